@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * What every tracker's BPF program shares: the record's header, the session's ring and
+ * filter maps, the capture mask, and the exact count of what was produced and lost.
+ *
+ * A record is `struct NAME_event`, whose first member is `struct eu_header`. User space
+ * compiles its decoder from this object's BTF; there is no second copy of any layout.
+ */
+#ifndef EUNOMIA_BPF_H
+#define EUNOMIA_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+/* ---- Semantic types: the decoder knows these typedefs by name. ---- */
+
+/* Text inside the record: length << 16 | offset from the record's start; 0 is "not captured". */
+typedef __u32 eu_str;
+/*
+ * Like eu_str, holding NUL-terminated strings: a list ("a\0\0" is "a" and ""). Where it was cut, the
+ * last string has no NUL.
+ */
+typedef __u32 eu_strs;
+/* 0, or a negative errno; decoded as "ENOENT" or null. */
+typedef __s32 eu_errno;
+/* O_* of open(2), as passed. */
+typedef __u32 eu_open_flags;
+/* An address; IPv4 as ::ffff:a.b.c.d. All zero with family 0 is null. */
+typedef struct {
+	__u8 bytes[16];
+} eu_ip;
+/* Nanoseconds on CLOCK_BOOTTIME, a point in time; 0 is null. */
+typedef __u64 eu_boot_ns;
+/* Nanoseconds, a duration; EU_NO_DURATION is null. */
+typedef __u64 eu_duration_ns;
+#define EU_NO_DURATION (~0ULL)
+
+#define EU_COMM_LEN 16
+#define EU_PATH_MAX 4096
+#define EU_ARGS_MAX 32768
+
+struct eu_header {
+	__u64 boot_ns;        /* CLOCK_BOOTTIME */
+	__u64 cgroup_id;      /* of the v2 hierarchy */
+	__u64 start_boot_ns;  /* of the process: with pid, its identity */
+	__u32 pid;            /* thread group id */
+	__u32 tid;
+	__u32 ppid;
+	__u32 uid;            /* real */
+	__u32 gid;
+	__u32 mount_ns;
+	__u16 tracker;        /* index of the tracker in its session */
+	__u16 reserved[3];    /* 0 */
+	char comm[EU_COMM_LEN];
+};
+
+/* Keeps a record's struct in the object's BTF, where the decoder looks for it. */
+#define EU_EVENT(name) const struct name##_event *eu_event_##name __attribute__((unused))
+/* Keeps the enum that names the capture bits of a tracker in BTF: `enum NAME_capture { NAME_CAPTURE_FIELD }`. */
+#define EU_CAPTURES(name) const enum name##_capture *eu_captures_##name __attribute__((unused))
+
+/* ---- Constants that the loader sets before the verifier runs, so that unused branches vanish. ---- */
+
+const volatile __u16 eu_tracker = 0;
+const volatile bool eu_by_cgroup = false;
+const volatile bool eu_by_pid = false;
+const volatile bool eu_by_uid = false;
+const volatile bool eu_by_comm = false;
+
+/* ---- Memory-mapped: user space writes the mask and reads the counters without a system call. ---- */
+
+#define EU_MAX_CPUS 512
+struct eu_counter {
+	__u64 produced; /* events that passed the filter */
+	__u64 lost;     /* of these, the ring had no room for */
+	__u64 unused[6]; /* to a cache line, so that CPUs do not share one */
+};
+struct eu_control {
+	volatile __u64 capture; /* the mask: bit by `enum NAME_capture` */
+	__u64 unused[7];
+	struct eu_counter counters[EU_MAX_CPUS];
+};
+/* A section, and so a map, of its own: at offset 0 of `.data.eu_control`. */
+struct eu_control eu_control SEC(".data.eu_control") = {};
+
+/* ---- Maps of a session. Trackers of one session share them (bpf_map__reuse_fd). ---- */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 16 << 20);
+} eu_ring SEC(".maps");
+
+/* cgroup id → EU_KEEP or EU_SKIP. An unknown cgroup is kept and judged in user space. */
+enum eu_verdict { EU_SKIP = 0, EU_KEEP = 1 };
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, __u8);
+} eu_cgroups SEC(".maps");
+
+/* pid → EU_PID_ONLY or EU_PID_FOLLOW (descendants too; session.bpf.c adds them). */
+enum eu_pid_mode { EU_PID_ONLY = 0, EU_PID_FOLLOW = 1 };
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u8);
+} eu_pids SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, __u8);
+} eu_uids SEC(".maps");
+
+struct eu_comm {
+	char text[EU_COMM_LEN];
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct eu_comm);
+	__type(value, __u8);
+} eu_comms SEC(".maps");
+
+/* ---- The session's filter ---- */
+
+/* Does the session's target hold the current task? Every kind in use must match. */
+static __always_inline bool eu_wanted(void)
+{
+	if (eu_by_pid) {
+		__u32 pid = bpf_get_current_pid_tgid() >> 32;
+		if (!bpf_map_lookup_elem(&eu_pids, &pid))
+			return false;
+	}
+	if (eu_by_uid) {
+		__u32 uid = bpf_get_current_uid_gid();
+		if (!bpf_map_lookup_elem(&eu_uids, &uid))
+			return false;
+	}
+	if (eu_by_comm) {
+		struct eu_comm comm = {};
+		bpf_get_current_comm(&comm, sizeof(comm));
+		if (!bpf_map_lookup_elem(&eu_comms, &comm))
+			return false;
+	}
+	if (eu_by_cgroup) {
+		__u64 id = bpf_get_current_cgroup_id();
+		__u8 *verdict = bpf_map_lookup_elem(&eu_cgroups, &id);
+		if (verdict && *verdict == EU_SKIP)
+			return false;
+	}
+	return true;
+}
+
+static __always_inline bool eu_captures(int bit)
+{
+	return eu_control.capture & (1ULL << bit);
+}
+
+/* ---- Records ---- */
+
+/*
+ * Fills the header from the current task. Not inlined and not static: the verifier then judges it
+ * once a program, not once a path. That matters here, for a pointer that is loaded through a trusted
+ * pointer costs up to four linear searches of the whole kernel BTF (btf_nested_type_is_trusted),
+ * about 2 ms. For the same reason trackers follow pointers with BPF_CORE_READ, except on hot paths.
+ * An object without events defines EU_NO_EVENTS to be rid of it.
+ */
+#ifndef EU_NO_EVENTS
+__attribute__((noinline)) int eu_fill(struct eu_header *h)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	__u64 pid_tgid = bpf_get_current_pid_tgid();
+	__u64 uid_gid = bpf_get_current_uid_gid();
+
+	if (!h)
+		return 0;
+	h->boot_ns = bpf_ktime_get_boot_ns();
+	h->cgroup_id = bpf_get_current_cgroup_id();
+	h->start_boot_ns = task->group_leader->start_boottime;
+	h->pid = pid_tgid >> 32;
+	h->tid = pid_tgid;
+	h->ppid = task->real_parent->tgid;
+	h->uid = uid_gid;
+	h->gid = uid_gid >> 32;
+	h->mount_ns = task->nsproxy->mnt_ns->ns.inum; /* 0 late in a task's exit: a null pointer reads as 0 */
+	h->tracker = eu_tracker;
+	h->reserved[0] = h->reserved[1] = h->reserved[2] = 0;
+	bpf_get_current_comm(h->comm, sizeof(h->comm));
+	return 0;
+}
+#endif
+
+static __always_inline struct eu_counter *eu_counter(void)
+{
+	return &eu_control.counters[bpf_get_smp_processor_id() & (EU_MAX_CPUS - 1)];
+}
+
+/* A softirq's program can interrupt another on the same CPU: the adds are atomic, so the counts are exact. */
+static __always_inline void eu_count(bool lost)
+{
+	struct eu_counter *c = eu_counter();
+
+	__sync_fetch_and_add(&c->produced, 1);
+	if (lost)
+		__sync_fetch_and_add(&c->lost, 1);
+}
+
+/* Room for one record of a fixed size, or NULL (counted as lost). Ring memory is not zeroed. */
+#define eu_reserve(type)                                                                     \
+	({                                                                                   \
+		type *eu_record = bpf_ringbuf_reserve(&eu_ring, sizeof(type), 0);            \
+		eu_count(!eu_record);                                                        \
+		eu_record;                                                                   \
+	})
+
+#define eu_submit(record) bpf_ringbuf_submit(record, 0)
+
+/*
+ * A record of variable length is put together in memory of this CPU and then copied into the
+ * ring, as long as its content. One area a program, for a softirq's program may interrupt another's.
+ * (Per-CPU maps end at 32 KiB a value, so this is an array with one element a CPU; the loader sizes it.)
+ */
+#define EU_RECORD_MAX 65536
+struct eu_area {
+	__u8 bytes[EU_RECORD_MAX + EU_ARGS_MAX]; /* the slack keeps masked offsets inside; path.bpf.h works there */
+};
+#define EU_SCRATCH(name)                                                                     \
+	struct {                                                                             \
+		__uint(type, BPF_MAP_TYPE_ARRAY);                                            \
+		__uint(max_entries, 1);                                                      \
+		__type(key, __u32);                                                          \
+		__type(value, struct eu_area);                                               \
+	} eu_scratch_##name SEC(".maps")
+
+/* This CPU's area; NULL (counted as lost) if the loader has made too few. */
+#define eu_scratch(name)                                                                     \
+	({                                                                                   \
+		__u32 eu_cpu = bpf_get_smp_processor_id();                                   \
+		struct eu_area *eu_area = bpf_map_lookup_elem(&eu_scratch_##name, &eu_cpu);  \
+		if (!eu_area)                                                                \
+			eu_count(true);                                                      \
+		eu_area;                                                                     \
+	})
+
+/* Copies the first `size` bytes of `record` into the ring, or counts them as lost. */
+static __always_inline void eu_output(void *record, __u32 size)
+{
+	size &= EU_RECORD_MAX - 1;
+	eu_count(bpf_ringbuf_output(&eu_ring, record, size, 0) != 0);
+}
+
+static __always_inline eu_str eu_text(__u32 offset, __u32 length)
+{
+	return length << 16 | offset;
+}
+
+/*
+ * Appends a NUL-terminated string of user memory at *size; what is longer than `cap` - 1 is cut.
+ * Memory that cannot be read (a null pointer, a page not present) gives "".
+ */
+static __always_inline eu_str eu_put_user_str(struct eu_area *area, __u32 *size, const void *from, __u32 cap)
+{
+	__u32 offset = *size & (EU_RECORD_MAX - 1);
+	long n = bpf_probe_read_user_str(area->bytes + offset, cap, from);
+
+	if (n <= 0)
+		return eu_text(offset, 0);
+	n = (n - 1) & 0x7fff;
+	*size = offset + n;
+	return eu_text(offset, n);
+}
+
+static __always_inline eu_str eu_put_kernel_str(struct eu_area *area, __u32 *size, const void *from, __u32 cap)
+{
+	__u32 offset = *size & (EU_RECORD_MAX - 1);
+	long n = bpf_probe_read_kernel_str(area->bytes + offset, cap, from);
+
+	if (n <= 0)
+		return eu_text(offset, 0);
+	n = (n - 1) & 0x7fff;
+	*size = offset + n;
+	return eu_text(offset, n);
+}
+
+#endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* File descriptors. */
+#ifndef EUNOMIA_FILE_BPF_H
+#define EUNOMIA_FILE_BPF_H
+
+#include "eunomia.bpf.h"
+
+/* The address of the file that the task's descriptor stands for, or NULL. Another thread may have closed it. */
+static __always_inline struct file *eu_file(struct task_struct *task, __u32 fd)
+{
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct file **slot, *file = NULL;
+
+	if (fd >= BPF_CORE_READ(table, max_fds))
+		return NULL;
+	slot = BPF_CORE_READ(table, fd);
+	bpf_probe_read_kernel(&file, sizeof(file), slot + fd);
+	return file;
+}
+
+#endif

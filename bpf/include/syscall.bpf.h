@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * System calls at their exit: number and arguments out of pt_regs. Registers keep the
+ * arguments until the return to user space, so that one hook at exit sees both.
+ *
+ * The hook runs for each system call on the machine. A tracker rejects by `ret`, then by
+ * eu_syscall_nr (one load), and only then asks eu_syscall_is_32bit, whose calls have other
+ * numbers and other registers and are not decoded.
+ */
+#ifndef EUNOMIA_SYSCALL_BPF_H
+#define EUNOMIA_SYSCALL_BPF_H
+
+#include "eunomia.bpf.h"
+
+/*
+ * One load of one register. Else the compiler merges the loads of branches into one through a pointer
+ * that it computes, which the verifier refuses where one branch's pointer is to other memory.
+ */
+#define eu_load(field)                                                                       \
+	({                                                                                   \
+		unsigned long eu_value = field;                                              \
+		barrier_var(eu_value);                                                       \
+		eu_value;                                                                    \
+	})
+
+#if defined(__TARGET_ARCH_x86)
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct thread_info {
+	u32 status;
+};
+struct task_struct___x86 {
+	struct thread_info thread_info;
+};
+struct pt_regs {
+	unsigned long r10, r9, r8, ax, cx, dx, si, di, orig_ax;
+};
+#pragma clang attribute pop
+
+#define EU_NR_open 2
+#define EU_NR_connect 42
+#define EU_NR_accept 43
+#define EU_NR_execve 59
+#define EU_NR_creat 85
+#define EU_NR_openat 257
+#define EU_NR_accept4 288
+#define EU_NR_execveat 322
+#define EU_NR_openat2 437
+
+#define EU_TS_COMPAT 2 /* arch/x86/include/asm/thread_info.h: a 32-bit system call is running */
+
+static __always_inline long eu_syscall_nr(struct pt_regs *regs)
+{
+	return (long)regs->orig_ax;
+}
+static __always_inline bool eu_syscall_is_32bit(void)
+{
+	struct task_struct___x86 *task = (void *)bpf_get_current_task_btf();
+
+	return task->thread_info.status & EU_TS_COMPAT;
+}
+#define eu_arg1(r) eu_load((r)->di)
+#define eu_arg2(r) eu_load((r)->si)
+#define eu_arg3(r) eu_load((r)->dx)
+#define eu_arg4(r) eu_load((r)->r10)
+
+#elif defined(__TARGET_ARCH_arm64)
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct pt_regs {
+	u64 regs[31];
+	u64 orig_x0;
+	s32 syscallno;
+};
+struct thread_info {
+	unsigned long flags;
+};
+struct task_struct___arm64 {
+	struct thread_info thread_info;
+};
+#pragma clang attribute pop
+
+/* asm-generic/unistd.h; open and creat do not exist there */
+#define EU_NR_open (-2)
+#define EU_NR_creat (-2)
+#define EU_NR_openat 56
+#define EU_NR_connect 203
+#define EU_NR_accept 202
+#define EU_NR_execve 221
+#define EU_NR_accept4 242
+#define EU_NR_execveat 281
+#define EU_NR_openat2 437
+
+#define EU_TIF_32BIT (1UL << 22) /* arch/arm64/include/asm/thread_info.h */
+
+static __always_inline long eu_syscall_nr(struct pt_regs *regs)
+{
+	return regs->syscallno;
+}
+static __always_inline bool eu_syscall_is_32bit(void)
+{
+	struct task_struct___arm64 *task = (void *)bpf_get_current_task_btf();
+
+	return task->thread_info.flags & EU_TIF_32BIT;
+}
+#define eu_arg1(r) eu_load((r)->orig_x0)
+#define eu_arg2(r) eu_load((r)->regs[1])
+#define eu_arg3(r) eu_load((r)->regs[2])
+#define eu_arg4(r) eu_load((r)->regs[3])
+
+#else
+#error "Eunomia knows the system call registers of x86 and arm64; add yours here"
+#endif
+
+#endif

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* exec: one event for each execve and execveat, at its end: successful ones in the new image, failed ones in the old. */
+#include "eunomia.bpf.h"
+#include "path.bpf.h"
+#include "syscall.bpf.h"
+
+enum exec_capture {
+	EXEC_CAPTURE_FILENAME,
+	EXEC_CAPTURE_EXECUTABLE,
+	EXEC_CAPTURE_ARGS,
+	EXEC_CAPTURE_CWD,
+};
+
+struct exec_event {
+	struct eu_header header;
+	eu_errno errno;
+	__u32 pid_ns;
+	__u32 net_ns;
+	char parent_comm[EU_COMM_LEN];
+	bool args_truncated;  /* argv is longer than 32767 bytes, or part of it could not be read */
+	__u8 reserved[3];
+	eu_str filename;      /* as the caller passed it */
+	eu_str executable;    /* absolute; of a script, its interpreter; null when the exec failed */
+	eu_str cwd;
+	eu_strs args;
+};
+EU_EVENT(exec);
+EU_CAPTURES(exec);
+
+EU_SCRATCH(exec);
+
+#define ARGS_MAX (EU_ARGS_MAX - 1)
+
+const volatile bool failed = true; /* option: failed execs too */
+
+/* Of the process itself: nsproxy has that of its future children, which unshare(2) changes alone. */
+static __always_inline __u32 pid_ns(struct task_struct *task)
+{
+	struct pid *pid = BPF_CORE_READ(task, thread_pid);
+	__u32 level = BPF_CORE_READ(pid, level);
+	struct upid *last = (void *)pid + bpf_core_field_offset(struct pid, numbers) + level * bpf_core_type_size(struct upid);
+
+	return BPF_CORE_READ(last, ns, ns.inum);
+}
+
+static __always_inline void fill_exec(struct exec_event *event, struct task_struct *task)
+{
+	eu_fill(&event->header);
+	event->pid_ns = pid_ns(task);
+	event->net_ns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+	BPF_CORE_READ_INTO(&event->parent_comm, task, real_parent, group_leader, comm);
+	event->args_truncated = false;
+	event->reserved[0] = event->reserved[1] = event->reserved[2] = 0;
+	event->filename = event->executable = event->cwd = event->args = 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(exec_done, struct task_struct *task, pid_t old_pid, struct linux_binprm *bprm)
+{
+	struct eu_area *area;
+	struct exec_event *event;
+	__u32 size = sizeof(*event);
+
+	if (!eu_wanted())
+		return 0;
+	area = eu_scratch(exec);
+	if (!area)
+		return 0;
+	event = (void *)area;
+	fill_exec(event, task);
+	event->errno = 0;
+	if (eu_captures(EXEC_CAPTURE_FILENAME))
+		event->filename = eu_put_kernel_str(area, &size, BPF_CORE_READ(bprm, filename), EU_PATH_MAX);
+	if (eu_captures(EXEC_CAPTURE_EXECUTABLE)) {
+		struct file *file = BPF_CORE_READ(task, mm, exe_file);
+
+		event->executable = eu_put_path(area, &size, &file->f_path);
+	}
+	if (eu_captures(EXEC_CAPTURE_CWD)) {
+		struct fs_struct *fs = BPF_CORE_READ(task, fs);
+
+		event->cwd = eu_put_path(area, &size, &fs->pwd);
+	}
+	if (eu_captures(EXEC_CAPTURE_ARGS)) {
+		struct mm_struct *mm = BPF_CORE_READ(task, mm);
+		unsigned long start = BPF_CORE_READ(mm, arg_start);
+		unsigned long length = BPF_CORE_READ(mm, arg_end) - start;
+		__u32 offset = size & (EU_RECORD_MAX - 1);
+
+		if (length > ARGS_MAX) {
+			length = ARGS_MAX;
+			event->args_truncated = true;
+		}
+		length &= ARGS_MAX;
+		if (bpf_probe_read_user(area->bytes + offset, length, (void *)start)) {
+			length = 0;
+			event->args_truncated = true;
+		}
+		event->args = eu_text(offset, length);
+		size = offset + length;
+	}
+	eu_output(area, size);
+	return 0;
+}
+
+/* A failed exec's argv is still the caller's array of pointers. */
+struct args_walk {
+	struct eu_area *area;
+	const char *const *argv;
+	__u32 start;
+	__u32 size;
+	bool truncated;
+};
+
+static long args_step(__u32 index, void *context)
+{
+	struct args_walk *walk = context;
+	const char *arg = NULL;
+	__u32 offset = walk->size & (EU_RECORD_MAX - 1);
+	__u32 used = walk->size - walk->start;
+	long n;
+
+	if (bpf_probe_read_user(&arg, sizeof(arg), &walk->argv[index])) {
+		walk->truncated = true;
+		return 1;
+	}
+	if (!arg)
+		return 1;
+	/* EU_ARGS_MAX is one more than fits, so that a string that was cut by this is seen below. */
+	n = bpf_probe_read_user_str(walk->area->bytes + offset, EU_ARGS_MAX, arg);
+	if (n < 0 || used + n > ARGS_MAX) {
+		walk->truncated = true;
+		if (n > 0 && used < ARGS_MAX)
+			walk->size = walk->start + ARGS_MAX;
+		return 1;
+	}
+	walk->size = offset + n;
+	return 0;
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(exec_failed, struct pt_regs *regs, long ret)
+{
+	struct task_struct *task;
+	struct eu_area *area;
+	struct exec_event *event;
+	const char *filename, *const *argv;
+	__u32 size = sizeof(*event);
+	long nr;
+
+	if (ret >= 0 || !failed)
+		return 0;
+	nr = eu_syscall_nr(regs);
+	if (nr != EU_NR_execve && nr != EU_NR_execveat)
+		return 0;
+	if (eu_syscall_is_32bit() || !eu_wanted())
+		return 0;
+	area = eu_scratch(exec);
+	if (!area)
+		return 0;
+	task = bpf_get_current_task_btf();
+	event = (void *)area;
+	fill_exec(event, task);
+	event->errno = ret;
+	filename = (void *)(nr == EU_NR_execve ? eu_arg1(regs) : eu_arg2(regs));
+	argv = (void *)(nr == EU_NR_execve ? eu_arg2(regs) : eu_arg3(regs));
+	if (eu_captures(EXEC_CAPTURE_FILENAME))
+		event->filename = eu_put_user_str(area, &size, filename, EU_PATH_MAX);
+	if (eu_captures(EXEC_CAPTURE_CWD)) {
+		struct fs_struct *fs = BPF_CORE_READ(task, fs);
+
+		event->cwd = eu_put_path(area, &size, &fs->pwd);
+	}
+	if (eu_captures(EXEC_CAPTURE_ARGS)) {
+		struct args_walk walk = { .area = area, .argv = argv, .start = size, .size = size };
+
+		if (argv) /* Linux takes a null argv for an empty one */
+			bpf_loop(EU_ARGS_MAX, args_step, &walk, 0);
+		event->args = eu_text(walk.start, (walk.size - walk.start) & ARGS_MAX);
+		event->args_truncated = walk.truncated;
+		size = walk.size;
+	}
+	eu_output(area, size);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,86 @@
+import { arch } from 'node:os';
+import { onlineCpus } from './cpus.js';
+import { failure, later, loadLibbpf, loadLibc, memory, type Pointer } from './libbpf.js';
+import { BpfLink } from './link.js';
+
+/** Where a program attaches whose section name does not say it. */
+export type Attachment =
+  /** Path of a directory in the v2 hierarchy. */
+  | { readonly cgroup: string }
+  /** A function of a binary or library, in process `pid` or, by default, in all. */
+  | { readonly uprobe: { readonly binary: string; readonly symbol: string; readonly pid?: number; readonly atReturn?: boolean } }
+  /** Samples every CPU so many times a second of CPU time, by the software clock. */
+  | { readonly samplesPerSecond: number };
+
+const O_DIRECTORY = 0o200000;
+const O_CLOEXEC = 0o2000000;
+
+export async function attachCgroup(operation: string, program: Pointer, at: Extract<Attachment, { cgroup: string }>): Promise<BpfLink> {
+  const libc = loadLibc();
+  const fd = libc.open(at.cgroup, O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) throw failure(`${operation} to ${at.cgroup}`, null);
+  try {
+    const link = await later(loadLibbpf().program_attach_cgroup, program, fd);
+    if (link === null) throw failure(`${operation} to ${at.cgroup}`, null);
+    return new BpfLink(link);
+  } finally {
+    libc.close(fd);
+  }
+}
+
+export async function attachUprobe(operation: string, program: Pointer, at: Extract<Attachment, { uprobe: object }>): Promise<BpfLink> {
+  const { binary, symbol, pid = -1, atReturn = false } = at.uprobe;
+  const name = Buffer.from(`${symbol}\0`);
+  const held = loadLibc().calloc(name.length, 1);
+  try {
+    new Uint8Array(memory(held, name.length)).set(name);
+    const link = await later(loadLibbpf().program_attach_uprobe, program, pid, binary, 0, uprobeOptions(held, atReturn));
+    if (link === null) throw failure(`${operation} to ${symbol} of ${binary}`, null);
+    return new BpfLink(link);
+  } finally {
+    loadLibc().free(held);
+  }
+}
+
+/** struct bpf_uprobe_opts of libbpf 1.0: sz, ref_ctr_offset, bpf_cookie, retprobe, func_name. */
+function uprobeOptions(functionName: Pointer, atReturn: boolean): Uint8Array {
+  const options = new DataView(new ArrayBuffer(40));
+  options.setBigUint64(0, 40n, true);
+  options.setUint8(24, Number(atReturn));
+  options.setBigUint64(32, functionName, true);
+  return new Uint8Array(options.buffer);
+}
+
+const NR_perf_event_open: Readonly<Record<string, number>> = { x64: 298, arm64: 241 };
+const PERF_TYPE_SOFTWARE = 1;
+const PERF_COUNT_SW_CPU_CLOCK = 0;
+const PERF_ATTR_SIZE = 112;
+const FREQ = 1n << 10n;
+
+export async function attachPerfEvent(operation: string, program: Pointer, at: { readonly samplesPerSecond: number }): Promise<BpfLink[]> {
+  const libc = loadLibc();
+  const links: BpfLink[] = [];
+  try {
+    for (const cpu of onlineCpus()) {
+      const attributes = new DataView(new ArrayBuffer(PERF_ATTR_SIZE));
+      attributes.setUint32(0, PERF_TYPE_SOFTWARE, true);
+      attributes.setUint32(4, PERF_ATTR_SIZE, true);
+      attributes.setBigUint64(8, BigInt(PERF_COUNT_SW_CPU_CLOCK), true);
+      attributes.setBigUint64(16, BigInt(at.samplesPerSecond), true);
+      attributes.setBigUint64(40, FREQ, true);
+      const fd = libc.syscallBytes(NR_perf_event_open[arch()] ?? -1, new Uint8Array(attributes.buffer), -1, cpu, -1, 8);
+      if (fd < 0) throw failure(`${operation} on CPU ${cpu}`, null);
+      const link = await later(loadLibbpf().program_attach_perf_event, program, fd);
+      if (link === null) {
+        const error = failure(`${operation} on CPU ${cpu}`, null);
+        libc.close(fd);
+        throw error;
+      }
+      links.push(new BpfLink(link));
+    }
+    return links;
+  } catch (error) {
+    for (const link of links) await link.close();
+    throw error;
+  }
+}

@@ -1,0 +1,182 @@
+import koffi from 'koffi';
+import { errnoName } from '../linux.js';
+import { EunomiaError, KernelError } from '../errors.js';
+
+/**
+ * libbpf 1.x and the few calls of libc that Eunomia needs, through koffi. Pointers are bigints.
+ * Functions come in two forms: called (`f(…)`, blocks) and `later(f, …)`, which runs on a thread of the pool.
+ */
+export type Pointer = bigint;
+
+export interface ForeignFunction<Args extends unknown[], Result> {
+  (...args: Args): Result;
+  async(...args: [...Args, (error: Error | null, result: Result) => void]): void;
+}
+
+type Nullable = Pointer | null;
+type Bytes = Uint8Array | null;
+
+export interface Libbpf {
+  readonly version: string;
+  object_open: ForeignFunction<[string, null], Nullable>;
+  object_load: ForeignFunction<[Pointer], number>;
+  object_close: ForeignFunction<[Pointer], void>;
+  object_next_map: ForeignFunction<[Pointer, Nullable], Nullable>;
+  object_next_program: ForeignFunction<[Pointer, Nullable], Nullable>;
+  map_name: ForeignFunction<[Pointer], string>;
+  map_fd: ForeignFunction<[Pointer], number>;
+  map_set_max_entries: ForeignFunction<[Pointer, number], number>;
+  map_reuse_fd: ForeignFunction<[Pointer, number], number>;
+  map_initial_value: ForeignFunction<[Pointer, BigUint64Array], Nullable>;
+  map_update: ForeignFunction<[number, Bytes, Bytes, number], number>;
+  map_delete: ForeignFunction<[number, Bytes], number>;
+  map_lookup: ForeignFunction<[number, Bytes, Bytes], number>;
+  program_name: ForeignFunction<[Pointer], string>;
+  program_section: ForeignFunction<[Pointer], string>;
+  program_set_autoload: ForeignFunction<[Pointer, boolean], number>;
+  program_set_log_buf: ForeignFunction<[Pointer, Pointer, number], number>;
+  program_attach: ForeignFunction<[Pointer], Nullable>;
+  program_attach_cgroup: ForeignFunction<[Pointer, number], Nullable>;
+  program_attach_perf_event: ForeignFunction<[Pointer, number], Nullable>;
+  program_attach_uprobe: ForeignFunction<[Pointer, number, string, number, Uint8Array], Nullable>;
+  link_destroy: ForeignFunction<[Pointer], number>;
+  probe_prog_type: ForeignFunction<[number, null], number>;
+  probe_map_type: ForeignFunction<[number, null], number>;
+  probe_helper: ForeignFunction<[number, number, null], number>;
+}
+
+export interface Libc {
+  mmap: ForeignFunction<[null, number, number, number, number, number], Pointer>;
+  munmap: ForeignFunction<[Pointer, number], number>;
+  close: ForeignFunction<[number], number>;
+  open: ForeignFunction<[string, number], number>;
+  epoll_create1: ForeignFunction<[number], number>;
+  epoll_ctl: ForeignFunction<[number, number, number, Uint8Array], number>;
+  epoll_wait: ForeignFunction<[number, Uint8Array, number, number], number>;
+  eventfd: ForeignFunction<[number, number], number>;
+  write: ForeignFunction<[number, Uint8Array, number], number>;
+  read: ForeignFunction<[number, Uint8Array, number], number>;
+  clock_gettime: ForeignFunction<[number, BigInt64Array], number>;
+  calloc: ForeignFunction<[number, number], Pointer>;
+  free: ForeignFunction<[Pointer], void>;
+  getpagesize: ForeignFunction<[], number>;
+  /** perf_event_open, membarrier: number and up to five arguments. */
+  syscall: ForeignFunction<[number, number, number, number, number, number], number>;
+  syscallBytes: ForeignFunction<[number, Uint8Array, number, number, number, number], number>;
+}
+
+const prototypes: Readonly<Record<Exclude<keyof Libbpf, 'version'>, string>> = {
+  object_open: 'void *bpf_object__open_file(const char *path, const void *opts)',
+  object_load: 'int bpf_object__load(void *obj)',
+  object_close: 'void bpf_object__close(void *obj)',
+  object_next_map: 'void *bpf_object__next_map(void *obj, void *map)',
+  object_next_program: 'void *bpf_object__next_program(void *obj, void *prog)',
+  map_name: 'const char *bpf_map__name(void *map)',
+  map_fd: 'int bpf_map__fd(void *map)',
+  map_set_max_entries: 'int bpf_map__set_max_entries(void *map, uint32_t n)',
+  map_reuse_fd: 'int bpf_map__reuse_fd(void *map, int fd)',
+  map_initial_value: 'void *bpf_map__initial_value(void *map, uint64_t *size)',
+  map_update: 'int bpf_map_update_elem(int fd, const void *key, const void *value, uint64_t flags)',
+  map_delete: 'int bpf_map_delete_elem(int fd, const void *key)',
+  map_lookup: 'int bpf_map_lookup_elem(int fd, const void *key, void *value)',
+  program_name: 'const char *bpf_program__name(void *prog)',
+  program_section: 'const char *bpf_program__section_name(void *prog)',
+  program_set_autoload: 'int bpf_program__set_autoload(void *prog, bool autoload)',
+  program_set_log_buf: 'int bpf_program__set_log_buf(void *prog, void *buf, size_t size)',
+  program_attach: 'void *bpf_program__attach(void *prog)',
+  program_attach_cgroup: 'void *bpf_program__attach_cgroup(void *prog, int fd)',
+  program_attach_perf_event: 'void *bpf_program__attach_perf_event(void *prog, int fd)',
+  program_attach_uprobe: 'void *bpf_program__attach_uprobe_opts(void *prog, int pid, const char *path, size_t offset, const void *opts)',
+  link_destroy: 'int bpf_link__destroy(void *link)',
+  probe_prog_type: 'int libbpf_probe_bpf_prog_type(int type, const void *opts)',
+  probe_map_type: 'int libbpf_probe_bpf_map_type(int type, const void *opts)',
+  probe_helper: 'int libbpf_probe_bpf_helper(int prog_type, int helper, const void *opts)',
+};
+
+let libbpf: Libbpf | null = null;
+
+/** Loads libbpf.so.1 once a thread. Throws NO_LIBBPF or LIBBPF_TOO_OLD with the command that mends it. */
+export function loadLibbpf(): Libbpf {
+  if (libbpf) return libbpf;
+  let library;
+  try {
+    library = koffi.load('libbpf.so.1');
+  } catch (cause) {
+    let old = false;
+    try {
+      koffi.load('libbpf.so.0').unload();
+      old = true;
+    } catch {
+      // none at all
+    }
+    throw old
+      ? new EunomiaError('LIBBPF_TOO_OLD', 'libbpf 0.x is installed, and Eunomia needs 1.0 or newer: apt-get install libbpf1 (Debian 12, Ubuntu 24.04 or newer)', { cause })
+      : new EunomiaError('NO_LIBBPF', 'libbpf.so.1 is not installed: apt-get install libbpf1', { cause });
+  }
+  const version = (library.func('const char *libbpf_version_string()') as () => string)().replace(/^v/, '');
+  library.func('void *libbpf_set_print(void *fn)')(null); // its messages would go to stderr; ours carry the verifier's log
+  const functions = Object.fromEntries(Object.entries(prototypes).map(([name, prototype]) => [name, library.func(prototype)]));
+  libbpf = { version, ...functions } as unknown as Libbpf;
+  return libbpf;
+}
+
+let libc: Libc | null = null;
+
+export function loadLibc(): Libc {
+  if (libc) return libc;
+  const library = koffi.load('libc.so.6');
+  libc = {
+    mmap: library.func('void *mmap(void *addr, size_t length, int prot, int flags, int fd, int64_t offset)'),
+    munmap: library.func('int munmap(void *addr, size_t length)'),
+    close: library.func('int close(int fd)'),
+    open: library.func('int open(const char *path, int flags)'),
+    epoll_create1: library.func('int epoll_create1(int flags)'),
+    epoll_ctl: library.func('int epoll_ctl(int epfd, int op, int fd, void *event)'),
+    epoll_wait: library.func('int epoll_wait(int epfd, void *events, int max, int timeout)'),
+    eventfd: library.func('int eventfd(unsigned int initval, int flags)'),
+    write: library.func('long write(int fd, const void *buf, size_t n)'),
+    read: library.func('long read(int fd, void *buf, size_t n)'),
+    clock_gettime: library.func('int clock_gettime(int clock, int64_t *tp)'),
+    calloc: library.func('void *calloc(size_t n, size_t size)'),
+    free: library.func('void free(void *p)'),
+    getpagesize: library.func('int getpagesize()'),
+    syscall: library.func('long syscall(long nr, long a, long b, long c, long d, long e)'),
+    syscallBytes: library.func('long syscall(long nr, const void *a, long b, long c, long d, long e)'),
+  } as unknown as Libc;
+  return libc;
+}
+
+/** Calls a foreign function on a thread of the pool, so that this thread's event loop goes on. */
+export function later<Args extends unknown[], Result>(f: ForeignFunction<Args, Result>, ...args: Args): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    f.async(...args, (error, result) => (error ? reject(error) : resolve(result)));
+  });
+}
+
+/** What usually mends an errno of the bpf system call. */
+export function hintFor(errno: string | null): string {
+  switch (errno) {
+    case 'EPERM':
+    case 'EACCES':
+      return 'needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE, and a kernel that is not locked down';
+    case 'ENOMEM':
+      return 'the kernel has no memory for it, or RLIMIT_MEMLOCK is too low';
+    case 'ESRCH':
+      return 'this kernel has no such hook';
+    case 'EINVAL':
+      return 'this kernel does not know the hook, helper or map type, or the verifier rejected the program';
+    default:
+      return '';
+  }
+}
+
+/** The errno of libbpf's last failure on this thread, by name. libbpf 1.x returns -errno, or NULL with errno set. */
+export function failure(operation: string, result: number | null, verifierLog: string | null = null): KernelError {
+  const errno = errnoName(result ?? koffi.errno());
+  return new KernelError(operation, errno, hintFor(errno), verifierLog);
+}
+
+/** Memory as an ArrayBuffer, in place. It must not be touched after the memory is unmapped. */
+export function memory(pointer: Pointer, bytes: number): ArrayBuffer {
+  return koffi.view(pointer, bytes);
+}

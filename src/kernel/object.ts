@@ -1,0 +1,213 @@
+import { readFileSync } from 'node:fs';
+import { EunomiaError } from '../errors.js';
+import { attachCgroup, attachPerfEvent, attachUprobe, type Attachment } from './attach.js';
+import { parseBpfFile } from './btf.js';
+import { possibleCpus } from './cpus.js';
+import { failure, later, loadLibbpf, loadLibc, memory, type Pointer } from './libbpf.js';
+import { BpfLink } from './link.js';
+import { mapShared, type Mapping } from './mapping.js';
+
+const LOG_BYTES = 1 << 20;
+
+export interface ObjectSpec {
+  /** What errors call it, for example "open". */
+  readonly name: string;
+  /** Path of the .bpf.o file. */
+  readonly path: string;
+  /** Values for its `const volatile` globals, by their C names. */
+  readonly constants: Readonly<Record<string, boolean | number | bigint>>;
+  /** Programs that are not loaded. */
+  readonly unneeded: readonly string[];
+  /** Where programs attach whose section does not say it, by program name. */
+  readonly attachments?: Readonly<Record<string, Attachment>>;
+}
+
+/**
+ * A BPF object: opened, then loaded, then attached. Loading and attaching run on a thread of the
+ * pool. `close()` is idempotent, detaches all its links and leaves nothing in the kernel.
+ */
+export class BpfObject {
+  readonly name: string;
+  readonly #spec: ObjectSpec;
+  readonly #object: Pointer;
+  readonly #maps = new Map<string, Pointer>();
+  readonly #programs = new Map<string, Pointer>();
+  readonly #logs = new Map<string, Pointer>();
+  readonly #links: BpfLink[] = [];
+  readonly #mappings: Mapping[] = [];
+  #closed = false;
+
+  private constructor(spec: ObjectSpec, object: Pointer) {
+    this.name = spec.name;
+    this.#spec = spec;
+    this.#object = object;
+  }
+
+  /** Reads the file, sets the constants and which programs are loaded. Throws BAD_OBJECT or a KernelError. */
+  static async open(spec: ObjectSpec): Promise<BpfObject> {
+    const bpf = loadLibbpf();
+    const opened = await later(bpf.object_open, spec.path, null);
+    if (opened === null) throw failure(`opening ${spec.name}.bpf.o`, null);
+    const object = new BpfObject(spec, opened);
+    try {
+      object.#index();
+      object.#setConstants();
+      object.#selectPrograms();
+    } catch (error) {
+      await object.close();
+      throw error;
+    }
+    return object;
+  }
+
+  get mapNames(): readonly string[] {
+    return [...this.#maps.keys()];
+  }
+
+  /** The file descriptor of a map; valid once loaded, until closed. */
+  mapFd(name: string): number {
+    return loadLibbpf().map_fd(this.#map(name));
+  }
+
+  setMaxEntries(name: string, entries: number): void {
+    const result = loadLibbpf().map_set_max_entries(this.#map(name), entries);
+    if (result < 0) throw failure(`sizing ${this.name}'s map ${name}`, result);
+  }
+
+  /** Uses another object's map in the place of its own of that name; before `load`. */
+  reuseMap(name: string, fd: number): void {
+    const result = loadLibbpf().map_reuse_fd(this.#map(name), fd);
+    if (result < 0) throw failure(`sharing ${this.name}'s map ${name}`, result);
+  }
+
+  /**
+   * The memory of a global data section (".data.eu_control") of a loaded object: writes are seen by the program at once.
+   * Gone once closed. libbpf itself maps sections onto the kernel's map for skeletons only (bpf_object__load_skeleton).
+   */
+  globals(section: string): ArrayBuffer {
+    const bytes = this.#initialValue(section).byteLength;
+    const mapping = mapShared(loadLibbpf().map_fd(this.#section(section)), bytes, 0, true, `mapping ${this.name}'s ${section}`);
+    this.#mappings.push(mapping);
+    return mapping.memory;
+  }
+
+  /** Verifies and loads all selected programs. Rejects with a KernelError that names the program and holds the verifier's last lines. */
+  async load(): Promise<void> {
+    const bpf = loadLibbpf();
+    const libc = loadLibc();
+    for (const [name, program] of this.#programs) {
+      const log = libc.calloc(LOG_BYTES, 1);
+      this.#logs.set(name, log);
+      bpf.program_set_log_buf(program, log, LOG_BYTES);
+    }
+    try {
+      const result = await later(bpf.object_load, this.#object);
+      if (result < 0) {
+        const rejected = [...this.#logs].find(([, log]) => new Uint8Array(memory(log, 1))[0] !== 0);
+        throw failure(
+          `loading ${this.name}.bpf.o${rejected ? `, program ${rejected[0]}` : ''}`,
+          result,
+          rejected ? lastLines(rejected[1]) : null,
+        );
+      }
+    } finally {
+      for (const log of this.#logs.values()) libc.free(log);
+      this.#logs.clear();
+    }
+  }
+
+  /** Attaches the programs that `which` selects, in their order; all of them by default. On failure those attached before stay until `close`. */
+  async attach(which: (program: string) => boolean = () => true): Promise<void> {
+    const bpf = loadLibbpf();
+    for (const [name, program] of this.#programs) {
+      if (this.#spec.unneeded.includes(name) || !which(name)) continue;
+      const attachment = this.#spec.attachments?.[name];
+      const operation = `attaching ${this.name}'s program ${name} (${bpf.program_section(program)})`;
+      if (!attachment) {
+        const link = await later(bpf.program_attach, program);
+        if (link === null) throw failure(operation, null);
+        this.#links.push(new BpfLink(link));
+      } else if ('cgroup' in attachment) this.#links.push(await attachCgroup(operation, program, attachment));
+      else if ('uprobe' in attachment) this.#links.push(await attachUprobe(operation, program, attachment));
+      else this.#links.push(...(await attachPerfEvent(operation, program, attachment)));
+    }
+  }
+
+  /** Detaches everything; what runs on another CPU at this moment may still finish. */
+  async detach(): Promise<void> {
+    while (this.#links.length) await this.#links.pop()?.close();
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.detach();
+    while (this.#mappings.length) this.#mappings.pop()?.close();
+    await later(loadLibbpf().object_close, this.#object);
+    this.#maps.clear();
+    this.#programs.clear();
+  }
+
+  #index(): void {
+    const bpf = loadLibbpf();
+    for (let map = bpf.object_next_map(this.#object, null); map !== null; map = bpf.object_next_map(this.#object, map)) {
+      const name = bpf.map_name(map);
+      this.#maps.set(name, map);
+      // Scratch memory is an array with one element a CPU (see eunomia.bpf.h).
+      if (name.startsWith('eu_scratch_')) bpf.map_set_max_entries(map, possibleCpus());
+    }
+    for (let program = bpf.object_next_program(this.#object, null); program !== null; program = bpf.object_next_program(this.#object, program)) {
+      this.#programs.set(bpf.program_name(program), program);
+    }
+  }
+
+  #setConstants(): void {
+    const { variables } = parseBpfFile(readFileSync(this.#spec.path), this.#spec.path);
+    for (const [name, value] of Object.entries(this.#spec.constants)) {
+      const variable = variables.get(name);
+      if (!variable || variable.section !== '.rodata') {
+        throw new EunomiaError('BAD_OBJECT', `${this.name}.bpf.o has no constant ${name} (const volatile)`);
+      }
+      const view = new DataView(this.#initialValue('.rodata'));
+      if (variable.size === 1) view.setUint8(variable.offset, Number(value));
+      else if (variable.size === 2) view.setUint16(variable.offset, Number(value), true);
+      else if (variable.size === 4) view.setUint32(variable.offset, Number(value), true);
+      else view.setBigUint64(variable.offset, BigInt(value), true);
+    }
+  }
+
+  /** What a section starts with; writable until the object is loaded. */
+  #initialValue(section: string): ArrayBuffer {
+    const size = new BigUint64Array(1);
+    const pointer = loadLibbpf().map_initial_value(this.#section(section), size);
+    if (pointer === null) throw failure(`reading ${this.name}'s ${section}`, null);
+    return memory(pointer, Number(size[0]));
+  }
+
+  #selectPrograms(): void {
+    const bpf = loadLibbpf();
+    for (const name of this.#spec.unneeded) {
+      const program = this.#programs.get(name);
+      if (!program) throw new EunomiaError('BAD_OBJECT', `${this.name}.bpf.o has no program ${name}`);
+      bpf.program_set_autoload(program, false);
+    }
+  }
+
+  #map(name: string): Pointer {
+    const map = this.#maps.get(name);
+    if (!map) throw new EunomiaError('BAD_OBJECT', `${this.name}.bpf.o has no map ${name}`);
+    return map;
+  }
+
+  /** libbpf names the map of .rodata after the object, and of .data.X by the section itself. */
+  #section(section: string): Pointer {
+    for (const [name, map] of this.#maps) if (name === section || name.endsWith(section)) return map;
+    throw new EunomiaError('BAD_OBJECT', `${this.name}.bpf.o has no section ${section}`);
+  }
+}
+
+function lastLines(log: Pointer): string {
+  const bytes = Buffer.from(memory(log, LOG_BYTES));
+  const text = bytes.toString('utf8', 0, Math.max(0, bytes.indexOf(0)));
+  return text.trimEnd().split('\n').slice(-12).join('\n');
+}

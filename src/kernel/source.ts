@@ -1,0 +1,197 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { possibleCpus } from './cpus.js';
+import { failure, loadLibbpf } from './libbpf.js';
+import { BpfObject } from './object.js';
+import { root } from './paths.js';
+import type { SourceCounters, SourceFilter, SourceSpec } from './protocol.js';
+import { Ring } from './ring.js';
+
+const RING = 'eu_ring';
+const CONTROL = '.data.eu_control';
+const SHARED_MAPS = [RING, 'eu_cgroups', 'eu_pids', 'eu_uids', 'eu_comms'] as const;
+// struct eu_control of eunomia.bpf.h: capture, 7 unused words, then counters of 64 bytes a CPU.
+const FIRST_COUNTER = 8;
+const COUNTER_WORDS = 8;
+const PRODUCED = 0;
+const LOST = 1;
+const COMM_BYTES = 16;
+
+/** The programs of one session in the kernel: its ring, its filter maps, its trackers' objects. Lives in the kernel thread. */
+export class Source {
+  readonly ring: Ring;
+  readonly #session: BpfObject;
+  readonly #objects: readonly BpfObject[];
+  readonly #controls: readonly BigUint64Array[];
+  /** Of all objects, at the last `newlyLost`. */
+  #lost = 0;
+
+  private constructor(session: BpfObject, objects: readonly BpfObject[], ringBytes: number) {
+    this.#session = session;
+    this.#objects = objects;
+    this.#controls = objects.map((object) => new BigUint64Array(object.globals(CONTROL)));
+    this.ring = new Ring(session.mapFd(RING), ringBytes);
+  }
+
+  /** Loads and attaches. Rejects with a KernelError; nothing stays in the kernel after a rejection. */
+  static async load(spec: SourceSpec): Promise<Source> {
+    const { filter } = spec;
+    const follow = filter.pids !== null && filter.descendants;
+    const opened: BpfObject[] = [];
+    try {
+      const session = await BpfObject.open({
+        name: 'session',
+        path: join(root, 'dist/bpf/session.bpf.o'),
+        constants: {},
+        unneeded: follow ? [] : ['follow_fork', 'follow_exit'],
+      });
+      opened.push(session);
+      session.setMaxEntries(RING, spec.ringBytes);
+      shrinkUnused(session, filter);
+      await session.load();
+      fillFilter(session, filter);
+
+      const objects: BpfObject[] = [];
+      for (const [index, object] of spec.objects.entries()) {
+        const tracker = await BpfObject.open({
+          ...object,
+          constants: {
+            ...object.constants,
+            eu_tracker: index,
+            eu_by_cgroup: filter.cgroups !== null,
+            eu_by_pid: filter.pids !== null,
+            eu_by_uid: filter.uids !== null,
+            eu_by_comm: filter.comms !== null,
+          },
+        });
+        opened.push(tracker);
+        objects.push(tracker);
+        for (const name of SHARED_MAPS) if (tracker.mapNames.includes(name)) tracker.reuseMap(name, session.mapFd(name));
+        await tracker.load();
+      }
+      const source = new Source(session, objects, spec.ringBytes);
+      try {
+        for (const [index, object] of spec.objects.entries()) source.setCapture(index, object.capture);
+        // Forks are followed before the trackers see anything, exits after: see session.bpf.c.
+        if (follow) {
+          await session.attach((program) => program === 'follow_fork');
+          seedDescendants(session, filter.pids ?? []);
+        }
+        for (const object of objects) await object.attach();
+        if (follow) await session.attach((program) => program === 'follow_exit');
+      } catch (error) {
+        source.ring.close();
+        throw error;
+      }
+      return source;
+    } catch (error) {
+      for (const object of opened.reverse()) await object.close();
+      throw error;
+    }
+  }
+
+  /** The mask is in force for the next event: it is memory that the program reads. */
+  setCapture(object: number, mask: bigint): void {
+    const control = this.#controls[object];
+    if (control) Atomics.store(control, 0, mask);
+  }
+
+  /** Keep, skip, or (null) forget what a cgroup is. */
+  judge(cgroups: readonly (readonly [number, boolean | null])[]): void {
+    const fd = this.#session.mapFd('eu_cgroups');
+    for (const [id, keep] of cgroups) {
+      if (keep === null) loadLibbpf().map_delete(fd, u64(id));
+      else update(fd, 'eu_cgroups', u64(id), keep ? 1 : 0);
+    }
+  }
+
+  counters(): SourceCounters {
+    return { produced: this.#controls.map((c) => total(c, PRODUCED)), lost: this.#controls.map((c) => total(c, LOST)) };
+  }
+
+  /** Events lost since this was last asked. */
+  newlyLost(): number {
+    let lost = 0;
+    for (const control of this.#controls) lost += total(control, LOST);
+    const newly = lost - this.#lost;
+    this.#lost = lost;
+    return newly;
+  }
+
+  /** Detaches everything. Programs under way elsewhere have ended only after an RCU grace period. */
+  async detach(): Promise<void> {
+    for (const object of this.#objects) await object.detach();
+    await this.#session.detach();
+  }
+
+  async close(): Promise<void> {
+    await this.detach();
+    this.ring.close();
+    for (const object of this.#objects) await object.close();
+    await this.#session.close();
+  }
+}
+
+const counterWords = FIRST_COUNTER + COUNTER_WORDS * Math.min(possibleCpus(), 512);
+
+function total(control: BigUint64Array, word: number): number {
+  let sum = 0;
+  for (let at = FIRST_COUNTER + word; at < counterWords; at += COUNTER_WORDS) sum += Number(Atomics.load(control, at));
+  return sum;
+}
+
+function shrinkUnused(session: BpfObject, filter: SourceFilter): void {
+  if (!filter.cgroups) session.setMaxEntries('eu_cgroups', 1);
+  if (!filter.pids) session.setMaxEntries('eu_pids', 1);
+  if (!filter.uids) session.setMaxEntries('eu_uids', 1);
+  if (!filter.comms) session.setMaxEntries('eu_comms', 1);
+}
+
+function fillFilter(session: BpfObject, filter: SourceFilter): void {
+  for (const [id, keep] of filter.cgroups ?? []) update(session.mapFd('eu_cgroups'), 'eu_cgroups', u64(id), keep ? 1 : 0);
+  for (const pid of filter.pids ?? []) update(session.mapFd('eu_pids'), 'eu_pids', u32(pid), filter.descendants ? 1 : 0);
+  for (const uid of filter.uids ?? []) update(session.mapFd('eu_uids'), 'eu_uids', u32(uid), 1);
+  for (const comm of filter.comms ?? []) {
+    const key = new Uint8Array(COMM_BYTES);
+    key.set(new TextEncoder().encode(comm).subarray(0, COMM_BYTES - 1));
+    update(session.mapFd('eu_comms'), 'eu_comms', key, 1);
+  }
+}
+
+/** Adds the descendants that are there already. New ones are followed by now, so a few rounds find all. */
+function seedDescendants(session: BpfObject, pids: readonly number[]): void {
+  const known = new Set(pids);
+  const fd = session.mapFd('eu_pids');
+  for (let found = true; found; ) {
+    found = false;
+    for (const entry of readdirSync('/proc')) {
+      const pid = Number(entry);
+      if (!Number.isInteger(pid) || known.has(pid) || !known.has(parentOf(pid))) continue;
+      known.add(pid);
+      update(fd, 'eu_pids', u32(pid), 1);
+      found = true;
+    }
+  }
+}
+
+function parentOf(pid: number): number {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8'); // "pid (comm) state ppid …", comm may hold anything
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+  } catch {
+    return -1; // gone meanwhile
+  }
+}
+
+function update(fd: number, map: string, key: Uint8Array, value: number): void {
+  const result = loadLibbpf().map_update(fd, key, Uint8Array.of(value), 0);
+  if (result < 0) throw failure(`writing to the session's map ${map}`, result);
+}
+
+function u32(value: number): Uint8Array {
+  return new Uint8Array(Uint32Array.of(value).buffer);
+}
+
+function u64(value: number): Uint8Array {
+  return new Uint8Array(BigUint64Array.of(BigInt(value)).buffer);
+}

@@ -1,0 +1,192 @@
+import { parentPort } from 'node:worker_threads';
+import { arch } from 'node:os';
+import { messageOf, EunomiaError, KernelError } from '../errors.js';
+import { bootNow, ClockWatch } from './clock.js';
+import { failure, later, loadLibc } from './libbpf.js';
+import { BpfObject } from './object.js';
+import { probeFeatures } from './probe.js';
+import type { Acknowledgement, Failure, Request, Response } from './protocol.js';
+import { Source } from './source.js';
+
+/**
+ * The kernel thread: loads, attaches and drains, so that the event loop that serves clients never
+ * waits for the verifier or reads a ring. Started by KernelThread.
+ */
+
+/** Records of one chunk at most, so that the server's thread is never busy for long with one. */
+const CHUNK_BYTES = 1 << 20;
+/** Chunks that the server has not taken yet, in sum. Beyond it rings are left to fill. */
+const UNTAKEN_BYTES = 64 << 20;
+/** While events flow the rings are read this often, so that a batch is worth its cost. */
+const PAUSE_MS = 1;
+/** A ring this full is read again at once. */
+const BUSY_SHARE = 1 / 16;
+const EPOLL_CTL_ADD = 1;
+const EPOLL_CTL_DEL = 2;
+const EPOLLIN = 1;
+const EFD_NONBLOCK_CLOEXEC = 0o2004000;
+const EPOLL_CLOEXEC = 0o2000000;
+/** Also bounds how long the thread's end can wait for its waiter. */
+const IDLE_MS = 250;
+const MEMBARRIER_CMD_GLOBAL = 1;
+const NR_membarrier: Readonly<Record<string, number>> = { x64: 324, arm64: 283 };
+
+interface Entry {
+  readonly source: Source;
+  /** Lost while the records taken last were in the ring: they are missing before those taken next. */
+  lost: number;
+  readBefore: number;
+}
+
+const port = parentPort;
+if (!port) throw new Error('kernel/worker.js runs as a worker thread only');
+
+const libc = loadLibc();
+const clock = new ClockWatch();
+const sources = new Map<number, Entry>();
+const epoll = libc.epoll_create1(EPOLL_CLOEXEC);
+const wake = libc.eventfd(0, EFD_NONBLOCK_CLOEXEC);
+let untaken = 0;
+let stopping = false;
+
+function send(response: Response, transfer: ArrayBuffer[] = []): void {
+  port?.postMessage(response, transfer);
+}
+
+/** Reads one chunk of a source, or tells of a loss alone. False when there was nothing. */
+function drain(id: number, entry: Entry): boolean {
+  const lostBefore = entry.lost;
+  entry.lost = entry.source.newlyLost();
+  const taken = entry.source.ring.take(CHUNK_BYTES);
+  if (!taken && entry.lost === 0 && lostBefore === 0) return false;
+  const readAt = bootNow();
+  const told = taken ? lostBefore : lostBefore + entry.lost;
+  if (!taken) entry.lost = 0;
+  const data = taken?.data ?? new ArrayBuffer(0);
+  const offsets = taken?.offsets ?? new Uint32Array(0);
+  untaken += data.byteLength;
+  send({ kind: 'chunk', source: id, chunk: { data, offsets, lost: told, clock: clock.offset(), readAt, readBefore: entry.readBefore } }, [
+    data,
+    offsets.buffer as ArrayBuffer,
+  ]);
+  entry.readBefore = readAt;
+  return taken !== null;
+}
+
+async function drainForever(): Promise<void> {
+  const events = new Uint8Array(16 * 64);
+  while (!stopping) {
+    let any = false;
+    let busy = false;
+    if (untaken < UNTAKEN_BYTES) {
+      for (const [id, entry] of sources) {
+        if (drain(id, entry)) any = true;
+        if (entry.source.ring.waiting > entry.source.ring.bytes * BUSY_SHARE) busy = true;
+      }
+    }
+    if (busy && untaken < UNTAKEN_BYTES) await new Promise((resolve) => setImmediate(resolve));
+    else if (any || untaken >= UNTAKEN_BYTES) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    else {
+      const ready = await later(libc.epoll_wait, epoll, events, 64, IDLE_MS);
+      libc.read(wake, new Uint8Array(8), 8);
+      // A ring with an unfinished record counts as ready: do not spin on it.
+      if (ready > 0 && ![...sources.values()].some((e) => e.source.ring.waiting > 0)) await new Promise((resolve) => setTimeout(resolve, 0));
+    }
+  }
+}
+
+function epollEvent(): Uint8Array {
+  const event = new Uint8Array(16); // 12 bytes on x86-64, where it is packed; the data is not used
+  event[0] = EPOLLIN;
+  return event;
+}
+
+async function load(id: number, request: Extract<Request, { kind: 'load' }>): Promise<void> {
+  const source = await Source.load(request.spec);
+  sources.set(id, { source, lost: 0, readBefore: bootNow() });
+  libc.epoll_ctl(epoll, EPOLL_CTL_ADD, source.ring.fd, epollEvent());
+  libc.write(wake, new Uint8Array(BigUint64Array.of(1n).buffer), 8);
+}
+
+/** Detaches, reads what is left, and gives the final, exact counts. */
+async function close(id: number): Promise<unknown> {
+  const entry = sources.get(id);
+  if (!entry) return { produced: [], lost: [] };
+  await entry.source.detach();
+  // Programs that run on another CPU end within an RCU grace period, which this waits for (kernel/sched/membarrier.c).
+  await later(libc.syscall, NR_membarrier[arch()] ?? -1, MEMBARRIER_CMD_GLOBAL, 0, 0, 0, 0);
+  sources.delete(id);
+  libc.epoll_ctl(epoll, EPOLL_CTL_DEL, entry.source.ring.fd, epollEvent());
+  while (drain(id, entry));
+  const counters = entry.source.counters();
+  await entry.source.close();
+  return counters;
+}
+
+function entryOf(id: number): Entry {
+  const entry = sources.get(id);
+  if (!entry) throw new EunomiaError('INTERNAL', `the source ${id} is closed`);
+  return entry;
+}
+
+async function answer(request: Request): Promise<unknown> {
+  switch (request.kind) {
+    case 'load':
+      return load(request.source, request);
+    case 'capture':
+      return sources.get(request.source)?.source.setCapture(request.object, request.mask);
+    case 'judge':
+      return sources.get(request.source)?.source.judge(request.cgroups);
+    case 'counters': {
+      const entry = entryOf(request.source);
+      const counters = entry.source.counters();
+      while (drain(request.source, entry));
+      return counters;
+    }
+    case 'close':
+      return close(request.source);
+    case 'probe':
+      return probeFeatures();
+    case 'try': {
+      const object = await BpfObject.open(request.object);
+      try {
+        return await object.load();
+      } finally {
+        await object.close();
+      }
+    }
+    case 'stop':
+      for (const id of [...sources.keys()]) await close(id);
+      stopping = true;
+      libc.write(wake, new Uint8Array(BigUint64Array.of(1n).buffer), 8);
+      return undefined;
+  }
+}
+
+function describe(error: unknown): Failure {
+  const { operation, errno, hint, verifierLog } = error instanceof KernelError ? error : ({} as Partial<KernelError>);
+  return {
+    code: error instanceof EunomiaError ? error.code : 'INTERNAL',
+    message: messageOf(error),
+    kernel: operation === undefined ? null : { operation, errno: errno ?? null, hint: hint ?? '', verifierLog: verifierLog ?? null },
+  };
+}
+
+if (epoll < 0 || wake < 0) throw failure('making the kernel thread\'s epoll', null);
+libc.epoll_ctl(epoll, EPOLL_CTL_ADD, wake, epollEvent());
+
+port.on('message', (request: Request | Acknowledgement) => {
+  if (request.kind === 'taken') {
+    untaken -= request.bytes;
+    return;
+  }
+  answer(request).then(
+    (value) => send({ kind: 'done', id: request.id, value }),
+    (error: unknown) => send({ kind: 'failed', id: request.id, failure: describe(error) }),
+  );
+});
+
+await drainForever();
+libc.close(epoll);
+libc.close(wake);
+port.close();

@@ -1,0 +1,43 @@
+import type { FieldValue } from '../event.js';
+
+/** A tracker's options, checked against its GraphQL input type before they come here. */
+export type TrackerOptions = Readonly<Record<string, unknown>>;
+
+/** A constant of the BPF object (`const volatile`), set before the verifier runs. */
+export type Constant = boolean | number | bigint;
+
+/** A field of the event that is more than the record's field of the same name. */
+export interface FieldDefinition {
+  /** The record's fields that it is made from, in camelCase. Captured when all of them are. */
+  readonly from: readonly string[];
+  /** Makes the value; called with the decoded fields in the order of `from`, only for readers that select it. Must not throw. */
+  readonly read: (...values: never[]) => FieldValue;
+}
+
+/**
+ * What a tracker is: pure data and pure functions. Its records are described by the BTF of its object
+ * (`struct NAME_event`), its GraphQL types by its section of schema.graphql; here is just what
+ * neither can say.
+ */
+export interface TrackerDefinition {
+  /** The stem of all its files, and its field in `TrackerInput`. */
+  readonly name: string;
+  readonly summary: string;
+  /** "major.minor" of the oldest Linux with all that the object uses. */
+  readonly minimumKernel: string;
+  /** Fields whose value is formatted or computed. A record field not named here reaches the schema as it is. */
+  readonly fields?: Readonly<Record<string, FieldDefinition>>;
+  /**
+   * Constants for these options. Default: each option is the constant of its name in snake_case,
+   * a boolean or a number.
+   */
+  readonly constants?: (options: TrackerOptions) => Readonly<Record<string, Constant>>;
+  /** Programs of the object that these options do not need; they are not loaded. Default: none. */
+  readonly unneeded?: (options: TrackerOptions) => readonly string[];
+}
+
+export function defineTracker(definition: TrackerDefinition): TrackerDefinition {
+  return definition;
+}
+
+export { camelCase, eventTypeName, snakeCase } from '../names.js';
