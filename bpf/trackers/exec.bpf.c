@@ -19,7 +19,7 @@ struct exec_event {
 	char parent_comm[EU_COMM_LEN];
 	bool args_truncated;  /* argv is longer than 32767 bytes, or part of it could not be read */
 	__u8 reserved[3];
-	eu_str filename;      /* as the caller passed it */
+	eu_str filename;      /* as the caller passed it; of a successful execveat, the kernel's "/dev/fd/N/…" */
 	eu_str executable;    /* absolute; of a script, its interpreter; null when the exec failed */
 	eu_str cwd;
 	eu_strs args;

@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * tcp: connections made, accepted, failed and closed.
+ *
+ * A socket's state changes mostly in softirq, where the current task is a stranger. So the process that
+ * called connect or accept is remembered by the socket's address, with the filter's verdict on it, and
+ * every later event of that socket is its. sys_exit adds what states do not show: which process
+ * accepted, and connects that failed before or without a change of state.
+ */
+#include "eunomia.bpf.h"
+#include "file.bpf.h"
+#include "syscall.bpf.h"
+#include <bpf/bpf_endian.h>
+
+enum tcp_operation {
+	TCP_OPERATION_CONNECT = 1,
+	TCP_OPERATION_ACCEPT,
+	TCP_OPERATION_CLOSE,
+	TCP_OPERATION_CONNECT_FAILED,
+};
+
+struct tcp_event {
+	struct eu_header header;
+	enum tcp_operation operation;
+	eu_errno errno;               /* of CONNECT_FAILED */
+	__u16 family;                 /* of the packets: 2 (IPv4, through an IPv6 socket too) or 10 (IPv6) */
+	__u16 local_port;
+	__u16 remote_port;
+	__u16 reserved;
+	eu_ip local_address;
+	eu_ip remote_address;
+	__u64 sent_bytes;             /* of CLOSE: payload, each byte once, acknowledged or not */
+	__u64 received_bytes;         /* of CLOSE: payload, in order, read by the process or not */
+	eu_duration_ns duration_ns;   /* CONNECT: the handshake; CONNECT_FAILED: the attempt; CLOSE: since established */
+};
+EU_EVENT(tcp);
+
+const volatile __u32 operations = 0; /* option: bits 1 << operation; 0 is all */
+
+/* include/uapi/linux/in.h, include/linux/socket.h, include/net/tcp_states.h, include/net/sock.h */
+#define IPPROTO_TCP 6
+#define AF_UNSPEC 0
+#define AF_INET 2
+#define AF_INET6 10
+#define SHUTDOWN_MASK 3
+enum {
+	TCP_ESTABLISHED = 1,
+	TCP_SYN_SENT,
+	TCP_SYN_RECV,
+	TCP_FIN_WAIT1,
+	TCP_FIN_WAIT2,
+	TCP_TIME_WAIT,
+	TCP_CLOSE,
+	TCP_CLOSE_WAIT,
+	TCP_LAST_ACK,
+	TCP_LISTEN,
+	TCP_CLOSING,
+};
+#define EINTR 4
+#define EISCONN 106
+#define EALREADY 114
+#define EINPROGRESS 115
+#define ECANCELED 125
+#define ERESTARTSYS 512 /* and more: restarted, or EINTR */
+
+enum phase {
+	CONNECTING = 1, /* the SYN is out */
+	FAILING,        /* closed within connect(2), which will tell the errno; or by shutdown(2) */
+	FAILED,         /* reported; kept so that connect(2)'s exit does not report it again */
+	QUEUED,         /* established and not yet accepted: nobody's */
+	OPEN,
+};
+
+struct connection {
+	struct eu_header header; /* of the process that connected or accepted */
+	__u64 since;             /* of the attempt, from OPEN on of the establishment; 0: before the session */
+	__u32 phase;
+	bool wanted;             /* the filter's verdict, where that process was the current one */
+	bool active;             /* we connected */
+	bool known;              /* `active` is known */
+	__u8 reserved[3];
+	__be16 port;             /* FAILING: the remote port, which the socket forgets */
+};
+
+/* Sockets that are connecting or connected, by address. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 131072);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct connection);
+} tcp_sockets SEC(".maps");
+
+/* What an event is made of. */
+struct report {
+	struct connection connection;
+	__u64 sk;
+	__u64 duration_ns;
+	__u32 operation;
+	__s32 errno;
+	__u32 last_state; /* of CLOSE: the state before */
+	__u16 family;     /* of the remote address that connect(2) was given; 0: the socket's */
+	__u16 port;       /* network order */
+	eu_ip remote;
+};
+
+static __always_inline void map_ipv4(eu_ip *ip, __be32 address)
+{
+	__builtin_memset(ip->bytes, 0, 10);
+	ip->bytes[10] = ip->bytes[11] = 0xff;
+	__builtin_memcpy(ip->bytes + 12, &address, 4);
+}
+
+static __always_inline bool is_mapped(const eu_ip *ip)
+{
+	const __u32 *words = (const __u32 *)ip->bytes;
+
+	return !words[0] && !words[1] && words[2] == bpf_htonl(0xffff);
+}
+
+/*
+ * Payload that was sent, by sequence numbers: tp->bytes_sent less bytes_retrans counts a segment twice
+ * that a local queue dropped. bytes_acked counts our SYN and FIN, once they are acknowledged.
+ */
+static __always_inline __u64 sent_bytes(struct tcp_sock *tp, const struct report *r)
+{
+	__u32 next = BPF_CORE_READ(tp, snd_nxt);
+	__u64 sent = BPF_CORE_READ(tp, bytes_acked) + (__u32)(next - BPF_CORE_READ(tp, snd_una));
+	bool fin = r->last_state == TCP_FIN_WAIT1 || r->last_state == TCP_FIN_WAIT2 ||
+		   r->last_state == TCP_CLOSING || r->last_state == TCP_LAST_ACK;
+
+	if (sent && fin && next == BPF_CORE_READ(tp, write_seq))
+		sent--;
+	if (!sent)
+		return 0;
+	if (r->connection.known)
+		return sent - r->connection.active;
+	/* Established before the session: the SYN is the difference, unless a local queue dropped packets. */
+	return sent - (sent == BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans) + 1);
+}
+
+/* Payload that was received; tp->bytes_received counts the peer's FIN, after which the socket is SOCK_DONE. */
+static __always_inline __u64 received_bytes(struct sock *sk)
+{
+	__u64 received = BPF_CORE_READ((struct tcp_sock *)sk, bytes_received);
+	bool fin = BPF_CORE_READ(sk, __sk_common.skc_flags) & (1UL << bpf_core_enum_value(enum sock_flags, SOCK_DONE));
+
+	return received - (received && fin);
+}
+
+/* Not static: judged by the verifier once a program. */
+__attribute__((noinline)) int emit(const struct report *r)
+{
+	struct tcp_event *event;
+	struct sock *sk;
+	__u16 family;
+
+	if (!r || !r->connection.wanted || (operations && !(operations & (1U << (r->operation & 31)))))
+		return 0;
+	event = eu_reserve(struct tcp_event);
+	if (!event)
+		return 0;
+	sk = (void *)r->sk;
+	event->header = r->connection.header;
+	event->header.boot_ns = bpf_ktime_get_boot_ns();
+	event->operation = r->operation;
+	event->errno = r->errno;
+	event->reserved = 0;
+	event->duration_ns = r->duration_ns;
+	event->sent_bytes = event->received_bytes = 0;
+	if (r->operation == TCP_OPERATION_CLOSE) {
+		event->sent_bytes = sent_bytes((struct tcp_sock *)sk, r);
+		event->received_bytes = received_bytes(sk);
+	}
+
+	family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	/* Not skc_num: a socket that closes has given its port back before the tracepoint runs. */
+	event->local_port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
+	if (family == AF_INET6) {
+		bpf_core_read(&event->local_address, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+		bpf_core_read(&event->remote_address, 16, &sk->__sk_common.skc_v6_daddr);
+	} else {
+		map_ipv4(&event->local_address, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
+		map_ipv4(&event->remote_address, BPF_CORE_READ(sk, __sk_common.skc_daddr));
+	}
+	event->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	if (!event->remote_port)
+		event->remote_port = bpf_ntohs(r->connection.port);
+	if (r->family) {
+		event->remote_address = r->remote;
+		event->remote_port = bpf_ntohs(r->port);
+	}
+	event->family = family == AF_INET6 && is_mapped(&event->remote_address) ? AF_INET : family;
+	eu_submit(event);
+	return 0;
+}
+
+/* The current process becomes the connection's. */
+static __always_inline void own(struct connection *c, __u32 phase)
+{
+	c->wanted = eu_wanted();
+	c->phase = phase;
+	if (c->wanted)
+		eu_fill(&c->header);
+}
+
+static __always_inline __u64 since(const struct connection *c, __u64 now)
+{
+	return c->since ? now - c->since : EU_NO_DURATION;
+}
+
+static __always_inline void connecting(__u64 key)
+{
+	struct connection c = { .active = true, .known = true };
+
+	own(&c, CONNECTING);
+	c.since = bpf_ktime_get_boot_ns();
+	if (bpf_map_update_elem(&tcp_sockets, &key, &c, BPF_ANY) && c.wanted)
+		eu_count(true); /* the table is full: its CONNECT or CONNECT_FAILED will not be told */
+}
+
+static __always_inline void established(__u64 key, int last_state)
+{
+	struct connection *c = bpf_map_lookup_elem(&tcp_sockets, &key);
+	__u64 now = bpf_ktime_get_boot_ns();
+
+	if (c && c->phase == CONNECTING) {
+		struct report r = { .sk = key, .operation = TCP_OPERATION_CONNECT };
+
+		r.duration_ns = now - c->since;
+		c->since = now;
+		c->phase = OPEN;
+		r.connection = *c;
+		emit(&r);
+	} else if (c && c->phase == OPEN) {
+		c->since = now; /* accepted before the handshake's end: TCP Fast Open */
+	} else if (last_state == TCP_SYN_RECV) {
+		struct connection queued = { .since = now, .phase = QUEUED, .known = true };
+
+		bpf_map_update_elem(&tcp_sockets, &key, &queued, BPF_ANY);
+	}
+}
+
+static __always_inline void closed(struct sock *sk, __u64 key, int last_state)
+{
+	struct connection *c = bpf_map_lookup_elem(&tcp_sockets, &key);
+	struct report r = { .sk = key, .last_state = last_state };
+	__u64 now = bpf_ktime_get_boot_ns();
+
+	if (!c) { /* as in left() */
+		if ((last_state != TCP_ESTABLISHED && last_state != TCP_CLOSE_WAIT) || !sk->sk_lock.owned)
+			return;
+		own(&r.connection, OPEN);
+		r.operation = TCP_OPERATION_CLOSE;
+		r.duration_ns = EU_NO_DURATION;
+		emit(&r);
+		return;
+	}
+	r.connection = *c;
+	r.duration_ns = since(c, now);
+	switch (r.connection.phase) {
+	case CONNECTING:
+		r.operation = TCP_OPERATION_CONNECT_FAILED;
+		r.errno = -sk->sk_err;
+		if (r.errno) {
+			c->phase = FAILED;
+			emit(&r);
+			return;
+		}
+		if (sk->sk_shutdown != SHUTDOWN_MASK) {
+			c->phase = FAILING;
+			c->port = sk->__sk_common.skc_dport;
+			return;
+		}
+		r.errno = -ECANCELED; /* close(2) */
+		break;
+	case FAILING:
+		r.operation = TCP_OPERATION_CONNECT_FAILED;
+		r.errno = -ECANCELED;
+		break;
+	case OPEN:
+		r.operation = TCP_OPERATION_CLOSE;
+		break;
+	default: /* QUEUED, which accept may be about to replace, or FAILED: nothing to tell */
+		if (last_state == TCP_CLOSE)
+			bpf_map_delete_elem(&tcp_sockets, &key);
+		return;
+	}
+	/* Who removes the entry reports: accept's exit may be at it too. */
+	if (!bpf_map_delete_elem(&tcp_sockets, &key))
+		emit(&r);
+}
+
+/*
+ * Leaving ESTABLISHED or CLOSE_WAIT: whoever does it owns a connection of before the session. The socket
+ * is locked by a process only in that process's context; softirq leaves a locked one alone.
+ */
+static __always_inline void left(struct sock *sk, __u64 key)
+{
+	struct connection c = {};
+
+	if (!sk->sk_lock.owned || bpf_map_lookup_elem(&tcp_sockets, &key))
+		return;
+	own(&c, OPEN);
+	bpf_map_update_elem(&tcp_sockets, &key, &c, BPF_NOEXIST);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(tcp_state, struct sock *sk, int last_state, int state)
+{
+	__u64 key = (__u64)sk;
+
+	if (sk->sk_protocol != IPPROTO_TCP)
+		return 0;
+	if (state == TCP_SYN_SENT)
+		connecting(key);
+	else if (state == TCP_ESTABLISHED)
+		established(key, last_state);
+	else if (state == TCP_CLOSE)
+		closed(sk, key, last_state);
+	else if (last_state == TCP_ESTABLISHED || (last_state == TCP_CLOSE_WAIT && state == TCP_LAST_ACK))
+		left(sk, key);
+	return 0;
+}
+
+/*
+ * The last of a socket: no entry outlives it. What is still open here was missed: the kernel does not run
+ * a program within itself on one CPU (05b24ff9b2cf, Linux 6.2), and a reset can fall into accept's exit.
+ */
+SEC("tp_btf/tcp_destroy_sock")
+int BPF_PROG(tcp_destroyed, struct sock *sk)
+{
+	closed(sk, (__u64)sk, TCP_CLOSE);
+	return 0;
+}
+
+/* The TCP socket that a descriptor of the current task stands for, or NULL. */
+static __always_inline struct sock *tcp_socket(__u32 fd)
+{
+	struct file *file = eu_file(bpf_get_current_task_btf(), fd);
+	struct socket *socket;
+	struct sock *sk;
+	__u16 family;
+
+	if (!file)
+		return NULL;
+	socket = BPF_CORE_READ(file, private_data);
+	if (!socket || BPF_CORE_READ(socket, file) != file)
+		return NULL; /* another kind of file */
+	sk = BPF_CORE_READ(socket, sk);
+	if (!sk || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
+		return NULL;
+	family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	return family == AF_INET || family == AF_INET6 ? sk : NULL;
+}
+
+static __always_inline void accepted(__u32 fd)
+{
+	struct sock *sk = tcp_socket(fd);
+	__u64 key = (__u64)sk;
+	struct report r = { .sk = key, .operation = TCP_OPERATION_ACCEPT, .duration_ns = EU_NO_DURATION };
+	struct connection *queued;
+
+	if (!sk)
+		return;
+	own(&r.connection, OPEN);
+	r.connection.known = true;
+	queued = bpf_map_lookup_elem(&tcp_sockets, &key);
+	if (queued && queued->phase == QUEUED)
+		r.connection.since = queued->since;
+	emit(&r);
+	bpf_map_update_elem(&tcp_sockets, &key, &r.connection, BPF_ANY);
+	/* The peer may have reset it before: then nobody has reported the close. */
+	if (BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE && !bpf_map_delete_elem(&tcp_sockets, &key)) {
+		r.operation = TCP_OPERATION_CLOSE;
+		r.duration_ns = since(&r.connection, bpf_ktime_get_boot_ns());
+		r.last_state = TCP_ESTABLISHED;
+		emit(&r);
+	}
+}
+
+/* struct sockaddr_in and sockaddr_in6, as user space passes them */
+struct address {
+	__u16 family;
+	__be16 port;
+	__be32 ipv4; /* or the flow label */
+	__u8 ipv6[16];
+};
+
+static __always_inline void read_address(struct report *r, const void *from, const struct address *a, __u32 length)
+{
+	if (a->family == AF_INET && length >= 16) {
+		r->family = AF_INET;
+		r->port = a->port;
+		map_ipv4(&r->remote, a->ipv4);
+	} else if (a->family == AF_INET6 && length >= 24) {
+		r->family = AF_INET6;
+		r->port = a->port;
+		bpf_probe_read_user(&r->remote, 16, from + __builtin_offsetof(struct address, ipv6));
+	}
+}
+
+/* connect(2) has failed, or has dissolved an attempt (AF_UNSPEC). What softirq reported is not reported again. */
+static __always_inline void connect_failed(__u32 fd, const void *from, __u32 length, __s32 error)
+{
+	struct report r = { .operation = TCP_OPERATION_CONNECT_FAILED, .duration_ns = EU_NO_DURATION };
+	struct address a = {};
+	struct connection *c;
+	struct sock *sk;
+	__u64 key;
+
+	bpf_probe_read_user(&a, 8, from);
+	if (!error) {
+		if (a.family != AF_UNSPEC)
+			return;
+		error = -ECANCELED;
+	}
+	sk = tcp_socket(fd);
+	if (!sk)
+		return;
+	key = (__u64)sk;
+	c = bpf_map_lookup_elem(&tcp_sockets, &key);
+	if (c) {
+		if (c->phase == FAILING) {
+			r.connection = *c;
+			r.duration_ns = since(c, bpf_ktime_get_boot_ns());
+		} else if (c->phase != FAILED) {
+			return;
+		}
+		bpf_map_delete_elem(&tcp_sockets, &key);
+		if (!r.connection.phase)
+			return;
+	} else {
+		if (error == -ECANCELED)
+			return; /* there was no attempt */
+		own(&r.connection, FAILED);
+	}
+	r.sk = key;
+	r.errno = error;
+	read_address(&r, from, &a, length);
+	emit(&r);
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(tcp_syscall, struct pt_regs *regs, long ret)
+{
+	long nr = eu_syscall_nr(regs);
+
+	if (nr == EU_NR_connect) {
+		/* Still under way, or nothing of an attempt */
+		if (ret == -EINPROGRESS || ret == -EALREADY || ret == -EISCONN || ret == -EINTR || ret <= -ERESTARTSYS)
+			return 0;
+		if (eu_syscall_is_32bit())
+			return 0;
+		connect_failed(eu_arg1(regs), (void *)eu_arg2(regs), eu_arg3(regs), ret);
+	} else if (nr == EU_NR_accept || nr == EU_NR_accept4) {
+		if (ret < 0 || eu_syscall_is_32bit())
+			return 0;
+		accepted(ret);
+	}
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

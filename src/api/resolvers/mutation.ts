@@ -1,0 +1,80 @@
+import type { GraphQLResolveInfo } from 'graphql';
+import type { MutationRemoveSessionArgs, MutationStartSessionArgs, MutationStopSessionArgs, MutationTraceArgs } from '../../generated/schema.js';
+import type { Session } from '../../pipeline/session.js';
+import { inRange, isWritten, spanInRange } from '../check.js';
+import type { RequestContext } from '../context.js';
+import { demandOfSession } from '../demand.js';
+import { sessionSpec } from '../input.js';
+import { unknownSession } from './server.js';
+import { typed, type AnyField, type ResolverMap } from './types.js';
+
+const TEN_MINUTES = 600_000;
+const DEFAULT_TRACE_MS = 10_000;
+const DEFAULT_TRACE_TTL_MS = 60_000;
+const MAX_LIMIT = 2 ** 31 - 1;
+
+/** Starting and stopping. Whoever comes here is an operator: the engine has seen to it. */
+export const mutationResolvers: ResolverMap = {
+  Mutation: {
+    startSession: once<MutationStartSessionArgs>((_root, { input }, { services }) => services.manager.start(sessionSpec(input, services.catalog))),
+    stopSession: once<MutationStopSessionArgs>((_root, { id }, { services }) => {
+      if (!services.manager.get(id)) throw unknownSession(id);
+      return services.manager.stop(id, 'REQUESTED');
+    }),
+    removeSession: once<MutationRemoveSessionArgs>(async (_root, { id }, { services }) => {
+      if (!services.manager.get(id)) throw unknownSession(id);
+      await services.manager.remove(id);
+      return id;
+    }),
+    trace: once<MutationTraceArgs>(trace),
+  },
+};
+
+async function trace(_root: unknown, { input, for: forMs, limit }: MutationTraceArgs, context: RequestContext, info: GraphQLResolveInfo): Promise<Session> {
+  const { manager, catalog } = context.services;
+  if (forMs != null) spanInRange('for', forMs, 10, TEN_MINUTES);
+  else if (input.for != null) spanInRange('input.for', input.for, 10, TEN_MINUTES);
+  const spec = sessionSpec(input, catalog, {
+    forMs: forMs ?? input.for ?? DEFAULT_TRACE_MS,
+    ttlMs: DEFAULT_TRACE_TTL_MS,
+    limit: limit == null ? null : inRange('limit', limit, 1, MAX_LIMIT, 'events'),
+    capture: isWritten(info, context.variables, ['input', 'capture']) ? (input.capture ?? 'DEFAULT') : 'DEMANDED',
+    fields: [...new Set([...demandOfSession(info).values()].flatMap((fields) => [...fields]))],
+  });
+  const session = await manager.start(spec);
+  const abandon = (): void => {
+    manager.stop(session.id, 'ABANDONED').catch((error: unknown) => context.services.log.error({ error, session: session.id }, 'stopping an abandoned trace'));
+  };
+  if (context.signal.aborted) abandon();
+  else context.signal.addEventListener('abort', abandon, { once: true });
+  try {
+    await session.done;
+  } finally {
+    context.signal.removeEventListener('abort', abandon);
+  }
+  return session;
+}
+
+const results = new WeakMap<RequestContext, Map<string | number, unknown>>();
+
+/**
+ * A mutation acts once an operation: when the compiled executor meets an error, graphql-js runs the operation again to
+ * answer exactly as it would, and gets here what the first run got.
+ */
+function once<Args>(act: (root: unknown, args: Args, context: RequestContext, info: GraphQLResolveInfo) => unknown): AnyField {
+  return typed<unknown, Args>((root, args, context, info) => {
+    const known = results.get(context) ?? new Map<string | number, unknown>();
+    results.set(context, known);
+    const { key } = info.path;
+    if (!known.has(key)) known.set(key, attempt(() => act(root, args, context, info)));
+    return known.get(key);
+  });
+}
+
+function attempt(act: () => unknown): unknown {
+  try {
+    return act();
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error));
+  }
+}

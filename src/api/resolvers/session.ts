@@ -1,0 +1,126 @@
+import type { GraphQLResolveInfo } from 'graphql';
+import { countBy } from '../../consumers/aggregate.js';
+import { invalid } from '../../errors.js';
+import type { TraceEvent } from '../../event.js';
+import type { QuerySessionArgs, QuerySessionsArgs, SessionAggregateArgs, SessionEventsArgs, SubscriptionEventsArgs, SubscriptionSessionChangedArgs } from '../../generated/schema.js';
+import type { Page, Session } from '../../pipeline/session.js';
+import { compileField } from '../../trackers/catalog.js';
+import { inRange, isWritten, listInRange } from '../check.js';
+import type { RequestContext } from '../context.js';
+import { demandOfBatches } from '../demand.js';
+import { unknownSession } from './server.js';
+import { typed, type ResolverMap } from './types.js';
+
+const MAX_PAGE = 100_000;
+const MAX_REPLAY = 1_000_000;
+const MAX_ROWS = 10_000;
+
+/** The session, counted as used. */
+export function useSession(id: string, { services }: RequestContext): Session {
+  const session = services.manager.get(id);
+  if (!session) throw unknownSession(id);
+  session.touch();
+  return session;
+}
+
+/** A page as the schema's connection; what nobody selects is not made. Properties, not resolvers: they compile to plain reads. */
+class Connection {
+  readonly #page: Page;
+  #edges: { node: TraceEvent; cursor: string }[] | null = null;
+
+  constructor(page: Page) {
+    this.#page = page;
+  }
+
+  get nodes(): readonly TraceEvent[] {
+    return this.#page.events;
+  }
+
+  get edges(): readonly { node: TraceEvent; cursor: string }[] {
+    return (this.#edges ??= this.#page.events.map((node, index) => ({ node, cursor: this.#cursor(index) })));
+  }
+
+  get pageInfo(): Record<string, unknown> {
+    const { events, hasNext, hasPrevious } = this.#page;
+    const last = events.length - 1;
+    return {
+      hasNextPage: hasNext,
+      hasPreviousPage: hasPrevious,
+      startCursor: last < 0 ? null : this.#cursor(0),
+      endCursor: last < 0 ? null : this.#cursor(last),
+    };
+  }
+
+  get totalCount(): number {
+    return Number(this.#page.total);
+  }
+
+  get gaps(): Page['gaps'] {
+    return this.#page.gaps;
+  }
+
+  #cursor(index: number): string {
+    return this.#page.cursorAfter(index);
+  }
+}
+
+function pageOf(session: Session, { first, last, after }: SessionEventsArgs, { variables }: RequestContext, info: GraphQLResolveInfo): Connection {
+  session.touch();
+  if (last != null) {
+    // `first` has a default, so that only the document tells whether both were asked for.
+    if (isWritten(info, variables, ['first'])) throw invalid('last', 'cannot be joined with `first`; give one of them');
+    if (after != null) throw invalid('last', 'cannot be joined with `after`; the newest events need no place to start from');
+    return new Connection(session.page({ last: inRange('last', last, 1, MAX_PAGE) }));
+  }
+  return new Connection(session.page({ first: inRange('first', first ?? 100, 1, MAX_PAGE), after: after ?? undefined }));
+}
+
+/** Reading sessions, once and live. */
+export const sessionResolvers: ResolverMap = {
+  Query: {
+    sessions: typed<unknown, QuerySessionsArgs>((_root, { state }, { services }) =>
+      services.manager.list().filter((session) => state == null || session.state === state),
+    ),
+    session: typed<unknown, QuerySessionArgs>((_root, { id }, { services }) => {
+      const session = services.manager.get(id);
+      session?.touch();
+      return session ?? null;
+    }),
+  },
+  Subscription: {
+    events: {
+      subscribe: typed<unknown, SubscriptionEventsArgs>((_root, { session: id, replay, after }, context, info) => {
+        if (replay != null && after != null) throw invalid('replay', 'cannot be joined with `after`; give one of them');
+        const checked = replay == null ? undefined : inRange('replay', replay, 0, MAX_REPLAY, 'events');
+        return useSession(id, context).subscribe({ replay: checked, after: after ?? undefined, demand: demandOfBatches(info) });
+      }),
+      resolve: (delivery) => delivery,
+    },
+    sessionChanged: {
+      subscribe: typed<unknown, SubscriptionSessionChangedArgs>((_root, { id }, context) => {
+        if (id != null) useSession(id, context);
+        return context.services.manager.changes(id ?? undefined);
+      }),
+      resolve: (session) => session,
+    },
+  },
+  Session: {
+    name: typed(({ spec }: Session) => spec.name),
+    labels: typed(({ spec }: Session) => spec.labels),
+    trackers: typed(({ spec }: Session) => spec.trackers.map(({ name }) => name)),
+    capture: typed(({ spec }: Session) => spec.capture),
+    captured: typed((session: Session) => session.captured()),
+    containers: typed((session: Session) => session.containers()),
+    stats: typed((session: Session) => session.stats()),
+    events: typed<Session, SessionEventsArgs>(pageOf),
+    aggregate: typed<Session, SessionAggregateArgs>((session, { groupBy, limit }, { services }) => {
+      session.touch();
+      listInRange('groupBy', groupBy, 8, '["process.comm"]');
+      const trackers = session.spec.trackers.map(({ name }) => name);
+      groupBy.forEach((path, index) => services.catalog.checkField(path, trackers, `groupBy[${index}]`));
+      const rows = inRange('limit', limit ?? 1000, 1, MAX_ROWS, 'rows');
+      const fields = groupBy.map((path) => ({ path, read: compileField(path) }));
+      return countBy(session.events(), fields, rows);
+    }),
+  },
+};

@@ -1,0 +1,96 @@
+import { GraphQLError, Kind, print, type ValueNode } from 'graphql';
+
+// Output costs a call for each field of each event: `serialize` returns strings as they are, and checks nothing that
+// the decoder already guarantees.
+
+const MILLISECONDS: Readonly<Record<string, number>> = { ns: 1e-6, us: 1e-3, ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+const DURATION = /^(\d{1,15})(ns|us|ms|s|m|h)$/;
+// RFC 3339; up to nine digits of a second, since the kernel's clock has no more.
+const DATE_TIME = /^(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})$/;
+const MAX_UINT64 = 2n ** 64n - 1n;
+const MAX_CURSOR = 256;
+const MAX_EVENT_FIELD = 300;
+
+/** "500ms" → 500; null when it is not a duration. Milliseconds, with a fraction below one. */
+export function parseDuration(text: string): number | null {
+  const [, digits, unit] = DURATION.exec(text) ?? [];
+  const factor = unit === undefined ? undefined : MILLISECONDS[unit];
+  return digits === undefined || factor === undefined ? null : Number(digits) * factor;
+}
+
+/** 90_000 → "90s": the largest unit that leaves a whole number. */
+export function formatDuration(ms: number): string {
+  for (const unit of ['h', 'm', 's', 'ms', 'us', 'ns']) {
+    const count = ms / (MILLISECONDS[unit] ?? 1);
+    if (Number.isInteger(count)) return `${count}${unit}`;
+  }
+  return `${Math.round(ms * 1e6)}ns`;
+}
+
+function bad(type: string, value: unknown, right: string): GraphQLError {
+  const shown = typeof value === 'string' ? JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value) : String(value);
+  return new GraphQLError(`${type} cannot be ${shown}; ${right}`, { extensions: { code: 'BAD_USER_INPUT' } });
+}
+
+function duration(value: unknown): number {
+  const ms = typeof value === 'string' ? parseDuration(value) : null;
+  if (ms !== null) return ms;
+  const hint = typeof value === 'number' && Number.isInteger(value) && value >= 0 ? `; did you mean "${value}s"?` : '';
+  throw bad('Duration', value, `write a whole number and one of the units ns, us, ms, s, m, h, for example "500ms", "10s" or "5m"${hint}`);
+}
+
+function dateTime(value: unknown): string {
+  const right = 'write RFC 3339, for example "2026-01-31T08:15:30.123456789Z"';
+  const [, date, time, fraction = '', zone = ''] = (typeof value === 'string' ? DATE_TIME.exec(value) : null) ?? [];
+  if (date === undefined || time === undefined) throw bad('DateTime', value, right);
+  const at = Date.parse(`${date}T${time}${zone.toUpperCase()}`);
+  // Date.parse takes February 31st for March 3rd.
+  if (Number.isNaN(at) || Number.isNaN(Date.parse(`${date}T00:00:00Z`)) || new Date(`${date}T00:00:00Z`).toISOString().slice(0, 10) !== date) {
+    throw bad('DateTime', value, right);
+  }
+  return `${new Date(at).toISOString().slice(0, 19)}.${fraction.padEnd(9, '0')}Z`;
+}
+
+function uint64(value: unknown): string {
+  const digits = typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? String(value) : value;
+  if (typeof digits === 'string' && /^\d{1,20}$/.test(digits) && BigInt(digits) <= MAX_UINT64) return BigInt(digits).toString();
+  throw bad('UInt64', value, 'write a decimal number from 0 to 18446744073709551615 as a string, for example "4026531841"');
+}
+
+function cursor(value: unknown): string {
+  if (typeof value === 'string' && value !== '' && value.length <= MAX_CURSOR) return value;
+  throw bad('Cursor', value, 'give one that this server answered, for example `EventBatch.cursor` or `PageInfo.endCursor`');
+}
+
+function eventField(value: unknown): string {
+  if (typeof value === 'string' && value !== '' && value.length <= MAX_EVENT_FIELD) return value;
+  throw bad('EventField', value, 'write the path of a field, for example "process.comm"; `Tracker.fields` lists them');
+}
+
+function errno(value: unknown): string {
+  if (typeof value === 'string' && /^(E[A-Z0-9]+|\d+)$/.test(value)) return value;
+  throw bad('Errno', value, 'write the symbol of an error, for example "ENOENT"');
+}
+
+function asText(value: unknown): string {
+  return typeof value === 'string' ? value : String(value);
+}
+
+/** A literal is read as the variable of the same JSON would be. In the form that keeps the schema's description of the scalar. */
+function scalar(name: string, parse: (value: unknown) => unknown, serialize: (value: unknown) => unknown = asText): Record<string, unknown> {
+  const parseLiteral = (node: ValueNode): unknown => {
+    if (node.kind === Kind.STRING) return parse(node.value);
+    if (node.kind === Kind.INT) return parse(Number(node.value));
+    throw bad(name, print(node), 'write a string');
+  };
+  return { __serialize: serialize, __parseValue: parse, __parseLiteral: parseLiteral };
+}
+
+export const scalars = {
+  Duration: scalar('Duration', duration, (value) => (typeof value === 'number' ? formatDuration(value) : value)),
+  DateTime: scalar('DateTime', dateTime),
+  UInt64: scalar('UInt64', uint64),
+  Cursor: scalar('Cursor', cursor),
+  EventField: scalar('EventField', eventField),
+  Errno: scalar('Errno', errno),
+};

@@ -1,0 +1,71 @@
+import type { ExecutionResult } from 'graphql';
+
+export interface ResponseStreamOptions {
+  readonly map: (payload: unknown) => Promise<ExecutionResult>;
+  /** Makes the last result when the source or `map` fails. */
+  readonly fail: (error: unknown) => ExecutionResult;
+  /** Called once, however it ends. */
+  readonly onEnd: () => void;
+}
+
+/**
+ * A subscription's results, made one at a time when the reader asks: nothing is taken from the source before. Unlike with an
+ * async generator, `return` ends it at once, also while a `next` waits for an event that may never come.
+ */
+export class ResponseStream implements AsyncGenerator<ExecutionResult, undefined, undefined> {
+  readonly #source: AsyncIterator<unknown>;
+  readonly #options: ResponseStreamOptions;
+  readonly #onEnd: (() => void)[];
+  #ended = false;
+
+  constructor(source: AsyncIterator<unknown>, options: ResponseStreamOptions) {
+    this.#source = source;
+    this.#options = options;
+    this.#onEnd = [options.onEnd];
+  }
+
+  /** Calls back once when the stream has ended; at once when it has already. */
+  onEnd(callback: () => void): void {
+    if (this.#ended) callback();
+    else this.#onEnd.push(callback);
+  }
+
+  async next(): Promise<IteratorResult<ExecutionResult, undefined>> {
+    if (this.#ended) return { done: true, value: undefined };
+    try {
+      const { done, value } = await this.#source.next();
+      if (!done) return { done: false, value: await this.#options.map(value) };
+      this.#end();
+      return { done: true, value: undefined };
+    } catch (error) {
+      await this.return();
+      return { done: false, value: this.#options.fail(error) };
+    }
+  }
+
+  async return(): Promise<IteratorResult<ExecutionResult, undefined>> {
+    const running = !this.#ended;
+    this.#end();
+    if (running) await this.#source.return?.().catch(() => undefined);
+    return { done: true, value: undefined };
+  }
+
+  async throw(error: unknown): Promise<IteratorResult<ExecutionResult, undefined>> {
+    await this.return();
+    throw error;
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return();
+  }
+
+  #end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    for (const callback of this.#onEnd.splice(0)) callback();
+  }
+}

@@ -1,0 +1,146 @@
+import { suggest } from '../errors.js';
+import { cellOf } from './format.js';
+import { UsageError } from './usage.js';
+
+/** What `Query.trackers` tells of a tracker; asked for with `trackerDocument`. */
+export interface TrackerInfo {
+  readonly name: string;
+  readonly summary: string;
+  readonly available: boolean;
+  readonly unavailableReason: string | null;
+  readonly minimumKernel: string;
+  readonly eventType: string;
+  readonly hooks: readonly string[];
+  readonly options: readonly { readonly name: string; readonly type: string; readonly description: string; readonly defaultValue: string | null }[];
+  readonly fields: readonly { readonly path: string; readonly type: string; readonly description: string; readonly onDemand: boolean }[];
+}
+
+export const trackerDocument = `query Trackers($name: String) {
+  trackers(name: $name) {
+    name summary available unavailableReason minimumKernel eventType hooks
+    options { name type description defaultValue }
+    fields { path type description onDemand }
+  }
+}`;
+
+/** An event as the server sent it. */
+export type Answer = Readonly<Record<string, unknown>>;
+
+/** A field that was chosen: its path as the user wrote it, and the keys that lead to it. */
+export interface Column {
+  readonly path: string;
+  readonly keys: readonly string[];
+}
+
+const labels = 'container.labels.';
+
+/** "container.labels.com.example" has three keys: a label's name may hold dots. */
+export function columnOf(path: string): Column {
+  if (path.startsWith(labels)) return { path, keys: ['container', 'labels', path.slice(labels.length)] };
+  return { path, keys: path.split('.') };
+}
+
+/** The columns that `--fields` names; "process" stands for all of its fields. A name that no tracker has is a UsageError. */
+export function chosenColumns(trackers: readonly TrackerInfo[], paths: readonly string[]): readonly Column[] {
+  const known = new Set(trackers.flatMap(({ fields }) => fields.map(({ path }) => path)));
+  const chosen = paths.flatMap((path) => {
+    if (known.has(path) || (path.startsWith(labels) && path.length > labels.length)) return [path];
+    const below = [...known].filter((field) => field.startsWith(`${path}.`));
+    if (below.length) return below;
+    const names = trackers.map(({ name }) => name).join(', ');
+    throw new UsageError(`--fields: no field ${JSON.stringify(path)} in ${names}${suggest(path, known) || `; there are ${[...known].join(', ')}`}`);
+  });
+  return [...new Set(chosen)].map(columnOf);
+}
+
+export function allColumns(trackers: readonly TrackerInfo[]): readonly Column[] {
+  return [...new Set(trackers.flatMap(({ fields }) => fields.map(({ path }) => path)))].map(columnOf);
+}
+
+/** A field in the tree of a selection. */
+interface Node {
+  readonly key: string;
+  /** The response key: two trackers may have fields of one name and different types, which GraphQL does not merge. */
+  readonly alias: string;
+  readonly children: Map<string, Node>;
+  /** `container.labels`: all labels, or by name. */
+  readonly labels: boolean;
+}
+
+/** What is selected of one tracker's events, and how to read it from an answer. */
+export interface Selection {
+  /** The fragment for `events { … }`. */
+  readonly fragment: string;
+  /** The event as nested objects, with just the chosen fields that this tracker has. */
+  read(answer: Answer): Record<string, unknown>;
+}
+
+export function selectionOf(tracker: TrackerInfo, columns: readonly Column[], others: readonly TrackerInfo[]): Selection {
+  const types = new Map(tracker.fields.map(({ path, type }) => [path, type]));
+  const tree = new Map<string, Node>();
+  for (const { path, keys } of columns) {
+    const isLabel = path.startsWith(labels);
+    if (!isLabel && !types.has(path)) continue;
+    const clashes = others.some(({ fields }) => fields.some((field) => field.path === path && field.type !== types.get(path)));
+    let level = tree;
+    keys.forEach((key, i) => {
+      const leaf = i === keys.length - 1;
+      const node: Node = level.get(key) ?? {
+        key,
+        alias: leaf && clashes && !isLabel ? `${tracker.name}_${key}` : key,
+        children: new Map(),
+        labels: key === 'labels' && keys[0] === 'container',
+      };
+      level.set(key, node);
+      level = node.children;
+    });
+  }
+  return { fragment: `... on ${tracker.eventType} { ${print(tree) || '__typename'} }`, read: (answer) => pick(answer, tree) };
+}
+
+function print(tree: ReadonlyMap<string, Node>): string {
+  return [...tree.values()]
+    .map(({ key, alias, children, labels: isLabels }) => {
+      const name = alias === key ? key : `${alias}: ${key}`;
+      if (isLabels) return `${name} { name value }`;
+      return children.size ? `${name} { ${print(children)} }` : name;
+    })
+    .join(' ');
+}
+
+function pick(source: Answer, tree: ReadonlyMap<string, Node>): Record<string, unknown> {
+  const picked: Record<string, unknown> = {};
+  for (const { key, alias, children, labels: isLabels } of tree.values()) {
+    const value = source[alias];
+    if (!isRecord(value) && !Array.isArray(value)) picked[key] = value ?? null;
+    else if (isLabels && Array.isArray(value) && children.size) picked[key] = labelsNamed([...children.keys()], value);
+    else picked[key] = children.size && isRecord(value) ? pick(value, children) : value;
+  }
+  return picked;
+}
+
+function labelsNamed(names: readonly string[], list: readonly unknown[]): Record<string, unknown> {
+  const values = new Map(list.filter(isRecord).map(({ name, value }) => [name, value]));
+  return Object.fromEntries(names.map((name) => [name, values.get(name) ?? null]));
+}
+
+/** The value at a column of a picked event; undefined where its tracker has no such field. */
+export function valueAt(event: Answer, { keys }: Column): unknown {
+  let value: unknown = event;
+  for (const key of keys) {
+    if (!isRecord(value)) return undefined;
+    value = value[key];
+  }
+  return value;
+}
+
+/** For people: of the time just its clock, in UTC. */
+export function textAt(event: Answer, column: Column): string {
+  const value = valueAt(event, column);
+  const clock = column.path === 'time' && typeof value === 'string' ? /T(\d\d:\d\d:\d\d\.\d{3})\d*Z$/.exec(value)?.[1] : undefined;
+  return clock === undefined ? cellOf(value) : `${clock}Z`;
+}
+
+function isRecord(value: unknown): value is Answer {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

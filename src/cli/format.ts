@@ -1,0 +1,101 @@
+/** A value as text of a table's cell: a list's elements with blanks between them, nothing as "". */
+export function cellOf(value: unknown): string {
+  if (value === null || value === undefined) return '';
+  if (Array.isArray(value)) return value.map((item) => (isLabel(item) ? `${item.name}=${item.value}` : word(cellOf(item)))).join(' ');
+  if (typeof value === 'object') return JSON.stringify(value);
+  return String(value);
+}
+
+function isLabel(item: unknown): item is { name: string; value: string } {
+  return typeof item === 'object' && item !== null && 'name' in item && 'value' in item;
+}
+
+/** As one would type it in a shell, so that ["a b"] and ["a", "b"] look different. */
+function word(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+}
+
+/** What a process calls itself must not drive the terminal of the one who watches it. */
+export function printable(text: string): string {
+  // oxlint-disable-next-line no-control-regex
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (char) => {
+    const code = char.charCodeAt(0);
+    return code < 256 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16)}`;
+  });
+}
+
+/** A row of RFC 4180, CRLF included. */
+export function csvRow(values: readonly unknown[]): string {
+  return `${values.map((value) => csvField(csvText(value))).join(',')}\r\n`;
+}
+
+/** A list stays one field that a program can take apart: JSON. */
+function csvText(value: unknown): string {
+  return Array.isArray(value) ? JSON.stringify(value) : cellOf(value);
+}
+
+function csvField(text: string): string {
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+const gutter = 2;
+const narrowest = 8;
+
+/** A table that is printed while it grows: columns widen with what they have seen. */
+export class Table {
+  readonly #headers: readonly string[];
+  readonly #widths: number[];
+  readonly #terminal: number | null;
+  #begun = false;
+
+  /** `terminal` is the width that lines are cut to; null cuts nothing. */
+  constructor(headers: readonly string[], terminal: number | null) {
+    this.#headers = headers;
+    this.#widths = headers.map((header) => header.length);
+    this.#terminal = terminal;
+  }
+
+  /** The lines of these rows, the header's first when they are the first. */
+  render(rows: readonly (readonly string[])[]): string {
+    const cells = rows.map((row) => row.map((cell) => printable(cell) || '-'));
+    for (const row of cells) row.forEach((cell, i) => (this.#widths[i] = Math.max(this.#widths[i] ?? 0, lengthOf(cell))));
+    const widths = this.#fit();
+    const lines = this.#begun ? cells : [this.#headers, ...cells];
+    this.#begun = true;
+    return lines.map((row) => `${line(row, widths)}\n`).join('');
+  }
+
+  /** Takes what is too much from the widest columns. */
+  #fit(): readonly number[] {
+    const widths = [...this.#widths];
+    if (this.#terminal === null) return widths;
+    let excess = widths.reduce((sum, width) => sum + width, gutter * (widths.length - 1)) - this.#terminal;
+    while (excess > 0) {
+      const widest = Math.max(...widths);
+      if (widest <= narrowest) break;
+      const index = widths.lastIndexOf(widest);
+      const next = Math.max(narrowest, ...widths.filter((width) => width < widest));
+      const taken = Math.min(excess, widest - next || 1);
+      widths[index] = widest - taken;
+      excess -= taken;
+    }
+    return widths;
+  }
+}
+
+function line(row: readonly string[], widths: readonly number[]): string {
+  return row.map((cell, i) => pad(cut(cell, widths[i] ?? 0), widths[i] ?? 0)).join(' '.repeat(gutter)).trimEnd();
+}
+
+/** By code points: a name may hold more than ASCII. */
+function lengthOf(text: string): number {
+  return [...text].length;
+}
+
+function cut(text: string, width: number): string {
+  return lengthOf(text) <= width ? text : `${[...text].slice(0, width - 1).join('')}…`;
+}
+
+function pad(text: string, width: number): string {
+  return text + ' '.repeat(Math.max(0, width - lengthOf(text)));
+}

@@ -1,0 +1,135 @@
+import { suggest } from '../errors.js';
+import type { TrackerInfo } from './field.js';
+import { UsageError } from './usage.js';
+
+/** A tracker as it was asked for: its name and the text of its options. */
+export interface TrackerRequest {
+  readonly name: string;
+  /** [name, value]; a missing value is a flag that is set, or one more value for the option before it. */
+  readonly options: readonly (readonly [name: string, value: string | null])[];
+}
+
+/** "open:failedOnly=true", "open:failedOnly", "tcp:operations=CONNECT,CLOSE". */
+export function parseTracker(text: string): TrackerRequest {
+  const [name = '', ...rest] = text.split(':');
+  const parts = rest.join(':').split(',').filter(Boolean);
+  return { name, options: parts.map(parseOption) };
+}
+
+/** "open.failedOnly=true" of `--set`. */
+export function parseSetting(text: string): TrackerRequest {
+  const [, name, option] = /^([^.=]+)\.(.+)$/.exec(text) ?? [];
+  if (name === undefined || option === undefined) throw new UsageError(`--set: ${JSON.stringify(text)} is not like open.failedOnly=true`);
+  const [key, value] = parseOption(option);
+  return { name, options: (value ?? '').split(',').map((part, i) => (i === 0 ? [key, value === null ? null : part] : [part, null])) };
+}
+
+function parseOption(text: string): readonly [string, string | null] {
+  const [, name = text, value] = /^([^=]*)=(.*)$/s.exec(text) ?? [];
+  return [name, value ?? null];
+}
+
+/** The trackers that were asked for, among those that the server knows. */
+export function resolveTrackers(requests: readonly TrackerRequest[], known: readonly TrackerInfo[]): readonly TrackerInfo[] {
+  const names = known.map(({ name }) => name);
+  const chosen = new Set(requests.map(({ name }) => name));
+  return [...chosen].map((name) => {
+    const tracker = known.find((candidate) => candidate.name === name);
+    if (!tracker) throw new UsageError(`no tracker ${JSON.stringify(name)}${suggest(name, names) || `; there are ${names.join(', ')}`}`);
+    return tracker;
+  });
+}
+
+/** `StartSessionInput.trackers`. */
+export function trackerInputs(requests: readonly TrackerRequest[], trackers: readonly TrackerInfo[]): readonly Record<string, unknown>[] {
+  for (const { name } of requests) {
+    if (!trackers.some((tracker) => tracker.name === name)) throw new UsageError(`--set: the tracker ${JSON.stringify(name)} is not among those to run`);
+  }
+  return trackers.map((tracker) => ({
+    [tracker.name]: optionValues(tracker, requests.filter(({ name }) => name === tracker.name).flatMap(({ options }) => options)),
+  }));
+}
+
+function optionValues(tracker: TrackerInfo, options: TrackerRequest['options']): Record<string, unknown> {
+  const values: Record<string, unknown> = {};
+  let list: unknown[] | null = null;
+  for (const [name, text] of options) {
+    const option = tracker.options.find((candidate) => candidate.name === name);
+    if (!option) {
+      if (list && text === null) {
+        list.push(name);
+        continue;
+      }
+      const names = tracker.options.map((candidate) => candidate.name);
+      const hint = suggest(name, names) || (names.length ? `; there are ${names.join(', ')}` : '; it has none');
+      throw new UsageError(`the tracker ${tracker.name} has no option ${JSON.stringify(name)}${hint}`);
+    }
+    const where = `${tracker.name}.${name}`;
+    const element = /^\[([^\]!]+)/.exec(option.type)?.[1];
+    list = null;
+    if (element === undefined) values[name] = scalar(where, option.type.replace('!', ''), text);
+    else values[name] = list = [...((values[name] as unknown[] | undefined) ?? []), scalar(where, element, text)];
+  }
+  return values;
+}
+
+function scalar(where: string, type: string, text: string | null): unknown {
+  if (type === 'Boolean') {
+    if (text === null || text === 'true') return true;
+    if (text === 'false') return false;
+    throw new UsageError(`${where}: ${JSON.stringify(text)} is neither true nor false`);
+  }
+  if (text === null || text === '') throw new UsageError(`${where}: it needs a value, as in ${where}=${type}`);
+  if (type !== 'Int' && type !== 'Float') return text; // the server judges enums and its own scalars
+  const number = Number(text);
+  if (Number.isFinite(number) && (type === 'Float' || Number.isInteger(number))) return number;
+  throw new UsageError(`${where}: ${JSON.stringify(text)} is no ${type === 'Int' ? 'whole number' : 'number'}`);
+}
+
+/** Whom to watch, as flags tell it. */
+export interface TargetFlags {
+  readonly container?: readonly string[];
+  readonly image?: readonly string[];
+  readonly label?: readonly string[];
+  readonly wait?: boolean;
+  readonly cgroup?: readonly string[];
+  readonly pid?: readonly string[];
+  readonly descendants?: boolean;
+  readonly uid?: readonly string[];
+  readonly comm?: readonly string[];
+}
+
+/** `StartSessionInput.target`; null for the whole machine. */
+export function targetInput(flags: TargetFlags): Record<string, unknown> | null {
+  const target: Record<string, unknown> = {};
+  const selectors = containerSelectors(flags);
+  if (selectors.length) target['containers'] = selectors;
+  if (flags.wait) target['waitForContainers'] = true;
+  if (flags.cgroup?.length) target['cgroups'] = flags.cgroup;
+  if (flags.pid?.length) target['pids'] = flags.pid.map((value) => idOf('--pid', value));
+  if (flags.descendants === false) target['descendants'] = false;
+  if (flags.uid?.length) target['uids'] = flags.uid.map((value) => idOf('--uid', value));
+  if (flags.comm?.length) target['comms'] = flags.comm;
+  return Object.keys(target).length ? target : null;
+}
+
+/** Each container with each image, and all labels: flags of one kind are alternatives, kinds must all match. */
+function containerSelectors({ container = [], image = [], label = [] }: TargetFlags): readonly Record<string, unknown>[] {
+  const named = container.map((text) => (/^[0-9a-f]{12,64}$/.test(text) ? { id: text } : { name: text }));
+  const made = image.map((text) => ({ image: text }));
+  const labels = label.map(labelOf);
+  if (!named.length && !made.length && !labels.length) return [];
+  const pairs = (named.length ? named : [{}]).flatMap((one) => (made.length ? made : [{}]).map((other) => ({ ...one, ...other })));
+  return pairs.map((pair) => (labels.length ? { ...pair, labels } : pair));
+}
+
+function labelOf(text: string): Record<string, string> {
+  const [, name = '', value] = /^([^=]+)(?:=(.*))?$/s.exec(text) ?? [];
+  if (!name) throw new UsageError(`--label: ${JSON.stringify(text)} is not like name=value or name`);
+  return value === undefined ? { name } : { name, value };
+}
+
+function idOf(flag: string, text: string): number {
+  if (/^\d{1,10}$/.test(text)) return Number(text);
+  throw new UsageError(`${flag}: ${JSON.stringify(text)} is no number`);
+}

@@ -1,0 +1,57 @@
+import { constants, fstatSync, openSync } from 'node:fs';
+import { Socket } from 'node:net';
+import type { Writable } from 'node:stream';
+
+/** Where an answer goes. */
+export interface Output {
+  /** Columns of the terminal; null when it is none. */
+  readonly width: number | null;
+  /** Resolves once the reader took the text, and with false when there is no reader any more (`| head`). */
+  write(text: string): Promise<boolean>;
+  /** Lets go of what the reader did not take. */
+  close(): void;
+}
+
+/**
+ * Standard output. Node writes to a pipe synchronously, and a slow reader would stop everything: a
+ * pipe is opened anew, non-blocking, through /proc.
+ */
+export function openOutput(): Output {
+  if (process.stdout.isTTY) return outputOf(process.stdout, () => process.stdout.columns);
+  const pipe = fstatSync(1).isFIFO() ? reopen() : null;
+  return outputOf(pipe ?? process.stdout, () => null);
+}
+
+function reopen(): Socket | null {
+  try {
+    const fd = openSync('/proc/self/fd/1', constants.O_WRONLY | constants.O_NONBLOCK);
+    return new Socket({ fd, readable: false, writable: true });
+  } catch {
+    return null; // another user's pipe, or no /proc
+  }
+}
+
+export function outputOf(stream: Writable, columns: () => number | null = () => null): Output {
+  // Each write reports its own error.
+  stream.on('error', () => undefined);
+  let gone = false;
+  return {
+    get width() {
+      return columns();
+    },
+    write(text) {
+      if (gone) return Promise.resolve(false);
+      return new Promise((resolve, reject) => {
+        stream.write(text, (error: NodeJS.ErrnoException | null | undefined) => {
+          if (!error) return resolve(true);
+          gone = true;
+          if (error.code === 'EPIPE' || error.code === 'ERR_STREAM_DESTROYED') resolve(false);
+          else reject(error);
+        });
+      });
+    },
+    close() {
+      if (stream !== process.stdout) stream.destroy();
+    },
+  };
+}

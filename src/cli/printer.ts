@@ -1,0 +1,61 @@
+import { allColumns, chosenColumns, selectionOf, textAt, valueAt, type Answer, type Column, type Selection, type TrackerInfo } from './field.js';
+import { tableColumns } from './column.js';
+import { csvRow, Table } from './format.js';
+
+export type Format = 'table' | 'json' | 'csv';
+
+/** Turns events into the text of one output format. */
+export interface Printer {
+  /** What must be selected of an event. */
+  readonly selection: string;
+  /** The text of these events; with `gap`, its line before them, where the format has one. */
+  print(events: readonly Answer[], gap?: object | null): string;
+  /** What comes before the first event: a header, so that an empty answer is a valid one. */
+  readonly head: string;
+}
+
+export interface PrinterOptions {
+  readonly format: Format;
+  /** Paths; null for what the format shows by itself: json everything, a table what fits a line. */
+  readonly fields: readonly string[] | null;
+  /** Columns of the terminal; null cuts nothing. */
+  readonly width: number | null;
+}
+
+export function createPrinter(trackers: readonly TrackerInfo[], { format, fields, width }: PrinterOptions): Printer {
+  const columns = columnsFor(trackers, format, fields);
+  const selections = new Map(trackers.map((tracker) => [tracker.eventType, selectionOf(tracker, columns, trackers)]));
+  const selection = ['__typename', ...[...selections.values()].map(({ fragment }) => fragment)].join(' ');
+  const read = (answer: Answer): Answer => reader(selections, answer);
+  const headers = columns.map(({ path }) => path);
+  if (format === 'json') {
+    return {
+      selection,
+      head: '',
+      print: (events, gap) => [...(gap ? [{ gap }] : []), ...events.map(read)].map((event) => `${JSON.stringify(event)}\n`).join(''),
+    };
+  }
+  if (format === 'csv') {
+    return {
+      selection,
+      head: csvRow(headers),
+      print: (events) => events.map(read).map((event) => csvRow(columns.map((column) => valueAt(event, column)))).join(''),
+    };
+  }
+  const table = new Table(headers, width);
+  return {
+    selection,
+    head: '', // with the first events: their widths are the columns'
+    print: (events) => (events.length ? table.render(events.map(read).map((event) => columns.map((column) => textAt(event, column)))) : ''),
+  };
+}
+
+function columnsFor(trackers: readonly TrackerInfo[], format: Format, fields: readonly string[] | null): readonly Column[] {
+  if (fields) return chosenColumns(trackers, fields);
+  return format === 'json' ? allColumns(trackers) : tableColumns(trackers);
+}
+
+function reader(selections: ReadonlyMap<string, Selection>, answer: Answer): Answer {
+  const type = answer['__typename'];
+  return (typeof type === 'string' ? selections.get(type)?.read(answer) : undefined) ?? {};
+}

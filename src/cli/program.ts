@@ -1,0 +1,47 @@
+import { Command, CommanderError } from 'commander';
+import { EunomiaError, messageOf } from '../errors.js';
+import { addContainers } from './containers.js';
+import type { World } from './world.js';
+import { addRun } from './run.js';
+import { addServe } from './serve.js';
+import { addTrackers } from './trackers.js';
+import { UsageError } from './usage.js';
+
+export const exitCode = { ok: 0, failure: 1, usage: 2 } as const;
+
+/** Runs one command, `argv` without node and script; answers the exit code and never throws. */
+export async function runProgram(argv: readonly string[], version: string, world: World): Promise<number> {
+  const program = new Command('eunomia')
+    .description('a GraphQL server for the Linux kernel, and its command line')
+    .version(version)
+    .showHelpAfterError('(eunomia --help tells more)')
+    .exitOverride()
+    .configureOutput({ writeErr: (text) => world.tell(text.trimEnd()) });
+  for (const add of [addServe, addTrackers, addContainers, addRun]) add(program, world);
+  for (const command of program.commands) command.exitOverride().copyInheritedSettings(program);
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+    return exitCode.ok;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.ok : exitCode.usage; // it has printed its message
+    world.tell(`eunomia: ${textOf(error)}`);
+    return isUsage(error) ? exitCode.usage : exitCode.failure;
+  }
+}
+
+/** What the server rejects as bad input came from this command line too. */
+function isUsage(error: unknown): boolean {
+  return error instanceof UsageError || (error instanceof EunomiaError && error.code === 'BAD_USER_INPUT');
+}
+
+/** One clear line for what can happen; the stack for what cannot. */
+function textOf(error: unknown): string {
+  if (error instanceof UsageError || error instanceof EunomiaError) return error.message;
+  if (!(error instanceof Error)) return messageOf(error);
+  const { code, syscall, address, port, path } = error as NodeJS.ErrnoException & { address?: string; port?: number };
+  if (code === 'EADDRINUSE') return `port ${port} of ${address} is in use: stop what uses it, or choose another with --port (0 takes a free one)`;
+  if (code === 'EACCES' && syscall === 'listen') return `no right to listen on port ${port}: choose one from 1024 on with --port, or run as root`;
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') return `${address ?? 'the host'} is no address of this machine: see --host (${error.message})`;
+  if (syscall !== undefined) return path === undefined ? error.message : `${error.message}`;
+  return error.stack ?? error.message;
+}

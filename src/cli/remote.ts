@@ -1,0 +1,129 @@
+import { readFileSync } from 'node:fs';
+import { request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import type { ExecutionResult } from 'graphql';
+import { createClient, type Client as SocketClient } from 'graphql-ws';
+import { WebSocket, type ClientOptions } from 'ws';
+import { EunomiaError, messageOf } from '../errors.js';
+import { dataOf, type Client, type Variables } from './client.js';
+import { UsageError } from './usage.js';
+
+export interface RemoteOptions {
+  /** "https://host:4000", with or without the path /graphql. */
+  readonly server: string;
+  readonly token?: string | undefined;
+  /** PEM file of the authority that signed the server's certificate; the system's authorities when missing. */
+  readonly ca?: string | undefined;
+}
+
+/** Queries and mutations go over HTTP, subscriptions over one WebSocket that is opened for the first of them. */
+export function createRemoteClient({ server, token, ca }: RemoteOptions): Client {
+  const url = endpoint(server);
+  const trust = ca === undefined ? {} : { ca: readPem(ca) };
+  const authorization: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
+  let socket: SocketClient | undefined;
+  return {
+    async query<T>(query: string, variables: Variables = {}) {
+      return dataOf<T>(await post(url, JSON.stringify({ query, variables }), authorization, trust));
+    },
+    async *subscribe<T>(query: string, variables: Variables = {}) {
+      socket ??= openSocket(url, authorization, trust);
+      try {
+        for await (const result of socket.iterate({ query, variables: { ...variables } })) yield dataOf<T>(result as ExecutionResult);
+      } catch (error) {
+        throw error instanceof EunomiaError ? error : socketError(url, error);
+      }
+    },
+    async close() {
+      await socket?.dispose();
+    },
+  };
+}
+
+export function endpoint(server: string): URL {
+  const url = URL.canParse(server) ? new URL(server) : null;
+  if (!url || !['http:', 'https:'].includes(url.protocol)) {
+    throw new UsageError(`--server: ${JSON.stringify(server)} is no URL like https://host:4000`);
+  }
+  if (url.pathname === '/') url.pathname = '/graphql';
+  return url;
+}
+
+function readPem(file: string): Buffer {
+  try {
+    return readFileSync(file);
+  } catch (error) {
+    throw new UsageError(`--ca: ${messageOf(error)}`);
+  }
+}
+
+function post(url: URL, body: string, headers: Record<string, string>, trust: { ca?: Buffer }): Promise<ExecutionResult> {
+  const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
+  return new Promise((resolve, reject) => {
+    const unreachable = (error: Error): void => reject(new EunomiaError('UNREACHABLE', `no answer from ${url.href}: ${reasonOf(error)}`));
+    const request = send(url, {
+      method: 'POST',
+      headers: {
+        accept: 'application/graphql-response+json, application/json',
+        'content-type': 'application/json',
+        'content-length': Buffer.byteLength(body),
+        ...headers,
+      },
+      ...trust,
+    });
+    request.on('error', unreachable);
+    request.on('response', (response) => {
+      const chunks: Buffer[] = [];
+      response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.on('error', unreachable);
+      response.on('end', () => {
+        const result = parse(Buffer.concat(chunks).toString());
+        if (result) resolve(result);
+        else reject(new EunomiaError('UNREACHABLE', `${url.href} answered ${response.statusCode} and no GraphQL: is this Eunomia's address?${hint(response.statusCode)}`));
+      });
+    });
+    request.end(body);
+  });
+}
+
+function parse(text: string): ExecutionResult | null {
+  try {
+    const result: unknown = JSON.parse(text);
+    return typeof result === 'object' && result !== null && ('data' in result || 'errors' in result) ? (result as ExecutionResult) : null;
+  } catch {
+    return null;
+  }
+}
+
+function hint(status: number | undefined): string {
+  return status === 401 || status === 403 ? ' It wants a token: --token or EUNOMIA_TOKEN.' : '';
+}
+
+/** A connection that was tried at several addresses (localhost) fails with a list of errors and no message. */
+function reasonOf(error: Error): string {
+  return error instanceof AggregateError ? error.errors.map(messageOf).join(', ') : messageOf(error);
+}
+
+function openSocket(url: URL, connectionParams: Record<string, string>, trust: ClientOptions): SocketClient {
+  class TrustingWebSocket extends WebSocket {
+    constructor(address: string, protocols: string | string[]) {
+      super(address, protocols, trust);
+    }
+  }
+  return createClient({
+    url: url.href.replace(/^http/, 'ws'),
+    webSocketImpl: TrustingWebSocket,
+    connectionParams,
+    // A stream that broke has lost events; the command ends with an error and does not go on as if nothing had happened.
+    retryAttempts: 0,
+  });
+}
+
+function socketError(url: URL, error: unknown): Error {
+  if (Array.isArray(error)) return new EunomiaError('SERVER_ERROR', error.map(messageOf).join('\n'));
+  if (typeof error === 'object' && error !== null && 'code' in error && 'reason' in error) {
+    const because = String(error.reason) || 'no reason given';
+    return new EunomiaError('UNREACHABLE', `${url.href} closed the connection: ${because} (${String(error.code)})`);
+  }
+  return new EunomiaError('UNREACHABLE', `no connection to ${url.href}: ${messageOf(error)}`);
+}

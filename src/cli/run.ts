@@ -1,0 +1,123 @@
+import { Option, type Command } from 'commander';
+import type { Client } from './client.js';
+import { withClient, withConnection, type ConnectionFlags } from './connection.js';
+import type { World } from './world.js';
+import { trackerDocument, type TrackerInfo } from './field.js';
+import { parseSetting, parseTracker, resolveTrackers, targetInput, trackerInputs, type TargetFlags } from './input.js';
+import { createPrinter, type Format, type Printer } from './printer.js';
+import { readEvents, type StopCause } from './stream.js';
+import { append, collect, wholeNumber } from './usage.js';
+
+interface Flags extends ConnectionFlags, TargetFlags {
+  readonly for?: string;
+  readonly limit?: number;
+  readonly output: Format;
+  readonly fields?: readonly string[];
+  readonly set?: readonly string[];
+  readonly capture: string;
+  readonly gaps?: boolean;
+  readonly name?: string;
+}
+
+interface Ending {
+  readonly state: string;
+  readonly error: string | null;
+  readonly stopReason: string | null;
+  readonly stats: { readonly lost: string };
+}
+
+/** A session of a command that was killed: the server removes it after this time. */
+const timeToLive = '1m';
+
+export function addRun(program: Command, world: World): void {
+  withConnection(program.command('run'))
+    .description('run trackers and print their events, until Ctrl-C, --for or --limit')
+    .argument('<tracker...>', 'a tracker, perhaps with options: open, open:failedOnly, tcp:operations=CONNECT,CLOSE')
+    .option('-c, --container <glob>', 'only in these containers: name, or 12 or more digits of the id (repeatable)', append)
+    .option('--image <glob>', 'only in containers of these images (repeatable)', append)
+    .option('--label <name=value>', 'only in containers with these labels (repeatable, all must match)', append)
+    .option('-w, --wait', 'wait for containers that are not there yet')
+    .option('--cgroup <id>', 'only in these v2 cgroups (repeatable)', collect)
+    .option('-p, --pid <pid>', 'only these processes and their descendants (repeatable)', collect)
+    .option('--no-descendants', 'of --pid, without the descendants')
+    .option('-u, --uid <uid>', 'only these users (repeatable)', collect)
+    .option('--comm <name>', 'only threads of this name (repeatable)', append)
+    .option('--for <duration>', 'stop after this time: 500ms, 10s, 5m')
+    .option('-n, --limit <events>', 'stop after so many events', wholeNumber('--limit', 1, Number.MAX_SAFE_INTEGER))
+    .addOption(new Option('-o, --output <format>', 'table, json (one event a line) or csv').choices(['table', 'json', 'csv']).default('table'))
+    .option('-f, --fields <paths>', 'only these fields: process.comm,args', collect)
+    .option('--set <tracker.option=value>', "set a tracker's option (repeatable)", append)
+    .addOption(new Option('--capture <mode>', 'which fields with a cost are captured').choices(['demanded', 'default', 'all']).default('demanded'))
+    .option('--gaps', 'in json, a line {"gap": …} where events are missing')
+    .option('--name <text>', 'a name for the session')
+    .action((names: readonly string[], flags: Flags) => withClient(world, flags, (client) => run(client, names, flags, world)));
+}
+
+async function run(client: Client, names: readonly string[], flags: Flags, world: World): Promise<void> {
+  const known = await client.query<{ trackers: readonly TrackerInfo[] }>(trackerDocument);
+  const requests = names.map(parseTracker);
+  const trackers = resolveTrackers(requests, known.trackers);
+  const inputs = trackerInputs([...requests, ...(flags.set ?? []).map(parseSetting)], trackers);
+  const target = targetInput(flags);
+  const printer = createPrinter(trackers, { format: flags.output, fields: flags.fields ?? null, width: world.output.width });
+  if (world.signal.aborted) return;
+  const { startSession } = await client.query<{ startSession: { id: string } }>(
+    'mutation Start($input: StartSessionInput!) { startSession(input: $input) { id } }',
+    {
+      input: {
+        trackers: inputs,
+        target,
+        capture: flags.capture.toUpperCase(),
+        for: flags.for ?? null,
+        name: flags.name ?? `eunomia run ${names.join(' ')}`.slice(0, 100),
+        ttl: timeToLive,
+      },
+    },
+  );
+  try {
+    await print(client, startSession.id, printer, flags, world);
+  } finally {
+    // Already gone when the server ended or removed it: then there is nothing to do.
+    await client.query('mutation Remove($id: ID!) { removeSession(id: $id) }', { id: startSession.id }).catch(() => undefined);
+  }
+}
+
+async function print(client: Client, id: string, printer: Printer, flags: Flags, world: World): Promise<void> {
+  if (printer.head) await world.output.write(printer.head);
+  const stop = (): Promise<Ending> => stopSession(client, id);
+  let ending: Promise<Ending> | undefined;
+  const { events, dropped, cause } = await readEvents({
+    client,
+    session: id,
+    selection: printer.selection,
+    // In the mode DEMANDED nothing with a cost was captured before this reader came.
+    replay: flags.capture !== 'demanded',
+    limit: flags.limit ?? null,
+    signal: world.signal,
+    ready: () => world.tell(`tracing ${flags.for === undefined ? '' : `for ${flags.for}`}; Ctrl-C stops`.replace(' ;', ';')),
+    stop: () => void (ending ??= stop()).catch(() => undefined),
+    async onBatch(batch) {
+      const text = printer.print(batch.events, flags.gaps ? batch.gap : null);
+      if (batch.gap && !(flags.gaps && flags.output === 'json')) {
+        world.tell(`gap: ${batch.gap.lost} lost in the kernel, ${batch.gap.dropped} dropped, ${batch.gap.from} to ${batch.gap.to}`);
+      }
+      return text === '' || world.output.write(text);
+    },
+  });
+  const { stats, error, state, stopReason } = await (ending ??= stop());
+  world.tell(summary(events, stats.lost, dropped, cause));
+  if (state === 'FAILED' || stopReason === 'ERROR') throw new Error(`the session broke: ${error ?? 'unknown'}`);
+}
+
+async function stopSession(client: Client, id: string): Promise<Ending> {
+  const { stopSession: session } = await client.query<{ stopSession: Ending }>(
+    'mutation Stop($id: ID!) { stopSession(id: $id) { state error stopReason stats { lost } } }',
+    { id },
+  );
+  return session;
+}
+
+function summary(events: number, lost: string, dropped: bigint, cause: StopCause): string {
+  const because = { ended: '', limit: ' (limit)', signal: '', reader: ' (the reader went away)' }[cause];
+  return `${events} events, ${lost} lost, ${dropped} dropped${because}`;
+}

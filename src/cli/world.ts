@@ -1,0 +1,52 @@
+import { executeLocally } from '../api/local.js';
+import { createServer } from '../api/server.js';
+import type { Services } from '../api/context.js';
+import type { Config } from '../config.js';
+import type { Log } from '../log.js';
+import type { LocalServer } from './client.js';
+import type { Output } from './output.js';
+
+/** A server that listens. */
+export interface Listener {
+  /** Where clients reach it. */
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** What the commands are given: main.ts has the real one, a test its own. */
+export interface World extends Servers {
+  readonly output: Output;
+  /** A line for the person at the terminal, on stderr. */
+  tell(line: string): void;
+  /** Aborts when the command shall end (Ctrl-C). */
+  readonly signal: AbortSignal;
+}
+
+export interface Servers {
+  /** Starts a server that listens. */
+  serve(config: Config, log: Log): Promise<Listener>;
+  /** Starts a server for this process alone; it listens nowhere. */
+  local(config: Config, log: Log): Promise<LocalServer>;
+}
+
+/** As app.ts makes it; the command line may not import it, since it stands above us. */
+export type CreateApp = (config: Config, log: Log) => Promise<{ readonly services: Services; close(): Promise<void> }>;
+
+export function servers(createApp: CreateApp): Servers {
+  return {
+    async serve(config, log) {
+      const app = await createApp(config, log);
+      try {
+        const { url, close } = await createServer(app.services);
+        return { url, close: () => close().finally(() => app.close()) };
+      } catch (error) {
+        await app.close();
+        throw error;
+      }
+    },
+    async local(config, log) {
+      const app = await createApp(config, log);
+      return { execute: (request) => executeLocally(app.services, request, 'operator'), close: () => app.close() };
+    },
+  };
+}

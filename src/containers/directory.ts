@@ -1,0 +1,300 @@
+import { EunomiaError } from '../errors.js';
+import type { CgroupId } from '../event.js';
+import { parseCgroupPath, type CgroupOwner } from './cgroup.js';
+import { applyFacts, createContainer, isAlive, type Container, type ContainerFacts, type MutableContainer } from './container.js';
+
+/**
+ * added: first heard of; facts: name, image, labels or addresses came or changed; state: state or pid;
+ * cgroup: a cgroup id was mapped to it (see `cgroupIds`); removed: it is a tombstone now.
+ */
+export type ChangeKind = 'added' | 'facts' | 'state' | 'cgroup' | 'removed';
+
+export interface DirectoryOptions {
+  /** How many removed containers are remembered; more, and the oldest is forgotten. Default 4096. */
+  readonly tombstones?: number;
+  /** For how long a removed container is remembered, in milliseconds. Default one hour. */
+  readonly tombstoneMs?: number;
+  /** Milliseconds since the epoch; for tests. */
+  readonly now?: () => number;
+  readonly onChange?: (container: Container, kind: ChangeKind) => void;
+}
+
+interface Entry {
+  readonly container: MutableContainer;
+  /** An engine has told the name. */
+  named: boolean;
+  /** Its own cgroup first named, as the kernel writes the path; null while unknown. */
+  path: string | null;
+  readonly cgroups: Set<CgroupId>;
+  readonly mountNs: Set<number>;
+  /** When it was last seen to stop, in milliseconds. */
+  stoppedAt: number;
+}
+
+// A host or a container that makes cgroups without end (systemd units) must not grow the maps without end.
+const MAX_HOST_CGROUPS = 65_536;
+const MAX_CGROUPS_PER_CONTAINER = 4096;
+const MAX_MOUNT_NS_PER_CONTAINER = 256;
+// The kernel gives a freed namespace number to the next one made. Events of a dead container arrive for a moment still.
+const MOUNT_NS_LINGER_MS = 5000;
+
+/** The join in memory: cgroup id, mount namespace, name and id to container. No input or output, nothing waits. */
+export class ContainerDirectory {
+  readonly #entries = new Map<string, Entry>();
+  readonly #names = new Map<string, Entry>();
+  readonly #cgroups = new Map<CgroupId, Container | null>();
+  readonly #hostCgroups = new Set<CgroupId>();
+  readonly #mountNs = new Map<number, Entry>();
+  /** Container id to the time of removal, in that order. */
+  readonly #tombstones = new Map<string, number>();
+  readonly #limits: { tombstones: number; tombstoneMs: number };
+  readonly #now: () => number;
+  readonly #onChange: (container: Container, kind: ChangeKind) => void;
+
+  constructor(options: DirectoryOptions = {}) {
+    this.#limits = { tombstones: options.tombstones ?? 4096, tombstoneMs: options.tombstoneMs ?? 3_600_000 };
+    this.#now = options.now ?? Date.now;
+    this.#onChange = options.onChange ?? (() => undefined);
+  }
+
+  /** The container of a cgroup; null for a cgroup of the host; undefined when the id is unknown. */
+  byCgroup(id: CgroupId): Container | null | undefined {
+    return this.#cgroups.get(id);
+  }
+
+  /** All cgroups that are known, with their containers; null for the host's. */
+  cgroups(): IterableIterator<[CgroupId, Container | null]> {
+    return this.#cgroups.entries();
+  }
+
+  byMountNs(ns: number): Container | undefined {
+    const entry = this.#mountNs.get(ns);
+    if (entry === undefined) return undefined;
+    if (!isAlive(entry.container) && this.#now() - entry.stoppedAt > MOUNT_NS_LINGER_MS) return undefined;
+    return entry.container;
+  }
+
+  byId(id: string): Container | undefined {
+    return this.#entries.get(id)?.container;
+  }
+
+  /** All that are remembered, tombstones too. */
+  list(): Container[] {
+    this.prune();
+    return Array.from(this.#entries.values(), ({ container }) => container);
+  }
+
+  /** All cgroups of a container: its own, nested ones, and those of earlier runs. */
+  cgroupIds(id: string): CgroupId[] {
+    return [...(this.#entries.get(id)?.cgroups ?? [])];
+  }
+
+  isNamed(id: string): boolean {
+    return this.#entries.get(id)?.named === true;
+  }
+
+  cgroupPath(id: string): string | null {
+    return this.#entries.get(id)?.path ?? null;
+  }
+
+  /**
+   * By exact id, exact name, or a prefix of the id that fits one container; null when nothing fits.
+   * A container that exists goes before a tombstone. Throws AMBIGUOUS_CONTAINER when a prefix fits several.
+   */
+  find(reference: string): Container | null {
+    this.prune();
+    const name = reference.replace(/^\//, '');
+    const exact = this.#entries.get(reference.toLowerCase()) ?? this.#names.get(name);
+    if (exact !== undefined) return exact.container;
+    const prefix = reference.toLowerCase();
+    if (!/^[0-9a-f]{1,64}$/.test(prefix)) return null;
+    const fitting = Array.from(this.#entries.values(), ({ container }) => container).filter(({ id }) => id.startsWith(prefix));
+    const existing = fitting.filter(({ state }) => state !== 'REMOVED');
+    const candidates = existing.length > 0 ? existing : fitting;
+    if (candidates.length > 1) throw ambiguous(reference, candidates);
+    return candidates[0] ?? null;
+  }
+
+  /** The container that a cgroup path or the like has shown to exist. */
+  ensure({ containerId, runtime }: Pick<CgroupOwner, 'containerId' | 'runtime'>): Container {
+    const entry = this.#ensure(containerId, runtime);
+    this.#revive(entry);
+    return entry.container;
+  }
+
+  /** Maps a v2 cgroup; `path` is its path in the hierarchy. Returns its container, null for the host's. */
+  learnCgroup(id: CgroupId, path: string): Container | null {
+    const owner = parseCgroupPath(path);
+    if (owner === null) {
+      this.#learnHost(id);
+      return null;
+    }
+    const entry = this.#ensure(owner.containerId, owner.runtime);
+    const { container, cgroups } = entry;
+    if (this.#cgroups.get(id) === container) return container;
+    this.#hostCgroups.delete(id);
+    this.#cgroups.set(id, container);
+    cgroups.add(id);
+    this.#revive(entry);
+    if (owner.path === path) {
+      entry.path = path;
+      container.cgroupId = id;
+    }
+    if (cgroups.size > MAX_CGROUPS_PER_CONTAINER) this.#dropOldestNested(entry);
+    this.#onChange(container, 'cgroup');
+    return container;
+  }
+
+  learnMountNs(ns: number, id: string): void {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) return;
+    this.#mountNs.get(ns)?.mountNs.delete(ns);
+    this.#mountNs.set(ns, entry);
+    entry.mountNs.add(ns);
+    if (entry.mountNs.size > MAX_MOUNT_NS_PER_CONTAINER) {
+      const [oldest] = entry.mountNs;
+      if (oldest !== undefined) this.#forgetMountNs(entry, oldest);
+    }
+  }
+
+  /**
+   * Writes an engine's facts. A removed container stays removed (an answer may have been on its way when it went),
+   * unless `listed`: an engine that lists it contradicts the removal.
+   */
+  apply(facts: ContainerFacts, { listed = false } = {}): Container {
+    const entry = this.#ensure(facts.id, facts.runtime ?? 'unknown');
+    const { container } = entry;
+    const wasAlive = isAlive(container);
+    if (container.state === 'REMOVED') {
+      if (listed) {
+        this.#tombstones.delete(facts.id);
+        container.removedAt = null;
+      } else {
+        facts = { ...facts, state: 'REMOVED', pid: null };
+      }
+    }
+    const oldName = container.name;
+    const changed = applyFacts(container, facts);
+    if (container.name !== null) {
+      entry.named = true;
+      if (oldName !== container.name) this.#rename(entry, oldName, container.name);
+    }
+    if (wasAlive && !isAlive(container)) entry.stoppedAt = this.#now();
+    if (changed.facts) this.#onChange(container, 'facts');
+    if (changed.state) this.#onChange(container, 'state');
+    return container;
+  }
+
+  /** A process that stands for the container, found without an engine. */
+  setProcess(id: string, pid: number | null, mountNs: number | null): void {
+    const entry = this.#entries.get(id);
+    if (entry === undefined) return;
+    const changed = entry.container.pid !== pid;
+    entry.container.pid = pid;
+    if (mountNs !== null) {
+      entry.container.mountNs = mountNs;
+      this.learnMountNs(mountNs, id);
+    }
+    if (changed) this.#onChange(entry.container, 'state');
+  }
+
+  /** Makes a container a tombstone; its facts, name and cgroups stay findable until it is forgotten. */
+  remove(id: string, at: string = new Date(this.#now()).toISOString()): void {
+    const entry = this.#entries.get(id);
+    if (entry === undefined || entry.container.state === 'REMOVED') return;
+    if (isAlive(entry.container)) entry.stoppedAt = this.#now();
+    entry.container.state = 'REMOVED';
+    entry.container.removedAt = at;
+    entry.container.pid = null;
+    this.#tombstones.set(id, this.#now());
+    this.prune();
+    this.#onChange(entry.container, 'removed');
+  }
+
+  /** Forgets tombstones beyond their number or age. */
+  prune(): void {
+    const oldest = this.#now() - this.#limits.tombstoneMs;
+    for (const [id, removedAt] of this.#tombstones) {
+      if (this.#tombstones.size <= this.#limits.tombstones && removedAt > oldest) return;
+      this.#forget(id);
+    }
+  }
+
+  #ensure(id: string, runtime: string): Entry {
+    const known = this.#entries.get(id);
+    if (known !== undefined) {
+      if (known.container.runtime === 'unknown') known.container.runtime = runtime;
+      return known;
+    }
+    const container = createContainer(id, runtime);
+    const entry: Entry = { container, named: false, path: null, cgroups: new Set(), mountNs: new Set(), stoppedAt: 0 };
+    this.#entries.set(id, entry);
+    this.#onChange(container, 'added');
+    return entry;
+  }
+
+  /** A container without an engine was taken for removed when its cgroup went; it was only stopped. */
+  #revive({ container, named }: Entry): void {
+    if (named || container.state !== 'REMOVED') return;
+    this.#tombstones.delete(container.id);
+    container.state = 'UNKNOWN';
+    container.removedAt = null;
+    this.#onChange(container, 'state');
+  }
+
+  /** The newest holder of a name has it, unless that is a tombstone whose name another has taken. */
+  #rename(entry: Entry, oldName: string | null, name: string): void {
+    if (oldName !== null && this.#names.get(oldName) === entry) this.#names.delete(oldName);
+    const holder = this.#names.get(name);
+    if (holder !== undefined && entry.container.state === 'REMOVED' && holder.container.state !== 'REMOVED') return;
+    this.#names.set(name, entry);
+  }
+
+  #learnHost(id: CgroupId): void {
+    if (this.#cgroups.get(id) === null) return;
+    this.#cgroups.set(id, null);
+    this.#hostCgroups.add(id);
+    if (this.#hostCgroups.size <= MAX_HOST_CGROUPS) return;
+    const [oldest] = this.#hostCgroups;
+    if (oldest === undefined) return;
+    this.#hostCgroups.delete(oldest);
+    this.#cgroups.delete(oldest);
+  }
+
+  #dropOldestNested(entry: Entry): void {
+    for (const id of entry.cgroups) {
+      if (id === entry.container.cgroupId) continue;
+      entry.cgroups.delete(id);
+      this.#cgroups.delete(id);
+      return;
+    }
+  }
+
+  #forgetMountNs(entry: Entry, ns: number): void {
+    entry.mountNs.delete(ns);
+    if (this.#mountNs.get(ns) === entry) this.#mountNs.delete(ns);
+  }
+
+  #forget(id: string): void {
+    this.#tombstones.delete(id);
+    const entry = this.#entries.get(id);
+    if (entry === undefined) return;
+    this.#entries.delete(id);
+    const { container } = entry;
+    if (container.name !== null && this.#names.get(container.name) === entry) this.#names.delete(container.name);
+    for (const cgroup of entry.cgroups) if (this.#cgroups.get(cgroup) === container) this.#cgroups.delete(cgroup);
+    for (const ns of entry.mountNs) this.#forgetMountNs(entry, ns);
+  }
+}
+
+const MAX_NAMED_CANDIDATES = 5;
+
+function ambiguous(reference: string, candidates: readonly Container[]): EunomiaError {
+  const shown = candidates.slice(0, MAX_NAMED_CANDIDATES).map(({ id, name }) => (name === null ? id.slice(0, 16) : `${id.slice(0, 16)} (${name})`));
+  const more = candidates.length - shown.length;
+  return new EunomiaError(
+    'AMBIGUOUS_CONTAINER',
+    `"${reference}" is the beginning of ${candidates.length} container ids: ${shown.join(', ')}${more > 0 ? ` and ${more} more` : ''}; give more digits or a name`,
+    { details: { candidates: candidates.map(({ id }) => id) } },
+  );
+}

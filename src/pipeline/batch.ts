@@ -1,0 +1,82 @@
+import type { TraceEvent } from '../event.js';
+import type { ClockOffset } from './clock.js';
+import type { EventView } from './view.js';
+
+/** What a batch needs to make events of its records. One a session. */
+export interface BatchContext {
+  /** By `tracker` of the record's header. */
+  readonly views: readonly EventView[];
+  /** The container of the record's process; null for the host. */
+  containerAt(view: DataView, at: number): object | null;
+}
+
+// struct eu_header of eunomia.bpf.h, checked against each object's BTF by `checkHeader`.
+export const headerOffsets = { bootNs: 0, cgroupId: 8, pid: 24, mountNs: 44, tracker: 48 } as const;
+
+/**
+ * Records as they left the ring, packed in one buffer, with the place of each: the only thing that flows to
+ * consumers. Immutable once made. Events are views into it, made when someone looks.
+ */
+export class EventBatch {
+  readonly view: DataView;
+  readonly bytes: Uint8Array;
+  readonly offsets: Uint32Array;
+  readonly context: BatchContext;
+  readonly clock: ClockOffset;
+  /** Place in the session of the first event; the session's first event is 0. */
+  readonly seq: number;
+  /** Events lost in the kernel just before the first one, and between which times (ns since boot). */
+  readonly lost: number;
+  readonly lostFrom: number;
+  readonly lostTo: number;
+
+  constructor(
+    data: ArrayBuffer,
+    offsets: Uint32Array,
+    context: BatchContext,
+    clock: ClockOffset,
+    seq: number,
+    gap: { readonly lost: number; readonly from: number; readonly to: number },
+  ) {
+    this.view = new DataView(data);
+    this.bytes = new Uint8Array(data);
+    this.offsets = offsets;
+    this.context = context;
+    this.clock = clock;
+    this.seq = seq;
+    this.lost = gap.lost;
+    this.lostFrom = gap.from;
+    this.lostTo = gap.to;
+  }
+
+  get count(): number {
+    return this.offsets.length;
+  }
+
+  /** What the batch weighs in memory. */
+  get byteLength(): number {
+    return this.bytes.byteLength + this.offsets.byteLength;
+  }
+
+  /** The event at an index below `count`. */
+  event(index: number): TraceEvent {
+    const at = this.offsets[index] ?? 0;
+    const View = this.context.views[this.view.getUint16(at + headerOffsets.tracker, true)];
+    if (!View) throw new RangeError(`record ${index} of the batch is of no tracker of its session`);
+    return new View(this, at);
+  }
+
+  containerAt(at: number): object | null {
+    return this.context.containerAt(this.view, at);
+  }
+
+  /** Nanoseconds since boot of the event at an index. */
+  bootNsAt(index: number): number {
+    const at = (this.offsets[index] ?? 0) + headerOffsets.bootNs;
+    return this.view.getUint32(at + 4, true) * 4294967296 + this.view.getUint32(at, true);
+  }
+}
+
+export function cgroupIdAt(view: DataView, at: number): number {
+  return view.getUint32(at + headerOffsets.cgroupId + 4, true) * 4294967296 + view.getUint32(at + headerOffsets.cgroupId, true);
+}

@@ -1,0 +1,54 @@
+/** Times of records as text: RFC 3339 with nanoseconds, from CLOCK_BOOTTIME and its offset to the wall clock. */
+
+const TWO_32 = 4294967296;
+const BILLION = 1_000_000_000;
+
+export interface ClockOffset {
+  readonly seconds: number;
+  readonly nanoseconds: number;
+}
+
+let cachedSecond = -1;
+let cachedText = '';
+
+function wallText(seconds: number, nanoseconds: number): string {
+  if (seconds !== cachedSecond) {
+    cachedSecond = seconds;
+    cachedText = new Date(seconds * 1000).toISOString().slice(0, 19);
+  }
+  return `${cachedText}.${String(BILLION + nanoseconds).slice(1)}Z`;
+}
+
+/** `high` and `low` are the halves of a u64 of nanoseconds since boot. Exact. */
+export function wallTime(offset: ClockOffset, high: number, low: number): string {
+  // high * 2^32 ns = high * 4.294967296 s: split before the sum could pass 2^53.
+  const highNs = (high * 294_967_296) % BILLION; // exact: high < 2^22 for 500 years of uptime
+  let nanoseconds = highNs + (low % BILLION) + offset.nanoseconds;
+  let seconds = high * 4 + Math.floor((high * 294_967_296) / BILLION) + Math.floor(low / BILLION) + offset.seconds;
+  while (nanoseconds >= BILLION) {
+    nanoseconds -= BILLION;
+    seconds += 1;
+  }
+  return wallText(seconds, nanoseconds);
+}
+
+/** The wall time of a number of nanoseconds since boot. */
+export function wallTimeOf(offset: ClockOffset, bootNs: number): string {
+  return wallTime(offset, Math.floor(bootNs / TWO_32), bootNs % TWO_32);
+}
+
+/** The time now, as clients see it. */
+export function nowText(): string {
+  const ms = Date.now();
+  return wallText(Math.floor(ms / 1000), (ms % 1000) * 1_000_000);
+}
+
+export function textOfMs(ms: number): string {
+  return wallText(Math.floor(ms / 1000), Math.floor((ms % 1000) * 1_000_000));
+}
+
+/** A u64 in decimal. */
+export function decimal(high: number, low: number): string {
+  if (high < 0x200000) return String(high * TWO_32 + low);
+  return String((BigInt(high) << 32n) | BigInt(low));
+}

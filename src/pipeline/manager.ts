@@ -1,0 +1,116 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { EunomiaError, invalid } from '../errors.js';
+import { ChangeFeed } from './feed.js';
+import { Session, type SessionDependencies } from './session.js';
+import type { SessionSpec, StopReason } from './spec.js';
+
+/** How often sessions with a time to live are looked at. */
+const TTL_CHECK_MS = 500;
+
+export interface ManagerOptions extends Omit<SessionDependencies, 'onState'> {
+  /** Sessions that may run at once. */
+  readonly maxSessions: number;
+}
+
+/** All sessions of the server: starts, finds, stops, forgets. */
+export class SessionManager {
+  readonly #options: ManagerOptions;
+  readonly #sessions = new Map<string, Session>();
+  readonly #feeds = new Set<ChangeFeed>();
+  readonly #ttlTimer: NodeJS.Timeout;
+  #closed = false;
+  /** Called when the kernel thread has died: all sessions have failed, and none can be started. */
+  onKernelDeath: (error: Error) => void = () => {};
+
+  constructor(options: ManagerOptions) {
+    this.#options = options;
+    this.#ttlTimer = setInterval(() => this.#removeUnused(), TTL_CHECK_MS).unref();
+    options.kernel.onDeath = (error) => {
+      options.log.fatal({ err: error }, 'the kernel thread has ended');
+      for (const session of this.#sessions.values()) session.fail(error);
+      this.onKernelDeath(error);
+    };
+  }
+
+  /** Starts a session. Rejects, with nothing left behind, with TOO_MANY_SESSIONS, UNKNOWN_CONTAINER, UNKNOWN_PROCESS or KERNEL_ERROR. */
+  async start(spec: SessionSpec): Promise<Session> {
+    if (this.#closed) throw new EunomiaError('SHUTTING_DOWN', 'the server is ending');
+    const active = this.list().filter((s) => s.state === 'STARTING' || s.state === 'RUNNING' || s.state === 'STOPPING').length;
+    if (active >= this.#options.maxSessions) {
+      throw new EunomiaError('TOO_MANY_SESSIONS', `${active} sessions run, and the limit is ${this.#options.maxSessions}; stop one, or start the server with a larger --max-sessions`, {
+        details: { limit: this.#options.maxSessions },
+      });
+    }
+    spec.target?.pids.forEach((pid, i) => {
+      if (!existsSync(`/proc/${pid}`)) throw invalid(`input.target.pids[${i}]`, `no process ${pid} is alive in the server's pid namespace`);
+    });
+    const session = new Session(randomBytes(8).toString('hex'), spec, { ...this.#options, onState: (changed) => this.#announce(changed) });
+    this.#sessions.set(session.id, session);
+    try {
+      await session.start();
+    } catch (error) {
+      this.#sessions.delete(session.id); // nobody has its id
+      throw error;
+    }
+    return session;
+  }
+
+  get(id: string): Session | undefined {
+    return this.#sessions.get(id);
+  }
+
+  /** Oldest first. */
+  list(): Session[] {
+    return [...this.#sessions.values()];
+  }
+
+  async stop(id: string, reason: StopReason = 'REQUESTED'): Promise<Session> {
+    const session = this.#need(id);
+    session.touch();
+    await session.stop(reason);
+    return session;
+  }
+
+  async remove(id: string, reason: StopReason = 'REQUESTED'): Promise<void> {
+    const session = this.#need(id);
+    await session.stop(reason);
+    session.clear();
+    this.#sessions.delete(id);
+    for (const feed of this.#feeds) feed.removed(session);
+  }
+
+  /** Each session there is, then each that changes; ends when the session `id`, if given, is removed. */
+  changes(id?: string | null): AsyncIterableIterator<Session> {
+    const feed: ChangeFeed = new ChangeFeed(id ? [this.#need(id)] : this.list(), id ?? null, () => this.#feeds.delete(feed));
+    this.#feeds.add(feed);
+    return feed;
+  }
+
+  /** Stops all sessions; none can be started any more. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    clearInterval(this.#ttlTimer);
+    await Promise.all(this.list().map((session) => session.stop('SHUTDOWN')));
+    for (const session of this.list()) session.clear();
+    for (const feed of this.#feeds) void feed.return();
+  }
+
+  #need(id: string): Session {
+    const session = this.#sessions.get(id);
+    if (!session) throw new EunomiaError('UNKNOWN_SESSION', `there is no session "${id.slice(0, 64)}": it never was, or it was removed; \`sessions\` lists those there are`);
+    return session;
+  }
+
+  #announce(session: Session): void {
+    for (const feed of this.#feeds) feed.changed(session);
+  }
+
+  #removeUnused(): void {
+    for (const session of this.#sessions.values()) {
+      const { ttlMs } = session.spec;
+      if (ttlMs === null || session.unusedMs < ttlMs || session.state === 'STARTING') continue;
+      this.remove(session.id, 'UNUSED').catch((error: unknown) => this.#options.log.error({ session: session.id, err: error }, 'removing an unused session'));
+    }
+  }
+}

@@ -1,0 +1,31 @@
+import { readFile, readlink } from 'node:fs/promises';
+import type { ProcessView } from '../event.js';
+import { wallTimeOf, type ClockOffset } from './clock.js';
+
+/** /proc counts in these, whatever the kernel's HZ (include/linux/jiffies.h USER_HZ). */
+const TICK_NS = 10_000_000;
+
+/** A process that is alive now, by /proc; null when there is none. Its start is known to 10 ms. */
+export async function readProcess(pid: number, clock: ClockOffset): Promise<ProcessView | null> {
+  try {
+    const [stat, status] = await Promise.all([readFile(`/proc/${pid}/stat`, 'utf8'), readFile(`/proc/${pid}/status`, 'utf8')]);
+    // "pid (comm) state ppid … starttime", where comm may hold anything; starttime is the 20th after it.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    const real = (name: string) => Number(new RegExp(`^${name}:\\s*(\\d+)`, 'm').exec(status)?.[1] ?? 0);
+    const tgid = real('Tgid');
+    if (tgid !== pid) return null; // the id of a thread
+    const mountNs = await readlink(`/proc/${pid}/ns/mnt`).catch(() => '');
+    return {
+      pid,
+      tid: pid,
+      ppid: Number(fields[1]),
+      uid: real('Uid'),
+      gid: real('Gid'),
+      comm: stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')')),
+      startTime: wallTimeOf(clock, Number(fields[19]) * TICK_NS),
+      mountNs: Number(/\d+/.exec(mountNs)?.[0] ?? 0) || null,
+    };
+  } catch {
+    return null;
+  }
+}

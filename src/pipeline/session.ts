@@ -1,0 +1,359 @@
+import { EunomiaError, messageOf } from '../errors.js';
+import type { Container } from '../containers/container.js';
+import type { ContainerRegistry } from '../containers/registry.js';
+import type { Demand, Gap, TraceEvent } from '../event.js';
+import type { Chunk, SourceCounters } from '../kernel/protocol.js';
+import type { KernelSource, KernelThread } from '../kernel/thread.js';
+import type { Log } from '../log.js';
+import { EventBatch, type BatchContext } from './batch.js';
+import { nowText, textOfMs, wallTimeOf } from './clock.js';
+import { cursorOf, parseCursor } from './cursor.js';
+import { History } from './history.js';
+import { eventsOf, EventStream } from './stream.js';
+import type { TrackerRuntime } from './runtime.js';
+import type { SessionSpec, SessionState, SessionStats, StopReason } from './spec.js';
+import { CgroupJudge } from './target.js';
+import { after } from './timer.js';
+
+export interface SessionDependencies {
+  readonly kernel: KernelThread;
+  readonly registry: ContainerRegistry;
+  readonly trackers: ReadonlyMap<string, TrackerRuntime>;
+  readonly subscriberBytes: number;
+  readonly log: Log;
+  /** Called after each change of state. */
+  readonly onState: (session: Session) => void;
+}
+
+export interface Page {
+  readonly events: readonly TraceEvent[];
+  /** The place after the event at an index. */
+  cursorAfter(index: number): string;
+  readonly hasNext: boolean;
+  readonly hasPrevious: boolean;
+  readonly total: number;
+  readonly gaps: readonly Gap[];
+}
+
+/**
+ * A running set of trackers with one target: loads them, judges and numbers their events, holds the newest, and hands them to
+ * its readers. After `start` rejects, or `stop` resolves, nothing of it is in the kernel.
+ */
+export class Session {
+  readonly id: string;
+  readonly spec: SessionSpec;
+  readonly createdAt = nowText();
+  state: SessionState = 'STARTING';
+  error: string | null = null;
+  startedAt: string | null = null;
+  stoppedAt: string | null = null;
+  stopsAt: string | null = null;
+  stopReason: StopReason | null = null;
+  /** Resolves when it is STOPPED or FAILED. */
+  readonly done: Promise<void>;
+
+  readonly #deps: SessionDependencies;
+  readonly #trackers: readonly TrackerRuntime[];
+  readonly #judge: CgroupJudge;
+  readonly #context: BatchContext;
+  readonly #history: History;
+  readonly #streams = new Set<EventStream>();
+  readonly #demands = new Set<Demand>();
+  readonly #counts = { received: 0, discarded: 0, delivered: 0, queued: 0, lost: 0, receivedBytes: 0, dropped: 0 };
+  #source: KernelSource | null = null;
+  #counters: SourceCounters = { produced: [], lost: [] };
+  #masks: bigint[] = [];
+  /** Chunks wait here, in order, until their containers are known. */
+  #held: Promise<void> | null = null;
+  #stopping: Promise<void> | null = null;
+  #nextStream = 1;
+  #usedAt = Date.now();
+  #resolveDone: () => void = () => {};
+  #cancelDuration: () => void = () => {};
+
+  constructor(id: string, spec: SessionSpec, deps: SessionDependencies) {
+    this.id = id;
+    this.spec = spec;
+    this.#deps = deps;
+    this.#trackers = spec.trackers.map(({ name }) => {
+      const tracker = deps.trackers.get(name);
+      if (!tracker) throw new EunomiaError('UNKNOWN_TRACKER', `there is no tracker "${name}"; there are ${[...deps.trackers.keys()].join(', ')}`);
+      return tracker;
+    });
+    this.#judge = new CgroupJudge(spec.target, deps.registry);
+    if (spec.target) this.#judge.requireContainers(spec.target);
+    this.#context = {
+      views: this.#trackers.map((t) => t.view),
+      containerAt: (view, at) => this.#judge.containerAt(view, at),
+    };
+    this.#history = new History(spec.bufferBytes);
+    this.done = new Promise((resolve) => (this.#resolveDone = resolve));
+  }
+
+  /** Loads and attaches. Rejects with a KernelError; the session is FAILED then. */
+  async start(): Promise<void> {
+    const { target, forMs } = this.spec;
+    this.#masks = this.#trackers.map((tracker) => this.#maskOf(tracker));
+    const onlyIf = <T>(list: readonly T[] | undefined) => (list?.length ? list : null);
+    try {
+      this.#source = await this.#deps.kernel.load(
+        {
+          ringBytes: this.spec.ringBytes,
+          filter: {
+            cgroups: this.#judge.inKernel ? this.#judge.known() : null,
+            pids: onlyIf(target?.pids),
+            descendants: target?.descendants ?? false,
+            uids: onlyIf(target?.uids),
+            comms: onlyIf(target?.comms),
+          },
+          objects: this.#trackers.map((tracker, i) => ({
+            ...tracker.objectSpec(this.spec.trackers[i]?.options ?? {}),
+            capture: this.#masks[i] ?? 0n,
+          })),
+        },
+        (chunk) => this.#receive(chunk),
+      );
+    } catch (error) {
+      this.error = messageOf(error);
+      this.stopReason = 'ERROR';
+      this.#setState('FAILED');
+      this.#resolveDone();
+      throw error;
+    }
+    this.startedAt = nowText();
+    this.#deps.registry.on('change', this.#onContainer);
+    if (forMs !== null) {
+      this.stopsAt = textOfMs(Date.now() + forMs);
+      this.#cancelDuration = after(forMs, () => void this.stop('DURATION'));
+    }
+    this.#setState('RUNNING');
+  }
+
+  /** Detaches, delivers what is in the ring, and ends the streams. Resolves when that is done; the first reason stays. */
+  stop(reason: StopReason): Promise<void> {
+    return (this.#stopping ??= this.#stop(reason));
+  }
+
+  /** Something outside broke (the kernel thread died): the session has ended. */
+  fail(error: Error): void {
+    if (this.state === 'STOPPED' || this.state === 'FAILED') return;
+    this.error = error.message;
+    this.#source = null;
+    void this.stop('ERROR');
+  }
+
+  async #stop(reason: StopReason): Promise<void> {
+    if (this.state === 'FAILED') return;
+    this.stopReason = reason;
+    this.#cancelDuration();
+    this.stopsAt = null;
+    this.#setState('STOPPING');
+    try {
+      if (this.#source) this.#counters = await this.#source.close();
+    } catch (error) {
+      this.error ??= messageOf(error);
+      this.#deps.log.error({ session: this.id, err: error }, 'stopping a session');
+    }
+    this.#source = null;
+    await this.#held;
+    this.#deps.registry.off('change', this.#onContainer);
+    this.stoppedAt = nowText();
+    for (const stream of this.#streams) stream.end();
+    this.#setState('STOPPED');
+    this.#resolveDone();
+  }
+
+  /** Forgets its events; its readers end. */
+  clear(): void {
+    for (const stream of this.#streams) void stream.return();
+    this.#history.clear();
+  }
+
+  /** Counts as use: a session with a time to live starts it anew. */
+  touch(): void {
+    this.#usedAt = Date.now();
+  }
+
+  /** Milliseconds since somebody used it; 0 while it has a reader. */
+  get unusedMs(): number {
+    return this.#streams.size ? 0 : Date.now() - this.#usedAt;
+  }
+
+  /** Paths of the costly fields that are captured now. */
+  captured(): string[] {
+    const fields = this.#trackers.flatMap((tracker, i) => tracker.onDemand.filter((f) => (tracker.captureOf(f) & ~(this.#masks[i] ?? 0n)) === 0n));
+    return [...new Set(fields)];
+  }
+
+  containers(): Container[] {
+    return this.#judge.containers();
+  }
+
+  /** Exact: what is in the ring is read before it resolves. */
+  async stats(): Promise<SessionStats> {
+    const counters = (await this.#source?.counters().catch(() => null)) ?? this.#counters;
+    const { lost: told, ...counts } = this.#counts;
+    const sum = (list: readonly number[]) => list.reduce((a, b) => a + b, 0);
+    const lost = Math.max(told, sum(counters.lost));
+    return {
+      ...counts,
+      lost,
+      // An event that is under way between its count and its record would make these differ for a moment.
+      produced: Math.max(sum(counters.produced), lost + counts.received),
+      dropped: counts.dropped + [...this.#streams].reduce((n, s) => n + s.stats.dropped, 0),
+      retained: this.#history.retained,
+      evicted: this.#history.evicted,
+      retainedBytes: this.#history.bytes,
+      subscribers: [...this.#streams].map((s) => s.stats),
+    };
+  }
+
+  /**
+   * Its events from now on, or from the last `replay` or from a cursor on; the live ones follow without gap or duplicate.
+   * Throws BAD_CURSOR for a cursor that is not of this session.
+   */
+  subscribe({ replay, after: cursor, demand }: { readonly replay?: number | null; readonly after?: string | null; readonly demand: Demand }): EventStream {
+    this.touch();
+    const next = this.#history.nextSeq;
+    const wanted = cursor ? parseCursor(cursor, this.id, next) : next - Math.min(replay ?? 0, this.#history.retained);
+    const start = Math.max(wanted, this.#history.firstSeq);
+    const release = this.addDemand(demand);
+    const stream = new EventStream({
+      id: String(this.#nextStream++),
+      since: nowText(),
+      queueBytes: this.#deps.subscriberBytes,
+      backlog: start < next ? this.#history.slices(start) : [],
+      missing: start > wanted ? this.#missing(start - wanted) : null,
+      cursorAt: (seq) => cursorOf(this.id, seq),
+      startSeq: start,
+      onClose: (closed) => {
+        release();
+        this.touch();
+        this.#counts.dropped += closed.stats.dropped;
+        this.#streams.delete(closed);
+      },
+    });
+    this.#streams.add(stream);
+    if (this.state === 'STOPPED' || this.state === 'FAILED') stream.end();
+    return stream;
+  }
+
+  /** A page of what it holds. Throws BAD_CURSOR for a cursor that is not of this session. */
+  page({ first = 100, last, after: cursor }: { readonly first?: number; readonly last?: number | null; readonly after?: string | null }): Page {
+    this.touch();
+    const next = this.#history.nextSeq;
+    const oldest = this.#history.firstSeq;
+    const wanted = cursor ? parseCursor(cursor, this.id, next) : oldest;
+    const from = last == null ? Math.max(wanted, oldest) : Math.max(oldest, next - last);
+    const to = last == null ? Math.min(next, from + first) : next;
+    const slices = this.#history.slices(from, to);
+    const gaps = slices
+      .filter((s) => s.from === 0 && s.batch.lost > 0)
+      .map(({ batch }): Gap => ({
+        from: wallTimeOf(batch.clock, batch.lostFrom),
+        to: wallTimeOf(batch.clock, batch.lostTo),
+        lost: batch.lost,
+        dropped: 0,
+        where: 'KERNEL',
+      }));
+    if (from > wanted && last == null) gaps.unshift({ ...this.#missing(from - wanted), lost: 0, dropped: from - wanted, where: 'CLIENT' });
+    return {
+      events: eventsOf(slices),
+      cursorAfter: (index) => cursorOf(this.id, from + index + 1),
+      hasNext: to < next,
+      hasPrevious: from > oldest,
+      total: this.#history.retained,
+      gaps,
+    };
+  }
+
+  /** All events that it holds, oldest first, each made as it is asked for. */
+  *events(): Generator<TraceEvent> {
+    this.touch();
+    for (const { batch, from, to } of this.#history.slices(this.#history.firstSeq)) for (let i = from; i < to; i++) yield batch.event(i);
+  }
+
+  /** Captures what a reader selects for as long as it reads. Answers the function that ends it. */
+  addDemand(demand: Demand): () => void {
+    const held = new Map(demand); // one entry a call, also when two readers share the map
+    this.#demands.add(held);
+    this.#applyCapture();
+    return () => {
+      if (this.#demands.delete(held)) this.#applyCapture();
+    };
+  }
+
+  #missing(count: number): { count: number; from: string; to: string } {
+    const oldest = this.#history.slices(this.#history.firstSeq)[0];
+    const to = oldest?.batch.count ? wallTimeOf(oldest.batch.clock, oldest.batch.bootNsAt(0)) : nowText();
+    return { count, from: this.startedAt ?? this.createdAt, to };
+  }
+
+  #maskOf(tracker: TrackerRuntime): bigint {
+    if (this.spec.capture !== 'DEMANDED') return tracker.allCaptures;
+    let mask = this.spec.fields.reduce((m, field) => m | tracker.captureOf(field), 0n);
+    for (const demand of this.#demands) for (const field of demand.get(tracker.definition.name) ?? []) mask |= tracker.captureOf(field);
+    return mask;
+  }
+
+  #applyCapture(): void {
+    this.#trackers.forEach((tracker, i) => {
+      const mask = this.#maskOf(tracker);
+      if (mask === this.#masks[i]) return;
+      this.#masks[i] = mask;
+      this.#source?.setCapture(i, mask).catch((error: unknown) => this.#deps.log.error({ session: this.id, err: error }, 'setting the capture mask'));
+    });
+  }
+
+  readonly #onContainer = (container: Container): void => {
+    const judged = this.#judge.rejudge(container);
+    if (judged.length) this.#source?.judge(judged).catch((error: unknown) => this.#deps.log.error({ session: this.id, err: error }, 'telling the kernel of a container'));
+  };
+
+  #receive(chunk: Chunk): void {
+    this.#counts.received += chunk.offsets.length;
+    this.#counts.receivedBytes += chunk.data.byteLength;
+    this.#counts.queued += chunk.offsets.length;
+    this.#counts.lost += chunk.lost;
+    const view = new DataView(chunk.data);
+    if (!this.#held) {
+      const unknown = this.#judge.prepare(view, chunk.offsets);
+      if (!unknown) return this.#accept(chunk, view);
+      this.#hold(unknown.then(() => this.#accept(chunk, view)));
+      return;
+    }
+    // Behind others that wait: order is kept.
+    this.#hold(this.#held.then(() => this.#judge.prepare(view, chunk.offsets)).then(() => this.#accept(chunk, view)));
+  }
+
+  #hold(work: Promise<void>): void {
+    const held: Promise<void> = work
+      .catch((error: unknown) => this.#deps.log.error({ session: this.id, err: error }, 'judging events'))
+      .then(() => {
+        if (this.#held === held) this.#held = null;
+      });
+    this.#held = held;
+  }
+
+  #accept(chunk: Chunk, view: DataView): void {
+    let offsets = this.#judge.select(view, chunk.offsets);
+    const room = this.spec.limit === null ? Number.POSITIVE_INFINITY : this.spec.limit - this.#counts.delivered;
+    if (offsets.length > room) offsets = offsets.slice(0, room);
+    this.#counts.queued -= chunk.offsets.length;
+    this.#counts.discarded += chunk.offsets.length - offsets.length;
+    this.#counts.delivered += offsets.length;
+    if (offsets.length || chunk.lost) {
+      const gap = { lost: chunk.lost, from: chunk.readBefore, to: chunk.readAt };
+      const batch = new EventBatch(chunk.data, offsets, this.#context, chunk.clock, this.#history.nextSeq, gap);
+      this.#history.push(batch);
+      for (const stream of this.#streams) stream.push(batch);
+    }
+    if (offsets.length >= room) void this.stop('LIMIT');
+  }
+
+  #setState(state: SessionState): void {
+    this.state = state;
+    this.#deps.onState(this);
+  }
+}
+

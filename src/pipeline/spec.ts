@@ -1,0 +1,54 @@
+import type { ContainerSelector } from '../containers/selector.js';
+import type { CaptureMode, CgroupId } from '../event.js';
+import type { TrackerOptions } from '../trackers/define.js';
+import type { SubscriberStats } from './stream.js';
+
+/** Whom a session watches. Kinds are joined by AND (containers and cgroups are one kind), values of a kind by OR; an empty list does not filter. */
+export interface TargetSpec {
+  readonly containers: readonly ContainerSelector[];
+  /** Accept selectors that no container matches yet. */
+  readonly waitForContainers: boolean;
+  readonly cgroups: readonly CgroupId[];
+  readonly pids: readonly number[];
+  readonly descendants: boolean;
+  readonly uids: readonly number[];
+  readonly comms: readonly string[];
+}
+
+/** What a session is to do. Checked against the schema's bounds before it comes here. */
+export interface SessionSpec {
+  readonly trackers: readonly { readonly name: string; readonly options: TrackerOptions }[];
+  readonly target: TargetSpec | null;
+  readonly capture: CaptureMode;
+  /** Captured all the time besides what readers demand; field names as in the schema. */
+  readonly fields: readonly string[];
+  readonly forMs: number | null;
+  readonly name: string | null;
+  readonly labels: readonly { readonly name: string; readonly value: string }[];
+  readonly ttlMs: number | null;
+  readonly bufferBytes: number;
+  readonly ringBytes: number;
+  /** Stop once so many events are held. */
+  readonly limit: number | null;
+}
+
+export type SessionState = 'STARTING' | 'RUNNING' | 'STOPPING' | 'STOPPED' | 'FAILED';
+export type StopReason = 'REQUESTED' | 'DURATION' | 'LIMIT' | 'UNUSED' | 'ABANDONED' | 'SHUTDOWN' | 'ERROR';
+
+/** `produced = lost + received` once the ring is read; `received = discarded + delivered + queued` always. */
+export interface SessionStats {
+  readonly produced: number;
+  readonly lost: number;
+  readonly received: number;
+  readonly discarded: number;
+  readonly delivered: number;
+  readonly queued: number;
+  /** Over all subscribers that the session had. */
+  readonly dropped: number;
+  readonly retained: number;
+  readonly evicted: number;
+  readonly retainedBytes: number;
+  readonly receivedBytes: number;
+  readonly subscribers: readonly SubscriberStats[];
+}
+

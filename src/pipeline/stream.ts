@@ -1,0 +1,221 @@
+import type { Gap, TraceEvent } from '../event.js';
+import type { EventBatch } from './batch.js';
+import { wallTimeOf } from './clock.js';
+import type { Slice } from './history.js';
+
+/** What a reader gets at once: events, what is missing just before them, and the place after them. */
+export class Delivery {
+  readonly #slices: readonly Slice[];
+  readonly gap: Gap | null;
+  /** Opaque; goes on after the last of the events. */
+  readonly cursor: string;
+  #events: readonly TraceEvent[] | null = null;
+
+  constructor(slices: readonly Slice[], gap: Gap | null, cursor: string) {
+    this.#slices = slices;
+    this.gap = gap;
+    this.cursor = cursor;
+  }
+
+  /** Made when first asked for. */
+  get events(): readonly TraceEvent[] {
+    return (this.#events ??= eventsOf(this.#slices));
+  }
+}
+
+export function eventsOf(slices: readonly Slice[]): TraceEvent[] {
+  const events: TraceEvent[] = [];
+  for (const { batch, from, to } of slices) for (let i = from; i < to; i++) events.push(batch.event(i));
+  return events;
+}
+
+/** Counts of one reader; `received = discarded + delivered + dropped + queued` holds at any time. */
+export interface SubscriberStats {
+  readonly id: string;
+  readonly since: string;
+  readonly received: number;
+  readonly discarded: number;
+  readonly delivered: number;
+  readonly dropped: number;
+  readonly queued: number;
+}
+
+export interface StreamOptions {
+  readonly id: string;
+  readonly since: string;
+  /** Bytes of records that may wait; the oldest batch is dropped beyond it. */
+  readonly queueBytes: number;
+  /** Events that come first: what the session held. They do not count against the bound, the session holds them anyway. */
+  readonly backlog: readonly Slice[];
+  /** Missing before the backlog: events that the reader asked for and the session no longer holds. */
+  readonly missing: { readonly count: number; readonly from: string; readonly to: string } | null;
+  readonly cursorAt: (seq: number) => string;
+  /** Where the reader starts, for the cursor of a first delivery without events. */
+  readonly startSeq: number;
+  /** Called once when the reader leaves or has read the end. */
+  readonly onClose: (stream: EventStream) => void;
+}
+
+/** Events in one delivery at most: it becomes one message. */
+const DELIVERY_EVENTS = 8192;
+
+/**
+ * One reader of a session: a bounded queue. `push` never blocks; when the reader is slow the oldest
+ * batches leave the queue, are counted, and stand in the next delivery's gap.
+ */
+export class EventStream implements AsyncIterableIterator<Delivery> {
+  readonly #options: StreamOptions;
+  #backlog: Slice[];
+  #queue: Slice[] = [];
+  #queueBytes = 0;
+  /** Left the queue unread since the last delivery; a loss in the kernel that these batches told of is told with them. */
+  #dropped: { count: number; lost: number; from: string; to: string } | null = null;
+  #missing: StreamOptions['missing'];
+  #waiting: ((result: IteratorResult<Delivery, undefined>) => void)[] = [];
+  #ended = false;
+  #closed = false;
+  #lastSeq: number;
+  readonly #counts = { received: 0, delivered: 0, dropped: 0, queued: 0 };
+
+  constructor(options: StreamOptions) {
+    this.#options = options;
+    this.#backlog = [...options.backlog];
+    this.#missing = options.missing;
+    this.#lastSeq = options.startSeq;
+    for (const slice of options.backlog) this.#offer(slice.to - slice.from);
+    if (options.missing) {
+      this.#counts.received += options.missing.count;
+      this.#counts.dropped += options.missing.count;
+    }
+  }
+
+  get stats(): SubscriberStats {
+    return { id: this.#options.id, since: this.#options.since, discarded: 0, ...this.#counts };
+  }
+
+  push(batch: EventBatch): void {
+    if (this.#ended || this.#closed) return;
+    this.#queue.push({ batch, from: 0, to: batch.count });
+    this.#queueBytes += batch.byteLength;
+    this.#offer(batch.count);
+    while (this.#queueBytes > this.#options.queueBytes && this.#queue.length > 1) this.#drop();
+    this.#serve();
+  }
+
+  /** Nothing more comes; what is queued is still read. */
+  end(): void {
+    this.#ended = true;
+    this.#serve();
+  }
+
+  next(): Promise<IteratorResult<Delivery, undefined>> {
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve);
+      this.#serve();
+    });
+  }
+
+  return(): Promise<IteratorResult<Delivery, undefined>> {
+    this.#finish();
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  #offer(events: number): void {
+    this.#counts.received += events;
+    this.#counts.queued += events;
+  }
+
+  #drop(): void {
+    const slice = this.#queue.shift();
+    if (!slice) return;
+    const { batch, from, to } = slice;
+    const count = to - from;
+    this.#queueBytes -= batch.byteLength;
+    this.#counts.queued -= count;
+    this.#counts.dropped += count;
+    this.#dropped = {
+      count: (this.#dropped?.count ?? 0) + count,
+      lost: (this.#dropped?.lost ?? 0) + (from === 0 ? batch.lost : 0),
+      from: this.#dropped?.from ?? wallTimeOf(batch.clock, count ? batch.bootNsAt(from) : batch.lostFrom),
+      to: wallTimeOf(batch.clock, count ? batch.bootNsAt(to - 1) : batch.lostTo),
+    };
+  }
+
+  #serve(): void {
+    while (this.#waiting.length) {
+      const delivery = this.#take();
+      if (delivery) this.#waiting.shift()?.({ done: false, value: delivery });
+      else if (this.#ended || this.#closed) {
+        this.#finish();
+        return;
+      } else return;
+    }
+  }
+
+  #finish(): void {
+    if (!this.#closed) {
+      this.#closed = true;
+      // What was never read was dropped, so that the counts add up to the end.
+      this.#counts.dropped += this.#counts.queued;
+      this.#counts.queued = 0;
+      this.#backlog = [];
+      this.#queue = [];
+      this.#options.onClose(this);
+    }
+    for (const resolve of this.#waiting.splice(0)) resolve({ done: true, value: undefined });
+  }
+
+  /** As much as one delivery may hold, from the backlog and then from the queue. What is behind a gap starts a delivery of its own. */
+  #take(): Delivery | null {
+    const slices: Slice[] = [];
+    let gap = this.#takeMissing();
+    let count = 0;
+    while (count < DELIVERY_EVENTS) {
+      const from = this.#backlog.length ? this.#backlog : this.#queue;
+      const next = from[0];
+      if (!next) break;
+      const before = this.#gapBefore(next, from === this.#queue);
+      if (before && slices.length) break;
+      if (before) gap = gap ? { ...before, from: gap.from, dropped: gap.dropped + before.dropped, where: gap.where } : before;
+      if (from === this.#queue) this.#dropped = null;
+
+      const to = Math.min(next.to, next.from + DELIVERY_EVENTS - count);
+      if (to > next.from) slices.push({ batch: next.batch, from: next.from, to });
+      count += to - next.from;
+      this.#lastSeq = next.batch.seq + to;
+      if (to < next.to) from[0] = { ...next, from: to };
+      else {
+        from.shift();
+        if (from === this.#queue) this.#queueBytes -= next.batch.byteLength;
+      }
+    }
+    if (!slices.length && !gap) return null;
+    this.#counts.queued -= count;
+    this.#counts.delivered += count;
+    return new Delivery(slices, gap, this.#options.cursorAt(this.#lastSeq));
+  }
+
+  #takeMissing(): Gap | null {
+    const missing = this.#missing;
+    this.#missing = null;
+    return missing && { from: missing.from, to: missing.to, lost: 0, dropped: missing.count, where: 'CLIENT' };
+  }
+
+  #gapBefore({ batch, from }: Slice, queued: boolean): Gap | null {
+    const dropped = queued ? this.#dropped : null;
+    const lost = from === 0 ? batch.lost : 0;
+    if (!dropped && !lost) return null;
+    const lostTo = wallTimeOf(batch.clock, batch.lostTo);
+    return {
+      from: dropped?.from ?? wallTimeOf(batch.clock, batch.lostFrom),
+      to: lost || !dropped ? lostTo : dropped.to,
+      lost: lost + (dropped?.lost ?? 0),
+      dropped: dropped?.count ?? 0,
+      where: dropped ? 'QUEUE' : 'KERNEL',
+    };
+  }
+}

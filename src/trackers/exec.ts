@@ -1,0 +1,15 @@
+import { defineTracker } from './define.js';
+
+export default defineTracker({
+  name: 'exec',
+  summary: 'Programs that are executed, and attempts that fail.',
+  minimumKernel: '5.17',
+  fields: {
+    argsTruncated: {
+      from: ['args', 'argsTruncated'],
+      read: (args: readonly string[] | null, truncated: boolean) => (args === null ? null : truncated),
+    },
+  },
+  unneeded: (options) => (options.failed === false ? ['exec_failed'] : []),
+  constants: () => ({}),
+});

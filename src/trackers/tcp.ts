@@ -1,0 +1,29 @@
+import { defineTracker } from './define.js';
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+const CLOSE = 3;
+const operations = ['CONNECT', 'ACCEPT', 'CLOSE', 'CONNECT_FAILED'];
+
+const address = (family: number, text: string | null) => (family === 0 ? null : text);
+const atClose = (operation: string, bytes: string) => (operation === operations[CLOSE - 1] ? bytes : null);
+
+export default defineTracker({
+  name: 'tcp',
+  summary: 'TCP connections: connect, accept, close, and connects that fail.',
+  minimumKernel: '5.11',
+  constants: (options) => ({
+    // One bit a value of `enum tcp_operation`, which counts from 1.
+    operations: ((options.operations as readonly string[] | null | undefined) ?? []).reduce(
+      (mask, name) => mask | (1 << (operations.indexOf(name) + 1)),
+      0,
+    ),
+  }),
+  fields: {
+    ipVersion: { from: ['family'], read: (family: number) => (family === AF_INET ? 4 : family === AF_INET6 ? 6 : null) },
+    localAddress: { from: ['family', 'localAddress'], read: address },
+    remoteAddress: { from: ['family', 'remoteAddress'], read: address },
+    sentBytes: { from: ['operation', 'sentBytes'], read: atClose },
+    receivedBytes: { from: ['operation', 'receivedBytes'], read: atClose },
+  },
+});

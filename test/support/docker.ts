@@ -1,0 +1,170 @@
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { mkdir, mkdtemp, open, readFile, rm, symlink, copyFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+const exec = promisify(execFile);
+
+/** A busybox whose applets are all in /bin. Made from the package busybox-static. */
+export const TEST_IMAGE = 'eunomia-test/busybox:1';
+
+export interface TestDocker {
+  /** Path of the engine's socket. */
+  readonly socket: string;
+  /** The same as DOCKER_HOST: unix://… */
+  readonly host: string;
+  /** Whether containers get an address; false where this machine lets us make no bridge. */
+  readonly network: boolean;
+  /** dockerd's process id now. */
+  readonly pid: () => number;
+  /** `docker run ARGS`; resolves with its standard output, trimmed. */
+  run(...args: string[]): Promise<string>;
+  /** `docker ARGS`. */
+  docker(...args: string[]): Promise<string>;
+  /** Kills dockerd with SIGKILL. Containers run on (--live-restore). */
+  kill(): Promise<void>;
+  /** Starts dockerd again after `kill`, over the same data. */
+  restart(): Promise<void>;
+  /** Removes all containers, ends the engine, and leaves no mount, interface or file behind. */
+  stop(): Promise<void>;
+}
+
+/** Starts a real dockerd of its own: own data, socket, containerd and bridge. Needs root, dockerd, and busybox-static. */
+export async function startDocker(): Promise<TestDocker> {
+  const base = await mkdtemp(join(tmpdir(), 'eunomia-docker-'));
+  const socket = join(base, 'docker.sock');
+  const host = `unix://${socket}`;
+  const env = { ...process.env, DOCKER_HOST: host, DOCKER_CONFIG: join(base, 'config') };
+  delete env['DOCKER_CONTEXT'];
+  const docker = async (...args: string[]): Promise<string> =>
+    (await exec('docker', args, { env, maxBuffer: 64 * 1024 * 1024 })).stdout.trim();
+  const bridge = await makeBridge();
+  let daemon: ChildProcess | null = null;
+
+  const killAtExit = (): void => {
+    daemon?.kill('SIGKILL');
+  };
+  process.on('exit', killAtExit);
+
+  const start = async (): Promise<void> => {
+    const log = await open(join(base, 'dockerd.log'), 'a');
+    daemon = spawn(
+      'dockerd',
+      [
+        ...['--data-root', join(base, 'data'), '--exec-root', join(base, 'exec'), '-p', join(base, 'dockerd.pid')],
+        ...['-H', host, '--bridge', bridge ?? 'none', '--live-restore'],
+        // Nothing of the host's firewall or routing is touched: containers reach the host and each other over the bridge.
+        ...['--iptables=false', '--ip-masq=false', '--ip-forward=false'],
+      ],
+      { stdio: ['ignore', log.fd, log.fd] },
+    );
+    await log.close();
+    const deadline = Date.now() + 30_000;
+    for (;;) {
+      const answered = await docker('info').then(
+        () => true,
+        () => false,
+      );
+      if (answered) return;
+      if (daemon.exitCode !== null || Date.now() > deadline) {
+        throw new Error(`dockerd did not start:\n${(await readFile(join(base, 'dockerd.log'), 'utf8')).slice(-2000)}`);
+      }
+      await sleep(100);
+    }
+  };
+
+  const end = async (signal: NodeJS.Signals): Promise<void> => {
+    const ending = daemon;
+    daemon = null;
+    if (ending === null || ending.exitCode !== null || ending.signalCode !== null) return;
+    const exited = new Promise((resolve) => ending.once('exit', resolve));
+    ending.kill('SIGCONT');
+    ending.kill(signal);
+    await Promise.race([exited, sleep(15_000, undefined, { ref: false }).then(() => ending.kill('SIGKILL'))]);
+    await exited;
+  };
+
+  const stop = async (): Promise<void> => {
+    process.off('exit', killAtExit);
+    daemon?.kill('SIGCONT');
+    try {
+      if (daemon === null) await start();
+      const ids = await docker('ps', '-aq');
+      if (ids !== '') await docker('rm', '-f', ...ids.split('\n'));
+    } finally {
+      await end('SIGTERM');
+      await killByFile(join(base, 'exec/containerd/containerd.pid'));
+      await unmountBelow(base);
+      if (bridge !== null) await exec('ip', ['link', 'del', bridge]).catch(() => undefined);
+      await rm(base, { recursive: true, force: true });
+    }
+  };
+
+  try {
+    await start();
+    await importImage(base, docker);
+  } catch (error) {
+    await stop().catch(() => undefined);
+    throw error;
+  }
+  return {
+    socket,
+    host,
+    network: bridge !== null,
+    pid: () => daemon?.pid ?? 0,
+    run: async (...args) => docker('run', ...args),
+    docker,
+    kill: async () => end('SIGKILL'),
+    restart: start,
+    stop,
+  };
+}
+
+/** A bridge for this engine alone, so that engines of parallel tests do not meet on docker0. Null where none can be made. */
+async function makeBridge(): Promise<string | null> {
+  for (let attempt = 0; attempt < 5; attempt += 1) {
+    const number = Math.floor(Math.random() * 250);
+    const name = `eunomia${number}`;
+    try {
+      await exec('ip', ['link', 'add', 'name', name, 'type', 'bridge']);
+    } catch {
+      continue;
+    }
+    try {
+      await exec('ip', ['addr', 'add', `10.213.${number}.1/24`, 'dev', name]);
+      await exec('ip', ['link', 'set', name, 'up']);
+      return name;
+    } catch {
+      await exec('ip', ['link', 'del', name]).catch(() => undefined);
+    }
+  }
+  return null;
+}
+
+async function importImage(base: string, docker: (...args: string[]) => Promise<string>): Promise<void> {
+  const root = join(base, 'image');
+  for (const directory of ['bin', 'etc', 'tmp', 'root']) await mkdir(join(root, directory), { recursive: true });
+  await copyFile('/bin/busybox', join(root, 'bin/busybox'));
+  const applets = (await exec('/bin/busybox', ['--list'])).stdout.trim().split('\n');
+  for (const applet of applets) if (applet !== 'busybox') await symlink('busybox', join(root, 'bin', applet));
+  await exec('tar', ['-C', root, '-cf', join(base, 'image.tar'), '.']);
+  await docker('import', '--change', 'ENV PATH=/bin', '--change', 'CMD ["/bin/sh"]', join(base, 'image.tar'), TEST_IMAGE);
+}
+
+async function killByFile(path: string): Promise<void> {
+  const pid = Number(await readFile(path, 'utf8').catch(() => ''));
+  if (!(pid > 1)) return;
+  const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+  // Only if it is this test's own: the file may outlive its process.
+  if (command.includes(path.slice(0, path.lastIndexOf('/')))) process.kill(pid, 'SIGKILL');
+}
+
+async function unmountBelow(base: string): Promise<void> {
+  const points = (await readFile('/proc/self/mountinfo', 'utf8'))
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '')
+    .filter((point) => point.startsWith(`${base}/`));
+  for (const point of points.reverse()) await exec('umount', ['-l', point]).catch(() => undefined);
+}
