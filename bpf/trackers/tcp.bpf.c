@@ -237,7 +237,8 @@ static __always_inline void established(__u64 key, int last_state)
 	} else if (last_state == TCP_SYN_RECV) {
 		struct connection queued = { .since = now, .phase = QUEUED, .known = true };
 
-		bpf_map_update_elem(&tcp_sockets, &key, &queued, BPF_ANY);
+		/* The socket is in the accept queue already: accept may be quicker, and its entry stays. */
+		bpf_map_update_elem(&tcp_sockets, &key, &queued, BPF_NOEXIST);
 	}
 }
 

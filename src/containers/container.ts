@@ -22,7 +22,7 @@ export interface Pod {
 /**
  * What is known of a container. One object stands for one container for as long as it is remembered, and is updated in
  * place, so that whoever holds it sees the name as soon as it is known. Copy what must not change.
- * Times are RFC 3339 in UTC with the engine's nanoseconds.
+ * Times are RFC 3339 in UTC with nine digits of a second, the engine's own where it tells them.
  */
 export interface Container {
   /** 64 hexadecimal digits. */
@@ -90,6 +90,11 @@ export function createContainer(id: string, runtime: string): MutableContainer {
     cgroupId: null,
     mountNs: null,
   };
+}
+
+/** Milliseconds since the epoch as our times are written. */
+export function formatTime(ms: number): string {
+  return new Date(ms).toISOString().replace('Z', '000000Z');
 }
 
 /** Whether the container may have processes. */

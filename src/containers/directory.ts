@@ -1,7 +1,7 @@
 import { EunomiaError } from '../errors.js';
 import type { CgroupId } from '../event.js';
 import { parseCgroupPath, type CgroupOwner } from './cgroup.js';
-import { applyFacts, createContainer, isAlive, type Container, type ContainerFacts, type MutableContainer } from './container.js';
+import { applyFacts, createContainer, formatTime, isAlive, type Container, type ContainerFacts, type MutableContainer } from './container.js';
 
 /**
  * added: first heard of; facts: name, image, labels or addresses came or changed; state: state or pid;
@@ -199,7 +199,7 @@ export class ContainerDirectory {
   }
 
   /** Makes a container a tombstone; its facts, name and cgroups stay findable until it is forgotten. */
-  remove(id: string, at: string = new Date(this.#now()).toISOString()): void {
+  remove(id: string, at: string = formatTime(this.#now())): void {
     const entry = this.#entries.get(id);
     if (entry === undefined || entry.container.state === 'REMOVED') return;
     if (isAlive(entry.container)) entry.stoppedAt = this.#now();

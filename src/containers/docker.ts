@@ -1,4 +1,4 @@
-import type { ContainerFacts, ContainerState } from './container.js';
+import { formatTime, type ContainerFacts, type ContainerState } from './container.js';
 
 /** What an event of the Docker API means for the containers. */
 export type EngineNotice =
@@ -30,6 +30,10 @@ export interface InspectedContainer {
 
 type Networks = Readonly<Record<string, { readonly IPAddress?: string; readonly GlobalIPv6Address?: string } | null>>;
 
+export function isContainerId(value: unknown): value is string {
+  return typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
+}
+
 const STATES: Readonly<Record<string, ContainerState>> = {
   created: 'CREATED',
   configured: 'CREATED', // Podman's word; so are initialized, stopping and stopped
@@ -56,7 +60,7 @@ export function factsFromList(listed: ListedContainer, runtime: string): Contain
     runtime,
     state: STATES[listed.State?.toLowerCase() ?? ''],
     // In whole seconds; `inspect` is exact.
-    createdAt: listed.Created === undefined ? undefined : new Date(listed.Created * 1000).toISOString(),
+    createdAt: listed.Created === undefined ? undefined : formatTime(listed.Created * 1000),
     ips: addresses(listed.NetworkSettings?.Networks),
   });
 }
@@ -97,18 +101,19 @@ export function readEngineEvent(line: string, runtime: string): { notice: Engine
   // As text, since the number has more digits than a double.
   const digits = /"timeNano":(\d+)/.exec(line)?.[1];
   const nanos = digits === undefined ? null : BigInt(digits);
-  const at = nanos === null ? new Date().toISOString() : fromNanos(nanos);
+  const at = nanos === null ? formatTime(Date.now()) : fromNanos(nanos);
   const actor = record(event['Actor']);
   const attributes = strings(record(actor?.['Attributes']));
   const id = actor?.['ID'];
   const action = event['Action'] ?? event['status'];
-  if (typeof action !== 'string' || typeof id !== 'string') return { notice: null, nanos };
+  if (typeof action !== 'string') return { notice: null, nanos };
   if (event['Type'] === 'network') return { notice: networkNotice(action, attributes['container']), nanos };
+  if (!isContainerId(id)) return { notice: null, nanos };
   return { notice: containerNotice(action, id, attributes, at, runtime), nanos };
 }
 
 function networkNotice(action: string, id: string | undefined): EngineNotice | null {
-  if (id === undefined || (action !== 'connect' && action !== 'disconnect')) return null;
+  if (!isContainerId(id) || (action !== 'connect' && action !== 'disconnect')) return null;
   return { kind: 'facts', facts: { id }, inspect: true };
 }
 
@@ -150,12 +155,13 @@ function addresses(networks: Networks | null | undefined): string[] {
   return [...new Set(found.filter((address): address is string => address !== undefined && address !== ''))].sort();
 }
 
-/** RFC 3339 in UTC with the fraction kept; undefined for Go's zero time, which stands for "never". */
+/** RFC 3339 in UTC with nanoseconds; undefined for Go's zero time, which stands for "never". */
 function timestamp(text: string | undefined): string | undefined {
   const [, whole, fraction = '', zone] = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$/.exec(text ?? '') ?? [];
   if (whole === undefined || zone === undefined || whole.startsWith('0001-')) return undefined;
-  if (zone === 'Z') return `${whole}${fraction}Z`;
-  return `${new Date(whole + zone).toISOString().slice(0, 19)}${fraction}Z`;
+  // Go leaves trailing zeros out; with nine digits always, times compare as text.
+  const nanos = fraction.slice(1, 10).padEnd(9, '0');
+  return `${zone === 'Z' ? whole : new Date(whole + zone).toISOString().slice(0, 19)}.${nanos}Z`;
 }
 
 function fromNanos(nanos: bigint): string {

@@ -4,7 +4,7 @@ import Docker from 'dockerode';
 import { messageOf } from '../errors.js';
 import type { Log } from '../log.js';
 import type { ContainerFacts } from './container.js';
-import { factsFromInspect, factsFromList, readEngineEvent } from './docker.js';
+import { factsFromInspect, factsFromList, isContainerId, readEngineEvent } from './docker.js';
 import { Inspector } from './inspector.js';
 
 export interface EngineStatus {
@@ -156,7 +156,9 @@ export class Engine {
     const listed = await this.#within('listing containers', signal, (abortSignal) =>
       this.#docker.listContainers({ all: true, abortSignal }),
     );
-    const all = listed.map((container) => factsFromList(container, kind));
+    // dockerode hands over whatever came when it is not JSON.
+    if (!Array.isArray(listed)) throw new Error('listing containers: the answer is not a list');
+    const all = listed.filter(({ Id }) => isContainerId(Id)).map((container) => factsFromList(container, kind));
     this.#touched = null;
     this.#setStatus({ ...this.#status, connected: true, error: null, version, kind });
     this.#tell(() => this.#sink.listed(all, touched));
@@ -168,6 +170,7 @@ export class Engine {
 
   async #version(signal: AbortSignal): Promise<{ version: string; kind: string }> {
     const answer = await this.#within('asking for the version', signal, (abortSignal) => this.#plain.version({ abortSignal }));
+    if (typeof answer.Version !== 'string') throw new Error('asking for the version: what answers does not speak the Docker API');
     const components = (answer.Components ?? []).map(({ Name }) => Name);
     return { version: answer.Version, kind: components.some((name) => /podman/i.test(name)) ? 'podman' : 'docker' };
   }
@@ -223,6 +226,7 @@ export class Engine {
       const found = await this.#within(`inspecting ${id.slice(0, 12)}`, this.#closing.signal, (abortSignal) =>
         this.#docker.getContainer(id).inspect({ abortSignal }),
       );
+      if (found.Id !== id) throw new Error('the answer is about something else');
       return factsFromInspect(found, this.#status.kind ?? 'docker');
     } catch (error) {
       if (error instanceof RequestError && error.statusCode === 404) return null;

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { CgroupId } from '../event.js';
 import type { Log } from '../log.js';
 import { cgroupDirectory, findCgroupMount, readCgroupId, type CgroupMount } from './cgroup.js';
-import { isAlive, type Container, type ContainerFacts } from './container.js';
+import { formatTime, isAlive, type Container, type ContainerFacts } from './container.js';
 import { ContainerDirectory, type ChangeKind } from './directory.js';
 import { Engine, type EngineOptions, type EngineStatus } from './engine.js';
 import { readFirstPid, readMountNs, readProcessCgroup } from './process.js';
@@ -20,11 +20,14 @@ export interface RegistryOptions {
   readonly tombstones?: number;
   /** … for at most this long, in milliseconds (one hour). */
   readonly tombstoneMs?: number;
+  /** How often is looked whether containers without an engine are still there, in milliseconds. Default 15,000. */
+  readonly sweepMs?: number;
 }
 
 export interface RegistryEvents {
   /** A container came, changed or went. Called synchronously and often: be quick. What it throws is logged. */
   readonly change: (container: Container, kind: ChangeKind) => void;
+  /** The engine came or went, or there is another reason why it is not there. */
   readonly engine: (status: EngineStatus) => void;
 }
 
@@ -35,7 +38,6 @@ const START_MS = 2000;
 const RESOLVE_MS = 2000;
 const MISS_MS = 1000;
 const MAX_MISSES = 4096;
-const SWEEP_MS = 15_000;
 // From mkdir of its cgroup to its first process, a container takes some hundred milliseconds at most.
 const PROBE_DELAYS_MS = [100, 1000];
 
@@ -47,6 +49,7 @@ export class ContainerRegistry {
   readonly #log: Log;
   readonly #directory: ContainerDirectory;
   readonly #engine: Engine | null;
+  readonly #sweepMs: number;
   readonly #givenMount: CgroupMount | null | undefined;
   #mount: CgroupMount | null = null;
   #scanner: CgroupScanner | null = null;
@@ -65,6 +68,7 @@ export class ContainerRegistry {
   constructor(options: RegistryOptions) {
     this.#log = options.log;
     this.#givenMount = options.cgroups;
+    this.#sweepMs = options.sweepMs ?? 15_000;
     this.#directory = new ContainerDirectory({
       ...(options.tombstones === undefined ? {} : { tombstones: options.tombstones }),
       ...(options.tombstoneMs === undefined ? {} : { tombstoneMs: options.tombstoneMs }),
@@ -92,7 +96,7 @@ export class ContainerRegistry {
     const limit = new AbortController();
     await Promise.race([Promise.all([first, indexed]), sleep(START_MS, undefined, { signal: limit.signal }).catch(() => undefined)]);
     limit.abort();
-    if (!this.#closed) this.#sweeper = setInterval(() => void this.#sweep(), SWEEP_MS).unref();
+    if (!this.#closed) this.#sweeper = setInterval(() => void this.#sweep(), this.#sweepMs).unref();
   }
 
   /** Ends everything that was begun; what is known stays readable. May be called twice. */
@@ -237,8 +241,9 @@ export class ContainerRegistry {
 
   #wantFacts({ id }: Container): void {
     if (this.#closed || this.#directory.isNamed(id) || this.#absent.has(id)) return;
-    if (this.#engine === null) this.#onAbsent(id);
-    else this.#engine.request(id);
+    if (this.#engine === null) return this.#onAbsent(id);
+    this.#engine.request(id);
+    if (!this.#engine.hopeful) void this.#probe(id);
   }
 
   #onFacts(facts: ContainerFacts): void {
@@ -260,7 +265,9 @@ export class ContainerRegistry {
       else this.#engine?.request(id);
     }
     for (const facts of all) {
-      if (!touched.has(facts.id)) this.#directory.apply(facts, { listed: true });
+      // The list gives whole seconds.
+      const createdAt = this.#directory.byId(facts.id)?.createdAt ?? facts.createdAt;
+      if (!touched.has(facts.id)) this.#directory.apply({ ...facts, createdAt }, { listed: true });
       if (this.#directory.isNamed(facts.id)) this.#waiters.wake(facts.id);
     }
   }
@@ -274,7 +281,10 @@ export class ContainerRegistry {
   }
 
   #onStatus(status: EngineStatus): void {
-    if (!status.connected) this.#waiters.wakeAll();
+    if (!status.connected) {
+      this.#waiters.wakeAll();
+      for (const container of this.#directory.list()) if (!this.ready(container)) void this.#probe(container.id);
+    }
     for (const listener of this.#listeners.engine) this.#call(() => listener(status));
   }
 
@@ -304,7 +314,8 @@ export class ContainerRegistry {
     if (cgroup?.owner?.containerId !== container.id || container.pid !== pid) return;
     if (this.#mount !== null && !cgroup.unified) this.#useMountNs();
     if (mountNs !== null && mountNs !== this.#hostMountNs) this.#directory.setProcess(container.id, pid, mountNs);
-    if (container.cgroupId === null && cgroup.unified && this.#mount !== null) {
+    // A restarted container has a new cgroup at the same path.
+    if (cgroup.unified && this.#mount !== null) {
       const id = await readCgroupId(cgroupDirectory(this.#mount, cgroup.owner.path));
       if (id !== null) this.#directory.learnCgroup(id, cgroup.owner.path);
     }
@@ -314,7 +325,9 @@ export class ContainerRegistry {
   async #probe(id: string): Promise<void> {
     for (const delay of PROBE_DELAYS_MS) {
       const path = this.#directory.cgroupPath(id);
-      if (this.#mount === null || path === null || this.#closed || this.#directory.isNamed(id)) return;
+      if (this.#mount === null || path === null || this.#closed) return;
+      const container = this.#directory.byId(id);
+      if (container === undefined || container.pid !== null || this.#directory.isNamed(id)) return;
       const pid = await readFirstPid(cgroupDirectory(this.#mount, path));
       if (pid === undefined) return;
       if (pid !== null) {
@@ -334,7 +347,7 @@ export class ContainerRegistry {
       const named = this.#directory.isNamed(id);
       if (!isAlive(container) || (named && connected) || (await this.#isThere(id))) continue;
       // An engine may yet return and tell of a container that has a name; of the others nobody will.
-      if (named) this.#directory.apply({ id, state: 'EXITED', pid: null, finishedAt: new Date().toISOString() });
+      if (named) this.#directory.apply({ id, state: 'EXITED', pid: null, finishedAt: formatTime(Date.now()) });
       else this.#directory.remove(id);
     }
     for (const id of this.#absent) if (this.#directory.byId(id) === undefined) this.#absent.delete(id);

@@ -47,10 +47,15 @@ export function compileLayout(file: BpfFile, tracker: string): RecordLayout {
   return {
     tracker,
     size: record.size,
-    header: toMap(header.members.filter((m) => m.name !== 'reserved').map((m) => compileField(file, m.name, m.type, m.bitOffset, 'eu_header'))),
-    fields: toMap(rest.map((m) => compileField(file, m.name, m.type, m.bitOffset, record.name))),
+    header: toMap(header.members.filter(isUsed).map((m) => compileField(file, m.name, m.type, m.bitOffset, 'eu_header'))),
+    fields: toMap(rest.filter(isUsed).map((m) => compileField(file, m.name, m.type, m.bitOffset, record.name))),
     captures: new Map(captureEnum?.values.map((v) => [camelCase(stripPrefix(v.name, `${tracker}_capture_`).toLowerCase()), v.value]) ?? []),
   };
+}
+
+/** Padding has this name by convention, so that every byte of a record is written. */
+function isUsed({ name }: { readonly name: string }): boolean {
+  return name !== 'reserved';
 }
 
 function toMap(fields: readonly RecordField[]): Map<string, RecordField> {

@@ -18,7 +18,7 @@ const RING_BYTES = 1 << 18;
 export async function watchCgroups(kernel: KernelThread, registry: ContainerRegistry): Promise<KernelSource> {
   const path = join(root, 'dist/bpf/cgroup.bpf.o');
   const layout = compileLayout(parseBpfFile(await readFile(path), path), 'cgroup');
-  const view = compileView({ name: 'cgroup', summary: 'v2 cgroups that are made', minimumKernel: '5.8' }, layout);
+  const view = compileView({ name: 'cgroup', summary: 'v2 cgroups that are made', minimumKernel: '5.12' }, layout);
   const context = { views: [view], containerAt: () => null };
   const filter = { cgroups: null, pids: null, descendants: false, uids: null, comms: null };
   const object = { name: 'cgroup', path, constants: {}, unneeded: [], capture: 0n };

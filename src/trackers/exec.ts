@@ -11,5 +11,4 @@ export default defineTracker({
     },
   },
   unneeded: (options) => (options.failed === false ? ['exec_failed'] : []),
-  constants: () => ({}),
 });

@@ -11,7 +11,7 @@ const atClose = (operation: string, bytes: string) => (operation === operations[
 export default defineTracker({
   name: 'tcp',
   summary: 'TCP connections: connect, accept, close, and connects that fail.',
-  minimumKernel: '5.11',
+  minimumKernel: '5.12',
   constants: (options) => ({
     // One bit a value of `enum tcp_operation`, which counts from 1.
     operations: ((options.operations as readonly string[] | null | undefined) ?? []).reduce(

@@ -1,5 +1,5 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { mkdir, mkdtemp, open, readFile, rm, symlink, copyFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, open, readdir, readFile, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -36,7 +36,7 @@ export async function startDocker(): Promise<TestDocker> {
   const base = await mkdtemp(join(tmpdir(), 'eunomia-docker-'));
   const socket = join(base, 'docker.sock');
   const host = `unix://${socket}`;
-  const env = { ...process.env, DOCKER_HOST: host, DOCKER_CONFIG: join(base, 'config') };
+  const env: NodeJS.ProcessEnv = { ...process.env, DOCKER_HOST: host, DOCKER_CONFIG: join(base, 'config') };
   delete env['DOCKER_CONTEXT'];
   const docker = async (...args: string[]): Promise<string> =>
     (await exec('docker', args, { env, maxBuffer: 64 * 1024 * 1024 })).stdout.trim();
@@ -53,10 +53,16 @@ export async function startDocker(): Promise<TestDocker> {
     daemon = spawn(
       'dockerd',
       [
-        ...['--data-root', join(base, 'data'), '--exec-root', join(base, 'exec'), '-p', join(base, 'dockerd.pid')],
-        ...['-H', host, '--bridge', bridge ?? 'none', '--live-restore'],
+        `--data-root=${join(base, 'data')}`,
+        `--exec-root=${join(base, 'exec')}`,
+        `--pidfile=${join(base, 'dockerd.pid')}`,
+        `--host=${host}`,
+        `--bridge=${bridge ?? 'none'}`,
+        '--live-restore',
         // Nothing of the host's firewall or routing is touched: containers reach the host and each other over the bridge.
-        ...['--iptables=false', '--ip-masq=false', '--ip-forward=false'],
+        '--iptables=false',
+        '--ip-masq=false',
+        '--ip-forward=false',
       ],
       { stdio: ['ignore', log.fd, log.fd] },
     );
@@ -93,9 +99,12 @@ export async function startDocker(): Promise<TestDocker> {
       if (daemon === null) await start();
       const ids = await docker('ps', '-aq');
       if (ids !== '') await docker('rm', '-f', ...ids.split('\n'));
+    } catch {
+      // The engine cannot: what it ran is killed below.
     } finally {
       await end('SIGTERM');
       await killByFile(join(base, 'exec/containerd/containerd.pid'));
+      await killShims(base);
       await unmountBelow(base);
       if (bridge !== null) await exec('ip', ['link', 'del', bridge]).catch(() => undefined);
       await rm(base, { recursive: true, force: true });
@@ -116,7 +125,12 @@ export async function startDocker(): Promise<TestDocker> {
     pid: () => daemon?.pid ?? 0,
     run: async (...args) => docker('run', ...args),
     docker,
-    kill: async () => end('SIGKILL'),
+    kill: async () => {
+      await end('SIGKILL');
+      // containerd dies with its dockerd. Where process 1 reaps nobody (a sandbox, a CI container) it stays a zombie, which a
+      // new dockerd takes for a containerd that still runs, by this file, and waits for in vain.
+      await rm(join(base, 'exec/containerd/containerd.pid'), { force: true });
+    },
     restart: start,
     stop,
   };
@@ -159,6 +173,23 @@ async function killByFile(path: string): Promise<void> {
   const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
   // Only if it is this test's own: the file may outlive its process.
   if (command.includes(path.slice(0, path.lastIndexOf('/')))) process.kill(pid, 'SIGKILL');
+}
+
+/** When the engine could not remove its containers, their shims are left, and below each shim its container. */
+async function killShims(base: string): Promise<void> {
+  const processes = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  for (const pid of processes) {
+    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    if (!command.includes('containerd-shim') || !command.includes(`${base}/`)) continue;
+    const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
+    for (const victim of [pid, ...children.trim().split(' ')]) {
+      try {
+        if (Number(victim) > 1) process.kill(Number(victim), 'SIGKILL');
+      } catch {
+        // It has gone by itself.
+      }
+    }
+  }
 }
 
 async function unmountBelow(base: string): Promise<void> {
