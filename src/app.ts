@@ -105,6 +105,7 @@ export async function listen(config: Config, log: Log): Promise<{ readonly url: 
     return {
       url: server.url,
       close: async () => {
+        await app.services.manager.close(); // readers see the end of their sessions before their connections go
         await server.close();
         await app.close();
       },

@@ -27,8 +27,8 @@ import type { RequestContext } from './context.js';
  * - coercion of variables (jit knows no @oneOf, and has messages of its own): graphql-js coerces them, jit passes them on;
  * - variables inside of a list or an object literal, and aliases that begin with "__" (`__proto__` is lost in an
  *   object literal): graphql-js executes these;
- * - mutations with more than one field: graphql-js;
- * - results with errors (jit reports all below a null that propagates, graphql-js the first): executed again by graphql-js.
+ * - results with errors (jit reports all below a null that propagates, graphql-js the first), and properties that throw:
+ *   executed again by graphql-js. So mutations, which act once, are graphql-js' from the start.
  */
 export interface Execution {
   readonly schema: GraphQLSchema;
@@ -53,10 +53,18 @@ const compiled = new WeakMap<OperationDefinitionNode, Variants>();
 /** Executes an operation that reads events, compiled when it can be. The document must be valid. */
 export function executeHot(execution: Execution, root?: unknown): ExecutionResult | Promise<ExecutionResult> {
   const fast = compile(execution);
-  if (!fast) return executeSlow(execution, root);
-  const result = fast(root, execution.context, execution.variables);
-  if (result instanceof Promise) return result.then((settled) => (settled.errors ? executeSlow(execution, root) : settled));
-  return result.errors ? executeSlow(execution, root) : result;
+  return fast ? read(execution, fast, root) : executeSlow(execution, root);
+}
+
+function read(execution: Execution, fast: Compiled, root: unknown): ExecutionResult | Promise<ExecutionResult> {
+  try {
+    const result = fast(root, execution.context, execution.variables);
+    if (result instanceof Promise) return result.then((settled) => (settled.errors ? executeSlow(execution, root) : settled));
+    return result.errors ? executeSlow(execution, root) : result;
+  } catch {
+    // Where a property throws, graphql-js makes an error of it.
+    return executeSlow(execution, root);
+  }
 }
 
 export function executeSlow(execution: Execution, root?: unknown): ExecutionResult | Promise<ExecutionResult> {
@@ -68,6 +76,11 @@ export function executeSlow(execution: Execution, root?: unknown): ExecutionResu
     contextValue: execution.context,
     variableValues: execution.rawVariables,
   });
+}
+
+/** Whether the operation runs compiled with these variables, while its data has no errors. */
+export function isCompiled(execution: Execution): boolean {
+  return compile(execution) !== null;
 }
 
 /** Whether an operation selects events: only then is it worth compiling, which takes some milliseconds. */
@@ -147,7 +160,7 @@ function conditionsOf(document: DocumentNode): readonly string[] {
 
 /** Whether jit executes the operation as graphql-js would; see above. */
 function isSafe(document: DocumentNode, operation: OperationDefinitionNode): boolean {
-  if (operation.operation === 'mutation' && (operation.selectionSet.selections.length > 1 || operation.selectionSet.selections[0]?.kind !== Kind.FIELD)) return false;
+  if (operation.operation === 'mutation') return false;
   let safe = true;
   const nested = { enter: () => void depth++, leave: () => void depth-- };
   let depth = 0;

@@ -33,7 +33,7 @@ export function sessionSpec(input: StartSessionInput, catalog: Catalog, trace?: 
     trackers: trackersOf(input.trackers, catalog),
     target: input.target == null ? null : targetOf(input.target),
     capture: trace?.capture ?? input.capture ?? 'DEFAULT',
-    fields: trace?.fields ?? [],
+    fields: trace?.fields ?? fieldsOf(input, catalog),
     forMs: trace?.forMs ?? forMs,
     name: input.name == null ? null : textInRange('input.name', input.name, 100),
     labels: labelsOf(input.labels),
@@ -42,6 +42,13 @@ export function sessionSpec(input: StartSessionInput, catalog: Catalog, trace?: 
     ringBytes: ringBytes(input.ringBytes ?? 16 * KIB ** 2),
     limit: trace?.limit ?? null,
   };
+}
+
+/** Only a tracker's own fields can cost something; others are there anyway. */
+function fieldsOf({ fields, trackers }: StartSessionInput, catalog: Catalog): readonly string[] {
+  const names = trackers.flatMap((entry) => Object.keys(entry));
+  fields?.forEach((path, index) => catalog.checkField(path, names, `input.fields[${index}]`));
+  return fields ?? [];
 }
 
 function ringBytes(bytes: number): number {
@@ -88,7 +95,7 @@ function targetOf(target: TargetInput): TargetSpec {
     cgroups: list('cgroups', target.cgroups, '["4242"]', (at, id) => inRange(at, Number(id), 1, Number.MAX_SAFE_INTEGER)).map(Number),
     pids: list('pids', target.pids, '[4242]', (at, pid) => inRange(at, pid, 1, 2 ** 22)),
     descendants: target.descendants ?? true,
-    uids: list('uids', target.uids, '[1000]', (at, uid) => inRange(at, uid, 0, 2 ** 31 - 1)),
+    uids: list('uids', target.uids, '[1000]', (at, uid) => inRange(at, uid, 0, 2 ** 32 - 1)),
     comms: list('comms', target.comms, '["nginx"]', checkComm),
   };
 }

@@ -17,9 +17,10 @@ export function maskError(error: unknown, log: Log): GraphQLError {
   if (cause instanceof EunomiaError) {
     return new GraphQLError(cause.message, { ...position, extensions: { code: cause.code, ...cause.details } });
   }
-  if (cause instanceof GraphQLError) {
-    const code = typeof cause.extensions['code'] === 'string' ? cause.extensions['code'] : codeOf(cause);
-    return new GraphQLError(cause.message, { ...position, extensions: { ...cause.extensions, code } });
+  if (cause instanceof GraphQLError && error instanceof GraphQLError) {
+    const code = error.extensions['code'] ?? codeOf(error);
+    // The outer message tells the variable and the place in it.
+    return new GraphQLError(error.message, { ...position, extensions: { ...error.extensions, code } });
   }
   log.error({ err: cause }, 'an operation failed unexpectedly');
   return new GraphQLError('Unexpected error: the server has logged it.', { ...position, extensions: { code: 'INTERNAL_SERVER_ERROR' } });

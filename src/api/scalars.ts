@@ -7,6 +7,7 @@ const MILLISECONDS: Readonly<Record<string, number>> = { ns: 1e-6, us: 1e-3, ms:
 const DURATION = /^(\d{1,15})(ns|us|ms|s|m|h)$/;
 // RFC 3339; up to nine digits of a second, since the kernel's clock has no more.
 const DATE_TIME = /^(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})$/;
+const MAX_UINT32 = 2 ** 32 - 1;
 const MAX_UINT64 = 2n ** 64n - 1n;
 const MAX_CURSOR = 256;
 const MAX_EVENT_FIELD = 300;
@@ -57,6 +58,11 @@ function uint64(value: unknown): string {
   throw bad('UInt64', value, 'write a decimal number from 0 to 18446744073709551615 as a string, for example "4026531841"');
 }
 
+function uint32(value: unknown): number {
+  if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= MAX_UINT32) return value;
+  throw bad('UInt32', value, 'write a whole number from 0 to 4294967295');
+}
+
 function cursor(value: unknown): string {
   if (typeof value === 'string' && value !== '' && value.length <= MAX_CURSOR) return value;
   throw bad('Cursor', value, 'give one that this server answered, for example `EventBatch.cursor` or `PageInfo.endCursor`');
@@ -89,6 +95,7 @@ function scalar(name: string, parse: (value: unknown) => unknown, serialize: (va
 export const scalars = {
   Duration: scalar('Duration', duration, (value) => (typeof value === 'number' ? formatDuration(value) : value)),
   DateTime: scalar('DateTime', dateTime),
+  UInt32: scalar('UInt32', uint32, (value) => value),
   UInt64: scalar('UInt64', uint64),
   Cursor: scalar('Cursor', cursor),
   EventField: scalar('EventField', eventField),

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { EunomiaError, invalid } from '../errors.js';
 import { ChangeFeed } from './feed.js';
 import { Session, type SessionDependencies } from './session.js';
@@ -7,6 +8,8 @@ import type { SessionSpec, StopReason } from './spec.js';
 
 /** How often sessions with a time to live are looked at. */
 const TTL_CHECK_MS = 500;
+/** How long the end of the server waits for readers. */
+const DRAIN_MS = 1000;
 
 export interface ManagerOptions extends Omit<SessionDependencies, 'onState'> {
   /** Sessions that may run at once. */
@@ -87,11 +90,12 @@ export class SessionManager {
     return feed;
   }
 
-  /** Stops all sessions; none can be started any more. */
+  /** Stops all sessions, and gives their readers a moment for what they have not read; none can be started any more. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#ttlTimer);
     await Promise.all(this.list().map((session) => session.stop('SHUTDOWN')));
+    for (const until = Date.now() + DRAIN_MS; Date.now() < until && this.list().some((s) => s.hasReaders); ) await sleep(10);
     for (const session of this.list()) session.clear();
     for (const feed of this.#feeds) void feed.return();
   }

@@ -174,6 +174,10 @@ export class Session {
     this.#usedAt = Date.now();
   }
 
+  get hasReaders(): boolean {
+    return this.#streams.size > 0;
+  }
+
   /** Milliseconds since somebody used it; 0 while it has a reader. */
   get unusedMs(): number {
     return this.#streams.size ? 0 : Date.now() - this.#usedAt;

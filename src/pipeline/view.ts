@@ -23,8 +23,10 @@ export function compileView(tracker: TrackerDefinition, layout: RecordLayout): E
     getter('cgroupId', `return ${read(need(header, 'cgroupId'))}`),
     getter('process', 'return new Process(this.batch, this.at)'),
     getter('container', 'return this.batch.containerAt(this.at)'),
-    ...[...layout.fields.values()].filter((f) => !(f.name in computed)).map((f) => getter(f.name, `return ${read(f)}`)),
-    ...Object.entries(computed).map(([name, field]) => getter(name, `return F.${name}(${field.from.map((from) => read(need(layout.fields, from))).join(', ')})`)),
+    ...[...layout.fields.values()]
+      .filter((f) => !(f.name in computed))
+      .map((f) => (f.kind === 'eu_strs' ? onceGetter(f.name, read(f)) : getter(f.name, `return ${read(f)}`))),
+    ...Object.entries(computed).map(([name, field]) => onceGetter(name, `F.${name}(${field.from.map((from) => read(need(layout.fields, from))).join(', ')})`)),
   ];
   const readers = Object.fromEntries(Object.entries(computed).map(([name, field]: [string, FieldDefinition]) => [name, field.read]));
   const compiled: unknown = new Function(
@@ -54,6 +56,11 @@ function compileProcess(header: RecordLayout['header']): ProcessClass {
 
 function getter(name: string, body: string): string {
   return `get ${name}() { ${body} }`;
+}
+
+/** A value that costs something is kept: executors read a list's property several times. */
+function onceGetter(name: string, expression: string): string {
+  return getter(name, `return this.$${name} !== undefined ? this.$${name} : (this.$${name} = ${expression})`);
 }
 
 function need(fields: ReadonlyMap<string, RecordField>, name: string): RecordField {

@@ -6,7 +6,7 @@ import type { RequestContext } from '../context.js';
 import { demandOfSession } from '../demand.js';
 import { sessionSpec } from '../input.js';
 import { unknownSession } from './server.js';
-import { typed, type AnyField, type ResolverMap } from './types.js';
+import { typed, type ResolverMap } from './types.js';
 
 const TEN_MINUTES = 600_000;
 const DEFAULT_TRACE_MS = 10_000;
@@ -16,21 +16,21 @@ const MAX_LIMIT = 2 ** 31 - 1;
 /** Starting and stopping. Whoever comes here is an operator: the engine has seen to it. */
 export const mutationResolvers: ResolverMap = {
   Mutation: {
-    startSession: once<MutationStartSessionArgs>((_root, { input }, { services }) => services.manager.start(sessionSpec(input, services.catalog))),
-    stopSession: once<MutationStopSessionArgs>((_root, { id }, { services }) => {
+    startSession: typed<unknown, MutationStartSessionArgs>((_root, { input }, { services }) => services.manager.start(sessionSpec(input, services.catalog))),
+    stopSession: typed<unknown, MutationStopSessionArgs>((_root, { id }, { services }) => {
       if (!services.manager.get(id)) throw unknownSession(id);
       return services.manager.stop(id, 'REQUESTED');
     }),
-    removeSession: once<MutationRemoveSessionArgs>(async (_root, { id }, { services }) => {
+    removeSession: typed<unknown, MutationRemoveSessionArgs>(async (_root, { id }, { services }) => {
       if (!services.manager.get(id)) throw unknownSession(id);
       await services.manager.remove(id);
       return id;
     }),
-    trace: once<MutationTraceArgs>(trace),
+    trace: typed<unknown, MutationTraceArgs>((_root, args, context, info) => trace(args, context, info)),
   },
 };
 
-async function trace(_root: unknown, { input, for: forMs, limit }: MutationTraceArgs, context: RequestContext, info: GraphQLResolveInfo): Promise<Session> {
+async function trace({ input, for: forMs, limit }: MutationTraceArgs, context: RequestContext, info: GraphQLResolveInfo): Promise<Session> {
   const { manager, catalog } = context.services;
   if (forMs != null) spanInRange('for', forMs, 10, TEN_MINUTES);
   else if (input.for != null) spanInRange('input.for', input.for, 10, TEN_MINUTES);
@@ -53,28 +53,4 @@ async function trace(_root: unknown, { input, for: forMs, limit }: MutationTrace
     context.signal.removeEventListener('abort', abandon);
   }
   return session;
-}
-
-const results = new WeakMap<RequestContext, Map<string | number, unknown>>();
-
-/**
- * A mutation acts once an operation: when the compiled executor meets an error, graphql-js runs the operation again to
- * answer exactly as it would, and gets here what the first run got.
- */
-function once<Args>(act: (root: unknown, args: Args, context: RequestContext, info: GraphQLResolveInfo) => unknown): AnyField {
-  return typed<unknown, Args>((root, args, context, info) => {
-    const known = results.get(context) ?? new Map<string | number, unknown>();
-    results.set(context, known);
-    const { key } = info.path;
-    if (!known.has(key)) known.set(key, attempt(() => act(root, args, context, info)));
-    return known.get(key);
-  });
-}
-
-function attempt(act: () => unknown): unknown {
-  try {
-    return act();
-  } catch (error) {
-    return error instanceof Error ? error : new Error(String(error));
-  }
 }

@@ -5,7 +5,7 @@ import type { ContainerLabelArgs, QueryContainerArgs, QueryContainersArgs, Query
 import type { CatalogTracker } from '../../trackers/catalog.js';
 import type { ServerFacts } from '../context.js';
 import { inRange, listInRange } from '../check.js';
-import { typed, type ResolverMap } from './types.js';
+import { guarded, typed, type ResolverMap } from './types.js';
 
 /** Facts: the server and its kernel, trackers, containers, processes. */
 export const serverResolvers: ResolverMap = {
@@ -26,15 +26,15 @@ export const serverResolvers: ResolverMap = {
       if (ref === '') throw invalid('ref', 'is empty; give a name, an id, or the beginning of an id');
       return services.registry.find(ref) ?? null;
     }),
-    process: typed<unknown, QueryProcessArgs>(async (_root, { pid, startTime }, { services }) => {
+    process: typed<unknown, QueryProcessArgs>((_root, { pid, startTime }, { services }) => {
       inRange('pid', pid, 1, 2 ** 22);
-      const process = await services.process(pid);
-      return process && (startTime == null || process.startTime === startTime) ? process : null;
+      const found = Promise.resolve(services.process(pid));
+      return guarded(found.then((process) => (process && (startTime == null || process.startTime === startTime) ? process : null)));
     }),
   },
   Server: {
     uptimeSeconds: typed(({ startedAt }: ServerFacts) => Math.max(0, (Date.now() - Date.parse(startedAt)) / 1000)),
-    engine: typed((facts: ServerFacts) => facts.engine()),
+    engine: typed((facts: ServerFacts) => guarded(facts.engine())),
     healthy: typed((facts: ServerFacts) => facts.health().healthy),
     problem: typed((facts: ServerFacts) => facts.health().problem),
     runningSessions: typed((_facts: ServerFacts, _args, { services }) => services.manager.list().filter(({ state }) => state === 'RUNNING').length),

@@ -9,7 +9,7 @@ import { inRange, isWritten, listInRange } from '../check.js';
 import type { RequestContext } from '../context.js';
 import { demandOfBatches } from '../demand.js';
 import { unknownSession } from './server.js';
-import { typed, type ResolverMap } from './types.js';
+import { guarded, typed, type ResolverMap } from './types.js';
 
 const MAX_PAGE = 100_000;
 const MAX_REPLAY = 1_000_000;
@@ -104,6 +104,10 @@ export const sessionResolvers: ResolverMap = {
       resolve: (session) => session,
     },
   },
+  TraceEvent: {
+    // Never throws: an executor that is compiled could not bear it.
+    __resolveType: (event: unknown) => (typeof event === 'object' && event !== null ? Reflect.get(event, '__typename') : undefined),
+  },
   Session: {
     name: typed(({ spec }: Session) => spec.name),
     labels: typed(({ spec }: Session) => spec.labels),
@@ -111,7 +115,7 @@ export const sessionResolvers: ResolverMap = {
     capture: typed(({ spec }: Session) => spec.capture),
     captured: typed((session: Session) => session.captured()),
     containers: typed((session: Session) => session.containers()),
-    stats: typed((session: Session) => session.stats()),
+    stats: typed((session: Session) => guarded(session.stats())),
     events: typed<Session, SessionEventsArgs>(pageOf),
     aggregate: typed<Session, SessionAggregateArgs>((session, { groupBy, limit }, { services }) => {
       session.touch();

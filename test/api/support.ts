@@ -1,0 +1,297 @@
+import { createHash } from 'node:crypto';
+import { defaultConfig, type Config, type Limits } from '../../src/config.js';
+import { createContainer, type Container, type MutableContainer } from '../../src/containers/container.js';
+import type { ContainerRegistry } from '../../src/containers/registry.js';
+import type { ProcessView, TraceEvent } from '../../src/event.js';
+import type { Chunk, SourceSpec } from '../../src/kernel/protocol.js';
+import type { KernelThread } from '../../src/kernel/thread.js';
+import { createLog } from '../../src/log.js';
+import type { EventBatch } from '../../src/pipeline/batch.js';
+import { SessionManager } from '../../src/pipeline/manager.js';
+import type { TrackerRuntime } from '../../src/pipeline/runtime.js';
+import type { EventView } from '../../src/pipeline/view.js';
+import { Catalog } from '../../src/trackers/catalog.js';
+import { loadTrackers } from '../../src/trackers/load.js';
+import type { Services } from '../../src/api/context.js';
+import { createSchema } from '../../src/api/schema.js';
+
+/**
+ * The real sessions on a kernel that is a list of records: tests decide which events come and when. A record's number
+ * decides the values of its fields.
+ */
+const RECORD_BYTES = 64;
+const NUMBER_AT = 52;
+const MASK_AT = 56;
+const TRACKER_AT = 48;
+
+class FakeProcess implements ProcessView {
+  constructor(readonly pid: number) {}
+  readonly tid = 7;
+  readonly ppid = 1;
+  readonly uid = 1000;
+  readonly gid = 1000;
+  get comm(): string {
+    return `worker-${this.pid % 4}`;
+  }
+  get startTime(): string {
+    return '2026-01-31T08:15:30.123456789Z';
+  }
+  get mountNs(): number | null {
+    return this.pid % 2 === 0 ? 4_026_531_841 : null;
+  }
+}
+
+/** Which bit of the capture mask a fake tracker's field has. */
+const captures: Readonly<Record<string, Readonly<Record<string, bigint>>>> = { exec: { args: 1n, argsTruncated: 1n, cwd: 2n }, open: { path: 1n, resolved: 2n } };
+
+function fakeView(tracker: string): EventView {
+  return class implements TraceEvent {
+    readonly #batch: EventBatch;
+    readonly #at: number;
+
+    constructor(batch: EventBatch, at: number) {
+      this.#batch = batch;
+      this.#at = at;
+    }
+    get #number(): number {
+      return this.#batch.view.getUint32(this.#at + NUMBER_AT, true);
+    }
+    #captured(field: string): boolean {
+      return (BigInt(this.#batch.view.getUint32(this.#at + MASK_AT, true)) & (captures[tracker]?.[field] ?? 0n)) !== 0n;
+    }
+    readonly __typename = `${tracker.charAt(0).toUpperCase()}${tracker.slice(1)}Event`;
+    readonly tracker = tracker;
+    get time(): string {
+      return `2026-01-31T08:15:30.${String(this.#number).padStart(9, '0')}Z`;
+    }
+    get bootNs(): string {
+      return String(this.#number);
+    }
+    get cgroupId(): string {
+      return '4242';
+    }
+    get process(): ProcessView {
+      return new FakeProcess(this.#number);
+    }
+    get container(): object | null {
+      return this.#batch.containerAt(this.#at);
+    }
+    get errno(): string | null {
+      return this.#number % 3 === 0 ? 'ENOENT' : null;
+    }
+    get filename(): string {
+      return `/bin/"quoted"/${this.#number}`;
+    }
+    get executable(): string | null {
+      return null;
+    }
+    get args(): readonly string[] | null {
+      return this.#captured('args') ? ['run', String(this.#number)] : null;
+    }
+    get argsTruncated(): boolean | null {
+      return this.#captured('args') ? false : null;
+    }
+    get cwd(): string | null {
+      return this.#captured('cwd') ? '/tmp' : null;
+    }
+    get parentComm(): string {
+      return 'bash';
+    }
+    get pidNs(): string {
+      return '4026531836';
+    }
+    get netNs(): string {
+      return '4026531840';
+    }
+    get path(): string | null {
+      return this.#captured('path') ? `/etc/${this.#number}` : null;
+    }
+    get fd(): number | null {
+      return this.#number % 3 === 0 ? null : 3;
+    }
+    get flags(): readonly string[] {
+      return ['O_RDONLY'];
+    }
+  };
+}
+
+interface FakeSource {
+  readonly spec: SourceSpec;
+  readonly deliver: (chunk: Chunk) => void;
+  readonly masks: bigint[];
+  produced: number;
+  lost: number;
+  open: boolean;
+}
+
+/** Stands in for the kernel thread. */
+export class FakeKernel {
+  readonly sources: FakeSource[] = [];
+  /** When set, the next load fails with it. */
+  refuse: Error | null = null;
+  onDeath: (error: Error) => void = () => {};
+  #number = 0;
+
+  async load(spec: SourceSpec, deliver: (chunk: Chunk) => void): Promise<unknown> {
+    if (this.refuse) throw this.refuse;
+    const source: FakeSource = { spec, deliver, masks: spec.objects.map(({ capture }) => capture), produced: 0, lost: 0, open: true };
+    this.sources.push(source);
+    const counters = () => ({ produced: [source.produced], lost: [source.lost] });
+    return {
+      setCapture: async (object: number, mask: bigint) => void (source.masks[object] = mask),
+      judge: async () => undefined,
+      counters: async () => counters(),
+      close: async () => {
+        source.open = false;
+        return counters();
+      },
+    };
+  }
+
+  /** Makes events, of the session's trackers in turn, in one chunk of each session that runs. */
+  emit(count: number, { lost = 0, cgroupId = 1 } = {}): void {
+    const from = this.#number;
+    this.#number += count;
+    for (const source of this.sources.filter(({ open }) => open)) {
+      const data = new ArrayBuffer(count * RECORD_BYTES);
+      const view = new DataView(data);
+      const offsets = new Uint32Array(count);
+      for (let i = 0; i < count; i++) {
+        const at = i * RECORD_BYTES;
+        const tracker = i % source.spec.objects.length;
+        offsets[i] = at;
+        view.setUint32(at, from + i, true);
+        view.setUint32(at + 8, cgroupId, true);
+        view.setUint32(at + NUMBER_AT, from + i, true);
+        view.setUint32(at + MASK_AT, Number(source.masks[tracker] ?? 0n), true);
+        view.setUint16(at + TRACKER_AT, tracker, true);
+      }
+      source.produced += count + lost;
+      source.lost += lost;
+      source.deliver({ data, offsets, lost, clock: { seconds: 1_769_847_330, nanoseconds: 0 }, readAt: from + count, readBefore: from });
+    }
+  }
+}
+
+/** Makes the kernel produce events until the returned function is called. */
+export function keepEmitting(kernel: FakeKernel, count: number, everyMs: number): () => void {
+  const timer = setInterval(() => kernel.emit(count), everyMs);
+  return () => clearInterval(timer);
+}
+
+export const webContainer: Container = {
+  ...createContainer(createHash('sha256').update('web').digest('hex'), 'docker'),
+  name: 'web-1',
+  image: 'nginx:1.27',
+  labels: { tier: 'front', 'com.docker.compose.project': 'shop' },
+  state: 'RUNNING',
+  cgroupId: 4242,
+} satisfies MutableContainer;
+
+function fakeRegistry(): ContainerRegistry {
+  const containers = [webContainer];
+  const registry = {
+    identity: 'CGROUP',
+    list: () => [...containers],
+    find: (ref: string) => containers.find(({ name, id }) => name === ref || id.startsWith(ref)) ?? null,
+    byCgroup: (id: number) => containers.find(({ cgroupId }) => cgroupId === id) ?? null,
+    cgroups: () => [[4242, webContainer]].values(),
+    cgroupIds: () => [4242],
+    ready: () => true,
+    on: () => registry,
+    off: () => registry,
+  };
+  return registry as unknown as ContainerRegistry;
+}
+
+async function fakeTrackers(): Promise<ReadonlyMap<string, TrackerRuntime>> {
+  return new Map(
+    (await loadTrackers()).map((definition) => {
+      const bits = captures[definition.name] ?? {};
+      const runtime: TrackerRuntime = {
+        definition,
+        layout: { tracker: definition.name } as TrackerRuntime['layout'],
+        view: fakeView(definition.name),
+        hooks: [`tp_btf/${definition.name}`],
+        captureOf: (field) => bits[field] ?? 0n,
+        allCaptures: Object.values(bits).reduce((all, bit) => all | bit, 0n),
+        onDemand: Object.keys(bits),
+        objectSpec: () => ({ name: definition.name, path: '', constants: {}, unneeded: [] }) as unknown as ReturnType<TrackerRuntime['objectSpec']>,
+      };
+      return [definition.name, runtime];
+    }),
+  );
+}
+
+export interface Fixture {
+  readonly services: Services;
+  readonly kernel: FakeKernel;
+}
+
+export interface FixtureOptions extends Partial<Omit<Config, 'limits'>> {
+  readonly limits?: Partial<Limits>;
+}
+
+export async function createFixture({ limits, ...options }: FixtureOptions = {}): Promise<Fixture> {
+  const config: Config = { ...defaultConfig, port: 0, logLevel: 'silent', ...options, limits: { ...defaultConfig.limits, ...limits } };
+  const kernel = new FakeKernel();
+  const trackers = await fakeTrackers();
+  const registry = fakeRegistry();
+  const log = createLog(config.logLevel);
+  const manager = new SessionManager({
+    kernel: kernel as unknown as KernelThread,
+    registry,
+    trackers,
+    subscriberBytes: config.limits.subscriberBytes,
+    maxSessions: config.limits.sessions,
+    log,
+  });
+  const catalog = new Catalog(createSchema(), [...trackers.values()].map(({ definition }) => definition), (tracker, field) => trackers.get(tracker)?.onDemand.includes(field) ?? false);
+  const services: Services = {
+    manager,
+    registry,
+    catalog,
+    config,
+    log,
+    server: {
+      version: '0.1.0',
+      startedAt: '2026-01-31T08:15:30.000000000Z',
+      hostname: 'test',
+      kernel: { release: '6.1.0', architecture: 'x86_64', cpus: 2, libbpf: '1.1', features: [{ name: 'btf', available: true, reason: null }] },
+      health: () => ({ healthy: true, problem: null }),
+      engine: () => ({ connected: false, version: null, error: 'no engine in this test' }),
+    },
+    trackerStatus: (name) => ({ available: name !== 'tcp', reason: name === 'tcp' ? 'no tp_btf/inet_sock_set_state' : null, hooks: [`tp_btf/${name}`], minimumKernel: '5.17' }),
+    process: (pid) => (pid === process.pid ? new FakeProcess(pid) : null),
+  };
+  return { services, kernel };
+}
+
+/** A query, mutation or a refusal over plain HTTP. */
+export async function post(url: string, body: unknown, headers: Record<string, string> = {}): Promise<{ status: number; json: GraphQLAnswer; headers: Headers }> {
+  const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) });
+  const text = await response.text();
+  return { status: response.status, json: (text ? JSON.parse(text) : {}) as GraphQLAnswer, headers: response.headers };
+}
+
+export interface GraphQLAnswer {
+  readonly data?: Record<string, never> | null;
+  readonly errors?: readonly { readonly message: string; readonly path?: readonly (string | number)[]; readonly extensions?: Record<string, unknown> }[];
+}
+
+/** The id in the answer of a startSession. */
+export function startedId({ json }: { readonly json: GraphQLAnswer }): string {
+  const started: unknown = json.data?.['startSession'];
+  if (typeof started === 'object' && started !== null && 'id' in started) return String(started.id);
+  throw new Error(`no session was started: ${JSON.stringify(json)}`);
+}
+
+/** Waits until a condition holds. */
+export async function until(condition: () => boolean | Promise<boolean>, what: string, ms = 5_000): Promise<void> {
+  const deadline = Date.now() + ms;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error(`not within ${ms} ms: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
