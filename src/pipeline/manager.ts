@@ -2,7 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EunomiaError, invalid } from '../errors.js';
+import type { KernelThread } from '../kernel/thread.js';
 import { ChangeFeed } from './feed.js';
+import { SourcePool } from './pool.js';
 import { Session, type SessionDependencies } from './session.js';
 import type { SessionSpec, StopReason } from './spec.js';
 
@@ -11,7 +13,8 @@ const TTL_CHECK_MS = 500;
 /** How long the end of the server waits for readers. */
 const DRAIN_MS = 1000;
 
-export interface ManagerOptions extends Omit<SessionDependencies, 'onState'> {
+export interface ManagerOptions extends Omit<SessionDependencies, 'onState' | 'pool'> {
+  readonly kernel: KernelThread;
   /** Sessions that may run at once. */
   readonly maxSessions: number;
 }
@@ -19,6 +22,7 @@ export interface ManagerOptions extends Omit<SessionDependencies, 'onState'> {
 /** All sessions of the server: starts, finds, stops, forgets. */
 export class SessionManager {
   readonly #options: ManagerOptions;
+  readonly #pool: SourcePool;
   readonly #sessions = new Map<string, Session>();
   readonly #feeds = new Set<ChangeFeed>();
   readonly #ttlTimer: NodeJS.Timeout;
@@ -28,6 +32,7 @@ export class SessionManager {
 
   constructor(options: ManagerOptions) {
     this.#options = options;
+    this.#pool = new SourcePool(options.kernel);
     this.#ttlTimer = setInterval(() => this.#removeUnused(), TTL_CHECK_MS).unref();
     options.kernel.onDeath = (error) => {
       options.log.fatal({ err: error }, 'the kernel thread has ended');
@@ -48,7 +53,7 @@ export class SessionManager {
     spec.target?.pids.forEach((pid, i) => {
       if (!existsSync(`/proc/${pid}`)) throw invalid(`input.target.pids[${i}]`, `no process ${pid} is alive in the server's pid namespace`);
     });
-    const session = new Session(randomBytes(8).toString('hex'), spec, { ...this.#options, onState: (changed) => this.#announce(changed) });
+    const session = new Session(randomBytes(8).toString('hex'), spec, { ...this.#options, pool: this.#pool, onState: (changed) => this.#announce(changed) });
     this.#sessions.set(session.id, session);
     try {
       await session.start();

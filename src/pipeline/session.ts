@@ -2,21 +2,21 @@ import { EunomiaError, messageOf } from '../errors.js';
 import type { Container } from '../containers/container.js';
 import type { ContainerRegistry } from '../containers/registry.js';
 import type { Demand, Gap, TraceEvent } from '../event.js';
-import type { Chunk, SourceCounters } from '../kernel/protocol.js';
-import type { KernelSource, KernelThread } from '../kernel/thread.js';
+import type { Chunk, SourceSpec } from '../kernel/protocol.js';
 import type { Log } from '../log.js';
 import { EventBatch, type BatchContext } from './batch.js';
 import { nowText, textOfMs, wallTimeOf } from './clock.js';
 import { cursorOf, parseCursor } from './cursor.js';
 import { History } from './history.js';
 import { eventsOf, EventStream } from './stream.js';
+import type { SessionCounters, SharedSource, SourcePool } from './pool.js';
 import type { TrackerRuntime } from './runtime.js';
 import type { SessionSpec, SessionState, SessionStats, StopReason } from './spec.js';
 import { CgroupJudge } from './target.js';
 import { after } from './timer.js';
 
 export interface SessionDependencies {
-  readonly kernel: KernelThread;
+  readonly pool: SourcePool;
   readonly registry: ContainerRegistry;
   readonly trackers: ReadonlyMap<string, TrackerRuntime>;
   readonly subscriberBytes: number;
@@ -60,8 +60,8 @@ export class Session {
   readonly #streams = new Set<EventStream>();
   readonly #demands = new Set<Demand>();
   readonly #counts = { received: 0, discarded: 0, delivered: 0, queued: 0, lost: 0, receivedBytes: 0, dropped: 0 };
-  #source: KernelSource | null = null;
-  #counters: SourceCounters = { produced: [], lost: [] };
+  #source: SharedSource | null = null;
+  #counters: SessionCounters = { produced: 0, lost: 0 };
   #masks: bigint[] = [];
   /** Chunks wait here, in order, until their containers are known. */
   #held: Promise<void> | null = null;
@@ -92,27 +92,11 @@ export class Session {
 
   /** Loads and attaches. Rejects with a KernelError; the session is FAILED then. */
   async start(): Promise<void> {
-    const { target, forMs } = this.spec;
+    const { forMs } = this.spec;
     this.#masks = this.#trackers.map((tracker) => this.#maskOf(tracker));
-    const onlyIf = <T>(list: readonly T[] | undefined) => (list?.length ? list : null);
+    const spec = this.#sourceSpec();
     try {
-      this.#source = await this.#deps.kernel.load(
-        {
-          ringBytes: this.spec.ringBytes,
-          filter: {
-            cgroups: this.#judge.inKernel ? this.#judge.known() : null,
-            pids: onlyIf(target?.pids),
-            descendants: target?.descendants ?? false,
-            uids: onlyIf(target?.uids),
-            comms: onlyIf(target?.comms),
-          },
-          objects: this.#trackers.map((tracker, i) => ({
-            ...tracker.objectSpec(this.spec.trackers[i]?.options ?? {}),
-            capture: this.#masks[i] ?? 0n,
-          })),
-        },
-        (chunk) => this.#receive(chunk),
-      );
+      this.#source = await this.#deps.pool.join(this.#sourceKey(spec), spec, this.#masks, (chunk) => this.#receive(chunk));
     } catch (error) {
       this.error = messageOf(error);
       this.stopReason = 'ERROR';
@@ -197,13 +181,12 @@ export class Session {
   async stats(): Promise<SessionStats> {
     const counters = (await this.#source?.counters().catch(() => null)) ?? this.#counters;
     const { lost: told, ...counts } = this.#counts;
-    const sum = (list: readonly number[]) => list.reduce((a, b) => a + b, 0);
-    const lost = Math.max(told, sum(counters.lost));
+    const lost = Math.max(told, counters.lost);
     return {
       ...counts,
       lost,
       // An event that is under way between its count and its record would make these differ for a moment.
-      produced: Math.max(sum(counters.produced), lost + counts.received),
+      produced: Math.max(counters.produced, lost + counts.received),
       dropped: counts.dropped + [...this.#streams].reduce((n, s) => n + s.stats.dropped, 0),
       retained: this.#history.retained,
       evicted: this.#history.evicted,
@@ -285,6 +268,32 @@ export class Session {
     return () => {
       if (this.#demands.delete(held)) this.#applyCapture();
     };
+  }
+
+  #sourceSpec(): SourceSpec {
+    const { target, ringBytes } = this.spec;
+    const onlyIf = <T>(list: readonly T[] | undefined) => (list?.length ? list : null);
+    return {
+      ringBytes,
+      filter: {
+        cgroups: this.#judge.inKernel ? this.#judge.known() : null,
+        pids: onlyIf(target?.pids),
+        descendants: target?.descendants ?? false,
+        uids: onlyIf(target?.uids),
+        comms: onlyIf(target?.comms),
+      },
+      objects: this.#trackers.map((tracker, i) => ({
+        ...tracker.objectSpec(this.spec.trackers[i]?.options ?? {}),
+        capture: this.#masks[i] ?? 0n,
+      })),
+    };
+  }
+
+  /** Equal for sessions that the same programs serve. What is known of cgroups follows from the target; the capture mask is ORed. */
+  #sourceKey({ ringBytes, objects }: SourceSpec): string {
+    const { containers, cgroups, pids, descendants, uids, comms } = this.spec.target ?? {};
+    const programs = objects.map(({ name, constants, unneeded }) => [name, Object.entries(constants).map(([k, v]) => [k, String(v)]), unneeded]);
+    return JSON.stringify([ringBytes, programs, containers, cgroups, pids, pids?.length ? descendants : null, uids, comms]);
   }
 
   #missing(count: number): { count: number; from: string; to: string } {

@@ -1,0 +1,116 @@
+import type { Chunk, SourceCounters, SourceSpec } from '../kernel/protocol.js';
+import type { KernelSource, KernelThread } from '../kernel/thread.js';
+
+/** One session's part in a loaded source. */
+export interface SharedSource {
+  /** What this session wants captured; the kernel captures what any sharer wants. */
+  setCapture(object: number, mask: bigint): Promise<void>;
+  judge(cgroups: readonly (readonly [id: number, keep: boolean | null])[]): Promise<void>;
+  /** Since this session joined. Exact: what was in the ring is delivered before it resolves. */
+  counters(): Promise<SessionCounters>;
+  /** The last one to leave detaches. Answers the final counts; all was delivered by then. */
+  close(): Promise<SessionCounters>;
+}
+
+/** `produced = lost + received`, for the time from joining to now. */
+export interface SessionCounters {
+  readonly produced: number;
+  readonly lost: number;
+}
+
+interface Sharer {
+  readonly onChunk: (chunk: Chunk) => void;
+  readonly masks: bigint[];
+}
+
+interface Entry {
+  readonly loaded: Promise<KernelSource>;
+  readonly sharers: Set<Sharer>;
+  readonly objects: number;
+  /** Sessions that joined, or are about to, and have not begun to leave. */
+  members: number;
+  /** In force in the kernel. */
+  readonly masks: bigint[];
+  /** Events that came out of the ring, and that the kernel told as lost, since it was loaded. */
+  received: number;
+  lost: number;
+}
+
+/**
+ * Sessions whose kernel configuration is equal (trackers, options, target, ring) share one loaded source: a hundred of
+ * them cost the kernel one. Their capture masks are ORed; each has its own counts, from the moment it joined.
+ */
+export class SourcePool {
+  readonly #kernel: KernelThread;
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(kernel: KernelThread) {
+    this.#kernel = kernel;
+  }
+
+  /** `key` is equal for equal configurations; `masks` holds the capture mask of each object. Rejects with a KernelError. */
+  async join(key: string, spec: SourceSpec, masks: readonly bigint[], onChunk: (chunk: Chunk) => void): Promise<SharedSource> {
+    const known = this.#entries.get(key);
+    const entry = known ?? this.#load(key, spec);
+    entry.members++;
+    const sharer: Sharer = { onChunk, masks: [...masks] };
+    const source = await entry.loaded;
+    // Whatever left the ring before this moment is not this session's; whatever is still in it, is.
+    const before = { events: entry.received + entry.lost, lost: entry.lost };
+    entry.sharers.add(sharer);
+    await this.#applyMasks(entry, source);
+    const since = ({ produced, lost }: SourceCounters): SessionCounters => ({ produced: sum(produced) - before.events, lost: sum(lost) - before.lost });
+    return {
+      setCapture: async (object, mask) => {
+        sharer.masks[object] = mask;
+        await this.#applyMasks(entry, source);
+      },
+      judge: (cgroups) => source.judge(cgroups),
+      counters: async () => since(await source.counters()),
+      close: async () => {
+        if (--entry.members === 0) {
+          this.#entries.delete(key); // who comes now loads anew
+          return since(await source.close());
+        }
+        await source.counters(); // delivers what is in the ring
+        entry.sharers.delete(sharer);
+        await this.#applyMasks(entry, source);
+        return { produced: entry.received + entry.lost - before.events, lost: entry.lost - before.lost };
+      },
+    };
+  }
+
+  #load(key: string, spec: SourceSpec): Entry {
+    const sharers = new Set<Sharer>();
+    const entry: Entry = {
+      loaded: this.#kernel.load(spec, (chunk) => {
+        entry.received += chunk.offsets.length;
+        entry.lost += chunk.lost;
+        for (const sharer of sharers) sharer.onChunk(chunk);
+      }),
+      sharers,
+      objects: spec.objects.length,
+      members: 0,
+      masks: spec.objects.map(({ capture }) => capture),
+      received: 0,
+      lost: 0,
+    };
+    this.#entries.set(key, entry);
+    entry.loaded.catch(() => this.#entries.delete(key));
+    return entry;
+  }
+
+  async #applyMasks(entry: Entry, source: KernelSource): Promise<void> {
+    for (let object = 0; object < entry.objects; object++) {
+      let mask = 0n;
+      for (const sharer of entry.sharers) mask |= sharer.masks[object] ?? 0n;
+      if (mask === entry.masks[object]) continue;
+      entry.masks[object] = mask;
+      await source.setCapture(object, mask);
+    }
+  }
+}
+
+function sum(list: readonly number[]): number {
+  return list.reduce((total, n) => total + n, 0);
+}
