@@ -31,6 +31,7 @@ const toTest = [
   program('iptables', 'iptables'),
   program('ip', 'iproute2'),
   program('bpftrace', 'bpftrace'),
+  program('openssl', 'openssl'),
   { what: 'a static busybox', apt: 'busybox-static', there: () => isStatic(which('busybox')) },
 ];
 

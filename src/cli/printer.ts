@@ -6,6 +6,8 @@ export type Format = 'table' | 'json' | 'csv';
 
 /** Turns events into the text of one output format. */
 export interface Printer {
+  /** The fields that it prints. */
+  readonly paths: readonly string[];
   /** What must be selected of an event. */
   readonly selection: string;
   /** The text of these events; with `gap`, its line before them, where the format has one. */
@@ -30,6 +32,7 @@ export function createPrinter(trackers: readonly TrackerInfo[], { format, fields
   const headers = columns.map(({ path }) => path);
   if (format === 'json') {
     return {
+      paths: headers,
       selection,
       head: '',
       print: (events, gap) => [...(gap ? [{ gap }] : []), ...events.map(read)].map((event) => `${JSON.stringify(event)}\n`).join(''),
@@ -37,6 +40,7 @@ export function createPrinter(trackers: readonly TrackerInfo[], { format, fields
   }
   if (format === 'csv') {
     return {
+      paths: headers,
       selection,
       head: csvRow(headers),
       print: (events) => events.map(read).map((event) => csvRow(columns.map((column) => valueAt(event, column)))).join(''),
@@ -44,6 +48,7 @@ export function createPrinter(trackers: readonly TrackerInfo[], { format, fields
   }
   const table = new Table(headers, width);
   return {
+    paths: headers,
     selection,
     head: '', // with the first events: their widths are the columns'
     print: (events) => (events.length ? table.render(events.map(read).map((event) => columns.map((column) => textAt(event, column)))) : ''),

@@ -68,6 +68,8 @@ async function run(client: Client, names: readonly string[], flags: Flags, world
         trackers: inputs,
         target,
         capture: flags.capture.toUpperCase(),
+        // Captured from the first event on, also before our subscription is there.
+        fields: printer.paths,
         for: flags.for ?? null,
         name: flags.name ?? `eunomia run ${names.join(' ')}`.slice(0, 100),
         ttl: timeToLive,
@@ -90,8 +92,6 @@ async function print(client: Client, id: string, printer: Printer, flags: Flags,
     client,
     session: id,
     selection: printer.selection,
-    // In the mode DEMANDED nothing with a cost was captured before this reader came.
-    replay: flags.capture !== 'demanded',
     limit: flags.limit ?? null,
     signal: world.signal,
     ready: () => world.tell(`tracing ${flags.for === undefined ? '' : `for ${flags.for}`}; Ctrl-C stops`.replace(' ;', ';')),

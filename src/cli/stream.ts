@@ -23,8 +23,6 @@ export interface EventReader {
   readonly session: string;
   /** Of an event. */
   readonly selection: string;
-  /** Begin with what the session holds already. */
-  readonly replay: boolean;
   readonly limit: number | null;
   /** Stops the session; what is under way is still read. */
   readonly signal: AbortSignal;
@@ -36,16 +34,18 @@ export interface EventReader {
   onBatch(batch: Batch): Promise<boolean> | boolean;
 }
 
+/** From the session's first event on: the schema's largest `replay`. */
+const EVERYTHING = 1_000_000;
 /** Events that may wait for our own reader; beyond that the oldest are dropped and counted, so that a pager left open costs no memory. */
 const mostWaiting = 100_000;
 
 /** Hands a session's events on until it ends, and answers how many they were. */
 export async function readEvents(reader: EventReader): Promise<{ events: number; dropped: bigint; cause: StopCause }> {
-  const { client, session, selection, replay, limit, signal } = reader;
+  const { client, session, selection, limit, signal } = reader;
   const document = `subscription Events($session: ID!, $replay: Int) {
     events(session: $session, replay: $replay) { gap { from to lost dropped where } events { ${selection} } }
   }`;
-  const stream = client.subscribe<{ events: Batch }>(document, { session, replay: replay ? 1_000_000 : null });
+  const stream = client.subscribe<{ events: Batch }>(document, { session, replay: EVERYTHING });
   const queue = new BatchQueue();
   let cause: StopCause = 'ended';
   let events = 0;

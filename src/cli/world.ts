@@ -1,5 +1,3 @@
-import { executeLocally } from '../api/local.js';
-import { createServer } from '../api/server.js';
 import type { Services } from '../api/context.js';
 import type { Config } from '../config.js';
 import type { Log } from '../log.js';
@@ -37,6 +35,7 @@ export function servers(createApp: CreateApp): Servers {
     async serve(config, log) {
       const app = await createApp(config, log);
       try {
+        const { createServer } = await import('../api/server.js');
         const { url, close } = await createServer(app.services);
         return { url, close: () => close().finally(() => app.close()) };
       } catch (error) {
@@ -46,6 +45,7 @@ export function servers(createApp: CreateApp): Servers {
     },
     async local(config, log) {
       const app = await createApp(config, log);
+      const { executeLocally } = await import('../api/local.js');
       return { execute: (request) => executeLocally(app.services, request, 'operator'), close: () => app.close() };
     },
   };

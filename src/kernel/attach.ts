@@ -1,6 +1,6 @@
 import { arch } from 'node:os';
 import { onlineCpus } from './cpus.js';
-import { failure, later, loadLibbpf, loadLibc, memory, type Pointer } from './libbpf.js';
+import { lastFailure, later, laterFailure, loadLibbpf, loadLibc, memory, type Pointer } from './libbpf.js';
 import { BpfLink } from './link.js';
 
 /** Where a program attaches whose section name does not say it. */
@@ -18,10 +18,10 @@ const O_CLOEXEC = 0o2000000;
 export async function attachCgroup(operation: string, program: Pointer, at: Extract<Attachment, { cgroup: string }>): Promise<BpfLink> {
   const libc = loadLibc();
   const fd = libc.open(at.cgroup, O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) throw failure(`${operation} to ${at.cgroup}`, null);
+  if (fd < 0) throw lastFailure(`${operation} to ${at.cgroup}`);
   try {
     const link = await later(loadLibbpf().program_attach_cgroup, program, fd);
-    if (link === null) throw failure(`${operation} to ${at.cgroup}`, null);
+    if (link === null) throw laterFailure(`${operation} to ${at.cgroup}`);
     return new BpfLink(link);
   } finally {
     libc.close(fd);
@@ -35,7 +35,7 @@ export async function attachUprobe(operation: string, program: Pointer, at: Extr
   try {
     new Uint8Array(memory(held, name.length)).set(name);
     const link = await later(loadLibbpf().program_attach_uprobe, program, pid, binary, 0, uprobeOptions(held, atReturn));
-    if (link === null) throw failure(`${operation} to ${symbol} of ${binary}`, null);
+    if (link === null) throw laterFailure(`${operation} to ${symbol} of ${binary}`);
     return new BpfLink(link);
   } finally {
     loadLibc().free(held);
@@ -69,10 +69,10 @@ export async function attachPerfEvent(operation: string, program: Pointer, at: {
       attributes.setBigUint64(16, BigInt(at.samplesPerSecond), true);
       attributes.setBigUint64(40, FREQ, true);
       const fd = libc.syscallBytes(NR_perf_event_open[arch()] ?? -1, new Uint8Array(attributes.buffer), -1, cpu, -1, 8);
-      if (fd < 0) throw failure(`${operation} on CPU ${cpu}`, null);
+      if (fd < 0) throw lastFailure(`${operation} on CPU ${cpu}`);
       const link = await later(loadLibbpf().program_attach_perf_event, program, fd);
       if (link === null) {
-        const error = failure(`${operation} on CPU ${cpu}`, null);
+        const error = laterFailure(`${operation} on CPU ${cpu}`);
         libc.close(fd);
         throw error;
       }

@@ -146,10 +146,17 @@ export function loadLibc(): Libc {
   return libc;
 }
 
+/** errno of the call that `later` answered last. Outside of koffi's callback it would be gone; whoever awaits runs before the next callback. */
+let laterErrno = 0;
+
 /** Calls a foreign function on a thread of the pool, so that this thread's event loop goes on. */
 export function later<Args extends unknown[], Result>(f: ForeignFunction<Args, Result>, ...args: Args): Promise<Result> {
   return new Promise((resolve, reject) => {
-    f.async(...args, (error, result) => (error ? reject(error) : resolve(result)));
+    f.async(...args, (error, result) => {
+      laterErrno = koffi.errno();
+      if (error) reject(error);
+      else resolve(result);
+    });
   });
 }
 
@@ -170,10 +177,20 @@ export function hintFor(errno: string | null): string {
   }
 }
 
-/** The errno of libbpf's last failure on this thread, by name. libbpf 1.x returns -errno, or NULL with errno set. */
-export function failure(operation: string, result: number | null, verifierLog: string | null = null): KernelError {
-  const errno = errnoName(result ?? koffi.errno());
+/** The error of a call that failed: libbpf 1.x returns -errno (`result`), or NULL with errno set. */
+export function failure(operation: string, result: number, verifierLog: string | null = null): KernelError {
+  const errno = errnoName(result);
   return new KernelError(operation, errno, hintFor(errno), verifierLog);
+}
+
+/** The error of a call by `later` that answered NULL; to be asked for at once. */
+export function laterFailure(operation: string): KernelError {
+  return failure(operation, laterErrno);
+}
+
+/** The error of a direct call that answered NULL or -1; to be asked for at once. */
+export function lastFailure(operation: string): KernelError {
+  return failure(operation, koffi.errno());
 }
 
 /** Memory as an ArrayBuffer, in place. It must not be touched after the memory is unmapped. */

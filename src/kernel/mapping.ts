@@ -1,4 +1,4 @@
-import { failure, loadLibc, memory } from './libbpf.js';
+import { lastFailure, loadLibc, memory } from './libbpf.js';
 
 const PROT_READ = 1;
 const PROT_WRITE = 2;
@@ -14,7 +14,7 @@ export interface Mapping {
 export function mapShared(fd: number, bytes: number, offset: number, writable: boolean, operation: string): Mapping {
   const libc = loadLibc();
   const pointer = libc.mmap(null, bytes, writable ? PROT_READ | PROT_WRITE : PROT_READ, MAP_SHARED, fd, offset);
-  if (pointer === null || BigInt.asIntN(64, pointer) === -1n) throw failure(operation, null);
+  if (pointer === null || BigInt.asIntN(64, pointer) === -1n) throw lastFailure(operation);
   let open = true;
   return {
     memory: memory(pointer, bytes),

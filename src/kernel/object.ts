@@ -3,7 +3,7 @@ import { EunomiaError } from '../errors.js';
 import { attachCgroup, attachPerfEvent, attachUprobe, type Attachment } from './attach.js';
 import { parseBpfFile } from './btf.js';
 import { possibleCpus } from './cpus.js';
-import { failure, later, loadLibbpf, loadLibc, memory, type Pointer } from './libbpf.js';
+import { failure, lastFailure, later, laterFailure, loadLibbpf, loadLibc, memory, type Pointer } from './libbpf.js';
 import { BpfLink } from './link.js';
 import { mapShared, type Mapping } from './mapping.js';
 
@@ -47,7 +47,7 @@ export class BpfObject {
   static async open(spec: ObjectSpec): Promise<BpfObject> {
     const bpf = loadLibbpf();
     const opened = await later(bpf.object_open, spec.path, null);
-    if (opened === null) throw failure(`opening ${spec.name}.bpf.o`, null);
+    if (opened === null) throw laterFailure(`opening ${spec.name}.bpf.o`);
     const object = new BpfObject(spec, opened);
     try {
       object.#index();
@@ -125,7 +125,7 @@ export class BpfObject {
       const operation = `attaching ${this.name}'s program ${name} (${bpf.program_section(program)})`;
       if (!attachment) {
         const link = await later(bpf.program_attach, program);
-        if (link === null) throw failure(operation, null);
+        if (link === null) throw laterFailure(operation);
         this.#links.push(new BpfLink(link));
       } else if ('cgroup' in attachment) this.#links.push(await attachCgroup(operation, program, attachment));
       else if ('uprobe' in attachment) this.#links.push(await attachUprobe(operation, program, attachment));
@@ -180,7 +180,7 @@ export class BpfObject {
   #initialValue(section: string): ArrayBuffer {
     const size = new BigUint64Array(1);
     const pointer = loadLibbpf().map_initial_value(this.#section(section), size);
-    if (pointer === null) throw failure(`reading ${this.name}'s ${section}`, null);
+    if (pointer === null) throw lastFailure(`reading ${this.name}'s ${section}`);
     return memory(pointer, Number(size[0]));
   }
 

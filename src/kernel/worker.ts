@@ -2,7 +2,7 @@ import { parentPort } from 'node:worker_threads';
 import { arch } from 'node:os';
 import { messageOf, EunomiaError, KernelError } from '../errors.js';
 import { bootNow, ClockWatch } from './clock.js';
-import { failure, later, loadLibc } from './libbpf.js';
+import { lastFailure, later, loadLibc } from './libbpf.js';
 import { BpfObject } from './object.js';
 import { probeFeatures } from './probe.js';
 import type { Acknowledgement, Failure, Request, Response } from './protocol.js';
@@ -172,7 +172,7 @@ function describe(error: unknown): Failure {
   };
 }
 
-if (epoll < 0 || wake < 0) throw failure('making the kernel thread\'s epoll', null);
+if (epoll < 0 || wake < 0) throw lastFailure('making the kernel thread\'s epoll');
 libc.epoll_ctl(epoll, EPOLL_CTL_ADD, wake, epollEvent());
 
 port.on('message', (request: Request | Acknowledgement) => {

@@ -1,4 +1,4 @@
-import { EventBatch } from './batch.js';
+import type { EventBatch } from './batch.js';
 
 /** A part of a batch: the events from index `from` up to, not including, `to`. */
 export interface Slice {

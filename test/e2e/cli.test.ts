@@ -1,0 +1,271 @@
+import { execFileSync, spawn, spawnSync, type ChildProcessWithoutNullStreams, type SpawnOptionsWithoutStdio } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
+
+const main = resolve(import.meta.dirname, '../../dist/main.js');
+const folder = mkdtempSync(join(tmpdir(), 'eunomia-cli-'));
+const started: Command[] = [];
+
+afterEach(() => {
+  for (const command of started.splice(0)) if (command.child.exitCode === null) command.child.kill('SIGKILL');
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+/** `eunomia ARGS` as a user runs it. */
+class Command {
+  readonly child: ChildProcessWithoutNullStreams;
+  out = '';
+  told = '';
+  readonly #end: Promise<number | string>;
+
+  constructor(args: readonly string[], options: SpawnOptionsWithoutStdio = {}) {
+    this.child = spawn(process.execPath, [main, ...args], options);
+    this.child.stdout.on('data', (chunk) => (this.out += chunk));
+    this.child.stderr.on('data', (chunk) => (this.told += chunk));
+    this.#end = new Promise((done) => this.child.on('close', (code, signal) => done(code ?? signal ?? 'ended')));
+    started.push(this);
+  }
+
+  /** Waits for a text on stdout or stderr. */
+  async says(text: RegExp, ms = 15_000): Promise<RegExpExecArray> {
+    for (const end = Date.now() + ms; Date.now() < end; await sleep(10)) {
+      const match = text.exec(this.out) ?? text.exec(this.told);
+      if (match) return match;
+    }
+    throw new Error(`nothing like ${String(text)} in:\n${this.out}\n${this.told}`);
+  }
+
+  /** The exit code, or what ended it; within a time. */
+  ends(ms = 15_000): Promise<number | string> {
+    return Promise.race([this.#end, sleep(ms, 'still running', { ref: false })]);
+  }
+
+  get objects(): Record<string, unknown>[] {
+    return this.out.split('\n').filter(Boolean).map((line) => JSON.parse(line) as Record<string, unknown>);
+  }
+}
+
+const quiet = ['--log-level', 'silent', '--engine', 'none'];
+const run = (...args: string[]): Command => new Command(['run', ...args, ...quiet]);
+
+async function serve(args: readonly string[] = [], options: SpawnOptionsWithoutStdio = {}): Promise<{ server: Command; url: string }> {
+  const server = new Command(['serve', '--port', '0', ...quiet, ...args], options);
+  const [, url = ''] = await server.says(/Eunomia listens on (\S+)\n/);
+  return { server, url };
+}
+
+/** Executes /bin/echo in a child of ours; `--pid` of this process sees nothing else. */
+function echo(word: string): void {
+  execFileSync('/bin/echo', [word]);
+}
+
+const self = ['--pid', String(process.pid)];
+
+describe('eunomia run', () => {
+  it('prints live events as JSON until Ctrl-C, and then how many they were', async () => {
+    const command = run('exec', ...self, '-o', 'json', '-f', 'process.comm,args');
+    await command.says(/^tracing; Ctrl-C stops\n/);
+    echo('first');
+    await command.says(/first/);
+    echo('second');
+    await command.says(/second/);
+    command.child.kill('SIGINT');
+    expect(await command.ends()).toBe(0);
+    expect(command.objects).toEqual([
+      { process: { comm: 'echo' }, args: ['/bin/echo', 'first'] },
+      { process: { comm: 'echo' }, args: ['/bin/echo', 'second'] },
+    ]);
+    expect(command.told).toBe('tracing; Ctrl-C stops\n2 events, 0 lost, 0 dropped\n');
+  });
+
+  it('answers the same from a remote server', async () => {
+    const { server, url } = await serve();
+    const commands = [[], ['--server', url]].map((where) => run('exec', 'exit', ...self, '-o', 'json', '-f', 'tracker,process.comm,process.uid,container.name,errno,args,exitCode', ...where));
+    for (const command of commands) await command.says(/tracing/);
+    echo('both');
+    for (const command of commands) await command.says(/exitCode/);
+    for (const command of commands) command.child.kill('SIGTERM');
+    expect(await Promise.all(commands.map((command) => command.ends()))).toEqual([0, 0]);
+    expect(commands[0]?.out).toBe(
+      '{"tracker":"exec","process":{"comm":"echo","uid":0},"container":null,"errno":null,"args":["/bin/echo","both"]}\n' +
+        '{"tracker":"exit","process":{"comm":"echo","uid":0},"container":null,"exitCode":0}\n',
+    );
+    expect(commands[1]?.out).toBe(commands[0]?.out);
+    expect(commands[1]?.told).toBe(commands[0]?.told);
+    expect(await sessionsOf(url)).toEqual([]);
+    server.child.kill('SIGTERM');
+    expect(await server.ends()).toBe(0);
+  });
+
+  it('stops at --limit, in CSV with a header', async () => {
+    const command = run('exec', ...self, '-o', 'csv', '-f', 'process.comm,args', '--limit', '2');
+    await command.says(/tracing/);
+    for (const word of ['a', 'b,"c"', 'd']) echo(word);
+    expect(await command.ends()).toBe(0);
+    expect(command.out).toBe('process.comm,args\r\necho,"[""/bin/echo"",""a""]"\r\necho,"[""/bin/echo"",""b,\\""c\\""""]"\r\n');
+    expect(command.told).toContain('2 events, 0 lost, 0 dropped (limit)');
+  });
+
+  it('ends by itself after --for', async () => {
+    const command = run('exec', ...self, '--for', '1s');
+    await command.says(/tracing for 1s/);
+    const since = Date.now();
+    echo('timed');
+    expect(await command.ends()).toBe(0);
+    expect(Date.now() - since).toBeLessThan(4000);
+    expect(command.out).toMatch(/^time +container\.name +process\.pid +process\.comm +process\.ppid +errno +args\n\d\d:\d\d:\d\d\.\d{3}Z +- +\d+ +echo +\d+ +- +\/bin\/echo timed\n$/);
+    expect(command.told).toContain('1 events, 0 lost, 0 dropped');
+  });
+
+  it("passes a tracker's options on", async () => {
+    const command = run('open:failedOnly=true', ...self, '-o', 'json', '-f', 'path,errno');
+    await command.says(/tracing/);
+    execFileSync('/bin/sh', ['-c', 'cat /etc/hostname /no/such/file 2>/dev/null || true']);
+    await command.says(/no\/such\/file/);
+    command.child.kill('SIGINT');
+    await command.ends();
+    expect(command.objects).toContainEqual({ path: '/no/such/file', errno: 'ENOENT' });
+    expect(command.objects.every(({ errno }) => errno !== null)).toBe(true);
+  });
+
+  it('ends quietly when its reader goes away, and leaves no session', async () => {
+    const { url } = await serve();
+    const command = run('exec', ...self, '-o', 'json', '--server', url);
+    await command.says(/tracing/);
+    command.child.stdout.destroy();
+    let code: number | string = 'still running';
+    for (let i = 0; i < 50 && code === 'still running'; i++) {
+      echo('unread');
+      code = await command.ends(100);
+    }
+    expect(code).toBe(0);
+    expect(command.told).toMatch(/\(the reader went away\)\n$/);
+    expect(command.told).not.toContain('EPIPE');
+    expect(await sessionsOf(url)).toEqual([]);
+  });
+
+  it('obeys Ctrl-C while its reader reads nothing', async () => {
+    const command = run('open', ...self, '-o', 'json');
+    await command.says(/tracing/);
+    command.child.stdout.pause();
+    for (let i = 0; i < 20; i++) execFileSync('/bin/sh', ['-c', 'for i in $(seq 300); do : </etc/hostname; done']);
+    command.child.kill('SIGINT');
+    await sleep(2500);
+    command.child.stdout.resume(); // "close" waits for it
+    expect(await command.ends(2000)).toBe(0);
+  });
+
+  it('is gone at once on a second Ctrl-C', async () => {
+    const command = run('exec', ...self);
+    await command.says(/tracing/);
+    command.child.kill('SIGINT');
+    command.child.kill('SIGINT');
+    expect([0, 130]).toContain(await command.ends(3000));
+  });
+});
+
+describe('eunomia run in containers', () => {
+  let docker: TestDocker;
+  beforeAll(async () => (docker = await startDocker()));
+  afterAll(() => docker.stop());
+
+  it('sees just the containers that match, by their name and image', async () => {
+    const command = new Command(['run', 'exec', '-c', 'cli-*', '--wait', '-o', 'json', '-f', 'container.name,container.image,args', '--engine', docker.host, '--log-level', 'silent']);
+    await command.says(/tracing/);
+    await docker.run('--rm', '--name', 'other', '--network', 'none', TEST_IMAGE, '/bin/echo', 'unseen');
+    await docker.run('--rm', '--name', 'cli-1', '--network', 'none', TEST_IMAGE, '/bin/echo', 'seen');
+    await command.says(/"seen"/);
+    command.child.kill('SIGINT');
+    expect(await command.ends()).toBe(0);
+    expect(command.objects).toContainEqual({ container: { name: 'cli-1', image: TEST_IMAGE }, args: ['/bin/echo', 'seen'] });
+    expect(command.out).not.toContain('unseen');
+  });
+
+  it('lists containers', async () => {
+    await docker.docker('create', '--name', 'listed', TEST_IMAGE, '/bin/true');
+    const command = new Command(['containers', '--engine', docker.host, '--log-level', 'silent']);
+    expect(await command.ends()).toBe(0);
+    expect(command.out).toMatch(/^id +name +image +state +runtime +pid +ips\n[^]*[0-9a-f]{12} +listed +eunomia-test\/busybox:1 +created +docker/);
+  });
+});
+
+describe('eunomia serve', () => {
+  it.each(['SIGTERM', 'SIGINT'] as const)('ends with 0 on %s, also while a session runs', async (signal) => {
+    const { server, url } = await serve();
+    const command = run('exec', ...self, '--server', url);
+    await command.says(/tracing/);
+    expect(programsOf(server)).toBeGreaterThan(0);
+    server.child.kill(signal);
+    expect(await server.ends()).toBe(0);
+    expect(server.told).toBe('');
+    await command.ends();
+  });
+
+  it('keeps its token and its TLS: the command line has both', async () => {
+    const [key, cert] = ['key.pem', 'cert.pem'].map((name) => join(folder, name));
+    execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1', '-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', String(key), '-out', String(cert)], { stdio: 'ignore' });
+    const tokens = join(folder, 'tokens');
+    writeFileSync(tokens, 'operator:let-me-in\nviewer:just-look\n', { mode: 0o600 });
+    const { url } = await serve(['--tls-cert', String(cert), '--tls-key', String(key), '--tokens-file', tokens]);
+    expect(url).toMatch(/^https:/);
+    const access = ['--server', url, '--ca', String(cert)];
+    const command = new Command(['run', 'exec', ...self, ...access, '-o', 'json', '-f', 'args'], { env: { ...process.env, EUNOMIA_TOKEN: 'let-me-in' } });
+    await command.says(/tracing/);
+    echo('secret');
+    await command.says(/secret/);
+    command.child.kill('SIGINT');
+    expect(await command.ends()).toBe(0);
+
+    const wrong = new Command(['trackers', ...access, '--token', 'wrong']);
+    expect([await wrong.ends(), wrong.out]).toEqual([1, '']);
+    expect(wrong.told).toMatch(/^eunomia: .*token/);
+    const viewer = new Command(['run', 'exec', ...access, '--token', 'just-look']);
+    expect(await viewer.ends()).toBe(1);
+    expect(viewer.told).toMatch(/^eunomia: .*operator/);
+    const distrustful = new Command(['trackers', '--server', url, '--token', 'let-me-in']);
+    expect(await distrustful.ends()).toBe(1);
+    expect(distrustful.told).toMatch(/^eunomia: no answer from .*certificate/);
+  });
+
+  it('says which port is in use', async () => {
+    const { url } = await serve();
+    const { port } = new URL(url);
+    const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'serve', '--port', port, ...quiet], { encoding: 'utf8' });
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+    expect(stderr).toMatch(new RegExp(`^eunomia: .*${port} .*in use.*--port.*\n$`));
+  });
+
+  it('refuses an address that others reach without a token and TLS', () => {
+    const { status, stderr } = spawnSync(process.execPath, [main, 'serve', '--host', '0.0.0.0', '--port', '0', ...quiet], { encoding: 'utf8' });
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/^eunomia: .*(token|TLS).*\n$/i);
+  });
+
+  it('refuses to start without the rights to trace', () => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'serve', '--port', '0', ...quiet], { encoding: 'utf8', uid: 65534, gid: 65534, cwd: '/' });
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+    expect(stderr).toMatch(/^eunomia: .*(root|CAP_BPF).*\n$/);
+  });
+});
+
+it('says when no server answers', () => {
+  const { status, stderr } = spawnSync(process.execPath, [main, 'trackers', '--server', 'http://127.0.0.1:9'], { encoding: 'utf8' });
+  expect(status).toBe(1);
+  expect(stderr).toBe('eunomia: no answer from http://127.0.0.1:9/graphql: connect ECONNREFUSED 127.0.0.1:9\n');
+});
+
+async function sessionsOf(url: string): Promise<unknown> {
+  const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ query: '{ sessions { id } }' }) });
+  const { data } = (await response.json()) as { data: { sessions: unknown } };
+  return data.sessions;
+}
+
+/** BPF programs that this process holds, by its file descriptors. */
+function programsOf({ child }: Command): number {
+  const fds = spawnSync('sh', ['-c', `grep -l prog_id /proc/${child.pid}/fdinfo/* | wc -l`], { encoding: 'utf8' });
+  return Number(fds.stdout);
+}
