@@ -36,14 +36,15 @@ export class Source {
   /** Loads and attaches. Rejects with a KernelError; nothing stays in the kernel after a rejection. */
   static async load(spec: SourceSpec): Promise<Source> {
     const { filter } = spec;
-    const follow = filter.pids !== null && filter.descendants;
+    const byPid = filter.pids !== null;
+    const follow = byPid && filter.descendants;
     const opened: BpfObject[] = [];
     try {
       const session = await BpfObject.open({
         name: 'session',
         path: join(root, 'dist/bpf/session.bpf.o'),
         constants: {},
-        unneeded: follow ? [] : ['follow_fork', 'follow_exit'],
+        unneeded: [...(follow ? [] : ['follow_fork']), ...(byPid ? [] : ['follow_exit'])],
       });
       opened.push(session);
       session.setMaxEntries(RING, spec.ringBytes);
@@ -72,13 +73,13 @@ export class Source {
       const source = new Source(session, objects, spec.ringBytes);
       try {
         for (const [index, object] of spec.objects.entries()) source.setCapture(index, object.capture);
-        // Forks are followed before the trackers see anything, exits after: see session.bpf.c.
+        // Forks are followed before the trackers see anything, exits after: see session.bpf.c. A pid may be another's after an exit.
         if (follow) {
           await session.attach((program) => program === 'follow_fork');
           seedDescendants(session, filter.pids ?? []);
         }
         for (const object of objects) await object.attach();
-        if (follow) await session.attach((program) => program === 'follow_exit');
+        if (byPid) await session.attach((program) => program === 'follow_exit');
       } catch (error) {
         source.ring.close();
         throw error;

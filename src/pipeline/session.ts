@@ -289,11 +289,14 @@ export class Session {
     };
   }
 
-  /** Equal for sessions that the same programs serve. What is known of cgroups follows from the target; the capture mask is ORed. */
+  /**
+   * Equal for sessions that the same programs serve. What is known of cgroups follows from the target. Capture masks are
+   * ORed, but a session that captures on demand does not share with one that captures everything.
+   */
   #sourceKey({ ringBytes, objects }: SourceSpec): string {
     const { containers, cgroups, pids, descendants, uids, comms } = this.spec.target ?? {};
     const programs = objects.map(({ name, constants, unneeded }) => [name, Object.entries(constants).map(([k, v]) => [k, String(v)]), unneeded]);
-    return JSON.stringify([ringBytes, programs, containers, cgroups, pids, pids?.length ? descendants : null, uids, comms]);
+    return JSON.stringify([this.spec.capture === 'DEMANDED', ringBytes, programs, containers, cgroups, pids, pids?.length ? descendants : null, uids, comms]);
   }
 
   #missing(count: number): { count: number; from: string; to: string } {

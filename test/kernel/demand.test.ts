@@ -1,0 +1,79 @@
+import { readFile } from 'node:fs/promises';
+import { describe, expect, it } from 'vitest';
+import type { Demand } from '../../src/event.js';
+import { startTracker } from '../support/session.js';
+import { run, work } from '../support/workload.js';
+
+const mine = { pids: [process.pid] };
+const demand = (tracker: string, ...fields: string[]): Demand => new Map([[tracker, new Set(fields)]]);
+
+describe('the capture mask', () => {
+  it('captures no costly field that nobody demands, and the record is smaller', async () => {
+    const lean = await startTracker('exec', { ...mine, capture: 'DEMANDED' });
+    const full = await startTracker('exec', { ...mine, capture: 'ALL' });
+    const { pid } = await run('/bin/true', ['x'.repeat(5000)]);
+    const without = await lean.next((e) => e.process.pid === pid);
+    const whole = await full.next((e) => e.process.pid === pid);
+    expect(without).toMatchObject({ args: null, argsTruncated: null, filename: null, executable: null, cwd: null, errno: null, process: { comm: 'true' }, parentComm: whole['parentComm'] });
+    expect(whole).toMatchObject({ args: ['/bin/true', 'x'.repeat(5000)], filename: '/bin/true', cwd: process.cwd() });
+    expect(lean.session.captured()).toEqual([]);
+    expect(full.session.captured().sort()).toEqual(['args', 'argsTruncated', 'cwd', 'executable', 'filename']);
+    const [small, large] = [await lean.stats(), await full.stats()];
+    expect(large.receivedBytes - small.receivedBytes).toBeGreaterThanOrEqual(5000);
+    expect(small.receivedBytes / small.received).toBeLessThan(200);
+  });
+
+  it('follows the readers while the session runs', async () => {
+    const exec = await startTracker('exec', { ...mine, capture: 'DEMANDED' });
+    const argsOf = async () => {
+      const { pid } = await run('/bin/true', ['marker']);
+      const { args, cwd } = await exec.next((e) => e.process.pid === pid);
+      return { args, cwd };
+    };
+    expect(await argsOf()).toEqual({ args: null, cwd: null });
+
+    const reader = exec.session.subscribe({ demand: demand('exec', 'args') });
+    await exec.stats(); // the mask is on its way before this question
+    expect(exec.session.captured().sort()).toEqual(['args', 'argsTruncated']);
+    expect(await argsOf()).toEqual({ args: ['/bin/true', 'marker'], cwd: null });
+
+    const release = exec.session.addDemand(demand('exec', 'cwd', 'time'));
+    await exec.stats();
+    expect(await argsOf()).toEqual({ args: ['/bin/true', 'marker'], cwd: process.cwd() });
+
+    await reader.return();
+    await exec.stats();
+    expect(await argsOf()).toEqual({ args: null, cwd: process.cwd() });
+    release();
+    release(); // once is enough
+    await exec.stats();
+    expect(await argsOf()).toEqual({ args: null, cwd: null });
+    expect(exec.session.captured()).toEqual([]);
+  });
+
+  it('keeps a field for as long as the last of its readers', async () => {
+    const exec = await startTracker('exec', { ...mine, capture: 'DEMANDED' });
+    const same = demand('exec', 'filename');
+    const first = exec.session.addDemand(same);
+    const second = exec.session.addDemand(same);
+    first();
+    expect(exec.session.captured()).toEqual(['filename']);
+    second();
+    expect(exec.session.captured()).toEqual([]);
+  });
+
+  it('captures what the session itself asks for, without a reader', async () => {
+    const open = await startTracker('open', { ...mine, capture: 'DEMANDED', fields: ['resolved'] });
+    await readFile('/etc/hostname').catch(() => {});
+    await work('openat', '/etc/passwd', 0, 0);
+    const seen = await open.next((e) => e['resolved'] === '/etc/passwd');
+    expect(seen).toMatchObject({ path: null, fd: expect.any(Number) as number });
+  });
+
+  it('captures all fields by default, whether or not someone reads them', async () => {
+    const open = await startTracker('open', mine);
+    await work('openat', '/etc/passwd', 0, 0);
+    expect(await open.next((e) => e['path'] === '/etc/passwd')).toMatchObject({ resolved: '/etc/passwd' });
+    expect(open.session.captured().sort()).toEqual(['path', 'resolved']);
+  });
+});

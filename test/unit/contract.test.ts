@@ -1,0 +1,111 @@
+import { buildSchema, getNamedType, isEnumType, isInputObjectType, isInterfaceType, isListType, isNonNullType, isObjectType, type GraphQLField, type GraphQLObjectType, type GraphQLOutputType } from 'graphql';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type { FieldKind, RecordField } from '../../src/kernel/layout.js';
+import { root } from '../../src/kernel/paths.js';
+import { eventTypeName, snakeCase } from '../../src/names.js';
+import { createRuntime } from '../../src/pipeline/runtime.js';
+import { loadTrackers } from '../../src/trackers/load.js';
+import { eventOf, objectFile } from '../support/record.js';
+
+const schema = buildSchema(readFileSync(join(root, 'schema.graphql'), 'utf8'));
+const runtimes = await Promise.all((await loadTrackers()).map(createRuntime));
+const common = schema.getType('TraceEvent');
+const enriched = isInterfaceType(common) ? Object.keys(common.getFields()) : [];
+
+/** The GraphQL type that a record's value can be shown as without any code of the tracker. */
+const scalarOf: Readonly<Record<FieldKind, readonly string[]>> = {
+  u8: ['Int'], u16: ['Int'], u32: ['Int', 'UInt64'], u64: ['UInt64'], s8: ['Int'], s16: ['Int'], s32: ['Int'], s64: [],
+  bool: ['Boolean'], chars: ['String'], enum: [], eu_str: ['String'], eu_strs: ['String'], eu_errno: ['Errno'], eu_ip: ['String'], eu_boot_ns: ['DateTime'], eu_duration_ns: ['UInt64'],
+};
+/** Kinds whose value can be null whenever the program leaves them so. */
+const nullable: ReadonlySet<FieldKind> = new Set(['eu_str', 'eu_strs', 'eu_errno', 'eu_boot_ns']);
+
+function eventType(name: string): GraphQLObjectType {
+  const type = schema.getType(eventTypeName(name));
+  if (!isObjectType(type)) throw new Error(`schema.graphql has no type ${eventTypeName(name)}`);
+  return type;
+}
+
+const isList = (type: GraphQLOutputType): boolean => isListType(isNonNullType(type) ? type.ofType : type);
+
+function checkPlain(field: GraphQLField<unknown, unknown>, record: RecordField, captured: boolean): void {
+  const type = getNamedType(field.type);
+  if (record.kind === 'enum') {
+    expect(isEnumType(type) && type.getValues().map((v) => v.name).sort()).toEqual([...record.values.values()].sort());
+    return;
+  }
+  expect(scalarOf[record.kind]).toContain(type.name);
+  expect(isList(field.type)).toBe(record.kind === 'eu_strs');
+  if (captured || nullable.has(record.kind)) expect(isNonNullType(field.type)).toBe(false);
+}
+
+it('there is a tracker for each field of TrackerInput, and none besides', () => {
+  const input = schema.getType('TrackerInput');
+  expect(isInputObjectType(input) && Object.keys(input.getFields()).sort()).toEqual(runtimes.map((r) => r.definition.name).sort());
+  expect(enriched.sort()).toEqual(['bootNs', 'cgroupId', 'container', 'process', 'time', 'tracker']);
+});
+
+describe.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as const))('the contract of %s', (name, runtime) => {
+  const type = eventType(name);
+  const own = Object.values(type.getFields()).filter((field) => !enriched.includes(field.name));
+  const computed = runtime.definition.fields ?? {};
+  const { layout } = runtime;
+
+  it.each(own.map((field) => [field.name, field] as const))('has a source for its field %s', (fieldName, field) => {
+    const definition = computed[fieldName];
+    if (definition) {
+      for (const from of definition.from) expect([...layout.fields.keys()]).toContain(from);
+      return;
+    }
+    const record = layout.fields.get(fieldName);
+    if (!record) throw new Error(`${eventTypeName(name)}.${fieldName} has no source: neither a member ${snakeCase(fieldName)} of struct ${name}_event, nor \`fields\` of src/trackers/${name}.ts`);
+    checkPlain(field, record, layout.captures.has(fieldName));
+  });
+
+  it('shows every member of its record, by itself or through another field', () => {
+    const used = new Set([...own.map((field) => field.name), ...Object.values(computed).flatMap((definition) => definition.from)]);
+    expect([...layout.fields.keys()].filter((member) => member !== 'reserved' && !used.has(member))).toEqual([]);
+  });
+
+  it('computes no field that the schema does not have', () => {
+    expect(Object.keys(computed).filter((field) => !(field in type.getFields()))).toEqual([]);
+  });
+
+  it('captures only what is in its record, and says of such a field that it may be null', () => {
+    for (const field of runtime.onDemand) {
+      const shown = type.getFields()[field];
+      if (!shown) throw new Error(`${field} is captured, but not in the schema`);
+      expect(isNonNullType(shown.type)).toBe(false);
+      expect(shown.description).toMatch(/captured/);
+    }
+  });
+
+  it('has values for all that the schema calls non-null, also in an empty record', () => {
+    // An enum is never 0 in a record: its first value is what an empty one would have.
+    const enums = [...layout.fields.values()].filter((field) => field.kind === 'enum').map((field) => [field.name, Math.min(...field.values.keys())]);
+    const event = eventOf(runtime.definition, Object.fromEntries(enums)) as unknown as Record<string, unknown>;
+    for (const field of enriched) expect(field in event).toBe(true);
+    for (const field of own) if (isNonNullType(field.type)) expect(event[field.name] ?? null).not.toBeNull();
+  });
+
+  it('describes each field, and each option with the constant behind it', () => {
+    for (const field of own) expect(field.description ?? '').not.toBe('');
+    const input = schema.getType('TrackerInput');
+    const options = isInputObjectType(input) && getNamedType(input.getFields()[name]?.type ?? type);
+    if (!isInputObjectType(options)) throw new Error(`${name} has no options`);
+    const { variables } = objectFile(name);
+    for (const option of Object.values(options.getFields())) {
+      expect(option.description ?? '').not.toBe('');
+      expect(variables.get(snakeCase(option.name))).toMatchObject({ section: '.rodata' });
+    }
+  });
+
+  it('has program names that the kernel does not cut', () => {
+    expect(runtime.hooks.length).toBeGreaterThan(0);
+    const functions = objectFile(name).types.filter((t) => t.kind === 'func').map((t) => t.name);
+    for (const hook of runtime.hooks) expect(hook).toMatch(/^[a-z_]+\/\w+$/);
+    expect(functions.length).toBeGreaterThan(0);
+  });
+});
