@@ -4,7 +4,7 @@ import { possibleCpus } from './cpus.js';
 import { failure, loadLibbpf } from './libbpf.js';
 import { BpfObject } from './object.js';
 import { root } from './paths.js';
-import type { SourceCounters, SourceFilter, SourceSpec } from './protocol.js';
+import type { SourceCounters, SourceFilter, SourceObject, SourceSpec } from './protocol.js';
 import { Ring } from './ring.js';
 
 const RING = 'eu_ring';
@@ -21,71 +21,51 @@ const COMM_BYTES = 16;
 export class Source {
   readonly ring: Ring;
   readonly #session: BpfObject;
+  /** All with programs. */
   readonly #objects: readonly BpfObject[];
   readonly #controls: readonly BigUint64Array[];
   /** Of all objects, at the last `newlyLost`. */
   #lost = 0;
 
-  private constructor(session: BpfObject, objects: readonly BpfObject[], ringBytes: number) {
+  private constructor(session: BpfObject, objects: readonly BpfObject[], trackers: readonly BpfObject[], ring: Ring) {
     this.#session = session;
     this.#objects = objects;
-    this.#controls = objects.map((object) => new BigUint64Array(object.globals(CONTROL)));
-    this.ring = new Ring(session.mapFd(RING), ringBytes);
+    this.#controls = trackers.map((object) => new BigUint64Array(object.globals(CONTROL)));
+    this.ring = ring;
   }
 
   /** Loads and attaches. Rejects with a KernelError; nothing stays in the kernel after a rejection. */
   static async load(spec: SourceSpec): Promise<Source> {
     const { filter } = spec;
-    const byPid = filter.pids !== null;
-    const follow = byPid && filter.descendants;
     const opened: BpfObject[] = [];
+    let ring: Ring | null = null;
     try {
-      const session = await BpfObject.open({
-        name: 'session',
-        path: join(root, 'dist/bpf/session.bpf.o'),
-        constants: {},
-        unneeded: [...(follow ? [] : ['follow_fork']), ...(byPid ? [] : ['follow_exit'])],
-      });
+      const session = await BpfObject.open({ name: 'session', path: join(root, 'dist/bpf/session.bpf.o'), constants: {}, unneeded: [] });
       opened.push(session);
       session.setMaxEntries(RING, spec.ringBytes);
       shrinkUnused(session, filter);
       await session.load();
       fillFilter(session, filter);
 
-      const objects: BpfObject[] = [];
-      for (const [index, object] of spec.objects.entries()) {
-        const tracker = await BpfObject.open({
-          ...object,
-          constants: {
-            ...object.constants,
-            eu_tracker: index,
-            eu_by_cgroup: filter.cgroups !== null,
-            eu_by_pid: filter.pids !== null,
-            eu_by_uid: filter.uids !== null,
-            eu_by_comm: filter.comms !== null,
-          },
-        });
-        opened.push(tracker);
-        objects.push(tracker);
-        for (const name of SHARED_MAPS) if (tracker.mapNames.includes(name)) tracker.reuseMap(name, session.mapFd(name));
-        await tracker.load();
+      // Side by side: most of a load is libbpf reading the kernel's BTF. All are waited for: what still loads cannot be closed.
+      const following = filter.pids ? loadFollow(session, filter, opened) : null;
+      const loading = spec.objects.map((object, index) => loadTracker(session, filter, object, index, opened));
+      await Promise.allSettled([following, ...loading]);
+      const follow = await following;
+      const objects = await Promise.all(loading);
+      ring = new Ring(session.mapFd(RING), spec.ringBytes);
+      const source = new Source(session, follow ? [...objects, follow] : objects, objects, ring);
+      for (const [index, object] of spec.objects.entries()) source.setCapture(index, object.capture);
+      // Forks are followed before the trackers see anything, exits after, so that a tracker of exits still finds the process.
+      if (filter.descendants) {
+        await follow?.attach((program) => program === 'follow_fork');
+        seedDescendants(session, filter.pids ?? []);
       }
-      const source = new Source(session, objects, spec.ringBytes);
-      try {
-        for (const [index, object] of spec.objects.entries()) source.setCapture(index, object.capture);
-        // Forks are followed before the trackers see anything, exits after: see session.bpf.c. A pid may be another's after an exit.
-        if (follow) {
-          await session.attach((program) => program === 'follow_fork');
-          seedDescendants(session, filter.pids ?? []);
-        }
-        for (const object of objects) await object.attach();
-        if (byPid) await session.attach((program) => program === 'follow_exit');
-      } catch (error) {
-        source.ring.close();
-        throw error;
-      }
+      for (const object of objects) await object.attach();
+      await follow?.attach((program) => program === 'follow_exit');
       return source;
     } catch (error) {
+      ring?.close();
       for (const object of opened.reverse()) await object.close();
       throw error;
     }
@@ -122,7 +102,6 @@ export class Source {
   /** Detaches everything. Programs under way elsewhere have ended only after an RCU grace period. */
   async detach(): Promise<void> {
     for (const object of this.#objects) await object.detach();
-    await this.#session.detach();
   }
 
   async close(): Promise<void> {
@@ -131,6 +110,35 @@ export class Source {
     for (const object of this.#objects) await object.close();
     await this.#session.close();
   }
+}
+
+async function loadFollow(session: BpfObject, filter: SourceFilter, opened: BpfObject[]): Promise<BpfObject> {
+  const unneeded = filter.descendants ? [] : ['follow_fork'];
+  const follow = await BpfObject.open({ name: 'follow', path: join(root, 'dist/bpf/follow.bpf.o'), constants: {}, unneeded });
+  opened.push(follow);
+  return loadSharing(session, follow);
+}
+
+async function loadTracker(session: BpfObject, filter: SourceFilter, object: SourceObject, index: number, opened: BpfObject[]): Promise<BpfObject> {
+  const tracker = await BpfObject.open({
+    ...object,
+    constants: {
+      ...object.constants,
+      eu_tracker: index,
+      eu_by_cgroup: filter.cgroups !== null,
+      eu_by_pid: filter.pids !== null,
+      eu_by_uid: filter.uids !== null,
+      eu_by_comm: filter.comms !== null,
+    },
+  });
+  opened.push(tracker);
+  return loadSharing(session, tracker);
+}
+
+async function loadSharing(session: BpfObject, object: BpfObject): Promise<BpfObject> {
+  for (const name of SHARED_MAPS) if (object.mapNames.includes(name)) object.reuseMap(name, session.mapFd(name));
+  await object.load();
+  return object;
 }
 
 const counterWords = FIRST_COUNTER + COUNTER_WORDS * Math.min(possibleCpus(), 512);

@@ -74,8 +74,9 @@ export class SourcePool {
         }
         await source.counters(); // delivers what is in the ring
         entry.sharers.delete(sharer);
+        const counters = { produced: entry.received + entry.lost - before.events, lost: entry.lost - before.lost };
         await this.#applyMasks(entry, source);
-        return { produced: entry.received + entry.lost - before.events, lost: entry.lost - before.lost };
+        return counters;
       },
     };
   }

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { readFile, readlink } from 'node:fs/promises';
 import type { ProcessView } from '../event.js';
 import { wallTimeOf, type ClockOffset } from './clock.js';
@@ -5,12 +6,29 @@ import { wallTimeOf, type ClockOffset } from './clock.js';
 /** /proc counts in these, whatever the kernel's HZ (include/linux/jiffies.h USER_HZ). */
 const TICK_NS = 10_000_000;
 
+// Of what follows the comm in /proc/PID/stat, counted from 0.
+const PPID = 1;
+const START = 19;
+
+/** "pid (comm) state ppid … starttime …", where comm may hold anything. */
+function statFields(stat: string): string[] {
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+}
+
+/** When a process started, in ticks since boot: with the pid, its identity. Null when there is none. */
+export function startTicks(pid: number): string | null {
+  try {
+    return statFields(readFileSync(`/proc/${pid}/stat`, 'utf8'))[START] ?? null;
+  } catch {
+    return null;
+  }
+}
+
 /** A process that is alive now, by /proc; null when there is none. Its start is known to 10 ms. */
 export async function readProcess(pid: number, clock: ClockOffset): Promise<ProcessView | null> {
   try {
     const [stat, status] = await Promise.all([readFile(`/proc/${pid}/stat`, 'utf8'), readFile(`/proc/${pid}/status`, 'utf8')]);
-    // "pid (comm) state ppid … starttime", where comm may hold anything; starttime is the 20th after it.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    const fields = statFields(stat);
     const real = (name: string) => Number(new RegExp(`^${name}:\\s*(\\d+)`, 'm').exec(status)?.[1] ?? 0);
     const tgid = real('Tgid');
     if (tgid !== pid) return null; // the id of a thread
@@ -18,11 +36,11 @@ export async function readProcess(pid: number, clock: ClockOffset): Promise<Proc
     return {
       pid,
       tid: pid,
-      ppid: Number(fields[1]),
+      ppid: Number(fields[PPID]),
       uid: real('Uid'),
       gid: real('Gid'),
       comm: stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')')),
-      startTime: wallTimeOf(clock, Number(fields[19]) * TICK_NS),
+      startTime: wallTimeOf(clock, Number(fields[START]) * TICK_NS),
       mountNs: Number(/\d+/.exec(mountNs)?.[0] ?? 0) || null,
     };
   } catch {

@@ -12,6 +12,7 @@ import { eventsOf, EventStream } from './stream.js';
 import type { SessionCounters, SharedSource, SourcePool } from './pool.js';
 import type { TrackerRuntime } from './runtime.js';
 import type { SessionSpec, SessionState, SessionStats, StopReason } from './spec.js';
+import { startTicks } from './process.js';
 import { CgroupJudge } from './target.js';
 import { after } from './timer.js';
 
@@ -296,7 +297,9 @@ export class Session {
   #sourceKey({ ringBytes, objects }: SourceSpec): string {
     const { containers, cgroups, pids, descendants, uids, comms } = this.spec.target ?? {};
     const programs = objects.map(({ name, constants, unneeded }) => [name, Object.entries(constants).map(([k, v]) => [k, String(v)]), unneeded]);
-    return JSON.stringify([this.spec.capture === 'DEMANDED', ringBytes, programs, containers, cgroups, pids, pids?.length ? descendants : null, uids, comms]);
+    // A pid that is another process's by now is another target.
+    const processes = pids?.map((pid) => [pid, startTicks(pid)]);
+    return JSON.stringify([this.spec.capture === 'DEMANDED', ringBytes, programs, containers, cgroups, processes, pids?.length ? descendants : null, uids, comms]);
   }
 
   #missing(count: number): { count: number; from: string; to: string } {

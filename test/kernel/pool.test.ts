@@ -1,0 +1,76 @@
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it } from 'vitest';
+import { root } from '../../src/kernel/paths.js';
+import type { Chunk } from '../../src/kernel/protocol.js';
+import { KernelThread } from '../../src/kernel/thread.js';
+import { SourcePool } from '../../src/pipeline/pool.js';
+import { startTracker } from '../support/session.js';
+import { ended, start, until, work, workloadPath } from '../support/workload.js';
+
+describe('sessions with an equal kernel configuration', () => {
+  it('have exact counts of their own, however they come and go while events flow: produced = lost + received', async () => {
+    await workloadPath();
+    const kernel = new KernelThread();
+    try {
+      const pool = new SourcePool(kernel);
+      const filter = { cgroups: null, pids: [process.pid], descendants: true, uids: null, comms: null };
+      const objects = [{ name: 'open', path: join(root, 'dist/bpf/trackers/open.bpf.o'), constants: {}, unneeded: [], capture: 0n }];
+      const share = (mask: bigint, onChunk: (chunk: Chunk) => void) => pool.join('same', { ringBytes: 1 << 20, filter, objects }, [mask], onChunk);
+      const counted = { received: 0, lost: 0 };
+      const lasting = await share(0n, ({ offsets, lost }) => {
+        counted.received += offsets.length;
+        counted.lost += lost;
+      });
+      const working = work('burst', '/no/pool', 500_000, 2);
+      const off: string[] = [];
+      let over = false;
+      void working.finally(() => (over = true));
+      for (let i = 0; !over; i++) {
+        let received = 0;
+        // Every other one captures more than the one that stays: the mask changes as it comes and goes.
+        const passing = await share(i % 2 ? 3n : 0n, ({ offsets }) => (received += offsets.length));
+        await sleep(1);
+        const { produced, lost } = await passing.close();
+        if (produced !== lost + received) off.push(`${i}: produced ${produced}, lost ${lost}, received ${received}`);
+      }
+      await working;
+      expect(off).toEqual([]);
+      const { produced, lost } = await lasting.close();
+      expect(lost).toBe(counted.lost);
+      expect(produced).toBe(lost + counted.received);
+      expect(produced).toBeGreaterThanOrEqual(1_000_000);
+    } finally {
+      await kernel.close();
+    }
+  });
+
+  it('follow a new process of a pid that an older session knew as another', async () => {
+    const workload = await workloadPath();
+    const gated = async () => {
+      const child = start(workload, ['gate', workload, 'openat', '/no/reused', '0', '0']);
+      await once(child, 'spawn');
+      return child;
+    };
+    const former = await gated();
+    const pid = former.pid ?? 0;
+    const older = await startTracker('open', { pids: [pid] });
+    former.stdin?.write('\n');
+    await ended(former);
+    await older.next((e) => e['path'] === '/no/reused');
+    const child = await until('the pid is used again', async () => {
+      await writeFile('/proc/sys/kernel/ns_last_pid', String(pid - 1));
+      const another = await gated();
+      if (another.pid === pid) return another;
+      another.kill('SIGKILL');
+      return null;
+    });
+    const newer = await startTracker('open', { pids: [pid] });
+    child.stdin?.write('\n');
+    await ended(child);
+    const events = await newer.stop();
+    expect(events.map((e) => e['path'])).toContain('/no/reused');
+  });
+});
