@@ -292,4 +292,8 @@ static __always_inline eu_str eu_put_kernel_str(struct eu_area *area, __u32 *siz
 	return eu_text(offset, n);
 }
 
+#ifndef EU_NO_EVENTS
+#include "follow.bpf.h"
+#endif
+
 #endif

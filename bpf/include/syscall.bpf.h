@@ -59,6 +59,11 @@ static __always_inline bool eu_syscall_is_32bit(void)
 
 	return task->thread_info.status & EU_TS_COMPAT;
 }
+/* The same for a hook that has the task already. */
+static __always_inline bool eu_task_is_32bit(struct task_struct *task)
+{
+	return ((struct task_struct___x86 *)task)->thread_info.status & EU_TS_COMPAT;
+}
 #define eu_arg1(r) eu_load((r)->di)
 #define eu_arg2(r) eu_load((r)->si)
 #define eu_arg3(r) eu_load((r)->dx)
@@ -103,6 +108,10 @@ static __always_inline bool eu_syscall_is_32bit(void)
 
 	return task->thread_info.flags & EU_TIF_32BIT;
 }
+static __always_inline bool eu_task_is_32bit(struct task_struct *task)
+{
+	return ((struct task_struct___arm64 *)task)->thread_info.flags & EU_TIF_32BIT;
+}
 #define eu_arg1(r) eu_load((r)->orig_x0)
 #define eu_arg2(r) eu_load((r)->regs[1])
 #define eu_arg3(r) eu_load((r)->regs[2])
@@ -110,6 +119,66 @@ static __always_inline bool eu_syscall_is_32bit(void)
 
 #else
 #error "Eunomia knows the system call registers of x86 and arm64; add yours here"
+#endif
+
+/* ---- What a call returns ---- */
+
+/* include/linux/err.h: the last 4095 values are errors, also where others are addresses (mmap). */
+static __always_inline bool eu_is_error(long ret)
+{
+	return (unsigned long)ret >= (unsigned long)-4095;
+}
+
+/*
+ * include/linux/errno.h, ERESTARTSYS to ERESTART_RESTARTBLOCK: the kernel's own "will be restarted, or end as
+ * EINTR". User space never sees them; which of both becomes of it is decided after this hook.
+ */
+static __always_inline long eu_user_ret(long ret)
+{
+	return ret <= -512 && ret >= -516 ? -4 : ret;
+}
+
+/* ---- Trackers of many system calls (EU_SYSCALL_SET): of which, and of whom not ---- */
+
+#ifdef EU_SYSCALL_SET
+
+const volatile bool eu_by_syscall = false;
+/* Bit by number. Words and no array: as constants they vanish into the comparisons, and the loader sets scalars. */
+const volatile __u64 eu_syscalls_0 = 0, eu_syscalls_1 = 0, eu_syscalls_2 = 0, eu_syscalls_3 = 0;
+const volatile __u64 eu_syscalls_4 = 0, eu_syscalls_5 = 0, eu_syscalls_6 = 0, eu_syscalls_7 = 0;
+/* Those from 512 on: x32's, and what a later kernel adds. */
+const volatile bool eu_syscalls_rest = true;
+/* The server's process, or 0. Each batch that it reads makes calls, and an event for each of these would make the next batch. */
+const volatile __u32 eu_self = 0;
+
+/* A negative number is no call: x86's rt_sigreturn ends with -1, and so does what a tracer has cancelled. */
+static __always_inline bool eu_syscall_selected(long nr)
+{
+	__u64 word;
+
+	if (nr < 0)
+		return false;
+	if (!eu_by_syscall)
+		return true;
+	switch ((__u64)nr >> 6) {
+	case 0: word = eu_syscalls_0; break;
+	case 1: word = eu_syscalls_1; break;
+	case 2: word = eu_syscalls_2; break;
+	case 3: word = eu_syscalls_3; break;
+	case 4: word = eu_syscalls_4; break;
+	case 5: word = eu_syscalls_5; break;
+	case 6: word = eu_syscalls_6; break;
+	case 7: word = eu_syscalls_7; break;
+	default: return eu_syscalls_rest;
+	}
+	return word >> (nr & 63) & 1;
+}
+
+static __always_inline bool eu_syscall_of_self(struct task_struct *task)
+{
+	return eu_self && task->tgid == eu_self;
+}
+
 #endif
 
 #endif

@@ -7,8 +7,8 @@ import { EunomiaError } from '../errors.js';
  */
 export interface BpfFile {
   readonly types: readonly BtfType[];
-  /** Program sections as libbpf names them, for example "tp_btf/sys_exit". */
-  readonly programSections: readonly string[];
+  /** Programs by name, with their sections as libbpf knows them: "tp_btf/sys_exit". */
+  readonly programs: ReadonlyMap<string, string>;
   /** Global variables by name. */
   readonly variables: ReadonlyMap<string, { readonly section: string; readonly offset: number; readonly size: number }>;
 }
@@ -48,6 +48,7 @@ const SHT_PROGBITS = 1;
 const SHT_NOBITS = 8;
 const SHF_EXECINSTR = 4;
 const STT_OBJECT = 1;
+const STT_FUNC = 2;
 
 export function parseBpfFile(bytes: Uint8Array, label: string): BpfFile {
   const corrupt = (what: string) => new EunomiaError('BAD_OBJECT', `${label} is not a BPF object: ${what}; build it again with npm run build`);
@@ -59,12 +60,15 @@ export function parseBpfFile(bytes: Uint8Array, label: string): BpfFile {
     const sections = readSections(bytes, view);
     const btf = sections.find((s) => s.name === '.BTF');
     if (!btf) throw corrupt('it has no BTF (clang needs -g)');
+    const symbols = readSymbols(bytes, view, sections);
     return {
       types: parseTypes(bytes.subarray(btf.offset, btf.offset + btf.size)),
-      programSections: sections
-        .filter((s) => s.type === SHT_PROGBITS && s.flags & SHF_EXECINSTR && s.size > 0 && s.name !== '.text')
-        .map((s) => s.name),
-      variables: readVariables(bytes, view, sections),
+      programs: new Map(
+        [...symbols]
+          .filter(([, { kind, section }]) => kind === STT_FUNC && section.flags & SHF_EXECINSTR && section.name !== '.text')
+          .map(([name, { section }]) => [name, section.name]),
+      ),
+      variables: new Map([...symbols].filter(([, { kind }]) => kind === STT_OBJECT).map(([name, { section, offset, size }]) => [name, { section: section.name, offset, size }])),
     };
   } catch (error) {
     if (error instanceof RangeError) throw corrupt('it is cut short');
@@ -101,21 +105,29 @@ function readSections(bytes: Uint8Array, view: DataView): Section[] {
   return raw.map((s) => ({ ...s, name: names ? cString(bytes, names.offset + s.nameAt) : '' }));
 }
 
-function readVariables(bytes: Uint8Array, view: DataView, sections: readonly Section[]): BpfFile['variables'] {
-  const variables = new Map<string, { section: string; offset: number; size: number }>();
+interface BpfSymbol {
+  readonly kind: number;
+  readonly section: Section;
+  readonly offset: number;
+  readonly size: number;
+}
+
+function readSymbols(bytes: Uint8Array, view: DataView, sections: readonly Section[]): Map<string, BpfSymbol> {
+  const symbols = new Map<string, BpfSymbol>();
   const table = sections.find((s) => s.type === SHT_SYMTAB);
   const strings = table && sections[table.link];
-  if (!table || !strings) return variables;
+  if (!table || !strings) return symbols;
   for (let at = table.offset; at < table.offset + table.size; at += 24) {
     const section = sections[view.getUint16(at + 6, true)];
-    if ((view.getUint8(at + 4) & 0xf) !== STT_OBJECT || !section || (section.type !== SHT_PROGBITS && section.type !== SHT_NOBITS)) continue;
-    variables.set(cString(bytes, strings.offset + view.getUint32(at, true)), {
-      section: section.name,
+    if (!section || (section.type !== SHT_PROGBITS && section.type !== SHT_NOBITS)) continue;
+    symbols.set(cString(bytes, strings.offset + view.getUint32(at, true)), {
+      kind: view.getUint8(at + 4) & 0xf,
+      section,
       offset: Number(view.getBigUint64(at + 8, true)),
       size: Number(view.getBigUint64(at + 16, true)),
     });
   }
-  return variables;
+  return symbols;
 }
 
 function cString(bytes: Uint8Array, at: number): string {

@@ -9,6 +9,8 @@ import { Ring } from './ring.js';
 
 const RING = 'eu_ring';
 const CONTROL = '.data.eu_control';
+const FOLLOW_FORK = 'follow_fork';
+const FOLLOW_EXIT = 'follow_exit';
 const SHARED_MAPS = [RING, 'eu_cgroups', 'eu_pids', 'eu_uids', 'eu_comms'] as const;
 // struct eu_control of eunomia.bpf.h: capture, 7 unused words, then counters of 64 bytes a CPU.
 const FIRST_COUNTER = 8;
@@ -21,16 +23,15 @@ const COMM_BYTES = 16;
 export class Source {
   readonly ring: Ring;
   readonly #session: BpfObject;
-  /** All with programs. */
   readonly #objects: readonly BpfObject[];
   readonly #controls: readonly BigUint64Array[];
   /** Of all objects, at the last `newlyLost`. */
   #lost = 0;
 
-  private constructor(session: BpfObject, objects: readonly BpfObject[], trackers: readonly BpfObject[], ring: Ring) {
+  private constructor(session: BpfObject, objects: readonly BpfObject[], ring: Ring) {
     this.#session = session;
     this.#objects = objects;
-    this.#controls = trackers.map((object) => new BigUint64Array(object.globals(CONTROL)));
+    this.#controls = objects.map((object) => new BigUint64Array(object.globals(CONTROL)));
     this.ring = ring;
   }
 
@@ -48,21 +49,17 @@ export class Source {
       fillFilter(session, filter);
 
       // Side by side: most of a load is libbpf reading the kernel's BTF. All are waited for: what still loads cannot be closed.
-      const following = filter.pids ? loadFollow(session, filter, opened) : null;
       const loading = spec.objects.map((object, index) => loadTracker(session, filter, object, index, opened));
-      await Promise.allSettled([following, ...loading]);
-      const follow = await following;
+      await Promise.allSettled(loading);
       const objects = await Promise.all(loading);
       ring = new Ring(session.mapFd(RING), spec.ringBytes);
-      const source = new Source(session, follow ? [...objects, follow] : objects, objects, ring);
+      const source = new Source(session, objects, ring);
       for (const [index, object] of spec.objects.entries()) source.setCapture(index, object.capture);
       // Forks are followed before the trackers see anything, exits after, so that a tracker of exits still finds the process.
-      if (filter.descendants) {
-        await follow?.attach((program) => program === 'follow_fork');
-        seedDescendants(session, filter.pids ?? []);
-      }
-      for (const object of objects) await object.attach();
-      await follow?.attach((program) => program === 'follow_exit');
+      await objects[0]?.attach((program) => program === FOLLOW_FORK);
+      if (filter.pids && filter.descendants) seedDescendants(session, filter.pids);
+      for (const object of objects) await object.attach((program) => program !== FOLLOW_FORK && program !== FOLLOW_EXIT);
+      await objects[0]?.attach((program) => program === FOLLOW_EXIT);
       return source;
     } catch (error) {
       ring?.close();
@@ -112,11 +109,10 @@ export class Source {
   }
 }
 
-async function loadFollow(session: BpfObject, filter: SourceFilter, opened: BpfObject[]): Promise<BpfObject> {
-  const unneeded = filter.descendants ? [] : ['follow_fork'];
-  const follow = await BpfObject.open({ name: 'follow', path: join(root, 'dist/bpf/follow.bpf.o'), constants: {}, unneeded });
-  opened.push(follow);
-  return loadSharing(session, follow);
+/** One of a session's objects follows its processes (follow.bpf.h), as far as the filter is by process at all. */
+function unneededToFollow({ pids, descendants }: SourceFilter, index: number): string[] {
+  if (index > 0 || !pids) return [FOLLOW_FORK, FOLLOW_EXIT];
+  return descendants ? [] : [FOLLOW_FORK];
 }
 
 async function loadTracker(session: BpfObject, filter: SourceFilter, object: SourceObject, index: number, opened: BpfObject[]): Promise<BpfObject> {
@@ -130,15 +126,12 @@ async function loadTracker(session: BpfObject, filter: SourceFilter, object: Sou
       eu_by_uid: filter.uids !== null,
       eu_by_comm: filter.comms !== null,
     },
+    unneeded: [...object.unneeded, ...unneededToFollow(filter, index)],
   });
   opened.push(tracker);
-  return loadSharing(session, tracker);
-}
-
-async function loadSharing(session: BpfObject, object: BpfObject): Promise<BpfObject> {
-  for (const name of SHARED_MAPS) if (object.mapNames.includes(name)) object.reuseMap(name, session.mapFd(name));
-  await object.load();
-  return object;
+  for (const name of SHARED_MAPS) if (tracker.mapNames.includes(name)) tracker.reuseMap(name, session.mapFd(name));
+  await tracker.load();
+  return tracker;
 }
 
 const counterWords = FIRST_COUNTER + COUNTER_WORDS * Math.min(possibleCpus(), 512);

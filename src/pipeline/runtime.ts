@@ -46,7 +46,7 @@ export async function createRuntime(definition: TrackerDefinition): Promise<Trac
     definition,
     layout,
     view: compileView(definition, layout),
-    hooks: file.programSections,
+    hooks: [...new Set([...file.programs].filter(([name]) => !name.startsWith('follow_')).map(([, section]) => section))].sort(),
     captureOf,
     allCaptures: [...layout.captures.values()].reduce((mask, bit) => mask | (1n << BigInt(bit)), 0n),
     onDemand: [...new Set([...layout.fields.keys(), ...Object.keys(computed)])].filter((field) => captureOf(field) !== 0n),

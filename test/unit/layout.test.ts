@@ -24,7 +24,7 @@ function fileOf(fields: readonly BtfMember[], own: readonly Partial<BtfType>[] =
     { ...blank, kind: 'ptr', type: 3 },
     { ...blank, kind: 'struct', name: 'x_event', size: 64, members: [member('header', 4, 0), ...fields] },
   ];
-  return { types: [...types, ...own.map((type) => ({ ...blank, ...type }))], programSections: [], variables: new Map() };
+  return { types: [...types, ...own.map((type) => ({ ...blank, ...type }))], programs: new Map(), variables: new Map() };
 }
 
 describe('a record layout', () => {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * Keeps a session's set of processes right: adds the descendants of a targeted process, takes out
- * those that have ended, for a pid may be another's after that.
+ * those that have ended, for a pid may be another's after that. Part of every tracker's object, and loaded
+ * with one of a session's: an object of their own would have libbpf read the kernel's BTF once more (25 ms).
  */
-#define EU_NO_EVENTS
-#include "eunomia.bpf.h"
+#ifndef EUNOMIA_FOLLOW_BPF_H
+#define EUNOMIA_FOLLOW_BPF_H
 
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(follow_fork, struct task_struct *parent, struct task_struct *child)
@@ -32,4 +33,4 @@ int BPF_PROG(follow_exit, struct task_struct *task)
 	return 0;
 }
 
-char LICENSE[] SEC("license") = "Dual BSD/GPL";
+#endif
