@@ -59,6 +59,10 @@ typedef struct {
 	__u32 val;
 } kuid_t;
 
+typedef struct {
+	__u32 val;
+} kgid_t;
+
 struct ns_common {
 	unsigned int inum;
 };
@@ -136,6 +140,29 @@ struct mm_struct {
 	struct file *exe_file;
 };
 
+struct cred {
+	kuid_t uid;
+	kgid_t gid;
+};
+
+struct kernfs_node {
+	u64 id;
+};
+
+struct cgroup_root {
+	int hierarchy_id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+	struct cgroup_root *root;
+	int level;
+};
+
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
+
 struct signal_struct {
 	atomic_t live;
 	int group_exit_code;
@@ -163,6 +190,8 @@ struct task_struct {
 	struct files_struct *files;
 	struct nsproxy *nsproxy;
 	struct signal_struct *signal;
+	const struct cred *cred;
+	struct css_set *cgroups;
 	struct pid *thread_pid;
 	u64 start_boottime;
 	int exit_code;
@@ -228,20 +257,6 @@ struct linux_binprm {
 	const char *filename;
 	struct file *file;
 	int argc;
-};
-
-struct kernfs_node {
-	u64 id;
-};
-
-struct cgroup_root {
-	int hierarchy_id;
-};
-
-struct cgroup {
-	struct kernfs_node *kn;
-	struct cgroup_root *root;
-	int level;
 };
 
 struct pt_regs;

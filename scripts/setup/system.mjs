@@ -30,7 +30,9 @@ const toTest = [
   program('runc', 'runc'),
   program('iptables', 'iptables'),
   program('ip', 'iproute2'),
+  program('bpftool', 'bpftool'),
   program('bpftrace', 'bpftrace'),
+  program('strace', 'strace'),
   program('openssl', 'openssl'),
   { what: 'a static busybox', apt: 'busybox-static', there: () => isStatic(which('busybox')) },
 ];

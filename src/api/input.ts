@@ -3,6 +3,7 @@ import type { CaptureMode } from '../event.js';
 import type { InputMaybe, LabelInput, StartSessionInput, TargetInput, TrackerInput } from '../generated/schema.js';
 import type { SessionSpec, TargetSpec } from '../pipeline/spec.js';
 import type { Catalog } from '../trackers/catalog.js';
+import type { TrackerOptions } from '../trackers/define.js';
 import { DAYS_30, inRange, listInRange, spanInRange, textInRange } from './check.js';
 
 const KIB = 1024;
@@ -77,6 +78,7 @@ function trackersOf(trackers: readonly TrackerInput[], catalog: Catalog): Sessio
     const before = seen.get(name);
     if (before !== undefined) throw invalid(where, `"${name}" is there already, in input.trackers[${before}]; a session has each tracker at most once`);
     seen.set(name, index);
+    catalog.check(name, options as TrackerOptions, `${where}.${name}`);
     return { name, options: { ...(options as Readonly<Record<string, unknown>>) } };
   });
 }

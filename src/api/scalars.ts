@@ -58,6 +58,12 @@ function uint64(value: unknown): string {
   throw bad('UInt64', value, 'write a decimal number from 0 to 18446744073709551615 as a string, for example "4026531841"');
 }
 
+function int64(value: unknown): string {
+  const digits = typeof value === 'number' && Number.isSafeInteger(value) ? String(value) : value;
+  if (typeof digits === 'string' && /^-?\d{1,19}$/.test(digits) && BigInt.asIntN(64, BigInt(digits)) === BigInt(digits)) return BigInt(digits).toString();
+  throw bad('Int64', value, 'write a decimal number from -9223372036854775808 to 9223372036854775807 as a string, for example "-2"');
+}
+
 function uint32(value: unknown): number {
   if (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= MAX_UINT32) return value;
   throw bad('UInt32', value, 'write a whole number from 0 to 4294967295');
@@ -97,6 +103,7 @@ export const scalars = {
   DateTime: scalar('DateTime', dateTime),
   UInt32: scalar('UInt32', uint32, (value) => value),
   UInt64: scalar('UInt64', uint64),
+  Int64: scalar('Int64', int64),
   Cursor: scalar('Cursor', cursor),
   EventField: scalar('EventField', eventField),
   Errno: scalar('Errno', errno),

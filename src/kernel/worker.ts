@@ -29,6 +29,9 @@ const EPOLL_CLOEXEC = 0o2000000;
 /** Also bounds how long the thread's end can wait for its waiter. */
 const IDLE_MS = 250;
 const MEMBARRIER_CMD_GLOBAL = 1;
+// glibc's malloc.h. libbpf reads the kernel's BTF (6 MB) at each load: memory that is kept is not faulted in anew.
+const M_TRIM_THRESHOLD = -1;
+const M_MMAP_THRESHOLD = -3;
 const NR_membarrier: Readonly<Record<string, number>> = { x64: 324, arm64: 283 };
 
 interface Entry {
@@ -42,6 +45,8 @@ const port = parentPort;
 if (!port) throw new Error('kernel/worker.js runs as a worker thread only');
 
 const libc = loadLibc();
+libc.mallopt(M_MMAP_THRESHOLD, 32 << 20);
+libc.mallopt(M_TRIM_THRESHOLD, 64 << 20);
 const clock = new ClockWatch();
 const sources = new Map<number, Entry>();
 const epoll = libc.epoll_create1(EPOLL_CLOEXEC);

@@ -47,6 +47,12 @@ export function textOfMs(ms: number): string {
   return wallText(Math.floor(ms / 1000), Math.floor((ms % 1000) * 1_000_000));
 }
 
+/** An s64 in decimal; `high` is its signed half. */
+export function signedDecimal(high: number, low: number): string {
+  if (high >= -0x200000 && high < 0x200000) return String(high * TWO_32 + low);
+  return String((BigInt(high) << 32n) | BigInt(low));
+}
+
 /** A u64 in decimal. */
 export function decimal(high: number, low: number): string {
   if (high < 0x200000) return String(high * TWO_32 + low);

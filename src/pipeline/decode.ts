@@ -1,5 +1,5 @@
 import { errnoName } from '../linux.js';
-import { decimal, wallTime, type ClockOffset } from './clock.js';
+import { decimal, signedDecimal, wallTime, type ClockOffset } from './clock.js';
 
 /** Text of up to 64 bytes that was seen before is not made again: comms and addresses repeat. */
 const interned: ({ readonly bytes: Uint8Array; readonly text: string } | undefined)[] = new Array(4096);
@@ -41,6 +41,7 @@ function ipv6(bytes: Uint8Array, at: number): string {
 /** How the semantic types of eunomia.bpf.h become values. `record` is where the record starts in `bytes`. */
 export const decode = {
   decimal,
+  signed: signedDecimal,
   time: wallTime,
 
   timeOrNull(clock: ClockOffset, high: number, low: number): string | null {

@@ -180,7 +180,7 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       if (!next) break;
       const before = this.#gapBefore(next, from === this.#queue);
       if (before && slices.length) break;
-      if (before) gap = gap ? { ...before, from: gap.from, dropped: gap.dropped + before.dropped, where: gap.where } : before;
+      if (before) gap = gap ? { from: gap.from, to: before.to, lost: gap.lost + before.lost, dropped: gap.dropped + before.dropped, where: gap.where } : before;
       if (from === this.#queue) this.#dropped = null;
 
       const to = Math.min(next.to, next.from + DELIVERY_EVENTS - count);

@@ -90,7 +90,7 @@ function read(field: RecordField): string {
     case 'u64':
       return `D.decimal(${view}.getUint32(${at} + 4, true), ${view}.getUint32(${at}, true))`;
     case 's64':
-      return `String(${view}.getBigInt64(${at}, true))`;
+      return `D.signed(${view}.getInt32(${at} + 4, true), ${view}.getUint32(${at}, true))`;
     case 'bool':
       return `(${view}.getUint8(${at}) !== 0)`;
     case 'chars':

@@ -56,11 +56,13 @@ export class Catalog {
   readonly #byName: ReadonlyMap<string, CatalogTracker>;
   readonly #paths: ReadonlyMap<string, ReadonlySet<string>>;
   readonly #inputs: ReadonlyMap<string, GraphQLInputObjectType>;
+  readonly #checks: ReadonlyMap<string, TrackerDefinition['check']>;
 
   /** `onDemand`: whether the kernel captures this field (the first part of its path) of this tracker only on demand. */
   constructor(schema: GraphQLSchema, definitions: readonly TrackerDefinition[], onDemand: (tracker: string, field: string) => boolean) {
     const inputs = definitions.map((definition) => [definition.name, optionsType(schema, definition.name)] as const);
     this.#inputs = new Map(inputs);
+    this.#checks = new Map(definitions.map(({ name, check }) => [name, check]));
     this.trackers = inputs.map(([name, input], index) => ({
       name,
       summary: definitions[index]?.summary ?? '',
@@ -102,6 +104,11 @@ export class Catalog {
     throw invalid(where, `no event of ${trackers.join(', ')} has the field "${path}"${hint}`, { field: path });
   }
 
+  /** Throws BAD_USER_INPUT for options, of the right types, that the tracker itself refuses. `where` is their path. */
+  check(tracker: string, options: TrackerOptions, where = tracker): void {
+    this.#checks.get(tracker)?.(options, where);
+  }
+
   /** Coerces options as the schema would: defaults filled in. Throws for an unknown option or a value of the wrong type. */
   checkOptions(tracker: string, options: Readonly<Record<string, unknown>>, where = tracker): TrackerOptions {
     this.need(tracker, where);
@@ -110,6 +117,7 @@ export class Catalog {
     const coerced: unknown = coerceInputValue(options, type, (path, _value, error) => {
       throw invalid([where, ...path].join('.'), error.message.replace(/ by type "\w+"/, ''));
     });
+    this.check(tracker, coerced as TrackerOptions, where);
     return coerced as TrackerOptions;
   }
 }

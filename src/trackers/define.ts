@@ -27,6 +27,8 @@ export interface TrackerDefinition {
   readonly minimumKernel: string;
   /** Fields whose value is formatted or computed. A record field not named here reaches the schema as it is. */
   readonly fields?: Readonly<Record<string, FieldDefinition>>;
+  /** Throws BAD_USER_INPUT for options that no type of the schema can rule out. `where` is the path of the options, for the message. */
+  readonly check?: (options: TrackerOptions, where: string) => void;
   /**
    * Constants for these options. Default: each option is the constant of its name in snake_case,
    * a boolean or a number.

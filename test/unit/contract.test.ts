@@ -16,7 +16,7 @@ const enriched = isInterfaceType(common) ? Object.keys(common.getFields()) : [];
 
 /** The GraphQL type that a record's value can be shown as without any code of the tracker. */
 const scalarOf: Readonly<Record<FieldKind, readonly string[]>> = {
-  u8: ['Int'], u16: ['Int'], u32: ['Int', 'UInt64'], u64: ['UInt64'], s8: ['Int'], s16: ['Int'], s32: ['Int'], s64: [],
+  u8: ['Int'], u16: ['Int'], u32: ['Int', 'UInt64'], u64: ['UInt64'], s8: ['Int'], s16: ['Int'], s32: ['Int'], s64: ['Int64'],
   bool: ['Boolean'], chars: ['String'], enum: [], eu_str: ['String'], eu_strs: ['String'], eu_errno: ['Errno'], eu_ip: ['String'], eu_boot_ns: ['DateTime'], eu_duration_ns: ['UInt64'],
 };
 /** Kinds whose value can be null whenever the program leaves them so. */
@@ -95,11 +95,11 @@ describe.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as co
     const input = schema.getType('TrackerInput');
     const options = isInputObjectType(input) && getNamedType(input.getFields()[name]?.type ?? type);
     if (!isInputObjectType(options)) throw new Error(`${name} has no options`);
+    for (const option of Object.values(options.getFields())) expect(option.description ?? '').not.toBe('');
+    // What an option becomes is a constant of the object: that of its name, or what the definition makes of it.
     const { variables } = objectFile(name);
-    for (const option of Object.values(options.getFields())) {
-      expect(option.description ?? '').not.toBe('');
-      expect(variables.get(snakeCase(option.name))).toMatchObject({ section: '.rodata' });
-    }
+    const constants = runtime.definition.constants ? Object.keys(runtime.definition.constants({})) : Object.keys(options.getFields()).map(snakeCase);
+    for (const constant of constants) expect(variables.get(constant)).toMatchObject({ section: '.rodata' });
   });
 
   it('has program names that the kernel does not cut', () => {
