@@ -66,7 +66,7 @@ describe('the set-up of a clean checkout', () => {
   });
 
   it('keeps BTF in the objects', () => {
-    const sections = readFileSync(join(checkout, 'dist/bpf/session.bpf.o')).toString('latin1');
+    const sections = readFileSync(join(checkout, 'dist/bpf/cgroup.bpf.o')).toString('latin1');
     expect(sections).toContain('.BTF\0');
     expect(sections).toContain('.BTF.ext\0');
   });

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { afterAll } from 'vitest';
 import { root } from '../../src/kernel/paths.js';
 
 /** Real processes that do what trackers watch, and real BPF objects, compiled as a test needs them. */
@@ -19,10 +20,9 @@ function clang(): string {
   return found.path;
 }
 
-/** A folder of this test file's own; its processes may use it too. Gone when the test process ends. */
+/** A folder of this test file's own; its processes may use it too. Gone after the file's last test. */
 export const scratch = mkdtempSync(join(tmpdir(), 'eunomia-test-'));
 chmodSync(scratch, 0o755); // for processes of other users
-process.on('exit', () => rmSync(scratch, { recursive: true, force: true }));
 
 let workload: Promise<string> | null = null;
 
@@ -64,8 +64,10 @@ export async function work(...args: readonly (string | number)[]): Promise<Ended
 }
 
 const started = new Set<ChildProcess>();
-process.on('exit', () => {
+
+afterAll(() => {
   for (const child of started) child.kill('SIGKILL');
+  rmSync(scratch, { recursive: true, force: true });
 });
 
 export function start(file: string, args: readonly string[] = [], options: SpawnOptions = {}): ChildProcess {
