@@ -100,6 +100,8 @@ async function tryTrackers(kernel: KernelThread, runtimes: readonly TrackerRunti
 export async function listen(config: Config, log: Log): Promise<{ readonly url: string; close(): Promise<void> }> {
   checkListen(config); // before anything is loaded
   const app = await createApp(config, log);
+  // Its programs stay attached for as long as the process lives, and nobody reads them any more.
+  app.services.manager.onKernelDeath = () => process.exit(1);
   try {
     const server = await createServer(app.services);
     return {

@@ -72,10 +72,10 @@ class Reader {
     const [node] = nodes;
     const field = session.getFields()['aggregate'];
     if (!node || !field) return;
-    const { groupBy } = getArgumentValues(field, node, this.#selection.variableValues);
-    if (!Array.isArray(groupBy)) return;
-    for (const path of groupBy) {
-      const [first = ''] = String(path).split('.');
+    const { groupBy, measures } = getArgumentValues(field, node, this.#selection.variableValues) as unknown as AggregatePaths;
+    const paths = [...groupBy, ...(measures ?? []).flatMap(({ field: path }) => path ?? [])];
+    for (const path of paths) {
+      const [first = ''] = path.split('.');
       for (const [tracker, type] of this.#types) if (first in type.getFields()) this.demand.get(tracker)?.add(first);
     }
   }
@@ -84,6 +84,12 @@ class Reader {
     const { schema, fragments, variableValues } = this.#selection;
     return collectSubfields(schema, fragments, variableValues, type, nodes).values();
   }
+}
+
+/** The part of `Session.aggregate`'s arguments that names fields, as the schema has coerced it. */
+interface AggregatePaths {
+  readonly groupBy: readonly string[];
+  readonly measures?: readonly { readonly field?: string | null }[] | null;
 }
 
 const known = new WeakMap<GraphQLSchema, ReadonlyMap<string, GraphQLObjectType>>();

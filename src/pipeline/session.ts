@@ -7,7 +7,7 @@ import type { Log } from '../log.js';
 import { EventBatch, type BatchContext } from './batch.js';
 import { nowText, textOfMs, wallTimeOf } from './clock.js';
 import { cursorOf, parseCursor } from './cursor.js';
-import { History } from './history.js';
+import { History, type Slice } from './history.js';
 import { eventsOf, EventStream } from './stream.js';
 import type { SessionCounters, SharedSource, SourcePool } from './pool.js';
 import type { TrackerRuntime } from './runtime.js';
@@ -234,7 +234,8 @@ export class Session {
     const wanted = cursor ? parseCursor(cursor, this.id, next) : oldest;
     const from = last == null ? Math.max(wanted, oldest) : Math.max(oldest, next - last);
     const to = last == null ? Math.min(next, from + first) : next;
-    const slices = this.#history.slices(from, to);
+    // To the very end also with a loss that no event has followed yet.
+    const slices = this.#history.slices(from, to < next ? to : undefined);
     const gaps = slices
       .filter((s) => s.from === 0 && s.batch.lost > 0)
       .map(({ batch }): Gap => ({
@@ -253,6 +254,12 @@ export class Session {
       total: this.#history.retained,
       gaps,
     };
+  }
+
+  /** All events that it holds, oldest first, where they lie. They stay readable when the session lets go of them. */
+  held(): readonly Slice[] {
+    this.touch();
+    return this.#history.slices(this.#history.firstSeq);
   }
 
   /** All events that it holds, oldest first, each made as it is asked for. */

@@ -5,21 +5,22 @@ import type { Slice } from './history.js';
 
 /** What a reader gets at once: events, what is missing just before them, and the place after them. */
 export class Delivery {
-  readonly #slices: readonly Slice[];
+  /** The events where they lie, for a reader that makes them one by one. */
+  readonly slices: readonly Slice[];
   readonly gap: Gap | null;
   /** Opaque; goes on after the last of the events. */
   readonly cursor: string;
   #events: readonly TraceEvent[] | null = null;
 
   constructor(slices: readonly Slice[], gap: Gap | null, cursor: string) {
-    this.#slices = slices;
+    this.slices = slices;
     this.gap = gap;
     this.cursor = cursor;
   }
 
   /** Made when first asked for. */
   get events(): readonly TraceEvent[] {
-    return (this.#events ??= eventsOf(this.#slices));
+    return (this.#events ??= eventsOf(this.slices));
   }
 }
 

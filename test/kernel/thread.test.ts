@@ -187,11 +187,13 @@ describe('sessions', () => {
   });
 
   it('fail with the reason when the kernel thread dies, and none can be started', async () => {
-    const posted = vi.spyOn(Worker.prototype, 'postMessage'); // it still posts; who it is is what we want to know
-    const doomed: Harness = await createHarness({ logLevel: 'silent' });
-    const worker: unknown = posted.mock.contexts.at(-1);
+    // Which worker is its: the one that it listens to before it first waits. It is listened to all the same.
+    const listened = vi.spyOn(Worker.prototype, 'on');
+    const starting = createHarness({ logLevel: 'silent' });
+    const worker: unknown = listened.mock.contexts[0];
+    listened.mockRestore();
+    const doomed: Harness = await starting;
     if (!(worker instanceof Worker)) throw new Error('no kernel thread');
-    posted.mockRestore();
     const died = vi.fn<(error: Error) => void>();
     doomed.manager.onKernelDeath = died;
     try {

@@ -1,11 +1,9 @@
 import type { GraphQLResolveInfo } from 'graphql';
-import { countBy } from '../../consumers/aggregate.js';
 import { invalid } from '../../errors.js';
 import type { TraceEvent } from '../../event.js';
-import type { QuerySessionArgs, QuerySessionsArgs, SessionAggregateArgs, SessionEventsArgs, SubscriptionEventsArgs, SubscriptionSessionChangedArgs } from '../../generated/schema.js';
+import type { QuerySessionArgs, QuerySessionsArgs, SessionEventsArgs, SubscriptionEventsArgs, SubscriptionSessionChangedArgs } from '../../generated/schema.js';
 import type { Page, Session } from '../../pipeline/session.js';
-import { compileField } from '../../trackers/catalog.js';
-import { inRange, isWritten, listInRange } from '../check.js';
+import { inRange, isWritten } from '../check.js';
 import type { RequestContext } from '../context.js';
 import { demandOfBatches } from '../demand.js';
 import { unknownSession } from './server.js';
@@ -13,7 +11,6 @@ import { guarded, typed, type ResolverMap } from './types.js';
 
 const MAX_PAGE = 100_000;
 const MAX_REPLAY = 1_000_000;
-const MAX_ROWS = 10_000;
 
 /** The session, counted as used. */
 export function useSession(id: string, { services }: RequestContext): Session {
@@ -117,14 +114,5 @@ export const sessionResolvers: ResolverMap = {
     containers: typed((session: Session) => session.containers()),
     stats: typed((session: Session) => guarded(session.stats())),
     events: typed<Session, SessionEventsArgs>(pageOf),
-    aggregate: typed<Session, SessionAggregateArgs>((session, { groupBy, limit }, { services }) => {
-      session.touch();
-      listInRange('groupBy', groupBy, 8, '["process.comm"]');
-      const trackers = session.spec.trackers.map(({ name }) => name);
-      groupBy.forEach((path, index) => services.catalog.checkField(path, trackers, `groupBy[${index}]`));
-      const rows = inRange('limit', limit ?? 1000, 1, MAX_ROWS, 'rows');
-      const fields = groupBy.map((path) => ({ path, read: compileField(path) }));
-      return countBy(session.events(), fields, rows);
-    }),
   },
 };

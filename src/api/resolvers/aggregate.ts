@@ -1,0 +1,41 @@
+import { addSlices, Aggregator, compileAggregate, demandOf, LiveAggregate, type AggregateRow } from '../../consumers/aggregate/index.js';
+import type { AggregateRowValueArgs, SessionAggregateArgs, SubscriptionAggregateArgs } from '../../generated/schema.js';
+import type { Session } from '../../pipeline/session.js';
+import { inRange, spanInRange } from '../check.js';
+import { useSession } from './session.js';
+import { guarded, typed, type ResolverMap } from './types.js';
+
+const MAX_REPLAY = 1_000_000;
+const MIN_EVERY_MS = 100;
+const HOUR = 3_600_000;
+
+function trackersOf({ spec }: Session): string[] {
+  return spec.trackers.map(({ name }) => name);
+}
+
+/** Events grouped and measured: what a session holds, and live. */
+export const aggregateResolvers: ResolverMap = {
+  Session: {
+    aggregate: typed<Session, SessionAggregateArgs>((session, args, { services }) => {
+      const aggregator = new Aggregator(compileAggregate(args, services.catalog, trackersOf(session)));
+      return guarded(addSlices(aggregator, session.held()).then(() => aggregator.rows()));
+    }),
+  },
+  Subscription: {
+    aggregate: {
+      subscribe: typed<unknown, SubscriptionAggregateArgs>((_root, { session: id, every, replay, ...args }, context) => {
+        const session = useSession(id, context);
+        const { catalog } = context.services;
+        const everyMs = spanInRange('every', every ?? 1000, MIN_EVERY_MS, HOUR);
+        const spec = compileAggregate(args, catalog, trackersOf(session));
+        const checked = replay == null ? undefined : inRange('replay', replay, 0, MAX_REPLAY, 'events');
+        const source = session.subscribe({ replay: checked, demand: demandOf(spec, catalog, trackersOf(session)) });
+        return new LiveAggregate(new Aggregator(spec, { live: true }), source, everyMs);
+      }),
+      resolve: (change) => change,
+    },
+  },
+  AggregateRow: {
+    value: typed<AggregateRow, AggregateRowValueArgs>(({ values }, { name }) => values.find((value) => value.name === name) ?? null),
+  },
+};

@@ -1,0 +1,290 @@
+import { invalid } from '../../errors.js';
+import type { TraceEvent } from '../../event.js';
+import type { EventBatch } from '../../pipeline/batch.js';
+import { GroupFactory, type Pane } from './pane.js';
+import { Panes } from './panes.js';
+import { rowOf, rowsOf, spanOf, type AggregateRow, type WindowSpan } from './rows.js';
+import type { AggregateSpec } from './spec.js';
+import { Cell, compileKey, compileReader, type KeyReader, type KeyValue } from './value.js';
+
+export interface AggregatorOptions {
+  /** Only events that it takes are counted; the others are `discarded`. Default: all. */
+  readonly accept?: (event: TraceEvent) => boolean;
+  /** How many calls an event stands for, where a tracker sums in the kernel. Default 1. */
+  readonly weightOf?: (event: TraceEvent) => number;
+  /** Beyond it no new group is told apart; the groups that are there go on to grow. Default 64 MiB. */
+  readonly maxBytes?: number;
+  /**
+   * Rows are taken with `takeChanges`, and windows close; beyond its panes the oldest are forgotten and counted as missed.
+   * Default false: all windows stay, and too many are an error.
+   */
+  readonly live?: boolean;
+  /** Live: how long after its end a window waits for late events. Default 1 s, what the kernel thread and a container's name may take. */
+  readonly graceMs?: number;
+}
+
+export interface Changes {
+  /** Rows that changed since the last call; of a sliding window all its rows, once it has closed. */
+  readonly rows: readonly AggregateRow[];
+  /** Windows that are complete: nothing more comes of them. */
+  readonly closed: readonly WindowSpan[];
+}
+
+const NS = 1_000_000n;
+const BILLION = 1_000_000_000n;
+const MAX_BYTES = 64 << 20;
+const MAX_WINDOWS = 10_000;
+const MAX_ROWS = 100_000;
+/** Panes beyond those of one window that wait for a reader. */
+const WAITING_PANES = 1000;
+/** Rows of closing windows in one answer; more come with the next. */
+const CHANGE_ROWS = 20_000;
+/** Events between two looks at the memory in use. */
+const WEIGH_EVERY = 1 << 16;
+
+/**
+ * Groups and measures events as they come, in bounded memory. Every event that it was given is `discarded`, `missed`, or counted in
+ * exactly one group of each window that it lies in.
+ */
+export class Aggregator {
+  readonly spec: AggregateSpec;
+  /** Counted so far, by weight. */
+  events = 0;
+  discarded = 0;
+  /** In no row: its window had closed before, or was forgotten since nobody took it. */
+  missed = 0;
+
+  readonly #options: AggregatorOptions;
+  readonly #factory: GroupFactory;
+  readonly #panes: Panes;
+  readonly #keys: readonly KeyReader[];
+  readonly #cells: readonly Cell[];
+  /** State of a group → its cell; -1 has none. */
+  readonly #cellOf: readonly number[];
+  readonly #key: KeyValue[];
+  #full = false;
+  #untilWeighed = WEIGH_EVERY;
+  /** The pane of the event before, null when it is closed, and between which times (in the events' own clock) it lies. */
+  #pane: Pane | null = null;
+  #from = 0;
+  #to = 0;
+  /** Milliseconds since the epoch. */
+  #firstMs = Number.POSITIVE_INFINITY;
+  #lastMs = Number.NEGATIVE_INFINITY;
+  /** Windows that end with a pane before this one are closed. */
+  #nextWindow = Number.NEGATIVE_INFINITY;
+
+  constructor(spec: AggregateSpec, options: AggregatorOptions = {}) {
+    this.spec = spec;
+    this.#options = options;
+    this.#factory = new GroupFactory(spec);
+    this.#panes = new Panes(this.#factory);
+    this.#keys = spec.groupBy.map(({ path, mixed }) => compileKey(path, mixed));
+    this.#key = spec.groupBy.map(() => null);
+    const { fields } = this.#factory;
+    const read = [...new Set(fields.filter((field) => field !== null))];
+    this.#cells = read.map((field) => new Cell(compileReader(field)));
+    this.#cellOf = fields.map((field) => (field === null ? -1 : read.indexOf(field)));
+  }
+
+  /** The events of a batch from one index up to, not including, another. */
+  addBatch(batch: EventBatch, from = 0, to = batch.count): void {
+    if (to <= from) return;
+    const clock = BigInt(batch.clock.seconds) * BILLION + BigInt(batch.clock.nanoseconds);
+    const clockMs = Number(clock) / 1e6;
+    this.#see(clockMs + batch.bootNsAt(from) / 1e6);
+    this.#see(clockMs + batch.bootNsAt(to - 1) / 1e6);
+    this.#from = this.#to = 0; // opened anew: merges of windows since the last batch are told of what comes
+    for (let i = from; i < to; i++) {
+      const event = batch.event(i);
+      if (this.#options.accept && !this.#options.accept(event)) {
+        this.discarded++;
+        continue;
+      }
+      const at = batch.bootNsAt(i);
+      if (at < this.#from || at >= this.#to) this.#turnTo(BigInt(at), clock);
+      this.#take(event);
+    }
+    this.#weigh(to - from);
+  }
+
+  /** Events without their batch: as `addBatch`, a little slower. */
+  add(events: Iterable<TraceEvent>): void {
+    let count = 0;
+    this.#from = this.#to = 0;
+    for (const event of events) {
+      count++;
+      if (this.#options.accept && !this.#options.accept(event)) {
+        this.discarded++;
+        continue;
+      }
+      const ms = Date.parse(event.time);
+      this.#see(ms);
+      if (ms < this.#from || ms >= this.#to) {
+        this.#turnTo(BigInt(ms) * NS, 0n);
+        this.#from /= 1e6;
+        this.#to /= 1e6;
+      }
+      this.#take(event);
+      if (count % WEIGH_EVERY === 0) this.#weigh(WEIGH_EVERY);
+    }
+  }
+
+  /**
+   * All rows, window by window, the oldest first; a sliding window is one that ends with a pane that has events, or lies before the last that has.
+   * Throws BAD_USER_INPUT when they are too many to answer.
+   */
+  rows(): AggregateRow[] {
+    const { window } = this.spec;
+    const whole = window ? null : this.#panes.at(0);
+    if (!window) return whole ? rowsOf(this.spec, this.#factory, whole, null, this.#seconds(0)) : [];
+    const rows: AggregateRow[] = [];
+    for (const place of this.#windowsBetween(Number.NEGATIVE_INFINITY, this.#panes.newest)) {
+      rows.push(...this.#rowsAt(place));
+      if (rows.length > MAX_ROWS) {
+        throw invalid('window.size', `its windows have more than ${MAX_ROWS.toLocaleString('en-US')} rows; take a longer window, a lower \`limit\`, or group by fewer fields`, { max: MAX_ROWS });
+      }
+    }
+    return rows;
+  }
+
+  /**
+   * What changed since the last call. `nowMs`, milliseconds since the epoch, closes windows as time goes by; give it only when all events up to now
+   * were added, and infinity at the end. Null: by the events' own time. `having`, `orderBy` and `limit` shape `rows`, not these.
+   */
+  takeChanges(nowMs: number | null): Changes {
+    const { window } = this.spec;
+    if (!window) return { rows: this.#changesOf(0, null), closed: [] };
+    const horizon = Math.max(this.#lastMs, nowMs ?? Number.NEGATIVE_INFINITY) - (this.#options.graceMs ?? 1000);
+    const due = Math.floor(horizon / window.slideMs); // windows that end with a pane before this one
+    const tumbling = window.slideMs === window.sizeMs;
+    const rows: AggregateRow[] = [];
+    const closed: WindowSpan[] = [];
+    // At the end, windows that would go on past the last event are of no interest.
+    const to = tumbling || due === Number.POSITIVE_INFINITY ? this.#panes.newest : due - 1;
+    for (const place of this.#windowsBetween(this.#nextWindow, to)) {
+      if (place >= due || tumbling) rows.push(...this.#changesOf(place, this.#spanAt(place)));
+      else rows.push(...this.#rowsAt(place));
+      if (place < due) {
+        closed.push(this.#spanAt(place));
+        this.#nextWindow = place + 1;
+      }
+      if (rows.length >= CHANGE_ROWS) return this.#afterClosing({ rows, closed });
+    }
+    if (Number.isFinite(due)) this.#nextWindow = Math.max(this.#nextWindow, due);
+    return this.#afterClosing({ rows, closed });
+  }
+
+  /** Whether there are windows with events that have not closed. */
+  get hasOpenWindows(): boolean {
+    return this.spec.window !== null && !this.#windowsBetween(this.#nextWindow, this.#panes.newest).next().done;
+  }
+
+  /** An estimate of what it weighs in memory. */
+  get bytes(): number {
+    return this.#panes.bytes;
+  }
+
+  #take(event: TraceEvent): void {
+    const weight = this.#options.weightOf ? this.#options.weightOf(event) : 1;
+    const pane = this.#pane;
+    if (!pane) {
+      this.missed += weight;
+      return;
+    }
+    const key = this.#key;
+    for (let i = 0; i < key.length; i++) key[i] = this.#keys[i]?.(event) ?? null;
+    for (const cell of this.#cells) cell.load(event);
+    pane.take(pane.find(key, this.#full), this.#cells, this.#cellOf, weight);
+    this.events += weight;
+  }
+
+  /** Opens the pane of a time: nanoseconds on a clock that is `offset` behind the wall clock. */
+  #turnTo(at: bigint, offset: bigint): void {
+    const { window } = this.spec;
+    if (!window) {
+      this.#from = Number.NEGATIVE_INFINITY;
+      this.#to = Number.POSITIVE_INFINITY;
+      this.#pane = this.#panes.open(0);
+      return;
+    }
+    const slide = BigInt(window.slideMs) * NS;
+    const place = (at + offset) / slide; // event times are after 1970
+    this.#from = Number(place * slide - offset);
+    this.#to = Number((place + 1n) * slide - offset);
+    this.#pane = Number(place) < this.#nextWindow ? null : this.#open(Number(place), window);
+  }
+
+  #open(place: number, { sizeMs, slideMs }: { readonly sizeMs: number; readonly slideMs: number }): Pane {
+    const pane = this.#panes.open(place);
+    if (!this.#options.live) {
+      if (this.#panes.size <= MAX_WINDOWS) return pane;
+      throw invalid('window.size', `the events lie in more than ${MAX_WINDOWS.toLocaleString('en-US')} windows; take a longer ${sizeMs === slideMs ? 'window' : 'slide'}`, { max: MAX_WINDOWS });
+    }
+    if (this.#panes.size > sizeMs / slideMs + WAITING_PANES) {
+      const oldest = this.#panes.places[0] ?? place;
+      if (oldest >= this.#nextWindow) {
+        this.missed += this.#panes.at(oldest)?.count ?? 0;
+        this.#nextWindow = oldest + 1;
+      }
+      this.#panes.dropBefore(oldest + 1);
+    }
+    return pane;
+  }
+
+  #see(ms: number): void {
+    if (ms < this.#firstMs) this.#firstMs = ms;
+    if (ms > this.#lastMs) this.#lastMs = ms;
+  }
+
+  #weigh(events: number): void {
+    this.#untilWeighed -= events;
+    if (this.#untilWeighed > 0) return;
+    this.#untilWeighed = WEIGH_EVERY;
+    this.#full = this.bytes > (this.#options.maxBytes ?? MAX_BYTES);
+  }
+
+  /** Places of the last panes of the windows that have events, in order. */
+  *#windowsBetween(from: number, to: number): Generator<number> {
+    const { window } = this.spec;
+    const panes = window ? window.sizeMs / window.slideMs : 1;
+    let next = from;
+    for (const place of this.#panes.places) {
+      for (let last = Math.max(next, place); last < place + panes && last <= to; last++) {
+        yield last;
+        next = last + 1;
+      }
+    }
+  }
+
+  #rowsAt(place: number): AggregateRow[] {
+    const { window } = this.spec;
+    const pane = window && this.#panes.window(place + 1 - window.sizeMs / window.slideMs, place + 1);
+    return pane ? rowsOf(this.spec, this.#factory, pane, this.#spanAt(place), this.#seconds(place)) : [];
+  }
+
+  #changesOf(place: number, span: WindowSpan | null): AggregateRow[] {
+    const seconds = this.#seconds(place);
+    return (this.#panes.at(place)?.takeChanged() ?? []).map((group) => rowOf(this.spec, this.#factory, group, span, seconds));
+  }
+
+  /** What a rate is over: the part of the window that has passed; without windows, from the first event to the last. */
+  #seconds(place: number): number | null {
+    const { window } = this.spec;
+    const from = window ? (place + 1) * window.slideMs - window.sizeMs : this.#firstMs;
+    const to = window ? Math.min((place + 1) * window.slideMs, this.#lastMs) : this.#lastMs;
+    return to > from ? (to - from) / 1000 : null;
+  }
+
+  #spanAt(place: number): WindowSpan {
+    const { sizeMs, slideMs } = this.spec.window ?? { sizeMs: 0, slideMs: 0 };
+    return spanOf((place + 1) * slideMs - sizeMs, (place + 1) * slideMs);
+  }
+
+  #afterClosing(changes: Changes): Changes {
+    const { sizeMs, slideMs } = this.spec.window ?? { sizeMs: 1, slideMs: 1 };
+    // A pane is needed until the last window that it lies in has closed.
+    if (Number.isFinite(this.#nextWindow)) this.#panes.dropBefore(this.#nextWindow + 1 - sizeMs / slideMs);
+    return changes;
+  }
+}
