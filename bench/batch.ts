@@ -1,0 +1,48 @@
+import { createApp, type App } from '#eunomia/app.js';
+import { defaultConfig } from '#eunomia/config.js';
+import { createLog } from '#eunomia/log.js';
+import type { Session } from '#eunomia/pipeline/session.js';
+import type { Tracer } from './ladder.js';
+import { RING_BYTES } from './peer.js';
+
+/** Eunomia in this process, without a listener: the kernel thread, its programs, sessions and their batches. */
+export class LocalEunomia {
+  readonly #app: App;
+
+  private constructor(app: App) {
+    this.#app = app;
+  }
+
+  static async start(): Promise<LocalEunomia> {
+    return new LocalEunomia(await createApp({ ...defaultConfig, engine: 'none' }, createLog('silent')));
+  }
+
+  /** A session of the open tracker that watches one process and captures these fields besides the header. */
+  async trace(pid: number, fields: readonly ('path' | 'resolved')[]): Promise<Tracer> {
+    const { manager } = this.#app.services;
+    const session: Session = await manager.start({
+      trackers: [{ name: 'open', options: {} }],
+      target: { containers: [], waitForContainers: false, cgroups: [], pids: [pid], descendants: false, uids: [], comms: [] },
+      capture: 'DEMANDED',
+      fields,
+      forMs: null,
+      name: null,
+      labels: [],
+      ttlMs: null,
+      bufferBytes: 32 << 20,
+      ringBytes: RING_BYTES,
+      limit: null,
+    });
+    return {
+      settle: async () => {
+        const { delivered, lost } = await session.stats();
+        return { received: delivered, lost, at: performance.now() };
+      },
+      close: () => manager.remove(session.id),
+    };
+  }
+
+  close(): Promise<void> {
+    return this.#app.close();
+  }
+}

@@ -1,0 +1,46 @@
+import { execFile } from 'node:child_process';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+/** The package's top folder: dist/bench/ is two below it. */
+export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const out = join(root, 'dist/bench');
+const machine = process.arch === 'arm64' ? 'arm64' : 'x86';
+
+export const programs = {
+  workload: join(out, 'workload'),
+  consumer: join(out, 'consumer'),
+  consumerObject: join(out, 'consumer.bpf.o'),
+} as const;
+
+/** Compiles the bench's C programs, those that changed. Rejects with the compiler's message. */
+export async function buildPrograms(): Promise<void> {
+  mkdirSync(out, { recursive: true });
+  await Promise.all([
+    compile('bench/workload.c', programs.workload, ['-O2', '-Wall']),
+    compile('bench/consumer.c', programs.consumer, ['-O2', '-Wall'], ['-lbpf', '-lpthread']),
+    compile('bench/consumer.bpf.c', programs.consumerObject, ['-g', '-O2', '-target', 'bpf', '-mcpu=v3', `-D__TARGET_ARCH_${machine}`, '-Wall', '-Ibpf/include', '-c']),
+  ]);
+}
+
+async function compile(source: string, target: string, flags: readonly string[], libraries: readonly string[] = []): Promise<void> {
+  if (existsSync(target) && statSync(target).mtimeMs > statSync(join(root, source)).mtimeMs) return;
+  await promisify(execFile)(findClang(), [...flags, '-o', target, source, ...libraries], { cwd: root });
+}
+
+/** The set-up has installed one; Debian's has its version in its name. */
+function findClang(): string {
+  const names = ['clang', ...Array.from({ length: 17 }, (_, i) => `clang-${30 - i}`)];
+  for (const name of names) {
+    const path = findProgram(name);
+    if (path) return path;
+  }
+  throw new Error('no clang 14 or later in PATH; `npm run build` installs one');
+}
+
+export function findProgram(name: string): string | null {
+  const folders = (process.env['PATH'] ?? '').split(':').filter(Boolean);
+  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path)) ?? null;
+}

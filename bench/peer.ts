@@ -1,0 +1,132 @@
+import { spawn } from 'node:child_process';
+import { createReadStream, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { findProgram, programs } from './build.js';
+import { LineProcess } from './child.js';
+import type { Tracer } from './ladder.js';
+
+export const RING_BYTES = 16 << 20;
+
+/** A program of bench/consumer.bpf.c, and how bench/consumer.c reads its ring. */
+export interface ConsumerMode {
+  readonly program: 'empty' | 'whole' | 'fixed';
+  readonly drain: 'poll' | 'paced';
+}
+
+export async function startConsumer(pid: number, { program, drain }: ConsumerMode): Promise<Tracer> {
+  const process = new LineProcess(programs.consumer, [programs.consumerObject, program, String(pid), String(RING_BYTES), drain]);
+  await process.line();
+  return {
+    settle: async () => {
+      const [received = 0, lost = 0] = await process.ask('totals');
+      return { received, lost, at: performance.now() };
+    },
+    close: () => process.close(),
+  };
+}
+
+// Where the registers of a task's system call are: at the end of its kernel stack (task_pt_regs of x86_64, 16 KiB stacks).
+const STACK_BYTES = 16_384;
+const PT_REGS_BYTES = 168;
+const NR_OPENAT = 257;
+/** Its buffer for each CPU, of the same size as the others' ring. */
+const PAGES = RING_BYTES / 4096;
+const IDLE_MS = 60;
+
+/** Why bpftrace cannot be measured here, or null. */
+export function bpftraceMissing(): string | null {
+  if (process.arch !== 'x64') return 'the script finds the arguments on x86_64 only';
+  return findProgram('bpftrace') ? null : 'bpftrace is not installed (apt-get install bpftrace)';
+}
+
+/**
+ * bpftrace's printf of five fields into a file. It tells of losses on stderr. What it has printed is counted when it has
+ * ended: the file is written in blocks. So `received` is what was made less what was lost, checked at the end.
+ */
+export async function startBpftrace(pid: number): Promise<Tracer> {
+  const folder = mkdtempSync(join(tmpdir(), 'eunomia-bench-'));
+  const output = join(folder, 'out');
+  const script = `tracepoint:raw_syscalls:sys_exit /pid == ${pid} && args->id == ${NR_OPENAT}/ {
+    $r = (struct pt_regs *)((uint64)curtask->stack + ${STACK_BYTES - PT_REGS_BYTES});
+    printf("%llu %d %s %s %d\\n", nsecs, pid, comm, str(uptr($r->si)), args->ret); }`;
+  // tracefs may not be mounted: it is, in a mount namespace that ends with bpftrace.
+  const mount = 'mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing; exec bpftrace "$@"';
+  const child = spawn('unshare', ['-m', 'sh', '-c', mount, 'sh', '-B', 'full', '-o', output, '-e', script], {
+    env: { ...process.env, BPFTRACE_PERF_RB_PAGES: String(PAGES) },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let told = '';
+  let ended = false;
+  let lostBefore = 0;
+  child.stderr.on('data', (data: Buffer) => (told += String(data)));
+  const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
+  void closed.then(() => (ended = true));
+  const lost = () => [...told.matchAll(/Lost (\d+) events/g)].reduce((sum, [, count]) => sum + Number(count), 0);
+  const end = async () => {
+    child.kill('SIGINT');
+    await closed;
+    rmSync(folder, { recursive: true, force: true });
+  };
+
+  const started = Date.now();
+  while (!attached(child.pid ?? 0)) {
+    if (ended || Date.now() - started > 10_000) {
+      await end();
+      throw new Error(`bpftrace does not start: ${told.trim().split('\n').slice(-3).join('; ')}`);
+    }
+    await sleep(20);
+  }
+  let made = 0;
+  return {
+    settle: async (expected) => {
+      await idle(child.pid ?? 0);
+      const at = performance.now() - IDLE_MS;
+      made = Math.max(made, expected + lostBefore);
+      lostBefore = lost();
+      return { received: made - lostBefore, lost: lostBefore, at };
+    },
+    close: async () => {
+      child.kill('SIGINT');
+      await closed;
+      const printed = await countLines(output);
+      rmSync(folder, { recursive: true, force: true });
+      if (printed + lost() < made) throw new Error(`bpftrace printed ${printed} events and lost ${lost()}, of ${made}`);
+    },
+  };
+}
+
+/** It has opened its perf events, and waits. */
+function attached(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'utf8') === 'bpftrace\n' && readFileSync(`/proc/${pid}/wchan`, 'utf8').includes('epoll');
+  } catch {
+    return false;
+  }
+}
+
+/** Waits until a process has used no CPU time for a while. */
+async function idle(pid: number): Promise<void> {
+  let before = -1;
+  for (let quiet = 0; quiet < IDLE_MS; quiet += 20) {
+    await sleep(20);
+    const now = cpuTicks(pid);
+    if (now !== before) quiet = 0;
+    before = now;
+  }
+}
+
+function cpuTicks(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return Number(fields[11]) + Number(fields[12]);
+}
+
+async function countLines(file: string): Promise<number> {
+  let lines = 0;
+  for await (const chunk of createReadStream(file, { highWaterMark: 1 << 20 }) as AsyncIterable<Buffer>) {
+    for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, at + 1)) lines++;
+  }
+  return lines;
+}

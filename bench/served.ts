@@ -1,0 +1,121 @@
+import { fork, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { root } from './build.js';
+import type { Tracer } from './ladder.js';
+import { RING_BYTES } from './peer.js';
+import type { Answer, Ask } from './protocol.js';
+
+const START = `mutation Start($input: StartSessionInput!) { startSession(input: $input) { id } }`;
+const REMOVE = `mutation Remove($id: ID!) { removeSession(id: $id) }`;
+const STATS = `query Stats($id: ID!) { session(id: $id) { stats { lost received subscribers { dropped delivered } } } }`;
+/** A client that gets nothing new for so long gets no more. */
+const STUCK_MS = 500;
+
+interface Stats {
+  readonly lost: string;
+  readonly received: string;
+  readonly subscribers: readonly { readonly dropped: string; readonly delivered: string }[];
+}
+
+/** A server as users run it: `eunomia serve`, a process of its own. */
+export class ServerProcess {
+  readonly #child: ChildProcess;
+  readonly url: string;
+
+  private constructor(child: ChildProcess, url: string) {
+    this.#child = child;
+    this.url = url;
+  }
+
+  /** Resolves when it says that it listens. */
+  static async start(nodeFlags: readonly string[] = []): Promise<ServerProcess> {
+    const args = [...nodeFlags, join(root, 'dist/main.js'), 'serve', '--port', '0', '--engine', 'none', '--log-level', 'error'];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const end = () => void child.kill();
+    process.on('exit', end); // a bench that fails or is interrupted leaves no server
+    child.once('exit', () => process.off('exit', end));
+    for await (const line of createInterface(child.stdout)) {
+      const url = /https?:\S+/.exec(line)?.[0];
+      if (url) return new ServerProcess(child, url);
+    }
+    throw new Error('eunomia serve ended before it listened');
+  }
+
+  async ask<T>(query: string, variables: object): Promise<T> {
+    const response = await fetch(this.url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ query, variables }) });
+    const { data, errors } = (await response.json()) as { data?: T; errors?: unknown };
+    if (!data || errors) throw new Error(JSON.stringify(errors));
+    return data;
+  }
+
+  async removeSession(id: string): Promise<void> {
+    await this.ask(REMOVE, { id });
+  }
+
+  async close(): Promise<void> {
+    if (this.#child.exitCode !== null) return;
+    this.#child.kill('SIGTERM');
+    await once(this.#child, 'exit');
+  }
+}
+
+/** bench/client.ts, a process of its own. */
+export class ClientProcess {
+  readonly #child = fork(join(root, 'dist/bench/client.js'));
+
+  async ask<Kind extends Answer['kind']>(ask: Ask): Promise<Extract<Answer, { kind: Kind }>> {
+    const answered = once(this.#child, 'message') as Promise<[Answer]>;
+    this.#child.send(ask);
+    const [answer] = await answered;
+    if (answer.kind === 'failed') throw new Error(`the client: ${answer.message}`);
+    return answer as Extract<Answer, { kind: Kind }>;
+  }
+
+  /** How long it took from the request to the first event, and of that until the session had started. */
+  async first(server: ServerProcess, pid: number): Promise<{ readonly ms: number; readonly startMs: number }> {
+    const first = await this.ask<'first'>({ kind: 'first', url: server.url, start: START, variables: sessionOf(pid) });
+    await server.removeSession(first.session);
+    return first;
+  }
+
+  async close(): Promise<void> {
+    this.#child.disconnect();
+    await once(this.#child, 'exit');
+  }
+}
+
+function sessionOf(pid: number): object {
+  const target = { pids: [pid], descendants: false };
+  return { input: { trackers: [{ open: {} }], target, capture: 'DEMANDED', ringBytes: RING_BYTES } };
+}
+
+/** The open tracker, and a WebSocket client that selects five fields of its events. */
+export async function serve(server: ServerProcess, client: ClientProcess, pid: number): Promise<Tracer> {
+  const { startSession } = await server.ask<{ startSession: { id: string } }>(START, sessionOf(pid));
+  const { id } = startSession;
+  const stats = async () => (await server.ask<{ session: { stats: Stats } }>(STATS, { id })).session.stats;
+  await client.ask({ kind: 'watch', url: server.url, session: id, pid });
+  while ((await stats()).subscribers.length === 0) {
+    await client.ask({ kind: 'count' });
+    await sleep(10);
+  }
+  return {
+    settle: async (expected) => {
+      let seen = await client.ask<'count'>({ kind: 'count' });
+      for (let idle = 0; seen.events < expected && idle < STUCK_MS; idle += 5) {
+        await sleep(5);
+        const before = seen.events;
+        seen = await client.ask<'count'>({ kind: 'count' });
+        if (seen.events > before) idle = 0;
+      }
+      if (seen.strange) throw new Error(`${seen.strange} events were not what the client had selected`);
+      const { lost, subscribers } = await stats();
+      const dropped = subscribers.reduce((sum, subscriber) => sum + Number(subscriber.dropped), 0);
+      return { received: seen.events, lost: Number(lost) + dropped, at: seen.at - performance.timeOrigin };
+    },
+    close: () => server.removeSession(id),
+  };
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Makes calls that the open tracker is hooked to. Commands come as lines on standard input, so that one process (one pid
+ * to filter by) serves a whole ladder of rates:
+ *
+ *   KIND paced RATE MS    RATE calls a second for MS milliseconds, in bursts at absolute times at most 1 ms apart
+ *   KIND free CALLS       as many calls, in thousands, as fast as they go
+ *
+ * KIND is `opened` (open of a path that exists, and the close of what it gave) or `refused` (openat of that path with
+ * flags that the kernel refuses at once, EINVAL: the cheapest call that makes an event, so that tracers are the bound).
+ *
+ * A `paced` that cannot keep up makes all its calls none the less, later. The answer is one line: the calls made, the
+ * nanoseconds that they took, and (`free`) the median of what a thousand of them took, which tells what a call costs also
+ * where other processes take the CPU away. The end of standard input ends it.
+ *
+ *   workload [--cpu N] [--path PATH]
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sched.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BILLION 1000000000ULL
+#define BURST_NS 500000ULL
+#define SLICE 1000
+#define SLICES_MAX 100000
+
+static const char *path = "/dev/null";
+
+static uint64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * BILLION + t.tv_nsec;
+}
+
+static void sleep_until(uint64_t at)
+{
+	struct timespec t = {.tv_sec = at / BILLION, .tv_nsec = at % BILLION};
+
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) != 0)
+		;
+}
+
+static void opened(void)
+{
+	int fd = open(path, O_RDONLY);
+
+	if (fd < 0) {
+		perror(path);
+		exit(1);
+	}
+	close(fd);
+}
+
+static void refused(void)
+{
+	/* fs/open.c, build_open_flags: O_TMPFILE without write access */
+	if (syscall(SYS_openat, AT_FDCWD, path, O_TMPFILE | O_RDONLY, 0600) >= 0) {
+		fprintf(stderr, "workload: the kernel opens what it should refuse\n");
+		exit(1);
+	}
+}
+
+static void answer(uint64_t calls, uint64_t ns, uint64_t median)
+{
+	printf("%llu %llu %llu\n", (unsigned long long)calls, (unsigned long long)ns, (unsigned long long)median);
+	fflush(stdout);
+}
+
+static int compare(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void free_running(void (*call)(void), uint64_t calls)
+{
+	static uint64_t slices[SLICES_MAX];
+	uint64_t start = now(), before = start, made = 0, count = 0;
+
+	while (made < calls && count < SLICES_MAX) {
+		uint64_t after;
+
+		for (int i = 0; i < SLICE; i++)
+			call();
+		after = now();
+		made += SLICE;
+		slices[count++] = after - before;
+		before = after;
+	}
+	qsort(slices, count, sizeof(slices[0]), compare);
+	answer(made, before - start, count ? slices[count / 2] : 0);
+}
+
+static void paced(void (*call)(void), uint64_t rate, uint64_t ms)
+{
+	uint64_t start = now(), length = ms * 1000000, made = 0;
+
+	for (uint64_t at = 0; at < length;) {
+		at = at + BURST_NS < length ? at + BURST_NS : length;
+		for (uint64_t due = (unsigned __int128)at * rate / BILLION; made < due; made++)
+			call();
+		sleep_until(start + at);
+	}
+	answer(made, now() - start, 0);
+}
+
+int main(int argc, char **argv)
+{
+	char line[128];
+
+	for (int i = 1; i + 1 < argc; i += 2) {
+		if (strcmp(argv[i], "--path") == 0)
+			path = argv[i + 1];
+		if (strcmp(argv[i], "--cpu") == 0) {
+			cpu_set_t set;
+
+			CPU_ZERO(&set);
+			CPU_SET(atoi(argv[i + 1]), &set);
+			if (sched_setaffinity(0, sizeof(set), &set) != 0) {
+				perror("sched_setaffinity");
+				return 1;
+			}
+		}
+	}
+	prctl(PR_SET_TIMERSLACK, 1);
+	answer(0, 0, 0); /* ready */
+	while (fgets(line, sizeof(line), stdin)) {
+		unsigned long long a, b;
+
+		if (sscanf(line, "opened paced %llu %llu", &a, &b) == 2)
+			paced(opened, a, b);
+		else if (sscanf(line, "refused paced %llu %llu", &a, &b) == 2)
+			paced(refused, a, b);
+		else if (sscanf(line, "opened free %llu", &a) == 1)
+			free_running(opened, a);
+		else if (sscanf(line, "refused free %llu", &a) == 1)
+			free_running(refused, a);
+		else {
+			fprintf(stderr, "workload: what is \"%s\"?\n", line);
+			return 1;
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,45 @@
+import { programs } from './build.js';
+import { LineProcess } from './child.js';
+
+/** `opened`: /dev/null is opened and closed. `refused`: an open that fails at once, the cheapest call that makes an event. */
+export type CallKind = 'opened' | 'refused';
+
+export interface Work {
+  readonly calls: number;
+  readonly ns: number;
+}
+
+/** The process whose calls are traced (bench/workload.c). It counts exactly what it does. */
+export class Workload {
+  readonly #process: LineProcess;
+
+  private constructor(process: LineProcess) {
+    this.#process = process;
+  }
+
+  static async start({ cpu }: { readonly cpu?: number } = {}): Promise<Workload> {
+    const process = new LineProcess(programs.workload, cpu === undefined ? [] : ['--cpu', String(cpu)]);
+    await process.line();
+    return new Workload(process);
+  }
+
+  get pid(): number {
+    return this.#process.pid;
+  }
+
+  /** So many calls a second for a time. Where it cannot keep up it makes all of them, later. */
+  async paced(kind: CallKind, rate: number, ms: number): Promise<Work> {
+    const [calls = 0, ns = 0] = await this.#process.ask(`${kind} paced ${Math.round(rate)} ${ms}`);
+    return { calls, ns };
+  }
+
+  /** So many calls, in thousands, as fast as they go. Answers what one typically took, also where the CPU is shared. */
+  async nsPerCall(kind: CallKind, calls: number): Promise<number> {
+    const [, , median = 0] = await this.#process.ask(`${kind} free ${calls}`);
+    return median / 1000;
+  }
+
+  close(): Promise<void> {
+    return this.#process.close();
+  }
+}
