@@ -87,18 +87,6 @@ async function first({ url, start, variables }: Extract<Ask, { kind: 'first' }>)
   return { kind: 'first', ms: end - begin, startMs: started - begin, session: startSession.id };
 }
 
-/** Counts from 0. The session that was watched before is gone by now, and its end no failure. */
-function watch({ url, session, pid: traced }: Extract<Ask, { kind: 'watch' }>): void {
-  void client?.dispose();
-  const own = (client = connect(url));
-  pid = traced;
-  events = strange = at = 0;
-  failure = null;
-  subscribe(own, session, count, (message) => {
-    if (client === own) failure = message;
-  });
-}
-
 async function answer(ask: Ask): Promise<Answer> {
   switch (ask.kind) {
     case 'watch':
