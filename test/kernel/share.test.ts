@@ -1,6 +1,6 @@
-import { execFileSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { heldPrograms } from '../support/bpf.js';
 import { createHarness, specOf, type Harness } from '../support/session.js';
 
 let harness: Harness;
@@ -11,18 +11,8 @@ afterAll(() => harness.close());
 
 const spec = (more = {}) => specOf([{ name: 'open', options: {} }], { capture: 'DEMANDED', ...more }, { pids: [process.pid], descendants: false });
 
-/** Programs of the tracker that were not there before the test. The kernel frees what was closed a moment later. */
-function loadedPrograms(): Set<number> {
-  const programs = JSON.parse(execFileSync('bpftool', ['prog', 'list', '-j'], { encoding: 'utf8' })) as { id: number; name?: string }[];
-  return new Set(programs.filter(({ name }) => name === 'open_exit').map(({ id }) => id));
-}
-
-let before: Set<number>;
-beforeEach(() => {
-  before = loadedPrograms();
-});
-
-const added = () => [...loadedPrograms()].filter((id) => !before.has(id)).length;
+/** How many programs of the tracker this process holds. */
+const loaded = () => heldPrograms().filter((name) => name === 'open_exit').length;
 
 const open = (path: string) => readFile(path).catch(() => undefined);
 
@@ -31,14 +21,14 @@ describe('sessions with an equal kernel configuration', () => {
     const first = await harness.manager.start(spec());
     for (let i = 0; i < 10; i++) await open('/no/such/first');
     const rest = await Promise.all(Array.from({ length: 9 }, () => harness.manager.start(spec())));
-    expect(added()).toBe(1);
+    expect(loaded()).toBe(1);
     for (let i = 0; i < 10; i++) await open('/no/such/both');
     const left = rest.slice(0, 4);
     await Promise.all(left.map((session) => session.stop('REQUESTED')));
     for (let i = 0; i < 10; i++) await open('/no/such/late');
     const stayed = [first, ...rest.slice(4)];
     await Promise.all(stayed.map((session) => session.stop('REQUESTED')));
-    await vi.waitFor(() => expect(added()).toBe(0), 10_000);
+    expect(loaded()).toBe(0);
     for (const session of [...stayed, ...left]) {
       const { produced, lost, received, discarded, delivered, queued } = await session.stats();
       expect(produced).toBe(lost + received);
@@ -70,7 +60,7 @@ describe('sessions with an equal kernel configuration', () => {
       harness.manager.start(specOf([{ name: 'open', options: { failedOnly: true } }], {}, { pids: [process.pid], descendants: false })),
       harness.manager.start(specOf([{ name: 'open', options: {} }], {}, { uids: [12345] })),
     ]);
-    expect(added()).toBe(4);
+    expect(loaded()).toBe(4);
     for (const session of sessions) await harness.manager.remove(session.id);
   });
 
