@@ -20,6 +20,7 @@ import { nowText } from './pipeline/clock.js';
 import { SessionManager } from './pipeline/manager.js';
 import { readProcess } from './pipeline/process.js';
 import { createRuntime, type TrackerRuntime } from './pipeline/runtime.js';
+import { FilterFields } from './filter/index.js';
 import { Catalog } from './trackers/catalog.js';
 import { loadTrackers } from './trackers/load.js';
 
@@ -52,17 +53,20 @@ export async function createApp(config: Config, log: Log): Promise<App> {
     const [features, status] = await Promise.all([kernel.probe(), tryTrackers(kernel, runtimes), registry.start()]);
     manager = new SessionManager({ kernel, registry, trackers, subscriberBytes: config.limits.subscriberBytes, maxSessions: config.limits.sessions, log });
     const clock = new ClockWatch();
+    const schema = createSchema();
+    const catalog = new Catalog(
+      schema,
+      runtimes.map((runtime) => runtime.definition),
+      (tracker, field) => trackers.get(tracker)?.onDemand.includes(field) ?? false,
+    );
     let problem: string | null = null;
     manager.onKernelDeath = (error) => (problem = `${error.message}; start the server again`);
     return {
       services: {
         manager,
         registry,
-        catalog: new Catalog(
-          createSchema(),
-          runtimes.map((runtime) => runtime.definition),
-          (tracker, field) => trackers.get(tracker)?.onDemand.includes(field) ?? false,
-        ),
+        catalog,
+        fields: new FilterFields(schema, catalog),
         config,
         log,
         server: {

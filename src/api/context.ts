@@ -1,6 +1,7 @@
 import type { Role, Config } from '../config.js';
 import type { ContainerRegistry } from '../containers/registry.js';
 import type { ProcessView } from '../event.js';
+import type { FilterFields } from '../filter/index.js';
 import type { Log } from '../log.js';
 import type { SessionManager } from '../pipeline/manager.js';
 import type { Catalog } from '../trackers/catalog.js';
@@ -43,6 +44,8 @@ export interface Services {
   readonly manager: SessionManager;
   readonly registry: ContainerRegistry;
   readonly catalog: Catalog;
+  /** What `where` may name. */
+  readonly fields: FilterFields;
   readonly config: Config;
   readonly log: Log;
   readonly server: ServerFacts;

@@ -17,17 +17,24 @@ export function demandOfBatches(selection: Selection): Demand {
   return reader.demand;
 }
 
-/** Which fields of events an operation reads through the `Session` it answers: pages of events, and groups of aggregates. */
-export function demandOfSession(selection: Selection): Demand {
+/**
+ * Which fields of events an operation reads through the `Session` it answers: pages of events, and groups of aggregates. `readBy` tells
+ * what an argument `where` reads; null when it is none.
+ */
+export function demandOfSession(selection: Selection, readBy: (where: unknown) => Demand | null): Demand {
   const reader = new Reader(selection);
-  reader.below(selection, 'events', (nodes, page) => {
+  reader.below(selection, 'events', (nodes, page, parent) => {
+    reader.readWhere(nodes, parent, 'events', readBy);
     const connection = { ...selection, fieldNodes: nodes, returnType: page };
     reader.below(connection, 'nodes', (inner) => reader.readEvents(inner));
     reader.below(connection, 'edges', (edges, edge) => {
       reader.below({ ...selection, fieldNodes: edges, returnType: edge }, 'node', (inner) => reader.readEvents(inner));
     });
   });
-  reader.below(selection, 'aggregate', (nodes, _row, parent) => reader.readGroups(nodes, parent));
+  reader.below(selection, 'aggregate', (nodes, _row, parent) => {
+    reader.readWhere(nodes, parent, 'aggregate', readBy);
+    reader.readGroups(nodes, parent);
+  });
   return reader.demand;
 }
 
@@ -66,6 +73,12 @@ class Reader {
         if (node && node.name.value in type.getFields()) this.demand.get(tracker)?.add(node.name.value);
       }
     }
+  }
+
+  readWhere([node]: readonly FieldNode[], parent: GraphQLObjectType, name: string, readBy: (where: unknown) => Demand | null): void {
+    const field = parent.getFields()[name];
+    const where = node && field ? getArgumentValues(field, node, this.#selection.variableValues)['where'] : null;
+    for (const [tracker, paths] of readBy(where) ?? []) for (const path of paths) this.demand.get(tracker)?.add(path);
   }
 
   readGroups(nodes: readonly FieldNode[], session: GraphQLObjectType): void {

@@ -25,6 +25,8 @@ export class EventBatch {
   readonly clock: ClockOffset;
   /** Place in the session of the first event; the session's first event is 0. */
   readonly seq: number;
+  /** Of a batch of which a filter left events out: how far behind `seq` each of the others is. */
+  readonly #places: Uint32Array | null;
   /** Events lost in the kernel just before the first one, and between which times (ns since boot). */
   readonly lost: number;
   readonly lostFrom: number;
@@ -37,6 +39,7 @@ export class EventBatch {
     clock: ClockOffset,
     seq: number,
     gap: { readonly lost: number; readonly from: number; readonly to: number },
+    places: Uint32Array | null = null,
   ) {
     this.view = new DataView(data);
     this.bytes = new Uint8Array(data);
@@ -47,6 +50,44 @@ export class EventBatch {
     this.lost = gap.lost;
     this.lostFrom = gap.from;
     this.lostTo = gap.to;
+    this.#places = places;
+  }
+
+  /** Place in the session of the event at an index. */
+  placeOf(index: number): number {
+    return this.seq + (this.#places ? (this.#places[index] ?? 0) : index);
+  }
+
+  /**
+   * The events from index `from` up to, not including, `to` that match, with their places; this batch itself when all of it does. The
+   * loss before the batch is told with its first event. When few match, their records are copied, so that a reader who is slow does not
+   * hold the memory of all the others.
+   */
+  only(matches: (event: TraceEvent) => boolean, from = 0, to = this.count): EventBatch {
+    const indexes = new Uint32Array(to - from);
+    let count = 0;
+    for (let i = from; i < to; i++) if (matches(this.event(i))) indexes[count++] = i;
+    if (count === this.count) return this;
+    const picked = indexes.slice(0, count);
+    const places = picked.map((index) => this.placeOf(index) - this.seq);
+    const gap = { lost: from === 0 ? this.lost : 0, from: this.lostFrom, to: this.lostTo };
+    const { data, offsets } = count * 4 < this.count ? this.#copy(picked) : { data: this.view.buffer as ArrayBuffer, offsets: picked.map((index) => this.offsets[index] ?? 0) };
+    return new EventBatch(data, offsets, this.context, this.clock, this.seq, gap, places);
+  }
+
+  /** A record ends before the next one, of the ring or of this batch. */
+  #copy(indexes: Uint32Array): { data: ArrayBuffer; offsets: Uint32Array } {
+    const endOf = (index: number): number => this.offsets[index + 1] ?? this.bytes.length;
+    const startOf = (index: number): number => this.offsets[index] ?? 0;
+    const bytes = new Uint8Array(indexes.reduce((sum, index) => sum + endOf(index) - startOf(index), 0));
+    let end = 0;
+    const offsets = indexes.map((index) => {
+      const at = end;
+      bytes.set(this.bytes.subarray(startOf(index), endOf(index)), at);
+      end += endOf(index) - startOf(index);
+      return at;
+    });
+    return { data: bytes.buffer, offsets };
   }
 
   get count(): number {

@@ -8,7 +8,8 @@ import { EventBatch, type BatchContext } from './batch.js';
 import { nowText, textOfMs, wallTimeOf } from './clock.js';
 import { cursorOf, parseCursor } from './cursor.js';
 import { History, type Slice } from './history.js';
-import { eventsOf, EventStream } from './stream.js';
+import { gapsOf, scan } from './scan.js';
+import { eventsOf, EventStream, type StreamFilter } from './stream.js';
 import type { SessionCounters, SharedSource, SourcePool } from './pool.js';
 import type { TrackerRuntime } from './runtime.js';
 import type { SessionSpec, SessionState, SessionStats, StopReason } from './spec.js';
@@ -200,7 +201,7 @@ export class Session {
    * Its events from now on, or from the last `replay` or from a cursor on; the live ones follow without gap or duplicate.
    * Throws BAD_CURSOR for a cursor that is not of this session.
    */
-  subscribe({ replay, after: cursor, demand }: { readonly replay?: number | null; readonly after?: string | null; readonly demand: Demand }): EventStream {
+  subscribe({ replay, after: cursor, demand, where = null }: { readonly replay?: number | null; readonly after?: string | null; readonly demand: Demand; readonly where?: StreamFilter | null }): EventStream {
     this.touch();
     const next = this.#history.nextSeq;
     const wanted = cursor ? parseCursor(cursor, this.id, next) : next - Math.min(replay ?? 0, this.#history.retained);
@@ -214,6 +215,7 @@ export class Session {
       missing: start > wanted ? this.#missing(start - wanted) : null,
       cursorAt: (seq) => cursorOf(this.id, seq),
       startSeq: start,
+      where,
       onClose: (closed) => {
         release();
         this.touch();
@@ -226,6 +228,31 @@ export class Session {
     return stream;
   }
 
+  /**
+   * A page of what of it matches. Events are judged by and by, so that millions never hold up the server; those that come meanwhile are
+   * not of it. Rejects with BAD_CURSOR for a cursor that is not of this session.
+   */
+  async pageWhere({ first = 100, last, after: cursor, where }: { readonly first?: number; readonly last?: number | null; readonly after?: string | null; readonly where: StreamFilter }): Promise<Page> {
+    this.touch();
+    const end = this.#history.nextSeq;
+    const oldest = this.#history.firstSeq;
+    const total = this.#history.retained;
+    const wanted = cursor ? parseCursor(cursor, this.id, end) : oldest;
+    const start = Math.max(wanted, oldest);
+    const missing = start > wanted ? this.#missing(start - wanted) : null;
+    const { found, judged, more } = last == null ? await scan(this.#history.slices(start, end), where, first) : await scan(this.#history.slices(oldest, end).reverse(), where, last, true);
+    const gaps = gapsOf(judged);
+    if (missing) gaps.unshift({ from: missing.from, to: missing.to, lost: 0, dropped: missing.count, where: 'CLIENT' });
+    return {
+      events: found.map(({ event }) => event),
+      cursorAfter: (index) => cursorOf(this.id, (found[index]?.place ?? start - 1) + 1),
+      hasNext: last == null && more,
+      hasPrevious: last == null ? start > oldest : more,
+      total,
+      gaps,
+    };
+  }
+
   /** A page of what it holds. Throws BAD_CURSOR for a cursor that is not of this session. */
   page({ first = 100, last, after: cursor }: { readonly first?: number; readonly last?: number | null; readonly after?: string | null }): Page {
     this.touch();
@@ -236,15 +263,7 @@ export class Session {
     const to = last == null ? Math.min(next, from + first) : next;
     // To the very end also with a loss that no event has followed yet.
     const slices = this.#history.slices(from, to < next ? to : undefined);
-    const gaps = slices
-      .filter((s) => s.from === 0 && s.batch.lost > 0)
-      .map(({ batch }): Gap => ({
-        from: wallTimeOf(batch.clock, batch.lostFrom),
-        to: wallTimeOf(batch.clock, batch.lostTo),
-        lost: batch.lost,
-        dropped: 0,
-        where: 'KERNEL',
-      }));
+    const gaps = gapsOf(slices);
     if (from > wanted && last == null) gaps.unshift({ ...this.#missing(from - wanted), lost: 0, dropped: from - wanted, where: 'CLIENT' });
     return {
       events: eventsOf(slices),
@@ -372,7 +391,8 @@ export class Session {
       const gap = { lost: chunk.lost, from: chunk.readBefore, to: chunk.readAt };
       const batch = new EventBatch(chunk.data, offsets, this.#context, chunk.clock, this.#history.nextSeq, gap);
       this.#history.push(batch);
-      for (const stream of this.#streams) stream.push(batch);
+      const judged = new Map<string, EventBatch>();
+      for (const stream of this.#streams) stream.push(batch, judged);
     }
     if (offsets.length >= room) void this.stop('LIMIT');
   }

@@ -41,6 +41,12 @@ export interface SubscriberStats {
   readonly queued: number;
 }
 
+/** A filter of a reader's own; equal filters have the same text. */
+export interface StreamFilter {
+  readonly text: string;
+  readonly matches: (event: TraceEvent) => boolean;
+}
+
 export interface StreamOptions {
   readonly id: string;
   readonly since: string;
@@ -53,12 +59,16 @@ export interface StreamOptions {
   readonly cursorAt: (seq: number) => string;
   /** Where the reader starts, for the cursor of a first delivery without events. */
   readonly startSeq: number;
+  /** Which events it gets; all of them when null. */
+  readonly where: StreamFilter | null;
   /** Called once when the reader leaves or has read the end. */
   readonly onClose: (stream: EventStream) => void;
 }
 
 /** Events in one delivery at most: it becomes one message. */
 const DELIVERY_EVENTS = 8192;
+/** Events of a backlog that are judged before others have a turn: some milliseconds' work. */
+const JUDGED_EVENTS = 16_384;
 
 /**
  * One reader of a session: a bounded queue. `push` never blocks; when the reader is slow the oldest
@@ -66,7 +76,10 @@ const DELIVERY_EVENTS = 8192;
  */
 export class EventStream implements AsyncIterableIterator<Delivery> {
   readonly #options: StreamOptions;
+  /** Not yet judged. */
   #backlog: Slice[];
+  /** The first part of the backlog, judged. */
+  #front: Slice | null = null;
   #queue: Slice[] = [];
   #queueBytes = 0;
   /** Left the queue unread since the last delivery; a loss in the kernel that these batches told of is told with them. */
@@ -76,14 +89,18 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
   #ended = false;
   #closed = false;
   #lastSeq: number;
-  readonly #counts = { received: 0, delivered: 0, dropped: 0, queued: 0 };
+  #turn: NodeJS.Immediate | null = null;
+  readonly #counts = { received: 0, discarded: 0, delivered: 0, dropped: 0, queued: 0 };
 
   constructor(options: StreamOptions) {
     this.#options = options;
     this.#backlog = [...options.backlog];
     this.#missing = options.missing;
     this.#lastSeq = options.startSeq;
-    for (const slice of options.backlog) this.#offer(slice.to - slice.from);
+    for (const { from, to } of options.backlog) {
+      this.#counts.received += to - from;
+      this.#counts.queued += to - from;
+    }
     if (options.missing) {
       this.#counts.received += options.missing.count;
       this.#counts.dropped += options.missing.count;
@@ -91,14 +108,19 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
   }
 
   get stats(): SubscriberStats {
-    return { id: this.#options.id, since: this.#options.since, discarded: 0, ...this.#counts };
+    return { id: this.#options.id, since: this.#options.since, ...this.#counts };
   }
 
-  push(batch: EventBatch): void {
+  /** `judged` holds what filters have left of this batch, by their text: readers with equal filters share it. */
+  push(batch: EventBatch, judged = new Map<string, EventBatch>()): void {
     if (this.#ended || this.#closed) return;
-    this.#queue.push({ batch, from: 0, to: batch.count });
-    this.#queueBytes += batch.byteLength;
-    this.#offer(batch.count);
+    const selected = this.#select(batch, judged);
+    this.#counts.received += batch.count;
+    this.#counts.discarded += batch.count - selected.count;
+    this.#counts.queued += selected.count;
+    if (!selected.count && !selected.lost) return;
+    this.#queue.push({ batch: selected, from: 0, to: selected.count });
+    this.#queueBytes += selected.byteLength;
     while (this.#queueBytes > this.#options.queueBytes && this.#queue.length > 1) this.#drop();
     this.#serve();
   }
@@ -125,9 +147,29 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
     return this;
   }
 
-  #offer(events: number): void {
-    this.#counts.received += events;
-    this.#counts.queued += events;
+  #select(batch: EventBatch, judged: Map<string, EventBatch>): EventBatch {
+    const { where } = this.#options;
+    if (!where) return batch;
+    const selected = judged.get(where.text) ?? batch.only(where.matches);
+    judged.set(where.text, selected);
+    return selected;
+  }
+
+  /** Judges the next part of the backlog; answers how many events that were. */
+  #judge(): number {
+    const slice = this.#backlog.shift();
+    if (!slice) return 0;
+    const { where } = this.#options;
+    if (!where) {
+      this.#front = slice;
+      return 0;
+    }
+    const count = slice.to - slice.from;
+    const batch = slice.batch.only(where.matches, slice.from, slice.to);
+    this.#front = { batch, from: 0, to: batch.count };
+    this.#counts.discarded += count - batch.count;
+    this.#counts.queued -= count - batch.count;
+    return count;
   }
 
   #drop(): void {
@@ -150,7 +192,14 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
     while (this.#waiting.length) {
       const delivery = this.#take();
       if (delivery) this.#waiting.shift()?.({ done: false, value: delivery });
-      else if (this.#ended || this.#closed) {
+      else if (this.#backlog.length) {
+        // Few events pass the filter: the rest is judged once others had their turn.
+        if (!this.#turn) this.#turn = setImmediate(() => {
+          this.#turn = null;
+          this.#serve();
+        });
+        return;
+      } else if (this.#ended || this.#closed) {
         this.#finish();
         return;
       } else return;
@@ -164,6 +213,7 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       this.#counts.dropped += this.#counts.queued;
       this.#counts.queued = 0;
       this.#backlog = [];
+      this.#front = null;
       this.#queue = [];
       this.#options.onClose(this);
     }
@@ -175,23 +225,31 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
     const slices: Slice[] = [];
     let gap = this.#takeMissing();
     let count = 0;
+    let judged = 0;
     while (count < DELIVERY_EVENTS) {
-      const from = this.#backlog.length ? this.#backlog : this.#queue;
-      const next = from[0];
+      if (!this.#front && this.#backlog.length) {
+        if (judged >= JUDGED_EVENTS) break;
+        judged += this.#judge();
+      }
+      const next = this.#front ?? this.#queue[0];
       if (!next) break;
-      const before = this.#gapBefore(next, from === this.#queue);
+      const live = !this.#front;
+      const before = this.#gapBefore(next, live);
       if (before && slices.length) break;
       if (before) gap = gap ? { from: gap.from, to: before.to, lost: gap.lost + before.lost, dropped: gap.dropped + before.dropped, where: gap.where } : before;
-      if (from === this.#queue) this.#dropped = null;
+      if (live) this.#dropped = null;
 
       const to = Math.min(next.to, next.from + DELIVERY_EVENTS - count);
       if (to > next.from) slices.push({ batch: next.batch, from: next.from, to });
       count += to - next.from;
-      this.#lastSeq = next.batch.seq + to;
-      if (to < next.to) from[0] = { ...next, from: to };
+      // A batch without events stands for those dropped before it, too.
+      this.#lastSeq = to > 0 ? next.batch.placeOf(to - 1) + 1 : Math.max(this.#lastSeq, next.batch.seq);
+      const rest = to < next.to ? { ...next, from: to } : null;
+      if (!live) this.#front = rest;
+      else if (rest) this.#queue[0] = rest;
       else {
-        from.shift();
-        if (from === this.#queue) this.#queueBytes -= next.batch.byteLength;
+        this.#queue.shift();
+        this.#queueBytes -= next.batch.byteLength;
       }
     }
     if (!slices.length && !gap) return null;

@@ -5,6 +5,7 @@ import type { ContainerRegistry } from '../../src/containers/registry.js';
 import type { ProcessView, TraceEvent } from '../../src/event.js';
 import type { Chunk, SourceSpec } from '../../src/kernel/protocol.js';
 import type { KernelThread } from '../../src/kernel/thread.js';
+import { FilterFields } from '../../src/filter/index.js';
 import { createLog } from '../../src/log.js';
 import type { EventBatch } from '../../src/pipeline/batch.js';
 import { SessionManager } from '../../src/pipeline/manager.js';
@@ -251,6 +252,7 @@ export async function createFixture({ limits, ...options }: FixtureOptions = {})
     manager,
     registry,
     catalog,
+    fields: new FilterFields(createSchema(), catalog),
     config,
     log,
     server: {

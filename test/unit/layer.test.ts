@@ -39,6 +39,8 @@ describe('the layers', () => {
     ['src/kernel/a.ts', '../containers/registry.js', /decided above/],
     ['src/trackers/a.ts', '../kernel/object.js', /no I\/O/],
     ['src/trackers/a.ts', 'node:fs', /no I\/O/],
+    ['src/filter/a.ts', '../pipeline/session.js', /A filter is pure/],
+    ['src/filter/a.ts', 'node:fs', /A filter is pure/],
     ['src/containers/a.ts', '../kernel/object.js', /without a kernel program/],
     ['src/containers/a.ts', '../trackers/define.js', /without a kernel program/],
     ['src/containers/a.ts', '../pipeline/session.js', /Imports go up/],
@@ -75,6 +77,7 @@ describe('the layers', () => {
     const allowed = {
       'src/kernel/a.ts': ['../errors.js', './object.js', 'koffi', 'node:fs'],
       'src/trackers/a.ts': ['./define.js', '../event.js', '../linux.js'],
+      'src/filter/a.ts': ['../trackers/catalog.js', '../event.js', './ast.js', 're2js'],
       'src/containers/a.ts': ['../event.js', 'dockerode', 'node:fs/promises'],
       'src/pipeline/a.ts': ['../kernel/object.js', '../trackers/define.js', '../containers/registry.js', './batch.js'],
       'src/consumers/a.ts': ['../pipeline/session.js', '../event.js'],

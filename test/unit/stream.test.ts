@@ -9,7 +9,7 @@ const batchBytes = batchAt(0, 4).byteLength;
 
 function streamOf(options: Partial<StreamOptions> = {}): { stream: EventStream; closed: () => number } {
   let closes = 0;
-  const stream = new EventStream({ id: '1', since: '', queueBytes: roomy, backlog: [], missing: null, cursorAt: String, startSeq: 0, onClose: () => closes++, ...options });
+  const stream = new EventStream({ id: '1', since: '', queueBytes: roomy, backlog: [], missing: null, cursorAt: String, startSeq: 0, where: null, onClose: () => closes++, ...options });
   return { stream, closed: () => closes };
 }
 

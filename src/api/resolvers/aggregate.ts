@@ -2,7 +2,7 @@ import { addSlices, Aggregator, compileAggregate, demandOf, LiveAggregate, type 
 import type { AggregateRowValueArgs, SessionAggregateArgs, SubscriptionAggregateArgs } from '../../generated/schema.js';
 import type { Session } from '../../pipeline/session.js';
 import { inRange, spanInRange } from '../check.js';
-import { useSession } from './session.js';
+import { filterFor, useSession } from './session.js';
 import { guarded, typed, type ResolverMap } from './types.js';
 
 const MAX_REPLAY = 1_000_000;
@@ -16,21 +16,25 @@ function trackersOf({ spec }: Session): string[] {
 /** Events grouped and measured: what a session holds, and live. */
 export const aggregateResolvers: ResolverMap = {
   Session: {
-    aggregate: typed<Session, SessionAggregateArgs>((session, args, { services }) => {
-      const aggregator = new Aggregator(compileAggregate(args, services.catalog, trackersOf(session)));
+    aggregate: typed<Session, SessionAggregateArgs>((session, { where, ...args }, context) => {
+      const accept = filterFor(session, where, context)?.matches;
+      const aggregator = new Aggregator(compileAggregate(args, context.services.catalog, trackersOf(session)), { accept });
       return guarded(addSlices(aggregator, session.held()).then(() => aggregator.rows()));
     }),
   },
   Subscription: {
     aggregate: {
-      subscribe: typed<unknown, SubscriptionAggregateArgs>((_root, { session: id, every, replay, ...args }, context) => {
+      subscribe: typed<unknown, SubscriptionAggregateArgs>((_root, { session: id, every, replay, where, ...args }, context) => {
         const session = useSession(id, context);
         const { catalog } = context.services;
         const everyMs = spanInRange('every', every ?? 1000, MIN_EVERY_MS, HOUR);
         const spec = compileAggregate(args, catalog, trackersOf(session));
         const checked = replay == null ? undefined : inRange('replay', replay, 0, MAX_REPLAY, 'events');
-        const source = session.subscribe({ replay: checked, demand: demandOf(spec, catalog, trackersOf(session)) });
-        return new LiveAggregate(new Aggregator(spec, { live: true }), source, everyMs);
+        const filter = filterFor(session, where, context);
+        const demand = demandOf(spec, catalog, trackersOf(session));
+        // The aggregator judges, not the stream: it tells how many events it discarded.
+        const source = session.subscribe({ replay: checked, demand: filter?.with(demand) ?? demand });
+        return new LiveAggregate(new Aggregator(spec, { live: true, accept: filter?.matches }), source, everyMs);
       }),
       resolve: (change) => change,
     },

@@ -1,5 +1,7 @@
 import type { GraphQLResolveInfo } from 'graphql';
 import type { MutationRemoveSessionArgs, MutationStartSessionArgs, MutationStopSessionArgs, MutationTraceArgs } from '../../generated/schema.js';
+import type { Demand } from '../../event.js';
+import { filterOf } from '../../filter/index.js';
 import type { Session } from '../../pipeline/session.js';
 import { inRange, isWritten, spanInRange } from '../check.js';
 import type { RequestContext } from '../context.js';
@@ -31,15 +33,18 @@ export const mutationResolvers: ResolverMap = {
 };
 
 async function trace({ input, for: forMs, limit }: MutationTraceArgs, context: RequestContext, info: GraphQLResolveInfo): Promise<Session> {
-  const { manager, catalog } = context.services;
+  const { manager, catalog, fields } = context.services;
   if (forMs != null) spanInRange('for', forMs, 10, TEN_MINUTES);
   else if (input.for != null) spanInRange('input.for', input.for, 10, TEN_MINUTES);
+  const names = input.trackers.flatMap((entry) => Object.keys(entry)).filter((name) => catalog.get(name));
+  // Also a check of each filter: not one is found wrong only after the session ran.
+  const readBy = (where: unknown): Demand | null => (names.length ? (filterOf(where, fields, names)?.demand ?? null) : null);
   const spec = sessionSpec(input, catalog, {
     forMs: forMs ?? input.for ?? DEFAULT_TRACE_MS,
     ttlMs: DEFAULT_TRACE_TTL_MS,
     limit: limit == null ? null : inRange('limit', limit, 1, MAX_LIMIT, 'events'),
     capture: isWritten(info, context.variables, ['input', 'capture']) ? (input.capture ?? 'DEFAULT') : 'DEMANDED',
-    fields: [...new Set([...demandOfSession(info).values()].flatMap((fields) => [...fields]))],
+    fields: [...new Set([...demandOfSession(info, readBy).values()].flatMap((fields) => [...fields]))],
   });
   const session = await manager.start(spec);
   const abandon = (): void => {

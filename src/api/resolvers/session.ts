@@ -2,6 +2,7 @@ import type { GraphQLResolveInfo } from 'graphql';
 import { invalid } from '../../errors.js';
 import type { TraceEvent } from '../../event.js';
 import type { QuerySessionArgs, QuerySessionsArgs, SessionEventsArgs, SubscriptionEventsArgs, SubscriptionSessionChangedArgs } from '../../generated/schema.js';
+import { filterOf, type EventFilter } from '../../filter/index.js';
 import type { Page, Session } from '../../pipeline/session.js';
 import { inRange, isWritten } from '../check.js';
 import type { RequestContext } from '../context.js';
@@ -61,15 +62,23 @@ class Connection {
   }
 }
 
-function pageOf(session: Session, { first, last, after }: SessionEventsArgs, { variables }: RequestContext, info: GraphQLResolveInfo): Connection {
+/** The argument `where`, for events of the session; null when it takes them all. */
+export function filterFor(session: Session, where: unknown, { services }: RequestContext): EventFilter | null {
+  if (where == null) return null;
+  return filterOf(where, services.fields, session.spec.trackers.map(({ name }) => name));
+}
+
+function pageOf(session: Session, { first, last, after, where }: SessionEventsArgs, context: RequestContext, info: GraphQLResolveInfo): Connection | Promise<Connection> {
   session.touch();
   if (last != null) {
     // `first` has a default, so that only the document tells whether both were asked for.
-    if (isWritten(info, variables, ['first'])) throw invalid('last', 'cannot be joined with `first`; give one of them');
+    if (isWritten(info, context.variables, ['first'])) throw invalid('last', 'cannot be joined with `first`; give one of them');
     if (after != null) throw invalid('last', 'cannot be joined with `after`; the newest events need no place to start from');
-    return new Connection(session.page({ last: inRange('last', last, 1, MAX_PAGE) }));
   }
-  return new Connection(session.page({ first: inRange('first', first ?? 100, 1, MAX_PAGE), after: after ?? undefined }));
+  const range = last != null ? { last: inRange('last', last, 1, MAX_PAGE) } : { first: inRange('first', first ?? 100, 1, MAX_PAGE), after: after ?? undefined };
+  const filter = filterFor(session, where, context);
+  if (!filter) return new Connection(session.page(range));
+  return guarded(session.pageWhere({ ...range, where: filter }).then((page) => new Connection(page)));
 }
 
 /** Reading sessions, once and live. */
@@ -86,10 +95,13 @@ export const sessionResolvers: ResolverMap = {
   },
   Subscription: {
     events: {
-      subscribe: typed<unknown, SubscriptionEventsArgs>((_root, { session: id, replay, after }, context, info) => {
+      subscribe: typed<unknown, SubscriptionEventsArgs>((_root, { session: id, replay, after, where }, context, info) => {
         if (replay != null && after != null) throw invalid('replay', 'cannot be joined with `after`; give one of them');
         const checked = replay == null ? undefined : inRange('replay', replay, 0, MAX_REPLAY, 'events');
-        return useSession(id, context).subscribe({ replay: checked, after: after ?? undefined, demand: demandOfBatches(info) });
+        const session = useSession(id, context);
+        const filter = filterFor(session, where, context);
+        const demand = demandOfBatches(info);
+        return session.subscribe({ replay: checked, after: after ?? undefined, demand: filter?.with(demand) ?? demand, where: filter });
       }),
       resolve: (delivery) => delivery,
     },

@@ -1,0 +1,25 @@
+import type { Comparison } from './ast.js';
+import type { Fail } from './pattern.js';
+
+const MAX_COMPARISONS = 1000;
+const MAX_DEPTH = 50;
+// Each is worth tens of plain comparisons, and one pattern's program is bounded by itself.
+const MAX_PATTERNS = 50;
+const MAX_VALUES = 10_000;
+
+/** What one filter may cost at most: it is judged for each event, whoever sent it. */
+export class Budget {
+  #comparisons = 0;
+  #patterns = 0;
+  #values = 0;
+
+  take({ op, value }: Comparison, fail: Fail): void {
+    if (++this.#comparisons > MAX_COMPARISONS) fail(`is comparison ${this.#comparisons} of the filter; at most ${MAX_COMPARISONS} are allowed; \`in\` takes many values at once`);
+    if ((op === 'glob' || op === 'regex') && ++this.#patterns > MAX_PATTERNS) fail(`is pattern ${this.#patterns} of the filter; at most ${MAX_PATTERNS} are allowed; join them with "|"`);
+    if (Array.isArray(value) && (this.#values += value.length) > MAX_VALUES) fail(`brings the values of the filter to ${this.#values}; at most ${MAX_VALUES} are allowed`);
+  }
+
+  depth(depth: number, fail: Fail): void {
+    if (depth > MAX_DEPTH) fail(`is nested more than ${MAX_DEPTH} deep`);
+  }
+}

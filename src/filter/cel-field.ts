@@ -1,0 +1,58 @@
+import type { ASTNode } from '@marcbachmann/cel-js';
+import { and, isTracker, LABELS, type Filter } from './ast.js';
+import { element, type FilterField, type FilterFields } from './field.js';
+
+/** A field that an expression names. */
+export interface Reference {
+  readonly field: FilterField;
+  /** The tracker of whose events it was named: `open.path`. */
+  readonly tracker: string | null;
+}
+
+/** The condition on the field, and on the event's tracker where the expression names it. */
+export function qualified({ tracker }: Reference, filter: Filter): Filter {
+  return tracker === null ? filter : and([isTracker(tracker), filter]);
+}
+
+/** Names as they are written, innermost first: `container.labels["a.b"]` → container, labels, a.b; null when the node is no name. */
+export function namesOf(node: ASTNode): string[] | null {
+  switch (node.op) {
+    case 'id':
+      return [node.args];
+    case '.': {
+      const names = namesOf(node.args[0]);
+      return names && [...names, node.args[1]];
+    }
+    case '[]': {
+      const [object, index] = node.args;
+      const names = namesOf(object);
+      return names && index.op === 'value' && typeof index.args === 'string' ? [...names, index.args] : null;
+    }
+    default:
+      return null;
+  }
+}
+
+/** The field of these names, or why there is none. `variable` is the element inside `exists(variable, …)`. */
+export function findField(names: readonly string[], fields: FilterFields, trackers: readonly string[], variable: string | null): Reference | string {
+  const [first = '', ...rest] = names;
+  const path = names.join('.');
+  if (variable !== null) return names.length === 1 && first === variable ? { field: element(), tracker: null } : `inside exists() only its variable can be compared: "${variable}"`;
+
+  if (path.startsWith(LABELS)) {
+    const field = fields.label(path.slice(LABELS.length));
+    return field ? { field, tracker: null } : 'a label needs a name: container.labels["NAME"]';
+  }
+  if (path === LABELS.slice(0, -1)) return 'name a label: container.labels["NAME"]';
+
+  const own = fields.own(first);
+  if (own && rest.length > 0) {
+    if (!trackers.includes(first)) return `the session has no tracker ${first}; it has ${trackers.join(', ')}`;
+    const field = own.get(rest.join('.'));
+    return field ? { field, tracker: first } : fields.missing([first], rest.join('.'));
+  }
+  const found = fields.among(trackers, path);
+  if (!found) return own ? `${first} is a tracker; write tracker == "${first}", or name a field of it, for example ${first}.${[...own.keys()][0] ?? ''}` : fields.missing(trackers, path);
+  if (found.mixed) return `"${path}" is of different types; name the tracker too: ${found.of.map((tracker) => `${tracker}.${path}`).join(' or ')}`;
+  return { field: found.field, tracker: null };
+}

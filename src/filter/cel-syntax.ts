@@ -1,0 +1,40 @@
+import { Environment, ParseError, type ASTNode } from '@marcbachmann/cel-js';
+import { invalid, messageOf } from '../errors.js';
+import { errorAt } from './position.js';
+
+export const MAX_EXPRESSION = 10_000;
+
+// Only its parser is used: what an expression means is decided in cel.ts, and nothing of it is ever evaluated.
+const environment = new Environment({ limits: { maxAstNodes: 10_000, maxDepth: 100, maxListElements: 1001 } });
+
+const TOKENS: Readonly<Record<string, string>> = { RPAREN: '")"', LPAREN: '"("', RBRACKET: '"]"', RBRACE: '"}"', COLON: '":"', IDENTIFIER: 'a name', EOF: 'the end' };
+
+/** The syntax tree of a CEL expression. Throws BAD_USER_INPUT with the place of what is wrong. */
+export function parseSyntax(text: string, where: string): ASTNode {
+  if (text.trim() === '') throw invalid(where, 'is empty; leave it out, or write a CEL expression, for example process.comm == "nginx"');
+  if (text.length > MAX_EXPRESSION) throw invalid(where, `has ${text.length} characters; at most ${MAX_EXPRESSION} are allowed`);
+  try {
+    return environment.parse(text).ast;
+  } catch (error) {
+    if (error instanceof RangeError) throw invalid(where, 'is nested too deeply');
+    if (!(error instanceof ParseError)) throw invalid(where, messageOf(error));
+    const range = error.range ?? { start: 0, end: 0 };
+    throw errorAt(where, text, range, messageFor(error, text.slice(range.start, range.end)));
+  }
+}
+
+function messageFor({ code, summary }: ParseError, found: string): string {
+  const instead = found === '' ? 'but the expression ends' : `not ${JSON.stringify(found)}`;
+  switch (code) {
+    case 'unexpected_token':
+      return `a field or a value is expected here, ${instead}`;
+    case 'expected_token':
+      return `${TOKENS[/^Expected (\w+)/.exec(summary)?.[1] ?? ''] ?? 'something else'} is expected here, ${instead}`;
+    case 'unexpected_character':
+      return `${JSON.stringify(found)} is not expected here${{ '=': '; "==" compares', '&': '; write "&&"', '|': '; write "||"' }[found] ?? '; join conditions with && or ||'}`;
+    case 'limit_exceeded':
+      return `this is too much: ${summary.replace(/^Exceeded (\w+) \((\d+)\)$/, (_, limit: string, count: string) => `${limit.replace('max', '').replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`).trim()} over ${count}`)}`;
+    default:
+      return `${summary.charAt(0).toLowerCase()}${summary.slice(1)}`;
+  }
+}

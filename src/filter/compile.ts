@@ -1,0 +1,207 @@
+import type { Demand, TraceEvent } from '../event.js';
+import { firstOf, LABELS, type Any, type Comparison, type Filter, type Operator } from './ast.js';
+import type { FilterFields } from './field.js';
+import { checked, optimise } from './optimise.js';
+import { compileCidr, compileGlob, compileRegex, type TextPredicate } from './pattern.js';
+
+export type Predicate = (event: TraceEvent) => boolean;
+
+/**
+ * Compiles a filter into a predicate for events of these trackers: for each tracker its own, of what is left of the filter there. It reads
+ * only what it must to decide, and keeps nothing of an event. Never throws for an event that is as the schema says.
+ */
+export function compileFilter(filter: Filter, fields: FilterFields, trackers: readonly string[]): Predicate {
+  const patterns: Patterns = new Map();
+  const predicates = new Map(trackers.map((tracker) => [tracker, compileOne(optimise(filter, fields, [tracker]), patterns)]));
+  const [only] = predicates.values();
+  if (only && predicates.size === 1) return only;
+  return (event) => predicates.get(event.tracker)?.(event) ?? false;
+}
+
+/** Which fields the filter reads, by tracker; a tracker of which no event matches is not there. */
+export function fieldsOf(filter: Filter, fields: FilterFields, trackers: readonly string[]): Demand {
+  const demand = new Map<string, ReadonlySet<string>>();
+  for (const tracker of trackers) {
+    const rest = optimise(filter, fields, [tracker]);
+    if (rest.kind === 'always' && !rest.value) continue;
+    const paths = new Set<string>();
+    collect(rest, paths);
+    demand.set(tracker, paths);
+  }
+  return demand;
+}
+
+function collect(filter: Filter, paths: Set<string>): void {
+  if (filter.kind === 'not') collect(filter.filter, paths);
+  else if (filter.kind === 'and' || filter.kind === 'or') for (const inner of filter.filters) collect(inner, paths);
+  else if (filter.kind === 'comparison' || filter.kind === 'any') paths.add(firstOf(filter.path));
+}
+
+/** Each pattern is compiled once for all trackers. */
+type Patterns = Map<string, TextPredicate>;
+
+function compileOne(filter: Filter, patterns: Patterns): Predicate {
+  const compiled: unknown = new Generator(filter, patterns).compile();
+  return compiled as Predicate;
+}
+
+const runtime = {
+  /** Below 0 when the left one is less. Decimals without leading zeros, so that the longer one is the larger; or a number. */
+  order(left: string | number, right: string): number {
+    const text = typeof left === 'string' ? left : String(left);
+    const negative = text.startsWith('-');
+    if (negative !== right.startsWith('-')) return negative ? -1 : 1;
+    const order = text.length !== right.length ? text.length - right.length : text < right ? -1 : text > right ? 1 : 0;
+    return negative ? -order : order;
+  },
+
+  label(container: object | null | undefined, name: string): unknown {
+    const labels: unknown = container && Reflect.get(container, 'labels');
+    // A label's name is the client's text, and must not find what every object inherits.
+    return typeof labels === 'object' && labels !== null && Object.hasOwn(labels, name) ? Reflect.get(labels, name) : null;
+  },
+
+  some(list: readonly string[], matches: (text: string) => boolean): boolean {
+    for (const text of list) if (matches(text)) return true;
+    return false;
+  },
+};
+
+/** Whose values are decimal texts, or numbers where they are small by nature: inodes. */
+function isWide(type: Comparison['type']): boolean {
+  return type === 'uint64' || type === 'int64';
+}
+
+/** Values up to this many are compared one after the other, which is faster than to look into a set. */
+const FEW = 4;
+
+/**
+ * Generates a function, as pipeline/view.ts does for the events: closures over one another would read all fields at the same few
+ * places, which V8 cannot make fast. No text of a client becomes code: values are constants beside it, paths come from the schema.
+ */
+class Generator {
+  readonly #filter: Filter;
+  readonly #patterns: Patterns;
+  readonly #constants: unknown[] = [];
+  readonly #reads = new Map<string, number>();
+  readonly #locals = new Map<string, string>();
+  #temporaries = 0;
+
+  constructor(filter: Filter, patterns: Patterns) {
+    this.#filter = filter;
+    this.#patterns = patterns;
+    count(filter, this.#reads);
+  }
+
+  compile(): unknown {
+    const body = this.#code(this.#filter);
+    const names = [...this.#locals.values(), ...Array.from({ length: this.#temporaries }, (_, index) => `t${index}`)];
+    const source = `'use strict';
+      const [${this.#constants.map((_, index) => `k${index}`).join(', ')}] = constants;
+      return function matches(event) { ${names.length ? `let ${names.join(', ')};` : ''} return ${body}; }`;
+    return new Function('runtime', 'constants', source)(runtime, this.#constants);
+  }
+
+  #constant(value: unknown): string {
+    return `k${this.#constants.push(value) - 1}`;
+  }
+
+  #temporary(): string {
+    return `t${this.#temporaries++}`;
+  }
+
+  #code(filter: Filter): string {
+    switch (filter.kind) {
+      case 'always':
+        return String(filter.value);
+      case 'not':
+        return `!(${this.#code(filter.filter)})`;
+      case 'and':
+      case 'or':
+        return `(${filter.filters.map((inner) => this.#code(inner)).join(filter.kind === 'and' ? ' && ' : ' || ')})`;
+      case 'any':
+        return this.#any(filter);
+      case 'comparison':
+        return this.#comparison(filter);
+    }
+  }
+
+  /** What is read more than once is kept for the event at hand. */
+  #read(path: string): string {
+    const read = this.#access(path);
+    if (path === '' || (this.#reads.get(path) ?? 0) < 2) return read;
+    const local = this.#locals.get(path) ?? `r${this.#locals.size}`;
+    this.#locals.set(path, local);
+    return `(${local} !== undefined ? ${local} : ${local} = ${read} ?? null)`;
+  }
+
+  #access(path: string): string {
+    if (path === '') return 'event';
+    if (path.startsWith(LABELS)) return `runtime.label(event.container, ${this.#constant(path.slice(LABELS.length))})`;
+    return `event${path.split('.').map((name, index) => `${index > 0 ? '?.' : ''}[${JSON.stringify(name)}]`).join('')}`;
+  }
+
+  #any({ path, filter }: Any): string {
+    const list = this.#temporary();
+    const found =
+      filter.kind === 'comparison' && filter.op === 'eq' ? `${list}.includes(${this.#constant(filter.value)})` : `runtime.some(${list}, ${this.#constant(compileOne(filter, this.#patterns))})`;
+    return `((${list} = ${this.#read(path)}) != null && ${found})`;
+  }
+
+  #comparison(comparison: Comparison): string {
+    const { path, op, value, type } = comparison;
+    const read = this.#read(path);
+    if (op === 'isNull') return `${read} ${value === true ? '==' : '!='} null`;
+    const values = Array.isArray(value) ? value : [value];
+    const direct = !isWide(type) && type !== 'length';
+    if (op === 'eq' && direct) return `${read} === ${this.#constant(value)}`;
+    if (op === 'in' && direct && values.length > FEW) return `${this.#constant(new Set(values))}.has(${read})`;
+    const temporary = this.#temporary();
+    return `((${temporary} = ${read}) != null && ${this.#test(comparison, type === 'length' ? `${temporary}.length` : temporary)})`;
+  }
+
+  /** The comparison of a value that is not null and stands at `v`. */
+  #test({ op, value, type }: Comparison, v: string): string {
+    const order = { lt: '<', lte: '<=', gt: '>', gte: '>=' }[op as string];
+    if (order) return isWide(type) ? `runtime.order(${v}, ${this.#constant(value)}) ${order} 0` : `${v} ${order} ${this.#constant(value)}`;
+    switch (op) {
+      case 'eq':
+        return this.#equal(v, value, type);
+      case 'ne':
+        return `!${this.#equal(v, value, type)}`;
+      case 'in': {
+        const values = Array.isArray(value) ? (value as readonly unknown[]) : [value];
+        if (values.length > FEW) return `${this.#constant(new Set(values))}.has(${isWide(type) ? `String(${v})` : v})`;
+        return `(${values.map((item) => this.#equal(v, item, type)).join(' || ')})`;
+      }
+      case 'prefix':
+        return `${v}.startsWith(${this.#constant(value)})`;
+      case 'suffix':
+        return `${v}.endsWith(${this.#constant(value)})`;
+      case 'contains':
+        return `${v}.includes(${this.#constant(value)})`;
+      default:
+        return `${this.#constant(this.#pattern(op, String(value)))}(${v})`;
+    }
+  }
+
+  #pattern(op: Operator, value: string): TextPredicate {
+    const key = `${op} ${value}`;
+    const compile = op === 'glob' ? compileGlob : op === 'regex' ? compileRegex : compileCidr;
+    const compiled = this.#patterns.get(key) ?? compile(value, checked);
+    this.#patterns.set(key, compiled);
+    return compiled;
+  }
+
+  #equal(v: string, value: unknown, type: Comparison['type']): string {
+    if (!isWide(type)) return `(${v} === ${this.#constant(value)})`;
+    const number = Number(value);
+    return Number.isSafeInteger(number) ? `(${v} === ${this.#constant(value)} || ${v} === ${this.#constant(number)})` : `(${v} === ${this.#constant(value)})`;
+  }
+}
+
+function count(filter: Filter, reads: Map<string, number>): void {
+  if (filter.kind === 'not') count(filter.filter, reads);
+  else if (filter.kind === 'and' || filter.kind === 'or') for (const inner of filter.filters) count(inner, reads);
+  else if (filter.kind === 'comparison' || filter.kind === 'any') reads.set(filter.path, (reads.get(filter.path) ?? 0) + 1);
+}

@@ -1,0 +1,33 @@
+import { LABELS, type Filter, type ValueType } from './ast.js';
+import type { FilterFields } from './field.js';
+
+// In about tens of nanoseconds, measured with events over records: what counts is the order.
+const READ: Readonly<Record<ValueType, number>> = { int: 1, uint32: 1, boolean: 1, enum: 2, errno: 2, object: 4, string: 3, int64: 4, uint64: 4, address: 5, time: 6, length: 12, strings: 12 };
+const CONTAINER = 5;
+const ON_DEMAND = 6;
+const OPERATOR: Readonly<Record<string, number>> = { glob: 25, regex: 25, cidr: 6, contains: 2, prefix: 1, suffix: 1 };
+
+/** What judging an event costs, roughly. */
+export function costOf(filter: Filter, fields: FilterFields, scope: readonly string[]): number {
+  switch (filter.kind) {
+    case 'always':
+      return 0;
+    case 'not':
+      return costOf(filter.filter, fields, scope);
+    case 'and':
+    case 'or':
+      return filter.filters.reduce((sum, inner) => sum + costOf(inner, fields, scope), 0);
+    case 'any':
+      return READ.strings + onDemand(filter.path, fields, scope) + 3 * costOf(filter.filter, fields, scope);
+    case 'comparison': {
+      // Which tracker made the event is known without reading it.
+      if (filter.path === 'tracker') return 0;
+      const place = filter.path.startsWith('container') ? CONTAINER + (filter.path.startsWith(LABELS) ? 1 : 0) : onDemand(filter.path, fields, scope);
+      return READ[filter.type] + place + (OPERATOR[filter.op] ?? 0);
+    }
+  }
+}
+
+function onDemand(path: string, fields: FilterFields, scope: readonly string[]): number {
+  return scope.some((tracker) => fields.get(tracker, path)?.onDemand) ? ON_DEMAND : 0;
+}

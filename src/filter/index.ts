@@ -1,0 +1,9 @@
+/** Which events: what a client writes, checked and compiled. Pure. */
+export type { Filter } from './ast.js';
+export { parseCel } from './cel.js';
+export { compileFilter, fieldsOf, type Predicate } from './compile.js';
+export { FilterFields, type FilterField } from './field.js';
+export { parseInput } from './input.js';
+export { optimise } from './optimise.js';
+export { print } from './print.js';
+export { EventFilter, filterOf } from './where.js';

@@ -1,0 +1,213 @@
+import { ALWAYS, and, compare, isTracker, NEVER, or, type Any, type Comparison, type Filter, type Operator, type Scalar } from './ast.js';
+import { costOf } from './cost.js';
+import type { FilterFields } from './field.js';
+import { emptyRange } from './literal.js';
+import { compileGlob, compileRegex, plainGlob, plainRegex } from './pattern.js';
+import { print } from './print.js';
+
+/**
+ * The canonical filter that judges the events of these trackers as the given one does: flat, without what is always or never so, equal
+ * parts once, cheap ones first. For a single tracker it is what is left of the filter there.
+ */
+export function optimise(filter: Filter, fields: FilterFields, trackers: readonly string[]): Filter {
+  // A part that vanishes can bring another into a simpler form; each round makes it smaller, so this ends.
+  let current = filter;
+  for (let text = ''; ; ) {
+    current = new Folder(fields).fold(current, trackers);
+    const next = print(current);
+    if (next === text) return current;
+    text = next;
+  }
+}
+
+const NEGATED: Partial<Record<Operator, Operator>> = { eq: 'ne', ne: 'eq', lt: 'gte', lte: 'gt', gt: 'lte', gte: 'lt' };
+
+/** `scope` is always the trackers whose events come to a part of the filter. */
+class Folder {
+  readonly #fields: FilterFields;
+
+  constructor(fields: FilterFields) {
+    this.#fields = fields;
+  }
+
+  fold(filter: Filter, scope: readonly string[]): Filter {
+    switch (filter.kind) {
+      case 'always':
+        return filter;
+      case 'not':
+        return this.#not(this.fold(filter.filter, scope), scope);
+      case 'comparison':
+        return filter.path === 'tracker' ? this.#tracker(filter, scope) : this.#comparison(filter, scope);
+      case 'any':
+        return this.#any(filter, scope);
+      case 'and':
+        return this.#and(filter.filters, scope);
+      case 'or':
+        return this.#or(filter.filters, scope);
+    }
+  }
+
+  #not(inner: Filter, scope: readonly string[]): Filter {
+    if (inner.kind === 'always') return inner.value ? NEVER : ALWAYS;
+    if (inner.kind === 'not') return inner.filter;
+    if (inner.kind !== 'comparison') return { kind: 'not', filter: inner };
+    if (inner.op === 'isNull') return { ...inner, value: inner.value !== true };
+    if (inner.path === 'tracker') return this.#trackers(scope.filter((tracker) => !accepts(inner, tracker)), scope);
+    const negated = NEGATED[inner.op];
+    // Where a null can be, the negation is true of it and the negated comparison is not.
+    const exact = negated && inner.type !== 'length' && !this.#canBeNull(inner.path, scope) && this.#has(inner.path, negated, scope);
+    return exact ? { ...inner, op: negated } : { kind: 'not', filter: inner };
+  }
+
+  #has(path: string, op: Operator, scope: readonly string[]): boolean {
+    return path === '' || scope.every((tracker) => this.#fields.get(tracker, path)?.operators.includes(op));
+  }
+
+  #canBeNull(path: string, scope: readonly string[]): boolean {
+    return path !== '' && scope.some((tracker) => this.#fields.get(tracker, path)?.nullable ?? true);
+  }
+
+  /** Which trackers it asks for is known. */
+  #tracker(comparison: Comparison, scope: readonly string[]): Filter {
+    return this.#trackers(scope.filter((tracker) => accepts(comparison, tracker)), scope);
+  }
+
+  #trackers(wanted: readonly string[], scope: readonly string[]): Filter {
+    if (wanted.length === scope.length) return ALWAYS;
+    const [only, more] = wanted;
+    if (only === undefined) return NEVER;
+    return more === undefined ? isTracker(only) : compare('tracker', 'string', 'in', [...wanted].sort());
+  }
+
+  #comparison(comparison: Comparison, scope: readonly string[]): Filter {
+    const { path, op, value, type } = comparison;
+    if (path !== '') {
+      const found = scope.map((tracker) => this.#fields.get(tracker, path));
+      if (found.every((field) => field === undefined)) return op === 'isNull' && value === true ? ALWAYS : NEVER;
+      if (op === 'isNull' && !this.#canBeNull(path, scope)) return value === true ? NEVER : ALWAYS;
+    } else if (op === 'isNull') return value === true ? NEVER : ALWAYS;
+    if (op === 'in' && Array.isArray(value)) {
+      const values = sorted(value as readonly Scalar[]);
+      const [only, more] = values;
+      return only !== undefined && more === undefined ? compare(path, type, 'eq', only) : compare(path, type, 'in', values);
+    }
+    const plain = op === 'glob' ? plainGlob(String(value)) : op === 'regex' ? plainRegex(String(value)) : null;
+    return plain ? this.#comparison(compare(path, type, plain[0], plain[1]), scope) : comparison;
+  }
+
+  #any({ path, filter }: Any, scope: readonly string[]): Filter {
+    if (scope.every((tracker) => this.#fields.get(tracker, path) === undefined)) return NEVER;
+    const inner = this.fold(filter, scope);
+    if (inner.kind !== 'always') return { kind: 'any', path, filter: inner };
+    return inner.value ? compare(path, 'length', 'gt', 0) : NEVER;
+  }
+
+  #and(filters: readonly Filter[], scope: readonly string[]): Filter {
+    let narrow = scope;
+    let parts: readonly Filter[] = filters;
+    for (;;) {
+      const within = narrow;
+      parts = parts.map((part) => this.fold(part, within)).flatMap((part) => (part.kind === 'and' ? part.filters : [part]));
+      const asked = parts.filter(isTrackerComparison);
+      if (asked.length === 0) break;
+      narrow = narrow.filter((tracker) => asked.every((comparison) => accepts(comparison, tracker)));
+      if (narrow.length === 0) return NEVER;
+      parts = parts.filter((part) => !isTrackerComparison(part));
+    }
+    if (parts.some(isNever) || hasOpposites(parts) || emptyRange(and(parts))) return NEVER;
+    const rest = ordered(parts.filter((part) => !isAlways(part)), this.#fields, narrow);
+    const tracker = this.#trackers(narrow, scope);
+    return and(isAlways(tracker) ? rest : [tracker, ...rest]);
+  }
+
+  #or(filters: readonly Filter[], scope: readonly string[]): Filter {
+    const parts = filters.map((part) => this.fold(part, scope)).flatMap((part) => (part.kind === 'or' ? part.filters : [part]));
+    if (parts.some(isAlways) || hasOpposites(parts)) return ALWAYS;
+    const asked = parts.filter(isTrackerComparison);
+    const tracker = this.#trackers(scope.filter((name) => asked.some((comparison) => accepts(comparison, name))), scope);
+    if (isAlways(tracker)) return ALWAYS;
+    const others = joinValues(parts.filter((part) => !isTrackerComparison(part) && !isNever(part)));
+    return or(ordered(isNever(tracker) ? others : [tracker, ...others], this.#fields, scope));
+  }
+}
+
+function isAlways(filter: Filter): boolean {
+  return filter.kind === 'always' && filter.value;
+}
+
+function isNever(filter: Filter): boolean {
+  return filter.kind === 'always' && !filter.value;
+}
+
+function isTrackerComparison(filter: Filter): filter is Comparison {
+  return filter.kind === 'comparison' && filter.path === 'tracker';
+}
+
+/** X and not X. */
+function hasOpposites(parts: readonly Filter[]): boolean {
+  const texts = new Set(parts.map(print));
+  return parts.some((part) => (part.kind === 'not' && texts.has(print(part.filter))) || (part.kind === 'comparison' && part.op === 'isNull' && texts.has(print({ ...part, value: part.value !== true }))));
+}
+
+/** Each once; cheap ones first, equally cheap ones by their text, so that the order they were written in does not count. */
+function ordered(parts: readonly Filter[], fields: FilterFields, scope: readonly string[]): Filter[] {
+  const byText = new Map(parts.map((part) => [print(part), part]));
+  return [...byText]
+    .map(([text, part]) => ({ text, part, cost: costOf(part, fields, scope) }))
+    .sort((a, b) => a.cost - b.cost || (a.text < b.text ? -1 : 1))
+    .map(({ part }) => part);
+}
+
+/** `errno == "EPERM" || errno == "EACCES"` is one look into a set. */
+function joinValues(parts: readonly Filter[]): Filter[] {
+  const values = new Map<string, Comparison[]>();
+  for (const part of parts) if (part.kind === 'comparison' && (part.op === 'eq' || part.op === 'in') && part.type !== 'boolean') add(values, `${part.type} ${part.path}`, part);
+  const joined = [...values.values()].flatMap((same) => {
+    const [first] = same;
+    if (!first || same.length < 2) return same;
+    return [compare(first.path, first.type, 'in', sorted(same.flatMap(({ value }) => (Array.isArray(value) ? (value as Scalar[]) : [value as Scalar]))))];
+  });
+  const taken = new Set([...values.values()].flat());
+  return [...joined, ...parts.filter((part) => part.kind !== 'comparison' || !taken.has(part))];
+}
+
+function add(map: Map<string, Comparison[]>, key: string, part: Comparison): void {
+  const list = map.get(key);
+  if (list) list.push(part);
+  else map.set(key, [part]);
+}
+
+/** By number where they are numbers, each once. */
+function sorted(values: readonly Scalar[]): Scalar[] {
+  return [...new Set(values)].sort((a, b) => (typeof a === 'number' && typeof b === 'number' ? a - b : a < b ? -1 : a > b ? 1 : 0));
+}
+
+/** Whether an event of the tracker fulfils a comparison of `tracker`. */
+export function accepts({ op, value }: Comparison, tracker: string): boolean {
+  const text = String(value);
+  switch (op) {
+    case 'eq':
+      return tracker === value;
+    case 'ne':
+      return tracker !== value;
+    case 'in':
+      return Array.isArray(value) && value.includes(tracker);
+    case 'prefix':
+      return tracker.startsWith(text);
+    case 'suffix':
+      return tracker.endsWith(text);
+    case 'contains':
+      return tracker.includes(text);
+    case 'glob':
+      return compileGlob(text, checked)(tracker);
+    case 'regex':
+      return compileRegex(text, checked)(tracker);
+    default:
+      return op === 'isNull' && value === false;
+  }
+}
+
+/** Patterns were checked when the filter was made. */
+export function checked(message: string): never {
+  throw new TypeError(message);
+}

@@ -1,0 +1,181 @@
+import ipaddr from 'ipaddr.js';
+import { RE2JS, RE2JSSyntaxException } from 're2js';
+import { messageOf } from '../errors.js';
+
+/** Says what is wrong with what a client wrote, or with the value at an index of it. */
+export type Fail = (message: string, index?: number) => never;
+export type TextPredicate = (text: string) => boolean;
+
+export const MAX_PATTERN = 500;
+/**
+ * An automaton is linear in the text with the size of its program as the factor: of the worst text a path long, 4 KiB, a program of this
+ * size takes some milliseconds.
+ */
+export const MAX_PROGRAM = 300;
+
+// Regular expressions and globs
+
+/** An RE2 regular expression; `fail` when it is none, or too large a one. */
+export function compileRegex(source: string, fail: Fail): TextPredicate {
+  const compiled = compileRe2(source, 0, (message) => fail(`"${shorten(source)}" is no RE2 regular expression: ${message}`));
+  if (compiled.programSize() > MAX_PROGRAM) return fail(`"${shorten(source)}" compiles to ${compiled.programSize()} instructions; at most ${MAX_PROGRAM} are allowed: use smaller repetitions`);
+  return (text) => compiled.test(text);
+}
+
+function compileRe2(source: string, flags: number, fail: Fail): RE2JS {
+  try {
+    return RE2JS.compile(source, flags);
+  } catch (error) {
+    const message = error instanceof RE2JSSyntaxException ? [error.getDescription(), error.getPattern()].filter(Boolean).join(': ') : messageOf(error);
+    const hint = /\(\?(<?[=!])/.test(source) ? '; RE2 has no look-around' : /\\[1-9]/.test(source) ? '; RE2 has no back-references' : /repeat count/.test(message) ? '; RE2 repeats at most 1000 times' : '';
+    return fail(`${message}${hint}`);
+  }
+}
+
+/** A glob for the whole text. */
+export function compileGlob(glob: string, fail: Fail): TextPredicate {
+  const compiled = compileRe2(globSource(glob, fail), RE2JS.DOTALL, (message) => fail(`"${shorten(glob)}" is no glob: ${message}`));
+  if (compiled.programSize() > MAX_PROGRAM) return fail(`"${shorten(glob)}" is too complex; use fewer classes and alternatives`);
+  return (text) => compiled.testExact(text);
+}
+
+/** The regular expression, for the whole text, that means the same. */
+function globSource(glob: string, fail: Fail): string {
+  let source = '';
+  let depth = 0;
+  for (let at = 0; at < glob.length; at++) {
+    const character = glob.charAt(at);
+    if (character === '*') source += '.*';
+    else if (character === '?') source += '.';
+    else if (character === '\\') {
+      if (++at >= glob.length) return fail(`"${shorten(glob)}" ends with a \\ that takes nothing; write \\\\ for a backslash`);
+      source += RE2JS.quote(glob.charAt(at));
+    } else if (character === '[') {
+      const { end, set } = classAt(glob, at, fail);
+      source += set;
+      at = end;
+    } else if (character === '{') {
+      depth++;
+      source += '(?:';
+    } else if (character === '}' && depth > 0) {
+      depth--;
+      source += ')';
+    } else if (character === ',' && depth > 0) source += '|';
+    else source += RE2JS.quote(character);
+  }
+  return depth > 0 ? fail(`"${shorten(glob)}" has a { without its }; write \\{ for the character`) : source.replace(/(\.\*){2,}/g, '.*');
+}
+
+function classAt(glob: string, start: number, fail: Fail): { end: number; set: string } {
+  const negated = glob[start + 1] === '!' || glob[start + 1] === '^';
+  const first = start + (negated ? 2 : 1);
+  // "]" as the first character is itself, as in a shell.
+  const end = glob.indexOf(']', first + 1);
+  if (end < 0) return fail(`"${shorten(glob)}" has a [ without its ]; write \\[ for the character`);
+  const inner = glob.slice(first, end).replace(/[\\\]^[&~]/g, '\\$&');
+  return { end, set: `[${negated ? '^' : ''}${inner}]` };
+}
+
+/** What the pattern means when it needs no automaton: `["prefix", "/etc/"]`; null when it does. */
+export type Plain = readonly [op: 'eq' | 'prefix' | 'suffix' | 'contains', text: string] | readonly [op: 'isNull', value: false];
+
+/** "/etc/*" → prefix. */
+export function plainGlob(glob: string): Plain | null {
+  const [, before = '', middle = '', after = ''] = /^(\**)([^*]*)(\**)$/s.exec(glob) ?? [];
+  if (before + middle + after !== glob || /[?[\]{}\\]/.test(middle)) return null;
+  if (middle === '') return before ? ['isNull', false] : ['eq', ''];
+  return [before ? (after ? 'contains' : 'suffix') : after ? 'prefix' : 'eq', middle];
+}
+
+/** "^/etc/" → prefix. */
+export function plainRegex(source: string): Plain | null {
+  const [, start, middle = '', end] = /^(\^?)(.*?)(\$?)$/s.exec(source) ?? [];
+  if (!/^(?:[^\\.+*?()|[\]{}^$]|\\[\\.+*?()|[\]{}^$/-])*$/.test(middle)) return null;
+  const text = middle.replace(/\\(.)/g, '$1');
+  if (text === '') return start && end ? ['eq', ''] : ['isNull', false];
+  return [start ? (end ? 'eq' : 'prefix') : end ? 'suffix' : 'contains', text];
+}
+
+// Addresses
+
+/** As the decoder writes it: IPv4 in four decimals also when mapped, IPv6 by RFC 5952. */
+export function normaliseAddress(text: string, fail: Fail): string {
+  const address = parseAddress(text);
+  if (!address) return fail(`"${shorten(text)}" is no IP address; write "10.1.2.3" or "2001:db8::1"`);
+  return textOf(address);
+}
+
+type Address = ipaddr.IPv4 | ipaddr.IPv6;
+
+function parseAddress(text: string): Address | null {
+  // ipaddr.js also takes "127.1", octal numbers and zones.
+  if (!text.includes(':')) return ipaddr.IPv4.isValidFourPartDecimal(text) ? ipaddr.IPv4.parse(text) : null;
+  if (text.includes('%') || !ipaddr.IPv6.isValid(text)) return null;
+  return unmapped(ipaddr.IPv6.parse(text));
+}
+
+function unmapped(address: ipaddr.IPv6): Address {
+  return address.isIPv4MappedAddress() ? address.toIPv4Address() : address;
+}
+
+function textOf(address: Address): string {
+  return address instanceof ipaddr.IPv6 ? address.toRFC5952String() : address.toString();
+}
+
+interface Network {
+  readonly bytes: readonly number[];
+  readonly bits: number;
+}
+
+/** "10.0.0.0/8"; a mapped network is that of IPv4. The text is the canonical one. */
+export function normaliseCidr(text: string, fail: Fail): string {
+  const { bytes, bits } = parseCidr(text, fail);
+  return `${textOf(ipaddr.fromByteArray([...bytes]))}/${bits}`;
+}
+
+function parseCidr(text: string, fail: Fail): Network {
+  const example = 'write an address and a length, for example "10.0.0.0/8" or "2001:db8::/32"';
+  const [, base = '', length] = /^([^/]*)\/(\d{1,3})$/.exec(text) ?? [];
+  if (length === undefined) {
+    const address = parseAddress(text);
+    return fail(`"${shorten(text)}" is no network; ${address ? `write "${textOf(address)}/${address.kind() === 'ipv4' ? 32 : 128}", or use eq` : example}`);
+  }
+  const address = parseAddress(base);
+  if (!address) return fail(`"${shorten(text)}" is no network; ${example}`);
+  const mapped = base.includes(':') && address.kind() === 'ipv4';
+  const bits = Number(length) - (mapped ? 96 : 0);
+  const max = address.kind() === 'ipv4' ? 32 : 128;
+  if (bits < 0 || bits > max) return fail(`"${shorten(text)}" has the length ${length}; ${mapped ? 'a mapped IPv4 address takes 96 to 128' : `an address of IPv${max === 32 ? 4 : 6} takes 0 to ${max}`}`);
+  const bytes = address.toByteArray();
+  const network = bytes.map((byte, index) => byte & maskAt(bits, index));
+  if (network.some((byte, index) => byte !== bytes[index])) {
+    return fail(`"${shorten(text)}" has bits beyond its length; did you mean "${textOf(ipaddr.fromByteArray(network))}/${bits}"?`);
+  }
+  return { bytes: network, bits };
+}
+
+function maskAt(bits: number, index: number): number {
+  const left = Math.min(8, Math.max(0, bits - 8 * index));
+  return (0xff << (8 - left)) & 0xff;
+}
+
+const REMEMBERED = 4096;
+
+/** Whether an address, as the decoder writes it, is in a network. Few peers make most connections: answers are remembered. */
+export function compileCidr(cidr: string, fail: Fail): TextPredicate {
+  const { bytes, bits } = parseCidr(cidr, fail);
+  const answers = new Map<string, boolean>();
+  return (text) => {
+    const known = answers.get(text);
+    if (known !== undefined) return known;
+    const address = parseAddress(text)?.toByteArray();
+    const inside = address?.length === bytes.length && address.every((byte, index) => (byte & maskAt(bits, index)) === bytes[index]);
+    if (answers.size >= REMEMBERED) answers.clear();
+    answers.set(text, inside);
+    return inside;
+  };
+}
+
+export function shorten(text: string): string {
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}

@@ -1,0 +1,37 @@
+import { invalid, type EunomiaError } from '../errors.js';
+
+/** A part of an expression's text: from `start` up to, not including, `end`. */
+export interface Range {
+  readonly start: number;
+  readonly end: number;
+}
+
+const BEFORE = 50;
+const WIDTH = 110;
+
+/**
+ * BAD_USER_INPUT with the place in the text: `where.expr: 1:9: message`, and below it the line with carets under what is meant.
+ * The column counts characters from 1.
+ */
+export function errorAt(where: string, text: string, { start, end }: Range, message: string): EunomiaError {
+  const lineStart = text.lastIndexOf('\n', start - 1) + 1;
+  const newline = text.indexOf('\n', start);
+  const lineEnd = newline < 0 ? text.length : newline;
+  const line = text.slice(0, lineStart).split('\n').length;
+  const column = lengthOf(text.slice(lineStart, start)) + 1;
+  const stop = Math.max(Math.min(end, lineEnd), start);
+  const length = Math.max(1, lengthOf(text.slice(start, stop)));
+
+  const from = Math.max(lineStart, start - BEFORE);
+  const to = Math.min(lineEnd, from + WIDTH);
+  const cut = from > lineStart ? '…' : '';
+  const excerpt = `${cut}${text.slice(from, to)}${to < lineEnd ? '…' : ''}`.replace(/[\p{Cc}\p{Surrogate}]/gu, ' ');
+  const indent = lengthOf(cut + text.slice(from, start));
+  const carets = '^'.repeat(Math.max(1, Math.min(length, lengthOf(excerpt) - indent)));
+  return invalid(where, `${line}:${column}: ${message}\n  ${excerpt}\n  ${' '.repeat(indent)}${carets}`, { line, column, length });
+}
+
+/** In code points: what a terminal shows as one character, mostly. */
+function lengthOf(text: string): number {
+  return [...text].length;
+}
