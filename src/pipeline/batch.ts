@@ -13,55 +13,54 @@ export interface BatchContext {
 // struct eu_header of eunomia.bpf.h, checked against each object's BTF by `checkHeader`.
 export const headerOffsets = { bootNs: 0, cgroupId: 8, pid: 24, mountNs: 44, tracker: 48 } as const;
 
-/**
- * Records as they left the ring, packed in one buffer, with the place of each: the only thing that flows to
- * consumers. Immutable once made. Events are views into it, made when someone looks.
- */
-export class EventBatch {
-  readonly view: DataView;
-  readonly bytes: Uint8Array;
-  readonly offsets: Uint32Array;
-  readonly context: BatchContext;
+/** Where a batch lies in its session, and what is missing before it. */
+export interface BatchPlace {
   readonly clock: ClockOffset;
   /** Place in the session of the first event; the session's first event is 0. */
   readonly seq: number;
-  /** Of a batch of which a filter left events out: how far behind `seq` each of the others is. */
-  readonly #places: Uint32Array | null;
   /** Events lost in the kernel just before the first one, and between which times (ns since boot). */
   readonly lost: number;
   readonly lostFrom: number;
   readonly lostTo: number;
+}
 
-  constructor(
-    data: ArrayBuffer,
-    offsets: Uint32Array,
-    context: BatchContext,
-    clock: ClockOffset,
-    seq: number,
-    gap: { readonly lost: number; readonly from: number; readonly to: number },
-    places: Uint32Array | null = null,
-  ) {
-    this.view = new DataView(data);
-    this.bytes = new Uint8Array(data);
-    this.offsets = offsets;
-    this.context = context;
+/** Events in their order: the only thing that flows to consumers. Immutable once made. */
+export abstract class EventBatch implements BatchPlace {
+  readonly clock: ClockOffset;
+  readonly seq: number;
+  readonly lost: number;
+  readonly lostFrom: number;
+  readonly lostTo: number;
+  /** Of a batch of which a filter left events out: how far behind `seq` each of the others is. */
+  readonly places: Uint32Array | null;
+
+  constructor({ clock, seq, lost, lostFrom, lostTo }: BatchPlace, places: Uint32Array | null = null) {
     this.clock = clock;
     this.seq = seq;
-    this.lost = gap.lost;
-    this.lostFrom = gap.from;
-    this.lostTo = gap.to;
-    this.#places = places;
+    this.lost = lost;
+    this.lostFrom = lostFrom;
+    this.lostTo = lostTo;
+    this.places = places;
   }
+
+  abstract get count(): number;
+  /** What the batch weighs in memory. */
+  abstract get byteLength(): number;
+  /** The event at an index below `count`. */
+  abstract event(index: number): TraceEvent;
+  /** Nanoseconds since boot of the event at an index. */
+  abstract bootNsAt(index: number): number;
+  /** A batch of the events at these indexes. */
+  protected abstract pick(indexes: Uint32Array, place: BatchPlace, places: Uint32Array): EventBatch;
 
   /** Place in the session of the event at an index. */
   placeOf(index: number): number {
-    return this.seq + (this.#places ? (this.#places[index] ?? 0) : index);
+    return this.seq + (this.places ? (this.places[index] ?? 0) : index);
   }
 
   /**
    * The events from index `from` up to, not including, `to` that match, with their places; this batch itself when all of it does. The
-   * loss before the batch is told with its first event. When few match, their records are copied, so that a reader who is slow does not
-   * hold the memory of all the others.
+   * loss before the batch is told with its first event.
    */
   only(matches: (event: TraceEvent) => boolean, from = 0, to = this.count): EventBatch {
     const indexes = new Uint32Array(to - from);
@@ -69,10 +68,55 @@ export class EventBatch {
     for (let i = from; i < to; i++) if (matches(this.event(i))) indexes[count++] = i;
     if (count === this.count) return this;
     const picked = indexes.slice(0, count);
-    const places = picked.map((index) => this.placeOf(index) - this.seq);
-    const gap = { lost: from === 0 ? this.lost : 0, from: this.lostFrom, to: this.lostTo };
-    const { data, offsets } = count * 4 < this.count ? this.#copy(picked) : { data: this.view.buffer as ArrayBuffer, offsets: picked.map((index) => this.offsets[index] ?? 0) };
-    return new EventBatch(data, offsets, this.context, this.clock, this.seq, gap, places);
+    const { clock, seq, lostFrom, lostTo } = this;
+    return this.pick(picked, { clock, seq, lost: from === 0 ? this.lost : 0, lostFrom, lostTo }, picked.map((index) => this.placeOf(index) - seq));
+  }
+}
+
+/** Records as they left the ring, packed in one buffer, with the place of each. Events are views into it, made when someone looks. */
+export class RecordBatch extends EventBatch {
+  readonly view: DataView;
+  readonly bytes: Uint8Array;
+  readonly offsets: Uint32Array;
+  readonly context: BatchContext;
+
+  constructor(data: ArrayBuffer, offsets: Uint32Array, context: BatchContext, place: BatchPlace, places: Uint32Array | null = null) {
+    super(place, places);
+    this.view = new DataView(data);
+    this.bytes = new Uint8Array(data);
+    this.offsets = offsets;
+    this.context = context;
+  }
+
+  get count(): number {
+    return this.offsets.length;
+  }
+
+  get byteLength(): number {
+    return this.bytes.byteLength + this.offsets.byteLength;
+  }
+
+  event(index: number): TraceEvent {
+    const at = this.offsets[index] ?? 0;
+    const View = this.context.views[this.view.getUint16(at + headerOffsets.tracker, true)];
+    if (!View) throw new RangeError(`record ${index} of the batch is of no tracker of its session`);
+    return new View(this, at);
+  }
+
+  containerAt(at: number): object | null {
+    return this.context.containerAt(this.view, at);
+  }
+
+  bootNsAt(index: number): number {
+    const at = (this.offsets[index] ?? 0) + headerOffsets.bootNs;
+    return this.view.getUint32(at + 4, true) * 4294967296 + this.view.getUint32(at, true);
+  }
+
+  /** Few records are copied, so that a reader who is slow does not hold the memory of all the others. */
+  protected pick(indexes: Uint32Array, place: BatchPlace, places: Uint32Array): RecordBatch {
+    const few = indexes.length * 4 < this.count;
+    const { data, offsets } = few ? this.#copy(indexes) : { data: this.view.buffer as ArrayBuffer, offsets: indexes.map((index) => this.offsets[index] ?? 0) };
+    return new RecordBatch(data, offsets, this.context, place, places);
   }
 
   /** A record ends before the next one, of the ring or of this batch. */
@@ -88,33 +132,6 @@ export class EventBatch {
       return at;
     });
     return { data: bytes.buffer, offsets };
-  }
-
-  get count(): number {
-    return this.offsets.length;
-  }
-
-  /** What the batch weighs in memory. */
-  get byteLength(): number {
-    return this.bytes.byteLength + this.offsets.byteLength;
-  }
-
-  /** The event at an index below `count`. */
-  event(index: number): TraceEvent {
-    const at = this.offsets[index] ?? 0;
-    const View = this.context.views[this.view.getUint16(at + headerOffsets.tracker, true)];
-    if (!View) throw new RangeError(`record ${index} of the batch is of no tracker of its session`);
-    return new View(this, at);
-  }
-
-  containerAt(at: number): object | null {
-    return this.context.containerAt(this.view, at);
-  }
-
-  /** Nanoseconds since boot of the event at an index. */
-  bootNsAt(index: number): number {
-    const at = (this.offsets[index] ?? 0) + headerOffsets.bootNs;
-    return this.view.getUint32(at + 4, true) * 4294967296 + this.view.getUint32(at, true);
   }
 }
 

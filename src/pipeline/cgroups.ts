@@ -5,7 +5,7 @@ import { parseBpfFile } from '../kernel/btf.js';
 import { compileLayout } from '../kernel/layout.js';
 import { root } from '../kernel/paths.js';
 import type { KernelSource, KernelThread } from '../kernel/thread.js';
-import { EventBatch } from './batch.js';
+import { RecordBatch } from './batch.js';
 import { compileView } from './view.js';
 
 const RING_BYTES = 1 << 18;
@@ -23,7 +23,7 @@ export async function watchCgroups(kernel: KernelThread, registry: ContainerRegi
   const filter = { cgroups: null, pids: null, descendants: false, uids: null, comms: null };
   const object = { name: 'cgroup', path, constants: {}, unneeded: [], capture: 0n };
   return kernel.load({ ringBytes: RING_BYTES, filter, objects: [object] }, (chunk) => {
-    const batch = new EventBatch(chunk.data, chunk.offsets, context, chunk.clock, 0, { lost: chunk.lost, from: 0, to: 0 });
+    const batch = new RecordBatch(chunk.data, chunk.offsets, context, { clock: chunk.clock, seq: 0, lost: chunk.lost, lostFrom: 0, lostTo: 0 });
     for (let i = 0; i < batch.count; i++) {
       const { id, path: made } = batch.event(i) as unknown as { readonly id: string; readonly path: string };
       registry.learnCgroup(Number(id), made);

@@ -4,7 +4,7 @@ import type { ContainerRegistry } from '../containers/registry.js';
 import type { Demand, Gap, TraceEvent } from '../event.js';
 import type { Chunk, SourceSpec } from '../kernel/protocol.js';
 import type { Log } from '../log.js';
-import { EventBatch, type BatchContext } from './batch.js';
+import { RecordBatch, type BatchContext, type EventBatch } from './batch.js';
 import { nowText, textOfMs, wallTimeOf } from './clock.js';
 import { cursorOf, parseCursor } from './cursor.js';
 import { History, type Slice } from './history.js';
@@ -388,8 +388,8 @@ export class Session {
     this.#counts.discarded += chunk.offsets.length - offsets.length;
     this.#counts.delivered += offsets.length;
     if (offsets.length || chunk.lost) {
-      const gap = { lost: chunk.lost, from: chunk.readBefore, to: chunk.readAt };
-      const batch = new EventBatch(chunk.data, offsets, this.#context, chunk.clock, this.#history.nextSeq, gap);
+      const place = { clock: chunk.clock, seq: this.#history.nextSeq, lost: chunk.lost, lostFrom: chunk.readBefore, lostTo: chunk.readAt };
+      const batch = new RecordBatch(chunk.data, offsets, this.#context, place);
       this.#history.push(batch);
       const judged = new Map<string, EventBatch>();
       for (const stream of this.#streams) stream.push(batch, judged);

@@ -2,12 +2,12 @@ import type { ProcessView, TraceEvent } from '../event.js';
 import { EunomiaError } from '../errors.js';
 import type { RecordField, RecordLayout } from '../kernel/layout.js';
 import { eventTypeName, type FieldDefinition, type TrackerDefinition } from '../trackers/define.js';
-import type { EventBatch } from './batch.js';
+import type { RecordBatch } from './batch.js';
 import { decode } from './decode.js';
 
 /** Makes the event at a place of a batch. */
-export type EventView = new (batch: EventBatch, at: number) => TraceEvent;
-type ProcessClass = new (batch: EventBatch, at: number) => ProcessView;
+export type EventView = new (batch: RecordBatch, at: number) => TraceEvent;
+type ProcessClass = new (batch: RecordBatch, at: number) => ProcessView;
 
 /**
  * Compiles a class whose getters read a record in place: a field that nobody reads costs nothing. Generated

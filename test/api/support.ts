@@ -7,7 +7,7 @@ import type { Chunk, SourceSpec } from '../../src/kernel/protocol.js';
 import type { KernelThread } from '../../src/kernel/thread.js';
 import { FilterFields } from '../../src/filter/index.js';
 import { createLog } from '../../src/log.js';
-import type { EventBatch } from '../../src/pipeline/batch.js';
+import type { RecordBatch } from '../../src/pipeline/batch.js';
 import { SessionManager } from '../../src/pipeline/manager.js';
 import type { TrackerRuntime } from '../../src/pipeline/runtime.js';
 import type { EventView } from '../../src/pipeline/view.js';
@@ -47,10 +47,10 @@ const captures: Readonly<Record<string, Readonly<Record<string, bigint>>>> = { e
 
 function fakeView(tracker: string): EventView {
   return class implements TraceEvent {
-    readonly #batch: EventBatch;
+    readonly #batch: RecordBatch;
     readonly #at: number;
 
-    constructor(batch: EventBatch, at: number) {
+    constructor(batch: RecordBatch, at: number) {
       this.#batch = batch;
       this.#at = at;
     }

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { parseBpfFile, type BpfFile } from '../../src/kernel/btf.js';
 import { compileLayout, type RecordLayout } from '../../src/kernel/layout.js';
 import { root } from '../../src/kernel/paths.js';
-import { EventBatch, type BatchContext } from '../../src/pipeline/batch.js';
+import { RecordBatch, type BatchContext } from '../../src/pipeline/batch.js';
 import { compileView } from '../../src/pipeline/view.js';
 import exit from '../../src/trackers/exit.js';
 import type { TrackerDefinition } from '../../src/trackers/define.js';
@@ -62,14 +62,14 @@ export function eventOf(definition: TrackerDefinition, values: Values, tail?: Ui
   const layout = layoutOf(definition.name);
   const { data, offsets } = packed([recordOf(layout, values, tail)]);
   const context = { views: [compileView(definition, layout)], containerAt };
-  return new EventBatch(data, offsets, context, clock, 0, { lost: 0, from: 0, to: 0 }).event(0);
+  return new RecordBatch(data, offsets, context, { clock, seq: 0, lost: 0, lostFrom: 0, lostTo: 0 }).event(0);
 }
 
 const exitLayout = layoutOf('exit');
 const exitContext: BatchContext = { views: [compileView(exit, exitLayout)], containerAt: () => null };
 
 /** A batch of `count` events of the tracker exit. An event's place in the session is its bootNs. */
-export function batchAt(seq: number, count: number, lost = 0): EventBatch {
+export function batchAt(seq: number, count: number, lost = 0): RecordBatch {
   const { data, offsets } = packed(Array.from({ length: count }, (_, i) => recordOf(exitLayout, { bootNs: seq + i, pid: seq + i })));
-  return new EventBatch(data, offsets, exitContext, noClock, seq, { lost, from: Math.max(0, seq - 1), to: seq + count });
+  return new RecordBatch(data, offsets, exitContext, { clock: noClock, seq, lost, lostFrom: Math.max(0, seq - 1), lostTo: seq + count });
 }

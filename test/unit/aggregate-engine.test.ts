@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Aggregator, type AggregateRow, type AggregateSpec, type AggregatorOptions } from '../../src/consumers/aggregate/index.js';
 import type { Measure } from '../../src/consumers/aggregate/measures/index.js';
 import type { TraceEvent } from '../../src/event.js';
-import { EventBatch, type BatchContext } from '../../src/pipeline/batch.js';
+import { RecordBatch, type BatchContext } from '../../src/pipeline/batch.js';
 import { wallTime } from '../../src/pipeline/clock.js';
 
 /** Milliseconds since the epoch, and some fields. */
@@ -19,7 +19,7 @@ const CLOCK = { seconds: 1_000, nanoseconds: 999_999_999 };
 const CLOCK_NS = 1_000_999_999_999;
 
 /** A batch whose events are these facts, with their time in the record's header as the kernel writes it. */
-function batchOf(facts: readonly Fact[]): EventBatch {
+function batchOf(facts: readonly Fact[]): RecordBatch {
   const data = new ArrayBuffer(facts.length * 64);
   const view = new DataView(data);
   facts.forEach(({ ms }, i) => view.setBigUint64(i * 64, BigInt(Math.round(ms * 1e6)) - BigInt(CLOCK_NS), true));
@@ -29,7 +29,7 @@ function batchOf(facts: readonly Fact[]): EventBatch {
     readonly bytes: Fact['bytes'];
     readonly args: Fact['args'];
     readonly time: string;
-    constructor(batch: EventBatch, at: number) {
+    constructor(batch: RecordBatch, at: number) {
       const fact = facts[at / 64];
       this.process = { comm: fact?.comm ?? null };
       this.container = fact?.name === undefined ? null : { name: fact.name, labels: { tier: `${fact.name}-tier` } };
@@ -39,7 +39,7 @@ function batchOf(facts: readonly Fact[]): EventBatch {
     }
   }
   const context: BatchContext = { views: [View as unknown as BatchContext['views'][number]], containerAt: () => null };
-  return new EventBatch(data, Uint32Array.from(facts, (_, i) => i * 64), context, CLOCK, 0, { lost: 0, from: 0, to: 0 });
+  return new RecordBatch(data, Uint32Array.from(facts, (_, i) => i * 64), context, { clock: CLOCK, seq: 0, lost: 0, lostFrom: 0, lostTo: 0 });
 }
 
 const measure = (fn: Measure['fn'], field: string | null, more: Partial<Measure> = {}): Measure => ({ name: fn, fn, field, time: false, q: 0.5, k: 3, buckets: null, ...more });

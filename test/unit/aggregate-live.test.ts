@@ -1,27 +1,27 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Aggregator, LiveAggregate, type AggregateChange, type AggregateSource, type AggregateSpec } from '../../src/consumers/aggregate/index.js';
 import type { Gap } from '../../src/event.js';
-import { EventBatch, type BatchContext } from '../../src/pipeline/batch.js';
+import { RecordBatch, type BatchContext } from '../../src/pipeline/batch.js';
 
 const NOW = Date.parse('2026-01-31T08:15:30.000Z');
 
 /** A batch of events at one time (milliseconds after NOW), one for each letter. */
-function batchOf(comms: string, ms = 0): EventBatch {
+function batchOf(comms: string, ms = 0): RecordBatch {
   const data = new ArrayBuffer(comms.length * 64);
   const view = new DataView(data);
   class View {
     readonly process: object;
-    constructor(_batch: EventBatch, at: number) {
+    constructor(_batch: RecordBatch, at: number) {
       this.process = { comm: comms[at / 64] };
     }
   }
   for (let i = 0; i < comms.length; i++) view.setBigUint64(i * 64, BigInt(ms) * 1_000_000n, true);
   const context: BatchContext = { views: [View as unknown as BatchContext['views'][number]], containerAt: () => null };
-  return new EventBatch(data, Uint32Array.from(comms, (_, i) => i * 64), context, { seconds: NOW / 1000, nanoseconds: 0 }, 0, { lost: 0, from: 0, to: 0 });
+  return new RecordBatch(data, Uint32Array.from(comms, (_, i) => i * 64), context, { clock: { seconds: NOW / 1000, nanoseconds: 0 }, seq: 0, lost: 0, lostFrom: 0, lostTo: 0 });
 }
 
 class FakeSource implements AggregateSource {
-  readonly #queue: { slices: { batch: EventBatch; from: number; to: number }[]; gap: Gap | null }[] = [];
+  readonly #queue: { slices: { batch: RecordBatch; from: number; to: number }[]; gap: Gap | null }[] = [];
   #wake: () => void = () => {};
   #ended = false;
   returned = false;
@@ -31,7 +31,7 @@ class FakeSource implements AggregateSource {
     return { queued: this.#queue.length };
   }
 
-  push(batch: EventBatch | null, gap: Partial<Gap> | null = null): void {
+  push(batch: RecordBatch | null, gap: Partial<Gap> | null = null): void {
     const slices = batch ? [{ batch, from: 0, to: batch.count }] : [];
     this.#queue.push({ slices, gap: gap && { from: '', to: '', lost: 0, dropped: 0, where: 'QUEUE', ...gap } });
     this.#wake();
