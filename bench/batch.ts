@@ -1,7 +1,9 @@
 import { createApp, type App } from '#eunomia/app.js';
 import { defaultConfig } from '#eunomia/config.js';
+import type { CaptureMode } from '#eunomia/event.js';
 import { createLog } from '#eunomia/log.js';
 import type { Session } from '#eunomia/pipeline/session.js';
+import type { TrackerOptions } from '#eunomia/trackers/define.js';
 import type { Tracer } from './ladder.js';
 import { RING_BYTES } from './peer.js';
 
@@ -19,11 +21,22 @@ export class LocalEunomia {
 
   /** A session of the open tracker that watches one process and captures these fields besides the header. */
   async trace(pid: number, fields: readonly ('path' | 'resolved')[]): Promise<Tracer> {
-    const { manager } = this.#app.services;
-    const session: Session = await manager.start({
-      trackers: [{ name: 'open', options: {} }],
-      target: { containers: [], waitForContainers: false, cgroups: [], pids: [pid], descendants: false, uids: [], comms: [] },
-      capture: 'DEMANDED',
+    const session = await this.session('open', pid, 'DEMANDED', fields);
+    return {
+      settle: async () => {
+        const { delivered, lost } = await session.stats();
+        return { received: delivered, lost, at: performance.now() };
+      },
+      close: () => this.remove(session),
+    };
+  }
+
+  /** A session of one tracker that watches one process, or all of them when `pid` is null. */
+  session(tracker: string, pid: number | null, capture: CaptureMode, fields: readonly string[] = [], options: TrackerOptions = {}): Promise<Session> {
+    return this.#app.services.manager.start({
+      trackers: [{ name: tracker, options }],
+      target: pid === null ? null : { containers: [], waitForContainers: false, cgroups: [], pids: [pid], descendants: false, uids: [], comms: [] },
+      capture,
       fields,
       forMs: null,
       name: null,
@@ -33,13 +46,10 @@ export class LocalEunomia {
       ringBytes: RING_BYTES,
       limit: null,
     });
-    return {
-      settle: async () => {
-        const { delivered, lost } = await session.stats();
-        return { received: delivered, lost, at: performance.now() };
-      },
-      close: () => manager.remove(session.id),
-    };
+  }
+
+  remove(session: Session): Promise<void> {
+    return this.#app.services.manager.remove(session.id);
   }
 
   close(): Promise<void> {

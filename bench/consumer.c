@@ -5,7 +5,9 @@
  * ring costs the traced process a wake-up; so `paced` reads all there is and then naps for a millisecond.
  * A line on standard input is answered, once the ring is empty, with "received lost checksum"; its end ends it.
  *
- *   consumer OBJECT PROGRAM PID RING_BYTES poll|paced
+ * `json` is `paced`, and writes five fields of each record as a line of JSON to /dev/null: what a program of C pays to be read by others.
+ *
+ *   consumer OBJECT PROGRAM PID RING_BYTES poll|paced|json
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -22,6 +24,47 @@
 
 static uint64_t received, checksum;
 static atomic_int asked, ended;
+
+/* The layout of struct whole_record in consumer.bpf.c. */
+struct record {
+	uint64_t boot_ns, cgroup_id, start_boot_ns;
+	uint32_t pid, tid, ppid, uid, gid, mount_ns;
+	char comm[16];
+	int32_t error, fd;
+	uint32_t flags, mode, path_length;
+	char path[];
+};
+
+static FILE *json;
+
+static void put_text(const char *text, size_t length)
+{
+	putc_unlocked('"', json);
+	for (size_t i = 0; i < length && text[i]; i++) {
+		unsigned char c = text[i];
+
+		if (c == '"' || c == '\\')
+			putc_unlocked('\\', json);
+		if (c < ' ')
+			fprintf(json, "\\u%04x", c);
+		else
+			putc_unlocked(c, json);
+	}
+	putc_unlocked('"', json);
+}
+
+static int on_record_as_json(void *context, void *data, size_t size)
+{
+	const struct record *r = data;
+
+	received++;
+	fprintf(json, "{\"time\":%llu,\"pid\":%u,\"comm\":", (unsigned long long)r->boot_ns, r->pid);
+	put_text(r->comm, sizeof(r->comm));
+	fprintf(json, ",\"fd\":%d,\"path\":", r->fd);
+	put_text(r->path, r->path_length);
+	fputs("}\n", json);
+	return 0;
+}
 
 static int on_record(void *context, void *data, size_t size)
 {
@@ -83,10 +126,16 @@ int main(int argc, char **argv)
 	int paced;
 
 	if (argc != 6) {
-		fprintf(stderr, "consumer OBJECT PROGRAM PID RING_BYTES poll|paced\n");
+		fprintf(stderr, "consumer OBJECT PROGRAM PID RING_BYTES poll|paced|json\n");
 		return 2;
 	}
-	paced = strcmp(argv[5], "paced") == 0;
+	paced = strcmp(argv[5], "poll") != 0;
+	if (strcmp(argv[5], "json") == 0) {
+		json = fopen("/dev/null", "w");
+		if (!json)
+			return fail("/dev/null");
+		setvbuf(json, NULL, _IOFBF, 1 << 20);
+	}
 	object = bpf_object__open_file(argv[1], NULL);
 	if (!object)
 		return fail(argv[1]);
@@ -99,7 +148,7 @@ int main(int argc, char **argv)
 	if (bpf_object__load(object))
 		return fail("loading");
 	program = bpf_object__find_program_by_name(object, argv[2]);
-	ring = ring_buffer__new(bpf_object__find_map_fd_by_name(object, "ring"), on_record, NULL, NULL);
+	ring = ring_buffer__new(bpf_object__find_map_fd_by_name(object, "ring"), json ? on_record_as_json : on_record, NULL, NULL);
 	if (!ring)
 		return fail("ring_buffer__new");
 	link = bpf_program__attach(program);

@@ -2,16 +2,16 @@ import type { LocalEunomia } from './batch.js';
 import { median, type Goal, type Report } from './figure.js';
 import type { Tracer } from './ladder.js';
 import { startConsumer } from './peer.js';
-import { Workload, type CallKind } from './workload.js';
+import { Workload } from './workload.js';
 
 interface Way {
   readonly name: string;
   /** A refused open has no resolved path: that takes opens that succeed. */
-  readonly kind: CallKind;
+  readonly kind: 'refused' | 'opened';
   start(pid: number): Promise<Tracer>;
 }
 
-const CALLS: Readonly<Record<CallKind, number>> = { refused: 60_000, opened: 20_000 };
+const CALLS: Readonly<Record<'refused' | 'opened', number>> = { refused: 60_000, opened: 20_000 };
 const WARM_UP_CALLS = 2_000;
 /** Two medians of the same program differ by up to so much on the machines that we saw. */
 const NOISE = 0.05;
@@ -34,7 +34,7 @@ export async function measureCost(report: Report, eunomia: LocalEunomia, rounds:
     { name: 'Eunomia, header, opened', kind: 'opened', start: (pid) => eunomia.trace(pid, []) },
     { name: 'Eunomia, resolved path, opened', kind: 'opened', start: (pid) => eunomia.trace(pid, ['resolved']) },
   ];
-  const untraced: Readonly<Record<CallKind, number[]>> = { refused: [], opened: [] };
+  const untraced: Readonly<Record<'refused' | 'opened', number[]>> = { refused: [], opened: [] };
   const added = new Map(ways.map(({ name }): [string, number[]] => [name, []]));
   const workload = await Workload.start({ cpu: CPU });
   try {
@@ -67,7 +67,7 @@ export async function measureCost(report: Report, eunomia: LocalEunomia, rounds:
   }
 }
 
-async function nsPerCall(workload: Workload, kind: CallKind): Promise<number> {
+async function nsPerCall(workload: Workload, kind: 'refused' | 'opened'): Promise<number> {
   await workload.nsPerCall(kind, WARM_UP_CALLS);
   return workload.nsPerCall(kind, CALLS[kind]);
 }

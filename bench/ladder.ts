@@ -12,6 +12,8 @@ export interface Totals {
 export interface Tracer {
   /** The totals once all that the workload made so far has come through; `expected` is what `received` will be if nothing is lost. */
   settle(expected: number): Promise<Totals>;
+  /** How late it tells what it has, at most, where it tells that at an interval. */
+  readonly graceMs?: number;
   close(): Promise<void>;
 }
 
@@ -20,6 +22,13 @@ export interface Climb {
   readonly rate: number;
   /** Whether it could do what the workload could. */
   readonly boundedByWorkload: boolean;
+}
+
+/** How long to measure. */
+export interface Extent {
+  readonly stepMs: number;
+  /** Ladders of each tracer; the best counts, of ours as of the peers'. */
+  readonly ladders: number;
 }
 
 export interface LadderOptions {
@@ -78,6 +87,29 @@ async function tryStep(workload: Workload, tracer: Tracer, rate: number, ms: num
   const received = after.received - before.received;
   const lost = after.lost - before.lost;
   if (received + lost > work.calls) throw new Error(`${received} events received and ${lost} lost, of ${work.calls} calls`);
-  const took = Math.max(work.ns / 1e6, after.at - start - GRACE_MS);
+  const took = Math.max(work.ns / 1e6, after.at - start - GRACE_MS - (tracer.graceMs ?? 0));
   return { lossless: lost === 0 && received === work.calls, keptUp: (work.calls / work.ns) * 1e9 >= rate * KEPT_UP, rate: (work.calls / took) * 1000 };
+}
+
+/** Tracers take turns, so that what else the machine does hits all of them. */
+export async function bestOf<Name extends string>(extent: Extent, workload: Workload, from: number, starts: Readonly<Record<Name, () => Promise<Tracer>>>): Promise<Record<Name, Climb>> {
+  const best = {} as Record<Name, Climb>;
+  const names = Object.keys(starts) as Name[];
+  for (let i = 0; i < extent.ladders; i++) {
+    for (const name of names) {
+      const tracer = await starts[name]();
+      try {
+        const reached = await climb(workload, tracer, { from, stepMs: extent.stepMs });
+        if (!best[name] || reached.rate > best[name].rate) best[name] = reached;
+      } finally {
+        await tracer.close();
+      }
+    }
+  }
+  return best;
+}
+
+/** What a rate was bound by, for a figure's note. */
+export function describe({ boundedByWorkload }: Climb): string {
+  return boundedByWorkload ? 'nothing lost, as fast as the traced process went' : 'a step further something was lost';
 }

@@ -1,9 +1,10 @@
 import { parseArgs } from 'node:util';
 import { Report } from './figure.js';
+import { query } from './query.js';
 import { throughput } from './throughput.js';
 
 /** Runs one benchmark by its name. Adding one: a file that exports a function like these, and its line here. */
-const benches: Readonly<Record<string, (report: Report, options: { readonly quick: boolean }) => Promise<void>>> = { throughput };
+const benches: Readonly<Record<string, (report: Report, options: { readonly quick: boolean }) => Promise<void>>> = { throughput, query };
 
 const usage = `npm run --silent bench -- NAME [--json] [--quick]; NAME is one of: ${Object.keys(benches).join(', ')}`;
 

@@ -12,7 +12,7 @@ export const RING_BYTES = 16 << 20;
 /** A program of bench/consumer.bpf.c, and how bench/consumer.c reads its ring. */
 export interface ConsumerMode {
   readonly program: 'empty' | 'whole' | 'fixed';
-  readonly drain: 'poll' | 'paced';
+  readonly drain: 'poll' | 'paced' | 'json';
 }
 
 export async function startConsumer(pid: number, { program, drain }: ConsumerMode): Promise<Tracer> {

@@ -31,8 +31,8 @@ export class ServerProcess {
   }
 
   /** Resolves when it says that it listens. */
-  static async start(nodeFlags: readonly string[] = []): Promise<ServerProcess> {
-    const args = [...nodeFlags, join(root, 'dist/main.js'), 'serve', '--port', '0', '--engine', 'none', '--log-level', 'error'];
+  static async start(nodeFlags: readonly string[] = [], flags: readonly string[] = []): Promise<ServerProcess> {
+    const args = [...nodeFlags, join(root, 'dist/main.js'), 'serve', '--port', '0', '--engine', 'none', '--log-level', 'error', ...flags];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
     const end = () => void child.kill();
     process.on('exit', end); // a bench that fails or is interrupted leaves no server
@@ -42,6 +42,10 @@ export class ServerProcess {
       if (url) return new ServerProcess(child, url);
     }
     throw new Error('eunomia serve ended before it listened');
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
   }
 
   async ask<T>(query: string, variables: object): Promise<T> {
@@ -66,6 +70,10 @@ export class ServerProcess {
 export class ClientProcess {
   readonly #child = fork(join(root, 'dist/bench/client.js'));
 
+  get pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   async ask<Kind extends Answer['kind']>(ask: Ask): Promise<Extract<Answer, { kind: Kind }>> {
     const answered = once(this.#child, 'message') as Promise<[Answer]>;
     this.#child.send(ask);
@@ -87,15 +95,21 @@ export class ClientProcess {
   }
 }
 
-function sessionOf(pid: number): object {
+function sessionOf(pid: number): { readonly input: object } {
   const target = { pids: [pid], descendants: false };
   return { input: { trackers: [{ open: {} }], target, capture: 'DEMANDED', ringBytes: RING_BYTES } };
 }
 
+/** A session of trackers that watches one process, as demanded; answers its id. */
+export async function startSession(server: ServerProcess, pid: number, input: object = {}): Promise<string> {
+  const { input: usual } = sessionOf(pid);
+  const { startSession: session } = await server.ask<{ startSession: { id: string } }>(START, { input: { ...usual, ...input } });
+  return session.id;
+}
+
 /** The open tracker, and a WebSocket client that selects five fields of its events. */
 export async function serve(server: ServerProcess, client: ClientProcess, pid: number): Promise<Tracer> {
-  const { startSession } = await server.ask<{ startSession: { id: string } }>(START, sessionOf(pid));
-  const { id } = startSession;
+  const id = await startSession(server, pid);
   const stats = async () => (await server.ask<{ session: { stats: Stats } }>(STATS, { id })).session.stats;
   await client.ask({ kind: 'watch', url: server.url, session: id, pid });
   while ((await stats()).subscribers.length === 0) {

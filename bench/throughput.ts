@@ -2,7 +2,7 @@ import { LocalEunomia } from './batch.js';
 import { buildPrograms } from './build.js';
 import { measureCost } from './cost.js';
 import type { Report } from './figure.js';
-import { climb, type Climb, type Tracer } from './ladder.js';
+import { bestOf, describe, type Extent as Ladders } from './ladder.js';
 import { measureLatency } from './latency.js';
 import { bpftraceMissing, startBpftrace, startConsumer } from './peer.js';
 import { ClientProcess, serve, ServerProcess } from './served.js';
@@ -12,10 +12,7 @@ const CLIENT_GOAL = 300_000;
 /** Share by which the best rates of two equal programs differ between rounds. */
 const NOISE = 0.05;
 
-interface Extent {
-  readonly stepMs: number;
-  /** Ladders of each tracer; the best counts, of ours as of the peers'. */
-  readonly ladders: number;
+interface Extent extends Ladders {
   readonly costRounds: number;
   readonly cold: number;
   readonly warm: number;
@@ -79,26 +76,4 @@ async function withBpftrace(report: Report, workload: Workload, extent: Extent):
   if (why) return report.skip('kernel to bpftrace', why);
   const { bpftrace } = await bestOf({ ...extent, ladders: 1 }, workload, 50_000, { bpftrace: () => startBpftrace(workload.pid) });
   report.add('kernel to bpftrace', bpftrace.rate, 'events/s', null, describe(bpftrace));
-}
-
-/** Tracers take turns, so that what else the machine does hits all of them. */
-async function bestOf<Name extends string>(extent: Extent, workload: Workload, from: number, starts: Readonly<Record<Name, () => Promise<Tracer>>>): Promise<Record<Name, Climb>> {
-  const best = {} as Record<Name, Climb>;
-  const names = Object.keys(starts) as Name[];
-  for (let i = 0; i < extent.ladders; i++) {
-    for (const name of names) {
-      const tracer = await starts[name]();
-      try {
-        const reached = await climb(workload, tracer, { from, stepMs: extent.stepMs });
-        if (!best[name] || reached.rate > best[name].rate) best[name] = reached;
-      } finally {
-        await tracer.close();
-      }
-    }
-  }
-  return best;
-}
-
-function describe({ boundedByWorkload }: Climb): string {
-  return boundedByWorkload ? 'nothing lost, as fast as the traced process went' : 'a step further something was lost';
 }

@@ -4,32 +4,36 @@
  * to filter by) serves a whole ladder of rates:
  *
  *   KIND paced RATE MS    RATE calls a second for MS milliseconds, in bursts at absolute times at most 1 ms apart
- *   KIND free CALLS       as many calls, in thousands, as fast as they go
+ *   KIND free CALLS       as many calls, in slices, as fast as they go
  *
- * KIND is `opened` (open of a path that exists, and the close of what it gave) or `refused` (openat of that path with
- * flags that the kernel refuses at once, EINVAL: the cheapest call that makes an event, so that tracers are the bound).
+ * KIND is `opened` (open of a path that exists, and the close of what it gave), `refused` (openat of that path with
+ * flags that the kernel refuses at once, EINVAL: the cheapest call that makes an event, so that tracers are the bound),
+ * `executed` (a child that executes /bin/true with two dozen arguments, and its end) or `connected` (a TCP connection over
+ * loopback, accepted, and closed at both ends).
  *
  * A `paced` that cannot keep up makes all its calls none the less, later. The answer is one line: the calls made, the
- * nanoseconds that they took, and (`free`) the median of what a thousand of them took, which tells what a call costs also
- * where other processes take the CPU away. The end of standard input ends it.
+ * nanoseconds that they took, and (`free`) the median over the slices of what a thousand calls take, which tells what a call
+ * costs also where other processes take the CPU away. The end of standard input ends it.
  *
  *   workload [--cpu N] [--path PATH]
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define BILLION 1000000000ULL
 #define BURST_NS 500000ULL
-#define SLICE 1000
 #define SLICES_MAX 100000
 
 static const char *path = "/dev/null";
@@ -50,14 +54,18 @@ static void sleep_until(uint64_t at)
 		;
 }
 
+static void fail(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
 static void opened(void)
 {
 	int fd = open(path, O_RDONLY);
 
-	if (fd < 0) {
-		perror(path);
-		exit(1);
-	}
+	if (fd < 0)
+		fail(path);
 	close(fd);
 }
 
@@ -68,6 +76,50 @@ static void refused(void)
 		fprintf(stderr, "workload: the kernel opens what it should refuse\n");
 		exit(1);
 	}
+}
+
+/* As long as the command lines of compilers and of Java are. */
+static void executed(void)
+{
+	static char *argv[26] = {"/bin/true"};
+	pid_t child;
+
+	for (int i = 1; i < 25; i++)
+		argv[i] = "--an-argument-of-a-program=/usr/lib/with/a/path/in/it";
+	child = vfork();
+	if (child < 0)
+		fail("vfork");
+	if (child == 0) {
+		execv("/bin/true", argv);
+		_exit(127);
+	}
+	if (waitpid(child, NULL, 0) != child)
+		fail("waitpid");
+}
+
+static void connected(void)
+{
+	static struct sockaddr_in address = {.sin_family = AF_INET};
+	static int listener = -1;
+	const struct linger at_once = {.l_onoff = 1}; /* no TIME_WAIT: ports would run out */
+	socklen_t length = sizeof(address);
+	int client, server;
+
+	if (listener < 0) {
+		address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		listener = socket(AF_INET, SOCK_STREAM, 0);
+		if (bind(listener, (void *)&address, sizeof(address)) || listen(listener, 16) || getsockname(listener, (void *)&address, &length))
+			fail("listening");
+	}
+	client = socket(AF_INET, SOCK_STREAM, 0);
+	if (connect(client, (void *)&address, sizeof(address)))
+		fail("connect");
+	server = accept(listener, NULL, NULL);
+	if (server < 0)
+		fail("accept");
+	setsockopt(client, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	close(client);
+	close(server);
 }
 
 static void answer(uint64_t calls, uint64_t ns, uint64_t median)
@@ -83,7 +135,7 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void free_running(void (*call)(void), uint64_t calls)
+static void free_running(void (*call)(void), uint64_t slice, uint64_t calls)
 {
 	static uint64_t slices[SLICES_MAX];
 	uint64_t start = now(), before = start, made = 0, count = 0;
@@ -91,11 +143,11 @@ static void free_running(void (*call)(void), uint64_t calls)
 	while (made < calls && count < SLICES_MAX) {
 		uint64_t after;
 
-		for (int i = 0; i < SLICE; i++)
+		for (uint64_t i = 0; i < slice; i++)
 			call();
 		after = now();
-		made += SLICE;
-		slices[count++] = after - before;
+		made += slice;
+		slices[count++] = (after - before) * 1000 / slice;
 		before = after;
 	}
 	qsort(slices, count, sizeof(slices[0]), compare);
@@ -113,6 +165,20 @@ static void paced(void (*call)(void), uint64_t rate, uint64_t ms)
 		sleep_until(start + at);
 	}
 	answer(made, now() - start, 0);
+}
+
+static const struct kind {
+	const char *name;
+	void (*call)(void);
+	uint64_t slice; /* calls between two looks at the clock */
+} kinds[] = {{"opened", opened, 1000}, {"refused", refused, 1000}, {"executed", executed, 10}, {"connected", connected, 10}};
+
+static const struct kind *find(const char *name)
+{
+	for (size_t i = 0; name && i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strcmp(kinds[i].name, name) == 0)
+			return &kinds[i];
+	return NULL;
 }
 
 int main(int argc, char **argv)
@@ -137,17 +203,16 @@ int main(int argc, char **argv)
 	answer(0, 0, 0); /* ready */
 	while (fgets(line, sizeof(line), stdin)) {
 		unsigned long long a, b;
+		const char *rest;
+		const struct kind *kind = find(strtok(line, " "));
 
-		if (sscanf(line, "opened paced %llu %llu", &a, &b) == 2)
-			paced(opened, a, b);
-		else if (sscanf(line, "refused paced %llu %llu", &a, &b) == 2)
-			paced(refused, a, b);
-		else if (sscanf(line, "opened free %llu", &a) == 1)
-			free_running(opened, a);
-		else if (sscanf(line, "refused free %llu", &a) == 1)
-			free_running(refused, a);
+		rest = strtok(NULL, "\n");
+		if (kind && rest && sscanf(rest, "paced %llu %llu", &a, &b) == 2)
+			paced(kind->call, a, b);
+		else if (kind && rest && sscanf(rest, "free %llu", &a) == 1)
+			free_running(kind->call, kind->slice, a);
 		else {
-			fprintf(stderr, "workload: what is \"%s\"?\n", line);
+			fprintf(stderr, "workload: not a command\n");
 			return 1;
 		}
 	}

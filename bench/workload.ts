@@ -1,8 +1,11 @@
 import { programs } from './build.js';
 import { LineProcess } from './child.js';
 
-/** `opened`: /dev/null is opened and closed. `refused`: an open that fails at once, the cheapest call that makes an event. */
-export type CallKind = 'opened' | 'refused';
+/**
+ * `opened`: /dev/null is opened and closed. `refused`: an open that fails at once, the cheapest call that makes an event. `executed`: a child
+ * runs /bin/true with two dozen arguments. `connected`: a TCP connection over loopback, accepted and closed.
+ */
+export type CallKind = 'opened' | 'refused' | 'executed' | 'connected';
 
 export interface Work {
   readonly calls: number;
@@ -33,7 +36,7 @@ export class Workload {
     return { calls, ns };
   }
 
-  /** So many calls, in thousands, as fast as they go. Answers what one typically took, also where the CPU is shared. */
+  /** So many calls, in slices, as fast as they go. Answers what one typically took, also where the CPU is shared. */
   async nsPerCall(kind: CallKind, calls: number): Promise<number> {
     const [, , median = 0] = await this.#process.ask(`${kind} free ${calls}`);
     return median / 1000;

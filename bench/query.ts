@@ -1,0 +1,93 @@
+import { buildPrograms } from './build.js';
+import type { Report } from './figure.js';
+import { bestOf, describe, type Extent as Ladders } from './ladder.js';
+import { bpftraceMissing, startBpftrace, startConsumer } from './peer.js';
+import { aggregateLive } from './query/aggregate.js';
+import { Audience } from './query/audience-process.js';
+import { measureDelay } from './query/delay.js';
+import { measureDemand } from './query/demand.js';
+import { cpuMs, threadTimes } from './query/process.js';
+import { measureSharing } from './query/share.js';
+import { ClientProcess, serve, ServerProcess } from './served.js';
+import { Workload } from './workload.js';
+
+const STREAM_GOAL = 1_000_000;
+const AGGREGATE_GOAL = 1_000_000;
+
+interface Extent extends Ladders {
+  readonly demandRounds: number;
+  readonly share: { readonly rounds: number; readonly ms: number };
+  readonly delayMs: number;
+}
+
+const full: Extent = { stepMs: 1_000, ladders: 3, demandRounds: 7, share: { rounds: 9, ms: 2_000 }, delayMs: 20_000 };
+const quick: Extent = { stepMs: 300, ladders: 1, demandRounds: 3, share: { rounds: 3, ms: 500 }, delayMs: 3_000 };
+
+/** What a query costs: events to clients, live aggregates, demand, sharing, delay. */
+export async function query(report: Report, options: { readonly quick: boolean }): Promise<void> {
+  const extent = options.quick ? quick : full;
+  await buildPrograms();
+  const workload = await Workload.start();
+  const audience = new Audience();
+  try {
+    await stream(report, workload, extent);
+    await live(report, workload, audience, extent);
+    await measureDemand(report, workload, extent.demandRounds);
+    await measureSharing(report, audience, extent.share);
+  } finally {
+    await audience.close();
+    await workload.close();
+  }
+}
+
+/** Kernel → client, and what a peer makes of the same events on the same hook. */
+async function stream(report: Report, workload: Workload, extent: Extent): Promise<void> {
+  const client = new ClientProcess();
+  try {
+    const server = await ServerProcess.start();
+    try {
+      const { client: reached } = await bestOf(extent, workload, 300_000, { client: () => serve(server, client, workload.pid) });
+      report.add('kernel to WebSocket client, five fields', reached.rate, 'events/s', { goal: STREAM_GOAL, better: 'higher' }, describe(reached));
+      await bound(report, workload, server, client, reached.rate);
+    } finally {
+      await server.close();
+    }
+  } finally {
+    await client.close();
+  }
+  const { json } = await bestOf(extent, workload, 300_000, { json: () => startConsumer(workload.pid, { program: 'whole', drain: 'json' }) });
+  report.add('kernel to C consumer, five fields as JSON to /dev/null', json.rate, 'events/s', null, describe(json));
+  const why = bpftraceMissing();
+  if (why) return report.skip('kernel to bpftrace', why);
+  const { bpftrace } = await bestOf({ ...extent, ladders: 1 }, workload, 75_000, { bpftrace: () => startBpftrace(workload.pid) });
+  report.add('kernel to bpftrace printf, five fields', bpftrace.rate, 'events/s', null, describe(bpftrace));
+}
+
+/** Who used the two cores at that rate. */
+async function bound(report: Report, workload: Workload, server: ServerProcess, client: ClientProcess, rate: number): Promise<void> {
+  const tracer = await serve(server, client, workload.pid);
+  try {
+    const before = { threads: threadTimes(server.pid), client: cpuMs(client.pid), workload: cpuMs(workload.pid) };
+    const { ns } = await workload.paced('refused', rate, 1_000);
+    const after = { threads: threadTimes(server.pid), client: cpuMs(client.pid), workload: cpuMs(workload.pid) };
+    const share = (ms: number) => (ms / (ns / 1e6)) * 100;
+    const used = [...after.threads].map(([tid, ms]) => ms - (before.threads.get(tid) ?? 0)).sort((a, b) => b - a);
+    const [first = 0, second = 0, ...rest] = used;
+    report.add('at that rate, CPU of the workload', share(after.workload - before.workload), '% of a core');
+    report.add("at that rate, CPU of the server's two busiest threads", share(first + second), '% of a core', null, `${Math.round(share(first))} and ${Math.round(share(second))}; its others ${Math.round(share(rest.reduce((a, b) => a + b, 0)))}`);
+    report.add('at that rate, CPU of the client', share(after.client - before.client), '% of a core', null, 'it parses each message as JSON');
+  } finally {
+    await tracer.close();
+  }
+}
+
+async function live(report: Report, workload: Workload, audience: Audience, extent: Extent): Promise<void> {
+  const server = await ServerProcess.start();
+  try {
+    await measureDelay(report, workload, server, audience, extent.delayMs);
+    const { live: reached } = await bestOf(extent, workload, 200_000, { live: () => aggregateLive(server, audience, workload.pid) });
+    report.add('live aggregate: container, comm, syscall; count and p99', reached.rate, 'events/s', { goal: AGGREGATE_GOAL, better: 'higher' }, describe(reached));
+  } finally {
+    await server.close();
+  }
+}
