@@ -79,7 +79,8 @@ struct eu_counter {
 };
 struct eu_control {
 	volatile __u64 capture; /* the mask: bit by `enum NAME_capture` */
-	__u64 unused[7];
+	volatile __u64 polled;  /* not 0 while the ring is read every few milliseconds: nobody needs to be woken */
+	__u64 unused[6];
 	struct eu_counter counters[EU_MAX_CPUS];
 };
 /* A section, and so a map, of its own: at offset 0 of `.data.eu_control`. */
@@ -231,7 +232,16 @@ static __always_inline void eu_count(bool lost)
 		eu_record;                                                                   \
 	})
 
-#define eu_submit(record) bpf_ringbuf_submit(record, 0)
+/*
+ * Waking the reader is an interrupt that the CPU sends itself: microseconds, in a virtual machine more than all the rest of a
+ * hook. (A reader that keeps up has the ring empty each time, so that by itself each event would wake it: kernel/bpf/ringbuf.c.)
+ */
+static __always_inline __u64 eu_wakeup(void)
+{
+	return eu_control.polled ? BPF_RB_NO_WAKEUP : 0;
+}
+
+#define eu_submit(record) bpf_ringbuf_submit(record, eu_wakeup())
 
 /*
  * A record of variable length is put together in memory of this CPU and then copied into the
@@ -264,7 +274,7 @@ struct eu_area {
 static __always_inline void eu_output(void *record, __u32 size)
 {
 	size &= EU_RECORD_MAX - 1;
-	eu_count(bpf_ringbuf_output(&eu_ring, record, size, 0) != 0);
+	eu_count(bpf_ringbuf_output(&eu_ring, record, size, eu_wakeup()) != 0);
 }
 
 static __always_inline eu_str eu_text(__u32 offset, __u32 length)

@@ -29,6 +29,11 @@ typedef _Bool bool;
 typedef int pid_t;
 typedef unsigned long size_t;
 
+/* include/uapi/linux/bpf.h */
+enum {
+	BPF_RB_NO_WAKEUP = 1ULL << 0,
+};
+
 enum { false = 0, true = 1 };
 
 enum bpf_map_type {

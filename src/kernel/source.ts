@@ -12,7 +12,9 @@ const CONTROL = '.data.eu_control';
 const FOLLOW_FORK = 'follow_fork';
 const FOLLOW_EXIT = 'follow_exit';
 const SHARED_MAPS = [RING, 'eu_cgroups', 'eu_pids', 'eu_uids', 'eu_comms'] as const;
-// struct eu_control of eunomia.bpf.h: capture, 7 unused words, then counters of 64 bytes a CPU.
+// struct eu_control of eunomia.bpf.h: 8 words, then counters of 64 bytes a CPU.
+const CAPTURE = 0;
+const POLLED = 1;
 const FIRST_COUNTER = 8;
 const COUNTER_WORDS = 8;
 const PRODUCED = 0;
@@ -71,7 +73,12 @@ export class Source {
   /** The mask is in force for the next event: it is memory that the program reads. */
   setCapture(object: number, mask: bigint): void {
     const control = this.#controls[object];
-    if (control) Atomics.store(control, 0, mask);
+    if (control) Atomics.store(control, CAPTURE, mask);
+  }
+
+  /** While its ring is polled, its programs wake nobody: that costs them more than all the rest. */
+  setPolled(polled: boolean): void {
+    for (const control of this.#controls) Atomics.store(control, POLLED, polled ? 1n : 0n);
   }
 
   /** Keep, skip, or (null) forget what a cgroup is. */

@@ -80,6 +80,11 @@ function drain(id: number, entry: Entry): boolean {
 
 async function drainForever(): Promise<void> {
   const events = new Uint8Array(16 * 64);
+  let polled = false;
+  const poll = (on: boolean): void => {
+    polled = on;
+    for (const { source } of sources.values()) source.setPolled(on);
+  };
   while (!stopping) {
     let any = false;
     let busy = false;
@@ -90,8 +95,14 @@ async function drainForever(): Promise<void> {
       }
     }
     if (busy && untaken < UNTAKEN_BYTES) await new Promise((resolve) => setImmediate(resolve));
-    else if (any || untaken >= UNTAKEN_BYTES) await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
-    else {
+    else if (any || untaken >= UNTAKEN_BYTES) {
+      poll(true);
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    } else if (polled) {
+      // A program that has seen `polled` before may write its record after: one look more before sleeping.
+      poll(false);
+      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+    } else {
       const ready = await later(libc.epoll_wait, epoll, events, 64, IDLE_MS);
       libc.read(wake, new Uint8Array(8), 8);
       // A ring with an unfinished record counts as ready: do not spin on it.
