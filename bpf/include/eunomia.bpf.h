@@ -36,6 +36,13 @@ typedef __u64 eu_boot_ns;
 /* Nanoseconds, a duration; EU_NO_DURATION is null. */
 typedef __u64 eu_duration_ns;
 #define EU_NO_DURATION (~0ULL)
+/* A count or a total of a record that stands for many happenings (sum.bpf.h): user space adds up those of all CPUs. */
+typedef __u64 eu_sum;
+/* How many took 2^i up to 2^(i+1) ns, by i; the first also less, the last (39 hours) also more. Added up like eu_sum. */
+#define EU_LOG2_SLOTS 48
+typedef struct {
+	__u64 slots[EU_LOG2_SLOTS];
+} eu_log2;
 
 #define EU_COMM_LEN 16
 #define EU_PATH_MAX 4096
@@ -78,9 +85,11 @@ struct eu_counter {
 	__u64 unused[6]; /* to a cache line, so that CPUs do not share one */
 };
 struct eu_control {
-	volatile __u64 capture; /* the mask: bit by `enum NAME_capture` */
-	volatile __u64 polled;  /* not 0 while the ring is read every few milliseconds: nobody needs to be woken */
-	__u64 unused[6];
+	volatile __u64 capture;   /* the mask: bit by `enum NAME_capture` */
+	volatile __u64 polled;    /* not 0 while the ring is read every few milliseconds: nobody needs to be woken */
+	volatile __u64 sum_side;  /* which of the two maps is summed in (sum.bpf.h) */
+	volatile __u64 hooked_ns; /* CLOCK_BOOTTIME: when a program that serves a demand was attached last */
+	__u64 unused[4];
 	struct eu_counter counters[EU_MAX_CPUS];
 };
 /* A section, and so a map, of its own: at offset 0 of `.data.eu_control`. */

@@ -179,6 +179,61 @@ static __always_inline bool eu_syscall_of_self(struct task_struct *task)
 	return eu_self && task->tgid == eu_self;
 }
 
+/* Not our own call, not a 32-bit one, and of the session's target. */
+static __always_inline bool eu_syscall_wanted(struct task_struct *task)
+{
+	return !eu_syscall_of_self(task) && !eu_task_is_32bit(task) && eu_wanted();
+}
+
+/* ---- How long a call takes: eu_syscall_begin at its entry, eu_syscall_began at its exit ---- */
+
+/* include/uapi/linux/bpf.h */
+#define BPF_MAP_TYPE_TASK_STORAGE 29
+#define BPF_LOCAL_STORAGE_GET_F_CREATE 1
+
+/*
+ * When the task's call under way began. In the task itself: a call may end on another CPU, a thread that executes a
+ * program takes another tid, and what is left of a call without an end goes with the task. Since Linux 5.12
+ * (a10787e6d58c "bpf: Enable task local storage for tracing programs").
+ */
+struct eu_syscall_start {
+	__u64 boot_ns; /* 0: taken */
+	__s64 nr;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct eu_syscall_start);
+} eu_starts SEC(".maps");
+
+static __always_inline void eu_syscall_begin(struct task_struct *task, long nr)
+{
+	struct eu_syscall_start *start = bpf_task_storage_get(&eu_starts, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+
+	if (!start)
+		return;
+	start->nr = nr;
+	start->boot_ns = bpf_ktime_get_boot_ns();
+}
+
+/*
+ * When the call that ends now began, or 0. Not each end has a beginning: a call that seccomp refuses ends without one
+ * (kernel/entry/common.c), a new child returns from its parent's fork, and a rt_sigreturn leaves its own behind. So does
+ * a call during which the hook at entry is detached; it is told by its time when that hook is there again.
+ */
+static __always_inline __u64 eu_syscall_began(struct task_struct *task, long nr)
+{
+	struct eu_syscall_start *start = bpf_task_storage_get(&eu_starts, task, NULL, 0);
+	__u64 boot_ns;
+
+	if (!start || start->nr != nr)
+		return 0;
+	boot_ns = start->boot_ns;
+	start->boot_ns = 0;
+	return boot_ns < eu_control.hooked_ns ? 0 : boot_ns;
+}
+
 #endif
 
 #endif

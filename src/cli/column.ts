@@ -8,6 +8,7 @@ const preferred: Readonly<Record<string, readonly string[]>> = {
   exec: ['process.ppid', 'errno', 'args'],
   exit: ['exitCode', 'signal', 'lifetimeNs'],
   open: ['errno', 'fd', 'flags', 'path'],
+  syscount: ['name', 'count', 'errors', 'durationNs'],
   tcp: ['operation', 'errno', 'localAddress', 'localPort', 'remoteAddress', 'remotePort', 'durationNs'],
 };
 

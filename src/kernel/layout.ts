@@ -8,9 +8,9 @@ import type { BpfFile, BtfType } from './btf.js';
  */
 export type FieldKind =
   | 'u8' | 'u16' | 'u32' | 'u64' | 's8' | 's16' | 's32' | 's64' | 'bool' | 'chars' | 'enum'
-  | 'eu_str' | 'eu_strs' | 'eu_errno' | 'eu_ip' | 'eu_boot_ns' | 'eu_duration_ns';
+  | 'eu_str' | 'eu_strs' | 'eu_errno' | 'eu_ip' | 'eu_boot_ns' | 'eu_duration_ns' | 'eu_sum' | 'eu_log2';
 
-const semantic: ReadonlySet<string> = new Set(['eu_str', 'eu_strs', 'eu_errno', 'eu_ip', 'eu_boot_ns', 'eu_duration_ns']);
+const semantic: ReadonlySet<string> = new Set(['eu_str', 'eu_strs', 'eu_errno', 'eu_ip', 'eu_boot_ns', 'eu_duration_ns', 'eu_sum', 'eu_log2']);
 
 export interface RecordField {
   /** camelCase of the C name. */

@@ -26,11 +26,14 @@ export interface Libbpf {
   map_name: ForeignFunction<[Pointer], string>;
   map_fd: ForeignFunction<[Pointer], number>;
   map_set_max_entries: ForeignFunction<[Pointer, number], number>;
+  map_key_size: ForeignFunction<[Pointer], number>;
+  map_value_size: ForeignFunction<[Pointer], number>;
   map_reuse_fd: ForeignFunction<[Pointer, number], number>;
   map_initial_value: ForeignFunction<[Pointer, BigUint64Array], Nullable>;
   map_update: ForeignFunction<[number, Bytes, Bytes, number], number>;
   map_delete: ForeignFunction<[number, Bytes], number>;
   map_lookup: ForeignFunction<[number, Bytes, Bytes], number>;
+  map_take_batch: ForeignFunction<[number, Bytes, Uint8Array, Uint8Array, Uint8Array, Uint32Array, null], number>;
   program_name: ForeignFunction<[Pointer], string>;
   program_section: ForeignFunction<[Pointer], string>;
   program_set_autoload: ForeignFunction<[Pointer, boolean], number>;
@@ -75,11 +78,15 @@ const prototypes: Readonly<Record<Exclude<keyof Libbpf, 'version'>, string>> = {
   map_name: 'const char *bpf_map__name(void *map)',
   map_fd: 'int bpf_map__fd(void *map)',
   map_set_max_entries: 'int bpf_map__set_max_entries(void *map, uint32_t n)',
+  map_key_size: 'uint32_t bpf_map__key_size(void *map)',
+  map_value_size: 'uint32_t bpf_map__value_size(void *map)',
   map_reuse_fd: 'int bpf_map__reuse_fd(void *map, int fd)',
   map_initial_value: 'void *bpf_map__initial_value(void *map, uint64_t *size)',
   map_update: 'int bpf_map_update_elem(int fd, const void *key, const void *value, uint64_t flags)',
   map_delete: 'int bpf_map_delete_elem(int fd, const void *key)',
   map_lookup: 'int bpf_map_lookup_elem(int fd, const void *key, void *value)',
+  map_take_batch:
+    'int bpf_map_lookup_and_delete_batch(int fd, void *in_batch, void *out_batch, void *keys, void *values, uint32_t *count, const void *opts)',
   program_name: 'const char *bpf_program__name(void *prog)',
   program_section: 'const char *bpf_program__section_name(void *prog)',
   program_set_autoload: 'int bpf_program__set_autoload(void *prog, bool autoload)',

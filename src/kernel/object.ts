@@ -20,6 +20,10 @@ export interface ObjectSpec {
   readonly unneeded: readonly string[];
   /** Where programs attach whose section does not say it, by program name. */
   readonly attachments?: Readonly<Record<string, Attachment>>;
+  /** Program → capture bits: it serves these alone, and is attached only while one of them is in the mask. */
+  readonly demanded?: Readonly<Record<string, bigint>>;
+  /** For an object that sums in maps (sum.bpf.h): how often they are read. */
+  readonly sumsEveryMs?: number;
 }
 
 /**
@@ -33,7 +37,8 @@ export class BpfObject {
   readonly #maps = new Map<string, Pointer>();
   readonly #programs = new Map<string, Pointer>();
   readonly #logs = new Map<string, Pointer>();
-  readonly #links: BpfLink[] = [];
+  /** By program, in the order in which they were attached. */
+  readonly #links = new Map<string, readonly BpfLink[]>();
   readonly #mappings: Mapping[] = [];
   #closed = false;
 
@@ -121,21 +126,36 @@ export class BpfObject {
     const bpf = loadLibbpf();
     for (const [name, program] of this.#programs) {
       if (this.#spec.unneeded.includes(name) || !which(name)) continue;
+      if (this.#links.has(name)) continue;
       const attachment = this.#spec.attachments?.[name];
       const operation = `attaching ${this.name}'s program ${name} (${bpf.program_section(program)})`;
       if (!attachment) {
         const link = await later(bpf.program_attach, program);
         if (link === null) throw laterFailure(operation);
-        this.#links.push(new BpfLink(link));
-      } else if ('cgroup' in attachment) this.#links.push(await attachCgroup(operation, program, attachment));
-      else if ('uprobe' in attachment) this.#links.push(await attachUprobe(operation, program, attachment));
-      else this.#links.push(...(await attachPerfEvent(operation, program, attachment)));
+        this.#links.set(name, [new BpfLink(link)]);
+      } else if ('cgroup' in attachment) this.#links.set(name, [await attachCgroup(operation, program, attachment)]);
+      else if ('uprobe' in attachment) this.#links.set(name, [await attachUprobe(operation, program, attachment)]);
+      else this.#links.set(name, await attachPerfEvent(operation, program, attachment));
     }
   }
 
-  /** Detaches everything; what runs on another CPU at this moment may still finish. */
-  async detach(): Promise<void> {
-    while (this.#links.length) await this.#links.pop()?.close();
+  /** Detaches the programs that `which` selects, the last attached first; what runs on another CPU at this moment may still finish. */
+  async detach(which: (program: string) => boolean = () => true): Promise<void> {
+    for (const [name, links] of [...this.#links].reverse()) {
+      if (!which(name)) continue;
+      this.#links.delete(name);
+      for (const link of links) await link.close();
+    }
+  }
+
+  isAttached(program: string): boolean {
+    return this.#links.has(program);
+  }
+
+  /** Bytes of a map's keys and values. */
+  mapSizes(name: string): { readonly key: number; readonly value: number } {
+    const bpf = loadLibbpf();
+    return { key: bpf.map_key_size(this.#map(name)), value: bpf.map_value_size(this.#map(name)) };
   }
 
   async close(): Promise<void> {

@@ -71,6 +71,7 @@ export type Request =
   | { readonly kind: 'capture'; readonly id: number; readonly source: number; readonly object: number; readonly mask: bigint }
   | { readonly kind: 'judge'; readonly id: number; readonly source: number; readonly cgroups: readonly (readonly [number, boolean | null])[] }
   | { readonly kind: 'counters'; readonly id: number; readonly source: number }
+  | { readonly kind: 'read'; readonly id: number; readonly source: number }
   | { readonly kind: 'close'; readonly id: number; readonly source: number }
   | { readonly kind: 'probe'; readonly id: number }
   | { readonly kind: 'try'; readonly id: number; readonly object: ObjectSpec }

@@ -1,11 +1,14 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { bootNow } from './clock.js';
 import { possibleCpus } from './cpus.js';
+import { programsEnded } from './grace.js';
 import { failure, loadLibbpf } from './libbpf.js';
 import { BpfObject } from './object.js';
 import { root } from './paths.js';
 import type { SourceCounters, SourceFilter, SourceObject, SourceSpec } from './protocol.js';
-import { Ring } from './ring.js';
+import { Ring, type RingChunk } from './ring.js';
+import { SumMaps, sumsInMaps } from './sum.js';
 
 const RING = 'eu_ring';
 const CONTROL = '.data.eu_control';
@@ -15,11 +18,14 @@ const SHARED_MAPS = [RING, 'eu_cgroups', 'eu_pids', 'eu_uids', 'eu_comms'] as co
 // struct eu_control of eunomia.bpf.h: 8 words, then counters of 64 bytes a CPU.
 const CAPTURE = 0;
 const POLLED = 1;
+const SUM_SIDE = 2;
+const HOOKED_NS = 3;
 const FIRST_COUNTER = 8;
 const COUNTER_WORDS = 8;
 const PRODUCED = 0;
 const LOST = 1;
 const COMM_BYTES = 16;
+const DEFAULT_SUMS_MS = 1000;
 
 /** The programs of one session in the kernel: its ring, its filter maps, its trackers' objects. Lives in the kernel thread. */
 export class Source {
@@ -27,13 +33,29 @@ export class Source {
   readonly #session: BpfObject;
   readonly #objects: readonly BpfObject[];
   readonly #controls: readonly BigUint64Array[];
+  readonly #demanded: readonly (readonly (readonly [program: string, bits: bigint])[])[];
+  /** What the objects sum in maps, by object; null for one that does not. */
+  readonly #sums: readonly (SumMaps | null)[];
+  /** Attaching and detaching on demand, one after the other. */
+  #hooking: Promise<void> = Promise.resolve();
+  #detached = false;
   /** Of all objects, at the last `newlyLost`. */
   #lost = 0;
 
-  private constructor(session: BpfObject, objects: readonly BpfObject[], ring: Ring) {
+  private constructor(session: BpfObject, objects: readonly BpfObject[], ring: Ring, specs: readonly SourceObject[]) {
     this.#session = session;
     this.#objects = objects;
     this.#controls = objects.map((object) => new BigUint64Array(object.globals(CONTROL)));
+    this.#demanded = specs.map(({ demanded, unneeded }) => Object.entries(demanded ?? {}).filter(([program]) => !unneeded.includes(program)));
+    this.#sums = objects.map((object, i) => {
+      const spec = specs[i];
+      if (!spec || !sumsInMaps(object)) return null;
+      return new SumMaps(object, spec.path, spec.sumsEveryMs ?? DEFAULT_SUMS_MS, async (side) => {
+        const control = this.#controls[i];
+        if (control) Atomics.store(control, SUM_SIDE, BigInt(side));
+        await programsEnded();
+      });
+    });
     this.ring = ring;
   }
 
@@ -55,12 +77,16 @@ export class Source {
       await Promise.allSettled(loading);
       const objects = await Promise.all(loading);
       ring = new Ring(session.mapFd(RING), spec.ringBytes);
-      const source = new Source(session, objects, ring);
-      for (const [index, object] of spec.objects.entries()) source.setCapture(index, object.capture);
+      const source = new Source(session, objects, ring, spec.objects);
+      for (const [index, { capture }] of spec.objects.entries()) source.#store(index, CAPTURE, capture);
       // Forks are followed before the trackers see anything, exits after, so that a tracker of exits still finds the process.
       await objects[0]?.attach((program) => program === FOLLOW_FORK);
       if (filter.pids && filter.descendants) seedDescendants(session, filter.pids);
-      for (const object of objects) await object.attach((program) => program !== FOLLOW_FORK && program !== FOLLOW_EXIT);
+      for (const [index, object] of objects.entries()) {
+        const later = new Set([FOLLOW_FORK, FOLLOW_EXIT, ...(source.#demanded[index] ?? []).map(([program]) => program)]);
+        await source.#hook(index);
+        await object.attach((program) => !later.has(program));
+      }
       await objects[0]?.attach((program) => program === FOLLOW_EXIT);
       return source;
     } catch (error) {
@@ -70,10 +96,30 @@ export class Source {
     }
   }
 
-  /** The mask is in force for the next event: it is memory that the program reads. */
-  setCapture(object: number, mask: bigint): void {
-    const control = this.#controls[object];
-    if (control) Atomics.store(control, CAPTURE, mask);
+  /**
+   * The mask is in force for the next event: it is memory that the program reads. Resolves when the programs that serve a demand
+   * alone are attached, or detached, accordingly. Rejects with a KernelError.
+   */
+  setCapture(object: number, mask: bigint): Promise<void> {
+    this.#store(object, CAPTURE, mask);
+    const hooking = this.#hooking.then(() => this.#hook(object));
+    this.#hooking = hooking.catch(() => undefined);
+    return hooking;
+  }
+
+  /** Resolves when all capture masks that were set are in force, with the programs that they need. */
+  get settled(): Promise<void> {
+    return this.#hooking;
+  }
+
+  /** Those of the objects that sum in maps. */
+  get sums(): readonly SumMaps[] {
+    return this.#sums.filter((sums) => sums !== null);
+  }
+
+  /** Reads what all objects have summed so far. Rejects with a KernelError. */
+  async readSums(emit: (chunk: RingChunk) => void): Promise<void> {
+    for (const sums of this.sums) await sums.read(emit);
   }
 
   /** While its ring is polled, its programs wake nobody: that costs them more than all the rest. */
@@ -91,7 +137,7 @@ export class Source {
   }
 
   counters(): SourceCounters {
-    return { produced: this.#controls.map((c) => total(c, PRODUCED)), lost: this.#controls.map((c) => total(c, LOST)) };
+    return { produced: this.#controls.map((c, i) => total(c, PRODUCED) + (this.#sums[i]?.made ?? 0)), lost: this.#controls.map((c) => total(c, LOST)) };
   }
 
   /** Events lost since this was last asked. */
@@ -105,6 +151,8 @@ export class Source {
 
   /** Detaches everything. Programs under way elsewhere have ended only after an RCU grace period. */
   async detach(): Promise<void> {
+    this.#detached = true;
+    await this.#hooking;
     for (const object of this.#objects) await object.detach();
   }
 
@@ -113,6 +161,25 @@ export class Source {
     this.ring.close();
     for (const object of this.#objects) await object.close();
     await this.#session.close();
+  }
+
+  async #hook(index: number): Promise<void> {
+    const object = this.#objects[index];
+    const control = this.#controls[index];
+    if (!object || !control || this.#detached) return;
+    const mask = Atomics.load(control, CAPTURE);
+    for (const [name, bits] of this.#demanded[index] ?? []) {
+      const wanted = (mask & bits) !== 0n;
+      if (wanted === object.isAttached(name)) continue;
+      // What it left behind when it was attached before is told by being older.
+      if (wanted) this.#store(index, HOOKED_NS, BigInt(bootNow()));
+      await (wanted ? object.attach((program) => program === name) : object.detach((program) => program === name));
+    }
+  }
+
+  #store(object: number, word: number, value: bigint): void {
+    const control = this.#controls[object];
+    if (control) Atomics.store(control, word, value);
   }
 }
 

@@ -13,6 +13,8 @@ export interface KernelSource {
   judge(cgroups: readonly (readonly [id: number, keep: boolean | null])[]): Promise<void>;
   /** Exact counts. All that was in the ring at that moment was delivered before this resolves. */
   counters(): Promise<SourceCounters>;
+  /** All that happened before it was asked was delivered before this resolves: what is in the ring, and what is summed in maps. */
+  read(): Promise<void>;
   close(): Promise<SourceCounters>;
 }
 
@@ -51,6 +53,7 @@ export class KernelThread {
       setCapture: async (object, mask) => void (await this.#ask({ kind: 'capture', source, object, mask })),
       judge: async (cgroups) => void (await this.#ask({ kind: 'judge', source, cgroups })),
       counters: () => this.#ask({ kind: 'counters', source }) as Promise<SourceCounters>,
+      read: async () => void (await this.#ask({ kind: 'read', source })),
       close: async () => {
         try {
           return (await this.#ask({ kind: 'close', source })) as SourceCounters;

@@ -1,11 +1,12 @@
 import { parentPort } from 'node:worker_threads';
-import { arch } from 'node:os';
 import { messageOf, EunomiaError, KernelError } from '../errors.js';
 import { bootNow, ClockWatch } from './clock.js';
+import { programsEnded } from './grace.js';
 import { lastFailure, later, loadLibc } from './libbpf.js';
 import { BpfObject } from './object.js';
 import { probeFeatures } from './probe.js';
 import type { Acknowledgement, Failure, Request, Response } from './protocol.js';
+import type { RingChunk } from './ring.js';
 import { Source } from './source.js';
 
 /**
@@ -28,17 +29,17 @@ const EFD_NONBLOCK_CLOEXEC = 0o2004000;
 const EPOLL_CLOEXEC = 0o2000000;
 /** Also bounds how long the thread's end can wait for its waiter. */
 const IDLE_MS = 250;
-const MEMBARRIER_CMD_GLOBAL = 1;
 // glibc's malloc.h. libbpf reads the kernel's BTF (6 MB) at each load: memory that is kept is not faulted in anew.
 const M_TRIM_THRESHOLD = -1;
 const M_MMAP_THRESHOLD = -3;
-const NR_membarrier: Readonly<Record<string, number>> = { x64: 324, arm64: 283 };
 
 interface Entry {
   readonly source: Source;
   /** Lost while the records taken last were in the ring: they are missing before those taken next. */
   lost: number;
   readBefore: number;
+  /** Read what is summed in maps at their intervals. */
+  readonly timers: readonly NodeJS.Timeout[];
 }
 
 const port = parentPort;
@@ -67,15 +68,19 @@ function drain(id: number, entry: Entry): boolean {
   const readAt = bootNow();
   const told = taken ? lostBefore : lostBefore + entry.lost;
   if (!taken) entry.lost = 0;
-  const data = taken?.data ?? new ArrayBuffer(0);
-  const offsets = taken?.offsets ?? new Uint32Array(0);
-  untaken += data.byteLength;
-  send({ kind: 'chunk', source: id, chunk: { data, offsets, lost: told, clock: clock.offset(), readAt, readBefore: entry.readBefore } }, [
-    data,
-    offsets.buffer as ArrayBuffer,
-  ]);
+  sendChunk(id, entry, taken ?? { data: new ArrayBuffer(0), offsets: new Uint32Array(0) }, told, readAt);
   entry.readBefore = readAt;
   return taken !== null;
+}
+
+function sendChunk(id: number, { readBefore }: Entry, { data, offsets }: RingChunk, lost: number, readAt: number): void {
+  untaken += data.byteLength;
+  send({ kind: 'chunk', source: id, chunk: { data, offsets, lost, clock: clock.offset(), readAt, readBefore } }, [data, offsets.buffer as ArrayBuffer]);
+}
+
+/** Reads what a source's objects have summed. */
+function readSums(id: number, entry: Entry): Promise<void> {
+  return entry.source.readSums((chunk) => sendChunk(id, entry, chunk, 0, bootNow()));
 }
 
 async function drainForever(): Promise<void> {
@@ -119,7 +124,18 @@ function epollEvent(): Uint8Array {
 
 async function load(id: number, request: Extract<Request, { kind: 'load' }>): Promise<void> {
   const source = await Source.load(request.spec);
-  sources.set(id, { source, lost: 0, readBefore: bootNow() });
+  const entry: Entry = {
+    source,
+    lost: 0,
+    readBefore: bootNow(),
+    timers: source.sums.map((sums) =>
+      setInterval(() => {
+        // The server has not taken what it was sent: sums can wait, and lose nothing by it. What fails stays for the next reading.
+        if (untaken < UNTAKEN_BYTES) sums.read((chunk) => sendChunk(id, entry, chunk, 0, bootNow())).catch(() => undefined);
+      }, sums.everyMs),
+    ),
+  };
+  sources.set(id, entry);
   libc.epoll_ctl(epoll, EPOLL_CTL_ADD, source.ring.fd, epollEvent());
   libc.write(wake, new Uint8Array(BigUint64Array.of(1n).buffer), 8);
 }
@@ -128,12 +144,13 @@ async function load(id: number, request: Extract<Request, { kind: 'load' }>): Pr
 async function close(id: number): Promise<unknown> {
   const entry = sources.get(id);
   if (!entry) return { produced: [], lost: [] };
+  for (const timer of entry.timers) clearInterval(timer);
   await entry.source.detach();
-  // Programs that run on another CPU end within an RCU grace period, which this waits for (kernel/sched/membarrier.c).
-  await later(libc.syscall, NR_membarrier[arch()] ?? -1, MEMBARRIER_CMD_GLOBAL, 0, 0, 0, 0);
+  await programsEnded();
   sources.delete(id);
   libc.epoll_ctl(epoll, EPOLL_CTL_DEL, entry.source.ring.fd, epollEvent());
   while (drain(id, entry));
+  await readSums(id, entry);
   const counters = entry.source.counters();
   await entry.source.close();
   return counters;
@@ -155,9 +172,17 @@ async function answer(request: Request): Promise<unknown> {
       return sources.get(request.source)?.source.judge(request.cgroups);
     case 'counters': {
       const entry = entryOf(request.source);
+      await entry.source.settled; // who asks may rely on what was set before
       const counters = entry.source.counters();
       while (drain(request.source, entry));
       return counters;
+    }
+    case 'read': {
+      const entry = sources.get(request.source);
+      if (!entry) return undefined; // its end has read it
+      await readSums(request.source, entry);
+      while (drain(request.source, entry));
+      return undefined;
     }
     case 'close':
       return close(request.source);

@@ -79,6 +79,14 @@ export const decode = {
     return list;
   },
 
+  /** Counts by power of two, up to the last that is not 0; null when all are. */
+  log2(view: DataView, at: number, slots: number): string[] | null {
+    let used = slots;
+    while (used > 0 && view.getUint32(at + 8 * used - 8, true) === 0 && view.getUint32(at + 8 * used - 4, true) === 0) used--;
+    if (used === 0) return null;
+    return Array.from({ length: used }, (_, i) => decimal(view.getUint32(at + 8 * i + 4, true), view.getUint32(at + 8 * i, true)));
+  },
+
   errno(code: number): string | null {
     return errnoName(code);
   },

@@ -8,6 +8,8 @@ export interface SharedSource {
   judge(cgroups: readonly (readonly [id: number, keep: boolean | null])[]): Promise<void>;
   /** Since this session joined. Exact: what was in the ring is delivered before it resolves. */
   counters(): Promise<SessionCounters>;
+  /** All that happened before it was asked is delivered before it resolves, also what is summed in kernel maps. */
+  read(): Promise<void>;
   /** The last one to leave detaches. Answers the final counts; all was delivered by then. */
   close(): Promise<SessionCounters>;
 }
@@ -55,10 +57,18 @@ export class SourcePool {
     entry.members++;
     const sharer: Sharer = { onChunk, masks: [...masks] };
     const source = await entry.loaded;
+    const leave = (): Promise<SourceCounters> | null => {
+      entry.sharers.delete(sharer);
+      if (--entry.members > 0) return null;
+      this.#entries.delete(key); // who comes now loads anew
+      return source.close();
+    };
+    // What was summed in maps up to now is not this session's.
+    if (known && spec.objects.some(({ sumsEveryMs }) => sumsEveryMs !== undefined)) await orLeave(source.read(), leave);
     // Whatever left the ring before this moment is not this session's; whatever is still in it, is.
     const before = { events: entry.received + entry.lost, lost: entry.lost };
     entry.sharers.add(sharer);
-    await this.#applyMasks(entry, source);
+    await orLeave(this.#applyMasks(entry, source), leave);
     const since = ({ produced, lost }: SourceCounters): SessionCounters => ({ produced: sum(produced) - before.events, lost: sum(lost) - before.lost });
     return {
       setCapture: async (object, mask) => {
@@ -67,12 +77,13 @@ export class SourcePool {
       },
       judge: (cgroups) => source.judge(cgroups),
       counters: async () => since(await source.counters()),
+      read: () => source.read(),
       close: async () => {
         if (--entry.members === 0) {
           this.#entries.delete(key); // who comes now loads anew
           return since(await source.close());
         }
-        await source.counters(); // delivers what is in the ring
+        await source.read();
         entry.sharers.delete(sharer);
         const counters = { produced: entry.received + entry.lost - before.events, lost: entry.lost - before.lost };
         await this.#applyMasks(entry, source);
@@ -109,6 +120,16 @@ export class SourcePool {
       entry.masks[object] = mask;
       await source.setCapture(object, mask);
     }
+  }
+}
+
+/** Rejects as `work` does, when what was joined has been left again. */
+async function orLeave(work: Promise<void>, leave: () => Promise<unknown> | null): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    await leave()?.catch(() => undefined);
+    throw error;
   }
 }
 

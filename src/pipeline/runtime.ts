@@ -55,6 +55,8 @@ export async function createRuntime(definition: TrackerDefinition): Promise<Trac
       path,
       constants: definition.constants?.(options) ?? plainConstants(options),
       unneeded: definition.unneeded?.(options) ?? [],
+      demanded: Object.fromEntries(Object.entries(definition.demanded ?? {}).map(([program, field]) => [program, captureOf(field)])),
+      ...(definition.sums ? { sumsEveryMs: definition.sums.everyMs(options) } : {}),
     }),
   };
 }

@@ -275,6 +275,18 @@ export class Session {
     };
   }
 
+  /** Has what its trackers sum in the kernel read, so that what it holds is up to date; at once where none does. */
+  async refresh(): Promise<void> {
+    if (!this.sums) return;
+    await this.#source?.read();
+    await this.#held;
+  }
+
+  /** Whether one of its trackers sums in the kernel. */
+  get sums(): boolean {
+    return this.#trackers.some(({ definition }) => definition.sums !== undefined);
+  }
+
   /** All events that it holds, oldest first, where they lie. They stay readable when the session lets go of them. */
   held(): readonly Slice[] {
     this.touch();
@@ -322,7 +334,7 @@ export class Session {
    */
   #sourceKey({ ringBytes, objects }: SourceSpec): string {
     const { containers, cgroups, pids, descendants, uids, comms } = this.spec.target ?? {};
-    const programs = objects.map(({ name, constants, unneeded }) => [name, Object.entries(constants).map(([k, v]) => [k, String(v)]), unneeded]);
+    const programs = objects.map(({ name, constants, unneeded, sumsEveryMs }) => [name, Object.entries(constants).map(([k, v]) => [k, String(v)]), unneeded, sumsEveryMs]);
     // A pid that is another process's by now is another target.
     const processes = pids?.map((pid) => [pid, startTicks(pid)]);
     return JSON.stringify([this.spec.capture === 'DEMANDED', ringBytes, programs, containers, cgroups, processes, pids?.length ? descendants : null, uids, comms]);

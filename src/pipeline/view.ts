@@ -25,7 +25,7 @@ export function compileView(tracker: TrackerDefinition, layout: RecordLayout): E
     getter('container', 'return this.batch.containerAt(this.at)'),
     ...[...layout.fields.values()]
       .filter((f) => !(f.name in computed))
-      .map((f) => (f.kind === 'eu_strs' ? onceGetter(f.name, read(f)) : getter(f.name, `return ${read(f)}`))),
+      .map((f) => (f.kind === 'eu_strs' || f.kind === 'eu_log2' ? onceGetter(f.name, read(f)) : getter(f.name, `return ${read(f)}`))),
     ...Object.entries(computed).map(([name, field]) => onceGetter(name, `F.${name}(${field.from.map((from) => read(need(layout.fields, from))).join(', ')})`)),
   ];
   const readers = Object.fromEntries(Object.entries(computed).map(([name, field]: [string, FieldDefinition]) => [name, field.read]));
@@ -88,6 +88,7 @@ function read(field: RecordField): string {
     case 's32':
       return `${view}.get${field.kind[0] === 'u' ? 'Uint' : 'Int'}${field.size * 8}(${at}, true)`;
     case 'u64':
+    case 'eu_sum':
       return `D.decimal(${view}.getUint32(${at} + 4, true), ${view}.getUint32(${at}, true))`;
     case 's64':
       return `D.signed(${view}.getInt32(${at} + 4, true), ${view}.getUint32(${at}, true))`;
@@ -107,6 +108,8 @@ function read(field: RecordField): string {
       return `D.ip(this.batch.bytes, ${at})`;
     case 'eu_boot_ns':
       return `D.timeOrNull(this.batch.clock, ${view}.getUint32(${at} + 4, true), ${view}.getUint32(${at}, true))`;
+    case 'eu_log2':
+      return `D.log2(${view}, ${at}, ${field.size / 8})`;
     case 'eu_duration_ns':
       return `D.duration(${view}.getUint32(${at} + 4, true), ${view}.getUint32(${at}, true))`;
   }

@@ -14,6 +14,16 @@ export interface FieldDefinition {
   readonly read: (...values: never[]) => FieldValue;
 }
 
+/** Of a tracker that sums in the kernel (sum.bpf.h): each of its events stands for many happenings. */
+export interface SumDefinition {
+  /** How often the sums are read, in milliseconds, besides when someone asks and at the end. */
+  readonly everyMs: (options: TrackerOptions) => number;
+  /** The field that tells how many an event stands for. Aggregates count by it. */
+  readonly count: string;
+  /** Fields that are totals of all that an event stands for → the field with the log2 histogram of the single values, or null. */
+  readonly totals: Readonly<Record<string, string | null>>;
+}
+
 /**
  * What a tracker is: pure data and pure functions. Its records are described by the BTF of its object
  * (`struct NAME_event`), its GraphQL types by its section of schema.graphql; here is just what
@@ -36,6 +46,10 @@ export interface TrackerDefinition {
   readonly constants?: (options: TrackerOptions) => Readonly<Record<string, Constant>>;
   /** Programs of the object that these options do not need; they are not loaded. Default: none. */
   readonly unneeded?: (options: TrackerOptions) => readonly string[];
+  /** Program of the object → the field that it alone serves: it is attached only while that field is captured. Default: none. */
+  readonly demanded?: Readonly<Record<string, string>>;
+  /** For a tracker that sums in the kernel. Default: its events are what happened. */
+  readonly sums?: SumDefinition;
 }
 
 export function defineTracker(definition: TrackerDefinition): TrackerDefinition {

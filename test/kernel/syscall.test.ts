@@ -1,13 +1,15 @@
 import { execFile } from 'node:child_process';
-import { accessSync, constants, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Demand } from '../../src/event.js';
 import { root } from '../../src/kernel/paths.js';
 import { startTracker, type Seen } from '../support/session.js';
-import { run, scratch, type Ended } from '../support/workload.js';
+import { heldIds } from '../support/bpf.js';
+import { isInPath, straced } from '../support/strace.js';
+import { run, scratch, until, type Ended } from '../support/workload.js';
 
 const exec = promisify(execFile);
 const { findClang } = (await import(join(root, 'scripts/setup/clang.mjs'))) as { findClang: () => { path: string } | null };
@@ -123,6 +125,7 @@ describe('the tracker syscall', () => {
     const without = await lean.stop();
     const timed = await startTracker('syscall', { ...ours, capture: 'DEMANDED', demand: wantsDuration });
     expect(timed.session.captured()).toEqual(['durationNs']);
+    await timed.stats(); // its hook is on its way before this question
     await load('various');
     const withThem = await timed.stop();
     expect(without.length).toBe(withThem.length);
@@ -149,6 +152,29 @@ describe('the tracker syscall', () => {
     release();
     await syscall.stats();
     expect(await umask()).toBeNull();
+  });
+
+  it('is attached to the entry of calls only while someone wants durations', async () => {
+    const before = heldIds().links.size;
+    const syscall = await startTracker('syscall', { ...ours, capture: 'DEMANDED', options: { only: ['umask', 'nanosleep'] } });
+    const links = () => heldIds().links.size - before;
+    const lean = links();
+    const release = syscall.session.addDemand(wantsDuration);
+    await syscall.stats();
+    expect(links()).toBe(lean + 1);
+    // In a nap, its entry seen, when the hook goes; the nap to come must not be timed from there.
+    const napping = load('various');
+    await sleep(10);
+    release();
+    await until('the hook to go', () => links() === lean);
+    await napping;
+    const again = syscall.session.addDemand(wantsDuration);
+    await until('the hook to come', () => links() === lean + 1);
+    const { pid } = await load('various');
+    const nap = await syscall.next((e) => e.process.pid === pid && e['name'] === 'nanosleep');
+    expect(Number(nap['durationNs'])).toBeLessThan(1_000_000_000);
+    again();
+    await until('the hook to go', () => links() === lean);
   });
 
   it('with only and except sees just these, with failedOnly just failures', async () => {
@@ -271,26 +297,3 @@ describe('the tracker syscall', () => {
     expect(stats.received).toBe(stats.discarded + stats.delivered + stats.queued);
   });
 });
-
-function isInPath(tool: string): boolean {
-  return (process.env['PATH'] ?? '').split(delimiter).some((folder) => {
-    try {
-      accessSync(join(folder, tool), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
-
-/** `strace -c`: "% time, seconds, usecs/call, calls, errors or nothing, name". It tells of the calls that do not end, too. */
-function straced(file: string): Map<string, { calls: number; errors: number }> {
-  const rows = readFileSync(file, 'utf8').split('\n').map((line) => line.trim().split(/\s+/));
-  const counts = new Map<string, { calls: number; errors: number }>();
-  for (const row of rows) {
-    const name = row.at(-1) ?? '';
-    if (!/^\d/.test(row[0] ?? '') || name === 'total' || name === 'exit' || name === 'exit_group') continue;
-    counts.set(name, { calls: Number(row[3]), errors: row.length > 5 ? Number(row[4]) : 0 });
-  }
-  return counts;
-}

@@ -17,10 +17,10 @@ const enriched = isInterfaceType(common) ? Object.keys(common.getFields()) : [];
 /** The GraphQL type that a record's value can be shown as without any code of the tracker. */
 const scalarOf: Readonly<Record<FieldKind, readonly string[]>> = {
   u8: ['Int'], u16: ['Int'], u32: ['Int', 'UInt64'], u64: ['UInt64'], s8: ['Int'], s16: ['Int'], s32: ['Int'], s64: ['Int64'],
-  bool: ['Boolean'], chars: ['String'], enum: [], eu_str: ['String'], eu_strs: ['String'], eu_errno: ['Errno'], eu_ip: ['String'], eu_boot_ns: ['DateTime'], eu_duration_ns: ['UInt64'],
+  bool: ['Boolean'], chars: ['String'], enum: [], eu_str: ['String'], eu_strs: ['String'], eu_errno: ['Errno'], eu_ip: ['String'], eu_boot_ns: ['DateTime'], eu_duration_ns: ['UInt64'], eu_sum: ['UInt64'], eu_log2: ['UInt64'],
 };
 /** Kinds whose value can be null whenever the program leaves them so. */
-const nullable: ReadonlySet<FieldKind> = new Set(['eu_str', 'eu_strs', 'eu_errno', 'eu_boot_ns']);
+const nullable: ReadonlySet<FieldKind> = new Set(['eu_str', 'eu_strs', 'eu_errno', 'eu_boot_ns', 'eu_log2']);
 
 function eventType(name: string): GraphQLObjectType {
   const type = schema.getType(eventTypeName(name));
@@ -37,7 +37,7 @@ function checkPlain(field: GraphQLField<unknown, unknown>, record: RecordField, 
     return;
   }
   expect(scalarOf[record.kind]).toContain(type.name);
-  expect(isList(field.type)).toBe(record.kind === 'eu_strs');
+  expect(isList(field.type)).toBe(record.kind === 'eu_strs' || record.kind === 'eu_log2');
   if (captured || nullable.has(record.kind)) expect(isNonNullType(field.type)).toBe(false);
 }
 
@@ -100,6 +100,24 @@ describe.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as co
     const { variables } = objectFile(name);
     const constants = runtime.definition.constants ? Object.keys(runtime.definition.constants({})) : Object.keys(options.getFields()).map(snakeCase);
     for (const constant of constants) expect(variables.get(constant)).toMatchObject({ section: '.rodata' });
+  });
+
+  it('attaches on demand only programs that it has, for a field that is captured on demand', () => {
+    const { programs } = objectFile(name);
+    for (const [program, field] of Object.entries(runtime.definition.demanded ?? {})) {
+      expect([...programs.keys()]).toContain(program);
+      expect(runtime.onDemand).toContain(field);
+    }
+  });
+
+  it('sums in maps of its record, if at all, and says so of its fields', () => {
+    const { sums } = runtime.definition;
+    expect(objectFile(name).types.some((t) => t.kind === 'struct' && t.name === 'eu_sum_key')).toBe(sums !== undefined);
+    for (const [field, histogram] of Object.entries(sums?.totals ?? {})) {
+      expect(layout.fields.get(field)?.kind).toBe('eu_sum');
+      if (histogram !== null) expect(layout.fields.get(histogram)?.kind).toBe('eu_log2');
+    }
+    if (sums) expect(Object.keys(sums.totals)).toContain(sums.count);
   });
 
   it('has program names that the kernel does not cut', () => {

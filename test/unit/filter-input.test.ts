@@ -195,7 +195,7 @@ describe('a filter in the form of the schema', () => {
 describe('the schema', () => {
   // What the catalog lists can be filtered, by a filter for its type.
   const filters: Readonly<Record<string, RegExp>> = {
-    String: /^(String|Address)Filter$/, ID: /^StringFilter$/, '[String!]': /^StringListFilter$/, Int: /^IntFilter$/, UInt32: /^UInt32Filter$/, Int64: /^Int64Filter$/, UInt64: /^UInt64Filter$/,
+    String: /^(String|Address)Filter$/, ID: /^StringFilter$/, '[String!]': /^StringListFilter$/, '[UInt64!]': /^StringListFilter$/, Int: /^IntFilter$/, UInt32: /^UInt32Filter$/, Int64: /^Int64Filter$/, UInt64: /^UInt64Filter$/,
     Boolean: /^BooleanFilter$/, DateTime: /^DateTimeFilter$/, Errno: /^ErrnoFilter$/, TcpOperation: /^TcpOperationFilter$/, ContainerState: /^ContainerStateFilter$/,
   };
 

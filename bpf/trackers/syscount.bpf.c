@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * syscount: system calls counted by container, process and call, with their errors, total duration and a histogram of
+ * durations. Counts what the tracker syscall has events of, at the same hooks.
+ */
+#define EU_SYSCALL_SET
+#include "eunomia.bpf.h"
+#include "syscall.bpf.h"
+#include "sum.bpf.h"
+
+struct syscount_event {
+	struct eu_header header; /* boot_ns is of the reading, tid of the thread that was seen first */
+	__s32 nr;
+	__u32 reserved;
+	eu_sum count;
+	eu_sum errors;
+	eu_sum duration_ns;   /* of the calls in latency_log2 */
+	eu_log2 latency_log2; /* of calls whose entry was seen */
+};
+EU_SUMS(syscount);
+
+const volatile bool latency = false; /* option: durations too */
+
+SEC("tp_btf/sys_enter")
+int BPF_PROG(syscount_enter, struct pt_regs *regs, long nr)
+{
+	struct task_struct *task;
+
+	if (!eu_syscall_selected(nr))
+		return 0;
+	task = bpf_get_current_task_btf();
+	if (eu_syscall_wanted(task))
+		eu_syscall_begin(task, nr);
+	return 0;
+}
+
+/* Both hooks run with preemption off (include/trace/bpf_probe.h, before 6.13 include/linux/tracepoint.h): plain adds are exact. */
+static __always_inline void add(struct syscount_event *sum, struct task_struct *task, long nr, long ret)
+{
+	__u64 began = latency ? eu_syscall_began(task, nr) : 0;
+
+	sum->nr = nr;
+	sum->count++;
+	if (eu_is_error(ret))
+		sum->errors++;
+	if (began) {
+		__u64 ns = bpf_ktime_get_boot_ns() - began;
+
+		sum->duration_ns += ns;
+		sum->latency_log2.slots[eu_log2_slot(ns)]++;
+	}
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(syscount_exit, struct pt_regs *regs, long ret)
+{
+	long nr = eu_syscall_nr(regs);
+	struct syscount_event *sum;
+	struct task_struct *task;
+	struct eu_sum_key key;
+
+	if (!eu_syscall_selected(nr))
+		return 0;
+	task = bpf_get_current_task_btf();
+	if (!eu_syscall_wanted(task))
+		return 0;
+	key = eu_sum_key(task, nr);
+	sum = eu_sum_of(&key);
+	if (sum) {
+		add(sum, task, nr, ret);
+		return 0;
+	}
+	sum = eu_reserve(struct syscount_event);
+	if (!sum)
+		return 0;
+	__builtin_memset(sum, 0, sizeof(*sum));
+	eu_fill(&sum->header);
+	add(sum, task, nr, ret);
+	eu_submit(sum);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

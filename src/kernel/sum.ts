@@ -1,0 +1,138 @@
+import { readFileSync } from 'node:fs';
+import { parseBpfFile } from './btf.js';
+import { bootNow } from './clock.js';
+import { failure, later, loadLibbpf } from './libbpf.js';
+import { compileLayout } from './layout.js';
+import type { BpfObject } from './object.js';
+import type { RingChunk } from './ring.js';
+
+// sum.bpf.h: two maps, of which one is added to; a key begins with the CPU.
+const SIDES = ['eu_sums_0', 'eu_sums_1'] as const;
+const CPU_BYTES = 2;
+/** Records of one chunk at most, so that the server's thread is never busy for long with one. */
+const CHUNK_BYTES = 1 << 20;
+/** Entries of one call. A call never splits a bucket of the map, and a bucket is a few entries. */
+const BATCH = 2048;
+const ENOENT = -2;
+const ENOSPC = -28;
+const TWO_32 = 4294967296;
+
+export function sumsInMaps(object: BpfObject): boolean {
+  return object.mapNames.includes(SIDES[0]);
+}
+
+/**
+ * Takes what an object has summed out of its maps, as records: one for each key, CPUs added up. Exact: `turn` makes the programs
+ * add to the other map, and resolves when none is in this one any more.
+ */
+export class SumMaps {
+  readonly everyMs: number;
+  /** Records made so far. */
+  made = 0;
+  readonly #object: BpfObject;
+  readonly #turn: (side: number) => Promise<void>;
+  readonly #keyBytes: number;
+  readonly #recordBytes: number;
+  readonly #bootNsAt: number;
+  /** Offsets of the 64-bit words that are added up over CPUs. */
+  readonly #totals: readonly number[];
+  #side = 0;
+  #under: Promise<void> = Promise.resolve();
+  /** A reading that has not begun: who asks now is served by it. */
+  #next: Promise<void> | null = null;
+
+  /** `path` is the object's file. Throws BAD_OBJECT when its BTF has no such record. */
+  constructor(object: BpfObject, path: string, everyMs: number, turn: (side: number) => Promise<void>) {
+    const { header, fields } = compileLayout(parseBpfFile(readFileSync(path), path), object.name);
+    const sizes = object.mapSizes(SIDES[0]);
+    this.everyMs = everyMs;
+    this.#object = object;
+    this.#turn = turn;
+    this.#keyBytes = sizes.key;
+    this.#recordBytes = sizes.value;
+    this.#bootNsAt = header.get('bootNs')?.offset ?? 0;
+    this.#totals = [...fields.values()]
+      .filter(({ kind }) => kind === 'eu_sum' || kind === 'eu_log2')
+      .flatMap(({ offset, size }) => Array.from({ length: size / 8 }, (_, i) => offset + 8 * i));
+  }
+
+  /**
+   * Hands all that was summed before this call, and since the reading before, to `emit`, in chunks. Rejects with a KernelError; what
+   * was not read stays for a later reading.
+   */
+  read(emit: (chunk: RingChunk) => void): Promise<void> {
+    if (this.#next) return this.#next;
+    const next = this.#under.then(() => {
+      this.#next = null;
+      return this.#read(emit);
+    });
+    this.#next = next;
+    this.#under = next.catch(() => undefined);
+    return next;
+  }
+
+  async #read(emit: (chunk: RingChunk) => void): Promise<void> {
+    const full = this.#side;
+    this.#side = 1 - full;
+    await this.#turn(this.#side);
+    const now = bootNow();
+    const records = await this.#empty(SIDES[full] ?? SIDES[0]);
+    for (const record of records) {
+      record.setUint32(this.#bootNsAt, now % TWO_32, true);
+      record.setUint32(this.#bootNsAt + 4, Math.floor(now / TWO_32), true);
+    }
+    const each = Math.max(1, Math.floor(CHUNK_BYTES / this.#recordBytes));
+    for (let i = 0; i < records.length; i += each) {
+      const chunk = packed(records.slice(i, i + each), this.#recordBytes);
+      this.made += chunk.offsets.length;
+      emit(chunk);
+    }
+  }
+
+  async #empty(map: string): Promise<DataView[]> {
+    const fd = this.#object.mapFd(map);
+    const merged = new Map<string, DataView>();
+    let room = BATCH;
+    let from: Uint8Array | null = null;
+    for (;;) {
+      // ArrayBuffers: the memory of a small typed array could move while the call runs on another thread.
+      const keys = new Uint8Array(new ArrayBuffer(room * this.#keyBytes));
+      const values = new Uint8Array(new ArrayBuffer(room * this.#recordBytes));
+      const count = new Uint32Array(new ArrayBuffer(4)).fill(room);
+      const next = new Uint8Array(new ArrayBuffer(8));
+      const result: number = await later(loadLibbpf().map_take_batch, fd, from, next, keys, values, count, null);
+      if (result === ENOSPC) {
+        room *= 2; // a bucket with more entries than that
+        continue;
+      }
+      if (result < 0 && result !== ENOENT) throw failure(`reading ${this.#object.name}'s sums`, result);
+      this.#merge(merged, keys, values, count[0] ?? 0);
+      if (result === ENOENT) return [...merged.values()];
+      from = next;
+    }
+  }
+
+  #merge(merged: Map<string, DataView>, keys: Uint8Array, values: Uint8Array, count: number): void {
+    const names = Buffer.from(keys.buffer);
+    for (let i = 0; i < count; i++) {
+      const name = names.toString('latin1', i * this.#keyBytes + CPU_BYTES, (i + 1) * this.#keyBytes);
+      const value = new DataView(values.buffer, i * this.#recordBytes, this.#recordBytes);
+      const known = merged.get(name);
+      if (known) for (const at of this.#totals) addWord(known, value, at);
+      else merged.set(name, value);
+    }
+  }
+}
+
+function addWord(to: DataView, from: DataView, at: number): void {
+  const low = to.getUint32(at, true) + from.getUint32(at, true);
+  const high = to.getUint32(at + 4, true) + from.getUint32(at + 4, true) + (low >= TWO_32 ? 1 : 0);
+  to.setUint32(at, low % TWO_32, true);
+  to.setUint32(at + 4, high, true);
+}
+
+function packed(records: readonly DataView[], size: number): RingChunk {
+  const bytes = new Uint8Array(records.length * size);
+  records.forEach((record, i) => bytes.set(new Uint8Array(record.buffer, record.byteOffset, size), i * size));
+  return { data: bytes.buffer, offsets: Uint32Array.from(records, (_, i) => i * size) };
+}

@@ -1,0 +1,63 @@
+import { invalid, suggest } from '../errors.js';
+import { isSyscallElsewhere, syscallNames, syscallNumber } from '../syscalls.js';
+import type { Constant, TrackerOptions } from './define.js';
+
+/** The options `only`, `except` and `ownCalls`: those of all trackers of many system calls (EU_SYSCALL_SET of syscall.bpf.h). */
+
+const WORDS = 8;
+const BITS = 64;
+/** They never reach the hook at a call's exit. */
+const endless: Readonly<Record<string, string>> = {
+  exit: 'it never returns; the tracker exit sees processes end',
+  exit_group: 'it never returns; the tracker exit sees processes end',
+  rt_sigreturn: 'it returns to where the signal struck, and its exit tells no number',
+};
+
+/** The system calls that the options select; null for all. Throws BAD_USER_INPUT; `where` is the path of the options. */
+export function syscallSelection({ only, except }: TrackerOptions, where: string): readonly boolean[] | null {
+  const chosen = numbersOf(only, `${where}.only`);
+  const left = numbersOf(except, `${where}.except`);
+  if (!chosen && !left) return null;
+  (only as readonly string[] | null | undefined)?.forEach((name, i) => {
+    const why = endless[name];
+    if (why !== undefined) throw invalid(`${where}.only[${i}]`, `"${name}" has no event: ${why}`, { syscall: name });
+  });
+  const set = Array.from({ length: WORDS * BITS + 1 }, (_, nr) => chosen === null || chosen.has(nr));
+  for (const nr of left ?? []) set[nr] = false;
+  if (!set.includes(true)) throw invalid(where, '`except` names all that `only` does: nothing is left to see');
+  return set;
+}
+
+/** Null when the option was not given. */
+function numbersOf(option: unknown, where: string): ReadonlySet<number> | null {
+  if (option === undefined || option === null) return null;
+  const names = option as readonly string[];
+  if (names.length === 0) throw invalid(where, 'is empty; leave it out, or name system calls, for example ["openat", "connect"]');
+  return new Set(names.map((name, i) => numberOf(name, `${where}[${i}]`)));
+}
+
+function numberOf(name: string, where: string): number {
+  const nr = syscallNumber(name);
+  if (nr !== null && nr < WORDS * BITS) return nr;
+  if (nr !== null) throw invalid(where, `${nr} is too large; system calls have numbers up to ${WORDS * BITS - 1}`, { syscall: name });
+  const shown = name.length > 64 ? `${name.slice(0, 64)}…` : name;
+  const near = suggest(shown, syscallNames());
+  const what = isSyscallElsewhere(name) ? `${process.arch} has no system call "${shown}"` : `there is no system call "${shown}"`;
+  throw invalid(where, `${what}${near || '; write names as in strace, for example "openat"'}`, { syscall: shown });
+}
+
+/** The constants that these options become. */
+export function syscallConstants(options: TrackerOptions): Record<string, Constant> {
+  const set = syscallSelection(options, 'syscall');
+  const words = Array.from({ length: WORDS }, (_, word) => {
+    let bits = 0n;
+    for (let bit = 0; bit < BITS; bit++) if (set?.[word * BITS + bit]) bits |= 1n << BigInt(bit);
+    return [`eu_syscalls_${word}`, bits] as const;
+  });
+  return {
+    eu_self: options.ownCalls === true ? 0 : process.pid,
+    eu_by_syscall: set !== null,
+    eu_syscalls_rest: set?.[WORDS * BITS] ?? true,
+    ...Object.fromEntries(words),
+  };
+}

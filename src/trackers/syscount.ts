@@ -1,0 +1,41 @@
+import { invalid } from '../errors.js';
+import { syscallName } from '../syscalls.js';
+import { defineTracker, type TrackerOptions } from './define.js';
+import { syscallConstants, syscallSelection } from './syscall-set.js';
+
+const DEFAULT_EVERY_MS = 1000;
+const MIN_EVERY_MS = 50;
+const MAX_EVERY_MS = 3_600_000;
+
+function everyMs({ every }: TrackerOptions): number {
+  return typeof every === 'number' ? every : DEFAULT_EVERY_MS;
+}
+
+function check(options: TrackerOptions, where: string): void {
+  syscallSelection(options, where);
+  const ms = everyMs(options);
+  if (ms < MIN_EVERY_MS || ms > MAX_EVERY_MS) {
+    throw invalid(`${where}.every`, `${ms} ms is out of range; give "${MIN_EVERY_MS}ms" to "1h"`, { minMs: MIN_EVERY_MS, maxMs: MAX_EVERY_MS, valueMs: ms });
+  }
+}
+
+/** What no call was timed for is unknown, not 0. */
+const ifTimed = (durationNs: string, latency: readonly string[] | null) => (latency === null ? null : durationNs);
+
+export default defineTracker({
+  name: 'syscount',
+  summary: 'System calls, counted in the kernel: by container, process and call, with errors and durations.',
+  minimumKernel: '5.12',
+  check,
+  constants: (options) => ({ ...syscallConstants(options), latency: options.latency !== false }),
+  unneeded: (options) => (options.latency === false ? ['syscount_enter'] : []),
+  sums: {
+    everyMs,
+    count: 'count',
+    totals: { count: null, errors: null, durationNs: 'latencyLog2' },
+  },
+  fields: {
+    name: { from: ['nr'], read: syscallName },
+    durationNs: { from: ['durationNs', 'latencyLog2'], read: ifTimed },
+  },
+});

@@ -1,0 +1,155 @@
+import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { root } from '../../src/kernel/paths.js';
+import { heldPrograms } from '../support/bpf.js';
+import { startTracker, type Seen } from '../support/session.js';
+import { isInPath, straced } from '../support/strace.js';
+import { run, scratch, type Ended } from '../support/workload.js';
+
+const exec = promisify(execFile);
+const { findClang } = (await import(join(root, 'scripts/setup/clang.mjs'))) as { findClang: () => { path: string } | null };
+
+const source = `
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+static void *loop(void *count) { for (long i = 0; i < (long)count; i++) { syscall(SYS_getppid); if (i % 4 == 0) syscall(SYS_close, -1); } return NULL; }
+int main(int argc, char **argv)
+{
+	const char *what = argv[1];
+	long n = atol(argv[2]), calls = argc > 3 ? atol(argv[3]) : 0;
+	if (!strcmp(what, "threads")) { /* n processes of four threads each, which share the CPUs */
+		for (long p = 0; p < n; p++) if (!fork()) {
+			pthread_t threads[4];
+			for (int i = 0; i < 4; i++) pthread_create(&threads[i], NULL, loop, (void *)calls);
+			for (int i = 0; i < 4; i++) pthread_join(threads[i], NULL);
+			_exit(0);
+		}
+		while (wait(NULL) > 0);
+	} else if (!strcmp(what, "nap")) { /* n naps of 20 ms */
+		struct timespec t = { 0, 20000000 };
+		for (long i = 0; i < n; i++) syscall(SYS_nanosleep, &t, NULL);
+	} else if (!strcmp(what, "numbers")) { /* n calls, each of another number */
+		for (long i = 0; i < n; i++) syscall(1000 + i);
+	}
+	return 0;
+}
+`;
+
+const program = join(scratch, 'sumload');
+const ours = { comms: ['sumload'] };
+const load = (...args: (string | number)[]): Promise<Ended> => run(program, args.map(String));
+const named = (events: readonly Seen[], name: string) => events.filter((e) => e['name'] === name);
+const total = (events: readonly Seen[], field: string) => events.reduce((sum, e) => sum + Number(e[field] ?? 0), 0);
+const slots = (events: readonly Seen[]): number => events.reduce((sum, e) => sum + ((e['latencyLog2'] as string[] | null) ?? []).reduce((n, count) => n + Number(count), 0), 0);
+
+beforeAll(async () => {
+  await writeFile(`${program}.c`, source);
+  await exec(findClang()?.path ?? 'cc', ['-O1', '-Wall', '-static', '-pthread', `${program}.c`, '-o', program]);
+});
+
+describe('the tracker syscount', () => {
+  it('counts each call and each failure once, by process, while its sums are read again and again', async () => {
+    const each = 60_000;
+    const syscount = await startTracker('syscount', { ...ours, options: { every: 50, only: ['getppid', 'close'] } });
+    await load('threads', 3, each);
+    const events = await syscount.stop();
+    const stats = await syscount.stats();
+    expect(total(named(events, 'getppid'), 'count')).toBe(3 * 4 * each);
+    expect(total(events, 'errors')).toBe(3 * 4 * (each / 4));
+    expect(total(named(events, 'close'), 'errors')).toBe(total(events, 'errors'));
+    const processes = new Set(named(events, 'getppid').map((e) => e.process.pid));
+    expect(processes.size).toBe(3);
+    for (const pid of processes) expect(total(named(events, 'getppid').filter((e) => e.process.pid === pid), 'count')).toBe(4 * each);
+    // Read more than once, and then one event for each process and call at most.
+    const readings = new Set(events.map((e) => e.bootNs));
+    expect(readings.size).toBeGreaterThan(1);
+    expect(events.length).toBeLessThanOrEqual(readings.size * 6);
+    expect(new Set(events.map((e) => `${e.bootNs} ${e.process.pid} ${String(e['name'])}`)).size).toBe(events.length);
+    expect(stats).toMatchObject({ produced: events.length, lost: 0, received: events.length });
+  });
+
+  it('agrees with strace on the same run: each call, and each failure', async (test) => {
+    if (!isInPath('strace')) test.skip('strace is not installed (apt-get install strace)');
+    const syscount = await startTracker('syscount', ours);
+    const report = join(scratch, 'strace');
+    await run('strace', ['-f', '-c', '-o', report, program, 'threads', '2', '300']);
+    const events = await syscount.stop();
+    const seen = [...new Set(events.map((e) => String(e['name'])))].map((name) => [name, { calls: total(named(events, name), 'count'), errors: total(named(events, name), 'errors') }] as const);
+    // A new task's return from its parent's clone is no call to strace: 2 processes, 8 threads.
+    const clones = seen.filter(([name]) => name.startsWith('clone'));
+    expect(clones.reduce((sum, [, { calls }]) => sum + calls, 0)).toBe(2 * 10);
+    const others = (list: Iterable<readonly [string, unknown]>) => Object.fromEntries([...list].filter(([name]) => !name.startsWith('clone')));
+    expect(others(seen)).toEqual(others(straced(report)));
+  });
+
+  it('has the durations of calls, summed and by powers of two', async () => {
+    const syscount = await startTracker('syscount', { ...ours, options: { only: ['nanosleep'] } });
+    await load('nap', 10);
+    const naps = await syscount.stop();
+    expect(total(naps, 'count')).toBe(10);
+    expect(slots(naps)).toBe(10);
+    expect(total(naps, 'durationNs')).toBeGreaterThanOrEqual(10 * 20_000_000);
+    // 20 ms is more than 2^24 ns.
+    for (const { latencyLog2 } of naps) expect((latencyLog2 as string[]).slice(0, 24).every((count) => count === '0')).toBe(true);
+  });
+
+  it('without latency has one program at the exit of calls, and no durations', async () => {
+    const before = heldPrograms().filter((name) => name.startsWith('syscount'));
+    const syscount = await startTracker('syscount', { ...ours, options: { latency: false, only: ['nanosleep'] } });
+    expect(before).toEqual([]);
+    expect(heldPrograms().filter((name) => name.startsWith('syscount'))).toEqual(['syscount_exit']);
+    await load('nap', 2);
+    const naps = await syscount.stop();
+    expect(total(naps, 'count')).toBe(2);
+    for (const nap of naps) expect(nap).toMatchObject({ durationNs: null, latencyLog2: null });
+  });
+
+  it('is read when someone asks, and forgets what it told', async () => {
+    const syscount = await startTracker('syscount', { ...ours, options: { every: 3_600_000, only: ['nanosleep'] } });
+    const held = () => [...syscount.session.events()].map((event) => Reflect.get(event, 'count') as string);
+    await load('nap', 3);
+    expect(held()).toEqual([]);
+    await syscount.session.refresh();
+    expect(held()).toEqual(['3']);
+    await syscount.session.refresh();
+    expect(held()).toEqual(['3']);
+    await load('nap', 2);
+    await syscount.stop();
+    expect(held()).toEqual(['3', '2']);
+  });
+
+  it('counts for a session that shares another\'s programs only what is made while it runs', async () => {
+    const options = { every: 3_600_000, only: ['nanosleep'] };
+    const first = await startTracker('syscount', { ...ours, options });
+    await load('nap', 1);
+    const second = await startTracker('syscount', { ...ours, options });
+    await load('nap', 2);
+    expect(total(await second.stop(), 'count')).toBe(2);
+    await load('nap', 4);
+    expect(total(await first.stop(), 'count')).toBe(7);
+    for (const tracked of [first, second]) {
+      const { produced, lost, received } = await tracked.stats();
+      expect(produced).toBe(lost + received);
+    }
+  });
+
+  it('has an event of its own for each call that finds no room to be summed: none is left out', async () => {
+    const calls = 80_000; // of 65,536 that can be told apart on one CPU
+    const syscount = await startTracker('syscount', { ...ours, options: { every: 3_600_000 }, ringBytes: 64 << 20, bufferBytes: 1 << 30 });
+    await load('numbers', calls);
+    const events = (await syscount.stop()).filter((e) => Number(e['nr']) >= 1000);
+    expect((await syscount.stats()).lost).toBe(0);
+    expect(total(events, 'count')).toBe(calls);
+    expect(total(events, 'errors')).toBe(calls);
+    expect(new Set(events.map((e) => e['nr'])).size).toBe(calls);
+  });
+});
