@@ -16,7 +16,7 @@ import {
 import { EunomiaError, invalid, suggest } from '../errors.js';
 import type { FieldValue, TraceEvent } from '../event.js';
 import { eventTypeName } from '../names.js';
-import type { TrackerDefinition, TrackerOptions } from './define.js';
+import type { SumDefinition, TrackerDefinition, TrackerOptions } from './define.js';
 
 export interface CatalogField {
   /** Dotted, as one would select it. */
@@ -43,6 +43,8 @@ export interface CatalogTracker {
   readonly minimumKernel: string;
   readonly fields: readonly CatalogField[];
   readonly options: readonly CatalogOption[];
+  /** Where its events stand for many happenings, what of them is a total; else null. */
+  readonly sums: Pick<SumDefinition, 'count' | 'totals'> | null;
 }
 
 /** Reads a field's value from an event; null when the event has none. */
@@ -70,6 +72,7 @@ export class Catalog {
       minimumKernel: definitions[index]?.minimumKernel ?? '',
       fields: fieldsOf(eventType(schema, name), (field) => onDemand(name, field)),
       options: optionsOf(input),
+      sums: definitions[index]?.sums ?? null,
     }));
     this.#byName = new Map(this.trackers.map((tracker) => [tracker.name, tracker]));
     this.#paths = new Map(this.trackers.map(({ name, fields }) => [name, new Set(fields.map(({ path }) => path))]));

@@ -30,6 +30,52 @@ async function start(input = '{ trackers: [{ exec: {} }] }'): Promise<Session> {
 
 const aggregateOf = async (session: Session, field: string) => post(server.url, { query: `{ session(id: "${session.id}") { aggregate${field} } }` });
 
+describe('an aggregate of what is summed in the kernel', () => {
+  const measures = `measures: [{ fn: SUM, field: "errors" }, { fn: AVG, field: "durationNs" }, { fn: COUNT, field: "durationNs", name: "timed" }, { fn: TOP_K, field: "name", name: "top" },
+    { fn: QUANTILE, field: "durationNs", q: 0.5, name: "p50" }, { fn: QUANTILE, field: "durationNs", q: 0.99, name: "p99" }, { fn: HISTOGRAM, field: "durationNs", name: "latency" }]`;
+  const rows = '{ key { value } count values { name number text error buckets { from to count } top { value count } } }';
+
+  it('reads the sums first, counts calls, adds totals once, and has quantiles from their histograms', async () => {
+    const session = await start('{ trackers: [{ syscount: {} }] }');
+    fixture.kernel.sum(4);
+    const { json } = await aggregateOf(session, `(groupBy: ["name"], ${measures}) ${rows}`);
+    expect(json.errors).toBeUndefined();
+    const values = [
+      { name: 'sum(errors)', number: 4, text: '4', error: 0 },
+      { name: 'avg(durationNs)', number: 3000 },
+      { name: 'timed', number: 20, text: '20' },
+      { name: 'top', top: [{ count: '20' }] },
+      { name: 'p50', error: 0.428 },
+      { name: 'p99', error: 0.428 },
+      { name: 'latency', buckets: [{ from: 1024, to: 2048, count: '18' }, { from: 2048, count: '0' }, { count: '0' }, { count: '0' }, { from: 16_384, to: 32_768, count: '2' }] },
+    ];
+    const answered = json.data?.['session']?.['aggregate'] as unknown as { values: { number: number }[] }[];
+    expect(answered).toMatchObject([{ key: [{ value: 'read' }], count: '20', values }, { key: [{ value: 'write' }], count: '20', values }]);
+    const [, , , , p50, p99] = answered[0]?.values ?? [];
+    expect(p50?.number).toBeGreaterThan(1024);
+    expect(p50?.number).toBeLessThan(2048);
+    expect(p99?.number).toBeGreaterThan(16_384 / 1.02);
+    expect(p99?.number).toBeLessThan(32_768);
+  });
+
+  it('is kept up to date live: the sums are read for each change', async () => {
+    const session = await start('{ trackers: [{ syscount: {} }] }');
+    const changes = client.iterate({ query: `subscription { aggregate(session: "${session.id}", groupBy: ["name"], every: "100ms") { rows { key { value } count } events } }` });
+    const first = changes.next();
+    await until(() => session.hasReaders, 'the subscription');
+    fixture.kernel.sum(2);
+    expect((await first).value).toMatchObject({ data: { aggregate: { events: '20', rows: [{ key: [{ value: 'read' }], count: '10' }, { key: [{ value: 'write' }], count: '10' }] } } });
+    await changes.return?.();
+  });
+
+  it('is refused where it needs the single values of a total, with what there is', async () => {
+    const session = await start('{ trackers: [{ syscount: {} }] }');
+    const refusal = async (fn: string, field: string) => (await aggregateOf(session, `(groupBy: [], measures: [{ fn: ${fn}, field: "${field}" }]) { count }`)).json.errors?.[0]?.message;
+    expect(await refusal('MAX', 'durationNs')).toBe('measures[0].fn: "durationNs" of syscount is a total that the kernel summed, and MAX needs the single values; it has COUNT, SUM, AVG, RATE, QUANTILE, HISTOGRAM');
+    expect(await refusal('HISTOGRAM', 'errors')).toContain('it has COUNT, SUM, AVG, RATE');
+  });
+});
+
 describe('an aggregate of what a session holds', () => {
   it('has measures of every kind, in windows, with conditions, order and limit', async () => {
     const session = await start();

@@ -110,6 +110,22 @@ function fakeView(tracker: string): EventView {
     get fd(): number | null {
       return this.#number % 3 === 0 ? null : 3;
     }
+    get name(): string {
+      return this.#number % 2 === 0 ? 'read' : 'write';
+    }
+    get count(): string {
+      return '10';
+    }
+    get errors(): string {
+      return '2';
+    }
+    get durationNs(): string {
+      return '30000';
+    }
+    /** Nine calls of 1 to 2 µs, one of 16 to 33 µs. */
+    get latencyLog2(): readonly string[] {
+      return [...Array<string>(10).fill('0'), '9', '0', '0', '0', '1'];
+    }
     get flags(): readonly string[] {
       return ['O_RDONLY'];
     }
@@ -123,6 +139,8 @@ interface FakeSource {
   produced: number;
   lost: number;
   open: boolean;
+  /** Events that are summed in the kernel, until someone reads them. */
+  summed: number;
 }
 
 /** Stands in for the kernel thread. */
@@ -135,18 +153,31 @@ export class FakeKernel {
 
   async load(spec: SourceSpec, deliver: (chunk: Chunk) => void): Promise<unknown> {
     if (this.refuse) throw this.refuse;
-    const source: FakeSource = { spec, deliver, masks: spec.objects.map(({ capture }) => capture), produced: 0, lost: 0, open: true };
+    const source: FakeSource = { spec, deliver, masks: spec.objects.map(({ capture }) => capture), produced: 0, lost: 0, open: true, summed: 0 };
     this.sources.push(source);
     const counters = () => ({ produced: [source.produced], lost: [source.lost] });
     return {
       setCapture: async (object: number, mask: bigint) => void (source.masks[object] = mask),
       judge: async () => undefined,
       counters: async () => counters(),
+      read: async () => this.#deliverSums(source),
       close: async () => {
+        this.#deliverSums(source);
         source.open = false;
         return counters();
       },
     };
+  }
+
+  /** Makes events that stay in the kernel until they are read, or the session stops. */
+  sum(count: number): void {
+    for (const source of this.sources) if (source.open) source.summed += count;
+  }
+
+  #deliverSums(source: FakeSource): void {
+    const { summed } = source;
+    source.summed = 0;
+    if (summed) this.emit(summed);
   }
 
   /** Makes events, of the session's trackers in turn, in one chunk of each session that runs. */

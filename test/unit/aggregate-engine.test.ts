@@ -51,6 +51,7 @@ const specOf = (spec: Partial<AggregateSpec> = {}): AggregateSpec => ({
   orderBy: [],
   limit: 1000,
   maxGroups: 1000,
+  summed: null,
   ...spec,
 });
 

@@ -55,7 +55,7 @@ class FakeSource implements AggregateSource {
   }
 }
 
-const spec: AggregateSpec = { groupBy: [{ path: 'process.comm', mixed: false }], measures: [], window: null, having: [], orderBy: [], limit: 1000, maxGroups: 1000 };
+const spec: AggregateSpec = { groupBy: [{ path: 'process.comm', mixed: false }], measures: [], window: null, having: [], orderBy: [], limit: 1000, summed: null, maxGroups: 1000 };
 
 function open(more: Partial<AggregateSpec> = {}): { source: FakeSource; live: LiveAggregate } {
   const source = new FakeSource();

@@ -9,7 +9,7 @@ const compile = (input: Partial<AggregateInput>, trackers = ['tcp', 'exec']) => 
 
 describe('an aggregate', () => {
   it('has defaults for all that is left out', () => {
-    expect(compile({})).toEqual({ groupBy: [{ path: 'process.comm', mixed: false }], measures: [], window: null, having: [], orderBy: [], limit: 1000, maxGroups: 10_000 });
+    expect(compile({})).toEqual({ groupBy: [{ path: 'process.comm', mixed: false }], measures: [], window: null, having: [], orderBy: [], limit: 1000, maxGroups: 10_000, summed: null });
   });
 
   it('names its measures after what they do', () => {

@@ -19,7 +19,8 @@ export const aggregateResolvers: ResolverMap = {
     aggregate: typed<Session, SessionAggregateArgs>((session, { where, ...args }, context) => {
       const accept = filterFor(session, where, context)?.matches;
       const aggregator = new Aggregator(compileAggregate(args, context.services.catalog, trackersOf(session)), { accept });
-      return guarded(addSlices(aggregator, session.held()).then(() => aggregator.rows()));
+      const added = session.sums ? session.refresh().then(() => addSlices(aggregator, session.held())) : addSlices(aggregator, session.held());
+      return guarded(added.then(() => aggregator.rows()));
     }),
   },
   Subscription: {
@@ -34,7 +35,7 @@ export const aggregateResolvers: ResolverMap = {
         const demand = demandOf(spec, catalog, trackersOf(session));
         // The aggregator judges, not the stream: it tells how many events it discarded.
         const source = session.subscribe({ replay: checked, demand: filter?.with(demand) ?? demand });
-        return new LiveAggregate(new Aggregator(spec, { live: true, accept: filter?.matches }), source, everyMs);
+        return new LiveAggregate(new Aggregator(spec, { live: true, accept: filter?.matches }), source, everyMs, session.sums ? () => session.refresh() : null);
       }),
       resolve: (change) => change,
     },

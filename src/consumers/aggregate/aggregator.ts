@@ -10,7 +10,7 @@ import { Cell, compileKey, compileReader, type KeyReader, type KeyValue } from '
 export interface AggregatorOptions {
   /** Only events that it takes are counted; the others are `discarded`. Default: all. */
   readonly accept?: (event: TraceEvent) => boolean;
-  /** How many calls an event stands for, where a tracker sums in the kernel. Default 1. */
+  /** How many happenings an event stands for. Default: as the specification's trackers say (`summed`), else 1. */
   readonly weightOf?: (event: TraceEvent) => number;
   /** Beyond it no new group is told apart; the groups that are there go on to grow. Default 64 MiB. */
   readonly maxBytes?: number;
@@ -55,6 +55,7 @@ export class Aggregator {
   missed = 0;
 
   readonly #options: AggregatorOptions;
+  readonly #weightOf: ((event: TraceEvent) => number) | null;
   readonly #factory: GroupFactory;
   readonly #panes: Panes;
   readonly #keys: readonly KeyReader[];
@@ -77,13 +78,15 @@ export class Aggregator {
   constructor(spec: AggregateSpec, options: AggregatorOptions = {}) {
     this.spec = spec;
     this.#options = options;
+    const { summed } = spec;
+    this.#weightOf = options.weightOf ?? summed?.weightOf ?? null;
     this.#factory = new GroupFactory(spec);
     this.#panes = new Panes(this.#factory);
     this.#keys = spec.groupBy.map(({ path, mixed }) => compileKey(path, mixed));
     this.#key = spec.groupBy.map(() => null);
     const { fields } = this.#factory;
     const read = [...new Set(fields.filter((field) => field !== null))];
-    this.#cells = read.map((field) => new Cell(compileReader(field)));
+    this.#cells = read.map((field) => new Cell(compileReader(field), summed && ((event) => summed.totalOf(event.tracker, field))));
     this.#cellOf = fields.map((field) => (field === null ? -1 : read.indexOf(field)));
   }
 
@@ -186,7 +189,7 @@ export class Aggregator {
   }
 
   #take(event: TraceEvent): void {
-    const weight = this.#options.weightOf ? this.#options.weightOf(event) : 1;
+    const weight = this.#weightOf ? this.#weightOf(event) : 1;
     const pane = this.#pane;
     if (!pane) {
       this.missed += weight;

@@ -1,6 +1,7 @@
 import { invalid } from '../../errors.js';
 import type { Catalog } from '../../trackers/catalog.js';
 import type { Measure, MeasureFunction } from './measures/index.js';
+import { checkSummed } from './summed.js';
 
 type Maybe<Value> = Value | null | undefined;
 
@@ -69,6 +70,7 @@ function checkMeasured(fn: MeasureFunction, field: string | null, where: string,
     throw invalid(`${where}.field`, `${fn} needs the field that it measures${exampleOf(fn, catalog, trackers)}`);
   }
   catalog.checkField(field, trackers, `${where}.field`);
+  checkSummed(fn, field, where, catalog, trackers);
   if (!needsNumber.has(fn)) return false;
   const types = typesOf(field, catalog, trackers);
   if (types.some((type) => NUMBERS.has(type))) return false;

@@ -1,4 +1,5 @@
 import type { Gap } from '../../event.js';
+import { setImmediate as breathe } from 'node:timers/promises';
 import { textOfMs } from '../../pipeline/clock.js';
 import type { Slice } from '../../pipeline/history.js';
 import type { Aggregator, Changes } from './aggregator.js';
@@ -37,18 +38,22 @@ const NEVER = Number.POSITIVE_INFINITY;
 export class LiveAggregate implements AsyncIterableIterator<AggregateChange> {
   readonly #aggregator: Aggregator;
   readonly #source: AggregateSource;
+  readonly #refresh: (() => Promise<void>) | null;
   readonly #timer: NodeJS.Timeout;
   readonly #waiting: Waiting[] = [];
   readonly #gaps = { lost: 0, dropped: 0 };
   #toldGaps = 0;
   #ticked = false;
+  #refreshing = false;
   #state: 'READING' | 'ENDED' | 'CLOSED' = 'READING';
   #failure: { readonly error: unknown } | null = null;
 
-  constructor(aggregator: Aggregator, source: AggregateSource, everyMs: number) {
+  /** `refresh` has the source brought up to date, where it is not by itself: before each change. What it rejects with is left to the source to tell. */
+  constructor(aggregator: Aggregator, source: AggregateSource, everyMs: number, refresh: (() => Promise<void>) | null = null) {
     this.#aggregator = aggregator;
     this.#source = source;
-    this.#timer = setInterval(() => this.#tick(), everyMs).unref();
+    this.#refresh = refresh;
+    this.#timer = setInterval(() => void this.#tick(), everyMs).unref();
     void this.#read();
   }
 
@@ -90,7 +95,14 @@ export class LiveAggregate implements AsyncIterableIterator<AggregateChange> {
     this.#serve();
   }
 
-  #tick(): void {
+  async #tick(): Promise<void> {
+    if (this.#refreshing) return;
+    if (this.#refresh) {
+      this.#refreshing = true;
+      await this.#refresh().catch(() => undefined);
+      await breathe(); // what came with it is read by then
+      this.#refreshing = false;
+    }
     this.#ticked = true;
     this.#serve();
   }

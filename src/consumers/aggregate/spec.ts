@@ -3,6 +3,7 @@ import type { Demand } from '../../event.js';
 import type { Catalog } from '../../trackers/catalog.js';
 import { compileMeasures, isMixed, type MeasureInput } from './check.js';
 import type { Measure } from './measures/index.js';
+import { summedOf, type Summed } from './summed.js';
 
 type Maybe<Value> = Value | null | undefined;
 
@@ -37,6 +38,8 @@ export interface AggregateSpec {
   readonly limit: number;
   /** Groups of a window that are told apart. */
   readonly maxGroups: number;
+  /** Where events stand for many happenings; null where each is one. */
+  readonly summed: Summed | null;
 }
 
 export const DEFAULT_LIMIT = 1000;
@@ -67,6 +70,7 @@ export function compileAggregate(input: AggregateInput, catalog: Catalog, tracke
     })),
     limit: within('limit', input.limit ?? DEFAULT_LIMIT, MAX_LIMIT, 'rows'),
     maxGroups: within('maxGroups', input.maxGroups ?? DEFAULT_GROUPS, MAX_GROUPS, 'groups'),
+    summed: summedOf(catalog, trackers),
   };
 }
 

@@ -1,9 +1,13 @@
 import type { FieldValue, TraceEvent } from '../../event.js';
 import { compileField } from '../../trackers/catalog.js';
+import type { Total } from './summed.js';
 
 /** What a group's key is made of: a list stands as its JSON. */
 export type KeyValue = string | number | boolean | null;
 export type KeyReader = (event: TraceEvent) => KeyValue;
+
+/** Between 1 and 2: off by this factor at most from all that lie there. */
+export const MIDDLE = Math.SQRT2;
 
 const PLAIN = /^[A-Za-z_]\w*(\.[A-Za-z_]\w*)?$/;
 
@@ -39,15 +43,26 @@ export function textOf(value: FieldValue): string | null {
 /** The value of a measured field in the event at hand: read and parsed once, however many measures take it. */
 export class Cell {
   readonly #read: (event: TraceEvent) => FieldValue;
+  readonly #totalOf: ((event: TraceEvent) => Total | null) | null;
+  /** Whether the value is a total of all that the event stands for, and not the value of each. */
+  total = false;
+  /** The single values of a total, by power of two; null where they are not known. */
+  histogram: readonly string[] | null = null;
   value: FieldValue = null;
   /** NaN when it is no number. Beyond 2^53 only `value`, a decimal text, is exact. */
   number = Number.NaN;
 
-  constructor(read: (event: TraceEvent) => FieldValue) {
+  constructor(read: (event: TraceEvent) => FieldValue, totalOf: ((event: TraceEvent) => Total | null) | null = null) {
     this.#read = read;
+    this.#totalOf = totalOf;
   }
 
   load(event: TraceEvent): void {
+    if (this.#totalOf) {
+      const total = this.#totalOf(event);
+      this.total = total !== null;
+      this.histogram = total?.histogram?.(event) ?? null;
+    }
     this.set(this.#read(event));
   }
 
@@ -56,6 +71,18 @@ export class Cell {
     if (typeof value === 'number') this.number = value;
     else if (typeof value === 'string' && value !== '') this.number = Number(value);
     else this.number = Number.NaN;
+  }
+
+  /** Of how many the value is: of a total those that are known, else the event's weight. */
+  countOf(weight: number): number {
+    return this.histogram ? this.histogram.reduce((sum, count) => sum + Number(count), 0) : weight;
+  }
+
+  /** Each single value of a total, as far as it is known, with how often it was there: the middle of its power of two, by their ratio. */
+  forEach(take: (value: number, count: number) => void): void {
+    this.histogram?.forEach((count, i) => {
+      if (count !== '0') take(MIDDLE * 2 ** i, Number(count));
+    });
   }
 
   /** The whole number that it is, exactly; null for a fraction. */

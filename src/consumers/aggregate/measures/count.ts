@@ -20,8 +20,8 @@ export class Count implements State {
   readonly bytes = 24;
   #count = 0;
 
-  add({ value }: Cell, weight: number): void {
-    if (value !== null) this.#count += weight;
+  add(cell: Cell, weight: number): void {
+    if (cell.value !== null) this.#count += cell.countOf(weight);
   }
 
   merge(other: State): void {

@@ -19,9 +19,13 @@ export class Histogram implements State {
   }
 
   add(cell: Cell, weight: number): void {
+    if (cell.total) return cell.forEach((value, count) => this.#count(this.#bounds ? placeIn(this.#bounds, value) : log2Place(value), count));
     if (Number.isNaN(cell.number)) return;
-    const at = this.#bounds ? placeIn(this.#bounds, cell.number) : log2Place(cell);
-    this.#counts[at] = (this.#counts[at] ?? 0) + weight;
+    this.#count(this.#bounds ? placeIn(this.#bounds, cell.number) : log2Place(cell.number, cell), weight);
+  }
+
+  #count(at: number, count: number): void {
+    this.#counts[at] = (this.#counts[at] ?? 0) + count;
   }
 
   merge(other: State): void {
@@ -45,13 +49,13 @@ function log2Bound(at: number): number | null {
   return at < LOG2_BUCKETS - 1 ? 2 ** (at - 1) : null;
 }
 
-function log2Place(cell: Cell): number {
-  const { number } = cell;
+/** `cell` holds the digits of a number that is not exact. */
+function log2Place(number: number, cell: Cell | null = null): number {
   if (number < 1) return number < 0 ? 0 : 1;
   if (number < 4294967296) return 33 - Math.clz32(number);
   if (number <= Number.MAX_SAFE_INTEGER) return 65 - Math.clz32(number / 4294967296);
   // Such a double may have been rounded up to a power of two.
-  const { big } = cell;
+  const big = cell?.big ?? null;
   const bits = big === null ? Math.floor(Math.log2(number)) + 1 : big.toString(2).length;
   return Math.min(bits + 1, LOG2_BUCKETS - 1);
 }

@@ -21,11 +21,12 @@ export class Sum implements State {
   add(cell: Cell, weight: number): void {
     const { number } = cell;
     if (Number.isNaN(number)) return;
-    this.#count += weight;
-    const product = number * weight;
+    this.#count += cell.countOf(weight);
+    const times = cell.total ? 1 : weight;
+    const product = number * times;
     const next = this.#small + product;
     if (Number.isSafeInteger(number) && Number.isSafeInteger(product) && Number.isSafeInteger(next)) this.#small = next;
-    else this.#addLarge(cell, weight);
+    else this.#addLarge(cell, times);
   }
 
   merge(other: State): void {
