@@ -9,10 +9,13 @@ export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const out = join(root, 'dist/bench');
 const machine = process.arch === 'arm64' ? 'arm64' : 'x86';
 
+const bpfFlags = ['-g', '-O2', '-target', 'bpf', '-mcpu=v3', `-D__TARGET_ARCH_${machine}`, '-Wall', '-Ibpf/include', '-c'];
+
 export const programs = {
   workload: join(out, 'workload'),
   consumer: join(out, 'consumer'),
   consumerObject: join(out, 'consumer.bpf.o'),
+  emptyObject: join(out, 'empty.bpf.o'),
 } as const;
 
 /** Compiles the bench's C programs, those that changed. Rejects with the compiler's message. */
@@ -21,7 +24,8 @@ export async function buildPrograms(): Promise<void> {
   await Promise.all([
     compile('bench/workload.c', programs.workload, ['-O2', '-Wall']),
     compile('bench/consumer.c', programs.consumer, ['-O2', '-Wall'], ['-lbpf', '-lpthread']),
-    compile('bench/consumer.bpf.c', programs.consumerObject, ['-g', '-O2', '-target', 'bpf', '-mcpu=v3', `-D__TARGET_ARCH_${machine}`, '-Wall', '-Ibpf/include', '-c']),
+    compile('bench/consumer.bpf.c', programs.consumerObject, bpfFlags),
+    compile('bench/empty.bpf.c', programs.emptyObject, bpfFlags),
   ]);
 }
 

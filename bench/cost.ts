@@ -72,7 +72,7 @@ async function nsPerCall(workload: Workload, kind: 'refused' | 'opened'): Promis
   return workload.nsPerCall(kind, CALLS[kind]);
 }
 
-function rotated<T>(list: readonly T[], by: number): readonly T[] {
+export function rotated<T>(list: readonly T[], by: number): readonly T[] {
   const at = by % list.length;
   return [...list.slice(at), ...list.slice(0, at)];
 }

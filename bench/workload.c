@@ -122,6 +122,11 @@ static void connected(void)
 	close(server);
 }
 
+static void trivial(void)
+{
+	syscall(SYS_getppid);
+}
+
 static void answer(uint64_t calls, uint64_t ns, uint64_t median)
 {
 	printf("%llu %llu %llu\n", (unsigned long long)calls, (unsigned long long)ns, (unsigned long long)median);
@@ -171,7 +176,7 @@ static const struct kind {
 	const char *name;
 	void (*call)(void);
 	uint64_t slice; /* calls between two looks at the clock */
-} kinds[] = {{"opened", opened, 1000}, {"refused", refused, 1000}, {"executed", executed, 10}, {"connected", connected, 10}};
+} kinds[] = {{"opened", opened, 1000}, {"refused", refused, 1000}, {"trivial", trivial, 1000}, {"executed", executed, 10}, {"connected", connected, 10}};
 
 static const struct kind *find(const char *name)
 {
