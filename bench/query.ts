@@ -9,6 +9,7 @@ import { measureDemand } from './query/demand.js';
 import { cpuMs, threadTimes } from './query/process.js';
 import { measureSharing } from './query/share.js';
 import { ClientProcess, serve, ServerProcess } from './served.js';
+import { measureSums } from './sum.js';
 import { Workload } from './workload.js';
 
 const STREAM_GOAL = 1_000_000;
@@ -16,12 +17,13 @@ const AGGREGATE_GOAL = 1_000_000;
 
 interface Extent extends Ladders {
   readonly demandRounds: number;
+  readonly sumRounds: number;
   readonly share: { readonly rounds: number; readonly ms: number };
   readonly delayMs: number;
 }
 
-const full: Extent = { stepMs: 1_000, ladders: 3, demandRounds: 7, share: { rounds: 9, ms: 2_000 }, delayMs: 20_000 };
-const quick: Extent = { stepMs: 300, ladders: 1, demandRounds: 3, share: { rounds: 3, ms: 500 }, delayMs: 3_000 };
+const full: Extent = { stepMs: 1_000, ladders: 3, demandRounds: 7, sumRounds: 9, share: { rounds: 9, ms: 2_000 }, delayMs: 20_000 };
+const quick: Extent = { stepMs: 300, ladders: 1, demandRounds: 3, sumRounds: 3, share: { rounds: 3, ms: 500 }, delayMs: 3_000 };
 
 /** What a query costs: events to clients, live aggregates, demand, sharing, delay. */
 export async function query(report: Report, options: { readonly quick: boolean }): Promise<void> {
@@ -32,6 +34,7 @@ export async function query(report: Report, options: { readonly quick: boolean }
   try {
     await stream(report, workload, extent);
     await live(report, workload, audience, extent);
+    await measureSums(report, extent.sumRounds);
     await measureDemand(report, workload, extent.demandRounds);
     await measureSharing(report, audience, extent.share);
   } finally {
