@@ -108,7 +108,7 @@ interface AggregatePaths {
 const known = new WeakMap<GraphQLSchema, ReadonlyMap<string, GraphQLObjectType>>();
 
 /** Tracker → the type of its events, as `TrackerInput` lists them. */
-function eventTypes(schema: GraphQLSchema): ReadonlyMap<string, GraphQLObjectType> {
+export function eventTypes(schema: GraphQLSchema): ReadonlyMap<string, GraphQLObjectType> {
   const cached = known.get(schema);
   if (cached) return cached;
   const input = schema.getType('TrackerInput');

@@ -16,6 +16,7 @@ import type { RequestContext, Services } from './context.js';
 import { checkLimits, parseWithin } from './limits.js';
 import { maskError, maskResult } from './mask.js';
 import { ResponseStream } from './stream.js';
+import { TextEncoders, type TextSink } from './text.js';
 
 /** An operation as a client sends it, over whatever transport. */
 export interface OperationRequest {
@@ -53,6 +54,7 @@ export class Engine {
   readonly #services: Services;
   readonly #documents = new Map<string, Parsed>();
   readonly #streams = new Set<ResponseStream>();
+  readonly #encoders = new TextEncoders();
   #closed = false;
 
   constructor(schema: GraphQLSchema, services: Services) {
@@ -74,9 +76,10 @@ export class Engine {
     }
   }
 
-  async execute(prepared: Prepared): Promise<Answer> {
+  /** With a `sink`, results of a subscription may come as text (`EncodedResult`); else all are objects. */
+  async execute(prepared: Prepared, sink: TextSink | null = null): Promise<Answer> {
     try {
-      if (prepared.operation.operation === 'subscription') return await this.#subscribe(prepared);
+      if (prepared.operation.operation === 'subscription') return await this.#subscribe(prepared, sink);
       const result = await (prepared.hot ? executeHot(prepared) : executeSlow(prepared));
       return maskResult(result, this.#services.log);
     } catch (error) {
@@ -88,6 +91,7 @@ export class Engine {
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.all([...this.#streams].map((stream) => stream.return()));
+    this.#encoders.close();
   }
 
   #prepare({ query, variables, operationName }: OperationRequest, { role, signal }: Caller): Prepared {
@@ -129,7 +133,7 @@ export class Engine {
     return parsed;
   }
 
-  async #subscribe(prepared: Prepared): Promise<Answer> {
+  async #subscribe(prepared: Prepared, sink: TextSink | null): Promise<Answer> {
     if (this.#closed) throw new EunomiaError('SHUTTING_DOWN', 'the server is ending; subscribe again when it is back');
     const { document, operation, context, rawVariables } = prepared;
     const { log } = this.#services;
@@ -142,10 +146,15 @@ export class Engine {
     });
     if (!isAsyncIterable(source)) return maskResult(source, log);
     const execute = prepared.hot ? executeHot : executeSlow;
+    const encoder = sink && this.#encoders.open(prepared, sink);
     const stream = new ResponseStream(source[Symbol.asyncIterator](), {
-      map: async (payload) => maskResult(await execute(prepared, payload), log),
+      map: async (payload) => encoder?.encode(payload) ?? maskResult(await execute(prepared, payload), log),
+      send: sink?.send ?? null,
       fail: (error) => ({ errors: [maskError(error, log)] }),
-      onEnd: () => this.#streams.delete(stream),
+      onEnd: () => {
+        encoder?.close();
+        this.#streams.delete(stream);
+      },
     });
     this.#streams.add(stream);
     return stream;

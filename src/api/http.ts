@@ -91,6 +91,9 @@ function refuse(response: ServerResponse, status: number, error: EunomiaError): 
   response.writeHead(status, { 'Content-Type': 'application/json; charset=utf-8', 'Content-Length': Buffer.byteLength(body), Connection: 'close' }).end(body);
 }
 
+/** yoga puts a result's text into an event of its own. */
+const PLAIN = { head: '', tail: '' } as const;
+
 /** Hands operations to the engine; yoga reads requests and writes answers. */
 function useEngine({ engine, connections, limits, log }: HttpOptions): Plugin<object, Caller> {
   const answer = async (params: GraphQLParams, request: Request, caller: Caller): Promise<Answer> => {
@@ -102,7 +105,7 @@ function useEngine({ engine, connections, limits, log }: HttpOptions): Plugin<ob
     if (prepared.operation.operation !== 'subscription') return withStatus((await engine.execute(prepared)) as ExecutionResult);
     const full = connections.take();
     if (full) return failure(full, 503, log);
-    const result = await engine.execute(prepared);
+    const result = await engine.execute(prepared, PLAIN);
     if (isStream(result)) result.onEnd(() => connections.release());
     else connections.release();
     return result;

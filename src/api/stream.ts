@@ -1,7 +1,10 @@
 import type { ExecutionResult } from 'graphql';
+import { EncodedResult } from './text.js';
 
 export interface ResponseStreamOptions {
   readonly map: (payload: unknown) => Promise<ExecutionResult>;
+  /** Sends results that are text already, so that the reader never gets them; it waits until one has left before the next is made. */
+  readonly send: ((parts: readonly Buffer[]) => Promise<void>) | null;
   /** Makes the last result when the source or `map` fails. */
   readonly fail: (error: unknown) => ExecutionResult;
   /** Called once, however it ends. */
@@ -33,8 +36,13 @@ export class ResponseStream implements AsyncGenerator<ExecutionResult, undefined
   async next(): Promise<IteratorResult<ExecutionResult, undefined>> {
     if (this.#ended) return { done: true, value: undefined };
     try {
-      const { done, value } = await this.#source.next();
-      if (!done) return { done: false, value: await this.#options.map(value) };
+      while (!this.#ended) {
+        const { done, value } = await this.#source.next();
+        if (done) break;
+        const result = await this.#options.map(value);
+        if (!this.#options.send || !(result instanceof EncodedResult)) return { done: false, value: result };
+        await this.#options.send(result.parts);
+      }
       this.#end();
       return { done: true, value: undefined };
     } catch (error) {

@@ -7,12 +7,14 @@ import { WebSocketServer, type WebSocket } from 'ws';
 import type { Limits, Role } from '../config.js';
 import type { EunomiaError } from '../errors.js';
 import type { Log } from '../log.js';
+import { asciiJson } from '../pipeline/json-bytes.js';
 import type { Access } from './auth.js';
 import type { Connections } from './connections.js';
 import type { Engine, Prepared } from './engine.js';
 import { ENDPOINT, unauthenticated } from './http.js';
 import { limitExceeded } from './limits.js';
 import { formatError, maskError } from './mask.js';
+import type { TextSink } from './text.js';
 
 export interface WebSocketOptions {
   readonly engine: Engine;
@@ -26,6 +28,8 @@ interface Extra {
   readonly request: IncomingMessage;
   readonly socket: WebSocket;
   role: Role;
+  /** Sends one message in parts; resolves as `send` does. */
+  readonly sendParts: (parts: readonly Buffer[]) => Promise<void>;
   /** Operations under way; aborting tells a resolver that its client has gone. */
   readonly running: Map<string, AbortController>;
 }
@@ -53,28 +57,34 @@ export function serveWebSockets(server: Server, options: WebSocketOptions): () =
     const full = connections.take();
     if (full) return reject(socket, 503, full);
     socket.once('close', () => connections.release());
-    sockets.handleUpgrade(request, socket, head, (webSocket) => attach(webSocket, request));
+    sockets.handleUpgrade(request, socket, head, (webSocket) => attach(webSocket, socket, request));
   });
 
-  const attach = (socket: WebSocket, request: IncomingMessage): void => {
-    const extra: Extra = { request, socket, role: 'viewer', running: new Map() };
+  const attach = (socket: WebSocket, stream: Duplex, request: IncomingMessage): void => {
     const life = watch(socket);
+    // Resolves when the message has left for the kernel: the next batch is not made before, and a slow client's
+    // events wait, bounded, in the session's queue.
+    const send = (parts: readonly (string | Buffer)[]): Promise<void> =>
+      new Promise((resolve, fail) => {
+        if (socket.readyState !== socket.OPEN) return resolve();
+        life.sending();
+        const sent = (error?: Error | null): void => {
+          life.sent();
+          if (error) fail(error);
+          else resolve();
+        };
+        // One write to the socket for all parts; each is a fragment of the message (RFC 6455, 5.4), so that none is copied.
+        stream.cork();
+        const last = parts.length - 1;
+        parts.forEach((part, i) => socket.send(part, { binary: false, fin: i === last }, i === last ? sent : undefined));
+        stream.uncork();
+      });
+    const extra: Extra = { request, socket, role: 'viewer', sendParts: send, running: new Map() };
     socket.on('error', (error) => log.debug({ err: error }, 'a WebSocket client broke the protocol'));
     const closed = graphql.opened(
       {
         protocol: socket.protocol,
-        // Resolves when the message has left for the kernel: the next batch is not made before, and a slow client's
-        // events wait, bounded, in the session's queue.
-        send: (data) =>
-          new Promise((resolve, fail) => {
-            if (socket.readyState !== socket.OPEN) return resolve();
-            life.sending();
-            socket.send(data, (error) => {
-              life.sent();
-              if (error) fail(error);
-              else resolve();
-            });
-          }),
+        send: (data) => send([data]),
         close: (code, reason) => socket.close(code, reason),
         onMessage: (receive) =>
           socket.on('message', (data) => {
@@ -127,20 +137,26 @@ function createProtocol({ engine, access, log }: WebSocketOptions) {
       if ('errors' in prepared) return prepared.errors;
       extra.running.set(id, controller);
       const { schema, document, operation } = prepared;
-      return { schema, document, operationName: operation.name?.value, contextValue: { prepared, done: () => extra.running.delete(id) } satisfies Running };
+      return { schema, document, operationName: operation.name?.value, contextValue: { prepared, sink: sinkOf(id, extra), done: () => extra.running.delete(id) } satisfies Running };
     },
     execute: ({ contextValue }) => run(engine, contextValue as Running),
     subscribe: ({ contextValue }) => run(engine, contextValue as Running),
   });
 }
 
+/** What `next` of graphql-transport-ws says around a result. Results that are text already go to the socket without graphql-ws. */
+function sinkOf(id: string, { sendParts }: Extra): TextSink {
+  return { head: `{"id":${asciiJson(id)},"type":"next","payload":`, tail: '}', send: sendParts };
+}
+
 interface Running {
   readonly prepared: Prepared;
+  readonly sink: TextSink;
   readonly done: () => void;
 }
 
-async function run(engine: Engine, { prepared, done }: Running) {
-  const answer = await engine.execute(prepared);
+async function run(engine: Engine, { prepared, sink, done }: Running) {
+  const answer = await engine.execute(prepared, sink);
   if ('onEnd' in answer) answer.onEnd(done);
   else done();
   return answer;

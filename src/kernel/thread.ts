@@ -5,6 +5,9 @@ import type { ObjectSpec } from './object.js';
 import { root } from './paths.js';
 import type { Acknowledgement, Chunk, Failure, FeatureProbe, Request, Response, SourceCounters, SourceSpec } from './protocol.js';
 
+/** Chunks are acknowledged when so much was taken: each acknowledgement wakes the kernel thread. A small part of what may be untaken. */
+const TAKEN_BYTES = 1 << 20;
+
 type Unnumbered<T> = T extends unknown ? Omit<T, 'id'> : never;
 
 /** What the kernel thread hands to the server's thread; `close` detaches and delivers what is left first. */
@@ -27,6 +30,8 @@ export class KernelThread {
   readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   readonly #receivers = new Map<number, (chunk: Chunk) => void>();
   #next = 1;
+  /** Taken and not acknowledged yet. */
+  #taken = 0;
   #dead: Error | null = null;
   onDeath: (error: Error) => void = () => {};
 
@@ -93,8 +98,10 @@ export class KernelThread {
   #receive(response: Response): void {
     if (response.kind === 'chunk') {
       this.#receivers.get(response.source)?.(response.chunk);
-      const taken: Acknowledgement = { kind: 'taken', bytes: response.chunk.data.byteLength };
-      if (taken.bytes) this.#worker.postMessage(taken);
+      this.#taken += response.chunk.data.byteLength;
+      if (this.#taken < TAKEN_BYTES) return;
+      this.#worker.postMessage({ kind: 'taken', bytes: this.#taken } satisfies Acknowledgement);
+      this.#taken = 0;
       return;
     }
     const waiting = this.#waiting.get(response.id);

@@ -6,6 +6,7 @@ import { lastFailure, later, loadLibc } from './libbpf.js';
 import { BpfObject } from './object.js';
 import { probeFeatures } from './probe.js';
 import type { Acknowledgement, Failure, Request, Response } from './protocol.js';
+import { nextPause, SHORTEST_PAUSE_MS } from './pause.js';
 import type { RingChunk } from './ring.js';
 import { Source } from './source.js';
 
@@ -18,8 +19,6 @@ import { Source } from './source.js';
 const CHUNK_BYTES = 1 << 20;
 /** Chunks that the server has not taken yet, in sum. Beyond it rings are left to fill. */
 const UNTAKEN_BYTES = 64 << 20;
-/** While events flow the rings are read this often, so that a batch is worth its cost. */
-const PAUSE_MS = 1;
 /** A ring this full is read again at once. */
 const BUSY_SHARE = 1 / 16;
 const EPOLL_CTL_ADD = 1;
@@ -90,23 +89,30 @@ async function drainForever(): Promise<void> {
     polled = on;
     for (const { source } of sources.values()) source.setPolled(on);
   };
+  let pause = SHORTEST_PAUSE_MS;
   while (!stopping) {
     let any = false;
     let busy = false;
+    let next = Number.POSITIVE_INFINITY;
     if (untaken < UNTAKEN_BYTES) {
       for (const [id, entry] of sources) {
-        if (drain(id, entry)) any = true;
+        const waiting = entry.source.ring.waiting;
+        if (drain(id, entry)) {
+          any = true;
+          next = Math.min(next, nextPause(pause, waiting, entry.source.ring.bytes));
+        }
         if (entry.source.ring.waiting > entry.source.ring.bytes * BUSY_SHARE) busy = true;
       }
     }
+    pause = Number.isFinite(next) ? next : SHORTEST_PAUSE_MS;
     if (busy && untaken < UNTAKEN_BYTES) await new Promise((resolve) => setImmediate(resolve));
     else if (any || untaken >= UNTAKEN_BYTES) {
       poll(true);
-      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+      await new Promise((resolve) => setTimeout(resolve, pause));
     } else if (polled) {
       // A program that has seen `polled` before may write its record after: one look more before sleeping.
       poll(false);
-      await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+      await new Promise((resolve) => setTimeout(resolve, SHORTEST_PAUSE_MS));
     } else {
       const ready = await later(libc.epoll_wait, epoll, events, 64, IDLE_MS);
       libc.read(wake, new Uint8Array(8), 8);

@@ -235,11 +235,12 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       if (!next) break;
       const live = !this.#front;
       const before = this.#gapBefore(next, live);
-      if (before && slices.length) break;
+      // Whole batches where that is possible: readers of one session then cut alike, and share what is made of a part.
+      if (slices.length && (before || next.to - next.from > DELIVERY_EVENTS - count)) break;
       if (before) gap = gap ? { from: gap.from, to: before.to, lost: gap.lost + before.lost, dropped: gap.dropped + before.dropped, where: gap.where } : before;
       if (live) this.#dropped = null;
 
-      const to = Math.min(next.to, next.from + DELIVERY_EVENTS - count);
+      const to = Math.min(next.to, next.from + DELIVERY_EVENTS);
       if (to > next.from) slices.push({ batch: next.batch, from: next.from, to });
       count += to - next.from;
       // A batch without events stands for those dropped before it, too.

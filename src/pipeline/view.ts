@@ -6,7 +6,11 @@ import type { RecordBatch } from './batch.js';
 import { decode } from './decode.js';
 
 /** Makes the event at a place of a batch. */
-export type EventView = new (batch: RecordBatch, at: number) => TraceEvent;
+export interface EventView {
+  new (batch: RecordBatch, at: number): TraceEvent;
+  /** What it reads, for those that read records without it; a view that was not compiled from a layout has none. */
+  readonly source?: { readonly definition: TrackerDefinition; readonly layout: RecordLayout };
+}
 type ProcessClass = new (batch: RecordBatch, at: number) => ProcessView;
 
 /**
@@ -36,6 +40,7 @@ export function compileView(tracker: TrackerDefinition, layout: RecordLayout): E
     `return class { constructor(batch, at) { this.batch = batch; this.at = at; } ${getters.join('\n')} }`,
   )(decode, readers, Process);
   const View = compiled as EventView;
+  Object.defineProperty(View, 'source', { value: { definition: tracker, layout } });
   Object.defineProperties(View.prototype, {
     __typename: { value: eventTypeName(tracker.name), enumerable: true },
     tracker: { value: tracker.name, enumerable: true },
@@ -73,6 +78,21 @@ function word(fields: ReadonlyMap<string, RecordField>, name: string, more: numb
   return `this.batch.view.getUint32(this.at + ${need(fields, name).offset + more}, true)`;
 }
 
+/** The expression that reads an integer of up to 32 bits; null where the field is something else. */
+export function readInteger({ kind, offset, size }: RecordField, view: string, at: string): string | null {
+  switch (kind) {
+    case 'u8':
+    case 's8':
+    case 'u16':
+    case 's16':
+    case 'u32':
+    case 's32':
+      return `${view}.get${kind[0] === 'u' ? 'Uint' : 'Int'}${size * 8}(${at} + ${offset}${size > 1 ? ', true' : ''})`;
+    default:
+      return null;
+  }
+}
+
 /** The expression that reads a field of the record at `this.at`. */
 function read(field: RecordField): string {
   const { offset } = field;
@@ -81,12 +101,11 @@ function read(field: RecordField): string {
   switch (field.kind) {
     case 'u8':
     case 's8':
-      return `${view}.get${field.kind === 'u8' ? 'Uint' : 'Int'}8(${at})`;
     case 'u16':
-    case 'u32':
     case 's16':
+    case 'u32':
     case 's32':
-      return `${view}.get${field.kind[0] === 'u' ? 'Uint' : 'Int'}${field.size * 8}(${at}, true)`;
+      return readInteger(field, view, 'this.at') ?? '';
     case 'u64':
     case 'eu_sum':
       return `D.decimal(${view}.getUint32(${at} + 4, true), ${view}.getUint32(${at}, true))`;
