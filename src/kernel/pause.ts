@@ -1,17 +1,17 @@
 /** While events flow the rings are read this often: a single event waits no longer. */
 export const SHORTEST_PAUSE_MS = 1;
 /** And no longer than this, however much flows. */
-const LONGEST_PAUSE_MS = 8;
+const LONGEST_PAUSE_MS = 5;
 /** So much of one ring is worth a chunk's cost (the wake-up, the message, what each reader does once a batch): the pause grows while less comes at once. */
 const WORTH_BYTES = 256 << 10;
 /** Below this rate (bytes a millisecond) nobody notices the cost of many small chunks, but everybody a longer delay. */
-const FLOW_BYTES = 8 << 10;
+const FLOW_BYTES = 1 << 10;
 /** A ring may fill to this share during a pause, so that a burst still has room. */
 const FILLED_SHARE = 1 / 32;
 
 /**
  * How long to leave a ring alone, in milliseconds, when `waiting` bytes had come during the last pause. The rule: a quiet ring is read every
- * millisecond; one with a flow, as often as makes chunks of 256 KiB, at least every 8 ms, and before 1/32 of it is filled.
+ * millisecond; one with a flow, as often as makes chunks of 256 KiB, at least every 5 ms, and before 1/32 of it is filled.
  */
 export function nextPause(pause: number, waiting: number, ringBytes: number): number {
   const flow = waiting / pause;

@@ -163,13 +163,13 @@ describe('the text of a batch', () => {
         const text = textOf(execution, delivery);
         if (text === null) return void expect(reference.errors).toBeDefined();
         written++;
-        expect(/^[ -~]*$/.test(text)).toBe(true);
+        expect(Buffer.byteLength(text)).toBe(text.length);
         expect(reference.errors).toBeUndefined();
         expect(JSON.stringify((JSON.parse(text) as { payload: unknown }).payload)).toBe(JSON.stringify(reference));
       }),
-      { numRuns: 500 },
+      { numRuns: 250 },
     );
-    expect(written).toBeGreaterThan(rare ? 50 : 200);
+    expect(written).toBeGreaterThan(rare ? 20 : 100);
   });
 
   it('tells of nothing itself where a value does not fit the schema: graphql-js does', () => {
