@@ -15,7 +15,7 @@ import {
 } from 'graphql';
 import { collectFields, collectSubfields } from 'graphql/execution/collectFields.js';
 import { asciiJson } from '../pipeline/json-bytes.js';
-import { Unwritable, type JsonEntry, type JsonShape } from '../pipeline/json-writer.js';
+import { Unwritable, type JsonEntry, type JsonShape } from '../pipeline/json-shape.js';
 import type { Execution } from './compile.js';
 import { eventTypes } from './demand.js';
 

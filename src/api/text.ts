@@ -1,6 +1,7 @@
 import type { ExecutionResult } from 'graphql';
 import { JsonBytes } from '../pipeline/json-bytes.js';
-import { JsonWriter, objectJson, type JsonEntry, type JsonShape } from '../pipeline/json-writer.js';
+import { objectJson, type JsonEntry, type JsonShape } from '../pipeline/json-shape.js';
+import { JsonWriter } from '../pipeline/json-writer.js';
 import type { Slice } from '../pipeline/history.js';
 import { Delivery } from '../pipeline/stream.js';
 import type { Execution } from './compile.js';
@@ -41,7 +42,7 @@ interface SharedWriter {
 
 const FIRST_BYTES = 16 << 10;
 /** A larger buffer is not kept between two messages. */
-const KEPT_BYTES = 4 << 20;
+const KEPT_BYTES = 2 << 20;
 /** From here on a shared text is a part of its own; a shorter one is cheaper to copy. */
 const PART_BYTES = 32 << 10;
 

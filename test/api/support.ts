@@ -10,11 +10,12 @@ import { createLog } from '../../src/log.js';
 import type { RecordBatch } from '../../src/pipeline/batch.js';
 import { SessionManager } from '../../src/pipeline/manager.js';
 import type { TrackerRuntime } from '../../src/pipeline/runtime.js';
-import type { EventView } from '../../src/pipeline/view.js';
+import { compileView, type EventView } from '../../src/pipeline/view.js';
 import { Catalog } from '../../src/trackers/catalog.js';
 import { loadTrackers } from '../../src/trackers/load.js';
 import type { Services } from '../../src/api/context.js';
 import { createSchema } from '../../src/api/schema.js';
+import { layoutOf } from '../support/record.js';
 
 /**
  * The real sessions on a kernel that is a list of records: tests decide which events come and when. A record's number
@@ -180,6 +181,14 @@ export class FakeKernel {
     if (summed) this.emit(summed);
   }
 
+  /** Hands records as they lie in a ring to the sessions that run. */
+  deliver({ data, offsets }: { readonly data: ArrayBuffer; readonly offsets: Uint32Array }): void {
+    for (const source of this.sources.filter(({ open }) => open)) {
+      source.produced += offsets.length;
+      source.deliver({ data: data.slice(0), offsets: offsets.slice(), lost: 0, clock: { seconds: 1_769_847_330, nanoseconds: 0 }, readAt: 0, readBefore: 0 });
+    }
+  }
+
   /** Makes events, of the session's trackers in turn, in one chunk of each session that runs. */
   emit(count: number, { lost = 0, cgroupId = 1 } = {}): void {
     const from = this.#number;
@@ -243,7 +252,8 @@ async function fakeTrackers(): Promise<ReadonlyMap<string, TrackerRuntime>> {
       const runtime: TrackerRuntime = {
         definition,
         layout: { tracker: definition.name } as TrackerRuntime['layout'],
-        view: fakeView(definition.name),
+        // Of exit, records of the real layout: `FakeKernel.deliver` takes them.
+        view: definition.name === 'exit' ? compileView(definition, layoutOf('exit')) : fakeView(definition.name),
         hooks: [`tp_btf/${definition.name}`],
         captureOf: (field) => bits[field] ?? 0n,
         allCaptures: Object.values(bits).reduce((all, bit) => all | bit, 0n),

@@ -10,7 +10,8 @@ import { eventTypeName } from '../../src/names.js';
 import type { RecordField, RecordLayout } from '../../src/kernel/layout.js';
 import { RecordBatch, type BatchContext, type EventBatch } from '../../src/pipeline/batch.js';
 import { Delivery } from '../../src/pipeline/stream.js';
-import { compileView, type EventView } from '../../src/pipeline/view.js';
+import { RowBatch } from '../../src/pipeline/row.js';
+import { compileView } from '../../src/pipeline/view.js';
 import { loadTrackers } from '../../src/trackers/load.js';
 import { layoutOf, packed, recordOf, type Values } from '../support/record.js';
 
@@ -186,8 +187,8 @@ describe('the text of a batch', () => {
   });
 
   it('is left to an executor when the events are no records', () => {
-    const foreign: BatchContext = { views: [class {} as unknown as EventView], containerAt: () => null };
-    const delivery = deliver([new RecordBatch(new ArrayBuffer(64), Uint32Array.of(0), foreign, placeAt(second))]);
+    const batch = opens(2);
+    const delivery = deliver([batch, new RowBatch([batch.event(0)], placeAt(second))]);
     expect(textOf(prepare(pathOnly) as Execution, delivery)).toBeNull();
   });
 
