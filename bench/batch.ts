@@ -36,6 +36,7 @@ export class LocalEunomia {
     return this.#app.services.manager.start({
       trackers: [{ name: tracker, options }],
       target: pid === null ? null : { containers: [], waitForContainers: false, cgroups: [], pids: [pid], descendants: false, uids: [], comms: [] },
+      where: null,
       capture,
       fields,
       forMs: null,

@@ -143,9 +143,35 @@ struct {
 
 /* ---- The session's filter ---- */
 
-/* Does the session's target hold the current task? Every kind in use must match. */
+#include "where.bpf.h"
+
+EU_WHERE_NUMBER(pid);
+EU_WHERE_NUMBER(tid);
+EU_WHERE_NUMBER(uid);
+EU_WHERE_NUMBER(gid);
+EU_WHERE_NUMBER(cgroup_id);
+EU_WHERE_TEXT(comm);
+
+/* Can the session's `where` take an event of the current task, by what the header will say of it? */
+static __always_inline bool eu_task_passes(void)
+{
+	struct task_struct *task;
+
+	if (eu_where_none)
+		return false;
+	task = bpf_get_current_task_btf();
+	if (!eu_passes(pid, task->tgid) || !eu_passes(tid, task->pid))
+		return false;
+	if (!eu_passes(uid, task->cred->uid.val) || !eu_passes(gid, task->cred->gid.val))
+		return false;
+	return eu_passes_chars(comm, task->comm) && eu_passes(cgroup_id, task->cgroups->dfl_cgrp->kn->id);
+}
+
+/* Does the session's target hold the current task, and can its `where` take an event of it? Every kind in use must match. */
 static __always_inline bool eu_wanted(void)
 {
+	if (eu_where && !eu_task_passes())
+		return false;
 	if (eu_by_pid) {
 		__u32 pid = bpf_get_current_pid_tgid() >> 32;
 		if (!bpf_map_lookup_elem(&eu_pids, &pid))
@@ -290,6 +316,21 @@ static __always_inline eu_str eu_text(__u32 offset, __u32 length)
 {
 	return length << 16 | offset;
 }
+
+/* Whether a text of the record passes the rule: judged where it lies, for user memory may be another when it is read again. */
+static __always_inline bool eu_text_passes(__u32 rule, const struct eu_area *area, eu_str text)
+{
+	struct eu_prefix key = { .bits = 32 + 8 * EU_PREFIX_MAX, .set = rule >> 8 };
+	__u32 length = text >> 16;
+
+	if (!text)
+		return rule & EU_RULE_NULL;
+	if (length > EU_PREFIX_MAX)
+		length = EU_PREFIX_MAX;
+	bpf_probe_read_kernel(key.bytes, length, area->bytes + (text & (EU_RECORD_MAX - 1)));
+	return eu_prefix_passes(rule, &key);
+}
+#define eu_passes_text(field, area, text) (!eu_where_##field || eu_text_passes(eu_where_##field, area, text))
 
 /*
  * Appends a NUL-terminated string of user memory at *size; what is longer than `cap` - 1 is cut.

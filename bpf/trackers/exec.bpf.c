@@ -29,6 +29,9 @@ EU_CAPTURES(exec);
 
 EU_SCRATCH(exec);
 
+EU_WHERE_NUMBER(errno);
+EU_WHERE_TEXT(filename);
+
 #define ARGS_MAX (EU_ARGS_MAX - 1)
 
 const volatile bool failed = true; /* option: failed execs too */
@@ -61,7 +64,7 @@ int BPF_PROG(exec_done, struct task_struct *task, pid_t old_pid, struct linux_bi
 	struct exec_event *event;
 	__u32 size = sizeof(*event);
 
-	if (!eu_wanted())
+	if (!eu_wanted() || (eu_where && !eu_passes(errno, 0)))
 		return 0;
 	area = eu_scratch(exec);
 	if (!area)
@@ -71,6 +74,8 @@ int BPF_PROG(exec_done, struct task_struct *task, pid_t old_pid, struct linux_bi
 	event->errno = 0;
 	if (eu_captures(EXEC_CAPTURE_FILENAME))
 		event->filename = eu_put_kernel_str(area, &size, BPF_CORE_READ(bprm, filename), EU_PATH_MAX);
+	if (eu_where && !eu_passes_text(filename, area, event->filename))
+		return 0;
 	if (eu_captures(EXEC_CAPTURE_EXECUTABLE)) {
 		struct file *file = BPF_CORE_READ(task, mm, exe_file);
 
@@ -153,7 +158,7 @@ int BPF_PROG(exec_failed, struct pt_regs *regs, long ret)
 	nr = eu_syscall_nr(regs);
 	if (nr != EU_NR_execve && nr != EU_NR_execveat)
 		return 0;
-	if (eu_syscall_is_32bit() || !eu_wanted())
+	if (eu_syscall_is_32bit() || !eu_wanted() || (eu_where && !eu_passes(errno, -ret)))
 		return 0;
 	area = eu_scratch(exec);
 	if (!area)
@@ -166,6 +171,8 @@ int BPF_PROG(exec_failed, struct pt_regs *regs, long ret)
 	argv = (void *)(nr == EU_NR_execve ? eu_arg2(regs) : eu_arg3(regs));
 	if (eu_captures(EXEC_CAPTURE_FILENAME))
 		event->filename = eu_put_user_str(area, &size, filename, EU_PATH_MAX);
+	if (eu_where && !eu_passes_text(filename, area, event->filename))
+		return 0;
 	if (eu_captures(EXEC_CAPTURE_CWD)) {
 		struct fs_struct *fs = BPF_CORE_READ(task, fs);
 

@@ -12,6 +12,9 @@ struct exit_event {
 };
 EU_EVENT(exit);
 
+EU_WHERE_NUMBER(exit_code);
+EU_WHERE_NUMBER(signal);
+
 const volatile bool failed_only = false; /* option: only exit_code != 0 or a signal */
 
 /* The kernel's numbers: include/linux/sched.h, include/linux/sched/signal.h. */
@@ -54,6 +57,8 @@ int BPF_PROG(process_exit, struct task_struct *task)
 	/* As wait(2) decides: exit_group(2) and fatal signals end all threads; else the first thread's code is the process's. */
 	code = signal->flags & SIGNAL_GROUP_EXIT ? signal->group_exit_code : leader->exit_code;
 	if (failed_only && !(code & 0xffff))
+		return 0;
+	if (eu_where && (!eu_passes(signal, code & 0x7f) || !eu_passes(exit_code, code & 0x7f ? 0 : code >> 8 & 0xff)))
 		return 0;
 	if (!eu_wanted())
 		return 0;

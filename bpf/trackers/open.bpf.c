@@ -24,6 +24,11 @@ EU_CAPTURES(open);
 
 EU_SCRATCH(open);
 
+EU_WHERE_NUMBER(errno);
+EU_WHERE_NUMBER(fd);
+EU_WHERE_BITS(flags);
+EU_WHERE_TEXT(path);
+
 const volatile bool failed_only = false; /* option: only opens that failed */
 const volatile bool writes_only = false; /* option: only O_WRONLY, O_RDWR, O_CREAT and O_TRUNC */
 
@@ -83,8 +88,6 @@ static __always_inline bool read_args(struct pt_regs *regs, long nr, struct open
 static __always_inline void fill_open(struct open_event *event, const struct open_args *args, long ret)
 {
 	eu_fill(&event->header);
-	if (ret <= -ERESTARTSYS && ret >= -ERESTART_RESTARTBLOCK)
-		ret = -EINTR;
 	event->errno = ret < 0 ? ret : 0;
 	event->fd = ret < 0 ? -1 : ret;
 	event->flags = args->flags;
@@ -109,6 +112,10 @@ int BPF_PROG(open_exit, struct pt_regs *regs, long ret)
 		return 0;
 	if (writes_only && !(args.flags & (O_ACCMODE | O_CREAT | O_TRUNC)))
 		return 0;
+	if (ret <= -ERESTARTSYS && ret >= -ERESTART_RESTARTBLOCK)
+		ret = -EINTR;
+	if (eu_where && (!eu_passes(errno, ret < 0 ? -ret : 0) || !eu_passes(fd, ret < 0 ? -1 : ret) || !eu_passes_bits(flags, args.flags)))
+		return 0;
 
 	if (!eu_captures(OPEN_CAPTURE_PATH) && !(eu_captures(OPEN_CAPTURE_RESOLVED) && ret >= 0)) {
 		event = eu_reserve(struct open_event);
@@ -125,6 +132,8 @@ int BPF_PROG(open_exit, struct pt_regs *regs, long ret)
 	fill_open(event, &args, ret);
 	if (eu_captures(OPEN_CAPTURE_PATH))
 		event->path = eu_put_user_str(area, &size, args.path, EU_PATH_MAX);
+	if (eu_where && !eu_passes_text(path, area, event->path))
+		return 0;
 	if (eu_captures(OPEN_CAPTURE_RESOLVED) && ret >= 0) {
 		struct file *file = eu_file(bpf_get_current_task_btf(), ret);
 

@@ -21,6 +21,10 @@ struct syscall_event {
 EU_EVENT(syscall);
 EU_CAPTURES(syscall);
 
+EU_WHERE_NUMBER(nr);
+EU_WHERE_NUMBER(errno);
+EU_WHERE_NUMBER(ret);
+
 const volatile bool failed_only = false; /* option: only calls that fail */
 
 /* Serves the duration alone: attached only while someone wants it (src/trackers/syscall.ts). */
@@ -29,7 +33,7 @@ int BPF_PROG(syscall_enter, struct pt_regs *regs, long nr)
 {
 	struct task_struct *task;
 
-	if (!eu_captures(SYSCALL_CAPTURE_DURATION_NS) || !eu_syscall_selected(nr))
+	if (!eu_captures(SYSCALL_CAPTURE_DURATION_NS) || !eu_syscall_selected(nr) || (eu_where && !eu_passes(nr, nr)))
 		return 0;
 	task = bpf_get_current_task_btf();
 	if (eu_syscall_wanted(task))
@@ -42,6 +46,7 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long ret)
 {
 	long nr = eu_syscall_nr(regs);
 	bool unwanted = failed_only && !eu_is_error(ret);
+	bool where = eu_where;
 	struct syscall_event *event;
 	struct task_struct *task;
 	__u64 start = 0;
@@ -49,20 +54,20 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long ret)
 	/* An unwanted end takes its beginning with it none the less, lest a call without one takes it for its own. */
 	if (unwanted && !eu_captures(SYSCALL_CAPTURE_DURATION_NS))
 		return 0;
-	if (!eu_syscall_selected(nr))
+	if (!eu_syscall_selected(nr) || (where && !eu_passes(nr, nr)))
 		return 0;
 	task = bpf_get_current_task_btf();
 	if (!eu_syscall_wanted(task))
 		return 0;
 	if (eu_captures(SYSCALL_CAPTURE_DURATION_NS))
 		start = eu_syscall_began(task, nr);
-	if (unwanted)
+	ret = eu_user_ret(ret);
+	if (unwanted || (where && (!eu_passes(errno, eu_is_error(ret) ? -ret : 0) || !eu_passes(ret, ret))))
 		return 0;
 	event = eu_reserve(struct syscall_event);
 	if (!event)
 		return 0;
 	eu_fill(&event->header);
-	ret = eu_user_ret(ret);
 	event->nr = nr;
 	event->errno = eu_is_error(ret) ? ret : 0;
 	event->ret = ret;

@@ -35,6 +35,13 @@ struct tcp_event {
 };
 EU_EVENT(tcp);
 
+EU_WHERE_NUMBER(operation);
+EU_WHERE_NUMBER(errno);
+EU_WHERE_NUMBER(local_port);
+EU_WHERE_NUMBER(remote_port);
+EU_WHERE_ADDRESS(local_address);
+EU_WHERE_ADDRESS(remote_address);
+
 const volatile __u32 operations = 0; /* option: bits 1 << operation; 0 is all */
 
 /* include/uapi/linux/in.h, include/linux/socket.h, include/net/tcp_states.h, include/net/sock.h */
@@ -148,19 +155,63 @@ static __always_inline __u64 received_bytes(struct sock *sk)
 	return received - (received && fin);
 }
 
+/* Both ends of a connection, as an event tells them. */
+struct ends {
+	eu_ip local_address;
+	eu_ip remote_address;
+	__u16 local_port;
+	__u16 remote_port;
+	__u16 family;
+};
+
+static __always_inline void read_ends(struct ends *ends, const struct report *r, struct sock *sk)
+{
+	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	/* Not skc_num: a socket that closes has given its port back before the tracepoint runs. */
+	ends->local_port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
+	if (family == AF_INET6) {
+		bpf_core_read(&ends->local_address, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+		bpf_core_read(&ends->remote_address, 16, &sk->__sk_common.skc_v6_daddr);
+	} else {
+		map_ipv4(&ends->local_address, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
+		map_ipv4(&ends->remote_address, BPF_CORE_READ(sk, __sk_common.skc_daddr));
+	}
+	ends->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	if (!ends->remote_port)
+		ends->remote_port = bpf_ntohs(r->connection.port);
+	if (r->family) {
+		ends->remote_address = r->remote;
+		ends->remote_port = bpf_ntohs(r->port);
+	}
+	ends->family = family == AF_INET6 && is_mapped(&ends->remote_address) ? AF_INET : family;
+}
+
+static __always_inline bool ends_pass(const struct ends *ends)
+{
+	return eu_passes(local_port, ends->local_port) && eu_passes(remote_port, ends->remote_port) &&
+	       eu_passes_address(local_address, &ends->local_address, !ends->family) &&
+	       eu_passes_address(remote_address, &ends->remote_address, !ends->family);
+}
+
 /* Not static: judged by the verifier once a program. */
 __attribute__((noinline)) int emit(const struct report *r)
 {
 	struct tcp_event *event;
+	struct ends ends = {};
 	struct sock *sk;
-	__u16 family;
 
 	if (!r || !r->connection.wanted || (operations && !(operations & (1U << (r->operation & 31)))))
+		return 0;
+	if (eu_where && (!eu_passes(operation, r->operation) || !eu_passes(errno, -r->errno)))
+		return 0;
+	sk = (void *)r->sk;
+	read_ends(&ends, r, sk);
+	if (eu_where && !ends_pass(&ends))
 		return 0;
 	event = eu_reserve(struct tcp_event);
 	if (!event)
 		return 0;
-	sk = (void *)r->sk;
 	event->header = r->connection.header;
 	event->header.boot_ns = bpf_ktime_get_boot_ns();
 	event->operation = r->operation;
@@ -172,25 +223,11 @@ __attribute__((noinline)) int emit(const struct report *r)
 		event->sent_bytes = sent_bytes((struct tcp_sock *)sk, r);
 		event->received_bytes = received_bytes(sk);
 	}
-
-	family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	/* Not skc_num: a socket that closes has given its port back before the tracepoint runs. */
-	event->local_port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
-	if (family == AF_INET6) {
-		bpf_core_read(&event->local_address, 16, &sk->__sk_common.skc_v6_rcv_saddr);
-		bpf_core_read(&event->remote_address, 16, &sk->__sk_common.skc_v6_daddr);
-	} else {
-		map_ipv4(&event->local_address, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
-		map_ipv4(&event->remote_address, BPF_CORE_READ(sk, __sk_common.skc_daddr));
-	}
-	event->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
-	if (!event->remote_port)
-		event->remote_port = bpf_ntohs(r->connection.port);
-	if (r->family) {
-		event->remote_address = r->remote;
-		event->remote_port = bpf_ntohs(r->port);
-	}
-	event->family = family == AF_INET6 && is_mapped(&event->remote_address) ? AF_INET : family;
+	event->local_address = ends.local_address;
+	event->remote_address = ends.remote_address;
+	event->local_port = ends.local_port;
+	event->remote_port = ends.remote_port;
+	event->family = ends.family;
 	eu_submit(event);
 	return 0;
 }

@@ -1,4 +1,5 @@
 import { invalid } from '../errors.js';
+import { sessionFilterOf, type FilterFields } from '../filter/index.js';
 import type { CaptureMode } from '../event.js';
 import type { InputMaybe, LabelInput, StartSessionInput, TargetInput, TrackerInput } from '../generated/schema.js';
 import type { SessionSpec, TargetSpec } from '../pipeline/spec.js';
@@ -27,12 +28,14 @@ export interface TraceLimits {
 }
 
 /** Checks all that the schema's types cannot say, and makes the specification of a session. Throws BAD_USER_INPUT. */
-export function sessionSpec(input: StartSessionInput, catalog: Catalog, trace?: TraceLimits): SessionSpec {
+export function sessionSpec(input: StartSessionInput, catalog: Catalog, filters: FilterFields, trace?: TraceLimits): SessionSpec {
   const forMs = input.for == null ? null : spanInRange('input.for', input.for, 10, DAYS_30);
   const ttlMs = input.ttl == null ? null : spanInRange('input.ttl', input.ttl, 1000, DAYS_30);
+  const trackers = trackersOf(input.trackers, catalog);
   return {
-    trackers: trackersOf(input.trackers, catalog),
+    trackers,
     target: input.target == null ? null : targetOf(input.target),
+    where: sessionFilterOf(input.where, filters, trackers.map(({ name }) => catalog.need(name)), 'input.where'),
     capture: trace?.capture ?? input.capture ?? 'DEFAULT',
     fields: trace?.fields ?? fieldsOf(input, catalog),
     forMs: trace?.forMs ?? forMs,

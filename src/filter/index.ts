@@ -6,4 +6,6 @@ export { FilterFields, type FilterField } from './field.js';
 export { parseInput } from './input.js';
 export { optimise } from './optimise.js';
 export { print } from './print.js';
+export type { Pushdown, PushTarget } from './push.js';
+export { SessionFilter, sessionFilterOf, type Judgement } from './session.js';
 export { EventFilter, filterOf } from './where.js';

@@ -154,6 +154,18 @@ function parseCidr(text: string, fail: Fail): Network {
   return { bytes: network, bits };
 }
 
+/** An address or a network, checked before, as the kernel keeps it: in 128 bits, IPv4 as ::ffff:a.b.c.d; as text of "0" and "1". */
+export function addressBits(text: string): string {
+  const checked = (message: string): never => {
+    throw new TypeError(message);
+  };
+  const { bytes, bits } = text.includes('/') ? parseCidr(text, checked) : { bytes: parseAddress(text)?.toByteArray() ?? checked(text), bits: 128 };
+  const mapped = bytes.length === 4;
+  const all = mapped ? [...Array.from({ length: 10 }, () => 0), 0xff, 0xff, ...bytes] : bytes;
+  const length = text.includes('/') && mapped ? 96 + bits : bits;
+  return all.map((byte) => byte.toString(2).padStart(8, '0')).join('').slice(0, length);
+}
+
 function maskAt(bits: number, index: number): number {
   const left = Math.min(8, Math.max(0, bits - 8 * index));
   return (0xff << (8 - left)) & 0xff;

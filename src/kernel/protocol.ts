@@ -18,10 +18,19 @@ export interface SourceFilter {
   readonly comms: readonly string[] | null;
 }
 
+/** What the rules of the objects' constants look into (bpf/include/where.bpf.h). */
+export interface SourceSets {
+  readonly numbers: readonly (readonly [set: number, value: bigint])[];
+  /** The first `bits` of the bytes count. */
+  readonly prefixes: readonly { readonly set: number; readonly bits: number; readonly bytes: Uint8Array }[];
+}
+
 /** One ring, and the objects that write into it with one filter. */
 export interface SourceSpec {
   readonly ringBytes: number;
   readonly filter: SourceFilter;
+  /** None when missing. */
+  readonly sets?: SourceSets;
   /** Their index here is `tracker` in the records' header. */
   readonly objects: readonly SourceObject[];
 }

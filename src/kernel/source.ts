@@ -6,7 +6,7 @@ import { programsEnded } from './grace.js';
 import { failure, loadLibbpf } from './libbpf.js';
 import { BpfObject } from './object.js';
 import { root } from './paths.js';
-import type { SourceCounters, SourceFilter, SourceObject, SourceSpec } from './protocol.js';
+import type { SourceCounters, SourceFilter, SourceObject, SourceSets, SourceSpec } from './protocol.js';
 import { Ring, type RingChunk } from './ring.js';
 import { SumMaps, sumsInMaps } from './sum.js';
 
@@ -14,7 +14,9 @@ const RING = 'eu_ring';
 const CONTROL = '.data.eu_control';
 const FOLLOW_FORK = 'follow_fork';
 const FOLLOW_EXIT = 'follow_exit';
-const SHARED_MAPS = [RING, 'eu_cgroups', 'eu_pids', 'eu_uids', 'eu_comms'] as const;
+const NUMBERS = 'eu_numbers';
+const PREFIXES = 'eu_prefixes';
+const SHARED_MAPS = [RING, 'eu_cgroups', 'eu_pids', 'eu_uids', 'eu_comms', NUMBERS, PREFIXES] as const;
 // struct eu_control of eunomia.bpf.h: 8 words, then counters of 64 bytes a CPU.
 const CAPTURE = 0;
 const POLLED = 1;
@@ -26,6 +28,12 @@ const PRODUCED = 0;
 const LOST = 1;
 const COMM_BYTES = 16;
 const DEFAULT_SUMS_MS = 1000;
+// struct eu_number and struct eu_prefix of where.bpf.h.
+const NUMBER_BYTES = 16;
+const PREFIX_BYTES = 72;
+const PREFIX_AT = 8;
+const SET_BITS = 32;
+const NO_SETS: SourceSets = { numbers: [], prefixes: [] };
 
 /** The programs of one session in the kernel: its ring, its filter maps, its trackers' objects. Lives in the kernel thread. */
 export class Source {
@@ -61,16 +69,17 @@ export class Source {
 
   /** Loads and attaches. Rejects with a KernelError; nothing stays in the kernel after a rejection. */
   static async load(spec: SourceSpec): Promise<Source> {
-    const { filter } = spec;
+    const { filter, sets = NO_SETS } = spec;
     const opened: BpfObject[] = [];
     let ring: Ring | null = null;
     try {
       const session = await BpfObject.open({ name: 'session', path: join(root, 'dist/bpf/session.bpf.o'), constants: {}, unneeded: [] });
       opened.push(session);
       session.setMaxEntries(RING, spec.ringBytes);
-      shrinkUnused(session, filter);
+      shrinkUnused(session, filter, sets);
       await session.load();
       fillFilter(session, filter);
+      fillSets(session, sets);
 
       // Side by side: most of a load is libbpf reading the kernel's BTF. All are waited for: what still loads cannot be closed.
       const loading = spec.objects.map((object, index) => loadTracker(session, filter, object, index, opened));
@@ -216,7 +225,9 @@ function total(control: BigUint64Array, word: number): number {
   return sum;
 }
 
-function shrinkUnused(session: BpfObject, filter: SourceFilter): void {
+function shrinkUnused(session: BpfObject, filter: SourceFilter, { numbers, prefixes }: SourceSets): void {
+  session.setMaxEntries(NUMBERS, Math.max(1, numbers.length));
+  session.setMaxEntries(PREFIXES, Math.max(1, prefixes.length));
   if (!filter.cgroups) session.setMaxEntries('eu_cgroups', 1);
   if (!filter.pids) session.setMaxEntries('eu_pids', 1);
   if (!filter.uids) session.setMaxEntries('eu_uids', 1);
@@ -231,6 +242,22 @@ function fillFilter(session: BpfObject, filter: SourceFilter): void {
     const key = new Uint8Array(COMM_BYTES);
     key.set(new TextEncoder().encode(comm).subarray(0, COMM_BYTES - 1));
     update(session.mapFd('eu_comms'), 'eu_comms', key, 1);
+  }
+}
+
+function fillSets(session: BpfObject, { numbers, prefixes }: SourceSets): void {
+  for (const [set, value] of numbers) {
+    const key = new DataView(new ArrayBuffer(NUMBER_BYTES));
+    key.setUint32(0, set, true);
+    key.setBigInt64(8, value, true);
+    update(session.mapFd(NUMBERS), NUMBERS, new Uint8Array(key.buffer), 1);
+  }
+  for (const { set, bits, bytes } of prefixes) {
+    const key = new DataView(new ArrayBuffer(PREFIX_BYTES));
+    key.setUint32(0, SET_BITS + bits, true);
+    key.setUint32(4, set, true);
+    new Uint8Array(key.buffer).set(bytes, PREFIX_AT);
+    update(session.mapFd(PREFIXES), PREFIXES, new Uint8Array(key.buffer), 1);
   }
 }
 

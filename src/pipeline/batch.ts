@@ -51,7 +51,7 @@ export abstract class EventBatch implements BatchPlace {
   /** Nanoseconds since boot of the event at an index. */
   abstract bootNsAt(index: number): number;
   /** A batch of the events at these indexes. */
-  protected abstract pick(indexes: Uint32Array, place: BatchPlace, places: Uint32Array): EventBatch;
+  protected abstract pick(indexes: Uint32Array, place: BatchPlace, places: Uint32Array | null): EventBatch;
 
   /** Place in the session of the event at an index. */
   placeOf(index: number): number {
@@ -63,13 +63,23 @@ export abstract class EventBatch implements BatchPlace {
    * loss before the batch is told with its first event.
    */
   only(matches: (event: TraceEvent) => boolean, from = 0, to = this.count): EventBatch {
+    const picked = this.#matching(matches, from, to);
+    if (picked.length === this.count) return this;
+    const { clock, seq, lostFrom, lostTo } = this;
+    return this.pick(picked, { clock, seq, lost: from === 0 ? this.lost : 0, lostFrom, lostTo }, picked.map((index) => this.placeOf(index) - seq));
+  }
+
+  /** The events that match, at places without gaps: what a session takes of what it is offered. */
+  taken(matches: (event: TraceEvent) => boolean): EventBatch {
+    const picked = this.#matching(matches, 0, this.count);
+    return picked.length === this.count ? this : this.pick(picked, this, null);
+  }
+
+  #matching(matches: (event: TraceEvent) => boolean, from: number, to: number): Uint32Array {
     const indexes = new Uint32Array(to - from);
     let count = 0;
     for (let i = from; i < to; i++) if (matches(this.event(i))) indexes[count++] = i;
-    if (count === this.count) return this;
-    const picked = indexes.slice(0, count);
-    const { clock, seq, lostFrom, lostTo } = this;
-    return this.pick(picked, { clock, seq, lost: from === 0 ? this.lost : 0, lostFrom, lostTo }, picked.map((index) => this.placeOf(index) - seq));
+    return indexes.slice(0, count);
   }
 }
 
@@ -113,7 +123,7 @@ export class RecordBatch extends EventBatch {
   }
 
   /** Few records are copied, so that a reader who is slow does not hold the memory of all the others. */
-  protected pick(indexes: Uint32Array, place: BatchPlace, places: Uint32Array): RecordBatch {
+  protected pick(indexes: Uint32Array, place: BatchPlace, places: Uint32Array | null): RecordBatch {
     const few = indexes.length * 4 < this.count;
     const { data, offsets } = few ? this.#copy(indexes) : { data: this.view.buffer as ArrayBuffer, offsets: indexes.map((index) => this.offsets[index] ?? 0) };
     return new RecordBatch(data, offsets, this.context, place, places);

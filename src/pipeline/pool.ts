@@ -1,5 +1,6 @@
 import type { Chunk, SourceCounters, SourceSpec } from '../kernel/protocol.js';
 import type { KernelSource, KernelThread } from '../kernel/thread.js';
+import { Rate, type LoadedSource } from './sharing.js';
 
 /** One session's part in a loaded source. */
 export interface SharedSource {
@@ -10,8 +11,15 @@ export interface SharedSource {
   counters(): Promise<SessionCounters>;
   /** All that happened before it was asked is delivered before it resolves, also what is summed in kernel maps. */
   read(): Promise<void>;
+  /** Of all sessions that share it. */
+  facts(): SourceFacts;
   /** The last one to leave detaches. Answers the final counts; all was delivered by then. */
   close(): Promise<SessionCounters>;
+}
+
+export interface SourceFacts extends LoadedSource {
+  /** Sessions that share it, this one included. */
+  readonly sessions: number;
 }
 
 /** `produced = lost + received`, for the time from joining to now. */
@@ -36,6 +44,7 @@ interface Entry {
   /** Events that came out of the ring, and that the kernel told as lost, since it was loaded. */
   received: number;
   lost: number;
+  readonly rate: Rate;
 }
 
 /**
@@ -48,6 +57,12 @@ export class SourcePool {
 
   constructor(kernel: KernelThread) {
     this.#kernel = kernel;
+  }
+
+  /** What runs under the key; null when nothing does. */
+  find(key: string): LoadedSource | null {
+    const entry = this.#entries.get(key);
+    return entry ? { eventsPerSecond: entry.rate.perSecond } : null;
   }
 
   /** `key` is equal for equal configurations; `masks` holds the capture mask of each object. Rejects with a KernelError. */
@@ -78,6 +93,7 @@ export class SourcePool {
       judge: (cgroups) => source.judge(cgroups),
       counters: async () => since(await source.counters()),
       read: () => source.read(),
+      facts: () => ({ sessions: entry.members, eventsPerSecond: entry.rate.perSecond }),
       close: async () => {
         if (--entry.members === 0) {
           this.#entries.delete(key); // who comes now loads anew
@@ -98,6 +114,7 @@ export class SourcePool {
       loaded: this.#kernel.load(spec, (chunk) => {
         entry.received += chunk.offsets.length;
         entry.lost += chunk.lost;
+        entry.rate.add(chunk.offsets.length + chunk.lost);
         for (const sharer of sharers) sharer.onChunk(chunk);
       }),
       sharers,
@@ -106,6 +123,7 @@ export class SourcePool {
       masks: spec.objects.map(({ capture }) => capture),
       received: 0,
       lost: 0,
+      rate: new Rate(),
     };
     this.#entries.set(key, entry);
     entry.loaded.catch(() => this.#entries.delete(key));

@@ -32,7 +32,7 @@ export class RowBatch extends EventBatch {
     return Number(this.event(index).bootNs);
   }
 
-  protected pick(indexes: Uint32Array, place: BatchPlace, places: Uint32Array): RowBatch {
+  protected pick(indexes: Uint32Array, place: BatchPlace, places: Uint32Array | null): RowBatch {
     return new RowBatch(Array.from(indexes, (index) => this.event(index)), place, places);
   }
 }

@@ -16,6 +16,8 @@ export interface TrackerRuntime {
   readonly view: EventView;
   /** Hooks as libbpf names them. */
   readonly hooks: readonly string[];
+  /** Those that a session with these options attaches. */
+  hooksOf(options: TrackerOptions): readonly string[];
   /** The capture bits that a field of the event needs; 0 for one that is always captured. */
   captureOf(field: string): bigint;
   /** All capture bits. */
@@ -42,11 +44,14 @@ export async function createRuntime(definition: TrackerDefinition): Promise<Trac
       const bit = layout.captures.get(name);
       return bit === undefined ? mask : mask | (1n << BigInt(bit));
     }, 0n);
+  const hooksBut = (unneeded: readonly string[]): string[] =>
+    [...new Set([...file.programs].filter(([name]) => !name.startsWith('follow_') && !unneeded.includes(name)).map(([, section]) => section))].sort();
   return {
     definition,
     layout,
     view: compileView(definition, layout),
-    hooks: [...new Set([...file.programs].filter(([name]) => !name.startsWith('follow_')).map(([, section]) => section))].sort(),
+    hooks: hooksBut([]),
+    hooksOf: (options) => hooksBut(definition.unneeded?.(options) ?? []),
     captureOf,
     allCaptures: [...layout.captures.values()].reduce((mask, bit) => mask | (1n << BigInt(bit)), 0n),
     onDemand: [...new Set([...layout.fields.keys(), ...Object.keys(computed)])].filter((field) => captureOf(field) !== 0n),

@@ -3,6 +3,7 @@ import type { Container } from '../containers/container.js';
 import type { ContainerRegistry } from '../containers/registry.js';
 import type { Demand, Gap, TraceEvent } from '../event.js';
 import type { Chunk, SourceSpec } from '../kernel/protocol.js';
+import type { SessionFilter } from '../filter/index.js';
 import type { Log } from '../log.js';
 import { RecordBatch, type BatchContext, type EventBatch } from './batch.js';
 import { nowText, textOfMs, wallTimeOf } from './clock.js';
@@ -11,7 +12,9 @@ import { History, type Slice } from './history.js';
 import { gapsOf, scan } from './scan.js';
 import { eventsOf, EventStream, type StreamFilter } from './stream.js';
 import type { SessionCounters, SharedSource, SourcePool } from './pool.js';
+import { explain, type FilterPlan } from './plan.js';
 import type { TrackerRuntime } from './runtime.js';
+import { decide, type Sharing } from './sharing.js';
 import type { SessionSpec, SessionState, SessionStats, StopReason } from './spec.js';
 import { startTicks } from './process.js';
 import { CgroupJudge } from './target.js';
@@ -63,6 +66,7 @@ export class Session {
   readonly #demands = new Set<Demand>();
   readonly #counts = { received: 0, discarded: 0, delivered: 0, queued: 0, lost: 0, receivedBytes: 0, dropped: 0 };
   #source: SharedSource | null = null;
+  #sharing: Sharing | null = null;
   #counters: SessionCounters = { produced: 0, lost: 0 };
   #masks: bigint[] = [];
   /** Chunks wait here, in order, until their containers are known. */
@@ -96,9 +100,9 @@ export class Session {
   async start(): Promise<void> {
     const { forMs } = this.spec;
     this.#masks = this.#trackers.map((tracker) => this.#maskOf(tracker));
-    const spec = this.#sourceSpec();
+    const { key, spec } = this.#chooseSource();
     try {
-      this.#source = await this.#deps.pool.join(this.#sourceKey(spec), spec, this.#masks, (chunk) => this.#receive(chunk));
+      this.#source = await this.#deps.pool.join(key, spec, this.#masks, (chunk) => this.#receive(chunk));
     } catch (error) {
       this.error = messageOf(error);
       this.stopReason = 'ERROR';
@@ -173,6 +177,11 @@ export class Session {
   captured(): string[] {
     const fields = this.#trackers.flatMap((tracker, i) => tracker.onDemand.filter((f) => (tracker.captureOf(f) & ~(this.#masks[i] ?? 0n)) === 0n));
     return [...new Set(fields)];
+  }
+
+  /** How its filter is judged. */
+  explain(): FilterPlan {
+    return explain(this.spec, this.#trackers, this.#sharing, this.#source?.facts() ?? null, this.captured());
   }
 
   containers(): Container[] {
@@ -309,6 +318,27 @@ export class Session {
     };
   }
 
+  /** With a filter: programs that judge what the kernel can, or those of sessions without one. */
+  #chooseSource(): { key: string; spec: SourceSpec } {
+    const { pool } = this.#deps;
+    const plain = this.#sourceSpec();
+    const choice = { key: this.#sourceKey(plain), spec: plain };
+    const { where } = this.spec;
+    if (!where) return choice;
+    const spec = this.#pushedSpec(plain, where);
+    const key = this.#sourceKey(spec);
+    this.#sharing = decide(where.isPushed, pool.find(key), pool.find(choice.key));
+    return this.#sharing.pushed ? { key, spec } : choice;
+  }
+
+  #pushedSpec(plain: SourceSpec, { pushdowns }: SessionFilter): SourceSpec {
+    return {
+      ...plain,
+      sets: { numbers: pushdowns.flatMap(({ numbers }) => numbers), prefixes: pushdowns.flatMap(({ prefixes }) => prefixes) },
+      objects: plain.objects.map((object, i) => ({ ...object, constants: { ...object.constants, ...pushdowns[i]?.constants } })),
+    };
+  }
+
   #sourceSpec(): SourceSpec {
     const { target, ringBytes } = this.spec;
     const onlyIf = <T>(list: readonly T[] | undefined) => (list?.length ? list : null);
@@ -332,12 +362,13 @@ export class Session {
    * Equal for sessions that the same programs serve. What is known of cgroups follows from the target. Capture masks are
    * ORed, but a session that captures on demand does not share with one that captures everything.
    */
-  #sourceKey({ ringBytes, objects }: SourceSpec): string {
+  #sourceKey({ ringBytes, objects, sets }: SourceSpec): string {
     const { containers, cgroups, pids, descendants, uids, comms } = this.spec.target ?? {};
     const programs = objects.map(({ name, constants, unneeded, sumsEveryMs }) => [name, Object.entries(constants).map(([k, v]) => [k, String(v)]), unneeded, sumsEveryMs]);
     // A pid that is another process's by now is another target.
     const processes = pids?.map((pid) => [pid, startTicks(pid)]);
-    return JSON.stringify([this.spec.capture === 'DEMANDED', ringBytes, programs, containers, cgroups, processes, pids?.length ? descendants : null, uids, comms]);
+    const values = sets && [sets.numbers.map(([set, value]) => `${set} ${value}`), sets.prefixes.map(({ set, bits, bytes }) => [set, bits, Buffer.from(bytes).toString('hex')])];
+    return JSON.stringify([this.spec.capture === 'DEMANDED', ringBytes, programs, containers, cgroups, processes, pids?.length ? descendants : null, uids, comms, values ?? null]);
   }
 
   #missing(count: number): { count: number; from: string; to: string } {
@@ -349,7 +380,8 @@ export class Session {
   #maskOf(tracker: TrackerRuntime): bigint {
     if (this.spec.capture !== 'DEMANDED') return tracker.allCaptures;
     let mask = this.spec.fields.reduce((m, field) => m | tracker.captureOf(field), 0n);
-    for (const demand of this.#demands) for (const field of demand.get(tracker.definition.name) ?? []) mask |= tracker.captureOf(field);
+    const { where } = this.spec;
+    for (const demand of where ? [where.demand, ...this.#demands] : this.#demands) for (const field of demand.get(tracker.definition.name) ?? []) mask |= tracker.captureOf(field);
     return mask;
   }
 
@@ -393,20 +425,28 @@ export class Session {
   }
 
   #accept(chunk: Chunk, view: DataView): void {
-    let offsets = this.#judge.select(view, chunk.offsets);
+    const place = { clock: chunk.clock, seq: this.#history.nextSeq, lost: chunk.lost, lostFrom: chunk.readBefore, lostTo: chunk.readAt };
+    const offered = new RecordBatch(chunk.data, this.#judge.select(view, chunk.offsets), this.#context, place);
     const room = this.spec.limit === null ? Number.POSITIVE_INFINITY : this.spec.limit - this.#counts.delivered;
-    if (offsets.length > room) offsets = offsets.slice(0, room);
+    const batch = this.#taken(offered, room);
     this.#counts.queued -= chunk.offsets.length;
-    this.#counts.discarded += chunk.offsets.length - offsets.length;
-    this.#counts.delivered += offsets.length;
-    if (offsets.length || chunk.lost) {
-      const place = { clock: chunk.clock, seq: this.#history.nextSeq, lost: chunk.lost, lostFrom: chunk.readBefore, lostTo: chunk.readAt };
-      const batch = new RecordBatch(chunk.data, offsets, this.#context, place);
+    this.#counts.discarded += chunk.offsets.length - batch.count;
+    this.#counts.delivered += batch.count;
+    if (batch.count || chunk.lost) {
       this.#history.push(batch);
       const judged = new Map<string, EventBatch>();
       for (const stream of this.#streams) stream.push(batch, judged);
     }
-    if (offsets.length >= room) void this.stop('LIMIT');
+    if (batch.count >= room) void this.stop('LIMIT');
+  }
+
+  /** What the session's filter takes of the events, and no more than it has room for. */
+  #taken(offered: EventBatch, room: number): EventBatch {
+    const { where } = this.spec;
+    const matches = (this.#sharing?.pushed ? where?.rest : where?.whole)?.matches ?? null;
+    if (!matches && offered.count <= room) return offered;
+    let left = room;
+    return offered.taken((event) => left > 0 && (!matches || matches(event)) && left-- > 0);
   }
 
   #setState(state: SessionState): void {

@@ -1,5 +1,6 @@
 import type { ContainerSelector } from '../containers/selector.js';
 import type { CaptureMode, CgroupId } from '../event.js';
+import type { SessionFilter } from '../filter/index.js';
 import type { TrackerOptions } from '../trackers/define.js';
 import type { SubscriberStats } from './stream.js';
 
@@ -19,6 +20,8 @@ export interface TargetSpec {
 export interface SessionSpec {
   readonly trackers: readonly { readonly name: string; readonly options: TrackerOptions }[];
   readonly target: TargetSpec | null;
+  /** Which events it takes at all; all of its target's when null. */
+  readonly where: SessionFilter | null;
   readonly capture: CaptureMode;
   /** Captured all the time besides what readers demand; field names as in the schema. */
   readonly fields: readonly string[];

@@ -34,6 +34,8 @@ export function eventsOf(slices: readonly Slice[]): TraceEvent[] {
 export interface SubscriberStats {
   readonly id: string;
   readonly since: string;
+  /** Its own filter, in CEL. */
+  readonly where: string | null;
   readonly received: number;
   readonly discarded: number;
   readonly delivered: number;
@@ -108,7 +110,7 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
   }
 
   get stats(): SubscriberStats {
-    return { id: this.#options.id, since: this.#options.since, ...this.#counts };
+    return { id: this.#options.id, since: this.#options.since, where: this.#options.where?.text ?? null, ...this.#counts };
   }
 
   /** `judged` holds what filters have left of this batch, by their text: readers with equal filters share it. */

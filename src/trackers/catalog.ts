@@ -45,6 +45,8 @@ export interface CatalogTracker {
   readonly options: readonly CatalogOption[];
   /** Where its events stand for many happenings, what of them is a total; else null. */
   readonly sums: Pick<SumDefinition, 'count' | 'totals'> | null;
+  /** Of a filter, what its object judges. */
+  readonly pushed: TrackerDefinition['pushed'];
 }
 
 /** Reads a field's value from an event; null when the event has none. */
@@ -73,6 +75,7 @@ export class Catalog {
       fields: fieldsOf(eventType(schema, name), (field) => onDemand(name, field)),
       options: optionsOf(input),
       sums: definitions[index]?.sums ?? null,
+      pushed: definitions[index]?.pushed,
     }));
     this.#byName = new Map(this.trackers.map((tracker) => [tracker.name, tracker]));
     this.#paths = new Map(this.trackers.map(({ name, fields }) => [name, new Set(fields.map(({ path }) => path))]));

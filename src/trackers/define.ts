@@ -1,4 +1,5 @@
 import type { FieldValue } from '../event.js';
+import { errnoName } from '../linux.js';
 
 /** A tracker's options, checked against its GraphQL input type before they come here. */
 export type TrackerOptions = Readonly<Record<string, unknown>>;
@@ -25,6 +26,24 @@ export interface SumDefinition {
 }
 
 /**
+ * How the kernel judges a field of a filter: the object declares `EU_WHERE_…(stem)` and calls `eu_passes…(stem, value)`. A field that is not
+ * pushed is judged in user space.
+ */
+export type PushedField =
+  /** A number, as the event has it. `null` is the object's value for a null, where there is one; int64 at most. */
+  | { readonly kind: 'number'; readonly stem: string; readonly null?: number }
+  /**
+   * A number in the object and something else in the event: `read` makes the one of the other, as the event does. Codes of which some
+   * are above `max` are given with `open`; those pass, and are judged in user space.
+   */
+  | { readonly kind: 'code'; readonly stem: string; readonly max: number; readonly open?: boolean; readonly read: (code: number) => FieldValue }
+  /** Names of bits: an event has the name only where `bits & mask` is `value`, and, if `exact`, always there; null for a name that the kernel cannot judge. */
+  | { readonly kind: 'bits'; readonly stem: string; readonly bitsOf: (name: string) => { readonly mask: number; readonly value: number; readonly exact: boolean } | null }
+  /** A text, judged by its first bytes: all of a comm, 64 of an `eu_str`. */
+  | { readonly kind: 'text'; readonly stem: string; readonly bytes: 16 | 64 }
+  | { readonly kind: 'address'; readonly stem: string };
+
+/**
  * What a tracker is: pure data and pure functions. Its records are described by the BTF of its object
  * (`struct NAME_event`), its GraphQL types by its section of schema.graphql; here is just what
  * neither can say.
@@ -37,6 +56,11 @@ export interface TrackerDefinition {
   readonly minimumKernel: string;
   /** Fields whose value is formatted or computed. A record field not named here reaches the schema as it is. */
   readonly fields?: Readonly<Record<string, FieldDefinition>>;
+  /**
+   * Fields of a filter that the object judges, by their path, besides those of the header (filter/push.ts); null takes one of these out, for
+   * a tracker whose header says something else of the process than the current task does. Never may the object refuse what the filter takes.
+   */
+  readonly pushed?: Readonly<Record<string, PushedField | null>>;
   /** Throws BAD_USER_INPUT for options that no type of the schema can rule out. `where` is the path of the options, for the message. */
   readonly check?: (options: TrackerOptions, where: string) => void;
   /**
@@ -51,6 +75,9 @@ export interface TrackerDefinition {
   /** For a tracker that sums in the kernel. Default: its events are what happened. */
   readonly sums?: SumDefinition;
 }
+
+/** An `eu_errno`, which the object gives as a positive number. */
+export const pushedErrno: PushedField = { kind: 'code', stem: 'errno', max: 4095, read: errnoName };
 
 export function defineTracker(definition: TrackerDefinition): TrackerDefinition {
   return definition;

@@ -1,4 +1,4 @@
-import { defineTracker } from './define.js';
+import { defineTracker, pushedErrno } from './define.js';
 
 export default defineTracker({
   name: 'exec',
@@ -9,6 +9,10 @@ export default defineTracker({
       from: ['args', 'argsTruncated'],
       read: (args: readonly string[] | null, truncated: boolean) => (args === null ? null : truncated),
     },
+  },
+  pushed: {
+    errno: pushedErrno,
+    filename: { kind: 'text', stem: 'filename', bytes: 64 },
   },
   unneeded: (options) => (options.failed === false ? ['exec_failed'] : []),
 });

@@ -1,4 +1,4 @@
-import { defineTracker } from './define.js';
+import { defineTracker, pushedErrno } from './define.js';
 
 // include/uapi/asm-generic/fcntl.h; x86 has the same. O_SYNC holds O_DSYNC's bit, O_TMPFILE O_DIRECTORY's: longer ones first.
 const accessModes = ['O_RDONLY', 'O_WRONLY', 'O_RDWR', 'O_ACCMODE'] as const;
@@ -25,10 +25,24 @@ export function openFlags(flags: number): string[] {
   return names;
 }
 
+/** Without which bits `openFlags` has no such name. A longer name that holds the same bits comes before it. */
+function bitsOf(name: string): { mask: number; value: number; exact: boolean } | null {
+  const mode = accessModes.findIndex((known) => known === name);
+  if (mode >= 0) return { mask: 3, value: mode, exact: true };
+  const [, mask] = bits.find(([known]) => known === name) ?? [];
+  return mask === undefined ? null : { mask, value: mask, exact: !bits.some(([other, all]) => other !== name && (all & mask) !== 0) };
+}
+
 export default defineTracker({
   name: 'open',
   summary: 'Files that are opened, and attempts that fail.',
   minimumKernel: '5.17',
+  pushed: {
+    errno: pushedErrno,
+    fd: { kind: 'number', stem: 'fd', null: -1 },
+    flags: { kind: 'bits', stem: 'flags', bitsOf },
+    path: { kind: 'text', stem: 'path', bytes: 64 },
+  },
   fields: {
     fd: { from: ['fd'], read: (fd: number) => (fd < 0 ? null : fd) },
     flags: { from: ['flags'], read: openFlags },

@@ -1,5 +1,5 @@
 import { syscallName } from '../syscalls.js';
-import { defineTracker } from './define.js';
+import { defineTracker, pushedErrno } from './define.js';
 import { syscallConstants, syscallSelection } from './syscall-set.js';
 
 export default defineTracker({
@@ -9,6 +9,12 @@ export default defineTracker({
   check: (options, where) => void syscallSelection(options, where),
   constants: (options) => ({ ...syscallConstants(options), failed_only: options.failedOnly === true }),
   demanded: { syscall_enter: 'durationNs' },
+  pushed: {
+    nr: { kind: 'number', stem: 'nr' },
+    name: { kind: 'code', stem: 'nr', max: 1023, open: true, read: syscallName },
+    errno: pushedErrno,
+    ret: { kind: 'number', stem: 'ret' },
+  },
   fields: {
     name: { from: ['nr'], read: syscallName },
   },

@@ -29,6 +29,8 @@ export default defineTracker({
   check,
   constants: (options) => ({ ...syscallConstants(options), latency: options.latency !== false }),
   unneeded: (options) => (options.latency === false ? ['syscount_enter'] : []),
+  // A sum's header is of the call that was seen first: these may be others for later ones.
+  pushed: { 'process.tid': null, 'process.uid': null, 'process.gid': null, 'process.comm': null },
   sums: {
     everyMs,
     count: 'count',

@@ -1,4 +1,4 @@
-import { defineTracker } from './define.js';
+import { defineTracker, pushedErrno } from './define.js';
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -19,6 +19,14 @@ export default defineTracker({
       0,
     ),
   }),
+  pushed: {
+    operation: { kind: 'code', stem: 'operation', max: operations.length, read: (code) => operations[code - 1] ?? null },
+    errno: pushedErrno,
+    localPort: { kind: 'number', stem: 'local_port' },
+    remotePort: { kind: 'number', stem: 'remote_port' },
+    localAddress: { kind: 'address', stem: 'local_address' },
+    remoteAddress: { kind: 'address', stem: 'remote_address' },
+  },
   fields: {
     ipVersion: { from: ['family'], read: (family: number) => (family === AF_INET ? 4 : family === AF_INET6 ? 6 : null) },
     localAddress: { from: ['family', 'localAddress'], read: address },

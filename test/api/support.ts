@@ -255,6 +255,7 @@ async function fakeTrackers(): Promise<ReadonlyMap<string, TrackerRuntime>> {
         // Of exit, records of the real layout: `FakeKernel.deliver` takes them.
         view: definition.name === 'exit' ? compileView(definition, layoutOf('exit')) : fakeView(definition.name),
         hooks: [`tp_btf/${definition.name}`],
+        hooksOf: () => [`tp_btf/${definition.name}`],
         captureOf: (field) => bits[field] ?? 0n,
         allCaptures: Object.values(bits).reduce((all, bit) => all | bit, 0n),
         onDemand: Object.keys(bits),

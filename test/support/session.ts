@@ -56,6 +56,7 @@ export function specOf(trackers: SessionSpec['trackers'], spec: Partial<Omit<Ses
   return {
     trackers,
     target: anyTarget ? { containers: [], waitForContainers: false, cgroups: [], pids: [], descendants: true, uids: [], comms: [], ...target } : null,
+    where: null,
     capture: 'DEFAULT',
     fields: [],
     forMs: null,

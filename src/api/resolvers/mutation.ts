@@ -18,7 +18,7 @@ const MAX_LIMIT = 2 ** 31 - 1;
 /** Starting and stopping. Whoever comes here is an operator: the engine has seen to it. */
 export const mutationResolvers: ResolverMap = {
   Mutation: {
-    startSession: typed<unknown, MutationStartSessionArgs>((_root, { input }, { services }) => services.manager.start(sessionSpec(input, services.catalog))),
+    startSession: typed<unknown, MutationStartSessionArgs>((_root, { input }, { services }) => services.manager.start(sessionSpec(input, services.catalog, services.fields))),
     stopSession: typed<unknown, MutationStopSessionArgs>((_root, { id }, { services }) => {
       if (!services.manager.get(id)) throw unknownSession(id);
       return services.manager.stop(id, 'REQUESTED');
@@ -39,12 +39,12 @@ async function trace({ input, for: forMs, limit }: MutationTraceArgs, context: R
   const names = input.trackers.flatMap((entry) => Object.keys(entry)).filter((name) => catalog.get(name));
   // Also a check of each filter: not one is found wrong only after the session ran.
   const readBy = (where: unknown): Demand | null => (names.length ? (filterOf(where, fields, names)?.demand ?? null) : null);
-  const spec = sessionSpec(input, catalog, {
+  const spec = sessionSpec(input, catalog, fields, {
     forMs: forMs ?? input.for ?? DEFAULT_TRACE_MS,
     ttlMs: DEFAULT_TRACE_TTL_MS,
     limit: limit == null ? null : inRange('limit', limit, 1, MAX_LIMIT, 'events'),
     capture: isWritten(info, context.variables, ['input', 'capture']) ? (input.capture ?? 'DEFAULT') : 'DEMANDED',
-    fields: [...new Set([...demandOfSession(info, readBy).values()].flatMap((fields) => [...fields]))],
+    fields: [...new Set([...demandOfSession(info, readBy).values()].flatMap((read) => [...read]))],
   });
   const session = await manager.start(spec);
   const abandon = (): void => {

@@ -123,6 +123,7 @@ export const sessionResolvers: ResolverMap = {
     trackers: typed(({ spec }: Session) => spec.trackers.map(({ name }) => name)),
     capture: typed(({ spec }: Session) => spec.capture),
     captured: typed((session: Session) => session.captured()),
+    explain: typed((session: Session) => session.explain()),
     containers: typed((session: Session) => session.containers()),
     stats: typed((session: Session) => guarded(session.stats())),
     events: typed<Session, SessionEventsArgs>(pageOf),
