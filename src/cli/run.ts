@@ -1,4 +1,5 @@
 import { Option, type Command } from 'commander';
+import { EunomiaError } from '../errors.js';
 import type { Client } from './client.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import type { World } from './world.js';
@@ -6,9 +7,10 @@ import { trackerDocument, type TrackerInfo } from './field.js';
 import { parseSetting, parseTracker, resolveTrackers, targetInput, trackerInputs, type TargetFlags } from './input.js';
 import { createPrinter, type Format, type Printer } from './printer.js';
 import { readEvents, type StopCause } from './stream.js';
-import { append, collect, wholeNumber } from './usage.js';
+import { append, collect, UsageError, wholeNumber } from './usage.js';
 
 interface Flags extends ConnectionFlags, TargetFlags {
+  readonly where?: string;
   readonly for?: string;
   readonly limit?: number;
   readonly output: Format;
@@ -42,6 +44,7 @@ export function addRun(program: Command, world: World): void {
     .option('--no-descendants', 'of --pid, without the descendants')
     .option('-u, --uid <uid>', 'only these users (repeatable)', collect)
     .option('--comm <name>', 'only threads of this name (repeatable)', append)
+    .option('--where <expression>', 'only events for which this is true, in CEL: errno == "ENOENT" && process.uid == 0')
     .option('--for <duration>', 'stop after this time: 500ms, 10s, 5m')
     .option('-n, --limit <events>', 'stop after so many events', wholeNumber('--limit', 1, Number.MAX_SAFE_INTEGER))
     .addOption(new Option('-o, --output <format>', 'table, json (one event a line) or csv').choices(['table', 'json', 'csv']).default('table'))
@@ -61,12 +64,12 @@ async function run(client: Client, names: readonly string[], flags: Flags, world
   const target = targetInput(flags);
   const printer = createPrinter(trackers, { format: flags.output, fields: flags.fields ?? null, width: world.output.width });
   if (world.signal.aborted) return;
-  const { startSession } = await client.query<{ startSession: { id: string } }>(
-    'mutation Start($input: StartSessionInput!) { startSession(input: $input) { id } }',
-    {
+  const { startSession } = await client
+    .query<{ startSession: { id: string } }>('mutation Start($input: StartSessionInput!) { startSession(input: $input) { id } }', {
       input: {
         trackers: inputs,
         target,
+        where: flags.where === undefined ? null : { expr: flags.where },
         capture: flags.capture.toUpperCase(),
         // Captured from the first event on, also before our subscription is there.
         fields: printer.paths,
@@ -74,14 +77,22 @@ async function run(client: Client, names: readonly string[], flags: Flags, world
         name: flags.name ?? `eunomia run ${names.join(' ')}`.slice(0, 100),
         ttl: timeToLive,
       },
-    },
-  );
+    })
+    .catch((error: unknown) => {
+      throw inWhere(error);
+    });
   try {
     await print(client, startSession.id, printer, flags, world);
   } finally {
     // Already gone when the server ended or removed it: then there is nothing to do.
     await client.query('mutation Remove($id: ID!) { removeSession(id: $id) }', { id: startSession.id }).catch(() => undefined);
   }
+}
+
+/** The server names the argument; who typed it knows the flag. The place in the expression stays. */
+function inWhere(error: unknown): unknown {
+  const [, message] = (error instanceof EunomiaError && /^input\.where(?:\.expr)?: (.*)$/s.exec(error.message)) || [];
+  return message === undefined ? error : new UsageError(`--where: ${message}`);
 }
 
 async function print(client: Client, id: string, printer: Printer, flags: Flags, world: World): Promise<void> {

@@ -132,6 +132,19 @@ describe('eunomia run', () => {
     expect(command.objects.every(({ errno }) => errno !== null)).toBe(true);
   });
 
+  it('prints only events for which --where is true, and shows where an expression is wrong', async () => {
+    const command = run('open', ...self, '-o', 'json', '-f', 'path,errno', '--where', 'errno == "ENOENT" && path.startsWith("/no/such/")');
+    await command.says(/tracing/);
+    execFileSync('/bin/sh', ['-c', 'cat /etc/hostname /no/such/file /no/other 2>/dev/null || true']);
+    await command.says(/no\/such\/file/);
+    command.child.kill('SIGINT');
+    await command.ends();
+    expect(command.objects).toEqual([{ path: '/no/such/file', errno: 'ENOENT' }]);
+    const wrong = run('open', '--where', 'errno == "ENOENT" && pth == "x"');
+    expect(await wrong.ends()).toBe(2);
+    expect(wrong.told).toMatch(/--where: 1:22: .*"pth".*did you mean "path"\?\n {2}errno == "ENOENT" && pth == "x"\n {23}\^\^\^\n$/);
+  });
+
   it('ends quietly when its reader goes away, and leaves no session', async () => {
     const { url } = await serve();
     const command = run('exec', ...self, '-o', 'json', '--server', url);

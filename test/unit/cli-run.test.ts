@@ -19,7 +19,7 @@ const trackers = [
 ];
 
 interface Session {
-  readonly input: { trackers: object[]; target: unknown; capture: string; for: string | null };
+  readonly input: { trackers: object[]; target: unknown; where?: { expr: string } | null; capture: string; for: string | null };
   wanted: string;
   stopped: boolean;
   removed: boolean;
@@ -52,6 +52,7 @@ class FakeServer implements LocalServer {
       Mutation: {
         startSession: (_: unknown, { input }: { input: Session['input'] }) => {
           if (input.for === 'soon') throw new GraphQLError('input.for: "soon" is no duration like 10s', { extensions: { code: 'BAD_USER_INPUT' } });
+          if (input.where?.expr === 'bad ==') throw new GraphQLError('input.where.expr: 1:7: an operand is missing\n  bad ==\n        ^', { extensions: { code: 'BAD_USER_INPUT' } });
           this.sessions.push({ input, wanted: '', stopped: false, removed: false, subscribers: [], stop: () => undefined });
           return this.#facts(this.sessions.length - 1);
         },
@@ -157,6 +158,12 @@ describe('eunomia run', () => {
     expect(server.sessions).toMatchObject([{ stopped: true, removed: true }]);
   });
 
+  it('passes --where on as the filter of the session', async () => {
+    const server = new FakeServer(two);
+    await run(server, ['run', 'exec', '--where', 'process.uid == 0 && errno != null']);
+    expect(server.sessions).toMatchObject([{ input: { where: { expr: 'process.uid == 0 && errno != null' } } }]);
+  });
+
   it('ends cleanly on Ctrl-C', async () => {
     const server = new FakeServer(two, { endless: true });
     const { code, told } = await run(server, ['run', 'exec', '-o', 'json'], { abortAfter: 0 });
@@ -190,6 +197,7 @@ describe('eunomia run', () => {
     [['run', 'exec', '-f', 'arg'], /no field "arg" in exec; did you mean "args"/],
     [['run', 'exec:fail'], /no option "fail"; did you mean "failed"/],
     [['run', 'exec', '--for', 'soon'], /input.for: "soon" is no duration/],
+    [['run', 'exec', '--where', 'bad =='], /--where: 1:7: an operand is missing\n {2}bad ==\n {8}\^/],
     [['run', 'exec', '--limit', '0'], /--limit: "0" is no whole number/],
     [['run', 'exec', '-o', 'xml'], /Allowed choices are table, json, csv/],
     [['run', 'exec', '--server', 'nowhere'], /no URL like/],
