@@ -9,9 +9,8 @@ import { createSchema } from './api/schema.js';
 import { createServer } from './api/server.js';
 import type { Config } from './config.js';
 import { ContainerRegistry } from './containers/registry.js';
+import { Recording } from './consumers/export/index.js';
 import { messageOf } from './errors.js';
-import { ClockWatch } from './kernel/clock.js';
-import { checkEnvironment } from './kernel/environment.js';
 import { root } from './kernel/paths.js';
 import { KernelThread } from './kernel/thread.js';
 import type { Log } from './log.js';
@@ -19,10 +18,14 @@ import { watchCgroups } from './pipeline/cgroups.js';
 import { nowText } from './pipeline/clock.js';
 import { SessionManager } from './pipeline/manager.js';
 import { readProcess } from './pipeline/process.js';
+import { createReplay, recordedTracker } from './pipeline/replay.js';
 import { createRuntime, type TrackerRuntime } from './pipeline/runtime.js';
 import { FilterFields } from './filter/index.js';
 import { Catalog } from './trackers/catalog.js';
 import { loadTrackers } from './trackers/load.js';
+
+/** How much of a recording is held, as RowBatch weighs it: a million events. */
+const REPLAY_BYTES = 512 << 20;
 
 /** Everything that answers, without a listener: the server and the command line's own mode stand on the same. */
 export interface App {
@@ -36,8 +39,11 @@ export interface App {
  * NOT_PRIVILEGED, NO_BTF or a KernelError, with what would mend it; nothing is left behind then.
  */
 export async function createApp(config: Config, log: Log): Promise<App> {
+  if (config.replay) return createReplayApp(config, config.replay, log);
+  // Loaded here: what only replays needs no libbpf, nor what calls it.
+  const [{ checkEnvironment }, { ClockWatch }] = await Promise.all([import('./kernel/environment.js'), import('./kernel/clock.js')]);
   const libbpf = checkEnvironment();
-  const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string };
+  const version = await readVersion();
   const kernel = new KernelThread();
   const registry = new ContainerRegistry({ log, ...(config.engine === 'none' ? { engine: null } : config.engine ? { engine: { host: config.engine } } : {}) });
   let manager: SessionManager | null = null;
@@ -86,6 +92,67 @@ export async function createApp(config: Config, log: Log): Promise<App> {
     await close();
     throw error;
   }
+}
+
+/** A recording instead of a kernel. Rejects with BAD_RECORDING. */
+async function createReplayApp(config: Config, { file, speed }: { readonly file: string; readonly speed: number }, log: Log): Promise<App> {
+  const definitions = await loadTrackers();
+  const schema = createSchema();
+  const recording = await Recording.open(file, schema, definitions.map(({ name }) => name));
+  const trackers = new Map(definitions.map((definition) => [definition.name, recordedTracker(definition)]));
+  const registry = new ContainerRegistry({ log, engine: null, cgroups: null });
+  const manager = new SessionManager({ kernel: null, registry, trackers, subscriberBytes: config.limits.subscriberBytes, maxSessions: config.limits.sessions, log });
+  const catalog = new Catalog(schema, definitions, () => false);
+  const replays = `this server replays ${file}`;
+  const { session } = recording;
+  const close = async (): Promise<void> => {
+    await manager.close();
+    await recording.close();
+    await registry.close();
+  };
+  await manager.replay(
+    {
+      trackers: session.trackers.map((name) => ({ name, options: {} })),
+      target: null,
+      where: null,
+      capture: 'ALL',
+      fields: [],
+      forMs: null,
+      name: session.name,
+      labels: session.labels,
+      ttlMs: null,
+      bufferBytes: REPLAY_BYTES,
+      ringBytes: 0,
+      limit: null,
+    },
+    createReplay({ startedAt: session.startedAt, entries: recording.entries(), problem: () => recording.problem, speed }),
+  );
+  return {
+    services: {
+      manager,
+      registry,
+      catalog,
+      fields: new FilterFields(schema, catalog),
+      config,
+      log,
+      server: {
+        version: await readVersion(),
+        startedAt: nowText(),
+        hostname: hostname(),
+        kernel: { release: release(), architecture: machine(), cpus: availableParallelism(), libbpf: null, features: [] },
+        health: () => ({ healthy: false, problem: `${replays}, and starts no sessions of its own` }),
+        engine: () => ({ connected: false, version: null, error: replays }),
+      },
+      trackerStatus: (name) => ({ available: false, reason: replays, hooks: [], minimumKernel: trackers.get(name)?.definition.minimumKernel ?? '' }),
+      process: () => null,
+    },
+    close,
+  };
+}
+
+async function readVersion(): Promise<string> {
+  const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string };
+  return version;
 }
 
 /** Loads each tracker once and drops it: the kernel itself says whether it can. */

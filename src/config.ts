@@ -36,6 +36,8 @@ export interface Config {
   /** The container engine: a socket's path, "unix:///…" or "tcp://…"; null looks at DOCKER_HOST and the usual sockets; "none" asks no engine. */
   readonly engine: string | null;
   readonly logLevel: string;
+  /** Replay this recording instead of watching a kernel: needs neither root nor libbpf, and starts no sessions. `speed` may be infinite. */
+  readonly replay: { readonly file: string; readonly speed: number } | null;
   readonly limits: Limits;
 }
 
@@ -46,6 +48,7 @@ export const defaultConfig: Config = {
   tokens: [],
   engine: null,
   logLevel: 'info',
+  replay: null,
   limits: {
     sessions: 64,
     depth: 12,

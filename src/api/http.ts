@@ -6,16 +6,21 @@ import { EunomiaError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Access } from './auth.js';
 import type { Connections } from './connections.js';
+import type { Services } from './context.js';
+import { DOWNLOADS } from './download.js';
 import { isStream, type Answer, type Engine, type Prepared } from './engine.js';
 import { renderGraphiQL } from './graphiql.js';
 import { limitExceeded } from './limits.js';
-import { formatError, maskError } from './mask.js';
+import { refuse } from './refuse.js';
+import { sendDownload } from './send.js';
+import { maskError } from './mask.js';
 import type { Limits } from '../config.js';
 
 export const ENDPOINT = '/graphql';
 
 export interface HttpOptions {
   readonly engine: Engine;
+  readonly services: Services;
   readonly access: Access;
   readonly connections: Connections;
   readonly limits: Limits;
@@ -64,7 +69,8 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
     }
     const [path] = url.split('?');
     const isPage = method === 'GET' && headers.accept?.includes('text/html') === true;
-    const isOperation = path === ENDPOINT && !isPage && method !== 'OPTIONS';
+    const isDownload = path?.startsWith(DOWNLOADS) === true;
+    const isOperation = isDownload || (path === ENDPOINT && !isPage && method !== 'OPTIONS');
     const forged = isOperation ? access.refuseForged(method, headers) : null;
     if (forged) return refuse(response, 403, forged);
     const role = access.roleOf(headers.authorization);
@@ -74,6 +80,7 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
     }
     const gone = new AbortController();
     response.once('close', () => gone.abort());
+    if (isDownload) return sendDownload(request, response, options, gone.signal);
     void yoga(request, response, { role: role ?? 'viewer', signal: gone.signal });
   };
 }
@@ -83,12 +90,6 @@ export function unauthenticated(given: boolean): EunomiaError {
     'UNAUTHENTICATED',
     given ? 'the token is not known to this server, or the header is not "Authorization: Bearer TOKEN"' : 'this server needs a token: send "Authorization: Bearer TOKEN" (over WebSocket in connectionParams)',
   );
-}
-
-function refuse(response: ServerResponse, status: number, error: EunomiaError): void {
-  const body = JSON.stringify({ errors: [formatError(error)] });
-  // The connection is not used again: the request's body may not have been read.
-  response.writeHead(status, { 'Content-Type': 'application/json; charset=utf-8', 'Content-Length': Buffer.byteLength(body), Connection: 'close' }).end(body);
 }
 
 /** yoga puts a result's text into an event of its own. */

@@ -5,6 +5,7 @@ import { EunomiaError, invalid } from '../errors.js';
 import type { KernelThread } from '../kernel/thread.js';
 import { ChangeFeed } from './feed.js';
 import { SourcePool } from './pool.js';
+import type { RecordedSource } from './replay.js';
 import { Session, type SessionDependencies } from './session.js';
 import type { SessionSpec, StopReason } from './spec.js';
 
@@ -13,8 +14,9 @@ const TTL_CHECK_MS = 500;
 /** How long the end of the server waits for readers. */
 const DRAIN_MS = 1000;
 
-export interface ManagerOptions extends Omit<SessionDependencies, 'onState' | 'pool'> {
-  readonly kernel: KernelThread;
+export interface ManagerOptions extends Omit<SessionDependencies, 'onState' | 'pool' | 'recording'> {
+  /** Null for a server that only replays. */
+  readonly kernel: KernelThread | null;
   /** Sessions that may run at once. */
   readonly maxSessions: number;
 }
@@ -22,7 +24,7 @@ export interface ManagerOptions extends Omit<SessionDependencies, 'onState' | 'p
 /** All sessions of the server: starts, finds, stops, forgets. */
 export class SessionManager {
   readonly #options: ManagerOptions;
-  readonly #pool: SourcePool;
+  readonly #pool: SourcePool | null;
   readonly #sessions = new Map<string, Session>();
   readonly #feeds = new Set<ChangeFeed>();
   readonly #ttlTimer: NodeJS.Timeout;
@@ -32,9 +34,9 @@ export class SessionManager {
 
   constructor(options: ManagerOptions) {
     this.#options = options;
-    this.#pool = new SourcePool(options.kernel);
+    this.#pool = options.kernel && new SourcePool(options.kernel);
     this.#ttlTimer = setInterval(() => this.#removeUnused(), TTL_CHECK_MS).unref();
-    options.kernel.onDeath = (error) => {
+    if (options.kernel) options.kernel.onDeath = (error) => {
       options.log.fatal({ err: error }, 'the kernel thread has ended');
       for (const session of this.#sessions.values()) session.fail(error);
       this.onKernelDeath(error);
@@ -53,7 +55,16 @@ export class SessionManager {
     spec.target?.pids.forEach((pid, i) => {
       if (!existsSync(`/proc/${pid}`)) throw invalid(`input.target.pids[${i}]`, `no process ${pid} is alive in the server's pid namespace`);
     });
-    const session = new Session(randomBytes(8).toString('hex'), spec, { ...this.#options, pool: this.#pool, onState: (changed) => this.#announce(changed) });
+    return this.#begin(spec);
+  }
+
+  /** Starts a session whose events were recorded. It holds them as live ones, in `bufferBytes`. */
+  replay(spec: SessionSpec, recording: RecordedSource): Promise<Session> {
+    return this.#begin(spec, recording);
+  }
+
+  async #begin(spec: SessionSpec, recording?: RecordedSource): Promise<Session> {
+    const session = new Session(randomBytes(8).toString('hex'), spec, { ...this.#options, pool: this.#pool, ...(recording ? { recording } : {}), onState: (changed) => this.#announce(changed) });
     this.#sessions.set(session.id, session);
     try {
       await session.start();

@@ -14,14 +14,19 @@ import { eventsOf, EventStream, type StreamFilter } from './stream.js';
 import type { SessionCounters, SharedSource, SourcePool } from './pool.js';
 import { explain, type FilterPlan } from './plan.js';
 import type { TrackerRuntime } from './runtime.js';
+import type { RecordedGap, RecordedSource, ReplayEnd } from './replay.js';
+import { RowBatch } from './row.js';
 import { decide, type Sharing } from './sharing.js';
-import type { SessionSpec, SessionState, SessionStats, StopReason } from './spec.js';
+import type { SessionOrigin, SessionSpec, SessionState, SessionStats, StopReason } from './spec.js';
 import { startTicks } from './process.js';
 import { CgroupJudge } from './target.js';
 import { after } from './timer.js';
 
 export interface SessionDependencies {
-  readonly pool: SourcePool;
+  /** Null where there is no kernel: the session needs a recording then. */
+  readonly pool: SourcePool | null;
+  /** Where its events come from instead of the kernel. */
+  readonly recording?: RecordedSource;
   readonly registry: ContainerRegistry;
   readonly trackers: ReadonlyMap<string, TrackerRuntime>;
   readonly subscriberBytes: number;
@@ -48,6 +53,7 @@ export class Session {
   readonly id: string;
   readonly spec: SessionSpec;
   readonly createdAt = nowText();
+  readonly origin: SessionOrigin;
   state: SessionState = 'STARTING';
   error: string | null = null;
   startedAt: string | null = null;
@@ -81,6 +87,7 @@ export class Session {
     this.id = id;
     this.spec = spec;
     this.#deps = deps;
+    this.origin = deps.recording ? 'REPLAY' : 'LIVE';
     this.#trackers = spec.trackers.map(({ name }) => {
       const tracker = deps.trackers.get(name);
       if (!tracker) throw new EunomiaError('UNKNOWN_TRACKER', `there is no tracker "${name}"; there are ${[...deps.trackers.keys()].join(', ')}`);
@@ -100,9 +107,8 @@ export class Session {
   async start(): Promise<void> {
     const { forMs } = this.spec;
     this.#masks = this.#trackers.map((tracker) => this.#maskOf(tracker));
-    const { key, spec } = this.#chooseSource();
     try {
-      this.#source = await this.#deps.pool.join(key, spec, this.#masks, (chunk) => this.#receive(chunk));
+      this.#source = await this.#open();
     } catch (error) {
       this.error = messageOf(error);
       this.stopReason = 'ERROR';
@@ -110,13 +116,21 @@ export class Session {
       this.#resolveDone();
       throw error;
     }
-    this.startedAt = nowText();
+    this.startedAt = this.#deps.recording?.startedAt ?? nowText();
     this.#deps.registry.on('change', this.#onContainer);
     if (forMs !== null) {
       this.stopsAt = textOfMs(Date.now() + forMs);
       this.#cancelDuration = after(forMs, () => void this.stop('DURATION'));
     }
     this.#setState('RUNNING');
+  }
+
+  #open(): Promise<SharedSource> {
+    const { recording, pool } = this.#deps;
+    if (recording) return recording.play({ play: (events, gap) => this.#play(events, gap), queued: () => this.#mostQueued, end: (problem) => this.#endReplay(problem) });
+    if (!pool) throw new EunomiaError('NO_KERNEL', 'this server replays a recording, and starts no session of its own');
+    const { key, spec } = this.#chooseSource(pool);
+    return pool.join(key, spec, this.#masks, (chunk) => this.#receive(chunk));
   }
 
   /** Detaches, delivers what is in the ring, and ends the streams. Resolves when that is done; the first reason stays. */
@@ -319,8 +333,7 @@ export class Session {
   }
 
   /** With a filter: programs that judge what the kernel can, or those of sessions without one. */
-  #chooseSource(): { key: string; spec: SourceSpec } {
-    const { pool } = this.#deps;
+  #chooseSource(pool: SourcePool): { key: string; spec: SourceSpec } {
     const plain = this.#sourceSpec();
     const choice = { key: this.#sourceKey(plain), spec: plain };
     const { where } = this.spec;
@@ -415,6 +428,25 @@ export class Session {
     this.#hold(this.#held.then(() => this.#judge.prepare(view, chunk.offsets)).then(() => this.#accept(chunk, view)));
   }
 
+  /** Recorded events were judged and named when they were recorded. */
+  #play(events: readonly TraceEvent[], gap: RecordedGap): void {
+    this.#counts.received += events.length;
+    this.#counts.delivered += events.length;
+    this.#counts.lost += gap.lost;
+    const batch = new RowBatch(events, { ...gap, seq: this.#history.nextSeq });
+    this.#counts.receivedBytes += batch.byteLength;
+    this.#push(batch);
+  }
+
+  #endReplay({ problem, broken }: ReplayEnd): void {
+    this.error ??= problem;
+    void this.stop(broken ? 'ERROR' : 'REPLAYED');
+  }
+
+  get #mostQueued(): number {
+    return Math.max(0, ...[...this.#streams].map(({ stats }) => stats.queued));
+  }
+
   #hold(work: Promise<void>): void {
     const held: Promise<void> = work
       .catch((error: unknown) => this.#deps.log.error({ session: this.id, err: error }, 'judging events'))
@@ -432,11 +464,7 @@ export class Session {
     this.#counts.queued -= chunk.offsets.length;
     this.#counts.discarded += chunk.offsets.length - batch.count;
     this.#counts.delivered += batch.count;
-    if (batch.count || chunk.lost) {
-      this.#history.push(batch);
-      const judged = new Map<string, EventBatch>();
-      for (const stream of this.#streams) stream.push(batch, judged);
-    }
+    if (batch.count || chunk.lost) this.#push(batch);
     if (batch.count >= room) void this.stop('LIMIT');
   }
 
@@ -447,6 +475,12 @@ export class Session {
     if (!matches && offered.count <= room) return offered;
     let left = room;
     return offered.taken((event) => left > 0 && (!matches || matches(event)) && left-- > 0);
+  }
+
+  #push(batch: EventBatch): void {
+    this.#history.push(batch);
+    const judged = new Map<string, EventBatch>();
+    for (const stream of this.#streams) stream.push(batch, judged);
   }
 
   #setState(state: SessionState): void {

@@ -36,7 +36,9 @@ export interface SessionSpec {
 }
 
 export type SessionState = 'STARTING' | 'RUNNING' | 'STOPPING' | 'STOPPED' | 'FAILED';
-export type StopReason = 'REQUESTED' | 'DURATION' | 'LIMIT' | 'UNUSED' | 'ABANDONED' | 'SHUTDOWN' | 'ERROR';
+/** Where a session's events come from. */
+export type SessionOrigin = 'LIVE' | 'REPLAY';
+export type StopReason = 'REQUESTED' | 'DURATION' | 'LIMIT' | 'UNUSED' | 'ABANDONED' | 'SHUTDOWN' | 'REPLAYED' | 'ERROR';
 
 /** `produced = lost + received` once the ring is read; `received = discarded + delivered + queued` always. */
 export interface SessionStats {

@@ -1,0 +1,122 @@
+import { getNamedType, isEnumType, isListType, isNonNullType, isObjectType, type GraphQLObjectType, type GraphQLOutputType, type GraphQLSchema } from 'graphql';
+import { createContainer, type Container } from '../../containers/container.js';
+import type { TraceEvent } from '../../event.js';
+import { eventTypeName } from '../../names.js';
+import { eventType } from './recorder.js';
+
+/** Throws Unfit. `at` is the path in the line, for the message. */
+type Revive = (value: unknown, at: string) => unknown;
+
+/** A line has something else than its type says. */
+export class Unfit extends Error {}
+
+const DIGITS = /^\d{1,20}$/;
+const SIGNED = /^-?\d{1,19}$/;
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$/;
+const whole = (value: unknown): boolean => Number.isSafeInteger(value);
+const text = (value: unknown): boolean => typeof value === 'string';
+
+const leaves: Readonly<Record<string, { readonly what: string; readonly fits: (value: unknown) => boolean }>> = {
+  Boolean: { what: 'true or false', fits: (value) => typeof value === 'boolean' },
+  Int: { what: 'a whole number', fits: whole },
+  UInt32: { what: 'a whole number', fits: whole },
+  Float: { what: 'a number', fits: Number.isFinite },
+  UInt64: { what: 'decimal digits in a string', fits: (value) => typeof value === 'string' && DIGITS.test(value) },
+  Int64: { what: 'a decimal number in a string', fits: (value) => typeof value === 'string' && SIGNED.test(value) },
+  DateTime: { what: 'a time like 2026-01-31T08:15:30.123456789Z', fits: (value) => typeof value === 'string' && TIME.test(value) && !Number.isNaN(Date.parse(value)) },
+};
+const aText = { what: 'a text', fits: text };
+
+/** Containers of a recording that are told apart; beyond it the oldest is made anew when it comes again. */
+const CONTAINERS = 4096;
+
+/** Makes events of a recording's lines, checked by the schema's types: whoever reads them cannot tell them from live ones. */
+export class Reviver {
+  readonly #events: ReadonlyMap<string, Revive>;
+  readonly #containers = new Map<string, Container>();
+
+  constructor(schema: GraphQLSchema, trackers: readonly string[]) {
+    this.#events = new Map(trackers.map((name) => [name, this.#objectOf(eventType(schema, name))]));
+  }
+
+  /** Throws Unfit. */
+  event(line: Readonly<Record<string, unknown>>): TraceEvent {
+    const tracker = line['tracker'];
+    const revive = typeof tracker === 'string' ? this.#events.get(tracker) : undefined;
+    if (typeof tracker !== 'string' || !revive) throw new Unfit(`"tracker" is ${shown(tracker)}, and the recording's first line names ${[...this.#events.keys()].join(', ')}`);
+    return { __typename: eventTypeName(tracker), ...(revive(line, '') as object) } as TraceEvent;
+  }
+
+  #objectOf(type: GraphQLObjectType): Revive {
+    const fields = Object.values(type.getFields())
+      .filter(({ args }) => args.length === 0)
+      .map(({ name, type: of }) => [name, this.#valueOf(of)] as const);
+    return (value, at) => {
+      if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Unfit(`${quoted(at)} is ${shown(value)}, not an object`);
+      const made: Record<string, unknown> = {};
+      for (const [name, revive] of fields) made[name] = revive(Reflect.get(value, name), at === '' ? name : `${at}.${name}`);
+      return made;
+    };
+  }
+
+  #valueOf(type: GraphQLOutputType): Revive {
+    const needed = isNonNullType(type);
+    const inner = needed ? type.ofType : type;
+    const revive = isListType(inner) ? this.#listOf(inner.ofType) : this.#singleOf(inner);
+    return (value, at) => {
+      if (value !== null && value !== undefined) return revive(value, at);
+      if (needed) throw new Unfit(`${quoted(at)} is missing`);
+      return null;
+    };
+  }
+
+  #listOf(element: GraphQLOutputType): Revive {
+    const revive = this.#valueOf(element);
+    const named = getNamedType(element);
+    return (value, at) => {
+      if (!Array.isArray(value)) throw new Unfit(`${quoted(at)} is ${shown(value)}, not a list`);
+      const list = value.map((item, i) => revive(item, `${at}[${i}]`));
+      if (!isObjectType(named)) return list;
+      return Object.fromEntries((list as { name: string; value: string }[]).map((label) => [label.name, label.value]));
+    };
+  }
+
+  #singleOf(type: GraphQLOutputType): Revive {
+    if (isObjectType(type)) {
+      const revive = this.#objectOf(type);
+      return type.name === 'Container' ? (value, at) => this.#container(value, at, revive) : revive;
+    }
+    const named = getNamedType(type);
+    const values = isEnumType(named) ? new Set<unknown>(named.getValues().map(({ name }) => name)) : null;
+    const { what, fits } = values ? { what: `one of ${[...values].join(', ')}`, fits: (value: unknown) => values.has(value) } : (leaves[named.name] ?? aText);
+    return (value, at) => {
+      if (fits(value)) return value;
+      throw new Unfit(`${quoted(at)} is ${shown(value)}, not ${what}`);
+    };
+  }
+
+  /** One object a container for as long as its facts do not change: events share it, as live ones do. */
+  #container(value: unknown, at: string, revive: Revive): Container {
+    const key = JSON.stringify(value);
+    const known = this.#containers.get(key);
+    if (known) return known;
+    const facts = revive(value, at) as Container & { readonly cgroupId: string | null };
+    const made = { ...createContainer(facts.id, facts.runtime), ...facts, cgroupId: facts.cgroupId === null ? null : Number(facts.cgroupId) };
+    this.#containers.set(key, made);
+    if (this.#containers.size > CONTAINERS) for (const oldest of this.#containers.keys()) {
+      this.#containers.delete(oldest);
+      break;
+    }
+    return made;
+  }
+}
+
+function quoted(at: string): string {
+  return at === '' ? 'the line' : `"${at}"`;
+}
+
+export function shown(value: unknown): string {
+  if (value === undefined) return 'missing';
+  const json = JSON.stringify(value) ?? String(value);
+  return json.length > 60 ? `${json.slice(0, 60)}…` : json;
+}
