@@ -1,6 +1,7 @@
 import { getNamedType, isObjectType, type FieldNode, type GraphQLObjectType, type GraphQLResolveInfo, type GraphQLSchema } from 'graphql';
 import { collectSubfields } from 'graphql/execution/collectFields.js';
 import { getArgumentValues } from 'graphql/execution/values.js';
+import { reportDemand } from '../consumers/report/index.js';
 import type { Demand } from '../event.js';
 import { eventTypeName } from '../names.js';
 
@@ -18,7 +19,7 @@ export function demandOfBatches(selection: Selection): Demand {
 }
 
 /**
- * Which fields of events an operation reads through the `Session` it answers: pages of events, and groups of aggregates. `readBy` tells
+ * Which fields of events an operation reads through the `Session` it answers: pages of events, groups of aggregates, reports. `readBy` tells
  * what an argument `where` reads; null when it is none.
  */
 export function demandOfSession(selection: Selection, readBy: (where: unknown) => Demand | null): Demand {
@@ -34,6 +35,9 @@ export function demandOfSession(selection: Selection, readBy: (where: unknown) =
   reader.below(selection, 'aggregate', (nodes, _row, parent) => {
     reader.readWhere(nodes, parent, 'aggregate', readBy);
     reader.readGroups(nodes, parent);
+  });
+  reader.below(selection, 'report', () => {
+    for (const [tracker, fields] of reportDemand) for (const field of fields) reader.demand.get(tracker)?.add(field);
   });
   return reader.demand;
 }

@@ -7,8 +7,13 @@ export interface Client {
   query<T>(document: string, variables?: Variables): Promise<T>;
   /** One item a message. Ends when the server ends it; `return()` unsubscribes. Throws as `query` does. */
   subscribe<T>(document: string, variables?: Variables): AsyncIterableIterator<T>;
+  /** A file that the server makes, piece by piece. Throws the server's EunomiaError before the first piece; whatever breaks it off later. */
+  download(path: string, parameters: Parameters): AsyncIterable<string | Uint8Array>;
   close(): Promise<void>;
 }
+
+/** Of a URL; those that are undefined are left out. */
+export type Parameters = Readonly<Record<string, string | undefined>>;
 
 export type Variables = Readonly<Record<string, unknown>>;
 
@@ -22,6 +27,7 @@ type Result = Pick<ExecutionResult, 'data' | 'errors'>;
 /** What a server in this process offers: main.ts makes one from app.ts. */
 export interface LocalServer {
   execute(request: Request): Promise<Result | AsyncIterable<Result>>;
+  download(path: string, query: URLSearchParams): AsyncIterable<string | Uint8Array>;
   close(): Promise<void>;
 }
 
@@ -40,8 +46,13 @@ export function createLocalClient(server: LocalServer): Client {
       }
       for await (const item of result) yield dataOf<T>(item);
     },
+    download: (path, parameters) => server.download(path, searchOf(parameters)),
     close: () => server.close(),
   };
+}
+
+export function searchOf(parameters: Parameters): URLSearchParams {
+  return new URLSearchParams(Object.entries(parameters).filter((entry): entry is [string, string] => entry[1] !== undefined));
 }
 
 /** The data of a result; throws its errors as one, with the code of the first. */

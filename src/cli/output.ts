@@ -7,7 +7,7 @@ export interface Output {
   /** Columns of the terminal; null when it is none. */
   readonly width: number | null;
   /** Resolves once the reader took the text, and with false when there is no reader any more (`| head`). */
-  write(text: string): Promise<boolean>;
+  write(text: string | Uint8Array): Promise<boolean>;
   /** Lets go of what the reader did not take. */
   close(): void;
 }

@@ -1,6 +1,9 @@
 import { Command, CommanderError } from 'commander';
 import { EunomiaError, messageOf } from '../errors.js';
 import { addContainers } from './containers.js';
+import { addExport } from './export.js';
+import { addReplay } from './replay.js';
+import { addReport } from './report.js';
 import type { World } from './world.js';
 import { addRun } from './run.js';
 import { addServe } from './serve.js';
@@ -17,7 +20,7 @@ export async function runProgram(argv: readonly string[], version: string, world
     .showHelpAfterError('(eunomia --help tells more)')
     .exitOverride()
     .configureOutput({ writeErr: (text) => world.tell(text.trimEnd()) });
-  for (const add of [addServe, addTrackers, addContainers, addRun]) add(program, world);
+  for (const add of [addServe, addTrackers, addContainers, addRun, addExport, addReplay, addReport]) add(program, world);
   for (const command of program.commands) command.exitOverride().copyInheritedSettings(program);
   try {
     await program.parseAsync([...argv], { from: 'user' });

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
-import { request as httpRequest } from 'node:http';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import type { ExecutionResult } from 'graphql';
 import { createClient, type Client as SocketClient } from 'graphql-ws';
 import { WebSocket, type ClientOptions } from 'ws';
 import { EunomiaError, messageOf } from '../errors.js';
-import { dataOf, type Client, type Variables } from './client.js';
+import { dataOf, searchOf, type Client, type Variables } from './client.js';
 import { UsageError } from './usage.js';
 
 export interface RemoteOptions {
@@ -34,6 +34,7 @@ export function createRemoteClient({ server, token, ca }: RemoteOptions): Client
         throw error instanceof EunomiaError ? error : socketError(url, error);
       }
     },
+    download: (path, parameters) => get(Object.assign(new URL(path, url), { search: searchOf(parameters).toString() }), { ...authorization, 'x-eunomia': '1' }, trust),
     async close() {
       await socket?.dispose();
     },
@@ -84,6 +85,27 @@ function post(url: URL, body: string, headers: Record<string, string>, trust: { 
     });
     request.end(body);
   });
+}
+
+async function* get(url: URL, headers: Record<string, string>, trust: { ca?: Buffer }): AsyncGenerator<Uint8Array> {
+  const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
+  const response = await new Promise<IncomingMessage>((resolve, reject) => {
+    const request = send(url, { headers, ...trust }, resolve);
+    request.on('error', (error) => reject(new EunomiaError('UNREACHABLE', `no answer from ${url.origin}: ${reasonOf(error)}`)));
+    request.end();
+  });
+  if (response.statusCode !== 200) {
+    const chunks: Buffer[] = [];
+    for await (const chunk of response) chunks.push(chunk as Buffer);
+    const result = parse(Buffer.concat(chunks).toString());
+    if (result) dataOf(result);
+    throw new EunomiaError('UNREACHABLE', `${url.origin} answered ${response.statusCode} and no file: is this Eunomia's address?${hint(response.statusCode)}`);
+  }
+  try {
+    for await (const chunk of response) yield chunk as Buffer;
+  } catch (error) {
+    throw new EunomiaError('UNREACHABLE', `the download from ${url.origin} broke off: ${messageOf(error)}`);
+  }
 }
 
 function parse(text: string): ExecutionResult | null {

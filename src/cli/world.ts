@@ -46,7 +46,17 @@ export function servers(createApp: CreateApp): Servers {
     async local(config, log) {
       const app = await createApp(config, log);
       const { executeLocally } = await import('../api/local.js');
-      return { execute: (request) => executeLocally(app.services, request, 'operator'), close: () => app.close() };
+      const { openDownload } = await import('../api/download.js');
+      const { createSchema } = await import('../api/schema.js');
+      const gone = new AbortController();
+      return {
+        execute: (request) => executeLocally(app.services, request, 'operator'),
+        download: (path, query) => openDownload(app.services, createSchema(), path, query, gone.signal).body,
+        close: () => {
+          gone.abort();
+          return app.close();
+        },
+      };
     },
   };
 }

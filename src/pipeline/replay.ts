@@ -167,10 +167,8 @@ export function recordedTracker(definition: TrackerDefinition): TrackerRuntime {
   return {
     definition,
     layout: { tracker: definition.name, size: 0, header: nothing, fields: nothing, captures: nothing },
-    view: class {
-      constructor() {
-        throw new TypeError('a replayed session has no records');
-      }
+    view: function recorded() {
+      throw new TypeError('a replayed session has no records');
     } as unknown as TrackerRuntime['view'],
     hooks: [],
     hooksOf: () => [],

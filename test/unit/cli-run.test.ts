@@ -78,6 +78,8 @@ class FakeServer implements LocalServer {
     this.#endless = endless;
   }
 
+  async *download(): AsyncGenerator<string> {}
+
   async execute({ query, variables }: Request): Promise<ExecutionResult | AsyncIterable<ExecutionResult>> {
     const document = parse(query);
     const errors = validate(this.#schema, document);

@@ -1,0 +1,113 @@
+import { Option, type Command } from 'commander';
+import { defaultConfig, type Config } from '../config.js';
+import { createLog } from '../log.js';
+import { createLocalClient, type Client } from './client.js';
+import { trackerDocument, type TrackerInfo } from './field.js';
+import { createPrinter, type Format } from './printer.js';
+import { readEvents } from './stream.js';
+import { collect, UsageError, wholeNumber } from './usage.js';
+import type { World } from './world.js';
+
+interface Flags {
+  readonly speed: number;
+  readonly port?: number;
+  readonly output: Format;
+  readonly fields?: readonly string[];
+  readonly gaps?: boolean;
+  readonly limit?: number;
+  readonly logLevel: string;
+}
+
+/** The session that a replaying server has. */
+export interface Replayed {
+  readonly id: string;
+  readonly trackers: readonly string[];
+  readonly state: string;
+  readonly stopReason: string | null;
+  readonly error: string | null;
+  readonly stats: { readonly lost: string };
+}
+
+export function addReplay(program: Command, world: World): void {
+  program
+    .command('replay')
+    .description('replay what `eunomia export --format ndjson` recorded: print it, or serve it with --port. Needs no root and no BPF')
+    .argument('<file>', 'the recording')
+    .addOption(new Option('--speed <times>', '1 is as it happened, 10 ten times as fast, max as fast as it is read').argParser(speedOf).default(Number.POSITIVE_INFINITY, 'max'))
+    .addOption(new Option('--port <number>', 'serve the session over GraphQL on 127.0.0.1 until Ctrl-C; 0 takes a free port').argParser(wholeNumber('--port', 0, 65535)))
+    .addOption(new Option('-o, --output <format>', 'table, json (one event a line) or csv').choices(['table', 'json', 'csv']).default('table'))
+    .option('-f, --fields <paths>', 'only these fields: process.comm,args', collect)
+    .option('--gaps', 'in json, a line {"gap": …} where events are missing')
+    .option('-n, --limit <events>', 'stop after so many events', wholeNumber('--limit', 1, Number.MAX_SAFE_INTEGER))
+    .addOption(new Option('--log-level <level>', 'log to stderr').default('warn').env('EUNOMIA_LOG_LEVEL'))
+    .action((file: string, flags: Flags) => (flags.port === undefined ? print(file, flags, world) : serve(file, flags, flags.port, world)));
+}
+
+/** Runs some work with a client of a server, in this process, that replays a file. */
+export async function withReplay<T>(world: World, file: string, speed: number, logLevel: string, work: (client: Client, session: Replayed) => Promise<T>): Promise<T> {
+  const client = createLocalClient(await world.local(configOf(file, speed, 0, logLevel), createLog(logLevel)));
+  try {
+    return await work(client, await replayedSession(client));
+  } finally {
+    await client.close();
+  }
+}
+
+export async function replayedSession(client: Client): Promise<Replayed> {
+  const { sessions } = await client.query<{ sessions: readonly Replayed[] }>('{ sessions { id trackers state stopReason error stats { lost } } }');
+  const [session] = sessions;
+  if (!session) throw new Error('the recording makes no session');
+  return session;
+}
+
+function configOf(file: string, speed: number, port: number, logLevel: string): Config {
+  return { ...defaultConfig, port, engine: 'none', logLevel, replay: { file, speed } };
+}
+
+function speedOf(text: string): number {
+  const speed = text === 'max' ? Number.POSITIVE_INFINITY : /^\d+(\.\d+)?$/.test(text) ? Number(text) : 0;
+  if (speed === Number.POSITIVE_INFINITY || (speed >= 0.01 && speed <= 100_000)) return speed;
+  throw new UsageError(`--speed: ${JSON.stringify(text)} is neither "max" nor a number from 0.01 to 100000`);
+}
+
+async function serve(file: string, { speed, logLevel }: Flags, port: number, world: World): Promise<void> {
+  const listener = await world.serve(configOf(file, speed, port, logLevel), createLog(logLevel));
+  try {
+    await world.output.write(`Eunomia replays ${file} on ${listener.url}\n`);
+    if (!world.signal.aborted) await new Promise((resolve) => world.signal.addEventListener('abort', resolve));
+  } finally {
+    await listener.close();
+  }
+}
+
+async function print(file: string, flags: Flags, world: World): Promise<void> {
+  await withReplay(world, file, flags.speed, flags.logLevel, async (client, session) => {
+    const { trackers } = await client.query<{ trackers: readonly TrackerInfo[] }>(trackerDocument);
+    const recorded = trackers.filter(({ name }) => session.trackers.includes(name));
+    const printer = createPrinter(recorded, { format: flags.output, fields: flags.fields ?? null, width: world.output.width });
+    if (printer.head) await world.output.write(printer.head);
+    const { events, dropped } = await readEvents({
+      client,
+      session: session.id,
+      selection: printer.selection,
+      limit: flags.limit ?? null,
+      signal: world.signal,
+      ready: () => undefined,
+      stop: () => void client.query('mutation Stop($id: ID!) { stopSession(id: $id) { id } }', { id: session.id }).catch(() => undefined),
+      async onBatch(batch) {
+        if (batch.gap && !(flags.gaps && flags.output === 'json')) world.tell(`gap: ${batch.gap.lost} events are missing, ${batch.gap.from} to ${batch.gap.to}`);
+        const text = printer.print(batch.events, flags.gaps ? batch.gap : null);
+        return text === '' || world.output.write(text);
+      },
+    });
+    await tellEnd(client, world, (lost) => `${events} events, ${lost} lost, ${dropped} dropped`);
+  });
+}
+
+/** A recording that could not be read to its end is an error; one that was cut is told. */
+export async function tellEnd(client: Client, world: World, summary: (lost: string) => string): Promise<void> {
+  const { error, stopReason, stats } = await replayedSession(client);
+  world.tell(summary(stats.lost));
+  if (stopReason === 'ERROR') throw new UsageError(error ?? 'the recording cannot be read');
+  if (error !== null) world.tell(error);
+}

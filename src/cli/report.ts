@@ -1,0 +1,155 @@
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Command } from 'commander';
+import { messageOf } from '../errors.js';
+import { compareReports, type BehaviourReport, type Difference } from '../report.js';
+import type { Client } from './client.js';
+import { withClient, withConnection, type ConnectionFlags } from './connection.js';
+import { replayedToEnd } from './export.js';
+import { tellEnd, withReplay } from './replay.js';
+import { UsageError, wholeNumber } from './usage.js';
+import type { World } from './world.js';
+
+interface Flags extends ConnectionFlags {
+  readonly session?: string;
+  readonly file?: string;
+  readonly for: string;
+  readonly from?: string;
+  readonly to?: string;
+  readonly host?: boolean;
+  readonly top: number;
+  readonly json?: boolean;
+  readonly markdown?: boolean;
+  readonly compare?: boolean;
+}
+
+type Answer = BehaviourReport & { readonly markdown: string };
+
+/** What a report is traced with, in this order; of those that the server has. */
+const TRACKERS = ['exec', 'exit', 'open', 'tcp', 'syscall'];
+/** The session holds what it saw until it is reported. */
+const BUFFER_BYTES = 512 << 20;
+
+const OTHER = 'other { entries count }';
+const REPORT = `session container { id name image } host from to trackers events lost dropped complete
+  programs { entries { path errno count args parents } ${OTHER} }
+  filesRead { entries { path errno count comms } ${OTHER} }
+  filesWritten { entries { path errno count comms } ${OTHER} }
+  failedOpens { entries { path errno count comms } ${OTHER} }
+  peers { entries { direction address port errno count sentBytes receivedBytes comms } ${OTHER} }
+  listeningPorts { entries { address port count comms } ${OTHER} }
+  syscalls { entries { name count errors } ${OTHER} }
+  exits { entries { comm exitCode signal count } ${OTHER} }
+  missing { section tracker reason }`;
+
+export function addReport(program: Command, world: World): void {
+  withConnection(program.command('report'))
+    .description('tell what a container did: programs, files, network, system calls, ends of processes')
+    .argument('[container]', 'its name, id, or the beginning of its id; with --compare the two files')
+    .argument('[other]', 'with --compare: the later report')
+    .option('--session <id>', 'of the events that this session of --server holds')
+    .option('--file <recording>', 'of a recording; needs neither root nor a server')
+    .option('--for <duration>', 'else watch it for so long, up to 10m', '30s')
+    .option('--from <time>', 'only from this time on (RFC 3339)')
+    .option('--to <time>', 'only before this time (RFC 3339)')
+    .option('--host', 'what happened in no container, instead of a container')
+    .option('--top <entries>', 'at most so many entries in each section', wholeNumber('--top', 1, 10_000), 100)
+    .option('--markdown', 'for people; the default')
+    .option('--json', 'for programs, and for --compare')
+    .option('--compare', 'tell what differs between two reports that were written with --json')
+    .action((container: string | undefined, other: string | undefined, flags: Flags) => {
+      if (flags.json && flags.markdown) throw new UsageError('--json and --markdown exclude each other');
+      if (flags.compare) return compare(container, other, flags, world);
+      if (other !== undefined) throw new UsageError('only --compare takes two arguments');
+      if (flags.session !== undefined && flags.file !== undefined) throw new UsageError('--session and --file exclude each other');
+      if (flags.session !== undefined && flags.server === undefined) throw new UsageError('--server: which server has the session? Give its URL, or EUNOMIA_SERVER');
+      if (flags.host && container !== undefined) throw new UsageError('--host: a container is not the host; leave one of them out');
+      return make(container, flags, world);
+    });
+}
+
+async function make(container: string | undefined, flags: Flags, world: World): Promise<void> {
+  const write = async (made: Answer): Promise<void> => {
+    const { markdown, ...report } = made;
+    await world.output.write(flags.json ? `${JSON.stringify(report, null, 2)}\n` : markdown);
+  };
+  if (flags.file !== undefined) {
+    return withReplay(world, flags.file, Number.POSITIVE_INFINITY, flags.logLevel, async (client, { id }) => {
+      await replayedToEnd(client);
+      await tellEnd(client, world, (lost) => (lost === '0' ? 'the recording lacks nothing' : `the recording lacks ${lost} events`));
+      await write(await ask(client, id, container, flags));
+    });
+  }
+  return withClient(world, flags, async (client) => {
+    const { session } = flags;
+    if (session !== undefined) return write(await ask(client, session, container, flags));
+    if (container === undefined && !flags.host) throw new UsageError('whose behaviour? Name a container, or give --host, --session or --file');
+    return write(await trace(client, container, flags, world));
+  });
+}
+
+async function ask(client: Client, session: string, container: string | undefined, { from, to, host, top }: Flags): Promise<Answer> {
+  const document = `query Report($session: ID!, $container: String, $host: Boolean, $from: DateTime, $to: DateTime, $top: Int) {
+    session(id: $session) { report(container: $container, host: $host, from: $from, to: $to, top: $top) { ${REPORT} markdown } }
+  }`;
+  const { session: answer } = await client.query<{ session: { report: Answer } | null }>(document, { session, container: container ?? null, host: host ?? false, from: from ?? null, to: to ?? null, top });
+  if (!answer) throw new UsageError(`--session: the server has no session ${JSON.stringify(session)}`);
+  return answer.report;
+}
+
+/** Watches for a time, and reports of it. */
+async function trace(client: Client, container: string | undefined, flags: Flags, world: World): Promise<Answer> {
+  const { trackers } = await client.query<{ trackers: readonly { name: string; available: boolean }[] }>('{ trackers { name available } }');
+  const chosen = TRACKERS.filter((name) => trackers.some((tracker) => tracker.name === name && tracker.available));
+  const input = {
+    trackers: chosen.map((name) => ({ [name]: {} })),
+    target: container === undefined ? null : { containers: [/^[0-9a-f]{12,64}$/.test(container) ? { id: container } : { name: container }] },
+    capture: 'DEFAULT',
+    for: flags.for,
+    ttl: '1m',
+    bufferBytes: BUFFER_BYTES,
+    name: `eunomia report ${container ?? 'host'}`.slice(0, 100),
+  };
+  const { startSession } = await client.query<{ startSession: { id: string } }>('mutation Start($input: StartSessionInput!) { startSession(input: $input) { id } }', { input });
+  const { id } = startSession;
+  try {
+    world.tell(`watching for ${flags.for}; Ctrl-C stops and reports`);
+    await ended(client, id, world.signal);
+    return await ask(client, id, container, flags);
+  } finally {
+    await client.query('mutation Remove($id: ID!) { removeSession(id: $id) }', { id }).catch(() => undefined);
+  }
+}
+
+async function ended(client: Client, id: string, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    const { session } = await client.query<{ session: { state: string } | null }>('query State($id: ID!) { session(id: $id) { state } }', { id });
+    if (session?.state === 'STOPPED' || session?.state === 'FAILED' || !session) return;
+    if (signal.aborted) await client.query('mutation Stop($id: ID!) { stopSession(id: $id) { id } }', { id });
+    else await sleep(200, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+async function compare(before: string | undefined, after: string | undefined, flags: Flags, world: World): Promise<void> {
+  if (before === undefined || after === undefined) throw new UsageError('--compare needs two files: the earlier report, and the later one');
+  const comparison = compareReports(read(before), read(after));
+  if (flags.json) return void (await world.output.write(`${JSON.stringify(comparison, null, 2)}\n`));
+  const list = (sign: string, differences: readonly Difference[]): string => differences.map(({ section, what, count }) => `${sign} ${section}: ${what} (${count})\n`).join('');
+  const { added, gone, notCompared, certain } = comparison;
+  await world.output.write(list('+', added) + list('-', gone));
+  if (!added.length && !gone.length) world.tell('no difference');
+  if (notCompared.length) world.tell(`only one of them has, and so were not compared: ${notCompared.join(', ')}`);
+  if (!certain) world.tell('one of them lost events, or did not tell all entries apart: a difference may be one of what was seen');
+}
+
+function read(file: string): BehaviourReport {
+  let report: unknown;
+  try {
+    report = JSON.parse(readFileSync(file, 'utf8'));
+  } catch (error) {
+    throw new UsageError(`--compare: ${file}: ${messageOf(error)}`);
+  }
+  const looksRight = typeof report === 'object' && report !== null && 'programs' in report && 'missing' in report && 'complete' in report;
+  if (!looksRight) throw new UsageError(`--compare: ${file} is no report; write one with eunomia report CONTAINER --json`);
+  return report as BehaviourReport;
+}

@@ -1,0 +1,201 @@
+import type { Demand, TraceEvent } from '../../event.js';
+import type { BehaviourReport, ExitEntry, FileEntry, MissingSection, ProgramEntry, ReportSections, Section, SyscallEntry } from '../../report.js';
+import { Network } from './network.js';
+import { sample, Tally } from './tally.js';
+
+/** What the report is about. */
+export interface ReportSubject {
+  readonly session: string;
+  readonly container: BehaviourReport['container'];
+  /** Only what happened in no container. */
+  readonly host: boolean;
+  /** RFC 3339 with nanoseconds; `from` is in it, `to` is not. Null does not restrict. */
+  readonly from: string | null;
+  readonly to: string | null;
+  /** Of the session. */
+  readonly trackers: readonly string[];
+  /** Of this build, also those that the session does without. */
+  readonly known: readonly string[];
+}
+
+/** Events that are missing; the report is complete when nothing is. */
+export interface Losses {
+  readonly lost: number;
+  readonly dropped: number;
+}
+
+interface Program {
+  readonly path: string | null;
+  readonly errno: string | null;
+  readonly args: string[];
+  readonly parents: string[];
+}
+
+interface Opened {
+  readonly path: string | null;
+  readonly errno: string | null;
+  readonly comms: string[];
+}
+
+/** What it reads that is captured on demand, by tracker. */
+export const reportDemand: Demand = new Map([
+  ['exec', new Set(['executable', 'filename', 'args'])],
+  ['open', new Set(['path', 'resolved'])],
+]);
+
+// Of an argument list that is shown as a sample.
+const MOST_ARGS = 32;
+const LONGEST_ARG = 256;
+/** Which tracker feeds which section. The last two have no tracker yet. */
+const feeds: readonly (readonly [section: string, trackers: readonly string[]])[] = [
+  ['programs', ['exec']],
+  ['filesRead', ['open']],
+  ['filesWritten', ['open']],
+  ['failedOpens', ['open']],
+  ['peers', ['tcp']],
+  ['listeningPorts', ['tcp']],
+  ['syscalls', ['syscall']],
+  ['exits', ['exit']],
+  ['dnsNames', ['dns']],
+  ['capabilities', ['capability']],
+];
+const WRITES: ReadonlySet<string> = new Set(['O_WRONLY', 'O_RDWR', 'O_TRUNC']);
+
+// What is read here of each tracker's events, as schema.graphql has it.
+
+interface ExecEvent extends TraceEvent {
+  readonly executable: string | null;
+  readonly filename: string | null;
+  readonly errno: string | null;
+  readonly args: readonly string[] | null;
+  readonly parentComm: string;
+}
+
+interface OpenEvent extends TraceEvent {
+  readonly resolved: string | null;
+  readonly path: string | null;
+  readonly errno: string | null;
+  readonly flags: readonly string[];
+}
+
+interface ExitEvent extends TraceEvent {
+  readonly exitCode: number;
+  readonly signal: string | null;
+}
+
+interface SyscallEvent extends TraceEvent {
+  readonly name: string;
+  readonly errno: string | null;
+}
+
+/** Sums up behaviour from events, one by one, in bounded memory. Pure. */
+export class ReportBuilder {
+  readonly #subject: ReportSubject;
+  readonly #programs = new Tally<Program>();
+  readonly #read = new Tally<Opened>();
+  readonly #written = new Tally<Opened>();
+  readonly #failed = new Tally<Opened>();
+  readonly #syscalls = new Tally<{ readonly name: string; errors: number }>();
+  readonly #exits = new Tally<Omit<ExitEntry, 'count'>>();
+  readonly #network = new Network();
+  readonly #takers: Readonly<Record<string, (event: never) => void>> = {
+    exec: (event: ExecEvent) => this.#exec(event),
+    open: (event: OpenEvent) => this.#open(event),
+    exit: (event: ExitEvent) => this.#exit(event),
+    syscall: (event: SyscallEvent) => this.#syscall(event),
+    tcp: (event: TraceEvent) => this.#network.add(event),
+  };
+  #events = 0;
+  #first: string | null = null;
+  #last: string | null = null;
+
+  constructor(subject: ReportSubject) {
+    this.#subject = subject;
+  }
+
+  /** Whether the event is of the report's subject and time. */
+  takes({ time, container }: TraceEvent): boolean {
+    const { from, to, host, container: wanted } = this.#subject;
+    if ((from !== null && time < from) || (to !== null && time >= to)) return false;
+    if (host) return container === null;
+    return wanted === null || (container !== null && Reflect.get(container, 'id') === wanted.id);
+  }
+
+  add(event: TraceEvent): void {
+    if (!this.takes(event)) return;
+    this.#events++;
+    if (this.#first === null || event.time < this.#first) this.#first = event.time;
+    if (this.#last === null || event.time > this.#last) this.#last = event.time;
+    this.#takers[event.tracker]?.(event as never);
+  }
+
+  /** `top`: entries of a section at most; the rest is summed up. */
+  build(top: number, { lost, dropped }: Losses): BehaviourReport {
+    const { session, container, host, from, to, trackers } = this.#subject;
+    const of = <Made>(tracker: string, make: () => Made): Made | null => (trackers.includes(tracker) ? make() : null);
+    const files = (tally: Tally<Opened>): Section<FileEntry> => tally.section(top, (entry, count) => ({ ...entry, count }));
+    const sections: ReportSections = {
+      programs: of('exec', () => this.#programs.section(top, ({ args, ...entry }, count): ProgramEntry => ({ ...entry, count, args: args.map((text) => JSON.parse(text) as string[]) }))),
+      filesRead: of('open', () => files(this.#read)),
+      filesWritten: of('open', () => files(this.#written)),
+      failedOpens: of('open', () => files(this.#failed)),
+      peers: of('tcp', () => this.#network.peers(top)),
+      listeningPorts: of('tcp', () => this.#network.ports(top)),
+      syscalls: of('syscall', () => this.#syscalls.section(top, ({ name, errors }, count): SyscallEntry => ({ name, count, errors: String(errors) }))),
+      exits: of('exit', () => this.#exits.section(top, (entry, count): ExitEntry => ({ ...entry, count }))),
+    };
+    return {
+      session,
+      container,
+      host,
+      from: from ?? this.#first,
+      to: to ?? this.#last,
+      trackers,
+      events: String(this.#events),
+      lost: String(lost),
+      dropped: String(dropped),
+      complete: lost === 0 && dropped === 0,
+      ...sections,
+      missing: this.#missing(),
+    };
+  }
+
+  #missing(): MissingSection[] {
+    const { trackers, known } = this.#subject;
+    return feeds.flatMap(([section, names]) => {
+      if (names.some((name) => trackers.includes(name))) return [];
+      const [tracker = ''] = names;
+      const reason = known.includes(tracker) ? `the session runs without the tracker ${tracker}` : `this build has no tracker ${tracker}`;
+      return [{ section, tracker, reason }];
+    });
+  }
+
+  #exec({ executable, filename, errno, args, parentComm }: ExecEvent): void {
+    const path = errno === null ? (executable ?? filename) : filename;
+    const program = this.#programs.add(`${path} ${errno}`, () => ({ path, errno, args: [], parents: [] }));
+    if (!program) return;
+    if (args) sample(program.args, JSON.stringify(args.slice(0, MOST_ARGS).map((arg) => arg.slice(0, LONGEST_ARG))));
+    sample(program.parents, parentComm);
+  }
+
+  #open({ resolved, path: passed, errno, flags, process }: OpenEvent): void {
+    const path = resolved ?? passed;
+    const count = (tally: Tally<Opened>): void => {
+      const opened = tally.add(`${path} ${errno}`, () => ({ path, errno, comms: [] }));
+      if (opened) sample(opened.comms, process.comm);
+    };
+    if (errno !== null) return count(this.#failed);
+    if (flags.includes('O_PATH')) return; // a name only: nothing can be read or written through it
+    if (flags.some((flag) => WRITES.has(flag))) count(this.#written);
+    if (!flags.includes('O_WRONLY')) count(this.#read);
+  }
+
+  #exit({ exitCode, signal, process: { comm } }: ExitEvent): void {
+    this.#exits.add(`${comm} ${exitCode} ${signal}`, () => ({ comm, exitCode, signal }));
+  }
+
+  #syscall({ name, errno }: SyscallEvent): void {
+    const entry = this.#syscalls.add(name, () => ({ name, errors: 0 }));
+    if (entry && errno !== null) entry.errors++;
+  }
+}

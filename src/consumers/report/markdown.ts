@@ -1,0 +1,49 @@
+import type { BehaviourReport, Section } from '../../report.js';
+
+/** A report for people. Text that processes chose is code, so that none of it formats the page. */
+export function markdown(report: BehaviourReport): string {
+  const { container, host, from, to, trackers, events, lost, dropped, complete, missing } = report;
+  const title = container ? `container ${container.name ?? container.id.slice(0, 12)}` : host ? 'the host' : 'a session';
+  const parts = [
+    `# Behaviour of ${cell(title)}`,
+    [
+      ...(container ? [`- Container: ${code(container.id)}, image ${code(container.image ?? 'unknown')}`] : []),
+      `- Time: ${from ?? 'nothing happened'} to ${to ?? 'nothing happened'}`,
+      `- Session ${code(report.session)}, trackers ${trackers.join(', ')}; ${events} events`,
+      complete ? '- Complete: no event was lost.' : `- **Not complete**: ${lost} events were lost in the kernel, ${dropped} were no longer held.`,
+    ].join('\n'),
+    section('Programs', report.programs, ['Count', 'Program', 'Failed', 'For example', 'Started by'], ({ count, path, errno, args, parents }) => [count, path, errno, args[0]?.join(' ') ?? null, parents.join(', ')]),
+    section('Files opened for reading', report.filesRead, ['Count', 'Path', 'By'], ({ count, path, comms }) => [count, path, comms.join(', ')]),
+    section('Files opened for writing', report.filesWritten, ['Count', 'Path', 'By'], ({ count, path, comms }) => [count, path, comms.join(', ')]),
+    section('Failed opens', report.failedOpens, ['Count', 'Path', 'Error', 'By'], ({ count, path, errno, comms }) => [count, path, errno, comms.join(', ')]),
+    section('Network peers', report.peers, ['Count', 'Direction', 'Address', 'Port', 'Failed', 'Bytes sent', 'Bytes received', 'By'], (peer) => [
+      peer.count, peer.direction, peer.address, String(peer.port), peer.errno, peer.sentBytes, peer.receivedBytes, peer.comms.join(', '),
+    ]),
+    section('Ports that accepted connections', report.listeningPorts, ['Count', 'Address', 'Port', 'By'], ({ count, address, port, comms }) => [count, address, String(port), comms.join(', ')]),
+    section('System calls', report.syscalls, ['Count', 'Failed', 'Call'], ({ count, errors, name }) => [count, errors, name]),
+    section('Ends of processes', report.exits, ['Count', 'Process', 'Code', 'Signal'], ({ count, comm, exitCode, signal }) => [count, comm, String(exitCode), signal]),
+    missing.length ? `## Not looked at\n\n${missing.map(({ section: name, reason }) => `- ${name}: ${reason}`).join('\n')}` : null,
+  ];
+  return `${parts.filter((part) => part !== null).join('\n\n')}\n`;
+}
+
+function section<Entry>(title: string, found: Section<Entry> | null, columns: readonly string[], cells: (entry: Entry) => readonly (string | null)[]): string | null {
+  if (!found) return null;
+  if (!found.entries.length) return `## ${title}\n\nNone.`;
+  const rows = found.entries.map((entry) => `| ${cells(entry).map(cell).join(' | ')} |`);
+  const { entries, count } = found.other;
+  const rest = count === '0' ? [] : ['', `And ${entries ?? 'many'} others, ${count} times in sum.`];
+  return [`## ${title}`, '', `| ${columns.join(' | ')} |`, `|${columns.map(() => ' --- |').join('')}`, ...rows, ...rest].join('\n');
+}
+
+function cell(text: string | null): string {
+  if (text === null || text === '') return '';
+  return /^[\w .,:/-]*$/.test(text) ? text : code(text);
+}
+
+function code(text: string): string {
+  // oxlint-disable-next-line no-control-regex
+  const shown = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`).replaceAll('|', '\\|');
+  const fence = '`'.repeat(Math.max(0, ...[...shown.matchAll(/`+/g)].map(([ticks]) => ticks.length)) + 1);
+  return fence.length > 1 ? `${fence} ${shown} ${fence}` : `\`${shown}\``;
+}

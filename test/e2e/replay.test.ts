@@ -1,0 +1,140 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { root } from '../../src/kernel/paths.js';
+import { startServer, startSession, stopSession } from '../support/server.js';
+import { firstLine } from '../support/workload.js';
+
+const exec = promisify(execFile);
+/** Nobody: no root, no capability, no BPF. */
+const nobody = { uid: 65_534, gid: 65_534 };
+const main = join(root, 'dist/main.js');
+
+interface Ran {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+async function eunomia(args: readonly string[], as: { uid?: number; gid?: number } = {}): Promise<Ran> {
+  return exec(process.execPath, [main, ...args], { ...as, maxBuffer: 64 << 20 }).then(
+    ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
+    (error: { code: number; stdout: string; stderr: string }) => ({ code: error.code, stdout: error.stdout, stderr: error.stderr }),
+  );
+}
+
+let folder: string;
+let recording: string;
+
+const eventsOf = (text: string): string[] => text.trimEnd().split('\n').filter((line) => line.startsWith('{"tracker"'));
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'eunomia-replay-'));
+  await chmod(folder, 0o777);
+  recording = join(folder, 'recorded.ndjson');
+  const server = await startServer();
+  const id = await startSession(server, '{ trackers: [{ exec: {} }, { open: {} }, { exit: {} }], name: "recorded" }');
+  for (let i = 0; i < 5; i++) await exec('/bin/sh', ['-c', `/bin/cat /etc/hostname /no/such/${i} || true`]);
+  await stopSession(server, id);
+  const { code, stderr } = await eunomia(['export', id, '--server', server.url, '--output', recording]);
+  if (code !== 0) throw new Error(stderr);
+});
+
+afterAll(() => rm(folder, { recursive: true }));
+
+describe('a recording', () => {
+  it('replays for a user who may do nothing, and exports again to the same events', async () => {
+    const again = join(folder, 'again.ndjson');
+    const { code, stderr } = await eunomia(['export', '--from', recording, '--output', again], nobody);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(/again\.ndjson: \d+ bytes/) });
+    const [before, after] = await Promise.all([readFile(recording, 'utf8'), readFile(again, 'utf8')]);
+    expect(eventsOf(after).length).toBeGreaterThan(20);
+    expect(eventsOf(after)).toEqual(eventsOf(before));
+    expect(after).toMatch(/"complete":true/);
+  });
+
+  it('prints as `run` would, with the recorded times', async () => {
+    const { code, stdout, stderr } = await eunomia(['replay', recording, '-o', 'json', '-f', 'time,tracker,process.comm,exitCode'], nobody);
+    expect(stderr).toMatch(/\d+ events, 0 lost, 0 dropped/);
+    expect(code).toBe(0);
+    const printed = stdout.trimEnd().split('\n').map((line) => JSON.parse(line) as { time: string });
+    const recorded = eventsOf(await readFile(recording, 'utf8')).map((line) => JSON.parse(line) as { time: string });
+    expect(printed.map(({ time }) => time)).toEqual(recorded.map(({ time }) => time));
+  });
+
+  it('answers GraphQL as the live session did: pages, filters, aggregates, subscriptions', async () => {
+    const child = spawn(process.execPath, [main, 'replay', recording, '--port', '0', '--speed', '10'], { ...nobody, stdio: ['ignore', 'pipe', 'inherit'] });
+    try {
+      const url = /(http:\S+)/.exec(await firstLine(child))?.[1] ?? '';
+      const query = async (text: string) => {
+        const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ query: text }) });
+        return (await response.json()) as { data: Record<string, never>; errors?: { message: string; extensions: { code: string } }[] };
+      };
+      const recorded = eventsOf(await readFile(recording, 'utf8')).map((line) => JSON.parse(line) as { tracker: string; errno?: string | null });
+      interface Replayed { readonly sessions: readonly { readonly id: string; readonly name: string; readonly origin: string; readonly state: string; readonly stopReason: string | null; readonly startedAt: string }[] }
+      const sessions = async () => ((await query('{ sessions { id name origin state stopReason startedAt } }')).data as unknown as Replayed).sessions;
+      const [session] = await sessions();
+      expect(session).toMatchObject({ name: 'recorded', origin: 'REPLAY' });
+      for (let state = session; state?.state !== 'STOPPED'; [state] = await sessions()) await new Promise((resolve) => setTimeout(resolve, 50));
+      expect((await sessions())[0]).toMatchObject({ state: 'STOPPED', stopReason: 'REPLAYED' });
+      const { data } = await query(`{ session(id: "${session?.id}") {
+        events(where: { open: { errno: { eq: "ENOENT" } } }, first: 1000) { totalCount nodes { ... on OpenEvent { errno path } } }
+        aggregate(groupBy: ["tracker"]) { key { value } count } stats { produced lost delivered retained }
+      } }`);
+      const answer = (data as unknown as { session: { events: { totalCount: number; nodes: object[] }; aggregate: { key: { value: string }[]; count: string }[]; stats: object } }).session;
+      expect(answer.events.totalCount).toBe(recorded.length);
+      expect(answer.events.nodes).toHaveLength(recorded.filter(({ tracker, errno }) => tracker === 'open' && errno === 'ENOENT').length);
+      expect(Object.fromEntries(answer.aggregate.map(({ key, count }) => [key[0]?.value, Number(count)]))).toEqual(
+        Object.fromEntries(['exec', 'open', 'exit'].map((name) => [name, recorded.filter(({ tracker }) => tracker === name).length])),
+      );
+      expect(answer.stats).toEqual({ produced: String(recorded.length), lost: '0', delivered: String(recorded.length), retained: String(recorded.length) });
+      const refused = await query('mutation { startSession(input: { trackers: [{ exec: {} }] }) { id } }');
+      expect(refused.errors?.[0]?.extensions.code).toBe('NO_KERNEL');
+    } finally {
+      child.kill('SIGTERM');
+      await once(child, 'exit');
+    }
+  });
+});
+
+describe('a file that is not a whole recording', () => {
+  const write = async (text: string): Promise<string> => {
+    const file = join(folder, 'bad.ndjson');
+    await writeFile(file, text);
+    return file;
+  };
+
+  it('loses a cut last line, and says so', async () => {
+    const whole = await readFile(recording, 'utf8');
+    const lines = whole.trimEnd().split('\n');
+    const cut = await write(`${lines.slice(0, 11).join('\n')}\n${lines[11]?.slice(0, 50)}`);
+    const { code, stdout, stderr } = await eunomia(['replay', cut, '-o', 'json'], nobody);
+    expect(code).toBe(0);
+    expect(stdout.trimEnd().split('\n')).toHaveLength(10);
+    expect(stderr).toContain('ends in the middle of line 12: that line is lost');
+  });
+
+  it.each([
+    ['', /line 1: the file is empty/],
+    ['PAR1....', /line 1: this is no recording/],
+    ['{"eunomia":{"recording":9,"version":"7.0"}}\n', /has the format 9, and this build reads 1/],
+    ['HEAD{"tracker":"exec"}\n', /line 2: "time" is missing/],
+    ['HEAD<html>\n{}\n', /line 2: this is no JSON object/],
+    ['HEAD{"tracker":"nosuch"}\n', /line 2: "tracker" is "nosuch", and the recording's first line names exec/],
+  ])('is refused with the line and what is wrong with it: %s', async (text, message) => {
+    const head = (await readFile(recording, 'utf8')).split('\n')[0] ?? '';
+    const { code, stderr } = await eunomia(['replay', await write(text.replace('HEAD', `${head}\n`)), '-o', 'json'], nobody);
+    expect(stderr).toMatch(message);
+    expect(code).not.toBe(0);
+  });
+
+  it('that is missing is told as such', async () => {
+    const { code, stderr } = await eunomia(['replay', join(folder, 'none.ndjson')], nobody);
+    expect(stderr).toMatch(/none\.ndjson: cannot be read: ENOENT/);
+    expect(code).toBe(1);
+  });
+});
