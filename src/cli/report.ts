@@ -132,7 +132,7 @@ async function ended(client: Client, id: string, signal: AbortSignal): Promise<v
 
 async function compare(before: string | undefined, after: string | undefined, flags: Flags, world: World): Promise<void> {
   if (before === undefined || after === undefined) throw new UsageError('--compare needs two files: the earlier report, and the later one');
-  const comparison = compareReports(read(before), read(after));
+  const comparison = comparisonOf(before, after);
   if (flags.json) return void (await world.output.write(`${JSON.stringify(comparison, null, 2)}\n`));
   const list = (sign: string, differences: readonly Difference[]): string => differences.map(({ section, what, count }) => `${sign} ${section}: ${what} (${count})\n`).join('');
   const { added, gone, notCompared, certain } = comparison;
@@ -140,6 +140,15 @@ async function compare(before: string | undefined, after: string | undefined, fl
   if (!added.length && !gone.length) world.tell('no difference');
   if (notCompared.length) world.tell(`only one of them has, and so were not compared: ${notCompared.join(', ')}`);
   if (!certain) world.tell('one of them lost events, or did not tell all entries apart: a difference may be one of what was seen');
+}
+
+function comparisonOf(before: string, after: string): ReturnType<typeof compareReports> {
+  const [old, now] = [read(before), read(after)];
+  try {
+    return compareReports(old, now);
+  } catch (error) {
+    throw new UsageError(`--compare: ${before} or ${after} was changed and is no report any more: ${messageOf(error)}`);
+  }
 }
 
 function read(file: string): BehaviourReport {

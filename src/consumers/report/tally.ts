@@ -2,7 +2,7 @@ import type { Other, Section } from '../../report.js';
 
 /** Keys of one section that are told apart. */
 const MOST_KEYS = 20_000;
-const MOST_SAMPLES = 5;
+const MOST_SAMPLES = 10;
 
 /** Counts by key, in bounded memory: what comes when it is full is counted together. */
 export class Tally<Entry> {
