@@ -112,7 +112,7 @@ async function createReplayApp(config: Config, { file, speed }: { readonly file:
   };
   await manager.replay(
     {
-      trackers: session.trackers.map((name) => ({ name, options: {} })),
+      trackers: session.trackers.map((name) => ({ name, options: { ...session.options[name] } })),
       target: null,
       where: null,
       capture: 'ALL',

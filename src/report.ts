@@ -100,6 +100,8 @@ export interface BehaviourReport extends ReportSections {
   readonly lost: string;
   readonly dropped: string;
   readonly complete: boolean;
+  /** Options of the session's trackers that leave events out: "open.failedOnly". */
+  readonly restrictions: readonly string[];
   readonly missing: readonly MissingSection[];
 }
 
@@ -116,7 +118,7 @@ export interface ReportComparison {
   readonly gone: readonly Difference[];
   /** Sections that only one of them has, which therefore were not compared. */
   readonly notCompared: readonly string[];
-  /** False when a loss, or entries that were not told apart, may hide a difference. */
+  /** False when a loss, entries that were not told apart, or other options of the trackers may hide or make a difference. */
   readonly certain: boolean;
 }
 
@@ -144,7 +146,7 @@ export function compareReports(before: BehaviourReport, after: BehaviourReport):
   const added: Difference[] = [];
   const gone: Difference[] = [];
   const notCompared: string[] = [];
-  let certain = before.complete && after.complete;
+  let certain = before.complete && after.complete && String(before.restrictions) === String(after.restrictions);
   for (const section of sections) {
     const old = entriesOf(before, section);
     const now = entriesOf(after, section);

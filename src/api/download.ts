@@ -87,6 +87,7 @@ function openAggregate(job: Job): Download {
   const encoder = createEncoder(format, sheet, { ...factsOf(services, session), fields: groupBy, where, aggregate: true });
   const rows = async function* () {
     const aggregator = new Aggregator(spec, { accept: filter?.matches });
+    await session.refresh();
     await addSlices(aggregator, session.held());
     yield { items: aggregator.rows(), gap: null };
   };
@@ -118,6 +119,7 @@ async function* encoded<Item>(encoder: Encoder<Item>, parts: AsyncGenerator<Part
 
 /** What the session holds now. Its memory stays as long as the slowest reader needs it. */
 async function* held(session: Session, filter: EventFilter | null, signal: AbortSignal): AsyncGenerator<Part<TraceEvent>> {
+  await session.refresh();
   const { evicted } = await session.stats();
   const slices = session.held();
   const first = slices[0]?.batch;

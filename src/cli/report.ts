@@ -25,13 +25,13 @@ interface Flags extends ConnectionFlags {
 
 type Answer = BehaviourReport & { readonly markdown: string };
 
-/** What a report is traced with, in this order; of those that the server has. */
-const TRACKERS = ['exec', 'exit', 'open', 'tcp', 'syscall'];
+/** What a report is traced with: of each row the first that the server can run. */
+const TRACKERS = [['exec'], ['exit'], ['open'], ['tcp'], ['syscount', 'syscall']];
 /** The session holds what it saw until it is reported. */
 const BUFFER_BYTES = 512 << 20;
 
 const OTHER = 'other { entries count }';
-const REPORT = `session container { id name image } host from to trackers events lost dropped complete
+const REPORT = `session container { id name image } host from to trackers events lost dropped complete restrictions
   programs { entries { path errno count args parents } ${OTHER} }
   filesRead { entries { path errno count comms } ${OTHER} }
   filesWritten { entries { path errno count comms } ${OTHER} }
@@ -100,7 +100,7 @@ async function ask(client: Client, session: string, container: string | undefine
 /** Watches for a time, and reports of it. */
 async function trace(client: Client, container: string | undefined, flags: Flags, world: World): Promise<Answer> {
   const { trackers } = await client.query<{ trackers: readonly { name: string; available: boolean }[] }>('{ trackers { name available } }');
-  const chosen = TRACKERS.filter((name) => trackers.some((tracker) => tracker.name === name && tracker.available));
+  const chosen = TRACKERS.flatMap((names) => names.filter((name) => trackers.some((tracker) => tracker.name === name && tracker.available)).slice(0, 1));
   const input = {
     trackers: chosen.map((name) => ({ [name]: {} })),
     target: container === undefined ? null : { containers: [/^[0-9a-f]{12,64}$/.test(container) ? { id: container } : { name: container }] },

@@ -83,6 +83,7 @@ export function createReplay({ startedAt, entries, problem, speed }: ReplayOptio
       return {
         setCapture: () => Promise.resolve(),
         judge: () => Promise.resolve(),
+        read: () => Promise.resolve(),
         counters: () => Promise.resolve({ ...counts }),
         read: () => Promise.resolve(),
         facts: () => ({ sessions: 1, eventsPerSecond: null }),

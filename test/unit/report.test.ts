@@ -5,7 +5,7 @@ import type { TraceEvent } from '../../src/event.js';
 import { compareReports, type BehaviourReport } from '../../src/report.js';
 
 const known = ['exec', 'exit', 'open', 'tcp', 'syscall'];
-const subject = (given: Partial<ReportSubject> = {}): ReportSubject => ({ session: 's', container: null, host: false, from: null, to: null, trackers: known, known, ...given });
+const subject = (given: Partial<ReportSubject> = {}): ReportSubject => ({ session: 's', container: null, host: false, from: null, to: null, trackers: known, options: {}, known, ...given });
 const web = { id: 'a'.repeat(64), name: 'web', image: 'nginx' };
 
 let second = 0;
@@ -57,6 +57,12 @@ describe('a report', () => {
     expect(other).toEqual({ entries: null, count: '10' });
   });
 
+  it('takes the calls of the tracker syscount as they are summed, and not twice', () => {
+    const summed = event('syscount', { name: 'read', count: '1000', errors: '3' });
+    const report = reportOf([summed, event('syscall', { name: 'read', errno: null })], { trackers: ['syscount', 'syscall'] });
+    expect(report.syscalls?.entries).toEqual([{ name: 'read', count: '1000', errors: '3' }]);
+  });
+
   it('is of its container and its time alone', () => {
     const of = (seconds: number, container: object | null): TraceEvent => ({ ...event('syscall', { name: 'read', errno: null }, container), time: `2026-01-31T08:15:${seconds}.000000000Z` });
     const events = [of(10, web), of(20, web), of(20, { ...web, id: 'b' }), of(20, null), of(30, web)];
@@ -71,6 +77,13 @@ describe('a report', () => {
     expect(report.filesRead).toBeNull();
     expect(report.missing).toContainEqual({ section: 'filesRead', tracker: 'open', reason: 'the session runs without the tracker open' });
     expect(report.missing).toContainEqual({ section: 'dnsNames', tracker: 'dns', reason: 'this build has no tracker dns' });
+  });
+
+  it('says which options of the trackers left events out', () => {
+    const report = reportOf([], { options: { open: { failedOnly: true, writesOnly: false }, exec: { failed: true }, syscall: { only: ['read'], ownCalls: true } } });
+    expect(report.restrictions).toEqual(['open.failedOnly', 'syscall.only']);
+    expect(markdown(report)).toContain('**Only a part was looked at**: the session ran with open.failedOnly, syscall.only');
+    expect(compareReports(report, reportOf([])).certain).toBe(false);
   });
 
   it('as Markdown lets no name of a file or process format the page', () => {

@@ -39,6 +39,7 @@ async function report(session: Session, { container: ref, host, from, to, top }:
   if (ref != null && host) throw invalid('host', 'cannot be joined with `container`: a container is not the host');
   if (from != null && to != null && from >= to) throw invalid('to', `"${to}" is not after \`from\`, "${from}"`);
   const most = inRange('top', top ?? DEFAULT_TOP, 1, MAX_TOP, 'entries');
+  await session.refresh();
   const { evicted } = await session.stats();
   const slices = session.held();
   const builder = new ReportBuilder({
@@ -48,6 +49,7 @@ async function report(session: Session, { container: ref, host, from, to, top }:
     from: from ?? null,
     to: to ?? null,
     trackers: session.spec.trackers.map(({ name }) => name),
+    options: Object.fromEntries(session.spec.trackers.map(({ name, options }) => [name, options])),
     known: services.catalog.trackers.map(({ name }) => name),
   });
   await each(slices, (batch, i) => builder.add(batch.event(i)));

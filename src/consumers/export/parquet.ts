@@ -10,7 +10,7 @@ type SchemaElement = Writer['schema'][number];
 const GROUP_ROWS = 4096;
 
 /**
- * Parquet with typed columns: times are timestamps in nanoseconds, 64-bit integers are that, lists are lists. The session's facts and how the export
+ * Parquet with typed columns: times are timestamps in nanoseconds, in UTC but without a zone (DuckDB cuts those with one to microseconds), 64-bit integers are that, lists are lists. The session's facts and how the export
  * ended (`lost`, `dropped`, `complete`) are in the file's metadata under "eunomia" and "eunomia.end", as JSON.
  */
 export function parquet<Item>({ columns, row }: Sheet<Item>, facts: Facts): Encoder<Item> {
@@ -79,7 +79,7 @@ function elementsOf({ name, type }: Column): SchemaElement[] {
     case 'UINT64':
       return [{ ...optional, type: 'INT64', converted_type: 'UINT_64' }];
     case 'TIME':
-      return [{ ...optional, type: 'INT64', logical_type: { type: 'TIMESTAMP', isAdjustedToUTC: true, unit: 'NANOS' } }];
+      return [{ ...optional, type: 'INT64', logical_type: { type: 'TIMESTAMP', isAdjustedToUTC: false, unit: 'NANOS' } }];
   }
 }
 

@@ -53,7 +53,7 @@ function fieldsOf(type: GraphQLObjectType, paths: readonly string[] | null): Fie
 function copyOf(type: GraphQLOutputType, paths: readonly string[] | null): Copy {
   const inner = nullable(type);
   const named = getNamedType(inner);
-  if (isLeafType(named)) return named.name === 'UInt64' || named.name === 'Int64' ? String : (value) => value;
+  if (isLeafType(named)) return !isListType(inner) && (named.name === 'UInt64' || named.name === 'Int64') ? String : (value) => value;
   if (!isObjectType(named)) throw new EunomiaError('BAD_SCHEMA', `schema.graphql: events have a value of the type ${named.name}, which no export knows`);
   // Labels are kept by name, and are a list in the contract.
   if (isListType(inner)) return (value) => labelList(value as Readonly<Record<string, string>>, paths);

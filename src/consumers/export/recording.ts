@@ -11,6 +11,8 @@ export interface RecordedSession {
   readonly name: string | null;
   readonly labels: readonly { readonly name: string; readonly value: string }[];
   readonly trackers: readonly string[];
+  /** Of the trackers, by name. */
+  readonly options: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly startedAt: string | null;
 }
 
@@ -142,7 +144,7 @@ function headOf(line: Line, file: string): RecordedSession {
   const { session, fields } = head;
   if (fields !== null) throw bad(file, 1, 'the recording has only some of the events\' fields, or is an aggregate; export it again without --fields and --group-by to replay it');
   if (!isObject(session)) throw bad(file, 1, '"eunomia.session" is missing');
-  const { id, name, labels, trackers, startedAt } = session;
+  const { id, name, labels, trackers, options, startedAt } = session;
   const isLabel = (label: unknown): boolean => isObject(label) && typeof label['name'] === 'string' && typeof label['value'] === 'string';
   if (typeof id !== 'string') throw bad(file, 1, `"eunomia.session.id" is ${shown(id)}, not a text`);
   if (!Array.isArray(trackers) || trackers.length === 0 || !trackers.every((tracker) => typeof tracker === 'string')) {
@@ -153,6 +155,7 @@ function headOf(line: Line, file: string): RecordedSession {
     name: typeof name === 'string' ? name : null,
     labels: Array.isArray(labels) && labels.every(isLabel) ? (labels as RecordedSession['labels']) : [],
     trackers,
+    options: isObject(options) ? Object.fromEntries(Object.entries(options).filter((entry): entry is [string, Readonly<Record<string, unknown>>] => isObject(entry[1]))) : {},
     startedAt: typeof startedAt === 'string' ? startedAt : null,
   };
 }

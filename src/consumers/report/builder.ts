@@ -14,6 +14,8 @@ export interface ReportSubject {
   readonly to: string | null;
   /** Of the session. */
   readonly trackers: readonly string[];
+  /** Their options, by tracker. */
+  readonly options: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   /** Of this build, also those that the session does without. */
   readonly known: readonly string[];
 }
@@ -37,13 +39,24 @@ interface Opened {
   readonly comms: string[];
 }
 
+/** Options with which a tracker leaves events out. */
+const restricting: Readonly<Record<string, (value: unknown) => boolean>> = {
+  failed: (value) => value === false,
+  failedOnly: (value) => value === true,
+  writesOnly: (value) => value === true,
+  only: Array.isArray,
+  except: Array.isArray,
+  operations: Array.isArray,
+};
+
 /** What it reads that is captured on demand, by tracker. */
 export const reportDemand: Demand = new Map([
   ['exec', new Set(['executable', 'filename', 'args'])],
   ['open', new Set(['path', 'resolved'])],
 ]);
 
-// Of an argument list that is shown as a sample.
+// Of a program: lists of arguments that are shown as samples, and how much of each.
+const MOST_LISTS = 20;
 const MOST_ARGS = 32;
 const LONGEST_ARG = 256;
 /** Which tracker feeds which section. The last two have no tracker yet. */
@@ -54,7 +67,7 @@ const feeds: readonly (readonly [section: string, trackers: readonly string[]])[
   ['failedOpens', ['open']],
   ['peers', ['tcp']],
   ['listeningPorts', ['tcp']],
-  ['syscalls', ['syscall']],
+  ['syscalls', ['syscount', 'syscall']],
   ['exits', ['exit']],
   ['dnsNames', ['dns']],
   ['capabilities', ['capability']],
@@ -83,6 +96,12 @@ interface ExitEvent extends TraceEvent {
   readonly signal: string | null;
 }
 
+interface SyscountEvent extends TraceEvent {
+  readonly name: string;
+  readonly count: string;
+  readonly errors: string;
+}
+
 interface SyscallEvent extends TraceEvent {
   readonly name: string;
   readonly errno: string | null;
@@ -103,6 +122,7 @@ export class ReportBuilder {
     open: (event: OpenEvent) => this.#open(event),
     exit: (event: ExitEvent) => this.#exit(event),
     syscall: (event: SyscallEvent) => this.#syscall(event),
+    syscount: (event: SyscountEvent) => this.#syscount(event),
     tcp: (event: TraceEvent) => this.#network.add(event),
   };
   #events = 0;
@@ -132,7 +152,7 @@ export class ReportBuilder {
   /** `top`: entries of a section at most; the rest is summed up. */
   build(top: number, { lost, dropped }: Losses): BehaviourReport {
     const { session, container, host, from, to, trackers } = this.#subject;
-    const of = <Made>(tracker: string, make: () => Made): Made | null => (trackers.includes(tracker) ? make() : null);
+    const of = <Made>(tracker: string, make: () => Made, other = tracker): Made | null => (trackers.includes(tracker) || trackers.includes(other) ? make() : null);
     const files = (tally: Tally<Opened>): Section<FileEntry> => tally.section(top, (entry, count) => ({ ...entry, count }));
     const sections: ReportSections = {
       programs: of('exec', () => this.#programs.section(top, ({ args, ...entry }, count): ProgramEntry => ({ ...entry, count, args: args.map((text) => JSON.parse(text) as string[]) }))),
@@ -141,7 +161,7 @@ export class ReportBuilder {
       failedOpens: of('open', () => files(this.#failed)),
       peers: of('tcp', () => this.#network.peers(top)),
       listeningPorts: of('tcp', () => this.#network.ports(top)),
-      syscalls: of('syscall', () => this.#syscalls.section(top, ({ name, errors }, count): SyscallEntry => ({ name, count, errors: String(errors) }))),
+      syscalls: of('syscount', () => this.#syscalls.section(top, ({ name, errors }, count): SyscallEntry => ({ name, count, errors: String(errors) })), 'syscall'),
       exits: of('exit', () => this.#exits.section(top, (entry, count): ExitEntry => ({ ...entry, count }))),
     };
     return {
@@ -155,9 +175,15 @@ export class ReportBuilder {
       lost: String(lost),
       dropped: String(dropped),
       complete: lost === 0 && dropped === 0,
+      restrictions: this.#restrictions(),
       ...sections,
       missing: this.#missing(),
     };
+  }
+
+  #restrictions(): string[] {
+    const { trackers, options } = this.#subject;
+    return trackers.flatMap((tracker) => Object.entries(options[tracker] ?? {}).filter(([name, value]) => restricting[name]?.(value)).map(([name]) => `${tracker}.${name}`));
   }
 
   #missing(): MissingSection[] {
@@ -174,7 +200,7 @@ export class ReportBuilder {
     const path = errno === null ? (executable ?? filename) : filename;
     const program = this.#programs.add(`${path} ${errno}`, () => ({ path, errno, args: [], parents: [] }));
     if (!program) return;
-    if (args) sample(program.args, JSON.stringify(args.slice(0, MOST_ARGS).map((arg) => arg.slice(0, LONGEST_ARG))));
+    if (args) sample(program.args, JSON.stringify(args.slice(0, MOST_ARGS).map((arg) => arg.slice(0, LONGEST_ARG))), MOST_LISTS);
     sample(program.parents, parentComm);
   }
 
@@ -195,7 +221,14 @@ export class ReportBuilder {
   }
 
   #syscall({ name, errno }: SyscallEvent): void {
+    // Both see each call.
+    if (this.#subject.trackers.includes('syscount')) return;
     const entry = this.#syscalls.add(name, () => ({ name, errors: 0 }));
     if (entry && errno !== null) entry.errors++;
+  }
+
+  #syscount({ name, count, errors }: SyscountEvent): void {
+    const entry = this.#syscalls.add(name, () => ({ name, errors: 0 }), Number(count));
+    if (entry) entry.errors += Number(errors);
   }
 }

@@ -2,7 +2,7 @@ import type { BehaviourReport, Section } from '../../report.js';
 
 /** A report for people. Text that processes chose is code, so that none of it formats the page. */
 export function markdown(report: BehaviourReport): string {
-  const { container, host, from, to, trackers, events, lost, dropped, complete, missing } = report;
+  const { container, host, from, to, trackers, events, lost, dropped, complete, restrictions, missing } = report;
   const title = container ? `container ${container.name ?? container.id.slice(0, 12)}` : host ? 'the host' : 'a session';
   const parts = [
     `# Behaviour of ${cell(title)}`,
@@ -11,6 +11,7 @@ export function markdown(report: BehaviourReport): string {
       `- Time: ${from ?? 'nothing happened'} to ${to ?? 'nothing happened'}`,
       `- Session ${code(report.session)}, trackers ${trackers.join(', ')}; ${events} events`,
       complete ? '- Complete: no event was lost.' : `- **Not complete**: ${lost} events were lost in the kernel, ${dropped} were no longer held.`,
+      ...(restrictions.length ? [`- **Only a part was looked at**: the session ran with ${restrictions.join(', ')}; "none" below may be due to that.`] : []),
     ].join('\n'),
     section('Programs', report.programs, ['Count', 'Program', 'Failed', 'For example', 'Started by'], ({ count, path, errno, args, parents }) => [count, path, errno, args[0]?.join(' ') ?? null, parents.join(', ')]),
     section('Files opened for reading', report.filesRead, ['Count', 'Path', 'By'], ({ count, path, comms }) => [count, path, comms.join(', ')]),

@@ -38,6 +38,6 @@ export class Tally<Entry> {
 }
 
 /** Keeps the first few different ones. */
-export function sample(list: string[], value: string): void {
-  if (list.length < MOST_SAMPLES && !list.includes(value)) list.push(value);
+export function sample(list: string[], value: string, most = MOST_SAMPLES): void {
+  if (list.length < most && !list.includes(value)) list.push(value);
 }
