@@ -10,8 +10,9 @@ type SchemaElement = Writer['schema'][number];
 const GROUP_ROWS = 4096;
 
 /**
- * Parquet with typed columns: times are timestamps in nanoseconds, in UTC but without a zone (DuckDB cuts those with one to microseconds), 64-bit integers are that, lists are lists. The session's facts and how the export
- * ended (`lost`, `dropped`, `complete`) are in the file's metadata under "eunomia" and "eunomia.end", as JSON.
+ * Parquet with typed columns: times are timestamps in nanoseconds, in UTC but without a zone (DuckDB cuts those with one to microseconds),
+ * 64-bit integers are that, lists are lists. The session's facts and how the export ended (`lost`, `dropped`, `complete`) are in the file's
+ * metadata under "eunomia" and "eunomia.end", as JSON.
  */
 export function parquet<Item>({ columns, row }: Sheet<Item>, facts: Facts): Encoder<Item> {
   const bytes = new FlushingWriter();
