@@ -85,7 +85,6 @@ export function createReplay({ startedAt, entries, problem, speed }: ReplayOptio
         judge: () => Promise.resolve(),
         read: () => Promise.resolve(),
         counters: () => Promise.resolve({ ...counts }),
-        read: () => Promise.resolve(),
         facts: () => ({ sessions: 1, eventsPerSecond: null }),
         close: async () => {
           if (!stopped.signal.aborted) {
