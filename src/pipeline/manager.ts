@@ -5,6 +5,7 @@ import { EunomiaError, invalid } from '../errors.js';
 import type { KernelThread } from '../kernel/thread.js';
 import { ChangeFeed } from './feed.js';
 import { SourcePool } from './pool.js';
+import type { Record } from './recording.js';
 import { Session, type SessionDependencies } from './session.js';
 import type { SessionSpec, StopReason } from './spec.js';
 
@@ -17,6 +18,8 @@ export interface ManagerOptions extends Omit<SessionDependencies, 'onState' | 'p
   readonly kernel: KernelThread;
   /** Sessions that may run at once. */
   readonly maxSessions: number;
+  /** For sessions that are to be stored. */
+  readonly record?: Record;
 }
 
 /** All sessions of the server: starts, finds, stops, forgets. */
@@ -56,9 +59,11 @@ export class SessionManager {
     const session = new Session(randomBytes(8).toString('hex'), spec, { ...this.#options, pool: this.#pool, onState: (changed) => this.#announce(changed) });
     this.#sessions.set(session.id, session);
     try {
+      if (spec.persist) session.recording = (await this.#options.record?.(session)) ?? null;
       await session.start();
     } catch (error) {
       this.#sessions.delete(session.id); // nobody has its id
+      await session.recording?.discard();
       throw error;
     }
     return session;

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { EunomiaError, messageOf } from '../errors.js';
 import type { Container } from '../containers/container.js';
 import type { ContainerRegistry } from '../containers/registry.js';
@@ -14,11 +15,15 @@ import { eventsOf, EventStream, type StreamFilter } from './stream.js';
 import type { SessionCounters, SharedSource, SourcePool } from './pool.js';
 import { explain, type FilterPlan } from './plan.js';
 import type { TrackerRuntime } from './runtime.js';
+import type { Recording, RecordingSource } from './recording.js';
 import { decide, type Sharing } from './sharing.js';
 import type { SessionSpec, SessionState, SessionStats, StopReason } from './spec.js';
 import { startTicks } from './process.js';
 import { CgroupJudge } from './target.js';
 import { after } from './timer.js';
+
+/** How long the end of a session waits for its store. */
+const STORE_MS = 3000;
 
 export interface SessionDependencies {
   readonly pool: SourcePool;
@@ -56,6 +61,8 @@ export class Session {
   stopReason: StopReason | null = null;
   /** Resolves when it is STOPPED or FAILED. */
   readonly done: Promise<void>;
+  /** Null when it is in memory only. Set before it starts. */
+  recording: Recording | null = null;
 
   readonly #deps: SessionDependencies;
   readonly #trackers: readonly TrackerRuntime[];
@@ -63,6 +70,7 @@ export class Session {
   readonly #context: BatchContext;
   readonly #history: History;
   readonly #streams = new Set<EventStream>();
+  #recorder: EventStream | null = null;
   readonly #demands = new Set<Demand>();
   readonly #counts = { received: 0, discarded: 0, delivered: 0, queued: 0, lost: 0, receivedBytes: 0, dropped: 0 };
   #source: SharedSource | null = null;
@@ -149,8 +157,27 @@ export class Session {
     this.#deps.registry.off('change', this.#onContainer);
     this.stoppedAt = nowText();
     for (const stream of this.#streams) stream.end();
+    this.#recorder?.end();
+    // Whoever waits for the end finds it stored; a store that cannot write holds nobody up.
+    if (this.recording) await Promise.race([this.recording.ended, sleep(STORE_MS, undefined, { ref: false })]);
     this.#setState('STOPPED');
     this.#resolveDone();
+  }
+
+  /** A reader for the store that records it, with a queue of its own. To be called before it starts. */
+  record(queueBytes: number): RecordingSource {
+    const options = { id: 'store', since: nowText(), queueBytes, deliveryEvents: Number.POSITIVE_INFINITY, backlog: [], missing: null, startSeq: 0, where: null };
+    this.#recorder = new EventStream({ ...options, cursorAt: (seq) => cursorOf(this.id, seq), onClose: () => undefined });
+    return this.#recorder;
+  }
+
+  /** Place of the oldest event that it holds in memory, and of the next that will come. */
+  get oldestSeq(): number {
+    return this.#history.firstSeq;
+  }
+
+  get nextSeq(): number {
+    return this.#history.nextSeq;
   }
 
   /** Forgets its events; its readers end. */
@@ -436,6 +463,7 @@ export class Session {
       this.#history.push(batch);
       const judged = new Map<string, EventBatch>();
       for (const stream of this.#streams) stream.push(batch, judged);
+      this.#recorder?.push(batch);
     }
     if (batch.count >= room) void this.stop('LIMIT');
   }

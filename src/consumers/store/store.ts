@@ -1,9 +1,8 @@
 import type { ContainerSelector } from '../../containers/selector.js';
 import type { CaptureMode, Gap, TraceEvent } from '../../event.js';
-import type { Filter } from '../../filter/index.js';
+import type { EventFilter } from '../../filter/index.js';
 import type { Slice } from '../../pipeline/history.js';
 import type { PersistMode, SessionState, StopReason, StoreKind } from '../../pipeline/spec.js';
-import type { AggregateInput, AggregateRow } from '../aggregate/index.js';
 
 /** What a store keeps of a session besides its events. Times are RFC 3339 with nanoseconds. */
 export interface SessionRecord {
@@ -23,8 +22,11 @@ export interface SessionEnd {
   readonly stoppedAt: string;
   readonly stopReason: StopReason;
   readonly error: string | null;
-  /** Events lost in the kernel, over its whole life. */
+  /** Over its whole life, as in SessionStats. */
   readonly lost: number;
+  readonly received: number;
+  readonly discarded: number;
+  readonly receivedBytes: number;
 }
 
 /** A session as the store remembers it. */
@@ -34,6 +36,10 @@ export interface StoredRecord extends SessionRecord {
   readonly stopReason: StopReason | null;
   readonly error: string | null;
   readonly lost: number;
+  /** Null when nobody was there to count them at its end. */
+  readonly received: number | null;
+  readonly discarded: number;
+  readonly receivedBytes: number;
   /** Events that are stored. */
   readonly events: number;
   /** Events that should be and are not: the store was too slow, too full, or retention took them. */
@@ -83,8 +89,19 @@ export interface EventQuery {
   readonly to: bigint | null;
   /** Any of these. */
   readonly containers: readonly ContainerSelector[] | null;
-  /** Checked for these trackers. */
-  readonly filter: Filter | null;
+  /** For events of these trackers. */
+  readonly filter: EventFilter | null;
+}
+
+/** A part of a session's events, in the order of their places. */
+export interface PageQuery extends EventQuery {
+  readonly session: string;
+  readonly fromSeq: number;
+  /** Not in it; null is the end. */
+  readonly toSeq: number | null;
+  readonly limit: number;
+  /** The last ones of the part instead of the first; still oldest first. */
+  readonly backwards: boolean;
 }
 
 /** A place among the events of one session: behind so many of them. */
@@ -111,6 +128,28 @@ export interface StoredPage {
   readonly hasPrevious: boolean;
   /** What is missing among what was looked at. */
   readonly gaps: readonly Gap[];
+}
+
+type Operand = { readonly kind: 'COUNT' } | { readonly kind: 'MEASURE' | 'KEY'; readonly index: number };
+
+/** What an aggregate is to answer, checked: as the aggregate's own specification. */
+export interface AggregateShape {
+  readonly groupBy: readonly { readonly path: string }[];
+  readonly measures: readonly { readonly name: string; readonly fn: string; readonly field: string | null; readonly time: boolean }[];
+  readonly window: { readonly sizeMs: number; readonly slideMs: number } | null;
+  readonly having: readonly { readonly of: Operand; readonly comparison: 'eq' | 'ne' | 'gt' | 'gte' | 'lt' | 'lte'; readonly value: number }[];
+  readonly orderBy: readonly { readonly of: Operand; readonly descending: boolean }[];
+  readonly limit: number;
+  readonly maxGroups: number;
+}
+
+/** A row as the aggregate answers it. */
+export interface StoredRow {
+  readonly key: readonly { readonly field: string; readonly value: string | null }[];
+  readonly count: number;
+  readonly values: readonly { readonly name: string; readonly number: number | null; readonly text: string | null; readonly error: number; readonly buckets: null; readonly top: null }[];
+  readonly window: { readonly from: string; readonly to: string } | null;
+  readonly other: boolean;
 }
 
 export interface StoreStatus {
@@ -142,11 +181,15 @@ export interface Store {
   sessions(): Promise<readonly StoredRecord[]>;
   session(id: string): Promise<StoredRecord | null>;
   /** Events of one session in the order of their places, from place `from` on (or the last ones before `to`). */
-  page(query: EventQuery & { readonly session: string; readonly fromSeq: number; readonly toSeq: number | null; readonly limit: number; readonly backwards: boolean }): Promise<StoredPage>;
+  page(query: PageQuery): Promise<StoredPage>;
   /** Events of many sessions in the order of their times, those behind a place. */
   history(query: EventQuery, after: HistoryPlace | null, limit: number): Promise<StoredPage>;
-  /** As an aggregate over the events would answer; `input` was checked. */
-  aggregate(query: EventQuery, input: AggregateInput): Promise<readonly AggregateRow[]>;
+  /** All events that it is for, in no order, part by part: for what `aggregate` does not do. */
+  scan(query: EventQuery): AsyncIterable<readonly TraceEvent[]>;
+  /**
+   * As an aggregate over these events answers, done where they lie; null when the store cannot do just that: then they are `scan`ned.
+   */
+  aggregate(query: EventQuery, shape: AggregateShape): Promise<readonly StoredRow[] | null>;
   /** Forgets a session and its events. */
   remove(session: string): Promise<void>;
   status(): Promise<StoreStatus>;
