@@ -59,7 +59,7 @@ export class SessionManager {
     const session = new Session(randomBytes(8).toString('hex'), spec, { ...this.#options, pool: this.#pool, onState: (changed) => this.#announce(changed) });
     this.#sessions.set(session.id, session);
     try {
-      if (spec.persist) session.recording = (await this.#options.record?.(session)) ?? null;
+      if (spec.persist) session.recording = (await this.#options.record?.(session, spec.persist)) ?? null;
       await session.start();
     } catch (error) {
       this.#sessions.delete(session.id); // nobody has its id

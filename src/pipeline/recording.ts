@@ -1,4 +1,4 @@
-import type { PersistMode, StoreKind } from './spec.js';
+import type { PersistMode, PersistSpec, StoreKind } from './spec.js';
 import type { Session } from './session.js';
 import type { Delivery } from './stream.js';
 
@@ -31,4 +31,4 @@ export interface Recording {
 }
 
 /** Begins to record a session before it starts. Rejects when its store cannot. */
-export type Record = (session: Session) => Promise<Recording>;
+export type Record = (session: Session, persist: PersistSpec) => Promise<Recording>;

@@ -241,7 +241,7 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       const live = !this.#front;
       const before = this.#gapBefore(next, live);
       // Whole batches where that is possible: readers of one session then cut alike, and share what is made of a part.
-      if (slices.length && (before || next.to - next.from > DELIVERY_EVENTS - count)) break;
+      if (slices.length && (before || next.to - next.from > most - count)) break;
       if (before) gap = gap ? { from: gap.from, to: before.to, lost: gap.lost + before.lost, dropped: gap.dropped + before.dropped, where: gap.where } : before;
       if (live) this.#dropped = null;
 

@@ -1,7 +1,7 @@
 import type { AggregateShape, StoredRow } from '../store.js';
 import { columnOf, type Condition } from './condition.js';
 import type { Bound, Row, Value } from './protocol.js';
-import { textOfNanos } from './sessions.js';
+import { textOfNanos } from '../../../pipeline/nanos.js';
 import type { ColumnKind, EventTable } from './table.js';
 
 /** Aggregates that DuckDB computes just as the aggregator would. What differs in the least is left to that. */

@@ -1,5 +1,6 @@
 import { BIGINT, BOOLEAN, DOUBLE, DuckDBDataChunk, INTEGER, UBIGINT, UINTEGER, VARCHAR, type DuckDBAppender, type DuckDBType } from '@duckdb/node-api';
 import duckdb from '@duckdb/node-bindings';
+import { nanosOf } from '../../../pipeline/nanos.js';
 import type { Column, ColumnKind } from './table.js';
 
 /** Rows of a DuckDB vector, STANDARD_VECTOR_SIZE. */
@@ -160,13 +161,6 @@ export class ColumnBuffer {
     this.#longRows.push(row);
     this.#longTexts.push(text);
   }
-}
-
-/** "2026-01-31T08:15:30.123456789Z" → nanoseconds since 1970. */
-export function nanosOf(time: string): bigint {
-  const seconds = Date.parse(`${time.slice(0, 19)}Z`) / 1000;
-  const fraction = /\.(\d{1,9})/.exec(time)?.[1] ?? '';
-  return BigInt(seconds) * 1_000_000_000n + BigInt(fraction.padEnd(9, '0') || '0');
 }
 
 /** Gathers rows of a table and hands them to DuckDB by the chunk. */

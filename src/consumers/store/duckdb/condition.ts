@@ -4,7 +4,7 @@ import { EunomiaError } from '../../../errors.js';
 import type { TraceEvent } from '../../../event.js';
 import { compileFilter, optimise, type Filter, type FilterFields } from '../../../filter/index.js';
 import type { EventQuery } from '../store.js';
-import { nanosOf } from './chunk.js';
+import { nanosOf } from '../../../pipeline/nanos.js';
 import type { Bound } from './protocol.js';
 import { quote, type ColumnKind, type EventTable } from './table.js';
 

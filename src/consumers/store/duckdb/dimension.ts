@@ -2,7 +2,7 @@ import type { Container } from '../../../containers/container.js';
 import type { ProcessView } from '../../../event.js';
 import type { RecordBatch } from '../../../pipeline/batch.js';
 import type { ClockOffset } from '../../../pipeline/clock.js';
-import { nanosOf } from './chunk.js';
+import { nanosOf } from '../../../pipeline/nanos.js';
 
 /** A process's row, without its session. */
 export interface ProcessRow {

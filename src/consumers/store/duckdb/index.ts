@@ -9,7 +9,7 @@ import { translate } from './aggregate.js';
 import { conditionOf, needTables, type Condition, type KnownContainer } from './condition.js';
 import type { Bound, Row } from './protocol.js';
 import { eventColumns, eventOf, type ReadEvent } from './read.js';
-import { textOfNanos } from './sessions.js';
+import { textOfNanos } from '../../../pipeline/nanos.js';
 import { DuckSink } from './sink.js';
 import { tableOf, type EventTable } from './table.js';
 import { StoreThread } from './thread.js';

@@ -1,5 +1,5 @@
 import type { TraceEvent } from '../../../event.js';
-import { textOfNanos } from './sessions.js';
+import { textOfNanos } from '../../../pipeline/nanos.js';
 import { quote, type ColumnKind, type EventTable } from './table.js';
 import type { Row, Value } from './protocol.js';
 

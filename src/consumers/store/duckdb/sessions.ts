@@ -1,8 +1,8 @@
-import { textOfMs, wallTime } from '../../../pipeline/clock.js';
+import { textOfMs } from '../../../pipeline/clock.js';
+import { nanosOf, textOfNanos } from '../../../pipeline/nanos.js';
 import type { SessionEnd, SessionRecord } from '../store.js';
 import type { Database } from './database.js';
 import { quote, type EventTable } from './table.js';
-import { nanosOf } from './chunk.js';
 
 /** The table of sessions. All of these write, and run between two transactions. */
 
@@ -48,12 +48,4 @@ export async function adoptInterrupted(database: Database, tables: readonly Even
     await endSession(database, Number(number), end, nextSeq);
     await database.write('INSERT INTO gaps VALUES (?::INTEGER, ?::BIGINT, ?::BIGINT, ?::BIGINT, 0, 0, ?)', [String(number), String(nextSeq), String(nanosOf(stoppedAt)), String(nanosOf(now)), 'STORE']);
   }
-}
-
-const WORD = 4294967296n;
-const epoch = { seconds: 0, nanoseconds: 0 };
-
-/** Nanoseconds since 1970 as RFC 3339. */
-export function textOfNanos(nanos: bigint): string {
-  return wallTime(epoch, Number(nanos / WORD), Number(nanos % WORD));
 }

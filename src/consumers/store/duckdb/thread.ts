@@ -53,6 +53,8 @@ export class StoreThread {
 
   async close(): Promise<void> {
     if (!this.#death) await this.ask('close', {}).catch(() => null);
+    this.#death ??= new EunomiaError('STORE_UNAVAILABLE', 'the store is closed');
+    this.onCondition = () => {};
     await this.#worker.terminate();
   }
 

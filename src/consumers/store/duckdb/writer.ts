@@ -3,7 +3,8 @@ import { RecordBatch, headerOffsets, type EventBatch } from '../../../pipeline/b
 import { createRuntime, type TrackerRuntime } from '../../../pipeline/runtime.js';
 import { BatchReader } from '../../../pipeline/wire.js';
 import { loadTrackers } from '../../../trackers/load.js';
-import { ChunkWriter, nanosOf } from './chunk.js';
+import { nanosOf } from '../../../pipeline/nanos.js';
+import { ChunkWriter } from './chunk.js';
 import type { Database } from './database.js';
 import { ContainerTable, offsetOf, ProcessTable } from './dimension.js';
 import { encoderOf, readerOf, type FieldEncoder, type Reader } from './encode.js';
