@@ -59,7 +59,10 @@ export class SessionManager {
     const session = new Session(randomBytes(8).toString('hex'), spec, { ...this.#options, pool: this.#pool, onState: (changed) => this.#announce(changed) });
     this.#sessions.set(session.id, session);
     try {
-      if (spec.persist) session.recording = (await this.#options.record?.(session, spec.persist)) ?? null;
+      if (spec.persist) {
+        if (!this.#options.record) throw new EunomiaError('NO_STORE', 'this server has no store; start it with --data-dir');
+        session.recording = await this.#options.record(session, spec.persist);
+      }
       await session.start();
     } catch (error) {
       this.#sessions.delete(session.id); // nobody has its id

@@ -179,6 +179,7 @@ export class DuckStore implements Store {
   }
 
   async status(): Promise<StoreStatus> {
+    await this.#thread.opened;
     const { directory, retentionMs, retentionBytes } = this.#options;
     const { state, problem } = this.#thread.condition;
     const fixed = { kind: this.kind, state, problem, location: join(directory, FILE), retentionMs, retentionBytes } as const;
