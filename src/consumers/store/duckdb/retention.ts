@@ -63,7 +63,7 @@ export class Retention {
       if (ended === true && past) {
         await removeNumber(this.#database, Number(number), this.#tables);
         deleted = true;
-      } else if (await this.#slice(Number(number), 'time', nanos)) deleted = true;
+      } else if (await this.#slice(Number(number), ended === true, 'time', nanos)) deleted = true;
     }
     return deleted;
   }
@@ -82,11 +82,11 @@ export class Retention {
       await removeNumber(this.#database, Number(number), this.#tables);
       return true;
     }
-    return this.#slice(Number(number), '_seq', to);
+    return this.#slice(Number(number), ended === true, '_seq', to);
   }
 
   /** Deletes a session's events before a time or a place. */
-  async #slice(number: number, column: 'time' | '_seq', before: bigint): Promise<boolean> {
+  async #slice(number: number, ended: boolean, column: 'time' | '_seq', before: bigint): Promise<boolean> {
     const values = [String(number), String(before)];
     let events = 0n;
     await this.#database.write('BEGIN');
@@ -95,6 +95,8 @@ export class Retention {
       events += BigInt(row?.[0] ?? 0);
     }
     if (events > 0n) await this.#database.write('UPDATE sessions SET missing = missing + ?::BIGINT WHERE number = ?::INTEGER', [String(events), String(number)]);
+    // Of a session that runs, the writer may name any of its processes again.
+    if (events > 0n && ended) await this.#database.write(`DELETE FROM processes WHERE _session = ?::INTEGER AND id NOT IN (${ofAll(this.#tables, 'process', `_session = ${number}`)})`, [String(number)]);
     await this.#database.write('COMMIT');
     return events > 0n;
   }

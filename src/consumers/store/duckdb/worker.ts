@@ -5,7 +5,7 @@ import { EunomiaError, messageOf } from '../../../errors.js';
 import { Database, explain, freeBytes } from './database.js';
 import type { Ask, Asks, AskKind, Condition, FromThread, Packet, StoreThreadData, ToThread } from './protocol.js';
 import { Retention } from './retention.js';
-import { adoptInterrupted, beginSession, endSession, removeSession } from './sessions.js';
+import { adoptInterrupted, beginSession, endSession, ofAll, removeSession } from './sessions.js';
 import { EventWriter } from './writer.js';
 
 /** The store's thread: DuckDB, and all that is written to it. Reads run beside the writes, in DuckDB's own threads. */
@@ -67,6 +67,25 @@ async function open(): Promise<void> {
     throw error;
   }
   database = opened;
+  await skipWritten(opened);
+}
+
+/** A commit may have failed after it was on disk: what is in the file is not written again. */
+async function skipWritten(opened: Database): Promise<void> {
+  const next = new Map<number, number>();
+  for (const number of new Set(queue.map((packet) => packet.number))) {
+    const [row] = await opened.write(`SELECT coalesce(max(_seq) + 1, 0) FROM (${ofAll(data.tables, '_seq', `_session = ${number}`)})`);
+    next.set(number, Number(row?.[0] ?? 0));
+  }
+  const isThere = ({ number, events, nextSeq }: Packet): boolean => events > 0 && nextSeq <= (next.get(number) ?? 0);
+  done(queue.filter(isThere));
+  queue = queue.filter((packet) => !isThere(packet));
+}
+
+function done(packets: readonly Packet[]): void {
+  if (!packets.length) return;
+  committed += packets.length;
+  send({ kind: 'progress', packets: packets.map(({ number, events, bytes, nextSeq }) => ({ number, events, bytes, nextSeq })) });
 }
 
 /** The one that writes: nobody else uses the writer's connection, but for `exclusively`. */
@@ -120,8 +139,7 @@ async function step(): Promise<void> {
 async function commit(): Promise<void> {
   await writer?.commit();
   lastCommit = performance.now();
-  committed += written.length;
-  send({ kind: 'progress', packets: written.map(({ number, events, bytes, nextSeq }) => ({ number, events, bytes, nextSeq })) });
+  done(written);
   written = [];
   waiting = waiting.filter(({ after, resolve }) => after > committed || resolve());
 }
