@@ -95,6 +95,7 @@ export function subscribeTo(session: AnySession, { replay, after, demand, where 
 
 export async function aggregateOf(session: AnySession, spec: AggregateSpec, where: EventFilter | null): Promise<readonly AggregateRow[]> {
   if (session instanceof StoredSession) return aggregateStored(session.store, queryOf(session, where), spec);
+  if (session.sums) await session.refresh();
   const recorded = recordingOf(session);
   if (recorded && session.oldestSeq > 0 && (await recorded.recording.reach(session.nextSeq, REACH_MS))) return aggregateStored(recorded.source.store, queryOf(recorded.source, where), spec);
   const aggregator = new Aggregator(spec, { accept: where?.matches });

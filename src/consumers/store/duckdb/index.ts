@@ -161,11 +161,23 @@ export class DuckStore implements Store {
   async aggregate(query: EventQuery, shape: AggregateShape): Promise<readonly StoredRow[] | null> {
     await this.#ready();
     const numbers = await this.#scope(query);
-    const sources = await this.#sources(query, numbers);
+    const sources = await this.#unsummed(await this.#sources(query, numbers), scopeOf(numbers));
+    if (!sources) return null;
     if (!sources.length) return [];
     const translation = translate(shape, sources, { sql: scopeOf(numbers), values: [] });
     if (!translation) return null;
     return translation.read(await this.#query(translation.sql, translation.values));
+  }
+
+  /** Without the tables of trackers that sum in the kernel, where none of their events is asked for; null when some are: they stand for many each. */
+  async #unsummed(sources: readonly Source[], where: string): Promise<readonly Source[] | null> {
+    const plain: Source[] = [];
+    for (const source of sources) {
+      const { table, condition } = source;
+      if (!this.#options.catalog.get(table.tracker)?.sums) plain.push(source);
+      else if ((await this.#query(`SELECT 1 FROM "${table.name}" e JOIN processes p ON p.id = e.process WHERE ${where} AND ${condition.sql} LIMIT 1`, condition.values)).length) return null;
+    }
+    return plain;
   }
 
   async remove(session: string): Promise<void> {
