@@ -46,6 +46,7 @@ export class LocalEunomia {
       bufferBytes: 32 << 20,
       ringBytes: RING_BYTES,
       limit: null,
+      persist: null,
     });
   }
 

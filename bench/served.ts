@@ -32,7 +32,7 @@ export class ServerProcess {
 
   /** Resolves when it says that it listens. */
   static async start(nodeFlags: readonly string[] = [], flags: readonly string[] = []): Promise<ServerProcess> {
-    const args = [...nodeFlags, join(root, 'dist/main.js'), 'serve', '--port', '0', '--engine', 'none', '--log-level', 'error', ...flags];
+    const args = [...nodeFlags, join(root, 'dist/main.js'), 'serve', '--port', '0', '--engine', 'none', '--data-dir', 'none', '--log-level', 'error', ...flags];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
     const end = () => void child.kill();
     process.on('exit', end); // a bench that fails or is interrupted leaves no server

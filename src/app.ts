@@ -6,17 +6,21 @@ import type { Services, TrackerStatus } from './api/context.js';
 import type { Answer, OperationRequest } from './api/engine.js';
 import { executeLocally } from './api/local.js';
 import { createSchema } from './api/schema.js';
+import { storeOf } from './api/resolvers/history.js';
 import { createServer } from './api/server.js';
 import type { Config } from './config.js';
+import { SessionRecording } from './consumers/store/recording.js';
+import type { Store } from './consumers/store/store.js';
 import { ContainerRegistry } from './containers/registry.js';
 import { Recording } from './consumers/export/index.js';
-import { messageOf } from './errors.js';
+import { EunomiaError, messageOf } from './errors.js';
 import { root } from './kernel/paths.js';
 import { KernelThread } from './kernel/thread.js';
 import type { Log } from './log.js';
 import { watchCgroups } from './pipeline/cgroups.js';
 import { nowText } from './pipeline/clock.js';
 import { SessionManager } from './pipeline/manager.js';
+import type { StoreKind } from './pipeline/spec.js';
 import { readProcess } from './pipeline/process.js';
 import { createReplay, recordedTracker } from './pipeline/replay.js';
 import { createRuntime, type TrackerRuntime } from './pipeline/runtime.js';
@@ -26,6 +30,9 @@ import { loadTrackers } from './trackers/load.js';
 
 /** How much of a recording is held, as RowBatch weighs it: a million events. */
 const REPLAY_BYTES = 512 << 20;
+/** What DuckDB may take for queries and its cache of the file. */
+const STORE_MEMORY = '1GB';
+const RETAIN_EVERY_MS = 30_000;
 
 /** Everything that answers, without a listener: the server and the command line's own mode stand on the same. */
 export interface App {
@@ -47,8 +54,10 @@ export async function createApp(config: Config, log: Log): Promise<App> {
   const kernel = new KernelThread();
   const registry = new ContainerRegistry({ log, ...(config.engine === 'none' ? { engine: null } : config.engine ? { engine: { host: config.engine } } : {}) });
   let manager: SessionManager | null = null;
+  const stores = new Map<StoreKind, Store>();
   const close = async () => {
     await manager?.close();
+    await Promise.all([...stores.values()].map((store) => store.close()));
     await kernel.close();
     await registry.close();
   };
@@ -57,7 +66,6 @@ export async function createApp(config: Config, log: Log): Promise<App> {
     const trackers = new Map(runtimes.map((runtime) => [runtime.definition.name, runtime]));
     await watchCgroups(kernel, registry); // before the registry looks at the tree, so that none falls in between
     const [features, status] = await Promise.all([kernel.probe(), tryTrackers(kernel, runtimes), registry.start()]);
-    manager = new SessionManager({ kernel, registry, trackers, subscriberBytes: config.limits.subscriberBytes, maxSessions: config.limits.sessions, log });
     const clock = new ClockWatch();
     const schema = createSchema();
     const catalog = new Catalog(
@@ -65,6 +73,17 @@ export async function createApp(config: Config, log: Log): Promise<App> {
       runtimes.map((runtime) => runtime.definition),
       (tracker, field) => trackers.get(tracker)?.onDemand.includes(field) ?? false,
     );
+    const fields = new FilterFields(schema, catalog);
+    if (config.dataDirectory !== null) stores.set('EMBEDDED', await openEmbedded(config.dataDirectory, config, catalog, fields, log));
+    manager = new SessionManager({
+      kernel,
+      registry,
+      trackers,
+      subscriberBytes: config.limits.subscriberBytes,
+      maxSessions: config.limits.sessions,
+      log,
+      record: async (session, persist) => SessionRecording.begin(session, persist, storeOf(persist.store, { stores }), log),
+    });
     let problem: string | null = null;
     manager.onKernelDeath = (error) => (problem = `${error.message}; start the server again`);
     return {
@@ -72,7 +91,8 @@ export async function createApp(config: Config, log: Log): Promise<App> {
         manager,
         registry,
         catalog,
-        fields: new FilterFields(schema, catalog),
+        fields,
+        stores,
         config,
         log,
         server: {
@@ -115,6 +135,7 @@ async function createReplayApp(config: Config, { file, speed }: { readonly file:
       trackers: session.trackers.map((name) => ({ name, options: { ...session.options[name] } })),
       target: null,
       where: null,
+      persist: null,
       capture: 'ALL',
       fields: [],
       forMs: null,
@@ -133,6 +154,7 @@ async function createReplayApp(config: Config, { file, speed }: { readonly file:
       registry,
       catalog,
       fields: new FilterFields(schema, catalog),
+      stores: new Map(),
       config,
       log,
       server: {
@@ -153,6 +175,21 @@ async function createReplayApp(config: Config, { file, speed }: { readonly file:
 async function readVersion(): Promise<string> {
   const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string };
   return version;
+}
+
+/**
+ * The store in a directory. Where it cannot be opened the server runs without history, and says so (`stores`), unless it was told not to:
+ * then this rejects with STORE_UNAVAILABLE. DuckDB is loaded only here, for it is large.
+ */
+async function openEmbedded(directory: string, { retentionMs, retentionBytes, requireHistory }: Config, catalog: Catalog, fields: FilterFields, log: Log): Promise<Store> {
+  const { DuckStore } = await import('./consumers/store/duckdb/index.js');
+  const store = new DuckStore({ directory, catalog, fields, retentionMs, retentionBytes, memoryLimit: STORE_MEMORY, retainEveryMs: RETAIN_EVERY_MS, onProblem: (problem) => log.error({ problem }, 'the embedded store') });
+  if (!requireHistory) return store;
+  await store.opened;
+  const { state, problem } = await store.status();
+  if (state === 'READY') return store;
+  await store.close();
+  throw new EunomiaError('STORE_UNAVAILABLE', problem ?? 'the embedded store cannot be opened');
 }
 
 /** Loads each tracker once and drops it: the kernel itself says whether it can. */

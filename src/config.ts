@@ -35,6 +35,14 @@ export interface Config {
   readonly tokens: readonly Token[];
   /** The container engine: a socket's path, "unix:///…" or "tcp://…"; null looks at DOCKER_HOST and the usual sockets; "none" asks no engine. */
   readonly engine: string | null;
+  /** Where the embedded store keeps its file; null keeps no history. */
+  readonly dataDirectory: string | null;
+  /** Do not start without the store. */
+  readonly requireHistory: boolean;
+  /** Older events are deleted from the embedded store; null keeps them. */
+  readonly retentionMs: number | null;
+  /** Beyond this size the embedded store's oldest events are deleted; null keeps them. */
+  readonly retentionBytes: number | null;
   readonly logLevel: string;
   /** Replay this recording instead of watching a kernel: needs neither root nor libbpf, and starts no sessions. `speed` may be infinite. */
   readonly replay: { readonly file: string; readonly speed: number } | null;
@@ -47,6 +55,10 @@ export const defaultConfig: Config = {
   tls: null,
   tokens: [],
   engine: null,
+  dataDirectory: null,
+  requireHistory: false,
+  retentionMs: null,
+  retentionBytes: null,
   logLevel: 'info',
   replay: null,
   limits: {

@@ -37,7 +37,7 @@ export interface TraceEvent {
   readonly container: object | null;
 }
 
-export type GapWhere = 'KERNEL' | 'QUEUE' | 'CLIENT';
+export type GapWhere = 'KERNEL' | 'QUEUE' | 'STORE' | 'CLIENT';
 
 /** Events that are missing at a place of a stream. */
 export interface Gap {

@@ -1,9 +1,11 @@
 import type { Role, Config } from '../config.js';
+import type { Store } from '../consumers/store/store.js';
 import type { ContainerRegistry } from '../containers/registry.js';
 import type { ProcessView } from '../event.js';
 import type { FilterFields } from '../filter/index.js';
 import type { Log } from '../log.js';
 import type { SessionManager } from '../pipeline/manager.js';
+import type { StoreKind } from '../pipeline/spec.js';
 import type { Catalog } from '../trackers/catalog.js';
 
 export interface KernelFacts {
@@ -46,6 +48,8 @@ export interface Services {
   readonly catalog: Catalog;
   /** What `where` may name. */
   readonly fields: FilterFields;
+  /** Where sessions can be kept; empty when there is none. */
+  readonly stores: ReadonlyMap<StoreKind, Store>;
   readonly config: Config;
   readonly log: Log;
   readonly server: ServerFacts;

@@ -1,7 +1,7 @@
 import { invalid } from '../errors.js';
 import { sessionFilterOf, type FilterFields } from '../filter/index.js';
 import type { CaptureMode } from '../event.js';
-import type { InputMaybe, LabelInput, StartSessionInput, TargetInput, TrackerInput } from '../generated/schema.js';
+import type { InputMaybe, LabelInput, PersistInput, StartSessionInput, TargetInput, TrackerInput } from '../generated/schema.js';
 import type { SessionSpec, TargetSpec } from '../pipeline/spec.js';
 import type { Catalog } from '../trackers/catalog.js';
 import type { TrackerOptions } from '../trackers/define.js';
@@ -45,7 +45,14 @@ export function sessionSpec(input: StartSessionInput, catalog: Catalog, filters:
     bufferBytes: inRange('input.bufferBytes', input.bufferBytes ?? 32 * KIB ** 2, 64 * KIB, GIB, 'bytes'),
     ringBytes: ringBytes(input.ringBytes ?? 16 * KIB ** 2),
     limit: trace?.limit ?? null,
+    persist: input.persist == null ? null : persistOf(input.persist),
   };
+}
+
+function persistOf({ store, mode }: PersistInput): SessionSpec['persist'] {
+  const kind = store ?? 'EMBEDDED';
+  if (kind === 'EMBEDDED' && mode === 'ROLLUP') throw invalid('input.persist.mode', 'the embedded store writes each event; give EVENTS, or leave it out');
+  return { store: kind, mode: mode ?? (kind === 'EMBEDDED' ? 'EVENTS' : 'ROLLUP') };
 }
 
 /** Only a tracker's own fields can cost something; others are there anyway. */

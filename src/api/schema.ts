@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { makeExecutableSchema } from '@graphql-tools/schema';
 import type { GraphQLSchema } from 'graphql';
 import { aggregateResolvers } from './resolvers/aggregate.js';
+import { historyResolvers } from './resolvers/history.js';
 import { mutationResolvers } from './resolvers/mutation.js';
 import { reportResolvers } from './resolvers/report.js';
 import { serverResolvers } from './resolvers/server.js';
@@ -15,5 +16,5 @@ import { scalars } from './scalars.js';
 export function createSchema(): GraphQLSchema {
   // Two folders up from src/api and from dist/api alike.
   const typeDefs = readFileSync(new URL('../../schema.graphql', import.meta.url), 'utf8');
-  return makeExecutableSchema({ typeDefs, resolvers: [scalars, serverResolvers, sessionResolvers, aggregateResolvers, mutationResolvers, reportResolvers] });
+  return makeExecutableSchema({ typeDefs, resolvers: [scalars, serverResolvers, sessionResolvers, aggregateResolvers, historyResolvers, mutationResolvers, reportResolvers] });
 }

@@ -1,8 +1,11 @@
 import { readFileSync, statSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { Option, type Command } from 'commander';
 import { defaultConfig, type Config, type Role, type Token } from '../config.js';
 import { messageOf } from '../errors.js';
 import { createLog } from '../log.js';
+import { ageOf, bytesOf } from './size.js';
 import type { World } from './world.js';
 import { UsageError, append, wholeNumber } from './usage.js';
 
@@ -15,10 +18,23 @@ export interface ServeFlags {
   readonly tokensFile?: string;
   readonly engine?: string;
   readonly maxSessions: number;
+  readonly dataDir?: string;
+  readonly requireHistory?: boolean;
+  readonly retentionAge?: number;
+  readonly retentionBytes?: number;
   readonly logLevel: string;
 }
 
 const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
+
+/** Smaller files would hold little but what DuckDB needs for itself. */
+const MIN_RETENTION = 16 << 20;
+
+/** By the Filesystem Hierarchy Standard for root, by the XDG base directories for others. */
+function defaultDirectory(): string {
+  if (process.getuid?.() === 0) return '/var/lib/eunomia';
+  return join(process.env['XDG_STATE_HOME'] || join(homedir(), '.local/state'), 'eunomia');
+}
 
 export function addServe(program: Command, world: World): void {
   const port = wholeNumber('--port', 0, 65535);
@@ -34,6 +50,10 @@ export function addServe(program: Command, world: World): void {
     .addOption(new Option('--tokens-file <file>', 'tokens, one role:secret a line, # begins a comment; only its owner and group may read it').env('EUNOMIA_TOKENS_FILE'))
     .addOption(new Option('--engine <socket>', 'container engine: a socket, tcp://…, or "none"; by default DOCKER_HOST or the usual sockets').env('EUNOMIA_ENGINE'))
     .addOption(new Option('--max-sessions <number>', 'sessions that may run at once').argParser(sessions).default(defaultConfig.limits.sessions).env('EUNOMIA_MAX_SESSIONS'))
+    .addOption(new Option('--data-dir <directory>', 'keep the history of persisted sessions here; "none" keeps none').default(defaultDirectory(), 'see docs/history.md').env('EUNOMIA_DATA_DIR'))
+    .addOption(new Option('--retention-age <time>', 'delete history older than this, for example 30d; by default none').argParser(ageOf('--retention-age')).env('EUNOMIA_RETENTION_AGE'))
+    .addOption(new Option('--retention-bytes <size>', 'delete the oldest history beyond this size, for example 10GiB; by default none').argParser(bytesOf('--retention-bytes', MIN_RETENTION)).env('EUNOMIA_RETENTION_BYTES'))
+    .addOption(new Option('--require-history', 'do not start when the data directory cannot be used').env('EUNOMIA_REQUIRE_HISTORY'))
     .addOption(new Option('--log-level <level>', 'log to stderr').choices(levels).default(defaultConfig.logLevel).env('EUNOMIA_LOG_LEVEL'))
     .addHelpText('after', '\nEnvironment: EUNOMIA_TOKENS holds tokens as --token does, separated by commas.')
     .action((flags: ServeFlags) => serve(flags, world));
@@ -66,6 +86,10 @@ export function configOf(flags: ServeFlags, tokensVariable: string): Config {
       ...(flags.tokensFile === undefined ? [] : readTokens(flags.tokensFile)),
     ],
     engine: flags.engine ?? null,
+    dataDirectory: flags.dataDir === undefined || flags.dataDir === 'none' ? null : flags.dataDir,
+    requireHistory: flags.requireHistory ?? false,
+    retentionMs: flags.retentionAge ?? null,
+    retentionBytes: flags.retentionBytes ?? null,
     logLevel: flags.logLevel,
     limits: { ...defaultConfig.limits, sessions: flags.maxSessions },
   };

@@ -5,6 +5,7 @@ import { EunomiaError, invalid } from '../errors.js';
 import type { KernelThread } from '../kernel/thread.js';
 import { ChangeFeed } from './feed.js';
 import { SourcePool } from './pool.js';
+import type { Record } from './recording.js';
 import type { RecordedSource } from './replay.js';
 import { Session, type SessionDependencies } from './session.js';
 import type { SessionSpec, StopReason } from './spec.js';
@@ -14,11 +15,13 @@ const TTL_CHECK_MS = 500;
 /** How long the end of the server waits for readers. */
 const DRAIN_MS = 1000;
 
-export interface ManagerOptions extends Omit<SessionDependencies, 'onState' | 'pool' | 'recording'> {
+export interface ManagerOptions extends Omit<SessionDependencies, 'onState' | 'pool' | 'replay'> {
   /** Null for a server that only replays. */
   readonly kernel: KernelThread | null;
   /** Sessions that may run at once. */
   readonly maxSessions: number;
+  /** For sessions that are to be stored. */
+  readonly record?: Record;
 }
 
 /** All sessions of the server: starts, finds, stops, forgets. */
@@ -59,17 +62,22 @@ export class SessionManager {
   }
 
   /** Starts a session whose events were recorded. It holds them as live ones, in `bufferBytes`. */
-  replay(spec: SessionSpec, recording: RecordedSource): Promise<Session> {
-    return this.#begin(spec, recording);
+  replay(spec: SessionSpec, replay: RecordedSource): Promise<Session> {
+    return this.#begin(spec, replay);
   }
 
-  async #begin(spec: SessionSpec, recording?: RecordedSource): Promise<Session> {
-    const session = new Session(randomBytes(8).toString('hex'), spec, { ...this.#options, pool: this.#pool, ...(recording ? { recording } : {}), onState: (changed) => this.#announce(changed) });
+  async #begin(spec: SessionSpec, replay?: RecordedSource): Promise<Session> {
+    const session = new Session(randomBytes(8).toString('hex'), spec, { ...this.#options, pool: this.#pool, ...(replay ? { replay } : {}), onState: (changed) => this.#announce(changed) });
     this.#sessions.set(session.id, session);
     try {
+      if (spec.persist) {
+        if (!this.#options.record) throw new EunomiaError('NO_STORE', 'this server has no store; start it with --data-dir');
+        session.recording = await this.#options.record(session, spec.persist);
+      }
       await session.start();
     } catch (error) {
       this.#sessions.delete(session.id); // nobody has its id
+      await session.recording?.discard();
       throw error;
     }
     return session;

@@ -1,12 +1,13 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { EunomiaError, messageOf } from '../errors.js';
 import type { Container } from '../containers/container.js';
 import type { ContainerRegistry } from '../containers/registry.js';
 import type { Demand, Gap, TraceEvent } from '../event.js';
-import type { Chunk, SourceSpec } from '../kernel/protocol.js';
-import type { SessionFilter } from '../filter/index.js';
+import type { Chunk } from '../kernel/protocol.js';
 import type { Log } from '../log.js';
 import { RecordBatch, type BatchContext, type EventBatch } from './batch.js';
 import { nowText, textOfMs, wallTimeOf } from './clock.js';
+import { configure } from './configuration.js';
 import { cursorOf, parseCursor } from './cursor.js';
 import { History, type Slice } from './history.js';
 import { gapsOf, scan } from './scan.js';
@@ -14,19 +15,22 @@ import { eventsOf, EventStream, type StreamFilter } from './stream.js';
 import type { SessionCounters, SharedSource, SourcePool } from './pool.js';
 import { explain, type FilterPlan } from './plan.js';
 import type { TrackerRuntime } from './runtime.js';
+import type { Recording, RecordingSource } from './recording.js';
 import type { RecordedGap, RecordedSource, ReplayEnd } from './replay.js';
 import { RowBatch } from './row.js';
-import { decide, type Sharing } from './sharing.js';
+import type { Sharing } from './sharing.js';
 import type { SessionOrigin, SessionSpec, SessionState, SessionStats, StopReason } from './spec.js';
-import { startTicks } from './process.js';
 import { CgroupJudge } from './target.js';
 import { after } from './timer.js';
 
+/** How long the end of a session waits for its store. */
+const STORE_MS = 3000;
+
 export interface SessionDependencies {
-  /** Null where there is no kernel: the session needs a recording then. */
+  /** Null where there is no kernel: the session needs a replay then. */
   readonly pool: SourcePool | null;
   /** Where its events come from instead of the kernel. */
-  readonly recording?: RecordedSource;
+  readonly replay?: RecordedSource;
   readonly registry: ContainerRegistry;
   readonly trackers: ReadonlyMap<string, TrackerRuntime>;
   readonly subscriberBytes: number;
@@ -62,6 +66,8 @@ export class Session {
   stopReason: StopReason | null = null;
   /** Resolves when it is STOPPED or FAILED. */
   readonly done: Promise<void>;
+  /** Null when it is in memory only. Set before it starts. */
+  recording: Recording | null = null;
 
   readonly #deps: SessionDependencies;
   readonly #trackers: readonly TrackerRuntime[];
@@ -69,6 +75,7 @@ export class Session {
   readonly #context: BatchContext;
   readonly #history: History;
   readonly #streams = new Set<EventStream>();
+  #recorder: EventStream | null = null;
   readonly #demands = new Set<Demand>();
   readonly #counts = { received: 0, discarded: 0, delivered: 0, queued: 0, lost: 0, receivedBytes: 0, dropped: 0 };
   #source: SharedSource | null = null;
@@ -87,7 +94,7 @@ export class Session {
     this.id = id;
     this.spec = spec;
     this.#deps = deps;
-    this.origin = deps.recording ? 'REPLAY' : 'LIVE';
+    this.origin = deps.replay ? 'REPLAY' : 'LIVE';
     this.#trackers = spec.trackers.map(({ name }) => {
       const tracker = deps.trackers.get(name);
       if (!tracker) throw new EunomiaError('UNKNOWN_TRACKER', `there is no tracker "${name}"; there are ${[...deps.trackers.keys()].join(', ')}`);
@@ -116,7 +123,7 @@ export class Session {
       this.#resolveDone();
       throw error;
     }
-    this.startedAt = this.#deps.recording?.startedAt ?? nowText();
+    this.startedAt = this.#deps.replay?.startedAt ?? nowText();
     this.#deps.registry.on('change', this.#onContainer);
     if (forMs !== null) {
       this.stopsAt = textOfMs(Date.now() + forMs);
@@ -126,11 +133,12 @@ export class Session {
   }
 
   #open(): Promise<SharedSource> {
-    const { recording, pool } = this.#deps;
-    if (recording) return recording.play({ play: (events, gap) => this.#play(events, gap), queued: () => this.#mostQueued, end: (problem) => this.#endReplay(problem) });
+    const { replay, pool } = this.#deps;
+    if (replay) return replay.play({ play: (events, gap) => this.#play(events, gap), queued: () => this.#mostQueued, end: (problem) => this.#endReplay(problem) });
     if (!pool) throw new EunomiaError('NO_KERNEL', 'this server replays a recording, and starts no session of its own');
-    const { key, spec } = this.#chooseSource(pool);
-    return pool.join(key, spec, this.#masks, (chunk) => this.#receive(chunk));
+    const { key, source, sharing } = configure(this.spec, this.#trackers, this.#masks, this.#judge, pool);
+    this.#sharing = sharing;
+    return pool.join(key, source, this.#masks, (chunk) => this.#receive(chunk));
   }
 
   /** Detaches, delivers what is in the ring, and ends the streams. Resolves when that is done; the first reason stays. */
@@ -163,8 +171,27 @@ export class Session {
     this.#deps.registry.off('change', this.#onContainer);
     this.stoppedAt = nowText();
     for (const stream of this.#streams) stream.end();
+    this.#recorder?.end();
+    // Whoever waits for the end finds it stored; a store that cannot write holds nobody up.
+    if (this.recording) await Promise.race([this.recording.ended, sleep(STORE_MS, undefined, { ref: false })]);
     this.#setState('STOPPED');
     this.#resolveDone();
+  }
+
+  /** A reader for the store that records it, with a queue of its own. To be called before it starts. */
+  record(queueBytes: number): RecordingSource {
+    const options = { id: 'store', since: nowText(), queueBytes, deliveryEvents: Number.POSITIVE_INFINITY, backlog: [], missing: null, startSeq: 0, where: null };
+    this.#recorder = new EventStream({ ...options, cursorAt: (seq) => cursorOf(this.id, seq), onClose: () => undefined });
+    return this.#recorder;
+  }
+
+  /** Place of the oldest event that it holds in memory, and of the next that will come. */
+  get oldestSeq(): number {
+    return this.#history.firstSeq;
+  }
+
+  get nextSeq(): number {
+    return this.#history.nextSeq;
   }
 
   /** Forgets its events; its readers end. */
@@ -332,58 +359,6 @@ export class Session {
     };
   }
 
-  /** With a filter: programs that judge what the kernel can, or those of sessions without one. */
-  #chooseSource(pool: SourcePool): { key: string; spec: SourceSpec } {
-    const plain = this.#sourceSpec();
-    const choice = { key: this.#sourceKey(plain), spec: plain };
-    const { where } = this.spec;
-    if (!where) return choice;
-    const spec = this.#pushedSpec(plain, where);
-    const key = this.#sourceKey(spec);
-    this.#sharing = decide(where.isPushed, pool.find(key), pool.find(choice.key));
-    return this.#sharing.pushed ? { key, spec } : choice;
-  }
-
-  #pushedSpec(plain: SourceSpec, { pushdowns }: SessionFilter): SourceSpec {
-    return {
-      ...plain,
-      sets: { numbers: pushdowns.flatMap(({ numbers }) => numbers), prefixes: pushdowns.flatMap(({ prefixes }) => prefixes) },
-      objects: plain.objects.map((object, i) => ({ ...object, constants: { ...object.constants, ...pushdowns[i]?.constants } })),
-    };
-  }
-
-  #sourceSpec(): SourceSpec {
-    const { target, ringBytes } = this.spec;
-    const onlyIf = <T>(list: readonly T[] | undefined) => (list?.length ? list : null);
-    return {
-      ringBytes,
-      filter: {
-        cgroups: this.#judge.inKernel ? this.#judge.known() : null,
-        pids: onlyIf(target?.pids),
-        descendants: target?.descendants ?? false,
-        uids: onlyIf(target?.uids),
-        comms: onlyIf(target?.comms),
-      },
-      objects: this.#trackers.map((tracker, i) => ({
-        ...tracker.objectSpec(this.spec.trackers[i]?.options ?? {}),
-        capture: this.#masks[i] ?? 0n,
-      })),
-    };
-  }
-
-  /**
-   * Equal for sessions that the same programs serve. What is known of cgroups follows from the target. Capture masks are
-   * ORed, but a session that captures on demand does not share with one that captures everything.
-   */
-  #sourceKey({ ringBytes, objects, sets }: SourceSpec): string {
-    const { containers, cgroups, pids, descendants, uids, comms } = this.spec.target ?? {};
-    const programs = objects.map(({ name, constants, unneeded, sumsEveryMs }) => [name, Object.entries(constants).map(([k, v]) => [k, String(v)]), unneeded, sumsEveryMs]);
-    // A pid that is another process's by now is another target.
-    const processes = pids?.map((pid) => [pid, startTicks(pid)]);
-    const values = sets && [sets.numbers.map(([set, value]) => `${set} ${value}`), sets.prefixes.map(({ set, bits, bytes }) => [set, bits, Buffer.from(bytes).toString('hex')])];
-    return JSON.stringify([this.spec.capture === 'DEMANDED', ringBytes, programs, containers, cgroups, processes, pids?.length ? descendants : null, uids, comms, values ?? null]);
-  }
-
   #missing(count: number): { count: number; from: string; to: string } {
     const oldest = this.#history.slices(this.#history.firstSeq)[0];
     const to = oldest?.batch.count ? wallTimeOf(oldest.batch.clock, oldest.batch.bootNsAt(0)) : nowText();
@@ -481,6 +456,7 @@ export class Session {
     this.#history.push(batch);
     const judged = new Map<string, EventBatch>();
     for (const stream of this.#streams) stream.push(batch, judged);
+    this.#recorder?.push(batch);
   }
 
   #setState(state: SessionState): void {

@@ -33,12 +33,24 @@ export interface SessionSpec {
   readonly ringBytes: number;
   /** Stop once so many events are held. */
   readonly limit: number | null;
+  /** Write its events to a store; null keeps them in memory only. */
+  readonly persist: PersistSpec | null;
+}
+
+/** The store: in this server's data directory, or an InfluxDB. */
+export type StoreKind = 'EMBEDDED' | 'INFLUX';
+/** Each event, or sums of them in windows of time. */
+export type PersistMode = 'EVENTS' | 'ROLLUP';
+
+export interface PersistSpec {
+  readonly store: StoreKind;
+  readonly mode: PersistMode;
 }
 
 export type SessionState = 'STARTING' | 'RUNNING' | 'STOPPING' | 'STOPPED' | 'FAILED';
 /** Where a session's events come from. */
 export type SessionOrigin = 'LIVE' | 'REPLAY';
-export type StopReason = 'REQUESTED' | 'DURATION' | 'LIMIT' | 'UNUSED' | 'ABANDONED' | 'SHUTDOWN' | 'REPLAYED' | 'ERROR';
+export type StopReason = 'REQUESTED' | 'DURATION' | 'LIMIT' | 'UNUSED' | 'ABANDONED' | 'SHUTDOWN' | 'REPLAYED' | 'INTERRUPTED' | 'ERROR';
 
 /** `produced = lost + received` once the ring is read; `received = discarded + delivered + queued` always. */
 export interface SessionStats {

@@ -63,6 +63,8 @@ export interface StreamOptions {
   readonly startSeq: number;
   /** Which events it gets; all of them when null. */
   readonly where: StreamFilter | null;
+  /** Events in one delivery at most. Default: what one message may hold. */
+  readonly deliveryEvents?: number;
   /** Called once when the reader leaves or has read the end. */
   readonly onClose: (stream: EventStream) => void;
 }
@@ -228,7 +230,8 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
     let gap = this.#takeMissing();
     let count = 0;
     let judged = 0;
-    while (count < DELIVERY_EVENTS) {
+    const most = this.#options.deliveryEvents ?? DELIVERY_EVENTS;
+    while (count < most) {
       if (!this.#front && this.#backlog.length) {
         if (judged >= JUDGED_EVENTS) break;
         judged += this.#judge();
@@ -238,11 +241,11 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       const live = !this.#front;
       const before = this.#gapBefore(next, live);
       // Whole batches where that is possible: readers of one session then cut alike, and share what is made of a part.
-      if (slices.length && (before || next.to - next.from > DELIVERY_EVENTS - count)) break;
+      if (slices.length && (before || next.to - next.from > most - count)) break;
       if (before) gap = gap ? { from: gap.from, to: before.to, lost: gap.lost + before.lost, dropped: gap.dropped + before.dropped, where: gap.where } : before;
       if (live) this.#dropped = null;
 
-      const to = Math.min(next.to, next.from + DELIVERY_EVENTS);
+      const to = Math.min(next.to, next.from + most);
       if (to > next.from) slices.push({ batch: next.batch, from: next.from, to });
       count += to - next.from;
       // A batch without events stands for those dropped before it, too.

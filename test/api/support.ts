@@ -295,6 +295,7 @@ export async function createFixture({ limits, ...options }: FixtureOptions = {})
     registry,
     catalog,
     fields: new FilterFields(createSchema(), catalog),
+    stores: new Map(),
     config,
     log,
     server: {

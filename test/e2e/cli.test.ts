@@ -53,7 +53,7 @@ const quiet = ['--log-level', 'silent', '--engine', 'none'];
 const run = (...args: string[]): Command => new Command(['run', ...args, ...quiet]);
 
 async function serve(args: readonly string[] = [], options: SpawnOptionsWithoutStdio = {}): Promise<{ server: Command; url: string }> {
-  const server = new Command(['serve', '--port', '0', ...quiet, ...args], options);
+  const server = new Command(['serve', '--data-dir', 'none', '--port', '0', ...quiet, ...args], options);
   const [, url = ''] = await server.says(/Eunomia listens on (\S+)\n/);
   return { server, url };
 }
@@ -253,7 +253,7 @@ describe('eunomia serve', () => {
   });
 
   it('refuses an address that others reach without a token and TLS', () => {
-    const { status, stderr } = spawnSync(process.execPath, [main, 'serve', '--host', '0.0.0.0', '--port', '0', ...quiet], { encoding: 'utf8' });
+    const { status, stderr } = spawnSync(process.execPath, [main, 'serve', '--data-dir', 'none', '--host', '0.0.0.0', '--port', '0', ...quiet], { encoding: 'utf8' });
     expect(status).toBe(1);
     expect(stderr).toMatch(/^eunomia: .*(token|TLS).*\n$/i);
   });

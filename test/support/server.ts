@@ -23,7 +23,7 @@ const running: TestServer[] = [];
 
 /** Starts a server on a free port; it is stopped after the test unless `keep` is set. */
 export async function startServer(args: readonly string[] = ['--engine', 'none'], { keep = false } = {}): Promise<TestServer> {
-  const child = start(process.execPath, [join(root, 'dist/main.js'), 'serve', '--port', '0', '--log-level', 'error', ...args]);
+  const child = start(process.execPath, [join(root, 'dist/main.js'), 'serve', '--port', '0', '--log-level', 'error', ...(args.includes('--data-dir') ? [] : ['--data-dir', 'none']), ...args]);
   const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
   const line = await Promise.race([firstLine(child), exited.then(([code]) => `ended with ${code}`)]);
   const url = /(http:\S+)/.exec(line)?.[1];

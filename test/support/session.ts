@@ -66,6 +66,7 @@ export function specOf(trackers: SessionSpec['trackers'], spec: Partial<Omit<Ses
     bufferBytes: 32 << 20,
     ringBytes: 16 << 20,
     limit: null,
+    persist: null,
     ...spec,
   };
 }

@@ -1,26 +1,20 @@
-import { addSlices, Aggregator, compileAggregate, demandOf, LiveAggregate, type AggregateRow } from '../../consumers/aggregate/index.js';
+import { Aggregator, compileAggregate, demandOf, LiveAggregate, type AggregateRow } from '../../consumers/aggregate/index.js';
 import type { AggregateRowValueArgs, SessionAggregateArgs, SubscriptionAggregateArgs } from '../../generated/schema.js';
-import type { Session } from '../../pipeline/session.js';
 import { inRange, spanInRange } from '../check.js';
 import { filterFor, useSession } from './session.js';
+import { aggregateOf, trackersOf, type AnySession } from './stored.js';
 import { guarded, typed, type ResolverMap } from './types.js';
 
 const MAX_REPLAY = 1_000_000;
 const MIN_EVERY_MS = 100;
 const HOUR = 3_600_000;
 
-function trackersOf({ spec }: Session): string[] {
-  return spec.trackers.map(({ name }) => name);
-}
-
 /** Events grouped and measured: what a session holds, and live. */
 export const aggregateResolvers: ResolverMap = {
   Session: {
-    aggregate: typed<Session, SessionAggregateArgs>((session, { where, ...args }, context) => {
-      const accept = filterFor(session, where, context)?.matches;
-      const aggregator = new Aggregator(compileAggregate(args, context.services.catalog, trackersOf(session)), { accept });
-      const added = session.sums ? session.refresh().then(() => addSlices(aggregator, session.held())) : addSlices(aggregator, session.held());
-      return guarded(added.then(() => aggregator.rows()));
+    aggregate: typed<AnySession, SessionAggregateArgs>((session, { where, ...args }, context) => {
+      const filter = filterFor(session, where, context);
+      return guarded(aggregateOf(session, compileAggregate(args, context.services.catalog, trackersOf(session)), filter));
     }),
   },
   Subscription: {

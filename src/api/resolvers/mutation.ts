@@ -1,4 +1,5 @@
 import type { GraphQLResolveInfo } from 'graphql';
+import { StoredSession } from '../../consumers/store/session.js';
 import type { MutationRemoveSessionArgs, MutationStartSessionArgs, MutationStopSessionArgs, MutationTraceArgs } from '../../generated/schema.js';
 import type { Demand } from '../../event.js';
 import { filterOf } from '../../filter/index.js';
@@ -7,7 +8,7 @@ import { inRange, isWritten, spanInRange } from '../check.js';
 import type { RequestContext } from '../context.js';
 import { demandOfSession } from '../demand.js';
 import { sessionSpec } from '../input.js';
-import { unknownSession } from './server.js';
+import { needSession } from './stored.js';
 import { typed, type ResolverMap } from './types.js';
 
 const TEN_MINUTES = 600_000;
@@ -19,13 +20,17 @@ const MAX_LIMIT = 2 ** 31 - 1;
 export const mutationResolvers: ResolverMap = {
   Mutation: {
     startSession: typed<unknown, MutationStartSessionArgs>((_root, { input }, { services }) => services.manager.start(sessionSpec(input, services.catalog, services.fields))),
-    stopSession: typed<unknown, MutationStopSessionArgs>((_root, { id }, { services }) => {
-      if (!services.manager.get(id)) throw unknownSession(id);
-      return services.manager.stop(id, 'REQUESTED');
+    stopSession: typed<unknown, MutationStopSessionArgs>(async (_root, { id }, context) => {
+      const session = await needSession(id, context);
+      return session instanceof StoredSession ? session : context.services.manager.stop(id, 'REQUESTED');
     }),
-    removeSession: typed<unknown, MutationRemoveSessionArgs>(async (_root, { id }, { services }) => {
-      if (!services.manager.get(id)) throw unknownSession(id);
-      await services.manager.remove(id);
+    removeSession: typed<unknown, MutationRemoveSessionArgs>(async (_root, { id }, context) => {
+      const session = await needSession(id, context);
+      if (session instanceof StoredSession) await session.store.remove(id);
+      else {
+        await context.services.manager.remove(id);
+        if (session.recording) await context.services.stores.get(session.recording.stats.store)?.remove(id);
+      }
       return id;
     }),
     trace: typed<unknown, MutationTraceArgs>((_root, args, context, info) => trace(args, context, info)),

@@ -1,6 +1,7 @@
 import type { GraphQLResolveInfo } from 'graphql';
 import { invalid } from '../../errors.js';
 import type { TraceEvent } from '../../event.js';
+import { StoredSession } from '../../consumers/store/session.js';
 import type { QuerySessionArgs, QuerySessionsArgs, SessionEventsArgs, SubscriptionEventsArgs, SubscriptionSessionChangedArgs } from '../../generated/schema.js';
 import { filterOf, type EventFilter } from '../../filter/index.js';
 import type { Page, Session } from '../../pipeline/session.js';
@@ -8,6 +9,7 @@ import { inRange, isWritten } from '../check.js';
 import type { RequestContext } from '../context.js';
 import { demandOfBatches } from '../demand.js';
 import { unknownSession } from './server.js';
+import { allSessions, findSession, needSession, pageOf, subscribeTo, trackersOf, type AnySession } from './stored.js';
 import { guarded, typed, type ResolverMap } from './types.js';
 
 const MAX_PAGE = 100_000;
@@ -63,13 +65,12 @@ class Connection {
 }
 
 /** The argument `where`, for events of the session; null when it takes them all. */
-export function filterFor(session: Session, where: unknown, { services }: RequestContext): EventFilter | null {
+export function filterFor(session: AnySession, where: unknown, { services }: RequestContext): EventFilter | null {
   if (where == null) return null;
-  return filterOf(where, services.fields, session.spec.trackers.map(({ name }) => name));
+  return filterOf(where, services.fields, trackersOf(session));
 }
 
-function pageOf(session: Session, { first, last, after, where }: SessionEventsArgs, context: RequestContext, info: GraphQLResolveInfo): Connection | Promise<Connection> {
-  session.touch();
+function connectionOf(session: AnySession, { first, last, after, where }: SessionEventsArgs, context: RequestContext, info: GraphQLResolveInfo): Promise<Connection> {
   if (last != null) {
     // `first` has a default, so that only the document tells whether both were asked for.
     if (isWritten(info, context.variables, ['first'])) throw invalid('last', 'cannot be joined with `first`; give one of them');
@@ -77,31 +78,35 @@ function pageOf(session: Session, { first, last, after, where }: SessionEventsAr
   }
   const range = last != null ? { last: inRange('last', last, 1, MAX_PAGE) } : { first: inRange('first', first ?? 100, 1, MAX_PAGE), after: after ?? undefined };
   const filter = filterFor(session, where, context);
-  if (!filter) return new Connection(session.page(range));
-  return guarded(session.pageWhere({ ...range, where: filter }).then((page) => new Connection(page)));
+  return guarded(pageOf(session, { ...range, where: filter }).then((page) => new Connection(page)));
+}
+
+function factsOf(session: AnySession): Pick<Session['spec'], 'name' | 'labels' | 'capture'> {
+  return session instanceof StoredSession ? session.record : session.spec;
+}
+
+/** Of a session that only its store remembers. */
+function persistenceOf({ store, record }: StoredSession): Record<string, unknown> {
+  return { store: store.kind, mode: record.mode, state: 'DONE', written: record.events, pending: 0, dropped: record.missing, lagMs: 0, error: null };
 }
 
 /** Reading sessions, once and live. */
 export const sessionResolvers: ResolverMap = {
   Query: {
-    sessions: typed<unknown, QuerySessionsArgs>((_root, { state }, { services }) =>
-      services.manager.list().filter((session) => state == null || session.state === state),
+    sessions: typed<unknown, QuerySessionsArgs>((_root, { state }, context) =>
+      guarded(allSessions(context).then((list) => list.filter((session) => state == null || session.state === state))),
     ),
-    session: typed<unknown, QuerySessionArgs>((_root, { id }, { services }) => {
-      const session = services.manager.get(id);
-      session?.touch();
-      return session ?? null;
-    }),
+    session: typed<unknown, QuerySessionArgs>((_root, { id }, context) => guarded(findSession(id, context))),
   },
   Subscription: {
     events: {
-      subscribe: typed<unknown, SubscriptionEventsArgs>((_root, { session: id, replay, after, where }, context, info) => {
+      subscribe: typed<unknown, SubscriptionEventsArgs>(async (_root, { session: id, replay, after, where }, context, info) => {
         if (replay != null && after != null) throw invalid('replay', 'cannot be joined with `after`; give one of them');
         const checked = replay == null ? undefined : inRange('replay', replay, 0, MAX_REPLAY, 'events');
-        const session = useSession(id, context);
+        const session = await needSession(id, context);
         const filter = filterFor(session, where, context);
         const demand = demandOfBatches(info);
-        return session.subscribe({ replay: checked, after: after ?? undefined, demand: filter?.with(demand) ?? demand, where: filter });
+        return subscribeTo(session, { replay: checked, after: after ?? undefined, demand: filter?.with(demand) ?? demand, where: filter });
       }),
       resolve: (delivery) => delivery,
     },
@@ -118,14 +123,15 @@ export const sessionResolvers: ResolverMap = {
     __resolveType: (event: unknown) => (typeof event === 'object' && event !== null ? Reflect.get(event, '__typename') : undefined),
   },
   Session: {
-    name: typed(({ spec }: Session) => spec.name),
-    labels: typed(({ spec }: Session) => spec.labels),
-    trackers: typed(({ spec }: Session) => spec.trackers.map(({ name }) => name)),
-    capture: typed(({ spec }: Session) => spec.capture),
-    captured: typed((session: Session) => session.captured()),
-    explain: typed((session: Session) => session.explain()),
-    containers: typed((session: Session) => session.containers()),
-    stats: typed((session: Session) => guarded(session.stats())),
-    events: typed<Session, SessionEventsArgs>(pageOf),
+    name: typed((session: AnySession) => factsOf(session).name),
+    labels: typed((session: AnySession) => factsOf(session).labels),
+    trackers: typed(trackersOf),
+    capture: typed((session: AnySession) => factsOf(session).capture),
+    captured: typed((session: AnySession) => (session instanceof StoredSession ? [] : session.captured())),
+    explain: typed((session: AnySession) => session.explain()),
+    containers: typed((session: AnySession) => (session instanceof StoredSession ? [] : session.containers())),
+    stats: typed((session: AnySession) => guarded(session.stats())),
+    persistence: typed((session: AnySession) => (session instanceof StoredSession ? persistenceOf(session) : (session.recording?.stats ?? null))),
+    events: typed<AnySession, SessionEventsArgs>(connectionOf),
   },
 };

@@ -1,0 +1,93 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { createServer } from '../../src/api/server.js';
+import type { DuckStore } from '../../src/consumers/store/duckdb/index.js';
+import { batchAt } from '../support/record.js';
+import { end, openStore, record, slicesOf, temporaryDirectory } from '../support/store.js';
+import { createFixture, post } from './support.js';
+
+const closing: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+async function serve(withStore: boolean): Promise<{ url: string; store: DuckStore | null }> {
+  const { services } = await createFixture();
+  let store: DuckStore | null = null;
+  if (withStore) {
+    const { path, remove } = await temporaryDirectory();
+    store = openStore(path);
+    const opened = store;
+    closing.push(remove, () => opened.close());
+    const sink = await store.record(record('stored', ['exit']));
+    await sink.write(slicesOf([batchAt(0, 250)]), { from: '1970-01-01T00:00:00.000000000Z', to: '1970-01-01T00:00:00.000000001Z', lost: 7, dropped: 0, where: 'KERNEL' });
+    await sink.finish({ ...end, lost: 7, received: 250 });
+  }
+  const server = await createServer({ ...services, stores: new Map(store ? [['EMBEDDED', store]] : []) });
+  closing.push(() => server.close());
+  return { url: server.url, store };
+}
+
+const ask = async (url: string, query: string) => (await post(url, { query })).json;
+
+describe('a stored session', () => {
+  it('is listed, read, filtered, grouped and removed like any other', async () => {
+    const { url } = await serve(true);
+    const { data, errors } = await ask(
+      url,
+      `{ sessions { id state } session(id: "stored") { trackers persistence { state written } stats { produced lost retained }
+        events(first: 2) { totalCount nodes { bootNs } gaps { lost where } pageInfo { hasNextPage } }
+        last: events(last: 1, where: { bootNs: { lt: "100" } }) { nodes { bootNs } }
+        aggregate(groupBy: ["tracker"], measures: [{ fn: MAX, field: "process.pid" }]) { key { value } count values { text } }
+        sketched: aggregate(groupBy: [], measures: [{ fn: QUANTILE, field: "process.pid", q: 1 }]) { count } } }`,
+    );
+    expect(errors).toBeUndefined();
+    expect(data).toEqual({
+      sessions: [{ id: 'stored', state: 'STOPPED' }],
+      session: {
+        trackers: ['exit'],
+        persistence: { state: 'DONE', written: '250' },
+        stats: { produced: '257', lost: '7', retained: '250' },
+        events: { totalCount: 250, nodes: [{ bootNs: '0' }, { bootNs: '1' }], gaps: [{ lost: '7', where: 'KERNEL' }], pageInfo: { hasNextPage: true } },
+        last: { nodes: [{ bootNs: '99' }] },
+        aggregate: [{ key: [{ value: 'exit' }], count: '250', values: [{ text: '249' }] }],
+        sketched: [{ count: '250' }],
+      },
+    });
+    expect(await ask(url, 'mutation { removeSession(id: "stored") }')).toEqual({ data: { removeSession: 'stored' } });
+    expect(await ask(url, '{ session(id: "stored") { id } }')).toEqual({ data: { session: null } });
+  });
+});
+
+describe('history', () => {
+  it.each([
+    ['from: "2026-01-02T00:00:00Z", to: "2026-01-01T00:00:00Z"', /^from: 2026-01-02.* is not before 2026-01-01/],
+    ['from: "1970-01-01T00:00:00Z"', /^from: the range has more than 366 days/],
+    ['trackers: ["opne"]', /^trackers\[0\]: there is no tracker "opne"; did you mean "open"\?/],
+    ['trackers: []', /^trackers: is empty/],
+    ['sessions: ["nobody"]', /has no session "nobody"/],
+    ['where: { open: { path: { regex: "(" } } }', /^where\.open\.path\.regex: /],
+    ['store: INFLUX', /this server has no INFLUX store \(it has EMBEDDED\)/],
+  ])('refuses %s', async (args, message) => {
+    const { url } = await serve(true);
+    const { errors } = await ask(url, `{ history(${args}) { events { nodes { time } } } }`);
+    expect(errors?.[0]?.message).toMatch(message);
+  });
+
+  it('pages by its own cursors, and refuses others', async () => {
+    const { url } = await serve(true);
+    const page = (after: string) => ask(url, `{ history(from: "1970-01-01T00:00:00Z", to: "1970-01-02T00:00:00Z") { events(first: 200${after}) { edges { session node { bootNs } cursor } pageInfo { hasNextPage endCursor } } } }`);
+    const { data } = (await page('')) as unknown as { data: { history: { events: { edges: object[]; pageInfo: { hasNextPage: boolean; endCursor: string } } } } };
+    const { edges, pageInfo } = data.history.events;
+    expect([edges.length, pageInfo.hasNextPage]).toEqual([200, true]);
+    const rest = (await page(`, after: "${pageInfo.endCursor}"`)) as unknown as { data: typeof data };
+    expect(rest.data.history.events.edges).toHaveLength(50);
+    expect((await page(', after: "bm8"')).errors?.[0]).toMatchObject({ extensions: { code: 'BAD_CURSOR' } });
+  });
+
+  it('without a store is refused, as is a session that persists', async () => {
+    const { url } = await serve(false);
+    expect((await ask(url, '{ history { events { nodes { time } } } }')).errors?.[0]).toMatchObject({ extensions: { code: 'NO_STORE' }, message: expect.stringContaining('--data-dir') });
+    expect((await ask(url, 'mutation { startSession(input: { trackers: [{ exec: {} }], persist: {} }) { id } }')).errors?.[0]).toMatchObject({ extensions: { code: 'NO_STORE' } });
+    expect((await ask(url, 'mutation { startSession(input: { trackers: [{ exec: {} }], persist: { mode: ROLLUP } }) { id } }')).errors?.[0]?.message).toMatch(/^input\.persist\.mode: /);
+  });
+});

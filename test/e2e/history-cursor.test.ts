@@ -1,0 +1,88 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, describe, expect, it } from 'vitest';
+import { startServer, startSession, statsOf, type TestServer } from '../support/server.js';
+import { temporaryDirectory } from '../support/store.js';
+import { start } from '../support/workload.js';
+
+/** How often the connection is dropped; a longer run is asked for by these variables. */
+const ROUNDS = Number(process.env['EUNOMIA_CURSOR_ROUNDS'] ?? 20);
+const EVERY_MS = Number(process.env['EUNOMIA_CURSOR_EVERY_MS'] ?? 50);
+
+const removing: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const remove of removing.splice(0)) await remove();
+});
+
+// Opens /cursor/0, /cursor/1 and so on, about 20,000 a second.
+const workload = `
+  const fs = require('node:fs');
+  let next = 0;
+  process.stdin.once('data', () => setInterval(() => { for (let i = 0; i < 200; i++) try { fs.openSync('/cursor/' + next++); } catch {} }, 10));
+  process.stdout.write('ready\\n');`;
+
+interface Node {
+  readonly path: string | null;
+}
+
+interface Pages {
+  readonly session: { readonly events: { readonly nodes: readonly Node[]; readonly gaps: readonly object[]; readonly pageInfo: { readonly endCursor: string | null } } };
+}
+
+interface Batches {
+  readonly events: { readonly events: readonly Node[]; readonly gap: object | null; readonly cursor: string };
+}
+
+const PAGE = `query ($id: ID!, $after: Cursor) { session(id: $id) { events(first: 3000, after: $after, where: { open: { path: { prefix: "/cursor/" } } }) { nodes { ... on OpenEvent { path } } gaps { where lost dropped } pageInfo { endCursor } } } }`;
+const LIVE = `subscription ($id: ID!, $after: Cursor) { events(session: $id, after: $after, where: { open: { path: { prefix: "/cursor/" } } }) { events { ... on OpenEvent { path } } gap { where lost dropped } cursor } }`;
+
+class Reader {
+  readonly seen: number[] = [];
+  readonly gaps: object[] = [];
+  cursor: string | null = null;
+
+  take(nodes: readonly Node[], gaps: readonly object[], cursor: string | null): void {
+    this.seen.push(...nodes.map(({ path }) => Number(path?.slice('/cursor/'.length))));
+    this.gaps.push(...gaps);
+    this.cursor = cursor ?? this.cursor;
+  }
+
+  async page(server: TestServer, id: string): Promise<void> {
+    const { events } = (await server.query<Pages>(PAGE, { id, after: this.cursor })).session;
+    this.take(events.nodes, events.gaps, events.pageInfo.endCursor);
+  }
+
+  async live(server: TestServer, id: string, ms: number): Promise<void> {
+    const until = performance.now() + ms;
+    for await (const { events } of server.subscribe<Batches>(LIVE, { id, after: this.cursor })) {
+      this.take(events.events, events.gap ? [events.gap] : [], events.cursor);
+      if (performance.now() > until) return;
+    }
+  }
+}
+
+describe('one cursor', () => {
+  it('runs from history into the live stream, through connections that drop, without gap or duplicate', async () => {
+    const { path, remove } = await temporaryDirectory();
+    removing.push(remove);
+    const server = await startServer(['--engine', 'none', '--data-dir', path]);
+    const child = start(process.execPath, ['-e', workload], { stdio: ['pipe', 'pipe', 'inherit'] });
+    await new Promise((resolve) => child.stdout?.once('data', resolve));
+    // Memory for a quarter of a second: most of what a reader comes back for is in the store only.
+    const id = await startSession(server, `{ trackers: [{ open: {} }], target: { pids: [${child.pid}], descendants: false }, bufferBytes: 524288, persist: {} }`);
+    child.stdin?.write('go\n');
+    const reader = new Reader();
+    await sleep(1500);
+    for (let round = 0; round < ROUNDS; round++) {
+      await reader.page(server, id);
+      await reader.live(server, id, EVERY_MS);
+      if (round % 4 === 3) await sleep(400);
+    }
+    child.kill();
+    expect(reader.gaps).toEqual([]);
+    expect(reader.seen.length).toBeGreaterThan(20_000);
+    expect(reader.seen.findIndex((number, i) => number !== i)).toBe(-1);
+    const { evicted, lost } = await statsOf(server, id);
+    expect(lost).toBe(0);
+    expect(evicted).toBeGreaterThan(0);
+  }, 120_000);
+});

@@ -1,0 +1,36 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createSchema } from '../../src/api/schema.js';
+import { DuckStore, type DuckOptions } from '../../src/consumers/store/duckdb/index.js';
+import type { EventQuery, SessionEnd, SessionRecord } from '../../src/consumers/store/store.js';
+import { FilterFields } from '../../src/filter/index.js';
+import { Catalog } from '../../src/trackers/catalog.js';
+import { loadTrackers } from '../../src/trackers/load.js';
+
+/** A real DuckDB file, without sessions of its own. */
+
+const schema = createSchema();
+export const catalog = new Catalog(schema, await loadTrackers(), () => false);
+export const fields = new FilterFields(schema, catalog);
+
+export async function temporaryDirectory(): Promise<{ path: string; remove(): Promise<void> }> {
+  const path = await mkdtemp(join(tmpdir(), 'eunomia-store-'));
+  return { path, remove: () => rm(path, { recursive: true, force: true }) };
+}
+
+export function openStore(directory: string, options: Partial<DuckOptions> = {}): DuckStore {
+  return new DuckStore({ directory, catalog, fields, retentionMs: null, retentionBytes: null, memoryLimit: '512MB', retainEveryMs: 3_600_000, onProblem: () => undefined, ...options });
+}
+
+export function record(id: string, trackers: readonly string[]): SessionRecord {
+  return { id, name: null, labels: [], trackers, capture: 'DEFAULT', mode: 'EVENTS', createdAt: '2026-01-31T08:15:30.000000000Z', startedAt: '2026-01-31T08:15:30.000000000Z' };
+}
+
+export const end: SessionEnd = { state: 'STOPPED', stoppedAt: '2026-01-31T08:15:31.000000000Z', stopReason: 'REQUESTED', error: null, lost: 0, received: 0, discarded: 0, receivedBytes: 0 };
+
+export const everything = (trackers: readonly string[]): EventQuery => ({ sessions: null, trackers, from: null, to: null, containers: null, filter: null });
+
+export function slicesOf(batches: readonly { readonly count: number }[]) {
+  return batches.map((batch) => ({ batch: batch as never, from: 0, to: batch.count }));
+}
