@@ -9,6 +9,8 @@ import { createSchema } from './api/schema.js';
 import { storeOf } from './api/resolvers/history.js';
 import { createServer } from './api/server.js';
 import type { Config } from './config.js';
+import { Aggregator, compileAggregate } from './consumers/aggregate/index.js';
+import { openInfluxStore, type MakeGroups } from './consumers/store/influx/index.js';
 import { SessionRecording } from './consumers/store/recording.js';
 import type { Store } from './consumers/store/store.js';
 import { ContainerRegistry } from './containers/registry.js';
@@ -75,6 +77,10 @@ export async function createApp(config: Config, log: Log): Promise<App> {
     );
     const fields = new FilterFields(schema, catalog);
     if (config.dataDirectory !== null) stores.set('EMBEDDED', await openEmbedded(config.dataDirectory, config, catalog, fields, log));
+    if (config.influx !== null) {
+      const makeGroups: MakeGroups = (input, tracker, graceMs) => new Aggregator(compileAggregate(input, catalog, [tracker]), { live: true, graceMs, accept: (event) => event.tracker === tracker });
+      stores.set('INFLUX', await openInfluxStore(config.influx, { host: hostname(), catalog, fields, makeGroups, log }));
+    }
     manager = new SessionManager({
       kernel,
       registry,

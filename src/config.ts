@@ -26,6 +26,30 @@ export interface Limits {
   readonly subscriberBytes: number;
 }
 
+/** An InfluxDB that sessions may be persisted to. */
+export interface InfluxConfig {
+  /** http or https, without credentials. */
+  readonly url: string;
+  /** The protocol: 1 or 2. Null: the server is asked. */
+  readonly version: 1 | 2 | null;
+  readonly token: string | null;
+  readonly username: string | null;
+  readonly password: string | null;
+  /** 2.x: its name. */
+  readonly organisation: string;
+  /** The bucket of 2.x, the database of 1.x. Made at the first write if it is not there. */
+  readonly bucket: string;
+  /** How long points are kept in a bucket or database that is made; 0 for ever. */
+  readonly retentionMs: number;
+  /** PEM: the authority that signed the server's certificate; null trusts the system's. */
+  readonly caFile: string | null;
+  /** Where points wait on disk while the database is away. */
+  readonly spoolDirectory: string;
+  readonly spoolBytes: number;
+  /** What goes once the spool is full. */
+  readonly spoolDrop: 'OLDEST' | 'NEWEST';
+}
+
 export interface Config {
   readonly host: string;
   /** 0 takes a free port. */
@@ -43,6 +67,8 @@ export interface Config {
   readonly retentionMs: number | null;
   /** Beyond this size the embedded store's oldest events are deleted; null keeps them. */
   readonly retentionBytes: number | null;
+  /** Null: there is none. */
+  readonly influx: InfluxConfig | null;
   readonly logLevel: string;
   /** Replay this recording instead of watching a kernel: needs neither root nor libbpf, and starts no sessions. `speed` may be infinite. */
   readonly replay: { readonly file: string; readonly speed: number } | null;
@@ -59,6 +85,7 @@ export const defaultConfig: Config = {
   requireHistory: false,
   retentionMs: null,
   retentionBytes: null,
+  influx: null,
   logLevel: 'info',
   replay: null,
   limits: {

@@ -34,6 +34,8 @@ const toTest = [
   program('bpftrace', 'bpftrace'),
   program('strace', 'strace'),
   program('openssl', 'openssl'),
+  program('influxd', 'influxdb'),
+  program('victoria-metrics', 'victoria-metrics'),
   { what: 'a static busybox', apt: 'busybox-static', there: () => isStatic(which('busybox')) },
 ];
 

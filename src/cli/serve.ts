@@ -7,9 +7,10 @@ import { messageOf } from '../errors.js';
 import { createLog } from '../log.js';
 import { ageOf, bytesOf } from './size.js';
 import type { World } from './world.js';
+import { addInfluxOptions, influxOf, type InfluxFlags } from './influx.js';
 import { UsageError, append, wholeNumber } from './usage.js';
 
-export interface ServeFlags {
+export interface ServeFlags extends InfluxFlags {
   readonly host: string;
   readonly port: number;
   readonly tlsCert?: string;
@@ -39,7 +40,7 @@ function defaultDirectory(): string {
 export function addServe(program: Command, world: World): void {
   const port = wholeNumber('--port', 0, 65535);
   const sessions = wholeNumber('--max-sessions', 1, 10_000);
-  program
+  const command = program
     .command('serve')
     .description('run the server, until SIGINT or SIGTERM')
     .addOption(new Option('--host <address>', 'listen here; another address than loopback needs TLS and a token').default(defaultConfig.host).env('EUNOMIA_HOST'))
@@ -57,6 +58,7 @@ export function addServe(program: Command, world: World): void {
     .addOption(new Option('--log-level <level>', 'log to stderr').choices(levels).default(defaultConfig.logLevel).env('EUNOMIA_LOG_LEVEL'))
     .addHelpText('after', '\nEnvironment: EUNOMIA_TOKENS holds tokens as --token does, separated by commas.')
     .action((flags: ServeFlags) => serve(flags, world));
+  addInfluxOptions(command);
 }
 
 async function serve(flags: ServeFlags, world: World): Promise<void> {
@@ -90,6 +92,7 @@ export function configOf(flags: ServeFlags, tokensVariable: string): Config {
     requireHistory: flags.requireHistory ?? false,
     retentionMs: flags.retentionAge ?? null,
     retentionBytes: flags.retentionBytes ?? null,
+    influx: influxOf(flags, flags.dataDir === 'none' ? null : (flags.dataDir ?? null)),
     logLevel: flags.logLevel,
     limits: { ...defaultConfig.limits, sessions: flags.maxSessions },
   };

@@ -217,6 +217,24 @@ describe('the configuration of serve', () => {
     expect(() => configOf({ ...flags, token: ['root:hunter2'] }, '')).not.toThrow(/hunter2/);
   });
 
+  it('has an InfluxDB with defaults from its address alone', () => {
+    expect(configOf({ ...flags, influxUrl: 'http://db:8086/', dataDir: '/data' }, '').influx).toMatchObject({ url: 'http://db:8086', version: null, bucket: 'eunomia', spoolDirectory: '/data/influx-spool', spoolDrop: 'OLDEST' });
+    expect(configOf({ ...flags, dataDir: '/data' }, '').influx).toBeNull();
+  });
+
+  it.each([
+    [{ influxToken: 'hunter2' }, /--influx-token needs --influx-url as well/],
+    [{ influxUrl: 'db:8086' }, /give an address like http/],
+    [{ influxUrl: 'http://me:hunter2@db:8086' }, /holds a name or a password/],
+    [{ influxUrl: 'http://db', influxCa: 'a.pem' }, /only an https/],
+    [{ influxUrl: 'http://db', influxPassword: 'hunter2' }, /needs --influx-user/],
+    [{ influxUrl: 'http://db', dataDir: 'none' }, /needs --influx-spool/],
+  ])('refuses of an InfluxDB %j, and repeats no secret', (own, message) => {
+    const make = () => configOf({ ...flags, dataDir: '/data', ...own }, '');
+    expect(make).toThrow(message);
+    expect(make).not.toThrow(/hunter2/);
+  });
+
   it('refuses a certificate without its key', () => {
     expect(() => configOf({ ...flags, tlsCert: 'a.pem' }, '')).toThrow(/belong together/);
   });

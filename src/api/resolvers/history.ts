@@ -60,7 +60,7 @@ export function storeOf(kind: StoreKind, { stores }: Pick<Services, 'stores'>): 
   const store = stores.get(kind);
   if (store) return store;
   const there = [...stores.keys()];
-  const how = kind === 'EMBEDDED' ? 'start the server with --data-dir' : 'start the server with an InfluxDB';
+  const how = kind === 'EMBEDDED' ? 'start the server with --data-dir' : 'start the server with --influx-url';
   throw new EunomiaError('NO_STORE', `this server has no ${kind} store${there.length ? ` (it has ${there.join(', ')})` : ''}; ${how}`, { details: { store: kind, stores: there } });
 }
 

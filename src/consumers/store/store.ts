@@ -135,7 +135,7 @@ type Operand = { readonly kind: 'COUNT' } | { readonly kind: 'MEASURE' | 'KEY'; 
 /** What an aggregate is to answer, checked: as the aggregate's own specification. */
 export interface AggregateShape {
   readonly groupBy: readonly { readonly path: string }[];
-  readonly measures: readonly { readonly name: string; readonly fn: string; readonly field: string | null; readonly time: boolean }[];
+  readonly measures: readonly { readonly name: string; readonly fn: string; readonly field: string | null; readonly time: boolean; readonly q: number }[];
   readonly window: { readonly sizeMs: number; readonly slideMs: number } | null;
   readonly having: readonly { readonly of: Operand; readonly comparison: 'eq' | 'ne' | 'gt' | 'gte' | 'lt' | 'lte'; readonly value: number }[];
   readonly orderBy: readonly { readonly of: Operand; readonly descending: boolean }[];

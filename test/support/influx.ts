@@ -1,0 +1,172 @@
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
+import https from 'node:https';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createSchema } from '../../src/api/schema.js';
+import { Aggregator, compileAggregate, type AggregateInput, type AggregateRow } from '../../src/consumers/aggregate/index.js';
+import { ConnectingClient, InfluxStore, Sender, Spool, type InfluxOptions } from '../../src/consumers/store/influx/index.js';
+import { nanosecondsOf } from '../../src/consumers/store/influx/point.js';
+import type { EventQuery, SessionRecord } from '../../src/consumers/store/store.js';
+import type { TraceEvent } from '../../src/event.js';
+import { FilterFields } from '../../src/filter/index.js';
+import { createLog } from '../../src/log.js';
+import type { Slice } from '../../src/pipeline/history.js';
+import { RowBatch } from '../../src/pipeline/row.js';
+import { Catalog } from '../../src/trackers/catalog.js';
+import { loadTrackers } from '../../src/trackers/load.js';
+import { scratch, start } from './workload.js';
+
+/** Real databases, each with a data directory and a port of its own, and the store on top of them. */
+export class Database {
+  readonly url: string;
+  readonly #start: () => ChildProcess;
+  readonly #ready: string;
+  #child: ChildProcess | null = null;
+
+  constructor(url: string, ready: string, start: () => ChildProcess) {
+    this.url = url;
+    this.#ready = ready;
+    this.#start = start;
+  }
+
+  async up(): Promise<this> {
+    this.#child = this.#start();
+    for (let i = 0; i < 600; i++) {
+      if (this.#child.exitCode !== null) throw new Error(`${this.url}: the database ended with ${this.#child.exitCode}`);
+      if (await answers(`${this.url}${this.#ready}`)) return this;
+      await sleep(50);
+    }
+    throw new Error(`${this.url} does not answer`);
+  }
+
+  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    const child = this.#child;
+    this.#child = null;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, 'exit');
+    child.kill(signal);
+    await gone;
+  }
+}
+
+/** Whatever its certificate: to wait for it is not to trust it. */
+function answers(url: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const done = ({ statusCode = 500 }: { statusCode?: number }): void => resolve(statusCode < 300);
+    const request = url.startsWith('https') ? https.get(url, { rejectUnauthorized: false, agent: false }, done) : http.get(url, { agent: false }, done);
+    request.on('error', () => resolve(false));
+  });
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  return typeof address === 'object' && address ? address.port : 0;
+}
+
+/** InfluxDB 1.x of Debian. */
+export async function influx1(name: string, { auth = false, tls = null }: { auth?: boolean; tls?: { cert: string; key: string } | null } = {}): Promise<Database> {
+  const folder = join(scratch, name);
+  mkdirSync(folder, { recursive: true });
+  const [port, rpc] = [await freePort(), await freePort()];
+  const config = join(folder, 'influxdb.conf');
+  writeFileSync(
+    config,
+    `reporting-disabled = true\nbind-address = "127.0.0.1:${rpc}"\n[meta]\ndir = "${folder}/meta"\n[data]\ndir = "${folder}/data"\nwal-dir = "${folder}/wal"\n` +
+      `[http]\nbind-address = "127.0.0.1:${port}"\nauth-enabled = ${auth}\nlog-enabled = false\n${tls ? `https-enabled = true\nhttps-certificate = "${tls.cert}"\nhttps-private-key = "${tls.key}"\n` : ''}[monitor]\nstore-enabled = false\n`,
+  );
+  return new Database(`${tls ? 'https' : 'http'}://127.0.0.1:${port}`, '/ping', () => start('influxd', ['-config', config], { stdio: 'ignore' }));
+}
+
+/** VictoriaMetrics of Debian. Points of one series and millisecond are one, as its documentation advises where requests are repeated. */
+export async function victoria(name: string): Promise<Database> {
+  const port = await freePort();
+  const args = [`-storageDataPath=${join(scratch, name)}`, `-httpListenAddr=127.0.0.1:${port}`, '-dedup.minScrapeInterval=1ms', '-retentionPeriod=12', '-loggerLevel=ERROR'];
+  return new Database(`http://127.0.0.1:${port}`, '/health', () => start('victoria-metrics', args, { stdio: 'ignore' }));
+}
+
+const schema = createSchema();
+export const catalog = new Catalog(schema, await loadTrackers(), () => false);
+export const fields = new FilterFields(schema, catalog);
+
+export interface TestStore {
+  readonly store: InfluxStore;
+  readonly sender: Sender;
+}
+
+export async function openStore(url: string, options: Partial<InfluxOptions & { spool: string; maxBytes: number; host: string }> = {}): Promise<TestStore> {
+  const given = { version: null, token: null, username: null, password: null, organisation: 'o', bucket: 'eunomia', retentionMs: 0, ca: null, ...options };
+  const spool = await Spool.open(options.spool ?? join(scratch, `spool-${Math.random()}`), { maxBytes: options.maxBytes ?? 1 << 30, drop: 'OLDEST' });
+  const client = new ConnectingClient({ url, ...given });
+  const sender = new Sender({ writer: client, spool, log: createLog('silent'), lingerMs: 50, maxRetryMs: 1000, timeoutMs: 5000 });
+  const store = new InfluxStore({
+    client,
+    sender,
+    host: options.host ?? 'test-host',
+    location: url,
+    retentionMs: given.retentionMs,
+    catalog,
+    fields,
+    makeGroups: (input, tracker, graceMs) => new Aggregator(compileAggregate(input, catalog, [tracker]), { live: true, graceMs, accept: (event) => event.tracker === tracker }),
+  });
+  return { store, sender };
+}
+
+/** As the API asks: what the store cannot do is done with the events that it gives. */
+export async function aggregate({ store }: TestStore, query: EventQuery, input: AggregateInput): Promise<readonly AggregateRow[]> {
+  const spec = compileAggregate(input, catalog, query.trackers);
+  const rows = await store.aggregate(query, spec);
+  if (rows) return rows;
+  const aggregator = new Aggregator(spec);
+  for await (const events of store.scan(query)) aggregator.add(events);
+  return aggregator.rows();
+}
+
+let sessions = 0;
+
+export function sessionOf(mode: SessionRecord['mode'], trackers: readonly string[] = ['exec'], id = `session-${process.pid}-${sessions++}`): SessionRecord {
+  const now = timeAt(Date.now() - 3_600_000);
+  return { id, name: 'a test', labels: [{ name: 'tier', value: "o'brien\\" }], trackers, capture: 'DEFAULT', mode, createdAt: now, startedAt: now };
+}
+
+/** "2026-01-31T08:15:30.000000000Z" and so many nanoseconds. */
+export function timeAt(ms: number, ns = 0): string {
+  return `${new Date(ms).toISOString().slice(0, 20)}${String((ms % 1000) * 1_000_000 + ns).padStart(9, '0')}Z`;
+}
+
+/** An event of the tracker exec; `own` has what is not as usual. */
+export function execEvent(time: string, own: Readonly<Record<string, unknown>> = {}): TraceEvent {
+  return {
+    __typename: 'ExecEvent',
+    tracker: 'exec',
+    time,
+    bootNs: time === '' ? '0' : nanosecondsOf(time), // by the clock of `sliceOf`
+    cgroupId: '4242',
+    process: { pid: 100, tid: 100, ppid: 1, uid: 1000, gid: 1000, comm: 'sh', startTime: time, mountNs: 4026531841 },
+    container: null,
+    errno: null,
+    filename: '/bin/sh',
+    executable: '/usr/bin/dash',
+    args: ['sh', '-c', 'true'],
+    argsTruncated: false,
+    cwd: '/',
+    parentComm: 'init',
+    pidNs: '4026531836',
+    netNs: '4026531840',
+    ...own,
+  } as unknown as TraceEvent;
+}
+
+export function sliceOf(events: readonly TraceEvent[], seq: number): Slice {
+  const batch = new RowBatch(events, { clock: { seconds: 0, nanoseconds: 0 }, seq, lost: 0, lostFrom: 0, lostTo: 0 });
+  return { batch, from: 0, to: events.length };
+}
+
+export const ended = { state: 'STOPPED', stopReason: 'REQUESTED', error: null, lost: 0, received: 1, discarded: 0, receivedBytes: 1, stoppedAt: timeAt(Date.now() + 60_000) } as const;
