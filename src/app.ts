@@ -7,6 +7,8 @@ import type { Answer, OperationRequest } from './api/engine.js';
 import { executeLocally } from './api/local.js';
 import { createSchema } from './api/schema.js';
 import { createServer } from './api/server.js';
+import { AlertBook } from './consumers/alerts/book.js';
+import { PluginHost } from './consumers/plugins/index.js';
 import type { Config } from './config.js';
 import { ContainerRegistry } from './containers/registry.js';
 import { Recording } from './consumers/export/index.js';
@@ -47,8 +49,10 @@ export async function createApp(config: Config, log: Log): Promise<App> {
   const kernel = new KernelThread();
   const registry = new ContainerRegistry({ log, ...(config.engine === 'none' ? { engine: null } : config.engine ? { engine: { host: config.engine } } : {}) });
   let manager: SessionManager | null = null;
+  let plugins: PluginHost | null = null;
   const close = async () => {
     await manager?.close();
+    await plugins?.close();
     await kernel.close();
     await registry.close();
   };
@@ -65,6 +69,16 @@ export async function createApp(config: Config, log: Log): Promise<App> {
       runtimes.map((runtime) => runtime.definition),
       (tracker, field) => trackers.get(tracker)?.onDemand.includes(field) ?? false,
     );
+    const fields = new FilterFields(schema, catalog);
+    const alerts = new AlertBook();
+    plugins = new PluginHost({
+      vocabulary: { catalog, fields },
+      directory: config.plugins,
+      log,
+      session: (id) => manager?.get(id),
+      raise: (alert, plugin, session) => alerts.raise({ ...alert, source: `plugin:${plugin}`, session }),
+    });
+    await plugins.open();
     let problem: string | null = null;
     manager.onKernelDeath = (error) => (problem = `${error.message}; start the server again`);
     return {
@@ -72,7 +86,9 @@ export async function createApp(config: Config, log: Log): Promise<App> {
         manager,
         registry,
         catalog,
-        fields: new FilterFields(schema, catalog),
+        fields,
+        plugins,
+        alerts,
         config,
         log,
         server: {
@@ -194,7 +210,7 @@ export async function openLocal(config: Config, log: Log): Promise<{ execute(req
   const app = await createApp(config, log);
   const gone = new AbortController();
   return {
-    execute: (request) => executeLocally(app.services, request, 'operator', gone.signal),
+    execute: (request) => executeLocally(app.services, request, 'admin', gone.signal),
     close: () => {
       gone.abort();
       return app.close();

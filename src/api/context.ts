@@ -1,3 +1,5 @@
+import type { AlertBook } from '../consumers/alerts/book.js';
+import type { PluginHost } from '../consumers/plugins/index.js';
 import type { Role, Config } from '../config.js';
 import type { ContainerRegistry } from '../containers/registry.js';
 import type { ProcessView } from '../event.js';
@@ -46,6 +48,8 @@ export interface Services {
   readonly catalog: Catalog;
   /** What `where` may name. */
   readonly fields: FilterFields;
+  readonly plugins: PluginHost;
+  readonly alerts: AlertBook;
   readonly config: Config;
   readonly log: Log;
   readonly server: ServerFacts;

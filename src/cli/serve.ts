@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import { Option, type Command } from 'commander';
-import { defaultConfig, type Config, type Role, type Token } from '../config.js';
+import { defaultConfig, roles, type Config, type Role, type Token } from '../config.js';
 import { messageOf } from '../errors.js';
 import { createLog } from '../log.js';
 import type { World } from './world.js';
@@ -14,6 +14,7 @@ export interface ServeFlags {
   readonly token?: readonly string[];
   readonly tokensFile?: string;
   readonly engine?: string;
+  readonly plugins?: string;
   readonly maxSessions: number;
   readonly logLevel: string;
 }
@@ -30,9 +31,10 @@ export function addServe(program: Command, world: World): void {
     .addOption(new Option('--port <number>', '0 takes a free one').argParser(port).default(defaultConfig.port).env('EUNOMIA_PORT'))
     .addOption(new Option('--tls-cert <file>', 'certificate and its chain, PEM').env('EUNOMIA_TLS_CERT'))
     .addOption(new Option('--tls-key <file>', 'its private key, PEM').env('EUNOMIA_TLS_KEY'))
-    .addOption(new Option('--token <role:secret>', 'let in who has this secret, as viewer or operator (repeatable; others see arguments: prefer --tokens-file)').argParser(append))
+    .addOption(new Option('--token <role:secret>', 'let in who has this secret, as viewer, operator or admin (repeatable; others see arguments: prefer --tokens-file)').argParser(append))
     .addOption(new Option('--tokens-file <file>', 'tokens, one role:secret a line, # begins a comment; only its owner and group may read it').env('EUNOMIA_TOKENS_FILE'))
     .addOption(new Option('--engine <socket>', 'container engine: a socket, tcp://…, or "none"; by default DOCKER_HOST or the usual sockets').env('EUNOMIA_ENGINE'))
+    .addOption(new Option('--plugins <folder>', "load each plugin of this folder, which nobody else may write; they run with the server's rights").env('EUNOMIA_PLUGINS'))
     .addOption(new Option('--max-sessions <number>', 'sessions that may run at once').argParser(sessions).default(defaultConfig.limits.sessions).env('EUNOMIA_MAX_SESSIONS'))
     .addOption(new Option('--log-level <level>', 'log to stderr').choices(levels).default(defaultConfig.logLevel).env('EUNOMIA_LOG_LEVEL'))
     .addHelpText('after', '\nEnvironment: EUNOMIA_TOKENS holds tokens as --token does, separated by commas.')
@@ -66,6 +68,7 @@ export function configOf(flags: ServeFlags, tokensVariable: string): Config {
       ...(flags.tokensFile === undefined ? [] : readTokens(flags.tokensFile)),
     ],
     engine: flags.engine ?? null,
+    plugins: flags.plugins ?? null,
     logLevel: flags.logLevel,
     limits: { ...defaultConfig.limits, sessions: flags.maxSessions },
   };
@@ -74,12 +77,12 @@ export function configOf(flags: ServeFlags, tokensVariable: string): Config {
 /** Never repeats the secret: it would end in a log. */
 function parseToken(text: string, where: string): Token {
   const [, role, secret] = /^([a-z]+):(\S+)$/.exec(text) ?? [];
-  if (!isRole(role) || secret === undefined) throw new UsageError(`${where}: a token is viewer:SECRET or operator:SECRET`);
+  if (!isRole(role) || secret === undefined) throw new UsageError(`${where}: a token is viewer:SECRET, operator:SECRET or admin:SECRET`);
   return { role, secret };
 }
 
 function isRole(text: string | undefined): text is Role {
-  return text === 'viewer' || text === 'operator';
+  return roles.some((role) => role === text);
 }
 
 function readTokens(file: string): readonly Token[] {

@@ -50,7 +50,7 @@ export function servers(createApp: CreateApp): Servers {
       const { createSchema } = await import('../api/schema.js');
       const gone = new AbortController();
       return {
-        execute: (request) => executeLocally(app.services, request, 'operator'),
+        execute: (request) => executeLocally(app.services, request, 'admin'),
         download: (path, query) => openDownload(app.services, createSchema(), path, query, gone.signal).body,
         close: () => {
           gone.abort();
