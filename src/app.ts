@@ -8,7 +8,7 @@ import { executeLocally } from './api/local.js';
 import { createSchema } from './api/schema.js';
 import { createServer } from './api/server.js';
 import { AlertBook } from './consumers/alerts/book.js';
-import { PluginHost } from './consumers/plugins/index.js';
+import { PluginHost, replayPlugin, type OnOutcome, type ReplayRequest, type ReplaySummary } from './consumers/plugins/index.js';
 import type { Config } from './config.js';
 import { ContainerRegistry } from './containers/registry.js';
 import { Recording } from './consumers/export/index.js';
@@ -181,6 +181,13 @@ async function tryTrackers(kernel: KernelThread, runtimes: readonly TrackerRunti
       }),
     ),
   );
+}
+
+/** Runs a plugin over a recording: needs neither BPF nor root. Rejects with BAD_PLUGIN, BAD_RECORDING or BAD_USER_INPUT. */
+export async function testPlugin(request: ReplayRequest, onOutcome: OnOutcome): Promise<ReplaySummary> {
+  const schema = createSchema();
+  const catalog = new Catalog(schema, await loadTrackers(), () => false);
+  return replayPlugin(request, { catalog, fields: new FilterFields(schema, catalog) }, onOutcome);
 }
 
 /** A server that listens. Rejects as `createApp` and `createServer` do; nothing is left behind then. */

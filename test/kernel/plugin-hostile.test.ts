@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Attachment } from '../../src/consumers/plugins/index.js';
 import { createPlugins, found, pluginSource, type PluginHarness } from '../support/plugin.js';
@@ -58,7 +61,7 @@ describe.each(['TRUSTED', 'SANDBOX'] as const)('a hostile %s plugin', (engine) =
   });
 
   it('that fills its memory is ended', async () => {
-    const attachment = await beside(engine, 'onBatch() { const all: unknown[] = []; for (;;) all.push(new Array(1000).fill(all.length)); },');
+    const attachment = await beside(engine, 'onBatch() { const all: unknown[] = []; for (;;) all.push(new Array(200_000).fill(all.length)); },');
     expect(attachment).toMatchObject({ state: 'FAILED', problem: expect.stringMatching(/memory/) });
   });
 
@@ -76,7 +79,7 @@ describe.each(['TRUSTED', 'SANDBOX'] as const)('a hostile %s plugin', (engine) =
   });
 
   it('that answers a promise is told not to', async () => {
-    const attachment = await beside(engine, 'async onBatch() {},' as string);
+    const attachment = await beside(engine, 'async onBatch() {},');
     expect(attachment.errors[0]?.message).toMatch(/must not be async/);
   });
 
@@ -90,7 +93,13 @@ describe.each(['TRUSTED', 'SANDBOX'] as const)('a hostile %s plugin', (engine) =
   ])('that %s while it is loaded is refused', async (_what, code, message) => {
     const text = source(`hostile-load-${++number}`, 'onBatch() {},').replace('\n', `\n${code}\n`);
     if (engine === 'SANDBOX') return expect(plugins.host.upload('bad.ts', text, false)).rejects.toThrow(message);
-    await expect(plugins.trust(`bad-${number}.ts`, text).then(() => 'loaded', () => 'refused')).resolves.toBe('refused');
+    const directory = await mkdtemp(join(tmpdir(), 'eunomia-plugins-'));
+    try {
+      await writeFile(join(directory, 'bad.ts'), text);
+      await expect(createPlugins(await harness(), { directory })).rejects.toThrow(message);
+    } finally {
+      await rm(directory, { recursive: true });
+    }
   });
 });
 

@@ -3,4 +3,5 @@ export { Attachment, type AttachmentState, type Restart, type SeenError } from '
 export { PluginHost, type HostOptions, type Plugin, type PluginRequest } from './host.js';
 export type { PluginMetrics, PluginMetricSample } from './metrics.js';
 export type { RaisedAlert } from './protocol.js';
+export { replayPlugin, type OnOutcome, type ReplayRequest, type ReplaySummary } from './replay.js';
 export type { PluginResult } from './results.js';

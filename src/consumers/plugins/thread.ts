@@ -9,7 +9,7 @@ export type Done = Extract<Reply, { kind: 'done' }>;
 
 /** A thread that is starved of its processor is not one that loops for ever. */
 const GRACE_MS = 2000;
-const LOAD_MS = 10_000;
+const LOAD_MS = 5000;
 /** Two folders and dist: the same from src/ and from dist/. */
 const WORKER = fileURLToPath(new URL('../../../dist/consumers/plugins/worker.js', import.meta.url));
 
