@@ -117,3 +117,18 @@ it('raises alerts with the facts of their event, once a key', async () => {
   expect(alerts).toMatchObject([{ severity: 'HIGH', message: '/bin/true a', source: 'plugin:alerter', count: 2, tracker: 'exec', process: { comm: 'true', uid: 0, ppid: process.pid }, container: null }]);
   expect(Date.parse(alerts[0]?.time ?? '')).toBeGreaterThan(Date.now() - 60_000);
 });
+
+it('that failed goes on where it was when its new code is loaded', async () => {
+  const body = (what: string): string => `onBatch(events, context) { for (const { args } of events) { ${what} context.emit('n', { n: args[1] }); } },`;
+  await plugins.host.upload('mended.ts', pluginSource('mended', body('if (args[1] === "bad") for (;;);')), false);
+  const session = await execSession();
+  const attachment = plugins.host.attach(session, { name: 'mended', options: null, restart: 'NEVER' }, true);
+  await run('/bin/true', ['1']);
+  await eventually('the first', () => found(attachment).length === 1);
+  await run('/bin/true', ['bad']);
+  await eventually('the failure', () => attachment.state === 'FAILED');
+  await run('/bin/true', ['2']);
+  await plugins.host.upload('mended.ts', pluginSource('mended', body('')), true);
+  await eventually('the second', () => found(attachment).length === 2);
+  expect(found(attachment).map(({ n }) => n)).toEqual(['1', '2']);
+});

@@ -91,6 +91,7 @@ describe('an outbox', () => {
     [(box: Outbox) => box.emit('k', '[]'), /must be an object/],
     [(box: Outbox) => box.emit('k', undefined), /must be an object/],
     [(box: Outbox) => box.emit('k', `{"a":"${'x'.repeat(70_000)}"}`), /at most 65536/],
+    [(box: Outbox) => box.emit('k', `{"a":${'['.repeat(50)}${']'.repeat(50)}}`), /nested more than 32/],
     [(box: Outbox) => box.metric('counter', 'x', 1), /no metric "x"; declared are c, h/],
     [(box: Outbox) => box.metric('gauge', 'c', 1), /is a counter/],
     [(box: Outbox) => box.metric('counter', 'c', -1), /takes a number/],

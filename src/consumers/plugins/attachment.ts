@@ -89,6 +89,8 @@ export class Attachment {
   #died: PluginDied | null = null;
   /** Place of the first event that no call was given. */
   #place: number | null = null;
+  /** By the streams that others have followed. */
+  #droppedBefore = 0;
   #signalled = false;
   #wake: (() => void) | null = null;
 
@@ -107,7 +109,7 @@ export class Attachment {
   }
 
   get dropped(): number {
-    return this.#stream.stats.dropped;
+    return this.#droppedBefore + this.#stream.stats.dropped;
   }
 
   /** Stops it after the call that is under way. */
@@ -119,7 +121,7 @@ export class Attachment {
 
   /**
    * Puts new code in force between two batches: the old gets each event before, the new each one after. The old code goes on when
-   * the new does not start.
+   * the new does not load.
    */
   async replace(plugin: LoadedPlugin): Promise<void> {
     try {
@@ -138,7 +140,7 @@ export class Attachment {
       this.state = 'STARTING';
       this.#died = null;
       this.results.resume();
-      this.#stream = this.#subscribe(this.#place === null ? null : cursorOf(this.session.id, this.#place));
+      this.#subscribeAgain();
       this.done = this.#live();
     }
     this.#signal();
@@ -285,11 +287,7 @@ export class Attachment {
     const { facts } = this.plugin;
     if (facts.where === old.where && JSON.stringify(facts.reads) === JSON.stringify(old.reads)) return;
     const before = this.#stream;
-    this.#stream = this.#subscribe(this.#place === null ? null : cursorOf(this.session.id, this.#place));
-    this.#parts = [];
-    this.#arrived = null;
-    this.#asked = false;
-    this.#ended = false;
+    this.#subscribeAgain();
     await before.return();
   }
 
@@ -335,6 +333,16 @@ export class Attachment {
     await this.#stream.return();
     this.#parts = [];
     this.results.end();
+  }
+
+  /** From behind the last event that a call was given; what the stream before had queued is read again. */
+  #subscribeAgain(): void {
+    this.#droppedBefore += this.#stream.stats.dropped;
+    this.#stream = this.#subscribe(this.#place === null ? null : cursorOf(this.session.id, this.#place));
+    this.#parts = [];
+    this.#arrived = null;
+    this.#asked = false;
+    this.#ended = false;
   }
 
   #subscribe(after: string | null): EventStream {

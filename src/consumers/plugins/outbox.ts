@@ -6,6 +6,7 @@ const BYTES_PER_SECOND = 1 << 20;
 const ALERTS_PER_SECOND = 100;
 const LOGS_PER_SECOND = 50;
 const RESULT_BYTES = 65_536;
+const RESULT_DEPTH = 32;
 const SERIES = 100;
 const SEVERITIES = ['INFO', 'LOW', 'MEDIUM', 'HIGH', 'CRITICAL'];
 
@@ -50,6 +51,7 @@ export class Outbox {
     if (typeof kind !== 'string' || !/^[a-zA-Z][\w.-]{0,63}$/.test(kind)) throw new TypeError(`emit: the kind is up to 64 letters, digits, ".", "_" and "-"; it is ${show(kind)}`);
     if (!json?.startsWith('{')) throw new TypeError(`emit: the value of "${kind}" must be an object`);
     if (json.length > RESULT_BYTES) throw new RangeError(`emit: the value of "${kind}" has ${json.length} bytes as JSON; at most ${RESULT_BYTES} are allowed`);
+    if (depthOf(json) > RESULT_DEPTH) throw new RangeError(`emit: the value of "${kind}" is nested more than ${RESULT_DEPTH} deep`);
     if (this.#budgets.results.take(1) && this.#budgets.bytes.take(json.length)) this.#results.push({ kind, json });
     else this.#suppressed++;
   }
@@ -113,6 +115,23 @@ export class Outbox {
     this.#changes.set(key, change);
     return change;
   }
+}
+
+/** What is nested deeper than a stack is, would end whoever writes it as JSON. */
+function depthOf(json: string): number {
+  let depth = 0;
+  let deepest = 0;
+  let quoted = false;
+  for (let i = 0; i < json.length; i++) {
+    const c = json.charCodeAt(i);
+    if (quoted) {
+      if (c === 92) i++;
+      else if (c === 34) quoted = false;
+    } else if (c === 34) quoted = true;
+    else if (c === 123 || c === 91) deepest = Math.max(deepest, ++depth);
+    else if (c === 125 || c === 93) depth--;
+  }
+  return deepest;
 }
 
 /** What an alert tells of its event: of a whole event all, of one that a plugin made or kept what it has. */

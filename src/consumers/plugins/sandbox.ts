@@ -9,6 +9,7 @@ import type { EngineLimits, PluginError, PluginGap, PluginSession, ThreadSpec } 
 import { compileRow, type RowMaker } from './row.js';
 
 const STACK_BYTES = 256 * 1024;
+const DEFINITION_BYTES = 256 * 1024;
 
 /**
  * The plugin in QuickJS, an interpreter compiled to WebAssembly: its memory is an array of bytes of this thread, its only door the
@@ -52,6 +53,7 @@ export class SandboxEngine implements Engine {
       const answer = this.#vm.callMethod(this.#api, 'load', [evaluate]);
       return answer.error ? this.#die(answer.error) : this.#vm.getString(answer.value);
     });
+    if (told.length > DEFINITION_BYTES) throw new DeadError({ message: `its definition has ${told.length} bytes as JSON; at most ${DEFINITION_BYTES} are allowed`, at: null });
     const { definition, message, stack } = JSON.parse(told) as { readonly definition?: unknown; readonly message?: string; readonly stack?: string };
     if (message !== undefined) throw new DeadError(errorOf(message, stack ?? '', file));
     this.definition = definition ?? null;
@@ -70,7 +72,7 @@ export class SandboxEngine implements Engine {
 
   batch(events: readonly TraceEvent[], gap: PluginGap): PluginError | null {
     this.#events = events;
-    if (gap) this.#run(() => this.#vm.callMethod(this.#api, 'gap', [this.#vm.newNumber(gap.lost), this.#vm.newNumber(gap.dropped)]));
+    if (gap) this.#run(() => this.#vm.callMethod(this.#api, 'gap', [this.#vm.newNumber(gap.lost), this.#vm.newNumber(gap.dropped)]).dispose());
     const rows = events.map((event) => this.#rows.get(event.tracker)?.(event) ?? { tracker: event.tracker });
     try {
       return this.#hook('batch', JSON.stringify(rows));

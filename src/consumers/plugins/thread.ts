@@ -57,7 +57,6 @@ export class PluginThread {
     this.#worker.on('exit', () => this.#die({ message: 'its thread ended', at: null }));
     this.#worker.stdout.resume();
     this.#worker.stderr.resume();
-    this.#worker.unref();
   }
 
   /** Evaluates the source and checks its definition. Rejects with BAD_PLUGIN; no thread is left then. */
