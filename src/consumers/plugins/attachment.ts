@@ -91,6 +91,8 @@ export class Attachment {
   #place: number | null = null;
   /** By the streams that others have followed. */
   #droppedBefore = 0;
+  /** When it failed: what it had queued then is dropped unless new code reads it. */
+  #droppedAtEnd: number | null = null;
   #signalled = false;
   #wake: (() => void) | null = null;
 
@@ -301,6 +303,8 @@ export class Attachment {
     if (victim) this.counts.failed += victim.to - victim.from;
     // The call that ended the thread is not tried again; those behind it had not begun.
     this.#parts.unshift(...behind.filter((part) => part !== null));
+    const [next] = this.#parts;
+    if (next) this.#place = next.batch.placeOf(next.from);
     this.#calls = [];
     this.#died = null;
     this.problem = error.at === null ? error.message : `${error.at}: ${error.message}`;
@@ -326,8 +330,7 @@ export class Attachment {
 
   async #close(state: 'STOPPED' | 'FAILED'): Promise<void> {
     this.state = state;
-    const { dropped } = this.#stream.stats;
-    if (dropped) this.#given.log.debug({ plugin: this.plugin.facts.name, dropped }, 'a plugin was slow');
+    this.#droppedAtEnd = this.#stream.stats.dropped;
     await this.#next?.thread.end();
     this.#next = null;
     await this.#stream.return();
@@ -337,7 +340,8 @@ export class Attachment {
 
   /** From behind the last event that a call was given; what the stream before had queued is read again. */
   #subscribeAgain(): void {
-    this.#droppedBefore += this.#stream.stats.dropped;
+    this.#droppedBefore += this.#droppedAtEnd ?? this.#stream.stats.dropped;
+    this.#droppedAtEnd = null;
     this.#stream = this.#subscribe(this.#place === null ? null : cursorOf(this.session.id, this.#place));
     this.#parts = [];
     this.#arrived = null;
