@@ -1,3 +1,5 @@
+import { createClient, type Client } from 'graphql-ws';
+import { WebSocket } from 'ws';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createServer, type ApiServer } from '../../src/api/server.js';
 import { createFixture, post, startedId, type Fixture, type GraphQLAnswer } from './support.js';
@@ -125,4 +127,41 @@ it('alerts are listed newest first, by severity and session', async () => {
     of: [{ severity: 'LOW' }],
   });
   expect((await ask('{ alerts(first: 0) { id } }')).errors?.[0]?.message).toMatch(/first/);
+});
+
+describe('live, over WebSocket', () => {
+  let client: Client;
+  beforeEach(() => {
+    client = createClient({ url: server.url.replace('http', 'ws'), webSocketImpl: WebSocket, retryAttempts: 0, connectionParams: { authorization: `Bearer ${tokens.viewer}` } });
+  });
+  afterEach(() => client.dispose());
+
+  it('a reader gets what a plugin finds, what it found before if it asks, and the end', async () => {
+    await load(source('p'));
+    const started = await ask(START, { plugins: [{ name: 'p' }] }, 'operator');
+    const id = startedId({ json: { data: { startSession: started.data?.['startSession'] as never } } });
+    const attachment = fixture.services.plugins.need(id, 'p');
+    attachment.results.add([{ kind: 'old', json: '{"n":1}' }, { kind: 'old', json: '{"n":2}' }], '1');
+    const stream = client.iterate({ query: 'subscription ($id: ID!) { pluginResults(session: $id, plugin: "p", replay: 1) { results { seq kind value version } dropped } }', variables: { id } });
+    expect((await stream.next()).value).toEqual({ data: { pluginResults: { results: [{ seq: 1, kind: 'old', value: { n: 2 }, version: '1' }], dropped: 0 } } });
+    const next = stream.next();
+    attachment.results.add([{ kind: 'new', json: '{"n":3}' }], '1');
+    expect((await next).value).toMatchObject({ data: { pluginResults: { results: [{ seq: 2, value: { n: 3 } }] } } });
+    const end = stream.next();
+    await ask('mutation ($id: ID!) { stopSession(id: $id) { id } }', { id }, 'operator');
+    expect((await end).done).toBe(true);
+  });
+
+  it('a reader gets alerts of the severity that it asks for', async () => {
+    const stream = client.iterate({ query: 'subscription { alerts(severity: HIGH) { title severity container { name } } }' });
+    const first = stream.next();
+    const alert = { message: 'm', source: 'plugin:p', session: 's', time: null, tracker: null, process: null, container: { id: 'i', name: 'web', image: null }, key: null };
+    const raise = setInterval(() => {
+      fixture.services.alerts.raise({ ...alert, severity: 'LOW', title: 'low' });
+      fixture.services.alerts.raise({ ...alert, severity: 'CRITICAL', title: 'critical' });
+    }, 20);
+    expect((await first).value).toEqual({ data: { alerts: { title: 'critical', severity: 'CRITICAL', container: { name: 'web' } } } });
+    clearInterval(raise);
+    await stream.return?.();
+  });
 });
