@@ -117,7 +117,7 @@ export interface PluginDefinition<Reads extends PluginReads, Options extends Rea
   readonly every?: number;
   /** Hooks are synchronous. A hook that throws is counted; ten in a row stop the plugin. */
   onStart?(context: PluginContext<OptionValues<Options>>): void;
-  /** Each event exactly once, in order; up to 4096 at once. */
+  /** Each event exactly once, in order; up to 4096 at once (1024 in the sandbox). */
   onBatch(events: readonly PluginEvent<Reads>[], context: PluginContext<OptionValues<Options>>): void;
   onInterval?(context: PluginContext<OptionValues<Options>>): void;
   /** The session has ended, or the plugin is detached or replaced. */

@@ -43,7 +43,7 @@ export interface AttachmentOptions {
 }
 
 /** Events of one call at most. */
-const CALL_EVENTS = 4096;
+const CALL_EVENTS: Readonly<Record<EngineKind, number>> = { TRUSTED: 4096, SANDBOX: 1024 };
 /** Calls that are under way: the thread always has the next one. */
 const CALLS = 2;
 /** Calls in a row that may fail. */
@@ -228,7 +228,7 @@ export class Attachment {
       this.#arrived = null;
       this.#asked = false;
       if (done) this.#ended = true;
-      else this.#parts = partsOf(value);
+      else this.#parts = partsOf(value, CALL_EVENTS[this.plugin.engine]);
       return true;
     }
     if (!this.#asked && !this.#ended) {
@@ -390,12 +390,12 @@ export class Attachment {
 }
 
 /** What a delivery is to a plugin: calls of a bounded size. What is missing is told with the first. */
-function partsOf({ slices, gap }: Delivery): Part[] {
+function partsOf({ slices, gap }: Delivery, size: number): Part[] {
   let missing: PluginGap = gap && { lost: gap.lost, dropped: gap.dropped };
   const parts: Part[] = [];
   for (const { batch, from, to } of slices) {
-    for (let start = from; start < to; start += CALL_EVENTS) {
-      parts.push({ batch, from: start, to: Math.min(to, start + CALL_EVENTS), gap: missing });
+    for (let start = from; start < to; start += size) {
+      parts.push({ batch, from: start, to: Math.min(to, start + size), gap: missing });
       missing = null;
     }
   }
