@@ -8,7 +8,7 @@ import { executeLocally } from './api/local.js';
 import { createSchema } from './api/schema.js';
 import { createServer } from './api/server.js';
 import { AlertBook } from './consumers/alerts/book.js';
-import { PluginHost, replayPlugin, type OnOutcome, type ReplayRequest, type ReplaySummary } from './consumers/plugins/index.js';
+import { PluginHost, replayPlugin, type HostOptions, type OnOutcome, type ReplayRequest, type ReplaySummary } from './consumers/plugins/index.js';
 import type { Config } from './config.js';
 import { ContainerRegistry } from './containers/registry.js';
 import { Recording } from './consumers/export/index.js';
@@ -71,13 +71,7 @@ export async function createApp(config: Config, log: Log): Promise<App> {
     );
     const fields = new FilterFields(schema, catalog);
     const alerts = new AlertBook();
-    plugins = new PluginHost({
-      vocabulary: { catalog, fields },
-      directory: config.plugins,
-      log,
-      session: (id) => manager?.get(id),
-      raise: (alert, plugin, session) => alerts.raise({ ...alert, source: `plugin:${plugin}`, session }),
-    });
+    plugins = createPlugins(config, log, { catalog, fields }, alerts, manager);
     await plugins.open();
     let problem: string | null = null;
     manager.onKernelDeath = (error) => (problem = `${error.message}; start the server again`);
@@ -110,6 +104,17 @@ export async function createApp(config: Config, log: Log): Promise<App> {
   }
 }
 
+/** What plugins raise goes into the server's list of alerts. */
+function createPlugins({ plugins: directory }: Config, log: Log, vocabulary: HostOptions['vocabulary'], alerts: AlertBook, manager: SessionManager): PluginHost {
+  return new PluginHost({
+    vocabulary,
+    directory,
+    log,
+    session: (id) => manager.get(id),
+    raise: (alert, plugin, session) => alerts.raise({ ...alert, source: `plugin:${plugin}`, session }),
+  });
+}
+
 /** A recording instead of a kernel. Rejects with BAD_RECORDING. */
 async function createReplayApp(config: Config, { file, speed }: { readonly file: string; readonly speed: number }, log: Log): Promise<App> {
   const definitions = await loadTrackers();
@@ -119,13 +124,18 @@ async function createReplayApp(config: Config, { file, speed }: { readonly file:
   const registry = new ContainerRegistry({ log, engine: null, cgroups: null });
   const manager = new SessionManager({ kernel: null, registry, trackers, subscriberBytes: config.limits.subscriberBytes, maxSessions: config.limits.sessions, log });
   const catalog = new Catalog(schema, definitions, () => false);
+  const fields = new FilterFields(schema, catalog);
+  const alerts = new AlertBook();
+  const plugins = createPlugins(config, log, { catalog, fields }, alerts, manager);
   const replays = `this server replays ${file}`;
   const { session } = recording;
   const close = async (): Promise<void> => {
     await manager.close();
+    await plugins.close();
     await recording.close();
     await registry.close();
   };
+  await plugins.open();
   await manager.replay(
     {
       trackers: session.trackers.map((name) => ({ name, options: { ...session.options[name] } })),
@@ -148,7 +158,9 @@ async function createReplayApp(config: Config, { file, speed }: { readonly file:
       manager,
       registry,
       catalog,
-      fields: new FilterFields(schema, catalog),
+      fields,
+      plugins,
+      alerts,
       config,
       log,
       server: {
