@@ -15,8 +15,17 @@ export class LocalEunomia {
     this.#app = app;
   }
 
-  static async start(): Promise<LocalEunomia> {
-    return new LocalEunomia(await createApp({ ...defaultConfig, engine: 'none' }, createLog('silent')));
+  /** `plugins` is a directory of trusted ones. */
+  static async start(plugins: string | null = null): Promise<LocalEunomia> {
+    return new LocalEunomia(await createApp({ ...defaultConfig, engine: 'none', plugins }, createLog('silent')));
+  }
+
+  get plugins(): App['services']['plugins'] {
+    return this.#app.services.plugins;
+  }
+
+  get alerts(): App['services']['alerts'] {
+    return this.#app.services.alerts;
   }
 
   /** A session of the open tracker that watches one process and captures these fields besides the header. */

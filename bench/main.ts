@@ -1,12 +1,13 @@
 import { parseArgs } from 'node:util';
 import { Report } from './figure.js';
 import { history } from './history.js';
+import { plugins } from './plugins.js';
 import { query } from './query.js';
 import { sums } from './sum.js';
 import { throughput } from './throughput.js';
 
 /** Runs one benchmark by its name. Adding one: a file that exports a function like these, and its line here. */
-const benches: Readonly<Record<string, (report: Report, options: { readonly quick: boolean }) => Promise<void>>> = { throughput, query, sums, history };
+const benches: Readonly<Record<string, (report: Report, options: { readonly quick: boolean }) => Promise<void>>> = { throughput, query, sums, history, plugins };
 
 const usage = `npm run --silent bench -- NAME [--json] [--quick]; NAME is one of: ${Object.keys(benches).join(', ')}`;
 

@@ -8,6 +8,8 @@ import { executeLocally } from './api/local.js';
 import { createSchema } from './api/schema.js';
 import { storeOf } from './api/resolvers/history.js';
 import { createServer } from './api/server.js';
+import { AlertBook } from './consumers/alerts/book.js';
+import { PluginHost, replayPlugin, type HostOptions, type OnOutcome, type ReplayRequest, type ReplaySummary } from './consumers/plugins/index.js';
 import type { Config } from './config.js';
 import { Aggregator, compileAggregate } from './consumers/aggregate/index.js';
 import { openInfluxStore, type MakeGroups } from './consumers/store/influx/index.js';
@@ -56,9 +58,11 @@ export async function createApp(config: Config, log: Log): Promise<App> {
   const kernel = new KernelThread();
   const registry = new ContainerRegistry({ log, ...(config.engine === 'none' ? { engine: null } : config.engine ? { engine: { host: config.engine } } : {}) });
   let manager: SessionManager | null = null;
+  let plugins: PluginHost | null = null;
   const stores = new Map<StoreKind, Store>();
   const close = async () => {
     await manager?.close();
+    await plugins?.close();
     await Promise.all([...stores.values()].map((store) => store.close()));
     await kernel.close();
     await registry.close();
@@ -90,6 +94,9 @@ export async function createApp(config: Config, log: Log): Promise<App> {
       log,
       record: async (session, persist) => SessionRecording.begin(session, persist, storeOf(persist.store, { stores }), log),
     });
+    const alerts = new AlertBook();
+    plugins = createPlugins(config, log, { catalog, fields }, alerts, manager);
+    await plugins.open();
     let problem: string | null = null;
     manager.onKernelDeath = (error) => (problem = `${error.message}; start the server again`);
     return {
@@ -99,6 +106,8 @@ export async function createApp(config: Config, log: Log): Promise<App> {
         catalog,
         fields,
         stores,
+        plugins,
+        alerts,
         config,
         log,
         server: {
@@ -120,6 +129,17 @@ export async function createApp(config: Config, log: Log): Promise<App> {
   }
 }
 
+/** What plugins raise goes into the server's list of alerts. */
+function createPlugins({ plugins: directory }: Config, log: Log, vocabulary: HostOptions['vocabulary'], alerts: AlertBook, manager: SessionManager): PluginHost {
+  return new PluginHost({
+    vocabulary,
+    directory,
+    log,
+    session: (id) => manager.get(id),
+    raise: (alert, plugin, session) => alerts.raise({ ...alert, source: `plugin:${plugin}`, session }),
+  });
+}
+
 /** A recording instead of a kernel. Rejects with BAD_RECORDING. */
 async function createReplayApp(config: Config, { file, speed }: { readonly file: string; readonly speed: number }, log: Log): Promise<App> {
   const definitions = await loadTrackers();
@@ -129,13 +149,18 @@ async function createReplayApp(config: Config, { file, speed }: { readonly file:
   const registry = new ContainerRegistry({ log, engine: null, cgroups: null });
   const manager = new SessionManager({ kernel: null, registry, trackers, subscriberBytes: config.limits.subscriberBytes, maxSessions: config.limits.sessions, log });
   const catalog = new Catalog(schema, definitions, () => false);
+  const fields = new FilterFields(schema, catalog);
+  const alerts = new AlertBook();
+  const plugins = createPlugins(config, log, { catalog, fields }, alerts, manager);
   const replays = `this server replays ${file}`;
   const { session } = recording;
   const close = async (): Promise<void> => {
     await manager.close();
+    await plugins.close();
     await recording.close();
     await registry.close();
   };
+  await plugins.open();
   await manager.replay(
     {
       trackers: session.trackers.map((name) => ({ name, options: { ...session.options[name] } })),
@@ -159,8 +184,10 @@ async function createReplayApp(config: Config, { file, speed }: { readonly file:
       manager,
       registry,
       catalog,
-      fields: new FilterFields(schema, catalog),
       stores: new Map(),
+      fields,
+      plugins,
+      alerts,
       config,
       log,
       server: {
@@ -210,6 +237,13 @@ async function tryTrackers(kernel: KernelThread, runtimes: readonly TrackerRunti
   );
 }
 
+/** Runs a plugin over a recording: needs neither BPF nor root. Rejects with BAD_PLUGIN, BAD_RECORDING or BAD_USER_INPUT. */
+export async function testPlugin(request: ReplayRequest, onOutcome: OnOutcome): Promise<ReplaySummary> {
+  const schema = createSchema();
+  const catalog = new Catalog(schema, await loadTrackers(), () => false);
+  return replayPlugin(request, { catalog, fields: new FilterFields(schema, catalog) }, onOutcome);
+}
+
 /** A server that listens. Rejects as `createApp` and `createServer` do; nothing is left behind then. */
 export async function listen(config: Config, log: Log): Promise<{ readonly url: string; close(): Promise<void> }> {
   checkListen(config); // before anything is loaded
@@ -237,7 +271,7 @@ export async function openLocal(config: Config, log: Log): Promise<{ execute(req
   const app = await createApp(config, log);
   const gone = new AbortController();
   return {
-    execute: (request) => executeLocally(app.services, request, 'operator', gone.signal),
+    execute: (request) => executeLocally(app.services, request, 'admin', gone.signal),
     close: () => {
       gone.abort();
       return app.close();

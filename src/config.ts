@@ -1,6 +1,8 @@
 /** What an administrator decides. Built by `eunomia serve` from flags and EUNOMIA_* variables; checked by `checkConfig`. */
 
-export type Role = 'viewer' | 'operator';
+/** Each may what those before it may. */
+export const roles = ['viewer', 'operator', 'admin'] as const;
+export type Role = (typeof roles)[number];
 
 export interface Token {
   readonly secret: string;
@@ -69,6 +71,8 @@ export interface Config {
   readonly retentionBytes: number | null;
   /** Null: there is none. */
   readonly influx: InfluxConfig | null;
+  /** Folder of the server's own plugins, which run with its rights; null when there is none. */
+  readonly plugins: string | null;
   readonly logLevel: string;
   /** Replay this recording instead of watching a kernel: needs neither root nor libbpf, and starts no sessions. `speed` may be infinite. */
   readonly replay: { readonly file: string; readonly speed: number } | null;
@@ -86,6 +90,7 @@ export const defaultConfig: Config = {
   retentionMs: null,
   retentionBytes: null,
   influx: null,
+  plugins: null,
   logLevel: 'info',
   replay: null,
   limits: {

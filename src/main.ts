@@ -18,7 +18,10 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 const output = openOutput();
 const code = await runProgram(process.argv.slice(2), version, {
   // Loaded when needed: a command that asks another server starts in half the time.
-  ...servers(async (config, log) => (await import('./app.js')).createApp(config, log)),
+  ...servers(
+    async (config, log) => (await import('./app.js')).createApp(config, log),
+    async (test, onOutcome) => (await import('./app.js')).testPlugin(test, onOutcome),
+  ),
   output,
   tell: (line) => process.stderr.write(`${line}\n`),
   signal: stopping.signal,

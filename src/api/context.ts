@@ -1,3 +1,5 @@
+import type { AlertBook } from '../consumers/alerts/book.js';
+import type { PluginHost } from '../consumers/plugins/index.js';
 import type { Role, Config } from '../config.js';
 import type { Store } from '../consumers/store/store.js';
 import type { ContainerRegistry } from '../containers/registry.js';
@@ -50,6 +52,8 @@ export interface Services {
   readonly fields: FilterFields;
   /** Where sessions can be kept; empty when there is none. */
   readonly stores: ReadonlyMap<StoreKind, Store>;
+  readonly plugins: PluginHost;
+  readonly alerts: AlertBook;
   readonly config: Config;
   readonly log: Log;
   readonly server: ServerFacts;

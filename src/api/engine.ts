@@ -15,6 +15,7 @@ import { executeHot, executeSlow, readsEvents, type Execution } from './compile.
 import type { RequestContext, Services } from './context.js';
 import { checkLimits, parseWithin } from './limits.js';
 import { maskError, maskResult } from './mask.js';
+import { checkRole } from './role.js';
 import { ResponseStream } from './stream.js';
 import { TextEncoders, type TextSink } from './text.js';
 
@@ -100,11 +101,7 @@ export class Engine {
     const { document, errors, hot } = this.#parse(query);
     if (errors.length > 0) throw new AggregateError(errors);
     const operation = operationOf(document, operationName);
-    if (operation.operation === 'mutation' && role !== 'operator') {
-      throw new EunomiaError('FORBIDDEN', 'mutations need the role operator; this token has the role viewer, which may query and subscribe', {
-        details: { role, needed: 'operator' },
-      });
-    }
+    checkRole(document, operation, role);
     const coerced = getVariableValues(this.schema, operation.variableDefinitions ?? [], raw, { maxErrors: 10 });
     if (coerced.errors) throw new AggregateError(coerced.errors);
     checkLimits(this.schema, document, operation, coerced.coerced, this.#services.config.limits);

@@ -1,4 +1,4 @@
-import { GraphQLError, Kind, print, type ValueNode } from 'graphql';
+import { GraphQLError, Kind, print, valueFromASTUntyped, type ValueNode } from 'graphql';
 
 // Output costs a call for each field of each event: `serialize` returns strings as they are, and checks nothing that
 // the decoder already guarantees.
@@ -107,4 +107,5 @@ export const scalars = {
   Cursor: scalar('Cursor', cursor),
   EventField: scalar('EventField', eventField),
   Errno: scalar('Errno', errno),
+  JSON: { __serialize: (value: unknown) => value, __parseValue: (value: unknown) => value, __parseLiteral: valueFromASTUntyped } as Record<string, unknown>,
 };

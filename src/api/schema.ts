@@ -5,6 +5,7 @@ import { aggregateResolvers } from './resolvers/aggregate.js';
 import { historyResolvers } from './resolvers/history.js';
 import { mutationResolvers } from './resolvers/mutation.js';
 import { reportResolvers } from './resolvers/report.js';
+import { pluginResolvers } from './resolvers/plugin.js';
 import { serverResolvers } from './resolvers/server.js';
 import { sessionResolvers } from './resolvers/session.js';
 import { scalars } from './scalars.js';
@@ -16,5 +17,5 @@ import { scalars } from './scalars.js';
 export function createSchema(): GraphQLSchema {
   // Two folders up from src/api and from dist/api alike.
   const typeDefs = readFileSync(new URL('../../schema.graphql', import.meta.url), 'utf8');
-  return makeExecutableSchema({ typeDefs, resolvers: [scalars, serverResolvers, sessionResolvers, aggregateResolvers, historyResolvers, mutationResolvers, reportResolvers] });
+  return makeExecutableSchema({ typeDefs, resolvers: [scalars, serverResolvers, sessionResolvers, aggregateResolvers, historyResolvers, mutationResolvers, pluginResolvers, reportResolvers] });
 }

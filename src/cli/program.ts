@@ -5,6 +5,7 @@ import { addExport } from './export.js';
 import { addReplay } from './replay.js';
 import { addReport } from './report.js';
 import type { World } from './world.js';
+import { addPlugin } from './plugin.js';
 import { addRun } from './run.js';
 import { addServe } from './serve.js';
 import { addTrackers } from './trackers.js';
@@ -20,8 +21,8 @@ export async function runProgram(argv: readonly string[], version: string, world
     .showHelpAfterError('(eunomia --help tells more)')
     .exitOverride()
     .configureOutput({ writeErr: (text) => world.tell(text.trimEnd()) });
-  for (const add of [addServe, addTrackers, addContainers, addRun, addExport, addReplay, addReport]) add(program, world);
-  for (const command of program.commands) command.exitOverride().copyInheritedSettings(program);
+  for (const add of [addServe, addTrackers, addContainers, addRun, addExport, addReplay, addReport, addPlugin]) add(program, world);
+  for (const command of program.commands.flatMap((each) => [each, ...each.commands])) command.exitOverride().copyInheritedSettings(program);
   try {
     await program.parseAsync([...argv], { from: 'user' });
     return exitCode.ok;

@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Option, type Command } from 'commander';
-import { defaultConfig, type Config, type Role, type Token } from '../config.js';
+import { defaultConfig, roles, type Config, type Role, type Token } from '../config.js';
 import { messageOf } from '../errors.js';
 import { createLog } from '../log.js';
 import { ageOf, bytesOf } from './size.js';
@@ -18,6 +18,7 @@ export interface ServeFlags extends InfluxFlags {
   readonly token?: readonly string[];
   readonly tokensFile?: string;
   readonly engine?: string;
+  readonly plugins?: string;
   readonly maxSessions: number;
   readonly dataDir?: string;
   readonly requireHistory?: boolean;
@@ -47,9 +48,10 @@ export function addServe(program: Command, world: World): void {
     .addOption(new Option('--port <number>', '0 takes a free one').argParser(port).default(defaultConfig.port).env('EUNOMIA_PORT'))
     .addOption(new Option('--tls-cert <file>', 'certificate and its chain, PEM').env('EUNOMIA_TLS_CERT'))
     .addOption(new Option('--tls-key <file>', 'its private key, PEM').env('EUNOMIA_TLS_KEY'))
-    .addOption(new Option('--token <role:secret>', 'let in who has this secret, as viewer or operator (repeatable; others see arguments: prefer --tokens-file)').argParser(append))
+    .addOption(new Option('--token <role:secret>', 'let in who has this secret, as viewer, operator or admin (repeatable; others see arguments: prefer --tokens-file)').argParser(append))
     .addOption(new Option('--tokens-file <file>', 'tokens, one role:secret a line, # begins a comment; only its owner and group may read it').env('EUNOMIA_TOKENS_FILE'))
     .addOption(new Option('--engine <socket>', 'container engine: a socket, tcp://…, or "none"; by default DOCKER_HOST or the usual sockets').env('EUNOMIA_ENGINE'))
+    .addOption(new Option('--plugins <folder>', "load each plugin of this folder, which nobody else may write; they run with the server's rights").env('EUNOMIA_PLUGINS'))
     .addOption(new Option('--max-sessions <number>', 'sessions that may run at once').argParser(sessions).default(defaultConfig.limits.sessions).env('EUNOMIA_MAX_SESSIONS'))
     .addOption(new Option('--data-dir <directory>', 'keep the history of persisted sessions here; "none" keeps none').default(defaultDirectory(), 'see docs/history.md').env('EUNOMIA_DATA_DIR'))
     .addOption(new Option('--retention-age <time>', 'delete history older than this, for example 30d; by default none').argParser(ageOf('--retention-age')).env('EUNOMIA_RETENTION_AGE'))
@@ -93,6 +95,7 @@ export function configOf(flags: ServeFlags, tokensVariable: string): Config {
     retentionMs: flags.retentionAge ?? null,
     retentionBytes: flags.retentionBytes ?? null,
     influx: influxOf(flags, flags.dataDir === 'none' ? null : (flags.dataDir ?? null)),
+    plugins: flags.plugins ?? null,
     logLevel: flags.logLevel,
     limits: { ...defaultConfig.limits, sessions: flags.maxSessions },
   };
@@ -101,12 +104,12 @@ export function configOf(flags: ServeFlags, tokensVariable: string): Config {
 /** Never repeats the secret: it would end in a log. */
 function parseToken(text: string, where: string): Token {
   const [, role, secret] = /^([a-z]+):(\S+)$/.exec(text) ?? [];
-  if (!isRole(role) || secret === undefined) throw new UsageError(`${where}: a token is viewer:SECRET or operator:SECRET`);
+  if (!isRole(role) || secret === undefined) throw new UsageError(`${where}: a token is viewer:SECRET, operator:SECRET or admin:SECRET`);
   return { role, secret };
 }
 
 function isRole(text: string | undefined): text is Role {
-  return text === 'viewer' || text === 'operator';
+  return roles.some((role) => role === text);
 }
 
 function readTokens(file: string): readonly Token[] {

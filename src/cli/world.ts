@@ -20,7 +20,34 @@ export interface World extends Servers {
   readonly signal: AbortSignal;
 }
 
+/** A plugin and a recording; as app.ts takes them. */
+export interface PluginTest {
+  readonly plugin: string;
+  readonly engine: 'TRUSTED' | 'SANDBOX';
+  readonly events: string;
+  readonly options: unknown;
+}
+
+export interface PluginOutcome {
+  readonly results: readonly { readonly kind: string; readonly json: string }[];
+  readonly alerts: readonly object[];
+  readonly logs: readonly string[];
+}
+
+export interface PluginSummary {
+  readonly name: string;
+  readonly version: string;
+  readonly events: number;
+  readonly discarded: number;
+  readonly failed: number;
+  readonly suppressed: number;
+  readonly errors: readonly { readonly message: string; readonly at: string | null }[];
+}
+
+export type TestPlugin = (test: PluginTest, onOutcome: (outcome: PluginOutcome) => Promise<void>) => Promise<PluginSummary>;
+
 export interface Servers {
+  readonly testPlugin: TestPlugin;
   /** Starts a server that listens. */
   serve(config: Config, log: Log): Promise<Listener>;
   /** Starts a server for this process alone; it listens nowhere. */
@@ -30,8 +57,9 @@ export interface Servers {
 /** As app.ts makes it; the command line may not import it, since it stands above us. */
 export type CreateApp = (config: Config, log: Log) => Promise<{ readonly services: Services; close(): Promise<void> }>;
 
-export function servers(createApp: CreateApp): Servers {
+export function servers(createApp: CreateApp, testPlugin: TestPlugin): Servers {
   return {
+    testPlugin,
     async serve(config, log) {
       const app = await createApp(config, log);
       try {
@@ -50,7 +78,7 @@ export function servers(createApp: CreateApp): Servers {
       const { createSchema } = await import('../api/schema.js');
       const gone = new AbortController();
       return {
-        execute: (request) => executeLocally(app.services, request, 'operator'),
+        execute: (request) => executeLocally(app.services, request, 'admin'),
         download: (path, query) => openDownload(app.services, createSchema(), path, query, gone.signal).body,
         close: () => {
           gone.abort();

@@ -5,6 +5,8 @@ import type { ContainerRegistry } from '../../src/containers/registry.js';
 import type { ProcessView, TraceEvent } from '../../src/event.js';
 import type { Chunk, SourceSpec } from '../../src/kernel/protocol.js';
 import type { KernelThread } from '../../src/kernel/thread.js';
+import { AlertBook } from '../../src/consumers/alerts/book.js';
+import { PluginHost } from '../../src/consumers/plugins/index.js';
 import { FilterFields } from '../../src/filter/index.js';
 import { createLog } from '../../src/log.js';
 import type { RecordBatch } from '../../src/pipeline/batch.js';
@@ -290,11 +292,22 @@ export async function createFixture({ limits, ...options }: FixtureOptions = {})
     log,
   });
   const catalog = new Catalog(createSchema(), [...trackers.values()].map(({ definition }) => definition), (tracker, field) => trackers.get(tracker)?.onDemand.includes(field) ?? false);
+  const fields = new FilterFields(createSchema(), catalog);
+  const alerts = new AlertBook();
+  const plugins = new PluginHost({
+    vocabulary: { catalog, fields },
+    directory: config.plugins,
+    log,
+    session: (id) => manager.get(id),
+    raise: (alert, plugin, session) => alerts.raise({ ...alert, source: `plugin:${plugin}`, session }),
+  });
   const services: Services = {
     manager,
+    plugins,
+    alerts,
     registry,
     catalog,
-    fields: new FilterFields(createSchema(), catalog),
+    fields,
     stores: new Map(),
     config,
     log,

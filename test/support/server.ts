@@ -22,13 +22,13 @@ export interface TestServer {
 const running: TestServer[] = [];
 
 /** Starts a server on a free port; it is stopped after the test unless `keep` is set. */
-export async function startServer(args: readonly string[] = ['--engine', 'none'], { keep = false } = {}): Promise<TestServer> {
+export async function startServer(args: readonly string[] = ['--engine', 'none'], { keep = false, token }: { readonly keep?: boolean; readonly token?: string } = {}): Promise<TestServer> {
   const child = start(process.execPath, [join(root, 'dist/main.js'), 'serve', '--port', '0', '--log-level', 'error', ...(args.includes('--data-dir') ? [] : ['--data-dir', 'none']), ...args]);
   const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
   const line = await Promise.race([firstLine(child), exited.then(([code]) => `ended with ${code}`)]);
   const url = /(http:\S+)/.exec(line)?.[1];
   if (url === undefined) throw new Error(`the server did not start: ${line}`);
-  const server = new RunningServer(url, child, exited);
+  const server = new RunningServer(url, child, exited, token);
   if (!keep) running.push(server);
   return server;
 }
@@ -41,9 +41,11 @@ class RunningServer implements TestServer {
   readonly url: string;
   readonly #child: ChildProcess;
   readonly #exited: Promise<[number | null, NodeJS.Signals | null]>;
+  readonly #authorization: Record<string, string>;
   readonly #clients = new Set<Client>();
 
-  constructor(url: string, child: ChildProcess, exited: Promise<[number | null, NodeJS.Signals | null]>) {
+  constructor(url: string, child: ChildProcess, exited: Promise<[number | null, NodeJS.Signals | null]>, token?: string) {
+    this.#authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
     this.url = url;
     this.#child = child;
     this.#exited = exited;
@@ -56,7 +58,7 @@ class RunningServer implements TestServer {
   async query<Data>(document: string, variables: Record<string, unknown> = {}): Promise<Data> {
     const response = await fetch(this.url, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', accept: 'application/json' },
+      headers: { 'content-type': 'application/json', accept: 'application/json', ...this.#authorization },
       body: JSON.stringify({ query: document, variables }),
     });
     const { data, errors } = (await response.json()) as { data?: Data; errors?: unknown };
@@ -65,7 +67,7 @@ class RunningServer implements TestServer {
   }
 
   async *subscribe<Data>(document: string, variables: Record<string, unknown> = {}): AsyncGenerator<Data, void> {
-    const client = createClient({ url: this.url.replace('http', 'ws'), webSocketImpl: WebSocket, retryAttempts: 0 });
+    const client = createClient({ url: this.url.replace('http', 'ws'), webSocketImpl: WebSocket, retryAttempts: 0, connectionParams: this.#authorization });
     this.#clients.add(client);
     try {
       for await (const { data, errors } of client.iterate<Data>({ query: document, variables })) {

@@ -170,7 +170,7 @@ describe('compiled execution', () => {
     const broken = { __typename: 'ExecEvent', time: 't', get tracker(): string { throw new RangeError('outside of the buffer'); } };
     const session = { touch: () => undefined, stats: async () => ({ lost: 1 }), page: () => ({ events: [broken], total: 1, gaps: [] }) };
     const manager = { get: () => session, stop: async () => session };
-    const context = () => ({ variables: {}, services: { manager } }) as unknown as RequestContext;
+    const context = () => ({ variables: {}, services: { manager, plugins: { settled: async () => undefined } } }) as unknown as RequestContext;
     const { errors } = await executeHot({ ...execution, context: context() });
     expect(errors?.map(({ message, path }) => [message, path])).toEqual([['outside of the buffer', ['stopSession', 'events', 'nodes', 0, 'tracker']]]);
     expect((await executeSlow({ ...execution, context: context() })).errors).toEqual(errors);
@@ -184,7 +184,7 @@ describe('compiled execution', () => {
     const page = { events: [{ __typename: 'ExecEvent', time: null }], cursorAfter: () => 'c', hasNext: false, hasPrevious: false, total: 1, gaps: [] };
     const session = { touch: () => undefined, page: () => page };
     const manager = { get: () => session, stop: async () => ((stopped += 1), session) };
-    const context = { variables: {}, services: { manager } } as unknown as RequestContext;
+    const context = { variables: {}, services: { manager, plugins: { settled: async () => undefined } } } as unknown as RequestContext;
     const { errors, data } = await executeHot({ ...execution, context });
     expect(errors?.map(({ path }) => path)).toEqual([['s', 'events', 'nodes', 0, 'time']]);
     expect(data).toBeNull();

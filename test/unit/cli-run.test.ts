@@ -122,6 +122,7 @@ async function run(server: FakeServer, argv: readonly string[], { reader = true,
   let told = '';
   const code = await runProgram(argv, '1.2.3', {
     serve: () => Promise.reject(Object.assign(new Error('in use'), { code: 'EADDRINUSE', syscall: 'listen', address: '127.0.0.1', port: 4000 })),
+    testPlugin: () => Promise.reject(new Error('not asked for')),
     local: async () => server,
     output: {
       width: null,

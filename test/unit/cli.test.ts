@@ -213,7 +213,7 @@ describe('the configuration of serve', () => {
   });
 
   it('refuses a token of no role, and does not repeat its secret', () => {
-    expect(() => configOf({ ...flags, token: ['root:hunter2'] }, '')).toThrow(/viewer:SECRET or operator:SECRET/);
+    expect(() => configOf({ ...flags, token: ['root:hunter2'] }, '')).toThrow(/viewer:SECRET, operator:SECRET or admin:SECRET/);
     expect(() => configOf({ ...flags, token: ['root:hunter2'] }, '')).not.toThrow(/hunter2/);
   });
 

@@ -1,13 +1,15 @@
 import type { GraphQLResolveInfo } from 'graphql';
 import { StoredSession } from '../../consumers/store/session.js';
-import type { MutationRemoveSessionArgs, MutationStartSessionArgs, MutationStopSessionArgs, MutationTraceArgs } from '../../generated/schema.js';
+import type { MutationRemoveSessionArgs, MutationStartSessionArgs, MutationStopSessionArgs, MutationTraceArgs, StartSessionInput } from '../../generated/schema.js';
 import type { Demand } from '../../event.js';
 import { filterOf } from '../../filter/index.js';
 import type { Session } from '../../pipeline/session.js';
 import { inRange, isWritten, spanInRange } from '../check.js';
 import type { RequestContext } from '../context.js';
 import { demandOfSession } from '../demand.js';
+import type { SessionSpec } from '../../pipeline/spec.js';
 import { sessionSpec } from '../input.js';
+import { pluginRequests } from './plugin.js';
 import { needSession } from './stored.js';
 import { typed, type ResolverMap } from './types.js';
 
@@ -19,10 +21,14 @@ const MAX_LIMIT = 2 ** 31 - 1;
 /** Starting and stopping. Whoever comes here is an operator: the engine has seen to it. */
 export const mutationResolvers: ResolverMap = {
   Mutation: {
-    startSession: typed<unknown, MutationStartSessionArgs>((_root, { input }, { services }) => services.manager.start(sessionSpec(input, services.catalog, services.fields))),
+    startSession: typed<unknown, MutationStartSessionArgs>((_root, { input }, context) => start(sessionSpec(input, context.services.catalog, context.services.fields), input, context)),
     stopSession: typed<unknown, MutationStopSessionArgs>(async (_root, { id }, context) => {
       const session = await needSession(id, context);
-      return session instanceof StoredSession ? session : context.services.manager.stop(id, 'REQUESTED');
+      if (session instanceof StoredSession) return session;
+      const { manager, plugins } = context.services;
+      const stopped = await manager.stop(id, 'REQUESTED');
+      await plugins.settled(id); // all that they found is there when the answer is
+      return stopped;
     }),
     removeSession: typed<unknown, MutationRemoveSessionArgs>(async (_root, { id }, context) => {
       const session = await needSession(id, context);
@@ -36,6 +42,18 @@ export const mutationResolvers: ResolverMap = {
     trace: typed<unknown, MutationTraceArgs>((_root, args, context, info) => trace(args, context, info)),
   },
 };
+
+/** Starts a session with its plugins, which see it from its first event on. What is wrong with one of them is told before anything is loaded. */
+async function start(spec: SessionSpec, { plugins }: StartSessionInput, { services }: RequestContext): Promise<Session> {
+  const requests = pluginRequests(plugins);
+  const trackers = spec.trackers.map(({ name }) => name);
+  const where = (index: number): string => `input.plugins[${index}]`;
+  const reads = requests.flatMap((request, index) => Object.values(services.plugins.check(request, trackers, where(index)).facts.reads).flat());
+  const fields = [...new Set([...spec.fields, ...reads.map((path) => path.split('.')[0] ?? path)])];
+  const session = await services.manager.start({ ...spec, fields });
+  requests.forEach((request, index) => services.plugins.attach(session, request, true, where(index)));
+  return session;
+}
 
 async function trace({ input, for: forMs, limit }: MutationTraceArgs, context: RequestContext, info: GraphQLResolveInfo): Promise<Session> {
   const { manager, catalog, fields } = context.services;
@@ -51,7 +69,7 @@ async function trace({ input, for: forMs, limit }: MutationTraceArgs, context: R
     capture: isWritten(info, context.variables, ['input', 'capture']) ? (input.capture ?? 'DEFAULT') : 'DEMANDED',
     fields: [...new Set([...demandOfSession(info, readBy).values()].flatMap((read) => [...read]))],
   });
-  const session = await manager.start(spec);
+  const session = await start(spec, input, context);
   const abandon = (): void => {
     manager.stop(session.id, 'ABANDONED').catch((error: unknown) => context.services.log.error({ error, session: session.id }, 'stopping an abandoned trace'));
   };
@@ -59,6 +77,7 @@ async function trace({ input, for: forMs, limit }: MutationTraceArgs, context: R
   else context.signal.addEventListener('abort', abandon, { once: true });
   try {
     await session.done;
+    await context.services.plugins.settled(session.id);
   } finally {
     context.signal.removeEventListener('abort', abandon);
   }
