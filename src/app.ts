@@ -8,6 +8,7 @@ import { executeLocally } from './api/local.js';
 import { createSchema } from './api/schema.js';
 import { createServer } from './api/server.js';
 import type { Config } from './config.js';
+import { BuiltinMetrics, MAX_CONTAINERS, ServerMetrics } from './consumers/metrics/index.js';
 import { ContainerRegistry } from './containers/registry.js';
 import { messageOf } from './errors.js';
 import { ClockWatch } from './kernel/clock.js';
@@ -51,7 +52,9 @@ export async function createApp(config: Config, log: Log): Promise<App> {
     const trackers = new Map(runtimes.map((runtime) => [runtime.definition.name, runtime]));
     await watchCgroups(kernel, registry); // before the registry looks at the tree, so that none falls in between
     const [features, status] = await Promise.all([kernel.probe(), tryTrackers(kernel, runtimes), registry.start()]);
-    manager = new SessionManager({ kernel, registry, trackers, subscriberBytes: config.limits.subscriberBytes, maxSessions: config.limits.sessions, log });
+    const counting = new BuiltinMetrics({ trackers, log, manager: () => sessions });
+    const sessions = new SessionManager({ kernel, registry, trackers, subscriberBytes: config.limits.subscriberBytes, maxSessions: config.limits.sessions, observer: counting, log });
+    manager = sessions;
     const clock = new ClockWatch();
     const schema = createSchema();
     const catalog = new Catalog(
@@ -61,6 +64,17 @@ export async function createApp(config: Config, log: Log): Promise<App> {
     );
     let problem: string | null = null;
     manager.onKernelDeath = (error) => (problem = `${error.message}; start the server again`);
+    counting.metrics.add(
+      new ServerMetrics({
+        version,
+        kernelRelease: release(),
+        registry,
+        healthy: () => problem === null,
+        engineConnected: () => registry.engine?.connected ?? false,
+        trackers: new Map([...status].map(([name, { available }]) => [name, available])),
+        maxContainers: MAX_CONTAINERS,
+      }),
+    );
     return {
       services: {
         manager,
@@ -69,6 +83,7 @@ export async function createApp(config: Config, log: Log): Promise<App> {
         fields: new FilterFields(schema, catalog),
         config,
         log,
+        metrics: counting.metrics,
         server: {
           version,
           startedAt: nowText(),

@@ -34,6 +34,8 @@ const toTest = [
   program('bpftrace', 'bpftrace'),
   program('strace', 'strace'),
   program('openssl', 'openssl'),
+  program('prometheus', 'prometheus'),
+  program('debootstrap', 'debootstrap'),
   { what: 'a static busybox', apt: 'busybox-static', there: () => isStatic(which('busybox')) },
 ];
 

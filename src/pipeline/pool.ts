@@ -18,6 +18,7 @@ export interface SharedSource {
 export interface SessionCounters {
   readonly produced: number;
   readonly lost: number;
+  readonly ringPeakBytes: number;
 }
 
 interface Sharer {
@@ -69,7 +70,7 @@ export class SourcePool {
     const before = { events: entry.received + entry.lost, lost: entry.lost };
     entry.sharers.add(sharer);
     await orLeave(this.#applyMasks(entry, source), leave);
-    const since = ({ produced, lost }: SourceCounters): SessionCounters => ({ produced: sum(produced) - before.events, lost: sum(lost) - before.lost });
+    const since = ({ produced, lost, ringPeakBytes }: SourceCounters): SessionCounters => ({ produced: sum(produced) - before.events, lost: sum(lost) - before.lost, ringPeakBytes });
     return {
       setCapture: async (object, mask) => {
         sharer.masks[object] = mask;
@@ -85,7 +86,7 @@ export class SourcePool {
         }
         await source.read();
         entry.sharers.delete(sharer);
-        const counters = { produced: entry.received + entry.lost - before.events, lost: entry.lost - before.lost };
+        const counters = { produced: entry.received + entry.lost - before.events, lost: entry.lost - before.lost, ringPeakBytes: 0 };
         await this.#applyMasks(entry, source);
         return counters;
       },

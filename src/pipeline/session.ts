@@ -10,6 +10,7 @@ import { cursorOf, parseCursor } from './cursor.js';
 import { History, type Slice } from './history.js';
 import { gapsOf, scan } from './scan.js';
 import { eventsOf, EventStream, type StreamFilter } from './stream.js';
+import type { SessionObserver } from './observer.js';
 import type { SessionCounters, SharedSource, SourcePool } from './pool.js';
 import type { TrackerRuntime } from './runtime.js';
 import type { SessionSpec, SessionState, SessionStats, StopReason } from './spec.js';
@@ -23,6 +24,8 @@ export interface SessionDependencies {
   readonly trackers: ReadonlyMap<string, TrackerRuntime>;
   readonly subscriberBytes: number;
   readonly log: Log;
+  /** Sees all that is delivered. */
+  readonly observer?: SessionObserver | undefined;
   /** Called after each change of state. */
   readonly onState: (session: Session) => void;
 }
@@ -63,7 +66,7 @@ export class Session {
   readonly #demands = new Set<Demand>();
   readonly #counts = { received: 0, discarded: 0, delivered: 0, queued: 0, lost: 0, receivedBytes: 0, dropped: 0 };
   #source: SharedSource | null = null;
-  #counters: SessionCounters = { produced: 0, lost: 0 };
+  #counters: SessionCounters = { produced: 0, lost: 0, ringPeakBytes: 0 };
   #masks: bigint[] = [];
   /** Chunks wait here, in order, until their containers are known. */
   #held: Promise<void> | null = null;
@@ -193,6 +196,7 @@ export class Session {
       retained: this.#history.retained,
       evicted: this.#history.evicted,
       retainedBytes: this.#history.bytes,
+      ringPeakBytes: this.#source ? counters.ringPeakBytes : 0,
       subscribers: [...this.#streams].map((s) => s.stats),
     };
   }
@@ -403,6 +407,7 @@ export class Session {
       const place = { clock: chunk.clock, seq: this.#history.nextSeq, lost: chunk.lost, lostFrom: chunk.readBefore, lostTo: chunk.readAt };
       const batch = new RecordBatch(chunk.data, offsets, this.#context, place);
       this.#history.push(batch);
+      this.#deps.observer?.onBatch(this, batch);
       const judged = new Map<string, EventBatch>();
       for (const stream of this.#streams) stream.push(batch, judged);
     }
