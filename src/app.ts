@@ -3,6 +3,7 @@ import { availableParallelism, hostname, machine, release } from 'node:os';
 import { join } from 'node:path';
 import { checkListen } from './api/auth.js';
 import type { Services, TrackerStatus } from './api/context.js';
+import { ConfigFile, ExportedMetrics, parseExported } from './api/exported/index.js';
 import type { Answer, OperationRequest } from './api/engine.js';
 import { executeLocally } from './api/local.js';
 import { createSchema } from './api/schema.js';
@@ -55,13 +56,19 @@ export async function createApp(config: Config, log: Log): Promise<App> {
     const counting = new BuiltinMetrics({ trackers, log, manager: () => sessions });
     const sessions = new SessionManager({ kernel, registry, trackers, subscriberBytes: config.limits.subscriberBytes, maxSessions: config.limits.sessions, observer: counting, log });
     manager = sessions;
-    const clock = new ClockWatch();
     const schema = createSchema();
     const catalog = new Catalog(
       schema,
       runtimes.map((runtime) => runtime.definition),
       (tracker, field) => trackers.get(tracker)?.onDemand.includes(field) ?? false,
     );
+    const fields = new FilterFields(schema, catalog);
+    if (config.metricsConfig !== null) {
+      const exported = new ExportedMetrics(parseExported(ConfigFile.read(config.metricsConfig), { schema, catalog, fields }), sessions, log);
+      await exported.start();
+      counting.metrics.add(exported);
+    }
+    const clock = new ClockWatch();
     let problem: string | null = null;
     manager.onKernelDeath = (error) => (problem = `${error.message}; start the server again`);
     counting.metrics.add(
@@ -80,7 +87,7 @@ export async function createApp(config: Config, log: Log): Promise<App> {
         manager,
         registry,
         catalog,
-        fields: new FilterFields(schema, catalog),
+        fields,
         config,
         log,
         metrics: counting.metrics,

@@ -36,6 +36,8 @@ export interface Config {
   /** The container engine: a socket's path, "unix:///…" or "tcp://…"; null looks at DOCKER_HOST and the usual sockets; "none" asks no engine. */
   readonly engine: string | null;
   readonly logLevel: string;
+  /** A file with aggregates to be told as metrics, and with the sessions that they need; null for none. */
+  readonly metricsConfig: string | null;
   readonly limits: Limits;
 }
 
@@ -46,6 +48,7 @@ export const defaultConfig: Config = {
   tokens: [],
   engine: null,
   logLevel: 'info',
+  metricsConfig: null,
   limits: {
     sessions: 64,
     depth: 12,

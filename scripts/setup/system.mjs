@@ -36,6 +36,7 @@ const toTest = [
   program('openssl', 'openssl'),
   program('prometheus', 'prometheus'),
   program('debootstrap', 'debootstrap'),
+  program('setpriv', 'util-linux'),
   { what: 'a static busybox', apt: 'busybox-static', there: () => isStatic(which('busybox')) },
 ];
 

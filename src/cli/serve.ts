@@ -15,6 +15,7 @@ export interface ServeFlags {
   readonly tokensFile?: string;
   readonly engine?: string;
   readonly maxSessions: number;
+  readonly metricsConfig?: string;
   readonly logLevel: string;
 }
 
@@ -34,6 +35,7 @@ export function addServe(program: Command, world: World): void {
     .addOption(new Option('--tokens-file <file>', 'tokens, one role:secret a line, # begins a comment; only its owner and group may read it').env('EUNOMIA_TOKENS_FILE'))
     .addOption(new Option('--engine <socket>', 'container engine: a socket, tcp://…, or "none"; by default DOCKER_HOST or the usual sockets').env('EUNOMIA_ENGINE'))
     .addOption(new Option('--max-sessions <number>', 'sessions that may run at once').argParser(sessions).default(defaultConfig.limits.sessions).env('EUNOMIA_MAX_SESSIONS'))
+    .addOption(new Option('--metrics-config <file>', 'aggregates to be told as metrics at /metrics, and sessions that run all the time (docs/metrics.md)').env('EUNOMIA_METRICS_CONFIG'))
     .addOption(new Option('--log-level <level>', 'log to stderr').choices(levels).default(defaultConfig.logLevel).env('EUNOMIA_LOG_LEVEL'))
     .addHelpText('after', '\nEnvironment: EUNOMIA_TOKENS holds tokens as --token does, separated by commas.')
     .action((flags: ServeFlags) => serve(flags, world));
@@ -67,6 +69,7 @@ export function configOf(flags: ServeFlags, tokensVariable: string): Config {
     ],
     engine: flags.engine ?? null,
     logLevel: flags.logLevel,
+    metricsConfig: flags.metricsConfig ?? null,
     limits: { ...defaultConfig.limits, sessions: flags.maxSessions },
   };
 }

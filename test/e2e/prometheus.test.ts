@@ -6,6 +6,7 @@ import { parse } from 'yaml';
 import { root } from '../../src/kernel/paths.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { metricsOf, prometheusFolder, promtool, startPrometheus, type TestPrometheus } from '../support/prometheus.js';
+import { freePort } from '../support/port.js';
 import { startServer, type TestServer } from '../support/server.js';
 import { run, until } from '../support/workload.js';
 
@@ -15,7 +16,7 @@ let prometheus: TestPrometheus;
 
 beforeAll(async () => {
   docker = await startDocker();
-  server = await startServer(['--engine', docker.socket], { keep: true });
+  server = await startServer(['--engine', docker.socket, '--metrics-config', join(root, 'docker/eunomia/metrics.yaml')], { keep: true });
   prometheus = await startPrometheus(new URL(server.url), await freePort());
 }, 60_000);
 
@@ -24,14 +25,6 @@ afterAll(async () => {
   await server.end('SIGTERM');
   await docker.stop();
 }, 60_000);
-
-async function freePort(): Promise<number> {
-  const listener = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => listener.once('listening', resolve));
-  const address = listener.address();
-  await new Promise((resolve) => listener.close(resolve));
-  return typeof address === 'object' && address ? address.port : 0;
-}
 
 async function start(name: string, trackers: string, more = ''): Promise<string> {
   return (await server.query<{ startSession: { id: string } }>(`mutation { startSession(input: { name: "${name}", trackers: [${trackers}] ${more} }) { id } }`)).startSession.id;
@@ -71,6 +64,16 @@ describe('a real Prometheus', () => {
     expect(counted.get('exec')).toBeGreaterThanOrEqual(151);
     await scraped('eunomia_events_total{session="containers", container="metrics-loop", tracker="exec"}', counted.get('exec') ?? 0);
     await scraped('eunomia_event_errors_total{session="containers", container="metrics-loop", tracker="open", errno="ENOENT"}', counted.get('open') ?? 0);
+  });
+
+  it('has the aggregates of the metrics configuration', async () => {
+    const before = Number((await prometheus.query('sum(container_execs_total{image!="other"})'))[0]?.value[1] ?? 0);
+    const script = 'i=0; while [ $i -lt 40 ]; do /bin/busybox true; i=$((i+1)); done';
+    await docker.run('--rm', '--network', 'none', '--user', '4711', '--name', 'configured', TEST_IMAGE, 'sh', '-c', script);
+    await scraped(`container_execs_total{image="${TEST_IMAGE}", uid="4711"}`, 41);
+    expect(before).toBeGreaterThan(0); // the container of the test before this one
+    await scraped('sum(eunomia_configured_metric_missed_total)', 0);
+    await scraped('eunomia_configured_session_up{session="host"}', 1);
   });
 
   it('has the bytes and operations of connections', async () => {
