@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { EventCounts } from '../../src/consumers/metrics/events.js';
 import { DURATION_BOUNDS_NS } from '../../src/consumers/metrics/reader.js';
 import { LabelValues, OTHER, type MetricFamily } from '../../src/metric.js';
-import { EventBatch } from '../../src/pipeline/batch.js';
+import { RecordBatch } from '../../src/pipeline/batch.js';
 import type { TrackerRuntime } from '../../src/pipeline/runtime.js';
 import type { Session } from '../../src/pipeline/session.js';
 import { metricsOf } from '../support/prometheus.js';
@@ -27,7 +27,7 @@ interface Made {
 
 const session = (name: string | null, id = 'feed'): Session => ({ id, spec: { name, trackers: [{ name: 'tcp', options: {} }] } }) as unknown as Session;
 
-function batchOf(events: readonly Made[]): EventBatch {
+function batchOf(events: readonly Made[]): RecordBatch {
   const view = new DataView(new ArrayBuffer(events.length * RECORD));
   const names: (string | null)[] = [];
   events.forEach(({ container, errno, operation, bytes, duration }, i) => {
@@ -41,7 +41,7 @@ function batchOf(events: readonly Made[]): EventBatch {
   });
   const containers = names.map((name) => (name === null ? null : { id: name.repeat(12), name }));
   const context = { views: [], containerAt: (data: DataView, at: number) => containers[Number(data.getBigUint64(at + 8, true))] ?? null };
-  return new EventBatch(view.buffer, Uint32Array.from(events, (_, i) => i * RECORD), context, { seconds: 0, nanoseconds: 0 }, 0, { lost: 0, from: 0, to: 0 });
+  return new RecordBatch(view.buffer, Uint32Array.from(events, (_, i) => i * RECORD), context, { clock: { seconds: 0, nanoseconds: 0 }, seq: 0, lost: 0, lostFrom: 0, lostTo: 0 });
 }
 
 const counts = (maxContainers = 500, idleMs = 60_000) => new EventCounts({ trackers: new Map([['tcp', runtime]]), maxContainers, maxSessions: 10, idleMs });

@@ -2,7 +2,7 @@ import type { Container } from '../../containers/container.js';
 import { LabelValues, OTHER, type Exemplar, type HistogramSample, type MetricFamily, type MetricsSource, type Sample } from '../../metric.js';
 import { errnoName } from '../../linux.js';
 import { cursorOf } from '../../pipeline/cursor.js';
-import { headerOffsets, type EventBatch } from '../../pipeline/batch.js';
+import { headerOffsets, type RecordBatch } from '../../pipeline/batch.js';
 import type { TrackerRuntime } from '../../pipeline/runtime.js';
 import type { Session } from '../../pipeline/session.js';
 import { containerLabel, sessionLabel } from './label.js';
@@ -50,7 +50,7 @@ export class EventCounts implements MetricsSource {
     this.#sessions = new LabelValues(options.maxSessions, options.idleMs, (session) => this.#forgetSession(session));
   }
 
-  add(session: Session, batch: EventBatch): void {
+  add(session: Session, batch: RecordBatch): void {
     const { view, offsets } = batch;
     const nowMs = Date.now();
     const access = this.#accessOf(session, nowMs);
@@ -77,6 +77,7 @@ export class EventCounts implements MetricsSource {
     const events: Sample[] = [];
     const errors: Sample[] = [];
     const bytes: Sample[] = [];
+    const sums: Sample[] = [];
     const kinds: Sample[] = [];
     const durations: HistogramSample[] = [];
     for (const [session, trackers] of this.#rows) {
@@ -89,6 +90,7 @@ export class EventCounts implements MetricsSource {
             for (const [errno, value] of row.errors[i] ?? []) errors.push({ labels: { ...labels, errno: errnoName(errno) ?? String(errno) }, value });
           });
           fields?.bytes.forEach(({ name }, i) => bytes.push({ labels: { ...labels, field: name }, value: row.bytes[i] ?? 0 }));
+          fields?.sums.forEach(({ name }, i) => sums.push({ labels: { ...labels, field: name }, value: row.sums[i] ?? 0 }));
           fields?.kinds.forEach(({ name, values }, i) => {
             for (const [code, value] of row.kinds[i] ?? []) kinds.push({ labels: { ...labels, field: name, value: values.get(code) ?? OTHER }, value });
           });
@@ -104,6 +106,7 @@ export class EventCounts implements MetricsSource {
       { name: 'eunomia_event_errors_total', type: 'counter', help: 'Events of calls that failed, by the symbol of the error.', samples: errors },
       { name: 'eunomia_event_kinds_total', type: 'counter', help: 'Events by the value of an enumerated field, for example `operation` of tcp.', samples: merged(kinds) },
       { name: 'eunomia_event_bytes_total', type: 'counter', help: 'Sum of a field of bytes over all events, for example `sentBytes` of tcp: each connection counts when it closes.', samples: bytes },
+      { name: 'eunomia_event_sums_total', type: 'counter', help: 'Sum of what a tracker counts in the kernel, for example `count` of syscount: calls, where an event is a row. In the unit of the field.', samples: sums },
       {
         name: 'eunomia_event_duration_seconds',
         type: 'histogram',
@@ -137,7 +140,7 @@ export class EventCounts implements MetricsSource {
     if (known?.label === label) return known;
     const made: Access = {
       label,
-      trackers: session.spec.trackers.map(({ name }) => ({ name, fields: this.#fields.get(name) ?? { errors: [], bytes: [], durations: [], kinds: [] }, places: new Map<object | null, Place>() })),
+      trackers: session.spec.trackers.map(({ name }) => ({ name, fields: this.#fields.get(name) ?? { errors: [], bytes: [], sums: [], durations: [], kinds: [] }, places: new Map<object | null, Place>() })),
     };
     this.#access.set(session, made);
     return made;

@@ -16,6 +16,8 @@ export interface CountedFields {
   readonly errors: readonly CountedField[];
   /** Those named `…_bytes`, whole numbers of 64 bits: sums. */
   readonly bytes: readonly CountedField[];
+  /** Those of type eu_sum: what a tracker that sums in the kernel has counted. */
+  readonly sums: readonly CountedField[];
   /** Those of type eu_duration_ns: histograms. */
   readonly durations: readonly CountedField[];
   /** Enumerations: events by value. */
@@ -27,6 +29,7 @@ export function countedFields({ layout }: TrackerRuntime): CountedFields {
   return {
     errors: fields.filter(({ kind }) => kind === 'eu_errno'),
     bytes: fields.filter(({ kind, name }) => kind === 'u64' && name.endsWith('Bytes')),
+    sums: fields.filter(({ kind }) => kind === 'eu_sum'),
     durations: fields.filter(({ kind }) => kind === 'eu_duration_ns'),
     kinds: fields.filter(({ kind }) => kind === 'enum'),
   };

@@ -24,6 +24,7 @@ export class CountRow {
   /** By field, as in `CountedFields`; then errno → events. */
   readonly errors: readonly Map<number, number>[];
   readonly bytes: Float64Array;
+  readonly sums: Float64Array;
   readonly durations: readonly Durations[];
   readonly kinds: readonly Map<number, number>[];
   readonly #fields: CountedFields;
@@ -32,6 +33,7 @@ export class CountRow {
     this.#fields = fields;
     this.errors = fields.errors.map(() => new Map());
     this.bytes = new Float64Array(fields.bytes.length);
+    this.sums = new Float64Array(fields.sums.length);
     this.kinds = fields.kinds.map(() => new Map());
     this.durations = fields.durations.map(() => ({
       counts: new Float64Array(DURATION_BOUNDS_NS.length + 1),
@@ -42,17 +44,15 @@ export class CountRow {
 
   /** Counts the record at a place of a batch. */
   add(view: DataView, at: number, session: string, place: number, atMs: number): void {
-    const { errors, bytes, durations, kinds } = this.#fields;
+    const { errors, bytes, sums, durations, kinds } = this.#fields;
     this.events++;
     for (let i = 0; i < errors.length; i++) {
       const errno = view.getInt32(at + (errors[i]?.offset ?? 0), true);
       if (errno !== 0) increment(this.errors[i], Math.abs(errno));
     }
     for (let i = 0; i < kinds.length; i++) increment(this.kinds[i], view.getUint32(at + (kinds[i]?.offset ?? 0), true));
-    for (let i = 0; i < bytes.length; i++) {
-      const from = at + (bytes[i]?.offset ?? 0);
-      this.bytes[i] = (this.bytes[i] ?? 0) + view.getUint32(from + 4, true) * TWO_32 + view.getUint32(from, true);
-    }
+    for (let i = 0; i < bytes.length; i++) this.bytes[i] = (this.bytes[i] ?? 0) + u64(view, at + (bytes[i]?.offset ?? 0));
+    for (let i = 0; i < sums.length; i++) this.sums[i] = (this.sums[i] ?? 0) + u64(view, at + (sums[i]?.offset ?? 0));
     for (let i = 0; i < durations.length; i++) {
       const from = at + (durations[i]?.offset ?? 0);
       const low = view.getUint32(from, true);
@@ -69,6 +69,10 @@ export class CountRow {
       if (into.newest[bucket]?.atMs !== atMs) into.newest[bucket] = { ns, session, place, atMs };
     }
   }
+}
+
+function u64(view: DataView, at: number): number {
+  return view.getUint32(at + 4, true) * TWO_32 + view.getUint32(at, true);
 }
 
 function increment(counts: Map<number, number> | undefined, key: number): void {
