@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { EventCounts } from '../../src/consumers/metrics/events.js';
+import { DeclaredMetrics, type PluginSeries } from '../../src/consumers/metrics/plugin.js';
 import { DURATION_BOUNDS_NS } from '../../src/consumers/metrics/reader.js';
 import { LabelValues, OTHER, type MetricFamily } from '../../src/metric.js';
 import { RecordBatch } from '../../src/pipeline/batch.js';
@@ -111,6 +112,23 @@ describe('counting events for /metrics', () => {
     const counter = counts();
     for (const container of ['host', 'other', null]) counter.add(session('s'), batchOf([{ container, errno: 0, operation: 0, bytes: 0n, duration: null }]));
     expect(family(counter.metrics(), 'eunomia_events_total').samples.map(({ labels }) => labels['container'])).toEqual(['hosthosthost', 'otherotherot', 'host']);
+  });
+});
+
+describe('metrics that plugins declare', () => {
+  const series = (session: string, more: Partial<PluginSeries> = {}): PluginSeries => ({ plugin: 'port-scan', session, metric: 'ports', type: 'counter', help: 'Ports.', labels: { kind: 'tcp' }, value: 2, buckets: [], ...more });
+
+  it('have the plugin in their name, and are summed up over sessions of one name', () => {
+    const declared = new DeclaredMetrics(() => [series('1'), series('2'), series('3')], (id) => (id === '3' ? 'c' : 'ab'));
+    expect(declared.metrics()).toEqual([
+      { name: 'plugin_port_scan_ports_total', help: 'Ports.', type: 'counter', samples: [{ labels: { kind: 'tcp', session: 'ab' }, value: 4 }, { labels: { kind: 'tcp', session: 'c' }, value: 2 }] },
+    ]);
+  });
+
+  it('keep the buckets of a histogram', () => {
+    const buckets = [{ le: 1, count: 3 }, { le: 5, count: 4 }, { le: Number.POSITIVE_INFINITY, count: 9 }];
+    const declared = new DeclaredMetrics(() => [series('1', { type: 'histogram', buckets }), series('2', { type: 'histogram', buckets })], () => 's');
+    expect(declared.metrics()).toEqual([{ name: 'plugin_port_scan_ports', help: 'Ports.', type: 'histogram', bounds: [1, 5], samples: [{ labels: { kind: 'tcp', session: 's' }, counts: [6, 2, 10], sum: 4 }] }]);
   });
 });
 
