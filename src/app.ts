@@ -3,6 +3,7 @@ import { availableParallelism, hostname, machine, release } from 'node:os';
 import { join } from 'node:path';
 import { checkListen } from './api/auth.js';
 import type { Services, TrackerStatus } from './api/context.js';
+import { ConfigFile, ExportedMetrics, parseExported } from './api/exported/index.js';
 import type { Answer, OperationRequest } from './api/engine.js';
 import { executeLocally } from './api/local.js';
 import { createSchema } from './api/schema.js';
@@ -12,6 +13,7 @@ import { AlertBook } from './consumers/alerts/book.js';
 import { PluginHost, replayPlugin, type HostOptions, type OnOutcome, type ReplayRequest, type ReplaySummary } from './consumers/plugins/index.js';
 import type { Config } from './config.js';
 import { Aggregator, compileAggregate } from './consumers/aggregate/index.js';
+import { BuiltinMetrics, DeclaredMetrics, MAX_CONTAINERS, ServerMetrics, sessionLabel } from './consumers/metrics/index.js';
 import { openInfluxStore, type MakeGroups } from './consumers/store/influx/index.js';
 import { SessionRecording } from './consumers/store/recording.js';
 import type { Store } from './consumers/store/store.js';
@@ -73,6 +75,7 @@ export async function createApp(config: Config, log: Log): Promise<App> {
     await watchCgroups(kernel, registry); // before the registry looks at the tree, so that none falls in between
     const [features, status] = await Promise.all([kernel.probe(), tryTrackers(kernel, runtimes), registry.start()]);
     const clock = new ClockWatch();
+    const counting = new BuiltinMetrics({ trackers, log, manager: () => sessions });
     const schema = createSchema();
     const catalog = new Catalog(
       schema,
@@ -85,20 +88,40 @@ export async function createApp(config: Config, log: Log): Promise<App> {
       const makeGroups: MakeGroups = (input, tracker, graceMs) => new Aggregator(compileAggregate(input, catalog, [tracker]), { live: true, graceMs, accept: (event) => event.tracker === tracker });
       stores.set('INFLUX', await openInfluxStore(config.influx, { host: hostname(), catalog, fields, makeGroups, log }));
     }
-    manager = new SessionManager({
+    const sessions = new SessionManager({
       kernel,
       registry,
       trackers,
       subscriberBytes: config.limits.subscriberBytes,
       maxSessions: config.limits.sessions,
+      observer: counting,
       log,
       record: async (session, persist) => SessionRecording.begin(session, persist, storeOf(persist.store, { stores }), log),
     });
+    manager = sessions;
     const alerts = new AlertBook();
-    plugins = createPlugins(config, log, { catalog, fields }, alerts, manager);
-    await plugins.open();
+    const host = createPlugins(config, log, { catalog, fields }, alerts, sessions);
+    plugins = host;
+    await host.open();
+    if (config.metricsConfig !== null) {
+      const exported = new ExportedMetrics(parseExported(ConfigFile.read(config.metricsConfig), { schema, catalog, fields }), sessions, log);
+      await exported.start();
+      counting.metrics.add(exported);
+    }
+    counting.metrics.add(new DeclaredMetrics(() => host.samples(), (id) => sessionLabel(sessions.get(id) ?? null)));
     let problem: string | null = null;
     manager.onKernelDeath = (error) => (problem = `${error.message}; start the server again`);
+    counting.metrics.add(
+      new ServerMetrics({
+        version,
+        kernelRelease: release(),
+        registry,
+        healthy: () => problem === null,
+        engineConnected: () => registry.engine?.connected ?? false,
+        trackers: new Map([...status].map(([name, { available }]) => [name, available])),
+        maxContainers: MAX_CONTAINERS,
+      }),
+    );
     return {
       services: {
         manager,
@@ -110,6 +133,7 @@ export async function createApp(config: Config, log: Log): Promise<App> {
         alerts,
         config,
         log,
+        metrics: counting.metrics,
         server: {
           version,
           startedAt: nowText(),
@@ -185,6 +209,7 @@ async function createReplayApp(config: Config, { file, speed }: { readonly file:
       registry,
       catalog,
       stores: new Map(),
+      metrics: new BuiltinMetrics({ trackers, log, manager: () => manager }).metrics,
       fields,
       plugins,
       alerts,

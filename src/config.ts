@@ -76,6 +76,8 @@ export interface Config {
   readonly logLevel: string;
   /** Replay this recording instead of watching a kernel: needs neither root nor libbpf, and starts no sessions. `speed` may be infinite. */
   readonly replay: { readonly file: string; readonly speed: number } | null;
+  /** A file with aggregates to be told as metrics, and with the sessions that they need; null for none. */
+  readonly metricsConfig: string | null;
   readonly limits: Limits;
 }
 
@@ -93,6 +95,7 @@ export const defaultConfig: Config = {
   plugins: null,
   logLevel: 'info',
   replay: null,
+  metricsConfig: null,
   limits: {
     sessions: 64,
     depth: 12,

@@ -36,6 +36,9 @@ const toTest = [
   program('openssl', 'openssl'),
   program('influxd', 'influxdb'),
   program('victoria-metrics', 'victoria-metrics'),
+  program('prometheus', 'prometheus'),
+  program('debootstrap', 'debootstrap'),
+  program('setpriv', 'util-linux'),
   { what: 'a static busybox', apt: 'busybox-static', there: () => isStatic(which('busybox')) },
 ];
 

@@ -4,6 +4,7 @@ import type { Role, Config } from '../config.js';
 import type { Store } from '../consumers/store/store.js';
 import type { ContainerRegistry } from '../containers/registry.js';
 import type { ProcessView } from '../event.js';
+import type { Metrics } from '../consumers/metrics/index.js';
 import type { FilterFields } from '../filter/index.js';
 import type { Log } from '../log.js';
 import type { SessionManager } from '../pipeline/manager.js';
@@ -57,6 +58,8 @@ export interface Services {
   readonly config: Config;
   readonly log: Log;
   readonly server: ServerFacts;
+  /** What /metrics answers; any part adds its own. */
+  readonly metrics: Metrics;
   trackerStatus(name: string): TrackerStatus;
   /** A process that is alive now; null when there is none. */
   process(pid: number): ProcessView | null | Promise<ProcessView | null>;

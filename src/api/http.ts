@@ -3,6 +3,7 @@ import { GraphQLError, type ExecutionResult } from 'graphql';
 import { createYoga, type GraphQLParams, type Plugin } from 'graphql-yoga';
 import type { Role } from '../config.js';
 import { EunomiaError } from '../errors.js';
+import type { Metrics } from '../consumers/metrics/index.js';
 import type { Log } from '../log.js';
 import type { Access } from './auth.js';
 import type { Connections } from './connections.js';
@@ -11,9 +12,10 @@ import { DOWNLOADS } from './download.js';
 import { isStream, type Answer, type Engine, type Prepared } from './engine.js';
 import { renderGraphiQL } from './graphiql.js';
 import { limitExceeded } from './limits.js';
+import { maskError } from './mask.js';
+import { METRICS_PATH, serveMetrics } from './metrics.js';
 import { refuse } from './refuse.js';
 import { sendDownload } from './send.js';
-import { maskError } from './mask.js';
 import type { Limits } from '../config.js';
 
 export const ENDPOINT = '/graphql';
@@ -24,6 +26,7 @@ export interface HttpOptions {
   readonly access: Access;
   readonly connections: Connections;
   readonly limits: Limits;
+  readonly metrics: Metrics;
   readonly log: Log;
 }
 
@@ -69,15 +72,17 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
     }
     const [path] = url.split('?');
     const isPage = method === 'GET' && headers.accept?.includes('text/html') === true;
+    const isMetrics = path === METRICS_PATH;
     const isDownload = path?.startsWith(DOWNLOADS) === true;
     const isOperation = isDownload || (path === ENDPOINT && !isPage && method !== 'OPTIONS');
     const forged = isOperation ? access.refuseForged(method, headers) : null;
     if (forged) return refuse(response, 403, forged);
     const role = access.roleOf(headers.authorization);
-    if (isOperation && role === null) {
+    if ((isOperation || isMetrics) && role === null) {
       response.setHeader('WWW-Authenticate', 'Bearer');
       return refuse(response, 401, unauthenticated(headers.authorization !== undefined));
     }
+    if (isMetrics) return serveMetrics(request, response, options);
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     if (isDownload) return sendDownload(request, response, options, gone.signal);

@@ -29,7 +29,7 @@ export async function createServer(services: Services): Promise<ApiServer> {
   checkListen(config);
   const tls = config.tls && loadTls(config.tls);
   const engine = new Engine(createSchema(), services);
-  const options = { engine, services, access: new Access(config), connections: new Connections(config.limits.connections), limits: config.limits, log };
+  const options = { engine, services, access: new Access(config), connections: new Connections(config.limits.connections), limits: config.limits, metrics: services.metrics, log };
   const handler = createHttpHandler(options);
   const server: Server = tls ? createHttpsServer(tls, handler) : createHttpServer(handler);
   const closeWebSockets = serveWebSockets(server, options);

@@ -24,6 +24,7 @@ export interface ServeFlags extends InfluxFlags {
   readonly requireHistory?: boolean;
   readonly retentionAge?: number;
   readonly retentionBytes?: number;
+  readonly metricsConfig?: string;
   readonly logLevel: string;
 }
 
@@ -57,6 +58,7 @@ export function addServe(program: Command, world: World): void {
     .addOption(new Option('--retention-age <time>', 'delete history older than this, for example 30d; by default none').argParser(ageOf('--retention-age')).env('EUNOMIA_RETENTION_AGE'))
     .addOption(new Option('--retention-bytes <size>', 'delete the oldest history beyond this size, for example 10GiB; by default none').argParser(bytesOf('--retention-bytes', MIN_RETENTION)).env('EUNOMIA_RETENTION_BYTES'))
     .addOption(new Option('--require-history', 'do not start when the data directory cannot be used').env('EUNOMIA_REQUIRE_HISTORY'))
+    .addOption(new Option('--metrics-config <file>', 'aggregates to be told as metrics at /metrics, and sessions that run all the time (docs/metrics.md)').env('EUNOMIA_METRICS_CONFIG'))
     .addOption(new Option('--log-level <level>', 'log to stderr').choices(levels).default(defaultConfig.logLevel).env('EUNOMIA_LOG_LEVEL'))
     .addHelpText('after', '\nEnvironment: EUNOMIA_TOKENS holds tokens as --token does, separated by commas.')
     .action((flags: ServeFlags) => serve(flags, world));
@@ -97,6 +99,7 @@ export function configOf(flags: ServeFlags, tokensVariable: string): Config {
     influx: influxOf(flags, flags.dataDir === 'none' ? null : (flags.dataDir ?? null)),
     plugins: flags.plugins ?? null,
     logLevel: flags.logLevel,
+    metricsConfig: flags.metricsConfig ?? null,
     limits: { ...defaultConfig.limits, sessions: flags.maxSessions },
   };
 }

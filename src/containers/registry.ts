@@ -179,14 +179,18 @@ export class ContainerRegistry {
     return found ?? null;
   }
 
-  /** The container of a running process, by /proc/PID/cgroup, else by its mount namespace; null for the host's or a dead one. */
-  async resolvePid(pid: number): Promise<Container | null> {
+  /**
+   * The container of a running process, by /proc/PID/cgroup, else by its mount namespace; null for the host's or a dead one.
+   * `seenIn` is the mount namespace that an event of it told: it leads to the container from then on.
+   */
+  async resolvePid(pid: number, seenIn: number | null = null): Promise<Container | null> {
     const [cgroup, mountNs] = await Promise.all([readProcessCgroup(pid), readMountNs(pid)]);
     if (cgroup === null) return null;
     if (cgroup.owner === null) return mountNs === null ? null : (this.byMountNs(mountNs) ?? null);
     const container = this.#directory.ensure(cgroup.owner);
     if (!this.ready(container)) this.#witnesses.set(container.id, pid);
-    if (mountNs !== null && mountNs !== this.#hostMountNs) this.#directory.learnMountNs(mountNs, container.id);
+    // It may have ended between the two look-ups; then what its event tells is all there is.
+    for (const ns of [seenIn, mountNs]) if (ns && ns !== this.#hostMountNs) this.#directory.learnMountNs(ns, container.id);
     this.#wantFacts(container);
     return container;
   }

@@ -5,6 +5,7 @@ import { mapShared, type Mapping } from './mapping.js';
 const BUSY = 1 << 31;
 const DISCARD = 1 << 30;
 const HEADER_BYTES = 8;
+const PEAK_MS = 30_000;
 
 /** Records copied out of the ring, each behind the ring's own 8-byte header. */
 export interface RingChunk {
@@ -28,6 +29,7 @@ export class Ring {
   readonly #data: Uint8Array;
   #position: number;
   #offsets = new Uint32Array(4096);
+  readonly #peaks = { now: 0, before: 0, since: 0 };
 
   constructor(fd: number, bytes: number) {
     this.fd = fd;
@@ -53,6 +55,12 @@ export class Ring {
     return Number(Atomics.load(this.#producer, 0)) - this.#position;
   }
 
+  /** The most that waited at once when it was read, in the last one to two periods. */
+  get peak(): number {
+    this.#notePeak(this.waiting);
+    return Math.max(this.#peaks.now, this.#peaks.before);
+  }
+
   /**
    * Copies out up to about `limit` bytes of finished records, in order, and frees their room in the ring.
    * Stops at a record that is still being written. Null when there is none.
@@ -60,7 +68,9 @@ export class Ring {
   take(limit: number): RingChunk | null {
     const words = this.#words;
     const start = this.#position % this.bytes;
-    const available = Math.min(this.waiting, limit);
+    const { waiting } = this;
+    if (waiting > this.#peaks.now) this.#notePeak(waiting);
+    const available = Math.min(waiting, limit);
     let count = 0;
     let used = 0;
     while (used < available) {
@@ -81,6 +91,18 @@ export class Ring {
 
   close(): void {
     for (const mapping of this.#mappings) mapping.close();
+  }
+
+  #notePeak(waiting: number): void {
+    const peaks = this.#peaks;
+    const now = performance.now();
+    const isOver = now - peaks.since >= PEAK_MS;
+    if (isOver) {
+      peaks.before = peaks.now;
+      peaks.now = 0;
+      peaks.since = now;
+    }
+    peaks.now = Math.max(peaks.now, waiting);
   }
 
   #grow(): void {

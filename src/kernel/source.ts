@@ -146,7 +146,7 @@ export class Source {
   }
 
   counters(): SourceCounters {
-    return { produced: this.#controls.map((c, i) => total(c, PRODUCED) + (this.#sums[i]?.made ?? 0)), lost: this.#controls.map((c) => total(c, LOST)) };
+    return { produced: this.#controls.map((c, i) => total(c, PRODUCED) + (this.#sums[i]?.made ?? 0)), lost: this.#controls.map((c) => total(c, LOST)), ringPeakBytes: this.ring.peak };
   }
 
   /** Events lost since this was last asked. */

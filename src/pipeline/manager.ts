@@ -83,6 +83,11 @@ export class SessionManager {
     return session;
   }
 
+  /** The most sessions that may run at once. */
+  get maxSessions(): number {
+    return this.#options.maxSessions;
+  }
+
   get(id: string): Session | undefined {
     return this.#sessions.get(id);
   }
@@ -131,6 +136,7 @@ export class SessionManager {
   }
 
   #announce(session: Session): void {
+    if (session.state === 'STOPPED') this.#options.observer?.onEnd(session);
     for (const feed of this.#feeds) feed.changed(session);
   }
 

@@ -26,6 +26,7 @@ export interface SourceFacts extends LoadedSource {
 export interface SessionCounters {
   readonly produced: number;
   readonly lost: number;
+  readonly ringPeakBytes: number;
 }
 
 interface Sharer {
@@ -84,7 +85,7 @@ export class SourcePool {
     const before = { events: entry.received + entry.lost, lost: entry.lost };
     entry.sharers.add(sharer);
     await orLeave(this.#applyMasks(entry, source), leave);
-    const since = ({ produced, lost }: SourceCounters): SessionCounters => ({ produced: sum(produced) - before.events, lost: sum(lost) - before.lost });
+    const since = ({ produced, lost, ringPeakBytes }: SourceCounters): SessionCounters => ({ produced: sum(produced) - before.events, lost: sum(lost) - before.lost, ringPeakBytes });
     return {
       setCapture: async (object, mask) => {
         sharer.masks[object] = mask;
@@ -101,7 +102,7 @@ export class SourcePool {
         }
         await source.read();
         entry.sharers.delete(sharer);
-        const counters = { produced: entry.received + entry.lost - before.events, lost: entry.lost - before.lost };
+        const counters = { produced: entry.received + entry.lost - before.events, lost: entry.lost - before.lost, ringPeakBytes: 0 };
         await this.#applyMasks(entry, source);
         return counters;
       },

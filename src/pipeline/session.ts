@@ -12,6 +12,7 @@ import { cursorOf, parseCursor } from './cursor.js';
 import { History, type Slice } from './history.js';
 import { gapsOf, scan } from './scan.js';
 import { eventsOf, EventStream, type StreamFilter } from './stream.js';
+import type { SessionObserver } from './observer.js';
 import type { SessionCounters, SharedSource, SourcePool } from './pool.js';
 import { explain, type FilterPlan } from './plan.js';
 import type { TrackerRuntime } from './runtime.js';
@@ -35,6 +36,8 @@ export interface SessionDependencies {
   readonly trackers: ReadonlyMap<string, TrackerRuntime>;
   readonly subscriberBytes: number;
   readonly log: Log;
+  /** Sees all that is delivered. */
+  readonly observer?: SessionObserver | undefined;
   /** Called after each change of state. */
   readonly onState: (session: Session) => void;
 }
@@ -80,7 +83,7 @@ export class Session {
   readonly #counts = { received: 0, discarded: 0, delivered: 0, queued: 0, lost: 0, receivedBytes: 0, dropped: 0 };
   #source: SharedSource | null = null;
   #sharing: Sharing | null = null;
-  #counters: SessionCounters = { produced: 0, lost: 0 };
+  #counters: SessionCounters = { produced: 0, lost: 0, ringPeakBytes: 0 };
   #masks: bigint[] = [];
   /** Chunks wait here, in order, until their containers are known. */
   #held: Promise<void> | null = null;
@@ -243,6 +246,7 @@ export class Session {
       retained: this.#history.retained,
       evicted: this.#history.evicted,
       retainedBytes: this.#history.bytes,
+      ringPeakBytes: this.#source ? counters.ringPeakBytes : 0,
       subscribers: [...this.#streams].map((s) => s.stats),
     };
   }
@@ -439,7 +443,10 @@ export class Session {
     this.#counts.queued -= chunk.offsets.length;
     this.#counts.discarded += chunk.offsets.length - batch.count;
     this.#counts.delivered += batch.count;
-    if (batch.count || chunk.lost) this.#push(batch);
+    if (batch.count || chunk.lost) {
+      if (batch instanceof RecordBatch) this.#deps.observer?.onBatch(this, batch);
+      this.#push(batch);
+    }
     if (batch.count >= room) void this.stop('LIMIT');
   }
 

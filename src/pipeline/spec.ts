@@ -66,6 +66,8 @@ export interface SessionStats {
   readonly evicted: number;
   readonly retainedBytes: number;
   readonly receivedBytes: number;
+  /** The most that lay in the ring at once within the last minute, about; sharers of a ring tell the same. */
+  readonly ringPeakBytes: number;
   readonly subscribers: readonly SubscriberStats[];
 }
 

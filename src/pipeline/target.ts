@@ -134,7 +134,7 @@ export class CgroupJudge {
 
   async #settle(key: Key, pid: number): Promise<void> {
     const known = this.#lookUp(key);
-    const container = known !== undefined ? known : await (this.#identity === 'CGROUP' ? this.#registry.resolve(key) : this.#registry.resolvePid(pid));
+    const container = known !== undefined ? known : await (this.#identity === 'CGROUP' ? this.#registry.resolve(key) : this.#registry.resolvePid(pid, key));
     if (container && !this.#registry.ready(container)) await this.#registry.settle(container, NAMING_MS);
     // Time is out, or the cgroup is gone: judged by what is known. A late name judges it anew (rejudge).
     this.#settled.set(key, this.#holds(key, container));

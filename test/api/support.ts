@@ -9,6 +9,7 @@ import { AlertBook } from '../../src/consumers/alerts/book.js';
 import { PluginHost } from '../../src/consumers/plugins/index.js';
 import { FilterFields } from '../../src/filter/index.js';
 import { createLog } from '../../src/log.js';
+import { BuiltinMetrics } from '../../src/consumers/metrics/index.js';
 import type { RecordBatch } from '../../src/pipeline/batch.js';
 import { SessionManager } from '../../src/pipeline/manager.js';
 import type { TrackerRuntime } from '../../src/pipeline/runtime.js';
@@ -158,7 +159,7 @@ export class FakeKernel {
     if (this.refuse) throw this.refuse;
     const source: FakeSource = { spec, deliver, masks: spec.objects.map(({ capture }) => capture), produced: 0, lost: 0, open: true, summed: 0 };
     this.sources.push(source);
-    const counters = () => ({ produced: [source.produced], lost: [source.lost] });
+    const counters = () => ({ produced: [source.produced], lost: [source.lost], ringPeakBytes: 0 });
     return {
       setCapture: async (object: number, mask: bigint) => void (source.masks[object] = mask),
       judge: async () => undefined,
@@ -253,7 +254,7 @@ async function fakeTrackers(): Promise<ReadonlyMap<string, TrackerRuntime>> {
       const bits = captures[definition.name] ?? {};
       const runtime: TrackerRuntime = {
         definition,
-        layout: { tracker: definition.name } as TrackerRuntime['layout'],
+        layout: { tracker: definition.name, size: RECORD_BYTES, header: new Map(), fields: new Map(), captures: new Map() },
         // Of exit, records of the real layout: `FakeKernel.deliver` takes them.
         view: definition.name === 'exit' ? compileView(definition, layoutOf('exit')) : fakeView(definition.name),
         hooks: [`tp_btf/${definition.name}`],
@@ -283,12 +284,14 @@ export async function createFixture({ limits, ...options }: FixtureOptions = {})
   const trackers = await fakeTrackers();
   const registry = fakeRegistry();
   const log = createLog(config.logLevel);
+  const counting = new BuiltinMetrics({ trackers, log, manager: () => manager });
   const manager = new SessionManager({
     kernel: kernel as unknown as KernelThread,
     registry,
     trackers,
     subscriberBytes: config.limits.subscriberBytes,
     maxSessions: config.limits.sessions,
+    observer: counting,
     log,
   });
   const catalog = new Catalog(createSchema(), [...trackers.values()].map(({ definition }) => definition), (tracker, field) => trackers.get(tracker)?.onDemand.includes(field) ?? false);
@@ -311,6 +314,7 @@ export async function createFixture({ limits, ...options }: FixtureOptions = {})
     stores: new Map(),
     config,
     log,
+    metrics: counting.metrics,
     server: {
       version: '0.1.0',
       startedAt: '2026-01-31T08:15:30.000000000Z',

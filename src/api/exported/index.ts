@@ -1,0 +1,3 @@
+export { parseExported, type ExportedConfig } from './config.js';
+export { ExportedMetrics } from './exported.js';
+export { ConfigFile } from './file.js';

@@ -1,0 +1,52 @@
+import type { Log } from '../../log.js';
+import type { SessionManager } from '../../pipeline/manager.js';
+import type { SessionObserver } from '../../pipeline/observer.js';
+import type { TrackerRuntime } from '../../pipeline/runtime.js';
+import { EventCounts } from './events.js';
+import { Metrics } from './exposition.js';
+import { ProcessMetrics } from './process.js';
+import { SessionTotals } from './sessions.js';
+
+/** Containers that have a label of their own; the others are `other`. */
+export const MAX_CONTAINERS = 500;
+/** Names of sessions that have a label of their own. */
+const MAX_SESSIONS = 100;
+/** Ten minutes: forty scrapes at the usual interval. */
+const IDLE_MS = 600_000;
+
+export interface BuiltinMetricsOptions {
+  readonly trackers: ReadonlyMap<string, TrackerRuntime>;
+  /** Asked at a scrape: sessions and metrics need each other. */
+  readonly manager: () => SessionManager;
+  readonly log: Log;
+}
+
+/** The metrics that are always there: of events, sessions and the process. Observes all sessions. */
+export class BuiltinMetrics implements SessionObserver {
+  readonly metrics: Metrics;
+  readonly #events: EventCounts;
+  readonly #sessions: SessionTotals;
+  readonly #log: Log;
+  #failed = false;
+
+  constructor({ trackers, manager, log }: BuiltinMetricsOptions) {
+    this.#log = log;
+    this.metrics = new Metrics(log);
+    this.#events = new EventCounts({ trackers, maxContainers: MAX_CONTAINERS, maxSessions: MAX_SESSIONS, idleMs: IDLE_MS });
+    this.#sessions = new SessionTotals({ manager, maxSessions: MAX_SESSIONS, idleMs: IDLE_MS });
+    for (const source of [this.#sessions, this.#events, new ProcessMetrics()]) this.metrics.add(source);
+  }
+
+  readonly onBatch: SessionObserver['onBatch'] = (session, batch) => {
+    try {
+      this.#events.add(session, batch);
+    } catch (error) {
+      if (!this.#failed) this.#log.error({ err: error, session: session.id }, 'counting events for /metrics: its counts are too low from here on');
+      this.#failed = true;
+    }
+  };
+
+  readonly onEnd: SessionObserver['onEnd'] = (session) => {
+    this.#sessions.ended(session).catch((error: unknown) => this.#log.error({ err: error, session: session.id }, 'counting a session that has ended'));
+  };
+}

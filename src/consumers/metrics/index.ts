@@ -1,0 +1,5 @@
+export { BuiltinMetrics, MAX_CONTAINERS } from './builtin.js';
+export { Metrics, type Exposition } from './exposition.js';
+export { sessionLabel } from './label.js';
+export { DeclaredMetrics, type PluginSeries } from './plugin.js';
+export { ServerMetrics } from './server.js';
