@@ -34,7 +34,7 @@ describe('a stored session', () => {
     const { url } = await serve(true);
     const { data, errors } = await ask(
       url,
-      `{ sessions { id state } session(id: "stored") { trackers persistence { state written } stats { produced lost retained }
+      `{ sessions { id state } session(id: "stored") { origin explain { where } trackers persistence { state written } stats { produced lost retained }
         events(first: 2) { totalCount nodes { bootNs } gaps { lost where } pageInfo { hasNextPage } }
         last: events(last: 1, where: { bootNs: { lt: "100" } }) { nodes { bootNs } }
         aggregate(groupBy: ["tracker"], measures: [{ fn: MAX, field: "process.pid" }]) { key { value } count values { text } }
@@ -44,6 +44,8 @@ describe('a stored session', () => {
     expect(data).toEqual({
       sessions: [{ id: 'stored', state: 'STOPPED' }],
       session: {
+        origin: 'LIVE',
+        explain: { where: null },
         trackers: ['exit'],
         persistence: { state: 'DONE', written: '250' },
         stats: { produced: '257', lost: '7', retained: '250' },
@@ -53,6 +55,7 @@ describe('a stored session', () => {
         sketched: [{ count: '250' }],
       },
     });
+    expect((await ask(url, '{ session(id: "stored") { report { events } } }')).errors?.[0]).toMatchObject({ extensions: { code: 'NOT_IN_MEMORY' } });
     expect(await ask(url, 'mutation { removeSession(id: "stored") }')).toEqual({ data: { removeSession: 'stored' } });
     expect(await ask(url, '{ session(id: "stored") { id } }')).toEqual({ data: { session: null } });
   });

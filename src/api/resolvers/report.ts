@@ -1,5 +1,6 @@
 import { setImmediate as breathe } from 'node:timers/promises';
 import { markdown, ReportBuilder } from '../../consumers/report/index.js';
+import { StoredSession } from '../../consumers/store/session.js';
 import { EunomiaError, invalid } from '../../errors.js';
 import type { QueryCompareReportsArgs, SessionReportArgs } from '../../generated/schema.js';
 import type { Slice } from '../../pipeline/history.js';
@@ -9,6 +10,7 @@ import { compareReports, type BehaviourReport } from '../../report.js';
 import { inRange } from '../check.js';
 import type { Services } from '../context.js';
 import { useSession } from './session.js';
+import type { AnySession } from './stored.js';
 import { guarded, typed, type ResolverMap } from './types.js';
 
 const DEFAULT_TOP = 100;
@@ -20,7 +22,10 @@ const TURN_MS = 10;
 /** Reports of behaviour, and what differs between two. */
 export const reportResolvers: ResolverMap = {
   Session: {
-    report: typed<Session, SessionReportArgs>((session, args, { services }) => guarded(report(session, args, services))),
+    report: typed<AnySession, SessionReportArgs>((session, args, { services }) => {
+      if (session instanceof StoredSession) throw new EunomiaError('NOT_IN_MEMORY', `the session ${session.id} is in its store only, and reports are made of what is in memory; ask its \`aggregate\`, or \`history\``);
+      return guarded(report(session, args, services));
+    }),
   },
   Query: {
     compareReports: typed<unknown, QueryCompareReportsArgs>((_root, { before, after }, context) => {

@@ -2,7 +2,7 @@ import type { EventFilter } from '../../filter/index.js';
 import { parseCursor } from '../../pipeline/cursor.js';
 import type { FilterPlan } from '../../pipeline/plan.js';
 import type { Page } from '../../pipeline/session.js';
-import type { SessionState, SessionStats, StopReason } from '../../pipeline/spec.js';
+import type { SessionOrigin, SessionState, SessionStats, StopReason } from '../../pipeline/spec.js';
 import { storedPage, type PageArguments, type StoredSource } from './query.js';
 import { ResumedStream } from './resume.js';
 import type { Store, StoredRecord } from './store.js';
@@ -23,6 +23,10 @@ export class StoredSession implements StoredSource {
 
   get trackers(): readonly string[] {
     return this.record.trackers;
+  }
+
+  get origin(): SessionOrigin {
+    return 'LIVE';
   }
 
   get state(): SessionState {
