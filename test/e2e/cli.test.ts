@@ -247,7 +247,7 @@ describe('eunomia serve', () => {
   it('says which port is in use', async () => {
     const { url } = await serve();
     const { port } = new URL(url);
-    const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'serve', '--port', port, ...quiet], { encoding: 'utf8' });
+    const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'serve', '--data-dir', 'none', '--port', port, ...quiet], { encoding: 'utf8' });
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
     expect(stderr).toMatch(new RegExp(`^eunomia: .*${port} .*in use.*--port.*\n$`));
   });
@@ -259,7 +259,7 @@ describe('eunomia serve', () => {
   });
 
   it('refuses to start without the rights to trace', () => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'serve', '--port', '0', ...quiet], { encoding: 'utf8', uid: 65534, gid: 65534, cwd: '/' });
+    const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'serve', '--data-dir', 'none', '--port', '0', ...quiet], { encoding: 'utf8', uid: 65534, gid: 65534, cwd: '/' });
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
     expect(stderr).toMatch(/^eunomia: .*(root|CAP_BPF).*\n$/);
   });

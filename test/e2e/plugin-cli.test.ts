@@ -55,5 +55,5 @@ it('loads, lists and unloads on a server, with the right to', async () => {
 it('refuses a server whose folder of plugins others may write to', async () => {
   const open = await mkdtemp(join(folder, 'open-'));
   await run('chmod', ['o+w', open]);
-  await expect(run(process.execPath, [main, 'serve', '--port', '0', '--engine', 'none', '--plugins', open])).rejects.toMatchObject({ code: 1, stderr: expect.stringMatching(/is writable by others .*chmod go-w/) });
+  await expect(run(process.execPath, [main, 'serve', '--data-dir', 'none', '--port', '0', '--engine', 'none', '--plugins', open])).rejects.toMatchObject({ code: 1, stderr: expect.stringMatching(/is writable by others .*chmod go-w/) });
 });
