@@ -29,11 +29,13 @@ struct tcp_event {
 	__u16 reserved;
 	eu_ip local_address;
 	eu_ip remote_address;
-	__u64 sent_bytes;             /* of CLOSE: payload, each byte once, acknowledged or not */
-	__u64 received_bytes;         /* of CLOSE: payload, in order, read by the process or not */
+	__u64 sent_bytes;             /* of CLOSE: payload, each byte once, acknowledged or not; or UNKNOWN_BYTES */
+	__u64 received_bytes;         /* of CLOSE: payload, in order, read by the process or not; or UNKNOWN_BYTES */
 	eu_duration_ns duration_ns;   /* CONNECT: the handshake; CONNECT_FAILED: the attempt; CLOSE: since established */
 };
 EU_EVENT(tcp);
+
+#define UNKNOWN_BYTES (~0ULL)
 
 EU_WHERE_NUMBER(operation);
 EU_WHERE_NUMBER(errno);
@@ -105,7 +107,7 @@ struct report {
 	__u64 duration_ns;
 	__u32 operation;
 	__s32 errno;
-	__u32 last_state; /* of CLOSE: the state before */
+	__u32 last_state; /* of CLOSE: the state before; TCP_CLOSE: not known */
 	__u16 family;     /* of the remote address that connect(2) was given; 0: the socket's */
 	__u16 port;       /* network order */
 	eu_ip remote;
@@ -126,24 +128,33 @@ static __always_inline bool is_mapped(const eu_ip *ip)
 }
 
 /*
- * Payload that was sent, by sequence numbers: tp->bytes_sent less bytes_retrans counts a segment twice
- * that a local queue dropped. bytes_acked counts our SYN and FIN, once they are acknowledged.
+ * Payload that was sent, by sequence numbers: bytes_acked counts our SYN, where we connected, and our FIN, once they are
+ * acknowledged. Whether they are in is known but for two cases: a connection of before the session (the SYN), and one whose
+ * close was missed or is seen late (the FIN). Then tp->bytes_sent less bytes_retrans says it, if it can be true at all: it
+ * counts a segment twice that a local queue dropped.
  */
 static __always_inline __u64 sent_bytes(struct tcp_sock *tp, const struct report *r)
 {
 	__u32 next = BPF_CORE_READ(tp, snd_nxt);
-	__u64 sent = BPF_CORE_READ(tp, bytes_acked) + (__u32)(next - BPF_CORE_READ(tp, snd_una));
+	__u64 most = BPF_CORE_READ(tp, bytes_acked) + (__u32)(next - BPF_CORE_READ(tp, snd_una)), least, segments;
+	bool fin_out = next == BPF_CORE_READ(tp, write_seq);
+	bool late = r->last_state == TCP_CLOSE;
 	bool fin = r->last_state == TCP_FIN_WAIT1 || r->last_state == TCP_FIN_WAIT2 ||
 		   r->last_state == TCP_CLOSING || r->last_state == TCP_LAST_ACK;
 
-	if (sent && fin && next == BPF_CORE_READ(tp, write_seq))
-		sent--;
-	if (!sent)
-		return 0;
-	if (r->connection.known)
-		return sent - r->connection.active;
-	/* Established before the session: the SYN is the difference, unless a local queue dropped packets. */
-	return sent - (sent == BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans) + 1);
+	if (most && fin && fin_out)
+		most--;
+	if (most && r->connection.known && r->connection.active)
+		most--;
+	least = most;
+	if (least && late && fin_out)
+		least--;
+	if (least && !r->connection.known)
+		least--;
+	if (least == most)
+		return most;
+	segments = BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans);
+	return segments >= least && segments <= most ? segments : UNKNOWN_BYTES;
 }
 
 /* Payload that was received; tp->bytes_received counts the peer's FIN, after which the socket is SOCK_DONE. */
@@ -220,8 +231,11 @@ __attribute__((noinline)) int emit(const struct report *r)
 	event->duration_ns = r->duration_ns;
 	event->sent_bytes = event->received_bytes = 0;
 	if (r->operation == TCP_OPERATION_CLOSE) {
-		event->sent_bytes = sent_bytes((struct tcp_sock *)sk, r);
-		event->received_bytes = received_bytes(sk);
+		/* A disconnect (a reset by close(2)) has set its counts to 0, when a late report comes. */
+		bool gone = r->last_state == TCP_CLOSE && !BPF_CORE_READ(sk, __sk_common.skc_dport);
+
+		event->sent_bytes = gone ? UNKNOWN_BYTES : sent_bytes((struct tcp_sock *)sk, r);
+		event->received_bytes = gone ? UNKNOWN_BYTES : received_bytes(sk);
 	}
 	event->local_address = ends.local_address;
 	event->remote_address = ends.remote_address;
@@ -412,7 +426,7 @@ static __always_inline void accepted(__u32 fd)
 	if (BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE && !bpf_map_delete_elem(&tcp_sockets, &key)) {
 		r.operation = TCP_OPERATION_CLOSE;
 		r.duration_ns = since(&r.connection, bpf_ktime_get_boot_ns());
-		r.last_state = TCP_ESTABLISHED;
+		r.last_state = TCP_CLOSE;
 		emit(&r);
 	}
 }

@@ -6,7 +6,9 @@ const CLOSE = 3;
 const operations = ['CONNECT', 'ACCEPT', 'CLOSE', 'CONNECT_FAILED'];
 
 const address = (family: number, text: string | null) => (family === 0 ? null : text);
-const atClose = (operation: string, bytes: string) => (operation === operations[CLOSE - 1] ? bytes : null);
+/** UNKNOWN_BYTES */
+const unknown = String(2n ** 64n - 1n);
+const atClose = (operation: string, bytes: string) => (operation === operations[CLOSE - 1] && bytes !== unknown ? bytes : null);
 
 export default defineTracker({
   name: 'tcp',

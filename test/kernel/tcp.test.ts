@@ -64,6 +64,22 @@ describe('the tracker tcp', () => {
     await wholeLife(tcp, '::1', { up: 0, down: 1 });
   });
 
+  it.each([[0, 0], [1, 0], [0, 1], [70_001, 1]])('tells exact bytes of a connection that was made before the session: %d up, %d down', async (up, down) => {
+    const { server, port } = await listen('127.0.0.1');
+    const socket = connect(port, '127.0.0.1');
+    const [[accepted]] = await Promise.all([once(server, 'connection') as Promise<[Socket]>, once(socket, 'connect')]);
+    const tcp = await startTracker('tcp', mine);
+    accepted.end(Buffer.alloc(down));
+    socket.end(Buffer.alloc(up));
+    await Promise.all([socket, accepted].map((end) => end.resume() && once(end, 'close')));
+    server.close();
+    const sides = [await tcp.next((e) => e['remotePort'] === port), await tcp.next((e) => e['localPort'] === port)];
+    expect(sides).toMatchObject([
+      { operation: 'CLOSE', sentBytes: String(up), receivedBytes: String(down), durationNs: null },
+      { operation: 'CLOSE', sentBytes: String(down), receivedBytes: String(up), durationNs: null },
+    ]);
+  });
+
   it('shows IPv4 through an IPv6 socket as IPv4', async () => {
     const tcp = await startTracker('tcp', mine);
     const { server, port } = await listen('::'); // takes both

@@ -55,6 +55,7 @@ describe('an event', () => {
     const localAddress = Uint8Array.from([...new Array<number>(10).fill(0), 255, 255, 127, 0, 0, 1]);
     const values = { operation: 3, family: 2, localAddress, localPort: 80, remotePort: 65535, sentBytes: 2n ** 60n, receivedBytes: 0n, durationNs: 2n ** 64n - 1n };
     expect(eventOf(tcp, values)).toMatchObject({ operation: 'CLOSE', ipVersion: 4, localAddress: '127.0.0.1', remoteAddress: '::', localPort: 80, remotePort: 65535, sentBytes: String(2n ** 60n), receivedBytes: '0', durationNs: null });
+    expect(eventOf(tcp, { ...values, sentBytes: 2n ** 64n - 1n })).toMatchObject({ operation: 'CLOSE', sentBytes: null, receivedBytes: '0' });
     expect(eventOf(tcp, { ...values, operation: 1, durationNs: 5n })).toMatchObject({ operation: 'CONNECT', sentBytes: null, receivedBytes: null, durationNs: '5' });
     expect(eventOf(tcp, { operation: 4, errno: -111, family: 0 })).toMatchObject({ operation: 'CONNECT_FAILED', ipVersion: null, localAddress: null, remoteAddress: null, errno: 'ECONNREFUSED' });
     expect(eventOf(tcp, { family: 10 })).toMatchObject({ ipVersion: 6, localAddress: '::', operation: null });
