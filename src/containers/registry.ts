@@ -222,7 +222,8 @@ export class ContainerRegistry {
   }
 
   async #index(): Promise<void> {
-    this.#hostMountNs = (await readMountNs(1)) ?? (await readMountNs('self'));
+    // 2 is kthreadd, in the host's namespace always: process 1 may not be readable, and in a container `self` is not the host.
+    this.#hostMountNs = (await readMountNs(1)) ?? (await readMountNs(2)) ?? (await readMountNs('self'));
     this.#mount = this.#givenMount === undefined ? findCgroupMount(await readFile('/proc/self/mountinfo', 'utf8')) : this.#givenMount;
     if (this.#mount === null) {
       this.#useMountNs();

@@ -129,8 +129,8 @@ function textOf(filter: Comparison, size: number, negated: boolean): Leaf | null
   // "ne" is false for a null, and its negation true.
   const inverse = (op === 'ne') !== negated;
   if (inverse && !exact) return null;
-  const said = exact ? filter : or(shown);
-  return { domain: { ...prefixes(keys, negated, exact), negated: inverse }, shown: negated ? { kind: 'not', filter: said } : said };
+  const said: Filter = negated ? { kind: 'not', filter } : filter;
+  return { domain: { ...prefixes(keys, negated, exact), negated: inverse }, shown: exact ? said : or(shown) };
 }
 
 /** What every text begins with that the glob matches. */

@@ -126,7 +126,10 @@ class Folder {
     const asked = parts.filter(isTrackerComparison);
     const tracker = this.#trackers(scope.filter((name) => asked.some((comparison) => accepts(comparison, name))), scope);
     if (isAlways(tracker)) return ALWAYS;
-    const others = joinValues(parts.filter((part) => !isTrackerComparison(part) && !isNever(part)));
+    const others = joinValues(
+      parts.filter((part) => !isTrackerComparison(part) && !isNever(part)),
+      (path) => path === '' || scope.some((name) => this.#fields.get(name, path)?.operators.includes('in')),
+    );
     return or(ordered(isNever(tracker) ? others : [tracker, ...others], this.#fields, scope));
   }
 }
@@ -158,10 +161,10 @@ function ordered(parts: readonly Filter[], fields: FilterFields, scope: readonly
     .map(({ part }) => part);
 }
 
-/** `errno == "EPERM" || errno == "EACCES"` is one look into a set. */
-function joinValues(parts: readonly Filter[]): Filter[] {
+/** `errno == "EPERM" || errno == "EACCES"` is one look into a set, where the field takes one: the result is printed, and parsed again. */
+function joinValues(parts: readonly Filter[], takesSet: (path: string) => boolean): Filter[] {
   const values = new Map<string, Comparison[]>();
-  for (const part of parts) if (part.kind === 'comparison' && (part.op === 'eq' || part.op === 'in') && part.type !== 'boolean') add(values, `${part.type} ${part.path}`, part);
+  for (const part of parts) if (part.kind === 'comparison' && (part.op === 'eq' || part.op === 'in') && takesSet(part.path)) add(values, `${part.type} ${part.path}`, part);
   const joined = [...values.values()].flatMap((same) => {
     const [first] = same;
     if (!first || same.length < 2) return same;

@@ -74,7 +74,7 @@ describe('the kernel thread', () => {
     const rest = heldIds();
     await second.close();
     await gone(rest);
-    expect(await first.close()).toEqual({ produced: [], lost: [] }); // again: nothing to do
+    expect(await first.close()).toMatchObject({ produced: [], lost: [] }); // again: nothing to do
   });
 
   it('leaves nothing when one of several objects is rejected', async () => {

@@ -117,6 +117,7 @@ describe('what is pushed down', () => {
     const [kernel, server] = shown(`path == "${long}"`, 'open');
     expect(kernel).toBe(`path.startsWith("${long.slice(0, 64)}")`);
     expect(server).toBe(`path == "${long}"`);
+    expect(shown(`!(path != "${long}")`, 'open')[0]).toBe(kernel);
   });
 });
 
