@@ -180,12 +180,12 @@ export class ContainerRegistry {
   }
 
   /**
-   * The container of a running process, by /proc/PID/cgroup, else by its mount namespace; null for the host's or a dead one.
+   * The container of a running process, by /proc/PID/cgroup, else by its mount namespace; null for the host's, undefined when it has ended.
    * `seenIn` is the mount namespace that an event of it told: it leads to the container from then on.
    */
-  async resolvePid(pid: number, seenIn: number | null = null): Promise<Container | null> {
+  async resolvePid(pid: number, seenIn: number | null = null): Promise<Container | null | undefined> {
     const [cgroup, mountNs] = await Promise.all([readProcessCgroup(pid), readMountNs(pid)]);
-    if (cgroup === null) return null;
+    if (cgroup === null) return undefined;
     if (cgroup.owner === null) return mountNs === null ? null : (this.byMountNs(mountNs) ?? null);
     const container = this.#directory.ensure(cgroup.owner);
     if (!this.ready(container)) this.#witnesses.set(container.id, pid);

@@ -1,4 +1,4 @@
-import type { Container } from '../containers/container.js';
+import { isAlive, type Container } from '../containers/container.js';
 import type { ContainerRegistry } from '../containers/registry.js';
 import { compileSelector } from '../containers/selector.js';
 import { EunomiaError } from '../errors.js';
@@ -8,6 +8,11 @@ import type { TargetSpec } from './spec.js';
 
 /** How long the events of a container that nobody has named yet are held back, at most. */
 const NAMING_MS = 250;
+/** How long a process of the host vouches for its mount namespace. */
+const STRAY_MS = 250;
+const MAX_STRAYS = 1024;
+/** Of one batch, the processes that are asked for their mount namespace's container at most: the newest. */
+const MAX_PIDS = 4;
 
 /** What an event is joined to its container by: the id of its cgroup, or where containers have none, its mount namespace. */
 type Key = number;
@@ -22,6 +27,8 @@ export class CgroupJudge {
   readonly #cgroups: ReadonlySet<CgroupId>;
   /** Those that can be judged and whose container has its name. */
   readonly #settled = new Map<Key, boolean>();
+  /** Until when a mount namespace other than the host's is taken for one of a host's process: its number is free again when that ends. */
+  readonly #strays = new Map<Key, number>();
   #identity: ContainerRegistry['identity'];
 
   constructor(target: TargetSpec | null, registry: ContainerRegistry) {
@@ -75,15 +82,16 @@ export class CgroupJudge {
       this.#identity = this.#registry.identity;
       this.#settled.clear();
     }
-    const unknown = new Map<Key, number>();
+    const unknown = new Map<Key, Set<number>>();
     let last = -1;
+    let isKnown = false;
     for (const at of offsets) {
       const key = this.#keyAt(view, at);
-      if (key === last) continue;
+      if (key !== last) isKnown = this.#isSettled(key) || this.#trySettle(key);
       last = key;
-      if (!this.#settled.has(key) && !this.#trySettle(key)) unknown.set(key, view.getUint32(at + headerOffsets.pid, true));
+      if (!isKnown) addPid(unknown, key, view.getUint32(at + headerOffsets.pid, true));
     }
-    return unknown.size ? Promise.all([...unknown].map(([key, pid]) => this.#settle(key, pid))) : null;
+    return unknown.size ? Promise.all([...unknown].map(([key, pids]) => this.#settle(key, pids))) : null;
   }
 
   /** The offsets of those records that the target holds. Call it when `prepare` is done. */
@@ -125,18 +133,58 @@ export class CgroupJudge {
     return container !== null && this.#matches !== null && this.#matches(container);
   }
 
+  #isSettled(key: Key): boolean {
+    if (!this.#settled.has(key)) return false;
+    if (this.#identity === 'CGROUP') return true;
+    // Numbers of mount namespaces are given anew as soon as one ends.
+    const container = this.#lookUp(key);
+    if (container) return isAlive(container);
+    return container === null || (this.#strays.get(key) ?? 0) > Date.now();
+  }
+
   #trySettle(key: Key): boolean {
     const container = this.#lookUp(key);
     if (container === undefined || (container !== null && !this.#registry.ready(container))) return false;
+    if (container !== null && this.#identity === 'MOUNT_NS' && !isAlive(container)) return false;
     this.#settled.set(key, this.#holds(key, container));
     return true;
   }
 
-  async #settle(key: Key, pid: number): Promise<void> {
-    const known = this.#lookUp(key);
-    const container = known !== undefined ? known : await (this.#identity === 'CGROUP' ? this.#registry.resolve(key) : this.#registry.resolvePid(pid, key));
+  async #settle(key: Key, pids: ReadonlySet<number>): Promise<void> {
+    const container = this.#identity === 'CGROUP' ? await this.#resolveCgroup(key) : await this.#resolveMountNs(key, pids);
     if (container && !this.#registry.ready(container)) await this.#registry.settle(container, NAMING_MS);
     // Time is out, or the cgroup is gone: judged by what is known. A late name judges it anew (rejudge).
     this.#settled.set(key, this.#holds(key, container));
+  }
+
+  async #resolveCgroup(key: Key): Promise<Container | null> {
+    const known = this.#lookUp(key);
+    return known === undefined ? this.#registry.resolve(key) : known;
+  }
+
+  /** By the newest of the processes that is still there; without any, by the container that was in it last. */
+  async #resolveMountNs(key: Key, pids: ReadonlySet<number>): Promise<Container | null> {
+    for (const pid of [...pids].reverse()) {
+      const found = await this.#registry.resolvePid(pid, key);
+      if (found === undefined) continue;
+      if (found === null) this.#rememberStray(key);
+      return found;
+    }
+    return this.#lookUp(key) ?? null;
+  }
+
+  #rememberStray(key: Key): void {
+    if (this.#strays.size >= MAX_STRAYS) this.#strays.clear();
+    this.#strays.set(key, Date.now() + STRAY_MS);
+  }
+}
+
+function addPid(unknown: Map<Key, Set<number>>, key: Key, pid: number): void {
+  const pids = unknown.get(key);
+  if (!pids) unknown.set(key, new Set([pid]));
+  else if (!pids.has(pid)) {
+    const [oldest] = pids;
+    if (pids.size >= MAX_PIDS && oldest !== undefined) pids.delete(oldest);
+    pids.add(pid);
   }
 }

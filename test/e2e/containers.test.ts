@@ -1,5 +1,5 @@
 import { statSync, watch } from 'node:fs';
-import { readFile, stat } from 'node:fs/promises';
+import { readFile, readlink, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
@@ -7,6 +7,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Container } from '../../src/containers/container.js';
 import { findCgroupMount } from '../../src/containers/cgroup.js';
 import { ContainerRegistry, type RegistryOptions } from '../../src/containers/registry.js';
+import { headerOffsets } from '../../src/pipeline/batch.js';
+import { CgroupJudge } from '../../src/pipeline/target.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 
 const log = pino({ level: 'silent' });
@@ -181,6 +183,28 @@ describe('a container of a real engine', () => {
     const alone = await startRegistry({ cgroups: null, engine: null });
     expect(await alone.resolvePid(container.pid ?? -1)).toMatchObject({ id, name: null, runtime: 'docker' });
     expect(alone.byMountNs(container.mountNs ?? -1)?.id).toBe(id);
+  });
+
+  it('is found by a later process of its mount namespace when the first one seen there has ended', async () => {
+    const registry = await startRegistry({ cgroups: null, engine: null });
+    const id = await docker.run('-d', TEST_IMAGE, 'sleep', '60');
+    const pid = Number(await docker.docker('inspect', '--format', '{{.State.Pid}}', id));
+    const mountNs = Number(/\d+/.exec(await readlink(`/proc/${pid}/ns/mnt`))?.[0]);
+    const judge = new CgroupJudge({ containers: [{ id }], waitForContainers: true, cgroups: [], pids: [], descendants: false, uids: [], comms: [] }, registry);
+    const judged = async (...pids: number[]): Promise<{ id: string | undefined; kept: number }> => {
+      const view = new DataView(new ArrayBuffer(64 * pids.length));
+      for (const [index, each] of pids.entries()) {
+        view.setUint32(64 * index + headerOffsets.pid, each, true);
+        view.setUint32(64 * index + headerOffsets.mountNs, mountNs, true);
+      }
+      const offsets = Uint32Array.from(pids, (_, index) => 64 * index);
+      await judge.prepare(view, offsets);
+      return { id: judge.containerAt(view, 0)?.id, kept: judge.select(view, offsets).length };
+    };
+    const ended = 2 ** 22 + 1; // beyond any pid
+    expect(await judged(ended)).toEqual({ id: undefined, kept: 0 });
+    expect(await judged(pid, ended)).toEqual({ id, kept: 2 });
+    expect(await judged(ended)).toEqual({ id, kept: 1 });
   });
 });
 

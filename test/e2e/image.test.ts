@@ -57,6 +57,8 @@ describe('the image', () => {
       const hello = data.trace.events.nodes.filter(({ args }) => args.at(-1) === 'Hello, kernel');
       expect(hello).toMatchObject([{ container: { name: 'hello', image: TEST_IMAGE }, executable: '/bin/busybox', args: ['/bin/busybox', 'echo', 'Hello, kernel'], process: { comm: 'busybox' } }]);
       expect(data.trace.stats.lost).toBe('0');
+      const stores = await fetch(`${base}/graphql`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ query: '{ stores { kind state problem } }' }) });
+      expect(await stores.json()).toEqual({ data: { stores: [{ kind: 'EMBEDDED', state: 'READY', problem: null }] } });
       await until('its metrics', async () => /^eunomia_events_total\{tracker="exec",container="hello",session="host"\} 3$/m.test(await (await fetch(`${base}/metrics`)).text()));
     } finally {
       await docker.docker('rm', '-f', 'eunomia');
