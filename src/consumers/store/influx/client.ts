@@ -1,3 +1,4 @@
+import type { InfluxConfig } from '../../../config.js';
 import type { AggregatePlan, EventPlan, Range } from './plan.js';
 import type { Writer } from './sender.js';
 
@@ -38,19 +39,7 @@ export interface InfluxClient extends Writer {
   forget(session: string): Promise<void>;
 }
 
-export interface InfluxOptions {
-  readonly url: string;
-  /** Null: the server is asked. */
-  readonly version: 1 | 2 | null;
-  readonly token: string | null;
-  readonly username: string | null;
-  readonly password: string | null;
-  /** 2.x: its name. */
-  readonly organisation: string;
-  /** The bucket of 2.x, the database of 1.x. */
-  readonly bucket: string;
-  /** How long points are kept where the bucket or database is made by us; 0 for ever. */
-  readonly retentionMs: number;
+export interface InfluxOptions extends Pick<InfluxConfig, 'url' | 'version' | 'token' | 'username' | 'password' | 'organisation' | 'bucket' | 'retentionMs'> {
   /** PEM: the authority of a server whose certificate is not of a known one. */
   readonly ca: string | null;
 }
