@@ -74,7 +74,7 @@ export default definePlugin({
       const own = connections.get(key);
       const tied = [own, connections.get(keyOf(container, process.ppid))].find((connection) => connection && at - connection.at <= windowSeconds * 1e9);
       if (tied) find('reverse-shell', 'A shell behind an outgoing connection', `${what} is a shell ${tied === own ? 'that' : 'whose parent'} connected to ${tied.to}`);
-      if (servers.includes(event.parentComm)) find('suspicious-parent', 'A server program started a shell', `${what} is a shell whose parent is ${event.parentComm}`);
+      if (event.parentComm !== null && servers.includes(event.parentComm)) find('suspicious-parent', 'A server program started a shell', `${what} is a shell whose parent is ${event.parentComm}`);
     }
   },
 });

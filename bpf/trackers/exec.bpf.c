@@ -9,14 +9,17 @@ enum exec_capture {
 	EXEC_CAPTURE_EXECUTABLE,
 	EXEC_CAPTURE_ARGS,
 	EXEC_CAPTURE_CWD,
+	EXEC_CAPTURE_PARENT_COMM,
+	EXEC_CAPTURE_PID_NS,
+	EXEC_CAPTURE_NET_NS,
 };
 
 struct exec_event {
 	struct eu_header header;
 	eu_errno errno;
-	__u32 pid_ns;
+	__u32 pid_ns;         /* 0 when not captured, like net_ns */
 	__u32 net_ns;
-	char parent_comm[EU_COMM_LEN];
+	eu_str parent_comm;
 	bool args_truncated;  /* argv is longer than 32767 bytes, or part of it could not be read */
 	__u8 reserved[3];
 	eu_str filename;      /* as the caller passed it; of a successful execveat, the kernel's "/dev/fd/N/…" */
@@ -46,15 +49,51 @@ static __always_inline __u32 pid_ns(struct task_struct *task)
 	return BPF_CORE_READ(last, ns, ns.inum);
 }
 
-static __always_inline void fill_exec(struct exec_event *event, struct task_struct *task)
+static __always_inline void fill_exec(struct exec_event *event, long ret)
 {
 	eu_fill(&event->header);
-	event->pid_ns = pid_ns(task);
-	event->net_ns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
-	BPF_CORE_READ_INTO(&event->parent_comm, task, real_parent, group_leader, comm);
+	event->errno = ret;
+	event->pid_ns = event->net_ns = 0;
 	event->args_truncated = false;
 	event->reserved[0] = event->reserved[1] = event->reserved[2] = 0;
-	event->filename = event->executable = event->cwd = event->args = 0;
+	event->parent_comm = event->filename = event->executable = event->cwd = event->args = 0;
+}
+
+/* Nobody asks for more than the header and whether it failed: a record of a known size is written where the reader finds it. */
+static __always_inline bool is_bare(void)
+{
+	return !eu_control.capture && !(eu_where && eu_where_filename);
+}
+
+static __always_inline void output_bare(long ret)
+{
+	struct exec_event *event = eu_reserve(struct exec_event);
+
+	if (!event)
+		return;
+	fill_exec(event, ret);
+	eu_submit(event);
+}
+
+/* What is asked for of all that successful and failed ones have alike; the filename comes first, for the filter may end it there. */
+static __always_inline void put_common(struct eu_area *area, __u32 *size, struct task_struct *task)
+{
+	struct exec_event *event = (void *)area;
+
+	if (eu_captures(EXEC_CAPTURE_PARENT_COMM)) {
+		struct task_struct *parent = BPF_CORE_READ(task, real_parent, group_leader);
+
+		event->parent_comm = eu_put_kernel_str(area, size, &parent->comm, EU_COMM_LEN);
+	}
+	if (eu_captures(EXEC_CAPTURE_PID_NS))
+		event->pid_ns = pid_ns(task);
+	if (eu_captures(EXEC_CAPTURE_NET_NS))
+		event->net_ns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+	if (eu_captures(EXEC_CAPTURE_CWD)) {
+		struct fs_struct *fs = BPF_CORE_READ(task, fs);
+
+		event->cwd = eu_put_path(area, size, &fs->pwd);
+	}
 }
 
 SEC("tp_btf/sched_process_exec")
@@ -66,12 +105,15 @@ int BPF_PROG(exec_done, struct task_struct *task, pid_t old_pid, struct linux_bi
 
 	if (!eu_wanted() || (eu_where && !eu_passes(errno, 0)))
 		return 0;
+	if (is_bare()) {
+		output_bare(0);
+		return 0;
+	}
 	area = eu_scratch(exec);
 	if (!area)
 		return 0;
 	event = (void *)area;
-	fill_exec(event, task);
-	event->errno = 0;
+	fill_exec(event, 0);
 	if (eu_captures(EXEC_CAPTURE_FILENAME))
 		event->filename = eu_put_kernel_str(area, &size, BPF_CORE_READ(bprm, filename), EU_PATH_MAX);
 	if (eu_where && !eu_passes_text(filename, area, event->filename))
@@ -81,11 +123,7 @@ int BPF_PROG(exec_done, struct task_struct *task, pid_t old_pid, struct linux_bi
 
 		event->executable = eu_put_path(area, &size, &file->f_path);
 	}
-	if (eu_captures(EXEC_CAPTURE_CWD)) {
-		struct fs_struct *fs = BPF_CORE_READ(task, fs);
-
-		event->cwd = eu_put_path(area, &size, &fs->pwd);
-	}
+	put_common(area, &size, task);
 	if (eu_captures(EXEC_CAPTURE_ARGS)) {
 		struct mm_struct *mm = BPF_CORE_READ(task, mm);
 		unsigned long start = BPF_CORE_READ(mm, arg_start);
@@ -160,24 +198,23 @@ int BPF_PROG(exec_failed, struct pt_regs *regs, long ret)
 		return 0;
 	if (eu_syscall_is_32bit() || !eu_wanted() || (eu_where && !eu_passes(errno, -ret)))
 		return 0;
+	if (is_bare()) {
+		output_bare(ret);
+		return 0;
+	}
 	area = eu_scratch(exec);
 	if (!area)
 		return 0;
 	task = bpf_get_current_task_btf();
 	event = (void *)area;
-	fill_exec(event, task);
-	event->errno = ret;
+	fill_exec(event, ret);
 	filename = (void *)(nr == EU_NR_execve ? eu_arg1(regs) : eu_arg2(regs));
 	argv = (void *)(nr == EU_NR_execve ? eu_arg2(regs) : eu_arg3(regs));
 	if (eu_captures(EXEC_CAPTURE_FILENAME))
 		event->filename = eu_put_user_str(area, &size, filename, EU_PATH_MAX);
 	if (eu_where && !eu_passes_text(filename, area, event->filename))
 		return 0;
-	if (eu_captures(EXEC_CAPTURE_CWD)) {
-		struct fs_struct *fs = BPF_CORE_READ(task, fs);
-
-		event->cwd = eu_put_path(area, &size, &fs->pwd);
-	}
+	put_common(area, &size, task);
 	if (eu_captures(EXEC_CAPTURE_ARGS)) {
 		struct args_walk walk = { .area = area, .argv = argv, .start = size, .size = size };
 

@@ -1,5 +1,10 @@
 /** While events flow the rings are read this often: a single event waits no longer. */
 export const SHORTEST_PAUSE_MS = 1;
+/**
+ * After so many looks that found nothing the thread sleeps until a program wakes it. A look is cheaper than that for both sides: the program that
+ * wakes it interrupts its own CPU, for longer than all the rest of a hook takes.
+ */
+export const QUIET_LOOKS = 5;
 /** And no longer than this, however much flows. */
 const LONGEST_PAUSE_MS = 5;
 /** So much of one ring is worth a chunk's cost (the wake-up, the message, what each reader does once a batch): the pause grows while less comes at once. */

@@ -6,7 +6,7 @@ import { lastFailure, later, loadLibc } from './libbpf.js';
 import { BpfObject } from './object.js';
 import { probeFeatures } from './probe.js';
 import type { Acknowledgement, Failure, Request, Response } from './protocol.js';
-import { nextPause, SHORTEST_PAUSE_MS } from './pause.js';
+import { nextPause, QUIET_LOOKS, SHORTEST_PAUSE_MS } from './pause.js';
 import type { RingChunk } from './ring.js';
 import { Source } from './source.js';
 
@@ -90,6 +90,7 @@ async function drainForever(): Promise<void> {
     for (const { source } of sources.values()) source.setPolled(on);
   };
   let pause = SHORTEST_PAUSE_MS;
+  let quiet = 0;
   while (!stopping) {
     let any = false;
     let busy = false;
@@ -107,8 +108,11 @@ async function drainForever(): Promise<void> {
     pause = Number.isFinite(next) ? next : SHORTEST_PAUSE_MS;
     if (busy && untaken < UNTAKEN_BYTES) await new Promise((resolve) => setImmediate(resolve));
     else if (any || untaken >= UNTAKEN_BYTES) {
+      quiet = 0;
       poll(true);
       await new Promise((resolve) => setTimeout(resolve, pause));
+    } else if (polled && ++quiet < QUIET_LOOKS) {
+      await new Promise((resolve) => setTimeout(resolve, SHORTEST_PAUSE_MS));
     } else if (polled) {
       // A program that has seen `polled` before may write its record after: one look more before sleeping.
       poll(false);

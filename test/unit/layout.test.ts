@@ -42,7 +42,7 @@ describe('a record layout', () => {
 
   it('knows the semantic types by their names', () => {
     const kinds = (name: string) => Object.fromEntries([...layoutOf(name).fields.values()].map((f) => [f.name, f.kind]));
-    expect(kinds('exec')).toMatchObject({ errno: 'eu_errno', filename: 'eu_str', args: 'eu_strs', pidNs: 'u32', parentComm: 'chars', argsTruncated: 'bool' });
+    expect(kinds('exec')).toMatchObject({ errno: 'eu_errno', filename: 'eu_str', args: 'eu_strs', pidNs: 'u32', parentComm: 'eu_str', argsTruncated: 'bool' });
     expect(kinds('exit')).toMatchObject({ exitCode: 's32', signal: 'u32', coreDumped: 'bool', lifetimeNs: 'eu_duration_ns' });
     expect(kinds('tcp')).toMatchObject({ operation: 'enum', family: 'u16', localAddress: 'eu_ip', sentBytes: 'u64' });
     expect(layoutOf('tcp').fields.get('localAddress')?.size).toBe(16);
@@ -50,7 +50,7 @@ describe('a record layout', () => {
   });
 
   it('has the capture bits of the enum', () => {
-    expect(layoutOf('exec').captures).toEqual(new Map([['filename', 0], ['executable', 1], ['args', 2], ['cwd', 3]]));
+    expect(layoutOf('exec').captures).toEqual(new Map([['filename', 0], ['executable', 1], ['args', 2], ['cwd', 3], ['parentComm', 4], ['pidNs', 5], ['netNs', 6]]));
     expect(layoutOf('open').captures).toEqual(new Map([['path', 0], ['resolved', 1]]));
     expect(layoutOf('exit').captures).toEqual(new Map());
     for (const name of trackers) for (const field of layoutOf(name).captures.keys()) expect(layoutOf(name).fields.has(field)).toBe(true);

@@ -90,11 +90,22 @@ const { tree } = fc.letrec<{ tree: object }>((tie) => ({
   ),
 }));
 
+/** Null for what is refused: a range that holds no value. */
+function filterOrNull(input: object): EventFilter | null {
+  try {
+    return new EventFilter(parseInput(input, fields, trackers), fields, trackers);
+  } catch (error) {
+    if (error instanceof Error && error.message.includes('no value is in the range')) return null;
+    throw error;
+  }
+}
+
 describe('a filter on stored events', () => {
   it('takes the events that the filter itself takes', async () => {
     await fc.assert(
       fc.asyncProperty(tree, async (input) => {
-        const filter = new EventFilter(parseInput(input, fields, trackers), fields, trackers);
+        const filter = filterOrNull(input);
+        fc.pre(filter !== null);
         const wanted = events.flatMap((event, i) => (filter.matches(event) ? [i] : []));
         const page = await store.page({ ...everything(trackers), session: 's', fromSeq: 0, toSeq: null, limit: 1000, backwards: false, filter });
         expect(page.events.map(({ place }) => place.seq)).toEqual(wanted);

@@ -51,7 +51,7 @@ const restricting: Readonly<Record<string, (value: unknown) => boolean>> = {
 
 /** What it reads that is captured on demand, by tracker. */
 export const reportDemand: Demand = new Map([
-  ['exec', new Set(['executable', 'filename', 'args'])],
+  ['exec', new Set(['executable', 'filename', 'args', 'parentComm'])],
   ['open', new Set(['path', 'resolved'])],
 ]);
 
@@ -81,7 +81,7 @@ interface ExecEvent extends TraceEvent {
   readonly filename: string | null;
   readonly errno: string | null;
   readonly args: readonly string[] | null;
-  readonly parentComm: string;
+  readonly parentComm: string | null;
 }
 
 interface OpenEvent extends TraceEvent {
@@ -201,7 +201,7 @@ export class ReportBuilder {
     const program = this.#programs.add(`${path} ${errno}`, () => ({ path, errno, args: [], parents: [] }));
     if (!program) return;
     if (args) sample(program.args, JSON.stringify(args.slice(0, MOST_ARGS).map((arg) => arg.slice(0, LONGEST_ARG))), MOST_LISTS);
-    sample(program.parents, parentComm);
+    if (parentComm !== null) sample(program.parents, parentComm);
   }
 
   #open({ resolved, path: passed, errno, flags, process }: OpenEvent): void {
