@@ -19,6 +19,8 @@ struct syscount_event {
 };
 EU_SUMS(syscount);
 
+EU_WHERE_NUMBER(nr);
+
 const volatile bool latency = false; /* option: durations too */
 
 SEC("tp_btf/sys_enter")
@@ -26,7 +28,7 @@ int BPF_PROG(syscount_enter, struct pt_regs *regs, long nr)
 {
 	struct task_struct *task;
 
-	if (!eu_syscall_selected(nr))
+	if (!eu_syscall_selected(nr) || (eu_where && !eu_passes(nr, nr)))
 		return 0;
 	task = bpf_get_current_task_btf();
 	if (eu_syscall_wanted(task))
@@ -59,7 +61,7 @@ int BPF_PROG(syscount_exit, struct pt_regs *regs, long ret)
 	struct task_struct *task;
 	struct eu_sum_key key;
 
-	if (!eu_syscall_selected(nr))
+	if (!eu_syscall_selected(nr) || (eu_where && !eu_passes(nr, nr)))
 		return 0;
 	task = bpf_get_current_task_btf();
 	if (!eu_syscall_wanted(task))

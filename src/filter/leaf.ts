@@ -77,15 +77,22 @@ function clamp(from: bigint, to: bigint): Range[] {
   return low <= high ? [[low, high]] : [];
 }
 
-/** Each code is judged as its event would be, so that any operator can be pushed. */
-function codesOf(filter: Comparison, { max, open = false, read }: Extract<PushedField, { kind: 'code' }>, negated: boolean, fields: FilterFields, tracker: string): Numbers {
+/** Names by their codes; else each code is judged as its event would be, so that any operator can be pushed. */
+function codesOf(filter: Comparison, { max, codeOf, read }: Extract<PushedField, { kind: 'code' }>, negated: boolean, fields: FilterFields, tracker: string): Numbers {
+  if (codeOf && (filter.op === 'eq' || filter.op === 'ne' || filter.op === 'in')) {
+    const named = numbers(listOf(filter).flatMap((value): Range[] => {
+      const code = codeOf(String(value));
+      return code === null || read(code) !== value ? [] : [[BigInt(code), BigInt(code)]];
+    }));
+    return (filter.op === 'ne') === negated ? named : numbers(others(named.ranges));
+  }
   const matches = compileFilter(filter, fields, [tracker]);
-  const ranges: Range[] = open ? [[BigInt(max) + 1n, MAX]] : [];
+  const ranges: Range[] = codeOf ? [[BigInt(max) + 1n, MAX]] : [];
   for (let code = 0; code <= max; code++) {
     const event: unknown = { tracker, [filter.path]: read(code) };
     if (matches(event as TraceEvent) !== negated) ranges.push([BigInt(code), BigInt(code)]);
   }
-  return numbers(ranges, !open);
+  return numbers(ranges, !codeOf);
 }
 
 function bitsOf(filter: Filter, { bitsOf: find }: Extract<PushedField, { kind: 'bits' }>, negated: boolean): Bits | null {

@@ -33,10 +33,11 @@ export type PushedField =
   /** A number, as the event has it. `null` is the object's value for a null, where there is one; int64 at most. */
   | { readonly kind: 'number'; readonly stem: string; readonly null?: number }
   /**
-   * A number in the object and something else in the event: `read` makes the one of the other, as the event does. Codes of which some
-   * are above `max` are given with `open`; those pass, and are judged in user space.
+   * A number in the object and something else in the event: `read` makes the one of the other, as the event does. Where some codes
+   * are above `max`, `codeOf` finds that of a name, null for one that no code has: with it names are judged exactly; by a
+   * pattern, what is above `max` passes, and is judged in user space.
    */
-  | { readonly kind: 'code'; readonly stem: string; readonly max: number; readonly open?: boolean; readonly read: (code: number) => FieldValue }
+  | { readonly kind: 'code'; readonly stem: string; readonly max: number; readonly codeOf?: (name: string) => number | null; readonly read: (code: number) => FieldValue }
   /** Names of bits: an event has the name only where `bits & mask` is `value`, and, if `exact`, always there; null for a name that the kernel cannot judge. */
   | { readonly kind: 'bits'; readonly stem: string; readonly bitsOf: (name: string) => { readonly mask: number; readonly value: number; readonly exact: boolean } | null }
   /** A text, judged by its first bytes: all of a comm, 64 of an `eu_str`. */

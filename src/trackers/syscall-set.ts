@@ -1,6 +1,9 @@
 import { invalid, suggest } from '../errors.js';
-import { isSyscallElsewhere, syscallNames, syscallNumber } from '../syscalls.js';
-import type { Constant, TrackerOptions } from './define.js';
+import { isSyscallElsewhere, syscallName, syscallNames, syscallNumber } from '../syscalls.js';
+import type { Constant, PushedField, TrackerOptions } from './define.js';
+
+/** The field `name` of a filter, for objects that declare EU_WHERE_NUMBER(nr). No architecture has named a number above. */
+export const pushedName: PushedField = { kind: 'code', stem: 'nr', max: 1023, codeOf: syscallNumber, read: syscallName };
 
 /** The options `only`, `except` and `ownCalls`: those of all trackers of many system calls (EU_SYSCALL_SET of syscall.bpf.h). */
 

@@ -1,6 +1,6 @@
 import { syscallName } from '../syscalls.js';
 import { defineTracker, pushedErrno } from './define.js';
-import { syscallConstants, syscallSelection } from './syscall-set.js';
+import { pushedName, syscallConstants, syscallSelection } from './syscall-set.js';
 
 export default defineTracker({
   name: 'syscall',
@@ -11,7 +11,7 @@ export default defineTracker({
   demanded: { syscall_enter: 'durationNs' },
   pushed: {
     nr: { kind: 'number', stem: 'nr' },
-    name: { kind: 'code', stem: 'nr', max: 1023, open: true, read: syscallName },
+    name: pushedName,
     errno: pushedErrno,
     ret: { kind: 'number', stem: 'ret' },
   },

@@ -1,7 +1,7 @@
 import { invalid } from '../errors.js';
 import { syscallName } from '../syscalls.js';
 import { defineTracker, type TrackerOptions } from './define.js';
-import { syscallConstants, syscallSelection } from './syscall-set.js';
+import { pushedName, syscallConstants, syscallSelection } from './syscall-set.js';
 
 const DEFAULT_EVERY_MS = 1000;
 const MIN_EVERY_MS = 50;
@@ -29,8 +29,15 @@ export default defineTracker({
   check,
   constants: (options) => ({ ...syscallConstants(options), latency: options.latency !== false }),
   unneeded: (options) => (options.latency === false ? ['syscount_enter'] : []),
-  // A sum's header is of the call that was seen first: these may be others for later ones.
-  pushed: { 'process.tid': null, 'process.uid': null, 'process.gid': null, 'process.comm': null },
+  pushed: {
+    nr: { kind: 'number', stem: 'nr' },
+    name: pushedName,
+    // A sum's header is of the call that was seen first: these may be others for later ones.
+    'process.tid': null,
+    'process.uid': null,
+    'process.gid': null,
+    'process.comm': null,
+  },
   sums: {
     everyMs,
     count: 'count',

@@ -16,7 +16,7 @@ export interface Pools {
 
 const errnos = ['EPERM', 'ENOENT', 'EACCES', 'ENOTDIR', 'EISDIR', 'ECONNREFUSED', 'ENOEXEC'];
 const flags = ['O_RDONLY', 'O_WRONLY', 'O_RDWR', 'O_CREAT', 'O_TRUNC', 'O_EXCL', 'O_CLOEXEC', 'O_DIRECTORY', 'O_DSYNC', 'O_SYNC', 'O_TMPFILE', '0x80000000'];
-const calls = ['openat', 'read', 'write', 'close', 'mmap', 'execve', 'exit_group', 'connect', 'brk'];
+const calls = ['openat', 'read', 'write', 'close', 'mmap', 'execve', 'exit_group', 'connect', 'brk', 'syscall_600', 'syscall_2000', 'syscall_0', 'no_such_call'];
 
 type Text = fc.Arbitrary<string>;
 const oneOf = <Item>(items: readonly Item[]): fc.Arbitrary<Item> => fc.constantFrom(...items);
@@ -56,6 +56,15 @@ function errno(path: string): Text {
   );
 }
 
+function name(path: string): Text {
+  return fc.oneof(
+    fc.tuple(oneOf(['==', '!=']), oneOf(calls)).map(([op, one]) => `${path} ${op} ${quote(one)}`),
+    fc.array(oneOf(calls), { minLength: 1, maxLength: 3 }).map((list) => `${path} in [${list.map(quote).join(', ')}]`),
+    oneOf(['open', 'e', 'syscall_', 'x']).map((one) => `${path}.startsWith(${quote(one)})`),
+    oneOf(['.*at$', '^(read|write)', '^syscall_6']).map((one) => `${path}.matches(${quote(one)})`),
+  );
+}
+
 function address(path: string, { addresses, networks }: Pools): Text {
   return fc.oneof(
     oneOf(networks).map((one) => `cidr(${quote(one)}).containsIP(${path})`),
@@ -64,7 +73,7 @@ function address(path: string, { addresses, networks }: Pools): Text {
   );
 }
 
-/** Comparisons by tracker; those of all trackers are under "". */
+/** Comparisons by tracker; those of all trackers are under "", those of all that sum under "sum". */
 function leaves(pools: Pools): Readonly<Record<string, readonly Text[]>> {
   const small = [-1, 0, 1, 3, 4, 9, 255];
   return {
@@ -72,6 +81,8 @@ function leaves(pools: Pools): Readonly<Record<string, readonly Text[]>> {
       number('process.pid', pools.pids), number('process.tid', pools.pids), number('process.uid', pools.uids), number('process.gid', pools.gids),
       number('cgroupId', pools.cgroups), text('process.comm', pools.comms), oneOf(['container == null', 'container != null', 'process.ppid > 1']),
     ],
+    // Of a sum, whose header is that of one of its calls: which one, the order of threads and CPUs tells.
+    sum: [number('process.pid', pools.pids), number('cgroupId', pools.cgroups), oneOf(['container == null', 'container != null'])],
     open: [
       errno('open.errno'), number('open.fd', small), text('open.path', pools.paths), text('open.path', pools.paths), text('open.resolved', pools.paths),
       oneOf(flags).map((one) => `${quote(one)} in open.flags`), oneOf(flags).map((one) => `!(${quote(one)} in open.flags)`), oneOf(['size(open.flags) > 1', 'open.mode != null']),
@@ -82,9 +93,12 @@ function leaves(pools: Pools): Readonly<Record<string, readonly Text[]>> {
       errno('tcp.errno'), number('tcp.localPort', pools.ports), number('tcp.remotePort', pools.ports), address('tcp.localAddress', pools), address('tcp.remoteAddress', pools),
       oneOf(['CONNECT', 'ACCEPT', 'CLOSE', 'CONNECT_FAILED']).map((one) => `tcp.operation == ${quote(one)}`), oneOf(['tcp.ipVersion == 4', 'tcp.ipVersion == 6']),
     ],
+    syscount: [
+      number('syscount.nr', [0, 1, 2, 3, 59, 257, 600]), name('syscount.name'), oneOf(['syscount.count > 1', 'syscount.errors > 0', 'syscount.errors == 0']),
+    ],
     syscall: [
       errno('syscall.errno'), number('syscall.ret', [-2, -1, 0, 1, 3, 100, '4294967296']), number('syscall.nr', [0, 1, 2, 3, 59, 257, 600]),
-      fc.oneof(oneOf(calls).map((one) => `syscall.name == ${quote(one)}`), oneOf(calls).map((one) => `syscall.name != ${quote(one)}`), oneOf(['open', 'e', 'syscall_', 'x']).map((one) => `syscall.name.startsWith(${quote(one)})`), oneOf(['.*at$', '^(read|write)', '^syscall_6']).map((one) => `syscall.name.matches(${quote(one)})`)),
+      name('syscall.name'),
     ],
   };
 }
@@ -92,7 +106,7 @@ function leaves(pools: Pools): Readonly<Record<string, readonly Text[]>> {
 /** A random filter of events of these trackers. */
 export function filterText(trackers: readonly string[], pools: Pools): fc.Arbitrary<string> {
   const all = leaves(pools);
-  const leaf = fc.oneof(...['', ...trackers, ...trackers].flatMap((tracker) => all[tracker] ?? []));
+  const leaf = fc.oneof(...[trackers.includes('syscount') ? 'sum' : '', ...trackers, ...trackers].flatMap((tracker) => all[tracker] ?? []));
   const { tree } = fc.letrec<{ tree: string }>((tie) => ({
     tree: fc.oneof(
       { maxDepth: 3, withCrossShrink: true },

@@ -6,6 +6,7 @@ import { createSchema } from '../../src/api/schema.js';
 import { EventFilter, FilterFields, parseCel, SessionFilter } from '../../src/filter/index.js';
 import type { Session } from '../../src/pipeline/session.js';
 import { Catalog } from '../../src/trackers/catalog.js';
+import type { TrackerOptions } from '../../src/trackers/define.js';
 import { filterText, type Pools } from './filters.js';
 import { copyOf, specOf, type Harness } from './session.js';
 import { ended, start, workloadPath } from './workload.js';
@@ -34,12 +35,14 @@ export interface FlightOptions {
   readonly seed: number;
 }
 
-const SETS = [['open'], ['open', 'exec'], ['exec', 'exit'], ['tcp'], ['syscall'], ['open', 'tcp', 'exit']] as const;
+const SETS = [['open'], ['open', 'exec'], ['exec', 'exit'], ['tcp'], ['syscall'], ['open', 'tcp', 'exit'], ['syscount']] as const;
 /** A ring of another size than the reference's, so that sessions never share the programs that judge nothing. */
 const RING = 1 << 20;
+/** Sums are read at the end alone: readings at an interval come at other moments for each session. */
+const OPTIONS: Readonly<Record<string, TrackerOptions>> = { syscount: { every: 3_600_000 } };
 const REFERENCE_RING = 1 << 22;
 // Two sessions see an event each at its own moment.
-const MOMENTS: ReadonlySet<string> = new Set(['time', 'bootNs', 'durationNs', 'lifetimeNs', 'container']);
+const MOMENTS: ReadonlySet<string> = new Set(['time', 'bootNs', 'durationNs', 'lifetimeNs', 'container', 'latencyLog2']);
 
 /** Runs it on the harness; nothing of it is left behind. */
 export async function fly(harness: Harness, { filters, batch, seed }: FlightOptions): Promise<Flight> {
@@ -59,7 +62,7 @@ export async function fly(harness: Harness, { filters, batch, seed }: FlightOpti
       const texts = fc.sample(filterText(trackers, poolsOf(gate.pid, v4, v6)), { numRuns: 3 * wanted, seed: seed + round });
       const made = texts.flatMap((text) => filterOrNull(text, fields, trackers) ?? []).slice(0, wanted);
       const one = (where: SessionFilter | null, ringBytes: number): Promise<Session> =>
-        harness.manager.start(specOf(trackers.map((name) => ({ name, options: {} })), { where, ringBytes, bufferBytes: 64 << 20 }, { pids: [gate.pid] }));
+        harness.manager.start(specOf(trackers.map((name) => ({ name, options: OPTIONS[name] ?? {} })), { where, ringBytes, bufferBytes: 64 << 20 }, { pids: [gate.pid] }));
       const reference = await one(null, REFERENCE_RING);
       const sessions = await Promise.all(made.map((where) => one(new SessionFilter(where, targets, fields), RING)));
       await gate.run();
@@ -100,7 +103,10 @@ function filterOrNull(text: string, fields: FilterFields, trackers: readonly str
 function signature(event: Parameters<typeof copyOf>[0], { trackers }: Harness): string {
   const runtime = trackers.get(event.tracker);
   if (!runtime) throw new Error(event.tracker);
-  return JSON.stringify(Object.entries(copyOf(event, runtime)).filter(([name]) => !MOMENTS.has(name)));
+  const copy = copyOf(event, runtime);
+  // Whose thread a sum's header is of, the order of CPUs tells.
+  const known = runtime.definition.sums ? { ...copy, process: copy.process.pid } : copy;
+  return JSON.stringify(Object.entries(known).filter(([name]) => !MOMENTS.has(name)));
 }
 
 function describe(text: string, expected: readonly string[], actual: readonly string[], stats: object): string {

@@ -62,6 +62,10 @@ const own: Readonly<Record<string, fc.Arbitrary<{ record: KernelRecord; event: o
     record: { operation: BigInt(r.operation), errno: BigInt(r.errno), local_port: BigInt(r.localPort), remote_port: BigInt(r.remotePort), local_address: r.family ? r.local : null, remote_address: r.family ? r.remote : null },
     event: { operation: ['CONNECT', 'ACCEPT', 'CLOSE', 'CONNECT_FAILED'][r.operation - 1], errno: errnoName(r.errno), localPort: r.localPort, remotePort: r.remotePort, localAddress: r.family ? decode.ip(r.local, 0) : null, remoteAddress: r.family ? decode.ip(r.remote, 0) : null, ipVersion: r.family === 2 ? 4 : r.family === 10 ? 6 : null },
   })),
+  syscount: fc.record({ nr: oneOf([0, 1, 2, 3, 9, 12, 42, 59, 257, 600, 2000]), count: oneOf([1, 2, 100]), errors: oneOf([0, 1]) }).map(({ nr, count, errors }) => ({
+    record: { nr: BigInt(nr) },
+    event: { nr, name: syscallName(nr), count: String(count), errors: String(errors) },
+  })),
   syscall: fc.record({ nr: oneOf([0, 1, 2, 3, 9, 12, 42, 59, 257, 600, 2000]), ret: oneOf([-9n, -2n, 0n, 1n, 3n, 100n, 2n ** 32n, 2n ** 62n]) }).map(({ nr, ret }) => ({
     record: { nr: BigInt(nr), ret, errno: ret < 0n ? -ret : 0n },
     event: { nr, name: syscallName(nr), ret: String(ret), errno: errnoName(ret < 0n ? Number(ret) : 0) },
@@ -98,13 +102,20 @@ describe('what is pushed down', () => {
     ['open', '"O_CREAT" in flags || "O_TRUNC" in flags', '"O_CREAT" in open.flags || "O_TRUNC" in open.flags', 'true'],
     ['open', '!(path == "/etc/passwd")', null, 'true'],
     ['exit', 'process.comm == "sh" && signal.startsWith("SIG")', null, 'process.comm == "sh"'],
-    ['syscall', 'name in ["openat", "read"] && ret > 0', null, 'syscall.name in ["openat", "read"]'],
+    ['syscall', 'name in ["openat", "read"] && ret > 0', null, 'true'],
+    ['syscall', 'name != "openat" && !(name in ["read", "write"])', null, 'true'],
+    ['syscall', 'name == "syscall_2000"', 'name == "syscall_2000"', 'true'],
+    ['syscall', 'name in ["syscall_0", "open at"]', 'false', 'false'],
+    ['syscall', 'name.startsWith("open")', 'name.startsWith("open")', 'name.startsWith("open")'],
+    ['syscount', 'name == "openat" || nr == 3', null, 'true'],
+    ['syscount', 'name == "openat" && errors > 5', 'name == "openat"', 'errors > 5'],
+    ['syscount', 'process.comm == "sh" && process.pid == 7', 'process.pid == 7', 'process.comm == "sh"'],
     ['tcp', 'cidr("10.0.0.0/8").containsIP(remoteAddress) && remotePort < 1024', null, 'true'],
     ['tcp', '!cidr("::/0").containsIP(remoteAddress)', 'true', null],
   ] as const)('%s: %s', (tracker, text, inKernel, rest) => {
     const [kernel, server] = shown(text, tracker);
     if (inKernel !== null) expect(kernel).toBe(inKernel.replaceAll('open.', ''));
-    if (rest !== null) expect(server).toBe(rest.replaceAll(/(open|syscall)\./g, ''));
+    if (rest !== null) expect(server).toBe(rest.replaceAll(/(open|syscall|syscount)\./g, ''));
   });
 
   it('is nothing at all for a tracker of which no event can match', () => {
