@@ -25,6 +25,7 @@ export interface Libbpf {
   object_next_program: ForeignFunction<[Pointer, Nullable], Nullable>;
   map_name: ForeignFunction<[Pointer], string>;
   map_fd: ForeignFunction<[Pointer], number>;
+  program_fd: ForeignFunction<[Pointer], number>;
   map_set_max_entries: ForeignFunction<[Pointer, number], number>;
   map_key_size: ForeignFunction<[Pointer], number>;
   map_value_size: ForeignFunction<[Pointer], number>;
@@ -77,6 +78,7 @@ const prototypes: Readonly<Record<Exclude<keyof Libbpf, 'version'>, string>> = {
   object_next_program: 'void *bpf_object__next_program(void *obj, void *prog)',
   map_name: 'const char *bpf_map__name(void *map)',
   map_fd: 'int bpf_map__fd(void *map)',
+  program_fd: 'int bpf_program__fd(void *program)',
   map_set_max_entries: 'int bpf_map__set_max_entries(void *map, uint32_t n)',
   map_key_size: 'uint32_t bpf_map__key_size(void *map)',
   map_value_size: 'uint32_t bpf_map__value_size(void *map)',

@@ -152,6 +152,19 @@ export class BpfObject {
     return this.#links.has(program);
   }
 
+  /**
+   * Runs that the kernel skipped, for the program was running on that CPU already: a tracepoint's program that an interrupt comes upon is not run
+   * again inside of itself (kernel/trace/bpf_trace.c, __bpf_trace_run; Linux 6.2, commit 05b24ff9b2cf). Before, and where the kernel does not tell, 0.
+   */
+  get skippedRuns(): number {
+    let skipped = 0;
+    for (const program of this.#programs.values()) {
+      const fd = loadLibbpf().program_fd(program);
+      if (fd >= 0) skipped += Number(/^recursion_misses:\s+(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? 0);
+    }
+    return skipped;
+  }
+
   /** Bytes of a map's keys and values. */
   mapSizes(name: string): { readonly key: number; readonly value: number } {
     const bpf = loadLibbpf();

@@ -40,6 +40,8 @@ export interface SourceCounters {
   readonly produced: readonly number[];
   /** Of these, those that the ring had no room for, by object. */
   readonly lost: readonly number[];
+  /** Runs of all programs that the kernel skipped (BpfObject.skippedRuns). */
+  readonly skippedRuns: number;
   /** The most that waited in the ring at once, of what was seen in the last 30 to 60 s. */
   readonly ringPeakBytes: number;
 }

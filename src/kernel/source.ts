@@ -146,7 +146,12 @@ export class Source {
   }
 
   counters(): SourceCounters {
-    return { produced: this.#controls.map((c, i) => total(c, PRODUCED) + (this.#sums[i]?.made ?? 0)), lost: this.#controls.map((c) => total(c, LOST)), ringPeakBytes: this.ring.peak };
+    return {
+      produced: this.#controls.map((c, i) => total(c, PRODUCED) + (this.#sums[i]?.made ?? 0)),
+      lost: this.#controls.map((c) => total(c, LOST)),
+      skippedRuns: this.#objects.reduce((sum, object) => sum + object.skippedRuns, 0),
+      ringPeakBytes: this.ring.peak,
+    };
   }
 
   /** Events lost since this was last asked. */

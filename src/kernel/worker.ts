@@ -153,7 +153,7 @@ async function load(id: number, request: Extract<Request, { kind: 'load' }>): Pr
 /** Detaches, reads what is left, and gives the final, exact counts. */
 async function close(id: number): Promise<unknown> {
   const entry = sources.get(id);
-  if (!entry) return { produced: [], lost: [], ringPeakBytes: 0 };
+  if (!entry) return { produced: [], lost: [], skippedRuns: 0, ringPeakBytes: 0 };
   for (const timer of entry.timers) clearInterval(timer);
   await entry.source.detach();
   await programsEnded();

@@ -26,6 +26,8 @@ export interface SourceFacts extends LoadedSource {
 export interface SessionCounters {
   readonly produced: number;
   readonly lost: number;
+  /** Runs that the kernel skipped (BpfObject.skippedRuns); null where that is not known. */
+  readonly skippedRuns: number | null;
   readonly ringPeakBytes: number;
 }
 
@@ -81,11 +83,17 @@ export class SourcePool {
     };
     // What was summed in maps up to now is not this session's.
     if (known && spec.objects.some(({ sumsEveryMs }) => sumsEveryMs !== undefined)) await orLeave(source.read(), leave);
+    const skippedBefore = known ? (await orLeave(source.counters(), leave)).skippedRuns : 0;
     // Whatever left the ring before this moment is not this session's; whatever is still in it, is.
     const before = { events: entry.received + entry.lost, lost: entry.lost };
     entry.sharers.add(sharer);
     await orLeave(this.#applyMasks(entry, source), leave);
-    const since = ({ produced, lost, ringPeakBytes }: SourceCounters): SessionCounters => ({ produced: sum(produced) - before.events, lost: sum(lost) - before.lost, ringPeakBytes });
+    const since = ({ produced, lost, skippedRuns, ringPeakBytes }: SourceCounters): SessionCounters => ({
+      produced: sum(produced) - before.events,
+      lost: sum(lost) - before.lost,
+      skippedRuns: skippedRuns - skippedBefore,
+      ringPeakBytes,
+    });
     return {
       setCapture: async (object, mask) => {
         sharer.masks[object] = mask;
@@ -101,8 +109,9 @@ export class SourcePool {
           return since(await source.close());
         }
         await source.read();
+        const { skippedRuns } = await source.counters();
         entry.sharers.delete(sharer);
-        const counters = { produced: entry.received + entry.lost - before.events, lost: entry.lost - before.lost, ringPeakBytes: 0 };
+        const counters = { produced: entry.received + entry.lost - before.events, lost: entry.lost - before.lost, skippedRuns: skippedRuns - skippedBefore, ringPeakBytes: 0 };
         await this.#applyMasks(entry, source);
         return counters;
       },
@@ -143,9 +152,9 @@ export class SourcePool {
 }
 
 /** Rejects as `work` does, when what was joined has been left again. */
-async function orLeave(work: Promise<void>, leave: () => Promise<unknown> | null): Promise<void> {
+async function orLeave<Result>(work: Promise<Result>, leave: () => Promise<unknown> | null): Promise<Result> {
   try {
-    await work;
+    return await work;
   } catch (error) {
     await leave()?.catch(() => undefined);
     throw error;

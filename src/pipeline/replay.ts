@@ -84,7 +84,7 @@ export function createReplay({ startedAt, entries, problem, speed }: ReplayOptio
         setCapture: () => Promise.resolve(),
         judge: () => Promise.resolve(),
         read: () => Promise.resolve(),
-        counters: () => Promise.resolve({ ...counts, ringPeakBytes: 0 }),
+        counters: () => Promise.resolve({ ...counts, skippedRuns: null, ringPeakBytes: 0 }),
         facts: () => ({ sessions: 1, eventsPerSecond: null }),
         close: async () => {
           if (!stopped.signal.aborted) {
@@ -92,7 +92,7 @@ export function createReplay({ startedAt, entries, problem, speed }: ReplayOptio
             // Not awaited by the end that it calls itself.
             void done;
           }
-          return { ...counts, ringPeakBytes: 0 };
+          return { ...counts, skippedRuns: null, ringPeakBytes: 0 };
         },
       };
     },

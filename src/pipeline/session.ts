@@ -83,7 +83,7 @@ export class Session {
   readonly #counts = { received: 0, discarded: 0, delivered: 0, queued: 0, lost: 0, receivedBytes: 0, dropped: 0 };
   #source: SharedSource | null = null;
   #sharing: Sharing | null = null;
-  #counters: SessionCounters = { produced: 0, lost: 0, ringPeakBytes: 0 };
+  #counters: SessionCounters = { produced: 0, lost: 0, skippedRuns: null, ringPeakBytes: 0 };
   #masks: bigint[] = [];
   /** Chunks wait here, in order, until their containers are known. */
   #held: Promise<void> | null = null;
@@ -242,6 +242,7 @@ export class Session {
       lost,
       // An event that is under way between its count and its record would make these differ for a moment.
       produced: Math.max(counters.produced, lost + counts.received),
+      skippedRuns: counters.skippedRuns,
       dropped: counts.dropped + [...this.#streams].reduce((n, s) => n + s.stats.dropped, 0),
       retained: this.#history.retained,
       evicted: this.#history.evicted,

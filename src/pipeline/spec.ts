@@ -56,6 +56,8 @@ export type StopReason = 'REQUESTED' | 'DURATION' | 'LIMIT' | 'UNUSED' | 'ABANDO
 export interface SessionStats {
   readonly produced: number;
   readonly lost: number;
+  /** Runs of its programs that the kernel skipped, each of which may have been an event; not part of the others. Null where it is not known. */
+  readonly skippedRuns: number | null;
   readonly received: number;
   readonly discarded: number;
   readonly delivered: number;

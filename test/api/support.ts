@@ -159,7 +159,7 @@ export class FakeKernel {
     if (this.refuse) throw this.refuse;
     const source: FakeSource = { spec, deliver, masks: spec.objects.map(({ capture }) => capture), produced: 0, lost: 0, open: true, summed: 0 };
     this.sources.push(source);
-    const counters = () => ({ produced: [source.produced], lost: [source.lost], ringPeakBytes: 0 });
+    const counters = () => ({ produced: [source.produced], lost: [source.lost], skippedRuns: 0, ringPeakBytes: 0 });
     return {
       setCapture: async (object: number, mask: bigint) => void (source.masks[object] = mask),
       judge: async () => undefined,

@@ -60,7 +60,7 @@ export class StoredSession implements StoredSource {
   stats(): SessionStats {
     const { lost, events, missing, nextSeq, received, discarded, receivedBytes } = this.record;
     const read = received ?? nextSeq;
-    return { produced: lost + read, lost, received: read, discarded, delivered: read - discarded, queued: 0, dropped: 0, retained: events, evicted: missing, retainedBytes: 0, receivedBytes, ringPeakBytes: 0, subscribers: [] };
+    return { produced: lost + read, lost, skippedRuns: null, received: read, discarded, delivered: read - discarded, queued: 0, dropped: 0, retained: events, evicted: missing, retainedBytes: 0, receivedBytes, ringPeakBytes: 0, subscribers: [] };
   }
 
   /** Nobody judges its events any more. */
