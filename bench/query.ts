@@ -7,6 +7,7 @@ import { Audience } from './query/audience-process.js';
 import { measureDelay } from './query/delay.js';
 import { measureDemand } from './query/demand.js';
 import { cpuMs, threadTimes } from './query/process.js';
+import { measureFlight } from './query/flight.js';
 import { measureSharing } from './query/share.js';
 import { ClientProcess, serve, ServerProcess } from './served.js';
 import { measureSums } from './sum.js';
@@ -20,20 +21,21 @@ interface Extent extends Ladders {
   readonly sumRounds: number;
   readonly share: { readonly rounds: number; readonly ms: number };
   readonly delayMs: number;
+  readonly filters: number;
 }
 
-const full: Extent = { stepMs: 1_000, ladders: 3, demandRounds: 7, sumRounds: 9, share: { rounds: 9, ms: 2_000 }, delayMs: 20_000 };
-const quick: Extent = { stepMs: 300, ladders: 1, demandRounds: 3, sumRounds: 3, share: { rounds: 3, ms: 500 }, delayMs: 3_000 };
+const full: Extent = { stepMs: 1_000, ladders: 3, demandRounds: 7, sumRounds: 9, share: { rounds: 9, ms: 2_000 }, delayMs: 20_000, filters: 10_000 };
+const quick: Extent = { stepMs: 200, ladders: 1, demandRounds: 3, sumRounds: 3, share: { rounds: 7, ms: 300 }, delayMs: 2_000, filters: 42 };
 
-/** What a query costs: events to clients, live aggregates, demand, sharing, delay. */
+/** What a query costs: events to clients, live aggregates, demand, sharing, delay, filters. */
 export async function query(report: Report, options: { readonly quick: boolean }): Promise<void> {
   const extent = options.quick ? quick : full;
   await buildPrograms();
   const workload = await Workload.start();
   const audience = new Audience();
   try {
-    await stream(report, workload, extent);
-    await live(report, workload, audience, extent);
+    await served(report, workload, audience, extent);
+    await peers(report, workload, extent);
     await measureSums(report, extent.sumRounds);
     await measureDemand(report, workload, extent.demandRounds);
     await measureSharing(report, audience, extent.share);
@@ -41,23 +43,31 @@ export async function query(report: Report, options: { readonly quick: boolean }
     await audience.close();
     await workload.close();
   }
+  await measureFlight(report, extent.filters);
 }
 
-/** Kernel → client, and what a peer makes of the same events on the same hook. */
-async function stream(report: Report, workload: Workload, extent: Extent): Promise<void> {
-  const client = new ClientProcess();
+/** What clients of one server get: events, how late, and a live aggregate. */
+async function served(report: Report, workload: Workload, audience: Audience, extent: Extent): Promise<void> {
+  const server = await ServerProcess.start();
   try {
-    const server = await ServerProcess.start();
+    const client = new ClientProcess();
     try {
       const { client: reached } = await bestOf(extent, workload, 300_000, { client: () => serve(server, client, workload.pid) });
       report.add('kernel to WebSocket client, five fields', reached.rate, 'events/s', { goal: STREAM_GOAL, better: 'higher' }, describe(reached));
       await bound(report, workload, server, client, reached.rate);
     } finally {
-      await server.close();
+      await client.close();
     }
+    await measureDelay(report, workload, server, audience, extent.delayMs);
+    const { live } = await bestOf(extent, workload, 200_000, { live: () => aggregateLive(server, audience, workload.pid) });
+    report.add('live aggregate: container, comm, syscall; count and p99', live.rate, 'events/s', { goal: AGGREGATE_GOAL, better: 'higher' }, describe(live));
   } finally {
-    await client.close();
+    await server.close();
   }
+}
+
+/** What others make of the same events on the same hook. */
+async function peers(report: Report, workload: Workload, extent: Extent): Promise<void> {
   const { json } = await bestOf(extent, workload, 300_000, { json: () => startConsumer(workload.pid, { program: 'whole', drain: 'json' }) });
   report.add('kernel to C consumer, five fields as JSON to /dev/null', json.rate, 'events/s', null, describe(json));
   const why = bpftraceMissing();
@@ -81,16 +91,5 @@ async function bound(report: Report, workload: Workload, server: ServerProcess, 
     report.add('at that rate, CPU of the client', share(after.client - before.client), '% of a core', null, 'it parses each message as JSON');
   } finally {
     await tracer.close();
-  }
-}
-
-async function live(report: Report, workload: Workload, audience: Audience, extent: Extent): Promise<void> {
-  const server = await ServerProcess.start();
-  try {
-    await measureDelay(report, workload, server, audience, extent.delayMs);
-    const { live: reached } = await bestOf(extent, workload, 200_000, { live: () => aggregateLive(server, audience, workload.pid) });
-    report.add('live aggregate: container, comm, syscall; count and p99', reached.rate, 'events/s', { goal: AGGREGATE_GOAL, better: 'higher' }, describe(reached));
-  } finally {
-    await server.close();
   }
 }
