@@ -14,6 +14,7 @@ const bpfFlags = ['-g', '-O2', '-target', 'bpf', '-mcpu=v3', `-D__TARGET_ARCH_${
 export const programs = {
   workload: join(out, 'workload'),
   consumer: join(out, 'consumer'),
+  listener: join(out, 'listener'),
   consumerObject: join(out, 'consumer.bpf.o'),
   emptyObject: join(out, 'empty.bpf.o'),
 } as const;
@@ -24,6 +25,7 @@ export async function buildPrograms(): Promise<void> {
   await Promise.all([
     compile('bench/workload.c', programs.workload, ['-O2', '-Wall']),
     compile('bench/consumer.c', programs.consumer, ['-O2', '-Wall'], ['-lbpf', '-lpthread']),
+    compile('bench/listener.c', programs.listener, ['-O2', '-Wall']),
     compile('bench/consumer.bpf.c', programs.consumerObject, bpfFlags),
     compile('bench/empty.bpf.c', programs.emptyObject, bpfFlags),
   ]);

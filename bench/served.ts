@@ -3,7 +3,8 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { root } from './build.js';
+import { programs, root } from './build.js';
+import { LineProcess } from './child.js';
 import type { Tracer } from './ladder.js';
 import { RING_BYTES } from './peer.js';
 import type { Answer, Ask } from './protocol.js';
@@ -66,8 +67,25 @@ export class ServerProcess {
   }
 }
 
-/** bench/client.ts, a process of its own. */
-export class ClientProcess {
+/** What has come to a client of the session that it watches. */
+export interface Count {
+  readonly events: number;
+  /** When the last came: milliseconds of the wall clock. */
+  readonly at: number;
+}
+
+/** A WebSocket client in a process of its own, that selects five fields of the open tracker's events and looks at each. */
+export interface Client {
+  /** Counts the events of a session that watches one process, from 0 on. */
+  watch(url: string, session: string, pid: number): Promise<void>;
+  /** Rejects when one was not what was selected, or the session has ended. */
+  count(): Promise<Count>;
+  readonly pid: number;
+  close(): Promise<void>;
+}
+
+/** bench/client.ts: graphql-ws, and JSON.parse. */
+export class ClientProcess implements Client {
   readonly #child = fork(join(root, 'dist/bench/client.js'));
 
   get pid(): number {
@@ -82,6 +100,16 @@ export class ClientProcess {
     return answer as Extract<Answer, { kind: Kind }>;
   }
 
+  async watch(url: string, session: string, pid: number): Promise<void> {
+    await this.ask({ kind: 'watch', url, session, pid });
+  }
+
+  async count(): Promise<Count> {
+    const count = await this.ask<'count'>({ kind: 'count' });
+    if (count.strange) throw new Error(`${count.strange} events were not what the client had selected`);
+    return count;
+  }
+
   /** How long it took from the request to the first event, and of that until the session had started. */
   async first(server: ServerProcess, pid: number): Promise<{ readonly ms: number; readonly startMs: number }> {
     const first = await this.ask<'first'>({ kind: 'first', url: server.url, start: START, variables: sessionOf(pid) });
@@ -92,6 +120,31 @@ export class ClientProcess {
   async close(): Promise<void> {
     this.#child.disconnect();
     await once(this.#child, 'exit');
+  }
+}
+
+/** bench/listener.c: what a program in C can take. */
+export class ListenerProcess implements Client {
+  #process: LineProcess | null = null;
+
+  async watch(url: string, session: string, pid: number): Promise<void> {
+    await this.close();
+    this.#process = new LineProcess(programs.listener, [new URL(url).port, session, String(pid), 'workload', '/dev/null']);
+    await this.#process.line();
+  }
+
+  async count(): Promise<Count> {
+    const [events = 0, us = 0] = (await this.#process?.ask('count')) ?? [];
+    return { events, at: us / 1000 };
+  }
+
+  get pid(): number {
+    return this.#process?.pid ?? 0;
+  }
+
+  async close(): Promise<void> {
+    await this.#process?.close();
+    this.#process = null;
   }
 }
 
@@ -108,24 +161,23 @@ export async function startSession(server: ServerProcess, pid: number, input: ob
 }
 
 /** The open tracker, and a WebSocket client that selects five fields of its events. */
-export async function serve(server: ServerProcess, client: ClientProcess, pid: number): Promise<Tracer> {
+export async function serve(server: ServerProcess, client: Client, pid: number): Promise<Tracer> {
   const id = await startSession(server, pid);
   const stats = async () => (await server.ask<{ session: { stats: Stats } }>(STATS, { id })).session.stats;
-  await client.ask({ kind: 'watch', url: server.url, session: id, pid });
+  await client.watch(server.url, id, pid);
   while ((await stats()).subscribers.length === 0) {
-    await client.ask({ kind: 'count' });
+    await client.count();
     await sleep(10);
   }
   return {
     settle: async (expected) => {
-      let seen = await client.ask<'count'>({ kind: 'count' });
+      let seen = await client.count();
       for (let idle = 0; seen.events < expected && idle < STUCK_MS; idle += 5) {
         await sleep(5);
         const before = seen.events;
-        seen = await client.ask<'count'>({ kind: 'count' });
+        seen = await client.count();
         if (seen.events > before) idle = 0;
       }
-      if (seen.strange) throw new Error(`${seen.strange} events were not what the client had selected`);
       const { lost, subscribers } = await stats();
       const dropped = subscribers.reduce((sum, subscriber) => sum + Number(subscriber.dropped), 0);
       return { received: seen.events, lost: Number(lost) + dropped, at: seen.at - performance.timeOrigin };
