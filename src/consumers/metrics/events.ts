@@ -58,6 +58,7 @@ export class EventCounts implements MetricsSource {
     let low = -1;
     let high = -1;
     let mountNs = -1;
+    let since = 0;
     let row: CountRow | null = null;
     for (let i = 0; i < offsets.length; i++) {
       const at = offsets[i] ?? 0;
@@ -66,11 +67,16 @@ export class EventCounts implements MetricsSource {
       const itsHigh = view.getUint32(at + headerOffsets.cgroupId + 4, true);
       const itsMountNs = view.getUint32(at + headerOffsets.mountNs, true);
       if (itsTracker !== tracker || itsLow !== low || itsHigh !== high || itsMountNs !== mountNs) {
-        [tracker, low, high, mountNs] = [itsTracker, itsLow, itsHigh, itsMountNs];
+        row?.add(batch, since, i, session.id, nowMs);
+        since = i;
+        tracker = itsTracker;
+        low = itsLow;
+        high = itsHigh;
+        mountNs = itsMountNs;
         row = this.#rowOf(access, tracker, batch.containerAt(at) as Container | null, nowMs);
       }
-      row?.add(view, at, session.id, batch.placeOf(i), nowMs);
     }
+    row?.add(batch, since, offsets.length, session.id, nowMs);
   }
 
   metrics(): MetricFamily[] {

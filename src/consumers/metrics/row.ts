@@ -1,3 +1,4 @@
+import type { RecordBatch } from '../../pipeline/batch.js';
 import { DURATION_BOUNDS_NS, type CountedFields } from './reader.js';
 
 const TWO_32 = 4_294_967_296;
@@ -42,39 +43,83 @@ export class CountRow {
     }));
   }
 
-  /** Counts the record at a place of a batch. */
-  add(view: DataView, at: number, session: string, place: number, atMs: number): void {
+  /** Counts the records of a batch from one index up to, not including, another. Field by field: what follows each other is mostly equal, and is counted at once. */
+  add(batch: RecordBatch, from: number, to: number, session: string, atMs: number): void {
     const { errors, bytes, sums, durations, kinds } = this.#fields;
-    this.events++;
-    for (let i = 0; i < errors.length; i++) {
-      const errno = view.getInt32(at + (errors[i]?.offset ?? 0), true);
-      if (errno !== 0) increment(this.errors[i], Math.abs(errno));
-    }
-    for (let i = 0; i < kinds.length; i++) increment(this.kinds[i], view.getUint32(at + (kinds[i]?.offset ?? 0), true));
-    for (let i = 0; i < bytes.length; i++) this.bytes[i] = (this.bytes[i] ?? 0) + u64(view, at + (bytes[i]?.offset ?? 0));
-    for (let i = 0; i < sums.length; i++) this.sums[i] = (this.sums[i] ?? 0) + u64(view, at + (sums[i]?.offset ?? 0));
-    for (let i = 0; i < durations.length; i++) {
-      const from = at + (durations[i]?.offset ?? 0);
-      const low = view.getUint32(from, true);
-      const high = view.getUint32(from + 4, true);
-      if (low === NONE && high === NONE) continue; // not captured, or this event has none
-      const ns = high * TWO_32 + low;
-      const into = this.durations[i];
-      if (!into) continue;
-      let bucket = 0;
-      while (bucket < DURATION_BOUNDS_NS.length && ns > (DURATION_BOUNDS_NS[bucket] ?? 0)) bucket++;
-      into.counts[bucket] = (into.counts[bucket] ?? 0) + 1;
-      into.sumNs += ns;
-      // One a bucket and batch is enough for a link to an example.
-      if (into.newest[bucket]?.atMs !== atMs) into.newest[bucket] = { ns, session, place, atMs };
-    }
+    const records = { view: batch.view, offsets: batch.offsets, from, to };
+    this.events += to - from;
+    errors.forEach(({ offset }, i) => countErrors(this.errors[i], records, offset));
+    kinds.forEach(({ offset }, i) => countKinds(this.kinds[i], records, offset));
+    bytes.forEach(({ offset }, i) => (this.bytes[i] = (this.bytes[i] ?? 0) + totalOf(records, offset)));
+    sums.forEach(({ offset }, i) => (this.sums[i] = (this.sums[i] ?? 0) + totalOf(records, offset)));
+    durations.forEach(({ offset }, i) => countDurations(this.durations[i], records, offset, (index, ns) => ({ ns, session, place: batch.placeOf(index), atMs })));
   }
 }
 
-function u64(view: DataView, at: number): number {
-  return view.getUint32(at + 4, true) * TWO_32 + view.getUint32(at, true);
+interface Records {
+  readonly view: DataView;
+  readonly offsets: Uint32Array;
+  readonly from: number;
+  readonly to: number;
 }
 
-function increment(counts: Map<number, number> | undefined, key: number): void {
-  counts?.set(key, (counts.get(key) ?? 0) + 1);
+function countErrors(counts: Map<number, number> | undefined, { view, offsets, from, to }: Records, offset: number): void {
+  let since = from;
+  let last = 0;
+  for (let i = from; i < to; i++) {
+    const errno = view.getInt32((offsets[i] ?? 0) + offset, true);
+    if (errno === last) continue;
+    if (last !== 0) increment(counts, Math.abs(last), i - since);
+    last = errno;
+    since = i;
+  }
+  if (last !== 0) increment(counts, Math.abs(last), to - since);
+}
+
+function countKinds(counts: Map<number, number> | undefined, { view, offsets, from, to }: Records, offset: number): void {
+  let since = from;
+  let last = -1;
+  for (let i = from; i < to; i++) {
+    const kind = view.getUint32((offsets[i] ?? 0) + offset, true);
+    if (kind === last) continue;
+    if (last >= 0) increment(counts, last, i - since);
+    last = kind;
+    since = i;
+  }
+  if (last >= 0) increment(counts, last, to - since);
+}
+
+function totalOf({ view, offsets, from, to }: Records, offset: number): number {
+  let total = 0;
+  for (let i = from; i < to; i++) {
+    const at = (offsets[i] ?? 0) + offset;
+    total += view.getUint32(at + 4, true) * TWO_32 + view.getUint32(at, true);
+  }
+  return total;
+}
+
+function countDurations(into: Durations | undefined, { view, offsets, from, to }: Records, offset: number, observe: (index: number, ns: number) => Observation): void {
+  if (!into) return;
+  /** Buckets that have an example of these records: one is enough. */
+  let observed = 0;
+  let sumNs = 0;
+  for (let i = from; i < to; i++) {
+    const at = (offsets[i] ?? 0) + offset;
+    const low = view.getUint32(at, true);
+    const high = view.getUint32(at + 4, true);
+    if (low === NONE && high === NONE) continue; // not captured, or this event has none
+    const ns = high * TWO_32 + low;
+    let bucket = 0;
+    while (bucket < DURATION_BOUNDS_NS.length && ns > (DURATION_BOUNDS_NS[bucket] ?? 0)) bucket++;
+    into.counts[bucket] = (into.counts[bucket] ?? 0) + 1;
+    sumNs += ns;
+    if (observed & (1 << bucket)) continue;
+    observed |= 1 << bucket;
+    into.newest[bucket] = observe(i, ns);
+  }
+  into.sumNs += sumNs;
+}
+
+function increment(counts: Map<number, number> | undefined, key: number, by: number): void {
+  counts?.set(key, (counts.get(key) ?? 0) + by);
 }
