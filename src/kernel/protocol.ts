@@ -54,8 +54,8 @@ export interface ClockOffset {
 }
 
 export interface Chunk {
-  /** Records behind the ring's 8-byte headers. Empty when the chunk only tells of a loss. */
-  readonly data: ArrayBuffer;
+  /** Records behind the ring's 8-byte headers; may be a part of a larger ArrayBuffer. Empty when the chunk only tells of a loss. */
+  readonly data: Uint8Array;
   readonly offsets: Uint32Array;
   /** Lost since the chunk before, all objects. */
   readonly lost: number;
@@ -94,6 +94,8 @@ export type Request =
 export interface Acknowledgement {
   readonly kind: 'taken';
   readonly bytes: number;
+  /** Memory of chunks that nobody reads any more. */
+  readonly spare: readonly ArrayBuffer[];
 }
 
 export type Response =

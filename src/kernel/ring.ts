@@ -1,5 +1,6 @@
 import { loadLibc } from './libbpf.js';
 import { mapShared, type Mapping } from './mapping.js';
+import type { SpareMemory } from './spare.js';
 
 // include/uapi/linux/bpf.h
 const BUSY = 1 << 31;
@@ -9,7 +10,8 @@ const PEAK_MS = 30_000;
 
 /** Records copied out of the ring, each behind the ring's own 8-byte header. */
 export interface RingChunk {
-  readonly data: ArrayBuffer;
+  /** May be a part of a larger ArrayBuffer. */
+  readonly data: Uint8Array;
   /** Where each record starts in `data`. */
   readonly offsets: Uint32Array;
 }
@@ -63,9 +65,9 @@ export class Ring {
 
   /**
    * Copies out up to about `limit` bytes of finished records, in order, and frees their room in the ring.
-   * Stops at a record that is still being written. Null when there is none.
+   * Stops at a record that is still being written. Null when there is none. `memory` is where they are copied to.
    */
-  take(limit: number): RingChunk | null {
+  take(limit: number, memory: SpareMemory): RingChunk | null {
     const words = this.#words;
     const start = this.#position % this.bytes;
     const { waiting } = this;
@@ -83,7 +85,8 @@ export class Ring {
       used += ((header & ~DISCARD) + HEADER_BYTES + 7) & ~7;
     }
     if (used === 0) return null;
-    const data = this.#data.slice(start, start + used).buffer as ArrayBuffer;
+    const data = new Uint8Array(memory.take(used), 0, used);
+    data.set(this.#data.subarray(start, start + used));
     this.#position += used;
     Atomics.store(this.#consumer, 0, BigInt(this.#position));
     return count ? { data, offsets: this.#offsets.slice(0, count) } : null;

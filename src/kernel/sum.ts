@@ -134,5 +134,5 @@ function addWord(to: DataView, from: DataView, at: number): void {
 function packed(records: readonly DataView[], size: number): RingChunk {
   const bytes = new Uint8Array(records.length * size);
   records.forEach((record, i) => bytes.set(new Uint8Array(record.buffer, record.byteOffset, size), i * size));
-  return { data: bytes.buffer, offsets: Uint32Array.from(records, (_, i) => i * size) };
+  return { data: bytes, offsets: Uint32Array.from(records, (_, i) => i * size) };
 }

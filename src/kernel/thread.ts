@@ -8,6 +8,9 @@ import type { Acknowledgement, Chunk, Failure, FeatureProbe, Request, Response, 
 /** Chunks are acknowledged when so much was taken: each acknowledgement wakes the kernel thread. A small part of what may be untaken. */
 const TAKEN_BYTES = 1 << 20;
 
+/** Gets a chunk, and the function that gives its memory back for another: once, when nobody reads it any more, or never. */
+export type ChunkReceiver = (chunk: Chunk, giveBack: () => void) => void;
+
 type Unnumbered<T> = T extends unknown ? Omit<T, 'id'> : never;
 
 /** What the kernel thread hands to the server's thread; `close` detaches and delivers what is left first. */
@@ -28,10 +31,11 @@ export interface KernelSource {
 export class KernelThread {
   readonly #worker: Worker;
   readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
-  readonly #receivers = new Map<number, (chunk: Chunk) => void>();
+  readonly #receivers = new Map<number, ChunkReceiver>();
   #next = 1;
   /** Taken and not acknowledged yet. */
   #taken = 0;
+  #spare: ArrayBuffer[] = [];
   #dead: Error | null = null;
   onDeath: (error: Error) => void = () => {};
 
@@ -45,7 +49,7 @@ export class KernelThread {
   }
 
   /** Loads and attaches; `onChunk` gets its records, in order, from then on. Rejects with a KernelError, nothing stays attached then. */
-  async load(spec: SourceSpec, onChunk: (chunk: Chunk) => void): Promise<KernelSource> {
+  async load(spec: SourceSpec, onChunk: ChunkReceiver): Promise<KernelSource> {
     const source = this.#next++;
     this.#receivers.set(source, onChunk);
     try {
@@ -97,11 +101,13 @@ export class KernelThread {
 
   #receive(response: Response): void {
     if (response.kind === 'chunk') {
-      this.#receivers.get(response.source)?.(response.chunk);
-      this.#taken += response.chunk.data.byteLength;
+      const { data } = response.chunk;
+      this.#taken += data.byteLength;
+      this.#receivers.get(response.source)?.(response.chunk, () => this.#spare.push(data.buffer as ArrayBuffer));
       if (this.#taken < TAKEN_BYTES) return;
-      this.#worker.postMessage({ kind: 'taken', bytes: this.#taken } satisfies Acknowledgement);
+      this.#worker.postMessage({ kind: 'taken', bytes: this.#taken, spare: this.#spare } satisfies Acknowledgement, this.#spare);
       this.#taken = 0;
+      this.#spare = [];
       return;
     }
     const waiting = this.#waiting.get(response.id);

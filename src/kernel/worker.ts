@@ -9,6 +9,7 @@ import type { Acknowledgement, Failure, Request, Response } from './protocol.js'
 import { nextPause, QUIET_LOOKS, SHORTEST_PAUSE_MS } from './pause.js';
 import type { RingChunk } from './ring.js';
 import { Source } from './source.js';
+import { SpareMemory } from './spare.js';
 
 /**
  * The kernel thread: loads, attaches and drains, so that the event loop that serves clients never
@@ -51,6 +52,7 @@ const clock = new ClockWatch();
 const sources = new Map<number, Entry>();
 const epoll = libc.epoll_create1(EPOLL_CLOEXEC);
 const wake = libc.eventfd(0, EFD_NONBLOCK_CLOEXEC);
+const memory = new SpareMemory();
 let untaken = 0;
 let stopping = false;
 
@@ -62,19 +64,19 @@ function send(response: Response, transfer: ArrayBuffer[] = []): void {
 function drain(id: number, entry: Entry): boolean {
   const lostBefore = entry.lost;
   entry.lost = entry.source.newlyLost();
-  const taken = entry.source.ring.take(CHUNK_BYTES);
+  const taken = entry.source.ring.take(CHUNK_BYTES, memory);
   if (!taken && entry.lost === 0 && lostBefore === 0) return false;
   const readAt = bootNow();
   const told = taken ? lostBefore : lostBefore + entry.lost;
   if (!taken) entry.lost = 0;
-  sendChunk(id, entry, taken ?? { data: new ArrayBuffer(0), offsets: new Uint32Array(0) }, told, readAt);
+  sendChunk(id, entry, taken ?? { data: new Uint8Array(0), offsets: new Uint32Array(0) }, told, readAt);
   entry.readBefore = readAt;
   return taken !== null;
 }
 
 function sendChunk(id: number, { readBefore }: Entry, { data, offsets }: RingChunk, lost: number, readAt: number): void {
   untaken += data.byteLength;
-  send({ kind: 'chunk', source: id, chunk: { data, offsets, lost, clock: clock.offset(), readAt, readBefore } }, [data, offsets.buffer as ArrayBuffer]);
+  send({ kind: 'chunk', source: id, chunk: { data, offsets, lost, clock: clock.offset(), readAt, readBefore } }, [data.buffer as ArrayBuffer, offsets.buffer as ArrayBuffer]);
 }
 
 /** Reads what a source's objects have summed. */
@@ -229,6 +231,7 @@ libc.epoll_ctl(epoll, EPOLL_CTL_ADD, wake, epollEvent());
 port.on('message', (request: Request | Acknowledgement) => {
   if (request.kind === 'taken') {
     untaken -= request.bytes;
+    for (const spare of request.spare) memory.give(spare);
     return;
   }
   answer(request).then(

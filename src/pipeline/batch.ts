@@ -1,5 +1,6 @@
 import type { TraceEvent } from '../event.js';
 import type { ClockOffset } from './clock.js';
+import type { Lease } from './lease.js';
 import type { EventView } from './view.js';
 
 /** What a batch needs to make events of its records. One a session. */
@@ -33,14 +34,17 @@ export abstract class EventBatch implements BatchPlace {
   readonly lostTo: number;
   /** Of a batch of which a filter left events out: how far behind `seq` each of the others is. */
   readonly places: Uint32Array | null;
+  /** Of the memory of its records, which is read only while it is held, or after it was kept; null where that is as long as anyone likes. */
+  readonly lease: Lease | null;
 
-  constructor({ clock, seq, lost, lostFrom, lostTo }: BatchPlace, places: Uint32Array | null = null) {
+  constructor({ clock, seq, lost, lostFrom, lostTo }: BatchPlace, places: Uint32Array | null = null, lease: Lease | null = null) {
     this.clock = clock;
     this.seq = seq;
     this.lost = lost;
     this.lostFrom = lostFrom;
     this.lostTo = lostTo;
     this.places = places;
+    this.lease = lease;
   }
 
   abstract get count(): number;
@@ -90,10 +94,11 @@ export class RecordBatch extends EventBatch {
   readonly offsets: Uint32Array;
   readonly context: BatchContext;
 
-  constructor(data: ArrayBuffer, offsets: Uint32Array, context: BatchContext, place: BatchPlace, places: Uint32Array | null = null) {
-    super(place, places);
-    this.view = new DataView(data);
-    this.bytes = new Uint8Array(data);
+  /** `lease`: of the memory of `data`, where it is lent. */
+  constructor(data: ArrayBuffer | Uint8Array, offsets: Uint32Array, context: BatchContext, place: BatchPlace, places: Uint32Array | null = null, lease: Lease | null = null) {
+    super(place, places, lease);
+    this.bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
+    this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength);
     this.offsets = offsets;
     this.context = context;
   }
@@ -103,7 +108,7 @@ export class RecordBatch extends EventBatch {
   }
 
   get byteLength(): number {
-    return this.bytes.byteLength + this.offsets.byteLength;
+    return this.bytes.buffer.byteLength + this.offsets.byteLength;
   }
 
   event(index: number): TraceEvent {
@@ -125,8 +130,11 @@ export class RecordBatch extends EventBatch {
   /** Few records are copied, so that a reader who is slow does not hold the memory of all the others. */
   protected pick(indexes: Uint32Array, place: BatchPlace, places: Uint32Array | null): RecordBatch {
     const few = indexes.length * 4 < this.count;
-    const { data, offsets } = few ? this.#copy(indexes) : { data: this.view.buffer as ArrayBuffer, offsets: indexes.map((index) => this.offsets[index] ?? 0) };
-    return new RecordBatch(data, offsets, this.context, place, places);
+    if (few) {
+      const { data, offsets } = this.#copy(indexes);
+      return new RecordBatch(data, offsets, this.context, place, places);
+    }
+    return new RecordBatch(this.bytes, indexes.map((index) => this.offsets[index] ?? 0), this.context, place, places, this.lease);
   }
 
   /** A record ends before the next one, of the ring or of this batch. */

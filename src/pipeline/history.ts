@@ -21,6 +21,7 @@ export class History {
 
   push(batch: EventBatch): void {
     this.#batches.push(batch);
+    batch.lease?.hold();
     this.bytes += batch.byteLength;
     this.retained += batch.count;
     let out = 0;
@@ -31,6 +32,7 @@ export class History {
       this.bytes -= oldest.byteLength;
       this.retained -= oldest.count;
       this.evicted += oldest.count;
+      oldest.lease?.release();
     }
     if (out) this.#batches = this.#batches.slice(out);
   }
@@ -46,7 +48,7 @@ export class History {
     return last ? last.seq + last.count : 0;
   }
 
-  /** The events at places from `from` up to, not including, `to`, as far as they are held. A batch that only tells of a loss comes with those behind it. */
+  /** The events at places from `from` up to, not including, `to`, as far as they are held; they stay readable. A batch that only tells of a loss comes with those behind it. */
   slices(from: number, to: number = Number.POSITIVE_INFINITY): Slice[] {
     let low = 0;
     let high = this.#batches.length;
@@ -60,12 +62,14 @@ export class History {
     for (let i = low; i < this.#batches.length; i++) {
       const batch = this.#batches[i];
       if (!batch || batch.seq >= to) break;
+      batch.lease?.keep();
       slices.push({ batch, from: Math.max(0, from - batch.seq), to: Math.min(batch.count, to - batch.seq) });
     }
     return slices;
   }
 
   clear(): void {
+    for (const { lease } of this.#batches) lease?.release();
     this.#batches = [];
     this.bytes = 0;
     this.retained = 0;

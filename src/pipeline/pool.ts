@@ -1,5 +1,6 @@
 import type { Chunk, SourceCounters, SourceSpec } from '../kernel/protocol.js';
 import type { KernelSource, KernelThread } from '../kernel/thread.js';
+import { Lease } from './lease.js';
 import { Rate, type LoadedSource } from './sharing.js';
 
 /** One session's part in a loaded source. */
@@ -31,8 +32,11 @@ export interface SessionCounters {
   readonly ringPeakBytes: number;
 }
 
+/** Who reads the chunk after the call holds its lease. */
+type ChunkTaker = (chunk: Chunk, lease: Lease) => void;
+
 interface Sharer {
-  readonly onChunk: (chunk: Chunk) => void;
+  readonly onChunk: ChunkTaker;
   readonly masks: bigint[];
 }
 
@@ -69,7 +73,7 @@ export class SourcePool {
   }
 
   /** `key` is equal for equal configurations; `masks` holds the capture mask of each object. Rejects with a KernelError. */
-  async join(key: string, spec: SourceSpec, masks: readonly bigint[], onChunk: (chunk: Chunk) => void): Promise<SharedSource> {
+  async join(key: string, spec: SourceSpec, masks: readonly bigint[], onChunk: ChunkTaker): Promise<SharedSource> {
     const known = this.#entries.get(key);
     const entry = known ?? this.#load(key, spec);
     entry.members++;
@@ -121,11 +125,14 @@ export class SourcePool {
   #load(key: string, spec: SourceSpec): Entry {
     const sharers = new Set<Sharer>();
     const entry: Entry = {
-      loaded: this.#kernel.load(spec, (chunk) => {
+      loaded: this.#kernel.load(spec, (chunk, giveBack) => {
         entry.received += chunk.offsets.length;
         entry.lost += chunk.lost;
         entry.rate.add(chunk.offsets.length + chunk.lost);
-        for (const sharer of sharers) sharer.onChunk(chunk);
+        const lease = new Lease(giveBack);
+        lease.hold();
+        for (const sharer of sharers) sharer.onChunk(chunk, lease);
+        lease.release();
       }),
       sharers,
       objects: spec.objects.length,

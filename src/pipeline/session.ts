@@ -10,6 +10,7 @@ import { nowText, textOfMs, wallTimeOf } from './clock.js';
 import { configure } from './configuration.js';
 import { cursorOf, parseCursor } from './cursor.js';
 import { History, type Slice } from './history.js';
+import type { Lease } from './lease.js';
 import { gapsOf, scan } from './scan.js';
 import { eventsOf, EventStream, type StreamFilter } from './stream.js';
 import type { SessionObserver } from './observer.js';
@@ -40,6 +41,15 @@ export interface SessionDependencies {
   readonly observer?: SessionObserver | undefined;
   /** Called after each change of state. */
   readonly onState: (session: Session) => void;
+}
+
+export interface SubscribeOptions {
+  readonly replay?: number | null;
+  readonly after?: string | null;
+  readonly demand: Demand;
+  readonly where?: StreamFilter | null;
+  /** As in `StreamOptions`. */
+  readonly lends?: boolean;
 }
 
 export interface Page {
@@ -141,7 +151,7 @@ export class Session {
     if (!pool) throw new EunomiaError('NO_KERNEL', 'this server replays a recording, and starts no session of its own');
     const { key, source, sharing } = configure(this.spec, this.#trackers, this.#masks, this.#judge, pool);
     this.#sharing = sharing;
-    return pool.join(key, source, this.#masks, (chunk) => this.#receive(chunk));
+    return pool.join(key, source, this.#masks, (chunk, lease) => this.#receive(chunk, lease));
   }
 
   /** Detaches, delivers what is in the ring, and ends the streams. Resolves when that is done; the first reason stays. */
@@ -256,7 +266,7 @@ export class Session {
    * Its events from now on, or from the last `replay` or from a cursor on; the live ones follow without gap or duplicate.
    * Throws BAD_CURSOR for a cursor that is not of this session.
    */
-  subscribe({ replay, after: cursor, demand, where = null }: { readonly replay?: number | null; readonly after?: string | null; readonly demand: Demand; readonly where?: StreamFilter | null }): EventStream {
+  subscribe({ replay, after: cursor, demand, where = null, lends = false }: SubscribeOptions): EventStream {
     this.touch();
     const next = this.#history.nextSeq;
     const wanted = cursor ? parseCursor(cursor, this.id, next) : next - Math.min(replay ?? 0, this.#history.retained);
@@ -271,6 +281,7 @@ export class Session {
       cursorAt: (seq) => cursorOf(this.id, seq),
       startSeq: start,
       where,
+      lends,
       onClose: (closed) => {
         release();
         this.touch();
@@ -392,20 +403,23 @@ export class Session {
     if (judged.length) this.#source?.judge(judged).catch((error: unknown) => this.#deps.log.error({ session: this.id, err: error }, 'telling the kernel of a container'));
   };
 
-  #receive(chunk: Chunk): void {
+  #receive(chunk: Chunk, lease: Lease): void {
     this.#counts.received += chunk.offsets.length;
     this.#counts.receivedBytes += chunk.data.byteLength;
     this.#counts.queued += chunk.offsets.length;
     this.#counts.lost += chunk.lost;
-    const view = new DataView(chunk.data);
+    const { data } = chunk;
+    const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
     if (!this.#held) {
       const unknown = this.#judge.prepare(view, chunk.offsets);
-      if (!unknown) return this.#accept(chunk, view);
-      this.#hold(unknown.then(() => this.#accept(chunk, view)));
+      if (!unknown) return this.#accept(chunk, view, lease);
+      lease.hold();
+      this.#hold(unknown.then(() => this.#accept(chunk, view, lease)).finally(() => lease.release()));
       return;
     }
     // Behind others that wait: order is kept.
-    this.#hold(this.#held.then(() => this.#judge.prepare(view, chunk.offsets)).then(() => this.#accept(chunk, view)));
+    lease.hold();
+    this.#hold(this.#held.then(() => this.#judge.prepare(view, chunk.offsets)).then(() => this.#accept(chunk, view, lease)).finally(() => lease.release()));
   }
 
   /** Recorded events were judged and named when they were recorded. */
@@ -436,9 +450,9 @@ export class Session {
     this.#held = held;
   }
 
-  #accept(chunk: Chunk, view: DataView): void {
+  #accept(chunk: Chunk, view: DataView, lease: Lease): void {
     const place = { clock: chunk.clock, seq: this.#history.nextSeq, lost: chunk.lost, lostFrom: chunk.readBefore, lostTo: chunk.readAt };
-    const offered = new RecordBatch(chunk.data, this.#judge.select(view, chunk.offsets), this.#context, place);
+    const offered = new RecordBatch(chunk.data, this.#judge.select(view, chunk.offsets), this.#context, place, null, lease);
     const room = this.spec.limit === null ? Number.POSITIVE_INFINITY : this.spec.limit - this.#counts.delivered;
     const batch = this.#taken(offered, room);
     this.#counts.queued -= chunk.offsets.length;

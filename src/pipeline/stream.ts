@@ -5,7 +5,7 @@ import type { Slice } from './history.js';
 
 /** What a reader gets at once: events, what is missing just before them, and the place after them. */
 export class Delivery {
-  /** The events where they lie, for a reader that makes them one by one. */
+  /** The events where they lie, for a reader that makes them one by one; see `StreamOptions.lends`. */
   readonly slices: readonly Slice[];
   readonly gap: Gap | null;
   /** Opaque; goes on after the last of the events. */
@@ -20,6 +20,7 @@ export class Delivery {
 
   /** Made when first asked for. */
   get events(): readonly TraceEvent[] {
+    for (const { batch } of this.slices) batch.lease?.keep();
     return (this.#events ??= eventsOf(this.slices));
   }
 }
@@ -65,6 +66,11 @@ export interface StreamOptions {
   readonly where: StreamFilter | null;
   /** Events in one delivery at most. Default: what one message may hold. */
   readonly deliveryEvents?: number;
+  /**
+   * A delivery's slices may be read until the next one is asked for, and no longer; its `events` as long as one likes. Saves collections of garbage
+   * where much flows. Default false: slices too may be read as long as one likes.
+   */
+  readonly lends?: boolean;
   /** Called once when the reader leaves or has read the end. */
   readonly onClose: (stream: EventStream) => void;
 }
@@ -86,6 +92,8 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
   #front: Slice | null = null;
   #queue: Slice[] = [];
   #queueBytes = 0;
+  /** What the delivery before was read from, where it is lent. */
+  #lent: Slice[] = [];
   /** Left the queue unread since the last delivery; a loss in the kernel that these batches told of is told with them. */
   #dropped: { count: number; lost: number; from: string; to: string } | null = null;
   #missing: StreamOptions['missing'];
@@ -123,6 +131,7 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
     this.#counts.discarded += batch.count - selected.count;
     this.#counts.queued += selected.count;
     if (!selected.count && !selected.lost) return;
+    selected.lease?.hold();
     this.#queue.push({ batch: selected, from: 0, to: selected.count });
     this.#queueBytes += selected.byteLength;
     while (this.#queueBytes > this.#options.queueBytes && this.#queue.length > 1) this.#drop();
@@ -136,6 +145,7 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
   }
 
   next(): Promise<IteratorResult<Delivery, undefined>> {
+    this.#endLoan();
     return new Promise((resolve) => {
       this.#waiting.push(resolve);
       this.#serve();
@@ -143,6 +153,9 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
   }
 
   return(): Promise<IteratorResult<Delivery, undefined>> {
+    // Whoever reads a delivery while another ends the stream reads it to its end.
+    for (const { batch } of this.#lent) batch.lease?.keep();
+    this.#endLoan();
     this.#finish();
     return Promise.resolve({ done: true, value: undefined });
   }
@@ -190,6 +203,7 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       from: this.#dropped?.from ?? wallTimeOf(batch.clock, count ? batch.bootNsAt(from) : batch.lostFrom),
       to: wallTimeOf(batch.clock, count ? batch.bootNsAt(to - 1) : batch.lostTo),
     };
+    batch.lease?.release();
   }
 
   #serve(): void {
@@ -218,6 +232,7 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       this.#counts.queued = 0;
       this.#backlog = [];
       this.#front = null;
+      for (const { batch } of this.#queue) batch.lease?.release();
       this.#queue = [];
       this.#options.onClose(this);
     }
@@ -246,7 +261,7 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       if (live) this.#dropped = null;
 
       const to = Math.min(next.to, next.from + most);
-      if (to > next.from) slices.push({ batch: next.batch, from: next.from, to });
+      if (to > next.from) slices.push(this.#lend({ batch: next.batch, from: next.from, to }));
       count += to - next.from;
       // A batch without events stands for those dropped before it, too.
       this.#lastSeq = to > 0 ? next.batch.placeOf(to - 1) + 1 : Math.max(this.#lastSeq, next.batch.seq);
@@ -256,12 +271,28 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       else {
         this.#queue.shift();
         this.#queueBytes -= next.batch.byteLength;
+        next.batch.lease?.release();
       }
     }
     if (!slices.length && !gap) return null;
     this.#counts.queued -= count;
     this.#counts.delivered += count;
     return new Delivery(slices, gap, this.#options.cursorAt(this.#lastSeq));
+  }
+
+  /** Holds what a delivery is read from; a reader that wants it for longer than until the next one has it kept. */
+  #lend(slice: Slice): Slice {
+    const { lease } = slice.batch;
+    if (!lease) return slice;
+    if (!this.#options.lends || this.#waiting.length > 1) lease.keep();
+    lease.hold();
+    this.#lent.push(slice);
+    return slice;
+  }
+
+  #endLoan(): void {
+    for (const { batch } of this.#lent) batch.lease?.release();
+    this.#lent = [];
   }
 
   #takeMissing(): Gap | null {

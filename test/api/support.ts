@@ -4,6 +4,7 @@ import { createContainer, type Container, type MutableContainer } from '../../sr
 import type { ContainerRegistry } from '../../src/containers/registry.js';
 import type { ProcessView, TraceEvent } from '../../src/event.js';
 import type { Chunk, SourceSpec } from '../../src/kernel/protocol.js';
+import type { ChunkReceiver } from '../../src/kernel/thread.js';
 import type { KernelThread } from '../../src/kernel/thread.js';
 import { AlertBook } from '../../src/consumers/alerts/book.js';
 import { PluginHost } from '../../src/consumers/plugins/index.js';
@@ -155,8 +156,10 @@ export class FakeKernel {
   onDeath: (error: Error) => void = () => {};
   #number = 0;
 
-  async load(spec: SourceSpec, deliver: (chunk: Chunk) => void): Promise<unknown> {
+  async load(spec: SourceSpec, receive: ChunkReceiver): Promise<unknown> {
     if (this.refuse) throw this.refuse;
+    // As in the kernel thread's hands: what was given back cannot be read any more.
+    const deliver = (chunk: Chunk): void => receive(chunk, () => void structuredClone(chunk.data, { transfer: [chunk.data.buffer as ArrayBuffer] }));
     const source: FakeSource = { spec, deliver, masks: spec.objects.map(({ capture }) => capture), produced: 0, lost: 0, open: true, summed: 0 };
     this.sources.push(source);
     const counters = () => ({ produced: [source.produced], lost: [source.lost], skippedRuns: 0, ringPeakBytes: 0 });
@@ -188,7 +191,7 @@ export class FakeKernel {
   deliver({ data, offsets }: { readonly data: ArrayBuffer; readonly offsets: Uint32Array }): void {
     for (const source of this.sources.filter(({ open }) => open)) {
       source.produced += offsets.length;
-      source.deliver({ data: data.slice(0), offsets: offsets.slice(), lost: 0, clock: { seconds: 1_769_847_330, nanoseconds: 0 }, readAt: 0, readBefore: 0 });
+      source.deliver({ data: new Uint8Array(data.slice(0)), offsets: offsets.slice(), lost: 0, clock: { seconds: 1_769_847_330, nanoseconds: 0 }, readAt: 0, readBefore: 0 });
     }
   }
 
@@ -212,7 +215,7 @@ export class FakeKernel {
       }
       source.produced += count + lost;
       source.lost += lost;
-      source.deliver({ data, offsets, lost, clock: { seconds: 1_769_847_330, nanoseconds: 0 }, readAt: from + count, readBefore: from });
+      source.deliver({ data: new Uint8Array(data), offsets, lost, clock: { seconds: 1_769_847_330, nanoseconds: 0 }, readAt: from + count, readBefore: from });
     }
   }
 }

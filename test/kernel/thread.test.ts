@@ -49,7 +49,7 @@ describe('the kernel thread', () => {
     const kernel = thread();
     const seen = [0, 0];
     const source = await kernel.load(spec('open', 'exit'), ({ data, offsets }) => {
-      const view = new DataView(data);
+      const view = new DataView(data.buffer);
       for (const at of offsets) {
         const tracker = view.getUint16(at + 48, true);
         seen[tracker] = (seen[tracker] ?? 0) + 1;

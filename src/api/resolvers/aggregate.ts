@@ -28,7 +28,7 @@ export const aggregateResolvers: ResolverMap = {
         const filter = filterFor(session, where, context);
         const demand = demandOf(spec, catalog, trackersOf(session));
         // The aggregator judges, not the stream: it tells how many events it discarded.
-        const source = session.subscribe({ replay: checked, demand: filter?.with(demand) ?? demand });
+        const source = session.subscribe({ replay: checked, demand: filter?.with(demand) ?? demand, lends: true });
         return new LiveAggregate(new Aggregator(spec, { live: true, accept: filter?.matches }), source, everyMs, session.sums ? () => session.refresh() : null);
       }),
       resolve: (change) => change,

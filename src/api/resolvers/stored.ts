@@ -89,7 +89,7 @@ export function subscribeTo(session: AnySession, { replay, after, demand, where 
   if (session instanceof StoredSession) return session.subscribe({ replay, after, where });
   const recorded = recordingOf(session);
   const from = after ? parseCursor(after, session.id, session.nextSeq) : Math.max(0, session.nextSeq - (replay ?? 0));
-  if (!recorded || from >= session.oldestSeq) return session.subscribe({ replay, after, demand, where });
+  if (!recorded || from >= session.oldestSeq) return session.subscribe({ replay, after, demand, where, lends: true });
   return new ResumedStream({ source: recorded.source, from, where, live: { session, recording: recorded.recording, demand }, end: session.nextSeq });
 }
 
