@@ -1,8 +1,11 @@
 import { invalid } from '../../errors.js';
 import type { TraceEvent } from '../../event.js';
-import type { EventBatch } from '../../pipeline/batch.js';
-import { GroupFactory, type Pane } from './pane.js';
+import { headerOffsets, RecordBatch, type EventBatch } from '../../pipeline/batch.js';
+import type { EventView } from '../../pipeline/view.js';
+import type { Measure } from './measures/index.js';
+import { GroupFactory, type Group, type Pane } from './pane.js';
 import { Panes } from './panes.js';
+import { compileNumber, GroupMemo, type RecordAccess } from './record.js';
 import { rowOf, rowsOf, spanOf, type AggregateRow, type WindowSpan } from './rows.js';
 import type { AggregateSpec } from './spec.js';
 import { Cell, compileKey, compileReader, type KeyReader, type KeyValue } from './value.js';
@@ -63,6 +66,9 @@ export class Aggregator {
   /** State of a group → its cell; -1 has none. */
   readonly #cellOf: readonly number[];
   readonly #key: KeyValue[];
+  /** Fields of the cells that are read as numbers alone; null where a measure takes the value itself. */
+  readonly #numbers: readonly (string | null)[];
+  readonly #access = new Map<EventView, RecordAccess | null>();
   #full = false;
   #untilWeighed = WEIGH_EVERY;
   /** The pane of the event before, null when it is closed, and between which times (in the events' own clock) it lies. */
@@ -87,6 +93,7 @@ export class Aggregator {
     const { fields } = this.#factory;
     const read = [...new Set(fields.filter((field) => field !== null))];
     this.#cells = read.map((field) => new Cell(compileReader(field), summed && ((event) => summed.totalOf(event.tracker, field))));
+    this.#numbers = read.map((field) => (summed === null && spec.measures.every((measure) => measure.field !== field || takesNumbers(measure)) ? field : null));
     this.#cellOf = fields.map((field) => (field === null ? -1 : read.indexOf(field)));
   }
 
@@ -98,6 +105,12 @@ export class Aggregator {
     this.#see(clockMs + batch.bootNsAt(from) / 1e6);
     this.#see(clockMs + batch.bootNsAt(to - 1) / 1e6);
     this.#from = this.#to = 0; // opened anew: merges of windows since the last batch are told of what comes
+    if (batch instanceof RecordBatch && !this.#options.accept && !this.#weightOf) this.#addRecords(batch, from, to, clock);
+    else this.#addEvents(batch, from, to, clock);
+    this.#weigh(to - from);
+  }
+
+  #addEvents(batch: EventBatch, from: number, to: number, clock: bigint): void {
     for (let i = from; i < to; i++) {
       const event = batch.event(i);
       if (this.#options.accept && !this.#options.accept(event)) {
@@ -108,7 +121,48 @@ export class Aggregator {
       if (at < this.#from || at >= this.#to) this.#turnTo(BigInt(at), clock);
       this.#take(event);
     }
-    this.#weigh(to - from);
+  }
+
+  /** The same for events that all count once. No event is made of a record whose group was seen a moment ago and whose numbers lie in its bytes. */
+  #addRecords(batch: RecordBatch, from: number, to: number, clock: bigint): void {
+    const { view, offsets } = batch;
+    const accesses = batch.context.views.map((each) => this.#accessOf(each));
+    for (let i = from; i < to; i++) {
+      const ns = batch.bootNsAt(i);
+      if (ns < this.#from || ns >= this.#to) {
+        this.#turnTo(BigInt(ns), clock);
+        for (const access of accesses) access?.groups.clear();
+      }
+      const at = offsets[i] ?? 0;
+      const access = accesses[view.getUint16(at + headerOffsets.tracker, true)];
+      const pane = this.#pane;
+      if (!access || !pane) {
+        this.#take(batch.event(i));
+        continue;
+      }
+      let group = access.groups.find(batch, at);
+      if (!group) {
+        group = this.#find(batch.event(i), pane);
+        access.groups.keep(batch, at, group);
+      }
+      for (let j = 0; j < this.#cells.length; j++) {
+        const number = access.numbers[j]?.(view, at) ?? Number.NaN;
+        if (Number.isNaN(number)) this.#cells[j]?.load(batch.event(i));
+        else this.#cells[j]?.setNumber(number);
+      }
+      pane.take(group, this.#cells, this.#cellOf, 1);
+      this.events++;
+    }
+  }
+
+  #accessOf(view: EventView): RecordAccess | null {
+    const known = this.#access.get(view);
+    if (known !== undefined) return known;
+    const { source } = view;
+    const groups = source ? GroupMemo.create(source, this.spec.groupBy.map(({ path }) => path)) : null;
+    const access = source && groups && { groups, numbers: this.#numbers.map((field) => (field === null ? null : compileNumber(source, field))) };
+    this.#access.set(view, access ?? null);
+    return access ?? null;
   }
 
   /** Events without their batch: as `addBatch`, a little slower. */
@@ -195,11 +249,15 @@ export class Aggregator {
       this.missed += weight;
       return;
     }
+    for (const cell of this.#cells) cell.load(event);
+    pane.take(this.#find(event, pane), this.#cells, this.#cellOf, weight);
+    this.events += weight;
+  }
+
+  #find(event: TraceEvent, pane: Pane): Group {
     const key = this.#key;
     for (let i = 0; i < key.length; i++) key[i] = this.#keys[i]?.(event) ?? null;
-    for (const cell of this.#cells) cell.load(event);
-    pane.take(pane.find(key, this.#full), this.#cells, this.#cellOf, weight);
-    this.events += weight;
+    return pane.find(key, this.#full);
   }
 
   /** Opens the pane of a time: nanoseconds on a clock that is `offset` behind the wall clock. */
@@ -290,4 +348,9 @@ export class Aggregator {
     if (Number.isFinite(this.#nextWindow)) this.#panes.dropBefore(this.#nextWindow + 1 - sizeMs / slideMs);
     return changes;
   }
+}
+
+/** Measures that look at a value's number alone. */
+function takesNumbers({ fn, time }: Measure): boolean {
+  return !time && fn !== 'COUNT' && fn !== 'DISTINCT' && fn !== 'TOP_K';
 }

@@ -73,6 +73,12 @@ export class Cell {
     else this.number = Number.NaN;
   }
 
+  /** Of a number that a double holds, for measures that look at nothing else. */
+  setNumber(number: number): void {
+    this.value = null;
+    this.number = number;
+  }
+
   /** Of how many the value is: of a total those that are known, else the event's weight. */
   countOf(weight: number): number {
     return this.histogram ? this.histogram.reduce((sum, count) => sum + Number(count), 0) : weight;
