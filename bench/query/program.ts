@@ -15,12 +15,12 @@ export async function withProgramStats<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Nanoseconds in all programs that this process holds, since they were loaded. */
-export function programNs(): number {
+/** Nanoseconds in all programs that a process holds, since they were loaded. */
+export function programNs(pid: number | 'self' = 'self'): number {
   let ns = 0;
-  for (const fd of readdirSync('/proc/self/fdinfo')) {
+  for (const fd of readdirSync(`/proc/${pid}/fdinfo`)) {
     try {
-      ns += Number(/^run_time_ns:\s+(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? 0);
+      ns += Number(/^run_time_ns:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8'))?.[1] ?? 0);
     } catch {
       // The folder itself was open while it was listed.
     }
