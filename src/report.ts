@@ -88,8 +88,19 @@ export interface ReportSections {
   readonly exits: Section<ExitEntry> | null;
 }
 
+/** A session whose events a report sums up. */
+export interface ReportedSession {
+  readonly id: string;
+  readonly trackers: readonly string[];
+  /** When it ran: RFC 3339; `to` is null while it runs. */
+  readonly from: string | null;
+  readonly to: string | null;
+}
+
 export interface BehaviourReport extends ReportSections {
-  readonly session: string;
+  /** Null for a range of time. */
+  readonly session: string | null;
+  readonly sessions: readonly ReportedSession[];
   readonly container: { readonly id: string; readonly name: string | null; readonly image: string | null } | null;
   /** True: only what happened in no container. */
   readonly host: boolean;
@@ -102,6 +113,8 @@ export interface BehaviourReport extends ReportSections {
   readonly complete: boolean;
   /** Options of the session's trackers that leave events out: "open.failedOnly". */
   readonly restrictions: readonly string[];
+  /** Trackers with which several of the sessions ran at the same time: what more than one saw is counted more than once. */
+  readonly doubled: readonly string[];
   readonly missing: readonly MissingSection[];
 }
 

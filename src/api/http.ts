@@ -85,7 +85,7 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
     if (isMetrics) return serveMetrics(request, response, options);
     const gone = new AbortController();
     response.once('close', () => gone.abort());
-    if (isDownload) return sendDownload(request, response, options, gone.signal);
+    if (isDownload) return void sendDownload(request, response, options, gone.signal);
     void yoga(request, response, { role: role ?? 'viewer', signal: gone.signal });
   };
 }

@@ -1,12 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { messageOf } from '../errors.js';
 import { compareReports, type BehaviourReport, type Difference } from '../report.js';
 import type { Client } from './client.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import { replayedToEnd } from './export.js';
 import { tellEnd, withReplay } from './replay.js';
+import { momentOf } from './size.js';
 import { UsageError, wholeNumber } from './usage.js';
 import type { World } from './world.js';
 
@@ -16,6 +17,9 @@ interface Flags extends ConnectionFlags {
   readonly for: string;
   readonly from?: string;
   readonly to?: string;
+  readonly since?: string;
+  readonly until?: string;
+  readonly store?: string;
   readonly host?: boolean;
   readonly top: number;
   readonly json?: boolean;
@@ -31,7 +35,7 @@ const TRACKERS = [['exec'], ['exit'], ['open'], ['tcp'], ['syscount', 'syscall']
 const BUFFER_BYTES = 512 << 20;
 
 const OTHER = 'other { entries count }';
-const REPORT = `session container { id name image } host from to trackers events lost dropped complete restrictions
+const REPORT = `session sessions { id trackers from to } container { id name image } host from to trackers events lost dropped complete restrictions doubled
   programs { entries { path errno count args parents } ${OTHER} }
   filesRead { entries { path errno count comms } ${OTHER} }
   filesWritten { entries { path errno count comms } ${OTHER} }
@@ -52,6 +56,9 @@ export function addReport(program: Command, world: World): void {
     .option('--for <duration>', 'else watch it for so long, up to 10m', '30s')
     .option('--from <time>', 'only from this time on (RFC 3339)')
     .option('--to <time>', 'only before this time (RFC 3339)')
+    .addOption(new Option('--since <time>', 'of all that the store of --server has recorded since then: a time (RFC 3339), or how long ago (24h)').argParser(momentOf('--since')))
+    .addOption(new Option('--until <time>', 'with --since: only before then').argParser(momentOf('--until')))
+    .addOption(new Option('--store <store>', 'with --since: which one').choices(['embedded', 'influx']))
     .option('--host', 'what happened in no container, instead of a container')
     .option('--top <entries>', 'at most so many entries in each section', wholeNumber('--top', 1, 10_000), 100)
     .option('--markdown', 'for people; the default')
@@ -63,6 +70,7 @@ export function addReport(program: Command, world: World): void {
       if (other !== undefined) throw new UsageError('only --compare takes two arguments');
       if (flags.session !== undefined && flags.file !== undefined) throw new UsageError('--session and --file exclude each other');
       if (flags.session !== undefined && flags.server === undefined) throw new UsageError('--server: which server has the session? Give its URL, or EUNOMIA_SERVER');
+      checkRange(flags);
       if (flags.host && container !== undefined) throw new UsageError('--host: a container is not the host; leave one of them out');
       return make(container, flags, world);
     });
@@ -82,10 +90,29 @@ async function make(container: string | undefined, flags: Flags, world: World): 
   }
   return withClient(world, flags, async (client) => {
     const { session } = flags;
+    if (flags.since !== undefined) return write(await askHistory(client, container, flags));
     if (session !== undefined) return write(await ask(client, session, container, flags));
-    if (container === undefined && !flags.host) throw new UsageError('whose behaviour? Name a container, or give --host, --session or --file');
+    if (container === undefined && !flags.host) throw new UsageError('whose behaviour? Name a container, or give --host, --since, --session or --file');
     return write(await trace(client, container, flags, world));
   });
+}
+
+/** What belongs together: a range of time is asked of a store, not of a session or a recording. */
+function checkRange({ since, until, store, session, file, from, to, server }: Flags): void {
+  const given = [...(until === undefined ? [] : ['--until']), ...(store === undefined ? [] : ['--store'])];
+  if (since === undefined && given.length) throw new UsageError(`${given.join(', ')}: needs --since`);
+  if (since === undefined) return;
+  const others = Object.entries({ '--session': session, '--file': file, '--from': from, '--to': to }).filter(([, value]) => value !== undefined).map(([name]) => name);
+  if (others.length) throw new UsageError(`--since and ${others.join(', ')} exclude each other: --since is of all that was recorded in a range of time`);
+  if (server === undefined) throw new UsageError('--server: which server has recorded it? Give its URL, or EUNOMIA_SERVER');
+}
+
+async function askHistory(client: Client, container: string | undefined, { since, until, store, host, top }: Flags): Promise<Answer> {
+  const document = `query Report($from: DateTime!, $to: DateTime, $store: StoreKind!, $container: String, $host: Boolean, $top: Int) {
+    history(from: $from, to: $to, store: $store) { report(container: $container, host: $host, top: $top) { ${REPORT} markdown } }
+  }`;
+  const { history } = await client.query<{ history: { report: Answer } }>(document, { from: since, to: until ?? null, store: store?.toUpperCase() ?? 'EMBEDDED', container: container ?? null, host: host ?? false, top });
+  return history.report;
 }
 
 async function ask(client: Client, session: string, container: string | undefined, { from, to, host, top }: Flags): Promise<Answer> {

@@ -13,6 +13,16 @@ export function bytesOf(flag: string, least: number): (value: string) => number 
   };
 }
 
+/** "24h" → the time so long ago, and a time as it is: a commander argument parser. The server checks the latter. */
+export function momentOf(flag: string): (value: string) => string {
+  const ago = ageOf(flag);
+  return (value) => {
+    if (/^\d{4}-\d\d-\d\dT/.test(value)) return value;
+    if (!/^\d+[mhd]$/.test(value)) throw new UsageError(`${flag}: ${JSON.stringify(value)} is neither a time like 2026-01-31T08:15:30Z nor a time ago like 90m, 24h or 7d`);
+    return new Date(Math.max(0, Date.now() - ago(value))).toISOString();
+  };
+}
+
 /** "30d" → milliseconds: a commander argument parser. */
 export function ageOf(flag: string): (value: string) => number {
   return (value) => {

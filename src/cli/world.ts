@@ -79,7 +79,9 @@ export function servers(createApp: CreateApp, testPlugin: TestPlugin): Servers {
       const gone = new AbortController();
       return {
         execute: (request) => executeLocally(app.services, request, 'admin'),
-        download: (path, query) => openDownload(app.services, createSchema(), path, query, gone.signal).body,
+        download: async function* (path, query) {
+          yield* (await openDownload(app.services, createSchema(), path, query, gone.signal)).body;
+        },
         close: () => {
           gone.abort();
           return app.close();

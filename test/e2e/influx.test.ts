@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { storedParts } from '../../src/consumers/store/parts.js';
 import type { EventQuery } from '../../src/consumers/store/store.js';
 import type { TraceEvent } from '../../src/event.js';
 import { filterOf } from '../../src/filter/index.js';
@@ -156,6 +157,12 @@ describe('events in an InfluxDB 1.x', () => {
     const last = await store.page({ ...base, fromSeq: 0, toSeq: null, limit: 10, backwards: true });
     expect(last.events.map(({ place }) => place.seq)).toEqual([990, 991, 992, 993, 994, 995, 996, 997, 998, 999]);
     expect((await store.page({ ...base, fromSeq: 0, toSeq: null, limit: 10, backwards: false })).gaps).toMatchObject([{ lost: 12, where: 'KERNEL' }]);
+
+    const known = await store.session(record.id);
+    const parts = [];
+    if (known) for await (const part of storedParts({ record: known, store }, query(record.id))) parts.push(part);
+    expect(parts.flatMap(({ events }) => events.map(({ time }) => time))).toEqual(Array.from({ length: 1000 }, (_, i) => timeAt(BASE, (i * 7919) % 1000)));
+    expect(parts.flatMap(({ gap }) => gap ?? [])).toEqual([{ from: timeAt(BASE), to: timeAt(BASE, 1), lost: 12, dropped: 0, where: 'KERNEL' }]);
 
     const other = await open(database.url);
     expect(await other.store.session(record.id)).toMatchObject({ ...record, state: 'STOPPED', lost: 12, events: 1000, nextSeq: 1000 });

@@ -67,8 +67,8 @@ describe('the report of a container', () => {
     expect(made.exits?.entries).toContainEqual(expect.objectContaining({ comm: 'sh', signal: 'SIGKILL', count: '1' }));
     expect(JSON.stringify(made)).not.toContain('neighbour');
     expect(made.missing).toEqual([
-      { section: 'dnsNames', tracker: 'dns', reason: 'this build has no tracker dns' },
-      { section: 'capabilities', tracker: 'capability', reason: 'this build has no tracker capability' },
+      { section: 'dnsNames', tracker: 'dns', reason: 'not observed: this build has no tracker dns' },
+      { section: 'capabilities', tracker: 'capability', reason: 'not observed: this build has no tracker capability' },
     ]);
   });
 
@@ -77,7 +77,7 @@ describe('the report of a container', () => {
     await exec(process.execPath, [main, 'export', id, '--server', server.url, '--output', file]);
     const live = JSON.parse((await report('known', '--session', id, '--server', server.url, '--json')).stdout) as BehaviourReport;
     const replayed = JSON.parse((await report('known', '--file', file, '--json')).stdout) as BehaviourReport;
-    expect({ ...replayed, session: id }).toEqual(live);
+    expect({ ...replayed, session: id, sessions: live.sessions }).toEqual(live);
     const { stdout } = await report('known', '--file', file);
     expect(stdout).toMatch(/^# Behaviour of container known\n/);
     expect(stdout).toContain('| 1 | /no/such/file | ENOENT | cat |');
@@ -109,7 +109,7 @@ describe('the report of a container', () => {
   });
 
   it.each([
-    [['nobody'], /no event of the session is of a container "nobody"; there are .*known/],
+    [['nobody'], /no event that was recorded is of a container "nobody"; there are .*known/],
     [['known', '--from', '2026-02-01T00:00:00Z', '--to', '2026-01-01T00:00:00Z'], /to: .* is not after `from`/],
     [['known', '--host'], /a container is not the host/],
   ])('is refused with what would be right: %j', async (args, message) => {

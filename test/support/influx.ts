@@ -133,7 +133,7 @@ let sessions = 0;
 
 export function sessionOf(mode: SessionRecord['mode'], trackers: readonly string[] = ['exec'], id = `session-${process.pid}-${sessions++}`): SessionRecord {
   const now = timeAt(Date.now() - 3_600_000);
-  return { id, name: 'a test', labels: [{ name: 'tier', value: "o'brien\\" }], trackers, capture: 'DEFAULT', mode, createdAt: now, startedAt: now };
+  return { id, name: 'a test', labels: [{ name: 'tier', value: "o'brien\\" }], trackers, options: { exec: { failed: false } }, capture: 'DEFAULT', mode, createdAt: now, startedAt: now };
 }
 
 /** "2026-01-31T08:15:30.000000000Z" and so many nanoseconds. */
@@ -169,4 +169,4 @@ export function sliceOf(events: readonly TraceEvent[], seq: number): Slice {
   return { batch, from: 0, to: events.length };
 }
 
-export const ended = { state: 'STOPPED', stopReason: 'REQUESTED', error: null, lost: 0, received: 1, discarded: 0, receivedBytes: 1, stoppedAt: timeAt(Date.now() + 60_000) } as const;
+export const ended = { startedAt: null, state: 'STOPPED', stopReason: 'REQUESTED', error: null, lost: 0, received: 1, discarded: 0, receivedBytes: 1, stoppedAt: timeAt(Date.now() + 60_000) } as const;

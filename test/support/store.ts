@@ -24,10 +24,10 @@ export function openStore(directory: string, options: Partial<DuckOptions> = {})
 }
 
 export function record(id: string, trackers: readonly string[]): SessionRecord {
-  return { id, name: null, labels: [], trackers, capture: 'DEFAULT', mode: 'EVENTS', createdAt: '2026-01-31T08:15:30.000000000Z', startedAt: '2026-01-31T08:15:30.000000000Z' };
+  return { id, name: null, labels: [], trackers, options: {}, capture: 'DEFAULT', mode: 'EVENTS', createdAt: '2026-01-31T08:15:30.000000000Z', startedAt: '2026-01-31T08:15:30.000000000Z' };
 }
 
-export const end: SessionEnd = { state: 'STOPPED', stoppedAt: '2026-01-31T08:15:31.000000000Z', stopReason: 'REQUESTED', error: null, lost: 0, received: 0, discarded: 0, receivedBytes: 0 };
+export const end: SessionEnd = { startedAt: null, state: 'STOPPED', stoppedAt: '2026-01-31T08:15:31.000000000Z', stopReason: 'REQUESTED', error: null, lost: 0, received: 0, discarded: 0, receivedBytes: 0 };
 
 export const everything = (trackers: readonly string[]): EventQuery => ({ sessions: null, trackers, from: null, to: null, containers: null, filter: null });
 

@@ -1,11 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { markdown, ReportBuilder, type ReportSubject } from '../../src/consumers/report/index.js';
+import { markdown, ReportBuilder, type ReportSource, type ReportSubject } from '../../src/consumers/report/index.js';
 import { Tally } from '../../src/consumers/report/tally.js';
 import type { TraceEvent } from '../../src/event.js';
 import { compareReports, type BehaviourReport } from '../../src/report.js';
 
 const known = ['exec', 'exit', 'open', 'tcp', 'syscall'];
-const subject = (given: Partial<ReportSubject> = {}): ReportSubject => ({ session: 's', container: null, host: false, from: null, to: null, trackers: known, options: {}, known, ...given });
+type Given = Partial<ReportSubject> & Partial<Pick<ReportSource, 'trackers' | 'options'>>;
+const subject = (given: Given = {}): ReportSubject => ({ session: 's', container: null, host: false, from: null, to: null, known, narrowed: [], ...given });
+const source = (given: Partial<ReportSource> = {}): ReportSource => ({ id: 's', trackers: known, options: {}, from: '2026-01-31T08:15:00.000000000Z', to: '2026-01-31T08:16:00.000000000Z', ...given });
 const web = { id: 'a'.repeat(64), name: 'web', image: 'nginx' };
 
 let second = 0;
@@ -17,10 +19,12 @@ const opened = (path: string, flags: string[], errno: string | null = null): Tra
 const tcp = (operation: string, more: Record<string, unknown> = {}): TraceEvent =>
   event('tcp', { operation, errno: null, localAddress: '10.0.0.1', localPort: 40_000, remoteAddress: '10.0.0.2', remotePort: 443, sentBytes: null, receivedBytes: null, ...more });
 
-function reportOf(events: readonly TraceEvent[], given: Partial<ReportSubject> = {}, top = 100): BehaviourReport {
+function reportOf(events: readonly TraceEvent[], given: Given = {}, top = 100): BehaviourReport {
+  const { trackers = known, options = {} } = given;
   const builder = new ReportBuilder(subject(given));
+  builder.begin(source({ trackers, options }));
   for (const each of events) builder.add(each);
-  return builder.build(top, { lost: 0, dropped: 0 });
+  return builder.build(top, { lost: 0, dropped: 0, uncounted: false });
 }
 
 describe('a report', () => {
@@ -75,8 +79,8 @@ describe('a report', () => {
     const report = reportOf([], { trackers: ['exec'] });
     expect(report.programs).toEqual({ entries: [], other: { entries: 0, count: '0' } });
     expect(report.filesRead).toBeNull();
-    expect(report.missing).toContainEqual({ section: 'filesRead', tracker: 'open', reason: 'the session runs without the tracker open' });
-    expect(report.missing).toContainEqual({ section: 'dnsNames', tracker: 'dns', reason: 'this build has no tracker dns' });
+    expect(report.missing).toContainEqual({ section: 'filesRead', tracker: 'open', reason: 'not observed: the session ran without the tracker open' });
+    expect(report.missing).toContainEqual({ section: 'dnsNames', tracker: 'dns', reason: 'not observed: this build has no tracker dns' });
   });
 
   it('says which options of the trackers left events out', () => {

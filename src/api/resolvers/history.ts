@@ -16,7 +16,7 @@ const MAX_PAGE = 10_000;
 const MAX_SESSIONS = 100;
 
 /** What of a store is asked for. */
-interface History {
+export interface History {
   readonly store: Store;
   readonly query: EventQuery;
 }
@@ -37,7 +37,8 @@ export const historyResolvers: ResolverMap = {
   },
 };
 
-function historyOf({ from, to, sessions, trackers, containers, where, store: kind }: QueryHistoryArgs, services: Services): History {
+/** Throws BAD_USER_INPUT or NO_STORE. */
+export function historyOf({ from, to, sessions, trackers, containers, where, store: kind }: Partial<QueryHistoryArgs>, services: Services): History {
   const store = storeOf(kind ?? 'EMBEDDED', services);
   const until = to == null ? null : nanosOf(to);
   const since = from == null ? (until ?? BigInt(Date.now()) * 1_000_000n) - DAY_NS : nanosOf(from);

@@ -3,13 +3,15 @@ import { storedPage, queryOf, type PageArguments, type StoredSource } from '../.
 import { SessionRecording } from '../../consumers/store/recording.js';
 import { ResumedStream } from '../../consumers/store/resume.js';
 import { StoredSession } from '../../consumers/store/session.js';
+import { storedParts, type StoredWhole } from '../../consumers/store/parts.js';
 import type { EventQuery, Store } from '../../consumers/store/store.js';
-import { EunomiaError } from '../../errors.js';
+import { EunomiaError, invalid } from '../../errors.js';
 import type { Demand } from '../../event.js';
 import type { EventFilter } from '../../filter/index.js';
 import { parseCursor } from '../../pipeline/cursor.js';
+import { heldParts, type Part } from '../../pipeline/parts.js';
 import type { Page, Session } from '../../pipeline/session.js';
-import type { RequestContext } from '../context.js';
+import type { RequestContext, Services } from '../context.js';
 import { unknownSession } from './server.js';
 
 /** A session, wherever its events are: memory, a store, or both. */
@@ -20,7 +22,7 @@ export type AnySession = Session | StoredSession;
 const REACH_MS = 3000;
 
 /** The session in memory, counted as used, or in a store; null when there is none. */
-export async function findSession(id: string, { services }: RequestContext): Promise<AnySession | null> {
+export async function findSession(id: string, { services }: { readonly services: Services }): Promise<AnySession | null> {
   const session = services.manager.get(id);
   session?.touch();
   if (session) return session;
@@ -57,6 +59,11 @@ export function trackersOf(session: AnySession): readonly string[] {
   return session instanceof StoredSession ? session.trackers : session.spec.trackers.map(({ name }) => name);
 }
 
+/** Of its trackers, by name. */
+export function optionsOf(session: AnySession): Readonly<Record<string, Readonly<Record<string, unknown>>>> {
+  return session instanceof StoredSession ? session.record.options : Object.fromEntries(session.spec.trackers.map(({ name, options }) => [name, options]));
+}
+
 /** Where events of a session that runs are stored too, each of them; null where memory is all there is. */
 function recordingOf(session: Session): { readonly recording: SessionRecording; readonly source: StoredSource } | null {
   const { recording } = session;
@@ -76,6 +83,43 @@ export async function pageOf(session: AnySession, page: PageArguments): Promise<
     if (await recorded.recording.reach(next, REACH_MS)) return storedPage(recorded.source, page, next, next);
   }
   return where ? session.pageWhere({ first, last, after, where }) : session.page({ first, last, after });
+}
+
+/** Where all events of a session are that there are. */
+export type Origin = { readonly kind: 'MEMORY'; readonly session: Session } | ({ readonly kind: 'STORE' } & StoredWhole);
+
+/** A store only for what memory does not hold. Rejects with BAD_USER_INPUT for a session of which only sums are stored. */
+export async function originOf(session: AnySession): Promise<Origin> {
+  if (session instanceof StoredSession) {
+    if (session.record.mode !== 'EVENTS') throw invalid('session', `"${session.id}" is stored as rollups, which have no single events; ask for its \`aggregate\`, or persist with mode EVENTS`);
+    return { kind: 'STORE', record: session.record, store: session.store };
+  }
+  if (session.sums) await session.refresh();
+  const recorded = recordingOf(session);
+  if (!recorded || session.oldestSeq === 0 || !(await recorded.recording.reach(session.nextSeq, REACH_MS))) return { kind: 'MEMORY', session };
+  const { store } = recorded.source;
+  const record = await store.session(session.id);
+  return record ? { kind: 'STORE', record, store } : { kind: 'MEMORY', session };
+}
+
+/** Waits until what sessions that run in memory have seen until now is in the store, as far as it keeps up. */
+export async function upToDate(store: Store, { services }: { readonly services: Services }): Promise<void> {
+  const running = services.manager.list().filter((session) => session.recording instanceof SessionRecording && session.recording.store === store);
+  await Promise.all(
+    running.map(async (session) => {
+      if (session.sums) await session.refresh();
+      await recordingOf(session)?.recording.reach(session.nextSeq, REACH_MS);
+    }),
+  );
+}
+
+export type Narrowing = Partial<Pick<EventQuery, 'from' | 'to' | 'containers' | 'filter'>>;
+
+/** A session's events in their order, and what is missing among them. A store leaves out what does not match; memory only what the filter does not take. */
+export function partsOf(origin: Origin, narrowing: Narrowing): AsyncGenerator<Part, void> {
+  if (origin.kind === 'MEMORY') return heldParts(origin.session, narrowing.filter ?? null);
+  const { record: { id, trackers }, store } = origin;
+  return storedParts(origin, { ...queryOf({ id, trackers, store }, null), ...narrowing });
 }
 
 export interface SubscribeArguments {

@@ -1,29 +1,36 @@
 import type { Demand, TraceEvent } from '../../event.js';
-import type { BehaviourReport, ExitEntry, FileEntry, MissingSection, ProgramEntry, ReportSections, Section, SyscallEntry } from '../../report.js';
+import type { BehaviourReport, ExitEntry, FileEntry, MissingSection, ProgramEntry, ReportedSession, ReportSections, Section, SyscallEntry } from '../../report.js';
 import { Network } from './network.js';
 import { sample, Tally } from './tally.js';
 
 /** What the report is about. */
 export interface ReportSubject {
-  readonly session: string;
+  /** One session; null is a range of time, and all that was recorded in it. */
+  readonly session: string | null;
   readonly container: BehaviourReport['container'];
   /** Only what happened in no container. */
   readonly host: boolean;
   /** RFC 3339 with nanoseconds; `from` is in it, `to` is not. Null does not restrict. */
   readonly from: string | null;
   readonly to: string | null;
-  /** Of the session. */
-  readonly trackers: readonly string[];
-  /** Their options, by tracker. */
-  readonly options: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
-  /** Of this build, also those that the session does without. */
+  /** Of this build, also those that the sessions do without. */
   readonly known: readonly string[];
+  /** What else leaves events out, as the report is to name it. */
+  readonly narrowed: readonly string[];
+}
+
+/** A session that is summed up. */
+export interface ReportSource extends ReportedSession {
+  /** Of its trackers, by name. */
+  readonly options: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
 }
 
 /** Events that are missing; the report is complete when nothing is. */
 export interface Losses {
   readonly lost: number;
   readonly dropped: number;
+  /** Whether some are missing that nobody counted: the server was killed. */
+  readonly uncounted: boolean;
 }
 
 interface Program {
@@ -107,7 +114,7 @@ interface SyscallEvent extends TraceEvent {
   readonly errno: string | null;
 }
 
-/** Sums up behaviour from events, one by one, in bounded memory. Pure. */
+/** Sums up behaviour from events, one by one and session by session, in bounded memory. Pure. */
 export class ReportBuilder {
   readonly #subject: ReportSubject;
   readonly #programs = new Tally<Program>();
@@ -117,6 +124,9 @@ export class ReportBuilder {
   readonly #syscalls = new Tally<{ readonly name: string; errors: number }>();
   readonly #exits = new Tally<Omit<ExitEntry, 'count'>>();
   readonly #network = new Network();
+  readonly #sources: ReportSource[] = [];
+  /** Of the session that is read, whether its calls come as sums too. */
+  #summed = false;
   readonly #takers: Readonly<Record<string, (event: never) => void>> = {
     exec: (event: ExecEvent) => this.#exec(event),
     open: (event: OpenEvent) => this.#open(event),
@@ -131,6 +141,12 @@ export class ReportBuilder {
 
   constructor(subject: ReportSubject) {
     this.#subject = subject;
+  }
+
+  /** The events that follow are of this session. */
+  begin(source: ReportSource): void {
+    this.#sources.push(source);
+    this.#summed = source.trackers.includes('syscount');
   }
 
   /** Whether the event is of the report's subject and time. */
@@ -150,8 +166,9 @@ export class ReportBuilder {
   }
 
   /** `top`: entries of a section at most; the rest is summed up. */
-  build(top: number, { lost, dropped }: Losses): BehaviourReport {
-    const { session, container, host, from, to, trackers } = this.#subject;
+  build(top: number, { lost, dropped, uncounted }: Losses): BehaviourReport {
+    const { session, container, host, from, to } = this.#subject;
+    const trackers = this.#trackers();
     const of = <Made>(tracker: string, make: () => Made, other = tracker): Made | null => (trackers.includes(tracker) || trackers.includes(other) ? make() : null);
     const files = (tally: Tally<Opened>): Section<FileEntry> => tally.section(top, (entry, count) => ({ ...entry, count }));
     const sections: ReportSections = {
@@ -166,6 +183,7 @@ export class ReportBuilder {
     };
     return {
       session,
+      sessions: this.#sources.map(({ options: _options, ...source }) => source),
       container,
       host,
       from: from ?? this.#first,
@@ -174,24 +192,40 @@ export class ReportBuilder {
       events: String(this.#events),
       lost: String(lost),
       dropped: String(dropped),
-      complete: lost === 0 && dropped === 0,
+      complete: lost === 0 && dropped === 0 && !uncounted,
       restrictions: this.#restrictions(),
+      doubled: this.#doubled(),
       ...sections,
-      missing: this.#missing(),
+      missing: this.#missing(trackers),
     };
   }
 
-  #restrictions(): string[] {
-    const { trackers, options } = this.#subject;
-    return trackers.flatMap((tracker) => Object.entries(options[tracker] ?? {}).filter(([name, value]) => restricting[name]?.(value)).map(([name]) => `${tracker}.${name}`));
+  #trackers(): string[] {
+    return [...new Set(this.#sources.flatMap(({ trackers }) => trackers))];
   }
 
-  #missing(): MissingSection[] {
-    const { trackers, known } = this.#subject;
+  #restrictions(): string[] {
+    const options = this.#sources.flatMap((source) =>
+      source.trackers.flatMap((tracker) => Object.entries(source.options[tracker] ?? {}).filter(([name, value]) => restricting[name]?.(value)).map(([name]) => `${tracker}.${name}`)),
+    );
+    return [...new Set([...options, ...this.#subject.narrowed])];
+  }
+
+  #doubled(): string[] {
+    const together = (a: ReportSource, b: ReportSource): boolean => (a.to === null || b.from === null || b.from < a.to) && (b.to === null || a.from === null || a.from < b.to);
+    return this.#trackers().filter((tracker) => {
+      const sources = this.#sources.filter(({ trackers }) => trackers.includes(tracker));
+      return sources.some((source, i) => sources.slice(i + 1).some((other) => together(source, other)));
+    });
+  }
+
+  #missing(trackers: readonly string[]): MissingSection[] {
+    const { session, known } = this.#subject;
     return feeds.flatMap(([section, names]) => {
       if (names.some((name) => trackers.includes(name))) return [];
       const [tracker = ''] = names;
-      const reason = known.includes(tracker) ? `the session runs without the tracker ${tracker}` : `this build has no tracker ${tracker}`;
+      const without = session === null ? `no session that was read ran with the tracker ${tracker}` : `the session ran without the tracker ${tracker}`;
+      const reason = `not observed: ${known.includes(tracker) ? without : `this build has no tracker ${tracker}`}`;
       return [{ section, tracker, reason }];
     });
   }
@@ -222,7 +256,7 @@ export class ReportBuilder {
 
   #syscall({ name, errno }: SyscallEvent): void {
     // Both see each call.
-    if (this.#subject.trackers.includes('syscount')) return;
+    if (this.#summed) return;
     const entry = this.#syscalls.add(name, () => ({ name, errors: 0 }));
     if (entry && errno !== null) entry.errors++;
   }

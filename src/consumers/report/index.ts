@@ -1,2 +1,2 @@
-export { ReportBuilder, reportDemand, type Losses, type ReportSubject } from './builder.js';
+export { ReportBuilder, reportDemand, type Losses, type ReportSource, type ReportSubject } from './builder.js';
 export { markdown } from './markdown.js';

@@ -94,8 +94,8 @@ export class SessionRecording implements Recording {
       }
       if (this.#discarded) return;
       const { lost, received, discarded, receivedBytes } = await this.#session.stats();
-      const { stoppedAt, stopReason, error } = this.#session;
-      await this.#sink.finish({ state: 'STOPPED', stoppedAt: stoppedAt ?? nowText(), stopReason: stopReason ?? 'ERROR', error, lost, received, discarded, receivedBytes });
+      const { startedAt, stoppedAt, stopReason, error } = this.#session;
+      await this.#sink.finish({ startedAt, state: 'STOPPED', stoppedAt: stoppedAt ?? nowText(), stopReason: stopReason ?? 'ERROR', error, lost, received, discarded, receivedBytes });
       this.#state = 'DONE';
     } catch (error) {
       this.#state = 'FAILED';
@@ -106,5 +106,5 @@ export class SessionRecording implements Recording {
 }
 
 function recordOf({ id, spec, createdAt, startedAt }: Session, { mode }: PersistSpec): SessionRecord {
-  return { id, name: spec.name, labels: spec.labels, trackers: spec.trackers.map(({ name }) => name), capture: spec.capture, mode, createdAt, startedAt: startedAt ?? createdAt };
+  return { id, name: spec.name, labels: spec.labels, trackers: spec.trackers.map(({ name }) => name), options: Object.fromEntries(spec.trackers.map(({ name, options }) => [name, options])), capture: spec.capture, mode, createdAt, startedAt: startedAt ?? createdAt };
 }

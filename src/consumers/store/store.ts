@@ -1,3 +1,4 @@
+import type { Container } from '../../containers/container.js';
 import type { ContainerSelector } from '../../containers/selector.js';
 import type { CaptureMode, Gap, TraceEvent } from '../../event.js';
 import type { EventFilter } from '../../filter/index.js';
@@ -10,6 +11,8 @@ export interface SessionRecord {
   readonly name: string | null;
   readonly labels: readonly { readonly name: string; readonly value: string }[];
   readonly trackers: readonly string[];
+  /** Of the trackers, by name; empty for a session that was stored before options were. */
+  readonly options: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly capture: CaptureMode;
   readonly mode: PersistMode;
   readonly createdAt: string;
@@ -18,6 +21,8 @@ export interface SessionRecord {
 
 /** How a session ended. */
 export interface SessionEnd {
+  /** Its programs were attached after its record was begun. */
+  readonly startedAt: string | null;
   readonly state: SessionState;
   readonly stoppedAt: string;
   readonly stopReason: StopReason;
@@ -44,6 +49,8 @@ export interface StoredRecord extends SessionRecord {
   readonly events: number;
   /** Events that should be and are not: the store was too slow, too full, or retention took them. */
   readonly missing: number;
+  /** Of these, those that retention took, at the session's beginning: no gap tells of them. */
+  readonly removed: number;
   /** Place of the event that would come next. */
   readonly nextSeq: number;
   /** Times of the first and last event that is stored; null when there is none. */
@@ -127,8 +134,19 @@ export interface StoredPage {
   readonly hasNext: boolean;
   readonly hasPrevious: boolean;
   /** What is missing among what was looked at. */
-  readonly gaps: readonly Gap[];
+  readonly gaps: readonly StoredGap[];
 }
+
+/** Events that are missing before the one of this place. Counts of 0 are of a server that was killed: nobody counted. */
+export interface StoredGap extends Gap {
+  readonly seq: number;
+}
+
+/** All that there is of one session, or what of it matches. */
+export type WholeQuery = Omit<PageQuery, 'fromSeq' | 'toSeq' | 'limit' | 'backwards'>;
+
+/** A container as reports name it. */
+export type StoredContainer = Pick<Container, 'id' | 'name' | 'image'>;
 
 type Operand = { readonly kind: 'COUNT' } | { readonly kind: 'MEASURE' | 'KEY'; readonly index: number };
 
@@ -184,7 +202,11 @@ export interface Store {
   page(query: PageQuery): Promise<StoredPage>;
   /** Events of many sessions in the order of their times, those behind a place. */
   history(query: EventQuery, after: HistoryPlace | null, limit: number): Promise<StoredPage>;
-  /** All events that it is for, in no order, part by part: for what `aggregate` does not do. */
+  /** All events of one session in the order of their places, part by part, with what is missing among them; in bounded memory. */
+  read(query: WholeQuery): AsyncIterable<Pick<StoredPage, 'events' | 'gaps'>>;
+  /** Containers that these events are of, perhaps also some whose events are gone; as they were known last. */
+  containers(query: EventQuery): Promise<readonly StoredContainer[]>;
+  /** All events that it is for, part by part; their order is the store's: for what `aggregate` does not do. */
   scan(query: EventQuery): AsyncIterable<readonly TraceEvent[]>;
   /**
    * As an aggregate over these events answers, done where they lie; null when the store cannot do just that: then they are `scan`ned.

@@ -161,6 +161,15 @@ export class ContainerTable {
     return id;
   }
 
+  /** Rows of these, of those that have one, which say something else by now. */
+  of(containers: readonly Container[]): ReturnType<ContainerTable['take']> {
+    for (const container of containers) {
+      const id = this.#ids.get(container.id);
+      if (id !== undefined) this.#changed.set(id, container);
+    }
+    return this.take();
+  }
+
   /** Rows that are new or say something else than when they were taken last. `known`: it has a row already. */
   take(): readonly { readonly id: number; readonly facts: string; readonly known: boolean }[] {
     const rows = [...this.#changed].flatMap(([id, container]) => {

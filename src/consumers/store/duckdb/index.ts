@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import type { Container } from '../../../containers/container.js';
 import { EunomiaError } from '../../../errors.js';
-import type { Gap, TraceEvent } from '../../../event.js';
+import type { TraceEvent } from '../../../event.js';
 import type { FilterFields } from '../../../filter/index.js';
 import type { Catalog } from '../../../trackers/catalog.js';
-import type { AggregateShape, EventQuery, HistoryPlace, PageQuery, SessionEnd, SessionRecord, SessionSink, Store, StoredEvent, StoredPage, StoredRecord, StoredRow, StoreStatus } from '../store.js';
+import type { AggregateShape, EventQuery, HistoryPlace, PageQuery, SessionEnd, SessionRecord, SessionSink, Store, StoredContainer, StoredEvent, StoredGap, StoredPage, StoredRecord, StoredRow, StoreStatus, WholeQuery } from '../store.js';
 import { translate } from './aggregate.js';
 import { conditionOf, needTables, type Condition, type KnownContainer } from './condition.js';
 import type { Bound, Row } from './protocol.js';
@@ -31,6 +31,9 @@ const FILE = 'eunomia.duckdb';
 /** Places that a page looks through at first; the next part is larger. */
 const FIRST_PART = 16_384;
 const LARGEST_PART = 1 << 20;
+/** Events of one part of `read`, about: making them takes the event loop some 10 ms. Where few match, more places are looked at at once. */
+const READ_EVENTS = 4096;
+const MOST_PLACES = 32_768;
 /** Rows that are judged, or handed on, at a time. */
 const SCAN_ROWS = 16_384;
 
@@ -90,9 +93,8 @@ export class DuckStore implements Store {
   async page({ session, fromSeq, toSeq, limit, backwards, ...query }: PageQuery): Promise<StoredPage> {
     await this.#ready();
     const number = await this.#number(session);
-    const [range] = await this.#query(`SELECT min(s), max(s) FROM (${this.#tables.map(({ name }) => `SELECT min(_seq) AS s FROM "${name}" WHERE _session = ${number} UNION ALL SELECT max(_seq) FROM "${name}" WHERE _session = ${number}`).join(' UNION ALL ')})`);
-    const first = range?.[0] == null ? 0 : Number(range[0]);
-    const end = Math.min(range?.[1] == null ? 0 : Number(range[1]) + 1, toSeq ?? Number.POSITIVE_INFINITY);
+    const { first, end: behind } = await this.#extent(number);
+    const end = Math.min(behind, toSeq ?? Number.POSITIVE_INFINITY);
     const start = Math.max(first, fromSeq);
     const sources = await this.#sources(query, [number]);
     const found: ReadEvent[] = [];
@@ -114,6 +116,26 @@ export class DuckStore implements Store {
     const since = backwards && more ? (events[0]?.seq ?? start) : Math.min(start, fromSeq);
     const gaps = await this.#gaps(`_session = ${number} AND _seq >= ${since} AND _seq <= ${until}`);
     return { events: events.map((event) => stored(event, session)), hasNext: backwards ? end < (toSeq ?? end) : more, hasPrevious: backwards ? more : start > first, gaps };
+  }
+
+  async *read({ session, ...query }: WholeQuery): AsyncIterable<Pick<StoredPage, 'events' | 'gaps'>> {
+    await this.#ready();
+    const number = await this.#number(session);
+    // From the first place on: a gap may stand before all events.
+    let told = 0;
+    for await (const { events, behind } of this.#whole(number, query, READ_EVENTS)) {
+      const gaps = await this.#gaps(`_session = ${number} AND _seq >= ${told} AND _seq < ${behind}`);
+      if (events.length || gaps.length) yield { events: events.map((event) => stored(event, session)), gaps };
+      told = behind;
+    }
+    const gaps = await this.#gaps(`_session = ${number} AND _seq >= ${told}`);
+    if (gaps.length) yield { events: [], gaps };
+  }
+
+  async containers(query: EventQuery): Promise<readonly StoredContainer[]> {
+    await this.#ready();
+    const known = await this.#knownContainers(await this.#scope(query));
+    return [...new Map(known.map(({ facts }) => [facts.id, facts])).values()];
   }
 
   async history(query: EventQuery, after: HistoryPlace | null, limit: number): Promise<StoredPage> {
@@ -142,19 +164,11 @@ export class DuckStore implements Store {
     return { events: events.map((event) => stored(event, ids.get(event.session) ?? '')), hasNext: found.length > limit, hasPrevious: after !== null, gaps };
   }
 
+  /** Session by session, each in its order. */
   async *scan(query: EventQuery): AsyncIterable<readonly TraceEvent[]> {
     await this.#ready();
-    const numbers = await this.#scope(query);
-    const sources = await this.#sources(query, numbers);
-    for (const source of sources) {
-      for (const number of numbers ?? [...(await this.#ids()).keys()]) {
-        const [range] = await this.#query(`SELECT min(_seq), max(_seq) FROM "${source.table.name}" WHERE _session = ${number}`);
-        if (range?.[0] == null) continue;
-        for (let from = Number(range[0]); from <= Number(range[1]); from += SCAN_ROWS) {
-          const events = await this.#events([source], `e._session = ${number} AND e._seq >= ${from} AND e._seq < ${from + SCAN_ROWS}`, query, null, null);
-          if (events.length) yield events.map(({ event }) => event);
-        }
-      }
+    for (const number of (await this.#scope(query)) ?? [...(await this.#ids()).keys()]) {
+      for await (const { events } of this.#whole(number, query, SCAN_ROWS)) if (events.length) yield events.map(({ event }) => event);
     }
   }
 
@@ -224,15 +238,19 @@ export class DuckStore implements Store {
     const rows = await this.#query(`SELECT number, facts, ended, missing, next_seq FROM sessions WHERE ${where} ORDER BY number`, values);
     if (!rows.length) return [];
     const parts = this.#tables.map(({ name }) => `SELECT _session, count(*) AS n, min(time) AS a, max(time) AS b, max(_seq) AS s FROM "${name}" ${rows.length === 1 ? `WHERE _session = ${Number(rows[0]?.[0])}` : ''} GROUP BY _session`);
+    const told = new Map((await this.#query('SELECT _session, sum(dropped)::BIGINT FROM gaps GROUP BY _session')).map(([number, dropped]) => [Number(number), Number(dropped)]));
     const counts = new Map((await this.#query(`SELECT _session, sum(n)::BIGINT, min(a), max(b), max(s) FROM (${parts.join(' UNION ALL ')}) GROUP BY _session`)).map((row) => [Number(row[0]), row]));
     return rows.map(([number, facts, ended, missing, nextSeq]) => {
-      const session = JSON.parse(String(facts)) as SessionRecord;
-      const end = ended === null ? null : (JSON.parse(String(ended)) as SessionEnd);
+      const session = JSON.parse(String(facts)) as Omit<SessionRecord, 'options'> & Partial<SessionRecord>;
+      const end = ended === null ? null : (JSON.parse(String(ended)) as Omit<SessionEnd, 'startedAt'> & Partial<SessionEnd>);
       const [, events, oldest, newest, seq] = counts.get(Number(number)) ?? [];
       this.#numbers.set(session.id, Number(number));
       const next = Math.max(Number(nextSeq), seq == null ? 0 : Number(seq) + 1);
+      const absent = Math.max(Number(missing), next - Number(events ?? 0));
       return {
         ...session,
+        options: session.options ?? {},
+        startedAt: end?.startedAt ?? session.startedAt,
         state: end?.state ?? 'RUNNING',
         stoppedAt: end?.stoppedAt ?? null,
         stopReason: end?.stopReason ?? null,
@@ -242,12 +260,20 @@ export class DuckStore implements Store {
         discarded: end?.discarded ?? 0,
         receivedBytes: end?.receivedBytes ?? 0,
         events: Number(events ?? 0),
-        missing: Math.max(Number(missing), next - Number(events ?? 0)),
+        missing: absent,
+        removed: Math.max(0, absent - (told.get(Number(number)) ?? 0)),
         nextSeq: next,
         oldest: timeOf(oldest),
         newest: timeOf(newest),
       };
     });
+  }
+
+  /** Place of the first event that is stored of a session, and behind its last. */
+  async #extent(number: number): Promise<{ readonly first: number; readonly end: number }> {
+    const places = this.#tables.map(({ name }) => `SELECT min(_seq) AS a, max(_seq) AS b FROM "${name}" WHERE _session = ${number}`);
+    const [[first, last] = []] = await this.#query(`SELECT min(a), max(b) FROM (${places.join(' UNION ALL ')})`);
+    return { first: Number(first ?? 0), end: last == null ? 0 : Number(last) + 1 };
   }
 
   async #ids(): Promise<Map<number, string>> {
@@ -291,8 +317,21 @@ export class DuckStore implements Store {
     return known;
   }
 
+  /** A session's events that are in the answer, in their order, and how far that is: so many places at a time, and more where few match. */
+  async *#whole(number: number, query: Omit<EventQuery, 'sessions'>, some: number): AsyncGenerator<{ readonly events: readonly ReadEvent[]; readonly behind: number }> {
+    const { first, end } = await this.#extent(number);
+    const sources = await this.#sources({ ...query, sessions: null }, [number]);
+    for (let low = first, places = some; low < end; ) {
+      const high = Math.min(end, low + places);
+      const events = await this.#events(sources, `e._session = ${number} AND p._session = ${number} AND e._seq >= ${low} AND e._seq < ${high}`, query, null, null);
+      yield { events: events.sort((a, b) => a.seq - b.seq), behind: high };
+      low = high;
+      places = events.length > some / 4 ? some : Math.min(Math.max(some, MOST_PLACES), places * 2);
+    }
+  }
+
   /** Events that are in the answer: what SQL left is judged here. */
-  async #events(sources: readonly Source[], where: string, { filter }: EventQuery, order: string | null, limit: number | null): Promise<ReadEvent[]> {
+  async #events(sources: readonly Source[], where: string, { filter }: Pick<EventQuery, 'filter'>, order: string | null, limit: number | null): Promise<ReadEvent[]> {
     const exact = sources.every(({ condition }) => condition.exact);
     const events = await this.#rows(sources, where, order, exact ? limit : null);
     return exact || !filter ? events : events.filter(({ event }) => filter.matches(event));
@@ -310,9 +349,9 @@ export class DuckStore implements Store {
     return lists.flat();
   }
 
-  async #gaps(where: string): Promise<Gap[]> {
-    const rows = await this.#query(`SELECT from_time, to_time, lost, dropped, place FROM gaps WHERE ${where} ORDER BY _session, _seq`);
-    return rows.map(([from, to, lost, dropped, place]) => ({ from: textOfNanos(BigInt(from ?? 0)), to: textOfNanos(BigInt(to ?? 0)), lost: Number(lost), dropped: Number(dropped), where: place === 'STORE' ? 'STORE' : 'KERNEL' }));
+  async #gaps(where: string): Promise<StoredGap[]> {
+    const rows = await this.#query(`SELECT from_time, to_time, lost, dropped, place, _seq FROM gaps WHERE ${where} ORDER BY _session, _seq`);
+    return rows.map(([from, to, lost, dropped, place, seq]) => ({ seq: Number(seq), from: textOfNanos(BigInt(from ?? 0)), to: textOfNanos(BigInt(to ?? 0)), lost: Number(lost), dropped: Number(dropped), where: place === 'STORE' ? 'STORE' : 'KERNEL' }));
   }
 }
 

@@ -1,3 +1,4 @@
+import type { Container } from '../../../containers/container.js';
 import type { Gap } from '../../../event.js';
 import type { BatchMessage } from '../../../pipeline/wire.js';
 import type { SessionEnd, SessionRecord } from '../store.js';
@@ -21,7 +22,8 @@ export type Bound = string | null;
 
 export interface Asks {
   begin: { readonly ask: { readonly session: SessionRecord }; readonly answer: { readonly number: number } };
-  finish: { readonly ask: { readonly number: number; readonly end: SessionEnd; readonly nextSeq: number }; readonly answer: null };
+  /** `containers` of its events, as they are known at its end. */
+  finish: { readonly ask: { readonly number: number; readonly end: SessionEnd; readonly nextSeq: number; readonly containers: readonly Container[] }; readonly answer: null };
   /** Answers when all events that were sent before are committed. */
   flush: { readonly ask: Record<never, never>; readonly answer: null };
   query: { readonly ask: { readonly sql: string; readonly values: readonly Bound[] }; readonly answer: { readonly rows: readonly Row[] } };

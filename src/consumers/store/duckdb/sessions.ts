@@ -44,7 +44,7 @@ export async function adoptInterrupted(database: Database, tables: readonly Even
     const { startedAt, createdAt } = JSON.parse(String(facts)) as SessionRecord;
     const stoppedAt = last?.[0] == null ? (startedAt ?? createdAt) : textOfNanos(BigInt(last[0]));
     const nextSeq = Number(last?.[1] ?? 0);
-    const end: SessionEnd = { state: 'STOPPED', stoppedAt, stopReason: 'INTERRUPTED', error: `the server ended without stopping it; its events are stored up to ${stoppedAt}`, lost: 0, received: nextSeq, discarded: 0, receivedBytes: 0 };
+    const end: SessionEnd = { startedAt, state: 'STOPPED', stoppedAt, stopReason: 'INTERRUPTED', error: `the server ended without stopping it; its events are stored up to ${stoppedAt}`, lost: 0, received: nextSeq, discarded: 0, receivedBytes: 0 };
     await endSession(database, Number(number), end, nextSeq);
     await database.write('INSERT INTO gaps VALUES (?::INTEGER, ?::BIGINT, ?::BIGINT, ?::BIGINT, 0, 0, ?)', [String(number), String(nextSeq), String(nanosOf(stoppedAt)), String(nanosOf(now)), 'STORE']);
   }

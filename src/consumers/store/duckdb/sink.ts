@@ -1,3 +1,4 @@
+import type { Container } from '../../../containers/container.js';
 import type { Gap } from '../../../event.js';
 import type { Slice } from '../../../pipeline/history.js';
 import { packBatch } from '../../../pipeline/wire.js';
@@ -13,6 +14,8 @@ export class DuckSink implements SessionSink {
   readonly #thread: StoreThread;
   #sent = { events: 0, bytes: 0, nextSeq: 0 };
   #done = { events: 0, bytes: 0, nextSeq: 0 };
+  /** Those of its events: what is known of them may still change after the last event. */
+  readonly #containers = new Set<Container>();
   #room: (() => void)[] = [];
   #finished = false;
 
@@ -35,6 +38,7 @@ export class DuckSink implements SessionSink {
     const [first] = slices;
     const last = slices.at(-1)?.batch;
     const packed = slices.map(({ batch }) => packBatch(batch));
+    for (const { message } of packed) if (message.kind === 'records') for (const container of message.containers) this.#containers.add(container);
     const events = slices.reduce((sum, { batch }) => sum + batch.count, 0);
     const bytes = slices.reduce((sum, { batch }) => sum + batch.byteLength, 0);
     const nextSeq = last ? Math.max(last.seq, last.count ? last.placeOf(last.count - 1) + 1 : 0) : this.#sent.nextSeq;
@@ -54,7 +58,8 @@ export class DuckSink implements SessionSink {
   }
 
   async finish(end: SessionEnd): Promise<void> {
-    await this.#thread.ask('finish', { number: this.number, end, nextSeq: this.#sent.nextSeq });
+    await this.#thread.ask('finish', { number: this.number, end, nextSeq: this.#sent.nextSeq, containers: [...this.#containers] });
+    this.#containers.clear();
   }
 
   /** The thread has ended: nobody will make room any more. */

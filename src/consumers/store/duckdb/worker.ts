@@ -191,9 +191,10 @@ const answers: { [Kind in AskKind]: (ask: Extract<Ask, { kind: Kind }>) => Promi
       await writer?.begin(number, session.trackers);
       return { number };
     }),
-  finish: async ({ number, end, nextSeq }) => {
+  finish: async ({ number, end, nextSeq, containers }) => {
     await flushed();
     await exclusively(async (open) => {
+      await writer?.tell(number, containers);
       await endSession(open, number, end, nextSeq);
       writer?.end(number);
     });

@@ -75,6 +75,12 @@ export class EventWriter {
     this.#sessions.set(number, { reader, trackers: writers, byName: new Map(writers.map((writer) => [writer.table.tracker, writer])), ...this.#dimensions() });
   }
 
+  /** What is known of a session's containers by now. To be called between two transactions. */
+  async tell(number: number, containers: readonly Container[]): Promise<void> {
+    const session = this.#sessions.get(number);
+    if (session) await this.#writeContainers(number, session.containers.of(containers));
+  }
+
   end(number: number): void {
     this.#sessions.delete(number);
   }
@@ -221,7 +227,11 @@ export class EventWriter {
         [number, id, pid, tid, ppid, uid, gid, comm, startTime, mountNs].forEach((value, column) => writer.columns[column]?.setValue(row, value));
       }
     }
-    for (const { id, facts, known } of containers.take()) {
+    await this.#writeContainers(number, containers.take());
+  }
+
+  async #writeContainers(number: number, containers: ReturnType<ContainerTable['take']>): Promise<void> {
+    for (const { id, facts, known } of containers) {
       if (known) await this.#database.write('UPDATE containers SET facts = ? WHERE id = ?::INTEGER', [facts, String(id)]);
       else await this.#database.write('INSERT INTO containers VALUES (?::INTEGER, ?::INTEGER, ?)', [String(number), String(id), facts]);
     }

@@ -14,6 +14,7 @@ export function recordOf({ columns, time }: StoredRow, host: string): StoredReco
     name: text('name'),
     labels: parsed(text('labels')) as StoredRecord['labels'],
     trackers: parsed(text('trackers')) as readonly string[],
+    options: options(text('options')),
     capture: (text('capture') ?? 'DEFAULT') as CaptureMode,
     mode: (text('mode') ?? 'EVENTS') as PersistMode,
     createdAt: text('createdAt') ?? time,
@@ -28,11 +29,21 @@ export function recordOf({ columns, time }: StoredRow, host: string): StoredReco
     receivedBytes: Number(columns['receivedBytes'] ?? 0),
     events: Number(columns['events'] ?? 0),
     missing: 0,
+    removed: 0,
     // Of one that did not end nobody counted: as far as there may be any.
     nextSeq: Number(columns['nextSeq'] ?? Number.MAX_SAFE_INTEGER),
     oldest: null,
     newest: null,
   };
+}
+
+function options(json: string | null): StoredRecord['options'] {
+  try {
+    const value: unknown = JSON.parse(json ?? '{}');
+    return typeof value === 'object' && value !== null ? (value as StoredRecord['options']) : {};
+  } catch {
+    return {}; // cut, or another's point
+  }
 }
 
 function parsed(json: string | null): readonly unknown[] {

@@ -95,11 +95,13 @@ export class InfluxSink implements SessionSink {
 
   /** The session itself, as a point: the one of its end completes that of its beginning. */
   sessionLine(end: SessionEnd | null): string {
-    const { id, name, labels, trackers, capture, mode, createdAt, startedAt } = this.#options.record;
+    const { id, name, labels, trackers, options, capture, mode, createdAt } = this.#options.record;
+    const startedAt = end?.startedAt ?? this.#options.record.startedAt;
     const fields = {
       ...(name === null ? {} : { name: textValue(name) }),
       labels: textValue(JSON.stringify(labels)),
       trackers: listValue(trackers),
+      options: textValue(JSON.stringify(options)),
       capture: textValue(capture),
       mode: textValue(mode),
       createdAt: textValue(createdAt),

@@ -1,9 +1,9 @@
 import { EunomiaError, invalid } from '../../../errors.js';
-import type { Gap, GapWhere, TraceEvent } from '../../../event.js';
+import type { GapWhere, TraceEvent } from '../../../event.js';
 import { compileFilter, type Filter, type FilterFields } from '../../../filter/index.js';
 import { and, compare, or } from '../../../filter/ast.js';
 import type { Catalog, CatalogTracker } from '../../../trackers/catalog.js';
-import type { AggregateShape, EventQuery, HistoryPlace, PageQuery, SessionRecord, SessionSink, Store, StoredEvent, StoredPage, StoredRecord, StoredRow as AggregateRow, StoreStatus } from '../store.js';
+import type { AggregateShape, EventQuery, HistoryPlace, PageQuery, SessionRecord, SessionSink, Store, StoredContainer, StoredEvent, StoredGap, StoredPage, StoredRecord, StoredRow as AggregateRow, StoreStatus, WholeQuery } from '../store.js';
 import type { InfluxClient, StoredRow } from './client.js';
 import { rowsOf } from './combine.js';
 import { GAPS, measurementOf, SEQ, SESSIONS } from './column.js';
@@ -98,10 +98,31 @@ export class InfluxStore implements Store {
       span = Math.min(span * 2, CHUNK * 20);
     }
     const events = backwards ? found.slice(-limit) : found.slice(0, limit);
-    const first = events[0]?.place.seq ?? fromSeq;
-    const last = events.at(-1)?.place.seq ?? end;
-    const gaps = (await this.#gaps(range)).filter(({ seq }) => seq >= first && seq <= last + 1).map(({ gap }) => gap);
+    const more = found.length > limit;
+    // What is missing stands before the event of its place, and after the last one.
+    const since = backwards && more ? (events[0]?.place.seq ?? fromSeq) : fromSeq;
+    const until = more && !backwards ? (events.at(-1)?.place.seq ?? end) : end;
+    const gaps = (await this.#gaps(range)).filter(({ seq }) => seq >= since && seq <= until);
     return { events, hasNext: backwards ? end < record.nextSeq : found.length > limit || high < end, hasPrevious: backwards ? found.length > limit || low > fromSeq : fromSeq > 0, gaps };
+  }
+
+  async *read(query: WholeQuery): AsyncIterable<Pick<StoredPage, 'events' | 'gaps'>> {
+    for (let fromSeq = 0; ; ) {
+      const { events, gaps, hasNext } = await this.page({ ...query, fromSeq, toSeq: null, limit: CHUNK, backwards: false });
+      if (events.length || gaps.length) yield { events, gaps };
+      if (!hasNext) return;
+      const last = events.at(-1)?.place.seq;
+      if (last === undefined) throw invalid('where', 'too few of the stored events match, so that the answer would need too many of them; take a shorter range');
+      fromSeq = last + 1;
+    }
+  }
+
+  async containers(query: EventQuery): Promise<readonly StoredContainer[]> {
+    const known = new Map<string, StoredContainer>();
+    for await (const events of this.scan(query)) {
+      for (const { container } of events) if (container) known.set((container as StoredContainer).id, container as StoredContainer);
+    }
+    return [...known.values()];
   }
 
   async history(query: EventQuery, after: HistoryPlace | null, limit: number): Promise<StoredPage> {
@@ -123,7 +144,7 @@ export class InfluxStore implements Store {
     const page = events.slice(0, limit);
     const last = page.at(-1)?.place.time ?? asked.to;
     const gaps = await this.#gaps({ ...asked, from: after?.time ?? asked.from, to: last + 1n });
-    return { events: page, hasNext: events.length > limit, hasPrevious: after !== null, gaps: gaps.map(({ gap }) => gap) };
+    return { events: page, hasNext: events.length > limit, hasPrevious: after !== null, gaps };
   }
 
   async *scan(query: EventQuery): AsyncGenerator<readonly TraceEvent[]> {
@@ -255,11 +276,15 @@ export class InfluxStore implements Store {
     return { events: all.filter(({ event }) => matches(event)), full: rows.length >= plan.limit ? (all.at(-1)?.place.time ?? null) : null, count: rows.length };
   }
 
-  async #gaps({ from, to, sessions }: Range): Promise<{ readonly seq: number; readonly gap: Gap }[]> {
+  async #gaps({ from, to, sessions }: Range): Promise<StoredGap[]> {
     const rows = await this.#read(this.#options.client.records(GAPS, { from, to, sessions }, MAX_GAPS));
     return rows.map(({ columns }: StoredRow) => ({
       seq: Number(columns['seq'] ?? 0),
-      gap: { from: String(columns['from']), to: String(columns['to']), lost: Number(columns['lost'] ?? 0), dropped: Number(columns['dropped'] ?? 0), where: String(columns['where']) as GapWhere },
+      from: String(columns['from']),
+      to: String(columns['to']),
+      lost: Number(columns['lost'] ?? 0),
+      dropped: Number(columns['dropped'] ?? 0),
+      where: String(columns['where']) as GapWhere,
     }));
   }
 
@@ -305,5 +330,5 @@ function selectorFilter({ name, id, image, labels }: NonNullable<EventQuery['con
 
 function liveRecord(record: SessionRecord, sink: InfluxSink): StoredRecord {
   const { written, pending, dropped, nextSeq } = sink.progress;
-  return { ...record, state: 'RUNNING', stoppedAt: null, stopReason: null, error: null, lost: 0, received: null, discarded: 0, receivedBytes: 0, events: written + pending, missing: dropped, nextSeq, oldest: null, newest: null };
+  return { ...record, state: 'RUNNING', stoppedAt: null, stopReason: null, error: null, lost: 0, received: null, discarded: 0, receivedBytes: 0, events: written + pending, missing: dropped, removed: 0, nextSeq, oldest: null, newest: null };
 }
