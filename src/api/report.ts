@@ -14,7 +14,7 @@ import { originOf, partsOf, upToDate, type AnySession, type Narrowing, type Orig
 const DEFAULT_TOP = 100;
 export const MAX_TOP = 10_000;
 /** Events that are read of a store for one report: some half a minute's work. */
-const MAX_EVENTS = 5_000_000;
+const MAX_EVENTS = 2_000_000;
 const MAX_SESSIONS = 1000;
 
 interface Subject {
