@@ -80,6 +80,12 @@ export async function pageOf(session: AnySession, page: PageArguments): Promise<
   const inMemory = last == null || where ? wanted >= session.oldestSeq : session.nextSeq - session.oldestSeq >= last;
   if (recorded && !inMemory) {
     const next = session.nextSeq;
+    const written = recorded.recording.writtenSeq;
+    // A page that is full of what is written already need not wait for the rest.
+    if (last == null && written > wanted) {
+      const whole = await storedPage(recorded.source, page, written, next);
+      if (whole.hasNext) return whole;
+    }
     if (await recorded.recording.reach(next, REACH_MS)) return storedPage(recorded.source, page, next, next);
   }
   return where ? session.pageWhere({ first, last, after, where }) : session.page({ first, last, after });

@@ -93,15 +93,17 @@ export class DuckStore implements Store {
   async page({ session, fromSeq, toSeq, limit, backwards, ...query }: PageQuery): Promise<StoredPage> {
     await this.#ready();
     const number = await this.#number(session);
-    const { first, end: behind } = await this.#extent(number);
+    // A resume is a few of these, and each question waits its turn behind what is being written: what can be asked at once is.
+    const [{ first, end: behind }, sources] = await Promise.all([this.#extent(number), this.#sources(query, [number])]);
     const end = Math.min(behind, toSeq ?? Number.POSITIVE_INFINITY);
     const start = Math.max(first, fromSeq);
-    const sources = await this.#sources(query, [number]);
+    const told = this.#gaps(`_session = ${number} AND _seq >= ${Math.min(start, fromSeq)} AND _seq <= ${end}`);
+    told.catch(() => undefined); // it is awaited below, unless another question fails first
     const found: ReadEvent[] = [];
     let [low, high] = [start, end];
     for (let part = Math.max(FIRST_PART, limit + 1); low < high && found.length <= limit; part = Math.min(LARGEST_PART, part * 4)) {
       const [from, to] = backwards ? [Math.max(low, high - part), high] : [low, Math.min(high, low + part)];
-      const events = await this.#events(sources, `e._session = ${number} AND e._seq >= ${from} AND e._seq < ${to}`, query, `e._seq ${backwards ? 'DESC' : 'ASC'}`, limit + 1 - found.length);
+      const events = await this.#events(sources, `e._session = ${number} AND p._session = ${number} AND e._seq >= ${from} AND e._seq < ${to}`, query, `e._seq ${backwards ? 'DESC' : 'ASC'}`, limit + 1 - found.length);
       events.sort((a, b) => (backwards ? b.seq - a.seq : a.seq - b.seq));
       found.push(...events.slice(0, limit + 1 - found.length));
       if (backwards) high = from;
@@ -114,7 +116,7 @@ export class DuckStore implements Store {
     // What is missing stands before the event of its place, and after the last one.
     const until = more && !backwards ? (last?.seq ?? end) : end;
     const since = backwards && more ? (events[0]?.seq ?? start) : Math.min(start, fromSeq);
-    const gaps = await this.#gaps(`_session = ${number} AND _seq >= ${since} AND _seq <= ${until}`);
+    const gaps = (await told).filter(({ seq }) => seq >= since && seq <= until);
     return { events: events.map((event) => stored(event, session)), hasNext: backwards ? end < (toSeq ?? end) : more, hasPrevious: backwards ? more : start > first, gaps };
   }
 
