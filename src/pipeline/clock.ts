@@ -8,15 +8,18 @@ export interface ClockOffset {
   readonly nanoseconds: number;
 }
 
-let cachedSecond = -1;
-let cachedText = '';
+// An event has a time of its own and that of its process's start: with one second remembered each would push out the other.
+const REMEMBERED = 64;
+const knownSeconds = new Float64Array(REMEMBERED).fill(-1);
+const knownTexts = Array.from({ length: REMEMBERED }, () => '');
 
 function wallText(seconds: number, nanoseconds: number): string {
-  if (seconds !== cachedSecond) {
-    cachedSecond = seconds;
-    cachedText = new Date(seconds * 1000).toISOString().slice(0, 19);
+  const slot = seconds & (REMEMBERED - 1);
+  if (knownSeconds[slot] !== seconds) {
+    knownSeconds[slot] = seconds;
+    knownTexts[slot] = new Date(seconds * 1000).toISOString().slice(0, 19);
   }
-  return `${cachedText}.${String(BILLION + nanoseconds).slice(1)}Z`;
+  return `${knownTexts[slot] ?? ''}.${String(BILLION + nanoseconds).slice(1)}Z`;
 }
 
 /** `high` and `low` are the halves of a u64 of nanoseconds since boot. Exact. */

@@ -28,24 +28,11 @@ export function eventOf(row: Row, { tracker, eventType, own }: EventTable, conta
     time: textOfNanos(BigInt(time ?? 0)),
     bootNs: String(bootNs),
     cgroupId: String(cgroupId),
-    process: { pid, tid, ppid, uid, gid, comm: comm ?? '', startTime: startText(BigInt(startTime ?? 0)), mountNs: mountNs == null ? null : Number(mountNs) },
+    process: { pid, tid, ppid, uid, gid, comm: comm ?? '', startTime: textOfNanos(BigInt(startTime ?? 0)), mountNs: mountNs == null ? null : Number(mountNs) },
     container: container == null ? null : containerOf(Number(container)),
   };
   own.forEach(({ name, kind }, i) => put(event, name, valueOf(row[HEAD.length + i] ?? null, kind)));
   return { event: event as unknown as TraceEvent, session: Number(session), seq: Number(seq), time: BigInt(time ?? 0) };
-}
-
-/** Texts of the times when processes started: events of a process have the same one, and making it costs as much as all else. */
-const starts = new Map<bigint, string>();
-const MOST_STARTS = 4096;
-
-function startText(nanos: bigint): string {
-  let text = starts.get(nanos);
-  if (text === undefined) {
-    if (starts.size >= MOST_STARTS) starts.clear();
-    starts.set(nanos, (text = textOfNanos(nanos)));
-  }
-  return text;
 }
 
 function put(event: Record<string, unknown>, path: string, value: unknown): void {
