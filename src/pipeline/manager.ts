@@ -14,6 +14,8 @@ import type { SessionSpec, StopReason } from './spec.js';
 const TTL_CHECK_MS = 500;
 /** How long the end of the server waits for readers. */
 const DRAIN_MS = 1000;
+/** How long the server's end waits for stores that are behind. */
+const STORED_MS = 20_000;
 
 export interface ManagerOptions extends Omit<SessionDependencies, 'onState' | 'pool' | 'replay'> {
   /** Null for a server that only replays. */
@@ -119,14 +121,25 @@ export class SessionManager {
     return feed;
   }
 
-  /** Stops all sessions, and gives their readers a moment for what they have not read; none can be started any more. Idempotent. */
+  /** Stops all sessions, and gives their readers and stores a while for what they have not read; none can be started any more. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
     clearInterval(this.#ttlTimer);
     await Promise.all(this.list().map((session) => session.stop('SHUTDOWN')));
     for (const until = Date.now() + DRAIN_MS; Date.now() < until && this.list().some((s) => s.hasReaders); ) await sleep(10);
+    await this.#awaitStores();
     for (const session of this.list()) session.clear();
     for (const feed of this.#feeds) void feed.return();
+  }
+
+  /** A store that is behind gets on for a while; one that cannot write at all is not waited for. */
+  async #awaitStores(): Promise<void> {
+    const recorded = this.list().flatMap(({ id, recording }) => (recording ? [{ id, recording }] : []));
+    for (const until = Date.now() + STORED_MS; Date.now() < until && recorded.some(({ recording }) => recording.stats.state === 'WRITING'); ) await sleep(10);
+    for (const { id, recording } of recorded) {
+      const { state, pending, error } = recording.stats;
+      if (state === 'WRITING' || state === 'PAUSED') this.#options.log.warn({ session: id, pending, error }, 'ending, with events that are not stored');
+    }
   }
 
   #need(id: string): Session {

@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 import { afterEach, describe, expect, it } from 'vitest';
 import { startServer, startSession, stopSession, type TestServer } from '../support/server.js';
 import { temporaryDirectory } from '../support/store.js';
+import { work } from '../support/workload.js';
 
 const run = promisify(execFile);
 const removing: (() => Promise<void>)[] = [];
@@ -60,6 +61,20 @@ describe('history', () => {
     expect(Number(history.aggregate[0]?.count)).toBeGreaterThanOrEqual(20);
     expect(history.events.edges).toEqual([{ session: id }]);
     expect(stores).toEqual([{ kind: 'EMBEDDED', state: 'READY', sessions: 1, problem: null }]);
+  });
+
+  it('has every event that came before the server was asked to end', async () => {
+    const path = await directory();
+    const first = await serve(path);
+    const id = await startSession(first, '{ trackers: [{ open: {} }], persist: {}, bufferBytes: 65536 }');
+    await work('burst', '/no/history', 40_000, 4);
+    await first.end('SIGTERM');
+    const second = await serve(path);
+    const { session } = await second.query<{ session: { stopReason: string; aggregate: { count: string }[] } }>(
+      `query ($id: ID!) { session(id: $id) { stopReason aggregate(groupBy: ["path"], where: { open: { path: { prefix: "/no/history" } } }) { count } } }`,
+      { id },
+    );
+    expect(session).toEqual({ stopReason: 'SHUTDOWN', aggregate: [{ count: '160000' }] });
   });
 
   it('is intact up to the last second after kill -9', async () => {
