@@ -88,11 +88,13 @@ async function bound(report: Report, workload: Workload, server: ServerProcess, 
   const tracer = await serve(server, client, workload.pid);
   try {
     const before = { threads: threadTimes(server.pid), client: cpuMs(client.pid), workload: cpuMs(workload.pid) };
-    const { ns } = await workload.paced('refused', rate, 1_000);
+    const { calls, ns } = await workload.paced('refused', rate, 1_000);
     const after = { threads: threadTimes(server.pid), client: cpuMs(client.pid), workload: cpuMs(workload.pid) };
     const share = (ms: number) => (ms / (ns / 1e6)) * 100;
     const used = [...after.threads].map(([tid, ms]) => ms - (before.threads.get(tid) ?? 0)).sort((a, b) => b - a);
     const [first = 0, second = 0, ...rest] = used;
+    const whole = after.workload - before.workload + after.client - before.client + used.reduce((a, b) => a + b, 0);
+    report.add('at that rate, CPU of all', (whole * 1e6) / calls, 'ns/event', null, 'workload with its hooks, server and client; two cores have 2,000 ns an event for 1,000,000 events/s');
     report.add('at that rate, CPU of the workload', share(after.workload - before.workload), '% of a core');
     report.add("at that rate, CPU of the server's two busiest threads", share(first + second), '% of a core', null, `${Math.round(share(first))} and ${Math.round(share(second))}; its others ${Math.round(share(rest.reduce((a, b) => a + b, 0)))}`);
     report.add('at that rate, CPU of the client', share(after.client - before.client), '% of a core');
