@@ -65,13 +65,17 @@ export function serveWebSockets(server: Server, options: WebSocketOptions): () =
     // Resolves when the message has left for the kernel: the next batch is not made before, and a slow client's
     // events wait, bounded, in the session's queue.
     const send = (parts: readonly (string | Buffer)[]): Promise<void> =>
-      new Promise((resolve, fail) => {
+      new Promise((resolve) => {
         if (socket.readyState !== socket.OPEN) return resolve();
         life.sending();
         const sent = (error?: Error | null): void => {
           life.sent();
-          if (error) fail(error);
-          else resolve();
+          if (error) {
+            // The client has gone in the middle of a message: `close` follows, and ends its operations.
+            log.debug({ err: error }, 'a WebSocket client is gone');
+            socket.terminate();
+          }
+          resolve();
         };
         // One write to the socket for all parts; each is a fragment of the message (RFC 6455, 5.4), so that none is copied.
         stream.cork();
