@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { availableParallelism, hostname, machine, release } from 'node:os';
 import { join } from 'node:path';
@@ -11,9 +12,10 @@ import { storeOf } from './api/resolvers/history.js';
 import { createServer } from './api/server.js';
 import { AlertBook } from './consumers/alerts/book.js';
 import { PluginHost, replayPlugin, type HostOptions, type OnOutcome, type ReplayRequest, type ReplaySummary } from './consumers/plugins/index.js';
-import type { Config } from './config.js';
+import type { Config, OtlpConfig } from './config.js';
 import { Aggregator, compileAggregate } from './consumers/aggregate/index.js';
 import { BuiltinMetrics, DeclaredMetrics, MAX_CONTAINERS, ServerMetrics, sessionLabel } from './consumers/metrics/index.js';
+import { OtlpExporter, type ExporterOptions } from './consumers/otlp/index.js';
 import { openInfluxStore, type MakeGroups } from './consumers/store/influx/index.js';
 import { SessionRecording } from './consumers/store/recording.js';
 import type { Store } from './consumers/store/store.js';
@@ -61,10 +63,12 @@ export async function createApp(config: Config, log: Log): Promise<App> {
   const registry = new ContainerRegistry({ log, ...(config.engine === 'none' ? { engine: null } : config.engine ? { engine: { host: config.engine } } : {}) });
   let manager: SessionManager | null = null;
   let plugins: PluginHost | null = null;
+  let exporter: OtlpExporter | null = null;
   const stores = new Map<StoreKind, Store>();
   const close = async () => {
     await manager?.close();
     await plugins?.close();
+    await exporter?.close();
     await Promise.all([...stores.values()].map((store) => store.close()));
     await kernel.close();
     await registry.close();
@@ -88,6 +92,10 @@ export async function createApp(config: Config, log: Log): Promise<App> {
       const makeGroups: MakeGroups = (input, tracker, graceMs) => new Aggregator(compileAggregate(input, catalog, [tracker]), { live: true, graceMs, accept: (event) => event.tracker === tracker });
       stores.set('INFLUX', await openInfluxStore(config.influx, { host: hostname(), catalog, fields, makeGroups, log }));
     }
+    if (config.otlp !== null) {
+      exporter = await createExporter(config.otlp, { catalog, version, log, families: () => counting.metrics.families() });
+      counting.metrics.add(exporter);
+    }
     const sessions = new SessionManager({
       kernel,
       registry,
@@ -96,10 +104,11 @@ export async function createApp(config: Config, log: Log): Promise<App> {
       maxSessions: config.limits.sessions,
       observer: counting,
       log,
+      tap: (session) => exporter?.follow(session),
       record: async (session, persist) => SessionRecording.begin(session, persist, storeOf(persist.store, { stores }), log),
     });
     manager = sessions;
-    const alerts = new AlertBook();
+    const alerts = new AlertBook((alert) => exporter?.raise(alert));
     const host = createPlugins(config, log, { catalog, fields }, alerts, sessions);
     plugins = host;
     await host.open();
@@ -248,6 +257,16 @@ async function openEmbedded(directory: string, { retentionMs, retentionBytes, re
   if (state === 'READY') return store;
   await store.close();
   throw new EunomiaError('STORE_UNAVAILABLE', problem ?? 'the embedded store cannot be opened');
+}
+
+/** Rejects with BAD_OTLP when the authority's file cannot be read. */
+async function createExporter(config: OtlpConfig, { catalog, version, log, families }: Pick<ExporterOptions, 'catalog' | 'version' | 'log' | 'families'>): Promise<OtlpExporter> {
+  const ca = config.caFile === null ? null : await readFile(config.caFile, 'utf8').catch((error: unknown) => {
+    throw new EunomiaError('BAD_OTLP', `--otlp-ca ${config.caFile}: cannot be read: ${messageOf(error)}`, { cause: error });
+  });
+  const architecture = { x86_64: 'amd64', aarch64: 'arm64' }[machine()] ?? machine();
+  const resource = { 'service.name': 'eunomia', 'service.version': version, 'service.instance.id': randomUUID(), 'host.name': hostname(), 'host.arch': architecture, 'os.type': 'linux', 'os.version': release() };
+  return new OtlpExporter({ config, ca, catalog, version, log, families, resource });
 }
 
 /** Loads each tracker once and drops it: the kernel itself says whether it can. */

@@ -52,6 +52,22 @@ export interface InfluxConfig {
   readonly spoolDrop: 'OLDEST' | 'NEWEST';
 }
 
+/** A collector that takes OTLP over HTTP, as protobuf. */
+export interface OtlpConfig {
+  /** http or https, without credentials: `/v1/logs` and `/v1/metrics` are put behind it. */
+  readonly url: string;
+  /** Sent with each request, and never told to anybody else. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** PEM: the authority that signed the collector's certificate; null trusts the system's. */
+  readonly caFile: string | null;
+  /** Globs: the events of sessions with such a name are sent, besides those of sessions with the label otlp=true. */
+  readonly events: readonly string[];
+  /** Whether alerts are sent. */
+  readonly alerts: boolean;
+  /** How often metrics are sent; null never. */
+  readonly metricsMs: number | null;
+}
+
 export interface Config {
   readonly host: string;
   /** 0 takes a free port. */
@@ -71,6 +87,8 @@ export interface Config {
   readonly retentionBytes: number | null;
   /** Null: there is none. */
   readonly influx: InfluxConfig | null;
+  /** Null: nothing is sent. */
+  readonly otlp: OtlpConfig | null;
   /** Folder of the server's own plugins, which run with its rights; null when there is none. */
   readonly plugins: string | null;
   readonly logLevel: string;
@@ -92,6 +110,7 @@ export const defaultConfig: Config = {
   retentionMs: null,
   retentionBytes: null,
   influx: null,
+  otlp: null,
   plugins: null,
   logLevel: 'info',
   replay: null,

@@ -8,9 +8,10 @@ import { createLog } from '../log.js';
 import { ageOf, bytesOf } from './size.js';
 import type { World } from './world.js';
 import { addInfluxOptions, influxOf, type InfluxFlags } from './influx.js';
+import { addOtlpOptions, otlpOf, type OtlpFlags } from './otlp.js';
 import { UsageError, append, wholeNumber } from './usage.js';
 
-export interface ServeFlags extends InfluxFlags {
+export interface ServeFlags extends InfluxFlags, OtlpFlags {
   readonly host: string;
   readonly port: number;
   readonly tlsCert?: string;
@@ -63,6 +64,7 @@ export function addServe(program: Command, world: World): void {
     .addHelpText('after', '\nEnvironment: EUNOMIA_TOKENS holds tokens as --token does, separated by commas.')
     .action((flags: ServeFlags) => serve(flags, world));
   addInfluxOptions(command);
+  addOtlpOptions(command);
 }
 
 async function serve(flags: ServeFlags, world: World): Promise<void> {
@@ -97,6 +99,7 @@ export function configOf(flags: ServeFlags, tokensVariable: string): Config {
     retentionMs: flags.retentionAge ?? null,
     retentionBytes: flags.retentionBytes ?? null,
     influx: influxOf(flags, flags.dataDir === 'none' ? null : (flags.dataDir ?? null)),
+    otlp: otlpOf(flags),
     plugins: flags.plugins ?? null,
     logLevel: flags.logLevel,
     metricsConfig: flags.metricsConfig ?? null,

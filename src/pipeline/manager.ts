@@ -24,6 +24,8 @@ export interface ManagerOptions extends Omit<SessionDependencies, 'onState' | 'p
   readonly maxSessions: number;
   /** For sessions that are to be stored. */
   readonly record?: Record;
+  /** Called with each session before it starts: what calls `session.record` then gets all of its events. Must not throw. */
+  readonly tap?: (session: Session) => void;
 }
 
 /** All sessions of the server: starts, finds, stops, forgets. */
@@ -76,6 +78,7 @@ export class SessionManager {
         if (!this.#options.record) throw new EunomiaError('NO_STORE', 'this server has no store; start it with --data-dir');
         session.recording = await this.#options.record(session, spec.persist);
       }
+      this.#options.tap?.(session);
       await session.start();
     } catch (error) {
       this.#sessions.delete(session.id); // nobody has its id

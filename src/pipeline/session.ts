@@ -88,7 +88,7 @@ export class Session {
   readonly #context: BatchContext;
   readonly #history: History;
   readonly #streams = new Set<EventStream>();
-  #recorder: EventStream | null = null;
+  readonly #recorders: EventStream[] = [];
   readonly #demands = new Set<Demand>();
   readonly #counts = { received: 0, discarded: 0, delivered: 0, queued: 0, lost: 0, receivedBytes: 0, dropped: 0 };
   #source: SharedSource | null = null;
@@ -184,18 +184,19 @@ export class Session {
     this.#deps.registry.off('change', this.#onContainer);
     this.stoppedAt = nowText();
     for (const stream of this.#streams) stream.end();
-    this.#recorder?.end();
+    for (const recorder of this.#recorders) recorder.end();
     // Whoever waits for the end finds it stored; a store that cannot write holds nobody up.
     if (this.recording) await Promise.race([this.recording.ended, sleep(STORE_MS, undefined, { ref: false })]);
     this.#setState('STOPPED');
     this.#resolveDone();
   }
 
-  /** A reader for the store that records it, with a queue of its own. To be called before it starts. */
+  /** A reader of all its events that is no subscriber, with a queue of its own: for a store, or an export. To be called before it starts. */
   record(queueBytes: number): RecordingSource {
     const options = { id: 'store', since: nowText(), queueBytes, deliveryEvents: Number.POSITIVE_INFINITY, backlog: [], missing: null, startSeq: 0, where: null };
-    this.#recorder = new EventStream({ ...options, cursorAt: (seq) => cursorOf(this.id, seq), onClose: () => undefined });
-    return this.#recorder;
+    const recorder = new EventStream({ ...options, cursorAt: (seq) => cursorOf(this.id, seq), onClose: () => undefined });
+    this.#recorders.push(recorder);
+    return recorder;
   }
 
   /** Place of the oldest event that it holds in memory, and of the next that will come. */
@@ -478,7 +479,7 @@ export class Session {
     this.#history.push(batch);
     const judged = new Map<string, EventBatch>();
     for (const stream of this.#streams) stream.push(batch, judged);
-    this.#recorder?.push(batch);
+    for (const recorder of this.#recorders) recorder.push(batch);
   }
 
   #setState(state: SessionState): void {

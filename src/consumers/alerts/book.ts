@@ -40,6 +40,12 @@ export class AlertBook {
   #alerts: Alert[] = [];
   readonly #recent = new Map<string, { readonly alert: Alert; readonly until: number }>();
   readonly #readers = new Set<AlertReader>();
+  readonly #onAlert: (alert: Alert) => void;
+
+  /** `onAlert` sees each new alert, in the turn in which it is raised. It must be cheap, and must not throw. */
+  constructor(onAlert: (alert: Alert) => void = () => {}) {
+    this.#onAlert = onAlert;
+  }
 
   raise(raised: NewAlert): void {
     const now = Date.now();
@@ -56,6 +62,7 @@ export class AlertBook {
     this.#alerts.push(alert);
     if (this.#alerts.length > MAX_ALERTS * 1.1) this.#alerts = this.#alerts.slice(-MAX_ALERTS);
     for (const reader of this.#readers) reader.push(alert);
+    this.#onAlert(alert);
   }
 
   /** Newest first. */
