@@ -14,7 +14,7 @@ import { AlertBook } from './consumers/alerts/book.js';
 import { PluginHost, replayPlugin, type HostOptions, type OnOutcome, type ReplayRequest, type ReplaySummary } from './consumers/plugins/index.js';
 import type { Config, OtlpConfig } from './config.js';
 import { Aggregator, compileAggregate } from './consumers/aggregate/index.js';
-import { BuiltinMetrics, DeclaredMetrics, MAX_CONTAINERS, ServerMetrics, sessionLabel } from './consumers/metrics/index.js';
+import { BuiltinMetrics, DeclaredMetrics, MAX_CONTAINERS, ServerMetrics, WorkMetrics, sessionLabel } from './consumers/metrics/index.js';
 import { OtlpExporter, type ExporterOptions } from './consumers/otlp/index.js';
 import { openInfluxStore, type MakeGroups } from './consumers/store/influx/index.js';
 import { SessionRecording } from './consumers/store/recording.js';
@@ -79,7 +79,7 @@ export async function createApp(config: Config, log: Log): Promise<App> {
     await watchCgroups(kernel, registry); // before the registry looks at the tree, so that none falls in between
     const [features, status] = await Promise.all([kernel.probe(), tryTrackers(kernel, runtimes), registry.start()]);
     const clock = new ClockWatch();
-    const counting = new BuiltinMetrics({ trackers, log, manager: () => sessions });
+    const counting = new BuiltinMetrics({ trackers, log, manager: () => sessions, stores: () => stores.values() });
     const schema = createSchema();
     const catalog = new Catalog(
       schema,
@@ -117,6 +117,7 @@ export async function createApp(config: Config, log: Log): Promise<App> {
       await exported.start();
       counting.metrics.add(exported);
     }
+    counting.metrics.add(new WorkMetrics(() => host.work()));
     counting.metrics.add(new DeclaredMetrics(() => host.samples(), (id) => sessionLabel(sessions.get(id) ?? null)));
     let problem: string | null = null;
     manager.onKernelDeath = (error) => (problem = `${error.message}; start the server again`);

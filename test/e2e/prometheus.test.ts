@@ -1,4 +1,5 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -11,12 +12,14 @@ import { startServer, type TestServer } from '../support/server.js';
 import { run, until } from '../support/workload.js';
 
 let docker: TestDocker;
+let data: string;
 let server: TestServer;
 let prometheus: TestPrometheus;
 
 beforeAll(async () => {
   docker = await startDocker();
-  server = await startServer(['--engine', docker.socket, '--metrics-config', join(root, 'docker/eunomia/metrics.yaml')], { keep: true });
+  data = await mkdtemp(join(tmpdir(), 'eunomia-prometheus-'));
+  server = await startServer(['--engine', docker.socket, '--metrics-config', join(root, 'docker/eunomia/metrics.yaml'), '--otlp-url', 'http://127.0.0.1:9', '--otlp-metrics-seconds', '0', '--data-dir', data], { keep: true });
   prometheus = await startPrometheus(new URL(server.url), await freePort());
 }, 60_000);
 
@@ -24,6 +27,7 @@ afterAll(async () => {
   await prometheus.stop();
   await server.end('SIGTERM');
   await docker.stop();
+  await rm(data, { recursive: true });
 }, 60_000);
 
 async function start(name: string, trackers: string, more = ''): Promise<string> {
@@ -113,6 +117,18 @@ describe('a real Prometheus', () => {
     expect(rules.filter(({ health }) => health !== 'ok')).toEqual([]);
     expect((await prometheus.query('eunomia:session_ring_peak:ratio{session="exact"}')).length).toBe(1);
     expect(await prometheus.query('ALERTS{alertname=~"Eunomia.*", alertstate="firing"}')).toEqual([]);
+  });
+
+  it('has what the store has written, and that it is not behind', async () => {
+    const id = await start('kept', '{ exec: {} }', `, target: { pids: [${process.pid}] }, persist: {}`);
+    for (let i = 0; i < 40; i++) await run('/bin/true');
+    await scraped('eunomia_store_written_events_total{store="EMBEDDED"}', 40);
+    await scraped('eunomia_store_lag_seconds{store="EMBEDDED"} + eunomia_store_pending_events + eunomia_store_dropped_events_total', 0);
+    await scraped('eunomia_store_up{store="EMBEDDED"} * on () eunomia_store_recordings{state="WRITING"}', 1);
+    await scraped('eunomia_store_bytes > bool 0', 1);
+    await server.query('mutation ($id: ID!) { removeSession(id: $id) }', { id });
+    await scraped('eunomia_store_recordings{state="WRITING"}', 0);
+    await scraped('eunomia_store_written_events_total', 40);
   });
 
   it('knows every metric that a dashboard or a rule names', async () => {

@@ -103,6 +103,15 @@ it('is started again after a failure when it was asked for, behind the events th
   expect(attachment).toMatchObject({ state: 'RUNNING', problem: null, counts: { restarts: 1, failed: 1 } });
   await plugins.host.detach(session.id, 'again');
   expect(attachment.state).toBe('STOPPED');
+  const work = () => plugins.host.work().find(({ plugin }) => plugin === 'again');
+  expect(work()).toMatchObject({ counts: { events: 2, failed: 1, failures: 1, restarts: 1, dropped: 0, busyMs: attachment.counts.busyMs }, queued: 0, states: { STOPPED: 1 } });
+  expect(attachment.counts.busyMs).toBeGreaterThan(0);
+  // Attached once more, it goes on counting where it was.
+  plugins.host.attach(session, { name: 'again', options: null, restart: 'NEVER' }, false);
+  await run('/bin/true', ['3']);
+  await eventually('the third', () => work()?.counts.events === 3);
+  await plugins.host.detach(session.id, 'again');
+  expect(work()).toMatchObject({ counts: { events: 3, failures: 1, restarts: 1 }, states: { STOPPED: 1 } });
 });
 
 it('raises alerts with the facts of their event, once a key', async () => {

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { failureOf } from '../../src/consumers/store/influx/failure.js';
+import { Lag } from '../../src/consumers/store/influx/lag.js';
 import { Sender, type Writer } from '../../src/consumers/store/influx/sender.js';
 import { Spool } from '../../src/consumers/store/influx/spool.js';
 import { createLog } from '../../src/log.js';
@@ -122,3 +123,51 @@ it.each([
   [http(413, ''), { kind: 'TOO_LARGE' }],
   [Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }), { kind: 'AWAY', message: 'connect ECONNREFUSED' }],
 ])('what a database answers is judged: %s', (error, failure) => expect(failureOf(error)).toMatchObject(failure));
+
+describe('the age of what waits', () => {
+  it('is that of the oldest point, to half a second, however long nothing is taken', () => {
+    fc.assert(
+      fc.property(fc.array(fc.record({ points: fc.integer({ min: 0, max: 9 }), done: fc.integer({ min: 0, max: 12 }), ms: fc.integer({ min: 1, max: 900 }) }), { maxLength: 200 }), (steps) => {
+        const lag = new Lag();
+        const cameAt: number[] = [];
+        let done = 0;
+        let now = 0;
+        for (const step of steps) {
+          now += step.ms;
+          for (let i = 0; i < step.points; i++) cameAt.push(now);
+          lag.took(cameAt.length, now);
+          done = Math.min(cameAt.length, done + step.done);
+          const exact = done < cameAt.length ? now - (cameAt[done] ?? 0) : 0;
+          const age = lag.ageMs(done, now);
+          expect(age).toBeGreaterThanOrEqual(exact);
+          expect(age).toBeLessThan(exact + 500);
+        }
+      }),
+    );
+  });
+
+  it('is that of the oldest after a day without the database, too', () => {
+    const lag = new Lag();
+    for (let second = 0; second < 86_400; second++) lag.took(second + 1, second * 1000);
+    expect(lag.ageMs(0, 86_400_000)).toBe(86_400_000);
+    expect(Math.abs(lag.ageMs(43_200, 86_400_000) - 43_200_000)).toBeLessThan(86_400_000 / 1000);
+    expect(lag.ageMs(86_400, 86_400_000)).toBe(0);
+  });
+
+  it('is told by the sender, whether points wait in memory or on disk', async () => {
+    let away = true;
+    const sender = await senderOf(async () => {
+      if (away) throw Object.assign(new Error('connect'), { code: 'ECONNREFUSED' });
+    });
+    expect(sender.lagMs).toBe(0);
+    await sender.push(['a', 'b']);
+    await sleep(20);
+    await sender.flush();
+    expect(sender.lagMs).toBeGreaterThanOrEqual(19);
+    expect(sender.stats.spooled).toBe(2);
+    away = false;
+    await settled(sender);
+    expect(sender.lagMs).toBe(0);
+    await sender.close();
+  });
+});

@@ -2,10 +2,12 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { EventCounts } from '../../src/consumers/metrics/events.js';
 import { DeclaredMetrics, type PluginSeries } from '../../src/consumers/metrics/plugin.js';
+import { StoreMetrics } from '../../src/consumers/metrics/store.js';
 import { DURATION_BOUNDS_NS } from '../../src/consumers/metrics/reader.js';
 import { LabelValues, OTHER, type MetricFamily } from '../../src/metric.js';
 import { RecordBatch } from '../../src/pipeline/batch.js';
 import type { TrackerRuntime } from '../../src/pipeline/runtime.js';
+import type { SessionManager } from '../../src/pipeline/manager.js';
 import type { Session } from '../../src/pipeline/session.js';
 import { metricsOf } from '../support/prometheus.js';
 
@@ -148,5 +150,33 @@ describe('the values of a label', () => {
 describe('the metrics that an expression of PromQL names', () => {
   it('are told from functions, labels and words', () => {
     expect(metricsOf('sum by (a, b) (rate(x_total{l="y_total", m=~"a|b"}[5m])) / on (instance) group_left (v) (z:w > 0) or vector(0)')).toEqual(['x_total', 'z:w']);
+  });
+});
+
+describe('metrics of stores', () => {
+  const recorded = (written: number, dropped: number, state = 'WRITING', lagMs = 0): Session => ({ recording: { stats: { store: 'INFLUX', mode: 'EVENTS', state, written, dropped, pending: 3, lagMs, error: null } } }) as unknown as Session;
+  const load = { up: true, bytes: null, spool: { points: 5, bytes: 700 }, points: { written: 9, rejected: 1, dropped: 0 }, lagMs: 0 };
+  const valueOf = async (metrics: StoreMetrics, name: string): Promise<number | undefined> => {
+    const found = family(await metrics.metrics(), name);
+    return found.type === 'histogram' ? undefined : found.samples[0]?.value;
+  };
+
+  it('keep what sessions wrote that are gone, and never fall', async () => {
+    const sessions = [recorded(10, 1), recorded(5, 0)];
+    const metrics = new StoreMetrics(() => [{ kind: 'INFLUX', load: async () => load }], () => ({ list: () => sessions }) as unknown as SessionManager);
+    expect(await valueOf(metrics, 'eunomia_store_written_events_total')).toBe(15);
+    const [gone] = sessions.splice(0, 1);
+    if (gone?.recording) Object.assign(gone.recording.stats, { written: 12 });
+    if (gone) metrics.ended(gone);
+    expect(await valueOf(metrics, 'eunomia_store_written_events_total')).toBe(17);
+    expect(await valueOf(metrics, 'eunomia_store_dropped_events_total')).toBe(1);
+    expect(await valueOf(metrics, 'eunomia_store_spool_bytes')).toBe(700);
+  });
+
+  it('tell the lag of the oldest event, of sessions that are being written and of the spool', async () => {
+    const sessions = [recorded(0, 0, 'WRITING', 250), recorded(0, 0, 'FAILED', 90_000), recorded(0, 0, 'PAUSED', 4000)];
+    const make = (lagMs: number) => new StoreMetrics(() => [{ kind: 'INFLUX', load: async () => ({ ...load, lagMs }) }], () => ({ list: () => sessions }) as unknown as SessionManager);
+    expect(await valueOf(make(0), 'eunomia_store_lag_seconds')).toBe(4);
+    expect(await valueOf(make(60_000), 'eunomia_store_lag_seconds')).toBe(60);
   });
 });

@@ -6,6 +6,7 @@ import { EventCounts } from './events.js';
 import { Metrics } from './exposition.js';
 import { ProcessMetrics } from './process.js';
 import { SessionTotals } from './sessions.js';
+import { StoreMetrics, type LoadedStore } from './store.js';
 
 /** Containers that have a label of their own; the others are `other`. */
 export const MAX_CONTAINERS = 500;
@@ -18,6 +19,7 @@ export interface BuiltinMetricsOptions {
   readonly trackers: ReadonlyMap<string, TrackerRuntime>;
   /** Asked at a scrape: sessions and metrics need each other. */
   readonly manager: () => SessionManager;
+  readonly stores?: () => Iterable<LoadedStore>;
   readonly log: Log;
 }
 
@@ -26,15 +28,17 @@ export class BuiltinMetrics implements SessionObserver {
   readonly metrics: Metrics;
   readonly #events: EventCounts;
   readonly #sessions: SessionTotals;
+  readonly #stores: StoreMetrics;
   readonly #log: Log;
   #failed = false;
 
-  constructor({ trackers, manager, log }: BuiltinMetricsOptions) {
+  constructor({ trackers, manager, stores = () => [], log }: BuiltinMetricsOptions) {
     this.#log = log;
     this.metrics = new Metrics(log);
     this.#events = new EventCounts({ trackers, maxContainers: MAX_CONTAINERS, maxSessions: MAX_SESSIONS, idleMs: IDLE_MS });
     this.#sessions = new SessionTotals({ manager, maxSessions: MAX_SESSIONS, idleMs: IDLE_MS });
-    for (const source of [this.#sessions, this.#events, new ProcessMetrics()]) this.metrics.add(source);
+    this.#stores = new StoreMetrics(stores, manager);
+    for (const source of [this.#sessions, this.#stores, this.#events, new ProcessMetrics()]) this.metrics.add(source);
   }
 
   readonly onBatch: SessionObserver['onBatch'] = (session, batch) => {
@@ -47,6 +51,7 @@ export class BuiltinMetrics implements SessionObserver {
   };
 
   readonly onEnd: SessionObserver['onEnd'] = (session) => {
+    this.#stores.ended(session);
     this.#sessions.ended(session).catch((error: unknown) => this.#log.error({ err: error, session: session.id }, 'counting a session that has ended'));
   };
 }

@@ -63,7 +63,7 @@ export class Attachment {
   readonly results = new Results();
   readonly metrics = new MetricBook();
   readonly errors: SeenError[] = [];
-  readonly counts = { events: 0, failed: 0, calls: 0, alerts: 0, suppressed: 0, errors: 0, restarts: 0, reloads: 0, busyMs: 0, memoryBytes: 0 };
+  readonly counts = { events: 0, failed: 0, calls: 0, alerts: 0, suppressed: 0, errors: 0, failures: 0, restarts: 0, reloads: 0, busyMs: 0, memoryBytes: 0 };
   /** Resolves when it is STOPPED or FAILED; a reload may bring a failed one back. */
   done: Promise<void>;
   plugin: LoadedPlugin;
@@ -307,6 +307,7 @@ export class Attachment {
     if (next) this.#place = next.batch.placeOf(next.from);
     this.#calls = [];
     this.#died = null;
+    this.counts.failures++;
     this.problem = error.at === null ? error.message : `${error.at}: ${error.message}`;
     this.#seen(error);
     this.#given.log.warn({ plugin: this.plugin.facts.name, session: this.session.id, problem: this.problem }, 'a plugin failed');

@@ -11,6 +11,7 @@ import type { PluginMetrics, PluginMetricSample } from './metrics.js';
 import type { EngineKind, EngineLimits, RaisedAlert } from './protocol.js';
 import { compileSource, pluginFiles, readPlugin, type PluginSource } from './source.js';
 import { PluginThread } from './thread.js';
+import { WorkBook, type PluginWork } from './work.js';
 
 export interface HostOptions {
   readonly vocabulary: Vocabulary;
@@ -58,6 +59,7 @@ export class PluginHost implements PluginMetrics {
   readonly #plugins = new Map<string, Plugin>();
   /** Session id → plugin's name → what it does there. */
   readonly #attachments = new Map<string, Map<string, Attachment>>();
+  readonly #work = new WorkBook();
   /** Path → hash of what was read last. */
   readonly #files = new Map<string, string>();
   /** Path → what was said of it last, so that it is said once. */
@@ -157,6 +159,7 @@ export class PluginHost implements PluginMetrics {
       log,
       raise,
     });
+    if (known) this.#work.retire(request.name, known);
     this.#attachments.set(session.id, ofSession.set(request.name, attachment));
     return attachment;
   }
@@ -189,6 +192,11 @@ export class PluginHost implements PluginMetrics {
 
   samples(): readonly PluginMetricSample[] {
     return [...this.#attachments].flatMap(([session, ofSession]) => [...ofSession].flatMap(([name, { metrics }]) => metrics.samples(name, session)));
+  }
+
+  /** What each plugin has done and cost so far. */
+  work(): readonly PluginWork[] {
+    return this.#work.sums([...this.#plugins.keys()], [...this.#attachments.values()].flatMap((ofSession) => [...ofSession]));
   }
 
   async close(): Promise<void> {
@@ -257,7 +265,9 @@ export class PluginHost implements PluginMetrics {
 
   #sweep(): void {
     for (const [id, ofSession] of this.#attachments) {
-      if (!this.#options.session(id) && [...ofSession.values()].every((attachment) => !isAlive(attachment))) this.#attachments.delete(id);
+      if (this.#options.session(id) || ![...ofSession.values()].every((attachment) => !isAlive(attachment))) continue;
+      for (const [name, attachment] of ofSession) this.#work.retire(name, attachment);
+      this.#attachments.delete(id);
     }
   }
 }

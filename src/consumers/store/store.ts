@@ -187,6 +187,19 @@ export interface StoreStatus {
   readonly retentionBytes: number | null;
 }
 
+/** What a store's metrics are made of: quickly told, also while it does not work. */
+export interface StoreLoad {
+  readonly up: boolean;
+  /** On disk; null where the store cannot tell. */
+  readonly bytes: number | null;
+  /** What waits on disk for a database that is away; null where there is no such thing. */
+  readonly spool: { readonly points: number; readonly bytes: number } | null;
+  /** Since the server's start, for a store that writes points. */
+  readonly points: { readonly written: number; readonly rejected: number; readonly dropped: number } | null;
+  /** How long the oldest of what sinks have handed on has waited, on disk or in memory. */
+  readonly lagMs: number;
+}
+
 /**
  * A consumer that can be queried. No method blocks the event loop; all reject with an EunomiaError that says what would be right:
  * STORE_UNAVAILABLE when nothing can be read or written, BAD_USER_INPUT for what it cannot answer.
@@ -216,5 +229,6 @@ export interface Store {
   remove(session: string): Promise<void>;
   status(): Promise<StoreStatus>;
   /** Writes what is pending and lets go of files and connections. Idempotent. */
+  load(): Promise<StoreLoad>;
   close(): Promise<void>;
 }

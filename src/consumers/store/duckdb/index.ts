@@ -1,10 +1,11 @@
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Container } from '../../../containers/container.js';
 import { EunomiaError } from '../../../errors.js';
 import type { TraceEvent } from '../../../event.js';
 import type { FilterFields } from '../../../filter/index.js';
 import type { Catalog } from '../../../trackers/catalog.js';
-import type { AggregateShape, EventQuery, HistoryPlace, PageQuery, SessionEnd, SessionRecord, SessionSink, Store, StoredContainer, StoredEvent, StoredGap, StoredPage, StoredRecord, StoredRow, StoreStatus, WholeQuery } from '../store.js';
+import type { AggregateShape, EventQuery, HistoryPlace, PageQuery, SessionEnd, SessionRecord, SessionSink, Store, StoredContainer, StoredEvent, StoredGap, StoredPage, StoredRecord, StoredRow, StoreLoad, StoreStatus, WholeQuery } from '../store.js';
 import { translate } from './aggregate.js';
 import { conditionOf, needTables, type Condition, type KnownContainer } from './condition.js';
 import type { Bound, Row } from './protocol.js';
@@ -36,6 +37,8 @@ const READ_EVENTS = 4096;
 const MOST_PLACES = 32_768;
 /** Rows that are judged, or handed on, at a time. */
 const SCAN_ROWS = 16_384;
+/** How long `load` waits for the thread. */
+const LOAD_MS = 500;
 
 /** A DuckDB file. All of DuckDB is in a thread of its own. */
 export class DuckStore implements Store {
@@ -204,6 +207,13 @@ export class DuckStore implements Store {
 
   async retain(): Promise<void> {
     await this.#thread.ask('retain', {});
+  }
+
+  async load(): Promise<StoreLoad> {
+    const up = this.#thread.condition.state === 'READY';
+    // Behind a long query nobody waits for the size of the file.
+    const bytes = up ? await Promise.race([this.#thread.ask('status', {}).then(({ bytes: size }) => size, () => null), sleep(LOAD_MS, null, { ref: false })]) : null;
+    return { up, bytes, spool: null, points: null, lagMs: 0 };
   }
 
   async status(): Promise<StoreStatus> {

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../../errors.js';
 import type { Log } from '../../../log.js';
 import { failureOf, type Failure } from './failure.js';
+import { Lag } from './lag.js';
 import type { Spool, SpoolRecord } from './spool.js';
 
 /** CONNECTED: the last write was taken. AWAY: the database does not answer, or is busy. REFUSED: it answers, and refuses us. */
@@ -78,6 +79,7 @@ export class Sender {
   #problem: string | null = null;
   #ensured = false;
   #counts = { accepted: 0, written: 0, rejected: 0, recovered: 0 };
+  readonly #lag = new Lag();
   #retryMs = 0;
   #linger: NodeJS.Timeout | null = null;
   #wake: () => void = () => {};
@@ -87,6 +89,7 @@ export class Sender {
   constructor(options: SenderOptions) {
     this.#options = { timeoutMs: 10_000, lingerMs: 500, firstRetryMs: 250, maxRetryMs: 15_000, ...options };
     this.#counts.accepted = options.spool.points; // of a server before this one
+    this.#lag.took(this.#counts.accepted, performance.now());
   }
 
   get stats(): SenderStats {
@@ -102,6 +105,12 @@ export class Sender {
     return accepted - (queued - spooled);
   }
 
+  /** How long the oldest point that is not in the database has waited; those of a server before this one since its start. */
+  get lagMs(): number {
+    const { accepted, queued } = this.stats;
+    return this.#lag.ageMs(accepted - queued, performance.now());
+  }
+
   start(): void {
     this.#running ??= this.#run();
   }
@@ -114,6 +123,7 @@ export class Sender {
       bytes += line.length;
     }
     this.#counts.accepted += lines.length;
+    this.#lag.took(this.#counts.accepted, performance.now());
     this.#lineBytes += bytes;
     if (this.#lines.length >= BATCH_POINTS || this.#lineBytes >= BATCH_BYTES) await this.flush();
     else this.#linger ??= setTimeout(() => void this.flush(), this.#options.lingerMs);

@@ -3,7 +3,7 @@ import type { GapWhere, TraceEvent } from '../../../event.js';
 import { compileFilter, type Filter, type FilterFields } from '../../../filter/index.js';
 import { and, compare, or } from '../../../filter/ast.js';
 import type { Catalog, CatalogTracker } from '../../../trackers/catalog.js';
-import type { AggregateShape, EventQuery, HistoryPlace, PageQuery, SessionRecord, SessionSink, Store, StoredContainer, StoredEvent, StoredGap, StoredPage, StoredRecord, StoredRow as AggregateRow, StoreStatus, WholeQuery } from '../store.js';
+import type { AggregateShape, EventQuery, HistoryPlace, PageQuery, SessionRecord, SessionSink, Store, StoredContainer, StoredEvent, StoredGap, StoredPage, StoredRecord, StoredRow as AggregateRow, StoreLoad, StoreStatus, WholeQuery } from '../store.js';
 import type { InfluxClient, StoredRow } from './client.js';
 import { rowsOf } from './combine.js';
 import { GAPS, measurementOf, SEQ, SESSIONS } from './column.js';
@@ -197,6 +197,12 @@ export class InfluxStore implements Store {
   async remove(session: string): Promise<void> {
     this.#live.delete(session);
     await this.#read(this.#options.client.forget(session));
+  }
+
+  async load(): Promise<StoreLoad> {
+    const { stats, lagMs } = this.#options.sender;
+    const { state, written, rejected, dropped, spooled, spoolBytes } = stats;
+    return { up: state !== 'AWAY' && state !== 'REFUSED', bytes: null, spool: { points: spooled, bytes: spoolBytes }, points: { written, rejected, dropped }, lagMs };
   }
 
   async status(): Promise<StoreStatus> {
