@@ -12,15 +12,17 @@ import { Workload } from './workload.js';
 
 const SANDBOX_GOAL = 50_000;
 const ALERT_GOAL_MS = 100;
+const EDIT_GOAL_MS = 2_000;
 /** A plugin that is handed nothing new for so long gets no more. */
 const STUCK_MS = 500;
 
 interface Extent extends Ladders {
   readonly alerts: number;
+  readonly edits: number;
 }
 
-const full: Extent = { stepMs: 1_000, ladders: 3, alerts: 1_000 };
-const quick: Extent = { stepMs: 300, ladders: 1, alerts: 100 };
+const full: Extent = { stepMs: 1_000, ladders: 3, alerts: 1_000, edits: 20 };
+const quick: Extent = { stepMs: 300, ladders: 1, alerts: 100, edits: 5 };
 
 const reads = "{ open: ['path', 'errno', 'process.pid', 'process.comm', 'container.name'] }";
 const define = (name: string, body: string, more = ''): string =>
@@ -50,6 +52,7 @@ export async function plugins(report: Report, options: { readonly quick: boolean
       await eunomia.plugins.upload('sandboxed-alert.ts', define('sandboxed-alert', alert, where), false);
       await throughputs(report, eunomia, workload, extent);
       for (const name of ['alert', 'sandboxed-alert']) await alertDelay(report, eunomia, name, extent.alerts);
+      await editDelay(report, eunomia, directory, extent.edits);
     } finally {
       await eunomia.close();
       await workload.close();
@@ -119,4 +122,20 @@ async function alertDelay(report: Report, eunomia: LocalEunomia, name: string, s
   const what = name === 'alert' ? 'trusted' : 'sandboxed';
   report.add(`system call to alert, ${what} plugin, p50`, quantile(0.5), 'ms');
   report.add(`system call to alert, ${what} plugin, p99`, quantile(0.99), 'ms', { goal: ALERT_GOAL_MS, better: 'lower' }, `${samples} alerts`);
+}
+
+/** From the end of writing a plugin's file to its new code in a session that runs. */
+async function editDelay(report: Report, eunomia: LocalEunomia, directory: string, edits: number): Promise<void> {
+  const session = await eunomia.session('open', process.pid, 'DEMANDED', ['path']);
+  const attachment: Attachment = eunomia.plugins.attach(session, { name: 'idle', options: null, restart: 'NEVER' }, true);
+  while (attachment.state === 'STARTING') await sleep(5);
+  let worst = 0;
+  for (let i = 1; i <= edits; i++) {
+    await writeFile(join(directory, 'idle.ts'), define('idle', `onBatch() {} /* ${i} */`));
+    const since = performance.now();
+    while (attachment.counts.reloads < i) await sleep(1);
+    worst = Math.max(worst, performance.now() - since);
+  }
+  await eunomia.remove(session);
+  report.add('edited file to its code in force, worst', worst, 'ms', { goal: EDIT_GOAL_MS, better: 'lower' }, `${edits} edits while a session runs`);
 }

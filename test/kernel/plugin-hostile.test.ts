@@ -106,6 +106,31 @@ describe.each(['TRUSTED', 'SANDBOX'] as const)('a hostile %s plugin', (engine) =
   });
 });
 
+it('a trusted plugin that writes over the bytes of its events spoils its own copy alone', async () => {
+  const name = await load('TRUSTED', `onBatch(events, context) {
+    for (const event of events) {
+      const { bytes } = Reflect.get(event, 'batch');
+      if (event.path === '/no/burst') context.emit('own', { bytes: bytes.length });
+      bytes.fill(0xff);
+    }
+  },`, patient);
+  const { manager } = await harness();
+  const session = await manager.start(specOf([{ name: 'open', options: {} }], { bufferBytes: 256 << 20, ringBytes: 16 << 20 }, { pids: [process.pid], comms: ['workload'] }));
+  const attachment = patient.host.attach(session, { name, options: null, restart: 'NEVER' }, true);
+  let seen = 0;
+  const reading = (async () => {
+    for await (const { events } of session.subscribe({ demand: new Map() })) seen += events.filter((event) => Reflect.get(event, 'path') === '/no/burst').length;
+  })();
+  await work('burst', '/no/burst', EVENTS, 1);
+  await session.stop('REQUESTED');
+  await reading;
+  await patient.host.settled(session.id);
+  expect(found(attachment).length).toBeGreaterThan(0); // it had bytes to write over
+  expect(seen).toBe(EVENTS);
+  expect([...session.events()].filter((event) => Reflect.get(event, 'path') === '/no/burst')).toHaveLength(EVENTS);
+  await manager.remove(session.id);
+});
+
 describe('the sandbox', () => {
   it.each([
     ['process', 'typeof process'],
