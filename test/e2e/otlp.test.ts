@@ -1,5 +1,6 @@
 import { openSync } from 'node:fs';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -165,4 +166,23 @@ it('sends what waits when the server ends', async () => {
   for (let i = 0; i < 5; i++) await run('/bin/true');
   expect(await own.end('SIGTERM')).toBe(0);
   expect(eventsOf(id)).toHaveLength(5);
+});
+
+it('speaks TLS with the authority that it was given, and with no other', async () => {
+  const [cert, key] = [join(folder, 'collector.pem'), join(folder, 'collector.key')];
+  await run('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert]);
+  const [certPem, keyPem] = await Promise.all([readFile(cert), readFile(key)]);
+  const secure = await startCollector((handler) => createServer({ cert: certPem, key: keyPem }, handler));
+  try {
+    const flags = ['--engine', 'none', '--otlp-url', secure.url.replace('http:', 'https:'), '--otlp-metrics-seconds', '1'];
+    const stranger = await startServer(flags);
+    await until('it is told to fail', async () => /^eunomia_otlp_up\{signal="metrics"\} 0$/m.test(await (await fetch(new URL('/metrics', stranger.url))).text()));
+    expect(secure.points).toEqual([]);
+    await stranger.end('SIGTERM');
+    const friend = await startServer([...flags, '--otlp-ca', cert]);
+    await until('metrics arrive', () => secure.points.some(({ name }) => name === 'eunomia_build_info'));
+    await friend.end('SIGTERM');
+  } finally {
+    await secure.close();
+  }
 });
