@@ -41,10 +41,27 @@ export class LocalEunomia {
   }
 
   /** A session of one tracker that watches one process, or all of them when `pid` is null. */
-  session(tracker: string, pid: number | null, capture: CaptureMode, fields: readonly string[] = [], options: TrackerOptions = {}): Promise<Session> {
+  session(
+    tracker: string,
+    pid: number | null,
+    capture: CaptureMode,
+    fields: readonly string[] = [],
+    options: TrackerOptions = {},
+  ): Promise<Session> {
     return this.#app.services.manager.start({
       trackers: [{ name: tracker, options }],
-      target: pid === null ? null : { containers: [], waitForContainers: false, cgroups: [], pids: [pid], descendants: false, uids: [], comms: [] },
+      target:
+        pid === null
+          ? null
+          : {
+              containers: [],
+              waitForContainers: false,
+              cgroups: [],
+              pids: [pid],
+              descendants: false,
+              uids: [],
+              comms: [],
+            },
       where: null,
       capture,
       fields,

@@ -9,7 +9,17 @@ export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const out = join(root, 'dist/bench');
 const machine = process.arch === 'arm64' ? 'arm64' : 'x86';
 
-const bpfFlags = ['-g', '-O2', '-target', 'bpf', '-mcpu=v3', `-D__TARGET_ARCH_${machine}`, '-Wall', '-Ibpf/include', '-c'];
+const bpfFlags = [
+  '-g',
+  '-O2',
+  '-target',
+  'bpf',
+  '-mcpu=v3',
+  `-D__TARGET_ARCH_${machine}`,
+  '-Wall',
+  '-Ibpf/include',
+  '-c',
+];
 
 export const programs = {
   workload: join(out, 'workload'),
@@ -31,7 +41,12 @@ export async function buildPrograms(): Promise<void> {
   ]);
 }
 
-async function compile(source: string, target: string, flags: readonly string[], libraries: readonly string[] = []): Promise<void> {
+async function compile(
+  source: string,
+  target: string,
+  flags: readonly string[],
+  libraries: readonly string[] = [],
+): Promise<void> {
   if (existsSync(target) && statSync(target).mtimeMs > statSync(join(root, source)).mtimeMs) return;
   await promisify(execFile)(findClang(), [...flags, '-o', target, source, ...libraries], { cwd: root });
 }

@@ -11,7 +11,11 @@ const SUBSCRIPTION = `subscription Events($session: ID!) { events(session: $sess
 
 interface Batch {
   readonly events: {
-    readonly events: readonly { readonly process: { readonly pid: number }; readonly time: string; readonly path: string | null }[];
+    readonly events: readonly {
+      readonly process: { readonly pid: number };
+      readonly time: string;
+      readonly path: string | null;
+    }[];
   };
 }
 
@@ -25,11 +29,17 @@ class Watch {
 
   constructor({ url, session, pid }: Extract<Ask, { kind: 'watch' }>) {
     this.#pid = pid;
-    subscribe(connect(url), session, (batch) => this.#count(batch), (message) => (this.failure = message));
+    subscribe(
+      connect(url),
+      session,
+      (batch) => this.#count(batch),
+      (message) => (this.failure = message),
+    );
   }
 
   #count({ events: batch }: Batch): void {
-    for (const event of batch.events) if (event.process.pid !== this.#pid || event.path === null || event.time === '') this.strange++;
+    for (const event of batch.events)
+      if (event.process.pid !== this.#pid || event.path === null || event.time === '') this.strange++;
     this.events += batch.events.length;
     this.at = wallMs();
   }
@@ -42,7 +52,12 @@ function connect(url: string): Client {
 }
 
 /** Subscribes; calls back for each batch, or once with what went wrong. */
-function subscribe(to: Client, session: string, onBatch: (batch: Batch) => void, onError: (message: string) => void): void {
+function subscribe(
+  to: Client,
+  session: string,
+  onBatch: (batch: Batch) => void,
+  onError: (message: string) => void,
+): void {
   to.subscribe<Batch>(
     { query: SUBSCRIPTION, variables: { session } },
     {
@@ -61,8 +76,16 @@ function wallMs(): number {
   return performance.timeOrigin + performance.now();
 }
 
-async function post(url: string, query: string, variables: object): Promise<{ readonly startSession: { readonly id: string } }> {
-  const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ query, variables }) });
+async function post(
+  url: string,
+  query: string,
+  variables: object,
+): Promise<{ readonly startSession: { readonly id: string } }> {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ query, variables }),
+  });
   const { data, errors } = (await response.json()) as { data?: { startSession: { id: string } }; errors?: unknown };
   if (!data) throw new Error(JSON.stringify(errors));
   return data;
@@ -95,7 +118,13 @@ async function answer(ask: Ask): Promise<Answer> {
     case 'count': {
       if (!watch || watch.failure !== null) throw new Error(watch?.failure ?? 'nothing is watched');
       const { user, system } = process.cpuUsage();
-      return { kind: 'count', events: watch.events, strange: watch.strange, at: watch.at, cpuMs: (user + system) / 1000 };
+      return {
+        kind: 'count',
+        events: watch.events,
+        strange: watch.strange,
+        at: watch.at,
+        cpuMs: (user + system) / 1000,
+      };
     }
     case 'first':
       return first(ask);
@@ -105,7 +134,11 @@ async function answer(ask: Ask): Promise<Answer> {
 process.on('message', (ask: Ask) => {
   answer(ask).then(
     (result) => process.send?.(result),
-    (error: unknown) => process.send?.({ kind: 'failed', message: error instanceof Error ? error.message : String(error) } satisfies Answer),
+    (error: unknown) =>
+      process.send?.({
+        kind: 'failed',
+        message: error instanceof Error ? error.message : String(error),
+      } satisfies Answer),
   );
 });
 process.on('disconnect', () => process.exit(0));

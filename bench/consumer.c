@@ -97,7 +97,8 @@ static struct bpf_map *section(struct bpf_object *object, const char *name)
 {
 	struct bpf_map *map;
 
-	bpf_object__for_each_map(map, object) {
+	bpf_object__for_each_map(map, object)
+	{
 		if (strstr(bpf_map__name(map), name))
 			return map;
 	}
@@ -121,7 +122,7 @@ int main(int argc, char **argv)
 	struct ring_buffer *ring;
 	struct bpf_link *link = NULL;
 	pthread_t commands;
-	const struct timespec nap = {.tv_nsec = NAP_NS};
+	const struct timespec nap = { .tv_nsec = NAP_NS };
 	uint32_t pid;
 	int paced;
 
@@ -148,7 +149,8 @@ int main(int argc, char **argv)
 	if (bpf_object__load(object))
 		return fail("loading");
 	program = bpf_object__find_program_by_name(object, argv[2]);
-	ring = ring_buffer__new(bpf_object__find_map_fd_by_name(object, "ring"), json ? on_record_as_json : on_record, NULL, NULL);
+	ring = ring_buffer__new(bpf_object__find_map_fd_by_name(object, "ring"), json ? on_record_as_json : on_record,
+				NULL, NULL);
 	if (!ring)
 		return fail("ring_buffer__new");
 	link = bpf_program__attach(program);

@@ -25,10 +25,18 @@ const EUNOMIA = 'Eunomia, path';
  */
 export async function measureCost(report: Report, eunomia: LocalEunomia, rounds: number): Promise<void> {
   const ways: readonly Way[] = [
-    { name: 'empty program', kind: 'refused', start: (pid) => startConsumer(pid, { program: 'empty', drain: 'paced' }) },
+    {
+      name: 'empty program',
+      kind: 'refused',
+      start: (pid) => startConsumer(pid, { program: 'empty', drain: 'paced' }),
+    },
     { name: 'C, poll loop', kind: 'refused', start: (pid) => startConsumer(pid, { program: 'whole', drain: 'poll' }) },
     { name: C, kind: 'refused', start: (pid) => startConsumer(pid, { program: 'whole', drain: 'paced' }) },
-    { name: 'C, fixed record', kind: 'refused', start: (pid) => startConsumer(pid, { program: 'fixed', drain: 'paced' }) },
+    {
+      name: 'C, fixed record',
+      kind: 'refused',
+      start: (pid) => startConsumer(pid, { program: 'fixed', drain: 'paced' }),
+    },
     { name: 'Eunomia, header', kind: 'refused', start: (pid) => eunomia.trace(pid, []) },
     { name: EUNOMIA, kind: 'refused', start: (pid) => eunomia.trace(pid, ['path']) },
     { name: 'Eunomia, header, opened', kind: 'opened', start: (pid) => eunomia.trace(pid, []) },
@@ -63,7 +71,13 @@ export async function measureCost(report: Report, eunomia: LocalEunomia, rounds:
   report.add('hook: open and close, not traced', median(untraced.opened), 'ns/call');
   for (const { name, kind } of ways) {
     const goal: Goal | null = name === EUNOMIA ? { goal: of(C), better: 'lower', noise: NOISE } : null;
-    report.add(`hook: ${name}`, of(name), 'ns/event', goal, kind === 'opened' ? 'added to open and close' : 'added to a refused open');
+    report.add(
+      `hook: ${name}`,
+      of(name),
+      'ns/event',
+      goal,
+      kind === 'opened' ? 'added to open and close' : 'added to a refused open',
+    );
   }
 }
 

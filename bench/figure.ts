@@ -64,7 +64,9 @@ export class Report {
     const table = [['figure', 'value', 'unit', 'goal', '', 'note'], ...rows];
     const widths = [0, 1, 2, 3, 4].map((column) => Math.max(...table.map((row) => row[column]?.length ?? 0)));
     for (const row of table) {
-      const cells = row.map((cell, i) => (i === 1 || i === 3 ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0)));
+      const cells = row.map((cell, i) =>
+        i === 1 || i === 3 ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0),
+      );
       process.stdout.write(`${cells.join('  ').trimEnd()}\n`);
     }
   }

@@ -22,7 +22,12 @@ const STUCK_MS = 20_000;
 interface Stats {
   readonly session: {
     readonly stats: { readonly lost: string; readonly delivered: string };
-    readonly persistence: { readonly written: string; readonly pending: string; readonly dropped: string; readonly error: string | null };
+    readonly persistence: {
+      readonly written: string;
+      readonly pending: string;
+      readonly dropped: string;
+      readonly error: string | null;
+    };
   };
 }
 
@@ -46,26 +51,53 @@ interface Kept {
   readonly events: number;
 }
 
-async function store(report: Report, workload: Workload, directory: string, quick: boolean, millions: number): Promise<Kept> {
+async function store(
+  report: Report,
+  workload: Workload,
+  directory: string,
+  quick: boolean,
+  millions: number,
+): Promise<Kept> {
   const server = await ServerProcess.start([], ['--data-dir', directory]);
   const memory = watchMemory(server.pid);
   try {
     const { startSession } = await server.ask<{ startSession: { id: string } }>(START, {
-      input: { trackers: [{ open: {} }], target: { pids: [workload.pid], descendants: false }, ringBytes: RING_BYTES, persist: {} },
+      input: {
+        trackers: [{ open: {} }],
+        target: { pids: [workload.pid], descendants: false },
+        ringBytes: RING_BYTES,
+        persist: {},
+      },
     });
     const { id } = startSession;
     const tracer: Tracer = { settle: (expected) => settle(server, id, expected), close: async () => undefined };
     await tracer.settle(0);
     const reached = await climb(workload, tracer, { from: 60_000, stepMs: quick ? 2000 : 5000 });
-    report.add('kernel to embedded store, sustained', reached.rate, 'events/s', { goal: STORED_GOAL, better: 'higher' }, `five seconds a step, all written; ${reached.boundedByWorkload ? 'as fast as the traced process went' : 'a step further something was lost'}`.replace('five', quick ? 'two' : 'five'));
+    report.add(
+      'kernel to embedded store, sustained',
+      reached.rate,
+      'events/s',
+      { goal: STORED_GOAL, better: 'higher' },
+      `five seconds a step, all written; ${reached.boundedByWorkload ? 'as fast as the traced process went' : 'a step further something was lost'}`.replace(
+        'five',
+        quick ? 'two' : 'five',
+      ),
+    );
     // Filled at a rate that it bears, up to what the group-by is to read.
     const rate = Math.min(reached.rate * 0.6, STORED_GOAL);
     for (let held = await tracer.settle(0); held.received < millions * MILLION; held = await tracer.settle(0)) {
-      const { calls } = await workload.paced('opened', rate, Math.min(10_000, ((millions * MILLION - held.received) / rate) * 1000 + 10));
+      const { calls } = await workload.paced(
+        'opened',
+        rate,
+        Math.min(10_000, ((millions * MILLION - held.received) / rate) * 1000 + 10),
+      );
       await tracer.settle(held.received + calls);
     }
-    const { stopSession } = await server.ask<{ stopSession: { persistence: { state: string; written: string; error: string | null } } }>(STOP, { id });
-    if (stopSession.persistence.state !== 'DONE') throw new Error(`the session was not stored to its end: ${JSON.stringify(stopSession.persistence)}`);
+    const { stopSession } = await server.ask<{
+      stopSession: { persistence: { state: string; written: string; error: string | null } };
+    }>(STOP, { id });
+    if (stopSession.persistence.state !== 'DONE')
+      throw new Error(`the session was not stored to its end: ${JSON.stringify(stopSession.persistence)}`);
     report.add('resident memory of the server, at most while storing', memory.most() / MILLION, 'MB');
     return { session: id, events: Number(stopSession.persistence.written) };
   } finally {
@@ -81,11 +113,17 @@ async function answer(report: Report, directory: string, { session, events }: Ke
   const server = await ServerProcess.start([], ['--data-dir', directory]);
   const memory = watchMemory(server.pid);
   try {
-    while ((await server.ask<{ session: object | null }>(`query ($id: ID!) { session(id: $id) { id } }`, { id: session })).session === null) await sleep(50);
+    while (
+      (await server.ask<{ session: object | null }>(`query ($id: ID!) { session(id: $id) { id } }`, { id: session }))
+        .session === null
+    )
+      await sleep(50);
     const times: number[] = [];
     for (let i = 0; i < 3; i++) {
       const start = performance.now();
-      const { session: grouped } = await server.ask<{ session: { aggregate: readonly { count: string }[] } }>(GROUP, { id: session });
+      const { session: grouped } = await server.ask<{ session: { aggregate: readonly { count: string }[] } }>(GROUP, {
+        id: session,
+      });
       times.push(performance.now() - start);
       const counted = grouped.aggregate.reduce((sum, { count }) => sum + Number(count), 0);
       if (counted !== events) throw new Error(`${counted} events were counted, and ${events} are stored`);
@@ -93,7 +131,13 @@ async function answer(report: Report, directory: string, { session, events }: Ke
     const [first = 0, ...again] = times;
     const goal = millions === 10 ? ({ goal: GROUP_GOAL_MS, better: 'lower' } as const) : null;
     const over = `over ${millions} million stored events`;
-    report.add(`group-by ${over}, first`, first, 'ms', goal, `of two fields, with one measure, ${events} events; through GraphQL, after a restart`);
+    report.add(
+      `group-by ${over}, first`,
+      first,
+      'ms',
+      goal,
+      `of two fields, with one measure, ${events} events; through GraphQL, after a restart`,
+    );
     report.add(`group-by ${over}, again`, Math.min(...again), 'ms', goal);
     report.add(`resident memory of the server, at most while grouping ${over}`, memory.most() / MILLION, 'MB');
   } finally {
@@ -105,7 +149,7 @@ async function answer(report: Report, directory: string, { session, events }: Ke
 /** Once all that was made is written. */
 async function settle(server: ServerProcess, id: string, expected: number): ReturnType<Tracer['settle']> {
   let last = -1;
-  for (let since = performance.now(); ; ) {
+  for (let since = performance.now(); ;) {
     const { session } = await server.ask<Stats>(STATS, { id });
     const { written, pending, dropped, error } = session.persistence;
     if (error !== null) throw new Error(error);
@@ -115,7 +159,8 @@ async function settle(server: ServerProcess, id: string, expected: number): Retu
     if (all && received + lost >= expected) return { received, lost, at: performance.now() };
     if (received !== last) since = performance.now();
     else if (all && performance.now() - since > 500) return { received, lost, at: since };
-    if (performance.now() - since > STUCK_MS) throw new Error(`the store got no further than ${received} of ${expected} events`);
+    if (performance.now() - since > STUCK_MS)
+      throw new Error(`the store got no further than ${received} of ${expected} events`);
     last = received;
     await sleep(20);
   }

@@ -86,13 +86,23 @@ async function tryStep(workload: Workload, tracer: Tracer, rate: number, ms: num
   const after = await tracer.settle(before.received + work.calls);
   const received = after.received - before.received;
   const lost = after.lost - before.lost;
-  if (received + lost > work.calls) throw new Error(`${received} events received and ${lost} lost, of ${work.calls} calls`);
+  if (received + lost > work.calls)
+    throw new Error(`${received} events received and ${lost} lost, of ${work.calls} calls`);
   const took = Math.max(work.ns / 1e6, after.at - start - GRACE_MS - (tracer.graceMs ?? 0));
-  return { lossless: lost === 0 && received === work.calls, keptUp: (work.calls / work.ns) * 1e9 >= rate * KEPT_UP, rate: (work.calls / took) * 1000 };
+  return {
+    lossless: lost === 0 && received === work.calls,
+    keptUp: (work.calls / work.ns) * 1e9 >= rate * KEPT_UP,
+    rate: (work.calls / took) * 1000,
+  };
 }
 
 /** Tracers take turns, so that what else the machine does hits all of them. */
-export async function bestOf<Name extends string>(extent: Extent, workload: Workload, from: number, starts: Readonly<Record<Name, () => Promise<Tracer>>>): Promise<Record<Name, Climb>> {
+export async function bestOf<Name extends string>(
+  extent: Extent,
+  workload: Workload,
+  from: number,
+  starts: Readonly<Record<Name, () => Promise<Tracer>>>,
+): Promise<Record<Name, Climb>> {
   const best = {} as Record<Name, Climb>;
   const names = Object.keys(starts) as Name[];
   for (let i = 0; i < extent.ladders; i++) {

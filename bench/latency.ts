@@ -10,7 +10,12 @@ const WARM_MS = 50;
  * From the moment when a client sends `startSession` over HTTP until it has the first event, which a new WebSocket brings:
  * connecting, the handshake and subscribing are in it. The client has done it before; a cold server has not.
  */
-export async function measureLatency(report: Report, workload: Workload, client: ClientProcess, rounds: { readonly cold: number; readonly warm: number }): Promise<void> {
+export async function measureLatency(
+  report: Report,
+  workload: Workload,
+  client: ClientProcess,
+  rounds: { readonly cold: number; readonly warm: number },
+): Promise<void> {
   let busy = true;
   const working = (async () => {
     while (busy) await workload.paced('opened', EVENTS_PER_SECOND, 100);

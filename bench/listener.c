@@ -73,7 +73,7 @@ static void receive(void *bytes, size_t length)
 /* A client masks what it sends; a mask of zeros leaves it as it is. */
 static void send_frame(enum opcode opcode, const char *payload, size_t length)
 {
-	uint8_t head[8] = {0x80 | opcode, 0x80 | (length < 126 ? length : 126)};
+	uint8_t head[8] = { 0x80 | opcode, 0x80 | (length < 126 ? length : 126) };
 	size_t size = 2;
 
 	if (length > 0xffff)
@@ -119,14 +119,12 @@ static size_t receive_message(void)
 		make_room(length + size + 1);
 		receive(message + length, size);
 		switch (head[0] & 0xf) {
-		case PING:
-			send_frame(PONG, message + length, size);
-			continue;
+		case PING: send_frame(PONG, message + length, size); continue;
 		case CLOSE:
-			fail("the server has closed the WebSocket: %.*s", size > 2 ? (int)size - 2 : 0, message + length + 2);
+			fail("the server has closed the WebSocket: %.*s", size > 2 ? (int)size - 2 : 0,
+			     message + length + 2);
 		case TEXT:
-		case CONTINUATION:
-			length += size;
+		case CONTINUATION: length += size;
 		}
 		if (head[0] & 0x80 && (head[0] & 0xf) <= TEXT) {
 			message[length] = 0;
@@ -137,9 +135,13 @@ static size_t receive_message(void)
 
 static void open_socket(uint16_t port)
 {
-	static const char request[] = "GET /graphql HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-				      "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n";
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	static const char request[] =
+		"GET /graphql HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+		"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: "
+		"graphql-transport-ws\r\n\r\n";
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_port = htons(port),
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	char answer[2048];
 	size_t length = 0;
 
@@ -184,7 +186,7 @@ static inline bool next_is(char character)
 static inline void expect(char character)
 {
 	if (!next_is(character))
-		strange((char[]){'\'', character, '\'', 0});
+		strange((char[]){ '\'', character, '\'', 0 });
 }
 
 static inline bool next_is_null(void)
@@ -198,14 +200,14 @@ static inline bool next_is_null(void)
 }
 
 /* `name`: with its quotes. */
-#define key(name)                                                                            \
-	do {                                                                                 \
-		if (*at != '"')                                                              \
-			space();                                                             \
-		if (memcmp(at, name, sizeof(name) - 1))                                      \
-			strange(name);                                                       \
-		at += sizeof(name) - 1;                                                      \
-		expect(':');                                                                 \
+#define key(name)                                       \
+	do {                                            \
+		if (*at != '"')                         \
+			space();                        \
+		if (memcmp(at, name, sizeof(name) - 1)) \
+			strange(name);                  \
+		at += sizeof(name) - 1;                 \
+		expect(':');                            \
 	} while (0)
 
 static inline int64_t number(void)
@@ -323,7 +325,7 @@ static void read_batch(void)
 
 int main(int argc, char **argv)
 {
-	struct pollfd files[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.events = POLLIN}};
+	struct pollfd files[] = { { .fd = STDIN_FILENO, .events = POLLIN }, { .events = POLLIN } };
 	char line[1024];
 	int length;
 
@@ -336,7 +338,10 @@ int main(int argc, char **argv)
 	length = snprintf(line, sizeof(line), "{\"type\":\"connection_init\"}");
 	send_frame(TEXT, line, length);
 	receive_message(); /* connection_ack */
-	length = snprintf(line, sizeof(line), "{\"id\":\"1\",\"type\":\"subscribe\",\"payload\":{\"query\":\"subscription Events($session: ID!) { events(session: $session) { %s } }\",\"variables\":{\"session\":\"%s\"}}}", SELECTION, argv[2]);
+	length = snprintf(line, sizeof(line),
+			  "{\"id\":\"1\",\"type\":\"subscribe\",\"payload\":{\"query\":\"subscription Events($session: "
+			  "ID!) { events(session: $session) { %s } }\",\"variables\":{\"session\":\"%s\"}}}",
+			  SELECTION, argv[2]);
 	send_frame(TEXT, line, length);
 	printf("0\n");
 	fflush(stdout);

@@ -7,7 +7,13 @@ import { sums } from './sum.js';
 import { throughput } from './throughput.js';
 
 /** Runs one benchmark by its name. Adding one: a file that exports a function like these, and its line here. */
-const benches: Readonly<Record<string, (report: Report, options: { readonly quick: boolean }) => Promise<void>>> = { throughput, query, sums, history, plugins };
+const benches: Readonly<Record<string, (report: Report, options: { readonly quick: boolean }) => Promise<void>>> = {
+  throughput,
+  query,
+  sums,
+  history,
+  plugins,
+};
 
 const usage = `npm run --silent bench -- NAME [--json] [--quick]; NAME is one of: ${Object.keys(benches).join(', ')}`;
 
@@ -18,7 +24,10 @@ function fail(message: string): never {
 
 function readArguments() {
   try {
-    return parseArgs({ allowPositionals: true, options: { json: { type: 'boolean', default: false }, quick: { type: 'boolean', default: false } } });
+    return parseArgs({
+      allowPositionals: true,
+      options: { json: { type: 'boolean', default: false }, quick: { type: 'boolean', default: false } },
+    });
   } catch (error) {
     return fail(`${error instanceof Error ? error.message : String(error)}\n${usage}`);
   }
@@ -28,7 +37,8 @@ const { values, positionals } = readArguments();
 const [name, ...more] = positionals;
 if (name === undefined || more.length) fail(usage);
 const bench = benches[name];
-if (!bench || !Object.hasOwn(benches, name)) fail(`there is no benchmark "${name}"; there are: ${Object.keys(benches).join(', ')}`);
+if (!bench || !Object.hasOwn(benches, name))
+  fail(`there is no benchmark "${name}"; there are: ${Object.keys(benches).join(', ')}`);
 if (process.getuid?.() !== 0) fail('tracing needs root');
 
 /** No benchmark takes so long: something waits for what never comes. */

@@ -16,7 +16,13 @@ export interface ConsumerMode {
 }
 
 export async function startConsumer(pid: number, { program, drain }: ConsumerMode): Promise<Tracer> {
-  const process = new LineProcess(programs.consumer, [programs.consumerObject, program, String(pid), String(RING_BYTES), drain]);
+  const process = new LineProcess(programs.consumer, [
+    programs.consumerObject,
+    program,
+    String(pid),
+    String(RING_BYTES),
+    drain,
+  ]);
   await process.line();
   return {
     settle: async () => {
@@ -112,7 +118,10 @@ export async function startBpftrace(pid: number): Promise<Tracer> {
 /** It has opened its perf events, and waits. */
 function attached(pid: number): boolean {
   try {
-    return readFileSync(`/proc/${pid}/comm`, 'utf8') === 'bpftrace\n' && readFileSync(`/proc/${pid}/wchan`, 'utf8').includes('epoll');
+    return (
+      readFileSync(`/proc/${pid}/comm`, 'utf8') === 'bpftrace\n' &&
+      readFileSync(`/proc/${pid}/wchan`, 'utf8').includes('epoll')
+    );
   } catch {
     return false;
   }

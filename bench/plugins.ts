@@ -68,11 +68,25 @@ async function throughputs(report: Report, eunomia: LocalEunomia, workload: Work
     idle: () => withPlugin(eunomia, workload.pid, 'idle'),
     counting: () => withPlugin(eunomia, workload.pid, 'count'),
   });
-  const { sandboxed } = await bestOf(extent, workload, 20_000, { sandboxed: () => withPlugin(eunomia, workload.pid, 'sandboxed-count') });
+  const { sandboxed } = await bestOf(extent, workload, 20_000, {
+    sandboxed: () => withPlugin(eunomia, workload.pid, 'sandboxed-count'),
+  });
   report.add('events/s, lossless, no plugin', none.rate, 'events/s', null, describe(none));
   report.add('events/s, lossless, idle trusted plugin', idle.rate, 'events/s', null, describe(idle));
-  report.add('events/s, lossless, trusted plugin that counts by key', counting.rate, 'events/s', { goal: none.rate / 2, better: 'higher' }, describe(counting));
-  report.add('events/s, lossless, the same in the sandbox', sandboxed.rate, 'events/s', { goal: SANDBOX_GOAL, better: 'higher' }, describe(sandboxed));
+  report.add(
+    'events/s, lossless, trusted plugin that counts by key',
+    counting.rate,
+    'events/s',
+    { goal: none.rate / 2, better: 'higher' },
+    describe(counting),
+  );
+  report.add(
+    'events/s, lossless, the same in the sandbox',
+    sandboxed.rate,
+    'events/s',
+    { goal: SANDBOX_GOAL, better: 'higher' },
+    describe(sandboxed),
+  );
 }
 
 /** What a plugin was handed and has worked on; what its queue dropped is lost. */
@@ -118,16 +132,27 @@ async function alertDelay(report: Report, eunomia: LocalEunomia, name: string, s
   await alerts.return?.();
   await eunomia.remove(session);
   delays.sort((a, b) => a - b);
-  const quantile = (share: number): number => delays[Math.min(delays.length - 1, Math.floor(delays.length * share))] ?? Number.NaN;
+  const quantile = (share: number): number =>
+    delays[Math.min(delays.length - 1, Math.floor(delays.length * share))] ?? Number.NaN;
   const what = name === 'alert' ? 'trusted' : 'sandboxed';
   report.add(`system call to alert, ${what} plugin, p50`, quantile(0.5), 'ms');
-  report.add(`system call to alert, ${what} plugin, p99`, quantile(0.99), 'ms', { goal: ALERT_GOAL_MS, better: 'lower' }, `${samples} alerts`);
+  report.add(
+    `system call to alert, ${what} plugin, p99`,
+    quantile(0.99),
+    'ms',
+    { goal: ALERT_GOAL_MS, better: 'lower' },
+    `${samples} alerts`,
+  );
 }
 
 /** From the end of writing a plugin's file to its new code in a session that runs. */
 async function editDelay(report: Report, eunomia: LocalEunomia, directory: string, edits: number): Promise<void> {
   const session = await eunomia.session('open', process.pid, 'DEMANDED', ['path']);
-  const attachment: Attachment = eunomia.plugins.attach(session, { name: 'idle', options: null, restart: 'NEVER' }, true);
+  const attachment: Attachment = eunomia.plugins.attach(
+    session,
+    { name: 'idle', options: null, restart: 'NEVER' },
+    true,
+  );
   while (attachment.state === 'STARTING') await sleep(5);
   let worst = 0;
   for (let i = 1; i <= edits; i++) {
@@ -137,5 +162,11 @@ async function editDelay(report: Report, eunomia: LocalEunomia, directory: strin
     worst = Math.max(worst, performance.now() - since);
   }
   await eunomia.remove(session);
-  report.add('edited file to its code in force, worst', worst, 'ms', { goal: EDIT_GOAL_MS, better: 'lower' }, `${edits} edits while a session runs`);
+  report.add(
+    'edited file to its code in force, worst',
+    worst,
+    'ms',
+    { goal: EDIT_GOAL_MS, better: 'lower' },
+    `${edits} edits while a session runs`,
+  );
 }

@@ -24,8 +24,24 @@ interface Extent extends Ladders {
   readonly filters: number;
 }
 
-const full: Extent = { stepMs: 1_000, ladders: 3, demandRounds: 7, sumRounds: 9, share: { rounds: 9, ms: 2_000 }, delayMs: 20_000, filters: 10_000 };
-const quick: Extent = { stepMs: 200, ladders: 1, demandRounds: 3, sumRounds: 3, share: { rounds: 7, ms: 300 }, delayMs: 2_000, filters: 42 };
+const full: Extent = {
+  stepMs: 1_000,
+  ladders: 3,
+  demandRounds: 7,
+  sumRounds: 9,
+  share: { rounds: 9, ms: 2_000 },
+  delayMs: 20_000,
+  filters: 10_000,
+};
+const quick: Extent = {
+  stepMs: 200,
+  ladders: 1,
+  demandRounds: 3,
+  sumRounds: 3,
+  share: { rounds: 7, ms: 300 },
+  delayMs: 2_000,
+  filters: 42,
+};
 
 /** What a query costs: events to clients, live aggregates, demand, sharing, delay, filters. */
 export async function query(report: Report, options: { readonly quick: boolean }): Promise<void> {
@@ -57,17 +73,37 @@ async function served(report: Report, workload: Workload, audience: Audience, ex
         listener: () => serve(server, listener, workload.pid),
         client: () => serve(server, client, workload.pid),
       });
-      report.add('kernel to WebSocket client, five fields', reached.listener.rate, 'events/s', { goal: STREAM_GOAL, better: 'higher' }, `a client in C that looks at each value; ${describe(reached.listener)}`);
+      report.add(
+        'kernel to WebSocket client, five fields',
+        reached.listener.rate,
+        'events/s',
+        { goal: STREAM_GOAL, better: 'higher' },
+        `a client in C that looks at each value; ${describe(reached.listener)}`,
+      );
       await bound(report, workload, server, listener, reached.listener.rate);
-      report.add('kernel to graphql-ws client, five fields', reached.client.rate, 'events/s', null, `in JavaScript, JSON.parse of each message; ${describe(reached.client)}`);
+      report.add(
+        'kernel to graphql-ws client, five fields',
+        reached.client.rate,
+        'events/s',
+        null,
+        `in JavaScript, JSON.parse of each message; ${describe(reached.client)}`,
+      );
       await bound(report, workload, server, client, reached.client.rate);
     } finally {
       await client.close();
       await listener.close();
     }
     await measureDelay(report, workload, server, audience, extent.delayMs);
-    const { live } = await bestOf(extent, workload, 200_000, { live: () => aggregateLive(server, audience, workload.pid) });
-    report.add('live aggregate: container, comm, syscall; count and p99', live.rate, 'events/s', { goal: AGGREGATE_GOAL, better: 'higher' }, describe(live));
+    const { live } = await bestOf(extent, workload, 200_000, {
+      live: () => aggregateLive(server, audience, workload.pid),
+    });
+    report.add(
+      'live aggregate: container, comm, syscall; count and p99',
+      live.rate,
+      'events/s',
+      { goal: AGGREGATE_GOAL, better: 'higher' },
+      describe(live),
+    );
   } finally {
     await server.close();
   }
@@ -75,16 +111,26 @@ async function served(report: Report, workload: Workload, audience: Audience, ex
 
 /** What others make of the same events on the same hook. */
 async function peers(report: Report, workload: Workload, extent: Extent): Promise<void> {
-  const { json } = await bestOf(extent, workload, 300_000, { json: () => startConsumer(workload.pid, { program: 'whole', drain: 'json' }) });
+  const { json } = await bestOf(extent, workload, 300_000, {
+    json: () => startConsumer(workload.pid, { program: 'whole', drain: 'json' }),
+  });
   report.add('kernel to C consumer, five fields as JSON to /dev/null', json.rate, 'events/s', null, describe(json));
   const why = bpftraceMissing();
   if (why) return report.skip('kernel to bpftrace', why);
-  const { bpftrace } = await bestOf({ ...extent, ladders: 1 }, workload, 75_000, { bpftrace: () => startBpftrace(workload.pid) });
+  const { bpftrace } = await bestOf({ ...extent, ladders: 1 }, workload, 75_000, {
+    bpftrace: () => startBpftrace(workload.pid),
+  });
   report.add('kernel to bpftrace printf, five fields', bpftrace.rate, 'events/s', null, describe(bpftrace));
 }
 
 /** Who used the two cores at that rate. */
-async function bound(report: Report, workload: Workload, server: ServerProcess, client: Client, rate: number): Promise<void> {
+async function bound(
+  report: Report,
+  workload: Workload,
+  server: ServerProcess,
+  client: Client,
+  rate: number,
+): Promise<void> {
   const tracer = await serve(server, client, workload.pid);
   try {
     const before = { threads: threadTimes(server.pid), client: cpuMs(client.pid), workload: cpuMs(workload.pid) };
@@ -94,9 +140,21 @@ async function bound(report: Report, workload: Workload, server: ServerProcess, 
     const used = [...after.threads].map(([tid, ms]) => ms - (before.threads.get(tid) ?? 0)).sort((a, b) => b - a);
     const [first = 0, second = 0, ...rest] = used;
     const whole = after.workload - before.workload + after.client - before.client + used.reduce((a, b) => a + b, 0);
-    report.add('at that rate, CPU of all', (whole * 1e6) / calls, 'ns/event', null, 'workload with its hooks, server and client; two cores have 2,000 ns an event for 1,000,000 events/s');
+    report.add(
+      'at that rate, CPU of all',
+      (whole * 1e6) / calls,
+      'ns/event',
+      null,
+      'workload with its hooks, server and client; two cores have 2,000 ns an event for 1,000,000 events/s',
+    );
     report.add('at that rate, CPU of the workload', share(after.workload - before.workload), '% of a core');
-    report.add("at that rate, CPU of the server's two busiest threads", share(first + second), '% of a core', null, `${Math.round(share(first))} and ${Math.round(share(second))}; its others ${Math.round(share(rest.reduce((a, b) => a + b, 0)))}`);
+    report.add(
+      "at that rate, CPU of the server's two busiest threads",
+      share(first + second),
+      '% of a core',
+      null,
+      `${Math.round(share(first))} and ${Math.round(share(second))}; its others ${Math.round(share(rest.reduce((a, b) => a + b, 0)))}`,
+    );
     report.add('at that rate, CPU of the client', share(after.client - before.client), '% of a core');
   } finally {
     await tracer.close();

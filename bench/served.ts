@@ -33,7 +33,20 @@ export class ServerProcess {
 
   /** Resolves when it says that it listens. */
   static async start(nodeFlags: readonly string[] = [], flags: readonly string[] = []): Promise<ServerProcess> {
-    const args = [...nodeFlags, join(root, 'dist/main.js'), 'serve', '--port', '0', '--engine', 'none', '--data-dir', 'none', '--log-level', 'error', ...flags];
+    const args = [
+      ...nodeFlags,
+      join(root, 'dist/main.js'),
+      'serve',
+      '--port',
+      '0',
+      '--engine',
+      'none',
+      '--data-dir',
+      'none',
+      '--log-level',
+      'error',
+      ...flags,
+    ];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
     const end = () => void child.kill();
     process.on('exit', end); // a bench that fails or is interrupted leaves no server
@@ -50,7 +63,11 @@ export class ServerProcess {
   }
 
   async ask<T>(query: string, variables: object): Promise<T> {
-    const response = await fetch(this.url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ query, variables }) });
+    const response = await fetch(this.url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ query, variables }),
+    });
     const { data, errors } = (await response.json()) as { data?: T; errors?: unknown };
     if (!data || errors) throw new Error(JSON.stringify(errors));
     return data;
@@ -129,7 +146,13 @@ export class ListenerProcess implements Client {
 
   async watch(url: string, session: string, pid: number): Promise<void> {
     await this.close();
-    this.#process = new LineProcess(programs.listener, [new URL(url).port, session, String(pid), 'workload', '/dev/null']);
+    this.#process = new LineProcess(programs.listener, [
+      new URL(url).port,
+      session,
+      String(pid),
+      'workload',
+      '/dev/null',
+    ]);
     await this.#process.line();
   }
 
@@ -156,7 +179,9 @@ function sessionOf(pid: number): { readonly input: object } {
 /** A session of trackers that watches one process, as demanded; answers its id. */
 export async function startSession(server: ServerProcess, pid: number, input: object = {}): Promise<string> {
   const { input: usual } = sessionOf(pid);
-  const { startSession: session } = await server.ask<{ startSession: { id: string } }>(START, { input: { ...usual, ...input } });
+  const { startSession: session } = await server.ask<{ startSession: { id: string } }>(START, {
+    input: { ...usual, ...input },
+  });
   return session.id;
 }
 

@@ -71,17 +71,24 @@ export async function measureSums(report: Report, rounds: number): Promise<void>
 }
 
 /** Counts the calls of one process, or of all, and fails at the end unless it has counted each of the workload's. */
-async function startSums(eunomia: LocalEunomia, workload: number, target: number | null, latency: boolean): Promise<Running> {
+async function startSums(
+  eunomia: LocalEunomia,
+  workload: number,
+  target: number | null,
+  latency: boolean,
+): Promise<Running> {
   const session = await eunomia.session('syscount', target, 'DEMANDED', [], { latency });
   return {
     close: async () => {
       await session.refresh();
       let counted = 0;
       for (const event of session.events()) {
-        if (event.process.pid === workload && Reflect.get(event, 'name') === 'getppid') counted += Number(Reflect.get(event, 'count'));
+        if (event.process.pid === workload && Reflect.get(event, 'name') === 'getppid')
+          counted += Number(Reflect.get(event, 'count'));
       }
       await eunomia.remove(session);
-      if (counted !== WARM_UP_CALLS + CALLS) throw new Error(`syscount counted ${counted} of ${WARM_UP_CALLS + CALLS} calls`);
+      if (counted !== WARM_UP_CALLS + CALLS)
+        throw new Error(`syscount counted ${counted} of ${WARM_UP_CALLS + CALLS} calls`);
     },
   };
 }

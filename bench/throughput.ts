@@ -48,7 +48,13 @@ async function inProcess(report: Report, workload: Workload, extent: Extent): Pr
     const goal = Math.max(rates.paced.rate, rates.poll.rate);
     report.add('kernel to C consumer', rates.paced.rate, 'events/s', null, describe(rates.paced));
     report.add('kernel to C consumer, poll loop', rates.poll.rate, 'events/s', null, describe(rates.poll));
-    report.add('kernel to batches', rates.batches.rate, 'events/s', { goal, better: 'higher', noise: NOISE }, describe(rates.batches));
+    report.add(
+      'kernel to batches',
+      rates.batches.rate,
+      'events/s',
+      { goal, better: 'higher', noise: NOISE },
+      describe(rates.batches),
+    );
     await measureCost(report, eunomia, extent.costRounds);
   } finally {
     await eunomia.close();
@@ -60,8 +66,16 @@ async function served(report: Report, workload: Workload, extent: Extent): Promi
   try {
     const server = await ServerProcess.start();
     try {
-      const { client: reached } = await bestOf(extent, workload, 75_000, { client: () => serve(server, client, workload.pid) });
-      report.add('kernel to WebSocket client', reached.rate, 'events/s', { goal: CLIENT_GOAL, better: 'higher' }, describe(reached));
+      const { client: reached } = await bestOf(extent, workload, 75_000, {
+        client: () => serve(server, client, workload.pid),
+      });
+      report.add(
+        'kernel to WebSocket client',
+        reached.rate,
+        'events/s',
+        { goal: CLIENT_GOAL, better: 'higher' },
+        describe(reached),
+      );
     } finally {
       await server.close();
     }
@@ -74,6 +88,8 @@ async function served(report: Report, workload: Workload, extent: Extent): Promi
 async function withBpftrace(report: Report, workload: Workload, extent: Extent): Promise<void> {
   const why = bpftraceMissing();
   if (why) return report.skip('kernel to bpftrace', why);
-  const { bpftrace } = await bestOf({ ...extent, ladders: 1 }, workload, 50_000, { bpftrace: () => startBpftrace(workload.pid) });
+  const { bpftrace } = await bestOf({ ...extent, ladders: 1 }, workload, 50_000, {
+    bpftrace: () => startBpftrace(workload.pid),
+  });
   report.add('kernel to bpftrace', bpftrace.rate, 'events/s', null, describe(bpftrace));
 }

@@ -48,7 +48,7 @@ static uint64_t now(void)
 
 static void sleep_until(uint64_t at)
 {
-	struct timespec t = {.tv_sec = at / BILLION, .tv_nsec = at % BILLION};
+	struct timespec t = { .tv_sec = at / BILLION, .tv_nsec = at % BILLION };
 
 	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL) != 0)
 		;
@@ -81,7 +81,7 @@ static void refused(void)
 /* As long as the command lines of compilers and of Java are. */
 static void executed(void)
 {
-	static char *argv[26] = {"/bin/true"};
+	static char *argv[26] = { "/bin/true" };
 	pid_t child;
 
 	for (int i = 1; i < 25; i++)
@@ -99,16 +99,17 @@ static void executed(void)
 
 static void connected(void)
 {
-	static struct sockaddr_in address = {.sin_family = AF_INET};
+	static struct sockaddr_in address = { .sin_family = AF_INET };
 	static int listener = -1;
-	const struct linger at_once = {.l_onoff = 1}; /* no TIME_WAIT: ports would run out */
+	const struct linger at_once = { .l_onoff = 1 }; /* no TIME_WAIT: ports would run out */
 	socklen_t length = sizeof(address);
 	int client, server;
 
 	if (listener < 0) {
 		address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 		listener = socket(AF_INET, SOCK_STREAM, 0);
-		if (bind(listener, (void *)&address, sizeof(address)) || listen(listener, 16) || getsockname(listener, (void *)&address, &length))
+		if (bind(listener, (void *)&address, sizeof(address)) || listen(listener, 16) ||
+		    getsockname(listener, (void *)&address, &length))
 			fail("listening");
 	}
 	client = socket(AF_INET, SOCK_STREAM, 0);
@@ -176,7 +177,11 @@ static const struct kind {
 	const char *name;
 	void (*call)(void);
 	uint64_t slice; /* calls between two looks at the clock */
-} kinds[] = {{"opened", opened, 1000}, {"refused", refused, 1000}, {"trivial", trivial, 1000}, {"executed", executed, 10}, {"connected", connected, 10}};
+} kinds[] = { { "opened", opened, 1000 },
+	      { "refused", refused, 1000 },
+	      { "trivial", trivial, 1000 },
+	      { "executed", executed, 10 },
+	      { "connected", connected, 10 } };
 
 static const struct kind *find(const char *name)
 {

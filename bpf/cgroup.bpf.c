@@ -7,8 +7,8 @@
 
 struct cgroup_event {
 	struct eu_header header; /* of the process that made it */
-	__u64 id;                /* of the new cgroup: what bpf_get_current_cgroup_id returns inside, its directory's inode */
-	eu_str path;             /* from the root of the hierarchy */
+	__u64 id;    /* of the new cgroup: what bpf_get_current_cgroup_id returns inside, its directory's inode */
+	eu_str path; /* from the root of the hierarchy */
 	__u32 reserved;
 };
 EU_EVENT(cgroup);

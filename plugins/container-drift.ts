@@ -16,8 +16,16 @@ export default definePlugin({
   version: '1.0.0',
   summary: 'Finds programs that run in a container and were not in its image.',
   options: {
-    ignore: { type: 'strings', default: [], description: 'Beginnings of paths that may change: build folders, for example "/workspace/".' },
-    fetchers: { type: 'strings', default: ['wget', 'curl', 'nc', 'ftpget', 'tftp', 'scp'], description: 'Programs (comm) that fetch: what they wrote is worse.' },
+    ignore: {
+      type: 'strings',
+      default: [],
+      description: 'Beginnings of paths that may change: build folders, for example "/workspace/".',
+    },
+    fetchers: {
+      type: 'strings',
+      default: ['wget', 'curl', 'nc', 'ftpget', 'tftp', 'scp'],
+      description: 'Programs (comm) that fetch: what they wrote is worse.',
+    },
   },
   metrics: { drifts: { type: 'counter', help: 'Programs that were not in the image, by kind.', labels: ['kind'] } },
   reads: {
@@ -52,7 +60,13 @@ export default definePlugin({
       context.count('drifts', { kind });
       context.emit('drift', { container: container.name, file, writer: writer ?? null, pid: event.process.pid, kind });
       const severity = hidden || context.options.fetchers.includes(writer ?? '') ? 'HIGH' : 'MEDIUM';
-      context.alert({ severity, title: 'A program that is not of the image', message, event, key: `${container.id} ${file}` });
+      context.alert({
+        severity,
+        title: 'A program that is not of the image',
+        message,
+        event,
+        key: `${container.id} ${file}`,
+      });
     }
   },
 });

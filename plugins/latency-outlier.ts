@@ -12,7 +12,8 @@ const usual = new Map<string, { count: number; mean: number; variance: number }>
 const MAX = 20_000;
 const LEARN = 0.02;
 const DEVIATIONS = 4;
-const WAITING = 'poll ppoll select pselect6 epoll_wait epoll_pwait epoll_pwait2 futex nanosleep clock_nanosleep wait4 waitid accept accept4 rt_sigtimedwait rt_sigsuspend pause io_getevents restart_syscall';
+const WAITING =
+  'poll ppoll select pselect6 epoll_wait epoll_pwait epoll_pwait2 futex nanosleep clock_nanosleep wait4 waitid accept accept4 rt_sigtimedwait rt_sigsuspend pause io_getevents restart_syscall';
 
 export default definePlugin({
   name: 'latency-outlier',
@@ -20,8 +21,20 @@ export default definePlugin({
   summary: 'Finds system calls that take much longer than they do as a rule.',
   options: {
     factor: { type: 'number', default: 10, min: 2, max: 10_000, description: 'How many times slower than usual.' },
-    minMs: { type: 'number', default: 20, min: 0, max: 3_600_000, description: 'Shorter calls are never outliers; in milliseconds.' },
-    warmUp: { type: 'integer', default: 30, min: 5, max: 100_000, description: 'Calls of a kind in a container after which it is judged.' },
+    minMs: {
+      type: 'number',
+      default: 20,
+      min: 0,
+      max: 3_600_000,
+      description: 'Shorter calls are never outliers; in milliseconds.',
+    },
+    warmUp: {
+      type: 'integer',
+      default: 30,
+      min: 5,
+      max: 100_000,
+      description: 'Calls of a kind in a container after which it is judged.',
+    },
     ignore: { type: 'strings', default: WAITING.split(' '), description: 'Calls that wait for their caller’s sake.' },
   },
   metrics: {
@@ -39,15 +52,32 @@ export default definePlugin({
       if (known.count === 0 && usual.size >= MAX) continue;
       usual.set(key, known);
       const away = Math.log(ns) - known.mean;
-      const slow = known.count >= warmUp && ns >= minMs * 1e6 && away > Math.log(factor) && away > DEVIATIONS * Math.sqrt(known.variance);
+      const slow =
+        known.count >= warmUp &&
+        ns >= minMs * 1e6 &&
+        away > Math.log(factor) &&
+        away > DEVIATIONS * Math.sqrt(known.variance);
       if (slow) {
         const ms = Math.round(ns / 1e4) / 100;
         const usualMs = Math.round(Math.exp(known.mean) / 1e4) / 100;
         const where = event.container?.name ?? event.container?.id ?? 'the host';
         context.count('outliers', { call: event.name });
         context.observe('outlier_seconds', ns / 1e9);
-        context.emit('outlier', { call: event.name, ms, usualMs, container: event.container?.name ?? null, pid: event.process.pid, comm: event.process.comm });
-        context.alert({ severity: 'LOW', title: 'A slow system call', message: `${event.name} of ${event.process.comm} in ${where} took ${ms} ms; it takes ${usualMs} ms as a rule`, event, key });
+        context.emit('outlier', {
+          call: event.name,
+          ms,
+          usualMs,
+          container: event.container?.name ?? null,
+          pid: event.process.pid,
+          comm: event.process.comm,
+        });
+        context.alert({
+          severity: 'LOW',
+          title: 'A slow system call',
+          message: `${event.name} of ${event.process.comm} in ${where} took ${ms} ms; it takes ${usualMs} ms as a rule`,
+          event,
+          key,
+        });
       }
       // The first ones count more, so that the mean is there when they are judged; an outlier hardly moves it.
       known.count++;

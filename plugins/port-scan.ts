@@ -37,13 +37,47 @@ export default definePlugin({
   version: '1.0.0',
   summary: 'Finds scans of ports and hosts, and connections that come as regularly as a beacon.',
   options: {
-    ports: { type: 'integer', default: 15, min: 2, max: 900, description: 'Different ports of one address that make a scan.' },
-    hosts: { type: 'integer', default: 30, min: 2, max: 900, description: 'Different addresses with one port that make a scan.' },
-    windowSeconds: { type: 'number', default: 30, min: 1, max: 3600, description: 'The time in which they are tried, in seconds.' },
+    ports: {
+      type: 'integer',
+      default: 15,
+      min: 2,
+      max: 900,
+      description: 'Different ports of one address that make a scan.',
+    },
+    hosts: {
+      type: 'integer',
+      default: 30,
+      min: 2,
+      max: 900,
+      description: 'Different addresses with one port that make a scan.',
+    },
+    windowSeconds: {
+      type: 'number',
+      default: 30,
+      min: 1,
+      max: 3600,
+      description: 'The time in which they are tried, in seconds.',
+    },
     beats: { type: 'integer', default: 8, min: 4, max: 100, description: 'Connections that make a beacon.' },
-    minSeconds: { type: 'number', default: 1, min: 0.01, max: 3600, description: 'Shorter intervals are traffic, not a beacon; in seconds.' },
-    jitter: { type: 'number', default: 0.15, min: 0.01, max: 0.5, description: 'How much the intervals of a beacon may differ, as a share of their mean.' },
-    ignore: { type: 'strings', default: [], description: 'Addresses, or addresses with port ("10.0.0.1:9090"), that never count.' },
+    minSeconds: {
+      type: 'number',
+      default: 1,
+      min: 0.01,
+      max: 3600,
+      description: 'Shorter intervals are traffic, not a beacon; in seconds.',
+    },
+    jitter: {
+      type: 'number',
+      default: 0.15,
+      min: 0.01,
+      max: 0.5,
+      description: 'How much the intervals of a beacon may differ, as a share of their mean.',
+    },
+    ignore: {
+      type: 'strings',
+      default: [],
+      description: 'Addresses, or addresses with port ("10.0.0.1:9090"), that never count.',
+    },
   },
   metrics: { findings: { type: 'counter', help: 'Scans and beacons that were found.', labels: ['kind'] } },
   reads: { tcp: ['time', 'bootNs', 'process', 'container', 'operation', 'remoteAddress', 'remotePort'] },
@@ -59,12 +93,40 @@ export default definePlugin({
       const find = (kind: string, severity: 'LOW' | 'MEDIUM', title: string, message: string): void => {
         context.count('findings', { kind });
         context.emit(kind, { who: name, address, port });
-        context.alert({ severity, title, message, event, key: `${kind} ${who} ${kind === 'host-scan' ? port : address}` });
+        context.alert({
+          severity,
+          title,
+          message,
+          event,
+          key: `${kind} ${who} ${kind === 'host-scan' ? port : address}`,
+        });
       };
-      const portCount = tried(entry(byHost, `${who} ${address}`, () => new Map()), String(port), now, windowSeconds * 1000);
-      if (portCount === ports) find('port-scan', 'MEDIUM', 'A scan of ports', `${name} tried ${portCount} ports of ${address} within ${windowSeconds} s`);
-      const hostCount = tried(entry(byPort, `${who} ${port}`, () => new Map()), address, now, windowSeconds * 1000);
-      if (hostCount === hosts) find('host-scan', 'MEDIUM', 'A scan of hosts', `${name} tried port ${port} of ${hostCount} addresses within ${windowSeconds} s`);
+      const portCount = tried(
+        entry(byHost, `${who} ${address}`, () => new Map()),
+        String(port),
+        now,
+        windowSeconds * 1000,
+      );
+      if (portCount === ports)
+        find(
+          'port-scan',
+          'MEDIUM',
+          'A scan of ports',
+          `${name} tried ${portCount} ports of ${address} within ${windowSeconds} s`,
+        );
+      const hostCount = tried(
+        entry(byPort, `${who} ${port}`, () => new Map()),
+        address,
+        now,
+        windowSeconds * 1000,
+      );
+      if (hostCount === hosts)
+        find(
+          'host-scan',
+          'MEDIUM',
+          'A scan of hosts',
+          `${name} tried port ${port} of ${hostCount} addresses within ${windowSeconds} s`,
+        );
       const times = entry(beats, `${who} ${address} ${port}`, () => []);
       times.push(now);
       if (times.length > context.options.beats) times.shift();
@@ -73,7 +135,12 @@ export default definePlugin({
       const mean = intervals.reduce((sum, each) => sum + each, 0) / intervals.length;
       const deviation = Math.sqrt(intervals.reduce((sum, each) => sum + (each - mean) ** 2, 0) / intervals.length);
       if (mean < minSeconds * 1000 || deviation > jitter * mean) continue;
-      find('beacon', 'LOW', 'Connections as regular as a beacon', `${name} connects to ${address}:${port} every ${(mean / 1000).toFixed(1)} s`);
+      find(
+        'beacon',
+        'LOW',
+        'Connections as regular as a beacon',
+        `${name} connects to ${address}:${port} every ${(mean / 1000).toFixed(1)} s`,
+      );
     }
   },
 });

@@ -14,7 +14,8 @@ const shells = new Map<string, true>();
 const MAX = 10_000;
 
 const keyOf = (container: { readonly id: string } | null, pid: number): string => `${container?.id ?? ''}/${pid}`;
-const nameOf = (path: string | null | undefined): string => path?.slice(path.lastIndexOf('/') + 1).replace(/^-/, '') ?? '';
+const nameOf = (path: string | null | undefined): string =>
+  path?.slice(path.lastIndexOf('/') + 1).replace(/^-/, '') ?? '';
 const isLocal = (address: string): boolean => address.startsWith('127.') || address === '::1';
 
 /** The newest; the oldest are forgotten. */
@@ -32,13 +33,34 @@ export default definePlugin({
   version: '1.0.0',
   summary: 'Finds shells that are tied to an outgoing connection, and shells that server programs start.',
   options: {
-    shells: { type: 'strings', default: ['sh', 'bash', 'dash', 'ash', 'zsh', 'ksh', 'fish'], description: 'Names of shells.' },
+    shells: {
+      type: 'strings',
+      default: ['sh', 'bash', 'dash', 'ash', 'zsh', 'ksh', 'fish'],
+      description: 'Names of shells.',
+    },
     servers: {
       type: 'strings',
-      default: ['nginx', 'apache2', 'httpd', 'php-fpm', 'java', 'node', 'mysqld', 'postgres', 'redis-server', 'memcached'],
+      default: [
+        'nginx',
+        'apache2',
+        'httpd',
+        'php-fpm',
+        'java',
+        'node',
+        'mysqld',
+        'postgres',
+        'redis-server',
+        'memcached',
+      ],
       description: 'Programs (comm) that have no business to start a shell.',
     },
-    windowSeconds: { type: 'number', default: 10, min: 1, max: 3600, description: 'How long after a connection a shell is tied to it, in seconds.' },
+    windowSeconds: {
+      type: 'number',
+      default: 10,
+      min: 1,
+      max: 3600,
+      description: 'How long after a connection a shell is tied to it, in seconds.',
+    },
   },
   metrics: { findings: { type: 'counter', help: 'Shells that were found, by kind.', labels: ['kind'] } },
   reads: {
@@ -60,7 +82,12 @@ export default definePlugin({
         if (event.operation !== 'CONNECT' || !event.remoteAddress || isLocal(event.remoteAddress)) continue;
         const to = `${event.remoteAddress}:${event.remotePort}`;
         remember(connections, key, { to, at });
-        if (shells.has(key)) find('reverse-shell', 'A shell connected out', `${process.comm} (pid ${process.pid}), a shell, connected to ${to}`);
+        if (shells.has(key))
+          find(
+            'reverse-shell',
+            'A shell connected out',
+            `${process.comm} (pid ${process.pid}), a shell, connected to ${to}`,
+          );
         continue;
       }
       if (event.errno !== null) continue;
@@ -72,9 +99,21 @@ export default definePlugin({
       remember(shells, key, true);
       const what = `${event.args?.join(' ') ?? process.comm} (pid ${process.pid})`;
       const own = connections.get(key);
-      const tied = [own, connections.get(keyOf(container, process.ppid))].find((connection) => connection && at - connection.at <= windowSeconds * 1e9);
-      if (tied) find('reverse-shell', 'A shell behind an outgoing connection', `${what} is a shell ${tied === own ? 'that' : 'whose parent'} connected to ${tied.to}`);
-      if (event.parentComm !== null && servers.includes(event.parentComm)) find('suspicious-parent', 'A server program started a shell', `${what} is a shell whose parent is ${event.parentComm}`);
+      const tied = [own, connections.get(keyOf(container, process.ppid))].find(
+        (connection) => connection && at - connection.at <= windowSeconds * 1e9,
+      );
+      if (tied)
+        find(
+          'reverse-shell',
+          'A shell behind an outgoing connection',
+          `${what} is a shell ${tied === own ? 'that' : 'whose parent'} connected to ${tied.to}`,
+        );
+      if (event.parentComm !== null && servers.includes(event.parentComm))
+        find(
+          'suspicious-parent',
+          'A server program started a shell',
+          `${what} is a shell whose parent is ${event.parentComm}`,
+        );
     }
   },
 });

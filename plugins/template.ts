@@ -13,8 +13,18 @@ export default definePlugin({
   version: '1.0.0',
   summary: 'Counts the programs that each container executes.',
   options: {
-    top: { type: 'integer', default: 10, min: 1, max: 1000, description: 'How many programs to tell of at an interval.' },
-    alertOnFailure: { type: 'boolean', default: false, description: 'Raise an alert when a program cannot be executed.' },
+    top: {
+      type: 'integer',
+      default: 10,
+      min: 1,
+      max: 1000,
+      description: 'How many programs to tell of at an interval.',
+    },
+    alertOnFailure: {
+      type: 'boolean',
+      default: false,
+      description: 'Raise an alert when a program cannot be executed.',
+    },
   },
   metrics: { executed: { type: 'counter', help: 'Programs that were executed.', labels: ['result'] } },
   // Only these fields are captured for it, and only these may be read.
@@ -28,7 +38,13 @@ export default definePlugin({
       if (event.errno !== null) {
         if (!context.options.alertOnFailure) continue;
         const message = `${event.process.comm} could not execute ${event.filename ?? 'a program'}: ${event.errno}`;
-        context.alert({ severity: 'INFO', title: 'A program could not be executed', message, event, key: `${event.filename} ${event.errno}` });
+        context.alert({
+          severity: 'INFO',
+          title: 'A program could not be executed',
+          message,
+          event,
+          key: `${event.filename} ${event.errno}`,
+        });
         continue;
       }
       const key = `${event.container?.name ?? 'the host'}: ${event.process.comm}`;

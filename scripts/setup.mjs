@@ -35,7 +35,8 @@ export async function setUp({ quiet = false, tests = false, bench = false } = {}
 function checkNode() {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
   if (process.platform !== 'linux') throw new SetupError(`Eunomia traces Linux kernels; this is ${process.platform}.`);
-  if (major < 20 || (major === 20 && minor < 19)) throw new SetupError(`Node ${process.versions.node} is too old; Eunomia needs 20.19 or later.`);
+  if (major < 20 || (major === 20 && minor < 19))
+    throw new SetupError(`Node ${process.versions.node} is too old; Eunomia needs 20.19 or later.`);
 }
 
 /** Sets up or ends the process with one clear message. */
@@ -50,6 +51,8 @@ export async function setUpOrExit(options) {
 }
 
 if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  const { values } = parseArgs({ options: { quiet: { type: 'boolean' }, tests: { type: 'boolean' }, bench: { type: 'boolean' } } });
+  const { values } = parseArgs({
+    options: { quiet: { type: 'boolean' }, tests: { type: 'boolean' }, bench: { type: 'boolean' } },
+  });
   await setUpOrExit(values);
 }

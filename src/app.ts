@@ -11,10 +11,24 @@ import { createSchema } from './api/schema.js';
 import { storeOf } from './api/resolvers/history.js';
 import { createServer } from './api/server.js';
 import { AlertBook } from './consumers/alerts/book.js';
-import { PluginHost, replayPlugin, type HostOptions, type OnOutcome, type ReplayRequest, type ReplaySummary } from './consumers/plugins/index.js';
+import {
+  PluginHost,
+  replayPlugin,
+  type HostOptions,
+  type OnOutcome,
+  type ReplayRequest,
+  type ReplaySummary,
+} from './consumers/plugins/index.js';
 import type { Config, OtlpConfig } from './config.js';
 import { Aggregator, compileAggregate } from './consumers/aggregate/index.js';
-import { BuiltinMetrics, DeclaredMetrics, MAX_CONTAINERS, ServerMetrics, WorkMetrics, sessionLabel } from './consumers/metrics/index.js';
+import {
+  BuiltinMetrics,
+  DeclaredMetrics,
+  MAX_CONTAINERS,
+  ServerMetrics,
+  WorkMetrics,
+  sessionLabel,
+} from './consumers/metrics/index.js';
 import { OtlpExporter, type ExporterOptions } from './consumers/otlp/index.js';
 import { openInfluxStore, type MakeGroups } from './consumers/store/influx/index.js';
 import { SessionRecording } from './consumers/store/recording.js';
@@ -56,11 +70,17 @@ export interface App {
 export async function createApp(config: Config, log: Log): Promise<App> {
   if (config.replay) return createReplayApp(config, config.replay, log);
   // Loaded here: what only replays needs no libbpf, nor what calls it.
-  const [{ checkEnvironment }, { ClockWatch }] = await Promise.all([import('./kernel/environment.js'), import('./kernel/clock.js')]);
+  const [{ checkEnvironment }, { ClockWatch }] = await Promise.all([
+    import('./kernel/environment.js'),
+    import('./kernel/clock.js'),
+  ]);
   const libbpf = checkEnvironment();
   const version = await readVersion();
   const kernel = new KernelThread();
-  const registry = new ContainerRegistry({ log, ...(config.engine === 'none' ? { engine: null } : config.engine ? { engine: { host: config.engine } } : {}) });
+  const registry = new ContainerRegistry({
+    log,
+    ...(config.engine === 'none' ? { engine: null } : config.engine ? { engine: { host: config.engine } } : {}),
+  });
   let manager: SessionManager | null = null;
   let plugins: PluginHost | null = null;
   let exporter: OtlpExporter | null = null;
@@ -87,13 +107,27 @@ export async function createApp(config: Config, log: Log): Promise<App> {
       (tracker, field) => trackers.get(tracker)?.onDemand.includes(field) ?? false,
     );
     const fields = new FilterFields(schema, catalog);
-    if (config.dataDirectory !== null) stores.set('EMBEDDED', await openEmbedded(config.dataDirectory, config, catalog, fields, log));
+    if (config.dataDirectory !== null)
+      stores.set('EMBEDDED', await openEmbedded(config.dataDirectory, config, catalog, fields, log));
     if (config.influx !== null) {
-      const makeGroups: MakeGroups = (input, tracker, graceMs) => new Aggregator(compileAggregate(input, catalog, [tracker]), { live: true, graceMs, accept: (event) => event.tracker === tracker });
-      stores.set('INFLUX', await openInfluxStore(config.influx, { host: hostname(), catalog, fields, makeGroups, log }));
+      const makeGroups: MakeGroups = (input, tracker, graceMs) =>
+        new Aggregator(compileAggregate(input, catalog, [tracker]), {
+          live: true,
+          graceMs,
+          accept: (event) => event.tracker === tracker,
+        });
+      stores.set(
+        'INFLUX',
+        await openInfluxStore(config.influx, { host: hostname(), catalog, fields, makeGroups, log }),
+      );
     }
     if (config.otlp !== null) {
-      exporter = await createExporter(config.otlp, { catalog, version, log, families: () => counting.metrics.families() });
+      exporter = await createExporter(config.otlp, {
+        catalog,
+        version,
+        log,
+        families: () => counting.metrics.families(),
+      });
       counting.metrics.add(exporter);
     }
     const sessions = new SessionManager({
@@ -105,7 +139,8 @@ export async function createApp(config: Config, log: Log): Promise<App> {
       observer: counting,
       log,
       tap: (session) => exporter?.follow(session),
-      record: async (session, persist) => SessionRecording.begin(session, persist, storeOf(persist.store, { stores }), log),
+      record: async (session, persist) =>
+        SessionRecording.begin(session, persist, storeOf(persist.store, { stores }), log),
     });
     manager = sessions;
     const alerts = new AlertBook((alert) => exporter?.raise(alert));
@@ -113,12 +148,21 @@ export async function createApp(config: Config, log: Log): Promise<App> {
     plugins = host;
     await host.open();
     if (config.metricsConfig !== null) {
-      const exported = new ExportedMetrics(parseExported(ConfigFile.read(config.metricsConfig), { schema, catalog, fields }), sessions, log);
+      const exported = new ExportedMetrics(
+        parseExported(ConfigFile.read(config.metricsConfig), { schema, catalog, fields }),
+        sessions,
+        log,
+      );
       await exported.start();
       counting.metrics.add(exported);
     }
     counting.metrics.add(new WorkMetrics(() => host.work()));
-    counting.metrics.add(new DeclaredMetrics(() => host.samples(), (id) => sessionLabel(sessions.get(id) ?? null)));
+    counting.metrics.add(
+      new DeclaredMetrics(
+        () => host.samples(),
+        (id) => sessionLabel(sessions.get(id) ?? null),
+      ),
+    );
     let problem: string | null = null;
     manager.onKernelDeath = (error) => (problem = `${error.message}; start the server again`);
     counting.metrics.add(
@@ -150,9 +194,11 @@ export async function createApp(config: Config, log: Log): Promise<App> {
           hostname: hostname(),
           kernel: { release: release(), architecture: machine(), cpus: availableParallelism(), libbpf, features },
           health: () => ({ healthy: problem === null, problem }),
-          engine: () => registry.engine ?? { connected: false, version: null, error: 'the server was started with --engine none' },
+          engine: () =>
+            registry.engine ?? { connected: false, version: null, error: 'the server was started with --engine none' },
         },
-        trackerStatus: (name) => status.get(name) ?? { available: false, reason: 'there is no such tracker', hooks: [], minimumKernel: '' },
+        trackerStatus: (name) =>
+          status.get(name) ?? { available: false, reason: 'there is no such tracker', hooks: [], minimumKernel: '' },
         process: (pid) => readProcess(pid, clock.offset()),
       },
       close,
@@ -164,7 +210,13 @@ export async function createApp(config: Config, log: Log): Promise<App> {
 }
 
 /** What plugins raise goes into the server's list of alerts. */
-function createPlugins({ plugins: directory }: Config, log: Log, vocabulary: HostOptions['vocabulary'], alerts: AlertBook, manager: SessionManager): PluginHost {
+function createPlugins(
+  { plugins: directory }: Config,
+  log: Log,
+  vocabulary: HostOptions['vocabulary'],
+  alerts: AlertBook,
+  manager: SessionManager,
+): PluginHost {
   return new PluginHost({
     vocabulary,
     directory,
@@ -175,13 +227,28 @@ function createPlugins({ plugins: directory }: Config, log: Log, vocabulary: Hos
 }
 
 /** A recording instead of a kernel. Rejects with BAD_RECORDING. */
-async function createReplayApp(config: Config, { file, speed }: { readonly file: string; readonly speed: number }, log: Log): Promise<App> {
+async function createReplayApp(
+  config: Config,
+  { file, speed }: { readonly file: string; readonly speed: number },
+  log: Log,
+): Promise<App> {
   const definitions = await loadTrackers();
   const schema = createSchema();
-  const recording = await Recording.open(file, schema, definitions.map(({ name }) => name));
+  const recording = await Recording.open(
+    file,
+    schema,
+    definitions.map(({ name }) => name),
+  );
   const trackers = new Map(definitions.map((definition) => [definition.name, recordedTracker(definition)]));
   const registry = new ContainerRegistry({ log, engine: null, cgroups: null });
-  const manager = new SessionManager({ kernel: null, registry, trackers, subscriberBytes: config.limits.subscriberBytes, maxSessions: config.limits.sessions, log });
+  const manager = new SessionManager({
+    kernel: null,
+    registry,
+    trackers,
+    subscriberBytes: config.limits.subscriberBytes,
+    maxSessions: config.limits.sessions,
+    log,
+  });
   const catalog = new Catalog(schema, definitions, () => false);
   const fields = new FilterFields(schema, catalog);
   const alerts = new AlertBook();
@@ -211,7 +278,12 @@ async function createReplayApp(config: Config, { file, speed }: { readonly file:
       ringBytes: 0,
       limit: null,
     },
-    createReplay({ startedAt: session.startedAt, entries: recording.entries(), problem: () => recording.problem, speed }),
+    createReplay({
+      startedAt: session.startedAt,
+      entries: recording.entries(),
+      problem: () => recording.problem,
+      speed,
+    }),
   );
   return {
     services: {
@@ -229,11 +301,22 @@ async function createReplayApp(config: Config, { file, speed }: { readonly file:
         version: await readVersion(),
         startedAt: nowText(),
         hostname: hostname(),
-        kernel: { release: release(), architecture: machine(), cpus: availableParallelism(), libbpf: null, features: [] },
+        kernel: {
+          release: release(),
+          architecture: machine(),
+          cpus: availableParallelism(),
+          libbpf: null,
+          features: [],
+        },
         health: () => ({ healthy: false, problem: `${replays}, and starts no sessions of its own` }),
         engine: () => ({ connected: false, version: null, error: replays }),
       },
-      trackerStatus: (name) => ({ available: false, reason: replays, hooks: [], minimumKernel: trackers.get(name)?.definition.minimumKernel ?? '' }),
+      trackerStatus: (name) => ({
+        available: false,
+        reason: replays,
+        hooks: [],
+        minimumKernel: trackers.get(name)?.definition.minimumKernel ?? '',
+      }),
       process: () => null,
     },
     close,
@@ -249,9 +332,24 @@ async function readVersion(): Promise<string> {
  * The store in a directory. Where it cannot be opened the server runs without history, and says so (`stores`), unless it was told not to:
  * then this rejects with STORE_UNAVAILABLE. DuckDB is loaded only here, for it is large.
  */
-async function openEmbedded(directory: string, { retentionMs, retentionBytes, requireHistory }: Config, catalog: Catalog, fields: FilterFields, log: Log): Promise<Store> {
+async function openEmbedded(
+  directory: string,
+  { retentionMs, retentionBytes, requireHistory }: Config,
+  catalog: Catalog,
+  fields: FilterFields,
+  log: Log,
+): Promise<Store> {
   const { DuckStore } = await import('./consumers/store/duckdb/index.js');
-  const store = new DuckStore({ directory, catalog, fields, retentionMs, retentionBytes, memoryLimit: STORE_MEMORY, retainEveryMs: RETAIN_EVERY_MS, onProblem: (problem) => log.error({ problem }, 'the embedded store') });
+  const store = new DuckStore({
+    directory,
+    catalog,
+    fields,
+    retentionMs,
+    retentionBytes,
+    memoryLimit: STORE_MEMORY,
+    retainEveryMs: RETAIN_EVERY_MS,
+    onProblem: (problem) => log.error({ problem }, 'the embedded store'),
+  });
   if (!requireHistory) return store;
   await store.opened;
   const { state, problem } = await store.status();
@@ -261,22 +359,44 @@ async function openEmbedded(directory: string, { retentionMs, retentionBytes, re
 }
 
 /** Rejects with BAD_OTLP when the authority's file cannot be read. */
-async function createExporter(config: OtlpConfig, { catalog, version, log, families }: Pick<ExporterOptions, 'catalog' | 'version' | 'log' | 'families'>): Promise<OtlpExporter> {
-  const ca = config.caFile === null ? null : await readFile(config.caFile, 'utf8').catch((error: unknown) => {
-    throw new EunomiaError('BAD_OTLP', `--otlp-ca ${config.caFile}: cannot be read: ${messageOf(error)}`, { cause: error });
-  });
+async function createExporter(
+  config: OtlpConfig,
+  { catalog, version, log, families }: Pick<ExporterOptions, 'catalog' | 'version' | 'log' | 'families'>,
+): Promise<OtlpExporter> {
+  const ca =
+    config.caFile === null
+      ? null
+      : await readFile(config.caFile, 'utf8').catch((error: unknown) => {
+          throw new EunomiaError('BAD_OTLP', `--otlp-ca ${config.caFile}: cannot be read: ${messageOf(error)}`, {
+            cause: error,
+          });
+        });
   const architecture = { x86_64: 'amd64', aarch64: 'arm64' }[machine()] ?? machine();
-  const resource = { 'service.name': 'eunomia', 'service.version': version, 'service.instance.id': randomUUID(), 'host.name': hostname(), 'host.arch': architecture, 'os.type': 'linux', 'os.version': release() };
+  const resource = {
+    'service.name': 'eunomia',
+    'service.version': version,
+    'service.instance.id': randomUUID(),
+    'host.name': hostname(),
+    'host.arch': architecture,
+    'os.type': 'linux',
+    'os.version': release(),
+  };
   return new OtlpExporter({ config, ca, catalog, version, log, families, resource });
 }
 
 /** Loads each tracker once and drops it: the kernel itself says whether it can. */
-async function tryTrackers(kernel: KernelThread, runtimes: readonly TrackerRuntime[]): Promise<Map<string, TrackerStatus>> {
+async function tryTrackers(
+  kernel: KernelThread,
+  runtimes: readonly TrackerRuntime[],
+): Promise<Map<string, TrackerStatus>> {
   return new Map(
     await Promise.all(
       runtimes.map(async ({ definition, hooks, objectSpec }): Promise<[string, TrackerStatus]> => {
         const reason = await kernel.tryLoad(objectSpec({})).then(() => null, messageOf);
-        return [definition.name, { available: reason === null, reason, hooks, minimumKernel: definition.minimumKernel }];
+        return [
+          definition.name,
+          { available: reason === null, reason, hooks, minimumKernel: definition.minimumKernel },
+        ];
       }),
     ),
   );
@@ -312,7 +432,10 @@ export async function listen(config: Config, log: Log): Promise<{ readonly url: 
 }
 
 /** The same without a listener, for this process alone. */
-export async function openLocal(config: Config, log: Log): Promise<{ execute(request: OperationRequest): Promise<Answer>; close(): Promise<void> }> {
+export async function openLocal(
+  config: Config,
+  log: Log,
+): Promise<{ execute(request: OperationRequest): Promise<Answer>; close(): Promise<void> }> {
   const app = await createApp(config, log);
   const gone = new AbortController();
   return {

@@ -32,7 +32,11 @@ interface Described {
 /** One metric with all its series. A label never holds a pid, a path or anything else without bound. */
 export type MetricFamily =
   | (Described & { readonly type: 'counter' | 'gauge'; readonly samples: readonly Sample[] })
-  | (Described & { readonly type: 'histogram'; readonly bounds: readonly number[]; readonly samples: readonly HistogramSample[] });
+  | (Described & {
+      readonly type: 'histogram';
+      readonly bounds: readonly number[];
+      readonly samples: readonly HistogramSample[];
+    });
 
 /**
  * A part that has metrics. Asked at each scrape, a few times a minute; what it tells of a counter must not fall. When it throws, or answers

@@ -8,8 +8,17 @@ import type { ResolversParentTypes, TrackerInput } from './generated/schema.js';
 export type TrackerName = keyof TrackerInput & string;
 
 /** 64-bit integers are decimal strings in an event. */
-type Plain<Value> = [bigint] extends [NonNullable<Value>] ? (null extends Value ? string | null : string) : Value extends readonly (infer Item)[] ? readonly Item[] : Exclude<Value, undefined>;
-type EventType<Name extends TrackerName> = `${Capitalize<Name>}Event` extends infer Type extends keyof ResolversParentTypes ? ResolversParentTypes[Type] : never;
+type Plain<Value> = [bigint] extends [NonNullable<Value>]
+  ? null extends Value
+    ? string | null
+    : string
+  : Value extends readonly (infer Item)[]
+    ? readonly Item[]
+    : Exclude<Value, undefined>;
+type EventType<Name extends TrackerName> = `${Capitalize<Name>}Event` extends infer Type extends
+  keyof ResolversParentTypes
+  ? ResolversParentTypes[Type]
+  : never;
 type First<Path> = Path extends `${infer Head}.${string}` ? Head : Path;
 
 /** What acted. */
@@ -52,13 +61,32 @@ export type PluginReads = { readonly [Name in TrackerName]?: readonly string[] }
 
 /** An option that whoever attaches the plugin may set. */
 export type OptionDefinition =
-  | { readonly type: 'number' | 'integer'; readonly default: number; readonly min?: number; readonly max?: number; readonly description: string }
-  | { readonly type: 'string'; readonly default: string; readonly enum?: readonly string[]; readonly description: string }
+  | {
+      readonly type: 'number' | 'integer';
+      readonly default: number;
+      readonly min?: number;
+      readonly max?: number;
+      readonly description: string;
+    }
+  | {
+      readonly type: 'string';
+      readonly default: string;
+      readonly enum?: readonly string[];
+      readonly description: string;
+    }
   | { readonly type: 'boolean'; readonly default: boolean; readonly description: string }
   | { readonly type: 'strings'; readonly default: readonly string[]; readonly description: string };
 
-type OptionValue<Type> = Type extends 'number' | 'integer' ? number : Type extends 'string' ? string : Type extends 'boolean' ? boolean : readonly string[];
-export type OptionValues<Options> = { readonly [Name in keyof Options]: Options[Name] extends { readonly type: infer Type } ? OptionValue<Type> : never };
+type OptionValue<Type> = Type extends 'number' | 'integer'
+  ? number
+  : Type extends 'string'
+    ? string
+    : Type extends 'boolean'
+      ? boolean
+      : readonly string[];
+export type OptionValues<Options> = {
+  readonly [Name in keyof Options]: Options[Name] extends { readonly type: infer Type } ? OptionValue<Type> : never;
+};
 
 /** A metric that the plugin keeps: at most 100 series each, the rest is counted under the label value "other". Never label by pid or path. */
 export interface MetricDefinition {
@@ -101,7 +129,10 @@ export interface PluginContext<Options = Readonly<Record<string, unknown>>> {
   log(text: string): void;
 }
 
-export interface PluginDefinition<Reads extends PluginReads, Options extends Readonly<Record<string, OptionDefinition>>> {
+export interface PluginDefinition<
+  Reads extends PluginReads,
+  Options extends Readonly<Record<string, OptionDefinition>>,
+> {
   /** Lower-case letters, digits and hyphens, up to 50. */
   readonly name: string;
   readonly version: string;
@@ -125,8 +156,9 @@ export interface PluginDefinition<Reads extends PluginReads, Options extends Rea
 }
 
 /** Declares a plugin. Everything in it is checked when the server loads it; the error says what would be right. */
-export function definePlugin<const Reads extends PluginReads, const Options extends Readonly<Record<string, OptionDefinition>>>(
-  definition: PluginDefinition<Reads, Options>,
-): PluginDefinition<Reads, Options> {
+export function definePlugin<
+  const Reads extends PluginReads,
+  const Options extends Readonly<Record<string, OptionDefinition>>,
+>(definition: PluginDefinition<Reads, Options>): PluginDefinition<Reads, Options> {
   return definition;
 }

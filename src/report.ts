@@ -141,12 +141,15 @@ const because = (errno: string | null): string => (errno === null ? '' : ` (${er
 const file: Describe<FileEntry> = ({ path, errno }) => `${path ?? 'a path that was not captured'}${because(errno)}`;
 
 /** What makes an entry the same in two reports. */
-export const describe: { readonly [Name in keyof ReportSections]: Describe<NonNullable<ReportSections[Name]>['entries'][number]> } = {
+export const describe: {
+  readonly [Name in keyof ReportSections]: Describe<NonNullable<ReportSections[Name]>['entries'][number]>;
+} = {
   programs: ({ path, errno }) => `${path ?? 'a path that was not captured'}${because(errno)}`,
   filesRead: file,
   filesWritten: file,
   failedOpens: file,
-  peers: ({ direction, address, port, errno }) => `${{ OUT: 'to', IN: 'from', UNKNOWN: 'with' }[direction]} ${address ?? 'no address'} port ${port}${because(errno)}`,
+  peers: ({ direction, address, port, errno }) =>
+    `${{ OUT: 'to', IN: 'from', UNKNOWN: 'with' }[direction]} ${address ?? 'no address'} port ${port}${because(errno)}`,
   listeningPorts: ({ address, port }) => `${address ?? 'no address'} port ${port}`,
   syscalls: ({ name }) => name,
   exits: ({ comm, exitCode, signal }) => `${comm} ${signal === null ? `with code ${exitCode}` : `by ${signal}`}`,

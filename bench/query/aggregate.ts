@@ -7,9 +7,18 @@ const STUCK_MS = 1_000;
 
 /** Every call of a process, grouped and measured live: by container, comm and call, counted, with the 99th percentile of what they took. */
 export async function aggregateLive(server: ServerProcess, audience: Audience, pid: number): Promise<Tracer> {
-  const session = await startSession(server, pid, { trackers: [{ syscall: { only: ['openat'] } }], ringBytes: 64 << 20 });
+  const session = await startSession(server, pid, {
+    trackers: [{ syscall: { only: ['openat'] } }],
+    ringBytes: 64 << 20,
+  });
   const measures = [{ fn: 'COUNT' }, { fn: 'QUANTILE', field: 'durationNs', q: 0.99 }];
-  await audience.ask({ kind: 'aggregate', url: server.url, session, groupBy: ['container.name', 'process.comm', 'name'], measures });
+  await audience.ask({
+    kind: 'aggregate',
+    url: server.url,
+    session,
+    groupBy: ['container.name', 'process.comm', 'name'],
+    measures,
+  });
   return {
     graceMs: 100,
     settle: async (expected) => {

@@ -25,7 +25,9 @@ async function subscribe(url: string, query: string, variables: object, onData: 
   socket.send(JSON.stringify({ type: 'connection_init' }));
   await once(socket, 'message');
   socket.on('message', (data: Buffer) => {
-    const kind = /"type":"(\w+)"/.exec(data.toString('latin1', 0, 64) + data.toString('latin1', Math.max(0, data.length - 64)))?.[1];
+    const kind = /"type":"(\w+)"/.exec(
+      data.toString('latin1', 0, 64) + data.toString('latin1', Math.max(0, data.length - 64)),
+    )?.[1];
     if (kind === 'ping') socket.send(JSON.stringify({ type: 'pong' }));
     else if (kind === 'next') onData(data);
     else if (kind === 'error') failure = data.toString('utf8', 0, 500);
@@ -54,7 +56,11 @@ function watchAggregate({ url, session, groupBy, measures }: Extract<Ask, { kind
   rows = new Set();
   return subscribe(url, query, { session, groupBy, measures }, (data) => {
     const { aggregate } = (JSON.parse(data.toString()) as Change).payload.data;
-    aggregated = { events: Number(aggregate.events), missing: Number(aggregate.lost) + Number(aggregate.dropped) + Number(aggregate.missed), at: wallMs() };
+    aggregated = {
+      events: Number(aggregate.events),
+      missing: Number(aggregate.lost) + Number(aggregate.dropped) + Number(aggregate.missed),
+      at: wallMs(),
+    };
     for (const { key } of aggregate.rows) rows.add(key.map(({ value }) => value).join('\0'));
   });
 }
@@ -72,12 +78,16 @@ async function fan({ url, session, subscribers, equal }: Extract<Ask, { kind: 'f
 }
 
 function watchDelay({ url, session }: Extract<Ask, { kind: 'delay' }>): Promise<void> {
-  const query = 'subscription D($session: ID!) { events(session: $session) { events { process { pid comm } time ... on OpenEvent { path fd } } } }';
+  const query =
+    'subscription D($session: ID!) { events(session: $session) { events { process { pid comm } time ... on OpenEvent { path fd } } } }';
   delays = [];
   return subscribe(url, query, { session }, (data) => {
     const at = wallMs();
-    const { payload } = JSON.parse(data.toString()) as { payload: { data: { events: { events: readonly { readonly time: string }[] } } } };
-    for (const { time } of payload.data.events.events) delays.push(at - (Date.parse(`${time.slice(0, 19)}Z`) + Number(time.slice(19, -1)) * 1000));
+    const { payload } = JSON.parse(data.toString()) as {
+      payload: { data: { events: { events: readonly { readonly time: string }[] } } };
+    };
+    for (const { time } of payload.data.events.events)
+      delays.push(at - (Date.parse(`${time.slice(0, 19)}Z`) + Number(time.slice(19, -1)) * 1000));
   });
 }
 
@@ -116,7 +126,11 @@ async function answer(ask: Ask): Promise<Answer> {
 process.on('message', (ask: Ask) => {
   answer(ask).then(
     (result) => process.send?.(result),
-    (error: unknown) => process.send?.({ kind: 'failed', message: error instanceof Error ? error.message : String(error) } satisfies Answer),
+    (error: unknown) =>
+      process.send?.({
+        kind: 'failed',
+        message: error instanceof Error ? error.message : String(error),
+      } satisfies Answer),
   );
 });
 process.on('disconnect', () => process.exit(0));

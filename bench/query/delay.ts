@@ -9,7 +9,13 @@ const P50_MS = 5;
 const P99_MS = 20;
 
 /** From the moment of an event, as the kernel tells it, to that when its text has come to a WebSocket client and was parsed. */
-export async function measureDelay(report: Report, workload: Workload, server: ServerProcess, audience: Audience, ms: number): Promise<void> {
+export async function measureDelay(
+  report: Report,
+  workload: Workload,
+  server: ServerProcess,
+  audience: Audience,
+  ms: number,
+): Promise<void> {
   const session = await startSession(server, workload.pid);
   try {
     await audience.ask({ kind: 'delay', url: server.url, session });

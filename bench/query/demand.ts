@@ -45,7 +45,12 @@ export async function measureDemand(report: Report, workload: Workload, rounds: 
         report.add(`${tracker}: record, everything`, of(most, 'bytes'), 'bytes/event');
         const goal: Goal | null = tracker === 'exec' ? { goal: APART, better: 'higher' } : null;
         report.add(`${tracker}: hook, everything to pid alone`, of(most, 'ns') / of(least, 'ns'), 'times', goal);
-        report.add(`${tracker}: record, everything to pid alone`, of(most, 'bytes') / of(least, 'bytes'), 'times', goal);
+        report.add(
+          `${tracker}: record, everything to pid alone`,
+          of(most, 'bytes') / of(least, 'bytes'),
+          'times',
+          goal,
+        );
       }
     });
   } finally {
@@ -53,7 +58,12 @@ export async function measureDemand(report: Report, workload: Workload, rounds: 
   }
 }
 
-async function costOf(eunomia: LocalEunomia, workload: Workload, { tracker, options, kind, calls, wholeMachine }: Way, capture: 'DEMANDED' | 'ALL'): Promise<Cost> {
+async function costOf(
+  eunomia: LocalEunomia,
+  workload: Workload,
+  { tracker, options, kind, calls, wholeMachine }: Way,
+  capture: 'DEMANDED' | 'ALL',
+): Promise<Cost> {
   const session = await eunomia.session(tracker, wholeMachine ? null : workload.pid, capture, [], options);
   try {
     const before = { stats: await session.stats(), ns: programNs() };
@@ -62,7 +72,10 @@ async function costOf(eunomia: LocalEunomia, workload: Workload, { tracker, opti
     const events = after.stats.produced - before.stats.produced;
     const received = after.stats.received - before.stats.received;
     if (events < calls) throw new Error(`${tracker}: ${events} events of ${calls} calls`);
-    return { ns: (after.ns - before.ns) / events, bytes: (after.stats.receivedBytes - before.stats.receivedBytes) / received };
+    return {
+      ns: (after.ns - before.ns) / events,
+      bytes: (after.stats.receivedBytes - before.stats.receivedBytes) / received,
+    };
   } finally {
     await eunomia.remove(session);
   }

@@ -25,9 +25,28 @@ interface Flown {
 export async function measureFlight(report: Report, filters: number): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'eunomia-bench-'));
   try {
-    const { filters: flown, pushed, differences, first, taken, refused } = await fly(filters, join(folder, 'flight.json'));
-    report.add('flight: random filters', flown, 'filters', { goal: filters, better: 'higher' }, 'each judged by programs and by the predicate, over one workload');
-    report.add('flight: of these, judged in the kernel', pushed, 'filters', null, `${taken} events taken, ${refused} that programs did not make`);
+    const {
+      filters: flown,
+      pushed,
+      differences,
+      first,
+      taken,
+      refused,
+    } = await fly(filters, join(folder, 'flight.json'));
+    report.add(
+      'flight: random filters',
+      flown,
+      'filters',
+      { goal: filters, better: 'higher' },
+      'each judged by programs and by the predicate, over one workload',
+    );
+    report.add(
+      'flight: of these, judged in the kernel',
+      pushed,
+      'filters',
+      null,
+      `${taken} events taken, ${refused} that programs did not make`,
+    );
     report.add('flight: filters of which the two differ', differences, 'filters', { goal: 0, better: 'lower' });
     for (const one of first) process.stderr.write(`query: ${one}\n`);
   } finally {
@@ -38,8 +57,18 @@ export async function measureFlight(report: Report, filters: number): Promise<vo
 /** Rejects when the test did not come so far as to tell what it saw. */
 async function fly(filters: number, file: string): Promise<Flown> {
   const said = await new Promise<string>((resolve) => {
-    const env = { ...process.env, EUNOMIA_FLIGHT_FILTERS: String(filters), EUNOMIA_FLIGHT_BATCH: String(Math.min(LARGEST_BATCH, Math.ceil(filters / BATCHES))), EUNOMIA_FLIGHT_FILE: file };
-    execFile(process.execPath, [join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--project', 'kernel', TEST], { cwd: root, env, maxBuffer: 64 << 20 }, (_, out, err) => resolve(`${out}${err}`));
+    const env = {
+      ...process.env,
+      EUNOMIA_FLIGHT_FILTERS: String(filters),
+      EUNOMIA_FLIGHT_BATCH: String(Math.min(LARGEST_BATCH, Math.ceil(filters / BATCHES))),
+      EUNOMIA_FLIGHT_FILE: file,
+    };
+    execFile(
+      process.execPath,
+      [join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--project', 'kernel', TEST],
+      { cwd: root, env, maxBuffer: 64 << 20 },
+      (_, out, err) => resolve(`${out}${err}`),
+    );
   });
   try {
     return JSON.parse(await readFile(file, 'utf8')) as Flown;

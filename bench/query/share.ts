@@ -16,7 +16,11 @@ const NOISE = 0.05;
 const CPU = 1;
 
 /** What identical sessions, and subscribers of one session, cost the traced process and the server. */
-export async function measureSharing(report: Report, audience: Audience, { rounds, ms }: { readonly rounds: number; readonly ms: number }): Promise<void> {
+export async function measureSharing(
+  report: Report,
+  audience: Audience,
+  { rounds, ms }: { readonly rounds: number; readonly ms: number },
+): Promise<void> {
   const workload = await Workload.start({ cpu: CPU });
   try {
     const server = await ServerProcess.start([], ['--max-sessions', '128']);
@@ -31,7 +35,13 @@ export async function measureSharing(report: Report, audience: Audience, { round
   }
 }
 
-async function sessions(report: Report, workload: Workload, server: ServerProcess, rounds: number, ms: number): Promise<void> {
+async function sessions(
+  report: Report,
+  workload: Workload,
+  server: ServerProcess,
+  rounds: number,
+  ms: number,
+): Promise<void> {
   const ids: string[] = [];
   const slow: number[] = [];
   const used: number[] = [];
@@ -41,7 +51,8 @@ async function sessions(report: Report, workload: Workload, server: ServerProces
   const busy: number[] = [];
   for (const count of COUNTS) {
     // Each holds its events itself, of the same records.
-    while (ids.length < count) ids.push(await startSession(server, workload.pid, { bufferBytes: 65_536, fields: ['path'] }));
+    while (ids.length < count)
+      ids.push(await startSession(server, workload.pid, { bufferBytes: 65_536, fields: ['path'] }));
     const before = cpuMs(server.pid);
     const { calls } = await workload.paced('refused', RATE, ms);
     used.push(((cpuMs(server.pid) - before) / calls) * 1000);
@@ -50,21 +61,65 @@ async function sessions(report: Report, workload: Workload, server: ServerProces
     slow.push((await nsPerCall(workload, rounds)) - untraced);
     hooks.push(await hookNs(workload, server, rounds));
     busy.push(ownBytes(server.pid));
-    report.add(`${count} identical sessions: the workload's call`, slow.at(-1) ?? 0, 'ns', null, 'added to one that is not traced');
-    report.add(`${count} identical sessions: the hooks`, hooks.at(-1) ?? 0, 'ns/event', null, "by the kernel's own clock of its programs");
-    report.add(`${count} identical sessions: the server's CPU`, used.at(-1) ?? 0, 'µs/event', null, `at ${RATE} events/s`);
+    report.add(
+      `${count} identical sessions: the workload's call`,
+      slow.at(-1) ?? 0,
+      'ns',
+      null,
+      'added to one that is not traced',
+    );
+    report.add(
+      `${count} identical sessions: the hooks`,
+      hooks.at(-1) ?? 0,
+      'ns/event',
+      null,
+      "by the kernel's own clock of its programs",
+    );
+    report.add(
+      `${count} identical sessions: the server's CPU`,
+      used.at(-1) ?? 0,
+      'µs/event',
+      null,
+      `at ${RATE} events/s`,
+    );
   }
   const [one = 0, , hundred = 0] = slow;
-  report.add('100 identical sessions to 1: the workload', hundred / one, 'times', { goal: FLAT, better: 'lower', noise: NOISE });
+  report.add('100 identical sessions to 1: the workload', hundred / one, 'times', {
+    goal: FLAT,
+    better: 'lower',
+    noise: NOISE,
+  });
   const [alone = 0, , shared = 0] = hooks;
-  report.add('100 identical sessions to 1: the hooks', shared / alone, 'times', { goal: FLAT, better: 'lower', noise: NOISE });
+  report.add('100 identical sessions to 1: the hooks', shared / alone, 'times', {
+    goal: FLAT,
+    better: 'lower',
+    noise: NOISE,
+  });
   const [least = 0, , most = 0] = bytes;
-  report.add('a session more, beyond its ring', (most - least) / 99 / 1024, 'KiB', { goal: SESSION_BYTES / 1024, better: 'lower' }, 'resident memory of 100 less that of 1, by 99');
-  report.add('100 sessions to 1, at the rate that the process goes', ((busy.at(-1) ?? 0) - (busy[0] ?? 0)) / 2 ** 20, 'MiB', null, 'resident memory, with what the server has not got to yet');
+  report.add(
+    'a session more, beyond its ring',
+    (most - least) / 99 / 1024,
+    'KiB',
+    { goal: SESSION_BYTES / 1024, better: 'lower' },
+    'resident memory of 100 less that of 1, by 99',
+  );
+  report.add(
+    '100 sessions to 1, at the rate that the process goes',
+    ((busy.at(-1) ?? 0) - (busy[0] ?? 0)) / 2 ** 20,
+    'MiB',
+    null,
+    'resident memory, with what the server has not got to yet',
+  );
   await Promise.all(ids.map((id) => server.removeSession(id)));
 }
 
-async function subscribers(report: Report, workload: Workload, server: ServerProcess, audience: Audience, ms: number): Promise<void> {
+async function subscribers(
+  report: Report,
+  workload: Workload,
+  server: ServerProcess,
+  audience: Audience,
+  ms: number,
+): Promise<void> {
   for (const equal of [true, false]) {
     for (const count of COUNTS) {
       const session = await startSession(server, workload.pid);
@@ -78,7 +133,13 @@ async function subscribers(report: Report, workload: Workload, server: ServerPro
       const { bytes } = await audience.ask<'fanned'>({ kind: 'fanned' });
       await audience.ask({ kind: 'leave' });
       await server.removeSession(session);
-      report.add(`${count} subscribers, ${equal ? 'equal' : 'different'} selections: the server's CPU`, (used / calls) * 1000, 'µs/event', null, `at ${RATE} events/s, ${dropped} dropped; ${Math.round(bytes / count / 1024)} KiB to each`);
+      report.add(
+        `${count} subscribers, ${equal ? 'equal' : 'different'} selections: the server's CPU`,
+        (used / calls) * 1000,
+        'µs/event',
+        null,
+        `at ${RATE} events/s, ${dropped} dropped; ${Math.round(bytes / count / 1024)} KiB to each`,
+      );
     }
   }
 }
@@ -87,7 +148,9 @@ async function subscribers(report: Report, workload: Workload, server: ServerPro
 async function taken(server: ServerProcess, id: string): Promise<number> {
   const query = 'query Q($id: ID!) { session(id: $id) { stats { subscribers { queued dropped } } } }';
   for (;;) {
-    const { session } = await server.ask<{ session: { stats: { subscribers: readonly { readonly queued: string; readonly dropped: string }[] } } }>(query, { id });
+    const { session } = await server.ask<{
+      session: { stats: { subscribers: readonly { readonly queued: string; readonly dropped: string }[] } };
+    }>(query, { id });
     const { subscribers: all } = session.stats;
     if (all.every(({ queued }) => queued === '0')) return all.reduce((sum, { dropped }) => sum + Number(dropped), 0);
     await sleep(50);

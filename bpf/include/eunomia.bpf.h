@@ -49,17 +49,17 @@ typedef struct {
 #define EU_ARGS_MAX 32768
 
 struct eu_header {
-	__u64 boot_ns;        /* CLOCK_BOOTTIME */
-	__u64 cgroup_id;      /* of the v2 hierarchy */
-	__u64 start_boot_ns;  /* of the process: with pid, its identity */
-	__u32 pid;            /* thread group id */
+	__u64 boot_ns;       /* CLOCK_BOOTTIME */
+	__u64 cgroup_id;     /* of the v2 hierarchy */
+	__u64 start_boot_ns; /* of the process: with pid, its identity */
+	__u32 pid;           /* thread group id */
 	__u32 tid;
 	__u32 ppid;
-	__u32 uid;            /* real */
+	__u32 uid; /* real */
 	__u32 gid;
 	__u32 mount_ns;
-	__u16 tracker;        /* index of the tracker in its session */
-	__u16 reserved[3];    /* 0 */
+	__u16 tracker;     /* index of the tracker in its session */
+	__u16 reserved[3]; /* 0 */
 	char comm[EU_COMM_LEN];
 };
 
@@ -80,8 +80,8 @@ const volatile bool eu_by_comm = false;
 
 #define EU_MAX_CPUS 512
 struct eu_counter {
-	__u64 produced; /* events that passed the filter */
-	__u64 lost;     /* of these, the ring had no room for */
+	__u64 produced;  /* events that passed the filter */
+	__u64 lost;      /* of these, the ring had no room for */
 	__u64 unused[6]; /* to a cache line, so that CPUs do not share one */
 };
 struct eu_control {
@@ -260,11 +260,11 @@ static __always_inline void eu_count(bool lost)
 }
 
 /* Room for one record of a fixed size, or NULL (counted as lost). Ring memory is not zeroed. */
-#define eu_reserve(type)                                                                     \
-	({                                                                                   \
-		type *eu_record = bpf_ringbuf_reserve(&eu_ring, sizeof(type), 0);            \
-		eu_count(!eu_record);                                                        \
-		eu_record;                                                                   \
+#define eu_reserve(type)                                                          \
+	({                                                                        \
+		type *eu_record = bpf_ringbuf_reserve(&eu_ring, sizeof(type), 0); \
+		eu_count(!eu_record);                                             \
+		eu_record;                                                        \
 	})
 
 /*
@@ -287,22 +287,22 @@ static __always_inline __u64 eu_wakeup(void)
 struct eu_area {
 	__u8 bytes[EU_RECORD_MAX + EU_ARGS_MAX]; /* the slack keeps masked offsets inside; path.bpf.h works there */
 };
-#define EU_SCRATCH(name)                                                                     \
-	struct {                                                                             \
-		__uint(type, BPF_MAP_TYPE_ARRAY);                                            \
-		__uint(max_entries, 1);                                                      \
-		__type(key, __u32);                                                          \
-		__type(value, struct eu_area);                                               \
+#define EU_SCRATCH(name)                          \
+	struct {                                  \
+		__uint(type, BPF_MAP_TYPE_ARRAY); \
+		__uint(max_entries, 1);           \
+		__type(key, __u32);               \
+		__type(value, struct eu_area);    \
 	} eu_scratch_##name SEC(".maps")
 
 /* This CPU's area; NULL (counted as lost) if the loader has made too few. */
-#define eu_scratch(name)                                                                     \
-	({                                                                                   \
-		__u32 eu_cpu = bpf_get_smp_processor_id();                                   \
-		struct eu_area *eu_area = bpf_map_lookup_elem(&eu_scratch_##name, &eu_cpu);  \
-		if (!eu_area)                                                                \
-			eu_count(true);                                                      \
-		eu_area;                                                                     \
+#define eu_scratch(name)                                                                    \
+	({                                                                                  \
+		__u32 eu_cpu = bpf_get_smp_processor_id();                                  \
+		struct eu_area *eu_area = bpf_map_lookup_elem(&eu_scratch_##name, &eu_cpu); \
+		if (!eu_area)                                                               \
+			eu_count(true);                                                     \
+		eu_area;                                                                    \
 	})
 
 /* Copies the first `size` bytes of `record` into the ring, or counts them as lost. */

@@ -18,7 +18,7 @@ struct eu_path_walk {
 	struct dentry *root; /* of the mount that the dentry is on */
 	struct mount *mount;
 	char *text;
-	__u32 at; /* first byte in use */
+	__u32 at;   /* first byte in use */
 	bool whole; /* the walk has come to an end of the tree */
 };
 

@@ -29,15 +29,15 @@ struct eu_sum_key {
 };
 
 /* Declares the two maps, and what a value begins with. */
-#define EU_SUMS(name)                                                                        \
-	EU_EVENT(name);                                                                      \
-	struct {                                                                             \
-		__uint(type, BPF_MAP_TYPE_HASH);                                             \
-		__uint(max_entries, EU_SUM_ENTRIES);                                         \
-		__uint(map_flags, BPF_F_NO_PREALLOC);                                        \
-		__type(key, struct eu_sum_key);                                              \
-		__type(value, struct name##_event);                                          \
-	} eu_sums_0 SEC(".maps"), eu_sums_1 SEC(".maps");                                    \
+#define EU_SUMS(name)                                     \
+	EU_EVENT(name);                                   \
+	struct {                                          \
+		__uint(type, BPF_MAP_TYPE_HASH);          \
+		__uint(max_entries, EU_SUM_ENTRIES);      \
+		__uint(map_flags, BPF_F_NO_PREALLOC);     \
+		__type(key, struct eu_sum_key);           \
+		__type(value, struct name##_event);       \
+	} eu_sums_0 SEC(".maps"), eu_sums_1 SEC(".maps"); \
 	static const struct name##_event eu_sum_zero = {}
 
 static __always_inline struct eu_sum_key eu_sum_key(struct task_struct *task, __u32 what)
@@ -66,7 +66,8 @@ static __always_inline void *eu_sum_in(void *sums, const struct eu_sum_key *key,
 }
 
 /* The value that this CPU adds to; NULL when there is no room: then it is an event of its own, in the ring. */
-#define eu_sum_of(key) (eu_control.sum_side ? eu_sum_in(&eu_sums_1, key, &eu_sum_zero) : eu_sum_in(&eu_sums_0, key, &eu_sum_zero))
+#define eu_sum_of(key) \
+	(eu_control.sum_side ? eu_sum_in(&eu_sums_1, key, &eu_sum_zero) : eu_sum_in(&eu_sums_0, key, &eu_sum_zero))
 
 /* The place of a duration in an eu_log2. */
 static __always_inline __u32 eu_log2_slot(__u64 ns)
@@ -74,10 +75,18 @@ static __always_inline __u32 eu_log2_slot(__u64 ns)
 	__u32 slot = (ns > 0xffffffff) << 5;
 	__u32 rest = ns >> slot, shift;
 
-	shift = (rest > 0xffff) << 4; rest >>= shift; slot |= shift;
-	shift = (rest > 0xff) << 3; rest >>= shift; slot |= shift;
-	shift = (rest > 0xf) << 2; rest >>= shift; slot |= shift;
-	shift = (rest > 0x3) << 1; rest >>= shift; slot |= shift;
+	shift = (rest > 0xffff) << 4;
+	rest >>= shift;
+	slot |= shift;
+	shift = (rest > 0xff) << 3;
+	rest >>= shift;
+	slot |= shift;
+	shift = (rest > 0xf) << 2;
+	rest >>= shift;
+	slot |= shift;
+	shift = (rest > 0x3) << 1;
+	rest >>= shift;
+	slot |= shift;
 	slot |= rest >> 1;
 	return slot < EU_LOG2_SLOTS ? slot : EU_LOG2_SLOTS - 1;
 }

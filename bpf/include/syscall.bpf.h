@@ -16,11 +16,11 @@
  * One load of one register. Else the compiler merges the loads of branches into one through a pointer
  * that it computes, which the verifier refuses where one branch's pointer is to other memory.
  */
-#define eu_load(field)                                                                       \
-	({                                                                                   \
-		unsigned long eu_value = field;                                              \
-		barrier_var(eu_value);                                                       \
-		eu_value;                                                                    \
+#define eu_load(field)                          \
+	({                                      \
+		unsigned long eu_value = field; \
+		barrier_var(eu_value);          \
+		eu_value;                       \
 	})
 
 #if defined(__TARGET_ARCH_x86)

@@ -17,7 +17,7 @@ enum eu_rule {
 	EU_OUTSIDE = 2, /* below min or above max */
 	EU_IN = 3,      /* one of a set: of numbers, or of beginnings */
 	EU_NOT_IN = 4,
-	EU_BITS = 5,    /* those of min within the mask max, and, unless `any` is 0, one of these */
+	EU_BITS = 5, /* those of min within the mask max, and, unless `any` is 0, one of these */
 };
 #define EU_RULE_NULL 0x80 /* beside EU_IN and EU_NOT_IN of texts and addresses: a null passes; else it does not */
 
@@ -26,12 +26,12 @@ const volatile bool eu_where = false;
 /* No event of this object matches. */
 const volatile bool eu_where_none = false;
 
-#define EU_WHERE_NUMBER(field)                                                               \
-	const volatile __u32 eu_where_##field = EU_ANY;                                      \
-	const volatile __s64 eu_min_##field = 0;                                             \
+#define EU_WHERE_NUMBER(field)                          \
+	const volatile __u32 eu_where_##field = EU_ANY; \
+	const volatile __s64 eu_min_##field = 0;        \
 	const volatile __s64 eu_max_##field = 0
-#define EU_WHERE_BITS(field)                                                                 \
-	EU_WHERE_NUMBER(field);                                                              \
+#define EU_WHERE_BITS(field)    \
+	EU_WHERE_NUMBER(field); \
 	const volatile __s64 eu_any_##field = 0
 #define EU_WHERE_TEXT(field) const volatile __u32 eu_where_##field = EU_ANY
 #define EU_WHERE_ADDRESS(field) const volatile __u32 eu_where_##field = EU_ANY
@@ -82,36 +82,37 @@ static __always_inline bool eu_prefix_passes(__u32 rule, const struct eu_prefix 
 }
 
 /* A number; of an errno, the positive one. */
-#define eu_passes(field, value)                                                              \
+#define eu_passes(field, value) \
 	(!eu_where_##field || eu_number_passes(eu_where_##field, eu_min_##field, eu_max_##field, value))
 
-#define eu_passes_bits(field, value)                                                         \
-	(!eu_where_##field || (((value) & eu_max_##field) == eu_min_##field && (!eu_any_##field || ((value) & eu_any_##field))))
+#define eu_passes_bits(field, value) \
+	(!eu_where_##field ||        \
+	 (((value)&eu_max_##field) == eu_min_##field && (!eu_any_##field || ((value)&eu_any_##field))))
 
 /* `text`: NUL-terminated, in an array of at most EU_PREFIX_MAX bytes. */
-#define eu_passes_chars(field, text)                                                         \
-	({                                                                                   \
-		bool eu_pass = true;                                                         \
-		if (eu_where_##field) {                                                      \
+#define eu_passes_chars(field, text)                                                                               \
+	({                                                                                                         \
+		bool eu_pass = true;                                                                               \
+		if (eu_where_##field) {                                                                            \
 			struct eu_prefix eu_key = { .bits = 32 + 8 * sizeof(text), .set = eu_where_##field >> 8 }; \
-			__builtin_memcpy(eu_key.bytes, text, sizeof(text));                  \
-			eu_pass = eu_prefix_passes(eu_where_##field, &eu_key);               \
-		}                                                                            \
-		eu_pass;                                                                     \
+			__builtin_memcpy(eu_key.bytes, text, sizeof(text));                                        \
+			eu_pass = eu_prefix_passes(eu_where_##field, &eu_key);                                     \
+		}                                                                                                  \
+		eu_pass;                                                                                           \
 	})
 
 /* An address; null where `is_null`. */
-#define eu_passes_address(field, address, is_null)                                           \
-	({                                                                                   \
-		bool eu_pass = true;                                                         \
-		if (eu_where_##field && (is_null)) {                                         \
-			eu_pass = eu_where_##field & EU_RULE_NULL;                           \
-		} else if (eu_where_##field) {                                               \
+#define eu_passes_address(field, address, is_null)                                                                  \
+	({                                                                                                          \
+		bool eu_pass = true;                                                                                \
+		if (eu_where_##field && (is_null)) {                                                                \
+			eu_pass = eu_where_##field & EU_RULE_NULL;                                                  \
+		} else if (eu_where_##field) {                                                                      \
 			struct eu_prefix eu_key = { .bits = 32 + 8 * sizeof(eu_ip), .set = eu_where_##field >> 8 }; \
-			__builtin_memcpy(eu_key.bytes, (address)->bytes, sizeof(eu_ip));     \
-			eu_pass = eu_prefix_passes(eu_where_##field, &eu_key);               \
-		}                                                                            \
-		eu_pass;                                                                     \
+			__builtin_memcpy(eu_key.bytes, (address)->bytes, sizeof(eu_ip));                            \
+			eu_pass = eu_prefix_passes(eu_where_##field, &eu_key);                                      \
+		}                                                                                                   \
+		eu_pass;                                                                                            \
 	})
 
 #endif

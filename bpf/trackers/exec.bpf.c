@@ -17,13 +17,13 @@ enum exec_capture {
 struct exec_event {
 	struct eu_header header;
 	eu_errno errno;
-	__u32 pid_ns;         /* 0 when not captured, like net_ns */
+	__u32 pid_ns; /* 0 when not captured, like net_ns */
 	__u32 net_ns;
 	eu_str parent_comm;
-	bool args_truncated;  /* argv is longer than 32767 bytes, or part of it could not be read */
+	bool args_truncated; /* argv is longer than 32767 bytes, or part of it could not be read */
 	__u8 reserved[3];
-	eu_str filename;      /* as the caller passed it; of a successful execveat, the kernel's "/dev/fd/N/…" */
-	eu_str executable;    /* absolute; of a script, its interpreter; null when the exec failed */
+	eu_str filename;   /* as the caller passed it; of a successful execveat, the kernel's "/dev/fd/N/…" */
+	eu_str executable; /* absolute; of a script, its interpreter; null when the exec failed */
 	eu_str cwd;
 	eu_strs args;
 };
@@ -44,7 +44,8 @@ static __always_inline __u32 pid_ns(struct task_struct *task)
 {
 	struct pid *pid = BPF_CORE_READ(task, thread_pid);
 	__u32 level = BPF_CORE_READ(pid, level);
-	struct upid *last = (void *)pid + bpf_core_field_offset(struct pid, numbers) + level * bpf_core_type_size(struct upid);
+	struct upid *last =
+		(void *)pid + bpf_core_field_offset(struct pid, numbers) + level * bpf_core_type_size(struct upid);
 
 	return BPF_CORE_READ(last, ns, ns.inum);
 }

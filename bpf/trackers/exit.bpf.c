@@ -3,12 +3,12 @@
 #include "eunomia.bpf.h"
 
 struct exit_event {
-	struct eu_header header;      /* tid is the last thread's; comm the process's, its first thread's */
-	__s32 exit_code;              /* 0 to 255, as passed to exit(2); 0 when a signal killed it */
-	__u32 signal;                 /* that killed it, or 0 */
+	struct eu_header header; /* tid is the last thread's; comm the process's, its first thread's */
+	__s32 exit_code;         /* 0 to 255, as passed to exit(2); 0 when a signal killed it */
+	__u32 signal;            /* that killed it, or 0 */
 	bool core_dumped;
 	__u8 reserved[7];
-	eu_duration_ns lifetime_ns;   /* since the fork */
+	eu_duration_ns lifetime_ns; /* since the fork */
 };
 EU_EVENT(exit);
 

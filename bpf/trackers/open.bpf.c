@@ -13,11 +13,11 @@ enum open_capture {
 struct open_event {
 	struct eu_header header;
 	eu_errno errno;
-	__s32 fd;             /* -1 when the open failed */
+	__s32 fd; /* -1 when the open failed */
 	eu_open_flags flags;
-	__u32 mode;           /* as passed, where the flags may create a file; else 0 */
-	eu_str path;          /* as the caller passed it */
-	eu_str resolved;      /* absolute in the file's mount namespace; null when the open failed */
+	__u32 mode;      /* as passed, where the flags may create a file; else 0 */
+	eu_str path;     /* as the caller passed it */
+	eu_str resolved; /* absolute in the file's mount namespace; null when the open failed */
 };
 EU_EVENT(open);
 EU_CAPTURES(open);
@@ -114,7 +114,8 @@ int BPF_PROG(open_exit, struct pt_regs *regs, long ret)
 		return 0;
 	if (ret <= -ERESTARTSYS && ret >= -ERESTART_RESTARTBLOCK)
 		ret = -EINTR;
-	if (eu_where && (!eu_passes(errno, ret < 0 ? -ret : 0) || !eu_passes(fd, ret < 0 ? -1 : ret) || !eu_passes_bits(flags, args.flags)))
+	if (eu_where && (!eu_passes(errno, ret < 0 ? -ret : 0) || !eu_passes(fd, ret < 0 ? -1 : ret) ||
+			 !eu_passes_bits(flags, args.flags)))
 		return 0;
 
 	if (!eu_captures(OPEN_CAPTURE_PATH) && !(eu_captures(OPEN_CAPTURE_RESOLVED) && ret >= 0)) {

@@ -22,16 +22,16 @@ enum tcp_operation {
 struct tcp_event {
 	struct eu_header header;
 	enum tcp_operation operation;
-	eu_errno errno;               /* of CONNECT_FAILED */
-	__u16 family;                 /* of the packets: 2 (IPv4, through an IPv6 socket too) or 10 (IPv6) */
+	eu_errno errno; /* of CONNECT_FAILED */
+	__u16 family;   /* of the packets: 2 (IPv4, through an IPv6 socket too) or 10 (IPv6) */
 	__u16 local_port;
 	__u16 remote_port;
 	__u16 reserved;
 	eu_ip local_address;
 	eu_ip remote_address;
-	__u64 sent_bytes;             /* of CLOSE: payload, each byte once, acknowledged or not; or UNKNOWN_BYTES */
-	__u64 received_bytes;         /* of CLOSE: payload, in order, read by the process or not; or UNKNOWN_BYTES */
-	eu_duration_ns duration_ns;   /* CONNECT: the handshake; CONNECT_FAILED: the attempt; CLOSE: since established */
+	__u64 sent_bytes;           /* of CLOSE: payload, each byte once, acknowledged or not; or UNKNOWN_BYTES */
+	__u64 received_bytes;       /* of CLOSE: payload, in order, read by the process or not; or UNKNOWN_BYTES */
+	eu_duration_ns duration_ns; /* CONNECT: the handshake; CONNECT_FAILED: the attempt; CLOSE: since established */
 };
 EU_EVENT(tcp);
 
@@ -84,11 +84,11 @@ struct connection {
 	struct eu_header header; /* of the process that connected or accepted */
 	__u64 since;             /* of the attempt, from OPEN on of the establishment; 0: before the session */
 	__u32 phase;
-	bool wanted;             /* the filter's verdict, where that process was the current one */
-	bool active;             /* we connected */
-	bool known;              /* `active` is known */
+	bool wanted; /* the filter's verdict, where that process was the current one */
+	bool active; /* we connected */
+	bool known;  /* `active` is known */
 	__u8 reserved[3];
-	__be16 port;             /* FAILING: the remote port, which the socket forgets */
+	__be16 port; /* FAILING: the remote port, which the socket forgets */
 };
 
 /* Sockets that are connecting or connected, by address. */
@@ -139,8 +139,8 @@ static __always_inline __u64 sent_bytes(struct tcp_sock *tp, const struct report
 	__u64 most = BPF_CORE_READ(tp, bytes_acked) + (__u32)(next - BPF_CORE_READ(tp, snd_una)), least, segments;
 	bool fin_out = next == BPF_CORE_READ(tp, write_seq);
 	bool late = r->last_state == TCP_CLOSE;
-	bool fin = r->last_state == TCP_FIN_WAIT1 || r->last_state == TCP_FIN_WAIT2 ||
-		   r->last_state == TCP_CLOSING || r->last_state == TCP_LAST_ACK;
+	bool fin = r->last_state == TCP_FIN_WAIT1 || r->last_state == TCP_FIN_WAIT2 || r->last_state == TCP_CLOSING ||
+		   r->last_state == TCP_LAST_ACK;
 
 	if (most && fin && fin_out)
 		most--;
@@ -330,9 +330,7 @@ static __always_inline void closed(struct sock *sk, __u64 key, int last_state)
 		r.operation = TCP_OPERATION_CONNECT_FAILED;
 		r.errno = -ECANCELED;
 		break;
-	case OPEN:
-		r.operation = TCP_OPERATION_CLOSE;
-		break;
+	case OPEN: r.operation = TCP_OPERATION_CLOSE; break;
 	default: /* QUEUED, which accept may be about to replace, or FAILED: nothing to tell */
 		if (last_state == TCP_CLOSE)
 			bpf_map_delete_elem(&tcp_sockets, &key);

@@ -9,9 +9,22 @@ const targets = { x64: 'x86', arm64: 'arm64' };
 
 export async function compileBpf() {
   const target = targets[process.arch];
-  if (!target) throw new SetupError(`no BPF build for the architecture ${process.arch}; there is one for ${Object.keys(targets).join(' and ')}.`);
+  if (!target)
+    throw new SetupError(
+      `no BPF build for the architecture ${process.arch}; there is one for ${Object.keys(targets).join(' and ')}.`,
+    );
   const clang = findClang();
-  const flags = ['-g', '-O2', '-target', 'bpf', '-mcpu=v3', `-D__TARGET_ARCH_${target}`, '-Wall', '-Werror', '-Ibpf/include'];
+  const flags = [
+    '-g',
+    '-O2',
+    '-target',
+    'bpf',
+    '-mcpu=v3',
+    `-D__TARGET_ARCH_${target}`,
+    '-Wall',
+    '-Werror',
+    '-Ibpf/include',
+  ];
   const headers = filesUnder('bpf', (name) => name.endsWith('.h'));
   const sources = filesUnder('bpf', (name) => name.endsWith('.bpf.c'));
   const units = sources.map((source) => ({

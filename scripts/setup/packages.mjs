@@ -38,7 +38,8 @@ function packagesOf(lock) {
 /** The npm that started us, or the one beside this Node. */
 function findNpm() {
   const executed = process.env.npm_execpath;
-  if (executed && /npm-cli\.[cm]?js$/.test(executed) && existsSync(executed)) return { program: process.execPath, args: [executed] };
+  if (executed && /npm-cli\.[cm]?js$/.test(executed) && existsSync(executed))
+    return { program: process.execPath, args: [executed] };
   const beside = join(dirname(process.execPath), 'npm');
   const program = existsSync(beside) ? beside : which('npm');
   if (!program) throw new SetupError('npm is missing; it comes with Node, or on Debian: apt-get install -y npm');

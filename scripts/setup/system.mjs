@@ -6,8 +6,16 @@ import { SetupError, run, say, which } from './project.mjs';
 
 const libraryFolders = [
   ...(process.env.LD_LIBRARY_PATH ?? '').split(':').filter(Boolean),
-  '/usr/local/lib64', '/usr/local/lib', '/usr/lib64', '/usr/lib', '/lib64', '/lib',
-  '/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu', '/lib/x86_64-linux-gnu', '/lib/aarch64-linux-gnu',
+  '/usr/local/lib64',
+  '/usr/local/lib',
+  '/usr/lib64',
+  '/usr/lib',
+  '/lib64',
+  '/lib',
+  '/usr/lib/x86_64-linux-gnu',
+  '/usr/lib/aarch64-linux-gnu',
+  '/lib/x86_64-linux-gnu',
+  '/lib/aarch64-linux-gnu',
 ];
 
 // libbpf-dev depends on the library of the same version, whatever that is called in this release
@@ -15,11 +23,13 @@ const libraryFolders = [
 const toRun = [
   { what: `clang ${oldestClang} or later`, apt: 'clang', there: () => findClang() !== null },
   {
-    what: 'libbpf 1.0 or later (libbpf.so.1)', apt: 'libbpf-dev',
+    what: 'libbpf 1.0 or later (libbpf.so.1)',
+    apt: 'libbpf-dev',
     there: () => libraryFolders.some((folder) => existsSync(join(folder, 'libbpf.so.1'))),
   },
   {
-    what: 'the headers of libbpf', apt: 'libbpf-dev',
+    what: 'the headers of libbpf',
+    apt: 'libbpf-dev',
     there: () => ['/usr/include', '/usr/local/include'].some((folder) => existsSync(join(folder, 'bpf/bpf_helpers.h'))),
   },
 ];
@@ -68,20 +78,28 @@ export async function installSystem({ tests }) {
   const command = `apt-get update && apt-get install -y --no-install-recommends ${packages.join(' ')}`;
   if (!which('apt-get')) {
     const [, known] = elsewhere.find(([manager]) => which(manager)) ?? [];
-    throw new SetupError(`missing: ${missed}. There is no apt-get here; ${known ? `as root, run:\n  ${known}` : 'install them with what this system has.'}`);
+    throw new SetupError(
+      `missing: ${missed}. There is no apt-get here; ${known ? `as root, run:\n  ${known}` : 'install them with what this system has.'}`,
+    );
   }
-  if (process.getuid?.() !== 0) throw new SetupError(`missing: ${missed}. Only root may install them; run:\n  sudo sh -c '${command}'`);
+  if (process.getuid?.() !== 0)
+    throw new SetupError(`missing: ${missed}. Only root may install them; run:\n  sudo sh -c '${command}'`);
 
   say(`installing ${packages.join(', ')} with apt-get`);
   const quietly = ['-qq', '-o', 'Dpkg::Use-Pty=0', '-o', 'DPkg::Lock::Timeout=300'];
   const env = { DEBIAN_FRONTEND: 'noninteractive', NEEDRESTART_MODE: 'l', LC_ALL: 'C.UTF-8' };
   // The lists may be empty or old. Without a network they may still do, so a failure is told only if the install fails too.
   const updated = await run('apt-get', ['update', ...quietly], { env });
-  const installed = await run('apt-get', ['install', '-y', '--no-install-recommends', ...quietly, ...packages], { env });
+  const installed = await run('apt-get', ['install', '-y', '--no-install-recommends', ...quietly, ...packages], {
+    env,
+  });
   // Its exit code is not asked: a service that must not start (policy-rc.d) is no reason to stop.
   const still = wanted.filter(({ there }) => !there()).map(({ what }) => what);
   if (still.length) {
-    const output = [updated, installed].filter(({ ok }) => !ok).map((step) => step.output.trim()).join('\n');
+    const output = [updated, installed]
+      .filter(({ ok }) => !ok)
+      .map((step) => step.output.trim())
+      .join('\n');
     throw new SetupError(`still missing after "${command}": ${still.join(', ')}\n${output}`.trim());
   }
 }

@@ -44,7 +44,9 @@ async function compile(config, what) {
 
 /** What was compiled from a source that is gone must not be importable any more. */
 function removeStale() {
-  const ours = filesUnder('dist', (name) => /\.(js|js\.map|d\.ts)$/.test(name)).filter((file) => !file.startsWith('dist/bench/'));
+  const ours = filesUnder('dist', (name) => /\.(js|js\.map|d\.ts)$/.test(name)).filter(
+    (file) => !file.startsWith('dist/bench/'),
+  );
   for (const file of ours) {
     const source = file.replace(/^dist\//, 'src/').replace(/\.(js|js\.map|d\.ts)$/, '.ts');
     if (!existsSync(join(root, source))) rmSync(join(root, file));

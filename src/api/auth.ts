@@ -15,7 +15,10 @@ export interface Tls {
 /** Refuses to listen where strangers could reach a server that asks for no token, or read the token on the way. */
 export function checkListen({ host, tls, tokens }: Config): void {
   if (isLoopback(host)) return;
-  const missing = [...(tls ? [] : ['TLS (--tls-cert FILE and --tls-key FILE)']), ...(tokens.length > 0 ? [] : ['a token (--token operator:SECRET, or EUNOMIA_TOKENS)'])];
+  const missing = [
+    ...(tls ? [] : ['TLS (--tls-cert FILE and --tls-key FILE)']),
+    ...(tokens.length > 0 ? [] : ['a token (--token operator:SECRET, or EUNOMIA_TOKENS)']),
+  ];
   if (missing.length === 0) return;
   throw new EunomiaError(
     'UNSAFE_LISTENER',
@@ -37,14 +40,21 @@ export function loadTls({ certFile, keyFile }: NonNullable<Config['tls']>): Tls 
   try {
     createSecureContext(tls);
   } catch (error) {
-    throw new EunomiaError('BAD_TLS', `--tls-cert ${certFile} and --tls-key ${keyFile} are not a certificate and its key in PEM: ${messageOf(error)}`, { cause: error });
+    throw new EunomiaError(
+      'BAD_TLS',
+      `--tls-cert ${certFile} and --tls-key ${keyFile} are not a certificate and its key in PEM: ${messageOf(error)}`,
+      { cause: error },
+    );
   }
   return tls;
 }
 
 /** Whether only this machine reaches the address. A name other than localhost is not trusted to. */
 export function isLoopback(host: string): boolean {
-  const name = host.toLowerCase().replace(/^\[(.*)\]$/, '$1').replace(/\.$/, '');
+  const name = host
+    .toLowerCase()
+    .replace(/^\[(.*)\]$/, '$1')
+    .replace(/\.$/, '');
   if (name === 'localhost' || name.endsWith('.localhost') || name === '::1') return true;
   const v4 = name.startsWith('::ffff:') ? name.slice(7) : name;
   return isIP(v4) === 4 && v4.startsWith('127.');
@@ -52,7 +62,13 @@ export function isLoopback(host: string): boolean {
 
 const SIMPLE_TYPES = new Set(['', 'application/x-www-form-urlencoded', 'multipart/form-data', 'text/plain']);
 // Any of these makes a browser ask before it sends across origins (a preflight, which this server never grants).
-const PREFLIGHT_HEADERS = ['authorization', 'x-eunomia', 'graphql-require-preflight', 'apollo-require-preflight', 'x-graphql-yoga-csrf'];
+const PREFLIGHT_HEADERS = [
+  'authorization',
+  'x-eunomia',
+  'graphql-require-preflight',
+  'apollo-require-preflight',
+  'x-graphql-yoga-csrf',
+];
 
 /** Who may come in, and as what. */
 export class Access {
@@ -69,7 +85,8 @@ export class Access {
     const given = digest(secret ?? '');
     let role: Role | null = null;
     // All are compared, whichever fits: the time tells nothing.
-    for (const token of this.#tokens) if (timingSafeEqual(token.digest, given) && secret !== undefined) role = token.role;
+    for (const token of this.#tokens)
+      if (timingSafeEqual(token.digest, given) && secret !== undefined) role = token.role;
     return role;
   }
 
@@ -81,10 +98,14 @@ export class Access {
     if (this.#tokens.length > 0) return null;
     const name = hostnameOf(`http://${host ?? ''}`);
     if (name === null || !isLoopback(name)) {
-      return forbidden(`the Host header is "${host ?? ''}"; without tokens only localhost and loopback addresses are served. Use one of these, or start the server with --token`);
+      return forbidden(
+        `the Host header is "${host ?? ''}"; without tokens only localhost and loopback addresses are served. Use one of these, or start the server with --token`,
+      );
     }
     if (origin !== undefined && !isSameOrigin(origin, host)) {
-      return forbidden(`a page from ${origin} may not use a server without tokens; start it with --token, or use the page at /graphql of this server`);
+      return forbidden(
+        `a page from ${origin} may not use a server without tokens; start it with --token, or use the page at /graphql of this server`,
+      );
     }
     return null;
   }

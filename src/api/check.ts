@@ -27,13 +27,21 @@ export function spanInRange(where: string, ms: number, min: number, max: number)
 /** A text with a length in UTF-16 units, not empty. */
 export function textInRange(where: string, text: string, max: number): string {
   if (text.length >= 1 && text.length <= max) return text;
-  throw invalid(where, text === '' ? 'is empty; leave it out or give a text' : `has ${text.length} characters; at most ${max} are allowed`, { max });
+  throw invalid(
+    where,
+    text === '' ? 'is empty; leave it out or give a text' : `has ${text.length} characters; at most ${max} are allowed`,
+    { max },
+  );
 }
 
 /** A list that must not be empty: OR of nothing would match nothing, which nobody means. */
 export function listInRange<Item>(where: string, list: readonly Item[], max: number, example: string): readonly Item[] {
   if (list.length === 0) throw invalid(where, `is empty; leave it out, or give at least one, for example ${example}`);
-  if (list.length > max) throw invalid(where, `has ${list.length} entries; at most ${number(max)} are allowed`, { max, actual: list.length });
+  if (list.length > max)
+    throw invalid(where, `has ${list.length} entries; at most ${number(max)} are allowed`, {
+      max,
+      actual: list.length,
+    });
   return list;
 }
 
@@ -49,7 +57,11 @@ function span(ms: number): string {
  * Whether the client wrote a value at this path of the field's arguments: a default looks the same to a resolver.
  * `variables` are those of the request, not coerced.
  */
-export function isWritten(info: GraphQLResolveInfo, variables: Readonly<Record<string, unknown>>, [name = '', ...path]: readonly string[]): boolean {
+export function isWritten(
+  info: GraphQLResolveInfo,
+  variables: Readonly<Record<string, unknown>>,
+  [name = '', ...path]: readonly string[],
+): boolean {
   const argument = info.fieldNodes[0]?.arguments?.find((node) => node.name.value === name);
   return argument !== undefined && has(argument.value, variables, path);
 }

@@ -41,7 +41,11 @@ export interface Execution {
   readonly context: RequestContext;
 }
 
-type Compiled = (root: unknown, context: RequestContext, variables: Readonly<Record<string, unknown>>) => ExecutionResult | Promise<ExecutionResult>;
+type Compiled = (
+  root: unknown,
+  context: RequestContext,
+  variables: Readonly<Record<string, unknown>>,
+) => ExecutionResult | Promise<ExecutionResult>;
 /** Null: jit cannot. */
 type Variants = Map<string, Compiled | null>;
 
@@ -59,7 +63,8 @@ export function executeHot(execution: Execution, root?: unknown): ExecutionResul
 function read(execution: Execution, fast: Compiled, root: unknown): ExecutionResult | Promise<ExecutionResult> {
   try {
     const result = fast(root, execution.context, execution.variables);
-    if (result instanceof Promise) return result.then((settled) => (settled.errors ? executeSlow(execution, root) : settled));
+    if (result instanceof Promise)
+      return result.then((settled) => (settled.errors ? executeSlow(execution, root) : settled));
     return result.errors ? executeSlow(execution, root) : result;
   } catch {
     // Where a property throws, graphql-js makes an error of it.
@@ -87,7 +92,10 @@ export function isCompiled(execution: Execution): boolean {
 export function readsEvents(schema: GraphQLSchema, document: DocumentNode): boolean {
   const info = new TypeInfo(schema);
   let found = false;
-  visit(document, visitWithTypeInfo(info, { Field: () => void (found ||= String(getNamedType(info.getType())) === 'TraceEvent') }));
+  visit(
+    document,
+    visitWithTypeInfo(info, { Field: () => void (found ||= String(getNamedType(info.getType())) === 'TraceEvent') }),
+  );
   return found;
 }
 
@@ -105,8 +113,15 @@ function compile({ schema, document, operation, variables }: Execution): Compile
   return made;
 }
 
-function compileVariant(schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode, variables: Readonly<Record<string, unknown>>): Compiled | null {
-  const query = compileQuery(passingVariables(schema), specialise(document, operation, variables), undefined, { disablingCapturingStackErrors: true });
+function compileVariant(
+  schema: GraphQLSchema,
+  document: DocumentNode,
+  operation: OperationDefinitionNode,
+  variables: Readonly<Record<string, unknown>>,
+): Compiled | null {
+  const query = compileQuery(passingVariables(schema), specialise(document, operation, variables), undefined, {
+    disablingCapturingStackErrors: true,
+  });
   return isCompiledQuery(query) ? (query.query as Compiled) : null;
 }
 
@@ -120,7 +135,11 @@ function passingVariables(schema: GraphQLSchema): GraphQLSchema {
 }
 
 /** A document with this operation alone, without @skip and @include: what they leave out is gone. */
-function specialise(document: DocumentNode, operation: OperationDefinitionNode, variables: Readonly<Record<string, unknown>>): DocumentNode {
+function specialise(
+  document: DocumentNode,
+  operation: OperationDefinitionNode,
+  variables: Readonly<Record<string, unknown>>,
+): DocumentNode {
   const judge = (node: SelectionNode): SelectionNode | null => {
     const skip = getDirectiveValues(GraphQLSkipDirective, node, variables);
     const include = getDirectiveValues(GraphQLIncludeDirective, node, variables);
@@ -128,16 +147,26 @@ function specialise(document: DocumentNode, operation: OperationDefinitionNode, 
     // Copied: jit writes notes of its own into the nodes.
     return { ...node, directives: [] };
   };
-  const wanted = document.definitions.filter((definition) => definition.kind === Kind.FRAGMENT_DEFINITION || definition === operation);
-  return visit({ ...document, definitions: wanted }, {
-    Field: { enter: judge },
-    FragmentSpread: { enter: judge },
-    InlineFragment: { enter: judge },
-    VariableDefinition: {
-      enter: (node) => ({ ...node, type: { kind: Kind.NAMED_TYPE, name: { kind: Kind.NAME, value: PASSED } }, defaultValue: undefined, directives: [] }),
-      leave: () => undefined,
+  const wanted = document.definitions.filter(
+    (definition) => definition.kind === Kind.FRAGMENT_DEFINITION || definition === operation,
+  );
+  return visit(
+    { ...document, definitions: wanted },
+    {
+      Field: { enter: judge },
+      FragmentSpread: { enter: judge },
+      InlineFragment: { enter: judge },
+      VariableDefinition: {
+        enter: (node) => ({
+          ...node,
+          type: { kind: Kind.NAMED_TYPE, name: { kind: Kind.NAME, value: PASSED } },
+          defaultValue: undefined,
+          directives: [],
+        }),
+        leave: () => undefined,
+      },
     },
-  });
+  );
 }
 
 const conditions = new WeakMap<DocumentNode, readonly string[]>();

@@ -13,7 +13,12 @@ export class Connections {
   /** Takes a place; null when there was one, else why not. */
   take(): EunomiaError | null {
     if (this.#open >= this.#limit) {
-      return limitExceeded('connections', this.#limit, this.#open + 1, `${this.#open} WebSocket connections and SSE streams are open, and at most ${this.#limit} are allowed; close one, or start the server with a larger --max-connections`);
+      return limitExceeded(
+        'connections',
+        this.#limit,
+        this.#open + 1,
+        `${this.#open} WebSocket connections and SSE streams are open, and at most ${this.#limit} are allowed; close one, or start the server with a larger --max-connections`,
+      );
     }
     this.#open += 1;
     return null;

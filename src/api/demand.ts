@@ -1,4 +1,11 @@
-import { getNamedType, isObjectType, type FieldNode, type GraphQLObjectType, type GraphQLResolveInfo, type GraphQLSchema } from 'graphql';
+import {
+  getNamedType,
+  isObjectType,
+  type FieldNode,
+  type GraphQLObjectType,
+  type GraphQLResolveInfo,
+  type GraphQLSchema,
+} from 'graphql';
 import { collectSubfields } from 'graphql/execution/collectFields.js';
 import { getArgumentValues } from 'graphql/execution/values.js';
 import { reportDemand } from '../consumers/report/index.js';
@@ -6,7 +13,10 @@ import type { Demand } from '../event.js';
 import { eventTypeName } from '../names.js';
 
 /** The part of GraphQLResolveInfo that tells what an operation selects. */
-export type Selection = Pick<GraphQLResolveInfo, 'schema' | 'fragments' | 'variableValues' | 'fieldNodes' | 'returnType'>;
+export type Selection = Pick<
+  GraphQLResolveInfo,
+  'schema' | 'fragments' | 'variableValues' | 'fieldNodes' | 'returnType'
+>;
 
 /**
  * Which fields of events a `Subscription.events` reads: its selection, with fragments, aliases, @skip and @include
@@ -79,7 +89,12 @@ class Reader {
     }
   }
 
-  readWhere([node]: readonly FieldNode[], parent: GraphQLObjectType, name: string, readBy: (where: unknown) => Demand | null): void {
+  readWhere(
+    [node]: readonly FieldNode[],
+    parent: GraphQLObjectType,
+    name: string,
+    readBy: (where: unknown) => Demand | null,
+  ): void {
     const field = parent.getFields()[name];
     const where = node && field ? getArgumentValues(field, node, this.#selection.variableValues)['where'] : null;
     for (const [tracker, paths] of readBy(where) ?? []) for (const path of paths) this.demand.get(tracker)?.add(path);
@@ -89,7 +104,11 @@ class Reader {
     const [node] = nodes;
     const field = session.getFields()['aggregate'];
     if (!node || !field) return;
-    const { groupBy, measures } = getArgumentValues(field, node, this.#selection.variableValues) as unknown as AggregatePaths;
+    const { groupBy, measures } = getArgumentValues(
+      field,
+      node,
+      this.#selection.variableValues,
+    ) as unknown as AggregatePaths;
     const paths = [...groupBy, ...(measures ?? []).flatMap(({ field: path }) => path ?? [])];
     for (const path of paths) {
       const [first = ''] = path.split('.');

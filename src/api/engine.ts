@@ -96,7 +96,8 @@ export class Engine {
   }
 
   #prepare({ query, variables, operationName }: OperationRequest, { role, signal }: Caller): Prepared {
-    if (typeof query !== 'string') throw new EunomiaError('BAD_REQUEST', '`query` is missing: send the text of a GraphQL document');
+    if (typeof query !== 'string')
+      throw new EunomiaError('BAD_REQUEST', '`query` is missing: send the text of a GraphQL document');
     const raw = variables ?? {};
     const { document, errors, hot } = this.#parse(query);
     if (errors.length > 0) throw new AggregateError(errors);
@@ -161,7 +162,9 @@ export class Engine {
 function operationOf(document: DocumentNode, name: string | null | undefined): OperationDefinitionNode {
   const operation = getOperationAST(document, name);
   if (operation) return operation;
-  const names = document.definitions.flatMap((node) => (node.kind === 'OperationDefinition' ? [node.name?.value ?? '(no name)'] : []));
+  const names = document.definitions.flatMap((node) =>
+    node.kind === 'OperationDefinition' ? [node.name?.value ?? '(no name)'] : [],
+  );
   const message =
     names.length === 0
       ? 'the document has no operation'
@@ -182,4 +185,3 @@ function isAsyncIterable(value: object): value is AsyncIterable<unknown> {
 export function isStream(answer: Answer): answer is ResponseStream {
   return answer instanceof ResponseStream;
 }
-

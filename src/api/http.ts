@@ -68,7 +68,16 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
     const length = Number(headers['content-length'] ?? 0);
     if (length > limits.bodyBytes) {
       request.unpipe();
-      return refuse(response, 413, limitExceeded('bodyBytes', limits.bodyBytes, length, `the request's body has ${length} bytes; at most ${limits.bodyBytes} are allowed: send its operations one by one`));
+      return refuse(
+        response,
+        413,
+        limitExceeded(
+          'bodyBytes',
+          limits.bodyBytes,
+          length,
+          `the request's body has ${length} bytes; at most ${limits.bodyBytes} are allowed: send its operations one by one`,
+        ),
+      );
     }
     const [path] = url.split('?');
     const isPage = method === 'GET' && headers.accept?.includes('text/html') === true;
@@ -93,7 +102,9 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
 export function unauthenticated(given: boolean): EunomiaError {
   return new EunomiaError(
     'UNAUTHENTICATED',
-    given ? 'the token is not known to this server, or the header is not "Authorization: Bearer TOKEN"' : 'this server needs a token: send "Authorization: Bearer TOKEN" (over WebSocket in connectionParams)',
+    given
+      ? 'the token is not known to this server, or the header is not "Authorization: Bearer TOKEN"'
+      : 'this server needs a token: send "Authorization: Bearer TOKEN" (over WebSocket in connectionParams)',
   );
 }
 
@@ -104,11 +115,15 @@ const PLAIN = { head: '', tail: '' } as const;
 function useEngine({ engine, connections, limits, log }: HttpOptions): Plugin<object, Caller> {
   const answer = async (params: GraphQLParams, request: Request, caller: Caller): Promise<Answer> => {
     const query = params.query ?? '';
-    const prepared = engine.prepare({ query, variables: params.variables, operationName: params.operationName }, caller);
+    const prepared = engine.prepare(
+      { query, variables: params.variables, operationName: params.operationName },
+      caller,
+    );
     if ('errors' in prepared) return withStatus(prepared, 400);
     const refused = refusal(prepared, request);
     if (refused) return refused;
-    if (prepared.operation.operation !== 'subscription') return withStatus((await engine.execute(prepared)) as ExecutionResult);
+    if (prepared.operation.operation !== 'subscription')
+      return withStatus((await engine.execute(prepared)) as ExecutionResult);
     const full = connections.take();
     if (full) return failure(full, 503, log);
     const result = await engine.execute(prepared, PLAIN);
@@ -117,10 +132,21 @@ function useEngine({ engine, connections, limits, log }: HttpOptions): Plugin<ob
     return result;
   };
   const refusal = ({ operation: { operation } }: Prepared, { method, headers }: Request): ExecutionResult | null => {
-    if (operation === 'mutation' && method !== 'POST') return failure(new EunomiaError('METHOD_NOT_ALLOWED', `a mutation must be a POST, not a ${method}`), 405, log, { Allow: 'POST' });
+    if (operation === 'mutation' && method !== 'POST')
+      return failure(new EunomiaError('METHOD_NOT_ALLOWED', `a mutation must be a POST, not a ${method}`), 405, log, {
+        Allow: 'POST',
+      });
     const accept = headers.get('accept') ?? '*/*';
-    if (operation !== 'subscription' || accept.includes('text/event-stream') || accept.includes('multipart/mixed')) return null;
-    return failure(new EunomiaError('NOT_ACCEPTABLE', 'a subscription is a stream: send "Accept: text/event-stream", or use a WebSocket with the protocol graphql-transport-ws'), 406, log);
+    if (operation !== 'subscription' || accept.includes('text/event-stream') || accept.includes('multipart/mixed'))
+      return null;
+    return failure(
+      new EunomiaError(
+        'NOT_ACCEPTABLE',
+        'a subscription is a stream: send "Accept: text/event-stream", or use a WebSocket with the protocol graphql-transport-ws',
+      ),
+      406,
+      log,
+    );
   };
   return {
     onRequestParse: () => ({
@@ -156,5 +182,11 @@ function failure(error: EunomiaError, status: number, log: Log, headers: Record<
 /** yoga reads `extensions.http` and leaves it out of the answer. */
 function statusError(error: GraphQLError, status: number, more: Record<string, unknown> = {}): GraphQLError {
   const { message, nodes, source, positions, path, extensions } = error;
-  return new GraphQLError(message, { nodes, source, positions, path, extensions: { ...extensions, http: { status, ...more } } });
+  return new GraphQLError(message, {
+    nodes,
+    source,
+    positions,
+    path,
+    extensions: { ...extensions, http: { status, ...more } },
+  });
 }

@@ -1,7 +1,14 @@
 import { invalid } from '../errors.js';
 import { sessionFilterOf, type FilterFields } from '../filter/index.js';
 import type { CaptureMode } from '../event.js';
-import type { InputMaybe, LabelInput, PersistInput, StartSessionInput, TargetInput, TrackerInput } from '../generated/schema.js';
+import type {
+  InputMaybe,
+  LabelInput,
+  PersistInput,
+  StartSessionInput,
+  TargetInput,
+  TrackerInput,
+} from '../generated/schema.js';
 import type { SessionSpec, TargetSpec } from '../pipeline/spec.js';
 import type { Catalog } from '../trackers/catalog.js';
 import type { TrackerOptions } from '../trackers/define.js';
@@ -28,14 +35,24 @@ export interface TraceLimits {
 }
 
 /** Checks all that the schema's types cannot say, and makes the specification of a session. Throws BAD_USER_INPUT. */
-export function sessionSpec(input: StartSessionInput, catalog: Catalog, filters: FilterFields, trace?: TraceLimits): SessionSpec {
+export function sessionSpec(
+  input: StartSessionInput,
+  catalog: Catalog,
+  filters: FilterFields,
+  trace?: TraceLimits,
+): SessionSpec {
   const forMs = input.for == null ? null : spanInRange('input.for', input.for, 10, DAYS_30);
   const ttlMs = input.ttl == null ? null : spanInRange('input.ttl', input.ttl, 1000, DAYS_30);
   const trackers = trackersOf(input.trackers, catalog);
   return {
     trackers,
     target: input.target == null ? null : targetOf(input.target),
-    where: sessionFilterOf(input.where, filters, trackers.map(({ name }) => catalog.need(name)), 'input.where'),
+    where: sessionFilterOf(
+      input.where,
+      filters,
+      trackers.map(({ name }) => catalog.need(name)),
+      'input.where',
+    ),
     capture: trace?.capture ?? input.capture ?? 'DEFAULT',
     fields: trace?.fields ?? fieldsOf(input, catalog),
     forMs: trace?.forMs ?? forMs,
@@ -51,7 +68,8 @@ export function sessionSpec(input: StartSessionInput, catalog: Catalog, filters:
 
 function persistOf({ store, mode }: PersistInput): SessionSpec['persist'] {
   const kind = store ?? 'EMBEDDED';
-  if (kind === 'EMBEDDED' && mode === 'ROLLUP') throw invalid('input.persist.mode', 'the embedded store writes each event; give EVENTS, or leave it out');
+  if (kind === 'EMBEDDED' && mode === 'ROLLUP')
+    throw invalid('input.persist.mode', 'the embedded store writes each event; give EVENTS, or leave it out');
   return { store: kind, mode: mode ?? (kind === 'EMBEDDED' ? 'EVENTS' : 'ROLLUP') };
 }
 
@@ -66,13 +84,20 @@ function ringBytes(bytes: number): number {
   inRange('input.ringBytes', bytes, MIN_RING, MAX_RING, 'bytes');
   if ((bytes & (bytes - 1)) === 0) return bytes;
   const below = 2 ** Math.floor(Math.log2(bytes));
-  throw invalid('input.ringBytes', `${bytes} is not a power of two; the next ones are ${below} and ${below * 2}`, { value: bytes });
+  throw invalid('input.ringBytes', `${bytes} is not a power of two; the next ones are ${below} and ${below * 2}`, {
+    value: bytes,
+  });
 }
 
 function trackersOf(trackers: readonly TrackerInput[], catalog: Catalog): SessionSpec['trackers'] {
   const known = catalog.trackers.map(({ name }) => name).join(', ');
-  if (trackers.length === 0) throw invalid('input.trackers', `is empty; name one to ${MAX_TRACKERS}, for example [{ exec: {} }]; there are ${known}`);
-  if (trackers.length > MAX_TRACKERS) throw invalid('input.trackers', `has ${trackers.length} entries; at most ${MAX_TRACKERS} are allowed`);
+  if (trackers.length === 0)
+    throw invalid(
+      'input.trackers',
+      `is empty; name one to ${MAX_TRACKERS}, for example [{ exec: {} }]; there are ${known}`,
+    );
+  if (trackers.length > MAX_TRACKERS)
+    throw invalid('input.trackers', `has ${trackers.length} entries; at most ${MAX_TRACKERS} are allowed`);
   const seen = new Map<string, number>();
   return trackers.map((entry, index) => {
     const where = `input.trackers[${index}]`;
@@ -81,12 +106,19 @@ function trackersOf(trackers: readonly TrackerInput[], catalog: Catalog): Sessio
     // @oneOf says so too, but not every executor and no caller inside the process enforces it.
     if (!first || second || first[1] === null) {
       const names = given.map(([name, options]) => (options === null ? `${name}: null` : name)).join(', ');
-      throw invalid(where, `needs exactly one tracker, for example { exec: {} }; it has ${names || 'none'}; there are ${known}`);
+      throw invalid(
+        where,
+        `needs exactly one tracker, for example { exec: {} }; it has ${names || 'none'}; there are ${known}`,
+      );
     }
     const [name, options] = first;
     catalog.need(name, where);
     const before = seen.get(name);
-    if (before !== undefined) throw invalid(where, `"${name}" is there already, in input.trackers[${before}]; a session has each tracker at most once`);
+    if (before !== undefined)
+      throw invalid(
+        where,
+        `"${name}" is there already, in input.trackers[${before}]; a session has each tracker at most once`,
+      );
     seen.set(name, index);
     catalog.check(name, options as TrackerOptions, `${where}.${name}`);
     return { name, options: { ...(options as Readonly<Record<string, unknown>>) } };
@@ -95,7 +127,12 @@ function trackersOf(trackers: readonly TrackerInput[], catalog: Catalog): Sessio
 
 function targetOf(target: TargetInput): TargetSpec {
   const where = 'input.target';
-  const list = <Item>(name: string, items: InputMaybe<readonly Item[]> | undefined, example: string, check?: (at: string, item: Item) => void): readonly Item[] => {
+  const list = <Item>(
+    name: string,
+    items: InputMaybe<readonly Item[]> | undefined,
+    example: string,
+    check?: (at: string, item: Item) => void,
+  ): readonly Item[] => {
     if (items == null) return [];
     listInRange(`${where}.${name}`, items, MAX_TARGETS, example);
     items.forEach((item, index) => check?.(`${where}.${name}[${index}]`, item));
@@ -104,7 +141,9 @@ function targetOf(target: TargetInput): TargetSpec {
   return {
     containers: list('containers', target.containers, '[{ name: "web-*" }]', checkSelector),
     waitForContainers: target.waitForContainers ?? false,
-    cgroups: list('cgroups', target.cgroups, '["4242"]', (at, id) => inRange(at, Number(id), 1, Number.MAX_SAFE_INTEGER)).map(Number),
+    cgroups: list('cgroups', target.cgroups, '["4242"]', (at, id) =>
+      inRange(at, Number(id), 1, Number.MAX_SAFE_INTEGER),
+    ).map(Number),
     pids: list('pids', target.pids, '[4242]', (at, pid) => inRange(at, pid, 1, 2 ** 22)),
     descendants: target.descendants ?? true,
     uids: list('uids', target.uids, '[1000]', (at, uid) => inRange(at, uid, 0, 2 ** 32 - 1)),
@@ -125,18 +164,31 @@ function checkComm(where: string, comm: string): void {
   const bytes = Buffer.byteLength(comm);
   if (bytes === 0) throw invalid(where, 'is empty; give a thread name, for example "nginx"');
   if (bytes > MAX_COMM_BYTES) {
-    const cut = Buffer.from(comm).subarray(0, MAX_COMM_BYTES).toString().replace(/\uFFFD+$/, '');
-    throw invalid(where, `"${comm}" has ${bytes} bytes; the kernel keeps ${MAX_COMM_BYTES} of a thread's name: "${cut}"`, { max: MAX_COMM_BYTES });
+    const cut = Buffer.from(comm)
+      .subarray(0, MAX_COMM_BYTES)
+      .toString()
+      .replace(/\uFFFD+$/, '');
+    throw invalid(
+      where,
+      `"${comm}" has ${bytes} bytes; the kernel keeps ${MAX_COMM_BYTES} of a thread's name: "${cut}"`,
+      { max: MAX_COMM_BYTES },
+    );
   }
   if (comm.includes('\0')) throw invalid(where, 'contains a NUL character; a thread name has none');
 }
 
 function labelsOf(labels: InputMaybe<readonly LabelInput[]> | undefined): readonly LabelInput[] {
   if (labels == null) return [];
-  if (labels.length > MAX_LABELS) throw invalid('input.labels', `has ${labels.length} labels; at most ${MAX_LABELS} are allowed`, { max: MAX_LABELS });
+  if (labels.length > MAX_LABELS)
+    throw invalid('input.labels', `has ${labels.length} labels; at most ${MAX_LABELS} are allowed`, {
+      max: MAX_LABELS,
+    });
   return labels.map(({ name, value }, index) => {
     textInRange(`input.labels[${index}].name`, name, 100);
-    if (value.length > 1000) throw invalid(`input.labels[${index}].value`, `has ${value.length} characters; at most 1000 are allowed`, { max: 1000 });
+    if (value.length > 1000)
+      throw invalid(`input.labels[${index}].value`, `has ${value.length} characters; at most 1000 are allowed`, {
+        max: 1000,
+      });
     return { name, value };
   });
 }

@@ -42,7 +42,12 @@ export function parseWithin(query: string, { tokens }: Limits): DocumentNode {
     return parse(query, { maxTokens: tokens });
   } catch (error) {
     if (!(error instanceof GraphQLError) || !error.message.includes('Parsing aborted')) throw error;
-    throw limitExceeded('tokens', tokens, `more than ${tokens}`, `the document has more than ${tokens} tokens; send its operations one by one`);
+    throw limitExceeded(
+      'tokens',
+      tokens,
+      `more than ${tokens}`,
+      `the document has more than ${tokens} tokens; send its operations one by one`,
+    );
   }
 }
 
@@ -59,14 +64,29 @@ export function checkLimits(
   const measure = new Measure(schema, document, variables);
   const { depth, cost } = measure.selectionSet(operation.selectionSet, root, false);
   if (measure.aliases > limits.aliases) {
-    throw limitExceeded('aliases', limits.aliases, measure.aliases, `the operation has ${measure.aliases} aliases; at most ${limits.aliases} are allowed: split it into several`);
+    throw limitExceeded(
+      'aliases',
+      limits.aliases,
+      measure.aliases,
+      `the operation has ${measure.aliases} aliases; at most ${limits.aliases} are allowed: split it into several`,
+    );
   }
   if (depth > limits.depth) {
-    throw limitExceeded('depth', limits.depth, depth, `the operation is ${depth} levels deep; at most ${limits.depth} are allowed: select less inside, or ask in two steps`);
+    throw limitExceeded(
+      'depth',
+      limits.depth,
+      depth,
+      `the operation is ${depth} levels deep; at most ${limits.depth} are allowed: select less inside, or ask in two steps`,
+    );
   }
   const rounded = Math.ceil(cost);
   if (rounded > limits.cost) {
-    throw limitExceeded('cost', limits.cost, rounded, `the operation costs ${rounded}; at most ${limits.cost} are allowed: ask for fewer events (first, last, limit) at once, or select fewer fields`);
+    throw limitExceeded(
+      'cost',
+      limits.cost,
+      rounded,
+      `the operation costs ${rounded}; at most ${limits.cost} are allowed: ask for fewer events (first, last, limit) at once, or select fewer fields`,
+    );
   }
 }
 
@@ -86,7 +106,9 @@ class Measure {
   constructor(schema: GraphQLSchema, document: DocumentNode, variables: Readonly<Record<string, unknown>>) {
     this.#schema = schema;
     this.#variables = variables;
-    this.#fragments = new Map(document.definitions.flatMap((node) => (node.kind === Kind.FRAGMENT_DEFINITION ? [[node.name.value, node]] : [])));
+    this.#fragments = new Map(
+      document.definitions.flatMap((node) => (node.kind === Kind.FRAGMENT_DEFINITION ? [[node.name.value, node]] : [])),
+    );
   }
 
   get aliases(): number {
@@ -103,7 +125,11 @@ class Measure {
           ? this.#field(selection, parent, sized)
           : selection.kind === Kind.FRAGMENT_SPREAD
             ? this.#fragment(selection.name.value, sized)
-            : this.selectionSet(selection.selectionSet, this.#type(selection.typeCondition?.name.value) ?? parent, sized);
+            : this.selectionSet(
+                selection.selectionSet,
+                this.#type(selection.typeCondition?.name.value) ?? parent,
+                sized,
+              );
       depth = Math.max(depth, size.depth);
       cost += size.cost;
     }
@@ -140,7 +166,12 @@ class Measure {
       const argument = field.args.find((candidate) => candidate.name === name);
       if (!argument) continue;
       const value = node.arguments?.find((candidate) => candidate.name.value === name)?.value;
-      const given = value?.kind === Kind.VARIABLE ? this.#variables[value.name.value] : value?.kind === Kind.INT ? Number(value.value) : undefined;
+      const given =
+        value?.kind === Kind.VARIABLE
+          ? this.#variables[value.name.value]
+          : value?.kind === Kind.INT
+            ? Number(value.value)
+            : undefined;
       const count = given ?? argument.defaultValue;
       if (typeof count === 'number') return count;
     }

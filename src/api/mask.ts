@@ -23,7 +23,10 @@ export function maskError(error: unknown, log: Log): GraphQLError {
     return new GraphQLError(error.message, { ...position, extensions: { ...error.extensions, code } });
   }
   log.error({ err: cause }, 'an operation failed unexpectedly');
-  return new GraphQLError('Unexpected error: the server has logged it.', { ...position, extensions: { code: 'INTERNAL_SERVER_ERROR' } });
+  return new GraphQLError('Unexpected error: the server has logged it.', {
+    ...position,
+    extensions: { code: 'INTERNAL_SERVER_ERROR' },
+  });
 }
 
 /** An error of ours outside of any operation, as GraphQL over HTTP answers it. */
@@ -37,7 +40,12 @@ function causeOf(error: unknown): unknown {
   return cause;
 }
 
-function positionOf({ nodes, source, positions, path }: GraphQLError): Pick<GraphQLError, 'nodes' | 'source' | 'positions' | 'path'> {
+function positionOf({
+  nodes,
+  source,
+  positions,
+  path,
+}: GraphQLError): Pick<GraphQLError, 'nodes' | 'source' | 'positions' | 'path'> {
   return { nodes, source, positions, path };
 }
 

@@ -7,7 +7,17 @@ import { parseDuration } from './scalars.js';
 type Measure = AggregateSpec['measures'][number];
 type MeasureInput = NonNullable<AggregateInput['measures']>[number];
 
-const FUNCTIONS: Readonly<Record<string, MeasureInput['fn']>> = { count: 'COUNT', distinct: 'DISTINCT', sum: 'SUM', min: 'MIN', max: 'MAX', avg: 'AVG', histogram: 'HISTOGRAM', top: 'TOP_K', rate: 'RATE' };
+const FUNCTIONS: Readonly<Record<string, MeasureInput['fn']>> = {
+  count: 'COUNT',
+  distinct: 'DISTINCT',
+  sum: 'SUM',
+  min: 'MIN',
+  max: 'MAX',
+  avg: 'AVG',
+  histogram: 'HISTOGRAM',
+  top: 'TOP_K',
+  rate: 'RATE',
+};
 
 export function isAggregate(query: URLSearchParams): boolean {
   return query.has('groupBy') || query.has('measures');
@@ -43,7 +53,10 @@ function measureOf(text: string, where: string): MeasureInput {
   if (fn) return { fn, field };
   const [, percent] = /^p(\d{1,2}(?:\.\d{1,6})?|100)$/.exec(name) ?? [];
   if (percent !== undefined) return { fn: 'QUANTILE', field, q: Number((Number(percent) / 100).toFixed(8)) };
-  throw invalid(where, `"${text.slice(0, 60)}" is no measure; write one like count, sum(sentBytes), p99(durationNs), top(path), distinct(process.pid) or rate`);
+  throw invalid(
+    where,
+    `"${text.slice(0, 60)}" is no measure; write one like count, sum(sentBytes), p99(durationNs), top(path), distinct(process.pid) or rate`,
+  );
 }
 
 function durationOf(query: URLSearchParams, name: string): number | null {

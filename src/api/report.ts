@@ -29,32 +29,64 @@ interface Span {
 }
 
 /** Rejects with BAD_USER_INPUT, UNKNOWN_CONTAINER, AMBIGUOUS_CONTAINER, or what its store says. */
-export async function reportOfSession(session: AnySession, { from, to, ...subject }: Subject & Span, context: RequestContext): Promise<BehaviourReport> {
+export async function reportOfSession(
+  session: AnySession,
+  { from, to, ...subject }: Subject & Span,
+  context: RequestContext,
+): Promise<BehaviourReport> {
   const top = check(subject);
   if (from != null && to != null && from >= to) throw invalid('to', `"${to}" is not after \`from\`, "${from}"`);
   const origin = await originOf(session);
   const container = subject.container == null ? null : pick(await containersOf(origin, context), subject.container);
-  const writer = new ReportWriter({ ...factsOf(subject, container, context), session: session.id, from: from ?? null, to: to ?? null, narrowed: [] }, context);
+  const writer = new ReportWriter(
+    { ...factsOf(subject, container, context), session: session.id, from: from ?? null, to: to ?? null, narrowed: [] },
+    context,
+  );
   await writer.read(origin, sourceOf(origin), {});
   return writer.build(top);
 }
 
 /** Over all sessions whose events a store has of this time. Rejects as `reportOfSession` does. */
-export async function reportOfHistory({ store, query }: History, subject: Subject, context: RequestContext): Promise<BehaviourReport> {
+export async function reportOfHistory(
+  { store, query }: History,
+  subject: Subject,
+  context: RequestContext,
+): Promise<BehaviourReport> {
   const top = check(subject);
-  if (subject.container != null && query.containers !== null) throw invalid('container', 'cannot be joined with `containers` of the history; give one of them');
+  if (subject.container != null && query.containers !== null)
+    throw invalid('container', 'cannot be joined with `containers` of the history; give one of them');
   const from = query.from === null ? null : textOfNanos(query.from);
   const to = textOfNanos(query.to ?? BigInt(Date.now()) * 1_000_000n);
   await upToDate(store, context);
-  const named = query.sessions === null ? await store.sessions() : await Promise.all(query.sessions.map(async (id) => (await store.session(id)) ?? unknown(id)));
-  const records = named.filter((record) => record.trackers.some((tracker) => query.trackers.includes(tracker)) && overlaps(record, from, to));
-  if (records.length > MAX_SESSIONS) throw invalid('from', `${records.length.toLocaleString('en-US')} sessions were recorded in this time; a report reads at most ${MAX_SESSIONS.toLocaleString('en-US')}: take a shorter one, or name \`sessions\``, { max: MAX_SESSIONS, actual: records.length });
+  const named =
+    query.sessions === null
+      ? await store.sessions()
+      : await Promise.all(query.sessions.map(async (id) => (await store.session(id)) ?? unknown(id)));
+  const records = named.filter(
+    (record) => record.trackers.some((tracker) => query.trackers.includes(tracker)) && overlaps(record, from, to),
+  );
+  if (records.length > MAX_SESSIONS)
+    throw invalid(
+      'from',
+      `${records.length.toLocaleString('en-US')} sessions were recorded in this time; a report reads at most ${MAX_SESSIONS.toLocaleString('en-US')}: take a shorter one, or name \`sessions\``,
+      { max: MAX_SESSIONS, actual: records.length },
+    );
   const sums = records.find(({ mode }) => mode !== 'EVENTS');
-  if (sums) throw invalid('sessions', `the session "${sums.id}" is stored as rollups, which have no single events; name others, or persist with mode EVENTS`);
+  if (sums)
+    throw invalid(
+      'sessions',
+      `the session "${sums.id}" is stored as rollups, which have no single events; name others, or persist with mode EVENTS`,
+    );
   const narrowed = [...(query.filter ? ['history.where'] : []), ...(query.containers ? ['history.containers'] : [])];
   const ids = records.map(({ id }) => id);
-  const container = subject.container == null ? null : pick(ids.length ? await store.containers({ ...query, sessions: ids }) : [], subject.container);
-  const writer = new ReportWriter({ ...factsOf(subject, container, context), session: null, from, to, narrowed }, context);
+  const container =
+    subject.container == null
+      ? null
+      : pick(ids.length ? await store.containers({ ...query, sessions: ids }) : [], subject.container);
+  const writer = new ReportWriter(
+    { ...factsOf(subject, container, context), session: null, from, to, narrowed },
+    context,
+  );
   for (const record of records) {
     const trackers = record.trackers.filter((tracker) => query.trackers.includes(tracker));
     const origin: Origin = { kind: 'STORE', store, record: { ...record, trackers } };
@@ -64,20 +96,30 @@ export async function reportOfHistory({ store, query }: History, subject: Subjec
 }
 
 function check({ container, host, top }: Subject): number {
-  if (container === '') throw invalid('container', 'is empty; give a name, an id, or the beginning of an id; leave it out for all events');
-  if (container != null && host) throw invalid('host', 'cannot be joined with `container`: a container is not the host');
+  if (container === '')
+    throw invalid('container', 'is empty; give a name, an id, or the beginning of an id; leave it out for all events');
+  if (container != null && host)
+    throw invalid('host', 'cannot be joined with `container`: a container is not the host');
   return inRange('top', top ?? DEFAULT_TOP, 1, MAX_TOP, 'entries');
 }
 
 function unknown(id: string): never {
-  throw new EunomiaError('UNKNOWN_SESSION', `the store has no session "${id.slice(0, 64)}"; \`sessions\` lists those there are`, { details: { session: id } });
+  throw new EunomiaError(
+    'UNKNOWN_SESSION',
+    `the store has no session "${id.slice(0, 64)}"; \`sessions\` lists those there are`,
+    { details: { session: id } },
+  );
 }
 
 function overlaps({ createdAt, startedAt, stoppedAt }: StoredRecord, from: string | null, to: string): boolean {
   return (startedAt ?? createdAt) < to && (stoppedAt === null || from === null || stoppedAt >= from);
 }
 
-function factsOf({ host }: Subject, container: StoredContainer | null, { services }: RequestContext): Pick<ReportSubject, 'container' | 'host' | 'known'> {
+function factsOf(
+  { host }: Subject,
+  container: StoredContainer | null,
+  { services }: RequestContext,
+): Pick<ReportSubject, 'container' | 'host' | 'known'> {
   return { container, host: host ?? false, known: services.catalog.trackers.map(({ name }) => name) };
 }
 
@@ -87,7 +129,13 @@ function sourceOf(origin: Origin): ReportSource {
     return { id, trackers, options, from: startedAt, to: stoppedAt };
   }
   const { id, spec, startedAt, stoppedAt } = origin.session;
-  return { id, trackers: spec.trackers.map(({ name }) => name), options: Object.fromEntries(spec.trackers.map(({ name, options }) => [name, options])), from: startedAt, to: stoppedAt };
+  return {
+    id,
+    trackers: spec.trackers.map(({ name }) => name),
+    options: Object.fromEntries(spec.trackers.map(({ name, options }) => [name, options])),
+    from: startedAt,
+    to: stoppedAt,
+  };
 }
 
 /** Sums up sessions, one after the other, and what is missing of them. */
@@ -106,8 +154,13 @@ class ReportWriter {
 
   async read(origin: Origin, source: ReportSource, narrowing: Narrowing): Promise<void> {
     this.#builder.begin(source);
-    for await (const { events, gap } of partsOf(origin, { ...this.#narrowing(), ...narrowing, ...this.#ofContainer() })) {
-      if (this.#signal.aborted) throw new EunomiaError('CANCELLED', 'the client has gone away, and nobody waits for the report');
+    for await (const { events, gap } of partsOf(origin, {
+      ...this.#narrowing(),
+      ...narrowing,
+      ...this.#ofContainer(),
+    })) {
+      if (this.#signal.aborted)
+        throw new EunomiaError('CANCELLED', 'the client has gone away, and nobody waits for the report');
       if (gap) this.#miss(gap);
       if (origin.kind === 'STORE' && (this.#stored += events.length) > MAX_EVENTS) throw tooMany();
       for (const event of events) this.#builder.add(event);
@@ -140,18 +193,26 @@ class ReportWriter {
 
 function tooMany(): EunomiaError {
   const most = MAX_EVENTS.toLocaleString('en-US');
-  return invalid('from', `the report would be of more than ${most} stored events; take a shorter time, name a container, or ask for an \`aggregate\``, { max: MAX_EVENTS });
+  return invalid(
+    'from',
+    `the report would be of more than ${most} stored events; take a shorter time, name a container, or ask for an \`aggregate\``,
+    { max: MAX_EVENTS },
+  );
 }
 
 /** Those of the events; of a session in memory also those there are, which did nothing then. */
-async function containersOf(origin: Origin, { services: { registry } }: RequestContext): Promise<readonly StoredContainer[]> {
+async function containersOf(
+  origin: Origin,
+  { services: { registry } }: RequestContext,
+): Promise<readonly StoredContainer[]> {
   if (origin.kind === 'STORE') {
     const { id, trackers } = origin.record;
     return origin.store.containers({ sessions: [id], trackers, from: null, to: null, containers: null, filter: null });
   }
   const seen = new Map<string, StoredContainer>(registry.list().map((container) => [container.id, container]));
   for await (const { events } of heldParts(origin.session, null)) {
-    for (const { container } of events) if (container) seen.set((container as StoredContainer).id, container as StoredContainer);
+    for (const { container } of events)
+      if (container) seen.set((container as StoredContainer).id, container as StoredContainer);
   }
   return [...seen.values()];
 }
@@ -163,9 +224,21 @@ function pick(all: readonly StoredContainer[], ref: string): StoredContainer {
   const [container, another] = exact.length === 1 ? exact : found;
   if (!container) {
     const names = all.map(({ id, name }) => name ?? id.slice(0, 12)).slice(0, 10);
-    throw new EunomiaError('UNKNOWN_CONTAINER', `container: no event that was recorded is of a container "${ref.slice(0, 100)}"; there are ${names.join(', ') || 'none'}`, { details: { argument: 'container' } });
+    throw new EunomiaError(
+      'UNKNOWN_CONTAINER',
+      `container: no event that was recorded is of a container "${ref.slice(0, 100)}"; there are ${names.join(', ') || 'none'}`,
+      { details: { argument: 'container' } },
+    );
   }
-  if (another) throw new EunomiaError('AMBIGUOUS_CONTAINER', `container: "${ref}" stands for ${found.map(({ id, name }) => `${name ?? 'a nameless one'} (${id.slice(0, 12)})`).slice(0, 5).join(' and ')}; give more of the id`, { details: { argument: 'container' } });
+  if (another)
+    throw new EunomiaError(
+      'AMBIGUOUS_CONTAINER',
+      `container: "${ref}" stands for ${found
+        .map(({ id, name }) => `${name ?? 'a nameless one'} (${id.slice(0, 12)})`)
+        .slice(0, 5)
+        .join(' and ')}; give more of the id`,
+      { details: { argument: 'container' } },
+    );
   const { id, name, image } = container;
   return { id, name, image };
 }

@@ -18,18 +18,29 @@ export function checkRole(document: DocumentNode, operation: OperationDefinition
   if (isAtLeast(role, needed)) return;
   const what = admin === undefined ? 'mutations need' : `${admin} needs`;
   const may = role === 'viewer' ? 'query and subscribe' : 'start and stop sessions';
-  const how = admin === undefined ? '' : '; start the server with --token admin:SECRET, or better a line of --tokens-file, and send that token';
-  throw new EunomiaError('FORBIDDEN', `${what} the role ${needed}; you have the role ${role}, which may ${may}${how}`, { details: { role, needed } });
+  const how =
+    admin === undefined
+      ? ''
+      : '; start the server with --token admin:SECRET, or better a line of --tokens-file, and send that token';
+  throw new EunomiaError('FORBIDDEN', `${what} the role ${needed}; you have the role ${role}, which may ${may}${how}`, {
+    details: { role, needed },
+  });
 }
 
 /** Names of the top fields, those of fragments too; what @skip leaves out counts. */
-function* fieldsOf({ selections }: SelectionSetNode, document: DocumentNode, seen = new Set<string>()): Generator<string> {
+function* fieldsOf(
+  { selections }: SelectionSetNode,
+  document: DocumentNode,
+  seen = new Set<string>(),
+): Generator<string> {
   for (const node of selections) {
     if (node.kind === Kind.FIELD) yield node.name.value;
     else if (node.kind === Kind.INLINE_FRAGMENT) yield* fieldsOf(node.selectionSet, document, seen);
     else if (!seen.has(node.name.value)) {
       seen.add(node.name.value);
-      const fragment = document.definitions.find((each) => each.kind === Kind.FRAGMENT_DEFINITION && each.name.value === node.name.value);
+      const fragment = document.definitions.find(
+        (each) => each.kind === Kind.FRAGMENT_DEFINITION && each.name.value === node.name.value,
+      );
       if (fragment?.kind === Kind.FRAGMENT_DEFINITION) yield* fieldsOf(fragment.selectionSet, document, seen);
     }
   }

@@ -29,7 +29,8 @@ export function formatDuration(ms: number): string {
 }
 
 function bad(type: string, value: unknown, right: string): GraphQLError {
-  const shown = typeof value === 'string' ? JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value) : String(value);
+  const shown =
+    typeof value === 'string' ? JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value) : String(value);
   return new GraphQLError(`${type} cannot be ${shown}; ${right}`, { extensions: { code: 'BAD_USER_INPUT' } });
 }
 
@@ -37,7 +38,11 @@ function duration(value: unknown): number {
   const ms = typeof value === 'string' ? parseDuration(value) : null;
   if (ms !== null) return ms;
   const hint = typeof value === 'number' && Number.isInteger(value) && value >= 0 ? `; did you mean "${value}s"?` : '';
-  throw bad('Duration', value, `write a whole number and one of the units ns, us, ms, s, m, h, for example "500ms", "10s" or "5m"${hint}`);
+  throw bad(
+    'Duration',
+    value,
+    `write a whole number and one of the units ns, us, ms, s, m, h, for example "500ms", "10s" or "5m"${hint}`,
+  );
 }
 
 function dateTime(value: unknown): string {
@@ -46,7 +51,11 @@ function dateTime(value: unknown): string {
   if (date === undefined || time === undefined) throw bad('DateTime', value, right);
   const at = Date.parse(`${date}T${time}${zone.toUpperCase()}`);
   // Date.parse takes February 31st for March 3rd.
-  if (Number.isNaN(at) || Number.isNaN(Date.parse(`${date}T00:00:00Z`)) || new Date(`${date}T00:00:00Z`).toISOString().slice(0, 10) !== date) {
+  if (
+    Number.isNaN(at) ||
+    Number.isNaN(Date.parse(`${date}T00:00:00Z`)) ||
+    new Date(`${date}T00:00:00Z`).toISOString().slice(0, 10) !== date
+  ) {
     throw bad('DateTime', value, right);
   }
   return `${new Date(at).toISOString().slice(0, 19)}.${fraction.padEnd(9, '0')}Z`;
@@ -54,14 +63,24 @@ function dateTime(value: unknown): string {
 
 function uint64(value: unknown): string {
   const digits = typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? String(value) : value;
-  if (typeof digits === 'string' && /^\d{1,20}$/.test(digits) && BigInt(digits) <= MAX_UINT64) return BigInt(digits).toString();
-  throw bad('UInt64', value, 'write a decimal number from 0 to 18446744073709551615 as a string, for example "4026531841"');
+  if (typeof digits === 'string' && /^\d{1,20}$/.test(digits) && BigInt(digits) <= MAX_UINT64)
+    return BigInt(digits).toString();
+  throw bad(
+    'UInt64',
+    value,
+    'write a decimal number from 0 to 18446744073709551615 as a string, for example "4026531841"',
+  );
 }
 
 function int64(value: unknown): string {
   const digits = typeof value === 'number' && Number.isSafeInteger(value) ? String(value) : value;
-  if (typeof digits === 'string' && /^-?\d{1,19}$/.test(digits) && BigInt.asIntN(64, BigInt(digits)) === BigInt(digits)) return BigInt(digits).toString();
-  throw bad('Int64', value, 'write a decimal number from -9223372036854775808 to 9223372036854775807 as a string, for example "-2"');
+  if (typeof digits === 'string' && /^-?\d{1,19}$/.test(digits) && BigInt.asIntN(64, BigInt(digits)) === BigInt(digits))
+    return BigInt(digits).toString();
+  throw bad(
+    'Int64',
+    value,
+    'write a decimal number from -9223372036854775808 to 9223372036854775807 as a string, for example "-2"',
+  );
 }
 
 function uint32(value: unknown): number {
@@ -71,7 +90,11 @@ function uint32(value: unknown): number {
 
 function cursor(value: unknown): string {
   if (typeof value === 'string' && value !== '' && value.length <= MAX_CURSOR) return value;
-  throw bad('Cursor', value, 'give one that this server answered, for example `EventBatch.cursor` or `PageInfo.endCursor`');
+  throw bad(
+    'Cursor',
+    value,
+    'give one that this server answered, for example `EventBatch.cursor` or `PageInfo.endCursor`',
+  );
 }
 
 function eventField(value: unknown): string {
@@ -89,7 +112,11 @@ function asText(value: unknown): string {
 }
 
 /** A literal is read as the variable of the same JSON would be. In the form that keeps the schema's description of the scalar. */
-function scalar(name: string, parse: (value: unknown) => unknown, serialize: (value: unknown) => unknown = asText): Record<string, unknown> {
+function scalar(
+  name: string,
+  parse: (value: unknown) => unknown,
+  serialize: (value: unknown) => unknown = asText,
+): Record<string, unknown> {
   const parseLiteral = (node: ValueNode): unknown => {
     if (node.kind === Kind.STRING) return parse(node.value);
     if (node.kind === Kind.INT) return parse(Number(node.value));
@@ -107,5 +134,9 @@ export const scalars = {
   Cursor: scalar('Cursor', cursor),
   EventField: scalar('EventField', eventField),
   Errno: scalar('Errno', errno),
-  JSON: { __serialize: (value: unknown) => value, __parseValue: (value: unknown) => value, __parseLiteral: valueFromASTUntyped } as Record<string, unknown>,
+  JSON: {
+    __serialize: (value: unknown) => value,
+    __parseValue: (value: unknown) => value,
+    __parseLiteral: valueFromASTUntyped,
+  } as Record<string, unknown>,
 };

@@ -17,5 +17,17 @@ import { scalars } from './scalars.js';
 export function createSchema(): GraphQLSchema {
   // Two folders up from src/api and from dist/api alike.
   const typeDefs = readFileSync(new URL('../../schema.graphql', import.meta.url), 'utf8');
-  return makeExecutableSchema({ typeDefs, resolvers: [scalars, serverResolvers, sessionResolvers, aggregateResolvers, historyResolvers, mutationResolvers, pluginResolvers, reportResolvers] });
+  return makeExecutableSchema({
+    typeDefs,
+    resolvers: [
+      scalars,
+      serverResolvers,
+      sessionResolvers,
+      aggregateResolvers,
+      historyResolvers,
+      mutationResolvers,
+      pluginResolvers,
+      reportResolvers,
+    ],
+  });
 }

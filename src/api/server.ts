@@ -29,7 +29,15 @@ export async function createServer(services: Services): Promise<ApiServer> {
   checkListen(config);
   const tls = config.tls && loadTls(config.tls);
   const engine = new Engine(createSchema(), services);
-  const options = { engine, services, access: new Access(config), connections: new Connections(config.limits.connections), limits: config.limits, metrics: services.metrics, log };
+  const options = {
+    engine,
+    services,
+    access: new Access(config),
+    connections: new Connections(config.limits.connections),
+    limits: config.limits,
+    metrics: services.metrics,
+    log,
+  };
   const handler = createHttpHandler(options);
   const server: Server = tls ? createHttpsServer(tls, handler) : createHttpServer(handler);
   const closeWebSockets = serveWebSockets(server, options);
@@ -57,8 +65,15 @@ function listen(server: Server, { host, port }: Config): Promise<void> {
       const where = `${host}:${port}`;
       reject(
         error.code === 'EADDRINUSE'
-          ? new EunomiaError('PORT_IN_USE', `${where} is in use by another program; give another --port (0 takes a free one), or stop that program`, { cause: error, details: { host, port } })
-          : new EunomiaError('CANNOT_LISTEN', `listening on ${where}: ${messageOf(error)}`, { cause: error, details: { host, port } }),
+          ? new EunomiaError(
+              'PORT_IN_USE',
+              `${where} is in use by another program; give another --port (0 takes a free one), or stop that program`,
+              { cause: error, details: { host, port } },
+            )
+          : new EunomiaError('CANNOT_LISTEN', `listening on ${where}: ${messageOf(error)}`, {
+              cause: error,
+              details: { host, port },
+            }),
       );
     });
     server.listen(port, host, resolve);

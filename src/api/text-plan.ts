@@ -39,11 +39,16 @@ export type BatchEntry =
 export function planText({ schema, document, operation, variables }: Execution): TextPlan | null {
   const root = schema.getSubscriptionType();
   if (operation.operation !== 'subscription' || !root) return null;
-  const fragments = Object.fromEntries(document.definitions.flatMap((node) => (node.kind === 'FragmentDefinition' ? [[node.name.value, node] as const] : [])));
+  const fragments = Object.fromEntries(
+    document.definitions.flatMap((node) =>
+      node.kind === 'FragmentDefinition' ? [[node.name.value, node] as const] : [],
+    ),
+  );
   const fields = collectFields(schema, fragments, variables, root, operation.selectionSet);
   const [[key, nodes] = []] = fields;
   const batch = getNamedType(root.getFields()['events']?.type);
-  if (key === undefined || nodes?.[0]?.name.value !== 'events' || fields.size !== 1 || !isObjectType(batch)) return null;
+  if (key === undefined || nodes?.[0]?.name.value !== 'events' || fields.size !== 1 || !isObjectType(batch))
+    return null;
   const entries = new Planner(schema, fragments, variables).batch(batch, nodes);
   return entries && { key, entries };
 }
@@ -55,7 +60,11 @@ class Planner {
   readonly #fragments: Readonly<Record<string, FragmentDefinitionNode>>;
   readonly #variables: Readonly<Record<string, unknown>>;
 
-  constructor(schema: GraphQLSchema, fragments: Readonly<Record<string, FragmentDefinitionNode>>, variables: Readonly<Record<string, unknown>>) {
+  constructor(
+    schema: GraphQLSchema,
+    fragments: Readonly<Record<string, FragmentDefinitionNode>>,
+    variables: Readonly<Record<string, unknown>>,
+  ) {
     this.#schema = schema;
     this.#fragments = fragments;
     this.#variables = variables;
@@ -103,11 +112,19 @@ class Planner {
       const name = inner[0]?.name.value ?? '';
       const field = type.getFields()[name];
       if (name === '__typename') entries.push({ kind: 'constant', key, json: asciiJson(type.name) });
-      else if (name === 'tracker' && isEvent(type)) entries.push({ kind: 'constant', key, json: asciiJson(trackerOf(this.#schema, type)) });
+      else if (name === 'tracker' && isEvent(type))
+        entries.push({ kind: 'constant', key, json: asciiJson(trackerOf(this.#schema, type)) });
       else if (!field || field.resolve || field.args.length) return null;
       else if (isLeafType(getNamedType(field.type))) {
         const named = isNonNullType(field.type) ? field.type.ofType : field.type;
-        entries.push({ kind: 'leaf', key, field: name, scalar: isScalarType(named) ? named.name : null, nullable: !isNonNullType(field.type), json: jsonOf(field.type) });
+        entries.push({
+          kind: 'leaf',
+          key,
+          field: name,
+          scalar: isScalarType(named) ? named.name : null,
+          nullable: !isNonNullType(field.type),
+          json: jsonOf(field.type),
+        });
       } else {
         const entry = object(key, name, field.type, inner);
         if (!entry) return null;

@@ -54,7 +54,16 @@ export class TextEncoders {
   /** Null when an executor of GraphQL has to make the operation's results. `close` must be called when it ends. */
   open(execution: Execution, sink: TextSink): TextEncoder | null {
     const plan = planText(execution);
-    return plan && new TextEncoder(plan, sink, this.#texts, (shape) => this.#take(shape), (writer) => this.#release(writer));
+    return (
+      plan &&
+      new TextEncoder(
+        plan,
+        sink,
+        this.#texts,
+        (shape) => this.#take(shape),
+        (writer) => this.#release(writer),
+      )
+    );
   }
 
   close(): void {
@@ -85,11 +94,19 @@ export class TextEncoder {
   readonly #release: (writer: SharedWriter) => void;
   #out = new JsonBytes(FIRST_BYTES);
 
-  constructor(plan: TextPlan, sink: TextSink, texts: SharedTexts, take: (shape: JsonShape) => SharedWriter, release: (writer: SharedWriter) => void) {
+  constructor(
+    plan: TextPlan,
+    sink: TextSink,
+    texts: SharedTexts,
+    take: (shape: JsonShape) => SharedWriter,
+    release: (writer: SharedWriter) => void,
+  ) {
     this.#plan = plan;
     this.#sink = sink;
     this.#texts = texts;
-    this.#writers = new Map(plan.entries.flatMap((entry) => (entry.kind === 'events' ? [[entry.key, take(entry.shape)] as const] : [])));
+    this.#writers = new Map(
+      plan.entries.flatMap((entry) => (entry.kind === 'events' ? [[entry.key, take(entry.shape)] as const] : [])),
+    );
     this.#release = release;
   }
 

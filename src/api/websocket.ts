@@ -46,7 +46,12 @@ const STALLED_MS = 300_000;
 /** GraphQL over WebSocket (graphql-transport-ws) on the HTTP server's port. Answers the function that closes all connections. */
 export function serveWebSockets(server: Server, options: WebSocketOptions): () => Promise<void> {
   const { access, connections, limits, log } = options;
-  const sockets = new WebSocketServer({ noServer: true, maxPayload: limits.bodyBytes, perMessageDeflate: false, handleProtocols: (protocols) => handleProtocols(protocols) });
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: limits.bodyBytes,
+    perMessageDeflate: false,
+    handleProtocols: (protocols) => handleProtocols(protocols),
+  });
   const graphql = createProtocol(options);
 
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
@@ -80,7 +85,9 @@ export function serveWebSockets(server: Server, options: WebSocketOptions): () =
         // One write to the socket for all parts; each is a fragment of the message (RFC 6455, 5.4), so that none is copied.
         stream.cork();
         const last = parts.length - 1;
-        parts.forEach((part, i) => socket.send(part, { binary: false, fin: i === last }, i === last ? sent : undefined));
+        parts.forEach((part, i) =>
+          socket.send(part, { binary: false, fin: i === last }, i === last ? sent : undefined),
+        );
         stream.uncork();
       });
     const extra: Extra = { request, socket, role: 'viewer', sendParts: send, running: new Map() };
@@ -105,7 +112,9 @@ export function serveWebSockets(server: Server, options: WebSocketOptions): () =
     socket.once('close', (code, reason) => {
       life.end();
       for (const controller of extra.running.values()) controller.abort();
-      Promise.resolve(closed(code, String(reason))).catch((error: unknown) => log.error({ err: error }, 'closing a WebSocket'));
+      Promise.resolve(closed(code, String(reason))).catch((error: unknown) =>
+        log.error({ err: error }, 'closing a WebSocket'),
+      );
     });
   };
 
@@ -122,7 +131,10 @@ function createProtocol({ engine, access, log }: WebSocketOptions) {
   return makeServer<Record<string, unknown>, Extra>({
     connectionInitWaitTimeout: 10_000,
     onConnect: ({ extra, connectionParams }: Connection) => {
-      const authorization = extra.request.headers.authorization ?? connectionParams?.['authorization'] ?? connectionParams?.['Authorization'];
+      const authorization =
+        extra.request.headers.authorization ??
+        connectionParams?.['authorization'] ??
+        connectionParams?.['Authorization'];
       const role = access.roleOf(authorization);
       if (role !== null) {
         extra.role = role;
@@ -134,14 +146,32 @@ function createProtocol({ engine, access, log }: WebSocketOptions) {
     },
     onSubscribe: ({ extra }, id, payload): ExecutionArgs | readonly GraphQLError[] => {
       if (extra.running.size >= OPERATIONS_AT_ONCE) {
-        return [maskError(limitExceeded('operations', OPERATIONS_AT_ONCE, extra.running.size + 1, `this connection has ${extra.running.size} operations under way, the most that are allowed; complete one, or open another connection`), log)];
+        return [
+          maskError(
+            limitExceeded(
+              'operations',
+              OPERATIONS_AT_ONCE,
+              extra.running.size + 1,
+              `this connection has ${extra.running.size} operations under way, the most that are allowed; complete one, or open another connection`,
+            ),
+            log,
+          ),
+        ];
       }
       const controller = new AbortController();
-      const prepared = engine.prepare({ query: payload.query, variables: payload.variables, operationName: payload.operationName }, { role: extra.role, signal: controller.signal });
+      const prepared = engine.prepare(
+        { query: payload.query, variables: payload.variables, operationName: payload.operationName },
+        { role: extra.role, signal: controller.signal },
+      );
       if ('errors' in prepared) return prepared.errors;
       extra.running.set(id, controller);
       const { schema, document, operation } = prepared;
-      return { schema, document, operationName: operation.name?.value, contextValue: { prepared, sink: sinkOf(id, extra), done: () => extra.running.delete(id) } satisfies Running };
+      return {
+        schema,
+        document,
+        operationName: operation.name?.value,
+        contextValue: { prepared, sink: sinkOf(id, extra), done: () => extra.running.delete(id) } satisfies Running,
+      };
     },
     execute: ({ contextValue }) => run(engine, contextValue as Running),
     subscribe: ({ contextValue }) => run(engine, contextValue as Running),
@@ -171,7 +201,14 @@ function abortCompleted(text: string, { running }: Extra): void {
   if (running.size === 0 || text.length > 512 || !text.includes('"complete"')) return;
   try {
     const message: unknown = JSON.parse(text);
-    if (typeof message === 'object' && message !== null && 'id' in message && 'type' in message && message.type === 'complete') running.get(String(message.id))?.abort();
+    if (
+      typeof message === 'object' &&
+      message !== null &&
+      'id' in message &&
+      'type' in message &&
+      message.type === 'complete'
+    )
+      running.get(String(message.id))?.abort();
   } catch {
     // graphql-ws answers to what is no message.
   }
@@ -201,6 +238,7 @@ function watch(socket: WebSocket): { sending(): void; sent(): void; end(): void 
 
 function reject(socket: Duplex, status: number, error: EunomiaError | null): void {
   const body = error ? JSON.stringify({ errors: [formatError(error)] }) : '';
-  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
+  socket.end(
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
 }
-

@@ -52,7 +52,9 @@ export function createLocalClient(server: LocalServer): Client {
 }
 
 export function searchOf(parameters: Parameters): URLSearchParams {
-  return new URLSearchParams(Object.entries(parameters).filter((entry): entry is [string, string] => entry[1] !== undefined));
+  return new URLSearchParams(
+    Object.entries(parameters).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
 }
 
 /** The data of a result; throws its errors as one, with the code of the first. */

@@ -23,5 +23,10 @@ export function tableColumns(trackers: readonly TrackerInfo[]): readonly Column[
 }
 
 function ownFields({ fields }: TrackerInfo): readonly string[] {
-  return fields.filter(({ path, type }) => !shared.test(path) && !type.startsWith('Boolean') && !/^(pid|net|mount|user|ipc|uts|cgroup)Ns$/.test(path)).map(({ path }) => path);
+  return fields
+    .filter(
+      ({ path, type }) =>
+        !shared.test(path) && !type.startsWith('Boolean') && !/^(pid|net|mount|user|ipc|uts|cgroup)Ns$/.test(path),
+    )
+    .map(({ path }) => path);
 }

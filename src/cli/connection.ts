@@ -16,15 +16,34 @@ export interface ConnectionFlags {
 
 export function withConnection(command: Command): Command {
   return command
-    .addOption(new Option('--server <url>', 'ask the server at this URL; without it, the command is its own server').env('EUNOMIA_SERVER'))
-    .addOption(new Option('--token <secret>', "the server's token (better in the environment: arguments are visible to all)").env('EUNOMIA_TOKEN'))
-    .addOption(new Option('--ca <file>', "PEM file of the authority that signed the server's certificate").env('EUNOMIA_CA'))
-    .addOption(new Option('--engine <socket>', 'container engine without --server: a socket, or "none"').env('EUNOMIA_ENGINE'))
-    .addOption(new Option('--log-level <level>', 'log to stderr without --server').default('warn').env('EUNOMIA_LOG_LEVEL'));
+    .addOption(
+      new Option('--server <url>', 'ask the server at this URL; without it, the command is its own server').env(
+        'EUNOMIA_SERVER',
+      ),
+    )
+    .addOption(
+      new Option(
+        '--token <secret>',
+        "the server's token (better in the environment: arguments are visible to all)",
+      ).env('EUNOMIA_TOKEN'),
+    )
+    .addOption(
+      new Option('--ca <file>', "PEM file of the authority that signed the server's certificate").env('EUNOMIA_CA'),
+    )
+    .addOption(
+      new Option('--engine <socket>', 'container engine without --server: a socket, or "none"').env('EUNOMIA_ENGINE'),
+    )
+    .addOption(
+      new Option('--log-level <level>', 'log to stderr without --server').default('warn').env('EUNOMIA_LOG_LEVEL'),
+    );
 }
 
 /** Runs some work with a client, and closes it whatever happens. */
-export async function withClient<T>(world: World, flags: ConnectionFlags, work: (client: Client) => Promise<T>): Promise<T> {
+export async function withClient<T>(
+  world: World,
+  flags: ConnectionFlags,
+  work: (client: Client) => Promise<T>,
+): Promise<T> {
   const client = await connect(world, flags);
   try {
     return await work(client);

@@ -32,16 +32,28 @@ export function addContainers(program: Command, world: World): void {
     .description('list the containers that the server knows')
     .option('-a, --all', 'those too that were removed not long ago')
     .addOption(new Option('-o, --output <format>', 'table or json').choices(['table', 'json']).default('table'))
-    .action((flags: Flags) => withClient(world, flags, async (client) => {
-      const where = flags.all ? { states } : null;
-      const { containers } = await client.query<{ containers: readonly ContainerAnswer[] }>(document, { where });
-      if (flags.output === 'json') {
-        await world.output.write(`${JSON.stringify(containers, null, 2)}\n`);
-        return;
-      }
-      const table = new Table(['id', 'name', 'image', 'state', 'runtime', 'pid', 'ips'], world.output.width);
-      await world.output.write(table.render(containers.map(({ id, name, image, state, runtime, pid, ips }) => [
-        id.slice(0, 12), name ?? '', image ?? '', state.toLowerCase(), runtime, String(pid ?? ''), ips.join(' '),
-      ])));
-    }));
+    .action((flags: Flags) =>
+      withClient(world, flags, async (client) => {
+        const where = flags.all ? { states } : null;
+        const { containers } = await client.query<{ containers: readonly ContainerAnswer[] }>(document, { where });
+        if (flags.output === 'json') {
+          await world.output.write(`${JSON.stringify(containers, null, 2)}\n`);
+          return;
+        }
+        const table = new Table(['id', 'name', 'image', 'state', 'runtime', 'pid', 'ips'], world.output.width);
+        await world.output.write(
+          table.render(
+            containers.map(({ id, name, image, state, runtime, pid, ips }) => [
+              id.slice(0, 12),
+              name ?? '',
+              image ?? '',
+              state.toLowerCase(),
+              runtime,
+              String(pid ?? ''),
+              ips.join(' '),
+            ]),
+          ),
+        );
+      }),
+    );
 }

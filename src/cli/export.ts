@@ -27,7 +27,11 @@ export function addExport(program: Command, world: World): void {
     .description("write a session's events, or an aggregate of them, to a file")
     .argument('[session]', 'the id of a session of the server at --server')
     .option('--from <file>', 'instead of a session: a recording (NDJSON), to make another format of it')
-    .addOption(new Option('--format <format>', 'ndjson (what `eunomia replay` reads), csv or parquet').choices(['ndjson', 'csv', 'parquet']).default('ndjson'))
+    .addOption(
+      new Option('--format <format>', 'ndjson (what `eunomia replay` reads), csv or parquet')
+        .choices(['ndjson', 'csv', 'parquet'])
+        .default('ndjson'),
+    )
     .option('-o, --output <file>', 'write here, at the end and as a whole; else to standard output')
     .option('-f, --fields <paths>', 'only these fields: process.comm,args', collect)
     .option('--where <expression>', 'only events that match this CEL expression: errno == "ENOENT"')
@@ -37,8 +41,10 @@ export function addExport(program: Command, world: World): void {
     .option('--window <duration>', 'of an aggregate: 1m')
     .option('-n, --limit <rows>', 'of an aggregate: at most so many rows', wholeNumber('--limit', 1, 10_000))
     .action((session: string | undefined, flags: Flags) => {
-      if ((session === undefined) === (flags.from === undefined)) throw new UsageError('name a session or a recording with --from: one of them');
-      if (session !== undefined && flags.server === undefined) throw new UsageError('--server: which server has the session? Give its URL, or EUNOMIA_SERVER');
+      if ((session === undefined) === (flags.from === undefined))
+        throw new UsageError('name a session or a recording with --from: one of them');
+      if (session !== undefined && flags.server === undefined)
+        throw new UsageError('--server: which server has the session? Give its URL, or EUNOMIA_SERVER');
       if (session !== undefined) return withClient(world, flags, (client) => exportTo(client, session, flags, world));
       return withReplay(world, flags.from ?? '', Number.POSITIVE_INFINITY, flags.logLevel, async (client, replayed) => {
         if (flags.groupBy ?? flags.measures) await replayedToEnd(client);
@@ -52,7 +58,9 @@ export function addExport(program: Command, world: World): void {
 
 /** Waits until all of the recording is held. */
 export async function replayedToEnd(client: Client): Promise<void> {
-  for await (const { sessionChanged } of client.subscribe<{ sessionChanged: { state: string } }>('subscription { sessionChanged { state } }')) {
+  for await (const { sessionChanged } of client.subscribe<{ sessionChanged: { state: string } }>(
+    'subscription { sessionChanged { state } }',
+  )) {
     if (sessionChanged.state === 'STOPPED') return;
   }
 }

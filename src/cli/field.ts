@@ -11,8 +11,18 @@ export interface TrackerInfo {
   readonly minimumKernel: string;
   readonly eventType: string;
   readonly hooks: readonly string[];
-  readonly options: readonly { readonly name: string; readonly type: string; readonly description: string; readonly defaultValue: string | null }[];
-  readonly fields: readonly { readonly path: string; readonly type: string; readonly description: string; readonly onDemand: boolean }[];
+  readonly options: readonly {
+    readonly name: string;
+    readonly type: string;
+    readonly description: string;
+    readonly defaultValue: string | null;
+  }[];
+  readonly fields: readonly {
+    readonly path: string;
+    readonly type: string;
+    readonly description: string;
+    readonly onDemand: boolean;
+  }[];
 }
 
 export const trackerDocument = `query Trackers($name: String) {
@@ -48,7 +58,9 @@ export function chosenColumns(trackers: readonly TrackerInfo[], paths: readonly 
     const below = [...known].filter((field) => field.startsWith(`${path}.`));
     if (below.length) return below;
     const names = trackers.map(({ name }) => name).join(', ');
-    throw new UsageError(`--fields: no field ${JSON.stringify(path)} in ${names}${suggest(path, known) || `; there are ${[...known].join(', ')}`}`);
+    throw new UsageError(
+      `--fields: no field ${JSON.stringify(path)} in ${names}${suggest(path, known) || `; there are ${[...known].join(', ')}`}`,
+    );
   });
   return [...new Set(chosen)].map(columnOf);
 }
@@ -75,13 +87,19 @@ export interface Selection {
   read(answer: Answer): Record<string, unknown>;
 }
 
-export function selectionOf(tracker: TrackerInfo, columns: readonly Column[], others: readonly TrackerInfo[]): Selection {
+export function selectionOf(
+  tracker: TrackerInfo,
+  columns: readonly Column[],
+  others: readonly TrackerInfo[],
+): Selection {
   const types = new Map(tracker.fields.map(({ path, type }) => [path, type]));
   const tree = new Map<string, Node>();
   for (const { path, keys } of columns) {
     const isLabel = path.startsWith(labels);
     if (!isLabel && !types.has(path)) continue;
-    const clashes = others.some(({ fields }) => fields.some((field) => field.path === path && field.type !== types.get(path)));
+    const clashes = others.some(({ fields }) =>
+      fields.some((field) => field.path === path && field.type !== types.get(path)),
+    );
     let level = tree;
     keys.forEach((key, i) => {
       const leaf = i === keys.length - 1;
@@ -95,7 +113,10 @@ export function selectionOf(tracker: TrackerInfo, columns: readonly Column[], ot
       level = node.children;
     });
   }
-  return { fragment: `... on ${tracker.eventType} { ${print(tree) || '__typename'} }`, read: (answer) => pick(answer, tree) };
+  return {
+    fragment: `... on ${tracker.eventType} { ${print(tree) || '__typename'} }`,
+    read: (answer) => pick(answer, tree),
+  };
 }
 
 function print(tree: ReadonlyMap<string, Node>): string {
@@ -137,7 +158,8 @@ export function valueAt(event: Answer, { keys }: Column): unknown {
 /** For people: of the time just its clock, in UTC. */
 export function textAt(event: Answer, column: Column): string {
   const value = valueAt(event, column);
-  const clock = column.path === 'time' && typeof value === 'string' ? /T(\d\d:\d\d:\d\d\.\d{3})\d*Z$/.exec(value)?.[1] : undefined;
+  const clock =
+    column.path === 'time' && typeof value === 'string' ? /T(\d\d:\d\d:\d\d\.\d{3})\d*Z$/.exec(value)?.[1] : undefined;
   return clock === undefined ? cellOf(value) : `${clock}Z`;
 }
 

@@ -1,7 +1,8 @@
 /** A value as text of a table's cell: a list's elements with blanks between them, nothing as "". */
 export function cellOf(value: unknown): string {
   if (value === null || value === undefined) return '';
-  if (Array.isArray(value)) return value.map((item) => (isLabel(item) ? `${item.name}=${item.value}` : word(cellOf(item)))).join(' ');
+  if (Array.isArray(value))
+    return value.map((item) => (isLabel(item) ? `${item.name}=${item.value}` : word(cellOf(item)))).join(' ');
   if (typeof value === 'object') return JSON.stringify(value);
   return String(value);
 }
@@ -58,7 +59,8 @@ export class Table {
   /** The lines of these rows, the header's first when they are the first. */
   render(rows: readonly (readonly string[])[]): string {
     const cells = rows.map((row) => row.map((cell) => printable(cell) || '-'));
-    for (const row of cells) row.forEach((cell, i) => (this.#widths[i] = Math.max(this.#widths[i] ?? 0, lengthOf(cell))));
+    for (const row of cells)
+      row.forEach((cell, i) => (this.#widths[i] = Math.max(this.#widths[i] ?? 0, lengthOf(cell))));
     const widths = this.#fit();
     const lines = this.#begun ? cells : [this.#headers, ...cells];
     this.#begun = true;
@@ -84,7 +86,10 @@ export class Table {
 }
 
 function line(row: readonly string[], widths: readonly number[]): string {
-  return row.map((cell, i) => pad(cut(cell, widths[i] ?? 0), widths[i] ?? 0)).join(' '.repeat(gutter)).trimEnd();
+  return row
+    .map((cell, i) => pad(cut(cell, widths[i] ?? 0), widths[i] ?? 0))
+    .join(' '.repeat(gutter))
+    .trimEnd();
 }
 
 /** By code points: a name may hold more than ASCII. */

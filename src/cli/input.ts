@@ -19,9 +19,13 @@ export function parseTracker(text: string): TrackerRequest {
 /** "open.failedOnly=true" of `--set`. */
 export function parseSetting(text: string): TrackerRequest {
   const [, name, option] = /^([^.=]+)\.(.+)$/.exec(text) ?? [];
-  if (name === undefined || option === undefined) throw new UsageError(`--set: ${JSON.stringify(text)} is not like open.failedOnly=true`);
+  if (name === undefined || option === undefined)
+    throw new UsageError(`--set: ${JSON.stringify(text)} is not like open.failedOnly=true`);
   const [key, value] = parseOption(option);
-  return { name, options: (value ?? '').split(',').map((part, i) => (i === 0 ? [key, value === null ? null : part] : [part, null])) };
+  return {
+    name,
+    options: (value ?? '').split(',').map((part, i) => (i === 0 ? [key, value === null ? null : part] : [part, null])),
+  };
 }
 
 function parseOption(text: string): readonly [string, string | null] {
@@ -30,23 +34,36 @@ function parseOption(text: string): readonly [string, string | null] {
 }
 
 /** The trackers that were asked for, among those that the server knows. */
-export function resolveTrackers(requests: readonly TrackerRequest[], known: readonly TrackerInfo[]): readonly TrackerInfo[] {
+export function resolveTrackers(
+  requests: readonly TrackerRequest[],
+  known: readonly TrackerInfo[],
+): readonly TrackerInfo[] {
   const names = known.map(({ name }) => name);
   const chosen = new Set(requests.map(({ name }) => name));
   return [...chosen].map((name) => {
     const tracker = known.find((candidate) => candidate.name === name);
-    if (!tracker) throw new UsageError(`no tracker ${JSON.stringify(name)}${suggest(name, names) || `; there are ${names.join(', ')}`}`);
+    if (!tracker)
+      throw new UsageError(
+        `no tracker ${JSON.stringify(name)}${suggest(name, names) || `; there are ${names.join(', ')}`}`,
+      );
     return tracker;
   });
 }
 
 /** `StartSessionInput.trackers`. */
-export function trackerInputs(requests: readonly TrackerRequest[], trackers: readonly TrackerInfo[]): readonly Record<string, unknown>[] {
+export function trackerInputs(
+  requests: readonly TrackerRequest[],
+  trackers: readonly TrackerInfo[],
+): readonly Record<string, unknown>[] {
   for (const { name } of requests) {
-    if (!trackers.some((tracker) => tracker.name === name)) throw new UsageError(`--set: the tracker ${JSON.stringify(name)} is not among those to run`);
+    if (!trackers.some((tracker) => tracker.name === name))
+      throw new UsageError(`--set: the tracker ${JSON.stringify(name)} is not among those to run`);
   }
   return trackers.map((tracker) => ({
-    [tracker.name]: optionValues(tracker, requests.filter(({ name }) => name === tracker.name).flatMap(({ options }) => options)),
+    [tracker.name]: optionValues(
+      tracker,
+      requests.filter(({ name }) => name === tracker.name).flatMap(({ options }) => options),
+    ),
   }));
 }
 
@@ -114,12 +131,18 @@ export function targetInput(flags: TargetFlags): Record<string, unknown> | null 
 }
 
 /** Each container with each image, and all labels: flags of one kind are alternatives, kinds must all match. */
-function containerSelectors({ container = [], image = [], label = [] }: TargetFlags): readonly Record<string, unknown>[] {
+function containerSelectors({
+  container = [],
+  image = [],
+  label = [],
+}: TargetFlags): readonly Record<string, unknown>[] {
   const named = container.map((text) => (/^[0-9a-f]{12,64}$/.test(text) ? { id: text } : { name: text }));
   const made = image.map((text) => ({ image: text }));
   const labels = label.map(labelOf);
   if (!named.length && !made.length && !labels.length) return [];
-  const pairs = (named.length ? named : [{}]).flatMap((one) => (made.length ? made : [{}]).map((other) => ({ ...one, ...other })));
+  const pairs = (named.length ? named : [{}]).flatMap((one) =>
+    (made.length ? made : [{}]).map((other) => ({ ...one, ...other })),
+  );
   return pairs.map((pair) => (labels.length ? { ...pair, labels } : pair));
 }
 

@@ -37,7 +37,9 @@ export function addPlugin(program: Command, world: World): void {
     .action((name: string) => scaffold(name, world));
   plugin
     .command('test')
-    .description('run a plugin over recorded events, here and without a kernel; each result and alert is a line of JSON')
+    .description(
+      'run a plugin over recorded events, here and without a kernel; each result and alert is a line of JSON',
+    )
     .argument('<plugin>', "the plugin's file, or its folder as `plugin new` makes it")
     .requiredOption('--replay <file>', 'events, one JSON object a line, as `eunomia export` writes them')
     .option('--options <json>', "the plugin's options, an object")
@@ -46,30 +48,47 @@ export function addPlugin(program: Command, world: World): void {
   withConnection(plugin.command('list'))
     .description("the server's plugins")
     .addOption(new Option('-o, --output <format>', 'table or json').choices(['table', 'json']).default('table'))
-    .action((flags: ConnectionFlags & { readonly output: string }) => withClient(world, needServer(flags), async (client) => {
-      const { plugins } = await client.query<{ plugins: readonly ListedPlugin[] }>(LIST);
-      if (flags.output === 'json') await world.output.write(`${JSON.stringify(plugins, null, 2)}\n`);
-      else {
-        const table = new Table(['name', 'version', 'origin', 'trackers', 'summary', 'problem'], world.output.width);
-        await world.output.write(table.render(plugins.map((each) => [each.name, each.version, each.origin.toLowerCase(), each.trackers.join(','), each.summary, each.problem ?? ''])));
-      }
-    }));
+    .action((flags: ConnectionFlags & { readonly output: string }) =>
+      withClient(world, needServer(flags), async (client) => {
+        const { plugins } = await client.query<{ plugins: readonly ListedPlugin[] }>(LIST);
+        if (flags.output === 'json') await world.output.write(`${JSON.stringify(plugins, null, 2)}\n`);
+        else {
+          const table = new Table(['name', 'version', 'origin', 'trackers', 'summary', 'problem'], world.output.width);
+          await world.output.write(
+            table.render(
+              plugins.map((each) => [
+                each.name,
+                each.version,
+                each.origin.toLowerCase(),
+                each.trackers.join(','),
+                each.summary,
+                each.problem ?? '',
+              ]),
+            ),
+          );
+        }
+      }),
+    );
   withConnection(plugin.command('load'))
     .description('send a plugin to the server, where it runs in a sandbox; needs a token of the role admin')
     .argument('<file>', 'TypeScript or JavaScript')
     .option('--replace', 'take the place of one of the same name: its sessions go on with the new code', false)
-    .action((file: string, flags: ConnectionFlags & { readonly replace: boolean }) => withClient(world, needServer(flags), async (client) => {
-      const input = { file: basename(file), source: await read(file), replace: flags.replace };
-      const { loadPlugin } = await client.query<{ loadPlugin: { name: string; version: string } }>(LOAD, { input });
-      await world.output.write(`loaded ${loadPlugin.name} ${loadPlugin.version}\n`);
-    }));
+    .action((file: string, flags: ConnectionFlags & { readonly replace: boolean }) =>
+      withClient(world, needServer(flags), async (client) => {
+        const input = { file: basename(file), source: await read(file), replace: flags.replace };
+        const { loadPlugin } = await client.query<{ loadPlugin: { name: string; version: string } }>(LOAD, { input });
+        await world.output.write(`loaded ${loadPlugin.name} ${loadPlugin.version}\n`);
+      }),
+    );
   withConnection(plugin.command('unload'))
     .description('stop a plugin in all sessions, and forget it; needs a token of the role admin')
     .argument('<name>')
-    .action((name: string, flags: ConnectionFlags) => withClient(world, needServer(flags), async (client) => {
-      await client.query(UNLOAD, { name });
-      await world.output.write(`unloaded ${name}\n`);
-    }));
+    .action((name: string, flags: ConnectionFlags) =>
+      withClient(world, needServer(flags), async (client) => {
+        await client.query(UNLOAD, { name });
+        await world.output.write(`unloaded ${name}\n`);
+      }),
+    );
 }
 
 /** A server of its own would have no plugins, and forget those that it was sent. */
@@ -79,34 +98,73 @@ function needServer<Flags extends ConnectionFlags>(flags: Flags): Flags {
 }
 
 async function scaffold(name: string, world: World): Promise<void> {
-  if (!/^[a-z][a-z0-9-]{0,49}$/.test(name)) throw new UsageError(`${JSON.stringify(name)} is no name: lower-case letters, digits and hyphens, first a letter`);
-  const there = await access(name).then(() => true, () => false);
+  if (!/^[a-z][a-z0-9-]{0,49}$/.test(name))
+    throw new UsageError(`${JSON.stringify(name)} is no name: lower-case letters, digits and hyphens, first a letter`);
+  const there = await access(name).then(
+    () => true,
+    () => false,
+  );
   if (there) throw new UsageError(`${name} is there already; choose another name, or remove it`);
   await mkdir(name);
-  const template = (await readFile(TEMPLATE, 'utf8')).replace("name: 'template'", `name: '${name}'`).replace(/^ \* A template: .*\n.*\n/m, ` * ${name}: counts the programs that each container executes, and tells of those that cannot be. Needs the tracker exec.\n`);
-  const recorded = [{ pid: 100, comm: 'sh', errno: null }, { pid: 101, comm: 'ls', errno: null }, { pid: 101, comm: 'sh', errno: 'ENOENT' }];
+  const template = (await readFile(TEMPLATE, 'utf8'))
+    .replace("name: 'template'", `name: '${name}'`)
+    .replace(
+      /^ \* A template: .*\n.*\n/m,
+      ` * ${name}: counts the programs that each container executes, and tells of those that cannot be. Needs the tracker exec.\n`,
+    );
+  const recorded = [
+    { pid: 100, comm: 'sh', errno: null },
+    { pid: 101, comm: 'ls', errno: null },
+    { pid: 101, comm: 'sh', errno: 'ENOENT' },
+  ];
   const process = { ppid: 1, uid: 0, gid: 0, startTime: '2026-01-31T08:15:30.000000000Z' };
   const lines = recorded.map(({ pid, comm, errno }, i) => ({
-    tracker: 'exec', time: `2026-01-31T08:15:3${i}.000000000Z`, bootNs: String(1_000_000_000 * i), process: { ...process, pid, tid: pid, comm },
-    container: { id: 'c0ffee', name: 'web', image: 'nginx:1.27', labels: [] }, errno, filename: `/bin/${comm}`,
+    tracker: 'exec',
+    time: `2026-01-31T08:15:3${i}.000000000Z`,
+    bootNs: String(1_000_000_000 * i),
+    process: { ...process, pid, tid: pid, comm },
+    container: { id: 'c0ffee', name: 'web', image: 'nginx:1.27', labels: [] },
+    errno,
+    filename: `/bin/${comm}`,
   }));
   await writeFile(join(name, 'plugin.ts'), template);
-  await writeFile(join(name, 'events.ndjson'), [{ eunomia: 1 }, ...lines].map((line) => `${JSON.stringify(line)}\n`).join(''));
-  await writeFile(join(name, 'test.sh'), `#!/bin/sh\n# Runs the plugin over the recorded events and looks for what it must find.\nset -eu\ncd "$(dirname "$0")"\neunomia plugin test plugin.ts --replay events.ndjson --sandbox | grep '"web: ls":1'\n`, { mode: 0o755 });
-  await world.output.write(`${name}/plugin.ts: the plugin\n${name}/events.ndjson: events to test it on\n${name}/test.sh: the test\nTry: eunomia plugin test ${name} --replay ${name}/events.ndjson\n`);
+  await writeFile(
+    join(name, 'events.ndjson'),
+    [{ eunomia: 1 }, ...lines].map((line) => `${JSON.stringify(line)}\n`).join(''),
+  );
+  await writeFile(
+    join(name, 'test.sh'),
+    `#!/bin/sh\n# Runs the plugin over the recorded events and looks for what it must find.\nset -eu\ncd "$(dirname "$0")"\neunomia plugin test plugin.ts --replay events.ndjson --sandbox | grep '"web: ls":1'\n`,
+    { mode: 0o755 },
+  );
+  await world.output.write(
+    `${name}/plugin.ts: the plugin\n${name}/events.ndjson: events to test it on\n${name}/test.sh: the test\nTry: eunomia plugin test ${name} --replay ${name}/events.ndjson\n`,
+  );
 }
 
 async function test(path: string, { replay, options, sandbox }: TestFlags, world: World): Promise<void> {
   const file = /\.[mc]?[jt]s$/.test(path) ? path : join(path, 'plugin.ts');
-  const request = { plugin: file, engine: sandbox ? ('SANDBOX' as const) : ('TRUSTED' as const), events: replay, options: options === undefined ? null : parse(options) };
+  const request = {
+    plugin: file,
+    engine: sandbox ? ('SANDBOX' as const) : ('TRUSTED' as const),
+    events: replay,
+    options: options === undefined ? null : parse(options),
+  };
   const summary = await world.testPlugin(request, async ({ results, alerts, logs }) => {
-    for (const { kind, json } of results) await world.output.write(`{"result":${JSON.stringify(kind)},"value":${json}}\n`);
+    for (const { kind, json } of results)
+      await world.output.write(`{"result":${JSON.stringify(kind)},"value":${json}}\n`);
     for (const alert of alerts) await world.output.write(`${JSON.stringify({ alert })}\n`);
     for (const text of logs) world.tell(`log: ${text}`);
   });
   const { name, version, events, discarded, failed, suppressed, errors } = summary;
-  world.tell(`${name} ${version}: ${events} events, ${discarded} not for it, ${failed} in calls that failed, ${suppressed} results left out`);
-  if (errors.length) throw new EunomiaError('PLUGIN_FAILED', [...new Set(errors.map(({ at, message }) => (at === null ? message : `${at}: ${message}`)))].join('\n'));
+  world.tell(
+    `${name} ${version}: ${events} events, ${discarded} not for it, ${failed} in calls that failed, ${suppressed} results left out`,
+  );
+  if (errors.length)
+    throw new EunomiaError(
+      'PLUGIN_FAILED',
+      [...new Set(errors.map(({ at, message }) => (at === null ? message : `${at}: ${message}`)))].join('\n'),
+    );
 }
 
 function parse(text: string): unknown {

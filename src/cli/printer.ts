@@ -1,4 +1,14 @@
-import { allColumns, chosenColumns, selectionOf, textAt, valueAt, type Answer, type Column, type Selection, type TrackerInfo } from './field.js';
+import {
+  allColumns,
+  chosenColumns,
+  selectionOf,
+  textAt,
+  valueAt,
+  type Answer,
+  type Column,
+  type Selection,
+  type TrackerInfo,
+} from './field.js';
 import { tableColumns } from './column.js';
 import { csvRow, Table } from './format.js';
 
@@ -35,7 +45,8 @@ export function createPrinter(trackers: readonly TrackerInfo[], { format, fields
       paths: headers,
       selection,
       head: '',
-      print: (events, gap) => [...(gap ? [{ gap }] : []), ...events.map(read)].map((event) => `${JSON.stringify(event)}\n`).join(''),
+      print: (events, gap) =>
+        [...(gap ? [{ gap }] : []), ...events.map(read)].map((event) => `${JSON.stringify(event)}\n`).join(''),
     };
   }
   if (format === 'csv') {
@@ -43,7 +54,11 @@ export function createPrinter(trackers: readonly TrackerInfo[], { format, fields
       paths: headers,
       selection,
       head: csvRow(headers),
-      print: (events) => events.map(read).map((event) => csvRow(columns.map((column) => valueAt(event, column)))).join(''),
+      print: (events) =>
+        events
+          .map(read)
+          .map((event) => csvRow(columns.map((column) => valueAt(event, column))))
+          .join(''),
     };
   }
   const table = new Table(headers, width);
@@ -51,11 +66,18 @@ export function createPrinter(trackers: readonly TrackerInfo[], { format, fields
     paths: headers,
     selection,
     head: '', // with the first events: their widths are the columns'
-    print: (events) => (events.length ? table.render(events.map(read).map((event) => columns.map((column) => textAt(event, column)))) : ''),
+    print: (events) =>
+      events.length
+        ? table.render(events.map(read).map((event) => columns.map((column) => textAt(event, column))))
+        : '',
   };
 }
 
-function columnsFor(trackers: readonly TrackerInfo[], format: Format, fields: readonly string[] | null): readonly Column[] {
+function columnsFor(
+  trackers: readonly TrackerInfo[],
+  format: Format,
+  fields: readonly string[] | null,
+): readonly Column[] {
   if (fields) return chosenColumns(trackers, fields);
   return format === 'json' ? allColumns(trackers) : tableColumns(trackers);
 }

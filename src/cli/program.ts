@@ -21,8 +21,10 @@ export async function runProgram(argv: readonly string[], version: string, world
     .showHelpAfterError('(eunomia --help tells more)')
     .exitOverride()
     .configureOutput({ writeErr: (text) => world.tell(text.trimEnd()) });
-  for (const add of [addServe, addTrackers, addContainers, addRun, addExport, addReplay, addReport, addPlugin]) add(program, world);
-  for (const command of program.commands.flatMap((each) => [each, ...each.commands])) command.exitOverride().copyInheritedSettings(program);
+  for (const add of [addServe, addTrackers, addContainers, addRun, addExport, addReplay, addReport, addPlugin])
+    add(program, world);
+  for (const command of program.commands.flatMap((each) => [each, ...each.commands]))
+    command.exitOverride().copyInheritedSettings(program);
   try {
     await program.parseAsync([...argv], { from: 'user' });
     return exitCode.ok;
@@ -43,9 +45,12 @@ function textOf(error: unknown): string {
   if (error instanceof UsageError || error instanceof EunomiaError) return error.message;
   if (!(error instanceof Error)) return messageOf(error);
   const { code, syscall, address, port, path } = error as NodeJS.ErrnoException & { address?: string; port?: number };
-  if (code === 'EADDRINUSE') return `port ${port} of ${address} is in use: stop what uses it, or choose another with --port (0 takes a free one)`;
-  if (code === 'EACCES' && syscall === 'listen') return `no right to listen on port ${port}: choose one from 1024 on with --port, or run as root`;
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') return `${address ?? 'the host'} is no address of this machine: see --host (${error.message})`;
+  if (code === 'EADDRINUSE')
+    return `port ${port} of ${address} is in use: stop what uses it, or choose another with --port (0 takes a free one)`;
+  if (code === 'EACCES' && syscall === 'listen')
+    return `no right to listen on port ${port}: choose one from 1024 on with --port, or run as root`;
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
+    return `${address ?? 'the host'} is no address of this machine: see --host (${error.message})`;
   if (syscall !== undefined) return path === undefined ? error.message : `${error.message}`;
   return error.stack ?? error.message;
 }

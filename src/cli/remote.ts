@@ -29,12 +29,18 @@ export function createRemoteClient({ server, token, ca }: RemoteOptions): Client
     async *subscribe<T>(query: string, variables: Variables = {}) {
       socket ??= openSocket(url, authorization, trust);
       try {
-        for await (const result of socket.iterate({ query, variables: { ...variables } })) yield dataOf<T>(result as ExecutionResult);
+        for await (const result of socket.iterate({ query, variables: { ...variables } }))
+          yield dataOf<T>(result as ExecutionResult);
       } catch (error) {
         throw error instanceof EunomiaError ? error : socketError(url, error);
       }
     },
-    download: (path, parameters) => get(Object.assign(new URL(path, url), { search: searchOf(parameters).toString() }), { ...authorization, 'x-eunomia': '1' }, trust),
+    download: (path, parameters) =>
+      get(
+        Object.assign(new URL(path, url), { search: searchOf(parameters).toString() }),
+        { ...authorization, 'x-eunomia': '1' },
+        trust,
+      ),
     async close() {
       await socket?.dispose();
     },
@@ -58,10 +64,16 @@ function readPem(file: string): Buffer {
   }
 }
 
-function post(url: URL, body: string, headers: Record<string, string>, trust: { ca?: Buffer }): Promise<ExecutionResult> {
+function post(
+  url: URL,
+  body: string,
+  headers: Record<string, string>,
+  trust: { ca?: Buffer },
+): Promise<ExecutionResult> {
   const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
   return new Promise((resolve, reject) => {
-    const unreachable = (error: Error): void => reject(new EunomiaError('UNREACHABLE', `no answer from ${url.href}: ${reasonOf(error)}`));
+    const unreachable = (error: Error): void =>
+      reject(new EunomiaError('UNREACHABLE', `no answer from ${url.href}: ${reasonOf(error)}`));
     const request = send(url, {
       method: 'POST',
       headers: {
@@ -80,7 +92,13 @@ function post(url: URL, body: string, headers: Record<string, string>, trust: { 
       response.on('end', () => {
         const result = parse(Buffer.concat(chunks).toString());
         if (result) resolve(result);
-        else reject(new EunomiaError('UNREACHABLE', `${url.href} answered ${response.statusCode} and no GraphQL: is this Eunomia's address?${hint(response.statusCode)}`));
+        else
+          reject(
+            new EunomiaError(
+              'UNREACHABLE',
+              `${url.href} answered ${response.statusCode} and no GraphQL: is this Eunomia's address?${hint(response.statusCode)}`,
+            ),
+          );
       });
     });
     request.end(body);
@@ -91,7 +109,9 @@ async function* get(url: URL, headers: Record<string, string>, trust: { ca?: Buf
   const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     const request = send(url, { headers, ...trust }, resolve);
-    request.on('error', (error) => reject(new EunomiaError('UNREACHABLE', `no answer from ${url.origin}: ${reasonOf(error)}`)));
+    request.on('error', (error) =>
+      reject(new EunomiaError('UNREACHABLE', `no answer from ${url.origin}: ${reasonOf(error)}`)),
+    );
     request.end();
   });
   if (response.statusCode !== 200) {
@@ -99,7 +119,10 @@ async function* get(url: URL, headers: Record<string, string>, trust: { ca?: Buf
     for await (const chunk of response) chunks.push(chunk as Buffer);
     const result = parse(Buffer.concat(chunks).toString());
     if (result) dataOf(result);
-    throw new EunomiaError('UNREACHABLE', `${url.origin} answered ${response.statusCode} and no file: is this Eunomia's address?${hint(response.statusCode)}`);
+    throw new EunomiaError(
+      'UNREACHABLE',
+      `${url.origin} answered ${response.statusCode} and no file: is this Eunomia's address?${hint(response.statusCode)}`,
+    );
   }
   try {
     for await (const chunk of response) yield chunk as Buffer;
@@ -111,7 +134,9 @@ async function* get(url: URL, headers: Record<string, string>, trust: { ca?: Buf
 function parse(text: string): ExecutionResult | null {
   try {
     const result: unknown = JSON.parse(text);
-    return typeof result === 'object' && result !== null && ('data' in result || 'errors' in result) ? (result as ExecutionResult) : null;
+    return typeof result === 'object' && result !== null && ('data' in result || 'errors' in result)
+      ? (result as ExecutionResult)
+      : null;
   } catch {
     return null;
   }

@@ -31,20 +31,43 @@ export interface Replayed {
 export function addReplay(program: Command, world: World): void {
   program
     .command('replay')
-    .description('replay what `eunomia export --format ndjson` recorded: print it, or serve it with --port. Needs no root and no BPF')
+    .description(
+      'replay what `eunomia export --format ndjson` recorded: print it, or serve it with --port. Needs no root and no BPF',
+    )
     .argument('<file>', 'the recording')
-    .addOption(new Option('--speed <times>', '1 is as it happened, 10 ten times as fast, max as fast as it is read').argParser(speedOf).default(Number.POSITIVE_INFINITY, 'max'))
-    .addOption(new Option('--port <number>', 'serve the session over GraphQL on 127.0.0.1 until Ctrl-C; 0 takes a free port').argParser(wholeNumber('--port', 0, 65535)))
-    .addOption(new Option('-o, --output <format>', 'table, json (one event a line) or csv').choices(['table', 'json', 'csv']).default('table'))
+    .addOption(
+      new Option('--speed <times>', '1 is as it happened, 10 ten times as fast, max as fast as it is read')
+        .argParser(speedOf)
+        .default(Number.POSITIVE_INFINITY, 'max'),
+    )
+    .addOption(
+      new Option(
+        '--port <number>',
+        'serve the session over GraphQL on 127.0.0.1 until Ctrl-C; 0 takes a free port',
+      ).argParser(wholeNumber('--port', 0, 65535)),
+    )
+    .addOption(
+      new Option('-o, --output <format>', 'table, json (one event a line) or csv')
+        .choices(['table', 'json', 'csv'])
+        .default('table'),
+    )
     .option('-f, --fields <paths>', 'only these fields: process.comm,args', collect)
     .option('--gaps', 'in json, a line {"gap": …} where events are missing')
     .option('-n, --limit <events>', 'stop after so many events', wholeNumber('--limit', 1, Number.MAX_SAFE_INTEGER))
     .addOption(new Option('--log-level <level>', 'log to stderr').default('warn').env('EUNOMIA_LOG_LEVEL'))
-    .action((file: string, flags: Flags) => (flags.port === undefined ? print(file, flags, world) : serve(file, flags, flags.port, world)));
+    .action((file: string, flags: Flags) =>
+      flags.port === undefined ? print(file, flags, world) : serve(file, flags, flags.port, world),
+    );
 }
 
 /** Runs some work with a client of a server, in this process, that replays a file. */
-export async function withReplay<T>(world: World, file: string, speed: number, logLevel: string, work: (client: Client, session: Replayed) => Promise<T>): Promise<T> {
+export async function withReplay<T>(
+  world: World,
+  file: string,
+  speed: number,
+  logLevel: string,
+  work: (client: Client, session: Replayed) => Promise<T>,
+): Promise<T> {
   const client = createLocalClient(await world.local(configOf(file, speed, 0, logLevel), createLog(logLevel)));
   try {
     return await work(client, await replayedSession(client));
@@ -54,7 +77,9 @@ export async function withReplay<T>(world: World, file: string, speed: number, l
 }
 
 export async function replayedSession(client: Client): Promise<Replayed> {
-  const { sessions } = await client.query<{ sessions: readonly Replayed[] }>('{ sessions { id trackers state stopReason error stats { lost } } }');
+  const { sessions } = await client.query<{ sessions: readonly Replayed[] }>(
+    '{ sessions { id trackers state stopReason error stats { lost } } }',
+  );
   const [session] = sessions;
   if (!session) throw new Error('the recording makes no session');
   return session;
@@ -84,7 +109,11 @@ async function print(file: string, flags: Flags, world: World): Promise<void> {
   await withReplay(world, file, flags.speed, flags.logLevel, async (client, session) => {
     const { trackers } = await client.query<{ trackers: readonly TrackerInfo[] }>(trackerDocument);
     const recorded = trackers.filter(({ name }) => session.trackers.includes(name));
-    const printer = createPrinter(recorded, { format: flags.output, fields: flags.fields ?? null, width: world.output.width });
+    const printer = createPrinter(recorded, {
+      format: flags.output,
+      fields: flags.fields ?? null,
+      width: world.output.width,
+    });
     if (printer.head) await world.output.write(printer.head);
     const { events, dropped } = await readEvents({
       client,
@@ -93,9 +122,13 @@ async function print(file: string, flags: Flags, world: World): Promise<void> {
       limit: flags.limit ?? null,
       signal: world.signal,
       ready: () => undefined,
-      stop: () => void client.query('mutation Stop($id: ID!) { stopSession(id: $id) { id } }', { id: session.id }).catch(() => undefined),
+      stop: () =>
+        void client
+          .query('mutation Stop($id: ID!) { stopSession(id: $id) { id } }', { id: session.id })
+          .catch(() => undefined),
       async onBatch(batch) {
-        if (batch.gap && !(flags.gaps && flags.output === 'json')) world.tell(`gap: ${batch.gap.lost} events are missing, ${batch.gap.from} to ${batch.gap.to}`);
+        if (batch.gap && !(flags.gaps && flags.output === 'json'))
+          world.tell(`gap: ${batch.gap.lost} events are missing, ${batch.gap.from} to ${batch.gap.to}`);
         const text = printer.print(batch.events, flags.gaps ? batch.gap : null);
         return text === '' || world.output.write(text);
       },

@@ -56,7 +56,12 @@ export function addReport(program: Command, world: World): void {
     .option('--for <duration>', 'else watch it for so long, up to 10m', '30s')
     .option('--from <time>', 'only from this time on (RFC 3339)')
     .option('--to <time>', 'only before this time (RFC 3339)')
-    .addOption(new Option('--since <time>', 'of all that the store of --server has recorded since then: a time (RFC 3339), or how long ago (24h)').argParser(momentOf('--since')))
+    .addOption(
+      new Option(
+        '--since <time>',
+        'of all that the store of --server has recorded since then: a time (RFC 3339), or how long ago (24h)',
+      ).argParser(momentOf('--since')),
+    )
     .addOption(new Option('--until <time>', 'with --since: only before then').argParser(momentOf('--until')))
     .addOption(new Option('--store <store>', 'with --since: which one').choices(['embedded', 'influx']))
     .option('--host', 'what happened in no container, instead of a container')
@@ -68,10 +73,13 @@ export function addReport(program: Command, world: World): void {
       if (flags.json && flags.markdown) throw new UsageError('--json and --markdown exclude each other');
       if (flags.compare) return compare(container, other, flags, world);
       if (other !== undefined) throw new UsageError('only --compare takes two arguments');
-      if (flags.session !== undefined && flags.file !== undefined) throw new UsageError('--session and --file exclude each other');
-      if (flags.session !== undefined && flags.server === undefined) throw new UsageError('--server: which server has the session? Give its URL, or EUNOMIA_SERVER');
+      if (flags.session !== undefined && flags.file !== undefined)
+        throw new UsageError('--session and --file exclude each other');
+      if (flags.session !== undefined && flags.server === undefined)
+        throw new UsageError('--server: which server has the session? Give its URL, or EUNOMIA_SERVER');
       checkRange(flags);
-      if (flags.host && container !== undefined) throw new UsageError('--host: a container is not the host; leave one of them out');
+      if (flags.host && container !== undefined)
+        throw new UsageError('--host: a container is not the host; leave one of them out');
       return make(container, flags, world);
     });
 }
@@ -84,7 +92,9 @@ async function make(container: string | undefined, flags: Flags, world: World): 
   if (flags.file !== undefined) {
     return withReplay(world, flags.file, Number.POSITIVE_INFINITY, flags.logLevel, async (client, { id }) => {
       await replayedToEnd(client);
-      await tellEnd(client, world, (lost) => (lost === '0' ? 'the recording lacks nothing' : `the recording lacks ${lost} events`));
+      await tellEnd(client, world, (lost) =>
+        lost === '0' ? 'the recording lacks nothing' : `the recording lacks ${lost} events`,
+      );
       await write(await ask(client, id, container, flags));
     });
   }
@@ -92,7 +102,8 @@ async function make(container: string | undefined, flags: Flags, world: World): 
     const { session } = flags;
     if (flags.since !== undefined) return write(await askHistory(client, container, flags));
     if (session !== undefined) return write(await ask(client, session, container, flags));
-    if (container === undefined && !flags.host) throw new UsageError('whose behaviour? Name a container, or give --host, --since, --session or --file');
+    if (container === undefined && !flags.host)
+      throw new UsageError('whose behaviour? Name a container, or give --host, --since, --session or --file');
     return write(await trace(client, container, flags, world));
   });
 }
@@ -102,42 +113,81 @@ function checkRange({ since, until, store, session, file, from, to, server }: Fl
   const given = [...(until === undefined ? [] : ['--until']), ...(store === undefined ? [] : ['--store'])];
   if (since === undefined && given.length) throw new UsageError(`${given.join(', ')}: needs --since`);
   if (since === undefined) return;
-  const others = Object.entries({ '--session': session, '--file': file, '--from': from, '--to': to }).filter(([, value]) => value !== undefined).map(([name]) => name);
-  if (others.length) throw new UsageError(`--since and ${others.join(', ')} exclude each other: --since is of all that was recorded in a range of time`);
-  if (server === undefined) throw new UsageError('--server: which server has recorded it? Give its URL, or EUNOMIA_SERVER');
+  const others = Object.entries({ '--session': session, '--file': file, '--from': from, '--to': to })
+    .filter(([, value]) => value !== undefined)
+    .map(([name]) => name);
+  if (others.length)
+    throw new UsageError(
+      `--since and ${others.join(', ')} exclude each other: --since is of all that was recorded in a range of time`,
+    );
+  if (server === undefined)
+    throw new UsageError('--server: which server has recorded it? Give its URL, or EUNOMIA_SERVER');
 }
 
-async function askHistory(client: Client, container: string | undefined, { since, until, store, host, top }: Flags): Promise<Answer> {
+async function askHistory(
+  client: Client,
+  container: string | undefined,
+  { since, until, store, host, top }: Flags,
+): Promise<Answer> {
   const document = `query Report($from: DateTime!, $to: DateTime, $store: StoreKind!, $container: String, $host: Boolean, $top: Int) {
     history(from: $from, to: $to, store: $store) { report(container: $container, host: $host, top: $top) { ${REPORT} markdown } }
   }`;
-  const { history } = await client.query<{ history: { report: Answer } }>(document, { from: since, to: until ?? null, store: store?.toUpperCase() ?? 'EMBEDDED', container: container ?? null, host: host ?? false, top });
+  const { history } = await client.query<{ history: { report: Answer } }>(document, {
+    from: since,
+    to: until ?? null,
+    store: store?.toUpperCase() ?? 'EMBEDDED',
+    container: container ?? null,
+    host: host ?? false,
+    top,
+  });
   return history.report;
 }
 
-async function ask(client: Client, session: string, container: string | undefined, { from, to, host, top }: Flags): Promise<Answer> {
+async function ask(
+  client: Client,
+  session: string,
+  container: string | undefined,
+  { from, to, host, top }: Flags,
+): Promise<Answer> {
   const document = `query Report($session: ID!, $container: String, $host: Boolean, $from: DateTime, $to: DateTime, $top: Int) {
     session(id: $session) { report(container: $container, host: $host, from: $from, to: $to, top: $top) { ${REPORT} markdown } }
   }`;
-  const { session: answer } = await client.query<{ session: { report: Answer } | null }>(document, { session, container: container ?? null, host: host ?? false, from: from ?? null, to: to ?? null, top });
+  const { session: answer } = await client.query<{ session: { report: Answer } | null }>(document, {
+    session,
+    container: container ?? null,
+    host: host ?? false,
+    from: from ?? null,
+    to: to ?? null,
+    top,
+  });
   if (!answer) throw new UsageError(`--session: the server has no session ${JSON.stringify(session)}`);
   return answer.report;
 }
 
 /** Watches for a time, and reports of it. */
 async function trace(client: Client, container: string | undefined, flags: Flags, world: World): Promise<Answer> {
-  const { trackers } = await client.query<{ trackers: readonly { name: string; available: boolean }[] }>('{ trackers { name available } }');
-  const chosen = TRACKERS.flatMap((names) => names.filter((name) => trackers.some((tracker) => tracker.name === name && tracker.available)).slice(0, 1));
+  const { trackers } = await client.query<{ trackers: readonly { name: string; available: boolean }[] }>(
+    '{ trackers { name available } }',
+  );
+  const chosen = TRACKERS.flatMap((names) =>
+    names.filter((name) => trackers.some((tracker) => tracker.name === name && tracker.available)).slice(0, 1),
+  );
   const input = {
     trackers: chosen.map((name) => ({ [name]: {} })),
-    target: container === undefined ? null : { containers: [/^[0-9a-f]{12,64}$/.test(container) ? { id: container } : { name: container }] },
+    target:
+      container === undefined
+        ? null
+        : { containers: [/^[0-9a-f]{12,64}$/.test(container) ? { id: container } : { name: container }] },
     capture: 'DEFAULT',
     for: flags.for,
     ttl: '1m',
     bufferBytes: BUFFER_BYTES,
     name: `eunomia report ${container ?? 'host'}`.slice(0, 100),
   };
-  const { startSession } = await client.query<{ startSession: { id: string } }>('mutation Start($input: StartSessionInput!) { startSession(input: $input) { id } }', { input });
+  const { startSession } = await client.query<{ startSession: { id: string } }>(
+    'mutation Start($input: StartSessionInput!) { startSession(input: $input) { id } }',
+    { input },
+  );
   const { id } = startSession;
   try {
     world.tell(`watching for ${flags.for}; Ctrl-C stops and reports`);
@@ -150,23 +200,34 @@ async function trace(client: Client, container: string | undefined, flags: Flags
 
 async function ended(client: Client, id: string, signal: AbortSignal): Promise<void> {
   for (;;) {
-    const { session } = await client.query<{ session: { state: string } | null }>('query State($id: ID!) { session(id: $id) { state } }', { id });
+    const { session } = await client.query<{ session: { state: string } | null }>(
+      'query State($id: ID!) { session(id: $id) { state } }',
+      { id },
+    );
     if (session?.state === 'STOPPED' || session?.state === 'FAILED' || !session) return;
     if (signal.aborted) await client.query('mutation Stop($id: ID!) { stopSession(id: $id) { id } }', { id });
     else await sleep(200, undefined, { signal }).catch(() => undefined);
   }
 }
 
-async function compare(before: string | undefined, after: string | undefined, flags: Flags, world: World): Promise<void> {
-  if (before === undefined || after === undefined) throw new UsageError('--compare needs two files: the earlier report, and the later one');
+async function compare(
+  before: string | undefined,
+  after: string | undefined,
+  flags: Flags,
+  world: World,
+): Promise<void> {
+  if (before === undefined || after === undefined)
+    throw new UsageError('--compare needs two files: the earlier report, and the later one');
   const comparison = comparisonOf(before, after);
   if (flags.json) return void (await world.output.write(`${JSON.stringify(comparison, null, 2)}\n`));
-  const list = (sign: string, differences: readonly Difference[]): string => differences.map(({ section, what, count }) => `${sign} ${section}: ${what} (${count})\n`).join('');
+  const list = (sign: string, differences: readonly Difference[]): string =>
+    differences.map(({ section, what, count }) => `${sign} ${section}: ${what} (${count})\n`).join('');
   const { added, gone, notCompared, certain } = comparison;
   await world.output.write(list('+', added) + list('-', gone));
   if (!added.length && !gone.length) world.tell('no difference');
   if (notCompared.length) world.tell(`only one of them has, and so were not compared: ${notCompared.join(', ')}`);
-  if (!certain) world.tell('one of them lost events, or did not tell all entries apart: a difference may be one of what was seen');
+  if (!certain)
+    world.tell('one of them lost events, or did not tell all entries apart: a difference may be one of what was seen');
 }
 
 function comparisonOf(before: string, after: string): ReturnType<typeof compareReports> {
@@ -185,7 +246,13 @@ function read(file: string): BehaviourReport {
   } catch (error) {
     throw new UsageError(`--compare: ${file}: ${messageOf(error)}`);
   }
-  const looksRight = typeof report === 'object' && report !== null && 'programs' in report && 'missing' in report && 'complete' in report;
-  if (!looksRight) throw new UsageError(`--compare: ${file} is no report; write one with eunomia report CONTAINER --json`);
+  const looksRight =
+    typeof report === 'object' &&
+    report !== null &&
+    'programs' in report &&
+    'missing' in report &&
+    'complete' in report;
+  if (!looksRight)
+    throw new UsageError(`--compare: ${file} is no report; write one with eunomia report CONTAINER --json`);
   return report as BehaviourReport;
 }

@@ -35,7 +35,11 @@ export function addRun(program: Command, world: World): void {
   withConnection(program.command('run'))
     .description('run trackers and print their events, until Ctrl-C, --for or --limit')
     .argument('<tracker...>', 'a tracker, perhaps with options: open, open:failedOnly, tcp:operations=CONNECT,CLOSE')
-    .option('-c, --container <glob>', 'only in these containers: name, or 12 or more digits of the id (repeatable)', append)
+    .option(
+      '-c, --container <glob>',
+      'only in these containers: name, or 12 or more digits of the id (repeatable)',
+      append,
+    )
     .option('--image <glob>', 'only in containers of these images (repeatable)', append)
     .option('--label <name=value>', 'only in containers with these labels (repeatable, all must match)', append)
     .option('-w, --wait', 'wait for containers that are not there yet')
@@ -47,13 +51,23 @@ export function addRun(program: Command, world: World): void {
     .option('--where <expression>', 'only events for which this is true, in CEL: errno == "ENOENT" && process.uid == 0')
     .option('--for <duration>', 'stop after this time: 500ms, 10s, 5m')
     .option('-n, --limit <events>', 'stop after so many events', wholeNumber('--limit', 1, Number.MAX_SAFE_INTEGER))
-    .addOption(new Option('-o, --output <format>', 'table, json (one event a line) or csv').choices(['table', 'json', 'csv']).default('table'))
+    .addOption(
+      new Option('-o, --output <format>', 'table, json (one event a line) or csv')
+        .choices(['table', 'json', 'csv'])
+        .default('table'),
+    )
     .option('-f, --fields <paths>', 'only these fields: process.comm,args', collect)
     .option('--set <tracker.option=value>', "set a tracker's option (repeatable)", append)
-    .addOption(new Option('--capture <mode>', 'which fields with a cost are captured').choices(['demanded', 'default', 'all']).default('demanded'))
+    .addOption(
+      new Option('--capture <mode>', 'which fields with a cost are captured')
+        .choices(['demanded', 'default', 'all'])
+        .default('demanded'),
+    )
     .option('--gaps', 'in json, a line {"gap": …} where events are missing')
     .option('--name <text>', 'a name for the session')
-    .action((names: readonly string[], flags: Flags) => withClient(world, flags, (client) => run(client, names, flags, world)));
+    .action((names: readonly string[], flags: Flags) =>
+      withClient(world, flags, (client) => run(client, names, flags, world)),
+    );
 }
 
 async function run(client: Client, names: readonly string[], flags: Flags, world: World): Promise<void> {
@@ -62,22 +76,29 @@ async function run(client: Client, names: readonly string[], flags: Flags, world
   const trackers = resolveTrackers(requests, known.trackers);
   const inputs = trackerInputs([...requests, ...(flags.set ?? []).map(parseSetting)], trackers);
   const target = targetInput(flags);
-  const printer = createPrinter(trackers, { format: flags.output, fields: flags.fields ?? null, width: world.output.width });
+  const printer = createPrinter(trackers, {
+    format: flags.output,
+    fields: flags.fields ?? null,
+    width: world.output.width,
+  });
   if (world.signal.aborted) return;
   const { startSession } = await client
-    .query<{ startSession: { id: string } }>('mutation Start($input: StartSessionInput!) { startSession(input: $input) { id } }', {
-      input: {
-        trackers: inputs,
-        target,
-        where: flags.where === undefined ? null : { expr: flags.where },
-        capture: flags.capture.toUpperCase(),
-        // Captured from the first event on, also before our subscription is there.
-        fields: printer.paths,
-        for: flags.for ?? null,
-        name: flags.name ?? `eunomia run ${names.join(' ')}`.slice(0, 100),
-        ttl: timeToLive,
+    .query<{ startSession: { id: string } }>(
+      'mutation Start($input: StartSessionInput!) { startSession(input: $input) { id } }',
+      {
+        input: {
+          trackers: inputs,
+          target,
+          where: flags.where === undefined ? null : { expr: flags.where },
+          capture: flags.capture.toUpperCase(),
+          // Captured from the first event on, also before our subscription is there.
+          fields: printer.paths,
+          for: flags.for ?? null,
+          name: flags.name ?? `eunomia run ${names.join(' ')}`.slice(0, 100),
+          ttl: timeToLive,
+        },
       },
-    })
+    )
     .catch((error: unknown) => {
       throw inWhere(error);
     });
@@ -85,7 +106,9 @@ async function run(client: Client, names: readonly string[], flags: Flags, world
     await print(client, startSession.id, printer, flags, world);
   } finally {
     // Already gone when the server ended or removed it: then there is nothing to do.
-    await client.query('mutation Remove($id: ID!) { removeSession(id: $id) }', { id: startSession.id }).catch(() => undefined);
+    await client
+      .query('mutation Remove($id: ID!) { removeSession(id: $id) }', { id: startSession.id })
+      .catch(() => undefined);
   }
 }
 
@@ -105,12 +128,15 @@ async function print(client: Client, id: string, printer: Printer, flags: Flags,
     selection: printer.selection,
     limit: flags.limit ?? null,
     signal: world.signal,
-    ready: () => world.tell(`tracing ${flags.for === undefined ? '' : `for ${flags.for}`}; Ctrl-C stops`.replace(' ;', ';')),
+    ready: () =>
+      world.tell(`tracing ${flags.for === undefined ? '' : `for ${flags.for}`}; Ctrl-C stops`.replace(' ;', ';')),
     stop: () => void (ending ??= stop()).catch(() => undefined),
     async onBatch(batch) {
       const text = printer.print(batch.events, flags.gaps ? batch.gap : null);
       if (batch.gap && !(flags.gaps && flags.output === 'json')) {
-        world.tell(`gap: ${batch.gap.lost} lost in the kernel, ${batch.gap.dropped} dropped, ${batch.gap.from} to ${batch.gap.to}`);
+        world.tell(
+          `gap: ${batch.gap.lost} lost in the kernel, ${batch.gap.dropped} dropped, ${batch.gap.from} to ${batch.gap.to}`,
+        );
       }
       return text === '' || world.output.write(text);
     },

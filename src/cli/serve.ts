@@ -46,21 +46,84 @@ export function addServe(program: Command, world: World): void {
   const command = program
     .command('serve')
     .description('run the server, until SIGINT or SIGTERM')
-    .addOption(new Option('--host <address>', 'listen here; another address than loopback needs TLS and a token').default(defaultConfig.host).env('EUNOMIA_HOST'))
-    .addOption(new Option('--port <number>', '0 takes a free one').argParser(port).default(defaultConfig.port).env('EUNOMIA_PORT'))
+    .addOption(
+      new Option('--host <address>', 'listen here; another address than loopback needs TLS and a token')
+        .default(defaultConfig.host)
+        .env('EUNOMIA_HOST'),
+    )
+    .addOption(
+      new Option('--port <number>', '0 takes a free one')
+        .argParser(port)
+        .default(defaultConfig.port)
+        .env('EUNOMIA_PORT'),
+    )
     .addOption(new Option('--tls-cert <file>', 'certificate and its chain, PEM').env('EUNOMIA_TLS_CERT'))
     .addOption(new Option('--tls-key <file>', 'its private key, PEM').env('EUNOMIA_TLS_KEY'))
-    .addOption(new Option('--token <role:secret>', 'let in who has this secret, as viewer, operator or admin (repeatable; others see arguments: prefer --tokens-file)').argParser(append))
-    .addOption(new Option('--tokens-file <file>', 'tokens, one role:secret a line, # begins a comment; only its owner and group may read it').env('EUNOMIA_TOKENS_FILE'))
-    .addOption(new Option('--engine <socket>', 'container engine: a socket, tcp://…, or "none"; by default DOCKER_HOST or the usual sockets').env('EUNOMIA_ENGINE'))
-    .addOption(new Option('--plugins <folder>', "load each plugin of this folder, which nobody else may write; they run with the server's rights").env('EUNOMIA_PLUGINS'))
-    .addOption(new Option('--max-sessions <number>', 'sessions that may run at once').argParser(sessions).default(defaultConfig.limits.sessions).env('EUNOMIA_MAX_SESSIONS'))
-    .addOption(new Option('--data-dir <directory>', 'keep the history of persisted sessions here; "none" keeps none').default(defaultDirectory(), 'see docs/history.md').env('EUNOMIA_DATA_DIR'))
-    .addOption(new Option('--retention-age <time>', 'delete history older than this, for example 30d; by default none').argParser(ageOf('--retention-age')).env('EUNOMIA_RETENTION_AGE'))
-    .addOption(new Option('--retention-bytes <size>', 'delete the oldest history beyond this size, for example 10GiB; by default none').argParser(bytesOf('--retention-bytes', MIN_RETENTION)).env('EUNOMIA_RETENTION_BYTES'))
-    .addOption(new Option('--require-history', 'do not start when the data directory cannot be used').env('EUNOMIA_REQUIRE_HISTORY'))
-    .addOption(new Option('--metrics-config <file>', 'aggregates to be told as metrics at /metrics, and sessions that run all the time (docs/metrics.md)').env('EUNOMIA_METRICS_CONFIG'))
-    .addOption(new Option('--log-level <level>', 'log to stderr').choices(levels).default(defaultConfig.logLevel).env('EUNOMIA_LOG_LEVEL'))
+    .addOption(
+      new Option(
+        '--token <role:secret>',
+        'let in who has this secret, as viewer, operator or admin (repeatable; others see arguments: prefer --tokens-file)',
+      ).argParser(append),
+    )
+    .addOption(
+      new Option(
+        '--tokens-file <file>',
+        'tokens, one role:secret a line, # begins a comment; only its owner and group may read it',
+      ).env('EUNOMIA_TOKENS_FILE'),
+    )
+    .addOption(
+      new Option(
+        '--engine <socket>',
+        'container engine: a socket, tcp://…, or "none"; by default DOCKER_HOST or the usual sockets',
+      ).env('EUNOMIA_ENGINE'),
+    )
+    .addOption(
+      new Option(
+        '--plugins <folder>',
+        "load each plugin of this folder, which nobody else may write; they run with the server's rights",
+      ).env('EUNOMIA_PLUGINS'),
+    )
+    .addOption(
+      new Option('--max-sessions <number>', 'sessions that may run at once')
+        .argParser(sessions)
+        .default(defaultConfig.limits.sessions)
+        .env('EUNOMIA_MAX_SESSIONS'),
+    )
+    .addOption(
+      new Option('--data-dir <directory>', 'keep the history of persisted sessions here; "none" keeps none')
+        .default(defaultDirectory(), 'see docs/history.md')
+        .env('EUNOMIA_DATA_DIR'),
+    )
+    .addOption(
+      new Option('--retention-age <time>', 'delete history older than this, for example 30d; by default none')
+        .argParser(ageOf('--retention-age'))
+        .env('EUNOMIA_RETENTION_AGE'),
+    )
+    .addOption(
+      new Option(
+        '--retention-bytes <size>',
+        'delete the oldest history beyond this size, for example 10GiB; by default none',
+      )
+        .argParser(bytesOf('--retention-bytes', MIN_RETENTION))
+        .env('EUNOMIA_RETENTION_BYTES'),
+    )
+    .addOption(
+      new Option('--require-history', 'do not start when the data directory cannot be used').env(
+        'EUNOMIA_REQUIRE_HISTORY',
+      ),
+    )
+    .addOption(
+      new Option(
+        '--metrics-config <file>',
+        'aggregates to be told as metrics at /metrics, and sessions that run all the time (docs/metrics.md)',
+      ).env('EUNOMIA_METRICS_CONFIG'),
+    )
+    .addOption(
+      new Option('--log-level <level>', 'log to stderr')
+        .choices(levels)
+        .default(defaultConfig.logLevel)
+        .env('EUNOMIA_LOG_LEVEL'),
+    )
     .addHelpText('after', '\nEnvironment: EUNOMIA_TOKENS holds tokens as --token does, separated by commas.')
     .action((flags: ServeFlags) => serve(flags, world));
   addInfluxOptions(command);
@@ -81,8 +144,12 @@ async function serve(flags: ServeFlags, world: World): Promise<void> {
 /** The configuration that flags and environment make. Throws a UsageError; whether it is a safe one, the server judges. */
 export function configOf(flags: ServeFlags, tokensVariable: string): Config {
   const { tlsCert, tlsKey } = flags;
-  if ((tlsCert === undefined) !== (tlsKey === undefined)) throw new UsageError('--tls-cert and --tls-key belong together: give both or neither');
-  const fromVariable = tokensVariable.split(',').map((text) => text.trim()).filter(Boolean);
+  if ((tlsCert === undefined) !== (tlsKey === undefined))
+    throw new UsageError('--tls-cert and --tls-key belong together: give both or neither');
+  const fromVariable = tokensVariable
+    .split(',')
+    .map((text) => text.trim())
+    .filter(Boolean);
   return {
     ...defaultConfig,
     host: flags.host,
@@ -110,7 +177,8 @@ export function configOf(flags: ServeFlags, tokensVariable: string): Config {
 /** Never repeats the secret: it would end in a log. */
 function parseToken(text: string, where: string): Token {
   const [, role, secret] = /^([a-z]+):(\S+)$/.exec(text) ?? [];
-  if (!isRole(role) || secret === undefined) throw new UsageError(`${where}: a token is viewer:SECRET, operator:SECRET or admin:SECRET`);
+  if (!isRole(role) || secret === undefined)
+    throw new UsageError(`${where}: a token is viewer:SECRET, operator:SECRET or admin:SECRET`);
   return { role, secret };
 }
 
@@ -121,7 +189,8 @@ function isRole(text: string | undefined): text is Role {
 function readTokens(file: string): readonly Token[] {
   let lines: readonly string[];
   try {
-    if (statSync(file).mode & 0o007) throw new UsageError(`--tokens-file: ${file} is open to everybody; run: chmod o= ${file}`);
+    if (statSync(file).mode & 0o007)
+      throw new UsageError(`--tokens-file: ${file} is open to everybody; run: chmod o= ${file}`);
     lines = readFileSync(file, 'utf8').split('\n');
   } catch (error) {
     throw error instanceof UsageError ? error : new UsageError(`--tokens-file: ${messageOf(error)}`);

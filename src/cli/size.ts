@@ -9,7 +9,9 @@ export function bytesOf(flag: string, least: number): (value: string) => number 
     const [, number, unit = ''] = /^(\d+(?:\.\d+)?)(KiB|MiB|GiB|TiB)?$/.exec(value) ?? [];
     const bytes = Math.floor(Number(number) * (UNITS[unit] ?? Number.NaN));
     if (bytes >= least) return bytes;
-    throw new UsageError(`${flag}: ${JSON.stringify(value)} is no size of at least ${least} bytes; write it as 500MiB or 10GiB`);
+    throw new UsageError(
+      `${flag}: ${JSON.stringify(value)} is no size of at least ${least} bytes; write it as 500MiB or 10GiB`,
+    );
   };
 }
 
@@ -18,7 +20,10 @@ export function momentOf(flag: string): (value: string) => string {
   const ago = ageOf(flag);
   return (value) => {
     if (/^\d{4}-\d\d-\d\dT/.test(value)) return value;
-    if (!/^\d+[mhd]$/.test(value)) throw new UsageError(`${flag}: ${JSON.stringify(value)} is neither a time like 2026-01-31T08:15:30Z nor a time ago like 90m, 24h or 7d`);
+    if (!/^\d+[mhd]$/.test(value))
+      throw new UsageError(
+        `${flag}: ${JSON.stringify(value)} is neither a time like 2026-01-31T08:15:30Z nor a time ago like 90m, 24h or 7d`,
+      );
     return new Date(Math.max(0, Date.now() - ago(value))).toISOString();
   };
 }

@@ -147,7 +147,8 @@ async function unlessAborted(work: Promise<boolean> | boolean, signal: AbortSign
   if (typeof work === 'boolean') return work;
   const patience = new AbortController();
   const given = new Promise<boolean>((resolve) => {
-    const wait = (): void => void sleep(1000, false, { signal: patience.signal, ref: false }).then(resolve, () => undefined);
+    const wait = (): void =>
+      void sleep(1000, false, { signal: patience.signal, ref: false }).then(resolve, () => undefined);
     if (signal.aborted) wait();
     else signal.addEventListener('abort', wait, { signal: patience.signal });
   });
@@ -162,7 +163,9 @@ async function unlessAborted(work: Promise<boolean> | boolean, signal: AbortSign
 async function subscribed(client: Client, session: string, queue: BatchQueue): Promise<void> {
   const document = 'query Subscribed($id: ID!) { session(id: $id) { state stats { subscribers { id } } } }';
   for (const end = Date.now() + 1000; !queue.answered && Date.now() < end; await sleep(10)) {
-    const answer = await client.query<{ session: { state: string; stats: { subscribers: readonly unknown[] } } | null }>(document, { id: session });
+    const answer = await client.query<{
+      session: { state: string; stats: { subscribers: readonly unknown[] } } | null;
+    }>(document, { id: session });
     if (!answer.session || answer.session.stats.subscribers.length) return;
   }
 }

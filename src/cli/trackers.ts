@@ -16,17 +16,21 @@ export function addTrackers(program: Command, world: World): void {
     .description('list the trackers, or tell all about one: its options and fields')
     .argument('[name]', 'just this tracker')
     .addOption(new Option('-o, --output <format>', 'table or json').choices(['table', 'json']).default('table'))
-    .action((name: string | undefined, flags: Flags) => withClient(world, flags, async (client) => {
-      const { trackers } = await client.query<{ trackers: readonly TrackerInfo[] }>(trackerDocument);
-      const chosen = name === undefined ? trackers : trackers.filter((tracker) => tracker.name === name);
-      if (name !== undefined && !chosen.length) {
-        const names = trackers.map((tracker) => tracker.name);
-        throw new UsageError(`no tracker ${JSON.stringify(name)}${suggest(name, names) || `; there are ${names.join(', ')}`}`);
-      }
-      if (flags.output === 'json') await world.output.write(`${JSON.stringify(chosen, null, 2)}\n`);
-      else if (name === undefined) await listAll(chosen, world.output);
-      else for (const tracker of chosen) await tellAll(tracker, world.output);
-    }));
+    .action((name: string | undefined, flags: Flags) =>
+      withClient(world, flags, async (client) => {
+        const { trackers } = await client.query<{ trackers: readonly TrackerInfo[] }>(trackerDocument);
+        const chosen = name === undefined ? trackers : trackers.filter((tracker) => tracker.name === name);
+        if (name !== undefined && !chosen.length) {
+          const names = trackers.map((tracker) => tracker.name);
+          throw new UsageError(
+            `no tracker ${JSON.stringify(name)}${suggest(name, names) || `; there are ${names.join(', ')}`}`,
+          );
+        }
+        if (flags.output === 'json') await world.output.write(`${JSON.stringify(chosen, null, 2)}\n`);
+        else if (name === undefined) await listAll(chosen, world.output);
+        else for (const tracker of chosen) await tellAll(tracker, world.output);
+      }),
+    );
 }
 
 async function listAll(trackers: readonly TrackerInfo[], output: Output): Promise<void> {
@@ -37,14 +41,30 @@ async function listAll(trackers: readonly TrackerInfo[], output: Output): Promis
 async function tellAll(tracker: TrackerInfo, output: Output): Promise<void> {
   const options = new Table(['option', 'type', 'default', 'description'], output.width);
   const fields = new Table(['field', 'type', 'captured', 'description'], output.width);
-  await output.write([
-    `${tracker.name}: ${tracker.summary}`,
-    `available: ${availability(tracker)}; oldest Linux: ${tracker.minimumKernel}`,
-    `hooks: ${tracker.hooks.join(', ') || '-'}`,
-    '',
-    options.render(tracker.options.map(({ name, type, defaultValue, description }) => [name, type, defaultValue ?? '', description])),
-    fields.render(tracker.fields.map(({ path, type, onDemand, description }) => [path, type, onDemand ? 'on demand' : 'always', description])),
-  ].join('\n'));
+  await output.write(
+    [
+      `${tracker.name}: ${tracker.summary}`,
+      `available: ${availability(tracker)}; oldest Linux: ${tracker.minimumKernel}`,
+      `hooks: ${tracker.hooks.join(', ') || '-'}`,
+      '',
+      options.render(
+        tracker.options.map(({ name, type, defaultValue, description }) => [
+          name,
+          type,
+          defaultValue ?? '',
+          description,
+        ]),
+      ),
+      fields.render(
+        tracker.fields.map(({ path, type, onDemand, description }) => [
+          path,
+          type,
+          onDemand ? 'on demand' : 'always',
+          description,
+        ]),
+      ),
+    ].join('\n'),
+  );
 }
 
 function availability({ available, unavailableReason }: TrackerInfo): string {

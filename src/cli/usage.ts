@@ -3,7 +3,13 @@ export class UsageError extends Error {}
 
 /** "a,b" and repeated flags alike: a commander argument parser. */
 export function collect(value: string, previous: readonly string[] = []): readonly string[] {
-  return [...previous, ...value.split(',').map((part) => part.trim()).filter(Boolean)];
+  return [
+    ...previous,
+    ...value
+      .split(',')
+      .map((part) => part.trim())
+      .filter(Boolean),
+  ];
 }
 
 /** Repeated flags whose values may hold commas. */

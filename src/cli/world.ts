@@ -44,7 +44,10 @@ export interface PluginSummary {
   readonly errors: readonly { readonly message: string; readonly at: string | null }[];
 }
 
-export type TestPlugin = (test: PluginTest, onOutcome: (outcome: PluginOutcome) => Promise<void>) => Promise<PluginSummary>;
+export type TestPlugin = (
+  test: PluginTest,
+  onOutcome: (outcome: PluginOutcome) => Promise<void>,
+) => Promise<PluginSummary>;
 
 export interface Servers {
   readonly testPlugin: TestPlugin;

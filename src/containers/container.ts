@@ -2,14 +2,7 @@ import type { CgroupId } from '../event.js';
 
 /** UNKNOWN: known by its cgroup or mount namespace only, no engine tells of it. */
 export type ContainerState =
-  | 'CREATED'
-  | 'RUNNING'
-  | 'PAUSED'
-  | 'RESTARTING'
-  | 'EXITED'
-  | 'DEAD'
-  | 'REMOVED'
-  | 'UNKNOWN';
+  'CREATED' | 'RUNNING' | 'PAUSED' | 'RESTARTING' | 'EXITED' | 'DEAD' | 'REMOVED' | 'UNKNOWN';
 
 /** The Kubernetes pod of a container, as the kubelet's labels on it tell. */
 export interface Pod {
@@ -163,5 +156,8 @@ function sameList(left: readonly string[], right: readonly string[]): boolean {
 
 function sameRecord(left: Readonly<Record<string, string>>, right: Readonly<Record<string, string>>): boolean {
   const keys = Object.keys(left);
-  return keys.length === Object.keys(right).length && keys.every((key) => Object.hasOwn(right, key) && left[key] === right[key]);
+  return (
+    keys.length === Object.keys(right).length &&
+    keys.every((key) => Object.hasOwn(right, key) && left[key] === right[key])
+  );
 }

@@ -1,7 +1,15 @@
 import { EunomiaError } from '../errors.js';
 import type { CgroupId } from '../event.js';
 import { parseCgroupPath, type CgroupOwner } from './cgroup.js';
-import { applyFacts, createContainer, formatTime, isAlive, type Container, type ContainerFacts, type MutableContainer } from './container.js';
+import {
+  applyFacts,
+  createContainer,
+  formatTime,
+  isAlive,
+  type Container,
+  type ContainerFacts,
+  type MutableContainer,
+} from './container.js';
 
 /**
  * added: first heard of; facts: name, image, labels or addresses came or changed; state: state or pid;
@@ -108,7 +116,9 @@ export class ContainerDirectory {
     if (exact !== undefined) return exact.container;
     const prefix = reference.toLowerCase();
     if (!/^[0-9a-f]{1,64}$/.test(prefix)) return null;
-    const fitting = Array.from(this.#entries.values(), ({ container }) => container).filter(({ id }) => id.startsWith(prefix));
+    const fitting = Array.from(this.#entries.values(), ({ container }) => container).filter(({ id }) =>
+      id.startsWith(prefix),
+    );
     const existing = fitting.filter(({ state }) => state !== 'REMOVED');
     const candidates = existing.length > 0 ? existing : fitting;
     if (candidates.length > 1) throw ambiguous(reference, candidates);
@@ -290,7 +300,9 @@ export class ContainerDirectory {
 const MAX_NAMED_CANDIDATES = 5;
 
 function ambiguous(reference: string, candidates: readonly Container[]): EunomiaError {
-  const shown = candidates.slice(0, MAX_NAMED_CANDIDATES).map(({ id, name }) => (name === null ? id.slice(0, 16) : `${id.slice(0, 16)} (${name})`));
+  const shown = candidates
+    .slice(0, MAX_NAMED_CANDIDATES)
+    .map(({ id, name }) => (name === null ? id.slice(0, 16) : `${id.slice(0, 16)} (${name})`));
   const more = candidates.length - shown.length;
   return new EunomiaError(
     'AMBIGUOUS_CONTAINER',

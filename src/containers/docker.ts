@@ -23,7 +23,12 @@ export interface InspectedContainer {
   readonly Name?: string;
   readonly Image?: string;
   readonly Created?: string;
-  readonly State?: { readonly Status?: string; readonly Pid?: number; readonly StartedAt?: string; readonly FinishedAt?: string };
+  readonly State?: {
+    readonly Status?: string;
+    readonly Pid?: number;
+    readonly StartedAt?: string;
+    readonly FinishedAt?: string;
+  };
   readonly Config?: { readonly Image?: string; readonly Labels?: Readonly<Record<string, string>> | null };
   readonly NetworkSettings?: { readonly Networks?: Networks | null } | null;
 }
@@ -89,13 +94,26 @@ export function lastingFacts({ id, image, imageId, runtime, createdAt }: Contain
 }
 
 // An event's attributes are the labels, overlaid with these.
-const OWN_ATTRIBUTES = new Set(['name', 'image', 'exitCode', 'containerExitCode', 'execDuration', 'execID', 'signal', 'oldName', 'podId']);
+const OWN_ATTRIBUTES = new Set([
+  'name',
+  'image',
+  'exitCode',
+  'containerExitCode',
+  'execDuration',
+  'execID',
+  'signal',
+  'oldName',
+  'podId',
+]);
 
 /**
  * Reads one line of `GET /events`; null when it says nothing of use, or is not an event.
  * `nanos` is the event's time, and null for an event without one.
  */
-export function readEngineEvent(line: string, runtime: string): { notice: EngineNotice | null; nanos: bigint | null } | null {
+export function readEngineEvent(
+  line: string,
+  runtime: string,
+): { notice: EngineNotice | null; nanos: bigint | null } | null {
   const event = parseObject(line);
   if (event === null) return null;
   // As text, since the number has more digits than a double.
@@ -117,7 +135,13 @@ function networkNotice(action: string, id: string | undefined): EngineNotice | n
   return { kind: 'facts', facts: { id }, inspect: true };
 }
 
-function containerNotice(action: string, id: string, attributes: Record<string, string>, at: string, runtime: string): EngineNotice | null {
+function containerNotice(
+  action: string,
+  id: string,
+  attributes: Record<string, string>,
+  at: string,
+  runtime: string,
+): EngineNotice | null {
   const said = compact({
     id,
     runtime,
@@ -125,7 +149,11 @@ function containerNotice(action: string, id: string, attributes: Record<string, 
     image: attributes['image'],
     labels: Object.fromEntries(Object.entries(attributes).filter(([key]) => !OWN_ATTRIBUTES.has(key))),
   });
-  const facts = (more: Omit<ContainerFacts, 'id'>, inspect = true): EngineNotice => ({ kind: 'facts', facts: { ...said, ...more }, inspect });
+  const facts = (more: Omit<ContainerFacts, 'id'>, inspect = true): EngineNotice => ({
+    kind: 'facts',
+    facts: { ...said, ...more },
+    inspect,
+  });
   switch (action) {
     case 'create':
       return facts({ state: 'CREATED', createdAt: at });
@@ -157,7 +185,8 @@ function addresses(networks: Networks | null | undefined): string[] {
 
 /** RFC 3339 in UTC with nanoseconds; undefined for Go's zero time, which stands for "never". */
 function timestamp(text: string | undefined): string | undefined {
-  const [, whole, fraction = '', zone] = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$/.exec(text ?? '') ?? [];
+  const [, whole, fraction = '', zone] =
+    /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)$/.exec(text ?? '') ?? [];
   if (whole === undefined || zone === undefined || whole.startsWith('0001-')) return undefined;
   // Go leaves trailing zeros out; with nine digits always, times compare as text.
   const nanos = fraction.slice(1, 10).padEnd(9, '0');
@@ -182,7 +211,9 @@ function record(value: unknown): Record<string, unknown> | null {
 }
 
 function strings(values: Record<string, unknown> | null): Record<string, string> {
-  return Object.fromEntries(Object.entries(values ?? {}).filter((pair): pair is [string, string] => typeof pair[1] === 'string'));
+  return Object.fromEntries(
+    Object.entries(values ?? {}).filter((pair): pair is [string, string] => typeof pair[1] === 'string'),
+  );
 }
 
 /** Drops what is undefined, so that facts hold only what was said. */

@@ -169,8 +169,11 @@ export class Engine {
   }
 
   async #version(signal: AbortSignal): Promise<{ version: string; kind: string }> {
-    const answer = await this.#within('asking for the version', signal, (abortSignal) => this.#plain.version({ abortSignal }));
-    if (typeof answer.Version !== 'string') throw new Error('asking for the version: what answers does not speak the Docker API');
+    const answer = await this.#within('asking for the version', signal, (abortSignal) =>
+      this.#plain.version({ abortSignal }),
+    );
+    if (typeof answer.Version !== 'string')
+      throw new Error('asking for the version: what answers does not speak the Docker API');
     const components = (answer.Components ?? []).map(({ Name }) => Name);
     return { version: answer.Version, kind: components.some((name) => /podman/i.test(name)) ? 'podman' : 'docker' };
   }
@@ -194,7 +197,8 @@ export class Engine {
             if (rest.length > MAX_LINE) resolve('the engine sent an event of more than 4 MiB');
           });
           readable.on('error', (error: Error) => resolve(`the event stream failed: ${error.message}`));
-          for (const end of ['end', 'close', 'aborted']) readable.on(end, () => resolve('the engine closed the event stream'));
+          for (const end of ['end', 'close', 'aborted'])
+            readable.on(end, () => resolve('the engine closed the event stream'));
         }),
       (error: unknown) => `cannot follow the engine's events: ${messageOf(error)}`,
     );
@@ -240,7 +244,9 @@ export class Engine {
     try {
       for (;;) {
         await sleep(this.#pingMs, undefined, { signal, ref: false });
-        await this.#within('asking whether the engine lives', signal, (abortSignal) => this.#plain.ping({ abortSignal }));
+        await this.#within('asking whether the engine lives', signal, (abortSignal) =>
+          this.#plain.ping({ abortSignal }),
+        );
       }
     } catch (error) {
       return messageOf(error);
@@ -282,8 +288,13 @@ export class Engine {
     const previous = this.#status;
     this.#status = status;
     if (previous.connected === status.connected && previous.error === status.error) return;
-    if (status.connected) this.#log.info({ engine: status.endpoint, version: status.version }, 'container engine connected');
-    else if (status.error !== 'closed') this.#log.warn({ engine: status.endpoint, error: status.error }, 'container engine not connected: new containers have no names');
+    if (status.connected)
+      this.#log.info({ engine: status.endpoint, version: status.version }, 'container engine connected');
+    else if (status.error !== 'closed')
+      this.#log.warn(
+        { engine: status.endpoint, error: status.error },
+        'container engine not connected: new containers have no names',
+      );
     this.#tell(() => this.#sink.status(status));
   }
 
@@ -322,6 +333,7 @@ function dockerOptions(endpoint: string): Docker.DockerOptions {
 }
 
 function statusCodeOf(error: unknown): number | undefined {
-  const code: unknown = typeof error === 'object' && error !== null && 'statusCode' in error ? error.statusCode : undefined;
+  const code: unknown =
+    typeof error === 'object' && error !== null && 'statusCode' in error ? error.statusCode : undefined;
   return typeof code === 'number' ? code : undefined;
 }

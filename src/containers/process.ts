@@ -64,7 +64,10 @@ async function readPids(directory: string): Promise<number[] | undefined> {
   try {
     const text = await readFile(join(directory, 'cgroup.procs'), 'utf8');
     // 0 stands for a process outside our pid namespace.
-    return text.split('\n').map(Number).filter((pid) => pid > 0);
+    return text
+      .split('\n')
+      .map(Number)
+      .filter((pid) => pid > 0);
   } catch {
     return undefined;
   }

@@ -63,7 +63,10 @@ export class ContainerRegistry {
   readonly #waiters = new Waiters();
   /** A process of each container that is known by its processes only. */
   readonly #witnesses = new Map<string, number>();
-  readonly #listeners: { [Event in keyof RegistryEvents]: Set<RegistryEvents[Event]> } = { change: new Set(), engine: new Set() };
+  readonly #listeners: { [Event in keyof RegistryEvents]: Set<RegistryEvents[Event]> } = {
+    change: new Set(),
+    engine: new Set(),
+  };
 
   constructor(options: RegistryOptions) {
     this.#log = options.log;
@@ -94,7 +97,10 @@ export class ContainerRegistry {
     const first = new Promise<void>((resolve) => (this.#engine === null ? resolve() : this.#engine.start(resolve)));
     const indexed = this.#index().catch((error: unknown) => this.#log.error({ err: error }, 'cannot map the cgroups'));
     const limit = new AbortController();
-    await Promise.race([Promise.all([first, indexed]), sleep(START_MS, undefined, { signal: limit.signal }).catch(() => undefined)]);
+    await Promise.race([
+      Promise.all([first, indexed]),
+      sleep(START_MS, undefined, { signal: limit.signal }).catch(() => undefined),
+    ]);
     limit.abort();
     if (!this.#closed) this.#sweeper = setInterval(() => void this.#sweep(), this.#sweepMs).unref();
   }
@@ -172,7 +178,10 @@ export class ContainerRegistry {
     const missed = this.#misses.get(id);
     if (missed !== undefined && Date.now() - missed < MISS_MS) return null;
     const limit = new AbortController();
-    await Promise.race([this.#scanner.find(id), sleep(RESOLVE_MS, undefined, { signal: limit.signal }).catch(() => undefined)]);
+    await Promise.race([
+      this.#scanner.find(id),
+      sleep(RESOLVE_MS, undefined, { signal: limit.signal }).catch(() => undefined),
+    ]);
     limit.abort();
     const found = this.#directory.byCgroup(id);
     if (found === undefined) this.#miss(id);
@@ -190,7 +199,8 @@ export class ContainerRegistry {
     const container = this.#directory.ensure(cgroup.owner);
     if (!this.ready(container)) this.#witnesses.set(container.id, pid);
     // It may have ended between the two look-ups; then what its event tells is all there is.
-    for (const ns of [seenIn, mountNs]) if (ns && ns !== this.#hostMountNs) this.#directory.learnMountNs(ns, container.id);
+    for (const ns of [seenIn, mountNs])
+      if (ns && ns !== this.#hostMountNs) this.#directory.learnMountNs(ns, container.id);
     this.#wantFacts(container);
     return container;
   }
@@ -224,7 +234,10 @@ export class ContainerRegistry {
   async #index(): Promise<void> {
     // 2 is kthreadd, in the host's namespace always: process 1 may not be readable, and in a container `self` is not the host.
     this.#hostMountNs = (await readMountNs(1)) ?? (await readMountNs(2)) ?? (await readMountNs('self'));
-    this.#mount = this.#givenMount === undefined ? findCgroupMount(await readFile('/proc/self/mountinfo', 'utf8')) : this.#givenMount;
+    this.#mount =
+      this.#givenMount === undefined
+        ? findCgroupMount(await readFile('/proc/self/mountinfo', 'utf8'))
+        : this.#givenMount;
     if (this.#mount === null) {
       this.#useMountNs();
       return;

@@ -62,10 +62,12 @@ function compileOne({ name, id, image, labels }: ContainerSelector, where: strin
     all.push((container) => imageNames(container).some(matches));
   }
   if (labels != null) {
-    if (labels.length === 0) throw bad(`${where}: labels is empty; leave it out, or name a label: [{ name: "tier", value: "web" }]`);
+    if (labels.length === 0)
+      throw bad(`${where}: labels is empty; leave it out, or name a label: [{ name: "tier", value: "web" }]`);
     for (const label of labels) all.push(compileLabel(label, where));
   }
-  if (all.length === 0) throw bad(`${where} is empty; give at least one of name, id, image, labels, for instance { name: "web-*" }`);
+  if (all.length === 0)
+    throw bad(`${where} is empty; give at least one of name, id, image, labels, for instance { name: "web-*" }`);
   return (container) => all.every((matches) => matches(container));
 }
 
@@ -73,28 +75,44 @@ function checkId(id: string, where: string): string {
   const prefix = id.toLowerCase();
   if (/^[0-9a-f]{1,64}$/.test(prefix)) return prefix;
   const because =
-    id === '' ? 'is empty' : /^[0-9a-f]+$/.test(prefix) ? 'is longer than 64 digits' : `"${shorten(id)}" is not hexadecimal`;
+    id === ''
+      ? 'is empty'
+      : /^[0-9a-f]+$/.test(prefix)
+        ? 'is longer than 64 digits'
+        : `"${shorten(id)}" is not hexadecimal`;
   throw bad(`${where}: id ${because}; an id is 1 to 64 digits of 0-9 and a-f (to select by name use { name: "…" })`);
 }
 
 function compileLabel({ name, value }: LabelSelector, where: string): Predicate {
-  if (name === '') throw bad(`${where}: a label's name is empty; write { name: "com.docker.compose.project", value: "shop" }`);
+  if (name === '')
+    throw bad(`${where}: a label's name is empty; write { name: "com.docker.compose.project", value: "shop" }`);
   return ({ labels }) => Object.hasOwn(labels, name) && (value == null || labels[name] === value);
 }
 
 function compileGlob(pattern: string, where: string): (text: string) => boolean {
   if (pattern === '') throw bad(`${where} is empty; leave it out, or use "*" for any`);
-  if (pattern.length > MAX_PATTERN) throw bad(`${where} has ${pattern.length} characters; at most ${MAX_PATTERN} are allowed`);
+  if (pattern.length > MAX_PATTERN)
+    throw bad(`${where} has ${pattern.length} characters; at most ${MAX_PATTERN} are allowed`);
   if (pattern.split(/\*+/).length - 1 > MAX_WILDCARDS) {
     throw bad(`${where} "${shorten(pattern)}" has more than ${MAX_WILDCARDS} wildcards (*)`);
   }
   try {
     // bash: a single star crosses slashes, since an image's path is one name to its user. No `+(…)`, `!(…)` and leading `!`:
     // they are where a pattern from a client could cost exponential time or surprise.
-    const matches = picomatch(pattern, { bash: true, dot: true, noextglob: true, nonegate: true, strictBrackets: true, strictSlashes: true });
+    const matches = picomatch(pattern, {
+      bash: true,
+      dot: true,
+      noextglob: true,
+      nonegate: true,
+      strictBrackets: true,
+      strictSlashes: true,
+    });
     return (text) => text.length <= MAX_SUBJECT && matches(text);
   } catch (error) {
-    throw bad(`${where} "${shorten(pattern)}" is not a glob: ${String(error).replace(/^\w*Error: /, '')}; brackets must be closed`, error);
+    throw bad(
+      `${where} "${shorten(pattern)}" is not a glob: ${String(error).replace(/^\w*Error: /, '')}; brackets must be closed`,
+      error,
+    );
   }
 }
 

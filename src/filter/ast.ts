@@ -4,9 +4,36 @@ import type { TraceEvent } from '../event.js';
  * How a field's values are compared. `length` is the length of the list at the path; `object` is a field that holds others,
  * of which one may only ask whether it is null.
  */
-export type ValueType = 'string' | 'int' | 'uint32' | 'int64' | 'uint64' | 'boolean' | 'time' | 'address' | 'errno' | 'enum' | 'strings' | 'length' | 'object';
+export type ValueType =
+  | 'string'
+  | 'int'
+  | 'uint32'
+  | 'int64'
+  | 'uint64'
+  | 'boolean'
+  | 'time'
+  | 'address'
+  | 'errno'
+  | 'enum'
+  | 'strings'
+  | 'length'
+  | 'object';
 
-export type Operator = 'eq' | 'ne' | 'in' | 'lt' | 'lte' | 'gt' | 'gte' | 'glob' | 'regex' | 'prefix' | 'suffix' | 'contains' | 'cidr' | 'isNull';
+export type Operator =
+  | 'eq'
+  | 'ne'
+  | 'in'
+  | 'lt'
+  | 'lte'
+  | 'gt'
+  | 'gte'
+  | 'glob'
+  | 'regex'
+  | 'prefix'
+  | 'suffix'
+  | 'contains'
+  | 'cidr'
+  | 'isNull';
 
 export type Scalar = string | number | boolean;
 

@@ -14,9 +14,14 @@ export class Budget {
   #values = 0;
 
   take({ op, value }: Comparison, fail: Fail): void {
-    if (++this.#comparisons > MAX_COMPARISONS) fail(`is comparison ${this.#comparisons} of the filter; at most ${MAX_COMPARISONS} are allowed; \`in\` takes many values at once`);
-    if ((op === 'glob' || op === 'regex') && ++this.#patterns > MAX_PATTERNS) fail(`is pattern ${this.#patterns} of the filter; at most ${MAX_PATTERNS} are allowed; join them with "|"`);
-    if (Array.isArray(value) && (this.#values += value.length) > MAX_VALUES) fail(`brings the values of the filter to ${this.#values}; at most ${MAX_VALUES} are allowed`);
+    if (++this.#comparisons > MAX_COMPARISONS)
+      fail(
+        `is comparison ${this.#comparisons} of the filter; at most ${MAX_COMPARISONS} are allowed; \`in\` takes many values at once`,
+      );
+    if ((op === 'glob' || op === 'regex') && ++this.#patterns > MAX_PATTERNS)
+      fail(`is pattern ${this.#patterns} of the filter; at most ${MAX_PATTERNS} are allowed; join them with "|"`);
+    if (Array.isArray(value) && (this.#values += value.length) > MAX_VALUES)
+      fail(`brings the values of the filter to ${this.#values}; at most ${MAX_VALUES} are allowed`);
   }
 
   depth(depth: number, fail: Fail): void {

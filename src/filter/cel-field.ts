@@ -34,10 +34,18 @@ export function namesOf(node: ASTNode): string[] | null {
 }
 
 /** The field of these names, or why there is none. `variable` is the element inside `exists(variable, …)`. */
-export function findField(names: readonly string[], fields: FilterFields, trackers: readonly string[], variable: string | null): Reference | string {
+export function findField(
+  names: readonly string[],
+  fields: FilterFields,
+  trackers: readonly string[],
+  variable: string | null,
+): Reference | string {
   const [first = '', ...rest] = names;
   const path = names.join('.');
-  if (variable !== null) return names.length === 1 && first === variable ? { field: element(), tracker: null } : `inside exists() only its variable can be compared: "${variable}"`;
+  if (variable !== null)
+    return names.length === 1 && first === variable
+      ? { field: element(), tracker: null }
+      : `inside exists() only its variable can be compared: "${variable}"`;
 
   if (path.startsWith(LABELS)) {
     const field = fields.label(path.slice(LABELS.length));
@@ -52,7 +60,11 @@ export function findField(names: readonly string[], fields: FilterFields, tracke
     return field ? { field, tracker: first } : fields.missing([first], rest.join('.'));
   }
   const found = fields.among(trackers, path);
-  if (!found) return own ? `${first} is a tracker; write tracker == "${first}", or name a field of it, for example ${first}.${[...own.keys()][0] ?? ''}` : fields.missing(trackers, path);
-  if (found.mixed) return `"${path}" is of different types; name the tracker too: ${found.of.map((tracker) => `${tracker}.${path}`).join(' or ')}`;
+  if (!found)
+    return own
+      ? `${first} is a tracker; write tracker == "${first}", or name a field of it, for example ${first}.${[...own.keys()][0] ?? ''}`
+      : fields.missing(trackers, path);
+  if (found.mixed)
+    return `"${path}" is of different types; name the tracker too: ${found.of.map((tracker) => `${tracker}.${path}`).join(' or ')}`;
   return { field: found.field, tracker: null };
 }

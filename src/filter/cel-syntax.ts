@@ -7,12 +7,22 @@ export const MAX_EXPRESSION = 10_000;
 // Only its parser is used: what an expression means is decided in cel.ts, and nothing of it is ever evaluated.
 const environment = new Environment({ limits: { maxAstNodes: 10_000, maxDepth: 100, maxListElements: 1001 } });
 
-const TOKENS: Readonly<Record<string, string>> = { RPAREN: '")"', LPAREN: '"("', RBRACKET: '"]"', RBRACE: '"}"', COLON: '":"', IDENTIFIER: 'a name', EOF: 'the end' };
+const TOKENS: Readonly<Record<string, string>> = {
+  RPAREN: '")"',
+  LPAREN: '"("',
+  RBRACKET: '"]"',
+  RBRACE: '"}"',
+  COLON: '":"',
+  IDENTIFIER: 'a name',
+  EOF: 'the end',
+};
 
 /** The syntax tree of a CEL expression. Throws BAD_USER_INPUT with the place of what is wrong. */
 export function parseSyntax(text: string, where: string): ASTNode {
-  if (text.trim() === '') throw invalid(where, 'is empty; leave it out, or write a CEL expression, for example process.comm == "nginx"');
-  if (text.length > MAX_EXPRESSION) throw invalid(where, `has ${text.length} characters; at most ${MAX_EXPRESSION} are allowed`);
+  if (text.trim() === '')
+    throw invalid(where, 'is empty; leave it out, or write a CEL expression, for example process.comm == "nginx"');
+  if (text.length > MAX_EXPRESSION)
+    throw invalid(where, `has ${text.length} characters; at most ${MAX_EXPRESSION} are allowed`);
   try {
     return environment.parse(text).ast;
   } catch (error) {
@@ -33,7 +43,14 @@ function messageFor({ code, summary }: ParseError, found: string): string {
     case 'unexpected_character':
       return `${JSON.stringify(found)} is not expected here${{ '=': '; "==" compares', '&': '; write "&&"', '|': '; write "||"' }[found] ?? '; join conditions with && or ||'}`;
     case 'limit_exceeded':
-      return `this is too much: ${summary.replace(/^Exceeded (\w+) \((\d+)\)$/, (_, limit: string, count: string) => `${limit.replace('max', '').replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`).trim()} over ${count}`)}`;
+      return `this is too much: ${summary.replace(
+        /^Exceeded (\w+) \((\d+)\)$/,
+        (_, limit: string, count: string) =>
+          `${limit
+            .replace('max', '')
+            .replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
+            .trim()} over ${count}`,
+      )}`;
     default:
       return `${summary.charAt(0).toLowerCase()}${summary.slice(1)}`;
   }

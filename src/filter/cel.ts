@@ -10,14 +10,38 @@ import { errorAt } from './position.js';
 
 type Symbol = '==' | '!=' | '<' | '<=' | '>' | '>=';
 
-const OPERATORS: Readonly<Record<Symbol, Operator>> = { '==': 'eq', '!=': 'ne', '<': 'lt', '<=': 'lte', '>': 'gt', '>=': 'gte' };
-const FLIPPED: Readonly<Record<Symbol, Symbol>> = { '==': '==', '!=': '!=', '<': '>', '<=': '>=', '>': '<', '>=': '<=' };
-const METHODS: Readonly<Record<string, Operator>> = { startsWith: 'prefix', endsWith: 'suffix', contains: 'contains', matches: 'regex', glob: 'glob' };
+const OPERATORS: Readonly<Record<Symbol, Operator>> = {
+  '==': 'eq',
+  '!=': 'ne',
+  '<': 'lt',
+  '<=': 'lte',
+  '>': 'gt',
+  '>=': 'gte',
+};
+const FLIPPED: Readonly<Record<Symbol, Symbol>> = {
+  '==': '==',
+  '!=': '!=',
+  '<': '>',
+  '<=': '>=',
+  '>': '<',
+  '>=': '<=',
+};
+const METHODS: Readonly<Record<string, Operator>> = {
+  startsWith: 'prefix',
+  endsWith: 'suffix',
+  contains: 'contains',
+  matches: 'regex',
+  glob: 'glob',
+};
 /** How CEL writes the operators of the schema's filter types. */
 const WRITTEN: Readonly<Record<string, string>> = {
   ...Object.fromEntries(Object.entries(OPERATORS).map(([symbol, op]) => [op, symbol])),
   ...Object.fromEntries(Object.entries(METHODS).map(([method, op]) => [op, `.${method}()`])),
-  cidr: 'cidr().containsIP()', isNull: '== null', has: '"…" in', any: '.exists()', length: 'size()',
+  cidr: 'cidr().containsIP()',
+  isNull: '== null',
+  has: '"…" in',
+  any: '.exists()',
+  length: 'size()',
 };
 
 /** A constant; `time` when it is written timestamp("…"). */
@@ -30,7 +54,13 @@ interface Constant {
  * The filter that a CEL expression means, for events of these trackers. `errno != "EPERM"` is false for a null, unlike in other uses of
  * CEL: as everywhere in a filter. Throws BAD_USER_INPUT with the place of what is wrong, also of what CEL can say and a filter cannot.
  */
-export function parseCel(text: string, fields: FilterFields, trackers: readonly string[], where = 'expr', budget = new Budget()): Filter {
+export function parseCel(
+  text: string,
+  fields: FilterFields,
+  trackers: readonly string[],
+  where = 'expr',
+  budget = new Budget(),
+): Filter {
   return new Converter({ text, fields, trackers, where, budget }).filter(parseSyntax(text, where));
 }
 
@@ -80,8 +110,12 @@ class Converter {
       case '.':
       case '[]': {
         const reference = this.#reference(node);
-        if (reference.field.type === 'boolean') return qualified(reference, this.#compare(reference.field, 'eq', true, node));
-        return this.#fail(node, `"${reference.field.path || this.#variable}" is no condition; compare it, for example with == or with != null`);
+        if (reference.field.type === 'boolean')
+          return qualified(reference, this.#compare(reference.field, 'eq', true, node));
+        return this.#fail(
+          node,
+          `"${reference.field.path || this.#variable}" is no condition; compare it, for example with == or with != null`,
+        );
       }
       default:
         return this.#fail(node, beyond(node.op));
@@ -108,19 +142,29 @@ class Converter {
     if (constants[0] && constants[1]) return this.#fail(node, 'compares two constants; one side must be a field');
     if (!constants[0] && !constants[1]) {
       const names = [left, right].every((side) => namesOf(side));
-      return this.#fail(node, names ? 'compares two fields, which a filter cannot; one side must be a constant' : `one side must be a field, the other a constant; ${beyond(namesOf(left) ? right.op : left.op)}`);
+      return this.#fail(
+        node,
+        names
+          ? 'compares two fields, which a filter cannot; one side must be a constant'
+          : `one side must be a field, the other a constant; ${beyond(namesOf(left) ? right.op : left.op)}`,
+      );
     }
-    const [subject, constant, op] = constants[1] ? [left, constants[1], symbol] : [right, constants[0], FLIPPED[symbol]];
+    const [subject, constant, op] = constants[1]
+      ? [left, constants[1], symbol]
+      : [right, constants[0], FLIPPED[symbol]];
     if (!constant) return this.#fail(node, 'one side must be a constant');
     const reference = this.#subject(subject);
     const { field } = reference;
     if (constant.value === null) {
-      if (op !== '==' && op !== '!=') return this.#fail(node, `nothing is ordered before or after null; ask with == null or != null`);
+      if (op !== '==' && op !== '!=')
+        return this.#fail(node, `nothing is ordered before or after null; ask with == null or != null`);
       return qualified(reference, this.#compare(field, 'isNull', op === '==', node));
     }
-    if (constant.time && field.type !== 'time') return this.#fail(constants[1] ? right : left, `"${field.path}" is no time`);
+    if (constant.time && field.type !== 'time')
+      return this.#fail(constants[1] ? right : left, `"${field.path}" is no time`);
     // A boolean has no `ne`: there is only one other value.
-    if (field.type === 'boolean' && op === '!=' && typeof constant.value === 'boolean') return qualified(reference, this.#compare(field, 'eq', !constant.value, node));
+    if (field.type === 'boolean' && op === '!=' && typeof constant.value === 'boolean')
+      return qualified(reference, this.#compare(field, 'eq', !constant.value, node));
     return qualified(reference, this.#compare(field, OPERATORS[op], constant.value, node, constants[1] ? right : left));
   }
 
@@ -130,21 +174,29 @@ class Converter {
       const values = right.args.map((item) => {
         const constant = this.#constant(item) ?? this.#fail(item, 'is no constant; a list holds constants only');
         if (constant.value === null) return this.#fail(item, 'null cannot be in the list; write … || x == null');
-        if (constant.time && reference.field.type !== 'time') return this.#fail(item, `"${reference.field.path}" is no time`);
+        if (constant.time && reference.field.type !== 'time')
+          return this.#fail(item, `"${reference.field.path}" is no time`);
         return constant.value;
       });
       return qualified(reference, this.#compare(reference.field, 'in', values, node, right, right.args));
     }
     const constant = this.#constant(left);
     const names = namesOf(right);
-    if (!constant || !names) return this.#fail(node, '"in" needs a field and a list of constants, or a text and a field that is a list');
+    if (!constant || !names)
+      return this.#fail(node, '"in" needs a field and a list of constants, or a text and a field that is a list');
     if (this.#variable === null && names.join('.') === 'container.labels') {
       const label = typeof constant.value === 'string' ? this.#context.fields.label(constant.value) : undefined;
-      return label ? this.#compare(label, 'isNull', false, node) : this.#fail(left, 'needs the name of a label as a text');
+      return label
+        ? this.#compare(label, 'isNull', false, node)
+        : this.#fail(left, 'needs the name of a label as a text');
     }
     const reference = this.#reference(right);
     const { field } = reference;
-    if (field.type !== 'strings') return this.#fail(right, `"${field.path}" is not a list; write ${field.path || this.#variable} in [${show(constant.value)}]`);
+    if (field.type !== 'strings')
+      return this.#fail(
+        right,
+        `"${field.path}" is not a list; write ${field.path || this.#variable} in [${show(constant.value)}]`,
+      );
     return qualified(reference, this.#any(field, this.#compare(element(), 'eq', constant.value, left)));
   }
 
@@ -155,21 +207,33 @@ class Converter {
       if (!argument || args.length !== 1) return this.#fail(node, `${name}() takes one text`);
       const reference = this.#subject(receiver);
       const constant = this.#constant(argument) ?? this.#fail(argument, `${name}() takes a constant text`);
-      if (reference.field.type === 'strings') return this.#fail(node, `"${reference.field.path}" is a list; write "…" in ${reference.field.path}, or ${reference.field.path}.exists(x, x.${name}("…"))`);
+      if (reference.field.type === 'strings')
+        return this.#fail(
+          node,
+          `"${reference.field.path}" is a list; write "…" in ${reference.field.path}, or ${reference.field.path}.exists(x, x.${name}("…"))`,
+        );
       return qualified(reference, this.#compare(reference.field, op, constant.value, node, argument));
     }
     if (name === 'exists') return this.#exists(node, receiver, args);
     if (name === 'containsIP') return this.#containsIP(node, receiver, args);
     if (name === 'all') return this.#fail(node, 'all() is beyond a filter; write !list.exists(x, !(…))');
     if (name === 'size') return this.#fail(node, 'is no condition; compare it with a number');
-    return this.#fail(node, `there is no method ${name}() in a filter; there are ${Object.keys(METHODS).join(', ')}, exists, size and cidr("…").containsIP`);
+    return this.#fail(
+      node,
+      `there is no method ${name}() in a filter; there are ${Object.keys(METHODS).join(', ')}, exists, size and cidr("…").containsIP`,
+    );
   }
 
   #exists(node: ASTNode, receiver: ASTNode, [variable, predicate]: readonly ASTNode[]): Filter {
     const reference = this.#reference(receiver);
-    if (reference.field.type !== 'strings') return this.#fail(receiver, `"${reference.field.path || this.#variable}" is not a list; exists() is for lists`);
-    if (!predicate || variable?.op !== 'id') return this.#fail(node, 'exists() takes a name and a condition: args.exists(a, a.startsWith("-"))');
-    return qualified(reference, this.#any(reference.field, new Converter(this.#context, variable.args).filter(predicate, 1)));
+    if (reference.field.type !== 'strings')
+      return this.#fail(receiver, `"${reference.field.path || this.#variable}" is not a list; exists() is for lists`);
+    if (!predicate || variable?.op !== 'id')
+      return this.#fail(node, 'exists() takes a name and a condition: args.exists(a, a.startsWith("-"))');
+    return qualified(
+      reference,
+      this.#any(reference.field, new Converter(this.#context, variable.args).filter(predicate, 1)),
+    );
   }
 
   #containsIP(node: ASTNode, receiver: ASTNode, [argument]: readonly ASTNode[]): Filter {
@@ -185,16 +249,23 @@ class Converter {
       const reference = this.#reference(argument);
       return qualified(reference, this.#compare(reference.field, 'isNull', false, node));
     }
-    if (name === 'size' || name === 'timestamp' || name === 'cidr') return this.#fail(node, `${name}() is no condition; compare it`);
+    if (name === 'size' || name === 'timestamp' || name === 'cidr')
+      return this.#fail(node, `${name}() is no condition; compare it`);
     return this.#fail(node, `there is no function ${name}() in a filter; there are has, size, timestamp and cidr`);
   }
 
   /** A field, or the length of one. */
   #subject(node: ASTNode): Reference {
-    const list = node.op === 'call' && node.args[0] === 'size' && node.args[1].length === 1 ? node.args[1][0] : node.op === 'rcall' && node.args[0] === 'size' && node.args[2].length === 0 ? node.args[1] : undefined;
+    const list =
+      node.op === 'call' && node.args[0] === 'size' && node.args[1].length === 1
+        ? node.args[1][0]
+        : node.op === 'rcall' && node.args[0] === 'size' && node.args[2].length === 0
+          ? node.args[1]
+          : undefined;
     if (!list) return this.#reference(node);
     const { field, tracker } = this.#reference(list);
-    if (field.type !== 'strings') return this.#fail(list, `"${field.path || this.#variable}" is not a list; size() is for lists`);
+    if (field.type !== 'strings')
+      return this.#fail(list, `"${field.path || this.#variable}" is not a list; size() is for lists`);
     return { field: lengthOf(field), tracker };
   }
 
@@ -207,7 +278,10 @@ class Converter {
   #constant(node: ASTNode): Constant | null {
     if (node.op === 'value') {
       const value = node.args;
-      return { value: typeof value === 'object' && value !== null && 'value' in value ? value.value : value, time: false };
+      return {
+        value: typeof value === 'object' && value !== null && 'value' in value ? value.value : value,
+        time: false,
+      };
     }
     if (node.op === '-_') {
       const inner = this.#constant(node.args)?.value;
@@ -215,7 +289,8 @@ class Converter {
     }
     if (node.op !== 'call' || node.args[0] !== 'timestamp') return null;
     const [text] = node.args[1];
-    if (text?.op !== 'value' || typeof text.args !== 'string') return this.#fail(node, 'timestamp() takes a constant text, for example timestamp("2026-01-31T08:15:30Z")');
+    if (text?.op !== 'value' || typeof text.args !== 'string')
+      return this.#fail(node, 'timestamp() takes a constant text, for example timestamp("2026-01-31T08:15:30Z")');
     return { value: text.args, time: true };
   }
 
@@ -224,10 +299,20 @@ class Converter {
   }
 
   /** `operand` is the node of the constant, `items` those of its elements: where an error is. */
-  #compare(field: FilterField, op: Operator, value: unknown, node: ASTNode, operand: ASTNode = node, items: readonly ASTNode[] = []): Comparison {
+  #compare(
+    field: FilterField,
+    op: Operator,
+    value: unknown,
+    node: ASTNode,
+    operand: ASTNode = node,
+    items: readonly ASTNode[] = [],
+  ): Comparison {
     if (!field.operators.includes(op)) {
       const takes = field.operators.map((known) => WRITTEN[known] ?? known).join(', ');
-      return this.#fail(node, `${WRITTEN[op] ?? op} does not apply to "${field.path || this.#variable}" (${field.filterType}); it takes ${takes}`);
+      return this.#fail(
+        node,
+        `${WRITTEN[op] ?? op} does not apply to "${field.path || this.#variable}" (${field.filterType}); it takes ${takes}`,
+      );
     }
     const fail: Fail = (message, index) => this.#fail(items[index ?? -1] ?? operand, message);
     const made = comparison(field, op, value, fail);
@@ -249,7 +334,9 @@ function beyond(op: string): string {
   if (op === '?:') return 'a filter has no "? :"; join conditions with && and ||';
   if (op === 'list') return 'a list stands only on the right of "in"';
   if (op === 'map') return 'a filter has no maps';
-  if (['+', '-', '*', '/', '%', '-_'].includes(op)) return `a filter does not calculate ("${op.charAt(0)}"); write the value`;
-  if (['&&', '||', '!_', '==', '!=', '<', '<=', '>', '>=', 'in'].includes(op)) return 'a condition cannot be compared; join conditions with && and ||';
+  if (['+', '-', '*', '/', '%', '-_'].includes(op))
+    return `a filter does not calculate ("${op.charAt(0)}"); write the value`;
+  if (['&&', '||', '!_', '==', '!=', '<', '<=', '>', '>=', 'in'].includes(op))
+    return 'a condition cannot be compared; join conditions with && and ||';
   return 'this is beyond a filter';
 }

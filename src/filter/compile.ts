@@ -12,7 +12,9 @@ export type Predicate = (event: TraceEvent) => boolean;
  */
 export function compileFilter(filter: Filter, fields: FilterFields, trackers: readonly string[]): Predicate {
   const patterns: Patterns = new Map();
-  const predicates = new Map(trackers.map((tracker) => [tracker, compileOne(optimise(filter, fields, [tracker]), patterns)]));
+  const predicates = new Map(
+    trackers.map((tracker) => [tracker, compileOne(optimise(filter, fields, [tracker]), patterns)]),
+  );
   const [only] = predicates.values();
   if (only && predicates.size === 1) return only;
   return (event) => predicates.get(event.tracker)?.(event) ?? false;
@@ -58,7 +60,9 @@ const runtime = {
   label(container: object | null | undefined, name: string): unknown {
     const labels: unknown = container && Reflect.get(container, 'labels');
     // A label's name is the client's text, and must not find what every object inherits.
-    return typeof labels === 'object' && labels !== null && Object.hasOwn(labels, name) ? Reflect.get(labels, name) : null;
+    return typeof labels === 'object' && labels !== null && Object.hasOwn(labels, name)
+      ? Reflect.get(labels, name)
+      : null;
   },
 
   some(list: readonly string[], matches: (text: string) => boolean): boolean {
@@ -138,13 +142,18 @@ class Generator {
   #access(path: string): string {
     if (path === '') return 'event';
     if (path.startsWith(LABELS)) return `runtime.label(event.container, ${this.#constant(path.slice(LABELS.length))})`;
-    return `event${path.split('.').map((name, index) => `${index > 0 ? '?.' : ''}[${JSON.stringify(name)}]`).join('')}`;
+    return `event${path
+      .split('.')
+      .map((name, index) => `${index > 0 ? '?.' : ''}[${JSON.stringify(name)}]`)
+      .join('')}`;
   }
 
   #any({ path, filter }: Any): string {
     const list = this.#temporary();
     const found =
-      filter.kind === 'comparison' && filter.op === 'eq' ? `${list}.includes(${this.#constant(filter.value)})` : `runtime.some(${list}, ${this.#constant(compileOne(filter, this.#patterns))})`;
+      filter.kind === 'comparison' && filter.op === 'eq'
+        ? `${list}.includes(${this.#constant(filter.value)})`
+        : `runtime.some(${list}, ${this.#constant(compileOne(filter, this.#patterns))})`;
     return `((${list} = ${this.#read(path)}) != null && ${found})`;
   }
 
@@ -163,7 +172,10 @@ class Generator {
   /** The comparison of a value that is not null and stands at `v`. */
   #test({ op, value, type }: Comparison, v: string): string {
     const order = { lt: '<', lte: '<=', gt: '>', gte: '>=' }[op as string];
-    if (order) return isWide(type) ? `runtime.order(${v}, ${this.#constant(value)}) ${order} 0` : `${v} ${order} ${this.#constant(value)}`;
+    if (order)
+      return isWide(type)
+        ? `runtime.order(${v}, ${this.#constant(value)}) ${order} 0`
+        : `${v} ${order} ${this.#constant(value)}`;
     switch (op) {
       case 'eq':
         return this.#equal(v, value, type);
@@ -196,12 +208,15 @@ class Generator {
   #equal(v: string, value: unknown, type: Comparison['type']): string {
     if (!isWide(type)) return `(${v} === ${this.#constant(value)})`;
     const number = Number(value);
-    return Number.isSafeInteger(number) ? `(${v} === ${this.#constant(value)} || ${v} === ${this.#constant(number)})` : `(${v} === ${this.#constant(value)})`;
+    return Number.isSafeInteger(number)
+      ? `(${v} === ${this.#constant(value)} || ${v} === ${this.#constant(number)})`
+      : `(${v} === ${this.#constant(value)})`;
   }
 }
 
 function count(filter: Filter, reads: Map<string, number>): void {
   if (filter.kind === 'not') count(filter.filter, reads);
   else if (filter.kind === 'and' || filter.kind === 'or') for (const inner of filter.filters) count(inner, reads);
-  else if (filter.kind === 'comparison' || filter.kind === 'any') reads.set(filter.path, (reads.get(filter.path) ?? 0) + 1);
+  else if (filter.kind === 'comparison' || filter.kind === 'any')
+    reads.set(filter.path, (reads.get(filter.path) ?? 0) + 1);
 }

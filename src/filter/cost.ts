@@ -2,7 +2,21 @@ import { LABELS, type Filter, type ValueType } from './ast.js';
 import type { FilterFields } from './field.js';
 
 // In about tens of nanoseconds, measured with events over records: what counts is the order.
-const READ: Readonly<Record<ValueType, number>> = { int: 1, uint32: 1, boolean: 1, enum: 2, errno: 2, object: 4, string: 3, int64: 4, uint64: 4, address: 5, time: 6, length: 12, strings: 12 };
+const READ: Readonly<Record<ValueType, number>> = {
+  int: 1,
+  uint32: 1,
+  boolean: 1,
+  enum: 2,
+  errno: 2,
+  object: 4,
+  string: 3,
+  int64: 4,
+  uint64: 4,
+  address: 5,
+  time: 6,
+  length: 12,
+  strings: 12,
+};
 const CONTAINER = 5;
 const ON_DEMAND = 6;
 const OPERATOR: Readonly<Record<string, number>> = { glob: 25, regex: 25, cidr: 6, contains: 2, prefix: 1, suffix: 1 };
@@ -22,7 +36,9 @@ export function costOf(filter: Filter, fields: FilterFields, scope: readonly str
     case 'comparison': {
       // Which tracker made the event is known without reading it.
       if (filter.path === 'tracker') return 0;
-      const place = filter.path.startsWith('container') ? CONTAINER + (filter.path.startsWith(LABELS) ? 1 : 0) : onDemand(filter.path, fields, scope);
+      const place = filter.path.startsWith('container')
+        ? CONTAINER + (filter.path.startsWith(LABELS) ? 1 : 0)
+        : onDemand(filter.path, fields, scope);
       return READ[filter.type] + place + (OPERATOR[filter.op] ?? 0);
     }
   }

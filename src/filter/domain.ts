@@ -45,14 +45,16 @@ export function isEmpty(domain: Domain): boolean {
 }
 
 export function both(a: Domain, b: Domain): Domain {
-  if (a.kind === 'numbers' && b.kind === 'numbers') return { kind: 'numbers', ranges: intersection(a.ranges, b.ranges), exact: a.exact && b.exact };
+  if (a.kind === 'numbers' && b.kind === 'numbers')
+    return { kind: 'numbers', ranges: intersection(a.ranges, b.ranges), exact: a.exact && b.exact };
   if (a.kind === 'prefixes' && b.kind === 'prefixes') return bothPrefixes(a, b);
   if (a.kind === 'bits' && b.kind === 'bits') return bothBits(a, b);
   return { ...a, exact: false };
 }
 
 export function either(a: Domain, b: Domain): Domain | null {
-  if (a.kind === 'numbers' && b.kind === 'numbers') return { kind: 'numbers', ranges: union([...a.ranges, ...b.ranges]), exact: a.exact && b.exact };
+  if (a.kind === 'numbers' && b.kind === 'numbers')
+    return { kind: 'numbers', ranges: union([...a.ranges, ...b.ranges]), exact: a.exact && b.exact };
   if (a.kind === 'prefixes' && b.kind === 'prefixes') return eitherPrefixes(a, b);
   if (a.kind === 'bits' && b.kind === 'bits') return eitherBits(a, b);
   return null;
@@ -76,7 +78,7 @@ function union(ranges: readonly Range[]): Range[] {
 
 function intersection(a: readonly Range[], b: readonly Range[]): Range[] {
   const common: Range[] = [];
-  for (let i = 0, j = 0; i < a.length && j < b.length; ) {
+  for (let i = 0, j = 0; i < a.length && j < b.length;) {
     const [x, y] = [a[i], b[j]];
     if (!x || !y) break;
     const from = x[0] > y[0] ? x[0] : y[0];
@@ -154,7 +156,14 @@ export const noBits: Bits = { kind: 'bits', mask: 0, value: 0, any: 0, none: tru
 
 function bothBits(a: Bits, b: Bits): Bits {
   const none = a.none || b.none || ((a.value ^ b.value) & a.mask & b.mask) !== 0;
-  return { kind: 'bits', mask: a.mask | b.mask, value: a.value | b.value, any: a.any || b.any, none, exact: a.exact && b.exact && (a.any === 0 || b.any === 0) };
+  return {
+    kind: 'bits',
+    mask: a.mask | b.mask,
+    value: a.value | b.value,
+    any: a.any || b.any,
+    none,
+    exact: a.exact && b.exact && (a.any === 0 || b.any === 0),
+  };
 }
 
 function eitherBits(a: Bits, b: Bits): Bits | null {
@@ -163,13 +172,22 @@ function eitherBits(a: Bits, b: Bits): Bits | null {
   const mask = a.mask & b.mask & ~(a.value ^ b.value);
   const any = anyOf(a) && anyOf(b) && anyOf(a) | anyOf(b);
   if (mask === 0 && any === 0) return null;
-  const plain = [a, b].every((one) => one.mask === one.value && (one.any === 0) !== (one.mask === 0) && (one.any !== 0 || isSingle(one.mask)));
-  return { kind: 'bits', mask, value: a.value & mask, any, none: false, exact: a.exact && b.exact && plain && mask === 0 };
+  const plain = [a, b].every(
+    (one) => one.mask === one.value && (one.any === 0) !== (one.mask === 0) && (one.any !== 0 || isSingle(one.mask)),
+  );
+  return {
+    kind: 'bits',
+    mask,
+    value: a.value & mask,
+    any,
+    none: false,
+    exact: a.exact && b.exact && plain && mask === 0,
+  };
 }
 
 /** Bits of which each of these values has one; 0 when that cannot be said. */
 function anyOf({ mask, value, any }: Bits): number {
-  return any || (mask & value);
+  return any || mask & value;
 }
 
 export function isSingle(mask: number): boolean {

@@ -36,7 +36,12 @@ export function encode(stem: string, domain: Domain, nextSet: () => number): Rul
       return encodePrefixes(stem, domain, nextSet);
     case 'bits':
       return {
-        constants: { [`eu_where_${stem}`]: BITS, [`eu_min_${stem}`]: BigInt(domain.value), [`eu_max_${stem}`]: BigInt(domain.mask), [`eu_any_${stem}`]: BigInt(domain.any) },
+        constants: {
+          [`eu_where_${stem}`]: BITS,
+          [`eu_min_${stem}`]: BigInt(domain.value),
+          [`eu_max_${stem}`]: BigInt(domain.mask),
+          [`eu_any_${stem}`]: BigInt(domain.any),
+        },
         numbers: [],
         prefixes: [],
         exact: domain.exact,
@@ -57,7 +62,9 @@ function encodeNumbers(stem: string, { ranges, exact }: Numbers, nextSet: () => 
     return hull[0] === MIN && hull[1] === MAX ? null : range(stem, INSIDE, hull, false);
   }
   const set = nextSet();
-  const numbers = values.flatMap(([from, to]) => Array.from({ length: Number(to - from) + 1 }, (_, index): [number, bigint] => [set, from + BigInt(index)]));
+  const numbers = values.flatMap(([from, to]) =>
+    Array.from({ length: Number(to - from) + 1 }, (_, index): [number, bigint] => [set, from + BigInt(index)]),
+  );
   return { constants: { [`eu_where_${stem}`]: how | (set << 8) }, numbers, prefixes: [], exact };
 }
 
@@ -66,10 +73,19 @@ function sizeOf(ranges: readonly Range[]): bigint {
 }
 
 function range(stem: string, how: number, [from, to]: Range, exact: boolean): Rules {
-  return { constants: { [`eu_where_${stem}`]: how, [`eu_min_${stem}`]: from, [`eu_max_${stem}`]: to }, numbers: [], prefixes: [], exact };
+  return {
+    constants: { [`eu_where_${stem}`]: how, [`eu_min_${stem}`]: from, [`eu_max_${stem}`]: to },
+    numbers: [],
+    prefixes: [],
+    exact,
+  };
 }
 
-function encodePrefixes(stem: string, { keys, negated, null: isNull, exact }: Prefixes, nextSet: () => number): Rules | null {
+function encodePrefixes(
+  stem: string,
+  { keys, negated, null: isNull, exact }: Prefixes,
+  nextSet: () => number,
+): Rules | null {
   if (keys.length === 0 && negated && isNull) return null;
   const set = nextSet();
   return {
@@ -81,5 +97,7 @@ function encodePrefixes(stem: string, { keys, negated, null: isNull, exact }: Pr
 }
 
 function bytesOf(key: string): Uint8Array {
-  return Uint8Array.from({ length: Math.ceil(key.length / 8) }, (_, index) => Number.parseInt(key.slice(8 * index, 8 * index + 8).padEnd(8, '0'), 2));
+  return Uint8Array.from({ length: Math.ceil(key.length / 8) }, (_, index) =>
+    Number.parseInt(key.slice(8 * index, 8 * index + 8).padEnd(8, '0'), 2),
+  );
 }

@@ -36,7 +36,16 @@ export interface FilterField {
 const STRUCTURE: ReadonlySet<string> = new Set(['and', 'or', 'not', 'expr']);
 
 // By the type of the operator `eq`, but for the two that have an operator of their own.
-const TYPES: Readonly<Record<string, ValueType>> = { String: 'string', Int: 'int', UInt32: 'uint32', Int64: 'int64', UInt64: 'uint64', Boolean: 'boolean', DateTime: 'time', Errno: 'errno' };
+const TYPES: Readonly<Record<string, ValueType>> = {
+  String: 'string',
+  Int: 'int',
+  UInt32: 'uint32',
+  Int64: 'int64',
+  UInt64: 'uint64',
+  Boolean: 'boolean',
+  DateTime: 'time',
+  Errno: 'errno',
+};
 
 type Fields = ReadonlyMap<string, FilterField>;
 type Owner = GraphQLObjectType | GraphQLInterfaceType;
@@ -56,7 +65,8 @@ export class FilterFields {
   constructor(schema: GraphQLSchema, catalog: Catalog) {
     const filter = schema.getType('EventFilter');
     const event = schema.getType('TraceEvent');
-    if (!isInputObjectType(filter) || !isInterfaceType(event)) throw new EunomiaError('BAD_SCHEMA', 'schema.graphql has no input EventFilter, or no interface TraceEvent');
+    if (!isInputObjectType(filter) || !isInterfaceType(event))
+      throw new EunomiaError('BAD_SCHEMA', 'schema.graphql has no input EventFilter, or no interface TraceEvent');
     this.trackers = catalog.trackers.map(({ name }) => name);
     const shared = new Map<string, FilterField>();
     const own = new Map<string, Fields>();
@@ -64,8 +74,11 @@ export class FilterFields {
     for (const [name, { type }] of Object.entries(filter.getFields())) {
       const input = getNamedType(type);
       if (STRUCTURE.has(name) || !isInputObjectType(input)) continue;
-      const onDemand = (path: string): boolean => catalog.get(name)?.fields.find((field) => field.path === path)?.onDemand ?? false;
-      const found = isShared(name) ? fieldsOf({ name, input, owner: event, nullable: false }) : ownFields(schema, name, input, onDemand);
+      const onDemand = (path: string): boolean =>
+        catalog.get(name)?.fields.find((field) => field.path === path)?.onDemand ?? false;
+      const found = isShared(name)
+        ? fieldsOf({ name, input, owner: event, nullable: false })
+        : ownFields(schema, name, input, onDemand);
       if (!isShared(name)) own.set(name, toMap(found));
       else for (const field of found) shared.set(field.path, field);
       const labels = input.getFields()['labels']?.type;
@@ -83,7 +96,11 @@ export class FilterFields {
 
   /** The field of a tracker's events; undefined when they have none. */
   get(tracker: string, path: string): FilterField | undefined {
-    return this.shared.get(path) ?? this.#own.get(tracker)?.get(path) ?? (path.startsWith(LABELS) ? this.label(path.slice(LABELS.length)) : undefined);
+    return (
+      this.shared.get(path) ??
+      this.#own.get(tracker)?.get(path) ??
+      (path.startsWith(LABELS) ? this.label(path.slice(LABELS.length)) : undefined)
+    );
   }
 
   /** A container's label; each container has all of them, most are null. */
@@ -92,19 +109,28 @@ export class FilterFields {
   }
 
   /** A field that these trackers' events have, of whatever tracker; what differs between them in its type is `mixed`. */
-  among(trackers: readonly string[], path: string): { readonly field: FilterField; readonly of: readonly string[]; readonly mixed: boolean } | undefined {
+  among(
+    trackers: readonly string[],
+    path: string,
+  ): { readonly field: FilterField; readonly of: readonly string[]; readonly mixed: boolean } | undefined {
     const found = trackers.flatMap((tracker) => {
       const field = this.get(tracker, path);
       return field ? [{ tracker, field }] : [];
     });
     const [first] = found;
     if (!first) return undefined;
-    return { field: first.field, of: found.map(({ tracker }) => tracker), mixed: found.some(({ field }) => field.filterType !== first.field.filterType) };
+    return {
+      field: first.field,
+      of: found.map(({ tracker }) => tracker),
+      mixed: found.some(({ field }) => field.filterType !== first.field.filterType),
+    };
   }
 
   /** Why these trackers' events have no such field, and what comes near it. */
   missing(trackers: readonly string[], path: string): string {
-    const known = new Set(trackers.flatMap((tracker) => [...this.shared.keys(), ...(this.#own.get(tracker)?.keys() ?? [])]));
+    const known = new Set(
+      trackers.flatMap((tracker) => [...this.shared.keys(), ...(this.#own.get(tracker)?.keys() ?? [])]),
+    );
     const inside = [...known].find((candidate) => candidate.startsWith(`${path}.`));
     if (inside) return `"${path}" is not a single value; name one inside it, for example "${inside}"`;
     const elsewhere = this.trackers.filter((tracker) => this.#own.get(tracker)?.has(path));
@@ -115,25 +141,48 @@ export class FilterFields {
 
 /** An element of a list of texts. It is never null. */
 export function element(): FilterField {
-  return { path: '', type: 'string', filterType: 'StringFilter', operators: ['eq', 'ne', 'in', 'glob', 'regex', 'prefix', 'suffix', 'contains'], values: null, nullable: false, onDemand: false };
+  return {
+    path: '',
+    type: 'string',
+    filterType: 'StringFilter',
+    operators: ['eq', 'ne', 'in', 'glob', 'regex', 'prefix', 'suffix', 'contains'],
+    values: null,
+    nullable: false,
+    onDemand: false,
+  };
 }
 
 /** The length of a list. It is null when the list is. */
 export function lengthOf(list: FilterField): FilterField {
-  return { ...list, type: 'length', filterType: 'the length of a list', operators: ['eq', 'ne', 'in', 'lt', 'lte', 'gt', 'gte'] };
+  return {
+    ...list,
+    type: 'length',
+    filterType: 'the length of a list',
+    operators: ['eq', 'ne', 'in', 'lt', 'lte', 'gt', 'gte'],
+  };
 }
 
 function toMap(fields: readonly FilterField[]): Fields {
   return new Map(fields.map((field) => [field.path, field]));
 }
 
-function ownFields(schema: GraphQLSchema, tracker: string, input: GraphQLInputObjectType, onDemand: (path: string) => boolean): FilterField[] {
+function ownFields(
+  schema: GraphQLSchema,
+  tracker: string,
+  input: GraphQLInputObjectType,
+  onDemand: (path: string) => boolean,
+): FilterField[] {
   const owner = schema.getType(eventTypeName(tracker));
   if (!isObjectType(owner)) throw unfit(`EventFilter.${tracker}`, `has no type ${eventTypeName(tracker)} beside it`);
   return Object.keys(input.getFields()).flatMap((name) => {
     const field = input.getFields()[name];
     const type = field && getNamedType(field.type);
-    return isInputObjectType(type) ? fieldsOf({ name, input: type, owner, nullable: false }).map((found) => ({ ...found, onDemand: onDemand(found.path) })) : [];
+    return isInputObjectType(type)
+      ? fieldsOf({ name, input: type, owner, nullable: false }).map((found) => ({
+          ...found,
+          onDemand: onDemand(found.path),
+        }))
+      : [];
   });
 }
 
@@ -156,11 +205,14 @@ function fieldsOf({ name, input, owner, nullable, prefix = '' }: Place): FilterF
   const leaf = leafOf(path, input, canBeNull);
   if (leaf) return [leaf];
   const inner = getNamedType(output);
-  if (!isObjectType(inner)) throw unfit(path, `${input.name} is neither a filter for a value nor one for the fields of ${inner.name}`);
+  if (!isObjectType(inner))
+    throw unfit(path, `${input.name} is neither a filter for a value nor one for the fields of ${inner.name}`);
   const fields = Object.values(input.getFields()).flatMap((below) => {
     const type = getNamedType(below.type);
     // Labels are a list of filters; they have paths of their own.
-    return isInputObjectType(type) && !isListType(below.type) ? fieldsOf({ name: below.name, input: type, owner: inner, nullable: canBeNull, prefix: `${path}.` }) : [];
+    return isInputObjectType(type) && !isListType(below.type)
+      ? fieldsOf({ name: below.name, input: type, owner: inner, nullable: canBeNull, prefix: `${path}.` })
+      : [];
   });
   const self = input.getFields()['isNull'] ? [made(path, 'object', input, canBeNull, ['isNull'], null)] : [];
   return [...self, ...fields];
@@ -172,7 +224,15 @@ function leafOf(path: string, input: GraphQLInputObjectType, nullable: boolean):
   const eq = input.getFields()['eq']?.type;
   if (!eq) return null;
   const named = getNamedType(eq);
-  if (isEnumType(named)) return made(path, 'enum', input, nullable, operators, named.getValues().map(({ name }) => name));
+  if (isEnumType(named))
+    return made(
+      path,
+      'enum',
+      input,
+      nullable,
+      operators,
+      named.getValues().map(({ name }) => name),
+    );
   const type = operators.includes('cidr') ? 'address' : TYPES[named.name];
   if (!type) throw unfit(path, `nothing compares the type ${named.name} of ${input.name}.eq`);
   return made(path, type, input, nullable, operators, null);
@@ -183,7 +243,14 @@ function labelOf(input: unknown): FilterField | null {
   return isInputObjectType(value) ? leafOf(LABELS, value, true) : null;
 }
 
-function made(path: string, type: ValueType, input: GraphQLInputObjectType, nullable: boolean, operators: readonly string[], values: readonly string[] | null): FilterField {
+function made(
+  path: string,
+  type: ValueType,
+  input: GraphQLInputObjectType,
+  nullable: boolean,
+  operators: readonly string[],
+  values: readonly string[] | null,
+): FilterField {
   return { path, type, filterType: input.name, operators, values, nullable, onDemand: false };
 }
 

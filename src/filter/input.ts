@@ -27,7 +27,11 @@ class InputParser {
   }
 
   filter(input: unknown, where: string, mayBeEmpty = false, depth = 0): Filter {
-    const entries = entriesOf(input, where, mayBeEmpty ? null : 'give at least one condition, for example { process: { comm: { eq: "nginx" } } }');
+    const entries = entriesOf(
+      input,
+      where,
+      mayBeEmpty ? null : 'give at least one condition, for example { process: { comm: { eq: "nginx" } } }',
+    );
     this.#budget.depth(depth, failAt(where));
     return inRange(and(entries.map(([name, value]) => this.#condition(name, value, `${where}.${name}`, depth))), where);
   }
@@ -36,7 +40,9 @@ class InputParser {
     switch (name) {
       case 'and':
       case 'or': {
-        const filters = itemsOf(value, where).map((item, index) => this.filter(item, `${where}[${index}]`, false, depth + 1));
+        const filters = itemsOf(value, where).map((item, index) =>
+          this.filter(item, `${where}[${index}]`, false, depth + 1),
+        );
         return name === 'and' ? inRange(and(filters), where) : or(filters);
       }
       case 'not':
@@ -48,16 +54,32 @@ class InputParser {
     const own = this.#fields.own(name);
     if (own) return this.#section(name, value, where);
     if (this.#isShared(name)) return this.#field(this.#fields.shared, name, value, where);
-    const elsewhere = this.#fields.trackers.filter((tracker) => this.#fields.own(tracker)?.has(name)).map((tracker) => `${tracker}: { ${name}: … }`);
-    const known = [...new Set([...this.#fields.shared.keys()].map((path) => path.split('.')[0] ?? '')), ...this.#fields.trackers, 'and', 'or', 'not', 'expr'];
-    throw invalid(where, `there is no such field${elsewhere.length > 0 ? `; it is a tracker's own: write ${elsewhere.join(' or ')}` : suggest(name, known)}`, { field: name });
+    const elsewhere = this.#fields.trackers
+      .filter((tracker) => this.#fields.own(tracker)?.has(name))
+      .map((tracker) => `${tracker}: { ${name}: … }`);
+    const known = [
+      ...new Set([...this.#fields.shared.keys()].map((path) => path.split('.')[0] ?? '')),
+      ...this.#fields.trackers,
+      'and',
+      'or',
+      'not',
+      'expr',
+    ];
+    throw invalid(
+      where,
+      `there is no such field${elsewhere.length > 0 ? `; it is a tracker's own: write ${elsewhere.join(' or ')}` : suggest(name, known)}`,
+      { field: name },
+    );
   }
 
   /** A tracker's section: an event of that tracker whose own fields are so. */
   #section(tracker: string, value: unknown, where: string): Filter {
-    if (!this.#trackers.includes(tracker)) throw invalid(where, `the session has no tracker ${tracker}; it has ${this.#trackers.join(', ')}`, { tracker });
+    if (!this.#trackers.includes(tracker))
+      throw invalid(where, `the session has no tracker ${tracker}; it has ${this.#trackers.join(', ')}`, { tracker });
     const own = this.#fields.own(tracker) ?? new Map<string, FilterField>();
-    const conditions = entriesOf(value, where, null).map(([name, below]) => this.#field(own, name, below, `${where}.${name}`));
+    const conditions = entriesOf(value, where, null).map(([name, below]) =>
+      this.#field(own, name, below, `${where}.${name}`),
+    );
     return and([isTracker(tracker), ...conditions]);
   }
 
@@ -68,40 +90,59 @@ class InputParser {
   #field(fields: ReadonlyMap<string, FilterField>, path: string, value: unknown, where: string): Filter {
     const field = fields.get(path);
     if (field && field.type !== 'object') return this.#operators(field, value, where);
-    const inside = [...fields.keys()].flatMap((known) => (known.startsWith(`${path}.`) ? [known.slice(path.length + 1)] : []));
-    if (inside.length === 0) throw invalid(where, `there is no such field${suggest(path, fields.keys())}`, { field: path });
+    const inside = [...fields.keys()].flatMap((known) =>
+      known.startsWith(`${path}.`) ? [known.slice(path.length + 1)] : [],
+    );
+    if (inside.length === 0)
+      throw invalid(where, `there is no such field${suggest(path, fields.keys())}`, { field: path });
     const entries = entriesOf(value, where, `give at least one field, for example { ${inside[0]}: … }`);
     return and(
       entries.map(([name, below]) => {
         const at = `${where}.${name}`;
         if (name === 'isNull' && field) return this.#compare(field, 'isNull', below, at);
-        if (name === 'labels' && field) return and(itemsOf(below, at).map((item, index) => this.#label(item, `${at}[${index}]`)));
-        if (!inside.includes(name)) throw invalid(at, `there is no such field${suggest(name, inside)}`, { field: `${path}.${name}` });
+        if (name === 'labels' && field)
+          return and(itemsOf(below, at).map((item, index) => this.#label(item, `${at}[${index}]`)));
+        if (!inside.includes(name))
+          throw invalid(at, `there is no such field${suggest(name, inside)}`, { field: `${path}.${name}` });
         return this.#field(fields, `${path}.${name}`, below, at);
       }),
     );
   }
 
   #label(item: unknown, where: string): Filter {
-    const { name, value, ...rest } = Object.fromEntries(entriesOf(item, where, 'name a label, for example { name: "tier", value: { eq: "web" } }'));
+    const { name, value, ...rest } = Object.fromEntries(
+      entriesOf(item, where, 'name a label, for example { name: "tier", value: { eq: "web" } }'),
+    );
     const [unknown] = Object.keys(rest);
-    if (unknown !== undefined) throw invalid(`${where}.${unknown}`, `there is no such field${suggest(unknown, ['name', 'value'])}`);
-    if (typeof name !== 'string' || name === '') throw invalid(`${where}.name`, `needs a label's name; it is ${show(name)}`);
+    if (unknown !== undefined)
+      throw invalid(`${where}.${unknown}`, `there is no such field${suggest(unknown, ['name', 'value'])}`);
+    if (typeof name !== 'string' || name === '')
+      throw invalid(`${where}.name`, `needs a label's name; it is ${show(name)}`);
     const label = this.#fields.label(name);
     if (!label) throw invalid(where, 'labels cannot be filtered here');
-    return value === undefined ? this.#compare(label, 'isNull', false, where) : this.#operators(label, value, `${where}.value`);
+    return value === undefined
+      ? this.#compare(label, 'isNull', false, where)
+      : this.#operators(label, value, `${where}.value`);
   }
 
   /** The operators of one field, joined by AND. */
   #operators(field: FilterField, value: unknown, where: string): Filter {
     const entries = entriesOf(value, where, `give at least one of ${field.operators.join(', ')}`);
     const isNull = entries.find(([op]) => op === 'isNull');
-    if (isNull?.[1] === true && entries.length > 1) throw invalid(`${where}.isNull`, 'a null fulfils nothing else: with isNull: true nothing would match; leave one of them out');
+    if (isNull?.[1] === true && entries.length > 1)
+      throw invalid(
+        `${where}.isNull`,
+        'a null fulfils nothing else: with isNull: true nothing would match; leave one of them out',
+      );
     return inRange(and(entries.map(([op, operand]) => this.#operator(field, op, operand, `${where}.${op}`))), where);
   }
 
   #operator(field: FilterField, op: string, operand: unknown, where: string): Filter {
-    if (!field.operators.includes(op)) throw invalid(where, `${field.filterType} has no "${op}"${suggest(op, field.operators)}; it has ${field.operators.join(', ')}`);
+    if (!field.operators.includes(op))
+      throw invalid(
+        where,
+        `${field.filterType} has no "${op}"${suggest(op, field.operators)}; it has ${field.operators.join(', ')}`,
+      );
     if (op === 'has') return { kind: 'any', path: field.path, filter: this.#compare(element(), 'eq', operand, where) };
     if (op === 'any') {
       const filter = this.#operators(element(), operand, where);
@@ -109,7 +150,12 @@ class InputParser {
     }
     if (op === 'length') return this.#operators(lengthOf(field), operand, where);
     // GraphQL makes a list of a single value.
-    if (op === 'cidr') return or(itemsOf(typeof operand === 'string' ? [operand] : operand, where).map((item, index) => this.#compare(field, 'cidr', item, typeof operand === 'string' ? where : `${where}[${index}]`)));
+    if (op === 'cidr')
+      return or(
+        itemsOf(typeof operand === 'string' ? [operand] : operand, where).map((item, index) =>
+          this.#compare(field, 'cidr', item, typeof operand === 'string' ? where : `${where}[${index}]`),
+        ),
+      );
     return this.#compare(field, op as Operator, operand, where);
   }
 
@@ -135,10 +181,15 @@ function failAt(where: string): Fail {
 
 /** What an object holds. A null in it is an error: left out it would match everything, and meant as a value nothing. */
 function entriesOf(value: unknown, where: string, emptyHint: string | null): [string, unknown][] {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw invalid(where, `needs an object; it is ${show(value)}`);
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw invalid(where, `needs an object; it is ${show(value)}`);
   const entries = Object.entries(value as InputObject).filter(([, inner]) => inner !== undefined);
   const none = entries.find(([, inner]) => inner === null);
-  if (none) throw invalid(`${where}.${none[0]}`, 'is null, which is no condition; leave it out, or ask for a null with { isNull: true }');
+  if (none)
+    throw invalid(
+      `${where}.${none[0]}`,
+      'is null, which is no condition; leave it out, or ask for a null with { isNull: true }',
+    );
   if (entries.length === 0 && emptyHint !== null) throw invalid(where, `is empty; ${emptyHint}`);
   return entries;
 }

@@ -2,7 +2,21 @@ import type { TraceEvent } from '../event.js';
 import type { PushedField } from '../trackers/define.js';
 import { compare, or, type Any, type Comparison, type Filter } from './ast.js';
 import { compileFilter } from './compile.js';
-import { bits, isSingle, MAX, MIN, noBits, numbers, others, prefixes, type Bits, type Domain, type Numbers, type Prefixes, type Range } from './domain.js';
+import {
+  bits,
+  isSingle,
+  MAX,
+  MIN,
+  noBits,
+  numbers,
+  others,
+  prefixes,
+  type Bits,
+  type Domain,
+  type Numbers,
+  type Prefixes,
+  type Range,
+} from './domain.js';
 import type { FilterFields } from './field.js';
 import { addressBits } from './pattern.js';
 
@@ -13,7 +27,13 @@ export interface Leaf {
 }
 
 /** The values with which the comparison, or its negation, can be true; null when the kernel has no means to tell. */
-export function leafOf(filter: Comparison | Any, field: PushedField, negated: boolean, fields: FilterFields, tracker: string): Leaf | null {
+export function leafOf(
+  filter: Comparison | Any,
+  field: PushedField,
+  negated: boolean,
+  fields: FilterFields,
+  tracker: string,
+): Leaf | null {
   const shown: Filter = negated ? { kind: 'not', filter } : filter;
   if (filter.kind === 'any') {
     const domain = field.kind === 'bits' ? bitsOf(filter.filter, field, negated) : null;
@@ -78,12 +98,20 @@ function clamp(from: bigint, to: bigint): Range[] {
 }
 
 /** Names by their codes; else each code is judged as its event would be, so that any operator can be pushed. */
-function codesOf(filter: Comparison, { max, codeOf, read }: Extract<PushedField, { kind: 'code' }>, negated: boolean, fields: FilterFields, tracker: string): Numbers {
+function codesOf(
+  filter: Comparison,
+  { max, codeOf, read }: Extract<PushedField, { kind: 'code' }>,
+  negated: boolean,
+  fields: FilterFields,
+  tracker: string,
+): Numbers {
   if (codeOf && (filter.op === 'eq' || filter.op === 'ne' || filter.op === 'in')) {
-    const named = numbers(listOf(filter).flatMap((value): Range[] => {
-      const code = codeOf(String(value));
-      return code === null || read(code) !== value ? [] : [[BigInt(code), BigInt(code)]];
-    }));
+    const named = numbers(
+      listOf(filter).flatMap((value): Range[] => {
+        const code = codeOf(String(value));
+        return code === null || read(code) !== value ? [] : [[BigInt(code), BigInt(code)]];
+      }),
+    );
     return (filter.op === 'ne') === negated ? named : numbers(others(named.ranges));
   }
   const matches = compileFilter(filter, fields, [tracker]);
@@ -95,7 +123,11 @@ function codesOf(filter: Comparison, { max, codeOf, read }: Extract<PushedField,
   return numbers(ranges, !codeOf);
 }
 
-function bitsOf(filter: Filter, { bitsOf: find }: Extract<PushedField, { kind: 'bits' }>, negated: boolean): Bits | null {
+function bitsOf(
+  filter: Filter,
+  { bitsOf: find }: Extract<PushedField, { kind: 'bits' }>,
+  negated: boolean,
+): Bits | null {
   if (filter.kind !== 'comparison' || filter.op !== 'eq') return null;
   const found = find(String(filter.value));
   if (!found) return null;
@@ -117,7 +149,14 @@ function bytesOf(text: string): Uint8Array | null {
 function textOf(filter: Comparison, size: number, negated: boolean): Leaf | null {
   const { path, type, op } = filter;
   if (op === 'isNull') return null;
-  const beginning = op === 'prefix' ? String(filter.value) : op === 'glob' ? globStart(String(filter.value)) : op === 'regex' ? regexStart(String(filter.value)) : null;
+  const beginning =
+    op === 'prefix'
+      ? String(filter.value)
+      : op === 'glob'
+        ? globStart(String(filter.value))
+        : op === 'regex'
+          ? regexStart(String(filter.value))
+          : null;
   const whole = op === 'eq' || op === 'in' || op === 'ne';
   if (!whole && !beginning) return null;
   const texts = whole ? listOf(filter).map(String) : [beginning ?? ''];
@@ -131,7 +170,11 @@ function textOf(filter: Comparison, size: number, negated: boolean): Leaf | null
     const fits = key.length <= size;
     exact &&= fits;
     keys.push(binary(key.subarray(0, size)));
-    shown.push(fits ? compare(path, type, whole ? 'eq' : 'prefix', text) : compare(path, type, 'prefix', new TextDecoder().decode(key.subarray(0, size)).replace(/\uFFFD$/, '')));
+    shown.push(
+      fits
+        ? compare(path, type, whole ? 'eq' : 'prefix', text)
+        : compare(path, type, 'prefix', new TextDecoder().decode(key.subarray(0, size)).replace(/\uFFFD$/, '')),
+    );
   }
   // "ne" is false for a null, and its negation true.
   const inverse = (op === 'ne') !== negated;
@@ -148,7 +191,7 @@ function globStart(glob: string): string {
 /** The same of a regular expression that is bound to the start: its literal characters, less one that is repeated or optional. */
 function regexStart(source: string): string {
   if (!source.startsWith('^') || source.includes('|')) return '';
-  const literal = [.../^\^([^\\.+*?()[\]{}^$]*)/u.exec(source)?.[1] ?? ''];
+  const literal = [...(/^\^([^\\.+*?()[\]{}^$]*)/u.exec(source)?.[1] ?? '')];
   const next = source.charAt(1 + literal.join('').length);
   return (next !== '' && '*?{+'.includes(next) ? literal.slice(0, -1) : literal).join('');
 }

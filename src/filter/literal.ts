@@ -2,7 +2,15 @@ import { suggest } from '../errors.js';
 import { errnoName } from '../linux.js';
 import { compare, type Comparison, type Filter, type Operator, type Scalar } from './ast.js';
 import type { FilterField } from './field.js';
-import { compileGlob, compileRegex, MAX_PATTERN, normaliseAddress, normaliseCidr, shorten, type Fail } from './pattern.js';
+import {
+  compileGlob,
+  compileRegex,
+  MAX_PATTERN,
+  normaliseAddress,
+  normaliseCidr,
+  shorten,
+  type Fail,
+} from './pattern.js';
 
 /** What a client wrote, in GraphQL or in CEL, as the comparison's constant. Both forms are checked here, so that they mean the same. */
 
@@ -21,9 +29,16 @@ const TIME = /^(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|
 /** The comparison of a field with what the client wrote. `fail` when it makes no sense; it says what would. */
 export function comparison(field: FilterField, op: Operator, raw: unknown, fail: Fail): Comparison {
   const { path, type } = field;
-  if (!field.operators.includes(op)) return fail(`${field.filterType} has no "${op}"; it has ${field.operators.join(', ')}`);
+  if (!field.operators.includes(op))
+    return fail(`${field.filterType} has no "${op}"; it has ${field.operators.join(', ')}`);
   if (op === 'isNull') return compare(path, type, op, booleanOf(raw, fail));
-  if (op === 'in') return compare(path, type, op, listOf(raw, fail, (item, failItem) => scalarOf(field, item, failItem)));
+  if (op === 'in')
+    return compare(
+      path,
+      type,
+      op,
+      listOf(raw, fail, (item, failItem) => scalarOf(field, item, failItem)),
+    );
   switch (op) {
     case 'glob':
     case 'regex':
@@ -57,7 +72,9 @@ function pattern(op: 'glob' | 'regex', raw: unknown, fail: Fail): string {
 
 function someText(raw: unknown, fail: Fail): string {
   const text = textOf(raw, fail);
-  return text === '' ? fail('is empty, which every text matches; give at least one character, or ask for isNull: false') : text;
+  return text === ''
+    ? fail('is empty, which every text matches; give at least one character, or ask for isNull: false')
+    : text;
 }
 
 function textOf(raw: unknown, fail: Fail): string {
@@ -99,7 +116,9 @@ function scalarOf({ type, values, path }: FilterField, raw: unknown, fail: Fail)
 function integerOf(type: keyof typeof RANGES, raw: unknown, fail: Fail): bigint {
   const [min, max] = RANGES[type];
   const value = bigintOf(raw, type === 'int64' || type === 'uint64');
-  return value !== null && value >= min && value <= max ? value : fail(`needs a whole number from ${min} to ${max}; it is ${show(raw)}`);
+  return value !== null && value >= min && value <= max
+    ? value
+    : fail(`needs a whole number from ${min} to ${max}; it is ${show(raw)}`);
 }
 
 /** JSON loses precision above 2^53, so 64-bit integers may be texts. */
@@ -110,7 +129,10 @@ function bigintOf(raw: unknown, mayBeText: boolean): bigint | null {
 }
 
 function timeOf(raw: unknown, fail: Fail): string {
-  return (typeof raw === 'string' ? parseTime(raw) : null) ?? fail(`needs a time, for example "2026-01-31T08:15:30.123456789Z"; it is ${show(raw)}`);
+  return (
+    (typeof raw === 'string' ? parseTime(raw) : null) ??
+    fail(`needs a time, for example "2026-01-31T08:15:30.123456789Z"; it is ${show(raw)}`)
+  );
 }
 
 /** RFC 3339 as events have it: in UTC with nine digits of a second; null when it is none. */
@@ -124,13 +146,26 @@ export function parseTime(text: string): string | null {
   return `${new Date(at).toISOString().slice(0, 19)}.${fraction.padEnd(9, '0')}Z`;
 }
 
-const ERRNOS: ReadonlySet<string> = new Set(Array.from({ length: 200 }, (_, code) => errnoName(code)).filter((name) => name !== null && name.startsWith('E')) as string[]);
+const ERRNOS: ReadonlySet<string> = new Set(
+  Array.from({ length: 200 }, (_, code) => errnoName(code)).filter(
+    (name) => name !== null && name.startsWith('E'),
+  ) as string[],
+);
 // include/uapi/asm-generic/errno.h and glibc: other names of the same numbers.
-const ERRNO_ALIASES: Readonly<Record<string, string>> = { EWOULDBLOCK: 'EAGAIN', EDEADLOCK: 'EDEADLK', ENOTSUP: 'EOPNOTSUPP' };
+const ERRNO_ALIASES: Readonly<Record<string, string>> = {
+  EWOULDBLOCK: 'EAGAIN',
+  EDEADLOCK: 'EDEADLK',
+  ENOTSUP: 'EOPNOTSUPP',
+};
 
 function errnoOf(raw: unknown, fail: Fail): string {
-  const number = typeof raw === 'string' && /^\d{1,5}$/.test(raw) ? Number(raw) : Number(typeof raw === 'string' ? Number.NaN : raw);
-  if (Number.isInteger(number)) return (number > 0 && number <= 4095 ? errnoName(number) : null) ?? fail(`needs an error code from 1 to 4095; it is ${show(raw)}. Success is null`);
+  const number =
+    typeof raw === 'string' && /^\d{1,5}$/.test(raw) ? Number(raw) : Number(typeof raw === 'string' ? Number.NaN : raw);
+  if (Number.isInteger(number))
+    return (
+      (number > 0 && number <= 4095 ? errnoName(number) : null) ??
+      fail(`needs an error code from 1 to 4095; it is ${show(raw)}. Success is null`)
+    );
   if (typeof raw !== 'string') return fail(`needs the symbol of an error, for example "ENOENT"; it is ${show(raw)}`);
   const name = ERRNO_ALIASES[raw] ?? raw;
   return ERRNOS.has(name) ? name : fail(`"${shorten(raw)}" is no error code of Linux${suggest(raw, ERRNOS)}`);
@@ -138,7 +173,9 @@ function errnoOf(raw: unknown, fail: Fail): string {
 
 function enumOf(raw: unknown, values: readonly string[], fail: Fail): string {
   if (typeof raw === 'string' && values.includes(raw)) return raw;
-  return fail(`needs one of ${values.join(', ')}; it is ${show(raw)}${typeof raw === 'string' ? suggest(raw, values) : ''}`);
+  return fail(
+    `needs one of ${values.join(', ')}; it is ${show(raw)}${typeof raw === 'string' ? suggest(raw, values) : ''}`,
+  );
 }
 
 export function show(value: unknown): string {
@@ -157,14 +194,18 @@ export function emptyRange(filter: Filter): string | null {
   if (filter.kind !== 'and') return null;
   const bounds = filter.filters.filter((part): part is Comparison => part.kind === 'comparison' && BOUNDS.has(part.op));
   for (const low of bounds.filter(({ op }) => op.startsWith('g'))) {
-    const high = bounds.find((other) => other.op.startsWith('l') && other.path === low.path && other.type === low.type && isEmpty(low, other));
-    if (high) return `no value is in the range: ${low.op === 'gt' ? 'more than' : 'at least'} ${String(low.value)} and ${high.op === 'lt' ? 'less than' : 'at most'} ${String(high.value)}`;
+    const high = bounds.find(
+      (other) => other.op.startsWith('l') && other.path === low.path && other.type === low.type && isEmpty(low, other),
+    );
+    if (high)
+      return `no value is in the range: ${low.op === 'gt' ? 'more than' : 'at least'} ${String(low.value)} and ${high.op === 'lt' ? 'less than' : 'at most'} ${String(high.value)}`;
   }
   return null;
 }
 
 function isEmpty(low: Comparison, high: Comparison): boolean {
-  if (low.type === 'time') return low.value > high.value || (low.value === high.value && (low.op === 'gt' || high.op === 'lt'));
+  if (low.type === 'time')
+    return low.value > high.value || (low.value === high.value && (low.op === 'gt' || high.op === 'lt'));
   const from = BigInt(String(low.value)) + (low.op === 'gt' ? 1n : 0n);
   const to = BigInt(String(high.value)) - (high.op === 'lt' ? 1n : 0n);
   return from > to;

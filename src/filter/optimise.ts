@@ -1,4 +1,16 @@
-import { ALWAYS, and, compare, isTracker, NEVER, or, type Any, type Comparison, type Filter, type Operator, type Scalar } from './ast.js';
+import {
+  ALWAYS,
+  and,
+  compare,
+  isTracker,
+  NEVER,
+  or,
+  type Any,
+  type Comparison,
+  type Filter,
+  type Operator,
+  type Scalar,
+} from './ast.js';
 import { costOf } from './cost.js';
 import type { FilterFields } from './field.js';
 import { emptyRange } from './literal.js';
@@ -12,7 +24,7 @@ import { print } from './print.js';
 export function optimise(filter: Filter, fields: FilterFields, trackers: readonly string[]): Filter {
   // A part that vanishes can bring another into a simpler form; each round makes it smaller, so this ends.
   let current = filter;
-  for (let text = ''; ; ) {
+  for (let text = ''; ;) {
     current = new Folder(fields).fold(current, trackers);
     const next = print(current);
     if (next === text) return current;
@@ -52,10 +64,18 @@ class Folder {
     if (inner.kind === 'not') return inner.filter;
     if (inner.kind !== 'comparison') return { kind: 'not', filter: inner };
     if (inner.op === 'isNull') return { ...inner, value: inner.value !== true };
-    if (inner.path === 'tracker') return this.#trackers(scope.filter((tracker) => !accepts(inner, tracker)), scope);
+    if (inner.path === 'tracker')
+      return this.#trackers(
+        scope.filter((tracker) => !accepts(inner, tracker)),
+        scope,
+      );
     const negated = NEGATED[inner.op];
     // Where a null can be, the negation is true of it and the negated comparison is not.
-    const exact = negated && inner.type !== 'length' && !this.#canBeNull(inner.path, scope) && this.#has(inner.path, negated, scope);
+    const exact =
+      negated &&
+      inner.type !== 'length' &&
+      !this.#canBeNull(inner.path, scope) &&
+      this.#has(inner.path, negated, scope);
     return exact ? { ...inner, op: negated } : { kind: 'not', filter: inner };
   }
 
@@ -69,7 +89,10 @@ class Folder {
 
   /** Which trackers it asks for is known. */
   #tracker(comparison: Comparison, scope: readonly string[]): Filter {
-    return this.#trackers(scope.filter((tracker) => accepts(comparison, tracker)), scope);
+    return this.#trackers(
+      scope.filter((tracker) => accepts(comparison, tracker)),
+      scope,
+    );
   }
 
   #trackers(wanted: readonly string[], scope: readonly string[]): Filter {
@@ -89,7 +112,9 @@ class Folder {
     if (op === 'in' && Array.isArray(value)) {
       const values = sorted(value as readonly Scalar[]);
       const [only, more] = values;
-      return only !== undefined && more === undefined ? compare(path, type, 'eq', only) : compare(path, type, 'in', values);
+      return only !== undefined && more === undefined
+        ? compare(path, type, 'eq', only)
+        : compare(path, type, 'in', values);
     }
     const plain = op === 'glob' ? plainGlob(String(value)) : op === 'regex' ? plainRegex(String(value)) : null;
     return plain ? this.#comparison(compare(path, type, plain[0], plain[1]), scope) : comparison;
@@ -107,7 +132,9 @@ class Folder {
     let parts: readonly Filter[] = filters;
     for (;;) {
       const within = narrow;
-      parts = parts.map((part) => this.fold(part, within)).flatMap((part) => (part.kind === 'and' ? part.filters : [part]));
+      parts = parts
+        .map((part) => this.fold(part, within))
+        .flatMap((part) => (part.kind === 'and' ? part.filters : [part]));
       const asked = parts.filter(isTrackerComparison);
       if (asked.length === 0) break;
       narrow = narrow.filter((tracker) => asked.every((comparison) => accepts(comparison, tracker)));
@@ -115,16 +142,25 @@ class Folder {
       parts = parts.filter((part) => !isTrackerComparison(part));
     }
     if (parts.some(isNever) || hasOpposites(parts) || emptyRange(and(parts))) return NEVER;
-    const rest = ordered(parts.filter((part) => !isAlways(part)), this.#fields, narrow);
+    const rest = ordered(
+      parts.filter((part) => !isAlways(part)),
+      this.#fields,
+      narrow,
+    );
     const tracker = this.#trackers(narrow, scope);
     return and(isAlways(tracker) ? rest : [tracker, ...rest]);
   }
 
   #or(filters: readonly Filter[], scope: readonly string[]): Filter {
-    const parts = filters.map((part) => this.fold(part, scope)).flatMap((part) => (part.kind === 'or' ? part.filters : [part]));
+    const parts = filters
+      .map((part) => this.fold(part, scope))
+      .flatMap((part) => (part.kind === 'or' ? part.filters : [part]));
     if (parts.some(isAlways) || hasOpposites(parts)) return ALWAYS;
     const asked = parts.filter(isTrackerComparison);
-    const tracker = this.#trackers(scope.filter((name) => asked.some((comparison) => accepts(comparison, name))), scope);
+    const tracker = this.#trackers(
+      scope.filter((name) => asked.some((comparison) => accepts(comparison, name))),
+      scope,
+    );
     if (isAlways(tracker)) return ALWAYS;
     const others = joinValues(
       parts.filter((part) => !isTrackerComparison(part) && !isNever(part)),
@@ -149,7 +185,11 @@ function isTrackerComparison(filter: Filter): filter is Comparison {
 /** X and not X. */
 function hasOpposites(parts: readonly Filter[]): boolean {
   const texts = new Set(parts.map(print));
-  return parts.some((part) => (part.kind === 'not' && texts.has(print(part.filter))) || (part.kind === 'comparison' && part.op === 'isNull' && texts.has(print({ ...part, value: part.value !== true }))));
+  return parts.some(
+    (part) =>
+      (part.kind === 'not' && texts.has(print(part.filter))) ||
+      (part.kind === 'comparison' && part.op === 'isNull' && texts.has(print({ ...part, value: part.value !== true }))),
+  );
 }
 
 /** Each once; cheap ones first, equally cheap ones by their text, so that the order they were written in does not count. */
@@ -164,11 +204,20 @@ function ordered(parts: readonly Filter[], fields: FilterFields, scope: readonly
 /** `errno == "EPERM" || errno == "EACCES"` is one look into a set, where the field takes one: the result is printed, and parsed again. */
 function joinValues(parts: readonly Filter[], takesSet: (path: string) => boolean): Filter[] {
   const values = new Map<string, Comparison[]>();
-  for (const part of parts) if (part.kind === 'comparison' && (part.op === 'eq' || part.op === 'in') && takesSet(part.path)) add(values, `${part.type} ${part.path}`, part);
+  for (const part of parts)
+    if (part.kind === 'comparison' && (part.op === 'eq' || part.op === 'in') && takesSet(part.path))
+      add(values, `${part.type} ${part.path}`, part);
   const joined = [...values.values()].flatMap((same) => {
     const [first] = same;
     if (!first || same.length < 2) return same;
-    return [compare(first.path, first.type, 'in', sorted(same.flatMap(({ value }) => (Array.isArray(value) ? (value as Scalar[]) : [value as Scalar]))))];
+    return [
+      compare(
+        first.path,
+        first.type,
+        'in',
+        sorted(same.flatMap(({ value }) => (Array.isArray(value) ? (value as Scalar[]) : [value as Scalar]))),
+      ),
+    ];
   });
   const taken = new Set([...values.values()].flat());
   return [...joined, ...parts.filter((part) => part.kind !== 'comparison' || !taken.has(part))];
@@ -182,7 +231,9 @@ function add(map: Map<string, Comparison[]>, key: string, part: Comparison): voi
 
 /** By number where they are numbers, each once. */
 function sorted(values: readonly Scalar[]): Scalar[] {
-  return [...new Set(values)].sort((a, b) => (typeof a === 'number' && typeof b === 'number' ? a - b : a < b ? -1 : a > b ? 1 : 0));
+  return [...new Set(values)].sort((a, b) =>
+    typeof a === 'number' && typeof b === 'number' ? a - b : a < b ? -1 : a > b ? 1 : 0,
+  );
 }
 
 /** Whether an event of the tracker fulfils a comparison of `tracker`. */

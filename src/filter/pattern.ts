@@ -17,8 +17,13 @@ export const MAX_PROGRAM = 300;
 
 /** An RE2 regular expression; `fail` when it is none, or too large a one. */
 export function compileRegex(source: string, fail: Fail): TextPredicate {
-  const compiled = compileRe2(source, 0, (message) => fail(`"${shorten(source)}" is no RE2 regular expression: ${message}`));
-  if (compiled.programSize() > MAX_PROGRAM) return fail(`"${shorten(source)}" compiles to ${compiled.programSize()} instructions; at most ${MAX_PROGRAM} are allowed: use smaller repetitions`);
+  const compiled = compileRe2(source, 0, (message) =>
+    fail(`"${shorten(source)}" is no RE2 regular expression: ${message}`),
+  );
+  if (compiled.programSize() > MAX_PROGRAM)
+    return fail(
+      `"${shorten(source)}" compiles to ${compiled.programSize()} instructions; at most ${MAX_PROGRAM} are allowed: use smaller repetitions`,
+    );
   return (text) => compiled.test(text);
 }
 
@@ -26,16 +31,28 @@ function compileRe2(source: string, flags: number, fail: Fail): RE2JS {
   try {
     return RE2JS.compile(source, flags);
   } catch (error) {
-    const message = error instanceof RE2JSSyntaxException ? [error.getDescription(), error.getPattern()].filter(Boolean).join(': ') : messageOf(error);
-    const hint = /\(\?(<?[=!])/.test(source) ? '; RE2 has no look-around' : /\\[1-9]/.test(source) ? '; RE2 has no back-references' : /repeat count/.test(message) ? '; RE2 repeats at most 1000 times' : '';
+    const message =
+      error instanceof RE2JSSyntaxException
+        ? [error.getDescription(), error.getPattern()].filter(Boolean).join(': ')
+        : messageOf(error);
+    const hint = /\(\?(<?[=!])/.test(source)
+      ? '; RE2 has no look-around'
+      : /\\[1-9]/.test(source)
+        ? '; RE2 has no back-references'
+        : /repeat count/.test(message)
+          ? '; RE2 repeats at most 1000 times'
+          : '';
     return fail(`${message}${hint}`);
   }
 }
 
 /** A glob for the whole text. */
 export function compileGlob(glob: string, fail: Fail): TextPredicate {
-  const compiled = compileRe2(globSource(glob, fail), RE2JS.DOTALL, (message) => fail(`"${shorten(glob)}" is no glob: ${message}`));
-  if (compiled.programSize() > MAX_PROGRAM) return fail(`"${shorten(glob)}" is too complex; use fewer classes and alternatives`);
+  const compiled = compileRe2(globSource(glob, fail), RE2JS.DOTALL, (message) =>
+    fail(`"${shorten(glob)}" is no glob: ${message}`),
+  );
+  if (compiled.programSize() > MAX_PROGRAM)
+    return fail(`"${shorten(glob)}" is too complex; use fewer classes and alternatives`);
   return (text) => compiled.testExact(text);
 }
 
@@ -48,7 +65,8 @@ function globSource(glob: string, fail: Fail): string {
     if (character === '*') source += '.*';
     else if (character === '?') source += '.';
     else if (character === '\\') {
-      if (++at >= glob.length) return fail(`"${shorten(glob)}" ends with a \\ that takes nothing; write \\\\ for a backslash`);
+      if (++at >= glob.length)
+        return fail(`"${shorten(glob)}" ends with a \\ that takes nothing; write \\\\ for a backslash`);
       source += RE2JS.quote(glob.charAt(at));
     } else if (character === '[') {
       const { end, set } = classAt(glob, at, fail);
@@ -63,7 +81,9 @@ function globSource(glob: string, fail: Fail): string {
     } else if (character === ',' && depth > 0) source += '|';
     else source += RE2JS.quote(character);
   }
-  return depth > 0 ? fail(`"${shorten(glob)}" has a { without its }; write \\{ for the character`) : source.replace(/(\.\*){2,}/g, '.*');
+  return depth > 0
+    ? fail(`"${shorten(glob)}" has a { without its }; write \\{ for the character`)
+    : source.replace(/(\.\*){2,}/g, '.*');
 }
 
 function classAt(glob: string, start: number, fail: Fail): { end: number; set: string } {
@@ -77,7 +97,8 @@ function classAt(glob: string, start: number, fail: Fail): { end: number; set: s
 }
 
 /** What the pattern means when it needs no automaton: `["prefix", "/etc/"]`; null when it does. */
-export type Plain = readonly [op: 'eq' | 'prefix' | 'suffix' | 'contains', text: string] | readonly [op: 'isNull', value: false];
+export type Plain =
+  readonly [op: 'eq' | 'prefix' | 'suffix' | 'contains', text: string] | readonly [op: 'isNull', value: false];
 
 /** "/etc/*" → prefix. */
 export function plainGlob(glob: string): Plain | null {
@@ -138,18 +159,25 @@ function parseCidr(text: string, fail: Fail): Network {
   const [, base = '', length] = /^([^/]*)\/(\d{1,3})$/.exec(text) ?? [];
   if (length === undefined) {
     const address = parseAddress(text);
-    return fail(`"${shorten(text)}" is no network; ${address ? `write "${textOf(address)}/${address.kind() === 'ipv4' ? 32 : 128}", or use eq` : example}`);
+    return fail(
+      `"${shorten(text)}" is no network; ${address ? `write "${textOf(address)}/${address.kind() === 'ipv4' ? 32 : 128}", or use eq` : example}`,
+    );
   }
   const address = parseAddress(base);
   if (!address) return fail(`"${shorten(text)}" is no network; ${example}`);
   const mapped = base.includes(':') && address.kind() === 'ipv4';
   const bits = Number(length) - (mapped ? 96 : 0);
   const max = address.kind() === 'ipv4' ? 32 : 128;
-  if (bits < 0 || bits > max) return fail(`"${shorten(text)}" has the length ${length}; ${mapped ? 'a mapped IPv4 address takes 96 to 128' : `an address of IPv${max === 32 ? 4 : 6} takes 0 to ${max}`}`);
+  if (bits < 0 || bits > max)
+    return fail(
+      `"${shorten(text)}" has the length ${length}; ${mapped ? 'a mapped IPv4 address takes 96 to 128' : `an address of IPv${max === 32 ? 4 : 6} takes 0 to ${max}`}`,
+    );
   const bytes = address.toByteArray();
   const network = bytes.map((byte, index) => byte & maskAt(bits, index));
   if (network.some((byte, index) => byte !== bytes[index])) {
-    return fail(`"${shorten(text)}" has bits beyond its length; did you mean "${textOf(ipaddr.fromByteArray(network))}/${bits}"?`);
+    return fail(
+      `"${shorten(text)}" has bits beyond its length; did you mean "${textOf(ipaddr.fromByteArray(network))}/${bits}"?`,
+    );
   }
   return { bytes: network, bits };
 }
@@ -159,11 +187,16 @@ export function addressBits(text: string): string {
   const checked = (message: string): never => {
     throw new TypeError(message);
   };
-  const { bytes, bits } = text.includes('/') ? parseCidr(text, checked) : { bytes: parseAddress(text)?.toByteArray() ?? checked(text), bits: 128 };
+  const { bytes, bits } = text.includes('/')
+    ? parseCidr(text, checked)
+    : { bytes: parseAddress(text)?.toByteArray() ?? checked(text), bits: 128 };
   const mapped = bytes.length === 4;
   const all = mapped ? [...Array.from({ length: 10 }, () => 0), 0xff, 0xff, ...bytes] : bytes;
   const length = text.includes('/') && mapped ? 96 + bits : bits;
-  return all.map((byte) => byte.toString(2).padStart(8, '0')).join('').slice(0, length);
+  return all
+    .map((byte) => byte.toString(2).padStart(8, '0'))
+    .join('')
+    .slice(0, length);
 }
 
 function maskAt(bits: number, index: number): number {
@@ -181,7 +214,8 @@ export function compileCidr(cidr: string, fail: Fail): TextPredicate {
     const known = answers.get(text);
     if (known !== undefined) return known;
     const address = parseAddress(text)?.toByteArray();
-    const inside = address?.length === bytes.length && address.every((byte, index) => (byte & maskAt(bits, index)) === bytes[index]);
+    const inside =
+      address?.length === bytes.length && address.every((byte, index) => (byte & maskAt(bits, index)) === bytes[index]);
     if (answers.size >= REMEMBERED) answers.clear();
     answers.set(text, inside);
     return inside;

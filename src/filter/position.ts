@@ -28,7 +28,11 @@ export function errorAt(where: string, text: string, { start, end }: Range, mess
   const excerpt = `${cut}${text.slice(from, to)}${to < lineEnd ? '…' : ''}`.replace(/[\p{Cc}\p{Surrogate}]/gu, ' ');
   const indent = lengthOf(cut + text.slice(from, start));
   const carets = '^'.repeat(Math.max(1, Math.min(length, lengthOf(excerpt) - indent)));
-  return invalid(where, `${line}:${column}: ${message}\n  ${excerpt}\n  ${' '.repeat(indent)}${carets}`, { line, column, length });
+  return invalid(where, `${line}:${column}: ${message}\n  ${excerpt}\n  ${' '.repeat(indent)}${carets}`, {
+    line,
+    column,
+    length,
+  });
 }
 
 /** In code points: what a terminal shows as one character, mostly. */

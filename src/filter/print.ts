@@ -13,7 +13,13 @@ const OR = 1;
 const AND = 2;
 const UNARY = 3;
 const INFIX: Readonly<Record<string, string>> = { eq: '==', ne: '!=', lt: '<', lte: '<=', gt: '>', gte: '>=' };
-const METHOD: Readonly<Record<string, string>> = { prefix: 'startsWith', suffix: 'endsWith', contains: 'contains', glob: 'glob', regex: 'matches' };
+const METHOD: Readonly<Record<string, string>> = {
+  prefix: 'startsWith',
+  suffix: 'endsWith',
+  contains: 'contains',
+  glob: 'glob',
+  regex: 'matches',
+};
 /** What an element of a list is called. */
 const ELEMENT = 'x';
 
@@ -23,16 +29,24 @@ function printIn(filter: Filter, tracker: string | null, place: number): string 
     case 'always':
       return String(filter.value);
     case 'not':
-      return isPostfix(filter.filter) ? `!${printIn(filter.filter, tracker, UNARY)}` : `!(${printIn(filter.filter, tracker, 0)})`;
+      return isPostfix(filter.filter)
+        ? `!${printIn(filter.filter, tracker, UNARY)}`
+        : `!(${printIn(filter.filter, tracker, 0)})`;
     case 'and': {
       const only = trackerOf(filter.filters) ?? tracker;
       // A field behind the tracker's name asks for the tracker as well.
-      const said = only !== null && filter.filters.some((inner) => (inner.kind === 'comparison' || inner.kind === 'any') && !isShared(inner.path));
+      const said =
+        only !== null &&
+        filter.filters.some((inner) => (inner.kind === 'comparison' || inner.kind === 'any') && !isShared(inner.path));
       const parts = filter.filters.filter((inner) => !(said && isTrackerComparison(inner)));
       return wrap(parts.map((inner) => printIn(inner, only, AND)).join(' && '), parts.length > 1 ? AND : UNARY, place);
     }
     case 'or':
-      return wrap(filter.filters.map((inner) => printIn(inner, tracker, OR)).join(' || '), filter.filters.length > 1 ? OR : UNARY, place);
+      return wrap(
+        filter.filters.map((inner) => printIn(inner, tracker, OR)).join(' || '),
+        filter.filters.length > 1 ? OR : UNARY,
+        place,
+      );
     case 'any':
       return printAny(filter, tracker, place);
     case 'comparison':
@@ -43,7 +57,12 @@ function printIn(filter: Filter, tracker: string | null, place: number): string 
 /** Whether its text is a field or a call, which binds more tightly than "!"; a comparison does not. */
 function isPostfix(filter: Filter): boolean {
   if (filter.kind === 'any') return filter.filter.kind !== 'comparison' || filter.filter.op !== 'eq';
-  return filter.kind === 'comparison' && (filter.op in METHOD || filter.op === 'cidr' || (filter.type === 'boolean' && filter.value === true && filter.op === 'eq'));
+  return (
+    filter.kind === 'comparison' &&
+    (filter.op in METHOD ||
+      filter.op === 'cidr' ||
+      (filter.type === 'boolean' && filter.value === true && filter.op === 'eq'))
+  );
 }
 
 function wrap(text: string, binding: number, place: number): string {
@@ -67,7 +86,8 @@ function pathOf(path: string, tracker: string | null): string {
 
 function printAny({ path, filter }: Any, tracker: string | null, place: number): string {
   const list = pathOf(path, tracker);
-  if (filter.kind === 'comparison' && filter.op === 'eq') return wrap(`${literal(filter, filter.value)} in ${list}`, UNARY, place);
+  if (filter.kind === 'comparison' && filter.op === 'eq')
+    return wrap(`${literal(filter, filter.value)} in ${list}`, UNARY, place);
   return `${list}.exists(${ELEMENT}, ${printIn(filter, null, 0)})`;
 }
 
@@ -75,7 +95,8 @@ function printComparison(comparison: Comparison, path: string): string {
   const { op, value, type } = comparison;
   const subject = type === 'length' ? `size(${path})` : path;
   if (op === 'isNull') return `${subject} ${value === true ? '==' : '!='} null`;
-  if (op === 'in') return `${subject} in [${(Array.isArray(value) ? value : [value]).map((item: Scalar) => literal(comparison, item)).join(', ')}]`;
+  if (op === 'in')
+    return `${subject} in [${(Array.isArray(value) ? value : [value]).map((item: Scalar) => literal(comparison, item)).join(', ')}]`;
   if (op === 'cidr') return `cidr(${literal(comparison, value)}).containsIP(${subject})`;
   if (type === 'boolean' && op === 'eq') return value === true ? subject : `${subject} == false`;
   const method = METHOD[op];

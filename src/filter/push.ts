@@ -43,7 +43,9 @@ export interface PushTarget {
 export function pushDown(filter: Filter, trackers: readonly PushTarget[], fields: FilterFields): Pushdown[] {
   let sets = 0;
   return trackers.map(({ name, pushed }) => {
-    const known = new Map(Object.entries({ ...HEADER, ...pushed }).filter((entry): entry is [string, PushedField] => entry[1] !== null));
+    const known = new Map(
+      Object.entries({ ...HEADER, ...pushed }).filter((entry): entry is [string, PushedField] => entry[1] !== null),
+    );
     const pusher = new Pusher(optimise(filter, fields, [name]), name, known, fields, () => ++sets);
     return pusher.push();
   });
@@ -51,7 +53,11 @@ export function pushDown(filter: Filter, trackers: readonly PushTarget[], fields
 
 /** What is left to be judged of the events of all of these trackers. */
 export function restOf(pushdowns: readonly Pushdown[], fields: FilterFields): Filter {
-  return optimise(or(pushdowns.map(({ tracker, rest }) => and([isTracker(tracker), rest]))), fields, pushdowns.map(({ tracker }) => tracker));
+  return optimise(
+    or(pushdowns.map(({ tracker, rest }) => and([isTracker(tracker), rest]))),
+    fields,
+    pushdowns.map(({ tracker }) => tracker),
+  );
 }
 
 class Pusher {
@@ -61,7 +67,13 @@ class Pusher {
   readonly #fields: FilterFields;
   readonly #nextSet: () => number;
 
-  constructor(filter: Filter, tracker: string, known: ReadonlyMap<string, PushedField>, fields: FilterFields, nextSet: () => number) {
+  constructor(
+    filter: Filter,
+    tracker: string,
+    known: ReadonlyMap<string, PushedField>,
+    fields: FilterFields,
+    nextSet: () => number,
+  ) {
     this.#filter = filter;
     this.#tracker = tracker;
     this.#known = known;
@@ -89,7 +101,8 @@ class Pusher {
       if (!encoded) continue;
       rules.push(encoded);
       shown.push(...found.map((leaf) => leaf.shown));
-      if (encoded.exact) for (const leaf of found) if (leaf.domain.exact && this.#isOnly(leaf.part, stem)) done.add(leaf.part);
+      if (encoded.exact)
+        for (const leaf of found) if (leaf.domain.exact && this.#isOnly(leaf.part, stem)) done.add(leaf.part);
     }
     return this.#made(rules, and(shown), and(parts.filter((part) => !done.has(part))));
   }
@@ -101,7 +114,10 @@ class Pusher {
   #made(rules: readonly Rules[], inKernel: Filter, rest: Filter): Pushdown {
     return {
       tracker: this.#tracker,
-      constants: Object.assign(rules.length > 0 ? { eu_where: true } : {}, ...rules.map(({ constants }) => constants)) as Record<string, Constant>,
+      constants: Object.assign(
+        rules.length > 0 ? { eu_where: true } : {},
+        ...rules.map(({ constants }) => constants),
+      ) as Record<string, Constant>,
       numbers: rules.flatMap(({ numbers }) => numbers),
       prefixes: rules.flatMap(({ prefixes }) => prefixes),
       inKernel: optimise(inKernel, this.#fields, [this.#tracker]),
@@ -146,7 +162,10 @@ function all(parts: readonly (Leaf | null)[], count: number): Leaf | null {
   const [first, ...more] = found;
   if (!first) return null;
   const domain = more.reduce<Domain>((joined, part) => both(joined, part.domain), first.domain);
-  return { domain: found.length < count ? { ...domain, exact: false } : domain, shown: and(found.map(({ shown }) => shown)) };
+  return {
+    domain: found.length < count ? { ...domain, exact: false } : domain,
+    shown: and(found.map(({ shown }) => shown)),
+  };
 }
 
 /** Of an OR: a part that says nothing makes all of it say nothing. */

@@ -47,7 +47,11 @@ export class SessionFilter {
   }
 }
 
-function judgement(filter: Filter, matches: (event: TraceEvent) => boolean, filterFor: (tracker: string) => Filter): Judgement {
+function judgement(
+  filter: Filter,
+  matches: (event: TraceEvent) => boolean,
+  filterFor: (tracker: string) => Filter,
+): Judgement {
   const isAll = filter.kind === 'always' && filter.value;
   return { matches: isAll ? null : matches, textOf: (tracker) => textOf(filterFor(tracker)) };
 }
@@ -57,7 +61,17 @@ function textOf(filter: Filter): string | null {
 }
 
 /** The filter of a session's argument `where`; null when it takes all. Throws BAD_USER_INPUT with the path of what is wrong. */
-export function sessionFilterOf(input: unknown, fields: FilterFields, trackers: readonly PushTarget[], where: string): SessionFilter | null {
-  const filter = filterOf(input, fields, trackers.map(({ name }) => name), where);
+export function sessionFilterOf(
+  input: unknown,
+  fields: FilterFields,
+  trackers: readonly PushTarget[],
+  where: string,
+): SessionFilter | null {
+  const filter = filterOf(
+    input,
+    fields,
+    trackers.map(({ name }) => name),
+    where,
+  );
   return filter && new SessionFilter(filter, trackers, fields);
 }

@@ -25,7 +25,9 @@ export class EventFilter {
 
   /** What a reader with this selection needs captured: what it selects of events that can match, and what the filter reads. */
   with(selection: Demand): Demand {
-    return new Map([...this.demand].map(([tracker, read]) => [tracker, new Set([...read, ...(selection.get(tracker) ?? [])])]));
+    return new Map(
+      [...this.demand].map(([tracker, read]) => [tracker, new Set([...read, ...(selection.get(tracker) ?? [])])]),
+    );
   }
 }
 
@@ -33,7 +35,12 @@ export class EventFilter {
  * The filter of an argument `where: EventFilter`, for events of these trackers; null when it takes them all. Throws BAD_USER_INPUT with
  * the path of what is wrong.
  */
-export function filterOf(input: unknown, fields: FilterFields, trackers: readonly string[], where = 'where'): EventFilter | null {
+export function filterOf(
+  input: unknown,
+  fields: FilterFields,
+  trackers: readonly string[],
+  where = 'where',
+): EventFilter | null {
   if (input === null || input === undefined) return null;
   const made = new EventFilter(parseInput(input, fields, trackers, where), fields, trackers);
   return made.filter.kind === 'always' && made.filter.value ? null : made;

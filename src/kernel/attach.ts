@@ -8,14 +8,25 @@ export type Attachment =
   /** Path of a directory in the v2 hierarchy. */
   | { readonly cgroup: string }
   /** A function of a binary or library, in process `pid` or, by default, in all. */
-  | { readonly uprobe: { readonly binary: string; readonly symbol: string; readonly pid?: number; readonly atReturn?: boolean } }
+  | {
+      readonly uprobe: {
+        readonly binary: string;
+        readonly symbol: string;
+        readonly pid?: number;
+        readonly atReturn?: boolean;
+      };
+    }
   /** Samples every CPU so many times a second of CPU time, by the software clock. */
   | { readonly samplesPerSecond: number };
 
 const O_DIRECTORY = 0o200000;
 const O_CLOEXEC = 0o2000000;
 
-export async function attachCgroup(operation: string, program: Pointer, at: Extract<Attachment, { cgroup: string }>): Promise<BpfLink> {
+export async function attachCgroup(
+  operation: string,
+  program: Pointer,
+  at: Extract<Attachment, { cgroup: string }>,
+): Promise<BpfLink> {
   const libc = loadLibc();
   const fd = libc.open(at.cgroup, O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) throw lastFailure(`${operation} to ${at.cgroup}`);
@@ -28,13 +39,24 @@ export async function attachCgroup(operation: string, program: Pointer, at: Extr
   }
 }
 
-export async function attachUprobe(operation: string, program: Pointer, at: Extract<Attachment, { uprobe: object }>): Promise<BpfLink> {
+export async function attachUprobe(
+  operation: string,
+  program: Pointer,
+  at: Extract<Attachment, { uprobe: object }>,
+): Promise<BpfLink> {
   const { binary, symbol, pid = -1, atReturn = false } = at.uprobe;
   const name = Buffer.from(`${symbol}\0`);
   const held = loadLibc().calloc(name.length, 1);
   try {
     new Uint8Array(memory(held, name.length)).set(name);
-    const link = await later(loadLibbpf().program_attach_uprobe, program, pid, binary, 0, uprobeOptions(held, atReturn));
+    const link = await later(
+      loadLibbpf().program_attach_uprobe,
+      program,
+      pid,
+      binary,
+      0,
+      uprobeOptions(held, atReturn),
+    );
     if (link === null) throw laterFailure(`${operation} to ${symbol} of ${binary}`);
     return new BpfLink(link);
   } finally {
@@ -57,7 +79,11 @@ const PERF_COUNT_SW_CPU_CLOCK = 0;
 const PERF_ATTR_SIZE = 112;
 const FREQ = 1n << 10n;
 
-export async function attachPerfEvent(operation: string, program: Pointer, at: { readonly samplesPerSecond: number }): Promise<BpfLink[]> {
+export async function attachPerfEvent(
+  operation: string,
+  program: Pointer,
+  at: { readonly samplesPerSecond: number },
+): Promise<BpfLink[]> {
   const libc = loadLibc();
   const links: BpfLink[] = [];
   try {

@@ -14,12 +14,48 @@ export interface BpfFile {
 }
 
 export type BtfKind =
-  | 'void' | 'int' | 'ptr' | 'array' | 'struct' | 'union' | 'enum' | 'fwd' | 'typedef' | 'volatile' | 'const' | 'restrict'
-  | 'func' | 'func_proto' | 'var' | 'datasec' | 'float' | 'decl_tag' | 'type_tag' | 'enum64';
+  | 'void'
+  | 'int'
+  | 'ptr'
+  | 'array'
+  | 'struct'
+  | 'union'
+  | 'enum'
+  | 'fwd'
+  | 'typedef'
+  | 'volatile'
+  | 'const'
+  | 'restrict'
+  | 'func'
+  | 'func_proto'
+  | 'var'
+  | 'datasec'
+  | 'float'
+  | 'decl_tag'
+  | 'type_tag'
+  | 'enum64';
 
 const kinds: readonly BtfKind[] = [
-  'void', 'int', 'ptr', 'array', 'struct', 'union', 'enum', 'fwd', 'typedef', 'volatile', 'const', 'restrict',
-  'func', 'func_proto', 'var', 'datasec', 'float', 'decl_tag', 'type_tag', 'enum64',
+  'void',
+  'int',
+  'ptr',
+  'array',
+  'struct',
+  'union',
+  'enum',
+  'fwd',
+  'typedef',
+  'volatile',
+  'const',
+  'restrict',
+  'func',
+  'func_proto',
+  'var',
+  'datasec',
+  'float',
+  'decl_tag',
+  'type_tag',
+  'enum64',
 ];
 
 export interface BtfMember {
@@ -51,10 +87,16 @@ const STT_OBJECT = 1;
 const STT_FUNC = 2;
 
 export function parseBpfFile(bytes: Uint8Array, label: string): BpfFile {
-  const corrupt = (what: string) => new EunomiaError('BAD_OBJECT', `${label} is not a BPF object: ${what}; build it again with npm run build`);
+  const corrupt = (what: string) =>
+    new EunomiaError('BAD_OBJECT', `${label} is not a BPF object: ${what}; build it again with npm run build`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   try {
-    if (bytes.length < 64 || view.getUint32(0, false) !== 0x7f454c46 || view.getUint8(4) !== 2 || view.getUint8(5) !== 1) {
+    if (
+      bytes.length < 64 ||
+      view.getUint32(0, false) !== 0x7f454c46 ||
+      view.getUint8(4) !== 2 ||
+      view.getUint8(5) !== 1
+    ) {
       throw corrupt('no 64-bit little-endian ELF header');
     }
     const sections = readSections(bytes, view);
@@ -65,10 +107,16 @@ export function parseBpfFile(bytes: Uint8Array, label: string): BpfFile {
       types: parseTypes(bytes.subarray(btf.offset, btf.offset + btf.size)),
       programs: new Map(
         [...symbols]
-          .filter(([, { kind, section }]) => kind === STT_FUNC && section.flags & SHF_EXECINSTR && section.name !== '.text')
+          .filter(
+            ([, { kind, section }]) => kind === STT_FUNC && section.flags & SHF_EXECINSTR && section.name !== '.text',
+          )
           .map(([name, { section }]) => [name, section.name]),
       ),
-      variables: new Map([...symbols].filter(([, { kind }]) => kind === STT_OBJECT).map(([name, { section, offset, size }]) => [name, { section: section.name, offset, size }])),
+      variables: new Map(
+        [...symbols]
+          .filter(([, { kind }]) => kind === STT_OBJECT)
+          .map(([name, { section, offset, size }]) => [name, { section: section.name, offset, size }]),
+      ),
     };
   } catch (error) {
     if (error instanceof RangeError) throw corrupt('it is cut short');
@@ -135,7 +183,17 @@ function cString(bytes: Uint8Array, at: number): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset + at, (end < 0 ? bytes.length : end) - at).toString('utf8');
 }
 
-const voidType: BtfType = { kind: 'void', name: '', size: 0, type: 0, members: [], values: [], elements: 0, signed: false, bool: false };
+const voidType: BtfType = {
+  kind: 'void',
+  name: '',
+  size: 0,
+  type: 0,
+  members: [],
+  values: [],
+  elements: 0,
+  signed: false,
+  bool: false,
+};
 
 function parseTypes(btf: Uint8Array): BtfType[] {
   const view = new DataView(btf.buffer, btf.byteOffset, btf.byteLength);
@@ -146,7 +204,7 @@ function parseTypes(btf: Uint8Array): BtfType[] {
   const text = (offset: number) => cString(btf, strings + offset);
   const types: BtfType[] = [voidType];
 
-  for (let at = start; at < end; ) {
+  for (let at = start; at < end;) {
     const info = view.getUint32(at + 4, true);
     const kind = kinds[(info >>> 24) & 0x1f];
     if (!kind) throw new RangeError('unknown BTF kind');
@@ -159,7 +217,12 @@ function parseTypes(btf: Uint8Array): BtfType[] {
     switch (kind) {
       case 'int': {
         const encoding = view.getUint32(at, true);
-        type = { ...type, size: sizeOrType, signed: ((encoding >>> 24) & 1) !== 0, bool: ((encoding >>> 24) & 4) !== 0 };
+        type = {
+          ...type,
+          size: sizeOrType,
+          signed: ((encoding >>> 24) & 1) !== 0,
+          bool: ((encoding >>> 24) & 4) !== 0,
+        };
         at += 4;
         break;
       }
@@ -187,7 +250,10 @@ function parseTypes(btf: Uint8Array): BtfType[] {
         const width = kind === 'enum' ? 8 : 12;
         const values: { name: string; value: number }[] = [];
         for (let i = 0; i < length; i++, at += width) {
-          values.push({ name: text(view.getUint32(at, true)), value: flag ? view.getInt32(at + 4, true) : view.getUint32(at + 4, true) });
+          values.push({
+            name: text(view.getUint32(at, true)),
+            value: flag ? view.getInt32(at + 4, true) : view.getUint32(at + 4, true),
+          });
         }
         type = { ...type, size: sizeOrType, values, signed: flag };
         break;

@@ -7,10 +7,36 @@ import type { BpfFile, BtfType } from './btf.js';
  * `chars` is a fixed array of char, NUL-terminated when shorter.
  */
 export type FieldKind =
-  | 'u8' | 'u16' | 'u32' | 'u64' | 's8' | 's16' | 's32' | 's64' | 'bool' | 'chars' | 'enum'
-  | 'eu_str' | 'eu_strs' | 'eu_errno' | 'eu_ip' | 'eu_boot_ns' | 'eu_duration_ns' | 'eu_sum' | 'eu_log2';
+  | 'u8'
+  | 'u16'
+  | 'u32'
+  | 'u64'
+  | 's8'
+  | 's16'
+  | 's32'
+  | 's64'
+  | 'bool'
+  | 'chars'
+  | 'enum'
+  | 'eu_str'
+  | 'eu_strs'
+  | 'eu_errno'
+  | 'eu_ip'
+  | 'eu_boot_ns'
+  | 'eu_duration_ns'
+  | 'eu_sum'
+  | 'eu_log2';
 
-const semantic: ReadonlySet<string> = new Set(['eu_str', 'eu_strs', 'eu_errno', 'eu_ip', 'eu_boot_ns', 'eu_duration_ns', 'eu_sum', 'eu_log2']);
+const semantic: ReadonlySet<string> = new Set([
+  'eu_str',
+  'eu_strs',
+  'eu_errno',
+  'eu_ip',
+  'eu_boot_ns',
+  'eu_duration_ns',
+  'eu_sum',
+  'eu_log2',
+]);
 
 export interface RecordField {
   /** camelCase of the C name. */
@@ -37,7 +63,11 @@ export interface RecordLayout {
 /** Compiles `struct TRACKER_event`, and `enum TRACKER_capture` where there is one. Throws BAD_OBJECT when the object has none. */
 export function compileLayout(file: BpfFile, tracker: string): RecordLayout {
   const record = file.types.find((t) => t.kind === 'struct' && t.name === `${tracker}_event`);
-  if (!record) throw new EunomiaError('BAD_OBJECT', `the object of ${tracker} has no struct ${tracker}_event in its BTF (is EU_EVENT(${tracker}) missing?)`);
+  if (!record)
+    throw new EunomiaError(
+      'BAD_OBJECT',
+      `the object of ${tracker} has no struct ${tracker}_event in its BTF (is EU_EVENT(${tracker}) missing?)`,
+    );
   const [first, ...rest] = record.members;
   const header = first && resolve(file, first.type).type;
   if (!first || !header || header.name !== 'eu_header') {
@@ -47,9 +77,14 @@ export function compileLayout(file: BpfFile, tracker: string): RecordLayout {
   return {
     tracker,
     size: record.size,
-    header: toMap(header.members.filter(isUsed).map((m) => compileField(file, m.name, m.type, m.bitOffset, 'eu_header'))),
+    header: toMap(
+      header.members.filter(isUsed).map((m) => compileField(file, m.name, m.type, m.bitOffset, 'eu_header')),
+    ),
     fields: toMap(rest.filter(isUsed).map((m) => compileField(file, m.name, m.type, m.bitOffset, record.name))),
-    captures: new Map(captureEnum?.values.map((v) => [camelCase(stripPrefix(v.name, `${tracker}_capture_`).toLowerCase()), v.value]) ?? []),
+    captures: new Map(
+      captureEnum?.values.map((v) => [camelCase(stripPrefix(v.name, `${tracker}_capture_`).toLowerCase()), v.value]) ??
+        [],
+    ),
   };
 }
 
@@ -92,12 +127,17 @@ function compileField(file: BpfFile, cName: string, typeId: number, bitOffset: n
 /** Looks through qualifiers and typedefs; `typedef` is the first semantic or else outermost name on the way. */
 function resolve(file: BpfFile, id: number): { type: BtfType; typedef: string | null } {
   let typedef: string | null = null;
-  for (let at = id; ; ) {
+  for (let at = id; ;) {
     const type = file.types[at];
     if (!type) throw new EunomiaError('BAD_OBJECT', `BTF refers to the type ${at}, which it does not have`);
     if (type.kind === 'typedef') {
       if (!typedef || (!semantic.has(typedef) && semantic.has(type.name))) typedef = type.name;
-    } else if (type.kind !== 'const' && type.kind !== 'volatile' && type.kind !== 'restrict' && type.kind !== 'type_tag') {
+    } else if (
+      type.kind !== 'const' &&
+      type.kind !== 'volatile' &&
+      type.kind !== 'restrict' &&
+      type.kind !== 'type_tag'
+    ) {
       return { type, typedef };
     }
     at = type.type;

@@ -96,7 +96,8 @@ const prototypes: Readonly<Record<Exclude<keyof Libbpf, 'version'>, string>> = {
   program_attach: 'void *bpf_program__attach(void *prog)',
   program_attach_cgroup: 'void *bpf_program__attach_cgroup(void *prog, int fd)',
   program_attach_perf_event: 'void *bpf_program__attach_perf_event(void *prog, int fd)',
-  program_attach_uprobe: 'void *bpf_program__attach_uprobe_opts(void *prog, int pid, const char *path, size_t offset, const void *opts)',
+  program_attach_uprobe:
+    'void *bpf_program__attach_uprobe_opts(void *prog, int pid, const char *path, size_t offset, const void *opts)',
   link_destroy: 'int bpf_link__destroy(void *link)',
   probe_prog_type: 'int libbpf_probe_bpf_prog_type(int type, const void *opts)',
   probe_map_type: 'int libbpf_probe_bpf_map_type(int type, const void *opts)',
@@ -120,12 +121,18 @@ export function loadLibbpf(): Libbpf {
       // none at all
     }
     throw old
-      ? new EunomiaError('LIBBPF_TOO_OLD', 'libbpf 0.x is installed, and Eunomia needs 1.0 or newer: apt-get install libbpf1 (Debian 12, Ubuntu 24.04 or newer)', { cause })
+      ? new EunomiaError(
+          'LIBBPF_TOO_OLD',
+          'libbpf 0.x is installed, and Eunomia needs 1.0 or newer: apt-get install libbpf1 (Debian 12, Ubuntu 24.04 or newer)',
+          { cause },
+        )
       : new EunomiaError('NO_LIBBPF', 'libbpf.so.1 is not installed: apt-get install libbpf1', { cause });
   }
   const version = (library.func('const char *libbpf_version_string()') as () => string)().replace(/^v/, '');
   library.func('void *libbpf_set_print(void *fn)')(null); // its messages would go to stderr; ours carry the verifier's log
-  const functions = Object.fromEntries(Object.entries(prototypes).map(([name, prototype]) => [name, library.func(prototype)]));
+  const functions = Object.fromEntries(
+    Object.entries(prototypes).map(([name, prototype]) => [name, library.func(prototype)]),
+  );
   libbpf = { version, ...functions } as unknown as Libbpf;
   return libbpf;
 }
@@ -161,7 +168,10 @@ export function loadLibc(): Libc {
 let laterErrno = 0;
 
 /** Calls a foreign function on a thread of the pool, so that this thread's event loop goes on. */
-export function later<Args extends unknown[], Result>(f: ForeignFunction<Args, Result>, ...args: Args): Promise<Result> {
+export function later<Args extends unknown[], Result>(
+  f: ForeignFunction<Args, Result>,
+  ...args: Args
+): Promise<Result> {
   return new Promise((resolve, reject) => {
     f.async(...args, (error, result) => {
       laterErrno = koffi.errno();

@@ -91,7 +91,13 @@ export class BpfObject {
    */
   globals(section: string): ArrayBuffer {
     const bytes = this.#initialValue(section).byteLength;
-    const mapping = mapShared(loadLibbpf().map_fd(this.#section(section)), bytes, 0, true, `mapping ${this.name}'s ${section}`);
+    const mapping = mapShared(
+      loadLibbpf().map_fd(this.#section(section)),
+      bytes,
+      0,
+      true,
+      `mapping ${this.name}'s ${section}`,
+    );
     this.#mappings.push(mapping);
     return mapping.memory;
   }
@@ -160,7 +166,10 @@ export class BpfObject {
     let skipped = 0;
     for (const program of this.#programs.values()) {
       const fd = loadLibbpf().program_fd(program);
-      if (fd >= 0) skipped += Number(/^recursion_misses:\s+(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? 0);
+      if (fd >= 0)
+        skipped += Number(
+          /^recursion_misses:\s+(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))?.[1] ?? 0,
+        );
     }
     return skipped;
   }
@@ -183,13 +192,21 @@ export class BpfObject {
 
   #index(): void {
     const bpf = loadLibbpf();
-    for (let map = bpf.object_next_map(this.#object, null); map !== null; map = bpf.object_next_map(this.#object, map)) {
+    for (
+      let map = bpf.object_next_map(this.#object, null);
+      map !== null;
+      map = bpf.object_next_map(this.#object, map)
+    ) {
       const name = bpf.map_name(map);
       this.#maps.set(name, map);
       // Scratch memory is an array with one element a CPU (see eunomia.bpf.h).
       if (name.startsWith('eu_scratch_')) bpf.map_set_max_entries(map, possibleCpus());
     }
-    for (let program = bpf.object_next_program(this.#object, null); program !== null; program = bpf.object_next_program(this.#object, program)) {
+    for (
+      let program = bpf.object_next_program(this.#object, null);
+      program !== null;
+      program = bpf.object_next_program(this.#object, program)
+    ) {
       this.#programs.set(bpf.program_name(program), program);
     }
   }

@@ -13,17 +13,41 @@ const HELPER_LOOP = 181;
 /** Asks the kernel for what Eunomia uses, each by trying it. Blocks for some milliseconds. */
 export function probeFeatures(): FeatureProbe[] {
   const bpf = loadLibbpf();
-  const feature = (name: string, available: boolean, reason: string): FeatureProbe => ({ name, available, reason: available ? null : reason });
+  const feature = (name: string, available: boolean, reason: string): FeatureProbe => ({
+    name,
+    available,
+    reason: available ? null : reason,
+  });
   const helper = (id: number) => bpf.probe_helper(PROG_RAW_TRACEPOINT, id, null) === 1;
   return [
     feature('btf', existsSync('/sys/kernel/btf/vmlinux'), 'the kernel was built without CONFIG_DEBUG_INFO_BTF'),
     feature('ringbuf', bpf.probe_map_type(MAP_RINGBUF, null) === 1, 'needs Linux 5.8, and CAP_BPF'),
-    feature('raw_tracepoint', bpf.probe_prog_type(PROG_RAW_TRACEPOINT, null) === 1, 'needs Linux 4.17, and CAP_BPF with CAP_PERFMON'),
+    feature(
+      'raw_tracepoint',
+      bpf.probe_prog_type(PROG_RAW_TRACEPOINT, null) === 1,
+      'needs Linux 4.17, and CAP_BPF with CAP_PERFMON',
+    ),
     feature('task_btf', helper(HELPER_GET_CURRENT_TASK_BTF), 'bpf_get_current_task_btf needs Linux 5.11'),
     feature('bpf_loop', helper(HELPER_LOOP), 'bpf_loop needs Linux 5.17'),
-    feature('cgroup_skb', bpf.probe_prog_type(PROG_CGROUP_SKB, null) === 1, 'the kernel was built without CONFIG_CGROUP_BPF'),
-    feature('perf_event', bpf.probe_prog_type(PROG_PERF_EVENT, null) === 1, 'the kernel was built without CONFIG_BPF_EVENTS'),
-    feature('cgroup_v2', /^\S+ \S+ \S+ \S+ \S+ .* - cgroup2 /m.test(readFileSync('/proc/self/mountinfo', 'utf8')), 'no cgroup2 hierarchy is mounted'),
-    feature('kprobes', existsSync('/sys/kernel/debug/kprobes') || existsSync('/proc/sys/debug/kprobes-optimization'), 'the kernel was built without CONFIG_KPROBES; Eunomia does not need them'),
+    feature(
+      'cgroup_skb',
+      bpf.probe_prog_type(PROG_CGROUP_SKB, null) === 1,
+      'the kernel was built without CONFIG_CGROUP_BPF',
+    ),
+    feature(
+      'perf_event',
+      bpf.probe_prog_type(PROG_PERF_EVENT, null) === 1,
+      'the kernel was built without CONFIG_BPF_EVENTS',
+    ),
+    feature(
+      'cgroup_v2',
+      /^\S+ \S+ \S+ \S+ \S+ .* - cgroup2 /m.test(readFileSync('/proc/self/mountinfo', 'utf8')),
+      'no cgroup2 hierarchy is mounted',
+    ),
+    feature(
+      'kprobes',
+      existsSync('/sys/kernel/debug/kprobes') || existsSync('/proc/sys/debug/kprobes-optimization'),
+      'the kernel was built without CONFIG_KPROBES; Eunomia does not need them',
+    ),
   ];
 }

@@ -70,7 +70,12 @@ export interface Failure {
   readonly code: string;
   readonly message: string;
   /** Of a KernelError, what it was made from. */
-  readonly kernel: { readonly operation: string; readonly errno: string | null; readonly hint: string; readonly verifierLog: string | null } | null;
+  readonly kernel: {
+    readonly operation: string;
+    readonly errno: string | null;
+    readonly hint: string;
+    readonly verifierLog: string | null;
+  } | null;
 }
 
 export interface FeatureProbe {
@@ -81,8 +86,19 @@ export interface FeatureProbe {
 
 export type Request =
   | { readonly kind: 'load'; readonly id: number; readonly source: number; readonly spec: SourceSpec }
-  | { readonly kind: 'capture'; readonly id: number; readonly source: number; readonly object: number; readonly mask: bigint }
-  | { readonly kind: 'judge'; readonly id: number; readonly source: number; readonly cgroups: readonly (readonly [number, boolean | null])[] }
+  | {
+      readonly kind: 'capture';
+      readonly id: number;
+      readonly source: number;
+      readonly object: number;
+      readonly mask: bigint;
+    }
+  | {
+      readonly kind: 'judge';
+      readonly id: number;
+      readonly source: number;
+      readonly cgroups: readonly (readonly [number, boolean | null])[];
+    }
   | { readonly kind: 'counters'; readonly id: number; readonly source: number }
   | { readonly kind: 'read'; readonly id: number; readonly source: number }
   | { readonly kind: 'close'; readonly id: number; readonly source: number }

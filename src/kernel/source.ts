@@ -54,7 +54,9 @@ export class Source {
     this.#session = session;
     this.#objects = objects;
     this.#controls = objects.map((object) => new BigUint64Array(object.globals(CONTROL)));
-    this.#demanded = specs.map(({ demanded, unneeded }) => Object.entries(demanded ?? {}).filter(([program]) => !unneeded.includes(program)));
+    this.#demanded = specs.map(({ demanded, unneeded }) =>
+      Object.entries(demanded ?? {}).filter(([program]) => !unneeded.includes(program)),
+    );
     this.#sums = objects.map((object, i) => {
       const spec = specs[i];
       if (!spec || !sumsInMaps(object)) return null;
@@ -73,7 +75,12 @@ export class Source {
     const opened: BpfObject[] = [];
     let ring: Ring | null = null;
     try {
-      const session = await BpfObject.open({ name: 'session', path: join(root, 'dist/bpf/session.bpf.o'), constants: {}, unneeded: [] });
+      const session = await BpfObject.open({
+        name: 'session',
+        path: join(root, 'dist/bpf/session.bpf.o'),
+        constants: {},
+        unneeded: [],
+      });
       opened.push(session);
       session.setMaxEntries(RING, spec.ringBytes);
       shrinkUnused(session, filter, sets);
@@ -92,7 +99,11 @@ export class Source {
       await objects[0]?.attach((program) => program === FOLLOW_FORK);
       if (filter.pids && filter.descendants) seedDescendants(session, filter.pids);
       for (const [index, object] of objects.entries()) {
-        const later = new Set([FOLLOW_FORK, FOLLOW_EXIT, ...(source.#demanded[index] ?? []).map(([program]) => program)]);
+        const later = new Set([
+          FOLLOW_FORK,
+          FOLLOW_EXIT,
+          ...(source.#demanded[index] ?? []).map(([program]) => program),
+        ]);
         await source.#hook(index);
         await object.attach((program) => !later.has(program));
       }
@@ -203,7 +214,13 @@ function unneededToFollow({ pids, descendants }: SourceFilter, index: number): s
   return descendants ? [] : [FOLLOW_FORK];
 }
 
-async function loadTracker(session: BpfObject, filter: SourceFilter, object: SourceObject, index: number, opened: BpfObject[]): Promise<BpfObject> {
+async function loadTracker(
+  session: BpfObject,
+  filter: SourceFilter,
+  object: SourceObject,
+  index: number,
+  opened: BpfObject[],
+): Promise<BpfObject> {
   const tracker = await BpfObject.open({
     ...object,
     constants: {
@@ -240,8 +257,10 @@ function shrinkUnused(session: BpfObject, filter: SourceFilter, { numbers, prefi
 }
 
 function fillFilter(session: BpfObject, filter: SourceFilter): void {
-  for (const [id, keep] of filter.cgroups ?? []) update(session.mapFd('eu_cgroups'), 'eu_cgroups', u64(id), keep ? 1 : 0);
-  for (const pid of filter.pids ?? []) update(session.mapFd('eu_pids'), 'eu_pids', u32(pid), filter.descendants ? 1 : 0);
+  for (const [id, keep] of filter.cgroups ?? [])
+    update(session.mapFd('eu_cgroups'), 'eu_cgroups', u64(id), keep ? 1 : 0);
+  for (const pid of filter.pids ?? [])
+    update(session.mapFd('eu_pids'), 'eu_pids', u32(pid), filter.descendants ? 1 : 0);
   for (const uid of filter.uids ?? []) update(session.mapFd('eu_uids'), 'eu_uids', u32(uid), 1);
   for (const comm of filter.comms ?? []) {
     const key = new Uint8Array(COMM_BYTES);
@@ -270,7 +289,7 @@ function fillSets(session: BpfObject, { numbers, prefixes }: SourceSets): void {
 function seedDescendants(session: BpfObject, pids: readonly number[]): void {
   const known = new Set(pids);
   const fd = session.mapFd('eu_pids');
-  for (let found = true; found; ) {
+  for (let found = true; found;) {
     found = false;
     for (const entry of readdirSync('/proc')) {
       const pid = Number(entry);

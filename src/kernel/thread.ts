@@ -3,7 +3,16 @@ import { Worker } from 'node:worker_threads';
 import { EunomiaError, KernelError } from '../errors.js';
 import type { ObjectSpec } from './object.js';
 import { root } from './paths.js';
-import type { Acknowledgement, Chunk, Failure, FeatureProbe, Request, Response, SourceCounters, SourceSpec } from './protocol.js';
+import type {
+  Acknowledgement,
+  Chunk,
+  Failure,
+  FeatureProbe,
+  Request,
+  Response,
+  SourceCounters,
+  SourceSpec,
+} from './protocol.js';
 
 /** Chunks are acknowledged when so much was taken: each acknowledgement wakes the kernel thread. A small part of what may be untaken. */
 const TAKEN_BYTES = 1 << 20;
@@ -105,7 +114,10 @@ export class KernelThread {
       this.#taken += data.byteLength;
       this.#receivers.get(response.source)?.(response.chunk, () => this.#spare.push(data.buffer as ArrayBuffer));
       if (this.#taken < TAKEN_BYTES) return;
-      this.#worker.postMessage({ kind: 'taken', bytes: this.#taken, spare: this.#spare } satisfies Acknowledgement, this.#spare);
+      this.#worker.postMessage(
+        { kind: 'taken', bytes: this.#taken, spare: this.#spare } satisfies Acknowledgement,
+        this.#spare,
+      );
       this.#taken = 0;
       this.#spare = [];
       return;
@@ -126,5 +138,7 @@ export class KernelThread {
 }
 
 function revive({ code, message, kernel }: Failure): Error {
-  return kernel ? new KernelError(kernel.operation, kernel.errno, kernel.hint, kernel.verifierLog) : new EunomiaError(code, message);
+  return kernel
+    ? new KernelError(kernel.operation, kernel.errno, kernel.hint, kernel.verifierLog)
+    : new EunomiaError(code, message);
 }

@@ -74,9 +74,18 @@ function drain(id: number, entry: Entry): boolean {
   return taken !== null;
 }
 
-function sendChunk(id: number, { readBefore }: Entry, { data, offsets }: RingChunk, lost: number, readAt: number): void {
+function sendChunk(
+  id: number,
+  { readBefore }: Entry,
+  { data, offsets }: RingChunk,
+  lost: number,
+  readAt: number,
+): void {
   untaken += data.byteLength;
-  send({ kind: 'chunk', source: id, chunk: { data, offsets, lost, clock: clock.offset(), readAt, readBefore } }, [data.buffer as ArrayBuffer, offsets.buffer as ArrayBuffer]);
+  send({ kind: 'chunk', source: id, chunk: { data, offsets, lost, clock: clock.offset(), readAt, readBefore } }, [
+    data.buffer as ArrayBuffer,
+    offsets.buffer as ArrayBuffer,
+  ]);
 }
 
 /** Reads what a source's objects have summed. */
@@ -123,7 +132,8 @@ async function drainForever(): Promise<void> {
       const ready = await later(libc.epoll_wait, epoll, events, 64, IDLE_MS);
       libc.read(wake, new Uint8Array(8), 8);
       // A ring with an unfinished record counts as ready: do not spin on it.
-      if (ready > 0 && ![...sources.values()].some((e) => e.source.ring.waiting > 0)) await new Promise((resolve) => setTimeout(resolve, 0));
+      if (ready > 0 && ![...sources.values()].some((e) => e.source.ring.waiting > 0))
+        await new Promise((resolve) => setTimeout(resolve, 0));
     }
   }
 }
@@ -143,7 +153,8 @@ async function load(id: number, request: Extract<Request, { kind: 'load' }>): Pr
     timers: source.sums.map((sums) =>
       setInterval(() => {
         // The server has not taken what it was sent: sums can wait, and lose nothing by it. What fails stays for the next reading.
-        if (untaken < UNTAKEN_BYTES) sums.read((chunk) => sendChunk(id, entry, chunk, 0, bootNow())).catch(() => undefined);
+        if (untaken < UNTAKEN_BYTES)
+          sums.read((chunk) => sendChunk(id, entry, chunk, 0, bootNow())).catch(() => undefined);
       }, sums.everyMs),
     ),
   };
@@ -221,11 +232,14 @@ function describe(error: unknown): Failure {
   return {
     code: error instanceof EunomiaError ? error.code : 'INTERNAL',
     message: messageOf(error),
-    kernel: operation === undefined ? null : { operation, errno: errno ?? null, hint: hint ?? '', verifierLog: verifierLog ?? null },
+    kernel:
+      operation === undefined
+        ? null
+        : { operation, errno: errno ?? null, hint: hint ?? '', verifierLog: verifierLog ?? null },
   };
 }
 
-if (epoll < 0 || wake < 0) throw lastFailure('making the kernel thread\'s epoll');
+if (epoll < 0 || wake < 0) throw lastFailure("making the kernel thread's epoll");
 libc.epoll_ctl(epoll, EPOLL_CTL_ADD, wake, epollEvent());
 
 port.on('message', (request: Request | Acknowledgement) => {

@@ -37,7 +37,11 @@ export abstract class EventBatch implements BatchPlace {
   /** Of the memory of its records, which is read only while it is held, or after it was kept; null where that is as long as anyone likes. */
   readonly lease: Lease | null;
 
-  constructor({ clock, seq, lost, lostFrom, lostTo }: BatchPlace, places: Uint32Array | null = null, lease: Lease | null = null) {
+  constructor(
+    { clock, seq, lost, lostFrom, lostTo }: BatchPlace,
+    places: Uint32Array | null = null,
+    lease: Lease | null = null,
+  ) {
     this.clock = clock;
     this.seq = seq;
     this.lost = lost;
@@ -70,7 +74,11 @@ export abstract class EventBatch implements BatchPlace {
     const picked = this.#matching(matches, from, to);
     if (picked.length === this.count) return this;
     const { clock, seq, lostFrom, lostTo } = this;
-    return this.pick(picked, { clock, seq, lost: from === 0 ? this.lost : 0, lostFrom, lostTo }, picked.map((index) => this.placeOf(index) - seq));
+    return this.pick(
+      picked,
+      { clock, seq, lost: from === 0 ? this.lost : 0, lostFrom, lostTo },
+      picked.map((index) => this.placeOf(index) - seq),
+    );
   }
 
   /** The events that match, at places without gaps: what a session takes of what it is offered. */
@@ -95,7 +103,14 @@ export class RecordBatch extends EventBatch {
   readonly context: BatchContext;
 
   /** `lease`: of the memory of `data`, where it is lent. */
-  constructor(data: ArrayBuffer | Uint8Array, offsets: Uint32Array, context: BatchContext, place: BatchPlace, places: Uint32Array | null = null, lease: Lease | null = null) {
+  constructor(
+    data: ArrayBuffer | Uint8Array,
+    offsets: Uint32Array,
+    context: BatchContext,
+    place: BatchPlace,
+    places: Uint32Array | null = null,
+    lease: Lease | null = null,
+  ) {
     super(place, places, lease);
     this.bytes = data instanceof Uint8Array ? data : new Uint8Array(data);
     this.view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength);
@@ -134,7 +149,14 @@ export class RecordBatch extends EventBatch {
       const { data, offsets } = this.#copy(indexes);
       return new RecordBatch(data, offsets, this.context, place, places);
     }
-    return new RecordBatch(this.bytes, indexes.map((index) => this.offsets[index] ?? 0), this.context, place, places, this.lease);
+    return new RecordBatch(
+      this.bytes,
+      indexes.map((index) => this.offsets[index] ?? 0),
+      this.context,
+      place,
+      places,
+      this.lease,
+    );
   }
 
   /** A record ends before the next one, of the ring or of this batch. */
@@ -154,5 +176,8 @@ export class RecordBatch extends EventBatch {
 }
 
 export function cgroupIdAt(view: DataView, at: number): number {
-  return view.getUint32(at + headerOffsets.cgroupId + 4, true) * 4294967296 + view.getUint32(at + headerOffsets.cgroupId, true);
+  return (
+    view.getUint32(at + headerOffsets.cgroupId + 4, true) * 4294967296 +
+    view.getUint32(at + headerOffsets.cgroupId, true)
+  );
 }

@@ -23,7 +23,13 @@ export async function watchCgroups(kernel: KernelThread, registry: ContainerRegi
   const filter = { cgroups: null, pids: null, descendants: false, uids: null, comms: null };
   const object = { name: 'cgroup', path, constants: {}, unneeded: [], capture: 0n };
   return kernel.load({ ringBytes: RING_BYTES, filter, objects: [object] }, (chunk) => {
-    const batch = new RecordBatch(chunk.data, chunk.offsets, context, { clock: chunk.clock, seq: 0, lost: chunk.lost, lostFrom: 0, lostTo: 0 });
+    const batch = new RecordBatch(chunk.data, chunk.offsets, context, {
+      clock: chunk.clock,
+      seq: 0,
+      lost: chunk.lost,
+      lostFrom: 0,
+      lostTo: 0,
+    });
     for (let i = 0; i < batch.count; i++) {
       const { id, path: made } = batch.event(i) as unknown as { readonly id: string; readonly path: string };
       registry.learnCgroup(Number(id), made);

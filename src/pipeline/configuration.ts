@@ -17,7 +17,13 @@ export interface KernelConfiguration {
 }
 
 /** With a filter: programs that judge what the kernel can, or those of sessions without one. */
-export function configure(spec: SessionSpec, trackers: readonly TrackerRuntime[], masks: readonly bigint[], judge: CgroupJudge, pool: SourcePool): KernelConfiguration {
+export function configure(
+  spec: SessionSpec,
+  trackers: readonly TrackerRuntime[],
+  masks: readonly bigint[],
+  judge: CgroupJudge,
+  pool: SourcePool,
+): KernelConfiguration {
   const plain = plainSource(spec, trackers, masks, judge);
   const key = keyOf(spec, plain);
   const { where } = spec;
@@ -28,7 +34,12 @@ export function configure(spec: SessionSpec, trackers: readonly TrackerRuntime[]
   return sharing.pushed ? { key: pushedKey, source: pushed, sharing } : { key, source: plain, sharing };
 }
 
-function plainSource({ target, ringBytes, trackers: asked }: SessionSpec, trackers: readonly TrackerRuntime[], masks: readonly bigint[], judge: CgroupJudge): SourceSpec {
+function plainSource(
+  { target, ringBytes, trackers: asked }: SessionSpec,
+  trackers: readonly TrackerRuntime[],
+  masks: readonly bigint[],
+  judge: CgroupJudge,
+): SourceSpec {
   const onlyIf = <T>(list: readonly T[] | undefined) => (list?.length ? list : null);
   return {
     ringBytes,
@@ -39,15 +50,24 @@ function plainSource({ target, ringBytes, trackers: asked }: SessionSpec, tracke
       uids: onlyIf(target?.uids),
       comms: onlyIf(target?.comms),
     },
-    objects: trackers.map((tracker, i) => ({ ...tracker.objectSpec(asked[i]?.options ?? {}), capture: masks[i] ?? 0n })),
+    objects: trackers.map((tracker, i) => ({
+      ...tracker.objectSpec(asked[i]?.options ?? {}),
+      capture: masks[i] ?? 0n,
+    })),
   };
 }
 
 function pushedSource(plain: SourceSpec, { pushdowns }: SessionFilter): SourceSpec {
   return {
     ...plain,
-    sets: { numbers: pushdowns.flatMap(({ numbers }) => numbers), prefixes: pushdowns.flatMap(({ prefixes }) => prefixes) },
-    objects: plain.objects.map((object, i) => ({ ...object, constants: { ...object.constants, ...pushdowns[i]?.constants } })),
+    sets: {
+      numbers: pushdowns.flatMap(({ numbers }) => numbers),
+      prefixes: pushdowns.flatMap(({ prefixes }) => prefixes),
+    },
+    objects: plain.objects.map((object, i) => ({
+      ...object,
+      constants: { ...object.constants, ...pushdowns[i]?.constants },
+    })),
   };
 }
 
@@ -57,9 +77,28 @@ function pushedSource(plain: SourceSpec, { pushdowns }: SessionFilter): SourceSp
  */
 function keyOf({ target, capture }: SessionSpec, { ringBytes, objects, sets }: SourceSpec): string {
   const { containers, cgroups, pids, descendants, uids, comms } = target ?? {};
-  const programs = objects.map(({ name, constants, unneeded, sumsEveryMs }) => [name, Object.entries(constants).map(([k, v]) => [k, String(v)]), unneeded, sumsEveryMs]);
+  const programs = objects.map(({ name, constants, unneeded, sumsEveryMs }) => [
+    name,
+    Object.entries(constants).map(([k, v]) => [k, String(v)]),
+    unneeded,
+    sumsEveryMs,
+  ]);
   // A pid that is another process's by now is another target.
   const processes = pids?.map((pid) => [pid, startTicks(pid)]);
-  const values = sets && [sets.numbers.map(([set, value]) => `${set} ${value}`), sets.prefixes.map(({ set, bits, bytes }) => [set, bits, Buffer.from(bytes).toString('hex')])];
-  return JSON.stringify([capture === 'DEMANDED', ringBytes, programs, containers, cgroups, processes, pids?.length ? descendants : null, uids, comms, values ?? null]);
+  const values = sets && [
+    sets.numbers.map(([set, value]) => `${set} ${value}`),
+    sets.prefixes.map(({ set, bits, bytes }) => [set, bits, Buffer.from(bytes).toString('hex')]),
+  ];
+  return JSON.stringify([
+    capture === 'DEMANDED',
+    ringBytes,
+    programs,
+    containers,
+    cgroups,
+    processes,
+    pids?.length ? descendants : null,
+    uids,
+    comms,
+    values ?? null,
+  ]);
 }

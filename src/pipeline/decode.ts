@@ -25,7 +25,9 @@ function utf8(bytes: Uint8Array, start: number, end: number): string {
 }
 
 function ipv6(bytes: Uint8Array, at: number): string {
-  const groups = Array.from({ length: 8 }, (_, i) => (((bytes[at + 2 * i] ?? 0) << 8) | (bytes[at + 2 * i + 1] ?? 0)).toString(16));
+  const groups = Array.from({ length: 8 }, (_, i) =>
+    (((bytes[at + 2 * i] ?? 0) << 8) | (bytes[at + 2 * i + 1] ?? 0)).toString(16),
+  );
   // RFC 5952: the longest run of two or more zero groups, the first of equals, becomes "::".
   let best = { start: -1, length: 1 };
   for (let i = 0; i < 8; i++) {
@@ -70,7 +72,7 @@ export const decode = {
     if (word === 0) return null;
     const end = record + (word & 0xffff) + (word >>> 16);
     const list: string[] = [];
-    for (let start = record + (word & 0xffff); start < end; ) {
+    for (let start = record + (word & 0xffff); start < end;) {
       const nul = bytes.indexOf(0, start);
       const stop = nul < 0 || nul > end ? end : nul;
       list.push(stop - start <= 64 ? intern(bytes, start, stop) : utf8(bytes, start, stop));
@@ -82,9 +84,12 @@ export const decode = {
   /** Counts by power of two, up to the last that is not 0; null when all are. */
   log2(view: DataView, at: number, slots: number): string[] | null {
     let used = slots;
-    while (used > 0 && view.getUint32(at + 8 * used - 8, true) === 0 && view.getUint32(at + 8 * used - 4, true) === 0) used--;
+    while (used > 0 && view.getUint32(at + 8 * used - 8, true) === 0 && view.getUint32(at + 8 * used - 4, true) === 0)
+      used--;
     if (used === 0) return null;
-    return Array.from({ length: used }, (_, i) => decimal(view.getUint32(at + 8 * i + 4, true), view.getUint32(at + 8 * i, true)));
+    return Array.from({ length: used }, (_, i) =>
+      decimal(view.getUint32(at + 8 * i + 4, true), view.getUint32(at + 8 * i, true)),
+    );
   },
 
   errno(code: number): string | null {

@@ -60,11 +60,15 @@ export const ESCAPED_BYTES = 6;
 /** A value as JSON in ASCII. */
 export function asciiJson(value: unknown): string {
   const json = JSON.stringify(value);
-  return /[\u0080-\uffff]/.test(json) ? json.replace(/[\u0080-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`) : json;
+  return /[\u0080-\uffff]/.test(json)
+    ? json.replace(/[\u0080-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+    : json;
 }
 
 // 1 where a byte stands for itself in JSON's text.
-const plain = Uint8Array.from({ length: 256 }, (_, byte) => Number(byte >= 0x20 && byte < 0x80 && byte !== 0x22 && byte !== 0x5c));
+const plain = Uint8Array.from({ length: 256 }, (_, byte) =>
+  Number(byte >= 0x20 && byte < 0x80 && byte !== 0x22 && byte !== 0x5c),
+);
 
 function text(out: JsonBytes, p: number, source: Uint8Array, start: number, end: number): number {
   const { bytes } = out;

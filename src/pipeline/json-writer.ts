@@ -29,7 +29,9 @@ export class JsonWriter {
 
   /** Whether all events of the slices are records that it can write. */
   canWrite(slices: readonly Slice[]): boolean {
-    return slices.every(({ batch }) => batch instanceof RecordBatch && batch.context.views.every((view) => this.#writerOf(view) !== null));
+    return slices.every(
+      ({ batch }) => batch instanceof RecordBatch && batch.context.views.every((view) => this.#writerOf(view) !== null),
+    );
   }
 
   /**
@@ -54,7 +56,10 @@ export class JsonWriter {
     if (known !== undefined) return known;
     const source = view.source;
     const entries = source && this.#shape.get(source.definition.name);
-    const compiled = source && entries ? new Compiler(view, source.definition, source.layout, this.#containers, this.#memos).compile(entries) : null;
+    const compiled =
+      source && entries
+        ? new Compiler(view, source.definition, source.layout, this.#containers, this.#memos).compile(entries)
+        : null;
     this.#compiled.set(view, compiled);
     return compiled;
   }
@@ -76,7 +81,13 @@ class Compiler {
   readonly #texts: string[] = [];
   #pending = '';
 
-  constructor(view: EventView, definition: TrackerDefinition, layout: RecordLayout, containers: Map<object | null, string>[], memos: Map<number, string>[]) {
+  constructor(
+    view: EventView,
+    definition: TrackerDefinition,
+    layout: RecordLayout,
+    containers: Map<object | null, string>[],
+    memos: Map<number, string>[],
+  ) {
     this.#view = view;
     this.#definition = definition;
     this.#layout = layout;
@@ -139,7 +150,8 @@ class Compiler {
     const { header, fields } = this.#layout;
     const computed = this.#definition.fields?.[leaf.field];
     if (leaf.field === 'time' && leaf.scalar === 'DateTime') return this.#time(need(header.get('bootNs')), '');
-    if (leaf.field === 'bootNs' || leaf.field === 'cgroupId') return this.#value(leaf, need(header.get(leaf.field)), `e.${leaf.field}`);
+    if (leaf.field === 'bootNs' || leaf.field === 'cgroupId')
+      return this.#value(leaf, need(header.get(leaf.field)), `e.${leaf.field}`);
     if (computed) return this.#computed(leaf, computed);
     const field = fields.get(leaf.field);
     if (field) return this.#value(leaf, field, `e.${leaf.field}`);
@@ -149,7 +161,8 @@ class Compiler {
   #processLeaf(leaf: JsonLeaf): void {
     const { header } = this.#layout;
     const getter = `e.process.${leaf.field}`;
-    if (leaf.field === 'startTime' && leaf.scalar === 'DateTime') return this.#time(need(header.get('startBootNs')), '');
+    if (leaf.field === 'startTime' && leaf.scalar === 'DateTime')
+      return this.#time(need(header.get('startBootNs')), '');
     const field = header.get(leaf.field);
     // 0 is no namespace.
     if (field && leaf.field === 'mountNs') return this.#memo(field, (value) => leaf.json(value || null));
@@ -166,34 +179,57 @@ class Compiler {
       case 'Int':
       case 'UInt32':
         // A number that the type has no room for is the getter's, whose way tells of it.
-        if (integer && kind.startsWith('u') && !(leaf.scalar === 'Int' && kind === 'u32')) return this.#add(10, `p = W.unsigned(o, p, ${integer});`);
+        if (integer && kind.startsWith('u') && !(leaf.scalar === 'Int' && kind === 'u32'))
+          return this.#add(10, `p = W.unsigned(o, p, ${integer});`);
         if (integer && leaf.scalar === 'Int') {
-          const negative = kind === 'u32' ? this.#putCode(`${this.#name(leaf.json)}(${integer})`) : `o[p++] = 45; p = W.unsigned(o, p, -n);`;
-          return this.#add(11, `{ const n = r.getInt${size * 8}(at + ${offset}, true); if (n >= 0) p = W.unsigned(o, p, n); else { ${negative} } }`);
+          const negative =
+            kind === 'u32'
+              ? this.#putCode(`${this.#name(leaf.json)}(${integer})`)
+              : `o[p++] = 45; p = W.unsigned(o, p, -n);`;
+          return this.#add(
+            11,
+            `{ const n = r.getInt${size * 8}(at + ${offset}, true); if (n >= 0) p = W.unsigned(o, p, n); else { ${negative} } }`,
+          );
         }
         break;
       case 'UInt64':
-        if (kind === 'u64') return this.#add(22, `o[p++] = 34; p = W.decimal(out, p, ${highWord}, ${word}); o[p++] = 34;`);
+        if (kind === 'u64')
+          return this.#add(22, `o[p++] = 34; p = W.decimal(out, p, ${highWord}, ${word}); o[p++] = 34;`);
         if (kind === 'eu_duration_ns' && leaf.nullable) {
           const value = `o[p++] = 34; p = W.decimal(out, p, high, low); o[p++] = 34;`;
-          return this.#add(22, `{ const low = ${word}, high = ${highWord}; if (high === 0xffffffff && low === 0xffffffff) { ${nothing} } else { ${value} } }`);
+          return this.#add(
+            22,
+            `{ const low = ${word}, high = ${highWord}; if (high === 0xffffffff && low === 0xffffffff) { ${nothing} } else { ${value} } }`,
+          );
         }
-        if (integer && kind.startsWith('u')) return this.#add(12, `o[p++] = 34; p = W.unsigned(o, p, ${integer}); o[p++] = 34;`);
+        if (integer && kind.startsWith('u'))
+          return this.#add(12, `o[p++] = 34; p = W.unsigned(o, p, ${integer}); o[p++] = 34;`);
         break;
       case 'Int64':
         if (kind === 's64') {
           const other = this.#putCode(`'"' + D.signed(high, low) + '"'`);
-          return this.#add(14, `{ const low = ${word}, high = r.getInt32(at + ${offset + 4}, true);
+          return this.#add(
+            14,
+            `{ const low = ${word}, high = r.getInt32(at + ${offset + 4}, true);
             if (high === 0) { o[p++] = 34; p = W.unsigned(o, p, low); o[p++] = 34; }
             else if (high === -1 && low !== 0) { v.setUint16(p, 0x2d22, true); p = W.unsigned(o, p + 2, 4294967296 - low); o[p++] = 34; }
-            else { ${other} } }`);
+            else { ${other} } }`,
+          );
         }
         break;
       case 'Boolean':
-        if (kind === 'bool') return this.#add(5 + SLACK, `if (r.getUint8(at + ${offset}) !== 0) { v.setUint32(p, 0x65757274, true); p += 4; } else { v.setUint32(p, 0x736c6166, true); o[p + 4] = 101; p += 5; }`);
+        if (kind === 'bool')
+          return this.#add(
+            5 + SLACK,
+            `if (r.getUint8(at + ${offset}) !== 0) { v.setUint32(p, 0x65757274, true); p += 4; } else { v.setUint32(p, 0x736c6166, true); o[p + 4] = 101; p += 5; }`,
+          );
         break;
       case 'String':
-        if (kind === 'chars') return this.#add(size * ESCAPED_BYTES + 2, `{ let end = at + ${offset}; while (end < at + ${offset + size} && b[end] !== 0) end++; p = W.text(out, p, b, at + ${offset}, end); }`);
+        if (kind === 'chars')
+          return this.#add(
+            size * ESCAPED_BYTES + 2,
+            `{ let end = at + ${offset}; while (end < at + ${offset + size} && b[end] !== 0) end++; p = W.text(out, p, b, at + ${offset}, end); }`,
+          );
         if (kind === 'eu_str') return this.#text(leaf, word);
         break;
       case 'DateTime':
@@ -207,14 +243,20 @@ class Compiler {
   #text(leaf: JsonLeaf, word: string): void {
     this.#texts.push(`(${word} >>> 16) * ${ESCAPED_BYTES}`);
     const absent = leaf.nullable ? nothing : this.#putCode(`${this.#name(leaf.json)}(null)`);
-    this.#add(6, `{ const w = ${word}; if (w === 0) { ${absent} } else { const start = at + (w & 0xffff); p = W.text(out, p, b, start, start + (w >>> 16)); } }`);
+    this.#add(
+      6,
+      `{ const w = ${word}; if (w === 0) { ${absent} } else { const start = at + (w & 0xffff); p = W.text(out, p, b, start, start + (w >>> 16)); } }`,
+    );
   }
 
   /** `whenZero`: what stands for a time that is not known. */
   #time({ offset }: RecordField, whenZero: string): void {
     const value = 'p = W.time(out, p, batch.clock, high, low);';
     const guarded = whenZero ? `if (high === 0 && low === 0) { ${whenZero} } else { ${value} }` : value;
-    this.#add(32 + SLACK, `{ const low = r.getUint32(at + ${offset}, true), high = r.getUint32(at + ${offset + 4}, true); ${guarded} }`);
+    this.#add(
+      32 + SLACK,
+      `{ const low = r.getUint32(at + ${offset}, true), high = r.getUint32(at + ${offset + 4}, true); ${guarded} }`,
+    );
   }
 
   /** A value computed from one integer is kept by it. */
@@ -236,7 +278,11 @@ class Compiler {
       memo.set(value, made);
       return made;
     };
-    const integer = readInteger(field, 'r', 'at') ?? (field.kind === 'eu_errno' ? `r.getInt32(at + ${field.offset}, true)` : `r.getUint32(at + ${field.offset}, true)`);
+    const integer =
+      readInteger(field, 'r', 'at') ??
+      (field.kind === 'eu_errno'
+        ? `r.getInt32(at + ${field.offset}, true)`
+        : `r.getUint32(at + ${field.offset}, true)`);
     this.#add(0, this.#putCode(`${this.#name(lookUp)}(${integer})`));
   }
 

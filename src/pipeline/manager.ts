@@ -43,24 +43,32 @@ export class SessionManager {
     this.#options = options;
     this.#pool = options.kernel && new SourcePool(options.kernel);
     this.#ttlTimer = setInterval(() => this.#removeUnused(), TTL_CHECK_MS).unref();
-    if (options.kernel) options.kernel.onDeath = (error) => {
-      options.log.fatal({ err: error }, 'the kernel thread has ended');
-      for (const session of this.#sessions.values()) session.fail(error);
-      this.onKernelDeath(error);
-    };
+    if (options.kernel)
+      options.kernel.onDeath = (error) => {
+        options.log.fatal({ err: error }, 'the kernel thread has ended');
+        for (const session of this.#sessions.values()) session.fail(error);
+        this.onKernelDeath(error);
+      };
   }
 
   /** Starts a session. Rejects, with nothing left behind, with TOO_MANY_SESSIONS, UNKNOWN_CONTAINER, UNKNOWN_PROCESS or KERNEL_ERROR. */
   async start(spec: SessionSpec): Promise<Session> {
     if (this.#closed) throw new EunomiaError('SHUTTING_DOWN', 'the server is ending');
-    const active = this.list().filter((s) => s.state === 'STARTING' || s.state === 'RUNNING' || s.state === 'STOPPING').length;
+    const active = this.list().filter(
+      (s) => s.state === 'STARTING' || s.state === 'RUNNING' || s.state === 'STOPPING',
+    ).length;
     if (active >= this.#options.maxSessions) {
-      throw new EunomiaError('TOO_MANY_SESSIONS', `${active} sessions run, and the limit is ${this.#options.maxSessions}; stop one, or start the server with a larger --max-sessions`, {
-        details: { limit: this.#options.maxSessions },
-      });
+      throw new EunomiaError(
+        'TOO_MANY_SESSIONS',
+        `${active} sessions run, and the limit is ${this.#options.maxSessions}; stop one, or start the server with a larger --max-sessions`,
+        {
+          details: { limit: this.#options.maxSessions },
+        },
+      );
     }
     spec.target?.pids.forEach((pid, i) => {
-      if (!existsSync(`/proc/${pid}`)) throw invalid(`input.target.pids[${i}]`, `no process ${pid} is alive in the server's pid namespace`);
+      if (!existsSync(`/proc/${pid}`))
+        throw invalid(`input.target.pids[${i}]`, `no process ${pid} is alive in the server's pid namespace`);
     });
     return this.#begin(spec);
   }
@@ -71,11 +79,17 @@ export class SessionManager {
   }
 
   async #begin(spec: SessionSpec, replay?: RecordedSource): Promise<Session> {
-    const session = new Session(randomBytes(8).toString('hex'), spec, { ...this.#options, pool: this.#pool, ...(replay ? { replay } : {}), onState: (changed) => this.#announce(changed) });
+    const session = new Session(randomBytes(8).toString('hex'), spec, {
+      ...this.#options,
+      pool: this.#pool,
+      ...(replay ? { replay } : {}),
+      onState: (changed) => this.#announce(changed),
+    });
     this.#sessions.set(session.id, session);
     try {
       if (spec.persist) {
-        if (!this.#options.record) throw new EunomiaError('NO_STORE', 'this server has no store; start it with --data-dir');
+        if (!this.#options.record)
+          throw new EunomiaError('NO_STORE', 'this server has no store; start it with --data-dir');
         session.recording = await this.#options.record(session, spec.persist);
       }
       this.#options.tap?.(session);
@@ -119,7 +133,9 @@ export class SessionManager {
 
   /** Each session there is, then each that changes; ends when the session `id`, if given, is removed. */
   changes(id?: string | null): AsyncIterableIterator<Session> {
-    const feed: ChangeFeed = new ChangeFeed(id ? [this.#need(id)] : this.list(), id ?? null, () => this.#feeds.delete(feed));
+    const feed: ChangeFeed = new ChangeFeed(id ? [this.#need(id)] : this.list(), id ?? null, () =>
+      this.#feeds.delete(feed),
+    );
     this.#feeds.add(feed);
     return feed;
   }
@@ -129,7 +145,8 @@ export class SessionManager {
     this.#closed = true;
     clearInterval(this.#ttlTimer);
     await Promise.all(this.list().map((session) => session.stop('SHUTDOWN')));
-    for (const until = Date.now() + DRAIN_MS; Date.now() < until && this.list().some((s) => s.hasReaders); ) await sleep(10);
+    for (const until = Date.now() + DRAIN_MS; Date.now() < until && this.list().some((s) => s.hasReaders);)
+      await sleep(10);
     await this.#awaitStores();
     for (const session of this.list()) session.clear();
     for (const feed of this.#feeds) void feed.return();
@@ -138,16 +155,25 @@ export class SessionManager {
   /** A store that is behind gets on for a while; one that cannot write at all is not waited for. */
   async #awaitStores(): Promise<void> {
     const recorded = this.list().flatMap(({ id, recording }) => (recording ? [{ id, recording }] : []));
-    for (const until = Date.now() + STORED_MS; Date.now() < until && recorded.some(({ recording }) => recording.stats.state === 'WRITING'); ) await sleep(10);
+    for (
+      const until = Date.now() + STORED_MS;
+      Date.now() < until && recorded.some(({ recording }) => recording.stats.state === 'WRITING');
+    )
+      await sleep(10);
     for (const { id, recording } of recorded) {
       const { state, pending, error } = recording.stats;
-      if (state === 'WRITING' || state === 'PAUSED') this.#options.log.warn({ session: id, pending, error }, 'ending, with events that are not stored');
+      if (state === 'WRITING' || state === 'PAUSED')
+        this.#options.log.warn({ session: id, pending, error }, 'ending, with events that are not stored');
     }
   }
 
   #need(id: string): Session {
     const session = this.#sessions.get(id);
-    if (!session) throw new EunomiaError('UNKNOWN_SESSION', `there is no session "${id.slice(0, 64)}": it never was, or it was removed; \`sessions\` lists those there are`);
+    if (!session)
+      throw new EunomiaError(
+        'UNKNOWN_SESSION',
+        `there is no session "${id.slice(0, 64)}": it never was, or it was removed; \`sessions\` lists those there are`,
+      );
     return session;
   }
 
@@ -160,7 +186,9 @@ export class SessionManager {
     for (const session of this.#sessions.values()) {
       const { ttlMs } = session.spec;
       if (ttlMs === null || session.unusedMs < ttlMs || session.state === 'STARTING') continue;
-      this.remove(session.id, 'UNUSED').catch((error: unknown) => this.#options.log.error({ session: session.id, err: error }, 'removing an unused session'));
+      this.remove(session.id, 'UNUSED').catch((error: unknown) =>
+        this.#options.log.error({ session: session.id, err: error }, 'removing an unused session'),
+      );
     }
   }
 }

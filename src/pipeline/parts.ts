@@ -23,7 +23,17 @@ export async function* heldParts(session: Session, filter: StreamFilter | null):
   const { evicted } = await session.stats();
   const slices = session.held();
   const first = slices[0]?.batch;
-  if (evicted) yield { events: [], gap: { from: session.startedAt ?? session.createdAt, to: first?.count ? first.event(0).time : nowText(), lost: 0, dropped: evicted, where: 'CLIENT' } };
+  if (evicted)
+    yield {
+      events: [],
+      gap: {
+        from: session.startedAt ?? session.createdAt,
+        to: first?.count ? first.event(0).time : nowText(),
+        lost: 0,
+        dropped: evicted,
+        where: 'CLIENT',
+      },
+    };
   let since = performance.now();
   for (const slice of slices) {
     for (const part of partsOf(slice, filter)) {

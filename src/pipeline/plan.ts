@@ -18,10 +18,17 @@ export interface TrackerPlan {
   readonly captured: readonly string[];
 }
 
-const UNFILTERED = 'it has no filter: sessions with equal trackers, options, target, ring and way of capturing share their programs';
+const UNFILTERED =
+  'it has no filter: sessions with equal trackers, options, target, ring and way of capturing share their programs';
 
 /** `captured`: of all trackers. */
-export function explain({ where, trackers }: SessionSpec, runtimes: readonly TrackerRuntime[], sharing: Sharing | null, facts: SourceFacts | null, captured: readonly string[]): FilterPlan {
+export function explain(
+  { where, trackers }: SessionSpec,
+  runtimes: readonly TrackerRuntime[],
+  sharing: Sharing | null,
+  facts: SourceFacts | null,
+  captured: readonly string[],
+): FilterPlan {
   const inServer = sharing?.pushed ? where?.rest : where?.whole;
   return {
     where: where?.text ?? null,
@@ -32,6 +39,10 @@ export function explain({ where, trackers }: SessionSpec, runtimes: readonly Tra
       hooks: hooksOf(trackers[i]?.options ?? {}),
       captured: captured.filter((field) => onDemand.includes(field)),
     })),
-    sharing: { sessions: facts?.sessions ?? 0, eventsPerSecond: facts?.eventsPerSecond ?? null, reason: sharing?.reason ?? UNFILTERED },
+    sharing: {
+      sessions: facts?.sessions ?? 0,
+      eventsPerSecond: facts?.eventsPerSecond ?? null,
+      reason: sharing?.reason ?? UNFILTERED,
+    },
   };
 }

@@ -115,7 +115,12 @@ export class SourcePool {
         await source.read();
         const { skippedRuns } = await source.counters();
         entry.sharers.delete(sharer);
-        const counters = { produced: entry.received + entry.lost - before.events, lost: entry.lost - before.lost, skippedRuns: skippedRuns - skippedBefore, ringPeakBytes: 0 };
+        const counters = {
+          produced: entry.received + entry.lost - before.events,
+          lost: entry.lost - before.lost,
+          skippedRuns: skippedRuns - skippedBefore,
+          ringPeakBytes: 0,
+        };
         await this.#applyMasks(entry, source);
         return counters;
       },

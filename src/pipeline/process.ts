@@ -27,7 +27,10 @@ export function startTicks(pid: number): string | null {
 /** A process that is alive now, by /proc; null when there is none. Its start is known to 10 ms. */
 export async function readProcess(pid: number, clock: ClockOffset): Promise<ProcessView | null> {
   try {
-    const [stat, status] = await Promise.all([readFile(`/proc/${pid}/stat`, 'utf8'), readFile(`/proc/${pid}/status`, 'utf8')]);
+    const [stat, status] = await Promise.all([
+      readFile(`/proc/${pid}/stat`, 'utf8'),
+      readFile(`/proc/${pid}/status`, 'utf8'),
+    ]);
     const fields = statFields(stat);
     const real = (name: string) => Number(new RegExp(`^${name}:\\s*(\\d+)`, 'm').exec(status)?.[1] ?? 0);
     const tgid = real('Tgid');

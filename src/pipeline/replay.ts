@@ -99,7 +99,12 @@ export function createReplay({ startedAt, entries, problem, speed }: ReplayOptio
   };
 }
 
-async function playAll(player: Player, entries: AsyncIterable<RecordedEntry>, speed: number, signal: AbortSignal): Promise<void> {
+async function playAll(
+  player: Player,
+  entries: AsyncIterable<RecordedEntry>,
+  speed: number,
+  signal: AbortSignal,
+): Promise<void> {
   let events: TraceEvent[] = [];
   let gap: Gap | null = null;
   let clock: ClockOffset | null = null;
@@ -137,7 +142,8 @@ async function pause(ms: number, player: Player, speed: number, signal: AbortSig
     if (ms > 1) await sleep(ms, undefined, { signal }).catch(() => undefined);
     return;
   }
-  for (let waited = 0; waited < PATIENCE_MS && player.queued() > WAITING_EVENTS && !signal.aborted; waited += 2) await sleep(2);
+  for (let waited = 0; waited < PATIENCE_MS && player.queued() > WAITING_EVENTS && !signal.aborted; waited += 2)
+    await sleep(2);
 }
 
 function nanosecondsOf(time: string): bigint {

@@ -33,6 +33,10 @@ export class RowBatch extends EventBatch {
   }
 
   protected pick(indexes: Uint32Array, place: BatchPlace, places: Uint32Array | null): RowBatch {
-    return new RowBatch(Array.from(indexes, (index) => this.event(index)), place, places);
+    return new RowBatch(
+      Array.from(indexes, (index) => this.event(index)),
+      place,
+      places,
+    );
   }
 }

@@ -32,7 +32,10 @@ export async function createRuntime(definition: TrackerDefinition): Promise<Trac
   const path = join(root, 'dist/bpf/trackers', `${definition.name}.bpf.o`);
   const file = parseBpfFile(
     await readFile(path).catch((error: unknown) => {
-      throw new EunomiaError('BAD_OBJECT', `the tracker ${definition.name} was not compiled (npm run build): ${messageOf(error)}`);
+      throw new EunomiaError(
+        'BAD_OBJECT',
+        `the tracker ${definition.name} was not compiled (npm run build): ${messageOf(error)}`,
+      );
     }),
     path,
   );
@@ -45,7 +48,13 @@ export async function createRuntime(definition: TrackerDefinition): Promise<Trac
       return bit === undefined ? mask : mask | (1n << BigInt(bit));
     }, 0n);
   const hooksBut = (unneeded: readonly string[]): string[] =>
-    [...new Set([...file.programs].filter(([name]) => !name.startsWith('follow_') && !unneeded.includes(name)).map(([, section]) => section))].sort();
+    [
+      ...new Set(
+        [...file.programs]
+          .filter(([name]) => !name.startsWith('follow_') && !unneeded.includes(name))
+          .map(([, section]) => section),
+      ),
+    ].sort();
   return {
     definition,
     layout,
@@ -54,13 +63,17 @@ export async function createRuntime(definition: TrackerDefinition): Promise<Trac
     hooksOf: (options) => hooksBut(definition.unneeded?.(options) ?? []),
     captureOf,
     allCaptures: [...layout.captures.values()].reduce((mask, bit) => mask | (1n << BigInt(bit)), 0n),
-    onDemand: [...new Set([...layout.fields.keys(), ...Object.keys(computed)])].filter((field) => captureOf(field) !== 0n),
+    onDemand: [...new Set([...layout.fields.keys(), ...Object.keys(computed)])].filter(
+      (field) => captureOf(field) !== 0n,
+    ),
     objectSpec: (options) => ({
       name: definition.name,
       path,
       constants: definition.constants?.(options) ?? plainConstants(options),
       unneeded: definition.unneeded?.(options) ?? [],
-      demanded: Object.fromEntries(Object.entries(definition.demanded ?? {}).map(([program, field]) => [program, captureOf(field)])),
+      demanded: Object.fromEntries(
+        Object.entries(definition.demanded ?? {}).map(([program, field]) => [program, captureOf(field)]),
+      ),
       ...(definition.sums ? { sumsEveryMs: definition.sums.everyMs(options) } : {}),
     }),
   };
@@ -79,7 +92,10 @@ function plainConstants(options: TrackerOptions): Record<string, Constant> {
 function checkHeader(layout: RecordLayout): void {
   for (const [name, offset] of Object.entries(headerOffsets)) {
     if (layout.header.get(name)?.offset !== offset) {
-      throw new EunomiaError('BAD_OBJECT', `${layout.tracker}: struct eu_header has ${name} elsewhere than pipeline/batch.ts; build again`);
+      throw new EunomiaError(
+        'BAD_OBJECT',
+        `${layout.tracker}: struct eu_header has ${name} elsewhere than pipeline/batch.ts; build again`,
+      );
     }
   }
 }

@@ -25,7 +25,12 @@ const TURN_MS = 10;
 const PART = 1024;
 
 /** The first `limit` events that match; of `backwards`, whose slices come newest first, the last ones. */
-export async function scan(slices: readonly Slice[], { matches }: StreamFilter, limit: number, backwards = false): Promise<Scan> {
+export async function scan(
+  slices: readonly Slice[],
+  { matches }: StreamFilter,
+  limit: number,
+  backwards = false,
+): Promise<Scan> {
   const found: Found[] = [];
   const judged: Slice[] = [];
   let more = false;
@@ -53,5 +58,11 @@ export async function scan(slices: readonly Slice[], { matches }: StreamFilter, 
 export function gapsOf(slices: readonly Slice[]): Gap[] {
   return slices
     .filter(({ batch, from }) => from === 0 && batch.lost > 0)
-    .map(({ batch }) => ({ from: wallTimeOf(batch.clock, batch.lostFrom), to: wallTimeOf(batch.clock, batch.lostTo), lost: batch.lost, dropped: 0, where: 'KERNEL' as const }));
+    .map(({ batch }) => ({
+      from: wallTimeOf(batch.clock, batch.lostFrom),
+      to: wallTimeOf(batch.clock, batch.lostTo),
+      lost: batch.lost,
+      dropped: 0,
+      where: 'KERNEL' as const,
+    }));
 }

@@ -110,7 +110,11 @@ export class Session {
     this.origin = deps.replay ? 'REPLAY' : 'LIVE';
     this.#trackers = spec.trackers.map(({ name }) => {
       const tracker = deps.trackers.get(name);
-      if (!tracker) throw new EunomiaError('UNKNOWN_TRACKER', `there is no tracker "${name}"; there are ${[...deps.trackers.keys()].join(', ')}`);
+      if (!tracker)
+        throw new EunomiaError(
+          'UNKNOWN_TRACKER',
+          `there is no tracker "${name}"; there are ${[...deps.trackers.keys()].join(', ')}`,
+        );
       return tracker;
     });
     this.#judge = new CgroupJudge(spec.target, deps.registry);
@@ -147,7 +151,12 @@ export class Session {
 
   #open(): Promise<SharedSource> {
     const { replay, pool } = this.#deps;
-    if (replay) return replay.play({ play: (events, gap) => this.#play(events, gap), queued: () => this.#mostQueued, end: (problem) => this.#endReplay(problem) });
+    if (replay)
+      return replay.play({
+        play: (events, gap) => this.#play(events, gap),
+        queued: () => this.#mostQueued,
+        end: (problem) => this.#endReplay(problem),
+      });
     if (!pool) throw new EunomiaError('NO_KERNEL', 'this server replays a recording, and starts no session of its own');
     const { key, source, sharing } = configure(this.spec, this.#trackers, this.#masks, this.#judge, pool);
     this.#sharing = sharing;
@@ -193,8 +202,21 @@ export class Session {
 
   /** A reader of all its events that is no subscriber, with a queue of its own: for a store, or an export. To be called before it starts. */
   record(queueBytes: number): RecordingSource {
-    const options = { id: 'store', since: nowText(), queueBytes, deliveryEvents: Number.POSITIVE_INFINITY, backlog: [], missing: null, startSeq: 0, where: null };
-    const recorder = new EventStream({ ...options, cursorAt: (seq) => cursorOf(this.id, seq), onClose: () => undefined });
+    const options = {
+      id: 'store',
+      since: nowText(),
+      queueBytes,
+      deliveryEvents: Number.POSITIVE_INFINITY,
+      backlog: [],
+      missing: null,
+      startSeq: 0,
+      where: null,
+    };
+    const recorder = new EventStream({
+      ...options,
+      cursorAt: (seq) => cursorOf(this.id, seq),
+      onClose: () => undefined,
+    });
     this.#recorders.push(recorder);
     return recorder;
   }
@@ -230,7 +252,9 @@ export class Session {
 
   /** Paths of the costly fields that are captured now. */
   captured(): string[] {
-    const fields = this.#trackers.flatMap((tracker, i) => tracker.onDemand.filter((f) => (tracker.captureOf(f) & ~(this.#masks[i] ?? 0n)) === 0n));
+    const fields = this.#trackers.flatMap((tracker, i) =>
+      tracker.onDemand.filter((f) => (tracker.captureOf(f) & ~(this.#masks[i] ?? 0n)) === 0n),
+    );
     return [...new Set(fields)];
   }
 
@@ -299,7 +323,17 @@ export class Session {
    * A page of what of it matches. Events are judged by and by, so that millions never hold up the server; those that come meanwhile are
    * not of it. Rejects with BAD_CURSOR for a cursor that is not of this session.
    */
-  async pageWhere({ first = 100, last, after: cursor, where }: { readonly first?: number; readonly last?: number | null; readonly after?: string | null; readonly where: StreamFilter }): Promise<Page> {
+  async pageWhere({
+    first = 100,
+    last,
+    after: cursor,
+    where,
+  }: {
+    readonly first?: number;
+    readonly last?: number | null;
+    readonly after?: string | null;
+    readonly where: StreamFilter;
+  }): Promise<Page> {
     this.touch();
     const end = this.#history.nextSeq;
     const oldest = this.#history.firstSeq;
@@ -307,7 +341,10 @@ export class Session {
     const wanted = cursor ? parseCursor(cursor, this.id, end) : oldest;
     const start = Math.max(wanted, oldest);
     const missing = start > wanted ? this.#missing(start - wanted) : null;
-    const { found, judged, more } = last == null ? await scan(this.#history.slices(start, end), where, first) : await scan(this.#history.slices(oldest, end).reverse(), where, last, true);
+    const { found, judged, more } =
+      last == null
+        ? await scan(this.#history.slices(start, end), where, first)
+        : await scan(this.#history.slices(oldest, end).reverse(), where, last, true);
     const gaps = gapsOf(judged);
     if (missing) gaps.unshift({ from: missing.from, to: missing.to, lost: 0, dropped: missing.count, where: 'CLIENT' });
     return {
@@ -321,7 +358,15 @@ export class Session {
   }
 
   /** A page of what it holds. Throws BAD_CURSOR for a cursor that is not of this session. */
-  page({ first = 100, last, after: cursor }: { readonly first?: number; readonly last?: number | null; readonly after?: string | null }): Page {
+  page({
+    first = 100,
+    last,
+    after: cursor,
+  }: {
+    readonly first?: number;
+    readonly last?: number | null;
+    readonly after?: string | null;
+  }): Page {
     this.touch();
     const next = this.#history.nextSeq;
     const oldest = this.#history.firstSeq;
@@ -331,7 +376,8 @@ export class Session {
     // To the very end also with a loss that no event has followed yet.
     const slices = this.#history.slices(from, to < next ? to : undefined);
     const gaps = gapsOf(slices);
-    if (from > wanted && last == null) gaps.unshift({ ...this.#missing(from - wanted), lost: 0, dropped: from - wanted, where: 'CLIENT' });
+    if (from > wanted && last == null)
+      gaps.unshift({ ...this.#missing(from - wanted), lost: 0, dropped: from - wanted, where: 'CLIENT' });
     return {
       events: eventsOf(slices),
       cursorAfter: (index) => cursorOf(this.id, from + index + 1),
@@ -363,7 +409,8 @@ export class Session {
   /** All events that it holds, oldest first, each made as it is asked for. */
   *events(): Generator<TraceEvent> {
     this.touch();
-    for (const { batch, from, to } of this.#history.slices(this.#history.firstSeq)) for (let i = from; i < to; i++) yield batch.event(i);
+    for (const { batch, from, to } of this.#history.slices(this.#history.firstSeq))
+      for (let i = from; i < to; i++) yield batch.event(i);
   }
 
   /** Captures what a reader selects for as long as it reads. Answers the function that ends it. */
@@ -386,7 +433,8 @@ export class Session {
     if (this.spec.capture !== 'DEMANDED') return tracker.allCaptures;
     let mask = this.spec.fields.reduce((m, field) => m | tracker.captureOf(field), 0n);
     const { where } = this.spec;
-    for (const demand of where ? [where.demand, ...this.#demands] : this.#demands) for (const field of demand.get(tracker.definition.name) ?? []) mask |= tracker.captureOf(field);
+    for (const demand of where ? [where.demand, ...this.#demands] : this.#demands)
+      for (const field of demand.get(tracker.definition.name) ?? []) mask |= tracker.captureOf(field);
     return mask;
   }
 
@@ -395,13 +443,20 @@ export class Session {
       const mask = this.#maskOf(tracker);
       if (mask === this.#masks[i]) return;
       this.#masks[i] = mask;
-      this.#source?.setCapture(i, mask).catch((error: unknown) => this.#deps.log.error({ session: this.id, err: error }, 'setting the capture mask'));
+      this.#source
+        ?.setCapture(i, mask)
+        .catch((error: unknown) => this.#deps.log.error({ session: this.id, err: error }, 'setting the capture mask'));
     });
   }
 
   readonly #onContainer = (container: Container): void => {
     const judged = this.#judge.rejudge(container);
-    if (judged.length) this.#source?.judge(judged).catch((error: unknown) => this.#deps.log.error({ session: this.id, err: error }, 'telling the kernel of a container'));
+    if (judged.length)
+      this.#source
+        ?.judge(judged)
+        .catch((error: unknown) =>
+          this.#deps.log.error({ session: this.id, err: error }, 'telling the kernel of a container'),
+        );
   };
 
   #receive(chunk: Chunk, lease: Lease): void {
@@ -420,7 +475,12 @@ export class Session {
     }
     // Behind others that wait: order is kept.
     lease.hold();
-    this.#hold(this.#held.then(() => this.#judge.prepare(view, chunk.offsets)).then(() => this.#accept(chunk, view, lease)).finally(() => lease.release()));
+    this.#hold(
+      this.#held
+        .then(() => this.#judge.prepare(view, chunk.offsets))
+        .then(() => this.#accept(chunk, view, lease))
+        .finally(() => lease.release()),
+    );
   }
 
   /** Recorded events were judged and named when they were recorded. */
@@ -452,8 +512,21 @@ export class Session {
   }
 
   #accept(chunk: Chunk, view: DataView, lease: Lease): void {
-    const place = { clock: chunk.clock, seq: this.#history.nextSeq, lost: chunk.lost, lostFrom: chunk.readBefore, lostTo: chunk.readAt };
-    const offered = new RecordBatch(chunk.data, this.#judge.select(view, chunk.offsets), this.#context, place, null, lease);
+    const place = {
+      clock: chunk.clock,
+      seq: this.#history.nextSeq,
+      lost: chunk.lost,
+      lostFrom: chunk.readBefore,
+      lostTo: chunk.readAt,
+    };
+    const offered = new RecordBatch(
+      chunk.data,
+      this.#judge.select(view, chunk.offsets),
+      this.#context,
+      place,
+      null,
+      lease,
+    );
     const room = this.spec.limit === null ? Number.POSITIVE_INFINITY : this.spec.limit - this.#counts.delivered;
     const batch = this.#taken(offered, room);
     this.#counts.queued -= chunk.offsets.length;
@@ -487,4 +560,3 @@ export class Session {
     this.#deps.onState(this);
   }
 }
-

@@ -22,10 +22,21 @@ export function decide(canPush: boolean, own: LoadedSource | null, plain: Loaded
   if (own) return { pushed: true, reason: 'a session runs already whose programs judge the same in the kernel' };
   if (!plain) return { pushed: true, reason: 'no session runs whose programs take these events unfiltered' };
   const rate = plain.eventsPerSecond;
-  if (rate === null) return { pushed: true, reason: 'the programs of sessions without a filter have run for less than a second: their rate is not known' };
+  if (rate === null)
+    return {
+      pushed: true,
+      reason: 'the programs of sessions without a filter have run for less than a second: their rate is not known',
+    };
   const shown = `${Math.round(rate)} events/s`;
-  if (rate > QUIET) return { pushed: true, reason: `the programs of sessions without a filter make ${shown}, more than ${QUIET}: the kernel judges cheaper` };
-  return { pushed: false, reason: `the programs of sessions without a filter make ${shown}, at most ${QUIET}: judging these costs less than programs of its own` };
+  if (rate > QUIET)
+    return {
+      pushed: true,
+      reason: `the programs of sessions without a filter make ${shown}, more than ${QUIET}: the kernel judges cheaper`,
+    };
+  return {
+    pushed: false,
+    reason: `the programs of sessions without a filter make ${shown}, at most ${QUIET}: judging these costs less than programs of its own`,
+  };
 }
 
 /** Events a second, over the last second or longer. */

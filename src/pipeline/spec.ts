@@ -50,7 +50,8 @@ export interface PersistSpec {
 export type SessionState = 'STARTING' | 'RUNNING' | 'STOPPING' | 'STOPPED' | 'FAILED';
 /** Where a session's events come from. */
 export type SessionOrigin = 'LIVE' | 'REPLAY';
-export type StopReason = 'REQUESTED' | 'DURATION' | 'LIMIT' | 'UNUSED' | 'ABANDONED' | 'SHUTDOWN' | 'REPLAYED' | 'INTERRUPTED' | 'ERROR';
+export type StopReason =
+  'REQUESTED' | 'DURATION' | 'LIMIT' | 'UNUSED' | 'ABANDONED' | 'SHUTDOWN' | 'REPLAYED' | 'INTERRUPTED' | 'ERROR';
 
 /** `produced = lost + received` once the ring is read; `received = discarded + delivered + queued` always. */
 export interface SessionStats {
@@ -72,4 +73,3 @@ export interface SessionStats {
   readonly ringPeakBytes: number;
   readonly subscribers: readonly SubscriberStats[];
 }
-

@@ -120,7 +120,12 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
   }
 
   get stats(): SubscriberStats {
-    return { id: this.#options.id, since: this.#options.since, where: this.#options.where?.text ?? null, ...this.#counts };
+    return {
+      id: this.#options.id,
+      since: this.#options.since,
+      where: this.#options.where?.text ?? null,
+      ...this.#counts,
+    };
   }
 
   /** `judged` holds what filters have left of this batch, by their text: readers with equal filters share it. */
@@ -212,10 +217,11 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       if (delivery) this.#waiting.shift()?.({ done: false, value: delivery });
       else if (this.#backlog.length) {
         // Few events pass the filter: the rest is judged once others had their turn.
-        if (!this.#turn) this.#turn = setImmediate(() => {
-          this.#turn = null;
-          this.#serve();
-        });
+        if (!this.#turn)
+          this.#turn = setImmediate(() => {
+            this.#turn = null;
+            this.#serve();
+          });
         return;
       } else if (this.#ended || this.#closed) {
         this.#finish();
@@ -257,7 +263,16 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       const before = this.#gapBefore(next, live);
       // Whole batches where that is possible: readers of one session then cut alike, and share what is made of a part.
       if (slices.length && (before || next.to - next.from > most - count)) break;
-      if (before) gap = gap ? { from: gap.from, to: before.to, lost: gap.lost + before.lost, dropped: gap.dropped + before.dropped, where: gap.where } : before;
+      if (before)
+        gap = gap
+          ? {
+              from: gap.from,
+              to: before.to,
+              lost: gap.lost + before.lost,
+              dropped: gap.dropped + before.dropped,
+              where: gap.where,
+            }
+          : before;
       if (live) this.#dropped = null;
 
       const to = Math.min(next.to, next.from + most);

@@ -50,7 +50,9 @@ export class CgroupJudge {
 
   /** What the kernel is told from the start. */
   known(): [CgroupId, boolean][] {
-    return [...this.#registry.cgroups()].filter(([, c]) => c === null || this.#registry.ready(c)).map(([id, c]) => [id, this.#holds(id, c)]);
+    return [...this.#registry.cgroups()]
+      .filter(([, c]) => c === null || this.#registry.ready(c))
+      .map(([id, c]) => [id, this.#holds(id, c)]);
   }
 
   /** Containers that the target holds and that are not gone. */
@@ -62,8 +64,13 @@ export class CgroupJudge {
   /** Throws UNKNOWN_CONTAINER when a selector matches nothing that is there, and was not asked to wait for it. */
   requireContainers(target: TargetSpec): void {
     if (!target.containers.length || target.waitForContainers || this.containers().length) return;
-    const there = this.#registry.list().filter((c) => c.state === 'RUNNING').map((c) => c.name ?? c.id.slice(0, 12));
-    const which = there.length ? `running: ${there.slice(0, 10).join(', ')}${there.length > 10 ? ', …' : ''}` : 'no container runs now';
+    const there = this.#registry
+      .list()
+      .filter((c) => c.state === 'RUNNING')
+      .map((c) => c.name ?? c.id.slice(0, 12));
+    const which = there.length
+      ? `running: ${there.slice(0, 10).join(', ')}${there.length > 10 ? ', …' : ''}`
+      : 'no container runs now';
     throw new EunomiaError(
       'UNKNOWN_CONTAINER',
       `input.target.containers: no container matches ${JSON.stringify(target.containers)} (${which}); with waitForContainers: true the session waits for one`,
@@ -151,7 +158,8 @@ export class CgroupJudge {
   }
 
   async #settle(key: Key, pids: ReadonlySet<number>): Promise<void> {
-    const container = this.#identity === 'CGROUP' ? await this.#resolveCgroup(key) : await this.#resolveMountNs(key, pids);
+    const container =
+      this.#identity === 'CGROUP' ? await this.#resolveCgroup(key) : await this.#resolveMountNs(key, pids);
     if (container && !this.#registry.ready(container)) await this.#registry.settle(container, NAMING_MS);
     // Time is out, or the cgroup is gone: judged by what is known. A late name judges it anew (rejudge).
     this.#settled.set(key, this.#holds(key, container));

@@ -29,10 +29,18 @@ export function compileView(tracker: TrackerDefinition, layout: RecordLayout): E
     getter('container', 'return this.batch.containerAt(this.at)'),
     ...[...layout.fields.values()]
       .filter((f) => !(f.name in computed))
-      .map((f) => (f.kind === 'eu_strs' || f.kind === 'eu_log2' ? onceGetter(f.name, read(f)) : getter(f.name, `return ${read(f)}`))),
-    ...Object.entries(computed).map(([name, field]) => onceGetter(name, `F.${name}(${field.from.map((from) => read(need(layout.fields, from))).join(', ')})`)),
+      .map((f) =>
+        f.kind === 'eu_strs' || f.kind === 'eu_log2'
+          ? onceGetter(f.name, read(f))
+          : getter(f.name, `return ${read(f)}`),
+      ),
+    ...Object.entries(computed).map(([name, field]) =>
+      onceGetter(name, `F.${name}(${field.from.map((from) => read(need(layout.fields, from))).join(', ')})`),
+    ),
   ];
-  const readers = Object.fromEntries(Object.entries(computed).map(([name, field]: [string, FieldDefinition]) => [name, field.read]));
+  const readers = Object.fromEntries(
+    Object.entries(computed).map(([name, field]: [string, FieldDefinition]) => [name, field.read]),
+  );
   const compiled: unknown = new Function(
     'D',
     'F',
@@ -49,7 +57,9 @@ export function compileView(tracker: TrackerDefinition, layout: RecordLayout): E
 }
 
 function compileProcess(header: RecordLayout['header']): ProcessClass {
-  const direct = ['pid', 'tid', 'ppid', 'uid', 'gid', 'comm'].map((name) => getter(name, `return ${read(need(header, name))}`));
+  const direct = ['pid', 'tid', 'ppid', 'uid', 'gid', 'comm'].map((name) =>
+    getter(name, `return ${read(need(header, name))}`),
+  );
   const compiled: unknown = new Function(
     'D',
     `return class { constructor(batch, at) { this.batch = batch; this.at = at; } ${direct.join('\n')}
@@ -70,7 +80,8 @@ function onceGetter(name: string, expression: string): string {
 
 function need(fields: ReadonlyMap<string, RecordField>, name: string): RecordField {
   const field = fields.get(name);
-  if (!field) throw new EunomiaError('BAD_OBJECT', `the record has no field ${name}; it has ${[...fields.keys()].join(', ')}`);
+  if (!field)
+    throw new EunomiaError('BAD_OBJECT', `the record has no field ${name}; it has ${[...fields.keys()].join(', ')}`);
   return field;
 }
 

@@ -2,7 +2,14 @@ import type { Container, MutableContainer } from '../containers/container.js';
 import { EunomiaError } from '../errors.js';
 import type { TraceEvent } from '../event.js';
 import { loadTrackers } from '../trackers/load.js';
-import { cgroupIdAt, headerOffsets, RecordBatch, type BatchContext, type BatchPlace, type EventBatch } from './batch.js';
+import {
+  cgroupIdAt,
+  headerOffsets,
+  RecordBatch,
+  type BatchContext,
+  type BatchPlace,
+  type EventBatch,
+} from './batch.js';
 import { RowBatch } from './row.js';
 import { createRuntime } from './runtime.js';
 
@@ -36,12 +43,16 @@ interface RowMessage {
 export function packBatch(batch: EventBatch): { readonly message: BatchMessage; readonly transfer: ArrayBuffer[] } {
   const { clock, seq, lost, lostFrom, lostTo, places } = batch;
   const place = { clock, seq, lost, lostFrom, lostTo };
-  if (batch instanceof RowBatch) return { message: { kind: 'rows', place, places, events: batch.events }, transfer: [] };
+  if (batch instanceof RowBatch)
+    return { message: { kind: 'rows', place, places, events: batch.events }, transfer: [] };
   if (!(batch instanceof RecordBatch)) throw new TypeError('a batch of an unknown kind');
   const data = batch.bytes.slice().buffer;
   const offsets = batch.offsets.slice();
   const { containers, owners } = ownersOf(batch);
-  return { message: { kind: 'records', place, places, data, offsets, containers, owners }, transfer: [data, offsets.buffer as ArrayBuffer, owners.buffer as ArrayBuffer] };
+  return {
+    message: { kind: 'records', place, places, data, offsets, containers, owners },
+    transfer: [data, offsets.buffer as ArrayBuffer, owners.buffer as ArrayBuffer],
+  };
 }
 
 function ownersOf(batch: RecordBatch): { containers: Container[]; owners: Float64Array } {
@@ -104,7 +115,8 @@ export class BatchReader {
       const mounts = byCgroup.get(cgroup) ?? new Map<number, Container>();
       if (container) byCgroup.set(cgroup, mounts.set(mountNs, container));
     }
-    return (view, at) => byCgroup.get(cgroupIdAt(view, at))?.get(view.getUint32(at + headerOffsets.mountNs, true)) ?? null;
+    return (view, at) =>
+      byCgroup.get(cgroupIdAt(view, at))?.get(view.getUint32(at + headerOffsets.mountNs, true)) ?? null;
   }
 
   #know(container: Container): Container {

@@ -63,7 +63,11 @@ export class Catalog {
   readonly #checks: ReadonlyMap<string, TrackerDefinition['check']>;
 
   /** `onDemand`: whether the kernel captures this field (the first part of its path) of this tracker only on demand. */
-  constructor(schema: GraphQLSchema, definitions: readonly TrackerDefinition[], onDemand: (tracker: string, field: string) => boolean) {
+  constructor(
+    schema: GraphQLSchema,
+    definitions: readonly TrackerDefinition[],
+    onDemand: (tracker: string, field: string) => boolean,
+  ) {
     const inputs = definitions.map((definition) => [definition.name, optionsType(schema, definition.name)] as const);
     this.#inputs = new Map(inputs);
     this.#checks = new Map(definitions.map(({ name, check }) => [name, check]));
@@ -90,9 +94,13 @@ export class Catalog {
     const tracker = this.#byName.get(name);
     if (tracker) return tracker;
     const known = [...this.#byName.keys()];
-    throw new EunomiaError('UNKNOWN_TRACKER', `${where}: there is no tracker "${name}"${suggest(name, known)}; there are ${known.join(', ')}`, {
-      details: { argument: where, tracker: name, known },
-    });
+    throw new EunomiaError(
+      'UNKNOWN_TRACKER',
+      `${where}: there is no tracker "${name}"${suggest(name, known)}; there are ${known.join(', ')}`,
+      {
+        details: { argument: where, tracker: name, known },
+      },
+    );
   }
 
   /** Throws unless an event of one of these trackers has the field. `where` is the path of the argument that named it. */
@@ -103,7 +111,9 @@ export class Catalog {
     const inside = [...known].filter((candidate) => candidate.startsWith(`${path}.`));
     if (inside.length > 0 || path === 'container.labels') {
       const example = inside[0] ?? 'container.labels.NAME';
-      throw invalid(where, `"${path}" is not a single value; name one inside it, for example "${example}"`, { field: path });
+      throw invalid(where, `"${path}" is not a single value; name one inside it, for example "${example}"`, {
+        field: path,
+      });
     }
     const elsewhere = this.trackers.filter(({ name }) => this.#paths.get(name)?.has(path)).map(({ name }) => name);
     const hint = elsewhere.length > 0 ? `; ${elsewhere.join(' and ')} would` : suggest(path, known);
@@ -134,7 +144,9 @@ export function compileField(path: string): FieldReader {
     const label = path.slice(LABELS.length);
     return ({ container }) => {
       const labels: unknown = container && Reflect.get(container, 'labels');
-      return typeof labels === 'object' && labels !== null && Object.hasOwn(labels, label) ? valueAt(labels, label) : null;
+      return typeof labels === 'object' && labels !== null && Object.hasOwn(labels, label)
+        ? valueAt(labels, label)
+        : null;
     };
   }
   const [first = path, second] = path.split('.');
@@ -161,7 +173,10 @@ function optionsType(schema: GraphQLSchema, tracker: string): GraphQLInputObject
   const field = isInputObjectType(input) ? input.getFields()[tracker] : undefined;
   const type = field && getNamedType(field.type);
   if (isInputObjectType(type)) return type;
-  throw new EunomiaError('BAD_TRACKER', `tracker ${tracker}: schema.graphql has no field \`${tracker}\` in TrackerInput with an input type`);
+  throw new EunomiaError(
+    'BAD_TRACKER',
+    `tracker ${tracker}: schema.graphql has no field \`${tracker}\` in TrackerInput with an input type`,
+  );
 }
 
 function fieldsOf(type: GraphQLObjectType, onDemand: (field: string) => boolean): CatalogField[] {
@@ -173,7 +188,12 @@ function fieldsOf(type: GraphQLObjectType, onDemand: (field: string) => boolean)
     if (!isObjectType(inner)) return [{ path: field.name, type: String(field.type), description, onDemand: costly }];
     return Object.values(inner.getFields())
       .filter((below) => below.args.length === 0 && isValue(below.type))
-      .map((below) => ({ path: `${field.name}.${below.name}`, type: String(below.type), description: below.description ?? '', onDemand: costly }));
+      .map((below) => ({
+        path: `${field.name}.${below.name}`,
+        type: String(below.type),
+        description: below.description ?? '',
+        onDemand: costly,
+      }));
   });
 }
 
@@ -189,6 +209,11 @@ function nullable(type: GraphQLOutputType): GraphQLOutputType {
 function optionsOf(type: GraphQLInputObjectType): CatalogOption[] {
   return Object.values(type.getFields()).map((field) => {
     const literal = field.defaultValue === undefined ? null : astFromValue(field.defaultValue, field.type);
-    return { name: field.name, type: String(field.type), description: field.description ?? '', defaultValue: literal ? print(literal) : null };
+    return {
+      name: field.name,
+      type: String(field.type),
+      description: field.description ?? '',
+      defaultValue: literal ? print(literal) : null,
+    };
   });
 }

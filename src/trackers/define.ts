@@ -37,9 +37,21 @@ export type PushedField =
    * are above `max`, `codeOf` finds that of a name, null for one that no code has: with it names are judged exactly; by a
    * pattern, what is above `max` passes, and is judged in user space.
    */
-  | { readonly kind: 'code'; readonly stem: string; readonly max: number; readonly codeOf?: (name: string) => number | null; readonly read: (code: number) => FieldValue }
+  | {
+      readonly kind: 'code';
+      readonly stem: string;
+      readonly max: number;
+      readonly codeOf?: (name: string) => number | null;
+      readonly read: (code: number) => FieldValue;
+    }
   /** Names of bits: an event has the name only where `bits & mask` is `value`, and, if `exact`, always there; null for a name that the kernel cannot judge. */
-  | { readonly kind: 'bits'; readonly stem: string; readonly bitsOf: (name: string) => { readonly mask: number; readonly value: number; readonly exact: boolean } | null }
+  | {
+      readonly kind: 'bits';
+      readonly stem: string;
+      readonly bitsOf: (
+        name: string,
+      ) => { readonly mask: number; readonly value: number; readonly exact: boolean } | null;
+    }
   /** A text, judged by its first bytes: all of a comm, 64 of an `eu_str`. */
   | { readonly kind: 'text'; readonly stem: string; readonly bytes: 16 | 64 }
   | { readonly kind: 'address'; readonly stem: string };

@@ -3,12 +3,33 @@ import { defineTracker, pushedErrno } from './define.js';
 // include/uapi/asm-generic/fcntl.h; x86 has the same. O_SYNC holds O_DSYNC's bit, O_TMPFILE O_DIRECTORY's: longer ones first.
 const accessModes = ['O_RDONLY', 'O_WRONLY', 'O_RDWR', 'O_ACCMODE'] as const;
 const bits: readonly (readonly [name: string, bits: number])[] = [
-  ['O_CREAT', 0o100], ['O_EXCL', 0o200], ['O_NOCTTY', 0o400], ['O_TRUNC', 0o1000], ['O_APPEND', 0o2000], ['O_NONBLOCK', 0o4000],
-  ['O_SYNC', 0o4010000], ['O_DSYNC', 0o10000], ['FASYNC', 0o20000],
+  ['O_CREAT', 0o100],
+  ['O_EXCL', 0o200],
+  ['O_NOCTTY', 0o400],
+  ['O_TRUNC', 0o1000],
+  ['O_APPEND', 0o2000],
+  ['O_NONBLOCK', 0o4000],
+  ['O_SYNC', 0o4010000],
+  ['O_DSYNC', 0o10000],
+  ['FASYNC', 0o20000],
   ...(process.arch === 'arm64'
-    ? ([['O_DIRECT', 0o200000], ['O_LARGEFILE', 0o400000], ['O_TMPFILE', 0o20040000], ['O_DIRECTORY', 0o40000], ['O_NOFOLLOW', 0o100000]] as const)
-    : ([['O_DIRECT', 0o40000], ['O_LARGEFILE', 0o100000], ['O_TMPFILE', 0o20200000], ['O_DIRECTORY', 0o200000], ['O_NOFOLLOW', 0o400000]] as const)),
-  ['O_NOATIME', 0o1000000], ['O_CLOEXEC', 0o2000000], ['O_PATH', 0o10000000],
+    ? ([
+        ['O_DIRECT', 0o200000],
+        ['O_LARGEFILE', 0o400000],
+        ['O_TMPFILE', 0o20040000],
+        ['O_DIRECTORY', 0o40000],
+        ['O_NOFOLLOW', 0o100000],
+      ] as const)
+    : ([
+        ['O_DIRECT', 0o40000],
+        ['O_LARGEFILE', 0o100000],
+        ['O_TMPFILE', 0o20200000],
+        ['O_DIRECTORY', 0o200000],
+        ['O_NOFOLLOW', 0o400000],
+      ] as const)),
+  ['O_NOATIME', 0o1000000],
+  ['O_CLOEXEC', 0o2000000],
+  ['O_PATH', 0o10000000],
 ];
 const CREATES = 0o100 | 0o20000000; // O_CREAT, or the bit of O_TMPFILE that is its own
 
@@ -30,7 +51,9 @@ function bitsOf(name: string): { mask: number; value: number; exact: boolean } |
   const mode = accessModes.findIndex((known) => known === name);
   if (mode >= 0) return { mask: 3, value: mode, exact: true };
   const [, mask] = bits.find(([known]) => known === name) ?? [];
-  return mask === undefined ? null : { mask, value: mask, exact: !bits.some(([other, all]) => other !== name && (all & mask) !== 0) };
+  return mask === undefined
+    ? null
+    : { mask, value: mask, exact: !bits.some(([other, all]) => other !== name && (all & mask) !== 0) };
 }
 
 export default defineTracker({

@@ -3,7 +3,13 @@ import { isSyscallElsewhere, syscallName, syscallNames, syscallNumber } from '..
 import type { Constant, PushedField, TrackerOptions } from './define.js';
 
 /** The field `name` of a filter, for objects that declare EU_WHERE_NUMBER(nr). No architecture has named a number above. */
-export const pushedName: PushedField = { kind: 'code', stem: 'nr', max: 1023, codeOf: syscallNumber, read: syscallName };
+export const pushedName: PushedField = {
+  kind: 'code',
+  stem: 'nr',
+  max: 1023,
+  codeOf: syscallNumber,
+  read: syscallName,
+};
 
 /** The options `only`, `except` and `ownCalls`: those of all trackers of many system calls (EU_SYSCALL_SET of syscall.bpf.h). */
 
@@ -35,17 +41,21 @@ export function syscallSelection({ only, except }: TrackerOptions, where: string
 function numbersOf(option: unknown, where: string): ReadonlySet<number> | null {
   if (option === undefined || option === null) return null;
   const names = option as readonly string[];
-  if (names.length === 0) throw invalid(where, 'is empty; leave it out, or name system calls, for example ["openat", "connect"]');
+  if (names.length === 0)
+    throw invalid(where, 'is empty; leave it out, or name system calls, for example ["openat", "connect"]');
   return new Set(names.map((name, i) => numberOf(name, `${where}[${i}]`)));
 }
 
 function numberOf(name: string, where: string): number {
   const nr = syscallNumber(name);
   if (nr !== null && nr < WORDS * BITS) return nr;
-  if (nr !== null) throw invalid(where, `${nr} is too large; system calls have numbers up to ${WORDS * BITS - 1}`, { syscall: name });
+  if (nr !== null)
+    throw invalid(where, `${nr} is too large; system calls have numbers up to ${WORDS * BITS - 1}`, { syscall: name });
   const shown = name.length > 64 ? `${name.slice(0, 64)}…` : name;
   const near = suggest(shown, syscallNames());
-  const what = isSyscallElsewhere(name) ? `${process.arch} has no system call "${shown}"` : `there is no system call "${shown}"`;
+  const what = isSyscallElsewhere(name)
+    ? `${process.arch} has no system call "${shown}"`
+    : `there is no system call "${shown}"`;
   throw invalid(where, `${what}${near || '; write names as in strace, for example "openat"'}`, { syscall: shown });
 }
 

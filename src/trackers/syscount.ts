@@ -15,7 +15,11 @@ function check(options: TrackerOptions, where: string): void {
   syscallSelection(options, where);
   const ms = everyMs(options);
   if (ms < MIN_EVERY_MS || ms > MAX_EVERY_MS) {
-    throw invalid(`${where}.every`, `${ms} ms is out of range; give "${MIN_EVERY_MS}ms" to "1h"`, { minMs: MIN_EVERY_MS, maxMs: MAX_EVERY_MS, valueMs: ms });
+    throw invalid(`${where}.every`, `${ms} ms is out of range; give "${MIN_EVERY_MS}ms" to "1h"`, {
+      minMs: MIN_EVERY_MS,
+      maxMs: MAX_EVERY_MS,
+      valueMs: ms,
+    });
   }
 }
 

@@ -8,7 +8,8 @@ const operations = ['CONNECT', 'ACCEPT', 'CLOSE', 'CONNECT_FAILED'];
 const address = (family: number, text: string | null) => (family === 0 ? null : text);
 /** UNKNOWN_BYTES */
 const unknown = String(2n ** 64n - 1n);
-const atClose = (operation: string, bytes: string) => (operation === operations[CLOSE - 1] && bytes !== unknown ? bytes : null);
+const atClose = (operation: string, bytes: string) =>
+  operation === operations[CLOSE - 1] && bytes !== unknown ? bytes : null;
 
 export default defineTracker({
   name: 'tcp',
@@ -22,7 +23,12 @@ export default defineTracker({
     ),
   }),
   pushed: {
-    operation: { kind: 'code', stem: 'operation', max: operations.length, read: (code) => operations[code - 1] ?? null },
+    operation: {
+      kind: 'code',
+      stem: 'operation',
+      max: operations.length,
+      read: (code) => operations[code - 1] ?? null,
+    },
     errno: pushedErrno,
     localPort: { kind: 'number', stem: 'local_port' },
     remotePort: { kind: 'number', stem: 'remote_port' },
@@ -30,7 +36,10 @@ export default defineTracker({
     remoteAddress: { kind: 'address', stem: 'remote_address' },
   },
   fields: {
-    ipVersion: { from: ['family'], read: (family: number) => (family === AF_INET ? 4 : family === AF_INET6 ? 6 : null) },
+    ipVersion: {
+      from: ['family'],
+      read: (family: number) => (family === AF_INET ? 4 : family === AF_INET6 ? 6 : null),
+    },
     localAddress: { from: ['family', 'localAddress'], read: address },
     remoteAddress: { from: ['family', 'remoteAddress'], read: address },
     sentBytes: { from: ['operation', 'sentBytes'], read: atClose },

@@ -12,7 +12,12 @@ let client: Client;
 beforeEach(async () => {
   fixture = await createFixture();
   server = await createServer(fixture.services);
-  client = createClient({ url: server.url.replace('http', 'ws'), webSocketImpl: WebSocket, retryAttempts: 0, lazy: true });
+  client = createClient({
+    url: server.url.replace('http', 'ws'),
+    webSocketImpl: WebSocket,
+    retryAttempts: 0,
+    lazy: true,
+  });
 });
 
 afterEach(async () => {
@@ -28,12 +33,14 @@ async function start(input = '{ trackers: [{ exec: {} }] }'): Promise<Session> {
   return session;
 }
 
-const aggregateOf = async (session: Session, field: string) => post(server.url, { query: `{ session(id: "${session.id}") { aggregate${field} } }` });
+const aggregateOf = async (session: Session, field: string) =>
+  post(server.url, { query: `{ session(id: "${session.id}") { aggregate${field} } }` });
 
 describe('an aggregate of what is summed in the kernel', () => {
   const measures = `measures: [{ fn: SUM, field: "errors" }, { fn: AVG, field: "durationNs" }, { fn: COUNT, field: "durationNs", name: "timed" }, { fn: TOP_K, field: "name", name: "top" },
     { fn: QUANTILE, field: "durationNs", q: 0.5, name: "p50" }, { fn: QUANTILE, field: "durationNs", q: 0.99, name: "p99" }, { fn: HISTOGRAM, field: "durationNs", name: "latency" }]`;
-  const rows = '{ key { value } count values { name number text error buckets { from to count } top { value count } } }';
+  const rows =
+    '{ key { value } count values { name number text error buckets { from to count } top { value count } } }';
 
   it('reads the sums first, counts calls, adds totals once, and has quantiles from their histograms', async () => {
     const session = await start('{ trackers: [{ syscount: {} }] }');
@@ -47,10 +54,22 @@ describe('an aggregate of what is summed in the kernel', () => {
       { name: 'top', top: [{ count: '20' }] },
       { name: 'p50', error: 0.428 },
       { name: 'p99', error: 0.428 },
-      { name: 'latency', buckets: [{ from: 1024, to: 2048, count: '18' }, { from: 2048, count: '0' }, { count: '0' }, { count: '0' }, { from: 16_384, to: 32_768, count: '2' }] },
+      {
+        name: 'latency',
+        buckets: [
+          { from: 1024, to: 2048, count: '18' },
+          { from: 2048, count: '0' },
+          { count: '0' },
+          { count: '0' },
+          { from: 16_384, to: 32_768, count: '2' },
+        ],
+      },
     ];
     const answered = json.data?.['session']?.['aggregate'] as unknown as { values: { number: number }[] }[];
-    expect(answered).toMatchObject([{ key: [{ value: 'read' }], count: '20', values }, { key: [{ value: 'write' }], count: '20', values }]);
+    expect(answered).toMatchObject([
+      { key: [{ value: 'read' }], count: '20', values },
+      { key: [{ value: 'write' }], count: '20', values },
+    ]);
     const [, , , , p50, p99] = answered[0]?.values ?? [];
     expect(p50?.number).toBeGreaterThan(1024);
     expect(p50?.number).toBeLessThan(2048);
@@ -60,18 +79,34 @@ describe('an aggregate of what is summed in the kernel', () => {
 
   it('is kept up to date live: the sums are read for each change', async () => {
     const session = await start('{ trackers: [{ syscount: {} }] }');
-    const changes = client.iterate({ query: `subscription { aggregate(session: "${session.id}", groupBy: ["name"], every: "100ms") { rows { key { value } count } events } }` });
+    const changes = client.iterate({
+      query: `subscription { aggregate(session: "${session.id}", groupBy: ["name"], every: "100ms") { rows { key { value } count } events } }`,
+    });
     const first = changes.next();
     await until(() => session.hasReaders, 'the subscription');
     fixture.kernel.sum(2);
-    expect((await first).value).toMatchObject({ data: { aggregate: { events: '20', rows: [{ key: [{ value: 'read' }], count: '10' }, { key: [{ value: 'write' }], count: '10' }] } } });
+    expect((await first).value).toMatchObject({
+      data: {
+        aggregate: {
+          events: '20',
+          rows: [
+            { key: [{ value: 'read' }], count: '10' },
+            { key: [{ value: 'write' }], count: '10' },
+          ],
+        },
+      },
+    });
     await changes.return?.();
   });
 
   it('is refused where it needs the single values of a total, with what there is', async () => {
     const session = await start('{ trackers: [{ syscount: {} }] }');
-    const refusal = async (fn: string, field: string) => (await aggregateOf(session, `(groupBy: [], measures: [{ fn: ${fn}, field: "${field}" }]) { count }`)).json.errors?.[0]?.message;
-    expect(await refusal('MAX', 'durationNs')).toBe('measures[0].fn: "durationNs" of syscount is a total that the kernel summed, and MAX needs the single values; it has COUNT, SUM, AVG, RATE, QUANTILE, HISTOGRAM');
+    const refusal = async (fn: string, field: string) =>
+      (await aggregateOf(session, `(groupBy: [], measures: [{ fn: ${fn}, field: "${field}" }]) { count }`)).json
+        .errors?.[0]?.message;
+    expect(await refusal('MAX', 'durationNs')).toBe(
+      'measures[0].fn: "durationNs" of syscount is a total that the kernel summed, and MAX needs the single values; it has COUNT, SUM, AVG, RATE, QUANTILE, HISTOGRAM',
+    );
     expect(await refusal('HISTOGRAM', 'errors')).toContain('it has COUNT, SUM, AVG, RATE');
   });
 });
@@ -80,16 +115,23 @@ describe('an aggregate of what a session holds', () => {
   it('has measures of every kind, in windows, with conditions, order and limit', async () => {
     const session = await start();
     fixture.kernel.emit(40, { cgroupId: 4242 });
-    const { json } = await aggregateOf(session, `(
+    const { json } = await aggregateOf(
+      session,
+      `(
       groupBy: ["process.comm", "container.name"], limit: 2, window: { size: "1s" },
       measures: [{ fn: SUM, field: "process.pid" }, { fn: QUANTILE, field: "process.pid", q: 0.5, name: "median" }, { fn: MAX, field: "time", name: "last" },
         { fn: TOP_K, field: "filename", k: 1, name: "top" }, { fn: HISTOGRAM, field: "process.pid", name: "pids", buckets: [20] }, { fn: DISTINCT, field: "args" }],
       having: [{ measure: "sum(process.pid)", gt: 180 }], orderBy: [{ by: "process.comm" }])
-      { key { field value } count other window { from to } values { name number text error buckets { from to count } top { count error } } median: value(name: "median") { number } none: value(name: "no") { text } }`);
+      { key { field value } count other window { from to } values { name number text error buckets { from to count } top { count error } } median: value(name: "median") { number } none: value(name: "no") { text } }`,
+    );
     expect(json.errors).toBeUndefined();
     const rows = json.data?.['session']?.['aggregate'] as unknown as Record<string, unknown>[];
     // pids 3, 7 … 39 are worker-3's; worker-0's add up to 180.
-    expect(rows.map(({ key, count, other }) => [(key as { value: string }[])[0]?.value, count, other])).toEqual([['worker-3', '10', false], ['worker-2', '10', false], [null, '10', true]]);
+    expect(rows.map(({ key, count, other }) => [(key as { value: string }[])[0]?.value, count, other])).toEqual([
+      ['worker-3', '10', false],
+      ['worker-2', '10', false],
+      [null, '10', true],
+    ]);
     expect(rows[0]).toMatchObject({
       window: { from: '2026-01-31T08:15:30.000000000Z', to: '2026-01-31T08:15:31.000000000Z' },
       values: [
@@ -97,7 +139,13 @@ describe('an aggregate of what a session holds', () => {
         { name: 'median', error: 0.01 },
         { name: 'last', number: null, text: '2026-01-31T08:15:30.000000039Z' },
         { name: 'top', top: [{ count: '1', error: '0' }] },
-        { name: 'pids', buckets: [{ from: null, to: 20, count: '5' }, { from: 20, to: null, count: '5' }] },
+        {
+          name: 'pids',
+          buckets: [
+            { from: null, to: 20, count: '5' },
+            { from: 20, to: null, count: '5' },
+          ],
+        },
         { name: 'distinct(args)', text: '10' },
       ],
       none: null,
@@ -106,9 +154,18 @@ describe('an aggregate of what a session holds', () => {
   });
 
   it.each([
-    ['(groupBy: ["process.comm"], measures: [{ fn: AVG, field: "process.comm" }]) { count }', 'measures[0].field: "process.comm" is String, and AVG needs a number'],
-    ['(groupBy: [], window: { size: "1s", slide: "1m" }) { count }', 'window.slide: "60s" is longer than the window of "1s"'],
-    ['(groupBy: ["process.comm"], having: [{ measure: "p99", gt: 1 }]) { count }', 'having[0].measure: there is no measure "p99"'],
+    [
+      '(groupBy: ["process.comm"], measures: [{ fn: AVG, field: "process.comm" }]) { count }',
+      'measures[0].field: "process.comm" is String, and AVG needs a number',
+    ],
+    [
+      '(groupBy: [], window: { size: "1s", slide: "1m" }) { count }',
+      'window.slide: "60s" is longer than the window of "1s"',
+    ],
+    [
+      '(groupBy: ["process.comm"], having: [{ measure: "p99", gt: 1 }]) { count }',
+      'having[0].measure: there is no measure "p99"',
+    ],
   ])('refuses %s', async (field, message) => {
     const { json } = await aggregateOf(await start(), field);
     expect(json.errors?.[0]?.message).toContain(message);
@@ -116,7 +173,8 @@ describe('an aggregate of what a session holds', () => {
   });
 
   it('captures what a trace measures, as what it groups by', async () => {
-    const query = 'mutation { trace(input: { trackers: [{ exec: {} }] }, for: "50ms", limit: 4) { aggregate(groupBy: ["process.comm"], measures: [{ fn: DISTINCT, field: "args", name: "d" }]) { values { number } } } }';
+    const query =
+      'mutation { trace(input: { trackers: [{ exec: {} }] }, for: "50ms", limit: 4) { aggregate(groupBy: ["process.comm"], measures: [{ fn: DISTINCT, field: "args", name: "d" }]) { values { number } } } }';
     const stop = keepEmitting(fixture.kernel, 4, 5);
     const { json } = await post(server.url, { query });
     stop();
@@ -140,7 +198,8 @@ describe('a live aggregate', () => {
     const changes: Change[] = [];
     const reading = (async () => {
       const query = `subscription { aggregate(session: "${session.id}", groupBy: ["process.comm"], measures: [{ fn: DISTINCT, field: "args" }], every: "100ms") { rows { key { value } count } events lost complete final } }`;
-      for await (const result of client.iterate<{ aggregate: Change }>({ query })) if (result.data) changes.push(result.data.aggregate);
+      for await (const result of client.iterate<{ aggregate: Change }>({ query }))
+        if (result.data) changes.push(result.data.aggregate);
     })();
     await until(() => session.hasReaders, 'the subscription is there');
     expect(session.captured()).toContain('args');
@@ -162,7 +221,10 @@ describe('a live aggregate', () => {
     const session = await start();
     fixture.kernel.emit(8);
     const query = `subscription { aggregate(session: "${session.id}", groupBy: [], window: { size: "1m" }, every: "100ms", replay: 6) { rows { count } events closed { from } } }`;
-    const [first] = await Promise.all([client.iterate({ query }).next(), until(() => session.hasReaders, 'the subscription is there')]);
+    const [first] = await Promise.all([
+      client.iterate({ query }).next(),
+      until(() => session.hasReaders, 'the subscription is there'),
+    ]);
     expect(first.value?.data).toMatchObject({ aggregate: { rows: [{ count: '6' }], events: '6' } });
   });
 
@@ -173,7 +235,10 @@ describe('a live aggregate', () => {
   ])('refuses %s, and leaves no reader', async (argument, message) => {
     const session = await start();
     const query = `subscription { aggregate(session: "${session.id}", groupBy: ["process.comm"], ${argument}) { events } }`;
-    const result = await client.iterate({ query }).next().catch((error: unknown) => ({ value: { errors: error } }));
+    const result = await client
+      .iterate({ query })
+      .next()
+      .catch((error: unknown) => ({ value: { errors: error } }));
     expect(JSON.stringify(result.value)).toContain(JSON.stringify(message).slice(1, -1));
     expect(session.hasReaders).toBe(false);
   });

@@ -37,7 +37,10 @@ function download(path: string, headers: Record<string, string> = { 'x-eunomia':
 async function lines(path: string): Promise<Record<string, never>[]> {
   const response = await download(path);
   expect(response.status).toBe(200);
-  return (await response.text()).trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, never>);
+  return (await response.text())
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, never>);
 }
 
 describe('an export as NDJSON', () => {
@@ -46,15 +49,27 @@ describe('an export as NDJSON', () => {
     fixture.kernel.emit(6, { cgroupId: 4242 });
     const [head, ...rest] = await lines(`${id}.ndjson`);
     const end = rest.pop();
-    expect(head).toMatchObject({ eunomia: { recording: 1, fields: null, session: { id, trackers: ['exec', 'open'], state: 'RUNNING' } } });
+    expect(head).toMatchObject({
+      eunomia: { recording: 1, fields: null, session: { id, trackers: ['exec', 'open'], state: 'RUNNING' } },
+    });
     expect(end).toEqual({ end: { items: '6', lost: '0', dropped: '0', complete: true, state: 'RUNNING' } });
-    const shared = 'tracker time bootNs cgroupId process { pid tid ppid uid gid comm startTime mountNs } container { id name image imageId labels { name value } composeProject composeService pod { name namespace uid labels { name value } } runtime state createdAt startedAt finishedAt pid ips cgroupId }';
+    const shared =
+      'tracker time bootNs cgroupId process { pid tid ppid uid gid comm startTime mountNs } container { id name image imageId labels { name value } composeProject composeService pod { name namespace uid labels { name value } } runtime state createdAt startedAt finishedAt pid ips cgroupId }';
     const exec = 'errno filename executable args argsTruncated cwd parentComm pidNs netNs';
-    const { json } = await post(server.url, { query: `{ session(id: "${id}") { events { nodes { ${shared} ... on ExecEvent { ${exec} } ... on OpenEvent { openErrno: errno fd path flags } } } } }` });
-    const { nodes } = (json.data as unknown as { session: { events: { nodes: Record<string, unknown>[] } } }).session.events;
+    const { json } = await post(server.url, {
+      query: `{ session(id: "${id}") { events { nodes { ${shared} ... on ExecEvent { ${exec} } ... on OpenEvent { openErrno: errno fd path flags } } } } }`,
+    });
+    const { nodes } = (json.data as unknown as { session: { events: { nodes: Record<string, unknown>[] } } }).session
+      .events;
     expect(rest.filter(({ tracker }) => tracker === 'exec')).toEqual(nodes.filter(({ tracker }) => tracker === 'exec'));
-    expect(rest.filter(({ tracker }) => tracker === 'open').map(({ errno, fd, path, flags }) => ({ openErrno: errno, fd, path, flags }))).toEqual(
-      nodes.filter(({ tracker }) => tracker === 'open').map(({ openErrno, fd, path, flags }) => ({ openErrno, fd, path, flags })),
+    expect(
+      rest
+        .filter(({ tracker }) => tracker === 'open')
+        .map(({ errno, fd, path, flags }) => ({ openErrno: errno, fd, path, flags })),
+    ).toEqual(
+      nodes
+        .filter(({ tracker }) => tracker === 'open')
+        .map(({ openErrno, fd, path, flags }) => ({ openErrno, fd, path, flags })),
     );
   });
 
@@ -72,10 +87,21 @@ describe('an export as NDJSON', () => {
   it('has only the events and fields that were asked for', async () => {
     const id = await start();
     fixture.kernel.emit(12);
-    const [head, ...events] = await lines(`${id}.ndjson?fields=process.pid,args&where=${encodeURIComponent('tracker == "exec" && errno == "ENOENT"')}`);
+    const [head, ...events] = await lines(
+      `${id}.ndjson?fields=process.pid,args&where=${encodeURIComponent('tracker == "exec" && errno == "ENOENT"')}`,
+    );
     events.pop();
-    expect(head).toMatchObject({ eunomia: { fields: ['process.pid', 'args'], where: 'tracker == "exec" && errno == "ENOENT"' } });
-    expect(events).toEqual([0, 6].map((pid) => ({ tracker: 'exec', time: expect.any(String), process: { pid }, args: ['run', String(pid)] })));
+    expect(head).toMatchObject({
+      eunomia: { fields: ['process.pid', 'args'], where: 'tracker == "exec" && errno == "ENOENT"' },
+    });
+    expect(events).toEqual(
+      [0, 6].map((pid) => ({
+        tracker: 'exec',
+        time: expect.any(String),
+        process: { pid },
+        args: ['run', String(pid)],
+      })),
+    );
   });
 
   it('follows a session to its end', async () => {
@@ -85,7 +111,10 @@ describe('an export as NDJSON', () => {
     await until(() => fixture.services.manager.get(id)?.hasReaders === true, 'a reader');
     fixture.kernel.emit(2);
     await post(server.url, { query: `mutation { stopSession(id: "${id}") { id } }` });
-    const all = (await response.text()).trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, never>);
+    const all = (await response.text())
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, never>);
     expect(all).toHaveLength(6);
     expect(all.at(-1)).toMatchObject({ end: { items: '4', complete: true, state: 'STOPPED' } });
   });
@@ -105,7 +134,10 @@ describe('an export as NDJSON', () => {
     for (let i = 0; i < 40; i++) fixture.kernel.emit(5000);
     const { hostname, port } = new URL(server.url);
     const before = process.memoryUsage().rss;
-    const client = request({ hostname, port, path: `/export/${id}.ndjson`, headers: { 'x-eunomia': '1' } }, (response) => response.pause());
+    const client = request(
+      { hostname, port, path: `/export/${id}.ndjson`, headers: { 'x-eunomia': '1' } },
+      (response) => response.pause(),
+    );
     client.on('error', () => undefined).end();
     await new Promise((resolve) => setTimeout(resolve, 500));
     expect(process.memoryUsage().rss - before).toBeLessThan(100 << 20); // the whole is 200,000 lines of some 600 bytes
@@ -117,12 +149,22 @@ describe('an export as CSV', () => {
   it('is read back by a parser of RFC 4180, a text that looks like a formula defused', async () => {
     const id = await start('trackers: [{ exec: {} }]');
     fixture.kernel.emit(4, { cgroupId: 4242 });
-    const response = await download(`${id}.csv?fields=process.pid,process.mountNs,filename,args,container.name,container.labels.tier,errno`);
+    const response = await download(
+      `${id}.csv?fields=process.pid,process.mountNs,filename,args,container.name,container.labels.tier,errno`,
+    );
     expect(response.headers.get('content-type')).toContain('text/csv');
     expect(response.headers.get('content-disposition')).toBe(`attachment; filename="eunomia-${id}-events.csv"`);
     const rows = parse(await response.text(), { columns: true, relax_column_count: false }) as Record<string, string>[];
     expect(rows).toHaveLength(4);
-    expect(rows[1]).toEqual({ 'process.pid': '1', 'process.mountNs': '', filename: '/bin/"quoted"/1', args: '["run","1"]', 'container.name': 'web-1', 'container.labels.tier': 'front', errno: '' });
+    expect(rows[1]).toEqual({
+      'process.pid': '1',
+      'process.mountNs': '',
+      filename: '/bin/"quoted"/1',
+      args: '["run","1"]',
+      'container.name': 'web-1',
+      'container.labels.tier': 'front',
+      errno: '',
+    });
   });
 });
 
@@ -135,15 +177,32 @@ describe('an export as Parquet', () => {
       const file = join(folder, 'events.parquet');
       await writeFile(file, Buffer.from(await (await download(`${id}.parquet`)).arrayBuffer()));
       const connection = await (await DuckDBInstance.create(':memory:')).connect();
-      const query = async (sql: string) => (await connection.runAndReadAll(sql.replace('FILE', `'${file}'`))).getRowObjectsJson();
-      const types = Object.fromEntries((await query('DESCRIBE SELECT * FROM FILE')).map(({ column_name: name, column_type: type }) => [name, type]));
-      expect(types).toMatchObject({ tracker: 'VARCHAR', bootNs: 'UBIGINT', 'process.pid': 'INTEGER', 'process.uid': 'UINTEGER', args: 'VARCHAR[]', argsTruncated: 'BOOLEAN', 'container.name': 'VARCHAR' });
+      const query = async (sql: string) =>
+        (await connection.runAndReadAll(sql.replace('FILE', `'${file}'`))).getRowObjectsJson();
+      const types = Object.fromEntries(
+        (await query('DESCRIBE SELECT * FROM FILE')).map(({ column_name: name, column_type: type }) => [name, type]),
+      );
+      expect(types).toMatchObject({
+        tracker: 'VARCHAR',
+        bootNs: 'UBIGINT',
+        'process.pid': 'INTEGER',
+        'process.uid': 'UINTEGER',
+        args: 'VARCHAR[]',
+        argsTruncated: 'BOOLEAN',
+        'container.name': 'VARCHAR',
+      });
       expect(types['time']).toMatch(/^TIMESTAMP/);
-      expect(await query(`SELECT count(*) n, sum("process.pid") pids, max(bootNs) boot, count(args) args, count(DISTINCT "container.name") containers FROM FILE`)).toEqual([
-        { n: '10000', pids: String((9999 * 10_000) / 2), boot: '9999', args: '5000', containers: '1' },
-      ]);
-      expect(await query('SELECT args, epoch_ns(time) % 1000000000 AS ns FROM FILE WHERE "process.pid" = 9998')).toEqual([{ args: ['run', '9998'], ns: '9998' }]);
-      const [facts] = await query("SELECT decode(value) AS value FROM parquet_kv_metadata(FILE) WHERE decode(key) = 'eunomia.end'");
+      expect(
+        await query(
+          `SELECT count(*) n, sum("process.pid") pids, max(bootNs) boot, count(args) args, count(DISTINCT "container.name") containers FROM FILE`,
+        ),
+      ).toEqual([{ n: '10000', pids: String((9999 * 10_000) / 2), boot: '9999', args: '5000', containers: '1' }]);
+      expect(
+        await query('SELECT args, epoch_ns(time) % 1000000000 AS ns FROM FILE WHERE "process.pid" = 9998'),
+      ).toEqual([{ args: ['run', '9998'], ns: '9998' }]);
+      const [facts] = await query(
+        "SELECT decode(value) AS value FROM parquet_kv_metadata(FILE) WHERE decode(key) = 'eunomia.end'",
+      );
       expect(JSON.parse(String(facts?.['value']))).toMatchObject({ items: 10_000, lost: 0, complete: true });
       connection.closeSync();
     } finally {
@@ -163,7 +222,10 @@ describe('an export of an aggregate', () => {
     expect(first).toMatchObject({ 'process.comm': 'worker-0', count: '2', 'sum(process.pid)': 4, other: false });
     expect(other).toMatchObject({ 'process.comm': null, count: '4', other: true });
     expect(end).toMatchObject({ end: { items: '3' } });
-    const rows = parse(await (await download(`${id}.csv?${query}`)).text(), { columns: true }) as Record<string, string>[];
+    const rows = parse(await (await download(`${id}.csv?${query}`)).text(), { columns: true }) as Record<
+      string,
+      string
+    >[];
     expect(rows[0]).toMatchObject({ 'process.comm': 'worker-0', count: '2', 'sum(process.pid)': '4', other: 'false' });
   });
 });
@@ -177,7 +239,11 @@ describe('a download that is refused', () => {
     ['ID.csv?where=pid%20%3D%3D', 400, /where\.expr/],
     ['ID.csv?follow=1', 400, /follow: is "1"/],
     ['ID.csv?groupBy=process.comm&follow=true', 400, /follow: belongs to an export of events/],
-    ['ID.csv?groupBy=process.comm&measures=p101(process.pid)', 400, /measures\[0\]: "p101\(process.pid\)" is no measure/],
+    [
+      'ID.csv?groupBy=process.comm&measures=p101(process.pid)',
+      400,
+      /measures\[0\]: "p101\(process.pid\)" is no measure/,
+    ],
     ['ID.csv?limit=3', 400, /limit: belongs to an aggregate/],
   ])('%s: %i', async (path, status, message) => {
     const id = await start();

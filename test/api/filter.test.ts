@@ -20,20 +20,28 @@ afterEach(async () => {
   await server.close();
 });
 
-const start = async (): Promise<string> => startedId(await post(server.url, { query: 'mutation { startSession(input: { trackers: [{ exec: {} }], capture: DEMANDED }) { id } }' }));
+const start = async (): Promise<string> =>
+  startedId(
+    await post(server.url, {
+      query: 'mutation { startSession(input: { trackers: [{ exec: {} }], capture: DEMANDED }) { id } }',
+    }),
+  );
 
 it('sends a subscriber what matches, counts the rest, and captures what the filter reads', async () => {
   const id = await start();
   const where = { expr: 'process.pid >= 10 && process.pid < 13 && args != null' };
   const stream = client.iterate<{ events: { events: { process: { pid: number } }[] } }>({
-    query: 'subscription ($id: ID!, $where: EventFilter) { events(session: $id, where: $where) { events { process { pid } } } }',
+    query:
+      'subscription ($id: ID!, $where: EventFilter) { events(session: $id, where: $where) { events { process { pid } } } }',
     variables: { id, where },
   });
   const first = stream.next();
   const session = fixture.services.manager.get(id);
   await until(() => session?.captured().includes('args') ?? false, 'args are captured');
   fixture.kernel.emit(20);
-  expect((await first).value?.data?.events.events.map(({ process }: { process: { pid: number } }) => process.pid)).toEqual([10, 11, 12]);
+  expect(
+    (await first).value?.data?.events.events.map(({ process }: { process: { pid: number } }) => process.pid),
+  ).toEqual([10, 11, 12]);
   const { subscribers } = (await session?.stats()) ?? {};
   expect(subscribers?.[0]).toMatchObject({ received: 20, discarded: 17, delivered: 3, queued: 0 });
   await stream.return?.();
@@ -47,12 +55,22 @@ it('pages and aggregates what matches', async () => {
     last: events(last: 2, where: $where) { nodes { process { pid } } pageInfo { hasPreviousPage hasNextPage } }
     aggregate(groupBy: ["process.comm"], where: $where) { count }
   } }`;
-  const { json } = await post(server.url, { query, variables: { id, where: { process: { pid: { in: [5, 50, 95] } } } } });
+  const { json } = await post(server.url, {
+    query,
+    variables: { id, where: { process: { pid: { in: [5, 50, 95] } } } },
+  });
   expect(json).toEqual({
     data: {
       session: {
-        events: { nodes: [{ process: { pid: 5 } }, { process: { pid: 50 } }], pageInfo: { hasNextPage: true, hasPreviousPage: false, endCursor: expect.any(String) }, totalCount: 100 },
-        last: { nodes: [{ process: { pid: 50 } }, { process: { pid: 95 } }], pageInfo: { hasPreviousPage: true, hasNextPage: false } },
+        events: {
+          nodes: [{ process: { pid: 5 } }, { process: { pid: 50 } }],
+          pageInfo: { hasNextPage: true, hasPreviousPage: false, endCursor: expect.any(String) },
+          totalCount: 100,
+        },
+        last: {
+          nodes: [{ process: { pid: 50 } }, { process: { pid: 95 } }],
+          pageInfo: { hasPreviousPage: true, hasNextPage: false },
+        },
         aggregate: expect.arrayContaining([{ count: '1' }]),
       },
     },
@@ -62,9 +80,15 @@ it('pages and aggregates what matches', async () => {
 it('goes on after a page of a filter', async () => {
   const id = await start();
   fixture.kernel.emit(100);
-  const query = 'query ($id: ID!, $after: Cursor) { session(id: $id) { events(first: 2, after: $after, where: { expr: "process.pid in [5, 50, 95]" }) { nodes { process { pid } } pageInfo { hasNextPage endCursor } } } }';
+  const query =
+    'query ($id: ID!, $after: Cursor) { session(id: $id) { events(first: 2, after: $after, where: { expr: "process.pid in [5, 50, 95]" }) { nodes { process { pid } } pageInfo { hasNextPage endCursor } } } }';
   type Page = { nodes: { process: { pid: number } }[]; pageInfo: { hasNextPage: boolean; endCursor: string } };
-  const page = async (after: string | null): Promise<Page> => ((await post(server.url, { query, variables: { id, after } })).json.data as unknown as { session: { events: Page } }).session.events;
+  const page = async (after: string | null): Promise<Page> =>
+    (
+      (await post(server.url, { query, variables: { id, after } })).json.data as unknown as {
+        session: { events: Page };
+      }
+    ).session.events;
   const one = await page(null);
   const two = await page(one.pageInfo.endCursor);
   expect([...one.nodes, ...two.nodes].map(({ process }) => process.pid)).toEqual([5, 50, 95]);
@@ -77,13 +101,22 @@ it.each([
   ['{ open: { path: { eq: "x" } } }', 'where.open: the session has no tracker open; it has exec'],
 ])('refuses %s with its place', async (where, message) => {
   const id = await start();
-  const { json } = await post(server.url, { query: `{ session(id: "${id}") { events(where: ${where}) { totalCount } } }` });
-  expect(json.errors?.[0]).toMatchObject({ message: expect.stringContaining(message), path: ['session', 'events'], extensions: { code: 'BAD_USER_INPUT' } });
+  const { json } = await post(server.url, {
+    query: `{ session(id: "${id}") { events(where: ${where}) { totalCount } } }`,
+  });
+  expect(json.errors?.[0]).toMatchObject({
+    message: expect.stringContaining(message),
+    path: ['session', 'events'],
+    extensions: { code: 'BAD_USER_INPUT' },
+  });
 });
 
 it('refuses a trace with a bad filter before it runs', async () => {
   const began = Date.now();
-  const { json } = await post(server.url, { query: 'mutation { trace(input: { trackers: [{ exec: {} }] }, for: "5s") { events(where: { expr: "args.foo()" }) { totalCount } } }' });
+  const { json } = await post(server.url, {
+    query:
+      'mutation { trace(input: { trackers: [{ exec: {} }] }, for: "5s") { events(where: { expr: "args.foo()" }) { totalCount } } }',
+  });
   expect(json.errors?.[0]?.message).toContain('there is no method foo()');
   expect(Date.now() - began).toBeLessThan(4000);
   expect(fixture.services.manager.list()).toEqual([]);

@@ -19,7 +19,13 @@ async function serve(withStore: boolean): Promise<{ url: string; store: DuckStor
     const opened = store;
     closing.push(remove, () => opened.close());
     const sink = await store.record(record('stored', ['exit']));
-    await sink.write(slicesOf([batchAt(0, 250)]), { from: '1970-01-01T00:00:00.000000000Z', to: '1970-01-01T00:00:00.000000001Z', lost: 7, dropped: 0, where: 'KERNEL' });
+    await sink.write(slicesOf([batchAt(0, 250)]), {
+      from: '1970-01-01T00:00:00.000000000Z',
+      to: '1970-01-01T00:00:00.000000001Z',
+      lost: 7,
+      dropped: 0,
+      where: 'KERNEL',
+    });
     await sink.finish({ ...end, lost: 7, received: 250 });
   }
   const server = await createServer({ ...services, stores: new Map(store ? [['EMBEDDED', store]] : []) });
@@ -49,7 +55,12 @@ describe('a stored session', () => {
         trackers: ['exit'],
         persistence: { state: 'DONE', written: '250' },
         stats: { produced: '257', lost: '7', retained: '250' },
-        events: { totalCount: 250, nodes: [{ bootNs: '0' }, { bootNs: '1' }], gaps: [{ lost: '7', where: 'KERNEL' }], pageInfo: { hasNextPage: true } },
+        events: {
+          totalCount: 250,
+          nodes: [{ bootNs: '0' }, { bootNs: '1' }],
+          gaps: [{ lost: '7', where: 'KERNEL' }],
+          pageInfo: { hasNextPage: true },
+        },
         last: { nodes: [{ bootNs: '99' }] },
         aggregate: [{ key: [{ value: 'exit' }], count: '250', values: [{ text: '249' }] }],
         sketched: [{ count: '250' }],
@@ -77,8 +88,14 @@ describe('history', () => {
 
   it('pages by its own cursors, and refuses others', async () => {
     const { url } = await serve(true);
-    const page = (after: string) => ask(url, `{ history(from: "1970-01-01T00:00:00Z", to: "1970-01-02T00:00:00Z") { events(first: 200${after}) { edges { session node { bootNs } cursor } pageInfo { hasNextPage endCursor } } } }`);
-    const { data } = (await page('')) as unknown as { data: { history: { events: { edges: object[]; pageInfo: { hasNextPage: boolean; endCursor: string } } } } };
+    const page = (after: string) =>
+      ask(
+        url,
+        `{ history(from: "1970-01-01T00:00:00Z", to: "1970-01-02T00:00:00Z") { events(first: 200${after}) { edges { session node { bootNs } cursor } pageInfo { hasNextPage endCursor } } } }`,
+      );
+    const { data } = (await page('')) as unknown as {
+      data: { history: { events: { edges: object[]; pageInfo: { hasNextPage: boolean; endCursor: string } } } };
+    };
     const { edges, pageInfo } = data.history.events;
     expect([edges.length, pageInfo.hasNextPage]).toEqual([200, true]);
     const rest = (await page(`, after: "${pageInfo.endCursor}"`)) as unknown as { data: typeof data };
@@ -88,8 +105,21 @@ describe('history', () => {
 
   it('without a store is refused, as is a session that persists', async () => {
     const { url } = await serve(false);
-    expect((await ask(url, '{ history { events { nodes { time } } } }')).errors?.[0]).toMatchObject({ extensions: { code: 'NO_STORE' }, message: expect.stringContaining('--data-dir') });
-    expect((await ask(url, 'mutation { startSession(input: { trackers: [{ exec: {} }], persist: {} }) { id } }')).errors?.[0]).toMatchObject({ extensions: { code: 'NO_STORE' } });
-    expect((await ask(url, 'mutation { startSession(input: { trackers: [{ exec: {} }], persist: { mode: ROLLUP } }) { id } }')).errors?.[0]?.message).toMatch(/^input\.persist\.mode: /);
+    expect((await ask(url, '{ history { events { nodes { time } } } }')).errors?.[0]).toMatchObject({
+      extensions: { code: 'NO_STORE' },
+      message: expect.stringContaining('--data-dir'),
+    });
+    expect(
+      (await ask(url, 'mutation { startSession(input: { trackers: [{ exec: {} }], persist: {} }) { id } }'))
+        .errors?.[0],
+    ).toMatchObject({ extensions: { code: 'NO_STORE' } });
+    expect(
+      (
+        await ask(
+          url,
+          'mutation { startSession(input: { trackers: [{ exec: {} }], persist: { mode: ROLLUP } }) { id } }',
+        )
+      ).errors?.[0]?.message,
+    ).toMatch(/^input\.persist\.mode: /);
   });
 });

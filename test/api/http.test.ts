@@ -18,7 +18,12 @@ afterEach(async () => {
 });
 
 /** Headers that fetch does not let one set. */
-function raw(path: string, headers: Record<string, string>, method = 'GET', body = ''): Promise<{ status: number; text: string }> {
+function raw(
+  path: string,
+  headers: Record<string, string>,
+  method = 'GET',
+  body = '',
+): Promise<{ status: number; text: string }> {
   const { hostname, port } = new URL(server.url);
   return new Promise((resolve, reject) => {
     const request = httpRequest({ hostname, port, path, method, headers }, (response) => {
@@ -31,7 +36,8 @@ function raw(path: string, headers: Record<string, string>, method = 'GET', body
   });
 }
 
-const START = 'mutation ($input: StartSessionInput!) { startSession(input: $input) { id state trackers capture name labels { name value } } }';
+const START =
+  'mutation ($input: StartSessionInput!) { startSession(input: $input) { id state trackers capture name labels { name value } } }';
 
 describe('over HTTP', () => {
   beforeEach(() => serve());
@@ -47,18 +53,45 @@ describe('over HTTP', () => {
     expect(json.errors).toBeUndefined();
     expect(json.data).toMatchObject({
       server: { version: '0.1.0', healthy: true, runningSessions: 0, engine: { connected: false } },
-      containers: [{ name: 'web-1', label: 'front', cgroupId: '4242', labels: [{ name: 'com.docker.compose.project' }, { name: 'tier' }] }],
+      containers: [
+        {
+          name: 'web-1',
+          label: 'front',
+          cgroupId: '4242',
+          labels: [{ name: 'com.docker.compose.project' }, { name: 'tier' }],
+        },
+      ],
       container: null,
     });
-    expect(json.data?.['trackers']).toContainEqual(expect.objectContaining({ name: 'tcp', available: false, unavailableReason: 'no tp_btf/inet_sock_set_state' }));
-    expect(json.data?.['trackers']).toContainEqual(expect.objectContaining({ name: 'exec', fields: expect.arrayContaining([{ path: 'args', onDemand: true }, { path: 'process.comm', onDemand: false }]) }));
+    expect(json.data?.['trackers']).toContainEqual(
+      expect.objectContaining({ name: 'tcp', available: false, unavailableReason: 'no tp_btf/inet_sock_set_state' }),
+    );
+    expect(json.data?.['trackers']).toContainEqual(
+      expect.objectContaining({
+        name: 'exec',
+        fields: expect.arrayContaining([
+          { path: 'args', onDemand: true },
+          { path: 'process.comm', onDemand: false },
+        ]),
+      }),
+    );
   });
 
   it('starts a session, pages and aggregates its events, stops and removes it', async () => {
-    const started = await post(server.url, { query: START, variables: { input: { trackers: [{ exec: {} }], name: 'mine', labels: [{ name: 'a', value: 'b' }] } } });
+    const started = await post(server.url, {
+      query: START,
+      variables: { input: { trackers: [{ exec: {} }], name: 'mine', labels: [{ name: 'a', value: 'b' }] } },
+    });
     expect(started.json.errors).toBeUndefined();
     const id = startedId(started);
-    expect(started.json.data?.['startSession']).toEqual({ id, state: 'RUNNING', trackers: ['exec'], capture: 'DEFAULT', name: 'mine', labels: [{ name: 'a', value: 'b' }] });
+    expect(started.json.data?.['startSession']).toEqual({
+      id,
+      state: 'RUNNING',
+      trackers: ['exec'],
+      capture: 'DEFAULT',
+      name: 'mine',
+      labels: [{ name: 'a', value: 'b' }],
+    });
     fixture.kernel.emit(10, { cgroupId: 4242, lost: 3 });
 
     const page = await post(server.url, {
@@ -74,26 +107,61 @@ describe('over HTTP', () => {
     expect(session).toMatchObject({
       stats: { produced: '13', lost: '3', received: '10', delivered: '10', retained: '10', subscribers: [] },
       captured: ['args', 'argsTruncated', 'cwd'],
-      events: { totalCount: 10, gaps: [{ lost: '3', where: 'KERNEL' }], pageInfo: { hasNextPage: true, hasPreviousPage: false } },
-      last: { edges: [{ node: { bootNs: '8' } }, { node: { bootNs: '9' } }], pageInfo: { hasNextPage: false, hasPreviousPage: true } },
+      events: {
+        totalCount: 10,
+        gaps: [{ lost: '3', where: 'KERNEL' }],
+        pageInfo: { hasNextPage: true, hasPreviousPage: false },
+      },
+      last: {
+        edges: [{ node: { bootNs: '8' } }, { node: { bootNs: '9' } }],
+        pageInfo: { hasNextPage: false, hasPreviousPage: true },
+      },
       aggregate: [
-        { key: [{ field: 'process.comm', value: 'worker-0' }, { field: 'container.labels.tier', value: 'front' }], count: '3', other: false },
+        {
+          key: [
+            { field: 'process.comm', value: 'worker-0' },
+            { field: 'container.labels.tier', value: 'front' },
+          ],
+          count: '3',
+          other: false,
+        },
         { count: '3', other: false },
         { count: '4', other: true },
       ],
     });
-    expect(session['events']?.['nodes'][1]).toEqual({ time: '2026-01-31T08:15:30.000000001Z', args: ['run', '1'], process: { pid: 1, comm: 'worker-1', mountNs: null }, container: { name: 'web-1' } });
+    expect(session['events']?.['nodes'][1]).toEqual({
+      time: '2026-01-31T08:15:30.000000001Z',
+      args: ['run', '1'],
+      process: { pid: 1, comm: 'worker-1', mountNs: null },
+      container: { name: 'web-1' },
+    });
 
     const after = session['events']?.['pageInfo']['endCursor'] as unknown as string;
-    const next = await post(server.url, { query: 'query ($id: ID!, $after: Cursor) { session(id: $id) { events(after: $after) { nodes { bootNs } } } }', variables: { id, after } });
+    const next = await post(server.url, {
+      query: 'query ($id: ID!, $after: Cursor) { session(id: $id) { events(after: $after) { nodes { bootNs } } } }',
+      variables: { id, after },
+    });
     expect(next.json.data?.['session']?.['events']?.['nodes']).toHaveLength(6);
 
-    const stopped = await post(server.url, { query: 'mutation ($id: ID!) { stopSession(id: $id) { state stopReason } }', variables: { id } });
+    const stopped = await post(server.url, {
+      query: 'mutation ($id: ID!) { stopSession(id: $id) { state stopReason } }',
+      variables: { id },
+    });
     expect(stopped.json.data?.['stopSession']).toEqual({ state: 'STOPPED', stopReason: 'REQUESTED' });
-    const removed = await post(server.url, { query: 'mutation ($id: ID!) { removeSession(id: $id) }', variables: { id } });
+    const removed = await post(server.url, {
+      query: 'mutation ($id: ID!) { removeSession(id: $id) }',
+      variables: { id },
+    });
     expect(removed.json.data?.['removeSession']).toBe(id);
-    const gone = await post(server.url, { query: 'mutation ($id: ID!) { stopSession(id: $id) { state } }', variables: { id } });
-    expect(gone.json.errors?.[0]).toMatchObject({ message: expect.stringContaining('it never was, or it was removed'), extensions: { code: 'UNKNOWN_SESSION' }, path: ['stopSession'] });
+    const gone = await post(server.url, {
+      query: 'mutation ($id: ID!) { stopSession(id: $id) { state } }',
+      variables: { id },
+    });
+    expect(gone.json.errors?.[0]).toMatchObject({
+      message: expect.stringContaining('it never was, or it was removed'),
+      extensions: { code: 'UNKNOWN_SESSION' },
+      path: ['stopSession'],
+    });
   });
 
   it('runs a whole trace in one request, capturing just what it selects', async () => {
@@ -104,24 +172,40 @@ describe('over HTTP', () => {
     });
     stop();
     expect(json.errors).toBeUndefined();
-    expect(json.data?.['trace']).toMatchObject({ state: 'STOPPED', stopReason: 'LIMIT', capture: 'DEMANDED', captured: ['args', 'argsTruncated', 'cwd'] });
+    expect(json.data?.['trace']).toMatchObject({
+      state: 'STOPPED',
+      stopReason: 'LIMIT',
+      capture: 'DEMANDED',
+      captured: ['args', 'argsTruncated', 'cwd'],
+    });
     expect(json.data?.['trace']?.['events']?.['nodes']).toHaveLength(5);
     expect(json.data?.['trace']?.['events']?.['nodes'][0]).toMatchObject({ args: ['run', expect.any(String)] });
     expect(json.data?.['trace']?.['aggregate']).toEqual([{ count: '5', key: [{ value: '/tmp' }] }]);
   });
 
   it('captures nothing on demand for a trace that selects nothing of the kind, and what the client wrote otherwise', async () => {
-    const query = (capture: string) => `mutation { trace(input: { trackers: [{ exec: {} }] ${capture} }, for: "10ms") { stopReason capture captured } }`;
+    const query = (capture: string) =>
+      `mutation { trace(input: { trackers: [{ exec: {} }] ${capture} }, for: "10ms") { stopReason capture captured } }`;
     const plain = await post(server.url, { query: query('') });
     expect(plain.json.data?.['trace']).toEqual({ stopReason: 'DURATION', capture: 'DEMANDED', captured: [] });
     const written = await post(server.url, { query: query('capture: DEFAULT') });
-    expect(written.json.data?.['trace']).toMatchObject({ capture: 'DEFAULT', captured: ['args', 'argsTruncated', 'cwd'] });
+    expect(written.json.data?.['trace']).toMatchObject({
+      capture: 'DEFAULT',
+      captured: ['args', 'argsTruncated', 'cwd'],
+    });
   });
 
   it('stops a trace whose client goes away', async () => {
     const controller = new AbortController();
-    const body = JSON.stringify({ query: 'mutation { trace(input: { trackers: [{ open: {} }] }, for: "60s") { id } }' });
-    const gone = fetch(server.url, { method: 'POST', headers: { 'content-type': 'application/json' }, body, signal: controller.signal }).catch(() => 'aborted');
+    const body = JSON.stringify({
+      query: 'mutation { trace(input: { trackers: [{ open: {} }] }, for: "60s") { id } }',
+    });
+    const gone = fetch(server.url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body,
+      signal: controller.signal,
+    }).catch(() => 'aborted');
     await until(() => fixture.services.manager.list()[0]?.state === 'RUNNING', 'the trace runs');
     controller.abort();
     expect(await gone).toBe('aborted');
@@ -138,15 +222,33 @@ describe('over HTTP', () => {
     [{ trackers: [{ exec: {} }], for: '10' }, 'write a whole number and one of the units'],
     [{ trackers: [{ exec: {} }], for: 10 }, 'did you mean "10s"?'],
     [{ trackers: [{ exec: {} }], ttl: '10ms' }, 'input.ttl: "10ms" is out of range; give "1s" to "720h"'],
-    [{ trackers: [{ exec: {} }], bufferBytes: 1 }, 'input.bufferBytes: 1 is out of range; give 65,536 to 1,073,741,824 bytes'],
-    [{ trackers: [{ exec: {} }], ringBytes: 100_000 }, 'input.ringBytes: 100000 is not a power of two; the next ones are 65536 and 131072'],
+    [
+      { trackers: [{ exec: {} }], bufferBytes: 1 },
+      'input.bufferBytes: 1 is out of range; give 65,536 to 1,073,741,824 bytes',
+    ],
+    [
+      { trackers: [{ exec: {} }], ringBytes: 100_000 },
+      'input.ringBytes: 100000 is not a power of two; the next ones are 65536 and 131072',
+    ],
     [{ trackers: [{ exec: {} }], name: 'x'.repeat(101) }, 'input.name: has 101 characters; at most 100 are allowed'],
     [{ trackers: [{ exec: {} }], labels: [{ name: '', value: '' }] }, 'input.labels[0].name: is empty'],
-    [{ trackers: [{ exec: {} }], target: { pids: [0] } }, 'input.target.pids[0]: 0 is out of range; give 1 to 4,194,304'],
-    [{ trackers: [{ exec: {} }], target: { pids: [] } }, 'input.target.pids: is empty; leave it out, or give at least one, for example [4242]'],
-    [{ trackers: [{ exec: {} }], target: { comms: ['a-very-long-comm-name'] } }, 'input.target.comms[0]: "a-very-long-comm-name" has 21 bytes; the kernel keeps 15 of a thread\'s name: "a-very-long-com"'],
+    [
+      { trackers: [{ exec: {} }], target: { pids: [0] } },
+      'input.target.pids[0]: 0 is out of range; give 1 to 4,194,304',
+    ],
+    [
+      { trackers: [{ exec: {} }], target: { pids: [] } },
+      'input.target.pids: is empty; leave it out, or give at least one, for example [4242]',
+    ],
+    [
+      { trackers: [{ exec: {} }], target: { comms: ['a-very-long-comm-name'] } },
+      'input.target.comms[0]: "a-very-long-comm-name" has 21 bytes; the kernel keeps 15 of a thread\'s name: "a-very-long-com"',
+    ],
     [{ trackers: [{ exec: {} }], target: { cgroups: ['x'] } }, 'write a decimal number'],
-    [{ trackers: [{ exec: {} }], target: { containers: [{}] } }, 'input.target.containers[0]: is empty; give at least one of name, id, image and labels'],
+    [
+      { trackers: [{ exec: {} }], target: { containers: [{}] } },
+      'input.target.containers[0]: is empty; give at least one of name, id, image and labels',
+    ],
     [{ trackers: [{ exec: {} }], target: { containers: [{ name: 'nope' }] } }, 'no container matches'],
     [{ trackers: [{ exec: { faild: true } }] }, 'Did you mean "failed"?'],
     [{ trackers: [{ exce: {} }] }, 'Did you mean "exec"'],
@@ -163,12 +265,17 @@ describe('over HTTP', () => {
     ['events(last: 100001) { totalCount }', 'last: 100001 is out of range'],
     ['events(first: 1, last: 1) { totalCount }', 'last: cannot be joined with `first`'],
     ['aggregate(groupBy: []) { count }', 'groupBy: is empty'],
-    ['aggregate(groupBy: ["process.com"]) { count }', 'groupBy[0]: no event of exec has the field "process.com"; did you mean "process.comm"'],
+    [
+      'aggregate(groupBy: ["process.com"]) { count }',
+      'groupBy[0]: no event of exec has the field "process.com"; did you mean "process.comm"',
+    ],
     ['aggregate(groupBy: ["path"]) { count }', 'no event of exec has the field "path"; open would'],
     ['events(after: "nonsense") { totalCount }', 'cursor'],
   ])('refuses %s', async (selection, message) => {
     const { services } = fixture;
-    const started = await post(server.url, { query: 'mutation { startSession(input: { trackers: [{ exec: {} }] }) { id } }' });
+    const started = await post(server.url, {
+      query: 'mutation { startSession(input: { trackers: [{ exec: {} }] }) { id } }',
+    });
     const id = startedId(started);
     const { json } = await post(server.url, { query: `{ session(id: "${id}") { ${selection} } }` });
     expect(json.errors?.[0]?.message).toContain(message);
@@ -179,19 +286,35 @@ describe('over HTTP', () => {
   it('masks what is not the client’s business, and says what is', async () => {
     fixture.kernel.refuse = new Error('secret: /root/.ssh');
     const masked = await post(server.url, { query: START, variables: { input: { trackers: [{ exec: {} }] } } });
-    expect(masked.json.errors?.[0]).toMatchObject({ message: 'Unexpected error: the server has logged it.', extensions: { code: 'INTERNAL_SERVER_ERROR' } });
+    expect(masked.json.errors?.[0]).toMatchObject({
+      message: 'Unexpected error: the server has logged it.',
+      extensions: { code: 'INTERNAL_SERVER_ERROR' },
+    });
     expect(JSON.stringify(masked.json)).not.toContain('secret');
     const syntax = await post(server.url, { query: '{ server {' });
-    expect(syntax.json.errors?.[0]).toMatchObject({ message: expect.stringContaining('Syntax Error'), extensions: { code: 'GRAPHQL_PARSE_FAILED' } });
+    expect(syntax.json.errors?.[0]).toMatchObject({
+      message: expect.stringContaining('Syntax Error'),
+      extensions: { code: 'GRAPHQL_PARSE_FAILED' },
+    });
     const unknown = await post(server.url, { query: '{ servr { version } }' });
-    expect(unknown.json.errors?.[0]).toMatchObject({ message: expect.stringContaining('Did you mean "server"'), extensions: { code: 'GRAPHQL_VALIDATION_FAILED' } });
-    expect((await post(server.url, { query: '{ servr { version } }' }, { accept: 'application/graphql-response+json' })).status).toBe(400);
+    expect(unknown.json.errors?.[0]).toMatchObject({
+      message: expect.stringContaining('Did you mean "server"'),
+      extensions: { code: 'GRAPHQL_VALIDATION_FAILED' },
+    });
+    expect(
+      (await post(server.url, { query: '{ servr { version } }' }, { accept: 'application/graphql-response+json' }))
+        .status,
+    ).toBe(400);
   });
 
   it('answers introspection within its own limits', async () => {
-    const { json } = await post(server.url, { query: getIntrospectionQuery({ inputValueDeprecation: true, oneOf: true }) });
+    const { json } = await post(server.url, {
+      query: getIntrospectionQuery({ inputValueDeprecation: true, oneOf: true }),
+    });
     expect(json.errors).toBeUndefined();
-    expect(json.data?.['__schema']?.['types']).toContainEqual(expect.objectContaining({ name: 'Duration', description: expect.stringContaining('"500ms"') }));
+    expect(json.data?.['__schema']?.['types']).toContainEqual(
+      expect.objectContaining({ name: 'Duration', description: expect.stringContaining('"500ms"') }),
+    );
   });
 
   it('serves GraphiQL to a browser', async () => {
@@ -210,7 +333,10 @@ describe('over HTTP', () => {
   it('says that its port is in use', async () => {
     const port = Number(new URL(server.url).port);
     const second = await createFixture({ port });
-    await expect(createServer(second.services)).rejects.toMatchObject({ code: 'PORT_IN_USE', message: expect.stringContaining('--port') });
+    await expect(createServer(second.services)).rejects.toMatchObject({
+      code: 'PORT_IN_USE',
+      message: expect.stringContaining('--port'),
+    });
   });
 });
 
@@ -221,15 +347,24 @@ describe('against a foreign page', () => {
   const body = JSON.stringify({ query: '{ server { version } }' });
 
   it('refuses a Host that is no loopback name: DNS rebinding', async () => {
-    expect(await raw('/graphql', { ...json, host: 'evil.example' }, 'POST', body)).toMatchObject({ status: 403, text: expect.stringContaining('FORBIDDEN') });
+    expect(await raw('/graphql', { ...json, host: 'evil.example' }, 'POST', body)).toMatchObject({
+      status: 403,
+      text: expect.stringContaining('FORBIDDEN'),
+    });
     expect(await raw('/graphql', { ...json, host: 'localhost:4000' }, 'POST', body)).toMatchObject({ status: 200 });
     expect(await raw('/graphql', { ...json, host: '[::1]:4000' }, 'POST', body)).toMatchObject({ status: 200 });
   });
 
   it('refuses another origin', async () => {
-    expect(await raw('/graphql', { ...json, host: 'localhost:4000', origin: 'http://evil.example' }, 'POST', body)).toMatchObject({ status: 403 });
-    expect(await raw('/graphql', { ...json, host: 'localhost:4000', origin: 'http://localhost:4001' }, 'POST', body)).toMatchObject({ status: 403 });
-    expect(await raw('/graphql', { ...json, host: 'localhost:4000', origin: 'http://localhost:4000' }, 'POST', body)).toMatchObject({ status: 200 });
+    expect(
+      await raw('/graphql', { ...json, host: 'localhost:4000', origin: 'http://evil.example' }, 'POST', body),
+    ).toMatchObject({ status: 403 });
+    expect(
+      await raw('/graphql', { ...json, host: 'localhost:4000', origin: 'http://localhost:4001' }, 'POST', body),
+    ).toMatchObject({ status: 403 });
+    expect(
+      await raw('/graphql', { ...json, host: 'localhost:4000', origin: 'http://localhost:4000' }, 'POST', body),
+    ).toMatchObject({ status: 200 });
   });
 
   it('refuses what a browser sends without asking first', async () => {
@@ -238,12 +373,23 @@ describe('against a foreign page', () => {
     expect(await raw(query, { 'sec-fetch-site': 'same-origin' })).toMatchObject({ status: 200 });
     expect(await raw(query, { 'sec-fetch-site': 'cross-site' })).toMatchObject({ status: 403 });
     expect(await raw('/graphql', { 'content-type': 'text/plain' }, 'POST', body)).toMatchObject({ status: 403 });
-    expect(await raw('/graphql', { 'content-type': 'application/x-www-form-urlencoded' }, 'POST', 'query=%7Bserver%7Bversion%7D%7D')).toMatchObject({ status: 403 });
+    expect(
+      await raw(
+        '/graphql',
+        { 'content-type': 'application/x-www-form-urlencoded' },
+        'POST',
+        'query=%7Bserver%7Bversion%7D%7D',
+      ),
+    ).toMatchObject({ status: 403 });
   });
 
   it('never runs a mutation for a GET', async () => {
-    const mutation = '/graphql?query=' + encodeURIComponent('mutation { startSession(input: { trackers: [{ exec: {} }] }) { id } }');
-    expect(await raw(mutation, { 'x-eunomia': '1' })).toMatchObject({ status: 405, text: expect.stringContaining('must be a POST') });
+    const mutation =
+      '/graphql?query=' + encodeURIComponent('mutation { startSession(input: { trackers: [{ exec: {} }] }) { id } }');
+    expect(await raw(mutation, { 'x-eunomia': '1' })).toMatchObject({
+      status: 405,
+      text: expect.stringContaining('must be a POST'),
+    });
     expect(fixture.services.manager.list()).toEqual([]);
   });
 });
@@ -254,28 +400,56 @@ describe('with limits', () => {
   it('names the limit, the number, and what to do', async () => {
     await serve({ limits: { depth: 4, aliases: 2, tokens: 60, batch: 2, bodyBytes: 2_000, cost: 200 } });
     const refused = async (query: string) => (await post(server.url, { query })).json.errors?.[0];
-    expect(await refused(deep)).toMatchObject({ message: expect.stringMatching(/5 levels deep; at most 4/), extensions: { code: 'LIMIT_EXCEEDED', limit: 'depth', maximum: 4, actual: 5 } });
-    expect(await refused('{ a: server { version } b: server { version } c: server { version } }')).toMatchObject({ message: expect.stringContaining('3 aliases; at most 2'), extensions: { limit: 'aliases' } });
-    expect(await refused(`{ ${'server { version } '.repeat(20)} }`)).toMatchObject({ message: expect.stringContaining('more than 60 tokens'), extensions: { limit: 'tokens' } });
-    expect(await refused('{ session(id: "x") { events(first: 10000) { nodes { time bootNs } } } }')).toMatchObject({ message: expect.stringMatching(/costs 302; at most 200/), extensions: { limit: 'cost' } });
-    const batch = await post(server.url, [1, 2, 3].map(() => ({ query: '{ server { version } }' })));
-    expect(batch).toMatchObject({ status: 413, json: { errors: [{ message: 'the batch has 3 operations; at most 2 are allowed: send several requests' }] } });
+    expect(await refused(deep)).toMatchObject({
+      message: expect.stringMatching(/5 levels deep; at most 4/),
+      extensions: { code: 'LIMIT_EXCEEDED', limit: 'depth', maximum: 4, actual: 5 },
+    });
+    expect(await refused('{ a: server { version } b: server { version } c: server { version } }')).toMatchObject({
+      message: expect.stringContaining('3 aliases; at most 2'),
+      extensions: { limit: 'aliases' },
+    });
+    expect(await refused(`{ ${'server { version } '.repeat(20)} }`)).toMatchObject({
+      message: expect.stringContaining('more than 60 tokens'),
+      extensions: { limit: 'tokens' },
+    });
+    expect(await refused('{ session(id: "x") { events(first: 10000) { nodes { time bootNs } } } }')).toMatchObject({
+      message: expect.stringMatching(/costs 302; at most 200/),
+      extensions: { limit: 'cost' },
+    });
+    const batch = await post(
+      server.url,
+      [1, 2, 3].map(() => ({ query: '{ server { version } }' })),
+    );
+    expect(batch).toMatchObject({
+      status: 413,
+      json: { errors: [{ message: 'the batch has 3 operations; at most 2 are allowed: send several requests' }] },
+    });
     const body = await post(server.url, { query: `{ server { version } } # ${'x'.repeat(3_000)}` });
-    expect(body).toMatchObject({ status: 413, json: { errors: [{ extensions: { code: 'LIMIT_EXCEEDED', limit: 'bodyBytes' } }] } });
+    expect(body).toMatchObject({
+      status: 413,
+      json: { errors: [{ extensions: { code: 'LIMIT_EXCEEDED', limit: 'bodyBytes' } }] },
+    });
   });
 
   it('measures a bomb of fragments quickly', async () => {
     await serve();
-    const fragments = Array.from({ length: 40 }, (_, i) => `fragment F${i} on Server { ...F${i + 1} ...F${i + 1} }`).join('\n');
+    const fragments = Array.from(
+      { length: 40 },
+      (_, i) => `fragment F${i} on Server { ...F${i + 1} ...F${i + 1} }`,
+    ).join('\n');
     const before = Date.now();
-    const { json } = await post(server.url, { query: `{ server { ...F0 } } ${fragments} fragment F40 on Server { version hostname }` });
+    const { json } = await post(server.url, {
+      query: `{ server { ...F0 } } ${fragments} fragment F40 on Server { version hostname }`,
+    });
     expect(json.errors?.[0]?.extensions?.['limit']).toBe('cost');
     expect(Date.now() - before).toBeLessThan(3_000);
   });
 
   it('allows a page of 100,000 events with a handful of fields by default', async () => {
     await serve();
-    const { json } = await post(server.url, { query: '{ session(id: "x") { events(first: 100000) { nodes { tracker time process { pid comm } cgroupId } } } }' });
+    const { json } = await post(server.url, {
+      query: '{ session(id: "x") { events(first: 100000) { nodes { tracker time process { pid comm } cgroupId } } } }',
+    });
     expect(json).toEqual({ data: { session: null } });
   });
 });

@@ -4,7 +4,18 @@ import type { AddressInfo } from 'node:net';
 import { gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { filterOf } from '../../src/filter/index.js';
-import { aggregate, catalog, ended, execEvent, fields, openStore, sessionOf, sliceOf, timeAt, type TestStore } from '../support/influx.js';
+import {
+  aggregate,
+  catalog,
+  ended,
+  execEvent,
+  fields,
+  openStore,
+  sessionOf,
+  sliceOf,
+  timeAt,
+  type TestStore,
+} from '../support/influx.js';
 
 /**
  * Flux and the API of 2.x against a contract: no InfluxDB 2 can be installed here. A server of this test checks the text of each query and the
@@ -36,7 +47,12 @@ beforeEach(async () => {
   answers = new Map();
   server = createServer((request, response) => {
     void read(request).then((body) => {
-      const asked = { method: request.method ?? '', path: request.url ?? '', body, token: request.headers.authorization ?? '' };
+      const asked = {
+        method: request.method ?? '',
+        path: request.url ?? '',
+        body,
+        token: request.headers.authorization ?? '',
+      };
       requests.push(asked);
       const [path = ''] = asked.path.split('?');
       const answer = answers.get(`${asked.method} ${path}`)?.(asked) ?? { status: 204, body: '' };
@@ -44,7 +60,13 @@ beforeEach(async () => {
     });
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
-  opened = await openStore(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, { version: 2, token: 'secret', organisation: 'org & co', bucket: 'a "bucket"', retentionMs: 3_600_000 });
+  opened = await openStore(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, {
+    version: 2,
+    token: 'secret',
+    organisation: 'org & co',
+    bucket: 'a "bucket"',
+    retentionMs: 3_600_000,
+  });
 });
 
 afterEach(async () => {
@@ -76,18 +98,37 @@ describe('InfluxDB 2.x', () => {
     const [find, org, make, write] = requests;
     expect(find?.path).toBe('/api/v2/buckets?org=org+%26+co&name=a+%22bucket%22');
     expect(org?.path).toBe('/api/v2/orgs?org=org+%26+co');
-    expect(JSON.parse(make?.body ?? '')).toMatchObject({ orgID: '0123', name: 'a "bucket"', retentionRules: [{ type: 'expire', everySeconds: 3600 }] });
-    expect(write).toMatchObject({ method: 'POST', path: '/api/v2/write?org=org+%26+co&bucket=a+%22bucket%22&precision=ns', token: 'Token secret' });
-    expect(requests.map(({ body }) => body).join('')).toContain('eunomia_exec,host=test-host,session=s1,tracker=exec seq=0i,');
+    expect(JSON.parse(make?.body ?? '')).toMatchObject({
+      orgID: '0123',
+      name: 'a "bucket"',
+      retentionRules: [{ type: 'expire', everySeconds: 3600 }],
+    });
+    expect(write).toMatchObject({
+      method: 'POST',
+      path: '/api/v2/write?org=org+%26+co&bucket=a+%22bucket%22&precision=ns',
+      token: 'Token secret',
+    });
+    expect(requests.map(({ body }) => body).join('')).toContain(
+      'eunomia_exec,host=test-host,session=s1,tracker=exec seq=0i,',
+    );
     expect(opened.sender.stats).toMatchObject({ state: 'CONNECTED', written: 3 });
   });
 
   it('says what it refuses', async () => {
-    answers.set('GET /api/v2/buckets', () => ({ status: 401, body: '{"code":"unauthorized","message":"unauthorized access"}' }));
-    answers.set('POST /api/v2/write', () => ({ status: 401, body: '{"code":"unauthorized","message":"unauthorized access"}' }));
+    answers.set('GET /api/v2/buckets', () => ({
+      status: 401,
+      body: '{"code":"unauthorized","message":"unauthorized access"}',
+    }));
+    answers.set('POST /api/v2/write', () => ({
+      status: 401,
+      body: '{"code":"unauthorized","message":"unauthorized access"}',
+    }));
     const sink = await opened.store.record(sessionOf('EVENTS', ['exec'], 's1'));
     await sink.flush();
-    expect(await opened.store.status()).toMatchObject({ state: 'FAILED', problem: expect.stringContaining('HTTP 401: unauthorized access') as string });
+    expect(await opened.store.status()).toMatchObject({
+      state: 'FAILED',
+      problem: expect.stringContaining('HTTP 401: unauthorized access') as string,
+    });
   });
 
   it('answers aggregates, windows by the start of each', async () => {
@@ -105,9 +146,18 @@ describe('InfluxDB 2.x', () => {
       return { type: 'text/csv', body: table('p0', '4') + table('p1', '900') };
     });
     const filter = filterOf({ container: { name: { eq: 'a "b" ${c}' } } }, fields, ['exec']);
-    const rows = await aggregate(opened, { sessions: ['s1'], trackers: ['exec'], from: null, to: null, containers: null, filter }, shapeOf());
+    const rows = await aggregate(
+      opened,
+      { sessions: ['s1'], trackers: ['exec'], from: null, to: null, containers: null, filter },
+      shapeOf(),
+    );
     expect(rows).toMatchObject([
-      { key: [{ field: 'errno', value: 'ENOENT' }], count: 4, values: [{ name: 'largest', number: 900 }], window: { from: '2023-11-14T22:13:20.000000000Z', to: '2023-11-14T22:13:30.000000000Z' } },
+      {
+        key: [{ field: 'errno', value: 'ENOENT' }],
+        count: 4,
+        values: [{ name: 'largest', number: 900 }],
+        window: { from: '2023-11-14T22:13:20.000000000Z', to: '2023-11-14T22:13:30.000000000Z' },
+      },
       { key: [{ field: 'errno', value: null }], count: 41, values: [{ number: 9001 }] },
     ]);
     expect(queries().at(-1)).toBe(`import "regexp"
@@ -156,10 +206,33 @@ data
         ),
       };
     });
-    const page = await opened.store.history({ sessions: ['s1'], trackers: ['exec'], from: 1_700_000_000_000_000_000n, to: 1_700_000_060_000_000_000n, containers: null, filter: null }, null, 10);
+    const page = await opened.store.history(
+      {
+        sessions: ['s1'],
+        trackers: ['exec'],
+        from: 1_700_000_000_000_000_000n,
+        to: 1_700_000_060_000_000_000n,
+        containers: null,
+        filter: null,
+      },
+      null,
+      10,
+    );
     expect(page.events).toMatchObject([
       {
-        event: { __typename: 'ExecEvent', tracker: 'exec', time: timeAt(1_700_000_000_000, 5), errno: 'ENOENT', filename: '/bin/"x", y', argsTruncated: true, args: ['a', 'b'], netNs: '4026531840', process: { pid: 7 }, container: { id: 'cc' }, cwd: null },
+        event: {
+          __typename: 'ExecEvent',
+          tracker: 'exec',
+          time: timeAt(1_700_000_000_000, 5),
+          errno: 'ENOENT',
+          filename: '/bin/"x", y',
+          argsTruncated: true,
+          args: ['a', 'b'],
+          netNs: '4026531840',
+          process: { pid: 7 },
+          container: { id: 'cc' },
+          cwd: null,
+        },
         place: { session: 's1', seq: 0, time: 1_700_000_000_000_000_005n },
       },
     ]);
@@ -173,7 +246,11 @@ data
 });
 
 function shapeOf() {
-  return { groupBy: ['errno'], measures: [{ fn: 'MAX' as const, field: 'process.pid', name: 'largest' }], window: { size: 10_000 } };
+  return {
+    groupBy: ['errno'],
+    measures: [{ fn: 'MAX' as const, field: 'process.pid', name: 'largest' }],
+    window: { size: 10_000 },
+  };
 }
 
 it('has the tracker that it is tested with', () => expect(catalog.get('exec')).toBeDefined());

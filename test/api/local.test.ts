@@ -18,9 +18,16 @@ function dataOf(answer: Answer): Record<string, unknown> | null | undefined {
 
 describe('in process', () => {
   it('answers queries and mutations, and streams subscriptions', async () => {
-    const started = dataOf(await executeLocally(fixture.services, { query: 'mutation { startSession(input: { trackers: [{ exec: {} }] }) { id } }' }));
+    const started = dataOf(
+      await executeLocally(fixture.services, {
+        query: 'mutation { startSession(input: { trackers: [{ exec: {} }] }) { id } }',
+      }),
+    );
     const id = startedId({ json: { data: started as never } });
-    const stream = await executeLocally(fixture.services, { query: 'subscription ($id: ID!) { events(session: $id) { events { bootNs } } }', variables: { id } });
+    const stream = await executeLocally(fixture.services, {
+      query: 'subscription ($id: ID!) { events(session: $id) { events { bootNs } } }',
+      variables: { id },
+    });
     if (!isStream(stream)) throw new Error('no stream');
     fixture.kernel.emit(2);
     expect((await stream.next()).value).toEqual({ data: { events: { events: [{ bootNs: '0' }, { bootNs: '1' }] } } });
@@ -34,13 +41,24 @@ describe('in process', () => {
   it('keeps a viewer from acting, and answers errors instead of rejecting', async () => {
     const answer = await executeLocally(fixture.services, { query: 'mutation { removeSession(id: "x") }' }, 'viewer');
     expect(answer).toMatchObject({ errors: [{ extensions: { code: 'FORBIDDEN' } }] });
-    expect(await executeLocally(fixture.services, { query: '{' })).toMatchObject({ errors: [{ extensions: { code: 'GRAPHQL_PARSE_FAILED' } }] });
-    expect(await executeLocally(fixture.services, { query: 'query A { server { version } } query B { server { version } }' })).toMatchObject({ errors: [{ message: expect.stringContaining('name one in `operationName`: A, B') }] });
+    expect(await executeLocally(fixture.services, { query: '{' })).toMatchObject({
+      errors: [{ extensions: { code: 'GRAPHQL_PARSE_FAILED' } }],
+    });
+    expect(
+      await executeLocally(fixture.services, {
+        query: 'query A { server { version } } query B { server { version } }',
+      }),
+    ).toMatchObject({ errors: [{ message: expect.stringContaining('name one in `operationName`: A, B') }] });
   });
 
   it('ends a trace when the caller aborts it', async () => {
     const controller = new AbortController();
-    const trace = executeLocally(fixture.services, { query: 'mutation { trace(input: { trackers: [{ exec: {} }] }, for: "60s") { stopReason } }' }, 'operator', controller.signal);
+    const trace = executeLocally(
+      fixture.services,
+      { query: 'mutation { trace(input: { trackers: [{ exec: {} }] }, for: "60s") { stopReason } }' },
+      'operator',
+      controller.signal,
+    );
     await until(() => fixture.services.manager.list()[0]?.state === 'RUNNING', 'the trace runs');
     controller.abort();
     expect(dataOf(await trace)).toEqual({ trace: { stopReason: 'ABANDONED' } });

@@ -12,33 +12,97 @@ const METRIC = `${SESSION}metrics:\n  - name: opens_total\n    help: Opens.\n   
 const fixture = await createFixture();
 
 function parse(text: string, { services }: Fixture = fixture): ExportedConfig {
-  return parseExported(new ConfigFile('m.yaml', text), { schema: createSchema(), catalog: services.catalog, fields: services.fields });
+  return parseExported(new ConfigFile('m.yaml', text), {
+    schema: createSchema(),
+    catalog: services.catalog,
+    fields: services.fields,
+  });
 }
 
 describe('a metrics configuration', () => {
   it.each([
     ['YAML that is none', 'metrics: [', 'm.yaml:1:11: '],
     ['a key twice', 'metrics: []\nmetrics: []', 'm.yaml:2:1: Map keys must be unique'],
-    ['an unknown setting', `${METRIC}    groupby: {}\n`, 'm.yaml:9:14: metrics[0].groupby: there is no such setting; did you mean "groupBy"?'],
+    [
+      'an unknown setting',
+      `${METRIC}    groupby: {}\n`,
+      'm.yaml:9:14: metrics[0].groupby: there is no such setting; did you mean "groupBy"?',
+    ],
     ['an unknown part', 'metric: []', 'm.yaml:1:9: metric: there is no such setting; did you mean "metrics"?'],
-    ['no session of that name', METRIC.replace('session: s', 'session: t'), 'm.yaml:8:14: metrics[0].session: is to be the name of one of `sessions`: s'],
-    ['an unknown tracker', SESSION.replace('exec: {}', 'exce: {}'), 'm.yaml:3:16: sessions[0].trackers[0]: Field "exce" is not defined by type "TrackerInput". Did you mean "exec"'],
-    ['a session without a name', 'sessions:\n  - trackers: [{ exec: {} }]\n', 'm.yaml:2:5: sessions[0].name: is missing, for example "host"'],
-    ['a session that would end', `${SESSION}    for: 10s\n`, 'm.yaml:4:10: sessions[0].for: cannot be set: the session runs as long as the server'],
-    ['a value out of range', `${SESSION}    ringBytes: 1000\n`, 'm.yaml:4:16: sessions[0].ringBytes: 1000 is out of range'],
-    ['two sessions of one name', `${SESSION}  - name: s\n    trackers: [{ exec: {} }]\n`, 'm.yaml:4:11: sessions[1].name: "s" is there already, in sessions[0]'],
-    ['two metrics of one name', `${METRIC}${METRIC.slice(METRIC.indexOf('  - name: opens'))}`, 'metrics[1].name: "opens_total" is there already, in metrics[0]'],
-    ['a bad name', METRIC.replace('opens_total', 'opens-total'), 'metrics[0].name: "opens-total" is no name of a metric'],
-    ['a counter that is not called one', METRIC.replace('opens_total', 'opens'), '"opens" is a counter, whose name ends in _total'],
-    ['a name of the server\'s own', METRIC.replace('opens_total', 'eunomia_events_total'), 'begins with eunomia_'],
-    ['a bad type', METRIC.replace('counter', 'count'), 'm.yaml:7:11: metrics[0].type: is to be counter, gauge, histogram'],
-    ['an unknown field', `${METRIC}    groupBy: { who: process.com }\n`, 'm.yaml:9:21: metrics[0].groupBy.who: groupBy: no event of exec, open has the field "process.com"; did you mean "process.comm"'],
-    ['a label without bound', `${METRIC}    groupBy: { who: process.pid }\n`, 'm.yaml:9:21: metrics[0].groupBy.who: "process.pid" has a value for every process or event'],
+    [
+      'no session of that name',
+      METRIC.replace('session: s', 'session: t'),
+      'm.yaml:8:14: metrics[0].session: is to be the name of one of `sessions`: s',
+    ],
+    [
+      'an unknown tracker',
+      SESSION.replace('exec: {}', 'exce: {}'),
+      'm.yaml:3:16: sessions[0].trackers[0]: Field "exce" is not defined by type "TrackerInput". Did you mean "exec"',
+    ],
+    [
+      'a session without a name',
+      'sessions:\n  - trackers: [{ exec: {} }]\n',
+      'm.yaml:2:5: sessions[0].name: is missing, for example "host"',
+    ],
+    [
+      'a session that would end',
+      `${SESSION}    for: 10s\n`,
+      'm.yaml:4:10: sessions[0].for: cannot be set: the session runs as long as the server',
+    ],
+    [
+      'a value out of range',
+      `${SESSION}    ringBytes: 1000\n`,
+      'm.yaml:4:16: sessions[0].ringBytes: 1000 is out of range',
+    ],
+    [
+      'two sessions of one name',
+      `${SESSION}  - name: s\n    trackers: [{ exec: {} }]\n`,
+      'm.yaml:4:11: sessions[1].name: "s" is there already, in sessions[0]',
+    ],
+    [
+      'two metrics of one name',
+      `${METRIC}${METRIC.slice(METRIC.indexOf('  - name: opens'))}`,
+      'metrics[1].name: "opens_total" is there already, in metrics[0]',
+    ],
+    [
+      'a bad name',
+      METRIC.replace('opens_total', 'opens-total'),
+      'metrics[0].name: "opens-total" is no name of a metric',
+    ],
+    [
+      'a counter that is not called one',
+      METRIC.replace('opens_total', 'opens'),
+      '"opens" is a counter, whose name ends in _total',
+    ],
+    ["a name of the server's own", METRIC.replace('opens_total', 'eunomia_events_total'), 'begins with eunomia_'],
+    [
+      'a bad type',
+      METRIC.replace('counter', 'count'),
+      'm.yaml:7:11: metrics[0].type: is to be counter, gauge, histogram',
+    ],
+    [
+      'an unknown field',
+      `${METRIC}    groupBy: { who: process.com }\n`,
+      'm.yaml:9:21: metrics[0].groupBy.who: groupBy: no event of exec, open has the field "process.com"; did you mean "process.comm"',
+    ],
+    [
+      'a label without bound',
+      `${METRIC}    groupBy: { who: process.pid }\n`,
+      'm.yaml:9:21: metrics[0].groupBy.who: "process.pid" has a value for every process or event',
+    ],
     ['a bad label', `${METRIC}    groupBy: { le: process.comm }\n`, 'metrics[0].groupBy.le: is no name of a label'],
     ['a bad filter', `${METRIC}    where: process.comm = "a"\n`, 'm.yaml:9:12: metrics[0].where: where.expr: 1:14:'],
-    ['a measure that a counter cannot be', `${METRIC}    measure: { fn: MAX, field: process.uid }\n`, 'metrics[0].measure.fn: a counter takes COUNT, SUM'],
+    [
+      'a measure that a counter cannot be',
+      `${METRIC}    measure: { fn: MAX, field: process.uid }\n`,
+      'metrics[0].measure.fn: a counter takes COUNT, SUM',
+    ],
     ['a window of a counter', `${METRIC}    window: 60s\n`, 'metrics[0].window: belongs to gauges'],
-    ['too many series', `${METRIC}    maxSeries: 1000000\n`, 'm.yaml:9:16: metrics[0].maxSeries: is to be a whole number from 1 to 10000'],
+    [
+      'too many series',
+      `${METRIC}    maxSeries: 1000000\n`,
+      'm.yaml:9:16: metrics[0].maxSeries: is to be a whole number from 1 to 10000',
+    ],
   ])('with %s is refused, with the place', (_what, text, message) => {
     expect(() => parse(text)).toThrow(message);
   });
@@ -49,7 +113,9 @@ describe('a metrics configuration', () => {
   });
 
   it('may be JSON', () => {
-    expect(parse('{ "sessions": [{ "name": "s", "trackers": [{ "exec": {} }] }], "metrics": [] }').sessions[0]?.name).toBe('s');
+    expect(
+      parse('{ "sessions": [{ "name": "s", "trackers": [{ "exec": {} }] }], "metrics": [] }').sessions[0]?.name,
+    ).toBe('s');
   });
 
   it('makes a session and its metrics, with groups beyond the cap as other', async () => {
@@ -68,8 +134,16 @@ metrics:
     const scrape = async (): Promise<string> => (await own.services.metrics.expose()).body;
     await until(async () => (await scrape()).includes('failed_total 334'), 'all is counted');
     const body = await scrape();
-    expect([...body.matchAll(/^all_total\{comm="([^"]+)"\} (\d+)$/gm)].map(([, comm, count]) => [comm, Number(count)])).toEqual([['worker-0', 250], ['worker-1', 250], ['other', 500]]);
-    expect(body).toContain('sizes_bucket{le="5"} 0\nsizes_bucket{le="1000"} 1000\nsizes_bucket{le="+Inf"} 1000\nsizes_sum 500000\nsizes_count 1000\n');
+    expect(
+      [...body.matchAll(/^all_total\{comm="([^"]+)"\} (\d+)$/gm)].map(([, comm, count]) => [comm, Number(count)]),
+    ).toEqual([
+      ['worker-0', 250],
+      ['worker-1', 250],
+      ['other', 500],
+    ]);
+    expect(body).toContain(
+      'sizes_bucket{le="5"} 0\nsizes_bucket{le="1000"} 1000\nsizes_bucket{le="+Inf"} 1000\nsizes_sum 500000\nsizes_count 1000\n',
+    );
     expect(body).toContain('eunomia_configured_session_up{session="s"} 1');
     expect(body).toContain('eunomia_configured_metric_missed_total{metric="all_total"} 0');
     await until(async () => (await scrape()).includes('users 4'), 'the window ends');

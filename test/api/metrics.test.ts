@@ -22,7 +22,12 @@ async function scrape(url: string, headers: Record<string, string> = {}): Promis
 
 /** The value of the series with exactly this text before it. */
 function valueOf(text: string, series: string): number {
-  return Number(text.split('\n').find((line) => line.startsWith(`${series} `))?.slice(series.length + 1));
+  return Number(
+    text
+      .split('\n')
+      .find((line) => line.startsWith(`${series} `))
+      ?.slice(series.length + 1),
+  );
 }
 
 async function start(url: string, input: string, headers: Record<string, string> = {}): Promise<string> {
@@ -35,12 +40,14 @@ describe('/metrics', () => {
     const plain = await fetch(metrics);
     expect(plain.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
     expect(await plain.text()).toContain('# TYPE eunomia_events_total counter');
-    const open = await fetch(metrics, { headers: { accept: 'application/openmetrics-text;version=1.0.0;q=0.8,text/plain;q=0.5' } });
+    const open = await fetch(metrics, {
+      headers: { accept: 'application/openmetrics-text;version=1.0.0;q=0.8,text/plain;q=0.5' },
+    });
     expect(open.headers.get('content-type')).toBe('application/openmetrics-text; version=1.0.0; charset=utf-8');
     const text = await open.text();
     expect(text).toContain('# TYPE eunomia_events counter');
     expect(text.endsWith('# EOF\n')).toBe(true);
-    expect((await (await fetch(metrics)).text())).toContain('# TYPE eunomia_events_total counter');
+    expect(await (await fetch(metrics)).text()).toContain('# TYPE eunomia_events_total counter');
   });
 
   it('counts the events of a session exactly, and keeps the counts when it is removed', async () => {
@@ -85,7 +92,10 @@ describe('/metrics', () => {
 
   it('escapes what a client wrote into a label', async () => {
     const { url, metrics, kernel } = await serve();
-    await post(url, { query: 'mutation ($name: String) { startSession(input: { name: $name, trackers: [{ exec: {} }] }) { id } }', variables: { name: 'a"}\n{\\' } });
+    await post(url, {
+      query: 'mutation ($name: String) { startSession(input: { name: $name, trackers: [{ exec: {} }] }) { id } }',
+      variables: { name: 'a"}\n{\\' },
+    });
     kernel.emit(1);
     expect(await scrape(metrics)).toContain('session="a\\"}\\n{\\\\"} 1\n');
   });
@@ -110,7 +120,11 @@ describe('/metrics', () => {
 
   it('leaves out a part that fails or has bad names, and answers the rest', async () => {
     const { services, metrics } = await serve();
-    services.metrics.add({ metrics: () => { throw new Error('broken'); } });
+    services.metrics.add({
+      metrics: () => {
+        throw new Error('broken');
+      },
+    });
     services.metrics.add({
       metrics: () => [
         { name: 'plugin_good_total', type: 'counter', help: 'Good.', samples: [{ labels: { key: 'a' }, value: 1 }] },

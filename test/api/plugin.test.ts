@@ -6,7 +6,11 @@ import { createFixture, post, startedId, type Fixture, type GraphQLAnswer } from
 
 /** The contract of plugins and alerts. What plugins do with events, the kernel tests show: they read real records. */
 
-const tokens = { admin: 'secret-of-the-admin', operator: 'secret-of-the-operator', viewer: 'secret-of-the-viewer' } as const;
+const tokens = {
+  admin: 'secret-of-the-admin',
+  operator: 'secret-of-the-operator',
+  viewer: 'secret-of-the-viewer',
+} as const;
 const source = (name: string, more = ''): string => `import { definePlugin } from 'eunomia/plugin';
 export default definePlugin({ name: '${name}', version: '1.2.3', summary: 'A test.', options: { n: { type: 'integer', default: 3, min: 1, description: 'How many.' } },
   reads: { exec: ['args', 'process'] }, where: 'exec.errno == null', ${more} onBatch() {} });`;
@@ -15,7 +19,9 @@ let fixture: Fixture;
 let server: ApiServer;
 
 beforeEach(async () => {
-  fixture = await createFixture({ tokens: Object.entries(tokens).map(([role, secret]) => ({ role: role as keyof typeof tokens, secret })) });
+  fixture = await createFixture({
+    tokens: Object.entries(tokens).map(([role, secret]) => ({ role: role as keyof typeof tokens, secret })),
+  });
   server = await createServer(fixture.services);
 });
 afterEach(async () => {
@@ -28,27 +34,44 @@ async function ask(query: string, variables: object = {}, role: keyof typeof tok
   return (await post(server.url, { query, variables }, { authorization: `Bearer ${tokens[role]}` })).json;
 }
 
-const LOAD = 'mutation ($input: LoadPluginInput!) { loadPlugin(input: $input) { name version origin file trackers fields where problem sessions options { name type default min max enum description } } }';
-const load = (text: string, role: keyof typeof tokens = 'admin', replace = false): Promise<GraphQLAnswer> => ask(LOAD, { input: { file: 'p.ts', source: text, replace } }, role);
-const START = 'mutation ($plugins: [PluginInput!]) { startSession(input: { trackers: [{ exec: {} }], plugins: $plugins }) { id plugins { name version state options problem stats { events dropped } results { results { seq value } hasNextPage } errors { message at count } } } }';
+const LOAD =
+  'mutation ($input: LoadPluginInput!) { loadPlugin(input: $input) { name version origin file trackers fields where problem sessions options { name type default min max enum description } } }';
+const load = (text: string, role: keyof typeof tokens = 'admin', replace = false): Promise<GraphQLAnswer> =>
+  ask(LOAD, { input: { file: 'p.ts', source: text, replace } }, role);
+const START =
+  'mutation ($plugins: [PluginInput!]) { startSession(input: { trackers: [{ exec: {} }], plugins: $plugins }) { id plugins { name version state options problem stats { events dropped } results { results { seq value } hasNextPage } errors { message at count } } } }';
 
 describe('loading a plugin', () => {
   it('tells what it is', async () => {
     expect(await load(source('p'))).toEqual({
       data: {
         loadPlugin: {
-          name: 'p', version: '1.2.3', origin: 'UPLOAD', file: 'p.ts', trackers: ['exec'], where: 'exec.errno == null', problem: null, sessions: [],
+          name: 'p',
+          version: '1.2.3',
+          origin: 'UPLOAD',
+          file: 'p.ts',
+          trackers: ['exec'],
+          where: 'exec.errno == null',
+          problem: null,
+          sessions: [],
           fields: expect.arrayContaining(['args', 'process.pid']),
-          options: [{ name: 'n', type: 'integer', default: 3, min: 1, max: null, enum: null, description: 'How many.' }],
+          options: [
+            { name: 'n', type: 'integer', default: 3, min: 1, max: null, enum: null, description: 'How many.' },
+          ],
         },
       },
     });
-    expect(await ask('{ plugins { name } none: plugins(name: "x") { name } }', {}, 'viewer')).toEqual({ data: { plugins: [{ name: 'p' }], none: [] } });
+    expect(await ask('{ plugins { name } none: plugins(name: "x") { name } }', {}, 'viewer')).toEqual({
+      data: { plugins: [{ name: 'p' }], none: [] },
+    });
   });
 
   it.each(['viewer', 'operator'] as const)('is not for the role %s, also through a fragment', async (role) => {
     const { errors } = await load(source('p'), role);
-    expect(errors?.[0]).toMatchObject({ message: expect.stringMatching(/loadPlugin needs the role admin|mutations need/), extensions: { code: 'FORBIDDEN' } });
+    expect(errors?.[0]).toMatchObject({
+      message: expect.stringMatching(/loadPlugin needs the role admin|mutations need/),
+      extensions: { code: 'FORBIDDEN' },
+    });
     const hidden = await ask('mutation { ...F } fragment F on Mutation { ... { unloadPlugin(name: "p") } }', {}, role);
     expect(hidden.errors?.[0]?.extensions?.['code']).toBe('FORBIDDEN');
     expect(fixture.services.plugins.list()).toEqual([]);
@@ -57,7 +80,11 @@ describe('loading a plugin', () => {
   it.each([
     ['a syntax error', 'const a =\n= 1;', /p\.ts:2: Unexpected token/],
     ['no plugin', 'export const a = 1;', /p\.ts: has no plugin/],
-    ['an unknown tracker', source('p').replace('exec:', 'exce:'), /reads\.exce: there is no tracker "exce"; did you mean "exec"/],
+    [
+      'an unknown tracker',
+      source('p').replace('exec:', 'exce:'),
+      /reads\.exce: there is no tracker "exce"; did you mean "exec"/,
+    ],
     ['an unknown field', source('p').replace("'args'", "'arg'"), /no event of exec has the field "arg"/],
     ['something that throws', '\n\nthrow new Error("on load");', /p\.ts:3: Error: on load/],
   ])('with %s is refused', async (_what, text, message) => {
@@ -67,12 +94,19 @@ describe('loading a plugin', () => {
 
   it('of a name that is there asks for replace', async () => {
     await load(source('p'));
-    expect((await load(source('p'))).errors?.[0]).toMatchObject({ message: expect.stringContaining('replace: true'), extensions: { code: 'PLUGIN_EXISTS' } });
-    expect((await load(source('p').replace('1.2.3', '2'), 'admin', true)).data?.['loadPlugin']).toMatchObject({ version: '2' });
+    expect((await load(source('p'))).errors?.[0]).toMatchObject({
+      message: expect.stringContaining('replace: true'),
+      extensions: { code: 'PLUGIN_EXISTS' },
+    });
+    expect((await load(source('p').replace('1.2.3', '2'), 'admin', true)).data?.['loadPlugin']).toMatchObject({
+      version: '2',
+    });
   });
 
   it('refuses a file name that is a path', async () => {
-    expect((await ask(LOAD, { input: { file: '../p.ts', source: source('p') } })).errors?.[0]?.message).toMatch(/input\.file/);
+    expect((await ask(LOAD, { input: { file: '../p.ts', source: source('p') } })).errors?.[0]?.message).toMatch(
+      /input\.file/,
+    );
   });
 });
 
@@ -81,16 +115,43 @@ describe('a session', () => {
 
   it('is given a plugin at its start, and later; it is detached and unloaded', async () => {
     const started = await ask(START, { plugins: [{ name: 'p', options: { n: 7 } }] }, 'operator');
-    expect(started.data?.['startSession']).toMatchObject({ plugins: [{ name: 'p', version: '1.2.3', options: { n: 7 }, problem: null, results: { results: [], hasNextPage: false }, errors: [] }] });
+    expect(started.data?.['startSession']).toMatchObject({
+      plugins: [
+        {
+          name: 'p',
+          version: '1.2.3',
+          options: { n: 7 },
+          problem: null,
+          results: { results: [], hasNextPage: false },
+          errors: [],
+        },
+      ],
+    });
     const id = startedId({ json: { data: { startSession: started.data?.['startSession'] as never } } });
     expect(fixture.services.manager.get(id)?.captured()).toContain('args');
-    const again = await ask('mutation ($id: ID!) { attachPlugin(session: $id, plugin: "p") { state } }', { id }, 'operator');
+    const again = await ask(
+      'mutation ($id: ID!) { attachPlugin(session: $id, plugin: "p") { state } }',
+      { id },
+      'operator',
+    );
     expect(again.errors?.[0]?.extensions?.['code']).toBe('ALREADY_ATTACHED');
-    expect((await ask('mutation ($id: ID!) { detachPlugin(session: $id, plugin: "p") { state } }', { id }, 'operator')).data).toEqual({ detachPlugin: { state: 'STOPPED' } });
-    expect((await ask('mutation ($id: ID!) { attachPlugin(session: $id, plugin: "p", options: { n: 2 }) { options } }', { id }, 'operator')).data).toEqual({ attachPlugin: { options: { n: 2 } } });
+    expect(
+      (await ask('mutation ($id: ID!) { detachPlugin(session: $id, plugin: "p") { state } }', { id }, 'operator')).data,
+    ).toEqual({ detachPlugin: { state: 'STOPPED' } });
+    expect(
+      (
+        await ask(
+          'mutation ($id: ID!) { attachPlugin(session: $id, plugin: "p", options: { n: 2 }) { options } }',
+          { id },
+          'operator',
+        )
+      ).data,
+    ).toEqual({ attachPlugin: { options: { n: 2 } } });
     expect((await ask('{ plugins { sessions } }')).data).toEqual({ plugins: [{ sessions: [id] }] });
     expect((await ask('mutation { unloadPlugin(name: "p") }')).data).toEqual({ unloadPlugin: 'p' });
-    expect((await ask('query ($id: ID!) { plugins { name } session(id: $id) { plugins { name state } } }', { id })).data).toEqual({ plugins: [], session: { plugins: [{ name: 'p', state: 'STOPPED' }] } });
+    expect(
+      (await ask('query ($id: ID!) { plugins { name } session(id: $id) { plugins { name state } } }', { id })).data,
+    ).toEqual({ plugins: [], session: { plugins: [{ name: 'p', state: 'STOPPED' }] } });
   });
 
   it.each([
@@ -106,7 +167,11 @@ describe('a session', () => {
   });
 
   it('without the trackers that a plugin reads is refused', async () => {
-    const { errors } = await ask('mutation { startSession(input: { trackers: [{ open: {} }], plugins: [{ name: "p" }] }) { id } }', {}, 'operator');
+    const { errors } = await ask(
+      'mutation { startSession(input: { trackers: [{ open: {} }], plugins: [{ name: "p" }] }) { id } }',
+      {},
+      'operator',
+    );
     expect(errors?.[0]?.message).toMatch(/reads the trackers exec; the session lacks exec/);
   });
 
@@ -117,12 +182,28 @@ describe('a session', () => {
 });
 
 it('alerts are listed newest first, by severity and session', async () => {
-  const alert = { title: 't', message: 'm', source: 'plugin:p', time: null, tracker: 'exec', process: { pid: 7, ppid: 1, uid: 0, comm: 'sh', startTime: null }, container: null, key: null };
+  const alert = {
+    title: 't',
+    message: 'm',
+    source: 'plugin:p',
+    time: null,
+    tracker: 'exec',
+    process: { pid: 7, ppid: 1, uid: 0, comm: 'sh', startTime: null },
+    container: null,
+    key: null,
+  };
   fixture.services.alerts.raise({ ...alert, severity: 'LOW', session: 'a' });
   fixture.services.alerts.raise({ ...alert, severity: 'HIGH', session: 'b' });
-  const { data } = await ask('{ all: alerts { severity process { pid comm } count time } severe: alerts(severity: MEDIUM) { session } of: alerts(session: "a") { severity } }', {}, 'viewer');
+  const { data } = await ask(
+    '{ all: alerts { severity process { pid comm } count time } severe: alerts(severity: MEDIUM) { session } of: alerts(session: "a") { severity } }',
+    {},
+    'viewer',
+  );
   expect(data).toEqual({
-    all: [{ severity: 'HIGH', process: { pid: 7, comm: 'sh' }, count: 1, time: expect.any(String) }, { severity: 'LOW', process: { pid: 7, comm: 'sh' }, count: 1, time: expect.any(String) }],
+    all: [
+      { severity: 'HIGH', process: { pid: 7, comm: 'sh' }, count: 1, time: expect.any(String) },
+      { severity: 'LOW', process: { pid: 7, comm: 'sh' }, count: 1, time: expect.any(String) },
+    ],
     severe: [{ session: 'b' }],
     of: [{ severity: 'LOW' }],
   });
@@ -132,7 +213,12 @@ it('alerts are listed newest first, by severity and session', async () => {
 describe('live, over WebSocket', () => {
   let client: Client;
   beforeEach(() => {
-    client = createClient({ url: server.url.replace('http', 'ws'), webSocketImpl: WebSocket, retryAttempts: 0, connectionParams: { authorization: `Bearer ${tokens.viewer}` } });
+    client = createClient({
+      url: server.url.replace('http', 'ws'),
+      webSocketImpl: WebSocket,
+      retryAttempts: 0,
+      connectionParams: { authorization: `Bearer ${tokens.viewer}` },
+    });
   });
   afterEach(() => client.dispose());
 
@@ -141,9 +227,21 @@ describe('live, over WebSocket', () => {
     const started = await ask(START, { plugins: [{ name: 'p' }] }, 'operator');
     const id = startedId({ json: { data: { startSession: started.data?.['startSession'] as never } } });
     const attachment = fixture.services.plugins.need(id, 'p');
-    attachment.results.add([{ kind: 'old', json: '{"n":1}' }, { kind: 'old', json: '{"n":2}' }], '1');
-    const stream = client.iterate({ query: 'subscription ($id: ID!) { pluginResults(session: $id, plugin: "p", replay: 1) { results { seq kind value version } dropped } }', variables: { id } });
-    expect((await stream.next()).value).toEqual({ data: { pluginResults: { results: [{ seq: 1, kind: 'old', value: { n: 2 }, version: '1' }], dropped: 0 } } });
+    attachment.results.add(
+      [
+        { kind: 'old', json: '{"n":1}' },
+        { kind: 'old', json: '{"n":2}' },
+      ],
+      '1',
+    );
+    const stream = client.iterate({
+      query:
+        'subscription ($id: ID!) { pluginResults(session: $id, plugin: "p", replay: 1) { results { seq kind value version } dropped } }',
+      variables: { id },
+    });
+    expect((await stream.next()).value).toEqual({
+      data: { pluginResults: { results: [{ seq: 1, kind: 'old', value: { n: 2 }, version: '1' }], dropped: 0 } },
+    });
     const next = stream.next();
     attachment.results.add([{ kind: 'new', json: '{"n":3}' }], '1');
     expect((await next).value).toMatchObject({ data: { pluginResults: { results: [{ seq: 2, value: { n: 3 } }] } } });
@@ -153,14 +251,27 @@ describe('live, over WebSocket', () => {
   });
 
   it('a reader gets alerts of the severity that it asks for', async () => {
-    const stream = client.iterate({ query: 'subscription { alerts(severity: HIGH) { title severity container { name } } }' });
+    const stream = client.iterate({
+      query: 'subscription { alerts(severity: HIGH) { title severity container { name } } }',
+    });
     const first = stream.next();
-    const alert = { message: 'm', source: 'plugin:p', session: 's', time: null, tracker: null, process: null, container: { id: 'i', name: 'web', image: null }, key: null };
+    const alert = {
+      message: 'm',
+      source: 'plugin:p',
+      session: 's',
+      time: null,
+      tracker: null,
+      process: null,
+      container: { id: 'i', name: 'web', image: null },
+      key: null,
+    };
     const raise = setInterval(() => {
       fixture.services.alerts.raise({ ...alert, severity: 'LOW', title: 'low' });
       fixture.services.alerts.raise({ ...alert, severity: 'CRITICAL', title: 'critical' });
     }, 20);
-    expect((await first).value).toEqual({ data: { alerts: { title: 'critical', severity: 'CRITICAL', container: { name: 'web' } } } });
+    expect((await first).value).toEqual({
+      data: { alerts: { title: 'critical', severity: 'CRITICAL', container: { name: 'web' } } },
+    });
     clearInterval(raise);
     await stream.return?.();
   });

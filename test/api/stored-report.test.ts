@@ -13,13 +13,24 @@ afterAll(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
 
-const gap = (lost: number, dropped: number): Gap => ({ from: '1970-01-01T00:00:00.000000001Z', to: '1970-01-01T00:00:00.000000002Z', lost, dropped, where: dropped ? 'STORE' : 'KERNEL' });
+const gap = (lost: number, dropped: number): Gap => ({
+  from: '1970-01-01T00:00:00.000000001Z',
+  to: '1970-01-01T00:00:00.000000002Z',
+  lost,
+  dropped,
+  where: dropped ? 'STORE' : 'KERNEL',
+});
 
 interface Server {
   readonly url: string;
   readonly store: DuckStore;
   /** Stores a session of exits: one each nanosecond from 1970 on, in packets of these sizes. */
-  add(id: string, packets: readonly { readonly events: number; readonly gap?: Gap }[], facts?: Partial<SessionRecord>, ending?: Partial<SessionEnd>): Promise<void>;
+  add(
+    id: string,
+    packets: readonly { readonly events: number; readonly gap?: Gap }[],
+    facts?: Partial<SessionRecord>,
+    ending?: Partial<SessionEnd>,
+  ): Promise<void>;
 }
 
 /** One for all tests that name their sessions; opening a store takes a second. */
@@ -37,12 +48,21 @@ async function serve(): Promise<Server> {
   const { path, remove } = await temporaryDirectory();
   const store = openStore(path);
   const server = await createServer({ ...services, stores: new Map([['EMBEDDED', store]]) });
-  closing.push(remove, () => store.close(), () => server.close());
+  closing.push(
+    remove,
+    () => store.close(),
+    () => server.close(),
+  );
   return {
     url: server.url,
     store,
     add: async (id, packets, facts = {}, ending = {}) => {
-      const sink = await store.record({ ...record(id, ['exit']), createdAt: '1970-01-01T00:00:00.000000000Z', startedAt: '1970-01-01T00:00:00.000000000Z', ...facts });
+      const sink = await store.record({
+        ...record(id, ['exit']),
+        createdAt: '1970-01-01T00:00:00.000000000Z',
+        startedAt: '1970-01-01T00:00:00.000000000Z',
+        ...facts,
+      });
       let seq = 0;
       for (const packet of packets) {
         await sink.write(packet.events ? slicesOf([batchAt(seq, packet.events)]) : [], packet.gap ?? null);
@@ -54,7 +74,8 @@ async function serve(): Promise<Server> {
 }
 
 const ask = async (url: string, query: string) => (await post(url, { query })).json;
-const FIELDS = 'session sessions { id trackers from to } events lost dropped complete restrictions doubled programs { entries { path } } exits { entries { count } other { count } } missing { section reason }';
+const FIELDS =
+  'session sessions { id trackers from to } events lost dropped complete restrictions doubled programs { entries { path } } exits { entries { count } other { count } } missing { section reason }';
 
 async function report(url: string, args = '', id = 'stored'): Promise<BehaviourReport> {
   const { data, errors } = await ask(url, `{ session(id: "${id}") { report${args && `(${args})`} { ${FIELDS} } } }`);
@@ -74,26 +95,55 @@ describe('the report of a stored session', () => {
     const { url, add } = await server();
     await add('s1', [{ events: 6000 }, { events: 3000, gap: gap(7, 0) }], { options: { exit: { only: ['x'] } } });
     const made = await report(url, '', 's1');
-    expect(made).toMatchObject({ session: 's1', events: '9000', lost: '7', dropped: '0', complete: false, restrictions: ['exit.only'], doubled: [], programs: null });
-    expect(made.sessions).toEqual([{ id: 's1', trackers: ['exit'], from: '1970-01-01T00:00:00.000000000Z', to: '1970-01-01T00:01:00.000000000Z' }]);
-    expect(made.exits?.entries.reduce((sum, { count }) => sum + Number(count), Number(made.exits.other.count))).toBe(9000);
+    expect(made).toMatchObject({
+      session: 's1',
+      events: '9000',
+      lost: '7',
+      dropped: '0',
+      complete: false,
+      restrictions: ['exit.only'],
+      doubled: [],
+      programs: null,
+    });
+    expect(made.sessions).toEqual([
+      { id: 's1', trackers: ['exit'], from: '1970-01-01T00:00:00.000000000Z', to: '1970-01-01T00:01:00.000000000Z' },
+    ]);
+    expect(made.exits?.entries.reduce((sum, { count }) => sum + Number(count), Number(made.exits.other.count))).toBe(
+      9000,
+    );
   });
 
   it('says what was not observed, and why', async () => {
     const { url, add } = await server();
     await add('s2', [{ events: 1 }]);
-    expect((await report(url, '', 's2')).missing).toEqual(expect.arrayContaining([
-      { section: 'programs', reason: 'not observed: the session ran without the tracker exec' },
-      { section: 'dnsNames', reason: 'not observed: this build has no tracker dns' },
-      { section: 'capabilities', reason: 'not observed: this build has no tracker capability' },
-    ]));
+    expect((await report(url, '', 's2')).missing).toEqual(
+      expect.arrayContaining([
+        { section: 'programs', reason: 'not observed: the session ran without the tracker exec' },
+        { section: 'dnsNames', reason: 'not observed: this build has no tracker dns' },
+        { section: 'capabilities', reason: 'not observed: this build has no tracker capability' },
+      ]),
+    );
   });
 
   it('is of a part of its time, with the losses of that part', async () => {
     const { url, add } = await server();
-    await add('s3', [{ events: 6000 }, { events: 3000, gap: { ...gap(7, 0), from: '1970-01-01T00:00:00.000005999Z', to: '1970-01-01T00:00:00.000006000Z' } }]);
-    expect(await report(url, 'to: "1970-01-01T00:00:00.000001000Z"', 's3')).toMatchObject({ events: '1000', lost: '0', complete: true });
-    expect(await report(url, 'from: "1970-01-01T00:00:00.000005000Z"', 's3')).toMatchObject({ events: '4000', lost: '7', complete: false });
+    await add('s3', [
+      { events: 6000 },
+      {
+        events: 3000,
+        gap: { ...gap(7, 0), from: '1970-01-01T00:00:00.000005999Z', to: '1970-01-01T00:00:00.000006000Z' },
+      },
+    ]);
+    expect(await report(url, 'to: "1970-01-01T00:00:00.000001000Z"', 's3')).toMatchObject({
+      events: '1000',
+      lost: '0',
+      complete: true,
+    });
+    expect(await report(url, 'from: "1970-01-01T00:00:00.000005000Z"', 's3')).toMatchObject({
+      events: '4000',
+      lost: '7',
+      complete: false,
+    });
   });
 
   it('is not complete when the store dropped events, or the server was killed', async () => {
@@ -112,7 +162,9 @@ describe('the report of a stored session', () => {
     ['from: "2026-01-02T00:00:00Z", to: "2026-01-01T00:00:00Z"', /^to: .* is not after `from`/],
   ])('is refused with what would be right: %s', async (args, message) => {
     const { url } = await server();
-    expect((await ask(url, `{ session(id: "stored") { report(${args}) { events } } }`)).errors?.[0]?.message).toMatch(message);
+    expect((await ask(url, `{ session(id: "stored") { report(${args}) { events } } }`)).errors?.[0]?.message).toMatch(
+      message,
+    );
   });
 });
 
@@ -120,12 +172,25 @@ describe('the report of a range of time', () => {
   it('is of all sessions that ran in it, and names them', async () => {
     const { url, add } = await serve();
     await add('first', [{ events: 100 }]);
-    await add('second', [{ events: 50 }], { startedAt: '1970-01-01T01:00:00.000000000Z' }, { stoppedAt: '1970-01-01T02:00:00.000000000Z' });
-    await add('later', [{ events: 10 }], { startedAt: '1971-01-01T01:00:00.000000000Z' }, { stoppedAt: '1971-01-01T02:00:00.000000000Z' });
+    await add(
+      'second',
+      [{ events: 50 }],
+      { startedAt: '1970-01-01T01:00:00.000000000Z' },
+      { stoppedAt: '1970-01-01T02:00:00.000000000Z' },
+    );
+    await add(
+      'later',
+      [{ events: 10 }],
+      { startedAt: '1971-01-01T01:00:00.000000000Z' },
+      { stoppedAt: '1971-01-01T02:00:00.000000000Z' },
+    );
     const made = await overTime(url);
     expect(made).toMatchObject({ session: null, events: '150', complete: true, doubled: [] });
     expect(made.sessions.map(({ id }) => id)).toEqual(['first', 'second']);
-    expect(made.missing).toContainEqual({ section: 'programs', reason: 'not observed: no session that was read ran with the tracker exec' });
+    expect(made.missing).toContainEqual({
+      section: 'programs',
+      reason: 'not observed: no session that was read ran with the tracker exec',
+    });
     expect(await overTime(url, `${RANGE}, sessions: ["second"]`)).toMatchObject({ events: '50' });
   });
 
@@ -133,13 +198,21 @@ describe('the report of a range of time', () => {
     const { url, add } = await serve();
     await add('one', [{ events: 20 }]);
     await add('two', [{ events: 20 }]);
-    expect(await overTime(url, `${RANGE}, where: { bootNs: { lt: "5" } }`)).toMatchObject({ events: '10', doubled: ['exit'], restrictions: ['history.where'] });
+    expect(await overTime(url, `${RANGE}, where: { bootNs: { lt: "5" } }`)).toMatchObject({
+      events: '10',
+      doubled: ['exit'],
+      restrictions: ['history.where'],
+    });
   });
 
   it('of a time when nothing was recorded says that nobody looked', async () => {
     const { url } = await serve();
-    const { data } = await ask(url, `{ history(${RANGE}) { report { sessions { id } exits { entries { count } } missing { section } markdown } } }`);
-    const { report: made } = (data as unknown as { history: { report: BehaviourReport & { markdown: string } } }).history;
+    const { data } = await ask(
+      url,
+      `{ history(${RANGE}) { report { sessions { id } exits { entries { count } } missing { section } markdown } } }`,
+    );
+    const { report: made } = (data as unknown as { history: { report: BehaviourReport & { markdown: string } } })
+      .history;
     expect(made).toMatchObject({ sessions: [], exits: null });
     expect(made.missing).toContainEqual({ section: 'exits' });
     expect(made.markdown).toContain('No session was recorded in this time: nobody looked');
@@ -148,17 +221,32 @@ describe('the report of a range of time', () => {
   it('is compared with another, or with a session', async () => {
     const { url, add } = await serve();
     await add('stored', [{ events: 5 }]);
-    const { data, errors } = await ask(url, '{ compareReports(before: { from: "1970-01-01T00:00:00Z", to: "1970-01-02T00:00:00Z" }, after: { session: "stored" }) { added { what } gone { what } certain } }');
+    const { data, errors } = await ask(
+      url,
+      '{ compareReports(before: { from: "1970-01-01T00:00:00Z", to: "1970-01-02T00:00:00Z" }, after: { session: "stored" }) { added { what } gone { what } certain } }',
+    );
     expect(errors).toBeUndefined();
     expect(data).toEqual({ compareReports: { added: [], gone: [], certain: true } });
   });
 
   it.each([
-    ['history(containers: [{ name: "*" }]) { report(container: "a") { events } }', /^container: cannot be joined with `containers`/],
+    [
+      'history(containers: [{ name: "*" }]) { report(container: "a") { events } }',
+      /^container: cannot be joined with `containers`/,
+    ],
     ['history(sessions: ["nobody"]) { report { events } }', /has no session "nobody"/],
-    ['compareReports(before: { session: "stored", store: INFLUX }, after: { session: "stored" }) { certain }', /^before\.store: belongs to a range of time/],
-    ['compareReports(before: { store: INFLUX }, after: { session: "stored" }) { certain }', /this server has no INFLUX store/],
-    ['compareReports(before: { session: "nobody" }, after: { session: "stored" }) { certain }', /there is no session "nobody"/],
+    [
+      'compareReports(before: { session: "stored", store: INFLUX }, after: { session: "stored" }) { certain }',
+      /^before\.store: belongs to a range of time/,
+    ],
+    [
+      'compareReports(before: { store: INFLUX }, after: { session: "stored" }) { certain }',
+      /this server has no INFLUX store/,
+    ],
+    [
+      'compareReports(before: { session: "nobody" }, after: { session: "stored" }) { certain }',
+      /there is no session "nobody"/,
+    ],
   ])('is refused with what would be right: %s', async (query, message) => {
     const { url } = await server();
     expect((await ask(url, `{ ${query} }`)).errors?.[0]?.message).toMatch(message);
@@ -171,17 +259,36 @@ describe('the export of a stored session', () => {
     await add('s11', [{ events: 2 }, { events: 3, gap: gap(7, 0) }, { events: 0, gap: gap(1, 0) }]);
     const response = await fetch(url.replace('/graphql', '/export/s11.ndjson'), { headers: { 'x-eunomia': '1' } });
     expect(response.status).toBe(200);
-    const [head, ...lines] = (await response.text()).trimEnd().split('\n').map((line) => JSON.parse(line) as Record<string, Record<string, unknown>>);
-    expect(head).toMatchObject({ eunomia: { session: { id: 's11', state: 'STOPPED', stopReason: 'REQUESTED', trackers: ['exit'] } } });
-    expect(lines.map((line) => line['gap']?.['lost'] ?? line['bootNs'] ?? line['end'])).toEqual(['0', '1', '7', '2', '3', '4', '1', { items: '5', lost: '8', dropped: '0', complete: false, state: 'STOPPED' }]);
+    const [head, ...lines] = (await response.text())
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, Record<string, unknown>>);
+    expect(head).toMatchObject({
+      eunomia: { session: { id: 's11', state: 'STOPPED', stopReason: 'REQUESTED', trackers: ['exit'] } },
+    });
+    expect(lines.map((line) => line['gap']?.['lost'] ?? line['bootNs'] ?? line['end'])).toEqual([
+      '0',
+      '1',
+      '7',
+      '2',
+      '3',
+      '4',
+      '1',
+      { items: '5', lost: '8', dropped: '0', complete: false, state: 'STOPPED' },
+    ]);
   });
 
   it('is filtered, or an aggregate', async () => {
     const { url, add } = await server();
     await add('s12', [{ events: 6000 }]);
-    const get = async (query: string): Promise<string> => (await fetch(url.replace('/graphql', `/export/s12.csv?${query}`), { headers: { 'x-eunomia': '1' } })).text();
-    expect(await get(`fields=bootNs&where=${encodeURIComponent('bootNs > "5997"')}`)).toBe('bootNs\r\n5998\r\n5999\r\n');
-    expect(await get('groupBy=tracker&measures=max(process.pid)')).toBe('tracker,other,count,max(process.pid)\r\nexit,false,6000,5999\r\n');
+    const get = async (query: string): Promise<string> =>
+      (await fetch(url.replace('/graphql', `/export/s12.csv?${query}`), { headers: { 'x-eunomia': '1' } })).text();
+    expect(await get(`fields=bootNs&where=${encodeURIComponent('bootNs > "5997"')}`)).toBe(
+      'bootNs\r\n5998\r\n5999\r\n',
+    );
+    expect(await get('groupBy=tracker&measures=max(process.pid)')).toBe(
+      'tracker,other,count,max(process.pid)\r\nexit,false,6000,5999\r\n',
+    );
   });
 
   it('of sums, or of nothing, is refused', async () => {
@@ -191,7 +298,10 @@ describe('the export of a stored session', () => {
       const response = await fetch(url.replace('/graphql', `/export/${path}`), { headers: { 'x-eunomia': '1' } });
       return { status: response.status, text: await response.text() };
     };
-    expect(await get('nobody.csv')).toMatchObject({ status: 404, text: expect.stringContaining('there is no session') });
+    expect(await get('nobody.csv')).toMatchObject({
+      status: 404,
+      text: expect.stringContaining('there is no session'),
+    });
     expect(await get('rolled.csv')).toMatchObject({ status: 400, text: expect.stringContaining('stored as rollups') });
   });
 });

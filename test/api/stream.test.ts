@@ -28,7 +28,13 @@ afterEach(async () => {
 const wsUrl = (): string => server.url.replace('http', 'ws');
 
 function connect(connectionParams?: Record<string, unknown>): Client {
-  const client = createWsClient({ url: wsUrl(), webSocketImpl: WebSocket, connectionParams, retryAttempts: 0, lazy: true });
+  const client = createWsClient({
+    url: wsUrl(),
+    webSocketImpl: WebSocket,
+    connectionParams,
+    retryAttempts: 0,
+    lazy: true,
+  });
   clients.push(client);
   return client;
 }
@@ -47,7 +53,10 @@ interface Batch {
 }
 
 /** Reads batches until so many events came or the stream ended. */
-async function read(stream: AsyncIterable<unknown>, count: number): Promise<{ events: Batch['events']; dropped: number; cursor: string }> {
+async function read(
+  stream: AsyncIterable<unknown>,
+  count: number,
+): Promise<{ events: Batch['events']; dropped: number; cursor: string }> {
   const events: Batch['events'] = [];
   let dropped = 0;
   let cursor = '';
@@ -61,7 +70,8 @@ async function read(stream: AsyncIterable<unknown>, count: number): Promise<{ ev
   return { events, dropped, cursor };
 }
 
-const EVENTS = (id: string, args = '', more = '') => `subscription { events(session: "${id}"${args}) { events { bootNs ${more} } gap { dropped lost where } cursor } }`;
+const EVENTS = (id: string, args = '', more = '') =>
+  `subscription { events(session: "${id}"${args}) { events { bootNs ${more} } gap { dropped lost where } cursor } }`;
 
 describe('over WebSocket', () => {
   it('streams a session’s events and ends with it', async () => {
@@ -138,7 +148,9 @@ describe('over WebSocket', () => {
   it('tells of each session and of each change', async () => {
     const seen: string[] = [];
     const watching = (async () => {
-      for await (const { data } of connect().iterate<{ sessionChanged: { state: string } }>({ query: 'subscription { sessionChanged { state } }' })) {
+      for await (const { data } of connect().iterate<{ sessionChanged: { state: string } }>({
+        query: 'subscription { sessionChanged { state } }',
+      })) {
         seen.push(data?.sessionChanged.state ?? '');
         if (seen.includes('STOPPED')) break;
       }
@@ -153,14 +165,20 @@ describe('over WebSocket', () => {
   it('says of a wrong argument what would be right', async () => {
     const session = await start();
     for await (const { errors } of connect().iterate({ query: EVENTS(session.id, ', replay: -1') })) {
-      expect(errors?.[0]).toMatchObject({ message: 'replay: -1 is out of range; give 0 to 1,000,000 events', extensions: { code: 'BAD_USER_INPUT' } });
+      expect(errors?.[0]).toMatchObject({
+        message: 'replay: -1 is out of range; give 0 to 1,000,000 events',
+        extensions: { code: 'BAD_USER_INPUT' },
+      });
     }
-    for await (const { errors } of connect().iterate({ query: EVENTS('nope') })) expect(errors?.[0]).toMatchObject({ extensions: { code: 'UNKNOWN_SESSION' } });
+    for await (const { errors } of connect().iterate({ query: EVENTS('nope') }))
+      expect(errors?.[0]).toMatchObject({ extensions: { code: 'UNKNOWN_SESSION' } });
   });
 
   it('stops a trace when its client completes it', async () => {
     const client = connect();
-    const stream = client.iterate({ query: 'mutation { trace(input: { trackers: [{ exec: {} }] }, for: "60s") { id } }' });
+    const stream = client.iterate({
+      query: 'mutation { trace(input: { trackers: [{ exec: {} }] }, for: "60s") { id } }',
+    });
     void stream.next().catch(() => undefined);
     await until(() => fixture.services.manager.list()[0]?.state === 'RUNNING', 'the trace runs');
     await stream.return?.();
@@ -179,7 +197,9 @@ describe('over WebSocket', () => {
 
   it('refuses a message that is too long without a word on stderr', async () => {
     const client = connect();
-    await expect(client.iterate({ query: `{ server { version } } # ${'x'.repeat(2 << 20)}` }).next()).rejects.toMatchObject({ code: 1009 });
+    await expect(
+      client.iterate({ query: `{ server { version } } # ${'x'.repeat(2 << 20)}` }).next(),
+    ).rejects.toMatchObject({ code: 1009 });
   });
 
   it('refuses a handshake from another origin', async () => {
@@ -229,7 +249,10 @@ describe('over server-sent events', () => {
   it('streams over GET too, and ends when the client goes', async () => {
     const session = await start();
     const controller = new AbortController();
-    const response = await fetch(`${server.url}?query=${encodeURIComponent(EVENTS(session.id))}`, { headers: { accept: 'text/event-stream', 'x-eunomia': '1' }, signal: controller.signal });
+    const response = await fetch(`${server.url}?query=${encodeURIComponent(EVENTS(session.id))}`, {
+      headers: { accept: 'text/event-stream', 'x-eunomia': '1' },
+      signal: controller.signal,
+    });
     expect(response.headers.get('content-type')).toContain('text/event-stream');
     await until(async () => (await session.stats()).subscribers.length === 1, 'the subscription is there');
     controller.abort();
@@ -243,11 +266,17 @@ describe('over server-sent events', () => {
     const { hostname, port } = new URL(server.url);
     const body = JSON.stringify({ query: EVENTS(session.id) });
     const stalled = createConnection({ host: hostname, port: Number(port) });
-    stalled.write(`POST /graphql HTTP/1.1\r\nHost: ${hostname}:${port}\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    stalled.write(
+      `POST /graphql HTTP/1.1\r\nHost: ${hostname}:${port}\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    );
     stalled.pause();
     await until(async () => (await session.stats()).subscribers.length === 1, 'the subscription is there');
     const stop = keepEmitting(fixture.kernel, 5_000, 1);
-    await until(async () => ((await session.stats()).subscribers[0]?.dropped ?? 0) > 100_000, 'events are dropped', 15_000);
+    await until(
+      async () => ((await session.stats()).subscribers[0]?.dropped ?? 0) > 100_000,
+      'events are dropped',
+      15_000,
+    );
     stop();
     const [slow] = (await session.stats()).subscribers;
     // What was taken is no more than what sockets hold.
@@ -259,7 +288,12 @@ describe('over server-sent events', () => {
   it('asks for a stream where none is accepted', async () => {
     const session = await start();
     const answer = await post(server.url, { query: EVENTS(session.id) }, { accept: 'application/json' });
-    expect(answer).toMatchObject({ status: 406, json: { errors: [{ message: expect.stringContaining('text/event-stream'), extensions: { code: 'NOT_ACCEPTABLE' } }] } });
+    expect(answer).toMatchObject({
+      status: 406,
+      json: {
+        errors: [{ message: expect.stringContaining('text/event-stream'), extensions: { code: 'NOT_ACCEPTABLE' } }],
+      },
+    });
     expect((await session.stats()).subscribers).toEqual([]);
   });
 });
@@ -271,30 +305,54 @@ describe('with tokens', () => {
 
   beforeEach(async () => {
     await server.close();
-    await serve({ tokens: [{ secret: operator, role: 'operator' }, { secret: viewer, role: 'viewer' }] });
+    await serve({
+      tokens: [
+        { secret: operator, role: 'operator' },
+        { secret: viewer, role: 'viewer' },
+      ],
+    });
   });
 
   it('asks for one over HTTP', async () => {
     const none = await post(server.url, { query: '{ server { version } }' });
     expect(none).toMatchObject({ status: 401, json: { errors: [{ extensions: { code: 'UNAUTHENTICATED' } }] } });
     expect(none.headers.get('www-authenticate')).toBe('Bearer');
-    expect(await post(server.url, { query: '{ server { version } }' }, { authorization: 'Bearer wrong' })).toMatchObject({ status: 401 });
-    expect(await post(server.url, { query: '{ server { version } }' }, { authorization: `Bearer ${viewer}` })).toMatchObject({ status: 200, json: { data: { server: { version: '0.1.0' } } } });
+    expect(
+      await post(server.url, { query: '{ server { version } }' }, { authorization: 'Bearer wrong' }),
+    ).toMatchObject({ status: 401 });
+    expect(
+      await post(server.url, { query: '{ server { version } }' }, { authorization: `Bearer ${viewer}` }),
+    ).toMatchObject({ status: 200, json: { data: { server: { version: '0.1.0' } } } });
   });
 
   it('lets a viewer query, and an operator act', async () => {
     const refused = await post(server.url, { query: start }, { authorization: `Bearer ${viewer}` });
-    expect(refused).toMatchObject({ status: 403, json: { errors: [{ message: expect.stringContaining('role operator'), extensions: { code: 'FORBIDDEN' } }] } });
+    expect(refused).toMatchObject({
+      status: 403,
+      json: { errors: [{ message: expect.stringContaining('role operator'), extensions: { code: 'FORBIDDEN' } }] },
+    });
     expect(fixture.services.manager.list()).toEqual([]);
-    expect((await post(server.url, { query: start }, { authorization: `Bearer ${operator}` })).json.errors).toBeUndefined();
+    expect(
+      (await post(server.url, { query: start }, { authorization: `Bearer ${operator}` })).json.errors,
+    ).toBeUndefined();
   });
 
   it('closes a WebSocket without a token with 4401, with a wrong one with 4403, and takes the right one', async () => {
     const query = '{ server { version } }';
     await expect(connect().iterate({ query }).next()).rejects.toMatchObject({ code: 4401 });
-    await expect(connect({ authorization: 'Bearer wrong' }).iterate({ query }).next()).rejects.toMatchObject({ code: 4403 });
-    expect((await connect({ authorization: `Bearer ${viewer}` }).iterate({ query }).next()).value).toMatchObject({ data: { server: { version: '0.1.0' } } });
-    const forbidden = connect({ authorization: `Bearer ${viewer}` }).iterate({ query: start }).next();
+    await expect(connect({ authorization: 'Bearer wrong' }).iterate({ query }).next()).rejects.toMatchObject({
+      code: 4403,
+    });
+    expect(
+      (
+        await connect({ authorization: `Bearer ${viewer}` })
+          .iterate({ query })
+          .next()
+      ).value,
+    ).toMatchObject({ data: { server: { version: '0.1.0' } } });
+    const forbidden = connect({ authorization: `Bearer ${viewer}` })
+      .iterate({ query: start })
+      .next();
     await expect(forbidden).rejects.toMatchObject([{ extensions: { code: 'FORBIDDEN' } }]);
   });
 
@@ -302,7 +360,9 @@ describe('with tokens', () => {
     const socket = new WebSocket(wsUrl(), 'graphql-transport-ws', { headers: { authorization: `Bearer ${viewer}` } });
     await new Promise((resolve) => socket.once('open', resolve));
     socket.send(JSON.stringify({ type: 'connection_init' }));
-    expect(JSON.parse(String(await new Promise((resolve) => socket.once('message', resolve))))).toEqual({ type: 'connection_ack' });
+    expect(JSON.parse(String(await new Promise((resolve) => socket.once('message', resolve))))).toEqual({
+      type: 'connection_ack',
+    });
     socket.close();
   });
 });
@@ -310,6 +370,9 @@ describe('with tokens', () => {
 /** A masked text frame, as a client must send. */
 function frame(message: unknown): Buffer {
   const payload = Buffer.from(JSON.stringify(message));
-  const head = payload.length < 126 ? Buffer.from([0x81, 0x80 | payload.length]) : Buffer.from([0x81, 0xfe, payload.length >> 8, payload.length & 255]);
+  const head =
+    payload.length < 126
+      ? Buffer.from([0x81, 0x80 | payload.length])
+      : Buffer.from([0x81, 0xfe, payload.length >> 8, payload.length & 255]);
   return Buffer.concat([head, Buffer.alloc(4), payload]);
 }

@@ -48,7 +48,10 @@ class FakeProcess implements ProcessView {
 }
 
 /** Which bit of the capture mask a fake tracker's field has. */
-const captures: Readonly<Record<string, Readonly<Record<string, bigint>>>> = { exec: { args: 1n, argsTruncated: 1n, cwd: 2n }, open: { path: 1n, resolved: 2n } };
+const captures: Readonly<Record<string, Readonly<Record<string, bigint>>>> = {
+  exec: { args: 1n, argsTruncated: 1n, cwd: 2n },
+  open: { path: 1n, resolved: 2n },
+};
 
 function fakeView(tracker: string): EventView {
   return class implements TraceEvent {
@@ -159,8 +162,17 @@ export class FakeKernel {
   async load(spec: SourceSpec, receive: ChunkReceiver): Promise<unknown> {
     if (this.refuse) throw this.refuse;
     // As in the kernel thread's hands: what was given back cannot be read any more.
-    const deliver = (chunk: Chunk): void => receive(chunk, () => void structuredClone(chunk.data, { transfer: [chunk.data.buffer as ArrayBuffer] }));
-    const source: FakeSource = { spec, deliver, masks: spec.objects.map(({ capture }) => capture), produced: 0, lost: 0, open: true, summed: 0 };
+    const deliver = (chunk: Chunk): void =>
+      receive(chunk, () => void structuredClone(chunk.data, { transfer: [chunk.data.buffer as ArrayBuffer] }));
+    const source: FakeSource = {
+      spec,
+      deliver,
+      masks: spec.objects.map(({ capture }) => capture),
+      produced: 0,
+      lost: 0,
+      open: true,
+      summed: 0,
+    };
     this.sources.push(source);
     const counters = () => ({ produced: [source.produced], lost: [source.lost], skippedRuns: 0, ringPeakBytes: 0 });
     return {
@@ -191,7 +203,14 @@ export class FakeKernel {
   deliver({ data, offsets }: { readonly data: ArrayBuffer; readonly offsets: Uint32Array }): void {
     for (const source of this.sources.filter(({ open }) => open)) {
       source.produced += offsets.length;
-      source.deliver({ data: new Uint8Array(data.slice(0)), offsets: offsets.slice(), lost: 0, clock: { seconds: 1_769_847_330, nanoseconds: 0 }, readAt: 0, readBefore: 0 });
+      source.deliver({
+        data: new Uint8Array(data.slice(0)),
+        offsets: offsets.slice(),
+        lost: 0,
+        clock: { seconds: 1_769_847_330, nanoseconds: 0 },
+        readAt: 0,
+        readBefore: 0,
+      });
     }
   }
 
@@ -215,7 +234,14 @@ export class FakeKernel {
       }
       source.produced += count + lost;
       source.lost += lost;
-      source.deliver({ data: new Uint8Array(data), offsets, lost, clock: { seconds: 1_769_847_330, nanoseconds: 0 }, readAt: from + count, readBefore: from });
+      source.deliver({
+        data: new Uint8Array(data),
+        offsets,
+        lost,
+        clock: { seconds: 1_769_847_330, nanoseconds: 0 },
+        readAt: from + count,
+        readBefore: from,
+      });
     }
   }
 }
@@ -257,7 +283,13 @@ async function fakeTrackers(): Promise<ReadonlyMap<string, TrackerRuntime>> {
       const bits = captures[definition.name] ?? {};
       const runtime: TrackerRuntime = {
         definition,
-        layout: { tracker: definition.name, size: RECORD_BYTES, header: new Map(), fields: new Map(), captures: new Map() },
+        layout: {
+          tracker: definition.name,
+          size: RECORD_BYTES,
+          header: new Map(),
+          fields: new Map(),
+          captures: new Map(),
+        },
         // Of exit, records of the real layout: `FakeKernel.deliver` takes them.
         view: definition.name === 'exit' ? compileView(definition, layoutOf('exit')) : fakeView(definition.name),
         hooks: [`tp_btf/${definition.name}`],
@@ -265,7 +297,10 @@ async function fakeTrackers(): Promise<ReadonlyMap<string, TrackerRuntime>> {
         captureOf: (field) => bits[field] ?? 0n,
         allCaptures: Object.values(bits).reduce((all, bit) => all | bit, 0n),
         onDemand: Object.keys(bits),
-        objectSpec: () => ({ name: definition.name, path: '', constants: {}, unneeded: [] }) as unknown as ReturnType<TrackerRuntime['objectSpec']>,
+        objectSpec: () =>
+          ({ name: definition.name, path: '', constants: {}, unneeded: [] }) as unknown as ReturnType<
+            TrackerRuntime['objectSpec']
+          >,
       };
       return [definition.name, runtime];
     }),
@@ -282,7 +317,13 @@ export interface FixtureOptions extends Partial<Omit<Config, 'limits'>> {
 }
 
 export async function createFixture({ limits, ...options }: FixtureOptions = {}): Promise<Fixture> {
-  const config: Config = { ...defaultConfig, port: 0, logLevel: 'silent', ...options, limits: { ...defaultConfig.limits, ...limits } };
+  const config: Config = {
+    ...defaultConfig,
+    port: 0,
+    logLevel: 'silent',
+    ...options,
+    limits: { ...defaultConfig.limits, ...limits },
+  };
   const kernel = new FakeKernel();
   const trackers = await fakeTrackers();
   const registry = fakeRegistry();
@@ -297,7 +338,11 @@ export async function createFixture({ limits, ...options }: FixtureOptions = {})
     observer: counting,
     log,
   });
-  const catalog = new Catalog(createSchema(), [...trackers.values()].map(({ definition }) => definition), (tracker, field) => trackers.get(tracker)?.onDemand.includes(field) ?? false);
+  const catalog = new Catalog(
+    createSchema(),
+    [...trackers.values()].map(({ definition }) => definition),
+    (tracker, field) => trackers.get(tracker)?.onDemand.includes(field) ?? false,
+  );
   const fields = new FilterFields(createSchema(), catalog);
   const alerts = new AlertBook();
   const plugins = new PluginHost({
@@ -322,26 +367,49 @@ export async function createFixture({ limits, ...options }: FixtureOptions = {})
       version: '0.1.0',
       startedAt: '2026-01-31T08:15:30.000000000Z',
       hostname: 'test',
-      kernel: { release: '6.1.0', architecture: 'x86_64', cpus: 2, libbpf: '1.1', features: [{ name: 'btf', available: true, reason: null }] },
+      kernel: {
+        release: '6.1.0',
+        architecture: 'x86_64',
+        cpus: 2,
+        libbpf: '1.1',
+        features: [{ name: 'btf', available: true, reason: null }],
+      },
       health: () => ({ healthy: true, problem: null }),
       engine: () => ({ connected: false, version: null, error: 'no engine in this test' }),
     },
-    trackerStatus: (name) => ({ available: name !== 'tcp', reason: name === 'tcp' ? 'no tp_btf/inet_sock_set_state' : null, hooks: [`tp_btf/${name}`], minimumKernel: '5.17' }),
+    trackerStatus: (name) => ({
+      available: name !== 'tcp',
+      reason: name === 'tcp' ? 'no tp_btf/inet_sock_set_state' : null,
+      hooks: [`tp_btf/${name}`],
+      minimumKernel: '5.17',
+    }),
     process: (pid) => (pid === process.pid ? new FakeProcess(pid) : null),
   };
   return { services, kernel };
 }
 
 /** A query, mutation or a refusal over plain HTTP. */
-export async function post(url: string, body: unknown, headers: Record<string, string> = {}): Promise<{ status: number; json: GraphQLAnswer; headers: Headers }> {
-  const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body: JSON.stringify(body) });
+export async function post(
+  url: string,
+  body: unknown,
+  headers: Record<string, string> = {},
+): Promise<{ status: number; json: GraphQLAnswer; headers: Headers }> {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify(body),
+  });
   const text = await response.text();
   return { status: response.status, json: (text ? JSON.parse(text) : {}) as GraphQLAnswer, headers: response.headers };
 }
 
 export interface GraphQLAnswer {
   readonly data?: Record<string, never> | null;
-  readonly errors?: readonly { readonly message: string; readonly path?: readonly (string | number)[]; readonly extensions?: Record<string, unknown> }[];
+  readonly errors?: readonly {
+    readonly message: string;
+    readonly path?: readonly (string | number)[];
+    readonly extensions?: Record<string, unknown>;
+  }[];
 }
 
 /** The id in the answer of a startSession. */
@@ -359,4 +427,3 @@ export async function until(condition: () => boolean | Promise<boolean>, what: s
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
-

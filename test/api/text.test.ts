@@ -28,11 +28,18 @@ const layout = layoutOf('exit');
 const comm = Buffer.from('ünï "q"');
 
 function emit(from: number, count: number): void {
-  fixture.kernel.deliver(packed(Array.from({ length: count }, (_, i) => recordOf(layout, { bootNs: from + i, pid: from + i, comm }))));
+  fixture.kernel.deliver(
+    packed(Array.from({ length: count }, (_, i) => recordOf(layout, { bootNs: from + i, pid: from + i, comm }))),
+  );
 }
 
 function connect(): Client {
-  const client = createWsClient({ url: server.url.replace('http', 'ws'), webSocketImpl: WebSocket, retryAttempts: 0, lazy: true });
+  const client = createWsClient({
+    url: server.url.replace('http', 'ws'),
+    webSocketImpl: WebSocket,
+    retryAttempts: 0,
+    lazy: true,
+  });
   clients.push(client);
   return client;
 }
@@ -41,12 +48,15 @@ type Event = Readonly<Record<string, unknown>>;
 
 async function read(stream: AsyncIterable<unknown>): Promise<Event[]> {
   const events: Event[] = [];
-  for await (const result of stream) events.push(...(result as { data: { events: { events: Event[] } } }).data.events.events);
+  for await (const result of stream)
+    events.push(...(result as { data: { events: { events: Event[] } } }).data.events.events);
   return events;
 }
 
 it('brings the same events to all readers of one selection, over WebSocket and server-sent events, in small messages and in large ones', async () => {
-  const id = startedId(await post(server.url, { query: 'mutation { startSession(input: { trackers: [{ exit: {} }] }) { id } }' }));
+  const id = startedId(
+    await post(server.url, { query: 'mutation { startSession(input: { trackers: [{ exit: {} }] }) { id } }' }),
+  );
   const session = fixture.services.manager.get(id);
   const query = `subscription { events(session: "${id}") { events { bootNs process { pid comm } ... on ExitEvent { signal exitCode } } cursor } }`;
   const labelled = query.replace('process {', 'container { labels { name } } process {');
@@ -57,13 +67,26 @@ it('brings the same events to all readers of one selection, over WebSocket and s
     read(sse.iterate({ query })),
     read(connect().iterate({ query: labelled })),
   ];
-  await until(async () => (await session?.stats())?.subscribers.length === reading.length, 'all subscriptions are there');
+  await until(
+    async () => (await session?.stats())?.subscribers.length === reading.length,
+    'all subscriptions are there',
+  );
   // Three in one message, a message that goes out in parts, more than one delivery holds.
   const sizes = [3, 2_000, 20_000];
-  sizes.forEach((size, i) => emit(sizes.slice(0, i).reduce((sum, each) => sum + each, 0), size));
+  sizes.forEach((size, i) =>
+    emit(
+      sizes.slice(0, i).reduce((sum, each) => sum + each, 0),
+      size,
+    ),
+  );
   await fixture.services.manager.stop(id);
   const total = sizes.reduce((sum, each) => sum + each, 0);
-  const expected = Array.from({ length: total }, (_, i) => ({ bootNs: String(i), process: { pid: i, comm: 'ünï "q"' }, signal: null, exitCode: 0 }));
+  const expected = Array.from({ length: total }, (_, i) => ({
+    bootNs: String(i),
+    process: { pid: i, comm: 'ünï "q"' },
+    signal: null,
+    exitCode: 0,
+  }));
   const [first, second, third, timed, events, other] = await Promise.all(reading);
   for (const each of [first, second, third, events]) expect(each).toEqual(expected);
   expect(timed?.map(({ bootNs }) => bootNs)).toEqual(expected.map(({ bootNs }) => bootNs));
@@ -73,11 +96,16 @@ it('brings the same events to all readers of one selection, over WebSocket and s
 });
 
 it('tells of a value that does not fit the schema, and goes on', async () => {
-  const id = startedId(await post(server.url, { query: 'mutation { startSession(input: { trackers: [{ exit: {} }] }) { id } }' }));
+  const id = startedId(
+    await post(server.url, { query: 'mutation { startSession(input: { trackers: [{ exit: {} }] }) { id } }' }),
+  );
   const session = fixture.services.manager.get(id);
   const results: unknown[] = [];
   const reading = (async () => {
-    for await (const result of connect().iterate({ query: `subscription { events(session: "${id}") { events { process { pid } } } }` })) results.push(result);
+    for await (const result of connect().iterate({
+      query: `subscription { events(session: "${id}") { events { process { pid } } } }`,
+    }))
+      results.push(result);
   })();
   await until(async () => (await session?.stats())?.subscribers.length === 1, 'the subscription is there');
   fixture.kernel.deliver(packed([recordOf(layout, { pid: 2 ** 31 })]));
@@ -85,5 +113,8 @@ it('tells of a value that does not fit the schema, and goes on', async () => {
   emit(7, 1);
   await fixture.services.manager.stop(id);
   await reading;
-  expect(results).toMatchObject([{ errors: [{ path: ['events', 'events', 0, 'process', 'pid'] }] }, { data: { events: { events: [{ process: { pid: 7 } }] } } }]);
+  expect(results).toMatchObject([
+    { errors: [{ path: ['events', 'events', 0, 'process', 'pid'] }] },
+    { data: { events: { events: [{ process: { pid: 7 } }] } } },
+  ]);
 });

@@ -40,16 +40,23 @@ afterEach(() => rm(folder, { recursive: true }));
 const files = () => ({ certFile: join(folder, 'cert.pem'), keyFile: join(folder, 'key.pem') });
 
 it('serves HTTPS and WSS on a foreign address with TLS and a token, whatever the Host', async () => {
-  const { services } = await createFixture({ host: '0.0.0.0', tls: files(), tokens: [{ secret: 'secret', role: 'viewer' }] });
+  const { services } = await createFixture({
+    host: '0.0.0.0',
+    tls: files(),
+    tokens: [{ secret: 'secret', role: 'viewer' }],
+  });
   const server = await createServer(services);
   try {
     expect(server.url).toMatch(/^https:\/\/0\.0\.0\.0:\d+\/graphql$/);
     const { port } = new URL(server.url);
     const headers = { host: 'eunomia.example', authorization: 'Bearer secret', 'content-type': 'application/json' };
     const text = await new Promise<string>((resolve, reject) => {
-      const sent = request({ host: '127.0.0.1', port, path: '/graphql', method: 'POST', ca: cert, headers, servername: 'localhost' }, (response) => {
-        response.on('data', (chunk: Buffer) => resolve(String(chunk)));
-      });
+      const sent = request(
+        { host: '127.0.0.1', port, path: '/graphql', method: 'POST', ca: cert, headers, servername: 'localhost' },
+        (response) => {
+          response.on('data', (chunk: Buffer) => resolve(String(chunk)));
+        },
+      );
       sent.on('error', reject);
       sent.end(JSON.stringify({ query: '{ server { version } }' }));
     });
@@ -67,10 +74,16 @@ it('serves HTTPS and WSS on a foreign address with TLS and a token, whatever the
 it('refuses files that are no certificate and key', async () => {
   await writeFile(files().keyFile, 'nonsense');
   const { services } = await createFixture({ tls: files() });
-  await expect(createServer(services)).rejects.toMatchObject({ code: 'BAD_TLS', message: expect.stringContaining('are not a certificate and its key in PEM') });
+  await expect(createServer(services)).rejects.toMatchObject({
+    code: 'BAD_TLS',
+    message: expect.stringContaining('are not a certificate and its key in PEM'),
+  });
 });
 
 it('refuses a foreign address without them', async () => {
   const { services } = await createFixture({ host: '0.0.0.0' });
-  await expect(createServer(services)).rejects.toMatchObject({ code: 'UNSAFE_LISTENER', message: expect.stringContaining('--tls-cert') });
+  await expect(createServer(services)).rejects.toMatchObject({
+    code: 'UNSAFE_LISTENER',
+    message: expect.stringContaining('--tls-cert'),
+  });
 });

@@ -1,4 +1,10 @@
-import { execFileSync, spawn, spawnSync, type ChildProcessWithoutNullStreams, type SpawnOptionsWithoutStdio } from 'node:child_process';
+import {
+  execFileSync,
+  spawn,
+  spawnSync,
+  type ChildProcessWithoutNullStreams,
+  type SpawnOptionsWithoutStdio,
+} from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -45,14 +51,20 @@ class Command {
   }
 
   get objects(): Record<string, unknown>[] {
-    return this.out.split('\n').filter(Boolean).map((line) => JSON.parse(line) as Record<string, unknown>);
+    return this.out
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
   }
 }
 
 const quiet = ['--log-level', 'silent', '--engine', 'none'];
 const run = (...args: string[]): Command => new Command(['run', ...args, ...quiet]);
 
-async function serve(args: readonly string[] = [], options: SpawnOptionsWithoutStdio = {}): Promise<{ server: Command; url: string }> {
+async function serve(
+  args: readonly string[] = [],
+  options: SpawnOptionsWithoutStdio = {},
+): Promise<{ server: Command; url: string }> {
   const server = new Command(['serve', '--data-dir', 'none', '--port', '0', ...quiet, ...args], options);
   const [, url = ''] = await server.says(/Eunomia listens on (\S+)\n/);
   return { server, url };
@@ -84,7 +96,18 @@ describe('eunomia run', () => {
 
   it('answers the same from a remote server', async () => {
     const { server, url } = await serve();
-    const commands = [[], ['--server', url]].map((where) => run('exec', 'exit', ...self, '-o', 'json', '-f', 'tracker,process.comm,process.uid,container.name,errno,args,exitCode', ...where));
+    const commands = [[], ['--server', url]].map((where) =>
+      run(
+        'exec',
+        'exit',
+        ...self,
+        '-o',
+        'json',
+        '-f',
+        'tracker,process.comm,process.uid,container.name,errno,args,exitCode',
+        ...where,
+      ),
+    );
     for (const command of commands) await command.says(/tracing/);
     echo('both');
     for (const command of commands) await command.says(/exitCode/);
@@ -106,7 +129,9 @@ describe('eunomia run', () => {
     await command.says(/tracing/);
     for (const word of ['a', 'b,"c"', 'd']) echo(word);
     expect(await command.ends()).toBe(0);
-    expect(command.out).toBe('process.comm,args\r\necho,"[""/bin/echo"",""a""]"\r\necho,"[""/bin/echo"",""b,\\""c\\""""]"\r\n');
+    expect(command.out).toBe(
+      'process.comm,args\r\necho,"[""/bin/echo"",""a""]"\r\necho,"[""/bin/echo"",""b,\\""c\\""""]"\r\n',
+    );
     expect(command.told).toContain('2 events, 0 lost, 0 dropped (limit)');
   });
 
@@ -117,7 +142,9 @@ describe('eunomia run', () => {
     echo('timed');
     expect(await command.ends()).toBe(0);
     expect(Date.now() - since).toBeLessThan(4000);
-    expect(command.out).toMatch(/^time +container\.name +process\.pid +process\.comm +process\.ppid +errno +args\n\d\d:\d\d:\d\d\.\d{3}Z +- +\d+ +echo +\d+ +- +\/bin\/echo timed\n$/);
+    expect(command.out).toMatch(
+      /^time +container\.name +process\.pid +process\.comm +process\.ppid +errno +args\n\d\d:\d\d:\d\d\.\d{3}Z +- +\d+ +echo +\d+ +- +\/bin\/echo timed\n$/,
+    );
     expect(command.told).toContain('1 events, 0 lost, 0 dropped');
   });
 
@@ -133,7 +160,16 @@ describe('eunomia run', () => {
   });
 
   it('prints only events for which --where is true, and shows where an expression is wrong', async () => {
-    const command = run('open', ...self, '-o', 'json', '-f', 'path,errno', '--where', 'errno == "ENOENT" && path.startsWith("/no/such/")');
+    const command = run(
+      'open',
+      ...self,
+      '-o',
+      'json',
+      '-f',
+      'path,errno',
+      '--where',
+      'errno == "ENOENT" && path.startsWith("/no/such/")',
+    );
     await command.says(/tracing/);
     execFileSync('/bin/sh', ['-c', 'cat /etc/hostname /no/such/file /no/other 2>/dev/null || true']);
     await command.says(/no\/such\/file/);
@@ -142,7 +178,9 @@ describe('eunomia run', () => {
     expect(command.objects).toEqual([{ path: '/no/such/file', errno: 'ENOENT' }]);
     const wrong = run('open', '--where', 'errno == "ENOENT" && pth == "x"');
     expect(await wrong.ends()).toBe(2);
-    expect(wrong.told).toMatch(/--where: 1:22: .*"pth".*did you mean "path"\?\n {2}errno == "ENOENT" && pth == "x"\n {23}\^\^\^\n$/);
+    expect(wrong.told).toMatch(
+      /--where: 1:22: .*"pth".*did you mean "path"\?\n {2}errno == "ENOENT" && pth == "x"\n {23}\^\^\^\n$/,
+    );
   });
 
   it('ends quietly when its reader goes away, and leaves no session', async () => {
@@ -187,14 +225,31 @@ describe('eunomia run in containers', () => {
   afterAll(() => docker.stop());
 
   it('sees just the containers that match, by their name and image', async () => {
-    const command = new Command(['run', 'exec', '-c', 'cli-*', '--wait', '-o', 'json', '-f', 'container.name,container.image,args', '--engine', docker.host, '--log-level', 'silent']);
+    const command = new Command([
+      'run',
+      'exec',
+      '-c',
+      'cli-*',
+      '--wait',
+      '-o',
+      'json',
+      '-f',
+      'container.name,container.image,args',
+      '--engine',
+      docker.host,
+      '--log-level',
+      'silent',
+    ]);
     await command.says(/tracing/);
     await docker.run('--rm', '--name', 'other', '--network', 'none', TEST_IMAGE, '/bin/echo', 'unseen');
     await docker.run('--rm', '--name', 'cli-1', '--network', 'none', TEST_IMAGE, '/bin/echo', 'seen');
     await command.says(/"seen"/);
     command.child.kill('SIGINT');
     expect(await command.ends()).toBe(0);
-    expect(command.objects).toContainEqual({ container: { name: 'cli-1', image: TEST_IMAGE }, args: ['/bin/echo', 'seen'] });
+    expect(command.objects).toContainEqual({
+      container: { name: 'cli-1', image: TEST_IMAGE },
+      args: ['/bin/echo', 'seen'],
+    });
     expect(command.out).not.toContain('unseen');
   });
 
@@ -202,7 +257,9 @@ describe('eunomia run in containers', () => {
     await docker.docker('create', '--name', 'listed', TEST_IMAGE, '/bin/true');
     const command = new Command(['containers', '--engine', docker.host, '--log-level', 'silent']);
     expect(await command.ends()).toBe(0);
-    expect(command.out).toMatch(/^id +name +image +state +runtime +pid +ips\n[^]*[0-9a-f]{12} +listed +eunomia-test\/busybox:1 +created +docker/);
+    expect(command.out).toMatch(
+      /^id +name +image +state +runtime +pid +ips\n[^]*[0-9a-f]{12} +listed +eunomia-test\/busybox:1 +created +docker/,
+    );
   });
 });
 
@@ -220,13 +277,37 @@ describe('eunomia serve', () => {
 
   it('keeps its token and its TLS: the command line has both', async () => {
     const [key, cert] = ['key.pem', 'cert.pem'].map((name) => join(folder, name));
-    execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1', '-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', String(key), '-out', String(cert)], { stdio: 'ignore' });
+    execFileSync(
+      'openssl',
+      [
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:P-256',
+        '-nodes',
+        '-days',
+        '1',
+        '-subj',
+        '/CN=localhost',
+        '-addext',
+        'subjectAltName=IP:127.0.0.1',
+        '-keyout',
+        String(key),
+        '-out',
+        String(cert),
+      ],
+      { stdio: 'ignore' },
+    );
     const tokens = join(folder, 'tokens');
     writeFileSync(tokens, 'operator:let-me-in\nviewer:just-look\n', { mode: 0o600 });
     const { url } = await serve(['--tls-cert', String(cert), '--tls-key', String(key), '--tokens-file', tokens]);
     expect(url).toMatch(/^https:/);
     const access = ['--server', url, '--ca', String(cert)];
-    const command = new Command(['run', 'exec', ...self, ...access, '-o', 'json', '-f', 'args'], { env: { ...process.env, EUNOMIA_TOKEN: 'let-me-in' } });
+    const command = new Command(['run', 'exec', ...self, ...access, '-o', 'json', '-f', 'args'], {
+      env: { ...process.env, EUNOMIA_TOKEN: 'let-me-in' },
+    });
     await command.says(/tracing/);
     echo('secret');
     await command.says(/secret/);
@@ -247,32 +328,50 @@ describe('eunomia serve', () => {
   it('says which port is in use', async () => {
     const { url } = await serve();
     const { port } = new URL(url);
-    const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'serve', '--data-dir', 'none', '--port', port, ...quiet], { encoding: 'utf8' });
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      [main, 'serve', '--data-dir', 'none', '--port', port, ...quiet],
+      { encoding: 'utf8' },
+    );
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
     expect(stderr).toMatch(new RegExp(`^eunomia: .*${port} .*in use.*--port.*\n$`));
   });
 
   it('refuses an address that others reach without a token and TLS', () => {
-    const { status, stderr } = spawnSync(process.execPath, [main, 'serve', '--data-dir', 'none', '--host', '0.0.0.0', '--port', '0', ...quiet], { encoding: 'utf8' });
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      [main, 'serve', '--data-dir', 'none', '--host', '0.0.0.0', '--port', '0', ...quiet],
+      { encoding: 'utf8' },
+    );
     expect(status).toBe(1);
     expect(stderr).toMatch(/^eunomia: .*(token|TLS).*\n$/i);
   });
 
   it('refuses to start without the rights to trace', () => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'serve', '--data-dir', 'none', '--port', '0', ...quiet], { encoding: 'utf8', uid: 65534, gid: 65534, cwd: '/' });
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      [main, 'serve', '--data-dir', 'none', '--port', '0', ...quiet],
+      { encoding: 'utf8', uid: 65534, gid: 65534, cwd: '/' },
+    );
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
     expect(stderr).toMatch(/^eunomia: .*(root|CAP_BPF).*\n$/);
   });
 });
 
 it('says when no server answers', () => {
-  const { status, stderr } = spawnSync(process.execPath, [main, 'trackers', '--server', 'http://127.0.0.1:9'], { encoding: 'utf8' });
+  const { status, stderr } = spawnSync(process.execPath, [main, 'trackers', '--server', 'http://127.0.0.1:9'], {
+    encoding: 'utf8',
+  });
   expect(status).toBe(1);
   expect(stderr).toBe('eunomia: no answer from http://127.0.0.1:9/graphql: connect ECONNREFUSED 127.0.0.1:9\n');
 });
 
 async function sessionsOf(url: string): Promise<unknown> {
-  const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ query: '{ sessions { id } }' }) });
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ query: '{ sessions { id } }' }),
+  });
   const { data } = (await response.json()) as { data: { sessions: unknown } };
   return data.sessions;
 }

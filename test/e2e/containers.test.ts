@@ -17,13 +17,21 @@ let root: string;
 const open: ContainerRegistry[] = [];
 
 async function startRegistry(options: Partial<RegistryOptions> = {}): Promise<ContainerRegistry> {
-  const registry = new ContainerRegistry({ log, engine: { host: docker.host, requestMs: 500, pingMs: 300, backoffMs: 1000 }, ...options });
+  const registry = new ContainerRegistry({
+    log,
+    engine: { host: docker.host, requestMs: 500, pingMs: 300, backoffMs: 1000 },
+    ...options,
+  });
   open.push(registry);
   await registry.start();
   return registry;
 }
 
-async function until<T>(what: string, probe: () => T | null | undefined | false | Promise<T | null | undefined | false>, timeoutMs = 10_000): Promise<T> {
+async function until<T>(
+  what: string,
+  probe: () => T | null | undefined | false | Promise<T | null | undefined | false>,
+  timeoutMs = 10_000,
+): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
     const found = await probe();
@@ -67,7 +75,15 @@ describe('a container of a real engine', () => {
     const registry = await startRegistry();
     expect(registry.engine).toMatchObject({ connected: true, error: null, kind: 'docker' });
     const labels = ['tier=web', 'com.docker.compose.project=shop', 'com.docker.compose.service=cart', 'name=overlaid'];
-    const id = await docker.run('-d', '--name', 'facts-1', ...labels.flatMap((label) => ['--label', label]), TEST_IMAGE, 'sleep', '60');
+    const id = await docker.run(
+      '-d',
+      '--name',
+      'facts-1',
+      ...labels.flatMap((label) => ['--label', label]),
+      TEST_IMAGE,
+      'sleep',
+      '60',
+    );
     const container = await until('running', () => {
       const found = registry.find('facts-1');
       return found?.state === 'RUNNING' && found.mountNs !== null && found.imageId !== null && found;
@@ -76,7 +92,12 @@ describe('a container of a real engine', () => {
       id,
       name: 'facts-1',
       image: TEST_IMAGE,
-      labels: { tier: 'web', 'com.docker.compose.project': 'shop', 'com.docker.compose.service': 'cart', name: 'overlaid' },
+      labels: {
+        tier: 'web',
+        'com.docker.compose.project': 'shop',
+        'com.docker.compose.service': 'cart',
+        name: 'overlaid',
+      },
       composeProject: 'shop',
       composeService: 'cart',
       pod: null,
@@ -112,7 +133,10 @@ describe('a container of a real engine', () => {
     await until('renamed', () => registry.find('states-2') === container);
     expect(registry.find('states-1')).toBeNull();
     await docker.docker('kill', 'states-2');
-    await until('exited', () => container.state === 'EXITED' && container.pid === null && container.finishedAt !== null);
+    await until(
+      'exited',
+      () => container.state === 'EXITED' && container.pid === null && container.finishedAt !== null,
+    );
     await docker.docker('start', 'states-2');
     await until('a new cgroup', () => container.state === 'RUNNING' && container.cgroupId !== firstCgroup);
     expect(registry.byCgroup(firstCgroup)).toBe(container);
@@ -144,7 +168,10 @@ describe('a container of a real engine', () => {
     expect(await blind.resolve((await stat(root)).ino)).toBeNull();
     expect(blind.byCgroup((await stat(root)).ino)).toBeNull();
     const pid = Number(await docker.docker('inspect', '-f', '{{.State.Pid}}', second));
-    await until('its first process is found without an engine', () => found[0]?.pid === pid && found[0].mountNs !== null);
+    await until(
+      'its first process is found without an engine',
+      () => found[0]?.pid === pid && found[0].mountNs !== null,
+    );
     expect(blind.find(id)?.name).toBeNull();
   });
 
@@ -160,13 +187,18 @@ describe('a container of a real engine', () => {
     });
     const names = Array.from({ length: 30 }, (_, number) => `brief-${number}`);
     for (let at = 0; at < names.length; at += 5) {
-      await Promise.all(names.slice(at, at + 5).map(async (name) => docker.run('--rm', '--network', 'none', '--name', name, TEST_IMAGE, 'true')));
+      await Promise.all(
+        names
+          .slice(at, at + 5)
+          .map(async (name) => docker.run('--rm', '--network', 'none', '--name', name, TEST_IMAGE, 'true')),
+      );
     }
     await until('all removed', () => names.every((name) => registry.find(name)?.state === 'REMOVED'));
     feed.close();
     const containers = names.map((name) => registry.find(name));
     expect(containers.every((container) => container?.image === TEST_IMAGE && container.cgroupId !== null)).toBe(true);
-    for (const [id, ino] of feed.ids) expect(registry.byCgroup(ino)).toMatchObject({ id, name: expect.stringMatching(/^brief-/) });
+    for (const [id, ino] of feed.ids)
+      expect(registry.byCgroup(ino)).toMatchObject({ id, name: expect.stringMatching(/^brief-/) });
     expect(feed.ids.size).toBe(30);
     expect(settled).toEqual(Array.from({ length: 30 }, () => true));
   }, 60_000);
@@ -175,7 +207,10 @@ describe('a container of a real engine', () => {
     const registry = await startRegistry({ cgroups: null });
     expect(registry.identity).toBe('MOUNT_NS');
     const id = await docker.run('-d', '--name', 'legacy-1', TEST_IMAGE, 'sleep', '60');
-    const container = await until('its mount namespace', () => registry.find('legacy-1')?.mountNs != null && registry.find('legacy-1'));
+    const container = await until(
+      'its mount namespace',
+      () => registry.find('legacy-1')?.mountNs != null && registry.find('legacy-1'),
+    );
     expect(registry.byMountNs(container.mountNs ?? -1)).toBe(container);
     expect(registry.byCgroup(1)).toBeUndefined();
     expect(await registry.resolvePid(container.pid ?? -1)).toBe(container);
@@ -190,7 +225,10 @@ describe('a container of a real engine', () => {
     const id = await docker.run('-d', TEST_IMAGE, 'sleep', '60');
     const pid = Number(await docker.docker('inspect', '--format', '{{.State.Pid}}', id));
     const mountNs = Number(/\d+/.exec(await readlink(`/proc/${pid}/ns/mnt`))?.[0]);
-    const judge = new CgroupJudge({ containers: [{ id }], waitForContainers: true, cgroups: [], pids: [], descendants: false, uids: [], comms: [] }, registry);
+    const judge = new CgroupJudge(
+      { containers: [{ id }], waitForContainers: true, cgroups: [], pids: [], descendants: false, uids: [], comms: [] },
+      registry,
+    );
     const judged = async (...pids: number[]): Promise<{ id: string | undefined; kept: number }> => {
       const view = new DataView(new ArrayBuffer(64 * pids.length));
       for (const [index, each] of pids.entries()) {
@@ -245,7 +283,10 @@ describe('an engine in trouble', () => {
     expect(late.find(id)).toMatchObject({ id, name: null, state: 'UNKNOWN' });
 
     await docker.restart();
-    await until('both are connected again', () => registry.engine?.connected === true && late.engine?.connected === true);
+    await until(
+      'both are connected again',
+      () => registry.engine?.connected === true && late.engine?.connected === true,
+    );
     await until('the name is there', () => late.find('survivor')?.id === id);
     await docker.docker('rm', gone);
     expect(registry.find('survivor')).toBe(container);

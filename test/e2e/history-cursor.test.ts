@@ -31,7 +31,13 @@ interface Node {
 }
 
 interface Pages {
-  readonly session: { readonly events: { readonly nodes: readonly Node[]; readonly gaps: readonly object[]; readonly pageInfo: { readonly endCursor: string | null } } };
+  readonly session: {
+    readonly events: {
+      readonly nodes: readonly Node[];
+      readonly gaps: readonly object[];
+      readonly pageInfo: { readonly endCursor: string | null };
+    };
+  };
 }
 
 interface Batches {
@@ -75,7 +81,10 @@ describe('one cursor', () => {
     const child = start(process.execPath, ['-e', workload], { stdio: ['pipe', 'pipe', 'inherit'] });
     await new Promise((resolve) => child.stdout?.once('data', resolve));
     // Memory for a quarter of a second: most of what a reader comes back for is in the store only.
-    const id = await startSession(server, `{ trackers: [{ open: {} }], target: { pids: [${child.pid}], descendants: false }, bufferBytes: 524288, persist: {} }`);
+    const id = await startSession(
+      server,
+      `{ trackers: [{ open: {} }], target: { pids: [${child.pid}], descendants: false }, bufferBytes: 524288, persist: {} }`,
+    );
     child.stdin?.write('go\n');
     const reader = new Reader();
     await sleep(1500);

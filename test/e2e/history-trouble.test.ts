@@ -22,7 +22,8 @@ async function directory(): Promise<string> {
   return path;
 }
 
-const serve = (path: string, ...flags: string[]): Promise<TestServer> => startServer(['--engine', 'none', '--log-level', 'silent', '--data-dir', path, ...flags]);
+const serve = (path: string, ...flags: string[]): Promise<TestServer> =>
+  startServer(['--engine', 'none', '--log-level', 'silent', '--data-dir', path, ...flags]);
 
 interface Status {
   readonly state: string;
@@ -56,16 +57,38 @@ describe('a data directory that cannot be used', () => {
   it('is named with the process that has it, and the server runs without history', async () => {
     const path = await directory();
     const first = await serve(path);
-    await until(() => store(first), ({ state }) => state === 'READY');
+    await until(
+      () => store(first),
+      ({ state }) => state === 'READY',
+    );
     const second = await serve(path);
     const { problem } = await until(() => store(second), failed);
     expect(problem).toMatch(new RegExp(`in use by the process ${first.pid}`));
     await worksWithoutHistory(second);
-    const { status, stderr } = spawnSync(process.execPath, [join(root, 'dist/main.js'), 'serve', '--port', '0', '--engine', 'none', '--log-level', 'silent', '--data-dir', path, '--require-history'], { encoding: 'utf8' });
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      [
+        join(root, 'dist/main.js'),
+        'serve',
+        '--port',
+        '0',
+        '--engine',
+        'none',
+        '--log-level',
+        'silent',
+        '--data-dir',
+        path,
+        '--require-history',
+      ],
+      { encoding: 'utf8' },
+    );
     expect({ status, stderr }).toMatchObject({ status: 1, stderr: expect.stringMatching(/in use by the process/) });
     // What was in its way has gone: it goes on by itself.
     await first.end('SIGTERM');
-    await until(() => store(second), ({ state }) => state === 'READY');
+    await until(
+      () => store(second),
+      ({ state }) => state === 'READY',
+    );
   }, 60_000);
 
   it('keeps a damaged file as it is and says what to do', async () => {
@@ -83,7 +106,9 @@ describe('a data directory that cannot be used', () => {
     const path = join(await directory(), 'file');
     await writeFile(path, '');
     const server = await serve(join(path, 'data'));
-    expect((await until(() => store(server), failed)).problem).toMatch(/data directory .* cannot be written: ENOTDIR.*--data-dir none/);
+    expect((await until(() => store(server), failed)).problem).toMatch(
+      /data directory .* cannot be written: ENOTDIR.*--data-dir none/,
+    );
   });
 });
 
@@ -94,16 +119,29 @@ describe('a disk that is full', () => {
     undoing.push(() => run('umount', [path]));
     const server = await serve(path);
     undoing.push(() => server.end('SIGTERM'));
-    const child = start(process.execPath, ['-e', `const fs = require('node:fs'); let n = 0; setInterval(() => { for (let i = 0; i < 400; i++) try { fs.openSync('/' + Math.random() + '/' + n++); } catch {} }, 10);`]);
-    const id = await startSession(server, `{ trackers: [{ open: {} }], target: { pids: [${child.pid}], descendants: false }, persist: {} }`);
+    const child = start(process.execPath, [
+      '-e',
+      `const fs = require('node:fs'); let n = 0; setInterval(() => { for (let i = 0; i < 400; i++) try { fs.openSync('/' + Math.random() + '/' + n++); } catch {} }, 10);`,
+    ]);
+    const id = await startSession(
+      server,
+      `{ trackers: [{ open: {} }], target: { pids: [${child.pid}], descendants: false }, persist: {} }`,
+    );
     const persistence = async () => {
-      const { session } = await server.query<{ session: { persistence: { state: string; error: string | null; dropped: string; written: string; pending: string } } }>(`query ($id: ID!) { session(id: $id) { persistence { state error dropped written pending } } }`, { id });
+      const { session } = await server.query<{
+        session: {
+          persistence: { state: string; error: string | null; dropped: string; written: string; pending: string };
+        };
+      }>(`query ($id: ID!) { session(id: $id) { persistence { state error dropped written pending } } }`, { id });
       return session.persistence;
     };
     const paused = await until(persistence, ({ state }) => state === 'PAUSED', 60_000);
     expect(paused.error).toMatch(/no room left/);
     const { delivered } = await statsOf(server, id);
-    await until(() => statsOf(server, id), (stats) => stats.delivered > delivered + 1000);
+    await until(
+      () => statsOf(server, id),
+      (stats) => stats.delivered > delivered + 1000,
+    );
     child.kill();
     await run('mount', ['-o', 'remount,size=400m', path]);
     const after = await until(persistence, ({ state, pending }) => state === 'WRITING' && pending === '0', 60_000);
@@ -111,7 +149,10 @@ describe('a disk that is full', () => {
     expect(Number(after.written) + Number(after.dropped)).toBe(stats.delivered);
     expect(after.dropped).toBe('0');
     await stopSession(server, id);
-    const { session } = await server.query<{ session: { aggregate: { count: string }[] } }>('query ($id: ID!) { session(id: $id) { aggregate(groupBy: ["tracker"]) { count } } }', { id });
+    const { session } = await server.query<{ session: { aggregate: { count: string }[] } }>(
+      'query ($id: ID!) { session(id: $id) { aggregate(groupBy: ["tracker"]) { count } } }',
+      { id },
+    );
     expect(session.aggregate).toEqual([{ count: String(stats.delivered) }]);
   }, 120_000);
 });

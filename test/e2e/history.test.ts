@@ -24,7 +24,10 @@ interface Stored {
   readonly state: string;
   readonly stopReason: string | null;
   readonly persistence: { readonly state: string; readonly written: string; readonly dropped: string } | null;
-  readonly events: { readonly nodes: readonly { readonly args: readonly string[] | null; readonly process: { readonly pid: number } }[]; readonly gaps: readonly { readonly where: string }[] };
+  readonly events: {
+    readonly nodes: readonly { readonly args: readonly string[] | null; readonly process: { readonly pid: number } }[];
+    readonly gaps: readonly { readonly where: string }[];
+  };
 }
 
 async function read(server: TestServer, id: string, events = 'first: 10000'): Promise<Stored> {
@@ -55,7 +58,10 @@ describe('history', () => {
       { id },
     );
     expect(session.aggregate).toEqual([{ count: '20', key: [{ value: 'echo' }] }]);
-    const { history, stores } = await second.query<{ history: { aggregate: { count: string }[]; events: { edges: { session: string }[] } }; stores: object[] }>(
+    const { history, stores } = await second.query<{
+      history: { aggregate: { count: string }[]; events: { edges: { session: string }[] } };
+      stores: object[];
+    }>(
       `{ history(trackers: ["exec"], where: { process: { comm: { eq: "echo" } } }) { aggregate(groupBy: ["process.comm"]) { count } events(first: 1) { edges { session } } } stores { kind state sessions problem } }`,
     );
     expect(Number(history.aggregate[0]?.count)).toBeGreaterThanOrEqual(20);

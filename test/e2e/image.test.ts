@@ -27,39 +27,94 @@ async function firstQuery(): Promise<string> {
 }
 
 interface Answer {
-  readonly data: { readonly trace: { readonly stats: { readonly lost: string }; readonly events: { readonly nodes: readonly { readonly container: object; readonly args: readonly string[] }[] } } };
+  readonly data: {
+    readonly trace: {
+      readonly stats: { readonly lost: string };
+      readonly events: { readonly nodes: readonly { readonly container: object; readonly args: readonly string[] }[] };
+    };
+  };
 }
 
 describe('the image', () => {
   it('holds Node, libbpf and the prebuilt programs, and no compiler', async () => {
-    const inside = async (command: string): Promise<string> => docker.run('--rm', '--entrypoint', 'sh', IMAGE, '-c', command);
-    expect(await inside('for name in clang gcc cc make tsc; do command -v $name; done; ls /usr/bin | grep -c -E "^(clang.*|gcc.*|cc1|.*-gcc|ld[.](bfd|lld)|as)$" || true')).toBe('0');
+    const inside = async (command: string): Promise<string> =>
+      docker.run('--rm', '--entrypoint', 'sh', IMAGE, '-c', command);
+    expect(
+      await inside(
+        'for name in clang gcc cc make tsc; do command -v $name; done; ls /usr/bin | grep -c -E "^(clang.*|gcc.*|cc1|.*-gcc|ld[.](bfd|lld)|as)$" || true',
+      ),
+    ).toBe('0');
     expect(await inside('ls dist/bpf/trackers | wc -l')).not.toBe('0');
     expect(await inside('ls node_modules | grep -x -E "typescript|vitest|oxlint" || true')).toBe('');
     expect(await docker.run('--rm', IMAGE, '--version')).toMatch(/^\d+\.\d+\.\d+$/);
   });
 
-  it('answers the first query of the README with the capabilities of compose.yaml, and sees the host\'s containers', async () => {
+  it("answers the first query of the README with the capabilities of compose.yaml, and sees the host's containers", async () => {
     const { eunomia } = await composeServices();
     if (!eunomia) throw new Error('compose.yaml has no service eunomia');
     const port = await freePort();
-    await docker.run('--detach', '--name', 'eunomia', '--env', `EUNOMIA_PORT=${port}`, ...(await runFlags(docker, eunomia)), IMAGE, 'serve', '--metrics-config', '/etc/eunomia/metrics.yaml');
+    await docker.run(
+      '--detach',
+      '--name',
+      'eunomia',
+      '--env',
+      `EUNOMIA_PORT=${port}`,
+      ...(await runFlags(docker, eunomia)),
+      IMAGE,
+      'serve',
+      '--metrics-config',
+      '/etc/eunomia/metrics.yaml',
+    );
     const base = `http://127.0.0.1:${port}`;
     try {
-      await until('the server answers', () => fetch(`${base}/metrics`).then(({ ok }) => ok, () => false)).catch(async () => {
+      await until('the server answers', () =>
+        fetch(`${base}/metrics`).then(
+          ({ ok }) => ok,
+          () => false,
+        ),
+      ).catch(async () => {
         throw new Error(await docker.docker('logs', 'eunomia'));
       });
-      const answer = fetch(`${base}/graphql`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: await firstQuery() });
+      const answer = fetch(`${base}/graphql`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: await firstQuery(),
+      });
       await sleep(1500); // the trace runs for five seconds
       // It lives for a second: where containers have no v2 cgroup, the first process must be there to be looked up.
-      await docker.run('--rm', '--network', 'none', '--name', 'hello', TEST_IMAGE, 'sh', '-c', 'sleep 1; exec /bin/busybox echo "Hello, kernel"');
+      await docker.run(
+        '--rm',
+        '--network',
+        'none',
+        '--name',
+        'hello',
+        TEST_IMAGE,
+        'sh',
+        '-c',
+        'sleep 1; exec /bin/busybox echo "Hello, kernel"',
+      );
       const { data } = (await (await answer).json()) as Answer;
       const hello = data.trace.events.nodes.filter(({ args }) => args.at(-1) === 'Hello, kernel');
-      expect(hello).toMatchObject([{ container: { name: 'hello', image: TEST_IMAGE }, executable: '/bin/busybox', args: ['/bin/busybox', 'echo', 'Hello, kernel'], process: { comm: 'busybox' } }]);
+      expect(hello).toMatchObject([
+        {
+          container: { name: 'hello', image: TEST_IMAGE },
+          executable: '/bin/busybox',
+          args: ['/bin/busybox', 'echo', 'Hello, kernel'],
+          process: { comm: 'busybox' },
+        },
+      ]);
       expect(data.trace.stats.lost).toBe('0');
-      const stores = await fetch(`${base}/graphql`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ query: '{ stores { kind state problem } }' }) });
+      const stores = await fetch(`${base}/graphql`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ query: '{ stores { kind state problem } }' }),
+      });
       expect(await stores.json()).toEqual({ data: { stores: [{ kind: 'EMBEDDED', state: 'READY', problem: null }] } });
-      await until('its metrics', async () => /^eunomia_events_total\{tracker="exec",container="hello",session="host"\} 3$/m.test(await (await fetch(`${base}/metrics`)).text()));
+      await until('its metrics', async () =>
+        /^eunomia_events_total\{tracker="exec",container="hello",session="host"\} 3$/m.test(
+          await (await fetch(`${base}/metrics`)).text(),
+        ),
+      );
     } finally {
       await docker.docker('rm', '-f', 'eunomia');
     }
@@ -81,10 +136,30 @@ describe('compose.yaml', () => {
 describe('the server', () => {
   it('loads every tracker with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE alone', async () => {
     const caps = '-all,+bpf,+perfmon,+sys_ptrace';
-    const child = start('setpriv', ['--bounding-set', caps, '--inh-caps', caps, process.execPath, join(root, 'dist/main.js'), 'serve', '--port', '0', '--engine', 'none', '--log-level', 'error']);
+    const child = start('setpriv', [
+      '--bounding-set',
+      caps,
+      '--inh-caps',
+      caps,
+      process.execPath,
+      join(root, 'dist/main.js'),
+      'serve',
+      '--port',
+      '0',
+      '--engine',
+      'none',
+      '--log-level',
+      'error',
+    ]);
     const url = /http:\S+/.exec(await firstLine(child))?.[0] ?? '';
-    const answer = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ query: '{ trackers { name unavailableReason } }' }) });
-    const { data } = (await answer.json()) as { data: { trackers: { name: string; unavailableReason: string | null }[] } };
+    const answer = await fetch(url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ query: '{ trackers { name unavailableReason } }' }),
+    });
+    const { data } = (await answer.json()) as {
+      data: { trackers: { name: string; unavailableReason: string | null }[] };
+    };
     expect(data.trackers.length).toBeGreaterThan(4);
     expect(data.trackers.filter(({ unavailableReason }) => unavailableReason !== null)).toEqual([]);
     const ended = new Promise((resolve) => child.once('exit', resolve));

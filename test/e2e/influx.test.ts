@@ -6,7 +6,21 @@ import { storedParts } from '../../src/consumers/store/parts.js';
 import type { EventQuery } from '../../src/consumers/store/store.js';
 import type { TraceEvent } from '../../src/event.js';
 import { filterOf } from '../../src/filter/index.js';
-import { aggregate, catalog, ended, execEvent, fields, influx1, openStore, sessionOf, sliceOf, timeAt, victoria, type Database, type TestStore } from '../support/influx.js';
+import {
+  aggregate,
+  catalog,
+  ended,
+  execEvent,
+  fields,
+  influx1,
+  openStore,
+  sessionOf,
+  sliceOf,
+  timeAt,
+  victoria,
+  type Database,
+  type TestStore,
+} from '../support/influx.js';
 import { run, scratch } from '../support/workload.js';
 
 /**
@@ -35,12 +49,24 @@ afterAll(async () => {
 
 const BASE = Date.now() - 3_600_000;
 
-function query(session: string | null, where: object | null = null, trackers: readonly string[] = ['exec']): EventQuery {
-  return { sessions: session === null ? null : [session], trackers, from: null, to: null, containers: null, filter: where && filterOf(where, fields, trackers) };
+function query(
+  session: string | null,
+  where: object | null = null,
+  trackers: readonly string[] = ['exec'],
+): EventQuery {
+  return {
+    sessions: session === null ? null : [session],
+    trackers,
+    from: null,
+    to: null,
+    containers: null,
+    filter: where && filterOf(where, fields, trackers),
+  };
 }
 
 async function until(holds: () => boolean | Promise<boolean>, what: string, limitMs = 30_000): Promise<void> {
-  for (const end = Date.now() + limitMs; !(await holds()); await sleep(50)) if (Date.now() > end) throw new Error(`in vain: ${what}`);
+  for (const end = Date.now() + limitMs; !(await holds()); await sleep(50))
+    if (Date.now() > end) throw new Error(`in vain: ${what}`);
 }
 
 async function count(url: string, text: string, db = 'eunomia'): Promise<number> {
@@ -56,18 +82,48 @@ describe('events in an InfluxDB 1.x', () => {
     databases.push(database);
   });
 
-  const hostile = [`'; DROP DATABASE "eunomia"; --`, 'x,session=forged pid=1i 1\nexec,session=forged pid=2i 2', 'back\\slash\\', '"quoted"', 'a b=c,d', 'ünïcode ☃ 🐧', '\u0000\u0007', '${r.x}', '/.*/', ' '];
+  const hostile = [
+    `'; DROP DATABASE "eunomia"; --`,
+    'x,session=forged pid=1i 1\nexec,session=forged pid=2i 2',
+    'back\\slash\\',
+    '"quoted"',
+    'a b=c,d',
+    'ünïcode ☃ 🐧',
+    '\u0000\u0007',
+    '${r.x}',
+    '/.*/',
+    ' ',
+  ];
 
   it('come back as they were, in order, also those of one nanosecond and those with hostile texts', async () => {
     const { store } = await open(database.url);
     const record = sessionOf('EVENTS');
     const sink = await store.record(record);
     const time = timeAt(BASE, 7);
-    const container = (name: string) => ({ id: 'c'.repeat(64), name, image: `${name}:latest`, labels: {}, composeProject: null, composeService: null });
+    const container = (name: string) => ({
+      id: 'c'.repeat(64),
+      name,
+      image: `${name}:latest`,
+      labels: {},
+      composeProject: null,
+      composeService: null,
+    });
     const events = [
       ...Array.from({ length: 50 }, (_, i) => execEvent(time, { process: { ...execEvent(time).process, pid: i } })),
-      ...hostile.map((text, i) => execEvent(timeAt(BASE, 8 + i), { filename: text, args: [text, text], container: container(text), errno: 'ENOENT' })),
-      execEvent(timeAt(BASE + 1), { pidNs: '18446744073709551615', netNs: '9223372036854775807', args: null, argsTruncated: null }),
+      ...hostile.map((text, i) =>
+        execEvent(timeAt(BASE, 8 + i), {
+          filename: text,
+          args: [text, text],
+          container: container(text),
+          errno: 'ENOENT',
+        }),
+      ),
+      execEvent(timeAt(BASE + 1), {
+        pidNs: '18446744073709551615',
+        netNs: '9223372036854775807',
+        args: null,
+        argsTruncated: null,
+      }),
     ];
     await sink.write([sliceOf(events, 0)], null);
     await sink.finish(ended);
@@ -76,10 +132,17 @@ describe('events in an InfluxDB 1.x', () => {
     const page = await store.history(query(record.id), null, 1000);
     expect(page.hasNext).toBe(false);
     const stored = [...page.events].sort((a, b) => a.place.seq - b.place.seq).map(({ event }) => event);
-    const said = (text: unknown) => (typeof text === 'string' ? text.replaceAll('\n', '␊').replaceAll('\0', '␀') : text);
-    expect(stored.map(({ process, time: at }) => [process.pid, at])).toEqual(events.map(({ process, time: at }) => [process.pid, at]));
-    expect(stored.map((event) => Reflect.get(event, 'filename') as unknown)).toEqual(events.map((event) => said(Reflect.get(event, 'filename'))));
-    expect(stored.map((event) => JSON.stringify(Reflect.get(event, 'args')))).toEqual(events.map((event) => JSON.stringify(Reflect.get(event, 'args'))));
+    const said = (text: unknown) =>
+      typeof text === 'string' ? text.replaceAll('\n', '␊').replaceAll('\0', '␀') : text;
+    expect(stored.map(({ process, time: at }) => [process.pid, at])).toEqual(
+      events.map(({ process, time: at }) => [process.pid, at]),
+    );
+    expect(stored.map((event) => Reflect.get(event, 'filename') as unknown)).toEqual(
+      events.map((event) => said(Reflect.get(event, 'filename'))),
+    );
+    expect(stored.map((event) => JSON.stringify(Reflect.get(event, 'args')))).toEqual(
+      events.map((event) => JSON.stringify(Reflect.get(event, 'args'))),
+    );
     expect(stored.at(-1)).toMatchObject({ ...events.at(-1), netNs: expect.any(String) as string });
     expect(await count(database.url, `SELECT COUNT("seq") FROM "eunomia_exec" WHERE "session" = 'forged'`)).toBe(0);
   });
@@ -89,7 +152,11 @@ describe('events in an InfluxDB 1.x', () => {
     const record = sessionOf('EVENTS');
     const sink = await store.record(record);
     const events = Array.from({ length: 300 }, (_, i) =>
-      execEvent(timeAt(BASE, i), { errno: i % 3 ? null : 'ENOENT', filename: i % 2 ? '/etc/passwd' : '/bin/ls', process: { ...execEvent('').process, pid: i, comm: `worker-${i % 4}` } }),
+      execEvent(timeAt(BASE, i), {
+        errno: i % 3 ? null : 'ENOENT',
+        filename: i % 2 ? '/etc/passwd' : '/bin/ls',
+        process: { ...execEvent('').process, pid: i, comm: `worker-${i % 4}` },
+      }),
     );
     await sink.write([sliceOf(events, 0)], null);
     await sink.finish(ended);
@@ -101,7 +168,9 @@ describe('events in an InfluxDB 1.x', () => {
     expect(await found({ exec: { filename: { prefix: '/etc/' } }, process: { pid: { lt: 100 } } })).toBe(50);
     expect(await found({ exec: { filename: { regex: '^/(bin|sbin)/' } } })).toBe(150);
     expect(await found({ exec: { filename: { glob: '/*/l?' } } })).toBe(150);
-    expect(await found({ or: [{ process: { pid: { in: [1, 2, 3] } } }, { process: { comm: { eq: 'worker-0' } } }] })).toBe(78);
+    expect(
+      await found({ or: [{ process: { pid: { in: [1, 2, 3] } } }, { process: { comm: { eq: 'worker-0' } } }] }),
+    ).toBe(78);
     expect(await found({ exec: { args: { has: '-c' } } })).toBe(300);
     for (const text of hostile) {
       expect(await found({ exec: { filename: { eq: text } } })).toBe(0);
@@ -117,11 +186,34 @@ describe('events in an InfluxDB 1.x', () => {
     const { store } = opened;
     const record = sessionOf('EVENTS', ['exit']);
     const sink = await store.record(record);
-    const exit = (i: number): TraceEvent => ({ ...execEvent(timeAt(BASE + i * 100)), __typename: 'ExitEvent', tracker: 'exit', exitCode: i % 5, signal: i % 2 ? 'SIGKILL' : null, coreDumped: false, lifetimeNs: String(i * 1000) }) as unknown as TraceEvent;
-    await sink.write([sliceOf(Array.from({ length: 200 }, (_, i) => exit(i)), 0)], null);
+    const exit = (i: number): TraceEvent =>
+      ({
+        ...execEvent(timeAt(BASE + i * 100)),
+        __typename: 'ExitEvent',
+        tracker: 'exit',
+        exitCode: i % 5,
+        signal: i % 2 ? 'SIGKILL' : null,
+        coreDumped: false,
+        lifetimeNs: String(i * 1000),
+      }) as unknown as TraceEvent;
+    await sink.write(
+      [
+        sliceOf(
+          Array.from({ length: 200 }, (_, i) => exit(i)),
+          0,
+        ),
+      ],
+      null,
+    );
     await sink.finish(ended);
     const asked = query(record.id, null, ['exit']);
-    const measures = [{ fn: 'SUM', field: 'lifetimeNs' }, { fn: 'MAX', field: 'lifetimeNs' }, { fn: 'AVG', field: 'lifetimeNs' }, { fn: 'QUANTILE', field: 'lifetimeNs', q: 0.5 }, { fn: 'DISTINCT', field: 'exitCode' }] as const;
+    const measures = [
+      { fn: 'SUM', field: 'lifetimeNs' },
+      { fn: 'MAX', field: 'lifetimeNs' },
+      { fn: 'AVG', field: 'lifetimeNs' },
+      { fn: 'QUANTILE', field: 'lifetimeNs', q: 0.5 },
+      { fn: 'DISTINCT', field: 'exitCode' },
+    ] as const;
     const rows = await aggregate(opened, asked, { groupBy: ['signal'], measures });
     expect(rows.map(({ key, count: n, values }) => [key[0]?.value, n, ...values.map(({ number }) => number)])).toEqual(
       expect.arrayContaining([
@@ -132,22 +224,45 @@ describe('events in an InfluxDB 1.x', () => {
     const windows = await aggregate(opened, asked, { groupBy: [], window: { size: 1000 } });
     expect(windows.reduce((sum, row) => sum + row.count, 0)).toBe(200);
     expect(windows.length).toBeGreaterThanOrEqual(20);
-    expect(await aggregate(opened, { ...asked, filter: filterOf({ exit: { exitCode: { eq: 2 } } }, fields, ['exit']) }, { groupBy: ['tracker'] })).toMatchObject([{ count: 40 }]);
-    expect(await aggregate(opened, asked, { groupBy: ['process.comm'] })).toMatchObject([{ key: [{ value: 'sh' }], count: 200 }]);
-    expect((await aggregate(opened, asked, { groupBy: [], measures: [{ fn: 'TOP_K', field: 'exitCode', k: 5 }] }))[0]?.values[0]?.top).toHaveLength(5);
-    await expect(aggregate(opened, { ...asked, from: 0n }, { groupBy: ['tracker'] })).rejects.toThrow(/the range is \d+ days long; InfluxDB is asked for 366 days at most/);
-    await expect(aggregate(opened, asked, { groupBy: [], window: { size: 10 } })).rejects.toThrow(/windows of it; at most 10,000/);
+    expect(
+      await aggregate(
+        opened,
+        { ...asked, filter: filterOf({ exit: { exitCode: { eq: 2 } } }, fields, ['exit']) },
+        { groupBy: ['tracker'] },
+      ),
+    ).toMatchObject([{ count: 40 }]);
+    expect(await aggregate(opened, asked, { groupBy: ['process.comm'] })).toMatchObject([
+      { key: [{ value: 'sh' }], count: 200 },
+    ]);
+    expect(
+      (await aggregate(opened, asked, { groupBy: [], measures: [{ fn: 'TOP_K', field: 'exitCode', k: 5 }] }))[0]
+        ?.values[0]?.top,
+    ).toHaveLength(5);
+    await expect(aggregate(opened, { ...asked, from: 0n }, { groupBy: ['tracker'] })).rejects.toThrow(
+      /the range is \d+ days long; InfluxDB is asked for 366 days at most/,
+    );
+    await expect(aggregate(opened, asked, { groupBy: [], window: { size: 10 } })).rejects.toThrow(
+      /windows of it; at most 10,000/,
+    );
   });
 
   it('are paged by their places, forwards and backwards, and a session is remembered and can be removed', async () => {
     const { store } = await open(database.url);
     const record = sessionOf('EVENTS');
     const sink = await store.record(record);
-    await sink.write([sliceOf(Array.from({ length: 1000 }, (_, i) => execEvent(timeAt(BASE, (i * 7919) % 1000))), 0)], { from: timeAt(BASE), to: timeAt(BASE, 1), lost: 12, dropped: 0, where: 'KERNEL' });
+    await sink.write(
+      [
+        sliceOf(
+          Array.from({ length: 1000 }, (_, i) => execEvent(timeAt(BASE, (i * 7919) % 1000))),
+          0,
+        ),
+      ],
+      { from: timeAt(BASE), to: timeAt(BASE, 1), lost: 12, dropped: 0, where: 'KERNEL' },
+    );
     await sink.finish({ ...ended, lost: 12 });
     const base = { ...query(record.id), session: record.id };
     const seen: number[] = [];
-    for (let fromSeq = 0, more = true; more; ) {
+    for (let fromSeq = 0, more = true; more;) {
       const page = await store.page({ ...base, fromSeq, toSeq: null, limit: 300, backwards: false });
       seen.push(...page.events.map(({ place }) => place.seq));
       fromSeq = (seen.at(-1) ?? 0) + 1;
@@ -156,58 +271,84 @@ describe('events in an InfluxDB 1.x', () => {
     expect(seen).toEqual(Array.from({ length: 1000 }, (_, i) => i));
     const last = await store.page({ ...base, fromSeq: 0, toSeq: null, limit: 10, backwards: true });
     expect(last.events.map(({ place }) => place.seq)).toEqual([990, 991, 992, 993, 994, 995, 996, 997, 998, 999]);
-    expect((await store.page({ ...base, fromSeq: 0, toSeq: null, limit: 10, backwards: false })).gaps).toMatchObject([{ lost: 12, where: 'KERNEL' }]);
+    expect((await store.page({ ...base, fromSeq: 0, toSeq: null, limit: 10, backwards: false })).gaps).toMatchObject([
+      { lost: 12, where: 'KERNEL' },
+    ]);
 
     const known = await store.session(record.id);
     const parts = [];
     if (known) for await (const part of storedParts({ record: known, store }, query(record.id))) parts.push(part);
-    expect(parts.flatMap(({ events }) => events.map(({ time }) => time))).toEqual(Array.from({ length: 1000 }, (_, i) => timeAt(BASE, (i * 7919) % 1000)));
-    expect(parts.flatMap(({ gap }) => gap ?? [])).toEqual([{ from: timeAt(BASE), to: timeAt(BASE, 1), lost: 12, dropped: 0, where: 'KERNEL' }]);
+    expect(parts.flatMap(({ events }) => events.map(({ time }) => time))).toEqual(
+      Array.from({ length: 1000 }, (_, i) => timeAt(BASE, (i * 7919) % 1000)),
+    );
+    expect(parts.flatMap(({ gap }) => gap ?? [])).toEqual([
+      { from: timeAt(BASE), to: timeAt(BASE, 1), lost: 12, dropped: 0, where: 'KERNEL' },
+    ]);
 
     const other = await open(database.url);
-    expect(await other.store.session(record.id)).toMatchObject({ ...record, state: 'STOPPED', lost: 12, events: 1000, nextSeq: 1000 });
+    expect(await other.store.session(record.id)).toMatchObject({
+      ...record,
+      state: 'STOPPED',
+      lost: 12,
+      events: 1000,
+      nextSeq: 1000,
+    });
     await other.store.remove(record.id);
     expect(await other.store.session(record.id)).toBeNull();
     expect((await other.store.history(query(record.id), null, 10)).events).toEqual([]);
   });
 
-  it('that a database is away for come after it, in order, none lost, none doubled', async () => {
-    const own = await (await influx1('influx-outage')).up();
-    databases.push(own);
-    const spool = join(scratch, 'outage-spool');
-    const { store, sender } = await open(own.url, { spool });
-    const record = sessionOf('EVENTS');
-    const sink = await store.record(record);
-    let made = 0;
-    const startMs = Date.now();
-    const feed = async (seconds: number): Promise<void> => {
-      const from = Date.now();
-      const goal = made + seconds * RATE;
-      while (made < goal) {
-        const due = Math.min(goal, goal - seconds * RATE + Math.floor(((Date.now() - from) / 1000) * RATE)) - made;
-        if (due > 0) {
-          // Four events at each nanosecond: so many CPUs.
-          const events = Array.from({ length: due }, (_, i) => execEvent(timeAt(startMs, (made + i) >> 2), { process: { ...execEvent('').process, pid: made + i } }));
-          await sink.write([sliceOf(events, made)], null);
-          made += due;
+  it(
+    'that a database is away for come after it, in order, none lost, none doubled',
+    async () => {
+      const own = await (await influx1('influx-outage')).up();
+      databases.push(own);
+      const spool = join(scratch, 'outage-spool');
+      const { store, sender } = await open(own.url, { spool });
+      const record = sessionOf('EVENTS');
+      const sink = await store.record(record);
+      let made = 0;
+      const startMs = Date.now();
+      const feed = async (seconds: number): Promise<void> => {
+        const from = Date.now();
+        const goal = made + seconds * RATE;
+        while (made < goal) {
+          const due = Math.min(goal, goal - seconds * RATE + Math.floor(((Date.now() - from) / 1000) * RATE)) - made;
+          if (due > 0) {
+            // Four events at each nanosecond: so many CPUs.
+            const events = Array.from({ length: due }, (_, i) =>
+              execEvent(timeAt(startMs, (made + i) >> 2), { process: { ...execEvent('').process, pid: made + i } }),
+            );
+            await sink.write([sliceOf(events, made)], null);
+            made += due;
+          }
+          await sleep(20);
         }
-        await sleep(20);
-      }
-    };
-    await feed(2);
-    await own.kill();
-    await feed(OUTAGE_S);
-    expect(sender.stats.state).toBe('AWAY');
-    expect(await store.status()).toMatchObject({ state: 'PAUSED', problem: expect.stringMatching(/ECONNREFUSED.*points .* wait in the spool/) as string });
-    await own.up();
-    await feed(2);
-    await sink.finish(ended);
-    await until(() => sender.stats.queued === 0, 'the spool is empty', 300_000);
-    const { accepted, written, rejected, dropped, spoolBytes } = sender.stats;
-    expect({ written, rejected, dropped, spoolBytes }).toEqual({ written: accepted, rejected: 0, dropped: 0, spoolBytes: 0 });
-    expect(await count(own.url, `SELECT COUNT("seq") FROM "eunomia_exec"`)).toBe(made);
-    expect(await count(own.url, `SELECT COUNT(DISTINCT("seq")) FROM "eunomia_exec"`)).toBe(made);
-  }, 60_000 + OUTAGE_S * 10_000);
+      };
+      await feed(2);
+      await own.kill();
+      await feed(OUTAGE_S);
+      expect(sender.stats.state).toBe('AWAY');
+      expect(await store.status()).toMatchObject({
+        state: 'PAUSED',
+        problem: expect.stringMatching(/ECONNREFUSED.*points .* wait in the spool/) as string,
+      });
+      await own.up();
+      await feed(2);
+      await sink.finish(ended);
+      await until(() => sender.stats.queued === 0, 'the spool is empty', 300_000);
+      const { accepted, written, rejected, dropped, spoolBytes } = sender.stats;
+      expect({ written, rejected, dropped, spoolBytes }).toEqual({
+        written: accepted,
+        rejected: 0,
+        dropped: 0,
+        spoolBytes: 0,
+      });
+      expect(await count(own.url, `SELECT COUNT("seq") FROM "eunomia_exec"`)).toBe(made);
+      expect(await count(own.url, `SELECT COUNT(DISTINCT("seq")) FROM "eunomia_exec"`)).toBe(made);
+    },
+    60_000 + OUTAGE_S * 10_000,
+  );
 
   it('survive the end of the server in the spool, and are sent by the next one', async () => {
     const own = await influx1('influx-restart');
@@ -216,33 +357,54 @@ describe('events in an InfluxDB 1.x', () => {
     const first = await openStore(own.url, { spool, version: 1 });
     const record = sessionOf('EVENTS');
     const sink = await first.store.record(record);
-    await sink.write([sliceOf(Array.from({ length: 5000 }, (_, i) => execEvent(timeAt(BASE, i))), 0)], null);
+    await sink.write(
+      [
+        sliceOf(
+          Array.from({ length: 5000 }, (_, i) => execEvent(timeAt(BASE, i))),
+          0,
+        ),
+      ],
+      null,
+    );
     await until(() => first.sender.stats.state === 'AWAY', 'it is away');
     await first.store.close();
     await own.up();
     const second = await open(own.url, { spool });
     await until(() => second.sender.stats.queued === 0, 'the spool is empty');
     expect(await count(own.url, `SELECT COUNT("seq") FROM "eunomia_exec"`)).toBe(5000);
-    expect(await second.store.session(record.id)).toMatchObject({ state: 'STOPPED', stopReason: 'INTERRUPTED', events: 5000, nextSeq: 5000 });
+    expect(await second.store.session(record.id)).toMatchObject({
+      state: 'STOPPED',
+      stopReason: 'INTERRUPTED',
+      events: 5000,
+      nextSeq: 5000,
+    });
   });
 
   it('are refused for a wrong password, with the words of the database, and kept', async () => {
     const own = await (await influx1('influx-auth', { auth: true })).up();
     databases.push(own);
-    await fetch(`${own.url}/query?${new URLSearchParams({ q: `CREATE USER "root" WITH PASSWORD 'right' WITH ALL PRIVILEGES` }).toString()}`, { method: 'POST' });
+    await fetch(
+      `${own.url}/query?${new URLSearchParams({ q: `CREATE USER "root" WITH PASSWORD 'right' WITH ALL PRIVILEGES` }).toString()}`,
+      { method: 'POST' },
+    );
     const { store, sender } = await open(own.url, { username: 'root', password: 'wrong' });
     const sink = await store.record(sessionOf('EVENTS'));
     await sink.write([sliceOf([execEvent(timeAt(BASE))], 0)], null);
     await until(() => sender.stats.state === 'REFUSED', 'it is refused');
     await sink.flush();
-    expect(await store.status()).toMatchObject({ state: 'FAILED', problem: expect.stringMatching(/HTTP 401: authorization failed.*2 points .* wait in the spool/) as string });
+    expect(await store.status()).toMatchObject({
+      state: 'FAILED',
+      problem: expect.stringMatching(/HTTP 401: authorization failed.*2 points .* wait in the spool/) as string,
+    });
     await expect(store.sessions()).rejects.toThrow(/STORE_UNAVAILABLE|does not answer this: HTTP 401/);
     const right = await open(own.url, { username: 'root', password: 'right', retentionMs: 86_400_000 });
     const good = await right.store.record(sessionOf('EVENTS'));
     await good.write([sliceOf([execEvent(timeAt(Date.now()))], 0)], null);
     await good.finish(ended);
     expect(right.sender.stats).toMatchObject({ state: 'CONNECTED', rejected: 0, queued: 0 });
-    const policies = await fetch(`${own.url}/query?${new URLSearchParams({ db: 'eunomia', q: 'SHOW RETENTION POLICIES', u: 'root', p: 'right' }).toString()}`);
+    const policies = await fetch(
+      `${own.url}/query?${new URLSearchParams({ db: 'eunomia', q: 'SHOW RETENTION POLICIES', u: 'root', p: 'right' }).toString()}`,
+    );
     expect(await policies.text()).toContain('["eunomia","24h0m0s"');
   });
 
@@ -250,16 +412,42 @@ describe('events in an InfluxDB 1.x', () => {
     const { store, sender } = await open(database.url, { bucket: 'conflict' });
     const sink = await store.record(sessionOf('EVENTS'));
     await sink.flush();
-    await fetch(`${database.url}/write?db=conflict`, { method: 'POST', body: `eunomia_exec process_pid="text" ${BASE}000000` });
+    await fetch(`${database.url}/write?db=conflict`, {
+      method: 'POST',
+      body: `eunomia_exec process_pid="text" ${BASE}000000`,
+    });
     await sink.write([sliceOf([execEvent(timeAt(BASE))], 0)], null);
     await sink.flush();
-    expect(sender.stats).toMatchObject({ state: 'CONNECTED', rejected: 1, queued: 0, problem: expect.stringContaining('field type conflict') as string });
+    expect(sender.stats).toMatchObject({
+      state: 'CONNECTED',
+      rejected: 1,
+      queued: 0,
+      problem: expect.stringContaining('field type conflict') as string,
+    });
   });
 });
 
 it('an InfluxDB with a certificate of its own authority is written and asked with that, and not without', async () => {
   const [cert, key] = [join(scratch, 'influx.pem'), join(scratch, 'influx.key')];
-  const openssl = await run('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert]);
+  const openssl = await run('openssl', [
+    'req',
+    '-x509',
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:prime256v1',
+    '-nodes',
+    '-days',
+    '2',
+    '-subj',
+    '/CN=localhost',
+    '-addext',
+    'subjectAltName=IP:127.0.0.1',
+    '-keyout',
+    key,
+    '-out',
+    cert,
+  ]);
   expect(openssl.code).toBe(0);
   const database = await (await influx1('influx-tls', { tls: { cert, key } })).up();
   databases.push(database);
@@ -276,7 +464,16 @@ it('an InfluxDB with a certificate of its own authority is written and asked wit
 });
 
 describe('rollups', () => {
-  const exits = (i: number): TraceEvent => ({ ...execEvent(timeAt(BASE + i * 20)), __typename: 'ExitEvent', tracker: 'exit', exitCode: 0, signal: i % 4 ? null : 'SIGTERM', coreDumped: false, lifetimeNs: String(i) }) as unknown as TraceEvent;
+  const exits = (i: number): TraceEvent =>
+    ({
+      ...execEvent(timeAt(BASE + i * 20)),
+      __typename: 'ExitEvent',
+      tracker: 'exit',
+      exitCode: 0,
+      signal: i % 4 ? null : 'SIGTERM',
+      coreDumped: false,
+      lifetimeNs: String(i),
+    }) as unknown as TraceEvent;
 
   it('in an InfluxDB 1.x sum up to the events, and answer aggregates', async () => {
     const database = await (await influx1('influx-rollup')).up();
@@ -285,16 +482,37 @@ describe('rollups', () => {
     const { store } = opened;
     const record = sessionOf('ROLLUP', ['exec', 'exit']);
     const sink = await store.record(record);
-    await sink.write([sliceOf(Array.from({ length: 5000 }, (_, i) => exits(i)), 0)], null);
+    await sink.write(
+      [
+        sliceOf(
+          Array.from({ length: 5000 }, (_, i) => exits(i)),
+          0,
+        ),
+      ],
+      null,
+    );
     await sink.finish(ended);
     const asked = query(record.id, null, ['exec', 'exit']);
-    const rows = await aggregate(opened, asked, { groupBy: ['tracker', 'signal'], measures: [{ fn: 'SUM', field: 'lifetimeNs' }, { fn: 'MAX', field: 'lifetimeNs' }, { fn: 'AVG', field: 'lifetimeNs' }] });
+    const rows = await aggregate(opened, asked, {
+      groupBy: ['tracker', 'signal'],
+      measures: [
+        { fn: 'SUM', field: 'lifetimeNs' },
+        { fn: 'MAX', field: 'lifetimeNs' },
+        { fn: 'AVG', field: 'lifetimeNs' },
+      ],
+    });
     expect(rows.map(({ key, count: n, values }) => [key.map(({ value }) => value), n, values[1]?.number])).toEqual([
       [['exit', null], 3750, 4999],
       [['exit', 'SIGTERM'], 1250, 4996],
     ]);
     expect(rows.reduce((sum, { values }) => sum + (values[0]?.number ?? 0), 0)).toBe((5000 * 4999) / 2);
-    await expect(aggregate(opened, { ...asked, filter: filterOf({ process: { pid: { eq: 1 } } }, fields, ['exec', 'exit']) }, { groupBy: ['tracker'] })).rejects.toThrow(/where: rollups have their tags only, and cannot be judged by "process.pid"/);
+    await expect(
+      aggregate(
+        opened,
+        { ...asked, filter: filterOf({ process: { pid: { eq: 1 } } }, fields, ['exec', 'exit']) },
+        { groupBy: ['tracker'] },
+      ),
+    ).rejects.toThrow(/where: rollups have their tags only, and cannot be judged by "process.pid"/);
     await expect(store.history(asked, null, 10)).resolves.toMatchObject({ events: [] });
   });
 
@@ -307,7 +525,10 @@ describe('rollups', () => {
       // Ended in order: VictoriaMetrics answers before points are on its disk, and killed it would lose the last seconds of them.
       if (part === 1) await database.kill('SIGTERM');
       if (part === 2) await database.up();
-      const slice = sliceOf(Array.from({ length: 2500 }, (_, i) => exits(part * 2500 + i)), part * 2500);
+      const slice = sliceOf(
+        Array.from({ length: 2500 }, (_, i) => exits(part * 2500 + i)),
+        part * 2500,
+      );
       await sink.write([slice], null);
       await sleep(1200); // windows are written as they close
     }
@@ -316,7 +537,9 @@ describe('rollups', () => {
     expect(sender.stats).toMatchObject({ rejected: 0, dropped: 0 });
     const exported = async (): Promise<readonly number[]> => {
       await fetch(`${database.url}/internal/force_flush`);
-      const response = await fetch(`${database.url}/api/v1/export?${new URLSearchParams({ 'match[]': '{__name__="eunomia_rollup_exit_count"}', reduce_mem_usage: '0' }).toString()}`);
+      const response = await fetch(
+        `${database.url}/api/v1/export?${new URLSearchParams({ 'match[]': '{__name__="eunomia_rollup_exit_count"}', reduce_mem_usage: '0' }).toString()}`,
+      );
       const lines = (await response.text()).trim().split('\n').filter(Boolean);
       return lines.flatMap((line) => (JSON.parse(line) as { values: number[] }).values);
     };

@@ -8,9 +8,14 @@ import { startServer, startSession, statsOf, stopSession, type TestServer } from
 import { run, until, work } from '../support/workload.js';
 
 const target = `target: { pids: [${process.pid}] }`;
-const EVENTS = 'subscription ($id: ID!, $replay: Int, $after: Cursor) { events(session: $id, replay: $replay, after: $after) { cursor gap { lost dropped } events { ... on OpenEvent { path } } } }';
+const EVENTS =
+  'subscription ($id: ID!, $replay: Int, $after: Cursor) { events(session: $id, replay: $replay, after: $after) { cursor gap { lost dropped } events { ... on OpenEvent { path } } } }';
 interface Events {
-  readonly events: { readonly cursor: string; readonly gap: { readonly lost: string; readonly dropped: string } | null; readonly events: readonly { readonly path: string | null }[] };
+  readonly events: {
+    readonly cursor: string;
+    readonly gap: { readonly lost: string; readonly dropped: string } | null;
+    readonly events: readonly { readonly path: string | null }[];
+  };
 }
 
 async function gone(ids: BpfIds): Promise<void> {
@@ -18,11 +23,17 @@ async function gone(ids: BpfIds): Promise<void> {
 }
 
 async function stateOf(server: TestServer, id: string): Promise<{ state: string; stopReason: string | null } | null> {
-  return (await server.query<{ session: { state: string; stopReason: string | null } | null }>('query ($id: ID!) { session(id: $id) { state stopReason } }', { id })).session;
+  return (
+    await server.query<{ session: { state: string; stopReason: string | null } | null }>(
+      'query ($id: ID!) { session(id: $id) { state stopReason } }',
+      { id },
+    )
+  ).session;
 }
 
 /** Numbers behind a prefix in paths, in the order in which they came. */
-const numbersOf = ({ events }: Events, prefix: string) => events.events.flatMap(({ path }) => (path?.startsWith(prefix) ? [Number(path.slice(prefix.length))] : []));
+const numbersOf = ({ events }: Events, prefix: string) =>
+  events.events.flatMap(({ path }) => (path?.startsWith(prefix) ? [Number(path.slice(prefix.length))] : []));
 
 describe('a server that ends', () => {
   it.each(['SIGTERM', 'SIGINT'] as const)('by %s detaches everything and exits with 0', async (signal) => {
@@ -64,13 +75,21 @@ describe('a server that ends', () => {
 describe('two servers', () => {
   it('run side by side, and the end of one is nothing to the other', async () => {
     const [one, two] = await Promise.all([startServer(), startServer()]);
-    const ids = await Promise.all([one, two].map((server) => startSession(server, `{ trackers: [{ exit: {} }], ${target} }`)));
+    const ids = await Promise.all(
+      [one, two].map((server) => startSession(server, `{ trackers: [{ exit: {} }], ${target} }`)),
+    );
     const seen = async (server: TestServer, id: string, pid: number) => {
-      const { session } = await server.query<{ session: { events: { nodes: { process: { pid: number } }[] } } }>('query ($id: ID!) { session(id: $id) { events(last: 100) { nodes { process { pid } } } } }', { id });
+      const { session } = await server.query<{ session: { events: { nodes: { process: { pid: number } }[] } } }>(
+        'query ($id: ID!) { session(id: $id) { events(last: 100) { nodes { process { pid } } } } }',
+        { id },
+      );
       return session.events.nodes.some((event) => event.process.pid === pid);
     };
     const first = await work('exit', 0);
-    await until('both have seen it', async () => (await seen(one, ids[0] ?? '', first.pid)) && (await seen(two, ids[1] ?? '', first.pid)));
+    await until(
+      'both have seen it',
+      async () => (await seen(one, ids[0] ?? '', first.pid)) && (await seen(two, ids[1] ?? '', first.pid)),
+    );
     await one.end('SIGKILL');
     const second = await work('exit', 0);
     await until('the other has seen it', () => seen(two, ids[1] ?? '', second.pid));
@@ -81,10 +100,15 @@ describe('two servers', () => {
     taken.listen(0, '127.0.0.1');
     await once(taken, 'listening');
     const { port } = taken.address() as AddressInfo;
-    const { code, stdout } = await run('/bin/sh', ['-c', `${process.execPath} ${join(root, 'dist/main.js')} serve --engine none --port ${port} 2>&1`]);
+    const { code, stdout } = await run('/bin/sh', [
+      '-c',
+      `${process.execPath} ${join(root, 'dist/main.js')} serve --engine none --port ${port} 2>&1`,
+    ]);
     taken.close();
     expect(code).toBeGreaterThan(0);
-    expect(stdout).toContain(`127.0.0.1:${port} is in use by another program; give another --port (0 takes a free one), or stop that program`);
+    expect(stdout).toContain(
+      `127.0.0.1:${port} is in use by another program; give another --port (0 takes a free one), or stop that program`,
+    );
   });
 });
 
@@ -96,7 +120,10 @@ describe('a session', () => {
     await until('it has stopped', async () => (await stateOf(server, id))?.state === 'STOPPED');
     expect(await stateOf(server, id)).toEqual({ state: 'STOPPED', stopReason: 'DURATION' });
     expect(heldPrograms(server.pid)).toEqual(['cgroup_made']);
-    const { session } = await server.query<{ session: { events: { nodes: object[] } } }>('query ($id: ID!) { session(id: $id) { events { nodes { process { pid } ... on ExitEvent { exitCode } } } } }', { id });
+    const { session } = await server.query<{ session: { events: { nodes: object[] } } }>(
+      'query ($id: ID!) { session(id: $id) { events { nodes { process { pid } ... on ExitEvent { exitCode } } } } }',
+      { id },
+    );
     expect(session.events.nodes).toContainEqual({ process: { pid }, exitCode: 4 });
   });
 
@@ -110,7 +137,9 @@ describe('a session', () => {
     await server.query('mutation ($id: ID!) { removeSession(id: $id) }', { id });
     expect(await stateOf(server, id)).toBeNull();
     await expect(stopSession(server, id)).rejects.toThrow('UNKNOWN_SESSION');
-    await expect(server.query('mutation ($id: ID!) { removeSession(id: $id) }', { id })).rejects.toThrow('UNKNOWN_SESSION');
+    await expect(server.query('mutation ($id: ID!) { removeSession(id: $id) }', { id })).rejects.toThrow(
+      'UNKNOWN_SESSION',
+    );
   });
 
   it('that nobody uses for its time to live is stopped and removed; one that is asked for stays', async () => {
@@ -127,7 +156,10 @@ describe('a session', () => {
 
   it('gives a late subscriber what was, then what is, without gap or duplicate, while events flow', async () => {
     const server = await startServer();
-    const id = await startSession(server, `{ trackers: [{ open: {} }], ${target}, ringBytes: 67108864, bufferBytes: 268435456 }`);
+    const id = await startSession(
+      server,
+      `{ trackers: [{ open: {} }], ${target}, ringBytes: 67108864, bufferBytes: 268435456 }`,
+    );
     const count = 20_000;
     const prefix = '/no/late-';
     const working = work('count', prefix, count, 20);
@@ -146,7 +178,10 @@ describe('a session', () => {
 
   it('goes on after a cursor just where the reader was', async () => {
     const server = await startServer();
-    const id = await startSession(server, `{ trackers: [{ open: {} }], ${target}, ringBytes: 67108864, bufferBytes: 268435456 }`);
+    const id = await startSession(
+      server,
+      `{ trackers: [{ open: {} }], ${target}, ringBytes: 67108864, bufferBytes: 268435456 }`,
+    );
     const count = 10_000;
     const prefix = '/no/resume-';
     const working = work('count', prefix, count, 20);
@@ -156,7 +191,10 @@ describe('a session', () => {
     while (numbers.at(-1) !== count - 1) {
       readers += 1;
       let batches = 0;
-      for await (const batch of server.subscribe<Events>(EVENTS, cursor === undefined ? { id, replay: 1_000_000 } : { id, after: cursor })) {
+      for await (const batch of server.subscribe<Events>(
+        EVENTS,
+        cursor === undefined ? { id, replay: 1_000_000 } : { id, after: cursor },
+      )) {
         expect(batch.events.gap).toBeNull();
         numbers.push(...numbersOf(batch, prefix));
         cursor = batch.events.cursor;
@@ -171,7 +209,10 @@ describe('a session', () => {
 
   it('refuses the cursor of another session', async () => {
     const server = await startServer();
-    const ids = [await startSession(server, `{ trackers: [{ open: {} }], ${target} }`), await startSession(server, `{ trackers: [{ open: {} }], ${target} }`)];
+    const ids = [
+      await startSession(server, `{ trackers: [{ open: {} }], ${target} }`),
+      await startSession(server, `{ trackers: [{ open: {} }], ${target} }`),
+    ];
     await work('openat', '/no/cursor', 0, 0);
     const { value } = await server.subscribe<Events>(EVENTS, { id: ids[0], replay: 1 }).next();
     const other = server.subscribe<Events>(EVENTS, { id: ids[1], after: value?.events.cursor });

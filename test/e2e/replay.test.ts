@@ -23,14 +23,22 @@ interface Ran {
 async function eunomia(args: readonly string[], as: { uid?: number; gid?: number } = {}): Promise<Ran> {
   return exec(process.execPath, [main, ...args], { ...as, maxBuffer: 64 << 20 }).then(
     ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
-    (error: { code: number; stdout: string; stderr: string }) => ({ code: error.code, stdout: error.stdout, stderr: error.stderr }),
+    (error: { code: number; stdout: string; stderr: string }) => ({
+      code: error.code,
+      stdout: error.stdout,
+      stderr: error.stderr,
+    }),
   );
 }
 
 let folder: string;
 let recording: string;
 
-const eventsOf = (text: string): string[] => text.trimEnd().split('\n').filter((line) => line.startsWith('{"tracker"'));
+const eventsOf = (text: string): string[] =>
+  text
+    .trimEnd()
+    .split('\n')
+    .filter((line) => line.startsWith('{"tracker"'));
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'eunomia-replay-'));
@@ -58,40 +66,87 @@ describe('a recording', () => {
   });
 
   it('prints as `run` would, with the recorded times', async () => {
-    const { code, stdout, stderr } = await eunomia(['replay', recording, '-o', 'json', '-f', 'time,tracker,process.comm,exitCode'], nobody);
+    const { code, stdout, stderr } = await eunomia(
+      ['replay', recording, '-o', 'json', '-f', 'time,tracker,process.comm,exitCode'],
+      nobody,
+    );
     expect(stderr).toMatch(/\d+ events, 0 lost, 0 dropped/);
     expect(code).toBe(0);
-    const printed = stdout.trimEnd().split('\n').map((line) => JSON.parse(line) as { time: string });
+    const printed = stdout
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { time: string });
     const recorded = eventsOf(await readFile(recording, 'utf8')).map((line) => JSON.parse(line) as { time: string });
     expect(printed.map(({ time }) => time)).toEqual(recorded.map(({ time }) => time));
   });
 
   it('answers GraphQL as the live session did: pages, filters, aggregates, subscriptions', async () => {
-    const child = spawn(process.execPath, [main, 'replay', recording, '--port', '0', '--speed', '10'], { ...nobody, stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, [main, 'replay', recording, '--port', '0', '--speed', '10'], {
+      ...nobody,
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     try {
       const url = /(http:\S+)/.exec(await firstLine(child))?.[1] ?? '';
       const query = async (text: string) => {
-        const response = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ query: text }) });
-        return (await response.json()) as { data: Record<string, never>; errors?: { message: string; extensions: { code: string } }[] };
+        const response = await fetch(url, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json' },
+          body: JSON.stringify({ query: text }),
+        });
+        return (await response.json()) as {
+          data: Record<string, never>;
+          errors?: { message: string; extensions: { code: string } }[];
+        };
       };
-      const recorded = eventsOf(await readFile(recording, 'utf8')).map((line) => JSON.parse(line) as { tracker: string; errno?: string | null });
-      interface Replayed { readonly sessions: readonly { readonly id: string; readonly name: string; readonly origin: string; readonly state: string; readonly stopReason: string | null; readonly startedAt: string }[] }
-      const sessions = async () => ((await query('{ sessions { id name origin state stopReason startedAt } }')).data as unknown as Replayed).sessions;
+      const recorded = eventsOf(await readFile(recording, 'utf8')).map(
+        (line) => JSON.parse(line) as { tracker: string; errno?: string | null },
+      );
+      interface Replayed {
+        readonly sessions: readonly {
+          readonly id: string;
+          readonly name: string;
+          readonly origin: string;
+          readonly state: string;
+          readonly stopReason: string | null;
+          readonly startedAt: string;
+        }[];
+      }
+      const sessions = async () =>
+        ((await query('{ sessions { id name origin state stopReason startedAt } }')).data as unknown as Replayed)
+          .sessions;
       const [session] = await sessions();
       expect(session).toMatchObject({ name: 'recorded', origin: 'REPLAY' });
-      for (let state = session; state?.state !== 'STOPPED'; [state] = await sessions()) await new Promise((resolve) => setTimeout(resolve, 50));
+      for (let state = session; state?.state !== 'STOPPED'; [state] = await sessions())
+        await new Promise((resolve) => setTimeout(resolve, 50));
       expect((await sessions())[0]).toMatchObject({ state: 'STOPPED', stopReason: 'REPLAYED' });
       const { data } = await query(`{ session(id: "${session?.id}") {
         events(where: { open: { errno: { eq: "ENOENT" } } }, first: 1000) { totalCount nodes { ... on OpenEvent { errno path } } }
         aggregate(groupBy: ["tracker"]) { key { value } count } stats { produced lost delivered retained }
       } }`);
-      const answer = (data as unknown as { session: { events: { totalCount: number; nodes: object[] }; aggregate: { key: { value: string }[]; count: string }[]; stats: object } }).session;
+      const answer = (
+        data as unknown as {
+          session: {
+            events: { totalCount: number; nodes: object[] };
+            aggregate: { key: { value: string }[]; count: string }[];
+            stats: object;
+          };
+        }
+      ).session;
       expect(answer.events.totalCount).toBe(recorded.length);
-      expect(answer.events.nodes).toHaveLength(recorded.filter(({ tracker, errno }) => tracker === 'open' && errno === 'ENOENT').length);
-      expect(Object.fromEntries(answer.aggregate.map(({ key, count }) => [key[0]?.value, Number(count)]))).toEqual(
-        Object.fromEntries(['exec', 'open', 'exit'].map((name) => [name, recorded.filter(({ tracker }) => tracker === name).length])),
+      expect(answer.events.nodes).toHaveLength(
+        recorded.filter(({ tracker, errno }) => tracker === 'open' && errno === 'ENOENT').length,
       );
-      expect(answer.stats).toEqual({ produced: String(recorded.length), lost: '0', delivered: String(recorded.length), retained: String(recorded.length) });
+      expect(Object.fromEntries(answer.aggregate.map(({ key, count }) => [key[0]?.value, Number(count)]))).toEqual(
+        Object.fromEntries(
+          ['exec', 'open', 'exit'].map((name) => [name, recorded.filter(({ tracker }) => tracker === name).length]),
+        ),
+      );
+      expect(answer.stats).toEqual({
+        produced: String(recorded.length),
+        lost: '0',
+        delivered: String(recorded.length),
+        retained: String(recorded.length),
+      });
       const refused = await query('mutation { startSession(input: { trackers: [{ exec: {} }] }) { id } }');
       expect(refused.errors?.[0]?.extensions.code).toBe('NO_KERNEL');
     } finally {
@@ -127,7 +182,10 @@ describe('a file that is not a whole recording', () => {
     ['HEAD{"tracker":"nosuch"}\n', /line 2: "tracker" is "nosuch", and the recording's first line names exec/],
   ])('is refused with the line and what is wrong with it: %s', async (text, message) => {
     const head = (await readFile(recording, 'utf8')).split('\n')[0] ?? '';
-    const { code, stderr } = await eunomia(['replay', await write(text.replace('HEAD', `${head}\n`)), '-o', 'json'], nobody);
+    const { code, stderr } = await eunomia(
+      ['replay', await write(text.replace('HEAD', `${head}\n`)), '-o', 'json'],
+      nobody,
+    );
     expect(stderr).toMatch(message);
     expect(code).not.toBe(0);
   });

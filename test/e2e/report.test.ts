@@ -33,8 +33,14 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'eunomia-report-'));
   docker = await startDocker();
   server = await startServer(['--engine', docker.host], { keep: true });
-  id = await startSession(server, '{ trackers: [{ exec: {} }, { exit: {} }, { open: {} }, { tcp: {} }, { syscall: { only: ["mkdir"] } }] }');
-  await Promise.all([docker.run('--name', 'known', TEST_IMAGE, 'sh', '-c', `${BEHAVIOUR}; true`), docker.run('--name', 'neighbour', TEST_IMAGE, 'sh', '-c', `${NEIGHBOUR}; true`)]);
+  id = await startSession(
+    server,
+    '{ trackers: [{ exec: {} }, { exit: {} }, { open: {} }, { tcp: {} }, { syscall: { only: ["mkdir"] } }] }',
+  );
+  await Promise.all([
+    docker.run('--name', 'known', TEST_IMAGE, 'sh', '-c', `${BEHAVIOUR}; true`),
+    docker.run('--name', 'neighbour', TEST_IMAGE, 'sh', '-c', `${NEIGHBOUR}; true`),
+  ]);
   await stopSession(server, id);
 });
 
@@ -48,19 +54,57 @@ async function report(...args: string[]): Promise<{ stdout: string; stderr: stri
   return exec(process.execPath, [main, 'report', ...args], { maxBuffer: 64 << 20 });
 }
 
-const paths = (section: { readonly entries: readonly { readonly path: string | null }[] } | null): (string | null)[] => (section?.entries ?? []).map(({ path }) => path);
+const paths = (section: { readonly entries: readonly { readonly path: string | null }[] } | null): (string | null)[] =>
+  (section?.entries ?? []).map(({ path }) => path);
 
 describe('the report of a container', () => {
   it('has what it did, and nothing that another did', async () => {
-    const made = JSON.parse((await report('known', '--session', id, '--server', server.url, '--json')).stdout) as BehaviourReport;
-    expect(made).toMatchObject({ session: id, container: { name: 'known', image: TEST_IMAGE }, host: false, lost: '0', dropped: '0', complete: true, restrictions: ['syscall.only'] });
+    const made = JSON.parse(
+      (await report('known', '--session', id, '--server', server.url, '--json')).stdout,
+    ) as BehaviourReport;
+    expect(made).toMatchObject({
+      session: id,
+      container: { name: 'known', image: TEST_IMAGE },
+      host: false,
+      lost: '0',
+      dropped: '0',
+      complete: true,
+      restrictions: ['syscall.only'],
+    });
     expect(paths(made.filesWritten)).toContain('/tmp/copied');
     expect(paths(made.filesRead)).toContain('/etc/hostname');
-    expect(made.failedOpens?.entries).toContainEqual(expect.objectContaining({ path: '/no/such/file', errno: 'ENOENT', comms: ['cat'] }));
-    const commands = made.programs?.entries.flatMap(({ args }) => args.map((list) => list.join(' '))).filter((command) => !command.startsWith('sh -c cat') && command !== 'runc init');
-    expect(commands?.toSorted()).toEqual(['/bin/true', 'cat /etc/hostname', 'cat /no/such/file', 'nc -l -p 8123 -e /bin/true', 'nc 127.0.0.1 8123', 'nc 127.0.0.1 9', 'sh -c kill -9 $$', 'sleep 1'].toSorted());
-    expect(made.peers?.entries).toContainEqual(expect.objectContaining({ direction: 'OUT', address: '127.0.0.1', port: 8123, errno: null, count: '1', sentBytes: '6', comms: ['nc'] }));
-    expect(made.peers?.entries).toContainEqual(expect.objectContaining({ direction: 'OUT', address: '127.0.0.1', port: 9, errno: 'ECONNREFUSED' }));
+    expect(made.failedOpens?.entries).toContainEqual(
+      expect.objectContaining({ path: '/no/such/file', errno: 'ENOENT', comms: ['cat'] }),
+    );
+    const commands = made.programs?.entries
+      .flatMap(({ args }) => args.map((list) => list.join(' ')))
+      .filter((command) => !command.startsWith('sh -c cat') && command !== 'runc init');
+    expect(commands?.toSorted()).toEqual(
+      [
+        '/bin/true',
+        'cat /etc/hostname',
+        'cat /no/such/file',
+        'nc -l -p 8123 -e /bin/true',
+        'nc 127.0.0.1 8123',
+        'nc 127.0.0.1 9',
+        'sh -c kill -9 $$',
+        'sleep 1',
+      ].toSorted(),
+    );
+    expect(made.peers?.entries).toContainEqual(
+      expect.objectContaining({
+        direction: 'OUT',
+        address: '127.0.0.1',
+        port: 8123,
+        errno: null,
+        count: '1',
+        sentBytes: '6',
+        comms: ['nc'],
+      }),
+    );
+    expect(made.peers?.entries).toContainEqual(
+      expect.objectContaining({ direction: 'OUT', address: '127.0.0.1', port: 9, errno: 'ECONNREFUSED' }),
+    );
     expect(made.peers?.entries).toContainEqual(expect.objectContaining({ direction: 'IN', port: 8123, count: '1' }));
     expect(made.listeningPorts?.entries).toEqual([expect.objectContaining({ port: 8123, count: '1' })]);
     expect(made.syscalls?.entries).toEqual([expect.objectContaining({ name: 'mkdir', count: '1', errors: '1' })]);
@@ -75,7 +119,9 @@ describe('the report of a container', () => {
   it('is the same of a recording, read without the server and as Markdown', async () => {
     const file = join(folder, 'known.ndjson');
     await exec(process.execPath, [main, 'export', id, '--server', server.url, '--output', file]);
-    const live = JSON.parse((await report('known', '--session', id, '--server', server.url, '--json')).stdout) as BehaviourReport;
+    const live = JSON.parse(
+      (await report('known', '--session', id, '--server', server.url, '--json')).stdout,
+    ) as BehaviourReport;
     const replayed = JSON.parse((await report('known', '--file', file, '--json')).stdout) as BehaviourReport;
     expect({ ...replayed, session: id, sessions: live.sessions }).toEqual(live);
     const { stdout } = await report('known', '--file', file);
@@ -85,7 +131,13 @@ describe('the report of a container', () => {
   });
 
   it('tells by comparison what is new and what is gone', async () => {
-    const { compareReports } = await server.query<{ compareReports: { added: { section: string; what: string }[]; gone: { section: string; what: string }[]; certain: boolean } }>(
+    const { compareReports } = await server.query<{
+      compareReports: {
+        added: { section: string; what: string }[];
+        gone: { section: string; what: string }[];
+        certain: boolean;
+      };
+    }>(
       `{ compareReports(before: { session: "${id}", container: "neighbour" }, after: { session: "${id}", container: "known" }) { added { section what } gone { section what } certain } }`,
     );
     expect(compareReports.certain).toBe(true);
@@ -96,7 +148,15 @@ describe('the report of a container', () => {
   });
 
   it('is made of a time of its own, without a session', async () => {
-    await docker.run('-d', '--name', 'looping', TEST_IMAGE, 'sh', '-c', 'while true; do cat /etc/hostname > /dev/null; sleep 0.2; done');
+    await docker.run(
+      '-d',
+      '--name',
+      'looping',
+      TEST_IMAGE,
+      'sh',
+      '-c',
+      'while true; do cat /etc/hostname > /dev/null; sleep 0.2; done',
+    );
     const { stdout, stderr } = await report('looping', '--for', '2s', '--server', server.url, '--json');
     await docker.docker('rm', '-f', 'looping');
     expect(stderr).toContain('watching for 2s');

@@ -1,5 +1,18 @@
 import { spawnSync } from 'node:child_process';
-import { appendFileSync, chmodSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -17,7 +30,10 @@ interface Outcome {
 beforeAll(() => {
   checkout = join(mkdtempSync(join(tmpdir(), 'eunomia-setup-')), 'checkout');
   const left = new Set(['node_modules', 'dist', '.git', '.cache', 'generated']);
-  cpSync(root, checkout, { recursive: true, filter: (path) => !left.has(path.split('/').at(-1) ?? '') || path === root });
+  cpSync(root, checkout, {
+    recursive: true,
+    filter: (path) => !left.has(path.split('/').at(-1) ?? '') || path === root,
+  });
   symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'));
   chmodSync(resolve(checkout, '..'), 0o755); // for the tests without root
 });
@@ -27,7 +43,11 @@ afterAll(() => rmSync(resolve(checkout, '..'), { recursive: true, force: true })
 function setUp(options: { env?: Record<string, string>; uid?: number } = {}): Outcome {
   const start = performance.now();
   const { status, stdout, stderr } = spawnSync(process.execPath, ['scripts/setup.mjs'], {
-    cwd: checkout, encoding: 'utf8', uid: options.uid, gid: options.uid, env: { ...process.env, ...options.env },
+    cwd: checkout,
+    encoding: 'utf8',
+    uid: options.uid,
+    gid: options.uid,
+    env: { ...process.env, ...options.env },
   });
   return { code: status, out: stdout, told: stderr, ms: performance.now() - start };
 }
@@ -58,7 +78,9 @@ describe('the set-up of a clean checkout', () => {
     const first = setUp();
     expect(first.told).toMatch(/compiling \d+ of \d+ BPF programs[^]*generating types[^]*compiling src[^]*done/);
     expect(first).toMatchObject({ code: 0, out: '' });
-    const sources = readdirSync(join(checkout, 'bpf'), { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.bpf.c'));
+    const sources = readdirSync(join(checkout, 'bpf'), { recursive: true, encoding: 'utf8' }).filter((file) =>
+      file.endsWith('.bpf.c'),
+    );
     expect([...objects().keys()].sort()).toEqual(sources.map((file) => file.replace(/c$/, 'o')).sort());
     const second = setUp();
     expect(second.told).toMatch(/^set-up: nothing to do \(\d\.\d s\)\n$/);
@@ -121,14 +143,18 @@ describe('the set-up where something is missing', () => {
     const PATH = pathWith('no-clang', { 'apt-get': '#!/bin/sh\nexit 1\n' });
     const { code, told, out } = setUp({ env: { PATH }, uid: 65534 });
     expect({ code, out, told }).toEqual({
-      code: 1, out: '',
+      code: 1,
+      out: '',
       told: "set-up: missing: clang 14 or later. Only root may install them; run:\n  sudo sh -c 'apt-get update && apt-get install -y --no-install-recommends clang'\n",
     });
   });
 
   it('says what is missing where there is no apt, with the command of the package manager that there is', () => {
     const bare = setUp({ env: { PATH: pathWith('bare', {}) } });
-    expect(bare).toMatchObject({ code: 1, told: expect.stringMatching(/missing: clang 14 or later\. There is no apt-get here; install them/) });
+    expect(bare).toMatchObject({
+      code: 1,
+      told: expect.stringMatching(/missing: clang 14 or later\. There is no apt-get here; install them/),
+    });
     const fedora = setUp({ env: { PATH: pathWith('fedora', { dnf: '#!/bin/sh\nexit 1\n' }) } });
     expect(fedora).toMatchObject({ code: 1, told: expect.stringContaining('dnf install clang libbpf-devel') });
   });
@@ -136,7 +162,11 @@ describe('the set-up where something is missing', () => {
   it('updates the lists, installs without questions, and judges by what is there then', () => {
     const path = resolve(checkout, '..', 'root');
     const log = join(path, 'log');
-    const clang = spawnSync('sh', ['-c', 'readlink -f "$(command -v clang || command -v clang-14 || ls /usr/bin/clang-[0-9]* | tail -1)"'], { encoding: 'utf8' }).stdout.trim();
+    const clang = spawnSync(
+      'sh',
+      ['-c', 'readlink -f "$(command -v clang || command -v clang-14 || ls /usr/bin/clang-[0-9]* | tail -1)"'],
+      { encoding: 'utf8' },
+    ).stdout.trim();
     // As apt-get does where policy-rc.d forbids a service to start and a maintainer script minds: installed, exit code 100.
     const aptGet = `#!/bin/sh\necho "$DEBIAN_FRONTEND $*" >>${log}\n[ "$1" = install ] || exit 0\n/bin/ln -s ${clang} ${path}/clang-14\nexit 100\n`;
     const PATH = pathWith('root', { 'apt-get': aptGet });
@@ -154,6 +184,8 @@ describe('the set-up where something is missing', () => {
     const PATH = pathWith('broken', { 'apt-get': '#!/bin/sh\necho "E: no network: $1"\nexit 100\n' });
     const { code, told } = setUp({ env: { PATH } });
     expect(code).toBe(1);
-    expect(told).toMatch(/still missing after "apt-get update && .*": clang 14 or later\nE: no network: update\nE: no network: install/);
+    expect(told).toMatch(
+      /still missing after "apt-get update && .*": clang 14 or later\nE: no network: update\nE: no network: install/,
+    );
   });
 });

@@ -20,7 +20,10 @@ interface Node {
 
 it(`sees and names the first exec of each of ${COUNT} containers that end at once`, async () => {
   const server = await startServer(['--engine', docker.socket]);
-  const targeted = await startSession(server, '{ trackers: [{ exec: {} }], target: { containers: [{ name: "short-*" }], waitForContainers: true } }');
+  const targeted = await startSession(
+    server,
+    '{ trackers: [{ exec: {} }], target: { containers: [{ name: "short-*" }], waitForContainers: true } }',
+  );
   const whole = await startSession(server, '{ trackers: [{ exec: { failed: false } }] }');
 
   const waiting = Array.from({ length: COUNT }, (_, i) => i);
@@ -32,7 +35,10 @@ it(`sees and names the first exec of each of ${COUNT} containers that end at onc
     }),
   );
 
-  const wanted = Array.from({ length: COUNT }, (_, i) => `short-${i} ${TEST_IMAGE} true number-${i} /bin/busybox`).sort();
+  const wanted = Array.from(
+    { length: COUNT },
+    (_, i) => `short-${i} ${TEST_IMAGE} true number-${i} /bin/busybox`,
+  ).sort();
   for (const id of [targeted, whole]) {
     await stopSession(server, id);
     const stats = await statsOf(server, id);
@@ -44,9 +50,16 @@ it(`sees and names the first exec of each of ${COUNT} containers that end at onc
       { id },
     );
     const first = session.events.nodes.filter(({ args }) => args?.[0] === 'true' && args[1]?.startsWith('number-'));
-    expect(first.map(({ args, executable, container }) => [container?.name, container?.image, ...(args ?? []), executable].join(' ')).sort()).toEqual(wanted);
+    expect(
+      first
+        .map(({ args, executable, container }) =>
+          [container?.name, container?.image, ...(args ?? []), executable].join(' '),
+        )
+        .sort(),
+    ).toEqual(wanted);
     expect(new Set(first.map(({ container }) => container?.id)).size).toBe(COUNT);
     // The target holds nothing else.
-    if (id === targeted) expect(session.events.nodes.every(({ container }) => container?.name?.startsWith('short-'))).toBe(true);
+    if (id === targeted)
+      expect(session.events.nodes.every(({ container }) => container?.name?.startsWith('short-'))).toBe(true);
   }
 }, 600_000);

@@ -40,10 +40,13 @@ async function cli(...args: string[]): Promise<string> {
   return (await exec(process.execPath, [main, ...args, '--server', server.url], { maxBuffer: 64 << 20 })).stdout;
 }
 
-const report = async (...args: string[]): Promise<BehaviourReport> => JSON.parse(await cli('report', ...args, '--json')) as BehaviourReport;
+const report = async (...args: string[]): Promise<BehaviourReport> =>
+  JSON.parse(await cli('report', ...args, '--json')) as BehaviourReport;
 
 async function download(what: string): Promise<string> {
-  const response = await fetch(server.url.replace('/graphql', `/export/${id}.${what}`), { headers: { 'x-eunomia': '1' } });
+  const response = await fetch(server.url.replace('/graphql', `/export/${id}.${what}`), {
+    headers: { 'x-eunomia': '1' },
+  });
   const bytes = Buffer.from(await response.arrayBuffer()).toString('latin1');
   expect([response.status, response.status === 200 ? '' : bytes]).toEqual([200, '']);
   // When the export was made is all that may differ.
@@ -51,7 +54,11 @@ async function download(what: string): Promise<string> {
 }
 
 async function told(): Promise<Told> {
-  const reports = [await report('--session', id), await report('known', '--session', id), await report('--host', '--session', id)];
+  const reports = [
+    await report('--session', id),
+    await report('known', '--session', id),
+    await report('--host', '--session', id),
+  ];
   const exports: Record<string, string> = {};
   for (const what of EXPORTS) exports[what] = await download(what);
   return { reports, exports };
@@ -61,12 +68,18 @@ async function told(): Promise<Told> {
 function firstDifference(a = '', b = ''): object | null {
   if (a === b) return null;
   const at = [...a].findIndex((character, i) => character !== b[i]);
-  return { lengths: [a.length, b.length], at, texts: [a, b].map((text) => text.slice(Math.max(0, at - 100), at + 100)) };
+  return {
+    lengths: [a.length, b.length],
+    at,
+    texts: [a, b].map((text) => text.slice(Math.max(0, at - 100), at + 100)),
+  };
 }
 
 async function gone(name: string): Promise<void> {
   for (;;) {
-    const { container } = await server.query<{ container: { state: string; finishedAt: string | null; pid: number | null } | null }>('query ($ref: String!) { container(ref: $ref) { state finishedAt pid } }', { ref: name });
+    const { container } = await server.query<{
+      container: { state: string; finishedAt: string | null; pid: number | null } | null;
+    }>('query ($ref: String!) { container(ref: $ref) { state finishedAt pid } }', { ref: name });
     if (container?.state === 'EXITED' && container.finishedAt !== null && container.pid === null) return;
     await sleep(50);
   }
@@ -76,8 +89,18 @@ beforeAll(async () => {
   folder = await temporaryDirectory();
   docker = await startDocker();
   server = await startServer(['--engine', docker.host, '--data-dir', folder.path], { keep: true });
-  id = await startSession(server, '{ trackers: [{ exec: {} }, { exit: {} }, { open: { writesOnly: true } }, { tcp: {} }, { syscount: {} }], capture: ALL, persist: {}, bufferBytes: 268435456 }');
-  await docker.run('--name', 'known', TEST_IMAGE, 'sh', '-c', 'cat /etc/hostname > /tmp/copied; cat /no/such > /no/where; nc -l -p 8123 -e /bin/true & sleep 1; echo hello | nc 127.0.0.1 8123; sleep 1');
+  id = await startSession(
+    server,
+    '{ trackers: [{ exec: {} }, { exit: {} }, { open: { writesOnly: true } }, { tcp: {} }, { syscount: {} }], capture: ALL, persist: {}, bufferBytes: 268435456 }',
+  );
+  await docker.run(
+    '--name',
+    'known',
+    TEST_IMAGE,
+    'sh',
+    '-c',
+    'cat /etc/hostname > /tmp/copied; cat /no/such > /no/where; nc -l -p 8123 -e /bin/true & sleep 1; echo hello | nc 127.0.0.1 8123; sleep 1',
+  );
   await gone('known');
   await stopSession(server, id);
   before = await told();
@@ -99,7 +122,9 @@ describe('a session that is in its store only, after a restart', () => {
     expect(all).toMatchObject({ complete: true, restrictions: ['open.writesOnly'] });
     expect(known?.container).toMatchObject({ name: 'known', image: TEST_IMAGE });
     expect(known?.filesWritten?.entries.map(({ path }) => path)).toContain('/tmp/copied');
-    expect(known?.peers?.entries).toContainEqual(expect.objectContaining({ direction: 'OUT', port: 8123, sentBytes: '6' }));
+    expect(known?.peers?.entries).toContainEqual(
+      expect.objectContaining({ direction: 'OUT', port: 8123, sentBytes: '6' }),
+    );
     expect(Number(known?.syscalls?.entries.find(({ name }) => name === 'execve')?.count)).toBeGreaterThanOrEqual(4);
   });
 
@@ -109,15 +134,25 @@ describe('a session that is in its store only, after a restart', () => {
       expect.soft(firstDifference(exports[what], before.exports[what]), what).toBeNull();
       expect(exports[what]?.length).toBeGreaterThan(20);
     }
-    expect(await cli('export', id, '--format', 'csv')).toBe(Buffer.from(before.exports['csv'] ?? '', 'latin1').toString());
+    expect(await cli('export', id, '--format', 'csv')).toBe(
+      Buffer.from(before.exports['csv'] ?? '', 'latin1').toString(),
+    );
   });
 
   it('is in the report of its time, also by the command line', async () => {
     const [, known] = before.reports;
     const made = await report('known', '--since', '1h');
-    expect(made).toMatchObject({ session: null, complete: true, doubled: [], events: known?.events, sessions: [{ id, trackers: ['exec', 'exit', 'open', 'tcp', 'syscount'] }] });
+    expect(made).toMatchObject({
+      session: null,
+      complete: true,
+      doubled: [],
+      events: known?.events,
+      sessions: [{ id, trackers: ['exec', 'exit', 'open', 'tcp', 'syscount'] }],
+    });
     expect({ ...made, session: id, from: known?.from, to: known?.to }).toEqual(known);
-    expect(await cli('report', 'known', '--since', '1h', '--until', new Date(Date.now() + 60_000).toISOString())).toMatch(/^# Behaviour of container known\n/);
+    expect(
+      await cli('report', 'known', '--since', '1h', '--until', new Date(Date.now() + 60_000).toISOString()),
+    ).toMatch(/^# Behaviour of container known\n/);
     const earlier = JSON.parse(await cli('report', '--since', '2h', '--until', '1h', '--json')) as BehaviourReport;
     expect(earlier).toMatchObject({ sessions: [], events: '0', programs: null });
   });

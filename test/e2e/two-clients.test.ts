@@ -4,9 +4,13 @@ import { WebSocket } from 'ws';
 import { startServer, startSession, statsOf, stopSession } from '../support/server.js';
 import { until, work } from '../support/workload.js';
 
-const SUBSCRIPTION = 'subscription ($id: ID!) { events(session: $id) { gap { lost dropped } events { ... on OpenEvent { path } } } }';
+const SUBSCRIPTION =
+  'subscription ($id: ID!) { events(session: $id) { gap { lost dropped } events { ... on OpenEvent { path } } } }';
 interface Events {
-  readonly events: { readonly gap: { readonly lost: string; readonly dropped: string } | null; readonly events: readonly { readonly path: string | null }[] };
+  readonly events: {
+    readonly gap: { readonly lost: string; readonly dropped: string } | null;
+    readonly events: readonly { readonly path: string | null }[];
+  };
 }
 
 /** A client that subscribes and from then on reads nothing from its socket. */
@@ -15,14 +19,19 @@ async function stalledClient(url: string, id: string): Promise<WebSocket> {
   await once(socket, 'open');
   socket.send(JSON.stringify({ type: 'connection_init' }));
   await once(socket, 'message');
-  socket.send(JSON.stringify({ id: 'stalled', type: 'subscribe', payload: { query: SUBSCRIPTION, variables: { id } } }));
+  socket.send(
+    JSON.stringify({ id: 'stalled', type: 'subscribe', payload: { query: SUBSCRIPTION, variables: { id } } }),
+  );
   socket.pause();
   return socket;
 }
 
 it('one client never reads: it loses only its own events, each counted, and the other gets every event', async () => {
   const server = await startServer();
-  const id = await startSession(server, `{ trackers: [{ open: {} }], target: { pids: [${process.pid}] }, ringBytes: 134217728, bufferBytes: 65536 }`);
+  const id = await startSession(
+    server,
+    `{ trackers: [{ open: {} }], target: { pids: [${process.pid}] }, ringBytes: 134217728, bufferBytes: 65536 }`,
+  );
   // 12,000 events of 4 KiB of path, at a pace that the reader can follow: more than the queue of 16 MiB and all socket buffers.
   const count = 12_000;
   const prefix = `/no/${'x/'.repeat(1900)}`;
@@ -38,7 +47,8 @@ it('one client never reads: it loses only its own events, each counted, and the 
   const reading = (async () => {
     for await (const { events } of server.subscribe<Events>(SUBSCRIPTION, { id })) {
       missing += Number(events.gap?.lost ?? 0) + Number(events.gap?.dropped ?? 0);
-      for (const { path } of events.events) if (path?.startsWith(prefix)) numbers.push(Number(path.slice(prefix.length)));
+      for (const { path } of events.events)
+        if (path?.startsWith(prefix)) numbers.push(Number(path.slice(prefix.length)));
       if (numbers.length === count) break;
     }
   })();
@@ -62,7 +72,9 @@ it('one client never reads: it loses only its own events, each counted, and the 
   const running = await statsOf(server, id);
   const [slow] = running.subscribers;
   expect(slow?.dropped).toBeGreaterThan(0);
-  expect(slow?.received).toBe((slow?.discarded ?? 0) + (slow?.delivered ?? 0) + (slow?.dropped ?? 0) + (slow?.queued ?? 0));
+  expect(slow?.received).toBe(
+    (slow?.discarded ?? 0) + (slow?.delivered ?? 0) + (slow?.dropped ?? 0) + (slow?.queued ?? 0),
+  );
 
   await stopSession(server, id);
   const before = await statsOf(server, id);

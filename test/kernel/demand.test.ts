@@ -21,10 +21,37 @@ describe('the capture mask', () => {
     const lean = await once('DEMANDED');
     const full = await once('ALL');
     const [without, whole] = [lean.event, full.event];
-    expect(without).toMatchObject({ args: null, argsTruncated: null, filename: null, executable: null, cwd: null, errno: null, process: { comm: 'true' }, parentComm: null, pidNs: null, netNs: null });
-    expect(whole).toMatchObject({ args: ['/bin/true', 'x'.repeat(5000)], filename: '/bin/true', cwd: process.cwd(), parentComm: expect.any(String) as string, pidNs: expect.any(Number) as number, netNs: expect.any(Number) as number });
+    expect(without).toMatchObject({
+      args: null,
+      argsTruncated: null,
+      filename: null,
+      executable: null,
+      cwd: null,
+      errno: null,
+      process: { comm: 'true' },
+      parentComm: null,
+      pidNs: null,
+      netNs: null,
+    });
+    expect(whole).toMatchObject({
+      args: ['/bin/true', 'x'.repeat(5000)],
+      filename: '/bin/true',
+      cwd: process.cwd(),
+      parentComm: expect.any(String) as string,
+      pidNs: expect.any(Number) as number,
+      netNs: expect.any(Number) as number,
+    });
     expect(lean.captured).toEqual([]);
-    expect(full.captured).toEqual(['args', 'argsTruncated', 'cwd', 'executable', 'filename', 'netNs', 'parentComm', 'pidNs']);
+    expect(full.captured).toEqual([
+      'args',
+      'argsTruncated',
+      'cwd',
+      'executable',
+      'filename',
+      'netNs',
+      'parentComm',
+      'pidNs',
+    ]);
     const [small, large] = [lean.stats, full.stats];
     expect(large.receivedBytes - small.receivedBytes).toBeGreaterThanOrEqual(5000);
     expect(small.receivedBytes / small.received).toBeLessThan(200);

@@ -7,7 +7,8 @@ import { run, scratch, work, workloadPath } from '../support/workload.js';
 const mine = { pids: [process.pid] };
 const ARGS_BYTES = 32767;
 
-const of = (pid: number, filename?: string) => (e: Seen) => e.process.pid === pid && (filename === undefined || e['filename'] === filename);
+const of = (pid: number, filename?: string) => (e: Seen) =>
+  e.process.pid === pid && (filename === undefined || e['filename'] === filename);
 
 /** Bytes that args take in the kernel: each ends with NUL. */
 function bytesOf(args: unknown): number {
@@ -81,7 +82,12 @@ describe('the tracker exec', () => {
     await writeFile(plain, 'x');
     await writeFile(broken, '\0\0\0');
     await chmod(broken, 0o755);
-    for (const [file, errno] of [['/no/such', 'ENOENT'], [plain, 'EACCES'], [broken, 'ENOEXEC'], [`${plain}/below`, 'ENOTDIR']] as const) {
+    for (const [file, errno] of [
+      ['/no/such', 'ENOENT'],
+      [plain, 'EACCES'],
+      [broken, 'ENOEXEC'],
+      [`${plain}/below`, 'ENOTDIR'],
+    ] as const) {
       const { pid, stdout } = await work('execve', file, '', 'last');
       expect(Number(stdout)).toBeLessThan(0);
       expect(await exec.next(of(pid, file))).toMatchObject({
@@ -106,9 +112,15 @@ describe('the tracker exec', () => {
   it('reports execveat, and one that fails', async () => {
     const exec = await startTracker('exec', mine);
     const done = await work('execveat', '/bin/true', 'x');
-    expect(await exec.next((e) => e.process.pid === done.pid && String(e['filename']).startsWith('/dev/fd/'))).toMatchObject({ errno: null, args: ['/bin/true', 'x'] });
+    expect(
+      await exec.next((e) => e.process.pid === done.pid && String(e['filename']).startsWith('/dev/fd/')),
+    ).toMatchObject({ errno: null, args: ['/bin/true', 'x'] });
     const failed = await work('execveat', '/no/such', 'x');
-    expect(await exec.next((e) => e.process.pid === failed.pid && e['errno'] !== null)).toMatchObject({ errno: 'EBADF', args: ['/no/such', 'x'], filename: '' });
+    expect(await exec.next((e) => e.process.pid === failed.pid && e['errno'] !== null)).toMatchObject({
+      errno: 'EBADF',
+      args: ['/no/such', 'x'],
+      filename: '',
+    });
   });
 
   it('names the interpreter of a script, whose arguments hold the script', async () => {
@@ -118,7 +130,11 @@ describe('the tracker exec', () => {
     await chmod(script, 0o755);
     const { pid } = await run(script, ['one']);
     const seen = await exec.next(of(pid));
-    expect(seen).toMatchObject({ args: ['/bin/sh', '-e', script, 'one'], filename: script, process: { comm: 'script' } });
+    expect(seen).toMatchObject({
+      args: ['/bin/sh', '-e', script, 'one'],
+      filename: script,
+      process: { comm: 'script' },
+    });
     expect(seen['executable']).toMatch(/\/(dash|bash|busybox|sh)$/);
   });
 
@@ -144,9 +160,22 @@ describe('the tracker exec', () => {
     const exec = await startTracker('exec', mine);
     const own = { pidNs: await namespace('pid'), netNs: await namespace('net'), mount: await namespace('mnt') };
     const here = await run('/bin/true');
-    expect(await exec.next(of(here.pid))).toMatchObject({ pidNs: own.pidNs, netNs: own.netNs, process: { mountNs: own.mount } });
+    expect(await exec.next(of(here.pid))).toMatchObject({
+      pidNs: own.pidNs,
+      netNs: own.netNs,
+      process: { mountNs: own.mount },
+    });
 
-    const shell = await run('unshare', ['--mount', '--net', '--pid', '--fork', '--mount-proc', '/bin/sh', '-c', 'readlink /proc/self/ns/pid /proc/self/ns/net /proc/self/ns/mnt; exit 0']);
+    const shell = await run('unshare', [
+      '--mount',
+      '--net',
+      '--pid',
+      '--fork',
+      '--mount-proc',
+      '/bin/sh',
+      '-c',
+      'readlink /proc/self/ns/pid /proc/self/ns/net /proc/self/ns/mnt; exit 0',
+    ]);
     const [pidNs, netNs, mountNs] = shell.stdout.split('\n').map((line) => Number(/\d+/.exec(line)?.[0]));
     const inside = await exec.next((e) => (e['args'] as string[])[0] === 'readlink');
     expect(inside).toMatchObject({ pidNs, netNs, process: { mountNs } });
@@ -159,7 +188,9 @@ describe('the tracker exec', () => {
   it('tells the pid namespace of the process itself, not the one that its children will be in', async () => {
     const exec = await startTracker('exec', mine);
     const { pid } = await run('unshare', ['--pid', '/bin/true']);
-    expect(await exec.next((e) => e.process.pid === pid && e.process.comm === 'true')).toMatchObject({ pidNs: await namespace('pid') });
+    expect(await exec.next((e) => e.process.pid === pid && e.process.comm === 'true')).toMatchObject({
+      pidNs: await namespace('pid'),
+    });
   });
 
   it('is silent of what was not executed by the target', async () => {

@@ -13,13 +13,24 @@ describe('the tracker exit', () => {
     for (const code of [0, 1, 42, 255]) {
       const { pid, code: waited } = await work('exit', code);
       expect(waited).toBe(code);
-      expect(await exit.next(of(pid))).toMatchObject({ tracker: 'exit', exitCode: code, signal: null, coreDumped: false, process: { tid: pid, ppid: process.pid, comm: 'workload' } });
+      expect(await exit.next(of(pid))).toMatchObject({
+        tracker: 'exit',
+        exitCode: code,
+        signal: null,
+        coreDumped: false,
+        process: { tid: pid, ppid: process.pid, comm: 'workload' },
+      });
     }
   });
 
   it('names the signal that ended a process', async () => {
     const exit = await startTracker('exit', mine);
-    for (const [number, signal] of [[9, 'SIGKILL'], [15, 'SIGTERM'], [13, 'SIGPIPE'], [34, 'SIGRT34']] as const) {
+    for (const [number, signal] of [
+      [9, 'SIGKILL'],
+      [15, 'SIGTERM'],
+      [13, 'SIGPIPE'],
+      [34, 'SIGRT34'],
+    ] as const) {
       const { pid } = await work('kill', number);
       expect(await exit.next(of(pid))).toMatchObject({ exitCode: 0, signal, coreDumped: false });
     }

@@ -32,7 +32,8 @@ async function gated(program: string, args: readonly string[], options: { uid?: 
   return { pid: child.pid ?? 0, go: () => (child.stdin?.write('\n'), ended(child)) };
 }
 
-const paths = (events: readonly Seen[], prefix: string) => events.map((e) => String(e['path'])).filter((path) => path.startsWith(prefix));
+const paths = (events: readonly Seen[], prefix: string) =>
+  events.map((e) => String(e['path'])).filter((path) => path.startsWith(prefix));
 
 describe('a filter in the kernel', () => {
   it('by pid holds that process and not its neighbours', async () => {
@@ -47,7 +48,11 @@ describe('a filter in the kernel', () => {
   });
 
   it('by several pids holds each of them', async () => {
-    const children = await Promise.all(['a', 'b', 'c'].map((name) => workloadPath().then((workload) => gated(workload, ['openat', `/no/${name}`, '0', '0']))));
+    const children = await Promise.all(
+      ['a', 'b', 'c'].map((name) =>
+        workloadPath().then((workload) => gated(workload, ['openat', `/no/${name}`, '0', '0'])),
+      ),
+    );
     const open = await startTracker('open', { pids: children.slice(0, 2).map(({ pid }) => pid) });
     for (const { go } of children) await go();
     expect(paths(await open.stop(), '/no/')).toEqual(['/no/a', '/no/b']);
@@ -56,9 +61,14 @@ describe('a filter in the kernel', () => {
   it('holds descendants that were there before, and those to come, to any depth', async () => {
     const workload = await workloadPath();
     // The inner shell is there before the session starts; what it starts is not.
-    const outer = start('/bin/sh', ['-c', `echo ready; /bin/sh -c 'read line; ${workload} openat /no/deep 0 0; /bin/sh -c "${workload} openat /no/deeper 0 0; :"; :'; ${workload} openat /no/after 0 0; :`]);
+    const outer = start('/bin/sh', [
+      '-c',
+      `echo ready; /bin/sh -c 'read line; ${workload} openat /no/deep 0 0; /bin/sh -c "${workload} openat /no/deeper 0 0; :"; :'; ${workload} openat /no/after 0 0; :`,
+    ]);
     await once(outer.stdout ?? outer, 'data');
-    await until('the inner shell', async () => (await readFile(`/proc/${outer.pid}/task/${outer.pid}/children`, 'utf8')).trim());
+    await until('the inner shell', async () =>
+      (await readFile(`/proc/${outer.pid}/task/${outer.pid}/children`, 'utf8')).trim(),
+    );
     const open = await startTracker('open', { pids: [outer.pid ?? 0] });
     const without = await startTracker('open', { pids: [outer.pid ?? 0], descendants: false });
     outer.stdin?.write('\n');
@@ -67,23 +77,27 @@ describe('a filter in the kernel', () => {
     expect(paths(await without.stop(), '/no/')).toEqual([]);
   });
 
-  it.each([true, false])('does not take a process for a former one of the same pid (descendants: %s)', async (descendants) => {
-    const workload = await workloadPath();
-    const former = await gated('/bin/true', []);
-    const open = await startTracker('open', { pids: [former.pid], descendants });
-    await former.go();
-    // Whoever forks next gets this pid, unless another process of the machine was quicker.
-    await until('the pid is used again', async () => {
-      await writeFile('/proc/sys/kernel/ns_last_pid', String(former.pid - 1));
-      return (await run(workload, ['openat', '/no/later', '0', '0'])).pid === former.pid;
-    });
-    expect(paths(await open.stop(), '/no/')).toEqual([]);
-  });
+  it.each([true, false])(
+    'does not take a process for a former one of the same pid (descendants: %s)',
+    async (descendants) => {
+      const workload = await workloadPath();
+      const former = await gated('/bin/true', []);
+      const open = await startTracker('open', { pids: [former.pid], descendants });
+      await former.go();
+      // Whoever forks next gets this pid, unless another process of the machine was quicker.
+      await until('the pid is used again', async () => {
+        await writeFile('/proc/sys/kernel/ns_last_pid', String(former.pid - 1));
+        return (await run(workload, ['openat', '/no/later', '0', '0'])).pid === former.pid;
+      });
+      expect(paths(await open.stop(), '/no/')).toEqual([]);
+    },
+  );
 
   it('by uid holds the processes of those users', async () => {
     const open = await startTracker('open', { uids: [65533, 65534] });
     const workload = await workloadPath();
-    for (const uid of [65532, 65533, 65534, 0]) await run(workload, ['openat', `/no/uid-${uid}`, '0', '0'], { uid, gid: 65534 });
+    for (const uid of [65532, 65533, 65534, 0])
+      await run(workload, ['openat', `/no/uid-${uid}`, '0', '0'], { uid, gid: 65534 });
     const events = await open.stop();
     expect(paths(events, '/no/uid')).toEqual(['/no/uid-65533', '/no/uid-65534']);
     expect(events.every((e) => [65533, 65534].includes(e.process.uid))).toBe(true);
@@ -128,14 +142,22 @@ describe('a filter in the kernel', () => {
     const outside = await gated(workload, ['openat', '/no/outside', '0', '0'], { uid: 65534, gid: 65534 });
     const stranger = await gated(workload, ['openat', '/no/stranger', '0', '0'], { uid: 65534, gid: 65534 });
     for (const { pid } of [inside, root, stranger]) await writeFile(join(group.path, 'cgroup.procs'), String(pid));
-    const open = await startTracker('open', { cgroups: [group.id], uids: [65534], pids: [inside.pid, root.pid, outside.pid], comms: ['workload'] });
+    const open = await startTracker('open', {
+      cgroups: [group.id],
+      uids: [65534],
+      pids: [inside.pid, root.pid, outside.pid],
+      comms: ['workload'],
+    });
     for (const { go } of [inside, root, outside, stranger]) await go();
     expect(paths(await open.stop(), '/no/')).toEqual(['/no/inside']);
   });
 
   it('holds for each session by itself', async () => {
     const workload = await workloadPath();
-    const [a, b] = [await gated(workload, ['openat', '/no/a', '0', '0']), await gated(workload, ['openat', '/no/b', '0', '0'])];
+    const [a, b] = [
+      await gated(workload, ['openat', '/no/a', '0', '0']),
+      await gated(workload, ['openat', '/no/b', '0', '0']),
+    ];
     const [forA, forB] = [await startTracker('open', { pids: [a.pid] }), await startTracker('open', { pids: [b.pid] })];
     await Promise.all([a.go(), b.go()]);
     expect(paths(await forA.stop(), '/no/')).toEqual(['/no/a']);
@@ -144,6 +166,9 @@ describe('a filter in the kernel', () => {
 
   it('refuses a process that is not alive, and starts nothing', async () => {
     const { pid } = await run('/bin/true');
-    await expect(startTracker('open', { pids: [process.pid, pid] })).rejects.toMatchObject({ code: 'BAD_USER_INPUT', message: expect.stringContaining(`input.target.pids[1]: no process ${pid}`) as string });
+    await expect(startTracker('open', { pids: [process.pid, pid] })).rejects.toMatchObject({
+      code: 'BAD_USER_INPUT',
+      message: expect.stringContaining(`input.target.pids[1]: no process ${pid}`) as string,
+    });
   });
 });

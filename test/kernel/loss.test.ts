@@ -8,7 +8,12 @@ const RING_BYTES = 65536;
 describe('a ring that is too small for a burst', () => {
   it('loses events, counts each, and tells where: produced = lost + received', async () => {
     await workloadPath(); // compiled before, so that nothing else runs meanwhile
-    const open = await startTracker('open', { pids: [process.pid], comms: ['workload'], ringBytes: RING_BYTES, bufferBytes: 1 << 30 });
+    const open = await startTracker('open', {
+      pids: [process.pid],
+      comms: ['workload'],
+      ringBytes: RING_BYTES,
+      bufferBytes: 1 << 30,
+    });
     const gaps: Gap[] = [];
     let delivered = 0;
     const stream = open.session.subscribe({ demand: new Map() });
@@ -75,7 +80,9 @@ describe('a ring that is too small for a burst', () => {
   it('keeps the events of one process in order', async () => {
     const open = await startTracker('open', { pids: [process.pid], ringBytes: RING_BYTES });
     await work('count', '/no/n', 20_000, 0);
-    const numbers = (await open.stop()).filter((e) => String(e['path']).startsWith('/no/n')).map((e) => Number(String(e['path']).slice(5)));
+    const numbers = (await open.stop())
+      .filter((e) => String(e['path']).startsWith('/no/n'))
+      .map((e) => Number(String(e['path']).slice(5)));
     expect(numbers.length).toBeGreaterThan(0);
     expect(numbers).toEqual([...numbers].sort((a, b) => a - b));
     expect(new Set(numbers).size).toBe(numbers.length);

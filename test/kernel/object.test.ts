@@ -37,7 +37,12 @@ afterEach(async () => {
   }
 });
 
-async function load(name: string, source: string, attachments: Record<string, Attachment> = {}, constants: Record<string, number | bigint | boolean> = {}): Promise<BpfObject> {
+async function load(
+  name: string,
+  source: string,
+  attachments: Record<string, Attachment> = {},
+  constants: Record<string, number | bigint | boolean> = {},
+): Promise<BpfObject> {
   const path = await compileBpf(name, HEAD + source);
   const object = await BpfObject.open({ name, path, constants, unneeded: [], attachments });
   open.push(object);
@@ -61,9 +66,14 @@ async function makeCgroup(): Promise<string> {
 
 describe('attaching a program', () => {
   it('to a tracepoint by its section', async () => {
-    const path = await compileBpf('t_tp', `${HEAD}SEC("tp/sched/sched_process_exec") int on_exec(void *ctx) { return hit(); }`);
+    const path = await compileBpf(
+      't_tp',
+      `${HEAD}SEC("tp/sched/sched_process_exec") int on_exec(void *ctx) { return hit(); }`,
+    );
     const script = join(scratch, 'tp.mjs');
-    await writeFile(script, `
+    await writeFile(
+      script,
+      `
       import { execFileSync } from 'node:child_process';
       import { BpfObject } from ${JSON.stringify(join(root, 'dist/kernel/object.js'))};
       import { loadLibbpf } from ${JSON.stringify(join(root, 'dist/kernel/libbpf.js'))};
@@ -81,16 +91,25 @@ describe('attaching a program', () => {
       const detached = hits();
       execFileSync('/bin/true');
       console.log(attached > 0, hits() === detached);
-      await object.close();`);
+      await object.close();`,
+    );
     // Classic tracepoints are found through tracefs, which not every host has mounted: in a mount namespace, it leaves no trace.
-    const { stdout } = await run('unshare', ['--mount', '/bin/sh', '-c', `mount -t tracefs tracefs /sys/kernel/tracing; exec ${process.execPath} ${script}`]);
+    const { stdout } = await run('unshare', [
+      '--mount',
+      '/bin/sh',
+      '-c',
+      `mount -t tracefs tracefs /sys/kernel/tracing; exec ${process.execPath} ${script}`,
+    ]);
     expect(stdout).toBe('true true');
   });
 
   it('to BTF tracepoints, only those that are selected', async () => {
-    const object = await load('t_btf', `
+    const object = await load(
+      't_btf',
+      `
       SEC("tp_btf/sched_process_exec") int BPF_PROG(on_exec, struct task_struct *task) { return hit(); }
-      SEC("tp_btf/sched_process_fork") int BPF_PROG(on_fork, struct task_struct *parent) { return hit(); }`);
+      SEC("tp_btf/sched_process_fork") int BPF_PROG(on_fork, struct task_struct *parent) { return hit(); }`,
+    );
     await object.attach((program) => program === 'on_exec');
     expect(heldIds().links.size).toBe(1);
     expect(heldPrograms()).toEqual(['on_exec', 'on_fork']);
@@ -100,7 +119,11 @@ describe('attaching a program', () => {
 
   it('to a cgroup, for what runs in it', async () => {
     const path = await makeCgroup();
-    const object = await load('t_cgroup', 'SEC("cgroup_skb/egress") int on_egress(struct __sk_buff *skb) { hit(); return 1; }', { on_egress: { cgroup: path } });
+    const object = await load(
+      't_cgroup',
+      'SEC("cgroup_skb/egress") int on_egress(struct __sk_buff *skb) { hit(); return 1; }',
+      { on_egress: { cgroup: path } },
+    );
     await object.attach();
     const refused = ['127.0.0.1', '1'];
     await work('connect', ...refused);
@@ -113,7 +136,9 @@ describe('attaching a program', () => {
   });
 
   it('to a clock that samples every CPU', async () => {
-    const object = await load('t_clock', 'SEC("perf_event") int on_sample(void *ctx) { return hit(); }', { on_sample: { samplesPerSecond: 997 } });
+    const object = await load('t_clock', 'SEC("perf_event") int on_sample(void *ctx) { return hit(); }', {
+      on_sample: { samplesPerSecond: 997 },
+    });
     await object.attach();
     const busyUntil = process.cpuUsage().user + 200_000;
     while (process.cpuUsage().user < busyUntil);
@@ -139,11 +164,31 @@ describe('attaching a program', () => {
   it('fails with what it was about to do, and what the kernel said', async () => {
     const symbol = 'no_such_function';
     const cases: readonly (readonly [source: string, attachment: Record<string, Attachment>, message: RegExp])[] = [
-      ['SEC("cgroup_skb/egress") int f(struct __sk_buff *skb) { return 1; }', { f: { cgroup: '/no/cgroup' } }, /^attaching bad's program f \(cgroup_skb\/egress\) to \/no\/cgroup: ENOENT/],
-      ['SEC("cgroup_skb/egress") int f(struct __sk_buff *skb) { return 1; }', { f: { cgroup: scratch } }, /^attaching bad's program f \(cgroup_skb\/egress\) to .*: EBADF/],
-      ['SEC("uprobe") int f(void *ctx) { return 0; }', { f: { uprobe: { binary: await workloadPath(), symbol } } }, /^attaching bad's program f \(uprobe\) to no_such_function of .*workload: ENOENT/],
-      ['SEC("uprobe") int f(void *ctx) { return 0; }', { f: { uprobe: { binary: '/no/binary', symbol } } }, /^attaching bad's program f \(uprobe\) to no_such_function of \/no\/binary: ENOENT/],
-      ['SEC("perf_event") int f(void *ctx) { return 0; }', { f: { samplesPerSecond: 1e9 } }, /^attaching bad's program f \(perf_event\) on CPU 0: EINVAL/],
+      [
+        'SEC("cgroup_skb/egress") int f(struct __sk_buff *skb) { return 1; }',
+        { f: { cgroup: '/no/cgroup' } },
+        /^attaching bad's program f \(cgroup_skb\/egress\) to \/no\/cgroup: ENOENT/,
+      ],
+      [
+        'SEC("cgroup_skb/egress") int f(struct __sk_buff *skb) { return 1; }',
+        { f: { cgroup: scratch } },
+        /^attaching bad's program f \(cgroup_skb\/egress\) to .*: EBADF/,
+      ],
+      [
+        'SEC("uprobe") int f(void *ctx) { return 0; }',
+        { f: { uprobe: { binary: await workloadPath(), symbol } } },
+        /^attaching bad's program f \(uprobe\) to no_such_function of .*workload: ENOENT/,
+      ],
+      [
+        'SEC("uprobe") int f(void *ctx) { return 0; }',
+        { f: { uprobe: { binary: '/no/binary', symbol } } },
+        /^attaching bad's program f \(uprobe\) to no_such_function of \/no\/binary: ENOENT/,
+      ],
+      [
+        'SEC("perf_event") int f(void *ctx) { return 0; }',
+        { f: { samplesPerSecond: 1e9 } },
+        /^attaching bad's program f \(perf_event\) on CPU 0: EINVAL/,
+      ],
       ['SEC("tp/no/such") int f(void *ctx) { return 0; }', {}, /^attaching bad's program f \(tp\/no\/such\): ENOENT/],
     ];
     for (const [source, attachments, message] of cases) {
@@ -160,7 +205,8 @@ describe('attaching a program', () => {
 describe('an object', () => {
   it('that the verifier rejects tells program, errno and the end of the log, and leaves nothing', async () => {
     const good = 'SEC("tp_btf/sched_process_exec") int BPF_PROG(fine, struct task_struct *task) { return hit(); }';
-    const bad = 'SEC("tp_btf/sched_process_exec") int BPF_PROG(reads_wild, struct task_struct *task) { return *(volatile int *)(long)task->pid; }';
+    const bad =
+      'SEC("tp_btf/sched_process_exec") int BPF_PROG(reads_wild, struct task_struct *task) { return *(volatile int *)(long)task->pid; }';
     const error: unknown = await load('rejected', good + bad).catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(KernelError);
     const { operation, errno, verifierLog, message, details } = error as KernelError;
@@ -176,56 +222,94 @@ describe('an object', () => {
   });
 
   it('names a hook that this kernel does not have', async () => {
-    const error: unknown = await load('nohook', 'SEC("tp_btf/no_such_tracepoint") int BPF_PROG(f, void *x) { return 0; }').catch((thrown: unknown) => thrown);
-    expect(error).toMatchObject({ name: 'KernelError', code: 'KERNEL_ERROR', operation: expect.stringContaining('loading nohook.bpf.o') as string, errno: expect.stringMatching(/^E/) as string });
+    const error: unknown = await load(
+      'nohook',
+      'SEC("tp_btf/no_such_tracepoint") int BPF_PROG(f, void *x) { return 0; }',
+    ).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({
+      name: 'KernelError',
+      code: 'KERNEL_ERROR',
+      operation: expect.stringContaining('loading nohook.bpf.o') as string,
+      errno: expect.stringMatching(/^E/) as string,
+    });
   });
 
   it('that is missing, no ELF file or without the named parts is refused before anything is loaded', async () => {
-    await expect(BpfObject.open({ name: 'gone', path: join(scratch, 'gone.bpf.o'), constants: {}, unneeded: [] })).rejects.toMatchObject({ code: 'KERNEL_ERROR', errno: 'ENOENT', operation: 'opening gone.bpf.o' });
+    await expect(
+      BpfObject.open({ name: 'gone', path: join(scratch, 'gone.bpf.o'), constants: {}, unneeded: [] }),
+    ).rejects.toMatchObject({ code: 'KERNEL_ERROR', errno: 'ENOENT', operation: 'opening gone.bpf.o' });
     const text = join(scratch, 'text.bpf.o');
     await writeFile(text, 'this is no object');
-    await expect(BpfObject.open({ name: 'text', path: text, constants: {}, unneeded: [] })).rejects.toMatchObject({ code: 'KERNEL_ERROR', operation: 'opening text.bpf.o' });
-    const path = await compileBpf('parts', `${HEAD}SEC("tp/sched/sched_process_exec") int f(void *ctx) { return hit(); }`);
-    await expect(BpfObject.open({ name: 'parts', path, constants: { nope: 1 }, unneeded: [] })).rejects.toMatchObject({ code: 'BAD_OBJECT', message: 'parts.bpf.o has no constant nope (const volatile)' });
-    await expect(BpfObject.open({ name: 'parts', path, constants: {}, unneeded: ['nope'] })).rejects.toMatchObject({ code: 'BAD_OBJECT', message: 'parts.bpf.o has no program nope' });
+    await expect(BpfObject.open({ name: 'text', path: text, constants: {}, unneeded: [] })).rejects.toMatchObject({
+      code: 'KERNEL_ERROR',
+      operation: 'opening text.bpf.o',
+    });
+    const path = await compileBpf(
+      'parts',
+      `${HEAD}SEC("tp/sched/sched_process_exec") int f(void *ctx) { return hit(); }`,
+    );
+    await expect(BpfObject.open({ name: 'parts', path, constants: { nope: 1 }, unneeded: [] })).rejects.toMatchObject({
+      code: 'BAD_OBJECT',
+      message: 'parts.bpf.o has no constant nope (const volatile)',
+    });
+    await expect(BpfObject.open({ name: 'parts', path, constants: {}, unneeded: ['nope'] })).rejects.toMatchObject({
+      code: 'BAD_OBJECT',
+      message: 'parts.bpf.o has no program nope',
+    });
     const object = await BpfObject.open({ name: 'parts', path, constants: {}, unneeded: [] });
     expect(() => object.mapFd('nope')).toThrow('parts.bpf.o has no map nope');
     await object.close();
   });
 
   it('sets constants of all widths before the verifier runs', async () => {
-    const object = await load('consts', `
+    const object = await load(
+      'consts',
+      `
       const volatile bool flag = false; const volatile __u16 small = 0; const volatile __u32 middle = 1; const volatile __u64 large = 2;
       SEC("tp_btf/sched_process_exec") int BPF_PROG(f, struct task_struct *task) {
         if (flag && small == 65535 && middle == 4294967295U && large == 18446744073709551615ULL) hit();
         return 0;
-      }`, {}, { flag: true, small: 65535, middle: 4294967295, large: 18446744073709551615n });
+      }`,
+      {},
+      { flag: true, small: 65535, middle: 4294967295, large: 18446744073709551615n },
+    );
     await object.attach();
     await work('exit', 0);
     expect(hits(object)).toBeGreaterThanOrEqual(1);
   });
 
-  it.skipIf(older(6, 2))('counts the runs that the kernel skips, for an interrupt came upon the running program', async () => {
-    // A slow program where this process frees memory; what was freed before is freed for good in interrupts, at the same tracepoint.
-    const object = await load('skipped', `
+  it.skipIf(older(6, 2))(
+    'counts the runs that the kernel skips, for an interrupt came upon the running program',
+    async () => {
+      // A slow program where this process frees memory; what was freed before is freed for good in interrupts, at the same tracepoint.
+      const object = await load(
+        'skipped',
+        `
       const volatile __u32 pid = 0; __u64 runs = 0;
       static long step(__u32 index, void *context) { return 0; }
       SEC("tp_btf/kmem_cache_free") int BPF_PROG(f) {
         if (bpf_get_current_pid_tgid() >> 32 == pid && runs++ % 16 == 0) bpf_loop(1 << 20, step, NULL, 0);
         return 0;
-      }`, {}, { pid: process.pid });
-    expect(object.skippedRuns).toBe(0);
-    await object.attach();
-    await until('a run was skipped', async () => {
-      const file = join(scratch, 'freed');
-      await writeFile(file, 'x');
-      await rm(file);
-      return object.skippedRuns > 0;
-    });
-  });
+      }`,
+        {},
+        { pid: process.pid },
+      );
+      expect(object.skippedRuns).toBe(0);
+      await object.attach();
+      await until('a run was skipped', async () => {
+        const file = join(scratch, 'freed');
+        await writeFile(file, 'x');
+        await rm(file);
+        return object.skippedRuns > 0;
+      });
+    },
+  );
 
   it('leaves nothing in the kernel when it is closed, however often', async () => {
-    const object = await load('closed', 'SEC("tp_btf/sched_process_exec") int BPF_PROG(f, struct task_struct *task) { return hit(); }');
+    const object = await load(
+      'closed',
+      'SEC("tp_btf/sched_process_exec") int BPF_PROG(f, struct task_struct *task) { return hit(); }',
+    );
     await object.attach();
     const ids = heldIds();
     expect([ids.programs.size, ids.links.size]).toEqual([1, 1]);

@@ -39,9 +39,24 @@ describe('the tracker open', () => {
     const open = await startTracker('open', mine);
     const path = (name: string) => join(scratch, `four-${name}`);
     const calls = [
-      { call: 'open', flags: O_RDWR | O_CREAT | O_EXCL, mode: 0o640, seen: { flags: ['O_RDWR', 'O_CREAT', 'O_EXCL'], mode: 0o640 } },
-      { call: 'openat', flags: O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, mode: 0o604, seen: { flags: ['O_WRONLY', 'O_CREAT', 'O_APPEND', 'O_CLOEXEC'], mode: 0o604 } },
-      { call: 'openat2', flags: O_WRONLY | O_CREAT | O_TRUNC, mode: 0o4711, seen: { flags: ['O_WRONLY', 'O_CREAT', 'O_TRUNC'], mode: 0o4711 } },
+      {
+        call: 'open',
+        flags: O_RDWR | O_CREAT | O_EXCL,
+        mode: 0o640,
+        seen: { flags: ['O_RDWR', 'O_CREAT', 'O_EXCL'], mode: 0o640 },
+      },
+      {
+        call: 'openat',
+        flags: O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC,
+        mode: 0o604,
+        seen: { flags: ['O_WRONLY', 'O_CREAT', 'O_APPEND', 'O_CLOEXEC'], mode: 0o604 },
+      },
+      {
+        call: 'openat2',
+        flags: O_WRONLY | O_CREAT | O_TRUNC,
+        mode: 0o4711,
+        seen: { flags: ['O_WRONLY', 'O_CREAT', 'O_TRUNC'], mode: 0o4711 },
+      },
       { call: 'creat', flags: 0, mode: 0o600, seen: { flags: ['O_WRONLY', 'O_CREAT', 'O_TRUNC'], mode: 0o600 } },
     ];
     for (const { call, flags, mode, seen } of calls) {
@@ -60,9 +75,15 @@ describe('the tracker open', () => {
   it('has no mode where a call can make no file, and one for O_TMPFILE', async () => {
     const open = await startTracker('open', mine);
     await work('openat', '/etc/passwd', 0, 0o777);
-    expect(await open.next((e) => e['path'] === '/etc/passwd' && e.process.comm === 'workload')).toMatchObject({ mode: null, errno: null });
+    expect(await open.next((e) => e['path'] === '/etc/passwd' && e.process.comm === 'workload')).toMatchObject({
+      mode: null,
+      errno: null,
+    });
     await work('openat', scratch, O_RDWR | O_TMPFILE, 0o620);
-    expect(await open.next((e) => e['path'] === scratch && e.process.comm === 'workload')).toMatchObject({ mode: 0o620, flags: ['O_RDWR', 'O_TMPFILE'] });
+    expect(await open.next((e) => e['path'] === scratch && e.process.comm === 'workload')).toMatchObject({
+      mode: 0o620,
+      flags: ['O_RDWR', 'O_TMPFILE'],
+    });
   });
 
   it('tells O_SYNC from O_DSYNC, and O_DIRECTORY from O_TMPFILE', async () => {
@@ -87,7 +108,10 @@ describe('the tracker open', () => {
     await symlink('real', join(folder, 'alias'));
     await readFile(`${folder}/alias/deep/../deep/./file`);
     const seen = await open.next((e) => String(e['path']).startsWith(`${folder}/alias`));
-    expect(seen).toMatchObject({ path: `${folder}/alias/deep/../deep/./file`, resolved: join(folder, 'real/deep/file') });
+    expect(seen).toMatchObject({
+      path: `${folder}/alias/deep/../deep/./file`,
+      resolved: join(folder, 'real/deep/file'),
+    });
   });
 
   it('resolves through a bind mount in a mount namespace of its own', async () => {
@@ -105,7 +129,9 @@ describe('the tracker open', () => {
     expect(seen.process.mountNs).not.toBe(own);
     expect(seen.process.mountNs).toBeGreaterThan(0);
     await expect(readFile(join(to, 'file'))).rejects.toThrow(); // the mount was in that namespace only
-    expect(await open.next((e) => e.process.pid === process.pid && e['path'] === join(to, 'file'))).toMatchObject({ process: { mountNs: own } });
+    expect(await open.next((e) => e.process.pid === process.pid && e['path'] === join(to, 'file'))).toMatchObject({
+      process: { mountNs: own },
+    });
   });
 
   it('has the former path of a file that is gone, and the whole of a long path', async () => {
@@ -123,7 +149,10 @@ describe('the tracker open', () => {
     while (long.length < 3700) long = join(long, 'd'.repeat(200));
     await mkdir(long, { recursive: true });
     await writeFile(join(long, 'leaf'), '');
-    expect(await open.next((e) => String(e['path']).endsWith('/leaf'))).toMatchObject({ path: join(long, 'leaf'), resolved: join(long, 'leaf') });
+    expect(await open.next((e) => String(e['path']).endsWith('/leaf'))).toMatchObject({
+      path: join(long, 'leaf'),
+      resolved: join(long, 'leaf'),
+    });
   });
 
   it('names the failures of the kernel: EACCES, EEXIST, ENOTDIR, ELOOP, EISDIR, ENAMETOOLONG', async () => {
@@ -143,19 +172,27 @@ describe('the tracker open', () => {
     expect(await errnoOf(join(scratch, 'n'.repeat(256)), 0)).toBe('ENAMETOOLONG');
     await chmod(file, 0o600);
     const { pid } = await run(await workloadPath(), ['openat', file, '0', '0'], { uid: 65534, gid: 65534 });
-    expect(await open.next((e) => e.process.pid === pid && e['path'] === file)).toMatchObject({ errno: 'EACCES', process: { uid: 65534, gid: 65534 } });
+    expect(await open.next((e) => e.process.pid === pid && e['path'] === file)).toMatchObject({
+      errno: 'EACCES',
+      process: { uid: 65534, gid: 65534 },
+    });
   });
 
   it('shows bytes that are no UTF-8 as U+FFFD', async () => {
     const open = await startTracker('open', mine);
     await expect(readFile(Buffer.concat([Buffer.from('/no/'), Buffer.from([0xff, 0x41])]))).rejects.toThrow();
-    expect(await open.next((e) => String(e['path']).startsWith('/no/\u{FFFD}'))).toMatchObject({ path: '/no/\u{FFFD}A', errno: 'ENOENT' });
+    expect(await open.next((e) => String(e['path']).startsWith('/no/\u{FFFD}'))).toMatchObject({
+      path: '/no/\u{FFFD}A',
+      errno: 'ENOENT',
+    });
   });
 
   it('names the thread that acted', async () => {
     const open = await startTracker('open', mine);
     const { pid, stdout } = await work('thread-open', '/no/thread');
-    expect(await open.next((e) => e['path'] === '/no/thread')).toMatchObject({ process: { pid, tid: Number(stdout), comm: 'second' } });
+    expect(await open.next((e) => e['path'] === '/no/thread')).toMatchObject({
+      process: { pid, tid: Number(stdout), comm: 'second' },
+    });
     expect(Number(stdout)).not.toBe(pid);
   });
 
@@ -168,8 +205,14 @@ describe('the tracker open', () => {
     await expect(readFile('/no/options')).rejects.toThrow();
     await expect(writeFile('/no/options/write', '')).rejects.toThrow();
     const ours = (path: unknown) => String(path).includes('options');
-    expect((await failing.stop()).filter((e) => ours(e['path'])).map((e) => e['path'])).toEqual(['/no/options', '/no/options/write']);
-    expect((await writing.stop()).filter((e) => ours(e['path'])).map((e) => e['path'])).toEqual([file, '/no/options/write']);
+    expect((await failing.stop()).filter((e) => ours(e['path'])).map((e) => e['path'])).toEqual([
+      '/no/options',
+      '/no/options/write',
+    ]);
+    expect((await writing.stop()).filter((e) => ours(e['path'])).map((e) => e['path'])).toEqual([
+      file,
+      '/no/options/write',
+    ]);
     expect(failing.events.every((e) => e['errno'] !== null)).toBe(true);
   });
 });

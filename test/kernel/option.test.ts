@@ -46,6 +46,9 @@ describe('the options of a tracker', () => {
   });
 
   it('are refused where the object knows no such constant', async () => {
-    await expect(startTracker('exit', { ...family, options: { nonsense: true } })).rejects.toMatchObject({ code: 'BAD_OBJECT', message: 'exit.bpf.o has no constant nonsense (const volatile)' });
+    await expect(startTracker('exit', { ...family, options: { nonsense: true } })).rejects.toMatchObject({
+      code: 'BAD_OBJECT',
+      message: 'exit.bpf.o has no constant nonsense (const volatile)',
+    });
   });
 });

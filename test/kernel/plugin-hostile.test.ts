@@ -14,7 +14,9 @@ let number = 0;
 
 beforeAll(async () => {
   const callMs = 300;
-  plugins = await createPlugins(await harness(), { limits: { TRUSTED: { callMs, memoryBytes: 64 << 20 }, SANDBOX: { callMs, memoryBytes: 32 << 20 } } });
+  plugins = await createPlugins(await harness(), {
+    limits: { TRUSTED: { callMs, memoryBytes: 64 << 20 }, SANDBOX: { callMs, memoryBytes: 32 << 20 } },
+  });
   patient = await createPlugins(await harness());
   await workloadPath();
 });
@@ -39,10 +41,14 @@ async function beside(engine: Engine, body: string, on = plugins): Promise<Attac
   const { manager } = await harness();
   const spec = { bufferBytes: 256 << 20, ringBytes: 16 << 20 };
   const target = { pids: [process.pid], comms: ['workload'] };
-  const [theirs, other] = await Promise.all([manager.start(specOf([{ name: 'open', options: {} }], spec, target)), manager.start(specOf([{ name: 'open', options: {} }], { ...spec, capture: 'ALL' }, target))]);
+  const [theirs, other] = await Promise.all([
+    manager.start(specOf([{ name: 'open', options: {} }], spec, target)),
+    manager.start(specOf([{ name: 'open', options: {} }], { ...spec, capture: 'ALL' }, target)),
+  ]);
   let seen = 0;
   const reading = (async () => {
-    for await (const { events } of other.subscribe({ demand: new Map() })) seen += events.filter((event) => Reflect.get(event, 'path') === '/no/burst').length;
+    for await (const { events } of other.subscribe({ demand: new Map() }))
+      seen += events.filter((event) => Reflect.get(event, 'path') === '/no/burst').length;
   })();
   const attachment = on.host.attach(theirs, { name, options: null, restart: 'NEVER' }, true);
   await work('burst', '/no/burst', EVENTS, 1);
@@ -60,11 +66,17 @@ async function beside(engine: Engine, body: string, on = plugins): Promise<Attac
 describe.each(['TRUSTED', 'SANDBOX'] as const)('a hostile %s plugin', (engine) => {
   it('that loops for ever on an event is ended, and nobody else loses one', async () => {
     const attachment = await beside(engine, 'onBatch() { for (;;); },');
-    expect(attachment).toMatchObject({ state: 'FAILED', problem: expect.stringContaining('did not end within 300 ms') });
+    expect(attachment).toMatchObject({
+      state: 'FAILED',
+      problem: expect.stringContaining('did not end within 300 ms'),
+    });
   });
 
   it('that fills its memory is ended', async () => {
-    const attachment = await beside(engine, 'onBatch() { const all: unknown[] = []; for (;;) all.push(new Array(200_000).fill(all.length)); },');
+    const attachment = await beside(
+      engine,
+      'onBatch() { const all: unknown[] = []; for (;;) all.push(new Array(200_000).fill(all.length)); },',
+    );
     expect(attachment).toMatchObject({ state: 'FAILED', problem: expect.stringMatching(/memory|did not end/) });
   });
 
@@ -74,7 +86,11 @@ describe.each(['TRUSTED', 'SANDBOX'] as const)('a hostile %s plugin', (engine) =
   });
 
   it('that floods its output is cut short, and what was left out is counted', async () => {
-    const attachment = await beside(engine, 'onBatch(events, context) { for (const event of events) { context.emit("e", { path: event.path }); context.log("x"); context.alert({ severity: "LOW", title: "t", message: "m", event }); } },', patient);
+    const attachment = await beside(
+      engine,
+      'onBatch(events, context) { for (const event of events) { context.emit("e", { path: event.path }); context.log("x"); context.alert({ severity: "LOW", title: "t", message: "m", event }); } },',
+      patient,
+    );
     expect(attachment).toMatchObject({ state: 'STOPPED', problem: null });
     expect(attachment.counts.events).toBeGreaterThanOrEqual(EVENTS);
     expect(attachment.counts.suppressed).toBeGreaterThan(EVENTS);
@@ -92,7 +108,11 @@ describe.each(['TRUSTED', 'SANDBOX'] as const)('a hostile %s plugin', (engine) =
     ['imports another module', 'import fs from "fs"; fs.readFileSync("/etc/passwd");', /cannot import "fs"/],
     ['requires one', 'require("child_process");', /cannot import "child_process"/],
     ['is no JavaScript', 'const a = ;', /:2: .*Unexpected token/],
-    ['fills its memory', 'const all: unknown[] = []; for (;;) all.push(new Array(1000).fill(all.length));', /memory|did not end/],
+    [
+      'fills its memory',
+      'const all: unknown[] = []; for (;;) all.push(new Array(1000).fill(all.length));',
+      /memory|did not end/,
+    ],
   ])('that %s while it is loaded is refused', async (_what, code, message) => {
     const text = source(`hostile-load-${++number}`, 'onBatch() {},').replace('\n', `\n${code}\n`);
     if (engine === 'SANDBOX') return expect(plugins.host.upload('bad.ts', text, false)).rejects.toThrow(message);
@@ -107,19 +127,30 @@ describe.each(['TRUSTED', 'SANDBOX'] as const)('a hostile %s plugin', (engine) =
 });
 
 it('a trusted plugin that writes over the bytes of its events spoils its own copy alone', async () => {
-  const name = await load('TRUSTED', `onBatch(events, context) {
+  const name = await load(
+    'TRUSTED',
+    `onBatch(events, context) {
     for (const event of events) {
       const { bytes } = Reflect.get(event, 'batch');
       if (event.path === '/no/burst') context.emit('own', { bytes: bytes.length });
       bytes.fill(0xff);
     }
-  },`, patient);
+  },`,
+    patient,
+  );
   const { manager } = await harness();
-  const session = await manager.start(specOf([{ name: 'open', options: {} }], { bufferBytes: 256 << 20, ringBytes: 16 << 20 }, { pids: [process.pid], comms: ['workload'] }));
+  const session = await manager.start(
+    specOf(
+      [{ name: 'open', options: {} }],
+      { bufferBytes: 256 << 20, ringBytes: 16 << 20 },
+      { pids: [process.pid], comms: ['workload'] },
+    ),
+  );
   const attachment = patient.host.attach(session, { name, options: null, restart: 'NEVER' }, true);
   let seen = 0;
   const reading = (async () => {
-    for await (const { events } of session.subscribe({ demand: new Map() })) seen += events.filter((event) => Reflect.get(event, 'path') === '/no/burst').length;
+    for await (const { events } of session.subscribe({ demand: new Map() }))
+      seen += events.filter((event) => Reflect.get(event, 'path') === '/no/burst').length;
   })();
   await work('burst', '/no/burst', EVENTS, 1);
   await session.stop('REQUESTED');
@@ -135,13 +166,28 @@ describe('the sandbox', () => {
   it.each([
     ['process', 'typeof process'],
     ['require in a function', 'typeof require("eunomia/plugin").constructor("return process")()'],
-    ['the constructor of a constructor', '(() => { try { return typeof (() => {}).constructor.constructor("return process")(); } catch (e) { return e.name; } })()'],
-    ['globalThis of Node', 'typeof globalThis.process + typeof globalThis.Buffer + typeof globalThis.fetch + typeof globalThis.WebAssembly + typeof globalThis.setTimeout'],
-    ['the constructor of the context', '(() => { try { return typeof context.emit.constructor("return process")(); } catch (e) { return e.name; } })()'],
-    ['the constructor of an event', '(() => { try { return typeof events[0].constructor.constructor("return process")(); } catch (e) { return e.name; } })()'],
+    [
+      'the constructor of a constructor',
+      '(() => { try { return typeof (() => {}).constructor.constructor("return process")(); } catch (e) { return e.name; } })()',
+    ],
+    [
+      'globalThis of Node',
+      'typeof globalThis.process + typeof globalThis.Buffer + typeof globalThis.fetch + typeof globalThis.WebAssembly + typeof globalThis.setTimeout',
+    ],
+    [
+      'the constructor of the context',
+      '(() => { try { return typeof context.emit.constructor("return process")(); } catch (e) { return e.name; } })()',
+    ],
+    [
+      'the constructor of an event',
+      '(() => { try { return typeof events[0].constructor.constructor("return process")(); } catch (e) { return e.name; } })()',
+    ],
     ['bytes of the event', 'String(events[0].batch) + String(events[0].at) + typeof SharedArrayBuffer'],
   ])('keeps from a plugin: %s', async (_what, expression) => {
-    const attachment = await beside('SANDBOX', `onBatch(events, context) { context.emit('got', { value: ${expression} }); },`);
+    const attachment = await beside(
+      'SANDBOX',
+      `onBatch(events, context) { context.emit('got', { value: ${expression} }); },`,
+    );
     const [first] = found(attachment);
     const value = String(first?.['value'] ?? attachment.errors[0]?.message);
     expect(value).not.toMatch(/object(?! Object)/);
@@ -149,7 +195,10 @@ describe('the sandbox', () => {
   });
 
   it('does not run a dynamic import', async () => {
-    const attachment = await beside('SANDBOX', 'onBatch(_events, context) { import("fs").then(() => context.emit("imported", {})); },');
+    const attachment = await beside(
+      'SANDBOX',
+      'onBatch(_events, context) { import("fs").then(() => context.emit("imported", {})); },',
+    );
     expect(attachment.results.count).toBe(0);
   });
 

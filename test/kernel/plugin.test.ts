@@ -16,7 +16,9 @@ afterAll(() => plugins.close());
 
 async function execSession() {
   const { manager } = await harness();
-  return manager.start(specOf([{ name: 'exec', options: { failed: false } }], {}, { pids: [process.pid], descendants: true }));
+  return manager.start(
+    specOf([{ name: 'exec', options: { failed: false } }], {}, { pids: [process.pid], descendants: true }),
+  );
 }
 
 const listing = `onBatch(events, context) {
@@ -46,7 +48,8 @@ describe.each(['TRUSTED', 'SANDBOX'] as const)('a %s plugin', (engine) => {
 });
 
 it('is replaced by its edited file between two batches: each event is seen once, by the old code or the new', async () => {
-  const body = 'onBatch(events, context) { for (const { args } of events) context.emit("seen", { by: VERSION, number: Number(args[1]) }); },';
+  const body =
+    'onBatch(events, context) { for (const { args } of events) context.emit("seen", { by: VERSION, number: Number(args[1]) }); },';
   const source = (version: number): string => pluginSource('edited', body.replace('VERSION', String(version)));
   await plugins.trust('edited.ts', source(1));
   const session = await execSession();
@@ -62,22 +65,37 @@ it('is replaced by its edited file between two batches: each event is seen once,
   await session.stop('REQUESTED');
   await plugins.host.settled(session.id);
   const results = found(attachment);
-  expect(results.map(({ number }) => number).sort((a, b) => Number(a) - Number(b))).toEqual(Array.from({ length: sent }, (_, i) => i));
+  expect(results.map(({ number }) => number).sort((a, b) => Number(a) - Number(b))).toEqual(
+    Array.from({ length: sent }, (_, i) => i),
+  );
   const versions = results.map(({ by }) => by);
   expect(versions).toEqual([...versions].sort());
   expect(new Set(versions)).toEqual(new Set([1, 2, 3]));
 });
 
 it('goes on with the old code when the new has an error, and tells which line', async () => {
-  await plugins.trust('broken.ts', pluginSource('broken', 'onBatch(events, context) { context.emit("n", { n: events.length }); },'));
-  await writeFile(join(plugins.directory, 'broken.ts'), 'import { definePlugin } from "eunomia/plugin";\n\nexport default definePlugin({ name: ;\n');
+  await plugins.trust(
+    'broken.ts',
+    pluginSource('broken', 'onBatch(events, context) { context.emit("n", { n: events.length }); },'),
+  );
+  await writeFile(
+    join(plugins.directory, 'broken.ts'),
+    'import { definePlugin } from "eunomia/plugin";\n\nexport default definePlugin({ name: ;\n',
+  );
   const problem = await eventually('the problem', () => plugins.host.get('broken')?.problem);
   expect(problem).toMatch(/broken\.ts:3: Unexpected token/);
   expect(plugins.host.get('broken')?.facts.version).toBe('1');
 });
 
 it('tells file and line of what a hook throws, and is stopped after ten failures in a row', async () => {
-  await plugins.host.upload('thrower.ts', pluginSource('thrower', 'onBatch(events: readonly object[]) {\n\n  const none: null = null;\n  (none as unknown as { x(): void }).x();\n},'), false);
+  await plugins.host.upload(
+    'thrower.ts',
+    pluginSource(
+      'thrower',
+      'onBatch(events: readonly object[]) {\n\n  const none: null = null;\n  (none as unknown as { x(): void }).x();\n},',
+    ),
+    false,
+  );
   const session = await execSession();
   const attachment = plugins.host.attach(session, { name: 'thrower', options: null, restart: 'NEVER' }, true);
   for (let i = 0; attachment.state !== 'FAILED' && i < 200; i++) await run('/bin/true');
@@ -89,7 +107,8 @@ it('tells file and line of what a hook throws, and is stopped after ten failures
 });
 
 it('is started again after a failure when it was asked for, behind the events that it failed on', async () => {
-  const body = 'onBatch(events, context) { for (const { args } of events) { if (args[1] === "bad") for (;;); context.emit("ok", { n: args[1] }); } },';
+  const body =
+    'onBatch(events, context) { for (const { args } of events) { if (args[1] === "bad") for (;;); context.emit("ok", { n: args[1] }); } },';
   await plugins.host.upload('again.ts', pluginSource('again', body), false);
   const session = await execSession();
   const attachment = plugins.host.attach(session, { name: 'again', options: null, restart: 'ON_FAILURE' }, true);
@@ -104,7 +123,11 @@ it('is started again after a failure when it was asked for, behind the events th
   await plugins.host.detach(session.id, 'again');
   expect(attachment.state).toBe('STOPPED');
   const work = () => plugins.host.work().find(({ plugin }) => plugin === 'again');
-  expect(work()).toMatchObject({ counts: { events: 2, failed: 1, failures: 1, restarts: 1, dropped: 0, busyMs: attachment.counts.busyMs }, queued: 0, states: { STOPPED: 1 } });
+  expect(work()).toMatchObject({
+    counts: { events: 2, failed: 1, failures: 1, restarts: 1, dropped: 0, busyMs: attachment.counts.busyMs },
+    queued: 0,
+    states: { STOPPED: 1 },
+  });
   expect(attachment.counts.busyMs).toBeGreaterThan(0);
   // Attached once more, it goes on counting where it was.
   plugins.host.attach(session, { name: 'again', options: null, restart: 'NEVER' }, false);
@@ -123,12 +146,23 @@ it('raises alerts with the facts of their event, once a key', async () => {
   await session.stop('REQUESTED');
   await plugins.host.settled(session.id);
   const alerts = plugins.alerts.list(10, (alert) => alert.session === session.id);
-  expect(alerts).toMatchObject([{ severity: 'HIGH', message: '/bin/true a', source: 'plugin:alerter', count: 2, tracker: 'exec', process: { comm: 'true', uid: 0, ppid: process.pid }, container: null }]);
+  expect(alerts).toMatchObject([
+    {
+      severity: 'HIGH',
+      message: '/bin/true a',
+      source: 'plugin:alerter',
+      count: 2,
+      tracker: 'exec',
+      process: { comm: 'true', uid: 0, ppid: process.pid },
+      container: null,
+    },
+  ]);
   expect(Date.parse(alerts[0]?.time ?? '')).toBeGreaterThan(Date.now() - 60_000);
 });
 
 it('that failed goes on where it was when its new code is loaded', async () => {
-  const body = (what: string): string => `onBatch(events, context) { for (const { args } of events) { ${what} context.emit('n', { n: args[1] }); } },`;
+  const body = (what: string): string =>
+    `onBatch(events, context) { for (const { args } of events) { ${what} context.emit('n', { n: args[1] }); } },`;
   await plugins.host.upload('mended.ts', pluginSource('mended', body('if (args[1] === "bad") for (;;);')), false);
   const session = await execSession();
   const attachment = plugins.host.attach(session, { name: 'mended', options: null, restart: 'NEVER' }, true);

@@ -17,8 +17,11 @@ describe('sessions with an equal kernel configuration', () => {
     try {
       const pool = new SourcePool(kernel);
       const filter = { cgroups: null, pids: [process.pid], descendants: true, uids: null, comms: null };
-      const objects = [{ name: 'open', path: join(root, 'dist/bpf/trackers/open.bpf.o'), constants: {}, unneeded: [], capture: 0n }];
-      const share = (mask: bigint, onChunk: (chunk: Chunk) => void) => pool.join('same', { ringBytes: 1 << 20, filter, objects }, [mask], onChunk);
+      const objects = [
+        { name: 'open', path: join(root, 'dist/bpf/trackers/open.bpf.o'), constants: {}, unneeded: [], capture: 0n },
+      ];
+      const share = (mask: bigint, onChunk: (chunk: Chunk) => void) =>
+        pool.join('same', { ringBytes: 1 << 20, filter, objects }, [mask], onChunk);
       const counted = { received: 0, lost: 0 };
       const lasting = await share(0n, ({ offsets, lost }) => {
         counted.received += offsets.length;

@@ -9,7 +9,12 @@ beforeAll(async () => {
 });
 afterAll(() => harness.close());
 
-const spec = (more = {}) => specOf([{ name: 'open', options: {} }], { capture: 'DEMANDED', ...more }, { pids: [process.pid], descendants: false });
+const spec = (more = {}) =>
+  specOf(
+    [{ name: 'open', options: {} }],
+    { capture: 'DEMANDED', ...more },
+    { pids: [process.pid], descendants: false },
+  );
 
 /** How many programs of the tracker this process holds. */
 const loaded = () => heldPrograms().filter((name) => name === 'open_exit').length;
@@ -57,7 +62,9 @@ describe('sessions with an equal kernel configuration', () => {
     const sessions = await Promise.all([
       harness.manager.start(spec()),
       harness.manager.start(spec({ ringBytes: 1 << 20 })),
-      harness.manager.start(specOf([{ name: 'open', options: { failedOnly: true } }], {}, { pids: [process.pid], descendants: false })),
+      harness.manager.start(
+        specOf([{ name: 'open', options: { failedOnly: true } }], {}, { pids: [process.pid], descendants: false }),
+      ),
       harness.manager.start(specOf([{ name: 'open', options: {} }], {}, { uids: [12345] })),
     ]);
     expect(loaded()).toBe(4);
@@ -67,10 +74,15 @@ describe('sessions with an equal kernel configuration', () => {
   it('load anew when one comes while the last one leaves', async () => {
     for (let round = 0; round < 10; round++) {
       const leaving = await harness.manager.start(spec());
-      const [, coming] = await Promise.all([leaving.stop('REQUESTED'), harness.manager.start(spec({ fields: ['path'] }))]);
+      const [, coming] = await Promise.all([
+        leaving.stop('REQUESTED'),
+        harness.manager.start(spec({ fields: ['path'] })),
+      ]);
       await open(`/no/such/${round}`);
       await coming.stop('REQUESTED');
-      expect(coming.page({ first: 1000 }).events.map((event) => Reflect.get(event, 'path') as unknown)).toContain(`/no/such/${round}`);
+      expect(coming.page({ first: 1000 }).events.map((event) => Reflect.get(event, 'path') as unknown)).toContain(
+        `/no/such/${round}`,
+      );
       for (const session of [leaving, coming]) await harness.manager.remove(session.id);
     }
   });

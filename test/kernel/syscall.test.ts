@@ -12,7 +12,9 @@ import { isInPath, straced } from '../support/strace.js';
 import { run, scratch, until, type Ended } from '../support/workload.js';
 
 const exec = promisify(execFile);
-const { findClang } = (await import(join(root, 'scripts/setup/clang.mjs'))) as { findClang: () => { path: string } | null };
+const { findClang } = (await import(join(root, 'scripts/setup/clang.mjs'))) as {
+  findClang: () => { path: string } | null;
+};
 
 /** One program, static, so that no dynamic linker adds calls of its own. */
 const source = `
@@ -107,7 +109,14 @@ describe('the tracker syscall', () => {
     const syscall = await startTracker('syscall', ours);
     const { pid } = await load('various');
     const events = await syscall.stop();
-    expect(named(events, 'getpid')).toMatchObject([{ tracker: 'syscall', ret: String(pid), errno: null, process: { pid, tid: pid, ppid: process.pid, uid: 0, comm: 'sysload' } }]);
+    expect(named(events, 'getpid')).toMatchObject([
+      {
+        tracker: 'syscall',
+        ret: String(pid),
+        errno: null,
+        process: { pid, tid: pid, ppid: process.pid, uid: 0, comm: 'sysload' },
+      },
+    ]);
     expect(named(events, 'close').at(-1)).toMatchObject({ ret: '-9', errno: 'EBADF' });
     expect(named(events, 'syscall_999')).toMatchObject([{ nr: 999, ret: '-38', errno: 'ENOSYS' }]);
     expect(named(events, 'chdir')).toMatchObject([{ ret: '-2', errno: 'ENOENT' }]);
@@ -156,7 +165,11 @@ describe('the tracker syscall', () => {
 
   it('is attached to the entry of calls only while someone wants durations', async () => {
     const before = heldIds().links.size;
-    const syscall = await startTracker('syscall', { ...ours, capture: 'DEMANDED', options: { only: ['umask', 'nanosleep'] } });
+    const syscall = await startTracker('syscall', {
+      ...ours,
+      capture: 'DEMANDED',
+      options: { only: ['umask', 'nanosleep'] },
+    });
     const links = () => heldIds().links.size - before;
     const lean = links();
     const release = syscall.session.addDemand(wantsDuration);
@@ -180,7 +193,10 @@ describe('the tracker syscall', () => {
   it('with only and except sees just these, with failedOnly just failures', async () => {
     const only = await startTracker('syscall', { ...ours, options: { only: ['getpid', 'chdir', 'syscall_500'] } });
     const except = await startTracker('syscall', { ...ours, options: { except: ['getpid', 'chdir'] } });
-    const both = await startTracker('syscall', { ...ours, options: { only: ['getpid', 'chdir'], except: ['chdir'], failedOnly: false } });
+    const both = await startTracker('syscall', {
+      ...ours,
+      options: { only: ['getpid', 'chdir'], except: ['chdir'], failedOnly: false },
+    });
     const failed = await startTracker('syscall', { ...ours, options: { failedOnly: true } });
     const all = await startTracker('syscall', ours);
     await load('various');
@@ -191,12 +207,21 @@ describe('the tracker syscall', () => {
     expect(names(await except.stop())).toEqual(every.filter((name) => name !== 'getpid' && name !== 'chdir'));
     const failures = all.events.filter((e) => e['errno'] !== null).map((e) => [e['name'], e['errno'], e['ret']]);
     expect((await failed.stop()).map((e) => [e['name'], e['errno'], e['ret']])).toEqual(failures);
-    expect(failures).toEqual(expect.arrayContaining([['close', 'EBADF', '-9'], ['syscall_999', 'ENOSYS', '-38'], ['chdir', 'ENOENT', '-2']]));
+    expect(failures).toEqual(
+      expect.arrayContaining([
+        ['close', 'EBADF', '-9'],
+        ['syscall_999', 'ENOSYS', '-38'],
+        ['chdir', 'ENOENT', '-2'],
+      ]),
+    );
   });
 
   it('refuses names that are no system calls', async () => {
     const start = (options: Record<string, unknown>) => startTracker('syscall', { ...ours, options });
-    await expect(start({ only: ['opemat'] })).rejects.toMatchObject({ code: 'BAD_USER_INPUT', message: expect.stringContaining('did you mean "openat"') as string });
+    await expect(start({ only: ['opemat'] })).rejects.toMatchObject({
+      code: 'BAD_USER_INPUT',
+      message: expect.stringContaining('did you mean "openat"') as string,
+    });
   });
 
   it('agrees with strace on the same run: each call, and each failure', async (test) => {
@@ -222,11 +247,22 @@ describe('the tracker syscall', () => {
   });
 
   it('sees a call that seccomp refuses, which never began', async () => {
-    const syscall = await startTracker('syscall', { ...ours, demand: wantsDuration, options: { only: ['getpriority'] } });
-    const failed = await startTracker('syscall', { ...ours, demand: wantsDuration, options: { only: ['getpriority'], failedOnly: true } });
+    const syscall = await startTracker('syscall', {
+      ...ours,
+      demand: wantsDuration,
+      options: { only: ['getpriority'] },
+    });
+    const failed = await startTracker('syscall', {
+      ...ours,
+      demand: wantsDuration,
+      options: { only: ['getpriority'], failedOnly: true },
+    });
     expect((await load('refused')).code).toBe(0);
     const refused = { name: 'getpriority', errno: 'EACCES', durationNs: null };
-    expect(await syscall.stop()).toMatchObject([{ errno: null, durationNs: expect.stringMatching(/^\d+$/) as string }, refused]);
+    expect(await syscall.stop()).toMatchObject([
+      { errno: null, durationNs: expect.stringMatching(/^\d+$/) as string },
+      refused,
+    ]);
     expect(await failed.stop()).toMatchObject([refused]);
   });
 
@@ -249,26 +285,36 @@ describe('the tracker syscall', () => {
     ]);
   });
 
-  it('has the return of a new process from its parent\'s fork, without a duration', async () => {
-    const syscall = await startTracker('syscall', { ...ours, demand: wantsDuration, options: { only: ['clone', 'clone3'] } });
+  it("has the return of a new process from its parent's fork, without a duration", async () => {
+    const syscall = await startTracker('syscall', {
+      ...ours,
+      demand: wantsDuration,
+      options: { only: ['clone', 'clone3'] },
+    });
     const { pid } = await load('fork');
     const events = await syscall.stop();
     const parent = events.find((e) => e.process.pid === pid);
     const child = events.find((e) => e.process.pid !== pid);
-    expect(parent).toMatchObject({ ret: String(child?.process.pid), durationNs: expect.stringMatching(/^\d+$/) as string });
+    expect(parent).toMatchObject({
+      ret: String(child?.process.pid),
+      durationNs: expect.stringMatching(/^\d+$/) as string,
+    });
     expect(child).toMatchObject({ ret: '0', errno: null, durationNs: null, process: { ppid: pid } });
     expect(events).toHaveLength(2);
   });
 
-  it.skipIf(process.arch !== 'x64')('leaves out the calls of 32-bit programs, whose numbers are others', async (test) => {
-    const syscall = await startTracker('syscall', ours);
-    const { code, signal } = await load('old');
-    const events = await syscall.stop();
-    if (signal !== null) test.skip('this kernel has no 32-bit system calls');
-    expect(code).toBe(0);
-    expect(named(events, 'writev')).toEqual([]);
-    expect(named(events, 'getpid')).toHaveLength(1);
-  });
+  it.skipIf(process.arch !== 'x64')(
+    'leaves out the calls of 32-bit programs, whose numbers are others',
+    async (test) => {
+      const syscall = await startTracker('syscall', ours);
+      const { code, signal } = await load('old');
+      const events = await syscall.stop();
+      if (signal !== null) test.skip('this kernel has no 32-bit system calls');
+      expect(code).toBe(0);
+      expect(named(events, 'writev')).toEqual([]);
+      expect(named(events, 'getpid')).toHaveLength(1);
+    },
+  );
 
   it('does not see the server itself, unless it is asked to', async () => {
     const others = await startTracker('syscall', { pids: [process.pid] });
@@ -285,7 +331,12 @@ describe('the tracker syscall', () => {
 
   it('accounts for each call of an overload: produced = lost + received', async () => {
     const each = 300_000;
-    const syscall = await startTracker('syscall', { ...ours, options: { only: ['getppid'] }, ringBytes: 65536, bufferBytes: 1 << 16 });
+    const syscall = await startTracker('syscall', {
+      ...ours,
+      options: { only: ['getppid'] },
+      ringBytes: 65536,
+      bufferBytes: 1 << 16,
+    });
     await load('burst', each);
     const running = await syscall.stats();
     await syscall.stop();

@@ -10,7 +10,9 @@ import { isInPath, straced } from '../support/strace.js';
 import { run, scratch, type Ended } from '../support/workload.js';
 
 const exec = promisify(execFile);
-const { findClang } = (await import(join(root, 'scripts/setup/clang.mjs'))) as { findClang: () => { path: string } | null };
+const { findClang } = (await import(join(root, 'scripts/setup/clang.mjs'))) as {
+  findClang: () => { path: string } | null;
+};
 
 const source = `
 #define _GNU_SOURCE
@@ -49,7 +51,11 @@ const ours = { comms: ['sumload'] };
 const load = (...args: (string | number)[]): Promise<Ended> => run(program, args.map(String));
 const named = (events: readonly Seen[], name: string) => events.filter((e) => e['name'] === name);
 const total = (events: readonly Seen[], field: string) => events.reduce((sum, e) => sum + Number(e[field] ?? 0), 0);
-const slots = (events: readonly Seen[]): number => events.reduce((sum, e) => sum + ((e['latencyLog2'] as string[] | null) ?? []).reduce((n, count) => n + Number(count), 0), 0);
+const slots = (events: readonly Seen[]): number =>
+  events.reduce(
+    (sum, e) => sum + ((e['latencyLog2'] as string[] | null) ?? []).reduce((n, count) => n + Number(count), 0),
+    0,
+  );
 
 beforeAll(async () => {
   await writeFile(`${program}.c`, source);
@@ -68,7 +74,13 @@ describe('the tracker syscount', () => {
     expect(total(named(events, 'close'), 'errors')).toBe(total(events, 'errors'));
     const processes = new Set(named(events, 'getppid').map((e) => e.process.pid));
     expect(processes.size).toBe(3);
-    for (const pid of processes) expect(total(named(events, 'getppid').filter((e) => e.process.pid === pid), 'count')).toBe(4 * each);
+    for (const pid of processes)
+      expect(
+        total(
+          named(events, 'getppid').filter((e) => e.process.pid === pid),
+          'count',
+        ),
+      ).toBe(4 * each);
     // Read more than once, and then one event for each process and call at most.
     const readings = new Set(events.map((e) => e.bootNs));
     expect(readings.size).toBeGreaterThan(1);
@@ -83,11 +95,15 @@ describe('the tracker syscount', () => {
     const report = join(scratch, 'strace');
     await run('strace', ['-f', '-c', '-o', report, program, 'threads', '2', '300']);
     const events = await syscount.stop();
-    const seen = [...new Set(events.map((e) => String(e['name'])))].map((name) => [name, { calls: total(named(events, name), 'count'), errors: total(named(events, name), 'errors') }] as const);
+    const seen = [...new Set(events.map((e) => String(e['name'])))].map(
+      (name) =>
+        [name, { calls: total(named(events, name), 'count'), errors: total(named(events, name), 'errors') }] as const,
+    );
     // A new task's return from its parent's clone is no call to strace: 2 processes, 8 threads.
     const clones = seen.filter(([name]) => name.startsWith('clone'));
     expect(clones.reduce((sum, [, { calls }]) => sum + calls, 0)).toBe(2 * 10);
-    const others = (list: Iterable<readonly [string, unknown]>) => Object.fromEntries([...list].filter(([name]) => !name.startsWith('clone')));
+    const others = (list: Iterable<readonly [string, unknown]>) =>
+      Object.fromEntries([...list].filter(([name]) => !name.startsWith('clone')));
     expect(others(seen)).toEqual(others(straced(report)));
   });
 
@@ -99,7 +115,8 @@ describe('the tracker syscount', () => {
     expect(slots(naps)).toBe(10);
     expect(total(naps, 'durationNs')).toBeGreaterThanOrEqual(10 * 20_000_000);
     // 20 ms is more than 2^24 ns.
-    for (const { latencyLog2 } of naps) expect((latencyLog2 as string[]).slice(0, 24).every((count) => count === '0')).toBe(true);
+    for (const { latencyLog2 } of naps)
+      expect((latencyLog2 as string[]).slice(0, 24).every((count) => count === '0')).toBe(true);
   });
 
   it('without latency has one program at the exit of calls, and no durations', async () => {
@@ -127,7 +144,7 @@ describe('the tracker syscount', () => {
     expect(held()).toEqual(['3', '2']);
   });
 
-  it('counts for a session that shares another\'s programs only what is made while it runs', async () => {
+  it("counts for a session that shares another's programs only what is made while it runs", async () => {
     const options = { every: 3_600_000, only: ['nanosleep'] };
     const first = await startTracker('syscount', { ...ours, options });
     await load('nap', 1);
@@ -144,7 +161,12 @@ describe('the tracker syscount', () => {
 
   it('has an event of its own for each call that finds no room to be summed: none is left out', async () => {
     const calls = 80_000; // of 65,536 that can be told apart on one CPU
-    const syscount = await startTracker('syscount', { ...ours, options: { every: 3_600_000 }, ringBytes: 64 << 20, bufferBytes: 1 << 30 });
+    const syscount = await startTracker('syscount', {
+      ...ours,
+      options: { every: 3_600_000 },
+      ringBytes: 64 << 20,
+      bufferBytes: 1 << 30,
+    });
     await load('numbers', calls);
     const events = (await syscount.stop()).filter((e) => Number(e['nr']) >= 1000);
     expect((await syscount.stats()).lost).toBe(0);

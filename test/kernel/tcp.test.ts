@@ -6,7 +6,10 @@ import { ended, firstLine, start, work, workloadPath } from '../support/workload
 
 const mine = { pids: [process.pid] };
 
-async function listen(host: string, onConnection: (socket: Socket) => void = () => {}): Promise<{ server: Server; port: number }> {
+async function listen(
+  host: string,
+  onConnection: (socket: Socket) => void = () => {},
+): Promise<{ server: Server; port: number }> {
   const server = createServer(onConnection);
   server.listen(0, host);
   await once(server, 'listening');
@@ -24,7 +27,10 @@ async function closedPort(host: string): Promise<number> {
 const at = (operation: string, pid: number) => (e: Seen) => e['operation'] === operation && e.process.pid === pid;
 
 /** One blocking connection between two processes of workload.c with exact amounts both ways. */
-async function exchange(address: string, bytes: { readonly up: number; readonly down: number }): Promise<{ server: number; client: number; port: number }> {
+async function exchange(
+  address: string,
+  bytes: { readonly up: number; readonly down: number },
+): Promise<{ server: number; client: number; port: number }> {
   const server = start(await workloadPath(), ['serve', address, String(bytes.up), String(bytes.down)]);
   const port = Number(await firstLine(server));
   const serving = ended(server);
@@ -34,16 +40,38 @@ async function exchange(address: string, bytes: { readonly up: number; readonly 
   return { server: server.pid ?? 0, client: client.pid, port };
 }
 
-async function wholeLife(tcp: Tracked, address: string, bytes: { readonly up: number; readonly down: number }): Promise<void> {
+async function wholeLife(
+  tcp: Tracked,
+  address: string,
+  bytes: { readonly up: number; readonly down: number },
+): Promise<void> {
   const { server, client, port } = await exchange(address, bytes);
   const ipVersion = address.includes(':') ? 6 : 4;
   const connected = await tcp.next(at('CONNECT', client));
   const clientPort = connected['localPort'];
-  const clientSide = { ipVersion, localAddress: address, localPort: clientPort, remoteAddress: address, remotePort: port, errno: null };
+  const clientSide = {
+    ipVersion,
+    localAddress: address,
+    localPort: clientPort,
+    remoteAddress: address,
+    remotePort: port,
+    errno: null,
+  };
   const serverSide = { ...clientSide, localPort: port, remotePort: clientPort };
-  expect(connected).toMatchObject({ tracker: 'tcp', ...clientSide, sentBytes: null, receivedBytes: null, process: { comm: 'workload', ppid: process.pid } });
+  expect(connected).toMatchObject({
+    tracker: 'tcp',
+    ...clientSide,
+    sentBytes: null,
+    receivedBytes: null,
+    process: { comm: 'workload', ppid: process.pid },
+  });
   expect(BigInt(String(connected['durationNs']))).toBeGreaterThan(0n);
-  expect(await tcp.next(at('ACCEPT', server))).toMatchObject({ ...serverSide, sentBytes: null, receivedBytes: null, durationNs: null });
+  expect(await tcp.next(at('ACCEPT', server))).toMatchObject({
+    ...serverSide,
+    sentBytes: null,
+    receivedBytes: null,
+    durationNs: null,
+  });
   const closes = [await tcp.next(at('CLOSE', client)), await tcp.next(at('CLOSE', server))];
   expect(closes[0]).toMatchObject({ ...clientSide, sentBytes: String(bytes.up), receivedBytes: String(bytes.down) });
   expect(closes[1]).toMatchObject({ ...serverSide, sentBytes: String(bytes.down), receivedBytes: String(bytes.up) });
@@ -64,7 +92,12 @@ describe('the tracker tcp', () => {
     await wholeLife(tcp, '::1', { up: 0, down: 1 });
   });
 
-  it.each([[0, 0], [1, 0], [0, 1], [70_001, 1]])('tells exact bytes of a connection that was made before the session: %d up, %d down', async (up, down) => {
+  it.each([
+    [0, 0],
+    [1, 0],
+    [0, 1],
+    [70_001, 1],
+  ])('tells exact bytes of a connection that was made before the session: %d up, %d down', async (up, down) => {
     const { server, port } = await listen('127.0.0.1');
     const socket = connect(port, '127.0.0.1');
     const [[accepted]] = await Promise.all([once(server, 'connection') as Promise<[Socket]>, once(socket, 'connect')]);
@@ -86,7 +119,11 @@ describe('the tracker tcp', () => {
     const socket = connect(port, '127.0.0.1');
     await once(server, 'connection');
     await once(socket, 'connect');
-    expect(await tcp.next((e) => e['operation'] === 'ACCEPT' && e['localPort'] === port)).toMatchObject({ ipVersion: 4, localAddress: '127.0.0.1', remoteAddress: '127.0.0.1' });
+    expect(await tcp.next((e) => e['operation'] === 'ACCEPT' && e['localPort'] === port)).toMatchObject({
+      ipVersion: 4,
+      localAddress: '127.0.0.1',
+      remoteAddress: '127.0.0.1',
+    });
     socket.destroy();
     server.close();
   });
@@ -112,10 +149,17 @@ describe('the tracker tcp', () => {
       await tcp.next((e) => e['operation'] === 'CLOSE' && e['localPort'] === port);
     }
     const events = (await tcp.stop()).filter((e) => e['remotePort'] === port || e['localPort'] === port);
-    for (const [operation, side] of [['CONNECT', 'remotePort'], ['ACCEPT', 'localPort'], ['CLOSE', 'localPort'], ['CLOSE', 'remotePort']] as const) {
+    for (const [operation, side] of [
+      ['CONNECT', 'remotePort'],
+      ['ACCEPT', 'localPort'],
+      ['CLOSE', 'localPort'],
+      ['CLOSE', 'remotePort'],
+    ] as const) {
       expect(events.filter((e) => e['operation'] === operation && e[side] === port)).toHaveLength(count);
     }
-    const sent = events.filter((e) => e['operation'] === 'CLOSE' && e['remotePort'] === port).map((e) => Number(e['sentBytes']));
+    const sent = events
+      .filter((e) => e['operation'] === 'CLOSE' && e['remotePort'] === port)
+      .map((e) => Number(e['sentBytes']));
     expect(sent.sort((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, i) => i * 1000));
     expect(events).toHaveLength(4 * count);
   });
@@ -124,7 +168,14 @@ describe('the tracker tcp', () => {
     const tcp = await startTracker('tcp', mine);
     const port = await closedPort(address);
     const { pid } = await work('connect', address, port);
-    const refused = { errno: 'ECONNREFUSED', ipVersion: address.includes(':') ? 6 : 4, remoteAddress: address, remotePort: port, sentBytes: null, receivedBytes: null };
+    const refused = {
+      errno: 'ECONNREFUSED',
+      ipVersion: address.includes(':') ? 6 : 4,
+      remoteAddress: address,
+      remotePort: port,
+      sentBytes: null,
+      receivedBytes: null,
+    };
     expect(await tcp.next(at('CONNECT_FAILED', pid))).toMatchObject({ ...refused, process: { comm: 'workload' } });
     await expect(once(connect(port, address), 'connect')).rejects.toThrow('ECONNREFUSED');
     expect(await tcp.next(at('CONNECT_FAILED', process.pid))).toMatchObject(refused);
@@ -137,11 +188,20 @@ describe('the tracker tcp', () => {
     const broadcast = await work('connect', '255.255.255.255', 9);
     expect(Number(broadcast.stdout)).toBeLessThan(0);
     const seen = await tcp.next(at('CONNECT_FAILED', broadcast.pid));
-    expect(seen).toMatchObject({ errno: expect.stringMatching(/^E(NETUNREACH|ACCES|HOSTUNREACH)$/) as string, remoteAddress: '255.255.255.255', remotePort: 9, ipVersion: 4 });
+    expect(seen).toMatchObject({
+      errno: expect.stringMatching(/^E(NETUNREACH|ACCES|HOSTUNREACH)$/) as string,
+      remoteAddress: '255.255.255.255',
+      remotePort: 9,
+      ipVersion: 4,
+    });
     // In a network namespace of its own there is no route at all.
     const { stdout } = await ended(start('unshare', ['--net', await workloadPath(), 'connect', '192.0.2.1', '80']));
     expect(stdout).toBe('-101');
-    expect(await tcp.next((e) => e['remoteAddress'] === '192.0.2.1')).toMatchObject({ operation: 'CONNECT_FAILED', errno: 'ENETUNREACH', remotePort: 80 });
+    expect(await tcp.next((e) => e['remoteAddress'] === '192.0.2.1')).toMatchObject({
+      operation: 'CONNECT_FAILED',
+      errno: 'ENETUNREACH',
+      remotePort: 80,
+    });
     expect((await tcp.stop()).filter((e) => e['remoteAddress'] === '192.0.2.1')).toHaveLength(1);
   });
 
@@ -149,7 +209,11 @@ describe('the tracker tcp', () => {
     const tcp = await startTracker('tcp', mine);
     const { pid, code, stdout } = await work('give-up');
     expect(code).toBe(0);
-    expect(await tcp.next(at('CONNECT_FAILED', pid))).toMatchObject({ errno: 'ECANCELED', remoteAddress: '127.0.0.1', remotePort: Number(stdout) });
+    expect(await tcp.next(at('CONNECT_FAILED', pid))).toMatchObject({
+      errno: 'ECANCELED',
+      remoteAddress: '127.0.0.1',
+      remotePort: Number(stdout),
+    });
     const operations = (await tcp.stop()).filter(({ process: { pid: of } }) => of === pid).map((e) => e['operation']);
     expect(operations.filter((operation) => operation === 'CONNECT_FAILED')).toHaveLength(1);
     expect(operations.filter((operation) => operation === 'CONNECT')).toHaveLength(1);
@@ -165,8 +229,14 @@ describe('the tracker tcp', () => {
     socket.on('error', () => {});
     socket.write('12345');
     await new Promise((resolve) => socket.once('close', resolve));
-    expect(await tcp.next((e) => e['operation'] === 'CLOSE' && e['localPort'] === port)).toMatchObject({ receivedBytes: '5', sentBytes: '0' });
-    expect(await tcp.next((e) => e['operation'] === 'CLOSE' && e['remotePort'] === port)).toMatchObject({ sentBytes: '5', receivedBytes: '0' });
+    expect(await tcp.next((e) => e['operation'] === 'CLOSE' && e['localPort'] === port)).toMatchObject({
+      receivedBytes: '5',
+      sentBytes: '0',
+    });
+    expect(await tcp.next((e) => e['operation'] === 'CLOSE' && e['remotePort'] === port)).toMatchObject({
+      sentBytes: '5',
+      receivedBytes: '0',
+    });
     server.close();
   });
 

@@ -8,7 +8,13 @@ import { heldIds, heldPrograms, nothing, remaining } from '../support/bpf.js';
 import { createHarness, harness, specOf, startTracker, type Harness } from '../support/session.js';
 import { compileBpf, until, work, workloadPath } from '../support/workload.js';
 
-const object = (name: string) => ({ name, path: join(root, `dist/bpf/trackers/${name}.bpf.o`), constants: {}, unneeded: [], capture: ~0n & 0xffffffffffffffffn });
+const object = (name: string) => ({
+  name,
+  path: join(root, `dist/bpf/trackers/${name}.bpf.o`),
+  constants: {},
+  unneeded: [],
+  capture: ~0n & 0xffffffffffffffffn,
+});
 const filter: SourceSpec['filter'] = { cgroups: null, pids: [process.pid], descendants: true, uids: null, comms: null };
 const mine = { pids: [process.pid] };
 const spec = (...names: string[]): SourceSpec => ({ ringBytes: 1 << 20, filter, objects: names.map(object) });
@@ -67,7 +73,16 @@ describe('the kernel thread', () => {
     const first = await kernel.load(spec('open'), () => {});
     const ids = heldIds();
     const second = await kernel.load(spec('exec', 'exit'), () => {});
-    expect(heldPrograms()).toEqual(['exec_done', 'exec_failed', 'follow_exit', 'follow_exit', 'follow_fork', 'follow_fork', 'open_exit', 'process_exit']);
+    expect(heldPrograms()).toEqual([
+      'exec_done',
+      'exec_failed',
+      'follow_exit',
+      'follow_exit',
+      'follow_fork',
+      'follow_fork',
+      'open_exit',
+      'process_exit',
+    ]);
     await first.close();
     await gone(ids);
     expect(heldPrograms()).toEqual(['exec_done', 'exec_failed', 'follow_exit', 'follow_fork', 'process_exit']);
@@ -79,7 +94,9 @@ describe('the kernel thread', () => {
 
   it('leaves nothing when one of several objects is rejected', async () => {
     const kernel = thread();
-    const path = await compileBpf('rejected', `
+    const path = await compileBpf(
+      'rejected',
+      `
       #include "eunomia.bpf.h"
       struct rejected_event { struct eu_header header; };
       EU_EVENT(rejected);
@@ -88,7 +105,8 @@ describe('the kernel thread', () => {
         if (e) { e->header.pid = *(volatile int *)(long)task->pid; eu_submit(e); }
         return 0;
       }
-      char LICENSE[] SEC("license") = "Dual BSD/GPL";`);
+      char LICENSE[] SEC("license") = "Dual BSD/GPL";`,
+    );
     const before = heldIds();
     const bad = { name: 'rejected', path, constants: {}, unneeded: [], capture: 0n };
     await expect(kernel.load({ ...spec('open'), objects: [object('open'), bad] }, () => {})).rejects.toMatchObject({
@@ -144,7 +162,8 @@ describe('sessions', () => {
     expect(during.programs.size).toBeGreaterThan(before.programs.size);
     await open.stop();
     expect(heldIds()).toEqual(before);
-    const own = (which: 'programs' | 'maps' | 'links') => new Set([...during[which]].filter((id) => !before[which].has(id)));
+    const own = (which: 'programs' | 'maps' | 'links') =>
+      new Set([...during[which]].filter((id) => !before[which].has(id)));
     await gone({ programs: own('programs'), maps: own('maps'), links: own('links') });
     expect(open.session).toMatchObject({ state: 'STOPPED', stopReason: 'REQUESTED', error: null });
   });
@@ -204,7 +223,9 @@ describe('sessions', () => {
       expect(session).toMatchObject({ state: 'STOPPED', stopReason: 'ERROR', error: 'the kernel thread has ended' });
       expect(died).toHaveBeenCalledOnce();
       for await (const delivery of stream) expect(delivery.events.length).toBeGreaterThanOrEqual(0); // it ends
-      await expect(doomed.manager.start(specOf([{ name: 'exit', options: {} }], {}, mine))).rejects.toMatchObject({ code: 'KERNEL_THREAD_ENDED' });
+      await expect(doomed.manager.start(specOf([{ name: 'exit', options: {} }], {}, mine))).rejects.toMatchObject({
+        code: 'KERNEL_THREAD_ENDED',
+      });
       expect(doomed.manager.list().map((s) => s.state)).toEqual(['STOPPED']);
     } finally {
       await doomed.close();

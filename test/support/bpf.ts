@@ -10,7 +10,11 @@ const next = {
   links: library.func('int bpf_link_get_next_id(uint32_t start, _Out_ uint32_t *next)'),
 } as Record<Kind, (start: number, next: [number]) => number>;
 const programFd = library.func('int bpf_prog_get_fd_by_id(uint32_t id)') as (id: number) => number;
-const info = library.func('int bpf_obj_get_info_by_fd(int fd, void *info, uint32_t *length)') as (fd: number, info: Uint8Array, length: Uint32Array) => number;
+const info = library.func('int bpf_obj_get_info_by_fd(int fd, void *info, uint32_t *length)') as (
+  fd: number,
+  info: Uint8Array,
+  length: Uint32Array,
+) => number;
 const close = koffi.load('libc.so.6').func('int close(int fd)') as (fd: number) => number;
 
 type Kind = 'programs' | 'maps' | 'links';

@@ -164,7 +164,15 @@ async function importImage(base: string, docker: (...args: string[]) => Promise<
   const applets = (await exec('/bin/busybox', ['--list'])).stdout.trim().split('\n');
   for (const applet of applets) if (applet !== 'busybox') await symlink('busybox', join(root, 'bin', applet));
   await exec('tar', ['-C', root, '-cf', join(base, 'image.tar'), '.']);
-  await docker('import', '--change', 'ENV PATH=/bin', '--change', 'CMD ["/bin/sh"]', join(base, 'image.tar'), TEST_IMAGE);
+  await docker(
+    'import',
+    '--change',
+    'ENV PATH=/bin',
+    '--change',
+    'CMD ["/bin/sh"]',
+    join(base, 'image.tar'),
+    TEST_IMAGE,
+  );
 }
 
 async function killByFile(path: string): Promise<void> {

@@ -15,8 +15,35 @@ export interface Pools {
 }
 
 const errnos = ['EPERM', 'ENOENT', 'EACCES', 'ENOTDIR', 'EISDIR', 'ECONNREFUSED', 'ENOEXEC'];
-const flags = ['O_RDONLY', 'O_WRONLY', 'O_RDWR', 'O_CREAT', 'O_TRUNC', 'O_EXCL', 'O_CLOEXEC', 'O_DIRECTORY', 'O_DSYNC', 'O_SYNC', 'O_TMPFILE', '0x80000000'];
-const calls = ['openat', 'read', 'write', 'close', 'mmap', 'execve', 'exit_group', 'connect', 'brk', 'syscall_600', 'syscall_2000', 'syscall_0', 'no_such_call'];
+const flags = [
+  'O_RDONLY',
+  'O_WRONLY',
+  'O_RDWR',
+  'O_CREAT',
+  'O_TRUNC',
+  'O_EXCL',
+  'O_CLOEXEC',
+  'O_DIRECTORY',
+  'O_DSYNC',
+  'O_SYNC',
+  'O_TMPFILE',
+  '0x80000000',
+];
+const calls = [
+  'openat',
+  'read',
+  'write',
+  'close',
+  'mmap',
+  'execve',
+  'exit_group',
+  'connect',
+  'brk',
+  'syscall_600',
+  'syscall_2000',
+  'syscall_0',
+  'no_such_call',
+];
 
 type Text = fc.Arbitrary<string>;
 const oneOf = <Item>(items: readonly Item[]): fc.Arbitrary<Item> => fc.constantFrom(...items);
@@ -42,9 +69,15 @@ function text(path: string, values: readonly string[]): Text {
     start.map((one) => `${path}.endsWith(${quote([...one].slice(-2).join(''))})`),
     literal.map((one) => `${path}.glob(${quote(`${one}*`)})`),
     literal.map((one) => `${path}.glob(${quote(`${one}?*`)})`),
-    fc.tuple(literal, oneOf(['', '.', 'x*', '?', '+', '[a-z]'])).map(([one, more]) => `${path}.matches(${quote(`^a?${one}${one === '' && '?+'.includes(more) ? '' : more}`)})`),
-    fc.tuple(literal, oneOf(['', '.', 'x*', '[a-z]'])).map(([one, more]) => `${path}.matches(${quote(`^${one}${more}`)})`),
-    fc.tuple(literal, oneOf(['*', '?'])).map(([one, more]) => `${path}.matches(${quote(one === '' ? '^a' : `^${one}${more}`)})`),
+    fc
+      .tuple(literal, oneOf(['', '.', 'x*', '?', '+', '[a-z]']))
+      .map(([one, more]) => `${path}.matches(${quote(`^a?${one}${one === '' && '?+'.includes(more) ? '' : more}`)})`),
+    fc
+      .tuple(literal, oneOf(['', '.', 'x*', '[a-z]']))
+      .map(([one, more]) => `${path}.matches(${quote(`^${one}${more}`)})`),
+    fc
+      .tuple(literal, oneOf(['*', '?']))
+      .map(([one, more]) => `${path}.matches(${quote(one === '' ? '^a' : `^${one}${more}`)})`),
   );
 }
 
@@ -78,26 +111,65 @@ function leaves(pools: Pools): Readonly<Record<string, readonly Text[]>> {
   const small = [-1, 0, 1, 3, 4, 9, 255];
   return {
     '': [
-      number('process.pid', pools.pids), number('process.tid', pools.pids), number('process.uid', pools.uids), number('process.gid', pools.gids),
-      number('cgroupId', pools.cgroups), text('process.comm', pools.comms), oneOf(['container == null', 'container != null', 'process.ppid > 1']),
+      number('process.pid', pools.pids),
+      number('process.tid', pools.pids),
+      number('process.uid', pools.uids),
+      number('process.gid', pools.gids),
+      number('cgroupId', pools.cgroups),
+      text('process.comm', pools.comms),
+      oneOf(['container == null', 'container != null', 'process.ppid > 1']),
     ],
     // Of a sum, whose header is that of one of its calls: which one, the order of threads and CPUs tells.
-    sum: [number('process.pid', pools.pids), number('cgroupId', pools.cgroups), oneOf(['container == null', 'container != null'])],
-    open: [
-      errno('open.errno'), number('open.fd', small), text('open.path', pools.paths), text('open.path', pools.paths), text('open.resolved', pools.paths),
-      oneOf(flags).map((one) => `${quote(one)} in open.flags`), oneOf(flags).map((one) => `!(${quote(one)} in open.flags)`), oneOf(['size(open.flags) > 1', 'open.mode != null']),
+    sum: [
+      number('process.pid', pools.pids),
+      number('cgroupId', pools.cgroups),
+      oneOf(['container == null', 'container != null']),
     ],
-    exec: [errno('exec.errno'), text('exec.filename', pools.paths), text('exec.parentComm', pools.comms), oneOf(pools.comms).map((one) => `${quote(one)} in exec.args`)],
-    exit: [number('exit.exitCode', small), oneOf(['exit.signal == null', 'exit.signal != null', 'exit.signal == "SIGKILL"', 'exit.signal.startsWith("SIG")', 'exit.signal.endsWith("L")', 'exit.coreDumped'])],
+    open: [
+      errno('open.errno'),
+      number('open.fd', small),
+      text('open.path', pools.paths),
+      text('open.path', pools.paths),
+      text('open.resolved', pools.paths),
+      oneOf(flags).map((one) => `${quote(one)} in open.flags`),
+      oneOf(flags).map((one) => `!(${quote(one)} in open.flags)`),
+      oneOf(['size(open.flags) > 1', 'open.mode != null']),
+    ],
+    exec: [
+      errno('exec.errno'),
+      text('exec.filename', pools.paths),
+      text('exec.parentComm', pools.comms),
+      oneOf(pools.comms).map((one) => `${quote(one)} in exec.args`),
+    ],
+    exit: [
+      number('exit.exitCode', small),
+      oneOf([
+        'exit.signal == null',
+        'exit.signal != null',
+        'exit.signal == "SIGKILL"',
+        'exit.signal.startsWith("SIG")',
+        'exit.signal.endsWith("L")',
+        'exit.coreDumped',
+      ]),
+    ],
     tcp: [
-      errno('tcp.errno'), number('tcp.localPort', pools.ports), number('tcp.remotePort', pools.ports), address('tcp.localAddress', pools), address('tcp.remoteAddress', pools),
-      oneOf(['CONNECT', 'ACCEPT', 'CLOSE', 'CONNECT_FAILED']).map((one) => `tcp.operation == ${quote(one)}`), oneOf(['tcp.ipVersion == 4', 'tcp.ipVersion == 6']),
+      errno('tcp.errno'),
+      number('tcp.localPort', pools.ports),
+      number('tcp.remotePort', pools.ports),
+      address('tcp.localAddress', pools),
+      address('tcp.remoteAddress', pools),
+      oneOf(['CONNECT', 'ACCEPT', 'CLOSE', 'CONNECT_FAILED']).map((one) => `tcp.operation == ${quote(one)}`),
+      oneOf(['tcp.ipVersion == 4', 'tcp.ipVersion == 6']),
     ],
     syscount: [
-      number('syscount.nr', [0, 1, 2, 3, 59, 257, 600]), name('syscount.name'), oneOf(['syscount.count > 1', 'syscount.errors > 0', 'syscount.errors == 0']),
+      number('syscount.nr', [0, 1, 2, 3, 59, 257, 600]),
+      name('syscount.name'),
+      oneOf(['syscount.count > 1', 'syscount.errors > 0', 'syscount.errors == 0']),
     ],
     syscall: [
-      errno('syscall.errno'), number('syscall.ret', [-2, -1, 0, 1, 3, 100, '4294967296']), number('syscall.nr', [0, 1, 2, 3, 59, 257, 600]),
+      errno('syscall.errno'),
+      number('syscall.ret', [-2, -1, 0, 1, 3, 100, '4294967296']),
+      number('syscall.nr', [0, 1, 2, 3, 59, 257, 600]),
       name('syscall.name'),
     ],
   };
@@ -106,13 +178,25 @@ function leaves(pools: Pools): Readonly<Record<string, readonly Text[]>> {
 /** A random filter of events of these trackers. */
 export function filterText(trackers: readonly string[], pools: Pools): fc.Arbitrary<string> {
   const all = leaves(pools);
-  const leaf = fc.oneof(...[trackers.includes('syscount') ? 'sum' : '', ...trackers, ...trackers].flatMap((tracker) => all[tracker] ?? []));
+  const leaf = fc.oneof(
+    ...[trackers.includes('syscount') ? 'sum' : '', ...trackers, ...trackers].flatMap((tracker) => all[tracker] ?? []),
+  );
   const { tree } = fc.letrec<{ tree: string }>((tie) => ({
     tree: fc.oneof(
       { maxDepth: 3, withCrossShrink: true },
       { weight: 4, arbitrary: leaf },
-      { weight: 2, arbitrary: fc.array(tie('tree'), { minLength: 2, maxLength: 3 }).map((parts) => parts.map((part) => `(${part})`).join(' && ')) },
-      { weight: 2, arbitrary: fc.array(tie('tree'), { minLength: 2, maxLength: 3 }).map((parts) => parts.map((part) => `(${part})`).join(' || ')) },
+      {
+        weight: 2,
+        arbitrary: fc
+          .array(tie('tree'), { minLength: 2, maxLength: 3 })
+          .map((parts) => parts.map((part) => `(${part})`).join(' && ')),
+      },
+      {
+        weight: 2,
+        arbitrary: fc
+          .array(tie('tree'), { minLength: 2, maxLength: 3 })
+          .map((parts) => parts.map((part) => `(${part})`).join(' || ')),
+      },
       { weight: 1, arbitrary: tie('tree').map((part) => `!(${part})`) },
     ),
   }));

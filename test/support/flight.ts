@@ -35,19 +35,38 @@ export interface FlightOptions {
   readonly seed: number;
 }
 
-const SETS = [['open'], ['open', 'exec'], ['exec', 'exit'], ['tcp'], ['syscall'], ['open', 'tcp', 'exit'], ['syscount']] as const;
+const SETS = [
+  ['open'],
+  ['open', 'exec'],
+  ['exec', 'exit'],
+  ['tcp'],
+  ['syscall'],
+  ['open', 'tcp', 'exit'],
+  ['syscount'],
+] as const;
 /** A ring of another size than the reference's, so that sessions never share the programs that judge nothing. */
 const RING = 1 << 20;
 /** Sums are read at the end alone: readings at an interval come at other moments for each session. */
 const OPTIONS: Readonly<Record<string, TrackerOptions>> = { syscount: { every: 3_600_000 } };
 const REFERENCE_RING = 1 << 22;
 // Two sessions see an event each at its own moment.
-const MOMENTS: ReadonlySet<string> = new Set(['time', 'bootNs', 'durationNs', 'lifetimeNs', 'container', 'latencyLog2']);
+const MOMENTS: ReadonlySet<string> = new Set([
+  'time',
+  'bootNs',
+  'durationNs',
+  'lifetimeNs',
+  'container',
+  'latencyLog2',
+]);
 
 /** Runs it on the harness; nothing of it is left behind. */
 export async function fly(harness: Harness, { filters, batch, seed }: FlightOptions): Promise<Flight> {
   const schema = createSchema();
-  const catalog = new Catalog(schema, [...harness.trackers.values()].map(({ definition }) => definition), (name, field) => harness.trackers.get(name)?.onDemand.includes(field) ?? false);
+  const catalog = new Catalog(
+    schema,
+    [...harness.trackers.values()].map(({ definition }) => definition),
+    (name, field) => harness.trackers.get(name)?.onDemand.includes(field) ?? false,
+  );
   const fields = new FilterFields(schema, catalog);
   const servers = await Promise.all([listen('127.0.0.1'), listen('::1')]);
   const [v4 = 0, v6 = 0] = servers.map((server) => (server.address() as AddressInfo).port);
@@ -59,10 +78,19 @@ export async function fly(harness: Harness, { filters, batch, seed }: FlightOpti
       const targets = trackers.map((name) => catalog.need(name));
       const gate = await openGate(v4, v6);
       const wanted = Math.min(batch, filters - done);
-      const texts = fc.sample(filterText(trackers, poolsOf(gate.pid, v4, v6)), { numRuns: 3 * wanted, seed: seed + round });
+      const texts = fc.sample(filterText(trackers, poolsOf(gate.pid, v4, v6)), {
+        numRuns: 3 * wanted,
+        seed: seed + round,
+      });
       const made = texts.flatMap((text) => filterOrNull(text, fields, trackers) ?? []).slice(0, wanted);
       const one = (where: SessionFilter | null, ringBytes: number): Promise<Session> =>
-        harness.manager.start(specOf(trackers.map((name) => ({ name, options: OPTIONS[name] ?? {} })), { where, ringBytes, bufferBytes: 64 << 20 }, { pids: [gate.pid] }));
+        harness.manager.start(
+          specOf(
+            trackers.map((name) => ({ name, options: OPTIONS[name] ?? {} })),
+            { where, ringBytes, bufferBytes: 64 << 20 },
+            { pids: [gate.pid] },
+          ),
+        );
       const reference = await one(null, REFERENCE_RING);
       const sessions = await Promise.all(made.map((where) => one(new SessionFilter(where, targets, fields), RING)));
       await gate.run();
@@ -72,11 +100,19 @@ export async function fly(harness: Harness, { filters, batch, seed }: FlightOpti
       for (const [index, session] of sessions.entries()) {
         const where = made[index];
         if (!where) continue;
-        const expected = all.filter(where.matches).map((event) => signature(event, harness)).sort();
+        const expected = all
+          .filter(where.matches)
+          .map((event) => signature(event, harness))
+          .sort();
         const actual = [...session.events()].map((event) => signature(event, harness)).sort();
         const stats = await session.stats();
-        const exact = stats.lost === 0 && stats.produced === stats.received && stats.received === stats.discarded + stats.delivered && stats.delivered === actual.length;
-        if (!exact || expected.join('\n') !== actual.join('\n')) differences.push(describe(where.text, expected, actual, stats));
+        const exact =
+          stats.lost === 0 &&
+          stats.produced === stats.received &&
+          stats.received === stats.discarded + stats.delivered &&
+          stats.delivered === actual.length;
+        if (!exact || expected.join('\n') !== actual.join('\n'))
+          differences.push(describe(where.text, expected, actual, stats));
         sum.taken += actual.length;
         sum.refused += produced - stats.produced;
         if (session.explain().trackers.some(({ inKernel }) => inKernel !== null)) sum.pushed++;
@@ -128,7 +164,18 @@ async function openGate(v4: number, v6: number): Promise<{ pid: number; run(): P
   const w = await workloadPath();
   const script = [
     'read line',
-    ...['/no/such', '/etc/passwd', '/etc/nothing', '/no/pässwd', '/no/😀', deep, `${deep}a`, `${deep}b/c`, 'relative', ''].map((path) => `${w} openat '${path}' 0 0`),
+    ...[
+      '/no/such',
+      '/etc/passwd',
+      '/etc/nothing',
+      '/no/pässwd',
+      '/no/😀',
+      deep,
+      `${deep}a`,
+      `${deep}b/c`,
+      'relative',
+      '',
+    ].map((path) => `${w} openat '${path}' 0 0`),
     `${w} openat "$(printf '/no/\\377x')" 0 0`,
     `${w} openat /dev/null 0x80001 0`,
     `${w} openat /dev/null 0x241 0600`,
@@ -169,7 +216,24 @@ function poolsOf(pid: number, v4: number, v6: number): Pools {
     gids: [0, 65534],
     cgroups: ['1', '4242'],
     comms: ['workload', 'sh', 'second', 'true', 'work', 'exactly-16-bytes'],
-    paths: ['/no/such', '/etc/passwd', '/etc', '/no/pässwd', '/no/😀', deep, `${deep}a`, `${deep}b/c`, deep.slice(0, 64), 'relative', '', '/no/\uFFFDx', '/dev/null', '/no/program', '/lib/x86_64-linux-gnu/libc.so.6', '/bin/true'],
+    paths: [
+      '/no/such',
+      '/etc/passwd',
+      '/etc',
+      '/no/pässwd',
+      '/no/😀',
+      deep,
+      `${deep}a`,
+      `${deep}b/c`,
+      deep.slice(0, 64),
+      'relative',
+      '',
+      '/no/\uFFFDx',
+      '/dev/null',
+      '/no/program',
+      '/lib/x86_64-linux-gnu/libc.so.6',
+      '/bin/true',
+    ],
     addresses: ['127.0.0.1', '::1', '10.0.0.1'],
     networks: ['127.0.0.0/8', '10.0.0.0/8', '0.0.0.0/0', '::/0', '::1/128', '::/1', '::ffff:127.0.0.0/104'],
     ports: [0, 1, v4, v6, 1024],

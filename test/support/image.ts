@@ -25,7 +25,9 @@ export interface Service {
 }
 
 export async function composeServices(): Promise<Readonly<Record<string, Service & { readonly image: string }>>> {
-  const { services } = parse(await readFile(join(root, 'docker/compose.yaml'), 'utf8')) as { services: Record<string, Service & { image: string }> };
+  const { services } = parse(await readFile(join(root, 'docker/compose.yaml'), 'utf8')) as {
+    services: Record<string, Service & { image: string }>;
+  };
   return services;
 }
 
@@ -38,7 +40,9 @@ export async function makeBase(docker: TestDocker): Promise<string> {
   if (name === undefined) throw new Error('the Dockerfile names no base');
   const folder = join(scratch, 'base');
   const { uris, suite } = await mirror();
-  await exec('debootstrap', ['--variant=minbase', '--include=ca-certificates', suite, folder, uris], { maxBuffer: 64 << 20 });
+  await exec('debootstrap', ['--variant=minbase', '--include=ca-certificates', suite, folder, uris], {
+    maxBuffer: 64 << 20,
+  });
   const local = join(folder, 'usr/local');
   await copyFile(process.execPath, join(local, 'bin/node'));
   const npm = join((await exec('npm', ['root', '-g'])).stdout.trim(), 'npm');
@@ -58,13 +62,27 @@ export async function makeBase(docker: TestDocker): Promise<string> {
 /** Where this machine has its Debian from; bookworm is what the Dockerfile's base is made of. */
 async function mirror(): Promise<{ readonly uris: string; readonly suite: string }> {
   const { stdout } = await exec('apt-get', ['indextargets', '--format', '$(SITE) $(RELEASE)', 'Created-By: Packages']);
-  const [uris] = stdout.split('\n').find((line) => /\/debian\/? bookworm$/.test(line))?.split(' ') ?? [];
+  const [uris] =
+    stdout
+      .split('\n')
+      .find((line) => /\/debian\/? bookworm$/.test(line))
+      ?.split(' ') ?? [];
   return { uris: uris ?? 'http://deb.debian.org/debian', suite: 'bookworm' };
 }
 
 /** Builds the Dockerfile as its first line says; on the host's network, since the engine under test has no other. */
 export async function buildImage(docker: TestDocker, tag: string): Promise<void> {
-  await docker.docker('build', '--quiet', '--network', 'host', '-f', dockerfile, '-t', tag, dirname(dirname(dockerfile)));
+  await docker.docker(
+    'build',
+    '--quiet',
+    '--network',
+    'host',
+    '-f',
+    dockerfile,
+    '-t',
+    tag,
+    dirname(dirname(dockerfile)),
+  );
 }
 
 /** `docker run`'s flags for a service. Where the engine does not know BPF and PERFMON, SYS_ADMIN stands for both, as docs/docker.md says. */
@@ -73,10 +91,19 @@ export async function runFlags(docker: TestDocker, service: Service): Promise<st
     () => true,
     (error: unknown) => !String(error).includes('unknown capability'),
   );
-  const add = knows ? service.cap_add : [...service.cap_add.filter((name) => name !== 'BPF' && name !== 'PERFMON'), 'SYS_ADMIN'];
-  const volumes = service.volumes.map((volume) => volume.replace(/^\/var\/run\/docker\.sock:/, `${docker.socket}:`).replace(/^\.\//, `${join(root, 'docker')}/`));
+  const add = knows
+    ? service.cap_add
+    : [...service.cap_add.filter((name) => name !== 'BPF' && name !== 'PERFMON'), 'SYS_ADMIN'];
+  const volumes = service.volumes.map((volume) =>
+    volume.replace(/^\/var\/run\/docker\.sock:/, `${docker.socket}:`).replace(/^\.\//, `${join(root, 'docker')}/`),
+  );
   return [
-    '--network', service.network_mode, '--pid', service.pid, '--cgroupns', service.cgroup,
+    '--network',
+    service.network_mode,
+    '--pid',
+    service.pid,
+    '--cgroupns',
+    service.cgroup,
     ...service.cap_drop.flatMap((name) => ['--cap-drop', name]),
     ...add.flatMap((name) => ['--cap-add', name]),
     ...service.security_opt.flatMap((option) => ['--security-opt', option]),

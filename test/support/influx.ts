@@ -7,8 +7,19 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createSchema } from '../../src/api/schema.js';
-import { Aggregator, compileAggregate, type AggregateInput, type AggregateRow } from '../../src/consumers/aggregate/index.js';
-import { ConnectingClient, InfluxStore, Sender, Spool, type InfluxOptions } from '../../src/consumers/store/influx/index.js';
+import {
+  Aggregator,
+  compileAggregate,
+  type AggregateInput,
+  type AggregateRow,
+} from '../../src/consumers/aggregate/index.js';
+import {
+  ConnectingClient,
+  InfluxStore,
+  Sender,
+  Spool,
+  type InfluxOptions,
+} from '../../src/consumers/store/influx/index.js';
 import { nanosecondsOf } from '../../src/consumers/store/influx/point.js';
 import type { EventQuery, SessionRecord } from '../../src/consumers/store/store.js';
 import type { TraceEvent } from '../../src/event.js';
@@ -36,7 +47,8 @@ export class Database {
   async up(): Promise<this> {
     this.#child = this.#start();
     for (let i = 0; i < 600; i++) {
-      if (this.#child.exitCode !== null) throw new Error(`${this.url}: the database ended with ${this.#child.exitCode}`);
+      if (this.#child.exitCode !== null)
+        throw new Error(`${this.url}: the database ended with ${this.#child.exitCode}`);
       if (await answers(`${this.url}${this.#ready}`)) return this;
       await sleep(50);
     }
@@ -57,7 +69,9 @@ export class Database {
 function answers(url: string): Promise<boolean> {
   return new Promise((resolve) => {
     const done = ({ statusCode = 500 }: { statusCode?: number }): void => resolve(statusCode < 300);
-    const request = url.startsWith('https') ? https.get(url, { rejectUnauthorized: false, agent: false }, done) : http.get(url, { agent: false }, done);
+    const request = url.startsWith('https')
+      ? https.get(url, { rejectUnauthorized: false, agent: false }, done)
+      : http.get(url, { agent: false }, done);
     request.on('error', () => resolve(false));
   });
 }
@@ -72,7 +86,10 @@ async function freePort(): Promise<number> {
 }
 
 /** InfluxDB 1.x of Debian. */
-export async function influx1(name: string, { auth = false, tls = null }: { auth?: boolean; tls?: { cert: string; key: string } | null } = {}): Promise<Database> {
+export async function influx1(
+  name: string,
+  { auth = false, tls = null }: { auth?: boolean; tls?: { cert: string; key: string } | null } = {},
+): Promise<Database> {
   const folder = join(scratch, name);
   mkdirSync(folder, { recursive: true });
   const [port, rpc] = [await freePort(), await freePort()];
@@ -82,14 +99,24 @@ export async function influx1(name: string, { auth = false, tls = null }: { auth
     `reporting-disabled = true\nbind-address = "127.0.0.1:${rpc}"\n[meta]\ndir = "${folder}/meta"\n[data]\ndir = "${folder}/data"\nwal-dir = "${folder}/wal"\n` +
       `[http]\nbind-address = "127.0.0.1:${port}"\nauth-enabled = ${auth}\nlog-enabled = false\n${tls ? `https-enabled = true\nhttps-certificate = "${tls.cert}"\nhttps-private-key = "${tls.key}"\n` : ''}[monitor]\nstore-enabled = false\n`,
   );
-  return new Database(`${tls ? 'https' : 'http'}://127.0.0.1:${port}`, '/ping', () => start('influxd', ['-config', config], { stdio: 'ignore' }));
+  return new Database(`${tls ? 'https' : 'http'}://127.0.0.1:${port}`, '/ping', () =>
+    start('influxd', ['-config', config], { stdio: 'ignore' }),
+  );
 }
 
 /** VictoriaMetrics of Debian. Points of one series and millisecond are one, as its documentation advises where requests are repeated. */
 export async function victoria(name: string): Promise<Database> {
   const port = await freePort();
-  const args = [`-storageDataPath=${join(scratch, name)}`, `-httpListenAddr=127.0.0.1:${port}`, '-dedup.minScrapeInterval=1ms', '-retentionPeriod=12', '-loggerLevel=ERROR'];
-  return new Database(`http://127.0.0.1:${port}`, '/health', () => start('victoria-metrics', args, { stdio: 'ignore' }));
+  const args = [
+    `-storageDataPath=${join(scratch, name)}`,
+    `-httpListenAddr=127.0.0.1:${port}`,
+    '-dedup.minScrapeInterval=1ms',
+    '-retentionPeriod=12',
+    '-loggerLevel=ERROR',
+  ];
+  return new Database(`http://127.0.0.1:${port}`, '/health', () =>
+    start('victoria-metrics', args, { stdio: 'ignore' }),
+  );
 }
 
 const schema = createSchema();
@@ -101,11 +128,34 @@ export interface TestStore {
   readonly sender: Sender;
 }
 
-export async function openStore(url: string, options: Partial<InfluxOptions & { spool: string; maxBytes: number; host: string }> = {}): Promise<TestStore> {
-  const given = { version: null, token: null, username: null, password: null, organisation: 'o', bucket: 'eunomia', retentionMs: 0, ca: null, ...options };
-  const spool = await Spool.open(options.spool ?? join(scratch, `spool-${Math.random()}`), { maxBytes: options.maxBytes ?? 1 << 30, drop: 'OLDEST' });
+export async function openStore(
+  url: string,
+  options: Partial<InfluxOptions & { spool: string; maxBytes: number; host: string }> = {},
+): Promise<TestStore> {
+  const given = {
+    version: null,
+    token: null,
+    username: null,
+    password: null,
+    organisation: 'o',
+    bucket: 'eunomia',
+    retentionMs: 0,
+    ca: null,
+    ...options,
+  };
+  const spool = await Spool.open(options.spool ?? join(scratch, `spool-${Math.random()}`), {
+    maxBytes: options.maxBytes ?? 1 << 30,
+    drop: 'OLDEST',
+  });
   const client = new ConnectingClient({ url, ...given });
-  const sender = new Sender({ writer: client, spool, log: createLog('silent'), lingerMs: 50, maxRetryMs: 1000, timeoutMs: 5000 });
+  const sender = new Sender({
+    writer: client,
+    spool,
+    log: createLog('silent'),
+    lingerMs: 50,
+    maxRetryMs: 1000,
+    timeoutMs: 5000,
+  });
   const store = new InfluxStore({
     client,
     sender,
@@ -114,13 +164,22 @@ export async function openStore(url: string, options: Partial<InfluxOptions & { 
     retentionMs: given.retentionMs,
     catalog,
     fields,
-    makeGroups: (input, tracker, graceMs) => new Aggregator(compileAggregate(input, catalog, [tracker]), { live: true, graceMs, accept: (event) => event.tracker === tracker }),
+    makeGroups: (input, tracker, graceMs) =>
+      new Aggregator(compileAggregate(input, catalog, [tracker]), {
+        live: true,
+        graceMs,
+        accept: (event) => event.tracker === tracker,
+      }),
   });
   return { store, sender };
 }
 
 /** As the API asks: what the store cannot do is done with the events that it gives. */
-export async function aggregate({ store }: TestStore, query: EventQuery, input: AggregateInput): Promise<readonly AggregateRow[]> {
+export async function aggregate(
+  { store }: TestStore,
+  query: EventQuery,
+  input: AggregateInput,
+): Promise<readonly AggregateRow[]> {
   const spec = compileAggregate(input, catalog, query.trackers);
   const rows = await store.aggregate(query, spec);
   if (rows) return rows;
@@ -131,9 +190,23 @@ export async function aggregate({ store }: TestStore, query: EventQuery, input: 
 
 let sessions = 0;
 
-export function sessionOf(mode: SessionRecord['mode'], trackers: readonly string[] = ['exec'], id = `session-${process.pid}-${sessions++}`): SessionRecord {
+export function sessionOf(
+  mode: SessionRecord['mode'],
+  trackers: readonly string[] = ['exec'],
+  id = `session-${process.pid}-${sessions++}`,
+): SessionRecord {
   const now = timeAt(Date.now() - 3_600_000);
-  return { id, name: 'a test', labels: [{ name: 'tier', value: "o'brien\\" }], trackers, options: { exec: { failed: false } }, capture: 'DEFAULT', mode, createdAt: now, startedAt: now };
+  return {
+    id,
+    name: 'a test',
+    labels: [{ name: 'tier', value: "o'brien\\" }],
+    trackers,
+    options: { exec: { failed: false } },
+    capture: 'DEFAULT',
+    mode,
+    createdAt: now,
+    startedAt: now,
+  };
 }
 
 /** "2026-01-31T08:15:30.000000000Z" and so many nanoseconds. */
@@ -169,4 +242,14 @@ export function sliceOf(events: readonly TraceEvent[], seq: number): Slice {
   return { batch, from: 0, to: events.length };
 }
 
-export const ended = { startedAt: null, state: 'STOPPED', stopReason: 'REQUESTED', error: null, lost: 0, received: 1, discarded: 0, receivedBytes: 1, stoppedAt: timeAt(Date.now() + 60_000) } as const;
+export const ended = {
+  startedAt: null,
+  state: 'STOPPED',
+  stopReason: 'REQUESTED',
+  error: null,
+  lost: 0,
+  received: 1,
+  discarded: 0,
+  receivedBytes: 1,
+  stoppedAt: timeAt(Date.now() + 60_000),
+} as const;

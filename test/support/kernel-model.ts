@@ -23,7 +23,9 @@ export function kernelTakes({ constants, numbers, prefixes }: Pushdown, record: 
     }
     const key = new Uint8Array(TEXT_BYTES[stem] ?? 16);
     key.set(value.subarray(0, key.length));
-    const found = prefixes.some((prefix) => prefix.set === set && prefix.bits <= key.length * 8 && begins(key, prefix.bytes, prefix.bits));
+    const found = prefixes.some(
+      (prefix) => prefix.set === set && prefix.bits <= key.length * 8 && begins(key, prefix.bytes, prefix.bits),
+    );
     return found === (how === 3);
   });
 }

@@ -56,7 +56,12 @@ interface Decoder {
 
 /** "logs.v1.ExportLogsServiceRequest". */
 export function collectorType(path: string): Decoder {
-  return path.split('.').reduce<unknown>((at, name) => Reflect.get(at as object, name), Reflect.get(Reflect.get(Reflect.get(root, 'opentelemetry') as object, 'proto') as object, 'collector')) as Decoder;
+  return path
+    .split('.')
+    .reduce<unknown>(
+      (at, name) => Reflect.get(at as object, name),
+      Reflect.get(Reflect.get(Reflect.get(root, 'opentelemetry') as object, 'proto') as object, 'collector'),
+    ) as Decoder;
 }
 
 export function decodeOtlp(path: string, bytes: Uint8Array): unknown {
@@ -66,7 +71,18 @@ export function decodeOtlp(path: string, bytes: Uint8Array): unknown {
 
 export function logsOf(bytes: Uint8Array): ReceivedLog[] {
   const { resourceLogs } = decodeOtlp('logs.v1.ExportLogsServiceRequest', bytes) as {
-    resourceLogs: { resource: { attributes: Pair[] }; scopeLogs: { logRecords: { timeUnixNano: string; severityNumber: number; severityText: string; body: Value; attributes: Pair[] }[] }[] }[];
+    resourceLogs: {
+      resource: { attributes: Pair[] };
+      scopeLogs: {
+        logRecords: {
+          timeUnixNano: string;
+          severityNumber: number;
+          severityText: string;
+          body: Value;
+          attributes: Pair[];
+        }[];
+      }[];
+    }[];
   };
   return resourceLogs.flatMap(({ resource, scopeLogs }) =>
     scopeLogs.flatMap(({ logRecords }) =>
@@ -92,13 +108,33 @@ interface Point {
 
 export function pointsOf(bytes: Uint8Array): ReceivedPoint[] {
   const { resourceMetrics } = decodeOtlp('metrics.v1.ExportMetricsServiceRequest', bytes) as {
-    resourceMetrics: { scopeMetrics: { metrics: { name: string; unit?: string; sum?: { dataPoints: Point[] }; gauge?: { dataPoints: Point[] }; histogram?: { dataPoints: Point[] } }[] }[] }[];
+    resourceMetrics: {
+      scopeMetrics: {
+        metrics: {
+          name: string;
+          unit?: string;
+          sum?: { dataPoints: Point[] };
+          gauge?: { dataPoints: Point[] };
+          histogram?: { dataPoints: Point[] };
+        }[];
+      }[];
+    }[];
   };
   return resourceMetrics.flatMap(({ scopeMetrics }) =>
     scopeMetrics.flatMap(({ metrics }) =>
       metrics.flatMap(({ name, unit = '', ...data }) =>
         (['sum', 'gauge', 'histogram'] as const).flatMap((kind) =>
-          (data[kind]?.dataPoints ?? []).map(({ attributes, asDouble, count, explicitBounds = [], bucketCounts = [] }) => ({ name, unit, kind, attributes: record(attributes), value: asDouble ?? Number(count ?? 0), bounds: explicitBounds, counts: bucketCounts.map(Number) })),
+          (data[kind]?.dataPoints ?? []).map(
+            ({ attributes, asDouble, count, explicitBounds = [], bucketCounts = [] }) => ({
+              name,
+              unit,
+              kind,
+              attributes: record(attributes),
+              value: asDouble ?? Number(count ?? 0),
+              bounds: explicitBounds,
+              counts: bucketCounts.map(Number),
+            }),
+          ),
         ),
       ),
     ),
@@ -116,10 +152,15 @@ function record(pairs: readonly Pair[]): Attributes {
 
 function plain(value: Value): unknown {
   if (value.arrayValue) return value.arrayValue.values.map(plain);
-  return value.intValue === undefined ? (value.stringValue ?? value.doubleValue ?? value.boolValue) : Number(value.intValue);
+  return value.intValue === undefined
+    ? (value.stringValue ?? value.doubleValue ?? value.boolValue)
+    : Number(value.intValue);
 }
 
-export async function startCollector(create: (handler: Parameters<typeof createServer>[1]) => Server = (handler) => createServer(handler ?? (() => undefined))): Promise<TestCollector> {
+export async function startCollector(
+  create: (handler: Parameters<typeof createServer>[1]) => Server = (handler) =>
+    createServer(handler ?? (() => undefined)),
+): Promise<TestCollector> {
   let points: readonly ReceivedPoint[] = [];
   const headers: IncomingMessage['headers'][] = [];
   const state = { away: false };
@@ -138,7 +179,10 @@ export async function startCollector(create: (handler: Parameters<typeof createS
         else if (request.url === '/v1/metrics') points = pointsOf(bytes);
         else answers.unshift({ status: 404 });
       }
-      response.writeHead(answer.status, { 'content-type': 'application/x-protobuf', ...(answer.retryAfter ? { 'retry-after': answer.retryAfter } : {}) });
+      response.writeHead(answer.status, {
+        'content-type': 'application/x-protobuf',
+        ...(answer.retryAfter ? { 'retry-after': answer.retryAfter } : {}),
+      });
       return response.end(answer.body ?? '');
     })().catch((error: unknown) => response.writeHead(400).end(String(error)));
   });

@@ -21,10 +21,17 @@ export interface PluginHarness {
   close(): Promise<void>;
 }
 
-export async function createPlugins({ manager, trackers }: Harness, options: Partial<HostOptions> = {}): Promise<PluginHarness> {
+export async function createPlugins(
+  { manager, trackers }: Harness,
+  options: Partial<HostOptions> = {},
+): Promise<PluginHarness> {
   const directory = options.directory ?? (await mkdtemp(join(tmpdir(), 'eunomia-plugins-')));
   const schema = createSchema();
-  const catalog = new Catalog(schema, [...trackers.values()].map(({ definition }) => definition), (tracker, field) => trackers.get(tracker)?.onDemand.includes(field) ?? false);
+  const catalog = new Catalog(
+    schema,
+    [...trackers.values()].map(({ definition }) => definition),
+    (tracker, field) => trackers.get(tracker)?.onDemand.includes(field) ?? false,
+  );
   const alerts = new AlertBook();
   const host = new PluginHost({
     vocabulary: { catalog, fields: new FilterFields(schema, catalog) },
@@ -60,7 +67,11 @@ export function found(attachment: Attachment): Record<string, unknown>[] {
   return attachment.results.page(100_000, 0).results.map(({ json }) => JSON.parse(json) as Record<string, unknown>);
 }
 
-export async function eventually<Value>(what: string, look: () => Value | null | undefined | false, ms = 15_000): Promise<Value> {
+export async function eventually<Value>(
+  what: string,
+  look: () => Value | null | undefined | false,
+  ms = 15_000,
+): Promise<Value> {
   const deadline = Date.now() + ms;
   for (;;) {
     const value = look();
@@ -71,7 +82,12 @@ export async function eventually<Value>(what: string, look: () => Value | null |
 }
 
 /** A plugin's source from its essentials. */
-export function pluginSource(name: string, body: string, reads = "{ exec: ['args', 'process.pid', 'process.comm', 'container.name'] }", more = ''): string {
+export function pluginSource(
+  name: string,
+  body: string,
+  reads = "{ exec: ['args', 'process.pid', 'process.comm', 'container.name'] }",
+  more = '',
+): string {
   return `import { definePlugin } from 'eunomia/plugin';
 export default definePlugin({ name: '${name}', version: '1', summary: 'A test.', reads: ${reads}, ${more}
 ${body}

@@ -27,7 +27,10 @@ export async function startPrometheus(target: URL, port: number): Promise<TestPr
   await mkdir(folder);
   await cp(join(prometheusFolder, 'rules'), join(folder, 'rules'), { recursive: true });
   const shipped = await readFile(join(prometheusFolder, 'prometheus.yml'), 'utf8');
-  const config = shipped.replaceAll('15s', '1s').replace('127.0.0.1:4000', target.host).replace('127.0.0.1:9090', `127.0.0.1:${port}`);
+  const config = shipped
+    .replaceAll('15s', '1s')
+    .replace('127.0.0.1:4000', target.host)
+    .replace('127.0.0.1:9090', `127.0.0.1:${port}`);
   await writeFile(join(folder, 'prometheus.yml'), config);
   await promtool('check', 'config', join(folder, 'prometheus.yml'));
   const child = start('prometheus', [
@@ -43,10 +46,16 @@ export async function startPrometheus(target: URL, port: number): Promise<TestPr
     if (answer.status !== 'success') throw new Error(answer.error);
     return answer.data;
   };
-  await until('Prometheus answers', () => api('status/buildinfo').then(() => true, () => false));
+  await until('Prometheus answers', () =>
+    api('status/buildinfo').then(
+      () => true,
+      () => false,
+    ),
+  );
   return {
     api,
-    query: async (expression) => (await api<{ result: readonly Series[] }>(`query?query=${encodeURIComponent(expression)}`)).result,
+    query: async (expression) =>
+      (await api<{ result: readonly Series[] }>(`query?query=${encodeURIComponent(expression)}`)).result,
     stop: async () => {
       const end = ended(child);
       child.kill('SIGTERM');
@@ -61,7 +70,21 @@ export async function promtool(...args: readonly string[]): Promise<string> {
   return stdout;
 }
 
-const WORDS = new Set(['by', 'without', 'on', 'ignoring', 'group_left', 'group_right', 'and', 'or', 'unless', 'bool', 'offset', 'inf', 'nan']);
+const WORDS = new Set([
+  'by',
+  'without',
+  'on',
+  'ignoring',
+  'group_left',
+  'group_right',
+  'and',
+  'or',
+  'unless',
+  'bool',
+  'offset',
+  'inf',
+  'nan',
+]);
 
 /** The metrics that an expression reads: its names that are neither functions, nor words of PromQL, nor labels. */
 export function metricsOf(expression: string): string[] {

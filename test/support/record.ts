@@ -58,7 +58,13 @@ export function packed(records: readonly Uint8Array[]): { data: ArrayBuffer; off
 const noClock = { seconds: 0, nanoseconds: 0 };
 
 /** One event of one record. */
-export function eventOf(definition: TrackerDefinition, values: Values, tail?: Uint8Array, clock = noClock, containerAt: BatchContext['containerAt'] = () => null) {
+export function eventOf(
+  definition: TrackerDefinition,
+  values: Values,
+  tail?: Uint8Array,
+  clock = noClock,
+  containerAt: BatchContext['containerAt'] = () => null,
+) {
   const layout = layoutOf(definition.name);
   const { data, offsets } = packed([recordOf(layout, values, tail)]);
   const context = { views: [compileView(definition, layout)], containerAt };
@@ -70,6 +76,14 @@ const exitContext: BatchContext = { views: [compileView(exit, exitLayout)], cont
 
 /** A batch of `count` events of the tracker exit. An event's place in the session is its bootNs. */
 export function batchAt(seq: number, count: number, lost = 0): RecordBatch {
-  const { data, offsets } = packed(Array.from({ length: count }, (_, i) => recordOf(exitLayout, { bootNs: seq + i, pid: seq + i })));
-  return new RecordBatch(data, offsets, exitContext, { clock: noClock, seq, lost, lostFrom: Math.max(0, seq - 1), lostTo: seq + count });
+  const { data, offsets } = packed(
+    Array.from({ length: count }, (_, i) => recordOf(exitLayout, { bootNs: seq + i, pid: seq + i })),
+  );
+  return new RecordBatch(data, offsets, exitContext, {
+    clock: noClock,
+    seq,
+    lost,
+    lostFrom: Math.max(0, seq - 1),
+    lostTo: seq + count,
+  });
 }

@@ -22,8 +22,20 @@ export interface TestServer {
 const running: TestServer[] = [];
 
 /** Starts a server on a free port; it is stopped after the test unless `keep` is set. */
-export async function startServer(args: readonly string[] = ['--engine', 'none'], { keep = false, token }: { readonly keep?: boolean; readonly token?: string } = {}): Promise<TestServer> {
-  const child = start(process.execPath, [join(root, 'dist/main.js'), 'serve', '--port', '0', '--log-level', 'error', ...(args.includes('--data-dir') ? [] : ['--data-dir', 'none']), ...args]);
+export async function startServer(
+  args: readonly string[] = ['--engine', 'none'],
+  { keep = false, token }: { readonly keep?: boolean; readonly token?: string } = {},
+): Promise<TestServer> {
+  const child = start(process.execPath, [
+    join(root, 'dist/main.js'),
+    'serve',
+    '--port',
+    '0',
+    '--log-level',
+    'error',
+    ...(args.includes('--data-dir') ? [] : ['--data-dir', 'none']),
+    ...args,
+  ]);
   const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
   const line = await Promise.race([firstLine(child), exited.then(([code]) => `ended with ${code}`)]);
   const url = /(http:\S+)/.exec(line)?.[1];
@@ -44,7 +56,12 @@ class RunningServer implements TestServer {
   readonly #authorization: Record<string, string>;
   readonly #clients = new Set<Client>();
 
-  constructor(url: string, child: ChildProcess, exited: Promise<[number | null, NodeJS.Signals | null]>, token?: string) {
+  constructor(
+    url: string,
+    child: ChildProcess,
+    exited: Promise<[number | null, NodeJS.Signals | null]>,
+    token?: string,
+  ) {
     this.#authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
     this.url = url;
     this.#child = child;
@@ -67,7 +84,12 @@ class RunningServer implements TestServer {
   }
 
   async *subscribe<Data>(document: string, variables: Record<string, unknown> = {}): AsyncGenerator<Data, void> {
-    const client = createClient({ url: this.url.replace('http', 'ws'), webSocketImpl: WebSocket, retryAttempts: 0, connectionParams: this.#authorization });
+    const client = createClient({
+      url: this.url.replace('http', 'ws'),
+      webSocketImpl: WebSocket,
+      retryAttempts: 0,
+      connectionParams: this.#authorization,
+    });
     this.#clients.add(client);
     try {
       for await (const { data, errors } of client.iterate<Data>({ query: document, variables })) {
@@ -88,23 +110,37 @@ class RunningServer implements TestServer {
   }
 }
 
-export const STATS = 'stats { produced lost received discarded delivered queued dropped retained evicted subscribers { id received discarded delivered dropped queued } }';
+export const STATS =
+  'stats { produced lost received discarded delivered queued dropped retained evicted subscribers { id received discarded delivered dropped queued } }';
 
-export type Stats = Readonly<Record<'produced' | 'lost' | 'received' | 'discarded' | 'delivered' | 'queued' | 'dropped' | 'retained' | 'evicted', string>> & {
-  readonly subscribers: readonly Readonly<Record<'id' | 'received' | 'discarded' | 'delivered' | 'dropped' | 'queued', string>>[];
+export type Stats = Readonly<
+  Record<
+    'produced' | 'lost' | 'received' | 'discarded' | 'delivered' | 'queued' | 'dropped' | 'retained' | 'evicted',
+    string
+  >
+> & {
+  readonly subscribers: readonly Readonly<
+    Record<'id' | 'received' | 'discarded' | 'delivered' | 'dropped' | 'queued', string>
+  >[];
 };
 
 /** The session's stats as numbers. */
 export async function statsOf(server: TestServer, id: string) {
-  const { session } = await server.query<{ session: { stats: Stats } }>(`query ($id: ID!) { session(id: $id) { ${STATS} } }`, { id });
+  const { session } = await server.query<{ session: { stats: Stats } }>(
+    `query ($id: ID!) { session(id: $id) { ${STATS} } }`,
+    { id },
+  );
   const { subscribers, ...counts } = session.stats;
-  const numbers = <Name extends string>(texts: Readonly<Record<Name, string>>) => Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, Number(text)])) as Record<Name, number>;
+  const numbers = <Name extends string>(texts: Readonly<Record<Name, string>>) =>
+    Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, Number(text)])) as Record<Name, number>;
   return { ...numbers(counts), subscribers: subscribers.map(numbers) };
 }
 
 /** Starts a session and answers its id. `input` is a GraphQL literal. */
 export async function startSession(server: TestServer, input: string): Promise<string> {
-  const { startSession } = await server.query<{ startSession: { id: string } }>(`mutation { startSession(input: ${input}) { id } }`);
+  const { startSession } = await server.query<{ startSession: { id: string } }>(
+    `mutation { startSession(input: ${input}) { id } }`,
+  );
   return startSession.id;
 }
 

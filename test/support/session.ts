@@ -29,7 +29,11 @@ export interface HarnessOptions {
   readonly logLevel?: string;
 }
 
-export async function createHarness({ engine, subscriberBytes = 16 << 20, logLevel = 'error' }: HarnessOptions = {}): Promise<Harness> {
+export async function createHarness({
+  engine,
+  subscriberBytes = 16 << 20,
+  logLevel = 'error',
+}: HarnessOptions = {}): Promise<Harness> {
   const log = createLog(logLevel);
   const kernel = new KernelThread();
   const registry = new ContainerRegistry({ log, engine: engine === undefined ? null : { host: engine } });
@@ -51,11 +55,26 @@ export async function createHarness({ engine, subscriberBytes = 16 << 20, logLev
   };
 }
 
-export function specOf(trackers: SessionSpec['trackers'], spec: Partial<Omit<SessionSpec, 'trackers' | 'target'>> = {}, target: Partial<TargetSpec> = {}): SessionSpec {
+export function specOf(
+  trackers: SessionSpec['trackers'],
+  spec: Partial<Omit<SessionSpec, 'trackers' | 'target'>> = {},
+  target: Partial<TargetSpec> = {},
+): SessionSpec {
   const anyTarget = Object.keys(target).length > 0;
   return {
     trackers,
-    target: anyTarget ? { containers: [], waitForContainers: false, cgroups: [], pids: [], descendants: true, uids: [], comms: [], ...target } : null,
+    target: anyTarget
+      ? {
+          containers: [],
+          waitForContainers: false,
+          cgroups: [],
+          pids: [],
+          descendants: true,
+          uids: [],
+          comms: [],
+          ...target,
+        }
+      : null,
     where: null,
     capture: 'DEFAULT',
     fields: [],
@@ -87,7 +106,11 @@ export function copyOf(event: TraceEvent, runtime: TrackerRuntime): Seen {
   const { pid, tid, ppid, uid, gid, comm, startTime, mountNs } = event.process;
   const { tracker, time, bootNs, cgroupId } = event;
   return {
-    ...Object.fromEntries([...names].filter((name) => !name.startsWith('reserved')).map((name) => [name, Reflect.get(event, name) as unknown])),
+    ...Object.fromEntries(
+      [...names]
+        .filter((name) => !name.startsWith('reserved'))
+        .map((name) => [name, Reflect.get(event, name) as unknown]),
+    ),
     tracker,
     time,
     bootNs,
@@ -126,7 +149,10 @@ export class Tracked {
         this.#taken.add(found);
         return found;
       }
-      if (Date.now() > deadline) throw new Error(`no such event among ${this.events.length}; the last: ${JSON.stringify(this.events.slice(-5))}`);
+      if (Date.now() > deadline)
+        throw new Error(
+          `no such event among ${this.events.length}; the last: ${JSON.stringify(this.events.slice(-5))}`,
+        );
       await sleep(5);
     }
   }
@@ -161,7 +187,10 @@ export function harness(): Promise<Harness> {
 }
 
 /** Starts one tracker on a target; it is stopped and removed after the test. */
-export async function startTracker(name: string, { options = {}, capture, fields, ringBytes, bufferBytes, demand = new Map(), ...target }: TrackOptions = {}): Promise<Tracked> {
+export async function startTracker(
+  name: string,
+  { options = {}, capture, fields, ringBytes, bufferBytes, demand = new Map(), ...target }: TrackOptions = {},
+): Promise<Tracked> {
   const { manager, trackers } = await harness();
   const runtime = trackers.get(name);
   if (!runtime) throw new Error(`no tracker ${name}`);

@@ -20,16 +20,53 @@ export async function temporaryDirectory(): Promise<{ path: string; remove(): Pr
 }
 
 export function openStore(directory: string, options: Partial<DuckOptions> = {}): DuckStore {
-  return new DuckStore({ directory, catalog, fields, retentionMs: null, retentionBytes: null, memoryLimit: '512MB', retainEveryMs: 3_600_000, onProblem: () => undefined, ...options });
+  return new DuckStore({
+    directory,
+    catalog,
+    fields,
+    retentionMs: null,
+    retentionBytes: null,
+    memoryLimit: '512MB',
+    retainEveryMs: 3_600_000,
+    onProblem: () => undefined,
+    ...options,
+  });
 }
 
 export function record(id: string, trackers: readonly string[]): SessionRecord {
-  return { id, name: null, labels: [], trackers, options: {}, capture: 'DEFAULT', mode: 'EVENTS', createdAt: '2026-01-31T08:15:30.000000000Z', startedAt: '2026-01-31T08:15:30.000000000Z' };
+  return {
+    id,
+    name: null,
+    labels: [],
+    trackers,
+    options: {},
+    capture: 'DEFAULT',
+    mode: 'EVENTS',
+    createdAt: '2026-01-31T08:15:30.000000000Z',
+    startedAt: '2026-01-31T08:15:30.000000000Z',
+  };
 }
 
-export const end: SessionEnd = { startedAt: null, state: 'STOPPED', stoppedAt: '2026-01-31T08:15:31.000000000Z', stopReason: 'REQUESTED', error: null, lost: 0, received: 0, discarded: 0, receivedBytes: 0 };
+export const end: SessionEnd = {
+  startedAt: null,
+  state: 'STOPPED',
+  stoppedAt: '2026-01-31T08:15:31.000000000Z',
+  stopReason: 'REQUESTED',
+  error: null,
+  lost: 0,
+  received: 0,
+  discarded: 0,
+  receivedBytes: 0,
+};
 
-export const everything = (trackers: readonly string[]): EventQuery => ({ sessions: null, trackers, from: null, to: null, containers: null, filter: null });
+export const everything = (trackers: readonly string[]): EventQuery => ({
+  sessions: null,
+  trackers,
+  from: null,
+  to: null,
+  containers: null,
+  filter: null,
+});
 
 export function slicesOf(batches: readonly { readonly count: number }[]) {
   return batches.map((batch) => ({ batch: batch as never, from: 0, to: batch.count }));

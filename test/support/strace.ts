@@ -16,7 +16,9 @@ export function isInPath(tool: string): boolean {
 
 /** `strace -c`: "% time, seconds, usecs/call, calls, errors or nothing, name". It tells of the calls that do not end, too. */
 export function straced(file: string): Map<string, { calls: number; errors: number }> {
-  const rows = readFileSync(file, 'utf8').split('\n').map((line) => line.trim().split(/\s+/));
+  const rows = readFileSync(file, 'utf8')
+    .split('\n')
+    .map((line) => line.trim().split(/\s+/));
   const counts = new Map<string, { calls: number; errors: number }>();
   for (const row of rows) {
     const name = row.at(-1) ?? '';

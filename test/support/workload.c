@@ -257,7 +257,8 @@ int main(int argc, char **argv)
 	if (argc > 2 && is(what, "execve"))
 		return execve(argv[2], argv + 2, (char *[]){ NULL }), printf("%d\n", -errno), 0;
 	if (argc > 2 && is(what, "execveat"))
-		return syscall(SYS_execveat, open(argv[2], O_PATH), "", argv + 2, (char *[]){ NULL }, AT_EMPTY_PATH), printf("%d\n", -errno), 0;
+		return syscall(SYS_execveat, open(argv[2], O_PATH), "", argv + 2, (char *[]){ NULL }, AT_EMPTY_PATH),
+		       printf("%d\n", -errno), 0;
 	if (argc > 3 && is(what, "connect"))
 		return printf("%ld\n", do_connect(argv[2], a)), 0;
 	if (argc > 4 && is(what, "serve"))
@@ -269,10 +270,13 @@ int main(int argc, char **argv)
 			eunomia_probed(i);
 		return 0;
 	}
-	if (argc > 3 && is(what, "bind-open")) { /* FROM TO: in a mount namespace of its own, FROM is mounted on TO, and TO/file opened */
+	if (argc > 3 &&
+	    is(what,
+	       "bind-open")) { /* FROM TO: in a mount namespace of its own, FROM is mounted on TO, and TO/file opened */
 		char path[4096];
 
-		if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount(argv[2], argv[3], NULL, MS_BIND, NULL))
+		if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+		    mount(argv[2], argv[3], NULL, MS_BIND, NULL))
 			return printf("%d\n", -errno), 1;
 		snprintf(path, sizeof(path), "%s/file", argv[3]);
 		return printf("%ld\n", do_open("openat", path, O_RDONLY, 0)), 0;

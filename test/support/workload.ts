@@ -12,7 +12,9 @@ import { root } from '../../src/kernel/paths.js';
 /** Real processes that do what trackers watch, and real BPF objects, compiled as a test needs them. */
 
 const exec = promisify(execFile);
-const { findClang } = (await import(join(root, 'scripts/setup/clang.mjs'))) as { findClang: () => { path: string } | null };
+const { findClang } = (await import(join(root, 'scripts/setup/clang.mjs'))) as {
+  findClang: () => { path: string } | null;
+};
 
 function clang(): string {
   const found = findClang();
@@ -42,7 +44,19 @@ export async function compileBpf(name: string, source: string): Promise<string> 
   const object = join(scratch, `${name}.bpf.o`);
   await writeFile(file, source);
   const target = process.arch === 'arm64' ? 'arm64' : 'x86';
-  await exec(clang(), ['-g', '-O2', '-target', 'bpf', '-mcpu=v3', `-D__TARGET_ARCH_${target}`, `-I${join(root, 'bpf/include')}`, '-c', file, '-o', object]);
+  await exec(clang(), [
+    '-g',
+    '-O2',
+    '-target',
+    'bpf',
+    '-mcpu=v3',
+    `-D__TARGET_ARCH_${target}`,
+    `-I${join(root, 'bpf/include')}`,
+    '-c',
+    file,
+    '-o',
+    object,
+  ]);
   return object;
 }
 
@@ -101,7 +115,11 @@ async function* onData(stream: NodeJS.ReadableStream): AsyncGenerator<[unknown]>
 }
 
 /** Asks until there is an answer. The limit is for a test that would fail anyway. */
-export async function until<T>(what: string, probe: () => T | null | undefined | false | Promise<T | null | undefined | false>, limitMs = 20_000): Promise<T> {
+export async function until<T>(
+  what: string,
+  probe: () => T | null | undefined | false | Promise<T | null | undefined | false>,
+  limitMs = 20_000,
+): Promise<T> {
   const deadline = Date.now() + limitMs;
   for (;;) {
     const found = await probe();

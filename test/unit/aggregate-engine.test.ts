@@ -1,6 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Aggregator, type AggregateRow, type AggregateSpec, type AggregatorOptions } from '../../src/consumers/aggregate/index.js';
+import {
+  Aggregator,
+  type AggregateRow,
+  type AggregateSpec,
+  type AggregatorOptions,
+} from '../../src/consumers/aggregate/index.js';
 import type { Measure } from '../../src/consumers/aggregate/measures/index.js';
 import type { TraceEvent } from '../../src/event.js';
 import { RecordBatch, type BatchContext } from '../../src/pipeline/batch.js';
@@ -39,10 +44,24 @@ function batchOf(facts: readonly Fact[]): RecordBatch {
     }
   }
   const context: BatchContext = { views: [View as unknown as BatchContext['views'][number]], containerAt: () => null };
-  return new RecordBatch(data, Uint32Array.from(facts, (_, i) => i * 64), context, { clock: CLOCK, seq: 0, lost: 0, lostFrom: 0, lostTo: 0 });
+  return new RecordBatch(
+    data,
+    Uint32Array.from(facts, (_, i) => i * 64),
+    context,
+    { clock: CLOCK, seq: 0, lost: 0, lostFrom: 0, lostTo: 0 },
+  );
 }
 
-const measure = (fn: Measure['fn'], field: string | null, more: Partial<Measure> = {}): Measure => ({ name: fn, fn, field, time: false, q: 0.5, k: 3, buckets: null, ...more });
+const measure = (fn: Measure['fn'], field: string | null, more: Partial<Measure> = {}): Measure => ({
+  name: fn,
+  fn,
+  field,
+  time: false,
+  q: 0.5,
+  k: 3,
+  buckets: null,
+  ...more,
+});
 const specOf = (spec: Partial<AggregateSpec> = {}): AggregateSpec => ({
   groupBy: [{ path: 'process.comm', mixed: false }],
   measures: [],
@@ -61,7 +80,8 @@ function aggregate(facts: readonly Fact[], spec: Partial<AggregateSpec>, options
   return aggregator;
 }
 
-const short = (rows: readonly AggregateRow[]): unknown[] => rows.map(({ key, count, other }) => [other ? 'other' : (key[0]?.value ?? null), count]);
+const short = (rows: readonly AggregateRow[]): unknown[] =>
+  rows.map(({ key, count, other }) => [other ? 'other' : (key[0]?.value ?? null), count]);
 const total = (rows: readonly AggregateRow[]): number => rows.reduce((sum, { count }) => sum + count, 0);
 const startOf = ({ window }: AggregateRow): number => Date.parse(window?.from ?? '');
 
@@ -70,7 +90,10 @@ const fact = fc.record<Fact>({
   ms: fc.integer({ min: 0, max: 40_000 }).map((n) => T + n / 4),
   comm: fc.constantFrom('a', 'b', 'c', 'd', 'e', null),
   name: fc.option(fc.constantFrom('web', 'db'), { nil: undefined }),
-  bytes: fc.option(fc.oneof(fc.integer({ min: 0, max: 1000 }), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map(String)), { nil: null }),
+  bytes: fc.option(
+    fc.oneof(fc.integer({ min: 0, max: 1000 }), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map(String)),
+    { nil: null },
+  ),
 });
 const facts = fc.array(fact, { maxLength: 120 });
 
@@ -79,7 +102,12 @@ describe('groups', () => {
     fc.assert(
       fc.property(facts, fc.integer({ min: 1, max: 14 }), fc.integer({ min: 1, max: 14 }), (list, limit, maxGroups) => {
         const groupBy = ['process.comm', 'container.labels.tier'].map((path) => ({ path, mixed: false }));
-        const rows = aggregate(list, { groupBy, limit, maxGroups, measures: [measure('SUM', 'bytes'), measure('DISTINCT', 'bytes')] }).rows();
+        const rows = aggregate(list, {
+          groupBy,
+          limit,
+          maxGroups,
+          measures: [measure('SUM', 'bytes'), measure('DISTINCT', 'bytes')],
+        }).rows();
         expect(total(rows)).toBe(list.length);
         expect(rows.filter(({ other }) => !other).length).toBeLessThanOrEqual(Math.min(limit, maxGroups));
         expect(rows.findIndex(({ other }) => other)).toBeOneOf([-1, rows.length - 1]);
@@ -87,43 +115,85 @@ describe('groups', () => {
         const sums = rows.map(({ values }) => BigInt(values[0]?.text ?? 0)).reduce((a, b) => a + b, 0n);
         expect(sums).toBe(all.reduce((sum, { bytes }) => sum + BigInt(bytes ?? 0), 0n));
         for (const row of rows.filter(({ other }) => !other)) {
-          const mine = list.filter((f) => f.comm === row.key[0]?.value && (f.name === undefined ? null : `${f.name}-tier`) === row.key[1]?.value);
+          const mine = list.filter(
+            (f) =>
+              f.comm === row.key[0]?.value && (f.name === undefined ? null : `${f.name}-tier`) === row.key[1]?.value,
+          );
           expect(row.count).toBe(mine.length);
-          expect(row.values[1]?.number).toBe(new Set(mine.flatMap(({ bytes }) => (bytes == null ? [] : String(bytes)))).size);
+          expect(row.values[1]?.number).toBe(
+            new Set(mine.flatMap(({ bytes }) => (bytes == null ? [] : String(bytes)))).size,
+          );
         }
       }),
     );
   });
 
   it('tell null, text, numbers and lists apart', () => {
-    const groupBy = [{ path: 'args', mixed: false }, { path: 'bytes', mixed: false }];
-    const rows = aggregate([{ ms: T, comm: 'a', args: ['x', 'y'], bytes: 5 }, { ms: T, comm: 'a', args: ['x', 'y'], bytes: 5 }, { ms: T, comm: 'a' }], { groupBy }).rows();
-    expect(rows.map(({ key, count }) => [...key.map(({ value }) => value), count])).toEqual([['["x","y"]', '5', 2], [null, null, 1]]);
+    const groupBy = [
+      { path: 'args', mixed: false },
+      { path: 'bytes', mixed: false },
+    ];
+    const rows = aggregate(
+      [
+        { ms: T, comm: 'a', args: ['x', 'y'], bytes: 5 },
+        { ms: T, comm: 'a', args: ['x', 'y'], bytes: 5 },
+        { ms: T, comm: 'a' },
+      ],
+      { groupBy },
+    ).rows();
+    expect(rows.map(({ key, count }) => [...key.map(({ value }) => value), count])).toEqual([
+      ['["x","y"]', '5', 2],
+      [null, null, 1],
+    ]);
   });
 
   it('join what trackers hold in different types when the field is mixed', () => {
-    const list = [{ ms: T, comm: 'a', bytes: 5 }, { ms: T, comm: 'a', bytes: '5' }];
+    const list = [
+      { ms: T, comm: 'a', bytes: 5 },
+      { ms: T, comm: 'a', bytes: '5' },
+    ];
     expect(aggregate(list, { groupBy: [{ path: 'bytes', mixed: true }] }).rows()).toMatchObject([{ count: 2 }]);
   });
 
   it('are one for all events without a field to group by', () => {
-    expect(aggregate([{ ms: T, comm: 'a', bytes: 1 }, { ms: T, comm: 'b', bytes: 3 }], { groupBy: [], measures: [measure('AVG', 'bytes')] }).rows()).toMatchObject([
-      { key: [], count: 2, values: [{ name: 'AVG', number: 2 }], window: null, other: false },
-    ]);
+    expect(
+      aggregate(
+        [
+          { ms: T, comm: 'a', bytes: 1 },
+          { ms: T, comm: 'b', bytes: 3 },
+        ],
+        { groupBy: [], measures: [measure('AVG', 'bytes')] },
+      ).rows(),
+    ).toMatchObject([{ key: [], count: 2, values: [{ name: 'AVG', number: 2 }], window: null, other: false }]);
   });
 
   it('leave out what fails a condition, in the order asked for', () => {
     const list = 'aaabbbbc'.split('').map((comm, i) => ({ ms: T, comm, bytes: i }));
     const having = [{ of: { kind: 'COUNT' }, comparison: 'gt', value: 1 }] as const;
-    expect(short(aggregate(list, { having }).rows())).toEqual([['b', 4], ['a', 3]]);
-    expect(short(aggregate(list, { having, orderBy: [{ of: { kind: 'KEY', index: 0 }, descending: false }] }).rows())).toEqual([['a', 3], ['b', 4]]);
+    expect(short(aggregate(list, { having }).rows())).toEqual([
+      ['b', 4],
+      ['a', 3],
+    ]);
+    expect(
+      short(aggregate(list, { having, orderBy: [{ of: { kind: 'KEY', index: 0 }, descending: false }] }).rows()),
+    ).toEqual([
+      ['a', 3],
+      ['b', 4],
+    ]);
     const measures = [measure('MIN', 'bytes')];
-    expect(short(aggregate(list, { measures, orderBy: [{ of: { kind: 'MEASURE', index: 0 }, descending: true }] }).rows())).toEqual([['c', 1], ['b', 4], ['a', 3]]);
+    expect(
+      short(aggregate(list, { measures, orderBy: [{ of: { kind: 'MEASURE', index: 0 }, descending: true }] }).rows()),
+    ).toEqual([
+      ['c', 1],
+      ['b', 4],
+      ['a', 3],
+    ]);
   });
 
   it('are not told apart any more once the memory is used up', () => {
     const aggregator = new Aggregator(specOf({ maxGroups: 100_000, limit: 100_000 }), { maxBytes: 100_000 });
-    for (let i = 0; i < 4; i++) aggregator.addBatch(batchOf(Array.from({ length: 40_000 }, (_, n) => ({ ms: T, comm: `c${i * 40_000 + n}` }))));
+    for (let i = 0; i < 4; i++)
+      aggregator.addBatch(batchOf(Array.from({ length: 40_000 }, (_, n) => ({ ms: T, comm: `c${i * 40_000 + n}` }))));
     const rows = aggregator.rows();
     expect(total(rows)).toBe(160_000);
     expect(rows.length).toBe(80_001);
@@ -131,7 +201,11 @@ describe('groups', () => {
   });
 
   it('count only what the filter takes, and as often as an event says', () => {
-    const list = [{ ms: T, comm: 'a', bytes: 5 }, { ms: T, comm: 'b', bytes: 7 }, { ms: T, comm: 'a', bytes: 2 }];
+    const list = [
+      { ms: T, comm: 'a', bytes: 5 },
+      { ms: T, comm: 'b', bytes: 7 },
+      { ms: T, comm: 'a', bytes: 2 },
+    ];
     const commOf = (event: TraceEvent) => event.process.comm;
     const weightOf = (event: TraceEvent) => Number(Reflect.get(event, 'bytes'));
     const aggregator = aggregate(list, {}, { accept: (event) => commOf(event) === 'a', weightOf });
@@ -141,20 +215,26 @@ describe('groups', () => {
 
   it('are the same from events as from batches', () => {
     fc.assert(
-      fc.property(facts, fc.constantFrom(null, { sizeMs: 1000, slideMs: 1000 }, { sizeMs: 3000, slideMs: 500 }), (list, window) => {
-        const spec = specOf({ window, measures: [measure('SUM', 'bytes')] });
-        const batch = batchOf(list);
-        const aggregator = new Aggregator(spec);
-        aggregator.add(list.map((_, i) => batch.event(i)));
-        expect(aggregator.rows()).toEqual(aggregate(list, { window, measures: spec.measures }).rows());
-      }),
+      fc.property(
+        facts,
+        fc.constantFrom(null, { sizeMs: 1000, slideMs: 1000 }, { sizeMs: 3000, slideMs: 500 }),
+        (list, window) => {
+          const spec = specOf({ window, measures: [measure('SUM', 'bytes')] });
+          const batch = batchOf(list);
+          const aggregator = new Aggregator(spec);
+          aggregator.add(list.map((_, i) => batch.event(i)));
+          expect(aggregator.rows()).toEqual(aggregate(list, { window, measures: spec.measures }).rows());
+        },
+      ),
     );
   });
 });
 
 describe('windows', () => {
   it('hold the events of their time, tumbling and sliding, as a naive model has them', () => {
-    const window = fc.tuple(fc.constantFrom(50, 300, 1000), fc.integer({ min: 1, max: 33 })).map(([slideMs, panes]) => ({ slideMs, sizeMs: slideMs * panes }));
+    const window = fc
+      .tuple(fc.constantFrom(50, 300, 1000), fc.integer({ min: 1, max: 33 }))
+      .map(([slideMs, panes]) => ({ slideMs, sizeMs: slideMs * panes }));
     fc.assert(
       fc.property(facts, window, (list, w) => {
         const rows = aggregate(list, { window: w, measures: [measure('SUM', 'bytes')] }).rows();
@@ -165,7 +245,10 @@ describe('windows', () => {
         }
         // Each event is in all windows that end before or with the pane of the last event.
         const last = Math.max(...list.map(({ ms }) => Math.floor(ms / w.slideMs)));
-        const expected = list.reduce((sum, { ms }) => sum + Math.min(w.sizeMs / w.slideMs, last - Math.floor(ms / w.slideMs) + 1), 0);
+        const expected = list.reduce(
+          (sum, { ms }) => sum + Math.min(w.sizeMs / w.slideMs, last - Math.floor(ms / w.slideMs) + 1),
+          0,
+        );
         expect(total(rows)).toBe(list.length ? expected : 0);
         const starts = rows.map(startOf);
         expect(starts).toEqual([...starts].sort((a, b) => a - b));
@@ -176,7 +259,13 @@ describe('windows', () => {
 
   it('begin at whole multiples of their length, to the nanosecond', () => {
     const window = { sizeMs: 1000, slideMs: 1000 };
-    const rows = aggregate([{ ms: T + 999.999999, comm: 'a' }, { ms: T + 1000, comm: 'a' }], { window }).rows();
+    const rows = aggregate(
+      [
+        { ms: T + 999.999999, comm: 'a' },
+        { ms: T + 1000, comm: 'a' },
+      ],
+      { window },
+    ).rows();
     expect(rows.map((row) => [row.window?.from, row.window?.to, row.count])).toEqual([
       ['1970-01-01T00:33:20.000000000Z', '1970-01-01T00:33:21.000000000Z', 1],
       ['1970-01-01T00:33:21.000000000Z', '1970-01-01T00:33:22.000000000Z', 1],
@@ -184,41 +273,73 @@ describe('windows', () => {
   });
 
   it('have a limit and an `other` of their own', () => {
-    const list = 'aaabbc'.split('').flatMap((comm) => [{ ms: T, comm }, { ms: T + 1000, comm }]);
-    expect(short(aggregate(list, { window: { sizeMs: 1000, slideMs: 1000 }, limit: 1 }).rows())).toEqual([['a', 3], ['other', 3], ['a', 3], ['other', 3]]);
+    const list = 'aaabbc'.split('').flatMap((comm) => [
+      { ms: T, comm },
+      { ms: T + 1000, comm },
+    ]);
+    expect(short(aggregate(list, { window: { sizeMs: 1000, slideMs: 1000 }, limit: 1 }).rows())).toEqual([
+      ['a', 3],
+      ['other', 3],
+      ['a', 3],
+      ['other', 3],
+    ]);
   });
 
   it('have rates over the part that has passed', () => {
     const list = [0, 100, 1100, 1500].map((ms) => ({ ms: T + ms, comm: 'a' }));
-    const rates = (window: AggregateSpec['window']) => aggregate(list, { window, measures: [measure('RATE', null)] }).rows().map(({ values }) => values[0]?.number);
+    const rates = (window: AggregateSpec['window']) =>
+      aggregate(list, { window, measures: [measure('RATE', null)] })
+        .rows()
+        .map(({ values }) => values[0]?.number);
     expect(rates({ sizeMs: 1000, slideMs: 1000 })).toEqual([2, 4]);
     expect(rates(null)[0]).toBeCloseTo(4 / 1.5, 6);
   });
 
   it('that are too many are an error', () => {
     const list = Array.from({ length: 10_001 }, (_, i) => ({ ms: T + i, comm: 'a' }));
-    expect(() => aggregate(list, { window: { sizeMs: 1, slideMs: 1 } })).toThrow('window.size: the events lie in more than 10,000 windows; take a longer window');
+    expect(() => aggregate(list, { window: { sizeMs: 1, slideMs: 1 } })).toThrow(
+      'window.size: the events lie in more than 10,000 windows; take a longer window',
+    );
   });
 });
 
 describe('changes', () => {
   it('are the rows that changed since the last ones', () => {
-    const aggregator = aggregate([{ ms: T, comm: 'a' }, { ms: T, comm: 'b' }], {}, { live: true });
-    expect(short(aggregator.takeChanges(null).rows)).toEqual([['a', 1], ['b', 1]]);
+    const aggregator = aggregate(
+      [
+        { ms: T, comm: 'a' },
+        { ms: T, comm: 'b' },
+      ],
+      {},
+      { live: true },
+    );
+    expect(short(aggregator.takeChanges(null).rows)).toEqual([
+      ['a', 1],
+      ['b', 1],
+    ]);
     expect(aggregator.takeChanges(null).rows).toEqual([]);
     aggregator.addBatch(batchOf([{ ms: T, comm: 'b' }]));
     expect(short(aggregator.takeChanges(null).rows)).toEqual([['b', 2]]);
   });
 
   it('close windows by the events, or by the time when there are none, and count what comes too late', () => {
-    const aggregator = new Aggregator(specOf({ window: { sizeMs: 1000, slideMs: 1000 } }), { live: true, graceMs: 100 });
+    const aggregator = new Aggregator(specOf({ window: { sizeMs: 1000, slideMs: 1000 } }), {
+      live: true,
+      graceMs: 100,
+    });
     const add = (...ms: number[]) => aggregator.addBatch(batchOf(ms.map((at) => ({ ms: T + at, comm: 'a' }))));
     const take = (now: number | null) => {
       const { rows, closed } = aggregator.takeChanges(now === null ? null : T + now);
       return [rows.map((row) => [startOf(row) - T, row.count]), closed.map(({ from }) => Date.parse(from) - T)];
     };
     add(0, 999, 1050);
-    expect(take(null)).toEqual([[[0, 2], [1000, 1]], []]);
+    expect(take(null)).toEqual([
+      [
+        [0, 2],
+        [1000, 1],
+      ],
+      [],
+    ]);
     add(990);
     expect(take(1100)).toEqual([[[0, 3]], [0]]);
     add(995, 1200);
@@ -232,20 +353,26 @@ describe('changes', () => {
 
   it('of sliding windows are all rows of each one that closes, the same as asked for at the end', () => {
     fc.assert(
-      fc.property(fc.array(fact, { minLength: 1, maxLength: 100 }), fc.integer({ min: 2, max: 9 }), fc.integer({ min: 1, max: 20 }), (list, panes, chunk) => {
-        const sorted = [...list].sort((a, b) => a.ms - b.ms);
-        const window = { sizeMs: 250 * panes, slideMs: 250 };
-        const aggregator = new Aggregator(specOf({ window }), { live: true, graceMs: 0 });
-        const seen: AggregateRow[] = [];
-        for (let i = 0; i < sorted.length; i += chunk) {
-          aggregator.addBatch(batchOf(sorted.slice(i, i + chunk)));
-          seen.push(...aggregator.takeChanges(null).rows);
-        }
-        seen.push(...aggregator.takeChanges(Number.POSITIVE_INFINITY).rows);
-        const key = (rows: readonly AggregateRow[]) => rows.map((row) => `${row.window?.from} ${row.key[0]?.value} ${row.count}`).sort();
-        expect(aggregator.missed).toBe(0);
-        expect(key(seen)).toEqual(key(aggregate(sorted, { window }).rows()));
-      }),
+      fc.property(
+        fc.array(fact, { minLength: 1, maxLength: 100 }),
+        fc.integer({ min: 2, max: 9 }),
+        fc.integer({ min: 1, max: 20 }),
+        (list, panes, chunk) => {
+          const sorted = [...list].sort((a, b) => a.ms - b.ms);
+          const window = { sizeMs: 250 * panes, slideMs: 250 };
+          const aggregator = new Aggregator(specOf({ window }), { live: true, graceMs: 0 });
+          const seen: AggregateRow[] = [];
+          for (let i = 0; i < sorted.length; i += chunk) {
+            aggregator.addBatch(batchOf(sorted.slice(i, i + chunk)));
+            seen.push(...aggregator.takeChanges(null).rows);
+          }
+          seen.push(...aggregator.takeChanges(Number.POSITIVE_INFINITY).rows);
+          const key = (rows: readonly AggregateRow[]) =>
+            rows.map((row) => `${row.window?.from} ${row.key[0]?.value} ${row.count}`).sort();
+          expect(aggregator.missed).toBe(0);
+          expect(key(seen)).toEqual(key(aggregate(sorted, { window }).rows()));
+        },
+      ),
     );
   });
 

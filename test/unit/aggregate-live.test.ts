@@ -1,5 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Aggregator, LiveAggregate, type AggregateChange, type AggregateSource, type AggregateSpec } from '../../src/consumers/aggregate/index.js';
+import {
+  Aggregator,
+  LiveAggregate,
+  type AggregateChange,
+  type AggregateSource,
+  type AggregateSpec,
+} from '../../src/consumers/aggregate/index.js';
 import type { Gap } from '../../src/event.js';
 import { RecordBatch, type BatchContext } from '../../src/pipeline/batch.js';
 
@@ -17,7 +23,12 @@ function batchOf(comms: string, ms = 0): RecordBatch {
   }
   for (let i = 0; i < comms.length; i++) view.setBigUint64(i * 64, BigInt(ms) * 1_000_000n, true);
   const context: BatchContext = { views: [View as unknown as BatchContext['views'][number]], containerAt: () => null };
-  return new RecordBatch(data, Uint32Array.from(comms, (_, i) => i * 64), context, { clock: { seconds: NOW / 1000, nanoseconds: 0 }, seq: 0, lost: 0, lostFrom: 0, lostTo: 0 });
+  return new RecordBatch(
+    data,
+    Uint32Array.from(comms, (_, i) => i * 64),
+    context,
+    { clock: { seconds: NOW / 1000, nanoseconds: 0 }, seq: 0, lost: 0, lostFrom: 0, lostTo: 0 },
+  );
 }
 
 class FakeSource implements AggregateSource {
@@ -43,7 +54,8 @@ class FakeSource implements AggregateSource {
   }
 
   async next(): ReturnType<AggregateSource['next']> {
-    while (!this.#queue.length && !this.#ended && !this.failure) await new Promise<void>((resolve) => (this.#wake = resolve));
+    while (!this.#queue.length && !this.#ended && !this.failure)
+      await new Promise<void>((resolve) => (this.#wake = resolve));
     if (this.failure) throw this.failure;
     const value = this.#queue.shift();
     return value ? { done: false, value } : { done: true, value: undefined };
@@ -55,14 +67,24 @@ class FakeSource implements AggregateSource {
   }
 }
 
-const spec: AggregateSpec = { groupBy: [{ path: 'process.comm', mixed: false }], measures: [], window: null, having: [], orderBy: [], limit: 1000, summed: null, maxGroups: 1000 };
+const spec: AggregateSpec = {
+  groupBy: [{ path: 'process.comm', mixed: false }],
+  measures: [],
+  window: null,
+  having: [],
+  orderBy: [],
+  limit: 1000,
+  summed: null,
+  maxGroups: 1000,
+};
 
 function open(more: Partial<AggregateSpec> = {}): { source: FakeSource; live: LiveAggregate } {
   const source = new FakeSource();
   return { source, live: new LiveAggregate(new Aggregator({ ...spec, ...more }, { live: true }), source, 1000) };
 }
 
-const counts = (change: AggregateChange | undefined) => Object.fromEntries((change?.rows ?? []).map(({ key, count }) => [key[0]?.value, count]));
+const counts = (change: AggregateChange | undefined) =>
+  Object.fromEntries((change?.rows ?? []).map(({ key, count }) => [key[0]?.value, count]));
 
 describe('a live aggregate', () => {
   beforeEach(() => void vi.useFakeTimers({ now: NOW, toFake: ['setInterval', 'clearInterval', 'Date'] }));
@@ -77,7 +99,13 @@ describe('a live aggregate', () => {
     expect(answered).toBe(0);
     await vi.advanceTimersByTimeAsync(1);
     const { value } = await first;
-    expect([counts(value), value?.at, value?.events, value?.complete, value?.final]).toEqual([{ a: 2, b: 1 }, '2026-01-31T08:15:31.000000000Z', 3, true, false]);
+    expect([counts(value), value?.at, value?.events, value?.complete, value?.final]).toEqual([
+      { a: 2, b: 1 },
+      '2026-01-31T08:15:31.000000000Z',
+      3,
+      true,
+      false,
+    ]);
 
     const second = live.next().finally(() => answered++);
     await vi.advanceTimersByTimeAsync(5000);
@@ -117,7 +145,11 @@ describe('a live aggregate', () => {
     expect((await live.next()).value).toMatchObject({ rows: [{ count: 1 }], closed: [] });
     const closing = live.next();
     await vi.advanceTimersByTimeAsync(2000);
-    expect((await closing).value).toMatchObject({ at: '2026-01-31T08:15:33.000000000Z', rows: [], closed: [{ from: '2026-01-31T08:15:30.000000000Z', to: '2026-01-31T08:15:32.000000000Z' }] });
+    expect((await closing).value).toMatchObject({
+      at: '2026-01-31T08:15:33.000000000Z',
+      rows: [],
+      closed: [{ from: '2026-01-31T08:15:30.000000000Z', to: '2026-01-31T08:15:32.000000000Z' }],
+    });
     await live.return();
   });
 

@@ -9,7 +9,13 @@ import type { FieldValue } from '../../src/event.js';
 type Options = Partial<Omit<Measure, 'fn'>>;
 
 /** Shares the values out among several states, as panes would, and merges these. */
-function measured(fn: MeasureFunction, values: readonly FieldValue[], options: Options = {}, parts = 1, totals: Totals = { count: values.length, seconds: 2 }): Result {
+function measured(
+  fn: MeasureFunction,
+  values: readonly FieldValue[],
+  options: Options = {},
+  parts = 1,
+  totals: Totals = { count: values.length, seconds: 2 },
+): Result {
   const measure: Measure = { name: 'm', fn, field: 'f', time: false, q: 0.5, k: 10, buckets: null, ...options };
   const states = Array.from({ length: parts }, () => makeState(measure));
   const cell = new Cell(() => null);
@@ -55,21 +61,35 @@ describe('measures, split among states and merged', () => {
   });
 
   it('find the first and the last time', () => {
-    const times = ['2026-01-31T08:15:30.123456789Z', '2026-01-31T08:15:30.123456788Z', '2026-02-01T00:00:00.000000000Z'];
+    const times = [
+      '2026-01-31T08:15:30.123456789Z',
+      '2026-01-31T08:15:30.123456788Z',
+      '2026-02-01T00:00:00.000000000Z',
+    ];
     expect(measured('MIN', times, { time: true }, 2)).toMatchObject({ text: times[1], number: null });
     expect(measured('MAX', times, { time: true }, 2).text).toBe(times[2]);
   });
 
   it('find quantiles within one percent', () => {
-    const value = fc.oneof(fc.integer({ min: 0, max: 100 }), uint64.map(String), fc.double({ min: 1e-8, max: 1e12, noNaN: true }), fc.integer({ min: -5000, max: -1 }));
+    const value = fc.oneof(
+      fc.integer({ min: 0, max: 100 }),
+      uint64.map(String),
+      fc.double({ min: 1e-8, max: 1e12, noNaN: true }),
+      fc.integer({ min: -5000, max: -1 }),
+    );
     fc.assert(
-      fc.property(fc.array(value, { minLength: 1, maxLength: 80 }), fc.double({ min: 0, max: 1, noNaN: true }), parts, (values, q, n) => {
-        const sorted = values.map(Number).sort((a, b) => a - b);
-        const exact = sorted[Math.floor(q * (sorted.length - 1))] ?? Number.NaN;
-        const { number, error } = measured('QUANTILE', values, { q }, n);
-        expect(error).toBe(0.01);
-        expect(Math.abs((number ?? Number.NaN) - exact)).toBeLessThanOrEqual(Math.abs(exact) * error * 1.000001);
-      }),
+      fc.property(
+        fc.array(value, { minLength: 1, maxLength: 80 }),
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        parts,
+        (values, q, n) => {
+          const sorted = values.map(Number).sort((a, b) => a - b);
+          const exact = sorted[Math.floor(q * (sorted.length - 1))] ?? Number.NaN;
+          const { number, error } = measured('QUANTILE', values, { q }, n);
+          expect(error).toBe(0.01);
+          expect(Math.abs((number ?? Number.NaN) - exact)).toBeLessThanOrEqual(Math.abs(exact) * error * 1.000001);
+        },
+      ),
     );
   });
 
@@ -77,7 +97,11 @@ describe('measures, split among states and merged', () => {
     const measure: Measure = { name: 'm', fn: 'QUANTILE', field: 'f', time: false, q: 0.5, k: 1, buckets: null };
     const state = makeState(measure);
     const cell = new Cell(() => null);
-    for (const [value, weight] of [[10, 3e9], [10, 3e9], [1000, 5e9]] as const) {
+    for (const [value, weight] of [
+      [10, 3e9],
+      [10, 3e9],
+      [1000, 5e9],
+    ] as const) {
       cell.set(value);
       state.add(cell, weight);
     }
@@ -86,12 +110,23 @@ describe('measures, split among states and merged', () => {
 
   it('count distinct values exactly while they are few', () => {
     fc.assert(
-      fc.property(fc.array(fc.oneof(fc.string(), fc.integer(), fc.constant(null)), { maxLength: 300 }), parts, (values, n) => {
-        const different = new Set(values.filter((v) => v !== null).map(String)).size;
-        expect(measured('DISTINCT', values, {}, n)).toMatchObject({ number: different, error: 0 });
-      }),
+      fc.property(
+        fc.array(fc.oneof(fc.string(), fc.integer(), fc.constant(null)), { maxLength: 300 }),
+        parts,
+        (values, n) => {
+          const different = new Set(values.filter((v) => v !== null).map(String)).size;
+          expect(measured('DISTINCT', values, {}, n)).toMatchObject({ number: different, error: 0 });
+        },
+      ),
     );
-    expect(measured('DISTINCT', Array.from({ length: EXACT }, (_, i) => i), {}, 3)).toMatchObject({ number: EXACT, error: 0 });
+    expect(
+      measured(
+        'DISTINCT',
+        Array.from({ length: EXACT }, (_, i) => i),
+        {},
+        3,
+      ),
+    ).toMatchObject({ number: EXACT, error: 0 });
   });
 
   it.each([1001, 5000, 40_000, 300_000])('estimate %d distinct values within the stated error', (count) => {
@@ -107,15 +142,22 @@ describe('measures, split among states and merged', () => {
 
   it('put every number into the bucket that holds it', () => {
     fc.assert(
-      fc.property(fc.array(whole, { maxLength: 50 }), fc.option(fc.uniqueArray(fc.integer(), { minLength: 1, maxLength: 6 }), { nil: null }), parts, (values, bounds, n) => {
-        const buckets = bounds && [...bounds].sort((a, b) => a - b);
-        const result = measured('HISTOGRAM', values, { buckets }, n).buckets ?? [];
-        expect(result.reduce((sum, { count }) => sum + count, 0)).toBe(values.length);
-        for (const { from, to, count } of result) {
-          const inside = values.filter((v) => (from === null || big(v) >= BigInt(from)) && (to === null || big(v) < BigInt(to)));
-          expect(count).toBe(inside.length);
-        }
-      }),
+      fc.property(
+        fc.array(whole, { maxLength: 50 }),
+        fc.option(fc.uniqueArray(fc.integer(), { minLength: 1, maxLength: 6 }), { nil: null }),
+        parts,
+        (values, bounds, n) => {
+          const buckets = bounds && [...bounds].sort((a, b) => a - b);
+          const result = measured('HISTOGRAM', values, { buckets }, n).buckets ?? [];
+          expect(result.reduce((sum, { count }) => sum + count, 0)).toBe(values.length);
+          for (const { from, to, count } of result) {
+            const inside = values.filter(
+              (v) => (from === null || big(v) >= BigInt(from)) && (to === null || big(v) < BigInt(to)),
+            );
+            expect(count).toBe(inside.length);
+          }
+        },
+      ),
     );
   });
 
@@ -132,7 +174,10 @@ describe('measures, split among states and merged', () => {
   });
 
   it('bound how often the top values were there', () => {
-    const value = fc.oneof({ weight: 3, arbitrary: fc.integer({ min: 0, max: 3 }) }, { weight: 1, arbitrary: fc.integer({ min: 0, max: 2000 }) });
+    const value = fc.oneof(
+      { weight: 3, arbitrary: fc.integer({ min: 0, max: 3 }) },
+      { weight: 1, arbitrary: fc.integer({ min: 0, max: 2000 }) },
+    );
     fc.assert(
       fc.property(fc.array(value, { minLength: 1, maxLength: 1500, size: 'max' }), parts, (values, n) => {
         const exact = new Map<string, number>();
@@ -147,7 +192,8 @@ describe('measures, split among states and merged', () => {
         const frequent = [...exact].filter(([, count]) => count > (values.length * 2) / 64).map(([v]) => v);
         const least = Math.min(...top.map(({ count }) => count));
         for (const v of frequent) expect(top.some((t) => t.value === v) || (exact.get(v) ?? 0) <= least).toBe(true);
-        if (exact.size <= 64) expect(top.map(({ count }) => count)).toEqual([...exact.values()].sort((a, b) => b - a).slice(0, 5));
+        if (exact.size <= 64)
+          expect(top.map(({ count }) => count)).toEqual([...exact.values()].sort((a, b) => b - a).slice(0, 5));
       }),
       { numRuns: 60 },
     );
@@ -165,7 +211,8 @@ describe('measures, split among states and merged', () => {
   });
 
   it('refuse to merge with another measure', () => {
-    const of = (fn: MeasureFunction) => makeState({ name: 'm', fn, field: 'f', time: false, q: 0.5, k: 10, buckets: null });
+    const of = (fn: MeasureFunction) =>
+      makeState({ name: 'm', fn, field: 'f', time: false, q: 0.5, k: 10, buckets: null });
     expect(() => of('SUM').merge(of('DISTINCT'))).toThrow('only states of the same measure');
   });
 });

@@ -49,48 +49,107 @@ function batchOf(list: readonly Made[], names: readonly (string | null)[]): Reco
     containerAt: (view, at) => containers[view.getUint32(at + 8, true)] || null,
   };
   const { data, offsets } = packed(records);
-  return new RecordBatch(data, offsets, context, { clock: { seconds: 1_000, nanoseconds: 0 }, seq: 0, lost: 0, lostFrom: 0, lostTo: 0 });
+  return new RecordBatch(data, offsets, context, {
+    clock: { seconds: 1_000, nanoseconds: 0 },
+    seq: 0,
+    lost: 0,
+    lostFrom: 0,
+    lostTo: 0,
+  });
 }
 
-const measure = (fn: Measure['fn'], field: string | null): Measure => ({ name: `${fn} ${field}`, fn, field, time: false, q: 0.5, k: 3, buckets: null });
-const paths = ['process.comm', 'process.pid', 'process.startTime', 'container.name', 'container.labels.tier', 'name', 'nr', 'path', 'tracker', 'durationNs'];
+const measure = (fn: Measure['fn'], field: string | null): Measure => ({
+  name: `${fn} ${field}`,
+  fn,
+  field,
+  time: false,
+  q: 0.5,
+  k: 3,
+  buckets: null,
+});
+const paths = [
+  'process.comm',
+  'process.pid',
+  'process.startTime',
+  'container.name',
+  'container.labels.tier',
+  'name',
+  'nr',
+  'path',
+  'tracker',
+  'durationNs',
+];
 const functions = ['COUNT', 'DISTINCT', 'SUM', 'MIN', 'MAX', 'AVG', 'QUANTILE', 'HISTOGRAM', 'TOP_K'] as const;
 
 describe('an aggregate of records', () => {
   it('is that of the events that are made of them, whatever it groups by and measures', () => {
     const groups = fc.uniqueArray(fc.constantFrom(...paths), { maxLength: 4 });
     const measured = fc.uniqueArray(fc.constantFrom(...functions), { minLength: 1, maxLength: 3 });
-    const rounds = fc.array(fc.tuple(fc.array(made, { maxLength: 30 }), fc.array(fc.constantFrom('web', 'db', null), { minLength: 3, maxLength: 3 })), { minLength: 1, maxLength: 3 });
+    const rounds = fc.array(
+      fc.tuple(
+        fc.array(made, { maxLength: 30 }),
+        fc.array(fc.constantFrom('web', 'db', null), { minLength: 3, maxLength: 3 }),
+      ),
+      { minLength: 1, maxLength: 3 },
+    );
     fc.assert(
-      fc.property(groups, measured, rounds, fc.boolean(), fc.integer({ min: 1, max: 40 }), (groupBy, fns, batches, windowed, maxGroups) => {
-        const spec: AggregateSpec = {
-          groupBy: groupBy.map((path) => ({ path, mixed: false })),
-          measures: [measure('COUNT', null), ...fns.map((fn) => measure(fn, 'durationNs'))],
-          window: windowed ? { sizeMs: 1000, slideMs: 1000 } : null,
-          having: [],
-          orderBy: [],
-          limit: 1000,
-          maxGroups,
-          summed: null,
-        };
-        const ofRecords = new Aggregator(spec);
-        const ofEvents = new Aggregator(spec, { accept: () => true }); // a filter wants events
-        for (const [list, names] of batches) {
-          ofRecords.addBatch(batchOf(list, names));
-          ofEvents.addBatch(batchOf(list, names));
-        }
-        expect(ofRecords.rows()).toEqual(ofEvents.rows());
-        expect([ofRecords.events, ofRecords.missed]).toEqual([ofEvents.events, ofEvents.missed]);
-      }),
+      fc.property(
+        groups,
+        measured,
+        rounds,
+        fc.boolean(),
+        fc.integer({ min: 1, max: 40 }),
+        (groupBy, fns, batches, windowed, maxGroups) => {
+          const spec: AggregateSpec = {
+            groupBy: groupBy.map((path) => ({ path, mixed: false })),
+            measures: [measure('COUNT', null), ...fns.map((fn) => measure(fn, 'durationNs'))],
+            window: windowed ? { sizeMs: 1000, slideMs: 1000 } : null,
+            having: [],
+            orderBy: [],
+            limit: 1000,
+            maxGroups,
+            summed: null,
+          };
+          const ofRecords = new Aggregator(spec);
+          const ofEvents = new Aggregator(spec, { accept: () => true }); // a filter wants events
+          for (const [list, names] of batches) {
+            ofRecords.addBatch(batchOf(list, names));
+            ofEvents.addBatch(batchOf(list, names));
+          }
+          expect(ofRecords.rows()).toEqual(ofEvents.rows());
+          expect([ofRecords.events, ofRecords.missed]).toEqual([ofEvents.events, ofEvents.missed]);
+        },
+      ),
       { numRuns: 400 },
     );
   });
 
   it('joins records whose keys are equal, whatever else differs', () => {
-    const list: Made[] = ['a', 'a', 'b', 'a'].map((comm, i) => ({ tracker: 'syscall', ns: i, pid: i, comm, cgroup: 0, nr: 0, durationNs: 5n, path: '' }));
-    const spec: AggregateSpec = { groupBy: [{ path: 'process.comm', mixed: false }], measures: [measure('SUM', 'durationNs')], window: null, having: [], orderBy: [], limit: 9, maxGroups: 9, summed: null };
+    const list: Made[] = ['a', 'a', 'b', 'a'].map((comm, i) => ({
+      tracker: 'syscall',
+      ns: i,
+      pid: i,
+      comm,
+      cgroup: 0,
+      nr: 0,
+      durationNs: 5n,
+      path: '',
+    }));
+    const spec: AggregateSpec = {
+      groupBy: [{ path: 'process.comm', mixed: false }],
+      measures: [measure('SUM', 'durationNs')],
+      window: null,
+      having: [],
+      orderBy: [],
+      limit: 9,
+      maxGroups: 9,
+      summed: null,
+    };
     const aggregator = new Aggregator(spec);
     aggregator.addBatch(batchOf(list, [null]));
-    expect(aggregator.rows().map(({ key, count, values }) => [key[0]?.value, count, values[0]?.text])).toEqual([['a', 3, '15'], ['b', 1, '5']]);
+    expect(aggregator.rows().map(({ key, count, values }) => [key[0]?.value, count, values[0]?.text])).toEqual([
+      ['a', 3, '15'],
+      ['b', 1, '5'],
+    ]);
   });
 });

@@ -13,15 +13,32 @@ describe('the catalog', () => {
       expect.arrayContaining([
         { path: 'process.comm', type: 'String!', description: expect.stringContaining('15 bytes'), onDemand: false },
         { path: 'time', type: 'DateTime!', description: 'When it happened, by the wall clock.', onDemand: false },
-        { path: 'args', type: '[String!]', description: expect.stringContaining('null when not captured'), onDemand: true },
+        {
+          path: 'args',
+          type: '[String!]',
+          description: expect.stringContaining('null when not captured'),
+          onDemand: true,
+        },
       ]),
     );
-    expect(catalog.trackers.flatMap(({ fields }) => fields).filter(({ description }) => description === '')).toEqual([]);
+    expect(catalog.trackers.flatMap(({ fields }) => fields).filter(({ description }) => description === '')).toEqual(
+      [],
+    );
   });
 
   it('lists options with their defaults', () => {
-    expect(catalog.get('open')?.options).toContainEqual({ name: 'failedOnly', type: 'Boolean', description: expect.any(String), defaultValue: 'false' });
-    expect(catalog.get('tcp')?.options).toContainEqual({ name: 'operations', type: '[TcpOperation!]', description: expect.any(String), defaultValue: null });
+    expect(catalog.get('open')?.options).toContainEqual({
+      name: 'failedOnly',
+      type: 'Boolean',
+      description: expect.any(String),
+      defaultValue: 'false',
+    });
+    expect(catalog.get('tcp')?.options).toContainEqual({
+      name: 'operations',
+      type: '[TcpOperation!]',
+      description: expect.any(String),
+      defaultValue: null,
+    });
   });
 
   it.each([
@@ -31,14 +48,22 @@ describe('the catalog', () => {
     ['container.labels.', 'no event of exec has the field'],
     ['path', 'no event of exec has the field "path"; open would'],
     ['', 'no event of exec has the field ""'],
-  ])('refuses the field %j', (path, message) => expect(() => catalog.checkField(path, ['exec'], 'groupBy[0]')).toThrow(message));
+  ])('refuses the field %j', (path, message) =>
+    expect(() => catalog.checkField(path, ['exec'], 'groupBy[0]')).toThrow(message),
+  );
 
-  it.each(['process.comm', 'container.labels.com.example/a.b', 'args'])('takes the field %s', (path) => expect(() => catalog.checkField(path, ['exec'])).not.toThrow());
+  it.each(['process.comm', 'container.labels.com.example/a.b', 'args'])('takes the field %s', (path) =>
+    expect(() => catalog.checkField(path, ['exec'])).not.toThrow(),
+  );
 
   it('checks options as the schema would', () => {
     expect(catalog.checkOptions('open', { failedOnly: true })).toEqual({ failedOnly: true, writesOnly: false });
-    expect(() => catalog.checkOptions('open', { faildOnly: true })).toThrow('open: Field "faildOnly" is not defined. Did you mean "failedOnly"?');
-    expect(() => catalog.checkOptions('open', { failedOnly: 1 })).toThrow('open.failedOnly: Boolean cannot represent a non boolean value: 1');
+    expect(() => catalog.checkOptions('open', { faildOnly: true })).toThrow(
+      'open: Field "faildOnly" is not defined. Did you mean "failedOnly"?',
+    );
+    expect(() => catalog.checkOptions('open', { failedOnly: 1 })).toThrow(
+      'open.failedOnly: Boolean cannot represent a non boolean value: 1',
+    );
     expect(() => catalog.checkOptions('opne', {})).toThrow('there is no tracker "opne"; did you mean "open"?');
   });
 });

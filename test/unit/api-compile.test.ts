@@ -16,7 +16,18 @@ const own: Readonly<Record<string, readonly string[]>> = {
 
 // Selections
 
-const directive = fc.constantFrom('', '', '', '', '@include(if: $yes)', '@skip(if: $yes)', '@include(if: $maybe)', '@skip(if: $maybe)', '@skip(if: false)', '@include(if: $yes) @skip(if: $maybe)');
+const directive = fc.constantFrom(
+  '',
+  '',
+  '',
+  '',
+  '@include(if: $yes)',
+  '@skip(if: $yes)',
+  '@include(if: $maybe)',
+  '@skip(if: $maybe)',
+  '@skip(if: false)',
+  '@include(if: $yes) @skip(if: $maybe)',
+);
 const alias = fc.constantFrom('', '', '', 'a: ', 'b_c: ', 'toString: ');
 
 function fields(names: readonly string[]): fc.Arbitrary<string> {
@@ -26,33 +37,74 @@ function fields(names: readonly string[]): fc.Arbitrary<string> {
 
 const processes = fields(['pid', 'tid', 'comm', 'startTime', 'mountNs', '__typename']);
 const containers = fc
-  .tuple(fields(['id', 'name', 'state', 'ips', 'cgroupId', 'composeProject']), fc.constantFrom('', 'labels { name value }', 'label(name: "tier")', 'label(name: $label)', 'pod { name uid labels { value } }'))
+  .tuple(
+    fields(['id', 'name', 'state', 'ips', 'cgroupId', 'composeProject']),
+    fc.constantFrom(
+      '',
+      'labels { name value }',
+      'label(name: "tier")',
+      'label(name: $label)',
+      'pod { name uid labels { value } }',
+    ),
+  )
   .map((parts) => parts.join(' '));
 const event = fc.oneof(
   { weight: 3, arbitrary: fields(['tracker', 'time', 'bootNs', 'cgroupId', '__typename']) },
-  { weight: 2, arbitrary: fc.tuple(alias, directive, processes).map(([as, how, inner]) => `${as}process ${how} { ${inner} }`) },
+  {
+    weight: 2,
+    arbitrary: fc.tuple(alias, directive, processes).map(([as, how, inner]) => `${as}process ${how} { ${inner} }`),
+  },
   { weight: 2, arbitrary: fc.tuple(directive, containers).map(([how, inner]) => `container ${how} { ${inner} }`) },
   {
     weight: 3,
     arbitrary: fc
       .constantFrom(...Object.keys(own))
-      .chain((type) => fc.tuple(directive, fields(own[type] ?? [])).map(([how, inner]) => `... on ${type} ${how} { ${inner} }`)),
+      .chain((type) =>
+        fc.tuple(directive, fields(own[type] ?? [])).map(([how, inner]) => `... on ${type} ${how} { ${inner} }`),
+      ),
   },
   { weight: 1, arbitrary: directive.map((how) => `...One ${how}`) },
-  { weight: 1, arbitrary: fc.tuple(directive, fields(['tracker', 'bootNs'])).map(([how, inner]) => `... ${how} { ${inner} }`) },
+  {
+    weight: 1,
+    arbitrary: fc.tuple(directive, fields(['tracker', 'bootNs'])).map(([how, inner]) => `... ${how} { ${inner} }`),
+  },
 );
 const selection = fc.array(event, { minLength: 1, maxLength: 5 }).map((list) => list.join(' '));
-const fragment = fc.tuple(fields(['tracker', 'time']), processes).map(([outer, inner]) => `fragment One on TraceEvent { ${outer} process { ${inner} } }`);
+const fragment = fc
+  .tuple(fields(['tracker', 'time']), processes)
+  .map(([outer, inner]) => `fragment One on TraceEvent { ${outer} process { ${inner} } }`);
 
 // Data: mostly as it should be, now and then not.
 
 const odd = <Value>(value: fc.Arbitrary<Value>, rate: number): fc.Arbitrary<unknown> =>
-  fc.oneof({ weight: 100, arbitrary: value }, { weight: rate, arbitrary: fc.constantFrom<unknown>(null, undefined, Number.NaN, 2 ** 40, 'text', true, [], {}, new Error('broken')) });
+  fc.oneof(
+    { weight: 100, arbitrary: value },
+    {
+      weight: rate,
+      arbitrary: fc.constantFrom<unknown>(
+        null,
+        undefined,
+        Number.NaN,
+        2 ** 40,
+        'text',
+        true,
+        [],
+        {},
+        new Error('broken'),
+      ),
+    },
+  );
 
 function events(rate: number): fc.Arbitrary<unknown[]> {
   const text = fc.string({ maxLength: 8, unit: 'binary' });
   const number = odd(fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }), rate);
-  const process = fc.record({ pid: number, tid: number, comm: odd(text, rate), startTime: odd(text, rate), mountNs: odd(fc.oneof(fc.nat(), fc.constant(null)), rate) });
+  const process = fc.record({
+    pid: number,
+    tid: number,
+    comm: odd(text, rate),
+    startTime: odd(text, rate),
+    mountNs: odd(fc.oneof(fc.nat(), fc.constant(null)), rate),
+  });
   const container = fc.record({
     id: odd(text, rate),
     name: odd(fc.oneof(text, fc.constant(null)), rate),
@@ -64,7 +116,10 @@ function events(rate: number): fc.Arbitrary<unknown[]> {
     pod: fc.constantFrom(null, { name: 'p', uid: null, labels: { x: 'y' } }),
   });
   const one = fc.record({
-    __typename: fc.oneof({ weight: 100, arbitrary: fc.constantFrom(...Object.keys(own)) }, { weight: rate, arbitrary: fc.constantFrom('Process', 'Nothing') }),
+    __typename: fc.oneof(
+      { weight: 100, arbitrary: fc.constantFrom(...Object.keys(own)) },
+      { weight: rate, arbitrary: fc.constantFrom('Process', 'Nothing') },
+    ),
     tracker: odd(text, rate),
     time: odd(text, rate),
     bootNs: odd(fc.nat(), rate),
@@ -103,7 +158,9 @@ function prepare(query: string, rawVariables: Readonly<Record<string, unknown>>)
 }
 
 const VARIABLES = '($yes: Boolean!, $maybe: Boolean = true, $label: String!)';
-const variables = fc.record({ yes: fc.boolean(), label: fc.constantFrom('tier', 'none') }).chain((set) => fc.constantFrom<Record<string, unknown>>(set, { ...set, maybe: false }));
+const variables = fc
+  .record({ yes: fc.boolean(), label: fc.constantFrom('tier', 'none') })
+  .chain((set) => fc.constantFrom<Record<string, unknown>>(set, { ...set, maybe: false }));
 
 /** The answer as the client gets it. */
 async function answer(execute: typeof executeHot, execution: Execution, root: unknown): Promise<unknown> {
@@ -112,18 +169,30 @@ async function answer(execute: typeof executeHot, execution: Execution, root: un
 }
 
 describe('compiled execution', () => {
-  for (const [what, rate, runs] of [['sound data', 0, 300], ['broken data', 4, 500]] as const) {
+  for (const [what, rate, runs] of [
+    ['sound data', 0, 300],
+    ['broken data', 4, 500],
+  ] as const) {
     it(`answers byte for byte as graphql-js on ${what}`, async () => {
       let compiledOnes = 0;
-      const property = fc.asyncProperty(selection, fragment, variables, events(rate), async (inner, named, raw, list) => {
-        const spread = inner.includes('...One') ? named : '';
-        const used = `container { label(name: $label) } ... @include(if: $yes) { time } ... @skip(if: $maybe) { time }`;
-        const execution = prepare(`subscription ${VARIABLES} { batch: events(session: "x") { events { ${inner} ${used} } gap { lost where } cursor } } ${spread}`, raw);
-        fc.pre(execution !== null);
-        const root = { events: list, gap: { lost: 5, where: 'QUEUE' }, cursor: 'c' };
-        expect(await answer(executeHot, execution, root)).toEqual(await answer(executeSlow, execution, root));
-        if (isCompiled(execution)) compiledOnes += 1;
-      });
+      const property = fc.asyncProperty(
+        selection,
+        fragment,
+        variables,
+        events(rate),
+        async (inner, named, raw, list) => {
+          const spread = inner.includes('...One') ? named : '';
+          const used = `container { label(name: $label) } ... @include(if: $yes) { time } ... @skip(if: $maybe) { time }`;
+          const execution = prepare(
+            `subscription ${VARIABLES} { batch: events(session: "x") { events { ${inner} ${used} } gap { lost where } cursor } } ${spread}`,
+            raw,
+          );
+          fc.pre(execution !== null);
+          const root = { events: list, gap: { lost: 5, where: 'QUEUE' }, cursor: 'c' };
+          expect(await answer(executeHot, execution, root)).toEqual(await answer(executeSlow, execution, root));
+          if (isCompiled(execution)) compiledOnes += 1;
+        },
+      );
       await fc.assert(property, { numRuns: runs });
       expect(compiledOnes).toBeGreaterThanOrEqual(runs);
     });
@@ -138,26 +207,51 @@ describe('compiled execution', () => {
   it('is left to graphql-js where graphql-jit would differ', () => {
     expect(compiles('subscription { events(session: "x") { events { time } } }')).toBe(true);
     expect(compiles('subscription { events(session: "x") { events { __proto__: time } } }')).toBe(false);
-    expect(compiles('query ($p: EventField!) { session(id: "x") { aggregate(groupBy: [$p]) { count } events { nodes { time } } } }', { p: 'time' })).toBe(false);
-    expect(compiles('mutation { a: removeSession(id: "x") b: stopSession(id: "x") { events { nodes { time } } } }')).toBe(false);
+    expect(
+      compiles(
+        'query ($p: EventField!) { session(id: "x") { aggregate(groupBy: [$p]) { count } events { nodes { time } } } }',
+        { p: 'time' },
+      ),
+    ).toBe(false);
+    expect(
+      compiles('mutation { a: removeSession(id: "x") b: stopSession(id: "x") { events { nodes { time } } } }'),
+    ).toBe(false);
     expect(compiles('mutation { stopSession(id: "x") { events { nodes { time } } } }')).toBe(false);
   });
 
   it('is used only for operations that read events', () => {
     expect(readsEvents(schema, parse('{ session(id: "x") { events { nodes { time } } } }'))).toBe(true);
-    expect(readsEvents(schema, parse('{ session(id: "x") { ...S } } fragment S on Session { events { edges { node { time } } } }'))).toBe(true);
+    expect(
+      readsEvents(
+        schema,
+        parse('{ session(id: "x") { ...S } } fragment S on Session { events { edges { node { time } } } }'),
+      ),
+    ).toBe(true);
     expect(readsEvents(schema, parse('{ server { version } }'))).toBe(false);
   });
 
   it('passes variables on as graphql-js coerced them', async () => {
     const raw = { first: 3, id: 7 };
-    const execution = prepare('query ($id: ID!, $first: Int = 9, $after: Cursor) { session(id: $id) { events(first: $first, after: $after) { nodes { time } totalCount } } }', raw);
+    const execution = prepare(
+      'query ($id: ID!, $first: Int = 9, $after: Cursor) { session(id: $id) { events(first: $first, after: $after) { nodes { time } totalCount } } }',
+      raw,
+    );
     if (!execution) throw new Error('invalid');
     expect(isCompiled(execution)).toBe(true);
     const asked: unknown[] = [];
-    const page = { events: [{ __typename: 'ExecEvent', time: 't' }], cursorAfter: () => 'c', hasNext: false, hasPrevious: false, total: 1, gaps: [] };
+    const page = {
+      events: [{ __typename: 'ExecEvent', time: 't' }],
+      cursorAfter: () => 'c',
+      hasNext: false,
+      hasPrevious: false,
+      total: 1,
+      gaps: [],
+    };
     const session = { touch: () => undefined, page: (options: unknown) => (asked.push(options), page) };
-    const context = { variables: raw, services: { manager: { get: (id: unknown) => (asked.push(id), session) } } } as unknown as RequestContext;
+    const context = {
+      variables: raw,
+      services: { manager: { get: (id: unknown) => (asked.push(id), session) } },
+    } as unknown as RequestContext;
     const expected = { data: { session: { events: { nodes: [{ time: 't' }], totalCount: 1 } } } };
     expect(JSON.parse(JSON.stringify(await executeHot({ ...execution, context })))).toEqual(expected);
     expect(JSON.parse(JSON.stringify(await executeSlow({ ...execution, context })))).toEqual(expected);
@@ -165,14 +259,33 @@ describe('compiled execution', () => {
   });
 
   it('survives a property that throws beside a promise, and answers as graphql-js', async () => {
-    const execution = prepare('mutation { stopSession(id: "x") { stats { lost } events { nodes { time tracker } } } }', {});
+    const execution = prepare(
+      'mutation { stopSession(id: "x") { stats { lost } events { nodes { time tracker } } } }',
+      {},
+    );
     if (!execution) throw new Error('invalid');
-    const broken = { __typename: 'ExecEvent', time: 't', get tracker(): string { throw new RangeError('outside of the buffer'); } };
-    const session = { touch: () => undefined, stats: async () => ({ lost: 1 }), page: () => ({ events: [broken], total: 1, gaps: [] }) };
+    const broken = {
+      __typename: 'ExecEvent',
+      time: 't',
+      get tracker(): string {
+        throw new RangeError('outside of the buffer');
+      },
+    };
+    const session = {
+      touch: () => undefined,
+      stats: async () => ({ lost: 1 }),
+      page: () => ({ events: [broken], total: 1, gaps: [] }),
+    };
     const manager = { get: () => session, stop: async () => session };
-    const context = () => ({ variables: {}, services: { manager, plugins: { settled: async () => undefined } } }) as unknown as RequestContext;
+    const context = () =>
+      ({
+        variables: {},
+        services: { manager, plugins: { settled: async () => undefined } },
+      }) as unknown as RequestContext;
     const { errors } = await executeHot({ ...execution, context: context() });
-    expect(errors?.map(({ message, path }) => [message, path])).toEqual([['outside of the buffer', ['stopSession', 'events', 'nodes', 0, 'tracker']]]);
+    expect(errors?.map(({ message, path }) => [message, path])).toEqual([
+      ['outside of the buffer', ['stopSession', 'events', 'nodes', 0, 'tracker']],
+    ]);
     expect((await executeSlow({ ...execution, context: context() })).errors).toEqual(errors);
     await new Promise((resolve) => setTimeout(resolve, 10));
   });
@@ -181,10 +294,20 @@ describe('compiled execution', () => {
     const execution = prepare('mutation { s: stopSession(id: "x") { events { nodes { time } } } }', {});
     if (!execution) throw new Error('invalid');
     let stopped = 0;
-    const page = { events: [{ __typename: 'ExecEvent', time: null }], cursorAfter: () => 'c', hasNext: false, hasPrevious: false, total: 1, gaps: [] };
+    const page = {
+      events: [{ __typename: 'ExecEvent', time: null }],
+      cursorAfter: () => 'c',
+      hasNext: false,
+      hasPrevious: false,
+      total: 1,
+      gaps: [],
+    };
     const session = { touch: () => undefined, page: () => page };
     const manager = { get: () => session, stop: async () => ((stopped += 1), session) };
-    const context = { variables: {}, services: { manager, plugins: { settled: async () => undefined } } } as unknown as RequestContext;
+    const context = {
+      variables: {},
+      services: { manager, plugins: { settled: async () => undefined } },
+    } as unknown as RequestContext;
     const { errors, data } = await executeHot({ ...execution, context });
     expect(errors?.map(({ path }) => path)).toEqual([['s', 'events', 'nodes', 0, 'time']]);
     expect(data).toBeNull();

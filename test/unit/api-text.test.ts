@@ -19,8 +19,21 @@ const schema = createSchema();
 const trackers = await loadTrackers();
 const layouts = trackers.map(({ name }) => layoutOf(name));
 const views = trackers.map((tracker, i) => compileView(tracker, layouts[i] as RecordLayout));
-const containers = [null, { ...createContainer('c'.repeat(64), 'docker'), name: 'wéb "1"\u2028', ips: ['10.0.0.1', '::1'], cgroupId: 2 ** 53 - 1, pid: 77 }, { ...createContainer('d'.repeat(64), 'podman'), image: '\ud800 lone' }];
-const context: BatchContext = { views, containerAt: (view, at) => containers[view.getUint8(at + 8) % containers.length] ?? null };
+const containers = [
+  null,
+  {
+    ...createContainer('c'.repeat(64), 'docker'),
+    name: 'wéb "1"\u2028',
+    ips: ['10.0.0.1', '::1'],
+    cgroupId: 2 ** 53 - 1,
+    pid: 77,
+  },
+  { ...createContainer('d'.repeat(64), 'podman'), image: '\ud800 lone' },
+];
+const context: BatchContext = {
+  views,
+  containerAt: (view, at) => containers[view.getUint8(at + 8) % containers.length] ?? null,
+};
 
 const placeAt = (clock: RecordBatch['clock']) => ({ clock, seq: 0, lost: 0, lostFrom: 0, lostTo: 0 });
 const second = { seconds: 1, nanoseconds: 0 };
@@ -28,9 +41,27 @@ const sink = { head: '{"id":"1","payload":', tail: '}' };
 
 // Records
 
-const integer = fc.oneof(fc.nat(200), fc.constantFrom(0, 1, 9, 10, 99, 100, 999_999_999, 1_000_000_000, 2 ** 31 - 1), fc.integer({ min: 0, max: 2 ** 31 - 1 }));
+const integer = fc.oneof(
+  fc.nat(200),
+  fc.constantFrom(0, 1, 9, 10, 99, 100, 999_999_999, 1_000_000_000, 2 ** 31 - 1),
+  fc.integer({ min: 0, max: 2 ** 31 - 1 }),
+);
 const negative = fc.oneof({ weight: 6, arbitrary: integer }, { weight: 1, arbitrary: integer.map((n) => -n) });
-const long = fc.oneof(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), fc.constantFrom(0n, 1n, 2n ** 32n - 1n, 2n ** 32n, 2n ** 53n, 2n ** 53n - 1n, 2n ** 63n, 2n ** 64n - 2n ** 32n, 2n ** 64n - 1n), fc.bigInt({ min: 0n, max: 2n ** 50n }));
+const long = fc.oneof(
+  fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+  fc.constantFrom(
+    0n,
+    1n,
+    2n ** 32n - 1n,
+    2n ** 32n,
+    2n ** 53n,
+    2n ** 53n - 1n,
+    2n ** 63n,
+    2n ** 64n - 2n ** 32n,
+    2n ** 64n - 1n,
+  ),
+  fc.bigInt({ min: 0n, max: 2n ** 50n }),
+);
 /** Bytes as a kernel has them: mostly text, now and then anything. */
 const content = fc.oneof(
   { weight: 4, arbitrary: fc.string({ maxLength: 90 }).map((text) => Buffer.from(text)) },
@@ -38,7 +69,9 @@ const content = fc.oneof(
   { weight: 1, arbitrary: fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes)) },
 );
 
-type Part = { readonly name: string; readonly value: number | bigint | Uint8Array } | { readonly name: string; readonly tail: Buffer | null };
+type Part =
+  | { readonly name: string; readonly value: number | bigint | Uint8Array }
+  | { readonly name: string; readonly tail: Buffer | null };
 
 function part(field: RecordField, rare: boolean): fc.Arbitrary<Part> {
   const { name, kind, size } = field;
@@ -58,11 +91,17 @@ function part(field: RecordField, rare: boolean): fc.Arbitrary<Part> {
     case 'eu_boot_ns':
     case 'eu_duration_ns':
       // A time of less than 500 years.
-      return (name.toLowerCase().endsWith('bootns') ? fc.bigInt({ min: 0n, max: 2n ** 54n }) : long).map((value) => ({ name, value }));
+      return (name.toLowerCase().endsWith('bootns') ? fc.bigInt({ min: 0n, max: 2n ** 54n }) : long).map((value) => ({
+        name,
+        value,
+      }));
     case 'bool':
       return fc.nat(1).map((value) => ({ name, value }));
     default:
-      return (kind.startsWith('s') || kind === 'eu_errno' || rare ? negative : integer).map((value) => ({ name, value: value % 2 ** (8 * size - 1) }));
+      return (kind.startsWith('s') || kind === 'eu_errno' || rare ? negative : integer).map((value) => ({
+        name,
+        value: value % 2 ** (8 * size - 1),
+      }));
   }
 }
 
@@ -87,41 +126,95 @@ function record(index: number, rare: boolean): fc.Arbitrary<Uint8Array> {
 
 const clock = fc.record({ seconds: fc.nat(2_000_000_000), nanoseconds: fc.nat(999_999_999) });
 const batches = (rare: boolean) =>
-  fc.array(fc.tuple(fc.array(fc.nat(trackers.length - 1).chain((index) => record(index, rare)), { maxLength: 4 }), clock), { minLength: 1, maxLength: 2 }).map((list) =>
-    list.map(([records, offset]) => {
-      const { data, offsets } = packed(records);
-      return new RecordBatch(data, offsets, context, placeAt(offset));
-    }),
-  );
-const gap = fc.option(fc.constant({ from: '2026-01-31T08:15:30.000000000Z', to: '2026-01-31T08:15:31.000000000Z', lost: 3, dropped: 2 ** 40, where: 'QUEUE' as const }));
+  fc
+    .array(
+      fc.tuple(
+        fc.array(
+          fc.nat(trackers.length - 1).chain((index) => record(index, rare)),
+          { maxLength: 4 },
+        ),
+        clock,
+      ),
+      { minLength: 1, maxLength: 2 },
+    )
+    .map((list) =>
+      list.map(([records, offset]) => {
+        const { data, offsets } = packed(records);
+        return new RecordBatch(data, offsets, context, placeAt(offset));
+      }),
+    );
+const gap = fc.option(
+  fc.constant({
+    from: '2026-01-31T08:15:30.000000000Z',
+    to: '2026-01-31T08:15:31.000000000Z',
+    lost: 3,
+    dropped: 2 ** 40,
+    where: 'QUEUE' as const,
+  }),
+);
 
 /** As a stream does: no slice is empty. */
 function deliver(list: readonly EventBatch[], missing: Delivery['gap'] = null): Delivery {
-  return new Delivery(list.filter(({ count }) => count).map((batch) => ({ batch, from: 0, to: batch.count })), missing, 'cursor');
+  return new Delivery(
+    list.filter(({ count }) => count).map((batch) => ({ batch, from: 0, to: batch.count })),
+    missing,
+    'cursor',
+  );
 }
 
 // Selections
 
 const leaves = (type: string): string[] =>
-  Object.values((schema.getType(type) as { getFields(): Record<string, { name: string; resolve?: unknown; args: readonly unknown[]; type: unknown }> }).getFields())
+  Object.values(
+    (
+      schema.getType(type) as {
+        getFields(): Record<string, { name: string; resolve?: unknown; args: readonly unknown[]; type: unknown }>;
+      }
+    ).getFields(),
+  )
     .filter((field) => !field.resolve && !field.args.length && !/Process|Container|Pod/.test(String(field.type)))
     .map(({ name }) => name);
-const directive = fc.constantFrom('', '', '', '@include(if: $yes)', '@skip(if: $yes)', '@include(if: $no)', '@skip(if: false)');
+const directive = fc.constantFrom(
+  '',
+  '',
+  '',
+  '@include(if: $yes)',
+  '@skip(if: $yes)',
+  '@include(if: $no)',
+  '@skip(if: false)',
+);
 const alias = fc.constantFrom('', '', '', 'a: ', 'b_c: ', 'toString: ');
 const some = (names: readonly string[]) =>
-  fc.array(fc.tuple(alias, fc.constantFrom(...names, '__typename'), directive).map((parts) => parts.join('')), { minLength: 1, maxLength: 5 }).map((list) => list.join(' '));
+  fc
+    .array(
+      fc.tuple(alias, fc.constantFrom(...names, '__typename'), directive).map((parts) => parts.join('')),
+      { minLength: 1, maxLength: 5 },
+    )
+    .map((list) => list.join(' '));
 const types = trackers.map(({ name }) => eventTypeName(name));
 const event = fc.oneof(
   some(['tracker', 'time', 'bootNs', 'cgroupId']),
   fc.tuple(alias, directive, some(leaves('Process'))).map(([as, how, inner]) => `${as}process ${how} { ${inner} }`),
   fc.tuple(directive, some(leaves('Container'))).map(([how, inner]) => `container ${how} { ${inner} }`),
-  fc.constantFrom(...types).chain((type) => fc.tuple(directive, some(leaves(type))).map(([how, inner]) => `... on ${type} ${how} { ${inner} }`)),
+  fc
+    .constantFrom(...types)
+    .chain((type) =>
+      fc.tuple(directive, some(leaves(type))).map(([how, inner]) => `... on ${type} ${how} { ${inner} }`),
+    ),
   directive.map((how) => `...One ${how}`),
 );
 const selection = fc.array(event, { minLength: 1, maxLength: 6 }).map((list) => list.join(' '));
 const document = fc
-  .tuple(alias, selection, fc.constantFrom('', 'gap { lost dropped where from }', 'cursor __typename gap { to }', 'more: events { tracker }'), directive)
-  .map(([as, events, more, how]) => `subscription S($yes: Boolean!, $no: Boolean!) { ${as}events(session: "s") { ${more} events { ${events} tracker } c: cursor ${how} } } fragment One on TraceEvent { bootNs process { uid mountNs } }`);
+  .tuple(
+    alias,
+    selection,
+    fc.constantFrom('', 'gap { lost dropped where from }', 'cursor __typename gap { to }', 'more: events { tracker }'),
+    directive,
+  )
+  .map(
+    ([as, events, more, how]) =>
+      `subscription S($yes: Boolean!, $no: Boolean!) { ${as}events(session: "s") { ${more} events { ${events} tracker } c: cursor ${how} } } fragment One on TraceEvent { bootNs process { uid mountNs } }`,
+  );
 
 function prepare(query: string): Execution | null {
   const parsed = parse(query);
@@ -143,7 +236,11 @@ const open = trackers.findIndex(({ name }) => name === 'open');
 function opens(count: number): EventBatch {
   const layout = layouts[open] as RecordLayout;
   const path = Buffer.from(`/etc/${'x'.repeat(60)}`);
-  const { data, offsets } = packed(Array.from({ length: count }, (_, i) => recordOf(layout, { tracker: open, pid: i, path: ((path.length << 16) | layout.size) >>> 0 }, path)));
+  const { data, offsets } = packed(
+    Array.from({ length: count }, (_, i) =>
+      recordOf(layout, { tracker: open, pid: i, path: ((path.length << 16) | layout.size) >>> 0 }, path),
+    ),
+  );
   return new RecordBatch(data, offsets, context, placeAt(second));
 }
 const pathOnly = 'subscription { events(session: "s") { events { ... on OpenEvent { path } } cursor } }';
@@ -152,26 +249,30 @@ describe('the text of a batch', () => {
   it.each([
     ['sound', false],
     ['odd', true],
-  ])('says what graphql-js answers, in its order, for any selection over %s records', (_name, rare) => {
-    let written = 0;
-    fc.assert(
-      fc.property(document, batches(rare), gap, (query, list, missing) => {
-        const execution = prepare(query);
-        fc.pre(execution !== null);
-        if (!execution) return;
-        const delivery = deliver(list, missing);
-        const reference = executeSlow(execution, delivery) as { data?: unknown; errors?: unknown };
-        const text = textOf(execution, delivery);
-        if (text === null) return void expect(reference.errors).toBeDefined();
-        written++;
-        expect(Buffer.byteLength(text)).toBe(text.length);
-        expect(reference.errors).toBeUndefined();
-        expect(JSON.stringify((JSON.parse(text) as { payload: unknown }).payload)).toBe(JSON.stringify(reference));
-      }),
-      { numRuns: 150 },
-    );
-    expect(written).toBeGreaterThan(rare ? 10 : 50);
-  }, 60_000);
+  ])(
+    'says what graphql-js answers, in its order, for any selection over %s records',
+    (_name, rare) => {
+      let written = 0;
+      fc.assert(
+        fc.property(document, batches(rare), gap, (query, list, missing) => {
+          const execution = prepare(query);
+          fc.pre(execution !== null);
+          if (!execution) return;
+          const delivery = deliver(list, missing);
+          const reference = executeSlow(execution, delivery) as { data?: unknown; errors?: unknown };
+          const text = textOf(execution, delivery);
+          if (text === null) return void expect(reference.errors).toBeDefined();
+          written++;
+          expect(Buffer.byteLength(text)).toBe(text.length);
+          expect(reference.errors).toBeUndefined();
+          expect(JSON.stringify((JSON.parse(text) as { payload: unknown }).payload)).toBe(JSON.stringify(reference));
+        }),
+        { numRuns: 150 },
+      );
+      expect(written).toBeGreaterThan(rare ? 10 : 50);
+    },
+    60_000,
+  );
 
   it('tells of nothing itself where a value does not fit the schema: graphql-js does', () => {
     const layout = layouts[open] as RecordLayout;
@@ -179,12 +280,22 @@ describe('the text of a batch', () => {
     const delivery = deliver([new RecordBatch(data, offsets, context, placeAt(second))]);
     const execution = prepare('subscription { events(session: "s") { events { process { pid } } } }') as Execution;
     expect(textOf(execution, delivery)).toBeNull();
-    expect(executeSlow(execution, delivery)).toMatchObject({ errors: [{ path: ['events', 'events', 0, 'process', 'pid'] }] });
+    expect(executeSlow(execution, delivery)).toMatchObject({
+      errors: [{ path: ['events', 'events', 0, 'process', 'pid'] }],
+    });
   });
 
-  it.each(['container { labels { name } }', 'container { label(name: "x") }', 'container { pod { name } }'])('is left to an executor when it selects %s', (inner) => {
-    expect(new TextEncoders().open(prepare(`subscription { events(session: "s") { events { ${inner} } } }`) as Execution, sink)).toBeNull();
-  });
+  it.each(['container { labels { name } }', 'container { label(name: "x") }', 'container { pod { name } }'])(
+    'is left to an executor when it selects %s',
+    (inner) => {
+      expect(
+        new TextEncoders().open(
+          prepare(`subscription { events(session: "s") { events { ${inner} } } }`) as Execution,
+          sink,
+        ),
+      ).toBeNull();
+    },
+  );
 
   it('is left to an executor when the events are no records', () => {
     const batch = opens(2);
@@ -197,7 +308,10 @@ describe('the text of a batch', () => {
     const named: BatchContext = { views, containerAt: () => container };
     const { data, offsets } = packed([recordOf(layouts[open] as RecordLayout, { tracker: open })]);
     const delivery = deliver([new RecordBatch(data, offsets, named, placeAt(second))]);
-    const encoder = new TextEncoders().open(prepare('subscription { events(session: "s") { events { container { name } } } }') as Execution, sink);
+    const encoder = new TextEncoders().open(
+      prepare('subscription { events(session: "s") { events { container { name } } } }') as Execution,
+      sink,
+    );
     expect(encoder?.encode(delivery)?.stringify()).toContain('before');
     container.name = 'after';
     expect(encoder?.encode(delivery)?.stringify()).toContain('after');
@@ -208,16 +322,21 @@ describe('operations with equal selections', () => {
   it('share the text of a batch, each in an envelope of its own', () => {
     const encoders = new TextEncoders();
     const delivery = deliver([opens(1000), opens(2)]);
-    const [one, two, other] = [pathOnly, 'subscription { events(session: "s") { events { ...P } cursor } } fragment P on OpenEvent { path }', pathOnly.replace('path', 'p: path')].map((query, i) =>
-      encoders.open(prepare(query) as Execution, { head: `{"id":${i},"payload":`, tail: '}' }),
-    );
+    const [one, two, other] = [
+      pathOnly,
+      'subscription { events(session: "s") { events { ...P } cursor } } fragment P on OpenEvent { path }',
+      pathOnly.replace('path', 'p: path'),
+    ].map((query, i) => encoders.open(prepare(query) as Execution, { head: `{"id":${i},"payload":`, tail: '}' }));
     const parts = [one, two, other].map((encoder) => encoder?.encode(delivery)?.parts ?? []);
     const texts = parts.map((list) => Buffer.concat(list).toString());
     expect(parts[0]).toHaveLength(3);
     expect(parts[1]?.[1]).toBe(parts[0]?.[1]);
     expect(texts[1]).toBe(texts[0]?.replace('"id":0', '"id":1'));
     expect(parts[2]).toHaveLength(1);
-    expect(JSON.parse(texts[2] ?? '')).toMatchObject({ id: 2, payload: { data: { events: { events: { length: 1002 }, cursor: 'cursor' } } } });
+    expect(JSON.parse(texts[2] ?? '')).toMatchObject({
+      id: 2,
+      payload: { data: { events: { events: { length: 1002 }, cursor: 'cursor' } } },
+    });
     // The one that is left writes into a buffer of its own.
     two?.close();
     expect(Buffer.concat(one?.encode(delivery)?.parts ?? []).toString()).toBe(texts[0]);

@@ -7,19 +7,51 @@ import { runProgram } from '../../src/cli/program.js';
 
 const typeDefs = readFileSync(new URL('../../schema.graphql', import.meta.url), 'utf8');
 
-const shared = [['time', 'DateTime!'], ['process.pid', 'Int!'], ['process.comm', 'String!'], ['container.name', 'String']] as const;
-const field = ([path, type]: readonly [string, string]): object => ({ path, type, description: `what ${path} is`, onDemand: path === 'args' });
+const shared = [
+  ['time', 'DateTime!'],
+  ['process.pid', 'Int!'],
+  ['process.comm', 'String!'],
+  ['container.name', 'String'],
+] as const;
+const field = ([path, type]: readonly [string, string]): object => ({
+  path,
+  type,
+  description: `what ${path} is`,
+  onDemand: path === 'args',
+});
 const trackers = [
   {
-    name: 'exec', summary: 'Programs.', eventType: 'ExecEvent', available: true, unavailableReason: null, minimumKernel: '5.8', hooks: ['tp_btf/x'],
+    name: 'exec',
+    summary: 'Programs.',
+    eventType: 'ExecEvent',
+    available: true,
+    unavailableReason: null,
+    minimumKernel: '5.8',
+    hooks: ['tp_btf/x'],
     fields: [...shared, ['errno', 'Errno'], ['args', '[String!]']].map((pair) => field(pair as [string, string])),
     options: [{ name: 'failed', type: 'Boolean', description: 'Failed ones too.', defaultValue: 'true' }],
   },
-  { name: 'tcp', summary: 'Connections.', eventType: 'TcpEvent', available: false, unavailableReason: 'no such hook', minimumKernel: '5.8', hooks: [], fields: [], options: [] },
+  {
+    name: 'tcp',
+    summary: 'Connections.',
+    eventType: 'TcpEvent',
+    available: false,
+    unavailableReason: 'no such hook',
+    minimumKernel: '5.8',
+    hooks: [],
+    fields: [],
+    options: [],
+  },
 ];
 
 interface Session {
-  readonly input: { trackers: object[]; target: unknown; where?: { expr: string } | null; capture: string; for: string | null };
+  readonly input: {
+    trackers: object[];
+    target: unknown;
+    where?: { expr: string } | null;
+    capture: string;
+    for: string | null;
+  };
   wanted: string;
   stopped: boolean;
   removed: boolean;
@@ -28,7 +60,12 @@ interface Session {
 }
 
 const exec = (pid: number, ...args: string[]): object => ({
-  __typename: 'ExecEvent', time: '2026-01-31T08:15:30.123456789Z', process: { pid, comm: args[0] }, container: null, errno: null, args,
+  __typename: 'ExecEvent',
+  time: '2026-01-31T08:15:30.123456789Z',
+  process: { pid, comm: args[0] },
+  container: null,
+  errno: null,
+  args,
 });
 
 /** A server of the real schema, whose sessions play a script of batches and then wait for their end. */
@@ -42,18 +79,53 @@ class FakeServer implements LocalServer {
     resolvers: {
       TraceEvent: { __resolveType: (event: { __typename: string }) => event.__typename },
       Query: {
-        trackers: (_: unknown, { name }: { name: string | null }) => trackers.filter((tracker) => name === null || name === undefined || tracker.name === name),
+        trackers: (_: unknown, { name }: { name: string | null }) =>
+          trackers.filter((tracker) => name === null || name === undefined || tracker.name === name),
         containers: (_: unknown, { where }: { where: { states: string[] } | null }) => [
-          { id: 'a'.repeat(64), name: 'web', image: 'nginx', state: 'RUNNING', runtime: 'docker', pid: 7, ips: ['10.0.0.2'], labels: [] },
-          ...(where?.states.includes('REMOVED') ? [{ id: 'b'.repeat(64), name: 'old', image: 'nginx', state: 'REMOVED', runtime: 'docker', ips: [], labels: [] }] : []),
+          {
+            id: 'a'.repeat(64),
+            name: 'web',
+            image: 'nginx',
+            state: 'RUNNING',
+            runtime: 'docker',
+            pid: 7,
+            ips: ['10.0.0.2'],
+            labels: [],
+          },
+          ...(where?.states.includes('REMOVED')
+            ? [
+                {
+                  id: 'b'.repeat(64),
+                  name: 'old',
+                  image: 'nginx',
+                  state: 'REMOVED',
+                  runtime: 'docker',
+                  ips: [],
+                  labels: [],
+                },
+              ]
+            : []),
         ],
         session: (_: unknown, { id }: { id: string }) => this.#facts(Number(id)),
       },
       Mutation: {
         startSession: (_: unknown, { input }: { input: Session['input'] }) => {
-          if (input.for === 'soon') throw new GraphQLError('input.for: "soon" is no duration like 10s', { extensions: { code: 'BAD_USER_INPUT' } });
-          if (input.where?.expr === 'bad ==') throw new GraphQLError('input.where.expr: 1:7: an operand is missing\n  bad ==\n        ^', { extensions: { code: 'BAD_USER_INPUT' } });
-          this.sessions.push({ input, wanted: '', stopped: false, removed: false, subscribers: [], stop: () => undefined });
+          if (input.for === 'soon')
+            throw new GraphQLError('input.for: "soon" is no duration like 10s', {
+              extensions: { code: 'BAD_USER_INPUT' },
+            });
+          if (input.where?.expr === 'bad ==')
+            throw new GraphQLError('input.where.expr: 1:7: an operand is missing\n  bad ==\n        ^', {
+              extensions: { code: 'BAD_USER_INPUT' },
+            });
+          this.sessions.push({
+            input,
+            wanted: '',
+            stopped: false,
+            removed: false,
+            subscribers: [],
+            stop: () => undefined,
+          });
           return this.#facts(this.sessions.length - 1);
         },
         stopSession: (_: unknown, { id }: { id: string }) => {
@@ -68,7 +140,9 @@ class FakeServer implements LocalServer {
           return id;
         },
       },
-      Subscription: { events: { subscribe: (_: unknown, { session }: { session: string }) => this.#play(Number(session)) } },
+      Subscription: {
+        events: { subscribe: (_: unknown, { session }: { session: string }) => this.#play(Number(session)) },
+      },
     },
     resolverValidationOptions: { requireResolversForResolveType: 'ignore' },
   });
@@ -84,9 +158,14 @@ class FakeServer implements LocalServer {
     const document = parse(query);
     const errors = validate(this.#schema, document);
     if (errors.length) return { errors };
-    const request = { schema: this.#schema, document, variableValues: JSON.parse(JSON.stringify(variables)) as Record<string, unknown> };
+    const request = {
+      schema: this.#schema,
+      document,
+      variableValues: JSON.parse(JSON.stringify(variables)) as Record<string, unknown>,
+    };
     const [operation] = document.definitions;
-    const isSubscription = operation?.kind === 'OperationDefinition' && operation.operation === OperationTypeNode.SUBSCRIPTION;
+    const isSubscription =
+      operation?.kind === 'OperationDefinition' && operation.operation === OperationTypeNode.SUBSCRIPTION;
     return isSubscription ? subscribe(request) : execute(request);
   }
 
@@ -96,7 +175,11 @@ class FakeServer implements LocalServer {
 
   #facts(index: number): object {
     const session = this.sessions[index];
-    return { id: String(index), state: session?.stopped ? 'STOPPED' : 'RUNNING', stats: { lost: '3', subscribers: session?.subscribers ?? [] } };
+    return {
+      id: String(index),
+      state: session?.stopped ? 'STOPPED' : 'RUNNING',
+      stats: { lost: '3', subscribers: session?.subscribers ?? [] },
+    };
   }
 
   async *#play(index: number): AsyncGenerator<object> {
@@ -116,12 +199,19 @@ interface Outcome {
   readonly told: string;
 }
 
-async function run(server: FakeServer, argv: readonly string[], { reader = true, abortAfter = -1 } = {}): Promise<Outcome> {
+async function run(
+  server: FakeServer,
+  argv: readonly string[],
+  { reader = true, abortAfter = -1 } = {},
+): Promise<Outcome> {
   const stopping = new AbortController();
   let out = '';
   let told = '';
   const code = await runProgram(argv, '1.2.3', {
-    serve: () => Promise.reject(Object.assign(new Error('in use'), { code: 'EADDRINUSE', syscall: 'listen', address: '127.0.0.1', port: 4000 })),
+    serve: () =>
+      Promise.reject(
+        Object.assign(new Error('in use'), { code: 'EADDRINUSE', syscall: 'listen', address: '127.0.0.1', port: 4000 }),
+      ),
     testPlugin: () => Promise.reject(new Error('not asked for')),
     local: async () => server,
     output: {
@@ -144,11 +234,27 @@ const two = [{ events: [exec(1, 'ls', '-l')] }, { events: [exec(2, 'sh', '-c', '
 describe('eunomia run', () => {
   it('prints events until the session ends, and removes it', async () => {
     const server = new FakeServer(two);
-    const { code, out, told } = await run(server, ['run', 'exec', '-o', 'json', '--fields', 'process.pid,args', '--for', '1s', '--container', 'web*']);
+    const { code, out, told } = await run(server, [
+      'run',
+      'exec',
+      '-o',
+      'json',
+      '--fields',
+      'process.pid,args',
+      '--for',
+      '1s',
+      '--container',
+      'web*',
+    ]);
     expect(out).toBe('{"process":{"pid":1},"args":["ls","-l"]}\n{"process":{"pid":2},"args":["sh","-c","a b"]}\n');
     expect(told).toMatch(/^tracing for 1s; Ctrl-C stops\n2 events, 3 lost, 0 dropped\n$/);
     expect(code).toBe(0);
-    expect(server.sessions).toMatchObject([{ removed: true, input: { trackers: [{ exec: {} }], capture: 'DEMANDED', for: '1s', target: { containers: [{ name: 'web*' }] } } }]);
+    expect(server.sessions).toMatchObject([
+      {
+        removed: true,
+        input: { trackers: [{ exec: {} }], capture: 'DEMANDED', for: '1s', target: { containers: [{ name: 'web*' }] } },
+      },
+    ]);
     expect(server.closed).toBe(true);
   });
 
@@ -217,13 +323,17 @@ describe('eunomia run', () => {
 
 it('eunomia serve says which port is in use, and what to do', async () => {
   const { code, told } = await run(new FakeServer([]), ['serve']);
-  expect(told).toBe('eunomia: port 4000 of 127.0.0.1 is in use: stop what uses it, or choose another with --port (0 takes a free one)\n');
+  expect(told).toBe(
+    'eunomia: port 4000 of 127.0.0.1 is in use: stop what uses it, or choose another with --port (0 takes a free one)\n',
+  );
   expect(code).toBe(1);
 });
 
 it('eunomia trackers lists them with the reason why one is not available', async () => {
   const { out, code } = await run(new FakeServer([]), ['trackers']);
-  expect(out).toBe('name  available         summary\nexec  yes               Programs.\ntcp   no: no such hook  Connections.\n');
+  expect(out).toBe(
+    'name  available         summary\nexec  yes               Programs.\ntcp   no: no such hook  Connections.\n',
+  );
   expect(code).toBe(0);
 });
 
@@ -239,7 +349,9 @@ it('eunomia trackers NAME tells options and fields, as JSON too', async () => {
 
 it('eunomia containers lists removed ones only with --all', async () => {
   const { out } = await run(new FakeServer([]), ['containers']);
-  expect(out).toBe('id            name  image  state    runtime  pid  ips\naaaaaaaaaaaa  web   nginx  running  docker   7    10.0.0.2\n');
+  expect(out).toBe(
+    'id            name  image  state    runtime  pid  ips\naaaaaaaaaaaa  web   nginx  running  docker   7    10.0.0.2\n',
+  );
   const all = await run(new FakeServer([]), ['containers', '--all', '-o', 'json']);
   expect(JSON.parse(all.out)).toMatchObject([{ name: 'web' }, { name: 'old', state: 'REMOVED', pod: null }]);
 });

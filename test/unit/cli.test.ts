@@ -10,25 +10,68 @@ import { endpoint } from '../../src/cli/remote.js';
 import { configOf } from '../../src/cli/serve.js';
 import { tableColumns } from '../../src/cli/column.js';
 
-function tracker(name: string, own: Readonly<Record<string, string>>, options: Readonly<Record<string, string>> = {}): TrackerInfo {
-  const shared = { tracker: 'String!', time: 'DateTime!', 'process.pid': 'Int!', 'process.comm': 'String!', 'container.name': 'String', 'container.labels': '[Label!]!' };
-  const fields = Object.entries({ ...shared, ...own }).map(([path, type]) => ({ path, type, description: '', onDemand: false }));
+function tracker(
+  name: string,
+  own: Readonly<Record<string, string>>,
+  options: Readonly<Record<string, string>> = {},
+): TrackerInfo {
+  const shared = {
+    tracker: 'String!',
+    time: 'DateTime!',
+    'process.pid': 'Int!',
+    'process.comm': 'String!',
+    'container.name': 'String',
+    'container.labels': '[Label!]!',
+  };
+  const fields = Object.entries({ ...shared, ...own }).map(([path, type]) => ({
+    path,
+    type,
+    description: '',
+    onDemand: false,
+  }));
   return {
-    name, summary: '', available: true, unavailableReason: null, minimumKernel: '5.8', hooks: [],
+    name,
+    summary: '',
+    available: true,
+    unavailableReason: null,
+    minimumKernel: '5.8',
+    hooks: [],
     eventType: `${name.charAt(0).toUpperCase()}${name.slice(1)}Event`,
-    options: Object.entries(options).map(([option, type]) => ({ name: option, type, description: '', defaultValue: null })),
+    options: Object.entries(options).map(([option, type]) => ({
+      name: option,
+      type,
+      description: '',
+      defaultValue: null,
+    })),
     fields,
   };
 }
 
-const exec = tracker('exec', { errno: 'Errno', args: '[String!]', argsTruncated: 'Boolean', pidNs: 'UInt64!' }, { failed: 'Boolean' });
-const open = tracker('open', { errno: 'Errno', path: 'String', fd: 'Int' }, { failedOnly: 'Boolean', writesOnly: 'Boolean' });
-const tcp = tracker('tcp', { operation: 'TcpOperation!', remotePort: 'Int!' }, { operations: '[TcpOperation!]', most: 'Int' });
+const exec = tracker(
+  'exec',
+  { errno: 'Errno', args: '[String!]', argsTruncated: 'Boolean', pidNs: 'UInt64!' },
+  { failed: 'Boolean' },
+);
+const open = tracker(
+  'open',
+  { errno: 'Errno', path: 'String', fd: 'Int' },
+  { failedOnly: 'Boolean', writesOnly: 'Boolean' },
+);
+const tcp = tracker(
+  'tcp',
+  { operation: 'TcpOperation!', remotePort: 'Int!' },
+  { operations: '[TcpOperation!]', most: 'Int' },
+);
 
 describe('a table', () => {
   it('aligns its columns and widens them with what comes', () => {
     const table = new Table(['pid', 'comm'], null);
-    expect(table.render([['1', 'init'], ['1234', 'sh']])).toBe('pid   comm\n1     init\n1234  sh\n');
+    expect(
+      table.render([
+        ['1', 'init'],
+        ['1234', 'sh'],
+      ]),
+    ).toBe('pid   comm\n1     init\n1234  sh\n');
     expect(table.render([['1234567', 'cat']])).toBe('1234567  cat\n');
   });
 
@@ -62,7 +105,9 @@ describe('a cell', () => {
 });
 
 it('writes rows of RFC 4180, a list as JSON in one field', () => {
-  expect(csvRow(['plain', 'a,b', 'say "hi"', 'two\nlines', null, 7, ['a', 'b c']])).toBe('plain,"a,b","say ""hi""","two\nlines",,7,"[""a"",""b c""]"\r\n');
+  expect(csvRow(['plain', 'a,b', 'say "hi"', 'two\nlines', null, 7, ['a', 'b c']])).toBe(
+    'plain,"a,b","say ""hi""","two\nlines",,7,"[""a"",""b c""]"\r\n',
+  );
 });
 
 describe('a tracker argument', () => {
@@ -103,7 +148,18 @@ describe('the target', () => {
   it('is the whole machine without flags', () => expect(targetInput({ descendants: true })).toBeNull());
 
   it('joins kinds by AND and values by OR', () => {
-    expect(targetInput({ container: ['web*', '0123456789ab'], image: ['nginx'], label: ['app=a=b', 'tier'], pid: ['1', '2'], uid: ['0'], comm: ['sh'], wait: true, descendants: false })).toEqual({
+    expect(
+      targetInput({
+        container: ['web*', '0123456789ab'],
+        image: ['nginx'],
+        label: ['app=a=b', 'tier'],
+        pid: ['1', '2'],
+        uid: ['0'],
+        comm: ['sh'],
+        wait: true,
+        descendants: false,
+      }),
+    ).toEqual({
       containers: [
         { name: 'web*', image: 'nginx', labels: [{ name: 'app', value: 'a=b' }, { name: 'tier' }] },
         { id: '0123456789ab', image: 'nginx', labels: [{ name: 'app', value: 'a=b' }, { name: 'tier' }] },
@@ -148,43 +204,83 @@ describe('fields', () => {
   });
 
   it('that no tracker has are refused with a suggestion', () => {
-    expect(() => chosenColumns([exec], ['proces.comm'])).toThrow(/no field "proces.comm" in exec; did you mean "process.comm"/);
+    expect(() => chosenColumns([exec], ['proces.comm'])).toThrow(
+      /no field "proces.comm" in exec; did you mean "process.comm"/,
+    );
   });
 });
 
 describe('the printer', () => {
   const events = [
-    { __typename: 'ExecEvent', time: '2026-01-31T08:15:30.123456789Z', process: { pid: 7, comm: 'ls' }, container: null, errno: null, args: ['ls', 'a b'] },
-    { __typename: 'OpenEvent', time: '2026-01-31T08:15:31.000000000Z', process: { pid: 8, comm: 'cat' }, container: { name: 'web' }, errno: 'ENOENT', path: '/x', fd: null },
+    {
+      __typename: 'ExecEvent',
+      time: '2026-01-31T08:15:30.123456789Z',
+      process: { pid: 7, comm: 'ls' },
+      container: null,
+      errno: null,
+      args: ['ls', 'a b'],
+    },
+    {
+      __typename: 'OpenEvent',
+      time: '2026-01-31T08:15:31.000000000Z',
+      process: { pid: 8, comm: 'cat' },
+      container: { name: 'web' },
+      errno: 'ENOENT',
+      path: '/x',
+      fd: null,
+    },
   ];
 
   it('prints one nested object a line, with the fields that the tracker has', () => {
-    const printer = createPrinter([exec, open], { format: 'json', fields: ['process.comm', 'container.name', 'args', 'path'], width: null });
+    const printer = createPrinter([exec, open], {
+      format: 'json',
+      fields: ['process.comm', 'container.name', 'args', 'path'],
+      width: null,
+    });
     expect(printer.print(events, { lost: '3' })).toBe(
       '{"gap":{"lost":"3"}}\n{"process":{"comm":"ls"},"container":null,"args":["ls","a b"]}\n{"process":{"comm":"cat"},"container":{"name":"web"},"path":"/x"}\n',
     );
   });
 
   it('prints CSV with dotted headers', () => {
-    const printer = createPrinter([exec, open], { format: 'csv', fields: ['process.pid', 'container.name', 'args', 'path'], width: null });
-    expect(printer.head + printer.print(events)).toBe('process.pid,container.name,args,path\r\n7,,"[""ls"",""a b""]",\r\n8,web,,/x\r\n');
+    const printer = createPrinter([exec, open], {
+      format: 'csv',
+      fields: ['process.pid', 'container.name', 'args', 'path'],
+      width: null,
+    });
+    expect(printer.head + printer.print(events)).toBe(
+      'process.pid,container.name,args,path\r\n7,,"[""ls"",""a b""]",\r\n8,web,,/x\r\n',
+    );
   });
 
   it('prints a table with a clock for people', () => {
     const printer = createPrinter([exec], { format: 'table', fields: null, width: null });
-    expect(printer.print(events.slice(0, 1))).toBe('time           container.name  process.pid  process.comm  errno  args\n08:15:30.123Z  -               7            ls            -      ls \'a b\'\n');
+    expect(printer.print(events.slice(0, 1))).toBe(
+      "time           container.name  process.pid  process.comm  errno  args\n08:15:30.123Z  -               7            ls            -      ls 'a b'\n",
+    );
   });
 
   it('shows a new tracker without knowing it', () => {
     const stat = tracker('stat', { name: 'String!', follow: 'Boolean!', pidNs: 'UInt64!', durationNs: 'UInt64' });
-    expect(tableColumns([stat]).map(({ path }) => path)).toEqual(['time', 'container.name', 'process.pid', 'process.comm', 'name', 'durationNs']);
+    expect(tableColumns([stat]).map(({ path }) => path)).toEqual([
+      'time',
+      'container.name',
+      'process.pid',
+      'process.comm',
+      'name',
+      'durationNs',
+    ]);
   });
 });
 
 describe("the server's address", () => {
-  it('gets the path of the API', () => expect(endpoint('http://localhost:4000').href).toBe('http://localhost:4000/graphql'));
-  it('keeps a path of its own', () => expect(endpoint('https://host/eunomia/graphql').href).toBe('https://host/eunomia/graphql'));
-  it.each(['localhost:4000', 'ftp://host', ''])('%j is refused', (text) => expect(() => endpoint(text)).toThrow(/no URL like/));
+  it('gets the path of the API', () =>
+    expect(endpoint('http://localhost:4000').href).toBe('http://localhost:4000/graphql'));
+  it('keeps a path of its own', () =>
+    expect(endpoint('https://host/eunomia/graphql').href).toBe('https://host/eunomia/graphql'));
+  it.each(['localhost:4000', 'ftp://host', ''])('%j is refused', (text) =>
+    expect(() => endpoint(text)).toThrow(/no URL like/),
+  );
 });
 
 describe('the configuration of serve', () => {
@@ -213,12 +309,20 @@ describe('the configuration of serve', () => {
   });
 
   it('refuses a token of no role, and does not repeat its secret', () => {
-    expect(() => configOf({ ...flags, token: ['root:hunter2'] }, '')).toThrow(/viewer:SECRET, operator:SECRET or admin:SECRET/);
+    expect(() => configOf({ ...flags, token: ['root:hunter2'] }, '')).toThrow(
+      /viewer:SECRET, operator:SECRET or admin:SECRET/,
+    );
     expect(() => configOf({ ...flags, token: ['root:hunter2'] }, '')).not.toThrow(/hunter2/);
   });
 
   it('has an InfluxDB with defaults from its address alone', () => {
-    expect(configOf({ ...flags, influxUrl: 'http://db:8086/', dataDir: '/data' }, '').influx).toMatchObject({ url: 'http://db:8086', version: null, bucket: 'eunomia', spoolDirectory: '/data/influx-spool', spoolDrop: 'OLDEST' });
+    expect(configOf({ ...flags, influxUrl: 'http://db:8086/', dataDir: '/data' }, '').influx).toMatchObject({
+      url: 'http://db:8086',
+      version: null,
+      bucket: 'eunomia',
+      spoolDirectory: '/data/influx-spool',
+      spoolDrop: 'OLDEST',
+    });
     expect(configOf({ ...flags, dataDir: '/data' }, '').influx).toBeNull();
   });
 

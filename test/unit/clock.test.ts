@@ -13,14 +13,19 @@ function oracle(bootNs: bigint, seconds: number, nanoseconds: number): string {
   return `${new Date(Number(whole) * 1000).toISOString().slice(0, 19)}.${String(ns % BILLION).padStart(9, '0')}Z`;
 }
 
-const offset = fc.record({ seconds: fc.integer({ min: 0, max: 4_000_000_000 }), nanoseconds: fc.integer({ min: 0, max: 999_999_999 }) });
+const offset = fc.record({
+  seconds: fc.integer({ min: 0, max: 4_000_000_000 }),
+  nanoseconds: fc.integer({ min: 0, max: 999_999_999 }),
+});
 
 describe('the wall time of an event', () => {
   it('is exact to the nanosecond for any time since boot and any offset', () => {
     fc.assert(
       fc.property(fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), offset, (bootNs, clock) => {
         fc.pre(bootNs / BILLION + BigInt(clock.seconds) < LAST_SECOND);
-        expect(wallTime(clock, Number(bootNs >> 32n), Number(bootNs & 0xffffffffn))).toBe(oracle(bootNs, clock.seconds, clock.nanoseconds));
+        expect(wallTime(clock, Number(bootNs >> 32n), Number(bootNs & 0xffffffffn))).toBe(
+          oracle(bootNs, clock.seconds, clock.nanoseconds),
+        );
       }),
       { numRuns: 2000 },
     );
@@ -28,17 +33,35 @@ describe('the wall time of an event', () => {
 
   it('is exact where a second ends', () => {
     const clock = { seconds: 1_700_000_000, nanoseconds: 999_999_999 };
-    for (const bootNs of [0n, 1n, BILLION - 1n, BILLION, BILLION + 1n, 2n ** 32n - 1n, 2n ** 32n, 2n ** 53n, 2n ** 53n + 1n, 12_345n * BILLION + 1n]) {
-      expect(wallTime(clock, Number(bootNs >> 32n), Number(bootNs & 0xffffffffn))).toBe(oracle(bootNs, clock.seconds, clock.nanoseconds));
+    for (const bootNs of [
+      0n,
+      1n,
+      BILLION - 1n,
+      BILLION,
+      BILLION + 1n,
+      2n ** 32n - 1n,
+      2n ** 32n,
+      2n ** 53n,
+      2n ** 53n + 1n,
+      12_345n * BILLION + 1n,
+    ]) {
+      expect(wallTime(clock, Number(bootNs >> 32n), Number(bootNs & 0xffffffffn))).toBe(
+        oracle(bootNs, clock.seconds, clock.nanoseconds),
+      );
     }
   });
 
   it('sorts as text as the events do in time', () => {
     fc.assert(
-      fc.property(fc.bigInt({ min: 0n, max: 2n ** 60n }), fc.bigInt({ min: 0n, max: 2n ** 60n }), offset, (a, b, clock) => {
-        const shown = (ns: bigint) => wallTime(clock, Number(ns >> 32n), Number(ns & 0xffffffffn));
-        expect(shown(a) < shown(b)).toBe(a < b);
-      }),
+      fc.property(
+        fc.bigInt({ min: 0n, max: 2n ** 60n }),
+        fc.bigInt({ min: 0n, max: 2n ** 60n }),
+        offset,
+        (a, b, clock) => {
+          const shown = (ns: bigint) => wallTime(clock, Number(ns >> 32n), Number(ns & 0xffffffffn));
+          expect(shown(a) < shown(b)).toBe(a < b);
+        },
+      ),
     );
   });
 

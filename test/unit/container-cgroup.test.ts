@@ -23,7 +23,11 @@ describe('a cgroup path', () => {
     [`/kubepods/burstable/pod${UID}/${ID}`, 'containerd', UID],
     [`/kubepods/pod${UID}/${ID}`, 'containerd', UID],
     [`/kubelet/kubepods/besteffort/pod${STATIC}/${ID}`, 'containerd', STATIC],
-    [`/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod${UID_}.slice/cri-containerd-${ID}.scope`, 'containerd', UID],
+    [
+      `/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod${UID_}.slice/cri-containerd-${ID}.scope`,
+      'containerd',
+      UID,
+    ],
     [`/kubepods.slice/kubepods-pod${UID_}.slice/crio-${ID}.scope`, 'crio', UID],
     [`/kubepods.slice/kubepods-pod${UID_}.slice/docker-${ID}.scope`, 'docker', UID],
     [`/kubepods.slice/kubepods-pod${STATIC}.slice/crio-${ID}.scope`, 'crio', STATIC],
@@ -134,8 +138,13 @@ describe('a process’s cgroups', () => {
   });
 
   it('name it by a v1 line where the v2 line is the host’s', () => {
-    expect(parseProcessCgroup(`8:pids:/docker/${ID}\n0::/\n`)).toMatchObject({ unified: false, owner: { containerId: ID } });
-    expect(parseProcessCgroup(`3:cpu,cpuacct:/system.slice/x.slice:cri-containerd:${ID}\n`).owner?.containerId).toBe(ID);
+    expect(parseProcessCgroup(`8:pids:/docker/${ID}\n0::/\n`)).toMatchObject({
+      unified: false,
+      owner: { containerId: ID },
+    });
+    expect(parseProcessCgroup(`3:cpu,cpuacct:/system.slice/x.slice:cri-containerd:${ID}\n`).owner?.containerId).toBe(
+      ID,
+    );
   });
 
   it('name none for a process of the host', () => {

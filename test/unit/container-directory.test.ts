@@ -13,7 +13,12 @@ let directory: ContainerDirectory;
 beforeEach(() => {
   clock = 1_700_000_000_000;
   changes = [];
-  directory = new ContainerDirectory({ tombstones: 3, tombstoneMs: 1000, now: () => clock, onChange: ({ name }, kind) => changes.push([name, kind]) });
+  directory = new ContainerDirectory({
+    tombstones: 3,
+    tombstoneMs: 1000,
+    now: () => clock,
+    onChange: ({ name }, kind) => changes.push([name, kind]),
+  });
 });
 
 describe('the container directory', () => {
@@ -26,7 +31,13 @@ describe('the container directory', () => {
     expect(directory.isNamed(A)).toBe(true);
     directory.remove(A);
     expect(directory.byCgroup(7)).toBe(container);
-    expect(changes).toEqual([[null, 'added'], [null, 'cgroup'], ['web', 'facts'], ['web', 'state'], ['web', 'removed']]);
+    expect(changes).toEqual([
+      [null, 'added'],
+      [null, 'cgroup'],
+      ['web', 'facts'],
+      ['web', 'state'],
+      ['web', 'removed'],
+    ]);
   });
 
   it('tells the host’s cgroups from unknown ones', () => {
@@ -65,8 +76,17 @@ describe('the container directory', () => {
       'annotation.io.kubernetes.container.hash': '1',
       app: 'web',
     };
-    expect(directory.apply({ id: A, labels }).pod).toEqual({ name: 'web-0', namespace: 'shop', uid: 'u-1', labels: { app: 'web' } });
-    expect(directory.apply({ id: B, labels: { 'io.podman.compose.project': 'p' } })).toMatchObject({ composeProject: 'p', composeService: null, pod: null });
+    expect(directory.apply({ id: A, labels }).pod).toEqual({
+      name: 'web-0',
+      namespace: 'shop',
+      uid: 'u-1',
+      labels: { app: 'web' },
+    });
+    expect(directory.apply({ id: B, labels: { 'io.podman.compose.project': 'p' } })).toMatchObject({
+      composeProject: 'p',
+      composeService: null,
+      pod: null,
+    });
   });
 });
 
@@ -94,7 +114,10 @@ describe('finding a container', () => {
 
   it('refuses a prefix that fits several, and names them', () => {
     expect(() => directory.find('aaa')).toThrow(
-      expect.objectContaining({ code: 'AMBIGUOUS_CONTAINER', message: expect.stringMatching(/2 container ids: aaa1\S* \(web\), aaa2\S* \(c0\)/) }),
+      expect.objectContaining({
+        code: 'AMBIGUOUS_CONTAINER',
+        message: expect.stringMatching(/2 container ids: aaa1\S* \(web\), aaa2\S* \(c0\)/),
+      }),
     );
   });
 
@@ -125,7 +148,10 @@ describe('a tombstone', () => {
       imageId: 'sha256:1',
       removedAt: '2026-01-01T00:00:00.000000001Z',
     });
-    expect(directory.apply({ id: A, state: 'RUNNING' }, { listed: true })).toMatchObject({ state: 'RUNNING', removedAt: null });
+    expect(directory.apply({ id: A, state: 'RUNNING' }, { listed: true })).toMatchObject({
+      state: 'RUNNING',
+      removedAt: null,
+    });
     clock += 10_000;
     expect(directory.list().map((container) => container.id)).toEqual([A]);
   });

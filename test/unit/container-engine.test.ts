@@ -15,18 +15,30 @@ describe('an event of the engine', () => {
     `{"Type":"container","Action":"${action}","Actor":{"ID":"${ID}","Attributes":${JSON.stringify(attributes)}},"timeNano":1795463882687352601}`;
 
   it('tells name, image, labels and the time to the nanosecond', () => {
-    expect(readEngineEvent(line('create', { name: 'web', image: 'nginx:1', tier: 'front', execID: 'x' }), 'docker')).toEqual({
+    expect(
+      readEngineEvent(line('create', { name: 'web', image: 'nginx:1', tier: 'front', execID: 'x' }), 'docker'),
+    ).toEqual({
       nanos: 1795463882687352601n,
       notice: {
         kind: 'facts',
         inspect: true,
-        facts: { id: ID, runtime: 'docker', name: 'web', image: 'nginx:1', labels: { tier: 'front' }, state: 'CREATED', createdAt: '2026-11-23T19:58:02.687352601Z' },
+        facts: {
+          id: ID,
+          runtime: 'docker',
+          name: 'web',
+          image: 'nginx:1',
+          labels: { tier: 'front' },
+          state: 'CREATED',
+          createdAt: '2026-11-23T19:58:02.687352601Z',
+        },
       },
     });
   });
 
   it('is understood in Podman’s words too', () => {
-    expect(readEngineEvent(line('died', {}), 'podman')?.notice).toMatchObject({ facts: { state: 'EXITED', pid: null } });
+    expect(readEngineEvent(line('died', {}), 'podman')?.notice).toMatchObject({
+      facts: { state: 'EXITED', pid: null },
+    });
     expect(readEngineEvent(line('remove', {}), 'podman')?.notice).toMatchObject({ kind: 'removed', id: ID });
   });
 
@@ -41,16 +53,25 @@ describe('an answer of the engine', () => {
   it('may lack nearly everything', () => {
     expect(factsFromList({ Id: ID }, 'podman')).toMatchObject({ id: ID, labels: {}, ips: [] });
     expect(factsFromInspect({ Id: ID }, 'podman')).toMatchObject({ id: ID, labels: {}, ips: [] });
-    expect(factsFromList({ Id: ID, Names: null, Labels: null, NetworkSettings: null }, 'podman')).not.toHaveProperty('name');
+    expect(factsFromList({ Id: ID, Names: null, Labels: null, NetworkSettings: null }, 'podman')).not.toHaveProperty(
+      'name',
+    );
   });
 
   it('has the container’s own name among links, and no image when the list shows only its id', () => {
-    expect(factsFromList({ Id: ID, Names: ['/web/db', '/db'], Image: 'sha256:00', State: 'Running' }, 'docker')).toMatchObject({ name: 'db', state: 'RUNNING' });
+    expect(
+      factsFromList({ Id: ID, Names: ['/web/db', '/db'], Image: 'sha256:00', State: 'Running' }, 'docker'),
+    ).toMatchObject({ name: 'db', state: 'RUNNING' });
     expect(factsFromList({ Id: ID, Image: 'sha256:00' }, 'docker')).not.toHaveProperty('image');
   });
 
   it('has times in UTC, and none for Go’s zero time', () => {
-    const State = { Status: 'created', Pid: 0, StartedAt: '0001-01-01T00:00:00Z', FinishedAt: '2026-01-02T03:04:05.123456789+02:00' };
+    const State = {
+      Status: 'created',
+      Pid: 0,
+      StartedAt: '0001-01-01T00:00:00Z',
+      FinishedAt: '2026-01-02T03:04:05.123456789+02:00',
+    };
     expect(factsFromInspect({ Id: ID, State, Created: '2026-01-02T03:04:05Z' }, 'docker')).toMatchObject({
       state: 'CREATED',
       pid: null,
@@ -74,7 +95,11 @@ describe('an engine that misbehaves', () => {
     socket = join(directory, 'engine.sock');
     server = createServer((request, response) => answer(request, response));
     await new Promise<void>((resolve) => server.listen(socket, resolve));
-    registry = new ContainerRegistry({ log: pino({ level: 'silent' }), cgroups: null, engine: { host: socket, requestMs: 200, pingMs: 100, backoffMs: 200 } });
+    registry = new ContainerRegistry({
+      log: pino({ level: 'silent' }),
+      cgroups: null,
+      engine: { host: socket, requestMs: 200, pingMs: 100, backoffMs: 200 },
+    });
   });
 
   afterEach(async () => {
@@ -90,22 +115,25 @@ describe('an engine that misbehaves', () => {
       await sleep(10);
     }
   };
-  const json = (response: ServerResponse, value: unknown): void => void response.setHeader('content-type', 'application/json').end(JSON.stringify(value));
+  const json = (response: ServerResponse, value: unknown): void =>
+    void response.setHeader('content-type', 'application/json').end(JSON.stringify(value));
   const version = { Version: '5.0.0', Components: [{ Name: 'Podman Engine' }] };
   const listed = [{ Id: ID, Names: ['/web'], Image: 'nginx', ImageID: 'sha256:1', State: 'running', Labels: {} }];
 
   /** A sound engine but for the routes given. */
-  const route = (special: Record<string, RequestListener>): RequestListener => (request, response) => {
-    const path = new URL(request.url ?? '/', 'http://engine').pathname;
-    const own = Object.entries(special).find(([end]) => path.endsWith(end))?.[1];
-    if (own !== undefined) return own(request, response);
-    if (path === '/version') return json(response, version);
-    if (path === '/containers/json') return json(response, listed);
-    if (path === '/events') return response.flushHeaders();
-    if (path === '/_ping') return void response.end('OK');
-    response.statusCode = 404;
-    json(response, { message: 'no such container' });
-  };
+  const route =
+    (special: Record<string, RequestListener>): RequestListener =>
+    (request, response) => {
+      const path = new URL(request.url ?? '/', 'http://engine').pathname;
+      const own = Object.entries(special).find(([end]) => path.endsWith(end))?.[1];
+      if (own !== undefined) return own(request, response);
+      if (path === '/version') return json(response, version);
+      if (path === '/containers/json') return json(response, listed);
+      if (path === '/events') return response.flushHeaders();
+      if (path === '/_ping') return void response.end('OK');
+      response.statusCode = 404;
+      json(response, { message: 'no such container' });
+    };
 
   it('may be Podman, which holds back the head of its event answer', async () => {
     answer = route({ '/events': () => undefined });
@@ -131,7 +159,10 @@ describe('an engine that misbehaves', () => {
   it('may send nonsense', async () => {
     answer = (_, response) => void response.end('<html>');
     await registry.start();
-    expect(registry.engine).toMatchObject({ connected: false, error: expect.stringMatching(/does not speak the Docker API/) });
+    expect(registry.engine).toMatchObject({
+      connected: false,
+      error: expect.stringMatching(/does not speak the Docker API/),
+    });
     answer = route({ '/containers/json': (_, response) => void response.end('<html>') });
     await until(() => registry.engine?.error?.includes('listing containers') === true);
     answer = route({ '/events': (_, response) => void response.write(`\n{]\nnull\n{"Actor":{"ID":7}}\n`) });
@@ -159,7 +190,13 @@ describe('an engine that misbehaves', () => {
     let late: (() => void) | null = null;
     let stream: ServerResponse | null = null;
     let inspections = 0;
-    const inspected = { Id: ID, Name: '/web', Image: 'sha256:1', State: { Status: 'running', Pid: 7 }, Config: { Image: 'nginx:1.27', Labels: { a: 'b' } } };
+    const inspected = {
+      Id: ID,
+      Name: '/web',
+      Image: 'sha256:1',
+      State: { Status: 'running', Pid: 7 },
+      Config: { Image: 'nginx:1.27', Labels: { a: 'b' } },
+    };
     answer = route({
       '/events': (_, response) => void (stream = response).flushHeaders(),
       [`/${ID}/json`]: (_, response) => {
@@ -172,7 +209,9 @@ describe('an engine that misbehaves', () => {
     await until(() => late !== null && stream !== null);
     const states: string[] = [];
     registry.on('change', (container, kind) => kind === 'state' && states.push(container.state));
-    (stream as ServerResponse | null)?.write(`{"Type":"container","Action":"die","Actor":{"ID":"${ID}","Attributes":{}},"timeNano":1795463882687352601}\n`);
+    (stream as ServerResponse | null)?.write(
+      `{"Type":"container","Action":"die","Actor":{"ID":"${ID}","Attributes":{}},"timeNano":1795463882687352601}\n`,
+    );
     await until(() => registry.find('web')?.state === 'EXITED');
     (late as (() => void) | null)?.();
     await until(() => inspections === 2 && registry.find('web')?.labels['a'] === 'b');

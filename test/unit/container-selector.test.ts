@@ -6,7 +6,12 @@ function container(facts: Partial<Container>): Container {
   return { ...createContainer('ab12'.padEnd(64, '0'), 'docker'), ...facts };
 }
 
-const web = container({ name: 'shop-web-1', image: 'nginx:1.27', imageId: 'sha256:77', labels: { tier: 'web', empty: '' } });
+const web = container({
+  name: 'shop-web-1',
+  image: 'nginx:1.27',
+  imageId: 'sha256:77',
+  labels: { tier: 'web', empty: '' },
+});
 
 describe('a container selector', () => {
   it.each<[string, ContainerSelector, boolean]>([
@@ -34,7 +39,11 @@ describe('a container selector', () => {
     ['an empty label value', { labels: [{ name: 'empty', value: '' }] }, true],
     ['another label value', { labels: [{ name: 'tier', value: 'db' }] }, false],
     ['a label that every object inherits', { labels: [{ name: 'toString' }] }, false],
-    ['several fields that all hold', { name: 'shop-*', image: 'nginx', labels: [{ name: 'tier' }, { name: 'empty' }] }, true],
+    [
+      'several fields that all hold',
+      { name: 'shop-*', image: 'nginx', labels: [{ name: 'tier' }, { name: 'empty' }] },
+      true,
+    ],
     ['several fields of which one fails', { name: 'shop-*', image: 'redis' }, false],
     ['null fields beside one that holds', { name: 'shop-*', id: null, image: null, labels: null }, true],
   ])('judges %s', (_, selector, expected) => {
@@ -87,7 +96,9 @@ describe('a container selector', () => {
     ['no labels', [{ labels: [] }], /labels is empty/],
     ['a label without a name', [{ labels: [{ name: '' }] }], /label's name is empty/],
   ])('says what is wrong with %s, and what would be right', (_, selectors, message) => {
-    expect(() => compileSelector(selectors)).toThrow(expect.objectContaining({ code: 'BAD_SELECTOR', message: expect.stringMatching(message) }));
+    expect(() => compileSelector(selectors)).toThrow(
+      expect.objectContaining({ code: 'BAD_SELECTOR', message: expect.stringMatching(message) }),
+    );
   });
 
   it('takes no exponential time over a hostile pattern', () => {

@@ -23,7 +23,12 @@ const texts = (content: Uint8Array, lead?: number) => {
 
 const address = (bytes: Uint8Array) => decode.ip(bytes, 0);
 /** Bytes of addresses, often with runs of zeroes. */
-const ip = fc.array(fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, fc.integer({ min: 0, max: 0xffff })), { minLength: 8, maxLength: 8 }).map((groups) => Uint8Array.from(groups.flatMap((g) => [g >> 8, g & 0xff])));
+const ip = fc
+  .array(fc.oneof({ weight: 2, arbitrary: fc.constant(0) }, fc.integer({ min: 0, max: 0xffff })), {
+    minLength: 8,
+    maxLength: 8,
+  })
+  .map((groups) => Uint8Array.from(groups.flatMap((g) => [g >> 8, g & 0xff])));
 
 /** The address as 8 numbers, read by another parser. */
 function groupsOf(shown: string): number[] {
@@ -31,7 +36,9 @@ function groupsOf(shown: string): number[] {
   const [left = '', right] = hostname.slice(1, -1).split('::');
   const numbers = (part: string) => (part === '' ? [] : part.split(':').map((g) => parseInt(g, 16)));
   const [before, after] = [numbers(left), numbers(right ?? '')];
-  return right === undefined ? before : [...before, ...new Array<number>(8 - before.length - after.length).fill(0), ...after];
+  return right === undefined
+    ? before
+    : [...before, ...new Array<number>(8 - before.length - after.length).fill(0), ...after];
 }
 
 describe('text', () => {
@@ -41,7 +48,8 @@ describe('text', () => {
   });
 
   it('is exactly the bytes that its word names, also beyond 64', () => {
-    for (const length of [1, 63, 64, 65, 4095]) expect(text(Buffer.from('é'.repeat(length)), 16)).toBe('é'.repeat(length));
+    for (const length of [1, 63, 64, 65, 4095])
+      expect(text(Buffer.from('é'.repeat(length)), 16)).toBe('é'.repeat(length));
   });
 
   it('is what UTF-8 decoding makes of any bytes, however often', () => {
@@ -56,7 +64,16 @@ describe('text', () => {
 
   it('never takes a text for another of the same hash', () => {
     // 31 * 1 + 31 = 31 * 2 + 0: these pairs fall together.
-    const pairs = [[[1, 31], [2, 0]], [[65, 31, 7], [66, 0, 7]]] as const;
+    const pairs = [
+      [
+        [1, 31],
+        [2, 0],
+      ],
+      [
+        [65, 31, 7],
+        [66, 0, 7],
+      ],
+    ] as const;
     for (const [a, b] of pairs) {
       for (let i = 0; i < 3; i++) {
         expect(text(Uint8Array.from(a))).toBe(Buffer.from(a).toString());
@@ -83,7 +100,13 @@ describe('lists of texts', () => {
   });
 
   it('are what was put in, and nothing of the bytes behind', () => {
-    const argument = fc.oneof(fc.constant(''), fc.string({ maxLength: 20, unit: 'grapheme' }), fc.string({ minLength: 60, maxLength: 90 })).map((s) => Buffer.from(s.replaceAll('\0', '')).toString());
+    const argument = fc
+      .oneof(
+        fc.constant(''),
+        fc.string({ maxLength: 20, unit: 'grapheme' }),
+        fc.string({ minLength: 60, maxLength: 90 }),
+      )
+      .map((s) => Buffer.from(s.replaceAll('\0', '')).toString());
     fc.assert(
       fc.property(fc.array(argument, { maxLength: 12 }), fc.integer({ min: 0, max: 40 }), (list, lead) => {
         expect(texts(Buffer.from(list.map((s) => `${s}\0`).join('')), lead)).toEqual(list);
@@ -92,7 +115,11 @@ describe('lists of texts', () => {
   });
 
   it('replace bytes that are no UTF-8 in their own text only', () => {
-    expect(texts(Buffer.concat([Buffer.from('ok\0'), Buffer.from([0xc3]), Buffer.from('\0fine\0')]))).toEqual(['ok', '\u{FFFD}', 'fine']);
+    expect(texts(Buffer.concat([Buffer.from('ok\0'), Buffer.from([0xc3]), Buffer.from('\0fine\0')]))).toEqual([
+      'ok',
+      '\u{FFFD}',
+      'fine',
+    ]);
   });
 });
 
@@ -100,7 +127,9 @@ describe('addresses', () => {
   it('of IPv4 are dotted', () => {
     fc.assert(
       fc.property(fc.ipV4(), (shown) => {
-        expect(address(Uint8Array.from([...new Array<number>(10).fill(0), 0xff, 0xff, ...shown.split('.').map(Number)]))).toBe(shown);
+        expect(
+          address(Uint8Array.from([...new Array<number>(10).fill(0), 0xff, 0xff, ...shown.split('.').map(Number)])),
+        ).toBe(shown);
       }),
     );
   });
@@ -119,7 +148,8 @@ describe('addresses', () => {
       [[0, 0, 3, 4, 5, 6, 0, 0], '::3:4:5:6:0:0'],
       [[1, 2, 3, 4, 5, 6, 0, 0], '1:2:3:4:5:6::'],
     ];
-    for (const [groups, shown] of known) expect(address(Uint8Array.from(groups.flatMap((g) => [g >> 8, g & 0xff])))).toBe(shown);
+    for (const [groups, shown] of known)
+      expect(address(Uint8Array.from(groups.flatMap((g) => [g >> 8, g & 0xff])))).toBe(shown);
   });
 
   it('of IPv6 are those of another implementation, and read back as the same bytes', () => {
@@ -129,7 +159,9 @@ describe('addresses', () => {
         fc.pre(!shown.includes('.'));
         expect(isIPv6(shown)).toBe(true);
         expect(`[${shown}]`).toBe(new URL(`http://[${shown}]/`).hostname);
-        expect(groupsOf(shown)).toEqual(Array.from({ length: 8 }, (_, i) => ((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0)));
+        expect(groupsOf(shown)).toEqual(
+          Array.from({ length: 8 }, (_, i) => ((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0)),
+        );
       }),
       { numRuns: 1000 },
     );
@@ -138,7 +170,14 @@ describe('addresses', () => {
 
 describe('numbers', () => {
   it('of errno have their names, or their digits', () => {
-    expect([0, -2, -13, -111, -524, 2].map((code) => decode.errno(code))).toEqual([null, 'ENOENT', 'EACCES', 'ECONNREFUSED', '524', 'ENOENT']);
+    expect([0, -2, -13, -111, -524, 2].map((code) => decode.errno(code))).toEqual([
+      null,
+      'ENOENT',
+      'EACCES',
+      'ECONNREFUSED',
+      '524',
+      'ENOENT',
+    ]);
     expect(decode.errno(-41)).toBe('41'); // a hole in Linux's list
   });
 

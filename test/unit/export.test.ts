@@ -11,13 +11,57 @@ import type { FieldValue, TraceEvent } from '../../src/event.js';
 import { createReplay, type Player, type RecordedEntry } from '../../src/pipeline/replay.js';
 
 const schema = createSchema();
-const process = { pid: 1, tid: 1, ppid: 0, uid: 4_000_000_000, gid: 0, comm: 'a', startTime: '2026-01-31T08:15:30.123456789Z', mountNs: '4026531841' };
-const container = {
-  id: 'c'.repeat(64), name: 'web', image: null, imageId: null, labels: [{ name: 'b', value: '' }, { name: 'tier', value: '=x' }], composeProject: null, composeService: null,
-  pod: { name: 'p', namespace: 'n', uid: null, labels: [] }, runtime: 'docker', state: 'RUNNING', createdAt: null, startedAt: null, finishedAt: null, pid: 7, ips: ['10.0.0.1'], cgroupId: '4242',
+const process = {
+  pid: 1,
+  tid: 1,
+  ppid: 0,
+  uid: 4_000_000_000,
+  gid: 0,
+  comm: 'a',
+  startTime: '2026-01-31T08:15:30.123456789Z',
+  mountNs: '4026531841',
 };
-const exit = { tracker: 'exit', time: '2026-01-31T08:15:31.000000001Z', bootNs: '18446744073709551615', process, container, cgroupId: '4242', exitCode: 0, signal: null, coreDumped: false, lifetimeNs: '5' };
-const head = { eunomia: { recording: 1, version: '0.1.0', fields: null, session: { id: 's', name: null, labels: [], trackers: ['exit'], startedAt: null } } };
+const container = {
+  id: 'c'.repeat(64),
+  name: 'web',
+  image: null,
+  imageId: null,
+  labels: [
+    { name: 'b', value: '' },
+    { name: 'tier', value: '=x' },
+  ],
+  composeProject: null,
+  composeService: null,
+  pod: { name: 'p', namespace: 'n', uid: null, labels: [] },
+  runtime: 'docker',
+  state: 'RUNNING',
+  createdAt: null,
+  startedAt: null,
+  finishedAt: null,
+  pid: 7,
+  ips: ['10.0.0.1'],
+  cgroupId: '4242',
+};
+const exit = {
+  tracker: 'exit',
+  time: '2026-01-31T08:15:31.000000001Z',
+  bootNs: '18446744073709551615',
+  process,
+  container,
+  cgroupId: '4242',
+  exitCode: 0,
+  signal: null,
+  coreDumped: false,
+  lifetimeNs: '5',
+};
+const head = {
+  eunomia: {
+    recording: 1,
+    version: '0.1.0',
+    fields: null,
+    session: { id: 's', name: null, labels: [], trackers: ['exit'], startedAt: null },
+  },
+};
 
 let folder: string;
 beforeEach(async () => {
@@ -67,35 +111,63 @@ describe('a recorded line', () => {
 
 describe('a recording with only some fields', () => {
   it('is not replayed', async () => {
-    await expect(entriesOf({ eunomia: { ...head.eunomia, fields: ['time'] } })).rejects.toThrow('export it again without --fields');
+    await expect(entriesOf({ eunomia: { ...head.eunomia, fields: ['time'] } })).rejects.toThrow(
+      'export it again without --fields',
+    );
   });
 });
 
 describe('CSV', () => {
   it('gives back any text that no spreadsheet would run', () => {
-    const sheet: Sheet<readonly string[]> = { columns: [{ name: 'a', type: 'TEXT' }, { name: 'b', type: 'TEXT' }], record: (row) => row, row: (row): FieldValue[] => [...row] };
+    const sheet: Sheet<readonly string[]> = {
+      columns: [
+        { name: 'a', type: 'TEXT' },
+        { name: 'b', type: 'TEXT' },
+      ],
+      record: (row) => row,
+      row: (row): FieldValue[] => [...row],
+    };
     const safe = (text: string): string => (/^[=+\-@\t\r]/.test(text) ? `'${text}` : text);
     fc.assert(
-      fc.property(fc.array(fc.tuple(fc.string({ unit: 'grapheme' }), fc.string({ minLength: 1 })), { minLength: 1 }), (rows) => {
-        const encoder = createEncoder('csv', sheet, {});
-        const text = `${String(encoder.head())}${String(encoder.items(rows, null))}`;
-        expect(parse(text, { record_delimiter: '\r\n' })).toEqual([['a', 'b'], ...rows.map((row) => row.map(safe))]);
-      }),
+      fc.property(
+        fc.array(fc.tuple(fc.string({ unit: 'grapheme' }), fc.string({ minLength: 1 })), { minLength: 1 }),
+        (rows) => {
+          const encoder = createEncoder('csv', sheet, {});
+          const text = `${String(encoder.head())}${String(encoder.items(rows, null))}`;
+          expect(parse(text, { record_delimiter: '\r\n' })).toEqual([['a', 'b'], ...rows.map((row) => row.map(safe))]);
+        },
+      ),
     );
   });
 
   it('defuses formulas in texts, and leaves numbers as they are', () => {
-    const sheet: Sheet<FieldValue[]> = { columns: [{ name: 'comm', type: 'TEXT' }, { name: 'ret', type: 'INT64' }, { name: 'empty', type: 'TEXT' }, { name: 'none', type: 'TEXT' }], record: (row) => row, row: (row) => row };
-    expect(createEncoder('csv', sheet, {}).items([['=cmd()', '-2', '', null]], null)).toBe("'=cmd(),-2,\"\",\r\n");
+    const sheet: Sheet<FieldValue[]> = {
+      columns: [
+        { name: 'comm', type: 'TEXT' },
+        { name: 'ret', type: 'INT64' },
+        { name: 'empty', type: 'TEXT' },
+        { name: 'none', type: 'TEXT' },
+      ],
+      record: (row) => row,
+      row: (row) => row,
+    };
+    expect(createEncoder('csv', sheet, {}).items([['=cmd()', '-2', '', null]], null)).toBe('\'=cmd(),-2,"",\r\n');
   });
 });
 
 describe('a replay', () => {
-  async function played(entries: readonly RecordedEntry[], speed: number): Promise<{ batches: { events: readonly TraceEvent[]; lost: number }[]; ms: number }> {
+  async function played(
+    entries: readonly RecordedEntry[],
+    speed: number,
+  ): Promise<{ batches: { events: readonly TraceEvent[]; lost: number }[]; ms: number }> {
     const batches: { events: readonly TraceEvent[]; lost: number }[] = [];
     const begun = performance.now();
     await new Promise<void>((resolve) => {
-      const player: Player = { play: (events, { lost }) => batches.push({ events, lost }), queued: () => 0, end: () => resolve() };
+      const player: Player = {
+        play: (events, { lost }) => batches.push({ events, lost }),
+        queued: () => 0,
+        end: () => resolve(),
+      };
       const list = async function* (): AsyncGenerator<RecordedEntry> {
         yield* entries;
       };
@@ -103,7 +175,10 @@ describe('a replay', () => {
     });
     return { batches, ms: performance.now() - begun };
   }
-  const at = (ms: number): RecordedEntry => ({ kind: 'event', event: { time: `2026-01-31T08:15:30.${String(ms).padStart(3, '0')}000000Z`, bootNs: String(ms) } as TraceEvent });
+  const at = (ms: number): RecordedEntry => ({
+    kind: 'event',
+    event: { time: `2026-01-31T08:15:30.${String(ms).padStart(3, '0')}000000Z`, bootNs: String(ms) } as TraceEvent,
+  });
 
   it('keeps the distances between events, divided by the speed', async () => {
     const entries = [at(0), at(1), at(400)];
@@ -113,9 +188,17 @@ describe('a replay', () => {
   });
 
   it('tells a gap where it was', async () => {
-    const gap: RecordedEntry = { kind: 'gap', from: '2026-01-31T08:15:30.002000000Z', to: '2026-01-31T08:15:30.003000000Z', missing: 7 };
+    const gap: RecordedEntry = {
+      kind: 'gap',
+      from: '2026-01-31T08:15:30.002000000Z',
+      to: '2026-01-31T08:15:30.003000000Z',
+      missing: 7,
+    };
     const { batches } = await played([gap, at(1), gap, at(4)], Number.POSITIVE_INFINITY);
-    expect(batches.map(({ events, lost }) => [events.length, lost])).toEqual([[1, 7], [1, 7]]);
+    expect(batches.map(({ events, lost }) => [events.length, lost])).toEqual([
+      [1, 7],
+      [1, 7],
+    ]);
   });
 });
 

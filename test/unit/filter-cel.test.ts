@@ -14,7 +14,13 @@ const sameAs = (where: unknown): string => print(optimise(parseInput(where, fiel
 
 describe('a CEL expression', () => {
   it.each<[string, unknown]>([
-    ['process.comm == "nginx" && (open.path.startsWith("/etc") || open.errno == "ENOENT")', { process: { comm: { eq: 'nginx' } }, or: [{ open: { path: { prefix: '/etc' } } }, { open: { errno: { eq: 'ENOENT' } } }] }],
+    [
+      'process.comm == "nginx" && (open.path.startsWith("/etc") || open.errno == "ENOENT")',
+      {
+        process: { comm: { eq: 'nginx' } },
+        or: [{ open: { path: { prefix: '/etc' } } }, { open: { errno: { eq: 'ENOENT' } } }],
+      },
+    ],
     ["'nginx' == process.comm", { process: { comm: { eq: 'nginx' } } }],
     ['7 < process.pid', { process: { pid: { gt: 7 } } }],
     ['process.pid in [1, 2]', { process: { pid: { in: [2, 1] } } }],
@@ -24,7 +30,10 @@ describe('a CEL expression', () => {
     ['cgroupId == 0xff', { cgroupId: { eq: '255' } }],
     ['cgroupId == 18446744073709551615u', { cgroupId: { eq: '18446744073709551615' } }],
     ['cgroupId != "5"', { cgroupId: { ne: '5' } }],
-    ['time >= timestamp("2026-01-31T09:00:00+01:00") && time < "2026-01-31T09:00:00Z"', { time: { gte: '2026-01-31T08:00:00Z', lt: '2026-01-31T09:00:00Z' } }],
+    [
+      'time >= timestamp("2026-01-31T09:00:00+01:00") && time < "2026-01-31T09:00:00Z"',
+      { time: { gte: '2026-01-31T08:00:00Z', lt: '2026-01-31T09:00:00Z' } },
+    ],
     ['open.path.endsWith(".pem")', { open: { path: { suffix: '.pem' } } }],
     ['open.path.contains("x")', { open: { path: { contains: 'x' } } }],
     ['open.path.matches(r"\\.so(\\.\\d+)+$")', { open: { path: { regex: '\\.so(\\.\\d+)+$' } } }],
@@ -38,7 +47,10 @@ describe('a CEL expression', () => {
     ['open.errno == 2', { open: { errno: { eq: 'ENOENT' } } }],
     ['open.errno in ["EWOULDBLOCK", "ENOTSUP"]', { open: { errno: { in: ['EAGAIN', 'EOPNOTSUPP'] } } }],
     ['container == null', { container: { isNull: true } }],
-    ['container.labels["com.example/a"] == "x"', { container: { labels: [{ name: 'com.example/a', value: { eq: 'x' } }] } }],
+    [
+      'container.labels["com.example/a"] == "x"',
+      { container: { labels: [{ name: 'com.example/a', value: { eq: 'x' } }] } },
+    ],
     ['container.labels.tier != null', { container: { labels: [{ name: 'tier' }] } }],
     ['"tier" in container.labels', { container: { labels: [{ name: 'tier' }] } }],
     ['container.state == "RUNNING"', { container: { state: { eq: 'RUNNING' } } }],
@@ -47,7 +59,10 @@ describe('a CEL expression', () => {
     ['tcp.remoteAddress == "::ffff:10.0.0.1"', { tcp: { remoteAddress: { eq: '10.0.0.1' } } }],
     ['"-c" in exec.args', { exec: { args: { has: '-c' } } }],
     ['exec.args.exists(a, a == "-c")', { exec: { args: { has: '-c' } } }],
-    ['exec.args.exists(a, a.startsWith("-") && a.endsWith("c"))', { exec: { args: { any: { prefix: '-', suffix: 'c' } } } }],
+    [
+      'exec.args.exists(a, a.startsWith("-") && a.endsWith("c"))',
+      { exec: { args: { any: { prefix: '-', suffix: 'c' } } } },
+    ],
     ['size(exec.args) > 2', { exec: { args: { length: { gt: 2 } } } }],
     ['2 < exec.args.size()', { exec: { args: { length: { gt: 2 } } } }],
     ['tracker == "open" && path == "x"', { open: { path: { eq: 'x' } } }],
@@ -61,7 +76,12 @@ describe('a CEL expression', () => {
   it('asks for a field of whatever tracker has it', () => {
     const matches = compileFilter(parseCel('errno == "ENOENT"', fields, trackers), fields, trackers);
     const event = (tracker: string, errno: string | null) => ({ tracker, errno }) as unknown as TraceEvent;
-    expect(['open', 'exec', 'syscall', 'tcp'].map((tracker) => matches(event(tracker, 'ENOENT')))).toEqual([true, true, true, true]);
+    expect(['open', 'exec', 'syscall', 'tcp'].map((tracker) => matches(event(tracker, 'ENOENT')))).toEqual([
+      true,
+      true,
+      true,
+      true,
+    ]);
     expect(matches(event('open', null))).toBe(false);
     expect(matches(event('exit', 'ENOENT'))).toBe(false);
   });
@@ -90,8 +110,14 @@ describe('a CEL expression', () => {
     ['process.pid == 2147483648', '1:16: needs a whole number'],
     ['process.comm == 1', '1:17: needs a text; it is 1'],
     ['process.comm == b"x"', '1:17: needs a text; it is an object'],
-    ['process.comm < "x"', '< does not apply to "process.comm" (StringFilter); it takes ==, !=, in, .glob(), .matches()'],
-    ['process.pid.startsWith("x")', '.startsWith() does not apply to "process.pid" (IntFilter); it takes ==, !=, in, <'],
+    [
+      'process.comm < "x"',
+      '< does not apply to "process.comm" (StringFilter); it takes ==, !=, in, .glob(), .matches()',
+    ],
+    [
+      'process.pid.startsWith("x")',
+      '.startsWith() does not apply to "process.pid" (IntFilter); it takes ==, !=, in, <',
+    ],
     ['process.pid == process.tid', '1:1: compares two fields, which a filter cannot'],
     ['1 == 1', '1:1: compares two constants'],
     ['process.pid + 1 == 2', 'a filter does not calculate ("+"); write the value'],
@@ -126,7 +152,10 @@ describe('a CEL expression', () => {
     ['size(exec.args) == null', '== null does not apply to "args"'],
     ['duration("1s") == open.fd', 'this is beyond a filter'],
     ['foo(process.pid)', 'there is no function foo() in a filter; there are has, size, timestamp and cidr'],
-    ['cidr("10.0.0.1/8").containsIP(tcp.remoteAddress)', '1:6: "10.0.0.1/8" has bits beyond its length; did you mean "10.0.0.0/8"?'],
+    [
+      'cidr("10.0.0.1/8").containsIP(tcp.remoteAddress)',
+      '1:6: "10.0.0.1/8" has bits beyond its length; did you mean "10.0.0.0/8"?',
+    ],
     ['cidr("10.0.0.0/8").containsIP(process.comm)', 'does not apply to "process.comm" (StringFilter)'],
     ['tcp.remoteAddress.containsIP("10.0.0.0/8")', 'write cidr("10.0.0.0/8").containsIP(ADDRESS)'],
     ['process.comm == timestamp("2026-01-31T08:15:30Z")', '"process.comm" is no time'],
@@ -143,7 +172,14 @@ describe('a CEL expression', () => {
   });
 
   it('never breaks, however deep or long an expression is', () => {
-    for (const text of ['!'.repeat(9990), '-'.repeat(9990), '['.repeat(9990), 'a.'.repeat(4990), `${'1||'.repeat(3000)}1`, `${'process.pid==1||'.repeat(600)}true`]) {
+    for (const text of [
+      '!'.repeat(9990),
+      '-'.repeat(9990),
+      '['.repeat(9990),
+      'a.'.repeat(4990),
+      `${'1||'.repeat(3000)}1`,
+      `${'process.pid==1||'.repeat(600)}true`,
+    ]) {
       try {
         parseCel(text, fields, trackers);
       } catch (error) {
@@ -153,15 +189,57 @@ describe('a CEL expression', () => {
   });
 
   it('is told from noise without another error than its own', () => {
-    const words = fc.constantFrom('process', '.', 'pid', 'open', 'path', '==', '!=', '<', 'in', '[', ']', '(', ')', '&&', '||', '!', '-', '1', '2.5', '7u', '"x"', 'null', 'true', 'size', 'has', 'exists', 'a', ',', 'container.labels', 'cidr("::/0")', '?', ':', '{', '}', ' ');
+    const words = fc.constantFrom(
+      'process',
+      '.',
+      'pid',
+      'open',
+      'path',
+      '==',
+      '!=',
+      '<',
+      'in',
+      '[',
+      ']',
+      '(',
+      ')',
+      '&&',
+      '||',
+      '!',
+      '-',
+      '1',
+      '2.5',
+      '7u',
+      '"x"',
+      'null',
+      'true',
+      'size',
+      'has',
+      'exists',
+      'a',
+      ',',
+      'container.labels',
+      'cidr("::/0")',
+      '?',
+      ':',
+      '{',
+      '}',
+      ' ',
+    );
     fc.assert(
-      fc.property(fc.oneof(fc.array(words, { maxLength: 14 }).map((list) => list.join('')), fc.string({ unit: 'binary', maxLength: 40 })), (text) => {
-        try {
-          parseCel(text, fields, trackers);
-        } catch (error) {
-          expect(error).toMatchObject({ code: 'BAD_USER_INPUT' });
-        }
-      }),
+      fc.property(
+        fc.oneof(
+          fc.array(words, { maxLength: 14 }).map((list) => list.join('')),
+          fc.string({ unit: 'binary', maxLength: 40 }),
+        ),
+        (text) => {
+          try {
+            parseCel(text, fields, trackers);
+          } catch (error) {
+            expect(error).toMatchObject({ code: 'BAD_USER_INPUT' });
+          }
+        },
+      ),
       { numRuns: 5000 },
     );
   });
@@ -171,7 +249,11 @@ describe('a CEL expression', () => {
     const error = { code: 'BAD_USER_INPUT', details: { argument: 'where.expr', line: 2, column: 39, length: 2 } };
     expect(() => parseCel(text, fields, trackers, 'where.expr')).toThrow(expect.objectContaining(error));
     expect(() => parseCel(text, fields, trackers, 'where.expr')).toThrow(
-      ['where.expr: 2:39: needs a text; it is 17', '    open.path == "ä" && process.comm == 17 && tcp.localPort == 1', `${' '.repeat(40)}^^`].join('\n'),
+      [
+        'where.expr: 2:39: needs a text; it is 17',
+        '    open.path == "ä" && process.comm == 17 && tcp.localPort == 1',
+        `${' '.repeat(40)}^^`,
+      ].join('\n'),
     );
   });
 
@@ -193,33 +275,48 @@ describe('a CEL expression', () => {
 
 describe('a printed filter', () => {
   it.each([
-    ['open.path.startsWith("/etc") && process.comm == "x" && open.errno != null', 'open.errno != null && process.comm == "x" && open.path.startsWith("/etc")'],
-    ['!(process.pid == 1 || open.fd == 3) && tracker == "open"', 'tracker == "open" && !(process.pid == 1 || open.fd == 3)'],
-    ['(process.pid == 1 || process.tid == 2) && process.uid == 0', 'process.uid == 0 && (process.pid == 1 || process.tid == 2)'],
+    [
+      'open.path.startsWith("/etc") && process.comm == "x" && open.errno != null',
+      'open.errno != null && process.comm == "x" && open.path.startsWith("/etc")',
+    ],
+    [
+      '!(process.pid == 1 || open.fd == 3) && tracker == "open"',
+      'tracker == "open" && !(process.pid == 1 || open.fd == 3)',
+    ],
+    [
+      '(process.pid == 1 || process.tid == 2) && process.uid == 0',
+      'process.uid == 0 && (process.pid == 1 || process.tid == 2)',
+    ],
     ['!exec.args.exists(a, a.matches("^-+x"))', '!(tracker == "exec" && args.exists(x, x.matches("^-+x")))'],
     ['time > timestamp("2026-01-31T08:15:30Z")', 'time > timestamp("2026-01-31T08:15:30.000000000Z")'],
   ])('%s', (text, printed) => expect(canonical(text)).toBe(canonical(printed)));
 
   it('reads as one would write it', () => {
-    expect(canonical('open.path.startsWith("/etc") && !(process.comm == "x") && open.errno != null && open.flags.exists(f, f == "O_CREAT")')).toBe(
-      'open.errno != null && process.comm != "x" && open.path.startsWith("/etc") && "O_CREAT" in open.flags',
-    );
+    expect(
+      canonical(
+        'open.path.startsWith("/etc") && !(process.comm == "x") && open.errno != null && open.flags.exists(f, f == "O_CREAT")',
+      ),
+    ).toBe('open.errno != null && process.comm != "x" && open.path.startsWith("/etc") && "O_CREAT" in open.flags');
   });
 
   it('keeps every text', () => {
     fc.assert(
-      fc.property(fc.string({ unit: 'binary', minLength: 1 }), fc.string({ unit: 'grapheme', minLength: 1 }), (label, text) => {
-        const where = { container: { labels: [{ name: label, value: { eq: text } }] } };
-        const filter = ((): ReturnType<typeof parseInput> | null => {
-          try {
-            return parseInput(where, fields, trackers);
-          } catch {
-            return null;
-          }
-        })();
-        fc.pre(filter !== null && !/\p{Surrogate}/u.test(label));
-        if (filter) expect(parseCel(print(filter), fields, trackers)).toEqual(filter);
-      }),
+      fc.property(
+        fc.string({ unit: 'binary', minLength: 1 }),
+        fc.string({ unit: 'grapheme', minLength: 1 }),
+        (label, text) => {
+          const where = { container: { labels: [{ name: label, value: { eq: text } }] } };
+          const filter = ((): ReturnType<typeof parseInput> | null => {
+            try {
+              return parseInput(where, fields, trackers);
+            } catch {
+              return null;
+            }
+          })();
+          fc.pre(filter !== null && !/\p{Surrogate}/u.test(label));
+          if (filter) expect(parseCel(print(filter), fields, trackers)).toEqual(filter);
+        },
+      ),
       { numRuns: 2000 },
     );
   });

@@ -16,16 +16,70 @@ const common = {
   time: '2026-01-31T08:15:30.000000000Z',
   bootNs: '9007199254740993',
   cgroupId: '4242',
-  process: { pid: 7, tid: 8, ppid: 1, uid: 4294967294, gid: 0, comm: 'nginx', startTime: '2026-01-31T08:00:00.000000000Z', mountNs: 4026531841 },
-  container: { id: 'ab12', name: 'web-1', image: 'nginx:1.27', labels: { tier: 'web' }, state: 'RUNNING', ips: ['10.0.0.2'], cgroupId: 4242, pid: null },
+  process: {
+    pid: 7,
+    tid: 8,
+    ppid: 1,
+    uid: 4294967294,
+    gid: 0,
+    comm: 'nginx',
+    startTime: '2026-01-31T08:00:00.000000000Z',
+    mountNs: 4026531841,
+  },
+  container: {
+    id: 'ab12',
+    name: 'web-1',
+    image: 'nginx:1.27',
+    labels: { tier: 'web' },
+    state: 'RUNNING',
+    ips: ['10.0.0.2'],
+    cgroupId: 4242,
+    pid: null,
+  },
 };
-const open = { ...common, tracker: 'open', errno: null, fd: 3, path: '/etc/passwd', resolved: null, flags: ['O_RDWR', 'O_CREAT'], mode: 420 } as unknown as TraceEvent;
-const failed = { ...common, tracker: 'open', errno: 'ENOENT', fd: null, path: null, resolved: null, flags: [], mode: null, container: null } as unknown as TraceEvent;
-const exec = { ...common, tracker: 'exec', errno: null, args: ['sh', '-c', 'true'], argsTruncated: false } as unknown as TraceEvent;
-const tcp = { ...common, tracker: 'tcp', operation: 'CONNECT', errno: null, localAddress: '10.1.2.3', localPort: 40000, remoteAddress: '2001:db8::1', remotePort: 443, sentBytes: null } as unknown as TraceEvent;
+const open = {
+  ...common,
+  tracker: 'open',
+  errno: null,
+  fd: 3,
+  path: '/etc/passwd',
+  resolved: null,
+  flags: ['O_RDWR', 'O_CREAT'],
+  mode: 420,
+} as unknown as TraceEvent;
+const failed = {
+  ...common,
+  tracker: 'open',
+  errno: 'ENOENT',
+  fd: null,
+  path: null,
+  resolved: null,
+  flags: [],
+  mode: null,
+  container: null,
+} as unknown as TraceEvent;
+const exec = {
+  ...common,
+  tracker: 'exec',
+  errno: null,
+  args: ['sh', '-c', 'true'],
+  argsTruncated: false,
+} as unknown as TraceEvent;
+const tcp = {
+  ...common,
+  tracker: 'tcp',
+  operation: 'CONNECT',
+  errno: null,
+  localAddress: '10.1.2.3',
+  localPort: 40000,
+  remoteAddress: '2001:db8::1',
+  remotePort: 443,
+  sentBytes: null,
+} as unknown as TraceEvent;
 const syscall = { ...common, tracker: 'syscall', name: 'openat', ret: '-2', errno: 'ENOENT' } as unknown as TraceEvent;
 
-const matches = (where: unknown, event: TraceEvent): boolean => filterOf(where, fields, trackers)?.matches(event) ?? true;
+const matches = (where: unknown, event: TraceEvent): boolean =>
+  filterOf(where, fields, trackers)?.matches(event) ?? true;
 
 describe('a filter in the form of the schema', () => {
   it.each<[string, unknown, TraceEvent, boolean]>([
@@ -86,7 +140,12 @@ describe('a filter in the form of the schema', () => {
     ['tracker', { tracker: { in: ['exec', 'open'] } }, open, true],
     ['tracker by a glob', { tracker: { glob: 'e*' } }, open, false],
     ['expr is joined by AND', { expr: 'process.pid == 7', open: { fd: { eq: 4 } } }, open, false],
-    ['one event is enough for two conditions of a field', { and: [{ process: { pid: { gt: 1 } } }, { process: { pid: { ne: 7 } } }] }, open, false],
+    [
+      'one event is enough for two conditions of a field',
+      { and: [{ process: { pid: { gt: 1 } } }, { process: { pid: { ne: 7 } } }] },
+      open,
+      false,
+    ],
   ])('%s', (_what, where, event, expected) => expect(matches(where, event)).toBe(expected));
 
   it('is null when it takes everything', () => {
@@ -104,33 +163,63 @@ describe('a filter in the form of the schema', () => {
     [{ process: {} }, 'where.process: is empty; give at least one field'],
     [{ process: { pid: {} } }, 'where.process.pid: is empty; give at least one of eq, ne, in'],
     [{ process: { pid: { equal: 1 } } }, 'where.process.pid.equal: IntFilter has no "equal"'],
-    [{ process: { pid: { prefix: 'a' } } }, 'where.process.pid.prefix: IntFilter has no "prefix"; it has eq, ne, in, lt'],
+    [
+      { process: { pid: { prefix: 'a' } } },
+      'where.process.pid.prefix: IntFilter has no "prefix"; it has eq, ne, in, lt',
+    ],
     [{ open: { path: { gt: 'a' } } }, 'where.open.path.gt: StringFilter has no "gt"'],
-    [{ process: { pid: { eq: '1' } } }, 'where.process.pid.eq: needs a whole number from -2147483648 to 2147483647; it is "1"'],
+    [
+      { process: { pid: { eq: '1' } } },
+      'where.process.pid.eq: needs a whole number from -2147483648 to 2147483647; it is "1"',
+    ],
     [{ process: { pid: { eq: 1.5 } } }, 'where.process.pid.eq: needs a whole number'],
     [{ process: { pid: 7 } }, 'where.process.pid: needs an object; it is 7'],
     [{ process: { pid: { in: [] } } }, 'where.process.pid.in: is empty, which would match nothing'],
     [{ process: { pid: { in: 1 } } }, 'where.process.pid.in: needs a list; it is 1'],
     [{ process: { pid: { in: [1, 'x'] } } }, 'where.process.pid.in[1]: needs a whole number'],
-    [{ process: { pid: { in: Array.from({ length: 1001 }, (_, i) => i) } } }, 'where.process.pid.in: has 1001 values; at most 1000'],
-    [{ process: { pid: { gt: 5, lt: 3 } } }, 'where.process.pid: no value is in the range: more than 5 and less than 3'],
+    [
+      { process: { pid: { in: Array.from({ length: 1001 }, (_, i) => i) } } },
+      'where.process.pid.in: has 1001 values; at most 1000',
+    ],
+    [
+      { process: { pid: { gt: 5, lt: 3 } } },
+      'where.process.pid: no value is in the range: more than 5 and less than 3',
+    ],
     [{ process: { pid: { gt: 5, lt: 6 } } }, 'where.process.pid: no value is in the range'],
     [{ process: { pid: { gte: 5, lte: 4 } } }, 'where.process.pid: no value is in the range'],
-    [{ and: [{ process: { pid: { gt: 5 } } }, { process: { pid: { lt: 3 } } }] }, 'where.and: no value is in the range'],
+    [
+      { and: [{ process: { pid: { gt: 5 } } }, { process: { pid: { lt: 3 } } }] },
+      'where.and: no value is in the range',
+    ],
     [{ bootNs: { gt: '10', lt: '9' } }, 'where.bootNs: no value is in the range'],
     [{ time: { gt: '2026-01-31T08:00:00Z', lte: '2026-01-31T08:00:00Z' } }, 'where.time: no value is in the range'],
     [{ exec: { args: { length: { gt: 3, lt: 3 } } } }, 'where.exec.args.length: no value is in the range'],
-    [{ cgroupId: { eq: '18446744073709551616' } }, 'where.cgroupId.eq: needs a whole number from 0 to 18446744073709551615'],
+    [
+      { cgroupId: { eq: '18446744073709551616' } },
+      'where.cgroupId.eq: needs a whole number from 0 to 18446744073709551615',
+    ],
     [{ cgroupId: { eq: '-1' } }, 'where.cgroupId.eq: needs a whole number from 0'],
     [{ cgroupId: { eq: 2 ** 60 } }, 'where.cgroupId.eq: needs a whole number'],
-    [{ syscall: { ret: { eq: '9223372036854775808' } } }, 'where.syscall.ret.eq: needs a whole number from -9223372036854775808 to 9223372036854775807'],
+    [
+      { syscall: { ret: { eq: '9223372036854775808' } } },
+      'where.syscall.ret.eq: needs a whole number from -9223372036854775808 to 9223372036854775807',
+    ],
     [{ process: { uid: { eq: -1 } } }, 'where.process.uid.eq: needs a whole number from 0 to 4294967295; it is -1'],
-    [{ time: { gt: 'yesterday' } }, 'where.time.gt: needs a time, for example "2026-01-31T08:15:30.123456789Z"; it is "yesterday"'],
+    [
+      { time: { gt: 'yesterday' } },
+      'where.time.gt: needs a time, for example "2026-01-31T08:15:30.123456789Z"; it is "yesterday"',
+    ],
     [{ time: { gt: '2026-02-31T00:00:00Z' } }, 'where.time.gt: needs a time'],
     [{ open: { path: { prefix: '' } } }, 'where.open.path.prefix: is empty, which every text matches'],
     [{ open: { path: { eq: '\ud83d' } } }, 'where.open.path.eq: has half of a surrogate pair'],
-    [{ open: { path: { regex: '(a' } } }, 'where.open.path.regex: "(a" is no RE2 regular expression: missing closing )'],
-    [{ or: [{ exec: {} }, { open: { path: { regex: '(?=a)' } } }] }, 'where.or[1].open.path.regex: "(?=a)" is no RE2 regular expression'],
+    [
+      { open: { path: { regex: '(a' } } },
+      'where.open.path.regex: "(a" is no RE2 regular expression: missing closing )',
+    ],
+    [
+      { or: [{ exec: {} }, { open: { path: { regex: '(?=a)' } } }] },
+      'where.or[1].open.path.regex: "(?=a)" is no RE2 regular expression',
+    ],
     [{ open: { path: { regex: '(?<!a)b' } } }, 'RE2 has no look-around'],
     [{ open: { path: { regex: '(a)\\1' } } }, 'RE2 has no back-references'],
     [{ open: { path: { regex: 'a{1001}' } } }, 'RE2 repeats at most 1000 times'],
@@ -140,14 +229,23 @@ describe('a filter in the form of the schema', () => {
     [{ open: { path: { glob: '/{a,b' } } }, 'where.open.path.glob: "/{a,b" has a { without its }'],
     [{ open: { path: { glob: 'a\\' } } }, 'where.open.path.glob: "a\\" ends with a \\'],
     [{ open: { path: { glob: '[z-a]' } } }, 'where.open.path.glob: "[z-a]" is no glob'],
-    [{ open: { errno: { eq: 'ENOENTT' } } }, 'where.open.errno.eq: "ENOENTT" is no error code of Linux; did you mean "ENOENT"'],
+    [
+      { open: { errno: { eq: 'ENOENTT' } } },
+      'where.open.errno.eq: "ENOENTT" is no error code of Linux; did you mean "ENOENT"',
+    ],
     [{ open: { errno: { eq: '0' } } }, 'Success is null'],
-    [{ tcp: { operation: { eq: 'CONECT' } } }, 'where.tcp.operation.eq: needs one of CONNECT, ACCEPT, CLOSE, CONNECT_FAILED; it is "CONECT"; did you mean "CONNECT"?'],
+    [
+      { tcp: { operation: { eq: 'CONECT' } } },
+      'where.tcp.operation.eq: needs one of CONNECT, ACCEPT, CLOSE, CONNECT_FAILED; it is "CONECT"; did you mean "CONNECT"?',
+    ],
     [{ exec: { argsTruncated: { eq: 'yes' } } }, 'where.exec.argsTruncated.eq: needs true or false; it is "yes"'],
     [{ tcp: { remoteAddress: { eq: '10.1.2' } } }, 'where.tcp.remoteAddress.eq: "10.1.2" is no IP address'],
     [{ tcp: { remoteAddress: { eq: '010.1.2.3' } } }, 'is no IP address'],
     [{ tcp: { remoteAddress: { eq: 'fe80::1%eth0' } } }, 'is no IP address'],
-    [{ tcp: { remoteAddress: { cidr: ['10.0.0.0/8', '10.0.0.0/33'] } } }, 'where.tcp.remoteAddress.cidr[1]: "10.0.0.0/33" has the length 33; an address of IPv4 takes 0 to 32'],
+    [
+      { tcp: { remoteAddress: { cidr: ['10.0.0.0/8', '10.0.0.0/33'] } } },
+      'where.tcp.remoteAddress.cidr[1]: "10.0.0.0/33" has the length 33; an address of IPv4 takes 0 to 32',
+    ],
     [{ tcp: { remoteAddress: { cidr: ['10.1.2.3/8'] } } }, 'has bits beyond its length; did you mean "10.0.0.0/8"?'],
     [{ tcp: { remoteAddress: { cidr: ['2001:db8::1/32'] } } }, 'did you mean "2001:db8::/32"?'],
     [{ tcp: { remoteAddress: { cidr: ['10.1.2.3'] } } }, 'write "10.1.2.3/32", or use eq'],
@@ -156,7 +254,10 @@ describe('a filter in the form of the schema', () => {
     [{ tcp: { remoteAddress: { cidr: [] } } }, 'where.tcp.remoteAddress.cidr: is empty'],
     [{ tcp: { remoteAddress: { prefix: '10.' } } }, 'AddressFilter has no "prefix"'],
     [{ open: { errno: { isNull: true, eq: 'ENOENT' } } }, 'where.open.errno.isNull: a null fulfils nothing else'],
-    [{ open: { errno: { eq: null } } }, 'where.open.errno.eq: is null, which is no condition; leave it out, or ask for a null with { isNull: true }'],
+    [
+      { open: { errno: { eq: null } } },
+      'where.open.errno.eq: is null, which is no condition; leave it out, or ask for a null with { isNull: true }',
+    ],
     [{ open: { errno: null } }, 'where.open.errno: is null'],
     [{ and: [] }, 'where.and: is empty'],
     [{ or: [{}] }, 'where.or[0]: is empty; give at least one condition'],
@@ -166,7 +267,10 @@ describe('a filter in the form of the schema', () => {
     [{ expr: 7 }, 'where.expr: needs a CEL expression; it is 7'],
     [{ container: { labels: [] } }, 'where.container.labels: is empty'],
     [{ container: { labels: [{ name: '' }] } }, "where.container.labels[0].name: needs a label's name"],
-    [{ container: { labels: [{ nam: 'a' }] } }, 'where.container.labels[0].nam: there is no such field; did you mean "name"?'],
+    [
+      { container: { labels: [{ nam: 'a' }] } },
+      'where.container.labels[0].nam: there is no such field; did you mean "name"?',
+    ],
     [{ container: { labels: [{ name: 'a', value: {} }] } }, 'where.container.labels[0].value: is empty'],
     [{ exec: { args: { any: { isNull: true } } } }, 'where.exec.args.any.isNull: StringFilter has no "isNull"'],
     [{ exec: { args: { eq: 'a' } } }, 'where.exec.args.eq: StringListFilter has no "eq"'],
@@ -174,40 +278,85 @@ describe('a filter in the form of the schema', () => {
     ['x', 'where: needs an object; it is "x"'],
   ])('%j is refused', (where, message) => {
     expect(() => filterOf(where, fields, trackers)).toThrow(message);
-    expect(() => filterOf(where, fields, trackers)).toThrow(expect.objectContaining({ code: 'BAD_USER_INPUT', details: expect.objectContaining({ argument: expect.stringMatching(/^where/) }) }));
+    expect(() => filterOf(where, fields, trackers)).toThrow(
+      expect.objectContaining({
+        code: 'BAD_USER_INPUT',
+        details: expect.objectContaining({ argument: expect.stringMatching(/^where/) }),
+      }),
+    );
   });
 
   it('says that the session does not have the tracker', () => {
-    expect(() => filterOf({ open: {} }, fields, ['exec', 'tcp'], 'events.where')).toThrow('events.where.open: the session has no tracker open; it has exec, tcp');
+    expect(() => filterOf({ open: {} }, fields, ['exec', 'tcp'], 'events.where')).toThrow(
+      'events.where.open: the session has no tracker open; it has exec, tcp',
+    );
   });
 
   it('bounds what a filter may cost', () => {
     const many = (count: number, each: unknown) => ({ or: Array.from({ length: count }, () => each) });
-    expect(() => filterOf(many(1001, { process: { pid: { eq: 1 } } }), fields, trackers)).toThrow('where.or[1000].process.pid.eq: is comparison 1001 of the filter; at most 1000');
-    expect(() => filterOf(many(51, { open: { path: { regex: '^a+$' } } }), fields, trackers)).toThrow('is pattern 51 of the filter; at most 50');
-    expect(() => filterOf(many(11, { process: { pid: { in: Array.from({ length: 1000 }, (_, i) => i) } } }), fields, trackers)).toThrow('brings the values of the filter to 11000');
+    expect(() => filterOf(many(1001, { process: { pid: { eq: 1 } } }), fields, trackers)).toThrow(
+      'where.or[1000].process.pid.eq: is comparison 1001 of the filter; at most 1000',
+    );
+    expect(() => filterOf(many(51, { open: { path: { regex: '^a+$' } } }), fields, trackers)).toThrow(
+      'is pattern 51 of the filter; at most 50',
+    );
+    expect(() =>
+      filterOf(many(11, { process: { pid: { in: Array.from({ length: 1000 }, (_, i) => i) } } }), fields, trackers),
+    ).toThrow('brings the values of the filter to 11000');
     const nested = Array.from({ length: 60 }).reduce<unknown>((inner) => ({ not: inner }), { exec: {} });
     expect(() => filterOf(nested, fields, trackers)).toThrow('is nested more than 50 deep');
-    expect(() => filterOf({ or: [{ expr: Array.from({ length: 600 }, () => 'process.pid==1').join('||') }, many(401, { process: { pid: { eq: 1 } } })] }, fields, trackers)).toThrow('at most 1000');
+    expect(() =>
+      filterOf(
+        {
+          or: [
+            { expr: Array.from({ length: 600 }, () => 'process.pid==1').join('||') },
+            many(401, { process: { pid: { eq: 1 } } }),
+          ],
+        },
+        fields,
+        trackers,
+      ),
+    ).toThrow('at most 1000');
   });
 });
 
 describe('the schema', () => {
   // What the catalog lists can be filtered, by a filter for its type.
   const filters: Readonly<Record<string, RegExp>> = {
-    String: /^(String|Address)Filter$/, ID: /^StringFilter$/, '[String!]': /^StringListFilter$/, '[UInt64!]': /^StringListFilter$/, Int: /^IntFilter$/, UInt32: /^UInt32Filter$/, Int64: /^Int64Filter$/, UInt64: /^UInt64Filter$/,
-    Boolean: /^BooleanFilter$/, DateTime: /^DateTimeFilter$/, Errno: /^ErrnoFilter$/, TcpOperation: /^TcpOperationFilter$/, ContainerState: /^ContainerStateFilter$/,
+    String: /^(String|Address)Filter$/,
+    ID: /^StringFilter$/,
+    '[String!]': /^StringListFilter$/,
+    '[UInt64!]': /^StringListFilter$/,
+    Int: /^IntFilter$/,
+    UInt32: /^UInt32Filter$/,
+    Int64: /^Int64Filter$/,
+    UInt64: /^UInt64Filter$/,
+    Boolean: /^BooleanFilter$/,
+    DateTime: /^DateTimeFilter$/,
+    Errno: /^ErrnoFilter$/,
+    TcpOperation: /^TcpOperationFilter$/,
+    ContainerState: /^ContainerStateFilter$/,
   };
 
-  it.each(catalog.trackers.map((tracker) => [tracker.name, tracker] as const))('has a filter for each field of %s, of its type', (name, tracker) => {
-    for (const { path, type } of tracker.fields) {
-      const field = fields.get(name, path);
-      expect(field?.filterType ?? `${path} has none`).toMatch(filters[type.replace(/!$/, '')] ?? 'a line in this table');
-      if (field?.values) expect(String(getNamedType(schema.getType(field.filterType.replace(/Filter$/, ''))))).toBe(type.replace(/!$/, ''));
-    }
-    const event = schema.getType(eventTypeName(name));
-    expect(isObjectType(event) && [...(fields.own(name)?.keys() ?? [])].filter((path) => !(path in event.getFields()))).toEqual([]);
-  });
+  it.each(catalog.trackers.map((tracker) => [tracker.name, tracker] as const))(
+    'has a filter for each field of %s, of its type',
+    (name, tracker) => {
+      for (const { path, type } of tracker.fields) {
+        const field = fields.get(name, path);
+        expect(field?.filterType ?? `${path} has none`).toMatch(
+          filters[type.replace(/!$/, '')] ?? 'a line in this table',
+        );
+        if (field?.values)
+          expect(String(getNamedType(schema.getType(field.filterType.replace(/Filter$/, ''))))).toBe(
+            type.replace(/!$/, ''),
+          );
+      }
+      const event = schema.getType(eventTypeName(name));
+      expect(
+        isObjectType(event) && [...(fields.own(name)?.keys() ?? [])].filter((path) => !(path in event.getFields())),
+      ).toEqual([]);
+    },
+  );
 
   it('describes each input of a filter and each of its fields', () => {
     const seen = new Set<string>();
@@ -215,7 +364,14 @@ describe('the schema', () => {
       if (!isInputObjectType(type) || seen.has(type.name)) return [];
       seen.add(type.name);
       const own = type.description ? [] : [type.name];
-      return Object.values(type.getFields()).reduce((found, field) => [...found, ...(field.description ? [] : [`${type.name}.${field.name}`]), ...visit(getNamedType(field.type))], own);
+      return Object.values(type.getFields()).reduce(
+        (found, field) => [
+          ...found,
+          ...(field.description ? [] : [`${type.name}.${field.name}`]),
+          ...visit(getNamedType(field.type)),
+        ],
+        own,
+      );
     };
     expect(visit(schema.getType('EventFilter'))).toEqual([]);
     expect(seen.size).toBeGreaterThan(15);
@@ -223,7 +379,9 @@ describe('the schema', () => {
 
   it('leaves every field of a filter out when it is not given', () => {
     const filter = schema.getType('EventFilter');
-    const required = isInputObjectType(filter) ? Object.values(filter.getFields()).filter(({ type }) => String(type).endsWith('!') && !isListType(type)) : ['no EventFilter'];
+    const required = isInputObjectType(filter)
+      ? Object.values(filter.getFields()).filter(({ type }) => String(type).endsWith('!') && !isListType(type))
+      : ['no EventFilter'];
     expect(required).toEqual([]);
   });
 });

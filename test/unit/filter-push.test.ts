@@ -2,7 +2,15 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createSchema } from '../../src/api/schema.js';
 import type { TraceEvent } from '../../src/event.js';
-import { compileFilter, EventFilter, FilterFields, parseCel, print, SessionFilter, type Pushdown } from '../../src/filter/index.js';
+import {
+  compileFilter,
+  EventFilter,
+  FilterFields,
+  parseCel,
+  print,
+  SessionFilter,
+  type Pushdown,
+} from '../../src/filter/index.js';
 import { errnoName, signalName } from '../../src/linux.js';
 import { decode } from '../../src/pipeline/decode.js';
 import { syscallName } from '../../src/syscalls.js';
@@ -24,7 +32,19 @@ const pools: Pools = {
   gids: [0, 1000],
   cgroups: ['1', '4242', '18446744073709551615'],
   comms: ['nginx', 'ng', 'exactly-15-byte', 'exactly-16-bytes', 'ä', 'a\uFFFDb', 'sh', ''],
-  paths: ['/etc', '/etc/passwd', '/etc/pässwd', '/etc/😀', '/etc/a\uFFFD', long, `${long}a`, long.slice(0, 63), long.slice(0, 64), 'relative', ''],
+  paths: [
+    '/etc',
+    '/etc/passwd',
+    '/etc/pässwd',
+    '/etc/😀',
+    '/etc/a\uFFFD',
+    long,
+    `${long}a`,
+    long.slice(0, 63),
+    long.slice(0, 64),
+    'relative',
+    '',
+  ],
   addresses: ['10.1.2.3', '127.0.0.1', '::1', '2001:db8::1'],
   networks: ['10.0.0.0/8', '0.0.0.0/0', '::/0', '::/1', '2001:db8::/33', '::ffff:10.0.0.0/104', '127.0.0.1/32'],
   ports: [0, 80, 443, 65535],
@@ -34,12 +54,24 @@ const pools: Pools = {
 
 const oneOf = <Item>(items: readonly Item[]): fc.Arbitrary<Item> => fc.constantFrom(...items);
 const utf8 = new TextEncoder();
-const broken = [Uint8Array.of(0x61, 0xff, 0x62), Uint8Array.of(0x2f, 0x65, 0x74, 0x63, 0x2f, 0x61, 0xc3), Uint8Array.of(0xef, 0xbf, 0xbd)];
-const bytesOf = (texts: readonly string[], cap: number): fc.Arbitrary<Uint8Array> => fc.oneof(oneOf(texts).map((text) => utf8.encode(text).subarray(0, cap)), oneOf(broken));
+const broken = [
+  Uint8Array.of(0x61, 0xff, 0x62),
+  Uint8Array.of(0x2f, 0x65, 0x74, 0x63, 0x2f, 0x61, 0xc3),
+  Uint8Array.of(0xef, 0xbf, 0xbd),
+];
+const bytesOf = (texts: readonly string[], cap: number): fc.Arbitrary<Uint8Array> =>
+  fc.oneof(
+    oneOf(texts).map((text) => utf8.encode(text).subarray(0, cap)),
+    oneOf(broken),
+  );
 const withNul = (bytes: Uint8Array): Uint8Array => Uint8Array.of(...bytes, 0);
 const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('utf8');
 const ipOf = (text: string): Uint8Array => {
-  const pushed = new SessionFilter(new EventFilter(parseCel(`tcp.localAddress == "${text}"`, fields, ['tcp']), fields, ['tcp']), [catalog.need('tcp')], fields).pushdowns[0]?.prefixes[0]?.bytes;
+  const pushed = new SessionFilter(
+    new EventFilter(parseCel(`tcp.localAddress == "${text}"`, fields, ['tcp']), fields, ['tcp']),
+    [catalog.need('tcp')],
+    fields,
+  ).pushdowns[0]?.prefixes[0]?.bytes;
   if (!pushed) throw new Error(text);
   return pushed;
 };
@@ -52,53 +84,162 @@ interface Made {
 
 const error = oneOf([0, 1, 2, 13, 20, 21, 8, 111, 524]);
 const own: Readonly<Record<string, fc.Arbitrary<{ record: KernelRecord; event: object }>>> = {
-  open: fc.record({ errno: error, fd: oneOf([0, 3, 9]), flags: fc.oneof(oneOf([0, 1, 2, 0o101, 0o1102, 0o4010000, 0o10000, 0o20200000, 0x80000000]), fc.nat(2 ** 22)), path: bytesOf(pools.paths, 4095) }).map(({ errno, fd, flags, path }) => ({
-    record: { errno: BigInt(errno), fd: BigInt(errno ? -1 : fd), flags: BigInt(flags), path: withNul(path) },
-    event: { errno: errnoName(errno), fd: errno ? null : fd, flags: openFlags(flags), path: textOf(path), resolved: errno ? null : textOf(path), mode: null },
-  })),
-  exec: fc.record({ errno: error, filename: bytesOf(pools.paths, 4095) }).map(({ errno, filename }) => ({ record: { errno: BigInt(errno), filename: withNul(filename) }, event: { errno: errnoName(errno), filename: textOf(filename), parentComm: 'sh', args: ['sh'] } })),
-  exit: fc.record({ code: oneOf([0, 1, 3, 255]), signal: oneOf([0, 0, 9, 11, 34]) }).map(({ code, signal }) => ({ record: { exit_code: BigInt(signal ? 0 : code), signal: BigInt(signal) }, event: { exitCode: signal ? 0 : code, signal: signalName(signal), coreDumped: signal === 11 } })),
-  tcp: fc.record({ operation: oneOf([1, 2, 3, 4]), errno: error, family: oneOf([0, 2, 10]), local: oneOf(ips), remote: oneOf(ips), localPort: oneOf(pools.ports), remotePort: oneOf(pools.ports) }).map((r) => ({
-    record: { operation: BigInt(r.operation), errno: BigInt(r.errno), local_port: BigInt(r.localPort), remote_port: BigInt(r.remotePort), local_address: r.family ? r.local : null, remote_address: r.family ? r.remote : null },
-    event: { operation: ['CONNECT', 'ACCEPT', 'CLOSE', 'CONNECT_FAILED'][r.operation - 1], errno: errnoName(r.errno), localPort: r.localPort, remotePort: r.remotePort, localAddress: r.family ? decode.ip(r.local, 0) : null, remoteAddress: r.family ? decode.ip(r.remote, 0) : null, ipVersion: r.family === 2 ? 4 : r.family === 10 ? 6 : null },
-  })),
-  syscount: fc.record({ nr: oneOf([0, 1, 2, 3, 9, 12, 42, 59, 257, 600, 2000]), count: oneOf([1, 2, 100]), errors: oneOf([0, 1]) }).map(({ nr, count, errors }) => ({
-    record: { nr: BigInt(nr) },
-    event: { nr, name: syscallName(nr), count: String(count), errors: String(errors) },
-  })),
-  syscall: fc.record({ nr: oneOf([0, 1, 2, 3, 9, 12, 42, 59, 257, 600, 2000]), ret: oneOf([-9n, -2n, 0n, 1n, 3n, 100n, 2n ** 32n, 2n ** 62n]) }).map(({ nr, ret }) => ({
-    record: { nr: BigInt(nr), ret, errno: ret < 0n ? -ret : 0n },
-    event: { nr, name: syscallName(nr), ret: String(ret), errno: errnoName(ret < 0n ? Number(ret) : 0) },
-  })),
+  open: fc
+    .record({
+      errno: error,
+      fd: oneOf([0, 3, 9]),
+      flags: fc.oneof(oneOf([0, 1, 2, 0o101, 0o1102, 0o4010000, 0o10000, 0o20200000, 0x80000000]), fc.nat(2 ** 22)),
+      path: bytesOf(pools.paths, 4095),
+    })
+    .map(({ errno, fd, flags, path }) => ({
+      record: { errno: BigInt(errno), fd: BigInt(errno ? -1 : fd), flags: BigInt(flags), path: withNul(path) },
+      event: {
+        errno: errnoName(errno),
+        fd: errno ? null : fd,
+        flags: openFlags(flags),
+        path: textOf(path),
+        resolved: errno ? null : textOf(path),
+        mode: null,
+      },
+    })),
+  exec: fc
+    .record({ errno: error, filename: bytesOf(pools.paths, 4095) })
+    .map(({ errno, filename }) => ({
+      record: { errno: BigInt(errno), filename: withNul(filename) },
+      event: { errno: errnoName(errno), filename: textOf(filename), parentComm: 'sh', args: ['sh'] },
+    })),
+  exit: fc
+    .record({ code: oneOf([0, 1, 3, 255]), signal: oneOf([0, 0, 9, 11, 34]) })
+    .map(({ code, signal }) => ({
+      record: { exit_code: BigInt(signal ? 0 : code), signal: BigInt(signal) },
+      event: { exitCode: signal ? 0 : code, signal: signalName(signal), coreDumped: signal === 11 },
+    })),
+  tcp: fc
+    .record({
+      operation: oneOf([1, 2, 3, 4]),
+      errno: error,
+      family: oneOf([0, 2, 10]),
+      local: oneOf(ips),
+      remote: oneOf(ips),
+      localPort: oneOf(pools.ports),
+      remotePort: oneOf(pools.ports),
+    })
+    .map((r) => ({
+      record: {
+        operation: BigInt(r.operation),
+        errno: BigInt(r.errno),
+        local_port: BigInt(r.localPort),
+        remote_port: BigInt(r.remotePort),
+        local_address: r.family ? r.local : null,
+        remote_address: r.family ? r.remote : null,
+      },
+      event: {
+        operation: ['CONNECT', 'ACCEPT', 'CLOSE', 'CONNECT_FAILED'][r.operation - 1],
+        errno: errnoName(r.errno),
+        localPort: r.localPort,
+        remotePort: r.remotePort,
+        localAddress: r.family ? decode.ip(r.local, 0) : null,
+        remoteAddress: r.family ? decode.ip(r.remote, 0) : null,
+        ipVersion: r.family === 2 ? 4 : r.family === 10 ? 6 : null,
+      },
+    })),
+  syscount: fc
+    .record({
+      nr: oneOf([0, 1, 2, 3, 9, 12, 42, 59, 257, 600, 2000]),
+      count: oneOf([1, 2, 100]),
+      errors: oneOf([0, 1]),
+    })
+    .map(({ nr, count, errors }) => ({
+      record: { nr: BigInt(nr) },
+      event: { nr, name: syscallName(nr), count: String(count), errors: String(errors) },
+    })),
+  syscall: fc
+    .record({
+      nr: oneOf([0, 1, 2, 3, 9, 12, 42, 59, 257, 600, 2000]),
+      ret: oneOf([-9n, -2n, 0n, 1n, 3n, 100n, 2n ** 32n, 2n ** 62n]),
+    })
+    .map(({ nr, ret }) => ({
+      record: { nr: BigInt(nr), ret, errno: ret < 0n ? -ret : 0n },
+      event: { nr, name: syscallName(nr), ret: String(ret), errno: errnoName(ret < 0n ? Number(ret) : 0) },
+    })),
 };
-const header = fc.record({ pid: oneOf(pools.pids), tid: oneOf(pools.pids), uid: oneOf(pools.uids), gid: oneOf(pools.gids), cgroup: oneOf(['1', '4242', '77']), comm: bytesOf(pools.comms, 15), inContainer: fc.boolean() });
+const header = fc.record({
+  pid: oneOf(pools.pids),
+  tid: oneOf(pools.pids),
+  uid: oneOf(pools.uids),
+  gid: oneOf(pools.gids),
+  cgroup: oneOf(['1', '4242', '77']),
+  comm: bytesOf(pools.comms, 15),
+  inContainer: fc.boolean(),
+});
 
 function made(tracker: string): fc.Arbitrary<Made> {
   return fc.tuple(header, own[tracker] ?? fc.constant({ record: {}, event: {} })).map(([h, { record, event }]) => ({
-    record: { pid: BigInt(h.pid), tid: BigInt(h.tid), uid: BigInt(h.uid), gid: BigInt(h.gid), cgroup_id: BigInt(h.cgroup), comm: withNul(h.comm), ...record },
-    event: { tracker, cgroupId: h.cgroup, container: h.inContainer ? {} : null, process: { pid: h.pid, tid: h.tid, ppid: 1, uid: h.uid, gid: h.gid, comm: textOf(h.comm) }, ...event } as unknown as TraceEvent,
+    record: {
+      pid: BigInt(h.pid),
+      tid: BigInt(h.tid),
+      uid: BigInt(h.uid),
+      gid: BigInt(h.gid),
+      cgroup_id: BigInt(h.cgroup),
+      comm: withNul(h.comm),
+      ...record,
+    },
+    event: {
+      tracker,
+      cgroupId: h.cgroup,
+      container: h.inContainer ? {} : null,
+      process: { pid: h.pid, tid: h.tid, ppid: 1, uid: h.uid, gid: h.gid, comm: textOf(h.comm) },
+      ...event,
+    } as unknown as TraceEvent,
   }));
 }
 
 function plan(text: string, ...trackers: string[]): readonly Pushdown[] {
-  return new SessionFilter(new EventFilter(parseCel(text, fields, trackers), fields, trackers), trackers.map((name) => catalog.need(name)), fields).pushdowns;
+  return new SessionFilter(
+    new EventFilter(parseCel(text, fields, trackers), fields, trackers),
+    trackers.map((name) => catalog.need(name)),
+    fields,
+  ).pushdowns;
 }
 
 const shown = (text: string, tracker: string): [string, string] => {
   const [pushdown] = plan(text, tracker);
-  return [print(pushdown?.inKernel ?? { kind: 'always', value: true }), print(pushdown?.rest ?? { kind: 'always', value: true })];
+  return [
+    print(pushdown?.inKernel ?? { kind: 'always', value: true }),
+    print(pushdown?.rest ?? { kind: 'always', value: true }),
+  ];
 };
 
 describe('what is pushed down', () => {
   it.each([
     ['open', 'process.pid == 7', 'process.pid == 7', 'true'],
     ['open', 'process.pid == 7 || process.pid == 8', 'process.pid in [7, 8]', 'true'],
-    ['open', 'errno != null && path.startsWith("/etc/")', 'open.errno != null && open.path.startsWith("/etc/")', 'true'],
+    [
+      'open',
+      'errno != null && path.startsWith("/etc/")',
+      'open.errno != null && open.path.startsWith("/etc/")',
+      'true',
+    ],
     ['open', 'path.glob("/etc/*.conf")', 'open.path.startsWith("/etc/")', 'open.path.glob("/etc/*.conf")'],
-    ['open', 'path.matches("^/usr/libx?/[a-z]+")', 'open.path.startsWith("/usr/lib")', 'open.path.matches("^/usr/libx?/[a-z]+")'],
+    [
+      'open',
+      'path.matches("^/usr/libx?/[a-z]+")',
+      'open.path.startsWith("/usr/lib")',
+      'open.path.matches("^/usr/libx?/[a-z]+")',
+    ],
     ['open', 'process.uid == 0 || container.name == "web"', 'true', 'process.uid == 0 || container.name == "web"'],
-    ['open', '(process.uid == 0 && path.endsWith("x")) || (process.uid == 5 && fd == 3)', 'process.uid in [0, 5]', null],
-    ['open', '"O_CREAT" in flags && "O_WRONLY" in flags', '"O_CREAT" in open.flags && "O_WRONLY" in open.flags', 'true'],
+    [
+      'open',
+      '(process.uid == 0 && path.endsWith("x")) || (process.uid == 5 && fd == 3)',
+      'process.uid in [0, 5]',
+      null,
+    ],
+    [
+      'open',
+      '"O_CREAT" in flags && "O_WRONLY" in flags',
+      '"O_CREAT" in open.flags && "O_WRONLY" in open.flags',
+      'true',
+    ],
     ['open', '"O_CREAT" in flags || "O_TRUNC" in flags', '"O_CREAT" in open.flags || "O_TRUNC" in open.flags', 'true'],
     ['open', '!(path == "/etc/passwd")', null, 'true'],
     ['exit', 'process.comm == "sh" && signal.startsWith("SIG")', null, 'process.comm == "sh"'],
@@ -133,42 +274,57 @@ describe('what is pushed down', () => {
 });
 
 describe(`${RUNS} random filters`, () => {
-  it.each(fields.trackers.filter((name) => name in own))('of %s: the kernel refuses no event that the filter takes, and what it lets through is taken as the rest says', (tracker) => {
-    let pushed = 0;
-    let refused = 0;
-    let taken = 0;
-    fc.assert(
-      fc.property(filterText([tracker], pools), fc.array(made(tracker), { minLength: 6, maxLength: 6 }), (text, events) => {
-        const filter = (() => {
-          try {
-            return parseCel(text, fields, [tracker]);
-          } catch (problem) {
-            expect(String(problem)).toMatch(/no value is in the range|is empty|repetition|whole number/);
-            return null;
-          }
-        })();
-        fc.pre(filter !== null);
-        const session = new SessionFilter(new EventFilter(filter, fields, [tracker]), [catalog.need(tracker)], fields);
-        const [pushdown] = session.pushdowns;
-        if (!pushdown) throw new Error('no pushdown');
-        const matches = compileFilter(filter, fields, [tracker]);
-        const says = compileFilter(pushdown.inKernel, fields, [tracker]);
-        if (session.isPushed) pushed++;
-        for (const { record, event } of events) {
-          const passes = kernelTakes(pushdown, record);
-          const expected = matches(event);
-          if (expected) expect(passes, `${text} over ${JSON.stringify(event)}`).toBe(true);
-          if (expected) expect(says(event), `${text}: what is shown`).toBe(true);
-          if (passes) expect(session.rest.matches?.(event) ?? true, `the rest of ${text} over ${JSON.stringify(event)}`).toBe(expected);
-          if (!passes) refused++;
-          else if (expected) taken++;
-        }
-      }),
-      { numRuns: RUNS / 5 },
-    );
-    // Else the test would say little.
-    expect(pushed).toBeGreaterThan(RUNS / 20);
-    expect(refused).toBeGreaterThan(RUNS / 10);
-    expect(taken).toBeGreaterThan(RUNS / 10);
-  }, 60_000);
+  it.each(fields.trackers.filter((name) => name in own))(
+    'of %s: the kernel refuses no event that the filter takes, and what it lets through is taken as the rest says',
+    (tracker) => {
+      let pushed = 0;
+      let refused = 0;
+      let taken = 0;
+      fc.assert(
+        fc.property(
+          filterText([tracker], pools),
+          fc.array(made(tracker), { minLength: 6, maxLength: 6 }),
+          (text, events) => {
+            const filter = (() => {
+              try {
+                return parseCel(text, fields, [tracker]);
+              } catch (problem) {
+                expect(String(problem)).toMatch(/no value is in the range|is empty|repetition|whole number/);
+                return null;
+              }
+            })();
+            fc.pre(filter !== null);
+            const session = new SessionFilter(
+              new EventFilter(filter, fields, [tracker]),
+              [catalog.need(tracker)],
+              fields,
+            );
+            const [pushdown] = session.pushdowns;
+            if (!pushdown) throw new Error('no pushdown');
+            const matches = compileFilter(filter, fields, [tracker]);
+            const says = compileFilter(pushdown.inKernel, fields, [tracker]);
+            if (session.isPushed) pushed++;
+            for (const { record, event } of events) {
+              const passes = kernelTakes(pushdown, record);
+              const expected = matches(event);
+              if (expected) expect(passes, `${text} over ${JSON.stringify(event)}`).toBe(true);
+              if (expected) expect(says(event), `${text}: what is shown`).toBe(true);
+              if (passes)
+                expect(session.rest.matches?.(event) ?? true, `the rest of ${text} over ${JSON.stringify(event)}`).toBe(
+                  expected,
+                );
+              if (!passes) refused++;
+              else if (expected) taken++;
+            }
+          },
+        ),
+        { numRuns: RUNS / 5 },
+      );
+      // Else the test would say little.
+      expect(pushed).toBeGreaterThan(RUNS / 20);
+      expect(refused).toBeGreaterThan(RUNS / 10);
+      expect(taken).toBeGreaterThan(RUNS / 10);
+    },
+    60_000,
+  );
 });

@@ -7,10 +7,24 @@ import { scan } from '../../src/pipeline/scan.js';
 import { EventStream, type StreamOptions } from '../../src/pipeline/stream.js';
 import { batchAt } from '../support/record.js';
 
-const every = (n: number, rest = 0) => ({ text: `bootNs % ${n} == ${rest}`, matches: (event: TraceEvent) => Number(event.bootNs) % n === rest });
+const every = (n: number, rest = 0) => ({
+  text: `bootNs % ${n} == ${rest}`,
+  matches: (event: TraceEvent) => Number(event.bootNs) % n === rest,
+});
 
 function streamOf(options: Partial<StreamOptions>): EventStream {
-  return new EventStream({ id: '1', since: '', queueBytes: 1 << 24, backlog: [], missing: null, cursorAt: String, startSeq: 0, where: null, onClose: () => undefined, ...options });
+  return new EventStream({
+    id: '1',
+    since: '',
+    queueBytes: 1 << 24,
+    backlog: [],
+    missing: null,
+    cursorAt: String,
+    startSeq: 0,
+    where: null,
+    onClose: () => undefined,
+    ...options,
+  });
 }
 
 async function drain(stream: EventStream): Promise<{ places: number[]; lost: number; cursor: string | null }> {
@@ -31,37 +45,58 @@ describe('a reader with a filter', () => {
   it('gets what matches, live and held, with every loss, and counts the rest as discarded', async () => {
     const batch = fc.record({ count: fc.integer({ min: 0, max: 9 }), lost: fc.constantFrom(0, 0, 3) });
     await fc.assert(
-      fc.asyncProperty(fc.array(batch, { maxLength: 8 }), fc.array(batch, { maxLength: 8 }), fc.integer({ min: 1, max: 7 }), fc.nat(8), async (held, live, n, skip) => {
-        const history = new History(1 << 24);
-        let seq = 0;
-        const next = ({ count, lost }: { count: number; lost: number }): EventBatch => {
-          const made = batchAt(seq, count, lost);
-          seq += count;
-          return made;
-        };
-        for (const one of held) history.push(next(one));
-        const from = Math.min(skip, seq);
-        const backlog = history.slices(from);
-        const stream = streamOf({ backlog, startSeq: from, where: every(n) });
-        for (const one of live) stream.push(next(one));
-        stream.end();
-        const { places, lost, cursor } = await drain(stream);
-        const expected = Array.from({ length: seq - from }, (_, i) => from + i).filter((place) => place % n === 0);
-        expect(places).toEqual(expected);
-        expect(lost).toBe([...backlog.filter((slice) => slice.from === 0).map((slice) => slice.batch.lost), ...live.map((one) => one.lost)].reduce((a, b) => a + b, 0));
-        expect(stream.stats).toMatchObject({ received: seq - from, delivered: expected.length, discarded: seq - from - expected.length, dropped: 0, queued: 0 });
-        const last = expected.at(-1);
-        // Behind the last event, or behind a loss that came after it.
-        expect(Number(cursor ?? seq)).toBeGreaterThanOrEqual(last === undefined ? from : last + 1);
-        expect(Number(cursor ?? seq)).toBeLessThanOrEqual(seq);
-      }),
+      fc.asyncProperty(
+        fc.array(batch, { maxLength: 8 }),
+        fc.array(batch, { maxLength: 8 }),
+        fc.integer({ min: 1, max: 7 }),
+        fc.nat(8),
+        async (held, live, n, skip) => {
+          const history = new History(1 << 24);
+          let seq = 0;
+          const next = ({ count, lost }: { count: number; lost: number }): EventBatch => {
+            const made = batchAt(seq, count, lost);
+            seq += count;
+            return made;
+          };
+          for (const one of held) history.push(next(one));
+          const from = Math.min(skip, seq);
+          const backlog = history.slices(from);
+          const stream = streamOf({ backlog, startSeq: from, where: every(n) });
+          for (const one of live) stream.push(next(one));
+          stream.end();
+          const { places, lost, cursor } = await drain(stream);
+          const expected = Array.from({ length: seq - from }, (_, i) => from + i).filter((place) => place % n === 0);
+          expect(places).toEqual(expected);
+          expect(lost).toBe(
+            [
+              ...backlog.filter((slice) => slice.from === 0).map((slice) => slice.batch.lost),
+              ...live.map((one) => one.lost),
+            ].reduce((a, b) => a + b, 0),
+          );
+          expect(stream.stats).toMatchObject({
+            received: seq - from,
+            delivered: expected.length,
+            discarded: seq - from - expected.length,
+            dropped: 0,
+            queued: 0,
+          });
+          const last = expected.at(-1);
+          // Behind the last event, or behind a loss that came after it.
+          expect(Number(cursor ?? seq)).toBeGreaterThanOrEqual(last === undefined ? from : last + 1);
+          expect(Number(cursor ?? seq)).toBeLessThanOrEqual(seq);
+        },
+      ),
     );
   });
 
   it('shares what equal filters leave of a batch', async () => {
     let calls = 0;
     const counting = { text: 'same', matches: () => ++calls > 0 };
-    const streams = [streamOf({ where: counting }), streamOf({ where: { ...counting } }), streamOf({ where: every(2) })];
+    const streams = [
+      streamOf({ where: counting }),
+      streamOf({ where: { ...counting } }),
+      streamOf({ where: every(2) }),
+    ];
     const judged = new Map<string, EventBatch>();
     for (const stream of streams) stream.push(batchAt(0, 10), judged);
     expect(calls).toBe(10);
@@ -73,12 +108,17 @@ describe('a reader with a filter', () => {
     const few = batch.only(every(100).matches);
     expect(few.count).toBe(10);
     expect(few.byteLength).toBeLessThan(batch.byteLength / 50);
-    expect(Array.from({ length: 10 }, (_, i) => [Number(few.event(i).bootNs), few.placeOf(i)])).toEqual(Array.from({ length: 10 }, (_, i) => [i * 100, i * 100]));
+    expect(Array.from({ length: 10 }, (_, i) => [Number(few.event(i).bootNs), few.placeOf(i)])).toEqual(
+      Array.from({ length: 10 }, (_, i) => [i * 100, i * 100]),
+    );
     expect(batch.only(() => true)).toBe(batch);
   });
 
   it('lets others have a turn while few events of a long backlog match', async () => {
-    const stream = streamOf({ backlog: Array.from({ length: 20 }, (_, i) => ({ batch: batchAt(i * 8000, 8000), from: 0, to: 8000 })), where: every(159_999, 159_998) });
+    const stream = streamOf({
+      backlog: Array.from({ length: 20 }, (_, i) => ({ batch: batchAt(i * 8000, 8000), from: 0, to: 8000 })),
+      where: every(159_999, 159_998),
+    });
     stream.end();
     let turns = 0;
     const ticking = setInterval(() => turns++, 0);
@@ -100,6 +140,10 @@ describe('a page with a filter', () => {
 
   it('has the last that match, oldest first', async () => {
     const { found, judged, more } = await scan([...slices].reverse(), every(50), 3, true);
-    expect([found.map(({ place }) => place), judged.map(({ batch }) => batch.seq), more]).toEqual([[150, 200, 250], [100, 200], true]);
+    expect([found.map(({ place }) => place), judged.map(({ batch }) => batch.seq), more]).toEqual([
+      [150, 200, 250],
+      [100, 200],
+      true,
+    ]);
   });
 });

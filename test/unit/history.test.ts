@@ -3,8 +3,14 @@ import { describe, expect, it } from 'vitest';
 import { History, type Slice } from '../../src/pipeline/history.js';
 import { batchAt } from '../support/record.js';
 
-const placesOf = (slices: readonly Slice[]) => slices.flatMap(({ batch, from, to }) => Array.from({ length: to - from }, (_, i) => batch.seq + from + i));
-const pushes = fc.array(fc.record({ count: fc.integer({ min: 0, max: 7 }), lost: fc.integer({ min: 0, max: 2 }) }).filter(({ count, lost }) => count + lost > 0), { maxLength: 30 });
+const placesOf = (slices: readonly Slice[]) =>
+  slices.flatMap(({ batch, from, to }) => Array.from({ length: to - from }, (_, i) => batch.seq + from + i));
+const pushes = fc.array(
+  fc
+    .record({ count: fc.integer({ min: 0, max: 7 }), lost: fc.integer({ min: 0, max: 2 }) })
+    .filter(({ count, lost }) => count + lost > 0),
+  { maxLength: 30 },
+);
 
 function fill(history: History, list: readonly { readonly count: number; readonly lost: number }[]) {
   let seq = 0;
@@ -30,7 +36,12 @@ describe('what a session holds', () => {
           expect(slice.to).toBeLessThanOrEqual(slice.batch.count);
           expect(slice.to).toBeGreaterThanOrEqual(slice.from);
         }
-        expect([history.firstSeq, history.nextSeq, history.retained, history.evicted]).toEqual([0, all.length, all.length, 0]);
+        expect([history.firstSeq, history.nextSeq, history.retained, history.evicted]).toEqual([
+          0,
+          all.length,
+          all.length,
+          0,
+        ]);
       }),
       { numRuns: 300 },
     );
@@ -62,7 +73,8 @@ describe('what a session holds', () => {
         fill(history, [...list, { count: 1, lost: 0 }]);
         let lost = 0;
         for (let at = 0; at < history.nextSeq; at += size) {
-          for (const { batch, from } of history.slices(at, Math.min(at + size, history.nextSeq))) if (from === 0) lost += batch.lost;
+          for (const { batch, from } of history.slices(at, Math.min(at + size, history.nextSeq)))
+            if (from === 0) lost += batch.lost;
         }
         expect(lost).toBe(list.reduce((sum, batch) => sum + batch.lost, 0));
       }),

@@ -6,7 +6,12 @@ import { nanosecondsOf, PointWriter, timeOfNanoseconds } from '../../src/consume
 import { catalog, execEvent, timeAt } from '../support/influx.js';
 
 /** Reads a line as the protocol's reference says; a witness that shares nothing with the writer. */
-function parse(line: string): { measurement: string; tags: Record<string, string>; fields: Record<string, string | bigint | boolean>; ns: string } {
+function parse(line: string): {
+  measurement: string;
+  tags: Record<string, string>;
+  fields: Record<string, string | bigint | boolean>;
+  ns: string;
+} {
   let at = 0;
   const until = (stops: string): string => {
     let text = '';
@@ -47,36 +52,83 @@ function parse(line: string): { measurement: string; tags: Record<string, string
   return { measurement, tags, fields, ns: line.slice(at + 1) };
 }
 
-const writerOf = () => new PointWriter({ host: 'a host', session: 's=1,x', trackers: [catalog.need('exec'), catalog.need('tcp'), catalog.need('syscall')] });
+const writerOf = () =>
+  new PointWriter({
+    host: 'a host',
+    session: 's=1,x',
+    trackers: [catalog.need('exec'), catalog.need('tcp'), catalog.need('syscall')],
+  });
 // Whatever a process may be called or ask for, surrogates without their other half too.
-const text = fc.oneof(fc.string({ unit: 'binary' }), fc.string({ unit: fc.constantFrom('\\', '"', ',', '=', ' ', '\n', '\r', '\0', 'a', '☃') }));
+const text = fc.oneof(
+  fc.string({ unit: 'binary' }),
+  fc.string({ unit: fc.constantFrom('\\', '"', ',', '=', ' ', '\n', '\r', '\0', 'a', '☃') }),
+);
 
 describe('the line of an event', () => {
   it('is one line, and reads back as what was written, whatever the texts are', () => {
     fc.assert(
-      fc.property(text, text, fc.array(text, { maxLength: 4 }), fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }), (name, path, args, wide) => {
-        const container = { id: 'c', name, image: name };
-        const line = writerOf().lineOf(execEvent(timeAt(1_700_000_000_000, 123), { container, filename: path, args, pidNs: String(wide), errno: 'ENOENT' }), 42);
-        expect(line).not.toMatch(/[\n\r]/);
-        const { measurement, tags, fields, ns } = parse(line);
-        expect(measurement).toBe(measurementOf('exec'));
-        expect(tags).toEqual({ host: 'a host', session: 's=1,x', tracker: 'exec', errno: 'ENOENT', ...(name === '' ? {} : { container_name: storedTag(name), container_image: storedTag(name) }) });
-        expect(ns).toBe('1700000000000000123');
-        expect(fields).toMatchObject({ seq: 42n, process_pid: 100n, process_comm: 'sh', filename: storedText(path), argsTruncated: false });
-        expect(fields['args']).toBe(storedText(JSON.stringify(args)));
-        expect(wide <= 2n ** 63n - 1n ? fields['pidNs'] : BigInt(String(fields['pidNs_u64']))).toBe(wide);
-      }),
+      fc.property(
+        text,
+        text,
+        fc.array(text, { maxLength: 4 }),
+        fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+        (name, path, args, wide) => {
+          const container = { id: 'c', name, image: name };
+          const line = writerOf().lineOf(
+            execEvent(timeAt(1_700_000_000_000, 123), {
+              container,
+              filename: path,
+              args,
+              pidNs: String(wide),
+              errno: 'ENOENT',
+            }),
+            42,
+          );
+          expect(line).not.toMatch(/[\n\r]/);
+          const { measurement, tags, fields, ns } = parse(line);
+          expect(measurement).toBe(measurementOf('exec'));
+          expect(tags).toEqual({
+            host: 'a host',
+            session: 's=1,x',
+            tracker: 'exec',
+            errno: 'ENOENT',
+            ...(name === '' ? {} : { container_name: storedTag(name), container_image: storedTag(name) }),
+          });
+          expect(ns).toBe('1700000000000000123');
+          expect(fields).toMatchObject({
+            seq: 42n,
+            process_pid: 100n,
+            process_comm: 'sh',
+            filename: storedText(path),
+            argsTruncated: false,
+          });
+          expect(fields['args']).toBe(storedText(JSON.stringify(args)));
+          expect(wide <= 2n ** 63n - 1n ? fields['pidNs'] : BigInt(String(fields['pidNs_u64']))).toBe(wide);
+        },
+      ),
     );
   });
 
   it('has no pid, path or other text of a process among its tags', () => {
     const events = [
       execEvent(timeAt(0)),
-      { ...execEvent(timeAt(0)), tracker: 'tcp', operation: 'CONNECT', remoteAddress: '10.0.0.1', remotePort: 80, localPort: 5, errno: null },
+      {
+        ...execEvent(timeAt(0)),
+        tracker: 'tcp',
+        operation: 'CONNECT',
+        remoteAddress: '10.0.0.1',
+        remotePort: 80,
+        localPort: 5,
+        errno: null,
+      },
       { ...execEvent(timeAt(0)), tracker: 'syscall', name: 'openat', nr: 257, ret: '-2', errno: 'ENOENT' },
     ];
     const tags = events.map((event) => Object.keys(parse(writerOf().lineOf(event, 0)).tags));
-    expect(tags).toEqual([['host', 'session', 'tracker'], ['host', 'session', 'tracker', 'operation'], ['host', 'session', 'tracker', 'name', 'errno']]);
+    expect(tags).toEqual([
+      ['host', 'session', 'tracker'],
+      ['host', 'session', 'tracker', 'operation'],
+      ['host', 'session', 'tracker', 'name', 'errno'],
+    ]);
   });
 
   it('differs in its series from that of each other event of the session and nanosecond', () => {
@@ -93,7 +145,12 @@ describe('the line of an event', () => {
   });
 
   it('stays below what servers take, of a text or a list that is too long', () => {
-    const { fields } = parse(writerOf().lineOf(execEvent(timeAt(0), { filename: '☃'.repeat(40_000), args: Array.from({ length: 9 }, () => '"'.repeat(9000)) }), 0));
+    const { fields } = parse(
+      writerOf().lineOf(
+        execEvent(timeAt(0), { filename: '☃'.repeat(40_000), args: Array.from({ length: 9 }, () => '"'.repeat(9000)) }),
+        0,
+      ),
+    );
     for (const name of ['filename', 'args']) expect(Buffer.byteLength(String(fields[name]))).toBeLessThan(64_000);
     expect(JSON.parse(String(fields['args']))).toEqual(expect.arrayContaining([expect.any(String)]));
   });

@@ -17,9 +17,20 @@ function http(statusCode: number, body: string, headers = {}): Error {
   return Object.assign(new Error('failed'), { statusCode, body, headers });
 }
 
-async function senderOf(write: Writer['write'], maxBytes = 1 << 20, ensure: Writer['ensure'] = () => Promise.resolve()): Promise<Sender> {
+async function senderOf(
+  write: Writer['write'],
+  maxBytes = 1 << 20,
+  ensure: Writer['ensure'] = () => Promise.resolve(),
+): Promise<Sender> {
   const spool = await Spool.open(mkdtempSync(join(folder, 'spool-')), { maxBytes, drop: 'OLDEST' });
-  const sender = new Sender({ writer: { ensure, write }, spool, log: createLog('silent'), lingerMs: 1, firstRetryMs: 1, maxRetryMs: 4 });
+  const sender = new Sender({
+    writer: { ensure, write },
+    spool,
+    log: createLog('silent'),
+    lingerMs: 1,
+    firstRetryMs: 1,
+    maxRetryMs: 4,
+  });
   sender.start();
   return sender;
 }
@@ -35,30 +46,47 @@ const linesOf = (payload: Buffer): string[] => payload.toString().trimEnd().spli
 describe('a sender', () => {
   it('writes each line once and in order, whenever the database is away, and its counts add up at any time', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.tuple(fc.integer({ min: 1, max: 40 }), fc.constantFrom('ok', 'away', 'busy')), { minLength: 1, maxLength: 25 }), async (steps) => {
-        let mood: string = 'ok';
-        const seen: string[] = [];
-        const sender = await senderOf(async (payload) => {
-          await sleep(0);
-          if (mood === 'away') throw Object.assign(new Error('connect'), { code: 'ECONNREFUSED' });
-          if (mood === 'busy') throw http(503, '');
-          seen.push(...linesOf(payload));
-        });
-        const given: string[] = [];
-        for (const [count, next] of steps) {
-          mood = next;
-          const lines = Array.from({ length: count }, (_, i) => `line ${given.length + i}`);
-          given.push(...lines);
-          await sender.push(lines);
-          await sleep(2);
-          const { accepted, written, rejected, dropped, queued } = sender.stats;
-          expect({ accepted, rejected, dropped, sum: written + queued }).toEqual({ accepted: given.length, rejected: 0, dropped: 0, sum: given.length });
-        }
-        mood = 'ok';
-        expect(await settled(sender)).toMatchObject({ written: given.length, queued: 0, spooled: 0, state: 'CONNECTED', problem: null });
-        expect(seen).toEqual(given);
-        await sender.close();
-      }),
+      fc.asyncProperty(
+        fc.array(fc.tuple(fc.integer({ min: 1, max: 40 }), fc.constantFrom('ok', 'away', 'busy')), {
+          minLength: 1,
+          maxLength: 25,
+        }),
+        async (steps) => {
+          let mood: string = 'ok';
+          const seen: string[] = [];
+          const sender = await senderOf(async (payload) => {
+            await sleep(0);
+            if (mood === 'away') throw Object.assign(new Error('connect'), { code: 'ECONNREFUSED' });
+            if (mood === 'busy') throw http(503, '');
+            seen.push(...linesOf(payload));
+          });
+          const given: string[] = [];
+          for (const [count, next] of steps) {
+            mood = next;
+            const lines = Array.from({ length: count }, (_, i) => `line ${given.length + i}`);
+            given.push(...lines);
+            await sender.push(lines);
+            await sleep(2);
+            const { accepted, written, rejected, dropped, queued } = sender.stats;
+            expect({ accepted, rejected, dropped, sum: written + queued }).toEqual({
+              accepted: given.length,
+              rejected: 0,
+              dropped: 0,
+              sum: given.length,
+            });
+          }
+          mood = 'ok';
+          expect(await settled(sender)).toMatchObject({
+            written: given.length,
+            queued: 0,
+            spooled: 0,
+            state: 'CONNECTED',
+            problem: null,
+          });
+          expect(seen).toEqual(given);
+          await sender.close();
+        },
+      ),
       { numRuns: 15 },
     );
   });
@@ -90,59 +118,95 @@ describe('a sender', () => {
     const sender = await senderOf(async (payload) => {
       const lines = linesOf(payload);
       if (lines.length > 3) throw http(413, 'request entity too large');
-      if (lines.includes('bad')) throw http(400, JSON.stringify({ error: 'partial write: field type conflict dropped=1' }));
+      if (lines.includes('bad'))
+        throw http(400, JSON.stringify({ error: 'partial write: field type conflict dropped=1' }));
       seen.push(...lines);
     });
     await sender.push(['a', 'b', 'c', 'd', 'e', 'f', 'bad']);
-    expect(await settled(sender)).toMatchObject({ accepted: 7, written: 6, rejected: 1, state: 'CONNECTED', problem: 'rejected: HTTP 400: partial write: field type conflict dropped=1' });
+    expect(await settled(sender)).toMatchObject({
+      accepted: 7,
+      written: 6,
+      rejected: 1,
+      state: 'CONNECTED',
+      problem: 'rejected: HTTP 400: partial write: field type conflict dropped=1',
+    });
     await sender.close();
   });
 
   it('does not spin when it is refused, nor lose points to a database that cannot be made', async () => {
     let attempts = 0;
-    const sender = await senderOf(() => Promise.resolve(), 1 << 20, () => {
-      attempts++;
-      return Promise.reject(http(400, '{"error":"invalid database name"}'));
-    });
+    const sender = await senderOf(
+      () => Promise.resolve(),
+      1 << 20,
+      () => {
+        attempts++;
+        return Promise.reject(http(400, '{"error":"invalid database name"}'));
+      },
+    );
     await sender.push(['a']);
     await sleep(100);
     expect(attempts).toBe(1);
-    expect(sender.stats).toMatchObject({ state: 'REFUSED', problem: 'HTTP 400: invalid database name', queued: 1, rejected: 0, spooled: 1 });
+    expect(sender.stats).toMatchObject({
+      state: 'REFUSED',
+      problem: 'HTTP 400: invalid database name',
+      queued: 1,
+      rejected: 0,
+      spooled: 1,
+    });
     await sender.close();
     expect(sender.stats.spooled).toBe(1);
   });
 });
 
 it.each([
-  [http(401, '{"code":"unauthorized","message":"unauthorized access"}'), { kind: 'REFUSED', message: 'HTTP 401: unauthorized access' }],
-  [http(404, '{"code":"not found","message":"bucket \\"x\\" not found"}'), { kind: 'REFUSED', message: 'HTTP 404: bucket "x" not found' }],
+  [
+    http(401, '{"code":"unauthorized","message":"unauthorized access"}'),
+    { kind: 'REFUSED', message: 'HTTP 401: unauthorized access' },
+  ],
+  [
+    http(404, '{"code":"not found","message":"bucket \\"x\\" not found"}'),
+    { kind: 'REFUSED', message: 'HTTP 404: bucket "x" not found' },
+  ],
   [http(429, '', { 'retry-after': '7' }), { kind: 'AWAY', retryAfterMs: 7000 }],
   [http(503, 'busy', { 'retry-after': '999999' }), { kind: 'AWAY', retryAfterMs: 300_000 }],
   [http(400, '{"error":"partial write: points beyond retention policy dropped=12"}'), { kind: 'REJECTED', points: 12 }],
   [http(422, '{"message":"nonsense"}'), { kind: 'REJECTED', points: null }],
   [http(413, ''), { kind: 'TOO_LARGE' }],
-  [Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }), { kind: 'AWAY', message: 'connect ECONNREFUSED' }],
+  [
+    Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }),
+    { kind: 'AWAY', message: 'connect ECONNREFUSED' },
+  ],
 ])('what a database answers is judged: %s', (error, failure) => expect(failureOf(error)).toMatchObject(failure));
 
 describe('the age of what waits', () => {
   it('is that of the oldest point, to half a second, however long nothing is taken', () => {
     fc.assert(
-      fc.property(fc.array(fc.record({ points: fc.integer({ min: 0, max: 9 }), done: fc.integer({ min: 0, max: 12 }), ms: fc.integer({ min: 1, max: 900 }) }), { maxLength: 200 }), (steps) => {
-        const lag = new Lag();
-        const cameAt: number[] = [];
-        let done = 0;
-        let now = 0;
-        for (const step of steps) {
-          now += step.ms;
-          for (let i = 0; i < step.points; i++) cameAt.push(now);
-          lag.took(cameAt.length, now);
-          done = Math.min(cameAt.length, done + step.done);
-          const exact = done < cameAt.length ? now - (cameAt[done] ?? 0) : 0;
-          const age = lag.ageMs(done, now);
-          expect(age).toBeGreaterThanOrEqual(exact);
-          expect(age).toBeLessThan(exact + 500);
-        }
-      }),
+      fc.property(
+        fc.array(
+          fc.record({
+            points: fc.integer({ min: 0, max: 9 }),
+            done: fc.integer({ min: 0, max: 12 }),
+            ms: fc.integer({ min: 1, max: 900 }),
+          }),
+          { maxLength: 200 },
+        ),
+        (steps) => {
+          const lag = new Lag();
+          const cameAt: number[] = [];
+          let done = 0;
+          let now = 0;
+          for (const step of steps) {
+            now += step.ms;
+            for (let i = 0; i < step.points; i++) cameAt.push(now);
+            lag.took(cameAt.length, now);
+            done = Math.min(cameAt.length, done + step.done);
+            const exact = done < cameAt.length ? now - (cameAt[done] ?? 0) : 0;
+            const age = lag.ageMs(done, now);
+            expect(age).toBeGreaterThanOrEqual(exact);
+            expect(age).toBeLessThan(exact + 500);
+          }
+        },
+      ),
     );
   });
 

@@ -1,4 +1,14 @@
-import { appendFileSync, cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  cpSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -30,28 +40,35 @@ function crashed(directory: string): string {
   return copy;
 }
 
-const segments = (directory: string): string[] => readdirSync(directory).filter((name) => name.endsWith('.points')).map((name) => join(directory, name));
+const segments = (directory: string): string[] =>
+  readdirSync(directory)
+    .filter((name) => name.endsWith('.points'))
+    .map((name) => join(directory, name));
 
 describe('a spool', () => {
   it('gives back what it was given, in order, over segments and restarts', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.string({ minLength: 1, maxLength: 3000 }), { maxLength: 30 }), fc.nat(30), async (texts, sent) => {
-        const directory = fresh();
-        const first = await Spool.open(directory, { maxBytes: 1 << 18, drop: 'OLDEST' });
-        await Promise.all(texts.map((text) => first.append(recordOf(text, 2))));
-        expect(first.points).toBe(texts.length * 2);
-        for (let i = 0; i < Math.min(sent, texts.length); i++) {
-          const record = await first.peek();
-          if (record) await first.acknowledge(record);
-        }
-        const second = await Spool.open(crashed(directory), { maxBytes: 1 << 18, drop: 'OLDEST' });
-        const rest = texts.slice(sent);
-        expect(second.points).toBe(rest.length * 2);
-        await second.append(recordOf('new'));
-        expect(await drain(second)).toEqual([...rest, 'new']);
-        expect(second).toMatchObject({ points: 0, bytes: 0, dropped: 0, isEmpty: true });
-        await Promise.all([first.close(), second.close()]);
-      }),
+      fc.asyncProperty(
+        fc.array(fc.string({ minLength: 1, maxLength: 3000 }), { maxLength: 30 }),
+        fc.nat(30),
+        async (texts, sent) => {
+          const directory = fresh();
+          const first = await Spool.open(directory, { maxBytes: 1 << 18, drop: 'OLDEST' });
+          await Promise.all(texts.map((text) => first.append(recordOf(text, 2))));
+          expect(first.points).toBe(texts.length * 2);
+          for (let i = 0; i < Math.min(sent, texts.length); i++) {
+            const record = await first.peek();
+            if (record) await first.acknowledge(record);
+          }
+          const second = await Spool.open(crashed(directory), { maxBytes: 1 << 18, drop: 'OLDEST' });
+          const rest = texts.slice(sent);
+          expect(second.points).toBe(rest.length * 2);
+          await second.append(recordOf('new'));
+          expect(await drain(second)).toEqual([...rest, 'new']);
+          expect(second).toMatchObject({ points: 0, bytes: 0, dropped: 0, isEmpty: true });
+          await Promise.all([first.close(), second.close()]);
+        },
+      ),
       { numRuns: 30 },
     );
   });
@@ -115,10 +132,12 @@ describe('a spool', () => {
     await spool.close();
   });
 
-  it('is one server\'s at a time', async () => {
+  it("is one server's at a time", async () => {
     const directory = fresh();
     const spool = await Spool.open(directory, large);
-    await expect(Spool.open(directory, large)).rejects.toThrow(/has this spool; give each server a directory of its own/);
+    await expect(Spool.open(directory, large)).rejects.toThrow(
+      /has this spool; give each server a directory of its own/,
+    );
     await spool.close();
     await (await Spool.open(directory, large)).close();
     writeFileSync(join(directory, 'lock'), '1 2'); // a pid that is another process by now
@@ -128,6 +147,8 @@ describe('a spool', () => {
   it('says why a directory cannot be used', async () => {
     const file = join(folder, 'file');
     writeFileSync(file, '');
-    await expect(Spool.open(join(file, 'below'), large)).rejects.toThrow(/the spool directory .* cannot be used: ENOTDIR/);
+    await expect(Spool.open(join(file, 'below'), large)).rejects.toThrow(
+      /the spool directory .* cannot be used: ENOTDIR/,
+    );
   });
 });

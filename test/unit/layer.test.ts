@@ -20,10 +20,14 @@ function lint(files: Readonly<Record<string, string>>): Record<string, string[]>
     mkdirSync(dirname(join(project, file)), { recursive: true });
     writeFileSync(join(project, file), `${text}\n`);
   }
-  const { stdout } = spawnSync(process.execPath, [join(root, 'node_modules/oxlint/bin/oxlint'), '-f', 'json'], { cwd: project, encoding: 'utf8' });
+  const { stdout } = spawnSync(process.execPath, [join(root, 'node_modules/oxlint/bin/oxlint'), '-f', 'json'], {
+    cwd: project,
+    encoding: 'utf8',
+  });
   const { diagnostics } = JSON.parse(stdout) as { diagnostics: { filename: string; code: string; help?: string }[] };
   const found: Record<string, string[]> = {};
-  for (const { filename, code, help } of diagnostics) (found[filename] ??= []).push(code.includes('no-restricted-imports') ? (help ?? '') : code);
+  for (const { filename, code, help } of diagnostics)
+    (found[filename] ??= []).push(code.includes('no-restricted-imports') ? (help ?? '') : code);
   return found;
 }
 
@@ -70,7 +74,9 @@ describe('the layers', () => {
   });
 
   it('forbid an import of types as they do one of values', () => {
-    expect(lint({ 'src/api/a.ts': "import type { X } from '../kernel/object.js';\nexport type Y = X;" })['src/api/a.ts']).toHaveLength(1);
+    expect(
+      lint({ 'src/api/a.ts': "import type { X } from '../kernel/object.js';\nexport type Y = X;" })['src/api/a.ts'],
+    ).toHaveLength(1);
   });
 
   it('let each folder import from those above it', () => {
@@ -82,13 +88,22 @@ describe('the layers', () => {
       'src/pipeline/a.ts': ['../kernel/object.js', '../trackers/define.js', '../containers/registry.js', './batch.js'],
       'src/consumers/a.ts': ['../pipeline/session.js', '../event.js'],
       'src/consumers/store/duckdb/a.ts': ['../../../pipeline/session.js', './row.js', '../store.js'],
-      'src/api/a.ts': ['../pipeline/session.js', '../consumers/rules.js', '../trackers/catalog.js', './resolvers/index.js'],
+      'src/api/a.ts': [
+        '../pipeline/session.js',
+        '../consumers/rules.js',
+        '../trackers/catalog.js',
+        './resolvers/index.js',
+      ],
       'src/cli/a.ts': ['../api/index.js', '../errors.js', 'commander'],
       'src/app.ts': ['./kernel/object.js', './api/index.js', './consumers/rules.js'],
       'src/main.ts': ['./app.js', './cli/program.js'],
       'plugins/a.ts': ['eunomia/plugin'],
     };
-    expect(lint(Object.fromEntries(Object.entries(allowed).map(([file, sources]) => [file, sources.map(imports).join('\n')])))).toEqual({});
+    expect(
+      lint(
+        Object.fromEntries(Object.entries(allowed).map(([file, sources]) => [file, sources.map(imports).join('\n')])),
+      ),
+    ).toEqual({});
   });
 });
 

@@ -28,21 +28,41 @@ class Lender {
 }
 
 const batchBytes = batchAt(0, 4).byteLength;
-const streamOf = (options: Partial<StreamOptions>) => new EventStream({ id: '1', since: '', queueBytes: 1 << 24, backlog: [], missing: null, cursorAt: String, startSeq: 0, where: null, onClose: () => undefined, ...options });
+const streamOf = (options: Partial<StreamOptions>) =>
+  new EventStream({
+    id: '1',
+    since: '',
+    queueBytes: 1 << 24,
+    backlog: [],
+    missing: null,
+    cursorAt: String,
+    startSeq: 0,
+    where: null,
+    onClose: () => undefined,
+    ...options,
+  });
 const even = { text: 'even', matches: ({ process }: { process: { pid: number } }) => process.pid % 2 === 0 };
 
 /** Places of the events, read from their records. */
-const read = ({ slices }: Pick<Delivery, 'slices'>) => slices.flatMap(({ batch, from, to }) => Array.from({ length: to - from }, (_, i) => batch.bootNsAt(from + i)));
+const read = ({ slices }: Pick<Delivery, 'slices'>) =>
+  slices.flatMap(({ batch, from, to }) => Array.from({ length: to - from }, (_, i) => batch.bootNsAt(from + i)));
 
 describe('memory of records', () => {
   it('goes back once nobody reads it, and not before, whoever reads how slowly', async () => {
-    const step = fc.oneof(fc.record({ push: fc.integer({ min: 1, max: 9 }) }), fc.record({ take: fc.constantFrom(0, 1, 2) }));
+    const step = fc.oneof(
+      fc.record({ push: fc.integer({ min: 1, max: 9 }) }),
+      fc.record({ take: fc.constantFrom(0, 1, 2) }),
+    );
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 60 }), fc.integer({ min: 1, max: 6 }), async (steps, budget) => {
         const lender = new Lender();
         const history = new History(budget * batchBytes);
         const queueBytes = 4 * batchBytes;
-        const streams = [streamOf({ lends: true, queueBytes, deliveryEvents: 5 }), streamOf({ lends: true, queueBytes, where: even }), streamOf({ queueBytes })];
+        const streams = [
+          streamOf({ lends: true, queueBytes, deliveryEvents: 5 }),
+          streamOf({ lends: true, queueBytes, where: even }),
+          streamOf({ queueBytes }),
+        ];
         const lasting: { readonly delivery: Delivery; readonly places: number[] }[] = [];
         for (const each of steps) {
           if ('push' in each) lender.offer(each.push, [history, ...streams]);
@@ -58,7 +78,9 @@ describe('memory of records', () => {
         }
         // Of a reader to whom nothing is lent all stays readable.
         for (const { delivery, places } of lasting) expect(read(delivery)).toEqual(places);
-        expect(read({ slices: history.slices(history.firstSeq) })).toEqual(Array.from({ length: history.retained }, (_, i) => history.firstSeq + i));
+        expect(read({ slices: history.slices(history.firstSeq) })).toEqual(
+          Array.from({ length: history.retained }, (_, i) => history.firstSeq + i),
+        );
       }),
       { numRuns: 200 },
     );

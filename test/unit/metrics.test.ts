@@ -12,11 +12,21 @@ import type { Session } from '../../src/pipeline/session.js';
 import { metricsOf } from '../support/prometheus.js';
 
 const RECORD = 112;
-const field = (name: string, kind: string, offset: number, values: [number, string][] = []) => [name, { name, kind, offset, size: 8, values: new Map(values) }] as const;
+const field = (name: string, kind: string, offset: number, values: [number, string][] = []) =>
+  [name, { name, kind, offset, size: 8, values: new Map(values) }] as const;
 const runtime = {
   definition: { name: 'tcp' },
   layout: {
-    fields: new Map([field('errno', 'eu_errno', 80), field('operation', 'enum', 84, [[0, 'CONNECT'], [1, 'CLOSE']]), field('sentBytes', 'u64', 88), field('durationNs', 'eu_duration_ns', 96), field('ports', 'u64', 104)]),
+    fields: new Map([
+      field('errno', 'eu_errno', 80),
+      field('operation', 'enum', 84, [
+        [0, 'CONNECT'],
+        [1, 'CLOSE'],
+      ]),
+      field('sentBytes', 'u64', 88),
+      field('durationNs', 'eu_duration_ns', 96),
+      field('ports', 'u64', 104),
+    ]),
   },
 } as unknown as TrackerRuntime;
 
@@ -28,7 +38,8 @@ interface Made {
   readonly duration: bigint | null;
 }
 
-const session = (name: string | null, id = 'feed'): Session => ({ id, spec: { name, trackers: [{ name: 'tcp', options: {} }] } }) as unknown as Session;
+const session = (name: string | null, id = 'feed'): Session =>
+  ({ id, spec: { name, trackers: [{ name: 'tcp', options: {} }] } }) as unknown as Session;
 
 function batchOf(events: readonly Made[]): RecordBatch {
   const view = new DataView(new ArrayBuffer(events.length * RECORD));
@@ -43,14 +54,28 @@ function batchOf(events: readonly Made[]): RecordBatch {
     view.setBigUint64(at + 96, duration ?? 0xffffffffffffffffn, true);
   });
   const containers = names.map((name) => (name === null ? null : { id: name.repeat(12), name }));
-  const context = { views: [], containerAt: (data: DataView, at: number) => containers[Number(data.getBigUint64(at + 8, true))] ?? null };
-  return new RecordBatch(view.buffer, Uint32Array.from(events, (_, i) => i * RECORD), context, { clock: { seconds: 0, nanoseconds: 0 }, seq: 0, lost: 0, lostFrom: 0, lostTo: 0 });
+  const context = {
+    views: [],
+    containerAt: (data: DataView, at: number) => containers[Number(data.getBigUint64(at + 8, true))] ?? null,
+  };
+  return new RecordBatch(
+    view.buffer,
+    Uint32Array.from(events, (_, i) => i * RECORD),
+    context,
+    { clock: { seconds: 0, nanoseconds: 0 }, seq: 0, lost: 0, lostFrom: 0, lostTo: 0 },
+  );
 }
 
-const counts = (maxContainers = 500, idleMs = 60_000) => new EventCounts({ trackers: new Map([['tcp', runtime]]), maxContainers, maxSessions: 10, idleMs });
-const family = (families: readonly MetricFamily[], name: string): MetricFamily => families.find((one) => one.name === name) ?? { name, help: '', type: 'gauge', samples: [] };
+const counts = (maxContainers = 500, idleMs = 60_000) =>
+  new EventCounts({ trackers: new Map([['tcp', runtime]]), maxContainers, maxSessions: 10, idleMs });
+const family = (families: readonly MetricFamily[], name: string): MetricFamily =>
+  families.find((one) => one.name === name) ?? { name, help: '', type: 'gauge', samples: [] };
 const sum = (found: MetricFamily, pick: (labels: Readonly<Record<string, string>>) => boolean = () => true): number =>
-  found.type === 'histogram' ? found.samples.filter(({ labels }) => pick(labels)).reduce((n, { counts: each }) => n + Array.from(each).reduce((a, b) => a + b, 0), 0) : found.samples.filter(({ labels }) => pick(labels)).reduce((n, { value }) => n + value, 0);
+  found.type === 'histogram'
+    ? found.samples
+        .filter(({ labels }) => pick(labels))
+        .reduce((n, { counts: each }) => n + Array.from(each).reduce((a, b) => a + b, 0), 0)
+    : found.samples.filter(({ labels }) => pick(labels)).reduce((n, { value }) => n + value, 0);
 
 const made: fc.Arbitrary<Made> = fc.record({
   container: fc.constantFrom(null, 'a', 'b', 'c'),
@@ -72,11 +97,21 @@ describe('counting events for /metrics', () => {
           const its = events.filter(({ container }) => container === name);
           const of = ({ container }: Readonly<Record<string, string>>): boolean => container === (name ?? 'host');
           expect(sum(family(families, 'eunomia_events_total'), of)).toBe(its.length);
-          expect(sum(family(families, 'eunomia_event_errors_total'), (labels) => of(labels) && labels['errno'] === 'EACCES')).toBe(its.filter(({ errno }) => errno === -13).length);
-          expect(sum(family(families, 'eunomia_event_kinds_total'), (labels) => of(labels) && labels['value'] === 'CLOSE')).toBe(its.filter(({ operation }) => operation === 1).length);
-          expect(sum(family(families, 'eunomia_event_kinds_total'), (labels) => of(labels) && labels['value'] === OTHER)).toBe(its.filter(({ operation }) => operation === 9).length);
-          expect(sum(family(families, 'eunomia_event_bytes_total'), of)).toBe(Number(its.reduce((n, { bytes }) => n + bytes, 0n)));
-          expect(sum(family(families, 'eunomia_event_duration_seconds'), of)).toBe(its.filter(({ duration }) => duration !== null).length);
+          expect(
+            sum(family(families, 'eunomia_event_errors_total'), (labels) => of(labels) && labels['errno'] === 'EACCES'),
+          ).toBe(its.filter(({ errno }) => errno === -13).length);
+          expect(
+            sum(family(families, 'eunomia_event_kinds_total'), (labels) => of(labels) && labels['value'] === 'CLOSE'),
+          ).toBe(its.filter(({ operation }) => operation === 1).length);
+          expect(
+            sum(family(families, 'eunomia_event_kinds_total'), (labels) => of(labels) && labels['value'] === OTHER),
+          ).toBe(its.filter(({ operation }) => operation === 9).length);
+          expect(sum(family(families, 'eunomia_event_bytes_total'), of)).toBe(
+            Number(its.reduce((n, { bytes }) => n + bytes, 0n)),
+          );
+          expect(sum(family(families, 'eunomia_event_duration_seconds'), of)).toBe(
+            its.filter(({ duration }) => duration !== null).length,
+          );
         }
       }),
     );
@@ -85,7 +120,10 @@ describe('counting events for /metrics', () => {
   it('puts a duration into the bucket whose bound it does not exceed', () => {
     const counter = counts();
     const durations = DURATION_BOUNDS_NS.flatMap((bound) => [BigInt(bound), BigInt(bound) + 1n]);
-    counter.add(session('s'), batchOf(durations.map((duration) => ({ container: null, errno: 0, operation: 0, bytes: 0n, duration }))));
+    counter.add(
+      session('s'),
+      batchOf(durations.map((duration) => ({ container: null, errno: 0, operation: 0, bytes: 0n, duration }))),
+    );
     const found = family(counter.metrics(), 'eunomia_event_duration_seconds');
     if (found.type !== 'histogram') throw new Error('no histogram');
     expect(Array.from(found.samples[0]?.counts ?? [])).toEqual([1, ...DURATION_BOUNDS_NS.slice(1).map(() => 2), 1]);
@@ -93,7 +131,13 @@ describe('counting events for /metrics', () => {
 
   it('counts containers beyond the cap as other, each event once', () => {
     const counter = counts(3);
-    const events = Array.from({ length: 200 }, (_, i) => ({ container: `c${i % 50}`, errno: 0, operation: 0, bytes: 0n, duration: null }));
+    const events = Array.from({ length: 200 }, (_, i) => ({
+      container: `c${i % 50}`,
+      errno: 0,
+      operation: 0,
+      bytes: 0n,
+      duration: null,
+    }));
     for (let i = 0; i < 5; i++) counter.add(session('s'), batchOf(events));
     const found = family(counter.metrics(), 'eunomia_events_total');
     expect(found.samples.map(({ labels }) => labels['container']).sort()).toEqual(['c0', 'c1', 'c2', OTHER]);
@@ -107,30 +151,73 @@ describe('counting events for /metrics', () => {
     counter.add(session('s'), of('a'));
     counter.add(session('s'), of('b'));
     counter.add(session('s'), of('b'));
-    expect(family(counter.metrics(), 'eunomia_events_total').samples).toEqual([{ labels: { tracker: 'tcp', container: 'b', session: 's' }, value: 2 }]);
+    expect(family(counter.metrics(), 'eunomia_events_total').samples).toEqual([
+      { labels: { tracker: 'tcp', container: 'b', session: 's' }, value: 2 },
+    ]);
   });
 
   it('does not take a container that is called host or other for what these words mean', () => {
     const counter = counts();
-    for (const container of ['host', 'other', null]) counter.add(session('s'), batchOf([{ container, errno: 0, operation: 0, bytes: 0n, duration: null }]));
-    expect(family(counter.metrics(), 'eunomia_events_total').samples.map(({ labels }) => labels['container'])).toEqual(['hosthosthost', 'otherotherot', 'host']);
+    for (const container of ['host', 'other', null])
+      counter.add(session('s'), batchOf([{ container, errno: 0, operation: 0, bytes: 0n, duration: null }]));
+    expect(family(counter.metrics(), 'eunomia_events_total').samples.map(({ labels }) => labels['container'])).toEqual([
+      'hosthosthost',
+      'otherotherot',
+      'host',
+    ]);
   });
 });
 
 describe('metrics that plugins declare', () => {
-  const series = (session: string, more: Partial<PluginSeries> = {}): PluginSeries => ({ plugin: 'port-scan', session, metric: 'ports', type: 'counter', help: 'Ports.', labels: { kind: 'tcp' }, value: 2, buckets: [], ...more });
+  const series = (session: string, more: Partial<PluginSeries> = {}): PluginSeries => ({
+    plugin: 'port-scan',
+    session,
+    metric: 'ports',
+    type: 'counter',
+    help: 'Ports.',
+    labels: { kind: 'tcp' },
+    value: 2,
+    buckets: [],
+    ...more,
+  });
 
   it('have the plugin in their name, and are summed up over sessions of one name', () => {
-    const declared = new DeclaredMetrics(() => [series('1'), series('2'), series('3')], (id) => (id === '3' ? 'c' : 'ab'));
+    const declared = new DeclaredMetrics(
+      () => [series('1'), series('2'), series('3')],
+      (id) => (id === '3' ? 'c' : 'ab'),
+    );
     expect(declared.metrics()).toEqual([
-      { name: 'plugin_port_scan_ports_total', help: 'Ports.', type: 'counter', samples: [{ labels: { kind: 'tcp', session: 'ab' }, value: 4 }, { labels: { kind: 'tcp', session: 'c' }, value: 2 }] },
+      {
+        name: 'plugin_port_scan_ports_total',
+        help: 'Ports.',
+        type: 'counter',
+        samples: [
+          { labels: { kind: 'tcp', session: 'ab' }, value: 4 },
+          { labels: { kind: 'tcp', session: 'c' }, value: 2 },
+        ],
+      },
     ]);
   });
 
   it('keep the buckets of a histogram', () => {
-    const buckets = [{ le: 1, count: 3 }, { le: 5, count: 4 }, { le: Number.POSITIVE_INFINITY, count: 9 }];
-    const declared = new DeclaredMetrics(() => [series('1', { type: 'histogram', buckets }), series('2', { type: 'histogram', buckets })], () => 's');
-    expect(declared.metrics()).toEqual([{ name: 'plugin_port_scan_ports', help: 'Ports.', type: 'histogram', bounds: [1, 5], samples: [{ labels: { kind: 'tcp', session: 's' }, counts: [6, 2, 10], sum: 4 }] }]);
+    const buckets = [
+      { le: 1, count: 3 },
+      { le: 5, count: 4 },
+      { le: Number.POSITIVE_INFINITY, count: 9 },
+    ];
+    const declared = new DeclaredMetrics(
+      () => [series('1', { type: 'histogram', buckets }), series('2', { type: 'histogram', buckets })],
+      () => 's',
+    );
+    expect(declared.metrics()).toEqual([
+      {
+        name: 'plugin_port_scan_ports',
+        help: 'Ports.',
+        type: 'histogram',
+        bounds: [1, 5],
+        samples: [{ labels: { kind: 'tcp', session: 's' }, counts: [6, 2, 10], sum: 4 }],
+      },
+    ]);
   });
 });
 
@@ -149,13 +236,28 @@ describe('the values of a label', () => {
 
 describe('the metrics that an expression of PromQL names', () => {
   it('are told from functions, labels and words', () => {
-    expect(metricsOf('sum by (a, b) (rate(x_total{l="y_total", m=~"a|b"}[5m])) / on (instance) group_left (v) (z:w > 0) or vector(0)')).toEqual(['x_total', 'z:w']);
+    expect(
+      metricsOf(
+        'sum by (a, b) (rate(x_total{l="y_total", m=~"a|b"}[5m])) / on (instance) group_left (v) (z:w > 0) or vector(0)',
+      ),
+    ).toEqual(['x_total', 'z:w']);
   });
 });
 
 describe('metrics of stores', () => {
-  const recorded = (written: number, dropped: number, state = 'WRITING', lagMs = 0): Session => ({ recording: { stats: { store: 'INFLUX', mode: 'EVENTS', state, written, dropped, pending: 3, lagMs, error: null } } }) as unknown as Session;
-  const load = { up: true, bytes: null, spool: { points: 5, bytes: 700 }, points: { written: 9, rejected: 1, dropped: 0 }, lagMs: 0 };
+  const recorded = (written: number, dropped: number, state = 'WRITING', lagMs = 0): Session =>
+    ({
+      recording: {
+        stats: { store: 'INFLUX', mode: 'EVENTS', state, written, dropped, pending: 3, lagMs, error: null },
+      },
+    }) as unknown as Session;
+  const load = {
+    up: true,
+    bytes: null,
+    spool: { points: 5, bytes: 700 },
+    points: { written: 9, rejected: 1, dropped: 0 },
+    lagMs: 0,
+  };
   const valueOf = async (metrics: StoreMetrics, name: string): Promise<number | undefined> => {
     const found = family(await metrics.metrics(), name);
     return found.type === 'histogram' ? undefined : found.samples[0]?.value;
@@ -163,7 +265,10 @@ describe('metrics of stores', () => {
 
   it('keep what sessions wrote that are gone, and never fall', async () => {
     const sessions = [recorded(10, 1), recorded(5, 0)];
-    const metrics = new StoreMetrics(() => [{ kind: 'INFLUX', load: async () => load }], () => ({ list: () => sessions }) as unknown as SessionManager);
+    const metrics = new StoreMetrics(
+      () => [{ kind: 'INFLUX', load: async () => load }],
+      () => ({ list: () => sessions }) as unknown as SessionManager,
+    );
     expect(await valueOf(metrics, 'eunomia_store_written_events_total')).toBe(15);
     const [gone] = sessions.splice(0, 1);
     if (gone?.recording) Object.assign(gone.recording.stats, { written: 12 });
@@ -175,7 +280,11 @@ describe('metrics of stores', () => {
 
   it('tell the lag of the oldest event, of sessions that are being written and of the spool', async () => {
     const sessions = [recorded(0, 0, 'WRITING', 250), recorded(0, 0, 'FAILED', 90_000), recorded(0, 0, 'PAUSED', 4000)];
-    const make = (lagMs: number) => new StoreMetrics(() => [{ kind: 'INFLUX', load: async () => ({ ...load, lagMs }) }], () => ({ list: () => sessions }) as unknown as SessionManager);
+    const make = (lagMs: number) =>
+      new StoreMetrics(
+        () => [{ kind: 'INFLUX', load: async () => ({ ...load, lagMs }) }],
+        () => ({ list: () => sessions }) as unknown as SessionManager,
+      );
     expect(await valueOf(make(0), 'eunomia_store_lag_seconds')).toBe(4);
     expect(await valueOf(make(60_000), 'eunomia_store_lag_seconds')).toBe(60);
   });

@@ -14,12 +14,27 @@ const check = (change: object): unknown => checkDefinition({ ...good, ...change 
 
 describe("a plugin's definition", () => {
   it('is taken with all that it says', () => {
-    expect(check({ where: 'exec.errno == null', every: 1000, onInterval: 'function', reads: { exec: ['process', 'container.name', 'container.labels.tier', 'container'] } })).toMatchObject({
+    expect(
+      check({
+        where: 'exec.errno == null',
+        every: 1000,
+        onInterval: 'function',
+        reads: { exec: ['process', 'container.name', 'container.labels.tier', 'container'] },
+      }),
+    ).toMatchObject({
       name: 'a-b',
       everyMs: 1000,
       where: 'exec.errno == null',
       options: {},
-      reads: { exec: expect.arrayContaining(['process.pid', 'process.comm', 'container.name', 'container.labels', 'container.labels.tier']) },
+      reads: {
+        exec: expect.arrayContaining([
+          'process.pid',
+          'process.comm',
+          'container.name',
+          'container.labels',
+          'container.labels.tier',
+        ]),
+      },
     });
   });
 
@@ -30,17 +45,41 @@ describe("a plugin's definition", () => {
     ['an unknown property', { ...good, onBach: 'function' }, /no property "onBach"; did you mean "onBatch"/],
     ['no onBatch', { ...good, onBatch: undefined }, /`onBatch` is missing/],
     ['no reads', { ...good, reads: {} }, /`reads` is missing/],
-    ['an unknown tracker', { ...good, reads: { exce: [] } }, /reads.exce: there is no tracker "exce"; did you mean "exec"/],
-    ['an unknown field', { ...good, reads: { exec: ['arg'] } }, /reads.exec\[0\]: no event of exec has the field "arg"; did you mean "args"/],
+    [
+      'an unknown tracker',
+      { ...good, reads: { exce: [] } },
+      /reads.exce: there is no tracker "exce"; did you mean "exec"/,
+    ],
+    [
+      'an unknown field',
+      { ...good, reads: { exec: ['arg'] } },
+      /reads.exec\[0\]: no event of exec has the field "arg"; did you mean "args"/,
+    ],
     ["another tracker's field", { ...good, reads: { exec: ['remotePort'] } }, /tcp would/],
     ['a bad where', { ...good, where: 'exec.nope == 1' }, /p\.ts: .*nope/],
     ['an interval without its hook', { ...good, every: 1000 }, /belong together/],
     ['a short interval', { ...good, every: 10, onInterval: 'function' }, /100 to 3600000/],
-    ['an option without a default', { ...good, options: { n: { type: 'integer', description: 'd' } } }, /options.n.default must be a whole number; it is missing/],
-    ['an option of no type', { ...good, options: { n: { type: 'int', default: 1, description: 'd' } } }, /options.n.type is one of/],
-    ['a default out of range', { ...good, options: { n: { type: 'number', default: 1, min: 2, description: 'd' } } }, /from 2 to any; it is 1/],
+    [
+      'an option without a default',
+      { ...good, options: { n: { type: 'integer', description: 'd' } } },
+      /options.n.default must be a whole number; it is missing/,
+    ],
+    [
+      'an option of no type',
+      { ...good, options: { n: { type: 'int', default: 1, description: 'd' } } },
+      /options.n.type is one of/,
+    ],
+    [
+      'a default out of range',
+      { ...good, options: { n: { type: 'number', default: 1, min: 2, description: 'd' } } },
+      /from 2 to any; it is 1/,
+    ],
     ['a histogram without buckets', { ...good, metrics: { m: { type: 'histogram', help: 'h' } } }, /metrics.m.buckets/],
-    ['too many labels', { ...good, metrics: { m: { type: 'counter', help: 'h', labels: ['a', 'b', 'c', 'd', 'e', 'f'] } } }, /up to five/],
+    [
+      'too many labels',
+      { ...good, metrics: { m: { type: 'counter', help: 'h', labels: ['a', 'b', 'c', 'd', 'e', 'f'] } } },
+      /up to five/,
+    ],
   ])('is refused with %s', (_what, told, message) => {
     expect(() => checkDefinition(told, 'p.ts', vocabulary)).toThrow(message);
   });
@@ -57,7 +96,8 @@ describe('options', () => {
     },
   } as const;
 
-  it('have their defaults', () => expect(checkOptions(facts, { n: 5 }, 'options')).toEqual({ n: 5, mode: 'a', on: false, list: ['x'] }));
+  it('have their defaults', () =>
+    expect(checkOptions(facts, { n: 5 }, 'options')).toEqual({ n: 5, mode: 'a', on: false, list: ['x'] }));
 
   it.each([
     [{ m: 1 }, /options.m: the plugin p has no option "m"/],

@@ -24,7 +24,10 @@ describe('a directory of plugins', () => {
     expect((await readPlugin(join(folder, 'a.ts'))).code).toContain('const a = 1;');
   });
 
-  it.each([['group', 0o775], ['everybody', 0o757]])('is refused when its %s may write to it', async (_who, mode) => {
+  it.each([
+    ['group', 0o775],
+    ['everybody', 0o757],
+  ])('is refused when its %s may write to it', async (_who, mode) => {
     await chmod(folder, mode);
     await expect(pluginFiles(folder)).rejects.toThrow(/is writable by others .*chmod go-w/);
   });
@@ -59,15 +62,24 @@ describe('a directory of plugins', () => {
 
 describe('a source', () => {
   it('keeps each line where it was', () => {
-    const { code } = compileSource('a.ts', 'import { definePlugin } from "eunomia/plugin";\ninterface A {\n  b: 1;\n}\n\nconst here: A = { b: 1 };\n');
+    const { code } = compileSource(
+      'a.ts',
+      'import { definePlugin } from "eunomia/plugin";\ninterface A {\n  b: 1;\n}\n\nconst here: A = { b: 1 };\n',
+    );
     expect(code.split('\n')[5]).toContain('const here');
   });
-  it('with an error is refused with its line', () => expect(() => compileSource('a.ts', '\n\nconst = 1;')).toThrow('a.ts:3: Unexpected token'));
-  it('that is too long is refused', () => expect(() => compileSource('a.ts', ' '.repeat((1 << 20) + 1))).toThrow(/at most 1048576/));
+  it('with an error is refused with its line', () =>
+    expect(() => compileSource('a.ts', '\n\nconst = 1;')).toThrow('a.ts:3: Unexpected token'));
+  it('that is too long is refused', () =>
+    expect(() => compileSource('a.ts', ' '.repeat((1 << 20) + 1))).toThrow(/at most 1048576/));
 });
 
 describe('an outbox', () => {
-  const outbox = (): Outbox => new Outbox({ c: { type: 'counter', help: 'h', labels: ['l'] }, h: { type: 'histogram', help: 'h', buckets: [1, 10] } });
+  const outbox = (): Outbox =>
+    new Outbox({
+      c: { type: 'counter', help: 'h', labels: ['l'] },
+      h: { type: 'histogram', help: 'h', buckets: [1, 10] },
+    });
 
   it('lets a thousand results through at once, and counts the rest', () => {
     const box = outbox();
@@ -106,11 +118,27 @@ describe('an outbox', () => {
       const box = outbox();
       box.metric('counter', 'c', 2, { l: 'a' });
       for (const value of [0.5, 5, 50]) box.metric('histogram', 'h', value);
-      book.add(box.take().metrics, { c: { type: 'counter', help: 'h', labels: ['l'] }, h: { type: 'histogram', help: 'h', buckets: [1, 10] } });
+      book.add(box.take().metrics, {
+        c: { type: 'counter', help: 'h', labels: ['l'] },
+        h: { type: 'histogram', help: 'h', buckets: [1, 10] },
+      });
     }
     expect(book.samples('p', 's')).toEqual([
       { plugin: 'p', session: 's', metric: 'c', type: 'counter', help: 'h', labels: { l: 'a' }, value: 4, buckets: [] },
-      { plugin: 'p', session: 's', metric: 'h', type: 'histogram', help: 'h', labels: {}, value: 111, buckets: [{ le: 1, count: 2 }, { le: 10, count: 4 }, { le: Number.POSITIVE_INFINITY, count: 6 }] },
+      {
+        plugin: 'p',
+        session: 's',
+        metric: 'h',
+        type: 'histogram',
+        help: 'h',
+        labels: {},
+        value: 111,
+        buckets: [
+          { le: 1, count: 2 },
+          { le: 10, count: 4 },
+          { le: Number.POSITIVE_INFINITY, count: 6 },
+        ],
+      },
     ]);
   });
 });
@@ -118,7 +146,10 @@ describe('an outbox', () => {
 it('results are held up to a bound, are paged by their places, and are followed', async () => {
   const results = new Results();
   const feed = results.follow(0);
-  results.add(Array.from({ length: 10_010 }, (_, i) => ({ kind: 'k', json: `{"i":${i}}` })), '1');
+  results.add(
+    Array.from({ length: 10_010 }, (_, i) => ({ kind: 'k', json: `{"i":${i}}` })),
+    '1',
+  );
   expect(results.count).toBe(10_010);
   expect(results.page(2, 0).results.map(({ seq }) => seq)).toEqual([10, 11]);
   expect(results.page(5, 10_008)).toMatchObject({ results: [{ seq: 10_008 }, { seq: 10_009 }], hasNext: false });
@@ -130,12 +161,27 @@ it('results are held up to a bound, are paged by their places, and are followed'
 it('alerts with one key are one; a reader gets those that match', async () => {
   const book = new AlertBook();
   const feed = book.follow(({ severity }) => severity === 'HIGH');
-  const alert: NewAlert = { severity: 'HIGH', title: 't', message: 'm', source: 'plugin:p', session: 's', time: null, tracker: null, process: null, container: null, key: 'k' };
+  const alert: NewAlert = {
+    severity: 'HIGH',
+    title: 't',
+    message: 'm',
+    source: 'plugin:p',
+    session: 's',
+    time: null,
+    tracker: null,
+    process: null,
+    container: null,
+    key: 'k',
+  };
   book.raise(alert);
   book.raise(alert);
   book.raise({ ...alert, session: 'other' });
   book.raise({ ...alert, key: null, severity: 'LOW' });
-  expect(book.list(10, () => true).map(({ count, session, severity }) => [count, session, severity])).toEqual([[1, 's', 'LOW'], [1, 'other', 'HIGH'], [2, 's', 'HIGH']]);
+  expect(book.list(10, () => true).map(({ count, session, severity }) => [count, session, severity])).toEqual([
+    [1, 's', 'LOW'],
+    [1, 'other', 'HIGH'],
+    [2, 's', 'HIGH'],
+  ]);
   expect([(await feed.next()).value?.session, (await feed.next()).value?.session]).toEqual(['s', 'other']);
   const waiting = feed.next();
   await feed.return?.();
@@ -143,7 +189,18 @@ it('alerts with one key are one; a reader gets those that match', async () => {
 });
 
 it('a row of an event holds what was read and no more', () => {
-  const event = { tracker: 'exec', args: ['a'], cwd: '/', process: { pid: 1, comm: 'x', uid: 0 }, container: { id: 'i', name: 'n', labels: { 'a"b': '1', c: '2' } } } as unknown as TraceEvent;
-  expect(compileRow(['args', 'process.pid', 'container.name', 'container.labels.a"b'])(event)).toEqual({ tracker: 'exec', args: ['a'], process: { pid: 1 }, container: { name: 'n', labels: { 'a"b': '1' } } });
+  const event = {
+    tracker: 'exec',
+    args: ['a'],
+    cwd: '/',
+    process: { pid: 1, comm: 'x', uid: 0 },
+    container: { id: 'i', name: 'n', labels: { 'a"b': '1', c: '2' } },
+  } as unknown as TraceEvent;
+  expect(compileRow(['args', 'process.pid', 'container.name', 'container.labels.a"b'])(event)).toEqual({
+    tracker: 'exec',
+    args: ['a'],
+    process: { pid: 1 },
+    container: { name: 'n', labels: { 'a"b': '1' } },
+  });
   expect(compileRow(['container.name'])({ ...event, container: null })).toEqual({ tracker: 'exec', container: null });
 });

@@ -8,7 +8,11 @@ const root = join(import.meta.dirname, '../..');
 const files = readdirSync(join(root, 'plugins'));
 
 it('the shipped plugins have the right types, against the public entry alone', async () => {
-  await promisify(execFile)(process.execPath, [join(root, 'node_modules/.bin/tsc'), '-p', join(root, 'tsconfig.plugins.json')]);
+  await promisify(execFile)(process.execPath, [
+    join(root, 'node_modules/.bin/tsc'),
+    '-p',
+    join(root, 'tsconfig.plugins.json'),
+  ]);
 }, 60_000);
 
 it.each(files)('%s is one file of less than 100 lines that says what it does', (file) => {

@@ -27,7 +27,15 @@ function opened(path: string, options: Parameters<typeof openStore>[1] = {}): Du
   return store;
 }
 
-const pageOf = (session: string, more: object = {}) => ({ ...everything(['exit']), session, fromSeq: 0, toSeq: null, limit: 100, backwards: false, ...more });
+const pageOf = (session: string, more: object = {}) => ({
+  ...everything(['exit']),
+  session,
+  fromSeq: 0,
+  toSeq: null,
+  limit: 100,
+  backwards: false,
+  ...more,
+});
 
 describe('the embedded store', () => {
   it('answers the events of a session in pages, also after it was opened anew', async () => {
@@ -41,26 +49,76 @@ describe('the embedded store', () => {
     const page = await again.page(pageOf('a', { fromSeq: 250 }));
     expect(page.events.map(({ place }) => place.seq)).toEqual(Array.from({ length: 100 }, (_, i) => 250 + i));
     expect(page).toMatchObject({ hasNext: true, hasPrevious: true });
-    expect(page.events[0]?.event).toEqual(expect.objectContaining({ tracker: 'exit', __typename: 'ExitEvent', bootNs: '250', time: '1970-01-01T00:00:00.000000250Z' }));
+    expect(page.events[0]?.event).toEqual(
+      expect.objectContaining({
+        tracker: 'exit',
+        __typename: 'ExitEvent',
+        bootNs: '250',
+        time: '1970-01-01T00:00:00.000000250Z',
+      }),
+    );
     const last = await again.page(pageOf('a', { limit: 3, backwards: true }));
     expect(last.events.map(({ place }) => place.seq)).toEqual([497, 498, 499]);
-    expect(await again.sessions()).toMatchObject([{ id: 'a', state: 'STOPPED', stopReason: 'REQUESTED', events: 500, nextSeq: 500 }]);
+    expect(await again.sessions()).toMatchObject([
+      { id: 'a', state: 'STOPPED', stopReason: 'REQUESTED', events: 500, nextSeq: 500 },
+    ]);
   });
 
   it('gives each field back as the record had it', async () => {
     const layout = layoutOf('open');
     const container = { ...createContainer('c'.repeat(64), 'docker'), name: 'web', labels: { tier: 'front' } };
-    const context = { views: [compileView(open, layout)], containerAt: (view: DataView, at: number) => (view.getUint32(at + 24, true) % 2 ? container : null) };
-    const records = ['/etc/hosts', '/a/rather/long/path/that/does/not/fit/inline', '', 'ä/ö', '\uFFFD'].map((text, i) => {
-      const bytes = Buffer.from(text);
-      const word = text === '' ? 0 : (bytes.length << 16) | layout.size;
-      return recordOf(layout, { bootNs: 10n ** 15n + BigInt(i), cgroupId: 2n ** 40n, startBootNs: 77, pid: 10 + i, uid: 2 ** 32 - 1, mountNs: i, comm: Buffer.from('nginx\0'), errno: i === 1 ? -2 : 0, fd: i === 1 ? -2 : i, flags: 0o101, mode: 0o644, path: word }, bytes);
-    });
+    const context = {
+      views: [compileView(open, layout)],
+      containerAt: (view: DataView, at: number) => (view.getUint32(at + 24, true) % 2 ? container : null),
+    };
+    const records = ['/etc/hosts', '/a/rather/long/path/that/does/not/fit/inline', '', 'ä/ö', '\uFFFD'].map(
+      (text, i) => {
+        const bytes = Buffer.from(text);
+        const word = text === '' ? 0 : (bytes.length << 16) | layout.size;
+        return recordOf(
+          layout,
+          {
+            bootNs: 10n ** 15n + BigInt(i),
+            cgroupId: 2n ** 40n,
+            startBootNs: 77,
+            pid: 10 + i,
+            uid: 2 ** 32 - 1,
+            mountNs: i,
+            comm: Buffer.from('nginx\0'),
+            errno: i === 1 ? -2 : 0,
+            fd: i === 1 ? -2 : i,
+            flags: 0o101,
+            mode: 0o644,
+            path: word,
+          },
+          bytes,
+        );
+      },
+    );
     const { data, offsets } = packed(records);
-    const batch = new RecordBatch(data, offsets, context, { clock: { seconds: 1_769_847_330, nanoseconds: 999_999_999 }, seq: 0, lost: 0, lostFrom: 0, lostTo: 0 });
+    const batch = new RecordBatch(data, offsets, context, {
+      clock: { seconds: 1_769_847_330, nanoseconds: 999_999_999 },
+      seq: 0,
+      lost: 0,
+      lostFrom: 0,
+      lostTo: 0,
+    });
     const store = opened(await directory());
     const sink = await store.record(record('a', ['open']));
-    await sink.write(slicesOf([batch, new RowBatch(Array.from({ length: batch.count }, (_, i) => plain(batch.event(i))) as never, { ...batch, clock: batch.clock, seq: batch.count, lost: 0, lostFrom: 0, lostTo: 0 })]), null);
+    await sink.write(
+      slicesOf([
+        batch,
+        new RowBatch(Array.from({ length: batch.count }, (_, i) => plain(batch.event(i))) as never, {
+          ...batch,
+          clock: batch.clock,
+          seq: batch.count,
+          lost: 0,
+          lostFrom: 0,
+          lostTo: 0,
+        }),
+      ]),
+      null,
+    );
     await sink.flush();
     const { events } = await store.page({ ...pageOf('a'), trackers: ['open'] });
     const wanted = Array.from({ length: batch.count }, (_, i) => plain(batch.event(i)));
@@ -72,7 +130,17 @@ describe('the embedded store', () => {
     const sink = await store.record(record('a', ['exit']));
     await sink.write(slicesOf([batchAt(0, 5000)]), null);
     await sink.flush();
-    const filter = filterOf({ and: [{ process: { pid: { gte: 100 } } }, { not: { exit: { signal: { glob: 'SIG*' } } } }, { bootNs: { lt: '4000' } }] }, fields, ['exit']);
+    const filter = filterOf(
+      {
+        and: [
+          { process: { pid: { gte: 100 } } },
+          { not: { exit: { signal: { glob: 'SIG*' } } } },
+          { bootNs: { lt: '4000' } },
+        ],
+      },
+      fields,
+      ['exit'],
+    );
     const page = await store.page(pageOf('a', { filter, limit: 2000, fromSeq: 3000 }));
     expect(page.events.map(({ place }) => place.seq)).toEqual(Array.from({ length: 1000 }, (_, i) => 3000 + i));
     expect(page.hasNext).toBe(false);
@@ -124,9 +192,21 @@ describe('a table', () => {
   it('has a column for each field of the tracker, by its GraphQL type', () => {
     expect(tableOf(tracker)).toMatchObject({
       name: 'event_exit',
-      own: [{ name: 'exitCode', kind: 'int32' }, { name: 'signal', kind: 'text' }, { name: 'coreDumped', kind: 'bool' }, { name: 'lifetimeNs', kind: 'uint64' }],
+      own: [
+        { name: 'exitCode', kind: 'int32' },
+        { name: 'signal', kind: 'text' },
+        { name: 'coreDumped', kind: 'bool' },
+        { name: 'lifetimeNs', kind: 'uint64' },
+      ],
     });
-    expect(['[String!]!', 'Int64!', 'Errno', 'DateTime!', 'UInt32!', 'Float'].map(kindOf)).toEqual(['list', 'int64', 'text', 'time', 'uint32', 'double']);
+    expect(['[String!]!', 'Int64!', 'Errno', 'DateTime!', 'UInt32!', 'Float'].map(kindOf)).toEqual([
+      'list',
+      'int64',
+      'text',
+      'time',
+      'uint32',
+      'double',
+    ]);
   });
 
   it('grows with the tracker: what was stored before has null there', async () => {
@@ -147,8 +227,18 @@ describe('a table', () => {
   });
 
   it('keeps a column whose type has changed under another name', () => {
-    const there = new Map([['exitCode', 'VARCHAR'], ['exitCode_varchar', 'VARCHAR'], ['signal', 'VARCHAR'], ['coreDumped', 'BOOLEAN'], ['lifetimeNs', 'UBIGINT'], ['gone', 'INTEGER']]);
-    expect(evolveTable(tableOf(tracker), there)).toEqual(['ALTER TABLE "event_exit" RENAME COLUMN "exitCode" TO "exitCode_varchar_"', 'ALTER TABLE "event_exit" ADD COLUMN "exitCode" INTEGER']);
+    const there = new Map([
+      ['exitCode', 'VARCHAR'],
+      ['exitCode_varchar', 'VARCHAR'],
+      ['signal', 'VARCHAR'],
+      ['coreDumped', 'BOOLEAN'],
+      ['lifetimeNs', 'UBIGINT'],
+      ['gone', 'INTEGER'],
+    ]);
+    expect(evolveTable(tableOf(tracker), there)).toEqual([
+      'ALTER TABLE "event_exit" RENAME COLUMN "exitCode" TO "exitCode_varchar_"',
+      'ALTER TABLE "event_exit" ADD COLUMN "exitCode" INTEGER',
+    ]);
   });
 });
 
@@ -161,14 +251,22 @@ describe('history', () => {
       await sink.finish(end);
     }
     const seen: string[] = [];
-    for (let place: Parameters<DuckStore['history']>[1] = null, more = true; more; ) {
+    for (let place: Parameters<DuckStore['history']>[1] = null, more = true; more;) {
       const page = await store.history(everything(['exit']), place, 7);
       seen.push(...page.events.map((found) => `${found.place.session}${found.place.seq}`));
       place = page.events.at(-1)?.place ?? null;
       more = page.hasNext;
     }
     expect(seen).toEqual(Array.from({ length: 40 }, (_, i) => [`a${i}`, `b${i}`, `c${i}`]).flat());
-    const judged = await store.history({ ...everything(['exit']), sessions: ['b'], filter: filterOf({ process: { comm: { regex: '^$' } }, bootNs: { gte: '38' } }, fields, ['exit']) }, null, 7);
+    const judged = await store.history(
+      {
+        ...everything(['exit']),
+        sessions: ['b'],
+        filter: filterOf({ process: { comm: { regex: '^$' } }, bootNs: { gte: '38' } }, fields, ['exit']),
+      },
+      null,
+      7,
+    );
     expect(judged.events.map(({ place }) => place.seq)).toEqual([38, 39]);
   });
 });
@@ -177,12 +275,39 @@ describe('history', () => {
 function recent(seq: number, count: number): RecordBatch {
   const batch = batchAt(seq, count);
   const at = layoutOf('exit').fields.get('lifetimeNs')?.offset ?? 0;
-  for (const offset of batch.offsets) for (let word = 0; word < 2; word++) batch.view.setUint32(offset + at + 4 * word, Math.floor(Math.random() * 2 ** 32), true); // nothing to compress
-  return new RecordBatch(batch.view.buffer as ArrayBuffer, batch.offsets, batch.context, { clock: { seconds: Math.floor(Date.now() / 1000), nanoseconds: 0 }, seq, lost: 0, lostFrom: 0, lostTo: 0 });
+  for (const offset of batch.offsets)
+    for (let word = 0; word < 2; word++)
+      batch.view.setUint32(offset + at + 4 * word, Math.floor(Math.random() * 2 ** 32), true); // nothing to compress
+  return new RecordBatch(batch.view.buffer as ArrayBuffer, batch.offsets, batch.context, {
+    clock: { seconds: Math.floor(Date.now() / 1000), nanoseconds: 0 },
+    seq,
+    lost: 0,
+    lostFrom: 0,
+    lostTo: 0,
+  });
 }
 
 function plain(event: object): Record<string, unknown> {
-  const names = ['__typename', 'tracker', 'time', 'bootNs', 'cgroupId', 'container', 'errno', 'fd', 'path', 'resolved', 'flags', 'mode'];
-  const { pid, tid, ppid, uid, gid, comm, startTime, mountNs } = Reflect.get(event, 'process') as Record<string, unknown>;
-  return { ...Object.fromEntries(names.map((name) => [name, Reflect.get(event, name) as unknown])), process: { pid, tid, ppid, uid, gid, comm, startTime, mountNs } };
+  const names = [
+    '__typename',
+    'tracker',
+    'time',
+    'bootNs',
+    'cgroupId',
+    'container',
+    'errno',
+    'fd',
+    'path',
+    'resolved',
+    'flags',
+    'mode',
+  ];
+  const { pid, tid, ppid, uid, gid, comm, startTime, mountNs } = Reflect.get(event, 'process') as Record<
+    string,
+    unknown
+  >;
+  return {
+    ...Object.fromEntries(names.map((name) => [name, Reflect.get(event, name) as unknown])),
+    process: { pid, tid, ppid, uid, gid, comm, startTime, mountNs },
+  };
 }

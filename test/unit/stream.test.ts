@@ -9,7 +9,18 @@ const batchBytes = batchAt(0, 4).byteLength;
 
 function streamOf(options: Partial<StreamOptions> = {}): { stream: EventStream; closed: () => number } {
   let closes = 0;
-  const stream = new EventStream({ id: '1', since: '', queueBytes: roomy, backlog: [], missing: null, cursorAt: String, startSeq: 0, where: null, onClose: () => closes++, ...options });
+  const stream = new EventStream({
+    id: '1',
+    since: '',
+    queueBytes: roomy,
+    backlog: [],
+    missing: null,
+    cursorAt: String,
+    startSeq: 0,
+    where: null,
+    onClose: () => closes++,
+    ...options,
+  });
   return { stream, closed: () => closes };
 }
 
@@ -50,9 +61,25 @@ function goOn(story: Story, delivery: Delivery): void {
   expect(places.length).toBeLessThanOrEqual(8192);
 }
 
-type Step = { readonly do: 'push'; readonly count: number; readonly lost: number } | { readonly do: 'next' } | { readonly do: 'end' } | { readonly do: 'return' };
-const push = fc.record({ do: fc.constant('push' as const), count: fc.integer({ min: 0, max: 6 }), lost: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 9 })) }).filter((step) => step.count + step.lost > 0);
-const steps = fc.array(fc.oneof({ weight: 6, arbitrary: push as fc.Arbitrary<Step> }, { weight: 4, arbitrary: fc.constant<Step>({ do: 'next' }) }), { maxLength: 40 });
+type Step =
+  | { readonly do: 'push'; readonly count: number; readonly lost: number }
+  | { readonly do: 'next' }
+  | { readonly do: 'end' }
+  | { readonly do: 'return' };
+const push = fc
+  .record({
+    do: fc.constant('push' as const),
+    count: fc.integer({ min: 0, max: 6 }),
+    lost: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 9 })),
+  })
+  .filter((step) => step.count + step.lost > 0);
+const steps = fc.array(
+  fc.oneof(
+    { weight: 6, arbitrary: push as fc.Arbitrary<Step> },
+    { weight: 4, arbitrary: fc.constant<Step>({ do: 'next' }) },
+  ),
+  { maxLength: 40 },
+);
 const lastStep = fc.constantFrom<Step>({ do: 'end' }, { do: 'return' });
 
 describe('a reader of a session', () => {
@@ -68,7 +95,8 @@ describe('a reader of a session', () => {
             stream.push(batchAt(seq, step.count, step.lost));
             seq += step.count;
             lost += step.lost;
-          } else if (step.do === 'next') reads.push(stream.next().then(({ value }) => void (value && goOn(story, value))));
+          } else if (step.do === 'next')
+            reads.push(stream.next().then(({ value }) => void (value && goOn(story, value))));
           else if (step.do === 'end') stream.end();
           else await stream.return();
           holdsLaw(stream);
@@ -92,26 +120,36 @@ describe('a reader of a session', () => {
 
   it('gets the backlog, then what is live, without gap or duplicate, wherever it starts', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(push, { maxLength: 20 }), fc.nat({ max: 60 }), fc.array(push, { maxLength: 20 }), fc.boolean(), async (before, replay, after, readFirst) => {
-        const history = new History(roomy);
-        let seq = 0;
-        const next = ({ count, lost }: { count: number; lost: number }) => {
-          const batch = batchAt(seq, count, lost);
-          seq += count;
-          return batch;
-        };
-        for (const step of before) history.push(next(step));
-        const start = Math.max(0, seq - replay);
-        const { stream } = streamOf({ backlog: start < seq ? history.slices(start) : [], startSeq: start, queueBytes: roomy });
-        const story = storyFrom(start);
-        if (readFirst && start < seq) goOn(story, await take(stream));
-        for (const step of after) stream.push(next(step));
-        stream.end();
-        for await (const delivery of stream) goOn(story, delivery);
-        expect(story).toMatchObject({ at: seq, dropped: 0 });
-        holdsLaw(stream);
-        expect(stream.stats).toMatchObject({ received: seq - start, delivered: seq - start, dropped: 0 });
-      }),
+      fc.asyncProperty(
+        fc.array(push, { maxLength: 20 }),
+        fc.nat({ max: 60 }),
+        fc.array(push, { maxLength: 20 }),
+        fc.boolean(),
+        async (before, replay, after, readFirst) => {
+          const history = new History(roomy);
+          let seq = 0;
+          const next = ({ count, lost }: { count: number; lost: number }) => {
+            const batch = batchAt(seq, count, lost);
+            seq += count;
+            return batch;
+          };
+          for (const step of before) history.push(next(step));
+          const start = Math.max(0, seq - replay);
+          const { stream } = streamOf({
+            backlog: start < seq ? history.slices(start) : [],
+            startSeq: start,
+            queueBytes: roomy,
+          });
+          const story = storyFrom(start);
+          if (readFirst && start < seq) goOn(story, await take(stream));
+          for (const step of after) stream.push(next(step));
+          stream.end();
+          for await (const delivery of stream) goOn(story, delivery);
+          expect(story).toMatchObject({ at: seq, dropped: 0 });
+          holdsLaw(stream);
+          expect(stream.stats).toMatchObject({ received: seq - start, delivered: seq - start, dropped: 0 });
+        },
+      ),
       { numRuns: 300 },
     );
   });
@@ -132,7 +170,13 @@ describe('a reader of a session', () => {
     const [first, second] = [await take(stream), await take(stream)];
     expect([placesOf(first), first.gap]).toEqual([[0, 1, 2, 3, 4], null]);
     expect(placesOf(second)).toEqual([5, 6, 7, 8, 9]);
-    expect(second.gap).toEqual({ from: '1970-01-01T00:00:00.000000004Z', to: '1970-01-01T00:00:00.000000009Z', lost: 7, dropped: 0, where: 'KERNEL' });
+    expect(second.gap).toEqual({
+      from: '1970-01-01T00:00:00.000000004Z',
+      to: '1970-01-01T00:00:00.000000009Z',
+      lost: 7,
+      dropped: 0,
+      where: 'KERNEL',
+    });
   });
 
   it('that is slow loses its oldest events, and their gap says when', async () => {
@@ -141,7 +185,13 @@ describe('a reader of a session', () => {
     expect(stream.stats).toMatchObject({ received: 20, dropped: 12, queued: 8, delivered: 0 });
     const delivery = await take(stream);
     expect(placesOf(delivery)).toEqual([12, 13, 14, 15, 16, 17, 18, 19]);
-    expect(delivery.gap).toEqual({ from: '1970-01-01T00:00:00.000000000Z', to: '1970-01-01T00:00:00.000000011Z', lost: 9, dropped: 12, where: 'QUEUE' });
+    expect(delivery.gap).toEqual({
+      from: '1970-01-01T00:00:00.000000000Z',
+      to: '1970-01-01T00:00:00.000000011Z',
+      lost: 9,
+      dropped: 12,
+      where: 'QUEUE',
+    });
     stream.push(batchAt(20, 1));
     expect((await take(stream)).gap).toBeNull();
   });

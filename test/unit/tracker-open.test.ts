@@ -3,7 +3,23 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { openFlags } from '../../src/trackers/open.js';
 
-const { O_CREAT, O_DIRECTORY, O_DSYNC, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, O_RDWR, O_SYNC, O_TRUNC, O_WRONLY, O_APPEND, O_NOATIME, O_DIRECT, O_NOCTTY } = constants;
+const {
+  O_CREAT,
+  O_DIRECTORY,
+  O_DSYNC,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_RDONLY,
+  O_RDWR,
+  O_SYNC,
+  O_TRUNC,
+  O_WRONLY,
+  O_APPEND,
+  O_NOATIME,
+  O_DIRECT,
+  O_NOCTTY,
+} = constants;
 const O_TMPFILE_BIT = 0o20000000; // asm-generic/fcntl.h: __O_TMPFILE
 const O_PATH = 0o10000000;
 const O_CLOEXEC = 0o2000000;
@@ -12,7 +28,22 @@ describe('the flags of open', () => {
   it('have the names of the C library, the access mode first', () => {
     expect(openFlags(O_RDONLY)).toEqual(['O_RDONLY']);
     expect(openFlags(O_WRONLY | O_CREAT | O_TRUNC)).toEqual(['O_WRONLY', 'O_CREAT', 'O_TRUNC']);
-    for (const [name, bits] of Object.entries({ O_CREAT, O_EXCL, O_NOCTTY, O_TRUNC, O_APPEND, O_NONBLOCK, O_DSYNC, O_SYNC, O_DIRECT, O_DIRECTORY, O_NOFOLLOW, O_NOATIME, O_PATH, O_CLOEXEC })) {
+    for (const [name, bits] of Object.entries({
+      O_CREAT,
+      O_EXCL,
+      O_NOCTTY,
+      O_TRUNC,
+      O_APPEND,
+      O_NONBLOCK,
+      O_DSYNC,
+      O_SYNC,
+      O_DIRECT,
+      O_DIRECTORY,
+      O_NOFOLLOW,
+      O_NOATIME,
+      O_PATH,
+      O_CLOEXEC,
+    })) {
       expect(openFlags(O_RDWR | bits)).toEqual(['O_RDWR', name]);
     }
     expect(openFlags(3)).toEqual(['O_ACCMODE']);
@@ -35,7 +66,29 @@ describe('the flags of open', () => {
   });
 
   it('lose no bit and invent none', () => {
-    const named: Record<string, number> = { O_RDONLY, O_WRONLY, O_RDWR, O_ACCMODE: 3, O_CREAT, O_EXCL, O_NOCTTY, O_TRUNC, O_APPEND, O_NONBLOCK, O_DSYNC, O_SYNC, FASYNC: 0o20000, O_DIRECT, O_LARGEFILE: process.arch === 'arm64' ? 0o400000 : 0o100000, O_DIRECTORY, O_TMPFILE: O_TMPFILE_BIT | O_DIRECTORY, O_NOFOLLOW, O_NOATIME, O_CLOEXEC, O_PATH };
+    const named: Record<string, number> = {
+      O_RDONLY,
+      O_WRONLY,
+      O_RDWR,
+      O_ACCMODE: 3,
+      O_CREAT,
+      O_EXCL,
+      O_NOCTTY,
+      O_TRUNC,
+      O_APPEND,
+      O_NONBLOCK,
+      O_DSYNC,
+      O_SYNC,
+      FASYNC: 0o20000,
+      O_DIRECT,
+      O_LARGEFILE: process.arch === 'arm64' ? 0o400000 : 0o100000,
+      O_DIRECTORY,
+      O_TMPFILE: O_TMPFILE_BIT | O_DIRECTORY,
+      O_NOFOLLOW,
+      O_NOATIME,
+      O_CLOEXEC,
+      O_PATH,
+    };
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 2 ** 32 - 1 }), (flags) => {
         const names = openFlags(flags);

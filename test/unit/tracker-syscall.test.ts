@@ -5,8 +5,12 @@ import tracker from '../../src/trackers/syscall.js';
 
 const x64 = process.arch === 'x64';
 const constants = (options: Record<string, unknown>) => tracker.constants?.(options) ?? {};
-const words = (options: Record<string, unknown>) => Array.from({ length: 8 }, (_, i) => constants(options)[`eu_syscalls_${i}`] as bigint);
-const numbersIn = (options: Record<string, unknown>) => words(options).flatMap((word, i) => Array.from({ length: 64 }, (_, bit) => (word >> BigInt(bit) & 1n ? [i * 64 + bit] : [])).flat());
+const words = (options: Record<string, unknown>) =>
+  Array.from({ length: 8 }, (_, i) => constants(options)[`eu_syscalls_${i}`] as bigint);
+const numbersIn = (options: Record<string, unknown>) =>
+  words(options).flatMap((word, i) =>
+    Array.from({ length: 64 }, (_, bit) => ((word >> BigInt(bit)) & 1n ? [i * 64 + bit] : [])).flat(),
+  );
 
 describe('the names of system calls', () => {
   it('go with their numbers, there and back', () => {
@@ -36,15 +40,24 @@ describe('the names of system calls', () => {
 
 describe('the options of the tracker syscall', () => {
   it('are constants of the program', () => {
-    expect(constants({})).toMatchObject({ eu_by_syscall: false, eu_syscalls_rest: true, failed_only: false, eu_self: process.pid });
+    expect(constants({})).toMatchObject({
+      eu_by_syscall: false,
+      eu_syscalls_rest: true,
+      failed_only: false,
+      eu_self: process.pid,
+    });
     expect(constants({ failedOnly: true, ownCalls: true })).toMatchObject({ failed_only: true, eu_self: 0 });
   });
 
   it('select a set of numbers', () => {
     const nr = (name: string) => syscallNumber(name) ?? -1;
-    expect(numbersIn({ only: ['openat', 'read', 'listns', 'openat'] })).toEqual([nr('read'), nr('openat'), 470].sort((a, b) => a - b));
+    expect(numbersIn({ only: ['openat', 'read', 'listns', 'openat'] })).toEqual(
+      [nr('read'), nr('openat'), 470].sort((a, b) => a - b),
+    );
     expect(constants({ only: ['read'] })).toMatchObject({ eu_by_syscall: true, eu_syscalls_rest: false });
-    expect(numbersIn({ except: ['read', 'syscall_511'] })).toEqual(Array.from({ length: 511 }, (_, i) => i).filter((i) => i !== nr('read')));
+    expect(numbersIn({ except: ['read', 'syscall_511'] })).toEqual(
+      Array.from({ length: 511 }, (_, i) => i).filter((i) => i !== nr('read')),
+    );
     expect(constants({ except: ['read', 'exit'] })).toMatchObject({ eu_by_syscall: true, eu_syscalls_rest: true });
     expect(numbersIn({ only: ['read', 'write'], except: ['write'] })).toEqual([nr('read')]);
     expect(constants({ only: null, except: null })).toMatchObject({ eu_by_syscall: false });
@@ -60,7 +73,9 @@ describe('the options of the tracker syscall', () => {
       }
       return null;
     };
-    expect(refusal({ only: ['read', 'opemat'] })).toMatch(/^input\.trackers\[0\]\.syscall\.only\[1\]: there is no system call "opemat"; did you mean "openat"/);
+    expect(refusal({ only: ['read', 'opemat'] })).toMatch(
+      /^input\.trackers\[0\]\.syscall\.only\[1\]: there is no system call "opemat"; did you mean "openat"/,
+    );
     expect(refusal({ except: ['sys_read'] })).toContain('syscall.except[0]: there is no system call "sys_read"');
     expect(refusal({ only: ['zzzzzzzzzzzz'] })).toContain('write names as in strace');
     expect(refusal({ only: [] })).toContain('syscall.only: is empty');
@@ -69,7 +84,9 @@ describe('the options of the tracker syscall', () => {
     expect(refusal({ except: ['exit_group'] })).toBeNull();
     expect(refusal({ only: ['read'], except: ['read'] })).toContain('nothing is left');
     expect(refusal({ only: ['syscall_512'] })).toContain('up to 511');
-    expect(refusal({ only: [x64 ? 'memfd_secretly' : 'open'] })).toContain(x64 ? 'did you mean' : 'arm64 has no system call "open"');
+    expect(refusal({ only: [x64 ? 'memfd_secretly' : 'open'] })).toContain(
+      x64 ? 'did you mean' : 'arm64 has no system call "open"',
+    );
     expect(refusal({ only: ['x'.repeat(10_000)] })?.length).toBeLessThan(300);
     expect(refusal({})).toBeNull();
   });

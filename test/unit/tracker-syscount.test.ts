@@ -12,7 +12,13 @@ const field = (event: object, name: string): unknown => Reflect.get(event, name)
 
 describe('an event of syscount', () => {
   it('has the sums, and the histogram up to the last bucket that is not empty', () => {
-    const event = eventOf(syscount, { nr: syscallNumber('close') ?? 0, count: 7n, errors: 2n, durationNs: 2n ** 60n, latencyLog2: slotsOf({ 2: 1n, 4: 2n ** 53n }) });
+    const event = eventOf(syscount, {
+      nr: syscallNumber('close') ?? 0,
+      count: 7n,
+      errors: 2n,
+      durationNs: 2n ** 60n,
+      latencyLog2: slotsOf({ 2: 1n, 4: 2n ** 53n }),
+    });
     expect(field(event, 'name')).toBe('close');
     expect(field(event, 'count')).toBe('7');
     expect(field(event, 'durationNs')).toBe('1152921504606846976');
@@ -37,7 +43,9 @@ describe('the options of syscount', () => {
 
   it('are refused where they make no sense, with what would be right', () => {
     const where = 'input.trackers[0].syscount';
-    expect(() => syscount.check?.({ every: 49 }, where)).toThrow(`${where}.every: 49 ms is out of range; give "50ms" to "1h"`);
+    expect(() => syscount.check?.({ every: 49 }, where)).toThrow(
+      `${where}.every: 49 ms is out of range; give "50ms" to "1h"`,
+    );
     expect(() => syscount.check?.({ every: 3_600_001 }, where)).toThrow('out of range');
     expect(() => syscount.check?.({ only: ['opennat'] }, where)).toThrow('did you mean "openat"');
     expect(() => syscount.check?.({ every: 50, only: ['openat'] }, where)).not.toThrow();

@@ -15,9 +15,17 @@ const db = createContainer('b'.repeat(64), 'docker');
 
 /** Records of pids 1, 2, 3 …, each in the cgroup given; 7 is web's, 8 is db's, others are the host's. */
 function records(cgroups: readonly number[]): RecordBatch {
-  const { data, offsets } = packed(cgroups.map((cgroupId, i) => recordOf(layout, { cgroupId, pid: i + 1, bootNs: i, mountNs: 9 })));
-  const containers = new Map<number, object>([[7, web], [8, db]]);
-  const context = { views: [compileView(exit, layout)], containerAt: (view: DataView, at: number) => containers.get(Number(view.getBigUint64(at + 8, true))) ?? null };
+  const { data, offsets } = packed(
+    cgroups.map((cgroupId, i) => recordOf(layout, { cgroupId, pid: i + 1, bootNs: i, mountNs: 9 })),
+  );
+  const containers = new Map<number, object>([
+    [7, web],
+    [8, db],
+  ]);
+  const context = {
+    views: [compileView(exit, layout)],
+    containerAt: (view: DataView, at: number) => containers.get(Number(view.getBigUint64(at + 8, true))) ?? null,
+  };
   return new RecordBatch(data, offsets, context, place);
 }
 
@@ -26,7 +34,12 @@ function sent(batch: EventBatch) {
   return structuredClone(message, { transfer });
 }
 
-const facts = (event: TraceEvent) => ({ pid: event.process.pid, time: event.time, tracker: event.tracker, container: (event.container as { id: string } | null)?.id ?? null });
+const facts = (event: TraceEvent) => ({
+  pid: event.process.pid,
+  time: event.time,
+  tracker: event.tracker,
+  container: (event.container as { id: string } | null)?.id ?? null,
+});
 const eventsOf = (batch: EventBatch) => Array.from({ length: batch.count }, (_, i) => batch.event(i));
 
 describe('a batch on its way to another thread', () => {
@@ -35,7 +48,12 @@ describe('a batch on its way to another thread', () => {
     const reader = await BatchReader.create(['exit']);
     const read = reader.read(sent(batch));
     expect(eventsOf(read).map(facts)).toEqual(eventsOf(batch).map(facts));
-    expect(eventsOf(read).map(({ container }) => (container as { id: string } | null)?.id[0] ?? null)).toEqual(['a', null, 'b', 'a']);
+    expect(eventsOf(read).map(({ container }) => (container as { id: string } | null)?.id[0] ?? null)).toEqual([
+      'a',
+      null,
+      'b',
+      'a',
+    ]);
     expect(read).toMatchObject(place);
   });
 
@@ -71,7 +89,18 @@ describe('a batch on its way to another thread', () => {
 });
 
 describe('a batch of rows', () => {
-  const rows = [5, 6, 7].map((ns) => ({ __typename: 'ExitEvent', tracker: 'exit', time: '', bootNs: String(ns), cgroupId: '1', process: { pid: ns }, container: null }) as unknown as TraceEvent);
+  const rows = [5, 6, 7].map(
+    (ns) =>
+      ({
+        __typename: 'ExitEvent',
+        tracker: 'exit',
+        time: '',
+        bootNs: String(ns),
+        cgroupId: '1',
+        process: { pid: ns },
+        container: null,
+      }) as unknown as TraceEvent,
+  );
 
   it('is read and filtered as one of records is', () => {
     const batch = new RowBatch(rows, place);

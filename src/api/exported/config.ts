@@ -60,13 +60,17 @@ export interface ConfigContext {
 /** Checks a metrics configuration. Throws BAD_METRICS_CONFIG with file, line and column, the setting's path, and what would be right. */
 export function parseExported(file: ConfigFile, context: ConfigContext): ExportedConfig {
   const { sessions, metrics } = file.fields(file.value, [], ['sessions', 'metrics']);
-  const specs = file.list(sessions, ['sessions']).map((session, i) => sessionOf(file, session, ['sessions', i], context));
+  const specs = file
+    .list(sessions, ['sessions'])
+    .map((session, i) => sessionOf(file, session, ['sessions', i], context));
   const names = specs.map(({ name }) => name ?? '');
   names.forEach((name, i) => {
-    if (names.indexOf(name) < i) throw file.fail(['sessions', i, 'name'], `"${name}" is there already, in sessions[${names.indexOf(name)}]`);
+    if (names.indexOf(name) < i)
+      throw file.fail(['sessions', i, 'name'], `"${name}" is there already, in sessions[${names.indexOf(name)}]`);
   });
   const list = file.list(metrics, ['metrics']);
-  if (list.length > MAX_METRICS) throw file.fail(['metrics'], `has ${list.length} entries; at most ${MAX_METRICS} are allowed`);
+  if (list.length > MAX_METRICS)
+    throw file.fail(['metrics'], `has ${list.length} entries; at most ${MAX_METRICS} are allowed`);
   const parsed = list.map((metric, i) => metricOf(file, metric, ['metrics', i], specs, context));
   parsed.forEach(({ name }, i) => {
     const before = parsed.findIndex((other) => other.name === name);
@@ -76,7 +80,12 @@ export function parseExported(file: ConfigFile, context: ConfigContext): Exporte
 }
 
 /** As `startSession` takes it, but that it needs a name, and that nothing ends it. */
-function sessionOf(file: ConfigFile, value: unknown, path: Path, { schema, catalog, fields }: ConfigContext): SessionSpec {
+function sessionOf(
+  file: ConfigFile,
+  value: unknown,
+  path: Path,
+  { schema, catalog, fields }: ConfigContext,
+): SessionSpec {
   const type = schema.getType('StartSessionInput');
   if (!isInputType(type)) throw new EunomiaError('INTERNAL', 'the schema has no StartSessionInput');
   const input: unknown = coerceInputValue(value, new GraphQLNonNull(type), (inner, _value, error) => {
@@ -84,18 +93,35 @@ function sessionOf(file: ConfigFile, value: unknown, path: Path, { schema, catal
   });
   const { name, for: runsFor, ttl } = input as StartSessionInput;
   file.text(name, [...path, 'name'], '"host"; it is the label `session` of what it counts');
-  for (const [setting, given] of [['for', runsFor], ['ttl', ttl]] as const) if (given != null) throw file.fail([...path, setting], 'cannot be set: the session runs as long as the server');
+  for (const [setting, given] of [
+    ['for', runsFor],
+    ['ttl', ttl],
+  ] as const)
+    if (given != null) throw file.fail([...path, setting], 'cannot be set: the session runs as long as the server');
   try {
     return sessionSpec(input as StartSessionInput, catalog, fields);
   } catch (error) {
     if (!(error instanceof EunomiaError)) throw error;
     const argument = String(error.details['argument'] ?? 'input');
-    const inner = argument.split(/[.[\]]+/).filter(Boolean).slice(1).map((part) => (/^\d+$/.test(part) ? Number(part) : part));
-    throw file.fail([...path, ...inner], error.message.startsWith(`${argument}: `) ? error.message.slice(argument.length + 2) : error.message);
+    const inner = argument
+      .split(/[.[\]]+/)
+      .filter(Boolean)
+      .slice(1)
+      .map((part) => (/^\d+$/.test(part) ? Number(part) : part));
+    throw file.fail(
+      [...path, ...inner],
+      error.message.startsWith(`${argument}: `) ? error.message.slice(argument.length + 2) : error.message,
+    );
   }
 }
 
-function metricOf(file: ConfigFile, value: unknown, path: Path, sessions: readonly SessionSpec[], { catalog, fields }: ConfigContext): ExportedMetric {
+function metricOf(
+  file: ConfigFile,
+  value: unknown,
+  path: Path,
+  sessions: readonly SessionSpec[],
+  { catalog, fields }: ConfigContext,
+): ExportedMetric {
   const given = file.fields(value, path, settings);
   const at = (setting: string): Path => [...path, setting];
   const type = types.find((one) => one === given['type']);
@@ -104,54 +130,121 @@ function metricOf(file: ConfigFile, value: unknown, path: Path, sessions: readon
   const help = file.text(given['help'], at('help'), '"Programs executed, by user."');
   const session = sessions.findIndex((spec) => spec.name === given['session']);
   const spec = sessions[session];
-  if (!spec) throw file.fail(at('session'), `is to be the name of one of \`sessions\`${sessions.length ? `: ${sessions.map((one) => one.name).join(', ')}` : ', of which there is none'}`);
+  if (!spec)
+    throw file.fail(
+      at('session'),
+      `is to be the name of one of \`sessions\`${sessions.length ? `: ${sessions.map((one) => one.name).join(', ')}` : ', of which there is none'}`,
+    );
   const trackers = spec.trackers.map((tracker) => tracker.name);
 
-  const groupBy = file.fields(given['groupBy'] ?? {}, at('groupBy'), Object.keys((given['groupBy'] as object | undefined) ?? {}));
+  const groupBy = file.fields(
+    given['groupBy'] ?? {},
+    at('groupBy'),
+    Object.keys((given['groupBy'] as object | undefined) ?? {}),
+  );
   for (const [label, field] of Object.entries(groupBy)) {
-    if (!LABEL.test(label) || label === 'le') throw file.fail([...at('groupBy'), label], 'is no name of a label; give letters, digits and _, for example "container"');
+    if (!LABEL.test(label) || label === 'le')
+      throw file.fail(
+        [...at('groupBy'), label],
+        'is no name of a label; give letters, digits and _, for example "container"',
+      );
     file.text(field, [...at('groupBy'), label], '"container.name"');
-    if (/^process\.(pid|tid|ppid|startTime)$|^(bootNs|time)$/.test(String(field))) throw file.fail([...at('groupBy'), label], `"${String(field)}" has a value for every process or event: a metric cannot be grouped by it; \`aggregate\` in GraphQL can`);
+    if (/^process\.(pid|tid|ppid|startTime)$|^(bootNs|time)$/.test(String(field)))
+      throw file.fail(
+        [...at('groupBy'), label],
+        `"${String(field)}" has a value for every process or event: a metric cannot be grouped by it; \`aggregate\` in GraphQL can`,
+      );
     file.at([...at('groupBy'), label], () => catalog.checkField(String(field), trackers, 'groupBy'));
   }
   const windowMs = type === 'gauge' ? windowOf(file, given['window'] ?? DEFAULT_WINDOW, at('window')) : null;
-  if (type !== 'gauge' && given['window'] !== undefined) throw file.fail(at('window'), `belongs to gauges; a ${type} counts from the start of the server`);
+  if (type !== 'gauge' && given['window'] !== undefined)
+    throw file.fail(at('window'), `belongs to gauges; a ${type} counts from the start of the server`);
   const maxSeries = numberOf(file, given['maxSeries'] ?? DEFAULT_SERIES, 1, MAX_SERIES, at('maxSeries'));
   const measure = measureOf(file, given['measure'], type, at('measure'));
   const aggregate = file.at(at('measure'), () =>
-    compileAggregate({ groupBy: Object.values(groupBy).map(String), measures: type === 'histogram' ? [measure, { fn: 'SUM', name: 'sum', field: measure.field }] : [measure], maxGroups: maxSeries, limit: maxSeries }, catalog, trackers),
+    compileAggregate(
+      {
+        groupBy: Object.values(groupBy).map(String),
+        measures: type === 'histogram' ? [measure, { fn: 'SUM', name: 'sum', field: measure.field }] : [measure],
+        maxGroups: maxSeries,
+        limit: maxSeries,
+      },
+      catalog,
+      trackers,
+    ),
   );
   const expression = given['where'];
-  const where = expression === undefined ? null : file.at(at('where'), () => filterOf({ expr: file.text(expression, at('where'), '"errno != null"') }, fields, trackers));
+  const where =
+    expression === undefined
+      ? null
+      : file.at(at('where'), () =>
+          filterOf({ expr: file.text(expression, at('where'), '"errno != null"') }, fields, trackers),
+        );
   const demand = demandOf(aggregate, catalog, trackers);
   const scale = numberOf(file, given['scale'] ?? 1, Number.MIN_VALUE, Number.MAX_VALUE, at('scale'), false);
-  return { name, help, type, session, labels: Object.keys(groupBy), aggregate, where, demand: where?.with(demand) ?? demand, scale, windowMs };
+  return {
+    name,
+    help,
+    type,
+    session,
+    labels: Object.keys(groupBy),
+    aggregate,
+    where,
+    demand: where?.with(demand) ?? demand,
+    scale,
+    windowMs,
+  };
 }
 
 function nameOf(file: ConfigFile, value: unknown, type: MetricType, path: Path): string {
   const name = file.text(value, path, '"execs_total"');
-  if (!NAME.test(name)) throw file.fail(path, `"${name}" is no name of a metric; give letters, digits, _ and :, for example "execs_total"`);
-  if (name.startsWith('eunomia_')) throw file.fail(path, `"${name}" begins with eunomia_, as the server's own do; give another name`);
-  if ((type === 'counter') !== name.endsWith('_total')) throw file.fail(path, type === 'counter' ? `"${name}" is a counter, whose name ends in _total` : `"${name}" ends in _total, but is no counter`);
-  if (type === 'histogram' && /_(bucket|sum|count)$/.test(name)) throw file.fail(path, `"${name}" ends as the series of a histogram do; give another name`);
+  if (!NAME.test(name))
+    throw file.fail(path, `"${name}" is no name of a metric; give letters, digits, _ and :, for example "execs_total"`);
+  if (name.startsWith('eunomia_'))
+    throw file.fail(path, `"${name}" begins with eunomia_, as the server's own do; give another name`);
+  if ((type === 'counter') !== name.endsWith('_total'))
+    throw file.fail(
+      path,
+      type === 'counter'
+        ? `"${name}" is a counter, whose name ends in _total`
+        : `"${name}" ends in _total, but is no counter`,
+    );
+  if (type === 'histogram' && /_(bucket|sum|count)$/.test(name))
+    throw file.fail(path, `"${name}" ends as the series of a histogram do; give another name`);
   return name;
 }
 
-function measureOf(file: ConfigFile, value: unknown, type: MetricType, path: Path): NonNullable<Parameters<typeof compileAggregate>[0]['measures']>[number] {
+function measureOf(
+  file: ConfigFile,
+  value: unknown,
+  type: MetricType,
+  path: Path,
+): NonNullable<Parameters<typeof compileAggregate>[0]['measures']>[number] {
   const given = file.fields(value ?? {}, path, ['fn', 'field', 'q', 'buckets']);
   const fn = given['fn'] ?? (type === 'histogram' ? 'HISTOGRAM' : 'COUNT');
-  if (!allowed[type].includes(String(fn))) throw file.fail([...path, 'fn'], `a ${type} takes ${allowed[type].join(', ')}`);
-  const buckets = type === 'histogram' ? file.list(given['buckets'] ?? DEFAULT_BUCKETS, [...path, 'buckets']) : undefined;
-  buckets?.forEach((bucket, i) => numberOf(file, bucket, -Number.MAX_VALUE, Number.MAX_VALUE, [...path, 'buckets', i], false));
-  if (type !== 'histogram' && given['buckets'] !== undefined) throw file.fail([...path, 'buckets'], 'belong to histograms');
+  if (!allowed[type].includes(String(fn)))
+    throw file.fail([...path, 'fn'], `a ${type} takes ${allowed[type].join(', ')}`);
+  const buckets =
+    type === 'histogram' ? file.list(given['buckets'] ?? DEFAULT_BUCKETS, [...path, 'buckets']) : undefined;
+  buckets?.forEach((bucket, i) =>
+    numberOf(file, bucket, -Number.MAX_VALUE, Number.MAX_VALUE, [...path, 'buckets', i], false),
+  );
+  if (type !== 'histogram' && given['buckets'] !== undefined)
+    throw file.fail([...path, 'buckets'], 'belong to histograms');
   const q = given['q'] === undefined ? undefined : numberOf(file, given['q'], 0, 1, [...path, 'q'], false);
-  const field = given['field'] === undefined ? undefined : file.text(given['field'], [...path, 'field'], '"durationNs"');
+  const field =
+    given['field'] === undefined ? undefined : file.text(given['field'], [...path, 'field'], '"durationNs"');
   return { fn: fn as 'COUNT', name: 'value', field, q, buckets: buckets as readonly number[] | undefined };
 }
 
 function numberOf(file: ConfigFile, value: unknown, min: number, max: number, path: Path, whole = true): number {
   if (typeof value === 'number' && value >= min && value <= max && (!whole || Number.isInteger(value))) return value;
-  throw file.fail(path, whole || max === 1 ? `is to be a ${whole ? 'whole ' : ''}number from ${min} to ${max}` : 'is to be a number above 0');
+  throw file.fail(
+    path,
+    whole || max === 1
+      ? `is to be a ${whole ? 'whole ' : ''}number from ${min} to ${max}`
+      : 'is to be a number above 0',
+  );
 }
 
 function windowOf(file: ConfigFile, value: unknown, path: Path): number {

@@ -1,7 +1,14 @@
 import { addSlices, Aggregator, type AggregateRow } from '../../consumers/aggregate/index.js';
 import { messageOf } from '../../errors.js';
 import type { Log } from '../../log.js';
-import { OTHER, type HistogramSample, type Labels, type MetricFamily, type MetricsSource, type Sample } from '../../metric.js';
+import {
+  OTHER,
+  type HistogramSample,
+  type Labels,
+  type MetricFamily,
+  type MetricsSource,
+  type Sample,
+} from '../../metric.js';
 import type { SessionManager } from '../../pipeline/manager.js';
 import type { Session } from '../../pipeline/session.js';
 import type { EventStream } from '../../pipeline/stream.js';
@@ -26,12 +33,17 @@ export class ExportedMetrics implements MetricsSource {
     this.#sessions = await Promise.all(
       this.#config.sessions.map((spec) =>
         this.#manager.start(spec).catch((error: unknown) => {
-          this.#log.error({ session: spec.name, error: messageOf(error) }, 'starting a session of the metrics configuration');
+          this.#log.error(
+            { session: spec.name, error: messageOf(error) },
+            'starting a session of the metrics configuration',
+          );
           return null;
         }),
       ),
     );
-    this.#tallies = this.#config.metrics.map((metric) => new Tally(metric, this.#sessions[metric.session] ?? null, this.#log));
+    this.#tallies = this.#config.metrics.map(
+      (metric) => new Tally(metric, this.#sessions[metric.session] ?? null, this.#log),
+    );
   }
 
   metrics(): MetricFamily[] {
@@ -42,9 +54,17 @@ export class ExportedMetrics implements MetricsSource {
         name: 'eunomia_configured_session_up',
         type: 'gauge',
         help: '1 while a session of the metrics configuration runs.',
-        samples: this.#config.sessions.map(({ name }, i) => ({ labels: { session: name ?? '' }, value: this.#sessions[i]?.state === 'RUNNING' ? 1 : 0 })),
+        samples: this.#config.sessions.map(({ name }, i) => ({
+          labels: { session: name ?? '' },
+          value: this.#sessions[i]?.state === 'RUNNING' ? 1 : 0,
+        })),
       },
-      { name: 'eunomia_configured_metric_missed_total', type: 'counter', help: 'Events that a configured metric does not count: lost in the kernel, or dropped since the server was busy.', samples: missed },
+      {
+        name: 'eunomia_configured_metric_missed_total',
+        type: 'counter',
+        help: 'Events that a configured metric does not count: lost in the kernel, or dropped since the server was busy.',
+        samples: missed,
+      },
     ];
   }
 }
@@ -64,7 +84,13 @@ class Tally {
     this.#aggregator = new Aggregator(metric.aggregate);
     this.#windowEnd = Date.now() + (metric.windowMs ?? Number.POSITIVE_INFINITY);
     const stream = session?.subscribe({ demand: metric.demand, where: metric.where });
-    if (stream) this.#read(stream).catch((error: unknown) => log.error({ metric: metric.name, err: error }, 'counting for a configured metric: it stands still from here on'));
+    if (stream)
+      this.#read(stream).catch((error: unknown) =>
+        log.error(
+          { metric: metric.name, err: error },
+          'counting for a configured metric: it stands still from here on',
+        ),
+      );
   }
 
   family(): MetricFamily {

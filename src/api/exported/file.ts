@@ -32,9 +32,12 @@ export class ConfigFile {
     try {
       text = readFileSync(path, 'utf8');
     } catch (error) {
-      throw new EunomiaError('BAD_METRICS_CONFIG', `--metrics-config ${path}: cannot be read: ${messageOf(error)}`, { cause: error });
+      throw new EunomiaError('BAD_METRICS_CONFIG', `--metrics-config ${path}: cannot be read: ${messageOf(error)}`, {
+        cause: error,
+      });
     }
-    if (text.length > MAX_BYTES) throw new EunomiaError('BAD_METRICS_CONFIG', `--metrics-config ${path}: is larger than 1 MiB`);
+    if (text.length > MAX_BYTES)
+      throw new EunomiaError('BAD_METRICS_CONFIG', `--metrics-config ${path}: is larger than 1 MiB`);
     return new ConfigFile(path, text);
   }
 
@@ -42,7 +45,8 @@ export class ConfigFile {
   fail(path: Path, message: string): EunomiaError {
     for (let length = path.length; length >= 0; length--) {
       const node: unknown = length ? this.#document.getIn(path.slice(0, length), true) : this.#document.contents;
-      if (isNode(node) && node.range) return this.#error(node.range[0], `${textOf(path)}${path.length ? ': ' : ''}${message}`);
+      if (isNode(node) && node.range)
+        return this.#error(node.range[0], `${textOf(path)}${path.length ? ': ' : ''}${message}`);
     }
     return this.#error(0, `${textOf(path)}: ${message}`);
   }
@@ -59,9 +63,14 @@ export class ConfigFile {
 
   /** The fields of an object, none of them unknown. */
   fields(value: unknown, path: Path, known: readonly string[]): Fields {
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) throw this.fail(path, `is to be a mapping with ${known.join(', ')}`);
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      throw this.fail(path, `is to be a mapping with ${known.join(', ')}`);
     for (const name of Object.keys(value)) {
-      if (!known.includes(name)) throw this.fail([...path, name], `there is no such setting${suggest(name, known)}; there are ${known.join(', ')}`);
+      if (!known.includes(name))
+        throw this.fail(
+          [...path, name],
+          `there is no such setting${suggest(name, known)}; there are ${known.join(', ')}`,
+        );
     }
     return value as Fields;
   }
@@ -79,7 +88,11 @@ export class ConfigFile {
 
   #error(offset: number, message: string): EunomiaError {
     const { line, col } = this.#lines.linePos(offset);
-    return new EunomiaError('BAD_METRICS_CONFIG', `${this.#name}:${Math.max(1, line)}:${Math.max(1, col)}: ${message}`, { details: { file: this.#name, line, column: col } });
+    return new EunomiaError(
+      'BAD_METRICS_CONFIG',
+      `${this.#name}:${Math.max(1, line)}:${Math.max(1, col)}: ${message}`,
+      { details: { file: this.#name, line, column: col } },
+    );
   }
 }
 

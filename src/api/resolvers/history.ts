@@ -25,7 +25,9 @@ export interface History {
 export const historyResolvers: ResolverMap = {
   Query: {
     history: typed<unknown, QueryHistoryArgs>((_root, args, { services }) => historyOf(args, services)),
-    stores: typed((_root: unknown, _args, { services }) => guarded(Promise.all([...services.stores.values()].map((store) => store.status())))),
+    stores: typed((_root: unknown, _args, { services }) =>
+      guarded(Promise.all([...services.stores.values()].map((store) => store.status()))),
+    ),
   },
   History: {
     events: typed<History, HistoryEventsArgs>(({ store, query }, { first, after }) => {
@@ -33,26 +35,45 @@ export const historyResolvers: ResolverMap = {
       const place = after == null ? null : placeOf(after);
       return guarded(store.history(query, place, limit).then(connectionOf));
     }),
-    aggregate: typed<History, HistoryAggregateArgs>(({ store, query }, args, { services }) => guarded(aggregateStored(store, query, compileAggregate(args, services.catalog, query.trackers)))),
+    aggregate: typed<History, HistoryAggregateArgs>(({ store, query }, args, { services }) =>
+      guarded(aggregateStored(store, query, compileAggregate(args, services.catalog, query.trackers))),
+    ),
   },
 };
 
 /** Throws BAD_USER_INPUT or NO_STORE. */
-export function historyOf({ from, to, sessions, trackers, containers, where, store: kind }: Partial<QueryHistoryArgs>, services: Services): History {
+export function historyOf(
+  { from, to, sessions, trackers, containers, where, store: kind }: Partial<QueryHistoryArgs>,
+  services: Services,
+): History {
   const store = storeOf(kind ?? 'EMBEDDED', services);
   const until = to == null ? null : nanosOf(to);
   const since = from == null ? (until ?? BigInt(Date.now()) * 1_000_000n) - DAY_NS : nanosOf(from);
   const end = until ?? BigInt(Date.now()) * 1_000_000n;
-  if (since >= end) throw invalid('from', `${from ?? 'a day before `to`'} is not before ${to ?? 'now'}; give a time before it`);
-  if (end - since > MAX_DAYS * DAY_NS) throw invalid('from', `the range has more than ${MAX_DAYS} days; take a later \`from\` or an earlier \`to\``, { maxDays: Number(MAX_DAYS) });
+  if (since >= end)
+    throw invalid('from', `${from ?? 'a day before `to`'} is not before ${to ?? 'now'}; give a time before it`);
+  if (end - since > MAX_DAYS * DAY_NS)
+    throw invalid('from', `the range has more than ${MAX_DAYS} days; take a later \`from\` or an earlier \`to\``, {
+      maxDays: Number(MAX_DAYS),
+    });
   const { catalog } = services;
-  const names = trackers == null ? catalog.trackers.map(({ name }) => name) : listInRange('trackers', trackers, catalog.trackers.length, '["exec"]');
+  const names =
+    trackers == null
+      ? catalog.trackers.map(({ name }) => name)
+      : listInRange('trackers', trackers, catalog.trackers.length, '["exec"]');
   names.forEach((name, index) => catalog.need(name, `trackers[${index}]`));
   if (sessions != null) listInRange('sessions', sessions, MAX_SESSIONS, '["0123456789abcdef"]');
   if (containers != null) listInRange('containers', containers, 100, '[{ name: "web-*" }]');
   return {
     store,
-    query: { sessions: sessions ?? null, trackers: [...new Set(names)], from: since, to: until, containers: containers ?? null, filter: filterOf(where, services.fields, names) },
+    query: {
+      sessions: sessions ?? null,
+      trackers: [...new Set(names)],
+      from: since,
+      to: until,
+      containers: containers ?? null,
+      filter: filterOf(where, services.fields, names),
+    },
   };
 }
 
@@ -62,7 +83,11 @@ export function storeOf(kind: StoreKind, { stores }: Pick<Services, 'stores'>): 
   if (store) return store;
   const there = [...stores.keys()];
   const how = kind === 'EMBEDDED' ? 'start the server with --data-dir' : 'start the server with --influx-url';
-  throw new EunomiaError('NO_STORE', `this server has no ${kind} store${there.length ? ` (it has ${there.join(', ')})` : ''}; ${how}`, { details: { store: kind, stores: there } });
+  throw new EunomiaError(
+    'NO_STORE',
+    `this server has no ${kind} store${there.length ? ` (it has ${there.join(', ')})` : ''}; ${how}`,
+    { details: { store: kind, stores: there } },
+  );
 }
 
 function connectionOf({ events, hasNext, hasPrevious, gaps }: StoredPage): object {
@@ -70,7 +95,12 @@ function connectionOf({ events, hasNext, hasPrevious, gaps }: StoredPage): objec
   return {
     nodes: events.map(({ event }) => event),
     edges,
-    pageInfo: { hasNextPage: hasNext, hasPreviousPage: hasPrevious, startCursor: edges[0]?.cursor ?? null, endCursor: edges.at(-1)?.cursor ?? null },
+    pageInfo: {
+      hasNextPage: hasNext,
+      hasPreviousPage: hasPrevious,
+      startCursor: edges[0]?.cursor ?? null,
+      endCursor: edges.at(-1)?.cursor ?? null,
+    },
     gaps,
   };
 }
@@ -80,10 +110,14 @@ function cursorOf({ time, session, seq }: HistoryPlace): string {
 }
 
 function placeOf(cursor: string): HistoryPlace {
-  const [, time, session, seq] = /^h1:(\d{1,19}):([^:]{1,64}):(\d{1,15})$/.exec(Buffer.from(cursor, 'base64url').toString('latin1')) ?? [];
+  const [, time, session, seq] =
+    /^h1:(\d{1,19}):([^:]{1,64}):(\d{1,15})$/.exec(Buffer.from(cursor, 'base64url').toString('latin1')) ?? [];
   if (time === undefined || session === undefined) {
-    throw new EunomiaError('BAD_CURSOR', `after: "${cursor.slice(0, 64)}" is no place in a history; use a cursor that a page of it gave, or leave it out`, { details: { argument: 'after' } });
+    throw new EunomiaError(
+      'BAD_CURSOR',
+      `after: "${cursor.slice(0, 64)}" is no place in a history; use a cursor that a page of it gave, or leave it out`,
+      { details: { argument: 'after' } },
+    );
   }
   return { time: BigInt(time), session, seq: Number(seq) };
 }
-

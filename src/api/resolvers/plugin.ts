@@ -26,10 +26,17 @@ const MAX_PLUGINS = 8;
 /** The argument `input.plugins`, as far as the schema's types leave it open. Throws BAD_USER_INPUT. */
 export function pluginRequests(plugins: InputMaybe<readonly PluginInput[]> | undefined): PluginRequest[] {
   if (plugins == null) return [];
-  if (plugins.length > MAX_PLUGINS) throw invalid('input.plugins', `has ${plugins.length} entries; at most ${MAX_PLUGINS} are allowed`, { max: MAX_PLUGINS });
+  if (plugins.length > MAX_PLUGINS)
+    throw invalid('input.plugins', `has ${plugins.length} entries; at most ${MAX_PLUGINS} are allowed`, {
+      max: MAX_PLUGINS,
+    });
   const seen = new Set<string>();
   return plugins.map(({ name, options, restart }, index) => {
-    if (seen.has(name)) throw invalid(`input.plugins[${index}].name`, `"${name}" is there already; a session has each plugin at most once`);
+    if (seen.has(name))
+      throw invalid(
+        `input.plugins[${index}].name`,
+        `"${name}" is there already; a session has each plugin at most once`,
+      );
     seen.add(name);
     return { name, options: options ?? null, restart: restart ?? 'NEVER' };
   });
@@ -47,24 +54,44 @@ function resultOf({ json, ...result }: PluginResult): object {
 /** Plugins, what they find, and alerts. Whoever comes to a mutation that loads code is an admin: the engine has seen to it. */
 export const pluginResolvers: ResolverMap = {
   Query: {
-    plugins: typed<unknown, QueryPluginsArgs>((_root, { name }, { services }) => services.plugins.list().filter(({ facts }) => name == null || facts.name === name)),
+    plugins: typed<unknown, QueryPluginsArgs>((_root, { name }, { services }) =>
+      services.plugins.list().filter(({ facts }) => name == null || facts.name === name),
+    ),
     alerts: typed<unknown, QueryAlertsArgs>((_root, { first, severity, session }, { services }) => {
       const severe = atLeast(severity);
-      return services.alerts.list(inRange('first', first ?? 100, 1, MAX_PAGE), (alert) => severe(alert) && (session == null || alert.session === session));
+      return services.alerts.list(
+        inRange('first', first ?? 100, 1, MAX_PAGE),
+        (alert) => severe(alert) && (session == null || alert.session === session),
+      );
     }),
   },
   Mutation: {
-    attachPlugin: typed<unknown, MutationAttachPluginArgs>((_root, { session: id, plugin, options, restart }, context) => {
-      const session = useSession(id, context);
-      if (session.state !== 'RUNNING') throw new EunomiaError('NOT_RUNNING', `session: ${id} is ${session.state}; a plugin can be attached while it is RUNNING`);
-      return context.services.plugins.attach(session, { name: plugin, options: options ?? null, restart: restart ?? 'NEVER' }, false);
-    }),
-    detachPlugin: typed<unknown, MutationDetachPluginArgs>((_root, { session, plugin }, context) => context.services.plugins.detach(useSession(session, context).id, plugin)),
+    attachPlugin: typed<unknown, MutationAttachPluginArgs>(
+      (_root, { session: id, plugin, options, restart }, context) => {
+        const session = useSession(id, context);
+        if (session.state !== 'RUNNING')
+          throw new EunomiaError(
+            'NOT_RUNNING',
+            `session: ${id} is ${session.state}; a plugin can be attached while it is RUNNING`,
+          );
+        return context.services.plugins.attach(
+          session,
+          { name: plugin, options: options ?? null, restart: restart ?? 'NEVER' },
+          false,
+        );
+      },
+    ),
+    detachPlugin: typed<unknown, MutationDetachPluginArgs>((_root, { session, plugin }, context) =>
+      context.services.plugins.detach(useSession(session, context).id, plugin),
+    ),
     loadPlugin: typed<unknown, MutationLoadPluginArgs>((_root, { input: { file, source, replace } }, { services }) => {
-      if (!/^[\w.-]+$/.test(textInRange('input.file', file, 200))) throw invalid('input.file', `"${file}" must be the name of a file: letters, digits, ".", "_" and "-"`);
+      if (!/^[\w.-]+$/.test(textInRange('input.file', file, 200)))
+        throw invalid('input.file', `"${file}" must be the name of a file: letters, digits, ".", "_" and "-"`);
       return services.plugins.upload(file, source, replace ?? false);
     }),
-    reloadPlugin: typed<unknown, MutationReloadPluginArgs>((_root, { name }, { services }) => services.plugins.reload(name)),
+    reloadPlugin: typed<unknown, MutationReloadPluginArgs>((_root, { name }, { services }) =>
+      services.plugins.reload(name),
+    ),
     unloadPlugin: typed<unknown, MutationUnloadPluginArgs>(async (_root, { name }, { services }) => {
       await services.plugins.unload(name);
       return name;
@@ -79,7 +106,9 @@ export const pluginResolvers: ResolverMap = {
       resolve: (batch) => batch,
     },
     alerts: {
-      subscribe: typed<unknown, SubscriptionAlertsArgs>((_root, { severity }, { services }) => services.alerts.follow(atLeast(severity))),
+      subscribe: typed<unknown, SubscriptionAlertsArgs>((_root, { severity }, { services }) =>
+        services.alerts.follow(atLeast(severity)),
+      ),
       resolve: (alert) => alert,
     },
   },
@@ -95,14 +124,27 @@ export const pluginResolvers: ResolverMap = {
     fields: typed(({ facts }: Plugin) => [...new Set(Object.values(facts.reads).flat())]),
     where: typed(({ facts }: Plugin) => facts.where),
     options: typed(({ facts }: Plugin) => Object.entries(facts.options).map(([name, option]) => ({ name, ...option }))),
-    sessions: typed((plugin: Plugin, _args, { services }) => services.manager.list().map(({ id }) => id).filter((id) => services.plugins.of(id).some((each) => each.plugin.facts.name === plugin.facts.name))),
+    sessions: typed((plugin: Plugin, _args, { services }) =>
+      services.manager
+        .list()
+        .map(({ id }) => id)
+        .filter((id) => services.plugins.of(id).some((each) => each.plugin.facts.name === plugin.facts.name)),
+    ),
   },
   SessionPlugin: {
     name: typed(({ plugin }: Attachment) => plugin.facts.name),
     version: typed(({ plugin }: Attachment) => plugin.facts.version),
-    stats: typed((attachment: Attachment) => ({ ...attachment.counts, results: attachment.results.count, queued: attachment.queued, dropped: attachment.dropped })),
+    stats: typed((attachment: Attachment) => ({
+      ...attachment.counts,
+      results: attachment.results.count,
+      queued: attachment.queued,
+      dropped: attachment.dropped,
+    })),
     results: typed<Attachment, SessionPluginResultsArgs>(({ results }, { first, after }) => {
-      const page = results.page(inRange('first', first ?? 100, 1, MAX_PAGE), inRange('after', after ?? 0, 0, 2 ** 31 - 1));
+      const page = results.page(
+        inRange('first', first ?? 100, 1, MAX_PAGE),
+        inRange('after', after ?? 0, 0, 2 ** 31 - 1),
+      );
       return { results: page.results.map(resultOf), hasNextPage: page.hasNext };
     }),
   },

@@ -1,7 +1,13 @@
 import { compileSelector } from '../../containers/selector.js';
 import type { Container, Pod } from '../../containers/container.js';
 import { EunomiaError, invalid } from '../../errors.js';
-import type { ContainerLabelArgs, QueryContainerArgs, QueryContainersArgs, QueryProcessArgs, QueryTrackersArgs } from '../../generated/schema.js';
+import type {
+  ContainerLabelArgs,
+  QueryContainerArgs,
+  QueryContainersArgs,
+  QueryProcessArgs,
+  QueryTrackersArgs,
+} from '../../generated/schema.js';
 import type { CatalogTracker } from '../../trackers/catalog.js';
 import type { ServerFacts } from '../context.js';
 import { inRange, listInRange } from '../check.js';
@@ -15,11 +21,17 @@ export const serverResolvers: ResolverMap = {
       services.catalog.trackers.filter((tracker) => name == null || tracker.name === name),
     ),
     containers: typed<unknown, QueryContainersArgs>((_root, { where }, { services }) => {
-      const states = where?.states == null ? null : new Set<string>(listInRange('where.states', where.states, 8, '[RUNNING]'));
-      const matches = where?.any == null ? () => true : compileSelector(listInRange('where.any', where.any, 100, '[{ name: "web-*" }]'));
+      const states =
+        where?.states == null ? null : new Set<string>(listInRange('where.states', where.states, 8, '[RUNNING]'));
+      const matches =
+        where?.any == null
+          ? () => true
+          : compileSelector(listInRange('where.any', where.any, 100, '[{ name: "web-*" }]'));
       return services.registry
         .list()
-        .filter((container) => (states ? states.has(container.state) : container.state !== 'REMOVED') && matches(container))
+        .filter(
+          (container) => (states ? states.has(container.state) : container.state !== 'REMOVED') && matches(container),
+        )
         .sort((a, b) => compare(a.name ?? '\uFFFF', b.name ?? '\uFFFF') || compare(a.id, b.id));
     }),
     container: typed<unknown, QueryContainerArgs>((_root, { ref }, { services }) => {
@@ -29,7 +41,9 @@ export const serverResolvers: ResolverMap = {
     process: typed<unknown, QueryProcessArgs>((_root, { pid, startTime }, { services }) => {
       inRange('pid', pid, 1, 2 ** 22);
       const found = Promise.resolve(services.process(pid));
-      return guarded(found.then((process) => (process && (startTime == null || process.startTime === startTime) ? process : null)));
+      return guarded(
+        found.then((process) => (process && (startTime == null || process.startTime === startTime) ? process : null)),
+      );
     }),
   },
   Server: {
@@ -37,7 +51,10 @@ export const serverResolvers: ResolverMap = {
     engine: typed((facts: ServerFacts) => guarded(facts.engine())),
     healthy: typed((facts: ServerFacts) => facts.health().healthy),
     problem: typed((facts: ServerFacts) => facts.health().problem),
-    runningSessions: typed((_facts: ServerFacts, _args, { services }) => services.manager.list().filter(({ state }) => state === 'RUNNING').length),
+    runningSessions: typed(
+      (_facts: ServerFacts, _args, { services }) =>
+        services.manager.list().filter(({ state }) => state === 'RUNNING').length,
+    ),
   },
   Tracker: {
     available: typed(({ name }: CatalogTracker, _args, { services }) => services.trackerStatus(name).available),
@@ -47,7 +64,9 @@ export const serverResolvers: ResolverMap = {
   },
   Container: {
     labels: typed(({ labels }: Container) => labelList(labels)),
-    label: typed<Container, ContainerLabelArgs>(({ labels }, { name }) => (Object.hasOwn(labels, name) ? labels[name] : null)),
+    label: typed<Container, ContainerLabelArgs>(({ labels }, { name }) =>
+      Object.hasOwn(labels, name) ? labels[name] : null,
+    ),
   },
   Pod: {
     labels: typed(({ labels }: Pod) => labelList(labels)),
@@ -65,7 +84,11 @@ function compare(a: string, b: string): number {
 }
 
 export function unknownSession(id: string): EunomiaError {
-  return new EunomiaError('UNKNOWN_SESSION', `there is no session "${id}": it never was, or it was removed; the query \`sessions\` lists those there are`, {
-    details: { session: id },
-  });
+  return new EunomiaError(
+    'UNKNOWN_SESSION',
+    `there is no session "${id}": it never was, or it was removed; the query \`sessions\` lists those there are`,
+    {
+      details: { session: id },
+    },
+  );
 }

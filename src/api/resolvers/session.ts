@@ -2,7 +2,13 @@ import type { GraphQLResolveInfo } from 'graphql';
 import { invalid } from '../../errors.js';
 import type { TraceEvent } from '../../event.js';
 import { StoredSession } from '../../consumers/store/session.js';
-import type { QuerySessionArgs, QuerySessionsArgs, SessionEventsArgs, SubscriptionEventsArgs, SubscriptionSessionChangedArgs } from '../../generated/schema.js';
+import type {
+  QuerySessionArgs,
+  QuerySessionsArgs,
+  SessionEventsArgs,
+  SubscriptionEventsArgs,
+  SubscriptionSessionChangedArgs,
+} from '../../generated/schema.js';
 import { filterOf, type EventFilter } from '../../filter/index.js';
 import type { Page, Session } from '../../pipeline/session.js';
 import { inRange, isWritten } from '../check.js';
@@ -70,13 +76,23 @@ export function filterFor(session: AnySession, where: unknown, { services }: Req
   return filterOf(where, services.fields, trackersOf(session));
 }
 
-function connectionOf(session: AnySession, { first, last, after, where }: SessionEventsArgs, context: RequestContext, info: GraphQLResolveInfo): Promise<Connection> {
+function connectionOf(
+  session: AnySession,
+  { first, last, after, where }: SessionEventsArgs,
+  context: RequestContext,
+  info: GraphQLResolveInfo,
+): Promise<Connection> {
   if (last != null) {
     // `first` has a default, so that only the document tells whether both were asked for.
-    if (isWritten(info, context.variables, ['first'])) throw invalid('last', 'cannot be joined with `first`; give one of them');
-    if (after != null) throw invalid('last', 'cannot be joined with `after`; the newest events need no place to start from');
+    if (isWritten(info, context.variables, ['first']))
+      throw invalid('last', 'cannot be joined with `first`; give one of them');
+    if (after != null)
+      throw invalid('last', 'cannot be joined with `after`; the newest events need no place to start from');
   }
-  const range = last != null ? { last: inRange('last', last, 1, MAX_PAGE) } : { first: inRange('first', first ?? 100, 1, MAX_PAGE), after: after ?? undefined };
+  const range =
+    last != null
+      ? { last: inRange('last', last, 1, MAX_PAGE) }
+      : { first: inRange('first', first ?? 100, 1, MAX_PAGE), after: after ?? undefined };
   const filter = filterFor(session, where, context);
   return guarded(pageOf(session, { ...range, where: filter }).then((page) => new Connection(page)));
 }
@@ -87,7 +103,16 @@ function factsOf(session: AnySession): Pick<Session['spec'], 'name' | 'labels' |
 
 /** Of a session that only its store remembers. */
 function persistenceOf({ store, record }: StoredSession): Record<string, unknown> {
-  return { store: store.kind, mode: record.mode, state: 'DONE', written: record.events, pending: 0, dropped: record.missing, lagMs: 0, error: null };
+  return {
+    store: store.kind,
+    mode: record.mode,
+    state: 'DONE',
+    written: record.events,
+    pending: 0,
+    dropped: record.missing,
+    lagMs: 0,
+    error: null,
+  };
 }
 
 /** Reading sessions, once and live. */
@@ -100,14 +125,22 @@ export const sessionResolvers: ResolverMap = {
   },
   Subscription: {
     events: {
-      subscribe: typed<unknown, SubscriptionEventsArgs>(async (_root, { session: id, replay, after, where }, context, info) => {
-        if (replay != null && after != null) throw invalid('replay', 'cannot be joined with `after`; give one of them');
-        const checked = replay == null ? undefined : inRange('replay', replay, 0, MAX_REPLAY, 'events');
-        const session = await needSession(id, context);
-        const filter = filterFor(session, where, context);
-        const demand = demandOfBatches(info);
-        return subscribeTo(session, { replay: checked, after: after ?? undefined, demand: filter?.with(demand) ?? demand, where: filter });
-      }),
+      subscribe: typed<unknown, SubscriptionEventsArgs>(
+        async (_root, { session: id, replay, after, where }, context, info) => {
+          if (replay != null && after != null)
+            throw invalid('replay', 'cannot be joined with `after`; give one of them');
+          const checked = replay == null ? undefined : inRange('replay', replay, 0, MAX_REPLAY, 'events');
+          const session = await needSession(id, context);
+          const filter = filterFor(session, where, context);
+          const demand = demandOfBatches(info);
+          return subscribeTo(session, {
+            replay: checked,
+            after: after ?? undefined,
+            demand: filter?.with(demand) ?? demand,
+            where: filter,
+          });
+        },
+      ),
       resolve: (delivery) => delivery,
     },
     sessionChanged: {
@@ -120,7 +153,8 @@ export const sessionResolvers: ResolverMap = {
   },
   TraceEvent: {
     // Never throws: an executor that is compiled could not bear it.
-    __resolveType: (event: unknown) => (typeof event === 'object' && event !== null ? Reflect.get(event, '__typename') : undefined),
+    __resolveType: (event: unknown) =>
+      typeof event === 'object' && event !== null ? Reflect.get(event, '__typename') : undefined,
   },
   Session: {
     name: typed((session: AnySession) => factsOf(session).name),
@@ -131,7 +165,9 @@ export const sessionResolvers: ResolverMap = {
     explain: typed((session: AnySession) => session.explain()),
     containers: typed((session: AnySession) => (session instanceof StoredSession ? [] : session.containers())),
     stats: typed((session: AnySession) => guarded(session.stats())),
-    persistence: typed((session: AnySession) => (session instanceof StoredSession ? persistenceOf(session) : (session.recording?.stats ?? null))),
+    persistence: typed((session: AnySession) =>
+      session instanceof StoredSession ? persistenceOf(session) : (session.recording?.stats ?? null),
+    ),
     events: typed<AnySession, SessionEventsArgs>(connectionOf),
   },
 };

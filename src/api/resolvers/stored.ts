@@ -22,7 +22,10 @@ export type AnySession = Session | StoredSession;
 const REACH_MS = 3000;
 
 /** The session in memory, counted as used, or in a store; null when there is none. */
-export async function findSession(id: string, { services }: { readonly services: Services }): Promise<AnySession | null> {
+export async function findSession(
+  id: string,
+  { services }: { readonly services: Services },
+): Promise<AnySession | null> {
   const session = services.manager.get(id);
   session?.touch();
   if (session) return session;
@@ -41,7 +44,11 @@ export async function needSession(id: string, context: RequestContext): Promise<
 
 /** Those of the stores that are in no memory any more, and then those in memory; each oldest first. */
 export async function allSessions({ services }: RequestContext): Promise<AnySession[]> {
-  const stored = await Promise.all([...services.stores.values()].map(async (store) => (await whileItLasts(store.sessions(), [])).map((record) => new StoredSession(record, store))));
+  const stored = await Promise.all(
+    [...services.stores.values()].map(async (store) =>
+      (await whileItLasts(store.sessions(), [])).map((record) => new StoredSession(record, store)),
+    ),
+  );
   return [...stored.flat().filter(({ id }) => !services.manager.get(id)), ...services.manager.list()];
 }
 
@@ -61,7 +68,9 @@ export function trackersOf(session: AnySession): readonly string[] {
 
 /** Of its trackers, by name. */
 export function optionsOf(session: AnySession): Readonly<Record<string, Readonly<Record<string, unknown>>>> {
-  return session instanceof StoredSession ? session.record.options : Object.fromEntries(session.spec.trackers.map(({ name, options }) => [name, options]));
+  return session instanceof StoredSession
+    ? session.record.options
+    : Object.fromEntries(session.spec.trackers.map(({ name, options }) => [name, options]));
 }
 
 /** Where events of a session that runs are stored too, each of them; null where memory is all there is. */
@@ -92,17 +101,23 @@ export async function pageOf(session: AnySession, page: PageArguments): Promise<
 }
 
 /** Where all events of a session are that there are. */
-export type Origin = { readonly kind: 'MEMORY'; readonly session: Session } | ({ readonly kind: 'STORE' } & StoredWhole);
+export type Origin =
+  { readonly kind: 'MEMORY'; readonly session: Session } | ({ readonly kind: 'STORE' } & StoredWhole);
 
 /** A store only for what memory does not hold. Rejects with BAD_USER_INPUT for a session of which only sums are stored. */
 export async function originOf(session: AnySession): Promise<Origin> {
   if (session instanceof StoredSession) {
-    if (session.record.mode !== 'EVENTS') throw invalid('session', `"${session.id}" is stored as rollups, which have no single events; ask for its \`aggregate\`, or persist with mode EVENTS`);
+    if (session.record.mode !== 'EVENTS')
+      throw invalid(
+        'session',
+        `"${session.id}" is stored as rollups, which have no single events; ask for its \`aggregate\`, or persist with mode EVENTS`,
+      );
     return { kind: 'STORE', record: session.record, store: session.store };
   }
   if (session.sums) await session.refresh();
   const recorded = recordingOf(session);
-  if (!recorded || session.oldestSeq === 0 || !(await recorded.recording.reach(session.nextSeq, REACH_MS))) return { kind: 'MEMORY', session };
+  if (!recorded || session.oldestSeq === 0 || !(await recorded.recording.reach(session.nextSeq, REACH_MS)))
+    return { kind: 'MEMORY', session };
   const { store } = recorded.source;
   const record = await store.session(session.id);
   return record ? { kind: 'STORE', record, store } : { kind: 'MEMORY', session };
@@ -110,7 +125,9 @@ export async function originOf(session: AnySession): Promise<Origin> {
 
 /** Waits until what sessions that run in memory have seen until now is in the store, as far as it keeps up. */
 export async function upToDate(store: Store, { services }: { readonly services: Services }): Promise<void> {
-  const running = services.manager.list().filter((session) => session.recording instanceof SessionRecording && session.recording.store === store);
+  const running = services.manager
+    .list()
+    .filter((session) => session.recording instanceof SessionRecording && session.recording.store === store);
   await Promise.all(
     running.map(async (session) => {
       if (session.sums) await session.refresh();
@@ -124,7 +141,10 @@ export type Narrowing = Partial<Pick<EventQuery, 'from' | 'to' | 'containers' | 
 /** A session's events in their order, and what is missing among them. A store leaves out what does not match; memory only what the filter does not take. */
 export function partsOf(origin: Origin, narrowing: Narrowing): AsyncGenerator<Part, void> {
   if (origin.kind === 'MEMORY') return heldParts(origin.session, narrowing.filter ?? null);
-  const { record: { id, trackers }, store } = origin;
+  const {
+    record: { id, trackers },
+    store,
+  } = origin;
   return storedParts(origin, { ...queryOf({ id, trackers, store }, null), ...narrowing });
 }
 
@@ -135,26 +155,44 @@ export interface SubscribeArguments {
   readonly where: EventFilter | null;
 }
 
-export function subscribeTo(session: AnySession, { replay, after, demand, where }: SubscribeArguments): ReturnType<Session['subscribe']> | ResumedStream {
+export function subscribeTo(
+  session: AnySession,
+  { replay, after, demand, where }: SubscribeArguments,
+): ReturnType<Session['subscribe']> | ResumedStream {
   if (session instanceof StoredSession) return session.subscribe({ replay, after, where });
   const recorded = recordingOf(session);
   const from = after ? parseCursor(after, session.id, session.nextSeq) : Math.max(0, session.nextSeq - (replay ?? 0));
   if (!recorded || from >= session.oldestSeq) return session.subscribe({ replay, after, demand, where, lends: true });
-  return new ResumedStream({ source: recorded.source, from, where, live: { session, recording: recorded.recording, demand }, end: session.nextSeq });
+  return new ResumedStream({
+    source: recorded.source,
+    from,
+    where,
+    live: { session, recording: recorded.recording, demand },
+    end: session.nextSeq,
+  });
 }
 
-export async function aggregateOf(session: AnySession, spec: AggregateSpec, where: EventFilter | null): Promise<readonly AggregateRow[]> {
+export async function aggregateOf(
+  session: AnySession,
+  spec: AggregateSpec,
+  where: EventFilter | null,
+): Promise<readonly AggregateRow[]> {
   if (session instanceof StoredSession) return aggregateStored(session.store, queryOf(session, where), spec);
   if (session.sums) await session.refresh();
   const recorded = recordingOf(session);
-  if (recorded && session.oldestSeq > 0 && (await recorded.recording.reach(session.nextSeq, REACH_MS))) return aggregateStored(recorded.source.store, queryOf(recorded.source, where), spec);
+  if (recorded && session.oldestSeq > 0 && (await recorded.recording.reach(session.nextSeq, REACH_MS)))
+    return aggregateStored(recorded.source.store, queryOf(recorded.source, where), spec);
   const aggregator = new Aggregator(spec, { accept: where?.matches });
   await addSlices(aggregator, session.held());
   return aggregator.rows();
 }
 
 /** Where they lie when the store can; else event by event, with others' turns in between. */
-export async function aggregateStored(store: Store, query: EventQuery, spec: AggregateSpec): Promise<readonly AggregateRow[]> {
+export async function aggregateStored(
+  store: Store,
+  query: EventQuery,
+  spec: AggregateSpec,
+): Promise<readonly AggregateRow[]> {
   const rows = await store.aggregate(query, spec);
   if (rows) return rows;
   const aggregator = new Aggregator(spec);

@@ -9,7 +9,12 @@ export interface AnySubscription {
   readonly resolve: (payload: unknown) => unknown;
 }
 
-export type Field<Parent, Args = Record<string, never>> = (parent: Parent, args: Args, context: RequestContext, info: GraphQLResolveInfo) => unknown;
+export type Field<Parent, Args = Record<string, never>> = (
+  parent: Parent,
+  args: Args,
+  context: RequestContext,
+  info: GraphQLResolveInfo,
+) => unknown;
 
 /**
  * A promise for a resolver's value whose callbacks may throw. graphql-jit lets them throw when the execution that waits
@@ -17,7 +22,10 @@ export type Field<Parent, Args = Record<string, never>> = (parent: Parent, args:
  */
 class GuardedPromise<Value> extends Promise<Value> {
   // oxlint-disable-next-line unicorn/no-thenable -- it is a promise, and only looks after what comes of its callbacks
-  override then<Next = Value, Caught = never>(onValue?: ((value: Value) => Next | PromiseLike<Next>) | null, onError?: ((error: unknown) => Caught | PromiseLike<Caught>) | null): Promise<Next | Caught> {
+  override then<Next = Value, Caught = never>(
+    onValue?: ((value: Value) => Next | PromiseLike<Next>) | null,
+    onError?: ((error: unknown) => Caught | PromiseLike<Caught>) | null,
+  ): Promise<Next | Caught> {
     const settled = Promise.prototype.then.call(this, onValue, onError) as Promise<Next | Caught>;
     Promise.prototype.then.call(settled, undefined, () => undefined);
     return settled;

@@ -92,8 +92,14 @@ export class Aggregator {
     this.#key = spec.groupBy.map(() => null);
     const { fields } = this.#factory;
     const read = [...new Set(fields.filter((field) => field !== null))];
-    this.#cells = read.map((field) => new Cell(compileReader(field), summed && ((event) => summed.totalOf(event.tracker, field))));
-    this.#numbers = read.map((field) => (summed === null && spec.measures.every((measure) => measure.field !== field || takesNumbers(measure)) ? field : null));
+    this.#cells = read.map(
+      (field) => new Cell(compileReader(field), summed && ((event) => summed.totalOf(event.tracker, field))),
+    );
+    this.#numbers = read.map((field) =>
+      summed === null && spec.measures.every((measure) => measure.field !== field || takesNumbers(measure))
+        ? field
+        : null,
+    );
     this.#cellOf = fields.map((field) => (field === null ? -1 : read.indexOf(field)));
   }
 
@@ -105,7 +111,8 @@ export class Aggregator {
     this.#see(clockMs + batch.bootNsAt(from) / 1e6);
     this.#see(clockMs + batch.bootNsAt(to - 1) / 1e6);
     this.#from = this.#to = 0; // opened anew: merges of windows since the last batch are told of what comes
-    if (batch instanceof RecordBatch && !this.#options.accept && !this.#weightOf) this.#addRecords(batch, from, to, clock);
+    if (batch instanceof RecordBatch && !this.#options.accept && !this.#weightOf)
+      this.#addRecords(batch, from, to, clock);
     else this.#addEvents(batch, from, to, clock);
     this.#weigh(to - from);
   }
@@ -159,8 +166,17 @@ export class Aggregator {
     const known = this.#access.get(view);
     if (known !== undefined) return known;
     const { source } = view;
-    const groups = source ? GroupMemo.create(source, this.spec.groupBy.map(({ path }) => path)) : null;
-    const access = source && groups && { groups, numbers: this.#numbers.map((field) => (field === null ? null : compileNumber(source, field))) };
+    const groups = source
+      ? GroupMemo.create(
+          source,
+          this.spec.groupBy.map(({ path }) => path),
+        )
+      : null;
+    const access = source &&
+      groups && {
+        groups,
+        numbers: this.#numbers.map((field) => (field === null ? null : compileNumber(source, field))),
+      };
     this.#access.set(view, access ?? null);
     return access ?? null;
   }
@@ -199,7 +215,11 @@ export class Aggregator {
     for (const place of this.#windowsBetween(Number.NEGATIVE_INFINITY, this.#panes.newest)) {
       rows.push(...this.#rowsAt(place));
       if (rows.length > MAX_ROWS) {
-        throw invalid('window.size', `its windows have more than ${MAX_ROWS.toLocaleString('en-US')} rows; take a longer window, a lower \`limit\`, or group by fewer fields`, { max: MAX_ROWS });
+        throw invalid(
+          'window.size',
+          `its windows have more than ${MAX_ROWS.toLocaleString('en-US')} rows; take a longer window, a lower \`limit\`, or group by fewer fields`,
+          { max: MAX_ROWS },
+        );
       }
     }
     return rows;
@@ -280,7 +300,11 @@ export class Aggregator {
     const pane = this.#panes.open(place);
     if (!this.#options.live) {
       if (this.#panes.size <= MAX_WINDOWS) return pane;
-      throw invalid('window.size', `the events lie in more than ${MAX_WINDOWS.toLocaleString('en-US')} windows; take a longer ${sizeMs === slideMs ? 'window' : 'slide'}`, { max: MAX_WINDOWS });
+      throw invalid(
+        'window.size',
+        `the events lie in more than ${MAX_WINDOWS.toLocaleString('en-US')} windows; take a longer ${sizeMs === slideMs ? 'window' : 'slide'}`,
+        { max: MAX_WINDOWS },
+      );
     }
     if (this.#panes.size > sizeMs / slideMs + WAITING_PANES) {
       const oldest = this.#panes.places[0] ?? place;
@@ -326,7 +350,9 @@ export class Aggregator {
 
   #changesOf(place: number, span: WindowSpan | null): AggregateRow[] {
     const seconds = this.#seconds(place);
-    return (this.#panes.at(place)?.takeChanged() ?? []).map((group) => rowOf(this.spec, this.#factory, group, span, seconds));
+    return (this.#panes.at(place)?.takeChanged() ?? []).map((group) =>
+      rowOf(this.spec, this.#factory, group, span, seconds),
+    );
   }
 
   /** What a rate is over: the part of the window that has passed; without windows, from the first event to the last. */

@@ -21,20 +21,39 @@ const MAX_BUCKETS = 200;
 const MAX_K = 1000;
 const DEFAULT_K = 10;
 const NUMBERS: ReadonlySet<string> = new Set(['Int', 'Float', 'UInt32', 'UInt64']);
-const needsNumber: ReadonlySet<MeasureFunction> = new Set(['SUM', 'AVG', 'QUANTILE', 'HISTOGRAM', 'RATE', 'MIN', 'MAX']);
+const needsNumber: ReadonlySet<MeasureFunction> = new Set([
+  'SUM',
+  'AVG',
+  'QUANTILE',
+  'HISTOGRAM',
+  'RATE',
+  'MIN',
+  'MAX',
+]);
 /** Which function a parameter belongs to. */
 const owners = { q: 'QUANTILE', k: 'TOP_K', buckets: 'HISTOGRAM' } as const;
 
 /** Checks measures against the fields of these trackers. Throws BAD_USER_INPUT with the argument's path. */
-export function compileMeasures(inputs: readonly MeasureInput[], catalog: Catalog, trackers: readonly string[]): Measure[] {
-  if (inputs.length > MAX_MEASURES) throw invalid('measures', `has ${inputs.length} entries; at most ${MAX_MEASURES} are allowed`, { max: MAX_MEASURES });
+export function compileMeasures(
+  inputs: readonly MeasureInput[],
+  catalog: Catalog,
+  trackers: readonly string[],
+): Measure[] {
+  if (inputs.length > MAX_MEASURES)
+    throw invalid('measures', `has ${inputs.length} entries; at most ${MAX_MEASURES} are allowed`, {
+      max: MAX_MEASURES,
+    });
   const names = new Map<string, number>();
   return inputs.map((input, index) => {
     const where = `measures[${index}]`;
     const measure = compileOne(input, where, catalog, trackers);
     const before = names.get(measure.name);
     if (before !== undefined) {
-      throw invalid(`${where}.name`, `"${measure.name}" is the name of measures[${before}] already; give another \`name\``, { name: measure.name });
+      throw invalid(
+        `${where}.name`,
+        `"${measure.name}" is the name of measures[${before}] already; give another \`name\``,
+        { name: measure.name },
+      );
     }
     // Conditions and orders name the number of events "count".
     if (measure.name === 'count' && (measure.fn !== 'COUNT' || measure.field !== null)) {
@@ -45,13 +64,20 @@ export function compileMeasures(inputs: readonly MeasureInput[], catalog: Catalo
   });
 }
 
-function compileOne({ fn, name, field, q, k, buckets }: MeasureInput, where: string, catalog: Catalog, trackers: readonly string[]): Measure {
+function compileOne(
+  { fn, name, field, q, k, buckets }: MeasureInput,
+  where: string,
+  catalog: Catalog,
+  trackers: readonly string[],
+): Measure {
   for (const [parameter, value] of Object.entries({ q, k, buckets })) {
     const owner = owners[parameter as keyof typeof owners];
-    if (value != null && fn !== owner) throw invalid(`${where}.${parameter}`, `belongs to ${owner}, not to ${fn}; leave it out`);
+    if (value != null && fn !== owner)
+      throw invalid(`${where}.${parameter}`, `belongs to ${owner}, not to ${fn}; leave it out`);
   }
   const time = checkMeasured(fn, field ?? null, where, catalog, trackers);
-  if (name != null && (name === '' || name.length > MAX_NAME)) throw invalid(`${where}.name`, `give a text of 1 to ${MAX_NAME} characters, or leave it out`, { max: MAX_NAME });
+  if (name != null && (name === '' || name.length > MAX_NAME))
+    throw invalid(`${where}.name`, `give a text of 1 to ${MAX_NAME} characters, or leave it out`, { max: MAX_NAME });
   return {
     name: name ?? defaultName(fn, field ?? null, q),
     fn,
@@ -64,7 +90,13 @@ function compileOne({ fn, name, field, q, k, buckets }: MeasureInput, where: str
 }
 
 /** Whether the field is a time. */
-function checkMeasured(fn: MeasureFunction, field: string | null, where: string, catalog: Catalog, trackers: readonly string[]): boolean {
+function checkMeasured(
+  fn: MeasureFunction,
+  field: string | null,
+  where: string,
+  catalog: Catalog,
+  trackers: readonly string[],
+): boolean {
   if (field === null) {
     if (fn === 'COUNT' || fn === 'RATE') return false;
     throw invalid(`${where}.field`, `${fn} needs the field that it measures${exampleOf(fn, catalog, trackers)}`);
@@ -76,7 +108,11 @@ function checkMeasured(fn: MeasureFunction, field: string | null, where: string,
   if (types.some((type) => NUMBERS.has(type))) return false;
   if ((fn === 'MIN' || fn === 'MAX') && types.includes('DateTime')) return true;
   const needed = fn === 'MIN' || fn === 'MAX' ? 'a number or a time' : 'a number';
-  throw invalid(`${where}.field`, `"${field}" is ${[...new Set(types)].join(' or ')}, and ${fn} needs ${needed}${exampleOf(fn, catalog, trackers)}`, { field, fn });
+  throw invalid(
+    `${where}.field`,
+    `"${field}" is ${[...new Set(types)].join(' or ')}, and ${fn} needs ${needed}${exampleOf(fn, catalog, trackers)}`,
+    { field, fn },
+  );
 }
 
 /** An amount, by its unit: the sum of pids or of namespaces is no good example. */
@@ -103,19 +139,23 @@ function topOf(k: Maybe<number>, where: string): number {
 }
 
 function boundsOf(buckets: readonly number[], where: string): readonly number[] {
-  if (buckets.length === 0) throw invalid(where, 'is empty; leave it out for powers of two, or give bounds, for example [1000, 10000]');
-  if (buckets.length > MAX_BUCKETS) throw invalid(where, `has ${buckets.length} bounds; at most ${MAX_BUCKETS} are allowed`, { max: MAX_BUCKETS });
+  if (buckets.length === 0)
+    throw invalid(where, 'is empty; leave it out for powers of two, or give bounds, for example [1000, 10000]');
+  if (buckets.length > MAX_BUCKETS)
+    throw invalid(where, `has ${buckets.length} bounds; at most ${MAX_BUCKETS} are allowed`, { max: MAX_BUCKETS });
   buckets.forEach((bound, index) => {
     const before = buckets[index - 1];
     if (!Number.isFinite(bound)) throw invalid(`${where}[${index}]`, `${bound} is not a finite number`);
-    if (before !== undefined && bound <= before) throw invalid(`${where}[${index}]`, `${bound} is not above the bound before it, ${before}; bounds ascend`);
+    if (before !== undefined && bound <= before)
+      throw invalid(`${where}[${index}]`, `${bound} is not above the bound before it, ${before}; bounds ascend`);
   });
   return buckets;
 }
 
 /** "p99(durationNs)", "sum(sentBytes)", "count". */
 function defaultName(fn: MeasureFunction, field: string | null, q: Maybe<number>): string {
-  const short = fn === 'QUANTILE' ? `p${Number(((q ?? 0) * 100).toFixed(6))}` : fn === 'TOP_K' ? 'top' : fn.toLowerCase();
+  const short =
+    fn === 'QUANTILE' ? `p${Number(((q ?? 0) * 100).toFixed(6))}` : fn === 'TOP_K' ? 'top' : fn.toLowerCase();
   return field === null ? short : `${short}(${field})`;
 }
 
@@ -126,7 +166,12 @@ export function isMixed(path: string, catalog: Catalog, trackers: readonly strin
 
 /** The GraphQL types, without list and null, that a field has in the events of these trackers. */
 function typesOf(path: string, catalog: Catalog, trackers: readonly string[]): string[] {
-  const types = trackers.flatMap((name) => catalog.need(name).fields.filter((field) => field.path === path).map(({ type }) => type.replace(/!/g, '')));
+  const types = trackers.flatMap((name) =>
+    catalog
+      .need(name)
+      .fields.filter((field) => field.path === path)
+      .map(({ type }) => type.replace(/!/g, '')),
+  );
   return types.length ? types : ['String']; // a label
 }
 

@@ -27,7 +27,10 @@ export interface AggregateChange extends Changes {
   readonly final: boolean;
 }
 
-type Waiting = { readonly resolve: (result: IteratorResult<AggregateChange, undefined>) => void; readonly reject: (error: unknown) => void };
+type Waiting = {
+  readonly resolve: (result: IteratorResult<AggregateChange, undefined>) => void;
+  readonly reject: (error: unknown) => void;
+};
 
 const NEVER = Number.POSITIVE_INFINITY;
 
@@ -49,7 +52,12 @@ export class LiveAggregate implements AsyncIterableIterator<AggregateChange> {
   #failure: { readonly error: unknown } | null = null;
 
   /** `refresh` has the source brought up to date, where it is not by itself: before each change. What it rejects with is left to the source to tell. */
-  constructor(aggregator: Aggregator, source: AggregateSource, everyMs: number, refresh: (() => Promise<void>) | null = null) {
+  constructor(
+    aggregator: Aggregator,
+    source: AggregateSource,
+    everyMs: number,
+    refresh: (() => Promise<void>) | null = null,
+  ) {
     this.#aggregator = aggregator;
     this.#source = source;
     this.#refresh = refresh;
@@ -78,7 +86,11 @@ export class LiveAggregate implements AsyncIterableIterator<AggregateChange> {
   async #read(): Promise<void> {
     const turn = { since: performance.now() }; // a queue that is full answers at once, again and again
     try {
-      for (let result = await this.#source.next(); !result.done && this.#state === 'READING'; result = await this.#source.next()) {
+      for (
+        let result = await this.#source.next();
+        !result.done && this.#state === 'READING';
+        result = await this.#source.next()
+      ) {
         const { slices, gap } = result.value;
         if (gap) {
           this.#gaps.lost += gap.lost;
@@ -137,7 +149,17 @@ export class LiveAggregate implements AsyncIterableIterator<AggregateChange> {
     const news = changes.rows.length > 0 || changes.closed.length > 0 || gaps !== this.#toldGaps;
     if (!news && !ended) return null;
     this.#toldGaps = gaps;
-    return { ...changes, at: textOfMs(Date.now()), events, discarded, missed, lost, dropped, complete: gaps === 0, final: ended && !this.#aggregator.hasOpenWindows };
+    return {
+      ...changes,
+      at: textOfMs(Date.now()),
+      events,
+      discarded,
+      missed,
+      lost,
+      dropped,
+      complete: gaps === 0,
+      final: ended && !this.#aggregator.hasOpenWindows,
+    };
   }
 
   #close(): void {

@@ -48,7 +48,7 @@ export class Panes {
   /** All events from one place up to, not including, another. Not to be added to: a single pane is answered as it is. */
   window(from: number, to: number): Pane | null {
     const parts: Pane[] = [];
-    for (let at = from; at < to; ) {
+    for (let at = from; at < to;) {
       let level = 0;
       while (level < LEVELS && at % 2 ** (level + 1) === 0 && at + 2 ** (level + 1) <= to) level++;
       const part = this.#block(level, at);

@@ -31,10 +31,19 @@ export class GroupMemo {
   readonly #places = new Float64Array(SLOTS);
 
   private constructor(words: readonly string[]) {
-    const code = words.map((word) => `h = Math.imul(h ^ ${word.replaceAll('AT', 'at')}, 0x9e3779b1); h ^= h >>> 15;`).join('\n');
-    this.#hash = new Function('r', 'at', `let h = 0; ${code} return h & ${SLOTS - 1};`) as (view: DataView, at: number) => number;
+    const code = words
+      .map((word) => `h = Math.imul(h ^ ${word.replaceAll('AT', 'at')}, 0x9e3779b1); h ^= h >>> 15;`)
+      .join('\n');
+    this.#hash = new Function('r', 'at', `let h = 0; ${code} return h & ${SLOTS - 1};`) as (
+      view: DataView,
+      at: number,
+    ) => number;
     const equal = words.map((word) => `${word.replaceAll('AT', 'a')} === ${word.replaceAll('AT', 'b')}`).join(' && ');
-    this.#same = new Function('r', 'a', 'b', `return ${equal || 'true'};`) as (view: DataView, a: number, b: number) => boolean;
+    this.#same = new Function('r', 'a', 'b', `return ${equal || 'true'};`) as (
+      view: DataView,
+      a: number,
+      b: number,
+    ) => boolean;
   }
 
   /** Null when a field of the key has no fixed place in the tracker's records. */
@@ -73,7 +82,9 @@ export function compileNumber({ definition, layout }: Source, path: string): Num
     case 'u64':
     case 'eu_duration_ns':
       // A duration that is not known is all ones.
-      return compile(`const high = ${word(field.offset + 4)}; return high < 0x200000 ? high * 4294967296 + ${word(field.offset)} : NaN;`);
+      return compile(
+        `const high = ${word(field.offset + 4)}; return high < 0x200000 ? high * 4294967296 + ${word(field.offset)} : NaN;`,
+      );
     default:
       return null;
   }
@@ -82,7 +93,8 @@ export function compileNumber({ definition, layout }: Source, path: string): Num
 /** The bytes that a value is made of, as expressions of the record at AT; null when they have no fixed place. */
 function wordsOf({ definition, layout }: Source, path: string): string[] | null {
   if (path === 'tracker') return [];
-  if (path.startsWith('container.')) return [...wordsAt(headerOffsets.cgroupId, 8), ...wordsAt(headerOffsets.mountNs, 4)];
+  if (path.startsWith('container.'))
+    return [...wordsAt(headerOffsets.cgroupId, 8), ...wordsAt(headerOffsets.mountNs, 4)];
   const [, inProcess] = /^process\.(\w+)$/.exec(path) ?? [];
   const header = layout.header.get(inProcess === 'startTime' ? 'startBootNs' : (inProcess ?? ''));
   if (header) return wordsAt(header.offset, header.size);

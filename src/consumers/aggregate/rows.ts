@@ -27,7 +27,13 @@ export function spanOf(fromMs: number, toMs: number): WindowSpan {
   return { from: textOfMs(fromMs), to: textOfMs(toMs) };
 }
 
-export function rowOf(spec: AggregateSpec, factory: GroupFactory, group: Group, window: WindowSpan | null, seconds: number | null): AggregateRow {
+export function rowOf(
+  spec: AggregateSpec,
+  factory: GroupFactory,
+  group: Group,
+  window: WindowSpan | null,
+  seconds: number | null,
+): AggregateRow {
   return {
     key: spec.groupBy.map(({ path }, i) => ({ field: path, value: textOf(group.key?.[i] ?? null) })),
     count: group.count,
@@ -41,8 +47,17 @@ export function rowOf(spec: AggregateSpec, factory: GroupFactory, group: Group, 
  * The rows of a pane: those that meet all conditions, in order, and at most `limit`; what is beyond the limit, or was never
  * told apart, is one last row.
  */
-export function rowsOf(spec: AggregateSpec, factory: GroupFactory, pane: Pane, window: WindowSpan | null, seconds: number | null): AggregateRow[] {
-  const meets = (group: Group): boolean => spec.having.every(({ of, comparison, value }) => compares[comparison](numberOf(factory, group, of, seconds), value));
+export function rowsOf(
+  spec: AggregateSpec,
+  factory: GroupFactory,
+  pane: Pane,
+  window: WindowSpan | null,
+  seconds: number | null,
+): AggregateRow[] {
+  const meets = (group: Group): boolean =>
+    spec.having.every(({ of, comparison, value }) =>
+      compares[comparison](numberOf(factory, group, of, seconds), value),
+    );
   const chosen = pane.groups.filter(meets);
   sort(chosen, spec, factory, seconds);
   const rows = chosen.slice(0, spec.limit).map((group) => rowOf(spec, factory, group, window, seconds));
@@ -85,7 +100,9 @@ function sort(groups: Group[], { orderBy }: AggregateSpec, factory: GroupFactory
     return;
   }
   // A result may cost a walk over a sketch: once a group, not once a comparison.
-  const values = new Map(groups.map((group) => [group, orderBy.map(({ of }) => sortable(factory, group, of, seconds))]));
+  const values = new Map(
+    groups.map((group) => [group, orderBy.map(({ of }) => sortable(factory, group, of, seconds))]),
+  );
   groups.sort((a, b) => {
     for (const [i, { descending }] of orderBy.entries()) {
       const order = compare(values.get(a)?.[i] ?? null, values.get(b)?.[i] ?? null, descending);

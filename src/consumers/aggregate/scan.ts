@@ -8,7 +8,11 @@ const TURN_MS = 10;
 const PART = 4096;
 
 /** Adds events by and by, so that a scan of millions never holds up the server. `turn` outlives a call where calls follow each other at once. */
-export async function addSlices(aggregator: Aggregator, slices: readonly Slice[], turn = { since: performance.now() }): Promise<void> {
+export async function addSlices(
+  aggregator: Aggregator,
+  slices: readonly Slice[],
+  turn = { since: performance.now() },
+): Promise<void> {
   for (const { batch, from, to } of slices) {
     for (let at = from; at < to; at += PART) {
       aggregator.addBatch(batch, at, Math.min(to, at + PART));

@@ -58,12 +58,17 @@ const UNIQUE: ReadonlySet<string> = new Set(['time', 'bootNs']);
 export function compileAggregate(input: AggregateInput, catalog: Catalog, trackers: readonly string[]): AggregateSpec {
   const groupBy = groupsOf(input, catalog, trackers);
   const measures = compileMeasures(input.measures ?? [], catalog, trackers);
-  const operand = operandsOf(groupBy.map(({ path }) => path), measures);
+  const operand = operandsOf(
+    groupBy.map(({ path }) => path),
+    measures,
+  );
   return {
     groupBy,
     measures,
     window: input.window == null ? null : windowOf(input.window),
-    having: atMost('having', input.having ?? [], MAX_CONDITIONS).flatMap((condition, index) => conditionsOf(condition, `having[${index}]`, operand)),
+    having: atMost('having', input.having ?? [], MAX_CONDITIONS).flatMap((condition, index) =>
+      conditionsOf(condition, `having[${index}]`, operand),
+    ),
     orderBy: atMost('orderBy', input.orderBy ?? [], MAX_CONDITIONS).map(({ by, direction }, index) => ({
       of: operand(by, `orderBy[${index}].by`, true),
       descending: (direction ?? 'DESC') === 'DESC',
@@ -78,12 +83,29 @@ export function compileAggregate(input: AggregateInput, catalog: Catalog, tracke
 export function demandOf(spec: AggregateSpec, catalog: Catalog, trackers: readonly string[]): Demand {
   const paths = [...spec.groupBy.map(({ path }) => path), ...spec.measures.flatMap(({ field }) => field ?? [])];
   const roots = new Set(paths.map((path) => path.split('.')[0] ?? path));
-  return new Map(trackers.map((name) => [name, new Set(catalog.need(name).fields.map(({ path }) => path.split('.')[0] ?? path).filter((root) => roots.has(root)))]));
+  return new Map(
+    trackers.map((name) => [
+      name,
+      new Set(
+        catalog
+          .need(name)
+          .fields.map(({ path }) => path.split('.')[0] ?? path)
+          .filter((root) => roots.has(root)),
+      ),
+    ]),
+  );
 }
 
-function groupsOf({ groupBy, measures, window }: AggregateInput, catalog: Catalog, trackers: readonly string[]): AggregateSpec['groupBy'] {
+function groupsOf(
+  { groupBy, measures, window }: AggregateInput,
+  catalog: Catalog,
+  trackers: readonly string[],
+): AggregateSpec['groupBy'] {
   if (groupBy.length === 0 && !measures?.length && window == null) {
-    throw invalid('groupBy', 'is empty; name one to eight fields, for example ["process.comm"], or give `measures` of all events');
+    throw invalid(
+      'groupBy',
+      'is empty; name one to eight fields, for example ["process.comm"], or give `measures` of all events',
+    );
   }
   atMost('groupBy', groupBy, MAX_FIELDS);
   return groupBy.map((path, index) => {
@@ -92,26 +114,56 @@ function groupsOf({ groupBy, measures, window }: AggregateInput, catalog: Catalo
     const before = groupBy.indexOf(path);
     if (before < index) throw invalid(where, `"${path}" is there already, in groupBy[${before}]`, { field: path });
     if (UNIQUE.has(path)) {
-      throw invalid(where, `"${path}" differs for every event, so that each would be its own group; use \`window: { size: "1m" }\` to group by time`, { field: path });
+      throw invalid(
+        where,
+        `"${path}" differs for every event, so that each would be its own group; use \`window: { size: "1m" }\` to group by time`,
+        { field: path },
+      );
     }
     return { path, mixed: isMixed(path, catalog, trackers) };
   });
 }
 
-function windowOf({ size, slide: given }: { readonly size: number; readonly slide?: Maybe<number> }): AggregateSpec['window'] {
+function windowOf({
+  size,
+  slide: given,
+}: {
+  readonly size: number;
+  readonly slide?: Maybe<number>;
+}): AggregateSpec['window'] {
   const slide = given ?? size;
   const where = given == null ? 'window.size' : 'window.slide';
-  for (const [at, ms] of [['window.size', size], [where, slide]] as const) {
-    if (ms < MIN_SLIDE_MS || ms > MAX_WINDOW_MS) throw invalid(at, `${msText(ms)} is out of range; give "1ms" to "720h"`, { minMs: MIN_SLIDE_MS, maxMs: MAX_WINDOW_MS, valueMs: ms });
-    if (!Number.isInteger(ms)) throw invalid(at, `${msText(ms)} is not a whole number of milliseconds`, { valueMs: ms });
+  for (const [at, ms] of [
+    ['window.size', size],
+    [where, slide],
+  ] as const) {
+    if (ms < MIN_SLIDE_MS || ms > MAX_WINDOW_MS)
+      throw invalid(at, `${msText(ms)} is out of range; give "1ms" to "720h"`, {
+        minMs: MIN_SLIDE_MS,
+        maxMs: MAX_WINDOW_MS,
+        valueMs: ms,
+      });
+    if (!Number.isInteger(ms))
+      throw invalid(at, `${msText(ms)} is not a whole number of milliseconds`, { valueMs: ms });
   }
-  if (slide > size) throw invalid('window.slide', `${msText(slide)} is longer than the window of ${msText(size)}: events between the windows would be in none; give at most the window's size`);
+  if (slide > size)
+    throw invalid(
+      'window.slide',
+      `${msText(slide)} is longer than the window of ${msText(size)}: events between the windows would be in none; give at most the window's size`,
+    );
   if (size % slide !== 0) {
     const parts = Math.max(1, Math.round(size / slide));
-    throw invalid('window.slide', `${msText(slide)} does not divide the window of ${msText(size)}; with this slide give a size of ${msText(parts * slide)} or ${msText((parts + 1) * slide)}`);
+    throw invalid(
+      'window.slide',
+      `${msText(slide)} does not divide the window of ${msText(size)}; with this slide give a size of ${msText(parts * slide)} or ${msText((parts + 1) * slide)}`,
+    );
   }
   if (size / slide > MAX_PANES) {
-    throw invalid('window.slide', `${msText(slide)} makes each event part of ${size / slide} windows; at most ${MAX_PANES} are allowed: give at least ${msText(Math.ceil(size / MAX_PANES))}`, { max: MAX_PANES });
+    throw invalid(
+      'window.slide',
+      `${msText(slide)} makes each event part of ${size / slide} windows; at most ${MAX_PANES} are allowed: give at least ${msText(Math.ceil(size / MAX_PANES))}`,
+      { max: MAX_PANES },
+    );
   }
   return { sizeMs: size, slideMs: slide };
 }
@@ -122,14 +174,19 @@ function operandsOf(paths: readonly string[], measures: readonly Measure[]): Ope
   return (name, where, keys) => {
     const measure = measures.findIndex((candidate) => candidate.name === name);
     const found = measures[measure];
-    if (found && (found.fn === 'HISTOGRAM' || found.fn === 'TOP_K')) throw invalid(where, `"${name}" is a ${found.fn}, which has no one value to compare`);
+    if (found && (found.fn === 'HISTOGRAM' || found.fn === 'TOP_K'))
+      throw invalid(where, `"${name}" is a ${found.fn}, which has no one value to compare`);
     if (found && found.time && !keys) throw invalid(where, `"${name}" is a time; conditions compare numbers`);
     if (found) return { kind: 'MEASURE', index: measure };
     if (name === 'count') return { kind: 'COUNT' };
     const key = keys ? paths.indexOf(name) : -1;
     if (key >= 0) return { kind: 'KEY', index: key };
     const known = ['count', ...measures.map((candidate) => candidate.name), ...(keys ? paths : [])];
-    throw invalid(where, `there is no measure "${name}"${suggest(name, known)}; there are ${known.map((one) => `"${one}"`).join(', ')}`, { known });
+    throw invalid(
+      where,
+      `there is no measure "${name}"${suggest(name, known)}; there are ${known.map((one) => `"${one}"`).join(', ')}`,
+      { known },
+    );
   };
 }
 
@@ -140,7 +197,10 @@ function conditionsOf(condition: HavingInput, where: string, operand: OperandOf)
     return value == null ? [] : [{ of, comparison, value }];
   });
   if (given.length) return given;
-  throw invalid(where, `compares nothing; give at least one of ${comparisons.join(', ')}, for example { measure: "${condition.measure}", gt: 100 }`);
+  throw invalid(
+    where,
+    `compares nothing; give at least one of ${comparisons.join(', ')}, for example { measure: "${condition.measure}", gt: 100 }`,
+  );
 }
 
 function atMost<Item>(where: string, list: readonly Item[], max: number): readonly Item[] {
@@ -150,7 +210,11 @@ function atMost<Item>(where: string, list: readonly Item[], max: number): readon
 
 function within(where: string, value: number, max: number, unit: string): number {
   if (Number.isInteger(value) && value >= 1 && value <= max) return value;
-  throw invalid(where, `${value} is out of range; give 1 to ${max.toLocaleString('en-US')} ${unit}`, { min: 1, max, value });
+  throw invalid(where, `${value} is out of range; give 1 to ${max.toLocaleString('en-US')} ${unit}`, {
+    min: 1,
+    max,
+    value,
+  });
 }
 
 function msText(ms: number): string {

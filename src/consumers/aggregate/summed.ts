@@ -25,7 +25,10 @@ export function summedOf(catalog: Catalog, trackers: readonly string[]): Summed 
   const summing = trackers.flatMap((name) => {
     const { sums } = catalog.need(name);
     if (!sums) return [];
-    const totals = Object.entries(sums.totals).map(([path, histogram]): [string, Total] => [path, { histogram: histogram === null ? null : (compileReader(histogram) as Total['histogram']) }]);
+    const totals = Object.entries(sums.totals).map(([path, histogram]): [string, Total] => [
+      path,
+      { histogram: histogram === null ? null : (compileReader(histogram) as Total['histogram']) },
+    ]);
     return [[name, { count: compileReader(sums.count), totals: new Map(totals) }] as const];
   });
   if (!summing.length) return null;
@@ -44,11 +47,21 @@ const ofTotals: ReadonlySet<MeasureFunction> = new Set(['COUNT', 'SUM', 'AVG', '
 const ofHistograms: ReadonlySet<MeasureFunction> = new Set(['QUANTILE', 'HISTOGRAM']);
 
 /** Throws BAD_USER_INPUT for a measure that needs the single values of a field that is a total. `where` is the measure's path. */
-export function checkSummed(fn: MeasureFunction, field: string, where: string, catalog: Catalog, trackers: readonly string[]): void {
+export function checkSummed(
+  fn: MeasureFunction,
+  field: string,
+  where: string,
+  catalog: Catalog,
+  trackers: readonly string[],
+): void {
   for (const name of trackers) {
     const histogram = catalog.need(name).sums?.totals[field];
     if (histogram === undefined || ofTotals.has(fn) || (histogram !== null && ofHistograms.has(fn))) continue;
     const known = [...ofTotals, ...(histogram === null ? [] : ofHistograms)].join(', ');
-    throw invalid(`${where}.fn`, `"${field}" of ${name} is a total that the kernel summed, and ${fn} needs the single values; it has ${known}`, { field, fn, tracker: name });
+    throw invalid(
+      `${where}.fn`,
+      `"${field}" of ${name} is a total that the kernel summed, and ${fn} needs the single values; it has ${known}`,
+      { field, fn, tracker: name },
+    );
   }
 }

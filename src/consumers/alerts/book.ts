@@ -57,7 +57,14 @@ export class AlertBook {
       known.alert.lastAt = at;
       return;
     }
-    const alert: Alert = { ...raised, time: raised.time ?? at, id: randomBytes(8).toString('hex'), raisedAt: at, count: 1, lastAt: at };
+    const alert: Alert = {
+      ...raised,
+      time: raised.time ?? at,
+      id: randomBytes(8).toString('hex'),
+      raisedAt: at,
+      count: 1,
+      lastAt: at,
+    };
     if (key !== null) this.#remember(key, alert, now);
     this.#alerts.push(alert);
     if (this.#alerts.length > MAX_ALERTS * 1.1) this.#alerts = this.#alerts.slice(-MAX_ALERTS);
@@ -68,7 +75,11 @@ export class AlertBook {
   /** Newest first. */
   list(first: number, matches: (alert: Alert) => boolean): Alert[] {
     const found: Alert[] = [];
-    for (let i = this.#alerts.length - 1; i >= Math.max(0, this.#alerts.length - MAX_ALERTS) && found.length < first; i--) {
+    for (
+      let i = this.#alerts.length - 1;
+      i >= Math.max(0, this.#alerts.length - MAX_ALERTS) && found.length < first;
+      i--
+    ) {
       const alert = this.#alerts[i];
       if (alert && matches(alert)) found.push(alert);
     }
@@ -114,7 +125,9 @@ class AlertReader implements AsyncIterableIterator<Alert> {
 
   next(): Promise<IteratorResult<Alert, undefined>> {
     const alert = this.#alerts.shift();
-    return alert ? Promise.resolve({ done: false, value: alert }) : new Promise((resolve) => this.#waiting.push(resolve));
+    return alert
+      ? Promise.resolve({ done: false, value: alert })
+      : new Promise((resolve) => this.#waiting.push(resolve));
   }
 
   return(): Promise<IteratorResult<Alert, undefined>> {

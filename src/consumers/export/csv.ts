@@ -15,7 +15,8 @@ export function csv<Item>({ columns, row }: Sheet<Item>): Encoder<Item> {
   return {
     contentType: 'text/csv; charset=utf-8; header=present',
     head: () => lineOf(columns.map(({ name }) => cell(name, 'TEXT'))),
-    items: (items) => items.map((item) => lineOf(row(item).map((value, i) => cell(value, types[i] ?? 'TEXT')))).join(''),
+    items: (items) =>
+      items.map((item) => lineOf(row(item).map((value, i) => cell(value, types[i] ?? 'TEXT')))).join(''),
     end: () => '',
   };
 }

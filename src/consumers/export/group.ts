@@ -5,7 +5,13 @@ import type { Column, Sheet } from './sheet.js';
 export interface GroupRow {
   readonly key: readonly { readonly value: string | null }[];
   readonly count: number;
-  readonly values: readonly { readonly name: string; readonly number: number | null; readonly text: string | null; readonly buckets?: unknown; readonly top?: unknown }[];
+  readonly values: readonly {
+    readonly name: string;
+    readonly number: number | null;
+    readonly text: string | null;
+    readonly buckets?: unknown;
+    readonly top?: unknown;
+  }[];
   readonly window: { readonly from: string; readonly to: string } | null;
   readonly other: boolean;
 }
@@ -24,7 +30,12 @@ export function aggregateSheet({ groupBy, measures: all, windows }: GroupSheetOp
   // A measure of this name is the count that each row has anyway.
   const measures = all.map((measure, index) => ({ ...measure, index })).filter(({ name }) => name !== 'count');
   const columns: Column[] = [
-    ...(windows ? ([{ name: 'window.from', type: 'TIME' }, { name: 'window.to', type: 'TIME' }] as const) : []),
+    ...(windows
+      ? ([
+          { name: 'window.from', type: 'TIME' },
+          { name: 'window.to', type: 'TIME' },
+        ] as const)
+      : []),
     ...groupBy.map((name) => ({ name, type: 'TEXT' }) as const),
     { name: 'other', type: 'BOOLEAN' },
     { name: 'count', type: 'UINT64' },

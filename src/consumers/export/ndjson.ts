@@ -18,7 +18,8 @@ export function ndjson<Item>(sheet: Sheet<Item>, facts: Facts): Encoder<Item> {
       for (const item of items) text += lineOf(sheet.record(item));
       return text;
     },
-    end: ({ items, lost, dropped, complete, state }) => lineOf({ end: { items: String(items), lost: String(lost), dropped: String(dropped), complete, state } }),
+    end: ({ items, lost, dropped, complete, state }) =>
+      lineOf({ end: { items: String(items), lost: String(lost), dropped: String(dropped), complete, state } }),
   };
 }
 

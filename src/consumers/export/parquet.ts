@@ -16,12 +16,19 @@ const GROUP_ROWS = 4096;
  */
 export function parquet<Item>({ columns, row }: Sheet<Item>, facts: Facts): Encoder<Item> {
   const bytes = new FlushingWriter();
-  const writer = new ParquetWriter({ writer: bytes, schema: [{ name: 'root', num_children: columns.length }, ...columns.flatMap(elementsOf)], createdBy: 'eunomia' });
+  const writer = new ParquetWriter({
+    writer: bytes,
+    schema: [{ name: 'root', num_children: columns.length }, ...columns.flatMap(elementsOf)],
+    createdBy: 'eunomia',
+  });
   const rows: FieldValue[][] = [];
   const writeGroup = (): void => {
     const group = rows.splice(0);
     void writer.write({
-      columnData: columns.map(({ name, type }, i) => ({ name, data: group.map((values) => valueOf(values[i] ?? null, type)) })),
+      columnData: columns.map(({ name, type }, i) => ({
+        name,
+        data: group.map((values) => valueOf(values[i] ?? null, type)),
+      })),
       rowGroupSize: GROUP_ROWS,
     });
   };
@@ -66,7 +73,13 @@ function elementsOf({ name, type }: Column): SchemaElement[] {
       return [
         { ...optional, num_children: 1, converted_type: 'LIST', logical_type: { type: 'LIST' } },
         { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
-        { name: 'element', repetition_type: 'OPTIONAL', type: 'BYTE_ARRAY', converted_type: 'UTF8', logical_type: { type: 'STRING' } },
+        {
+          name: 'element',
+          repetition_type: 'OPTIONAL',
+          type: 'BYTE_ARRAY',
+          converted_type: 'UTF8',
+          logical_type: { type: 'STRING' },
+        },
       ];
     case 'BOOLEAN':
     case 'DOUBLE':
@@ -80,7 +93,9 @@ function elementsOf({ name, type }: Column): SchemaElement[] {
     case 'UINT64':
       return [{ ...optional, type: 'INT64', converted_type: 'UINT_64' }];
     case 'TIME':
-      return [{ ...optional, type: 'INT64', logical_type: { type: 'TIMESTAMP', isAdjustedToUTC: false, unit: 'NANOS' } }];
+      return [
+        { ...optional, type: 'INT64', logical_type: { type: 'TIMESTAMP', isAdjustedToUTC: false, unit: 'NANOS' } },
+      ];
   }
 }
 

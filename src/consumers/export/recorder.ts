@@ -1,4 +1,13 @@
-import { getNamedType, isLeafType, isListType, isNonNullType, isObjectType, type GraphQLObjectType, type GraphQLOutputType, type GraphQLSchema } from 'graphql';
+import {
+  getNamedType,
+  isLeafType,
+  isListType,
+  isNonNullType,
+  isObjectType,
+  type GraphQLObjectType,
+  type GraphQLOutputType,
+  type GraphQLSchema,
+} from 'graphql';
 import { EunomiaError } from '../../errors.js';
 import type { TraceEvent } from '../../event.js';
 import { eventTypeName } from '../../names.js';
@@ -18,7 +27,9 @@ export class Recorder {
 
   /** `paths`: only these fields ("process.comm", "args"), as the catalog checked them; all of them when null. */
   constructor(schema: GraphQLSchema, trackers: readonly string[], paths: readonly string[] | null) {
-    this.#trackers = new Map(trackers.map((name) => [name, fieldsOf(eventType(schema, name), paths && [...ALWAYS, ...paths])]));
+    this.#trackers = new Map(
+      trackers.map((name) => [name, fieldsOf(eventType(schema, name), paths && [...ALWAYS, ...paths])]),
+    );
   }
 
   record(event: TraceEvent): Recorded {
@@ -43,7 +54,9 @@ function copied(source: object, fields: Fields): Record<string, unknown> {
 
 function fieldsOf(type: GraphQLObjectType, paths: readonly string[] | null): Fields {
   return Object.values(type.getFields()).flatMap(({ name, args, type: of }) => {
-    const below = paths?.filter((path) => path === name || path.startsWith(`${name}.`)).map((path) => path.slice(name.length + 1)) ?? [''];
+    const below = paths
+      ?.filter((path) => path === name || path.startsWith(`${name}.`))
+      .map((path) => path.slice(name.length + 1)) ?? [''];
     // A field with arguments is another way to ask for what a field without any has.
     if (args.length > 0 || below.length === 0) return [];
     return [[name, copyOf(of, below.includes('') ? null : below)] as const];
@@ -53,15 +66,23 @@ function fieldsOf(type: GraphQLObjectType, paths: readonly string[] | null): Fie
 function copyOf(type: GraphQLOutputType, paths: readonly string[] | null): Copy {
   const inner = nullable(type);
   const named = getNamedType(inner);
-  if (isLeafType(named)) return !isListType(inner) && (named.name === 'UInt64' || named.name === 'Int64') ? String : (value) => value;
-  if (!isObjectType(named)) throw new EunomiaError('BAD_SCHEMA', `schema.graphql: events have a value of the type ${named.name}, which no export knows`);
+  if (isLeafType(named))
+    return !isListType(inner) && (named.name === 'UInt64' || named.name === 'Int64') ? String : (value) => value;
+  if (!isObjectType(named))
+    throw new EunomiaError(
+      'BAD_SCHEMA',
+      `schema.graphql: events have a value of the type ${named.name}, which no export knows`,
+    );
   // Labels are kept by name, and are a list in the contract.
   if (isListType(inner)) return (value) => labelList(value as Readonly<Record<string, string>>, paths);
   const fields = fieldsOf(named, paths);
   return (value) => copied(value as object, fields);
 }
 
-function labelList(labels: Readonly<Record<string, string>>, names: readonly string[] | null): { name: string; value: string }[] {
+function labelList(
+  labels: Readonly<Record<string, string>>,
+  names: readonly string[] | null,
+): { name: string; value: string }[] {
   return Object.keys(labels)
     .filter((name) => names === null || names.includes(name))
     .sort()

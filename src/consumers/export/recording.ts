@@ -49,7 +49,12 @@ export class Recording {
       const head = first.done ? null : headOf(first.value, file);
       if (!head) throw bad(file, 1, 'the file is empty');
       const unknown = head.trackers.filter((name) => !trackers.includes(name));
-      if (unknown.length) throw bad(file, 1, `it was recorded with the tracker ${unknown.join(', ')}, which this build does not have; it has ${trackers.join(', ')}`);
+      if (unknown.length)
+        throw bad(
+          file,
+          1,
+          `it was recorded with the tracker ${unknown.join(', ')}, which this build does not have; it has ${trackers.join(', ')}`,
+        );
       return new Recording(file, head, lines, schema);
     } catch (error) {
       await lines.return(undefined);
@@ -61,7 +66,12 @@ export class Recording {
   async *entries(): AsyncGenerator<Entry> {
     let ended = false;
     for await (const line of this.#lines) {
-      if (ended) throw bad(this.file, line.number, 'something follows the line {"end": …}: were two recordings joined? Replay them one by one');
+      if (ended)
+        throw bad(
+          this.file,
+          line.number,
+          'something follows the line {"end": …}: were two recordings joined? Replay them one by one',
+        );
       const value = parsed(line);
       if (!value && line.last) {
         this.problem = `${this.file} ends in the middle of line ${line.number}: that line is lost, and what may have followed`;
@@ -112,10 +122,13 @@ async function* linesOf(file: string): AsyncGenerator<Line> {
       }
       if (from < part.length) rest.push(part.subarray(from));
       waiting += part.length - from;
-      if (waiting > LONGEST_LINE) throw bad(file, number + 1, `it is longer than ${LONGEST_LINE >> 20} MiB: this is no recording`);
+      if (waiting > LONGEST_LINE)
+        throw bad(file, number + 1, `it is longer than ${LONGEST_LINE >> 20} MiB: this is no recording`);
     }
   } catch (error) {
-    throw error instanceof EunomiaError ? error : new EunomiaError('BAD_RECORDING', `${file}: cannot be read: ${messageOf(error)}`, { cause: error });
+    throw error instanceof EunomiaError
+      ? error
+      : new EunomiaError('BAD_RECORDING', `${file}: cannot be read: ${messageOf(error)}`, { cause: error });
   }
   if (rest.length) yield { text: Buffer.concat(rest).toString(), number: ++number, last: true };
 }
@@ -139,13 +152,29 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
 
 function headOf(line: Line, file: string): RecordedSession {
   const head = parsed(line)?.['eunomia'];
-  if (!isObject(head)) throw bad(file, 1, `this is no recording: it must begin with {"eunomia": …}, as \`eunomia export SESSION --format ndjson\` writes it`);
-  if (head['recording'] !== RECORDING) throw bad(file, 1, `the recording has the format ${shown(head['recording'])}, and this build reads ${RECORDING}: replay it with the Eunomia that wrote it (${shown(head['version'])})`);
+  if (!isObject(head))
+    throw bad(
+      file,
+      1,
+      `this is no recording: it must begin with {"eunomia": …}, as \`eunomia export SESSION --format ndjson\` writes it`,
+    );
+  if (head['recording'] !== RECORDING)
+    throw bad(
+      file,
+      1,
+      `the recording has the format ${shown(head['recording'])}, and this build reads ${RECORDING}: replay it with the Eunomia that wrote it (${shown(head['version'])})`,
+    );
   const { session, fields } = head;
-  if (fields !== null) throw bad(file, 1, 'the recording has only some of the events\' fields, or is an aggregate; export it again without --fields and --group-by to replay it');
+  if (fields !== null)
+    throw bad(
+      file,
+      1,
+      "the recording has only some of the events' fields, or is an aggregate; export it again without --fields and --group-by to replay it",
+    );
   if (!isObject(session)) throw bad(file, 1, '"eunomia.session" is missing');
   const { id, name, labels, trackers, options, startedAt } = session;
-  const isLabel = (label: unknown): boolean => isObject(label) && typeof label['name'] === 'string' && typeof label['value'] === 'string';
+  const isLabel = (label: unknown): boolean =>
+    isObject(label) && typeof label['name'] === 'string' && typeof label['value'] === 'string';
   if (typeof id !== 'string') throw bad(file, 1, `"eunomia.session.id" is ${shown(id)}, not a text`);
   if (!Array.isArray(trackers) || trackers.length === 0 || !trackers.every((tracker) => typeof tracker === 'string')) {
     throw bad(file, 1, `"eunomia.session.trackers" is ${shown(trackers)}, not a list of trackers`);
@@ -155,15 +184,23 @@ function headOf(line: Line, file: string): RecordedSession {
     name: typeof name === 'string' ? name : null,
     labels: Array.isArray(labels) && labels.every(isLabel) ? (labels as RecordedSession['labels']) : [],
     trackers,
-    options: isObject(options) ? Object.fromEntries(Object.entries(options).filter((entry): entry is [string, Readonly<Record<string, unknown>>] => isObject(entry[1]))) : {},
+    options: isObject(options)
+      ? Object.fromEntries(
+          Object.entries(options).filter((entry): entry is [string, Readonly<Record<string, unknown>>] =>
+            isObject(entry[1]),
+          ),
+        )
+      : {},
     startedAt: typeof startedAt === 'string' ? startedAt : null,
   };
 }
 
 function gapOf(gap: unknown, file: string, line: number): Entry {
   const { from, to, lost, dropped } = isObject(gap) ? gap : {};
-  const isTime = (value: unknown): value is string => typeof value === 'string' && /^.{19}\.\d{9}Z$/.test(value) && !Number.isNaN(Date.parse(value));
+  const isTime = (value: unknown): value is string =>
+    typeof value === 'string' && /^.{19}\.\d{9}Z$/.test(value) && !Number.isNaN(Date.parse(value));
   const missing = Number(lost) + Number(dropped);
-  if (!isTime(from) || !isTime(to) || !Number.isSafeInteger(missing) || missing < 0) throw bad(file, line, `"gap" is ${shown(gap)}; it needs from, to, lost and dropped`);
+  if (!isTime(from) || !isTime(to) || !Number.isSafeInteger(missing) || missing < 0)
+    throw bad(file, line, `"gap" is ${shown(gap)}; it needs from, to, lost and dropped`);
   return { kind: 'gap', from, to, missing };
 }

@@ -1,4 +1,13 @@
-import { getNamedType, isEnumType, isListType, isNonNullType, isObjectType, type GraphQLObjectType, type GraphQLOutputType, type GraphQLSchema } from 'graphql';
+import {
+  getNamedType,
+  isEnumType,
+  isListType,
+  isNonNullType,
+  isObjectType,
+  type GraphQLObjectType,
+  type GraphQLOutputType,
+  type GraphQLSchema,
+} from 'graphql';
 import { createContainer, type Container } from '../../containers/container.js';
 import type { TraceEvent } from '../../event.js';
 import { eventTypeName } from '../../names.js';
@@ -23,7 +32,10 @@ const leaves: Readonly<Record<string, { readonly what: string; readonly fits: (v
   Float: { what: 'a number', fits: Number.isFinite },
   UInt64: { what: 'decimal digits in a string', fits: (value) => typeof value === 'string' && DIGITS.test(value) },
   Int64: { what: 'a decimal number in a string', fits: (value) => typeof value === 'string' && SIGNED.test(value) },
-  DateTime: { what: 'a time like 2026-01-31T08:15:30.123456789Z', fits: (value) => typeof value === 'string' && TIME.test(value) && !Number.isNaN(Date.parse(value)) },
+  DateTime: {
+    what: 'a time like 2026-01-31T08:15:30.123456789Z',
+    fits: (value) => typeof value === 'string' && TIME.test(value) && !Number.isNaN(Date.parse(value)),
+  },
 };
 const aText = { what: 'a text', fits: text };
 
@@ -43,7 +55,10 @@ export class Reviver {
   event(line: Readonly<Record<string, unknown>>): TraceEvent {
     const tracker = line['tracker'];
     const revive = typeof tracker === 'string' ? this.#events.get(tracker) : undefined;
-    if (typeof tracker !== 'string' || !revive) throw new Unfit(`"tracker" is ${shown(tracker)}, and the recording's first line names ${[...this.#events.keys()].join(', ')}`);
+    if (typeof tracker !== 'string' || !revive)
+      throw new Unfit(
+        `"tracker" is ${shown(tracker)}, and the recording's first line names ${[...this.#events.keys()].join(', ')}`,
+      );
     return { __typename: eventTypeName(tracker), ...(revive(line, '') as object) } as TraceEvent;
   }
 
@@ -52,9 +67,11 @@ export class Reviver {
       .filter(({ args }) => args.length === 0)
       .map(({ name, type: of }) => [name, this.#valueOf(of)] as const);
     return (value, at) => {
-      if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Unfit(`${quoted(at)} is ${shown(value)}, not an object`);
+      if (typeof value !== 'object' || value === null || Array.isArray(value))
+        throw new Unfit(`${quoted(at)} is ${shown(value)}, not an object`);
       const made: Record<string, unknown> = {};
-      for (const [name, revive] of fields) made[name] = revive(Reflect.get(value, name), at === '' ? name : `${at}.${name}`);
+      for (const [name, revive] of fields)
+        made[name] = revive(Reflect.get(value, name), at === '' ? name : `${at}.${name}`);
       return made;
     };
   }
@@ -88,7 +105,9 @@ export class Reviver {
     }
     const named = getNamedType(type);
     const values = isEnumType(named) ? new Set<unknown>(named.getValues().map(({ name }) => name)) : null;
-    const { what, fits } = values ? { what: `one of ${[...values].join(', ')}`, fits: (value: unknown) => values.has(value) } : (leaves[named.name] ?? aText);
+    const { what, fits } = values
+      ? { what: `one of ${[...values].join(', ')}`, fits: (value: unknown) => values.has(value) }
+      : (leaves[named.name] ?? aText);
     return (value, at) => {
       if (fits(value)) return value;
       throw new Unfit(`${quoted(at)} is ${shown(value)}, not ${what}`);
@@ -101,12 +120,17 @@ export class Reviver {
     const known = this.#containers.get(key);
     if (known) return known;
     const facts = revive(value, at) as Container & { readonly cgroupId: string | null };
-    const made = { ...createContainer(facts.id, facts.runtime), ...facts, cgroupId: facts.cgroupId === null ? null : Number(facts.cgroupId) };
+    const made = {
+      ...createContainer(facts.id, facts.runtime),
+      ...facts,
+      cgroupId: facts.cgroupId === null ? null : Number(facts.cgroupId),
+    };
     this.#containers.set(key, made);
-    if (this.#containers.size > CONTAINERS) for (const oldest of this.#containers.keys()) {
-      this.#containers.delete(oldest);
-      break;
-    }
+    if (this.#containers.size > CONTAINERS)
+      for (const oldest of this.#containers.keys()) {
+        this.#containers.delete(oldest);
+        break;
+      }
     return made;
   }
 }

@@ -1,4 +1,13 @@
-import { getNamedType, isEnumType, isListType, isNonNullType, isObjectType, type GraphQLObjectType, type GraphQLOutputType, type GraphQLSchema } from 'graphql';
+import {
+  getNamedType,
+  isEnumType,
+  isListType,
+  isNonNullType,
+  isObjectType,
+  type GraphQLObjectType,
+  type GraphQLOutputType,
+  type GraphQLSchema,
+} from 'graphql';
 import type { FieldValue, TraceEvent } from '../../event.js';
 import { compileField } from '../../trackers/catalog.js';
 import { eventType, Recorder, type Recorded } from './recorder.js';
@@ -20,13 +29,25 @@ export interface Sheet<Item> {
 }
 
 const LABELS = 'container.labels.';
-const TYPES: Readonly<Record<string, ColumnType>> = { Boolean: 'BOOLEAN', Int: 'INT32', UInt32: 'UINT32', Int64: 'INT64', UInt64: 'UINT64', Float: 'DOUBLE', DateTime: 'TIME' };
+const TYPES: Readonly<Record<string, ColumnType>> = {
+  Boolean: 'BOOLEAN',
+  Int: 'INT32',
+  UInt32: 'UINT32',
+  Int64: 'INT64',
+  UInt64: 'UINT64',
+  Float: 'DOUBLE',
+  DateTime: 'TIME',
+};
 
 /**
  * Events as a sheet. `paths`: these columns; when null all fields that the trackers have. A field that two trackers have with different
  * types is TEXT.
  */
-export function eventSheet(schema: GraphQLSchema, trackers: readonly string[], paths: readonly string[] | null): Sheet<TraceEvent> {
+export function eventSheet(
+  schema: GraphQLSchema,
+  trackers: readonly string[],
+  paths: readonly string[] | null,
+): Sheet<TraceEvent> {
   const types = trackers.map((tracker) => typesOf(eventType(schema, tracker)));
   const names = [...new Set(paths ?? types.flatMap((fields) => [...fields.keys()]))];
   const columns = names.map((name): Column => {
@@ -36,7 +57,11 @@ export function eventSheet(schema: GraphQLSchema, trackers: readonly string[], p
   });
   const readers = columns.map(({ name }) => compileField(name));
   const recorder = new Recorder(schema, trackers, paths);
-  return { columns, record: (event): Recorded => recorder.record(event), row: (event) => readers.map((read) => read(event)) };
+  return {
+    columns,
+    record: (event): Recorded => recorder.record(event),
+    row: (event) => readers.map((read) => read(event)),
+  };
 }
 
 function typesOf(type: GraphQLObjectType, prefix = ''): Map<string, ColumnType> {

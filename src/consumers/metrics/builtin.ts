@@ -35,7 +35,12 @@ export class BuiltinMetrics implements SessionObserver {
   constructor({ trackers, manager, stores = () => [], log }: BuiltinMetricsOptions) {
     this.#log = log;
     this.metrics = new Metrics(log);
-    this.#events = new EventCounts({ trackers, maxContainers: MAX_CONTAINERS, maxSessions: MAX_SESSIONS, idleMs: IDLE_MS });
+    this.#events = new EventCounts({
+      trackers,
+      maxContainers: MAX_CONTAINERS,
+      maxSessions: MAX_SESSIONS,
+      idleMs: IDLE_MS,
+    });
     this.#sessions = new SessionTotals({ manager, maxSessions: MAX_SESSIONS, idleMs: IDLE_MS });
     this.#stores = new StoreMetrics(stores, manager);
     for (const source of [this.#sessions, this.#stores, this.#events, new ProcessMetrics()]) this.metrics.add(source);
@@ -45,13 +50,21 @@ export class BuiltinMetrics implements SessionObserver {
     try {
       this.#events.add(session, batch);
     } catch (error) {
-      if (!this.#failed) this.#log.error({ err: error, session: session.id }, 'counting events for /metrics: its counts are too low from here on');
+      if (!this.#failed)
+        this.#log.error(
+          { err: error, session: session.id },
+          'counting events for /metrics: its counts are too low from here on',
+        );
       this.#failed = true;
     }
   };
 
   readonly onEnd: SessionObserver['onEnd'] = (session) => {
     this.#stores.ended(session);
-    this.#sessions.ended(session).catch((error: unknown) => this.#log.error({ err: error, session: session.id }, 'counting a session that has ended'));
+    this.#sessions
+      .ended(session)
+      .catch((error: unknown) =>
+        this.#log.error({ err: error, session: session.id }, 'counting a session that has ended'),
+      );
   };
 }

@@ -1,5 +1,13 @@
 import type { Container } from '../../containers/container.js';
-import { LabelValues, OTHER, type Exemplar, type HistogramSample, type MetricFamily, type MetricsSource, type Sample } from '../../metric.js';
+import {
+  LabelValues,
+  OTHER,
+  type Exemplar,
+  type HistogramSample,
+  type MetricFamily,
+  type MetricsSource,
+  type Sample,
+} from '../../metric.js';
 import { errnoName } from '../../linux.js';
 import { cursorOf } from '../../pipeline/cursor.js';
 import { headerOffsets, type RecordBatch } from '../../pipeline/batch.js';
@@ -27,7 +35,11 @@ interface Place {
 /** A session's way to its rows: by index of its tracker, then by container. */
 interface Access {
   readonly label: string;
-  readonly trackers: readonly { readonly name: string; readonly fields: CountedFields; places: Map<object | null, Place> }[];
+  readonly trackers: readonly {
+    readonly name: string;
+    readonly fields: CountedFields;
+    places: Map<object | null, Place>;
+  }[];
 }
 
 /**
@@ -46,7 +58,9 @@ export class EventCounts implements MetricsSource {
   constructor(options: EventCountsOptions) {
     this.#options = options;
     this.#fields = new Map([...options.trackers].map(([name, runtime]) => [name, countedFields(runtime)]));
-    this.#containers = new LabelValues(options.maxContainers, options.idleMs, (container) => this.#forgetContainer(container));
+    this.#containers = new LabelValues(options.maxContainers, options.idleMs, (container) =>
+      this.#forgetContainer(container),
+    );
     this.#sessions = new LabelValues(options.maxSessions, options.idleMs, (session) => this.#forgetSession(session));
   }
 
@@ -93,12 +107,18 @@ export class EventCounts implements MetricsSource {
           const labels = { tracker, container, session };
           events.push({ labels, value: row.events });
           fields?.errors.forEach((_field, i) => {
-            for (const [errno, value] of row.errors[i] ?? []) errors.push({ labels: { ...labels, errno: errnoName(errno) ?? String(errno) }, value });
+            for (const [errno, value] of row.errors[i] ?? [])
+              errors.push({ labels: { ...labels, errno: errnoName(errno) ?? String(errno) }, value });
           });
-          fields?.bytes.forEach(({ name }, i) => bytes.push({ labels: { ...labels, field: name }, value: row.bytes[i] ?? 0 }));
-          fields?.sums.forEach(({ name }, i) => sums.push({ labels: { ...labels, field: name }, value: row.sums[i] ?? 0 }));
+          fields?.bytes.forEach(({ name }, i) =>
+            bytes.push({ labels: { ...labels, field: name }, value: row.bytes[i] ?? 0 }),
+          );
+          fields?.sums.forEach(({ name }, i) =>
+            sums.push({ labels: { ...labels, field: name }, value: row.sums[i] ?? 0 }),
+          );
           fields?.kinds.forEach(({ name, values }, i) => {
-            for (const [code, value] of row.kinds[i] ?? []) kinds.push({ labels: { ...labels, field: name, value: values.get(code) ?? OTHER }, value });
+            for (const [code, value] of row.kinds[i] ?? [])
+              kinds.push({ labels: { ...labels, field: name, value: values.get(code) ?? OTHER }, value });
           });
           fields?.durations.forEach(({ name }, i) => {
             const from = row.durations[i];
@@ -108,11 +128,36 @@ export class EventCounts implements MetricsSource {
       }
     }
     return [
-      { name: 'eunomia_events_total', type: 'counter', help: 'Events that sessions delivered. Two sessions that see the same event both count it: select one `session`.', samples: events },
-      { name: 'eunomia_event_errors_total', type: 'counter', help: 'Events of calls that failed, by the symbol of the error.', samples: errors },
-      { name: 'eunomia_event_kinds_total', type: 'counter', help: 'Events by the value of an enumerated field, for example `operation` of tcp.', samples: merged(kinds) },
-      { name: 'eunomia_event_bytes_total', type: 'counter', help: 'Sum of a field of bytes over all events, for example `sentBytes` of tcp: each connection counts when it closes.', samples: bytes },
-      { name: 'eunomia_event_sums_total', type: 'counter', help: 'Sum of what a tracker counts in the kernel, for example `count` of syscount: calls, where an event is a row. In the unit of the field.', samples: sums },
+      {
+        name: 'eunomia_events_total',
+        type: 'counter',
+        help: 'Events that sessions delivered. Two sessions that see the same event both count it: select one `session`.',
+        samples: events,
+      },
+      {
+        name: 'eunomia_event_errors_total',
+        type: 'counter',
+        help: 'Events of calls that failed, by the symbol of the error.',
+        samples: errors,
+      },
+      {
+        name: 'eunomia_event_kinds_total',
+        type: 'counter',
+        help: 'Events by the value of an enumerated field, for example `operation` of tcp.',
+        samples: merged(kinds),
+      },
+      {
+        name: 'eunomia_event_bytes_total',
+        type: 'counter',
+        help: 'Sum of a field of bytes over all events, for example `sentBytes` of tcp: each connection counts when it closes.',
+        samples: bytes,
+      },
+      {
+        name: 'eunomia_event_sums_total',
+        type: 'counter',
+        help: 'Sum of what a tracker counts in the kernel, for example `count` of syscount: calls, where an event is a row. In the unit of the field.',
+        samples: sums,
+      },
       {
         name: 'eunomia_event_duration_seconds',
         type: 'histogram',
@@ -120,7 +165,12 @@ export class EventCounts implements MetricsSource {
         bounds: DURATION_BOUNDS_NS.map((ns) => ns / 1e9),
         samples: durations,
       },
-      { name: 'eunomia_metrics_label_values', type: 'gauge', help: 'Values that a label has now; at `eunomia_metrics_label_limit` new ones are counted as `other`.', samples: this.#sizes() },
+      {
+        name: 'eunomia_metrics_label_values',
+        type: 'gauge',
+        help: 'Values that a label has now; at `eunomia_metrics_label_limit` new ones are counted as `other`.',
+        samples: this.#sizes(),
+      },
       {
         name: 'eunomia_metrics_label_limit',
         type: 'gauge',
@@ -146,13 +196,22 @@ export class EventCounts implements MetricsSource {
     if (known?.label === label) return known;
     const made: Access = {
       label,
-      trackers: session.spec.trackers.map(({ name }) => ({ name, fields: this.#fields.get(name) ?? { errors: [], bytes: [], sums: [], durations: [], kinds: [] }, places: new Map<object | null, Place>() })),
+      trackers: session.spec.trackers.map(({ name }) => ({
+        name,
+        fields: this.#fields.get(name) ?? { errors: [], bytes: [], sums: [], durations: [], kinds: [] },
+        places: new Map<object | null, Place>(),
+      })),
     };
     this.#access.set(session, made);
     return made;
   }
 
-  #rowOf({ label: session, trackers }: Access, index: number, container: Container | null, nowMs: number): CountRow | null {
+  #rowOf(
+    { label: session, trackers }: Access,
+    index: number,
+    container: Container | null,
+    nowMs: number,
+  ): CountRow | null {
     const tracker = trackers[index];
     if (!tracker) return null;
     const label = this.#containers.of(containerLabel(container), nowMs);
@@ -168,7 +227,8 @@ export class EventCounts implements MetricsSource {
   }
 
   #forgetContainer(container: string): void {
-    for (const trackers of this.#rows.values()) for (const containers of trackers.values()) containers.delete(container);
+    for (const trackers of this.#rows.values())
+      for (const containers of trackers.values()) containers.delete(container);
     this.#access = new WeakMap();
   }
 
@@ -197,7 +257,12 @@ function merged(samples: readonly Sample[]): Sample[] {
 }
 
 function histogram(labels: HistogramSample['labels'], { counts, newest, sumNs }: Durations): HistogramSample {
-  return { labels, counts, sum: sumNs / 1e9, exemplars: newest.map((observation) => observation && exemplarOf(observation)) };
+  return {
+    labels,
+    counts,
+    sum: sumNs / 1e9,
+    exemplars: newest.map((observation) => observation && exemplarOf(observation)),
+  };
 }
 
 /** Leads from a bucket to an event in it: `session(id: …) { events(after: CURSOR, first: 1) }`. */

@@ -50,8 +50,18 @@ export class Metrics {
     }
     return [
       ...byName.values(),
-      { name: 'eunomia_metrics_sources_failed', type: 'gauge', help: 'Parts of the server whose metrics are missing from this scrape.', samples: [{ labels: {}, value: failed }] },
-      { name: 'eunomia_metrics_series_left_out', type: 'gauge', help: `Series beyond the ${MAX_SERIES} that one metric may have in a scrape.`, samples: [{ labels: {}, value: leftOut }] },
+      {
+        name: 'eunomia_metrics_sources_failed',
+        type: 'gauge',
+        help: 'Parts of the server whose metrics are missing from this scrape.',
+        samples: [{ labels: {}, value: failed }],
+      },
+      {
+        name: 'eunomia_metrics_series_left_out',
+        type: 'gauge',
+        help: `Series beyond the ${MAX_SERIES} that one metric may have in a scrape.`,
+        samples: [{ labels: {}, value: leftOut }],
+      },
     ];
   }
 
@@ -99,8 +109,18 @@ class FamilyMetric extends Gauge {
     const family = this.#family;
     // The registry has set the name that fits its format.
     const name = String(Reflect.get(this, 'name'));
-    const values: Value[] = family.type === 'histogram' ? family.samples.flatMap((sample) => lines(name, family.bounds, sample)) : family.samples.map(({ labels, value }) => ({ labels, value }));
-    return { name, help: family.help, type: this.type as unknown as Values['type'], aggregator: 'sum', collect: () => undefined, values };
+    const values: Value[] =
+      family.type === 'histogram'
+        ? family.samples.flatMap((sample) => lines(name, family.bounds, sample))
+        : family.samples.map(({ labels, value }) => ({ labels, value }));
+    return {
+      name,
+      help: family.help,
+      type: this.type as unknown as Values['type'],
+      aggregator: 'sum',
+      collect: () => undefined,
+      values,
+    };
   }
 }
 
@@ -113,20 +133,30 @@ function lines(name: string, bounds: readonly number[], { labels, counts, sum, e
       metricName: `${name}_bucket`,
       labels: { ...labels, le: i < bounds.length ? String(bounds[i]) : '+Inf' },
       value: count,
-      ...(exemplar ? { exemplar: { labelSet: exemplar.labels, value: exemplar.value, timestamp: exemplar.atMs / 1000 } } : {}),
+      ...(exemplar
+        ? { exemplar: { labelSet: exemplar.labels, value: exemplar.value, timestamp: exemplar.atMs / 1000 } }
+        : {}),
     };
   });
-  return [...buckets, { metricName: `${name}_sum`, labels, value: sum }, { metricName: `${name}_count`, labels, value: count }];
+  return [
+    ...buckets,
+    { metricName: `${name}_sum`, labels, value: sum },
+    { metricName: `${name}_count`, labels, value: count },
+  ];
 }
 
 function problemOf({ name, type, samples }: MetricFamily): string | null {
   if (!NAME.test(name)) return 'has a name that Prometheus does not take';
   if (type === 'counter' && !name.endsWith('_total')) return 'is a counter whose name does not end in _total';
-  const bad = Object.keys(samples[0]?.labels ?? {}).find((label) => !LABEL.test(label) || label.startsWith('__') || label === 'le');
+  const bad = Object.keys(samples[0]?.labels ?? {}).find(
+    (label) => !LABEL.test(label) || label.startsWith('__') || label === 'le',
+  );
   return bad === undefined ? null : `has a label "${bad}" that Prometheus does not take`;
 }
 
 function capped(family: MetricFamily): MetricFamily {
   if (family.samples.length <= MAX_SERIES) return family;
-  return family.type === 'histogram' ? { ...family, samples: family.samples.slice(0, MAX_SERIES) } : { ...family, samples: family.samples.slice(0, MAX_SERIES) };
+  return family.type === 'histogram'
+    ? { ...family, samples: family.samples.slice(0, MAX_SERIES) }
+    : { ...family, samples: family.samples.slice(0, MAX_SERIES) };
 }

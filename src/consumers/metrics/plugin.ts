@@ -39,7 +39,13 @@ export class DeclaredMetrics implements MetricsSource {
     return [...byName].map(([name, all]): MetricFamily => {
       const { type, help, buckets } = all[0] ?? { type: 'gauge', help: '', buckets: [] };
       if (type !== 'histogram') return { name, help, type, samples: this.#sum(all) };
-      return { name, help, type, bounds: buckets.map(({ le }) => le).filter(Number.isFinite), samples: this.#histograms(all) };
+      return {
+        name,
+        help,
+        type,
+        bounds: buckets.map(({ le }) => le).filter(Number.isFinite),
+        samples: this.#histograms(all),
+      };
     });
   }
 
@@ -63,7 +69,9 @@ export class DeclaredMetrics implements MetricsSource {
       const labels = this.#labels(series);
       const key = JSON.stringify(labels);
       const before = found.get(key);
-      const counts = series.buckets.map(({ count }, i) => count - (series.buckets[i - 1]?.count ?? 0) + (before?.counts[i] ?? 0));
+      const counts = series.buckets.map(
+        ({ count }, i) => count - (series.buckets[i - 1]?.count ?? 0) + (before?.counts[i] ?? 0),
+      );
       found.set(key, { labels, counts, sum: series.value + (before?.sum ?? 0) });
     }
     return [...found.values()];
@@ -76,5 +84,9 @@ function nameOf({ plugin, metric, type }: PluginSeries): string {
 }
 
 function isAlike(one: PluginSeries, other: PluginSeries): boolean {
-  return one.type === other.type && one.buckets.length === other.buckets.length && one.buckets.every(({ le }, i) => le === other.buckets[i]?.le);
+  return (
+    one.type === other.type &&
+    one.buckets.length === other.buckets.length &&
+    one.buckets.every(({ le }, i) => le === other.buckets[i]?.le)
+  );
 }

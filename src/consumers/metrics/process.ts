@@ -16,7 +16,9 @@ export class ProcessMetrics implements MetricsSource {
       const kind = String(type);
       // Its sums of gauges are named as counters are; the gauges themselves are there too.
       if (kind !== 'counter' && (kind !== 'gauge' || name.endsWith('_total'))) return [];
-      return [{ name, help, type: kind, samples: values.map(({ labels, value }) => ({ labels: textLabels(labels), value })) }];
+      return [
+        { name, help, type: kind, samples: values.map(({ labels, value }) => ({ labels: textLabels(labels), value })) },
+      ];
     });
   }
 }

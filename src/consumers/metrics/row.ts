@@ -52,7 +52,14 @@ export class CountRow {
     kinds.forEach(({ offset }, i) => countKinds(this.kinds[i], records, offset));
     bytes.forEach(({ offset }, i) => (this.bytes[i] = (this.bytes[i] ?? 0) + totalOf(records, offset)));
     sums.forEach(({ offset }, i) => (this.sums[i] = (this.sums[i] ?? 0) + totalOf(records, offset)));
-    durations.forEach(({ offset }, i) => countDurations(this.durations[i], records, offset, (index, ns) => ({ ns, session, place: batch.placeOf(index), atMs })));
+    durations.forEach(({ offset }, i) =>
+      countDurations(this.durations[i], records, offset, (index, ns) => ({
+        ns,
+        session,
+        place: batch.placeOf(index),
+        atMs,
+      })),
+    );
   }
 }
 
@@ -63,7 +70,11 @@ interface Records {
   readonly to: number;
 }
 
-function countErrors(counts: Map<number, number> | undefined, { view, offsets, from, to }: Records, offset: number): void {
+function countErrors(
+  counts: Map<number, number> | undefined,
+  { view, offsets, from, to }: Records,
+  offset: number,
+): void {
   let since = from;
   let last = 0;
   for (let i = from; i < to; i++) {
@@ -76,7 +87,11 @@ function countErrors(counts: Map<number, number> | undefined, { view, offsets, f
   if (last !== 0) increment(counts, Math.abs(last), to - since);
 }
 
-function countKinds(counts: Map<number, number> | undefined, { view, offsets, from, to }: Records, offset: number): void {
+function countKinds(
+  counts: Map<number, number> | undefined,
+  { view, offsets, from, to }: Records,
+  offset: number,
+): void {
   let since = from;
   let last = -1;
   for (let i = from; i < to; i++) {
@@ -98,7 +113,12 @@ function totalOf({ view, offsets, from, to }: Records, offset: number): number {
   return total;
 }
 
-function countDurations(into: Durations | undefined, { view, offsets, from, to }: Records, offset: number, observe: (index: number, ns: number) => Observation): void {
+function countDurations(
+  into: Durations | undefined,
+  { view, offsets, from, to }: Records,
+  offset: number,
+  observe: (index: number, ns: number) => Observation,
+): void {
   if (!into) return;
   /** Buckets that have an example of these records: one is enough. */
   let observed = 0;

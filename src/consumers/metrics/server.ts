@@ -27,10 +27,30 @@ export class ServerMetrics implements MetricsSource {
     const { version, kernelRelease, healthy, engineConnected, trackers } = this.#options;
     const flag = (on: boolean): number => (on ? 1 : 0);
     return [
-      { name: 'eunomia_build_info', type: 'gauge', help: 'Always 1; its labels say what runs.', samples: [{ labels: { version, kernel: kernelRelease }, value: 1 }] },
-      { name: 'eunomia_kernel_thread_up', type: 'gauge', help: '1 while the thread that loads programs and reads rings lives.', samples: [{ labels: {}, value: flag(healthy()) }] },
-      { name: 'eunomia_engine_up', type: 'gauge', help: '1 while the container engine answers: without it containers have ids and no names.', samples: [{ labels: {}, value: flag(await engineConnected()) }] },
-      { name: 'eunomia_tracker_available', type: 'gauge', help: '1 where the tracker can run on this kernel.', samples: [...trackers].map(([tracker, on]) => ({ labels: { tracker }, value: flag(on) })) },
+      {
+        name: 'eunomia_build_info',
+        type: 'gauge',
+        help: 'Always 1; its labels say what runs.',
+        samples: [{ labels: { version, kernel: kernelRelease }, value: 1 }],
+      },
+      {
+        name: 'eunomia_kernel_thread_up',
+        type: 'gauge',
+        help: '1 while the thread that loads programs and reads rings lives.',
+        samples: [{ labels: {}, value: flag(healthy()) }],
+      },
+      {
+        name: 'eunomia_engine_up',
+        type: 'gauge',
+        help: '1 while the container engine answers: without it containers have ids and no names.',
+        samples: [{ labels: {}, value: flag(await engineConnected()) }],
+      },
+      {
+        name: 'eunomia_tracker_available',
+        type: 'gauge',
+        help: '1 where the tracker can run on this kernel.',
+        samples: [...trackers].map(([tracker, on]) => ({ labels: { tracker }, value: flag(on) })),
+      },
       ...this.#containers(),
     ];
   }
@@ -40,9 +60,16 @@ export class ServerMetrics implements MetricsSource {
     const byState = new Map<string, number>();
     for (const { state } of known) byState.set(state, (byState.get(state) ?? 0) + 1);
     // Two containers without a name may not stand as one series.
-    const described = new Map(known.slice(0, this.#options.maxContainers).map((container) => [containerLabel(container), container]));
+    const described = new Map(
+      known.slice(0, this.#options.maxContainers).map((container) => [containerLabel(container), container]),
+    );
     return [
-      { name: 'eunomia_containers', type: 'gauge', help: 'Containers that the server knows, by state.', samples: [...byState].map(([state, value]) => ({ labels: { state }, value })) },
+      {
+        name: 'eunomia_containers',
+        type: 'gauge',
+        help: 'Containers that the server knows, by state.',
+        samples: [...byState].map(([state, value]) => ({ labels: { state }, value })),
+      },
       {
         name: 'eunomia_container_info',
         type: 'gauge',

@@ -38,7 +38,16 @@ interface Gauges {
 }
 
 const states: readonly SessionState[] = ['STARTING', 'RUNNING', 'STOPPING', 'STOPPED', 'FAILED'];
-const nothing = (): Total => ({ produced: 0, lost: 0, received: 0, discarded: 0, delivered: 0, dropped: 0, evicted: 0, receivedBytes: 0 });
+const nothing = (): Total => ({
+  produced: 0,
+  lost: 0,
+  received: 0,
+  discarded: 0,
+  delivered: 0,
+  dropped: 0,
+  evicted: 0,
+  receivedBytes: 0,
+});
 
 /** The counts of sessions by their names. What sessions counted that are gone is kept, so that a sum never falls. */
 export class SessionTotals implements MetricsSource {
@@ -86,7 +95,16 @@ export class SessionTotals implements MetricsSource {
   }
 
   #gauge(label: string, { state, spec }: Session, stats: SessionStats): void {
-    const gauges = this.#gauges.get(label) ?? { running: 0, subscribers: 0, subscriberQueued: 0, queued: 0, retained: 0, retainedBytes: 0, ringPeak: 0, ringBytes: 0 };
+    const gauges = this.#gauges.get(label) ?? {
+      running: 0,
+      subscribers: 0,
+      subscriberQueued: 0,
+      queued: 0,
+      retained: 0,
+      retainedBytes: 0,
+      ringPeak: 0,
+      ringBytes: 0,
+    };
     gauges.subscribers += stats.subscribers.length;
     gauges.subscriberQueued += stats.subscribers.reduce((sum, { queued }) => sum + queued, 0);
     gauges.queued += stats.queued;
@@ -112,33 +130,62 @@ export class SessionTotals implements MetricsSource {
     });
     return [
       ...counterNames.map((name) => family(`eunomia_session_${name}_total`, counters[name], name)),
-      family('eunomia_session_received_bytes_total', 'Bytes of the records that the server read from the ring.', 'receivedBytes'),
+      family(
+        'eunomia_session_received_bytes_total',
+        'Bytes of the records that the server read from the ring.',
+        'receivedBytes',
+      ),
     ];
   }
 
   #gaugeFamilies(): MetricFamily[] {
-    const family = (name: string, help: string, of: keyof Gauges, when: (gauges: Gauges) => boolean = () => true): MetricFamily => ({
+    const family = (
+      name: string,
+      help: string,
+      of: keyof Gauges,
+      when: (gauges: Gauges) => boolean = () => true,
+    ): MetricFamily => ({
       name,
       help,
       type: 'gauge',
-      samples: [...this.#gauges].filter(([, gauges]) => when(gauges)).map(([session, gauges]) => ({ labels: { session }, value: gauges[of] })),
+      samples: [...this.#gauges]
+        .filter(([, gauges]) => when(gauges))
+        .map(([session, gauges]) => ({ labels: { session }, value: gauges[of] })),
     });
     const runs = ({ running }: Gauges): boolean => running > 0;
     return [
       family('eunomia_session_running', 'Running sessions of this name.', 'running'),
       family('eunomia_session_subscribers', 'Readers of the session at this moment.', 'subscribers'),
-      family('eunomia_session_subscriber_queued_events', 'Events that wait for subscribers to take them.', 'subscriberQueued'),
-      family('eunomia_session_queued_events', 'Events that wait in the server until their container is known.', 'queued'),
+      family(
+        'eunomia_session_subscriber_queued_events',
+        'Events that wait for subscribers to take them.',
+        'subscriberQueued',
+      ),
+      family(
+        'eunomia_session_queued_events',
+        'Events that wait in the server until their container is known.',
+        'queued',
+      ),
       family('eunomia_session_retained_events', 'Events that the session holds.', 'retained'),
       family('eunomia_session_retained_bytes', 'Bytes of the records that the session holds.', 'retainedBytes'),
-      family('eunomia_session_ring_peak_bytes', 'The most that waited in the kernel ring at once within the last 30 to 60 seconds.', 'ringPeak', runs),
+      family(
+        'eunomia_session_ring_peak_bytes',
+        'The most that waited in the kernel ring at once within the last 30 to 60 seconds.',
+        'ringPeak',
+        runs,
+      ),
       family('eunomia_session_ring_size_bytes', 'Size of the kernel ring.', 'ringBytes', runs),
     ];
   }
 
   #limit(): MetricFamily {
     const { maxSessions } = this.#options.manager();
-    return { name: 'eunomia_sessions_limit', type: 'gauge', help: 'Sessions that may run at once.', samples: [{ labels: {}, value: maxSessions }] };
+    return {
+      name: 'eunomia_sessions_limit',
+      type: 'gauge',
+      help: 'Sessions that may run at once.',
+      samples: [{ labels: {}, value: maxSessions }],
+    };
   }
 }
 
@@ -147,6 +194,9 @@ function stateFamily(sessions: readonly Session[]): MetricFamily {
     name: 'eunomia_sessions',
     type: 'gauge',
     help: 'Sessions that the server knows, by state.',
-    samples: states.map((state) => ({ labels: { state }, value: sessions.filter((session) => session.state === state).length })),
+    samples: states.map((state) => ({
+      labels: { state },
+      value: sessions.filter((session) => session.state === state).length,
+    })),
   };
 }

@@ -40,25 +40,83 @@ export class StoreMetrics implements MetricsSource {
     const sessions = this.#manager().list();
     for (const session of sessions) this.#count(session);
     const all = sessions.flatMap(({ recording }) => recording?.stats ?? []);
-    const loads = await Promise.all([...this.#stores()].map(async (store) => ({ kind: store.kind, its: all.filter((stats) => stats.store === store.kind), load: await store.load() })));
+    const loads = await Promise.all(
+      [...this.#stores()].map(async (store) => ({
+        kind: store.kind,
+        its: all.filter((stats) => stats.store === store.kind),
+        load: await store.load(),
+      })),
+    );
     type Loaded = (typeof loads)[number];
     const each = (of: (loaded: Loaded) => number | null | undefined): Sample[] =>
       loads.flatMap((loaded) => {
         const value = of(loaded);
         return value === null || value === undefined ? [] : [{ labels: { store: loaded.kind }, value }];
       });
-    const family = (name: string, help: string, samples: readonly Sample[]): MetricFamily => ({ name, help, type: name.endsWith('_total') ? 'counter' : 'gauge', samples });
+    const family = (name: string, help: string, samples: readonly Sample[]): MetricFamily => ({
+      name,
+      help,
+      type: name.endsWith('_total') ? 'counter' : 'gauge',
+      samples,
+    });
     return [
-      family('eunomia_store_up', '1 while the store can be written.', each(({ load }) => (load.up ? 1 : 0))),
-      family('eunomia_store_lag_seconds', 'How long the oldest event that is not in the database has waited; 0 when all are.', each(({ its, load }) => lagOf(its, load.lagMs))),
-      family('eunomia_store_pending_events', 'Events of persisted sessions that a crash of the server would take.', each(({ its }) => its.reduce((sum, { pending }) => sum + pending, 0))),
-      family('eunomia_store_written_events_total', 'Events of persisted sessions that a crash of the server can no longer take: written, or on disk for the database.', each(({ kind }) => this.#totals.get(kind)?.written ?? 0)),
-      family('eunomia_store_dropped_events_total', 'Events of persisted sessions that were not stored, since the store was too slow or full.', each(({ kind }) => this.#totals.get(kind)?.dropped ?? 0)),
-      family('eunomia_store_recordings', 'Sessions that are persisted, by how they fare.', loads.flatMap(({ kind, its }) => recordingStates.map((state) => ({ labels: { store: kind, state }, value: its.filter((stats) => stats.state === state).length })))),
-      family('eunomia_store_bytes', 'Size of the embedded store on disk.', each(({ load }) => load.bytes)),
-      family('eunomia_store_spool_points', 'Points on disk that wait for InfluxDB.', each(({ load }) => load.spool?.points)),
-      family('eunomia_store_spool_bytes', 'Bytes of the points on disk that wait for InfluxDB.', each(({ load }) => load.spool?.bytes)),
-      family('eunomia_store_points_total', 'Points for InfluxDB by what became of them: written, rejected by it for good, or dropped since the spool was full.', loads.flatMap(({ kind, load }) => Object.entries(load.points ?? {}).map(([outcome, value]) => ({ labels: { store: kind, outcome }, value })))),
+      family(
+        'eunomia_store_up',
+        '1 while the store can be written.',
+        each(({ load }) => (load.up ? 1 : 0)),
+      ),
+      family(
+        'eunomia_store_lag_seconds',
+        'How long the oldest event that is not in the database has waited; 0 when all are.',
+        each(({ its, load }) => lagOf(its, load.lagMs)),
+      ),
+      family(
+        'eunomia_store_pending_events',
+        'Events of persisted sessions that a crash of the server would take.',
+        each(({ its }) => its.reduce((sum, { pending }) => sum + pending, 0)),
+      ),
+      family(
+        'eunomia_store_written_events_total',
+        'Events of persisted sessions that a crash of the server can no longer take: written, or on disk for the database.',
+        each(({ kind }) => this.#totals.get(kind)?.written ?? 0),
+      ),
+      family(
+        'eunomia_store_dropped_events_total',
+        'Events of persisted sessions that were not stored, since the store was too slow or full.',
+        each(({ kind }) => this.#totals.get(kind)?.dropped ?? 0),
+      ),
+      family(
+        'eunomia_store_recordings',
+        'Sessions that are persisted, by how they fare.',
+        loads.flatMap(({ kind, its }) =>
+          recordingStates.map((state) => ({
+            labels: { store: kind, state },
+            value: its.filter((stats) => stats.state === state).length,
+          })),
+        ),
+      ),
+      family(
+        'eunomia_store_bytes',
+        'Size of the embedded store on disk.',
+        each(({ load }) => load.bytes),
+      ),
+      family(
+        'eunomia_store_spool_points',
+        'Points on disk that wait for InfluxDB.',
+        each(({ load }) => load.spool?.points),
+      ),
+      family(
+        'eunomia_store_spool_bytes',
+        'Bytes of the points on disk that wait for InfluxDB.',
+        each(({ load }) => load.spool?.bytes),
+      ),
+      family(
+        'eunomia_store_points_total',
+        'Points for InfluxDB by what became of them: written, rejected by it for good, or dropped since the spool was full.',
+        loads.flatMap(({ kind, load }) =>
+          Object.entries(load.points ?? {}).map(([outcome, value]) => ({ labels: { store: kind, outcome }, value })),
+        ),
+      ),
     ];
   }
 
@@ -69,12 +127,20 @@ export class StoreMetrics implements MetricsSource {
     const total = this.#totals.get(stats.store) ?? { written: 0, dropped: 0 };
     // What a store drops after a crash of its own it may count anew: a sum never falls.
     const now = { written: Math.max(before.written, stats.written), dropped: Math.max(before.dropped, stats.dropped) };
-    this.#totals.set(stats.store, { written: total.written + now.written - before.written, dropped: total.dropped + now.dropped - before.dropped });
+    this.#totals.set(stats.store, {
+      written: total.written + now.written - before.written,
+      dropped: total.dropped + now.dropped - before.dropped,
+    });
     this.#counted.set(session, now);
   }
 }
 
 /** Of the sessions that are being written, and of what is on its way to the database. */
 function lagOf(recordings: readonly RecordingStats[], lagMs: number): number {
-  return Math.max(lagMs, ...recordings.map((stats) => (stats.state === 'WRITING' || stats.state === 'PAUSED' ? stats.lagMs : 0))) / 1000;
+  return (
+    Math.max(
+      lagMs,
+      ...recordings.map((stats) => (stats.state === 'WRITING' || stats.state === 'PAUSED' ? stats.lagMs : 0)),
+    ) / 1000
+  );
 }

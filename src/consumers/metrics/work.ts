@@ -3,7 +3,22 @@ import { LabelValues, type MetricFamily, type MetricsSource } from '../../metric
 /** What became of a plugin's events and calls, over all of its sessions; counts never fall. */
 export interface PluginWork {
   readonly plugin: string;
-  readonly counts: Readonly<Record<'events' | 'failed' | 'dropped' | 'calls' | 'alerts' | 'suppressed' | 'errors' | 'failures' | 'restarts' | 'reloads' | 'busyMs', number>>;
+  readonly counts: Readonly<
+    Record<
+      | 'events'
+      | 'failed'
+      | 'dropped'
+      | 'calls'
+      | 'alerts'
+      | 'suppressed'
+      | 'errors'
+      | 'failures'
+      | 'restarts'
+      | 'reloads'
+      | 'busyMs',
+      number
+    >
+  >;
   readonly queued: number;
   readonly memoryBytes: number;
   /** Sessions that it is attached to, by its state there. */
@@ -40,17 +55,41 @@ export class WorkMetrics implements MetricsSource {
     const nowMs = Date.now();
     // Names of plugins that are gone for long make room; those beyond it are left out, since a sum of some of them would fall.
     const all = this.#work().filter(({ plugin }) => this.#labels.of(plugin, nowMs) === plugin);
-    const family = (name: string, type: 'counter' | 'gauge', help: string, of: (work: PluginWork) => number): MetricFamily => ({ name: `eunomia_plugin_${name}`, type, help, samples: all.map((work) => ({ labels: { plugin: work.plugin }, value: of(work) })) });
+    const family = (
+      name: string,
+      type: 'counter' | 'gauge',
+      help: string,
+      of: (work: PluginWork) => number,
+    ): MetricFamily => ({
+      name: `eunomia_plugin_${name}`,
+      type,
+      help,
+      samples: all.map((work) => ({ labels: { plugin: work.plugin }, value: of(work) })),
+    });
     return [
-      ...Object.entries(counters).map(([count, [name, help]]) => family(`${name}_total`, 'counter', help, ({ counts }) => counts[count as keyof typeof counters])),
-      family('busy_seconds_total', 'counter', 'Time that the calls of the plugin took in its thread, by the clock.', ({ counts }) => counts.busyMs / 1000),
+      ...Object.entries(counters).map(([count, [name, help]]) =>
+        family(`${name}_total`, 'counter', help, ({ counts }) => counts[count as keyof typeof counters]),
+      ),
+      family(
+        'busy_seconds_total',
+        'counter',
+        'Time that the calls of the plugin took in its thread, by the clock.',
+        ({ counts }) => counts.busyMs / 1000,
+      ),
       family('queued_events', 'gauge', 'Events that wait for the plugin.', ({ queued }) => queued),
-      family('memory_bytes', 'gauge', 'Memory of the plugin in all of its sessions, as last measured.', ({ memoryBytes }) => memoryBytes),
+      family(
+        'memory_bytes',
+        'gauge',
+        'Memory of the plugin in all of its sessions, as last measured.',
+        ({ memoryBytes }) => memoryBytes,
+      ),
       {
         name: 'eunomia_plugin_sessions',
         type: 'gauge',
         help: 'Sessions that the plugin is attached to, by its state there.',
-        samples: all.flatMap(({ plugin, states }) => Object.entries(states).map(([state, value]) => ({ labels: { plugin, state }, value }))),
+        samples: all.flatMap(({ plugin, states }) =>
+          Object.entries(states).map(([state, value]) => ({ labels: { plugin, state }, value })),
+        ),
       },
     ];
   }

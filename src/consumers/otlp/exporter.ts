@@ -46,20 +46,37 @@ export class OtlpExporter implements MetricsSource {
     const { config, ca, catalog, version, resource, log } = options;
     this.#options = options;
     this.#isNamed = config.events.length ? picomatch([...config.events], { bash: true, dot: true }) : null;
-    this.#thread = new ExportThread({ url: config.url, headers: config.headers, ca, resource, version, startedAtMs: Date.now(), fields: fieldsOf(catalog) }, (signal, problem) => {
-      if (problem === null) log.info({ signal }, 'OTLP: the collector takes what is sent again');
-      else log.warn({ signal, problem, url: config.url }, 'OTLP: what is to be exported is not taken');
-    });
+    this.#thread = new ExportThread(
+      {
+        url: config.url,
+        headers: config.headers,
+        ca,
+        resource,
+        version,
+        startedAtMs: Date.now(),
+        fields: fieldsOf(catalog),
+      },
+      (signal, problem) => {
+        if (problem === null) log.info({ signal }, 'OTLP: the collector takes what is sent again');
+        else log.warn({ signal, problem, url: config.url }, 'OTLP: what is to be exported is not taken');
+      },
+    );
     this.#timer = config.metricsMs === null ? null : setInterval(() => void this.#measure(), config.metricsMs).unref();
   }
 
   /** To be called with each session before it starts. */
   follow(session: Session): void {
     const { id, spec } = session;
-    const asks = spec.labels.some(({ name, value }) => name === LABEL.name && value === LABEL.value) || (spec.name !== null && (this.#isNamed?.(spec.name) ?? false));
+    const asks =
+      spec.labels.some(({ name, value }) => name === LABEL.name && value === LABEL.value) ||
+      (spec.name !== null && (this.#isNamed?.(spec.name) ?? false));
     if (!asks) return;
     const source = session.record(QUEUE_BYTES);
-    const reading = this.#read(source, { id, name: spec.name, trackers: spec.trackers.map(({ name }) => name) }).finally(() => {
+    const reading = this.#read(source, {
+      id,
+      name: spec.name,
+      trackers: spec.trackers.map(({ name }) => name),
+    }).finally(() => {
       this.#sources.delete(source);
       this.#dropped += source.stats.dropped;
     });
@@ -89,12 +106,39 @@ export class OtlpExporter implements MetricsSource {
     });
     const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
     return [
-      counter('sent', 'Log records (events, gaps and alerts) and metric points that the OTLP collector has taken.', 'sent'),
+      counter(
+        'sent',
+        'Log records (events, gaps and alerts) and metric points that the OTLP collector has taken.',
+        'sent',
+      ),
       counter('refused', 'Log records and metric points that the OTLP collector refused for good.', 'refused'),
       counter('failures', 'Requests to the OTLP collector that failed and were made again.', 'failures'),
-      { name: 'eunomia_otlp_dropped_total', type: 'counter', help: 'Events and alerts that were not sent, since the collector was away or too slow for the bounded queues.', samples: [{ labels: { signal: 'logs' }, value: this.#dropped + sum(active.map(({ dropped }) => dropped)) }] },
-      { name: 'eunomia_otlp_queued', type: 'gauge', help: 'Events, alerts and metric points that wait for the OTLP collector.', samples: signals.map((signal) => ({ labels: { signal }, value: this.#thread.counts(signal).queued + (signal === 'logs' ? this.#alerts.length + sum(active.map(({ queued }) => queued)) : 0) })) },
-      { name: 'eunomia_otlp_up', type: 'gauge', help: '1 while the OTLP collector takes what is sent.', samples: signals.map((signal) => ({ labels: { signal }, value: this.#thread.counts(signal).problem === null ? 1 : 0 })) },
+      {
+        name: 'eunomia_otlp_dropped_total',
+        type: 'counter',
+        help: 'Events and alerts that were not sent, since the collector was away or too slow for the bounded queues.',
+        samples: [{ labels: { signal: 'logs' }, value: this.#dropped + sum(active.map(({ dropped }) => dropped)) }],
+      },
+      {
+        name: 'eunomia_otlp_queued',
+        type: 'gauge',
+        help: 'Events, alerts and metric points that wait for the OTLP collector.',
+        samples: signals.map((signal) => ({
+          labels: { signal },
+          value:
+            this.#thread.counts(signal).queued +
+            (signal === 'logs' ? this.#alerts.length + sum(active.map(({ queued }) => queued)) : 0),
+        })),
+      },
+      {
+        name: 'eunomia_otlp_up',
+        type: 'gauge',
+        help: '1 while the OTLP collector takes what is sent.',
+        samples: signals.map((signal) => ({
+          labels: { signal },
+          value: this.#thread.counts(signal).problem === null ? 1 : 0,
+        })),
+      },
     ];
   }
 
@@ -145,5 +189,10 @@ export class OtlpExporter implements MetricsSource {
 }
 
 function fieldsOf(catalog: Catalog): Record<string, ExportedField[]> {
-  return Object.fromEntries(catalog.trackers.map(({ name, fields }) => [name, fields.map(({ path, type }) => ({ path, wide: /^U?Int64/.test(type) }))]));
+  return Object.fromEntries(
+    catalog.trackers.map(({ name, fields }) => [
+      name,
+      fields.map(({ path, type }) => ({ path, wide: /^U?Int64/.test(type) })),
+    ]),
+  );
 }

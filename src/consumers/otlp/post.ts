@@ -23,7 +23,9 @@ const compress = promisify(gzip);
 /** Posts protobuf to one path of a collector, over connections that are kept. Never rejects. */
 export function poster(url: string, headers: Readonly<Record<string, string>>, ca: string | null): Post {
   const secure = url.startsWith('https:');
-  const agent = secure ? new HttpsAgent({ keepAlive: true, maxSockets: 2, ...(ca === null ? {} : { ca }) }) : new HttpAgent({ keepAlive: true, maxSockets: 2 });
+  const agent = secure
+    ? new HttpsAgent({ keepAlive: true, maxSockets: 2, ...(ca === null ? {} : { ca }) })
+    : new HttpAgent({ keepAlive: true, maxSockets: 2 });
   const send = secure ? requestHttps : requestHttp;
   return async (body) => {
     try {
@@ -33,7 +35,12 @@ export function poster(url: string, headers: Readonly<Record<string, string>>, c
           method: 'POST',
           agent,
           signal: AbortSignal.timeout(TIMEOUT_MS),
-          headers: { ...headers, 'content-type': 'application/x-protobuf', 'content-encoding': 'gzip', 'content-length': packed.length },
+          headers: {
+            ...headers,
+            'content-type': 'application/x-protobuf',
+            'content-encoding': 'gzip',
+            'content-length': packed.length,
+          },
         });
         request.on('response', resolve);
         request.on('error', reject);
@@ -49,7 +56,11 @@ export function poster(url: string, headers: Readonly<Record<string, string>>, c
 function judge({ statusCode = 0, headers }: IncomingMessage, body: Buffer): Answer {
   if (statusCode >= 200 && statusCode < 300) return { kind: 'TAKEN', body };
   // The message of a failed request is a protobuf too; what of it can be read is enough for a log.
-  const said = body.toString('utf8').replace(/[^\x20-\x7e]+/g, ' ').trim().slice(0, MOST_SAID);
+  const said = body
+    .toString('utf8')
+    .replace(/[^\x20-\x7e]+/g, ' ')
+    .trim()
+    .slice(0, MOST_SAID);
   const problem = `the collector answered ${statusCode}${said ? `: ${said}` : ''}`;
   if (!AGAIN.has(statusCode)) return { kind: 'REFUSED', problem };
   const seconds = Number(headers['retry-after']);

@@ -49,7 +49,13 @@ export interface ExportedAlert {
 
 /** Each but metrics is answered by one `taken`, in order, once there is room for more. */
 export type Request =
-  | { readonly kind: 'events'; readonly session: ExportedSession; readonly message: BatchMessage; readonly from: number; readonly to: number }
+  | {
+      readonly kind: 'events';
+      readonly session: ExportedSession;
+      readonly message: BatchMessage;
+      readonly from: number;
+      readonly to: number;
+    }
   | { readonly kind: 'gap'; readonly session: ExportedSession; readonly gap: Gap }
   | { readonly kind: 'alert'; readonly alert: ExportedAlert }
   | { readonly kind: 'metrics'; readonly families: readonly MetricFamily[]; readonly atMs: number }
@@ -71,4 +77,5 @@ export interface SignalCounts {
 
 export type Signal = 'logs' | 'metrics';
 
-export type Reply = { readonly kind: 'taken' } | { readonly kind: 'counts'; readonly counts: Readonly<Record<Signal, SignalCounts>> };
+export type Reply =
+  { readonly kind: 'taken' } | { readonly kind: 'counts'; readonly counts: Readonly<Record<Signal, SignalCounts>> };

@@ -17,7 +17,11 @@ const CONVENTION: Readonly<Record<string, string>> = {
   'process.startTime': 'process.creation.time',
 };
 /** Fields that the conventions have a name for as well: the event keeps the schema's beside it. */
-const TWICE: Readonly<Record<string, string>> = { 'exec.executable': 'process.executable.path', 'exec.args': 'process.command_args', 'exec.cwd': 'process.working_directory' };
+const TWICE: Readonly<Record<string, string>> = {
+  'exec.executable': 'process.executable.path',
+  'exec.args': 'process.command_args',
+  'exec.cwd': 'process.working_directory',
+};
 /** The record's own time, and what is told as its resource. `bootNs` does not fit a double for long, and says the same as `time`. */
 const LEFT_OUT = /^(time|bootNs|container\..*)$/;
 
@@ -41,7 +45,12 @@ export class RecordMaker {
   constructor(resources: Resources, version: string, fields: Readonly<Record<string, readonly ExportedField[]>>) {
     this.#resources = resources;
     this.#scope = { name: 'eunomia', version };
-    this.#attributes = new Map(Object.entries(fields).map(([tracker, its]) => [tracker, its.filter(({ path }) => !LEFT_OUT.test(path)).map((field) => attributeOf(tracker, field))]));
+    this.#attributes = new Map(
+      Object.entries(fields).map(([tracker, its]) => [
+        tracker,
+        its.filter(({ path }) => !LEFT_OUT.test(path)).map((field) => attributeOf(tracker, field)),
+      ]),
+    );
   }
 
   /** `place` is the event's in its session. What was not captured is left out. */
@@ -57,23 +66,69 @@ export class RecordMaker {
     const args = attributes['process.command_args'];
     if (Array.isArray(args) && args[0] !== undefined) attributes['process.command'] = args[0];
     const { comm, pid } = event.process;
-    return this.#record(`eunomia.${event.tracker}`, event.time, SEVERITY.INFO, 'INFO', `${event.tracker} ${comm} (${pid})`, attributes, event.container);
+    return this.#record(
+      `eunomia.${event.tracker}`,
+      event.time,
+      SEVERITY.INFO,
+      'INFO',
+      `${event.tracker} ${comm} (${pid})`,
+      attributes,
+      event.container,
+    );
   }
 
   /** Events that are missing in what is sent. */
   gap({ from, to, lost, dropped, where }: Gap, session: ExportedSession): ReadableLogRecord {
-    return this.#record('eunomia.gap', to, WARN, 'WARN', `${lost + dropped} events are missing`, { ...sessionAttributes(session), from, to, lost, dropped, where }, null);
+    return this.#record(
+      'eunomia.gap',
+      to,
+      WARN,
+      'WARN',
+      `${lost + dropped} events are missing`,
+      { ...sessionAttributes(session), from, to, lost, dropped, where },
+      null,
+    );
   }
 
-  alert({ id, severity, title, message, source, session, time, raisedAt, tracker, process, container }: ExportedAlert): ReadableLogRecord {
-    const attributes: Attributes = { 'eunomia.session.id': session, 'alert.id': id, 'alert.title': title, 'alert.source': source, ...(tracker === null ? {} : { tracker }) };
+  alert({
+    id,
+    severity,
+    title,
+    message,
+    source,
+    session,
+    time,
+    raisedAt,
+    tracker,
+    process,
+    container,
+  }: ExportedAlert): ReadableLogRecord {
+    const attributes: Attributes = {
+      'eunomia.session.id': session,
+      'alert.id': id,
+      'alert.title': title,
+      'alert.source': source,
+      ...(tracker === null ? {} : { tracker }),
+    };
     for (const [name, value] of Object.entries(process ?? {})) {
-      if (typeof value === 'number' || typeof value === 'string') attributes[CONVENTION[`process.${name}`] ?? `process.${name}`] = value;
+      if (typeof value === 'number' || typeof value === 'string')
+        attributes[CONVENTION[`process.${name}`] ?? `process.${name}`] = value;
     }
-    return { ...this.#record('eunomia.alert', time, SEVERITY[severity], severity, message, attributes, container), hrTimeObserved: hrTimeOf(raisedAt) };
+    return {
+      ...this.#record('eunomia.alert', time, SEVERITY[severity], severity, message, attributes, container),
+      hrTimeObserved: hrTimeOf(raisedAt),
+    };
   }
 
-  #record(eventName: string, time: string, severityNumber: number, severityText: string, body: string, attributes: Attributes, container: object | null): ReadableLogRecord {
+  #record(
+    eventName: string,
+    time: string,
+    severityNumber: number,
+    severityText: string,
+    body: string,
+    attributes: Attributes,
+    container: object | null,
+  ): ReadableLogRecord {
     const hrTime = hrTimeOf(time);
     return {
       eventName,

@@ -35,7 +35,13 @@ export class Resources {
       ...(reference ? { 'container.image.name': reference } : {}),
       ...(tag ? { 'container.image.tags': [tag] } : {}),
       ...(runtime ? { 'container.runtime.name': runtime } : {}),
-      ...(pod ? { 'k8s.pod.name': pod.name, 'k8s.namespace.name': pod.namespace, ...(pod.uid ? { 'k8s.pod.uid': pod.uid } : {}) } : {}),
+      ...(pod
+        ? {
+            'k8s.pod.name': pod.name,
+            'k8s.namespace.name': pod.namespace,
+            ...(pod.uid ? { 'k8s.pod.uid': pod.uid } : {}),
+          }
+        : {}),
     });
     this.#byKey.set(key, made);
     return made;
@@ -47,6 +53,7 @@ export function imageOf(image: string): { readonly reference: string; readonly t
   const [plain = ''] = image.split('@');
   const colon = plain.lastIndexOf(':');
   // An image may be known by its digest alone.
-  if (colon < 0 || plain.includes('/', colon) || image.startsWith('sha256:')) return { reference: image.startsWith('sha256:') ? image : plain, tag: null };
+  if (colon < 0 || plain.includes('/', colon) || image.startsWith('sha256:'))
+    return { reference: image.startsWith('sha256:') ? image : plain, tag: null };
   return { reference: plain.slice(0, colon), tag: plain.slice(colon + 1) };
 }

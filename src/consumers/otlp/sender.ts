@@ -55,7 +55,8 @@ export class Sender {
 
   /** Resolves when less waits than may. */
   async room(): Promise<void> {
-    while (this.#queuedBytes > this.#options.maxBytes) await new Promise<void>((resolve) => this.#roomers.push(resolve));
+    while (this.#queuedBytes > this.#options.maxBytes)
+      await new Promise<void>((resolve) => this.#roomers.push(resolve));
   }
 
   /** Resolves when nothing waits. Not while the collector is away. */
@@ -71,15 +72,21 @@ export class Sender {
         this.#counts.failures++;
         this.#problem = answer.problem;
         // Many servers of one collector are not to come back all at once.
-        await sleep(Math.min(answer.afterMs ?? waitMs * (0.5 + Math.random() / 2), LONGEST_ASKED_MS), undefined, { ref: false });
+        await sleep(Math.min(answer.afterMs ?? waitMs * (0.5 + Math.random() / 2), LONGEST_ASKED_MS), undefined, {
+          ref: false,
+        });
         waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS);
         continue;
       }
       waitMs = this.#options.firstWaitMs ?? FIRST_WAIT_MS;
-      const { count, problem } = answer.kind === 'REFUSED' ? { count: parcel.count, problem: answer.problem } : this.#options.rejected(answer.body);
+      const { count, problem } =
+        answer.kind === 'REFUSED'
+          ? { count: parcel.count, problem: answer.problem }
+          : this.#options.rejected(answer.body);
       this.#counts.refused += count;
       this.#counts.sent += parcel.count - count;
-      this.#problem = count > 0 ? `${problem || 'the collector rejected them'} (${count} of ${parcel.count} in one request)` : null;
+      this.#problem =
+        count > 0 ? `${problem || 'the collector rejected them'} (${count} of ${parcel.count} in one request)` : null;
       this.#parcels.shift();
       this.#weigh(parcel, -1);
       for (const resolve of this.#roomers.splice(0)) resolve();

@@ -30,7 +30,12 @@ export class ExportThread {
   counts(signal: Signal): SignalCounts {
     const now = this.#counts[signal];
     const before = this.#before[signal];
-    return { ...now, sent: now.sent + before.sent, refused: now.refused + before.refused, failures: now.failures + before.failures };
+    return {
+      ...now,
+      sent: now.sent + before.sent,
+      refused: now.refused + before.refused,
+      failures: now.failures + before.failures,
+    };
   }
 
   /** Resolves when there is room for more. Rejects when the thread has ended: what it had is gone. */
@@ -54,8 +59,14 @@ export class ExportThread {
 
   #need(): Worker {
     if (this.#worker) return this.#worker;
-    if (this.#closed || performance.now() - this.#diedAt < RESTART_MS) throw new Error('the thread that exports has ended');
-    const worker = new Worker(WORKER, { name: 'otlp', workerData: this.#spec, resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB }, execArgv: [] });
+    if (this.#closed || performance.now() - this.#diedAt < RESTART_MS)
+      throw new Error('the thread that exports has ended');
+    const worker = new Worker(WORKER, {
+      name: 'otlp',
+      workerData: this.#spec,
+      resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB },
+      execArgv: [],
+    });
     worker.on('message', (reply: Reply) => this.#receive(reply));
     worker.on('error', (error) => this.#onProblem('thread', error.message));
     worker.on('exit', () => this.#died(worker));

@@ -90,7 +90,9 @@ async function serve(request: Exclude<Request, { kind: 'metrics' }>): Promise<vo
 
 /** Never waits for events: what is known of the server is told when its events cannot be. */
 function measure({ families, atMs }: Extract<Request, { kind: 'metrics' }>): void {
-  const body = ProtobufMetricsSerializer.serializeRequest(metricsOf(families, resources.server, spec.version, spec.startedAtMs, atMs));
+  const body = ProtobufMetricsSerializer.serializeRequest(
+    metricsOf(families, resources.server, spec.version, spec.startedAtMs, atMs),
+  );
   if (body) metrics.push({ body, count: pointsOf(families) });
 }
 

@@ -63,7 +63,19 @@ export class Attachment {
   readonly results = new Results();
   readonly metrics = new MetricBook();
   readonly errors: SeenError[] = [];
-  readonly counts = { events: 0, failed: 0, calls: 0, alerts: 0, suppressed: 0, errors: 0, failures: 0, restarts: 0, reloads: 0, busyMs: 0, memoryBytes: 0 };
+  readonly counts = {
+    events: 0,
+    failed: 0,
+    calls: 0,
+    alerts: 0,
+    suppressed: 0,
+    errors: 0,
+    failures: 0,
+    restarts: 0,
+    reloads: 0,
+    busyMs: 0,
+    memoryBytes: 0,
+  };
   /** Resolves when it is STOPPED or FAILED; a reload may bring a failed one back. */
   done: Promise<void>;
   plugin: LoadedPlugin;
@@ -75,7 +87,11 @@ export class Attachment {
   readonly #given: AttachmentOptions;
   #stream: EventStream;
   #thread: PluginThread | null = null;
-  #next: { readonly plugin: LoadedPlugin; readonly options: Readonly<Record<string, unknown>>; readonly thread: PluginThread } | null = null;
+  #next: {
+    readonly plugin: LoadedPlugin;
+    readonly options: Readonly<Record<string, unknown>>;
+    readonly thread: PluginThread;
+  } | null = null;
   #parts: Part[] = [];
   /** Under way, oldest first; null stands for a call without events. */
   #calls: (Part | null)[] = [];
@@ -129,9 +145,19 @@ export class Attachment {
     try {
       const options = checkOptions(plugin.facts, this.#given.given, 'options');
       const { trackers } = this.session.spec;
-      const missing = Object.keys(plugin.facts.reads).filter((name) => !trackers.some((tracker) => tracker.name === name));
-      if (missing.length) throw new Error(`it reads ${missing.join(', ')} now, which the session does not have; it goes on with version ${this.plugin.facts.version}`);
-      const { thread } = await PluginThread.load(plugin.source, plugin.engine, this.#given.limits, this.#given.vocabulary);
+      const missing = Object.keys(plugin.facts.reads).filter(
+        (name) => !trackers.some((tracker) => tracker.name === name),
+      );
+      if (missing.length)
+        throw new Error(
+          `it reads ${missing.join(', ')} now, which the session does not have; it goes on with version ${this.plugin.facts.version}`,
+        );
+      const { thread } = await PluginThread.load(
+        plugin.source,
+        plugin.engine,
+        this.#given.limits,
+        this.#given.vocabulary,
+      );
       await this.#next?.thread.end();
       this.#next = { plugin, options, thread };
     } catch (error) {
@@ -181,7 +207,13 @@ export class Attachment {
     const { plugin, session } = this;
     this.#thread = next?.thread ?? (await PluginThread.load(plugin.source, plugin.engine, limits, vocabulary)).thread;
     const trackers = session.spec.trackers.map(({ name }) => name);
-    const done = await this.#thread.call({ kind: 'start', facts: plugin.facts, options: this.options, session: { id: session.id, name: session.spec.name }, trackers });
+    const done = await this.#thread.call({
+      kind: 'start',
+      facts: plugin.facts,
+      options: this.options,
+      session: { id: session.id, name: session.spec.name },
+      trackers,
+    });
     this.#failures = 0;
     this.#took(done);
     if (done.error) throw new PluginDied({ message: `onStart: ${done.error.message}`, at: done.error.at });
@@ -249,7 +281,13 @@ export class Attachment {
     this.#calls.push(part);
     if (part && part.to > part.from) this.#place = part.batch.placeOf(part.to - 1) + 1;
     const packed = part && packBatch(part.batch);
-    const call = part && packed ? thread.call({ kind: 'batch', message: packed.message, from: part.from, to: part.to, gap: part.gap }, packed.transfer) : thread.call({ kind: 'interval' });
+    const call =
+      part && packed
+        ? thread.call(
+            { kind: 'batch', message: packed.message, from: part.from, to: part.to, gap: part.gap },
+            packed.transfer,
+          )
+        : thread.call({ kind: 'interval' });
     void this.#await(call, part);
   }
 
@@ -279,7 +317,11 @@ export class Attachment {
     this.#failures = error ? this.#failures + 1 : 0;
     if (!error) return;
     this.#seen(error);
-    if (this.#failures >= MAX_FAILURES) this.#died ??= new PluginDied({ message: `${MAX_FAILURES} calls in a row failed, the last with: ${error.message}`, at: error.at });
+    if (this.#failures >= MAX_FAILURES)
+      this.#died ??= new PluginDied({
+        message: `${MAX_FAILURES} calls in a row failed, the last with: ${error.message}`,
+        at: error.at,
+      });
   }
 
   async #swap(): Promise<void> {
@@ -310,7 +352,10 @@ export class Attachment {
     this.counts.failures++;
     this.problem = error.at === null ? error.message : `${error.at}: ${error.message}`;
     this.#seen(error);
-    this.#given.log.warn({ plugin: this.plugin.facts.name, session: this.session.id, problem: this.problem }, 'a plugin failed');
+    this.#given.log.warn(
+      { plugin: this.plugin.facts.name, session: this.session.id, problem: this.problem },
+      'a plugin failed',
+    );
     await this.#endThread(false);
   }
 
@@ -354,7 +399,11 @@ export class Attachment {
     const { reads } = this.plugin.facts;
     const demand: Demand = new Map(Object.entries(reads).map(([tracker, paths]) => [tracker, new Set(paths)]));
     const filter = whereOf(this.plugin.facts, this.#given.vocabulary.fields);
-    return this.session.subscribe({ after, demand: filter ? joined(demand, filter.demand) : demand, where: streamFilter(this.plugin.facts, this.session, this.#given.vocabulary.fields) });
+    return this.session.subscribe({
+      after,
+      demand: filter ? joined(demand, filter.demand) : demand,
+      where: streamFilter(this.plugin.facts, this.session, this.#given.vocabulary.fields),
+    });
   }
 
   #seen({ message, at }: PluginError): void {
@@ -410,7 +459,12 @@ function streamFilter(facts: PluginFacts, session: Session, fields: FilterFields
   if (all) return where;
   const trackers = new Set(Object.keys(facts.reads));
   const text = `tracker in ${[...trackers].sort().join(',')} && (${where?.text ?? 'true'})`;
-  return { text, matches: where ? (event) => trackers.has(event.tracker) && where.matches(event) : (event) => trackers.has(event.tracker) };
+  return {
+    text,
+    matches: where
+      ? (event) => trackers.has(event.tracker) && where.matches(event)
+      : (event) => trackers.has(event.tracker),
+  };
 }
 
 function joined(a: Demand, b: Demand): Demand {

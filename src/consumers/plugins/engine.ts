@@ -7,7 +7,12 @@ import type { PluginError, PluginGap, PluginSession } from './protocol.js';
 export interface Engine {
   /** Its default export as data, hooks as the text "function"; null when it has none. */
   readonly definition: unknown;
-  start(facts: PluginFacts, options: Readonly<Record<string, unknown>>, session: PluginSession, outbox: Outbox): PluginError | null;
+  start(
+    facts: PluginFacts,
+    options: Readonly<Record<string, unknown>>,
+    session: PluginSession,
+    outbox: Outbox,
+  ): PluginError | null;
   batch(events: readonly TraceEvent[], gap: PluginGap): PluginError | null;
   interval(): PluginError | null;
   stop(): PluginError | null;

@@ -1,5 +1,8 @@
 /** Items for one reader, the newest `limit` of those it has not read: `push` never waits for it. */
-export class Feed<Item> implements AsyncIterableIterator<{ readonly items: readonly Item[]; readonly dropped: number }> {
+export class Feed<Item> implements AsyncIterableIterator<{
+  readonly items: readonly Item[];
+  readonly dropped: number;
+}> {
   readonly #limit: number;
   readonly #onClose: (feed: Feed<Item>) => void;
   readonly #waiting: ((result: IteratorResult<{ items: readonly Item[]; dropped: number }, undefined>) => void)[] = [];

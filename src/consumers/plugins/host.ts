@@ -83,13 +83,17 @@ export class PluginHost implements PluginMetrics {
     const paths = await pluginFiles(directory);
     await Promise.all(paths.map((path) => this.#loadFile(path)));
     const look = (): void => {
-      this.#looking = this.#looking.then(() => this.#look(directory)).catch((error: unknown) => this.#options.log.error({ err: error, directory }, 'looking for plugins'));
+      this.#looking = this.#looking
+        .then(() => this.#look(directory))
+        .catch((error: unknown) => this.#options.log.error({ err: error, directory }, 'looking for plugins'));
     };
     this.#watcher = watch(directory, { persistent: false }, () => {
       if (this.#settling) clearTimeout(this.#settling);
       this.#settling = setTimeout(look, SETTLE_MS).unref();
     });
-    this.#watcher.on('error', (error) => this.#options.log.warn({ err: error, directory }, 'watching the plugins; their folder is read now and then'));
+    this.#watcher.on('error', (error) =>
+      this.#options.log.warn({ err: error, directory }, 'watching the plugins; their folder is read now and then'),
+    );
     this.#timers.push(setInterval(look, LOOK_EVERY_MS).unref());
   }
 
@@ -106,8 +110,16 @@ export class PluginHost implements PluginMetrics {
   async upload(file: string, text: string, replace: boolean): Promise<Plugin> {
     const { source, facts } = await this.#examine(compileSource(file, text), 'SANDBOX');
     const known = this.#plugins.get(facts.name);
-    if (known?.origin === 'DIRECTORY') throw new EunomiaError('PLUGIN_EXISTS', `the server has a plugin "${facts.name}" of its own; give yours another name`);
-    if (known && !replace) throw new EunomiaError('PLUGIN_EXISTS', `there is a plugin "${facts.name}" already, version ${known.facts.version}; with replace: true its sessions go on with the new code`);
+    if (known?.origin === 'DIRECTORY')
+      throw new EunomiaError(
+        'PLUGIN_EXISTS',
+        `the server has a plugin "${facts.name}" of its own; give yours another name`,
+      );
+    if (known && !replace)
+      throw new EunomiaError(
+        'PLUGIN_EXISTS',
+        `there is a plugin "${facts.name}" already, version ${known.facts.version}; with replace: true its sessions go on with the new code`,
+      );
     return this.#put({ facts, source, engine: 'SANDBOX', origin: 'UPLOAD', loadedAt: nowText(), problem: null });
   }
 
@@ -130,23 +142,46 @@ export class PluginHost implements PluginMetrics {
     const plugin = this.#plugins.get(name);
     const known = [...this.#plugins.keys()];
     if (!plugin) {
-      throw new EunomiaError('UNKNOWN_PLUGIN', `${where}: there is no plugin "${name}"${suggest(name, known)}; there are ${known.join(', ') || 'none (serve --plugins, loadPlugin)'}`, { details: { argument: where } });
+      throw new EunomiaError(
+        'UNKNOWN_PLUGIN',
+        `${where}: there is no plugin "${name}"${suggest(name, known)}; there are ${known.join(', ') || 'none (serve --plugins, loadPlugin)'}`,
+        { details: { argument: where } },
+      );
     }
     const missing = Object.keys(plugin.facts.reads).filter((tracker) => !trackers.includes(tracker));
-    if (missing.length) throw invalid(where, `the plugin ${name} reads the trackers ${Object.keys(plugin.facts.reads).join(', ')}; the session lacks ${missing.join(', ')}`, { missing });
+    if (missing.length)
+      throw invalid(
+        where,
+        `the plugin ${name} reads the trackers ${Object.keys(plugin.facts.reads).join(', ')}; the session lacks ${missing.join(', ')}`,
+        { missing },
+      );
     checkOptions(plugin.facts, options, `${where}.options`);
     this.#sweep();
-    const running = [...this.#attachments.values()].flatMap((ofSession) => [...ofSession.values()]).filter(isAlive).length;
-    if (running >= MAX_ATTACHMENTS) throw new EunomiaError('TOO_MANY_PLUGINS', `${running} plugins are at work; detach one first, at most ${MAX_ATTACHMENTS} are allowed`);
+    const running = [...this.#attachments.values()]
+      .flatMap((ofSession) => [...ofSession.values()])
+      .filter(isAlive).length;
+    if (running >= MAX_ATTACHMENTS)
+      throw new EunomiaError(
+        'TOO_MANY_PLUGINS',
+        `${running} plugins are at work; detach one first, at most ${MAX_ATTACHMENTS} are allowed`,
+      );
     return plugin;
   }
 
   /** Sets a plugin to work in a session; `fromStart` on all that it holds. Throws as `check`, and ALREADY_ATTACHED. */
   attach(session: Session, request: PluginRequest, fromStart: boolean, where = 'plugin'): Attachment {
-    const plugin = this.check(request, session.spec.trackers.map(({ name }) => name), where);
+    const plugin = this.check(
+      request,
+      session.spec.trackers.map(({ name }) => name),
+      where,
+    );
     const ofSession = this.#attachments.get(session.id) ?? new Map<string, Attachment>();
     const known = ofSession.get(request.name);
-    if (known && isAlive(known)) throw new EunomiaError('ALREADY_ATTACHED', `${where}: the plugin "${request.name}" is attached to this session already; detach it first to give it other options`);
+    if (known && isAlive(known))
+      throw new EunomiaError(
+        'ALREADY_ATTACHED',
+        `${where}: the plugin "${request.name}" is attached to this session already; detach it first to give it other options`,
+      );
     const { vocabulary, log, raise } = this.#options;
     const options = checkOptions(plugin.facts, request.options, `${where}.options`);
     const attachment = new Attachment(plugin, options, {
@@ -180,23 +215,34 @@ export class PluginHost implements PluginMetrics {
     const attachment = this.#attachments.get(session)?.get(name);
     if (attachment) return attachment;
     const names = this.of(session).map(({ plugin }) => plugin.facts.name);
-    throw new EunomiaError('UNKNOWN_PLUGIN', `plugin: the session has no plugin "${name}"${suggest(name, names)}; it has ${names.join(', ') || 'none'}`);
+    throw new EunomiaError(
+      'UNKNOWN_PLUGIN',
+      `plugin: the session has no plugin "${name}"${suggest(name, names)}; it has ${names.join(', ') || 'none'}`,
+    );
   }
 
   /** Resolves when the plugins of a session that has stopped have seen its last event; not later than in ten seconds. */
   async settled(session: string): Promise<void> {
     const late = new AbortController();
-    await Promise.race([Promise.all(this.of(session).map(({ done }) => done)), sleep(LAST_WORD_MS, undefined, { signal: late.signal, ref: false }).catch(() => undefined)]);
+    await Promise.race([
+      Promise.all(this.of(session).map(({ done }) => done)),
+      sleep(LAST_WORD_MS, undefined, { signal: late.signal, ref: false }).catch(() => undefined),
+    ]);
     late.abort();
   }
 
   samples(): readonly PluginMetricSample[] {
-    return [...this.#attachments].flatMap(([session, ofSession]) => [...ofSession].flatMap(([name, { metrics }]) => metrics.samples(name, session)));
+    return [...this.#attachments].flatMap(([session, ofSession]) =>
+      [...ofSession].flatMap(([name, { metrics }]) => metrics.samples(name, session)),
+    );
   }
 
   /** What each plugin has done and cost so far. */
   work(): readonly PluginWork[] {
-    return this.#work.sums([...this.#plugins.keys()], [...this.#attachments.values()].flatMap((ofSession) => [...ofSession]));
+    return this.#work.sums(
+      [...this.#plugins.keys()],
+      [...this.#attachments.values()].flatMap((ofSession) => [...ofSession]),
+    );
   }
 
   async close(): Promise<void> {
@@ -205,7 +251,11 @@ export class PluginHost implements PluginMetrics {
     for (const timer of this.#timers) clearInterval(timer);
     if (this.#settling) clearTimeout(this.#settling);
     await this.#looking;
-    await Promise.all([...this.#attachments.values()].flatMap((ofSession) => [...ofSession.values()].map((attachment) => attachment.detach())));
+    await Promise.all(
+      [...this.#attachments.values()].flatMap((ofSession) =>
+        [...ofSession.values()].map((attachment) => attachment.detach()),
+      ),
+    );
   }
 
   async #examine(source: PluginSource, engine: EngineKind): Promise<LoadedPlugin> {
@@ -219,13 +269,18 @@ export class PluginHost implements PluginMetrics {
     this.#files.set(path, source.hash);
     const loaded = await this.#examine(source, 'TRUSTED');
     const other = this.#plugins.get(loaded.facts.name);
-    if (other && other.source.file !== path) throw new EunomiaError('PLUGIN_EXISTS', `${path}: its name "${loaded.facts.name}" is that of ${other.source.file}`);
+    if (other && other.source.file !== path)
+      throw new EunomiaError(
+        'PLUGIN_EXISTS',
+        `${path}: its name "${loaded.facts.name}" is that of ${other.source.file}`,
+      );
     return this.#put({ ...loaded, origin: 'DIRECTORY', loadedAt: nowText(), problem: null });
   }
 
   #put(plugin: Plugin): Plugin {
     const { name } = plugin.facts;
-    if (!this.#plugins.has(name) && this.#plugins.size >= MAX_PLUGINS) throw new EunomiaError('TOO_MANY_PLUGINS', `there are ${MAX_PLUGINS} plugins; unload one first`);
+    if (!this.#plugins.has(name) && this.#plugins.size >= MAX_PLUGINS)
+      throw new EunomiaError('TOO_MANY_PLUGINS', `there are ${MAX_PLUGINS} plugins; unload one first`);
     this.#plugins.set(name, plugin);
     for (const ofSession of this.#attachments.values()) {
       const attachment = ofSession.get(name);
@@ -260,7 +315,10 @@ export class PluginHost implements PluginMetrics {
     const plugin = this.#plugins.get(name);
     if (plugin) return plugin;
     const known = [...this.#plugins.keys()];
-    throw new EunomiaError('UNKNOWN_PLUGIN', `name: there is no plugin "${name}"${suggest(name, known)}; there are ${known.join(', ') || 'none'}`);
+    throw new EunomiaError(
+      'UNKNOWN_PLUGIN',
+      `name: there is no plugin "${name}"${suggest(name, known)}; there are ${known.join(', ') || 'none'}`,
+    );
   }
 
   #sweep(): void {

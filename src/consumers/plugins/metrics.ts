@@ -59,7 +59,10 @@ export class MetricBook {
         help,
         labels: Object.fromEntries(labels.map((label, i) => [label, change.labels[i] ?? ''])),
         value: change.value,
-        buckets: change.buckets.map((count, i) => ({ le: buckets[i] ?? Number.POSITIVE_INFINITY, count: (sum += count) })),
+        buckets: change.buckets.map((count, i) => ({
+          le: buckets[i] ?? Number.POSITIVE_INFINITY,
+          count: (sum += count),
+        })),
       };
     });
   }

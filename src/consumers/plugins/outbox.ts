@@ -34,7 +34,12 @@ class Budget {
 /** Collects what a plugin says during a call, within limits: the rest is counted. Lives in the plugin's thread. */
 export class Outbox {
   readonly #metrics: Readonly<Record<string, MetricDefinition>>;
-  readonly #budgets = { results: new Budget(RESULTS_PER_SECOND), bytes: new Budget(BYTES_PER_SECOND), alerts: new Budget(ALERTS_PER_SECOND), logs: new Budget(LOGS_PER_SECOND) };
+  readonly #budgets = {
+    results: new Budget(RESULTS_PER_SECOND),
+    bytes: new Budget(BYTES_PER_SECOND),
+    alerts: new Budget(ALERTS_PER_SECOND),
+    logs: new Budget(LOGS_PER_SECOND),
+  };
   /** All series that ever were, by metric. */
   readonly #series = new Map<string, Set<string>>();
   #results: { kind: string; json: string }[] = [];
@@ -48,30 +53,58 @@ export class Outbox {
   }
 
   emit(kind: unknown, json: string | undefined): void {
-    if (typeof kind !== 'string' || !/^[a-zA-Z][\w.-]{0,63}$/.test(kind)) throw new TypeError(`emit: the kind is up to 64 letters, digits, ".", "_" and "-"; it is ${show(kind)}`);
+    if (typeof kind !== 'string' || !/^[a-zA-Z][\w.-]{0,63}$/.test(kind))
+      throw new TypeError(`emit: the kind is up to 64 letters, digits, ".", "_" and "-"; it is ${show(kind)}`);
     if (!json?.startsWith('{')) throw new TypeError(`emit: the value of "${kind}" must be an object`);
-    if (json.length > RESULT_BYTES) throw new RangeError(`emit: the value of "${kind}" has ${json.length} bytes as JSON; at most ${RESULT_BYTES} are allowed`);
-    if (depthOf(json) > RESULT_DEPTH) throw new RangeError(`emit: the value of "${kind}" is nested more than ${RESULT_DEPTH} deep`);
+    if (json.length > RESULT_BYTES)
+      throw new RangeError(
+        `emit: the value of "${kind}" has ${json.length} bytes as JSON; at most ${RESULT_BYTES} are allowed`,
+      );
+    if (depthOf(json) > RESULT_DEPTH)
+      throw new RangeError(`emit: the value of "${kind}" is nested more than ${RESULT_DEPTH} deep`);
     if (this.#budgets.results.take(1) && this.#budgets.bytes.take(json.length)) this.#results.push({ kind, json });
     else this.#suppressed++;
   }
 
   alert({ severity, title, message, key }: PluginAlert, event: object | null): void {
-    if (!SEVERITIES.includes(severity)) throw new TypeError(`alert: the severity is one of ${SEVERITIES.join(', ')}; it is ${show(severity)}`);
-    if (typeof title !== 'string' || !title || typeof message !== 'string') throw new TypeError('alert: needs a title and a message');
-    if (key !== undefined && typeof key !== 'string') throw new TypeError(`alert: the key is a text; it is ${show(key)}`);
+    if (!SEVERITIES.includes(severity))
+      throw new TypeError(`alert: the severity is one of ${SEVERITIES.join(', ')}; it is ${show(severity)}`);
+    if (typeof title !== 'string' || !title || typeof message !== 'string')
+      throw new TypeError('alert: needs a title and a message');
+    if (key !== undefined && typeof key !== 'string')
+      throw new TypeError(`alert: the key is a text; it is ${show(key)}`);
     if (!this.#budgets.alerts.take(1)) return void this.#suppressed++;
-    this.#alerts.push({ severity, title: title.slice(0, 200), message: message.slice(0, 2000), key: key?.slice(0, 500) ?? null, ...factsOf(event) });
+    this.#alerts.push({
+      severity,
+      title: title.slice(0, 200),
+      message: message.slice(0, 2000),
+      key: key?.slice(0, 500) ?? null,
+      ...factsOf(event),
+    });
   }
 
-  metric(type: MetricDefinition['type'], name: unknown, value: unknown, given: Readonly<Record<string, unknown>> = {}): void {
+  metric(
+    type: MetricDefinition['type'],
+    name: unknown,
+    value: unknown,
+    given: Readonly<Record<string, unknown>> = {},
+  ): void {
     const definition = typeof name === 'string' && Object.hasOwn(this.#metrics, name) ? this.#metrics[name] : undefined;
-    if (typeof name !== 'string' || !definition) throw new TypeError(`there is no metric ${show(name)}; declared are ${Object.keys(this.#metrics).join(', ') || 'none'}`);
+    if (typeof name !== 'string' || !definition)
+      throw new TypeError(
+        `there is no metric ${show(name)}; declared are ${Object.keys(this.#metrics).join(', ') || 'none'}`,
+      );
     if (definition.type !== type) throw new TypeError(`the metric "${name}" is a ${definition.type}`);
-    if (typeof value !== 'number' || !Number.isFinite(value) || (type === 'counter' && value < 0)) throw new TypeError(`the metric "${name}" takes a number; it is ${show(value)}`);
+    if (typeof value !== 'number' || !Number.isFinite(value) || (type === 'counter' && value < 0))
+      throw new TypeError(`the metric "${name}" takes a number; it is ${show(value)}`);
     const names = definition.labels ?? [];
-    for (const label of Object.keys(given)) if (!names.includes(label)) throw new TypeError(`the metric "${name}" has no label "${label}"; it has ${names.join(', ') || 'none'}`);
-    const labels = this.#within(name, names.map((label) => String(given[label] ?? '').slice(0, 100)));
+    for (const label of Object.keys(given))
+      if (!names.includes(label))
+        throw new TypeError(`the metric "${name}" has no label "${label}"; it has ${names.join(', ') || 'none'}`);
+    const labels = this.#within(
+      name,
+      names.map((label) => String(given[label] ?? '').slice(0, 100)),
+    );
     const change = this.#change(name, labels, definition);
     if (type === 'gauge') change.value = value;
     else change.value += value;
@@ -89,7 +122,13 @@ export class Outbox {
 
   /** All since the last call. */
   take(): Outcome {
-    const outcome = { results: this.#results, alerts: this.#alerts, metrics: [...this.#changes.values()], logs: this.#logs, suppressed: this.#suppressed };
+    const outcome = {
+      results: this.#results,
+      alerts: this.#alerts,
+      metrics: [...this.#changes.values()],
+      logs: this.#logs,
+      suppressed: this.#suppressed,
+    };
     this.#results = [];
     this.#alerts = [];
     this.#logs = [];
@@ -111,7 +150,12 @@ export class Outbox {
 
   #change(metric: string, labels: readonly string[], { buckets }: MetricDefinition): MetricChange {
     const key = JSON.stringify([metric, labels]);
-    const change = this.#changes.get(key) ?? { metric, labels, value: 0, buckets: new Array((buckets?.length ?? -1) + 1).fill(0) as number[] };
+    const change = this.#changes.get(key) ?? {
+      metric,
+      labels,
+      value: 0,
+      buckets: new Array((buckets?.length ?? -1) + 1).fill(0) as number[],
+    };
     this.#changes.set(key, change);
     return change;
   }
@@ -149,10 +193,18 @@ function factsOf(event: object | null): Pick<RaisedAlert, 'tracker' | 'time' | '
   let who: AlertProcess | null = null;
   if (typeof process === 'object' && process !== null) {
     const pid = number(process, 'pid');
-    if (pid !== null) who = { pid, ppid: number(process, 'ppid'), uid: number(process, 'uid'), comm: text(process, 'comm'), startTime: text(process, 'startTime') };
+    if (pid !== null)
+      who = {
+        pid,
+        ppid: number(process, 'ppid'),
+        uid: number(process, 'uid'),
+        comm: text(process, 'comm'),
+        startTime: text(process, 'startTime'),
+      };
   }
   const id = text(container, 'id');
-  const where: AlertContainer | null = id === null ? null : { id, name: text(container, 'name'), image: text(container, 'image') };
+  const where: AlertContainer | null =
+    id === null ? null : { id, name: text(container, 'name'), image: text(container, 'image') };
   return { tracker: text(event, 'tracker'), time: text(event, 'time'), process: who, container: where };
 }
 

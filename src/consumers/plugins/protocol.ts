@@ -29,8 +29,20 @@ export type PluginGap = { readonly lost: number; readonly dropped: number } | nu
 
 /** Each is answered by one `Reply`, in order. `trackers` are the session's, in their order. */
 export type Call =
-  | { readonly kind: 'start'; readonly facts: PluginFacts; readonly options: Readonly<Record<string, unknown>>; readonly session: PluginSession; readonly trackers: readonly string[] }
-  | { readonly kind: 'batch'; readonly message: BatchMessage; readonly from: number; readonly to: number; readonly gap: PluginGap }
+  | {
+      readonly kind: 'start';
+      readonly facts: PluginFacts;
+      readonly options: Readonly<Record<string, unknown>>;
+      readonly session: PluginSession;
+      readonly trackers: readonly string[];
+    }
+  | {
+      readonly kind: 'batch';
+      readonly message: BatchMessage;
+      readonly from: number;
+      readonly to: number;
+      readonly gap: PluginGap;
+    }
   | { readonly kind: 'interval' }
   | { readonly kind: 'stop' };
 
@@ -92,4 +104,10 @@ export type Reply =
   | { readonly kind: 'loaded'; readonly definition: unknown }
   /** The source did not evaluate, or the engine has ended: there is nothing to call any more. */
   | { readonly kind: 'dead'; readonly error: PluginError }
-  | { readonly kind: 'done'; readonly outcome: Outcome; readonly error: PluginError | null; readonly busyMs: number; readonly memoryBytes: number };
+  | {
+      readonly kind: 'done';
+      readonly outcome: Outcome;
+      readonly error: PluginError | null;
+      readonly busyMs: number;
+      readonly memoryBytes: number;
+    };

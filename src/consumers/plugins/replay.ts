@@ -38,7 +38,11 @@ const CALL_EVENTS = 512;
 const LIMITS = { callMs: 10_000, memoryBytes: 256 << 20 };
 
 /** Runs a plugin over recorded events, without a kernel. Rejects with BAD_PLUGIN, BAD_USER_INPUT or BAD_RECORDING; what it throws is in the summary. */
-export async function replayPlugin({ plugin: path, engine, events: file, options }: ReplayRequest, vocabulary: Vocabulary, onOutcome: OnOutcome): Promise<ReplaySummary> {
+export async function replayPlugin(
+  { plugin: path, engine, events: file, options }: ReplayRequest,
+  vocabulary: Vocabulary,
+  onOutcome: OnOutcome,
+): Promise<ReplaySummary> {
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
     throw invalid('plugin', messageOf(error));
   });
@@ -54,14 +58,34 @@ export async function replayPlugin({ plugin: path, engine, events: file, options
   try {
     const trackers = Object.keys(facts.reads);
     const matches = whereOf(facts, vocabulary.fields)?.matches ?? (() => true);
-    await take(await thread.call({ kind: 'start', facts, options: checkOptions(facts, options, 'options'), session: { id: 'replay', name: basename(file) }, trackers }));
+    await take(
+      await thread.call({
+        kind: 'start',
+        facts,
+        options: checkOptions(facts, options, 'options'),
+        session: { id: 'replay', name: basename(file) },
+        trackers,
+      }),
+    );
     let events: TraceEvent[] = [];
     let gap: PluginGap = null;
     let tick: number | null = null;
     const flush = async (): Promise<void> => {
       if (!events.length) return;
-      const batch = new RowBatch(events, { clock: { seconds: 0, nanoseconds: 0 }, seq: counts.events, lost: 0, lostFrom: 0, lostTo: 0 });
-      const done = await thread.call({ kind: 'batch', message: packBatch(batch).message, from: 0, to: batch.count, gap });
+      const batch = new RowBatch(events, {
+        clock: { seconds: 0, nanoseconds: 0 },
+        seq: counts.events,
+        lost: 0,
+        lostFrom: 0,
+        lostTo: 0,
+      });
+      const done = await thread.call({
+        kind: 'batch',
+        message: packBatch(batch).message,
+        from: 0,
+        to: batch.count,
+        gap,
+      });
       counts.events += events.length;
       if (done.error) counts.failed += events.length;
       events = [];
@@ -136,12 +160,18 @@ function lineOf(text: string, at: string): Line | null {
     return { kind: 'gap', gap: { lost, dropped } };
   }
   const tracker: unknown = Reflect.get(value, 'tracker') ?? trackerOf(Reflect.get(value, '__typename'));
-  if (typeof tracker !== 'string') throw new EunomiaError('BAD_RECORDING', `${at}: is neither an event (it has no "tracker") nor a header nor a gap`);
-  return { kind: 'event', event: { ...value, tracker, container: containerOf(Reflect.get(value, 'container')) } as unknown as TraceEvent };
+  if (typeof tracker !== 'string')
+    throw new EunomiaError('BAD_RECORDING', `${at}: is neither an event (it has no "tracker") nor a header nor a gap`);
+  return {
+    kind: 'event',
+    event: { ...value, tracker, container: containerOf(Reflect.get(value, 'container')) } as unknown as TraceEvent,
+  };
 }
 
 function trackerOf(typename: unknown): string | null {
-  return typeof typename === 'string' && typename.endsWith('Event') ? typename.slice(0, -'Event'.length).toLowerCase() : null;
+  return typeof typename === 'string' && typename.endsWith('Event')
+    ? typename.slice(0, -'Event'.length).toLowerCase()
+    : null;
 }
 
 /** In GraphQL labels are a list; a plugin has them by their names. */
@@ -149,5 +179,10 @@ function containerOf(container: unknown): object | null {
   if (typeof container !== 'object' || container === null) return null;
   const labels: unknown = Reflect.get(container, 'labels');
   if (!Array.isArray(labels)) return { labels: {}, ...container };
-  return { ...container, labels: Object.fromEntries((labels as readonly { readonly name: string; readonly value: string }[]).map(({ name, value }) => [name, value])) };
+  return {
+    ...container,
+    labels: Object.fromEntries(
+      (labels as readonly { readonly name: string; readonly value: string }[]).map(({ name, value }) => [name, value]),
+    ),
+  };
 }

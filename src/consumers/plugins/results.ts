@@ -39,7 +39,8 @@ export class Results {
       this.#bytes += result.json.length;
     }
     let out = 0;
-    while (this.#results.length - out > MAX_RESULTS || this.#bytes > MAX_BYTES) this.#bytes -= this.#results[out++]?.json.length ?? 0;
+    while (this.#results.length - out > MAX_RESULTS || this.#bytes > MAX_BYTES)
+      this.#bytes -= this.#results[out++]?.json.length ?? 0;
     if (out) this.#results = this.#results.slice(out);
     for (const feed of this.#feeds) feed.push(added);
   }
@@ -51,7 +52,9 @@ export class Results {
   }
 
   follow(replay: number): Feed<PluginResult> {
-    const feed = new Feed(replay > 0 ? this.#results.slice(-replay) : [], FEED_LIMIT, (closed) => this.#feeds.delete(closed));
+    const feed = new Feed(replay > 0 ? this.#results.slice(-replay) : [], FEED_LIMIT, (closed) =>
+      this.#feeds.delete(closed),
+    );
     this.#feeds.add(feed);
     if (this.#ended) feed.end();
     return feed;

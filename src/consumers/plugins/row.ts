@@ -8,9 +8,15 @@ const LABELS = 'container.labels.';
 /** Compiles the reading of these paths, which the catalog has checked: a loop over paths would cost several times as much. */
 export function compileRow(paths: readonly string[]): RowMaker {
   const own = paths.filter((path) => !path.includes('.'));
-  const inside = (group: string): string[] => paths.filter((path) => path.startsWith(`${group}.`) && !path.startsWith(LABELS)).map((path) => path.slice(group.length + 1));
-  const labels = paths.filter((path) => path.startsWith(LABELS)).map((path) => JSON.stringify(path.slice(LABELS.length)));
-  const read = (from: string, names: readonly string[]): string[] => names.map((name) => `${JSON.stringify(name)}: ${from}[${JSON.stringify(name)}]`);
+  const inside = (group: string): string[] =>
+    paths
+      .filter((path) => path.startsWith(`${group}.`) && !path.startsWith(LABELS))
+      .map((path) => path.slice(group.length + 1));
+  const labels = paths
+    .filter((path) => path.startsWith(LABELS))
+    .map((path) => JSON.stringify(path.slice(LABELS.length)));
+  const read = (from: string, names: readonly string[]): string[] =>
+    names.map((name) => `${JSON.stringify(name)}: ${from}[${JSON.stringify(name)}]`);
   const process = inside('process');
   const container = read('c', inside('container'));
   if (labels.length) container.push(`labels: { ${labels.map((label) => `${label}: c.labels[${label}]`).join(', ')} }`);

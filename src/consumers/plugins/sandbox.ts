@@ -1,4 +1,9 @@
-import { newQuickJSWASMModuleFromVariant, type QuickJSContext, type QuickJSHandle, type QuickJSRuntime } from 'quickjs-emscripten-core';
+import {
+  newQuickJSWASMModuleFromVariant,
+  type QuickJSContext,
+  type QuickJSHandle,
+  type QuickJSRuntime,
+} from 'quickjs-emscripten-core';
 import type { TraceEvent } from '../../event.js';
 import type { PluginAlert } from '../../plugin.js';
 import type { PluginFacts } from './definition.js';
@@ -37,7 +42,9 @@ export class SandboxEngine implements Engine {
     runtime.setInterruptHandler(() => performance.now() > this.#deadline);
     this.#vm = runtime.newContext();
     const host = this.#vm.newFunction('host', (...handles) => {
-      const [kind = '', ...json] = handles.map((handle) => (this.#vm.typeof(handle) === 'string' ? this.#vm.getString(handle) : undefined));
+      const [kind = '', ...json] = handles.map((handle) =>
+        this.#vm.typeof(handle) === 'string' ? this.#vm.getString(handle) : undefined,
+      );
       const refusal = this.#said(kind, json);
       return refusal === null ? this.#vm.undefined : this.#vm.newString(refusal);
     });
@@ -53,8 +60,16 @@ export class SandboxEngine implements Engine {
       const answer = this.#vm.callMethod(this.#api, 'load', [evaluate]);
       return answer.error ? this.#die(answer.error) : this.#vm.getString(answer.value);
     });
-    if (told.length > DEFINITION_BYTES) throw new DeadError({ message: `its definition has ${told.length} bytes as JSON; at most ${DEFINITION_BYTES} are allowed`, at: null });
-    const { definition, message, stack } = JSON.parse(told) as { readonly definition?: unknown; readonly message?: string; readonly stack?: string };
+    if (told.length > DEFINITION_BYTES)
+      throw new DeadError({
+        message: `its definition has ${told.length} bytes as JSON; at most ${DEFINITION_BYTES} are allowed`,
+        at: null,
+      });
+    const { definition, message, stack } = JSON.parse(told) as {
+      readonly definition?: unknown;
+      readonly message?: string;
+      readonly stack?: string;
+    };
     if (message !== undefined) throw new DeadError(errorOf(message, stack ?? '', file));
     this.definition = definition ?? null;
   }
@@ -64,7 +79,12 @@ export class SandboxEngine implements Engine {
     return new SandboxEngine(module.newRuntime(), spec);
   }
 
-  start({ reads }: PluginFacts, options: Readonly<Record<string, unknown>>, session: PluginSession, outbox: Outbox): PluginError | null {
+  start(
+    { reads }: PluginFacts,
+    options: Readonly<Record<string, unknown>>,
+    session: PluginSession,
+    outbox: Outbox,
+  ): PluginError | null {
     this.#outbox = outbox;
     this.#rows = new Map(Object.entries(reads).map(([tracker, paths]) => [tracker, compileRow(paths)]));
     return this.#hook('start', JSON.stringify({ options, session }));
@@ -72,7 +92,12 @@ export class SandboxEngine implements Engine {
 
   batch(events: readonly TraceEvent[], gap: PluginGap): PluginError | null {
     this.#events = events;
-    if (gap) this.#run(() => this.#vm.callMethod(this.#api, 'gap', [this.#vm.newNumber(gap.lost), this.#vm.newNumber(gap.dropped)]).dispose());
+    if (gap)
+      this.#run(() =>
+        this.#vm
+          .callMethod(this.#api, 'gap', [this.#vm.newNumber(gap.lost), this.#vm.newNumber(gap.dropped)])
+          .dispose(),
+      );
     const rows = events.map((event) => this.#rows.get(event.tracker)?.(event) ?? { tracker: event.tracker });
     try {
       return this.#hook('batch', JSON.stringify(rows));
@@ -121,7 +146,13 @@ export class SandboxEngine implements Engine {
       return work();
     } catch (error) {
       if (error instanceof DeadError) throw error;
-      throw new DeadError({ message: error instanceof RangeError ? 'the stack is full: it calls itself without end' : `the sandbox ended: ${String(error)}`, at: null });
+      throw new DeadError({
+        message:
+          error instanceof RangeError
+            ? 'the stack is full: it calls itself without end'
+            : `the sandbox ended: ${String(error)}`,
+        at: null,
+      });
     } finally {
       this.#deadline = Number.POSITIVE_INFINITY;
     }
@@ -130,9 +161,15 @@ export class SandboxEngine implements Engine {
   /** An error that the guest could not catch: its time was up, or its memory is full. */
   #die(handle: QuickJSHandle): never {
     this.#deadline = performance.now() + 100;
-    const { message = 'unknown', name = 'Error', stack = '', lineNumber } = (this.#vm.dump(handle) ?? {}) as Record<string, string | undefined>;
+    const {
+      message = 'unknown',
+      name = 'Error',
+      stack = '',
+      lineNumber,
+    } = (this.#vm.dump(handle) ?? {}) as Record<string, string | undefined>;
     const line = lineNumber === undefined ? stack : `${this.#file}:${lineNumber}`;
-    if (message === 'interrupted') throw new DeadError(errorOf(`did not end within ${this.#limits.callMs} ms`, stack, this.#file));
+    if (message === 'interrupted')
+      throw new DeadError(errorOf(`did not end within ${this.#limits.callMs} ms`, stack, this.#file));
     throw new DeadError(errorOf(`${name}: ${message}`, line, this.#file));
   }
 
@@ -145,9 +182,11 @@ export class SandboxEngine implements Engine {
       // The text is the guest's own JSON, but of whatever the plugin made of it.
       const value = (text: string | undefined): unknown => (text === undefined ? undefined : JSON.parse(text));
       if (kind === 'emit') outbox.emit(value(first), second === undefined ? undefined : JSON.stringify(value(second)));
-      else if (kind === 'alert') outbox.alert((value(first) ?? {}) as PluginAlert, this.#events[Number(second)] ?? objectOf(value(third)));
+      else if (kind === 'alert')
+        outbox.alert((value(first) ?? {}) as PluginAlert, this.#events[Number(second)] ?? objectOf(value(third)));
       else if (kind === 'log') outbox.log(value(first));
-      else if (kind === 'counter' || kind === 'gauge' || kind === 'histogram') outbox.metric(kind, value(first), value(second), objectOf(value(third)) ?? {});
+      else if (kind === 'counter' || kind === 'gauge' || kind === 'histogram')
+        outbox.metric(kind, value(first), value(second), objectOf(value(third)) ?? {});
       return null;
     } catch (error) {
       return error instanceof Error ? error.message : String(error);

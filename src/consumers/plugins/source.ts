@@ -19,15 +19,25 @@ export const MAX_SOURCE_BYTES = 1 << 20;
 
 /** Throws BAD_PLUGIN, with file and line, for what is no TypeScript. What it lets through, the engine that runs it judges. */
 export function compileSource(file: string, source: string): PluginSource {
-  if (Buffer.byteLength(source) > MAX_SOURCE_BYTES) throw badPlugin(file, `has ${Buffer.byteLength(source)} bytes; at most ${MAX_SOURCE_BYTES} are allowed`);
+  if (Buffer.byteLength(source) > MAX_SOURCE_BYTES)
+    throw badPlugin(file, `has ${Buffer.byteLength(source)} bytes; at most ${MAX_SOURCE_BYTES} are allowed`);
   try {
-    const { code } = transform(source, { transforms: ['typescript', 'imports'], filePath: file, disableESTransforms: true, preserveDynamicImport: true });
+    const { code } = transform(source, {
+      transforms: ['typescript', 'imports'],
+      filePath: file,
+      disableESTransforms: true,
+      preserveDynamicImport: true,
+    });
     return { file, code, hash: createHash('sha256').update(source).digest('hex') };
   } catch (error) {
     // "Error transforming FILE: Unexpected token (3:7)"
     const message = messageOf(error).replace(`Error transforming ${file}: `, '');
     const [, what = message, line] = /^(.*) \((\d+):\d+\)$/s.exec(message) ?? [];
-    throw badPlugin(line === undefined ? file : `${file}:${line}`, what, line === undefined ? {} : { line: Number(line) });
+    throw badPlugin(
+      line === undefined ? file : `${file}:${line}`,
+      what,
+      line === undefined ? {} : { line: Number(line) },
+    );
   }
 }
 
@@ -37,7 +47,10 @@ export function compileSource(file: string, source: string): PluginSource {
  */
 export async function readPlugin(path: string): Promise<PluginSource> {
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch((error: NodeJS.ErrnoException) => {
-    throw unsafe(path, error.code === 'ELOOP' ? 'is a symbolic link; put the file itself there' : `cannot be read: ${messageOf(error)}`);
+    throw unsafe(
+      path,
+      error.code === 'ELOOP' ? 'is a symbolic link; put the file itself there' : `cannot be read: ${messageOf(error)}`,
+    );
   });
   try {
     // Of the file that is read, not of the one that may have its name a moment later.
@@ -64,15 +77,26 @@ export async function pluginFiles(directory: string): Promise<string[]> {
   }
   const names = await readdir(real);
   return names
-    .filter((name) => ['.ts', '.js', '.mjs', '.mts'].includes(extname(name)) && !name.startsWith('.') && !/\.(d|test)\.[mc]?ts$/.test(name) && !/\.test\.m?js$/.test(name))
+    .filter(
+      (name) =>
+        ['.ts', '.js', '.mjs', '.mts'].includes(extname(name)) &&
+        !name.startsWith('.') &&
+        !/\.(d|test)\.[mc]?ts$/.test(name) &&
+        !/\.test\.m?js$/.test(name),
+    )
     .sort()
     .map((name) => join(real, name));
 }
 
 function refuseForeign(path: string, { uid, mode }: { readonly uid: number; readonly mode: number }): void {
   const me = process.geteuid?.() ?? 0;
-  if (uid !== 0 && uid !== me) throw unsafe(path, `belongs to the user ${uid}, who could put any code into this server; run: chown root ${path}`);
-  if (mode & 0o022) throw unsafe(path, `is writable by others (mode ${(mode & 0o7777).toString(8)}), who could put any code into this server; run: chmod go-w ${path}`);
+  if (uid !== 0 && uid !== me)
+    throw unsafe(path, `belongs to the user ${uid}, who could put any code into this server; run: chown root ${path}`);
+  if (mode & 0o022)
+    throw unsafe(
+      path,
+      `is writable by others (mode ${(mode & 0o7777).toString(8)}), who could put any code into this server; run: chmod go-w ${path}`,
+    );
 }
 
 function unsafe(path: string, why: string): EunomiaError {

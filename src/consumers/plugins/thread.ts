@@ -43,7 +43,11 @@ export class PluginThread {
       name: `plugin ${file}`.slice(0, 60),
       workerData: { file, code, engine, limits },
       // The sandbox keeps its own heap, in WebAssembly; what it is handed lies in this one.
-      resourceLimits: { maxOldGenerationSizeMb: engine === 'TRUSTED' ? mebibytes : 128, maxYoungGenerationSizeMb: 32, stackSizeMb: 8 },
+      resourceLimits: {
+        maxOldGenerationSizeMb: engine === 'TRUSTED' ? mebibytes : 128,
+        maxYoungGenerationSizeMb: 32,
+        stackSizeMb: 8,
+      },
       env: {},
       stdout: true, // what a plugin prints is nobody's answer
       stderr: true,
@@ -52,7 +56,10 @@ export class PluginThread {
     this.#worker.on('message', (reply: Reply) => this.#receive(reply));
     this.#worker.on('error', (error: NodeJS.ErrnoException) => {
       const full = error.code === 'ERR_WORKER_OUT_OF_MEMORY';
-      this.#die({ message: full ? `its memory is full: more than ${mebibytes} MiB` : `its thread ended: ${error.message}`, at: null });
+      this.#die({
+        message: full ? `its memory is full: more than ${mebibytes} MiB` : `its thread ended: ${error.message}`,
+        at: null,
+      });
     });
     this.#worker.on('exit', () => this.#die({ message: 'its thread ended', at: null }));
     this.#worker.stdout.resume();
@@ -60,7 +67,12 @@ export class PluginThread {
   }
 
   /** Evaluates the source and checks its definition. Rejects with BAD_PLUGIN; no thread is left then. */
-  static async load(source: PluginSource, engine: EngineKind, limits: EngineLimits, vocabulary: Vocabulary): Promise<{ readonly thread: PluginThread; readonly facts: PluginFacts }> {
+  static async load(
+    source: PluginSource,
+    engine: EngineKind,
+    limits: EngineLimits,
+    vocabulary: Vocabulary,
+  ): Promise<{ readonly thread: PluginThread; readonly facts: PluginFacts }> {
     const thread = new PluginThread(source, engine, limits);
     try {
       const reply = await thread.#expect(LOAD_MS + limits.callMs);

@@ -31,19 +31,33 @@ export class TrustedEngine implements Engine {
     }
     const plugin = exported['default'];
     this.#plugin = (typeof plugin === 'object' && plugin !== null ? plugin : {}) as Exported;
-    this.definition = plugin === undefined ? null : (JSON.parse(JSON.stringify(plugin, (_key, value: unknown) => (typeof value === 'function' ? 'function' : value)) ?? 'null') as unknown);
+    this.definition =
+      plugin === undefined
+        ? null
+        : (JSON.parse(
+            JSON.stringify(plugin, (_key, value: unknown) => (typeof value === 'function' ? 'function' : value)) ??
+              'null',
+          ) as unknown);
   }
 
-  start({ name }: PluginFacts, options: Readonly<Record<string, unknown>>, session: PluginSession, outbox: Outbox): PluginError | null {
+  start(
+    { name }: PluginFacts,
+    options: Readonly<Record<string, unknown>>,
+    session: PluginSession,
+    outbox: Outbox,
+  ): PluginError | null {
     this.#context = {
       options,
       session,
       gap: null,
       emit: (kind: string, value: object) => outbox.emit(kind, JSON.stringify(value)),
       alert: (alert: PluginAlert) => outbox.alert(alert, alert.event ?? null),
-      count: (metric: string, labels?: Readonly<Record<string, string>>, by = 1) => outbox.metric('counter', metric, by, labels),
-      gauge: (metric: string, value: number, labels?: Readonly<Record<string, string>>) => outbox.metric('gauge', metric, value, labels),
-      observe: (metric: string, value: number, labels?: Readonly<Record<string, string>>) => outbox.metric('histogram', metric, value, labels),
+      count: (metric: string, labels?: Readonly<Record<string, string>>, by = 1) =>
+        outbox.metric('counter', metric, by, labels),
+      gauge: (metric: string, value: number, labels?: Readonly<Record<string, string>>) =>
+        outbox.metric('gauge', metric, value, labels),
+      observe: (metric: string, value: number, labels?: Readonly<Record<string, string>>) =>
+        outbox.metric('histogram', metric, value, labels),
       log: (text: string) => outbox.log(text),
       plugin: name,
     };
@@ -86,5 +100,7 @@ export class TrustedEngine implements Engine {
 }
 
 function told(error: unknown, file: string): PluginError {
-  return error instanceof Error ? errorOf(`${error.name}: ${error.message}`, error.stack ?? '', file) : errorOf(String(error), '', file);
+  return error instanceof Error
+    ? errorOf(`${error.name}: ${error.message}`, error.stack ?? '', file)
+    : errorOf(String(error), '', file);
 }

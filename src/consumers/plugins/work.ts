@@ -1,6 +1,21 @@
 import type { Attachment, AttachmentState } from './attachment.js';
 
-export type WorkCounts = Readonly<Record<'events' | 'failed' | 'dropped' | 'calls' | 'alerts' | 'suppressed' | 'errors' | 'failures' | 'restarts' | 'reloads' | 'busyMs', number>>;
+export type WorkCounts = Readonly<
+  Record<
+    | 'events'
+    | 'failed'
+    | 'dropped'
+    | 'calls'
+    | 'alerts'
+    | 'suppressed'
+    | 'errors'
+    | 'failures'
+    | 'restarts'
+    | 'reloads'
+    | 'busyMs',
+    number
+  >
+>;
 
 export interface PluginWork {
   readonly plugin: string;
@@ -10,7 +25,19 @@ export interface PluginWork {
   readonly states: Readonly<Record<AttachmentState, number>>;
 }
 
-const names = ['events', 'failed', 'dropped', 'calls', 'alerts', 'suppressed', 'errors', 'failures', 'restarts', 'reloads', 'busyMs'] as const;
+const names = [
+  'events',
+  'failed',
+  'dropped',
+  'calls',
+  'alerts',
+  'suppressed',
+  'errors',
+  'failures',
+  'restarts',
+  'reloads',
+  'busyMs',
+] as const;
 const none = Object.fromEntries(names.map((name) => [name, 0])) as WorkCounts;
 /** Names whose sums are kept; those that have not been at work for the longest go. */
 const MAX_NAMES = 256;

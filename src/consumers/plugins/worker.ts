@@ -47,7 +47,10 @@ async function serve(engine: Engine, call: Call): Promise<void> {
 }
 
 try {
-  const engine: Engine = spec.engine === 'TRUSTED' ? new TrustedEngine(spec) : await (await import('./sandbox.js')).SandboxEngine.create(spec);
+  const engine: Engine =
+    spec.engine === 'TRUSTED'
+      ? new TrustedEngine(spec)
+      : await (await import('./sandbox.js')).SandboxEngine.create(spec);
   let last: Promise<void> = Promise.resolve();
   port.on('message', (call: Call) => {
     last = last.then(() => serve(engine, call)).catch(die);

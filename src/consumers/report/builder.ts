@@ -1,5 +1,15 @@
 import type { Demand, TraceEvent } from '../../event.js';
-import type { BehaviourReport, ExitEntry, FileEntry, MissingSection, ProgramEntry, ReportedSession, ReportSections, Section, SyscallEntry } from '../../report.js';
+import type {
+  BehaviourReport,
+  ExitEntry,
+  FileEntry,
+  MissingSection,
+  ProgramEntry,
+  ReportedSession,
+  ReportSections,
+  Section,
+  SyscallEntry,
+} from '../../report.js';
 import { Network } from './network.js';
 import { sample, Tally } from './tally.js';
 
@@ -169,16 +179,33 @@ export class ReportBuilder {
   build(top: number, { lost, dropped, uncounted }: Losses): BehaviourReport {
     const { session, container, host, from, to } = this.#subject;
     const trackers = this.#trackers();
-    const of = <Made>(tracker: string, make: () => Made, other = tracker): Made | null => (trackers.includes(tracker) || trackers.includes(other) ? make() : null);
-    const files = (tally: Tally<Opened>): Section<FileEntry> => tally.section(top, (entry, count) => ({ ...entry, count }));
+    const of = <Made>(tracker: string, make: () => Made, other = tracker): Made | null =>
+      trackers.includes(tracker) || trackers.includes(other) ? make() : null;
+    const files = (tally: Tally<Opened>): Section<FileEntry> =>
+      tally.section(top, (entry, count) => ({ ...entry, count }));
     const sections: ReportSections = {
-      programs: of('exec', () => this.#programs.section(top, ({ args, ...entry }, count): ProgramEntry => ({ ...entry, count, args: args.map((text) => JSON.parse(text) as string[]) }))),
+      programs: of('exec', () =>
+        this.#programs.section(top, ({ args, ...entry }, count): ProgramEntry => ({
+          ...entry,
+          count,
+          args: args.map((text) => JSON.parse(text) as string[]),
+        })),
+      ),
       filesRead: of('open', () => files(this.#read)),
       filesWritten: of('open', () => files(this.#written)),
       failedOpens: of('open', () => files(this.#failed)),
       peers: of('tcp', () => this.#network.peers(top)),
       listeningPorts: of('tcp', () => this.#network.ports(top)),
-      syscalls: of('syscount', () => this.#syscalls.section(top, ({ name, errors }, count): SyscallEntry => ({ name, count, errors: String(errors) })), 'syscall'),
+      syscalls: of(
+        'syscount',
+        () =>
+          this.#syscalls.section(top, ({ name, errors }, count): SyscallEntry => ({
+            name,
+            count,
+            errors: String(errors),
+          })),
+        'syscall',
+      ),
       exits: of('exit', () => this.#exits.section(top, (entry, count): ExitEntry => ({ ...entry, count }))),
     };
     return {
@@ -206,13 +233,18 @@ export class ReportBuilder {
 
   #restrictions(): string[] {
     const options = this.#sources.flatMap((source) =>
-      source.trackers.flatMap((tracker) => Object.entries(source.options[tracker] ?? {}).filter(([name, value]) => restricting[name]?.(value)).map(([name]) => `${tracker}.${name}`)),
+      source.trackers.flatMap((tracker) =>
+        Object.entries(source.options[tracker] ?? {})
+          .filter(([name, value]) => restricting[name]?.(value))
+          .map(([name]) => `${tracker}.${name}`),
+      ),
     );
     return [...new Set([...options, ...this.#subject.narrowed])];
   }
 
   #doubled(): string[] {
-    const together = (a: ReportSource, b: ReportSource): boolean => (a.to === null || b.from === null || b.from < a.to) && (b.to === null || a.from === null || a.from < b.to);
+    const together = (a: ReportSource, b: ReportSource): boolean =>
+      (a.to === null || b.from === null || b.from < a.to) && (b.to === null || a.from === null || a.from < b.to);
     return this.#trackers().filter((tracker) => {
       const sources = this.#sources.filter(({ trackers }) => trackers.includes(tracker));
       return sources.some((source, i) => sources.slice(i + 1).some((other) => together(source, other)));
@@ -224,7 +256,10 @@ export class ReportBuilder {
     return feeds.flatMap(([section, names]) => {
       if (names.some((name) => trackers.includes(name))) return [];
       const [tracker = ''] = names;
-      const without = session === null ? `no session that was read ran with the tracker ${tracker}` : `the session ran without the tracker ${tracker}`;
+      const without =
+        session === null
+          ? `no session that was read ran with the tracker ${tracker}`
+          : `the session ran without the tracker ${tracker}`;
       const reason = `not observed: ${known.includes(tracker) ? without : `this build has no tracker ${tracker}`}`;
       return [{ section, tracker, reason }];
     });
@@ -234,7 +269,12 @@ export class ReportBuilder {
     const path = errno === null ? (executable ?? filename) : filename;
     const program = this.#programs.add(`${path} ${errno}`, () => ({ path, errno, args: [], parents: [] }));
     if (!program) return;
-    if (args) sample(program.args, JSON.stringify(args.slice(0, MOST_ARGS).map((arg) => arg.slice(0, LONGEST_ARG))), MOST_LISTS);
+    if (args)
+      sample(
+        program.args,
+        JSON.stringify(args.slice(0, MOST_ARGS).map((arg) => arg.slice(0, LONGEST_ARG))),
+        MOST_LISTS,
+      );
     if (parentComm !== null) sample(program.parents, parentComm);
   }
 

@@ -56,12 +56,25 @@ export class Network {
     this.#peer(event, direction, 1);
     if (event.operation !== 'CONNECT_FAILED' && this.#open.size < MOST_OPEN) this.#open.set(connection, direction);
     if (direction === 'OUT') return;
-    const port = this.#ports.add(`${event.localAddress} ${event.localPort}`, () => ({ address: event.localAddress, port: event.localPort, comms: [] }));
+    const port = this.#ports.add(`${event.localAddress} ${event.localPort}`, () => ({
+      address: event.localAddress,
+      port: event.localPort,
+      comms: [],
+    }));
     if (port) sample(port.comms, event.process.comm);
   }
 
   peers(top: number): Section<PeerEntry> {
-    return this.#peers.section(top, ({ direction, address, port, errno, sent, received, comms }, count) => ({ direction, address, port, errno, count, sentBytes: String(sent), receivedBytes: String(received), comms }));
+    return this.#peers.section(top, ({ direction, address, port, errno, sent, received, comms }, count) => ({
+      direction,
+      address,
+      port,
+      errno,
+      count,
+      sentBytes: String(sent),
+      receivedBytes: String(received),
+      comms,
+    }));
   }
 
   ports(top: number): Section<PortEntry> {
@@ -71,7 +84,11 @@ export class Network {
   #peer(event: TcpEvent, direction: PeerDirection, count: number): Peer | null {
     const port = direction === 'IN' ? event.localPort : event.remotePort;
     const { remoteAddress: address, errno } = event;
-    const peer = this.#peers.add(`${direction} ${address} ${port} ${errno}`, () => ({ direction, address, port, errno, sent: 0n, received: 0n, comms: [] }), count);
+    const peer = this.#peers.add(
+      `${direction} ${address} ${port} ${errno}`,
+      () => ({ direction, address, port, errno, sent: 0n, received: 0n, comms: [] }),
+      count,
+    );
     if (peer) sample(peer.comms, event.process.comm);
     return peer;
   }

@@ -27,7 +27,9 @@ export class Tally<Entry> {
 
   /** The `top` most frequent ones; of equals, by key. */
   section<Shown>(top: number, show: (entry: Entry, count: string) => Shown): Section<Shown> {
-    const sorted = [...this.#entries].sort(([a, x], [b, y]) => y.count - x.count || (a < b ? -1 : 1)).map(([, counted]) => counted);
+    const sorted = [...this.#entries]
+      .sort(([a, x], [b, y]) => y.count - x.count || (a < b ? -1 : 1))
+      .map(([, counted]) => counted);
     const beyond = sorted.slice(top);
     const other: Other = {
       entries: this.#rest > 0 ? null : beyond.length,

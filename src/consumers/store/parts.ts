@@ -27,7 +27,8 @@ export async function* storedParts({ record, store }: StoredWhole, query: EventQ
     if (rest.length || before) yield partOf(rest, before);
   }
   // Not every store has a gap for what a server took along that was killed.
-  if (stopReason === 'INTERRUPTED' && counted) yield { events: [], gap: { from: end, to: end, lost: 0, dropped: 0, where: 'STORE' } };
+  if (stopReason === 'INTERRUPTED' && counted)
+    yield { events: [], gap: { from: end, to: end, lost: 0, dropped: 0, where: 'STORE' } };
 }
 
 function partOf(events: readonly StoredEvent[], gap: Part['gap']): Part {

@@ -24,9 +24,21 @@ export function queryOf({ id, trackers }: StoredSource, filter: EventFilter | nu
 }
 
 /** A page as a session in memory would answer it; `next` is the place behind the last event, `total` how many there are. */
-export async function storedPage(source: StoredSource, { first = 100, last, after, where }: PageArguments, next: number, total: number): Promise<Page> {
+export async function storedPage(
+  source: StoredSource,
+  { first = 100, last, after, where }: PageArguments,
+  next: number,
+  total: number,
+): Promise<Page> {
   const from = after ? parseCursor(after, source.id, next) : 0;
-  const { events, ...page } = await source.store.page({ ...queryOf(source, where), session: source.id, fromSeq: last == null ? from : 0, toSeq: next, limit: last ?? first, backwards: last != null });
+  const { events, ...page } = await source.store.page({
+    ...queryOf(source, where),
+    session: source.id,
+    fromSeq: last == null ? from : 0,
+    toSeq: next,
+    limit: last ?? first,
+    backwards: last != null,
+  });
   return {
     ...page,
     events: events.map(({ event }) => event),
@@ -51,7 +63,10 @@ export function batchOf(events: readonly StoredEvent[], seq: number): RowBatch {
 export function gapOf({ gaps, events }: Pick<StoredPage, 'gaps' | 'events'>, absent: number): Gap | null {
   const [first] = gaps;
   const lost = gaps.reduce((sum, gap) => sum + gap.lost, 0);
-  const dropped = Math.max(absent, gaps.reduce((sum, gap) => sum + gap.dropped, 0));
+  const dropped = Math.max(
+    absent,
+    gaps.reduce((sum, gap) => sum + gap.dropped, 0),
+  );
   const time = timeOf(events[0]?.event);
   if (!first) return dropped && time !== null ? { from: time, to: time, lost: 0, dropped, where: 'STORE' } : null;
   return { from: first.from, to: gaps.at(-1)?.to ?? first.to, lost, dropped, where: first.where };

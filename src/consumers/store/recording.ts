@@ -81,7 +81,11 @@ export class SessionRecording implements Recording {
 
   async discard(): Promise<void> {
     this.#discarded = true;
-    await this.#store.remove(this.#session.id).catch((error: unknown) => this.#log.warn({ session: this.#session.id, err: error }, 'forgetting a session that did not start'));
+    await this.#store
+      .remove(this.#session.id)
+      .catch((error: unknown) =>
+        this.#log.warn({ session: this.#session.id, err: error }, 'forgetting a session that did not start'),
+      );
   }
 
   async #run(): Promise<void> {
@@ -95,7 +99,17 @@ export class SessionRecording implements Recording {
       if (this.#discarded) return;
       const { lost, received, discarded, receivedBytes } = await this.#session.stats();
       const { startedAt, stoppedAt, stopReason, error } = this.#session;
-      await this.#sink.finish({ startedAt, state: 'STOPPED', stoppedAt: stoppedAt ?? nowText(), stopReason: stopReason ?? 'ERROR', error, lost, received, discarded, receivedBytes });
+      await this.#sink.finish({
+        startedAt,
+        state: 'STOPPED',
+        stoppedAt: stoppedAt ?? nowText(),
+        stopReason: stopReason ?? 'ERROR',
+        error,
+        lost,
+        received,
+        discarded,
+        receivedBytes,
+      });
       this.#state = 'DONE';
     } catch (error) {
       this.#state = 'FAILED';
@@ -106,5 +120,15 @@ export class SessionRecording implements Recording {
 }
 
 function recordOf({ id, spec, createdAt, startedAt }: Session, { mode }: PersistSpec): SessionRecord {
-  return { id, name: spec.name, labels: spec.labels, trackers: spec.trackers.map(({ name }) => name), options: Object.fromEntries(spec.trackers.map(({ name, options }) => [name, options])), capture: spec.capture, mode, createdAt, startedAt: startedAt ?? createdAt };
+  return {
+    id,
+    name: spec.name,
+    labels: spec.labels,
+    trackers: spec.trackers.map(({ name }) => name),
+    options: Object.fromEntries(spec.trackers.map(({ name, options }) => [name, options])),
+    capture: spec.capture,
+    mode,
+    createdAt,
+    startedAt: startedAt ?? createdAt,
+  };
 }

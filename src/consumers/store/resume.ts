@@ -78,7 +78,11 @@ export class ResumedStream implements AsyncIterableIterator<Delivery> {
     const { session, recording } = live;
     session.touch();
     // What memory no longer holds must be written before it can be read; where it never will be, memory tells of the gap.
-    if (this.#from >= session.oldestSeq || (recording.writtenSeq <= this.#from && !(await recording.reach(session.oldestSeq, REACH_MS)))) return this.#goLive();
+    if (
+      this.#from >= session.oldestSeq ||
+      (recording.writtenSeq <= this.#from && !(await recording.reach(session.oldestSeq, REACH_MS)))
+    )
+      return this.#goLive();
     const written = recording.writtenSeq;
     return written > this.#from ? this.#read(written) : this.#goLive();
   }
@@ -95,7 +99,14 @@ export class ResumedStream implements AsyncIterableIterator<Delivery> {
     const { source, where } = this.#options;
     const from = this.#from;
     const to = where ? Math.min(end, from + JUDGED) : end;
-    const page = await source.store.page({ ...queryOf(source, where), session: source.id, fromSeq: from, toSeq: to, limit: PART, backwards: false });
+    const page = await source.store.page({
+      ...queryOf(source, where),
+      session: source.id,
+      fromSeq: from,
+      toSeq: to,
+      limit: PART,
+      backwards: false,
+    });
     if (this.#done) return null;
     const last = page.events.at(-1)?.place.seq;
     this.#from = page.hasNext && last !== undefined ? last + 1 : to;

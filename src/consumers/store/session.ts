@@ -60,13 +60,38 @@ export class StoredSession implements StoredSource {
   stats(): SessionStats {
     const { lost, events, missing, nextSeq, received, discarded, receivedBytes } = this.record;
     const read = received ?? nextSeq;
-    return { produced: lost + read, lost, skippedRuns: null, received: read, discarded, delivered: read - discarded, queued: 0, dropped: 0, retained: events, evicted: missing, retainedBytes: 0, receivedBytes, ringPeakBytes: 0, subscribers: [] };
+    return {
+      produced: lost + read,
+      lost,
+      skippedRuns: null,
+      received: read,
+      discarded,
+      delivered: read - discarded,
+      queued: 0,
+      dropped: 0,
+      retained: events,
+      evicted: missing,
+      retainedBytes: 0,
+      receivedBytes,
+      ringPeakBytes: 0,
+      subscribers: [],
+    };
   }
 
   /** Nobody judges its events any more. */
   explain(): FilterPlan {
-    const trackers = this.trackers.map((tracker) => ({ tracker, inKernel: null, inServer: null, hooks: [], captured: [] }));
-    return { where: null, trackers, sharing: { sessions: 0, eventsPerSecond: null, reason: 'the session has ended, and is in its store only' } };
+    const trackers = this.trackers.map((tracker) => ({
+      tracker,
+      inKernel: null,
+      inServer: null,
+      hooks: [],
+      captured: [],
+    }));
+    return {
+      where: null,
+      trackers,
+      sharing: { sessions: 0, eventsPerSecond: null, reason: 'the session has ended, and is in its store only' },
+    };
   }
 
   page(page: PageArguments): Promise<Page> {
@@ -74,7 +99,15 @@ export class StoredSession implements StoredSource {
   }
 
   /** From a cursor on, or the last `replay`; ends with the last event that is stored. Throws BAD_CURSOR. */
-  subscribe({ replay, after, where }: { readonly replay?: number; readonly after?: string; readonly where: EventFilter | null }): ResumedStream {
+  subscribe({
+    replay,
+    after,
+    where,
+  }: {
+    readonly replay?: number;
+    readonly after?: string;
+    readonly where: EventFilter | null;
+  }): ResumedStream {
     const { nextSeq } = this.record;
     const from = after ? parseCursor(after, this.id, nextSeq) : Math.max(0, nextSeq - (replay ?? 0));
     return new ResumedStream({ source: this, from, where, live: null, end: nextSeq });

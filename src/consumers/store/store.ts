@@ -153,9 +153,19 @@ type Operand = { readonly kind: 'COUNT' } | { readonly kind: 'MEASURE' | 'KEY'; 
 /** What an aggregate is to answer, checked: as the aggregate's own specification. */
 export interface AggregateShape {
   readonly groupBy: readonly { readonly path: string }[];
-  readonly measures: readonly { readonly name: string; readonly fn: string; readonly field: string | null; readonly time: boolean; readonly q: number }[];
+  readonly measures: readonly {
+    readonly name: string;
+    readonly fn: string;
+    readonly field: string | null;
+    readonly time: boolean;
+    readonly q: number;
+  }[];
   readonly window: { readonly sizeMs: number; readonly slideMs: number } | null;
-  readonly having: readonly { readonly of: Operand; readonly comparison: 'eq' | 'ne' | 'gt' | 'gte' | 'lt' | 'lte'; readonly value: number }[];
+  readonly having: readonly {
+    readonly of: Operand;
+    readonly comparison: 'eq' | 'ne' | 'gt' | 'gte' | 'lt' | 'lte';
+    readonly value: number;
+  }[];
   readonly orderBy: readonly { readonly of: Operand; readonly descending: boolean }[];
   readonly limit: number;
   readonly maxGroups: number;
@@ -165,7 +175,14 @@ export interface AggregateShape {
 export interface StoredRow {
   readonly key: readonly { readonly field: string; readonly value: string | null }[];
   readonly count: number;
-  readonly values: readonly { readonly name: string; readonly number: number | null; readonly text: string | null; readonly error: number; readonly buckets: null; readonly top: null }[];
+  readonly values: readonly {
+    readonly name: string;
+    readonly number: number | null;
+    readonly text: string | null;
+    readonly error: number;
+    readonly buckets: null;
+    readonly top: null;
+  }[];
   readonly window: { readonly from: string; readonly to: string } | null;
   readonly other: boolean;
 }

@@ -121,7 +121,11 @@ function sigma(x: number): number {
 function tau(x: number): number {
   if (x === 0 || x === 1) return 0;
   let sum = 1 - x;
-  for (let root = Math.sqrt(x), weight = 0.5, before = Number.NaN; sum !== before; root = Math.sqrt(root), weight /= 2) {
+  for (
+    let root = Math.sqrt(x), weight = 0.5, before = Number.NaN;
+    sum !== before;
+    root = Math.sqrt(root), weight /= 2
+  ) {
     before = sum;
     sum -= (1 - root) ** 2 * weight;
   }

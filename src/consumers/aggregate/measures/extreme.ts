@@ -35,7 +35,8 @@ export class Extreme implements State {
     const more = (number - this.#number) * this.#sign;
     if (more < 0) return;
     // Equal doubles may be different numbers.
-    if (more === 0 && this.#big !== null && big !== null && (this.#sign > 0 ? big <= this.#big : big >= this.#big)) return;
+    if (more === 0 && this.#big !== null && big !== null && (this.#sign > 0 ? big <= this.#big : big >= this.#big))
+      return;
     this.#number = number;
     this.#big = big;
   }

@@ -19,7 +19,10 @@ export class Histogram implements State {
   }
 
   add(cell: Cell, weight: number): void {
-    if (cell.total) return cell.forEach((value, count) => this.#count(this.#bounds ? placeIn(this.#bounds, value) : log2Place(value), count));
+    if (cell.total)
+      return cell.forEach((value, count) =>
+        this.#count(this.#bounds ? placeIn(this.#bounds, value) : log2Place(value), count),
+      );
     if (Number.isNaN(cell.number)) return;
     this.#count(this.#bounds ? placeIn(this.#bounds, cell.number) : log2Place(cell.number, cell), weight);
   }
@@ -36,7 +39,11 @@ export class Histogram implements State {
   result(): Result {
     const bounds = this.#bounds;
     const boundAt = (i: number): number | null => (bounds ? (bounds[i] ?? null) : log2Bound(i));
-    const buckets: HistogramBucket[] = Array.from(this.#counts, (count, i) => ({ from: i ? boundAt(i - 1) : null, to: boundAt(i), count }));
+    const buckets: HistogramBucket[] = Array.from(this.#counts, (count, i) => ({
+      from: i ? boundAt(i - 1) : null,
+      to: boundAt(i),
+      count,
+    }));
     if (bounds) return resultOf({ buckets });
     const used = (bucket: HistogramBucket): boolean => bucket.count > 0;
     return resultOf({ buckets: buckets.slice(Math.max(0, buckets.findIndex(used)), buckets.findLastIndex(used) + 1) });

@@ -7,7 +7,18 @@ import type { State } from './state.js';
 import { Sum } from './sum.js';
 import { Top } from './top.js';
 
-export const measureFunctions = ['COUNT', 'DISTINCT', 'SUM', 'MIN', 'MAX', 'AVG', 'QUANTILE', 'HISTOGRAM', 'TOP_K', 'RATE'] as const;
+export const measureFunctions = [
+  'COUNT',
+  'DISTINCT',
+  'SUM',
+  'MIN',
+  'MAX',
+  'AVG',
+  'QUANTILE',
+  'HISTOGRAM',
+  'TOP_K',
+  'RATE',
+] as const;
 export type MeasureFunction = (typeof measureFunctions)[number];
 
 /** A measure that was checked: what its function needs is there. */
@@ -29,7 +40,9 @@ const events = new Events();
 /** Measures with the same key share their state: all quantiles of a field are of one sketch. */
 export function stateKey({ fn, field, k, buckets }: Measure): string {
   if (field === null) return '';
-  return JSON.stringify(fn === 'AVG' || fn === 'RATE' ? ['SUM', field, null, null] : [fn, field, fn === 'TOP_K' ? k : null, buckets]);
+  return JSON.stringify(
+    fn === 'AVG' || fn === 'RATE' ? ['SUM', field, null, null] : [fn, field, fn === 'TOP_K' ? k : null, buckets],
+  );
 }
 
 /** Makes a measure's state for a group. */

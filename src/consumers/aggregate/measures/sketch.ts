@@ -132,7 +132,8 @@ export class Sketch {
     const negatives = this.#negative?.total ?? 0;
     let value = 0;
     if (this.#negative && rank < negatives) value = -valueOf(this.#negative.keyAt(rank, true));
-    else if (rank >= negatives + this.#zeros) value = valueOf(this.#positive.keyAt(rank - negatives - this.#zeros, false));
+    else if (rank >= negatives + this.#zeros)
+      value = valueOf(this.#positive.keyAt(rank - negatives - this.#zeros, false));
     // What was seen is known exactly; the ends are no estimates then.
     return Math.min(Math.max(value, this.#min), this.#max);
   }

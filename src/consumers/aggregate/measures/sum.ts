@@ -60,7 +60,8 @@ export class Sum implements State {
   #addFraction(value: number): void {
     this.#fractions = true;
     const sum = this.#fraction + value;
-    this.#compensation += Math.abs(this.#fraction) >= Math.abs(value) ? this.#fraction - sum + value : value - sum + this.#fraction;
+    this.#compensation +=
+      Math.abs(this.#fraction) >= Math.abs(value) ? this.#fraction - sum + value : value - sum + this.#fraction;
     this.#fraction = sum;
   }
 }

@@ -78,7 +78,9 @@ export class Top implements State {
 
   result(): Result {
     const sorted = [...this.#byValue.values()].sort((a, b) => b.count - a.count || a.error - b.error);
-    return resultOf({ top: sorted.slice(0, this.#k).map(({ value, count, error }) => ({ value: textOf(value) ?? '', count, error })) });
+    return resultOf({
+      top: sorted.slice(0, this.#k).map(({ value, count, error }) => ({ value: textOf(value) ?? '', count, error })),
+    });
   }
 
   /** How often a value that has no counter may have been there. */
@@ -96,7 +98,7 @@ export class Top implements State {
   #sink(counter: Counter): void {
     const heap = this.#heap;
     if (counter.at < 0) return;
-    for (let at = counter.at; ; ) {
+    for (let at = counter.at; ;) {
       const left = heap[2 * at + 1];
       const right = heap[2 * at + 2];
       const child = right && left && right.count < left.count ? right : left;

@@ -28,7 +28,11 @@ export interface Translation {
 }
 
 /** Null when DuckDB would not answer the same. `scope` is the condition on sessions. */
-export function translate(shape: AggregateShape, sources: readonly Source[], scope: { readonly sql: string; readonly values: readonly Bound[] }): Translation | null {
+export function translate(
+  shape: AggregateShape,
+  sources: readonly Source[],
+  scope: { readonly sql: string; readonly values: readonly Bound[] },
+): Translation | null {
   const { groupBy, measures, window, having, orderBy } = shape;
   if (window && window.sizeMs !== window.slideMs) return null;
   if (sources.some(({ condition }) => !condition.exact)) return null;
@@ -42,7 +46,11 @@ export function translate(shape: AggregateShape, sources: readonly Source[], sco
     const measured = measures.map(({ fn, field, time }) => measuredOf(fn, field, time, table));
     if (keys.includes(null) || measured.includes(null)) return null;
     const process = condition.joins || paths.some((path) => path.startsWith('process.'));
-    const columns = [...keys.map((key, i) => `${key} AS k${i}`), ...measured.map((sql, i) => `${sql} AS m${i}`), ...(window ? [`e.time // ${BigInt(window.slideMs) * NS} AS w`] : [])];
+    const columns = [
+      ...keys.map((key, i) => `${key} AS k${i}`),
+      ...measured.map((sql, i) => `${sql} AS m${i}`),
+      ...(window ? [`e.time // ${BigInt(window.slideMs) * NS} AS w`] : []),
+    ];
     values.push(...labels, ...scope.values, ...condition.values);
     parts.push(
       `SELECT ${columns.join(', ') || '0 AS nothing'} FROM "${table.name}" e${process ? ' JOIN processes p ON p.id = e.process' : ''}${facts.length ? ` LEFT JOIN (SELECT id, ${facts.join(', ')} FROM containers) c ON c.id = e.container` : ''}` +
@@ -50,7 +58,15 @@ export function translate(shape: AggregateShape, sources: readonly Source[], sco
     );
   }
   const groups = [...(window ? ['w'] : []), ...groupBy.map((_, i) => `k${i}`)];
-  const results = measures.map(({ fn, field }, i) => (field === null ? 'count(*)' : fn === 'COUNT' ? `count(m${i})` : fn === 'SUM' || fn === 'AVG' ? `sum(m${i})::VARCHAR` : `${fn.toLowerCase()}(m${i})::VARCHAR`));
+  const results = measures.map(({ fn, field }, i) =>
+    field === null
+      ? 'count(*)'
+      : fn === 'COUNT'
+        ? `count(m${i})`
+        : fn === 'SUM' || fn === 'AVG'
+          ? `sum(m${i})::VARCHAR`
+          : `${fn.toLowerCase()}(m${i})::VARCHAR`,
+  );
   const counts = measures.map(({ field }, i) => (field === null ? '0' : `count(m${i})`));
   // Conditions and orders of measures are exact on numbers that JavaScript has too; what is not a count is left to the aggregator.
   if (having.some(({ of }) => of.kind !== 'COUNT') || orderBy.some(({ of }) => of.kind === 'MEASURE')) return null;
@@ -58,7 +74,10 @@ export function translate(shape: AggregateShape, sources: readonly Source[], sco
     values.push(String(value));
     return `n ${COMPARES[comparison]} ?::DOUBLE`;
   });
-  const orders = orderBy.map(({ of, descending }) => `${of.kind === 'COUNT' ? 'n' : `k${of.kind === 'KEY' ? of.index : 0}`} ${descending ? 'DESC' : 'ASC'} NULLS LAST`);
+  const orders = orderBy.map(
+    ({ of, descending }) =>
+      `${of.kind === 'COUNT' ? 'n' : `k${of.kind === 'KEY' ? of.index : 0}`} ${descending ? 'DESC' : 'ASC'} NULLS LAST`,
+  );
   const order = [...(window ? ['w'] : []), ...orders, 'n DESC', ...groupBy.map((_, i) => `k${i} NULLS LAST`)];
   // One group more than are told apart: then the aggregator has to decide which.
   const sql =
@@ -134,7 +153,10 @@ function rowOf(row: Row, { groupBy, measures, window }: AggregateShape): StoredR
   return {
     key: groupBy.map(({ path }, i) => ({ field: path, value: textOf(row[first + i] ?? null) })),
     count,
-    values: measures.map(({ name, fn, field }, i) => ({ name, ...resultOf(fn, field, row[results + i] ?? null, Number(row[results + measures.length + i] ?? 0), count) })),
+    values: measures.map(({ name, fn, field }, i) => ({
+      name,
+      ...resultOf(fn, field, row[results + i] ?? null, Number(row[results + measures.length + i] ?? 0), count),
+    })),
     window: span ? { from: textOfNanos(from), to: textOfNanos(from + span) } : null,
     other: false,
   };

@@ -26,7 +26,16 @@ export interface Condition {
   readonly joins: boolean;
 }
 
-const processKinds: Readonly<Record<string, ColumnKind>> = { pid: 'int32', tid: 'int32', ppid: 'int32', uid: 'uint32', gid: 'uint32', comm: 'text', startTime: 'time', mountNs: 'uint64' };
+const processKinds: Readonly<Record<string, ColumnKind>> = {
+  pid: 'int32',
+  tid: 'int32',
+  ppid: 'int32',
+  uid: 'uint32',
+  gid: 'uint32',
+  comm: 'text',
+  startTime: 'time',
+  mountNs: 'uint64',
+};
 const eventKinds: Readonly<Record<string, ColumnKind>> = { time: 'time', bootNs: 'uint64', cgroupId: 'uint64' };
 
 /** Bounds of what a column can hold; what lies beyond is left to the filter itself. */
@@ -41,18 +50,29 @@ const ORDER: Readonly<Record<string, string>> = { lt: '<', lte: '<=', gt: '>', g
 const TEXT: Readonly<Record<string, string>> = { prefix: 'starts_with', suffix: 'suffix', contains: 'contains' };
 
 /** The column of a field, or null when it has none of its own. */
-export function columnOf(path: string, table: EventTable): { readonly sql: string; readonly kind: ColumnKind; readonly process: boolean } | null {
-  if (Object.hasOwn(eventKinds, path)) return { sql: `e.${quote(path)}`, kind: eventKinds[path] ?? 'text', process: false };
+export function columnOf(
+  path: string,
+  table: EventTable,
+): { readonly sql: string; readonly kind: ColumnKind; readonly process: boolean } | null {
+  if (Object.hasOwn(eventKinds, path))
+    return { sql: `e.${quote(path)}`, kind: eventKinds[path] ?? 'text', process: false };
   if (path.startsWith('process.')) {
     const name = path.slice('process.'.length);
-    return Object.hasOwn(processKinds, name) ? { sql: `p.${quote(name)}`, kind: processKinds[name] ?? 'text', process: true } : null;
+    return Object.hasOwn(processKinds, name)
+      ? { sql: `p.${quote(name)}`, kind: processKinds[name] ?? 'text', process: true }
+      : null;
   }
   const own = table.own.find(({ name }) => name === path);
   return own ? { sql: `e.${quote(own.name)}`, kind: own.kind, process: false } : null;
 }
 
 /** What of a query SQL can judge exactly as the filter does, for the events of one tracker. Null: none of them is in the answer. */
-export function conditionOf(query: EventQuery, table: EventTable, fields: FilterFields, containers: readonly KnownContainer[]): Condition | null {
+export function conditionOf(
+  query: EventQuery,
+  table: EventTable,
+  fields: FilterFields,
+  containers: readonly KnownContainer[],
+): Condition | null {
   const filter = query.filter && optimise(query.filter.filter, fields, [table.tracker]);
   if (filter?.kind === 'always' && !filter.value) return null;
   const translator = new Translator(table, fields, containers);
@@ -61,7 +81,12 @@ export function conditionOf(query: EventQuery, table: EventTable, fields: Filter
   if (query.to !== null) parts.push(`e.time < ${translator.bind(String(query.to), 'BIGINT')}`);
   if (query.containers !== null) {
     const matches = compileSelector(query.containers);
-    parts.push(inContainers(containers.filter(({ facts }) => matches(facts)), false));
+    parts.push(
+      inContainers(
+        containers.filter(({ facts }) => matches(facts)),
+        false,
+      ),
+    );
   }
   let exact = true;
   for (const part of filter ? (filter.kind === 'and' ? filter.filters : [filter]) : []) {
@@ -69,11 +94,18 @@ export function conditionOf(query: EventQuery, table: EventTable, fields: Filter
     if (sql === null) exact = false;
     else parts.push(sql);
   }
-  return { sql: parts.length ? parts.join(' AND ') : 'true', values: translator.values, exact, joins: translator.joins };
+  return {
+    sql: parts.length ? parts.join(' AND ') : 'true',
+    values: translator.values,
+    exact,
+    joins: translator.joins,
+  };
 }
 
 function inContainers(containers: readonly KnownContainer[], orNone: boolean): string {
-  const some = containers.length ? `coalesce(e.container IN (${containers.map(({ id }) => id).join(', ')}), false)` : 'false';
+  const some = containers.length
+    ? `coalesce(e.container IN (${containers.map(({ id }) => id).join(', ')}), false)`
+    : 'false';
   return orNone ? `(${some} OR e.container IS NULL)` : some;
 }
 
@@ -115,20 +147,28 @@ class Translator {
       case 'and':
       case 'or': {
         const parts = filter.filters.map((part) => this.translate(part));
-        return parts.every((part) => part !== null) ? `(${parts.join(filter.kind === 'and' ? ' AND ' : ' OR ')})` : null;
+        return parts.every((part) => part !== null)
+          ? `(${parts.join(filter.kind === 'and' ? ' AND ' : ' OR ')})`
+          : null;
       }
       case 'any':
         return null;
       case 'comparison':
-        return filter.path === 'container' || filter.path.startsWith('container.') ? this.#container(filter) : this.#comparison(filter);
+        return filter.path === 'container' || filter.path.startsWith('container.')
+          ? this.#container(filter)
+          : this.#comparison(filter);
     }
   }
 
   /** Containers are few: the filter itself judges what is known of each. */
   #container(leaf: Leaf): string {
     const matches = compileFilter(leaf, this.#fields, [this.#table.tracker]);
-    const judge = (container: Container | null): boolean => matches({ tracker: this.#table.tracker, container } as unknown as TraceEvent);
-    return inContainers(this.#containers.filter(({ facts }) => judge(facts)), judge(null));
+    const judge = (container: Container | null): boolean =>
+      matches({ tracker: this.#table.tracker, container } as unknown as TraceEvent);
+    return inContainers(
+      this.#containers.filter(({ facts }) => judge(facts)),
+      judge(null),
+    );
   }
 
   #comparison({ path, type, op, value }: Leaf): string | null {
@@ -153,9 +193,11 @@ class Translator {
 
   #value(value: unknown, kind: ColumnKind, type: string): string | null {
     if (kind === 'bool') return typeof value === 'boolean' ? String(value) : null;
-    if (kind === 'time' || type === 'time') return kind === 'time' && typeof value === 'string' ? this.bind(String(nanosOf(value)), 'BIGINT') : null;
+    if (kind === 'time' || type === 'time')
+      return kind === 'time' && typeof value === 'string' ? this.bind(String(nanosOf(value)), 'BIGINT') : null;
     // Half of a surrogate pair is no text to DuckDB, and equal to nothing that the kernel says.
-    if (kind === 'text') return typeof value === 'string' && !/\p{Surrogate}/u.test(value) ? this.bind(value, 'VARCHAR') : null;
+    if (kind === 'text')
+      return typeof value === 'string' && !/\p{Surrogate}/u.test(value) ? this.bind(value, 'VARCHAR') : null;
     const range = bounds[kind];
     if (!range || !/^-?\d+$/.test(String(value))) return null;
     const number = BigInt(String(value));

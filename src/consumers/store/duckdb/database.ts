@@ -3,7 +3,15 @@ import { dirname, join } from 'node:path';
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api';
 import { EunomiaError, messageOf } from '../../../errors.js';
 import type { Bound, Row, Value } from './protocol.js';
-import { createTable, evolveTable, kindOfSql, processColumns, sharedColumns, type Column, type EventTable } from './table.js';
+import {
+  createTable,
+  evolveTable,
+  kindOfSql,
+  processColumns,
+  sharedColumns,
+  type Column,
+  type EventTable,
+} from './table.js';
 
 const VERSION = 1;
 /** Larger than DuckDB's own 16 MiB: a checkpoint holds up commits for a moment. After a crash so much is read again, which takes a second or two. */
@@ -36,7 +44,11 @@ export class Database {
   /** Queries that each reader has before it. */
   readonly #busy: number[];
 
-  private constructor(file: string, instance: DuckDBInstance, [writer, ...readers]: readonly [DuckDBConnection, ...DuckDBConnection[]]) {
+  private constructor(
+    file: string,
+    instance: DuckDBInstance,
+    [writer, ...readers]: readonly [DuckDBConnection, ...DuckDBConnection[]],
+  ) {
     this.file = file;
     this.#instance = instance;
     this.writer = writer;
@@ -50,7 +62,14 @@ export class Database {
     await checkDirectory(dirname(file));
     let instance: DuckDBInstance;
     try {
-      instance = await DuckDBInstance.create(file, { threads: '2', memory_limit: memoryLimit, checkpoint_threshold: CHECKPOINT_BYTES, temp_directory: join(dirname(file), 'temporary'), autoload_known_extensions: 'false', autoinstall_known_extensions: 'false' });
+      instance = await DuckDBInstance.create(file, {
+        threads: '2',
+        memory_limit: memoryLimit,
+        checkpoint_threshold: CHECKPOINT_BYTES,
+        temp_directory: join(dirname(file), 'temporary'),
+        autoload_known_extensions: 'false',
+        autoinstall_known_extensions: 'false',
+      });
     } catch (error) {
       throw explain(error, file);
     }
@@ -79,7 +98,9 @@ export class Database {
     if (!reader) throw new RangeError('no reader');
     const count = (by: number): void => void (this.#busy[turn] = (this.#busy[turn] ?? 0) + by);
     count(1);
-    const result = (this.#turns[turn] ?? Promise.resolve()).then(() => rowsOf(reader, sql, values)).finally(() => count(-1));
+    const result = (this.#turns[turn] ?? Promise.resolve())
+      .then(() => rowsOf(reader, sql, values))
+      .finally(() => count(-1));
     this.#turns[turn] = result.catch(() => undefined);
     return result;
   }
@@ -100,18 +121,30 @@ export class Database {
     const [row] = await this.write('SELECT max(version) FROM meta');
     const version = row?.[0] ?? null;
     if (version === null) await this.write(`INSERT INTO meta VALUES (${VERSION})`);
-    else if (Number(version) > VERSION) throw new EunomiaError('STORE_UNAVAILABLE', `${this.file} was written by a later version of Eunomia (its format is ${String(version)}, this one reads up to ${VERSION}); start that version, or give another --data-dir`);
+    else if (Number(version) > VERSION)
+      throw new EunomiaError(
+        'STORE_UNAVAILABLE',
+        `${this.file} was written by a later version of Eunomia (its format is ${String(version)}, this one reads up to ${VERSION}); start that version, or give another --data-dir`,
+      );
     for (const table of events) {
       await this.write(createTable(table.name, [...sharedColumns, ...table.own]));
-      const there = await this.write('SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?', [table.name]);
-      for (const sql of evolveTable(table, new Map(there.map(([name, type]) => [String(name), String(type)])))) await this.write(sql);
+      const there = await this.write('SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?', [
+        table.name,
+      ]);
+      for (const sql of evolveTable(table, new Map(there.map(([name, type]) => [String(name), String(type)]))))
+        await this.write(sql);
       const known = new Map([...sharedColumns, ...table.own].map((column) => [column.name, column]));
-      const columns = await this.write('SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index', [table.name]);
+      const columns = await this.write(
+        'SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index',
+        [table.name],
+      );
       this.columns.set(
         table.name,
         columns.map(([name, type]) => {
           const column = known.get(String(name));
-          return column ? { ...column, unused: false } : { name: String(name), kind: kindOfSql(String(type)), unused: true };
+          return column
+            ? { ...column, unused: false }
+            : { name: String(name), kind: kindOfSql(String(type)), unused: true };
         }),
       );
     }
@@ -128,7 +161,14 @@ async function rowsOf(connection: DuckDBConnection, sql: string, values: readonl
   return rows;
 }
 
-const UNITS: Readonly<Record<string, number>> = { bytes: 1, byte: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 };
+const UNITS: Readonly<Record<string, number>> = {
+  bytes: 1,
+  byte: 1,
+  KiB: 2 ** 10,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+  TiB: 2 ** 40,
+};
 
 /** "1.5 MiB", as DuckDB prints sizes. */
 function bytesOf(text: string): number {
@@ -145,7 +185,10 @@ async function checkDirectory(directory: string): Promise<void> {
     await writeFile(probe, '');
     await rm(probe);
   } catch (error) {
-    throw new EunomiaError('STORE_UNAVAILABLE', `the data directory ${directory} cannot be written: ${messageOf(error)}; give another one with --data-dir, or --data-dir none for no history`);
+    throw new EunomiaError(
+      'STORE_UNAVAILABLE',
+      `the data directory ${directory} cannot be written: ${messageOf(error)}; give another one with --data-dir, or --data-dir none for no history`,
+    );
   }
 }
 
@@ -155,10 +198,20 @@ export function explain(error: unknown, file: string): EunomiaError {
   const message = messageOf(error);
   const says = (text: string) => new EunomiaError('STORE_UNAVAILABLE', text, { cause: error });
   const pid = /PID (\d+)/.exec(message)?.[1];
-  if (/Could not set lock|Conflicting lock/.test(message)) return says(`${file} is in use by ${pid ? `the process ${pid}` : 'another process'}: another Eunomia server, as a rule; stop that, or give another --data-dir`);
-  if (/No space left|ENOSPC|disk is full|out of disk/i.test(message)) return says(`there is no room left on the file system of ${file}: ${firstLine(message)}; make room, or set --retention-bytes`);
-  if (/not a valid DuckDB|Serialization|corrupt|checksum|magic bytes|Could not read|replay|INTERNAL Error/i.test(message)) {
-    return says(`${file} cannot be read: it is damaged or no file of ours (${firstLine(message)}); to go on without what it holds, move it and ${file}.wal away and start again`);
+  if (/Could not set lock|Conflicting lock/.test(message))
+    return says(
+      `${file} is in use by ${pid ? `the process ${pid}` : 'another process'}: another Eunomia server, as a rule; stop that, or give another --data-dir`,
+    );
+  if (/No space left|ENOSPC|disk is full|out of disk/i.test(message))
+    return says(
+      `there is no room left on the file system of ${file}: ${firstLine(message)}; make room, or set --retention-bytes`,
+    );
+  if (
+    /not a valid DuckDB|Serialization|corrupt|checksum|magic bytes|Could not read|replay|INTERNAL Error/i.test(message)
+  ) {
+    return says(
+      `${file} cannot be read: it is damaged or no file of ours (${firstLine(message)}); to go on without what it holds, move it and ${file}.wal away and start again`,
+    );
   }
   return says(`${file}: ${firstLine(message)}`);
 }

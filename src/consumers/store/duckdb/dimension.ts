@@ -46,8 +46,10 @@ export class ProcessTable {
   ofRecord(batch: RecordBatch, words: Uint32Array, at: number): number {
     const first = at >> 2;
     let hash = 0;
-    for (let i = 0; i < 8; i++) hash = Math.imul(hash ^ (words[first + FIRST_WORD + i] ?? 0), 0x9e3779b1) ^ (hash >>> 15);
-    for (let i = 0; i < 4; i++) hash = Math.imul(hash ^ (words[first + COMM_WORD + i] ?? 0), 0x9e3779b1) ^ (hash >>> 15);
+    for (let i = 0; i < 8; i++)
+      hash = Math.imul(hash ^ (words[first + FIRST_WORD + i] ?? 0), 0x9e3779b1) ^ (hash >>> 15);
+    for (let i = 0; i < 4; i++)
+      hash = Math.imul(hash ^ (words[first + COMM_WORD + i] ?? 0), 0x9e3779b1) ^ (hash >>> 15);
     const mask = this.#ids.length - 1;
     for (let slot = (hash ^ (hash >>> 13)) & mask; ; slot = (slot + 1) & mask) {
       const id = this.#ids[slot] ?? 0;

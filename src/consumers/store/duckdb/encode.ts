@@ -5,7 +5,13 @@ import type { ColumnBuffer } from './chunk.js';
 import type { Column } from './table.js';
 
 /** Puts one field of the record at a place, which is the event, into a row of its column. */
-export type FieldEncoder = (batch: RecordBatch, at: number, event: TraceEvent, column: ColumnBuffer, row: number) => void;
+export type FieldEncoder = (
+  batch: RecordBatch,
+  at: number,
+  event: TraceEvent,
+  column: ColumnBuffer,
+  row: number,
+) => void;
 
 /** Values of a field that is computed of one small number, by that number: there are few, and they cost. */
 const MEMO = 4096;
@@ -15,7 +21,11 @@ export type Reader = (event: TraceEvent) => unknown;
 export function readerOf(path: string): Reader {
   const [first = path, ...rest] = path.split('.');
   if (!rest.length) return (event) => Reflect.get(event, first) as unknown;
-  return (event) => rest.reduce<unknown>((value, name) => (typeof value === 'object' && value !== null ? (Reflect.get(value, name) as unknown) : null), Reflect.get(event, first));
+  return (event) =>
+    rest.reduce<unknown>(
+      (value, name) => (typeof value === 'object' && value !== null ? (Reflect.get(value, name) as unknown) : null),
+      Reflect.get(event, first),
+    );
 }
 
 /** What lies in the record as the column holds it is copied; the rest goes through the event, as any reader sees it. */
@@ -57,7 +67,10 @@ function direct(name: string, kind: Column['kind'], layout: TrackerRuntime['layo
   switch (field.kind) {
     case 'u64':
     case 's64':
-      return kind === 'uint64' || kind === 'int64' ? ({ view }, at, _event, column, row) => column.setWords(row, view.getUint32(at + offset, true), view.getUint32(at + offset + 4, true)) : null;
+      return kind === 'uint64' || kind === 'int64'
+        ? ({ view }, at, _event, column, row) =>
+            column.setWords(row, view.getUint32(at + offset, true), view.getUint32(at + offset + 4, true))
+        : null;
     case 'eu_duration_ns':
       if (kind !== 'uint64') return null;
       return ({ view }, at, _event, column, row) => {

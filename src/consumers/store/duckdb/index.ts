@@ -5,7 +5,25 @@ import { EunomiaError } from '../../../errors.js';
 import type { TraceEvent } from '../../../event.js';
 import type { FilterFields } from '../../../filter/index.js';
 import type { Catalog } from '../../../trackers/catalog.js';
-import type { AggregateShape, EventQuery, HistoryPlace, PageQuery, SessionEnd, SessionRecord, SessionSink, Store, StoredContainer, StoredEvent, StoredGap, StoredPage, StoredRecord, StoredRow, StoreLoad, StoreStatus, WholeQuery } from '../store.js';
+import type {
+  AggregateShape,
+  EventQuery,
+  HistoryPlace,
+  PageQuery,
+  SessionEnd,
+  SessionRecord,
+  SessionSink,
+  Store,
+  StoredContainer,
+  StoredEvent,
+  StoredGap,
+  StoredPage,
+  StoredRecord,
+  StoredRow,
+  StoreLoad,
+  StoreStatus,
+  WholeQuery,
+} from '../store.js';
 import { translate } from './aggregate.js';
 import { conditionOf, needTables, type Condition, type KnownContainer } from './condition.js';
 import type { Bound, Row } from './protocol.js';
@@ -57,16 +75,26 @@ export class DuckStore implements Store {
     this.#options = options;
     this.#tables = options.catalog.trackers.map(tableOf);
     const { retentionMs, retentionBytes, memoryLimit } = options;
-    this.#thread = new StoreThread({ file: join(options.directory, FILE), tables: this.#tables, memoryLimit, retentionMs, retentionBytes });
+    this.#thread = new StoreThread({
+      file: join(options.directory, FILE),
+      tables: this.#tables,
+      memoryLimit,
+      retentionMs,
+      retentionBytes,
+    });
     this.#thread.onProgress = ({ packets }) => {
-      for (const { number, events, bytes, nextSeq } of packets) this.#sinks.get(number)?.committed(events, bytes, nextSeq);
+      for (const { number, events, bytes, nextSeq } of packets)
+        this.#sinks.get(number)?.committed(events, bytes, nextSeq);
     };
     this.#thread.onCondition = ({ state, problem }) => {
       if (problem !== null) options.onProblem(problem);
       if (state === 'FAILED') for (const sink of this.#sinks.values()) sink.abandon();
     };
     const limited = retentionMs !== null || retentionBytes !== null;
-    this.#retaining = setInterval(() => limited && void this.retain().catch(() => undefined), options.retainEveryMs).unref();
+    this.#retaining = setInterval(
+      () => limited && void this.retain().catch(() => undefined),
+      options.retainEveryMs,
+    ).unref();
   }
 
   /** Resolves once it is known whether the file can be used; never rejects. */
@@ -104,9 +132,19 @@ export class DuckStore implements Store {
     told.catch(() => undefined); // it is awaited below, unless another question fails first
     const found: ReadEvent[] = [];
     let [low, high] = [start, end];
-    for (let part = Math.max(FIRST_PART, limit + 1); low < high && found.length <= limit; part = Math.min(LARGEST_PART, part * 4)) {
+    for (
+      let part = Math.max(FIRST_PART, limit + 1);
+      low < high && found.length <= limit;
+      part = Math.min(LARGEST_PART, part * 4)
+    ) {
       const [from, to] = backwards ? [Math.max(low, high - part), high] : [low, Math.min(high, low + part)];
-      const events = await this.#events(sources, `e._session = ${number} AND p._session = ${number} AND e._seq >= ${from} AND e._seq < ${to}`, query, `e._seq ${backwards ? 'DESC' : 'ASC'}`, limit + 1 - found.length);
+      const events = await this.#events(
+        sources,
+        `e._session = ${number} AND p._session = ${number} AND e._seq >= ${from} AND e._seq < ${to}`,
+        query,
+        `e._seq ${backwards ? 'DESC' : 'ASC'}`,
+        limit + 1 - found.length,
+      );
       events.sort((a, b) => (backwards ? b.seq - a.seq : a.seq - b.seq));
       found.push(...events.slice(0, limit + 1 - found.length));
       if (backwards) high = from;
@@ -120,7 +158,12 @@ export class DuckStore implements Store {
     const until = more && !backwards ? (last?.seq ?? end) : end;
     const since = backwards && more ? (events[0]?.seq ?? start) : Math.min(start, fromSeq);
     const gaps = (await told).filter(({ seq }) => seq >= since && seq <= until);
-    return { events: events.map((event) => stored(event, session)), hasNext: backwards ? end < (toSeq ?? end) : more, hasPrevious: backwards ? more : start > first, gaps };
+    return {
+      events: events.map((event) => stored(event, session)),
+      hasNext: backwards ? end < (toSeq ?? end) : more,
+      hasPrevious: backwards ? more : start > first,
+      gaps,
+    };
   }
 
   async *read({ session, ...query }: WholeQuery): AsyncIterable<Pick<StoredPage, 'events' | 'gaps'>> {
@@ -150,10 +193,17 @@ export class DuckStore implements Store {
     const ids = await this.#ids();
     const found: ReadEvent[] = [];
     let place = after && { time: after.time, session: await this.#number(after.session), seq: after.seq };
-    for (let full = true; full && found.length <= limit; ) {
-      const behind = place ? ` AND e.time >= ${place.time} AND (e.time > ${place.time} OR e._session > ${place.session} OR (e._session = ${place.session} AND e._seq > ${place.seq}))` : '';
+    for (let full = true; full && found.length <= limit;) {
+      const behind = place
+        ? ` AND e.time >= ${place.time} AND (e.time > ${place.time} OR e._session > ${place.session} OR (e._session = ${place.session} AND e._seq > ${place.seq}))`
+        : '';
       const want = limit + 1 - found.length;
-      const rows = await this.#rows(sources, `${scopeOf(numbers)}${behind}`, 'e.time, e._session, e._seq', Math.max(want, sources.some(({ condition }) => !condition.exact) ? SCAN_ROWS : 0));
+      const rows = await this.#rows(
+        sources,
+        `${scopeOf(numbers)}${behind}`,
+        'e.time, e._session, e._seq',
+        Math.max(want, sources.some(({ condition }) => !condition.exact) ? SCAN_ROWS : 0),
+      );
       rows.sort(byTime);
       // Each table gave so many at most: beyond the shortest end of those that gave all, some may be missing.
       const bound = Math.max(want, sources.some(({ condition }) => !condition.exact) ? SCAN_ROWS : 0);
@@ -165,15 +215,26 @@ export class DuckStore implements Store {
     }
     const events = found.slice(0, limit);
     const [first, last] = [events[0], events.at(-1)];
-    const gaps = first && last ? await this.#gaps(`${scopeOf(numbers).replaceAll('e.', '')} AND to_time >= ${first.time} AND from_time <= ${last.time}`) : [];
-    return { events: events.map((event) => stored(event, ids.get(event.session) ?? '')), hasNext: found.length > limit, hasPrevious: after !== null, gaps };
+    const gaps =
+      first && last
+        ? await this.#gaps(
+            `${scopeOf(numbers).replaceAll('e.', '')} AND to_time >= ${first.time} AND from_time <= ${last.time}`,
+          )
+        : [];
+    return {
+      events: events.map((event) => stored(event, ids.get(event.session) ?? '')),
+      hasNext: found.length > limit,
+      hasPrevious: after !== null,
+      gaps,
+    };
   }
 
   /** Session by session, each in its order. */
   async *scan(query: EventQuery): AsyncIterable<readonly TraceEvent[]> {
     await this.#ready();
     for (const number of (await this.#scope(query)) ?? [...(await this.#ids()).keys()]) {
-      for await (const { events } of this.#whole(number, query, SCAN_ROWS)) if (events.length) yield events.map(({ event }) => event);
+      for await (const { events } of this.#whole(number, query, SCAN_ROWS))
+        if (events.length) yield events.map(({ event }) => event);
     }
   }
 
@@ -194,7 +255,15 @@ export class DuckStore implements Store {
     for (const source of sources) {
       const { table, condition } = source;
       if (!this.#options.catalog.get(table.tracker)?.sums) plain.push(source);
-      else if ((await this.#query(`SELECT 1 FROM "${table.name}" e JOIN processes p ON p.id = e.process WHERE ${where} AND ${condition.sql} LIMIT 1`, condition.values)).length) return null;
+      else if (
+        (
+          await this.#query(
+            `SELECT 1 FROM "${table.name}" e JOIN processes p ON p.id = e.process WHERE ${where} AND ${condition.sql} LIMIT 1`,
+            condition.values,
+          )
+        ).length
+      )
+        return null;
     }
     return plain;
   }
@@ -212,7 +281,15 @@ export class DuckStore implements Store {
   async load(): Promise<StoreLoad> {
     const up = this.#thread.condition.state === 'READY';
     // Behind a long query nobody waits for the size of the file.
-    const bytes = up ? await Promise.race([this.#thread.ask('status', {}).then(({ bytes: size }) => size, () => null), sleep(LOAD_MS, null, { ref: false })]) : null;
+    const bytes = up
+      ? await Promise.race([
+          this.#thread.ask('status', {}).then(
+            ({ bytes: size }) => size,
+            () => null,
+          ),
+          sleep(LOAD_MS, null, { ref: false }),
+        ])
+      : null;
     return { up, bytes, spool: null, points: null, lagMs: 0 };
   }
 
@@ -220,11 +297,23 @@ export class DuckStore implements Store {
     await this.#thread.opened;
     const { directory, retentionMs, retentionBytes } = this.#options;
     const { state, problem } = this.#thread.condition;
-    const fixed = { kind: this.kind, state, problem, location: join(directory, FILE), retentionMs, retentionBytes } as const;
+    const fixed = {
+      kind: this.kind,
+      state,
+      problem,
+      location: join(directory, FILE),
+      retentionMs,
+      retentionBytes,
+    } as const;
     try {
       const { bytes } = await this.#thread.ask('status', {});
-      const all = this.#tables.map(({ name }) => `SELECT min(time) AS a, max(time) AS b FROM "${name}"`).join(' UNION ALL ');
-      const [[count] = [], [oldest, newest] = []] = await Promise.all([this.#query('SELECT count(*) FROM sessions'), this.#query(`SELECT min(a), max(b) FROM (${all})`)]).then(([a, b]) => [a[0], b[0]]);
+      const all = this.#tables
+        .map(({ name }) => `SELECT min(time) AS a, max(time) AS b FROM "${name}"`)
+        .join(' UNION ALL ');
+      const [[count] = [], [oldest, newest] = []] = await Promise.all([
+        this.#query('SELECT count(*) FROM sessions'),
+        this.#query(`SELECT min(a), max(b) FROM (${all})`),
+      ]).then(([a, b]) => [a[0], b[0]]);
       return { ...fixed, bytes, sessions: Number(count ?? 0), oldest: timeOf(oldest), newest: timeOf(newest) };
     } catch {
       return { ...fixed, bytes: null, sessions: 0, oldest: null, newest: null };
@@ -239,7 +328,8 @@ export class DuckStore implements Store {
   async #ready(): Promise<void> {
     await this.#thread.opened;
     const { state, problem } = this.#thread.condition;
-    if (this.#closed || state !== 'READY') throw new EunomiaError('STORE_UNAVAILABLE', `the store is not available: ${problem ?? 'it is closed'}`);
+    if (this.#closed || state !== 'READY')
+      throw new EunomiaError('STORE_UNAVAILABLE', `the store is not available: ${problem ?? 'it is closed'}`);
   }
 
   async #query(sql: string, values: readonly Bound[] = []): Promise<readonly Row[]> {
@@ -247,14 +337,31 @@ export class DuckStore implements Store {
   }
 
   async #records(where: string, values: readonly Bound[]): Promise<StoredRecord[]> {
-    const rows = await this.#query(`SELECT number, facts, ended, missing, next_seq FROM sessions WHERE ${where} ORDER BY number`, values);
+    const rows = await this.#query(
+      `SELECT number, facts, ended, missing, next_seq FROM sessions WHERE ${where} ORDER BY number`,
+      values,
+    );
     if (!rows.length) return [];
-    const parts = this.#tables.map(({ name }) => `SELECT _session, count(*) AS n, min(time) AS a, max(time) AS b, max(_seq) AS s FROM "${name}" ${rows.length === 1 ? `WHERE _session = ${Number(rows[0]?.[0])}` : ''} GROUP BY _session`);
-    const told = new Map((await this.#query('SELECT _session, sum(dropped)::BIGINT FROM gaps GROUP BY _session')).map(([number, dropped]) => [Number(number), Number(dropped)]));
-    const counts = new Map((await this.#query(`SELECT _session, sum(n)::BIGINT, min(a), max(b), max(s) FROM (${parts.join(' UNION ALL ')}) GROUP BY _session`)).map((row) => [Number(row[0]), row]));
+    const parts = this.#tables.map(
+      ({ name }) =>
+        `SELECT _session, count(*) AS n, min(time) AS a, max(time) AS b, max(_seq) AS s FROM "${name}" ${rows.length === 1 ? `WHERE _session = ${Number(rows[0]?.[0])}` : ''} GROUP BY _session`,
+    );
+    const told = new Map(
+      (await this.#query('SELECT _session, sum(dropped)::BIGINT FROM gaps GROUP BY _session')).map(
+        ([number, dropped]) => [Number(number), Number(dropped)],
+      ),
+    );
+    const counts = new Map(
+      (
+        await this.#query(
+          `SELECT _session, sum(n)::BIGINT, min(a), max(b), max(s) FROM (${parts.join(' UNION ALL ')}) GROUP BY _session`,
+        )
+      ).map((row) => [Number(row[0]), row]),
+    );
     return rows.map(([number, facts, ended, missing, nextSeq]) => {
       const session = JSON.parse(String(facts)) as Omit<SessionRecord, 'options'> & Partial<SessionRecord>;
-      const end = ended === null ? null : (JSON.parse(String(ended)) as Omit<SessionEnd, 'startedAt'> & Partial<SessionEnd>);
+      const end =
+        ended === null ? null : (JSON.parse(String(ended)) as Omit<SessionEnd, 'startedAt'> & Partial<SessionEnd>);
       const [, events, oldest, newest, seq] = counts.get(Number(number)) ?? [];
       this.#numbers.set(session.id, Number(number));
       const next = Math.max(Number(nextSeq), seq == null ? 0 : Number(seq) + 1);
@@ -283,20 +390,28 @@ export class DuckStore implements Store {
 
   /** Place of the first event that is stored of a session, and behind its last. */
   async #extent(number: number): Promise<{ readonly first: number; readonly end: number }> {
-    const places = this.#tables.map(({ name }) => `SELECT min(_seq) AS a, max(_seq) AS b FROM "${name}" WHERE _session = ${number}`);
+    const places = this.#tables.map(
+      ({ name }) => `SELECT min(_seq) AS a, max(_seq) AS b FROM "${name}" WHERE _session = ${number}`,
+    );
     const [[first, last] = []] = await this.#query(`SELECT min(a), max(b) FROM (${places.join(' UNION ALL ')})`);
     return { first: Number(first ?? 0), end: last == null ? 0 : Number(last) + 1 };
   }
 
   async #ids(): Promise<Map<number, string>> {
-    return new Map((await this.#query('SELECT number, id FROM sessions')).map(([number, id]) => [Number(number), String(id)]));
+    return new Map(
+      (await this.#query('SELECT number, id FROM sessions')).map(([number, id]) => [Number(number), String(id)]),
+    );
   }
 
   async #number(id: string): Promise<number> {
     const known = this.#numbers.get(id);
     if (known !== undefined) return known;
     const [row] = await this.#query('SELECT number FROM sessions WHERE id = ?', [id]);
-    if (!row) throw new EunomiaError('UNKNOWN_SESSION', `the store has no session "${id.slice(0, 64)}"; \`sessions\` lists those there are`);
+    if (!row)
+      throw new EunomiaError(
+        'UNKNOWN_SESSION',
+        `the store has no session "${id.slice(0, 64)}"; \`sessions\` lists those there are`,
+      );
     this.#numbers.set(id, Number(row[0]));
     return Number(row[0]);
   }
@@ -316,12 +431,15 @@ export class DuckStore implements Store {
 
   /** What was said of containers last. A text that did not change keeps its object. */
   async #knownContainers(numbers: readonly number[] | null): Promise<KnownContainer[]> {
-    const rows = await this.#query(`SELECT id, facts FROM containers${numbers ? ` WHERE _session IN (${numbers.join(', ') || 'NULL'})` : ''}`);
+    const rows = await this.#query(
+      `SELECT id, facts FROM containers${numbers ? ` WHERE _session IN (${numbers.join(', ') || 'NULL'})` : ''}`,
+    );
     const before = this.#containers;
     const now = numbers ? new Map(before) : new Map<number, { readonly text: string; readonly facts: Container }>();
     const known = rows.map(([id, text]) => {
       const old = before.get(Number(id));
-      const entry = old?.text === text && old ? old : { text: String(text), facts: JSON.parse(String(text)) as Container };
+      const entry =
+        old?.text === text && old ? old : { text: String(text), facts: JSON.parse(String(text)) as Container };
       now.set(Number(id), entry);
       return { id: Number(id), facts: entry.facts };
     });
@@ -330,12 +448,22 @@ export class DuckStore implements Store {
   }
 
   /** A session's events that are in the answer, in their order, and how far that is: so many places at a time, and more where few match. */
-  async *#whole(number: number, query: Omit<EventQuery, 'sessions'>, some: number): AsyncGenerator<{ readonly events: readonly ReadEvent[]; readonly behind: number }> {
+  async *#whole(
+    number: number,
+    query: Omit<EventQuery, 'sessions'>,
+    some: number,
+  ): AsyncGenerator<{ readonly events: readonly ReadEvent[]; readonly behind: number }> {
     const { first, end } = await this.#extent(number);
     const sources = await this.#sources({ ...query, sessions: null }, [number]);
-    for (let low = first, places = some; low < end; ) {
+    for (let low = first, places = some; low < end;) {
       const high = Math.min(end, low + places);
-      const events = await this.#events(sources, `e._session = ${number} AND p._session = ${number} AND e._seq >= ${low} AND e._seq < ${high}`, query, null, null);
+      const events = await this.#events(
+        sources,
+        `e._session = ${number} AND p._session = ${number} AND e._seq >= ${low} AND e._seq < ${high}`,
+        query,
+        null,
+        null,
+      );
       yield { events: events.sort((a, b) => a.seq - b.seq), behind: high };
       low = high;
       places = events.length > some / 4 ? some : Math.min(Math.max(some, MOST_PLACES), places * 2);
@@ -343,14 +471,25 @@ export class DuckStore implements Store {
   }
 
   /** Events that are in the answer: what SQL left is judged here. */
-  async #events(sources: readonly Source[], where: string, { filter }: Pick<EventQuery, 'filter'>, order: string | null, limit: number | null): Promise<ReadEvent[]> {
+  async #events(
+    sources: readonly Source[],
+    where: string,
+    { filter }: Pick<EventQuery, 'filter'>,
+    order: string | null,
+    limit: number | null,
+  ): Promise<ReadEvent[]> {
     const exact = sources.every(({ condition }) => condition.exact);
     const events = await this.#rows(sources, where, order, exact ? limit : null);
     return exact || !filter ? events : events.filter(({ event }) => filter.matches(event));
   }
 
   /** Of each table the first `limit` in this order. */
-  async #rows(sources: readonly Source[], where: string, order: string | null, limit: number | null): Promise<ReadEvent[]> {
+  async #rows(
+    sources: readonly Source[],
+    where: string,
+    order: string | null,
+    limit: number | null,
+  ): Promise<ReadEvent[]> {
     const containerOf = (id: number): object | null => this.#containers.get(id)?.facts ?? null;
     const lists = await Promise.all(
       sources.map(async ({ table, condition }) => {
@@ -362,8 +501,17 @@ export class DuckStore implements Store {
   }
 
   async #gaps(where: string): Promise<StoredGap[]> {
-    const rows = await this.#query(`SELECT from_time, to_time, lost, dropped, place, _seq FROM gaps WHERE ${where} ORDER BY _session, _seq`);
-    return rows.map(([from, to, lost, dropped, place, seq]) => ({ seq: Number(seq), from: textOfNanos(BigInt(from ?? 0)), to: textOfNanos(BigInt(to ?? 0)), lost: Number(lost), dropped: Number(dropped), where: place === 'STORE' ? 'STORE' : 'KERNEL' }));
+    const rows = await this.#query(
+      `SELECT from_time, to_time, lost, dropped, place, _seq FROM gaps WHERE ${where} ORDER BY _session, _seq`,
+    );
+    return rows.map(([from, to, lost, dropped, place, seq]) => ({
+      seq: Number(seq),
+      from: textOfNanos(BigInt(from ?? 0)),
+      to: textOfNanos(BigInt(to ?? 0)),
+      lost: Number(lost),
+      dropped: Number(dropped),
+      where: place === 'STORE' ? 'STORE' : 'KERNEL',
+    }));
   }
 }
 
@@ -388,4 +536,3 @@ function byTime(a: ReadEvent, b: ReadEvent): number {
 function timeOf(nanos: unknown): string | null {
   return nanos === null || nanos === undefined ? null : textOfNanos(BigInt(nanos as bigint));
 }
-

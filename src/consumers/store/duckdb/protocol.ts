@@ -23,10 +23,21 @@ export type Bound = string | null;
 export interface Asks {
   begin: { readonly ask: { readonly session: SessionRecord }; readonly answer: { readonly number: number } };
   /** `containers` of its events, as they are known at its end. */
-  finish: { readonly ask: { readonly number: number; readonly end: SessionEnd; readonly nextSeq: number; readonly containers: readonly Container[] }; readonly answer: null };
+  finish: {
+    readonly ask: {
+      readonly number: number;
+      readonly end: SessionEnd;
+      readonly nextSeq: number;
+      readonly containers: readonly Container[];
+    };
+    readonly answer: null;
+  };
   /** Answers when all events that were sent before are committed. */
   flush: { readonly ask: Record<never, never>; readonly answer: null };
-  query: { readonly ask: { readonly sql: string; readonly values: readonly Bound[] }; readonly answer: { readonly rows: readonly Row[] } };
+  query: {
+    readonly ask: { readonly sql: string; readonly values: readonly Bound[] };
+    readonly answer: { readonly rows: readonly Row[] };
+  };
   remove: { readonly ask: { readonly session: string }; readonly answer: null };
   status: { readonly ask: Record<never, never>; readonly answer: { readonly bytes: number } };
   /** Deletes what is beyond age and size now, and gives the room back. */
@@ -36,7 +47,9 @@ export interface Asks {
 
 export type AskKind = keyof Asks;
 export type Ask = { [Kind in AskKind]: { readonly kind: Kind; readonly id: number } & Asks[Kind]['ask'] }[AskKind];
-export type Answer = { readonly kind: 'answer'; readonly id: number; readonly answer: Asks[AskKind]['answer'] } | { readonly kind: 'refusal'; readonly id: number; readonly code: string; readonly message: string };
+export type Answer =
+  | { readonly kind: 'answer'; readonly id: number; readonly answer: Asks[AskKind]['answer'] }
+  | { readonly kind: 'refusal'; readonly id: number; readonly code: string; readonly message: string };
 
 /** Events of a session that runs; not answered, but told of by `progress`. */
 export interface Packet {
@@ -55,7 +68,12 @@ export interface Packet {
 /** Packets are committed, in the order in which they came. */
 export interface Progress {
   readonly kind: 'progress';
-  readonly packets: readonly { readonly number: number; readonly events: number; readonly bytes: number; readonly nextSeq: number }[];
+  readonly packets: readonly {
+    readonly number: number;
+    readonly events: number;
+    readonly bytes: number;
+    readonly nextSeq: number;
+  }[];
 }
 
 /** Whether it can write; the first one tells that the file is open, or why it is not. */

@@ -5,7 +5,22 @@ import type { Row, Value } from './protocol.js';
 
 /** How rows become events again. */
 
-const HEAD = ['e._session', 'e._seq', 'e.time', 'e.bootNs', 'e.cgroupId', 'e.container', 'p.pid', 'p.tid', 'p.ppid', 'p.uid', 'p.gid', 'p.comm', 'p.startTime', 'p.mountNs'];
+const HEAD = [
+  'e._session',
+  'e._seq',
+  'e.time',
+  'e.bootNs',
+  'e.cgroupId',
+  'e.container',
+  'p.pid',
+  'p.tid',
+  'p.ppid',
+  'p.uid',
+  'p.gid',
+  'p.comm',
+  'p.startTime',
+  'p.mountNs',
+];
 
 /** The columns that `eventOf` takes, in their order. */
 export function eventColumns({ own }: EventTable): string {
@@ -20,7 +35,11 @@ export interface ReadEvent {
 }
 
 /** An event as it was while it was a record: the same fields with the same values. `containerOf` knows the facts by their number. */
-export function eventOf(row: Row, { tracker, eventType, own }: EventTable, containerOf: (id: number) => object | null): ReadEvent {
+export function eventOf(
+  row: Row,
+  { tracker, eventType, own }: EventTable,
+  containerOf: (id: number) => object | null,
+): ReadEvent {
   const [session, seq, time, bootNs, cgroupId, container, pid, tid, ppid, uid, gid, comm, startTime, mountNs] = row;
   const event: Record<string, unknown> = {
     __typename: eventType,
@@ -28,7 +47,16 @@ export function eventOf(row: Row, { tracker, eventType, own }: EventTable, conta
     time: textOfNanos(BigInt(time ?? 0)),
     bootNs: String(bootNs),
     cgroupId: String(cgroupId),
-    process: { pid, tid, ppid, uid, gid, comm: comm ?? '', startTime: textOfNanos(BigInt(startTime ?? 0)), mountNs: mountNs == null ? null : Number(mountNs) },
+    process: {
+      pid,
+      tid,
+      ppid,
+      uid,
+      gid,
+      comm: comm ?? '',
+      startTime: textOfNanos(BigInt(startTime ?? 0)),
+      mountNs: mountNs == null ? null : Number(mountNs),
+    },
     container: container == null ? null : containerOf(Number(container)),
   };
   own.forEach(({ name, kind }, i) => put(event, name, valueOf(row[HEAD.length + i] ?? null, kind)));

@@ -57,7 +57,9 @@ export class Retention {
 
   async #deleteBefore(nanos: bigint): Promise<boolean> {
     let deleted = false;
-    const rows = await this.#database.write(`SELECT number, ended IS NOT NULL, (SELECT max(time) FROM (${ofAll(this.#tables, 'time', '_session = number')})) FROM sessions`);
+    const rows = await this.#database.write(
+      `SELECT number, ended IS NOT NULL, (SELECT max(time) FROM (${ofAll(this.#tables, 'time', '_session = number')})) FROM sessions`,
+    );
     for (const [number, ended, newest] of rows) {
       const past = newest !== null && newest !== undefined && BigInt(newest) < nanos;
       if (ended === true && past) {
@@ -91,12 +93,23 @@ export class Retention {
     let events = 0n;
     await this.#database.write('BEGIN');
     for (const { name } of this.#tables) {
-      const [row] = await this.#database.write(`DELETE FROM ${quote(name)} WHERE _session = ?::INTEGER AND ${quote(column)} < ?::BIGINT`, values);
+      const [row] = await this.#database.write(
+        `DELETE FROM ${quote(name)} WHERE _session = ?::INTEGER AND ${quote(column)} < ?::BIGINT`,
+        values,
+      );
       events += BigInt(row?.[0] ?? 0);
     }
-    if (events > 0n) await this.#database.write('UPDATE sessions SET missing = missing + ?::BIGINT WHERE number = ?::INTEGER', [String(events), String(number)]);
+    if (events > 0n)
+      await this.#database.write('UPDATE sessions SET missing = missing + ?::BIGINT WHERE number = ?::INTEGER', [
+        String(events),
+        String(number),
+      ]);
     // Of a session that runs, the writer may name any of its processes again.
-    if (events > 0n && ended) await this.#database.write(`DELETE FROM processes WHERE _session = ?::INTEGER AND id NOT IN (${ofAll(this.#tables, 'process', `_session = ${number}`)})`, [String(number)]);
+    if (events > 0n && ended)
+      await this.#database.write(
+        `DELETE FROM processes WHERE _session = ?::INTEGER AND id NOT IN (${ofAll(this.#tables, 'process', `_session = ${number}`)})`,
+        [String(number)],
+      );
     await this.#database.write('COMMIT');
     return events > 0n;
   }

@@ -10,12 +10,20 @@ import { quote, type EventTable } from './table.js';
 export async function beginSession(database: Database, session: SessionRecord): Promise<number> {
   const [row] = await database.write('SELECT coalesce(max(number), 0) + 1 FROM sessions');
   const number = Number(row?.[0] ?? 1);
-  await database.write('INSERT INTO sessions VALUES (?::INTEGER, ?, ?, NULL, 0, 0)', [String(number), session.id, JSON.stringify(session)]);
+  await database.write('INSERT INTO sessions VALUES (?::INTEGER, ?, ?, NULL, 0, 0)', [
+    String(number),
+    session.id,
+    JSON.stringify(session),
+  ]);
   return number;
 }
 
 export async function endSession(database: Database, number: number, end: SessionEnd, nextSeq: number): Promise<void> {
-  await database.write('UPDATE sessions SET ended = ?, next_seq = ?::BIGINT WHERE number = ?::INTEGER', [JSON.stringify(end), String(nextSeq), String(number)]);
+  await database.write('UPDATE sessions SET ended = ?, next_seq = ?::BIGINT WHERE number = ?::INTEGER', [
+    JSON.stringify(end),
+    String(nextSeq),
+    String(number),
+  ]);
 }
 
 export async function removeSession(database: Database, id: string, tables: readonly EventTable[]): Promise<void> {
@@ -25,7 +33,8 @@ export async function removeSession(database: Database, id: string, tables: read
 
 export async function removeNumber(database: Database, number: number, tables: readonly EventTable[]): Promise<void> {
   await database.write('BEGIN');
-  for (const name of [...tables.map((table) => table.name), 'gaps', 'containers', 'processes']) await database.write(`DELETE FROM ${quote(name)} WHERE _session = ?::INTEGER`, [String(number)]);
+  for (const name of [...tables.map((table) => table.name), 'gaps', 'containers', 'processes'])
+    await database.write(`DELETE FROM ${quote(name)} WHERE _session = ?::INTEGER`, [String(number)]);
   await database.write('DELETE FROM sessions WHERE number = ?::INTEGER', [String(number)]);
   await database.write('COMMIT');
 }
@@ -40,12 +49,30 @@ export async function adoptInterrupted(database: Database, tables: readonly Even
   const rows = await database.write('SELECT number, facts FROM sessions WHERE ended IS NULL');
   const now = textOfMs(Date.now());
   for (const [number, facts] of rows) {
-    const [last] = await database.write(`SELECT max(time), coalesce(max(_seq) + 1, 0) FROM (${ofAll(tables, 'time, _seq', `_session = ${Number(number)}`)})`);
+    const [last] = await database.write(
+      `SELECT max(time), coalesce(max(_seq) + 1, 0) FROM (${ofAll(tables, 'time, _seq', `_session = ${Number(number)}`)})`,
+    );
     const { startedAt, createdAt } = JSON.parse(String(facts)) as SessionRecord;
     const stoppedAt = last?.[0] == null ? (startedAt ?? createdAt) : textOfNanos(BigInt(last[0]));
     const nextSeq = Number(last?.[1] ?? 0);
-    const end: SessionEnd = { startedAt, state: 'STOPPED', stoppedAt, stopReason: 'INTERRUPTED', error: `the server ended without stopping it; its events are stored up to ${stoppedAt}`, lost: 0, received: nextSeq, discarded: 0, receivedBytes: 0 };
+    const end: SessionEnd = {
+      startedAt,
+      state: 'STOPPED',
+      stoppedAt,
+      stopReason: 'INTERRUPTED',
+      error: `the server ended without stopping it; its events are stored up to ${stoppedAt}`,
+      lost: 0,
+      received: nextSeq,
+      discarded: 0,
+      receivedBytes: 0,
+    };
     await endSession(database, Number(number), end, nextSeq);
-    await database.write('INSERT INTO gaps VALUES (?::INTEGER, ?::BIGINT, ?::BIGINT, ?::BIGINT, 0, 0, ?)', [String(number), String(nextSeq), String(nanosOf(stoppedAt)), String(nanosOf(now)), 'STORE']);
+    await database.write('INSERT INTO gaps VALUES (?::INTEGER, ?::BIGINT, ?::BIGINT, ?::BIGINT, 0, 0, ?)', [
+      String(number),
+      String(nextSeq),
+      String(nanosOf(stoppedAt)),
+      String(nanosOf(now)),
+      'STORE',
+    ]);
   }
 }

@@ -26,7 +26,13 @@ export class DuckSink implements SessionSink {
 
   get progress(): SinkProgress {
     const { state, problem } = this.#thread.condition;
-    return { written: this.#done.events, pending: this.#sent.events - this.#done.events, dropped: 0, nextSeq: this.#done.nextSeq, error: state === 'READY' ? null : problem };
+    return {
+      written: this.#done.events,
+      pending: this.#sent.events - this.#done.events,
+      dropped: 0,
+      nextSeq: this.#done.nextSeq,
+      error: state === 'READY' ? null : problem,
+    };
   }
 
   /** The place behind the last event that was sent. */
@@ -38,14 +44,28 @@ export class DuckSink implements SessionSink {
     const [first] = slices;
     const last = slices.at(-1)?.batch;
     const packed = slices.map(({ batch }) => packBatch(batch));
-    for (const { message } of packed) if (message.kind === 'records') for (const container of message.containers) this.#containers.add(container);
+    for (const { message } of packed)
+      if (message.kind === 'records') for (const container of message.containers) this.#containers.add(container);
     const events = slices.reduce((sum, { batch }) => sum + batch.count, 0);
     const bytes = slices.reduce((sum, { batch }) => sum + batch.byteLength, 0);
     const nextSeq = last ? Math.max(last.seq, last.count ? last.placeOf(last.count - 1) + 1 : 0) : this.#sent.nextSeq;
     const seq = first ? first.batch.seq : this.#sent.nextSeq;
-    this.#thread.send({ kind: 'events', number: this.number, batches: packed.map(({ message }) => message), gap, seq, nextSeq, events, bytes }, packed.flatMap(({ transfer }) => transfer));
+    this.#thread.send(
+      {
+        kind: 'events',
+        number: this.number,
+        batches: packed.map(({ message }) => message),
+        gap,
+        seq,
+        nextSeq,
+        events,
+        bytes,
+      },
+      packed.flatMap(({ transfer }) => transfer),
+    );
     this.#sent = { events: this.#sent.events + events, bytes: this.#sent.bytes + bytes, nextSeq };
-    while (this.#sent.bytes - this.#done.bytes > IN_FLIGHT && !this.#finished) await new Promise<void>((resolve) => this.#room.push(resolve));
+    while (this.#sent.bytes - this.#done.bytes > IN_FLIGHT && !this.#finished)
+      await new Promise<void>((resolve) => this.#room.push(resolve));
   }
 
   committed(events: number, bytes: number, nextSeq: number): void {
@@ -58,7 +78,12 @@ export class DuckSink implements SessionSink {
   }
 
   async finish(end: SessionEnd): Promise<void> {
-    await this.#thread.ask('finish', { number: this.number, end, nextSeq: this.#sent.nextSeq, containers: [...this.#containers] });
+    await this.#thread.ask('finish', {
+      number: this.number,
+      end,
+      nextSeq: this.#sent.nextSeq,
+      containers: [...this.#containers],
+    });
     this.#containers.clear();
   }
 

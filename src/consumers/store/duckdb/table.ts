@@ -47,11 +47,21 @@ const SHARED: ReadonlySet<string> = new Set(['tracker', 'time', 'bootNs', 'cgrou
 
 /** Derived from the schema: a new tracker, or a new field, needs no word here. */
 export function tableOf({ name, eventType, fields }: CatalogTracker): EventTable {
-  const own = fields.filter(({ path }) => !SHARED.has(path.split('.')[0] ?? path)).map(({ path, type }) => ({ name: path, kind: kindOf(type) }));
+  const own = fields
+    .filter(({ path }) => !SHARED.has(path.split('.')[0] ?? path))
+    .map(({ path, type }) => ({ name: path, kind: kindOf(type) }));
   return { tracker: name, eventType, name: `event_${name}`, own };
 }
 
-const KINDS: Readonly<Record<string, ColumnKind>> = { Int: 'int32', UInt32: 'uint32', Int64: 'int64', UInt64: 'uint64', Float: 'double', Boolean: 'bool', DateTime: 'time' };
+const KINDS: Readonly<Record<string, ColumnKind>> = {
+  Int: 'int32',
+  UInt32: 'uint32',
+  Int64: 'int64',
+  UInt64: 'uint64',
+  Float: 'double',
+  Boolean: 'bool',
+  DateTime: 'time',
+};
 
 /** Of a GraphQL type; what is no number, boolean or time is a text: enums, error codes, addresses. */
 export function kindOf(type: string): ColumnKind {

@@ -22,7 +22,10 @@ export class StoreThread {
   constructor(data: StoreThreadData) {
     this.#opened = new Promise((resolve) => (this.#resolveOpened = resolve));
     // From src/ (tests) and from dist/ alike: what was compiled.
-    this.#worker = new Worker(new URL('../../../../dist/consumers/store/duckdb/worker.js', import.meta.url), { workerData: data, execArgv: [] });
+    this.#worker = new Worker(new URL('../../../../dist/consumers/store/duckdb/worker.js', import.meta.url), {
+      workerData: data,
+      execArgv: [],
+    });
     this.#worker.on('message', (message: FromThread) => this.#take(message));
     this.#worker.on('error', (error) => this.#die(`the store's thread has ended: ${error.message}`));
     this.#worker.on('exit', (code) => this.#die(`the store's thread has ended with ${code}`));

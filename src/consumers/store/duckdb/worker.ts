@@ -74,7 +74,9 @@ async function open(): Promise<void> {
 async function skipWritten(opened: Database): Promise<void> {
   const next = new Map<number, number>();
   for (const number of new Set(queue.map((packet) => packet.number))) {
-    const [row] = await opened.write(`SELECT coalesce(max(_seq) + 1, 0) FROM (${ofAll(data.tables, '_seq', `_session = ${number}`)})`);
+    const [row] = await opened.write(
+      `SELECT coalesce(max(_seq) + 1, 0) FROM (${ofAll(data.tables, '_seq', `_session = ${number}`)})`,
+    );
     next.set(number, Number(row?.[0] ?? 0));
   }
   const isThere = ({ number, events, nextSeq }: Packet): boolean => events > 0 && nextSeq <= (next.get(number) ?? 0);
@@ -85,7 +87,10 @@ async function skipWritten(opened: Database): Promise<void> {
 function done(packets: readonly Packet[]): void {
   if (!packets.length) return;
   committed += packets.length;
-  send({ kind: 'progress', packets: packets.map(({ number, events, bytes, nextSeq }) => ({ number, events, bytes, nextSeq })) });
+  send({
+    kind: 'progress',
+    packets: packets.map(({ number, events, bytes, nextSeq }) => ({ number, events, bytes, nextSeq })),
+  });
 }
 
 /** The one that writes: nobody else uses the writer's connection, but for `exclusively`. */
@@ -128,7 +133,12 @@ async function step(): Promise<void> {
     written.push(packet);
     await writer.write(packet);
   }
-  const due = performance.now() - lastCommit >= COMMIT_MS || writer.rows >= COMMIT_ROWS || tasks.length > 0 || waiting.length > 0 || closing;
+  const due =
+    performance.now() - lastCommit >= COMMIT_MS ||
+    writer.rows >= COMMIT_ROWS ||
+    tasks.length > 0 ||
+    waiting.length > 0 ||
+    closing;
   if (due && written.length) await commit();
   if (!written.length) for (const task of tasks.splice(0)) await task();
   if (queue.length || tasks.length) return breathe();
@@ -162,7 +172,11 @@ function pause(ms: number): Promise<void> {
 async function checkRoom(): Promise<void> {
   if (performance.now() - lastLook < LOOK_MS) return;
   const free = await freeBytes(dirname(data.file));
-  if (free < LEAST_FREE) throw new EunomiaError('STORE_UNAVAILABLE', `there is no room left on the file system of ${data.file} (${free >> 10} KiB are free); make room, or set --retention-bytes`);
+  if (free < LEAST_FREE)
+    throw new EunomiaError(
+      'STORE_UNAVAILABLE',
+      `there is no room left on the file system of ${data.file} (${free >> 10} KiB are free); make room, or set --retention-bytes`,
+    );
   lastLook = performance.now();
 }
 
@@ -251,7 +265,13 @@ port.on('message', (message: ToThread) => {
   const answer = answers[message.kind] as (ask: Ask) => Promise<Asks[AskKind]['answer']>;
   answer(message).then(
     (value) => send({ kind: 'answer', id, answer: value }),
-    (error: unknown) => send({ kind: 'refusal', id, code: error instanceof EunomiaError ? error.code : 'STORE_UNAVAILABLE', message: messageOf(error) }),
+    (error: unknown) =>
+      send({
+        kind: 'refusal',
+        id,
+        code: error instanceof EunomiaError ? error.code : 'STORE_UNAVAILABLE',
+        message: messageOf(error),
+      }),
   );
 });
 

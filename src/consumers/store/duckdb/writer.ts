@@ -72,7 +72,12 @@ export class EventWriter {
   async begin(number: number, trackers: readonly string[]): Promise<void> {
     const reader = await BatchReader.create(trackers);
     const writers = await Promise.all(trackers.map((name) => this.#tableWriter(name)));
-    this.#sessions.set(number, { reader, trackers: writers, byName: new Map(writers.map((writer) => [writer.table.tracker, writer])), ...this.#dimensions() });
+    this.#sessions.set(number, {
+      reader,
+      trackers: writers,
+      byName: new Map(writers.map((writer) => [writer.table.tracker, writer])),
+      ...this.#dimensions(),
+    });
   }
 
   /** What is known of a session's containers by now. To be called between two transactions. */
@@ -91,9 +96,18 @@ export class EventWriter {
     if (!session) throw new RangeError(`no session ${number} is being recorded`);
     await this.#begin();
     if (gap) {
-      await this.#database.write('INSERT INTO gaps VALUES (?::INTEGER, ?::BIGINT, ?::BIGINT, ?::BIGINT, ?::BIGINT, ?::BIGINT, ?)', [
-        String(number), String(seq), String(nanosOf(gap.from)), String(nanosOf(gap.to)), String(gap.lost), String(gap.dropped), gap.dropped ? 'STORE' : 'KERNEL',
-      ]);
+      await this.#database.write(
+        'INSERT INTO gaps VALUES (?::INTEGER, ?::BIGINT, ?::BIGINT, ?::BIGINT, ?::BIGINT, ?::BIGINT, ?)',
+        [
+          String(number),
+          String(seq),
+          String(nanosOf(gap.from)),
+          String(nanosOf(gap.to)),
+          String(gap.lost),
+          String(gap.dropped),
+          gap.dropped ? 'STORE' : 'KERNEL',
+        ],
+      );
     }
     for (const message of batches) {
       const batch = session.reader.read(message);
@@ -133,7 +147,10 @@ export class EventWriter {
   }
 
   #dimensions(): { processes: ProcessTable; containers: ContainerTable } {
-    return { processes: new ProcessTable(() => this.#nextProcess++), containers: new ContainerTable(() => this.#nextContainer++) };
+    return {
+      processes: new ProcessTable(() => this.#nextProcess++),
+      containers: new ContainerTable(() => this.#nextContainer++),
+    };
   }
 
   async #tableWriter(name: string): Promise<TableWriter> {
@@ -141,7 +158,12 @@ export class EventWriter {
     if (!table) throw new RangeError(`there is no table for the tracker ${name}`);
     const runtime = await this.#runtime(name);
     const names = (this.#database.columns.get(table.name) ?? []).map((column) => column.name);
-    return { table, places: table.own.map((column) => names.indexOf(column.name)), encoders: table.own.map((column) => encoderOf(column, runtime)), readers: table.own.map((column) => readerOf(column.name)) };
+    return {
+      table,
+      places: table.own.map((column) => names.indexOf(column.name)),
+      encoders: table.own.map((column) => encoderOf(column, runtime)),
+      readers: table.own.map((column) => readerOf(column.name)),
+    };
   }
 
   #runtime(name: string): Promise<TrackerRuntime> {
@@ -210,7 +232,15 @@ export class EventWriter {
       const chunk = await this.#chunks(writer.table);
       const row = chunk.next();
       const container = event.container as Container | null;
-      const shared = [number, batch.placeOf(i), event.time, event.bootNs, event.cgroupId, session.processes.ofView(event.process), container && session.containers.idOf(container)];
+      const shared = [
+        number,
+        batch.placeOf(i),
+        event.time,
+        event.bootNs,
+        event.cgroupId,
+        session.processes.ofView(event.process),
+        container && session.containers.idOf(container),
+      ];
       shared.forEach((value, column) => chunk.columns[column]?.setValue(row, value));
       writer.readers.forEach((read, own) => chunk.columns[writer.places[own] ?? -1]?.setValue(row, read(event)));
     }
@@ -219,12 +249,15 @@ export class EventWriter {
   async #writeDimensions(number: number, { processes, containers }: Recorded): Promise<void> {
     const rows = processes.take();
     if (rows.length) {
-      const writer = this.#writers.get('processes') ?? (await createWriter(this.#database, 'processes', processColumns));
+      const writer =
+        this.#writers.get('processes') ?? (await createWriter(this.#database, 'processes', processColumns));
       this.#writers.set('processes', writer);
       for (const process of rows) {
         const row = writer.next();
         const { id, pid, tid, ppid, uid, gid, comm, startTime, mountNs } = process;
-        [number, id, pid, tid, ppid, uid, gid, comm, startTime, mountNs].forEach((value, column) => writer.columns[column]?.setValue(row, value));
+        [number, id, pid, tid, ppid, uid, gid, comm, startTime, mountNs].forEach((value, column) =>
+          writer.columns[column]?.setValue(row, value),
+        );
       }
     }
     await this.#writeContainers(number, containers.take());
@@ -232,13 +265,22 @@ export class EventWriter {
 
   async #writeContainers(number: number, containers: ReturnType<ContainerTable['take']>): Promise<void> {
     for (const { id, facts, known } of containers) {
-      if (known) await this.#database.write('UPDATE containers SET facts = ? WHERE id = ?::INTEGER', [facts, String(id)]);
-      else await this.#database.write('INSERT INTO containers VALUES (?::INTEGER, ?::INTEGER, ?)', [String(number), String(id), facts]);
+      if (known)
+        await this.#database.write('UPDATE containers SET facts = ? WHERE id = ?::INTEGER', [facts, String(id)]);
+      else
+        await this.#database.write('INSERT INTO containers VALUES (?::INTEGER, ?::INTEGER, ?)', [
+          String(number),
+          String(id),
+          facts,
+        ]);
     }
   }
 }
 
-async function createWriter(database: Database, table: string, columns: ConstructorParameters<typeof ChunkWriter>[0]): Promise<ChunkWriter> {
+async function createWriter(
+  database: Database,
+  table: string,
+  columns: ConstructorParameters<typeof ChunkWriter>[0],
+): Promise<ChunkWriter> {
   return new ChunkWriter(columns, await database.writer.createAppender(table));
 }
-

@@ -33,13 +33,20 @@ export interface InfluxClient extends Writer {
   readonly product: string;
   events(plan: EventPlan): Promise<Answer<StoredRow>>;
   /** The points of a measurement that is no tracker's, oldest first. */
-  records(measurement: string, range: Pick<Range, 'from' | 'to' | 'sessions'>, limit: number): Promise<readonly StoredRow[]>;
+  records(
+    measurement: string,
+    range: Pick<Range, 'from' | 'to' | 'sessions'>,
+    limit: number,
+  ): Promise<readonly StoredRow[]>;
   aggregate(plan: AggregatePlan): Promise<Answer<PartialRow>>;
   /** Deletes all points of a session. */
   forget(session: string): Promise<void>;
 }
 
-export interface InfluxOptions extends Pick<InfluxConfig, 'url' | 'version' | 'token' | 'username' | 'password' | 'organisation' | 'bucket' | 'retentionMs'> {
+export interface InfluxOptions extends Pick<
+  InfluxConfig,
+  'url' | 'version' | 'token' | 'username' | 'password' | 'organisation' | 'bucket' | 'retentionMs'
+> {
   /** PEM: the authority of a server whose certificate is not of a known one. */
   readonly ca: string | null;
 }

@@ -1,6 +1,15 @@
 import { InfluxDB as Http } from '@influxdata/influxdb-client';
 import { InfluxDB } from 'influx';
-import { GZIP_BYTES, QUERY_TIMEOUT_MS, type Answer, type InfluxClient, type InfluxOptions, type PartialRow, type StoredRow, type StoredValue } from './client.js';
+import {
+  GZIP_BYTES,
+  QUERY_TIMEOUT_MS,
+  type Answer,
+  type InfluxClient,
+  type InfluxOptions,
+  type PartialRow,
+  type StoredRow,
+  type StoredValue,
+} from './client.js';
 import { OWN_TAGS } from './column.js';
 import { aggregateText, eventsText, identifier, literal, recordsText } from './influxql.js';
 import { storedTag } from './line.js';
@@ -44,7 +53,10 @@ export class InfluxClient1 implements InfluxClient {
       // When to try again the sender decides.
       pool: { requestTimeout: QUERY_TIMEOUT_MS, maxRetries: 0, backoff: noBackoff },
     });
-    const credentials: Record<string, string> = username === null ? {} : { authorization: `Basic ${Buffer.from(`${username}:${password ?? ''}`).toString('base64')}` };
+    const credentials: Record<string, string> =
+      username === null
+        ? {}
+        : { authorization: `Basic ${Buffer.from(`${username}:${password ?? ''}`).toString('base64')}` };
     this.#http = new Http({ url, headers: credentials, transportOptions: ca === null ? {} : { ca } });
     this.#writePath = `/write?${new URLSearchParams({ db: bucket, precision: 'ns' }).toString()}`;
   }
@@ -56,11 +68,23 @@ export class InfluxClient1 implements InfluxClient {
     await this.#tried(this.#influx.createDatabase(bucket));
     if (retentionMs === 0) return;
     const hours = Math.max(1, Math.ceil(retentionMs / 3_600_000));
-    await this.#tried(this.#influx.createRetentionPolicy(RETENTION_POLICY, { database: bucket, duration: `${hours}h`, replication: 1, isDefault: true }));
+    await this.#tried(
+      this.#influx.createRetentionPolicy(RETENTION_POLICY, {
+        database: bucket,
+        duration: `${hours}h`,
+        replication: 1,
+        isDefault: true,
+      }),
+    );
   }
 
   async write(lines: Buffer, signal: AbortSignal): Promise<void> {
-    await this.#http.transport.request(this.#writePath, lines.toString(), { method: 'POST', gzipThreshold: GZIP_BYTES, signal, headers: { 'content-type': 'text/plain; charset=utf-8' } });
+    await this.#http.transport.request(this.#writePath, lines.toString(), {
+      method: 'POST',
+      gzipThreshold: GZIP_BYTES,
+      signal,
+      headers: { 'content-type': 'text/plain; charset=utf-8' },
+    });
   }
 
   async events(plan: EventPlan): Promise<Answer<StoredRow>> {
@@ -68,7 +92,11 @@ export class InfluxClient1 implements InfluxClient {
     return query ? { rows: rowsOf(await this.#series(query.text)), unsaid: query.unsaid } : nothing;
   }
 
-  async records(measurement: string, range: Pick<Range, 'from' | 'to' | 'sessions'>, limit: number): Promise<readonly StoredRow[]> {
+  async records(
+    measurement: string,
+    range: Pick<Range, 'from' | 'to' | 'sessions'>,
+    limit: number,
+  ): Promise<readonly StoredRow[]> {
     const query = recordsText(measurement, range, limit);
     return query ? rowsOf(await this.#series(query.text)) : [];
   }
@@ -92,13 +120,19 @@ export class InfluxClient1 implements InfluxClient {
   }
 
   async forget(session: string): Promise<void> {
-    await this.#series(`DROP SERIES FROM /.*/ WHERE ${identifier(OWN_TAGS.session)} = ${literal(storedTag(session))}`, 'POST');
+    await this.#series(
+      `DROP SERIES FROM /.*/ WHERE ${identifier(OWN_TAGS.session)} = ${literal(storedTag(session))}`,
+      'POST',
+    );
   }
 
   async #series(text: string, method: 'GET' | 'POST' = 'GET'): Promise<readonly Series[]> {
-    const answer = (await this.#tried(this.#influx.queryRaw(text, { method, database: this.#options.bucket }))) as { results?: readonly { series?: readonly Series[]; error?: string }[] };
+    const answer = (await this.#tried(this.#influx.queryRaw(text, { method, database: this.#options.bucket }))) as {
+      results?: readonly { series?: readonly Series[]; error?: string }[];
+    };
     const failed = answer.results?.find(({ error }) => error !== undefined)?.error;
-    if (failed !== undefined) throw Object.assign(new Error(failed), { statusCode: failed.startsWith('database not found') ? 404 : 400 });
+    if (failed !== undefined)
+      throw Object.assign(new Error(failed), { statusCode: failed.startsWith('database not found') ? 404 : 400 });
     return answer.results?.flatMap(({ series }) => series ?? []) ?? [];
   }
 
@@ -108,7 +142,8 @@ export class InfluxClient1 implements InfluxClient {
       return await work;
     } catch (error) {
       const response: unknown = error instanceof Error ? Reflect.get(error, 'res') : null;
-      const status: unknown = typeof response === 'object' && response !== null ? Reflect.get(response, 'statusCode') : undefined;
+      const status: unknown =
+        typeof response === 'object' && response !== null ? Reflect.get(response, 'statusCode') : undefined;
       throw typeof status === 'number' && error instanceof Error ? Object.assign(error, { statusCode: status }) : error;
     }
   }

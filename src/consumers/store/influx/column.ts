@@ -29,9 +29,22 @@ const KINDS: Readonly<Record<string, ColumnKind>> = {
 };
 
 /** Tags by their path: these have few values though their type does not say so. Of the types, errno and enums are tags. */
-const TAGS: ReadonlySet<string> = new Set(['tracker', 'container.name', 'container.image', 'syscall.name', 'syscount.name', 'exit.signal']);
+const TAGS: ReadonlySet<string> = new Set([
+  'tracker',
+  'container.name',
+  'container.image',
+  'syscall.name',
+  'syscount.name',
+  'exit.signal',
+]);
 /** What of a container is stored: the rest may change while it lives, and its labels are without bound. */
-const OF_CONTAINER: ReadonlySet<string> = new Set(['container.id', 'container.name', 'container.image', 'container.composeProject', 'container.composeService']);
+const OF_CONTAINER: ReadonlySet<string> = new Set([
+  'container.id',
+  'container.name',
+  'container.image',
+  'container.composeProject',
+  'container.composeService',
+]);
 
 /** Tags that are no field of events: which server, which session, and a number that tells events of one series and nanosecond apart. */
 export const OWN_TAGS = { host: 'host', session: 'session', twin: 'twin' } as const;
@@ -56,8 +69,20 @@ export function columnsOf(tracker: CatalogTracker): Column[] {
   return tracker.fields.flatMap(({ path, type }): Column[] => {
     if (path === 'time' || (path.startsWith('container.') && !OF_CONTAINER.has(path))) return [];
     const bare = type.replace(/!$/, '');
-    const isTag = TAGS.has(path) || TAGS.has(`${tracker.name}.${path}`) || bare === 'Errno' || (!bare.startsWith('[') && !(bare in KINDS));
-    return [{ path, name: nameOf(path), kind: isTag ? 'tag' : (KINDS[bare] ?? 'list'), wide: bare === 'UInt64' || bare === 'Int64', nullable: !type.endsWith('!') || path.startsWith('container.') }];
+    const isTag =
+      TAGS.has(path) ||
+      TAGS.has(`${tracker.name}.${path}`) ||
+      bare === 'Errno' ||
+      (!bare.startsWith('[') && !(bare in KINDS));
+    return [
+      {
+        path,
+        name: nameOf(path),
+        kind: isTag ? 'tag' : (KINDS[bare] ?? 'list'),
+        wide: bare === 'UInt64' || bare === 'Int64',
+        nullable: !type.endsWith('!') || path.startsWith('container.'),
+      },
+    ];
   });
 }
 

@@ -41,17 +41,27 @@ export function rowsOf(partials: readonly PartialRow[], shape: AggregateShape, s
     // A window without events has rows of zeros in some answers.
     if (row.count > 0) windows.set(windowMs, [...(windows.get(windowMs) ?? []), row]);
   }
-  return [...windows].sort(([a], [b]) => (a ?? 0) - (b ?? 0)).flatMap(([windowMs, rows]) => {
-    const chosen = rows.filter((row) => shape.having.every(({ of, comparison, value }) => compares[comparison](numberOf(row, of), value))).sort((a, b) => order(a, b, shape));
-    const rest = chosen.slice(shape.limit);
-    if (!rest.length) return chosen;
-    const other: Group = { key: null, windowMs, slots: new Map() };
-    for (const row of rest) for (const [slot, value] of full.get(row)?.slots ?? []) merge(other.slots, slot, value);
-    return [...chosen.slice(0, shape.limit), rowOf(other, shape, seconds)];
-  });
+  return [...windows]
+    .sort(([a], [b]) => (a ?? 0) - (b ?? 0))
+    .flatMap(([windowMs, rows]) => {
+      const chosen = rows
+        .filter((row) =>
+          shape.having.every(({ of, comparison, value }) => compares[comparison](numberOf(row, of), value)),
+        )
+        .sort((a, b) => order(a, b, shape));
+      const rest = chosen.slice(shape.limit);
+      if (!rest.length) return chosen;
+      const other: Group = { key: null, windowMs, slots: new Map() };
+      for (const row of rest) for (const [slot, value] of full.get(row)?.slots ?? []) merge(other.slots, slot, value);
+      return [...chosen.slice(0, shape.limit), rowOf(other, shape, seconds)];
+    });
 }
 
-function rowOf({ key, windowMs, slots }: Group, { groupBy, measures, window }: AggregateShape, rangeSeconds: number): AggregateRow {
+function rowOf(
+  { key, windowMs, slots }: Group,
+  { groupBy, measures, window }: AggregateShape,
+  rangeSeconds: number,
+): AggregateRow {
   const seconds = window ? window.sizeMs / 1000 : rangeSeconds;
   const count = slots.get(slotOf('count', null)) ?? 0;
   return {
@@ -94,7 +104,14 @@ function valueOf({ name, fn, field, q }: HistoryMeasure, slots: Slots, count: nu
         return null;
     }
   })();
-  return { name, number, text: Number.isSafeInteger(number) ? String(number) : null, error: 0, buckets: null, top: null };
+  return {
+    name,
+    number,
+    text: Number.isSafeInteger(number) ? String(number) : null,
+    error: 0,
+    buckets: null,
+    top: null,
+  };
 }
 
 function textOf(ms: number): string {
@@ -118,7 +135,9 @@ function numberOf(row: AggregateRow, of: Operand): number | null {
 /** Largest count first unless said otherwise; null last. */
 function order(a: AggregateRow, b: AggregateRow, { orderBy }: AggregateShape): number {
   for (const { of, descending } of orderBy) {
-    const [left, right] = [a, b].map((row) => (of.kind === 'KEY' ? (row.key[of.index]?.value ?? null) : numberOf(row, of)));
+    const [left, right] = [a, b].map((row) =>
+      of.kind === 'KEY' ? (row.key[of.index]?.value ?? null) : numberOf(row, of),
+    );
     if (left === right || left === undefined || right === undefined) continue;
     if (left === null || right === null) return left === null ? 1 : -1;
     return (left < right ? -1 : 1) * (descending ? -1 : 1);

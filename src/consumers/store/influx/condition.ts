@@ -33,7 +33,11 @@ export function conditionOf(filter: Filter, columns: readonly Column[], dialect:
         return say(node.filter, !negated);
       case 'and':
       case 'or':
-        return join(node.filters.map((inner) => say(inner, negated)), (node.kind === 'and') !== negated, dialect);
+        return join(
+          node.filters.map((inner) => say(inner, negated)),
+          (node.kind === 'and') !== negated,
+          dialect,
+        );
       case 'any':
         unsaid.add(node.path);
         return true;
@@ -58,7 +62,11 @@ function join(parts: readonly (string | boolean)[], isAnd: boolean, { and, or }:
 
 /** What a text must match, as a regular expression that both dialects' engine (Go's RE2) takes; null for what is none. */
 export function patternOf({ op, value }: Comparison, stored: (text: string) => string): string | null {
-  const quoted = (text: string): string => stored(text).replace(/[.*+?^${}()|[\]\\/-]/g, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
+  const quoted = (text: string): string =>
+    stored(text).replace(
+      /[.*+?^${}()|[\]\\/-]/g,
+      (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+    );
   const text = String(value);
   switch (op) {
     case 'prefix':
@@ -71,7 +79,9 @@ export function patternOf({ op, value }: Comparison, stored: (text: string) => s
       // Stored are other characters for these: what the expression says of them it would not find.
       return /[\n\r\0]|\\[\\nrtfvx0sSc]/.test(text) ? null : text;
     case 'glob':
-      return /[[{\\]/.test(text) ? null : `^(?s:${[...text].map((c) => (c === '*' ? '.*' : c === '?' ? '.' : quoted(c))).join('')})$`;
+      return /[[{\\]/.test(text)
+        ? null
+        : `^(?s:${[...text].map((c) => (c === '*' ? '.*' : c === '?' ? '.' : quoted(c))).join('')})$`;
     default:
       return null;
   }

@@ -5,17 +5,24 @@ import { InfluxClient2 } from './client2.js';
 import type { AggregatePlan, EventPlan, Range } from './plan.js';
 
 /** Asks the server what it is: /ping names the version, and VictoriaMetrics, which calls itself 1.8 there, tells itself at /health. */
-async function detect({ url, ca }: InfluxOptions, signal: AbortSignal): Promise<{ readonly version: 1 | 2; readonly product: string }> {
+async function detect(
+  { url, ca }: InfluxOptions,
+  signal: AbortSignal,
+): Promise<{ readonly version: 1 | 2; readonly product: string }> {
   const { transport } = new InfluxDB({ url, transportOptions: ca === null ? {} : { ca } });
-  const health: unknown = await transport.request('/health', '', { method: 'GET', signal, headers: { accept: 'text/plain' } }).catch((error: unknown) => {
-    if (error instanceof Error && typeof Reflect.get(error, 'statusCode') === 'number') return '';
-    throw error;
-  });
+  const health: unknown = await transport
+    .request('/health', '', { method: 'GET', signal, headers: { accept: 'text/plain' } })
+    .catch((error: unknown) => {
+      if (error instanceof Error && typeof Reflect.get(error, 'statusCode') === 'number') return '';
+      throw error;
+    });
   if (health === 'OK') return { version: 2, product: 'VictoriaMetrics' };
   let name = '';
-  await transport.request('/ping', '', { method: 'GET', signal }, (headers) => (name = String(headers['x-influxdb-version'] ?? ''))).catch((error: unknown) => {
-    if (!(error instanceof Error) || typeof Reflect.get(error, 'statusCode') !== 'number') throw error;
-  });
+  await transport
+    .request('/ping', '', { method: 'GET', signal }, (headers) => (name = String(headers['x-influxdb-version'] ?? '')))
+    .catch((error: unknown) => {
+      if (!(error instanceof Error) || typeof Reflect.get(error, 'statusCode') !== 'number') throw error;
+    });
   return { version: /^v?1\./.test(name) ? 1 : 2, product: `InfluxDB ${name.replace(/^v/, '')}`.trim() };
 }
 
@@ -45,7 +52,11 @@ export class ConnectingClient implements InfluxClient {
     return (await this.#need()).events(plan);
   }
 
-  async records(measurement: string, range: Pick<Range, 'from' | 'to' | 'sessions'>, limit: number): Promise<readonly StoredRow[]> {
+  async records(
+    measurement: string,
+    range: Pick<Range, 'from' | 'to' | 'sessions'>,
+    limit: number,
+  ): Promise<readonly StoredRow[]> {
     return (await this.#need()).records(measurement, range, limit);
   }
 

@@ -23,7 +23,8 @@ export function failureOf(error: unknown): Failure {
   const status = numberAt(error, 'statusCode');
   const message = said(error);
   const failure = { message, retryAfterMs: null, points: null };
-  if (status === null || status === 408 || status === 429 || status >= 500) return { ...failure, kind: 'AWAY', retryAfterMs: retryAfterOf(error) };
+  if (status === null || status === 408 || status === 429 || status >= 500)
+    return { ...failure, kind: 'AWAY', retryAfterMs: retryAfterOf(error) };
   if (status === 413) return { ...failure, kind: 'TOO_LARGE' };
   if (status === 400 || status === 422) return { ...failure, kind: 'REJECTED', points: rejectedOf(message) };
   return { ...failure, kind: 'REFUSED' };

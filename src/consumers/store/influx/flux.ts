@@ -32,10 +32,13 @@ const SYMBOL: Readonly<Record<string, string>> = { eq: '==', ne: '!=', lt: '<', 
 
 function testOf(target: Column, name: string, comparison: Parameters<Dialect['compare']>[1]): string | null {
   if (target.kind === 'list' || target.kind === 'number') return null;
-  const values = (Array.isArray(comparison.value) ? comparison.value : [comparison.value]).map((value) => literalOf(target, value as string | number | boolean));
+  const values = (Array.isArray(comparison.value) ? comparison.value : [comparison.value]).map((value) =>
+    literalOf(target, value as string | number | boolean),
+  );
   const symbol = SYMBOL[comparison.op];
   if (symbol) return values[0] == null ? null : `${name} ${symbol} ${values[0]}`;
-  if (comparison.op === 'in') return values.includes(null) ? null : values.map((value) => `${name} == ${value}`).join(' or ');
+  if (comparison.op === 'in')
+    return values.includes(null) ? null : values.map((value) => `${name} == ${value}`).join(' or ');
   if (target.kind !== 'text' && target.kind !== 'tag') return null;
   const pattern = patternOf(comparison, target.kind === 'tag' ? storedTag : storedText);
   return pattern === null ? null : `regexp.matchRegexpString(r: regexp.compile(v: ${text(pattern)}), v: ${name})`;
@@ -52,14 +55,24 @@ function time(ns: bigint): string {
 }
 
 /** From the bucket to rows that have all columns of a point. */
-function rowsText(bucket: string, measurements: readonly string[], { from, to, sessions, filter }: Omit<Range, 'trackers'>, columns: readonly Column[], more: string): QueryText | null {
+function rowsText(
+  bucket: string,
+  measurements: readonly string[],
+  { from, to, sessions, filter }: Omit<Range, 'trackers'>,
+  columns: readonly Column[],
+  more: string,
+): QueryText | null {
   const condition = filter ? conditionOf(filter, columns, flux) : { text: true, unsaid: [] };
   if (condition.text === false || sessions?.length === 0) return null;
   const lines = [
     `from(bucket: ${text(bucket)})`,
     `|> range(start: ${time(from)}, stop: ${time(to)})`,
     `|> filter(fn: (r) => ${measurements.map((name) => `r._measurement == ${text(name)}`).join(' or ')})`,
-    ...(sessions ? [`|> filter(fn: (r) => ${sessions.map((id) => `${column(OWN_TAGS.session)} == ${text(storedTag(id))}`).join(' or ')})`] : []),
+    ...(sessions
+      ? [
+          `|> filter(fn: (r) => ${sessions.map((id) => `${column(OWN_TAGS.session)} == ${text(storedTag(id))}`).join(' or ')})`,
+        ]
+      : []),
     '|> pivot(rowKey: ["_time"], columnKey: ["_field"], valueColumn: "_value")',
     ...(more ? [`|> filter(fn: (r) => ${more})`] : []),
     ...(typeof condition.text === 'string' ? [`|> filter(fn: (r) => ${condition.text})`] : []),
@@ -68,16 +81,34 @@ function rowsText(bucket: string, measurements: readonly string[], { from, to, s
 }
 
 /** All points of a measurement that is no tracker's. */
-export function recordsText(bucket: string, measurement: string, range: Pick<Range, 'from' | 'to' | 'sessions'>, limit: number): QueryText | null {
+export function recordsText(
+  bucket: string,
+  measurement: string,
+  range: Pick<Range, 'from' | 'to' | 'sessions'>,
+  limit: number,
+): QueryText | null {
   const rows = rowsText(bucket, [measurement], { ...range, filter: null }, [], '');
-  return rows && { ...rows, text: `${rows.text}\n  |> group()\n  |> sort(columns: ["_time"])\n  |> limit(n: ${limit})` };
+  return (
+    rows && { ...rows, text: `${rows.text}\n  |> group()\n  |> sort(columns: ["_time"])\n  |> limit(n: ${limit})` }
+  );
 }
 
 export function eventsText(bucket: string, plan: EventPlan): QueryText | null {
   const { tracker, places, limit } = plan;
   const seq = column(SEQ);
-  const rows = rowsText(bucket, [measurementOf(tracker.name)], plan, columnsOf(tracker), places ? `${seq} >= ${places.from} and ${seq} < ${places.to}` : '');
-  return rows && { ...rows, text: `import "regexp"\n\n${rows.text}\n  |> group()\n  |> sort(columns: ["_time"])\n  |> limit(n: ${limit})` };
+  const rows = rowsText(
+    bucket,
+    [measurementOf(tracker.name)],
+    plan,
+    columnsOf(tracker),
+    places ? `${seq} >= ${places.from} and ${seq} < ${places.to}` : '',
+  );
+  return (
+    rows && {
+      ...rows,
+      text: `import "regexp"\n\n${rows.text}\n  |> group()\n  |> sort(columns: ["_time"])\n  |> limit(n: ${limit})`,
+    }
+  );
 }
 
 /** The column that holds the number afterwards. */
@@ -85,8 +116,10 @@ export const RESULT = 'eunomia_value';
 
 function partialText({ fn, column: name, q }: Partial): string {
   const value = `|> map(fn: (r) => ({r with ${RESULT}: ${fn === 'quantile' ? `float(v: ${column(name)})` : column(name)}}))`;
-  if (fn === 'distinct') return `${value}\n  |> distinct(column: "${RESULT}")\n  |> count(column: "_value")\n  |> rename(columns: {_value: "${RESULT}"})`;
-  if (fn === 'quantile') return `${value}\n  |> quantile(column: "${RESULT}", q: ${Number.isInteger(q) ? `${q}.0` : q}, method: "exact_selector")`;
+  if (fn === 'distinct')
+    return `${value}\n  |> distinct(column: "${RESULT}")\n  |> count(column: "_value")\n  |> rename(columns: {_value: "${RESULT}"})`;
+  if (fn === 'quantile')
+    return `${value}\n  |> quantile(column: "${RESULT}", q: ${Number.isInteger(q) ? `${q}.0` : q}, method: "exact_selector")`;
   return `${value}\n  |> ${fn}(column: "${RESULT}")`;
 }
 
@@ -97,7 +130,8 @@ export function aggregateText(bucket: string, plan: AggregatePlan): QueryText | 
   const groups = `|> group(columns: [${plan.groups.map(({ name }) => text(name)).join(', ')}])`;
   const window = plan.windowMs === null ? '' : `\n  |> window(every: ${plan.windowMs}ms)`;
   const streams = plan.partials.map(
-    (partial, index) => `data\n  |> filter(fn: (r) => exists ${column(partial.column)})\n  ${groups}${window}\n  ${partialText(partial)}\n  |> group()\n  |> limit(n: ${plan.maxGroups + 1})\n  |> yield(name: "p${index}")`,
+    (partial, index) =>
+      `data\n  |> filter(fn: (r) => exists ${column(partial.column)})\n  ${groups}${window}\n  ${partialText(partial)}\n  |> group()\n  |> limit(n: ${plan.maxGroups + 1})\n  |> yield(name: "p${index}")`,
   );
   return { ...rows, text: `import "regexp"\n\ndata = ${rows.text}\n\n${streams.join('\n\n')}` };
 }

@@ -41,20 +41,36 @@ export const influxql: Dialect = {
     if (negated && column.nullable) return null;
     const symbol = SYMBOL[comparison.op];
     if (symbol) return `${name} ${negated ? OPPOSITE[symbol] : symbol} ${literals[0]}`;
-    if (comparison.op === 'in') return either(literals.map((value) => `${name} ${negated ? '!=' : '='} ${value}`), !negated);
+    if (comparison.op === 'in')
+      return either(
+        literals.map((value) => `${name} ${negated ? '!=' : '='} ${value}`),
+        !negated,
+      );
     const pattern = column.kind === 'text' ? patternOf(comparison, storedText) : null;
     return pattern === null ? null : `${name} ${negated ? '!~' : '=~'} ${regex(pattern)}`;
   },
 };
 
-function tagCondition(name: string, comparison: Parameters<Dialect['compare']>[1], literals: readonly string[], negated: boolean): string | null {
+function tagCondition(
+  name: string,
+  comparison: Parameters<Dialect['compare']>[1],
+  literals: readonly string[],
+  negated: boolean,
+): string | null {
   const { op, value } = comparison;
   if (op === 'isNull') return `${name} ${(value === true) !== negated ? '=' : '!='} ''`;
-  if (op === 'eq' || op === 'in') return either(literals.map((text) => `${name} ${negated ? '!=' : '='} ${text}`), !negated);
-  if (op === 'ne') return negated ? `(${name} = ${literals[0]} OR ${name} = '')` : `(${name} != ${literals[0]} AND ${name} != '')`;
+  if (op === 'eq' || op === 'in')
+    return either(
+      literals.map((text) => `${name} ${negated ? '!=' : '='} ${text}`),
+      !negated,
+    );
+  if (op === 'ne')
+    return negated ? `(${name} = ${literals[0]} OR ${name} = '')` : `(${name} != ${literals[0]} AND ${name} != '')`;
   const pattern = patternOf(comparison, storedTag);
   if (pattern === null) return null;
-  return negated ? `(${name} !~ ${regex(pattern)} OR ${name} = '')` : `(${name} =~ ${regex(pattern)} AND ${name} != '')`;
+  return negated
+    ? `(${name} !~ ${regex(pattern)} OR ${name} = '')`
+    : `(${name} =~ ${regex(pattern)} AND ${name} != '')`;
 }
 
 function either(parts: readonly string[], or: boolean): string {
@@ -62,17 +78,33 @@ function either(parts: readonly string[], or: boolean): string {
 }
 
 function literalOf({ kind }: Column, value: string | number | boolean): string | null {
-  if (kind === 'integer') return /^-?\d+$/.test(String(value)) && isInt64(String(value)) ? String(value) : typeof value === 'boolean' ? '' : null;
+  if (kind === 'integer')
+    return /^-?\d+$/.test(String(value)) && isInt64(String(value))
+      ? String(value)
+      : typeof value === 'boolean'
+        ? ''
+        : null;
   if (kind === 'boolean') return typeof value === 'boolean' ? String(value) : null;
   return literal(kind === 'tag' ? storedTag(String(value)) : storedText(String(value)));
 }
 
-function whereOf({ from, to, sessions, filter }: Omit<Range, 'trackers'>, columns: readonly Column[], more: readonly string[]): QueryText | null {
+function whereOf(
+  { from, to, sessions, filter }: Omit<Range, 'trackers'>,
+  columns: readonly Column[],
+  more: readonly string[],
+): QueryText | null {
   const condition = filter ? conditionOf(filter, columns, influxql) : { text: true, unsaid: [] };
   if (condition.text === false || sessions?.length === 0) return null;
   const parts = [
     `time >= ${from} AND time < ${to}`,
-    ...(sessions ? [either(sessions.map((id) => `${identifier(OWN_TAGS.session)} = ${literal(storedTag(id))}`), true)] : []),
+    ...(sessions
+      ? [
+          either(
+            sessions.map((id) => `${identifier(OWN_TAGS.session)} = ${literal(storedTag(id))}`),
+            true,
+          ),
+        ]
+      : []),
     ...more,
     ...(typeof condition.text === 'string' ? [condition.text] : []),
   ];
@@ -80,16 +112,30 @@ function whereOf({ from, to, sessions, filter }: Omit<Range, 'trackers'>, column
 }
 
 /** All points of a measurement that is no tracker's. */
-export function recordsText(measurement: string, range: Pick<Range, 'from' | 'to' | 'sessions'>, limit: number): QueryText | null {
+export function recordsText(
+  measurement: string,
+  range: Pick<Range, 'from' | 'to' | 'sessions'>,
+  limit: number,
+): QueryText | null {
   const where = whereOf({ ...range, filter: null }, [], []);
-  return where && { ...where, text: `SELECT * FROM ${identifier(measurement)} WHERE ${where.text} ORDER BY time ASC LIMIT ${limit}` };
+  return (
+    where && {
+      ...where,
+      text: `SELECT * FROM ${identifier(measurement)} WHERE ${where.text} ORDER BY time ASC LIMIT ${limit}`,
+    }
+  );
 }
 
 export function eventsText(plan: EventPlan): QueryText | null {
   const { tracker, places, limit } = plan;
   const seq = identifier(SEQ);
   const where = whereOf(plan, columnsOf(tracker), places ? [`${seq} >= ${places.from} AND ${seq} < ${places.to}`] : []);
-  return where && { ...where, text: `SELECT * FROM ${identifier(measurementOf(tracker.name))} WHERE ${where.text} ORDER BY time ASC LIMIT ${limit}` };
+  return (
+    where && {
+      ...where,
+      text: `SELECT * FROM ${identifier(measurementOf(tracker.name))} WHERE ${where.text} ORDER BY time ASC LIMIT ${limit}`,
+    }
+  );
 }
 
 function partialText({ fn, column, q }: Partial, alias: string): string {
@@ -102,10 +148,15 @@ function partialText({ fn, column, q }: Partial, alias: string): string {
 export function aggregateText(plan: AggregatePlan): QueryText | null {
   const where = whereOf(plan, plan.columns, []);
   if (!where) return null;
-  const groups = [...plan.groups.map(({ name }) => identifier(name)), ...(plan.windowMs === null ? [] : [`time(${plan.windowMs}ms)`])];
+  const groups = [
+    ...plan.groups.map(({ name }) => identifier(name)),
+    ...(plan.windowMs === null ? [] : [`time(${plan.windowMs}ms)`]),
+  ];
   const by = groups.length ? ` GROUP BY ${groups.join(', ')}` : '';
   const fill = plan.windowMs === null ? '' : ' fill(none)';
   const select = plan.partials.map((partial, index) => partialText(partial, `p${index}`)).join(', ');
-  return { ...where, text: `SELECT ${select} FROM ${plan.measurements.map(identifier).join(', ')} WHERE ${where.text}${by}${fill} SLIMIT ${plan.maxGroups + 1}` };
+  return {
+    ...where,
+    text: `SELECT ${select} FROM ${plan.measurements.map(identifier).join(', ')} WHERE ${where.text}${by}${fill} SLIMIT ${plan.maxGroups + 1}`,
+  };
 }
-

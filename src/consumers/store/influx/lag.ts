@@ -14,7 +14,9 @@ export class Lag {
     else this.#marks.push({ upTo: total, at: nowMs });
     if (this.#marks.length <= MAX_MARKS) return;
     this.#stepMs *= 2;
-    this.#marks = this.#marks.flatMap(({ at, upTo }, i) => (i % 2 ? [] : [{ upTo: this.#marks[i + 1]?.upTo ?? upTo, at }]));
+    this.#marks = this.#marks.flatMap(({ at, upTo }, i) =>
+      i % 2 ? [] : [{ upTo: this.#marks[i + 1]?.upTo ?? upTo, at }],
+    );
   }
 
   /** 0 when the first `done` are all. */

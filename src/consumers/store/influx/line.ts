@@ -34,7 +34,9 @@ export function storedTag(text: string): string {
 /** A text as it is stored in a field. Some servers end a line at a line feed also inside quotes: it becomes U+240A. */
 export function storedText(text: string): string {
   const plain = text.replace(breaks, pictureOf);
-  return plain.length * 3 <= MAX_TEXT || Buffer.byteLength(plain) <= MAX_TEXT ? plain : `${cutText(plain, MAX_TEXT / 3)}…`;
+  return plain.length * 3 <= MAX_TEXT || Buffer.byteLength(plain) <= MAX_TEXT
+    ? plain
+    : `${cutText(plain, MAX_TEXT / 3)}…`;
 }
 
 /** Never half of a pair of surrogates. */

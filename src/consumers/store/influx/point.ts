@@ -53,7 +53,8 @@ interface Root {
 /** The part of a line that holds one column; empty when there is no value. */
 function fieldPart({ name, kind }: Column, value: FieldValue): string {
   if (value === null) return '';
-  if (kind === 'list') return `,${name}=${listValue(Array.isArray(value) ? (value as readonly string[]) : [String(value)])}`;
+  if (kind === 'list')
+    return `,${name}=${listValue(Array.isArray(value) ? (value as readonly string[]) : [String(value)])}`;
   if (kind === 'text') return `,${name}=${textValue(String(value))}`;
   if (kind === 'boolean') return `,${name}=${value === true ? 'true' : 'false'}`;
   if (kind === 'number') return Number.isFinite(value) ? `,${name}=${String(value)}` : '';
@@ -68,7 +69,15 @@ export class PointWriter {
   readonly #twins = new Twins();
   readonly #trackers: ReadonlyMap<string, readonly Root[]>;
 
-  constructor({ host, session, trackers }: { readonly host: string; readonly session: string; readonly trackers: readonly CatalogTracker[] }) {
+  constructor({
+    host,
+    session,
+    trackers,
+  }: {
+    readonly host: string;
+    readonly session: string;
+    readonly trackers: readonly CatalogTracker[];
+  }) {
     this.#host = tag(OWN_TAGS.host, host);
     this.#session = tag(OWN_TAGS.session, session);
     this.#trackers = new Map(trackers.map((tracker) => [tracker.name, rootsOf(columnsOf(tracker))]));
@@ -94,7 +103,9 @@ export class PointWriter {
 }
 
 function inside(root: unknown, key: string): FieldValue {
-  return typeof root === 'object' && root !== null ? ((Reflect.get(root, key) as FieldValue | undefined) ?? null) : null;
+  return typeof root === 'object' && root !== null
+    ? ((Reflect.get(root, key) as FieldValue | undefined) ?? null)
+    : null;
 }
 
 /** Columns by the event's property that holds them: making the process of an event costs, so it is read once. */
@@ -102,6 +113,8 @@ function rootsOf(columns: readonly Column[]): Root[] {
   const names = [...new Set(columns.map(({ path }) => path.split('.')[0] ?? path))];
   return names.map((name) => ({
     name,
-    columns: columns.filter(({ path }) => path === name || path.startsWith(`${name}.`)).map((column) => ({ key: column.path.slice(name.length + 1), column })),
+    columns: columns
+      .filter(({ path }) => path === name || path.startsWith(`${name}.`))
+      .map((column) => ({ key: column.path.slice(name.length + 1), column })),
   }));
 }

@@ -18,7 +18,11 @@ export class Rebuilder {
 
   read({ time, columns }: StoredRow): StoredEvent {
     const ns = nanosecondsOf(time);
-    const event: Record<string, unknown> = { __typename: this.#tracker.eventType, time: timeOfNanoseconds(ns), container: null };
+    const event: Record<string, unknown> = {
+      __typename: this.#tracker.eventType,
+      time: timeOfNanoseconds(ns),
+      container: null,
+    };
     for (const column of this.#columns) {
       const value = valueOf(column, columns);
       const [root = '', inner] = column.path.split('.');
@@ -31,7 +35,11 @@ export class Rebuilder {
     event['process'] = { ...(event['process'] as object), mountNs: mountNs === null ? null : Number(mountNs) };
     event['tracker'] = this.#tracker.name;
     event['container'] = containerOf(columns);
-    const place = { session: String(columns[OWN_TAGS.session] ?? ''), seq: Number(columns[SEQ] ?? 0), time: BigInt(ns) };
+    const place = {
+      session: String(columns[OWN_TAGS.session] ?? ''),
+      seq: Number(columns[SEQ] ?? 0),
+      time: BigInt(ns),
+    };
     return { event: event as unknown as TraceEvent, place };
   }
 }
@@ -53,8 +61,14 @@ function listOf(value: StoredValue): readonly string[] | null {
 }
 
 function containerOf(columns: StoredRow['columns']): object | null {
-  const text = (name: string): string | null => (columns[name] == null || columns[name] === '' ? null : String(columns[name]));
+  const text = (name: string): string | null =>
+    columns[name] == null || columns[name] === '' ? null : String(columns[name]);
   const id = text('container_id');
   if (id === null) return null;
-  return Object.assign(createContainer(id, 'unknown'), { name: text('container_name'), image: text('container_image'), composeProject: text('container_composeProject'), composeService: text('container_composeService') });
+  return Object.assign(createContainer(id, 'unknown'), {
+    name: text('container_name'),
+    image: text('container_image'),
+    composeProject: text('container_composeProject'),
+    composeService: text('container_composeService'),
+  });
 }

@@ -7,7 +7,12 @@ import { nanosecondsOf } from './point.js';
 /** What is asked of the aggregate of one tracker; as its input in the schema, sizes in milliseconds. */
 export interface RollupInput {
   readonly groupBy: readonly string[];
-  readonly measures: readonly { readonly fn: Part['fn']; readonly field: string; readonly name: string; readonly q?: number }[];
+  readonly measures: readonly {
+    readonly fn: Part['fn'];
+    readonly field: string;
+    readonly name: string;
+    readonly q?: number;
+  }[];
   readonly window: { readonly size: number };
   readonly maxGroups: number;
 }
@@ -23,7 +28,10 @@ interface RollupRow {
 /** An aggregate that grows with the events and closes windows behind them. The composition root gives the one of consumers/aggregate. */
 export interface LiveGroups {
   addBatch(batch: Slice['batch'], from: number, to: number): void;
-  takeChanges(nowMs: number | null): { readonly rows: readonly RollupRow[]; readonly closed: readonly { readonly from: string }[] };
+  takeChanges(nowMs: number | null): {
+    readonly rows: readonly RollupRow[];
+    readonly closed: readonly { readonly from: string }[];
+  };
   readonly hasOpenWindows: boolean;
   /** Events that came too late, when their window had been written. */
   readonly missed: number;
@@ -52,18 +60,46 @@ const PARTS: readonly Part[] = [
 ];
 
 /** What one tracker's rollups say of a group. */
-export function rollupInput(tracker: CatalogTracker): { readonly input: RollupInput; readonly tags: readonly Column[] } {
+export function rollupInput(tracker: CatalogTracker): {
+  readonly input: RollupInput;
+  readonly tags: readonly Column[];
+} {
   const tags = columnsOf(tracker).filter(({ kind, path }) => kind === 'tag' && path !== 'tracker');
-  const measures = amountsOf(tracker).flatMap((field) => (isSummed(tracker) ? OF_TOTALS : PARTS).map(({ fn, prefix, q }) => ({ fn, field, name: `${prefix}_${nameOf(field)}`, ...(q === undefined ? {} : { q }) })));
-  return { input: { groupBy: tags.map(({ path }) => path), measures, window: { size: WINDOW_MS }, maxGroups: MAX_GROUPS }, tags };
+  const measures = amountsOf(tracker).flatMap((field) =>
+    (isSummed(tracker) ? OF_TOTALS : PARTS).map(({ fn, prefix, q }) => ({
+      fn,
+      field,
+      name: `${prefix}_${nameOf(field)}`,
+      ...(q === undefined ? {} : { q }),
+    })),
+  );
+  return {
+    input: { groupBy: tags.map(({ path }) => path), measures, window: { size: WINDOW_MS }, maxGroups: MAX_GROUPS },
+    tags,
+  };
 }
 
 /** Sums up one session's events in windows, and writes each window once, when it has closed: a point that was sent is never another. */
 export class RollupWriter {
   readonly #tags: string;
-  readonly #trackers: readonly { readonly name: string; readonly columns: readonly Column[]; readonly groups: LiveGroups; readonly open: Map<string, Map<string, RollupRow>> }[];
+  readonly #trackers: readonly {
+    readonly name: string;
+    readonly columns: readonly Column[];
+    readonly groups: LiveGroups;
+    readonly open: Map<string, Map<string, RollupRow>>;
+  }[];
 
-  constructor({ host, session, trackers, make }: { readonly host: string; readonly session: string; readonly trackers: readonly CatalogTracker[]; readonly make: MakeGroups }) {
+  constructor({
+    host,
+    session,
+    trackers,
+    make,
+  }: {
+    readonly host: string;
+    readonly session: string;
+    readonly trackers: readonly CatalogTracker[];
+    readonly make: MakeGroups;
+  }) {
     this.#tags = `${tag(OWN_TAGS.host, host)}${tag(OWN_TAGS.session, session)}`;
     this.#trackers = trackers.map((tracker) => {
       const { input, tags } = rollupInput(tracker);

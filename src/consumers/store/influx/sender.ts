@@ -96,7 +96,17 @@ export class Sender {
     const { spool } = this.#options;
     const { accepted, written, rejected, recovered } = this.#counts;
     const dropped = spool.dropped - recovered;
-    return { state: this.#state, problem: this.#problem, accepted, written, rejected, dropped, queued: accepted - written - rejected - dropped, spooled: spool.points, spoolBytes: spool.bytes };
+    return {
+      state: this.#state,
+      problem: this.#problem,
+      accepted,
+      written,
+      rejected,
+      dropped,
+      queued: accepted - written - rejected - dropped,
+      spooled: spool.points,
+      spoolBytes: spool.bytes,
+    };
   }
 
   /** Of those accepted, in their order, how many a crash of the server can no longer take: the database has judged them, or they are on disk. */
@@ -134,7 +144,14 @@ export class Sender {
     if (this.#closing.signal.aborted) return;
     await this.flush();
     const until = Date.now() + DRAIN_MS;
-    while (this.#running && this.#state !== 'AWAY' && this.#state !== 'REFUSED' && this.stats.queued > 0 && Date.now() < until) await sleep(10);
+    while (
+      this.#running &&
+      this.#state !== 'AWAY' &&
+      this.#state !== 'REFUSED' &&
+      this.stats.queued > 0 &&
+      Date.now() < until
+    )
+      await sleep(10);
     this.#closing.abort();
     this.#wake();
     await this.#running;
@@ -150,10 +167,11 @@ export class Sender {
     this.#lines = [];
     this.#lineBytes = 0;
     const records: SpoolRecord[] = [];
-    for (let at = 0; at < lines.length; ) {
+    for (let at = 0; at < lines.length;) {
       let bytes = 0;
       let end = at;
-      while (end < lines.length && end - at < BATCH_POINTS && bytes < BATCH_BYTES) bytes += (lines[end++]?.length ?? 0) + 1;
+      while (end < lines.length && end - at < BATCH_POINTS && bytes < BATCH_BYTES)
+        bytes += (lines[end++]?.length ?? 0) + 1;
       records.push({ payload: Buffer.from(`${lines.slice(at, end).join('\n')}\n`), points: end - at });
       at = end;
     }
@@ -230,7 +248,11 @@ export class Sender {
       const before = await this.#send(first);
       const after = 'kind' in before ? before : await this.#send(second);
       if ('kind' in before || 'kind' in after) return after;
-      return { written: before.written + after.written, rejected: before.rejected + after.rejected, answer: before.answer ?? after.answer };
+      return {
+        written: before.written + after.written,
+        rejected: before.rejected + after.rejected,
+        answer: before.answer ?? after.answer,
+      };
     }
     if (failure.kind !== 'REJECTED' && failure.kind !== 'TOO_LARGE') return failure;
     const rejected = Math.min(failure.points ?? record.points, record.points);
@@ -258,7 +280,11 @@ export class Sender {
   async #wait({ kind, message, retryAfterMs }: Failure): Promise<void> {
     const refused = kind === 'REFUSED';
     const { firstRetryMs, maxRetryMs, log } = this.#options;
-    if (this.#state === 'CONNECTED' || this.#state === 'IDLE') log.warn({ answer: message }, refused ? 'InfluxDB refuses points: they are spooled' : 'InfluxDB is away: points are spooled');
+    if (this.#state === 'CONNECTED' || this.#state === 'IDLE')
+      log.warn(
+        { answer: message },
+        refused ? 'InfluxDB refuses points: they are spooled' : 'InfluxDB is away: points are spooled',
+      );
     this.#state = refused ? 'REFUSED' : 'AWAY';
     this.#problem = message;
     // A database that comes back may be another one, or without what was made before.
@@ -277,6 +303,9 @@ export class Sender {
 
 function halvesOf({ payload, points }: SpoolRecord): [SpoolRecord, SpoolRecord] {
   const lines = payload.toString().trimEnd().split('\n');
-  const recordOf = (part: readonly string[]): SpoolRecord => ({ payload: Buffer.from(`${part.join('\n')}\n`), points: part.length });
+  const recordOf = (part: readonly string[]): SpoolRecord => ({
+    payload: Buffer.from(`${part.join('\n')}\n`),
+    points: part.length,
+  });
   return [recordOf(lines.slice(0, points >> 1)), recordOf(lines.slice(points >> 1))];
 }

@@ -6,7 +6,8 @@ import { OWN_TAGS } from './column.js';
 
 /** The session that a point tells of. One of this host that has not ended and does not run was interrupted. */
 export function recordOf({ columns, time }: StoredRow, host: string): StoredRecord {
-  const text = (name: string): string | null => (columns[name] == null || columns[name] === '' ? null : String(columns[name]));
+  const text = (name: string): string | null =>
+    columns[name] == null || columns[name] === '' ? null : String(columns[name]);
   const state = (text('state') ?? 'STOPPED') as SessionState;
   const interrupted = state === 'RUNNING' && text(OWN_TAGS.host) === host;
   return {

@@ -72,14 +72,21 @@ export class InfluxSink implements SessionSink {
       this.#safeSeq = mark?.nextSeq ?? this.#safeSeq;
     }
     const { state, problem } = sender.stats;
-    return { written: this.#safe, pending: this.#taken - this.#safe, dropped: 'take' in writer ? writer.missed : 0, nextSeq: this.#safeSeq, error: state === 'AWAY' || state === 'REFUSED' ? problem : null };
+    return {
+      written: this.#safe,
+      pending: this.#taken - this.#safe,
+      dropped: 'take' in writer ? writer.missed : 0,
+      nextSeq: this.#safeSeq,
+      error: state === 'AWAY' || state === 'REFUSED' ? problem : null,
+    };
   }
 
   async flush(): Promise<void> {
     const { sender } = this.#options;
     await sender.flush();
     const { accepted } = sender.stats;
-    for (const until = performance.now() + PATIENCE_MS; sender.safe < accepted && performance.now() < until; ) await sleep(10);
+    for (const until = performance.now() + PATIENCE_MS; sender.safe < accepted && performance.now() < until;)
+      await sleep(10);
     if (sender.safe < accepted) await sender.spill();
   }
 
@@ -107,10 +114,23 @@ export class InfluxSink implements SessionSink {
       createdAt: textValue(createdAt),
       ...(startedAt === null ? {} : { startedAt: textValue(startedAt) }),
       state: textValue(end?.state ?? 'RUNNING'),
-      ...(end ? { stoppedAt: textValue(end.stoppedAt), stopReason: textValue(end.stopReason), lost: `${end.lost}i`, received: `${end.received}i`, discarded: `${end.discarded}i`, receivedBytes: `${end.receivedBytes}i`, events: `${this.#taken}i`, nextSeq: `${this.#nextSeq}i` } : {}),
+      ...(end
+        ? {
+            stoppedAt: textValue(end.stoppedAt),
+            stopReason: textValue(end.stopReason),
+            lost: `${end.lost}i`,
+            received: `${end.received}i`,
+            discarded: `${end.discarded}i`,
+            receivedBytes: `${end.receivedBytes}i`,
+            events: `${this.#taken}i`,
+            nextSeq: `${this.#nextSeq}i`,
+          }
+        : {}),
       ...(end?.error ? { error: textValue(end.error) } : {}),
     };
-    const text = Object.entries(fields).map(([field, value]) => `${field}=${value}`).join(',');
+    const text = Object.entries(fields)
+      .map(([field, value]) => `${field}=${value}`)
+      .join(',');
     return `${SESSIONS}${this.#tags(id)} ${text} ${nanosecondsOf(createdAt)}`;
   }
 

@@ -64,7 +64,9 @@ export class Spool {
       await spool.#load();
     } catch (error) {
       if (error instanceof EunomiaError) throw error;
-      throw new EunomiaError('SPOOL_UNUSABLE', `the spool directory ${directory} cannot be used: ${messageOf(error)}`, { cause: error });
+      throw new EunomiaError('SPOOL_UNUSABLE', `the spool directory ${directory} cannot be used: ${messageOf(error)}`, {
+        cause: error,
+      });
     }
     return spool;
   }
@@ -200,7 +202,10 @@ export class Spool {
   }
 
   async #load(): Promise<void> {
-    const numbers = (await readdir(this.#directory)).flatMap((name) => /^(\d{12})\.points$/.exec(name)?.[1] ?? []).map(Number).sort((a, b) => a - b);
+    const numbers = (await readdir(this.#directory))
+      .flatMap((name) => /^(\d{12})\.points$/.exec(name)?.[1] ?? [])
+      .map(Number)
+      .sort((a, b) => a - b);
     const place = await readPlace(join(this.#directory, 'place'));
     this.#lastNumber = Math.max(0, place.segment, numbers.at(-1) ?? 0);
     for (const number of numbers) {
@@ -262,7 +267,11 @@ async function takeLock(path: string): Promise<void> {
   const held = await readFile(path, 'utf8').catch(() => '');
   const [pid = '', start = ''] = held.split(' ');
   if (/^\d+$/.test(pid) && (await startOf(Number(pid))) === start) {
-    throw new EunomiaError('SPOOL_LOCKED', `${path}: the process ${pid} has this spool; give each server a directory of its own`, { details: { pid: Number(pid) } });
+    throw new EunomiaError(
+      'SPOOL_LOCKED',
+      `${path}: the process ${pid} has this spool; give each server a directory of its own`,
+      { details: { pid: Number(pid) } },
+    );
   }
   await writeFile(path, `${process.pid} ${await startOf(process.pid)}`, { mode: 0o600 });
 }
