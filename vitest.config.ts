@@ -1,13 +1,21 @@
-import { defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-/** A folder of test/ as a vitest project. Groups run one after the other. */
-function project(name: string, groupOrder: number, seconds: number) {
+/** A vitest project. Groups run one after the other. The limit only ends a test that hangs: no test is to depend on a machine's speed. */
+function project(
+  name: string,
+  groupOrder: number,
+  seconds: number,
+  include = [`test/${name}/**/*.test.ts`],
+  exclude: readonly string[] = [],
+) {
   return {
     // graphql 16 ships twice; vite takes index.mjs, Node (and so each package that a test hands a schema to) index.js.
     resolve: { alias: [{ find: /^graphql$/, replacement: 'graphql/index.js' }] },
     test: {
       name,
-      include: [`test/${name}/**/*.test.ts`],
+      include,
+      exclude: [...configDefaults.exclude, ...exclude],
       testTimeout: seconds * 1000,
       hookTimeout: seconds * 2000,
       sequence: { groupOrder },
@@ -15,11 +23,40 @@ function project(name: string, groupOrder: number, seconds: number) {
   };
 }
 
+/** End-to-end tests that neither count what the whole machine does nor mind that it is busy: they build, install, or ask a database. */
+const beside = [
+  'image',
+  'influx',
+  'influx-injection',
+  'new-tracker',
+  'plugin-cli',
+  'setup',
+  'terminal',
+  'token-file',
+].map((name) => `test/e2e/${name}.test.ts`);
+
+/** Those first: they take long, and others fill the time that they wait. */
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const sorted = await super.sort(files);
+    const isLong = ({ moduleId }: TestSpecification): boolean => beside.some((file) => moduleId.endsWith(file));
+    return [...sorted.filter(isLong), ...sorted.filter((file) => !isLong(file))];
+  }
+}
+
 export default defineConfig({
   test: {
     pool: 'forks',
-    // Kernel and e2e tests count what the whole machine does: one file at a time. (vitest 3 knows this only for all projects.)
+    // Kernel and most e2e tests count what the whole machine does: one file at a time. vitest 3 knows this only for all projects: scripts/test.mjs
+    // runs the first three side by side.
     fileParallelism: false,
-    projects: [project('unit', 1, 10), project('api', 2, 20), project('kernel', 3, 60), project('e2e', 4, 120)],
+    sequence: { sequencer: LongFirst },
+    projects: [
+      project('unit', 1, 120, ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'test/unit/**/*.test.ts']),
+      project('api', 1, 120),
+      project('e2e-beside', 1, 300, beside),
+      project('kernel', 2, 180),
+      project('e2e', 3, 300, undefined, beside),
+    ],
   },
 });

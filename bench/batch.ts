@@ -1,8 +1,9 @@
-import { createApp, type App } from '#eunomia/app.js';
-import { defaultConfig } from '#eunomia/config.js';
-import type { CaptureMode } from '#eunomia/event.js';
-import { createLog } from '#eunomia/log.js';
-import type { Session } from '#eunomia/pipeline/session.js';
+import { createApp } from '#eunomia/server/app.js';
+import type { App } from '#eunomia/server/compose.js';
+import { defaultConfig } from '#eunomia/base/config.js';
+import type { CaptureMode } from '#eunomia/event/event.js';
+import { createLog } from '#eunomia/base/log.js';
+import type { Session } from '#eunomia/session/session.js';
 import type { TrackerOptions } from '#eunomia/trackers/define.js';
 import type { Tracer } from './ladder.js';
 import { RING_BYTES } from './peer.js';
@@ -17,15 +18,15 @@ export class LocalEunomia {
 
   /** `plugins` is a directory of trusted ones. */
   static async start(plugins: string | null = null): Promise<LocalEunomia> {
-    return new LocalEunomia(await createApp({ ...defaultConfig, engine: 'none', plugins }, createLog('silent')));
+    return new LocalEunomia(await createApp({ ...defaultConfig, engines: [], plugins }, createLog('silent')));
   }
 
-  get plugins(): App['services']['plugins'] {
-    return this.#app.services.plugins;
+  get plugins(): App['parts']['plugins'] {
+    return this.#app.parts.plugins;
   }
 
-  get alerts(): App['services']['alerts'] {
-    return this.#app.services.alerts;
+  get alerts(): App['parts']['alerts'] {
+    return this.#app.parts.alerts;
   }
 
   /** A session of the open tracker that watches one process and captures these fields besides the header. */
@@ -48,7 +49,7 @@ export class LocalEunomia {
     fields: readonly string[] = [],
     options: TrackerOptions = {},
   ): Promise<Session> {
-    return this.#app.services.manager.start({
+    return this.#app.parts.manager.start({
       trackers: [{ name: tracker, options }],
       target:
         pid === null
@@ -77,7 +78,7 @@ export class LocalEunomia {
   }
 
   remove(session: Session): Promise<void> {
-    return this.#app.services.manager.remove(session.id);
+    return this.#app.parts.manager.remove(session.id);
   }
 
   close(): Promise<void> {

@@ -1,11 +1,9 @@
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { root } from '#eunomia/base/paths.js';
 
-/** The package's top folder: dist/bench/ is two below it. */
-export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 const out = join(root, 'dist/bench');
 const machine = process.arch === 'arm64' ? 'arm64' : 'x86';
 
@@ -25,6 +23,7 @@ export const programs = {
   workload: join(out, 'workload'),
   consumer: join(out, 'consumer'),
   listener: join(out, 'listener'),
+  drain: join(out, 'drain'),
   consumerObject: join(out, 'consumer.bpf.o'),
   emptyObject: join(out, 'empty.bpf.o'),
 } as const;
@@ -36,6 +35,7 @@ export async function buildPrograms(): Promise<void> {
     compile('bench/workload.c', programs.workload, ['-O2', '-Wall']),
     compile('bench/consumer.c', programs.consumer, ['-O2', '-Wall'], ['-lbpf', '-lpthread']),
     compile('bench/listener.c', programs.listener, ['-O2', '-Wall']),
+    compile('bench/drain.c', programs.drain, ['-O2', '-Wall']),
     compile('bench/consumer.bpf.c', programs.consumerObject, bpfFlags),
     compile('bench/empty.bpf.c', programs.emptyObject, bpfFlags),
   ]);

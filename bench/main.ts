@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { Report } from './figure.js';
+import { fairness } from './fairness.js';
 import { history } from './history.js';
 import { plugins } from './plugins.js';
 import { query } from './query.js';
@@ -13,6 +14,7 @@ const benches: Readonly<Record<string, (report: Report, options: { readonly quic
   sums,
   history,
   plugins,
+  fairness,
 };
 
 const usage = `npm run --silent bench -- NAME [--json] [--quick]; NAME is one of: ${Object.keys(benches).join(', ')}`;

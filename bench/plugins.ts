@@ -3,7 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Attachment } from '#eunomia/consumers/plugins/index.js';
+import type { Attachment } from '#eunomia/plugins/index.js';
 import { LocalEunomia } from './batch.js';
 import { buildPrograms } from './build.js';
 import type { Report } from './figure.js';

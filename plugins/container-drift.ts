@@ -1,35 +1,43 @@
 /**
- * Container drift: a program that runs in a container and was not in its image. Needs the trackers exec and open.
+ * Container drift: programs that run in a container but were not in its image. Requires the trackers exec and open.
  *
- * Method: a plugin cannot look into an image, but it sees what is written. A file that is opened for writing, or made, in a container
- * and executed there later is new or changed since the image: MEDIUM, HIGH when a program that fetches wrote it (`fetchers`). An
- * executable that is no file of the file system (memfd, deleted, /dev/shm) is HIGH: no image holds such.
- * Not seen: files that were written before the plugin was attached, or that came by rename or by a volume.
+ * Method: a plugin cannot look into an image, but it sees what is written. A file that is created or opened for writing in a container,
+ * and executed there later, is new or has changed: MEDIUM, or HIGH if a download program wrote it (`fetchers`). An executable that is
+ * not a file below the container's root (in memory, deleted, on a detached mount, in /dev/shm) is HIGH, because no image contains one.
+ * Not seen: files that were written before the plugin was attached, or that arrive through a rename or a volume.
  */
 import { definePlugin } from 'eunomia/plugin';
 
 const written = new Map<string, string>();
 const MAX = 50_000;
 
+/** Why no image can hold this executable; null when one can. */
+function hiding(file: string, state: string | null, deleted: boolean | null): string | null {
+  if (state === 'ANONYMOUS') return 'it is in memory, not in a file';
+  if (deleted) return 'it was deleted before it was executed';
+  if (state !== null && state !== 'ROOTED') return "it is not below the container's root";
+  return file.startsWith('/dev/shm/') ? 'it is in shared memory' : null;
+}
+
 export default definePlugin({
   name: 'container-drift',
   version: '1.0.0',
-  summary: 'Finds programs that run in a container and were not in its image.',
+  summary: 'Finds programs that run in a container but were not in its image.',
   options: {
     ignore: {
       type: 'strings',
       default: [],
-      description: 'Beginnings of paths that may change: build folders, for example "/workspace/".',
+      description: 'Prefixes of paths to ignore, such as build folders: "/workspace/".',
     },
     fetchers: {
       type: 'strings',
       default: ['wget', 'curl', 'nc', 'ftpget', 'tftp', 'scp'],
-      description: 'Programs (comm) that fetch: what they wrote is worse.',
+      description: 'Download programs (comm). Files written by them raise the severity to HIGH.',
     },
   },
   metrics: { drifts: { type: 'counter', help: 'Programs that were not in the image, by kind.', labels: ['kind'] } },
   reads: {
-    exec: ['time', 'process', 'container', 'executable', 'errno'],
+    exec: ['time', 'process', 'container', 'executable', 'executableState', 'executableDeleted', 'errno'],
     open: ['process', 'container', 'resolved', 'path', 'flags', 'errno'],
   },
   onBatch(events, context) {
@@ -52,17 +60,17 @@ export default definePlugin({
       const file = event.executable;
       if (file === null || context.options.ignore.some((beginning) => file.startsWith(beginning))) continue;
       const writer = written.get(`${container.id} ${file}`);
-      const hidden = / \(deleted\)$|^\/?memfd:|^\/dev\/(shm|fd)\//.test(file);
-      if (writer === undefined && !hidden) continue;
+      const hidden = hiding(file, event.executableState, event.executableDeleted);
+      if (writer === undefined && hidden === null) continue;
       const kind = hidden ? 'no-file' : 'written';
-      const why = hidden ? 'it is no file of any image' : `${writer} wrote it while the container was watched`;
+      const why = hidden ?? `${writer} wrote it while the container was watched`;
       const message = `${container.name ?? container.id.slice(0, 12)} (${container.image ?? 'image unknown'}) runs ${file}: ${why}`;
       context.count('drifts', { kind });
       context.emit('drift', { container: container.name, file, writer: writer ?? null, pid: event.process.pid, kind });
       const severity = hidden || context.options.fetchers.includes(writer ?? '') ? 'HIGH' : 'MEDIUM';
       context.alert({
         severity,
-        title: 'A program that is not of the image',
+        title: 'A program that is not part of the image',
         message,
         event,
         key: `${container.id} ${file}`,

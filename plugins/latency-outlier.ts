@@ -1,10 +1,10 @@
 /**
- * Latency outliers: system calls that take much longer than that call does as a rule in that container. Needs the tracker syscall, best
- * with `only`. Calls that wait for their caller's sake (poll, futex) are slow by nature, and left out by `ignore`.
+ * Latency outliers: system calls that take much longer than the same call usually takes in that container. Requires the tracker syscall,
+ * preferably with `only`. Calls that wait by design (poll, futex) are excluded by `ignore`.
  *
- * For each container and call it learns mean and variance of the duration's logarithm (each new call counts 2 %). A call that is
- * `factor` times slower than usual, more than four standard deviations away, and `minMs` at least is told: as a result each, as an
- * alert (LOW) once a container and call.
+ * For each container and call, the plugin learns the mean and variance of the logarithm of the duration (each new call has a weight of
+ * 2 %). A call is an outlier if it takes `factor` times longer than usual, deviates by more than four standard deviations, and takes at
+ * least `minMs`. Each outlier is a result; each container and call has one alert (LOW).
  */
 import { definePlugin } from 'eunomia/plugin';
 
@@ -18,28 +18,38 @@ const WAITING =
 export default definePlugin({
   name: 'latency-outlier',
   version: '1.0.0',
-  summary: 'Finds system calls that take much longer than they do as a rule.',
+  summary: 'Finds system calls that take much longer than usual.',
   options: {
-    factor: { type: 'number', default: 10, min: 2, max: 10_000, description: 'How many times slower than usual.' },
+    factor: {
+      type: 'number',
+      default: 10,
+      min: 2,
+      max: 10_000,
+      description: 'How many times longer than usual an outlier takes.',
+    },
     minMs: {
       type: 'number',
       default: 20,
       min: 0,
       max: 3_600_000,
-      description: 'Shorter calls are never outliers; in milliseconds.',
+      description: 'Minimum duration of an outlier, in milliseconds.',
     },
     warmUp: {
       type: 'integer',
       default: 30,
       min: 5,
       max: 100_000,
-      description: 'Calls of a kind in a container after which it is judged.',
+      description: 'Number of calls, per container and call, to learn from before outliers are reported.',
     },
-    ignore: { type: 'strings', default: WAITING.split(' '), description: 'Calls that wait for their caller’s sake.' },
+    ignore: {
+      type: 'strings',
+      default: WAITING.split(' '),
+      description: 'System calls to ignore, because they wait by design.',
+    },
   },
   metrics: {
-    outliers: { type: 'counter', help: 'Calls that were outliers.', labels: ['call'] },
-    outlier_seconds: { type: 'histogram', help: 'How long outliers took, in seconds.', buckets: [0.01, 0.1, 1, 10] },
+    outliers: { type: 'counter', help: 'System calls that were outliers.', labels: ['call'] },
+    outlier_seconds: { type: 'histogram', help: 'Durations of outliers in seconds.', buckets: [0.01, 0.1, 1, 10] },
   },
   reads: { syscall: ['time', 'process', 'container', 'name', 'durationNs'] },
   onBatch(events, context) {
@@ -74,12 +84,12 @@ export default definePlugin({
         context.alert({
           severity: 'LOW',
           title: 'A slow system call',
-          message: `${event.name} of ${event.process.comm} in ${where} took ${ms} ms; it takes ${usualMs} ms as a rule`,
+          message: `${event.name} of ${event.process.comm} in ${where} took ${ms} ms; it usually takes ${usualMs} ms`,
           event,
           key,
         });
       }
-      // The first ones count more, so that the mean is there when they are judged; an outlier hardly moves it.
+      // The first calls have more weight, so that the mean is usable after the warm-up; an outlier hardly moves it.
       known.count++;
       const weight = Math.max(LEARN, 1 / Math.min(known.count, warmUp)) * (slow ? 0.1 : 1);
       known.mean += weight * away;

@@ -1,10 +1,10 @@
 /**
- * Port scans and beacons. Needs the tracker tcp.
+ * Port scans and beacons. Requires the tracker tcp.
  *
- * - Scan: a container (or a process of the host) tries `ports` different ports of one address, or one port of `hosts` different
+ * - Scan: a container (or a process on the host) tries `ports` different ports of one address, or one port of `hosts` different
  *   addresses, within `windowSeconds`: MEDIUM.
- * - Beacon: it connects to one address and port `beats` times, at intervals of `minSeconds` at least that differ from their mean by
- *   `jitter` of it at most (standard deviation): LOW. Health checks and metrics do so too: name theirs in `ignore`.
+ * - Beacon: it connects to one address and port `beats` times, at intervals of at least `minSeconds` whose standard deviation is at most
+ *   `jitter` times their mean: LOW. Health checks and metric scrapes do the same: list their addresses in `ignore`.
  */
 import { definePlugin } from 'eunomia/plugin';
 
@@ -13,7 +13,7 @@ const byPort = new Map<string, Map<string, number>>();
 const beats = new Map<string, number[]>();
 const MAX = 5_000;
 
-/** The entry of a key, the newest by then; the oldest are forgotten. */
+/** Returns the entry of a key and makes it the newest; evicts the oldest entries. */
 function entry<Value>(map: Map<string, Value>, key: string, make: () => Value): Value {
   const value = map.get(key) ?? make();
   map.delete(key);
@@ -25,7 +25,7 @@ function entry<Value>(map: Map<string, Value>, key: string, make: () => Value): 
   return value;
 }
 
-/** How many different ones were tried within the window. */
+/** Returns how many different ones were tried within the window. */
 function tried(at: Map<string, number>, what: string, now: number, windowMs: number): number {
   at.set(what, now);
   for (const [other, when] of at) if (now - when > windowMs || at.size > 1000) at.delete(other);
@@ -35,51 +35,51 @@ function tried(at: Map<string, number>, what: string, now: number, windowMs: num
 export default definePlugin({
   name: 'port-scan',
   version: '1.0.0',
-  summary: 'Finds scans of ports and hosts, and connections that come as regularly as a beacon.',
+  summary: 'Finds port and host scans, and connections as regular as a beacon.',
   options: {
     ports: {
       type: 'integer',
       default: 15,
       min: 2,
       max: 900,
-      description: 'Different ports of one address that make a scan.',
+      description: 'Number of different ports of one address that make a scan.',
     },
     hosts: {
       type: 'integer',
       default: 30,
       min: 2,
       max: 900,
-      description: 'Different addresses with one port that make a scan.',
+      description: 'Number of different addresses, with the same port, that make a scan.',
     },
     windowSeconds: {
       type: 'number',
       default: 30,
       min: 1,
       max: 3600,
-      description: 'The time in which they are tried, in seconds.',
+      description: 'Time window of a scan, in seconds.',
     },
-    beats: { type: 'integer', default: 8, min: 4, max: 100, description: 'Connections that make a beacon.' },
+    beats: { type: 'integer', default: 8, min: 4, max: 100, description: 'Number of connections that make a beacon.' },
     minSeconds: {
       type: 'number',
       default: 1,
       min: 0.01,
       max: 3600,
-      description: 'Shorter intervals are traffic, not a beacon; in seconds.',
+      description: 'Minimum mean interval of a beacon, in seconds. Shorter intervals are ordinary traffic.',
     },
     jitter: {
       type: 'number',
       default: 0.15,
       min: 0.01,
       max: 0.5,
-      description: 'How much the intervals of a beacon may differ, as a share of their mean.',
+      description: "Maximum standard deviation of a beacon's intervals, as a fraction of their mean.",
     },
     ignore: {
       type: 'strings',
       default: [],
-      description: 'Addresses, or addresses with port ("10.0.0.1:9090"), that never count.',
+      description: 'Addresses, or addresses with port ("10.0.0.1:9090"), to ignore.',
     },
   },
-  metrics: { findings: { type: 'counter', help: 'Scans and beacons that were found.', labels: ['kind'] } },
+  metrics: { findings: { type: 'counter', help: 'Scans and beacons found, by kind.', labels: ['kind'] } },
   reads: { tcp: ['time', 'bootNs', 'process', 'container', 'operation', 'remoteAddress', 'remotePort'] },
   where: 'tcp.operation in ["CONNECT", "CONNECT_FAILED"]',
   onBatch(events, context) {
@@ -111,7 +111,7 @@ export default definePlugin({
         find(
           'port-scan',
           'MEDIUM',
-          'A scan of ports',
+          'A port scan',
           `${name} tried ${portCount} ports of ${address} within ${windowSeconds} s`,
         );
       const hostCount = tried(
@@ -124,7 +124,7 @@ export default definePlugin({
         find(
           'host-scan',
           'MEDIUM',
-          'A scan of hosts',
+          'A host scan',
           `${name} tried port ${port} of ${hostCount} addresses within ${windowSeconds} s`,
         );
       const times = entry(beats, `${who} ${address} ${port}`, () => []);

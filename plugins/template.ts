@@ -1,8 +1,8 @@
 /**
- * A template: counts the programs that each container executes, and tells of those that cannot be. Copy it (`eunomia plugin new NAME`)
- * and change what you need. Needs the tracker exec.
+ * A template: counts the programs that each container executes, and reports those that cannot be executed. Copy it
+ * (`eunomia plugin new NAME`) and adapt it. Requires the tracker exec.
  *
- * What stands at the top level lives as long as the plugin is attached to a session; each attachment has its own.
+ * Top-level variables live as long as the plugin is attached to a session; each attachment has its own.
  */
 import { definePlugin } from 'eunomia/plugin';
 
@@ -18,15 +18,15 @@ export default definePlugin({
       default: 10,
       min: 1,
       max: 1000,
-      description: 'How many programs to tell of at an interval.',
+      description: 'How many programs to report per interval.',
     },
     alertOnFailure: {
       type: 'boolean',
       default: false,
-      description: 'Raise an alert when a program cannot be executed.',
+      description: 'Whether to raise an alert when a program cannot be executed.',
     },
   },
-  metrics: { executed: { type: 'counter', help: 'Programs that were executed.', labels: ['result'] } },
+  metrics: { executed: { type: 'counter', help: 'Programs that were executed, by result.', labels: ['result'] } },
   // Only these fields are captured for it, and only these may be read.
   reads: { exec: ['time', 'process', 'container.id', 'container.name', 'filename', 'errno'] },
   // Judged by the server, so that other events cost the plugin nothing: where: 'container.name.startsWith("web-")',

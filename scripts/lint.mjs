@@ -1,19 +1,28 @@
-// `npm run lint`: the compiler's and oxlint's opinion of sources and tests. The last line tells the verdict.
+// `npm run lint`: types, style and layout of sources and tests, and the layers of src/. The last line tells the verdict.
 import { fileURLToPath } from 'node:url';
 import { resolve } from 'node:path';
+import { format } from './format.mjs';
+import { checkLayers } from './layers.mjs';
 import { setUpOrExit } from './setup.mjs';
 import { runTool } from './setup/project.mjs';
 
 /** True when there is nothing to complain about; prints what there is. */
 export async function lint() {
-  const results = await Promise.all([
-    runTool('tsc', ['-p', 'tsconfig.test.json']),
-    runTool('oxlint', ['--deny-warnings']),
-  ]);
+  const results = (
+    await Promise.all([
+      runTool('tsc', ['-p', 'tsconfig.test.json']),
+      runTool('tsc', ['-p', 'bench/tsconfig.json', '--noEmit']),
+      runTool('oxlint', ['--deny-warnings']),
+      format(false),
+    ])
+  ).flat();
   const failed = results.filter(({ ok }) => !ok);
   for (const { output } of failed) process.stdout.write(output);
-  process.stdout.write(failed.length ? 'lint: failed\n' : 'lint: passed\n');
-  return failed.length === 0;
+  const arrows = checkLayers();
+  for (const problem of arrows) process.stdout.write(`${problem}\n`);
+  const passed = failed.length === 0 && arrows.length === 0;
+  process.stdout.write(passed ? 'lint: passed\n' : 'lint: failed\n');
+  return passed;
 }
 
 if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {

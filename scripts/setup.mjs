@@ -1,19 +1,20 @@
 // The set-up in front of `npm start`, `npm test` and `npm run build`: installs what is missing and
 // compiles what changed. With nothing to do it only looks, in a fraction of a second.
-//   node scripts/setup.mjs [--quiet] [--tests] [--bench]
+//   node scripts/setup.mjs [--quiet] [--tests] [--bench] [--all-architectures]
 import { resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { fileURLToPath } from 'node:url';
-import { compileBpf } from './setup/bpf.mjs';
+import { allArchitectures, compileBpf } from './setup/bpf.mjs';
 import { exclusively } from './setup/lock.mjs';
 import { installPackages } from './setup/packages.mjs';
 import { SetupError, beQuiet, say, steps } from './setup/project.mjs';
 import { installSystem } from './setup/system.mjs';
-import { compileBench, compileSource, generateTypes } from './setup/typescript.mjs';
+import { writeTrackerDocs } from './setup/tracker-docs.mjs';
+import { assembleContract, compileBench, compileSource, generateTypes } from './setup/typescript.mjs';
 
 /** Throws a SetupError that says what would be right. */
-export async function setUp({ quiet = false, tests = false, bench = false } = {}) {
+export async function setUp({ quiet = false, tests = false, bench = false, everyArchitecture = false } = {}) {
   if (quiet) beQuiet();
   const start = performance.now();
   checkNode();
@@ -21,12 +22,17 @@ export async function setUp({ quiet = false, tests = false, bench = false } = {}
   await exclusively(async () => {
     await installPackages();
     const compileAll = async () => {
+      await assembleContract();
       await generateTypes();
       await compileSource();
       if (bench) await compileBench();
     };
-    const results = await Promise.allSettled([compileBpf(), compileAll()]);
+    const results = await Promise.allSettled([
+      compileBpf(everyArchitecture ? allArchitectures : undefined),
+      compileAll(),
+    ]);
     for (const result of results) if (result.status === 'rejected') throw result.reason;
+    await writeTrackerDocs();
   });
   const done = steps() === 0 ? 'nothing to do' : 'done';
   say(`${done} (${((performance.now() - start) / 1000).toFixed(1)} s)`);
@@ -52,7 +58,12 @@ export async function setUpOrExit(options) {
 
 if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.url)) {
   const { values } = parseArgs({
-    options: { quiet: { type: 'boolean' }, tests: { type: 'boolean' }, bench: { type: 'boolean' } },
+    options: {
+      quiet: { type: 'boolean' },
+      tests: { type: 'boolean' },
+      bench: { type: 'boolean' },
+      'all-architectures': { type: 'boolean' },
+    },
   });
-  await setUpOrExit(values);
+  await setUpOrExit({ ...values, everyArchitecture: values['all-architectures'] });
 }

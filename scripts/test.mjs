@@ -1,56 +1,94 @@
 // `npm test [-- VITEST ARGUMENTS]`: the set-up, lint (without arguments), all vitest projects, and a last line
 // "N passed, N failed, N skipped". Where CI=true, a skipped kernel or e2e test is a failure.
+//   npm test -- --changed [COMMIT]   tests that import a file changed since the commit (uncommitted changes by default); none is no failure
 import { spawn } from 'node:child_process';
-import { readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join, relative } from 'node:path';
+import { parseArgs } from 'node:util';
 import { lint } from './lint.mjs';
 import { setUpOrExit } from './setup.mjs';
 import { cache, root } from './setup/project.mjs';
 
 const mustRun = /^test\/(kernel|e2e)\//;
 const args = process.argv.slice(2);
-const resultFile = join(cache, 'test-results.json');
+const { values: asked, tokens } = parseArgs({
+  args,
+  options: { project: { type: 'string', multiple: true }, changed: { type: 'boolean' } },
+  strict: false,
+  tokens: true,
+});
+const resultFiles = [1, 2].map((n) => join(cache, `test-results-${n}.json`));
 
 await setUpOrExit({ tests: true });
 const linted = args.length > 0 || (await lint());
-rmSync(resultFile, { force: true });
-const code = await vitest();
+for (const file of resultFiles) rmSync(file, { force: true });
+const workers = ['--fileParallelism', '--minWorkers=1', `--maxWorkers=${availableParallelism()}`];
+let interrupted = false;
+const code = [
+  await vitest(['unit', 'api', 'e2e-beside'], resultFiles[0], workers),
+  await vitest(['kernel', 'e2e'], resultFiles[1]),
+].find((one) => one !== 0);
 const { passed, failed, skipped } = count();
 const problems = [];
 if (!linted) problems.push('lint failed');
-if (code !== 0 && failed === 0) problems.push(`vitest ended with ${code}, though no test failed`);
-if (passed + failed === 0) problems.push('no test ran');
+if (code !== undefined && failed === 0) problems.push(`vitest ended with ${code}, though no test failed`);
+if (passed + failed === 0 && !asked.changed) problems.push('no test ran');
 const missed = process.env.CI === 'true' ? skipped.filter(({ file }) => mustRun.test(file)) : [];
 if (missed.length) problems.push(`${missed.length} kernel or e2e tests were skipped, and CI must run them all:`);
 for (const problem of problems) process.stdout.write(`\n${problem}\n`);
 for (const { file, name } of missed) process.stdout.write(`  ${file}: ${name}\n`);
 
-const failures = failed + (linted ? 0 : 1) + (code !== 0 && failed === 0 ? 1 : 0);
+const failures = failed + (linted ? 0 : 1) + (code !== undefined && failed === 0 ? 1 : 0);
 process.exitCode = failures || problems.length ? 1 : 0;
 process.stdout.write(`\n${passed} passed, ${failures} failed, ${skipped.length} skipped\n`);
 
-function vitest() {
+/** Runs those of the projects that were asked for. Resolves to the exit code, or to why there is none. */
+function vitest(projects, resultFile, options = []) {
+  const wanted = projects.filter((name) => isAsked(name, asked.project ?? []));
+  if (wanted.length === 0 || interrupted) return 0;
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${resultFile}`];
-  const child = spawn(process.execPath, [join(root, 'node_modules/.bin/vitest'), 'run', ...reporters, ...args], {
+  const all = ['run', '--passWithNoTests', ...reporters, ...options, ...wanted.map((name) => `--project=${name}`)];
+  const child = spawn(process.execPath, [join(root, 'node_modules/.bin/vitest'), ...all, ...withoutProjects()], {
     cwd: root,
     stdio: ['ignore', 'inherit', 'inherit'],
   });
-  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal));
+  const kill = (signal) => {
+    interrupted = true;
+    child.kill(signal);
+  };
+  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, kill);
   return new Promise((resolve) => {
     child.on('error', (error) => resolve(error.message));
     child.on('close', (exitCode, signal) => resolve(exitCode ?? signal));
+  }).finally(() => {
+    for (const signal of ['SIGINT', 'SIGTERM']) process.off(signal, kill);
   });
+}
+
+/** As vitest takes `--project`: some names, or all but those with a `!`. `e2e` means both of its projects. */
+function isAsked(name, names) {
+  const isMeant = (one) => name === one || name.startsWith(`${one}-`);
+  const some = names.filter((one) => !one.startsWith('!'));
+  const others = names.filter((one) => one.startsWith('!')).map((one) => one.slice(1));
+  return !others.some(isMeant) && (some.length === 0 || some.some(isMeant));
+}
+
+function withoutProjects() {
+  const left = new Set(
+    tokens
+      .filter((token) => token.kind === 'option' && token.name === 'project')
+      .flatMap(({ index, inlineValue }) => (inlineValue ? [index] : [index, index + 1])),
+  );
+  return args.filter((_, i) => !left.has(i));
 }
 
 /** A file that could not even be collected counts as one failed test. */
 function count() {
   const counted = { passed: 0, failed: 0, skipped: [] };
-  let results;
-  try {
-    results = JSON.parse(readFileSync(resultFile, 'utf8')).testResults;
-  } catch {
-    return counted;
-  }
+  const results = resultFiles
+    .filter((file) => existsSync(file))
+    .flatMap((file) => JSON.parse(readFileSync(file, 'utf8')).testResults);
   for (const { name, status, assertionResults } of results) {
     const file = relative(root, name);
     if (status === 'failed' && !assertionResults.some((test) => test.status === 'failed')) counted.failed++;

@@ -1,13 +1,12 @@
 #!/usr/bin/env node
-import { readFileSync } from 'node:fs';
+import { packageVersion } from './base/paths.js';
 import { openOutput } from './cli/output.js';
 import { runProgram } from './cli/program.js';
-import { servers } from './cli/world.js';
+import { visibleLines } from './base/visible.js';
 
-const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-  version: string;
-};
 const stopping = new AbortController();
+// What is written, by DuckDB too, holds command lines of other users: it is for the owner alone.
+process.umask(0o077);
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => {
@@ -18,14 +17,13 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 }
 
 const output = openOutput();
-const code = await runProgram(process.argv.slice(2), version, {
+const code = await runProgram(process.argv.slice(2), packageVersion(), {
   // Loaded when needed: a command that asks another server starts in half the time.
-  ...servers(
-    async (config, log) => (await import('./app.js')).createApp(config, log),
-    async (test, onOutcome) => (await import('./app.js')).testPlugin(test, onOutcome),
-  ),
+  serve: async (config, log) => (await import('./server/serve.js')).serve(config, log),
+  local: async (config, log) => (await import('./server/serve.js')).serveLocally(config, log),
+  testPlugin: async (test, onOutcome) => (await import('./server/plugin-test.js')).testPlugin(test, onOutcome),
   output,
-  tell: (line) => process.stderr.write(`${line}\n`),
+  tell: (line) => process.stderr.write(`${visibleLines(line)}\n`),
   signal: stopping.signal,
 });
 output.close();

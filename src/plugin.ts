@@ -1,27 +1,15 @@
-import type { ResolversParentTypes, TrackerInput } from './generated/schema.js';
+import type { PluginEvents } from './generated/plugin-event.js';
 
 /**
- * `eunomia/plugin`: what an analysis plugin is written against. One file, whose default export is `definePlugin({ … })`. The same
- * source runs trusted (a worker thread of the server) and in the sandbox (QuickJS in WebAssembly); it may import this module only.
+ * `eunomia/plugin`: the API for analysis plugins. A plugin is one file whose default export is `definePlugin({ … })`. The same source
+ * runs trusted (in a worker thread of the server) and in the sandbox (QuickJS in WebAssembly). It may import only this module.
  */
 
-export type TrackerName = keyof TrackerInput & string;
+export type TrackerName = keyof PluginEvents;
 
-/** 64-bit integers are decimal strings in an event. */
-type Plain<Value> = [bigint] extends [NonNullable<Value>]
-  ? null extends Value
-    ? string | null
-    : string
-  : Value extends readonly (infer Item)[]
-    ? readonly Item[]
-    : Exclude<Value, undefined>;
-type EventType<Name extends TrackerName> = `${Capitalize<Name>}Event` extends infer Type extends
-  keyof ResolversParentTypes
-  ? ResolversParentTypes[Type]
-  : never;
 type First<Path> = Path extends `${infer Head}.${string}` ? Head : Path;
 
-/** What acted. */
+/** The process that caused an event. Ids as in the schema's type Process. */
 export interface PluginProcess {
   readonly pid: number;
   readonly tid: number;
@@ -29,11 +17,11 @@ export interface PluginProcess {
   readonly uid: number;
   readonly gid: number;
   readonly comm: string;
-  /** RFC 3339 with nanoseconds. */
+  /** When the process started: RFC 3339 with nanoseconds. */
   readonly startTime: string;
 }
 
-/** The container of the process that acted; labels by their names. */
+/** The container of that process. `labels` maps names to values. */
 export interface PluginContainer {
   readonly id: string;
   readonly name: string | null;
@@ -45,21 +33,25 @@ export interface PluginContainer {
   readonly runtime: string;
 }
 
-/** An event, with the fields that the plugin reads. Valid during the call that it was handed to: copy values out to keep them. */
+/**
+ * An event, with the fields that the plugin declares in `reads`. Reading any other field throws. An event is valid only during the call
+ * to which it is passed: copy values to keep them.
+ */
 export type PluginEvent<Reads extends PluginReads = PluginReads> = {
   [Name in keyof Reads & TrackerName]: { readonly tracker: Name } & {
-    readonly [Field in Extract<First<NonNullable<Reads[Name]>[number]>, keyof EventType<Name>>]: Field extends 'process'
-      ? PluginProcess
-      : Field extends 'container'
-        ? PluginContainer | null
-        : Plain<EventType<Name>[Field]>;
+    readonly [
+      Field in Extract<First<NonNullable<Reads[Name]>[number]>, keyof PluginEvents[Name]>
+    ]: PluginEvents[Name][Field];
   };
 }[keyof Reads & TrackerName];
 
-/** Tracker → paths of fields, as one would select them: "args", "process.comm", "container.labels.tier"; "process" and "container" are all of theirs. */
+/**
+ * Maps trackers to field paths, as in a selection: "args", "process.comm", "container.labels.tier". "process" and "container" stand for
+ * all of their fields.
+ */
 export type PluginReads = { readonly [Name in TrackerName]?: readonly string[] };
 
-/** An option that whoever attaches the plugin may set. */
+/** An option that can be set when the plugin is attached. */
 export type OptionDefinition =
   | {
       readonly type: 'number' | 'integer';
@@ -88,12 +80,12 @@ export type OptionValues<Options> = {
   readonly [Name in keyof Options]: Options[Name] extends { readonly type: infer Type } ? OptionValue<Type> : never;
 };
 
-/** A metric that the plugin keeps: at most 100 series each, the rest is counted under the label value "other". Never label by pid or path. */
+/** A metric of the plugin. It has at most 100 series; the rest is counted under the label value "other". Do not use pids or paths as labels. */
 export interface MetricDefinition {
   readonly type: 'counter' | 'gauge' | 'histogram';
   readonly help: string;
   readonly labels?: readonly string[];
-  /** Upper bounds of a histogram's buckets, ascending. */
+  /** For a histogram: the upper bounds of its buckets in ascending order. */
   readonly buckets?: readonly number[];
 }
 
@@ -101,31 +93,31 @@ export type Severity = 'INFO' | 'LOW' | 'MEDIUM' | 'HIGH' | 'CRITICAL';
 
 export interface PluginAlert {
   readonly severity: Severity;
-  /** What was found, the same text for the same finding; up to 200 characters. */
+  /** What was found. Use the same text for the same kind of finding. Up to 200 characters. */
   readonly title: string;
-  /** The finding's facts, for a person; up to 2000 characters. */
+  /** Human-readable details. Up to 2000 characters. */
   readonly message: string;
-  /** The event that shows it: its time, process and container become the alert's. */
+  /** The event that caused it. The alert gets its time, process and container. */
   readonly event?: object;
-  /** An alert with the key of one less than five minutes old only raises that one's count. */
+  /** If an alert with the same key is less than five minutes old, only the count of that alert is increased. */
   readonly key?: string;
 }
 
-/** How a plugin speaks. There is nothing else: no files, no network, no timers. */
+/** The functions available to a plugin. It has no access to files, network or timers. */
 export interface PluginContext<Options = Readonly<Record<string, unknown>>> {
-  /** Complete: with defaults. */
+  /** All options, with defaults filled in. */
   readonly options: Options;
   readonly session: { readonly id: string; readonly name: string | null };
-  /** Events of this session that are missing just before this batch; null when none is. */
+  /** Numbers of events that are missing immediately before this batch. Null if none are missing. */
   readonly gap: { readonly lost: number; readonly dropped: number } | null;
-  /** A result: anything that JSON can say, up to 64 KiB. Beyond 1000 a second, or 1 MiB a second, results are left out and counted. */
+  /** Emits a result: any JSON object of up to 64 KiB. Results beyond 1000 or 1 MiB per second are suppressed and counted. */
   emit(kind: string, value: object): void;
   alert(alert: PluginAlert): void;
-  /** Adds to a counter. Throws for a metric or label that was not declared, as `gauge` and `observe` do. */
+  /** Adds `by` (default 1) to a counter. Throws if the metric or a label was not declared; so do `gauge` and `observe`. */
   count(metric: string, labels?: Readonly<Record<string, string>>, by?: number): void;
   gauge(metric: string, value: number, labels?: Readonly<Record<string, string>>): void;
   observe(metric: string, value: number, labels?: Readonly<Record<string, string>>): void;
-  /** A line of the server's log. */
+  /** Writes a line to the server's log. */
   log(text: string): void;
 }
 
@@ -136,26 +128,26 @@ export interface PluginDefinition<
   /** Lower-case letters, digits and hyphens, up to 50. */
   readonly name: string;
   readonly version: string;
-  /** One sentence. */
+  /** What the plugin does, in one sentence. */
   readonly summary: string;
   readonly options?: Options;
   readonly metrics?: Readonly<Record<string, MetricDefinition>>;
-  /** What it reads is captured while it is attached. Events of other trackers never reach it. */
+  /** The fields that it reads. They are captured while it is attached. It receives no events of other trackers. */
   readonly reads: Reads;
-  /** A CEL expression: only events that match reach it. Judged by the server, before the plugin's thread. */
+  /** A CEL expression: the plugin receives only matching events. Evaluated in the server, before the plugin's thread. */
   readonly where?: string;
-  /** Milliseconds between two calls of `onInterval`; 100 to 3,600,000. */
+  /** Interval between calls of `onInterval` in milliseconds, 100 to 3,600,000. */
   readonly every?: number;
-  /** Hooks are synchronous. A hook that throws is counted; ten in a row stop the plugin. */
+  /** Called before the first event. Hooks are synchronous. A hook that throws is counted; ten in a row stop the plugin. */
   onStart?(context: PluginContext<OptionValues<Options>>): void;
-  /** Each event exactly once, in order; up to 4096 at once (1024 in the sandbox). */
+  /** Receives each event exactly once, in order, up to 1024 per call. */
   onBatch(events: readonly PluginEvent<Reads>[], context: PluginContext<OptionValues<Options>>): void;
   onInterval?(context: PluginContext<OptionValues<Options>>): void;
-  /** The session has ended, or the plugin is detached or replaced. */
+  /** Called when the session has ended, or the plugin is detached or replaced. */
   onStop?(context: PluginContext<OptionValues<Options>>): void;
 }
 
-/** Declares a plugin. Everything in it is checked when the server loads it; the error says what would be right. */
+/** Declares a plugin. The server checks the definition when it loads the plugin; the error message says what would be correct. */
 export function definePlugin<
   const Reads extends PluginReads,
   const Options extends Readonly<Record<string, OptionDefinition>>,

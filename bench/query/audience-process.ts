@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { root } from '../build.js';
+import { root } from '#eunomia/base/paths.js';
 import type { Answer, Ask } from './protocol.js';
 
 /** bench/query/audience.ts, a process of its own. */

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { root } from '#eunomia/kernel/paths.js';
+import { root } from '#eunomia/base/paths.js';
 import type { Report } from '../figure.js';
 
 const TEST = 'test/kernel/push.test.ts';

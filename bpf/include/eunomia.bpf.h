@@ -16,7 +16,7 @@
 
 /* ---- Semantic types: the decoder knows these typedefs by name. ---- */
 
-/* Text inside the record: length << 16 | offset from the record's start; 0 is "not captured". */
+/* Text inside the record: length << 16 | offset from the record's start; 0 is null: not captured, or not known. */
 typedef __u32 eu_str;
 /*
  * Like eu_str, holding NUL-terminated strings: a list ("a\0\0" is "a" and ""). Where it was cut, the
@@ -25,9 +25,7 @@ typedef __u32 eu_str;
 typedef __u32 eu_strs;
 /* 0, or a negative errno; decoded as "ENOENT" or null. */
 typedef __s32 eu_errno;
-/* O_* of open(2), as passed. */
-typedef __u32 eu_open_flags;
-/* An address; IPv4 as ::ffff:a.b.c.d. All zero with family 0 is null. */
+/* An address; IPv4 as ::ffff:a.b.c.d. Whether it is known the record says elsewhere. */
 typedef struct {
 	__u8 bytes[16];
 } eu_ip;
@@ -58,8 +56,9 @@ struct eu_header {
 	__u32 uid; /* real */
 	__u32 gid;
 	__u32 mount_ns;
-	__u16 tracker;     /* index of the tracker in its session */
-	__u16 reserved[3]; /* 0 */
+	__u16 tracker;    /* index of the tracker in its session */
+	__u16 init_start; /* start_boottime of the next one's process, in ticks of 10 ms: the lower 16 bits */
+	__u32 init_pid;   /* first process of the outermost pid namespace below the initial one; 0: it is in that */
 	char comm[EU_COMM_LEN];
 };
 
@@ -102,8 +101,11 @@ struct {
 	__uint(max_entries, 16 << 20);
 } eu_ring SEC(".maps");
 
-/* cgroup id → EU_KEEP or EU_SKIP. An unknown cgroup is kept and judged in user space. */
-enum eu_verdict { EU_SKIP = 0, EU_KEEP = 1 };
+/*
+ * cgroup id → what becomes of its tasks' events. An unknown cgroup is kept and judged in user space. EU_SKIP_HOST is for
+ * cgroups of the host where a session targets containers: a task there may still be in a container that has no cgroup of its own.
+ */
+enum eu_verdict { EU_SKIP = 0, EU_KEEP = 1, EU_SKIP_HOST = 2 };
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536);
@@ -152,49 +154,75 @@ EU_WHERE_NUMBER(gid);
 EU_WHERE_NUMBER(cgroup_id);
 EU_WHERE_TEXT(comm);
 
-/* Can the session's `where` take an event of the current task, by what the header will say of it? */
-static __always_inline bool eu_task_passes(void)
+/* Can the session's `where` take an event whose header says this of the task? `named`: whose comm counts. */
+static __always_inline bool eu_task_passes(struct task_struct *task, struct task_struct *named)
 {
-	struct task_struct *task;
-
 	if (eu_where_none)
 		return false;
-	task = bpf_get_current_task_btf();
 	if (!eu_passes(pid, task->tgid) || !eu_passes(tid, task->pid))
 		return false;
 	if (!eu_passes(uid, task->cred->uid.val) || !eu_passes(gid, task->cred->gid.val))
 		return false;
-	return eu_passes_chars(comm, task->comm) && eu_passes(cgroup_id, task->cgroups->dfl_cgrp->kn->id);
+	if (!eu_passes_chars(comm, named->comm))
+		return false;
+	return eu_passes(cgroup_id, task->cgroups->dfl_cgrp->kn->id);
 }
 
-/* Does the session's target hold the current task, and can its `where` take an event of it? Every kind in use must match. */
-static __always_inline bool eu_wanted(void)
+/* Does the session's target hold the task? Every kind in use must match. `named`: whose comm counts. */
+static __always_inline bool eu_target_holds(struct task_struct *task, struct task_struct *named)
 {
-	if (eu_where && !eu_task_passes())
-		return false;
 	if (eu_by_pid) {
-		__u32 pid = bpf_get_current_pid_tgid() >> 32;
+		__u32 pid = task->tgid;
 		if (!bpf_map_lookup_elem(&eu_pids, &pid))
 			return false;
 	}
 	if (eu_by_uid) {
-		__u32 uid = bpf_get_current_task_btf()->cred->uid.val;
+		__u32 uid = task->cred->uid.val;
 		if (!bpf_map_lookup_elem(&eu_uids, &uid))
 			return false;
 	}
 	if (eu_by_comm) {
 		struct eu_comm comm = {};
-		bpf_get_current_comm(&comm, sizeof(comm));
+
+		bpf_probe_read_kernel_str(&comm, sizeof(comm), named->comm);
 		if (!bpf_map_lookup_elem(&eu_comms, &comm))
 			return false;
 	}
 	if (eu_by_cgroup) {
-		__u64 id = bpf_get_current_task_btf()->cgroups->dfl_cgrp->kn->id;
+		__u64 id = task->cgroups->dfl_cgrp->kn->id;
 		__u8 *verdict = bpf_map_lookup_elem(&eu_cgroups, &id);
-		if (verdict && *verdict == EU_SKIP)
+		if (verdict && (*verdict == EU_SKIP || (*verdict == EU_SKIP_HOST && !task->thread_pid->level)))
 			return false;
 	}
 	return true;
+}
+
+/*
+ * Does the session's target hold the current task, and can its `where` take an event of it?
+ * `named`: whose comm counts, where that is not the current task's; else NULL.
+ */
+static __always_inline bool eu_wanted_as(struct task_struct *named)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	if (!named)
+		named = task;
+	return (!eu_where || eu_task_passes(task, named)) && eu_target_holds(task, named);
+}
+
+/*
+ * The same of an event of two processes, whose header is of `task` and which has a second header of `second`: the target holds it
+ * when it holds one of them.
+ */
+static __always_inline bool eu_wanted_either(struct task_struct *task, struct task_struct *second)
+{
+	return (!eu_where || eu_task_passes(task, task)) &&
+	       (eu_target_holds(task, task) || eu_target_holds(second, second));
+}
+
+static __always_inline bool eu_wanted(void)
+{
+	return eu_wanted_as(NULL);
 }
 
 static __always_inline bool eu_captures(int bit)
@@ -203,6 +231,35 @@ static __always_inline bool eu_captures(int bit)
 }
 
 /* ---- Records ---- */
+
+#define EU_TICK_NS 10000000 /* /proc counts start times in these: USER_HZ is 100 on all architectures */
+
+/*
+ * The pid namespace that a container without a cgroup of its own is told by. The outermost one: those inside it are the container's own
+ * affair. Its first process names it, since the kernel gives the number of a namespace (ns.inum) anew as soon as one ends.
+ */
+static __always_inline void eu_fill_init(struct eu_header *h, struct task_struct *task)
+{
+	struct pid *pid = task->thread_pid;
+
+	h->init_pid = 0;
+	h->init_start = 0;
+	if (!pid->level)
+		return;
+	if (bpf_core_field_size(struct pid, numbers) == 0) {
+		struct task_struct *init = ((struct pid___flexible *)pid)->numbers[1].ns->child_reaper;
+
+		h->init_pid = init->tgid;
+		h->init_start = init->group_leader->start_boottime / EU_TICK_NS;
+	} else { /* the verifier lets nobody read behind the array's end */
+		struct upid *second =
+			(void *)pid + bpf_core_field_offset(struct pid, numbers) + bpf_core_type_size(struct upid);
+		struct task_struct *init = BPF_CORE_READ(second, ns, child_reaper);
+
+		h->init_pid = BPF_CORE_READ(init, tgid);
+		h->init_start = BPF_CORE_READ(init, group_leader, start_boottime) / EU_TICK_NS;
+	}
+}
 
 /*
  * Fills the header from the current task, at `h`. The fields are read where the helpers read them, for a helper costs 6 to
@@ -223,7 +280,7 @@ static __always_inline void eu_fill_task(struct eu_header *h, struct task_struct
 	h->gid = cred->gid.val;
 	h->mount_ns = task->nsproxy->mnt_ns->ns.inum; /* 0 late in a task's exit: a null pointer reads as 0 */
 	h->tracker = eu_tracker;
-	h->reserved[0] = h->reserved[1] = h->reserved[2] = 0;
+	eu_fill_init(h, task);
 	/* What is behind its NUL is not decoded. */
 	((__u64 *)h->comm)[0] = ((__u64 *)task->comm)[0];
 	((__u64 *)h->comm)[1] = ((__u64 *)task->comm)[1];
@@ -334,7 +391,7 @@ static __always_inline bool eu_text_passes(__u32 rule, const struct eu_area *are
 
 /*
  * Appends a NUL-terminated string of user memory at *size; what is longer than `cap` - 1 is cut.
- * Memory that cannot be read (a null pointer, a page not present) gives "".
+ * Null for memory that cannot be read: a null pointer, a page that is not present.
  */
 static __always_inline eu_str eu_put_user_str(struct eu_area *area, __u32 *size, const void *from, __u32 cap)
 {
@@ -342,7 +399,7 @@ static __always_inline eu_str eu_put_user_str(struct eu_area *area, __u32 *size,
 	long n = bpf_probe_read_user_str(area->bytes + offset, cap, from);
 
 	if (n <= 0)
-		return eu_text(offset, 0);
+		return 0;
 	n = (n - 1) & 0x7fff;
 	*size = offset + n;
 	return eu_text(offset, n);
@@ -354,7 +411,7 @@ static __always_inline eu_str eu_put_kernel_str(struct eu_area *area, __u32 *siz
 	long n = bpf_probe_read_kernel_str(area->bytes + offset, cap, from);
 
 	if (n <= 0)
-		return eu_text(offset, 0);
+		return 0;
 	n = (n - 1) & 0x7fff;
 	*size = offset + n;
 	return eu_text(offset, n);

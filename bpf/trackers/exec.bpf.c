@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* exec: one event for each execve and execveat, at its end: successful ones in the new image, failed ones in the old. */
 #include "eunomia.bpf.h"
+#include "compat.bpf.h"
 #include "path.bpf.h"
-#include "syscall.bpf.h"
 
 enum exec_capture {
 	EXEC_CAPTURE_FILENAME,
@@ -12,7 +12,23 @@ enum exec_capture {
 	EXEC_CAPTURE_PARENT_COMM,
 	EXEC_CAPTURE_PID_NS,
 	EXEC_CAPTURE_NET_NS,
+	EXEC_CAPTURE_EXECUTABLE_STATE,
+	EXEC_CAPTURE_CWD_STATE,
+	EXEC_CAPTURE_DIRECTORY,
+	EXEC_CAPTURE_STDIN,
 };
+
+/* What descriptor 0 is in the new image. 0: not captured, or the exec failed. */
+enum exec_stdin {
+	EXEC_STDIN_CLOSED = 1,
+	EXEC_STDIN_FILE,
+	EXEC_STDIN_DEVICE,
+	EXEC_STDIN_TERMINAL,
+	EXEC_STDIN_PIPE,
+	EXEC_STDIN_INET_SOCKET,
+	EXEC_STDIN_UNIX_SOCKET,
+	EXEC_STDIN_OTHER,
+} __attribute__((packed));
 
 struct exec_event {
 	struct eu_header header;
@@ -21,10 +37,16 @@ struct exec_event {
 	__u32 net_ns;
 	eu_str parent_comm;
 	bool args_truncated; /* argv is longer than 32767 bytes, or part of it could not be read */
-	__u8 reserved[3];
+	enum eu_path_state executable_state;
+	bool executable_deleted; /* known where executable_state is */
+	enum eu_path_state cwd_state;
+	bool cwd_deleted; /* known where cwd_state is */
+	enum exec_stdin stdin;
+	__u8 reserved[2];
 	eu_str filename;   /* as the caller passed it; of a successful execveat, the kernel's "/dev/fd/N/…" */
-	eu_str executable; /* absolute; of a script, its interpreter; null when the exec failed */
+	eu_str executable; /* of a script, its interpreter; null when the exec failed */
 	eu_str cwd;
+	eu_str directory; /* where a relative `filename` starts, of an exec that failed */
 	eu_strs args;
 };
 EU_EVENT(exec);
@@ -34,6 +56,7 @@ EU_SCRATCH(exec);
 
 EU_WHERE_NUMBER(errno);
 EU_WHERE_TEXT(filename);
+EU_WHERE_TEXT(executable);
 
 #define ARGS_MAX (EU_ARGS_MAX - 1)
 
@@ -56,14 +79,66 @@ static __always_inline void fill_exec(struct exec_event *event, long ret)
 	event->errno = ret;
 	event->pid_ns = event->net_ns = 0;
 	event->args_truncated = false;
-	event->reserved[0] = event->reserved[1] = event->reserved[2] = 0;
-	event->parent_comm = event->filename = event->executable = event->cwd = event->args = 0;
+	event->executable_state = event->cwd_state = 0;
+	event->executable_deleted = event->cwd_deleted = false;
+	event->stdin = 0;
+	event->reserved[0] = event->reserved[1] = 0;
+	event->parent_comm = event->filename = event->executable = event->cwd = event->directory = event->args = 0;
+}
+
+#define S_IFMT 0170000 /* include/uapi/linux/stat.h */
+#define S_IFSOCK 0140000
+#define S_IFREG 0100000
+#define S_IFBLK 0060000
+#define S_IFDIR 0040000
+#define S_IFCHR 0020000
+#define S_IFIFO 0010000
+#define MINOR_BITS 20 /* include/linux/kdev_t.h */
+#define TTY_MAJOR 4   /* include/uapi/linux/major.h, like the next ones */
+#define TTYAUX_MAJOR 5
+#define UNIX98_PTY_SLAVE_MAJOR 136
+#define UNIX98_PTY_MAJOR_COUNT 8
+#define AF_UNIX 1
+#define AF_INET 2
+#define AF_INET6 10
+
+static __always_inline enum exec_stdin stdin_of(struct task_struct *task)
+{
+	struct file *file = eu_file(task, 0);
+	struct inode *inode;
+	__u32 major;
+	__u16 family;
+
+	if (!file)
+		return EXEC_STDIN_CLOSED;
+	inode = BPF_CORE_READ(file, f_path.dentry, d_inode);
+	switch (BPF_CORE_READ(inode, i_mode) & S_IFMT) {
+	case S_IFREG:
+	case S_IFDIR: return EXEC_STDIN_FILE;
+	case S_IFIFO: return EXEC_STDIN_PIPE;
+	case S_IFBLK: return EXEC_STDIN_DEVICE;
+	case S_IFCHR:
+		major = BPF_CORE_READ(inode, i_rdev) >> MINOR_BITS;
+		if (major == TTY_MAJOR || major == TTYAUX_MAJOR ||
+		    (major >= UNIX98_PTY_SLAVE_MAJOR && major < UNIX98_PTY_SLAVE_MAJOR + UNIX98_PTY_MAJOR_COUNT))
+			return EXEC_STDIN_TERMINAL;
+		return EXEC_STDIN_DEVICE;
+	case S_IFSOCK: {
+		struct socket *socket = BPF_CORE_READ(file, private_data);
+
+		family = BPF_CORE_READ(socket, sk, __sk_common.skc_family);
+		if (family == AF_INET || family == AF_INET6)
+			return EXEC_STDIN_INET_SOCKET;
+		return family == AF_UNIX ? EXEC_STDIN_UNIX_SOCKET : EXEC_STDIN_OTHER;
+	}
+	}
+	return EXEC_STDIN_OTHER; /* an eventfd, a timerfd … */
 }
 
 /* Nobody asks for more than the header and whether it failed: a record of a known size is written where the reader finds it. */
 static __always_inline bool is_bare(void)
 {
-	return !eu_control.capture && !(eu_where && eu_where_filename);
+	return !eu_control.capture && !(eu_where && (eu_where_filename || eu_where_executable));
 }
 
 static __always_inline void output_bare(long ret)
@@ -90,10 +165,13 @@ static __always_inline void put_common(struct eu_area *area, __u32 *size, struct
 		event->pid_ns = pid_ns(task);
 	if (eu_captures(EXEC_CAPTURE_NET_NS))
 		event->net_ns = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
-	if (eu_captures(EXEC_CAPTURE_CWD)) {
+	if (eu_captures(EXEC_CAPTURE_CWD) || eu_captures(EXEC_CAPTURE_CWD_STATE)) {
 		struct fs_struct *fs = BPF_CORE_READ(task, fs);
+		struct eu_path cwd = eu_put_path(area, size, &fs->pwd, eu_captures(EXEC_CAPTURE_CWD));
 
-		event->cwd = eu_put_path(area, size, &fs->pwd);
+		event->cwd = cwd.text;
+		event->cwd_state = cwd.state;
+		event->cwd_deleted = cwd.deleted;
 	}
 }
 
@@ -119,12 +197,20 @@ int BPF_PROG(exec_done, struct task_struct *task, pid_t old_pid, struct linux_bi
 		event->filename = eu_put_kernel_str(area, &size, BPF_CORE_READ(bprm, filename), EU_PATH_MAX);
 	if (eu_where && !eu_passes_text(filename, area, event->filename))
 		return 0;
-	if (eu_captures(EXEC_CAPTURE_EXECUTABLE)) {
+	if (eu_captures(EXEC_CAPTURE_EXECUTABLE) || eu_captures(EXEC_CAPTURE_EXECUTABLE_STATE)) {
 		struct file *file = BPF_CORE_READ(task, mm, exe_file);
+		struct eu_path executable =
+			eu_put_path(area, &size, &file->f_path, eu_captures(EXEC_CAPTURE_EXECUTABLE));
 
-		event->executable = eu_put_path(area, &size, &file->f_path);
+		event->executable = executable.text;
+		event->executable_state = executable.state;
+		event->executable_deleted = executable.deleted;
 	}
+	if (eu_where && !eu_passes_text(executable, area, event->executable))
+		return 0;
 	put_common(area, &size, task);
+	if (eu_captures(EXEC_CAPTURE_STDIN))
+		event->stdin = stdin_of(task);
 	if (eu_captures(EXEC_CAPTURE_ARGS)) {
 		struct mm_struct *mm = BPF_CORE_READ(task, mm);
 		unsigned long start = BPF_CORE_READ(mm, arg_start);
@@ -150,7 +236,8 @@ int BPF_PROG(exec_done, struct task_struct *task, pid_t old_pid, struct linux_bi
 /* A failed exec's argv is still the caller's array of pointers. */
 struct args_walk {
 	struct eu_area *area;
-	const char *const *argv;
+	unsigned long argv;
+	__u32 width; /* of its pointers */
 	__u32 start;
 	__u32 size;
 	bool truncated;
@@ -159,19 +246,20 @@ struct args_walk {
 static long args_step(__u32 index, void *context)
 {
 	struct args_walk *walk = context;
-	const char *arg = NULL;
+	unsigned long arg = 0;
 	__u32 offset = walk->size & (EU_RECORD_MAX - 1);
 	__u32 used = walk->size - walk->start;
 	long n;
 
-	if (bpf_probe_read_user(&arg, sizeof(arg), &walk->argv[index])) {
+	if (walk->width == 4 ? bpf_probe_read_user(&arg, 4, (void *)(walk->argv + 4UL * index))
+			     : bpf_probe_read_user(&arg, 8, (void *)(walk->argv + 8UL * index))) {
 		walk->truncated = true;
 		return 1;
 	}
 	if (!arg)
 		return 1;
 	/* EU_ARGS_MAX is one more than fits, so that a string that was cut by this is seen below. */
-	n = bpf_probe_read_user_str(walk->area->bytes + offset, EU_ARGS_MAX, arg);
+	n = bpf_probe_read_user_str(walk->area->bytes + offset, EU_ARGS_MAX, (void *)arg);
 	if (n < 0 || used + n > ARGS_MAX) {
 		walk->truncated = true;
 		if (n > 0 && used < ARGS_MAX)
@@ -188,16 +276,20 @@ int BPF_PROG(exec_failed, struct pt_regs *regs, long ret)
 	struct task_struct *task;
 	struct eu_area *area;
 	struct exec_event *event;
-	const char *filename, *const *argv;
+	const char *filename;
+	struct eu_call call;
+	unsigned long argv;
 	__u32 size = sizeof(*event);
 	long nr;
 
 	if (ret >= 0 || !failed)
 		return 0;
 	nr = eu_syscall_nr(regs);
-	if (nr != EU_NR_execve && nr != EU_NR_execveat)
+	if (!eu_may_exec(nr))
 		return 0;
-	if (eu_syscall_is_32bit() || !eu_wanted() || (eu_where && !eu_passes(errno, -ret)))
+	eu_read_call(regs, nr, &call);
+	if ((call.nr != EU_NR_execve && call.nr != EU_NR_execveat) || !eu_wanted() ||
+	    (eu_where && !eu_passes(errno, -ret)))
 		return 0;
 	if (is_bare()) {
 		output_bare(ret);
@@ -209,15 +301,24 @@ int BPF_PROG(exec_failed, struct pt_regs *regs, long ret)
 	task = bpf_get_current_task_btf();
 	event = (void *)area;
 	fill_exec(event, ret);
-	filename = (void *)(nr == EU_NR_execve ? eu_arg1(regs) : eu_arg2(regs));
-	argv = (void *)(nr == EU_NR_execve ? eu_arg2(regs) : eu_arg3(regs));
+	filename = (void *)(call.nr == EU_NR_execve ? call.args[0] : call.args[1]);
+	argv = call.nr == EU_NR_execve ? call.args[1] : call.args[2];
 	if (eu_captures(EXEC_CAPTURE_FILENAME))
 		event->filename = eu_put_user_str(area, &size, filename, EU_PATH_MAX);
-	if (eu_where && !eu_passes_text(filename, area, event->filename))
+	if (eu_where && (!eu_passes_text(filename, area, event->filename) || !eu_passes_text(executable, area, 0)))
 		return 0;
 	put_common(area, &size, task);
+	if (eu_captures(EXEC_CAPTURE_DIRECTORY))
+		event->directory = eu_put_directory(
+			area, &size, call.nr == EU_NR_execve ? AT_FDCWD : (__s32)call.args[0], filename, false);
 	if (eu_captures(EXEC_CAPTURE_ARGS)) {
-		struct args_walk walk = { .area = area, .argv = argv, .start = size, .size = size };
+		struct args_walk walk = {
+			.area = area,
+			.argv = argv,
+			.width = call.narrow_memory ? 4 : 8,
+			.start = size,
+			.size = size,
+		};
 
 		if (argv) /* Linux takes a null argv for an empty one */
 			bpf_loop(EU_ARGS_MAX, args_step, &walk, 0);

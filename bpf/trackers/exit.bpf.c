@@ -4,7 +4,7 @@
 
 struct exit_event {
 	struct eu_header header; /* tid is the last thread's; comm the process's, its first thread's */
-	__s32 exit_code;         /* 0 to 255, as passed to exit(2); 0 when a signal killed it */
+	__s32 exit_code;         /* 0 to 255, as passed to exit(2); -1 when a signal killed it */
 	__u32 signal;            /* that killed it, or 0 */
 	bool core_dumped;
 	__u8 reserved[7];
@@ -58,7 +58,7 @@ int BPF_PROG(process_exit, struct task_struct *task)
 	code = signal->flags & SIGNAL_GROUP_EXIT ? signal->group_exit_code : leader->exit_code;
 	if (failed_only && !(code & 0xffff))
 		return 0;
-	if (eu_where && (!eu_passes(signal, code & 0x7f) || !eu_passes(exit_code, code & 0x7f ? 0 : code >> 8 & 0xff)))
+	if (eu_where && (!eu_passes(signal, code & 0x7f) || !eu_passes(exit_code, code & 0x7f ? -1 : code >> 8 & 0xff)))
 		return 0;
 	if (!eu_wanted())
 		return 0;
@@ -69,7 +69,7 @@ int BPF_PROG(process_exit, struct task_struct *task)
 	BPF_CORE_READ_INTO(&event->header.comm, leader, comm);
 	event->signal = code & 0x7f;
 	event->core_dumped = code & 0x80;
-	event->exit_code = event->signal ? 0 : code >> 8 & 0xff;
+	event->exit_code = event->signal ? -1 : code >> 8 & 0xff;
 	__builtin_memset(event->reserved, 0, sizeof(event->reserved));
 	event->lifetime_ns = event->header.boot_ns - start;
 	eu_submit(event);

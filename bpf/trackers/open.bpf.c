@@ -1,23 +1,35 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* open: one event for each open, openat, openat2 and creat, at its end, so that the outcome is known. */
+/*
+ * open: one event for each open, openat, openat2, creat and open_by_handle_at, at its end, so that
+ * the outcome is known, and for each of io_uring's.
+ */
 #include "eunomia.bpf.h"
+#include "compat.bpf.h"
 #include "file.bpf.h"
 #include "path.bpf.h"
-#include "syscall.bpf.h"
+#include "uring.bpf.h"
 
 enum open_capture {
 	OPEN_CAPTURE_PATH,
 	OPEN_CAPTURE_RESOLVED,
+	OPEN_CAPTURE_RESOLVED_STATE,
+	OPEN_CAPTURE_DIRECTORY,
 };
 
 struct open_event {
 	struct eu_header header;
 	eu_errno errno;
-	__s32 fd; /* -1 when the open failed */
-	eu_open_flags flags;
-	__u32 mode;      /* as passed, where the flags may create a file; else 0 */
-	eu_str path;     /* as the caller passed it */
-	eu_str resolved; /* absolute in the file's mount namespace; null when the open failed */
+	__s32 fd;      /* -1 when the open failed */
+	__u64 flags;   /* O_* as passed, all 64 bits of openat2's; or UNKNOWN_FLAGS */
+	__u64 resolve; /* RESOLVE_* of openat2 */
+	__u32 mode;    /* as passed, where the flags may create a file; else 0 */
+	bool how;      /* openat2's struct open_how was read: `resolve` is known */
+	enum eu_path_state resolved_state;
+	bool deleted; /* known where resolved_state is */
+	__u8 reserved;
+	eu_str path; /* as the caller passed it, read when the call ends; null of open_by_handle_at, which takes a handle */
+	eu_str resolved;  /* of the file that was opened; null when the open failed */
+	eu_str directory; /* where a relative `path` starts, of an open that failed */
 };
 EU_EVENT(open);
 EU_CAPTURES(open);
@@ -28,6 +40,7 @@ EU_WHERE_NUMBER(errno);
 EU_WHERE_NUMBER(fd);
 EU_WHERE_BITS(flags);
 EU_WHERE_TEXT(path);
+EU_WHERE_TEXT(resolved);
 
 const volatile bool failed_only = false; /* option: only opens that failed */
 const volatile bool writes_only = false; /* option: only O_WRONLY, O_RDWR, O_CREAT and O_TRUNC */
@@ -39,44 +52,70 @@ const volatile bool writes_only = false; /* option: only O_WRONLY, O_RDWR, O_CRE
 #define O_TRUNC 01000
 #define O_TMPFILE_BIT 020000000
 
+#if defined(__TARGET_ARCH_arm64)
+#define O_LARGEFILE_BIT 0400000ULL
+#else
+#define O_LARGEFILE_BIT 0100000ULL
+#endif
+
 /* include/linux/errno.h: the kernel's own "will be restarted, or end as EINTR" */
 #define ERESTARTSYS 512
 #define ERESTART_RESTARTBLOCK 516
 #define EINTR 4
 
+/* The flags of an openat2 whose struct open_how could not be read. */
+#define UNKNOWN_FLAGS (~0ULL)
+
 struct open_args {
-	const char *path;
-	__u32 flags;
+	const char *path; /* NULL: the call takes none */
+	__u64 flags;
+	__u64 resolve;
 	__u32 mode;
+	__s32 directory; /* a descriptor, or AT_FDCWD */
+	bool how;
 };
 
-/* struct open_how of openat2(2), which user space passes */
+/* include/uapi/linux/openat2.h: struct open_how, which user space passes */
 struct open_request {
 	__u64 flags;
 	__u64 mode;
+	__u64 resolve;
 };
+#define RESOLVE_IN_ROOT 0x10 /* an absolute path starts at the directory too */
 
 static __always_inline bool read_args(struct pt_regs *regs, long nr, struct open_args *args)
 {
 	struct open_request how = {};
+	struct eu_call call;
 
-	if (nr == EU_NR_openat) {
-		args->path = (void *)eu_arg2(regs);
-		args->flags = eu_arg3(regs);
-		args->mode = eu_arg4(regs);
-	} else if (nr == EU_NR_openat2) {
-		args->path = (void *)eu_arg2(regs);
-		bpf_probe_read_user(&how, sizeof(how), (void *)eu_arg3(regs)); /* bad memory: zeroes */
-		args->flags = eu_load(how.flags);
+	args->directory = AT_FDCWD;
+	args->resolve = 0;
+	args->how = false;
+	eu_read_call(regs, nr, &call);
+	if (call.nr == EU_NR_openat) {
+		args->directory = call.args[0];
+		args->path = (void *)call.args[1];
+		args->flags = (__u32)call.args[2];
+		args->mode = call.args[3];
+	} else if (call.nr == EU_NR_openat2) {
+		args->directory = call.args[0];
+		args->path = (void *)call.args[1];
+		args->how = !bpf_probe_read_user(&how, sizeof(how), (void *)call.args[2]);
+		args->flags = args->how ? eu_load(how.flags) : UNKNOWN_FLAGS;
 		args->mode = eu_load(how.mode);
-	} else if (nr == EU_NR_open) {
-		args->path = (void *)eu_arg1(regs);
-		args->flags = eu_arg2(regs);
-		args->mode = eu_arg3(regs);
-	} else if (nr == EU_NR_creat) {
-		args->path = (void *)eu_arg1(regs);
+		args->resolve = eu_load(how.resolve);
+	} else if (call.nr == EU_NR_open) {
+		args->path = (void *)call.args[0];
+		args->flags = (__u32)call.args[1];
+		args->mode = call.args[2];
+	} else if (call.nr == EU_NR_creat) {
+		args->path = (void *)call.args[0];
 		args->flags = O_CREAT | O_WRONLY | O_TRUNC;
-		args->mode = eu_arg2(regs);
+		args->mode = call.args[1];
+	} else if (call.nr == EU_NR_open_by_handle_at) {
+		args->path = NULL;
+		args->flags = (__u32)call.args[2];
+		args->mode = 0;
 	} else {
 		return false;
 	}
@@ -85,14 +124,33 @@ static __always_inline bool read_args(struct pt_regs *regs, long nr, struct open
 	return true;
 }
 
-static __always_inline void fill_open(struct open_event *event, const struct open_args *args, long ret)
+static __always_inline void fill_call(struct open_event *event, const struct open_args *args, long ret)
 {
-	eu_fill(&event->header);
 	event->errno = ret < 0 ? ret : 0;
 	event->fd = ret < 0 ? -1 : ret;
 	event->flags = args->flags;
+	event->resolve = args->resolve;
 	event->mode = args->mode;
-	event->path = event->resolved = 0;
+	event->how = args->how;
+	event->resolved_state = 0;
+	event->deleted = false;
+	event->reserved = 0;
+	event->path = event->resolved = event->directory = 0;
+}
+
+/* Whether a text is asked for, or judged: then the record is put together elsewhere. */
+static __always_inline bool has_text(long ret)
+{
+	__u64 of_opened = 1ULL << OPEN_CAPTURE_RESOLVED | 1ULL << OPEN_CAPTURE_RESOLVED_STATE;
+	__u64 texts = 1ULL << OPEN_CAPTURE_PATH | (ret < 0 ? 1ULL << OPEN_CAPTURE_DIRECTORY : of_opened);
+
+	return eu_control.capture & texts || (eu_where && (eu_where_path || eu_where_resolved));
+}
+
+static __always_inline void fill_open(struct open_event *event, const struct open_args *args, long ret)
+{
+	eu_fill(&event->header);
+	fill_call(event, args, ret);
 }
 
 SEC("tp_btf/sys_exit")
@@ -104,21 +162,21 @@ int BPF_PROG(open_exit, struct pt_regs *regs, long ret)
 	struct eu_area *area;
 	__u32 size = sizeof(*event);
 
-	if (nr != EU_NR_openat && nr != EU_NR_openat2 && nr != EU_NR_open && nr != EU_NR_creat)
+	if (!eu_may_open(nr))
 		return 0;
 	if (failed_only && ret >= 0)
 		return 0;
-	if (eu_syscall_is_32bit() || !eu_wanted() || !read_args(regs, nr, &args))
+	if (!read_args(regs, nr, &args) || !eu_wanted())
 		return 0;
 	if (writes_only && !(args.flags & (O_ACCMODE | O_CREAT | O_TRUNC)))
 		return 0;
 	if (ret <= -ERESTARTSYS && ret >= -ERESTART_RESTARTBLOCK)
 		ret = -EINTR;
 	if (eu_where && (!eu_passes(errno, ret < 0 ? -ret : 0) || !eu_passes(fd, ret < 0 ? -1 : ret) ||
-			 !eu_passes_bits(flags, args.flags)))
+			 (args.flags != UNKNOWN_FLAGS && !eu_passes_bits(flags, args.flags))))
 		return 0;
 
-	if (!eu_captures(OPEN_CAPTURE_PATH) && !(eu_captures(OPEN_CAPTURE_RESOLVED) && ret >= 0)) {
+	if (!has_text(ret)) {
 		event = eu_reserve(struct open_event);
 		if (event) {
 			fill_open(event, &args, ret);
@@ -131,16 +189,243 @@ int BPF_PROG(open_exit, struct pt_regs *regs, long ret)
 		return 0;
 	event = (void *)area;
 	fill_open(event, &args, ret);
-	if (eu_captures(OPEN_CAPTURE_PATH))
+	if (eu_captures(OPEN_CAPTURE_PATH) && args.path)
 		event->path = eu_put_user_str(area, &size, args.path, EU_PATH_MAX);
 	if (eu_where && !eu_passes_text(path, area, event->path))
 		return 0;
-	if (eu_captures(OPEN_CAPTURE_RESOLVED) && ret >= 0) {
+	if (ret >= 0 && (eu_captures(OPEN_CAPTURE_RESOLVED) || eu_captures(OPEN_CAPTURE_RESOLVED_STATE))) {
 		struct file *file = eu_file(bpf_get_current_task_btf(), ret);
+		struct eu_path resolved = eu_put_path(area, &size, &file->f_path, eu_captures(OPEN_CAPTURE_RESOLVED));
 
-		event->resolved = eu_put_path(area, &size, &file->f_path);
+		event->resolved = resolved.text;
+		event->resolved_state = resolved.state;
+		event->deleted = resolved.deleted;
 	}
+	if (eu_where && !eu_passes_text(resolved, area, event->resolved))
+		return 0;
+	if (ret < 0 && eu_captures(OPEN_CAPTURE_DIRECTORY))
+		event->directory =
+			eu_put_directory(area, &size, args.directory, args.path, args.resolve & RESOLVE_IN_ROOT);
 	eu_output(area, size);
+	return 0;
+}
+
+/* ---- io_uring ---- */
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct filename {
+	const char *name;
+};
+struct open_how {
+	__u64 flags, mode, resolve;
+};
+struct io_open {
+	int dfd;
+	u32 file_slot; /* of a direct descriptor: its place in the ring's table + 1, or IORING_FILE_INDEX_ALLOC; else 0 */
+	struct filename *filename;
+	struct open_how how;
+};
+#pragma clang attribute pop
+
+/* A request under way. */
+struct open_request_entry {
+	struct eu_uring_key key;
+	struct eu_header header; /* of who submitted it */
+	struct open_args args;   /* `path` is no address here: not NULL where there is a text */
+	__u32 slot;
+	bool told; /* it has had its event already */
+	__u8 reserved[3];
+	char text[EU_PATH_MAX];
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct open_request_entry);
+} open_requests SEC(".maps");
+
+EU_SCRATCH(uring);
+
+/* The file that a request has opened, or NULL. */
+static __always_inline struct file *opened_file(struct task_struct *task, const struct open_request_entry *entry,
+						long ret)
+{
+	if (!entry->slot)
+		return eu_file(task, ret);
+	return eu_uring_file((void *)entry->key.ring, entry->slot == IORING_FILE_INDEX_ALLOC ? ret : entry->slot - 1);
+}
+
+/* Not static: judged by the verifier once a program. `ret` is EU_URING_UNTOLD of an open that the kernel will not tell of. */
+__attribute__((noinline)) int report_request(const struct open_request_entry *entry, long ret)
+{
+	struct eu_area *area;
+	struct open_event *event;
+	__u32 size = sizeof(*event);
+	struct task_struct *task;
+	bool has_fd, at_home, relative;
+
+	if (!entry || (failed_only && (ret >= 0 || ret == EU_URING_UNTOLD)))
+		return 0;
+	has_fd = ret >= 0 && !entry->slot;
+	if (eu_where &&
+	    (!eu_passes(errno, ret < 0 && ret != EU_URING_UNTOLD ? -ret : 0) || !eu_passes(fd, has_fd ? ret : -1)))
+		return 0;
+	area = eu_scratch(uring);
+	if (!area)
+		return 0;
+	event = (void *)area;
+	event->header = entry->header;
+	event->header.boot_ns = bpf_ktime_get_boot_ns();
+	fill_call(event, &entry->args, ret == EU_URING_UNTOLD ? 0 : ret);
+	if (!has_fd)
+		event->fd = -1;
+	if (eu_captures(OPEN_CAPTURE_PATH) && entry->args.path)
+		event->path = eu_put_kernel_str(area, &size, entry->text, EU_PATH_MAX);
+	if (eu_where && !eu_passes_text(path, area, event->path))
+		return 0;
+	task = bpf_get_current_task_btf();
+	at_home = task->tgid ==
+		  entry->header.pid; /* else its process has ended, and a kernel thread does the ring's last work */
+	if (at_home && ret >= 0 && (eu_captures(OPEN_CAPTURE_RESOLVED) || eu_captures(OPEN_CAPTURE_RESOLVED_STATE))) {
+		struct file *file = opened_file(task, entry, ret);
+
+		if (file) {
+			struct eu_path resolved =
+				eu_put_path(area, &size, &file->f_path, eu_captures(OPEN_CAPTURE_RESOLVED));
+
+			event->resolved = resolved.text;
+			event->resolved_state = resolved.state;
+			event->deleted = resolved.deleted;
+		}
+	}
+	if (eu_where && !eu_passes_text(resolved, area, event->resolved))
+		return 0;
+	relative = entry->args.path && (entry->text[0] != '/' || entry->args.resolve & RESOLVE_IN_ROOT);
+	if (at_home && ret < 0 && ret != EU_URING_UNTOLD && relative && eu_captures(OPEN_CAPTURE_DIRECTORY))
+		event->directory = eu_put_directory(area, &size, entry->args.directory, NULL, true);
+	eu_output(area, size);
+	return 0;
+}
+
+static __always_inline int submitted(struct io_kiocb *req)
+{
+	struct io_open *open = eu_uring_cmd(req);
+	struct open_request_entry *entry, *old;
+	struct task_struct *task;
+	struct eu_area *area;
+	__u64 key = (__u64)req;
+	u8 opcode = req->opcode;
+
+	if (opcode != IORING_OP_OPENAT && opcode != IORING_OP_OPENAT2)
+		return 0;
+	old = bpf_map_lookup_elem(&open_requests, &key);
+	if (old) { /* its end was not seen */
+		if (!old->told)
+			report_request(old, EU_URING_UNTOLD);
+		bpf_map_delete_elem(&open_requests, &key);
+	}
+	task = bpf_get_current_task_btf();
+	if (!eu_uring_wanted(task))
+		return 0;
+	area = eu_scratch(uring);
+	if (!area)
+		return 0;
+	entry = (void *)area;
+	entry->key = eu_uring_key(req);
+	entry->args.flags = BPF_CORE_READ(open, how.flags);
+	if (opcode == IORING_OP_OPENAT)
+		entry->args.flags &= ~O_LARGEFILE_BIT; /* the kernel adds it */
+	entry->args.directory = BPF_CORE_READ(open, dfd);
+	entry->args.resolve = BPF_CORE_READ(open, how.resolve);
+	entry->args.how = opcode == IORING_OP_OPENAT2;
+	entry->args.mode = BPF_CORE_READ(open, how.mode);
+	entry->args.path = NULL;
+	entry->slot = BPF_CORE_READ(open, file_slot);
+	entry->told = req->flags & EU_URING_SKIPS_SUCCESS;
+	entry->reserved[0] = entry->reserved[1] = entry->reserved[2] = 0;
+	if (!(entry->args.flags & (O_CREAT | O_TMPFILE_BIT)))
+		entry->args.mode = 0;
+	if (writes_only && !(entry->args.flags & (O_ACCMODE | O_CREAT | O_TRUNC)))
+		return 0;
+	if (eu_where && !eu_passes_bits(flags, entry->args.flags))
+		return 0;
+	eu_uring_fill(&entry->header, task);
+	/* A kernel that keeps it otherwise has no text here, and no error. */
+	if (bpf_core_field_exists(struct io_open, filename)) {
+		const char *name = BPF_CORE_READ(open, filename, name);
+
+		if (bpf_probe_read_kernel_str(entry->text, EU_PATH_MAX, name) > 0)
+			entry->args.path = (void *)1;
+	}
+	if (bpf_map_update_elem(&open_requests, &key, entry, BPF_ANY)) {
+		eu_count(true); /* more requests under way than the map holds */
+		return 0;
+	}
+	if (req->flags & EU_URING_SKIPS_SUCCESS) {
+		entry = bpf_map_lookup_elem(&open_requests, &key);
+		if (entry)
+			report_request(entry, EU_URING_UNTOLD);
+	}
+	return 0;
+}
+
+SEC("tp_btf/io_uring_submit_req")
+int BPF_PROG(open_submit, struct io_kiocb *req)
+{
+	return submitted(req);
+}
+
+/* Its name before Linux 6.4 (2ad57931db64 "io_uring: rename trace_io_uring_submit_sqe() tracepoint"). */
+SEC("tp_btf/io_uring_submit_sqe")
+int BPF_PROG(open_submit_old, struct io_kiocb *req)
+{
+	return submitted(req);
+}
+
+SEC("tp_btf/io_uring_complete")
+int BPF_PROG(open_complete, void *ring, void *address)
+{
+	struct io_kiocb *req = address;
+	struct open_request_entry *entry;
+	__u64 key = (__u64)req;
+	u8 opcode;
+
+	if (!req)
+		return 0;
+	opcode = BPF_CORE_READ(req, opcode);
+	if (opcode != IORING_OP_OPENAT && opcode != IORING_OP_OPENAT2)
+		return 0;
+	entry = bpf_map_lookup_elem(&open_requests, &key);
+	if (!entry)
+		return 0;
+	report_request(entry, BPF_CORE_READ(req, cqe.res));
+	bpf_map_delete_elem(&open_requests, &key);
+	return 0;
+}
+
+struct overflow {
+	struct eu_uring_key key;
+	__s32 res;
+};
+
+static long find_overflown(void *map, const __u64 *key, struct open_request_entry *entry, struct overflow *o)
+{
+	__u64 address = *key;
+
+	if (entry->key.ring != o->key.ring || entry->key.user_data != o->key.user_data)
+		return 0;
+	report_request(entry, o->res);
+	bpf_map_delete_elem(&open_requests, &address);
+	return 1;
+}
+
+SEC("tp_btf/io_uring_cqe_overflow")
+int BPF_PROG(open_overflow, void *ring, unsigned long long user_data, s32 res)
+{
+	struct overflow o = { .key = { .ring = (__u64)ring, .user_data = user_data }, .res = res };
+
+	bpf_for_each_map_elem(&open_requests, find_overflown, &o, 0);
 	return 0;
 }
 

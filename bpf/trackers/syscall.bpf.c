@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * syscall: one event for each system call, at its exit. What never exits has none (exit, exit_group), nor has
- * rt_sigreturn, which on x86 wipes its own number; 32-bit calls have other numbers and are left out.
+ * rt_sigreturn, which on x86 wipes its own number. `nr` is of the table that `abi` tells.
  */
-#define EU_SYSCALL_SET
 #include "eunomia.bpf.h"
-#include "syscall.bpf.h"
+#include "callset.bpf.h"
 
 enum syscall_capture {
 	SYSCALL_CAPTURE_DURATION_NS,
@@ -17,11 +16,14 @@ struct syscall_event {
 	eu_errno errno;
 	__s64 ret;                  /* as user space gets it */
 	eu_duration_ns duration_ns; /* EU_NO_DURATION: not captured, or its entry was not seen */
+	enum eu_abi abi;
+	__u32 reserved;
 };
 EU_EVENT(syscall);
 EU_CAPTURES(syscall);
 
 EU_WHERE_NUMBER(nr);
+EU_WHERE_NUMBER(call);
 EU_WHERE_NUMBER(errno);
 EU_WHERE_NUMBER(ret);
 
@@ -32,12 +34,14 @@ SEC("tp_btf/sys_enter")
 int BPF_PROG(syscall_enter, struct pt_regs *regs, long nr)
 {
 	struct task_struct *task;
+	bool compat;
 
-	if (!eu_captures(SYSCALL_CAPTURE_DURATION_NS) || !eu_syscall_selected(nr) || (eu_where && !eu_passes(nr, nr)))
+	if (!eu_captures(SYSCALL_CAPTURE_DURATION_NS) || !eu_call_may_pass(nr))
 		return 0;
 	task = bpf_get_current_task_btf();
-	if (eu_syscall_wanted(task))
-		eu_syscall_begin(task, nr);
+	compat = eu_task_is_32bit(task);
+	if (eu_call_passes(nr, compat) && eu_syscall_wanted(task))
+		eu_syscall_begin(task, eu_call_key(nr, compat));
 	return 0;
 }
 
@@ -46,7 +50,7 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long ret)
 {
 	long nr = eu_syscall_nr(regs);
 	bool unwanted = failed_only && !eu_is_error(ret);
-	bool where = eu_where;
+	bool where = eu_where, compat;
 	struct syscall_event *event;
 	struct task_struct *task;
 	__u64 start = 0;
@@ -54,13 +58,14 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long ret)
 	/* An unwanted end takes its beginning with it none the less, lest a call without one takes it for its own. */
 	if (unwanted && !eu_captures(SYSCALL_CAPTURE_DURATION_NS))
 		return 0;
-	if (!eu_syscall_selected(nr) || (where && !eu_passes(nr, nr)))
+	if (!eu_call_may_pass(nr))
 		return 0;
 	task = bpf_get_current_task_btf();
-	if (!eu_syscall_wanted(task))
+	compat = eu_task_is_32bit(task);
+	if (!eu_call_passes(nr, compat) || !eu_syscall_wanted(task))
 		return 0;
 	if (eu_captures(SYSCALL_CAPTURE_DURATION_NS))
-		start = eu_syscall_began(task, nr);
+		start = eu_syscall_began(task, eu_call_key(nr, compat));
 	ret = eu_user_ret(ret);
 	if (unwanted || (where && (!eu_passes(errno, eu_is_error(ret) ? -ret : 0) || !eu_passes(ret, ret))))
 		return 0;
@@ -68,7 +73,9 @@ int BPF_PROG(syscall_exit, struct pt_regs *regs, long ret)
 	if (!event)
 		return 0;
 	eu_fill(&event->header);
-	event->nr = nr;
+	event->nr = eu_call_number(nr);
+	event->abi = eu_call_abi(nr, compat);
+	event->reserved = 0;
 	event->errno = eu_is_error(ret) ? ret : 0;
 	event->ret = ret;
 	event->duration_ns = start ? event->header.boot_ns - start : EU_NO_DURATION;

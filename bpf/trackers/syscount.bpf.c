@@ -3,15 +3,14 @@
  * syscount: system calls counted by container, process and call, with their errors, total duration and a histogram of
  * durations. Counts what the tracker syscall has events of, at the same hooks.
  */
-#define EU_SYSCALL_SET
 #include "eunomia.bpf.h"
-#include "syscall.bpf.h"
+#include "callset.bpf.h"
 #include "sum.bpf.h"
 
 struct syscount_event {
 	struct eu_header header; /* boot_ns is of the reading, tid of the thread that was seen first */
 	__s32 nr;
-	__u32 reserved;
+	enum eu_abi abi;
 	eu_sum count;
 	eu_sum errors;
 	eu_sum duration_ns;   /* of the calls in latency_log2 */
@@ -20,6 +19,7 @@ struct syscount_event {
 EU_SUMS(syscount);
 
 EU_WHERE_NUMBER(nr);
+EU_WHERE_NUMBER(call);
 
 const volatile bool latency = false; /* option: durations too */
 
@@ -27,21 +27,24 @@ SEC("tp_btf/sys_enter")
 int BPF_PROG(syscount_enter, struct pt_regs *regs, long nr)
 {
 	struct task_struct *task;
+	bool compat;
 
-	if (!eu_syscall_selected(nr) || (eu_where && !eu_passes(nr, nr)))
+	if (!eu_call_may_pass(nr))
 		return 0;
 	task = bpf_get_current_task_btf();
-	if (eu_syscall_wanted(task))
-		eu_syscall_begin(task, nr);
+	compat = eu_task_is_32bit(task);
+	if (eu_call_passes(nr, compat) && eu_syscall_wanted(task))
+		eu_syscall_begin(task, eu_call_key(nr, compat));
 	return 0;
 }
 
 /* Both hooks run with preemption off (include/trace/bpf_probe.h, before 6.13 include/linux/tracepoint.h): plain adds are exact. */
-static __always_inline void add(struct syscount_event *sum, struct task_struct *task, long nr, long ret)
+static __always_inline void add(struct syscount_event *sum, struct task_struct *task, long nr, bool compat, long ret)
 {
-	__u64 began = latency ? eu_syscall_began(task, nr) : 0;
+	__u64 began = latency ? eu_syscall_began(task, eu_call_key(nr, compat)) : 0;
 
-	sum->nr = nr;
+	sum->nr = eu_call_number(nr);
+	sum->abi = eu_call_abi(nr, compat);
 	sum->count++;
 	if (eu_is_error(ret))
 		sum->errors++;
@@ -60,16 +63,18 @@ int BPF_PROG(syscount_exit, struct pt_regs *regs, long ret)
 	struct syscount_event *sum;
 	struct task_struct *task;
 	struct eu_sum_key key;
+	bool compat;
 
-	if (!eu_syscall_selected(nr) || (eu_where && !eu_passes(nr, nr)))
+	if (!eu_call_may_pass(nr))
 		return 0;
 	task = bpf_get_current_task_btf();
-	if (!eu_syscall_wanted(task))
+	compat = eu_task_is_32bit(task);
+	if (!eu_call_passes(nr, compat) || !eu_syscall_wanted(task))
 		return 0;
-	key = eu_sum_key(task, nr);
+	key = eu_sum_key(task, eu_call_key(nr, compat));
 	sum = eu_sum_of(&key);
 	if (sum) {
-		add(sum, task, nr, ret);
+		add(sum, task, nr, compat, ret);
 		return 0;
 	}
 	sum = eu_reserve(struct syscount_event);
@@ -77,7 +82,7 @@ int BPF_PROG(syscount_exit, struct pt_regs *regs, long ret)
 		return 0;
 	__builtin_memset(sum, 0, sizeof(*sum));
 	eu_fill(&sum->header);
-	add(sum, task, nr, ret);
+	add(sum, task, nr, compat, ret);
 	eu_submit(sum);
 	return 0;
 }

@@ -8,8 +8,10 @@
  * accepted, and connects that failed before or without a change of state.
  */
 #include "eunomia.bpf.h"
+#include "compat.bpf.h"
 #include "file.bpf.h"
-#include "syscall.bpf.h"
+#include "mptcp.bpf.h"
+#include "uring.bpf.h"
 #include <bpf/bpf_endian.h>
 
 enum tcp_operation {
@@ -22,11 +24,11 @@ enum tcp_operation {
 struct tcp_event {
 	struct eu_header header;
 	enum tcp_operation operation;
-	eu_errno errno; /* of CONNECT_FAILED */
-	__u16 family;   /* of the packets: 2 (IPv4, through an IPv6 socket too) or 10 (IPv6) */
-	__u16 local_port;
+	eu_errno errno;   /* of CONNECT_FAILED */
+	__u16 family;     /* of the packets: 2 (IPv4, through an IPv6 socket too) or 10 (IPv6) */
+	__u16 local_port; /* 0: not known */
 	__u16 remote_port;
-	__u16 reserved;
+	__u16 known; /* enum end: which of the following, and of the remote port, are known */
 	eu_ip local_address;
 	eu_ip remote_address;
 	__u64 sent_bytes;           /* of CLOSE: payload, each byte once, acknowledged or not; or UNKNOWN_BYTES */
@@ -34,6 +36,13 @@ struct tcp_event {
 	eu_duration_ns duration_ns; /* CONNECT: the handshake; CONNECT_FAILED: the attempt; CLOSE: since established */
 };
 EU_EVENT(tcp);
+
+/* What is not known is null, never 0.0.0.0 or port 0. Keep in step with src/trackers/tcp.ts, which decodes the bits. */
+enum end {
+	LOCAL_ADDRESS = 1,
+	REMOTE_ADDRESS = 2,
+	REMOTE_PORT = 4, /* may be 0: connect(2) was told so */
+};
 
 #define UNKNOWN_BYTES (~0ULL)
 
@@ -108,7 +117,7 @@ struct report {
 	__u32 operation;
 	__s32 errno;
 	__u32 last_state; /* of CLOSE: the state before; TCP_CLOSE: not known */
-	__u16 family;     /* of the remote address that connect(2) was given; 0: the socket's */
+	__u16 family;     /* of the remote address that connect(2) was given; 0: none that could be read */
 	__u16 port;       /* network order */
 	eu_ip remote;
 };
@@ -172,8 +181,17 @@ struct ends {
 	eu_ip remote_address;
 	__u16 local_port;
 	__u16 remote_port;
-	__u16 family;
+	__u16 family; /* of the packets; 0 where no address is known */
+	__u16 known;
 };
+
+/* 0.0.0.0, also as an IPv6 socket has it, or :: */
+static __always_inline bool is_unspecified(const eu_ip *ip)
+{
+	const __u32 *words = (const __u32 *)ip->bytes;
+
+	return !words[3] && !words[0] && !words[1] && (!words[2] || words[2] == bpf_htonl(0xffff));
+}
 
 static __always_inline void read_ends(struct ends *ends, const struct report *r, struct sock *sk)
 {
@@ -191,18 +209,33 @@ static __always_inline void read_ends(struct ends *ends, const struct report *r,
 	ends->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
 	if (!ends->remote_port)
 		ends->remote_port = bpf_ntohs(r->connection.port);
+	if (!is_unspecified(&ends->local_address))
+		ends->known |= LOCAL_ADDRESS;
+	if (!is_unspecified(&ends->remote_address))
+		ends->known |= REMOTE_ADDRESS | REMOTE_PORT;
+	if (ends->remote_port)
+		ends->known |= REMOTE_PORT;
 	if (r->family) {
 		ends->remote_address = r->remote;
 		ends->remote_port = bpf_ntohs(r->port);
+		ends->known |= REMOTE_ADDRESS | REMOTE_PORT;
+		family = r->family;
 	}
-	ends->family = family == AF_INET6 && is_mapped(&ends->remote_address) ? AF_INET : family;
+	if (!(ends->known & (LOCAL_ADDRESS | REMOTE_ADDRESS)))
+		ends->family = 0;
+	else if (family == AF_INET6 &&
+		 is_mapped(ends->known & REMOTE_ADDRESS ? &ends->remote_address : &ends->local_address))
+		ends->family = AF_INET;
+	else
+		ends->family = family;
 }
 
 static __always_inline bool ends_pass(const struct ends *ends)
 {
-	return eu_passes(local_port, ends->local_port) && eu_passes(remote_port, ends->remote_port) &&
-	       eu_passes_address(local_address, &ends->local_address, !ends->family) &&
-	       eu_passes_address(remote_address, &ends->remote_address, !ends->family);
+	return eu_passes(local_port, ends->local_port ? ends->local_port : -1) &&
+	       eu_passes(remote_port, ends->known & REMOTE_PORT ? ends->remote_port : -1) &&
+	       eu_passes_address(local_address, &ends->local_address, !(ends->known & LOCAL_ADDRESS)) &&
+	       eu_passes_address(remote_address, &ends->remote_address, !(ends->known & REMOTE_ADDRESS));
 }
 
 /* Not static: judged by the verifier once a program. */
@@ -227,15 +260,24 @@ __attribute__((noinline)) int emit(const struct report *r)
 	event->header.boot_ns = bpf_ktime_get_boot_ns();
 	event->operation = r->operation;
 	event->errno = r->errno;
-	event->reserved = 0;
+	event->known = ends.known;
 	event->duration_ns = r->duration_ns;
 	event->sent_bytes = event->received_bytes = 0;
 	if (r->operation == TCP_OPERATION_CLOSE) {
 		/* A disconnect (a reset by close(2)) has set its counts to 0, when a late report comes. */
 		bool gone = r->last_state == TCP_CLOSE && !BPF_CORE_READ(sk, __sk_common.skc_dport);
 
+		struct mptcp_subflow_context *subflow = eu_subflow(sk);
+		struct mptcp_sock *whole = subflow ? (void *)BPF_CORE_READ(subflow, conn) : NULL;
+
 		event->sent_bytes = gone ? UNKNOWN_BYTES : sent_bytes((struct tcp_sock *)sk, r);
 		event->received_bytes = gone ? UNKNOWN_BYTES : received_bytes(sk);
+		if (whole) { /* of all subflows; Linux 6.5 (38967f424b5b "mptcp: track some aggregate data counters") */
+			bool counted = bpf_core_field_exists(struct mptcp_sock, bytes_sent);
+
+			event->sent_bytes = counted ? BPF_CORE_READ(whole, bytes_sent) : UNKNOWN_BYTES;
+			event->received_bytes = counted ? BPF_CORE_READ(whole, bytes_received) : UNKNOWN_BYTES;
+		}
 	}
 	event->local_address = ends.local_address;
 	event->remote_address = ends.remote_address;
@@ -249,10 +291,12 @@ __attribute__((noinline)) int emit(const struct report *r)
 /* The current process becomes the connection's. */
 static __always_inline void own(struct connection *c, __u32 phase)
 {
-	c->wanted = eu_wanted();
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	c->wanted = eu_uring_wanted(task);
 	c->phase = phase;
 	if (c->wanted)
-		eu_fill(&c->header);
+		eu_uring_fill(&c->header, task);
 }
 
 static __always_inline __u64 since(const struct connection *c, __u64 now)
@@ -300,7 +344,8 @@ static __always_inline void closed(struct sock *sk, __u64 key, int last_state)
 	__u64 now = bpf_ktime_get_boot_ns();
 
 	if (!c) { /* as in left() */
-		if ((last_state != TCP_ESTABLISHED && last_state != TCP_CLOSE_WAIT) || !sk->sk_lock.owned)
+		if ((last_state != TCP_ESTABLISHED && last_state != TCP_CLOSE_WAIT) || !sk->sk_lock.owned ||
+		    eu_by_mptcp_worker(sk))
 			return;
 		own(&r.connection, OPEN);
 		r.operation = TCP_OPERATION_CLOSE;
@@ -349,7 +394,7 @@ static __always_inline void left(struct sock *sk, __u64 key)
 {
 	struct connection c = {};
 
-	if (!sk->sk_lock.owned || bpf_map_lookup_elem(&tcp_sockets, &key))
+	if (!sk->sk_lock.owned || bpf_map_lookup_elem(&tcp_sockets, &key) || eu_by_mptcp_worker(sk))
 		return;
 	own(&c, OPEN);
 	bpf_map_update_elem(&tcp_sockets, &key, &c, BPF_NOEXIST);
@@ -362,7 +407,7 @@ int BPF_PROG(tcp_state, struct sock *sk, int last_state, int state)
 
 	if (sk->sk_protocol != IPPROTO_TCP)
 		return 0;
-	if (state == TCP_SYN_SENT)
+	if (state == TCP_SYN_SENT && !eu_is_joining(sk))
 		connecting(key);
 	else if (state == TCP_ESTABLISHED)
 		established(key, last_state);
@@ -384,10 +429,9 @@ int BPF_PROG(tcp_destroyed, struct sock *sk)
 	return 0;
 }
 
-/* The TCP socket that a descriptor of the current task stands for, or NULL. */
-static __always_inline struct sock *tcp_socket(__u32 fd)
+/* The TCP socket that a file stands for, or NULL. Of an MPTCP socket, its first subflow. */
+static __always_inline struct sock *socket_of(struct file *file)
 {
-	struct file *file = eu_file(bpf_get_current_task_btf(), fd);
 	struct socket *socket;
 	struct sock *sk;
 	__u16 family;
@@ -398,15 +442,22 @@ static __always_inline struct sock *tcp_socket(__u32 fd)
 	if (!socket || BPF_CORE_READ(socket, file) != file)
 		return NULL; /* another kind of file */
 	sk = BPF_CORE_READ(socket, sk);
+	if (sk && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP)
+		sk = BPF_CORE_READ((struct mptcp_sock *)sk, first);
 	if (!sk || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
 		return NULL;
 	family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	return family == AF_INET || family == AF_INET6 ? sk : NULL;
 }
 
-static __always_inline void accepted(__u32 fd)
+/* The same of a descriptor of the current task. */
+static __always_inline struct sock *tcp_socket(__u32 fd)
 {
-	struct sock *sk = tcp_socket(fd);
+	return socket_of(eu_file(bpf_get_current_task_btf(), fd));
+}
+
+static __always_inline void accepted(struct sock *sk)
+{
 	__u64 key = (__u64)sk;
 	struct report r = { .sk = key, .operation = TCP_OPERATION_ACCEPT, .duration_ns = EU_NO_DURATION };
 	struct connection *queued;
@@ -430,6 +481,7 @@ static __always_inline void accepted(__u32 fd)
 }
 
 /* struct sockaddr_in and sockaddr_in6, as user space passes them */
+#define UNREADABLE 0xffff
 struct address {
 	__u16 family;
 	__be16 port;
@@ -437,7 +489,16 @@ struct address {
 	__u8 ipv6[16];
 };
 
-static __always_inline void read_address(struct report *r, const void *from, const struct address *a, __u32 length)
+/* What connect(2) was given. Memory that cannot be read is of no family. */
+static __always_inline void read_address(struct address *a, const void *from, __u32 length)
+{
+	if (bpf_probe_read_user(a, 8, from) ||
+	    (a->family == AF_INET6 && length >= 24 &&
+	     bpf_probe_read_user(a->ipv6, 16, from + __builtin_offsetof(struct address, ipv6))))
+		a->family = UNREADABLE;
+}
+
+static __always_inline void put_address(struct report *r, const struct address *a, __u32 length)
 {
 	if (a->family == AF_INET && length >= 16) {
 		r->family = AF_INET;
@@ -446,26 +507,26 @@ static __always_inline void read_address(struct report *r, const void *from, con
 	} else if (a->family == AF_INET6 && length >= 24) {
 		r->family = AF_INET6;
 		r->port = a->port;
-		bpf_probe_read_user(&r->remote, 16, from + __builtin_offsetof(struct address, ipv6));
+		__builtin_memcpy(&r->remote, a->ipv6, 16);
 	}
 }
 
-/* connect(2) has failed, or has dissolved an attempt (AF_UNSPEC). What softirq reported is not reported again. */
-static __always_inline void connect_failed(__u32 fd, const void *from, __u32 length, __s32 error)
+/* A connect has ended with an error, or has dissolved an attempt (AF_UNSPEC). What softirq reported is not reported again. */
+static __always_inline void attempt_ended(struct sock *sk, const struct address *a, __u32 length, __s32 error)
 {
 	struct report r = { .operation = TCP_OPERATION_CONNECT_FAILED, .duration_ns = EU_NO_DURATION };
-	struct address a = {};
 	struct connection *c;
-	struct sock *sk;
 	__u64 key;
 
-	bpf_probe_read_user(&a, 8, from);
+	/* Still under way, or nothing of an attempt */
+	if (error == -EINPROGRESS || error == -EALREADY || error == -EISCONN || error == -EINTR ||
+	    error <= -ERESTARTSYS)
+		return;
 	if (!error) {
-		if (a.family != AF_UNSPEC)
+		if (a->family != AF_UNSPEC)
 			return;
 		error = -ECANCELED;
 	}
-	sk = tcp_socket(fd);
 	if (!sk)
 		return;
 	key = (__u64)sk;
@@ -487,7 +548,7 @@ static __always_inline void connect_failed(__u32 fd, const void *from, __u32 len
 	}
 	r.sk = key;
 	r.errno = error;
-	read_address(&r, from, &a, length);
+	put_address(&r, a, length);
 	emit(&r);
 }
 
@@ -495,19 +556,211 @@ SEC("tp_btf/sys_exit")
 int BPF_PROG(tcp_syscall, struct pt_regs *regs, long ret)
 {
 	long nr = eu_syscall_nr(regs);
+	struct eu_call call;
 
-	if (nr == EU_NR_connect) {
-		/* Still under way, or nothing of an attempt */
-		if (ret == -EINPROGRESS || ret == -EALREADY || ret == -EISCONN || ret == -EINTR || ret <= -ERESTARTSYS)
-			return 0;
-		if (eu_syscall_is_32bit())
-			return 0;
-		connect_failed(eu_arg1(regs), (void *)eu_arg2(regs), eu_arg3(regs), ret);
-	} else if (nr == EU_NR_accept || nr == EU_NR_accept4) {
-		if (ret < 0 || eu_syscall_is_32bit())
-			return 0;
-		accepted(ret);
+	if (!eu_may_connect(nr))
+		return 0;
+	eu_read_call(regs, nr, &call);
+	if (call.nr == EU_NR_connect) {
+		struct address a = {};
+
+		read_address(&a, (void *)call.args[1], call.args[2]);
+		attempt_ended(tcp_socket(call.args[0]), &a, call.args[2], ret);
+	} else if (call.nr == EU_NR_accept || call.nr == EU_NR_accept4) {
+		if (ret >= 0)
+			accepted(tcp_socket(ret));
 	}
+	return 0;
+}
+
+/* ---- io_uring ---- */
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct io_accept {
+	int iou_flags; /* Linux 6.10; multishot is a flag of the request before */
+	u32 file_slot; /* of a direct descriptor: its place in the ring's table + 1, or IORING_FILE_INDEX_ALLOC; else 0 */
+};
+struct io_connect {
+	void *addr;
+	int addr_len;
+};
+#pragma clang attribute pop
+
+/* A connect or accept under way, by the request's address. */
+struct tcp_request {
+	struct eu_uring_key key;
+	struct address address; /* of a connect */
+	__u32 length;
+	__u32 slot; /* of an accept */
+	__u32 opcode;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct tcp_request);
+} tcp_requests SEC(".maps");
+
+/* Accepts that go on after their first connection: a completion of theirs has no request. */
+struct multishot {
+	__u32 slot;
+	__u32 count; /* of requests with this user_data */
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct eu_uring_key);
+	__type(value, struct multishot);
+} tcp_multishots SEC(".maps");
+
+static __always_inline struct sock *ring_socket(__u64 ring, __u32 slot, __s32 res)
+{
+	if (!slot)
+		return tcp_socket(res);
+	return socket_of(eu_uring_file((void *)ring, slot == IORING_FILE_INDEX_ALLOC ? res : slot - 1));
+}
+
+/* A socket that has an owner already was not accepted now: another request with the same user_data has ended. */
+static __always_inline void ring_accepted(__u64 ring, __u32 slot, __s32 res)
+{
+	struct sock *sk = res < 0 ? NULL : ring_socket(ring, slot, res);
+	__u64 key = (__u64)sk;
+	struct connection *c = sk ? bpf_map_lookup_elem(&tcp_sockets, &key) : NULL;
+
+	if (sk && (!c || c->phase == QUEUED) && BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN)
+		accepted(sk);
+}
+
+static __always_inline int submitted(struct io_kiocb *req)
+{
+	struct tcp_request request = { .opcode = req->opcode };
+	__u64 key = (__u64)req;
+
+	if (request.opcode == IORING_OP_CONNECT) {
+		struct io_connect *connect = eu_uring_cmd(req);
+
+		request.length = BPF_CORE_READ(connect, addr_len);
+		read_address(&request.address, BPF_CORE_READ(connect, addr), request.length);
+	} else if (request.opcode == IORING_OP_ACCEPT) {
+		struct io_accept *accept = eu_uring_cmd(req);
+		struct eu_uring_key many = eu_uring_key(req);
+
+		request.slot = BPF_CORE_READ(accept, file_slot);
+		if (!bpf_core_field_exists(struct io_accept, iou_flags) ||
+		    BPF_CORE_READ(accept, iou_flags) & IORING_ACCEPT_MULTISHOT) {
+			struct multishot *known = bpf_map_lookup_elem(&tcp_multishots, &many);
+			struct multishot first = { .slot = request.slot, .count = 1 };
+
+			if (known)
+				__sync_fetch_and_add(&known->count, 1);
+			else
+				bpf_map_update_elem(&tcp_multishots, &many, &first, BPF_ANY);
+		}
+	} else {
+		return 0;
+	}
+	request.key = eu_uring_key(req);
+	bpf_map_update_elem(&tcp_requests, &key, &request, BPF_ANY);
+	return 0;
+}
+
+SEC("tp_btf/io_uring_submit_req")
+int BPF_PROG(tcp_submit, struct io_kiocb *req)
+{
+	return submitted(req);
+}
+
+/* Its name before Linux 6.4 (2ad57931db64 "io_uring: rename trace_io_uring_submit_sqe() tracepoint"). */
+SEC("tp_btf/io_uring_submit_sqe")
+int BPF_PROG(tcp_submit_old, struct io_kiocb *req)
+{
+	return submitted(req);
+}
+
+static __always_inline void request_ended(struct io_kiocb *req, const struct tcp_request *request, __s32 res)
+{
+	if (request->opcode == IORING_OP_ACCEPT)
+		ring_accepted(request->key.ring, request->slot, res);
+	else
+		attempt_ended(socket_of(BPF_CORE_READ(req, file)), &request->address, request->length, res);
+}
+
+static __always_inline void forget_multishot(const struct eu_uring_key *key)
+{
+	struct multishot *many = bpf_map_lookup_elem(&tcp_multishots, key);
+
+	if (many && --many->count == 0)
+		bpf_map_delete_elem(&tcp_multishots, key);
+}
+
+SEC("tp_btf/io_uring_complete")
+int tcp_complete(unsigned long long *ctx)
+{
+	struct io_kiocb *req = (void *)ctx[1];
+	struct tcp_request *request;
+	__u64 key = (__u64)req;
+	__u8 opcode;
+
+	if (!req) {
+		struct eu_uring_key many = { .ring = ctx[0] };
+		struct multishot *multishot;
+		__s32 res;
+
+		if (eu_args_io_uring_complete == EU_COMPLETE_WITH_CQE) {
+			struct io_uring_cqe *cqe = (void *)ctx[2];
+
+			many.user_data = BPF_CORE_READ(cqe, user_data);
+			res = BPF_CORE_READ(cqe, res);
+		} else {
+			many.user_data = ctx[2];
+			res = ctx[3];
+		}
+		multishot = bpf_map_lookup_elem(&tcp_multishots, &many);
+		if (multishot)
+			ring_accepted(many.ring, multishot->slot, res);
+		return 0;
+	}
+	opcode = BPF_CORE_READ(req, opcode);
+	if (opcode != IORING_OP_ACCEPT && opcode != IORING_OP_CONNECT)
+		return 0;
+	request = bpf_map_lookup_elem(&tcp_requests, &key);
+	if (!request)
+		return 0;
+	if (opcode == IORING_OP_ACCEPT)
+		forget_multishot(&request->key);
+	request_ended(req, request, BPF_CORE_READ(req, cqe.res));
+	bpf_map_delete_elem(&tcp_requests, &key);
+	return 0;
+}
+
+struct overflow {
+	struct eu_uring_key key;
+	__s32 res;
+};
+
+static long find_overflown(void *map, const __u64 *key, struct tcp_request *request, struct overflow *o)
+{
+	__u64 address = *key;
+
+	if (request->key.ring != o->key.ring || request->key.user_data != o->key.user_data)
+		return 0;
+	request_ended((void *)address, request, o->res);
+	bpf_map_delete_elem(&tcp_requests, &address);
+	return 1;
+}
+
+SEC("tp_btf/io_uring_cqe_overflow")
+int BPF_PROG(tcp_overflow, void *ring, unsigned long long user_data, s32 res)
+{
+	struct overflow o = { .key = { .ring = (__u64)ring, .user_data = user_data }, .res = res };
+	struct multishot *multishot = bpf_map_lookup_elem(&tcp_multishots, &o.key);
+
+	if (multishot)
+		ring_accepted(o.key.ring, multishot->slot, res);
+	else
+		bpf_for_each_map_elem(&tcp_requests, find_overflown, &o, 0);
 	return 0;
 }
 

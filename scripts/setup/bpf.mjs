@@ -1,4 +1,4 @@
-// bpf/*.bpf.c and bpf/trackers/*.bpf.c → dist/bpf/, each only when it, a header or the compiler changed.
+// bpf/*.bpf.c and bpf/trackers/*.bpf.c → dist/bpf/ARCHITECTURE/, each only when it, a header or the compiler changed.
 import { mkdirSync, renameSync, rmSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -7,11 +7,18 @@ import { SetupError, filesUnder, hashOf, isDone, markDone, root, run, say } from
 
 const targets = { x64: 'x86', arm64: 'arm64' };
 
-export async function compileBpf() {
-  const target = targets[process.arch];
+/** `architectures` as Node names them: this machine's, or all for a package. */
+export async function compileBpf(architectures = [process.arch]) {
+  for (const architecture of architectures) await compileFor(architecture);
+}
+
+export const allArchitectures = Object.keys(targets);
+
+async function compileFor(architecture) {
+  const target = targets[architecture];
   if (!target)
     throw new SetupError(
-      `no BPF build for the architecture ${process.arch}; there is one for ${Object.keys(targets).join(' and ')}.`,
+      `no BPF build for the architecture ${architecture}; there is one for ${allArchitectures.join(' and ')}.`,
     );
   const clang = findClang();
   const flags = [
@@ -29,13 +36,16 @@ export async function compileBpf() {
   const sources = filesUnder('bpf', (name) => name.endsWith('.bpf.c'));
   const units = sources.map((source) => ({
     source,
-    object: join('dist', source.replace(/\.c$/, '.o')),
+    step: `${architecture} ${source}`,
+    object: join('dist/bpf', architecture, source.replace(/^bpf\//, '').replace(/\.c$/, '.o')),
     hash: hashOf([source, ...headers], flags, clang.identity),
   }));
-  removeOthers(units);
-  const changed = units.filter(({ source, object, hash }) => !isDone(source, hash, [object]));
+  removeOthers(architecture, units);
+  const changed = units.filter(({ step, object, hash }) => !isDone(step, hash, [object]));
   if (!changed.length) return;
-  say(`compiling ${changed.length} of ${units.length} BPF programs with clang ${clang.version}`);
+  say(
+    `compiling ${changed.length} of ${units.length} BPF programs${architecture === process.arch ? '' : ` for ${architecture}`} with clang ${clang.version}`,
+  );
 
   const failures = [];
   const work = [...changed];
@@ -50,7 +60,7 @@ export async function compileBpf() {
 }
 
 /** Answers what went wrong, or null. */
-async function compile(clang, flags, { source, object, hash }) {
+async function compile(clang, flags, { source, step, object, hash }) {
   mkdirSync(join(root, dirname(object)), { recursive: true });
   // A server that runs meanwhile never sees half an object.
   const { ok, how, output } = await run(clang, [...flags, '-c', source, '-o', `${object}.new`]);
@@ -59,14 +69,14 @@ async function compile(clang, flags, { source, object, hash }) {
     return `${source} does not compile (${how}):\n${output.trim()}`;
   }
   renameSync(join(root, `${object}.new`), join(root, object));
-  markDone(source, hash);
+  markDone(step, hash);
   return null;
 }
 
 /** Objects whose source is gone would be taken for trackers. */
-function removeOthers(units) {
+function removeOthers(architecture, units) {
   const kept = new Set(units.map(({ object }) => object));
-  for (const file of filesUnder('dist/bpf', (name) => name.endsWith('.bpf.o'))) {
+  for (const file of filesUnder(join('dist/bpf', architecture), (name) => name.endsWith('.bpf.o'))) {
     if (!kept.has(file)) rmSync(join(root, file));
   }
 }

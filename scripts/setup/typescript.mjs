@@ -1,23 +1,54 @@
-// schema.graphql → src/generated/, src/ → dist/, bench/ → dist/bench/.
-import { chmodSync, existsSync, readFileSync, rmSync } from 'node:fs';
+// schema/ and src/trackers/*.graphql → schema.graphql → src/generated/, src/ → dist/, bench/ → dist/bench/.
+import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SetupError, filesUnder, hashOf, isDone, markDone, root, runTool, say } from './project.mjs';
 
+const contract = 'schema.graphql';
 const generated = 'src/generated/schema.ts';
+const pluginEvents = 'src/generated/plugin-event.ts';
+
+/** Assembles schema.graphql where its parts changed. What somebody wrote into it is never overwritten: throws a SetupError then. */
+export async function assembleContract() {
+  const parts = ['schema', 'src/trackers'].flatMap((folder) => filesUnder(folder, (name) => name.endsWith('.graphql')));
+  const inputs = () => hashOf([...parts, contract, 'scripts/setup/schema.mjs']);
+  if (isDone('schema', inputs(), [contract])) return;
+  // Only now: `graphql` is installed by the step before.
+  const { assembleSchema, readParts } = await import('./schema.mjs');
+  const text = assembleSchema(readParts());
+  const path = join(root, contract);
+  const before = existsSync(path) ? readFileSync(path, 'utf8') : null;
+  if (before !== text) {
+    if (before !== null && !isDone('assembled', hashOf([contract]), [])) {
+      throw new SetupError(
+        `${contract} is not what its parts give. It is assembled from schema/*.graphql and src/trackers/*.graphql: edit these, remove it, and build again.`,
+      );
+    }
+    say(`assembling ${contract}`);
+    writeFileSync(path, text);
+  }
+  markDone('assembled', hashOf([contract]));
+  markDone('schema', inputs());
+}
 
 export async function generateTypes() {
-  const hash = hashOf(['schema.graphql', 'codegen.yml'], packageVersion('@graphql-codegen/typescript-resolvers'));
-  if (isDone('codegen', hash, [generated])) return;
+  const hash = hashOf(
+    [contract, 'codegen.yml', 'scripts/setup/plugin-types.mjs'],
+    packageVersion('@graphql-codegen/typescript-resolvers'),
+  );
+  if (isDone('codegen', hash, [generated, pluginEvents])) return;
   say('generating types from schema.graphql');
   const { ok, how, output } = await runTool('graphql-codegen', ['--config', 'codegen.yml', '--silent']);
   if (!ok) throw new SetupError(`schema.graphql gives no types (${how}):\n${output.trim()}`);
+  // Only now: `graphql` is installed by the step before.
+  const { pluginTypes } = await import('./plugin-types.mjs');
+  writeFileSync(join(root, pluginEvents), pluginTypes(readFileSync(join(root, contract), 'utf8')));
   markDone('codegen', hash);
 }
 
 export async function compileSource() {
   removeStale();
   const configs = ['tsconfig.json', 'tsconfig.build.json', 'package.json'];
-  const hash = hashOf([...filesUnder('src', isTypeScript), ...configs], packageVersion('typescript'));
+  const hash = hashOf([...filesUnder('src', isSource), ...configs], packageVersion('typescript'));
   if (isDone('typescript', hash, ['dist/main.js'])) return;
   say('compiling src/');
   // Without its outputs, the compiler's memory of them would let it write none.
@@ -30,7 +61,7 @@ export async function compileSource() {
 /** Benchmarks are a program of their own, so that neither `npm start` nor a server carries them. */
 export async function compileBench() {
   if (!existsSync(join(root, 'bench/tsconfig.json'))) throw new SetupError('there is no bench/ in this checkout.');
-  const hash = hashOf([...filesUnder('bench'), ...filesUnder('src', isTypeScript), 'tsconfig.json']);
+  const hash = hashOf([...filesUnder('bench'), ...filesUnder('src', isSource), 'tsconfig.json']);
   if (isDone('bench', hash, ['dist/bench/main.js'])) return;
   say('compiling bench/');
   await compile('bench/tsconfig.json', 'bench/');
@@ -53,8 +84,9 @@ function removeStale() {
   }
 }
 
-function isTypeScript(name) {
-  return name.endsWith('.ts');
+/** Tests stand beside their source and are not compiled: a changed one leaves dist/ as it is. */
+function isSource(name) {
+  return name.endsWith('.ts') && !name.endsWith('.test.ts');
 }
 
 function packageVersion(name) {

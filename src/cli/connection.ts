@@ -1,8 +1,20 @@
+import { connect as dialSocket, type Socket } from 'node:net';
 import { Option, type Command } from 'commander';
-import { defaultConfig, type Config } from '../config.js';
-import { createLog } from '../log.js';
-import { createLocalClient, type Client } from './client.js';
-import { createRemoteClient } from './remote.js';
+import { isLoopback } from '../access/access.js';
+import { serverJudge } from '../access/listener.js';
+import { EunomiaError } from '../base/errors.js';
+import { defaultConfig, type Config } from '../base/config.js';
+import { createLog } from '../base/log.js';
+import { readToken, tokenFiles } from '../access/access-token.js';
+import { createLocalClient, type Client } from '../client/client.js';
+import { checkFlags } from './effect.js';
+import { createRemoteClient } from '../client/remote.js';
+import { enginesOf, readSources } from '../options/config.js';
+import { generalSettings, historySettings } from '../options/server.js';
+import { defaultTextOf, variableOf } from '../options/setting.js';
+import { Sources } from '../options/sources.js';
+import { flagOf } from './flags.js';
+import { collect } from './usage.js';
 import type { World } from './world.js';
 
 /** Flags of each command that asks a server. */
@@ -10,14 +22,19 @@ export interface ConnectionFlags {
   readonly server?: string;
   readonly token?: string;
   readonly ca?: string;
-  readonly engine?: string;
+  readonly engine?: readonly string[];
   readonly logLevel: string;
 }
 
 export function withConnection(command: Command): Command {
+  checkFlags<ConnectionFlags>(command, ({ server }, refuse) => {
+    if (server === undefined) refuse(['token', 'ca'], 'says how to reach a server; give --server as well');
+    else refuse(['engine', 'logLevel'], 'cannot be combined with --server');
+  });
+  const { engines, logLevel } = generalSettings;
   return command
     .addOption(
-      new Option('--server <url>', 'ask the server at this URL; without it, the command is its own server').env(
+      new Option('--server <url>', 'use the server at this URL; without it, the command loads the trackers itself').env(
         'EUNOMIA_SERVER',
       ),
     )
@@ -31,10 +48,12 @@ export function withConnection(command: Command): Command {
       new Option('--ca <file>', "PEM file of the authority that signed the server's certificate").env('EUNOMIA_CA'),
     )
     .addOption(
-      new Option('--engine <socket>', 'container engine without --server: a socket, or "none"').env('EUNOMIA_ENGINE'),
+      new Option('--engine <socket>', `without --server: ${engines.text}; by default ${defaultTextOf(engines)}`)
+        .argParser(collect)
+        .env(variableOf(engines)),
     )
     .addOption(
-      new Option('--log-level <level>', 'log to stderr without --server').default('warn').env('EUNOMIA_LOG_LEVEL'),
+      flagOf(logLevel, 'without --server: log to stderr from this level on', 'warn').env(variableOf(logLevel)),
     );
 }
 
@@ -44,16 +63,89 @@ export async function withClient<T>(
   flags: ConnectionFlags,
   work: (client: Client) => Promise<T>,
 ): Promise<T> {
-  const client = await connect(world, flags);
+  const { client, unsent } = await connect(world, flags);
   try {
     return await work(client);
+  } catch (error) {
+    if (unsent === null || !(error instanceof EunomiaError) || error.code !== 'UNAUTHENTICATED') throw error;
+    throw new EunomiaError(error.code, `${error.message}; ${unsent}`, { cause: error });
   } finally {
     await client.close();
   }
 }
 
-async function connect(world: World, { server, token, ca, engine, logLevel }: ConnectionFlags): Promise<Client> {
-  if (server !== undefined) return createRemoteClient({ server, token, ca });
-  const config: Config = { ...defaultConfig, engine: engine ?? null, logLevel };
-  return createLocalClient(await world.local(config, createLog(logLevel)));
+/** `unsent`: why a token that this user can read was not sent. */
+async function connect(
+  world: World,
+  { server, token, ca, engine, logLevel }: ConnectionFlags,
+): Promise<{ readonly client: Client; readonly unsent: string | null }> {
+  if (server !== undefined) {
+    const own = token === undefined ? await ownToken(server) : null;
+    const client = createRemoteClient({ server, token: token ?? own?.secret, ca, guard: own?.guard });
+    return { client, unsent: own?.unsent ?? null };
+  }
+  const given = new Sources(new Map(engine ? [[generalSettings.engines.flag, engine]] : []), {});
+  const config: Config = { ...defaultConfig, engines: enginesOf(given), logLevel };
+  return { client: createLocalClient(await world.local(config, createLog(logLevel))), unsent: null };
+}
+
+interface OwnToken {
+  readonly secret?: string;
+  readonly guard?: (socket: Socket) => Promise<void>;
+  readonly unsent?: string;
+}
+
+/**
+ * The token of a server of this machine, where this user can read it. It is sent on connections to that server only: each is looked at before,
+ * since the server may end at any time, and anybody may listen on its port then.
+ */
+async function ownToken(server: string): Promise<OwnToken | null> {
+  if (!URL.canParse(server)) return null;
+  const { hostname, port, protocol } = new URL(server);
+  const host = hostname.replace(/^\[(.*)\]$/, '$1');
+  if (!isLoopback(host)) return null;
+  for (const file of tokenFiles(dataDirectory())) {
+    const found = tokenOf(file);
+    if (found === null) continue;
+    const judge = serverJudge(found.owner);
+    const socket = await dial(host, Number(port) || (protocol === 'https:' ? 443 : 80));
+    if (socket === null) return null; // whoever sends a request there says why
+    const verdict = await judge(socket);
+    socket.destroy();
+    const unsent = (reason: string): string => `the token in ${file} is not sent there: ${reason}`;
+    if (!verdict.operator) return { unsent: unsent(verdict.reason) };
+    const guard = async (each: Socket): Promise<void> => {
+      const again = await judge(each);
+      if (!again.operator) throw new Error(unsent(again.reason));
+    };
+    return { secret: found.secret, guard };
+  }
+  return null;
+}
+
+function dial(host: string, port: number): Promise<Socket | null> {
+  return new Promise((resolve) => {
+    const socket = dialSocket({ host, port });
+    socket.once('connect', () => resolve(socket));
+    socket.on('error', () => resolve(null));
+  });
+}
+
+/** Where a server of this user keeps its data, as far as the environment and the file that it names tell. */
+function dataDirectory(): string | null {
+  const { dataDir } = historySettings;
+  try {
+    const directory = readSources(new Map(), process.env).value(dataDir);
+    return directory === 'none' ? null : directory;
+  } catch {
+    return dataDir.default; // the file is not for this user
+  }
+}
+
+function tokenOf(file: string): ReturnType<typeof readToken> {
+  try {
+    return readToken(file, { anyOwner: true });
+  } catch {
+    return null; // not for us: the server says whether it needs one
+  }
 }

@@ -23,15 +23,15 @@ const states = ['CREATED', 'RUNNING', 'PAUSED', 'RESTARTING', 'EXITED', 'DEAD', 
 const document = `query Containers($where: ContainerFilter) {
   containers(where: $where) {
     id name image imageId state runtime pid ips cgroupId createdAt startedAt finishedAt
-    composeProject composeService labels { name value } pod { name namespace uid }
+    composeProject composeService labels { name value } pod { name namespace uid } podUid
   }
 }`;
 
 export function addContainers(program: Command, world: World): void {
   withConnection(program.command('containers'))
     .description('list the containers that the server knows')
-    .option('-a, --all', 'those too that were removed not long ago')
-    .addOption(new Option('-o, --output <format>', 'table or json').choices(['table', 'json']).default('table'))
+    .option('-a, --all', 'include recently removed containers')
+    .addOption(new Option('-o, --output <format>', 'output format').choices(['table', 'json']).default('table'))
     .action((flags: Flags) =>
       withClient(world, flags, async (client) => {
         const where = flags.all ? { states } : null;

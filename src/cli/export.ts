@@ -1,10 +1,13 @@
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { createWriteStream } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { lstat, rename, rm } from 'node:fs/promises';
 import { finished } from 'node:stream/promises';
 import { Option, type Command } from 'commander';
-import type { Client, Parameters } from './client.js';
+import { openPrivate } from '../base/file.js';
+import type { Client, Parameters } from '../client/client.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
+import { checkFlags } from './effect.js';
 import { replayedSession, withReplay } from './replay.js';
 import { collect, UsageError, wholeNumber } from './usage.js';
 import type { World } from './world.js';
@@ -23,23 +26,29 @@ interface Flags extends ConnectionFlags {
 }
 
 export function addExport(program: Command, world: World): void {
-  withConnection(program.command('export'))
+  const command = withConnection(program.command('export'));
+  checkFlags<Flags>(command, ({ from, groupBy, measures }, refuse) => {
+    if (!(groupBy ?? measures))
+      refuse(['window', 'limit'], 'is of an aggregate; give --group-by or --measures as well');
+    if (from !== undefined) refuse(['follow'], 'a recording has an end already');
+  });
+  command
     .description("write a session's events, or an aggregate of them, to a file")
-    .argument('[session]', 'the id of a session of the server at --server')
-    .option('--from <file>', 'instead of a session: a recording (NDJSON), to make another format of it')
+    .argument('[session]', 'id of a session on the server given by --server')
+    .option('--from <file>', 'convert a recording (NDJSON) instead of exporting a session')
     .addOption(
-      new Option('--format <format>', 'ndjson (what `eunomia replay` reads), csv or parquet')
+      new Option('--format <format>', 'ndjson (for `eunomia replay`), csv or parquet')
         .choices(['ndjson', 'csv', 'parquet'])
         .default('ndjson'),
     )
-    .option('-o, --output <file>', 'write here, at the end and as a whole; else to standard output')
+    .option('-o, --output <file>', 'write to this file, which appears when it is complete; default: standard output')
     .option('-f, --fields <paths>', 'only these fields: process.comm,args', collect)
     .option('--where <expression>', 'only events that match this CEL expression: errno == "ENOENT"')
-    .option('--follow', 'go on until the session ends')
-    .option('--group-by <paths>', 'an aggregate: these fields', collect)
-    .option('--measures <list>', 'of an aggregate: p99(durationNs),sum(sentBytes),top(path)', collect)
-    .option('--window <duration>', 'of an aggregate: 1m')
-    .option('-n, --limit <rows>', 'of an aggregate: at most so many rows', wholeNumber('--limit', 1, 10_000))
+    .option('--follow', 'continue until the session ends')
+    .option('--group-by <paths>', 'export an aggregate, grouped by these fields', collect)
+    .option('--measures <list>', 'measures of the aggregate: p99(durationNs),sum(sentBytes),top(path)', collect)
+    .option('--window <duration>', 'time window of the aggregate: 1m')
+    .option('-n, --limit <rows>', 'maximum number of rows of the aggregate', wholeNumber('--limit', 1, 10_000))
     .action((session: string | undefined, flags: Flags) => {
       if ((session === undefined) === (flags.from === undefined))
         throw new UsageError('name a session or a recording with --from: one of them');
@@ -89,13 +98,19 @@ async function toOutput(pieces: AsyncIterable<string | Uint8Array>, world: World
   return bytes;
 }
 
-/** Under another name until it is whole: a file that is there is complete. */
+/** Under another name until it is whole: a file that is there is complete. Only its owner may read it: events hold command lines. */
 async function toFile(pieces: AsyncIterable<string | Uint8Array>, file: string, world: World): Promise<number> {
-  const part = `${file}.part`;
-  const stream = createWriteStream(part);
+  const there = await lstat(file).catch(() => null);
+  if (there && !there.isFile())
+    throw new UsageError(
+      `--output: ${file} is there and is no regular file; without --output the export goes to standard output`,
+    );
+  // A name that nobody can have laid out a link under.
+  const part = `${file}.${randomBytes(6).toString('hex')}.part`;
+  const handle = await openPrivate(part, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL);
+  const stream = handle.createWriteStream();
   let bytes = 0;
   try {
-    await once(stream, 'open');
     for await (const piece of pieces) {
       if (world.signal.aborted) throw new Error(`stopped before ${file} was whole`);
       bytes += Buffer.byteLength(piece);

@@ -1,4 +1,4 @@
-import { suggest } from '../errors.js';
+import { suggest } from '../base/errors.js';
 import { cellOf } from './format.js';
 import { UsageError } from './usage.js';
 
@@ -11,6 +11,8 @@ export interface TrackerInfo {
   readonly minimumKernel: string;
   readonly eventType: string;
   readonly hooks: readonly string[];
+  readonly blindSpots: readonly string[];
+  readonly columns: readonly string[];
   readonly options: readonly {
     readonly name: string;
     readonly type: string;
@@ -27,7 +29,7 @@ export interface TrackerInfo {
 
 export const trackerDocument = `query Trackers($name: String) {
   trackers(name: $name) {
-    name summary available unavailableReason minimumKernel eventType hooks
+    name summary available unavailableReason minimumKernel eventType hooks blindSpots columns
     options { name type description defaultValue }
     fields { path type description onDemand }
   }

@@ -1,3 +1,5 @@
+import { visible } from '../base/visible.js';
+
 /** A value as text of a table's cell: a list's elements with blanks between them, nothing as "". */
 export function cellOf(value: unknown): string {
   if (value === null || value === undefined) return '';
@@ -14,29 +16,6 @@ function isLabel(item: unknown): item is { name: string; value: string } {
 /** As one would type it in a shell, so that ["a b"] and ["a", "b"] look different. */
 function word(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
-}
-
-/** What a process calls itself must not drive the terminal of the one who watches it. */
-export function printable(text: string): string {
-  // oxlint-disable-next-line no-control-regex
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (char) => {
-    const code = char.charCodeAt(0);
-    return code < 256 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16)}`;
-  });
-}
-
-/** A row of RFC 4180, CRLF included. */
-export function csvRow(values: readonly unknown[]): string {
-  return `${values.map((value) => csvField(csvText(value))).join(',')}\r\n`;
-}
-
-/** A list stays one field that a program can take apart: JSON. */
-function csvText(value: unknown): string {
-  return Array.isArray(value) ? JSON.stringify(value) : cellOf(value);
-}
-
-function csvField(text: string): string {
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 const gutter = 2;
@@ -58,7 +37,7 @@ export class Table {
 
   /** The lines of these rows, the header's first when they are the first. */
   render(rows: readonly (readonly string[])[]): string {
-    const cells = rows.map((row) => row.map((cell) => printable(cell) || '-'));
+    const cells = rows.map((row) => row.map((cell) => visible(cell) || '-'));
     for (const row of cells)
       row.forEach((cell, i) => (this.#widths[i] = Math.max(this.#widths[i] ?? 0, lengthOf(cell))));
     const widths = this.#fit();

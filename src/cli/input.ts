@@ -1,4 +1,4 @@
-import { suggest } from '../errors.js';
+import { suggest } from '../base/errors.js';
 import type { TrackerInfo } from './field.js';
 import { UsageError } from './usage.js';
 

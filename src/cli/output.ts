@@ -1,6 +1,8 @@
 import { constants, fstatSync, openSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
+import { StringDecoder } from 'node:string_decoder';
+import { visibleLines } from '../base/visible.js';
 
 /** Where an answer goes. */
 export interface Output {
@@ -17,7 +19,7 @@ export interface Output {
  * pipe is opened anew, non-blocking, through /proc.
  */
 export function openOutput(): Output {
-  if (process.stdout.isTTY) return outputOf(process.stdout, () => process.stdout.columns);
+  if (process.stdout.isTTY) return terminalOf(outputOf(process.stdout, () => process.stdout.columns));
   const pipe = fstatSync(1).isFIFO() ? reopen() : null;
   return outputOf(pipe ?? process.stdout, () => null);
 }
@@ -29,6 +31,21 @@ function reopen(): Socket | null {
   } catch {
     return null; // another user's pipe, or no /proc
   }
+}
+
+/**
+ * What acts on a terminal is shown instead, as `\\u001b`: whoever watches must not be driven by what is watched, in no format and from no command. JSON stays JSON
+ * of the same value.
+ */
+export function terminalOf(output: Output): Output {
+  const decoder = new StringDecoder('utf8');
+  return {
+    get width() {
+      return output.width;
+    },
+    write: (text) => output.write(visibleLines(typeof text === 'string' ? text : decoder.write(Buffer.from(text)))),
+    close: () => output.close(),
+  };
 }
 
 export function outputOf(stream: Writable, columns: () => number | null = () => null): Output {

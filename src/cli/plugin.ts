@@ -1,8 +1,8 @@
-import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { access, copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { Option, type Command } from 'commander';
-import { EunomiaError, messageOf } from '../errors.js';
+import { packageFile } from '../base/paths.js';
+import { EunomiaError, messageOf } from '../base/errors.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import { Table } from './format.js';
 import { UsageError } from './usage.js';
@@ -23,7 +23,23 @@ interface TestFlags {
   readonly sandbox: boolean;
 }
 
-const TEMPLATE = fileURLToPath(new URL('../../plugins/template.ts', import.meta.url));
+const TEMPLATE = packageFile('plugins/template.ts');
+/** The public entry's declarations and those that it imports: enough for an editor, without the package. */
+const DECLARATIONS = ['plugin.d.ts', 'generated/plugin-event.d.ts'];
+const PROJECT = {
+  compilerOptions: {
+    target: 'ES2022',
+    lib: ['ES2023'],
+    module: 'ES2022',
+    moduleResolution: 'bundler',
+    types: [],
+    strict: true,
+    noUncheckedIndexedAccess: true,
+    noEmit: true,
+    paths: { 'eunomia/plugin': ['./eunomia/plugin.d.ts'] },
+  },
+  files: ['plugin.ts'],
+};
 const LIST = '{ plugins { name version origin trackers summary problem } }';
 const LOAD = 'mutation ($input: LoadPluginInput!) { loadPlugin(input: $input) { name version } }';
 const UNLOAD = 'mutation ($name: String!) { unloadPlugin(name: $name) }';
@@ -32,22 +48,22 @@ export function addPlugin(program: Command, world: World): void {
   const plugin = program.command('plugin').description('write, test, load and list plugins');
   plugin
     .command('new')
-    .description('make a folder with a plugin to begin with, and a recording to test it on')
+    .description('create a folder with a plugin to start from and a recording to test it with')
     .argument('<name>', 'lower-case letters, digits and hyphens')
     .action((name: string) => scaffold(name, world));
   plugin
     .command('test')
     .description(
-      'run a plugin over recorded events, here and without a kernel; each result and alert is a line of JSON',
+      'run a plugin on recorded events, without a server or kernel; prints each result and alert as a line of JSON',
     )
-    .argument('<plugin>', "the plugin's file, or its folder as `plugin new` makes it")
-    .requiredOption('--replay <file>', 'events, one JSON object a line, as `eunomia export` writes them')
-    .option('--options <json>', "the plugin's options, an object")
-    .addOption(new Option('--sandbox', 'in the sandbox, as an uploaded plugin runs').default(false))
+    .argument('<plugin>', "the plugin's file, or a folder created by `plugin new`")
+    .requiredOption('--replay <file>', 'events, one JSON object per line, as written by `eunomia export`')
+    .option('--options <json>', "the plugin's options as a JSON object")
+    .addOption(new Option('--sandbox', 'run it in the sandbox, like an uploaded plugin').default(false))
     .action((path: string, flags: TestFlags) => test(path, flags, world));
   withConnection(plugin.command('list'))
-    .description("the server's plugins")
-    .addOption(new Option('-o, --output <format>', 'table or json').choices(['table', 'json']).default('table'))
+    .description("list the server's plugins")
+    .addOption(new Option('-o, --output <format>', 'output format').choices(['table', 'json']).default('table'))
     .action((flags: ConnectionFlags & { readonly output: string }) =>
       withClient(world, needServer(flags), async (client) => {
         const { plugins } = await client.query<{ plugins: readonly ListedPlugin[] }>(LIST);
@@ -70,9 +86,9 @@ export function addPlugin(program: Command, world: World): void {
       }),
     );
   withConnection(plugin.command('load'))
-    .description('send a plugin to the server, where it runs in a sandbox; needs a token of the role admin')
+    .description('upload a plugin to the server, where it runs in a sandbox; requires the role admin')
     .argument('<file>', 'TypeScript or JavaScript')
-    .option('--replace', 'take the place of one of the same name: its sessions go on with the new code', false)
+    .option('--replace', 'replace a plugin of the same name; its sessions continue with the new code', false)
     .action((file: string, flags: ConnectionFlags & { readonly replace: boolean }) =>
       withClient(world, needServer(flags), async (client) => {
         const input = { file: basename(file), source: await read(file), replace: flags.replace };
@@ -81,7 +97,7 @@ export function addPlugin(program: Command, world: World): void {
       }),
     );
   withConnection(plugin.command('unload'))
-    .description('stop a plugin in all sessions, and forget it; needs a token of the role admin')
+    .description('stop a plugin in all sessions and unload it; requires the role admin')
     .argument('<name>')
     .action((name: string, flags: ConnectionFlags) =>
       withClient(world, needServer(flags), async (client) => {
@@ -128,6 +144,9 @@ async function scaffold(name: string, world: World): Promise<void> {
     filename: `/bin/${comm}`,
   }));
   await writeFile(join(name, 'plugin.ts'), template);
+  await writeFile(join(name, 'tsconfig.json'), `${JSON.stringify(PROJECT, null, 2)}\n`);
+  await mkdir(join(name, 'eunomia/generated'), { recursive: true });
+  for (const file of DECLARATIONS) await copyFile(packageFile('dist', file), join(name, 'eunomia', file));
   await writeFile(
     join(name, 'events.ndjson'),
     [{ eunomia: 1 }, ...lines].map((line) => `${JSON.stringify(line)}\n`).join(''),
@@ -138,7 +157,7 @@ async function scaffold(name: string, world: World): Promise<void> {
     { mode: 0o755 },
   );
   await world.output.write(
-    `${name}/plugin.ts: the plugin\n${name}/events.ndjson: events to test it on\n${name}/test.sh: the test\nTry: eunomia plugin test ${name} --replay ${name}/events.ndjson\n`,
+    `${name}/plugin.ts: the plugin\n${name}/events.ndjson: events to test it on\n${name}/test.sh: the test\n${name}/tsconfig.json, ${name}/eunomia/: types, for editors and tsc\nTry: eunomia plugin test ${name} --replay ${name}/events.ndjson\n`,
   );
 }
 

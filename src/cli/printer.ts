@@ -10,7 +10,9 @@ import {
   type TrackerInfo,
 } from './field.js';
 import { tableColumns } from './column.js';
-import { csvRow, Table } from './format.js';
+import { fieldType } from '../event/scalar.js';
+import { csvCell, csvLine, type CsvKind } from '../base/csv.js';
+import { Table } from './format.js';
 
 export type Format = 'table' | 'json' | 'csv';
 
@@ -50,14 +52,15 @@ export function createPrinter(trackers: readonly TrackerInfo[], { format, fields
     };
   }
   if (format === 'csv') {
+    const kinds = columns.map((column) => kindOf(trackers, column));
     return {
       paths: headers,
       selection,
-      head: csvRow(headers),
+      head: csvLine(headers.map((header) => csvCell(header, 'TEXT'))),
       print: (events) =>
         events
           .map(read)
-          .map((event) => csvRow(columns.map((column) => valueAt(event, column))))
+          .map((event) => csvLine(columns.map((column, i) => csvCell(valueAt(event, column), kinds[i] ?? 'TEXT'))))
           .join(''),
     };
   }
@@ -71,6 +74,13 @@ export function createPrinter(trackers: readonly TrackerInfo[], { format, fields
         ? table.render(events.map(read).map((event) => columns.map((column) => textAt(event, column))))
         : '',
   };
+}
+
+function kindOf(trackers: readonly TrackerInfo[], { path }: Column): CsvKind {
+  const types = trackers.flatMap(({ fields }) => fields.filter((field) => field.path === path).map(({ type }) => type));
+  return types.length > 0 && types.every((type) => !['text', 'list'].includes(fieldType(type).column))
+    ? 'PLAIN'
+    : 'TEXT';
 }
 
 function columnsFor(

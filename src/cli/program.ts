@@ -1,5 +1,5 @@
 import { Command, CommanderError } from 'commander';
-import { EunomiaError, messageOf } from '../errors.js';
+import { EunomiaError, messageOf } from '../base/errors.js';
 import { addContainers } from './containers.js';
 import { addExport } from './export.js';
 import { addReplay } from './replay.js';
@@ -13,18 +13,24 @@ import { UsageError } from './usage.js';
 
 export const exitCode = { ok: 0, failure: 1, usage: 2 } as const;
 
-/** Runs one command, `argv` without node and script; answers the exit code and never throws. */
-export async function runProgram(argv: readonly string[], version: string, world: World): Promise<number> {
+/** All commands with their flags. */
+export function createProgram(version: string, world: World): Command {
   const program = new Command('eunomia')
     .description('a GraphQL server for the Linux kernel, and its command line')
     .version(version)
-    .showHelpAfterError('(eunomia --help tells more)')
+    .showHelpAfterError('(see eunomia --help)')
     .exitOverride()
     .configureOutput({ writeErr: (text) => world.tell(text.trimEnd()) });
   for (const add of [addServe, addTrackers, addContainers, addRun, addExport, addReplay, addReport, addPlugin])
     add(program, world);
   for (const command of program.commands.flatMap((each) => [each, ...each.commands]))
     command.exitOverride().copyInheritedSettings(program);
+  return program;
+}
+
+/** Runs one command, `argv` without node and script; returns the exit code and never throws. */
+export async function runProgram(argv: readonly string[], version: string, world: World): Promise<number> {
+  const program = createProgram(version, world);
   try {
     await program.parseAsync([...argv], { from: 'user' });
     return exitCode.ok;
@@ -35,9 +41,11 @@ export async function runProgram(argv: readonly string[], version: string, world
   }
 }
 
+const USAGE: ReadonlySet<string> = new Set(['BAD_USER_INPUT', 'BAD_CONFIG']);
+
 /** What the server rejects as bad input came from this command line too. */
 function isUsage(error: unknown): boolean {
-  return error instanceof UsageError || (error instanceof EunomiaError && error.code === 'BAD_USER_INPUT');
+  return error instanceof UsageError || (error instanceof EunomiaError && USAGE.has(error.code));
 }
 
 /** One clear line for what can happen; the stack for what cannot. */

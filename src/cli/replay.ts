@@ -1,8 +1,16 @@
 import { Option, type Command } from 'commander';
-import { defaultConfig, type Config } from '../config.js';
-import { createLog } from '../log.js';
-import { createLocalClient, type Client } from './client.js';
+import { defaultConfig, type Config } from '../base/config.js';
+import { createLog } from '../base/log.js';
+import { createLocalClient, type Client } from '../client/client.js';
+import { checkFlags } from './effect.js';
 import { trackerDocument, type TrackerInfo } from './field.js';
+import { accessOf, limitsOf } from '../options/config.js';
+import { accessSettings, generalSettings } from '../options/server.js';
+import { variableOf } from '../options/setting.js';
+import { Sources, type Flags as GivenFlags } from '../options/sources.js';
+import { accessGroup, limitGroup } from '../options/table.js';
+import { addSettings, attributeOf, flagOf, givenFlags } from './flags.js';
+import { serve } from './serve.js';
 import { createPrinter, type Format } from './printer.js';
 import { readEvents } from './stream.js';
 import { collect, UsageError, wholeNumber } from './usage.js';
@@ -18,6 +26,13 @@ interface Flags {
   readonly logLevel: string;
 }
 
+/** What can be set of a replay that is served: the port is its own, since it says that it is. */
+const servingGroups = [accessGroup, limitGroup].map(({ title, settings }) => ({
+  title: `${title}, with --port`,
+  settings: settings.filter((each) => each !== accessSettings.port),
+}));
+const servingSettings = servingGroups.flatMap(({ settings }) => settings);
+
 /** The session that a replaying server has. */
 export interface Replayed {
   readonly id: string;
@@ -29,35 +44,43 @@ export interface Replayed {
 }
 
 export function addReplay(program: Command, world: World): void {
-  program
-    .command('replay')
+  const { logLevel } = generalSettings;
+  const command = program.command('replay');
+  checkFlags<Flags>(command, ({ port, output }, refuse) => {
+    if (port !== undefined) refuse(['output', 'fields', 'gaps', 'limit'], 'is for printing; leave it out with --port');
+    else refuse(servingSettings.map(attributeOf), 'is for serving; give --port as well');
+    if (output !== 'json') refuse(['gaps'], 'is for --output json; other formats tell gaps on stderr');
+  });
+  command
     .description(
-      'replay what `eunomia export --format ndjson` recorded: print it, or serve it with --port. Needs no root and no BPF',
+      'replay a recording made by `eunomia export --format ndjson`: print it, or serve it with --port. Requires neither root nor BPF',
     )
     .argument('<file>', 'the recording')
     .addOption(
-      new Option('--speed <times>', '1 is as it happened, 10 ten times as fast, max as fast as it is read')
+      new Option('--speed <times>', '1 is the original speed, 10 is ten times as fast, max is as fast as possible')
         .argParser(speedOf)
         .default(Number.POSITIVE_INFINITY, 'max'),
     )
+    .addOption(flagOf(accessSettings.port, 'serve the session over GraphQL until Ctrl-C; 0 takes a free port'))
     .addOption(
-      new Option(
-        '--port <number>',
-        'serve the session over GraphQL on 127.0.0.1 until Ctrl-C; 0 takes a free port',
-      ).argParser(wholeNumber('--port', 0, 65535)),
-    )
-    .addOption(
-      new Option('-o, --output <format>', 'table, json (one event a line) or csv')
+      new Option('-o, --output <format>', 'table, json (one event per line) or csv')
         .choices(['table', 'json', 'csv'])
         .default('table'),
     )
     .option('-f, --fields <paths>', 'only these fields: process.comm,args', collect)
-    .option('--gaps', 'in json, a line {"gap": …} where events are missing')
-    .option('-n, --limit <events>', 'stop after so many events', wholeNumber('--limit', 1, Number.MAX_SAFE_INTEGER))
-    .addOption(new Option('--log-level <level>', 'log to stderr').default('warn').env('EUNOMIA_LOG_LEVEL'))
+    .option('--gaps', 'with json: print a line {"gap": …} where events are missing')
+    .option('-n, --limit <events>', 'stop after this many events', wholeNumber('--limit', 1, Number.MAX_SAFE_INTEGER))
+    .addOption(flagOf(logLevel, logLevel.text, 'warn').env(variableOf(logLevel)))
     .action((file: string, flags: Flags) =>
-      flags.port === undefined ? print(file, flags, world) : serve(file, flags, flags.port, world),
+      flags.port === undefined
+        ? print(file, flags, world)
+        : serve(
+            served(file, flags, flags.port, givenFlags(command, servingSettings)),
+            world,
+            `Eunomia replays ${file}`,
+          ),
     );
+  addSettings(command, servingGroups);
 }
 
 /** Runs some work with a client of a server, in this process, that replays a file. */
@@ -86,23 +109,19 @@ export async function replayedSession(client: Client): Promise<Replayed> {
 }
 
 function configOf(file: string, speed: number, port: number, logLevel: string): Config {
-  return { ...defaultConfig, port, engine: 'none', logLevel, replay: { file, speed } };
+  return { ...defaultConfig, port, engines: [], logLevel, replay: { file, speed } };
+}
+
+/** A replay that is served has the address, the access and the limits of a server. */
+function served(file: string, { speed, logLevel }: Flags, port: number, given: GivenFlags): Config {
+  const sources = new Sources(given, process.env);
+  return { ...configOf(file, speed, port, logLevel), ...accessOf(sources), port, limits: limitsOf(sources) };
 }
 
 function speedOf(text: string): number {
   const speed = text === 'max' ? Number.POSITIVE_INFINITY : /^\d+(\.\d+)?$/.test(text) ? Number(text) : 0;
   if (speed === Number.POSITIVE_INFINITY || (speed >= 0.01 && speed <= 100_000)) return speed;
   throw new UsageError(`--speed: ${JSON.stringify(text)} is neither "max" nor a number from 0.01 to 100000`);
-}
-
-async function serve(file: string, { speed, logLevel }: Flags, port: number, world: World): Promise<void> {
-  const listener = await world.serve(configOf(file, speed, port, logLevel), createLog(logLevel));
-  try {
-    await world.output.write(`Eunomia replays ${file} on ${listener.url}\n`);
-    if (!world.signal.aborted) await new Promise((resolve) => world.signal.addEventListener('abort', resolve));
-  } finally {
-    await listener.close();
-  }
 }
 
 async function print(file: string, flags: Flags, world: World): Promise<void> {

@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Option, type Command } from 'commander';
-import { messageOf } from '../errors.js';
-import { compareReports, type BehaviourReport, type Difference } from '../report.js';
-import type { Client } from './client.js';
+import { messageOf } from '../base/errors.js';
+import { visible } from '../base/visible.js';
+import { compareReports, type BehaviourReport, type Difference } from '../event/report.js';
+import type { Client } from '../client/client.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
+import { checkFlags } from './effect.js';
 import { replayedToEnd } from './export.js';
 import { tellEnd, withReplay } from './replay.js';
 import { momentOf } from './size.js';
@@ -47,28 +49,56 @@ const REPORT = `session sessions { id trackers from to } container { id name ima
   missing { section tracker reason }`;
 
 export function addReport(program: Command, world: World): void {
-  withConnection(program.command('report'))
-    .description('tell what a container did: programs, files, network, system calls, ends of processes')
-    .argument('[container]', 'its name, id, or the beginning of its id; with --compare the two files')
+  const command = withConnection(program.command('report'));
+  checkFlags<Flags>(command, ({ session, file, since, compare: compares }, refuse) => {
+    if (compares)
+      return refuse(
+        [
+          'session',
+          'file',
+          'for',
+          'from',
+          'to',
+          'since',
+          'until',
+          'store',
+          'host',
+          'top',
+          'markdown',
+          'server',
+          'token',
+          'ca',
+        ],
+        'cannot be combined with --compare, which reads two existing reports',
+      );
+    if (session !== undefined || file !== undefined || since !== undefined)
+      refuse(['for'], 'watches from now on; leave it out for what was recorded');
+    if (session === undefined && file === undefined) refuse(['from', 'to'], 'belongs to --session or --file');
+  });
+  command
+    .description('report what a container did: programs, files, network, system calls, process exits')
+    .argument('[container]', 'name, id or id prefix of the container; with --compare: the earlier report')
     .argument('[other]', 'with --compare: the later report')
-    .option('--session <id>', 'of the events that this session of --server holds')
-    .option('--file <recording>', 'of a recording; needs neither root nor a server')
-    .option('--for <duration>', 'else watch it for so long, up to 10m', '30s')
-    .option('--from <time>', 'only from this time on (RFC 3339)')
-    .option('--to <time>', 'only before this time (RFC 3339)')
+    .option('--session <id>', 'report on the events of this session on the server given by --server')
+    .option('--file <recording>', 'report on a recording; requires neither root nor a server')
+    .option('--for <duration>', 'without --session, --file or --since: watch for this time, up to 10m', '30s')
+    .option('--from <time>', 'only events at or after this time (RFC 3339)')
+    .option('--to <time>', 'only events before this time (RFC 3339)')
     .addOption(
       new Option(
         '--since <time>',
-        'of all that the store of --server has recorded since then: a time (RFC 3339), or how long ago (24h)',
+        'report on everything stored on the server given by --server since a time (RFC 3339) or for a duration (24h)',
       ).argParser(momentOf('--since')),
     )
-    .addOption(new Option('--until <time>', 'with --since: only before then').argParser(momentOf('--until')))
-    .addOption(new Option('--store <store>', 'with --since: which one').choices(['embedded', 'influx']))
-    .option('--host', 'what happened in no container, instead of a container')
-    .option('--top <entries>', 'at most so many entries in each section', wholeNumber('--top', 1, 10_000), 100)
-    .option('--markdown', 'for people; the default')
-    .option('--json', 'for programs, and for --compare')
-    .option('--compare', 'tell what differs between two reports that were written with --json')
+    .addOption(
+      new Option('--until <time>', 'with --since: only events before this time').argParser(momentOf('--until')),
+    )
+    .addOption(new Option('--store <store>', 'with --since: the store to read').choices(['embedded', 'influx']))
+    .option('--host', 'report on what happened outside containers')
+    .option('--top <entries>', 'maximum number of entries per section', wholeNumber('--top', 1, 10_000), 100)
+    .option('--markdown', 'print Markdown (default)')
+    .option('--json', 'print JSON, which --compare can read')
+    .option('--compare', 'show the differences between two reports written with --json')
     .action((container: string | undefined, other: string | undefined, flags: Flags) => {
       if (flags.json && flags.markdown) throw new UsageError('--json and --markdown exclude each other');
       if (flags.compare) return compare(container, other, flags, world);
@@ -221,13 +251,16 @@ async function compare(
   const comparison = comparisonOf(before, after);
   if (flags.json) return void (await world.output.write(`${JSON.stringify(comparison, null, 2)}\n`));
   const list = (sign: string, differences: readonly Difference[]): string =>
-    differences.map(({ section, what, count }) => `${sign} ${section}: ${what} (${count})\n`).join('');
+    differences.map(({ section, what, count }) => `${sign} ${section}: ${visible(what)} (${count})\n`).join('');
   const { added, gone, notCompared, certain } = comparison;
   await world.output.write(list('+', added) + list('-', gone));
   if (!added.length && !gone.length) world.tell('no difference');
-  if (notCompared.length) world.tell(`only one of them has, and so were not compared: ${notCompared.join(', ')}`);
+  if (notCompared.length)
+    world.tell(`only one of the reports has these sections, so they were not compared: ${notCompared.join(', ')}`);
   if (!certain)
-    world.tell('one of them lost events, or did not tell all entries apart: a difference may be one of what was seen');
+    world.tell(
+      'one of the reports lost events or does not list all entries: a difference may be caused by what was observed',
+    );
 }
 
 function comparisonOf(before: string, after: string): ReturnType<typeof compareReports> {

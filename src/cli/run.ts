@@ -1,7 +1,8 @@
 import { Option, type Command } from 'commander';
-import { EunomiaError } from '../errors.js';
-import type { Client } from './client.js';
+import { EunomiaError } from '../base/errors.js';
+import type { Client } from '../client/client.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
+import { checkFlags } from './effect.js';
 import type { World } from './world.js';
 import { trackerDocument, type TrackerInfo } from './field.js';
 import { parseSetting, parseTracker, resolveTrackers, targetInput, trackerInputs, type TargetFlags } from './input.js';
@@ -32,38 +33,45 @@ interface Ending {
 const timeToLive = '1m';
 
 export function addRun(program: Command, world: World): void {
-  withConnection(program.command('run'))
+  const command = withConnection(program.command('run'));
+  checkFlags<Flags>(command, ({ output, container, image, label, pid }, refuse) => {
+    if (output !== 'json') refuse(['gaps'], 'is for --output json; other formats tell gaps on stderr');
+    if (!(container ?? image ?? label))
+      refuse(['wait'], 'waits for containers; name them with --container, --image or --label');
+    if (!pid) refuse(['descendants'], 'belongs to --pid');
+  });
+  command
     .description('run trackers and print their events, until Ctrl-C, --for or --limit')
-    .argument('<tracker...>', 'a tracker, perhaps with options: open, open:failedOnly, tcp:operations=CONNECT,CLOSE')
+    .argument('<tracker...>', 'a tracker, optionally with options: open, open:failedOnly, tcp:operations=CONNECT,CLOSE')
     .option(
       '-c, --container <glob>',
-      'only in these containers: name, or 12 or more digits of the id (repeatable)',
+      'only in these containers: name, or at least 12 digits of the id (repeatable)',
       append,
     )
     .option('--image <glob>', 'only in containers of these images (repeatable)', append)
     .option('--label <name=value>', 'only in containers with these labels (repeatable, all must match)', append)
-    .option('-w, --wait', 'wait for containers that are not there yet')
+    .option('-w, --wait', 'wait for containers that do not exist yet')
     .option('--cgroup <id>', 'only in these v2 cgroups (repeatable)', collect)
     .option('-p, --pid <pid>', 'only these processes and their descendants (repeatable)', collect)
-    .option('--no-descendants', 'of --pid, without the descendants')
+    .option('--no-descendants', 'with --pid: exclude the descendants')
     .option('-u, --uid <uid>', 'only these users (repeatable)', collect)
-    .option('--comm <name>', 'only threads of this name (repeatable)', append)
-    .option('--where <expression>', 'only events for which this is true, in CEL: errno == "ENOENT" && process.uid == 0')
+    .option('--comm <name>', 'only threads with this name (repeatable)', append)
+    .option('--where <expression>', 'only events that match this CEL expression: errno == "ENOENT" && process.uid == 0')
     .option('--for <duration>', 'stop after this time: 500ms, 10s, 5m')
-    .option('-n, --limit <events>', 'stop after so many events', wholeNumber('--limit', 1, Number.MAX_SAFE_INTEGER))
+    .option('-n, --limit <events>', 'stop after this many events', wholeNumber('--limit', 1, Number.MAX_SAFE_INTEGER))
     .addOption(
-      new Option('-o, --output <format>', 'table, json (one event a line) or csv')
+      new Option('-o, --output <format>', 'table, json (one event per line) or csv')
         .choices(['table', 'json', 'csv'])
         .default('table'),
     )
     .option('-f, --fields <paths>', 'only these fields: process.comm,args', collect)
     .option('--set <tracker.option=value>', "set a tracker's option (repeatable)", append)
     .addOption(
-      new Option('--capture <mode>', 'which fields with a cost are captured')
+      new Option('--capture <mode>', 'which on-demand fields are captured')
         .choices(['demanded', 'default', 'all'])
         .default('demanded'),
     )
-    .option('--gaps', 'in json, a line {"gap": …} where events are missing')
+    .option('--gaps', 'with json: print a line {"gap": …} where events are missing')
     .option('--name <text>', 'a name for the session')
     .action((names: readonly string[], flags: Flags) =>
       withClient(world, flags, (client) => run(client, names, flags, world)),

@@ -1,19 +1,6 @@
 import { UsageError } from './usage.js';
 
-const UNITS: Readonly<Record<string, number>> = { '': 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 };
 const SPANS: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86_400_000 };
-
-/** "10GiB" → bytes: a commander argument parser. */
-export function bytesOf(flag: string, least: number): (value: string) => number {
-  return (value) => {
-    const [, number, unit = ''] = /^(\d+(?:\.\d+)?)(KiB|MiB|GiB|TiB)?$/.exec(value) ?? [];
-    const bytes = Math.floor(Number(number) * (UNITS[unit] ?? Number.NaN));
-    if (bytes >= least) return bytes;
-    throw new UsageError(
-      `${flag}: ${JSON.stringify(value)} is no size of at least ${least} bytes; write it as 500MiB or 10GiB`,
-    );
-  };
-}
 
 /** "24h" → the time so long ago, and a time as it is: a commander argument parser. The server checks the latter. */
 export function momentOf(flag: string): (value: string) => string {
@@ -29,7 +16,7 @@ export function momentOf(flag: string): (value: string) => string {
 }
 
 /** "30d" → milliseconds: a commander argument parser. */
-export function ageOf(flag: string): (value: string) => number {
+function ageOf(flag: string): (value: string) => number {
   return (value) => {
     const [, number, unit = ''] = /^(\d{1,6})([mhd])$/.exec(value) ?? [];
     const ms = Number(number) * (SPANS[unit] ?? Number.NaN);

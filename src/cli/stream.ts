@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Client } from './client.js';
+import type { Client } from '../client/client.js';
 import type { Answer } from './field.js';
 
 export interface Gap {

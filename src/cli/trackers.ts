@@ -1,5 +1,5 @@
 import { Option, type Command } from 'commander';
-import { suggest } from '../errors.js';
+import { suggest } from '../base/errors.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import type { World } from './world.js';
 import { trackerDocument, type TrackerInfo } from './field.js';
@@ -13,9 +13,9 @@ interface Flags extends ConnectionFlags {
 
 export function addTrackers(program: Command, world: World): void {
   withConnection(program.command('trackers'))
-    .description('list the trackers, or tell all about one: its options and fields')
-    .argument('[name]', 'just this tracker')
-    .addOption(new Option('-o, --output <format>', 'table or json').choices(['table', 'json']).default('table'))
+    .description('list the trackers, or show the options and fields of one')
+    .argument('[name]', 'show only this tracker')
+    .addOption(new Option('-o, --output <format>', 'output format').choices(['table', 'json']).default('table'))
     .action((name: string | undefined, flags: Flags) =>
       withClient(world, flags, async (client) => {
         const { trackers } = await client.query<{ trackers: readonly TrackerInfo[] }>(trackerDocument);
@@ -46,6 +46,7 @@ async function tellAll(tracker: TrackerInfo, output: Output): Promise<void> {
       `${tracker.name}: ${tracker.summary}`,
       `available: ${availability(tracker)}; oldest Linux: ${tracker.minimumKernel}`,
       `hooks: ${tracker.hooks.join(', ') || '-'}`,
+      `blind spots:${tracker.blindSpots.map((text) => `\n  - ${text}`).join('') || ' none known'}`,
       '',
       options.render(
         tracker.options.map(({ name, type, defaultValue, description }) => [

@@ -1,15 +1,11 @@
-/** The command line itself is wrong: exit code 2. The message says what would be right. */
-export class UsageError extends Error {}
+import { splitList } from '../options/kind.js';
+import { UsageError } from '../base/usage.js';
+
+export { UsageError };
 
 /** "a,b" and repeated flags alike: a commander argument parser. */
 export function collect(value: string, previous: readonly string[] = []): readonly string[] {
-  return [
-    ...previous,
-    ...value
-      .split(',')
-      .map((part) => part.trim())
-      .filter(Boolean),
-  ];
+  return [...previous, ...splitList(value)];
 }
 
 /** Repeated flags whose values may hold commas. */

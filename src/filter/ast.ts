@@ -1,8 +1,8 @@
-import type { TraceEvent } from '../event.js';
+import type { TraceEvent } from '../event/event.js';
 
 /**
- * How a field's values are compared. `length` is the length of the list at the path; `object` is a field that holds others,
- * of which one may only ask whether it is null.
+ * How the values of a field are compared. `length` is the length of the list at the path. `object` is a field that
+ * contains others and supports only `isNull`.
  */
 export type ValueType =
   | 'string'
@@ -38,26 +38,33 @@ export type Operator =
 export type Scalar = string | number | boolean;
 
 /**
- * A field against a constant. False when the field is null, but for `isNull`. JSON can hold it: a 64-bit integer is a decimal text, a time
- * RFC 3339 in UTC with nine digits of a second, an address as the decoder writes it.
+ * A comparison of a field with a constant. False if the field is null, except for `isNull`. It can be represented in
+ * JSON: a 64-bit integer is a decimal text, a time is RFC 3339 in UTC with nanoseconds, an address is as the decoder
+ * formats it.
  */
 export interface Comparison {
   readonly kind: 'comparison';
-  /** As in the schema's `EventField`: "process.pid", "container.labels.NAME", "path"; "" is an element of the list of an `any`. */
+  /**
+   * The path as in the schema's `EventField`: "process.pid", "container.labels.NAME", "path"; "" is an element of the
+   * list in an `any`.
+   */
   readonly path: string;
   readonly type: ValueType;
   readonly op: Operator;
   readonly value: Scalar | readonly Scalar[];
 }
 
-/** One of the texts of a list fulfils the filter, whose comparisons have the path "". False when the list is null. */
+/**
+ * True if at least one text of a list matches the filter, whose comparisons have the path "". False if the list is
+ * null.
+ */
 export interface Any {
   readonly kind: 'any';
   readonly path: string;
   readonly filter: Filter;
 }
 
-/** Plain negation: true also where the filter is false because of a null. */
+/** Plain negation: also true where the filter is false because a field is null. */
 export interface Not {
   readonly kind: 'not';
   readonly filter: Filter;
@@ -74,20 +81,20 @@ export interface Always {
 }
 
 /**
- * What an event must be. A field that the event's tracker does not have is null. A field of one tracker is asked for with
- * `tracker == "open"` beside it, in the same `and`.
+ * A filter. A field that the event's tracker does not have is null. A comparison of a tracker's own field comes with
+ * `tracker == "open"` in the same `and`.
  */
 export type Filter = Always | Not | Junction | Comparison | Any;
 
 export const ALWAYS: Always = { kind: 'always', value: true };
 export const NEVER: Always = { kind: 'always', value: false };
 
-/** All of them; flat. */
+/** All of them match. Flat: contains no other `and`. */
 export function and(filters: readonly Filter[]): Filter {
   return junction('and', filters) ?? ALWAYS;
 }
 
-/** At least one of them; flat. */
+/** At least one of them matches. Flat: contains no other `or`. */
 export function or(filters: readonly Filter[]): Filter {
   return junction('or', filters) ?? NEVER;
 }
@@ -101,7 +108,7 @@ export function compare(path: string, type: ValueType, op: Operator, value: Comp
   return { kind: 'comparison', path, type, op, value };
 }
 
-/** An event of this tracker. */
+/** Matches events of this tracker. */
 export function isTracker(name: string): Comparison {
   return compare('tracker', 'string', 'eq', name);
 }
@@ -118,12 +125,12 @@ const shared: Readonly<Record<Exclude<keyof TraceEvent, '__typename'>, true>> = 
   container: true,
 };
 
-/** Whether events of all trackers have the field. */
+/** Returns whether events of all trackers have the field. */
 export function isShared(path: string): boolean {
   return path === '' || Object.hasOwn(shared, firstOf(path));
 }
 
-/** "process.pid" → "process": the field of the event that is read. */
+/** Returns the event's field that is read: "process" for "process.pid". */
 export function firstOf(path: string): string {
   const dot = path.indexOf('.');
   return dot < 0 ? path : path.slice(0, dot);

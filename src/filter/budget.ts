@@ -7,7 +7,7 @@ const MAX_DEPTH = 50;
 const MAX_PATTERNS = 50;
 const MAX_VALUES = 10_000;
 
-/** What one filter may cost at most: it is judged for each event, whoever sent it. */
+/** The maximum cost of a filter, which is evaluated for every event. */
 export class Budget {
   #comparisons = 0;
   #patterns = 0;

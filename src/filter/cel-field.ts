@@ -2,19 +2,22 @@ import type { ASTNode } from '@marcbachmann/cel-js';
 import { and, isTracker, LABELS, type Filter } from './ast.js';
 import { element, type FilterField, type FilterFields } from './field.js';
 
-/** A field that an expression names. */
+/** A field named in an expression. */
 export interface Reference {
   readonly field: FilterField;
-  /** The tracker of whose events it was named: `open.path`. */
+  /** The tracker named in front of the field: `open.path`. */
   readonly tracker: string | null;
 }
 
-/** The condition on the field, and on the event's tracker where the expression names it. */
+/** Returns the condition on the field, and on the event's tracker if the expression names it. */
 export function qualified({ tracker }: Reference, filter: Filter): Filter {
   return tracker === null ? filter : and([isTracker(tracker), filter]);
 }
 
-/** Names as they are written, innermost first: `container.labels["a.b"]` → container, labels, a.b; null when the node is no name. */
+/**
+ * Returns the names in a path, outermost object first: container, labels, a.b for `container.labels["a.b"]`; null if
+ * the node is not a path.
+ */
 export function namesOf(node: ASTNode): string[] | null {
   switch (node.op) {
     case 'id':
@@ -33,7 +36,7 @@ export function namesOf(node: ASTNode): string[] | null {
   }
 }
 
-/** The field of these names, or why there is none. `variable` is the element inside `exists(variable, …)`. */
+/** Returns the field with these names, or why there is none. `variable` is the element in `exists(variable, …)`. */
 export function findField(
   names: readonly string[],
   fields: FilterFields,

@@ -1,10 +1,10 @@
 import { Environment, ParseError, type ASTNode } from '@marcbachmann/cel-js';
-import { invalid, messageOf } from '../errors.js';
+import { invalid, messageOf } from '../base/errors.js';
 import { errorAt } from './position.js';
 
 export const MAX_EXPRESSION = 10_000;
 
-// Only its parser is used: what an expression means is decided in cel.ts, and nothing of it is ever evaluated.
+// Only the parser is used. cel.ts defines the meaning of an expression; cel-js never evaluates any.
 const environment = new Environment({ limits: { maxAstNodes: 10_000, maxDepth: 100, maxListElements: 1001 } });
 
 const TOKENS: Readonly<Record<string, string>> = {
@@ -17,7 +17,7 @@ const TOKENS: Readonly<Record<string, string>> = {
   EOF: 'the end',
 };
 
-/** The syntax tree of a CEL expression. Throws BAD_USER_INPUT with the place of what is wrong. */
+/** Parses a CEL expression. Throws BAD_USER_INPUT with the position of the error. */
 export function parseSyntax(text: string, where: string): ASTNode {
   if (text.trim() === '')
     throw invalid(where, 'is empty; leave it out, or write a CEL expression, for example process.comm == "nginx"');

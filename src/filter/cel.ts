@@ -33,7 +33,7 @@ const METHODS: Readonly<Record<string, Operator>> = {
   matches: 'regex',
   glob: 'glob',
 };
-/** How CEL writes the operators of the schema's filter types. */
+/** The CEL notation of the operators in the schema's filter types. */
 const WRITTEN: Readonly<Record<string, string>> = {
   ...Object.fromEntries(Object.entries(OPERATORS).map(([symbol, op]) => [op, symbol])),
   ...Object.fromEntries(Object.entries(METHODS).map(([method, op]) => [op, `.${method}()`])),
@@ -44,15 +44,16 @@ const WRITTEN: Readonly<Record<string, string>> = {
   length: 'size()',
 };
 
-/** A constant; `time` when it is written timestamp("…"). */
+/** A constant. `time` is true if it was written as timestamp("…"). */
 interface Constant {
   readonly value: unknown;
   readonly time: boolean;
 }
 
 /**
- * The filter that a CEL expression means, for events of these trackers. `errno != "EPERM"` is false for a null, unlike in other uses of
- * CEL: as everywhere in a filter. Throws BAD_USER_INPUT with the place of what is wrong, also of what CEL can say and a filter cannot.
+ * Converts a CEL expression into a filter for events of these trackers. Unlike in other uses of CEL, `errno != "EPERM"`
+ * is false for null, as everywhere in a filter. Throws BAD_USER_INPUT with the position of the error, also for valid
+ * CEL that a filter does not support.
  */
 export function parseCel(
   text: string,
@@ -74,7 +75,7 @@ interface Context {
 
 class Converter {
   readonly #context: Context;
-  /** The variable of the `exists` around; null outside. */
+  /** The variable of the enclosing `exists`; null outside of one. */
   readonly #variable: string | null;
 
   constructor(context: Context, variable: string | null = null) {
@@ -122,7 +123,7 @@ class Converter {
     }
   }
 
-  /** Chains are as deep in the tree as they are long: taken apart in a loop. */
+  /** Flattens a chain of operators in a loop, because the tree of a chain is as deep as the chain is long. */
   #junction(node: ASTNode, op: '&&' | '||', depth: number): Filter {
     const operands: ASTNode[] = [];
     let left = node;
@@ -254,7 +255,7 @@ class Converter {
     return this.#fail(node, `there is no function ${name}() in a filter; there are has, size, timestamp and cidr`);
   }
 
-  /** A field, or the length of one. */
+  /** A field, or its length. */
   #subject(node: ASTNode): Reference {
     const list =
       node.op === 'call' && node.args[0] === 'size' && node.args[1].length === 1
@@ -298,7 +299,7 @@ class Converter {
     return { kind: 'any', path: list.path, filter };
   }
 
-  /** `operand` is the node of the constant, `items` those of its elements: where an error is. */
+  /** `operand` is the node of the constant and `items` are those of its elements, for positions of errors. */
   #compare(
     field: FilterField,
     op: Operator,
@@ -329,7 +330,7 @@ class Converter {
   }
 }
 
-/** What CEL has and a filter has not. */
+/** CEL features that filters do not support. */
 function beyond(op: string): string {
   if (op === '?:') return 'a filter has no "? :"; join conditions with && and ||';
   if (op === 'list') return 'a list stands only on the right of "in"';

@@ -1,4 +1,4 @@
-import type { Demand, TraceEvent } from '../event.js';
+import type { Demand, TraceEvent } from '../event/event.js';
 import { firstOf, LABELS, type Any, type Comparison, type Filter, type Operator } from './ast.js';
 import type { FilterFields } from './field.js';
 import { checked, optimise } from './optimise.js';
@@ -7,8 +7,9 @@ import { compileCidr, compileGlob, compileRegex, type TextPredicate } from './pa
 export type Predicate = (event: TraceEvent) => boolean;
 
 /**
- * Compiles a filter into a predicate for events of these trackers: for each tracker its own, of what is left of the filter there. It reads
- * only what it must to decide, and keeps nothing of an event. Never throws for an event that is as the schema says.
+ * Compiles a filter into a predicate for events of these trackers. Each tracker has its own predicate, for the part of
+ * the filter that applies to it. The predicate reads only what it needs and retains nothing of an event. It never
+ * throws for an event that conforms to the schema.
  */
 export function compileFilter(filter: Filter, fields: FilterFields, trackers: readonly string[]): Predicate {
   const patterns: Patterns = new Map();
@@ -20,7 +21,7 @@ export function compileFilter(filter: Filter, fields: FilterFields, trackers: re
   return (event) => predicates.get(event.tracker)?.(event) ?? false;
 }
 
-/** Which fields the filter reads, by tracker; a tracker of which no event matches is not there. */
+/** Returns the fields that the filter reads, by tracker. Trackers of which no event can match are omitted. */
 export function fieldsOf(filter: Filter, fields: FilterFields, trackers: readonly string[]): Demand {
   const demand = new Map<string, ReadonlySet<string>>();
   for (const tracker of trackers) {
@@ -39,7 +40,7 @@ function collect(filter: Filter, paths: Set<string>): void {
   else if (filter.kind === 'comparison' || filter.kind === 'any') paths.add(firstOf(filter.path));
 }
 
-/** Each pattern is compiled once for all trackers. */
+/** Patterns, each compiled once for all trackers. */
 type Patterns = Map<string, TextPredicate>;
 
 function compileOne(filter: Filter, patterns: Patterns): Predicate {
@@ -48,7 +49,10 @@ function compileOne(filter: Filter, patterns: Patterns): Predicate {
 }
 
 const runtime = {
-  /** Below 0 when the left one is less. Decimals without leading zeros, so that the longer one is the larger; or a number. */
+  /**
+   * Returns less than 0 if the left one is smaller. Compares decimals without leading zeros, of which the longer one is
+   * larger; or a number.
+   */
   order(left: string | number, right: string): number {
     const text = typeof left === 'string' ? left : String(left);
     const negative = text.startsWith('-');
@@ -59,7 +63,7 @@ const runtime = {
 
   label(container: object | null | undefined, name: string): unknown {
     const labels: unknown = container && Reflect.get(container, 'labels');
-    // A label's name is the client's text, and must not find what every object inherits.
+    // The label's name comes from the client and must not find properties that every object inherits.
     return typeof labels === 'object' && labels !== null && Object.hasOwn(labels, name)
       ? Reflect.get(labels, name)
       : null;
@@ -71,17 +75,18 @@ const runtime = {
   },
 };
 
-/** Whose values are decimal texts, or numbers where they are small by nature: inodes. */
+/** Types whose values are decimal texts, or numbers where they are always small: inodes. */
 function isWide(type: Comparison['type']): boolean {
   return type === 'uint64' || type === 'int64';
 }
 
-/** Values up to this many are compared one after the other, which is faster than to look into a set. */
+/** Up to this number, values are compared one by one, which is faster than a lookup in a set. */
 const FEW = 4;
 
 /**
- * Generates a function, as pipeline/view.ts does for the events: closures over one another would read all fields at the same few
- * places, which V8 cannot make fast. No text of a client becomes code: values are constants beside it, paths come from the schema.
+ * Generates a function, as record/view.ts does for events. Nested closures would read all fields at the same few call
+ * sites, which V8 cannot optimize. No text from a client becomes code: values are passed as constants, paths come from
+ * the schema.
  */
 class Generator {
   readonly #filter: Filter;
@@ -130,7 +135,7 @@ class Generator {
     }
   }
 
-  /** What is read more than once is kept for the event at hand. */
+  /** Values that are read more than once are kept in a variable for the current event. */
   #read(path: string): string {
     const read = this.#access(path);
     if (path === '' || (this.#reads.get(path) ?? 0) < 2) return read;
@@ -169,7 +174,7 @@ class Generator {
     return `((${temporary} = ${read}) != null && ${this.#test(comparison, type === 'length' ? `${temporary}.length` : temporary)})`;
   }
 
-  /** The comparison of a value that is not null and stands at `v`. */
+  /** Returns code that compares the non-null value in `v`. */
   #test({ op, value, type }: Comparison, v: string): string {
     const order = { lt: '<', lte: '<=', gt: '>', gte: '>=' }[op as string];
     if (order)

@@ -1,7 +1,7 @@
 import { LABELS, type Filter, type ValueType } from './ast.js';
 import type { FilterFields } from './field.js';
 
-// In about tens of nanoseconds, measured with events over records: what counts is the order.
+// In units of about ten nanoseconds, measured with events over records. Only the order matters.
 const READ: Readonly<Record<ValueType, number>> = {
   int: 1,
   uint32: 1,
@@ -21,7 +21,7 @@ const CONTAINER = 5;
 const ON_DEMAND = 6;
 const OPERATOR: Readonly<Record<string, number>> = { glob: 25, regex: 25, cidr: 6, contains: 2, prefix: 1, suffix: 1 };
 
-/** What judging an event costs, roughly. */
+/** Returns the approximate cost of evaluating the filter for one event. */
 export function costOf(filter: Filter, fields: FilterFields, scope: readonly string[]): number {
   switch (filter.kind) {
     case 'always':
@@ -34,7 +34,7 @@ export function costOf(filter: Filter, fields: FilterFields, scope: readonly str
     case 'any':
       return READ.strings + onDemand(filter.path, fields, scope) + 3 * costOf(filter.filter, fields, scope);
     case 'comparison': {
-      // Which tracker made the event is known without reading it.
+      // The tracker of an event is known without reading the event.
       if (filter.path === 'tracker') return 0;
       const place = filter.path.startsWith('container')
         ? CONTAINER + (filter.path.startsWith(LABELS) ? 1 : 0)

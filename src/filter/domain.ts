@@ -1,10 +1,10 @@
 /**
- * The values that a field may have, in the forms that the kernel judges. Every operation answers a superset of what it means; `exact`
- * tells that it is just that. Null instead of a domain is every value.
+ * A set of values that a field can have, in the forms that the kernel evaluates. Every operation returns a superset of
+ * the exact result; `exact` is true if it is the exact result. Null instead of a domain stands for all values.
  */
 export type Domain = Numbers | Prefixes | Bits;
 
-/** Ranges, both ends inclusive, in order and not touching. A null is a number of the object's choice. */
+/** Ranges with inclusive ends, sorted and not adjacent. The BPF object chooses a number that represents null. */
 export interface Numbers {
   readonly kind: 'numbers';
   readonly ranges: readonly Range[];
@@ -12,30 +12,33 @@ export interface Numbers {
 }
 export type Range = readonly [from: bigint, to: bigint];
 
-/** What begins with one of the keys, which are texts of "0" and "1"; `negated`, what begins with none. */
+/**
+ * Values that begin with one of the keys, which are strings of "0" and "1"; if `negated`, values that begin with none
+ * of them.
+ */
 export interface Prefixes {
   readonly kind: 'prefixes';
   readonly keys: readonly string[];
   readonly negated: boolean;
-  /** Whether a null is among it. */
+  /** Whether the set includes null. */
   readonly null: boolean;
   readonly exact: boolean;
 }
 
-/** Those whose bits within `mask` are `value`, and, unless `any` is 0, that have one of these. */
+/** Values whose bits in `mask` equal `value` and that, unless `any` is 0, have at least one bit of `any`. */
 export interface Bits {
   readonly kind: 'bits';
   readonly mask: number;
   readonly value: number;
   readonly any: number;
-  /** No value at all. */
+  /** The empty set. */
   readonly none: boolean;
   readonly exact: boolean;
 }
 
 export const MIN = -(2n ** 63n);
 export const MAX = 2n ** 63n - 1n;
-/** Pairs of keys that are compared at most; beyond it a superset has to do. */
+/** Maximum number of pairs of keys to compare; beyond it, a superset is returned. */
 const MAX_PAIRS = 100_000;
 
 export function isEmpty(domain: Domain): boolean {
@@ -107,10 +110,10 @@ export function prefixes(keys: readonly string[], isNull: boolean, exact = true)
   return { kind: 'prefixes', keys: shortest(keys), negated: false, null: isNull, exact };
 }
 
-/** A key that another one begins says nothing more. */
+/** Removes keys of which another key is a prefix. */
 function shortest(keys: readonly string[]): string[] {
   const kept: string[] = [];
-  // A key's beginnings come before it, with nothing in between that does not begin with them.
+  // Prefixes of a key sort before it, with only keys that share the prefix in between.
   for (const key of [...keys].sort()) {
     const last = kept.at(-1);
     if (last === undefined || !key.startsWith(last)) kept.push(key);
@@ -185,7 +188,7 @@ function eitherBits(a: Bits, b: Bits): Bits | null {
   };
 }
 
-/** Bits of which each of these values has one; 0 when that cannot be said. */
+/** Returns bits of which each of these values has at least one; 0 if unknown. */
 function anyOf({ mask, value, any }: Bits): number {
   return any || mask & value;
 }

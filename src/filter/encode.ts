@@ -1,18 +1,21 @@
 import type { Constant } from '../trackers/define.js';
 import { MAX, MIN, others, type Domain, type Numbers, type Prefixes, type Range } from './domain.js';
 
-/** How the kernel judges one field: constants of the object, and what they refer to in the session's maps. See bpf/include/where.bpf.h. */
+/**
+ * How the kernel evaluates one field: constants of the object, and the map entries that they refer to. See
+ * bpf/include/where.bpf.h.
+ */
 export interface Rules {
   readonly constants: Readonly<Record<string, Constant>>;
   readonly numbers: readonly (readonly [set: number, value: bigint])[];
   readonly prefixes: readonly Prefix[];
-  /** Just the domain passes, and no other value. */
+  /** True if exactly the values of the domain pass. */
   readonly exact: boolean;
 }
 
 export interface Prefix {
   readonly set: number;
-  /** How many of the bytes' bits count. */
+  /** The number of significant bits. */
   readonly bits: number;
   readonly bytes: Uint8Array;
 }
@@ -24,10 +27,10 @@ const IN = 3;
 const NOT_IN = 4;
 const BITS = 5;
 const NULL = 0x80;
-/** A set of more numbers is judged by its ends. */
+/** A larger set of numbers is evaluated by its minimum and maximum only. */
 const MAX_SET = 4096;
 
-/** The rules for a field's values; null when all may pass. The domain is not empty. */
+/** Returns the rules for a field; null if all values may pass. The domain must not be empty. */
 export function encode(stem: string, domain: Domain, nextSet: () => number): Rules | null {
   switch (domain.kind) {
     case 'numbers':

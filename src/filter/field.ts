@@ -12,47 +12,36 @@ import {
   type GraphQLOutputType,
   type GraphQLSchema,
 } from 'graphql';
-import { EunomiaError, suggest } from '../errors.js';
-import { eventTypeName } from '../names.js';
-import type { Catalog } from '../trackers/catalog.js';
+import { EunomiaError, suggest } from '../base/errors.js';
+import { eventTypeName } from '../base/names.js';
+import { rowOf } from '../event/scalar.js';
+import type { Catalog } from '../catalog/catalog.js';
 import { isShared, LABELS, type ValueType } from './ast.js';
 
-/** A field of events that a filter may name. */
+/** An event field that filters support. */
 export interface FilterField {
   readonly path: string;
   readonly type: ValueType;
-  /** Its filter's type in the schema, for messages. */
+  /** The type of its filter in the schema, for messages. */
   readonly filterType: string;
-  /** The operators of that type, by their names there. */
+  /** The operators of that type, by name. */
   readonly operators: readonly string[];
   /** The values of an enum; null for other types. */
   readonly values: readonly string[] | null;
   readonly nullable: boolean;
-  /** Captured only while someone asks for it: large, as a rule. */
+  /** True if it is captured only on demand; such a field is usually large. */
   readonly onDemand: boolean;
 }
 
-/** Fields of `EventFilter` that are no event's. */
+/** Fields of `EventFilter` that are not fields of events. */
 const STRUCTURE: ReadonlySet<string> = new Set(['and', 'or', 'not', 'expr']);
-
-// By the type of the operator `eq`, but for the two that have an operator of their own.
-const TYPES: Readonly<Record<string, ValueType>> = {
-  String: 'string',
-  Int: 'int',
-  UInt32: 'uint32',
-  Int64: 'int64',
-  UInt64: 'uint64',
-  Boolean: 'boolean',
-  DateTime: 'time',
-  Errno: 'errno',
-};
 
 type Fields = ReadonlyMap<string, FilterField>;
 type Owner = GraphQLObjectType | GraphQLInterfaceType;
 
 /**
- * What can be filtered, read from the input type `EventFilter` of the schema, so that a tracker's section there is all that it takes.
- * No I/O.
+ * The fields that can be filtered, derived from the schema's input type `EventFilter`. A tracker needs nothing but its
+ * section there. No I/O.
  */
 export class FilterFields {
   /** All trackers of the schema. */
@@ -89,12 +78,12 @@ export class FilterFields {
     this.#label = label;
   }
 
-  /** A tracker's own fields; undefined when `EventFilter` has no such section. */
+  /** A tracker's own fields; undefined if `EventFilter` has no section for it. */
   own(tracker: string): Fields | undefined {
     return this.#own.get(tracker);
   }
 
-  /** The field of a tracker's events; undefined when they have none. */
+  /** Returns the field of a tracker's events; undefined if they have none. */
   get(tracker: string, path: string): FilterField | undefined {
     return (
       this.shared.get(path) ??
@@ -103,12 +92,12 @@ export class FilterFields {
     );
   }
 
-  /** A container's label; each container has all of them, most are null. */
+  /** Returns the field of a container label. Every container has every label; labels that are not set are null. */
   label(name: string): FilterField | undefined {
     return this.#label && name !== '' ? { ...this.#label, path: `${LABELS}${name}` } : undefined;
   }
 
-  /** A field that these trackers' events have, of whatever tracker; what differs between them in its type is `mixed`. */
+  /** Returns the field that events of these trackers have. If its type differs between trackers, it is `mixed`. */
   among(
     trackers: readonly string[],
     path: string,
@@ -126,7 +115,7 @@ export class FilterFields {
     };
   }
 
-  /** Why these trackers' events have no such field, and what comes near it. */
+  /** Returns why events of these trackers have no such field, with a suggestion. */
   missing(trackers: readonly string[], path: string): string {
     const known = new Set(
       trackers.flatMap((tracker) => [...this.shared.keys(), ...(this.#own.get(tracker)?.keys() ?? [])]),
@@ -139,7 +128,7 @@ export class FilterFields {
   }
 }
 
-/** An element of a list of texts. It is never null. */
+/** An element of a list of texts; never null. */
 export function element(): FilterField {
   return {
     path: '',
@@ -152,7 +141,7 @@ export function element(): FilterField {
   };
 }
 
-/** The length of a list. It is null when the list is. */
+/** The length of a list; null if the list is null. */
 export function lengthOf(list: FilterField): FilterField {
   return {
     ...list,
@@ -189,14 +178,14 @@ function ownFields(
 interface Place {
   readonly name: string;
   readonly input: GraphQLInputObjectType;
-  /** Where the field is. */
+  /** The path of the field. */
   readonly owner: Owner;
-  /** Whether the owner can be null. */
+  /** Whether the containing object can be null. */
   readonly nullable: boolean;
   readonly prefix?: string;
 }
 
-/** The field, or those inside it. */
+/** Returns the field, or the fields inside it. */
 function fieldsOf({ name, input, owner, nullable, prefix = '' }: Place): FilterField[] {
   const output: GraphQLOutputType | undefined = owner.getFields()[name]?.type;
   const path = `${prefix}${name}`;
@@ -209,7 +198,7 @@ function fieldsOf({ name, input, owner, nullable, prefix = '' }: Place): FilterF
     throw unfit(path, `${input.name} is neither a filter for a value nor one for the fields of ${inner.name}`);
   const fields = Object.values(input.getFields()).flatMap((below) => {
     const type = getNamedType(below.type);
-    // Labels are a list of filters; they have paths of their own.
+    // Labels are a list of filters and have their own paths.
     return isInputObjectType(type) && !isListType(below.type)
       ? fieldsOf({ name: below.name, input: type, owner: inner, nullable: canBeNull, prefix: `${path}.` })
       : [];
@@ -233,7 +222,7 @@ function leafOf(path: string, input: GraphQLInputObjectType, nullable: boolean):
       operators,
       named.getValues().map(({ name }) => name),
     );
-  const type = operators.includes('cidr') ? 'address' : TYPES[named.name];
+  const type = operators.includes('cidr') ? 'address' : rowOf(named.name).compared;
   if (!type) throw unfit(path, `nothing compares the type ${named.name} of ${input.name}.eq`);
   return made(path, type, input, nullable, operators, null);
 }

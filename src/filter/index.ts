@@ -1,4 +1,4 @@
-/** Which events: what a client writes, checked and compiled. Pure. */
+/** Filters for events: validates and compiles what clients write. Pure. */
 export type { Filter } from './ast.js';
 export { parseCel } from './cel.js';
 export { compileFilter, fieldsOf, type Predicate } from './compile.js';

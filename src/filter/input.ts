@@ -1,4 +1,4 @@
-import { invalid, suggest } from '../errors.js';
+import { invalid, suggest } from '../base/errors.js';
 import { and, isTracker, or, type Comparison, type Filter, type Operator } from './ast.js';
 import { Budget } from './budget.js';
 import { parseCel } from './cel.js';
@@ -9,8 +9,9 @@ import type { Fail } from './pattern.js';
 type InputObject = Readonly<Record<string, unknown>>;
 
 /**
- * The filter that an `EventFilter` of the schema means, for events of these trackers. Takes the input as GraphQL coerces it, and
- * any JSON: it is checked all the same. Throws BAD_USER_INPUT with the path of the argument: `where.or[1].open.path.regex: …`.
+ * Converts an `EventFilter` into a filter for events of these trackers. Accepts the input as coerced by GraphQL, or any
+ * JSON, which is checked in the same way. Throws BAD_USER_INPUT with the path of the argument:
+ * `where.or[1].open.path.regex: …`.
  */
 export function parseInput(input: unknown, fields: FilterFields, trackers: readonly string[], where = 'where'): Filter {
   return new InputParser(fields, trackers).filter(input, where, true);
@@ -72,7 +73,7 @@ class InputParser {
     );
   }
 
-  /** A tracker's section: an event of that tracker whose own fields are so. */
+  /** A tracker's section: matches events of that tracker whose own fields match. */
   #section(tracker: string, value: unknown, where: string): Filter {
     if (!this.#trackers.includes(tracker))
       throw invalid(where, `the session has no tracker ${tracker}; it has ${this.#trackers.join(', ')}`, { tracker });
@@ -149,7 +150,7 @@ class InputParser {
       return { kind: 'any', path: field.path, filter };
     }
     if (op === 'length') return this.#operators(lengthOf(field), operand, where);
-    // GraphQL makes a list of a single value.
+    // GraphQL coerces a single value to a list.
     if (op === 'cidr')
       return or(
         itemsOf(typeof operand === 'string' ? [operand] : operand, where).map((item, index) =>
@@ -179,7 +180,10 @@ function failAt(where: string): Fail {
   };
 }
 
-/** What an object holds. A null in it is an error: left out it would match everything, and meant as a value nothing. */
+/**
+ * Returns the entries of an object. A null value is an error: treated as omitted it would match everything, treated as
+ * a value nothing.
+ */
 function entriesOf(value: unknown, where: string, emptyHint: string | null): [string, unknown][] {
   if (typeof value !== 'object' || value === null || Array.isArray(value))
     throw invalid(where, `needs an object; it is ${show(value)}`);

@@ -1,9 +1,11 @@
-import type { TraceEvent } from '../event.js';
+import { bytesOfText, textOfBytes } from '../base/bytes.js';
+import type { TraceEvent } from '../event/event.js';
 import type { PushedField } from '../trackers/define.js';
 import { compare, or, type Any, type Comparison, type Filter } from './ast.js';
 import { compileFilter } from './compile.js';
 import {
   bits,
+  both,
   isSingle,
   MAX,
   MIN,
@@ -20,13 +22,13 @@ import {
 import type { FilterFields } from './field.js';
 import { addressBits } from './pattern.js';
 
-/** What one comparison leaves of a field's values, and a filter that says so. */
+/** Computes the values of a field for which a comparison can be true, and a filter that matches exactly these. */
 export interface Leaf {
   readonly domain: Domain;
   readonly shown: Filter;
 }
 
-/** The values with which the comparison, or its negation, can be true; null when the kernel has no means to tell. */
+/** Returns the values for which the comparison, or its negation, can be true; null if the kernel cannot evaluate it. */
 export function leafOf(
   filter: Comparison | Any,
   field: PushedField,
@@ -42,7 +44,7 @@ export function leafOf(
   if (filter.type === 'length') return null;
   switch (field.kind) {
     case 'number':
-      return { domain: numbersOf(filter, field.null, negated), shown };
+      return { domain: numbersOf(filter, field, negated), shown };
     case 'code':
       return { domain: codesOf(filter, field, negated, fields, tracker), shown };
     case 'text':
@@ -60,13 +62,21 @@ function listOf({ value }: Comparison): readonly unknown[] {
   return Array.isArray(value) ? (value as readonly unknown[]) : [value];
 }
 
-function numbersOf(filter: Comparison, nullCode: number | undefined, negated: boolean): Numbers {
+function numbersOf(
+  filter: Comparison,
+  { null: nullCode, min }: Extract<PushedField, { kind: 'number' }>,
+  negated: boolean,
+): Numbers {
   const none: Range[] = nullCode === undefined ? [] : [[BigInt(nullCode), BigInt(nullCode)]];
   const isNull = filter.op === 'isNull';
   const compared = isNull ? none : numbers(rangesOf(filter)).ranges;
-  // A comparison with a null is false, its negation true.
+  // A comparison with null is false, its negation is true.
   const refused = isNull ? others(compared) : numbers([...others(compared), ...none]).ranges;
-  return numbers((isNull && filter.value === false) !== negated ? refused : others(refused));
+  const taken = numbers((isNull && filter.value === false) !== negated ? refused : others(refused));
+  if (min === undefined) return taken;
+  // Impossible values may be excluded, so that `port < 1024` is a single range although null is below it.
+  const possible = both(taken, numbers([[BigInt(min), MAX], ...none]));
+  return possible.kind === 'numbers' && possible.ranges.length === 1 ? possible : taken;
 }
 
 function rangesOf(filter: Comparison): Range[] {
@@ -91,13 +101,16 @@ function rangesOf(filter: Comparison): Range[] {
   }
 }
 
-/** A constant beyond the kernel's 63 bits is beyond all values. */
+/** Clamps a constant that exceeds the kernel's 63 bits, and therefore all values. */
 function clamp(from: bigint, to: bigint): Range[] {
   const [low, high] = [from < MIN ? MIN : from, to > MAX ? MAX : to];
   return low <= high ? [[low, high]] : [];
 }
 
-/** Names by their codes; else each code is judged as its event would be, so that any operator can be pushed. */
+/**
+ * Translates names to codes. For other operators, evaluates the comparison for each code, so that any operator can be
+ * pushed down.
+ */
 function codesOf(
   filter: Comparison,
   { max, codeOf, read }: Extract<PushedField, { kind: 'code' }>,
@@ -139,11 +152,25 @@ function bitsOf(
 
 // Texts
 
-const encoder = new TextEncoder();
-
-/** As bytes that the kernel can compare; null for what decoding may have made of other bytes, or that no text has. */
+/** Returns the bytes that the kernel compares; null for a text that no name can have. */
 function bytesOf(text: string): Uint8Array | null {
-  return text.includes('\uFFFD') || text.includes('\0') ? null : encoder.encode(text);
+  return text.includes('\0') ? null : bytesOfText(text);
+}
+
+/**
+ * Returns the part of a prefix that is also a prefix of the name's bytes: how a backslash is escaped depends on what
+ * follows it.
+ */
+function sureStart(text: string): string {
+  const at = text.indexOf('\\');
+  return at < 0 ? text : text.slice(0, at);
+}
+
+/** Returns the longest prefix of a text that fits into this many bytes. */
+function startWithin(text: string, bytes: Uint8Array): string {
+  let start = textOfBytes(bytes);
+  while (!text.startsWith(start)) start = start.slice(0, -1);
+  return sureStart(start);
 }
 
 function textOf(filter: Comparison, size: number, negated: boolean): Leaf | null {
@@ -159,9 +186,11 @@ function textOf(filter: Comparison, size: number, negated: boolean): Leaf | null
           : null;
   const whole = op === 'eq' || op === 'in' || op === 'ne';
   if (!whole && !beginning) return null;
-  const texts = whole ? listOf(filter).map(String) : [beginning ?? ''];
+  const start = sureStart(beginning ?? '');
+  if (!whole && start === '') return null;
+  const texts = whole ? listOf(filter).map(String) : [start];
   const keys: string[] = [];
-  let exact = op !== 'glob' && op !== 'regex';
+  let exact = op !== 'glob' && op !== 'regex' && (whole || start === beginning);
   const shown: Filter[] = [];
   for (const text of texts) {
     const bytes = bytesOf(text);
@@ -173,22 +202,26 @@ function textOf(filter: Comparison, size: number, negated: boolean): Leaf | null
     shown.push(
       fits
         ? compare(path, type, whole ? 'eq' : 'prefix', text)
-        : compare(path, type, 'prefix', new TextDecoder().decode(key.subarray(0, size)).replace(/\uFFFD$/, '')),
+        : compare(path, type, 'prefix', startWithin(text, key.subarray(0, size))),
     );
   }
-  // "ne" is false for a null, and its negation true.
+  // "ne" is false for null, its negation is true.
   const inverse = (op === 'ne') !== negated;
   if (inverse && !exact) return null;
   const said: Filter = negated ? { kind: 'not', filter } : filter;
+  if (negated) shown.push(compare(path, type, 'isNull', true));
   return { domain: { ...prefixes(keys, negated, exact), negated: inverse }, shown: exact ? said : or(shown) };
 }
 
-/** What every text begins with that the glob matches. */
+/** Returns the prefix of every text that the glob matches. */
 function globStart(glob: string): string {
   return /^[^*?[{\\]*/.exec(glob)?.[0] ?? '';
 }
 
-/** The same of a regular expression that is bound to the start: its literal characters, less one that is repeated or optional. */
+/**
+ * Returns the same for a regular expression anchored at the start: its literal characters, except for one that is
+ * repeated or optional.
+ */
 function regexStart(source: string): string {
   if (!source.startsWith('^') || source.includes('|')) return '';
   const literal = [...(/^\^([^\\.+*?()[\]{}^$]*)/u.exec(source)?.[1] ?? '')];
@@ -211,7 +244,7 @@ function addressesOf(filter: Comparison, negated: boolean): Prefixes | null {
   }
   if (!['eq', 'ne', 'in', 'cidr'].includes(filter.op)) return null;
   const keys = listOf(filter).map((value) => addressBits(String(value)));
-  // A short network of IPv6 holds the mapped addresses, which are IPv4's and not its.
+  // A short IPv6 prefix includes the mapped addresses, which are IPv4 addresses and do not belong to it.
   const exact = !keys.some((key) => key.length < MAPPED.length && MAPPED.startsWith(key));
   const inverse = (filter.op === 'ne') !== negated;
   if (inverse && !exact) return null;

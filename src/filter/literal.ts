@@ -1,5 +1,5 @@
-import { suggest } from '../errors.js';
-import { errnoName } from '../linux.js';
+import { suggest } from '../base/errors.js';
+import { errnoName } from '../linux/linux.js';
 import { compare, type Comparison, type Filter, type Operator, type Scalar } from './ast.js';
 import type { FilterField } from './field.js';
 import {
@@ -12,7 +12,10 @@ import {
   type Fail,
 } from './pattern.js';
 
-/** What a client wrote, in GraphQL or in CEL, as the comparison's constant. Both forms are checked here, so that they mean the same. */
+/**
+ * Converts a literal that a client wrote in GraphQL or CEL into the constant of a comparison. Both forms are checked
+ * here, so that they have the same meaning.
+ */
 
 export const MAX_LIST = 1000;
 
@@ -26,7 +29,10 @@ const RANGES = {
 // RFC 3339; up to nine digits of a second, since the kernel's clock has no more.
 const TIME = /^(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})$/;
 
-/** The comparison of a field with what the client wrote. `fail` when it makes no sense; it says what would. */
+/**
+ * Returns the comparison of a field with what the client wrote. Calls `fail`, with a message that says what would be
+ * correct, if it is invalid.
+ */
 export function comparison(field: FilterField, op: Operator, raw: unknown, fail: Fail): Comparison {
   const { path, type } = field;
   if (!field.operators.includes(op))
@@ -54,7 +60,7 @@ export function comparison(field: FilterField, op: Operator, raw: unknown, fail:
   }
 }
 
-/** A list that is not empty: OR of nothing would match nothing, which nobody means. Equal values count once. */
+/** Requires a non-empty list, because an empty OR would match nothing. Duplicates are removed. */
 function listOf(raw: unknown, fail: Fail, check: (item: unknown, fail: Fail) => Scalar): Scalar[] {
   if (!Array.isArray(raw)) return fail(`needs a list; it is ${show(raw)}`);
   if (raw.length === 0) return fail('is empty, which would match nothing; leave it out, or give at least one value');
@@ -121,7 +127,7 @@ function integerOf(type: keyof typeof RANGES, raw: unknown, fail: Fail): bigint 
     : fail(`needs a whole number from ${min} to ${max}; it is ${show(raw)}`);
 }
 
-/** JSON loses precision above 2^53, so 64-bit integers may be texts. */
+/** Accepts 64-bit integers as texts, because JSON loses precision above 2^53. */
 function bigintOf(raw: unknown, mayBeText: boolean): bigint | null {
   if (typeof raw === 'bigint') return raw;
   if (typeof raw === 'number') return Number.isSafeInteger(raw) ? BigInt(raw) : null;
@@ -135,13 +141,13 @@ function timeOf(raw: unknown, fail: Fail): string {
   );
 }
 
-/** RFC 3339 as events have it: in UTC with nine digits of a second; null when it is none. */
+/** Returns a time in the format of events: RFC 3339 in UTC with nanoseconds; null if it is not a time. */
 export function parseTime(text: string): string | null {
   const [, date, time, fraction = '', zone = ''] = TIME.exec(text) ?? [];
   if (date === undefined || time === undefined) return null;
   const at = Date.parse(`${date}T${time}${zone.toUpperCase()}`);
   const day = Date.parse(`${date}T00:00:00Z`);
-  // Date.parse takes February 31st for March 3rd.
+  // Date.parse accepts February 31st as March 3rd.
   if (Number.isNaN(at) || Number.isNaN(day) || new Date(day).toISOString().slice(0, 10) !== date) return null;
   return `${new Date(at).toISOString().slice(0, 19)}.${fraction.padEnd(9, '0')}Z`;
 }
@@ -189,7 +195,7 @@ export function show(value: unknown): string {
 
 const BOUNDS: ReadonlySet<Operator> = new Set(['lt', 'lte', 'gt', 'gte']);
 
-/** Why an AND can match nothing: no value is between two bounds of the same field. Null when that is not so. */
+/** Returns why an AND can match nothing: no value is between two bounds of the same field. Null if it can match. */
 export function emptyRange(filter: Filter): string | null {
   if (filter.kind !== 'and') return null;
   const bounds = filter.filters.filter((part): part is Comparison => part.kind === 'comparison' && BOUNDS.has(part.op));

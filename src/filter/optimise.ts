@@ -18,11 +18,12 @@ import { compileGlob, compileRegex, plainGlob, plainRegex } from './pattern.js';
 import { print } from './print.js';
 
 /**
- * The canonical filter that judges the events of these trackers as the given one does: flat, without what is always or never so, equal
- * parts once, cheap ones first. For a single tracker it is what is left of the filter there.
+ * Returns the canonical filter that is equivalent for events of these trackers: flat, without parts that are always
+ * true or always false, without duplicates, cheap parts first. For a single tracker, it is the part of the filter that
+ * applies to it.
  */
 export function optimise(filter: Filter, fields: FilterFields, trackers: readonly string[]): Filter {
-  // A part that vanishes can bring another into a simpler form; each round makes it smaller, so this ends.
+  // Removing a part can simplify another one. Each round makes the filter smaller, so this terminates.
   let current = filter;
   for (let text = ''; ;) {
     current = new Folder(fields).fold(current, trackers);
@@ -34,7 +35,7 @@ export function optimise(filter: Filter, fields: FilterFields, trackers: readonl
 
 const NEGATED: Partial<Record<Operator, Operator>> = { eq: 'ne', ne: 'eq', lt: 'gte', lte: 'gt', gt: 'lte', gte: 'lt' };
 
-/** `scope` is always the trackers whose events come to a part of the filter. */
+/** `scope` is always the set of trackers whose events reach a part of the filter. */
 class Folder {
   readonly #fields: FilterFields;
 
@@ -70,7 +71,7 @@ class Folder {
         scope,
       );
     const negated = NEGATED[inner.op];
-    // Where a null can be, the negation is true of it and the negated comparison is not.
+    // If the field can be null, the negation matches null, but the negated operator does not.
     const exact =
       negated &&
       inner.type !== 'length' &&
@@ -87,7 +88,7 @@ class Folder {
     return path !== '' && scope.some((tracker) => this.#fields.get(tracker, path)?.nullable ?? true);
   }
 
-  /** Which trackers it asks for is known. */
+  /** Whether the trackers that it matches are known. */
   #tracker(comparison: Comparison, scope: readonly string[]): Filter {
     return this.#trackers(
       scope.filter((tracker) => accepts(comparison, tracker)),
@@ -182,7 +183,7 @@ function isTrackerComparison(filter: Filter): filter is Comparison {
   return filter.kind === 'comparison' && filter.path === 'tracker';
 }
 
-/** X and not X. */
+/** Whether it contains both X and not X. */
 function hasOpposites(parts: readonly Filter[]): boolean {
   const texts = new Set(parts.map(print));
   return parts.some(
@@ -192,7 +193,7 @@ function hasOpposites(parts: readonly Filter[]): boolean {
   );
 }
 
-/** Each once; cheap ones first, equally cheap ones by their text, so that the order they were written in does not count. */
+/** Removes duplicates and sorts by cost, then by text, so that the original order does not matter. */
 function ordered(parts: readonly Filter[], fields: FilterFields, scope: readonly string[]): Filter[] {
   const byText = new Map(parts.map((part) => [print(part), part]));
   return [...byText]
@@ -201,7 +202,10 @@ function ordered(parts: readonly Filter[], fields: FilterFields, scope: readonly
     .map(({ part }) => part);
 }
 
-/** `errno == "EPERM" || errno == "EACCES"` is one look into a set, where the field takes one: the result is printed, and parsed again. */
+/**
+ * Merges `errno == "EPERM" || errno == "EACCES"` into one set lookup if the field supports `in`, because the result is
+ * printed and parsed again.
+ */
 function joinValues(parts: readonly Filter[], takesSet: (path: string) => boolean): Filter[] {
   const values = new Map<string, Comparison[]>();
   for (const part of parts)
@@ -229,14 +233,14 @@ function add(map: Map<string, Comparison[]>, key: string, part: Comparison): voi
   else map.set(key, [part]);
 }
 
-/** By number where they are numbers, each once. */
+/** Sorts numerically if they are numbers, and removes duplicates. */
 function sorted(values: readonly Scalar[]): Scalar[] {
   return [...new Set(values)].sort((a, b) =>
     typeof a === 'number' && typeof b === 'number' ? a - b : a < b ? -1 : a > b ? 1 : 0,
   );
 }
 
-/** Whether an event of the tracker fulfils a comparison of `tracker`. */
+/** Returns whether events of the tracker match a comparison of `tracker`. */
 export function accepts({ op, value }: Comparison, tracker: string): boolean {
   const text = String(value);
   switch (op) {
@@ -261,7 +265,7 @@ export function accepts({ op, value }: Comparison, tracker: string): boolean {
   }
 }
 
-/** Patterns were checked when the filter was made. */
+/** Patterns have already been checked when the filter was created. */
 export function checked(message: string): never {
   throw new TypeError(message);
 }

@@ -1,21 +1,21 @@
 import ipaddr from 'ipaddr.js';
 import { RE2JS, RE2JSSyntaxException } from 're2js';
-import { messageOf } from '../errors.js';
+import { messageOf } from '../base/errors.js';
 
-/** Says what is wrong with what a client wrote, or with the value at an index of it. */
+/** Reports an error in what a client wrote, or in its element at an index. */
 export type Fail = (message: string, index?: number) => never;
 export type TextPredicate = (text: string) => boolean;
 
 export const MAX_PATTERN = 500;
 /**
- * An automaton is linear in the text with the size of its program as the factor: of the worst text a path long, 4 KiB, a program of this
- * size takes some milliseconds.
+ * The time of an automaton is linear in the text, with the size of its program as the factor. With the worst text of
+ * the length of a path, 4 KiB, a program of this size takes a few milliseconds.
  */
 export const MAX_PROGRAM = 300;
 
 // Regular expressions and globs
 
-/** An RE2 regular expression; `fail` when it is none, or too large a one. */
+/** Compiles an RE2 regular expression. Calls `fail` if it is invalid or too large. */
 export function compileRegex(source: string, fail: Fail): TextPredicate {
   const compiled = compileRe2(source, 0, (message) =>
     fail(`"${shorten(source)}" is no RE2 regular expression: ${message}`),
@@ -46,7 +46,7 @@ function compileRe2(source: string, flags: number, fail: Fail): RE2JS {
   }
 }
 
-/** A glob for the whole text. */
+/** Compiles a glob that matches the whole text. */
 export function compileGlob(glob: string, fail: Fail): TextPredicate {
   const compiled = compileRe2(globSource(glob, fail), RE2JS.DOTALL, (message) =>
     fail(`"${shorten(glob)}" is no glob: ${message}`),
@@ -56,7 +56,7 @@ export function compileGlob(glob: string, fail: Fail): TextPredicate {
   return (text) => compiled.testExact(text);
 }
 
-/** The regular expression, for the whole text, that means the same. */
+/** Returns the equivalent regular expression for the whole text. */
 function globSource(glob: string, fail: Fail): string {
   let source = '';
   let depth = 0;
@@ -89,14 +89,14 @@ function globSource(glob: string, fail: Fail): string {
 function classAt(glob: string, start: number, fail: Fail): { end: number; set: string } {
   const negated = glob[start + 1] === '!' || glob[start + 1] === '^';
   const first = start + (negated ? 2 : 1);
-  // "]" as the first character is itself, as in a shell.
+  // "]" as the first character is literal, as in a shell.
   const end = glob.indexOf(']', first + 1);
   if (end < 0) return fail(`"${shorten(glob)}" has a [ without its ]; write \\[ for the character`);
   const inner = glob.slice(first, end).replace(/[\\\]^[&~]/g, '\\$&');
   return { end, set: `[${negated ? '^' : ''}${inner}]` };
 }
 
-/** What the pattern means when it needs no automaton: `["prefix", "/etc/"]`; null when it does. */
+/** Returns the equivalent simple operator, such as `["prefix", "/etc/"]`; null if the pattern needs an automaton. */
 export type Plain =
   readonly [op: 'eq' | 'prefix' | 'suffix' | 'contains', text: string] | readonly [op: 'isNull', value: false];
 
@@ -119,7 +119,7 @@ export function plainRegex(source: string): Plain | null {
 
 // Addresses
 
-/** As the decoder writes it: IPv4 in four decimals also when mapped, IPv6 by RFC 5952. */
+/** Returns an address as the decoder formats it: IPv4 in four decimals, also if mapped; IPv6 by RFC 5952. */
 export function normaliseAddress(text: string, fail: Fail): string {
   const address = parseAddress(text);
   if (!address) return fail(`"${shorten(text)}" is no IP address; write "10.1.2.3" or "2001:db8::1"`);
@@ -129,7 +129,7 @@ export function normaliseAddress(text: string, fail: Fail): string {
 type Address = ipaddr.IPv4 | ipaddr.IPv6;
 
 function parseAddress(text: string): Address | null {
-  // ipaddr.js also takes "127.1", octal numbers and zones.
+  // ipaddr.js also accepts "127.1", octal numbers and zones.
   if (!text.includes(':')) return ipaddr.IPv4.isValidFourPartDecimal(text) ? ipaddr.IPv4.parse(text) : null;
   if (text.includes('%') || !ipaddr.IPv6.isValid(text)) return null;
   return unmapped(ipaddr.IPv6.parse(text));
@@ -148,7 +148,7 @@ interface Network {
   readonly bits: number;
 }
 
-/** "10.0.0.0/8"; a mapped network is that of IPv4. The text is the canonical one. */
+/** Parses "10.0.0.0/8". A mapped network becomes the IPv4 network. The text is canonical. */
 export function normaliseCidr(text: string, fail: Fail): string {
   const { bytes, bits } = parseCidr(text, fail);
   return `${textOf(ipaddr.fromByteArray([...bytes]))}/${bits}`;
@@ -182,7 +182,10 @@ function parseCidr(text: string, fail: Fail): Network {
   return { bytes: network, bits };
 }
 
-/** An address or a network, checked before, as the kernel keeps it: in 128 bits, IPv4 as ::ffff:a.b.c.d; as text of "0" and "1". */
+/**
+ * Returns an address or network, already checked, as the kernel stores it: 128 bits, IPv4 as ::ffff:a.b.c.d, as a
+ * string of "0" and "1".
+ */
 export function addressBits(text: string): string {
   const checked = (message: string): never => {
     throw new TypeError(message);
@@ -206,7 +209,10 @@ function maskAt(bits: number, index: number): number {
 
 const REMEMBERED = 4096;
 
-/** Whether an address, as the decoder writes it, is in a network. Few peers make most connections: answers are remembered. */
+/**
+ * Returns whether an address, as the decoder formats it, is in a network. Results are cached, because few peers make
+ * most connections.
+ */
 export function compileCidr(cidr: string, fail: Fail): TextPredicate {
   const { bytes, bits } = parseCidr(cidr, fail);
   const answers = new Map<string, boolean>();

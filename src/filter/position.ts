@@ -1,6 +1,6 @@
-import { invalid, type EunomiaError } from '../errors.js';
+import { invalid, type EunomiaError } from '../base/errors.js';
 
-/** A part of an expression's text: from `start` up to, not including, `end`. */
+/** A part of an expression: from `start` (inclusive) to `end` (exclusive). */
 export interface Range {
   readonly start: number;
   readonly end: number;
@@ -10,8 +10,8 @@ const BEFORE = 50;
 const WIDTH = 110;
 
 /**
- * BAD_USER_INPUT with the place in the text: `where.expr: 1:9: message`, and below it the line with carets under what is meant.
- * The column counts characters from 1.
+ * Creates a BAD_USER_INPUT error with the position in the text: `where.expr: 1:9: message`, and below it the line with
+ * carets under the part in question. Columns count characters from 1.
  */
 export function errorAt(where: string, text: string, { start, end }: Range, message: string): EunomiaError {
   const lineStart = text.lastIndexOf('\n', start - 1) + 1;
@@ -35,7 +35,7 @@ export function errorAt(where: string, text: string, { start, end }: Range, mess
   });
 }
 
-/** In code points: what a terminal shows as one character, mostly. */
+/** Counts code points, most of which a terminal shows as one character. */
 function lengthOf(text: string): number {
   return [...text].length;
 }

@@ -1,14 +1,14 @@
 import { isShared, LABELS, type Any, type Comparison, type Filter, type Scalar } from './ast.js';
 
 /**
- * The filter as a CEL expression. Of an optimised filter it is canonical: equal filters have the same text, and `parseCel` makes the
- * same filter of it for the same trackers.
+ * Prints the filter as a CEL expression. For an optimised filter the text is canonical: equal filters have the same
+ * text, and `parseCel` returns the same filter for the same trackers.
  */
 export function print(filter: Filter): string {
   return printIn(filter, null, 0);
 }
 
-// How tightly a text binds: an operand is put in parentheses when it binds less tightly than its place asks.
+// Precedence: an operand is put in parentheses if it binds less tightly than its position requires.
 const OR = 1;
 const AND = 2;
 const UNARY = 3;
@@ -20,10 +20,10 @@ const METHOD: Readonly<Record<string, string>> = {
   glob: 'glob',
   regex: 'matches',
 };
-/** What an element of a list is called. */
+/** The variable for an element of a list. */
 const ELEMENT = 'x';
 
-/** `tracker`: the one whose events alone come here, so that its fields are written behind its name. */
+/** `tracker`: the only tracker whose events reach this part, so that its fields are prefixed with its name. */
 function printIn(filter: Filter, tracker: string | null, place: number): string {
   switch (filter.kind) {
     case 'always':
@@ -34,7 +34,7 @@ function printIn(filter: Filter, tracker: string | null, place: number): string 
         : `!(${printIn(filter.filter, tracker, 0)})`;
     case 'and': {
       const only = trackerOf(filter.filters) ?? tracker;
-      // A field behind the tracker's name asks for the tracker as well.
+      // A field prefixed with the tracker's name implies the tracker.
       const said =
         only !== null &&
         filter.filters.some((inner) => (inner.kind === 'comparison' || inner.kind === 'any') && !isShared(inner.path));
@@ -54,7 +54,7 @@ function printIn(filter: Filter, tracker: string | null, place: number): string 
   }
 }
 
-/** Whether its text is a field or a call, which binds more tightly than "!"; a comparison does not. */
+/** Whether its text is a field or a call, which binds more tightly than "!". A comparison does not. */
 function isPostfix(filter: Filter): boolean {
   if (filter.kind === 'any') return filter.filter.kind !== 'comparison' || filter.filter.op !== 'eq';
   return (
@@ -110,7 +110,9 @@ function literal({ type }: Comparison, value: Comparison['value']): string {
   return type === 'time' ? `timestamp(${quote(value)})` : quote(value);
 }
 
-/** JSON's escapes are CEL's, but for the solidus, which JSON.stringify leaves alone. */
+/**
+ * Quotes a text. JSON's escapes are the same as CEL's, except for the solidus, which JSON.stringify does not escape.
+ */
 function quote(text: string): string {
   return JSON.stringify(text);
 }

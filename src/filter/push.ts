@@ -7,23 +7,24 @@ import { leafOf, type Leaf } from './leaf.js';
 import { optimise } from './optimise.js';
 
 /**
- * What the kernel can judge of a filter: for each field that it knows, the values that an event can have at all if the filter takes
- * it. Where that is all that a part of the filter says, the part is left out of what user space judges.
+ * Computes the part of a filter that the kernel can evaluate: for each field that it knows, the values that a matching
+ * event can have. A part of the filter that is completely expressed by these values is not evaluated again in user
+ * space.
  */
 export interface Pushdown {
   readonly tracker: string;
   /** Constants of the tracker's object. */
   readonly constants: Readonly<Record<string, Constant>>;
-  /** What its rules look into, by the set's number, which is unique in the session. */
+  /** The sets that its rules refer to, by the set's number, which is unique in the session. */
   readonly numbers: Rules['numbers'];
   readonly prefixes: Rules['prefixes'];
-  /** What the kernel judges, as a filter. */
+  /** The filter that the kernel evaluates. */
   readonly inKernel: Filter;
-  /** What user space judges of the events that come. */
+  /** The filter that user space evaluates for the remaining events. */
   readonly rest: Filter;
 }
 
-/** The header's fields, which `eu_wanted` judges for every tracker. */
+/** The header's fields, which `eu_wanted` evaluates for every tracker. */
 const HEADER: Readonly<Record<string, PushedField>> = {
   'process.pid': { kind: 'number', stem: 'pid' },
   'process.tid': { kind: 'number', stem: 'tid' },
@@ -39,7 +40,10 @@ export interface PushTarget {
   readonly pushed?: Readonly<Record<string, PushedField | null>> | undefined;
 }
 
-/** What is pushed to each of a session's trackers, in their order. Pure; never refuses what the filter takes. */
+/**
+ * Computes what is pushed down to each of a session's trackers, in their order. Pure. Never discards an event that the
+ * filter matches.
+ */
 export function pushDown(filter: Filter, trackers: readonly PushTarget[], fields: FilterFields): Pushdown[] {
   let sets = 0;
   return trackers.map(({ name, pushed }) => {
@@ -51,7 +55,7 @@ export function pushDown(filter: Filter, trackers: readonly PushTarget[], fields
   });
 }
 
-/** What is left to be judged of the events of all of these trackers. */
+/** Returns the filter that remains to be evaluated for events of all these trackers. */
 export function restOf(pushdowns: readonly Pushdown[], fields: FilterFields): Filter {
   return optimise(
     or(pushdowns.map(({ tracker, rest }) => and([isTracker(tracker), rest]))),
@@ -125,14 +129,17 @@ class Pusher {
     };
   }
 
-  /** Whether nothing but this field is asked for. */
+  /** Returns whether the filter refers only to this field. */
   #isOnly(filter: Filter, stem: string): boolean {
     if (filter.kind === 'comparison' || filter.kind === 'any') return this.#known.get(filter.path)?.stem === stem;
     if (filter.kind === 'not') return this.#isOnly(filter.filter, stem);
     return filter.kind !== 'always' && filter.filters.every((inner) => this.#isOnly(inner, stem));
   }
 
-  /** What the filter, or its negation, says of one field; null when that is nothing. Parts about others may be true or not. */
+  /**
+   * Returns the constraint that the filter, or its negation, puts on one field; null if there is none. Parts about
+   * other fields may be true or false.
+   */
   #project(filter: Filter, stem: string, negated: boolean): Leaf | null {
     switch (filter.kind) {
       case 'always':
@@ -156,7 +163,7 @@ class Pusher {
   }
 }
 
-/** Of an AND: a part that says nothing leaves the others, and makes of them something wider than the whole. */
+/** For an AND: a part without a constraint leaves the others, whose constraint is then wider than the whole. */
 function all(parts: readonly (Leaf | null)[], count: number): Leaf | null {
   const found = parts.filter((part) => part !== null);
   const [first, ...more] = found;
@@ -168,7 +175,7 @@ function all(parts: readonly (Leaf | null)[], count: number): Leaf | null {
   };
 }
 
-/** Of an OR: a part that says nothing makes all of it say nothing. */
+/** For an OR: a part without a constraint makes the whole unconstrained. */
 function some(parts: readonly (Leaf | null)[]): Leaf | null {
   let domain: Domain | null = null;
   const shown: Filter[] = [];

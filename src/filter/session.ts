@@ -1,4 +1,4 @@
-import type { Demand, TraceEvent } from '../event.js';
+import type { Demand, TraceEvent } from '../event/event.js';
 import { ALWAYS, NEVER, type Filter } from './ast.js';
 import { compileFilter, type Predicate } from './compile.js';
 import type { FilterFields } from './field.js';
@@ -7,22 +7,25 @@ import { print } from './print.js';
 import { pushDown, restOf, type Pushdown, type PushTarget } from './push.js';
 import { filterOf, type EventFilter } from './where.js';
 
-/** What judges the events of a session in user space, and what it says of each tracker; null where nothing is to be judged. */
+/**
+ * The predicate that evaluates a session's events in user space, and its text per tracker; null if there is nothing to
+ * evaluate.
+ */
 export interface Judgement {
   readonly matches: Predicate | null;
   textOf(tracker: string): string | null;
 }
 
-/** A session's filter, taken apart: what the kernel can judge of it, and what is left if it does. */
+/** A session's filter, split into the part that the kernel can evaluate and the part that then remains. */
 export class SessionFilter {
   readonly text: string;
-  /** What it reads, by tracker. */
+  /** The fields that it reads, by tracker. */
   readonly demand: Demand;
-  /** By tracker of the session, in their order. */
+  /** One entry per tracker of the session, in their order. */
   readonly pushdowns: readonly Pushdown[];
-  /** In user space, when the kernel judges none of it. */
+  /** The user-space predicate if the kernel evaluates none of it. */
   readonly whole: Judgement;
-  /** The same, of what the kernel lets through. */
+  /** The user-space predicate for events that the kernel lets through. */
   readonly rest: Judgement;
 
   constructor(where: EventFilter, trackers: readonly PushTarget[], fields: FilterFields) {
@@ -36,12 +39,12 @@ export class SessionFilter {
     this.rest = judgement(rest, compileFilter(rest, fields, names), (tracker) => restFor.get(tracker) ?? NEVER);
   }
 
-  /** Whether the kernel can judge anything of it. */
+  /** Whether the kernel can evaluate any part of it. */
   get isPushed(): boolean {
     return this.pushdowns.some(({ constants }) => Object.keys(constants).length > 0);
   }
 
-  /** What the kernel judges of a tracker's events when it judges what it can; null for nothing. */
+  /** Returns the filter that the kernel evaluates for a tracker's events, as a CEL expression; null if none. */
   inKernel(tracker: string): string | null {
     return textOf(this.pushdowns.find((pushdown) => pushdown.tracker === tracker)?.inKernel ?? ALWAYS);
   }
@@ -60,7 +63,10 @@ function textOf(filter: Filter): string | null {
   return filter.kind === 'always' && filter.value ? null : print(filter);
 }
 
-/** The filter of a session's argument `where`; null when it takes all. Throws BAD_USER_INPUT with the path of what is wrong. */
+/**
+ * Creates the filter of a session from its argument `where`; null if it matches everything. Throws BAD_USER_INPUT with
+ * the path of the error.
+ */
 export function sessionFilterOf(
   input: unknown,
   fields: FilterFields,

@@ -1,4 +1,4 @@
-import type { Demand } from '../event.js';
+import type { Demand } from '../event/event.js';
 import type { Filter } from './ast.js';
 import { compileFilter, fieldsOf, type Predicate } from './compile.js';
 import type { FilterFields } from './field.js';
@@ -6,14 +6,14 @@ import { parseInput } from './input.js';
 import { optimise } from './optimise.js';
 import { print } from './print.js';
 
-/** A filter that is ready to judge events of the trackers it was made for. */
+/** A compiled filter for events of the trackers that it was created for. */
 export class EventFilter {
-  /** Canonical. */
+  /** The canonical filter. */
   readonly filter: Filter;
-  /** As a CEL expression; equal filters have the same. */
+  /** The filter as a CEL expression. Equal filters have the same text. */
   readonly text: string;
   readonly matches: Predicate;
-  /** What it reads, by tracker; a tracker of which no event matches is not there. */
+  /** The fields that it reads, by tracker. Trackers of which no event can match are omitted. */
   readonly demand: Demand;
 
   constructor(filter: Filter, fields: FilterFields, trackers: readonly string[]) {
@@ -23,7 +23,10 @@ export class EventFilter {
     this.demand = fieldsOf(this.filter, fields, trackers);
   }
 
-  /** What a reader with this selection needs captured: what it selects of events that can match, and what the filter reads. */
+  /**
+   * Returns the demand of a subscriber with this selection: what it selects of events that can match, and what the
+   * filter reads.
+   */
   with(selection: Demand): Demand {
     return new Map(
       [...this.demand].map(([tracker, read]) => [tracker, new Set([...read, ...(selection.get(tracker) ?? [])])]),
@@ -32,8 +35,8 @@ export class EventFilter {
 }
 
 /**
- * The filter of an argument `where: EventFilter`, for events of these trackers; null when it takes them all. Throws BAD_USER_INPUT with
- * the path of what is wrong.
+ * Creates the filter of an argument `where: EventFilter` for events of these trackers; null if it matches all of them.
+ * Throws BAD_USER_INPUT with the path of the error.
  */
 export function filterOf(
   input: unknown,

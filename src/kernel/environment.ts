@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { EunomiaError } from '../errors.js';
+import { EunomiaError } from '../base/errors.js';
 import { loadLibbpf } from './libbpf.js';
 
 // include/uapi/linux/capability.h

@@ -1,6 +1,6 @@
 import koffi from 'koffi';
-import { errnoName } from '../linux.js';
-import { EunomiaError, KernelError } from '../errors.js';
+import { errnoName } from '../linux/linux.js';
+import { EunomiaError, KernelError } from '../base/errors.js';
 
 /**
  * libbpf 1.x and the few calls of libc that Eunomia needs, through koffi. Pointers are bigints.

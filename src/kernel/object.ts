@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs';
-import { EunomiaError } from '../errors.js';
+import { EunomiaError } from '../base/errors.js';
 import { attachCgroup, attachPerfEvent, attachUprobe, type Attachment } from './attach.js';
-import { parseBpfFile } from './btf.js';
+import { parseBpfFile } from '../btf/btf.js';
 import { possibleCpus } from './cpus.js';
 import { failure, lastFailure, later, laterFailure, loadLibbpf, loadLibc, memory, type Pointer } from './libbpf.js';
 import { BpfLink } from './link.js';
 import { mapShared, type Mapping } from './mapping.js';
+import { tracepointArguments } from './tracepoints.js';
 
 const LOG_BYTES = 1 << 20;
 
@@ -15,13 +16,18 @@ export interface ObjectSpec {
   /** Path of the .bpf.o file. */
   readonly path: string;
   /** Values for its `const volatile` globals, by their C names. */
-  readonly constants: Readonly<Record<string, boolean | number | bigint>>;
+  readonly constants: Readonly<Record<string, boolean | number | bigint | Uint16Array>>;
   /** Programs that are not loaded. */
   readonly unneeded: readonly string[];
   /** Where programs attach whose section does not say it, by program name. */
   readonly attachments?: Readonly<Record<string, Attachment>>;
   /** Program → capture bits: it serves these alone, and is attached only while one of them is in the mask. */
   readonly demanded?: Readonly<Record<string, bigint>>;
+  /**
+   * Programs that a kernel may be without: how many arguments their tracepoint has in the kernels that they know. They are loaded where it is so, and a
+   * constant `eu_args_TRACEPOINT` of the object, where there is one, says how many it has here (0: there is no such tracepoint).
+   */
+  readonly optional?: Readonly<Record<string, readonly number[]>>;
   /** For an object that sums in maps (sum.bpf.h): how often they are read. */
   readonly sumsEveryMs?: number;
 }
@@ -40,6 +46,9 @@ export class BpfObject {
   /** By program, in the order in which they were attached. */
   readonly #links = new Map<string, readonly BpfLink[]>();
   readonly #mappings: Mapping[] = [];
+  /** Programs that are not loaded: not needed, or not for this kernel. */
+  readonly #left = new Set<string>();
+  #missing: readonly string[] = [];
   #closed = false;
 
   private constructor(spec: ObjectSpec, object: Pointer) {
@@ -63,6 +72,11 @@ export class BpfObject {
       throw error;
     }
     return object;
+  }
+
+  /** Its optional programs that this kernel has no tracepoint for. */
+  get missing(): readonly string[] {
+    return this.#missing;
   }
 
   get mapNames(): readonly string[] {
@@ -131,7 +145,7 @@ export class BpfObject {
   async attach(which: (program: string) => boolean = () => true): Promise<void> {
     const bpf = loadLibbpf();
     for (const [name, program] of this.#programs) {
-      if (this.#spec.unneeded.includes(name) || !which(name)) continue;
+      if (this.#left.has(name) || !which(name)) continue;
       if (this.#links.has(name)) continue;
       const attachment = this.#spec.attachments?.[name];
       const operation = `attaching ${this.name}'s program ${name} (${bpf.program_section(program)})`;
@@ -213,13 +227,24 @@ export class BpfObject {
 
   #setConstants(): void {
     const { variables } = parseBpfFile(readFileSync(this.#spec.path), this.#spec.path);
-    for (const [name, value] of Object.entries(this.#spec.constants)) {
+    const tracepoints = [...variables.keys()].flatMap((name) => {
+      const [, tracepoint] = /^eu_args_(\w+)$/.exec(name) ?? [];
+      return tracepoint === undefined ? [] : [[name, tracepointArguments(tracepoint) ?? 0] as const];
+    });
+    for (const [name, value] of [...tracepoints, ...Object.entries(this.#spec.constants)]) {
       const variable = variables.get(name);
       if (!variable || variable.section !== '.rodata') {
         throw new EunomiaError('BAD_OBJECT', `${this.name}.bpf.o has no constant ${name} (const volatile)`);
       }
       const view = new DataView(this.#initialValue('.rodata'));
-      if (variable.size === 1) view.setUint8(variable.offset, Number(value));
+      if (value instanceof Uint16Array) {
+        if (value.byteLength !== variable.size)
+          throw new EunomiaError(
+            'BAD_OBJECT',
+            `${this.name}.bpf.o: ${name} has ${variable.size} bytes, not ${value.byteLength}`,
+          );
+        value.forEach((element, i) => view.setUint16(variable.offset + 2 * i, element, true));
+      } else if (variable.size === 1) view.setUint8(variable.offset, Number(value));
       else if (variable.size === 2) view.setUint16(variable.offset, Number(value), true);
       else if (variable.size === 4) view.setUint32(variable.offset, Number(value), true);
       else view.setBigUint64(variable.offset, BigInt(value), true);
@@ -236,10 +261,19 @@ export class BpfObject {
 
   #selectPrograms(): void {
     const bpf = loadLibbpf();
-    for (const name of this.#spec.unneeded) {
-      const program = this.#programs.get(name);
-      if (!program) throw new EunomiaError('BAD_OBJECT', `${this.name}.bpf.o has no program ${name}`);
-      bpf.program_set_autoload(program, false);
+    const program = (name: string): Pointer => {
+      const found = this.#programs.get(name);
+      if (!found) throw new EunomiaError('BAD_OBJECT', `${this.name}.bpf.o has no program ${name}`);
+      return found;
+    };
+    this.#missing = Object.entries(this.#spec.optional ?? {}).flatMap(([name, known]) => {
+      const tracepoint = bpf.program_section(program(name)).replace(/^tp_btf\//, '');
+      const has = tracepointArguments(tracepoint);
+      return has !== null && known.includes(has) ? [] : [name];
+    });
+    for (const name of [...this.#spec.unneeded, ...this.#missing]) {
+      this.#left.add(name);
+      bpf.program_set_autoload(program(name), false);
     }
   }
 
@@ -253,6 +287,35 @@ export class BpfObject {
   #section(section: string): Pointer {
     for (const [name, map] of this.#maps) if (name === section || name.endsWith(section)) return map;
     throw new EunomiaError('BAD_OBJECT', `${this.name}.bpf.o has no section ${section}`);
+  }
+}
+
+/**
+ * Opens and loads an object; where this kernel refuses it with its optional programs, without them. `prepare` is called between, once or twice.
+ * Rejects as `open` and `load` do; nothing of a first try stays.
+ */
+export async function loadOptional(
+  spec: ObjectSpec,
+  prepare: (object: BpfObject) => void = () => {},
+): Promise<BpfObject> {
+  const optional = Object.keys(spec.optional ?? {});
+  const load = async (one: ObjectSpec): Promise<BpfObject> => {
+    const object = await BpfObject.open(one);
+    try {
+      prepare(object);
+      await object.load();
+      return object;
+    } catch (error) {
+      await object.close();
+      throw error;
+    }
+  };
+  try {
+    return await load(spec);
+  } catch (error) {
+    if (optional.length === 0) throw error;
+    const none = Object.fromEntries(optional.map((name) => [name, []]));
+    return load({ ...spec, optional: none }).catch(() => Promise.reject(error));
   }
 }
 

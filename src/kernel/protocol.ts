@@ -1,3 +1,4 @@
+import type { ClockOffset } from '../base/clock.js';
 import type { ObjectSpec } from './object.js';
 
 /** What the server's thread and the kernel thread say to each other. Everything here is cloned or transferred. */
@@ -7,10 +8,13 @@ export interface SourceObject extends ObjectSpec {
   readonly capture: bigint;
 }
 
+/** What becomes of a cgroup's events. SKIP_HOST: they are kept of tasks in a pid namespace of their own alone (`enum eu_verdict`). */
+export type CgroupVerdict = 'SKIP' | 'KEEP' | 'SKIP_HOST';
+
 /** What a session's programs may see; judged in the kernel. Null: that kind is not filtered by. */
 export interface SourceFilter {
-  /** Cgroup id → keep or skip. An id that is not in the list is kept and judged in the server. */
-  readonly cgroups: readonly (readonly [id: number, keep: boolean])[] | null;
+  /** By cgroup id. One that is not in the list is kept and judged in the server. */
+  readonly cgroups: readonly (readonly [id: number, verdict: CgroupVerdict])[] | null;
   readonly pids: readonly number[] | null;
   /** Descendants of `pids` too. */
   readonly descendants: boolean;
@@ -46,13 +50,6 @@ export interface SourceCounters {
   readonly ringPeakBytes: number;
 }
 
-/** Wall clock minus CLOCK_BOOTTIME. */
-export interface ClockOffset {
-  readonly seconds: number;
-  /** 0 to 999,999,999. */
-  readonly nanoseconds: number;
-}
-
 export interface Chunk {
   /** Records behind the ring's 8-byte headers; may be a part of a larger ArrayBuffer. Empty when the chunk only tells of a loss. */
   readonly data: Uint8Array;
@@ -65,56 +62,38 @@ export interface Chunk {
   readonly readBefore: number;
 }
 
-/** An error on its way between threads. */
-export interface Failure {
-  readonly code: string;
-  readonly message: string;
-  /** Of a KernelError, what it was made from. */
-  readonly kernel: {
-    readonly operation: string;
-    readonly errno: string | null;
-    readonly hint: string;
-    readonly verifierLog: string | null;
-  } | null;
-}
-
 export interface FeatureProbe {
   readonly name: string;
   readonly available: boolean;
   readonly reason: string | null;
 }
 
-export type Request =
-  | { readonly kind: 'load'; readonly id: number; readonly source: number; readonly spec: SourceSpec }
-  | {
-      readonly kind: 'capture';
-      readonly id: number;
-      readonly source: number;
-      readonly object: number;
-      readonly mask: bigint;
-    }
-  | {
-      readonly kind: 'judge';
-      readonly id: number;
-      readonly source: number;
-      readonly cgroups: readonly (readonly [number, boolean | null])[];
-    }
-  | { readonly kind: 'counters'; readonly id: number; readonly source: number }
-  | { readonly kind: 'read'; readonly id: number; readonly source: number }
-  | { readonly kind: 'close'; readonly id: number; readonly source: number }
-  | { readonly kind: 'probe'; readonly id: number }
-  | { readonly kind: 'try'; readonly id: number; readonly object: ObjectSpec }
-  | { readonly kind: 'stop'; readonly id: number };
+/** A type, as a channel's protocol has to be. A `source` is a number that the server chose when it loaded it. */
+export type KernelProtocol = {
+  readonly asks: {
+    readonly load: { readonly ask: { readonly source: number; readonly spec: SourceSpec }; readonly answer: void };
+    readonly capture: {
+      readonly ask: { readonly source: number; readonly object: number; readonly mask: bigint };
+      readonly answer: void;
+    };
+    readonly judge: {
+      readonly ask: { readonly source: number; readonly cgroups: readonly (readonly [number, CgroupVerdict | null])[] };
+      readonly answer: void;
+    };
+    readonly counters: { readonly ask: { readonly source: number }; readonly answer: SourceCounters };
+    readonly read: { readonly ask: { readonly source: number }; readonly answer: void };
+    readonly close: { readonly ask: { readonly source: number }; readonly answer: SourceCounters };
+    readonly probe: { readonly ask: null; readonly answer: readonly FeatureProbe[] };
+    readonly try: { readonly ask: ObjectSpec; readonly answer: readonly string[] };
+    readonly stop: { readonly ask: null; readonly answer: void };
+  };
+  readonly posts: { readonly taken: Acknowledgement };
+  readonly notes: { readonly chunk: { readonly source: number; readonly chunk: Chunk } };
+};
 
 /** Bytes of chunks that the server has taken; beyond a bound not taken, the ring is not read, so that losses happen, and are counted, in the kernel. */
 export interface Acknowledgement {
-  readonly kind: 'taken';
   readonly bytes: number;
   /** Memory of chunks that nobody reads any more. */
   readonly spare: readonly ArrayBuffer[];
 }
-
-export type Response =
-  | { readonly kind: 'done'; readonly id: number; readonly value: unknown }
-  | { readonly kind: 'failed'; readonly id: number; readonly failure: Failure }
-  | { readonly kind: 'chunk'; readonly source: number; readonly chunk: Chunk };

@@ -1,12 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { bytesOfText } from '../base/bytes.js';
 import { bootNow } from './clock.js';
 import { possibleCpus } from './cpus.js';
 import { programsEnded } from './grace.js';
 import { failure, loadLibbpf } from './libbpf.js';
-import { BpfObject } from './object.js';
-import { root } from './paths.js';
-import type { SourceCounters, SourceFilter, SourceObject, SourceSets, SourceSpec } from './protocol.js';
+import { BpfObject, loadOptional, type ObjectSpec } from './object.js';
+import { objectPath } from '../base/paths.js';
+import type { CgroupVerdict, SourceCounters, SourceFilter, SourceObject, SourceSets, SourceSpec } from './protocol.js';
 import { Ring, type RingChunk } from './ring.js';
 import { SumMaps, sumsInMaps } from './sum.js';
 
@@ -33,6 +33,8 @@ const NUMBER_BYTES = 16;
 const PREFIX_BYTES = 72;
 const PREFIX_AT = 8;
 const SET_BITS = 32;
+// enum eu_verdict of eunomia.bpf.h.
+const VERDICTS: Readonly<Record<CgroupVerdict, number>> = { SKIP: 0, KEEP: 1, SKIP_HOST: 2 };
 const NO_SETS: SourceSets = { numbers: [], prefixes: [] };
 
 /** The programs of one session in the kernel: its ring, its filter maps, its trackers' objects. Lives in the kernel thread. */
@@ -77,7 +79,7 @@ export class Source {
     try {
       const session = await BpfObject.open({
         name: 'session',
-        path: join(root, 'dist/bpf/session.bpf.o'),
+        path: objectPath('session'),
         constants: {},
         unneeded: [],
       });
@@ -147,12 +149,12 @@ export class Source {
     for (const control of this.#controls) Atomics.store(control, POLLED, polled ? 1n : 0n);
   }
 
-  /** Keep, skip, or (null) forget what a cgroup is. */
-  judge(cgroups: readonly (readonly [number, boolean | null])[]): void {
+  /** Writes what becomes of cgroups; null forgets it. */
+  judge(cgroups: readonly (readonly [number, CgroupVerdict | null])[]): void {
     const fd = this.#session.mapFd('eu_cgroups');
-    for (const [id, keep] of cgroups) {
-      if (keep === null) loadLibbpf().map_delete(fd, u64(id));
-      else update(fd, 'eu_cgroups', u64(id), keep ? 1 : 0);
+    for (const [id, verdict] of cgroups) {
+      if (verdict === null) loadLibbpf().map_delete(fd, u64(id));
+      else update(fd, 'eu_cgroups', u64(id), VERDICTS[verdict]);
     }
   }
 
@@ -221,7 +223,7 @@ async function loadTracker(
   index: number,
   opened: BpfObject[],
 ): Promise<BpfObject> {
-  const tracker = await BpfObject.open({
+  const spec: ObjectSpec = {
     ...object,
     constants: {
       ...object.constants,
@@ -232,11 +234,11 @@ async function loadTracker(
       eu_by_comm: filter.comms !== null,
     },
     unneeded: [...object.unneeded, ...unneededToFollow(filter, index)],
+  };
+  return loadOptional(spec, (tracker) => {
+    opened.push(tracker);
+    for (const name of SHARED_MAPS) if (tracker.mapNames.includes(name)) tracker.reuseMap(name, session.mapFd(name));
   });
-  opened.push(tracker);
-  for (const name of SHARED_MAPS) if (tracker.mapNames.includes(name)) tracker.reuseMap(name, session.mapFd(name));
-  await tracker.load();
-  return tracker;
 }
 
 const counterWords = FIRST_COUNTER + COUNTER_WORDS * Math.min(possibleCpus(), 512);
@@ -257,14 +259,14 @@ function shrinkUnused(session: BpfObject, filter: SourceFilter, { numbers, prefi
 }
 
 function fillFilter(session: BpfObject, filter: SourceFilter): void {
-  for (const [id, keep] of filter.cgroups ?? [])
-    update(session.mapFd('eu_cgroups'), 'eu_cgroups', u64(id), keep ? 1 : 0);
+  for (const [id, verdict] of filter.cgroups ?? [])
+    update(session.mapFd('eu_cgroups'), 'eu_cgroups', u64(id), VERDICTS[verdict]);
   for (const pid of filter.pids ?? [])
     update(session.mapFd('eu_pids'), 'eu_pids', u32(pid), filter.descendants ? 1 : 0);
   for (const uid of filter.uids ?? []) update(session.mapFd('eu_uids'), 'eu_uids', u32(uid), 1);
   for (const comm of filter.comms ?? []) {
     const key = new Uint8Array(COMM_BYTES);
-    key.set(new TextEncoder().encode(comm).subarray(0, COMM_BYTES - 1));
+    key.set((bytesOfText(comm) ?? Buffer.from(comm)).subarray(0, COMM_BYTES - 1));
     update(session.mapFd('eu_comms'), 'eu_comms', key, 1);
   }
 }

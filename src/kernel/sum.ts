@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
-import { parseBpfFile } from './btf.js';
+import { parseBpfFile } from '../btf/btf.js';
 import { bootNow } from './clock.js';
 import { failure, later, loadLibbpf } from './libbpf.js';
-import { compileLayout } from './layout.js';
+import { kinds } from '../btf/kind.js';
+import { compileLayout } from '../btf/layout.js';
 import type { BpfObject } from './object.js';
 import type { RingChunk } from './ring.js';
 
@@ -52,7 +53,7 @@ export class SumMaps {
     this.#recordBytes = sizes.value;
     this.#bootNsAt = header.get('bootNs')?.offset ?? 0;
     this.#totals = [...fields.values()]
-      .filter(({ kind }) => kind === 'eu_sum' || kind === 'eu_log2')
+      .filter(({ kind }) => kinds[kind].summed)
       .flatMap(({ offset, size }) => Array.from({ length: size / 8 }, (_, i) => offset + 8 * i));
   }
 

@@ -1,31 +1,23 @@
-import { join } from 'node:path';
-import { Worker } from 'node:worker_threads';
-import { EunomiaError, KernelError } from '../errors.js';
+import { Channel } from '../base/channel.js';
+import { EunomiaError } from '../base/errors.js';
+import { intake } from '../base/turn.js';
 import type { ObjectSpec } from './object.js';
-import { root } from './paths.js';
-import type {
-  Acknowledgement,
-  Chunk,
-  Failure,
-  FeatureProbe,
-  Request,
-  Response,
-  SourceCounters,
-  SourceSpec,
-} from './protocol.js';
+import { workerFile } from '../base/paths.js';
+import type { CgroupVerdict, Chunk, FeatureProbe, KernelProtocol, SourceCounters, SourceSpec } from './protocol.js';
 
 /** Chunks are acknowledged when so much was taken: each acknowledgement wakes the kernel thread. A small part of what may be untaken. */
 const TAKEN_BYTES = 1 << 20;
 
-/** Gets a chunk, and the function that gives its memory back for another: once, when nobody reads it any more, or never. */
-export type ChunkReceiver = (chunk: Chunk, giveBack: () => void) => void;
-
-type Unnumbered<T> = T extends unknown ? Omit<T, 'id'> : never;
+/**
+ * Gets a chunk, and the function that gives its memory back for another: once, when nobody reads it any more, or never. Where it needs more than
+ * this turn of the event loop, the next chunk comes when its promise has resolved.
+ */
+export type ChunkReceiver = (chunk: Chunk, giveBack: () => void) => Promise<void> | null | void;
 
 /** What the kernel thread hands to the server's thread; `close` detaches and delivers what is left first. */
 export interface KernelSource {
   setCapture(object: number, mask: bigint): Promise<void>;
-  judge(cgroups: readonly (readonly [id: number, keep: boolean | null])[]): Promise<void>;
+  judge(cgroups: readonly (readonly [id: number, verdict: CgroupVerdict | null])[]): Promise<void>;
   /** Exact counts. All that was in the ring at that moment was delivered before this resolves. */
   counters(): Promise<SourceCounters>;
   /** All that happened before it was asked was delivered before this resolves: what is in the ring, and what is summed in maps. */
@@ -38,43 +30,50 @@ export interface KernelSource {
  * When the thread dies, all that is pending rejects and `onDeath` is called.
  */
 export class KernelThread {
-  readonly #worker: Worker;
-  readonly #waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
+  readonly #channel: Channel<KernelProtocol>;
   readonly #receivers = new Map<number, ChunkReceiver>();
-  #next = 1;
+  #nextSource = 1;
   /** Taken and not acknowledged yet. */
   #taken = 0;
   #spare: ArrayBuffer[] = [];
-  #dead: Error | null = null;
   onDeath: (error: Error) => void = () => {};
 
   constructor() {
     // libbpf's calls and the waiter on the rings run on libuv's pool, next to file and name look-ups.
     process.env.UV_THREADPOOL_SIZE ??= '8';
-    this.#worker = new Worker(join(root, 'dist/kernel/worker.js'), { name: 'eunomia-kernel' });
-    this.#worker.on('message', (response: Response) => this.#receive(response));
-    this.#worker.on('error', (error) => this.#die(error));
-    this.#worker.on('exit', () => this.#die(new EunomiaError('KERNEL_THREAD_ENDED', 'the kernel thread has ended')));
+    this.#channel = new Channel<KernelProtocol>({
+      file: workerFile('kernel/worker'),
+      worker: { name: 'eunomia-kernel' },
+      // Many chunks may arrive at once. What is not taken is not acknowledged, and so bounded.
+      turns: intake,
+      notes: { chunk: ({ source, chunk }) => this.#takeChunk(source, chunk) },
+      died: (cause) =>
+        new EunomiaError('KERNEL_THREAD_ENDED', `the kernel thread has ended${cause ? `: ${cause.message}` : ''}`, {
+          cause: cause ?? undefined,
+        }),
+      onDeath: (error) => this.onDeath(error),
+    });
   }
 
   /** Loads and attaches; `onChunk` gets its records, in order, from then on. Rejects with a KernelError, nothing stays attached then. */
   async load(spec: SourceSpec, onChunk: ChunkReceiver): Promise<KernelSource> {
-    const source = this.#next++;
+    const channel = this.#channel;
+    const source = this.#nextSource++;
     this.#receivers.set(source, onChunk);
     try {
-      await this.#ask({ kind: 'load', source, spec });
+      await channel.ask('load', { source, spec });
     } catch (error) {
       this.#receivers.delete(source);
       throw error;
     }
     return {
-      setCapture: async (object, mask) => void (await this.#ask({ kind: 'capture', source, object, mask })),
-      judge: async (cgroups) => void (await this.#ask({ kind: 'judge', source, cgroups })),
-      counters: () => this.#ask({ kind: 'counters', source }) as Promise<SourceCounters>,
-      read: async () => void (await this.#ask({ kind: 'read', source })),
+      setCapture: (object, mask) => channel.ask('capture', { source, object, mask }),
+      judge: (cgroups) => channel.ask('judge', { source, cgroups }),
+      counters: () => channel.ask('counters', { source }),
+      read: () => channel.ask('read', { source }),
       close: async () => {
         try {
-          return (await this.#ask({ kind: 'close', source })) as SourceCounters;
+          return await channel.ask('close', { source });
         } finally {
           this.#receivers.delete(source);
         }
@@ -82,63 +81,36 @@ export class KernelThread {
     };
   }
 
-  probe(): Promise<FeatureProbe[]> {
-    return this.#ask({ kind: 'probe' }) as Promise<FeatureProbe[]>;
+  probe(): Promise<readonly FeatureProbe[]> {
+    return this.#channel.ask('probe', null);
   }
 
-  /** Loads an object and drops it: whether this kernel's verifier accepts it. Rejects with a KernelError. */
-  async tryLoad(object: ObjectSpec): Promise<void> {
-    await this.#ask({ kind: 'try', object });
+  /** Loads an object and drops it: whether this kernel's verifier accepts it. Resolves to its optional programs that it is without here. Rejects with a KernelError. */
+  tryLoad(object: ObjectSpec): Promise<readonly string[]> {
+    return this.#channel.ask('try', object);
   }
 
   /** Closes all sources and ends the thread. */
   async close(): Promise<void> {
-    if (this.#dead) return;
+    if (this.#channel.dead) return;
     this.onDeath = () => {};
-    await this.#ask({ kind: 'stop' }).catch(() => {});
-    await this.#worker.terminate();
+    await this.#channel.ask('stop', null).catch(() => {});
+    await this.#channel.end(new EunomiaError('KERNEL_THREAD_ENDED', 'the kernel thread has ended'));
   }
 
-  #ask(request: Unnumbered<Request>): Promise<unknown> {
-    if (this.#dead) return Promise.reject(this.#dead);
-    const id = this.#next++;
-    return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
-      this.#worker.postMessage({ ...request, id });
-    });
+  #takeChunk(source: number, chunk: Chunk): Promise<void> | null {
+    const { data } = chunk;
+    const bytes = data.byteLength;
+    const work = this.#receivers.get(source)?.(chunk, () => this.#spare.push(data.buffer as ArrayBuffer)) ?? null;
+    if (!work) this.#acknowledge(bytes);
+    return work && work.then(() => this.#acknowledge(bytes));
   }
 
-  #receive(response: Response): void {
-    if (response.kind === 'chunk') {
-      const { data } = response.chunk;
-      this.#taken += data.byteLength;
-      this.#receivers.get(response.source)?.(response.chunk, () => this.#spare.push(data.buffer as ArrayBuffer));
-      if (this.#taken < TAKEN_BYTES) return;
-      this.#worker.postMessage(
-        { kind: 'taken', bytes: this.#taken, spare: this.#spare } satisfies Acknowledgement,
-        this.#spare,
-      );
-      this.#taken = 0;
-      this.#spare = [];
-      return;
-    }
-    const waiting = this.#waiting.get(response.id);
-    this.#waiting.delete(response.id);
-    if (response.kind === 'done') waiting?.resolve(response.value);
-    else waiting?.reject(revive(response.failure));
+  #acknowledge(bytes: number): void {
+    this.#taken += bytes;
+    if (this.#taken < TAKEN_BYTES || this.#channel.dead) return;
+    this.#channel.post('taken', { bytes: this.#taken, spare: this.#spare }, this.#spare);
+    this.#taken = 0;
+    this.#spare = [];
   }
-
-  #die(error: Error): void {
-    if (this.#dead) return;
-    this.#dead = error;
-    for (const { reject } of this.#waiting.values()) reject(error);
-    this.#waiting.clear();
-    this.onDeath(error);
-  }
-}
-
-function revive({ code, message, kernel }: Failure): Error {
-  return kernel
-    ? new KernelError(kernel.operation, kernel.errno, kernel.hint, kernel.verifierLog)
-    : new EunomiaError(code, message);
 }

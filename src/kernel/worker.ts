@@ -1,11 +1,12 @@
 import { parentPort } from 'node:worker_threads';
-import { messageOf, EunomiaError, KernelError } from '../errors.js';
+import { serveChannel } from '../base/channel.js';
+import { EunomiaError } from '../base/errors.js';
 import { bootNow, ClockWatch } from './clock.js';
 import { programsEnded } from './grace.js';
 import { lastFailure, later, loadLibc } from './libbpf.js';
-import { BpfObject } from './object.js';
+import { loadOptional } from './object.js';
 import { probeFeatures } from './probe.js';
-import type { Acknowledgement, Failure, Request, Response } from './protocol.js';
+import type { KernelProtocol, SourceCounters, SourceSpec } from './protocol.js';
 import { nextPause, QUIET_LOOKS, SHORTEST_PAUSE_MS } from './pause.js';
 import type { RingChunk } from './ring.js';
 import { Source } from './source.js';
@@ -16,8 +17,8 @@ import { SpareMemory } from './spare.js';
  * waits for the verifier or reads a ring. Started by KernelThread.
  */
 
-/** Records of one chunk at most, so that the server's thread is never busy for long with one. */
-const CHUNK_BYTES = 1 << 20;
+/** Records of one chunk at most: some 2,000 events, which the server's thread takes in one piece. */
+const CHUNK_BYTES = 256 << 10;
 /** Chunks that the server has not taken yet, in sum. Beyond it rings are left to fill. */
 const UNTAKEN_BYTES = 64 << 20;
 /** A ring this full is read again at once. */
@@ -56,10 +57,6 @@ const memory = new SpareMemory();
 let untaken = 0;
 let stopping = false;
 
-function send(response: Response, transfer: ArrayBuffer[] = []): void {
-  port?.postMessage(response, transfer);
-}
-
 /** Reads one chunk of a source, or tells of a loss alone. False when there was nothing. */
 function drain(id: number, entry: Entry): boolean {
   const lostBefore = entry.lost;
@@ -82,7 +79,7 @@ function sendChunk(
   readAt: number,
 ): void {
   untaken += data.byteLength;
-  send({ kind: 'chunk', source: id, chunk: { data, offsets, lost, clock: clock.offset(), readAt, readBefore } }, [
+  note('chunk', { source: id, chunk: { data, offsets, lost, clock: clock.offset(), readAt, readBefore } }, [
     data.buffer as ArrayBuffer,
     offsets.buffer as ArrayBuffer,
   ]);
@@ -144,8 +141,8 @@ function epollEvent(): Uint8Array {
   return event;
 }
 
-async function load(id: number, request: Extract<Request, { kind: 'load' }>): Promise<void> {
-  const source = await Source.load(request.spec);
+async function load(id: number, spec: SourceSpec): Promise<void> {
+  const source = await Source.load(spec);
   const entry: Entry = {
     source,
     lost: 0,
@@ -164,7 +161,7 @@ async function load(id: number, request: Extract<Request, { kind: 'load' }>): Pr
 }
 
 /** Detaches, reads what is left, and gives the final, exact counts. */
-async function close(id: number): Promise<unknown> {
+async function close(id: number): Promise<SourceCounters> {
   const entry = sources.get(id);
   if (!entry) return { produced: [], lost: [], skippedRuns: 0, ringPeakBytes: 0 };
   for (const timer of entry.timers) clearInterval(timer);
@@ -181,78 +178,55 @@ async function close(id: number): Promise<unknown> {
 
 function entryOf(id: number): Entry {
   const entry = sources.get(id);
-  if (!entry) throw new EunomiaError('INTERNAL', `the source ${id} is closed`);
+  if (!entry) throw new EunomiaError('INTERNAL_SERVER_ERROR', `the source ${id} is closed`);
   return entry;
-}
-
-async function answer(request: Request): Promise<unknown> {
-  switch (request.kind) {
-    case 'load':
-      return load(request.source, request);
-    case 'capture':
-      return sources.get(request.source)?.source.setCapture(request.object, request.mask);
-    case 'judge':
-      return sources.get(request.source)?.source.judge(request.cgroups);
-    case 'counters': {
-      const entry = entryOf(request.source);
-      await entry.source.settled; // who asks may rely on what was set before
-      const counters = entry.source.counters();
-      while (drain(request.source, entry));
-      return counters;
-    }
-    case 'read': {
-      const entry = sources.get(request.source);
-      if (!entry) return undefined; // its end has read it
-      await readSums(request.source, entry);
-      while (drain(request.source, entry));
-      return undefined;
-    }
-    case 'close':
-      return close(request.source);
-    case 'probe':
-      return probeFeatures();
-    case 'try': {
-      const object = await BpfObject.open(request.object);
-      try {
-        return await object.load();
-      } finally {
-        await object.close();
-      }
-    }
-    case 'stop':
-      for (const id of [...sources.keys()]) await close(id);
-      stopping = true;
-      libc.write(wake, new Uint8Array(BigUint64Array.of(1n).buffer), 8);
-      return undefined;
-  }
-}
-
-function describe(error: unknown): Failure {
-  const { operation, errno, hint, verifierLog } = error instanceof KernelError ? error : ({} as Partial<KernelError>);
-  return {
-    code: error instanceof EunomiaError ? error.code : 'INTERNAL',
-    message: messageOf(error),
-    kernel:
-      operation === undefined
-        ? null
-        : { operation, errno: errno ?? null, hint: hint ?? '', verifierLog: verifierLog ?? null },
-  };
 }
 
 if (epoll < 0 || wake < 0) throw lastFailure("making the kernel thread's epoll");
 libc.epoll_ctl(epoll, EPOLL_CTL_ADD, wake, epollEvent());
 
-port.on('message', (request: Request | Acknowledgement) => {
-  if (request.kind === 'taken') {
-    untaken -= request.bytes;
-    for (const spare of request.spare) memory.give(spare);
-    return;
-  }
-  answer(request).then(
-    (value) => send({ kind: 'done', id: request.id, value }),
-    (error: unknown) => send({ kind: 'failed', id: request.id, failure: describe(error) }),
-  );
-});
+const note = serveChannel<KernelProtocol>(
+  port,
+  {
+    asks: {
+      load: ({ source, spec }) => load(source, spec),
+      capture: ({ source, object, mask }) => sources.get(source)?.source.setCapture(object, mask),
+      judge: ({ source, cgroups }) => sources.get(source)?.source.judge(cgroups),
+      counters: async ({ source }) => {
+        const entry = entryOf(source);
+        await entry.source.settled; // who asks may rely on what was set before
+        const counters = entry.source.counters();
+        while (drain(source, entry));
+        return counters;
+      },
+      read: async ({ source }) => {
+        const entry = sources.get(source);
+        if (!entry) return; // its end has read it
+        await readSums(source, entry);
+        while (drain(source, entry));
+      },
+      close: ({ source }) => close(source),
+      probe: () => probeFeatures(),
+      try: async (spec) => {
+        const object = await loadOptional(spec);
+        await object.close();
+        return object.missing;
+      },
+      stop: async () => {
+        for (const id of [...sources.keys()]) await close(id);
+        stopping = true;
+        libc.write(wake, new Uint8Array(BigUint64Array.of(1n).buffer), 8);
+      },
+    },
+    posts: {
+      taken: ({ bytes, spare }) => {
+        untaken -= bytes;
+        for (const one of spare) memory.give(one);
+      },
+    },
+  },
+  { code: 'INTERNAL_SERVER_ERROR' },
+);
 
 await drainForever();
 libc.close(epoll);

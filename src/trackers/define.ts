@@ -1,11 +1,11 @@
-import type { FieldValue } from '../event.js';
-import { errnoName } from '../linux.js';
+import type { FieldValue } from '../event/event.js';
+import { errnoName } from '../linux/linux.js';
 
 /** A tracker's options, checked against its GraphQL input type before they come here. */
 export type TrackerOptions = Readonly<Record<string, unknown>>;
 
-/** A constant of the BPF object (`const volatile`), set before the verifier runs. */
-export type Constant = boolean | number | bigint;
+/** A constant of the BPF object (`const volatile`), set before the verifier runs: a scalar, or an array of 16-bit numbers. */
+export type Constant = boolean | number | bigint | Uint16Array;
 
 /** A field of the event that is more than the record's field of the same name. */
 export interface FieldDefinition {
@@ -30,8 +30,8 @@ export interface SumDefinition {
  * pushed is judged in user space.
  */
 export type PushedField =
-  /** A number, as the event has it. `null` is the object's value for a null, where there is one; int64 at most. */
-  | { readonly kind: 'number'; readonly stem: string; readonly null?: number }
+  /** A number, as the event has it. `null` is the object's value for a null, where there is one; int64 at most. No other value is below `min`. */
+  | { readonly kind: 'number'; readonly stem: string; readonly null?: number; readonly min?: number }
   /**
    * A number in the object and something else in the event: `read` makes the one of the other, as the event does. Where some codes
    * are above `max`, `codeOf` finds that of a name, null for one that no code has: with it names are judged exactly; by a
@@ -58,13 +58,12 @@ export type PushedField =
 
 /**
  * What a tracker is: pure data and pure functions. Its records are described by the BTF of its object
- * (`struct NAME_event`), its GraphQL types by its section of schema.graphql; here is just what
+ * (`struct NAME_event`), its GraphQL types by src/trackers/NAME.graphql; here is just what
  * neither can say.
  */
 export interface TrackerDefinition {
-  /** The stem of all its files, and its field in `TrackerInput`. */
+  /** Its field in `TrackerInput`, in camelCase. The stem of its files and of its C names is the same in snake_case: "netFlow" is net_flow.bpf.c. */
   readonly name: string;
-  readonly summary: string;
   /** "major.minor" of the oldest Linux with all that the object uses. */
   readonly minimumKernel: string;
   /** Fields whose value is formatted or computed. A record field not named here reaches the schema as it is. */
@@ -85,6 +84,21 @@ export interface TrackerDefinition {
   readonly unneeded?: (options: TrackerOptions) => readonly string[];
   /** Program of the object → the field that it alone serves: it is attached only while that field is captured. Default: none. */
   readonly demanded?: Readonly<Record<string, string>>;
+  /**
+   * Programs of the object that a kernel may be without → how many arguments their tracepoint has in the kernels that they know. Where it is
+   * otherwise they are not loaded, and `blindWithout` says what is not seen then. Default: none.
+   */
+  readonly optional?: Readonly<Record<string, readonly number[]>>;
+  /** What is not seen where none of these optional programs is loaded, as in `blindSpots`. */
+  readonly blindWithout?: readonly { readonly programs: readonly string[]; readonly text: string }[];
+  /** What of its kind the tracker does not see on any kernel, or not exactly: a sentence each. Empty for none that is known. */
+  readonly blindSpots: readonly string[];
+  /** Paths of the fields that a table shows where nobody chose, besides when, where and who. Default: its own fields but flags and namespaces. */
+  readonly columns?: readonly string[];
+  /** Fields of its own with few different values, by which a store may keep an index in memory. Those of enums and `Errno` are anyhow. Default: none. */
+  readonly indexed?: readonly string[];
+  /** Its options in an example, as a GraphQL literal. Default: `{}`. */
+  readonly example?: string;
   /** For a tracker that sums in the kernel. Default: its events are what happened. */
   readonly sums?: SumDefinition;
 }
@@ -92,8 +106,27 @@ export interface TrackerDefinition {
 /** An `eu_errno`, which the object gives as a positive number. */
 export const pushedErrno: PushedField = { kind: 'code', stem: 'errno', max: 4095, read: errnoName };
 
+/** What is known of a path, null where there is none: of its state and the value. */
+export const ifPath = (state: string | null, value: boolean): boolean | null => (state === null ? null : value);
+
+/**
+ * The fields of an event's second process, which lies in its record as `struct eu_header NAME` (src/btf/layout.ts). All are null where
+ * the process is not known: where its pid is 0.
+ */
+export function secondProcess(name: string): Readonly<Record<string, FieldDefinition>> {
+  const pid = `${name}Pid`;
+  const ifKnown = (as: string): [string, FieldDefinition] => [
+    `${name}${as}`,
+    { from: [pid, `${name}${as}`], read: (known: number, value: FieldValue) => (known ? value : null) },
+  ];
+  return Object.fromEntries([
+    [pid, { from: [pid], read: (known: number) => known || null }],
+    ...['Tid', 'Uid', 'Comm', 'StartTime', 'CgroupId', 'ContainerId', 'ContainerName'].map(ifKnown),
+  ]);
+}
+
 export function defineTracker(definition: TrackerDefinition): TrackerDefinition {
   return definition;
 }
 
-export { camelCase, eventTypeName, snakeCase } from '../names.js';
+export { camelCase, eventTypeName, snakeCase } from '../base/names.js';

@@ -1,21 +1,29 @@
-import { defineTracker, pushedErrno } from './define.js';
+import { defineTracker, ifPath, pushedErrno } from './define.js';
 
 /** 0 is not captured: no namespace has it. */
 const ifCaptured = (inode: number) => inode || null;
 
 export default defineTracker({
   name: 'exec',
-  summary: 'Programs that are executed, and attempts that fail.',
   minimumKernel: '5.17',
+  blindSpots: [
+    'For a successful execveat, `filename` is the kernel\'s name of the file ("/dev/fd/N/…"), not the path as passed.',
+    'The file name and arguments of a failed exec are read when the call returns: another thread may have changed them by then, and memory that is not present is omitted (`argsTruncated`).',
+    'Code that runs without exec is not reported: a library, a script that an interpreter reads, code written into memory, a process created by clone alone.',
+  ],
+  columns: ['process.ppid', 'errno', 'args'],
   fields: {
     pidNs: { from: ['pidNs'], read: ifCaptured },
     netNs: { from: ['netNs'], read: ifCaptured },
+    executableDeleted: { from: ['executableState', 'executableDeleted'], read: ifPath },
+    cwdDeleted: { from: ['cwdState', 'cwdDeleted'], read: ifPath },
     argsTruncated: {
       from: ['args', 'argsTruncated'],
       read: (args: readonly string[] | null, truncated: boolean) => (args === null ? null : truncated),
     },
   },
   pushed: {
+    executable: { kind: 'text', stem: 'executable', bytes: 64 },
     errno: pushedErrno,
     filename: { kind: 'text', stem: 'filename', bytes: 64 },
   },

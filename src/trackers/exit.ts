@@ -1,16 +1,23 @@
-import { signalName } from '../linux.js';
+import { signalName } from '../linux/linux.js';
 import { defineTracker } from './define.js';
 
 export default defineTracker({
   name: 'exit',
-  summary: 'Processes that end: their code, signal and lifetime.',
   minimumKernel: '5.12',
+  blindSpots: [
+    'A thread that exits while its process continues has no event.',
+    'The event is reported when the process starts to exit. Its memory and files are released up to a tenth of a second later.',
+  ],
+  columns: ['exitCode', 'signal', 'lifetimeNs'],
+  indexed: ['signal'],
+  example: '{ failedOnly: true }',
   pushed: {
     'process.comm': null, // the process's, and not that of its last thread
-    exitCode: { kind: 'number', stem: 'exit_code' },
+    exitCode: { kind: 'number', stem: 'exit_code', null: -1 },
     signal: { kind: 'code', stem: 'signal', max: 127, read: signalName },
   },
   fields: {
+    exitCode: { from: ['exitCode'], read: (code: number) => (code < 0 ? null : code) },
     signal: { from: ['signal'], read: (signal: number) => signalName(signal) },
   },
 });

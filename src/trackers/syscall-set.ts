@@ -1,20 +1,36 @@
-import { invalid, suggest } from '../errors.js';
-import { isSyscallElsewhere, syscallName, syscallNames, syscallNumber } from '../syscalls.js';
-import type { Constant, PushedField, TrackerOptions } from './define.js';
+import { invalid, suggest } from '../base/errors.js';
+import {
+  isSyscallElsewhere,
+  NAMED_CODES,
+  syscallCode,
+  syscallCodes,
+  syscallName,
+  syscallNames,
+  syscallOfCode,
+  type SyscallAbi,
+} from '../linux/syscalls.js';
+import type { Constant, FieldDefinition, PushedField, TrackerOptions } from './define.js';
 
-/** The field `name` of a filter, for objects that declare EU_WHERE_NUMBER(nr). No architecture has named a number above. */
+/** The field `name` of events that have `nr` and `abi`. */
+export const nameField: FieldDefinition = {
+  from: ['nr', 'abi'],
+  read: (nr: number, abi: SyscallAbi | null) => syscallName(nr, abi),
+};
+
+/** The same of a filter, for objects that declare EU_WHERE_NUMBER(call). */
 export const pushedName: PushedField = {
   kind: 'code',
-  stem: 'nr',
-  max: 1023,
-  codeOf: syscallNumber,
-  read: syscallName,
+  stem: 'call',
+  max: NAMED_CODES - 1,
+  codeOf: syscallCode,
+  read: syscallOfCode,
 };
 
 /** The options `only`, `except` and `ownCalls`: those of all trackers of many system calls (EU_SYSCALL_SET of syscall.bpf.h). */
 
-const WORDS = 8;
 const BITS = 64;
+const WORDS = NAMED_CODES / BITS;
+const LARGEST = 575;
 /** They never reach the hook at a call's exit. */
 const endless: Readonly<Record<string, string>> = {
   exit: 'it never returns; the tracker exit sees processes end',
@@ -22,35 +38,39 @@ const endless: Readonly<Record<string, string>> = {
   rt_sigreturn: 'it returns to where the signal struck, and its exit tells no number',
 };
 
-/** The system calls that the options select; null for all. Throws BAD_USER_INPUT; `where` is the path of the options. */
+/** The system calls that the options select, by code, and last those above; null for all. Throws BAD_USER_INPUT; `where` is the path of the options. */
 export function syscallSelection({ only, except }: TrackerOptions, where: string): readonly boolean[] | null {
-  const chosen = numbersOf(only, `${where}.only`);
-  const left = numbersOf(except, `${where}.except`);
+  const chosen = codesOf(only, `${where}.only`);
+  const left = codesOf(except, `${where}.except`);
   if (!chosen && !left) return null;
   (only as readonly string[] | null | undefined)?.forEach((name, i) => {
     const why = endless[name];
     if (why !== undefined) throw invalid(`${where}.only[${i}]`, `"${name}" has no event: ${why}`, { syscall: name });
   });
-  const set = Array.from({ length: WORDS * BITS + 1 }, (_, nr) => chosen === null || chosen.has(nr));
-  for (const nr of left ?? []) set[nr] = false;
+  const set = Array.from({ length: WORDS * BITS + 1 }, (_, code) => chosen === null || chosen.has(code));
+  for (const code of left ?? []) set[code] = false;
   if (!set.includes(true)) throw invalid(where, '`except` names all that `only` does: nothing is left to see');
   return set;
 }
 
 /** Null when the option was not given. */
-function numbersOf(option: unknown, where: string): ReadonlySet<number> | null {
+function codesOf(option: unknown, where: string): ReadonlySet<number> | null {
   if (option === undefined || option === null) return null;
   const names = option as readonly string[];
   if (names.length === 0)
     throw invalid(where, 'is empty; leave it out, or name system calls, for example ["openat", "connect"]');
-  return new Set(names.map((name, i) => numberOf(name, `${where}[${i}]`)));
+  return new Set(names.map((name, i) => codeOf(name, `${where}[${i}]`)));
 }
 
-function numberOf(name: string, where: string): number {
-  const nr = syscallNumber(name);
-  if (nr !== null && nr < WORDS * BITS) return nr;
-  if (nr !== null)
-    throw invalid(where, `${nr} is too large; system calls have numbers up to ${WORDS * BITS - 1}`, { syscall: name });
+function codeOf(name: string, where: string): number {
+  const code = syscallCode(name);
+  if (code !== null && code < NAMED_CODES) return code;
+  if (code !== null)
+    throw invalid(
+      where,
+      `the number of "${name}" is too large; without a name, system calls have numbers up to ${LARGEST}`,
+      { syscall: name },
+    );
   const shown = name.length > 64 ? `${name.slice(0, 64)}…` : name;
   const near = suggest(shown, syscallNames());
   const what = isSyscallElsewhere(name)
@@ -70,6 +90,7 @@ export function syscallConstants(options: TrackerOptions): Record<string, Consta
   return {
     eu_self: options.ownCalls === true ? 0 : process.pid,
     eu_by_syscall: set !== null,
+    eu_call_codes: syscallCodes,
     eu_syscalls_rest: set?.[WORDS * BITS] ?? true,
     ...Object.fromEntries(words),
   };

@@ -1,11 +1,17 @@
-import { syscallName } from '../syscalls.js';
 import { defineTracker, pushedErrno } from './define.js';
-import { pushedName, syscallConstants, syscallSelection } from './syscall-set.js';
+import { nameField, pushedName, syscallConstants, syscallSelection } from './syscall-set.js';
 
 export default defineTracker({
   name: 'syscall',
-  summary: 'System calls: each one, with its result and how long it took.',
   minimumKernel: '5.12',
+  blindSpots: [
+    'Calls that do not return: exit, exit_group, rt_sigreturn, and calls in progress when their process is killed.',
+    'io_uring requests, which are not system calls: only io_uring_enter is reported, and with IORING_SETUP_SQPOLL not even that.',
+    'What needs no system call: the vDSO (clock_gettime, getcpu) and access to mapped memory.',
+    'On arm64, 32-bit calls have numbers but no names.',
+  ],
+  indexed: ['name'],
+  example: '{ only: ["connect", "accept4"], failedOnly: true }',
   check: (options, where) => void syscallSelection(options, where),
   constants: (options) => ({ ...syscallConstants(options), failed_only: options.failedOnly === true }),
   demanded: { syscall_enter: 'durationNs' },
@@ -16,6 +22,6 @@ export default defineTracker({
     ret: { kind: 'number', stem: 'ret' },
   },
   fields: {
-    name: { from: ['nr'], read: syscallName },
+    name: nameField,
   },
 });

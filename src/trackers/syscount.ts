@@ -1,7 +1,6 @@
-import { invalid } from '../errors.js';
-import { syscallName } from '../syscalls.js';
+import { invalid } from '../base/errors.js';
 import { defineTracker, type TrackerOptions } from './define.js';
-import { pushedName, syscallConstants, syscallSelection } from './syscall-set.js';
+import { nameField, pushedName, syscallConstants, syscallSelection } from './syscall-set.js';
 
 const DEFAULT_EVERY_MS = 1000;
 const MIN_EVERY_MS = 50;
@@ -28,8 +27,14 @@ const ifTimed = (durationNs: string, latency: readonly string[] | null) => (late
 
 export default defineTracker({
   name: 'syscount',
-  summary: 'System calls, counted in the kernel: by container, process and call, with errors and durations.',
   minimumKernel: '5.12',
+  blindSpots: [
+    'The blind spots of the tracker syscall: calls that do not return, io_uring requests, the vDSO.',
+    'Calls in progress when the session stops are not counted.',
+  ],
+  columns: ['name', 'count', 'errors', 'durationNs'],
+  indexed: ['name'],
+  example: '{ every: "5s" }',
   check,
   constants: (options) => ({ ...syscallConstants(options), latency: options.latency !== false }),
   unneeded: (options) => (options.latency === false ? ['syscount_enter'] : []),
@@ -48,7 +53,7 @@ export default defineTracker({
     totals: { count: null, errors: null, durationNs: 'latencyLog2' },
   },
   fields: {
-    name: { from: ['nr'], read: syscallName },
+    name: nameField,
     durationNs: { from: ['durationNs', 'latencyLog2'], read: ifTimed },
   },
 });

@@ -1,11 +1,20 @@
 import { defineTracker, pushedErrno } from './define.js';
+import { blindWithoutUring, uring } from './uring-programs.js';
 
 const AF_INET = 2;
 const AF_INET6 = 10;
 const CLOSE = 3;
 const operations = ['CONNECT', 'ACCEPT', 'CLOSE', 'CONNECT_FAILED'];
 
-const address = (family: number, text: string | null) => (family === 0 ? null : text);
+/** `enum end` of the object: what of both ends is known. */
+const LOCAL_ADDRESS = 1;
+const REMOTE_ADDRESS = 2;
+const REMOTE_PORT = 4;
+
+const ifKnown =
+  <Value>(bit: number) =>
+  (known: number, value: Value): Value | null =>
+    known & bit ? value : null;
 /** UNKNOWN_BYTES */
 const unknown = String(2n ** 64n - 1n);
 const atClose = (operation: string, bytes: string) =>
@@ -13,8 +22,21 @@ const atClose = (operation: string, bytes: string) =>
 
 export default defineTracker({
   name: 'tcp',
-  summary: 'TCP connections: connect, accept, close, and connects that fail.',
   minimumKernel: '5.12',
+  blindSpots: [
+    'Connections established before the session have no CONNECT or ACCEPT, and may have no CLOSE if the peer or the kernel closes them.',
+    'An MPTCP connection is represented by its first subflow: addresses, establishment and close are those of that subflow. Further subflows have no events; `sentBytes` and `receivedBytes` include their bytes up to the close of the first one.',
+    'io_uring: before Linux 6.13, an accept to a direct descriptor is not seen. If the completion queue is full, requests with equal user_data may be confused with each other.',
+    'A socket that was passed to or inherited by another process is still attributed to the process that connected or accepted.',
+    "TCP outside the kernel's TCP stack: raw and packet sockets, AF_XDP, programs with their own network stack.",
+  ],
+  columns: ['operation', 'errno', 'localAddress', 'localPort', 'remoteAddress', 'remotePort', 'durationNs'],
+  example: '{ operations: [CONNECT, CONNECT_FAILED] }',
+  optional: uring('tcp'),
+  blindWithout: blindWithoutUring(
+    'tcp',
+    'Connections that are accepted, and connects that fail without a packet, through io_uring',
+  ),
   constants: (options) => ({
     // One bit a value of `enum tcp_operation`, which counts from 1.
     operations: ((options.operations as readonly string[] | null | undefined) ?? []).reduce(
@@ -30,8 +52,8 @@ export default defineTracker({
       read: (code) => operations[code - 1] ?? null,
     },
     errno: pushedErrno,
-    localPort: { kind: 'number', stem: 'local_port' },
-    remotePort: { kind: 'number', stem: 'remote_port' },
+    localPort: { kind: 'number', stem: 'local_port', null: -1, min: 0 },
+    remotePort: { kind: 'number', stem: 'remote_port', null: -1, min: 0 },
     localAddress: { kind: 'address', stem: 'local_address' },
     remoteAddress: { kind: 'address', stem: 'remote_address' },
   },
@@ -40,8 +62,10 @@ export default defineTracker({
       from: ['family'],
       read: (family: number) => (family === AF_INET ? 4 : family === AF_INET6 ? 6 : null),
     },
-    localAddress: { from: ['family', 'localAddress'], read: address },
-    remoteAddress: { from: ['family', 'remoteAddress'], read: address },
+    localAddress: { from: ['known', 'localAddress'], read: ifKnown<string>(LOCAL_ADDRESS) },
+    localPort: { from: ['localPort'], read: (port: number) => port || null },
+    remoteAddress: { from: ['known', 'remoteAddress'], read: ifKnown<string>(REMOTE_ADDRESS) },
+    remotePort: { from: ['known', 'remotePort'], read: ifKnown<number>(REMOTE_PORT) },
     sentBytes: { from: ['operation', 'sentBytes'], read: atClose },
     receivedBytes: { from: ['operation', 'receivedBytes'], read: atClose },
   },

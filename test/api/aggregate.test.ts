@@ -1,9 +1,10 @@
 import { createClient, type Client } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createServer, type ApiServer } from '../../src/api/server.js';
-import type { Session } from '../../src/pipeline/session.js';
-import { createFixture, keepEmitting, post, startedId, until, type Fixture } from './support.js';
+import type { ApiServer } from '../../src/api/http/server.js';
+import type { Session } from '../../src/session/session.js';
+import { createServer, createFixture, keepEmitting, post, startedId, type Fixture } from './support.js';
+import { until } from '../support/until.js';
 
 let fixture: Fixture;
 let server: ApiServer;
@@ -83,7 +84,7 @@ describe('an aggregate of what is summed in the kernel', () => {
       query: `subscription { aggregate(session: "${session.id}", groupBy: ["name"], every: "100ms") { rows { key { value } count } events } }`,
     });
     const first = changes.next();
-    await until(() => session.hasReaders, 'the subscription');
+    await until('the subscription', () => session.hasReaders);
     fixture.kernel.sum(2);
     expect((await first).value).toMatchObject({
       data: {
@@ -174,7 +175,7 @@ describe('an aggregate of what a session holds', () => {
 
   it('captures what a trace measures, as what it groups by', async () => {
     const query =
-      'mutation { trace(input: { trackers: [{ exec: {} }] }, for: "50ms", limit: 4) { aggregate(groupBy: ["process.comm"], measures: [{ fn: DISTINCT, field: "args", name: "d" }]) { values { number } } } }';
+      'mutation { trace(input: { trackers: [{ exec: {} }] }, for: "5m", limit: 4) { aggregate(groupBy: ["process.comm"], measures: [{ fn: DISTINCT, field: "args", name: "d" }]) { values { number } } } }';
     const stop = keepEmitting(fixture.kernel, 4, 5);
     const { json } = await post(server.url, { query });
     stop();
@@ -201,14 +202,14 @@ describe('a live aggregate', () => {
       for await (const result of client.iterate<{ aggregate: Change }>({ query }))
         if (result.data) changes.push(result.data.aggregate);
     })();
-    await until(() => session.hasReaders, 'the subscription is there');
+    await until('the subscription is there', () => session.hasReaders);
     expect(session.captured()).toContain('args');
     fixture.kernel.emit(8);
-    await until(() => changes.length === 1, 'the first change');
+    await until('the first change', () => changes.length === 1);
     expect(changes[0]).toMatchObject({ events: '8', lost: '0', complete: true, final: false });
     expect(changes[0]?.rows.map(({ count }) => count)).toEqual(['2', '2', '2', '2']);
     fixture.kernel.emit(1, { lost: 5 });
-    await until(() => changes.length === 2, 'the second change');
+    await until('the second change', () => changes.length === 2);
     expect(changes[1]).toMatchObject({ rows: [{ count: '3' }], events: '9', lost: '5', complete: false });
     await session.stop('REQUESTED');
     await reading;
@@ -223,7 +224,7 @@ describe('a live aggregate', () => {
     const query = `subscription { aggregate(session: "${session.id}", groupBy: [], window: { size: "1m" }, every: "100ms", replay: 6) { rows { count } events closed { from } } }`;
     const [first] = await Promise.all([
       client.iterate({ query }).next(),
-      until(() => session.hasReaders, 'the subscription is there'),
+      until('the subscription is there', () => session.hasReaders),
     ]);
     expect(first.value?.data).toMatchObject({ aggregate: { rows: [{ count: '6' }], events: '6' } });
   });

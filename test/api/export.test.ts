@@ -1,3 +1,6 @@
+import { createSchema } from '../../src/api/graphql/schema.js';
+import { assertInterfaceType, assertObjectType, getNamedType, isObjectType, type GraphQLField } from 'graphql';
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -5,8 +8,9 @@ import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { parse } from 'csv-parse/sync';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createServer, type ApiServer } from '../../src/api/server.js';
-import { createFixture, post, startedId, until, type Fixture, type FixtureOptions } from './support.js';
+import type { ApiServer } from '../../src/api/http/server.js';
+import { createServer, createFixture, post, startedId, type Fixture, type FixtureOptions } from './support.js';
+import { until } from '../support/until.js';
 
 let fixture: Fixture;
 let server: ApiServer;
@@ -43,6 +47,26 @@ async function lines(path: string): Promise<Record<string, never>[]> {
     .map((line) => JSON.parse(line) as Record<string, never>);
 }
 
+/** All fields without arguments of an event type, and of the objects in it. */
+function selectionOf(name: string): { readonly shared: string; readonly own: string } {
+  const schema = createSchema();
+  const textOf = (fields: readonly GraphQLField<unknown, unknown>[]): string =>
+    fields
+      .filter(({ args }) => args.length === 0)
+      .map((field) => {
+        const type = getNamedType(field.type);
+        return isObjectType(type) ? `${field.name} { ${textOf(Object.values(type.getFields()))} }` : field.name;
+      })
+      .join(' ');
+  const event = assertObjectType(schema.getType(name));
+  const shared = assertInterfaceType(schema.getType('TraceEvent')).getFields();
+  const fields = Object.values(event.getFields());
+  return {
+    shared: textOf(fields.filter((field) => field.name in shared)),
+    own: textOf(fields.filter((field) => !(field.name in shared))),
+  };
+}
+
 describe('an export as NDJSON', () => {
   it('has the session first, then each event with the fields of its type as GraphQL answers them, then the end', async () => {
     const id = await start();
@@ -53,11 +77,9 @@ describe('an export as NDJSON', () => {
       eunomia: { recording: 1, fields: null, session: { id, trackers: ['exec', 'open'], state: 'RUNNING' } },
     });
     expect(end).toEqual({ end: { items: '6', lost: '0', dropped: '0', complete: true, state: 'RUNNING' } });
-    const shared =
-      'tracker time bootNs cgroupId process { pid tid ppid uid gid comm startTime mountNs } container { id name image imageId labels { name value } composeProject composeService pod { name namespace uid labels { name value } } runtime state createdAt startedAt finishedAt pid ips cgroupId }';
-    const exec = 'errno filename executable args argsTruncated cwd parentComm pidNs netNs';
+    const { shared, own } = selectionOf('ExecEvent');
     const { json } = await post(server.url, {
-      query: `{ session(id: "${id}") { events { nodes { ${shared} ... on ExecEvent { ${exec} } ... on OpenEvent { openErrno: errno fd path flags } } } } }`,
+      query: `{ session(id: "${id}") { events { nodes { ${shared} ... on ExecEvent { ${own} } ... on OpenEvent { openErrno: errno fd path flags } } } } }`,
     });
     const { nodes } = (json.data as unknown as { session: { events: { nodes: Record<string, unknown>[] } } }).session
       .events;
@@ -108,7 +130,7 @@ describe('an export as NDJSON', () => {
     const id = await start();
     fixture.kernel.emit(2);
     const response = await download(`${id}.ndjson?follow=true`);
-    await until(() => fixture.services.manager.get(id)?.hasReaders === true, 'a reader');
+    await until('a reader', () => fixture.services.manager.get(id)?.hasReaders === true);
     fixture.kernel.emit(2);
     await post(server.url, { query: `mutation { stopSession(id: "${id}") { id } }` });
     const all = (await response.text())
@@ -124,9 +146,9 @@ describe('an export as NDJSON', () => {
     const { hostname, port } = new URL(server.url);
     const client = request({ hostname, port, path: `/export/${id}.ndjson?follow=true`, headers: { 'x-eunomia': '1' } });
     client.on('error', () => undefined).end();
-    await until(() => fixture.services.manager.get(id)?.hasReaders === true, 'a reader');
+    await until('a reader', () => fixture.services.manager.get(id)?.hasReaders === true);
     client.destroy();
-    await until(() => fixture.services.manager.get(id)?.hasReaders === false, 'no reader');
+    await until('no reader', () => fixture.services.manager.get(id)?.hasReaders === false);
   });
 
   it('waits for a reader that takes nothing, in bounded memory', async () => {
@@ -139,7 +161,8 @@ describe('an export as NDJSON', () => {
       (response) => response.pause(),
     );
     client.on('error', () => undefined).end();
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await once(client, 'response');
+    await new Promise((resolve) => setTimeout(resolve, 300)); // in which it may read on
     expect(process.memoryUsage().rss - before).toBeLessThan(100 << 20); // the whole is 200,000 lines of some 600 bytes
     client.destroy();
   });

@@ -1,8 +1,9 @@
 import { createClient, type Client } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { createServer, type ApiServer } from '../../src/api/server.js';
-import { createFixture, post, startedId, until, type Fixture } from './support.js';
+import type { ApiServer } from '../../src/api/http/server.js';
+import { createServer, createFixture, post, startedId, type Fixture } from './support.js';
+import { until } from '../support/until.js';
 
 let fixture: Fixture;
 let server: ApiServer;
@@ -37,7 +38,7 @@ it('sends a subscriber what matches, counts the rest, and captures what the filt
   });
   const first = stream.next();
   const session = fixture.services.manager.get(id);
-  await until(() => session?.captured().includes('args') ?? false, 'args are captured');
+  await until('args are captured', () => session?.captured().includes('args') ?? false);
   fixture.kernel.emit(20);
   expect(
     (await first).value?.data?.events.events.map(({ process }: { process: { pid: number } }) => process.pid),
@@ -112,12 +113,10 @@ it.each([
 });
 
 it('refuses a trace with a bad filter before it runs', async () => {
-  const began = Date.now();
   const { json } = await post(server.url, {
     query:
-      'mutation { trace(input: { trackers: [{ exec: {} }] }, for: "5s") { events(where: { expr: "args.foo()" }) { totalCount } } }',
+      'mutation { trace(input: { trackers: [{ exec: {} }] }, for: "5m") { events(where: { expr: "args.foo()" }) { totalCount } } }',
   });
   expect(json.errors?.[0]?.message).toContain('there is no method foo()');
-  expect(Date.now() - began).toBeLessThan(4000);
   expect(fixture.services.manager.list()).toEqual([]);
 });

@@ -1,9 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { createServer } from '../../src/api/server.js';
-import type { DuckStore } from '../../src/consumers/store/duckdb/index.js';
+import type { DuckStore } from '../../src/storage/duckdb/index.js';
 import { batchAt } from '../support/record.js';
 import { end, openStore, record, slicesOf, temporaryDirectory } from '../support/store.js';
-import { createFixture, post } from './support.js';
+import { createServer, createFixture, post } from './support.js';
 
 const closing: (() => Promise<unknown>)[] = [];
 afterEach(async () => {

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { executeLocally } from '../../src/api/local.js';
-import { isStream, type Answer } from '../../src/api/engine.js';
-import { createFixture, startedId, until, type Fixture } from './support.js';
+import { executeLocally } from '../../src/api/graphql/local.js';
+import { isStream, type Answer } from '../../src/api/graphql/engine.js';
+import { callerOf, createFixture, startedId, type Fixture } from './support.js';
+import { until } from '../support/until.js';
 
 let fixture: Fixture;
 
@@ -19,15 +20,18 @@ function dataOf(answer: Answer): Record<string, unknown> | null | undefined {
 describe('in process', () => {
   it('answers queries and mutations, and streams subscriptions', async () => {
     const started = dataOf(
-      await executeLocally(fixture.services, {
-        query: 'mutation { startSession(input: { trackers: [{ exec: {} }] }) { id } }',
-      }),
+      await executeLocally(
+        fixture.service,
+        { query: 'mutation { startSession(input: { trackers: [{ exec: {} }] }) { id } }' },
+        callerOf('operator'),
+      ),
     );
     const id = startedId({ json: { data: started as never } });
-    const stream = await executeLocally(fixture.services, {
-      query: 'subscription ($id: ID!) { events(session: $id) { events { bootNs } } }',
-      variables: { id },
-    });
+    const stream = await executeLocally(
+      fixture.service,
+      { query: 'subscription ($id: ID!) { events(session: $id) { events { bootNs } } }', variables: { id } },
+      callerOf('operator'),
+    );
     if (!isStream(stream)) throw new Error('no stream');
     fixture.kernel.emit(2);
     expect((await stream.next()).value).toEqual({ data: { events: { events: [{ bootNs: '0' }, { bootNs: '1' }] } } });
@@ -39,27 +43,32 @@ describe('in process', () => {
   });
 
   it('keeps a viewer from acting, and answers errors instead of rejecting', async () => {
-    const answer = await executeLocally(fixture.services, { query: 'mutation { removeSession(id: "x") }' }, 'viewer');
+    const answer = await executeLocally(
+      fixture.service,
+      { query: 'mutation { removeSession(id: "x") }' },
+      callerOf('viewer'),
+    );
     expect(answer).toMatchObject({ errors: [{ extensions: { code: 'FORBIDDEN' } }] });
-    expect(await executeLocally(fixture.services, { query: '{' })).toMatchObject({
+    expect(await executeLocally(fixture.service, { query: '{' }, callerOf('operator'))).toMatchObject({
       errors: [{ extensions: { code: 'GRAPHQL_PARSE_FAILED' } }],
     });
     expect(
-      await executeLocally(fixture.services, {
-        query: 'query A { server { version } } query B { server { version } }',
-      }),
+      await executeLocally(
+        fixture.service,
+        { query: 'query A { server { version } } query B { server { version } }' },
+        callerOf('operator'),
+      ),
     ).toMatchObject({ errors: [{ message: expect.stringContaining('name one in `operationName`: A, B') }] });
   });
 
   it('ends a trace when the caller aborts it', async () => {
     const controller = new AbortController();
     const trace = executeLocally(
-      fixture.services,
+      fixture.service,
       { query: 'mutation { trace(input: { trackers: [{ exec: {} }] }, for: "60s") { stopReason } }' },
-      'operator',
-      controller.signal,
+      callerOf('operator', controller.signal),
     );
-    await until(() => fixture.services.manager.list()[0]?.state === 'RUNNING', 'the trace runs');
+    await until('the trace runs', () => fixture.services.manager.list()[0]?.state === 'RUNNING');
     controller.abort();
     expect(dataOf(await trace)).toEqual({ trace: { stopReason: 'ABANDONED' } });
   });

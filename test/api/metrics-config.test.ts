@@ -1,10 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { ConfigFile, ExportedMetrics, parseExported, type ExportedConfig } from '../../src/api/exported/index.js';
-import { createSchema } from '../../src/api/schema.js';
-import { root } from '../../src/kernel/paths.js';
-import { createFixture, until, type Fixture } from './support.js';
+import { ConfigFile } from '../../src/base/config-file.js';
+import { ExportedMetrics, parseExported, type ExportedConfig } from '../../src/server/configured/index.js';
+import { createSchema } from '../../src/api/graphql/schema.js';
+import { root } from '../../src/base/paths.js';
+import { createFixture, type Fixture } from './support.js';
+import { until } from '../support/until.js';
 
 const SESSION = 'sessions:\n  - name: s\n    trackers: [{ exec: {} }, { open: {} }]\n';
 const METRIC = `${SESSION}metrics:\n  - name: opens_total\n    help: Opens.\n    type: counter\n    session: s\n`;
@@ -12,10 +14,11 @@ const METRIC = `${SESSION}metrics:\n  - name: opens_total\n    help: Opens.\n   
 const fixture = await createFixture();
 
 function parse(text: string, { services }: Fixture = fixture): ExportedConfig {
-  return parseExported(new ConfigFile('m.yaml', text), {
+  return parseExported(new ConfigFile('m.yaml', text, 'BAD_METRICS_CONFIG'), {
     schema: createSchema(),
     catalog: services.catalog,
     fields: services.fields,
+    plugins: services.plugins,
   });
 }
 
@@ -26,9 +29,9 @@ describe('a metrics configuration', () => {
     [
       'an unknown setting',
       `${METRIC}    groupby: {}\n`,
-      'm.yaml:9:14: metrics[0].groupby: there is no such setting; did you mean "groupBy"?',
+      'm.yaml:9:5: metrics[0].groupby: there is no such setting; did you mean "groupBy"?',
     ],
-    ['an unknown part', 'metric: []', 'm.yaml:1:9: metric: there is no such setting; did you mean "metrics"?'],
+    ['an unknown part', 'metric: []', 'm.yaml:1:1: metric: there is no such setting; did you mean "metrics"?'],
     [
       'no session of that name',
       METRIC.replace('session: s', 'session: t'),
@@ -37,7 +40,22 @@ describe('a metrics configuration', () => {
     [
       'an unknown tracker',
       SESSION.replace('exec: {}', 'exce: {}'),
-      'm.yaml:3:16: sessions[0].trackers[0]: Field "exce" is not defined by type "TrackerInput". Did you mean "exec"',
+      'm.yaml:3:24: sessions[0].trackers[0].exce: Field "exce" is not defined by type "TrackerInput". Did you mean "exec"',
+    ],
+    [
+      'an unknown setting of a session',
+      `${SESSION}    plugin: []\n`,
+      'm.yaml:4:13: sessions[0].plugin: Field "plugin" is not defined by type "StartSessionInput". Did you mean "plugins"',
+    ],
+    [
+      'a plugin that is not there',
+      `${SESSION}    plugins: [{ name: none }]\n`,
+      'm.yaml:4:15: sessions[0].plugins[0]: there is no plugin "none"',
+    ],
+    [
+      'a plugin twice',
+      `${SESSION}    plugins: [{ name: a }, { name: a }]\n`,
+      'm.yaml:4:36: sessions[0].plugins[1].name: "a" is there already',
     ],
     [
       'a session without a name',
@@ -114,7 +132,7 @@ describe('a metrics configuration', () => {
 
   it('may be JSON', () => {
     expect(
-      parse('{ "sessions": [{ "name": "s", "trackers": [{ "exec": {} }] }], "metrics": [] }').sessions[0]?.name,
+      parse('{ "sessions": [{ "name": "s", "trackers": [{ "exec": {} }] }], "metrics": [] }').sessions[0]?.spec.name,
     ).toBe('s');
   });
 
@@ -127,12 +145,18 @@ metrics:
   - { name: sizes, help: Sizes., type: histogram, session: s, measure: { field: process.uid, buckets: [10, 2000] }, scale: 0.5 }
   - { name: users, help: Users., type: gauge, session: s, measure: { fn: DISTINCT, field: process.comm }, window: 1s }
 `;
-    const exported = new ExportedMetrics(parse(text, own), own.services.manager, own.services.log);
+    const exported = new ExportedMetrics(parse(text, own), own.service.sessions, own.services.log);
     await exported.start();
     own.services.metrics.add(exported);
     own.kernel.emit(1000);
     const scrape = async (): Promise<string> => (await own.services.metrics.expose()).body;
-    await until(async () => (await scrape()).includes('failed_total 334'), 'all is counted');
+    // Each metric reads the session by itself, so they catch up one after the other.
+    const caughtUp = ['comm="other"} 500', 'failed_total 334', 'sizes_count 1000'];
+    const isCaughtUp = async () => {
+      const text = await scrape();
+      return caughtUp.every((line) => text.includes(line));
+    };
+    await until('all is counted', isCaughtUp);
     const body = await scrape();
     expect(
       [...body.matchAll(/^all_total\{comm="([^"]+)"\} (\d+)$/gm)].map(([, comm, count]) => [comm, Number(count)]),
@@ -146,17 +170,39 @@ metrics:
     );
     expect(body).toContain('eunomia_configured_session_up{session="s"} 1');
     expect(body).toContain('eunomia_configured_metric_missed_total{metric="all_total"} 0');
-    await until(async () => (await scrape()).includes('users 4'), 'the window ends');
-    await until(async () => !/^users /m.test(await scrape()), 'a window in which nothing came tells nothing');
+    await until('the window ends', async () => (await scrape()).includes('users 4'));
+    await until('a window in which nothing came tells nothing', async () => !/^users /m.test(await scrape()));
     await own.services.manager.close();
   });
 
   it('whose session cannot start leaves the server up, and says so', async () => {
     const own = await createFixture();
     own.kernel.refuse = new Error('no ring');
-    const exported = new ExportedMetrics(parse(METRIC, own), own.services.manager, own.services.log);
+    const exported = new ExportedMetrics(parse(METRIC, own), own.service.sessions, own.services.log);
     await exported.start();
     own.services.metrics.add(exported);
     expect((await own.services.metrics.expose()).body).toContain('eunomia_configured_session_up{session="s"} 0');
+  });
+
+  it('gives a session its plugins, from its first event on', async () => {
+    const own = await createFixture();
+    try {
+      await own.services.plugins.upload(
+        'count.ts',
+        "let seen = 0;\nexport default { name: 'count', version: '1', summary: 'Counts.', reads: { exec: ['process.pid'] }, options: { least: { type: 'integer', default: 1, description: 'Of all.' } }, onBatch(events: readonly unknown[], context: { emit(kind: string, value: unknown): void; options: { least: number } }) { seen += events.length; context.emit('seen', seen + context.options.least); } };",
+        false,
+      );
+      const text = `${SESSION}    plugins:\n      - { name: count, options: { least: 5 } }\n`;
+      expect(() => parse(text.replace('least', 'lest'), own)).toThrow(
+        'sessions[0].plugins[0].options.lest: the plugin count has no option "lest"; did you mean "least"?',
+      );
+      const exported = new ExportedMetrics(parse(text, own), own.service.sessions, own.services.log);
+      await exported.start();
+      const [session] = own.services.manager.list();
+      expect(own.services.plugins.of(session?.id ?? '').map(({ plugin }) => plugin.facts.name)).toEqual(['count']);
+    } finally {
+      await own.services.plugins.close();
+      await own.services.manager.close();
+    }
   });
 });

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { createServer, type ApiServer } from '../../src/api/server.js';
-import { createFixture, post, startedId, type Fixture, type FixtureOptions } from './support.js';
+import type { ApiServer } from '../../src/api/http/server.js';
+import { createServer, createFixture, post, startedId, type Fixture, type FixtureOptions } from './support.js';
 
 const servers: ApiServer[] = [];
 afterEach(async () => {

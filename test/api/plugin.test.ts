@@ -1,8 +1,8 @@
 import { createClient, type Client } from 'graphql-ws';
 import { WebSocket } from 'ws';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createServer, type ApiServer } from '../../src/api/server.js';
-import { createFixture, post, startedId, type Fixture, type GraphQLAnswer } from './support.js';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { ApiServer } from '../../src/api/http/server.js';
+import { createServer, createFixture, post, startedId, type Fixture, type GraphQLAnswer } from './support.js';
 
 /** The contract of plugins and alerts. What plugins do with events, the kernel tests show: they read real records. */
 
@@ -164,6 +164,24 @@ describe('a session', () => {
     const { errors } = await ask(START, { plugins }, 'operator');
     expect(errors?.[0]?.message).toMatch(message);
     expect(fixture.services.manager.list()).toEqual([]);
+  });
+
+  it('with more plugins than there are places left is refused before anything is loaded', async () => {
+    for (const name of ['one', 'two'])
+      expect(
+        (await ask(LOAD, { input: { file: `${name}.ts`, source: source(name), replace: false } })).errors,
+      ).toBeUndefined();
+    const { plugins } = fixture.services;
+    const check = plugins.check.bind(plugins);
+    // As if 31 of the 32 places were taken.
+    vi.spyOn(plugins, 'check').mockImplementation((request, trackers, where, before = 0) =>
+      check(request, trackers, where, 31 + before),
+    );
+    const { errors } = await ask(START, { plugins: [{ name: 'one' }, { name: 'two' }] });
+    expect(errors).toMatchObject([{ extensions: { code: 'TOO_MANY_PLUGINS' } }]);
+    expect(errors?.[0]?.message).toMatch(/^input\.plugins\[1\]: /);
+    expect(fixture.kernel.sources).toHaveLength(0);
+    vi.restoreAllMocks();
   });
 
   it('without the trackers that a plugin reads is refused', async () => {

@@ -1,12 +1,11 @@
 import { afterAll, describe, expect, it } from 'vitest';
-import { createServer } from '../../src/api/server.js';
-import type { DuckStore } from '../../src/consumers/store/duckdb/index.js';
-import type { SessionEnd, SessionRecord } from '../../src/consumers/store/store.js';
-import type { Gap } from '../../src/event.js';
-import type { BehaviourReport } from '../../src/report.js';
+import type { DuckStore } from '../../src/storage/duckdb/index.js';
+import type { SessionEnd, SessionRecord } from '../../src/storage/store.js';
+import type { Gap } from '../../src/event/event.js';
+import type { BehaviourReport } from '../../src/event/report.js';
 import { batchAt } from '../support/record.js';
 import { end, openStore, record, slicesOf, temporaryDirectory } from '../support/store.js';
-import { createFixture, post } from './support.js';
+import { createServer, createFixture, post } from './support.js';
 
 const closing: (() => Promise<unknown>)[] = [];
 afterAll(async () => {

@@ -3,9 +3,19 @@ import { createClient as createSseClient } from 'graphql-sse';
 import { createClient as createWsClient, type Client } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createServer, type ApiServer } from '../../src/api/server.js';
-import type { Session } from '../../src/pipeline/session.js';
-import { createFixture, keepEmitting, post, startedId, until, type Fixture, type FixtureOptions } from './support.js';
+import type { ApiServer } from '../../src/api/http/server.js';
+import type { Session } from '../../src/session/session.js';
+import {
+  createServer,
+  createFixture,
+  keepEmitting,
+  post,
+  startedId,
+  type Fixture,
+  type FixtureOptions,
+} from './support.js';
+import { dialWebSocket, frame, identify } from '../support/socket.js';
+import { until } from '../support/until.js';
 
 let fixture: Fixture;
 let server: ApiServer;
@@ -77,7 +87,7 @@ describe('over WebSocket', () => {
   it('streams a session’s events and ends with it', async () => {
     const session = await start();
     const reading = read(connect().iterate({ query: EVENTS(session.id) }), Infinity);
-    await until(async () => (await session.stats()).subscribers.length === 1, 'the subscription is there');
+    await until('the subscription is there', async () => (await session.stats()).subscribers.length === 1);
     fixture.kernel.emit(5);
     fixture.kernel.emit(3);
     await fixture.services.manager.stop(session.id);
@@ -103,11 +113,11 @@ describe('over WebSocket', () => {
     const query = `subscription (${args}) { events(session: "${session.id}") { events { ...Part ... on OpenEvent { p: path @skip(if: $with) } } } } fragment Part on ExecEvent { cwd @include(if: $with) args }`;
     const stream = connect().iterate({ query, variables: { with: false } });
     const reading = read(stream, 2);
-    await until(() => masks()?.[0] === 1n, 'args is captured');
+    await until('args is captured', () => masks()?.[0] === 1n);
     expect(masks()).toEqual([1n, 1n]);
     fixture.kernel.emit(2);
     expect((await reading).events).toEqual([{ args: ['run', '0'] }, { p: '/etc/1' }]);
-    await until(() => masks()?.[0] === 0n, 'nothing is captured');
+    await until('nothing is captured', () => masks()?.[0] === 0n);
     expect(masks()).toEqual([0n, 0n]);
   });
 
@@ -115,23 +125,18 @@ describe('over WebSocket', () => {
     await server.close();
     await serve({ limits: { subscriberBytes: 100_000 } });
     const session = await start();
-    const { hostname, port } = new URL(server.url);
-    // A bare socket that sends its handshake and subscription, and never reads what comes.
-    const stalled = createConnection({ host: hostname, port: Number(port) });
-    stalled.write(
-      `GET /graphql HTTP/1.1\r\nHost: ${hostname}:${port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n`,
-    );
-    stalled.write(frame({ type: 'connection_init' }));
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    // A bare socket that says who it is and subscribes, and never reads what comes.
+    const stalled = await dialWebSocket(server.url);
+    await identify(stalled);
     stalled.write(frame({ id: '1', type: 'subscribe', payload: { query: EVENTS(session.id) } }));
-    await until(async () => (await session.stats()).subscribers.length === 1, 'the stalled client has subscribed');
+    await until('the stalled client has subscribed', async () => (await session.stats()).subscribers.length === 1);
     stalled.pause();
     const reading = read(connect().iterate({ query: EVENTS(session.id) }), Infinity);
-    await until(async () => (await session.stats()).subscribers.length === 2, 'the other client has subscribed');
+    await until('the other client has subscribed', async () => (await session.stats()).subscribers.length === 2);
     const total = 400_000;
     for (let sent = 0; sent < total; sent += 1000) {
       fixture.kernel.emit(1000);
-      await until(async () => (await session.stats()).subscribers[1]?.queued === 0, 'the fast client keeps up');
+      await until('the fast client keeps up', async () => (await session.stats()).subscribers[1]?.queued === 0);
     }
     const [slow] = (await session.stats()).subscribers;
     expect(slow?.dropped).toBeGreaterThan(0);
@@ -142,7 +147,7 @@ describe('over WebSocket', () => {
     expect(fast.dropped).toBe(0);
     expect(fast.events).toHaveLength(total);
     stalled.destroy();
-    await until(async () => (await session.stats()).subscribers.length === 0, 'the stalled client has gone');
+    await until('the stalled client has gone', async () => (await session.stats()).subscribers.length === 0);
   });
 
   it('tells of each session and of each change', async () => {
@@ -155,9 +160,10 @@ describe('over WebSocket', () => {
         if (seen.includes('STOPPED')) break;
       }
     })();
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    const session = await start();
-    await fixture.services.manager.stop(session.id);
+    await until('a change is told', async () => {
+      await fixture.services.manager.stop((await start()).id);
+      return seen.includes('STOPPED');
+    });
     await watching;
     expect(seen.at(-1)).toBe('STOPPED');
   });
@@ -180,16 +186,16 @@ describe('over WebSocket', () => {
       query: 'mutation { trace(input: { trackers: [{ exec: {} }] }, for: "60s") { id } }',
     });
     void stream.next().catch(() => undefined);
-    await until(() => fixture.services.manager.list()[0]?.state === 'RUNNING', 'the trace runs');
+    await until('the trace runs', () => fixture.services.manager.list()[0]?.state === 'RUNNING');
     await stream.return?.();
-    await until(() => fixture.services.manager.list()[0]?.state === 'STOPPED', 'the trace has stopped');
+    await until('the trace has stopped', () => fixture.services.manager.list()[0]?.state === 'STOPPED');
     expect(fixture.services.manager.list()[0]?.stopReason).toBe('ABANDONED');
   });
 
   it('ends subscriptions when the server is closed', async () => {
     const session = await start();
     const ended = read(connect().iterate({ query: EVENTS(session.id) }), Infinity);
-    await until(async () => (await session.stats()).subscribers.length === 1, 'the subscription is there');
+    await until('the subscription is there', async () => (await session.stats()).subscribers.length === 1);
     await server.close();
     expect((await ended).events).toEqual([]);
     expect((await session.stats()).subscribers).toEqual([]);
@@ -217,7 +223,7 @@ describe('over WebSocket', () => {
     const session = await start();
     const first = connect();
     const reading = read(first.iterate({ query: EVENTS(session.id) }), Infinity);
-    await until(async () => (await session.stats()).subscribers.length === 1, 'the first is there');
+    await until('the first is there', async () => (await session.stats()).subscribers.length === 1);
     const second = new WebSocket(wsUrl(), 'graphql-transport-ws');
     const status = await new Promise((resolve) => {
       second.on('unexpected-response', (_request, response) => resolve(response.statusCode));
@@ -226,7 +232,7 @@ describe('over WebSocket', () => {
     expect(status).toBe(503);
     await first.dispose();
     await reading.catch(() => undefined);
-    await until(async () => (await session.stats()).subscribers.length === 0, 'the first has gone');
+    await until('the first has gone', async () => (await session.stats()).subscribers.length === 0);
     const sse = createSseClient({ url: server.url, retryAttempts: 0 });
     fixture.kernel.emit(1);
     expect((await read(sse.iterate({ query: EVENTS(session.id, ', replay: 1') }), 1)).events).toHaveLength(1);
@@ -239,7 +245,7 @@ describe('over server-sent events', () => {
     const session = await start();
     const sse = createSseClient({ url: server.url, retryAttempts: 0 });
     const reading = read(sse.iterate({ query: EVENTS(session.id) }), Infinity);
-    await until(async () => (await session.stats()).subscribers.length === 1, 'the subscription is there');
+    await until('the subscription is there', async () => (await session.stats()).subscribers.length === 1);
     fixture.kernel.emit(5);
     await fixture.services.manager.stop(session.id);
     expect((await reading).events).toHaveLength(5);
@@ -254,9 +260,9 @@ describe('over server-sent events', () => {
       signal: controller.signal,
     });
     expect(response.headers.get('content-type')).toContain('text/event-stream');
-    await until(async () => (await session.stats()).subscribers.length === 1, 'the subscription is there');
+    await until('the subscription is there', async () => (await session.stats()).subscribers.length === 1);
     controller.abort();
-    await until(async () => (await session.stats()).subscribers.length === 0, 'the subscription has gone');
+    await until('the subscription has gone', async () => (await session.stats()).subscribers.length === 0);
   });
 
   it('takes nothing for a client that does not read: its events wait, are dropped and counted', async () => {
@@ -270,19 +276,15 @@ describe('over server-sent events', () => {
       `POST /graphql HTTP/1.1\r\nHost: ${hostname}:${port}\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
     );
     stalled.pause();
-    await until(async () => (await session.stats()).subscribers.length === 1, 'the subscription is there');
+    await until('the subscription is there', async () => (await session.stats()).subscribers.length === 1);
     const stop = keepEmitting(fixture.kernel, 5_000, 1);
-    await until(
-      async () => ((await session.stats()).subscribers[0]?.dropped ?? 0) > 100_000,
-      'events are dropped',
-      15_000,
-    );
+    await until('events are dropped', async () => ((await session.stats()).subscribers[0]?.dropped ?? 0) > 100_000);
     stop();
     const [slow] = (await session.stats()).subscribers;
     // What was taken is no more than what sockets hold.
     expect((slow?.delivered ?? 0) * 25).toBeLessThan(20_000_000);
     stalled.destroy();
-    await until(async () => (await session.stats()).subscribers.length === 0, 'the stalled client has gone');
+    await until('the stalled client has gone', async () => (await session.stats()).subscribers.length === 0);
   });
 
   it('asks for a stream where none is accepted', async () => {
@@ -366,13 +368,3 @@ describe('with tokens', () => {
     socket.close();
   });
 });
-
-/** A masked text frame, as a client must send. */
-function frame(message: unknown): Buffer {
-  const payload = Buffer.from(JSON.stringify(message));
-  const head =
-    payload.length < 126
-      ? Buffer.from([0x81, 0x80 | payload.length])
-      : Buffer.from([0x81, 0xfe, payload.length >> 8, payload.length & 255]);
-  return Buffer.concat([head, Buffer.alloc(4), payload]);
-}

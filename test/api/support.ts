@@ -1,24 +1,26 @@
 import { createHash } from 'node:crypto';
-import { defaultConfig, type Config, type Limits } from '../../src/config.js';
-import { createContainer, type Container, type MutableContainer } from '../../src/containers/container.js';
-import type { ContainerRegistry } from '../../src/containers/registry.js';
-import type { ProcessView, TraceEvent } from '../../src/event.js';
+import { defaultConfig, type Config, type Limits, type Role } from '../../src/base/config.js';
+import { createContainer, type Container, type MutableContainer } from '../../src/inventory/container.js';
+import type { ContainerRegistry } from '../../src/inventory/registry.js';
+import type { ProcessView, TraceEvent } from '../../src/event/event.js';
 import type { Chunk, SourceSpec } from '../../src/kernel/protocol.js';
-import type { ChunkReceiver } from '../../src/kernel/thread.js';
-import type { KernelThread } from '../../src/kernel/thread.js';
-import { AlertBook } from '../../src/consumers/alerts/book.js';
-import { PluginHost } from '../../src/consumers/plugins/index.js';
-import { FilterFields } from '../../src/filter/index.js';
-import { createLog } from '../../src/log.js';
-import { BuiltinMetrics } from '../../src/consumers/metrics/index.js';
-import type { RecordBatch } from '../../src/pipeline/batch.js';
-import { SessionManager } from '../../src/pipeline/manager.js';
-import type { TrackerRuntime } from '../../src/pipeline/runtime.js';
-import { compileView, type EventView } from '../../src/pipeline/view.js';
-import { Catalog } from '../../src/trackers/catalog.js';
-import { loadTrackers } from '../../src/trackers/load.js';
-import type { Services } from '../../src/api/context.js';
-import { createSchema } from '../../src/api/schema.js';
+import type { ChunkReceiver, KernelSource } from '../../src/kernel/thread.js';
+import { Peers } from '../../src/access/peers.js';
+import { ownerOf } from '../../src/kernel/socket-diag.js';
+import { compose } from '../../src/server/compose.js';
+import type { Ground } from '../../src/server/ground.js';
+import type { SessionKernel } from '../../src/session/source/pool.js';
+import { createLog } from '../../src/base/log.js';
+import type { RecordBatch } from '../../src/record/batch.js';
+import type { TrackerRuntime } from '../../src/record/runtime.js';
+import { compileView, type EventView } from '../../src/record/view.js';
+import { loadTrackers } from '../../src/catalog/load.js';
+import type { Caller } from '../../src/access/caller.js';
+import type { PeerJudge } from '../../src/access/peer.js';
+import { openListener, type ApiServer } from '../../src/api/http/server.js';
+import type { Parts } from '../../src/service/parts.js';
+import { Service } from '../../src/service/service.js';
+import { createSchema } from '../../src/api/graphql/schema.js';
 import { layoutOf } from '../support/record.js';
 
 /**
@@ -152,18 +154,27 @@ interface FakeSource {
 }
 
 /** Stands in for the kernel thread. */
-export class FakeKernel {
+export class FakeKernel implements SessionKernel {
   readonly sources: FakeSource[] = [];
   /** When set, the next load fails with it. */
   refuse: Error | null = null;
   onDeath: (error: Error) => void = () => {};
   #number = 0;
 
-  async load(spec: SourceSpec, receive: ChunkReceiver): Promise<unknown> {
+  async load(spec: SourceSpec, receive: ChunkReceiver): Promise<KernelSource> {
     if (this.refuse) throw this.refuse;
-    // As in the kernel thread's hands: what was given back cannot be read any more.
-    const deliver = (chunk: Chunk): void =>
+    // As in the kernel thread's hands: what was given back cannot be read any more, a chunk comes when the one before is taken, and an answer after all of them.
+    const take = (chunk: Chunk) =>
       receive(chunk, () => void structuredClone(chunk.data, { transfer: [chunk.data.buffer as ArrayBuffer] }));
+    let taking: Promise<void> | null = null;
+    const deliver = (chunk: Chunk): void => {
+      const work = taking ? taking.then(() => take(chunk)) : take(chunk);
+      if (!work) return;
+      const mine: Promise<void> = work.then(() => {
+        if (taking === mine) taking = null;
+      });
+      taking = mine;
+    };
     const source: FakeSource = {
       spec,
       deliver,
@@ -178,11 +189,18 @@ export class FakeKernel {
     return {
       setCapture: async (object: number, mask: bigint) => void (source.masks[object] = mask),
       judge: async () => undefined,
-      counters: async () => counters(),
-      read: async () => this.#deliverSums(source),
+      counters: async () => {
+        await taking;
+        return counters();
+      },
+      read: async () => {
+        this.#deliverSums(source);
+        await taking;
+      },
       close: async () => {
         this.#deliverSums(source);
         source.open = false;
+        await taking;
         return counters();
       },
     };
@@ -271,6 +289,12 @@ function fakeRegistry(): ContainerRegistry {
     cgroups: () => [[4242, webContainer]].values(),
     cgroupIds: () => [4242],
     ready: () => true,
+    byInit: () => null,
+    seesNamespaces: false,
+    refresh: () => Promise.resolve(),
+    silentEngines: [],
+    engine: null,
+    engines: [],
     on: () => registry,
     off: () => registry,
   };
@@ -288,6 +312,7 @@ async function fakeTrackers(): Promise<ReadonlyMap<string, TrackerRuntime>> {
           size: RECORD_BYTES,
           header: new Map(),
           fields: new Map(),
+          second: null,
           captures: new Map(),
         },
         // Of exit, records of the real layout: `FakeKernel.deliver` takes them.
@@ -308,7 +333,8 @@ async function fakeTrackers(): Promise<ReadonlyMap<string, TrackerRuntime>> {
 }
 
 export interface Fixture {
-  readonly services: Services;
+  readonly services: Parts;
+  readonly service: Service;
   readonly kernel: FakeKernel;
 }
 
@@ -325,67 +351,54 @@ export async function createFixture({ limits, ...options }: FixtureOptions = {})
     limits: { ...defaultConfig.limits, ...limits },
   };
   const kernel = new FakeKernel();
-  const trackers = await fakeTrackers();
-  const registry = fakeRegistry();
-  const log = createLog(config.logLevel);
-  const counting = new BuiltinMetrics({ trackers, log, manager: () => manager });
-  const manager = new SessionManager({
-    kernel: kernel as unknown as KernelThread,
-    registry,
-    trackers,
-    subscriberBytes: config.limits.subscriberBytes,
-    maxSessions: config.limits.sessions,
-    observer: counting,
-    log,
-  });
-  const catalog = new Catalog(
-    createSchema(),
-    [...trackers.values()].map(({ definition }) => definition),
-    (tracker, field) => trackers.get(tracker)?.onDemand.includes(field) ?? false,
-  );
-  const fields = new FilterFields(createSchema(), catalog);
-  const alerts = new AlertBook();
-  const plugins = new PluginHost({
-    vocabulary: { catalog, fields },
-    directory: config.plugins,
-    log,
-    session: (id) => manager.get(id),
-    raise: (alert, plugin, session) => alerts.raise({ ...alert, source: `plugin:${plugin}`, session }),
-  });
-  const services: Services = {
-    manager,
-    plugins,
-    alerts,
-    registry,
-    catalog,
-    fields,
-    stores: new Map(),
+  const { parts: services, service } = await compose({
     config,
-    log,
-    metrics: counting.metrics,
-    server: {
-      version: '0.1.0',
-      startedAt: '2026-01-31T08:15:30.000000000Z',
-      hostname: 'test',
-      kernel: {
+    log: createLog(config.logLevel),
+    schema: createSchema(),
+    ground: await fakeGround(kernel),
+  });
+  return { services, service, kernel };
+}
+
+/** A machine of which nothing is real: the composition stands on it as on any other. */
+async function fakeGround(kernel: FakeKernel): Promise<Ground> {
+  return {
+    kernel,
+    registry: fakeRegistry(),
+    trackers: await fakeTrackers(),
+    peers: new Peers(ownerOf),
+    problem: null,
+    engineless: 'no engine in this test',
+    start: async () => ({
+      facts: {
         release: '6.1.0',
         architecture: 'x86_64',
         cpus: 2,
         libbpf: '1.1',
         features: [{ name: 'btf', available: true, reason: null }],
       },
-      health: () => ({ healthy: true, problem: null }),
-      engine: () => ({ connected: false, version: null, error: 'no engine in this test' }),
-    },
-    trackerStatus: (name) => ({
-      available: name !== 'tcp',
-      reason: name === 'tcp' ? 'no tp_btf/inet_sock_set_state' : null,
-      hooks: [`tp_btf/${name}`],
-      minimumKernel: '5.17',
+      trackerStatus: (name) => ({
+        available: name !== 'tcp',
+        reason: name === 'tcp' ? 'no tp_btf/inet_sock_set_state' : null,
+        hooks: [`tp_btf/${name}`],
+        minimumKernel: '5.17',
+        blindSpots: name === 'open' ? ['what this kernel has no tracepoint for'] : [],
+      }),
+      process: (pid) => (pid === process.pid ? new FakeProcess(pid) : null),
     }),
-    process: (pid) => (pid === process.pid ? new FakeProcess(pid) : null),
+    close: async () => undefined,
   };
-  return { services, kernel };
+}
+
+/** Serves these parts on a port of their own. Rejects as `openListener` does. */
+export async function createServer(services: Parts, peers: PeerJudge = new Peers(ownerOf)): Promise<ApiServer> {
+  const listener = await openListener(services.config);
+  return listener.serve(new Service(services), peers);
+}
+
+/** Who asks in this process. */
+export function callerOf(role: Role, signal = new AbortController().signal): Caller {
+  return { who: 'a test', role, signal };
 }
 
 /** A query, mutation or a refusal over plain HTTP. */
@@ -417,13 +430,4 @@ export function startedId({ json }: { readonly json: GraphQLAnswer }): string {
   const started: unknown = json.data?.['startSession'];
   if (typeof started === 'object' && started !== null && 'id' in started) return String(started.id);
   throw new Error(`no session was started: ${JSON.stringify(json)}`);
-}
-
-/** Waits until a condition holds. */
-export async function until(condition: () => boolean | Promise<boolean>, what: string, ms = 5_000): Promise<void> {
-  const deadline = Date.now() + ms;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`not within ${ms} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
 }

@@ -2,9 +2,10 @@ import { createClient as createSseClient } from 'graphql-sse';
 import { createClient as createWsClient, type Client } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { createServer, type ApiServer } from '../../src/api/server.js';
+import type { ApiServer } from '../../src/api/http/server.js';
 import { layoutOf, packed, recordOf } from '../support/record.js';
-import { createFixture, post, startedId, until, type Fixture } from './support.js';
+import { createServer, createFixture, post, startedId, type Fixture } from './support.js';
+import { until } from '../support/until.js';
 
 // Results that are written as text: of the real layout of the tracker exit.
 
@@ -68,8 +69,8 @@ it('brings the same events to all readers of one selection, over WebSocket and s
     read(connect().iterate({ query: labelled })),
   ];
   await until(
-    async () => (await session?.stats())?.subscribers.length === reading.length,
     'all subscriptions are there',
+    async () => (await session?.stats())?.subscribers.length === reading.length,
   );
   // Three in one message, a message that goes out in parts, more than one delivery holds.
   const sizes = [3, 2_000, 20_000];
@@ -107,9 +108,9 @@ it('tells of a value that does not fit the schema, and goes on', async () => {
     }))
       results.push(result);
   })();
-  await until(async () => (await session?.stats())?.subscribers.length === 1, 'the subscription is there');
+  await until('the subscription is there', async () => (await session?.stats())?.subscribers.length === 1);
   fixture.kernel.deliver(packed([recordOf(layout, { pid: 2 ** 31 })]));
-  await until(() => results.length === 1, 'the first result');
+  await until('the first result', () => results.length === 1);
   emit(7, 1);
   await fixture.services.manager.stop(id);
   await reading;

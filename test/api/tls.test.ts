@@ -1,38 +1,18 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { WebSocket } from 'ws';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { createServer } from '../../src/api/server.js';
-import { createFixture } from './support.js';
-
-// Made for these tests: `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500 -subj /CN=localhost`
-const cert = `-----BEGIN CERTIFICATE-----
-MIIBmzCCAUGgAwIBAgIUfX1lWe42CttGRdFS5gYntKqy1e8wCgYIKoZIzj0EAwIw
-FDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMzIwNTkwOFoYDzIxMjYxMDMw
-MjA1OTA4WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjO
-PQMBBwNCAASirMMDZp9geHUlurKf3fMdmnNYEzapyg1mRfhPzVfVkI3CJUwAhmVb
-ONgOpEZIPDlMZ2zXMX8tM6xLMCiOqEJ6o28wbTAdBgNVHQ4EFgQUlov7VJe0DJCi
-Ijox5tPQIJJz5UowHwYDVR0jBBgwFoAUlov7VJe0DJCiIjox5tPQIJJz5UowDwYD
-VR0TAQH/BAUwAwEB/zAaBgNVHREEEzARgglsb2NhbGhvc3SHBH8AAAEwCgYIKoZI
-zj0EAwIDSAAwRQIhAKxrsAXDPrJAdJpbJzHXTrRVtfBtGCV+ZhYX3glyVH9mAiBl
-vGkeO9hbGxZZU4FLM9zI0SjrO6UYg1JEKTa9X6wUtQ==
------END CERTIFICATE-----
-`;
-const key = `-----BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgQ8dMUMb72X+uIzlK
-fbJU4l69af3j5y8ng6Ndb9n+OzOhRANCAASirMMDZp9geHUlurKf3fMdmnNYEzap
-yg1mRfhPzVfVkI3CJUwAhmVbONgOpEZIPDlMZ2zXMX8tM6xLMCiOqEJ6
------END PRIVATE KEY-----
-`;
+import { cert, key } from '../support/certificate.js';
+import { createServer, createFixture } from './support.js';
 
 let folder: string;
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'eunomia-tls-'));
   await writeFile(join(folder, 'cert.pem'), cert);
-  await writeFile(join(folder, 'key.pem'), key);
+  await writeFile(join(folder, 'key.pem'), key, { mode: 0o600 });
 });
 
 afterEach(() => rm(folder, { recursive: true }));
@@ -86,4 +66,15 @@ it('refuses a foreign address without them', async () => {
     code: 'UNSAFE_LISTENER',
     message: expect.stringContaining('--tls-cert'),
   });
+});
+
+it('takes no private key that everybody may read, and one that a group of root’s may', async () => {
+  const { services } = await createFixture({ tls: files(), tokens: [{ secret: 'secret', role: 'viewer' }] });
+  await chmod(files().keyFile, 0o644);
+  await expect(createServer(services)).rejects.toMatchObject({
+    code: 'BAD_TLS',
+    message: `--tls-key ${files().keyFile}: is open to everybody; run: chmod o= ${files().keyFile}`,
+  });
+  await chmod(files().keyFile, 0o440);
+  await (await createServer(services)).close();
 });

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createServer, type ApiServer } from '../../src/api/server.js';
-import { createFixture, post, startedId, until, type Fixture } from './support.js';
+import type { ApiServer } from '../../src/api/http/server.js';
+import { createServer, createFixture, post, startedId, type Fixture } from './support.js';
+import { until } from '../support/until.js';
 
 let fixture: Fixture;
 let server: ApiServer;
@@ -92,10 +93,10 @@ describe('a session with a filter', () => {
   it('serves trace, whose limit counts what it takes', async () => {
     const answer = post(server.url, {
       query:
-        'mutation { trace(input: { trackers: [{ exec: {} }], where: { bootNs: { gte: 5 } } }, for: "5s", limit: 3) { stopReason stats { delivered discarded } events { nodes { process { pid } } } } }',
+        'mutation { trace(input: { trackers: [{ exec: {} }], where: { bootNs: { gte: 5 } } }, for: "5m", limit: 3) { stopReason stats { delivered discarded } events { nodes { process { pid } } } } }',
     });
-    await until(() => fixture.kernel.sources.length > 0, 'the trace runs');
-    await until(() => fixture.services.manager.list()[0]?.state === 'RUNNING', 'it runs');
+    await until('the trace runs', () => fixture.kernel.sources.length > 0);
+    await until('it runs', () => fixture.services.manager.list()[0]?.state === 'RUNNING');
     fixture.kernel.emit(20);
     expect((await answer).json.data).toEqual({
       trace: {

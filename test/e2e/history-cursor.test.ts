@@ -5,7 +5,7 @@ import { temporaryDirectory } from '../support/store.js';
 import { start } from '../support/workload.js';
 
 /** How often the connection is dropped, and how long after the one before; where the machine is too slow for that, as fast as it goes. */
-const ROUNDS = Number(process.env['EUNOMIA_CURSOR_ROUNDS'] ?? 100);
+const ROUNDS = Number(process.env['EUNOMIA_CURSOR_ROUNDS'] ?? 25);
 const EVERY_MS = 500;
 /** How long a reader stays live. */
 const LIVE_MS = 50;

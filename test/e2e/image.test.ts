@@ -3,11 +3,12 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { root } from '../../src/kernel/paths.js';
+import { root } from '../../src/base/paths.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { buildImage, composeServices, makeBase, runFlags } from '../support/image.js';
 import { freePort } from '../support/port.js';
-import { firstLine, start, until } from '../support/workload.js';
+import { firstLine, start } from '../support/workload.js';
+import { until } from '../support/until.js';
 
 const IMAGE = 'eunomia:test';
 let docker: TestDocker;
@@ -44,8 +45,15 @@ describe('the image', () => {
         'for name in clang gcc cc make tsc; do command -v $name; done; ls /usr/bin | grep -c -E "^(clang.*|gcc.*|cc1|.*-gcc|ld[.](bfd|lld)|as)$" || true',
       ),
     ).toBe('0');
-    expect(await inside('ls dist/bpf/trackers | wc -l')).not.toBe('0');
+    expect(await inside('ls dist/bpf/*/trackers | wc -l')).not.toBe('0');
     expect(await inside('ls node_modules | grep -x -E "typescript|vitest|oxlint" || true')).toBe('');
+    expect(await inside('ls /opt/eunomia/plugins')).toContain('reverse-shell.ts');
+    // With its types: an editor outside of the container reads them.
+    expect(
+      await inside(
+        'cd /tmp && eunomia plugin new mine && ls mine/eunomia mine/eunomia/generated && eunomia plugin test mine --replay mine/events.ndjson --sandbox',
+      ),
+    ).toMatch(/plugin\.d\.ts[^]*plugin-event\.d\.ts[^]*"web: ls":1/);
     expect(await docker.run('--rm', IMAGE, '--version')).toMatch(/^\d+\.\d+\.\d+$/);
   });
 
@@ -59,6 +67,8 @@ describe('the image', () => {
       'eunomia',
       '--env',
       `EUNOMIA_PORT=${port}`,
+      '--env',
+      'EUNOMIA_TOKENS=operator:act,viewer:see',
       ...(await runFlags(docker, eunomia)),
       IMAGE,
       'serve',
@@ -68,7 +78,7 @@ describe('the image', () => {
     const base = `http://127.0.0.1:${port}`;
     try {
       await until('the server answers', () =>
-        fetch(`${base}/metrics`).then(
+        fetch(`${base}/metrics`, { headers: { authorization: 'Bearer see' } }).then(
           ({ ok }) => ok,
           () => false,
         ),
@@ -77,7 +87,7 @@ describe('the image', () => {
       });
       const answer = fetch(`${base}/graphql`, {
         method: 'POST',
-        headers: { 'content-type': 'application/json' },
+        headers: { 'content-type': 'application/json', authorization: 'Bearer act' },
         body: await firstQuery(),
       });
       await sleep(1500); // the trace runs for five seconds
@@ -106,13 +116,13 @@ describe('the image', () => {
       expect(data.trace.stats.lost).toBe('0');
       const stores = await fetch(`${base}/graphql`, {
         method: 'POST',
-        headers: { 'content-type': 'application/json' },
+        headers: { 'content-type': 'application/json', authorization: 'Bearer act' },
         body: JSON.stringify({ query: '{ stores { kind state problem } }' }),
       });
       expect(await stores.json()).toEqual({ data: { stores: [{ kind: 'EMBEDDED', state: 'READY', problem: null }] } });
       await until('its metrics', async () =>
         /^eunomia_events_total\{tracker="exec",container="hello",session="host"\} 3$/m.test(
-          await (await fetch(`${base}/metrics`)).text(),
+          await (await fetch(`${base}/metrics`, { headers: { authorization: 'Bearer see' } })).text(),
         ),
       );
     } finally {

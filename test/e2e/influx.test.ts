@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { storedParts } from '../../src/consumers/store/parts.js';
-import type { EventQuery } from '../../src/consumers/store/store.js';
-import type { TraceEvent } from '../../src/event.js';
+import { storedParts } from '../../src/storage/parts.js';
+import type { EventQuery } from '../../src/storage/store.js';
+import type { TraceEvent } from '../../src/event/event.js';
 import { filterOf } from '../../src/filter/index.js';
 import {
   aggregate,
@@ -22,6 +22,7 @@ import {
   type TestStore,
 } from '../support/influx.js';
 import { run, scratch } from '../support/workload.js';
+import { until } from '../support/until.js';
 
 /**
  * The store against a real InfluxDB 1.6 and a real VictoriaMetrics. EUNOMIA_TEST_OUTAGE_S and EUNOMIA_TEST_RATE make the test of an
@@ -64,11 +65,6 @@ function query(
   };
 }
 
-async function until(holds: () => boolean | Promise<boolean>, what: string, limitMs = 30_000): Promise<void> {
-  for (const end = Date.now() + limitMs; !(await holds()); await sleep(50))
-    if (Date.now() > end) throw new Error(`in vain: ${what}`);
-}
-
 async function count(url: string, text: string, db = 'eunomia'): Promise<number> {
   const response = await fetch(`${url}/query?${new URLSearchParams({ db, q: text }).toString()}`);
   const { results } = (await response.json()) as { results: { series?: { values: number[][] }[] }[] };
@@ -93,6 +89,14 @@ describe('events in an InfluxDB 1.x', () => {
     '${r.x}',
     '/.*/',
     ' ',
+    '␊',
+    '␛␊',
+    '␦␊',
+    '\u001b\\',
+    '∖',
+    '\uFEFF',
+    '\\xff',
+    'a\r\n\t',
   ];
 
   it('come back as they were, in order, also those of one nanosecond and those with hostile texts', async () => {
@@ -132,14 +136,29 @@ describe('events in an InfluxDB 1.x', () => {
     const page = await store.history(query(record.id), null, 1000);
     expect(page.hasNext).toBe(false);
     const stored = [...page.events].sort((a, b) => a.place.seq - b.place.seq).map(({ event }) => event);
-    const said = (text: unknown) =>
-      typeof text === 'string' ? text.replaceAll('\n', '␊').replaceAll('\0', '␀') : text;
     expect(stored.map(({ process, time: at }) => [process.pid, at])).toEqual(
       events.map(({ process, time: at }) => [process.pid, at]),
     );
     expect(stored.map((event) => Reflect.get(event, 'filename') as unknown)).toEqual(
-      events.map((event) => said(Reflect.get(event, 'filename'))),
+      events.map((event) => Reflect.get(event, 'filename') as unknown),
     );
+    expect(stored.slice(50, -1).map(({ container: of }) => (of as { name: string }).name)).toEqual(hostile);
+    for (const [i, text] of hostile.entries()) {
+      for (const where of [
+        { exec: { filename: { eq: text } } },
+        { container: { name: { eq: text } } },
+        { exec: { filename: { prefix: text } }, process: { pid: { eq: 100 } }, container: { name: { suffix: text } } },
+      ]) {
+        const found = (await store.history(query(record.id, where), null, 1000)).events.map(
+          ({ event }) => Reflect.get(event, 'filename') as string,
+        );
+        expect(found).toEqual(
+          'container' in where && 'exec' in where
+            ? hostile.filter((other) => other.startsWith(text) && other.endsWith(text))
+            : [hostile[i]],
+        );
+      }
+    }
     expect(stored.map((event) => JSON.stringify(Reflect.get(event, 'args')))).toEqual(
       events.map((event) => JSON.stringify(Reflect.get(event, 'args'))),
     );
@@ -336,7 +355,7 @@ describe('events in an InfluxDB 1.x', () => {
       await own.up();
       await feed(2);
       await sink.finish(ended);
-      await until(() => sender.stats.queued === 0, 'the spool is empty', 300_000);
+      await until('the spool is empty', () => sender.stats.queued === 0, 300_000);
       const { accepted, written, rejected, dropped, spoolBytes } = sender.stats;
       expect({ written, rejected, dropped, spoolBytes }).toEqual({
         written: accepted,
@@ -366,11 +385,11 @@ describe('events in an InfluxDB 1.x', () => {
       ],
       null,
     );
-    await until(() => first.sender.stats.state === 'AWAY', 'it is away');
+    await until('it is away', () => first.sender.stats.state === 'AWAY');
     await first.store.close();
     await own.up();
     const second = await open(own.url, { spool });
-    await until(() => second.sender.stats.queued === 0, 'the spool is empty');
+    await until('the spool is empty', () => second.sender.stats.queued === 0);
     expect(await count(own.url, `SELECT COUNT("seq") FROM "eunomia_exec"`)).toBe(5000);
     expect(await second.store.session(record.id)).toMatchObject({
       state: 'STOPPED',
@@ -390,7 +409,7 @@ describe('events in an InfluxDB 1.x', () => {
     const { store, sender } = await open(own.url, { username: 'root', password: 'wrong' });
     const sink = await store.record(sessionOf('EVENTS'));
     await sink.write([sliceOf([execEvent(timeAt(BASE))], 0)], null);
-    await until(() => sender.stats.state === 'REFUSED', 'it is refused');
+    await until('it is refused', () => sender.stats.state === 'REFUSED');
     await sink.flush();
     expect(await store.status()).toMatchObject({
       state: 'FAILED',
@@ -455,11 +474,11 @@ it('an InfluxDB with a certificate of its own authority is written and asked wit
   const { store, sender } = await open(database.url, { ca: readFileSync(cert, 'utf8') });
   const sink = await store.record(record);
   await sink.finish(ended);
-  await until(() => sender.stats.queued === 0, 'it is written');
+  await until('it is written', () => sender.stats.queued === 0);
   expect(await store.session(record.id)).toMatchObject({ id: record.id });
   const stranger = await open(database.url);
   await stranger.store.record(record);
-  await until(() => stranger.sender.stats.state === 'AWAY', 'it is not trusted');
+  await until('it is not trusted', () => stranger.sender.stats.state === 'AWAY');
   expect(stranger.sender.stats.problem).toMatch(/self.signed/i);
 });
 
@@ -512,7 +531,7 @@ describe('rollups', () => {
         { ...asked, filter: filterOf({ process: { pid: { eq: 1 } } }, fields, ['exec', 'exit']) },
         { groupBy: ['tracker'] },
       ),
-    ).rejects.toThrow(/where: rollups have their tags only, and cannot be judged by "process.pid"/);
+    ).rejects.toThrow(/where: rollups have their tags only, and cannot be filtered by "process.pid"/);
     await expect(store.history(asked, null, 10)).resolves.toMatchObject({ events: [] });
   });
 
@@ -533,7 +552,7 @@ describe('rollups', () => {
       await sleep(1200); // windows are written as they close
     }
     await sink.finish(ended);
-    await until(() => sender.stats.queued === 0, 'all is sent');
+    await until('all is sent', () => sender.stats.queued === 0);
     expect(sender.stats).toMatchObject({ rejected: 0, dropped: 0 });
     const exported = async (): Promise<readonly number[]> => {
       await fetch(`${database.url}/internal/force_flush`);
@@ -543,7 +562,7 @@ describe('rollups', () => {
       const lines = (await response.text()).trim().split('\n').filter(Boolean);
       return lines.flatMap((line) => (JSON.parse(line) as { values: number[] }).values);
     };
-    await until(async () => (await exported()).length > 0, 'it can be read');
+    await until('it can be read', async () => (await exported()).length > 0);
     expect((await exported()).reduce((sum, value) => sum + value, 0)).toBe(10_000);
   });
 });

@@ -2,10 +2,11 @@ import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { root } from '../../src/kernel/paths.js';
+import { root } from '../../src/base/paths.js';
 import { heldIds, heldPrograms, nothing, remaining, type BpfIds } from '../support/bpf.js';
 import { startServer, startSession, statsOf, stopSession, type TestServer } from '../support/server.js';
-import { run, until, work } from '../support/workload.js';
+import { run, work } from '../support/workload.js';
+import { until } from '../support/until.js';
 
 const target = `target: { pids: [${process.pid}] }`;
 const EVENTS =
@@ -115,7 +116,7 @@ describe('two servers', () => {
 describe('a session', () => {
   it('stops by itself when its time is up, and stays for queries', async () => {
     const server = await startServer();
-    const id = await startSession(server, `{ trackers: [{ exit: {} }], ${target}, for: "300ms" }`);
+    const id = await startSession(server, `{ trackers: [{ exit: {} }], ${target}, for: "3s" }`);
     const { pid } = await work('exit', 4);
     await until('it has stopped', async () => (await stateOf(server, id))?.state === 'STOPPED');
     expect(await stateOf(server, id)).toEqual({ state: 'STOPPED', stopReason: 'DURATION' });

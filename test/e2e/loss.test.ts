@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import { startServer, startSession, statsOf, stopSession } from '../support/server.js';
-import { until, work, workloadPath } from '../support/workload.js';
+import { work, workloadPath } from '../support/workload.js';
+import { until } from '../support/until.js';
 
 const SUBSCRIPTION =
   'subscription ($id: ID!) { events(session: $id) { gap { lost dropped where from to } events { bootNs } } }';

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { heldPrograms } from '../support/bpf.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { startServer, startSession, STATS, type Stats, type TestServer } from '../support/server.js';
-import { run, until, workloadPath } from '../support/workload.js';
+import { run, workloadPath } from '../support/workload.js';
+import { until } from '../support/until.js';
 
 let docker: TestDocker;
 
@@ -150,7 +151,7 @@ describe('the main job: one request while a container starts', () => {
   it('captures just what the request selects', async () => {
     const server = await startServer(['--engine', 'none']);
     const answer = server.query<{ trace: { captured: string[]; events: { nodes: object[] } } }>(
-      `mutation { trace(input: { trackers: [{ exec: {} }], target: { pids: [${process.pid}] } }, for: "20s", limit: 1) { captured events { nodes { ... on ExecEvent { cwd } } } } }`,
+      `mutation { trace(input: { trackers: [{ exec: {} }], target: { pids: [${process.pid}] } }, for: "5m", limit: 1) { captured events { nodes { ... on ExecEvent { cwd } } } } }`,
     );
     await running(server, answer);
     await run('/bin/true');

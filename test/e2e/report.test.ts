@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { root } from '../../src/kernel/paths.js';
-import type { BehaviourReport } from '../../src/report.js';
+import { root } from '../../src/base/paths.js';
+import type { BehaviourReport } from '../../src/event/report.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { startServer, startSession, stopSession, type TestServer } from '../support/server.js';
 

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { startServer, startSession, statsOf, stopSession } from '../support/server.js';
 
-const COUNT = 200;
+const COUNT = 60;
 const AT_ONCE = 8;
 
 let docker: TestDocker;

@@ -1,13 +1,13 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { join } from 'node:path';
-import { root } from '../../src/kernel/paths.js';
-import type { BehaviourReport } from '../../src/report.js';
+import { root } from '../../src/base/paths.js';
+import type { BehaviourReport } from '../../src/event/report.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { startServer, startSession, stopSession, type TestServer } from '../support/server.js';
 import { temporaryDirectory } from '../support/store.js';
+import { untilHolds } from '../support/until.js';
 
 const exec = promisify(execFile);
 const main = join(root, 'dist/main.js');
@@ -76,13 +76,17 @@ function firstDifference(a = '', b = ''): object | null {
 }
 
 async function gone(name: string): Promise<void> {
-  for (;;) {
+  const found = async () => {
     const { container } = await server.query<{
       container: { state: string; finishedAt: string | null; pid: number | null } | null;
     }>('query ($ref: String!) { container(ref: $ref) { state finishedAt pid } }', { ref: name });
-    if (container?.state === 'EXITED' && container.finishedAt !== null && container.pid === null) return;
-    await sleep(50);
-  }
+    return container;
+  };
+  await untilHolds(
+    `${name} has ended`,
+    found,
+    (container) => container?.state === 'EXITED' && container.finishedAt !== null && container.pid === null,
+  );
 }
 
 beforeAll(async () => {

@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { startServer, startSession, statsOf, stopSession } from '../support/server.js';
-import { until, work } from '../support/workload.js';
+import { work } from '../support/workload.js';
+import { until } from '../support/until.js';
 
 const SUBSCRIPTION =
   'subscription ($id: ID!) { events(session: $id) { gap { lost dropped } events { ... on OpenEvent { path } } } }';

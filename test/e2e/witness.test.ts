@@ -5,7 +5,8 @@ import { connect, createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { startTracker } from '../support/session.js';
-import { run, scratch, start, until, workloadPath } from '../support/workload.js';
+import { run, scratch, start, workloadPath } from '../support/workload.js';
+import { until } from '../support/until.js';
 
 /** bpftrace watches the same workload through classic tracepoints: another loader, other hooks, another decoder. */
 

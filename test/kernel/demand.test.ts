@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from 'vitest';
-import type { CaptureMode, Demand } from '../../src/event.js';
+import type { CaptureMode, Demand } from '../../src/event/event.js';
 import { startTracker } from '../support/session.js';
 import { run, work } from '../support/workload.js';
 
@@ -46,11 +46,17 @@ describe('the capture mask', () => {
       'args',
       'argsTruncated',
       'cwd',
+      'cwdDeleted',
+      'cwdState',
+      'directory',
       'executable',
+      'executableDeleted',
+      'executableState',
       'filename',
       'netNs',
       'parentComm',
       'pidNs',
+      'stdin',
     ]);
     const [small, large] = [lean.stats, full.stats];
     expect(large.receivedBytes - small.receivedBytes).toBeGreaterThanOrEqual(5000);
@@ -108,6 +114,6 @@ describe('the capture mask', () => {
     const open = await startTracker('open', mine);
     await work('openat', '/etc/passwd', 0, 0);
     expect(await open.next((e) => e['path'] === '/etc/passwd')).toMatchObject({ resolved: '/etc/passwd' });
-    expect(open.session.captured().sort()).toEqual(['path', 'resolved']);
+    expect(open.session.captured().sort()).toEqual(['deleted', 'directory', 'path', 'resolved', 'resolvedState']);
   });
 });

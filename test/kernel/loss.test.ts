@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import type { Gap } from '../../src/event.js';
+import type { Gap } from '../../src/event/event.js';
 import { startTracker } from '../support/session.js';
 import { work, workloadPath } from '../support/workload.js';
+import { until } from '../support/until.js';
 
 const RING_BYTES = 65536;
 
@@ -27,6 +28,8 @@ describe('a ring that is too small for a burst', () => {
     const [processes, each] = [4, 60_000];
     await work('burst', '/no/burst', each, processes);
     const running = await open.stats();
+    // The reader catches up, so that the ring has room again.
+    await until('the reader has caught up', async () => (await open.stats()).queued === 0);
     // One event behind the last loss, so that this stands before an event of a page.
     await work('openat', '/no/end', 0, 0);
     await open.next((e) => e['path'] === '/no/end');

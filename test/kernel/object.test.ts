@@ -2,14 +2,15 @@ import { mkdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { findCgroupMount } from '../../src/containers/cgroup.js';
-import { KernelError } from '../../src/errors.js';
+import { findCgroupMount } from '../../src/inventory/cgroup.js';
+import { KernelError } from '../../src/base/errors.js';
 import type { Attachment } from '../../src/kernel/attach.js';
 import { loadLibbpf } from '../../src/kernel/libbpf.js';
 import { BpfObject } from '../../src/kernel/object.js';
-import { root } from '../../src/kernel/paths.js';
+import { root } from '../../src/base/paths.js';
 import { heldIds, heldPrograms, nothing, remaining } from '../support/bpf.js';
-import { compileBpf, ended, run, scratch, start, until, work, workloadPath } from '../support/workload.js';
+import { compileBpf, ended, run, scratch, start, work, workloadPath } from '../support/workload.js';
+import { until } from '../support/until.js';
 
 const HEAD = `
 #include "vmlinux.h"

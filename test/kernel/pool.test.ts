@@ -1,14 +1,15 @@
+import { uring } from '../../src/trackers/uring-programs.js';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { root } from '../../src/kernel/paths.js';
+import { objectPath } from '../../src/base/paths.js';
 import type { Chunk } from '../../src/kernel/protocol.js';
 import { KernelThread } from '../../src/kernel/thread.js';
-import { SourcePool } from '../../src/pipeline/pool.js';
+import { SourcePool } from '../../src/session/source/pool.js';
 import { startTracker } from '../support/session.js';
-import { ended, start, until, work, workloadPath } from '../support/workload.js';
+import { ended, start, work, workloadPath } from '../support/workload.js';
+import { until } from '../support/until.js';
 
 describe('sessions with an equal kernel configuration', () => {
   it('have exact counts of their own, however they come and go while events flow: produced = lost + received', async () => {
@@ -18,7 +19,14 @@ describe('sessions with an equal kernel configuration', () => {
       const pool = new SourcePool(kernel);
       const filter = { cgroups: null, pids: [process.pid], descendants: true, uids: null, comms: null };
       const objects = [
-        { name: 'open', path: join(root, 'dist/bpf/trackers/open.bpf.o'), constants: {}, unneeded: [], capture: 0n },
+        {
+          name: 'open',
+          path: objectPath('trackers/open'),
+          constants: {},
+          unneeded: [],
+          capture: 0n,
+          optional: uring('open'),
+        },
       ];
       const share = (mask: bigint, onChunk: (chunk: Chunk) => void) =>
         pool.join('same', { ringBytes: 1 << 20, filter, objects }, [mask], onChunk);

@@ -4,12 +4,13 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { Demand } from '../../src/event.js';
-import { root } from '../../src/kernel/paths.js';
+import type { Demand } from '../../src/event/event.js';
+import { root } from '../../src/base/paths.js';
 import { startTracker, type Seen } from '../support/session.js';
 import { heldIds } from '../support/bpf.js';
 import { isInPath, straced } from '../support/strace.js';
-import { run, scratch, until, type Ended } from '../support/workload.js';
+import { run, scratch, type Ended } from '../support/workload.js';
+import { until } from '../support/until.js';
 
 const exec = promisify(execFile);
 const { findClang } = (await import(join(root, 'scripts/setup/clang.mjs'))) as {
@@ -82,12 +83,6 @@ int main(int argc, char **argv)
 	} else if (!strcmp(what, "fork")) {
 		if (!fork()) _exit(0);
 		wait(NULL);
-	} else if (!strcmp(what, "old")) { /* 32-bit getpid is 20, which is writev in 64-bit */
-#ifdef __x86_64__
-		long result = 20;
-		__asm__ volatile("int $0x80" : "+a"(result) :: "memory");
-		return result != getpid();
-#endif
 	}
 	return 0;
 }
@@ -302,19 +297,6 @@ describe('the tracker syscall', () => {
     expect(child).toMatchObject({ ret: '0', errno: null, durationNs: null, process: { ppid: pid } });
     expect(events).toHaveLength(2);
   });
-
-  it.skipIf(process.arch !== 'x64')(
-    'leaves out the calls of 32-bit programs, whose numbers are others',
-    async (test) => {
-      const syscall = await startTracker('syscall', ours);
-      const { code, signal } = await load('old');
-      const events = await syscall.stop();
-      if (signal !== null) test.skip('this kernel has no 32-bit system calls');
-      expect(code).toBe(0);
-      expect(named(events, 'writev')).toEqual([]);
-      expect(named(events, 'getpid')).toHaveLength(1);
-    },
-  );
 
   it('does not see the server itself, unless it is asked to', async () => {
     const others = await startTracker('syscall', { pids: [process.pid] });

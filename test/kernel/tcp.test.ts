@@ -205,6 +205,39 @@ describe('the tracker tcp', () => {
     expect((await tcp.stop()).filter((e) => e['remoteAddress'] === '192.0.2.1')).toHaveLength(1);
   });
 
+  it('has no address and no port where none was named, none of another family, and none that the socket never had', async () => {
+    const tcp = await startTracker('tcp', mine);
+    const { pid, stdout } = await work('no-address');
+    const results = stdout.split('\n').map(Number);
+    const nothing = { localAddress: null, localPort: null, remoteAddress: null, remotePort: null, ipVersion: null };
+    expect(results.slice(0, 4)).toEqual([-97, -22, -14, -97]); // EAFNOSUPPORT, EINVAL, EFAULT
+    const next = (errno: string) => tcp.next((e) => at('CONNECT_FAILED', pid)(e) && e['errno'] === errno);
+    expect(await next('EAFNOSUPPORT')).toMatchObject(nothing);
+    expect(await next('EINVAL')).toMatchObject(nothing);
+    expect(await next('EFAULT')).toMatchObject(nothing);
+    expect(await next('EAFNOSUPPORT')).toMatchObject({
+      ...nothing,
+      remoteAddress: '::1',
+      remotePort: 81,
+      ipVersion: 6,
+    });
+    expect(await tcp.next((e) => e['remoteAddress'] === '255.255.255.255')).toMatchObject({
+      ...nothing,
+      remoteAddress: '255.255.255.255',
+      remotePort: 80,
+      ipVersion: 4,
+    });
+    const bound = await next('EFAULT');
+    expect(bound).toMatchObject({
+      ...nothing,
+      localAddress: '127.0.0.1',
+      localPort: expect.any(Number) as number,
+      ipVersion: 4,
+    });
+    expect(bound['localPort']).not.toBe(0);
+    expect(JSON.stringify(await tcp.stop())).not.toMatch(/"0\.0\.0\.0"|"::"/);
+  });
+
   it('reports an attempt that its process gives up', async () => {
     const tcp = await startTracker('tcp', mine);
     const { pid, code, stdout } = await work('give-up');

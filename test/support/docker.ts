@@ -67,7 +67,7 @@ export async function startDocker(): Promise<TestDocker> {
       { stdio: ['ignore', log.fd, log.fd] },
     );
     await log.close();
-    const deadline = Date.now() + 30_000;
+    const deadline = Date.now() + 60_000;
     for (;;) {
       const answered = await docker('info').then(
         () => true,

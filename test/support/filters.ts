@@ -133,17 +133,28 @@ function leaves(pools: Pools): Readonly<Record<string, readonly Text[]>> {
       text('open.resolved', pools.paths),
       oneOf(flags).map((one) => `${quote(one)} in open.flags`),
       oneOf(flags).map((one) => `!(${quote(one)} in open.flags)`),
-      oneOf(['size(open.flags) > 1', 'open.mode != null']),
+      oneOf([
+        'size(open.flags) > 1',
+        'open.mode != null',
+        'open.deleted',
+        'open.resolvedState == "ROOTED"',
+        'open.resolvedState != "DETACHED"',
+        'open.resolvedState == null',
+      ]),
     ],
     exec: [
       errno('exec.errno'),
       text('exec.filename', pools.paths),
+      text('exec.executable', pools.paths),
+      oneOf(['exec.executableDeleted', 'exec.executableState in ["ROOTED", "ANONYMOUS"]']),
       text('exec.parentComm', pools.comms),
       oneOf(pools.comms).map((one) => `${quote(one)} in exec.args`),
     ],
     exit: [
       number('exit.exitCode', small),
       oneOf([
+        'exit.exitCode == null',
+        'exit.exitCode != null',
         'exit.signal == null',
         'exit.signal != null',
         'exit.signal == "SIGKILL"',
@@ -153,6 +164,7 @@ function leaves(pools: Pools): Readonly<Record<string, readonly Text[]>> {
       ]),
     ],
     tcp: [
+      oneOf(['tcp.localPort == null', 'tcp.localPort != null', 'tcp.remotePort == null', 'tcp.remotePort != null']),
       errno('tcp.errno'),
       number('tcp.localPort', pools.ports),
       number('tcp.remotePort', pools.ports),

@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as fc from 'fast-check';
-import { createSchema } from '../../src/api/schema.js';
+import { createSchema } from '../../src/api/graphql/schema.js';
 import { EventFilter, FilterFields, parseCel, SessionFilter } from '../../src/filter/index.js';
-import type { Session } from '../../src/pipeline/session.js';
-import { Catalog } from '../../src/trackers/catalog.js';
+import type { Session } from '../../src/session/session.js';
+import { Catalog } from '../../src/catalog/catalog.js';
 import type { TrackerOptions } from '../../src/trackers/define.js';
 import { filterText, type Pools } from './filters.js';
 import { copyOf, specOf, type Harness } from './session.js';
@@ -229,6 +229,7 @@ function poolsOf(pid: number, v4: number, v6: number): Pools {
       'relative',
       '',
       '/no/\uFFFDx',
+      '/no/\\xffx',
       '/dev/null',
       '/no/program',
       '/lib/x86_64-linux-gnu/libc.so.6',

@@ -3,7 +3,7 @@ import { copyFile, cp, mkdir, readFile, rm, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { parse } from 'yaml';
-import { root } from '../../src/kernel/paths.js';
+import { root } from '../../src/base/paths.js';
 import type { TestDocker } from './docker.js';
 import { scratch } from './workload.js';
 

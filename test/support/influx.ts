@@ -6,29 +6,23 @@ import https from 'node:https';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createSchema } from '../../src/api/schema.js';
+import { createSchema } from '../../src/api/graphql/schema.js';
 import {
   Aggregator,
   compileAggregate,
   type AggregateInput,
   type AggregateRow,
-} from '../../src/consumers/aggregate/index.js';
-import {
-  ConnectingClient,
-  InfluxStore,
-  Sender,
-  Spool,
-  type InfluxOptions,
-} from '../../src/consumers/store/influx/index.js';
-import { nanosecondsOf } from '../../src/consumers/store/influx/point.js';
-import type { EventQuery, SessionRecord } from '../../src/consumers/store/store.js';
-import type { TraceEvent } from '../../src/event.js';
+} from '../../src/analysis/aggregate/index.js';
+import { ConnectingClient, InfluxStore, Sender, Spool, type InfluxOptions } from '../../src/storage/influx/index.js';
+import { nanosecondsOf } from '../../src/storage/influx/point.js';
+import type { EventQuery, SessionRecord } from '../../src/storage/store.js';
+import type { TraceEvent } from '../../src/event/event.js';
 import { FilterFields } from '../../src/filter/index.js';
-import { createLog } from '../../src/log.js';
-import type { Slice } from '../../src/pipeline/history.js';
-import { RowBatch } from '../../src/pipeline/row.js';
-import { Catalog } from '../../src/trackers/catalog.js';
-import { loadTrackers } from '../../src/trackers/load.js';
+import { createLog } from '../../src/base/log.js';
+import type { Slice } from '../../src/record/history.js';
+import { RowBatch } from '../../src/record/row.js';
+import { Catalog } from '../../src/catalog/catalog.js';
+import { loadTrackers } from '../../src/catalog/load.js';
 import { scratch, start } from './workload.js';
 
 /** Real databases, each with a data directory and a port of its own, and the store on top of them. */

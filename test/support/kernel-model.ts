@@ -3,12 +3,16 @@ import type { Pushdown } from '../../src/filter/index.js';
 /** A value as the object has it when it calls `eu_passes…`, by the field's stem. Bytes are a text's, with its NUL behind, or an address. */
 export type KernelRecord = Readonly<Record<string, bigint | Uint8Array | null>>;
 
-const TEXT_BYTES: Readonly<Record<string, number>> = { comm: 16, path: 64, filename: 64 };
+const TEXT_BYTES: Readonly<Record<string, number>> = { comm: 16, path: 64, resolved: 64, filename: 64, executable: 64 };
 
 /** What bpf/include/where.bpf.h does, in JavaScript: whether a record passes the rules. */
 export function kernelTakes({ constants, numbers, prefixes }: Pushdown, record: KernelRecord): boolean {
   if (constants['eu_where_none']) return false;
-  const constant = (name: string): bigint => BigInt(constants[name] ?? 0);
+  const constant = (name: string): bigint => {
+    const value = constants[name] ?? 0;
+    if (value instanceof Uint16Array) throw new Error(`${name} is no scalar`);
+    return BigInt(value);
+  };
   return Object.entries(record).every(([stem, value]) => {
     const rule = Number(constants[`eu_where_${stem}`] ?? 0);
     const [how, set] = [rule & 0x7f, rule >>> 8];

@@ -1,14 +1,14 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { createSchema } from '../../src/api/schema.js';
-import { AlertBook } from '../../src/consumers/alerts/book.js';
-import { PluginHost, type Attachment, type HostOptions } from '../../src/consumers/plugins/index.js';
+import { createSchema } from '../../src/api/graphql/schema.js';
+import { AlertBook } from '../../src/alerts/book.js';
+import { PluginHost, type Attachment, type HostOptions } from '../../src/plugins/index.js';
 import { FilterFields } from '../../src/filter/index.js';
-import { createLog } from '../../src/log.js';
-import { Catalog } from '../../src/trackers/catalog.js';
+import { createLog } from '../../src/base/log.js';
+import { Catalog } from '../../src/catalog/catalog.js';
 import type { Harness } from './session.js';
+import { until } from './until.js';
 
 /** Real plugins on the real sessions of a harness. */
 export interface PluginHarness {
@@ -49,11 +49,7 @@ export async function createPlugins(
     trust: async (file, source) => {
       const path = join(directory, file);
       await writeFile(path, source, { mode: 0o644 });
-      const deadline = Date.now() + 10_000;
-      while (!host.list().some((plugin) => plugin.source.file === path)) {
-        if (Date.now() > deadline) throw new Error(`${file} was not loaded`);
-        await sleep(20);
-      }
+      await until(`${file} is loaded`, () => host.list().some((plugin) => plugin.source.file === path));
     },
     close: async () => {
       await host.close();
@@ -65,20 +61,6 @@ export async function createPlugins(
 /** What a plugin has emitted, as values. */
 export function found(attachment: Attachment): Record<string, unknown>[] {
   return attachment.results.page(100_000, 0).results.map(({ json }) => JSON.parse(json) as Record<string, unknown>);
-}
-
-export async function eventually<Value>(
-  what: string,
-  look: () => Value | null | undefined | false,
-  ms = 15_000,
-): Promise<Value> {
-  const deadline = Date.now() + ms;
-  for (;;) {
-    const value = look();
-    if (value) return value;
-    if (Date.now() > deadline) throw new Error(`not within ${ms} ms: ${what}`);
-    await sleep(10);
-  }
 }
 
 /** A plugin's source from its essentials. */

@@ -2,8 +2,9 @@ import { execFile } from 'node:child_process';
 import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { root } from '../../src/kernel/paths.js';
-import { ended, scratch, start, until } from './workload.js';
+import { root } from '../../src/base/paths.js';
+import { ended, scratch, start } from './workload.js';
+import { until } from './until.js';
 
 const exec = promisify(execFile);
 
@@ -22,12 +23,14 @@ export interface TestPrometheus {
   stop(): Promise<void>;
 }
 
-export async function startPrometheus(target: URL, port: number): Promise<TestPrometheus> {
+export async function startPrometheus(target: URL, port: number, token: string): Promise<TestPrometheus> {
   const folder = join(scratch, `prometheus-${port}`);
   await mkdir(folder);
   await cp(join(prometheusFolder, 'rules'), join(folder, 'rules'), { recursive: true });
   const shipped = await readFile(join(prometheusFolder, 'prometheus.yml'), 'utf8');
+  await writeFile(join(folder, 'token'), token, { mode: 0o600 });
   const config = shipped
+    .replace('/run/secrets/eunomia-token', join(folder, 'token'))
     .replaceAll('15s', '1s')
     .replace('127.0.0.1:4000', target.host)
     .replace('127.0.0.1:9090', `127.0.0.1:${port}`);

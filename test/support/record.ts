@@ -1,17 +1,17 @@
 import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { parseBpfFile, type BpfFile } from '../../src/kernel/btf.js';
-import { compileLayout, type RecordLayout } from '../../src/kernel/layout.js';
-import { root } from '../../src/kernel/paths.js';
-import { RecordBatch, type BatchContext } from '../../src/pipeline/batch.js';
-import { compileView } from '../../src/pipeline/view.js';
+import { parseBpfFile, type BpfFile } from '../../src/btf/btf.js';
+import { compileLayout, type RecordLayout } from '../../src/btf/layout.js';
+import { snakeCase } from '../../src/base/names.js';
+import { objectPath as pathOf } from '../../src/base/paths.js';
+import { RecordBatch, type BatchContext } from '../../src/record/batch.js';
+import { compileView } from '../../src/record/view.js';
 import exit from '../../src/trackers/exit.js';
 import type { TrackerDefinition } from '../../src/trackers/define.js';
 
 /** Records as a kernel would write them, by the layout of the real objects: for tests without one. */
 
 export function objectPath(name: string): string {
-  return join(root, 'dist/bpf', name === 'session' || name === 'cgroup' ? `${name}.bpf.o` : `trackers/${name}.bpf.o`);
+  return pathOf(name === 'session' || name === 'cgroup' ? name : `trackers/${snakeCase(name)}`);
 }
 
 export function objectFile(name: string): BpfFile {
@@ -19,7 +19,7 @@ export function objectFile(name: string): BpfFile {
 }
 
 export function layoutOf(name: string): RecordLayout {
-  return compileLayout(objectFile(name), name);
+  return compileLayout(objectFile(name), snakeCase(name));
 }
 
 export type Values = Readonly<Record<string, number | bigint | Uint8Array>>;

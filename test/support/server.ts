@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createClient, type Client } from 'graphql-ws';
 import { afterEach } from 'vitest';
 import { WebSocket } from 'ws';
-import { root } from '../../src/kernel/paths.js';
+import { root } from '../../src/base/paths.js';
 import { firstLine, start } from './workload.js';
 
 /** The real server, as `eunomia serve` starts it, in a process of its own; and clients of it. */

@@ -1,17 +1,21 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach } from 'vitest';
-import { ContainerRegistry } from '../../src/containers/registry.js';
-import type { CaptureMode, Demand, ProcessView, TraceEvent } from '../../src/event.js';
+import { createSchema } from '../../src/api/graphql/schema.js';
+import { ContainerRegistry } from '../../src/inventory/registry.js';
+import type { CaptureMode, Demand, ProcessView, TraceEvent } from '../../src/event/event.js';
+import { EventFilter, FilterFields, parseCel, SessionFilter } from '../../src/filter/index.js';
 import { KernelThread } from '../../src/kernel/thread.js';
-import { createLog } from '../../src/log.js';
-import { watchCgroups } from '../../src/pipeline/cgroups.js';
-import { SessionManager } from '../../src/pipeline/manager.js';
-import { createRuntime, type TrackerRuntime } from '../../src/pipeline/runtime.js';
-import type { Session } from '../../src/pipeline/session.js';
-import type { SessionSpec, SessionStats, TargetSpec } from '../../src/pipeline/spec.js';
-import type { EventStream } from '../../src/pipeline/stream.js';
+import { createLog } from '../../src/base/log.js';
+import { watchCgroups } from '../../src/session/cgroups.js';
+import { SessionManager } from '../../src/session/manager.js';
+import { createRuntime, type TrackerRuntime } from '../../src/record/runtime.js';
+import type { Session } from '../../src/session/session.js';
+import type { SessionSpec, SessionStats, TargetSpec } from '../../src/session/spec.js';
+import type { EventStream } from '../../src/session/stream/stream.js';
+import { Catalog } from '../../src/catalog/catalog.js';
 import type { TrackerOptions } from '../../src/trackers/define.js';
-import { loadTrackers } from '../../src/trackers/load.js';
+import { loadTrackers } from '../../src/catalog/load.js';
+import { dockerSources } from '../../src/inventory/docker/sources.js';
 
 /** Real sessions in the test's own process: the real kernel thread, the real BPF programs, no engine unless one is named. */
 export interface Harness {
@@ -36,12 +40,23 @@ export async function createHarness({
 }: HarnessOptions = {}): Promise<Harness> {
   const log = createLog(logLevel);
   const kernel = new KernelThread();
-  const registry = new ContainerRegistry({ log, engine: engine === undefined ? null : { host: engine } });
+  const registry = new ContainerRegistry({
+    log,
+    sources: engine === undefined ? [] : dockerSources({ log, hosts: [engine] }),
+  });
   const runtimes = await Promise.all((await loadTrackers()).map(createRuntime));
   const trackers = new Map(runtimes.map((runtime) => [runtime.definition.name, runtime]));
   await watchCgroups(kernel, registry);
   await registry.start();
-  const manager = new SessionManager({ kernel, registry, trackers, subscriberBytes, maxSessions: 64, log });
+  const manager = new SessionManager({
+    kernel,
+    registry,
+    trackers,
+    subscriberBytes,
+    maxSessions: 64,
+    drainMs: 500,
+    log,
+  });
   return {
     kernel,
     registry,
@@ -140,14 +155,17 @@ export class Tracked {
     })();
   }
 
-  /** The first event of this kind that was not given before; waits for it. */
-  async next(wanted: (event: Seen) => boolean, limitMs = 10_000): Promise<Seen> {
-    const deadline = Date.now() + limitMs;
+  /** Returns the first matching event that was not returned before; waits `limitMs` after the last event for it. */
+  async next(wanted: (event: Seen) => boolean, limitMs = 30_000): Promise<Seen> {
+    let looked = 0;
+    let deadline = Date.now() + limitMs;
     for (;;) {
-      const found = this.events.find((event) => !this.#taken.has(event) && wanted(event));
-      if (found) {
-        this.#taken.add(found);
-        return found;
+      if (looked < this.events.length) deadline = Date.now() + limitMs;
+      for (; looked < this.events.length; looked++) {
+        const event = this.events[looked];
+        if (!event || this.#taken.has(event) || !wanted(event)) continue;
+        this.#taken.add(event);
+        return event;
       }
       if (Date.now() > deadline)
         throw new Error(
@@ -170,6 +188,8 @@ export class Tracked {
 }
 
 export interface TrackOptions extends Partial<TargetSpec> {
+  /** A filter in CEL, pushed into the kernel as far as it goes. */
+  readonly where?: string;
   readonly options?: TrackerOptions;
   readonly capture?: CaptureMode;
   readonly fields?: readonly string[];
@@ -187,14 +207,35 @@ export function harness(): Promise<Harness> {
 }
 
 /** Starts one tracker on a target; it is stopped and removed after the test. */
+function sessionFilter(where: string, name: string, trackers: Harness['trackers']): SessionFilter {
+  const schema = createSchema();
+  const catalog = new Catalog(
+    schema,
+    [...trackers.values()].map(({ definition }) => definition),
+    (tracker, field) => trackers.get(tracker)?.onDemand.includes(field) ?? false,
+  );
+  const fields = new FilterFields(schema, catalog);
+  return new SessionFilter(
+    new EventFilter(parseCel(where, fields, [name]), fields, [name]),
+    [catalog.need(name)],
+    fields,
+  );
+}
+
 export async function startTracker(
   name: string,
-  { options = {}, capture, fields, ringBytes, bufferBytes, demand = new Map(), ...target }: TrackOptions = {},
+  { options = {}, capture, fields, ringBytes, bufferBytes, demand = new Map(), where, ...target }: TrackOptions = {},
 ): Promise<Tracked> {
   const { manager, trackers } = await harness();
   const runtime = trackers.get(name);
   if (!runtime) throw new Error(`no tracker ${name}`);
-  const given = { capture, fields, ringBytes, bufferBytes };
+  const given = {
+    capture,
+    fields,
+    ringBytes,
+    bufferBytes,
+    where: where === undefined ? undefined : sessionFilter(where, name, trackers),
+  };
   const spec = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   const session = await manager.start(specOf([{ name, options }], spec, target));
   return new Tracked(session, runtime, manager, demand);

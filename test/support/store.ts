@@ -1,12 +1,12 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createSchema } from '../../src/api/schema.js';
-import { DuckStore, type DuckOptions } from '../../src/consumers/store/duckdb/index.js';
-import type { EventQuery, SessionEnd, SessionRecord } from '../../src/consumers/store/store.js';
+import { createSchema } from '../../src/api/graphql/schema.js';
+import { DuckStore, type DuckOptions } from '../../src/storage/duckdb/index.js';
+import type { EventQuery, SessionEnd, SessionRecord } from '../../src/storage/store.js';
 import { FilterFields } from '../../src/filter/index.js';
-import { Catalog } from '../../src/trackers/catalog.js';
-import { loadTrackers } from '../../src/trackers/load.js';
+import { Catalog } from '../../src/catalog/catalog.js';
+import { loadTrackers } from '../../src/catalog/load.js';
 
 /** A real DuckDB file, without sessions of its own. */
 

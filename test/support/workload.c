@@ -209,6 +209,34 @@ static int give_up(void)
 	return 0;
 }
 
+#include "workload-path.h"
+
+/* Connects that name no address, or one of another family; prints the errno of each. As in `no-address` of tcp.test.ts. */
+static int no_address(void)
+{
+	struct sockaddr_in v4 = { .sin_family = 99, .sin_port = htons(80) };
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6,
+				   .sin6_port = htons(81),
+				   .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	struct sockaddr_in bound = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd;
+
+#define NO_ADDRESS(family, address, length) \
+	printf("%ld\n", result(connect(fd = socket(family, SOCK_STREAM, 0), (void *)(address), length)))
+	NO_ADDRESS(AF_INET, &v4, sizeof(v4)); /* a family that there is not */
+	NO_ADDRESS(AF_INET6, &v6, 8);         /* too short for an address */
+	NO_ADDRESS(AF_INET, 8, 16);           /* memory that cannot be read */
+	NO_ADDRESS(AF_INET, &v6, sizeof(v6)); /* IPv6 through an IPv4 socket */
+	v4.sin_family = AF_INET;
+	v4.sin_addr.s_addr = htonl(INADDR_BROADCAST);
+	NO_ADDRESS(AF_INET, &v4, sizeof(v4)); /* an address that is known and refused */
+	fd = socket(AF_INET, SOCK_STREAM, 0); /* bound, and no peer named */
+	if (bind(fd, (void *)&bound, sizeof(bound)))
+		return 1;
+	printf("%ld\n", result(connect(fd, (void *)8, 16)));
+	return 0;
+}
+
 static void crash(void)
 {
 	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
@@ -281,6 +309,10 @@ int main(int argc, char **argv)
 		snprintf(path, sizeof(path), "%s/file", argv[3]);
 		return printf("%ld\n", do_open("openat", path, O_RDONLY, 0)), 0;
 	}
+	if (argc > 3 && is(what, "path")) /* path CASE ARGUMENT: see path.h */
+		return path_case(argv[2], argv[3]);
+	if (is(what, "no-address"))
+		return no_address();
 	if (argc > 2 && is(what, "gate")) { /* starts the rest of its arguments once it can read a line */
 		char line[16];
 

@@ -4,10 +4,9 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll } from 'vitest';
-import { root } from '../../src/kernel/paths.js';
+import { root } from '../../src/base/paths.js';
 
 /** Real processes that do what trackers watch, and real BPF objects, compiled as a test needs them. */
 
@@ -36,6 +35,22 @@ export function workloadPath(): Promise<string> {
     return path;
   })();
   return workload;
+}
+
+/** The path of workload.c compiled without shared libraries, for containers. */
+export async function staticWorkload(): Promise<string> {
+  const path = join(scratch, 'workload-static');
+  await exec(clang(), ['-O1', '-static', '-pthread', join(root, 'test/support/workload.c'), '-o', path]);
+  return path;
+}
+
+/** Compiles C source to a program of the test's own and returns its path. */
+export async function compileC(name: string, source: string, ...flags: readonly string[]): Promise<string> {
+  const file = join(scratch, `${name}.c`);
+  const program = join(scratch, name);
+  await writeFile(file, source);
+  await exec(clang(), ['-O1', '-Wall', ...flags, file, '-o', program]);
+  return program;
 }
 
 /** Compiles BPF source to NAME.bpf.o and answers its path. */
@@ -112,19 +127,4 @@ export async function firstLine(child: ChildProcess): Promise<string> {
 
 async function* onData(stream: NodeJS.ReadableStream): AsyncGenerator<[unknown]> {
   for (;;) yield (await once(stream, 'data')) as [unknown];
-}
-
-/** Asks until there is an answer. The limit is for a test that would fail anyway. */
-export async function until<T>(
-  what: string,
-  probe: () => T | null | undefined | false | Promise<T | null | undefined | false>,
-  limitMs = 20_000,
-): Promise<T> {
-  const deadline = Date.now() + limitMs;
-  for (;;) {
-    const found = await probe();
-    if (found !== null && found !== undefined && found !== false) return found;
-    if (Date.now() > deadline) throw new Error(`waited in vain: ${what}`);
-    await sleep(10);
-  }
 }

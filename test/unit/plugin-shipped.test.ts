@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
+import { root } from '../../src/base/paths.js';
 
-const root = join(import.meta.dirname, '../..');
 const files = readdirSync(join(root, 'plugins'));
 
 it('the shipped plugins have the right types, against the public entry alone', async () => {
@@ -15,9 +15,9 @@ it('the shipped plugins have the right types, against the public entry alone', a
   ]);
 }, 60_000);
 
-it.each(files)('%s is one file of less than 100 lines that says what it does', (file) => {
+it.each(files)('%s is one file of less than 150 lines that says what it does', (file) => {
   const source = readFileSync(join(root, 'plugins', file), 'utf8');
-  expect(source.split('\n').length).toBeLessThan(100);
+  expect(source.trimEnd().split('\n').length).toBeLessThan(150);
   expect(source).toMatch(/^\/\*\*/);
   expect([...source.matchAll(/from '(.*)'/g)].map(([, name]) => name)).toEqual(['eunomia/plugin']);
 });

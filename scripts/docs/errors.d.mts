@@ -1,0 +1,3 @@
+import type { ErrorEntry } from '../../src/base/error-code.js';
+
+export function errorsPage(table: Readonly<Record<string, ErrorEntry>>): string;

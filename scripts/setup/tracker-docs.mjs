@@ -1,0 +1,155 @@
+// The contract, the trackers' definitions and their objects → docs/trackers.md. Reads dist/, so it comes after the compiler.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { filesUnder, hashOf, isDone, markDone, root, say } from './project.mjs';
+
+const page = 'docs/trackers.md';
+
+/** Writes docs/trackers.md anew where what it tells of has changed. */
+export async function writeTrackerDocs() {
+  if (!existsSync(join(root, 'docs'))) return; // as in an image's build
+  const sources = [
+    ...filesUnder('src/trackers', (name) => !name.endsWith('.test.ts')),
+    ...filesUnder('bpf'),
+    'schema.graphql',
+    'scripts/setup/tracker-docs.mjs',
+  ];
+  const inputs = () => hashOf([...sources, page]);
+  if (isDone('tracker-docs', inputs(), [page])) return;
+  const text = await trackerDocs();
+  if (!existsSync(join(root, page)) || readFileSync(join(root, page), 'utf8') !== text) {
+    say(`writing ${page}`);
+    writeFileSync(join(root, page), text);
+  }
+  markDone('tracker-docs', inputs());
+}
+
+/** The text of docs/trackers.md. */
+export async function trackerDocs() {
+  const [{ createSchema }, { Catalog }, { loadTrackers }, { createRuntime }] = await Promise.all(
+    ['api/graphql/schema.js', 'catalog/catalog.js', 'catalog/load.js', 'record/runtime.js'].map(
+      (file) => import(join(root, 'dist', file)),
+    ),
+  );
+  const schema = createSchema();
+  const runtimes = new Map(
+    await Promise.all(
+      (await loadTrackers()).map(async (definition) => [definition.name, await createRuntime(definition)]),
+    ),
+  );
+  const { trackers } = new Catalog(
+    schema,
+    [...runtimes.values()].map(({ definition }) => definition),
+    (tracker, field) => runtimes.get(tracker).onDemand.includes(field),
+  );
+  const common = new Set(Object.keys(schema.getType('TraceEvent').getFields()));
+  const isCommon = ({ path }) => common.has(path.split('.')[0]);
+  const sections = trackers.map((tracker) =>
+    section(
+      tracker,
+      runtimes.get(tracker.name),
+      schema.getType(tracker.eventType).description,
+      tracker.fields.filter((field) => !isCommon(field)),
+    ),
+  );
+  const shared = Object.values(schema.getType('TraceEvent').getFields()).map(({ name, type, description }) => ({
+    path: name,
+    type: String(type),
+    description,
+  }));
+  return `# Trackers
+
+<!-- Written by \`npm run build\` from src/trackers/ and bpf/trackers/: edit these. -->
+
+A tracker defines one kind of event that Eunomia can watch. \`eunomia trackers NAME\` shows the same information for a running server, and what its
+kernel lacks. To add a tracker, see [CONTRIBUTING.md](../CONTRIBUTING.md#adding-a-tracker).
+
+| Tracker | What it watches | Linux |
+| --- | --- | --- |
+${rows(trackers.map(({ name, summary, minimumKernel }) => [`[${name}](#${name.toLowerCase()})`, cell(summary), minimumKernel]))}
+
+All events have these fields:
+
+${table(
+  ['Field', 'Type'],
+  shared.map(({ path, type, description }) => [code(path), code(type), cell(description)]),
+)}
+
+An on-demand field is null in an event if nobody selected it when the event was captured: see \`Capture\` in [schema.graphql](../schema.graphql).
+
+${sections.join('\n')}`;
+}
+
+function section(tracker, { definition, hooks }, description, own) {
+  const { name, summary, minimumKernel, options, blindSpots } = tracker;
+  const lacking = (definition.blindWithout ?? []).map(({ text }) => text);
+  const parts = [
+    `## ${name}\n\n${cell(summary)}\n\n${prose(description)}`,
+    `Requires Linux ${minimumKernel} or later. Hooks: ${hooks.map(code).join(', ')}.`,
+    options.length > 0
+      ? table(
+          ['Option', 'Type', 'Default'],
+          options.map((option) => [
+            code(option.name),
+            code(option.type),
+            option.defaultValue === null ? '' : code(option.defaultValue),
+            cell(option.description),
+          ]),
+        )
+      : 'No options.',
+    table(
+      ['Field', 'Type', 'Captured'],
+      own.map(({ path, type, onDemand, description: text }) => [
+        code(path),
+        code(type),
+        onDemand ? 'on demand' : 'always',
+        cell(text),
+      ]),
+    ),
+    `Blind spots (what it does not see, or not exactly):\n\n${list(blindSpots)}`,
+    ...(lacking.length > 0 ? [`Additional blind spots on kernels that lack a hook:\n\n${list(lacking)}`] : []),
+    `\`\`\`graphql\n${example(tracker, definition)}\n\`\`\``,
+  ];
+  return `${parts.join('\n\n')}\n`;
+}
+
+/** A query that runs the tracker for a moment and selects what a table would show. */
+export function example({ name, eventType, columns }, { example: options = '{}' }) {
+  const ownColumns = columns.filter((path) => !path.includes('.'));
+  const nested = columns.filter((path) => path.startsWith('process.')).map((path) => path.slice('process.'.length));
+  const who = ['pid', 'comm', ...nested].join(' ');
+  return `mutation {
+  trace(input: { trackers: [{ ${name}: ${options} }] }, for: "5s") {
+    events { nodes { time container { name } process { ${who} } ... on ${eventType} { ${ownColumns.join(' ')} } } }
+  }
+}`;
+}
+
+function table(head, entries) {
+  const titles = [...head, 'Meaning'];
+  return `| ${titles.join(' | ')} |\n|${' --- |'.repeat(titles.length)}\n${rows(entries)}`;
+}
+
+function rows(entries) {
+  return entries.map((entry) => `| ${entry.join(' | ')} |`).join('\n');
+}
+
+function list(texts) {
+  return texts.length > 0 ? texts.map((text) => `- ${prose(text)}`).join('\n') : '- None known.';
+}
+
+function code(text) {
+  return `\`${text.replaceAll('|', '\\|')}\``;
+}
+
+function cell(text) {
+  return prose(text).replaceAll('|', '\\|');
+}
+
+/** On one line; what looks like HTML is none. */
+function prose(text) {
+  return (text ?? '')
+    .replace(/\s+/g, ' ')
+    .trim()
+    .replace(/<(?=[a-z/!])/gi, '&lt;');
+}

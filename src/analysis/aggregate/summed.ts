@@ -1,0 +1,67 @@
+import { invalid } from '../../base/errors.js';
+import type { TraceEvent } from '../../event/event.js';
+import type { Catalog } from '../../catalog/catalog.js';
+import type { MeasureFunction } from './measures/index.js';
+import { compileReader } from './value.js';
+
+/**
+ * Events of a tracker that sums in the kernel stand for many happenings. A field of theirs either is the same for all of them (the process, the
+ * name), or a total over them: then the event's value is added once, and single values are known by a histogram at most.
+ */
+export interface Summed {
+  /** How many an event stands for. */
+  weightOf(event: TraceEvent): number;
+  /** Whether a field is a total in events of a tracker; with the reader of the histogram, where it has one. */
+  totalOf(tracker: string, path: string): Total | null;
+}
+
+export interface Total {
+  /** Counts of the single values by power of two: place i holds 2^i up to 2^(i+1). Null for a total without. */
+  readonly histogram: ((event: TraceEvent) => readonly string[] | null) | null;
+}
+
+/** Null when none of the trackers sums in the kernel. */
+export function summedOf(catalog: Catalog, trackers: readonly string[]): Summed | null {
+  const summing = trackers.flatMap((name) => {
+    const { sums } = catalog.need(name);
+    if (!sums) return [];
+    const totals = Object.entries(sums.totals).map(([path, histogram]): [string, Total] => [
+      path,
+      { histogram: histogram === null ? null : (compileReader(histogram) as Total['histogram']) },
+    ]);
+    return [[name, { count: compileReader(sums.count), totals: new Map(totals) }] as const];
+  });
+  if (!summing.length) return null;
+  const byName = new Map(summing);
+  return {
+    weightOf: (event) => {
+      const sums = byName.get(event.tracker);
+      return sums ? Number(sums.count(event)) : 1;
+    },
+    totalOf: (tracker, path) => byName.get(tracker)?.totals.get(path) ?? null,
+  };
+}
+
+/** What a total still tells of, and with a histogram besides. */
+const ofTotals: ReadonlySet<MeasureFunction> = new Set(['COUNT', 'SUM', 'AVG', 'RATE']);
+const ofHistograms: ReadonlySet<MeasureFunction> = new Set(['QUANTILE', 'HISTOGRAM']);
+
+/** Throws BAD_USER_INPUT for a measure that needs the single values of a field that is a total. `where` is the measure's path. */
+export function checkSummed(
+  fn: MeasureFunction,
+  field: string,
+  where: string,
+  catalog: Catalog,
+  trackers: readonly string[],
+): void {
+  for (const name of trackers) {
+    const histogram = catalog.need(name).sums?.totals[field];
+    if (histogram === undefined || ofTotals.has(fn) || (histogram !== null && ofHistograms.has(fn))) continue;
+    const known = [...ofTotals, ...(histogram === null ? [] : ofHistograms)].join(', ');
+    throw invalid(
+      `${where}.fn`,
+      `"${field}" of ${name} is a total that the kernel summed, and ${fn} needs the single values; it has ${known}`,
+      { field, fn, tracker: name },
+    );
+  }
+}

@@ -1,0 +1,99 @@
+import type { FieldValue, TraceEvent } from '../../event/event.js';
+import { compileField } from '../../catalog/catalog.js';
+import type { Total } from './summed.js';
+
+/** What a group's key is made of: a list stands as its JSON. */
+export type KeyValue = string | number | boolean | null;
+export type KeyReader = (event: TraceEvent) => KeyValue;
+
+/** Between 1 and 2: off by this factor at most from all that lie there. */
+export const MIDDLE = Math.SQRT2;
+
+const PLAIN = /^[A-Za-z_]\w*(\.[A-Za-z_]\w*)?$/;
+
+/**
+ * Compiles a path, checked before by the catalog, into a reader. Generated code as in pipeline/view.ts: one closure for all paths
+ * reads its properties megamorphically, which costs several times as much as the field itself.
+ */
+export function compileReader(path: string): (event: TraceEvent) => FieldValue {
+  const [first = '', second] = path.split('.');
+  // A label's name is the client's text, and must not find what every object inherits.
+  if (!PLAIN.test(path)) return compileField(path);
+  const body = second === undefined ? `event.${first}` : `event.${first}?.${second}`;
+  const compiled: unknown = new Function('event', `return ${body} ?? null`);
+  return compiled as (event: TraceEvent) => FieldValue;
+}
+
+/** `mixed`: trackers differ in the field's type, so that only its text tells whether two values are one. */
+export function compileKey(path: string, mixed: boolean): KeyReader {
+  const read = compileReader(path);
+  if (mixed) return (event) => textOf(read(event));
+  return (event) => {
+    const value = read(event);
+    return typeof value === 'object' && value !== null ? JSON.stringify(value) : (value as KeyValue);
+  };
+}
+
+/** As it would stand in JSON, without quotes; a list as JSON. */
+export function textOf(value: FieldValue): string | null {
+  if (value === null) return null;
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+}
+
+/** The value of a measured field in the event at hand: read and parsed once, however many measures take it. */
+export class Cell {
+  readonly #read: (event: TraceEvent) => FieldValue;
+  readonly #totalOf: ((event: TraceEvent) => Total | null) | null;
+  /** Whether the value is a total of all that the event stands for, and not the value of each. */
+  total = false;
+  /** The single values of a total, by power of two; null where they are not known. */
+  histogram: readonly string[] | null = null;
+  value: FieldValue = null;
+  /** NaN when it is no number. Beyond 2^53 only `value`, a decimal text, is exact. */
+  number = Number.NaN;
+
+  constructor(read: (event: TraceEvent) => FieldValue, totalOf: ((event: TraceEvent) => Total | null) | null = null) {
+    this.#read = read;
+    this.#totalOf = totalOf;
+  }
+
+  load(event: TraceEvent): void {
+    if (this.#totalOf) {
+      const total = this.#totalOf(event);
+      this.total = total !== null;
+      this.histogram = total?.histogram?.(event) ?? null;
+    }
+    this.set(this.#read(event));
+  }
+
+  set(value: FieldValue): void {
+    this.value = value;
+    if (typeof value === 'number') this.number = value;
+    else if (typeof value === 'string' && value !== '') this.number = Number(value);
+    else this.number = Number.NaN;
+  }
+
+  /** Of a number that a double holds, for measures that look at nothing else. */
+  setNumber(number: number): void {
+    this.value = null;
+    this.number = number;
+  }
+
+  /** Of how many the value is: of a total those that are known, else the event's weight. */
+  countOf(weight: number): number {
+    return this.histogram ? this.histogram.reduce((sum, count) => sum + Number(count), 0) : weight;
+  }
+
+  /** Each single value of a total, as far as it is known, with how often it was there: the middle of its power of two, by their ratio. */
+  forEach(take: (value: number, count: number) => void): void {
+    this.histogram?.forEach((count, i) => {
+      if (count !== '0') take(MIDDLE * 2 ** i, Number(count));
+    });
+  }
+
+  /** The whole number that it is, exactly; null for a fraction. */
+  get big(): bigint | null {
+    if (Number.isSafeInteger(this.number)) return BigInt(this.number);
+    return typeof this.value === 'string' && /^-?\d+$/.test(this.value) ? BigInt(this.value) : null;
+  }
+}

@@ -1,0 +1,212 @@
+import { describe, expect, it } from 'vitest';
+import { markdown, ReportBuilder, type ReportSource, type ReportSubject } from './index.js';
+import { Tally } from './tally.js';
+import type { TraceEvent } from '../../event/event.js';
+import { compareReports, type BehaviourReport } from '../../event/report.js';
+
+const known = ['exec', 'exit', 'open', 'tcp', 'syscall'];
+type Given = Partial<ReportSubject> & Partial<Pick<ReportSource, 'trackers' | 'options'>>;
+const subject = (given: Given = {}): ReportSubject => ({
+  session: 's',
+  container: null,
+  host: false,
+  from: null,
+  to: null,
+  known,
+  narrowed: [],
+  ...given,
+});
+const source = (given: Partial<ReportSource> = {}): ReportSource => ({
+  id: 's',
+  trackers: known,
+  options: {},
+  from: '2026-01-31T08:15:00.000000000Z',
+  to: '2026-01-31T08:16:00.000000000Z',
+  ...given,
+});
+const web = { id: 'a'.repeat(64), name: 'web', image: 'nginx' };
+
+let second = 0;
+function event(tracker: string, fields: Record<string, unknown>, container: object | null = web): TraceEvent {
+  second = (second + 1) % 60;
+  return {
+    tracker,
+    time: `2026-01-31T08:15:${String(second).padStart(2, '0')}.000000000Z`,
+    process: { comm: 'worker' },
+    container,
+    ...fields,
+  } as unknown as TraceEvent;
+}
+const opened = (path: string, flags: string[], errno: string | null = null): TraceEvent =>
+  event('open', { path, resolved: errno === null ? path : null, flags, errno });
+const tcp = (operation: string, more: Record<string, unknown> = {}): TraceEvent =>
+  event('tcp', {
+    operation,
+    errno: null,
+    localAddress: '10.0.0.1',
+    localPort: 40_000,
+    remoteAddress: '10.0.0.2',
+    remotePort: 443,
+    sentBytes: null,
+    receivedBytes: null,
+    ...more,
+  });
+
+function reportOf(events: readonly TraceEvent[], given: Given = {}, top = 100): BehaviourReport {
+  const { trackers = known, options = {} } = given;
+  const builder = new ReportBuilder(subject(given));
+  builder.begin(source({ trackers, options }));
+  for (const each of events) builder.add(each);
+  return builder.build(top, { lost: 0, dropped: 0, uncounted: false });
+}
+
+describe('a report', () => {
+  it('tells opens for reading from those for writing, and counts one for both in both', () => {
+    const report = reportOf([
+      opened('/r', ['O_RDONLY', 'O_CREAT']),
+      opened('/w', ['O_WRONLY']),
+      opened('/rw', ['O_RDWR']),
+      opened('/t', ['O_RDONLY', 'O_TRUNC']),
+      opened('/name', ['O_RDONLY', 'O_PATH']),
+      opened('/no', ['O_WRONLY'], 'EACCES'),
+    ]);
+    expect(report.filesRead?.entries.map(({ path }) => path)).toEqual(['/r', '/rw', '/t']);
+    expect(report.filesWritten?.entries.map(({ path }) => path)).toEqual(['/rw', '/t', '/w']);
+    expect(report.failedOpens?.entries).toEqual([{ path: '/no', errno: 'EACCES', count: '1', comms: ['worker'] }]);
+  });
+
+  it('gives the bytes of a closed connection to the peer that it was made with, whoever made it', () => {
+    const close = { sentBytes: '100', receivedBytes: '9007199254740993' };
+    const report = reportOf([
+      tcp('CONNECT'),
+      tcp('CLOSE', close),
+      tcp('CONNECT'),
+      tcp('ACCEPT', { localPort: 80, remotePort: 50_000 }),
+      tcp('CLOSE', { localPort: 80, remotePort: 50_000, ...close }),
+      tcp('CLOSE', { remotePort: 7, ...close }),
+      tcp('CONNECT_FAILED', { remotePort: 8, errno: 'ECONNREFUSED' }),
+    ]);
+    expect(
+      report.peers?.entries.map(({ direction, port, count, sentBytes, receivedBytes, errno }) => ({
+        direction,
+        port,
+        count,
+        sentBytes,
+        receivedBytes,
+        errno,
+      })),
+    ).toEqual([
+      { direction: 'OUT', port: 443, count: '2', sentBytes: '100', receivedBytes: '9007199254740993', errno: null },
+      { direction: 'IN', port: 80, count: '1', sentBytes: '100', receivedBytes: '9007199254740993', errno: null },
+      { direction: 'OUT', port: 8, count: '1', sentBytes: '0', receivedBytes: '0', errno: 'ECONNREFUSED' },
+      { direction: 'UNKNOWN', port: 7, count: '1', sentBytes: '100', receivedBytes: '9007199254740993', errno: null },
+    ]);
+    expect(report.listeningPorts?.entries).toEqual([{ address: '10.0.0.1', port: 80, count: '1', comms: ['worker'] }]);
+  });
+
+  it('counts what is beyond `top`, and what it could not tell apart', () => {
+    const report = reportOf(
+      [...'aaabbc'].map((name) => event('syscall', { name, errno: name === 'b' ? 'EPERM' : null })),
+      {},
+      1,
+    );
+    expect(report.syscalls).toEqual({
+      entries: [{ name: 'a', count: '3', errors: '0' }],
+      other: { entries: 2, count: '3' },
+    });
+    const tally = new Tally<number>();
+    for (let i = 0; i < 20_010; i++) tally.add(String(i), () => i);
+    const { entries, other } = tally.section(20_000, (entry, count) => ({ entry, count }));
+    expect(entries).toHaveLength(20_000);
+    expect(other).toEqual({ entries: null, count: '10' });
+  });
+
+  it('takes the calls of the tracker syscount as they are summed, and not twice', () => {
+    const summed = event('syscount', { name: 'read', count: '1000', errors: '3' });
+    const report = reportOf([summed, event('syscall', { name: 'read', errno: null })], {
+      trackers: ['syscount', 'syscall'],
+    });
+    expect(report.syscalls?.entries).toEqual([{ name: 'read', count: '1000', errors: '3' }]);
+  });
+
+  it('is of its container and its time alone', () => {
+    const of = (seconds: number, container: object | null): TraceEvent => ({
+      ...event('syscall', { name: 'read', errno: null }, container),
+      time: `2026-01-31T08:15:${seconds}.000000000Z`,
+    });
+    const events = [of(10, web), of(20, web), of(20, { ...web, id: 'b' }), of(20, null), of(30, web)];
+    expect(reportOf(events, { container: web }).events).toBe('3');
+    expect(reportOf(events, { host: true }).events).toBe('1');
+    expect(
+      reportOf(events, { container: web, from: '2026-01-31T08:15:20.000000000Z', to: '2026-01-31T08:15:30.000000000Z' })
+        .events,
+    ).toBe('1');
+  });
+
+  it('says of each section that is missing which tracker would feed it', () => {
+    const report = reportOf([], { trackers: ['exec'] });
+    expect(report.programs).toEqual({ entries: [], other: { entries: 0, count: '0' } });
+    expect(report.filesRead).toBeNull();
+    expect(report.missing).toContainEqual({
+      section: 'filesRead',
+      tracker: 'open',
+      reason: 'not observed: the session ran without the tracker open',
+    });
+    expect(report.missing).toContainEqual({
+      section: 'dnsNames',
+      tracker: 'dns',
+      reason: 'not observed: this build has no tracker dns',
+    });
+  });
+
+  it('says which options of the trackers left events out', () => {
+    const report = reportOf([], {
+      options: {
+        open: { failedOnly: true, writesOnly: false },
+        exec: { failed: true },
+        syscall: { only: ['read'], ownCalls: true },
+      },
+    });
+    expect(report.restrictions).toEqual(['open.failedOnly', 'syscall.only']);
+    expect(markdown(report)).toContain(
+      '**Only a part was looked at**: the session ran with open.failedOnly, syscall.only',
+    );
+    expect(compareReports(report, reportOf([])).certain).toBe(false);
+  });
+
+  it('as Markdown lets no name of a file or process format the page', () => {
+    const text = markdown(reportOf([opened('/a|b`c`\n# d<script>', ['O_RDONLY'])]));
+    expect(text).toContain('| 1 | `` /a\\|b`c`\\u000a# d<script> `` | worker |');
+  });
+});
+
+describe('two reports', () => {
+  const first = [opened('/same', ['O_RDONLY']), opened('/old', ['O_RDONLY'])];
+  const later = [opened('/same', ['O_RDONLY']), opened('/same', ['O_RDONLY']), opened('/new', ['O_WRONLY'])];
+
+  it('differ in what is new and what is gone, not in how often', () => {
+    expect(compareReports(reportOf(first), reportOf(later))).toEqual({
+      added: [{ section: 'filesWritten', what: '/new', count: '1' }],
+      gone: [{ section: 'filesRead', what: '/old', count: '1' }],
+      notCompared: [],
+      certain: true,
+    });
+    expect(compareReports(reportOf(first), reportOf(first))).toEqual({
+      added: [],
+      gone: [],
+      notCompared: [],
+      certain: true,
+    });
+  });
+
+  it('are not certain when one was cut, and are not compared where one has no section', () => {
+    expect(compareReports(reportOf(first, {}, 1), reportOf(later)).certain).toBe(false);
+    expect(compareReports(reportOf(first), reportOf([], { trackers: ['open'] })).notCompared).toEqual([
+      'programs',
+      'peers',
+      'listeningPorts',
+      'syscalls',
+      'exits',
+    ]);
+  });
+});

@@ -1,3 +1,0 @@
-export { parseExported, type ExportedConfig } from './config.js';
-export { ExportedMetrics } from './exported.js';
-export { ConfigFile } from './file.js';

@@ -1,0 +1,34 @@
+import { describe, expectTypeOf, it } from 'vitest';
+import type { Sources, Unresolved } from './complete.js';
+import type { resolverMaps } from './schema.js';
+
+type Maps = (typeof resolverMaps)[number];
+/** The maps, without a resolver for one field. */
+type Without<Name extends string, Field extends string> = Maps extends infer Map
+  ? Map extends unknown
+    ? { [Type in keyof Map]: Type extends Name ? Omit<Map[Type], Field> : Map[Type] }
+    : never
+  : never;
+
+// Checked by the compiler (`npm run lint`): a field of the schema that nothing resolves is a type error that names it.
+describe('fields of the schema', () => {
+  it('are all resolved', () => {
+    expectTypeOf<Unresolved<Maps>>().toEqualTypeOf<never>();
+  });
+
+  it('are named when they lose their resolver', () => {
+    expectTypeOf<Unresolved<Without<'Query', 'history'>>>().toEqualTypeOf<'Query.history'>();
+    expectTypeOf<Unresolved<Without<'Container', 'label'>>>().toEqualTypeOf<'Container.label'>();
+    // A session has a method of that name, which is no value.
+    expectTypeOf<Unresolved<Without<'Session', 'report'>>>().toEqualTypeOf<'Session.report'>();
+  });
+
+  it('are named when what they are read from lacks them', () => {
+    type Older = Omit<Sources, 'Session'> & { Session: Omit<Sources['Session'], 'node'> };
+    expectTypeOf<Unresolved<Maps, Older>>().toEqualTypeOf<'Session.node'>();
+  });
+
+  it('are named when their type is new, and read from nothing', () => {
+    expectTypeOf<Unresolved<Maps, Omit<Sources, 'Node'>>>().toEqualTypeOf<'Node.id' | 'Node.name'>();
+  });
+});

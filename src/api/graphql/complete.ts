@@ -1,0 +1,114 @@
+import type { GraphQLScalarType } from 'graphql';
+import type { ProcessView, Gap } from '../../event/event.js';
+import type { BehaviourReport, ReportComparison } from '../../event/report.js';
+import type { Resolvers } from '../../generated/schema.js';
+import type { Alerts } from '../../service/alerts.js';
+import type { Facts, ServerView, TrackerView } from '../../service/facts.js';
+import type { Histories, History } from '../../service/history.js';
+import type { AttachmentView, PluginView, ResultBatch, ResultView } from '../../service/plugins.js';
+import type { DeliveryStream, SessionHandle } from '../../service/session/handle.js';
+import type { Connection } from './connection.js';
+
+/**
+ * Whether every field of the schema has a resolver, or a property of what its type is resolved from. A field that has neither would be null, or an
+ * error, in silence: here it does not compile. Types of events are left out: their fields come from records, which `src/catalog/contract.test.ts` checks.
+ */
+
+type Of<List> = List extends readonly (infer Item)[] ? Item : never;
+type Yield<Stream> = Stream extends AsyncIterable<infer Item> ? Item : never;
+type Row = Of<Awaited<ReturnType<SessionHandle['aggregate']>>>;
+type Alert = Of<ReturnType<Alerts['list']>>;
+type Container = Of<Awaited<ReturnType<Facts['containers']>>>;
+type Plan = SessionHandle['explain'];
+type Stats = Awaited<ReturnType<SessionHandle['stats']>>;
+
+/** What the fields of a type are read from, where they have no resolver. */
+export interface Sources {
+  Query: object;
+  Mutation: object;
+  Subscription: object;
+  AggregateChange: Yield<ReturnType<SessionHandle['follow']>>;
+  AggregateRow: Row;
+  Alert: Alert;
+  BehaviourReport: BehaviourReport;
+  Container: Container;
+  ContainerEngine: Awaited<ReturnType<ServerView['engine']>>;
+  EventBatch: Yield<DeliveryStream>;
+  EventConnection: Connection;
+  FilterPlan: Plan;
+  Gap: Gap;
+  GroupValue: Of<Row['key']>;
+  HistogramBucket: Of<NonNullable<Of<Row['values']>['buckets']>>;
+  History: History;
+  HistoryConnection: Connection;
+  Kernel: ServerView['kernel'];
+  KernelFeature: Of<ServerView['kernel']['features']>;
+  Label: Of<SessionHandle['labels']>;
+  MeasureValue: Of<Row['values']>;
+  Node: ServerView['node'];
+  Persistence: NonNullable<SessionHandle['persistence']>;
+  Plugin: PluginView;
+  PluginError: Of<AttachmentView['errors']>;
+  PluginOption: Of<PluginView['options']>;
+  PluginResult: ResultView;
+  PluginResultBatch: ResultBatch;
+  PluginResultPage: ReturnType<AttachmentView['page']>;
+  Pod: NonNullable<Container['pod']>;
+  Process: ProcessView;
+  ReportComparison: ReportComparison;
+  Server: ServerView;
+  Session: SessionHandle;
+  SessionPlugin: AttachmentView;
+  SessionPluginStats: AttachmentView['stats'];
+  SessionStats: Stats;
+  SharingPlan: Plan['sharing'];
+  StoreStatus: Of<Awaited<ReturnType<Histories['stores']>>>;
+  SubscriberStats: Of<Stats['subscribers']>;
+  TimeWindow: NonNullable<Row['window']>;
+  TopValue: Of<NonNullable<Of<Row['values']>['top']>>;
+  Tracker: TrackerView;
+  TrackerField: Of<TrackerView['fields']>;
+  TrackerOption: Of<TrackerView['options']>;
+  TrackerPlan: Of<Plan['trackers']>;
+}
+
+/** Parts of connections, reports and alerts, which are made as the contract has them. */
+type Made =
+  | 'AlertContainer'
+  | 'EventEdge'
+  | 'HistoryEdge'
+  | 'PageInfo'
+  | 'AlertProcess'
+  | `${'Exit' | 'File' | 'Peer' | 'Port' | 'Program' | 'Syscall'}${'Entry' | 'Section'}`
+  | 'MissingSection'
+  | 'ReportContainer'
+  | 'ReportDifference'
+  | 'ReportOther'
+  | 'ReportedSession';
+
+type TypeName = {
+  [Name in keyof Resolvers]-?: NonNullable<Resolvers[Name]> extends GraphQLScalarType ? never : Name;
+}[keyof Resolvers];
+type ObjectName = Exclude<TypeName, 'TraceEvent' | `${string}Event` | Made>;
+type FieldsOf<Name extends ObjectName> = Exclude<keyof NonNullable<Resolvers[Name]>, '__isTypeOf' | '__resolveType'>;
+/** A method is no value: the default resolver would call it with arguments that it does not take. */
+type ValuesOf<Source> = Source extends unknown
+  ? {
+      [Key in keyof Source]-?: NonNullable<Source[Key]> extends (...args: never[]) => unknown ? never : Key;
+    }[keyof Source]
+  : never;
+type KeysOf<Union> = Union extends unknown ? keyof Union : never;
+type ResolvedBy<Maps, Name> = Maps extends unknown ? (Name extends keyof Maps ? KeysOf<Maps[Name]> : never) : never;
+
+/** Fields that nothing resolves, as "Type.field", with these maps of resolvers; never when all are. */
+export type Unresolved<Maps, From = Sources> = {
+  [Name in ObjectName]: `${Name}.${string &
+    (Name extends keyof From
+      ? Exclude<FieldsOf<Name>, ResolvedBy<Maps, Name> | ValuesOf<From[Name]>>
+      : FieldsOf<Name>)}`;
+}[ObjectName];
+
+/** The maps themselves; a type that nothing satisfies, naming the fields, when some are not resolved. */
+export type Complete<Maps extends readonly unknown[]> = [Unresolved<Maps[number]>] extends [never]
+  ? Maps
+  : { readonly unresolved: Unresolved<Maps[number]> };

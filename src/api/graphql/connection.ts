@@ -1,0 +1,90 @@
+import { turns } from '../../base/turn.js';
+
+/** Entries of a list that are executed in one piece: with all fields a millisecond or so. */
+export const WINDOW = 256;
+
+/** What a connection of the schema is made of. `edgeOf` makes the edge of the event at an index. */
+export interface ConnectionOptions<Node> {
+  readonly events: readonly Node[];
+  readonly edgeOf: (index: number) => object;
+  readonly pageInfo: () => object;
+  readonly gaps: readonly object[];
+  readonly totalCount?: number;
+}
+
+/**
+ * A page as the schema's connection; what nobody selects is not made. Properties, not resolvers: they compile to plain reads.
+ *
+ * Executors run lists in one piece. So a long one is read in windows: a compiled operation gets the first and is executed again for the others
+ * (`Windows`); graphql-js gets promises, which settle a window at a time, each in a turn of its own.
+ */
+export class Connection<Node = unknown> {
+  readonly #options: ConnectionOptions<Node>;
+  readonly #lists = new Map<string, readonly unknown[]>();
+  #window: { readonly from: number; readonly to: number } | null = null;
+
+  constructor(options: ConnectionOptions<Node>) {
+    this.#options = options;
+  }
+
+  get length(): number {
+    return this.#options.events.length;
+  }
+
+  /** From now on its lists have the entries from one index up to, not including, another. */
+  look(from: number, to: number): void {
+    this.#window = { from, to: Math.min(to, this.length) };
+    this.#lists.clear();
+  }
+
+  get nodes(): readonly unknown[] {
+    const { events } = this.#options;
+    return this.#list('nodes', (index) => events[index]);
+  }
+
+  get edges(): readonly unknown[] {
+    return this.#list('edges', this.#options.edgeOf);
+  }
+
+  get pageInfo(): object {
+    return this.#options.pageInfo();
+  }
+
+  get totalCount(): number | undefined {
+    return this.#options.totalCount;
+  }
+
+  get gaps(): readonly object[] {
+    return this.#options.gaps;
+  }
+
+  #list(name: string, make: (index: number) => unknown): readonly unknown[] {
+    const known = this.#lists.get(name);
+    if (known) return known;
+    const { from, to } = this.#window ?? { from: 0, to: this.length };
+    const list = this.#window || this.length <= WINDOW ? entries(from, to, make) : promised(to, make);
+    this.#lists.set(name, list);
+    return list;
+  }
+}
+
+/** A list for graphql-js, which runs it in one piece: a long one as promises that settle a window at a time, each window in a turn of its own. */
+export function inWindows<Item>(list: readonly Item[]): readonly (Item | Promise<Item>)[] {
+  return list.length <= WINDOW ? list : promised(list.length, (index) => list[index] as Item);
+}
+
+function entries(from: number, to: number, make: (index: number) => unknown): unknown[] {
+  const list: unknown[] = [];
+  for (let i = from; i < to; i++) list.push(make(i));
+  return list;
+}
+
+function promised<Item>(length: number, make: (index: number) => Item): Promise<Item>[] {
+  const list: Promise<Item>[] = [];
+  let turn = Promise.resolve();
+  for (let i = 0; i < length; i++) {
+    if (i > 0 && i % WINDOW === 0) turn = turn.then(() => turns.next('ANSWER'));
+    list.push(turn.then(() => make(i)));
+  }
+  return list;
+}

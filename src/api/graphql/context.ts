@@ -1,0 +1,16 @@
+import type { Caller } from '../../access/caller.js';
+import type { Service } from '../../service/service.js';
+import type { Run } from './run.js';
+import type { Windows } from './windows.js';
+
+/** What a resolver gets besides its arguments: one object an operation. */
+export interface RequestContext {
+  readonly service: Service;
+  readonly caller: Caller;
+  /** The variables as the client wrote them: coerced ones do not tell a default from a value that was written. */
+  readonly variables: Readonly<Record<string, unknown>>;
+  /** Takes long connections, where the operation runs compiled. */
+  readonly windows?: Windows;
+  /** Watches what resolvers return, where the operation runs compiled. */
+  readonly run?: Run;
+}

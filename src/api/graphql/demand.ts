@@ -1,0 +1,149 @@
+import {
+  getNamedType,
+  isObjectType,
+  type FieldNode,
+  type GraphQLObjectType,
+  type GraphQLResolveInfo,
+  type GraphQLSchema,
+} from 'graphql';
+import { collectSubfields } from 'graphql/execution/collectFields.js';
+import { getArgumentValues } from 'graphql/execution/values.js';
+import type { Demand } from '../../event/event.js';
+import { eventTypeName } from '../../base/names.js';
+
+/** The part of GraphQLResolveInfo that tells what an operation selects. */
+export type Selection = Pick<
+  GraphQLResolveInfo,
+  'schema' | 'fragments' | 'variableValues' | 'fieldNodes' | 'returnType'
+>;
+
+/**
+ * Which fields of events a `Subscription.events` reads: its selection, with fragments, aliases, @skip and @include
+ * judged as the executor does.
+ */
+export function demandOfBatches(selection: Selection): Demand {
+  const reader = new Reader(selection);
+  reader.below(selection, 'events', (nodes) => reader.readEvents(nodes));
+  return reader.demand;
+}
+
+/**
+ * Which fields of events an operation reads through the `Session` it answers: pages of events, groups of aggregates, reports. `readBy` tells
+ * what an argument `where` reads, null when it is none; `byReports` what a report reads.
+ */
+export function demandOfSession(
+  selection: Selection,
+  readBy: (where: unknown) => Demand | null,
+  byReports: Demand,
+): Demand {
+  const reader = new Reader(selection);
+  reader.below(selection, 'events', (nodes, page, parent) => {
+    reader.readWhere(nodes, parent, 'events', readBy);
+    const connection = { ...selection, fieldNodes: nodes, returnType: page };
+    reader.below(connection, 'nodes', (inner) => reader.readEvents(inner));
+    reader.below(connection, 'edges', (edges, edge) => {
+      reader.below({ ...selection, fieldNodes: edges, returnType: edge }, 'node', (inner) => reader.readEvents(inner));
+    });
+  });
+  reader.below(selection, 'aggregate', (nodes, _row, parent) => {
+    reader.readWhere(nodes, parent, 'aggregate', readBy);
+    reader.readGroups(nodes, parent);
+  });
+  reader.below(selection, 'report', () => {
+    for (const [tracker, fields] of byReports) for (const field of fields) reader.demand.get(tracker)?.add(field);
+  });
+  return reader.demand;
+}
+
+class Reader {
+  readonly #selection: Selection;
+  readonly #types: ReadonlyMap<string, GraphQLObjectType>;
+  /** Every tracker has an entry: an event of which nothing is selected is still delivered, as an empty object. */
+  readonly demand: ReadonlyMap<string, Set<string>>;
+
+  constructor(selection: Selection) {
+    this.#selection = selection;
+    this.#types = eventTypes(selection.schema);
+    this.demand = new Map([...this.#types.keys()].map((tracker) => [tracker, new Set<string>()]));
+  }
+
+  /** Calls back for each response key under which the field is selected: an alias is a selection of its own. */
+  below(
+    { fieldNodes, returnType }: Pick<Selection, 'fieldNodes' | 'returnType'>,
+    name: string,
+    found: (nodes: readonly FieldNode[], type: GraphQLObjectType, parent: GraphQLObjectType) => void,
+  ): void {
+    const parent = getNamedType(returnType);
+    if (!isObjectType(parent)) return;
+    for (const nodes of this.#collect(parent, fieldNodes)) {
+      if (nodes[0]?.name.value !== name) continue;
+      const field = parent.getFields()[name];
+      const type = field && getNamedType(field.type);
+      // The list of events is of an interface type: no object type is needed to go on there.
+      if (field) found(nodes, isObjectType(type) ? type : parent, parent);
+    }
+  }
+
+  readEvents(nodes: readonly FieldNode[]): void {
+    for (const [tracker, type] of this.#types) {
+      for (const [node] of this.#collect(type, nodes)) {
+        if (node && node.name.value in type.getFields()) this.demand.get(tracker)?.add(node.name.value);
+      }
+    }
+  }
+
+  readWhere(
+    [node]: readonly FieldNode[],
+    parent: GraphQLObjectType,
+    name: string,
+    readBy: (where: unknown) => Demand | null,
+  ): void {
+    const field = parent.getFields()[name];
+    const where = node && field ? getArgumentValues(field, node, this.#selection.variableValues)['where'] : null;
+    for (const [tracker, paths] of readBy(where) ?? []) for (const path of paths) this.demand.get(tracker)?.add(path);
+  }
+
+  readGroups(nodes: readonly FieldNode[], session: GraphQLObjectType): void {
+    const [node] = nodes;
+    const field = session.getFields()['aggregate'];
+    if (!node || !field) return;
+    const { groupBy, measures } = getArgumentValues(
+      field,
+      node,
+      this.#selection.variableValues,
+    ) as unknown as AggregatePaths;
+    const paths = [...groupBy, ...(measures ?? []).flatMap(({ field: path }) => path ?? [])];
+    for (const path of paths) {
+      const [first = ''] = path.split('.');
+      for (const [tracker, type] of this.#types) if (first in type.getFields()) this.demand.get(tracker)?.add(first);
+    }
+  }
+
+  #collect(type: GraphQLObjectType, nodes: readonly FieldNode[]): Iterable<readonly FieldNode[]> {
+    const { schema, fragments, variableValues } = this.#selection;
+    return collectSubfields(schema, fragments, variableValues, type, nodes).values();
+  }
+}
+
+/** The part of `Session.aggregate`'s arguments that names fields, as the schema has coerced it. */
+interface AggregatePaths {
+  readonly groupBy: readonly string[];
+  readonly measures?: readonly { readonly field?: string | null }[] | null;
+}
+
+const known = new WeakMap<GraphQLSchema, ReadonlyMap<string, GraphQLObjectType>>();
+
+/** Tracker → the type of its events, as `TrackerInput` lists them. */
+export function eventTypes(schema: GraphQLSchema): ReadonlyMap<string, GraphQLObjectType> {
+  const cached = known.get(schema);
+  if (cached) return cached;
+  const input = schema.getType('TrackerInput');
+  const trackers = input && 'getFields' in input ? Object.keys(input.getFields()) : [];
+  const types = new Map<string, GraphQLObjectType>();
+  for (const tracker of trackers) {
+    const type = schema.getType(eventTypeName(tracker));
+    if (isObjectType(type)) types.set(tracker, type);
+  }
+  known.set(schema, types);
+  return types;
+}

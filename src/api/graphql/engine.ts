@@ -1,0 +1,213 @@
+import {
+  createSourceEventStream,
+  getOperationAST,
+  getVariableValues,
+  validate,
+  type DocumentNode,
+  type ExecutionResult,
+  type GraphQLError,
+  type GraphQLSchema,
+  type OperationDefinitionNode,
+} from 'graphql';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Caller } from '../../access/caller.js';
+import { EunomiaError } from '../../base/errors.js';
+import { executeHot, executeSlow, readsEvents, type Execution } from './compile.js';
+import type { Service } from '../../service/service.js';
+import type { RequestContext } from './context.js';
+import { checkLimits, parseWithin } from './limits.js';
+import { Introspection } from './introspection.js';
+import { inTurns, requests, turns } from '../../base/turn.js';
+import { maskError, maskResult } from './mask.js';
+import { checkRole } from '../../access/role.js';
+import { ResponseStream } from './stream.js';
+import { TextEncoders, type TextSink } from '../text/text.js';
+
+/** An operation as a client sends it, over whatever transport. */
+export interface OperationRequest {
+  readonly query: string;
+  readonly variables?: Readonly<Record<string, unknown>> | null;
+  readonly operationName?: string | null;
+}
+
+export type Answer = ExecutionResult | ResponseStream;
+
+/** A valid operation that its caller may run; `hot` when it reads events. */
+export interface Prepared extends Execution {
+  readonly hot: boolean;
+  /** See `checkLimits`. */
+  readonly cost: number;
+}
+
+interface Parsed {
+  readonly document: DocumentNode;
+  readonly errors: readonly GraphQLError[];
+  readonly hot: boolean;
+}
+
+const CACHED_DOCUMENTS = 512;
+// Comments and strings can make a document long that has few tokens.
+const CACHED_LENGTH = 16_384;
+
+/** Parses, validates, limits, authorizes and executes operations: the one way to them for all transports. */
+export class Engine {
+  readonly schema: GraphQLSchema;
+  readonly #service: Service;
+  readonly #documents = new Map<string, Parsed>();
+  readonly #streams = new Set<ResponseStream>();
+  readonly #encoders = new TextEncoders();
+  readonly #introspection = new Introspection();
+  #closed = false;
+
+  constructor(schema: GraphQLSchema, service: Service) {
+    this.schema = schema;
+    this.#service = service;
+  }
+
+  /** Never rejects: what goes wrong is in the answer's errors. */
+  async run(request: OperationRequest, caller: Caller): Promise<Answer> {
+    const prepared = this.prepare(request, caller);
+    return 'errors' in prepared ? prepared : this.execute(prepared);
+  }
+
+  prepare(request: OperationRequest, caller: Caller): Prepared | { errors: readonly GraphQLError[] } {
+    try {
+      return this.#prepare(request, caller);
+    } catch (error) {
+      return { errors: errorsOf(error).map((each) => maskError(each, this.#service.log)) };
+    }
+  }
+
+  /** With a `sink`, results of a subscription may come as text (`EncodedResult`); else all are objects. */
+  async execute(prepared: Prepared, sink: TextSink | null = null): Promise<Answer> {
+    try {
+      if (prepared.operation.operation === 'subscription') return await this.#subscribe(prepared, sink);
+      // Clients may send many at once: each begins in a turn.
+      if (!requests.isOpen) await requests.next();
+      const result = await (prepared.hot ? executeHot(prepared) : this.#introspection.of(prepared, executeSlow));
+      return maskResult(result, this.#service.log);
+    } catch (error) {
+      return { errors: [maskError(error, this.#service.log)] };
+    }
+  }
+
+  /** Takes no more subscriptions. */
+  refuse(): void {
+    this.#closed = true;
+  }
+
+  /** Ends subscriptions that have not ended by themselves within so many milliseconds: their readers get what was under way, and the end. */
+  async close(patienceMs = 0): Promise<void> {
+    this.refuse();
+    for (const until = Date.now() + patienceMs; Date.now() < until && this.#streams.size > 0;) await sleep(10);
+    await Promise.all([...this.#streams].map((stream) => stream.return()));
+    this.#encoders.close();
+  }
+
+  #prepare({ query, variables, operationName }: OperationRequest, caller: Caller): Prepared {
+    if (typeof query !== 'string')
+      throw new EunomiaError('BAD_REQUEST', '`query` is missing: send the text of a GraphQL document');
+    const raw = variables ?? {};
+    const { document, errors, hot } = this.#parse(query);
+    if (errors.length > 0) throw new AggregateError(errors);
+    const operation = operationOf(document, operationName);
+    checkRole(document, operation, caller.role);
+    const coerced = getVariableValues(this.schema, operation.variableDefinitions ?? [], raw, { maxErrors: 10 });
+    if (coerced.errors) throw new AggregateError(coerced.errors);
+    const cost = checkLimits(this.schema, document, operation, coerced.coerced, this.#service.limits);
+    const context: RequestContext = { service: this.#service, caller, variables: raw };
+    return {
+      schema: this.schema,
+      document,
+      operation,
+      variables: coerced.coerced,
+      rawVariables: raw,
+      context,
+      hot,
+      cost,
+    };
+  }
+
+  #parse(query: string): Parsed {
+    const known = this.#documents.get(query);
+    if (known) {
+      // The order of a Map is that of insertion: the first one is the least recently used.
+      this.#documents.delete(query);
+      this.#documents.set(query, known);
+      return known;
+    }
+    const document = parseWithin(query, this.#service.limits);
+    const errors = validate(this.schema, document, undefined, { maxErrors: 20 });
+    const parsed = { document, errors, hot: errors.length === 0 && readsEvents(this.schema, document) };
+    if (query.length <= CACHED_LENGTH) this.#documents.set(query, parsed);
+    if (this.#documents.size > CACHED_DOCUMENTS) {
+      for (const oldest of this.#documents.keys()) {
+        this.#documents.delete(oldest);
+        break;
+      }
+    }
+    return parsed;
+  }
+
+  async #subscribe(prepared: Prepared, sink: TextSink | null): Promise<Answer> {
+    if (this.#closed) throw new EunomiaError('SHUTTING_DOWN', 'the server is ending; subscribe again when it is back');
+    const { document, operation, context, rawVariables } = prepared;
+    const { log } = this.#service;
+    const source = await createSourceEventStream({
+      schema: this.schema,
+      document,
+      contextValue: context,
+      variableValues: rawVariables,
+      operationName: operation.name?.value ?? null,
+    });
+    if (!isAsyncIterable(source)) return maskResult(source, log);
+    const execute = prepared.hot ? executeHot : executeSlow;
+    const encoder = sink && this.#encoders.open(prepared, sink);
+    const stream = new ResponseStream(source[Symbol.asyncIterator](), {
+      map: async (payload) =>
+        (encoder && (await inTurns(encoder.encode(payload), undefined, turns, 'FLOW'))) ??
+        maskResult(await execute(prepared, payload), log),
+      send: sink?.send ?? null,
+      turn: sink?.turn,
+      fail: (error) => ({ errors: [maskError(error, log)] }),
+      onEnd: () => {
+        context.caller.signal.removeEventListener('abort', leave);
+        encoder?.close();
+        this.#streams.delete(stream);
+      },
+    });
+    // Whoever was to read it may never have begun to: the stream ends with its client, whatever the transport does.
+    const leave = (): void => void stream.return();
+    this.#streams.add(stream);
+    if (context.caller.signal.aborted || this.#closed) leave();
+    else context.caller.signal.addEventListener('abort', leave, { once: true });
+    return stream;
+  }
+}
+
+function operationOf(document: DocumentNode, name: string | null | undefined): OperationDefinitionNode {
+  const operation = getOperationAST(document, name);
+  if (operation) return operation;
+  const names = document.definitions.flatMap((node) =>
+    node.kind === 'OperationDefinition' ? [node.name?.value ?? '(no name)'] : [],
+  );
+  const message =
+    names.length === 0
+      ? 'the document has no operation'
+      : name == null
+        ? `the document has ${names.length} operations; name one in \`operationName\`: ${names.join(', ')}`
+        : `the document has no operation "${name}"; it has ${names.join(', ')}`;
+  throw new EunomiaError('BAD_REQUEST', message);
+}
+
+function errorsOf(error: unknown): readonly unknown[] {
+  return error instanceof AggregateError ? error.errors : [error];
+}
+
+function isAsyncIterable(value: object): value is AsyncIterable<unknown> {
+  return Symbol.asyncIterator in value;
+}
+
+export function isStream(answer: Answer): answer is ResponseStream {
+  return answer instanceof ResponseStream;
+}

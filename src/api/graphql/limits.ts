@@ -1,0 +1,232 @@
+import {
+  GraphQLError,
+  Kind,
+  getNamedType,
+  getNullableType,
+  isCompositeType,
+  isListType,
+  isIntrospectionType,
+  isObjectType,
+  isInterfaceType,
+  parse,
+  SchemaMetaFieldDef,
+  TypeMetaFieldDef,
+  visit,
+  type DocumentNode,
+  type FieldNode,
+  type FragmentDefinitionNode,
+  type GraphQLCompositeType,
+  type GraphQLField,
+  type GraphQLSchema,
+  type OperationDefinitionNode,
+  type SelectionSetNode,
+} from 'graphql';
+import type { Limits } from '../../base/config.js';
+import { EunomiaError } from '../../base/errors.js';
+
+/**
+ * What one document may ask for.
+ *
+ * Cost: each selected field is 1. What is inside of a field with `first`, `last` or `limit` counts that many hundredths of it,
+ * at least once: a hundred events cost what one costs. What is inside of any other list counts 10 times.
+ *
+ * Introspection counts by the same rules, but for a reference to a type (`type`, `ofType`) without lists inside: it counts 1, and one level, since tools select
+ * nine levels of `ofType` of which a schema has three. A tool's whole introspection costs 6,500 to 9,000 so, by its options, and an operation has room for one.
+ */
+const SIZE_OF_ONE = 100;
+const UNSIZED_LIST = 10;
+/**
+ * How often one name may stand in a document. Validation compares each two fields of a name, wherever fragments may bring them together
+ * (OverlappingFieldsCanBeMergedRule): a thousand take it most of a second.
+ */
+const REPEATS = 150;
+const sizeArguments = ['last', 'first', 'limit'] as const;
+
+export function limitExceeded(limit: string, maximum: number, actual: number | string, message: string): EunomiaError {
+  return new EunomiaError('LIMIT_EXCEEDED', message, { details: { limit, maximum, actual } });
+}
+
+/**
+ * Parses a document that has at most so many tokens, and can be validated in a moment. Throws a GraphQLError for bad syntax, LIMIT_EXCEEDED for too many
+ * tokens, or for a field or fragment that stands in it too often.
+ */
+export function parseWithin(query: string, { tokens }: Limits): DocumentNode {
+  const document = parseTokens(query, tokens);
+  const counts = new Map<string, number>();
+  const count = (name: string): void => {
+    const times = (counts.get(name) ?? 0) + 1;
+    if (times > REPEATS)
+      throw limitExceeded(
+        'repeats',
+        REPEATS,
+        `more than ${REPEATS}`,
+        `"${name}" stands in the document more than ${REPEATS} times; send its operations one by one`,
+      );
+    counts.set(name, times);
+  };
+  visit(document, {
+    Field: ({ alias, name }) => count((alias ?? name).value),
+    FragmentSpread: ({ name }) => count(`...${name.value}`),
+  });
+  return document;
+}
+
+function parseTokens(query: string, tokens: number): DocumentNode {
+  try {
+    return parse(query, { maxTokens: tokens });
+  } catch (error) {
+    if (!(error instanceof GraphQLError) || !error.message.includes('Parsing aborted')) throw error;
+    throw limitExceeded(
+      'tokens',
+      tokens,
+      `more than ${tokens}`,
+      `the document has more than ${tokens} tokens; send its operations one by one`,
+    );
+  }
+}
+
+/** What the operation costs. Throws LIMIT_EXCEEDED when it is too deep, too costly, or has too many aliases. The document must be valid. */
+export function checkLimits(
+  schema: GraphQLSchema,
+  document: DocumentNode,
+  operation: OperationDefinitionNode,
+  variables: Readonly<Record<string, unknown>>,
+  limits: Limits,
+): number {
+  const root = schema.getRootType(operation.operation);
+  if (!root) return 0;
+  const measure = new Measure(schema, document, variables);
+  const { depth, cost } = measure.selectionSet(operation.selectionSet, root, false);
+  if (measure.aliases > limits.aliases) {
+    throw limitExceeded(
+      'aliases',
+      limits.aliases,
+      measure.aliases,
+      `the operation has ${measure.aliases} aliases; at most ${limits.aliases} are allowed: split it into several`,
+    );
+  }
+  if (depth > limits.depth) {
+    throw limitExceeded(
+      'depth',
+      limits.depth,
+      depth,
+      `the operation is ${depth} levels deep; at most ${limits.depth} are allowed: select less inside, or ask in two steps`,
+    );
+  }
+  const rounded = Math.ceil(cost);
+  if (rounded > limits.cost) {
+    throw limitExceeded(
+      'cost',
+      limits.cost,
+      rounded,
+      `the operation costs ${rounded}; at most ${limits.cost} are allowed: ask for fewer events (first, last, limit) at once, or select fewer fields`,
+    );
+  }
+  return rounded;
+}
+
+const metaFields: ReadonlyMap<string, GraphQLField<unknown, unknown>> = new Map(
+  [SchemaMetaFieldDef, TypeMetaFieldDef].map((field) => [field.name, field]),
+);
+
+interface Size {
+  readonly depth: number;
+  readonly cost: number;
+  /** Whether lists of objects are selected in it. */
+  readonly lists: boolean;
+}
+
+class Measure {
+  readonly #schema: GraphQLSchema;
+  readonly #variables: Readonly<Record<string, unknown>>;
+  readonly #fragments: ReadonlyMap<string, FragmentDefinitionNode>;
+  /** By fragment and whether it stands in a sized field: a fragment that is spread a thousand times is measured once. */
+  readonly #measured = new Map<string, Size>();
+  readonly #aliased = new Set<FieldNode>();
+
+  constructor(schema: GraphQLSchema, document: DocumentNode, variables: Readonly<Record<string, unknown>>) {
+    this.#schema = schema;
+    this.#variables = variables;
+    this.#fragments = new Map(
+      document.definitions.flatMap((node) => (node.kind === Kind.FRAGMENT_DEFINITION ? [[node.name.value, node]] : [])),
+    );
+  }
+
+  get aliases(): number {
+    return this.#aliased.size;
+  }
+
+  /** `sized`: the field around it has told how long its lists are. */
+  selectionSet({ selections }: SelectionSetNode, parent: GraphQLCompositeType, sized: boolean): Size {
+    let depth = 0;
+    let cost = 0;
+    let lists = false;
+    for (const selection of selections) {
+      const size =
+        selection.kind === Kind.FIELD
+          ? this.#field(selection, parent, sized)
+          : selection.kind === Kind.FRAGMENT_SPREAD
+            ? this.#fragment(selection.name.value, sized)
+            : this.selectionSet(
+                selection.selectionSet,
+                this.#type(selection.typeCondition?.name.value) ?? parent,
+                sized,
+              );
+      depth = Math.max(depth, size.depth);
+      cost += size.cost;
+      lists ||= size.lists;
+    }
+    return { depth, cost, lists };
+  }
+
+  #field(node: FieldNode, parent: GraphQLCompositeType, sized: boolean): Size {
+    const name = node.name.value;
+    if (node.alias) this.#aliased.add(node);
+    const field =
+      metaFields.get(name) ?? (isObjectType(parent) || isInterfaceType(parent) ? parent.getFields()[name] : undefined);
+    const type = field && getNamedType(field.type);
+    if (!field || !node.selectionSet || !isCompositeType(type)) return { depth: 1, cost: 1, lists: false };
+    const count = this.#count(node, field);
+    const isList = isListType(getNullableType(field.type));
+    const factor = count !== null ? Math.max(1, count / SIZE_OF_ONE) : isList && !sized ? UNSIZED_LIST : 1;
+    const inner = this.selectionSet(node.selectionSet, type, count !== null && !isList);
+    if (isIntrospectionType(parent) && (name === 'type' || name === 'ofType') && !inner.lists)
+      return { depth: 1, cost: 1, lists: false };
+    return { depth: 1 + inner.depth, cost: 1 + factor * inner.cost, lists: isList || inner.lists };
+  }
+
+  #fragment(name: string, sized: boolean): Size {
+    const key = `${name} ${sized}`;
+    const known = this.#measured.get(key);
+    if (known) return known;
+    const fragment = this.#fragments.get(name);
+    const type = this.#type(fragment?.typeCondition.name.value);
+    const size =
+      fragment && type ? this.selectionSet(fragment.selectionSet, type, sized) : { depth: 0, cost: 0, lists: false };
+    this.#measured.set(key, size);
+    return size;
+  }
+
+  /** How many entries the client asks for; null when the field does not say. */
+  #count(node: FieldNode, field: GraphQLField<unknown, unknown>): number | null {
+    for (const name of sizeArguments) {
+      const argument = field.args.find((candidate) => candidate.name === name);
+      if (!argument) continue;
+      const value = node.arguments?.find((candidate) => candidate.name.value === name)?.value;
+      const given =
+        value?.kind === Kind.VARIABLE
+          ? this.#variables[value.name.value]
+          : value?.kind === Kind.INT
+            ? Number(value.value)
+            : undefined;
+      const count = given ?? argument.defaultValue;
+      if (typeof count === 'number') return count;
+    }
+    return null;
+  }
+
+  #type(name: string | undefined): GraphQLCompositeType | undefined {
+    const type = name === undefined ? undefined : this.#schema.getType(name);
+    return isCompositeType(type) ? type : undefined;
+  }
+}

@@ -1,0 +1,17 @@
+import type { Caller } from '../../access/caller.js';
+import type { Service } from '../../service/service.js';
+import { Engine, type Answer, type OperationRequest } from './engine.js';
+import { createSchema } from './schema.js';
+
+const engines = new WeakMap<Service, Engine>();
+
+/**
+ * Runs an operation in this process, as a client of the server would: the same schema, limits and execution. Queries and
+ * mutations return a result, subscriptions a stream of results (an async iterator: leave it by `return()`). Never rejects.
+ * The caller's signal is the client that goes away: aborting it ends a `trace` early.
+ */
+export async function executeLocally(service: Service, request: OperationRequest, caller: Caller): Promise<Answer> {
+  const engine = engines.get(service) ?? new Engine(createSchema(), service);
+  engines.set(service, engine);
+  return engine.run(request, caller);
+}

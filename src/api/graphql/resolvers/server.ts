@@ -1,0 +1,56 @@
+import type {
+  ContainerLabelArgs,
+  QueryContainerArgs,
+  QueryContainersArgs,
+  QueryProcessArgs,
+  QueryTrackersArgs,
+} from '../../../generated/schema.js';
+import type { ServerView } from '../../../service/facts.js';
+import { inWindows } from '../connection.js';
+import { typed, type ResolverMap } from './types.js';
+
+/** A container or a pod. */
+interface Labelled {
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** Facts: the server and its kernel, trackers, containers, processes. */
+export const serverResolvers = {
+  Query: {
+    server: typed((_root: unknown, _args, { service, caller }) => service.facts.server(caller)),
+    trackers: typed<unknown, QueryTrackersArgs>((_root, { name }, { service, caller }) =>
+      service.facts.trackers(caller, name ?? null),
+    ),
+    containers: typed<unknown, QueryContainersArgs>((_root, { where }, { service, caller }) =>
+      service.facts.containers(caller, where ?? null).then(inWindows),
+    ),
+    container: typed<unknown, QueryContainerArgs>((_root, { ref }, { service, caller }) =>
+      service.facts.container(caller, ref),
+    ),
+    process: typed<unknown, QueryProcessArgs>((_root, { pid, startTime }, { service, caller }) =>
+      service.facts.process(caller, pid, startTime ?? null),
+    ),
+  },
+  Server: {
+    engine: typed((server: ServerView) => server.engine()),
+  },
+  Container: {
+    labels: typed(labelList),
+    label: typed<Labelled, ContainerLabelArgs>(({ labels }, { name }) =>
+      Object.hasOwn(labels, name) ? labels[name] : null,
+    ),
+  },
+  Pod: {
+    labels: typed(labelList),
+  },
+} satisfies ResolverMap;
+
+function labelList({ labels }: Labelled): { name: string; value: string }[] {
+  return Object.entries(labels)
+    .map(([name, value]) => ({ name, value }))
+    .sort((a, b) => compare(a.name, b.name));
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,93 @@
+import type { GraphQLResolveInfo } from 'graphql';
+import type {
+  QuerySessionArgs,
+  QuerySessionsArgs,
+  SessionEventsArgs,
+  SubscriptionEventsArgs,
+  SubscriptionSessionChangedArgs,
+} from '../../../generated/schema.js';
+import type { SessionHandle } from '../../../service/session/handle.js';
+import { Connection } from '../connection.js';
+import type { RequestContext } from '../context.js';
+import { demandOfBatches } from '../demand.js';
+import { isWritten } from '../written.js';
+import { typed, type ResolverMap } from './types.js';
+
+type Page = Awaited<ReturnType<SessionHandle['page']>>;
+
+function connectionOf(page: Page): Connection {
+  const { events, hasNext, hasPrevious, total, gaps } = page;
+  const cursorAfter = (index: number): string => page.cursorAfter(index);
+  const last = events.length - 1;
+  return new Connection({
+    events,
+    edgeOf: (index) => ({ node: events[index], cursor: cursorAfter(index) }),
+    pageInfo: () => ({
+      hasNextPage: hasNext,
+      hasPreviousPage: hasPrevious,
+      startCursor: last < 0 ? null : cursorAfter(0),
+      endCursor: last < 0 ? null : cursorAfter(last),
+    }),
+    gaps,
+    totalCount: Number(total),
+  });
+}
+
+function eventsOf(
+  session: SessionHandle,
+  { first, last, after, where }: SessionEventsArgs,
+  { variables, windows }: RequestContext,
+  info: GraphQLResolveInfo,
+): Promise<Connection> {
+  // `first` has a default, so that only the document tells whether both were asked for.
+  const wanted = last == null || isWritten(info, variables, ['first']) ? (first ?? undefined) : undefined;
+  const page = session.page({ first: wanted, last: last ?? undefined, after: after ?? undefined, where });
+  return page.then((found) => {
+    const connection = connectionOf(found);
+    windows?.add(connection, info);
+    return connection;
+  });
+}
+
+/** Reading sessions, once and live. */
+export const sessionResolvers = {
+  Query: {
+    sessions: typed<unknown, QuerySessionsArgs>((_root, { state }, { service, caller }) =>
+      service.sessions.list(caller, state ?? null),
+    ),
+    session: typed<unknown, QuerySessionArgs>((_root, { id }, { service, caller }) =>
+      service.sessions.find(caller, id),
+    ),
+  },
+  Subscription: {
+    events: {
+      subscribe: typed<unknown, SubscriptionEventsArgs>(
+        async (_root, { session: id, replay, after, where }, { service, caller }, info) => {
+          const session = await service.sessions.need(caller, id);
+          return session.subscribe({
+            replay: replay ?? undefined,
+            after: after ?? undefined,
+            demand: demandOfBatches(info),
+            where,
+          });
+        },
+      ),
+      resolve: (delivery) => delivery,
+    },
+    sessionChanged: {
+      subscribe: typed<unknown, SubscriptionSessionChangedArgs>((_root, { id }, { service, caller }) =>
+        service.sessions.changes(caller, id ?? null),
+      ),
+      resolve: (session) => session,
+    },
+  },
+  TraceEvent: {
+    // Never throws: an executor that is compiled could not bear it.
+    __resolveType: (event: unknown) =>
+      typeof event === 'object' && event !== null ? Reflect.get(event, '__typename') : undefined,
+  },
+  Session: {
+    stats: typed((session: SessionHandle) => session.stats()),
+    events: typed<SessionHandle, SessionEventsArgs>(eventsOf),
+  },
+} satisfies ResolverMap;

@@ -1,0 +1,58 @@
+import { readFileSync } from 'node:fs';
+import { requests } from '../../base/turn.js';
+import { packageFile } from '../../base/paths.js';
+import { makeExecutableSchema } from '@graphql-tools/schema';
+import { isObjectType, type GraphQLSchema } from 'graphql';
+import type { RequestContext } from './context.js';
+import { aggregateResolvers } from './resolvers/aggregate.js';
+import { historyResolvers } from './resolvers/history.js';
+import { mutationResolvers } from './resolvers/mutation.js';
+import { reportResolvers } from './resolvers/report.js';
+import { pluginResolvers } from './resolvers/plugin.js';
+import { serverResolvers } from './resolvers/server.js';
+import { sessionResolvers } from './resolvers/session.js';
+import { scalars } from './scalars.js';
+import type { Complete } from './complete.js';
+
+export const resolverMaps = [
+  serverResolvers,
+  sessionResolvers,
+  aggregateResolvers,
+  historyResolvers,
+  mutationResolvers,
+  pluginResolvers,
+  reportResolvers,
+] as const;
+
+/** Does not compile while a field of the schema is resolved by nothing; the error names it. */
+const complete: Complete<typeof resolverMaps> = resolverMaps;
+
+/**
+ * The contract of schema.graphql with its resolvers. They take what they work on from the operation's context, so that
+ * one schema serves all. Types of events have none: a property of an event is a plain read, also when compiled.
+ */
+export function createSchema(): GraphQLSchema {
+  const typeDefs = readFileSync(packageFile('schema.graphql'), 'utf8');
+  const schema = makeExecutableSchema({
+    typeDefs,
+    resolvers: [scalars, ...complete],
+  });
+  // Thirty aliases of a list are thirty pieces, not one: each begins in a turn.
+  for (const field of Object.values(schema.getQueryType()?.getFields() ?? {})) {
+    const { resolve } = field;
+    if (!resolve) continue;
+    field.resolve = (...args) => (requests.isOpen ? resolve(...args) : requests.next().then(() => resolve(...args)));
+  }
+  for (const type of Object.values(schema.getTypeMap())) {
+    if (!isObjectType(type)) continue;
+    for (const field of Object.values(type.getFields())) {
+      const { resolve } = field;
+      if (!resolve) continue;
+      field.resolve = (parent, args, context: RequestContext | undefined, info) => {
+        const value: unknown = resolve(parent, args, context, info);
+        return context?.run ? context.run.watched(value) : value;
+      };
+    }
+  }
+  return schema;
+}

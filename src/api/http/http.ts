@@ -1,0 +1,294 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { GraphQLError, type ExecutionResult } from 'graphql';
+import { createYoga, type GraphQLParams, type Plugin } from 'graphql-yoga';
+import { sendNodeResponse } from '@whatwg-node/server';
+import type { Caller, Identity } from '../../access/caller.js';
+import { isErrorCode, statusOf, wholeResponseStatus } from '../../base/error-code.js';
+import { EunomiaError } from '../../base/errors.js';
+import type { Log } from '../../base/log.js';
+import { acceptable, plainAccept } from './accept.js';
+import { admit } from './admit.js';
+import { Bodies } from './bodies.js';
+import type { Access } from '../../access/access.js';
+import { isRefused, type Connections } from './connections.js';
+import type { Service } from '../../service/service.js';
+import { isStream, type Answer, type Engine, type Prepared } from '../graphql/engine.js';
+import { renderGraphiQL } from './graphiql.js';
+import { limitExceeded } from '../graphql/limits.js';
+import { isClientError, maskError } from '../graphql/mask.js';
+import { serveMetrics } from './metrics.js';
+import { readParameters } from './parameters.js';
+import { refuse } from './refuse.js';
+import { Responses } from './responses.js';
+import { resultText } from '../text/result-text.js';
+import { ENDPOINT, type GuardedHandler, type PublicHandler, type Target } from './routes.js';
+import { begun, requests, turns } from '../../base/turn.js';
+import { sendDownload } from './send.js';
+import type { Strangers } from './strangers.js';
+import type { Limits } from '../../base/config.js';
+
+export interface HttpOptions {
+  readonly engine: Engine;
+  readonly service: Service;
+  readonly access: Access;
+  readonly connections: Connections;
+  readonly strangers: Strangers;
+  readonly limits: Limits;
+  readonly log: Log;
+}
+
+interface HttpCaller extends Caller {
+  /** As it was returned: connections are counted by it. */
+  readonly identity: Identity;
+  readonly response: ServerResponse;
+  /** Whether the client takes a stream. */
+  readonly streams: boolean;
+}
+
+export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void;
+
+/** GraphQL over HTTP, with subscriptions as server-sent events, and GraphiQL for browsers. */
+export function createHttpHandler(options: HttpOptions): HttpHandler {
+  const { access, limits, log } = options;
+  const bodies = new Bodies(limits.bodyBytes);
+  const yoga = createYoga<HttpCaller>({
+    graphqlEndpoint: ENDPOINT,
+    plugins: [useEngine(options)],
+    batching: { limit: Number.MAX_SAFE_INTEGER }, // its message does not tell how many there were: `useEngine` checks
+    maxRequestBodySize: limits.bodyBytes,
+    multipart: false,
+    cors: false,
+    landingPage: false,
+    maskedErrors: { maskError: (error) => maskError(error, log), isDev: false },
+    graphiql: false, // the page is a route of its own: whatever reaches yoga has a role
+    logging: {
+      debug: () => undefined,
+      info: () => undefined,
+      warn: (...args: unknown[]) => log.warn({ args: args.map(String) }, 'http'),
+      error: (...args: unknown[]) =>
+        log[args.every(isClientError) ? 'debug' : 'error']({ args: args.map(String) }, 'http'),
+    },
+  });
+
+  const open: Record<PublicHandler, (exchange: Exchange) => unknown> = {
+    home: ({ response }) => response.writeHead(302, { Location: ENDPOINT }).end(),
+    page: async ({ response }) => {
+      const html = await renderGraphiQL({ title: 'Eunomia' });
+      response
+        .writeHead(200, { 'Content-Type': 'text/html; charset=utf-8', 'Content-Length': Buffer.byteLength(html) })
+        .end(html);
+    },
+    health: ({ response }) => {
+      const { healthy } = options.service.facts;
+      const body = healthy ? 'ok\n' : 'unhealthy\n';
+      response
+        .writeHead(healthy ? 200 : 503, {
+          'Content-Type': 'text/plain; charset=utf-8',
+          'Content-Length': body.length,
+          'Cache-Control': 'no-store',
+        })
+        .end(body);
+    },
+  };
+  const guarded: Record<GuardedHandler, (exchange: Exchange, identity: Identity) => unknown> = {
+    // Not `yoga(request, response)`: that sends the stack of whatever was thrown outside of an operation.
+    operation: async ({ request, response }, identity) => {
+      const { accept } = request.headers;
+      const accepted = acceptable(accept);
+      const plain = plainAccept(accepted);
+      if (plain === '')
+        return refuse(response, {
+          error: notAcceptable(
+            `the Accept header is "${(accept ?? '').slice(0, 200)}"`,
+            'application/graphql-response+json, application/json, or text/event-stream',
+          ),
+        });
+      const full = bodies.take(request, identity);
+      if (full) return refuse(response, { error: full, headers: { 'Retry-After': '1' } });
+      request.headers.accept = plain; // yoga knows neither weights nor preferences
+      const caller = { ...callerOf(identity, response), identity, response, streams: accepted.streams.length > 0 };
+      return sendNodeResponse(
+        await yoga.handleNodeRequestAndResponse(request, response, caller),
+        response,
+        request,
+        true,
+      );
+    },
+    download: ({ response, target }, identity) =>
+      sendDownload(response, target, options, identity, callerOf(identity, response)),
+    metrics: ({ request, response }, identity) =>
+      serveMetrics(request, response, options.service, callerOf(identity, response)),
+  };
+  const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const admission = await admit(request, access, limits);
+    switch (admission.access) {
+      case 'REFUSED':
+        return refuse(response, admission.refusal);
+      case 'PUBLIC':
+        return void (await open[admission.handler]({ request, response, target: admission.target }));
+      case 'ROLE':
+        options.strangers.identified(request.socket);
+        return void (await guarded[admission.handler](
+          { request, response, target: admission.target },
+          admission.identity,
+        ));
+    }
+  };
+
+  return (request, response) => {
+    response.setHeader('X-Content-Type-Options', 'nosniff');
+    response.setHeader('X-Frame-Options', 'DENY');
+    serve(request, response).catch((error: unknown) => {
+      if (request.socket.destroyed) return; // nobody is there to be told, and that may be all that is wrong
+      refuse(response, { error: new EunomiaError('INTERNAL_SERVER_ERROR', maskError(error, log).message) });
+    });
+  };
+}
+
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly target: Target;
+}
+
+/** Its signal aborts when the client goes away, and when its response is complete. */
+function callerOf(identity: Identity, response: ServerResponse): Caller {
+  const gone = new AbortController();
+  response.once('close', () => gone.abort());
+  return { ...identity, signal: gone.signal };
+}
+
+function notAcceptable(what: string, right: string): EunomiaError {
+  return new EunomiaError('NOT_ACCEPTABLE', `${what}: send "Accept: ${right}"`);
+}
+
+/** yoga puts a result's text into an event of its own. */
+const PLAIN = { head: '', tail: '' } as const;
+
+/** Hands operations to the engine; yoga reads requests and writes answers. */
+function useEngine({ engine, connections, limits, log }: HttpOptions): Plugin<object, HttpCaller> {
+  const responses = new Responses();
+  const answer = async (params: GraphQLParams, request: Request, caller: HttpCaller): Promise<Answer> => {
+    const query = params.query ?? '';
+    const prepared = engine.prepare(
+      { query, variables: params.variables, operationName: params.operationName },
+      caller,
+    );
+    if ('errors' in prepared) return withStatus(prepared, { executed: false });
+    const refused = refusal(prepared, request, caller) ?? overspent(prepared, request);
+    if (refused) return refused;
+    if (prepared.operation.operation !== 'subscription') {
+      const sized = responses.take(caller.response, caller.identity, prepared.cost);
+      if (sized instanceof EunomiaError) return failure(sized, log, { 'Retry-After': '1' });
+      return inPieces(withStatus((await engine.execute(prepared)) as ExecutionResult, { executed: true }), sized);
+    }
+    const place = connections.take(caller.response, caller.identity);
+    if (isRefused(place)) return failure(place, log);
+    const result = await engine.execute(prepared, PLAIN);
+    if (isStream(result)) result.onEnd(place.free);
+    else place.free();
+    return result;
+  };
+  const spent = new WeakMap<Request, number>();
+  /** Requests that are batches, by their responses: yoga hands a parser another request than it hands an operation. */
+  const batched = new WeakSet<ServerResponse>();
+  const refusal = (
+    { operation: { operation } }: Prepared,
+    request: Request,
+    { streams, response }: HttpCaller,
+  ): ExecutionResult | null => {
+    const { method } = request;
+    if (operation === 'mutation' && method !== 'POST')
+      return failure(new EunomiaError('METHOD_NOT_ALLOWED', `a mutation must be a POST, not a ${method}`), log, {
+        Allow: 'POST',
+      });
+    if (operation !== 'subscription') return null;
+    if (batched.has(response))
+      return failure(
+        new EunomiaError(
+          'BAD_REQUEST',
+          'a subscription cannot be part of a batch, whose results are one list: send it as a request of its own',
+        ),
+        log,
+      );
+    if (streams) return null;
+    return failure(
+      notAcceptable(
+        'a subscription is a stream',
+        'text/event-stream", or use a WebSocket with the protocol "graphql-transport-ws',
+      ),
+      log,
+    );
+  };
+  /** Operations of one batch cost together what one may: they are one request of one client. */
+  const overspent = ({ cost }: Prepared, request: Request): ExecutionResult | null => {
+    const sum = (spent.get(request) ?? 0) + cost;
+    if (sum > limits.cost) {
+      return failure(
+        limitExceeded(
+          'cost',
+          limits.cost,
+          sum,
+          `the batch's operations up to this one cost ${sum}; at most ${limits.cost} are allowed for one request: send it in a request of its own`,
+        ),
+        log,
+      );
+    }
+    spent.set(request, sum);
+    return null;
+  };
+  const read = async (request: Request, { response }: HttpCaller): Promise<GraphQLParams | GraphQLParams[]> => {
+    const batch = await readParameters(request).catch((error: unknown) => {
+      throw error instanceof EunomiaError ? statusError(maskError(error, log)) : error;
+    });
+    if (!Array.isArray(batch)) return batch;
+    batched.add(response);
+    if (batch.length <= limits.batch) return batch;
+    const message = `the batch has ${batch.length} operations; at most ${limits.batch} are allowed: send several requests`;
+    throw statusError(maskError(limitExceeded('batch', limits.batch, batch.length, message), log));
+  };
+  return {
+    onRequestParse: ({ setRequestParser, serverContext }) =>
+      setRequestParser((request) => read(request, serverContext)),
+    onParams({ context, setParamsHandler }) {
+      setParamsHandler(({ params, request }) => answer(params, request, context));
+    },
+  };
+}
+
+/** The same result, with its text: yoga takes that, and would else make it in one piece. What has errors is small, and yoga reads them. */
+async function inPieces(result: ExecutionResult, sized: (length: number) => void): Promise<ExecutionResult> {
+  if (result.errors) return result;
+  const text = await begun(resultText(result), requests, turns);
+  sized(text.length);
+  // Without the data: the text may wait for long until it is sent.
+  return Object.assign({ ...result, data: null }, { stringify: () => text });
+}
+
+/** A request that was not executed has a status of its own only for clients that accept application/graphql-response+json. */
+function withStatus(result: ExecutionResult, { executed }: { readonly executed: boolean }): ExecutionResult {
+  if (!result.errors) return result;
+  const errors = result.errors.map((error) => {
+    if (wholeResponseStatus(error.extensions['code']) !== null) return statusError(error);
+    return executed ? error : statusError(error, { spec: true });
+  });
+  return { ...result, errors };
+}
+
+function failure(error: EunomiaError, log: Log, headers: Record<string, string> = {}): ExecutionResult {
+  return { errors: [statusError(maskError(error, log), { headers })] };
+}
+
+/** yoga reads `extensions.http` and leaves it out of the answer. */
+function statusError(error: GraphQLError, more: Record<string, unknown> = {}): GraphQLError {
+  const { message, nodes, source, positions, path, extensions } = error;
+  const code = extensions['code'];
+  const status = statusOf({ code: isErrorCode(code) ? code : 'BAD_REQUEST', details: extensions });
+  return new GraphQLError(message, {
+    nodes,
+    source,
+    positions,
+    path,
+    extensions: { ...extensions, http: { status, ...more } },
+  });
+}

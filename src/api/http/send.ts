@@ -1,0 +1,44 @@
+import type { ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { Caller, Identity } from '../../access/caller.js';
+import { EunomiaError } from '../../base/errors.js';
+import type { Download } from '../../service/export.js';
+import { isRefused } from './connections.js';
+import { readDownload } from './download.js';
+import type { HttpOptions } from './http.js';
+import { maskError } from '../graphql/mask.js';
+import { parseQuery } from './parameters.js';
+import { refuse } from './refuse.js';
+import type { Target } from './routes.js';
+
+/** Answers a GET of a download. It is made as fast as the client takes it, and ends when the client goes away. */
+export async function sendDownload(
+  response: ServerResponse,
+  target: Target,
+  options: Pick<HttpOptions, 'service' | 'connections' | 'log'>,
+  identity: Identity,
+  caller: Caller,
+): Promise<void> {
+  const { connections, service, log } = options;
+  const { path, query } = target;
+  const place = connections.take(response, identity);
+  if (isRefused(place)) return refuse(response, { error: place });
+  const begin = async (): Promise<Download> => service.exports.open(caller, readDownload(path, parseQuery(query)));
+  const download = await begin().catch((error: unknown) => {
+    const known =
+      error instanceof EunomiaError ? error : new EunomiaError('INTERNAL_SERVER_ERROR', maskError(error, log).message);
+    refuse(response, { error: known });
+    return null;
+  });
+  if (!download) return;
+  response.writeHead(200, {
+    'Content-Type': download.contentType,
+    'Content-Disposition': `attachment; filename="${download.filename}"`,
+    'Cache-Control': 'no-store',
+  });
+  // The status is sent: a download that fails breaks off, so that no client takes a part for the whole.
+  await pipeline(Readable.from(download.body, { objectMode: false }), response).catch((error: unknown) => {
+    if (!caller.signal.aborted) log.error({ err: error }, 'a download failed');
+  });
+}

@@ -1,0 +1,123 @@
+import { isMap, isNode, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
+import type { ErrorCode } from './error-code.js';
+import { EunomiaError, messageOf, suggest } from './errors.js';
+import { readTrusted, type FileKind } from './file.js';
+
+export type Path = readonly (string | number)[];
+type Fields = Readonly<Record<string, unknown>>;
+
+/** What a file configures: the code of its errors, and the setting that names it. */
+export interface ConfigFileKind {
+  readonly code: ErrorCode;
+  readonly setting: string;
+}
+
+/** A configuration file in YAML (and so in JSON, too) that knows on which line each of its values is. */
+export class ConfigFile {
+  readonly value: unknown;
+  readonly name: string;
+  readonly #code: ErrorCode;
+  readonly #document: Document;
+  readonly #lines = new LineCounter();
+
+  /** `name` is what messages call the file. Throws an error of the code for text that is not YAML, or has a tag of its own. */
+  constructor(name: string, text: string, code: ErrorCode) {
+    this.name = name;
+    this.#code = code;
+    this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false, uniqueKeys: true });
+    const [error] = [...this.#document.errors, ...this.#document.warnings];
+    if (error) throw this.#error(error.pos[0], error.message.replace(/\s+$/, ''));
+    try {
+      this.value = this.#document.toJS({ maxAliasCount: 100 });
+    } catch (failure) {
+      throw this.#error(0, messageOf(failure));
+    }
+  }
+
+  /** Reads a file that others can neither write nor replace; of SECRET, nor read. Throws an error of the code. */
+  static read(path: string, { code, setting }: ConfigFileKind, trust: FileKind = 'CONFIG'): ConfigFile {
+    let text: string;
+    try {
+      text = readTrusted(path, trust).toString();
+    } catch (error) {
+      throw new EunomiaError(
+        code,
+        error instanceof EunomiaError
+          ? `${setting} ${error.message}`
+          : `${setting} ${path}: cannot be read: ${messageOf(error)}`,
+        { cause: error },
+      );
+    }
+    return new ConfigFile(path, text, code);
+  }
+
+  /** An error at a value, or where it would be: "FILE:LINE:COLUMN: metrics[0].type: message". */
+  fail(path: Path, message: string): EunomiaError {
+    const text = `${textOf(path)}${path.length ? ': ' : ''}${message}`;
+    for (let length = path.length; length >= 0; length--) {
+      const node = this.#nodeAt(path.slice(0, length));
+      if (isNode(node) && node.range) return this.#error(node.range[0], text);
+    }
+    return this.#error(0, text);
+  }
+
+  /** As `fail`, at a key instead of its value. */
+  failKey(path: Path, message: string): EunomiaError {
+    const parent = this.#nodeAt(path.slice(0, -1));
+    const pair = isMap(parent)
+      ? parent.items.find(({ key }) => isScalar(key) && String(key.value) === path.at(-1))
+      : undefined;
+    return isNode(pair?.key) && pair.key.range
+      ? this.#error(pair.key.range[0], `${textOf(path)}: ${message}`)
+      : this.fail(path, message);
+  }
+
+  /** Runs a check that throws errors of ours, and gives them the place of the file. `within` cuts the argument's path out of the message. */
+  at<Value>(path: Path, check: () => Value): Value {
+    try {
+      return check();
+    } catch (error) {
+      if (!(error instanceof EunomiaError) || error.code === this.#code) throw error;
+      throw this.fail(path, error.message);
+    }
+  }
+
+  /** The fields of an object, none of them unknown. */
+  fields(value: unknown, path: Path, known: readonly string[]): Fields {
+    if (typeof value !== 'object' || value === null || Array.isArray(value))
+      throw this.fail(path, `is to be a mapping with ${known.join(', ')}`);
+    for (const name of Object.keys(value)) {
+      if (!known.includes(name))
+        throw this.failKey(
+          [...path, name],
+          `there is no such setting${suggest(name, known)}; there are ${known.join(', ')}`,
+        );
+    }
+    return value as Fields;
+  }
+
+  list(value: unknown, path: Path): readonly unknown[] {
+    if (value === undefined || value === null) return [];
+    if (!Array.isArray(value)) throw this.fail(path, 'is to be a list');
+    return value;
+  }
+
+  text(value: unknown, path: Path, example: string): string {
+    if (typeof value === 'string' && value !== '') return value;
+    throw this.fail(path, `${value === undefined ? 'is missing' : 'is to be a text'}, for example ${example}`);
+  }
+
+  #nodeAt(path: Path): unknown {
+    return path.length ? this.#document.getIn(path, true) : this.#document.contents;
+  }
+
+  #error(offset: number, message: string): EunomiaError {
+    const { line, col } = this.#lines.linePos(offset);
+    const at = { file: this.name, line: Math.max(1, line), column: Math.max(1, col) };
+    return new EunomiaError(this.#code, `${at.file}:${at.line}:${at.column}: ${message}`, { details: at });
+  }
+}
+
+function textOf(path: Path): string {
+  return path.map((part, i) => (typeof part === 'number' ? `[${part}]` : i ? `.${part}` : part)).join('');
+}

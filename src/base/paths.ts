@@ -1,0 +1,35 @@
+import { readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The folder that this code runs from: dist/ of the package, or src/ in a test. */
+const running = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** The package's top folder. No other module of src/, bench/ or test/ works out where the package lies. */
+export const root = dirname(running);
+
+/** A file or folder of the package, by its path below the top. */
+export function packageFile(...path: readonly string[]): string {
+  return join(root, ...path);
+}
+
+/** A folder of the running code, "trackers" for one, for what is found there instead of imported. */
+export function codeFolder(name: string): string {
+  return join(running, name);
+}
+
+/** The compiled entry of a worker thread, "kernel/worker" for one. Tests, which run from src/, start it from dist/ too. */
+export function workerFile(name: string): string {
+  return join(root, 'dist', `${name}.js`);
+}
+
+/** The compiled BPF object for this machine: "session", or "trackers/open". */
+export function objectPath(name: string): string {
+  return join(root, 'dist/bpf', process.arch, `${name}.bpf.o`);
+}
+
+/** As package.json has it. */
+export function packageVersion(): string {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+  return version;
+}

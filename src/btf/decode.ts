@@ -1,0 +1,105 @@
+import { textOfBytes } from '../base/bytes.js';
+import { errnoName } from '../linux/linux.js';
+import { decimal, signedDecimal, wallTime, type ClockOffset } from '../event/clock.js';
+
+/** Caches texts of up to 64 bytes, because comms and addresses repeat. */
+const interned: ({ readonly bytes: Uint8Array; readonly text: string } | undefined)[] = new Array(4096);
+
+function intern(bytes: Uint8Array, start: number, end: number): string {
+  let hash = end - start;
+  for (let i = start; i < end; i++) hash = (Math.imul(hash, 31) + (bytes[i] ?? 0)) | 0;
+  const slot = hash & (interned.length - 1);
+  const known = interned[slot];
+  if (known && known.bytes.length === end - start) {
+    let i = 0;
+    while (i < known.bytes.length && known.bytes[i] === bytes[start + i]) i++;
+    if (i === known.bytes.length) return known.text;
+  }
+  const text = textOfBytes(bytes, start, end);
+  interned[slot] = { bytes: bytes.slice(start, end), text };
+  return text;
+}
+
+function ipv6(bytes: Uint8Array, at: number): string {
+  const groups = Array.from({ length: 8 }, (_, i) =>
+    (((bytes[at + 2 * i] ?? 0) << 8) | (bytes[at + 2 * i + 1] ?? 0)).toString(16),
+  );
+  // RFC 5952: the longest run of two or more zero groups, the first of equals, becomes "::".
+  let best = { start: -1, length: 1 };
+  for (let i = 0; i < 8; i++) {
+    let length = 0;
+    while (groups[i + length] === '0') length++;
+    if (length > best.length) best = { start: i, length };
+    i += length;
+  }
+  if (best.start < 0) return groups.join(':');
+  return `${groups.slice(0, best.start).join(':')}::${groups.slice(best.start + best.length).join(':')}`;
+}
+
+/** Decodes the semantic types of eunomia.bpf.h. `record` is the offset of the record in `bytes`. */
+export const decode = {
+  decimal,
+  signed: signedDecimal,
+  time: wallTime,
+
+  timeOrNull(clock: ClockOffset, high: number, low: number): string | null {
+    return high === 0 && low === 0 ? null : wallTime(clock, high, low);
+  },
+
+  duration(high: number, low: number): string | null {
+    return high === 0xffffffff && low === 0xffffffff ? null : decimal(high, low);
+  },
+
+  chars(bytes: Uint8Array, at: number, size: number): string {
+    let end = at;
+    while (end < at + size && bytes[end] !== 0) end++;
+    return intern(bytes, at, end);
+  },
+
+  text(bytes: Uint8Array, record: number, word: number): string | null {
+    if (word === 0) return null;
+    const start = record + (word & 0xffff);
+    const length = word >>> 16;
+    return length <= 64 ? intern(bytes, start, start + length) : textOfBytes(bytes, start, start + length);
+  },
+
+  /** Splits NUL-terminated strings; an unterminated last one is included. */
+  texts(bytes: Uint8Array, record: number, word: number): string[] | null {
+    if (word === 0) return null;
+    const end = record + (word & 0xffff) + (word >>> 16);
+    const list: string[] = [];
+    for (let start = record + (word & 0xffff); start < end;) {
+      const nul = bytes.indexOf(0, start);
+      const stop = nul < 0 || nul > end ? end : nul;
+      list.push(stop - start <= 64 ? intern(bytes, start, stop) : textOfBytes(bytes, start, stop));
+      start = stop + 1;
+    }
+    return list;
+  },
+
+  /** Counts by power of two, up to the last non-zero one; null if all are zero. */
+  log2(view: DataView, at: number, slots: number): string[] | null {
+    let used = slots;
+    while (used > 0 && view.getUint32(at + 8 * used - 8, true) === 0 && view.getUint32(at + 8 * used - 4, true) === 0)
+      used--;
+    if (used === 0) return null;
+    return Array.from({ length: used }, (_, i) =>
+      decimal(view.getUint32(at + 8 * i + 4, true), view.getUint32(at + 8 * i, true)),
+    );
+  },
+
+  factOf(container: object | null, fact: 'id' | 'name'): string | null {
+    return container && (Reflect.get(container, fact) as string | null);
+  },
+
+  errno(code: number): string | null {
+    return errnoName(code);
+  },
+
+  /** Formats an address. IPv4 is stored as ::ffff:a.b.c.d and returned as a.b.c.d. */
+  ip(bytes: Uint8Array, at: number): string {
+    let mapped = bytes[at + 10] === 0xff && bytes[at + 11] === 0xff;
+    for (let i = 0; mapped && i < 10; i++) mapped = bytes[at + i] === 0;
+    return mapped ? `${bytes[at + 12]}.${bytes[at + 13]}.${bytes[at + 14]}.${bytes[at + 15]}` : ipv6(bytes, at);
+  },
+};

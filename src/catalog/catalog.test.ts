@@ -1,0 +1,124 @@
+import { describe, expect, it } from 'vitest';
+import { createSchema } from '../api/graphql/schema.js';
+import type { TraceEvent } from '../event/event.js';
+import { Catalog, compileField } from './catalog.js';
+import { loadTrackers } from './load.js';
+
+const schema = createSchema();
+const catalog = new Catalog(schema, await loadTrackers(), (tracker, field) => tracker === 'exec' && field === 'args');
+
+describe('the catalog', () => {
+  it('lists fields with the description that the schema gives them', () => {
+    expect(catalog.need('exec').fields).toEqual(
+      expect.arrayContaining([
+        { path: 'process.comm', type: 'String!', description: expect.stringContaining('15 bytes'), onDemand: false },
+        {
+          path: 'time',
+          type: 'DateTime!',
+          description: 'When the event happened, in wall-clock time.',
+          onDemand: false,
+        },
+        {
+          path: 'args',
+          type: '[String!]',
+          description: expect.stringContaining('Null if not captured'),
+          onDemand: true,
+        },
+      ]),
+    );
+    expect(catalog.trackers.flatMap(({ fields }) => fields).filter(({ description }) => description === '')).toEqual(
+      [],
+    );
+  });
+
+  it('shows of a tracker that names no columns all of its own fields but flags and namespaces', async () => {
+    const definitions = (await loadTrackers()).map((definition) => ({ ...definition, columns: undefined }));
+    const columns = new Map(
+      new Catalog(schema, definitions, () => false).trackers.map((tracker) => [tracker.name, tracker.columns]),
+    );
+    expect(columns.get('exec')).toEqual([
+      'errno',
+      'filename',
+      'executable',
+      'executableState',
+      'args',
+      'cwd',
+      'cwdState',
+      'directory',
+      'stdin',
+      'parentComm',
+    ]);
+    expect(columns.get('exit')).toEqual(['exitCode', 'signal', 'lifetimeNs']);
+  });
+
+  it('takes the summary of a tracker from the contract', () => {
+    expect(catalog.need('exec').summary).toBe('Program executions and failed attempts.');
+  });
+
+  it('lists options with their defaults', () => {
+    expect(catalog.get('open')?.options).toContainEqual({
+      name: 'failedOnly',
+      type: 'Boolean',
+      description: expect.any(String),
+      defaultValue: 'false',
+    });
+    expect(catalog.get('tcp')?.options).toContainEqual({
+      name: 'operations',
+      type: '[TcpOperation!]',
+      description: expect.any(String),
+      defaultValue: null,
+    });
+  });
+
+  it.each([
+    ['procss.comm', 'did you mean "process.comm"?'],
+    ['process', 'name one inside it, for example "process.pid"'],
+    ['container.labels', 'for example "container.labels.NAME"'],
+    ['container.labels.', 'no event of exec has the field'],
+    ['fd', 'no event of exec has the field "fd"; open would'],
+    ['', 'no event of exec has the field ""'],
+  ])('refuses the field %j', (path, message) =>
+    expect(() => catalog.checkField(path, ['exec'], 'groupBy[0]')).toThrow(message),
+  );
+
+  it.each(['process.comm', 'container.labels.com.example/a.b', 'args'])('takes the field %s', (path) =>
+    expect(() => catalog.checkField(path, ['exec'])).not.toThrow(),
+  );
+
+  it('checks options as the schema would', () => {
+    expect(catalog.checkOptions('open', { failedOnly: true })).toEqual({ failedOnly: true, writesOnly: false });
+    expect(() => catalog.checkOptions('open', { faildOnly: true })).toThrow(
+      'open: Field "faildOnly" is not defined. Did you mean "failedOnly"?',
+    );
+    expect(() => catalog.checkOptions('open', { failedOnly: 1 })).toThrow(
+      'open.failedOnly: Boolean cannot represent a non boolean value: 1',
+    );
+    expect(() => catalog.checkOptions('opne', {})).toThrow('there is no tracker "opne"; did you mean "open"?');
+  });
+});
+
+describe('a compiled field', () => {
+  const event = {
+    tracker: 'exec',
+    args: ['a', 'b'],
+    process: { pid: 7 },
+    container: { name: null, labels: { 'a.b': 'c', toString: 'own' } },
+  } as unknown as TraceEvent;
+
+  it.each([
+    ['tracker', 'exec'],
+    ['args', ['a', 'b']],
+    ['process.pid', 7],
+    ['container.name', null],
+    ['container.labels.a.b', 'c'],
+    ['container.labels.toString', 'own'],
+    ['container.labels.constructor', null],
+    ['path', null],
+  ])('reads %s', (path, value) => expect(compileField(path)(event)).toEqual(value));
+
+  it('is null for an event of the host', () => {
+    const host = { ...event, container: null } as TraceEvent;
+    expect(compileField('container.name')(host)).toBeNull();
+    expect(compileField('container.labels.a.b')(host)).toBeNull();
+  });
+});

@@ -1,0 +1,242 @@
+import {
+  astFromValue,
+  coerceInputValue,
+  getNamedType,
+  getNullableType,
+  isInputObjectType,
+  isLeafType,
+  isListType,
+  isObjectType,
+  print,
+  type GraphQLInputObjectType,
+  type GraphQLObjectType,
+  type GraphQLOutputType,
+  type GraphQLSchema,
+} from 'graphql';
+import { EunomiaError, invalid, suggest } from '../base/errors.js';
+import type { FieldValue, TraceEvent } from '../event/event.js';
+import { eventTypeName } from '../base/names.js';
+import type { SumDefinition, TrackerDefinition, TrackerOptions } from '../trackers/define.js';
+
+export interface CatalogField {
+  /** Dotted, as one would select it. */
+  readonly path: string;
+  /** The GraphQL type, printed. */
+  readonly type: string;
+  readonly description: string;
+  /** Captured only while someone asks for it. */
+  readonly onDemand: boolean;
+}
+
+export interface CatalogOption {
+  readonly name: string;
+  readonly type: string;
+  readonly description: string;
+  /** A GraphQL literal; null when there is none. */
+  readonly defaultValue: string | null;
+}
+
+export interface CatalogTracker {
+  readonly name: string;
+  readonly summary: string;
+  readonly eventType: string;
+  readonly minimumKernel: string;
+  readonly fields: readonly CatalogField[];
+  readonly options: readonly CatalogOption[];
+  /** Where its events stand for many happenings, what of them is a total; else null. */
+  readonly sums: Pick<SumDefinition, 'count' | 'totals'> | null;
+  /** Paths of the fields that a table shows where nobody chose. */
+  readonly columns: readonly string[];
+  /** Own fields with few different values. */
+  readonly indexed: readonly string[];
+  /** What of its kind it does not see on any kernel. */
+  readonly blindSpots: readonly string[];
+  /** Of a filter, what its object judges. */
+  readonly pushed: TrackerDefinition['pushed'];
+}
+
+/** Reads a field's value from an event; null when the event has none. */
+export type FieldReader = (event: TraceEvent) => FieldValue;
+
+const LABELS = 'container.labels.';
+
+/** What the trackers of this build are to a client: joins the schema's types with the definitions. No I/O. */
+export class Catalog {
+  readonly trackers: readonly CatalogTracker[];
+  readonly #byName: ReadonlyMap<string, CatalogTracker>;
+  readonly #paths: ReadonlyMap<string, ReadonlySet<string>>;
+  readonly #inputs: ReadonlyMap<string, GraphQLInputObjectType>;
+  readonly #checks: ReadonlyMap<string, TrackerDefinition['check']>;
+
+  /** `onDemand`: whether the kernel captures this field (the first part of its path) of this tracker only on demand. */
+  constructor(
+    schema: GraphQLSchema,
+    definitions: readonly TrackerDefinition[],
+    onDemand: (tracker: string, field: string) => boolean,
+  ) {
+    const inputs = definitions.map((definition) => [definition.name, optionsType(schema, definition.name)] as const);
+    this.#inputs = new Map(inputs.map(([name, { type }]) => [name, type]));
+    this.#checks = new Map(definitions.map(({ name, check }) => [name, check]));
+    this.trackers = definitions.map((definition, index) => {
+      const { name } = definition;
+      const [, options] = inputs[index] ?? [];
+      const fields = fieldsOf(eventType(schema, name), (field) => onDemand(name, field));
+      return {
+        name,
+        summary: options?.summary ?? '',
+        eventType: eventTypeName(name),
+        minimumKernel: definition.minimumKernel,
+        fields,
+        options: options ? optionsOf(options.type) : [],
+        sums: definition.sums ?? null,
+        columns: definition.columns ?? fields.filter(isTelling).map(({ path }) => path),
+        indexed: definition.indexed ?? [],
+        blindSpots: definition.blindSpots,
+        pushed: definition.pushed,
+      };
+    });
+    this.#byName = new Map(this.trackers.map((tracker) => [tracker.name, tracker]));
+    this.#paths = new Map(this.trackers.map(({ name, fields }) => [name, new Set(fields.map(({ path }) => path))]));
+  }
+
+  get(name: string): CatalogTracker | undefined {
+    return this.#byName.get(name);
+  }
+
+  /** The tracker, or an error that names those that come near. `where` is the path of the argument that named it. */
+  need(name: string, where = 'tracker'): CatalogTracker {
+    const tracker = this.#byName.get(name);
+    if (tracker) return tracker;
+    const known = [...this.#byName.keys()];
+    throw new EunomiaError(
+      'UNKNOWN_TRACKER',
+      `${where}: there is no tracker "${name}"${suggest(name, known)}; there are ${known.join(', ')}`,
+      {
+        details: { argument: where, tracker: name, known },
+      },
+    );
+  }
+
+  /** Throws unless an event of one of these trackers has the field. `where` is the path of the argument that named it. */
+  checkField(path: string, trackers: readonly string[], where = 'field'): void {
+    if (path.startsWith(LABELS) && path.length > LABELS.length) return;
+    const known = new Set(trackers.flatMap((name) => [...(this.#paths.get(name) ?? [])]));
+    if (known.has(path)) return;
+    const inside = [...known].filter((candidate) => candidate.startsWith(`${path}.`));
+    if (inside.length > 0 || path === 'container.labels') {
+      const example = inside[0] ?? 'container.labels.NAME';
+      throw invalid(where, `"${path}" is not a single value; name one inside it, for example "${example}"`, {
+        field: path,
+      });
+    }
+    const elsewhere = this.trackers.filter(({ name }) => this.#paths.get(name)?.has(path)).map(({ name }) => name);
+    const hint = elsewhere.length > 0 ? `; ${elsewhere.join(' and ')} would` : suggest(path, known);
+    throw invalid(where, `no event of ${trackers.join(', ')} has the field "${path}"${hint}`, { field: path });
+  }
+
+  /** Throws BAD_USER_INPUT for options, of the right types, that the tracker itself refuses. `where` is their path. */
+  check(tracker: string, options: TrackerOptions, where = tracker): void {
+    this.#checks.get(tracker)?.(options, where);
+  }
+
+  /** Coerces options as the schema would: defaults filled in. Throws for an unknown option or a value of the wrong type. */
+  checkOptions(tracker: string, options: Readonly<Record<string, unknown>>, where = tracker): TrackerOptions {
+    this.need(tracker, where);
+    const type = this.#inputs.get(tracker);
+    if (!type) return options;
+    const coerced: unknown = coerceInputValue(options, type, (path, _value, error) => {
+      throw invalid([where, ...path].join('.'), error.message.replace(/ by type "\w+"/, ''));
+    });
+    this.check(tracker, coerced as TrackerOptions, where);
+    return coerced as TrackerOptions;
+  }
+}
+
+/** Compiles a path, checked before by `Catalog.checkField`, into a reader for aggregates and tables. */
+export function compileField(path: string): FieldReader {
+  if (path.startsWith(LABELS)) {
+    const label = path.slice(LABELS.length);
+    return ({ container }) => {
+      const labels: unknown = container && Reflect.get(container, 'labels');
+      return typeof labels === 'object' && labels !== null && Object.hasOwn(labels, label)
+        ? valueAt(labels, label)
+        : null;
+    };
+  }
+  const [first = path, second] = path.split('.');
+  if (second === undefined) return (event) => valueAt(event, first);
+  return (event) => {
+    const inner: unknown = Reflect.get(event, first);
+    return typeof inner === 'object' && inner !== null ? valueAt(inner, second) : null;
+  };
+}
+
+function valueAt(object: object, key: string): FieldValue {
+  const value = Reflect.get(object, key) as FieldValue | undefined;
+  return value ?? null;
+}
+
+function eventType(schema: GraphQLSchema, tracker: string): GraphQLObjectType {
+  const type = schema.getType(eventTypeName(tracker));
+  if (isObjectType(type)) return type;
+  throw new EunomiaError('BAD_TRACKER', `tracker ${tracker}: schema.graphql has no type ${eventTypeName(tracker)}`);
+}
+
+/** A tracker's options, and what the contract says of the tracker. */
+function optionsType(
+  schema: GraphQLSchema,
+  tracker: string,
+): { readonly type: GraphQLInputObjectType; readonly summary: string } {
+  const input = schema.getType('TrackerInput');
+  const field = isInputObjectType(input) ? input.getFields()[tracker] : undefined;
+  const type = field && getNamedType(field.type);
+  if (isInputObjectType(type)) return { type, summary: field?.description ?? '' };
+  throw new EunomiaError(
+    'BAD_TRACKER',
+    `tracker ${tracker}: schema.graphql has no field \`${tracker}\` in TrackerInput with an input type`,
+  );
+}
+
+function fieldsOf(type: GraphQLObjectType, onDemand: (field: string) => boolean): CatalogField[] {
+  return Object.values(type.getFields()).flatMap((field) => {
+    const inner = getNullableType(field.type);
+    const costly = onDemand(field.name);
+    const common = type.getInterfaces().flatMap((known) => known.getFields()[field.name] ?? [])[0];
+    const description = field.description ?? common?.description ?? '';
+    if (!isObjectType(inner)) return [{ path: field.name, type: String(field.type), description, onDemand: costly }];
+    return Object.values(inner.getFields())
+      .filter((below) => below.args.length === 0 && isValue(below.type))
+      .map((below) => ({
+        path: `${field.name}.${below.name}`,
+        type: String(below.type),
+        description: below.description ?? '',
+        onDemand: costly,
+      }));
+  });
+}
+
+/** A field of the tracker's own that says something by itself: no flag and no namespace. */
+function isTelling({ path, type }: CatalogField): boolean {
+  return !isShared(path) && !type.startsWith('Boolean') && !/^(pid|net|mount|user|ipc|uts|cgroup)Ns$/.test(path);
+}
+
+function isShared(path: string): boolean {
+  return /^(tracker|time|bootNs|cgroupId|process\..*|container\..*)$/.test(path);
+}
+
+function isValue(type: GraphQLOutputType): boolean {
+  const inner = getNullableType(type);
+  return isLeafType(isListType(inner) ? getNullableType(inner.ofType) : inner);
+}
+
+function optionsOf(type: GraphQLInputObjectType): CatalogOption[] {
+  return Object.values(type.getFields()).map((field) => {
+    const literal = field.defaultValue === undefined ? null : astFromValue(field.defaultValue, field.type);
+    return {
+      name: field.name,
+      type: String(field.type),
+      description: field.description ?? '',
+      defaultValue: literal ? print(literal) : null,
+    };
+  });
+}

@@ -1,0 +1,170 @@
+import {
+  buildSchema,
+  getNamedType,
+  isEnumType,
+  isInputObjectType,
+  isInterfaceType,
+  isListType,
+  isNonNullType,
+  isObjectType,
+  type GraphQLField,
+  type GraphQLObjectType,
+  type GraphQLOutputType,
+} from 'graphql';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { kinds } from '../btf/kind.js';
+import type { RecordField } from '../btf/layout.js';
+import { root } from '../base/paths.js';
+import { eventTypeName, snakeCase } from '../base/names.js';
+import { createRuntime } from '../record/runtime.js';
+import { Catalog } from './catalog.js';
+import { loadTrackers } from './load.js';
+import { eventOf, objectFile } from '../../test/support/record.js';
+
+const schema = buildSchema(readFileSync(join(root, 'schema.graphql'), 'utf8'));
+const runtimes = await Promise.all((await loadTrackers()).map(createRuntime));
+const catalog = new Catalog(
+  schema,
+  runtimes.map(({ definition }) => definition),
+  () => false,
+);
+const common = schema.getType('TraceEvent');
+const enriched = isInterfaceType(common) ? Object.keys(common.getFields()) : [];
+
+function eventType(name: string): GraphQLObjectType {
+  const type = schema.getType(eventTypeName(name));
+  if (!isObjectType(type)) throw new Error(`schema.graphql has no type ${eventTypeName(name)}`);
+  return type;
+}
+
+const isList = (type: GraphQLOutputType): boolean => isListType(isNonNullType(type) ? type.ofType : type);
+
+function checkPlain(field: GraphQLField<unknown, unknown>, record: RecordField, captured: boolean): void {
+  const type = getNamedType(field.type);
+  if (record.kind === 'enum') {
+    expect(
+      isEnumType(type) &&
+        type
+          .getValues()
+          .map((v) => v.name)
+          .sort(),
+    ).toEqual([...record.values.values()].sort());
+    return;
+  }
+  const kind = kinds[record.kind];
+  expect(kind.scalars).toContain(type.name);
+  expect(isList(field.type)).toBe(kind.list ?? false);
+  if (captured || kind.nullable) expect(isNonNullType(field.type)).toBe(false);
+}
+
+it('there is a tracker for each field of TrackerInput, and none besides', () => {
+  const input = schema.getType('TrackerInput');
+  expect(isInputObjectType(input) && Object.keys(input.getFields()).sort()).toEqual(
+    runtimes.map((r) => r.definition.name).sort(),
+  );
+  expect(enriched.sort()).toEqual(['bootNs', 'cgroupId', 'container', 'process', 'time', 'tracker']);
+});
+
+describe.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as const))(
+  'the contract of %s',
+  (name, runtime) => {
+    const type = eventType(name);
+    const own = Object.values(type.getFields()).filter((field) => !enriched.includes(field.name));
+    const computed = runtime.definition.fields ?? {};
+    const { layout } = runtime;
+
+    it.each(own.map((field) => [field.name, field] as const))('has a source for its field %s', (fieldName, field) => {
+      const definition = computed[fieldName];
+      if (definition) {
+        for (const from of definition.from) expect([...layout.fields.keys()]).toContain(from);
+        return;
+      }
+      const record = layout.fields.get(fieldName);
+      if (!record)
+        throw new Error(
+          `${eventTypeName(name)}.${fieldName} has no source: neither a member ${snakeCase(fieldName)} of struct ${snakeCase(name)}_event, nor \`fields\` of src/trackers/${snakeCase(name)}.ts`,
+        );
+      checkPlain(field, record, layout.captures.has(fieldName));
+    });
+
+    it('shows every member of its record, by itself or through another field', () => {
+      const used = new Set([
+        ...own.map((field) => field.name),
+        ...Object.values(computed).flatMap((definition) => definition.from),
+      ]);
+      expect([...layout.fields.keys()].filter((member) => member !== 'reserved' && !used.has(member))).toEqual([]);
+    });
+
+    it('computes no field that the schema does not have', () => {
+      expect(Object.keys(computed).filter((field) => !(field in type.getFields()))).toEqual([]);
+    });
+
+    it('captures only what is in its record, and says of such a field that it may be null', () => {
+      for (const field of runtime.onDemand) {
+        const shown = type.getFields()[field];
+        if (!shown) throw new Error(`${field} is captured, but not in the schema`);
+        expect(isNonNullType(shown.type)).toBe(false);
+        expect(shown.description).toMatch(/captured/);
+      }
+    });
+
+    it('has values for all that the schema calls non-null, also in an empty record', () => {
+      // An enum is never 0 in a record: its first value is what an empty one would have.
+      const enums = [...layout.fields.values()]
+        .filter((field) => field.kind === 'enum')
+        .map((field) => [field.name, Math.min(...field.values.keys())]);
+      const event = eventOf(runtime.definition, Object.fromEntries(enums)) as unknown as Record<string, unknown>;
+      for (const field of enriched) expect(field in event).toBe(true);
+      for (const field of own) if (isNonNullType(field.type)) expect(event[field.name] ?? null).not.toBeNull();
+    });
+
+    it('describes each field, and each option with the constant behind it', () => {
+      for (const field of own) expect(field.description ?? '').not.toBe('');
+      const input = schema.getType('TrackerInput');
+      const options = isInputObjectType(input) && getNamedType(input.getFields()[name]?.type ?? type);
+      if (!isInputObjectType(options)) throw new Error(`${name} has no options`);
+      for (const option of Object.values(options.getFields())) expect(option.description ?? '').not.toBe('');
+      // What an option becomes is a constant of the object: that of its name, or what the definition makes of it.
+      const { variables } = objectFile(snakeCase(name));
+      const constants = runtime.definition.constants
+        ? Object.keys(runtime.definition.constants({}))
+        : Object.keys(options.getFields()).map(snakeCase);
+      for (const constant of constants) expect(variables.get(constant)).toMatchObject({ section: '.rodata' });
+    });
+
+    it('attaches on demand only programs that it has, for a field that is captured on demand', () => {
+      const { programs } = objectFile(snakeCase(name));
+      for (const [program, field] of Object.entries(runtime.definition.demanded ?? {})) {
+        expect([...programs.keys()]).toContain(program);
+        expect(runtime.onDemand).toContain(field);
+      }
+    });
+
+    it('sums in maps of its record, if at all, and says so of its fields', () => {
+      const { sums } = runtime.definition;
+      expect(objectFile(snakeCase(name)).types.some((t) => t.kind === 'struct' && t.name === 'eu_sum_key')).toBe(
+        sums !== undefined,
+      );
+      for (const [field, histogram] of Object.entries(sums?.totals ?? {})) {
+        expect(layout.fields.get(field)?.kind).toBe('eu_sum');
+        if (histogram !== null) expect(layout.fields.get(histogram)?.kind).toBe('eu_log2');
+      }
+      if (sums) expect(Object.keys(sums.totals)).toContain(sums.count);
+    });
+
+    it('names columns and indexed fields that its events have', () => {
+      const tracker = catalog.need(name);
+      const paths = tracker.fields.map(({ path }) => path);
+      expect(paths).toEqual(expect.arrayContaining([...tracker.columns, ...tracker.indexed]));
+      expect(tracker.columns.length).toBeGreaterThan(0);
+    });
+
+    it('has program names that the kernel does not cut', () => {
+      expect(runtime.hooks.length).toBeGreaterThan(0);
+      for (const hook of runtime.hooks) expect(hook).toMatch(/^[a-z_]+\/\w+$/);
+      for (const program of objectFile(snakeCase(name)).programs.keys()) expect(program.length).toBeLessThanOrEqual(15);
+    });
+  },
+);

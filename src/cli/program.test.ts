@@ -1,0 +1,387 @@
+import { readFileSync } from 'node:fs';
+import { makeExecutableSchema } from '@graphql-tools/schema';
+import { execute, GraphQLError, parse, subscribe, validate, type ExecutionResult, OperationTypeNode } from 'graphql';
+import { describe, expect, it } from 'vitest';
+import { packageFile } from '../base/paths.js';
+import type { LocalServer, Request } from '../client/client.js';
+import { runProgram } from './program.js';
+
+const typeDefs = readFileSync(packageFile('schema.graphql'), 'utf8');
+
+const shared = [
+  ['time', 'DateTime!'],
+  ['process.pid', 'Int!'],
+  ['process.comm', 'String!'],
+  ['container.name', 'String'],
+] as const;
+const field = ([path, type]: readonly [string, string]): object => ({
+  path,
+  type,
+  description: `what ${path} is`,
+  onDemand: path === 'args',
+});
+const trackers = [
+  {
+    name: 'exec',
+    summary: 'Programs.',
+    eventType: 'ExecEvent',
+    available: true,
+    unavailableReason: null,
+    minimumKernel: '5.8',
+    blindSpots: [],
+    columns: ['errno', 'args'],
+    hooks: ['tp_btf/x'],
+    fields: [...shared, ['errno', 'Errno'], ['args', '[String!]']].map((pair) => field(pair as [string, string])),
+    options: [{ name: 'failed', type: 'Boolean', description: 'Failed ones too.', defaultValue: 'true' }],
+  },
+  {
+    name: 'tcp',
+    summary: 'Connections.',
+    eventType: 'TcpEvent',
+    available: false,
+    unavailableReason: 'no such hook',
+    minimumKernel: '5.8',
+    blindSpots: [],
+    columns: [],
+    hooks: [],
+    fields: [],
+    options: [],
+  },
+];
+
+interface Session {
+  readonly input: {
+    trackers: object[];
+    target: unknown;
+    where?: { expr: string } | null;
+    capture: string;
+    for: string | null;
+  };
+  wanted: string;
+  stopped: boolean;
+  removed: boolean;
+  subscribers: object[];
+  stop: () => void;
+}
+
+const exec = (pid: number, ...args: string[]): object => ({
+  __typename: 'ExecEvent',
+  time: '2026-01-31T08:15:30.123456789Z',
+  process: { pid, comm: args[0] },
+  container: null,
+  errno: null,
+  args,
+});
+
+/** A server of the real schema, whose sessions play a script of batches and then wait for their end. */
+class FakeServer implements LocalServer {
+  readonly sessions: Session[] = [];
+  closed = false;
+  readonly #script: readonly object[];
+  readonly #endless: boolean;
+  readonly #schema = makeExecutableSchema({
+    typeDefs,
+    resolvers: {
+      TraceEvent: { __resolveType: (event: { __typename: string }) => event.__typename },
+      Query: {
+        trackers: (_: unknown, { name }: { name: string | null }) =>
+          trackers.filter((tracker) => name === null || name === undefined || tracker.name === name),
+        containers: (_: unknown, { where }: { where: { states: string[] } | null }) => [
+          {
+            id: 'a'.repeat(64),
+            name: 'web',
+            image: 'nginx',
+            state: 'RUNNING',
+            runtime: 'docker',
+            pid: 7,
+            ips: ['10.0.0.2'],
+            labels: [],
+          },
+          ...(where?.states.includes('REMOVED')
+            ? [
+                {
+                  id: 'b'.repeat(64),
+                  name: 'old',
+                  image: 'nginx',
+                  state: 'REMOVED',
+                  runtime: 'docker',
+                  ips: [],
+                  labels: [],
+                },
+              ]
+            : []),
+        ],
+        session: (_: unknown, { id }: { id: string }) => this.#facts(Number(id)),
+      },
+      Mutation: {
+        startSession: (_: unknown, { input }: { input: Session['input'] }) => {
+          if (input.for === 'soon')
+            throw new GraphQLError('input.for: "soon" is no duration like 10s', {
+              extensions: { code: 'BAD_USER_INPUT' },
+            });
+          if (input.where?.expr === 'bad ==')
+            throw new GraphQLError('input.where.expr: 1:7: an operand is missing\n  bad ==\n        ^', {
+              extensions: { code: 'BAD_USER_INPUT' },
+            });
+          this.sessions.push({
+            input,
+            wanted: '',
+            stopped: false,
+            removed: false,
+            subscribers: [],
+            stop: () => undefined,
+          });
+          return this.#facts(this.sessions.length - 1);
+        },
+        stopSession: (_: unknown, { id }: { id: string }) => {
+          const session = this.sessions[Number(id)];
+          if (session) session.stopped = true;
+          session?.stop();
+          return this.#facts(Number(id));
+        },
+        removeSession: (_: unknown, { id }: { id: string }) => {
+          const session = this.sessions[Number(id)];
+          if (session) session.removed = true;
+          return id;
+        },
+      },
+      Subscription: {
+        events: { subscribe: (_: unknown, { session }: { session: string }) => this.#play(Number(session)) },
+      },
+    },
+    resolverValidationOptions: { requireResolversForResolveType: 'ignore' },
+  });
+
+  constructor(script: readonly object[], { endless = false } = {}) {
+    this.#script = script;
+    this.#endless = endless;
+  }
+
+  async *download(): AsyncGenerator<string> {}
+
+  async execute({ query, variables }: Request): Promise<ExecutionResult | AsyncIterable<ExecutionResult>> {
+    const document = parse(query);
+    const errors = validate(this.#schema, document);
+    if (errors.length) return { errors };
+    const request = {
+      schema: this.#schema,
+      document,
+      variableValues: JSON.parse(JSON.stringify(variables)) as Record<string, unknown>,
+    };
+    const [operation] = document.definitions;
+    const isSubscription =
+      operation?.kind === 'OperationDefinition' && operation.operation === OperationTypeNode.SUBSCRIPTION;
+    return isSubscription ? subscribe(request) : execute(request);
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+  }
+
+  #facts(index: number): object {
+    const session = this.sessions[index];
+    return {
+      id: String(index),
+      state: session?.stopped ? 'STOPPED' : 'RUNNING',
+      stats: { lost: '3', subscribers: session?.subscribers ?? [] },
+    };
+  }
+
+  async *#play(index: number): AsyncGenerator<object> {
+    const session = this.sessions[index];
+    session?.subscribers.push({ id: '1' });
+    const stopped = new Promise<void>((resolve) => {
+      if (session) session.stop = resolve;
+    });
+    for (const batch of this.#script) yield { events: { gap: null, events: [], cursor: 'c', ...batch } };
+    if (this.#endless) await stopped;
+  }
+}
+
+interface Outcome {
+  readonly code: number;
+  readonly out: string;
+  readonly told: string;
+}
+
+async function run(
+  server: FakeServer,
+  argv: readonly string[],
+  { reader = true, abortAfter = -1 } = {},
+): Promise<Outcome> {
+  const stopping = new AbortController();
+  let out = '';
+  let told = '';
+  const code = await runProgram(argv, '1.2.3', {
+    serve: () =>
+      Promise.reject(
+        Object.assign(new Error('in use'), { code: 'EADDRINUSE', syscall: 'listen', address: '127.0.0.1', port: 4000 }),
+      ),
+    testPlugin: () => Promise.reject(new Error('not asked for')),
+    local: async () => server,
+    output: {
+      width: null,
+      write: async (text) => {
+        out += text;
+        if (abortAfter >= 0 && out.length > abortAfter) stopping.abort();
+        return reader;
+      },
+      close: () => undefined,
+    },
+    tell: (line) => (told += `${line}\n`),
+    signal: stopping.signal,
+  });
+  return { code, out, told };
+}
+
+const two = [{ events: [exec(1, 'ls', '-l')] }, { events: [exec(2, 'sh', '-c', 'a b')] }];
+
+describe('eunomia run', () => {
+  it('prints events until the session ends, and removes it', async () => {
+    const server = new FakeServer(two);
+    const { code, out, told } = await run(server, [
+      'run',
+      'exec',
+      '-o',
+      'json',
+      '--fields',
+      'process.pid,args',
+      '--for',
+      '1s',
+      '--container',
+      'web*',
+    ]);
+    expect(out).toBe('{"process":{"pid":1},"args":["ls","-l"]}\n{"process":{"pid":2},"args":["sh","-c","a b"]}\n');
+    expect(told).toMatch(/^tracing for 1s; Ctrl-C stops\n2 events, 3 lost, 0 dropped\n$/);
+    expect(code).toBe(0);
+    expect(server.sessions).toMatchObject([
+      {
+        removed: true,
+        input: { trackers: [{ exec: {} }], capture: 'DEMANDED', for: '1s', target: { containers: [{ name: 'web*' }] } },
+      },
+    ]);
+    expect(server.closed).toBe(true);
+  });
+
+  it('stops at the limit, in the midst of a batch', async () => {
+    const server = new FakeServer([{ events: [exec(1, 'a'), exec(2, 'b'), exec(3, 'c')] }], { endless: true });
+    const { code, out, told } = await run(server, ['run', 'exec', '--limit', '2', '-o', 'csv', '-f', 'process.pid']);
+    expect(out).toBe('process.pid\r\n1\r\n2\r\n');
+    expect(told).toContain('2 events, 3 lost, 0 dropped (limit)');
+    expect(code).toBe(0);
+    expect(server.sessions).toMatchObject([{ stopped: true, removed: true }]);
+  });
+
+  it('passes --where on as the filter of the session', async () => {
+    const server = new FakeServer(two);
+    await run(server, ['run', 'exec', '--where', 'process.uid == 0 && errno != null']);
+    expect(server.sessions).toMatchObject([{ input: { where: { expr: 'process.uid == 0 && errno != null' } } }]);
+  });
+
+  it('ends cleanly on Ctrl-C', async () => {
+    const server = new FakeServer(two, { endless: true });
+    const { code, told } = await run(server, ['run', 'exec', '-o', 'json'], { abortAfter: 0 });
+    expect(code).toBe(0);
+    expect(told).toContain('2 events');
+    expect(server.sessions).toMatchObject([{ stopped: true, removed: true }]);
+  });
+
+  it('ends quietly when its reader goes away', async () => {
+    const server = new FakeServer(two, { endless: true });
+    const { code, told } = await run(server, ['run', 'exec', '-o', 'json'], { reader: false });
+    expect(code).toBe(0);
+    expect(told).toContain('(the reader went away)');
+    expect(server.sessions).toMatchObject([{ stopped: true, removed: true }]);
+  });
+
+  it('tells of gaps on stderr, or in the stream when asked', async () => {
+    const gap = { from: '2026-01-31T08:15:30Z', to: '2026-01-31T08:15:31Z', lost: '1', dropped: '7', where: 'QUEUE' };
+    const script = [{ gap, events: [exec(1, 'a')] }];
+    const apart = await run(new FakeServer(script), ['run', 'exec', '-o', 'json', '-f', 'process.pid']);
+    expect(apart.out).toBe('{"process":{"pid":1}}\n');
+    expect(apart.told).toContain('gap: 1 lost in the kernel, 7 dropped');
+    expect(apart.told).toContain('1 events, 3 lost, 7 dropped');
+    const within = await run(new FakeServer(script), ['run', 'exec', '-o', 'json', '-f', 'process.pid', '--gaps']);
+    expect(within.out).toBe(`{"gap":${JSON.stringify(gap)}}\n{"process":{"pid":1}}\n`);
+  });
+
+  it.each([
+    [['run'], /missing required argument 'tracker'/],
+    [['run', 'exce'], /no tracker "exce"; did you mean "exec"/],
+    [['run', 'exec', '-f', 'arg'], /no field "arg" in exec; did you mean "args"/],
+    [['run', 'exec:fail'], /no option "fail"; did you mean "failed"/],
+    [['run', 'exec', '--for', 'soon'], /input.for: "soon" is no duration/],
+    [['run', 'exec', '--where', 'bad =='], /--where: 1:7: an operand is missing\n {2}bad ==\n {8}\^/],
+    [['run', 'exec', '--limit', '0'], /--limit: "0" is no whole number/],
+    [['run', 'exec', '-o', 'xml'], /Allowed choices are table, json, csv/],
+    [['run', 'exec', '--server', 'nowhere'], /no URL like/],
+    [['run', 'exec', '--gaps'], /--gaps: is for --output json/],
+    [['run', 'exec', '--wait'], /--wait: waits for containers/],
+    [['run', 'exec', '--no-descendants'], /--no-descendants: belongs to --pid/],
+    [['run', 'exec', '--token', 'x'], /--token: says how to reach a server; give --server as well/],
+    [
+      ['run', 'exec', '--server', 'http://127.0.0.1:1', '--engine', 'none', '--log-level', 'info'],
+      /--engine, --log-level: cannot be combined with --server/,
+    ],
+    [['containers', '--ca', 'x'], /--ca: says how to reach a server/],
+    [
+      ['replay', 'x.ndjson', '--port', '0', '-o', 'json', '-n', '5'],
+      /--output, --limit: is for printing; leave it out with --port/,
+    ],
+    [['replay', 'x.ndjson', '--token', 'viewer:a'], /--token: is for serving; give --port as well/],
+    [['replay', 'x.ndjson', '--port', '0', '--tls-cert', 'a.pem'], /belong together/],
+    [['export', '--from', 'x.ndjson', '--follow'], /--follow: a recording has an end already/],
+    [['export', '--from', 'x.ndjson', '--window', '1m'], /--window: is of an aggregate/],
+    [['report', 'web', '--from', '2026-01-01T00:00:00Z'], /--from: belongs to --session or --file/],
+    [['report', '--file', 'x.ndjson', '--for', '10s'], /--for: watches from now on/],
+    [['report', 'a', 'b', '--compare', '--top', '5'], /--top: cannot be combined with --compare/],
+    [['serve', '--data-dir', 'none', '--retention-age', '1d'], /--retention-age: is of the history/],
+    [['rnu'], /Did you mean run/],
+    [['serve', '--port', '70000'], /--port: "70000" is not a whole number from 0 to 65535/],
+    [['serve', '--tokens-file', '/no/such'], /--tokens-file: ENOENT/],
+  ])('%j is a usage error and leaves no session', async (argv, message) => {
+    const server = new FakeServer([]);
+    const { code, told, out } = await run(server, argv);
+    expect(told).toMatch(message);
+    expect({ code, out, sessions: server.sessions }).toEqual({ code: 2, out: '', sessions: [] });
+  });
+});
+
+it('eunomia serve says which port is in use, and what to do', async () => {
+  const { code, told } = await run(new FakeServer([]), ['serve']);
+  expect(told).toBe(
+    'eunomia: port 4000 of 127.0.0.1 is in use: stop what uses it, or choose another with --port (0 takes a free one)\n',
+  );
+  expect(code).toBe(1);
+});
+
+it('eunomia trackers lists them with the reason why one is not available', async () => {
+  const { out, code } = await run(new FakeServer([]), ['trackers']);
+  expect(out).toBe(
+    'name  available         summary\nexec  yes               Programs.\ntcp   no: no such hook  Connections.\n',
+  );
+  expect(code).toBe(0);
+});
+
+it('eunomia trackers NAME tells options and fields, as JSON too', async () => {
+  const { out } = await run(new FakeServer([]), ['trackers', 'exec']);
+  expect(out).toMatch(/failed +Boolean +true +Failed ones too\./);
+  expect(out).toMatch(/args +\[String!\] +on demand +what args is/);
+  const json = await run(new FakeServer([]), ['trackers', 'exec', '-o', 'json']);
+  expect(JSON.parse(json.out)).toEqual([trackers[0]]);
+  const unknown = await run(new FakeServer([]), ['trackers', 'exce']);
+  expect(unknown).toMatchObject({ code: 2, told: 'eunomia: no tracker "exce"; did you mean "exec"?\n' });
+});
+
+it('eunomia containers lists removed ones only with --all', async () => {
+  const { out } = await run(new FakeServer([]), ['containers']);
+  expect(out).toBe(
+    'id            name  image  state    runtime  pid  ips\naaaaaaaaaaaa  web   nginx  running  docker   7    10.0.0.2\n',
+  );
+  const all = await run(new FakeServer([]), ['containers', '--all', '-o', 'json']);
+  expect(JSON.parse(all.out)).toMatchObject([{ name: 'web' }, { name: 'old', state: 'REMOVED', pod: null }]);
+});
+
+it('eunomia --version tells the version', async () => {
+  expect((await run(new FakeServer([]), ['--version'])).code).toBe(0);
+});

@@ -1,0 +1,47 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createRemoteClient } from './remote.js';
+
+describe('a client whose connections are guarded', () => {
+  const received: (string | undefined)[] = [];
+  const server = createServer((request, response) => {
+    received.push(request.headers.authorization);
+    response.setHeader('content-type', 'application/json');
+    response.end('{"data":{"ok":true}}');
+  });
+  let url: string;
+  beforeAll(async () => {
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const address = server.address();
+    url = `http://127.0.0.1:${typeof address === 'object' && address ? address.port : 0}`;
+  });
+  afterAll(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+
+  it('sends on each that passes, and nothing at all on one that does not', async () => {
+    let seen = 0;
+    const client = createRemoteClient({
+      server: url,
+      token: 'secret',
+      guard: async ({ remotePort }) => {
+        expect(remotePort).toBe(Number(new URL(url).port));
+        seen += 1;
+        if (seen > 2) throw new Error('somebody else listens there');
+      },
+    });
+    expect(await client.query('{ ok }')).toEqual({ ok: true });
+    expect(await client.query('{ ok }')).toEqual({ ok: true });
+    await expect(client.query('{ ok }')).rejects.toThrow('somebody else listens there');
+    await expect(async () => {
+      for await (const _ of client.subscribe('subscription { ok }')) break;
+    }).rejects.toThrow('somebody else listens there');
+    await expect(async () => {
+      for await (const _ of client.download('/export/x.ndjson', {})) break;
+    }).rejects.toThrow('somebody else listens there');
+    expect(received).toEqual(['Bearer secret', 'Bearer secret']);
+    await client.close();
+  });
+});

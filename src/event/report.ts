@@ -1,0 +1,193 @@
+/**
+ * A behaviour report as clients receive it, and the comparison of two reports. Counts are decimal strings, because they
+ * may exceed 2^53.
+ */
+
+/**
+ * What is not listed in a section, because it exceeds the requested number or could not be distinguished. It is
+ * counted, never silently omitted.
+ */
+export interface Other {
+  /** Number of distinct entries; null if there were too many to count. */
+  readonly entries: number | null;
+  /** Number of events or calls. */
+  readonly count: string;
+}
+
+/** Most frequent first. */
+export interface Section<Entry> {
+  readonly entries: readonly Entry[];
+  readonly other: Other;
+}
+
+export interface ProgramEntry {
+  /** The executable; for a failed attempt, the path as passed. */
+  readonly path: string | null;
+  /** Why it failed; null for programs that were executed. */
+  readonly errno: string | null;
+  readonly count: string;
+  /** Some of its argument lists. */
+  readonly args: readonly (readonly string[])[];
+  /** Comms of some of its parents. */
+  readonly parents: readonly string[];
+}
+
+export interface FileEntry {
+  readonly path: string | null;
+  readonly errno: string | null;
+  readonly count: string;
+  /** Comms of some of the processes. */
+  readonly comms: readonly string[];
+}
+
+export type PeerDirection = 'OUT' | 'IN' | 'UNKNOWN';
+
+export interface PeerEntry {
+  readonly direction: PeerDirection;
+  readonly address: string | null;
+  /** For OUT the peer's port, for IN the local port. */
+  readonly port: number | null;
+  /** Why the connections failed; null for established ones. */
+  readonly errno: string | null;
+  readonly count: string;
+  readonly sentBytes: string;
+  readonly receivedBytes: string;
+  readonly comms: readonly string[];
+}
+
+export interface PortEntry {
+  readonly address: string | null;
+  readonly port: number | null;
+  readonly count: string;
+  readonly comms: readonly string[];
+}
+
+export interface SyscallEntry {
+  readonly name: string;
+  readonly count: string;
+  readonly errors: string;
+}
+
+export interface ExitEntry {
+  readonly comm: string;
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+  readonly count: string;
+}
+
+/** A section for which no tracker of the session provides data. */
+export interface MissingSection {
+  readonly section: string;
+  /** The tracker that would provide the data. */
+  readonly tracker: string;
+  readonly reason: string;
+}
+
+export interface ReportSections {
+  readonly programs: Section<ProgramEntry> | null;
+  readonly filesRead: Section<FileEntry> | null;
+  readonly filesWritten: Section<FileEntry> | null;
+  readonly failedOpens: Section<FileEntry> | null;
+  readonly peers: Section<PeerEntry> | null;
+  readonly listeningPorts: Section<PortEntry> | null;
+  readonly syscalls: Section<SyscallEntry> | null;
+  readonly exits: Section<ExitEntry> | null;
+}
+
+/** A session that a report summarizes. */
+export interface ReportedSession {
+  readonly id: string;
+  readonly trackers: readonly string[];
+  /** When it was running: RFC 3339; `to` is null while it still is. */
+  readonly from: string | null;
+  readonly to: string | null;
+}
+
+export interface BehaviourReport extends ReportSections {
+  /** Null for a time range. */
+  readonly session: string | null;
+  readonly sessions: readonly ReportedSession[];
+  readonly container: { readonly id: string; readonly name: string | null; readonly image: string | null } | null;
+  /** True: covers only events outside containers. */
+  readonly host: boolean;
+  readonly from: string | null;
+  readonly to: string | null;
+  readonly trackers: readonly string[];
+  readonly events: string;
+  readonly lost: string;
+  readonly dropped: string;
+  readonly complete: boolean;
+  /** Options of the session's trackers that exclude events: "open.failedOnly". */
+  readonly restrictions: readonly string[];
+  /**
+   * Trackers that several of the sessions ran at the same time: events seen by more than one session are counted more
+   * than once.
+   */
+  readonly doubled: readonly string[];
+  readonly missing: readonly MissingSection[];
+}
+
+/** Something that only one of two reports contains. */
+export interface Difference {
+  readonly section: string;
+  /** A human-readable description: "to 10.0.0.1 port 80". */
+  readonly what: string;
+  readonly count: string;
+}
+
+export interface ReportComparison {
+  readonly added: readonly Difference[];
+  readonly gone: readonly Difference[];
+  /** Sections that only one of the reports has, so that they were not compared. */
+  readonly notCompared: readonly string[];
+  /** False if losses, unlisted entries or different tracker options may hide or cause a difference. */
+  readonly certain: boolean;
+}
+
+type Describe<Entry> = (entry: Entry) => string;
+
+const atPort = (port: number | null): string => (port === null ? '' : ` port ${port}`);
+const because = (errno: string | null): string => (errno === null ? '' : ` (${errno})`);
+const file: Describe<FileEntry> = ({ path, errno }) => `${path ?? 'a path that was not captured'}${because(errno)}`;
+
+/** The identity of an entry, by which two reports are compared. */
+export const describe: {
+  readonly [Name in keyof ReportSections]: Describe<NonNullable<ReportSections[Name]>['entries'][number]>;
+} = {
+  programs: ({ path, errno }) => `${path ?? 'a path that was not captured'}${because(errno)}`,
+  filesRead: file,
+  filesWritten: file,
+  failedOpens: file,
+  peers: ({ direction, address, port, errno }) =>
+    `${{ OUT: 'to', IN: 'from', UNKNOWN: 'with' }[direction]} ${address ?? 'no address'}${atPort(port)}${because(errno)}`,
+  listeningPorts: ({ address, port }) => `${address ?? 'no address'}${atPort(port)}`,
+  syscalls: ({ name }) => name,
+  exits: ({ comm, exitCode, signal }) => `${comm} ${signal === null ? `with code ${exitCode}` : `by ${signal}`}`,
+};
+
+export const sections = Object.keys(describe) as (keyof ReportSections)[];
+
+/** Returns what only `after` contains (added) and what only `before` contains (gone). */
+export function compareReports(before: BehaviourReport, after: BehaviourReport): ReportComparison {
+  const added: Difference[] = [];
+  const gone: Difference[] = [];
+  const notCompared: string[] = [];
+  let certain = before.complete && after.complete && String(before.restrictions) === String(after.restrictions);
+  for (const section of sections) {
+    const old = entriesOf(before, section);
+    const now = entriesOf(after, section);
+    if (!old !== !now) notCompared.push(section);
+    if (!old || !now) continue;
+    certain &&= before[section]?.other.count === '0' && after[section]?.other.count === '0';
+    for (const [what, count] of now) if (!old.has(what)) added.push({ section, what, count });
+    for (const [what, count] of old) if (!now.has(what)) gone.push({ section, what, count });
+  }
+  return { added, gone, notCompared, certain };
+}
+
+function entriesOf(report: BehaviourReport, section: keyof ReportSections): Map<string, string> | null {
+  const found = report[section];
+  if (!found) return null;
+  const tell = describe[section] as Describe<unknown>;
+  return new Map(found.entries.map((entry) => [tell(entry), entry.count]));
+}

@@ -1,0 +1,29 @@
+import type { Gap } from '../event/event.js';
+
+/** What is told of the session with its events; plain JSON. */
+export type Facts = Readonly<Record<string, unknown>>;
+
+/** How an export ends. */
+export interface Ending {
+  /** Items written. */
+  readonly items: number;
+  /** Events that are missing in it: lost in the kernel, dropped before or while it was written. */
+  readonly lost: number;
+  readonly dropped: number;
+  /** Whether nothing is missing. */
+  readonly complete: boolean;
+  /** The session's state at the end. */
+  readonly state: string;
+}
+
+/** Makes a file of one format, piece by piece; each piece may be empty. */
+export interface Encoder<Item> {
+  readonly contentType: string;
+  head(): string | Uint8Array;
+  /** `gap` is what is missing just before the first of them. */
+  items(items: readonly Item[], gap: Gap | null): string | Uint8Array;
+  end(ending: Ending): string | Uint8Array;
+}
+
+export const formats = ['ndjson', 'csv', 'parquet'] as const;
+export type ExportFormat = (typeof formats)[number];

@@ -1,0 +1,70 @@
+import {
+  getNamedType,
+  getNullableType,
+  isListType,
+  isObjectType,
+  type GraphQLObjectType,
+  type GraphQLSchema,
+} from 'graphql';
+import type { FieldValue, TraceEvent } from '../event/event.js';
+import { fieldType, type ColumnType } from '../event/scalar.js';
+import { compileField } from '../catalog/catalog.js';
+import { eventType, Recorder, type Recorded } from './recorder.js';
+
+export interface Column {
+  readonly name: string;
+  /** Whole numbers of 64 bits are decimal texts until they are written. */
+  readonly type: ColumnType;
+}
+
+/** Things of one kind, and how they become lines: objects for NDJSON, rows of columns for the other formats. */
+export interface Sheet<Item> {
+  readonly columns: readonly Column[];
+  record(item: Item): object;
+  /** One value for each column. */
+  row(item: Item): FieldValue[];
+}
+
+const LABELS = 'container.labels.';
+
+/**
+ * Events as a sheet. `paths`: these columns; when null all fields that the trackers have. A field that two trackers have with different
+ * types is a text.
+ */
+export function eventSheet(
+  schema: GraphQLSchema,
+  trackers: readonly string[],
+  paths: readonly string[] | null,
+): Sheet<TraceEvent> {
+  const types = trackers.map((tracker) => typesOf(eventType(schema, tracker)));
+  const names = [...new Set(paths ?? types.flatMap((fields) => [...fields.keys()]))];
+  const columns = names.map((name): Column => {
+    const found = new Set(types.flatMap((fields) => fields.get(name) ?? []));
+    const [type = 'text'] = found;
+    return { name, type: found.size > 1 ? 'text' : type };
+  });
+  const readers = columns.map(({ name }) => compileField(name));
+  const recorder = new Recorder(schema, trackers, paths);
+  return {
+    columns,
+    record: (event): Recorded => recorder.record(event),
+    row: (event) => readers.map((read) => read(event)),
+  };
+}
+
+function typesOf(type: GraphQLObjectType, prefix = ''): Map<string, ColumnType> {
+  const fields = Object.values(type.getFields()).flatMap((field): (readonly [string, ColumnType])[] => {
+    if (field.args.length > 0) return [];
+    const path = `${prefix}${field.name}`;
+    const inner = getNullableType(field.type);
+    const named = getNamedType(inner);
+    if (isObjectType(named)) return isListType(inner) || prefix !== '' ? [] : [...typesOf(named, `${path}.`)];
+    return [[path, fieldType(String(inner)).column]];
+  });
+  return new Map(fields);
+}
+
+/** The first part of each path: what a reader of these columns needs captured. */
+export function rootsOf(columns: readonly Column[]): Set<string> {
+  return new Set(columns.map(({ name }) => (name.startsWith(LABELS) ? 'container' : (name.split('.')[0] ?? name))));
+}

@@ -1,0 +1,48 @@
+import { existsSync, realpathSync } from 'node:fs';
+import type Docker from 'dockerode';
+import { invalid } from '../../base/errors.js';
+
+// Of root's engines only: what a user's own engine says of containers is believed only where the administrator names it.
+const SOCKETS = ['/var/run/docker.sock', '/run/podman/podman.sock'];
+
+/** DOCKER_HOST where it is set; else the usual sockets that exist now, each once; else Docker's, which may come. */
+export function defaultEndpoints(): string[] {
+  const host = process.env['DOCKER_HOST'];
+  if (host !== undefined && host !== '') return [host];
+  return endpointsOf(SOCKETS);
+}
+
+/** `sockets` that exist, without those that lead to another's place (the package podman-docker makes such a link). */
+export function endpointsOf(sockets: readonly string[]): string[] {
+  const found = new Map<string, string>();
+  for (const path of sockets) {
+    if (!existsSync(path)) continue;
+    const real = realpathSync(path);
+    if (!found.has(real)) found.set(real, `unix://${path}`);
+  }
+  return found.size > 0 ? [...found.values()] : sockets.slice(0, 1).map((path) => `unix://${path}`);
+}
+
+export const endpointForms = "a socket's path, unix:///…, tcp://host:port or ssh://host";
+
+/** Throws EunomiaError BAD_USER_INPUT when the endpoint is no address. */
+export function dockerOptions(endpoint: string): Docker.DockerOptions {
+  const options = parseEndpoint(endpoint);
+  if (options) return options;
+  throw invalid('--engine', `${JSON.stringify(endpoint)} is no engine's address; give ${endpointForms}`);
+}
+
+/** Null when the endpoint is no address. */
+export function parseEndpoint(endpoint: string): Docker.DockerOptions | null {
+  const path = endpoint.startsWith('/') ? endpoint : endpoint.replace(/^unix:\/\//, '');
+  // `host` wins over a socket inside dockerode, and its defaults come from DOCKER_HOST: unset it.
+  if (path.startsWith('/')) return { socketPath: path, host: undefined, protocol: 'http' };
+  const address = endpoint.includes('://') ? endpoint : `tcp://${endpoint}`;
+  const schemes = ['tcp:', 'http:', 'https:', 'ssh:'];
+  const url = URL.canParse(address) ? new URL(address) : null;
+  if (url === null || url.hostname === '' || !schemes.includes(url.protocol)) return null;
+  const { hostname, port, protocol } = url;
+  if (protocol === 'ssh:') return { protocol: 'ssh', host: hostname, port: port || 22 };
+  const secure = protocol === 'https:' || port === '2376' || process.env['DOCKER_TLS_VERIFY'] === '1';
+  return { host: hostname, port: port || (secure ? 2376 : 2375), protocol: secure ? 'https' : 'http' };
+}

@@ -1,0 +1,57 @@
+import { textOfBytes } from '../base/bytes.js';
+import { readFileSync } from 'node:fs';
+import { readFile, readlink } from 'node:fs/promises';
+import type { ProcessView } from '../event/event.js';
+import { wallTimeOf, type ClockOffset } from '../event/clock.js';
+
+/** /proc counts in these, whatever the kernel's HZ (include/linux/jiffies.h USER_HZ). */
+const TICK_NS = 10_000_000;
+
+// Of what follows the comm in /proc/PID/stat, counted from 0.
+const PPID = 1;
+const START = 19;
+
+/** "pid (comm) state ppid … starttime …", where comm may hold anything. */
+function statFields(stat: string): string[] {
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+}
+
+/** When a process started, in ticks since boot: with the pid, its identity. Null when there is none. */
+export function startTicks(pid: number): string | null {
+  try {
+    return statFields(readFileSync(`/proc/${pid}/stat`, 'utf8'))[START] ?? null;
+  } catch {
+    return null;
+  }
+}
+
+/** A process that is alive now, by /proc; null when there is none. Its start is known to 10 ms. */
+export async function readProcess(pid: number, clock: ClockOffset): Promise<ProcessView | null> {
+  try {
+    const [stat, status] = await Promise.all([
+      readFile(`/proc/${pid}/stat`, 'latin1'),
+      readFile(`/proc/${pid}/status`, 'latin1'),
+    ]);
+    const fields = statFields(stat);
+    const real = (name: string) => {
+      const found = new RegExp(`^${name}:\\s*(\\d+)`, 'm').exec(status)?.[1];
+      if (found === undefined) throw new Error(`/proc/${pid}/status has no ${name}`); // not 0, which is root
+      return Number(found);
+    };
+    const tgid = real('Tgid');
+    if (tgid !== pid) return null; // the id of a thread
+    const mountNs = await readlink(`/proc/${pid}/ns/mnt`).catch(() => '');
+    return {
+      pid,
+      tid: pid,
+      ppid: Number(fields[PPID]),
+      uid: real('Uid'),
+      gid: real('Gid'),
+      comm: textOfBytes(Buffer.from(stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')')), 'latin1')),
+      startTime: wallTimeOf(clock, Number(fields[START]) * TICK_NS),
+      mountNs: Number(/\d+/.exec(mountNs)?.[0] ?? 0) || null,
+    };
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,151 @@
+import picomatch from 'picomatch';
+import { EunomiaError } from '../base/errors.js';
+import type { Container } from './container.js';
+
+/** Which containers are meant. Fields are joined by AND; a null field is as if left out; at least one is needed. */
+export interface ContainerSelector {
+  /**
+   * A glob over the name, and over the id of a container that has no name: `*` any characters, `?` one, `[a-c]` a class,
+   * `{a,b}` alternatives. Case matters. So `*` means every container.
+   */
+  readonly name?: string | null;
+  /** The beginning of the id, or all of it. */
+  readonly id?: string | null;
+  /**
+   * A glob over the image reference, in which `*` crosses slashes. Matches the reference as given, without its tag or
+   * digest, and without `docker.io/library/`, which some engines write and some do not; also the image's id (`sha256:…`).
+   */
+  readonly image?: string | null;
+  readonly labels?: readonly LabelSelector[] | null;
+}
+
+export interface LabelSelector {
+  /** Exact. */
+  readonly name: string;
+  /** Exact; left out, the label must only exist. */
+  readonly value?: string | null;
+}
+
+type Predicate = (container: Container) => boolean;
+
+// A glob becomes a backtracking regular expression, whose worst time grows with the power of its wildcards.
+const MAX_PATTERN = 256;
+const MAX_WILDCARDS = 8;
+const MAX_SUBJECT = 512;
+
+/**
+ * Compiles selectors, joined by OR, into a predicate. It reads the container as it is at the call: one whose name has not
+ * arrived does not match by name, so judge again when the registry says that it changed.
+ * Throws EunomiaError BAD_SELECTOR, which says what is wrong and what would be right.
+ */
+export function compileSelector(selectors: readonly ContainerSelector[]): Predicate {
+  if (selectors.length === 0) {
+    throw bad('the list of container selectors is empty; leave it out to mean every container, or use [{ name: "*" }]');
+  }
+  const predicates = selectors.map((selector, position) =>
+    compileOne(selector, selectors.length === 1 ? 'the container selector' : `container selector ${position + 1}`),
+  );
+  const [only] = predicates;
+  if (predicates.length === 1 && only !== undefined) return only;
+  return (container) => predicates.some((matches) => matches(container));
+}
+
+/**
+ * Whether a container could match the selectors once its name, image and labels are known: all but the id is taken to match.
+ * The selectors have been compiled before.
+ */
+export function couldMatch(selectors: readonly ContainerSelector[], { id: own }: Pick<Container, 'id'>): boolean {
+  return selectors.some(({ id }) => id == null || own.startsWith(checkId(id, 'id')));
+}
+
+function compileOne({ name, id, image, labels }: ContainerSelector, where: string): Predicate {
+  const all: Predicate[] = [];
+  if (name != null) {
+    const matches = compileGlob(name.replace(/^\//, ''), `${where}: name`);
+    all.push(({ name: own, id: ownId }) => matches(own ?? ownId));
+  }
+  if (id != null) {
+    const prefix = checkId(id, where);
+    all.push((container) => container.id.startsWith(prefix));
+  }
+  if (image != null) {
+    const matches = compileGlob(image, `${where}: image`);
+    all.push((container) => imageNames(container).some(matches));
+  }
+  if (labels != null) {
+    if (labels.length === 0)
+      throw bad(`${where}: labels is empty; leave it out, or name a label: [{ name: "tier", value: "web" }]`);
+    for (const label of labels) all.push(compileLabel(label, where));
+  }
+  if (all.length === 0)
+    throw bad(`${where} is empty; give at least one of name, id, image, labels, for instance { name: "web-*" }`);
+  return (container) => all.every((matches) => matches(container));
+}
+
+function checkId(id: string, where: string): string {
+  const prefix = id.toLowerCase();
+  if (/^[0-9a-f]{1,64}$/.test(prefix)) return prefix;
+  if (/^(?:lxc|nspawn|ctr|pidns):/.test(id) && id.length <= MAX_PATTERN) return id;
+  const because =
+    id === ''
+      ? 'is empty'
+      : /^[0-9a-f]+$/.test(prefix)
+        ? 'is longer than 64 digits'
+        : `"${shorten(id)}" is not hexadecimal`;
+  throw bad(
+    `${where}: id ${because}; an id is 1 to 64 digits of 0-9 and a-f, or begins with lxc:, nspawn:, ctr: or pidns: (to select by name use { name: "…" })`,
+  );
+}
+
+function compileLabel({ name, value }: LabelSelector, where: string): Predicate {
+  if (name === '')
+    throw bad(`${where}: a label's name is empty; write { name: "com.docker.compose.project", value: "shop" }`);
+  return ({ labels }) => Object.hasOwn(labels, name) && (value == null || labels[name] === value);
+}
+
+function compileGlob(pattern: string, where: string): (text: string) => boolean {
+  if (pattern === '') throw bad(`${where} is empty; leave it out, or use "*" for any`);
+  if (pattern.length > MAX_PATTERN)
+    throw bad(`${where} has ${pattern.length} characters; at most ${MAX_PATTERN} are allowed`);
+  if (pattern.split(/\*+/).length - 1 > MAX_WILDCARDS) {
+    throw bad(`${where} "${shorten(pattern)}" has more than ${MAX_WILDCARDS} wildcards (*)`);
+  }
+  try {
+    // bash: a single star crosses slashes, since an image's path is one name to its user. No `+(…)`, `!(…)` and leading `!`:
+    // they are where a pattern from a client could cost exponential time or surprise.
+    const matches = picomatch(pattern, {
+      bash: true,
+      dot: true,
+      noextglob: true,
+      nonegate: true,
+      strictBrackets: true,
+      strictSlashes: true,
+    });
+    return (text) => text.length <= MAX_SUBJECT && matches(text);
+  } catch (error) {
+    throw bad(
+      `${where} "${shorten(pattern)}" is not a glob: ${String(error).replace(/^\w*Error: /, '')}; brackets must be closed`,
+      error,
+    );
+  }
+}
+
+/** The ways a user may write a container's image. */
+function imageNames({ image, imageId }: Container): string[] {
+  const names: string[] = [];
+  for (const reference of image === null ? [] : [image, image.replace(/^docker\.io\/(?:library\/)?/, '')]) {
+    const name = reference.replace(/@[^@/]*$/, '');
+    // A colon before the last slash belongs to a registry's port.
+    names.push(reference, name, name.replace(/:[^:/]*$/, ''));
+  }
+  if (imageId !== null) names.push(imageId);
+  return names;
+}
+
+function shorten(text: string): string {
+  return text.length > 40 ? `${text.slice(0, 40)}…` : text;
+}
+
+function bad(message: string, cause?: unknown): EunomiaError {
+  return new EunomiaError('BAD_SELECTOR', message, { cause });
+}

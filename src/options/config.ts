@@ -1,0 +1,112 @@
+import { type Config, type Limits, type Token } from '../base/config.js';
+import { UsageError } from '../base/usage.js';
+import { influxOf } from './influx.js';
+import { WrongValue } from './kind.js';
+import { limitSettings } from './limit.js';
+import { otlpOf } from './otlp.js';
+import { accessSettings, generalSettings, historySettings } from './server.js';
+import { variableOf } from './setting.js';
+import { openConfig, Sources, type Flags, type Variables } from './sources.js';
+import { allSettings, configSetting } from './table.js';
+
+/** Flags, variables, and the configuration file that one of them names. Throws a UsageError, or BAD_CONFIG with line and column. */
+export function readSources(flags: Flags, variables: Variables): Sources {
+  const named = new Sources(flags, variables);
+  const name = named.value(configSetting);
+  if (name === null) return named;
+  const given = named.from(configSetting) === 'variable' ? variableOf(configSetting) : `--${configSetting.flag}`;
+  return new Sources(flags, variables, openConfig(name, given, allSettings));
+}
+
+/** What a server is configured with. Throws a UsageError or BAD_CONFIG; whether it is a safe one, the server checks. */
+export function configOf(sources: Sources): Config {
+  const { requireHistory, retentionAge, retentionBytes } = historySettings;
+  const directory = sources.value(historySettings.dataDir);
+  const dataDirectory = directory === 'none' ? null : directory;
+  for (const each of [requireHistory, retentionAge, retentionBytes]) {
+    const from = sources.from(each);
+    // What stands in the environment may be meant for another server.
+    const set = (from === 'flag' || from === 'file') && sources.value<unknown, unknown>(each) !== false;
+    if (dataDirectory === null && set)
+      throw sources.error(each, 'is of the history, which --data-dir none switches off');
+  }
+  return {
+    ...accessOf(sources),
+    localToken: null,
+    engines: enginesOf(sources),
+    dataDirectory,
+    requireHistory: sources.value(requireHistory),
+    retentionMs: sources.value(retentionAge),
+    retentionBytes: sources.value(retentionBytes),
+    influx: influxOf(sources, dataDirectory),
+    otlp: otlpOf(sources),
+    plugins: sources.value(generalSettings.plugins),
+    logLevel: sources.value(generalSettings.logLevel),
+    replay: null,
+    metricsConfig: sources.value(generalSettings.metricsConfig),
+    nodeName: sources.value(generalSettings.nodeName),
+    limits: limitsOf(sources),
+  };
+}
+
+/** Where a server listens and who may use it. Throws as `configOf`. */
+export function accessOf(sources: Sources): Pick<Config, 'host' | 'port' | 'tls' | 'tokens' | 'insecureNoAuth'> {
+  const { tlsCert, tlsKey, insecureNoAuth, tokensFile } = accessSettings;
+  const [certFile, keyFile] = [sources.value(tlsCert), sources.value(tlsKey)];
+  if ((certFile === null) !== (keyFile === null))
+    throw sources.error(
+      certFile === null ? tlsKey : tlsCert,
+      '--tls-cert and --tls-key belong together: give both or neither',
+    );
+  const open = sources.value(insecureNoAuth);
+  const [tokens, file] = [sources.value(accessSettings.tokens), sources.value(tokensFile)];
+  if (open && (tokens.length > 0 || file !== null))
+    throw sources.error(insecureNoAuth, 'turns tokens off, and there are some: give one or the other');
+  return {
+    host: sources.value(accessSettings.host),
+    port: sources.value(accessSettings.port),
+    tls: certFile !== null && keyFile !== null ? { certFile, keyFile } : null,
+    tokens: [...tokens, ...(file === null ? [] : readTokens(file, sources))],
+    insecureNoAuth: open,
+  };
+}
+
+export function limitsOf(sources: Sources): Limits {
+  return {
+    sessions: sources.value(limitSettings.sessions),
+    depth: sources.value(limitSettings.depth),
+    cost: sources.value(limitSettings.cost),
+    aliases: sources.value(limitSettings.aliases),
+    tokens: sources.value(limitSettings.tokens),
+    batch: sources.value(limitSettings.batch),
+    bodyBytes: sources.value(limitSettings.bodyBytes),
+    connections: sources.value(limitSettings.connections),
+    identityConnections: sources.value(limitSettings.identityConnections),
+    operations: sources.value(limitSettings.operations),
+    strangers: sources.value(limitSettings.strangers),
+    identifyMs: sources.value(limitSettings.identifyMs),
+    stalledMs: sources.value(limitSettings.stalledMs),
+    drainMs: sources.value(limitSettings.drainMs),
+    subscriberBytes: sources.value(limitSettings.subscriberBytes),
+  };
+}
+
+/** Null when none is set, empty for "none". Throws as `configOf`. */
+export function enginesOf(sources: Sources): readonly string[] | null {
+  const engines = sources.value(generalSettings.engines);
+  if (engines === null || engines.length === 0) return null;
+  if (!engines.includes('none')) return engines;
+  if (engines.length > 1) throw sources.error(generalSettings.engines, '"none" excludes other engines');
+  return [];
+}
+
+function readTokens(file: string, sources: Sources): readonly Token[] {
+  const { kind } = accessSettings.tokens;
+  return sources.secretLines(accessSettings.tokensFile, file).flatMap(({ line, where }) => {
+    try {
+      return kind.read([line], '');
+    } catch (error) {
+      throw error instanceof WrongValue ? new UsageError(`${where}: ${error.message}`) : error;
+    }
+  });
+}

@@ -1,0 +1,136 @@
+import { defaultConfig, type Limits } from '../base/config.js';
+import { size, sizeText, time, timeText, whole } from './kind.js';
+import { setting } from './setting.js';
+
+const { limits } = defaultConfig;
+const MIB = 1 << 20;
+const DAY = 86_400_000;
+
+/** The limits of clients. A key is `limits` and the name that the error LIMIT_EXCEEDED gives it, in `extensions.limit`. */
+export const limitSettings = {
+  sessions: setting({
+    flag: 'max-sessions',
+    key: 'limits.sessions',
+    kind: whole(1, 10_000),
+    default: limits.sessions,
+    text: 'sessions that may run at once',
+    example: 8,
+  }),
+  connections: setting({
+    flag: 'max-connections',
+    key: 'limits.connections',
+    kind: whole(1, 100_000),
+    default: limits.connections,
+    text: 'WebSocket connections, SSE streams and downloads at once',
+    example: 32,
+  }),
+  identityConnections: setting({
+    flag: 'max-connections-per-identity',
+    key: 'limits.identityConnections',
+    kind: whole(1, 100_000),
+    default: limits.identityConnections,
+    text: 'of these connections, those of one token, or of all clients that need none, so that a client cannot take every place',
+    example: 16,
+  }),
+  operations: setting({
+    flag: 'max-operations',
+    key: 'limits.operations',
+    kind: whole(1, 10_000),
+    default: limits.operations,
+    text: 'operations under way at once on one WebSocket connection',
+    example: 20,
+  }),
+  strangers: setting({
+    flag: 'max-strangers',
+    key: 'limits.strangers',
+    kind: whole(1, 100_000),
+    default: limits.strangers,
+    text: 'connections at once whose client is not identified yet; one more ends the oldest of the address that has most',
+    example: 64,
+  }),
+  depth: setting({
+    flag: 'max-depth',
+    key: 'limits.depth',
+    kind: whole(3, 100),
+    default: limits.depth,
+    text: 'levels of nesting in an operation',
+    example: 20,
+  }),
+  cost: setting({
+    flag: 'max-cost',
+    key: 'limits.cost',
+    kind: whole(100, 100_000_000),
+    default: limits.cost,
+    text: "sum of an operation's field costs",
+    example: 20_000,
+  }),
+  aliases: setting({
+    flag: 'max-aliases',
+    key: 'limits.aliases',
+    kind: whole(0, 10_000),
+    default: limits.aliases,
+    text: 'aliases in an operation',
+    example: 2,
+  }),
+  tokens: setting({
+    flag: 'max-document-tokens',
+    key: 'limits.tokens',
+    kind: whole(100, 1_000_000),
+    default: limits.tokens,
+    text: 'lexical tokens (names, braces, values) in a GraphQL document',
+    example: 4000,
+  }),
+  batch: setting({
+    flag: 'max-batch',
+    key: 'limits.batch',
+    kind: whole(1, 1000),
+    default: limits.batch,
+    text: 'operations in one HTTP request',
+    example: 2,
+  }),
+  bodyBytes: setting({
+    flag: 'max-body-bytes',
+    key: 'limits.bodyBytes',
+    kind: size(1024, 256 * MIB),
+    default: limits.bodyBytes,
+    defaultText: sizeText(limits.bodyBytes),
+    text: "size of a request's body, or of a WebSocket message",
+    example: '2MiB',
+  }),
+  subscriberBytes: setting({
+    flag: 'max-subscriber-bytes',
+    key: 'limits.subscriberBytes',
+    kind: size(MIB, 4096 * MIB),
+    default: limits.subscriberBytes,
+    defaultText: sizeText(limits.subscriberBytes),
+    text: 'records that may wait for one slow subscriber; then the oldest are dropped',
+    example: '32MiB',
+  }),
+  identifyMs: setting({
+    flag: 'identify-time',
+    key: 'limits.identifyTime',
+    kind: time(100, 600_000, '5s'),
+    default: limits.identifyMs,
+    defaultText: timeText(limits.identifyMs),
+    text: "how long a client's TLS handshake, a request's headers and `connection_init` may take",
+    example: '10s',
+  }),
+  stalledMs: setting({
+    flag: 'stalled-time',
+    key: 'limits.stalledTime',
+    kind: time(1000, DAY, '1m'),
+    default: limits.stalledMs,
+    defaultText: timeText(limits.stalledMs),
+    text: 'end the connection of a client that reads nothing of what waits for it for so long',
+    example: '30s',
+  }),
+  drainMs: setting({
+    flag: 'drain-time',
+    key: 'limits.drainTime',
+    kind: time(0, 600_000, '1500ms'),
+    default: limits.drainMs,
+    defaultText: timeText(limits.drainMs),
+    text: 'how long readers have for unread events when a session is removed or the server ends',
+    example: '3s',
+  }),
+} satisfies Readonly<Record<keyof Limits, unknown>>;

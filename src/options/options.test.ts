@@ -1,0 +1,439 @@
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { configurationPage } from '../../scripts/docs/configuration.mjs';
+import { defaultConfig, type Config } from '../base/config.js';
+import { errorTable, type ErrorEntry } from '../base/error-code.js';
+import { EunomiaError } from '../base/errors.js';
+import { root } from '../base/paths.js';
+import { UsageError } from '../base/usage.js';
+import { addSettings, givenFlags } from '../cli/flags.js';
+import { createProgram } from '../cli/program.js';
+import { configOf, readSources } from './config.js';
+import { limitSettings } from './limit.js';
+import { accessSettings, generalSettings } from './server.js';
+import { defaultTextOf, variableOf, type AnySetting } from './setting.js';
+import { allSettings, settingGroups } from './table.js';
+
+const folder = mkdtempSync(join(tmpdir(), 'eunomia-options-'));
+const file = join(folder, 'eunomia.yaml');
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+beforeEach(() => rmSync(file, { force: true }));
+
+type Variables = Readonly<Record<string, string>>;
+
+/** What `eunomia serve ARGS` is configured with. */
+function configure(args: readonly string[] = [], variables: Variables = {}): Config {
+  const command = new Command('serve').exitOverride().configureOutput({ writeErr: () => undefined });
+  addSettings(command, settingGroups);
+  command.parse([...args], { from: 'user' });
+  return configOf(readSources(givenFlags(command, allSettings), variables));
+}
+
+function write(text: string, mode = 0o600): readonly string[] {
+  writeFileSync(file, text);
+  chmodSync(file, mode);
+  return ['--config', file];
+}
+
+function failure(work: () => unknown): { readonly message: string; readonly error: unknown } {
+  try {
+    work();
+  } catch (error) {
+    return { message: error instanceof Error ? error.message.replaceAll(`${folder}/`, '') : '', error };
+  }
+  throw new Error('nothing was refused');
+}
+
+/** Settings that make sense only beside others. */
+const companions: Readonly<Record<string, Variables>> = {
+  'tls-cert': { EUNOMIA_TLS_KEY: 'other.pem' },
+  'tls-key': { EUNOMIA_TLS_CERT: 'other.pem' },
+  'influx-password': { EUNOMIA_INFLUX_USER: 'somebody' },
+};
+
+function companionsOf({ flag }: AnySetting): Variables {
+  const url = /^(influx|otlp)-(?!url)/.exec(flag)?.[1];
+  return {
+    ...(url === undefined ? {} : { [`EUNOMIA_${url.toUpperCase()}_URL`]: 'https://192.0.2.1' }),
+    ...companions[flag],
+  };
+}
+
+/** An example as a flag and as a variable have it; a file names paths relative to itself. */
+function textOf({ kind, example }: AnySetting): readonly string[] {
+  const texts = (Array.isArray(example) ? example : [example]).map(String);
+  return kind.right.startsWith('a path') ? texts.map((text) => join(folder, text)) : texts;
+}
+
+function argumentsOf(setting: AnySetting): readonly string[] {
+  const { flag, kind, example } = setting;
+  if (kind.placeholder === null) return [example === true ? `--${flag}` : `--no-${flag}`];
+  return textOf(setting).flatMap((text) => [`--${flag}`, text]);
+}
+
+/** `{ limits: { sessions: 8 } }` of "limits.sessions". */
+function nested(key: string, value: unknown): unknown {
+  return key.split('.').reduceRight<unknown>((inner, part) => ({ [part]: inner }), value);
+}
+
+const inFile = allSettings.filter((each): each is AnySetting & { readonly key: string } => each.key !== null);
+
+describe('each setting', () => {
+  beforeEach(() => {
+    writeFileSync(join(folder, 'tokens'), 'viewer:from-a-file\n', { mode: 0o600 });
+    writeFileSync(join(folder, 'otlp-headers'), 'X-Tenant: a\n', { mode: 0o600 });
+  });
+
+  it.each(inFile.map((setting): [string, typeof setting] => [setting.flag, setting]))(
+    'configures the same as a flag, a variable and a key: %s',
+    (_flag, setting) => {
+      const others = companionsOf(setting);
+      const asFlag = configure(argumentsOf(setting), others);
+      const asVariable = configure([], { ...others, [variableOf(setting)]: textOf(setting).join(',') });
+      const asKey = configure(write(stringify(nested(setting.key, setting.example))), others);
+      expect(asVariable).toEqual(asFlag);
+      expect(asKey).toEqual(asFlag);
+      const without = setting.flag in { 'tls-cert': 1, 'tls-key': 1 } ? {} : others;
+      expect(configure([], without)).not.toEqual(asFlag);
+    },
+  );
+
+  it.each(inFile.map((setting): [string, typeof setting] => [setting.key, setting]))(
+    'of a wrong type is an error with line and column: %s',
+    (key, setting) => {
+      const depth = key.split('.').length - 1;
+      const indent = '  '.repeat(depth);
+      const last = key.slice(key.lastIndexOf('.') + 1);
+      const text =
+        depth === 0 ? `# a comment\n${last}: { a: b }\n` : `${key.split('.')[0]}:\n${indent}${last}: { a: b }\n`;
+      const { message, error } = failure(() => configure(write(text), companionsOf(setting)));
+      expect(message).toContain(`eunomia.yaml:2:${indent.length + last.length + 3}: ${key}: `);
+      expect(error).toBeInstanceOf(EunomiaError);
+      expect(error).toMatchObject({
+        code: 'BAD_CONFIG',
+        details: { file, line: 2, column: indent.length + last.length + 3 },
+      });
+    },
+  );
+
+  it('has a flag, a variable and a key of its own', () => {
+    for (const names of [
+      allSettings.map(({ flag }) => flag),
+      allSettings.map(variableOf),
+      inFile.map(({ key }) => key),
+    ])
+      expect(names.filter((name, i) => names.indexOf(name) !== i)).toEqual([]);
+  });
+
+  it('is a flag of serve, which shows it with its variable and its default', () => {
+    const serve = program.commands.find((command) => command.name() === 'serve');
+    const options = new Map(serve?.options.map((option) => [option.long?.replace(/^--(no-)?/, ''), option]));
+    for (const setting of allSettings) {
+      const { description } = options.get(setting.flag) ?? { description: `no --${setting.flag}` };
+      expect(description).toContain(`env: ${variableOf(setting)}`);
+    }
+    expect(serve?.helpInformation()).toMatch(/--max-sessions <number> +sessions that may run at once \(default: 64,/);
+  });
+
+  it('is what docs/configuration.md shows (npm run docs writes it)', () => {
+    expect(readFileSync(join(root, 'docs/configuration.md'), 'utf8')).toBe(
+      configurationPage({ settingGroups, variableOf, defaultTextOf }),
+    );
+  });
+
+  it('has the default of the configuration', () => {
+    expect(configure()).toEqual({ ...defaultConfig, dataDirectory: configure().dataDirectory });
+  });
+});
+
+describe('the order of sources', () => {
+  it('is flag, variable, file, default', () => {
+    const args = write('limits:\n  sessions: 3\n  depth: 4\n  cost: 200\n');
+    const { limits } = configure([...args, '--max-sessions', '5'], {
+      EUNOMIA_MAX_SESSIONS: '6',
+      EUNOMIA_MAX_DEPTH: '7',
+    });
+    expect(limits).toEqual({ ...defaultConfig.limits, sessions: 5, depth: 7, cost: 200 });
+  });
+
+  it('takes an empty variable for none', () => {
+    expect(configure(write('port: 5'), { EUNOMIA_PORT: ' ' }).port).toBe(5);
+  });
+
+  it('does not merge lists', () => {
+    const args = write('tokens: [viewer:a, admin:b]\nengines: [none]\n');
+    const secrets = (config: Config): readonly string[] => config.tokens.map(({ secret }) => secret);
+    expect(secrets(configure(args))).toEqual(['a', 'b']);
+    expect(secrets(configure(args, { EUNOMIA_TOKENS: 'operator:c, viewer:d' }))).toEqual(['c', 'd']);
+    expect(
+      secrets(configure([...args, '--token', 'viewer:e,f', '--token', 'viewer:g'], { EUNOMIA_TOKENS: 'admin:c' })),
+    ).toEqual(['e,f', 'g']);
+    expect(configure([...args, '--engine', '/run/a.sock,/run/b.sock']).engines).toEqual(['/run/a.sock', '/run/b.sock']);
+  });
+
+  it('adds the tokens of a tokens file, which are a setting of their own', () => {
+    writeFileSync(join(folder, 'tokens'), '# ours\n\noperator:c:d\n', { mode: 0o600 });
+    expect(configure([...write('tokensFile: tokens'), '--token', 'viewer:a']).tokens).toEqual([
+      { role: 'viewer', secret: 'a' },
+      { role: 'operator', secret: 'c:d' },
+    ]);
+  });
+
+  it('lets a flag turn off what a file or a variable turns on', () => {
+    const args = write('insecureNoAuth: true\notlp: { url: "http://c", alerts: false }\n');
+    expect(configure(args)).toMatchObject({ insecureNoAuth: true, otlp: { alerts: false } });
+    expect(configure([...args, '--no-insecure-no-auth', '--otlp-alerts'])).toMatchObject({
+      insecureNoAuth: false,
+      otlp: { alerts: true },
+    });
+    expect(configure(args, { EUNOMIA_INSECURE_NO_AUTH: 'FALSE', EUNOMIA_OTLP_ALERTS: '1' })).toMatchObject({
+      insecureNoAuth: false,
+      otlp: { alerts: true },
+    });
+  });
+
+  it('resolves paths of a file from its folder', () => {
+    const { plugins, dataDirectory } = configure(write('plugins: mine\ndataDir: none\n'));
+    expect([plugins, dataDirectory]).toEqual([join(folder, 'mine'), null]);
+    expect(configure(['--plugins', 'mine'])).toMatchObject({ plugins: 'mine' });
+  });
+});
+
+describe('a configuration file', () => {
+  it('may be named by a variable, be empty, and be JSON', () => {
+    write('{ "limits": { "sessions": 3 } }');
+    expect(configure([], { EUNOMIA_CONFIG: file }).limits.sessions).toBe(3);
+    expect(configure(write('# nothing yet\n'))).toEqual(configure());
+  });
+
+  it.each([
+    [
+      'an unknown key',
+      'limits:\n  session: 5',
+      '2:3: limits.session: there is no such setting; did you mean "sessions"?',
+    ],
+    ['an unknown key at the top', 'prot: 5', '1:1: prot: there is no such setting; did you mean "port"?'],
+    [
+      'the name of a flag',
+      'host: a\nmax-sessions: 5',
+      '2:1: max-sessions: there is no such setting; did you mean "limits.sessions"?',
+    ],
+    ['a key twice', 'port: 1\nport: 2', '2:1: Map keys must be unique'],
+    ['a mapping in place of a value', 'port: {}', '1:7: port: {} is not a whole number from 0 to 65535'],
+    ['a value in place of a mapping', 'tls: a.pem', '1:6: tls: is not a mapping with cert, key'],
+    ['a list in place of a file', '- port: 1', '1:1: is not a mapping with host, '],
+    ['a key without a value', 'port:\nhost: a', '1:1: port: has no value; give one, or leave the key out'],
+    ['a text in place of a number', 'port: "80"', '1:7: port: "80" is not a whole number'],
+    ['a number beyond its range', 'port: 65536', '1:7: port: 65536 is not a whole number from 0 to 65535'],
+    ['a word in place of a switch', 'requireHistory: yes', '1:17: requireHistory: "yes" is not true or false'],
+    ['an unknown word', 'logLevel: loud', '1:11: logLevel: "loud" is not one of trace, debug,'],
+    ['a time without a unit', 'retention: { age: 30 }', '1:19: retention.age: 30 is not a time from 1m to'],
+    [
+      'a size that is too small',
+      'retention: { bytes: 1MiB }',
+      '1:21: retention.bytes: "1MiB" is not a size of at least 16MiB',
+    ],
+    ['no list', 'engines: none', '1:10: engines: is not a list, each'],
+    [
+      'a wrong element of a list',
+      'engines:\n  - /run/a.sock\n  - "http://"',
+      `3:5: engines[1]: "http://" is no engine's address`,
+    ],
+    ['a token without a role', 'tokens: [viewer:a, hunter2]', '1:20: tokens[1]: a token is viewer:SECRET'],
+    [
+      'a password that is a number',
+      'influx: { password: 12345 }',
+      '1:21: influx.password: is not a text that is not empty; put',
+    ],
+    ['a tag', 'host: !mine a', '1:7: Unresolved tag: !mine'],
+    ['no YAML', 'limits: [', '1:10: '],
+    [
+      'settings that exclude each other',
+      'insecureNoAuth: true\ntokens: [viewer:a]',
+      '1:17: insecureNoAuth: turns tokens off',
+    ],
+    ['one of a pair', 'host: a\ntls: { cert: a.pem }', '2:14: tls.cert: --tls-cert and --tls-key belong together'],
+    ['history that is switched off', 'dataDir: none\nrequireHistory: true', '2:17: requireHistory: is of the history'],
+    ['a database without an address', 'influx:\n  bucket: b', '2:11: influx.bucket: needs --influx-url as well'],
+  ])('with %s is refused at its place', (_what, text, message) => {
+    const { message: told } = failure(() => configure(write(text)));
+    expect(told.replace('eunomia.yaml:', '')).toContain(message);
+    expect(told).not.toMatch(/hunter2|12345/);
+  });
+
+  it('is checked also where a flag replaces its value', () => {
+    expect(failure(() => configure([...write('port: x'), '--port', '5'])).message).toContain('eunomia.yaml:1:7: port:');
+  });
+
+  it('that others could write is refused', () => {
+    expect(failure(() => configure(write('port: 5', 0o666))).message).toMatch(/--config .*writable by others/);
+    expect(configure(write('port: 5', 0o644)).port).toBe(5);
+  });
+
+  it.each(inFile.filter(({ secret }) => secret).map((setting): [string, typeof setting] => [setting.key, setting]))(
+    'with a secret that everybody may read is refused: %s',
+    (key, { example }) => {
+      const { message } = failure(() => configure(write(stringify(nested(key, example)), 0o644)));
+      expect(message).toMatch(/--config eunomia.yaml: is open to everybody; run: chmod o=/);
+    },
+  );
+
+  it.runIf(process.geteuid?.() === 0)('that belongs to somebody else is refused', async () => {
+    const { chown } = await import('node:fs/promises');
+    const args = write('port: 5');
+    await chown(file, 65_534, 65_534);
+    expect(failure(() => configure(args)).message).toMatch(/belongs to the user 65534/);
+  });
+
+  it('that is not there is told with the setting that names it', () => {
+    expect(failure(() => configure(['--config', file])).message).toMatch(/^--config .*cannot be read: ENOENT/);
+    expect(failure(() => configure([], { EUNOMIA_CONFIG: file })).message).toMatch(/^EUNOMIA_CONFIG .*ENOENT/);
+  });
+});
+
+describe('flags and variables', () => {
+  it.each([
+    [['--port', 'x'], {}, '--port: "x" is not a whole number from 0 to 65535'],
+    [[], { EUNOMIA_PORT: '70000' }, 'EUNOMIA_PORT: "70000" is not a whole number'],
+    [[], { EUNOMIA_REQUIRE_HISTORY: 'please' }, 'EUNOMIA_REQUIRE_HISTORY: "please" is not true or false'],
+    [['--retention-age', '0d'], {}, '--retention-age: "0d" is not a time from 1m'],
+    [['--log-level', 'loud'], {}, '--log-level: "loud" is not one of trace'],
+    [['--engine', 'none', '--engine', '/run/a.sock'], {}, '--engine: "none" excludes other engines'],
+    [['--tls-cert', 'a.pem'], {}, 'belong together: give both or neither'],
+    [['--data-dir', 'none', '--retention-age', '30d'], {}, '--retention-age: is of the history'],
+    [['--influx-token', 'hunter2'], {}, '--influx-token: needs --influx-url as well'],
+    [['--influx-url', 'db:8086'], {}, 'give an address like http'],
+    [['--influx-url', 'http://me:hunter2@db:8086'], {}, 'holds a name or a password'],
+    [['--influx-url', 'http://db', '--influx-ca', 'a.pem'], {}, 'only an https'],
+    [['--influx-url', 'http://db', '--influx-password', 'hunter2'], {}, 'needs --influx-user'],
+    [['--influx-url', 'http://db', '--data-dir', 'none'], {}, 'needs --influx-spool'],
+    [['--token', 'root:hunter2'], {}, '--token: a token is viewer:SECRET, operator:SECRET or admin:SECRET'],
+    [[], { EUNOMIA_TOKENS: 'viewer:a,hunter2' }, 'EUNOMIA_TOKENS: a token is viewer:SECRET'],
+    [['--insecure-no-auth'], { EUNOMIA_TOKENS: 'viewer:hunter2' }, '--insecure-no-auth: turns tokens off'],
+  ])('%j %j are refused, and repeat no secret', (args, variables, message) => {
+    const { message: told, error } = failure(() => configure(args, variables));
+    expect(told).toContain(message);
+    expect(told).not.toContain('hunter2');
+    expect(error).toBeInstanceOf(UsageError);
+  });
+
+  it.each([
+    ['true', true],
+    ['1', true],
+    ['TRUE', true],
+    ['false', false],
+    ['0', false],
+    ['', false],
+  ])('takes %j in a variable of a switch for %j', (value, on) => {
+    expect(configure([], { EUNOMIA_INSECURE_NO_AUTH: value }).insecureNoAuth).toBe(on);
+    expect(configure(['--insecure-no-auth'], { EUNOMIA_INSECURE_NO_AUTH: value }).insecureNoAuth).toBe(true);
+  });
+
+  it('do not mind of another server in the environment that the history is off', () => {
+    expect(configure(['--data-dir', 'none'], { EUNOMIA_RETENTION_AGE: '30d' }).dataDirectory).toBeNull();
+  });
+
+  it('keep a tokens file that everybody may read out, and name the line that is wrong', () => {
+    const tokens = join(folder, 'open');
+    writeFileSync(tokens, 'viewer:a\nhunter2\n');
+    chmodSync(tokens, 0o644);
+    expect(() => configure(['--tokens-file', tokens])).toThrow(/--tokens-file: .*open to everybody; run: chmod o=/);
+    chmodSync(tokens, 0o600);
+    expect(failure(() => configure(['--tokens-file', tokens])).message).toBe(
+      'open, line 2: a token is viewer:SECRET, operator:SECRET or admin:SECRET',
+    );
+  });
+
+  it('give an InfluxDB its defaults from its address alone', () => {
+    expect(configure(['--influx-url', 'http://db:8086/', '--data-dir', '/data']).influx).toMatchObject({
+      url: 'http://db:8086',
+      version: null,
+      bucket: 'eunomia',
+      spoolDirectory: '/data/influx-spool',
+      spoolDrop: 'OLDEST',
+    });
+    expect(configure(['--data-dir', '/data']).influx).toBeNull();
+  });
+});
+
+const program = createProgram('0.0.0', {
+  testPlugin: () => Promise.reject(new Error('not here')),
+  serve: () => Promise.reject(new Error('not here')),
+  local: () => Promise.reject(new Error('not here')),
+  output: { width: null, write: async () => true, close: () => undefined },
+  tell: () => undefined,
+  signal: new AbortController().signal,
+});
+
+describe('what messages and documentation name', () => {
+  const commands = [program, ...program.commands.flatMap((each) => [each, ...each.commands])];
+  const flags = new Set([
+    ...commands.flatMap(({ options }) => options.flatMap(({ long }) => long ?? [])),
+    '--help',
+    '--no',
+  ]);
+  const variables = new Set([
+    ...allSettings.map(variableOf),
+    ...commands.flatMap(({ options }) => options.flatMap(({ envVar }) => envVar ?? [])),
+  ]);
+  const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts') && !name.startsWith('generated'))
+    .map((name) => join('src', name));
+  const pages = ['README.md', ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`)].filter((name) =>
+    name.endsWith('.md'),
+  );
+  const textIn = (name: string): string => readFileSync(join(root, name), 'utf8');
+
+  it.each(sources.filter((name) => /--[a-z]|EUNOMIA_/.test(textIn(name))))('in %s exists', (name) => {
+    const text = textIn(name);
+    const named = [...text.matchAll(/(?<![\w-])--[a-z][a-z-]*[a-z]\b(?!\.\w|-\$)/g)].map(([flag]) => flag);
+    expect(named.filter((flag) => !flags.has(flag) && !flags.has(flag.replace('--no-', '--')))).toEqual([]);
+    const known = [...text.matchAll(/\bEUNOMIA_[A-Z_]*[A-Z]\b/g)].map(([variable]) => variable);
+    expect(known.filter((variable) => !variables.has(variable))).toEqual([]);
+  });
+
+  it.each(pages)('in %s exists, where eunomia is called', (name) => {
+    const named = [
+      ...textIn(name).matchAll(/\beunomia (?:serve|run|export|replay|report|plugin|trackers|containers)\b[^\n`|]*/g),
+    ]
+      .flatMap(([line]) => [...line.matchAll(/(?<![\w-])--[a-z][a-z-]*[a-z]\b/g)])
+      .map(([flag]) => flag);
+    expect(named.filter((flag) => !flags.has(flag))).toEqual([]);
+  });
+
+  it('links the page of settings wherever a flag of serve is the remedy of an error', () => {
+    const serve = new Set(allSettings.map(({ flag }) => `--${flag}`));
+    const entries: readonly [string, ErrorEntry][] = Object.entries(errorTable);
+    const remedies = entries.filter(([, { remedy }]) =>
+      [...remedy.matchAll(/--[a-z][a-z-]*[a-z]/g)].some(([flag]) => serve.has(flag)),
+    );
+    expect(remedies.length).toBeGreaterThan(5);
+    expect(remedies.filter(([, { remedy }]) => !remedy.includes('(configuration.md)')).map(([code]) => code)).toEqual(
+      [],
+    );
+  });
+
+  it('gives each limit that an error names a key, or it cannot be set', () => {
+    const fixed = ['repeats', 'headers', 'chunkExtensions', 'bodies', 'responses'];
+    const text = sources.map(textIn).join('\n');
+    const named = [
+      ...[...text.matchAll(/limitExceeded\(\s*'(\w+)'/g)].map(([, limit]) => limit),
+      ...[...text.matchAll(/LIMIT_EXCEEDED'[^}]*details: \{\s*limit: '(\w+)'/g)].map(([, limit]) => limit),
+    ];
+    expect(named.length).toBeGreaterThan(7);
+    const keys = new Set(Object.values(limitSettings).map(({ key }) => key));
+    expect(named.filter((limit) => !keys.has(`limits.${limit}`) && !fixed.includes(`${limit}`))).toEqual([]);
+    expect(fixed.filter((limit) => !named.includes(limit))).toEqual([]);
+  });
+
+  it('takes settings from the same table everywhere', () => {
+    const own = commands.flatMap(({ options }) => options).filter(({ long }) => long === '--engine');
+    expect(own.length).toBeGreaterThan(1);
+    for (const { description } of own) expect(description).toContain(generalSettings.engines.text);
+    expect(accessSettings.port.default).toBe(defaultConfig.port);
+  });
+});

@@ -1,0 +1,72 @@
+import { nowText } from '../event/clock.js';
+import { Feed } from './feed.js';
+
+/** Something that a plugin emitted. */
+export interface PluginResult {
+  /** From 0, without holes, over the life of the attachment. */
+  readonly seq: number;
+  readonly time: string;
+  readonly kind: string;
+  /** JSON. */
+  readonly json: string;
+  /** The plugin's version that emitted it. */
+  readonly version: string;
+}
+
+const MAX_RESULTS = 10_000;
+const MAX_BYTES = 8 << 20;
+const FEED_LIMIT = 10_000;
+
+/** What a plugin has found in one session: the newest results, and whoever follows them. */
+export class Results {
+  #results: PluginResult[] = [];
+  #bytes = 0;
+  #next = 0;
+  readonly #feeds = new Set<Feed<PluginResult>>();
+  #ended = false;
+
+  /** Results that there ever were. */
+  get count(): number {
+    return this.#next;
+  }
+
+  add(emitted: readonly { readonly kind: string; readonly json: string }[], version: string): void {
+    if (!emitted.length) return;
+    const time = nowText();
+    const added = emitted.map(({ kind, json }) => ({ seq: this.#next++, time, kind, json, version }));
+    for (const result of added) {
+      this.#results.push(result);
+      this.#bytes += result.json.length;
+    }
+    let out = 0;
+    while (this.#results.length - out > MAX_RESULTS || this.#bytes > MAX_BYTES)
+      this.#bytes -= this.#results[out++]?.json.length ?? 0;
+    if (out) this.#results = this.#results.slice(out);
+    for (const feed of this.#feeds) feed.push(added);
+  }
+
+  /** The oldest held from place `after` on, `first` at most. */
+  page(first: number, after: number): { readonly results: readonly PluginResult[]; readonly hasNext: boolean } {
+    const from = Math.max(0, after - (this.#results[0]?.seq ?? 0));
+    return { results: this.#results.slice(from, from + first), hasNext: this.#results.length > from + first };
+  }
+
+  follow(replay: number): Feed<PluginResult> {
+    const feed = new Feed(replay > 0 ? this.#results.slice(-replay) : [], FEED_LIMIT, (closed) =>
+      this.#feeds.delete(closed),
+    );
+    this.#feeds.add(feed);
+    if (this.#ended) feed.end();
+    return feed;
+  }
+
+  /** It goes on after all: a failed plugin was mended. */
+  resume(): void {
+    this.#ended = false;
+  }
+
+  end(): void {
+    this.#ended = true;
+    for (const feed of this.#feeds) feed.end();
+  }
+}

@@ -1,0 +1,82 @@
+import { parentPort, workerData } from 'node:worker_threads';
+import { serveChannel } from '../base/channel.js';
+import { messageOf } from '../base/errors.js';
+import type { TraceEvent } from '../event/event.js';
+import { BatchReader } from '../record/wire.js';
+import { ownThread } from './cpu.js';
+import { DeadError, type Engine } from './engine.js';
+import { Outbox } from './outbox.js';
+import type { Done, PluginError, PluginProtocol, ThreadSpec } from './protocol.js';
+import { TrustedEngine } from './trusted.js';
+
+/** A plugin's thread: evaluates its source, then answers each call in order. */
+
+const MEMORY_EVERY_MS = 1000;
+const spec = workerData as ThreadSpec;
+const port = parentPort;
+if (!port) throw new Error('a plugin runs in a thread of its own');
+
+let reader: BatchReader | null = null;
+let outbox = new Outbox({});
+let memory = { bytes: 0, at: Number.NEGATIVE_INFINITY };
+
+let engine: Engine | null = null;
+
+/** The engine has ended: the server hears of it before anything else, and ends the thread. */
+function die(error: unknown): never {
+  note('dead', error instanceof DeadError ? error.plugin : { message: messageOf(error), at: null });
+  port?.close();
+  throw error;
+}
+
+async function call(hook: (engine: Engine) => Promise<PluginError | null> | PluginError | null): Promise<Done> {
+  const since = performance.now();
+  try {
+    if (!engine) throw new Error('the plugin was not loaded');
+    const error = await hook(engine);
+    const now = performance.now();
+    if (now - memory.at > MEMORY_EVERY_MS) memory = { bytes: engine.memoryBytes(), at: now };
+    return { outcome: outbox.take(), error, busyMs: now - since, memoryBytes: memory.bytes };
+  } catch (error) {
+    return die(error);
+  }
+}
+
+async function load(): Promise<{ readonly definition: unknown }> {
+  try {
+    engine =
+      spec.engine === 'TRUSTED'
+        ? new TrustedEngine(spec)
+        : await (await import('./sandbox.js')).SandboxEngine.create(spec);
+    return { definition: engine.definition };
+  } catch (error) {
+    return die(error);
+  }
+}
+
+const note = serveChannel<PluginProtocol>(
+  port,
+  {
+    asks: {
+      load,
+      start: ({ facts, options, session, trackers }) =>
+        call(async (running) => {
+          outbox = new Outbox(facts.metrics);
+          reader = await BatchReader.create(trackers);
+          return running.start(facts, options, session, outbox);
+        }),
+      batch: ({ message, from, to, gap }) =>
+        call((running) => {
+          const batch = reader?.read(message);
+          const events: TraceEvent[] = [];
+          for (let i = from; batch && i < to; i++) events.push(batch.event(i));
+          return running.batch(events, gap);
+        }),
+      interval: () => call((running) => running.interval()),
+      stop: () => call((running) => running.stop()),
+    },
+    posts: {},
+  },
+  { code: 'INTERNAL_SERVER_ERROR', inOrder: true },
+);
+note('began', ownThread());

@@ -1,0 +1,194 @@
+import type { GraphQLSchema } from 'graphql';
+import { hostname } from 'node:os';
+import type { PeerJudge } from '../access/peer.js';
+import { AlertBook } from '../alerts/book.js';
+import { ConfigFile } from '../base/config-file.js';
+import type { Config } from '../base/config.js';
+import type { Log } from '../base/log.js';
+import { packageVersion } from '../base/paths.js';
+import { Catalog } from '../catalog/catalog.js';
+import { nowText } from '../event/clock.js';
+import { FilterFields } from '../filter/index.js';
+import { PluginHost } from '../plugins/index.js';
+import { storeOf } from '../service/history.js';
+import type { Parts } from '../service/parts.js';
+import { Service } from '../service/service.js';
+import { SessionManager } from '../session/manager.js';
+import type { StoreKind } from '../session/spec.js';
+import { SessionRecording } from '../storage/recording.js';
+import type { Store } from '../storage/store.js';
+import type { OtlpExporter } from '../telemetry/otlp/index.js';
+import {
+  AlertMetrics,
+  BuiltinMetrics,
+  DeclaredMetrics,
+  MAX_CONTAINERS,
+  ServerMetrics,
+  WorkMetrics,
+  sessionLabel,
+} from '../telemetry/prometheus/index.js';
+import { ExportedMetrics, parseExported } from './configured/index.js';
+import type { Ground } from './ground.js';
+import { nodeOf } from './node.js';
+import { createExporter } from './otlp.js';
+import { openStores } from './store.js';
+
+/** A server without a listener: what listens, what the command line runs in its own process, and what tests use are this. */
+export interface App {
+  readonly service: Service;
+  /** What the service works with; for benches and tests, which look behind it. */
+  readonly parts: Parts;
+  /** Who is at the other end of a loopback connection. */
+  readonly peers: PeerJudge;
+  /** Resolves when the kernel thread has died: nothing can be watched any more, and what it had attached stays until the process ends. */
+  readonly died: Promise<Error>;
+  /** Stops all sessions and leaves nothing in the kernel. May be called twice. */
+  close(): Promise<void>;
+}
+
+export interface Composition {
+  readonly config: Config;
+  readonly log: Log;
+  readonly schema: GraphQLSchema;
+  readonly ground: Ground;
+}
+
+const noEngine = { endpoint: null, kind: null, connected: false, version: null };
+
+/**
+ * The composition: the only place that knows every part. Takes the ground over, and closes it also when it rejects: with STORE_UNAVAILABLE, BAD_OTLP,
+ * BAD_METRICS_CONFIG or what a plugin's folder is refused with.
+ */
+export async function compose({ config, log, schema, ground }: Composition): Promise<App> {
+  const { registry, trackers } = ground;
+  const version = packageVersion();
+  const stores = new Map<StoreKind, Store>();
+  let manager: SessionManager | null = null;
+  let plugins: PluginHost | null = null;
+  let exporter: OtlpExporter | null = null;
+  const close = async (): Promise<void> => {
+    await manager?.close();
+    await plugins?.close();
+    await exporter?.close();
+    await Promise.all([...stores.values()].map((store) => store.close()));
+    await ground.close();
+  };
+  try {
+    const definitions = [...trackers.values()].map(({ definition }) => definition);
+    const catalog = new Catalog(
+      schema,
+      definitions,
+      (tracker, field) => trackers.get(tracker)?.onDemand.includes(field) ?? false,
+    );
+    const fields = new FilterFields(schema, catalog);
+    const counting = new BuiltinMetrics({ trackers, log, manager: () => sessions, stores: () => stores.values() });
+    const { metrics } = counting;
+    await openStores(config, { catalog, fields }, log, stores);
+    if (config.otlp !== null) {
+      exporter = await createExporter(config.otlp, {
+        catalog,
+        version,
+        log,
+        families: async () => (manager === null ? [] : metrics.families()),
+      });
+      metrics.add(exporter);
+    }
+    const node = await nodeOf(config, log);
+    // What the configuration gets wrong is known by now: nothing of it is in the kernel yet.
+    const { facts, trackerStatus, process } = await ground.start();
+    const sessions = new SessionManager({
+      kernel: ground.kernel,
+      registry,
+      trackers,
+      subscriberBytes: config.limits.subscriberBytes,
+      maxSessions: config.limits.sessions,
+      drainMs: config.limits.drainMs,
+      observer: counting,
+      log,
+      tap: (session) => exporter?.follow(session),
+      record: async (session, persist) =>
+        SessionRecording.begin(session, persist, storeOf(persist.store, { stores }), log),
+    });
+    manager = sessions;
+    let { problem } = ground;
+    void sessions.died.then((error) => (problem = `${error.message}; start the server again`));
+    const alerts = new AlertBook((alert) => exporter?.raise(alert));
+    const host = new PluginHost({
+      vocabulary: { catalog, fields },
+      directory: config.plugins,
+      log,
+      session: (id) => sessions.get(id),
+      // What plugins raise goes into the server's list of alerts.
+      raise: (alert, plugin, session) => alerts.raise({ ...alert, source: `plugin:${plugin}`, session }),
+    });
+    plugins = host;
+    await host.open();
+    metrics.add(
+      new AlertMetrics(
+        () => alerts.counts(),
+        () => host.list().map(({ facts }) => `plugin:${facts.name}`),
+      ),
+    );
+    metrics.add(new WorkMetrics(() => host.work()));
+    metrics.add(
+      new DeclaredMetrics(
+        () => host.samples(),
+        (id) => sessionLabel(sessions.get(id) ?? null),
+      ),
+    );
+    metrics.add(
+      new ServerMetrics({
+        version,
+        kernelRelease: facts.release,
+        registry,
+        healthy: () => problem === null,
+        engineConnected: () => registry.engines.length > 0 && registry.engines.every(({ connected }) => connected),
+        trackers: new Map([...trackers.keys()].map((name) => [name, trackerStatus(name).available])),
+        maxContainers: MAX_CONTAINERS,
+      }),
+    );
+    const parts: Parts = {
+      schema,
+      manager: sessions,
+      registry,
+      catalog,
+      fields,
+      stores,
+      plugins: host,
+      alerts,
+      config,
+      log,
+      metrics,
+      server: {
+        version,
+        node,
+        startedAt: nowText(),
+        hostname: hostname(),
+        kernel: facts,
+        health: () => ({ healthy: problem === null, problem }),
+        engine: () => registry.engine ?? { ...noEngine, error: ground.engineless },
+        engines: () => registry.engines,
+      },
+      trackerStatus,
+      process,
+    };
+    const service = new Service(parts);
+    if (config.metricsConfig !== null) {
+      const exported = new ExportedMetrics(
+        parseExported(
+          ConfigFile.read(config.metricsConfig, { code: 'BAD_METRICS_CONFIG', setting: '--metrics-config' }),
+          { schema, catalog, fields, plugins: host },
+        ),
+        service.sessions,
+        log,
+      );
+      await exported.start();
+      metrics.add(exported);
+    }
+    await ground.begin?.(sessions);
+    return { service, parts, peers: ground.peers, died: sessions.died, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}

@@ -1,0 +1,2 @@
+export { parseExported, type ExportedConfig } from './config.js';
+export { ExportedMetrics } from './exported.js';

@@ -1,0 +1,98 @@
+import { availableParallelism, machine, release } from 'node:os';
+import type { Config } from '../base/config.js';
+import { messageOf } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import { loadTrackers } from '../catalog/load.js';
+import { readProcess } from '../inventory/process.js';
+import { dockerSources } from '../inventory/docker/sources.js';
+import { ContainerRegistry } from '../inventory/registry.js';
+import { ClockWatch } from '../kernel/clock.js';
+import { checkEnvironment } from '../kernel/environment.js';
+import { Peers } from '../access/peers.js';
+import { ownerOf } from '../kernel/socket-diag.js';
+import { KernelThread } from '../kernel/thread.js';
+import { createRuntime, type TrackerRuntime } from '../record/runtime.js';
+import type { TrackerStatus } from '../service/parts.js';
+import { watchCgroups } from '../session/cgroups.js';
+import type { Ground } from './ground.js';
+
+/**
+ * The kernel of this machine. Rejects with NO_LIBBPF, LIBBPF_TOO_OLD, NOT_PRIVILEGED or NO_BTF, with what would mend it; nothing is left behind
+ * then. Its `start` rejects with a KernelError.
+ */
+export async function openKernel({ engines }: Config, log: Log): Promise<Ground> {
+  const libbpf = checkEnvironment();
+  const kernel = new KernelThread();
+  const registry = new ContainerRegistry({
+    log,
+    sources: dockerSources({ log, hosts: engines ?? undefined }),
+  });
+  const close = async (): Promise<void> => {
+    await kernel.close();
+    await registry.close();
+  };
+  try {
+    const runtimes = await Promise.all((await loadTrackers()).map(createRuntime));
+    return {
+      kernel,
+      registry,
+      trackers: new Map(runtimes.map((runtime) => [runtime.definition.name, runtime])),
+      peers: new Peers(ownerOf),
+      problem: null,
+      engineless: 'the server was started with --engine none',
+      async start() {
+        await watchCgroups(kernel, registry); // before the registry looks at the tree, so that none falls in between
+        const [features, status] = await Promise.all([kernel.probe(), tryTrackers(kernel, runtimes), registry.start()]);
+        const clock = new ClockWatch();
+        return {
+          facts: { release: release(), architecture: machine(), cpus: availableParallelism(), libbpf, features },
+          trackerStatus: (name) => status.get(name) ?? NO_TRACKER,
+          process: (pid) => readProcess(pid, clock.procOffset()),
+        };
+      },
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+const NO_TRACKER: TrackerStatus = {
+  available: false,
+  reason: 'there is no such tracker',
+  hooks: [],
+  minimumKernel: '',
+  blindSpots: [],
+};
+
+/** Loads each tracker once and drops it: the kernel itself says whether it can. */
+async function tryTrackers(
+  kernel: KernelThread,
+  runtimes: readonly TrackerRuntime[],
+): Promise<Map<string, TrackerStatus>> {
+  return new Map(
+    await Promise.all(
+      runtimes.map(async ({ definition, hooksOf, objectSpec }): Promise<[string, TrackerStatus]> => {
+        const tried = await kernel.tryLoad(objectSpec({})).then(
+          (missing) => ({ missing, reason: null }),
+          (error: unknown) => ({ missing: [] as readonly string[], reason: messageOf(error) }),
+        );
+        const { missing, reason } = tried;
+        const blindSpots = (definition.blindWithout ?? [])
+          .filter(({ programs }) => programs.every((program) => missing.includes(program)))
+          .map(({ text }) => text);
+        return [
+          definition.name,
+          {
+            available: reason === null,
+            reason,
+            hooks: hooksOf({}, missing),
+            minimumKernel: definition.minimumKernel,
+            blindSpots,
+          },
+        ];
+      }),
+    ),
+  );
+}

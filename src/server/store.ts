@@ -1,0 +1,68 @@
+import { hostname } from 'node:os';
+import { Aggregator, compileAggregate } from '../analysis/aggregate/index.js';
+import type { Config } from '../base/config.js';
+import { EunomiaError } from '../base/errors.js';
+import type { Log } from '../base/log.js';
+import type { Catalog } from '../catalog/catalog.js';
+import type { FilterFields } from '../filter/index.js';
+import type { StoreKind } from '../session/spec.js';
+import { openInfluxStore, type MakeGroups } from '../storage/influx/index.js';
+import type { Store } from '../storage/store.js';
+
+/** What DuckDB may take for queries and its cache of the file. */
+const STORE_MEMORY = '1GB';
+const RETAIN_EVERY_MS = 30_000;
+
+interface Vocabulary {
+  readonly catalog: Catalog;
+  readonly fields: FilterFields;
+}
+
+/** Opens the stores that the configuration names, into `stores`: what was opened before another fails is there to be closed. */
+export async function openStores(
+  config: Config,
+  { catalog, fields }: Vocabulary,
+  log: Log,
+  stores: Map<StoreKind, Store>,
+): Promise<void> {
+  if (config.dataDirectory !== null)
+    stores.set('EMBEDDED', await openEmbedded(config.dataDirectory, config, catalog, fields, log));
+  if (config.influx === null) return;
+  const makeGroups: MakeGroups = (input, tracker, graceMs) =>
+    new Aggregator(compileAggregate(input, catalog, [tracker]), {
+      live: true,
+      graceMs,
+      accept: (event) => event.tracker === tracker,
+    });
+  stores.set('INFLUX', await openInfluxStore(config.influx, { host: hostname(), catalog, fields, makeGroups, log }));
+}
+
+/**
+ * The store in a directory. Where it cannot be opened the server runs without history, and says so (`stores`), unless it was told not to:
+ * then this rejects with STORE_UNAVAILABLE. DuckDB is loaded only here, for it is large.
+ */
+async function openEmbedded(
+  directory: string,
+  { retentionMs, retentionBytes, requireHistory }: Config,
+  catalog: Catalog,
+  fields: FilterFields,
+  log: Log,
+): Promise<Store> {
+  const { DuckStore } = await import('../storage/duckdb/index.js');
+  const store = new DuckStore({
+    directory,
+    catalog,
+    fields,
+    retentionMs,
+    retentionBytes,
+    memoryLimit: STORE_MEMORY,
+    retainEveryMs: RETAIN_EVERY_MS,
+    onProblem: (problem) => log.error({ problem }, 'the embedded store'),
+  });
+  if (!requireHistory) return store;
+  await store.opened;
+  const { state, problem } = await store.status();
+  if (state === 'READY') return store;
+  await store.close();
+  throw new EunomiaError('STORE_UNAVAILABLE', problem ?? 'the embedded store cannot be opened');
+}

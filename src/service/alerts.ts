@@ -1,0 +1,40 @@
+import type { Caller } from '../access/caller.js';
+import { severities, type Alert, type Severity } from '../alerts/book.js';
+import { inRange } from './check.js';
+import type { Parts } from './parts.js';
+
+const MAX_PAGE = 10_000;
+
+export interface AlertsRequest {
+  readonly first: number;
+  /** This and severer ones; all when null. */
+  readonly severity: Severity | null;
+  readonly session: string | null;
+}
+
+/** What plugins and rules raised. */
+export class Alerts {
+  readonly #parts: Pick<Parts, 'alerts'>;
+
+  constructor(parts: Pick<Parts, 'alerts'>) {
+    this.#parts = parts;
+  }
+
+  /** The newest first. Throws BAD_USER_INPUT. */
+  list(_caller: Caller, { first, severity, session }: AlertsRequest): readonly Alert[] {
+    const severe = atLeast(severity);
+    return this.#parts.alerts.list(
+      inRange('first', first, 1, MAX_PAGE),
+      (alert) => severe(alert) && (session === null || alert.session === session),
+    );
+  }
+
+  follow(_caller: Caller, severity: Severity | null): AsyncIterableIterator<Alert> {
+    return this.#parts.alerts.follow(atLeast(severity));
+  }
+}
+
+function atLeast(severity: Severity | null): (alert: Alert) => boolean {
+  const least = severity === null ? 0 : severities.indexOf(severity);
+  return (alert) => severities.indexOf(alert.severity) >= least;
+}

@@ -1,0 +1,232 @@
+import type { Caller } from '../access/caller.js';
+import { compileAggregate, type AggregateInput, type AggregateSpec } from '../analysis/aggregate/index.js';
+import { invalid } from '../base/errors.js';
+import { turns } from '../base/turn.js';
+import { nowText } from '../event/clock.js';
+import type { Demand, Gap, TraceEvent } from '../event/event.js';
+import type { EventFilter } from '../filter/index.js';
+import {
+  aggregateSheet,
+  createEncoder,
+  eventSheet,
+  rootsOf,
+  type Encoder,
+  type ExportFormat,
+} from '../formats/index.js';
+import type { Parts } from './parts.js';
+import type { SessionHandle } from './session/handle.js';
+import type { Origin } from './session/origin.js';
+import { filterFor } from './session/request.js';
+import type { Sessions } from './sessions.js';
+
+export type { AggregateInput } from '../analysis/aggregate/index.js';
+export type { ExportFormat } from '../formats/index.js';
+export { formats as exportFormats } from '../formats/index.js';
+
+/** A session as a file: its events, or an aggregate of them. */
+export interface ExportRequest {
+  readonly session: string;
+  readonly format: ExportFormat;
+  /** In CEL; all events when null. */
+  readonly where: string | null;
+  readonly content:
+    | {
+        readonly kind: 'EVENTS';
+        /** Paths of fields; all when null. */
+        readonly fields: readonly string[] | null;
+        /** Go on with what comes, until the session ends. */
+        readonly follow: boolean;
+      }
+    | { readonly kind: 'AGGREGATE'; readonly input: AggregateInput };
+}
+
+export interface Download {
+  readonly contentType: string;
+  readonly filename: string;
+  /** Made piece by piece as they are asked for; the caller's signal ends it. */
+  readonly body: AsyncGenerator<string | Uint8Array, void>;
+}
+
+const MAX_FIELDS = 200;
+/** Events in one piece. */
+const PART = 512;
+
+interface Job {
+  readonly session: SessionHandle;
+  readonly format: ExportFormat;
+  readonly where: string | null;
+  readonly filter: EventFilter | null;
+  readonly signal: AbortSignal;
+}
+
+/** Sessions as files. */
+export class Exports {
+  readonly #parts: Parts;
+  readonly #sessions: Sessions;
+
+  constructor(parts: Parts, sessions: Sessions) {
+    this.#parts = parts;
+    this.#sessions = sessions;
+  }
+
+  /** Checks the request and begins the file. Rejects with UNKNOWN_SESSION, BAD_USER_INPUT or STORE_UNAVAILABLE. */
+  async open(caller: Caller, { session: id, format, where, content }: ExportRequest): Promise<Download> {
+    const session = await this.#sessions.need(caller, id);
+    const filter = filterFor(session.trackers, where === null ? null : { expr: where }, this.#parts);
+    const job: Job = { session, format, where, filter, signal: caller.signal };
+    return content.kind === 'EVENTS' ? this.#events(job, content) : this.#aggregate(job, content.input);
+  }
+
+  async #events(
+    { session, format, where, filter, signal }: Job,
+    { fields, follow }: { readonly fields: readonly string[] | null; readonly follow: boolean },
+  ): Promise<Download> {
+    const { catalog, schema } = this.#parts;
+    const { trackers } = session;
+    if (fields && fields.length > MAX_FIELDS)
+      throw invalid('fields', `has ${fields.length} fields; at most ${MAX_FIELDS} are allowed`);
+    fields?.forEach((field, i) => catalog.checkField(field, trackers, `fields[${i}]`));
+    const sheet = eventSheet(schema, trackers, fields);
+    const encoder = createEncoder(format, sheet, { ...this.#facts(session), fields, where, aggregate: false });
+    const roots = rootsOf(sheet.columns);
+    const demand = new Map(trackers.map((name) => [name, roots]));
+    const origin = await session.events();
+    const ended = session.state === 'STOPPED' || session.state === 'FAILED';
+    const parts = follow && !ended ? following(session, where, demand, signal) : held(origin, filter);
+    return {
+      contentType: encoder.contentType,
+      filename: filenameOf(session, 'events', format),
+      body: encoded(encoder, parts, session, signal),
+    };
+  }
+
+  #aggregate({ session, format, where, signal }: Job, input: AggregateInput): Download {
+    const spec = compileAggregate(input, this.#parts.catalog, session.trackers);
+    const groupBy = spec.groupBy.map(({ path }) => path);
+    const sheet = aggregateSheet({
+      groupBy,
+      measures: spec.measures.map((measure) => ({ name: measure.name, kind: columnOf(measure) })),
+      windows: spec.window !== null,
+    });
+    const facts = { ...this.#facts(session), fields: groupBy, where, aggregate: true };
+    const encoder = createEncoder(format, sheet, facts);
+    const rows = async function* () {
+      yield { items: await session.aggregate(input, where === null ? null : { expr: where }), gap: null };
+    };
+    return {
+      contentType: encoder.contentType,
+      filename: filenameOf(session, 'aggregate', format),
+      body: encoded(encoder, rows(), session, signal),
+    };
+  }
+
+  /** The session as the file's first line, or its metadata, tells it. */
+  #facts(session: SessionHandle): Record<string, unknown> {
+    const { server, catalog } = this.#parts;
+    const { id, name, labels, trackers, options, capture, state, createdAt, startedAt, stoppedAt, stopReason } =
+      session;
+    return {
+      version: server.version,
+      exportedAt: nowText(),
+      host: { hostname: server.hostname, kernel: server.kernel.release, architecture: server.kernel.architecture },
+      session: {
+        id,
+        name,
+        labels,
+        trackers,
+        options,
+        capture,
+        state,
+        createdAt,
+        startedAt,
+        stoppedAt,
+        stopReason,
+      },
+      clock: { time: 'CLOCK_REALTIME, UTC, as RFC 3339 with nanoseconds', bootNs: 'CLOCK_BOOTTIME, in nanoseconds' },
+      trackers: trackers.map((tracker) => ({
+        name: tracker,
+        fields: catalog.need(tracker).fields.map(({ path, type, onDemand }) => ({ path, type, onDemand })),
+      })),
+    };
+  }
+}
+
+/** How a measure's value is written in a column. */
+function columnOf({ fn, time }: AggregateSpec['measures'][number]): 'DOUBLE' | 'TIME' | 'JSON' {
+  if (fn === 'HISTOGRAM' || fn === 'TOP_K') return 'JSON';
+  return time ? 'TIME' : 'DOUBLE';
+}
+
+interface Part<Item> {
+  readonly items: readonly Item[];
+  /** What is missing before them. */
+  readonly gap: Gap | null;
+}
+
+async function* encoded<Item>(
+  encoder: Encoder<Item>,
+  parts: AsyncGenerator<Part<Item>>,
+  session: SessionHandle,
+  signal: AbortSignal,
+): AsyncGenerator<string | Uint8Array, void> {
+  let items = 0;
+  let lost = 0;
+  let dropped = 0;
+  let counted = true;
+  yield encoder.head();
+  for await (const part of parts) {
+    if (!turns.isOpen) await turns.next();
+    items += part.items.length;
+    lost += part.gap?.lost ?? 0;
+    dropped += part.gap?.dropped ?? 0;
+    if (part.gap && part.gap.lost + part.gap.dropped === 0) counted = false;
+    const piece = encoder.items(part.items, part.gap);
+    if (piece.length) yield piece;
+    if (signal.aborted) return;
+  }
+  const end = encoder.end({
+    items,
+    lost,
+    dropped,
+    complete: lost === 0 && dropped === 0 && counted,
+    state: session.state,
+  });
+  if (end.length) yield end;
+}
+
+/** All that there is of it by now. */
+async function* held(origin: Origin, filter: EventFilter | null): AsyncGenerator<Part<TraceEvent>> {
+  for await (const { events, gap } of origin.parts({ filter })) {
+    if (!events.length && gap) yield { items: [], gap };
+    for (let at = 0; at < events.length; at += PART)
+      yield { items: events.slice(at, at + PART), gap: at === 0 ? gap : null };
+  }
+}
+
+/** What it holds, and then what comes, until it ends. A reader that is too slow loses the oldest, and is told. */
+async function* following(
+  session: SessionHandle,
+  where: string | null,
+  demand: Demand,
+  signal: AbortSignal,
+): AsyncGenerator<Part<TraceEvent>> {
+  const stream = session.subscribe({ replay: 'ALL', demand, where: where === null ? null : { expr: where } });
+  const leave = (): void => void stream.return();
+  signal.addEventListener('abort', leave, { once: true });
+  try {
+    for await (const { slices, gap } of stream) {
+      if (gap) yield { items: [], gap };
+      for (const { batch, from, to } of slices) {
+        for (let at = from; at < to; at += PART)
+          yield { items: Array.from({ length: Math.min(to - at, PART) }, (_, i) => batch.event(at + i)), gap: null };
+      }
+    }
+  } finally {
+    signal.removeEventListener('abort', leave);
+    leave();
+  }
+}
+
+function filenameOf({ id }: SessionHandle, what: string, format: ExportFormat): string {
+  return `eunomia-${id}-${what}.${format}`;
+}

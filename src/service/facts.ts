@@ -1,0 +1,137 @@
+import type { Caller } from '../access/caller.js';
+import type { CatalogTracker } from '../catalog/catalog.js';
+import { invalid } from '../base/errors.js';
+import type { ProcessView } from '../event/event.js';
+import type { ContainerFilter } from '../generated/schema.js';
+import type { Container } from '../inventory/container.js';
+import { compileSelector } from '../inventory/selector.js';
+import { inRange, listInRange } from './check.js';
+import type { EngineFacts, KernelFacts, NodeFacts, Parts, TrackerStatus } from './parts.js';
+
+/** The server and its kernel, as the schema's `Server`. */
+export class ServerView {
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  get version(): string {
+    return this.#parts.server.version;
+  }
+
+  get node(): NodeFacts {
+    return this.#parts.server.node;
+  }
+
+  get startedAt(): string {
+    return this.#parts.server.startedAt;
+  }
+
+  get uptimeSeconds(): number {
+    return Math.max(0, (Date.now() - Date.parse(this.startedAt)) / 1000);
+  }
+
+  get hostname(): string {
+    return this.#parts.server.hostname;
+  }
+
+  get kernel(): KernelFacts {
+    return this.#parts.server.kernel;
+  }
+
+  get engines(): readonly EngineFacts[] {
+    return this.#parts.server.engines();
+  }
+
+  get healthy(): boolean {
+    return this.#parts.server.health().healthy;
+  }
+
+  get problem(): string | null {
+    return this.#parts.server.health().problem;
+  }
+
+  get runningSessions(): number {
+    return this.#parts.manager.list().filter(({ state }) => state === 'RUNNING').length;
+  }
+
+  /** One that stands for all. */
+  async engine(): Promise<EngineFacts> {
+    return this.#parts.server.engine();
+  }
+}
+
+/** A tracker of this build, and what this kernel says of it: as the schema's `Tracker`. */
+export type TrackerView = CatalogTracker &
+  Omit<TrackerStatus, 'reason'> & { readonly unavailableReason: string | null };
+
+/** Facts: the server and its kernel, trackers, containers, processes. */
+export class Facts {
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  server(_caller: Caller): ServerView {
+    return new ServerView(this.#parts);
+  }
+
+  /** Anybody may ask. */
+  get healthy(): boolean {
+    return this.#parts.server.health().healthy;
+  }
+
+  trackers(_caller: Caller, name: string | null): TrackerView[] {
+    const { catalog, trackerStatus } = this.#parts;
+    return catalog.trackers
+      .filter((tracker) => name === null || tracker.name === name)
+      .map((tracker) => {
+        const { reason, ...status } = trackerStatus(tracker.name);
+        return {
+          ...tracker,
+          ...status,
+          unavailableReason: reason,
+          blindSpots: [...status.blindSpots, ...tracker.blindSpots],
+        };
+      });
+  }
+
+  /** By name, and those without one last. Rejects with BAD_USER_INPUT. */
+  async containers(_caller: Caller, where: ContainerFilter | null): Promise<Container[]> {
+    const states =
+      where?.states == null ? null : new Set<string>(listInRange('where.states', where.states, 8, '[RUNNING]'));
+    const matches =
+      where?.any == null
+        ? () => true
+        : compileSelector(listInRange('where.any', where.any, 100, '[{ name: "web-*" }]'));
+    const { registry } = this.#parts;
+    await registry.refresh();
+    return registry
+      .list()
+      .filter(
+        (container) => (states ? states.has(container.state) : container.state !== 'REMOVED') && matches(container),
+      )
+      .sort((a, b) => compare(a.name ?? '\uFFFF', b.name ?? '\uFFFF') || compare(a.id, b.id));
+  }
+
+  /** By name, id, or the beginning of an id. Rejects with BAD_USER_INPUT or AMBIGUOUS_CONTAINER. */
+  async container(_caller: Caller, ref: string): Promise<Container | null> {
+    if (ref === '') throw invalid('ref', 'is empty; give a name, an id, or the beginning of an id');
+    const { registry } = this.#parts;
+    await registry.refresh();
+    return registry.find(ref) ?? null;
+  }
+
+  /** One that is alive; with `startTime`, only the one that started then. Rejects with BAD_USER_INPUT. */
+  async process(_caller: Caller, pid: number, startTime: string | null): Promise<ProcessView | null> {
+    inRange('pid', pid, 1, 2 ** 22);
+    const process = await this.#parts.process(pid);
+    return process && (startTime === null || process.startTime === startTime) ? process : null;
+  }
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,139 @@
+import type { Caller } from '../access/caller.js';
+import { compileAggregate, type AggregateInput, type AggregateRow } from '../analysis/aggregate/index.js';
+import { EunomiaError, invalid } from '../base/errors.js';
+import type { TraceEvent } from '../event/event.js';
+import type { BehaviourReport } from '../event/report.js';
+import { filterOf } from '../filter/index.js';
+import type { QueryHistoryArgs } from '../generated/schema.js';
+import { nanosOf } from '../record/nanos.js';
+import type { StoreKind } from '../session/spec.js';
+import type { EventQuery, HistoryPlace, Store, StoredPage, StoreStatus } from '../storage/store.js';
+import { aggregateStored } from './aggregate.js';
+import { inRange, listInRange } from './check.js';
+import type { Parts } from './parts.js';
+import { reportOfHistory } from './report.js';
+import type { ReportRequest } from './session/handle.js';
+
+const DAY_NS = 86_400_000_000_000n;
+const MAX_DAYS = 366n;
+const MAX_PAGE = 10_000;
+const MAX_SESSIONS = 100;
+
+export type HistoryRequest = Partial<QueryHistoryArgs>;
+
+export interface HistoryPage {
+  readonly events: readonly { readonly event: TraceEvent; readonly session: string; readonly cursor: string }[];
+  readonly hasNext: boolean;
+  readonly hasPrevious: boolean;
+  readonly gaps: StoredPage['gaps'];
+}
+
+/** What stores hold of a span of time, over sessions. */
+export class History {
+  readonly #store: Store;
+  readonly #query: EventQuery;
+  readonly #parts: Parts;
+  readonly #caller: Caller;
+
+  constructor(store: Store, query: EventQuery, parts: Parts, caller: Caller) {
+    this.#store = store;
+    this.#query = query;
+    this.#parts = parts;
+    this.#caller = caller;
+  }
+
+  /** Events in the order of their times. Rejects with BAD_CURSOR, BAD_USER_INPUT or STORE_UNAVAILABLE. */
+  async page(first: number, after: string | null): Promise<HistoryPage> {
+    const limit = inRange('first', first, 1, MAX_PAGE);
+    const place = after === null ? null : placeOf(after);
+    const { events, ...page } = await this.#store.history(this.#query, place, limit);
+    return {
+      ...page,
+      events: events.map(({ event, place: at }) => ({ event, session: at.session, cursor: cursorOf(at) })),
+    };
+  }
+
+  async aggregate(input: AggregateInput): Promise<readonly AggregateRow[]> {
+    const spec = compileAggregate(input, this.#parts.catalog, this.#query.trackers);
+    return aggregateStored(this.#store, this.#query, spec);
+  }
+
+  /** Rejects as `SessionHandle.report` does. */
+  report(subject: Omit<ReportRequest, 'from' | 'to'>): Promise<BehaviourReport> {
+    return reportOfHistory({ store: this.#store, query: this.#query }, subject, this.#parts, this.#caller);
+  }
+}
+
+/** The stores, and what they hold. */
+export class Histories {
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  async stores(_caller: Caller): Promise<readonly StoreStatus[]> {
+    return Promise.all([...this.#parts.stores.values()].map((store) => store.status()));
+  }
+
+  /** Throws BAD_USER_INPUT or NO_STORE. */
+  open(caller: Caller, { from, to, sessions, trackers, containers, where, store: kind }: HistoryRequest): History {
+    const store = storeOf(kind ?? 'EMBEDDED', this.#parts);
+    const until = to == null ? null : nanosOf(to);
+    const since = from == null ? (until ?? BigInt(Date.now()) * 1_000_000n) - DAY_NS : nanosOf(from);
+    const end = until ?? BigInt(Date.now()) * 1_000_000n;
+    if (since >= end)
+      throw invalid('from', `${from ?? 'a day before `to`'} is not before ${to ?? 'now'}; give a time before it`);
+    if (end - since > MAX_DAYS * DAY_NS)
+      throw invalid('from', `the range has more than ${MAX_DAYS} days; take a later \`from\` or an earlier \`to\``, {
+        maxDays: Number(MAX_DAYS),
+      });
+    const { catalog, fields } = this.#parts;
+    const names =
+      trackers == null
+        ? catalog.trackers.map(({ name }) => name)
+        : listInRange('trackers', trackers, catalog.trackers.length, '["exec"]');
+    names.forEach((name, index) => catalog.need(name, `trackers[${index}]`));
+    if (sessions != null) listInRange('sessions', sessions, MAX_SESSIONS, '["0123456789abcdef"]');
+    if (containers != null) listInRange('containers', containers, 100, '[{ name: "web-*" }]');
+    const query: EventQuery = {
+      sessions: sessions ?? null,
+      trackers: [...new Set(names)],
+      from: since,
+      to: until,
+      containers: containers ?? null,
+      filter: filterOf(where, fields, names),
+    };
+    return new History(store, query, this.#parts, caller);
+  }
+}
+
+/** Throws NO_STORE when the server was started without it. */
+export function storeOf(kind: StoreKind, { stores }: Pick<Parts, 'stores'>): Store {
+  const store = stores.get(kind);
+  if (store) return store;
+  const there = [...stores.keys()];
+  const how = kind === 'EMBEDDED' ? 'start the server with --data-dir' : 'start the server with --influx-url';
+  throw new EunomiaError(
+    'NO_STORE',
+    `this server has no ${kind} store${there.length ? ` (it has ${there.join(', ')})` : ''}; ${how}`,
+    { details: { store: kind, stores: there } },
+  );
+}
+
+function cursorOf({ time, session, seq }: HistoryPlace): string {
+  return Buffer.from(`h1:${time}:${session}:${seq}`).toString('base64url');
+}
+
+function placeOf(cursor: string): HistoryPlace {
+  const [, time, session, seq] =
+    /^h1:(\d{1,19}):([^:]{1,64}):(\d{1,15})$/.exec(Buffer.from(cursor, 'base64url').toString('latin1')) ?? [];
+  if (time === undefined || session === undefined) {
+    throw new EunomiaError(
+      'BAD_CURSOR',
+      `after: "${cursor.slice(0, 64)}" is no place in a history; use a cursor that a page of it gave, or leave it out`,
+      { details: { argument: 'after' } },
+    );
+  }
+  return { time: BigInt(time), session, seq: Number(seq) };
+}

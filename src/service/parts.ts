@@ -1,0 +1,83 @@
+import type { GraphQLSchema } from 'graphql';
+import type { AlertBook } from '../alerts/book.js';
+import type { PluginHost } from '../plugins/index.js';
+import type { Config } from '../base/config.js';
+import type { Store } from '../storage/store.js';
+import type { ContainerRegistry } from '../inventory/registry.js';
+import type { ProcessView } from '../event/event.js';
+import type { Metrics } from '../telemetry/prometheus/index.js';
+import type { FilterFields } from '../filter/index.js';
+import type { Log } from '../base/log.js';
+import type { SessionManager } from '../session/manager.js';
+import type { StoreKind } from '../session/spec.js';
+import type { Catalog } from '../catalog/catalog.js';
+
+export interface KernelFacts {
+  readonly release: string;
+  readonly architecture: string;
+  readonly cpus: number;
+  readonly libbpf: string | null;
+  readonly features: readonly { readonly name: string; readonly available: boolean; readonly reason: string | null }[];
+}
+
+/** This server among others. */
+export interface NodeFacts {
+  /** The same over restarts, where there is a data directory. */
+  readonly id: string;
+  readonly name: string;
+}
+
+export interface EngineFacts {
+  readonly endpoint: string | null;
+  readonly kind: string | null;
+  readonly connected: boolean;
+  readonly version: string | null;
+  readonly error: string | null;
+}
+
+/** What `Query.server` tells. */
+export interface ServerFacts {
+  readonly version: string;
+  readonly node: NodeFacts;
+  /** RFC 3339 with nanoseconds. */
+  readonly startedAt: string;
+  readonly hostname: string;
+  readonly kernel: KernelFacts;
+  health(): { readonly healthy: boolean; readonly problem: string | null };
+  /** One that stands for all. */
+  engine(): EngineFacts | Promise<EngineFacts>;
+  engines(): readonly EngineFacts[];
+}
+
+export interface TrackerStatus {
+  readonly available: boolean;
+  /** Why it cannot run here; null when it can. */
+  readonly reason: string | null;
+  readonly hooks: readonly string[];
+  readonly minimumKernel: string;
+  /** What it does not see here for want of a tracepoint. */
+  readonly blindSpots: readonly string[];
+}
+
+/** What the use cases work with; the composition provides it, and nobody else sees it. */
+export interface Parts {
+  /** The contract. */
+  readonly schema: GraphQLSchema;
+  readonly manager: SessionManager;
+  readonly registry: ContainerRegistry;
+  readonly catalog: Catalog;
+  /** What `where` may name. */
+  readonly fields: FilterFields;
+  /** Where sessions can be kept; empty when there is none. */
+  readonly stores: ReadonlyMap<StoreKind, Store>;
+  readonly plugins: PluginHost;
+  readonly alerts: AlertBook;
+  readonly config: Config;
+  readonly log: Log;
+  readonly server: ServerFacts;
+  /** What /metrics tells; any part adds its own. */
+  readonly metrics: Metrics;
+  trackerStatus(name: string): TrackerStatus;
+  /** A process that is alive now; null when there is none. */
+  process(pid: number): ProcessView | null | Promise<ProcessView | null>;
+}

@@ -1,0 +1,53 @@
+import type { Caller } from '../access/caller.js';
+import type { Limits } from '../base/config.js';
+import type { Log } from '../base/log.js';
+import type { Metrics } from '../telemetry/prometheus/index.js';
+import { Alerts } from './alerts.js';
+import { Exports } from './export.js';
+import { Facts } from './facts.js';
+import { Histories } from './history.js';
+import type { Parts } from './parts.js';
+import { Plugins } from './plugins.js';
+import { Reports } from './reports.js';
+import { Sessions } from './sessions.js';
+
+/**
+ * All that can be asked of a server, for any protocol. Each use case takes its caller, checks the caller's role and all arguments,
+ * and rejects with an EunomiaError. It knows no GraphQL operation, no request and no socket: protocols translate.
+ */
+export class Service {
+  readonly facts: Facts;
+  readonly sessions: Sessions;
+  readonly histories: Histories;
+  readonly reports: Reports;
+  readonly exports: Exports;
+  readonly plugins: Plugins;
+  readonly alerts: Alerts;
+  readonly limits: Limits;
+  readonly log: Log;
+  readonly #parts: Parts;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.facts = new Facts(parts);
+    this.sessions = new Sessions(parts);
+    this.histories = new Histories(parts);
+    this.reports = new Reports(this.sessions, this.histories);
+    this.exports = new Exports(parts, this.sessions);
+    this.plugins = new Plugins(parts);
+    this.alerts = new Alerts(parts);
+    this.limits = parts.config.limits;
+    this.log = parts.log;
+  }
+
+  /** What Prometheus scrapes, in the format that `accept` prefers. */
+  metrics(_caller: Caller, accept: string | undefined): ReturnType<Metrics['expose']> {
+    return this.#parts.metrics.expose(accept);
+  }
+
+  /** Ends all sessions, then what watches them, so that every reader sees the end. Nothing can be started any more. Idempotent. */
+  async end(): Promise<void> {
+    await this.sessions.end();
+    this.#parts.alerts.end();
+  }
+}

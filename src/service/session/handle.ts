@@ -1,0 +1,99 @@
+import type { AggregateChange, AggregateInput, AggregateRow } from '../../analysis/aggregate/index.js';
+import type { CaptureMode, Demand } from '../../event/event.js';
+import type { BehaviourReport } from '../../event/report.js';
+import type { Container } from '../../inventory/container.js';
+import type { FilterPlan } from '../../session/source/plan.js';
+import type { RecordingStats } from '../../session/recording.js';
+import type { Page } from '../../session/session.js';
+import type { SessionOrigin, SessionState, SessionStats, StopReason } from '../../session/spec.js';
+import type { Delivery } from '../../record/delivery.js';
+import type { NodeFacts } from '../parts.js';
+import type { Origin } from './origin.js';
+
+/**
+ * One session, wherever its events are: in memory, in a store, or in both. A reader cannot tell which, but for what a session that
+ * has ended no longer knows. Filters (`where`) are taken as clients write them, and rejected with BAD_USER_INPUT before anything is read.
+ */
+export interface SessionHandle {
+  readonly id: string;
+  readonly origin: SessionOrigin;
+  /** The server whose kernel its events come from; null where that is not known. */
+  readonly node: NodeFacts | null;
+  readonly state: SessionState;
+  readonly error: string | null;
+  readonly createdAt: string;
+  readonly startedAt: string | null;
+  readonly stoppedAt: string | null;
+  readonly stopsAt: string | null;
+  readonly stopReason: StopReason | null;
+  readonly name: string | null;
+  readonly labels: readonly { readonly name: string; readonly value: string }[];
+  /** Names of its trackers, and their options by these names. */
+  readonly trackers: readonly string[];
+  readonly options: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  readonly capture: CaptureMode;
+  /** Paths of the costly fields that are captured now; empty for a session that is in its store only. */
+  readonly captured: readonly string[];
+  readonly explain: FilterPlan;
+  readonly notices: readonly string[];
+  /** Decimal; null where it is not known any more. */
+  readonly undecided: string | null;
+  readonly containers: readonly Container[];
+  /** Where it is written to; null when it is in memory only. */
+  readonly persistence: RecordingStats | null;
+
+  stats(): Promise<SessionStats>;
+  /** Rejects with BAD_CURSOR for a cursor that is not of this session. */
+  page(request: PageRequest): Promise<Page>;
+  /** Events from a place on, and those to come until the session ends. Throws BAD_CURSOR. */
+  subscribe(request: SubscribeRequest): DeliveryStream;
+  /** Rejects with STORE_UNAVAILABLE when the store cannot tell all of the events at the moment. */
+  aggregate(input: AggregateInput, where: unknown): Promise<readonly AggregateRow[]>;
+  /** An aggregate that is kept up to date. Throws UNKNOWN_SESSION for a session that is in its store only: nothing changes there any more. */
+  follow(request: FollowRequest): AsyncIterableIterator<AggregateChange>;
+  /** Rejects with BAD_USER_INPUT, UNKNOWN_CONTAINER, AMBIGUOUS_CONTAINER, or what its store says. */
+  report(request: ReportRequest): Promise<BehaviourReport>;
+  /** Where all of its events are that there are. Rejects as `report` does. */
+  events(): Promise<Origin>;
+}
+
+export interface PageRequest {
+  /** Events from `after` on; 100 by default. */
+  readonly first?: number | undefined;
+  /** The newest events instead. */
+  readonly last?: number | undefined;
+  readonly after?: string | undefined;
+  readonly where: unknown;
+}
+
+export interface SubscribeRequest {
+  /** How many of its events come first, or all that it holds; 0 by default. */
+  readonly replay?: number | 'ALL' | undefined;
+  readonly after?: string | undefined;
+  /** The fields that the reader selects; those of its filter are added. */
+  readonly demand: Demand;
+  readonly where: unknown;
+}
+
+/** Deliveries in order; `return` ends it at once, also while a `next` waits. */
+export interface DeliveryStream extends AsyncIterableIterator<Delivery> {
+  return(): Promise<IteratorResult<Delivery, undefined>>;
+}
+
+export interface FollowRequest extends AggregateInput {
+  /** Milliseconds between two changes at least; 1000 by default. */
+  readonly every?: number | null | undefined;
+  /** Events that are counted first. */
+  readonly replay?: number | null | undefined;
+  readonly where?: unknown;
+}
+
+/** What a report is about: all events, those of a container, or those of none. */
+export interface ReportRequest {
+  readonly container?: string | null | undefined;
+  readonly host?: boolean | null | undefined;
+  /** Entries of a section at most; 100 by default. */
+  readonly top?: number | null | undefined;
+  readonly from?: string | null | undefined;
+  readonly to?: string | null | undefined;
+}

@@ -1,0 +1,251 @@
+import type { Caller } from '../../access/caller.js';
+import {
+  addSlices,
+  Aggregator,
+  compileAggregate,
+  demandOf,
+  LiveAggregate,
+  type AggregateInput,
+  type AggregateRow,
+} from '../../analysis/aggregate/index.js';
+import { EunomiaError } from '../../base/errors.js';
+import { inTurns } from '../../base/turn.js';
+import type { BehaviourReport } from '../../event/report.js';
+import type { Container } from '../../inventory/container.js';
+import { parseCursor } from '../../session/cursor.js';
+import type { RecordingStats } from '../../session/recording.js';
+import type { Page, Session } from '../../session/session.js';
+import type { SessionOrigin, SessionSpec, SessionState, SessionStats, StopReason } from '../../session/spec.js';
+import type { FilterPlan } from '../../session/source/plan.js';
+import { queryOf, storedPage, type StoredSource } from '../../storage/query.js';
+import type { SessionRecording } from '../../storage/recording.js';
+import { ResumedStream } from '../../storage/resume.js';
+import { aggregateStored } from '../aggregate.js';
+import { inRange, spanInRange } from '../check.js';
+import type { NodeFacts, Parts } from '../parts.js';
+import { reportOfSession } from '../report.js';
+import { filterFor, filterInTurn, MAX_REPLAY, rangeOf, replayOf } from './request.js';
+import type {
+  DeliveryStream,
+  FollowRequest,
+  PageRequest,
+  ReportRequest,
+  SessionHandle,
+  SubscribeRequest,
+} from './handle.js';
+import { REACH_MS, recordingOf } from './recorded.js';
+import { heldOrigin, storedOrigin, type Origin } from './origin.js';
+
+const MIN_EVERY_MS = 100;
+const HOUR = 3_600_000;
+
+/** A session in memory, live or replayed. What memory has let go of is read from its store, when it has one. */
+export class LiveSession implements SessionHandle {
+  readonly #session: Session;
+  readonly #parts: Parts;
+  readonly #caller: Caller;
+
+  constructor(session: Session, parts: Parts, caller: Caller) {
+    this.#session = session;
+    this.#parts = parts;
+    this.#caller = caller;
+  }
+
+  get id(): string {
+    return this.#session.id;
+  }
+
+  get origin(): SessionOrigin {
+    return this.#session.origin;
+  }
+
+  /** A recording may be of another machine, and does not say which. */
+  get node(): NodeFacts | null {
+    return this.origin === 'LIVE' ? this.#parts.server.node : null;
+  }
+
+  get state(): SessionState {
+    return this.#session.state;
+  }
+
+  get error(): string | null {
+    return this.#session.error;
+  }
+
+  get createdAt(): string {
+    return this.#session.createdAt;
+  }
+
+  get startedAt(): string | null {
+    return this.#session.startedAt;
+  }
+
+  get stoppedAt(): string | null {
+    return this.#session.stoppedAt;
+  }
+
+  get stopsAt(): string | null {
+    return this.#session.stopsAt;
+  }
+
+  get stopReason(): StopReason | null {
+    return this.#session.stopReason;
+  }
+
+  get name(): string | null {
+    return this.#session.spec.name;
+  }
+
+  get labels(): SessionSpec['labels'] {
+    return this.#session.spec.labels;
+  }
+
+  get trackers(): readonly string[] {
+    return this.#session.spec.trackers.map(({ name }) => name);
+  }
+
+  get options(): SessionHandle['options'] {
+    return Object.fromEntries(this.#session.spec.trackers.map(({ name, options }) => [name, options]));
+  }
+
+  get capture(): SessionSpec['capture'] {
+    return this.#session.spec.capture;
+  }
+
+  get captured(): readonly string[] {
+    return this.#session.captured();
+  }
+
+  get explain(): FilterPlan {
+    return this.#session.explain();
+  }
+
+  get notices(): readonly string[] {
+    return this.#session.notices();
+  }
+
+  get undecided(): string {
+    return String(this.#session.undecided);
+  }
+
+  get containers(): readonly Container[] {
+    return this.#session.containers();
+  }
+
+  get persistence(): RecordingStats | null {
+    return this.#session.recording?.stats ?? null;
+  }
+
+  stats(): Promise<SessionStats> {
+    return this.#session.stats();
+  }
+
+  async page(request: PageRequest): Promise<Page> {
+    const session = this.#session;
+    const { first, last, after } = rangeOf(request);
+    const where = await filterInTurn(this.trackers, request.where, this.#parts);
+    session.touch();
+    const recorded = this.#recorded();
+    const wanted = after ? parseCursor(after, session.id, session.nextSeq) : 0;
+    const inMemory = last == null || where ? wanted >= session.oldestSeq : session.nextSeq - session.oldestSeq >= last;
+    if (recorded && !inMemory) {
+      const page = { first, last, after, where };
+      const next = session.nextSeq;
+      const written = recorded.recording.writtenSeq;
+      // A page that is full of what is written already need not wait for the rest.
+      if (last == null && written > wanted) {
+        const whole = await storedPage(recorded.source, page, written, next);
+        if (whole.hasNext) return whole;
+      }
+      if (await recorded.recording.reach(next, REACH_MS)) return storedPage(recorded.source, page, next, next);
+    }
+    return where ? session.pageWhere({ first, last, after, where }) : session.page({ first, last, after });
+  }
+
+  subscribe(request: SubscribeRequest): DeliveryStream {
+    const session = this.#session;
+    const { after } = request;
+    const replay = replayOf(request);
+    const where = filterFor(this.trackers, request.where, this.#parts);
+    const demand = where?.with(request.demand) ?? request.demand;
+    const recorded = this.#recorded();
+    const from = after ? parseCursor(after, session.id, session.nextSeq) : Math.max(0, session.nextSeq - (replay ?? 0));
+    if (!recorded || from >= session.oldestSeq) return session.subscribe({ replay, after, demand, where, lends: true });
+    return new ResumedStream({
+      source: recorded.source,
+      from,
+      where,
+      live: { session, recording: recorded.recording, demand },
+      end: session.nextSeq,
+    });
+  }
+
+  async aggregate(input: AggregateInput, where: unknown): Promise<readonly AggregateRow[]> {
+    const session = this.#session;
+    const filter = await filterInTurn(this.trackers, where, this.#parts);
+    const spec = compileAggregate(input, this.#parts.catalog, this.trackers);
+    if (session.sums) await session.refresh();
+    const recorded = this.#recorded();
+    if (recorded && session.oldestSeq > 0) {
+      if (await recorded.recording.reach(session.nextSeq, REACH_MS))
+        return aggregateStored(recorded.source.store, queryOf(recorded.source, filter), spec);
+      // Memory holds the newest events only: what it gives would look like the whole.
+      if (session.oldestSeq > 0) throw this.#behind(recorded.recording);
+    }
+    const aggregator = new Aggregator(spec, { accept: filter?.matches });
+    await addSlices(aggregator, session.held());
+    return inTurns(aggregator.collecting());
+  }
+
+  follow({ every, replay, where, ...input }: FollowRequest): LiveAggregate {
+    const session = this.#session;
+    const { catalog } = this.#parts;
+    const everyMs = spanInRange('every', every ?? 1000, MIN_EVERY_MS, HOUR);
+    const spec = compileAggregate(input, catalog, this.trackers);
+    const checked = replay == null ? undefined : inRange('replay', replay, 0, MAX_REPLAY, 'events');
+    const filter = filterFor(this.trackers, where, this.#parts);
+    const demand = demandOf(spec, catalog, this.trackers);
+    // The aggregator judges, not the stream: it tells how many events it discarded.
+    const source = session.subscribe({ replay: checked, demand: filter?.with(demand) ?? demand, lends: true });
+    return new LiveAggregate(
+      new Aggregator(spec, { live: true, accept: filter?.matches }),
+      source,
+      everyMs,
+      session.sums ? () => session.refresh() : null,
+    );
+  }
+
+  report(request: ReportRequest): Promise<BehaviourReport> {
+    return reportOfSession(this, request, this.#parts, this.#caller);
+  }
+
+  async events(): Promise<Origin> {
+    const session = this.#session;
+    if (session.sums) await session.refresh();
+    const recorded = this.#recorded();
+    // A session that is not stored tells itself what memory let go of.
+    if (!recorded || session.oldestSeq === 0) return heldOrigin(session, this.#parts.registry);
+    const {
+      source: { store },
+      recording,
+    } = recorded;
+    if (!(await recording.reach(session.nextSeq, REACH_MS))) throw this.#behind(recording);
+    const record = await store.session(session.id);
+    if (!record) throw this.#behind(recording);
+    return storedOrigin(record, store);
+  }
+
+  /** Where its events are stored too, each of them; null where memory is all there is. */
+  #recorded(): { readonly recording: SessionRecording; readonly source: StoredSource } | null {
+    const recording = recordingOf(this.#session);
+    return recording && { recording, source: { id: this.id, store: recording.store, trackers: this.trackers } };
+  }
+
+  #behind({ stats: { error, pending } }: SessionRecording): EunomiaError {
+    const why = error ?? `it is ${pending} events behind`;
+    return new EunomiaError(
+      'STORE_UNAVAILABLE',
+      `the store cannot tell all events of the session "${this.id}" at the moment (${why}), and memory no longer holds its first ${this.#session.oldestSeq}; ask again later, or for \`events\`, which tell what is missing`,
+    );
+  }
+}

@@ -1,0 +1,54 @@
+import type { ReportSource } from '../../analysis/report/index.js';
+import type { ContainerRegistry } from '../../inventory/registry.js';
+import type { Session } from '../../session/session.js';
+import { heldParts, type Part } from '../../session/stream/parts.js';
+import { storedParts } from '../../storage/parts.js';
+import { queryOf } from '../../storage/query.js';
+import type { EventQuery, Store, StoredContainer, StoredRecord } from '../../storage/store.js';
+
+export type Narrowing = Partial<Pick<EventQuery, 'from' | 'to' | 'containers' | 'filter'>>;
+
+/** All events of one session that there are, for what reads each of them: reports and exports. */
+export interface Origin {
+  readonly source: ReportSource;
+  /** Whether each of them is read from a store. */
+  readonly stored: boolean;
+  /** In their order, with what is missing among them. A store leaves out what does not match; memory only what the filter does not take. */
+  parts(narrowing: Narrowing): AsyncGenerator<Part, void>;
+  /** Those that the events are of; of a session in memory also those there are, which did nothing then. */
+  containers(): Promise<readonly StoredContainer[]>;
+}
+
+export function heldOrigin(session: Session, registry: ContainerRegistry): Origin {
+  const { id, spec, startedAt, stoppedAt } = session;
+  return {
+    source: {
+      id,
+      trackers: spec.trackers.map(({ name }) => name),
+      options: Object.fromEntries(spec.trackers.map(({ name, options }) => [name, options])),
+      from: startedAt,
+      to: stoppedAt,
+    },
+    stored: false,
+    parts: ({ filter = null }) => heldParts(session, filter),
+    async containers() {
+      const seen = new Map<string, StoredContainer>(registry.list().map((container) => [container.id, container]));
+      for await (const { events } of heldParts(session, null)) {
+        for (const { container } of events)
+          if (container) seen.set((container as StoredContainer).id, container as StoredContainer);
+      }
+      return [...seen.values()];
+    },
+  };
+}
+
+export function storedOrigin(record: StoredRecord, store: Store): Origin {
+  const { id, trackers, options, startedAt, stoppedAt } = record;
+  const query = queryOf({ id, trackers, store }, null);
+  return {
+    source: { id, trackers, options, from: startedAt, to: stoppedAt },
+    stored: true,
+    parts: (narrowing) => storedParts({ record, store }, { ...query, ...narrowing }),
+    containers: () => store.containers(query),
+  };
+}

@@ -1,0 +1,195 @@
+import type { Caller } from '../../access/caller.js';
+import { compileAggregate, type AggregateInput, type AggregateRow } from '../../analysis/aggregate/index.js';
+import { invalid } from '../../base/errors.js';
+import type { BehaviourReport } from '../../event/report.js';
+import { parseCursor } from '../../session/cursor.js';
+import type { RecordingStats } from '../../session/recording.js';
+import type { Page } from '../../session/session.js';
+import type { SessionOrigin, SessionState, SessionStats, StopReason } from '../../session/spec.js';
+import type { FilterPlan } from '../../session/source/plan.js';
+import { queryOf, storedPage, type StoredSource } from '../../storage/query.js';
+import { ResumedStream } from '../../storage/resume.js';
+import type { Store, StoredRecord } from '../../storage/store.js';
+import { aggregateStored } from '../aggregate.js';
+import { unknownSession } from '../check.js';
+import type { NodeFacts, Parts } from '../parts.js';
+import { reportOfSession } from '../report.js';
+import type { PageRequest, ReportRequest, SessionHandle, SubscribeRequest } from './handle.js';
+import { storedOrigin, type Origin } from './origin.js';
+import { filterFor, filterInTurn, rangeOf, replayOf } from './request.js';
+
+/** A session that is in no memory any more: it reads like one that has stopped. */
+export class StoredSession implements SessionHandle {
+  readonly captured: readonly string[] = [];
+  readonly notices: readonly string[] = [];
+  readonly undecided = null;
+  readonly containers: SessionHandle['containers'] = [];
+  readonly #record: StoredRecord;
+  readonly #store: Store;
+  readonly #parts: Parts;
+  readonly #caller: Caller;
+
+  constructor(record: StoredRecord, store: Store, parts: Parts, caller: Caller) {
+    this.#record = record;
+    this.#store = store;
+    this.#parts = parts;
+    this.#caller = caller;
+  }
+
+  get id(): string {
+    return this.#record.id;
+  }
+
+  get trackers(): readonly string[] {
+    return this.#record.trackers;
+  }
+
+  get origin(): SessionOrigin {
+    return 'LIVE';
+  }
+
+  /** Several servers may write to one InfluxDB; the embedded store is this server's alone. */
+  get node(): NodeFacts | null {
+    return this.#store.kind === 'EMBEDDED' ? this.#parts.server.node : null;
+  }
+
+  get state(): SessionState {
+    return this.#record.state;
+  }
+
+  get error(): string | null {
+    return this.#record.error;
+  }
+
+  get createdAt(): string {
+    return this.#record.createdAt;
+  }
+
+  get startedAt(): string | null {
+    return this.#record.startedAt;
+  }
+
+  get stoppedAt(): string | null {
+    return this.#record.stoppedAt;
+  }
+
+  get stopsAt(): null {
+    return null;
+  }
+
+  get stopReason(): StopReason | null {
+    return this.#record.stopReason;
+  }
+
+  get name(): string | null {
+    return this.#record.name;
+  }
+
+  get labels(): StoredRecord['labels'] {
+    return this.#record.labels;
+  }
+
+  get options(): StoredRecord['options'] {
+    return this.#record.options;
+  }
+
+  get capture(): StoredRecord['capture'] {
+    return this.#record.capture;
+  }
+
+  get persistence(): RecordingStats {
+    const { mode, events, missing } = this.#record;
+    return {
+      store: this.#store.kind,
+      mode,
+      state: 'DONE',
+      written: events,
+      pending: 0,
+      dropped: missing,
+      lagMs: 0,
+      error: null,
+    };
+  }
+
+  async stats(): Promise<SessionStats> {
+    const { lost, events, missing, nextSeq, received, discarded, receivedBytes } = this.#record;
+    const read = received ?? nextSeq;
+    return {
+      produced: lost + read,
+      lost,
+      skippedRuns: null,
+      received: read,
+      discarded,
+      delivered: read - discarded,
+      queued: 0,
+      dropped: 0,
+      retained: events,
+      evicted: missing,
+      retainedBytes: 0,
+      receivedBytes,
+      ringPeakBytes: 0,
+      subscribers: [],
+    };
+  }
+
+  /** Nobody judges its events any more. */
+  get explain(): FilterPlan {
+    const trackers = this.trackers.map((tracker) => ({
+      tracker,
+      inKernel: null,
+      inServer: null,
+      hooks: [],
+      captured: [],
+    }));
+    return {
+      where: null,
+      trackers,
+      notices: [],
+      sharing: { sessions: 0, eventsPerSecond: null, reason: 'the session has ended, and is in its store only' },
+    };
+  }
+
+  async page(request: PageRequest): Promise<Page> {
+    const range = rangeOf(request);
+    const where = await filterInTurn(this.trackers, request.where, this.#parts);
+    const { nextSeq, events } = this.#record;
+    return storedPage(this.#source, { ...range, where }, nextSeq, events);
+  }
+
+  /** From a cursor on, or the last `replay`; ends with the last event that is stored. */
+  subscribe(request: SubscribeRequest): ResumedStream {
+    const { nextSeq } = this.#record;
+    const { after } = request;
+    const replay = replayOf(request);
+    const where = filterFor(this.trackers, request.where, this.#parts);
+    const from = after ? parseCursor(after, this.id, nextSeq) : Math.max(0, nextSeq - (replay ?? 0));
+    return new ResumedStream({ source: this.#source, from, where, live: null, end: nextSeq });
+  }
+
+  async aggregate(input: AggregateInput, where: unknown): Promise<readonly AggregateRow[]> {
+    const filter = await filterInTurn(this.trackers, where, this.#parts);
+    const spec = compileAggregate(input, this.#parts.catalog, this.trackers);
+    return aggregateStored(this.#store, queryOf(this.#source, filter), spec);
+  }
+
+  follow(): never {
+    throw unknownSession(this.id);
+  }
+
+  report(request: ReportRequest): Promise<BehaviourReport> {
+    return reportOfSession(this, request, this.#parts, this.#caller);
+  }
+
+  async events(): Promise<Origin> {
+    if (this.#record.mode !== 'EVENTS')
+      throw invalid(
+        'session',
+        `"${this.id}" is stored as rollups, which have no single events; ask for its \`aggregate\`, or persist with mode EVENTS`,
+      );
+    return storedOrigin(this.#record, this.#store);
+  }
+
+  get #source(): StoredSource {
+    return { id: this.id, store: this.#store, trackers: this.trackers };
+  }
+}

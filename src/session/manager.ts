@@ -1,0 +1,258 @@
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { EunomiaError, invalid } from '../base/errors.js';
+import { ChangeFeed } from './stream/feed.js';
+import { SourcePool, type SessionKernel } from './source/pool.js';
+import type { Record, Recording } from './recording.js';
+import type { RecordedSource } from './replay.js';
+import { Session, type SessionDependencies } from './session.js';
+import type { SessionSpec, StopReason } from './spec.js';
+
+/** How often sessions with a time to live are looked at. */
+const TTL_CHECK_MS = 500;
+/** How long readers have for the last delivery, which tells them of what they have not read. */
+const LAST_WORD_MS = 500;
+/** How long the server's end waits for stores that are behind. */
+const STORED_MS = 20_000;
+
+export interface ManagerOptions extends Omit<SessionDependencies, 'onState' | 'pool' | 'replay'> {
+  /** Null for a server that only replays. */
+  readonly kernel: SessionKernel | null;
+  /** Sessions that may run at once. */
+  readonly maxSessions: number;
+  /** How long readers have, at the end of the server or of a session that is removed, for what they have not read. */
+  readonly drainMs: number;
+  /** For sessions that are to be stored. */
+  readonly record?: Record;
+  /** Called with each session before it starts: what calls `session.record` then gets all of its events. Must not throw. */
+  readonly tap?: (session: Session) => void;
+}
+
+/** All sessions of the server: starts, finds, stops, forgets. */
+export class SessionManager {
+  readonly #options: ManagerOptions;
+  readonly #pool: SourcePool | null;
+  readonly #sessions = new Map<string, Session>();
+  readonly #feeds = new Set<ChangeFeed>();
+  readonly #ttlTimer: NodeJS.Timeout;
+  /** Removed, with readers that have not read all. */
+  readonly #leaving = new Set<Session>();
+  /** Not yet at their ends, by their sessions; those of removed ones too. */
+  readonly #recordings = new Map<string, Recording>();
+  #ending: Promise<void> | null = null;
+  /** Resolves when the kernel thread has died: all sessions have failed then, and none can be started. */
+  readonly died: Promise<Error>;
+
+  constructor(options: ManagerOptions) {
+    this.#options = options;
+    this.#pool = options.kernel && new SourcePool(options.kernel);
+    this.#ttlTimer = setInterval(() => this.#removeUnused(), TTL_CHECK_MS).unref();
+    this.died = new Promise((resolve) => {
+      if (options.kernel)
+        options.kernel.onDeath = (error) => {
+          options.log.fatal({ err: error }, 'the kernel thread has ended');
+          for (const session of this.#sessions.values()) session.fail(error);
+          resolve(error);
+        };
+    });
+  }
+
+  /** Starts a session. Rejects, with nothing left behind, with TOO_MANY_SESSIONS, UNKNOWN_CONTAINER, UNKNOWN_CGROUP, BAD_USER_INPUT (a process that is not there) or KERNEL_ERROR. */
+  async start(spec: SessionSpec): Promise<Session> {
+    if (this.#ending) throw new EunomiaError('SHUTTING_DOWN', 'the server is ending');
+    const active = this.list().filter(
+      (s) => s.state === 'STARTING' || s.state === 'RUNNING' || s.state === 'STOPPING',
+    ).length;
+    if (active >= this.#options.maxSessions) {
+      throw new EunomiaError(
+        'TOO_MANY_SESSIONS',
+        `${active} sessions run, and the limit is ${this.#options.maxSessions}; stop one, or start the server with a larger --max-sessions`,
+        {
+          details: { limit: this.#options.maxSessions },
+        },
+      );
+    }
+    spec.target?.pids.forEach((pid, i) => {
+      if (!existsSync(`/proc/${pid}`))
+        throw invalid(`input.target.pids[${i}]`, `no process ${pid} is alive in the server's pid namespace`);
+    });
+    // Those without a cgroup of their own are found by looking alone.
+    if (spec.target?.containers.length) await this.#options.registry.refresh();
+    await this.#requireCgroups(spec.target?.cgroups ?? []);
+    return this.#begin(spec);
+  }
+
+  async #requireCgroups(ids: readonly number[]): Promise<void> {
+    const { registry } = this.#options;
+    if (ids.length && registry.identity !== 'CGROUP') {
+      throw new EunomiaError(
+        'UNKNOWN_CGROUP',
+        'input.target.cgroups: containers of this machine have no v2 cgroups, so that processes cannot be told apart by them; give containers or pids',
+        { details: { argument: 'input.target.cgroups' } },
+      );
+    }
+    await Promise.all(
+      ids.map(async (id, i) => {
+        if (registry.byCgroup(id) === undefined) await registry.resolve(id);
+        if (registry.byCgroup(id) !== undefined) return;
+        throw new EunomiaError(
+          'UNKNOWN_CGROUP',
+          `input.target.cgroups[${i}]: there is no v2 cgroup with the id ${id}; it is the inode of the cgroup's directory (stat -c %i /sys/fs/cgroup/PATH)`,
+          { details: { argument: `input.target.cgroups[${i}]` } },
+        );
+      }),
+    );
+  }
+
+  /** Starts a session whose events were recorded. It holds them as live ones, in `bufferBytes`. */
+  replay(spec: SessionSpec, replay: RecordedSource): Promise<Session> {
+    return this.#begin(spec, replay);
+  }
+
+  async #begin(spec: SessionSpec, replay?: RecordedSource): Promise<Session> {
+    const session = new Session(randomBytes(8).toString('hex'), spec, {
+      ...this.#options,
+      pool: this.#pool,
+      ...(replay ? { replay } : {}),
+      onState: (changed) => this.#announce(changed),
+    });
+    this.#sessions.set(session.id, session);
+    try {
+      if (spec.persist) {
+        if (!this.#options.record)
+          throw new EunomiaError('NO_STORE', 'this server has no store; start it with --data-dir');
+        session.recording = await this.#options.record(session, spec.persist);
+        this.#keepRecording(session.id, session.recording);
+      }
+      this.#options.tap?.(session);
+      await session.start();
+    } catch (error) {
+      this.#sessions.delete(session.id); // nobody has its id
+      await session.recording?.discard();
+      throw error;
+    }
+    return session;
+  }
+
+  #keepRecording(id: string, recording: Recording): void {
+    this.#recordings.set(id, recording);
+    void recording.ended.then(() => this.#recordings.delete(id));
+  }
+
+  /** The most sessions that may run at once. */
+  get maxSessions(): number {
+    return this.#options.maxSessions;
+  }
+
+  get(id: string): Session | undefined {
+    return this.#sessions.get(id);
+  }
+
+  /** Oldest first. */
+  list(): Session[] {
+    return [...this.#sessions.values()];
+  }
+
+  async stop(id: string, reason: StopReason = 'REQUESTED'): Promise<Session> {
+    const session = this.#need(id);
+    session.touch();
+    await session.stop(reason);
+    return session;
+  }
+
+  async remove(id: string, reason: StopReason = 'REQUESTED'): Promise<void> {
+    const session = this.#need(id);
+    await session.stop(reason);
+    this.#sessions.delete(id);
+    for (const feed of this.#feeds) feed.removed(session);
+    this.#leaving.add(session);
+    // Not awaited: who removes a session does not wait for its readers.
+    void this.#drained([session]).then(() => {
+      session.cut();
+      session.clear();
+      this.#leaving.delete(session);
+    });
+  }
+
+  /** Each session there is, then each that changes; ends when the session `id`, if given, is removed. */
+  changes(id?: string | null): AsyncIterableIterator<Session> {
+    const feed: ChangeFeed = new ChangeFeed(id ? [this.#need(id)] : this.list(), id ?? null, () =>
+      this.#feeds.delete(feed),
+    );
+    this.#feeds.add(feed);
+    return feed;
+  }
+
+  /**
+   * Stops all sessions and gives their readers a while for what they have not read; readers are told of what remains. No session can be started
+   * any more. Idempotent.
+   */
+  end(): Promise<void> {
+    return (this.#ending ??= this.#end());
+  }
+
+  async #end(): Promise<void> {
+    clearInterval(this.#ttlTimer);
+    const sessions = [...this.list(), ...this.#leaving];
+    const stopped = Promise.all(this.list().map((session) => session.stop('SHUTDOWN')));
+    await Promise.all(sessions.map(({ detached }) => detached));
+    await this.#drained(sessions);
+    for (const session of sessions) session.cut();
+    await hold(() => sessions.some(({ hasReaders }) => hasReaders), LAST_WORD_MS);
+    await stopped;
+    for (const feed of this.#feeds) feed.end();
+  }
+
+  /** Ends them as `end` does, and gives stores a while for what they have not written. Idempotent. */
+  async close(): Promise<void> {
+    await this.end();
+    await this.#awaitStores();
+    for (const session of this.list()) session.clear();
+  }
+
+  /** Resolves when they have no readers, or these had their time. */
+  #drained(sessions: readonly Session[]): Promise<void> {
+    return hold(() => sessions.some(({ hasReaders }) => hasReaders), this.#options.drainMs);
+  }
+
+  /** A store that is behind gets on for a while; one that cannot write at all is not waited for. It is told what it will miss. */
+  async #awaitStores(): Promise<void> {
+    await hold(() => [...this.#recordings.values()].some(({ stats }) => stats.state === 'WRITING'), STORED_MS);
+    for (const [id, recording] of this.#recordings) {
+      const { pending, error } = recording.stats;
+      this.#options.log.warn({ session: id, pending, error }, 'ending, with events that are not stored');
+      await recording.giveUp();
+    }
+  }
+
+  #need(id: string): Session {
+    const session = this.#sessions.get(id);
+    if (!session)
+      throw new EunomiaError(
+        'UNKNOWN_SESSION',
+        `there is no session "${id.slice(0, 64)}": it never was, or it was removed; \`sessions\` lists those there are`,
+      );
+    return session;
+  }
+
+  #announce(session: Session): void {
+    if (session.state === 'STOPPED') this.#options.observer?.onEnd(session);
+    for (const feed of this.#feeds) feed.changed(session);
+  }
+
+  #removeUnused(): void {
+    for (const session of this.#sessions.values()) {
+      const { ttlMs } = session.spec;
+      if (ttlMs === null || session.unusedMs < ttlMs || session.state === 'STARTING') continue;
+      this.remove(session.id, 'UNUSED').catch((error: unknown) =>
+        this.#options.log.error({ session: session.id, err: error }, 'removing an unused session'),
+      );
+    }
+  }
+}
+
+/** Waits while a condition holds, but not longer than `ms`. */
+async function hold(condition: () => boolean, ms: number): Promise<void> {
+  for (const until = Date.now() + ms; condition() && Date.now() < until;) await sleep(10);
+}

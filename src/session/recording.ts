@@ -1,0 +1,36 @@
+import type { PersistMode, PersistSpec, StoreKind } from './spec.js';
+import type { Session } from './session.js';
+import type { Delivery } from '../record/delivery.js';
+
+export interface RecordingStats {
+  readonly store: StoreKind;
+  readonly mode: PersistMode;
+  readonly state: 'WRITING' | 'PAUSED' | 'DONE' | 'FAILED';
+  /** Events that a crash can no longer take. */
+  readonly written: number;
+  readonly pending: number;
+  readonly dropped: number;
+  /** How long the oldest event that is not written waits; 0 when all are. */
+  readonly lagMs: number;
+  readonly error: string | null;
+}
+
+/** What a session's recording asks of it: a reader of its own that is no subscriber. */
+export interface RecordingSource {
+  next(): Promise<IteratorResult<Delivery, undefined>>;
+  readonly stats: { readonly received: number; readonly queued: number; readonly dropped: number };
+}
+
+/** The recording of a session, as the session knows it. */
+export interface Recording {
+  readonly stats: RecordingStats;
+  /** Resolves when the session's end is written, or never will be. */
+  readonly ended: Promise<void>;
+  /** The server ends before all is written: gives the store what is known of the rest. */
+  giveUp(): Promise<void>;
+  /** Gives up: the session never started. */
+  discard(): Promise<void>;
+}
+
+/** Begins to record a session before it starts. Rejects when its store cannot. */
+export type Record = (session: Session, persist: PersistSpec) => Promise<Recording>;

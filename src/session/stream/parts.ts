@@ -1,0 +1,58 @@
+import type { Gap, TraceEvent } from '../../event/event.js';
+import { turns } from '../../base/turn.js';
+import { nowText } from '../../event/clock.js';
+import type { Slice } from '../../record/history.js';
+import { gapsOf } from './scan.js';
+import type { Session } from '../session.js';
+import type { StreamFilter } from './stream.js';
+
+/** Some of a session's events, in their order. Wherever they are read from, the parts of a session make one sequence. */
+export interface Part {
+  readonly events: readonly TraceEvent[];
+  /** What is missing before the first of them. Counts of 0: nobody counted. */
+  readonly gap: Gap | null;
+}
+
+/** Events in one part. */
+const PART = 512;
+/** Events of which a filter makes one part: it may take a millisecond for each. */
+const FILTERED = 32;
+
+/** What a session holds in memory now, that matches. Its memory stays as long as the slowest reader needs it. */
+export async function* heldParts(session: Session, filter: StreamFilter | null): AsyncGenerator<Part, void> {
+  await session.refresh();
+  const { evicted } = await session.stats();
+  const slices = session.held();
+  const first = slices[0]?.batch;
+  if (evicted)
+    yield {
+      events: [],
+      gap: {
+        from: session.startedAt ?? session.createdAt,
+        to: first?.count ? first.event(0).time : nowText(),
+        lost: 0,
+        dropped: evicted,
+        where: 'CLIENT',
+      },
+    };
+  for (const slice of slices) {
+    for (const part of partsOf(slice, filter)) {
+      yield part;
+      if (!turns.isOpen) await turns.next('ANSWER');
+    }
+  }
+}
+
+function* partsOf({ batch, from, to }: Slice, filter: StreamFilter | null): Generator<Part> {
+  const [gap = null] = gapsOf([{ batch, from, to }]);
+  if (gap && from === to) yield { events: [], gap };
+  const size = filter ? FILTERED : PART;
+  for (let at = from; at < to; at += size) {
+    const events: TraceEvent[] = [];
+    for (let i = at; i < Math.min(to, at + size); i++) {
+      const event = batch.event(i);
+      if (!filter || filter.matches(event)) events.push(event);
+    }
+    yield { events, gap: at === from ? gap : null };
+  }
+}

@@ -1,0 +1,74 @@
+import type { EventBatch } from '../../record/batch.js';
+import { EventStream, type Selection, type StreamOptions, type SubscriberStats } from './stream.js';
+
+/** Who reads a session: subscribers, and recorders, which are part of the session and counted by whoever they write for. */
+export class Readers {
+  readonly #streams = new Set<EventStream>();
+  readonly #recorders: EventStream[] = [];
+  #ended: { readonly failure: Error | null } | null = null;
+  /** Of those that have left. */
+  #dropped = 0;
+
+  /** A subscriber; `onClose` is called once when it leaves or has read the end. */
+  subscribe(options: Omit<StreamOptions, 'onClose'>, onClose: () => void): EventStream {
+    const stream = new EventStream({
+      ...options,
+      onClose: (closed) => {
+        this.#dropped += closed.stats.dropped;
+        this.#streams.delete(closed);
+        onClose();
+      },
+    });
+    this.#streams.add(stream);
+    if (this.#ended) end(stream, this.#ended.failure);
+    return stream;
+  }
+
+  record(options: Omit<StreamOptions, 'onClose'>): EventStream {
+    const recorder = new EventStream({ ...options, onClose: () => undefined });
+    this.#recorders.push(recorder);
+    return recorder;
+  }
+
+  push(batch: EventBatch): void {
+    const shared = new Map<string, Selection>();
+    for (const stream of this.#streams) stream.push(batch, shared);
+    for (const recorder of this.#recorders) recorder.push(batch);
+  }
+
+  /** They read what is queued, and then the end; subscribers then the failure, if there was one: more may have happened than they got. */
+  end(failure: Error | null): void {
+    this.#ended ??= { failure };
+    for (const stream of this.#streams) end(stream, this.#ended.failure);
+    for (const recorder of this.#recorders) recorder.end();
+  }
+
+  /** Subscribers are told of what they have not read by now, as a gap in a last delivery. */
+  cut(): void {
+    for (const stream of this.#streams) stream.cut();
+  }
+
+  /** Subscribers that are there. */
+  get count(): number {
+    return this.#streams.size;
+  }
+
+  get stats(): SubscriberStats[] {
+    return [...this.#streams].map(({ stats }) => stats);
+  }
+
+  /** Events that were dropped for subscribers, those that have left included. */
+  get dropped(): number {
+    return this.stats.reduce((sum, { dropped }) => sum + dropped, this.#dropped);
+  }
+
+  /** Events that wait for the slowest subscriber. */
+  get mostQueued(): number {
+    return Math.max(0, ...this.stats.map(({ queued }) => queued));
+  }
+}
+
+function end(stream: EventStream, failure: Error | null): void {
+  if (failure) stream.fail(failure);
+  else stream.end();
+}

@@ -1,0 +1,451 @@
+import type { Gap, TraceEvent } from '../../event/event.js';
+import { turns, type Work } from '../../base/turn.js';
+import type { EventBatch } from '../../record/batch.js';
+import { Delivery } from '../../record/delivery.js';
+import { wallTimeOf } from '../../event/clock.js';
+import type { Slice } from '../../record/history.js';
+
+/** Counts of one reader; `received = discarded + delivered + dropped + queued` holds at any time. */
+export interface SubscriberStats {
+  readonly id: string;
+  readonly since: string;
+  /** Its own filter, in CEL. */
+  readonly where: string | null;
+  readonly received: number;
+  readonly discarded: number;
+  readonly delivered: number;
+  readonly dropped: number;
+  readonly queued: number;
+}
+
+/** A filter of a reader's own; equal filters have the same text. */
+export interface StreamFilter {
+  readonly text: string;
+  readonly matches: (event: TraceEvent) => boolean;
+}
+
+export interface StreamOptions {
+  readonly id: string;
+  readonly since: string;
+  /** Bytes of records that may wait; the oldest batch is dropped beyond it. */
+  readonly queueBytes: number;
+  /** Events that come first: what the session held. They do not count against the bound, the session holds them anyway. */
+  readonly backlog: readonly Slice[];
+  /** Missing before the backlog: events that the reader asked for and the session no longer holds. */
+  readonly missing: { readonly count: number; readonly from: string; readonly to: string } | null;
+  readonly cursorAt: (seq: number) => string;
+  /** Where the reader starts, for the cursor of a first delivery without events. */
+  readonly startSeq: number;
+  /** Which events it gets; all of them when null. */
+  readonly where: StreamFilter | null;
+  /** Events in one delivery at most, however large they are. Default: what one message may hold. */
+  readonly deliveryEvents?: number;
+  /**
+   * A delivery's slices may be read until the next one is asked for, and no longer; its `events` as long as one likes. Saves collections of garbage
+   * where much flows. Default false: slices too may be read as long as one likes.
+   */
+  readonly lends?: boolean;
+  /** Called once when the reader leaves or has read the end. */
+  readonly onClose: (stream: EventStream) => void;
+}
+
+/**
+ * Events, and bytes of their records, in one delivery at most: it becomes one message, whose text is made and sent in one piece of a millisecond or two.
+ * Bytes are told by the batch's average, so that all readers of a batch cut alike.
+ */
+const DELIVERY_EVENTS = 1024;
+const DELIVERY_BYTES = 128 << 10;
+
+/** Evaluates a filter on a part of a batch, piece by piece. Readers with equal filters share one, and whoever has a turn carries it on. */
+export class Selection {
+  readonly #work: Work<EventBatch>;
+  /** What passed the filter; null until all is evaluated. */
+  result: EventBatch | null = null;
+
+  constructor({ batch, from, to }: Slice, { matches }: StreamFilter) {
+    this.#work = batch.selecting(matches, from, to);
+  }
+
+  advance(): EventBatch | null {
+    if (this.result) return this.result;
+    const { done, value } = this.#work.next();
+    if (done) this.result = value;
+    return this.result;
+  }
+}
+
+/** A batch of which a filter has not taken its part yet. */
+interface Offered {
+  readonly batch: EventBatch;
+  readonly selection: Selection;
+}
+
+/**
+ * One reader of a session: a bounded queue. `push` never blocks; when the reader is slow the oldest batches leave the queue, are counted,
+ * and stand in the next delivery's gap. Filters are evaluated and deliveries handed out within the turns that all readers share: a reader
+ * that is always ready keeps neither the event loop nor other readers waiting. Events whose filter was not evaluated yet count as queued.
+ */
+export class EventStream implements AsyncIterableIterator<Delivery> {
+  readonly #options: StreamOptions;
+  /** Not yet judged. */
+  #backlog: Slice[];
+  /** The first part of the backlog, judged. */
+  #front: Slice | null = null;
+  /** Of the first part of the backlog, as far as it is evaluated. */
+  #selecting: Selection | null = null;
+  #queue: Slice[] = [];
+  /** Behind the queue: its filter has to be evaluated. */
+  #offered: Offered[] = [];
+  /** Of both. */
+  #queueBytes = 0;
+  /** What the delivery before was read from, where it is lent. */
+  #lent: Slice[] = [];
+  /** Left the queue unread since the last delivery; a loss in the kernel that these batches told of is told with them. */
+  #dropped: { count: number; lost: number; from: string; to: string } | null = null;
+  #missing: StreamOptions['missing'];
+  #waiting: {
+    readonly resolve: (result: IteratorResult<Delivery, undefined>) => void;
+    readonly reject: (error: Error) => void;
+  }[] = [];
+  #ended = false;
+  /** Why it ended too early; told to one reader once the queue is read. */
+  #failure: Error | null = null;
+  #closed = false;
+  #lastSeq: number;
+  /** Whether it waits for a turn. */
+  #waits = false;
+  readonly #counts = { received: 0, discarded: 0, delivered: 0, dropped: 0, queued: 0 };
+
+  constructor(options: StreamOptions) {
+    this.#options = options;
+    this.#backlog = [...options.backlog];
+    this.#missing = options.missing;
+    this.#lastSeq = options.startSeq;
+    for (const { from, to } of options.backlog) {
+      this.#counts.received += to - from;
+      this.#counts.queued += to - from;
+    }
+    if (options.missing) {
+      this.#counts.received += options.missing.count;
+      this.#counts.dropped += options.missing.count;
+    }
+  }
+
+  get stats(): SubscriberStats {
+    return {
+      id: this.#options.id,
+      since: this.#options.since,
+      where: this.#options.where?.text ?? null,
+      ...this.#counts,
+    };
+  }
+
+  /** `shared` holds the filters' work on this batch, by their text: readers with equal filters do it once. */
+  push(batch: EventBatch, shared = new Map<string, Selection>()): void {
+    if (this.#ended || this.#closed) return;
+    const { where } = this.#options;
+    this.#counts.received += batch.count;
+    this.#counts.queued += batch.count;
+    if (!batch.count && !batch.lost) return;
+    batch.lease?.hold();
+    this.#queueBytes += batch.byteLength;
+    const slice = { batch, from: 0, to: batch.count };
+    if (where) {
+      const selection = shared.get(where.text) ?? new Selection(slice, where);
+      shared.set(where.text, selection);
+      this.#offered.push({ batch, selection });
+    } else this.#queue.push(slice);
+    while (this.#queueBytes > this.#options.queueBytes && this.#queue.length + this.#offered.length > 1) this.#drop();
+    this.#work();
+  }
+
+  /** Nothing more comes; what is queued is still read. */
+  end(): void {
+    this.#ended = true;
+    this.#work();
+  }
+
+  /** As `end`; then `next` rejects once with the error: more happened than the reader can be told of. */
+  fail(error: Error): void {
+    if (!this.#ended) this.#failure = error;
+    this.end();
+  }
+
+  /**
+   * Nothing more comes, and nothing that waits is handed out any more: it is dropped, and told as the gap of a last delivery. That one's
+   * cursor is the place before the gap, so that a reader may ask for these events where they are kept.
+   */
+  cut(): void {
+    if (this.#closed) return;
+    this.#ended = true;
+    const waiting = [...(this.#front ? [this.#front] : []), ...this.#backlog];
+    this.#front = null;
+    this.#selecting = null;
+    this.#backlog = [];
+    const before = this.#dropped;
+    this.#dropped = null;
+    for (const slice of waiting) this.#count(slice);
+    while (this.#queue.length || this.#offered.length) this.#drop();
+    const after = this.#dropped as typeof before;
+    if (before && after) {
+      this.#dropped = {
+        count: before.count + after.count,
+        lost: before.lost + after.lost,
+        from: before.from < after.from ? before.from : after.from,
+        to: before.to > after.to ? before.to : after.to,
+      };
+    } else this.#dropped = before ?? after;
+    this.#serve();
+  }
+
+  next(): Promise<IteratorResult<Delivery, undefined>> {
+    this.#endLoan();
+    return new Promise((resolve, reject) => {
+      this.#waiting.push({ resolve, reject });
+      this.#serve();
+    });
+  }
+
+  return(): Promise<IteratorResult<Delivery, undefined>> {
+    // Whoever reads a delivery while another ends the stream reads it to its end.
+    for (const { batch } of this.#lent) batch.lease?.keep();
+    this.#endLoan();
+    this.#finish();
+    return Promise.resolve({ done: true, value: undefined });
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  #work(): void {
+    this.#evaluate();
+    this.#serve();
+  }
+
+  /** Goes on in a turn of its own, once others had theirs. */
+  #later(): void {
+    if (this.#waits) return;
+    this.#waits = true;
+    turns.enter(() => {
+      this.#waits = false;
+      this.#work();
+    });
+  }
+
+  /** Takes from what was offered what the filter leaves of it, as far as the turn goes. */
+  #evaluate(): void {
+    for (let first = this.#offered[0]; first; first = this.#offered[0]) {
+      if (!first.selection.result && !turns.isOpen) return this.#later();
+      const selected = first.selection.advance();
+      if (!selected) continue;
+      this.#offered.shift();
+      const { batch } = first;
+      this.#queueBytes -= batch.byteLength;
+      this.#counts.discarded += batch.count - selected.count;
+      this.#counts.queued -= batch.count - selected.count;
+      // What was dropped before is told also where nothing of this one is left.
+      if (selected.count || selected.lost || this.#dropped) {
+        selected.lease?.hold();
+        this.#queue.push({ batch: selected, from: 0, to: selected.count });
+        this.#queueBytes += selected.byteLength;
+      }
+      batch.lease?.release();
+    }
+  }
+
+  /** Makes the next part of the backlog the front of what is read. False: its filter needs another turn. */
+  #advanceBacklog(): boolean {
+    const [slice] = this.#backlog;
+    if (!slice) return true;
+    const { where } = this.#options;
+    if (where) {
+      const selection = (this.#selecting ??= new Selection(slice, where));
+      let selected = selection.advance();
+      while (!selected && turns.isOpen) selected = selection.advance();
+      if (!selected) return false;
+      this.#selecting = null;
+      const left = slice.to - slice.from - selected.count;
+      this.#counts.discarded += left;
+      this.#counts.queued -= left;
+      this.#front = { batch: selected, from: 0, to: selected.count };
+    } else this.#front = slice;
+    this.#backlog.shift();
+    return true;
+  }
+
+  #drop(): void {
+    const offered = this.#queue.length ? undefined : this.#offered.shift();
+    const slice = offered ? { batch: offered.batch, from: 0, to: offered.batch.count } : this.#queue.shift();
+    if (!slice) return;
+    this.#queueBytes -= slice.batch.byteLength;
+    this.#count(slice);
+    slice.batch.lease?.release();
+  }
+
+  /** Counts what is never handed out. */
+  #count({ batch, from, to }: Slice): void {
+    const count = to - from;
+    this.#counts.queued -= count;
+    this.#counts.dropped += count;
+    const lost = from === 0 ? batch.lost : 0;
+    if (!count && !lost) return;
+    this.#dropped = {
+      count: (this.#dropped?.count ?? 0) + count,
+      lost: (this.#dropped?.lost ?? 0) + lost,
+      from: this.#dropped?.from ?? wallTimeOf(batch.clock, count ? batch.bootNsAt(from) : batch.lostFrom),
+      to: wallTimeOf(batch.clock, count ? batch.bootNsAt(to - 1) : batch.lostTo),
+    };
+  }
+
+  #serve(): void {
+    while (this.#waiting.length) {
+      const some =
+        this.#front ??
+        this.#backlog[0] ??
+        this.#queue[0] ??
+        this.#missing ??
+        (this.#ended && !this.#offered.length ? this.#dropped : null);
+      if (some && !turns.isOpen) return this.#later();
+      const delivery = some ? this.#take() : null;
+      if (delivery) this.#waiting.shift()?.resolve({ done: false, value: delivery });
+      // Few events pass the filter: the rest is evaluated once others had their turn.
+      else if (this.#backlog.length) return this.#later();
+      else if (this.#offered.length) return;
+      else if (this.#ended || this.#closed) {
+        const failure = this.#failure;
+        this.#failure = null;
+        if (failure && !this.#closed) this.#waiting.shift()?.reject(failure);
+        return this.#finish();
+      } else if (!this.#front && !this.#queue.length) return;
+    }
+  }
+
+  #finish(): void {
+    if (!this.#closed) {
+      this.#closed = true;
+      // What was never read was dropped, so that the counts add up to the end.
+      this.#counts.dropped += this.#counts.queued;
+      this.#counts.queued = 0;
+      this.#backlog = [];
+      this.#front = null;
+      for (const { batch } of [...this.#queue, ...this.#offered]) batch.lease?.release();
+      this.#queue = [];
+      this.#offered = [];
+      this.#options.onClose(this);
+    }
+    for (const { resolve } of this.#waiting.splice(0)) resolve({ done: true, value: undefined });
+  }
+
+  /** As much as one delivery may hold, from the backlog and then from the queue. What is behind a gap starts a delivery of its own. */
+  #take(): Delivery | null {
+    const slices: Slice[] = [];
+    let gap = this.#takeMissing();
+    let count = 0;
+    /** The part of a delivery that is taken. */
+    let filled = 0;
+    while (filled < 1) {
+      if (!this.#front && this.#backlog.length && !(turns.isOpen && this.#advanceBacklog())) break;
+      const next = this.#front ?? this.#queue[0];
+      if (!next) break;
+      const live = !this.#front;
+      const before = this.#gapBefore(next, live);
+      // Whole batches where that is possible: readers of one session then cut alike, and share what is made of a part.
+      const most = this.#mostOf(next.batch);
+      if (slices.length && (before || (next.to - next.from) / most > 1 - filled)) break;
+      if (before)
+        gap = gap
+          ? {
+              from: gap.from,
+              to: before.to,
+              lost: gap.lost + before.lost,
+              dropped: gap.dropped + before.dropped,
+              where: gap.where,
+            }
+          : before;
+      if (live) this.#dropped = null;
+
+      const to = Math.min(next.to, next.from + most);
+      if (to > next.from) slices.push(this.#lend({ batch: next.batch, from: next.from, to }));
+      count += to - next.from;
+      filled += (to - next.from) / most;
+      // A batch without events stands for those dropped before it, too.
+      this.#lastSeq = to > 0 ? next.batch.placeOf(to - 1) + 1 : Math.max(this.#lastSeq, next.batch.seq);
+      const rest = to < next.to ? { ...next, from: to } : null;
+      if (!live) this.#front = rest;
+      else if (rest) this.#queue[0] = rest;
+      else {
+        this.#queue.shift();
+        this.#queueBytes -= next.batch.byteLength;
+        next.batch.lease?.release();
+      }
+    }
+    // At the end nothing follows that a gap could stand before.
+    if (
+      this.#ended &&
+      this.#dropped &&
+      !this.#front &&
+      !this.#backlog.length &&
+      !this.#queue.length &&
+      !this.#offered.length &&
+      !slices.length
+    ) {
+      const { from, to, lost, count: dropped } = this.#dropped;
+      gap = {
+        from: gap?.from ?? from,
+        to,
+        lost: lost + (gap?.lost ?? 0),
+        dropped: dropped + (gap?.dropped ?? 0),
+        where: gap?.where ?? 'QUEUE',
+      };
+      this.#dropped = null;
+    }
+    if (!slices.length && !gap) return null;
+    this.#counts.queued -= count;
+    this.#counts.delivered += count;
+    return new Delivery(slices, gap, this.#options.cursorAt(this.#lastSeq));
+  }
+
+  /** Events of a batch in one delivery at most. */
+  #mostOf({ count, byteLength }: EventBatch): number {
+    const { deliveryEvents } = this.#options;
+    if (deliveryEvents !== undefined) return deliveryEvents;
+    const average = count ? byteLength / count : 1;
+    return Math.max(1, Math.min(DELIVERY_EVENTS, Math.floor(DELIVERY_BYTES / average)));
+  }
+
+  /** Holds what a delivery is read from; a reader that wants it for longer than until the next one has it kept. */
+  #lend(slice: Slice): Slice {
+    const { lease } = slice.batch;
+    if (!lease) return slice;
+    if (!this.#options.lends || this.#waiting.length > 1) lease.keep();
+    lease.hold();
+    this.#lent.push(slice);
+    return slice;
+  }
+
+  #endLoan(): void {
+    for (const { batch } of this.#lent) batch.lease?.release();
+    this.#lent = [];
+  }
+
+  #takeMissing(): Gap | null {
+    const missing = this.#missing;
+    this.#missing = null;
+    return missing && { from: missing.from, to: missing.to, lost: 0, dropped: missing.count, where: 'CLIENT' };
+  }
+
+  #gapBefore({ batch, from }: Slice, queued: boolean): Gap | null {
+    const dropped = queued ? this.#dropped : null;
+    const lost = from === 0 ? batch.lost : 0;
+    if (!dropped && !lost) return null;
+    const lostTo = wallTimeOf(batch.clock, batch.lostTo);
+    return {
+      from: dropped?.from ?? wallTimeOf(batch.clock, batch.lostFrom),
+      to: lost || !dropped ? lostTo : dropped.to,
+      lost: lost + (dropped?.lost ?? 0),
+      dropped: dropped?.count ?? 0,
+      where: dropped ? 'QUEUE' : 'KERNEL',
+    };
+  }
+}

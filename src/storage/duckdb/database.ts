@@ -1,0 +1,236 @@
+import { randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import { access, rm, stat, statfs } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api';
+import { EunomiaError, messageOf } from '../../base/errors.js';
+import { openPrivate, privateDirectory, securePrivate } from '../../base/file.js';
+import type { Bound, Row } from './protocol.js';
+import { valuesOf } from './text.js';
+import {
+  createTable,
+  evolveTable,
+  kindOfSql,
+  processColumns,
+  sharedColumns,
+  type Column,
+  type EventTable,
+} from './table.js';
+
+const VERSION = 1;
+/** Larger than DuckDB's own 16 MiB: a checkpoint holds up commits for a moment. After a crash so much is read again, which takes a second or two. */
+const CHECKPOINT_BYTES = '64MB';
+/** Readers share so many connections: one that is busy makes the others wait. */
+const READERS = 2;
+
+/** DuckDB's three headers, before its blocks. */
+const HEADERS_BYTES = 3 * 4096;
+
+const tables = [
+  'CREATE TABLE IF NOT EXISTS meta (version INTEGER)',
+  // `ended` is null while it runs; `missing` counts what retention took.
+  'CREATE TABLE IF NOT EXISTS sessions (number INTEGER, id VARCHAR, facts VARCHAR, ended VARCHAR, missing BIGINT, next_seq BIGINT)',
+  'CREATE TABLE IF NOT EXISTS gaps (_session INTEGER, _seq BIGINT, from_time BIGINT, to_time BIGINT, lost BIGINT, dropped BIGINT, place VARCHAR)',
+  'CREATE TABLE IF NOT EXISTS containers (_session INTEGER, id INTEGER, facts VARCHAR)',
+  createTable('processes', processColumns),
+];
+
+export interface TableColumn extends Column {
+  readonly unused: boolean;
+}
+
+/** The file, open. */
+export class Database {
+  readonly file: string;
+  readonly writer: DuckDBConnection;
+  /** Of each table of events, its columns as they lie there; those that no field has any more are `unused`. */
+  readonly columns = new Map<string, readonly TableColumn[]>();
+  readonly #instance: DuckDBInstance;
+  readonly #readers: DuckDBConnection[];
+  readonly #turns: Promise<unknown>[];
+  /** Queries that each reader has before it. */
+  readonly #busy: number[];
+
+  private constructor(
+    file: string,
+    instance: DuckDBInstance,
+    [writer, ...readers]: readonly [DuckDBConnection, ...DuckDBConnection[]],
+  ) {
+    this.file = file;
+    this.#instance = instance;
+    this.writer = writer;
+    this.#readers = readers;
+    this.#turns = readers.map(() => Promise.resolve());
+    this.#busy = readers.map(() => 0);
+  }
+
+  /** Opens or makes the file, with all tables. Rejects with STORE_UNAVAILABLE, which says why and what to do. */
+  static async open(file: string, events: readonly EventTable[], memoryLimit: string): Promise<Database> {
+    await checkDirectory(dirname(file), file);
+    let instance: DuckDBInstance;
+    try {
+      instance = await DuckDBInstance.create(file, {
+        threads: '2',
+        memory_limit: memoryLimit,
+        checkpoint_threshold: CHECKPOINT_BYTES,
+        temp_directory: join(dirname(file), 'temporary'),
+        autoload_known_extensions: 'false',
+        autoinstall_known_extensions: 'false',
+      });
+    } catch (error) {
+      throw explain(error, file);
+    }
+    try {
+      const connections = await Promise.all(Array.from({ length: 1 + READERS }, () => instance.connect()));
+      const [writer, ...readers] = connections;
+      if (!writer) throw new RangeError('no connection');
+      const database = new Database(file, instance, [writer, ...readers]);
+      await database.#checkLength();
+      await database.#prepare(events);
+      return database;
+    } catch (error) {
+      instance.closeSync();
+      throw explain(error, file);
+    }
+  }
+
+  /** Runs on the writer's connection, inside its transaction. */
+  async write(sql: string, values: readonly Bound[] = []): Promise<Row[]> {
+    return rowsOf(this.writer, sql, values);
+  }
+
+  /** Runs beside the writer, on what is committed. */
+  read(sql: string, values: readonly Bound[] = []): Promise<Row[]> {
+    const turn = this.#busy.indexOf(Math.min(...this.#busy));
+    const reader = this.#readers[turn];
+    if (!reader) throw new RangeError('no reader');
+    const count = (by: number): void => void (this.#busy[turn] = (this.#busy[turn] ?? 0) + by);
+    count(1);
+    const result = (this.#turns[turn] ?? Promise.resolve())
+      .then(() => rowsOf(reader, sql, values))
+      .finally(() => count(-1));
+    this.#turns[turn] = result.catch(() => undefined);
+    return result;
+  }
+
+  /** Bytes that the data takes; free blocks inside the file are not counted, for they are used again. */
+  async bytes(): Promise<number> {
+    const [row] = await this.read('SELECT (used_blocks * block_size)::BIGINT FROM pragma_database_size()');
+    // DuckDB tells the size of its log as "1.5 MiB": rounded, and a fraction of a byte when taken at its word.
+    const log = await stat(`${this.file}.wal`).catch(() => null);
+    return Number(row?.[0] ?? 0) + (log?.size ?? 0);
+  }
+
+  close(): void {
+    for (const connection of [this.writer, ...this.#readers]) connection.closeSync();
+    this.#instance.closeSync();
+  }
+
+  /** DuckDB opens a file that was cut at its end, and misses what lay there only once it is read. */
+  async #checkLength(): Promise<void> {
+    const [row] = await this.write('SELECT (total_blocks * block_size)::BIGINT FROM pragma_database_size()');
+    const [needed, size] = [Number(row?.[0] ?? 0) + HEADERS_BYTES, (await stat(this.file)).size];
+    if (size < needed)
+      throw new EunomiaError(
+        'STORE_UNAVAILABLE',
+        `${this.file} is damaged: it ends after ${size} bytes, and has to have ${needed}; put a copy of it in its place, or, to go on without what it holds, move it and ${this.file}.wal away; then start again`,
+      );
+  }
+
+  async #prepare(events: readonly EventTable[]): Promise<void> {
+    for (const sql of tables) await this.write(sql);
+    const [row] = await this.write('SELECT max(version) FROM meta');
+    const version = row?.[0] ?? null;
+    if (version === null) await this.write(`INSERT INTO meta VALUES (${VERSION})`);
+    else if (Number(version) > VERSION)
+      throw new EunomiaError(
+        'STORE_UNAVAILABLE',
+        `${this.file} was written by a later version of Eunomia (its format is ${String(version)}, this one reads up to ${VERSION}); start that version, or give another --data-dir`,
+      );
+    for (const table of events) {
+      await this.write(createTable(table.name, [...sharedColumns, ...table.own]));
+      const there = await this.write('SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?', [
+        table.name,
+      ]);
+      for (const sql of evolveTable(table, new Map(there.map(([name, type]) => [String(name), String(type)]))))
+        await this.write(sql);
+      const known = new Map([...sharedColumns, ...table.own].map((column) => [column.name, column]));
+      const columns = await this.write(
+        'SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index',
+        [table.name],
+      );
+      this.columns.set(
+        table.name,
+        columns.map(([name, type]) => {
+          const column = known.get(String(name));
+          return column
+            ? { ...column, unused: false }
+            : { name: String(name), kind: kindOfSql(String(type)), unused: true };
+        }),
+      );
+    }
+  }
+}
+
+async function rowsOf(connection: DuckDBConnection, sql: string, values: readonly Bound[]): Promise<Row[]> {
+  const result = await connection.run(sql, [...values]);
+  const rows: Row[] = [];
+  for (let chunk = await result.fetchChunk(); chunk && chunk.rowCount > 0; chunk = await result.fetchChunk()) {
+    const page = chunk;
+    const columns = Array.from({ length: chunk.columnCount }, (_, i) => valuesOf(page, i, result.columnTypeId(i)));
+    for (let row = 0; row < chunk.rowCount; row++) rows.push(columns.map((column) => column[row] ?? null));
+  }
+  return rows;
+}
+
+/** Makes the directory ours alone, and what lies there. */
+async function checkDirectory(directory: string, file: string): Promise<void> {
+  try {
+    privateDirectory(directory);
+    await access(directory, constants.R_OK | constants.W_OK | constants.X_OK);
+    for (const name of [file, `${file}.wal`]) await securePrivate(name);
+    // Root passes each check of permissions, and a file system may be read-only all the same.
+    const probe = join(directory, `.probe-${randomBytes(6).toString('hex')}`);
+    await (await openPrivate(probe, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL)).close();
+    await rm(probe);
+  } catch (error) {
+    throw new EunomiaError(
+      'STORE_UNAVAILABLE',
+      `the data directory ${directory} cannot be used: ${messageOf(error)}; give another one with --data-dir, or --data-dir none for no history`,
+    );
+  }
+}
+
+/** What DuckDB's message means to the person who runs the server. */
+export function explain(error: unknown, file: string): EunomiaError {
+  if (error instanceof EunomiaError) return error;
+  const message = messageOf(error);
+  const says = (text: string) => new EunomiaError('STORE_UNAVAILABLE', text, { cause: error });
+  const pid = /PID (\d+)/.exec(message)?.[1];
+  if (/Could not set lock|Conflicting lock/.test(message))
+    return says(
+      `${file} is in use by ${pid ? `the process ${pid}` : 'another process'}: another Eunomia server, as a rule; stop that, or give another --data-dir`,
+    );
+  if (/No space left|ENOSPC|disk is full|out of disk/i.test(message))
+    return says(
+      `there is no room left on the file system of ${file}: ${firstLine(message)}; make room, or set --retention-bytes`,
+    );
+  if (
+    /not a valid DuckDB|Serialization|corrupt|checksum|magic bytes|Could not read|replay|INTERNAL Error/i.test(message)
+  ) {
+    return says(
+      `${file} cannot be read: it is damaged or no file of ours (${firstLine(message)}); to go on without what it holds, move it and ${file}.wal away and start again`,
+    );
+  }
+  return says(`${file}: ${firstLine(message)}`);
+}
+
+function firstLine(text: string): string {
+  return text.split('\n')[0]?.slice(0, 300) ?? '';
+}
+
+/** Bytes that are free for us on the file system of a directory. */
+export async function freeBytes(directory: string): Promise<number> {
+  const { bavail, bsize } = await statfs(directory);
+  return bavail * bsize;
+}

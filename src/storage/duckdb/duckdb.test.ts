@@ -1,0 +1,377 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { Aggregator, compileAggregate } from '../../analysis/aggregate/index.js';
+import { createContainer } from '../../inventory/container.js';
+import { RecordBatch } from '../../record/batch.js';
+import { RowBatch } from '../../record/row.js';
+import { compileView } from '../../record/view.js';
+import { filterOf } from '../../filter/index.js';
+import open from '../../trackers/open.js';
+import { batchAt, layoutOf, packed, recordOf } from '../../../test/support/record.js';
+import {
+  catalog,
+  end,
+  everything,
+  fields,
+  openStore,
+  record,
+  slicesOf,
+  temporaryDirectory,
+} from '../../../test/support/store.js';
+import { fieldType } from '../../event/scalar.js';
+import { evolveTable, tableOf } from './table.js';
+import type { DuckStore } from './index.js';
+
+const closing: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+async function directory(): Promise<string> {
+  const { path, remove } = await temporaryDirectory();
+  closing.push(remove);
+  return path;
+}
+
+function opened(path: string, options: Parameters<typeof openStore>[1] = {}): DuckStore {
+  const store = openStore(path, options);
+  closing.push(() => store.close());
+  return store;
+}
+
+const pageOf = (session: string, more: object = {}) => ({
+  ...everything(['exit']),
+  session,
+  fromSeq: 0,
+  toSeq: null,
+  limit: 100,
+  backwards: false,
+  ...more,
+});
+
+describe('the embedded store', () => {
+  it('answers the events of a session in pages, also after it was opened anew', async () => {
+    const path = await directory();
+    const store = opened(path);
+    const sink = await store.record(record('a', ['exit']));
+    await sink.write(slicesOf([batchAt(0, 300), batchAt(300, 200)]), null);
+    await sink.finish(end);
+    await store.close();
+    const again = opened(path);
+    const page = await again.page(pageOf('a', { fromSeq: 250 }));
+    expect(page.events.map(({ place }) => place.seq)).toEqual(Array.from({ length: 100 }, (_, i) => 250 + i));
+    expect(page).toMatchObject({ hasNext: true, hasPrevious: true });
+    expect(page.events[0]?.event).toEqual(
+      expect.objectContaining({
+        tracker: 'exit',
+        __typename: 'ExitEvent',
+        bootNs: '250',
+        time: '1970-01-01T00:00:00.000000250Z',
+      }),
+    );
+    const last = await again.page(pageOf('a', { limit: 3, backwards: true }));
+    expect(last.events.map(({ place }) => place.seq)).toEqual([497, 498, 499]);
+    expect(await again.sessions()).toMatchObject([
+      { id: 'a', state: 'STOPPED', stopReason: 'REQUESTED', events: 500, nextSeq: 500 },
+    ]);
+  });
+
+  it('gives each field back as the record had it', async () => {
+    const layout = layoutOf('open');
+    const container = { ...createContainer('c'.repeat(64), 'docker'), name: 'web', labels: { tier: 'front' } };
+    const context = {
+      views: [compileView(open, layout)],
+      containerAt: (view: DataView, at: number) => (view.getUint32(at + 24, true) % 2 ? container : null),
+    };
+    const names = [
+      ...[
+        '/etc/hosts',
+        '/a/rather/long/path/that/does/not/fit/inline',
+        '',
+        'ä/ö',
+        '\uFFFD',
+        '\uFEFF',
+        'a',
+        '\uFEFFa',
+        '\uFEFF\uFEFFa',
+        '\uFEFF/a/rather/long/path',
+        '\\xff',
+        '\\x5c',
+        '\\xff/a/rather/long/path',
+        'C:\\x',
+      ].map((text) => Buffer.from(text)),
+      ...[
+        [0xff],
+        [0xfe],
+        [0xff, 0xfe],
+        [0xc3],
+        [0x5c, 0xff],
+        [...Buffer.from('/a/rather/long/path/'), 0xff],
+        [...Buffer.from('/a/rather/long/path/'), 0xfe],
+      ].map((bytes) => Buffer.from(bytes)),
+    ];
+    const records = names.map((bytes, i) => {
+      const word = bytes.length === 0 ? 0 : (bytes.length << 16) | layout.size;
+      return recordOf(
+        layout,
+        {
+          bootNs: 10n ** 15n + BigInt(i),
+          cgroupId: 2n ** 40n,
+          startBootNs: 77,
+          pid: 10 + i,
+          uid: 2 ** 32 - 1,
+          mountNs: i,
+          comm: Buffer.concat([bytes.subarray(0, 15), Buffer.from([0])]),
+          errno: i === 1 ? -2 : 0,
+          fd: i === 1 ? -2 : i,
+          flags: i === 3 ? 1n << 40n : 0o101,
+          how: i % 2,
+          resolve: 8,
+          resolvedState: i % 5,
+          deleted: i % 2,
+          mode: 0o644,
+          path: word,
+        },
+        bytes,
+      );
+    });
+    const { data, offsets } = packed(records);
+    const batch = new RecordBatch(data, offsets, context, {
+      clock: { seconds: 1_769_847_330, nanoseconds: 999_999_999 },
+      seq: 0,
+      lost: 0,
+      lostFrom: 0,
+      lostTo: 0,
+    });
+    const store = opened(await directory());
+    const sink = await store.record(record('a', ['open']));
+    await sink.write(
+      slicesOf([
+        batch,
+        new RowBatch(Array.from({ length: batch.count }, (_, i) => plain(batch.event(i))) as never, {
+          ...batch,
+          clock: batch.clock,
+          seq: batch.count,
+          lost: 0,
+          lostFrom: 0,
+          lostTo: 0,
+        }),
+      ]),
+      null,
+    );
+    await sink.flush();
+    const { events } = await store.page({ ...pageOf('a'), trackers: ['open'] });
+    const wanted = Array.from({ length: batch.count }, (_, i) => plain(batch.event(i)));
+    expect(events.map(({ event }) => event)).toEqual([...wanted, ...wanted]);
+    // Each name is a text of its own, and is found and counted by it.
+    const texts = wanted.map((event) => Reflect.get(event, 'path') as string | null).filter((text) => text !== null);
+    expect(new Set(texts).size).toBe(names.length - 1);
+    for (const text of texts) {
+      const filter = filterOf({ open: { path: { eq: text } } }, fields, ['open']);
+      expect(
+        (await store.page({ ...pageOf('a', { filter }), trackers: ['open'] })).events.map(
+          ({ event }) => Reflect.get(event, 'path') as unknown,
+        ),
+      ).toEqual([text, text]);
+    }
+    const query = { sessions: ['a'], trackers: ['open'], from: null, to: null, containers: null, filter: null };
+    for (const path of ['path', 'process.comm']) {
+      const spec = compileAggregate({ groupBy: [path], limit: 100 }, catalog, ['open']);
+      const live = new Aggregator(spec);
+      live.addBatch(batch, 0, batch.count);
+      live.addBatch(batch, 0, batch.count);
+      const counted = (
+        rows: readonly { readonly key: readonly { readonly value: string | null }[]; readonly count: number }[],
+      ) => new Map(rows.map(({ key, count }) => [key[0]?.value, count]));
+      const stored = await store.aggregate(query, spec);
+      expect(counted(stored ?? [])).toEqual(counted(live.rows()));
+      expect(counted(live.rows()).size).toBe(
+        new Set(names.map((name) => (path === 'path' ? name : name.subarray(0, 15)).toString('hex'))).size,
+      );
+    }
+  });
+
+  it('judges what SQL cannot by the filter, and the rest in SQL', async () => {
+    const store = opened(await directory());
+    const sink = await store.record(record('a', ['exit']));
+    await sink.write(slicesOf([batchAt(0, 5000)]), null);
+    await sink.flush();
+    const filter = filterOf(
+      {
+        and: [
+          { process: { pid: { gte: 100 } } },
+          { not: { exit: { signal: { glob: 'SIG*' } } } },
+          { bootNs: { lt: '4000' } },
+        ],
+      },
+      fields,
+      ['exit'],
+    );
+    const page = await store.page(pageOf('a', { filter, limit: 2000, fromSeq: 3000 }));
+    expect(page.events.map(({ place }) => place.seq)).toEqual(Array.from({ length: 1000 }, (_, i) => 3000 + i));
+    expect(page.hasNext).toBe(false);
+  });
+});
+
+describe('retention', () => {
+  it('deletes sessions that are too old, and of one that runs its old events, which are counted', async () => {
+    const store = opened(await directory(), { retentionMs: 86_400_000 });
+    const old = await store.record(record('old', ['exit']));
+    await old.write(slicesOf([batchAt(0, 100)]), null); // of 1970
+    await old.finish(end);
+    const running = await store.record(record('running', ['exit']));
+    await running.write(slicesOf([batchAt(0, 70), recent(70, 30)]), null);
+    await running.flush();
+    await store.retain();
+    expect(await store.sessions()).toMatchObject([{ id: 'running', events: 30, missing: 70, nextSeq: 100 }]);
+    await running.write(slicesOf([recent(100, 5)]), null);
+    await running.flush();
+    expect((await store.page(pageOf('running'))).events).toHaveLength(35);
+  });
+
+  it('keeps the size below the bound, the oldest first', async () => {
+    const path = await directory();
+    const unbounded = opened(path);
+    for (let session = 0; session < 4; session++) {
+      const sink = await unbounded.record(record(`s${session}`, ['exit']));
+      for (let i = 0; i < 20; i++) await sink.write(slicesOf([recent(i * 8192, 8192)]), null);
+      await sink.finish(end);
+    }
+    await unbounded.close();
+    const whole = opened(path);
+    const { bytes: before } = await whole.status();
+    await whole.close();
+    const { bytes: empty } = await opened(await directory()).status();
+    const most = Math.floor((empty ?? 0) + (before ?? 0) * 0.6);
+    const store = opened(path, { retentionBytes: most });
+    for (let i = 0; i < 5; i++) await store.retain();
+    expect((await store.status()).bytes).toBeLessThanOrEqual(most);
+    const sessions = await store.sessions();
+    expect(sessions.at(-1)?.id).toBe('s3');
+    expect(sessions.reduce((sum, { events }) => sum + events, 0)).toBeLessThan(4 * 20 * 8192);
+  });
+});
+
+describe('a table', () => {
+  const tracker = catalog.need('exit');
+
+  it('has a column for each field of the tracker, by its GraphQL type', () => {
+    expect(tableOf(tracker)).toMatchObject({
+      name: 'event_exit',
+      own: [
+        { name: 'exitCode', kind: 'int32' },
+        { name: 'signal', kind: 'text' },
+        { name: 'coreDumped', kind: 'bool' },
+        { name: 'lifetimeNs', kind: 'uint64' },
+      ],
+    });
+    expect(
+      ['[String!]!', 'Int64!', 'Errno', 'DateTime!', 'UInt32!', 'Float'].map((type) => fieldType(type).column),
+    ).toEqual(['list', 'int64', 'text', 'time', 'uint32', 'double']);
+  });
+
+  it('grows with the tracker: what was stored before has null there', async () => {
+    const path = await directory();
+    const less = { ...tracker, fields: tracker.fields.filter(({ path: field }) => field !== 'signal') };
+    const older = opened(path, { catalog: { ...catalog, trackers: [less] } as never });
+    const sink = await older.record(record('a', ['exit']));
+    await sink.write(slicesOf([batchAt(0, 10)]), null);
+    await sink.finish(end);
+    await older.close();
+    const store = opened(path);
+    const more = await store.record(record('b', ['exit']));
+    await more.write(slicesOf([batchAt(0, 10)]), null);
+    await more.finish(end);
+    const { events } = await store.history(everything(['exit']), null, 100);
+    expect(events).toHaveLength(20);
+    expect(events.every(({ event }) => Reflect.get(event, 'signal') === null)).toBe(true);
+  });
+
+  it('keeps a column whose type has changed under another name', () => {
+    const there = new Map([
+      ['exitCode', 'VARCHAR'],
+      ['exitCode_varchar', 'VARCHAR'],
+      ['signal', 'VARCHAR'],
+      ['coreDumped', 'BOOLEAN'],
+      ['lifetimeNs', 'UBIGINT'],
+      ['gone', 'INTEGER'],
+    ]);
+    expect(evolveTable(tableOf(tracker), there)).toEqual([
+      'ALTER TABLE "event_exit" RENAME COLUMN "exitCode" TO "exitCode_varchar_"',
+      'ALTER TABLE "event_exit" ADD COLUMN "exitCode" INTEGER',
+    ]);
+  });
+});
+
+describe('history', () => {
+  it('goes through all sessions by time, page by page, to the end', async () => {
+    const store = opened(await directory());
+    for (const id of ['a', 'b', 'c']) {
+      const sink = await store.record(record(id, ['exit']));
+      await sink.write(slicesOf([batchAt(0, 40)]), null); // all at the same times
+      await sink.finish(end);
+    }
+    const seen: string[] = [];
+    for (let place: Parameters<DuckStore['history']>[1] = null, more = true; more;) {
+      const page = await store.history(everything(['exit']), place, 7);
+      seen.push(...page.events.map((found) => `${found.place.session}${found.place.seq}`));
+      place = page.events.at(-1)?.place ?? null;
+      more = page.hasNext;
+    }
+    expect(seen).toEqual(Array.from({ length: 40 }, (_, i) => [`a${i}`, `b${i}`, `c${i}`]).flat());
+    const judged = await store.history(
+      {
+        ...everything(['exit']),
+        sessions: ['b'],
+        filter: filterOf({ process: { comm: { regex: '^$' } }, bootNs: { gte: '38' } }, fields, ['exit']),
+      },
+      null,
+      7,
+    );
+    expect(judged.events.map(({ place }) => place.seq)).toEqual([38, 39]);
+  });
+});
+
+/** Of now, so that no age deletes them. */
+function recent(seq: number, count: number): RecordBatch {
+  const batch = batchAt(seq, count);
+  const at = layoutOf('exit').fields.get('lifetimeNs')?.offset ?? 0;
+  for (const offset of batch.offsets)
+    for (let word = 0; word < 2; word++)
+      batch.view.setUint32(offset + at + 4 * word, Math.floor(Math.random() * 2 ** 32), true); // nothing to compress
+  return new RecordBatch(batch.view.buffer as ArrayBuffer, batch.offsets, batch.context, {
+    clock: { seconds: Math.floor(Date.now() / 1000), nanoseconds: 0 },
+    seq,
+    lost: 0,
+    lostFrom: 0,
+    lostTo: 0,
+  });
+}
+
+function plain(event: object): Record<string, unknown> {
+  const names = [
+    '__typename',
+    'tracker',
+    'time',
+    'bootNs',
+    'cgroupId',
+    'container',
+    'errno',
+    'fd',
+    'path',
+    'resolved',
+    'resolvedState',
+    'deleted',
+    'directory',
+    'flags',
+    'resolve',
+    'mode',
+  ];
+  const { pid, tid, ppid, uid, gid, comm, startTime, mountNs } = Reflect.get(event, 'process') as Record<
+    string,
+    unknown
+  >;
+  return {
+    ...Object.fromEntries(names.map((name) => [name, Reflect.get(event, name) as unknown])),
+    process: { pid, tid, ppid, uid, gid, comm, startTime, mountNs },
+  };
+}

@@ -1,0 +1,291 @@
+import type { TraceEvent } from '../../event/event.js';
+import type { FilterFields } from '../../filter/index.js';
+import type { Catalog } from '../../catalog/catalog.js';
+import { textOfNanos } from '../../record/nanos.js';
+import type {
+  AggregateShape,
+  EventQuery,
+  HistoryPlace,
+  PageQuery,
+  StoredContainer,
+  StoredEvent,
+  StoredGap,
+  StoredPage,
+  StoredRow,
+  WholeQuery,
+} from '../store.js';
+import { translate } from './aggregate.js';
+import { conditionOf, needTables, type Condition } from './condition.js';
+import type { Query, StoredFacts } from './known.js';
+import { eventColumns, eventOf, type ReadEvent } from './read.js';
+import type { EventTable } from './table.js';
+
+/** Places that a page looks through at first; the next part is larger. */
+const FIRST_PART = 16_384;
+const LARGEST_PART = 1 << 20;
+/** Events of one part of `read`, about: making them takes the event loop some 10 ms. Where few match, more places are looked at at once. */
+const READ_EVENTS = 4096;
+const MOST_PLACES = 32_768;
+/** Rows that are judged, or handed on, at a time. */
+const SCAN_ROWS = 16_384;
+
+export interface ReaderOptions {
+  readonly query: Query;
+  readonly facts: StoredFacts;
+  readonly tables: readonly EventTable[];
+  readonly catalog: Catalog;
+  readonly fields: FilterFields;
+}
+
+/** Reads stored events: SQL narrows as far as it is exact, the filter itself decides the rest. The methods are those of `Store`. */
+export class EventReader {
+  readonly #query: Query;
+  readonly #facts: StoredFacts;
+  readonly #tables: readonly EventTable[];
+  readonly #catalog: Catalog;
+  readonly #fields: FilterFields;
+
+  constructor({ query, facts, tables, catalog, fields }: ReaderOptions) {
+    this.#query = query;
+    this.#facts = facts;
+    this.#tables = tables;
+    this.#catalog = catalog;
+    this.#fields = fields;
+  }
+
+  async page({ session, fromSeq, toSeq, limit, backwards, ...query }: PageQuery): Promise<StoredPage> {
+    const number = await this.#facts.numberOf(session);
+    // A resume is a few of these, and each question waits its turn behind what is being written: what can be asked at once is.
+    const [{ first, end: behind }, sources] = await Promise.all([
+      this.#facts.extent(number),
+      this.#sources(query, [number]),
+    ]);
+    const end = Math.min(behind, toSeq ?? Number.POSITIVE_INFINITY);
+    const start = Math.max(first, fromSeq);
+    const told = this.#gaps(`_session = ${number} AND _seq >= ${Math.min(start, fromSeq)} AND _seq <= ${end}`);
+    told.catch(() => undefined); // it is awaited below, unless another question fails first
+    const found: ReadEvent[] = [];
+    let [low, high] = [start, end];
+    for (
+      let part = Math.max(FIRST_PART, limit + 1);
+      low < high && found.length <= limit;
+      part = Math.min(LARGEST_PART, part * 4)
+    ) {
+      const [from, to] = backwards ? [Math.max(low, high - part), high] : [low, Math.min(high, low + part)];
+      const events = await this.#events(
+        sources,
+        `e._session = ${number} AND p._session = ${number} AND e._seq >= ${from} AND e._seq < ${to}`,
+        query,
+        `e._seq ${backwards ? 'DESC' : 'ASC'}`,
+        limit + 1 - found.length,
+      );
+      events.sort((a, b) => (backwards ? b.seq - a.seq : a.seq - b.seq));
+      found.push(...events.slice(0, limit + 1 - found.length));
+      if (backwards) high = from;
+      else low = to;
+    }
+    const more = found.length > limit;
+    const events = found.slice(0, limit);
+    if (backwards) events.reverse();
+    const last = events.at(-1);
+    // What is missing stands before the event of its place, and after the last one.
+    const until = more && !backwards ? (last?.seq ?? end) : end;
+    const since = backwards && more ? (events[0]?.seq ?? start) : Math.min(start, fromSeq);
+    const gaps = (await told).filter(({ seq }) => seq >= since && seq <= until);
+    return {
+      events: events.map((event) => stored(event, session)),
+      hasNext: backwards ? end < (toSeq ?? end) : more,
+      hasPrevious: backwards ? more : start > first,
+      gaps,
+    };
+  }
+
+  async *read({ session, ...query }: WholeQuery): AsyncIterable<Pick<StoredPage, 'events' | 'gaps'>> {
+    const number = await this.#facts.numberOf(session);
+    // From the first place on: a gap may stand before all events.
+    let told = 0;
+    for await (const { events, behind } of this.#whole(number, query, READ_EVENTS)) {
+      const gaps = await this.#gaps(`_session = ${number} AND _seq >= ${told} AND _seq < ${behind}`);
+      if (events.length || gaps.length) yield { events: events.map((event) => stored(event, session)), gaps };
+      told = behind;
+    }
+    const gaps = await this.#gaps(`_session = ${number} AND _seq >= ${told}`);
+    if (gaps.length) yield { events: [], gaps };
+  }
+
+  async containers(query: EventQuery): Promise<readonly StoredContainer[]> {
+    const known = await this.#facts.knownContainers(await this.#facts.scope(query));
+    return [...new Map(known.map(({ facts }) => [facts.id, facts])).values()];
+  }
+
+  async history(query: EventQuery, after: HistoryPlace | null, limit: number): Promise<StoredPage> {
+    const numbers = await this.#facts.scope(query);
+    const sources = await this.#sources(query, numbers);
+    const ids = await this.#facts.ids();
+    const found: ReadEvent[] = [];
+    let place = after && { time: after.time, session: await this.#facts.numberOf(after.session), seq: after.seq };
+    for (let full = true; full && found.length <= limit;) {
+      const behind = place
+        ? ` AND e.time >= ${place.time} AND (e.time > ${place.time} OR e._session > ${place.session} OR (e._session = ${place.session} AND e._seq > ${place.seq}))`
+        : '';
+      const want = limit + 1 - found.length;
+      const rows = await this.#rows(
+        sources,
+        `${scopeOf(numbers)}${behind}`,
+        'e.time, e._session, e._seq',
+        Math.max(want, sources.some(({ condition }) => !condition.exact) ? SCAN_ROWS : 0),
+      );
+      rows.sort(byTime);
+      // Each table gave so many at most: beyond the shortest end of those that gave all, some may be missing.
+      const bound = Math.max(want, sources.some(({ condition }) => !condition.exact) ? SCAN_ROWS : 0);
+      const part = rows.slice(0, bound);
+      full = rows.length >= bound;
+      const end = part.at(-1);
+      if (end) place = { time: end.time, session: end.session, seq: end.seq };
+      found.push(...part.filter(({ event }) => query.filter?.matches(event) ?? true).slice(0, want));
+    }
+    const events = found.slice(0, limit);
+    const [first, last] = [events[0], events.at(-1)];
+    const gaps =
+      first && last
+        ? await this.#gaps(
+            `${scopeOf(numbers).replaceAll('e.', '')} AND to_time >= ${first.time} AND from_time <= ${last.time}`,
+          )
+        : [];
+    return {
+      events: events.map((event) => stored(event, ids.get(event.session) ?? '')),
+      hasNext: found.length > limit,
+      hasPrevious: after !== null,
+      gaps,
+    };
+  }
+
+  /** Session by session, each in its order. */
+  async *scan(query: EventQuery): AsyncIterable<readonly TraceEvent[]> {
+    for (const number of (await this.#facts.scope(query)) ?? [...(await this.#facts.ids()).keys()]) {
+      for await (const { events } of this.#whole(number, query, SCAN_ROWS))
+        if (events.length) yield events.map(({ event }) => event);
+    }
+  }
+
+  async aggregate(query: EventQuery, shape: AggregateShape): Promise<readonly StoredRow[] | null> {
+    const numbers = await this.#facts.scope(query);
+    const sources = await this.#unsummed(await this.#sources(query, numbers), scopeOf(numbers));
+    if (!sources) return null;
+    if (!sources.length) return [];
+    const translation = translate(shape, sources, { sql: scopeOf(numbers), values: [] });
+    if (!translation) return null;
+    return translation.read(await this.#query(translation.sql, translation.values));
+  }
+
+  /** Without the tables of trackers that sum in the kernel, where none of their events is asked for; null when some are: they stand for many each. */
+  async #unsummed(sources: readonly Source[], where: string): Promise<readonly Source[] | null> {
+    const plain: Source[] = [];
+    for (const source of sources) {
+      const { table, condition } = source;
+      if (!this.#catalog.get(table.tracker)?.sums) plain.push(source);
+      else if (
+        (
+          await this.#query(
+            `SELECT 1 FROM "${table.name}" e JOIN processes p ON p.id = e.process WHERE ${where} AND ${condition.sql} LIMIT 1`,
+            condition.values,
+          )
+        ).length
+      )
+        return null;
+    }
+    return plain;
+  }
+
+  async #sources(query: EventQuery, numbers: readonly number[] | null): Promise<Source[]> {
+    const containers = await this.#facts.knownContainers(numbers);
+    return needTables(query.trackers, this.#tables).flatMap((table) => {
+      const condition = conditionOf(query, table, this.#fields, containers);
+      return condition ? [{ table, condition }] : [];
+    });
+  }
+
+  /** A session's events that are in the answer, in their order, and how far that is: so many places at a time, and more where few match. */
+  async *#whole(
+    number: number,
+    query: Omit<EventQuery, 'sessions'>,
+    some: number,
+  ): AsyncGenerator<{ readonly events: readonly ReadEvent[]; readonly behind: number }> {
+    const { first, end } = await this.#facts.extent(number);
+    const sources = await this.#sources({ ...query, sessions: null }, [number]);
+    for (let low = first, places = some; low < end;) {
+      const high = Math.min(end, low + places);
+      const events = await this.#events(
+        sources,
+        `e._session = ${number} AND p._session = ${number} AND e._seq >= ${low} AND e._seq < ${high}`,
+        query,
+        null,
+        null,
+      );
+      yield { events: events.sort((a, b) => a.seq - b.seq), behind: high };
+      low = high;
+      places = events.length > some / 4 ? some : Math.min(Math.max(some, MOST_PLACES), places * 2);
+    }
+  }
+
+  /** Events that are in the answer: what SQL left is judged here. */
+  async #events(
+    sources: readonly Source[],
+    where: string,
+    { filter }: Pick<EventQuery, 'filter'>,
+    order: string | null,
+    limit: number | null,
+  ): Promise<ReadEvent[]> {
+    const exact = sources.every(({ condition }) => condition.exact);
+    const events = await this.#rows(sources, where, order, exact ? limit : null);
+    return exact || !filter ? events : events.filter(({ event }) => filter.matches(event));
+  }
+
+  /** Of each table the first `limit` in this order. */
+  async #rows(
+    sources: readonly Source[],
+    where: string,
+    order: string | null,
+    limit: number | null,
+  ): Promise<ReadEvent[]> {
+    const lists = await Promise.all(
+      sources.map(async ({ table, condition }) => {
+        const sql = `SELECT ${eventColumns(table)} FROM "${table.name}" e JOIN processes p ON p.id = e.process WHERE ${where} AND ${condition.sql}${order ? ` ORDER BY ${order}` : ''}${limit === null ? '' : ` LIMIT ${limit}`}`;
+        return (await this.#query(sql, condition.values)).map((row) => eventOf(row, table, this.#facts.containerOf));
+      }),
+    );
+    return lists.flat();
+  }
+
+  async #gaps(where: string): Promise<StoredGap[]> {
+    const rows = await this.#query(
+      `SELECT from_time, to_time, lost, dropped, place, _seq FROM gaps WHERE ${where} ORDER BY _session, _seq`,
+    );
+    return rows.map(([from, to, lost, dropped, place, seq]) => ({
+      seq: Number(seq),
+      from: textOfNanos(BigInt(from ?? 0)),
+      to: textOfNanos(BigInt(to ?? 0)),
+      lost: Number(lost),
+      dropped: Number(dropped),
+      where: place === 'STORE' ? 'STORE' : 'KERNEL',
+    }));
+  }
+}
+
+interface Source {
+  readonly table: EventTable;
+  readonly condition: Condition;
+}
+
+function scopeOf(numbers: readonly number[] | null): string {
+  return numbers ? `e._session IN (${numbers.join(', ') || 'NULL'})` : 'true';
+}
+
+function stored({ event, seq, time }: ReadEvent, session: string): StoredEvent {
+  return { event, place: { session, seq, time } };
+}
+
+function byTime(a: ReadEvent, b: ReadEvent): number {
+  if (a.time !== b.time) return a.time < b.time ? -1 : 1;
+  return a.session - b.session || a.seq - b.seq;
+}

@@ -1,0 +1,217 @@
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { EunomiaError, messageOf } from '../../base/errors.js';
+import type { TraceEvent } from '../../event/event.js';
+import type { FilterFields } from '../../filter/index.js';
+import type { Catalog } from '../../catalog/catalog.js';
+import type {
+  AggregateShape,
+  EventQuery,
+  HistoryPlace,
+  PageQuery,
+  SessionRecord,
+  SessionSink,
+  Store,
+  StoredContainer,
+  StoredPage,
+  StoredRecord,
+  StoredRow,
+  StoreLoad,
+  StoreStatus,
+  WholeQuery,
+} from '../store.js';
+import { EventReader } from './events.js';
+import { StoredFacts, timeOf, type Query } from './known.js';
+import { DuckSink } from './sink.js';
+import { tableOf, type EventTable } from './table.js';
+import { StoreThread } from './thread.js';
+
+export interface DuckOptions {
+  readonly directory: string;
+  readonly catalog: Catalog;
+  readonly fields: FilterFields;
+  readonly retentionMs: number | null;
+  readonly retentionBytes: number | null;
+  /** As DuckDB takes it, for example "1GB". */
+  readonly memoryLimit: string;
+  /** How often what is too old or too much is deleted. */
+  readonly retainEveryMs: number;
+  readonly onProblem: (problem: string) => void;
+}
+
+const FILE = 'eunomia.duckdb';
+/** How long `load` waits for the thread. */
+const LOAD_MS = 500;
+
+/** A DuckDB file. All of DuckDB is in a thread of its own. */
+export class DuckStore implements Store {
+  readonly kind = 'EMBEDDED';
+  readonly #options: DuckOptions;
+  readonly #tables: readonly EventTable[];
+  readonly #thread: StoreThread;
+  readonly #query: Query;
+  readonly #sinks = new Map<number, DuckSink>();
+  readonly #facts: StoredFacts;
+  readonly #reader: EventReader;
+  readonly #retaining: NodeJS.Timeout;
+  #closed: Promise<void> | null = null;
+
+  constructor(options: DuckOptions) {
+    this.#options = options;
+    this.#tables = options.catalog.trackers.map(tableOf);
+    const { retentionMs, retentionBytes, memoryLimit } = options;
+    this.#thread = new StoreThread({
+      file: join(options.directory, FILE),
+      tables: this.#tables,
+      memoryLimit,
+      retentionMs,
+      retentionBytes,
+    });
+    this.#thread.onProgress = ({ packets }) => {
+      for (const { number, events, bytes, nextSeq } of packets)
+        this.#sinks.get(number)?.committed(events, bytes, nextSeq);
+    };
+    this.#thread.onCondition = ({ state, problem }) => {
+      if (problem !== null) options.onProblem(problem);
+      if (state === 'FAILED') for (const sink of this.#sinks.values()) sink.abandon();
+    };
+    this.#query = async (sql, values = []) => (await this.#thread.ask('query', { sql, values })).rows;
+    this.#facts = new StoredFacts(this.#query, this.#tables, (number) =>
+      options.onProblem(
+        `${join(options.directory, FILE)}: what the store knows of its session number ${number} cannot be read: the file is damaged; the session is left out`,
+      ),
+    );
+    const { catalog, fields } = options;
+    this.#reader = new EventReader({ query: this.#query, facts: this.#facts, tables: this.#tables, catalog, fields });
+    const limited = retentionMs !== null || retentionBytes !== null;
+    this.#retaining = setInterval(
+      () => limited && void this.retain().catch(() => undefined),
+      options.retainEveryMs,
+    ).unref();
+  }
+
+  /** Resolves once it is known whether the file can be used; never rejects. */
+  get opened(): Promise<void> {
+    return this.#thread.opened;
+  }
+
+  async record(session: SessionRecord): Promise<SessionSink> {
+    await this.#ready();
+    const { number } = await this.#thread.ask('begin', { session });
+    const sink = new DuckSink(number, this.#thread);
+    this.#sinks.set(number, sink);
+    this.#facts.add(session.id, number);
+    return sink;
+  }
+
+  async sessions(): Promise<readonly StoredRecord[]> {
+    await this.#ready();
+    return this.#facts.records('true', []);
+  }
+
+  async session(id: string): Promise<StoredRecord | null> {
+    await this.#ready();
+    return (await this.#facts.records('id = ?', [id]))[0] ?? null;
+  }
+
+  async page(query: PageQuery): Promise<StoredPage> {
+    await this.#ready();
+    return this.#reader.page(query);
+  }
+
+  async *read(query: WholeQuery): AsyncIterable<Pick<StoredPage, 'events' | 'gaps'>> {
+    await this.#ready();
+    yield* this.#reader.read(query);
+  }
+
+  async containers(query: EventQuery): Promise<readonly StoredContainer[]> {
+    await this.#ready();
+    return this.#reader.containers(query);
+  }
+
+  async history(query: EventQuery, after: HistoryPlace | null, limit: number): Promise<StoredPage> {
+    await this.#ready();
+    return this.#reader.history(query, after, limit);
+  }
+
+  async *scan(query: EventQuery): AsyncIterable<readonly TraceEvent[]> {
+    await this.#ready();
+    yield* this.#reader.scan(query);
+  }
+
+  async aggregate(query: EventQuery, shape: AggregateShape): Promise<readonly StoredRow[] | null> {
+    await this.#ready();
+    return this.#reader.aggregate(query, shape);
+  }
+
+  async remove(session: string): Promise<void> {
+    await this.#ready();
+    await this.#thread.ask('remove', { session });
+    this.#facts.delete(session);
+  }
+
+  async retain(): Promise<void> {
+    await this.#thread.ask('retain', {});
+  }
+
+  async load(): Promise<StoreLoad> {
+    const up = this.#thread.condition.state === 'READY';
+    // Behind a long query nobody waits for the size of the file.
+    const bytes = up
+      ? await Promise.race([
+          this.#thread.ask('status', {}).then(
+            ({ bytes: size }) => size,
+            () => null,
+          ),
+          sleep(LOAD_MS, null, { ref: false }),
+        ])
+      : null;
+    return { up, bytes, spool: null, points: null, lagMs: 0 };
+  }
+
+  async status(): Promise<StoreStatus> {
+    await this.#thread.opened;
+    const { directory, retentionMs, retentionBytes } = this.#options;
+    const { state, problem } = this.#thread.condition;
+    const fixed = {
+      kind: this.kind,
+      state,
+      problem,
+      location: join(directory, FILE),
+      retentionMs,
+      retentionBytes,
+    } as const;
+    try {
+      const { bytes } = await this.#thread.ask('status', {});
+      const all = this.#tables
+        .map(({ name }) => `SELECT min(time) AS a, max(time) AS b FROM "${name}"`)
+        .join(' UNION ALL ');
+      const [[count] = [], [oldest, newest] = []] = await Promise.all([
+        this.#query('SELECT count(*) FROM sessions'),
+        this.#query(`SELECT min(a), max(b) FROM (${all})`),
+      ]).then(([a, b]) => [a[0], b[0]]);
+      return { ...fixed, bytes, sessions: Number(count ?? 0), oldest: timeOf(oldest), newest: timeOf(newest) };
+    } catch (error) {
+      // A store that cannot be read is not ready, whatever its thread makes of it.
+      const unread = fixed.state === 'READY' ? { state: 'PAUSED' as const, problem: messageOf(error) } : {};
+      return { ...fixed, ...unread, bytes: null, sessions: 0, oldest: null, newest: null };
+    }
+  }
+
+  close(): Promise<void> {
+    clearInterval(this.#retaining);
+    return (this.#closed ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
+    const problem = await this.#thread.close();
+    if (problem !== null) this.#options.onProblem(`${problem}; what was lost at the end is not counted in the file`);
+  }
+
+  async #ready(): Promise<void> {
+    await this.#thread.opened;
+    const { state, problem } = this.#thread.condition;
+    if (this.#closed || state !== 'READY')
+      throw new EunomiaError('STORE_UNAVAILABLE', `the store is not available: ${problem ?? 'it is closed'}`);
+  }
+}

@@ -1,0 +1,86 @@
+import type { Container } from '../../inventory/container.js';
+import type { Gap } from '../../event/event.js';
+import type { BatchMessage } from '../../record/wire.js';
+import type { SessionEnd, SessionRecord } from '../store.js';
+import type { EventTable } from './table.js';
+
+/** Between the server's thread and the store's, which alone has DuckDB. */
+
+export interface StoreThreadData {
+  readonly file: string;
+  readonly tables: readonly EventTable[];
+  readonly memoryLimit: string;
+  readonly retentionMs: number | null;
+  readonly retentionBytes: number | null;
+}
+
+export type Value = string | number | bigint | boolean | null;
+export type Row = readonly Value[];
+
+/** Values are bound as texts: the query casts each `?` to what it is compared with. */
+export type Bound = string | null;
+
+/** A type, as a channel's protocol has to be. */
+export type Asks = {
+  begin: { readonly ask: { readonly session: SessionRecord }; readonly answer: { readonly number: number } };
+  /**
+   * `containers` of its events, as they are known at its end. Answers when the end is written, which waits while nothing can be. `complete` is
+   * false when events before `nextSeq` were not sent: what is not in the file then becomes a gap. A second one replaces the first.
+   */
+  finish: {
+    readonly ask: {
+      readonly number: number;
+      readonly end: SessionEnd;
+      readonly nextSeq: number;
+      readonly containers: readonly Container[];
+      readonly complete: boolean;
+    };
+    readonly answer: null;
+  };
+  /** Answers when all events that were sent before are committed. */
+  flush: { readonly ask: Record<never, never>; readonly answer: null };
+  query: {
+    readonly ask: { readonly sql: string; readonly values: readonly Bound[] };
+    readonly answer: { readonly rows: readonly Row[] };
+  };
+  remove: { readonly ask: { readonly session: string }; readonly answer: null };
+  status: { readonly ask: Record<never, never>; readonly answer: { readonly bytes: number } };
+  /** Deletes what is beyond age and size now, and gives the room back. */
+  retain: { readonly ask: Record<never, never>; readonly answer: null };
+  close: { readonly ask: Record<never, never>; readonly answer: null };
+};
+
+/** Events of a session that runs; not answered, but told of by `progress`. */
+export interface Packet {
+  readonly number: number;
+  readonly batches: readonly BatchMessage[];
+  /** Missing before the first of them. */
+  readonly gap: Gap | null;
+  /** Place of the first event, and behind the last. */
+  readonly seq: number;
+  readonly nextSeq: number;
+  readonly events: number;
+  readonly bytes: number;
+}
+
+/** Packets are committed, in the order in which they came. */
+export interface Progress {
+  readonly packets: readonly {
+    readonly number: number;
+    readonly events: number;
+    readonly bytes: number;
+    readonly nextSeq: number;
+  }[];
+}
+
+/** Whether it can write; the first one tells that the file is open, or why it is not. */
+export interface Condition {
+  readonly state: 'READY' | 'PAUSED' | 'FAILED';
+  readonly problem: string | null;
+}
+
+export type StoreProtocol = {
+  readonly asks: Asks;
+  readonly posts: { readonly events: Packet };
+  readonly notes: { readonly progress: Progress; readonly condition: Condition };
+};

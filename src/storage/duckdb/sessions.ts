@@ -1,0 +1,120 @@
+import { textOfMs } from '../../event/clock.js';
+import { nanosOf, textOfNanos } from '../../record/nanos.js';
+import { readRecord } from '../facts.js';
+import type { SessionEnd, SessionRecord } from '../store.js';
+import type { Database } from './database.js';
+import { quote, type EventTable } from './table.js';
+
+/** The table of sessions. All of these write, and run between two transactions. */
+
+/** Answers the number that its rows have. */
+export async function beginSession(database: Database, session: SessionRecord): Promise<number> {
+  const [row] = await database.write('SELECT coalesce(max(number), 0) + 1 FROM sessions');
+  const number = Number(row?.[0] ?? 1);
+  await database.write('INSERT INTO sessions VALUES (?::INTEGER, ?, ?, NULL, 0, 0)', [
+    String(number),
+    session.id,
+    JSON.stringify(session),
+  ]);
+  return number;
+}
+
+export async function endSession(database: Database, number: number, end: SessionEnd, nextSeq: number): Promise<void> {
+  await database.write('UPDATE sessions SET ended = ?, next_seq = ?::BIGINT WHERE number = ?::INTEGER', [
+    JSON.stringify(end),
+    String(nextSeq),
+    String(number),
+  ]);
+}
+
+/**
+ * Ends a session whose last events are not in the file and never will be: they become one gap behind those that are, with what is known of its
+ * counts. `problem` is why they are missing.
+ */
+export async function endUnwritten(
+  database: Database,
+  number: number,
+  end: SessionEnd,
+  nextSeq: number,
+  tables: readonly EventTable[],
+  problem: string | null,
+): Promise<void> {
+  const [events] = await database.write(
+    `SELECT max(time), coalesce(max(_seq) + 1, 0), count(*) FROM (${ofAll(tables, 'time, _seq', `_session = ${number}`)})`,
+  );
+  const [told] = await database.write(
+    `SELECT coalesce(sum(lost), 0)::BIGINT, coalesce(sum(dropped), 0)::BIGINT FROM gaps WHERE _session = ${number}`,
+  );
+  const [session] = await database.write(`SELECT missing FROM sessions WHERE number = ${number}`);
+  const dropped = Math.max(0, nextSeq - Number(events?.[2] ?? 0) - Number(told?.[1] ?? 0) - Number(session?.[0] ?? 0));
+  const lost = Math.max(0, end.lost - Number(told?.[0] ?? 0));
+  const error = `${dropped} of its events were not stored before the server ended${problem === null ? '' : `: ${problem}`}`;
+  await endSession(database, number, dropped ? { ...end, error: end.error ?? error } : end, nextSeq);
+  if (!lost && !dropped) return;
+  const from = events?.[0] == null ? nanosOf(end.startedAt ?? end.stoppedAt) : BigInt(events[0]);
+  await database.write(
+    'INSERT INTO gaps VALUES (?::INTEGER, ?::BIGINT, ?::BIGINT, ?::BIGINT, ?::BIGINT, ?::BIGINT, ?)',
+    [
+      String(number),
+      String(events?.[1] ?? 0),
+      String(from),
+      String(nanosOf(end.stoppedAt)),
+      String(lost),
+      String(dropped),
+      dropped ? 'STORE' : 'KERNEL',
+    ],
+  );
+}
+
+export async function removeSession(database: Database, id: string, tables: readonly EventTable[]): Promise<void> {
+  const rows = await database.write('SELECT number FROM sessions WHERE id = ?', [id]);
+  for (const [number] of rows) await removeNumber(database, Number(number), tables);
+}
+
+export async function removeNumber(database: Database, number: number, tables: readonly EventTable[]): Promise<void> {
+  await database.write('BEGIN');
+  for (const name of [...tables.map((table) => table.name), 'gaps', 'containers', 'processes'])
+    await database.write(`DELETE FROM ${quote(name)} WHERE _session = ?::INTEGER`, [String(number)]);
+  await database.write('DELETE FROM sessions WHERE number = ?::INTEGER', [String(number)]);
+  await database.write('COMMIT');
+}
+
+/** `select` of the events of all tables. */
+export function ofAll(tables: readonly EventTable[], select: string, where: string): string {
+  return tables.map(({ name }) => `SELECT ${select} FROM ${quote(name)} WHERE ${where}`).join(' UNION ALL ');
+}
+
+/** Sessions that a server left without an end: it was killed, or the machine stopped. They end with their last event. */
+export async function adoptInterrupted(database: Database, tables: readonly EventTable[]): Promise<void> {
+  const rows = await database.write('SELECT number, facts FROM sessions WHERE ended IS NULL');
+  const now = textOfMs(Date.now());
+  for (const [number, facts] of rows) {
+    const [last] = await database.write(
+      `SELECT max(time), coalesce(max(_seq) + 1, 0) FROM (${ofAll(tables, 'time, _seq', `_session = ${Number(number)}`)})`,
+    );
+    const session = readRecord(facts);
+    if (!session) continue; // it is left out, and told, where it is asked for
+    const { startedAt, createdAt } = session;
+    const stoppedAt = last?.[0] == null ? (startedAt ?? createdAt) : textOfNanos(BigInt(last[0]));
+    const nextSeq = Number(last?.[1] ?? 0);
+    const end: SessionEnd = {
+      startedAt,
+      state: 'STOPPED',
+      stoppedAt,
+      stopReason: 'INTERRUPTED',
+      error: `the server ended without stopping it; its events are stored up to ${stoppedAt}`,
+      lost: 0,
+      received: nextSeq,
+      discarded: 0,
+      receivedBytes: 0,
+    };
+    await endSession(database, Number(number), end, nextSeq);
+    await database.write('INSERT INTO gaps VALUES (?::INTEGER, ?::BIGINT, ?::BIGINT, ?::BIGINT, 0, 0, ?)', [
+      String(number),
+      String(nextSeq),
+      String(nanosOf(stoppedAt)),
+      String(nanosOf(now)),
+      'STORE',
+    ]);
+  }
+}

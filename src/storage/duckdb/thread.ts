@@ -1,0 +1,66 @@
+import { Channel } from '../../base/channel.js';
+import { workerFile } from '../../base/paths.js';
+import { EunomiaError, messageOf } from '../../base/errors.js';
+import type { Asks, Condition, Packet, Progress, StoreProtocol, StoreThreadData } from './protocol.js';
+
+/** The store's thread as the server sees it. */
+export class StoreThread {
+  readonly #channel: Channel<StoreProtocol>;
+  #condition: Condition = { state: 'PAUSED', problem: 'the store is being opened' };
+  readonly #opened: Promise<void>;
+  #resolveOpened: () => void = () => {};
+  onProgress: (progress: Progress) => void = () => {};
+  onCondition: (condition: Condition) => void = () => {};
+
+  constructor(data: StoreThreadData) {
+    this.#opened = new Promise((resolve) => (this.#resolveOpened = resolve));
+    this.#channel = new Channel<StoreProtocol>({
+      file: workerFile('storage/duckdb/worker'),
+      worker: { workerData: data, execArgv: [] },
+      started: (worker) => worker.unref(),
+      notes: {
+        progress: (progress) => this.onProgress(progress),
+        condition: (condition) => this.#became(condition),
+      },
+      died: (cause) =>
+        new EunomiaError('STORE_UNAVAILABLE', `the store's thread has ended${cause ? `: ${cause.message}` : ''}`),
+      onDeath: ({ message }) => {
+        if (this.#condition.state !== 'FAILED') this.#became({ state: 'FAILED', problem: message });
+        this.#resolveOpened();
+      },
+    });
+  }
+
+  get condition(): Condition {
+    return this.#condition;
+  }
+
+  /** Resolves once it is known whether the file can be opened. */
+  get opened(): Promise<void> {
+    return this.#opened;
+  }
+
+  ask<Kind extends keyof Asks>(kind: Kind, ask: Asks[Kind]['ask']): Promise<Asks[Kind]['answer']> {
+    return this.#channel.ask(kind, ask);
+  }
+
+  /** Events that a dead thread does not get are missing in the file; how many the sessions' sinks count. */
+  send(packet: Packet, transfer: readonly ArrayBuffer[]): void {
+    if (!this.#channel.dead) this.#channel.post('events', packet, transfer);
+  }
+
+  /** Resolves to why the last words of sessions could not be written; null when all is in the file. */
+  async close(): Promise<string | null> {
+    const problem = await this.ask('close', {}).then(() => null, messageOf);
+    this.onCondition = () => {};
+    await this.#channel.end(new EunomiaError('STORE_UNAVAILABLE', 'the store is closed'));
+    if (this.#condition.state !== 'FAILED') this.#became({ state: 'FAILED', problem: 'the store is closed' });
+    return problem;
+  }
+
+  #became(condition: Condition): void {
+    this.#condition = condition;
+    this.#resolveOpened();
+    this.onCondition(condition);
+  }
+}

@@ -1,0 +1,133 @@
+import { chunksToLines, linesToTables } from '@influxdata/influxdb-client';
+import * as v from 'valibot';
+import { isTime } from '../facts.js';
+import type { StoredRow, StoredValue } from './client.js';
+
+/**
+ * What a database's answers must look like before anything reads them. It is another program, of any version, perhaps no InfluxDB at all. An
+ * answer of another form is an error as a whole: rows left out would pass for all there are.
+ */
+
+/** The library copies what it has of a line with each part that comes. */
+const MAX_LINE_BYTES = 4 << 20;
+
+const name = v.pipe(v.string(), v.maxLength(1024));
+/** Checked by a plain function: there may be millions. */
+const cells = v.custom<readonly (readonly StoredValue[])[]>(
+  (rows) => Array.isArray(rows) && rows.every((row: unknown) => Array.isArray(row) && row.every(isValue)),
+  'is no table of values',
+);
+const series = v.object({
+  tags: v.optional(v.record(name, v.string())),
+  columns: v.array(name),
+  values: v.optional(cells, []),
+});
+const results = v.object({
+  results: v.optional(
+    v.array(v.object({ series: v.optional(v.array(series), []), error: v.optional(v.string()) })),
+    [],
+  ),
+  error: v.optional(v.string()),
+});
+const buckets = v.object({ buckets: v.optional(v.array(v.unknown()), []) });
+const organisations = v.object({
+  orgs: v.optional(v.array(v.object({ id: v.pipe(v.string(), v.maxLength(256)) })), []),
+});
+
+export type Series = v.InferOutput<typeof series>;
+export type FluxRow = Readonly<Record<string, StoredValue | undefined>>;
+
+/** The series of an answer to InfluxQL. Throws for what is none; what the database says of an error has a `statusCode`. */
+export function readSeries(text: string): readonly Series[] {
+  const answer = read(results, json(text));
+  const failed = answer.error ?? answer.results.find(({ error }) => error !== undefined)?.error;
+  if (failed !== undefined)
+    throw Object.assign(new Error(failed), { statusCode: failed.startsWith('database not found') ? 404 : 400 });
+  return answer.results.flatMap((result) => result.series);
+}
+
+export function readBuckets(answer: unknown): readonly unknown[] {
+  return read(buckets, answer).buckets;
+}
+
+/** The id of the first organisation. */
+export function readOrganisation(answer: unknown): string | null {
+  return read(organisations, answer).orgs[0]?.id ?? null;
+}
+
+/** Throws a SyntaxError for what is no JSON. */
+export function json(text: string): unknown {
+  return JSON.parse(text) as unknown;
+}
+
+/** The rows of an answer to Flux, while it comes. Rejects for what is no annotated CSV, and with the database's words where it broke off. */
+export async function readTables(body: AsyncIterable<Buffer>): Promise<FluxRow[]> {
+  const rows: FluxRow[] = [];
+  let failed: Error | null = null;
+  const fail = (error: Error): void => void (failed ??= error);
+  let pending = 0;
+  const tables = linesToTables({
+    next: (cells, table) => {
+      const row: unknown = table.toObject(cells);
+      if (!isRow(row)) return fail(odd('a row has a cell that is no value'));
+      // A query that fails after its first rows ends with a table of this form.
+      const { error, reference } = row;
+      if (typeof error === 'string' && reference !== undefined)
+        return fail(Object.assign(new Error(error), { statusCode: 400 }));
+      rows.push(row);
+    },
+    error: fail,
+    complete: () => undefined,
+  });
+  const lines = chunksToLines({ ...tables, next: (line) => ((pending = 0), tables.next(line)) });
+  for await (const part of body) {
+    pending += part.length;
+    lines.next(part);
+    if (failed) throw failed;
+    if (pending > MAX_LINE_BYTES) throw odd(`a line has more than ${MAX_LINE_BYTES >> 20} MiB`);
+  }
+  lines.complete();
+  if (failed) throw failed;
+  return rows;
+}
+
+/** A row of events or records. The store passes over one without a time: another program's. */
+export function rowAt(time: unknown, columns: FluxRow): StoredRow {
+  return { time: typeof time === 'string' ? time : '', columns };
+}
+
+/** Where a window begins, in milliseconds since 1970. */
+export function windowAt(time: unknown): number {
+  if (!isTime(time)) throw odd('a window has no time');
+  return Date.parse(time);
+}
+
+/** A number of an aggregate; null where the database has none. */
+export function numberAt(value: unknown): number | null {
+  if (value === null || value === undefined) return null;
+  if (typeof value !== 'number' || !Number.isFinite(value)) throw odd('a sum is no number');
+  return value;
+}
+
+function isValue(value: unknown): value is StoredValue {
+  return value === null || typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean';
+}
+
+function isRow(row: unknown): row is FluxRow {
+  return (
+    typeof row === 'object' &&
+    row !== null &&
+    Object.values(row).every((value) => value === undefined || isValue(value))
+  );
+}
+
+function read<const Schema extends v.GenericSchema>(schema: Schema, value: unknown): v.InferOutput<Schema> {
+  const result = v.safeParse(schema, value);
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  throw odd(`${v.getDotPath(issue) ?? 'it'}: ${issue.message}`);
+}
+
+function odd(what: string): Error {
+  return new Error(`the answer is not of InfluxDB's form: ${what.slice(0, 200)}`);
+}

@@ -1,0 +1,73 @@
+import { messageOf } from '../../base/errors.js';
+
+/**
+ * What came of a write that failed. AWAY: the same points again, later. REFUSED: nothing can be written until somebody mends the
+ * configuration. REJECTED: these points never can, others may. TOO_LARGE: in smaller parts.
+ */
+export interface Failure {
+  readonly kind: 'AWAY' | 'REFUSED' | 'REJECTED' | 'TOO_LARGE';
+  /** The server's own words, or the system's. */
+  readonly message: string;
+  /** Milliseconds that the server asks to wait; null when it does not say. */
+  readonly retryAfterMs: number | null;
+  /** Of REJECTED: how many points were not written; null is all of them. */
+  readonly points: number | null;
+}
+
+const MAX_MESSAGE = 500;
+/** A server's wish to wait is granted up to this. */
+const MAX_RETRY_AFTER = 300_000;
+
+/** Judges what a client threw: the database's answer by its status, all else as an absence. */
+export function failureOf(error: unknown): Failure {
+  const status = numberAt(error, 'statusCode');
+  const message = said(error);
+  const failure = { message, retryAfterMs: null, points: null };
+  if (status === null || status === 408 || status === 429 || status >= 500)
+    return { ...failure, kind: 'AWAY', retryAfterMs: retryAfterOf(error) };
+  if (status === 413) return { ...failure, kind: 'TOO_LARGE' };
+  if (status === 400 || status === 422) return { ...failure, kind: 'REJECTED', points: rejectedOf(message) };
+  return { ...failure, kind: 'REFUSED' };
+}
+
+/** A server writes the good lines of a request and says how many it dropped; lines that it could not read it lists instead. */
+function rejectedOf(message: string): number | null {
+  if (!message.includes('partial write')) return null;
+  const dropped = Number(/dropped=(\d+)/.exec(message)?.[1] ?? 0);
+  return dropped + message.split('unable to parse').length - 1 || null;
+}
+
+function said(error: unknown): string {
+  const status = numberAt(error, 'statusCode');
+  const body = textAt(error, 'body') ?? textAt(error, 'message') ?? messageOf(error);
+  const text = (messageIn(body) ?? body).trim().slice(0, MAX_MESSAGE);
+  if (status !== null) return `HTTP ${status}: ${text || 'without a message'}`;
+  const code = textAt(error, 'code');
+  return code !== null && !text.includes(code) ? `${code} ${text}`.trim() : text;
+}
+
+/** 2.x says `{ "message": … }`, 1.x `{ "error": … }`; the package `influx` puts words of its own before it. */
+function messageIn(body: string): string | null {
+  try {
+    const json: unknown = JSON.parse(body.slice(Math.max(0, body.indexOf('{'))));
+    return textAt(json, 'message') ?? textAt(json, 'error');
+  } catch {
+    return null;
+  }
+}
+
+function retryAfterOf(error: unknown): number | null {
+  const headers: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'headers') : null;
+  const seconds = Number(textAt(headers, 'retry-after') ?? Number.NaN);
+  return seconds > 0 ? Math.min(seconds * 1000, MAX_RETRY_AFTER) : null;
+}
+
+function textAt(value: unknown, key: string): string | null {
+  const found: unknown = typeof value === 'object' && value !== null ? Reflect.get(value, key) : null;
+  return typeof found === 'string' ? found : null;
+}
+
+function numberAt(value: unknown, key: string): number | null {
+  const found: unknown = typeof value === 'object' && value !== null ? Reflect.get(value, key) : null;
+  return typeof found === 'number' ? found : null;
+}

@@ -1,0 +1,48 @@
+import { isTime, readCapture, readLabels, readMode, readNames, readOptions, readReason, readState } from '../facts.js';
+import type { StoredRecord } from '../store.js';
+import type { StoredRow } from './client.js';
+import { OWN_TAGS } from './column.js';
+import { originalTag, originalText } from './line.js';
+
+/** The session that a point tells of. One of this host that has not ended and does not run was interrupted. */
+export function recordOf({ columns, time }: StoredRow, host: string): StoredRecord {
+  const text = (name: string): string | null =>
+    columns[name] == null || columns[name] === ''
+      ? null
+      : (isTag(name) ? originalTag : originalText)(String(columns[name]));
+  const moment = (name: string): string | null => [text(name)].find(isTime) ?? null;
+  const number = (name: string, otherwise: number): number =>
+    Number.isFinite(Number(columns[name] ?? Number.NaN)) ? Number(columns[name]) : otherwise;
+  const state = readState(text('state'));
+  const interrupted = state === 'RUNNING' && text(OWN_TAGS.host) === host;
+  return {
+    id: text(OWN_TAGS.session) ?? '',
+    name: text('name'),
+    labels: readLabels(text('labels')),
+    trackers: readNames(text('trackers')),
+    options: readOptions(text('options')),
+    capture: readCapture(text('capture')),
+    mode: readMode(text('mode')),
+    createdAt: moment('createdAt') ?? time,
+    startedAt: moment('startedAt'),
+    state: interrupted ? 'STOPPED' : state,
+    stoppedAt: moment('stoppedAt'),
+    stopReason: interrupted ? 'INTERRUPTED' : readReason(text('stopReason')),
+    error: text('error'),
+    lost: number('lost', 0),
+    received: columns['received'] == null ? null : number('received', 0),
+    discarded: number('discarded', 0),
+    receivedBytes: number('receivedBytes', 0),
+    events: number('events', 0),
+    missing: 0,
+    removed: 0,
+    // Of one that did not end nobody counted: as far as there may be any.
+    nextSeq: number('nextSeq', Number.MAX_SAFE_INTEGER),
+    oldest: null,
+    newest: null,
+  };
+}
+
+function isTag(name: string): boolean {
+  return name === OWN_TAGS.session || name === OWN_TAGS.host;
+}

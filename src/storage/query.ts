@@ -1,0 +1,77 @@
+import type { Gap, TraceEvent } from '../event/event.js';
+import type { EventFilter } from '../filter/index.js';
+import { cursorOf, parseCursor } from '../session/cursor.js';
+import { RowBatch } from '../record/row.js';
+import type { Page } from '../session/session.js';
+import type { EventQuery, Store, StoredEvent, StoredPage } from './store.js';
+
+/** What is common to all who read one session from a store. */
+export interface StoredSource {
+  readonly id: string;
+  readonly store: Store;
+  readonly trackers: readonly string[];
+}
+
+export interface PageArguments {
+  readonly first?: number;
+  readonly last?: number | null;
+  readonly after?: string | null;
+  readonly where: EventFilter | null;
+}
+
+export function queryOf({ id, trackers }: StoredSource, filter: EventFilter | null): EventQuery {
+  return { sessions: [id], trackers, from: null, to: null, containers: null, filter };
+}
+
+/** A page as a session in memory would answer it; `next` is the place behind the last event, `total` how many there are. */
+export async function storedPage(
+  source: StoredSource,
+  { first = 100, last, after, where }: PageArguments,
+  next: number,
+  total: number,
+): Promise<Page> {
+  const from = after ? parseCursor(after, source.id, next) : 0;
+  const { events, ...page } = await source.store.page({
+    ...queryOf(source, where),
+    session: source.id,
+    fromSeq: last == null ? from : 0,
+    toSeq: next,
+    limit: last ?? first,
+    backwards: last != null,
+  });
+  return {
+    ...page,
+    events: events.map(({ event }) => event),
+    cursorAfter: (index) => cursorOf(source.id, (events[index]?.place.seq ?? from - 1) + 1),
+    total,
+  };
+}
+
+/** Stored events as a batch, for whoever reads batches. */
+export function batchOf(events: readonly StoredEvent[], seq: number): RowBatch {
+  const [first] = events;
+  const ahead = first ? first.place.time - BigInt(first.event.bootNs) : 0n;
+  const clock = { seconds: Number(ahead / 1_000_000_000n), nanoseconds: Number(ahead % 1_000_000_000n) };
+  return new RowBatch(
+    events.map(({ event }) => event),
+    { clock, seq, lost: 0, lostFrom: 0, lostTo: 0 },
+    Uint32Array.from(events, ({ place }) => place.seq - seq),
+  );
+}
+
+/** One gap for all that is missing among these events; `absent` of them are not stored. */
+export function gapOf({ gaps, events }: Pick<StoredPage, 'gaps' | 'events'>, absent: number): Gap | null {
+  const [first] = gaps;
+  const lost = gaps.reduce((sum, gap) => sum + gap.lost, 0);
+  const dropped = Math.max(
+    absent,
+    gaps.reduce((sum, gap) => sum + gap.dropped, 0),
+  );
+  const time = timeOf(events[0]?.event);
+  if (!first) return dropped && time !== null ? { from: time, to: time, lost: 0, dropped, where: 'STORE' } : null;
+  return { from: first.from, to: gaps.at(-1)?.to ?? first.to, lost, dropped, where: first.where };
+}
+
+function timeOf(event: TraceEvent | undefined): string | null {
+  return event?.time ?? null;
+}

@@ -1,0 +1,125 @@
+import type { Demand } from '../event/event.js';
+import type { EventFilter } from '../filter/index.js';
+import { cursorOf } from '../session/cursor.js';
+import type { Session } from '../session/session.js';
+import { Delivery } from '../record/delivery.js';
+import type { EventStream } from '../session/stream/stream.js';
+import { batchOf, gapOf, queryOf, type StoredSource } from './query.js';
+import type { SessionRecording } from './recording.js';
+
+/** Events in one delivery: it becomes one message. */
+const PART = 8192;
+/** Events that are judged for one delivery, where few pass. */
+const JUDGED = 65_536;
+const REACH_MS = 5000;
+
+export interface ResumeOptions {
+  readonly source: StoredSource;
+  /** The place to go on from. */
+  readonly from: number;
+  readonly where: EventFilter | null;
+  /** The session while it is in memory, and its recording; else how far it goes. */
+  readonly live: { readonly session: Session; readonly recording: SessionRecording; readonly demand: Demand } | null;
+  readonly end: number;
+}
+
+/**
+ * A session's events from a place on: out of the store for as long as memory does not hold the place, then live. The step from one to the other is
+ * taken at one place without a wait between, so that nothing is missed or doubled.
+ */
+export class ResumedStream implements AsyncIterableIterator<Delivery> {
+  readonly #options: ResumeOptions;
+  readonly #release: () => void;
+  #from: number;
+  #live: EventStream | null = null;
+  #done = false;
+  /** Calls of `next` are served one after the other. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(options: ResumeOptions) {
+    this.#options = options;
+    this.#from = options.from;
+    const { live } = options;
+    this.#release = live ? live.session.addDemand(live.demand) : () => undefined;
+  }
+
+  next(): Promise<IteratorResult<Delivery, undefined>> {
+    if (this.#live) return this.#live.next();
+    const result = this.#turn.then(() => this.#next());
+    this.#turn = result.catch(() => undefined);
+    return result;
+  }
+
+  async return(): Promise<IteratorResult<Delivery, undefined>> {
+    this.#finish();
+    await this.#live?.return();
+    return { done: true, value: undefined };
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async #next(): Promise<IteratorResult<Delivery, undefined>> {
+    while (!this.#done && !this.#live) {
+      const delivery = await this.#step();
+      if (delivery) return { done: false, value: delivery };
+    }
+    return this.#live && !this.#done ? this.#live.next() : { done: true, value: undefined };
+  }
+
+  /** The next delivery out of the store; null when there is none, or it is memory's turn. */
+  async #step(): Promise<Delivery | null> {
+    const { live, end } = this.#options;
+    if (!live) {
+      if (this.#from < end) return this.#read(end);
+      this.#finish();
+      return null;
+    }
+    const { session, recording } = live;
+    session.touch();
+    // What memory no longer holds must be written before it can be read; where it never will be, memory tells of the gap.
+    if (
+      this.#from >= session.oldestSeq ||
+      (recording.writtenSeq <= this.#from && !(await recording.reach(session.oldestSeq, REACH_MS)))
+    )
+      return this.#goLive();
+    const written = recording.writtenSeq;
+    return written > this.#from ? this.#read(written) : this.#goLive();
+  }
+
+  #goLive(): null {
+    const { source, where, live } = this.#options;
+    if (this.#done || !live) return null;
+    this.#live = live.session.subscribe({ after: cursorOf(source.id, this.#from), demand: live.demand, where });
+    this.#release();
+    return null;
+  }
+
+  async #read(end: number): Promise<Delivery | null> {
+    const { source, where } = this.#options;
+    const from = this.#from;
+    const to = where ? Math.min(end, from + JUDGED) : end;
+    const page = await source.store.page({
+      ...queryOf(source, where),
+      session: source.id,
+      fromSeq: from,
+      toSeq: to,
+      limit: PART,
+      backwards: false,
+    });
+    if (this.#done) return null;
+    const last = page.events.at(-1)?.place.seq;
+    this.#from = page.hasNext && last !== undefined ? last + 1 : to;
+    const gap = gapOf(page, where ? 0 : this.#from - from - page.events.length);
+    if (!page.events.length && !gap) return null;
+    const batch = batchOf(page.events, from);
+    return new Delivery(batch.count ? [{ batch, from: 0, to: batch.count }] : [], gap, cursorOf(source.id, this.#from));
+  }
+
+  #finish(): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#release();
+  }
+}

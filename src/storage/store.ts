@@ -1,0 +1,255 @@
+import type { Comparison, Operand } from '../analysis/aggregate/spec.js';
+import type { Container } from '../inventory/container.js';
+import type { ContainerSelector } from '../inventory/selector.js';
+import type { CaptureMode, Gap, TraceEvent } from '../event/event.js';
+import type { EventFilter } from '../filter/index.js';
+import type { Slice } from '../record/history.js';
+import type { PersistMode, SessionState, StopReason, StoreKind } from '../session/spec.js';
+
+/** What a store keeps of a session besides its events. Times are RFC 3339 with nanoseconds. */
+export interface SessionRecord {
+  readonly id: string;
+  readonly name: string | null;
+  readonly labels: readonly { readonly name: string; readonly value: string }[];
+  readonly trackers: readonly string[];
+  /** Of the trackers, by name; empty for a session that was stored before options were. */
+  readonly options: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  readonly capture: CaptureMode;
+  readonly mode: PersistMode;
+  readonly createdAt: string;
+  readonly startedAt: string | null;
+}
+
+/** How a session ended. */
+export interface SessionEnd {
+  /** Its programs were attached after its record was begun. */
+  readonly startedAt: string | null;
+  readonly state: SessionState;
+  readonly stoppedAt: string;
+  readonly stopReason: StopReason;
+  readonly error: string | null;
+  /** Over its whole life, as in SessionStats. */
+  readonly lost: number;
+  readonly received: number;
+  readonly discarded: number;
+  readonly receivedBytes: number;
+}
+
+/** A session as the store remembers it. */
+export interface StoredRecord extends SessionRecord {
+  readonly state: SessionState;
+  readonly stoppedAt: string | null;
+  readonly stopReason: StopReason | null;
+  readonly error: string | null;
+  readonly lost: number;
+  /** Null when nobody was there to count them at its end. */
+  readonly received: number | null;
+  readonly discarded: number;
+  readonly receivedBytes: number;
+  /** Events that are stored. */
+  readonly events: number;
+  /** Events that should be and are not: the store was too slow, too full, or retention took them. */
+  readonly missing: number;
+  /** Of these, those that retention took, at the session's beginning: no gap tells of them. */
+  readonly removed: number;
+  /** Place of the event that would come next. */
+  readonly nextSeq: number;
+  /** Times of the first and last event that is stored; null when there is none. */
+  readonly oldest: string | null;
+  readonly newest: string | null;
+}
+
+/** How far a sink is. */
+export interface SinkProgress {
+  /** Events that a crash can no longer take. */
+  readonly written: number;
+  /** Events taken over and not written yet. */
+  readonly pending: number;
+  /** Events that the sink itself had to give up. */
+  readonly dropped: number;
+  /** The place behind the last event that was written. */
+  readonly nextSeq: number;
+  /** Why it does not write at the moment, or never will again; null while all is well. */
+  readonly error: string | null;
+}
+
+/** Where the events of one session go. Calls come one after the other, in order. */
+export interface SessionSink {
+  /**
+   * Takes events over, and tells what is missing before them. Resolves when there is room for more, which is not yet when they are
+   * written; the reader's bounded queue holds what comes meanwhile. Rejects when nothing can be written any more.
+   */
+  write(slices: readonly Slice[], gap: Gap | null): Promise<void>;
+  readonly progress: SinkProgress;
+  /** Resolves when all that was taken over is written. */
+  flush(): Promise<void>;
+  /** Writes the rest, and how the session ended. No call follows. */
+  finish(end: SessionEnd): Promise<void>;
+  /**
+   * The server ends before the rest could be written: tells how the session ended and the place behind its last event, so that what is missing
+   * is stored as a gap with its counts. Written by the store's `close` at the latest.
+   */
+  giveUp(end: SessionEnd, nextSeq: number): void;
+}
+
+/** Which stored events. All that is given must hold; null does not restrict. */
+export interface EventQuery {
+  readonly sessions: readonly string[] | null;
+  /** Never empty: those whose events may be in the answer. */
+  readonly trackers: readonly string[];
+  /** Nanoseconds since 1970; `from` is in it, `to` is not. */
+  readonly from: bigint | null;
+  readonly to: bigint | null;
+  /** Any of these. */
+  readonly containers: readonly ContainerSelector[] | null;
+  /** For events of these trackers. */
+  readonly filter: EventFilter | null;
+}
+
+/** A part of a session's events, in the order of their places. */
+export interface PageQuery extends EventQuery {
+  readonly session: string;
+  readonly fromSeq: number;
+  /** Not in it; null is the end. */
+  readonly toSeq: number | null;
+  readonly limit: number;
+  /** The last ones of the part instead of the first; still oldest first. */
+  readonly backwards: boolean;
+}
+
+/** A place among the events of one session: behind so many of them. */
+export interface SessionPlace {
+  readonly session: string;
+  readonly seq: number;
+}
+
+/** A place among the events of all sessions, which stand in the order of their times: behind this event. */
+export interface HistoryPlace extends SessionPlace {
+  readonly time: bigint;
+}
+
+export interface StoredEvent {
+  readonly event: TraceEvent;
+  /** Its own place, not the one behind it. */
+  readonly place: HistoryPlace;
+}
+
+export interface StoredPage {
+  /** Oldest first. */
+  readonly events: readonly StoredEvent[];
+  readonly hasNext: boolean;
+  readonly hasPrevious: boolean;
+  /** What is missing among what was looked at. */
+  readonly gaps: readonly StoredGap[];
+}
+
+/** Events that are missing before the one of this place. Counts of 0 are of a server that was killed: nobody counted. */
+export interface StoredGap extends Gap {
+  readonly seq: number;
+}
+
+/** All that there is of one session, or what of it matches. */
+export type WholeQuery = Omit<PageQuery, 'fromSeq' | 'toSeq' | 'limit' | 'backwards'>;
+
+/** A container as reports name it. */
+export type StoredContainer = Pick<Container, 'id' | 'name' | 'image'>;
+
+/** What an aggregate is to answer, checked: as the aggregate's own specification. */
+export interface AggregateShape {
+  readonly groupBy: readonly { readonly path: string }[];
+  readonly measures: readonly {
+    readonly name: string;
+    readonly fn: string;
+    readonly field: string | null;
+    readonly time: boolean;
+    readonly q: number;
+  }[];
+  readonly window: { readonly sizeMs: number; readonly slideMs: number } | null;
+  readonly having: readonly {
+    readonly of: Operand;
+    readonly comparison: Comparison;
+    readonly value: number;
+  }[];
+  readonly orderBy: readonly { readonly of: Operand; readonly descending: boolean }[];
+  readonly limit: number;
+  readonly maxGroups: number;
+}
+
+/** A row as the aggregate answers it. */
+export interface StoredRow {
+  readonly key: readonly { readonly field: string; readonly value: string | null }[];
+  readonly count: number;
+  readonly values: readonly {
+    readonly name: string;
+    readonly number: number | null;
+    readonly text: string | null;
+    readonly error: number;
+    readonly buckets: null;
+    readonly top: null;
+  }[];
+  readonly window: { readonly from: string; readonly to: string } | null;
+  readonly other: boolean;
+}
+
+export interface StoreStatus {
+  readonly kind: StoreKind;
+  readonly state: 'READY' | 'PAUSED' | 'FAILED';
+  /** Why it is not READY, and what would mend it; null while it is. */
+  readonly problem: string | null;
+  /** The file, or the URL without secrets. */
+  readonly location: string;
+  /** On disk; null where the store cannot tell. */
+  readonly bytes: number | null;
+  readonly sessions: number;
+  readonly oldest: string | null;
+  readonly newest: string | null;
+  /** What it keeps at most; null does not restrict. */
+  readonly retentionMs: number | null;
+  readonly retentionBytes: number | null;
+}
+
+/** What a store's metrics are made of: quickly told, also while it does not work. */
+export interface StoreLoad {
+  readonly up: boolean;
+  /** On disk; null where the store cannot tell. */
+  readonly bytes: number | null;
+  /** What waits on disk for a database that is away; null where there is no such thing. */
+  readonly spool: { readonly points: number; readonly bytes: number } | null;
+  /** Since the server's start, for a store that writes points. */
+  readonly points: { readonly written: number; readonly rejected: number; readonly dropped: number } | null;
+  /** How long the oldest of what sinks have handed on has waited, on disk or in memory. */
+  readonly lagMs: number;
+}
+
+/**
+ * A consumer that can be queried. No method blocks the event loop; all reject with an EunomiaError that says what would be right:
+ * STORE_UNAVAILABLE when nothing can be read or written, BAD_USER_INPUT for what it cannot answer.
+ */
+export interface Store {
+  readonly kind: StoreKind;
+  /** Begins to record a session. Rejects when the store cannot take it. */
+  record(session: SessionRecord): Promise<SessionSink>;
+  /** All sessions that it remembers, oldest first, those that run now included. */
+  sessions(): Promise<readonly StoredRecord[]>;
+  session(id: string): Promise<StoredRecord | null>;
+  /** Events of one session in the order of their places, from place `from` on (or the last ones before `to`). */
+  page(query: PageQuery): Promise<StoredPage>;
+  /** Events of many sessions in the order of their times, those behind a place. */
+  history(query: EventQuery, after: HistoryPlace | null, limit: number): Promise<StoredPage>;
+  /** All events of one session in the order of their places, part by part, with what is missing among them; in bounded memory. */
+  read(query: WholeQuery): AsyncIterable<Pick<StoredPage, 'events' | 'gaps'>>;
+  /** Containers that these events are of, perhaps also some whose events are gone; as they were known last. */
+  containers(query: EventQuery): Promise<readonly StoredContainer[]>;
+  /** All events that it is for, part by part; their order is the store's: for what `aggregate` does not do. */
+  scan(query: EventQuery): AsyncIterable<readonly TraceEvent[]>;
+  /**
+   * As an aggregate over these events answers, done where they lie; null when the store cannot do just that: then they are `scan`ned.
+   */
+  aggregate(query: EventQuery, shape: AggregateShape): Promise<readonly StoredRow[] | null>;
+  /** Forgets a session and its events. */
+  remove(session: string): Promise<void>;
+  status(): Promise<StoreStatus>;
+  /** Writes what is pending and lets go of files and connections. Idempotent. */
+  load(): Promise<StoreLoad>;
+  close(): Promise<void>;
+}

@@ -1,0 +1,59 @@
+import { LabelValues, type MetricFamily, type MetricsSource } from '../../event/metric.js';
+
+/** Alerts that were raised, as `AlertBook.counts` has them. */
+export interface AlertCount {
+  readonly severity: string;
+  /** Who raised them: "plugin:NAME". */
+  readonly source: string;
+  /** Alerts; those that were merged by their key are one. */
+  readonly alerts: number;
+  /** Times that they were raised, repetitions included. */
+  readonly raised: number;
+}
+
+/** Sources with a label of their own; as many plugins can be loaded at once. */
+const MAX_SOURCES = 64;
+const SEVERITIES = ['INFO', 'LOW', 'MEDIUM', 'HIGH', 'CRITICAL'];
+const IDLE_MS = 600_000;
+
+/** `eunomia_alerts_total` and `eunomia_alerts_raised_total`, by severity and source. Counts never fall. */
+export class AlertMetrics implements MetricsSource {
+  readonly #counts: () => readonly AlertCount[];
+  readonly #sources: () => readonly string[];
+  readonly #labels = new LabelValues(MAX_SOURCES, IDLE_MS, () => {});
+
+  /** `sources` are those that may raise one: they have a series of 0 for each severity, since Prometheus takes no increase from a series that begins at 1. */
+  constructor(counts: () => readonly AlertCount[], sources: () => readonly string[]) {
+    this.#counts = counts;
+    this.#sources = sources;
+  }
+
+  metrics(): MetricFamily[] {
+    const nowMs = Date.now();
+    const counts = this.#counts();
+    const silent = this.#sources().flatMap((source) =>
+      SEVERITIES.filter(
+        (severity) => !counts.some((count) => count.source === source && count.severity === severity),
+      ).map((severity) => ({ severity, source, alerts: 0, raised: 0 })),
+    );
+    const all = [...counts, ...silent].filter(({ source }) => this.#labels.of(source, nowMs) === source);
+    const family = (name: string, help: string, of: (count: AlertCount) => number): MetricFamily => ({
+      name,
+      type: 'counter',
+      help,
+      samples: all.map((count) => ({ labels: { severity: count.severity, source: count.source }, value: of(count) })),
+    });
+    return [
+      family(
+        'eunomia_alerts_total',
+        'Alerts, by severity and by who raised them; those with one key within five minutes are one.',
+        ({ alerts }) => alerts,
+      ),
+      family(
+        'eunomia_alerts_raised_total',
+        'Times that alerts were raised, repetitions of one key included.',
+        ({ raised }) => raised,
+      ),
+    ];
+  }
+}

@@ -1,0 +1,28 @@
+import { collectDefaultMetrics, Registry } from 'prom-client';
+import type { MetricFamily, MetricsSource } from '../../event/metric.js';
+
+/** CPU, memory, garbage collection and event-loop delay of the server's process, as prom-client measures them. One a process. */
+export class ProcessMetrics implements MetricsSource {
+  readonly #registry = new Registry();
+
+  constructor() {
+    collectDefaultMetrics({ register: this.#registry });
+  }
+
+  async metrics(): Promise<MetricFamily[]> {
+    const families = await this.#registry.getMetricsAsJSON();
+    return families.flatMap(({ name, help, type, values }): MetricFamily[] => {
+      // Its one histogram, of garbage collections, keeps its buckets to itself; count and sum are left.
+      const kind = String(type);
+      // Its sums of gauges are named as counters are; the gauges themselves are there too.
+      if (kind !== 'counter' && (kind !== 'gauge' || name.endsWith('_total'))) return [];
+      return [
+        { name, help, type: kind, samples: values.map(({ labels, value }) => ({ labels: textLabels(labels), value })) },
+      ];
+    });
+  }
+}
+
+function textLabels(labels: object): Record<string, string> {
+  return Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, String(value)]));
+}

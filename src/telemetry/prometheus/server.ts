@@ -1,0 +1,84 @@
+import type { ContainerRegistry } from '../../inventory/registry.js';
+import type { MetricFamily, MetricsSource } from '../../event/metric.js';
+import { containerLabel } from './label.js';
+
+export interface ServerMetricsOptions {
+  readonly version: string;
+  readonly kernelRelease: string;
+  readonly registry: ContainerRegistry;
+  /** Whether the kernel thread lives. */
+  readonly healthy: () => boolean;
+  readonly engineConnected: () => boolean | Promise<boolean>;
+  /** By tracker: whether it can run here. */
+  readonly trackers: ReadonlyMap<string, boolean>;
+  /** Containers that are described one by one. */
+  readonly maxContainers: number;
+}
+
+/** What the server says of itself and of the containers that it knows. */
+export class ServerMetrics implements MetricsSource {
+  readonly #options: ServerMetricsOptions;
+
+  constructor(options: ServerMetricsOptions) {
+    this.#options = options;
+  }
+
+  async metrics(): Promise<MetricFamily[]> {
+    const { version, kernelRelease, healthy, engineConnected, trackers } = this.#options;
+    const flag = (on: boolean): number => (on ? 1 : 0);
+    return [
+      {
+        name: 'eunomia_build_info',
+        type: 'gauge',
+        help: 'Always 1; its labels say what runs.',
+        samples: [{ labels: { version, kernel: kernelRelease }, value: 1 }],
+      },
+      {
+        name: 'eunomia_kernel_thread_up',
+        type: 'gauge',
+        help: '1 while the thread that loads programs and reads rings lives.',
+        samples: [{ labels: {}, value: flag(healthy()) }],
+      },
+      {
+        name: 'eunomia_engine_up',
+        type: 'gauge',
+        help: '1 while every container engine answers: without one its containers have ids and no names.',
+        samples: [{ labels: {}, value: flag(await engineConnected()) }],
+      },
+      {
+        name: 'eunomia_tracker_available',
+        type: 'gauge',
+        help: '1 where the tracker can run on this kernel.',
+        samples: [...trackers].map(([tracker, on]) => ({ labels: { tracker }, value: flag(on) })),
+      },
+      ...this.#containers(),
+    ];
+  }
+
+  #containers(): MetricFamily[] {
+    const known = this.#options.registry.list().filter(({ state }) => state !== 'REMOVED');
+    const byState = new Map<string, number>();
+    for (const { state } of known) byState.set(state, (byState.get(state) ?? 0) + 1);
+    // Two containers without a name may not stand as one series.
+    const described = new Map(
+      known.slice(0, this.#options.maxContainers).map((container) => [containerLabel(container), container]),
+    );
+    return [
+      {
+        name: 'eunomia_containers',
+        type: 'gauge',
+        help: 'Containers that the server knows, by state.',
+        samples: [...byState].map(([state, value]) => ({ labels: { state }, value })),
+      },
+      {
+        name: 'eunomia_container_info',
+        type: 'gauge',
+        help: 'Always 1; joins the label `container` of other metrics with the image and the compose project.',
+        samples: [...described].map(([container, { id, image, runtime, composeProject }]) => ({
+          labels: { container, id: id.slice(0, 12), image: image ?? '', runtime, project: composeProject ?? '' },
+          value: 1,
+        })),
+      },
+    ];
+  }
+}

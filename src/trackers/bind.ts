@@ -1,0 +1,82 @@
+import { defineTracker, pushedErrno } from './define.js';
+import { blindWithoutUring, uring } from './uring-programs.js';
+import { watchedCalls } from './watched-calls.js';
+
+const operations = ['BIND', 'LISTEN'] as const;
+const AF_INET = 2;
+const UNKNOWN = 0xffffffff;
+
+// include/uapi/linux/in.h
+const protocols: Readonly<Record<number, string>> = {
+  1: 'ICMP',
+  6: 'TCP',
+  17: 'UDP',
+  33: 'DCCP',
+  58: 'ICMPV6',
+  115: 'L2TP',
+  132: 'SCTP',
+  136: 'UDPLITE',
+  255: 'RAW',
+  262: 'MPTCP',
+};
+// include/linux/net.h
+const types: Readonly<Record<number, string>> = {
+  1: 'SOCK_STREAM',
+  2: 'SOCK_DGRAM',
+  3: 'SOCK_RAW',
+  4: 'SOCK_RDM',
+  5: 'SOCK_SEQPACKET',
+  6: 'SOCK_DCCP',
+};
+const ifKnown = (value: number) => (value < 0 ? null : value);
+
+export default defineTracker({
+  name: 'bind',
+  minimumKernel: '5.12',
+  blindSpots: [
+    'Sockets of other families than IPv4 and IPv6, and calls on what is no socket.',
+    'Ports that the kernel gives a socket without a bind: at connect, at the first packet that is sent, at a listen (that has its port).',
+    'A listening socket that is inherited or received from another process: the event is of the process that made it listen.',
+    'The address of a bind that failed is read when the call ends: another thread may have changed it by then.',
+    'The address that a bind through io_uring was given: `requestedPort` is null there, and `localAddress` when it failed.',
+    'Through io_uring, with IOSQE_CQE_SKIP_SUCCESS: the kernel reports no success. Such a request is reported when it is submitted, with `errno` null, with `localAddress` and `localPort` null, and again if it fails.',
+    'On arm64, calls of 32-bit programs.',
+  ],
+  columns: ['operation', 'errno', 'protocol', 'localAddress', 'localPort', 'requestedPort', 'backlog'],
+  indexed: ['protocol'],
+  example: '{ failedOnly: true }',
+  optional: uring('bind'),
+  blindWithout: blindWithoutUring('bind', 'Sockets that are bound or listen through io_uring (Linux 6.11)'),
+  constants: (options) => ({
+    ...watchedCalls({ bind: 1, listen: 2 }, process.arch === 'x64' ? { socketcall: 3 } : {}),
+    failed_only: options.failedOnly === true,
+  }),
+  pushed: {
+    operation: {
+      kind: 'code',
+      stem: 'operation',
+      max: operations.length,
+      read: (code) => operations[code - 1] ?? null,
+    },
+    errno: pushedErrno,
+    localPort: { kind: 'number', stem: 'port', null: -1, min: 0 },
+    localAddress: { kind: 'address', stem: 'address' },
+  },
+  fields: {
+    ipVersion: { from: ['family'], read: (family: number) => (family === AF_INET ? 4 : 6) },
+    protocol: { from: ['protocol'], read: (protocol: number) => protocols[protocol] ?? String(protocol) },
+    socketType: { from: ['socketType'], read: (type: number) => types[type] ?? String(type) },
+    localAddress: {
+      from: ['addressKnown', 'address'],
+      read: (known: boolean, address: string) => (known ? address : null),
+    },
+    localPort: { from: ['port'], read: ifKnown },
+    requestedPort: { from: ['requestedPort'], read: ifKnown },
+    requestedBacklog: {
+      from: ['operation', 'requestedBacklog'],
+      read: (operation: string, backlog: number) => (operation === 'LISTEN' ? backlog : null),
+    },
+    backlog: { from: ['backlog'], read: (backlog: number) => (backlog === UNKNOWN ? null : backlog) },
+    netNs: { from: ['netNs'], read: (inode: number) => inode || null },
+  },
+});

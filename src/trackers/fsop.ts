@@ -1,0 +1,218 @@
+import type { Constant } from './define.js';
+import { defineTracker, pushedErrno } from './define.js';
+import { blindWithoutUring, uring } from './uring-programs.js';
+import { watchedCalls } from './watched-calls.js';
+
+const operations = [
+  'UNLINK',
+  'RMDIR',
+  'RENAME',
+  'LINK',
+  'SYMLINK',
+  'MKDIR',
+  'MKNOD',
+  'CHMOD',
+  'CHOWN',
+  'TRUNCATE',
+  'SETXATTR',
+  'REMOVEXATTR',
+] as const;
+type Operation = (typeof operations)[number];
+
+/** CALL_… of the object: where a call's arguments are. */
+interface Shape {
+  /** The argument that is the path; without it the first one is a descriptor. */
+  readonly path?: number;
+  /** The argument before the path is a directory's descriptor. */
+  readonly at?: true;
+  /** A second path follows: right behind, or behind a descriptor. */
+  readonly two?: 'plain' | 'at';
+  /** The argument that has flags. */
+  readonly flags?: number;
+  readonly nofollow?: true;
+  /** 32-bit calls: a length in two arguments, ids of 16 bits. */
+  readonly wide?: true;
+  readonly short?: true;
+}
+
+function callOf(operation: Operation, { path, at, two, flags = 0, nofollow, wide, short }: Shape): number {
+  return (
+    (operations.indexOf(operation) + 1) |
+    ((path ?? 0) << 4) |
+    (at ? 1 << 6 : 0) |
+    (path === undefined ? 1 << 7 : 0) |
+    (two ? 1 << 8 : 0) |
+    (two === 'at' ? 1 << 9 : 0) |
+    (flags << 10) |
+    (nofollow ? 1 << 13 : 0) |
+    (wide ? 1 << 14 : 0) |
+    (short ? 1 << 15 : 0)
+  );
+}
+
+const calls: Readonly<Record<string, number>> = {
+  unlink: callOf('UNLINK', { path: 0 }),
+  unlinkat: callOf('UNLINK', { path: 1, at: true, flags: 2 }),
+  rmdir: callOf('RMDIR', { path: 0 }),
+  rename: callOf('RENAME', { path: 0, two: 'plain' }),
+  renameat: callOf('RENAME', { path: 1, at: true, two: 'at' }),
+  renameat2: callOf('RENAME', { path: 1, at: true, two: 'at', flags: 4 }),
+  link: callOf('LINK', { path: 0, two: 'plain' }),
+  linkat: callOf('LINK', { path: 1, at: true, two: 'at', flags: 4 }),
+  symlink: callOf('SYMLINK', { path: 0, two: 'plain' }),
+  symlinkat: callOf('SYMLINK', { path: 0, two: 'at' }),
+  mkdir: callOf('MKDIR', { path: 0 }),
+  mkdirat: callOf('MKDIR', { path: 1, at: true }),
+  mknod: callOf('MKNOD', { path: 0 }),
+  mknodat: callOf('MKNOD', { path: 1, at: true }),
+  chmod: callOf('CHMOD', { path: 0 }),
+  fchmod: callOf('CHMOD', {}),
+  fchmodat: callOf('CHMOD', { path: 1, at: true }),
+  fchmodat2: callOf('CHMOD', { path: 1, at: true, flags: 3 }),
+  chown: callOf('CHOWN', { path: 0 }),
+  lchown: callOf('CHOWN', { path: 0, nofollow: true }),
+  fchown: callOf('CHOWN', {}),
+  fchownat: callOf('CHOWN', { path: 1, at: true, flags: 4 }),
+  truncate: callOf('TRUNCATE', { path: 0 }),
+  ftruncate: callOf('TRUNCATE', {}),
+  setxattr: callOf('SETXATTR', { path: 0, flags: 4 }),
+  lsetxattr: callOf('SETXATTR', { path: 0, flags: 4, nofollow: true }),
+  fsetxattr: callOf('SETXATTR', { flags: 4 }),
+  setxattrat: callOf('SETXATTR', { path: 1, at: true, flags: 2 }),
+  removexattr: callOf('REMOVEXATTR', { path: 0 }),
+  lremovexattr: callOf('REMOVEXATTR', { path: 0, nofollow: true }),
+  fremovexattr: callOf('REMOVEXATTR', {}),
+  removexattrat: callOf('REMOVEXATTR', { path: 1, at: true, flags: 2 }),
+};
+/** Of i386: what the old names mean there, and what only it has. */
+const compat: Readonly<Record<string, number>> = {
+  chown: callOf('CHOWN', { path: 0, short: true }),
+  lchown: callOf('CHOWN', { path: 0, nofollow: true, short: true }),
+  fchown: callOf('CHOWN', { short: true }),
+  chown32: callOf('CHOWN', { path: 0 }),
+  lchown32: callOf('CHOWN', { path: 0, nofollow: true }),
+  fchown32: callOf('CHOWN', {}),
+  truncate64: callOf('TRUNCATE', { path: 0, wide: true }),
+  ftruncate64: callOf('TRUNCATE', { wide: true }),
+};
+
+type Bits = readonly (readonly [bit: number, name: string])[];
+
+// include/uapi/linux/fcntl.h, fs.h, xattr.h
+const atFlags: Bits = [
+  [0x100, 'AT_SYMLINK_NOFOLLOW'],
+  [0x200, 'AT_REMOVEDIR'],
+  [0x400, 'AT_SYMLINK_FOLLOW'],
+  [0x1000, 'AT_EMPTY_PATH'],
+];
+const flagsOf: Readonly<Partial<Record<Operation, Bits>>> = {
+  RENAME: [
+    [1, 'RENAME_NOREPLACE'],
+    [2, 'RENAME_EXCHANGE'],
+    [4, 'RENAME_WHITEOUT'],
+  ],
+  SETXATTR: [[1, 'XATTR_CREATE'], [2, 'XATTR_REPLACE'], ...atFlags],
+};
+
+/** Names the flags of a call; bits without a name are one hexadecimal number. */
+export function fsopFlags(operation: Operation, flags: number): string[] {
+  const known = flagsOf[operation] ?? atFlags;
+  const unnamed = known.reduce((rest, [bit]) => rest & ~bit, flags) >>> 0;
+  return [
+    ...known.flatMap(([bit, name]) => (flags & bit ? [name] : [])),
+    ...(unnamed ? [`0x${unnamed.toString(16)}`] : []),
+  ];
+}
+
+/** As ls writes it, without the type: 0o4755 → "rwsr-xr-x". */
+export function modeText(mode: number): string {
+  const letters = [...'rwxrwxrwx'].map((letter, i) => (mode & (0o400 >> i) ? letter : '-'));
+  const special = (bit: number, at: number, letter: string): void => {
+    if (mode & bit) letters[at] = letters[at] === 'x' ? letter : letter.toUpperCase();
+  };
+  special(0o4000, 2, 's');
+  special(0o2000, 5, 's');
+  special(0o1000, 8, 't');
+  return letters.join('');
+}
+
+const MODES: ReadonlySet<string> = new Set(['MKDIR', 'MKNOD', 'CHMOD']);
+const TYPES: Readonly<Record<number, string>> = {
+  0: 'REGULAR', // mknod takes it for a regular file
+  0o100000: 'REGULAR',
+  0o010000: 'FIFO',
+  0o020000: 'CHARACTER_DEVICE',
+  0o060000: 'BLOCK_DEVICE',
+  0o140000: 'SOCKET',
+};
+const fileType = (operation: string, mode: number) =>
+  operation === 'MKNOD' ? (TYPES[mode & 0o170000] ?? 'OTHER') : null;
+const isDevice = (operation: string, mode: number) => fileType(operation, mode)?.endsWith('_DEVICE') ?? false;
+const UNCHANGED = 0xffffffff;
+const ownerOf = (operation: string, id: number) => (operation === 'CHOWN' && id !== UNCHANGED ? id : null);
+
+export default defineTracker({
+  name: 'fsop',
+  minimumKernel: '5.17',
+  blindSpots: [
+    'What a path leads to: `path` is what the caller passed, and `directory` where it starts. Symbolic links, ".." and mounts on the way are not resolved, and `path` is read when the call ends, so that another thread may have changed it by then.',
+    'Changes without one of these calls: open with O_CREAT or O_TRUNC (see the tracker open), writes, fallocate, FICLONE and other ioctls, file_setattr, utimensat, bind of a Unix socket, mq_unlink, what the kernel does by itself.',
+    "A file server's changes are those of its own process: NFS, 9P, FUSE.",
+    'The value of an extended attribute, and the flags that setxattrat has in its structure.',
+    'Through io_uring: with IOSQE_CQE_SKIP_SUCCESS the kernel reports no success: such a request is reported when it is submitted, with `errno` null, and again if it fails. Where the completion queue is full, requests with equal user_data may get the result of each other.',
+    'On arm64, calls of 32-bit programs.',
+  ],
+  columns: ['operation', 'errno', 'directory', 'path', 'newPath', 'resolved', 'modeText', 'flags'],
+  example: '{ operations: [UNLINK, RENAME, CHMOD] }',
+  optional: uring('fsop'),
+  blindWithout: blindWithoutUring('fsop', 'Changes through io_uring'),
+  constants: (options): Record<string, Constant> => ({
+    ...watchedCalls(calls, compat),
+    failed_only: options.failedOnly === true,
+    // One bit a value of `enum fsop_operation`, which counts from 1.
+    operations: ((options.operations as readonly Operation[] | null | undefined) ?? []).reduce(
+      (mask, name) => mask | (1 << (operations.indexOf(name) + 1)),
+      0,
+    ),
+  }),
+  pushed: {
+    operation: {
+      kind: 'code',
+      stem: 'operation',
+      max: operations.length,
+      read: (code) => operations[code - 1] ?? null,
+    },
+    errno: pushedErrno,
+    path: { kind: 'text', stem: 'path', bytes: 64 },
+    newPath: { kind: 'text', stem: 'new_path', bytes: 64 },
+  },
+  fields: {
+    flags: { from: ['operation', 'flags'], read: fsopFlags },
+    mode: {
+      from: ['operation', 'mode'],
+      read: (operation: string, mode: number) => (MODES.has(operation) ? mode & 0o7777 : null),
+    },
+    modeText: {
+      from: ['operation', 'mode'],
+      read: (operation: string, mode: number) => (MODES.has(operation) ? modeText(mode) : null),
+    },
+    fileType: { from: ['operation', 'mode'], read: fileType },
+    // include/linux/kdev_t.h: new_decode_dev
+    deviceMajor: {
+      from: ['operation', 'mode', 'device'],
+      read: (operation: string, mode: number, device: number) =>
+        isDevice(operation, mode) ? (device >>> 8) & 0xfff : null,
+    },
+    deviceMinor: {
+      from: ['operation', 'mode', 'device'],
+      read: (operation: string, mode: number, device: number) =>
+        isDevice(operation, mode) ? (device & 0xff) | ((device >>> 12) & 0xfff00) : null,
+    },
+    owner: { from: ['operation', 'owner'], read: ownerOf },
+    group: { from: ['operation', 'group'], read: ownerOf },
+    length: {
+      from: ['operation', 'length'],
+      read: (operation: string, length: string) => (operation === 'TRUNCATE' ? length : null),
+    },
+  },
+});

@@ -1,0 +1,54 @@
+import { describe, expect, it } from 'vitest';
+import syscount from './syscount.js';
+import { syscallCode } from '../linux/syscalls.js';
+import { eventOf } from '../../test/support/record.js';
+
+const slotsOf = (counts: Readonly<Record<number, bigint>>): Uint8Array => {
+  const words = new BigUint64Array(48);
+  for (const [slot, count] of Object.entries(counts)) words[Number(slot)] = count;
+  return new Uint8Array(words.buffer);
+};
+const field = (event: object, name: string): unknown => Reflect.get(event, name) as unknown;
+
+describe('an event of syscount', () => {
+  it('has the sums, and the histogram up to the last bucket that is not empty', () => {
+    const event = eventOf(syscount, {
+      nr: syscallCode('close') ?? 0,
+      abi: process.arch === 'arm64' ? 4 : 1,
+      count: 7n,
+      errors: 2n,
+      durationNs: 2n ** 60n,
+      latencyLog2: slotsOf({ 2: 1n, 4: 2n ** 53n }),
+    });
+    expect(field(event, 'name')).toBe('close');
+    expect(field(event, 'count')).toBe('7');
+    expect(field(event, 'durationNs')).toBe('1152921504606846976');
+    expect(field(event, 'latencyLog2')).toEqual(['0', '0', '1', '0', '9007199254740992']);
+  });
+
+  it('has no duration where none was taken', () => {
+    const event = eventOf(syscount, { count: 7n });
+    expect(field(event, 'durationNs')).toBeNull();
+    expect(field(event, 'latencyLog2')).toBeNull();
+  });
+});
+
+describe('the options of syscount', () => {
+  it('decide which programs are loaded, and how often the sums are read', () => {
+    expect(syscount.unneeded?.({ latency: false })).toEqual(['syscount_enter']);
+    expect(syscount.unneeded?.({})).toEqual([]);
+    expect(syscount.constants?.({})).toMatchObject({ latency: true, eu_self: process.pid });
+    expect(syscount.sums?.everyMs({})).toBe(1000);
+    expect(syscount.sums?.everyMs({ every: 250 })).toBe(250);
+  });
+
+  it('are refused where they make no sense, with what would be right', () => {
+    const where = 'input.trackers[0].syscount';
+    expect(() => syscount.check?.({ every: 49 }, where)).toThrow(
+      `${where}.every: 49 ms is out of range; give "50ms" to "1h"`,
+    );
+    expect(() => syscount.check?.({ every: 3_600_001 }, where)).toThrow('out of range');
+    expect(() => syscount.check?.({ only: ['opennat'] }, where)).toThrow('did you mean "openat"');
+    expect(() => syscount.check?.({ every: 50, only: ['openat'] }, where)).not.toThrow();
+  });
+});

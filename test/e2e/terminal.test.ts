@@ -1,0 +1,112 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { root } from '../../src/base/paths.js';
+
+/** Commands on a real terminal (a pseudo-terminal of `script`), over a recording of a process with hostile names. */
+const run = promisify(execFile);
+const hostile = 'a\u001b]0;title\u0007\u009b31m\u202eb\u200b=\uFEFF';
+let folder: string;
+let recording: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'eunomia-terminal-'));
+  recording = join(folder, 'r.ndjson');
+  const process = {
+    pid: 1,
+    tid: 1,
+    ppid: 0,
+    uid: 0,
+    gid: 0,
+    comm: hostile,
+    startTime: '2026-01-31T08:15:30.123456789Z',
+    mountNs: null,
+  };
+  const container = {
+    id: 'c'.repeat(64),
+    name: hostile,
+    image: hostile,
+    imageId: null,
+    labels: [{ name: hostile, value: hostile }],
+    composeProject: null,
+    composeService: null,
+    pod: null,
+    runtime: 'docker',
+    state: 'RUNNING',
+    createdAt: null,
+    startedAt: null,
+    finishedAt: null,
+    pid: 7,
+    ips: [],
+    cgroupId: '4242',
+  };
+  const exit = {
+    tracker: 'exit',
+    time: '2026-01-31T08:15:31.000000001Z',
+    bootNs: '5',
+    process,
+    container,
+    cgroupId: '4242',
+    exitCode: 0,
+    signal: null,
+    coreDumped: false,
+    lifetimeNs: '5',
+  };
+  const head = {
+    eunomia: {
+      recording: 1,
+      version: '0.1.0',
+      fields: null,
+      session: { id: 's', name: hostile, labels: [], trackers: ['exit'], startedAt: null },
+    },
+  };
+  await writeFile(
+    recording,
+    [head, exit, { end: { items: '1', lost: '0', dropped: '0', complete: true, state: 'STOPPED' } }]
+      .map((line) => `${JSON.stringify(line)}\n`)
+      .join(''),
+  );
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+it.each([
+  ['replay as a table', (file: string) => ['replay', file, '--speed', 'max']],
+  ['replay as JSON', (file: string) => ['replay', file, '--speed', 'max', '-o', 'json']],
+  [
+    'replay as CSV',
+    (file: string) => ['replay', file, '--speed', 'max', '-o', 'csv', '-f', 'process.comm,container.name'],
+  ],
+  ['export as NDJSON', (file: string) => ['export', '--from', file]],
+  ['export as CSV', (file: string) => ['export', '--from', file, '--format', 'csv']],
+  ['report as Markdown', (file: string) => ['report', '--file', file]],
+  ['report as JSON', (file: string) => ['report', '--file', file, '--json']],
+  ['an error', () => ['replay', `/no/${hostile}`]],
+])('%s sends nothing to the terminal that acts on it', async (_what, argsOf) => {
+  const quoted = [process.execPath, join(root, 'dist/main.js'), ...argsOf(recording)]
+    .map((word) => `'${word.replaceAll("'", `'\\''`)}'`)
+    .join(' ');
+  const { stdout } = await run('script', ['-qec', quoted, '/dev/null'], { maxBuffer: 1 << 24 }).catch(
+    (error: { stdout: string }) => error,
+  );
+  expect(stdout).toContain('\\u001b');
+  expect(stdout.replaceAll(/\r+\n/g, '\n')).not.toMatch(/(?![\t\n])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u);
+});
+
+it('a pipe is given the characters themselves, as a program needs them', async () => {
+  const { stdout } = await run(process.execPath, [
+    join(root, 'dist/main.js'),
+    'replay',
+    recording,
+    '--speed',
+    'max',
+    '-o',
+    'json',
+    '-f',
+    'process.comm',
+  ]);
+  expect(stdout).toContain('\u009b31m\u202eb\u200b=');
+  expect(JSON.parse(stdout)).toEqual({ process: { comm: hostile } });
+});

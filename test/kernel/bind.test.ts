@@ -1,0 +1,244 @@
+import { execFile } from 'node:child_process';
+import { readlink } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { startTracker, type Seen } from '../support/session.js';
+import { until } from '../support/until.js';
+import { compileC, firstLine, run, start } from '../support/workload.js';
+
+const exec = promisify(execFile);
+
+/** Prints each call's result, or -errno, and then the port that getsockname says. */
+const source = `
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/io_uring.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#define DO(call) ({ long r_ = call; printf("%ld ", r_ < 0 ? (long)-errno : r_); r_; })
+static struct sockaddr_in v4(const char *address, int port) { struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port) }; inet_pton(AF_INET, address, &a.sin_addr); return a; }
+static struct sockaddr_in6 v6(const char *address, int port) { struct sockaddr_in6 a = { .sin6_family = AF_INET6, .sin6_port = htons(port) }; inet_pton(AF_INET6, address, &a.sin6_addr); return a; }
+static int port_of(int fd) { struct sockaddr_in6 a; socklen_t l = sizeof(a); getsockname(fd, (void *)&a, &l); return ntohs(a.sin6_port); }
+static int is(const char *a, const char *b) { return !strcmp(a, b); }
+
+static int ring; static struct io_uring_params p; static char *rings; static struct io_uring_sqe *sqes;
+#define word(offset) ((volatile unsigned *)(rings + (offset)))
+static int set_up(void)
+{
+	ring = syscall(SYS_io_uring_setup, 8, &p);
+	if (ring < 0) return -1;
+	rings = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQ_RING);
+	sqes = mmap(NULL, p.sq_entries * sizeof(*sqes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQES);
+	return rings == MAP_FAILED || sqes == MAP_FAILED ? -1 : 0;
+}
+static long ask(struct io_uring_sqe e)
+{
+	unsigned tail = *word(p.sq_off.tail), at = tail & *word(p.sq_off.ring_mask), head = *word(p.cq_off.head);
+	struct io_uring_cqe *cqes = (void *)(rings + p.cq_off.cqes);
+	long res;
+	sqes[at] = e; word(p.sq_off.array)[at] = at;
+	__atomic_store_n((unsigned *)word(p.sq_off.tail), tail + 1, __ATOMIC_RELEASE);
+	syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0);
+	res = cqes[head & *word(p.cq_off.ring_mask)].res;
+	__atomic_store_n((unsigned *)word(p.cq_off.head), head + 1, __ATOMIC_RELEASE);
+	errno = res < 0 ? -res : 0;
+	return res;
+}
+#ifdef __x86_64__
+static long old(long nr, long a, long b)
+{
+	long result;
+	__asm__ volatile("int $0x80" : "=a"(result) : "a"(nr), "b"(a), "c"(b) : "r8", "r9", "r10", "r11", "memory");
+	errno = result < 0 ? -result : 0;
+	return result;
+}
+#endif
+int main(int argc, char **argv)
+{
+	const char *what = argv[1];
+	struct sockaddr_in a = v4("127.0.0.1", 0);
+	struct sockaddr_in6 b = v6("::1", 0);
+	int fd = socket(AF_INET, SOCK_STREAM, 0), other = socket(AF_INET6, SOCK_DGRAM, 0), third = socket(AF_INET, SOCK_STREAM, 0);
+
+	if (is(what, "plain")) {
+		struct sockaddr_un u = { .sun_family = AF_UNIX };
+		struct sockaddr_in c;
+		int unix_fd = socket(AF_UNIX, SOCK_STREAM, 0);
+		DO(bind(fd, (void *)&a, sizeof(a))); DO(listen(fd, 100000)); DO(listen(fd, 5));
+		DO(bind(other, (void *)&b, sizeof(b)));
+		c = v4("127.0.0.1", port_of(fd)); DO(bind(third, (void *)&c, sizeof(c)));
+		c = v4("192.0.2.1", 77); DO(bind(third, (void *)&c, sizeof(c)));
+		DO(bind(third, (void *)8, sizeof(c))); DO(listen(other, 1));
+		DO(listen(third, 3));
+		bind(unix_fd, (void *)&u, 2); bind(999, (void *)&a, sizeof(a)); listen(unix_fd, 1);
+		printf("\\n%d %d %d\\n", port_of(fd), port_of(other), port_of(third));
+	} else if (is(what, "uring")) {
+		if (set_up()) return 3;
+		DO(ask((struct io_uring_sqe){ .opcode = 56, .fd = fd, .addr = (unsigned long)&a, .addr2 = sizeof(a) }));
+		DO(ask((struct io_uring_sqe){ .opcode = 57, .fd = fd, .len = 9 }));
+		DO(ask((struct io_uring_sqe){ .opcode = 56, .fd = fd, .addr = (unsigned long)&a, .addr2 = sizeof(a) }));
+		printf("\\n%d\\n", port_of(fd));
+#ifdef __x86_64__
+	} else if (is(what, "compat")) {
+		char *low = mmap((void *)0x10000000, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		unsigned *words = (unsigned *)(low + 1024);
+		memcpy(low, &a, sizeof(a));
+		words[0] = fd; words[1] = (unsigned long)low; words[2] = sizeof(a);
+		DO(old(102, 2, (long)words)); words[1] = 7; DO(old(102, 4, (long)words)); DO(old(363, fd, 6));
+		printf("\\n%d\\n", port_of(fd));
+#endif
+	} else if (is(what, "serve")) { /* listens on several, until its input ends */
+		struct sockaddr_in6 all = v6("::", 0);
+		int six = socket(AF_INET6, SOCK_STREAM, 0), mp = socket(AF_INET, SOCK_STREAM, 262);
+		bind(fd, (void *)&a, sizeof(a)); listen(fd, 17);
+		bind(six, (void *)&all, sizeof(all)); listen(six, 18);
+		if (mp >= 0) { bind(mp, (void *)&a, sizeof(a)); listen(mp, 19); }
+		listen(third, 20);
+		puts("ready"); fflush(stdout);
+		getchar();
+	} else if (is(what, "burst")) { /* COUNT PROCESSES */
+		for (int i = 0; i < atoi(argv[3]); i++)
+			if (!fork()) { for (int n = 0; n < atoi(argv[2]); n++) bind(third, (void *)8, 16); _exit(0); }
+		while (wait(NULL) > 0);
+	}
+	return 0;
+}
+`;
+
+let program = '';
+beforeAll(async () => {
+  program = await compileC('binds', source);
+});
+
+const mine = { pids: [process.pid] };
+
+async function work(...args: readonly (string | number)[]) {
+  const { pid, stdout } = await run(program, args.map(String));
+  const [results = '', ports = ''] = stdout.split('\n');
+  return { pid, results: results.trim().split(' ').map(Number), ports: ports.split(' ').map(Number) };
+}
+const by = (pid: number) => (e: Seen) => e.process.pid === pid;
+
+async function eventsOf(tracked: Awaited<ReturnType<typeof startTracker>>, pid: number, count: number) {
+  await until('all are here', () => tracked.events.filter(by(pid)).length >= count);
+  return (await tracked.stop()).filter(by(pid));
+}
+
+describe('the tracker bind', () => {
+  it('reports address, real port, backlog, protocol and result of each bind and listen', async () => {
+    const bind = await startTracker('bind', mine);
+    const { pid, results, ports } = await work('plain');
+    expect(results).toEqual([0, 0, 0, 0, -98, -99, -14, -95, 0]);
+    const [one = 0, udp = 0, chosen = 0] = ports;
+    const events = await eventsOf(bind, pid, 9);
+    const netNs = /\d+/.exec(await readlink('/proc/self/ns/net'))?.[0];
+    const somaxconn = Number((await exec('cat', ['/proc/sys/net/core/somaxconn'])).stdout);
+    const tcp = { ipVersion: 4, protocol: 'TCP', socketType: 'SOCK_STREAM', netNs: Number(netNs) };
+    const bound = { operation: 'BIND', requestedBacklog: null, backlog: null };
+    const listens = { operation: 'LISTEN', requestedPort: null };
+    for (const [i, expected] of [
+      { ...tcp, ...bound, errno: null, localAddress: '127.0.0.1', localPort: one, requestedPort: 0 },
+      { ...tcp, ...listens, localAddress: '127.0.0.1', localPort: one, requestedBacklog: 100000, backlog: somaxconn },
+      { ...tcp, ...listens, localAddress: '127.0.0.1', localPort: one, requestedBacklog: 5, backlog: 5 },
+      { ...bound, ipVersion: 6, protocol: 'UDP', socketType: 'SOCK_DGRAM', localAddress: '::1', localPort: udp },
+      { ...tcp, ...bound, errno: 'EADDRINUSE', localAddress: '127.0.0.1', localPort: one, requestedPort: one },
+      { ...tcp, ...bound, errno: 'EADDRNOTAVAIL', localAddress: '192.0.2.1', localPort: 77, requestedPort: 77 },
+      { ...tcp, ...bound, errno: 'EFAULT', localAddress: null, localPort: null, requestedPort: null },
+      { ...listens, protocol: 'UDP', errno: 'EOPNOTSUPP', localPort: udp, requestedBacklog: 1, backlog: null },
+      { ...tcp, ...listens, errno: null, localAddress: '0.0.0.0', localPort: chosen, backlog: 3 },
+    ].entries())
+      expect([i, events[i]]).toMatchObject([i, expected]);
+    expect(events).toHaveLength(9); // neither AF_UNIX nor a descriptor that is none
+  });
+
+  it('reports what io_uring binds', async (context) => {
+    const bind = await startTracker('bind', mine);
+    const { pid, results, ports } = await work('uring');
+    context.skip(results[0] === -22, 'io_uring binds since Linux 6.11');
+    expect(results).toEqual([0, 0, -22]);
+    const events = await eventsOf(bind, pid, 3);
+    for (const [i, expected] of [
+      { operation: 'BIND', localAddress: '127.0.0.1', localPort: ports[0], requestedPort: null, errno: null },
+      { operation: 'LISTEN', localPort: ports[0], requestedBacklog: 9, backlog: 9 },
+      { operation: 'BIND', errno: 'EINVAL', localAddress: null, localPort: null, requestedPort: null },
+    ].entries())
+      expect([i, events[i]]).toMatchObject([i, expected]);
+  });
+
+  it.runIf(process.arch === 'x64')('reports 32-bit calls, through socketcall too', async () => {
+    const bind = await startTracker('bind', mine);
+    const { pid, results, ports } = await work('compat');
+    expect(results).toEqual([0, 0, 0]);
+    const events = await eventsOf(bind, pid, 3);
+    for (const [i, expected] of [
+      { operation: 'BIND', localAddress: '127.0.0.1', localPort: ports[0], requestedPort: 0 },
+      { operation: 'LISTEN', localPort: ports[0], backlog: 7 },
+      { operation: 'LISTEN', localPort: ports[0], backlog: 6 },
+    ].entries())
+      expect([i, events[i]]).toMatchObject([i, expected]);
+  });
+
+  it('is selected by failure and filtered by operation, port and address in the kernel', async () => {
+    for (const [options, where, count] of [
+      [{ failedOnly: true }, undefined, 4],
+      [{}, 'operation == "LISTEN"', 4],
+      [{}, 'localPort == 77', 1],
+      [{}, 'localAddress == "192.0.2.1"', 1],
+      [{}, 'errno == "EFAULT" && localAddress == null', 1],
+    ] as const) {
+      const bind = await startTracker('bind', { ...mine, options, ...(where === undefined ? {} : { where }) });
+      await work('plain');
+      await bind.stop();
+      const { produced, discarded } = await bind.stats();
+      expect([options, where, produced, discarded]).toEqual([options, where, count, 0]);
+    }
+  });
+
+  it('counts each call that a small ring loses: produced = lost + received', async () => {
+    const bind = await startTracker('bind', { ...mine, ringBytes: 65536, bufferBytes: 1 << 30 });
+    const [each, processes] = [40_000, 3];
+    await work('burst', each, processes);
+    await until('the reader has caught up', async () => (await bind.stats()).queued === 0);
+    const events = await bind.stop();
+    const { produced, lost, received, skippedRuns } = await bind.stats();
+    expect(produced).toBe(lost + received);
+    expect(produced).toBe(each * processes);
+    expect(skippedRuns).toBe(0);
+    expect(lost).toBeGreaterThan(0);
+    expect(events.length).toBe(received);
+  });
+});
+
+describe('the same sockets, seen by ss', () => {
+  it('listen on the same addresses and ports, with the same backlog', async () => {
+    const bind = await startTracker('bind', mine);
+    const child = start(program, ['serve']);
+    expect(await firstLine(child)).toBe('ready');
+    const pid = child.pid ?? 0;
+    // "LISTEN 0 17 127.0.0.1:34567 0.0.0.0:* users:…"; "*" is all addresses of both families.
+    const { stdout } = await exec('ss', ['-Htlnp']);
+    const theirs = stdout.split('\n').flatMap((line) => {
+      if (!line.includes(`pid=${pid},`)) return [];
+      const [, , backlog = '', local = ''] = line.trim().split(/\s+/);
+      return [`${local.replace(/^\*:/, '[::]:')} ${backlog}`];
+    });
+    child.stdin?.end();
+    const ours = (await bind.stop())
+      .filter((e) => e.process.pid === pid && e['operation'] === 'LISTEN')
+      .map((e) => {
+        const address = String(e['localAddress']);
+        return `${address.includes(':') ? `[${address}]` : address}:${String(e['localPort'])} ${String(e['backlog'])}`;
+      });
+    expect(theirs.length).toBeGreaterThanOrEqual(3);
+    expect([...ours].sort()).toEqual([...theirs].sort());
+  });
+});
