@@ -1,5 +1,5 @@
 // `npm test [-- VITEST ARGUMENTS]`: the set-up, lint (without arguments), all vitest projects, and a last line
-// "N passed, N failed, N skipped". Where CI=true, a skipped kernel or e2e test is a failure.
+// "N passed, N failed, N skipped", with the tests that failed named before it. Where CI=true, a skipped kernel or e2e test is a failure.
 //   npm test -- --changed [COMMIT]   tests that import a file changed since the commit (uncommitted changes by default); none is no failure
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
@@ -31,15 +31,17 @@ const code = [
 ].find((one) => one !== 0);
 const { passed, failed, skipped } = count();
 const problems = [];
+if (failed.length)
+  problems.push(failed.map(({ file, name, message }) => `FAILED ${file}: ${name}\n${message}`).join('\n\n'));
 if (!linted) problems.push('lint failed');
-if (code !== undefined && failed === 0) problems.push(`vitest ended with ${code}, though no test failed`);
-if (passed + failed === 0 && !asked.changed) problems.push('no test ran');
+if (code !== undefined && failed.length === 0) problems.push(`vitest ended with ${code}, though no test failed`);
+if (passed + failed.length === 0 && !asked.changed) problems.push('no test ran');
 const missed = process.env.CI === 'true' ? skipped.filter(({ file }) => mustRun.test(file)) : [];
 if (missed.length) problems.push(`${missed.length} kernel or e2e tests were skipped, and CI must run them all:`);
 for (const problem of problems) process.stdout.write(`\n${problem}\n`);
 for (const { file, name } of missed) process.stdout.write(`  ${file}: ${name}\n`);
 
-const failures = failed + (linted ? 0 : 1) + (code !== undefined && failed === 0 ? 1 : 0);
+const failures = failed.length + (linted ? 0 : 1) + (code !== undefined && failed.length === 0 ? 1 : 0);
 process.exitCode = failures || problems.length ? 1 : 0;
 process.stdout.write(`\n${passed} passed, ${failures} failed, ${skipped.length} skipped\n`);
 
@@ -85,16 +87,18 @@ function withoutProjects() {
 
 /** A file that could not even be collected counts as one failed test. */
 function count() {
-  const counted = { passed: 0, failed: 0, skipped: [] };
+  const counted = { passed: 0, failed: [], skipped: [] };
   const results = resultFiles
     .filter((file) => existsSync(file))
     .flatMap((file) => JSON.parse(readFileSync(file, 'utf8')).testResults);
-  for (const { name, status, assertionResults } of results) {
+  for (const { name, status, message, assertionResults } of results) {
     const file = relative(root, name);
-    if (status === 'failed' && !assertionResults.some((test) => test.status === 'failed')) counted.failed++;
+    if (status === 'failed' && !assertionResults.some((test) => test.status === 'failed'))
+      counted.failed.push({ file, name: 'the file itself', message });
     for (const test of assertionResults) {
       if (test.status === 'passed') counted.passed++;
-      else if (test.status === 'failed') counted.failed++;
+      else if (test.status === 'failed')
+        counted.failed.push({ file, name: test.fullName, message: test.failureMessages.join('\n') });
       else counted.skipped.push({ file, name: test.fullName });
     }
   }
