@@ -13,7 +13,7 @@ function costOf(query: string): number {
   const document = parseWithin(query, limits);
   const [operation] = document.definitions.flatMap((node) => (node.kind === 'OperationDefinition' ? [node] : []));
   if (!operation) throw new Error('no operation');
-  return checkLimits(schema, document, operation, {}, limits);
+  return checkLimits(schema, document, operation, {}, limits).cost;
 }
 
 const WHOLE = getIntrospectionQuery({

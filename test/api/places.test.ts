@@ -120,6 +120,20 @@ describe('a place is free again after', () => {
     await expectAllFree();
   });
 
+  it('a client that goes while responses of its connection wait behind another one', async () => {
+    const body = JSON.stringify({ query: events() });
+    const one = `POST /graphql HTTP/1.1\r\nHost: ${new URL(server.url).host}\r\nAuthorization: ${authorization}\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+    const live = fixture.services.manager.get(session);
+    for (let i = 0; i < 5; i++) {
+      const socket = await dial(server.url);
+      socket.write(one.repeat(PLACES));
+      await until('all read', async () => (await live?.stats())?.subscribers.length === PLACES);
+      socket.destroy();
+      await until('nobody reads', async () => (await live?.stats())?.subscribers.length === 0);
+    }
+    await expectAllFree();
+  });
+
   it('a download that is refused, and one whose client goes', async () => {
     const url = new URL(server.url);
     await hammer(async (i) => {

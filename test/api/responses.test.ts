@@ -1,12 +1,15 @@
 import { connect, type Socket } from 'node:net';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { BYTES_PER_VALUE, Responses } from '../../src/api/http/responses.js';
 import type { ApiServer } from '../../src/api/http/server.js';
 import { untilHolds } from '../support/until.js';
 import { createFixture, createServer, post, startedId, type Fixture } from './support.js';
 
 let fixture: Fixture;
 let server: ApiServer;
+let session: string;
 const unread: Socket[] = [];
+const one = { authorization: 'Bearer one-secret' };
 
 beforeEach(async () => {
   fixture = await createFixture({
@@ -17,6 +20,8 @@ beforeEach(async () => {
     ],
   });
   server = await createServer(fixture.services);
+  const query = 'mutation { startSession(input: { trackers: [{ exec: {} }] }) { id } }';
+  session = startedId(await post(server.url, { query }, one));
 });
 
 afterEach(async () => {
@@ -26,48 +31,70 @@ afterEach(async () => {
   await fixture.services.manager.close();
 });
 
-it('responses that nobody reads are bounded for one identity, leave room for another, and are forgotten with their clients', async () => {
-  const one = { authorization: 'Bearer one-secret' };
-  const started = await post(
-    server.url,
-    { query: 'mutation { startSession(input: { trackers: [{ exec: {} }] }) { id } }' },
-    one,
-  );
-  fixture.kernel.emit(9_000);
-  // Some 60 MB of text, far more than a socket's buffers hold.
+/** A request for some 60 MB of text: far more than a socket's buffers hold, and as much as is reserved for one result. */
+function request(): string {
   const pages = Array.from(
     { length: 20 },
     (_, i) =>
       `p${i}: events(last: 9000) { nodes { time bootNs process { comm startTime pid ppid uid } ... on ExecEvent { executable args } } }`,
   );
-  const query = `{ session(id: "${startedId(started)}") { ${pages.join(' ')} } }`;
-  const body = JSON.stringify({ query });
-  const ask = (): void => {
-    const { hostname, port } = new URL(server.url);
-    const socket = connect({ host: hostname, port: Number(port) });
-    socket.on('error', () => undefined);
-    socket.pause();
-    socket.write(
-      `POST /graphql HTTP/1.1\r\nHost: ${hostname}:${port}\r\nAuthorization: Bearer one-secret\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
-    );
-    unread.push(socket);
-  };
-  const status = async (authorization: string) => {
-    const { status: code, json } = await post(server.url, { query: '{ sessions { id } }' }, { authorization });
-    return [code, (json as { errors?: { extensions: { limit?: string } }[] }).errors?.[0]?.extensions.limit];
-  };
-  expect(await status(one.authorization)).toEqual([200, undefined]);
-  for (let i = 0; i < 6; i++) ask();
-  await untilHolds(
+  const body = JSON.stringify({ query: `{ session(id: "${session}") { ${pages.join(' ')} } }` });
+  return `POST /graphql HTTP/1.1\r\nHost: ${new URL(server.url).host}\r\nAuthorization: ${one.authorization}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+}
+
+/** Sends it all on a connection of which nothing is read. */
+function send(text: string): void {
+  const { hostname, port } = new URL(server.url);
+  const socket = connect({ host: hostname, port: Number(port) });
+  socket.on('error', () => undefined);
+  socket.pause();
+  socket.write(text);
+  unread.push(socket);
+}
+
+const leave = (): void => {
+  for (const socket of unread.splice(0)) socket.destroy();
+};
+
+async function status(authorization: string): Promise<readonly [code: number, limit: string | undefined]> {
+  const { status: code, json } = await post(server.url, { query: '{ sessions { id } }' }, { authorization });
+  return [code, (json as { errors?: { extensions: { limit?: string } }[] }).errors?.[0]?.extensions.limit];
+}
+
+const untilRefused = () =>
+  untilHolds(
     'one is refused',
     () => status(one.authorization),
     ([code, limit]) => code === 503 && limit === 'responses',
   );
-  expect(await status('Bearer another-secret')).toEqual([200, undefined]);
-  for (const socket of unread.splice(0)) socket.destroy();
-  await untilHolds(
+const untilServed = () =>
+  untilHolds(
     'there is room again',
     () => status(one.authorization),
     ([code]) => code === 200,
   );
+
+it('responses that nobody reads are bounded for one identity, leave room for another, and are forgotten with their clients', async () => {
+  fixture.kernel.emit(9_000);
+  expect(await status(one.authorization)).toEqual([200, undefined]);
+  for (let i = 0; i < 8; i++) send(request());
+  await untilRefused();
+  expect(await status('Bearer another-secret')).toEqual([200, undefined]);
+  leave();
+  await untilServed();
 });
+
+it.each(['time', 'time bootNs process { pid ppid uid comm startTime }', '... on ExecEvent { executable args }'])(
+  'what is reserved for events with "%s" before their text is made is about what it takes',
+  async (fields) => {
+    fixture.kernel.emit(1_000);
+    const take = vi.spyOn(Responses.prototype, 'take');
+    const query = `{ session(id: "${session}") { events(last: 1000) { nodes { ${fields} } } } }`;
+    const { json } = await post(server.url, { query }, one);
+    const reserved = (take.mock.lastCall?.[2].values ?? 0) * BYTES_PER_VALUE;
+    take.mockRestore();
+    const ratio = JSON.stringify(json).length / reserved;
+    expect(ratio).toBeGreaterThan(0.3);
+    expect(ratio).toBeLessThan(3);
+  },
+);

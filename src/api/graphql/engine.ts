@@ -15,7 +15,7 @@ import { EunomiaError } from '../../base/errors.js';
 import { executeHot, executeSlow, readsEvents, type Execution } from './compile.js';
 import type { Service } from '../../service/service.js';
 import type { RequestContext } from './context.js';
-import { checkLimits, parseWithin } from './limits.js';
+import { checkLimits, parseWithin, type Measured } from './limits.js';
 import { Introspection } from './introspection.js';
 import { inTurns, requests, turns } from '../../base/turn.js';
 import { maskError, maskResult } from './mask.js';
@@ -35,8 +35,7 @@ export type Answer = ExecutionResult | ResponseStream;
 /** A valid operation that its caller may run; `hot` when it reads events. */
 export interface Prepared extends Execution {
   readonly hot: boolean;
-  /** See `checkLimits`. */
-  readonly cost: number;
+  readonly measured: Measured;
 }
 
 interface Parsed {
@@ -114,7 +113,7 @@ export class Engine {
     checkRole(document, operation, caller.role);
     const coerced = getVariableValues(this.schema, operation.variableDefinitions ?? [], raw, { maxErrors: 10 });
     if (coerced.errors) throw new AggregateError(coerced.errors);
-    const cost = checkLimits(this.schema, document, operation, coerced.coerced, this.#service.limits);
+    const measured = checkLimits(this.schema, document, operation, coerced.coerced, this.#service.limits);
     const context: RequestContext = { service: this.#service, caller, variables: raw };
     return {
       schema: this.schema,
@@ -124,7 +123,7 @@ export class Engine {
       rawVariables: raw,
       context,
       hot,
-      cost,
+      measured,
     };
   }
 

@@ -85,18 +85,26 @@ function parseTokens(query: string, tokens: number): DocumentNode {
   }
 }
 
-/** What the operation costs. Throws LIMIT_EXCEEDED when it is too deep, too costly, or has too many aliases. The document must be valid. */
+/** What an operation asks for, at most. */
+export interface Measured {
+  /** See above. */
+  readonly cost: number;
+  /** Values that its result has, as far as it says itself: entries of a sized list times their fields; 10 entries of any other list. */
+  readonly values: number;
+}
+
+/** Throws LIMIT_EXCEEDED when it is too deep, too costly, or has too many aliases. The document must be valid. */
 export function checkLimits(
   schema: GraphQLSchema,
   document: DocumentNode,
   operation: OperationDefinitionNode,
   variables: Readonly<Record<string, unknown>>,
   limits: Limits,
-): number {
+): Measured {
   const root = schema.getRootType(operation.operation);
-  if (!root) return 0;
+  if (!root) return { cost: 0, values: 0 };
   const measure = new Measure(schema, document, variables);
-  const { depth, cost } = measure.selectionSet(operation.selectionSet, root, false);
+  const { depth, cost, values } = measure.selectionSet(operation.selectionSet, root, false);
   if (measure.aliases > limits.aliases) {
     throw limitExceeded(
       'aliases',
@@ -122,19 +130,20 @@ export function checkLimits(
       `the operation costs ${rounded}; at most ${limits.cost} are allowed: ask for fewer events (first, last, limit) at once, or select fewer fields`,
     );
   }
-  return rounded;
+  return { cost: rounded, values };
 }
 
 const metaFields: ReadonlyMap<string, GraphQLField<unknown, unknown>> = new Map(
   [SchemaMetaFieldDef, TypeMetaFieldDef].map((field) => [field.name, field]),
 );
 
-interface Size {
+interface Size extends Measured {
   readonly depth: number;
-  readonly cost: number;
   /** Whether lists of objects are selected in it. */
   readonly lists: boolean;
 }
+
+const SCALAR: Size = { depth: 1, cost: 1, values: 1, lists: false };
 
 class Measure {
   readonly #schema: GraphQLSchema;
@@ -160,6 +169,7 @@ class Measure {
   selectionSet({ selections }: SelectionSetNode, parent: GraphQLCompositeType, sized: boolean): Size {
     let depth = 0;
     let cost = 0;
+    let values = 0;
     let lists = false;
     for (const selection of selections) {
       const size =
@@ -174,9 +184,10 @@ class Measure {
               );
       depth = Math.max(depth, size.depth);
       cost += size.cost;
+      values += size.values;
       lists ||= size.lists;
     }
-    return { depth, cost, lists };
+    return { depth, cost, values, lists };
   }
 
   #field(node: FieldNode, parent: GraphQLCompositeType, sized: boolean): Size {
@@ -185,14 +196,18 @@ class Measure {
     const field =
       metaFields.get(name) ?? (isObjectType(parent) || isInterfaceType(parent) ? parent.getFields()[name] : undefined);
     const type = field && getNamedType(field.type);
-    if (!field || !node.selectionSet || !isCompositeType(type)) return { depth: 1, cost: 1, lists: false };
+    if (!field || !node.selectionSet || !isCompositeType(type)) return SCALAR;
     const count = this.#count(node, field);
     const isList = isListType(getNullableType(field.type));
     const factor = count !== null ? Math.max(1, count / SIZE_OF_ONE) : isList && !sized ? UNSIZED_LIST : 1;
     const inner = this.selectionSet(node.selectionSet, type, count !== null && !isList);
-    if (isIntrospectionType(parent) && (name === 'type' || name === 'ofType') && !inner.lists)
-      return { depth: 1, cost: 1, lists: false };
-    return { depth: 1 + inner.depth, cost: 1 + factor * inner.cost, lists: isList || inner.lists };
+    if (isIntrospectionType(parent) && (name === 'type' || name === 'ofType') && !inner.lists) return SCALAR;
+    return {
+      depth: 1 + inner.depth,
+      cost: 1 + factor * inner.cost,
+      values: 1 + (count !== null ? Math.max(1, count) : factor) * inner.values,
+      lists: isList || inner.lists,
+    };
   }
 
   #fragment(name: string, sized: boolean): Size {
@@ -202,7 +217,9 @@ class Measure {
     const fragment = this.#fragments.get(name);
     const type = this.#type(fragment?.typeCondition.name.value);
     const size =
-      fragment && type ? this.selectionSet(fragment.selectionSet, type, sized) : { depth: 0, cost: 0, lists: false };
+      fragment && type
+        ? this.selectionSet(fragment.selectionSet, type, sized)
+        : { depth: 0, cost: 0, values: 0, lists: false };
     this.#measured.set(key, size);
     return size;
   }

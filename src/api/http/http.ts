@@ -9,6 +9,7 @@ import type { Log } from '../../base/log.js';
 import { acceptable, plainAccept } from './accept.js';
 import { admit } from './admit.js';
 import { Bodies } from './bodies.js';
+import { closeWithConnection } from './closing.js';
 import type { Access } from '../../access/access.js';
 import { isRefused, type Connections } from './connections.js';
 import type { Service } from '../../service/service.js';
@@ -136,6 +137,7 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
   };
 
   return (request, response) => {
+    closeWithConnection(request, response);
     response.setHeader('X-Content-Type-Options', 'nosniff');
     response.setHeader('X-Frame-Options', 'DENY');
     serve(request, response).catch((error: unknown) => {
@@ -154,7 +156,8 @@ interface Exchange {
 /** Its signal aborts when the client goes away, and when its response is complete. */
 function callerOf(identity: Identity, response: ServerResponse): Caller {
   const gone = new AbortController();
-  response.once('close', () => gone.abort());
+  if (response.destroyed) gone.abort();
+  else response.once('close', () => gone.abort());
   return { ...identity, signal: gone.signal };
 }
 
@@ -178,7 +181,7 @@ function useEngine({ engine, connections, limits, log }: HttpOptions): Plugin<ob
     const refused = refusal(prepared, request, caller) ?? overspent(prepared, request);
     if (refused) return refused;
     if (prepared.operation.operation !== 'subscription') {
-      const sized = responses.take(caller.response, caller.identity, prepared.cost);
+      const sized = responses.take(caller.response, caller.identity, prepared.measured);
       if (sized instanceof EunomiaError) return failure(sized, log, { 'Retry-After': '1' });
       return inPieces(withStatus((await engine.execute(prepared)) as ExecutionResult, { executed: true }), sized);
     }
@@ -221,7 +224,7 @@ function useEngine({ engine, connections, limits, log }: HttpOptions): Plugin<ob
     );
   };
   /** Operations of one batch cost together what one may: they are one request of one client. */
-  const overspent = ({ cost }: Prepared, request: Request): ExecutionResult | null => {
+  const overspent = ({ measured: { cost } }: Prepared, request: Request): ExecutionResult | null => {
     const sum = (spent.get(request) ?? 0) + cost;
     if (sum > limits.cost) {
       return failure(

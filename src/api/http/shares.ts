@@ -27,12 +27,21 @@ export class Shares {
   /** Counts them, room or not. */
   take(identity: Identity, bytes: number): Share {
     let counted = 0;
-    const resize = (to: number): void => {
+    let freed = false;
+    const count = (to: number): void => {
       this.#count(identity, to - counted);
       counted = to;
     };
-    resize(bytes);
-    return { resize, free: () => resize(0) };
+    count(bytes);
+    return {
+      resize: (to) => {
+        if (!freed) count(to);
+      },
+      free: () => {
+        freed = true;
+        count(0);
+      },
+    };
   }
 
   #count(identity: Identity, change: number): void {
@@ -44,7 +53,7 @@ export class Shares {
 }
 
 export interface Share {
-  /** Counts so many bytes from now on. */
+  /** Counts so many bytes from now on; nothing where it is free. */
   readonly resize: (bytes: number) => void;
   readonly free: () => void;
 }
