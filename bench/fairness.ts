@@ -7,6 +7,7 @@ import { buildPrograms, programs } from './build.js';
 import { root } from '#eunomia/base/paths.js';
 import { LineProcess } from './child.js';
 import type { Report } from './figure.js';
+import type { LoopFigures } from './loop.js';
 import { ServerProcess, startSession } from './served.js';
 import { Workload } from './workload.js';
 
@@ -100,8 +101,8 @@ async function measure(report: Report, readers: number, ms: number): Promise<voi
         goal: END_GOAL_MS,
         better: 'lower',
       });
-      const loop = JSON.parse(await readFile(file, 'utf8')) as { p99: number; max: number };
-      report.add(`${name}: event loop delay, p99`, loop.p99, 'ms', null, `at most ${Math.round(loop.max)} ms`);
+      const loop = JSON.parse(await readFile(file, 'utf8')) as LoopFigures;
+      report.add(`${name}: event loop delay, p99`, loop.p99Ms, 'ms', null, `at most ${Math.round(loop.maxMs)} ms`);
       busy = false;
       await working;
     } finally {

@@ -2,6 +2,7 @@ import { parseArgs } from 'node:util';
 import { Report } from './figure.js';
 import { fairness } from './fairness.js';
 import { history } from './history.js';
+import { pieces } from './pieces.js';
 import { plugins } from './plugins.js';
 import { query } from './query.js';
 import { sums } from './sum.js';
@@ -15,6 +16,7 @@ const benches: Readonly<Record<string, (report: Report, options: { readonly quic
   history,
   plugins,
   fairness,
+  pieces,
 };
 
 const usage = `npm run --silent bench -- NAME [--json] [--quick]; NAME is one of: ${Object.keys(benches).join(', ')}`;
