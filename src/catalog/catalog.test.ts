@@ -1,3 +1,4 @@
+import { getIntrospectionQuery, graphqlSync } from 'graphql';
 import { describe, expect, it } from 'vitest';
 import { createSchema } from '../api/graphql/schema.js';
 import type { TraceEvent } from '../event/event.js';
@@ -29,6 +30,17 @@ describe('the catalog', () => {
     expect(catalog.trackers.flatMap(({ fields }) => fields).filter(({ description }) => description === '')).toEqual(
       [],
     );
+  });
+
+  it('has descriptions without line breaks inside of a paragraph, which a table would show', () => {
+    const { data } = graphqlSync({ schema, source: getIntrospectionQuery({ inputValueDeprecation: true }) });
+    const descriptions: string[] = [];
+    JSON.stringify(data, (key, value: unknown) => {
+      if (key === 'description' && typeof value === 'string') descriptions.push(value);
+      return value;
+    });
+    expect(descriptions.length).toBeGreaterThan(500);
+    expect(descriptions.filter((text) => /[^\n]\n[^\n]/.test(text))).toEqual([]);
   });
 
   it('shows of a tracker that names no columns all of its own fields but flags and namespaces', async () => {

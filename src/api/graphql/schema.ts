@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { requests } from '../../base/turn.js';
 import { packageFile } from '../../base/paths.js';
 import { makeExecutableSchema } from '@graphql-tools/schema';
-import { isObjectType, type GraphQLSchema } from 'graphql';
+import { isObjectType, parse, visit, type GraphQLSchema } from 'graphql';
 import type { RequestContext } from './context.js';
 import { aggregateResolvers } from './resolvers/aggregate.js';
 import { historyResolvers } from './resolvers/history.js';
@@ -32,7 +32,9 @@ const complete: Complete<typeof resolverMaps> = resolverMaps;
  * one schema serves all. Types of events have none: a property of an event is a plain read, also when compiled.
  */
 export function createSchema(): GraphQLSchema {
-  const typeDefs = readFileSync(packageFile('schema.graphql'), 'utf8');
+  const typeDefs = visit(parse(readFileSync(packageFile('schema.graphql'), 'utf8')), {
+    StringValue: (node, key) => (key === 'description' ? { ...node, value: inParagraphs(node.value) } : undefined),
+  });
   const schema = makeExecutableSchema({
     typeDefs,
     resolvers: [scalars, ...complete],
@@ -55,4 +57,9 @@ export function createSchema(): GraphQLSchema {
     }
   }
   return schema;
+}
+
+/** The file's lines are as long as an editor is wide; whoever shows a description breaks its lines anew. */
+function inParagraphs(description: string): string {
+  return description.replace(/([^\n])\n(?!\n)/g, '$1 ');
 }
