@@ -7,6 +7,7 @@ import { plugins } from './plugins.js';
 import { query } from './query.js';
 import { sums } from './sum.js';
 import { throughput } from './throughput.js';
+import { trackers } from './trackers.js';
 
 /** Runs one benchmark by its name. Adding one: a file that exports a function like these, and its line here. */
 const benches: Readonly<Record<string, (report: Report, options: { readonly quick: boolean }) => Promise<void>>> = {
@@ -17,6 +18,7 @@ const benches: Readonly<Record<string, (report: Report, options: { readonly quic
   plugins,
   fairness,
   pieces,
+  trackers,
 };
 
 const usage = `npm run --silent bench -- NAME [--json] [--quick]; NAME is one of: ${Object.keys(benches).join(', ')}`;

@@ -8,8 +8,9 @@
  *
  * KIND is `opened` (open of a path that exists, and the close of what it gave), `refused` (openat of that path with
  * flags that the kernel refuses at once, EINVAL: the cheapest call that makes an event, so that tracers are the bound),
- * `executed` (a child that executes /bin/true with two dozen arguments, and its end) or `connected` (a TCP connection over
- * loopback, accepted, and closed at both ends).
+ * `executed` (a child that executes /bin/true with two dozen arguments, and its end), `connected` (a TCP connection over
+ * loopback, accepted, and closed at both ends), `signalled` (SIGCONT to itself, which does nothing), `removed` (unlink of a
+ * path that does not exist), `bound` (a UDP socket that is made, bound to loopback and closed) or `trivial` (getppid).
  *
  * A `paced` that cannot keep up makes all its calls none the less, later. The answer is one line: the calls made, the
  * nanoseconds that they took, and (`free`) the median over the slices of what a thousand calls take, which tells what a call
@@ -21,6 +22,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,6 +125,31 @@ static void connected(void)
 	close(server);
 }
 
+static void signalled(void)
+{
+	if (kill(getpid(), SIGCONT))
+		fail("kill");
+}
+
+static void removed(void)
+{
+	if (unlink("/dev/null/of/no/such/file") == 0) {
+		fprintf(stderr, "workload: removed what is not there\n");
+		exit(1);
+	}
+}
+
+static void bound(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (bind(fd, (void *)&address, sizeof(address)))
+		fail("bind");
+	close(fd);
+}
+
 static void trivial(void)
 {
 	syscall(SYS_getppid);
@@ -177,11 +204,9 @@ static const struct kind {
 	const char *name;
 	void (*call)(void);
 	uint64_t slice; /* calls between two looks at the clock */
-} kinds[] = { { "opened", opened, 1000 },
-	      { "refused", refused, 1000 },
-	      { "trivial", trivial, 1000 },
-	      { "executed", executed, 10 },
-	      { "connected", connected, 10 } };
+} kinds[] = { { "opened", opened, 1000 },   { "refused", refused, 1000 },   { "trivial", trivial, 1000 },
+	      { "executed", executed, 10 }, { "connected", connected, 10 }, { "signalled", signalled, 1000 },
+	      { "removed", removed, 1000 }, { "bound", bound, 100 } };
 
 static const struct kind *find(const char *name)
 {

@@ -1,0 +1,99 @@
+import { loadTrackers } from '#eunomia/catalog/load.js';
+import { LocalEunomia } from './batch.js';
+import { buildPrograms } from './build.js';
+import { rotated } from './cost.js';
+import { median, type Report } from './figure.js';
+import { Workload, type CallKind } from './workload.js';
+
+interface Load {
+  readonly kind: CallKind;
+  readonly calls: number;
+}
+
+/** What makes an event of each tracker. `executed`, `connected` and `bound` are several system calls and more than one event for some. */
+const loads: Readonly<Record<string, Load>> = {
+  bind: { kind: 'bound', calls: 10_000 },
+  exec: { kind: 'executed', calls: 600 },
+  exit: { kind: 'executed', calls: 600 },
+  fsop: { kind: 'removed', calls: 50_000 },
+  open: { kind: 'opened', calls: 20_000 },
+  signal: { kind: 'signalled', calls: 50_000 },
+  syscall: { kind: 'trivial', calls: 50_000 },
+  syscount: { kind: 'trivial', calls: 100_000 },
+  tcp: { kind: 'connected', calls: 2_000 },
+};
+const CPU = 1;
+const WATCHED = 'watched, default captures';
+const LEAN = 'watched, nothing on demand';
+const OTHER = 'another process is watched';
+
+/**
+ * What each tracker adds to what a process does: where it is watched, with the fields that a session captures by default and with none on
+ * demand, and where a session watches another process. All take turns in each round.
+ */
+export async function trackers(report: Report, options: { readonly quick: boolean }): Promise<void> {
+  await buildPrograms();
+  const eunomia = await LocalEunomia.start();
+  const workload = await Workload.start({ cpu: CPU });
+  try {
+    for (const { name } of await loadTrackers()) {
+      const load = loads[name];
+      if (!load) report.skip(name, 'bench/trackers.ts names no workload for it');
+      else await measure(report, eunomia, workload, name, load, options.quick ? 3 : 15);
+    }
+  } finally {
+    await workload.close();
+    await eunomia.close();
+  }
+}
+
+async function measure(
+  report: Report,
+  eunomia: LocalEunomia,
+  workload: Workload,
+  tracker: string,
+  { kind, calls }: Load,
+  rounds: number,
+): Promise<void> {
+  const ways = [
+    { name: WATCHED, start: () => eunomia.session(tracker, null, 'DEFAULT') },
+    { name: LEAN, start: () => eunomia.session(tracker, null, 'DEMANDED') },
+    { name: OTHER, start: () => eunomia.session(tracker, process.pid, 'DEFAULT') },
+  ] as const;
+  const nsPerCall = async (): Promise<number> => {
+    await workload.nsPerCall(kind, calls / 10);
+    return workload.nsPerCall(kind, calls);
+  };
+  const untraced: number[] = [];
+  const added = new Map(ways.map(({ name }): [string, number[]] => [name, []]));
+  for (let round = 0; round < rounds; round++) {
+    const base = await nsPerCall();
+    untraced.push(base);
+    for (const { name, start } of rotated(ways, round)) {
+      const session = await start();
+      try {
+        const ns = await nsPerCall();
+        const { lost, received } = await session.stats();
+        if (name !== OTHER && received === 0 && tracker !== 'syscount')
+          throw new Error(`${tracker} has no event of ${kind}`);
+        // A full ring is cheaper to write to than one with room.
+        if (lost === 0) added.get(name)?.push(ns - base);
+      } finally {
+        await eunomia.remove(session);
+      }
+    }
+  }
+  report.add(`${tracker}: ${kind}, not traced`, median(untraced), 'ns');
+  for (const { name } of ways) {
+    const samples = added.get(name) ?? [];
+    if (samples.length === 0) report.skip(`${tracker}: ${name}`, 'events were lost in each round');
+    else
+      report.add(
+        `${tracker}: ${kind}, ${name}`,
+        median(samples),
+        'ns added',
+        null,
+        `median of ${samples.length} rounds`,
+      );
+  }
+}
