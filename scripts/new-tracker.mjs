@@ -52,6 +52,7 @@ export default defineTracker({
   minimumKernel: '5.12',
   blindSpots: ['A process that is forked and executes no program has no event.'],
   columns: ['oldTid'],
+  trigger: 'true',
 });
 `,
   [`src/trackers/${name}.graphql`]: `"""Programs that are executed."""
@@ -88,6 +89,7 @@ for (const [file, text] of Object.entries(files)) {
   process.stdout.write(`${file}\n`);
 }
 await setUpOrExit();
+process.stdout.write('when its `trigger` makes an event: npm run samples\n');
 
 function refuse(why) {
   process.stderr.write(`${why}\n`);

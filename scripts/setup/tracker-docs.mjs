@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { filesUnder, hashOf, isDone, markDone, root, say } from './project.mjs';
 
 const page = 'docs/trackers.md';
+/** Written by `npm run samples`. */
+export const samplesFile = 'docs/samples.json';
 
 /** Writes docs/trackers.md anew where what it tells of has changed. */
 export async function writeTrackerDocs() {
@@ -13,6 +15,7 @@ export async function writeTrackerDocs() {
     ...filesUnder('bpf'),
     'schema.graphql',
     'scripts/setup/tracker-docs.mjs',
+    ...(existsSync(join(root, samplesFile)) ? [samplesFile] : []),
   ];
   const inputs = () => hashOf([...sources, page]);
   if (isDone('tracker-docs', inputs(), [page])) return;
@@ -32,6 +35,7 @@ export async function trackerDocs() {
     ),
   );
   const schema = createSchema();
+  const samples = existsSync(join(root, samplesFile)) ? JSON.parse(readFileSync(join(root, samplesFile), 'utf8')) : {};
   const runtimes = new Map(
     await Promise.all(
       (await loadTrackers()).map(async (definition) => [definition.name, await createRuntime(definition)]),
@@ -50,6 +54,7 @@ export async function trackerDocs() {
       runtimes.get(tracker.name),
       schema.getType(tracker.eventType).description,
       tracker.fields.filter((field) => !isCommon(field)),
+      samples[tracker.name],
     ),
   );
   const shared = Object.values(schema.getType('TraceEvent').getFields()).map(({ name, type, description }) => ({
@@ -80,12 +85,12 @@ An on-demand field is null in an event if nobody selected it when the event was 
 ${sections.join('\n')}`;
 }
 
-function section(tracker, { definition, hooks }, description, own) {
+function section(tracker, { definition, hooks, layout }, description, own, sample) {
   const { name, summary, minimumKernel, options, blindSpots } = tracker;
   const lacking = (definition.blindWithout ?? []).map(({ text }) => text);
   const parts = [
     `## ${name}\n\n${cell(summary)}\n\n${prose(description)}`,
-    `Requires Linux ${minimumKernel} or later. Hooks: ${hooks.map(code).join(', ')}.`,
+    `Requires Linux ${minimumKernel} or later. Hooks: ${hooks.map(code).join(', ')}. An event takes ${layout.size} bytes and its texts; see [what it costs](benchmarks.md#trackers).`,
     options.length > 0
       ? table(
           ['Option', 'Type', 'Default'],
@@ -109,6 +114,9 @@ function section(tracker, { definition, hooks }, description, own) {
     `Blind spots (what it does not see, or not exactly):\n\n${list(blindSpots)}`,
     ...(lacking.length > 0 ? [`Additional blind spots on kernels that lack a hook:\n\n${list(lacking)}`] : []),
     `\`\`\`graphql\n${example(tracker, definition)}\n\`\`\``,
+    ...(sample
+      ? [`\`${definition.trigger}\` made this event of it:`, `\`\`\`json\n${JSON.stringify(sample, null, 2)}\n\`\`\``]
+      : []),
   ];
   return `${parts.join('\n\n')}\n`;
 }

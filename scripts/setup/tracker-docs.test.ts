@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildSchema, parse, validate } from 'graphql';
+import { buildSchema, Kind, parse, validate, visit, type SelectionSetNode } from 'graphql';
 import { expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
+import { loadTrackers } from '../../src/catalog/load.js';
 
 const { trackerDocs } = (await import(join(root, 'scripts/setup/tracker-docs.mjs'))) as {
   trackerDocs: () => Promise<string>;
@@ -19,3 +20,30 @@ it('has for each tracker an example that is valid', async () => {
   expect(examples.length).toBe(names && 'getFields' in names ? Object.keys(names.getFields()).length : NaN);
   for (const example of examples) expect(validate(schema, parse(example))).toEqual([]);
 });
+
+it('has for each tracker an event that its trigger made, with what the example selects: run `npm run samples` and commit it', async () => {
+  const text = await trackerDocs();
+  for (const { name, trigger } of await loadTrackers()) {
+    const [, section = ''] = text.split(`\n## ${name}\n`);
+    const [, example = ''] = /```graphql\n(.*?)```/s.exec(section) ?? [];
+    const [, command, sample = '{}'] = /\n`([^\n]*)` made this event of it:\n\n```json\n(.*?)```/s.exec(section) ?? [];
+    expect(command).toBe(trigger);
+    expect(Object.keys(JSON.parse(sample) as object)).toEqual(selectedOfNodes(example));
+  }
+});
+
+/** The names in the result of each of the `nodes` that a query selects. */
+function selectedOfNodes(query: string): string[] {
+  let names: string[] = [];
+  const namesOf = ({ selections }: SelectionSetNode): string[] =>
+    selections.flatMap((node) => {
+      if (node.kind === Kind.FIELD) return [node.alias?.value ?? node.name.value];
+      return node.kind === Kind.INLINE_FRAGMENT ? namesOf(node.selectionSet) : [];
+    });
+  visit(parse(query), {
+    Field: ({ name, selectionSet }) => {
+      if (name.value === 'nodes' && selectionSet) names = namesOf(selectionSet);
+    },
+  });
+  return names;
+}

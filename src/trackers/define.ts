@@ -99,6 +99,8 @@ export interface TrackerDefinition {
   readonly indexed?: readonly string[];
   /** Its options in an example, as a GraphQL literal. Default: `{}`. */
   readonly example?: string;
+  /** A shell command with which something happens that the example shows, for documentation; a test runs it. */
+  readonly trigger?: string;
   /** For a tracker that sums in the kernel. Default: its events are what happened. */
   readonly sums?: SumDefinition;
 }

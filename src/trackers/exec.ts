@@ -6,6 +6,7 @@ const ifCaptured = (inode: number) => inode || null;
 export default defineTracker({
   name: 'exec',
   minimumKernel: '5.17',
+  trigger: 'ls /etc',
   blindSpots: [
     'For a successful execveat, `filename` is the kernel\'s name of the file ("/dev/fd/N/…"), not the path as passed.',
     'The file name and arguments of a failed exec are read when the call returns: another thread may have changed them by then, and memory that is not present is omitted (`argsTruncated`).',

@@ -11,6 +11,7 @@ export default defineTracker({
   columns: ['exitCode', 'signal', 'lifetimeNs'],
   indexed: ['signal'],
   example: '{ failedOnly: true }',
+  trigger: "sh -c 'exit 3'",
   pushed: {
     'process.comm': null, // the process's, and not that of its last thread
     exitCode: { kind: 'number', stem: 'exit_code', null: -1 },

@@ -89,6 +89,7 @@ export default defineTracker({
   ],
   columns: ['errno', 'fd', 'flags', 'path'],
   example: '{ writesOnly: true }',
+  trigger: 'echo hello > /dev/null',
   optional: uring('open'),
   blindWithout: blindWithoutUring('open', 'Files that are opened through io_uring'),
   pushed: {

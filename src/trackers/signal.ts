@@ -67,6 +67,7 @@ export default defineTracker({
   columns: ['signal', 'code', 'errno', 'senderPid', 'targetPid', 'targetComm', 'targetContainerName', 'result'],
   indexed: ['signal', 'code'],
   example: '{ failed: false }',
+  trigger: "sh -c 'kill -TERM $$'",
   constants: (options) => ({ noise: options.noise === true, ...watchedCalls(calls) }),
   unneeded: (options) => (options.failed === false ? ['signal_failed'] : []),
   pushed: {

@@ -12,6 +12,7 @@ export default defineTracker({
   ],
   indexed: ['name'],
   example: '{ only: ["connect", "accept4"], failedOnly: true }',
+  trigger: `node -e 'net.connect(1, "127.0.0.1").on("error", () => 0)'`,
   check: (options, where) => void syscallSelection(options, where),
   constants: (options) => ({ ...syscallConstants(options), failed_only: options.failedOnly === true }),
   demanded: { syscall_enter: 'durationNs' },

@@ -35,6 +35,7 @@ export default defineTracker({
   columns: ['name', 'count', 'errors', 'durationNs'],
   indexed: ['name'],
   example: '{ every: "5s" }',
+  trigger: 'ls /etc',
   check,
   constants: (options) => ({ ...syscallConstants(options), latency: options.latency !== false }),
   unneeded: (options) => (options.latency === false ? ['syscount_enter'] : []),

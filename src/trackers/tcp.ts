@@ -32,6 +32,7 @@ export default defineTracker({
   ],
   columns: ['operation', 'errno', 'localAddress', 'localPort', 'remoteAddress', 'remotePort', 'durationNs'],
   example: '{ operations: [CONNECT, CONNECT_FAILED] }',
+  trigger: `node -e 'net.connect(1, "127.0.0.1").on("error", () => 0)'`,
   optional: uring('tcp'),
   blindWithout: blindWithoutUring(
     'tcp',

@@ -51,11 +51,13 @@ it('npm run new-tracker makes three files and a test, which build and pass; noth
     '?? src/trackers/made_up.ts',
     '?? test/kernel/made-up.test.ts',
   ]);
+  await inCopy('npm', 'run', '--silent', 'samples');
   await inCopy(
     process.execPath,
     'node_modules/vitest/vitest.mjs',
     'run',
     'test/kernel/made-up.test.ts',
+    'test/kernel/trigger.test.ts',
     'src/catalog/contract.test.ts',
     'scripts/setup/tracker-docs.test.ts',
   );
