@@ -4,8 +4,8 @@
 #include "calls.bpf.h"
 #include "file.bpf.h"
 #include "mptcp.bpf.h"
+#include "sock.bpf.h"
 #include "uring.bpf.h"
-#include <bpf/bpf_endian.h>
 
 enum bind_operation {
 	BIND_OPERATION_BIND = 1,
@@ -56,57 +56,23 @@ struct io_listen {
 };
 #pragma clang attribute pop
 
-/* include/linux/socket.h, include/linux/net.h, include/uapi/linux/net.h */
-#define AF_INET 2
-#define AF_INET6 10
+/* include/linux/net.h, include/uapi/linux/net.h */
 #define SOCK_RAW 3
 #define SYS_BIND 2
 #define SYS_LISTEN 4
 
-/* struct sockaddr_in and sockaddr_in6, as user space passes them */
-struct address {
-	__u16 family;
-	__be16 port;
-	__be32 ipv4; /* or the flow label */
-	__u8 ipv6[16];
-};
-
 struct bind_args {
-	struct address address; /* of BIND; family 0: could not be read, as that of a request of io_uring */
+	struct eu_sockaddr address; /* of BIND; of a request of io_uring all 0 */
 	__u32 operation;
 	__s32 backlog; /* of LISTEN */
 };
 
-static __always_inline void read_address(struct address *a, const void *from, __u32 length)
-{
-	if (length < 16 || bpf_probe_read_user(a, 8, from) ||
-	    (a->family == AF_INET6 &&
-	     (length < 24 || bpf_probe_read_user(a->ipv6, 16, from + __builtin_offsetof(struct address, ipv6)))))
-		a->family = 0;
-}
-
-static __always_inline void map_ipv4(eu_ip *ip, __be32 address)
-{
-	__builtin_memset(ip->bytes, 0, 10);
-	ip->bytes[10] = ip->bytes[11] = 0xff;
-	__builtin_memcpy(ip->bytes + 12, &address, 4);
-}
-
 /* The IPv4 or IPv6 socket that a file stands for, or NULL. */
 static __always_inline struct sock *inet_socket(struct file *file)
 {
-	struct socket *socket;
-	struct sock *sk;
-	__u16 family;
+	struct sock *sk = eu_sock(file);
 
-	if (!file)
-		return NULL;
-	socket = BPF_CORE_READ(file, private_data);
-	if (!socket || BPF_CORE_READ(socket, file) != file)
-		return NULL; /* another kind of file */
-	sk = BPF_CORE_READ(socket, sk);
-	family = sk ? BPF_CORE_READ(sk, __sk_common.skc_family) : 0;
-	return family == AF_INET || family == AF_INET6 ? sk : NULL;
+	return sk && eu_sock_is_inet(sk) ? sk : NULL;
 }
 
 /* What the socket's queue of connections holds; of MPTCP its first subflow has it. */
@@ -132,28 +98,21 @@ __attribute__((noinline)) int report(const struct bind_args *args, __u64 socket,
 		return 0;
 	if (failed_only && ret >= 0)
 		return 0;
-	family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	family = eu_sock_family(sk);
 	type = BPF_CORE_READ((struct sock___bind *)sk, sk_type);
-	if (args->operation == BIND_OPERATION_BIND && args->address.family)
+	if (args->operation == BIND_OPERATION_BIND && args->address.family && args->address.family != EU_NO_FAMILY)
 		requested = bpf_ntohs(args->address.port);
 	if (args->operation == BIND_OPERATION_BIND && (ret < 0 || at_submit)) {
 		port = requested;
-		known = args->address.family == AF_INET || args->address.family == AF_INET6;
-		if (args->address.family == AF_INET)
-			map_ipv4(&address, args->address.ipv4);
-		else if (known)
-			__builtin_memcpy(&address, args->address.ipv6, 16);
+		known = eu_sockaddr_ip(&args->address, &address);
 		if (!known || (at_submit && !port))
 			port = -1; /* the kernel chooses it later */
 	} else {
-		port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
+		port = eu_sock_local_port(sk);
 		known = port || ret >= 0;
 		if (!port && ret < 0)
 			port = -1; /* a listen that failed before it had one */
-		if (family == AF_INET)
-			map_ipv4(&address, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
-		else
-			bpf_probe_read_kernel(&address, 16, &sk->__sk_common.skc_v6_rcv_saddr);
+		eu_sock_local_ip(sk, family, &address);
 	}
 	if (type == SOCK_RAW)
 		port = requested = -1; /* it is the protocol's number */
@@ -205,7 +164,7 @@ int BPF_PROG(bind_exit, struct pt_regs *regs, long ret)
 	}
 	args.operation = operation;
 	if (operation == BIND_OPERATION_BIND)
-		read_address(&args.address, (void *)given[1], given[2]);
+		eu_read_sockaddr(&args.address, (void *)given[1], given[2]);
 	else
 		args.backlog = given[1];
 	report(&args, (__u64)inet_socket(eu_file(bpf_get_current_task_btf(), given[0])), eu_user_ret(ret), 0);
@@ -218,29 +177,41 @@ int BPF_PROG(bind_exit, struct pt_regs *regs, long ret)
 #define IORING_OP_LISTEN 57
 
 struct bind_request {
-	struct eu_uring_key key;
+	struct eu_uring_request request;
 	struct bind_args args;
 };
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u64);
-	__type(value, struct bind_request);
-} bind_requests SEC(".maps");
+EU_URING_REQUESTS(bind, 4096);
 
-static __always_inline int submitted(struct io_kiocb *req)
+static __always_inline bool may_bind(u8 opcode)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
+	return opcode == IORING_OP_BIND || opcode == IORING_OP_LISTEN;
+}
+
+static __always_inline void request_ended(void *ended, struct io_kiocb *req, enum eu_uring_why why, long res)
+{
+	struct bind_request *request = ended;
+	struct file *file;
+
+	if (why == EU_URING_SUBMITTED) {
+		file = eu_uring_submitted_file(req, bpf_get_current_task_btf());
+		report(&request->args, (__u64)inet_socket(file), 0, 1);
+	} else if (why == EU_URING_COMPLETED) { /* else its socket is not known any more */
+		file = BPF_CORE_READ(req, file);
+		report(&request->args, (__u64)inet_socket(file), res, 0);
+	}
+}
+
+static __always_inline void submitted(struct io_kiocb *req)
+{
 	struct bind_request request = {};
-	__u64 key = (__u64)req;
 	u8 opcode = req->opcode;
 
-	if (opcode != IORING_OP_BIND && opcode != IORING_OP_LISTEN)
-		return 0;
-	if (!eu_uring_wanted(task))
-		return 0;
-	request.key = eu_uring_key(req);
+	if (!may_bind(opcode))
+		return;
+	eu_uring_replace(&bind_requests, req, request_ended);
+	if (!eu_uring_wanted(bpf_get_current_task_btf()))
+		return;
+	eu_uring_remember(&request.request, req);
 	if (opcode == IORING_OP_BIND) {
 		request.args.operation = BIND_OPERATION_BIND;
 	} else {
@@ -249,77 +220,10 @@ static __always_inline int submitted(struct io_kiocb *req)
 		request.args.operation = BIND_OPERATION_LISTEN;
 		request.args.backlog = BPF_CORE_READ(listen, backlog);
 	}
-	if (bpf_map_update_elem(&bind_requests, &key, &request, BPF_ANY)) {
-		eu_count(true); /* more requests under way than the map holds */
-		return 0;
-	}
-	if (req->flags & EU_URING_SKIPS_SUCCESS)
-		report(&request.args, (__u64)inet_socket(eu_uring_submitted_file(req, task)), 0, 1);
-	return 0;
+	eu_uring_keep(&bind_requests, req, &request.request, request_ended);
 }
 
-SEC("tp_btf/io_uring_submit_req")
-int BPF_PROG(bind_submit, struct io_kiocb *req)
-{
-	return submitted(req);
-}
-
-/* Its name before Linux 6.4 (2ad57931db64 "io_uring: rename trace_io_uring_submit_sqe() tracepoint"). */
-SEC("tp_btf/io_uring_submit_sqe")
-int BPF_PROG(bind_submit_old, struct io_kiocb *req)
-{
-	return submitted(req);
-}
-
-static __always_inline void request_ended(struct io_kiocb *req, struct bind_request *request, long res)
-{
-	report(&request->args, (__u64)inet_socket(BPF_CORE_READ(req, file)), res, 0);
-}
-
-SEC("tp_btf/io_uring_complete")
-int BPF_PROG(bind_complete, void *ring, void *address)
-{
-	struct io_kiocb *req = address;
-	struct bind_request *request;
-	__u64 key = (__u64)req;
-	u8 opcode;
-
-	if (!req)
-		return 0;
-	opcode = BPF_CORE_READ(req, opcode);
-	if (opcode != IORING_OP_BIND && opcode != IORING_OP_LISTEN)
-		return 0;
-	request = bpf_map_lookup_elem(&bind_requests, &key);
-	if (!request)
-		return 0;
-	request_ended(req, request, BPF_CORE_READ(req, cqe.res));
-	bpf_map_delete_elem(&bind_requests, &key);
-	return 0;
-}
-
-struct overflow {
-	struct eu_uring_key key;
-	__s32 res;
-};
-
-static long find_overflown(void *map, const __u64 *key, struct bind_request *request, struct overflow *o)
-{
-	__u64 address = *key;
-
-	if (request->key.ring != o->key.ring || request->key.user_data != o->key.user_data)
-		return 0;
-	request_ended((void *)address, request, o->res);
-	bpf_map_delete_elem(&bind_requests, &address);
-	return 1;
-}
-
-SEC("tp_btf/io_uring_cqe_overflow")
-int BPF_PROG(bind_overflow, void *ring, unsigned long long user_data, s32 res)
-{
-	struct overflow o = { .key = { .ring = (__u64)ring, .user_data = user_data }, .res = res };
-
-	bpf_for_each_map_elem(&bind_requests, find_overflown, &o, 0);
-	return 0;
-}
+EU_URING_SUBMIT(bind, submitted)
+EU_URING_COMPLETE(bind, may_bind, request_ended)
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -259,9 +259,6 @@ int BPF_PROG(fsop_exit, struct pt_regs *regs, long ret)
 /* ---- io_uring ---- */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct filename {
-	const char *name;
-};
 struct io_rename {
 	int old_dfd;
 	int new_dfd;
@@ -314,22 +311,14 @@ struct io_xattr {
 
 /* A request under way. The texts are the kernel's copies: nobody can change them any more. */
 struct fsop_request {
-	struct eu_uring_key key;
+	struct eu_uring_request request;
 	struct eu_header header; /* of who submitted it */
 	struct fsop_args args;   /* pointers are no addresses here: not NULL where there is a text */
-	bool told;               /* it has had its event already */
-	__u8 reserved[7];
 	char attribute[EU_NAME_MAX];
 	char path[EU_PATH_MAX];
 	char new_path[EU_PATH_MAX];
 };
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u64);
-	__type(value, struct fsop_request);
-} fsop_requests SEC(".maps");
+EU_URING_REQUESTS(fsop, 4096);
 
 EU_SCRATCH(uring);
 
@@ -466,101 +455,40 @@ static __always_inline void read_request(struct io_kiocb *req, u8 opcode, struct
 	}
 }
 
-static __always_inline int submitted(struct io_kiocb *req)
+static __always_inline void request_ended(void *request, struct io_kiocb *req, enum eu_uring_why why, long res)
 {
-	struct fsop_request *request, *old;
-	struct task_struct *task;
-	struct eu_area *area;
-	__u64 key = (__u64)req;
+	struct file *file = NULL;
+
+	if (why == EU_URING_SUBMITTED)
+		file = eu_uring_submitted_file(req, bpf_get_current_task_btf());
+	else if (why == EU_URING_COMPLETED)
+		file = BPF_CORE_READ(req, file);
+	report_request(request, res, (__u64)file);
+}
+
+static __always_inline void submitted(struct io_kiocb *req)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct fsop_request *request;
 	u8 opcode = req->opcode;
 
 	if (!may_change(opcode))
-		return 0;
-	old = bpf_map_lookup_elem(&fsop_requests, &key);
-	if (old) { /* its end was not seen */
-		if (!old->told)
-			report_request(old, EU_URING_UNTOLD, 0);
-		bpf_map_delete_elem(&fsop_requests, &key);
-	}
-	task = bpf_get_current_task_btf();
+		return;
+	eu_uring_replace(&fsop_requests, req, request_ended);
 	if (!eu_uring_wanted(task))
-		return 0;
-	area = eu_scratch(uring);
-	if (!area)
-		return 0;
-	request = (void *)area;
-	request->key = eu_uring_key(req);
-	request->told = req->flags & EU_URING_SKIPS_SUCCESS;
-	__builtin_memset(request->reserved, 0, sizeof(request->reserved));
+		return;
+	request = (void *)eu_scratch(uring);
+	if (!request)
+		return;
+	eu_uring_remember(&request->request, req);
 	read_request(req, opcode, request);
 	if (!is_selected(request->args.operation))
-		return 0;
+		return;
 	eu_uring_fill(&request->header, task);
-	if (bpf_map_update_elem(&fsop_requests, &key, request, BPF_ANY)) {
-		eu_count(true); /* more requests under way than the map holds */
-		return 0;
-	}
-	if (req->flags & EU_URING_SKIPS_SUCCESS) {
-		request = bpf_map_lookup_elem(&fsop_requests, &key);
-		if (request)
-			report_request(request, EU_URING_UNTOLD, (__u64)eu_uring_submitted_file(req, task));
-	}
-	return 0;
+	eu_uring_keep(&fsop_requests, req, &request->request, request_ended);
 }
 
-SEC("tp_btf/io_uring_submit_req")
-int BPF_PROG(fsop_submit, struct io_kiocb *req)
-{
-	return submitted(req);
-}
-
-/* Its name before Linux 6.4 (2ad57931db64 "io_uring: rename trace_io_uring_submit_sqe() tracepoint"). */
-SEC("tp_btf/io_uring_submit_sqe")
-int BPF_PROG(fsop_submit_old, struct io_kiocb *req)
-{
-	return submitted(req);
-}
-
-SEC("tp_btf/io_uring_complete")
-int BPF_PROG(fsop_complete, void *ring, void *address)
-{
-	struct io_kiocb *req = address;
-	struct fsop_request *request;
-	__u64 key = (__u64)req;
-
-	if (!req || !may_change(BPF_CORE_READ(req, opcode)))
-		return 0;
-	request = bpf_map_lookup_elem(&fsop_requests, &key);
-	if (!request)
-		return 0;
-	report_request(request, BPF_CORE_READ(req, cqe.res), (__u64)BPF_CORE_READ(req, file));
-	bpf_map_delete_elem(&fsop_requests, &key);
-	return 0;
-}
-
-struct overflow {
-	struct eu_uring_key key;
-	__s32 res;
-};
-
-static long find_overflown(void *map, const __u64 *key, struct fsop_request *request, struct overflow *o)
-{
-	__u64 address = *key;
-
-	if (request->key.ring != o->key.ring || request->key.user_data != o->key.user_data)
-		return 0;
-	report_request(request, o->res, (__u64)BPF_CORE_READ((struct io_kiocb *)address, file));
-	bpf_map_delete_elem(&fsop_requests, &address);
-	return 1;
-}
-
-SEC("tp_btf/io_uring_cqe_overflow")
-int BPF_PROG(fsop_overflow, void *ring, unsigned long long user_data, s32 res)
-{
-	struct overflow o = { .key = { .ring = (__u64)ring, .user_data = user_data }, .res = res };
-
-	bpf_for_each_map_elem(&fsop_requests, find_overflown, &o, 0);
-	return 0;
-}
+EU_URING_SUBMIT(fsop, submitted)
+EU_URING_COMPLETE(fsop, may_change, request_ended)
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -76,7 +76,7 @@ struct open_args {
 };
 
 /* include/uapi/linux/openat2.h: struct open_how, which user space passes */
-struct open_request {
+struct passed_how {
 	__u64 flags;
 	__u64 mode;
 	__u64 resolve;
@@ -85,7 +85,7 @@ struct open_request {
 
 static __always_inline bool read_args(struct pt_regs *regs, long nr, struct open_args *args)
 {
-	struct open_request how = {};
+	struct passed_how how = {};
 	struct eu_call call;
 
 	args->directory = AT_FDCWD;
@@ -213,9 +213,6 @@ int BPF_PROG(open_exit, struct pt_regs *regs, long ret)
 /* ---- io_uring ---- */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct filename {
-	const char *name;
-};
 struct open_how {
 	__u64 flags, mode, resolve;
 };
@@ -227,37 +224,29 @@ struct io_open {
 };
 #pragma clang attribute pop
 
-/* A request under way. */
-struct open_request_entry {
-	struct eu_uring_key key;
+struct open_request {
+	struct eu_uring_request request;
 	struct eu_header header; /* of who submitted it */
 	struct open_args args;   /* `path` is no address here: not NULL where there is a text */
 	__u32 slot;
-	bool told; /* it has had its event already */
-	__u8 reserved[3];
+	__u8 reserved[4];
 	char text[EU_PATH_MAX];
 };
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u64);
-	__type(value, struct open_request_entry);
-} open_requests SEC(".maps");
+EU_URING_REQUESTS(open, 4096);
 
 EU_SCRATCH(uring);
 
 /* The file that a request has opened, or NULL. */
-static __always_inline struct file *opened_file(struct task_struct *task, const struct open_request_entry *entry,
-						long ret)
+static __always_inline struct file *opened_file(struct task_struct *task, const struct open_request *request, long ret)
 {
-	if (!entry->slot)
+	if (!request->slot)
 		return eu_file(task, ret);
-	return eu_uring_file((void *)entry->key.ring, entry->slot == IORING_FILE_INDEX_ALLOC ? ret : entry->slot - 1);
+	return eu_uring_file((void *)request->request.key.ring,
+			     request->slot == IORING_FILE_INDEX_ALLOC ? ret : request->slot - 1);
 }
 
 /* Not static: judged by the verifier once a program. `ret` is EU_URING_UNTOLD of an open that the kernel will not tell of. */
-__attribute__((noinline)) int report_request(const struct open_request_entry *entry, long ret)
+__attribute__((noinline)) int report_request(const struct open_request *request, long ret)
 {
 	struct eu_area *area;
 	struct open_event *event;
@@ -265,9 +254,9 @@ __attribute__((noinline)) int report_request(const struct open_request_entry *en
 	struct task_struct *task;
 	bool has_fd, at_home, relative;
 
-	if (!entry || (failed_only && (ret >= 0 || ret == EU_URING_UNTOLD)))
+	if (!request || (failed_only && (ret >= 0 || ret == EU_URING_UNTOLD)))
 		return 0;
-	has_fd = ret >= 0 && !entry->slot;
+	has_fd = ret >= 0 && !request->slot;
 	if (eu_where &&
 	    (!eu_passes(errno, ret < 0 && ret != EU_URING_UNTOLD ? -ret : 0) || !eu_passes(fd, has_fd ? ret : -1)))
 		return 0;
@@ -275,20 +264,20 @@ __attribute__((noinline)) int report_request(const struct open_request_entry *en
 	if (!area)
 		return 0;
 	event = (void *)area;
-	event->header = entry->header;
+	event->header = request->header;
 	event->header.boot_ns = bpf_ktime_get_boot_ns();
-	fill_call(event, &entry->args, ret == EU_URING_UNTOLD ? 0 : ret);
+	fill_call(event, &request->args, ret == EU_URING_UNTOLD ? 0 : ret);
 	if (!has_fd)
 		event->fd = -1;
-	if (eu_captures(OPEN_CAPTURE_PATH) && entry->args.path)
-		event->path = eu_put_kernel_str(area, &size, entry->text, EU_PATH_MAX);
+	if (eu_captures(OPEN_CAPTURE_PATH) && request->args.path)
+		event->path = eu_put_kernel_str(area, &size, request->text, EU_PATH_MAX);
 	if (eu_where && !eu_passes_text(path, area, event->path))
 		return 0;
 	task = bpf_get_current_task_btf();
 	at_home = task->tgid ==
-		  entry->header.pid; /* else its process has ended, and a kernel thread does the ring's last work */
+		  request->header.pid; /* else its process has ended, and a kernel thread does the ring's last work */
 	if (at_home && ret >= 0 && (eu_captures(OPEN_CAPTURE_RESOLVED) || eu_captures(OPEN_CAPTURE_RESOLVED_STATE))) {
-		struct file *file = opened_file(task, entry, ret);
+		struct file *file = opened_file(task, request, ret);
 
 		if (file) {
 			struct eu_path resolved =
@@ -301,132 +290,67 @@ __attribute__((noinline)) int report_request(const struct open_request_entry *en
 	}
 	if (eu_where && !eu_passes_text(resolved, area, event->resolved))
 		return 0;
-	relative = entry->args.path && (entry->text[0] != '/' || entry->args.resolve & RESOLVE_IN_ROOT);
+	relative = request->args.path && (request->text[0] != '/' || request->args.resolve & RESOLVE_IN_ROOT);
 	if (at_home && ret < 0 && ret != EU_URING_UNTOLD && relative && eu_captures(OPEN_CAPTURE_DIRECTORY))
-		event->directory = eu_put_directory(area, &size, entry->args.directory, NULL, true);
+		event->directory = eu_put_directory(area, &size, request->args.directory, NULL, true);
 	eu_output(area, size);
 	return 0;
 }
 
-static __always_inline int submitted(struct io_kiocb *req)
+static __always_inline bool may_open(u8 opcode)
+{
+	return opcode == IORING_OP_OPENAT || opcode == IORING_OP_OPENAT2;
+}
+
+static __always_inline void request_ended(void *request, struct io_kiocb *req, enum eu_uring_why why, long res)
+{
+	report_request(request, res);
+}
+
+static __always_inline void submitted(struct io_kiocb *req)
 {
 	struct io_open *open = eu_uring_cmd(req);
-	struct open_request_entry *entry, *old;
-	struct task_struct *task;
-	struct eu_area *area;
-	__u64 key = (__u64)req;
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct open_request *request;
 	u8 opcode = req->opcode;
 
-	if (opcode != IORING_OP_OPENAT && opcode != IORING_OP_OPENAT2)
-		return 0;
-	old = bpf_map_lookup_elem(&open_requests, &key);
-	if (old) { /* its end was not seen */
-		if (!old->told)
-			report_request(old, EU_URING_UNTOLD);
-		bpf_map_delete_elem(&open_requests, &key);
-	}
-	task = bpf_get_current_task_btf();
+	if (!may_open(opcode))
+		return;
+	eu_uring_replace(&open_requests, req, request_ended);
 	if (!eu_uring_wanted(task))
-		return 0;
-	area = eu_scratch(uring);
-	if (!area)
-		return 0;
-	entry = (void *)area;
-	entry->key = eu_uring_key(req);
-	entry->args.flags = BPF_CORE_READ(open, how.flags);
+		return;
+	request = (void *)eu_scratch(uring);
+	if (!request)
+		return;
+	eu_uring_remember(&request->request, req);
+	request->args.flags = BPF_CORE_READ(open, how.flags);
 	if (opcode == IORING_OP_OPENAT)
-		entry->args.flags &= ~O_LARGEFILE_BIT; /* the kernel adds it */
-	entry->args.directory = BPF_CORE_READ(open, dfd);
-	entry->args.resolve = BPF_CORE_READ(open, how.resolve);
-	entry->args.how = opcode == IORING_OP_OPENAT2;
-	entry->args.mode = BPF_CORE_READ(open, how.mode);
-	entry->args.path = NULL;
-	entry->slot = BPF_CORE_READ(open, file_slot);
-	entry->told = req->flags & EU_URING_SKIPS_SUCCESS;
-	entry->reserved[0] = entry->reserved[1] = entry->reserved[2] = 0;
-	if (!(entry->args.flags & (O_CREAT | O_TMPFILE_BIT)))
-		entry->args.mode = 0;
-	if (writes_only && !(entry->args.flags & (O_ACCMODE | O_CREAT | O_TRUNC)))
-		return 0;
-	if (eu_where && !eu_passes_bits(flags, entry->args.flags))
-		return 0;
-	eu_uring_fill(&entry->header, task);
+		request->args.flags &= ~O_LARGEFILE_BIT; /* the kernel adds it */
+	request->args.directory = BPF_CORE_READ(open, dfd);
+	request->args.resolve = BPF_CORE_READ(open, how.resolve);
+	request->args.how = opcode == IORING_OP_OPENAT2;
+	request->args.mode = BPF_CORE_READ(open, how.mode);
+	request->args.path = NULL;
+	request->slot = BPF_CORE_READ(open, file_slot);
+	__builtin_memset(request->reserved, 0, sizeof(request->reserved));
+	if (!(request->args.flags & (O_CREAT | O_TMPFILE_BIT)))
+		request->args.mode = 0;
+	if (writes_only && !(request->args.flags & (O_ACCMODE | O_CREAT | O_TRUNC)))
+		return;
+	if (eu_where && !eu_passes_bits(flags, request->args.flags))
+		return;
+	eu_uring_fill(&request->header, task);
 	/* A kernel that keeps it otherwise has no text here, and no error. */
 	if (bpf_core_field_exists(struct io_open, filename)) {
 		const char *name = BPF_CORE_READ(open, filename, name);
 
-		if (bpf_probe_read_kernel_str(entry->text, EU_PATH_MAX, name) > 0)
-			entry->args.path = (void *)1;
+		if (bpf_probe_read_kernel_str(request->text, EU_PATH_MAX, name) > 0)
+			request->args.path = (void *)1;
 	}
-	if (bpf_map_update_elem(&open_requests, &key, entry, BPF_ANY)) {
-		eu_count(true); /* more requests under way than the map holds */
-		return 0;
-	}
-	if (req->flags & EU_URING_SKIPS_SUCCESS) {
-		entry = bpf_map_lookup_elem(&open_requests, &key);
-		if (entry)
-			report_request(entry, EU_URING_UNTOLD);
-	}
-	return 0;
+	eu_uring_keep(&open_requests, req, &request->request, request_ended);
 }
 
-SEC("tp_btf/io_uring_submit_req")
-int BPF_PROG(open_submit, struct io_kiocb *req)
-{
-	return submitted(req);
-}
-
-/* Its name before Linux 6.4 (2ad57931db64 "io_uring: rename trace_io_uring_submit_sqe() tracepoint"). */
-SEC("tp_btf/io_uring_submit_sqe")
-int BPF_PROG(open_submit_old, struct io_kiocb *req)
-{
-	return submitted(req);
-}
-
-SEC("tp_btf/io_uring_complete")
-int BPF_PROG(open_complete, void *ring, void *address)
-{
-	struct io_kiocb *req = address;
-	struct open_request_entry *entry;
-	__u64 key = (__u64)req;
-	u8 opcode;
-
-	if (!req)
-		return 0;
-	opcode = BPF_CORE_READ(req, opcode);
-	if (opcode != IORING_OP_OPENAT && opcode != IORING_OP_OPENAT2)
-		return 0;
-	entry = bpf_map_lookup_elem(&open_requests, &key);
-	if (!entry)
-		return 0;
-	report_request(entry, BPF_CORE_READ(req, cqe.res));
-	bpf_map_delete_elem(&open_requests, &key);
-	return 0;
-}
-
-struct overflow {
-	struct eu_uring_key key;
-	__s32 res;
-};
-
-static long find_overflown(void *map, const __u64 *key, struct open_request_entry *entry, struct overflow *o)
-{
-	__u64 address = *key;
-
-	if (entry->key.ring != o->key.ring || entry->key.user_data != o->key.user_data)
-		return 0;
-	report_request(entry, o->res);
-	bpf_map_delete_elem(&open_requests, &address);
-	return 1;
-}
-
-SEC("tp_btf/io_uring_cqe_overflow")
-int BPF_PROG(open_overflow, void *ring, unsigned long long user_data, s32 res)
-{
-	struct overflow o = { .key = { .ring = (__u64)ring, .user_data = user_data }, .res = res };
-
-	bpf_for_each_map_elem(&open_requests, find_overflown, &o, 0);
-	return 0;
-}
+EU_URING_SUBMIT(open, submitted)
+EU_URING_COMPLETE(open, may_open, request_ended)
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -11,8 +11,8 @@
 #include "compat.bpf.h"
 #include "file.bpf.h"
 #include "mptcp.bpf.h"
+#include "sock.bpf.h"
 #include "uring.bpf.h"
-#include <bpf/bpf_endian.h>
 
 enum tcp_operation {
 	TCP_OPERATION_CONNECT = 1,
@@ -55,11 +55,7 @@ EU_WHERE_ADDRESS(remote_address);
 
 const volatile __u32 operations = 0; /* option: bits 1 << operation; 0 is all */
 
-/* include/uapi/linux/in.h, include/linux/socket.h, include/net/tcp_states.h, include/net/sock.h */
-#define IPPROTO_TCP 6
-#define AF_UNSPEC 0
-#define AF_INET 2
-#define AF_INET6 10
+/* include/net/tcp_states.h, include/net/sock.h */
 #define SHUTDOWN_MASK 3
 enum {
 	TCP_ESTABLISHED = 1,
@@ -122,20 +118,6 @@ struct report {
 	eu_ip remote;
 };
 
-static __always_inline void map_ipv4(eu_ip *ip, __be32 address)
-{
-	__builtin_memset(ip->bytes, 0, 10);
-	ip->bytes[10] = ip->bytes[11] = 0xff;
-	__builtin_memcpy(ip->bytes + 12, &address, 4);
-}
-
-static __always_inline bool is_mapped(const eu_ip *ip)
-{
-	const __u32 *words = (const __u32 *)ip->bytes;
-
-	return !words[0] && !words[1] && words[2] == bpf_htonl(0xffff);
-}
-
 /*
  * Payload that was sent, by sequence numbers: bytes_acked counts our SYN, where we connected, and our FIN, once they are
  * acknowledged. Whether they are in is known but for two cases: a connection of before the session (the SYN), and one whose
@@ -185,33 +167,19 @@ struct ends {
 	__u16 known;
 };
 
-/* 0.0.0.0, also as an IPv6 socket has it, or :: */
-static __always_inline bool is_unspecified(const eu_ip *ip)
-{
-	const __u32 *words = (const __u32 *)ip->bytes;
-
-	return !words[3] && !words[0] && !words[1] && (!words[2] || words[2] == bpf_htonl(0xffff));
-}
-
 static __always_inline void read_ends(struct ends *ends, const struct report *r, struct sock *sk)
 {
-	__u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	__u16 family = eu_sock_family(sk);
 
-	/* Not skc_num: a socket that closes has given its port back before the tracepoint runs. */
-	ends->local_port = bpf_ntohs(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
-	if (family == AF_INET6) {
-		bpf_core_read(&ends->local_address, 16, &sk->__sk_common.skc_v6_rcv_saddr);
-		bpf_core_read(&ends->remote_address, 16, &sk->__sk_common.skc_v6_daddr);
-	} else {
-		map_ipv4(&ends->local_address, BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr));
-		map_ipv4(&ends->remote_address, BPF_CORE_READ(sk, __sk_common.skc_daddr));
-	}
+	ends->local_port = eu_sock_local_port(sk);
+	eu_sock_local_ip(sk, family, &ends->local_address);
+	eu_sock_remote_ip(sk, family, &ends->remote_address);
 	ends->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
 	if (!ends->remote_port)
 		ends->remote_port = bpf_ntohs(r->connection.port);
-	if (!is_unspecified(&ends->local_address))
+	if (!eu_is_unspecified(&ends->local_address))
 		ends->known |= LOCAL_ADDRESS;
-	if (!is_unspecified(&ends->remote_address))
+	if (!eu_is_unspecified(&ends->remote_address))
 		ends->known |= REMOTE_ADDRESS | REMOTE_PORT;
 	if (ends->remote_port)
 		ends->known |= REMOTE_PORT;
@@ -224,7 +192,7 @@ static __always_inline void read_ends(struct ends *ends, const struct report *r,
 	if (!(ends->known & (LOCAL_ADDRESS | REMOTE_ADDRESS)))
 		ends->family = 0;
 	else if (family == AF_INET6 &&
-		 is_mapped(ends->known & REMOTE_ADDRESS ? &ends->remote_address : &ends->local_address))
+		 eu_is_ipv4(ends->known & REMOTE_ADDRESS ? &ends->remote_address : &ends->local_address))
 		ends->family = AF_INET;
 	else
 		ends->family = family;
@@ -432,22 +400,11 @@ int BPF_PROG(tcp_destroyed, struct sock *sk)
 /* The TCP socket that a file stands for, or NULL. Of an MPTCP socket, its first subflow. */
 static __always_inline struct sock *socket_of(struct file *file)
 {
-	struct socket *socket;
-	struct sock *sk;
-	__u16 family;
+	struct sock *sk = eu_sock(file);
 
-	if (!file)
-		return NULL;
-	socket = BPF_CORE_READ(file, private_data);
-	if (!socket || BPF_CORE_READ(socket, file) != file)
-		return NULL; /* another kind of file */
-	sk = BPF_CORE_READ(socket, sk);
 	if (sk && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP)
 		sk = BPF_CORE_READ((struct mptcp_sock *)sk, first);
-	if (!sk || BPF_CORE_READ(sk, sk_protocol) != IPPROTO_TCP)
-		return NULL;
-	family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	return family == AF_INET || family == AF_INET6 ? sk : NULL;
+	return sk && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP && eu_sock_is_inet(sk) ? sk : NULL;
 }
 
 /* The same of a descriptor of the current task. */
@@ -480,39 +437,8 @@ static __always_inline void accepted(struct sock *sk)
 	}
 }
 
-/* struct sockaddr_in and sockaddr_in6, as user space passes them */
-#define UNREADABLE 0xffff
-struct address {
-	__u16 family;
-	__be16 port;
-	__be32 ipv4; /* or the flow label */
-	__u8 ipv6[16];
-};
-
-/* What connect(2) was given. Memory that cannot be read is of no family. */
-static __always_inline void read_address(struct address *a, const void *from, __u32 length)
-{
-	if (bpf_probe_read_user(a, 8, from) ||
-	    (a->family == AF_INET6 && length >= 24 &&
-	     bpf_probe_read_user(a->ipv6, 16, from + __builtin_offsetof(struct address, ipv6))))
-		a->family = UNREADABLE;
-}
-
-static __always_inline void put_address(struct report *r, const struct address *a, __u32 length)
-{
-	if (a->family == AF_INET && length >= 16) {
-		r->family = AF_INET;
-		r->port = a->port;
-		map_ipv4(&r->remote, a->ipv4);
-	} else if (a->family == AF_INET6 && length >= 24) {
-		r->family = AF_INET6;
-		r->port = a->port;
-		__builtin_memcpy(&r->remote, a->ipv6, 16);
-	}
-}
-
 /* A connect has ended with an error, or has dissolved an attempt (AF_UNSPEC). What softirq reported is not reported again. */
-static __always_inline void attempt_ended(struct sock *sk, const struct address *a, __u32 length, __s32 error)
+static __always_inline void attempt_ended(struct sock *sk, const struct eu_sockaddr *a, __s32 error)
 {
 	struct report r = { .operation = TCP_OPERATION_CONNECT_FAILED, .duration_ns = EU_NO_DURATION };
 	struct connection *c;
@@ -548,7 +474,10 @@ static __always_inline void attempt_ended(struct sock *sk, const struct address 
 	}
 	r.sk = key;
 	r.errno = error;
-	put_address(&r, a, length);
+	if (eu_sockaddr_ip(a, &r.remote)) {
+		r.family = a->family;
+		r.port = a->port;
+	}
 	emit(&r);
 }
 
@@ -562,10 +491,10 @@ int BPF_PROG(tcp_syscall, struct pt_regs *regs, long ret)
 		return 0;
 	eu_read_call(regs, nr, &call);
 	if (call.nr == EU_NR_connect) {
-		struct address a = {};
+		struct eu_sockaddr a = {};
 
-		read_address(&a, (void *)call.args[1], call.args[2]);
-		attempt_ended(tcp_socket(call.args[0]), &a, call.args[2], ret);
+		eu_read_sockaddr(&a, (void *)call.args[1], call.args[2]);
+		attempt_ended(tcp_socket(call.args[0]), &a, ret);
 	} else if (call.nr == EU_NR_accept || call.nr == EU_NR_accept4) {
 		if (ret >= 0)
 			accepted(tcp_socket(ret));
@@ -586,21 +515,13 @@ struct io_connect {
 };
 #pragma clang attribute pop
 
-/* A connect or accept under way, by the request's address. */
 struct tcp_request {
-	struct eu_uring_key key;
-	struct address address; /* of a connect */
-	__u32 length;
-	__u32 slot; /* of an accept */
+	struct eu_uring_request request;
+	struct eu_sockaddr address; /* of a connect */
+	__u32 slot;                 /* of an accept */
 	__u32 opcode;
 };
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u64);
-	__type(value, struct tcp_request);
-} tcp_requests SEC(".maps");
+EU_URING_REQUESTS(tcp, 16384);
 
 /* Accepts that go on after their first connection: a completion of theirs has no request. */
 struct multishot {
@@ -633,58 +554,16 @@ static __always_inline void ring_accepted(__u64 ring, __u32 slot, __s32 res)
 		accepted(sk);
 }
 
-static __always_inline int submitted(struct io_kiocb *req)
+static __always_inline void remember_multishot(struct io_kiocb *req, __u32 slot)
 {
-	struct tcp_request request = { .opcode = req->opcode };
-	__u64 key = (__u64)req;
+	struct eu_uring_key key = eu_uring_key(req);
+	struct multishot *known = bpf_map_lookup_elem(&tcp_multishots, &key);
+	struct multishot first = { .slot = slot, .count = 1 };
 
-	if (request.opcode == IORING_OP_CONNECT) {
-		struct io_connect *connect = eu_uring_cmd(req);
-
-		request.length = BPF_CORE_READ(connect, addr_len);
-		read_address(&request.address, BPF_CORE_READ(connect, addr), request.length);
-	} else if (request.opcode == IORING_OP_ACCEPT) {
-		struct io_accept *accept = eu_uring_cmd(req);
-		struct eu_uring_key many = eu_uring_key(req);
-
-		request.slot = BPF_CORE_READ(accept, file_slot);
-		if (!bpf_core_field_exists(struct io_accept, iou_flags) ||
-		    BPF_CORE_READ(accept, iou_flags) & IORING_ACCEPT_MULTISHOT) {
-			struct multishot *known = bpf_map_lookup_elem(&tcp_multishots, &many);
-			struct multishot first = { .slot = request.slot, .count = 1 };
-
-			if (known)
-				__sync_fetch_and_add(&known->count, 1);
-			else
-				bpf_map_update_elem(&tcp_multishots, &many, &first, BPF_ANY);
-		}
-	} else {
-		return 0;
-	}
-	request.key = eu_uring_key(req);
-	bpf_map_update_elem(&tcp_requests, &key, &request, BPF_ANY);
-	return 0;
-}
-
-SEC("tp_btf/io_uring_submit_req")
-int BPF_PROG(tcp_submit, struct io_kiocb *req)
-{
-	return submitted(req);
-}
-
-/* Its name before Linux 6.4 (2ad57931db64 "io_uring: rename trace_io_uring_submit_sqe() tracepoint"). */
-SEC("tp_btf/io_uring_submit_sqe")
-int BPF_PROG(tcp_submit_old, struct io_kiocb *req)
-{
-	return submitted(req);
-}
-
-static __always_inline void request_ended(struct io_kiocb *req, const struct tcp_request *request, __s32 res)
-{
-	if (request->opcode == IORING_OP_ACCEPT)
-		ring_accepted(request->key.ring, request->slot, res);
+	if (known)
+		__sync_fetch_and_add(&known->count, 1);
 	else
-		attempt_ended(socket_of(BPF_CORE_READ(req, file)), &request->address, request->length, res);
+		bpf_map_update_elem(&tcp_multishots, &key, &first, BPF_ANY);
 }
 
 static __always_inline void forget_multishot(const struct eu_uring_key *key)
@@ -695,72 +574,98 @@ static __always_inline void forget_multishot(const struct eu_uring_key *key)
 		bpf_map_delete_elem(&tcp_multishots, key);
 }
 
+static __always_inline void submitted(struct io_kiocb *req)
+{
+	struct tcp_request request = { .opcode = req->opcode };
+	__u64 key = (__u64)req;
+
+	if (request.opcode == IORING_OP_CONNECT) {
+		struct io_connect *connect = eu_uring_cmd(req);
+
+		eu_read_sockaddr(&request.address, BPF_CORE_READ(connect, addr), BPF_CORE_READ(connect, addr_len));
+	} else if (request.opcode == IORING_OP_ACCEPT) {
+		struct io_accept *accept = eu_uring_cmd(req);
+
+		request.slot = BPF_CORE_READ(accept, file_slot);
+		if (!bpf_core_field_exists(struct io_accept, iou_flags) ||
+		    BPF_CORE_READ(accept, iou_flags) & IORING_ACCEPT_MULTISHOT)
+			remember_multishot(req, request.slot);
+	} else {
+		return;
+	}
+	eu_uring_remember(&request.request, req);
+	/* Whether it will be an event, and whose, is not known yet: so it counts as none where there is no room. */
+	bpf_map_update_elem(&tcp_requests, &key, &request, BPF_ANY);
+}
+
+EU_URING_SUBMIT(tcp, submitted)
+
+static __always_inline void request_ended(void *ended, struct io_kiocb *req, enum eu_uring_why why, long res)
+{
+	struct tcp_request *request = ended;
+
+	if (request->opcode == IORING_OP_ACCEPT)
+		ring_accepted(request->request.key.ring, request->slot, res);
+	else
+		attempt_ended(socket_of(BPF_CORE_READ(req, file)), &request->address, res);
+}
+
+static __always_inline void request_completed(void *ended, struct io_kiocb *req, enum eu_uring_why why, long res)
+{
+	struct tcp_request *request = ended;
+
+	if (request->opcode == IORING_OP_ACCEPT)
+		forget_multishot(&request->request.key);
+	request_ended(request, req, why, res);
+}
+
+/* A completion without a request: of an accept that goes on. */
+static __always_inline void went_on(unsigned long long *ctx)
+{
+	struct eu_uring_key key = { .ring = ctx[0] };
+	struct multishot *multishot;
+	__s32 res;
+
+	if (eu_args_io_uring_complete == EU_COMPLETE_WITH_CQE) {
+		struct io_uring_cqe *cqe = (void *)ctx[2];
+
+		key.user_data = BPF_CORE_READ(cqe, user_data);
+		res = BPF_CORE_READ(cqe, res);
+	} else {
+		key.user_data = ctx[2];
+		res = ctx[3];
+	}
+	multishot = bpf_map_lookup_elem(&tcp_multishots, &key);
+	if (multishot)
+		ring_accepted(key.ring, multishot->slot, res);
+}
+
 SEC("tp_btf/io_uring_complete")
 int tcp_complete(unsigned long long *ctx)
 {
 	struct io_kiocb *req = (void *)ctx[1];
-	struct tcp_request *request;
-	__u64 key = (__u64)req;
-	__u8 opcode;
+	u8 opcode;
 
 	if (!req) {
-		struct eu_uring_key many = { .ring = ctx[0] };
-		struct multishot *multishot;
-		__s32 res;
-
-		if (eu_args_io_uring_complete == EU_COMPLETE_WITH_CQE) {
-			struct io_uring_cqe *cqe = (void *)ctx[2];
-
-			many.user_data = BPF_CORE_READ(cqe, user_data);
-			res = BPF_CORE_READ(cqe, res);
-		} else {
-			many.user_data = ctx[2];
-			res = ctx[3];
-		}
-		multishot = bpf_map_lookup_elem(&tcp_multishots, &many);
-		if (multishot)
-			ring_accepted(many.ring, multishot->slot, res);
+		went_on(ctx);
 		return 0;
 	}
 	opcode = BPF_CORE_READ(req, opcode);
-	if (opcode != IORING_OP_ACCEPT && opcode != IORING_OP_CONNECT)
-		return 0;
-	request = bpf_map_lookup_elem(&tcp_requests, &key);
-	if (!request)
-		return 0;
-	if (opcode == IORING_OP_ACCEPT)
-		forget_multishot(&request->key);
-	request_ended(req, request, BPF_CORE_READ(req, cqe.res));
-	bpf_map_delete_elem(&tcp_requests, &key);
+	if (opcode == IORING_OP_ACCEPT || opcode == IORING_OP_CONNECT)
+		eu_uring_complete(&tcp_requests, req, request_completed);
 	return 0;
-}
-
-struct overflow {
-	struct eu_uring_key key;
-	__s32 res;
-};
-
-static long find_overflown(void *map, const __u64 *key, struct tcp_request *request, struct overflow *o)
-{
-	__u64 address = *key;
-
-	if (request->key.ring != o->key.ring || request->key.user_data != o->key.user_data)
-		return 0;
-	request_ended((void *)address, request, o->res);
-	bpf_map_delete_elem(&tcp_requests, &address);
-	return 1;
 }
 
 SEC("tp_btf/io_uring_cqe_overflow")
 int BPF_PROG(tcp_overflow, void *ring, unsigned long long user_data, s32 res)
 {
-	struct overflow o = { .key = { .ring = (__u64)ring, .user_data = user_data }, .res = res };
-	struct multishot *multishot = bpf_map_lookup_elem(&tcp_multishots, &o.key);
+	struct eu_uring_key key = { .ring = (__u64)ring, .user_data = user_data };
+	struct multishot *multishot = bpf_map_lookup_elem(&tcp_multishots, &key);
 
 	if (multishot)
-		ring_accepted(o.key.ring, multishot->slot, res);
+		ring_accepted(key.ring, multishot->slot, res);
 	else
-		bpf_for_each_map_elem(&tcp_requests, find_overflown, &o, 0);
+		eu_uring_complete_by_key(&tcp_requests, key, res, request_ended);
 	return 0;
 }
 
