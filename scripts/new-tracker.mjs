@@ -53,6 +53,7 @@ export default defineTracker({
   blindSpots: ['A process that is forked and executes no program has no event.'],
   columns: ['oldTid'],
   trigger: 'true',
+  // TODO: if its events belong in a section of a behaviour report, say so with \`report\` (see src/trackers/exec.ts).
 });
 `,
   [`src/trackers/${name}.graphql`]: `"""Programs that are executed."""

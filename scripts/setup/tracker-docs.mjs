@@ -111,6 +111,7 @@ function section(tracker, { definition, hooks, layout }, description, own, sampl
         cell(text),
       ]),
     ),
+    ...(tracker.reportSections.length > 0 ? [reporting(tracker)] : []),
     `Blind spots (what it does not see, or not exactly):\n\n${list(blindSpots)}`,
     ...(lacking.length > 0 ? [`Additional blind spots on kernels that lack a hook:\n\n${list(lacking)}`] : []),
     `\`\`\`graphql\n${example(tracker, definition)}\n\`\`\``,
@@ -119,6 +120,12 @@ function section(tracker, { definition, hooks, layout }, description, own, sampl
       : []),
   ];
   return `${parts.join('\n\n')}\n`;
+}
+
+function reporting({ reportSections, supersededBy }) {
+  const instead =
+    supersededBy.length > 0 ? ` In a session that also runs ${supersededBy.map(code).join(' or ')}, it does not.` : '';
+  return `In a behaviour report it feeds ${reportSections.map(code).join(', ')}.${instead}`;
 }
 
 /** A query that runs the tracker for a moment and selects what a table would show. */

@@ -99,6 +99,7 @@ describe('a report in Markdown', () => {
       dropped: '0',
       complete: true,
       restrictions: [],
+      restricted: [],
       doubled: [],
       programs: null,
       filesRead: { entries: [{ path: text, errno: null, count: '1', comms: [text] }], other: none.other },

@@ -15,6 +15,7 @@ import {
 } from 'graphql';
 import { EunomiaError, invalid, suggest } from '../base/errors.js';
 import type { FieldValue, TraceEvent } from '../event/event.js';
+import { sectionsOf, type AnyReportFeed } from '../event/report-feed.js';
 import { eventTypeName } from '../base/names.js';
 import type { SumDefinition, TrackerDefinition, TrackerOptions } from '../trackers/define.js';
 
@@ -53,6 +54,12 @@ export interface CatalogTracker {
   readonly blindSpots: readonly string[];
   /** Of a filter, what its object judges. */
   readonly pushed: TrackerDefinition['pushed'];
+  /** What its events contribute to behaviour reports. */
+  readonly report: AnyReportFeed | null;
+  /** The sections that these are counted in. */
+  readonly reportSections: readonly string[];
+  /** Trackers with which it contributes nothing, since they observe the same. */
+  readonly supersededBy: readonly string[];
 }
 
 /** Reads a field's value from an event; null when the event has none. */
@@ -93,6 +100,9 @@ export class Catalog {
         indexed: definition.indexed ?? [],
         blindSpots: definition.blindSpots,
         pushed: definition.pushed,
+        report: definition.report ?? null,
+        reportSections: definition.report ? sectionsOf[definition.report.feeds] : [],
+        supersededBy: definition.report?.supersededBy ?? [],
       };
     });
     this.#byName = new Map(this.trackers.map((tracker) => [tracker.name, tracker]));

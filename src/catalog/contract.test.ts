@@ -14,11 +14,14 @@ import {
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { ReportBuilder } from '../analysis/report/index.js';
 import { kinds } from '../btf/kind.js';
 import type { RecordField } from '../btf/layout.js';
 import { root } from '../base/paths.js';
+import type { TraceEvent } from '../event/event.js';
+import { sectionsOf, type SectionName } from '../event/report-feed.js';
 import { eventTypeName, snakeCase } from '../base/names.js';
-import { createRuntime } from '../record/runtime.js';
+import { createRuntime, type TrackerRuntime } from '../record/runtime.js';
 import { Catalog } from './catalog.js';
 import { loadTrackers } from './load.js';
 import { eventOf, objectFile } from '../../test/support/record.js';
@@ -40,6 +43,14 @@ function eventType(name: string): GraphQLObjectType {
 }
 
 const isList = (type: GraphQLOutputType): boolean => isListType(isNonNullType(type) ? type.ofType : type);
+
+/** An event whose record has nothing in it. An enum is never 0 in a record: its first value is what an empty one would have. */
+function emptyEvent({ definition, layout }: TrackerRuntime): TraceEvent {
+  const enums = [...layout.fields.values()]
+    .filter((field) => field.kind === 'enum')
+    .map((field) => [field.name, Math.min(...field.values.keys())]);
+  return eventOf(definition, Object.fromEntries(enums));
+}
 
 function checkPlain(field: GraphQLField<unknown, unknown>, record: RecordField, captured: boolean): void {
   const type = getNamedType(field.type);
@@ -65,6 +76,17 @@ it('there is a tracker for each field of TrackerInput, and none besides', () => 
     runtimes.map((r) => r.definition.name).sort(),
   );
   expect(enriched.sort()).toEqual(['bootNs', 'cgroupId', 'container', 'process', 'time', 'tracker']);
+});
+
+it('each section of a report is fed by a tracker, and by one that nothing supersedes', () => {
+  const fed = catalog.trackers
+    .filter(({ supersededBy }) => !supersededBy.length)
+    .flatMap((each) => each.reportSections);
+  expect([...new Set(fed)].sort()).toEqual(
+    Object.values(sectionsOf)
+      .flatMap((names): readonly SectionName[] => names)
+      .sort(),
+  );
 });
 
 describe.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as const))(
@@ -111,13 +133,10 @@ describe.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as co
     });
 
     it('has values for all that the schema calls non-null, also in an empty record', () => {
-      // An enum is never 0 in a record: its first value is what an empty one would have.
-      const enums = [...layout.fields.values()]
-        .filter((field) => field.kind === 'enum')
-        .map((field) => [field.name, Math.min(...field.values.keys())]);
-      const event = eventOf(runtime.definition, Object.fromEntries(enums)) as unknown as Record<string, unknown>;
+      const event = emptyEvent(runtime);
       for (const field of enriched) expect(field in event).toBe(true);
-      for (const field of own) if (isNonNullType(field.type)) expect(event[field.name] ?? null).not.toBeNull();
+      for (const field of own)
+        if (isNonNullType(field.type)) expect(Reflect.get(event, field.name) ?? null).not.toBeNull();
     });
 
     it('describes each field, and each option with the constant behind it', () => {
@@ -159,6 +178,44 @@ describe.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as co
       const paths = tracker.fields.map(({ path }) => path);
       expect(paths).toEqual(expect.arrayContaining([...tracker.columns, ...tracker.indexed]));
       expect(tracker.columns.length).toBeGreaterThan(0);
+    });
+
+    it('feeds reports from fields that its events have, by options that it has', () => {
+      const feed = runtime.definition.report;
+      if (!feed) return;
+      const { demand = [], restricting = [], supersededBy = [] } = feed;
+      const { options } = catalog.need(name);
+      expect(runtime.onDemand).toEqual(expect.arrayContaining([...demand]));
+      expect(options.map((option) => option.name)).toEqual(
+        expect.arrayContaining(restricting.map(({ option }) => option)),
+      );
+      for (const { sections = [], says } of restricting) {
+        expect(sectionsOf[feed.feeds]).toEqual(expect.arrayContaining([...sections]));
+        expect(says).toMatch(/^[a-z].* excluded$/);
+      }
+      for (const other of supersededBy) expect(catalog.need(other).report?.feeds).toBe(feed.feeds);
+    });
+
+    it('demands for reports each on-demand field that they read', () => {
+      const { report = null } = runtime.definition;
+      const read = new Set<string>();
+      const all = { session: null, container: null, host: false, from: null, to: null, narrowed: [] };
+      const builder = new ReportBuilder({ ...all, trackers: [{ name, report }] });
+      builder.begin({ id: 's', trackers: [name], options: {}, from: null, to: null });
+      // One that succeeded and one that failed: other fields may be read of each.
+      for (const errno of [null, 'ENOENT']) {
+        const event = new Proxy(emptyEvent(runtime), {
+          get: (target, field) => {
+            read.add(String(field));
+            return field === 'errno' ? errno : Reflect.get(target, field);
+          },
+        });
+        builder.add(event);
+      }
+      expect(Object.keys(type.getFields())).toEqual(expect.arrayContaining([...read]));
+      expect([...read].filter((field) => runtime.onDemand.includes(field)).sort()).toEqual(
+        [...(report?.demand ?? [])].sort(),
+      );
     });
 
     it('has program names that the kernel does not cut', () => {

@@ -31,13 +31,20 @@ interface Flags extends ConnectionFlags {
 
 type Answer = BehaviourReport & { readonly markdown: string };
 
-/** What a report is traced with: of each row the first that the server can run. */
-const TRACKERS = [['exec'], ['exit'], ['open'], ['tcp'], ['syscount', 'syscall']];
+/** A tracker, and what it contributes to reports. */
+interface Feeding {
+  readonly name: string;
+  readonly available: boolean;
+  readonly reportSections: readonly string[];
+  readonly supersededBy: readonly string[];
+}
+
 /** The session holds what it saw until it is reported. */
 const BUFFER_BYTES = 512 << 20;
 
 const OTHER = 'other { entries count }';
-const REPORT = `session sessions { id trackers from to } container { id name image } host from to trackers events lost dropped complete restrictions doubled
+const REPORT = `session sessions { id trackers from to } container { id name image } host from to trackers events lost dropped complete restrictions
+  restricted { section restriction reason } doubled
   programs { entries { path errno count args parents } ${OTHER} }
   filesRead { entries { path errno count comms } ${OTHER} }
   filesWritten { entries { path errno count comms } ${OTHER} }
@@ -196,14 +203,14 @@ async function ask(
 
 /** Watches for a time, and reports of it. */
 async function trace(client: Client, container: string | undefined, flags: Flags, world: World): Promise<Answer> {
-  const { trackers } = await client.query<{ trackers: readonly { name: string; available: boolean }[] }>(
-    '{ trackers { name available } }',
+  const { trackers } = await client.query<{ trackers: readonly Feeding[] }>(
+    '{ trackers { name available reportSections supersededBy } }',
   );
-  const chosen = TRACKERS.flatMap((names) =>
-    names.filter((name) => trackers.some((tracker) => tracker.name === name && tracker.available)).slice(0, 1),
-  );
+  const feeding = trackers.filter(({ available, reportSections }) => available && reportSections.length > 0);
+  // Of trackers that observe the same, the one with the lowest cost.
+  const chosen = feeding.filter(({ supersededBy }) => !feeding.some(({ name }) => supersededBy.includes(name)));
   const input = {
-    trackers: chosen.map((name) => ({ [name]: {} })),
+    trackers: chosen.map(({ name }) => ({ [name]: {} })),
     target:
       container === undefined
         ? null

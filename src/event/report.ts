@@ -83,6 +83,15 @@ export interface MissingSection {
   readonly reason: string;
 }
 
+/** A section from which an option of a tracker excludes events. */
+export interface RestrictedSection {
+  readonly section: keyof ReportSections;
+  /** One of the report's `restrictions`. */
+  readonly restriction: string;
+  /** What is excluded, as a sentence without its full stop. */
+  readonly reason: string;
+}
+
 export interface ReportSections {
   readonly programs: Section<ProgramEntry> | null;
   readonly filesRead: Section<FileEntry> | null;
@@ -119,6 +128,7 @@ export interface BehaviourReport extends ReportSections {
   readonly complete: boolean;
   /** Options of the session's trackers that exclude events: "open.failedOnly". */
   readonly restrictions: readonly string[];
+  readonly restricted: readonly RestrictedSection[];
   /**
    * Trackers that several of the sessions ran at the same time: events seen by more than one session are counted more
    * than once.

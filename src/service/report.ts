@@ -111,8 +111,8 @@ function factsOf(
   { host }: Subject,
   container: StoredContainer | null,
   { catalog }: Parts,
-): Pick<ReportSubject, 'container' | 'host' | 'known'> {
-  return { container, host: host ?? false, known: catalog.trackers.map(({ name }) => name) };
+): Pick<ReportSubject, 'container' | 'host' | 'trackers'> {
+  return { container, host: host ?? false, trackers: catalog.trackers };
 }
 
 /** Sums up sessions, one after the other, and what is missing of them. */

@@ -5,6 +5,7 @@ import type { Demand } from '../event/event.js';
 import { compareReports, type BehaviourReport } from '../event/report.js';
 import type { ReportInput } from '../generated/schema.js';
 import type { Histories } from './history.js';
+import type { Parts } from './parts.js';
 import { MAX_TOP } from './report.js';
 import type { Sessions } from './sessions.js';
 
@@ -13,14 +14,13 @@ export class Reports {
   readonly #sessions: Sessions;
   readonly #histories: Histories;
 
-  constructor(sessions: Sessions, histories: Histories) {
+  /** The fields of events that a report reads. */
+  readonly demand: Demand;
+
+  constructor({ catalog }: Pick<Parts, 'catalog'>, sessions: Sessions, histories: Histories) {
+    this.demand = reportDemand(catalog.trackers);
     this.#sessions = sessions;
     this.#histories = histories;
-  }
-
-  /** The fields of events that a report reads. */
-  get demand(): Demand {
-    return reportDemand;
   }
 
   /** Rejects as `SessionHandle.report` does; arguments of the second are named after it. */

@@ -32,7 +32,7 @@ export class Service {
     this.facts = new Facts(parts);
     this.sessions = new Sessions(parts);
     this.histories = new Histories(parts);
-    this.reports = new Reports(this.sessions, this.histories);
+    this.reports = new Reports(parts, this.sessions, this.histories);
     this.exports = new Exports(parts, this.sessions);
     this.plugins = new Plugins(parts);
     this.alerts = new Alerts(parts);

@@ -1,4 +1,5 @@
 import type { FieldValue } from '../event/event.js';
+import type { AnyReportFeed } from '../event/report-feed.js';
 import { errnoName } from '../linux/linux.js';
 
 /** A tracker's options, checked against its GraphQL input type before they come here. */
@@ -103,6 +104,8 @@ export interface TrackerDefinition {
   readonly trigger?: string;
   /** For a tracker that sums in the kernel. Default: its events are what happened. */
   readonly sums?: SumDefinition;
+  /** What its events contribute to behaviour reports; made with `defineReport`. Default: they are in no section. */
+  readonly report?: AnyReportFeed;
 }
 
 /** An `eu_errno`, which the object gives as a positive number. */

@@ -1,3 +1,4 @@
+import { defineReport, ifOff } from './define-report.js';
 import { defineTracker, ifPath, pushedErrno } from './define.js';
 
 /** 0 is not captured: no namespace has it. */
@@ -29,4 +30,15 @@ export default defineTracker({
     filename: { kind: 'text', stem: 'filename', bytes: 64 },
   },
   unneeded: (options) => (options.failed === false ? ['exec_failed'] : []),
+  report: defineReport<'exec'>({
+    feeds: 'programs',
+    demand: ['executable', 'filename', 'args', 'parentComm'],
+    read: ({ executable, filename, errno, args, parentComm }) => ({
+      path: errno === null ? (executable ?? filename) : filename,
+      errno,
+      args,
+      parent: parentComm,
+    }),
+    restricting: [ifOff('failed', 'attempts that fail are excluded')],
+  }),
 });

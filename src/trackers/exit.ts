@@ -1,4 +1,5 @@
 import { signalName } from '../linux/linux.js';
+import { defineReport, ifSet } from './define-report.js';
 import { defineTracker } from './define.js';
 
 export default defineTracker({
@@ -21,4 +22,9 @@ export default defineTracker({
     exitCode: { from: ['exitCode'], read: (code: number) => (code < 0 ? null : code) },
     signal: { from: ['signal'], read: (signal: number) => signalName(signal) },
   },
+  report: defineReport<'exit'>({
+    feeds: 'exits',
+    read: (event) => event,
+    restricting: [ifSet('failedOnly', 'processes that exit with code 0 are excluded')],
+  }),
 });

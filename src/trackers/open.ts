@@ -1,3 +1,4 @@
+import { defineReport, ifSet } from './define-report.js';
 import { defineTracker, ifPath, pushedErrno } from './define.js';
 import { blindWithoutUring, uring } from './uring-programs.js';
 
@@ -76,6 +77,8 @@ function bitsOf(name: string): { mask: number; value: number; exact: boolean } |
     : { mask, value: mask, exact: !bits.some(([other, all]) => other !== name && (all & mask) !== 0) };
 }
 
+const WRITES: ReadonlySet<string> = new Set(['O_WRONLY', 'O_RDWR', 'O_TRUNC']);
+
 const mayCreate = (flags: bigint) => flags !== unknown && (flags & CREATES) !== 0n;
 
 export default defineTracker({
@@ -112,4 +115,22 @@ export default defineTracker({
     },
     deleted: { from: ['resolvedState', 'deleted'], read: ifPath },
   },
+  report: defineReport<'open'>({
+    feeds: 'files',
+    demand: ['path', 'resolved'],
+    read: ({ resolved, path, errno, flags }) => {
+      // O_PATH gives a name only: nothing can be read or written through it.
+      const opened = errno === null && !flags.includes('O_PATH');
+      return {
+        path: resolved ?? path,
+        errno,
+        reads: opened && !flags.includes('O_WRONLY'),
+        writes: opened && flags.some((flag) => WRITES.has(flag)),
+      };
+    },
+    restricting: [
+      ifSet('failedOnly', 'opens that succeed are excluded', ['filesRead', 'filesWritten']),
+      ifSet('writesOnly', 'opens that can modify nothing are excluded', ['filesRead', 'failedOpens']),
+    ],
+  }),
 });

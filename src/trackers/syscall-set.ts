@@ -9,6 +9,7 @@ import {
   syscallOfCode,
   type SyscallAbi,
 } from '../linux/syscalls.js';
+import { ifListed } from './define-report.js';
 import type { Constant, FieldDefinition, PushedField, TrackerOptions } from './define.js';
 
 /** The field `name` of events that have `nr` and `abi`. */
@@ -25,6 +26,12 @@ export const pushedName: PushedField = {
   codeOf: syscallCode,
   read: syscallOfCode,
 };
+
+/** The options of these that exclude calls from a report. */
+export const restrictingCalls = [
+  ifListed('only', 'calls that are not listed are excluded'),
+  ifListed('except', 'calls that are listed are excluded'),
+];
 
 /** The options `only`, `except` and `ownCalls`: those of all trackers of many system calls (EU_SYSCALL_SET of syscall.bpf.h). */
 

@@ -1,5 +1,6 @@
+import { defineReport, ifSet } from './define-report.js';
 import { defineTracker, pushedErrno } from './define.js';
-import { nameField, pushedName, syscallConstants, syscallSelection } from './syscall-set.js';
+import { nameField, pushedName, restrictingCalls, syscallConstants, syscallSelection } from './syscall-set.js';
 
 export default defineTracker({
   name: 'syscall',
@@ -25,4 +26,10 @@ export default defineTracker({
   fields: {
     name: nameField,
   },
+  report: defineReport<'syscall'>({
+    feeds: 'syscalls',
+    read: ({ name, errno }) => ({ name, count: 1, errors: errno === null ? 0 : 1 }),
+    restricting: [...restrictingCalls, ifSet('failedOnly', 'calls that succeed are excluded')],
+    supersededBy: ['syscount'],
+  }),
 });

@@ -1,6 +1,7 @@
 import { invalid } from '../base/errors.js';
+import { defineReport } from './define-report.js';
 import { defineTracker, type TrackerOptions } from './define.js';
-import { nameField, pushedName, syscallConstants, syscallSelection } from './syscall-set.js';
+import { nameField, pushedName, restrictingCalls, syscallConstants, syscallSelection } from './syscall-set.js';
 
 const DEFAULT_EVERY_MS = 1000;
 const MIN_EVERY_MS = 50;
@@ -57,4 +58,9 @@ export default defineTracker({
     name: nameField,
     durationNs: { from: ['durationNs', 'latencyLog2'], read: ifTimed },
   },
+  report: defineReport<'syscount'>({
+    feeds: 'syscalls',
+    read: ({ name, count, errors }) => ({ name, count: Number(count), errors: Number(errors) }),
+    restricting: restrictingCalls,
+  }),
 });

@@ -1,3 +1,4 @@
+import { defineReport, ifListed } from './define-report.js';
 import { defineTracker, pushedErrno } from './define.js';
 import { blindWithoutUring, uring } from './uring-programs.js';
 
@@ -70,4 +71,9 @@ export default defineTracker({
     sentBytes: { from: ['operation', 'sentBytes'], read: atClose },
     receivedBytes: { from: ['operation', 'receivedBytes'], read: atClose },
   },
+  report: defineReport<'tcp'>({
+    feeds: 'network',
+    read: (event) => event,
+    restricting: [ifListed('operations', 'operations that are not listed are excluded')],
+  }),
 });

@@ -74,7 +74,7 @@ async function serve(): Promise<Server> {
 
 const ask = async (url: string, query: string) => (await post(url, { query })).json;
 const FIELDS =
-  'session sessions { id trackers from to } events lost dropped complete restrictions doubled programs { entries { path } } exits { entries { count } other { count } } missing { section reason }';
+  'session sessions { id trackers from to } events lost dropped complete restrictions restricted { section reason } doubled programs { entries { path } } exits { entries { count } other { count } } missing { section reason }';
 
 async function report(url: string, args = '', id = 'stored'): Promise<BehaviourReport> {
   const { data, errors } = await ask(url, `{ session(id: "${id}") { report${args && `(${args})`} { ${FIELDS} } } }`);
@@ -92,7 +92,7 @@ async function overTime(url: string, history = RANGE, args = ''): Promise<Behavi
 describe('the report of a stored session', () => {
   it('sums up all of its events, part by part, and what is missing', async () => {
     const { url, add } = await server();
-    await add('s1', [{ events: 6000 }, { events: 3000, gap: gap(7, 0) }], { options: { exit: { only: ['x'] } } });
+    await add('s1', [{ events: 6000 }, { events: 3000, gap: gap(7, 0) }], { options: { exit: { failedOnly: true } } });
     const made = await report(url, '', 's1');
     expect(made).toMatchObject({
       session: 's1',
@@ -100,7 +100,8 @@ describe('the report of a stored session', () => {
       lost: '7',
       dropped: '0',
       complete: false,
-      restrictions: ['exit.only'],
+      restrictions: ['exit.failedOnly'],
+      restricted: [{ section: 'exits', reason: 'processes that exit with code 0 are excluded' }],
       doubled: [],
       programs: null,
     });

@@ -128,6 +128,7 @@ describe('the report of a container', () => {
     expect(stdout).toMatch(/^# Behaviour of container known\n/);
     expect(stdout).toContain('| 1 | /no/such/file | ENOENT | cat |');
     expect(stdout).toContain('- Complete: no event was lost.');
+    expect(stdout).toContain('## System calls\n\nIncomplete: calls that are not listed are excluded (syscall.only).\n');
   });
 
   it('tells by comparison what is new and what is gone', async () => {
@@ -162,6 +163,7 @@ describe('the report of a container', () => {
     expect(stderr).toContain('watching for 2s');
     const made = JSON.parse(stdout) as BehaviourReport;
     expect(made.complete).toBe(true);
+    expect(made.trackers.toSorted()).toEqual(['exec', 'exit', 'open', 'syscount', 'tcp']);
     expect(paths(made.filesRead)).toContain('/etc/hostname');
     expect(made.syscalls?.entries.map(({ name }) => name)).toContain('openat');
     const { sessions } = await server.query<{ sessions: { id: string }[] }>('{ sessions { id } }');

@@ -1,2 +1,9 @@
-export { ReportBuilder, reportDemand, type Losses, type ReportSource, type ReportSubject } from './builder.js';
+export {
+  ReportBuilder,
+  reportDemand,
+  type Losses,
+  type ReportSource,
+  type ReportSubject,
+  type ReportTracker,
+} from './builder.js';
 export { markdown } from './markdown.js';

@@ -1,7 +1,72 @@
-import type { BehaviourReport, Section } from '../../event/report.js';
+import { sections, type BehaviourReport, type ReportSections, type Section } from '../../event/report.js';
 import { visible } from '../../base/visible.js';
 
 const MOST_SESSIONS = 20;
+
+type EntryOf<Name extends keyof ReportSections> = NonNullable<ReportSections[Name]>['entries'][number];
+
+/** A section as a table. */
+interface SectionTable<Entry> {
+  readonly title: string;
+  readonly columns: readonly string[];
+  readonly cells: (entry: Entry) => readonly (string | null)[];
+}
+
+const opened = (title: string): SectionTable<EntryOf<'filesRead'>> => ({
+  title,
+  columns: ['Count', 'Path', 'By'],
+  cells: ({ count, path, comms }) => [count, path, comms.join(', ')],
+});
+
+const tables: { readonly [Name in keyof ReportSections]: SectionTable<EntryOf<Name>> } = {
+  programs: {
+    title: 'Programs',
+    columns: ['Count', 'Program', 'Failed', 'For example', 'Started by'],
+    cells: ({ count, path, errno, args, parents }) => [
+      count,
+      path,
+      errno,
+      args[0]?.join(' ') ?? null,
+      parents.join(', '),
+    ],
+  },
+  filesRead: opened('Files opened for reading'),
+  filesWritten: opened('Files opened for writing'),
+  failedOpens: {
+    title: 'Failed opens',
+    columns: ['Count', 'Path', 'Error', 'By'],
+    cells: ({ count, path, errno, comms }) => [count, path, errno, comms.join(', ')],
+  },
+  peers: {
+    title: 'Network peers',
+    columns: ['Count', 'Direction', 'Address', 'Port', 'Failed', 'Bytes sent', 'Bytes received', 'By'],
+    cells: ({ count, direction, address, port, errno, sentBytes, receivedBytes, comms }) => [
+      count,
+      direction,
+      address,
+      numberOf(port),
+      errno,
+      sentBytes,
+      receivedBytes,
+      comms.join(', '),
+    ],
+  },
+  listeningPorts: {
+    title: 'Ports that accepted connections',
+    columns: ['Count', 'Address', 'Port', 'By'],
+    cells: ({ count, address, port, comms }) => [count, address, numberOf(port), comms.join(', ')],
+  },
+  syscalls: {
+    title: 'System calls',
+    columns: ['Count', 'Failed', 'Call'],
+    cells: ({ count, errors, name }) => [count, errors, name],
+  },
+  exits: {
+    title: 'Ends of processes',
+    columns: ['Count', 'Process', 'Code', 'Signal'],
+    cells: ({ count, comm, exitCode, signal }) => [count, comm, numberOf(exitCode), signal],
+  },
+};
 
 /** A report for people. Text that processes chose is code, so that none of it formats the page. */
 export function markdown(report: BehaviourReport): string {
@@ -31,60 +96,7 @@ export function markdown(report: BehaviourReport): string {
           ]
         : []),
     ].join('\n'),
-    section(
-      'Programs',
-      report.programs,
-      ['Count', 'Program', 'Failed', 'For example', 'Started by'],
-      ({ count, path, errno, args, parents }) => [count, path, errno, args[0]?.join(' ') ?? null, parents.join(', ')],
-    ),
-    section('Files opened for reading', report.filesRead, ['Count', 'Path', 'By'], ({ count, path, comms }) => [
-      count,
-      path,
-      comms.join(', '),
-    ]),
-    section('Files opened for writing', report.filesWritten, ['Count', 'Path', 'By'], ({ count, path, comms }) => [
-      count,
-      path,
-      comms.join(', '),
-    ]),
-    section('Failed opens', report.failedOpens, ['Count', 'Path', 'Error', 'By'], ({ count, path, errno, comms }) => [
-      count,
-      path,
-      errno,
-      comms.join(', '),
-    ]),
-    section(
-      'Network peers',
-      report.peers,
-      ['Count', 'Direction', 'Address', 'Port', 'Failed', 'Bytes sent', 'Bytes received', 'By'],
-      (peer) => [
-        peer.count,
-        peer.direction,
-        peer.address,
-        numberOf(peer.port),
-        peer.errno,
-        peer.sentBytes,
-        peer.receivedBytes,
-        peer.comms.join(', '),
-      ],
-    ),
-    section(
-      'Ports that accepted connections',
-      report.listeningPorts,
-      ['Count', 'Address', 'Port', 'By'],
-      ({ count, address, port, comms }) => [count, address, numberOf(port), comms.join(', ')],
-    ),
-    section('System calls', report.syscalls, ['Count', 'Failed', 'Call'], ({ count, errors, name }) => [
-      count,
-      errors,
-      name,
-    ]),
-    section(
-      'Ends of processes',
-      report.exits,
-      ['Count', 'Process', 'Code', 'Signal'],
-      ({ count, comm, exitCode, signal }) => [count, comm, numberOf(exitCode), signal],
-    ),
+    ...sections.map((name) => sectionText(name, report)),
     missing.length
       ? `## Not looked at\n\n${missing.map(({ section: name, reason }) => `- ${name}: ${reason}`).join('\n')}`
       : null,
@@ -110,25 +122,29 @@ function completeness({ lost, dropped, complete, session }: BehaviourReport): st
   return `**Not complete**: ${lost} events were lost in the kernel, ${dropped} ${session === null ? 'are not stored' : 'were no longer held'}.`;
 }
 
-function section<Entry>(
-  title: string,
-  found: Section<Entry> | null,
-  columns: readonly string[],
-  cells: (entry: Entry) => readonly (string | null)[],
-): string | null {
+function sectionText<Name extends keyof ReportSections>(name: Name, report: BehaviourReport): string | null {
+  const found: Section<EntryOf<Name>> | null = report[name];
   if (!found) return null;
-  if (!found.entries.length) return `## ${title}\n\nNone.`;
-  const rows = found.entries.map((entry) => `| ${cells(entry).map(cell).join(' | ')} |`);
-  const { entries, count } = found.other;
-  const rest = count === '0' ? [] : ['', `And ${entries ?? 'many'} others, ${count} times in sum.`];
+  const { title, columns, cells }: SectionTable<EntryOf<Name>> = tables[name];
+  const restricted = report.restricted.filter(({ section }) => section === name);
   return [
     `## ${title}`,
-    '',
+    ...restricted.map(({ restriction, reason }) => `Incomplete: ${reason} (${restriction}).`),
+    ...(found.entries.length ? tableText(found, columns, cells) : ['None.']),
+  ].join('\n\n');
+}
+
+function tableText<Entry>(
+  { entries, other }: Section<Entry>,
+  columns: readonly string[],
+  cells: (entry: Entry) => readonly (string | null)[],
+): string[] {
+  const table = [
     `| ${columns.join(' | ')} |`,
     `|${columns.map(() => ' --- |').join('')}`,
-    ...rows,
-    ...rest,
+    ...entries.map((entry) => `| ${cells(entry).map(cell).join(' | ')} |`),
   ].join('\n');
+  return other.count === '0' ? [table] : [table, `And ${other.entries ?? 'many'} others, ${other.count} times in sum.`];
 }
 
 function numberOf(value: number | null): string | null {

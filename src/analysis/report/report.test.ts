@@ -1,18 +1,34 @@
 import { describe, expect, it } from 'vitest';
-import { markdown, ReportBuilder, type ReportSource, type ReportSubject } from './index.js';
-import { Tally } from './tally.js';
+import {
+  markdown,
+  ReportBuilder,
+  reportDemand,
+  type ReportSource,
+  type ReportSubject,
+  type ReportTracker,
+} from './index.js';
+import { Tally } from './section/tally.js';
+import { loadTrackers } from '../../catalog/load.js';
 import type { TraceEvent } from '../../event/event.js';
 import { compareReports, type BehaviourReport } from '../../event/report.js';
+import type { ReportFeed } from '../../event/report-feed.js';
 
+const trackers: readonly ReportTracker[] = (await loadTrackers()).map(({ name, report = null }) => ({ name, report }));
 const known = ['exec', 'exit', 'open', 'tcp', 'syscall'];
-type Given = Partial<ReportSubject> & Partial<Pick<ReportSource, 'trackers' | 'options'>>;
-const subject = (given: Given = {}): ReportSubject => ({
+type Given = Partial<Omit<ReportSubject, 'trackers'>> & {
+  /** Those of the session. */
+  readonly ran?: readonly string[];
+  readonly options?: ReportSource['options'];
+  /** Of the build. */
+  readonly trackers?: readonly ReportTracker[];
+};
+const subject = ({ ran: _ran, options: _options, ...given }: Given = {}): ReportSubject => ({
   session: 's',
   container: null,
   host: false,
   from: null,
   to: null,
-  known,
+  trackers,
   narrowed: [],
   ...given,
 });
@@ -53,9 +69,9 @@ const tcp = (operation: string, more: Record<string, unknown> = {}): TraceEvent 
   });
 
 function reportOf(events: readonly TraceEvent[], given: Given = {}, top = 100): BehaviourReport {
-  const { trackers = known, options = {} } = given;
+  const { ran = known, options = {} } = given;
   const builder = new ReportBuilder(subject(given));
-  builder.begin(source({ trackers, options }));
+  builder.begin(source({ trackers: ran, options }));
   for (const each of events) builder.add(each);
   return builder.build(top, { lost: 0, dropped: 0, uncounted: false });
 }
@@ -124,7 +140,7 @@ describe('a report', () => {
   it('takes the calls of the tracker syscount as they are summed, and not twice', () => {
     const summed = event('syscount', { name: 'read', count: '1000', errors: '3' });
     const report = reportOf([summed, event('syscall', { name: 'read', errno: null })], {
-      trackers: ['syscount', 'syscall'],
+      ran: ['syscount', 'syscall'],
     });
     expect(report.syscalls?.entries).toEqual([{ name: 'read', count: '1000', errors: '3' }]);
   });
@@ -144,7 +160,7 @@ describe('a report', () => {
   });
 
   it('says of each section that is missing which tracker would feed it', () => {
-    const report = reportOf([], { trackers: ['exec'] });
+    const report = reportOf([], { ran: ['exec'] });
     expect(report.programs).toEqual({ entries: [], other: { entries: 0, count: '0' } });
     expect(report.filesRead).toBeNull();
     expect(report.missing).toContainEqual({
@@ -153,13 +169,18 @@ describe('a report', () => {
       reason: 'not observed: the session ran without the tracker open',
     });
     expect(report.missing).toContainEqual({
+      section: 'syscalls',
+      tracker: 'syscount',
+      reason: 'not observed: the session ran without the tracker syscount',
+    });
+    expect(report.missing).toContainEqual({
       section: 'dnsNames',
       tracker: 'dns',
       reason: 'not observed: this build has no tracker dns',
     });
   });
 
-  it('says which options of the trackers left events out', () => {
+  it('says which options of the trackers left events out, and of each section what it lacks', () => {
     const report = reportOf([], {
       options: {
         open: { failedOnly: true, writesOnly: false },
@@ -168,10 +189,46 @@ describe('a report', () => {
       },
     });
     expect(report.restrictions).toEqual(['open.failedOnly', 'syscall.only']);
-    expect(markdown(report)).toContain(
-      '**Only a part was looked at**: the session ran with open.failedOnly, syscall.only',
+    expect(report.restricted).toEqual([
+      { section: 'filesRead', restriction: 'open.failedOnly', reason: 'opens that succeed are excluded' },
+      { section: 'filesWritten', restriction: 'open.failedOnly', reason: 'opens that succeed are excluded' },
+      { section: 'syscalls', restriction: 'syscall.only', reason: 'calls that are not listed are excluded' },
+    ]);
+    const text = markdown(report);
+    expect(text).toContain('**Only a part was looked at**: the session ran with open.failedOnly, syscall.only');
+    expect(text).toContain(
+      '## Files opened for writing\n\nIncomplete: opens that succeed are excluded (open.failedOnly).\n\nNone.',
     );
+    expect(text).toContain('## Failed opens\n\nNone.');
     expect(compareReports(report, reportOf([])).certain).toBe(false);
+  });
+
+  it('counts what a new tracker of a known kind feeds, by its definition alone', () => {
+    const archive: ReportFeed<'files'> = {
+      feeds: 'files',
+      demand: ['member'],
+      read: ({ member, refused }: TraceEvent & { readonly member: string; readonly refused?: boolean }) =>
+        refused ? null : { path: member, errno: null, reads: true, writes: false },
+      restricting: [{ option: 'big', says: 'small members are excluded', applies: (value) => value === 'yes' }],
+    };
+    const build = [...trackers, { name: 'archive', report: archive }];
+    const report = reportOf([event('archive', { member: 'a.tar:b' }), event('archive', { refused: true })], {
+      trackers: build,
+      ran: ['archive'],
+      options: { archive: { big: 'yes' } },
+    });
+    expect(report.filesRead?.entries).toEqual([{ path: 'a.tar:b', errno: null, count: '1', comms: ['worker'] }]);
+    expect(report.events).toBe('2');
+    expect(report.restricted.map(({ section }) => section)).toEqual(['filesRead', 'filesWritten', 'failedOpens']);
+    expect(report.missing.map(({ section }) => section)).not.toContain('filesRead');
+    expect(reportDemand(build).get('archive')).toEqual(new Set(['member']));
+  });
+
+  it('is not restricted by the options of a tracker whose events it does not count', () => {
+    const restrict = (ran: readonly string[]): readonly string[] =>
+      reportOf([], { ran, options: { syscall: { failedOnly: true }, bind: { failedOnly: true } } }).restrictions;
+    expect(restrict(['syscall'])).toEqual(['syscall.failedOnly']);
+    expect(restrict(['syscall', 'syscount', 'bind'])).toEqual([]);
   });
 
   it('as Markdown lets no name of a file or process format the page', () => {
@@ -201,7 +258,7 @@ describe('two reports', () => {
 
   it('are not certain when one was cut, and are not compared where one has no section', () => {
     expect(compareReports(reportOf(first, {}, 1), reportOf(later)).certain).toBe(false);
-    expect(compareReports(reportOf(first), reportOf([], { trackers: ['open'] })).notCompared).toEqual([
+    expect(compareReports(reportOf(first), reportOf([], { ran: ['open'] })).notCompared).toEqual([
       'programs',
       'peers',
       'listeningPorts',

@@ -56,6 +56,7 @@ export interface Sources {
   Pod: NonNullable<Container['pod']>;
   Process: ProcessView;
   ReportComparison: ReportComparison;
+  RestrictedSection: Of<BehaviourReport['restricted']>;
   Server: ServerView;
   Session: SessionHandle;
   SessionPlugin: AttachmentView;

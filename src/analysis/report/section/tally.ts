@@ -1,4 +1,4 @@
-import type { Other, Section } from '../../event/report.js';
+import type { Other, Section } from '../../../event/report.js';
 
 /** Keys of one section that are told apart. */
 const MOST_KEYS = 20_000;

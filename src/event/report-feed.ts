@@ -1,0 +1,116 @@
+import type { TraceEvent } from './event.js';
+import type { ReportSections } from './report.js';
+
+/**
+ * How trackers feed behaviour reports. A tracker's definition turns each of its events into a fact; the sections of the report
+ * (analysis/report/section/) count facts, and know no tracker.
+ */
+
+/** A program was executed, or an attempt failed. */
+export interface ProgramFact {
+  /** The executable; for a failed attempt, the path as passed. Null if it was not captured. */
+  readonly path: string | null;
+  /** Why it failed. */
+  readonly errno: string | null;
+  readonly args: readonly string[] | null;
+  /** Comm of the parent. */
+  readonly parent: string | null;
+}
+
+/** A file was opened, or an attempt failed. */
+export interface FileFact {
+  /** Absolute; for a failed attempt, as passed. Null if it was not captured. */
+  readonly path: string | null;
+  /** Why it failed; then nothing is read or written. */
+  readonly errno: string | null;
+  /** What the opened file can be used for: both, one, or neither (O_PATH). */
+  readonly reads: boolean;
+  readonly writes: boolean;
+}
+
+/** What happened to a connection. ACCEPT, CONNECT and CLOSE of one connection have the same addresses and ports. */
+export interface ConnectionFact {
+  readonly operation: 'CONNECT' | 'ACCEPT' | 'CLOSE' | 'CONNECT_FAILED';
+  readonly errno: string | null;
+  readonly localAddress: string | null;
+  readonly localPort: number | null;
+  readonly remoteAddress: string | null;
+  readonly remotePort: number | null;
+  /** Of CLOSE, in decimal; null if unknown. */
+  readonly sentBytes: string | null;
+  readonly receivedBytes: string | null;
+}
+
+/** A system call returned, `count` times. */
+export interface SyscallFact {
+  readonly name: string;
+  readonly count: number;
+  /** How many of these failed. */
+  readonly errors: number;
+}
+
+/** A process exited. */
+export interface ExitFact {
+  /** Null if a signal killed it. */
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+}
+
+/** The kinds of facts. */
+export interface ReportFacts {
+  readonly programs: ProgramFact;
+  readonly files: FileFact;
+  readonly network: ConnectionFact;
+  readonly syscalls: SyscallFact;
+  readonly exits: ExitFact;
+}
+
+export type FactKind = keyof ReportFacts;
+export type SectionName = keyof ReportSections;
+
+/** The sections that facts of a kind are counted in. */
+export const sectionsOf = {
+  programs: ['programs'],
+  files: ['filesRead', 'filesWritten', 'failedOpens'],
+  network: ['peers', 'listeningPorts'],
+  syscalls: ['syscalls'],
+  exits: ['exits'],
+} as const satisfies Readonly<Record<FactKind, readonly SectionName[]>>;
+
+/** An option of a tracker that can exclude events from a report. */
+export interface Restriction {
+  readonly option: string;
+  /** Whether this value of it excludes events. */
+  readonly applies: (value: unknown) => boolean;
+  /** What is excluded, as a sentence without its full stop: "opens that succeed are excluded". */
+  readonly says: string;
+  /** The sections that lack something then. Default: all that the tracker feeds. */
+  readonly sections?: readonly SectionName[];
+}
+
+/** What a tracker contributes to reports. */
+export interface ReportFeed<Kind extends FactKind = FactKind, Event extends TraceEvent = TraceEvent> {
+  /** The kind of its facts. */
+  readonly feeds: Kind;
+  /** The on-demand fields that `read` reads: a report demands them. Default: none. */
+  readonly demand?: readonly string[];
+  /**
+   * The fact that an event is; null for an event that is none. Called for each event of the tracker, and of no other (so that its
+   * parameter may be of this tracker's event type). Pure; must not throw.
+   */
+  read(event: Event): ReportFacts[Kind] | null;
+  /** Options that exclude events. Default: none. */
+  readonly restricting?: readonly Restriction[];
+  /**
+   * Trackers that observe the same, at a lower cost. In a session that also runs one of them, this tracker's events are not counted: they
+   * would be counted twice. Default: none.
+   */
+  readonly supersededBy?: readonly string[];
+}
+
+/** A feed of each kind, so that its kind tells what it reads. */
+export type ReportFeeds<Event extends TraceEvent = TraceEvent> = {
+  readonly [Kind in FactKind]: ReportFeed<Kind, Event>;
+};
+
+export type AnyReportFeed<Event extends TraceEvent = TraceEvent> = ReportFeeds<Event>[FactKind];
