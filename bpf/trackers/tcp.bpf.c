@@ -9,10 +9,8 @@
  */
 #include "eunomia.bpf.h"
 #include "compat.bpf.h"
-#include "file.bpf.h"
-#include "mptcp.bpf.h"
-#include "sock.bpf.h"
-#include "uring.bpf.h"
+#include "tcp.bpf.h"
+#include "tcp_uring.bpf.h"
 
 enum tcp_operation {
 	TCP_OPERATION_CONNECT = 1,
@@ -31,8 +29,8 @@ struct tcp_event {
 	__u16 known; /* enum end: which of the following, and of the remote port, are known */
 	eu_ip local_address;
 	eu_ip remote_address;
-	__u64 sent_bytes;           /* of CLOSE: payload, each byte once, acknowledged or not; or UNKNOWN_BYTES */
-	__u64 received_bytes;       /* of CLOSE: payload, in order, read by the process or not; or UNKNOWN_BYTES */
+	__u64 sent_bytes;           /* of CLOSE: payload, each byte once, acknowledged or not; or EU_UNKNOWN_BYTES */
+	__u64 received_bytes;       /* of CLOSE: payload, in order, read by the process or not; or EU_UNKNOWN_BYTES */
 	eu_duration_ns duration_ns; /* CONNECT: the handshake; CONNECT_FAILED: the attempt; CLOSE: since established */
 };
 EU_EVENT(tcp);
@@ -44,8 +42,6 @@ enum end {
 	REMOTE_PORT = 4, /* may be 0: connect(2) was told so */
 };
 
-#define UNKNOWN_BYTES (~0ULL)
-
 EU_WHERE_NUMBER(operation);
 EU_WHERE_NUMBER(errno);
 EU_WHERE_NUMBER(local_port);
@@ -55,21 +51,6 @@ EU_WHERE_ADDRESS(remote_address);
 
 const volatile __u32 operations = 0; /* option: bits 1 << operation; 0 is all */
 
-/* include/net/tcp_states.h, include/net/sock.h */
-#define SHUTDOWN_MASK 3
-enum {
-	TCP_ESTABLISHED = 1,
-	TCP_SYN_SENT,
-	TCP_SYN_RECV,
-	TCP_FIN_WAIT1,
-	TCP_FIN_WAIT2,
-	TCP_TIME_WAIT,
-	TCP_CLOSE,
-	TCP_CLOSE_WAIT,
-	TCP_LAST_ACK,
-	TCP_LISTEN,
-	TCP_CLOSING,
-};
 #define EINTR 4
 #define EISCONN 106
 #define EALREADY 114
@@ -117,45 +98,6 @@ struct report {
 	__u16 port;       /* network order */
 	eu_ip remote;
 };
-
-/*
- * Payload that was sent, by sequence numbers: bytes_acked counts our SYN, where we connected, and our FIN, once they are
- * acknowledged. Whether they are in is known but for two cases: a connection of before the session (the SYN), and one whose
- * close was missed or is seen late (the FIN). Then tp->bytes_sent less bytes_retrans says it, if it can be true at all: it
- * counts a segment twice that a local queue dropped.
- */
-static __always_inline __u64 sent_bytes(struct tcp_sock *tp, const struct report *r)
-{
-	__u32 next = BPF_CORE_READ(tp, snd_nxt);
-	__u64 most = BPF_CORE_READ(tp, bytes_acked) + (__u32)(next - BPF_CORE_READ(tp, snd_una)), least, segments;
-	bool fin_out = next == BPF_CORE_READ(tp, write_seq);
-	bool late = r->last_state == TCP_CLOSE;
-	bool fin = r->last_state == TCP_FIN_WAIT1 || r->last_state == TCP_FIN_WAIT2 || r->last_state == TCP_CLOSING ||
-		   r->last_state == TCP_LAST_ACK;
-
-	if (most && fin && fin_out)
-		most--;
-	if (most && r->connection.known && r->connection.active)
-		most--;
-	least = most;
-	if (least && late && fin_out)
-		least--;
-	if (least && !r->connection.known)
-		least--;
-	if (least == most)
-		return most;
-	segments = BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans);
-	return segments >= least && segments <= most ? segments : UNKNOWN_BYTES;
-}
-
-/* Payload that was received; tp->bytes_received counts the peer's FIN, after which the socket is SOCK_DONE. */
-static __always_inline __u64 received_bytes(struct sock *sk)
-{
-	__u64 received = BPF_CORE_READ((struct tcp_sock *)sk, bytes_received);
-	bool fin = BPF_CORE_READ(sk, __sk_common.skc_flags) & (1UL << bpf_core_enum_value(enum sock_flags, SOCK_DONE));
-
-	return received - (received && fin);
-}
 
 /* Both ends of a connection, as an event tells them. */
 struct ends {
@@ -232,20 +174,13 @@ __attribute__((noinline)) int emit(const struct report *r)
 	event->duration_ns = r->duration_ns;
 	event->sent_bytes = event->received_bytes = 0;
 	if (r->operation == TCP_OPERATION_CLOSE) {
-		/* A disconnect (a reset by close(2)) has set its counts to 0, when a late report comes. */
-		bool gone = r->last_state == TCP_CLOSE && !BPF_CORE_READ(sk, __sk_common.skc_dport);
+		struct eu_tcp_end end = { .last_state = r->last_state,
+					  .known = r->connection.known,
+					  .active = r->connection.active };
+		struct eu_tcp_bytes bytes = eu_tcp_bytes(sk, &end);
 
-		struct mptcp_subflow_context *subflow = eu_subflow(sk);
-		struct mptcp_sock *whole = subflow ? (void *)BPF_CORE_READ(subflow, conn) : NULL;
-
-		event->sent_bytes = gone ? UNKNOWN_BYTES : sent_bytes((struct tcp_sock *)sk, r);
-		event->received_bytes = gone ? UNKNOWN_BYTES : received_bytes(sk);
-		if (whole) { /* of all subflows; Linux 6.5 (38967f424b5b "mptcp: track some aggregate data counters") */
-			bool counted = bpf_core_field_exists(struct mptcp_sock, bytes_sent);
-
-			event->sent_bytes = counted ? BPF_CORE_READ(whole, bytes_sent) : UNKNOWN_BYTES;
-			event->received_bytes = counted ? BPF_CORE_READ(whole, bytes_received) : UNKNOWN_BYTES;
-		}
+		event->sent_bytes = bytes.sent;
+		event->received_bytes = bytes.received;
 	}
 	event->local_address = ends.local_address;
 	event->remote_address = ends.remote_address;
@@ -397,22 +332,6 @@ int BPF_PROG(tcp_destroyed, struct sock *sk)
 	return 0;
 }
 
-/* The TCP socket that a file stands for, or NULL. Of an MPTCP socket, its first subflow. */
-static __always_inline struct sock *socket_of(struct file *file)
-{
-	struct sock *sk = eu_sock(file);
-
-	if (sk && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP)
-		sk = BPF_CORE_READ((struct mptcp_sock *)sk, first);
-	return sk && BPF_CORE_READ(sk, sk_protocol) == IPPROTO_TCP && eu_sock_is_inet(sk) ? sk : NULL;
-}
-
-/* The same of a descriptor of the current task. */
-static __always_inline struct sock *tcp_socket(__u32 fd)
-{
-	return socket_of(eu_file(bpf_get_current_task_btf(), fd));
-}
-
 static __always_inline void accepted(struct sock *sk)
 {
 	__u64 key = (__u64)sk;
@@ -494,179 +413,27 @@ int BPF_PROG(tcp_syscall, struct pt_regs *regs, long ret)
 		struct eu_sockaddr a = {};
 
 		eu_read_sockaddr(&a, (void *)call.args[1], call.args[2]);
-		attempt_ended(tcp_socket(call.args[0]), &a, ret);
+		attempt_ended(eu_tcp_socket_of(call.args[0]), &a, ret);
 	} else if (call.nr == EU_NR_accept || call.nr == EU_NR_accept4) {
 		if (ret >= 0)
-			accepted(tcp_socket(ret));
+			accepted(eu_tcp_socket_of(ret));
 	}
 	return 0;
-}
-
-/* ---- io_uring ---- */
-
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct io_accept {
-	int iou_flags; /* Linux 6.10; multishot is a flag of the request before */
-	u32 file_slot; /* of a direct descriptor: its place in the ring's table + 1, or IORING_FILE_INDEX_ALLOC; else 0 */
-};
-struct io_connect {
-	void *addr;
-	int addr_len;
-};
-#pragma clang attribute pop
-
-struct tcp_request {
-	struct eu_uring_request request;
-	struct eu_sockaddr address; /* of a connect */
-	__u32 slot;                 /* of an accept */
-	__u32 opcode;
-};
-EU_URING_REQUESTS(tcp, 16384);
-
-/* Accepts that go on after their first connection: a completion of theirs has no request. */
-struct multishot {
-	__u32 slot;
-	__u32 count; /* of requests with this user_data */
-};
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, struct eu_uring_key);
-	__type(value, struct multishot);
-} tcp_multishots SEC(".maps");
-
-static __always_inline struct sock *ring_socket(__u64 ring, __u32 slot, __s32 res)
-{
-	if (!slot)
-		return tcp_socket(res);
-	return socket_of(eu_uring_file((void *)ring, slot == IORING_FILE_INDEX_ALLOC ? res : slot - 1));
 }
 
 /* A socket that has an owner already was not accepted now: another request with the same user_data has ended. */
-static __always_inline void ring_accepted(__u64 ring, __u32 slot, __s32 res)
+static __always_inline void tcp_uring_accepted(struct sock *sk)
 {
-	struct sock *sk = res < 0 ? NULL : ring_socket(ring, slot, res);
 	__u64 key = (__u64)sk;
-	struct connection *c = sk ? bpf_map_lookup_elem(&tcp_sockets, &key) : NULL;
+	struct connection *c = bpf_map_lookup_elem(&tcp_sockets, &key);
 
-	if (sk && (!c || c->phase == QUEUED) && BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN)
+	if ((!c || c->phase == QUEUED) && BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN)
 		accepted(sk);
 }
 
-static __always_inline void remember_multishot(struct io_kiocb *req, __u32 slot)
+static __always_inline void tcp_uring_connected(struct sock *sk, const struct eu_sockaddr *address, __s32 res)
 {
-	struct eu_uring_key key = eu_uring_key(req);
-	struct multishot *known = bpf_map_lookup_elem(&tcp_multishots, &key);
-	struct multishot first = { .slot = slot, .count = 1 };
-
-	if (known)
-		__sync_fetch_and_add(&known->count, 1);
-	else
-		bpf_map_update_elem(&tcp_multishots, &key, &first, BPF_ANY);
-}
-
-static __always_inline void forget_multishot(const struct eu_uring_key *key)
-{
-	struct multishot *many = bpf_map_lookup_elem(&tcp_multishots, key);
-
-	if (many && --many->count == 0)
-		bpf_map_delete_elem(&tcp_multishots, key);
-}
-
-static __always_inline void submitted(struct io_kiocb *req)
-{
-	struct tcp_request request = { .opcode = req->opcode };
-	__u64 key = (__u64)req;
-
-	if (request.opcode == IORING_OP_CONNECT) {
-		struct io_connect *connect = eu_uring_cmd(req);
-
-		eu_read_sockaddr(&request.address, BPF_CORE_READ(connect, addr), BPF_CORE_READ(connect, addr_len));
-	} else if (request.opcode == IORING_OP_ACCEPT) {
-		struct io_accept *accept = eu_uring_cmd(req);
-
-		request.slot = BPF_CORE_READ(accept, file_slot);
-		if (!bpf_core_field_exists(struct io_accept, iou_flags) ||
-		    BPF_CORE_READ(accept, iou_flags) & IORING_ACCEPT_MULTISHOT)
-			remember_multishot(req, request.slot);
-	} else {
-		return;
-	}
-	eu_uring_remember(&request.request, req);
-	/* Whether it will be an event, and whose, is not known yet: so it counts as none where there is no room. */
-	bpf_map_update_elem(&tcp_requests, &key, &request, BPF_ANY);
-}
-
-EU_URING_SUBMIT(tcp, submitted)
-
-static __always_inline void request_ended(void *ended, struct io_kiocb *req, enum eu_uring_why why, long res)
-{
-	struct tcp_request *request = ended;
-
-	if (request->opcode == IORING_OP_ACCEPT)
-		ring_accepted(request->request.key.ring, request->slot, res);
-	else
-		attempt_ended(socket_of(BPF_CORE_READ(req, file)), &request->address, res);
-}
-
-static __always_inline void request_completed(void *ended, struct io_kiocb *req, enum eu_uring_why why, long res)
-{
-	struct tcp_request *request = ended;
-
-	if (request->opcode == IORING_OP_ACCEPT)
-		forget_multishot(&request->request.key);
-	request_ended(request, req, why, res);
-}
-
-/* A completion without a request: of an accept that goes on. */
-static __always_inline void went_on(unsigned long long *ctx)
-{
-	struct eu_uring_key key = { .ring = ctx[0] };
-	struct multishot *multishot;
-	__s32 res;
-
-	if (eu_args_io_uring_complete == EU_COMPLETE_WITH_CQE) {
-		struct io_uring_cqe *cqe = (void *)ctx[2];
-
-		key.user_data = BPF_CORE_READ(cqe, user_data);
-		res = BPF_CORE_READ(cqe, res);
-	} else {
-		key.user_data = ctx[2];
-		res = ctx[3];
-	}
-	multishot = bpf_map_lookup_elem(&tcp_multishots, &key);
-	if (multishot)
-		ring_accepted(key.ring, multishot->slot, res);
-}
-
-SEC("tp_btf/io_uring_complete")
-int tcp_complete(unsigned long long *ctx)
-{
-	struct io_kiocb *req = (void *)ctx[1];
-	u8 opcode;
-
-	if (!req) {
-		went_on(ctx);
-		return 0;
-	}
-	opcode = BPF_CORE_READ(req, opcode);
-	if (opcode == IORING_OP_ACCEPT || opcode == IORING_OP_CONNECT)
-		eu_uring_complete(&tcp_requests, req, request_completed);
-	return 0;
-}
-
-SEC("tp_btf/io_uring_cqe_overflow")
-int BPF_PROG(tcp_overflow, void *ring, unsigned long long user_data, s32 res)
-{
-	struct eu_uring_key key = { .ring = (__u64)ring, .user_data = user_data };
-	struct multishot *multishot = bpf_map_lookup_elem(&tcp_multishots, &key);
-
-	if (multishot)
-		ring_accepted(key.ring, multishot->slot, res);
-	else
-		eu_uring_complete_by_key(&tcp_requests, key, res, request_ended);
-	return 0;
+	attempt_ended(sk, address, res);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
