@@ -3,32 +3,26 @@ import { EunomiaError, messageOf } from '../base/errors.js';
 import type { Container } from '../inventory/container.js';
 import type { ContainerRegistry } from '../inventory/registry.js';
 import type { Demand, TraceEvent } from '../event/event.js';
-import type { Chunk } from '../kernel/protocol.js';
 import type { Log } from '../base/log.js';
-import { RecordBatch, type BatchContext, type EventBatch } from '../record/batch.js';
-import { nowText, textOfMs, wallTimeOf } from '../event/clock.js';
+import { nowText, textOfMs } from '../event/clock.js';
 import { configure } from './source/configuration.js';
-import { cursorOf, parseCursor } from './cursor.js';
-import { History, type Slice } from '../record/history.js';
-import type { Lease } from '../record/lease.js';
-import { gapsOf, scan } from './stream/scan.js';
+import type { Slice } from '../record/history.js';
+import { SessionBuffer } from './buffer.js';
+import { Capture } from './capture.js';
+import { Ingest } from './ingest.js';
 import { Readers } from './stream/readers.js';
-import type { Page, SubscribeOptions } from './stream/reading.js';
-import { eventsOf } from '../record/delivery.js';
-import type { EventStream, StreamFilter } from './stream/stream.js';
+import type { FilteredPageRequest, Page, PageRequest, SubscribeOptions } from './stream/reading.js';
+import type { EventStream } from './stream/stream.js';
 import type { SessionObserver } from './observer.js';
 import type { SessionCounters, SharedSource, SourcePool } from './source/pool.js';
 import { explain, type FilterPlan } from './source/plan.js';
 import type { TrackerRuntime } from '../record/runtime.js';
 import type { Recording, RecordingSource } from './recording.js';
-import type { RecordedGap, RecordedSource, ReplayEnd } from './replay.js';
-import { RowBatch } from '../record/row.js';
+import type { RecordedSource, ReplayEnd } from './replay.js';
 import type { Sharing } from './source/sharing.js';
 import type { SessionOrigin, SessionSpec, SessionState, SessionStats, StopReason } from './spec.js';
 import { CgroupJudge } from './target.js';
 import { after } from './timer.js';
-import { Waiting } from './waiting.js';
-import { begun, intake } from '../base/turn.js';
 
 export type { Page } from './stream/reading.js';
 
@@ -51,8 +45,8 @@ export interface SessionDependencies {
 }
 
 /**
- * A running set of trackers with one target: loads them, judges and numbers their events, holds the newest, and hands them to
- * its readers. After `start` rejects, or `stop` resolves, nothing of it is in the kernel.
+ * A running set of trackers with one target: its life from start to stop, and the face that others see. What it captures, how it takes
+ * events, what it retains and who reads it are parts of their own. After `start` rejects, or `stop` resolves, nothing of it is in the kernel.
  */
 export class Session {
   readonly id: string;
@@ -75,17 +69,13 @@ export class Session {
   readonly #deps: SessionDependencies;
   readonly #trackers: readonly TrackerRuntime[];
   readonly #judge: CgroupJudge;
-  readonly #context: BatchContext;
-  readonly #history: History;
+  readonly #capture: Capture;
+  readonly #buffer: SessionBuffer;
   readonly #readers = new Readers();
-  readonly #demands = new Set<Demand>();
-  readonly #counts = { received: 0, discarded: 0, delivered: 0, queued: 0, lost: 0, receivedBytes: 0 };
+  readonly #ingest: Ingest;
   #source: SharedSource | null = null;
   #sharing: Sharing | null = null;
   #counters: SessionCounters = { produced: 0, lost: 0, skippedRuns: null, ringPeakBytes: 0 };
-  #masks: bigint[] = [];
-  /** Chunks wait here, in order, until their containers are known. */
-  readonly #held = new Waiting((error) => this.#deps.log.error({ session: this.id, err: error }, 'judging events'));
   #stopping: Promise<void> | null = null;
   /** Settles when it is attached, or could not be. */
   #starting: Promise<SharedSource> | null = null;
@@ -122,11 +112,26 @@ export class Session {
       this.#trackers.map(({ layout }) => layout.second),
     );
     if (spec.target) this.#judge.requireContainers(spec.target);
-    this.#context = {
-      views: this.#trackers.map((t) => t.view),
-      containerAt: (view, at) => this.#judge.containerAt(view, at),
-    };
-    this.#history = new History(spec.bufferBytes);
+    this.#capture = new Capture(spec, this.#trackers, (object, mask) => {
+      this.#source
+        ?.setCapture(object, mask)
+        .catch((error: unknown) => deps.log.error({ session: id, err: error }, 'setting the capture mask'));
+    });
+    this.#buffer = new SessionBuffer({
+      session: id,
+      bytes: spec.bufferBytes,
+      since: () => this.startedAt ?? this.createdAt,
+    });
+    this.#ingest = new Ingest({
+      trackers: this.#trackers,
+      judge: this.#judge,
+      buffer: this.#buffer,
+      readers: this.#readers,
+      limit: spec.limit,
+      onBatch: (batch) => deps.observer?.onBatch(this, batch),
+      onFull: () => void this.stop('LIMIT'),
+      onError: (error) => deps.log.error({ session: id, err: error }, 'judging events'),
+    });
     this.done = new Promise((resolve) => (this.#resolveDone = resolve));
     this.detached = new Promise((resolve) => (this.#resolveDetached = resolve));
   }
@@ -134,7 +139,6 @@ export class Session {
   /** Loads and attaches. Rejects with a KernelError; the session is FAILED then. A session that was stopped before or meanwhile ends, and rejects with STOPPED. */
   async start(): Promise<void> {
     const { forMs } = this.spec;
-    this.#masks = this.#trackers.map((tracker) => this.#maskOf(tracker));
     try {
       if (!this.#stopping) {
         this.#starting = this.#open();
@@ -166,14 +170,17 @@ export class Session {
     const { replay, pool } = this.#deps;
     if (replay)
       return replay.play({
-        play: (events, gap) => this.#play(events, gap),
+        play: (events, gap) => this.#ingest.play(events, gap),
         queued: () => this.#readers.mostQueued,
         end: (problem) => this.#endReplay(problem),
       });
     if (!pool) throw new EunomiaError('NO_KERNEL', 'this server replays a recording, and starts no session of its own');
-    const { key, source, sharing } = configure(this.spec, this.#trackers, this.#masks, this.#judge, pool);
+    const { masks } = this.#capture;
+    const { key, source, sharing } = configure(this.spec, this.#trackers, masks, this.#judge, pool);
     this.#sharing = sharing;
-    return pool.join(key, source, this.#masks, (chunk, lease) => this.#receive(chunk, lease));
+    const { where } = this.spec;
+    const matches = (sharing?.pushed ? where?.rest : where?.whole)?.matches ?? null;
+    return pool.join(key, source, masks, this.#ingest.taker(matches));
   }
 
   /** Detaches, delivers what is in the ring, and ends the streams. Resolves when that is done; the first reason stays. */
@@ -213,7 +220,7 @@ export class Session {
       this.#deps.log.error({ session: this.id, err: error }, 'stopping a session');
     }
     this.#source = null;
-    await this.#held.last;
+    await this.#ingest.settled;
     this.#deps.registry.off('change', this.#onContainer);
     this.stoppedAt = nowText();
     this.#readers.end(this.#failure);
@@ -235,17 +242,17 @@ export class Session {
       missing: null,
       startSeq: 0,
       where: null,
-      cursorAt: (seq) => cursorOf(this.id, seq),
+      cursorAt: (seq) => this.#buffer.cursorAt(seq),
     });
   }
 
   /** Place of the oldest event that it holds in memory, and of the next that will come. */
   get oldestSeq(): number {
-    return this.#history.firstSeq;
+    return this.#buffer.oldestSeq;
   }
 
   get nextSeq(): number {
-    return this.#history.nextSeq;
+    return this.#buffer.nextSeq;
   }
 
   /** Ends its readers: what one has not read by now it is told of, as a gap in a last delivery. */
@@ -255,7 +262,7 @@ export class Session {
 
   /** Forgets its events. */
   clear(): void {
-    this.#history.clear();
+    this.#buffer.clear();
   }
 
   /** Counts as use: a session with a time to live starts it anew. */
@@ -274,10 +281,7 @@ export class Session {
 
   /** Paths of the costly fields that are captured now. */
   captured(): string[] {
-    const fields = this.#trackers.flatMap((tracker, i) =>
-      tracker.onDemand.filter((f) => (tracker.captureOf(f) & ~(this.#masks[i] ?? 0n)) === 0n),
-    );
-    return [...new Set(fields)];
+    return this.#capture.fields();
   }
 
   /** How its filter is judged. */
@@ -305,8 +309,8 @@ export class Session {
   /** Exact: what is in the ring is read before it resolves. */
   async stats(): Promise<SessionStats> {
     const counters = (await this.#source?.counters().catch(() => null)) ?? this.#counters;
-    const { lost: told, ...counts } = this.#counts;
-    const lost = Math.max(told, counters.lost);
+    const { counts } = this.#ingest;
+    const lost = Math.max(this.#ingest.lost, counters.lost);
     return {
       ...counts,
       lost,
@@ -314,9 +318,7 @@ export class Session {
       produced: Math.max(counters.produced, lost + counts.received),
       skippedRuns: counters.skippedRuns,
       dropped: this.#readers.dropped,
-      retained: this.#history.retained,
-      evicted: this.#history.evicted,
-      retainedBytes: this.#history.bytes,
+      ...this.#buffer.counts,
       ringPeakBytes: this.#source ? counters.ringPeakBytes : 0,
       subscribers: this.#readers.stats,
     };
@@ -328,18 +330,14 @@ export class Session {
    */
   subscribe({ replay, after: cursor, demand, where = null, lends = false }: SubscribeOptions): EventStream {
     this.touch();
-    const next = this.#history.nextSeq;
-    const wanted = cursor ? parseCursor(cursor, this.id, next) : next - Math.min(replay ?? 0, this.#history.retained);
-    const start = Math.max(wanted, this.#history.firstSeq);
+    const start = this.#buffer.startOf({ replay, after: cursor });
     const release = this.addDemand(demand);
     const options = {
+      ...start,
       id: String(this.#nextStream++),
       since: nowText(),
       queueBytes: this.#deps.subscriberBytes,
-      backlog: start < next ? this.#history.slices(start) : [],
-      missing: start > wanted ? this.#missing(start - wanted) : null,
-      cursorAt: (seq: number) => cursorOf(this.id, seq),
-      startSeq: start,
+      cursorAt: (seq: number) => this.#buffer.cursorAt(seq),
       where,
       lends,
     };
@@ -349,80 +347,23 @@ export class Session {
     });
   }
 
-  /**
-   * A page of what of it matches. Events are judged by and by, so that millions never hold up the server; those that come meanwhile are
-   * not of it. Rejects with BAD_CURSOR for a cursor that is not of this session.
-   */
-  async pageWhere({
-    first = 100,
-    last,
-    after: cursor,
-    where,
-  }: {
-    readonly first?: number;
-    readonly last?: number | null;
-    readonly after?: string | null;
-    readonly where: StreamFilter;
-  }): Promise<Page> {
+  /** A page of the events that it retains and that match. Rejects with BAD_CURSOR for a cursor that is not of this session. */
+  pageWhere(request: FilteredPageRequest): Promise<Page> {
     this.touch();
-    const end = this.#history.nextSeq;
-    const oldest = this.#history.firstSeq;
-    const total = this.#history.retained;
-    const wanted = cursor ? parseCursor(cursor, this.id, end) : oldest;
-    const start = Math.max(wanted, oldest);
-    const missing = start > wanted ? this.#missing(start - wanted) : null;
-    const { found, judged, more } =
-      last == null
-        ? await scan(this.#history.slices(start, end), where, first)
-        : await scan(this.#history.slices(oldest, end).reverse(), where, last, true);
-    const gaps = gapsOf(judged);
-    if (missing) gaps.unshift({ from: missing.from, to: missing.to, lost: 0, dropped: missing.count, where: 'CLIENT' });
-    return {
-      events: found.map(({ event }) => event),
-      cursorAfter: (index) => cursorOf(this.id, (found[index]?.place ?? start - 1) + 1),
-      hasNext: last == null && more,
-      hasPrevious: last == null ? start > oldest : more,
-      total,
-      gaps,
-    };
+    return this.#buffer.pageWhere(request);
   }
 
-  /** A page of what it holds. Throws BAD_CURSOR for a cursor that is not of this session. */
-  page({
-    first = 100,
-    last,
-    after: cursor,
-  }: {
-    readonly first?: number;
-    readonly last?: number | null;
-    readonly after?: string | null;
-  }): Page {
+  /** A page of the events that it retains. Throws BAD_CURSOR for a cursor that is not of this session. */
+  page(request: PageRequest): Page {
     this.touch();
-    const next = this.#history.nextSeq;
-    const oldest = this.#history.firstSeq;
-    const wanted = cursor ? parseCursor(cursor, this.id, next) : oldest;
-    const from = last == null ? Math.max(wanted, oldest) : Math.max(oldest, next - last);
-    const to = last == null ? Math.min(next, from + first) : next;
-    // To the very end also with a loss that no event has followed yet.
-    const slices = this.#history.slices(from, to < next ? to : undefined);
-    const gaps = gapsOf(slices);
-    if (from > wanted && last == null)
-      gaps.unshift({ ...this.#missing(from - wanted), lost: 0, dropped: from - wanted, where: 'CLIENT' });
-    return {
-      events: eventsOf(slices),
-      cursorAfter: (index) => cursorOf(this.id, from + index + 1),
-      hasNext: to < next,
-      hasPrevious: from > oldest,
-      total: this.#history.retained,
-      gaps,
-    };
+    return this.#buffer.page(request);
   }
 
   /** Has what its trackers sum in the kernel read, so that what it holds is up to date; at once where none does. */
   async refresh(): Promise<void> {
     if (!this.sums) return;
     await this.#source?.read();
-    await this.#held.last;
+    await this.#ingest.settled;
   }
 
   /** Whether one of its trackers sums in the kernel. */
@@ -433,50 +374,18 @@ export class Session {
   /** All events that it holds, oldest first, where they lie. They stay readable when the session lets go of them. */
   held(): readonly Slice[] {
     this.touch();
-    return this.#history.slices(this.#history.firstSeq);
+    return this.#buffer.slices();
   }
 
   /** All events that it holds, oldest first, each made as it is asked for. */
-  *events(): Generator<TraceEvent> {
+  events(): Generator<TraceEvent> {
     this.touch();
-    for (const { batch, from, to } of this.#history.slices(this.#history.firstSeq))
-      for (let i = from; i < to; i++) yield batch.event(i);
+    return this.#buffer.events();
   }
 
   /** Captures what a reader selects for as long as it reads. Answers the function that ends it. */
   addDemand(demand: Demand): () => void {
-    const held = new Map(demand); // one entry a call, also when two readers share the map
-    this.#demands.add(held);
-    this.#applyCapture();
-    return () => {
-      if (this.#demands.delete(held)) this.#applyCapture();
-    };
-  }
-
-  #missing(count: number): { count: number; from: string; to: string } {
-    const oldest = this.#history.slices(this.#history.firstSeq)[0];
-    const to = oldest?.batch.count ? wallTimeOf(oldest.batch.clock, oldest.batch.bootNsAt(0)) : nowText();
-    return { count, from: this.startedAt ?? this.createdAt, to };
-  }
-
-  #maskOf(tracker: TrackerRuntime): bigint {
-    if (this.spec.capture !== 'DEMANDED') return tracker.allCaptures;
-    let mask = this.spec.fields.reduce((m, field) => m | tracker.captureOf(field), 0n);
-    const { where } = this.spec;
-    for (const demand of where ? [where.demand, ...this.#demands] : this.#demands)
-      for (const field of demand.get(tracker.definition.name) ?? []) mask |= tracker.captureOf(field);
-    return mask;
-  }
-
-  #applyCapture(): void {
-    this.#trackers.forEach((tracker, i) => {
-      const mask = this.#maskOf(tracker);
-      if (mask === this.#masks[i]) return;
-      this.#masks[i] = mask;
-      this.#source
-        ?.setCapture(i, mask)
-        .catch((error: unknown) => this.#deps.log.error({ session: this.id, err: error }, 'setting the capture mask'));
-    });
+    return this.#capture.add(demand);
   }
 
   readonly #onContainer = (container: Container): void => {
@@ -489,95 +398,9 @@ export class Session {
         );
   };
 
-  #receive(chunk: Chunk, lease: Lease): Promise<void> | null {
-    this.#counts.received += chunk.offsets.length;
-    this.#counts.receivedBytes += chunk.data.byteLength;
-    this.#counts.queued += chunk.offsets.length;
-    this.#counts.lost += chunk.lost;
-    const { data } = chunk;
-    const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-    const { last } = this.#held;
-    // Behind others that wait: order is kept.
-    const unknown = last
-      ? last.then(() => this.#judge.prepare(view, chunk.offsets))
-      : this.#judge.prepare(view, chunk.offsets);
-    if (!unknown) return this.#accept(chunk, view, lease);
-    lease.hold();
-    this.#held.add(
-      unknown.then(() => this.#accept(chunk, view, lease)).finally(() => lease.release()),
-      data.byteLength,
-    );
-    if (this.#held.isFull) this.#judge.hurry();
-    return null;
-  }
-
-  /** Recorded events were judged and named when they were recorded. */
-  #play(events: readonly TraceEvent[], gap: RecordedGap): void {
-    this.#counts.received += events.length;
-    this.#counts.delivered += events.length;
-    this.#counts.lost += gap.lost;
-    const batch = new RowBatch(events, { ...gap, seq: this.#history.nextSeq });
-    this.#counts.receivedBytes += batch.byteLength;
-    this.#push(batch);
-  }
-
   #endReplay({ problem, broken }: ReplayEnd): void {
     this.error ??= problem;
     void this.stop(broken ? 'ERROR' : 'REPLAYED');
-  }
-
-  /** A promise where the session's filter needs more than this turn. */
-  #accept(chunk: Chunk, view: DataView, lease: Lease): Promise<void> | null {
-    const place = {
-      clock: chunk.clock,
-      seq: this.#history.nextSeq,
-      lost: chunk.lost,
-      lostFrom: chunk.readBefore,
-      lostTo: chunk.readAt,
-    };
-    const offered = new RecordBatch(
-      chunk.data,
-      this.#judge.select(view, chunk.offsets),
-      this.#context,
-      place,
-      null,
-      lease,
-    );
-    const room = this.spec.limit === null ? Number.POSITIVE_INFINITY : this.spec.limit - this.#counts.delivered;
-    const { where } = this.spec;
-    const matches = (this.#sharing?.pushed ? where?.rest : where?.whole)?.matches ?? null;
-    if (!matches && offered.count <= room) {
-      this.#admit(chunk, offered, room);
-      return null;
-    }
-    let left = room;
-    const taken = begun(
-      offered.taking((event) => left > 0 && (!matches || matches(event)) && left-- > 0),
-      intake,
-    );
-    if (!(taken instanceof Promise)) {
-      this.#admit(chunk, taken, room);
-      return null;
-    }
-    lease.hold();
-    return taken.then((batch) => this.#admit(chunk, batch, room)).finally(() => lease.release());
-  }
-
-  /** Takes in what its filter has left of a chunk. */
-  #admit(chunk: Chunk, batch: EventBatch, room: number): void {
-    this.#counts.queued -= chunk.offsets.length;
-    this.#counts.discarded += chunk.offsets.length - batch.count;
-    this.#counts.delivered += batch.count;
-    if (batch.count || chunk.lost) {
-      if (batch instanceof RecordBatch) this.#deps.observer?.onBatch(this, batch);
-      this.#push(batch);
-    }
-    if (batch.count >= room) void this.stop('LIMIT');
-  }
-
-  #push(batch: EventBatch): void {
-    this.#history.push(batch);
-    this.#readers.push(batch);
   }
 
   #setState(state: SessionState): void {

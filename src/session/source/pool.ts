@@ -37,7 +37,7 @@ export interface SessionCounters {
 }
 
 /** Who reads the chunk after the call, or after what it returns has resolved, holds its lease. */
-type ChunkTaker = (chunk: Chunk, lease: Lease) => Promise<void> | null | void;
+export type ChunkTaker = (chunk: Chunk, lease: Lease) => Promise<void> | null | void;
 
 interface Sharer {
   readonly onChunk: ChunkTaker;

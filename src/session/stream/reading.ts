@@ -12,6 +12,18 @@ export interface SubscribeOptions {
   readonly lends?: boolean;
 }
 
+export interface PageRequest {
+  /** So many from the oldest on, or behind the cursor. Default 100. */
+  readonly first?: number;
+  /** The newest so many, instead. */
+  readonly last?: number | null;
+  readonly after?: string | null;
+}
+
+export interface FilteredPageRequest extends PageRequest {
+  readonly where: StreamFilter;
+}
+
 export interface Page {
   readonly events: readonly TraceEvent[];
   /** The place after the event at an index. */
@@ -20,4 +32,15 @@ export interface Page {
   readonly hasPrevious: boolean;
   readonly total: number;
   readonly gaps: readonly Gap[];
+}
+
+/** Events that a reader asked for and the session no longer retains. */
+export interface Missing {
+  readonly count: number;
+  readonly from: string;
+  readonly to: string;
+}
+
+export function missingGap({ count, from, to }: Missing): Gap {
+  return { from, to, lost: 0, dropped: count, where: 'CLIENT' };
 }

@@ -1,0 +1,140 @@
+import type { TraceEvent } from '../event/event.js';
+import { nowText, wallTimeOf } from '../event/clock.js';
+import type { EventBatch } from '../record/batch.js';
+import { eventsOf } from '../record/delivery.js';
+import { History, type Slice } from '../record/history.js';
+import { cursorOf, parseCursor } from './cursor.js';
+import { missingGap, type FilteredPageRequest, type Missing, type Page, type PageRequest } from './stream/reading.js';
+import { gapsOf, scan } from './stream/scan.js';
+
+export interface BufferOptions {
+  /** The id of the session, which its cursors carry. */
+  readonly session: string;
+  /** Bytes of records that it retains; the oldest batches are evicted beyond them. */
+  readonly bytes: number;
+  /** When the session began: nothing is missing before that. */
+  readonly since: () => string;
+}
+
+/** Where a subscriber begins: with these events, behind these that are missing. */
+export interface Start {
+  readonly backlog: readonly Slice[];
+  readonly missing: Missing | null;
+  readonly startSeq: number;
+}
+
+/** The events that a session retains in memory, as readers ask for them: by cursor, in pages, from the newest so many on. */
+export class SessionBuffer {
+  readonly #session: string;
+  readonly #since: () => string;
+  readonly #history: History;
+
+  constructor({ session, bytes, since }: BufferOptions) {
+    this.#session = session;
+    this.#since = since;
+    this.#history = new History(bytes);
+  }
+
+  push(batch: EventBatch): void {
+    this.#history.push(batch);
+  }
+
+  /** Forgets all events. */
+  clear(): void {
+    this.#history.clear();
+  }
+
+  /** Place of the oldest event that is retained, and of the next that will come. */
+  get oldestSeq(): number {
+    return this.#history.firstSeq;
+  }
+
+  get nextSeq(): number {
+    return this.#history.nextSeq;
+  }
+
+  get counts(): { readonly retained: number; readonly evicted: number; readonly retainedBytes: number } {
+    const { retained, evicted, bytes } = this.#history;
+    return { retained, evicted, retainedBytes: bytes };
+  }
+
+  cursorAt(seq: number): string {
+    return cursorOf(this.#session, seq);
+  }
+
+  /** All events, oldest first, where they lie. They stay readable after they are evicted. */
+  slices(): readonly Slice[] {
+    return this.#history.slices(this.#history.firstSeq);
+  }
+
+  /** All events, oldest first, each made when it is asked for. */
+  *events(): Generator<TraceEvent> {
+    for (const { batch, from, to } of this.slices()) for (let i = from; i < to; i++) yield batch.event(i);
+  }
+
+  /** Where a subscriber begins who wants the last `replay` events, or those behind a cursor. Throws BAD_CURSOR. */
+  startOf({ replay, after }: { readonly replay?: number | null; readonly after?: string | null }): Start {
+    const next = this.#history.nextSeq;
+    const wanted = after
+      ? parseCursor(after, this.#session, next)
+      : next - Math.min(replay ?? 0, this.#history.retained);
+    const startSeq = Math.max(wanted, this.#history.firstSeq);
+    return {
+      backlog: startSeq < next ? this.#history.slices(startSeq) : [],
+      missing: this.#missing(startSeq - wanted),
+      startSeq,
+    };
+  }
+
+  /** A page of all events. Throws BAD_CURSOR for a cursor that is not of this session. */
+  page({ first = 100, last, after }: PageRequest): Page {
+    const next = this.#history.nextSeq;
+    const oldest = this.#history.firstSeq;
+    const wanted = after ? parseCursor(after, this.#session, next) : oldest;
+    const from = last == null ? Math.max(wanted, oldest) : Math.max(oldest, next - last);
+    const to = last == null ? Math.min(next, from + first) : next;
+    // To the very end also with a loss that no event has followed yet.
+    const slices = this.#history.slices(from, to < next ? to : undefined);
+    const missing = last == null ? this.#missing(from - wanted) : null;
+    return {
+      events: eventsOf(slices),
+      cursorAfter: (index) => this.cursorAt(from + index + 1),
+      hasNext: to < next,
+      hasPrevious: from > oldest,
+      total: this.#history.retained,
+      gaps: [...(missing ? [missingGap(missing)] : []), ...gapsOf(slices)],
+    };
+  }
+
+  /**
+   * A page of the events that match. They are evaluated in turns, so that millions of them do not block the server; events that arrive
+   * meanwhile are excluded. Rejects with BAD_CURSOR for a cursor that is not of this session.
+   */
+  async pageWhere({ first = 100, last, after, where }: FilteredPageRequest): Promise<Page> {
+    const end = this.#history.nextSeq;
+    const oldest = this.#history.firstSeq;
+    const total = this.#history.retained;
+    const wanted = after ? parseCursor(after, this.#session, end) : oldest;
+    const start = Math.max(wanted, oldest);
+    const missing = this.#missing(start - wanted);
+    const { found, judged, more } =
+      last == null
+        ? await scan(this.#history.slices(start, end), where, first)
+        : await scan(this.#history.slices(oldest, end).reverse(), where, last, true);
+    return {
+      events: found.map(({ event }) => event),
+      cursorAfter: (index) => this.cursorAt((found[index]?.place ?? start - 1) + 1),
+      hasNext: last == null && more,
+      hasPrevious: last == null ? start > oldest : more,
+      total,
+      gaps: [...(missing ? [missingGap(missing)] : []), ...gapsOf(judged)],
+    };
+  }
+
+  #missing(count: number): Missing | null {
+    if (count === 0) return null;
+    const oldest = this.slices()[0];
+    const to = oldest?.batch.count ? wallTimeOf(oldest.batch.clock, oldest.batch.bootNsAt(0)) : nowText();
+    return { count, from: this.#since(), to };
+  }
+}

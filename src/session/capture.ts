@@ -1,0 +1,64 @@
+import type { Demand } from '../event/event.js';
+import type { TrackerRuntime } from '../record/runtime.js';
+import type { SessionSpec } from './spec.js';
+
+/** Which on-demand fields a session captures: what its `capture` mode selects, and what its readers demand while they read. */
+export class Capture {
+  readonly #spec: Pick<SessionSpec, 'capture' | 'fields' | 'where'>;
+  readonly #trackers: readonly TrackerRuntime[];
+  readonly #onChange: (object: number, mask: bigint) => void;
+  readonly #demands = new Set<Demand>();
+  #masks: bigint[];
+
+  /** `onChange` is called with the mask of each tracker's object that a demand changes. It must not throw. */
+  constructor(
+    spec: Pick<SessionSpec, 'capture' | 'fields' | 'where'>,
+    trackers: readonly TrackerRuntime[],
+    onChange: (object: number, mask: bigint) => void,
+  ) {
+    this.#spec = spec;
+    this.#trackers = trackers;
+    this.#onChange = onChange;
+    this.#masks = trackers.map((tracker) => this.#maskOf(tracker));
+  }
+
+  /** The capture mask of each tracker's object, in the order of the trackers. */
+  get masks(): readonly bigint[] {
+    return this.#masks;
+  }
+
+  /** Names of the on-demand fields that are captured now. */
+  fields(): string[] {
+    const fields = this.#trackers.flatMap((tracker, i) =>
+      tracker.onDemand.filter((field) => (tracker.captureOf(field) & ~(this.#masks[i] ?? 0n)) === 0n),
+    );
+    return [...new Set(fields)];
+  }
+
+  /** Captures what a reader selects until the returned function is called; further calls of that do nothing. */
+  add(demand: Demand): () => void {
+    const held = new Map(demand); // one entry a call, also when two readers share the map
+    this.#demands.add(held);
+    this.#apply();
+    return () => {
+      if (this.#demands.delete(held)) this.#apply();
+    };
+  }
+
+  #apply(): void {
+    const before = this.#masks;
+    this.#masks = this.#trackers.map((tracker) => this.#maskOf(tracker));
+    this.#masks.forEach((mask, object) => {
+      if (mask !== before[object]) this.#onChange(object, mask);
+    });
+  }
+
+  #maskOf(tracker: TrackerRuntime): bigint {
+    const { capture, fields, where } = this.#spec;
+    if (capture !== 'DEMANDED') return tracker.allCaptures;
+    let mask = fields.reduce((m, field) => m | tracker.captureOf(field), 0n);
+    for (const demand of where ? [where.demand, ...this.#demands] : this.#demands)
+      for (const field of demand.get(tracker.definition.name) ?? []) mask |= tracker.captureOf(field);
+    return mask;
+  }
+}

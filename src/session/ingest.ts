@@ -1,0 +1,156 @@
+import { begun, intake } from '../base/turn.js';
+import type { TraceEvent } from '../event/event.js';
+import type { Chunk } from '../kernel/protocol.js';
+import { RecordBatch, type BatchContext, type EventBatch } from '../record/batch.js';
+import type { Lease } from '../record/lease.js';
+import { RowBatch } from '../record/row.js';
+import type { TrackerRuntime } from '../record/runtime.js';
+import type { SessionBuffer } from './buffer.js';
+import type { RecordedGap } from './replay.js';
+import type { ChunkTaker } from './source/pool.js';
+import type { SessionStats } from './spec.js';
+import type { Readers } from './stream/readers.js';
+import type { CgroupJudge } from './target.js';
+import { Waiting } from './waiting.js';
+
+type Matches = (event: TraceEvent) => boolean;
+
+/** `received = discarded + delivered + queued` always. */
+export type IngestCounts = Pick<SessionStats, 'received' | 'discarded' | 'delivered' | 'queued' | 'receivedBytes'>;
+
+export interface IngestOptions {
+  readonly trackers: readonly TrackerRuntime[];
+  readonly judge: CgroupJudge;
+  readonly buffer: SessionBuffer;
+  readonly readers: Readers;
+  /** Events that are delivered at most; the rest is discarded. Null: no limit. */
+  readonly limit: number | null;
+  /** Sees each batch of records that is delivered, in the same turn. It must be cheap, and must not throw. */
+  readonly onBatch: (batch: RecordBatch) => void;
+  /** Called when `limit` events are delivered, and with each chunk that comes after that. */
+  readonly onFull: () => void;
+  /** A chunk was not delivered: its container could not be looked up, or a filter threw. */
+  readonly onError: (error: unknown) => void;
+}
+
+/**
+ * Takes what a source reads: holds chunks until the containers of their events are known, evaluates the target and the filter, numbers what
+ * is left, and delivers it to the buffer and the readers. Chunks keep their order.
+ */
+export class Ingest {
+  readonly #options: IngestOptions;
+  readonly #context: BatchContext;
+  readonly #counts = { received: 0, discarded: 0, delivered: 0, queued: 0, receivedBytes: 0 };
+  #lost = 0;
+  /** Chunks wait here until their containers are known. */
+  readonly #held: Waiting;
+
+  constructor(options: IngestOptions) {
+    const { trackers, judge, onError } = options;
+    this.#options = options;
+    this.#held = new Waiting(onError);
+    this.#context = {
+      views: trackers.map(({ view }) => view),
+      containerAt: (view, at) => judge.containerAt(view, at),
+    };
+  }
+
+  get counts(): IngestCounts {
+    return { ...this.#counts };
+  }
+
+  /** Events that the kernel lost, as far as chunks have told. */
+  get lost(): number {
+    return this.#lost;
+  }
+
+  /** Resolves when all that waits now is delivered; null when nothing waits. Never rejects. */
+  get settled(): Promise<void> | null {
+    return this.#held.last;
+  }
+
+  /**
+   * What takes the chunks of a source; where it returns a promise, the next one must not come before that has resolved. `matches`: what
+   * the source leaves of the session's filter; null when that is nothing.
+   */
+  taker(matches: Matches | null): ChunkTaker {
+    return (chunk, lease) => this.#receive(chunk, lease, matches);
+  }
+
+  /** Takes events of a recording: their target, filter and containers were evaluated when they were recorded. */
+  play(events: readonly TraceEvent[], gap: RecordedGap): void {
+    const batch = new RowBatch(events, { ...gap, seq: this.#options.buffer.nextSeq });
+    this.#counts.received += events.length;
+    this.#counts.receivedBytes += batch.byteLength;
+    this.#counts.delivered += events.length;
+    this.#lost += gap.lost;
+    this.#deliver(batch);
+  }
+
+  #receive(chunk: Chunk, lease: Lease, matches: Matches | null): Promise<void> | null {
+    const { data, offsets } = chunk;
+    this.#counts.received += offsets.length;
+    this.#counts.receivedBytes += data.byteLength;
+    this.#counts.queued += offsets.length;
+    this.#lost += chunk.lost;
+    const { judge } = this.#options;
+    const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+    const { last } = this.#held;
+    // Behind others that wait: order is kept.
+    const unknown = last ? last.then(() => judge.prepare(view, offsets)) : judge.prepare(view, offsets);
+    if (!unknown) return this.#evaluate(chunk, view, lease, matches);
+    lease.hold();
+    this.#held.add(
+      unknown.then(() => this.#evaluate(chunk, view, lease, matches)).finally(() => lease.release()),
+      data.byteLength,
+    );
+    if (this.#held.isFull) judge.hurry();
+    return null;
+  }
+
+  /** A promise where the session's filter needs more than this turn. */
+  #evaluate(chunk: Chunk, view: DataView, lease: Lease, matches: Matches | null): Promise<void> | null {
+    const { judge, buffer, limit } = this.#options;
+    const place = {
+      clock: chunk.clock,
+      seq: buffer.nextSeq,
+      lost: chunk.lost,
+      lostFrom: chunk.readBefore,
+      lostTo: chunk.readAt,
+    };
+    const offered = new RecordBatch(chunk.data, judge.select(view, chunk.offsets), this.#context, place, null, lease);
+    const room = limit === null ? Number.POSITIVE_INFINITY : limit - this.#counts.delivered;
+    if (!matches && offered.count <= room) {
+      this.#admit(chunk, offered, room);
+      return null;
+    }
+    let left = room;
+    const taken = begun(
+      offered.taking((event) => left > 0 && (!matches || matches(event)) && left-- > 0),
+      intake,
+    );
+    if (!(taken instanceof Promise)) {
+      this.#admit(chunk, taken, room);
+      return null;
+    }
+    lease.hold();
+    return taken.then((batch) => this.#admit(chunk, batch, room)).finally(() => lease.release());
+  }
+
+  /** Takes in what target, filter and limit have left of a chunk. */
+  #admit(chunk: Chunk, batch: EventBatch, room: number): void {
+    this.#counts.queued -= chunk.offsets.length;
+    this.#counts.discarded += chunk.offsets.length - batch.count;
+    this.#counts.delivered += batch.count;
+    if (batch.count || chunk.lost) {
+      if (batch instanceof RecordBatch) this.#options.onBatch(batch);
+      this.#deliver(batch);
+    }
+    if (batch.count >= room) this.#options.onFull();
+  }
+
+  #deliver(batch: EventBatch): void {
+    this.#options.buffer.push(batch);
+    this.#options.readers.push(batch);
+  }
+}
