@@ -1,9 +1,9 @@
 import { getIntrospectionQuery, graphqlSync } from 'graphql';
 import { describe, expect, it } from 'vitest';
 import { createSchema } from '../api/graphql/schema.js';
-import type { TraceEvent } from '../event/event.js';
 import { Catalog, compileField } from './catalog.js';
 import { loadTrackers } from './load.js';
+import { eventWith } from '../../test/support/event.js';
 
 const schema = createSchema();
 const catalog = new Catalog(schema, await loadTrackers(), (tracker, field) => tracker === 'exec' && field === 'args');
@@ -110,12 +110,11 @@ describe('the catalog', () => {
 });
 
 describe('a compiled field', () => {
-  const event = {
-    tracker: 'exec',
+  const event = eventWith('exec', {
     args: ['a', 'b'],
     process: { pid: 7 },
     container: { name: null, labels: { 'a.b': 'c', toString: 'own' } },
-  } as unknown as TraceEvent;
+  });
 
   it.each([
     ['tracker', 'exec'],
@@ -129,7 +128,7 @@ describe('a compiled field', () => {
   ])('reads %s', (path, value) => expect(compileField(path)(event)).toEqual(value));
 
   it('is null for an event of the host', () => {
-    const host = { ...event, container: null } as TraceEvent;
+    const host = { ...event, container: null };
     expect(compileField('container.name')(host)).toBeNull();
     expect(compileField('container.labels.a.b')(host)).toBeNull();
   });

@@ -1,11 +1,11 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createSchema } from '../api/graphql/schema.js';
-import type { TraceEvent } from '../event/event.js';
 import { compileFilter, FilterFields, optimise, parseCel, parseInput, print } from './index.js';
 import { Catalog } from '../catalog/catalog.js';
 import { loadTrackers } from '../catalog/load.js';
 import { holdsFor } from '../../test/support/property.js';
+import { eventWith } from '../../test/support/event.js';
 
 const schema = createSchema();
 const fields = new FilterFields(schema, new Catalog(schema, await loadTrackers(), () => false));
@@ -76,15 +76,11 @@ describe('a CEL expression', () => {
 
   it('asks for a field of whatever tracker has it', () => {
     const matches = compileFilter(parseCel('errno == "ENOENT"', fields, trackers), fields, trackers);
-    const event = (tracker: string, errno: string | null) => ({ tracker, errno }) as unknown as TraceEvent;
-    expect(['open', 'exec', 'syscall', 'tcp'].map((tracker) => matches(event(tracker, 'ENOENT')))).toEqual([
-      true,
-      true,
-      true,
-      true,
-    ]);
-    expect(matches(event('open', null))).toBe(false);
-    expect(matches(event('exit', 'ENOENT'))).toBe(false);
+    expect(
+      ['open', 'exec', 'syscall', 'tcp'].map((tracker) => matches(eventWith(tracker, { errno: 'ENOENT' }))),
+    ).toEqual([true, true, true, true]);
+    expect(matches(eventWith('open', { errno: null }))).toBe(false);
+    expect(matches(eventWith('exit', { errno: 'ENOENT' }))).toBe(false);
   });
 
   it.each([

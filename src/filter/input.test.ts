@@ -6,6 +6,7 @@ import { FilterFields, filterOf } from './index.js';
 import { eventTypeName } from '../base/names.js';
 import { Catalog } from '../catalog/catalog.js';
 import { loadTrackers } from '../catalog/load.js';
+import { eventWith } from '../../test/support/event.js';
 
 const schema = createSchema();
 const catalog = new Catalog(schema, await loadTrackers(), () => false);
@@ -37,19 +38,17 @@ const common = {
     pid: null,
   },
 };
-const open = {
+const open = eventWith('open', {
   ...common,
-  tracker: 'open',
   errno: null,
   fd: 3,
   path: '/etc/passwd',
   resolved: null,
   flags: ['O_RDWR', 'O_CREAT'],
   mode: 420,
-} as unknown as TraceEvent;
-const failed = {
+});
+const failed = eventWith('open', {
   ...common,
-  tracker: 'open',
   errno: 'ENOENT',
   fd: null,
   path: null,
@@ -57,17 +56,15 @@ const failed = {
   flags: [],
   mode: null,
   container: null,
-} as unknown as TraceEvent;
-const exec = {
+});
+const exec = eventWith('exec', {
   ...common,
-  tracker: 'exec',
   errno: null,
   args: ['sh', '-c', 'true'],
   argsTruncated: false,
-} as unknown as TraceEvent;
-const tcp = {
+});
+const tcp = eventWith('tcp', {
   ...common,
-  tracker: 'tcp',
   operation: 'CONNECT',
   errno: null,
   localAddress: '10.1.2.3',
@@ -75,8 +72,8 @@ const tcp = {
   remoteAddress: '2001:db8::1',
   remotePort: 443,
   sentBytes: null,
-} as unknown as TraceEvent;
-const syscall = { ...common, tracker: 'syscall', name: 'openat', ret: '-2', errno: 'ENOENT' } as unknown as TraceEvent;
+});
+const syscall = eventWith('syscall', { ...common, name: 'openat', ret: '-2', errno: 'ENOENT' });
 
 const matches = (where: unknown, event: TraceEvent): boolean =>
   filterOf(where, fields, trackers)?.matches(event) ?? true;

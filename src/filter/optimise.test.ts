@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { createSchema } from '../api/graphql/schema.js';
-import type { TraceEvent } from '../event/event.js';
 import { EventFilter, fieldsOf, FilterFields, filterOf, optimise, parseCel, print } from './index.js';
 import { Catalog } from '../catalog/catalog.js';
 import { loadTrackers } from '../catalog/load.js';
+import { eventWith } from '../../test/support/event.js';
 
 const schema = createSchema();
 const fields = new FilterFields(
@@ -80,8 +80,7 @@ describe('an optimised filter', () => {
       fields,
       all,
     );
-    const event = {
-      tracker: 'open',
+    const event = eventWith('open', {
       process: { pid: 2 },
       get path(): never {
         throw new Error('read');
@@ -89,8 +88,8 @@ describe('an optimised filter', () => {
       get time(): never {
         throw new Error('read');
       },
-    };
-    expect(matches(event as unknown as TraceEvent)).toBe(false);
+    });
+    expect(matches(event)).toBe(false);
   });
 
   it('reads a field once for several comparisons', () => {
@@ -101,13 +100,14 @@ describe('an optimised filter', () => {
       all,
     );
     expect(
-      matches({
-        tracker: 'open',
-        get path() {
-          reads++;
-          return '/etc/m/x';
-        },
-      } as unknown as TraceEvent),
+      matches(
+        eventWith('open', {
+          get path() {
+            reads++;
+            return '/etc/m/x';
+          },
+        }),
+      ),
     ).toBe(true);
     expect(reads).toBe(1);
   });
@@ -159,9 +159,7 @@ it('no text of a client becomes code', () => {
       fields,
       all,
     );
-    expect(filter?.matches({ tracker: 'open', container: { labels: { [text]: text } } } as unknown as TraceEvent)).toBe(
-      true,
-    );
-    expect(filter?.matches({ tracker: 'open', container: { labels: {} } } as unknown as TraceEvent)).toBe(false);
+    expect(filter?.matches(eventWith('open', { container: { labels: { [text]: text } } }))).toBe(true);
+    expect(filter?.matches(eventWith('open', { container: { labels: {} } }))).toBe(false);
   }
 });

@@ -13,6 +13,7 @@ import { openFlags } from '../trackers/open.js';
 import { filterText, type Pools } from '../../test/support/filters.js';
 import { kernelTakes, type KernelRecord } from '../../test/support/kernel-model.js';
 import { holdsFor } from '../../test/support/property.js';
+import { eventWith } from '../../test/support/event.js';
 
 const schema = createSchema();
 const catalog = new Catalog(schema, await loadTrackers(), (_tracker, field) => field === 'path');
@@ -214,13 +215,12 @@ function made(tracker: string): fc.Arbitrary<Made> {
       comm: withNul(h.comm),
       ...record,
     },
-    event: {
-      tracker,
+    event: eventWith(tracker, {
       cgroupId: h.cgroup,
       container: h.inContainer ? {} : null,
       process: { pid: h.pid, tid: h.tid, ppid: 1, uid: h.uid, gid: h.gid, comm: textOf(h.comm) },
       ...event,
-    } as unknown as TraceEvent,
+    }),
   }));
 }
 

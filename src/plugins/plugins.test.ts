@@ -8,7 +8,7 @@ import { Outbox } from './outbox.js';
 import { Results } from './results.js';
 import { compileRow } from './row.js';
 import { compileSource, pluginFiles, readPlugin } from './source.js';
-import type { TraceEvent } from '../event/event.js';
+import { eventWith } from '../../test/support/event.js';
 
 describe('a directory of plugins', () => {
   let folder: string;
@@ -189,13 +189,12 @@ it('alerts with one key are one; a reader gets those that match', async () => {
 });
 
 it('a row of an event holds what was read and no more', () => {
-  const event = {
-    tracker: 'exec',
+  const event = eventWith('exec', {
     args: ['a'],
     cwd: '/',
     process: { pid: 1, comm: 'x', uid: 0 },
     container: { id: 'i', name: 'n', labels: { 'a"b': '1', c: '2' } },
-  } as unknown as TraceEvent;
+  });
   expect(compileRow(['args', 'process.pid', 'container.name', 'container.labels.a"b'])(event)).toEqual({
     tracker: 'exec',
     args: ['a'],

@@ -2,19 +2,19 @@ import { describe, expect, it } from 'vitest';
 import { CallTimer, ownThread, threadCpuMs } from './cpu.js';
 import { compilePluginView, strictView } from './view.js';
 import type { TraceEvent } from '../event/event.js';
+import { eventWith } from '../../test/support/event.js';
 
 const paths = {
   declared: ['path', 'process.pid', 'container.id', 'container.labels'],
   undeclared: ['errno', 'process.comm', 'container.name', 'cgroupId'],
 };
 const View = compilePluginView('open', paths);
-const event = {
-  tracker: 'open',
+const event = eventWith('open', {
   path: '/a',
   errno: null,
   process: { pid: 7, comm: 'sh' },
   container: { id: 'c', name: 'web', labels: { tier: 'x' } },
-} as unknown as TraceEvent;
+});
 const read = (view: object, name: string, inner?: string): unknown => {
   const value: unknown = Reflect.get(view, name);
   return inner === undefined || value === null || typeof value !== 'object' ? value : Reflect.get(value, inner);

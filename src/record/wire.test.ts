@@ -8,6 +8,7 @@ import { BatchReader, packBatch } from './wire.js';
 import exit from '../trackers/exit.js';
 import signal from '../trackers/signal.js';
 import { layoutOf, packed, recordOf } from '../../test/support/record.js';
+import { eventWith } from '../../test/support/event.js';
 
 const layout = layoutOf('exit');
 const place = { clock: { seconds: 1_700_000_000, nanoseconds: 5 }, seq: 40, lost: 3, lostFrom: 1, lostTo: 2 };
@@ -139,18 +140,7 @@ describe('a batch on its way to another thread', () => {
 });
 
 describe('a batch of rows', () => {
-  const rows = [5, 6, 7].map(
-    (ns) =>
-      ({
-        __typename: 'ExitEvent',
-        tracker: 'exit',
-        time: '',
-        bootNs: String(ns),
-        cgroupId: '1',
-        process: { pid: ns },
-        container: null,
-      }) as unknown as TraceEvent,
-  );
+  const rows = [5, 6, 7].map((ns) => eventWith('exit', { bootNs: String(ns), process: { pid: ns } }));
 
   it('is read and filtered as one of records is', () => {
     const batch = new RowBatch(rows, place);

@@ -3,7 +3,7 @@ import { WebSocket } from 'ws';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ApiServer } from '../../src/api/http/server.js';
 import type { Session } from '../../src/session/session.js';
-import { createServer, createFixture, keepEmitting, post, startedId, type Fixture } from './support.js';
+import { createServer, createFixture, keepEmitting, dataOf, post, startedId, type Fixture } from './support.js';
 import { until } from '../support/until.js';
 
 let fixture: Fixture;
@@ -34,8 +34,19 @@ async function start(input = '{ trackers: [{ exec: {} }] }'): Promise<Session> {
   return session;
 }
 
+interface Row {
+  readonly key: readonly { readonly field: string; readonly value: string }[];
+  readonly count: string;
+  readonly other: boolean;
+  readonly window: object;
+  readonly values: readonly { readonly number: number }[];
+  readonly median: object;
+}
+
 const aggregateOf = async (session: Session, field: string) =>
-  post(server.url, { query: `{ session(id: "${session.id}") { aggregate${field} } }` });
+  post<{ session: { aggregate: readonly Row[] } }>(server.url, {
+    query: `{ session(id: "${session.id}") { aggregate${field} } }`,
+  });
 
 describe('an aggregate of what is summed in the kernel', () => {
   const measures = `measures: [{ fn: SUM, field: "errors" }, { fn: AVG, field: "durationNs" }, { fn: COUNT, field: "durationNs", name: "timed" }, { fn: TOP_K, field: "name", name: "top" },
@@ -46,8 +57,7 @@ describe('an aggregate of what is summed in the kernel', () => {
   it('reads the sums first, counts calls, adds totals once, and has quantiles from their histograms', async () => {
     const session = await start('{ trackers: [{ syscount: {} }] }');
     fixture.kernel.sum(4);
-    const { json } = await aggregateOf(session, `(groupBy: ["name"], ${measures}) ${rows}`);
-    expect(json.errors).toBeUndefined();
+    const answer = await aggregateOf(session, `(groupBy: ["name"], ${measures}) ${rows}`);
     const values = [
       { name: 'sum(errors)', number: 4, text: '4', error: 0 },
       { name: 'avg(durationNs)', number: 3000 },
@@ -66,7 +76,7 @@ describe('an aggregate of what is summed in the kernel', () => {
         ],
       },
     ];
-    const answered = json.data?.['session']?.['aggregate'] as unknown as { values: { number: number }[] }[];
+    const answered = dataOf(answer.json).session.aggregate;
     expect(answered).toMatchObject([
       { key: [{ value: 'read' }], count: '20', values },
       { key: [{ value: 'write' }], count: '20', values },
@@ -116,7 +126,7 @@ describe('an aggregate of what a session holds', () => {
   it('has measures of every kind, in windows, with conditions, order and limit', async () => {
     const session = await start();
     fixture.kernel.emit(40, { cgroupId: 4242 });
-    const { json } = await aggregateOf(
+    const answer = await aggregateOf(
       session,
       `(
       groupBy: ["process.comm", "container.name"], limit: 2, window: { size: "1s" },
@@ -125,10 +135,9 @@ describe('an aggregate of what a session holds', () => {
       having: [{ measure: "sum(process.pid)", gt: 180 }], orderBy: [{ by: "process.comm" }])
       { key { field value } count other window { from to } values { name number text error buckets { from to count } top { count error } } median: value(name: "median") { number } none: value(name: "no") { text } }`,
     );
-    expect(json.errors).toBeUndefined();
-    const rows = json.data?.['session']?.['aggregate'] as unknown as Record<string, unknown>[];
+    const rows = dataOf(answer.json).session.aggregate;
     // pids 3, 7 … 39 are worker-3's; worker-0's add up to 180.
-    expect(rows.map(({ key, count, other }) => [(key as { value: string }[])[0]?.value, count, other])).toEqual([
+    expect(rows.map(({ key, count, other }) => [key[0]?.value, count, other])).toEqual([
       ['worker-3', '10', false],
       ['worker-2', '10', false],
       [null, '10', true],
@@ -151,7 +160,7 @@ describe('an aggregate of what a session holds', () => {
       ],
       none: null,
     });
-    expect(rows[0]?.['median']).toMatchObject({ number: expect.closeTo(19, 0) as number });
+    expect(rows[0]?.median).toMatchObject({ number: expect.closeTo(19, 0) as number });
   });
 
   it.each([
@@ -177,10 +186,9 @@ describe('an aggregate of what a session holds', () => {
     const query =
       'mutation { trace(input: { trackers: [{ exec: {} }] }, for: "5m", limit: 4) { aggregate(groupBy: ["process.comm"], measures: [{ fn: DISTINCT, field: "args", name: "d" }]) { values { number } } } }';
     const stop = keepEmitting(fixture.kernel, 4, 5);
-    const { json } = await post(server.url, { query });
+    const { json } = await post<{ trace: { aggregate: readonly Pick<Row, 'values'>[] } }>(server.url, { query });
     stop();
-    expect(json.errors).toBeUndefined();
-    const rows = json.data?.['trace']?.['aggregate'] as unknown as { values: { number: number }[] }[];
+    const rows = dataOf(json).trace.aggregate;
     expect(rows.map(({ values }) => values[0]?.number)).toEqual([1, 1, 1, 1]);
   });
 });

@@ -9,7 +9,7 @@ import { DuckDBInstance } from '@duckdb/node-api';
 import { parse } from 'csv-parse/sync';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ApiServer } from '../../src/api/http/server.js';
-import { createServer, createFixture, post, startedId, type Fixture, type FixtureOptions } from './support.js';
+import { createServer, createFixture, dataOf, post, startedId, type Fixture, type FixtureOptions } from './support.js';
 import { until } from '../support/until.js';
 
 let fixture: Fixture;
@@ -78,11 +78,10 @@ describe('an export as NDJSON', () => {
     });
     expect(end).toEqual({ end: { items: '6', lost: '0', dropped: '0', complete: true, state: 'RUNNING' } });
     const { shared, own } = selectionOf('ExecEvent');
-    const { json } = await post(server.url, {
+    const answer = await post<{ session: { events: { nodes: Record<string, unknown>[] } } }>(server.url, {
       query: `{ session(id: "${id}") { events { nodes { ${shared} ... on ExecEvent { ${own} } ... on OpenEvent { openErrno: errno fd path flags } } } } }`,
     });
-    const { nodes } = (json.data as unknown as { session: { events: { nodes: Record<string, unknown>[] } } }).session
-      .events;
+    const { nodes } = dataOf(answer.json).session.events;
     expect(rest.filter(({ tracker }) => tracker === 'exec')).toEqual(nodes.filter(({ tracker }) => tracker === 'exec'));
     expect(
       rest

@@ -2,7 +2,7 @@ import { createClient, type Client } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { ApiServer } from '../../src/api/http/server.js';
-import { createServer, createFixture, post, startedId, type Fixture } from './support.js';
+import { createServer, createFixture, dataOf, post, startedId, type Fixture } from './support.js';
 import { until } from '../support/until.js';
 
 let fixture: Fixture;
@@ -85,11 +85,8 @@ it('goes on after a page of a filter', async () => {
     'query ($id: ID!, $after: Cursor) { session(id: $id) { events(first: 2, after: $after, where: { expr: "process.pid in [5, 50, 95]" }) { nodes { process { pid } } pageInfo { hasNextPage endCursor } } } }';
   type Page = { nodes: { process: { pid: number } }[]; pageInfo: { hasNextPage: boolean; endCursor: string } };
   const page = async (after: string | null): Promise<Page> =>
-    (
-      (await post(server.url, { query, variables: { id, after } })).json.data as unknown as {
-        session: { events: Page };
-      }
-    ).session.events;
+    dataOf((await post<{ session: { events: Page } }>(server.url, { query, variables: { id, after } })).json).session
+      .events;
   const one = await page(null);
   const two = await page(one.pageInfo.endCursor);
   expect([...one.nodes, ...two.nodes].map(({ process }) => process.pid)).toEqual([5, 50, 95]);

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { DuckStore } from '../../src/storage/duckdb/index.js';
 import { batchAt } from '../support/record.js';
 import { end, openStore, record, slicesOf, temporaryDirectory } from '../support/store.js';
-import { createServer, createFixture, post } from './support.js';
+import { createServer, createFixture, dataOf, post } from './support.js';
 
 const closing: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -32,7 +32,7 @@ async function serve(withStore: boolean): Promise<{ url: string; store: DuckStor
   return { url: server.url, store };
 }
 
-const ask = async (url: string, query: string) => (await post(url, { query })).json;
+const ask = async <Data = Record<string, never>>(url: string, query: string) => (await post<Data>(url, { query })).json;
 
 describe('a stored session', () => {
   it('is listed, read, filtered, grouped and removed like any other', async () => {
@@ -87,18 +87,23 @@ describe('history', () => {
 
   it('pages by its own cursors, and refuses others', async () => {
     const { url } = await serve(true);
+    interface Page {
+      readonly history: {
+        readonly events: {
+          readonly edges: object[];
+          readonly pageInfo: { readonly hasNextPage: boolean; readonly endCursor: string };
+        };
+      };
+    }
     const page = (after: string) =>
-      ask(
+      ask<Page>(
         url,
         `{ history(from: "1970-01-01T00:00:00Z", to: "1970-01-02T00:00:00Z") { events(first: 200${after}) { edges { session node { bootNs } cursor } pageInfo { hasNextPage endCursor } } } }`,
       );
-    const { data } = (await page('')) as unknown as {
-      data: { history: { events: { edges: object[]; pageInfo: { hasNextPage: boolean; endCursor: string } } } };
-    };
-    const { edges, pageInfo } = data.history.events;
+    const { edges, pageInfo } = dataOf(await page('')).history.events;
     expect([edges.length, pageInfo.hasNextPage]).toEqual([200, true]);
-    const rest = (await page(`, after: "${pageInfo.endCursor}"`)) as unknown as { data: typeof data };
-    expect(rest.data.history.events.edges).toHaveLength(50);
+    const rest = dataOf(await page(`, after: "${pageInfo.endCursor}"`));
+    expect(rest.history.events.edges).toHaveLength(50);
     expect((await page(', after: "bm8"')).errors?.[0]).toMatchObject({ extensions: { code: 'BAD_CURSOR' } });
   });
 

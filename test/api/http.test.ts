@@ -6,6 +6,7 @@ import {
   createServer,
   createFixture,
   keepEmitting,
+  dataOf,
   post,
   startedId,
   type Fixture,
@@ -112,7 +113,12 @@ describe('over HTTP', () => {
     });
     fixture.kernel.emit(10, { cgroupId: 4242, lost: 3 });
 
-    const page = await post(server.url, {
+    interface Held {
+      readonly session: {
+        readonly events: { readonly nodes: object[]; readonly pageInfo: { readonly endCursor: string } };
+      };
+    }
+    const page = await post<Held>(server.url, {
       query: `query ($id: ID!) { session(id: $id) {
         stats { produced lost received delivered retained subscribers { id } } captured
         events(first: 4) { nodes { time ... on ExecEvent { args } process { pid comm mountNs } container { name } } pageInfo { hasNextPage hasPreviousPage endCursor } totalCount gaps { lost where } }
@@ -120,8 +126,7 @@ describe('over HTTP', () => {
         aggregate(groupBy: ["process.comm", "container.labels.tier"], limit: 2) { key { field value } count other } } }`,
       variables: { id },
     });
-    expect(page.json.errors).toBeUndefined();
-    const session = page.json.data?.['session'] as unknown as Record<string, never>;
+    const { session } = dataOf(page.json);
     expect(session).toMatchObject({
       stats: { produced: '13', lost: '3', received: '10', delivered: '10', retained: '10', subscribers: [] },
       captured: ['args', 'argsTruncated', 'cwd'],
@@ -147,14 +152,14 @@ describe('over HTTP', () => {
         { count: '4', other: true },
       ],
     });
-    expect(session['events']?.['nodes'][1]).toEqual({
+    expect(session.events.nodes[1]).toEqual({
       time: '2026-01-31T08:15:30.000000001Z',
       args: ['run', '1'],
       process: { pid: 1, comm: 'worker-1', mountNs: null },
       container: { name: 'web-1' },
     });
 
-    const after = session['events']?.['pageInfo']['endCursor'] as unknown as string;
+    const after = session.events.pageInfo.endCursor;
     const next = await post(server.url, {
       query: 'query ($id: ID!, $after: Cursor) { session(id: $id) { events(after: $after) { nodes { bootNs } } } }',
       variables: { id, after },

@@ -5,7 +5,7 @@ import type { Gap } from '../../src/event/event.js';
 import type { BehaviourReport } from '../../src/event/report.js';
 import { batchAt } from '../support/record.js';
 import { end, openStore, record, slicesOf, temporaryDirectory } from '../support/store.js';
-import { createServer, createFixture, post } from './support.js';
+import { createServer, createFixture, dataOf, post } from './support.js';
 
 const closing: (() => Promise<unknown>)[] = [];
 afterAll(async () => {
@@ -77,16 +77,14 @@ const FIELDS =
   'session sessions { id trackers from to } events lost dropped complete restrictions restricted { section reason } doubled programs { entries { path } } exits { entries { count } other { count } } missing { section reason }';
 
 async function report(url: string, args = '', id = 'stored'): Promise<BehaviourReport> {
-  const { data, errors } = await ask(url, `{ session(id: "${id}") { report${args && `(${args})`} { ${FIELDS} } } }`);
-  expect(errors).toBeUndefined();
-  return (data as unknown as { session: { report: BehaviourReport } }).session.report;
+  const query = `{ session(id: "${id}") { report${args && `(${args})`} { ${FIELDS} } } }`;
+  return dataOf((await post<{ session: { report: BehaviourReport } }>(url, { query })).json).session.report;
 }
 
 const RANGE = 'from: "1970-01-01T00:00:00Z", to: "1970-01-02T00:00:00Z"';
 async function overTime(url: string, history = RANGE, args = ''): Promise<BehaviourReport> {
-  const { data, errors } = await ask(url, `{ history(${history}) { report${args && `(${args})`} { ${FIELDS} } } }`);
-  expect(errors).toBeUndefined();
-  return (data as unknown as { history: { report: BehaviourReport } }).history.report;
+  const query = `{ history(${history}) { report${args && `(${args})`} { ${FIELDS} } } }`;
+  return dataOf((await post<{ history: { report: BehaviourReport } }>(url, { query })).json).history.report;
 }
 
 describe('the report of a stored session', () => {
@@ -207,12 +205,9 @@ describe('the report of a range of time', () => {
 
   it('of a time when nothing was recorded says that nobody looked', async () => {
     const { url } = await serve();
-    const { data } = await ask(
-      url,
-      `{ history(${RANGE}) { report { sessions { id } exits { entries { count } } missing { section } markdown } } }`,
-    );
-    const { report: made } = (data as unknown as { history: { report: BehaviourReport & { markdown: string } } })
-      .history;
+    const query = `{ history(${RANGE}) { report { sessions { id } exits { entries { count } } missing { section } markdown } } }`;
+    const answer = await post<{ history: { report: BehaviourReport & { markdown: string } } }>(url, { query });
+    const { report: made } = dataOf(answer.json).history;
     expect(made).toMatchObject({ sessions: [], exits: null });
     expect(made.missing).toContainEqual({ section: 'exits' });
     expect(made.markdown).toContain('No session was recorded in this time: nobody looked');

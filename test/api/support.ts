@@ -401,23 +401,30 @@ export function callerOf(role: Role, signal = new AbortController().signal): Cal
   return { who: 'a test', role, signal };
 }
 
-/** A query, mutation or a refusal over plain HTTP. */
-export async function post(
+/** A query, mutation or a refusal over plain HTTP. `Data` is what the query selects. */
+export async function post<Data = Record<string, never>>(
   url: string,
   body: unknown,
   headers: Record<string, string> = {},
-): Promise<{ status: number; json: GraphQLAnswer; headers: Headers }> {
+): Promise<{ status: number; json: GraphQLAnswer<Data>; headers: Headers }> {
   const response = await fetch(url, {
     method: 'POST',
     headers: { 'content-type': 'application/json', ...headers },
     body: JSON.stringify(body),
   });
   const text = await response.text();
-  return { status: response.status, json: (text ? JSON.parse(text) : {}) as GraphQLAnswer, headers: response.headers };
+  const json = (text ? JSON.parse(text) : {}) as GraphQLAnswer<Data>;
+  return { status: response.status, json, headers: response.headers };
 }
 
-export interface GraphQLAnswer {
-  readonly data?: Record<string, never> | null;
+/** The data of a response that has no errors. */
+export function dataOf<Data>({ data, errors }: GraphQLAnswer<Data>): Data {
+  if (errors || !data) throw new Error(`the operation failed: ${JSON.stringify(errors)}`);
+  return data;
+}
+
+export interface GraphQLAnswer<Data = Record<string, never>> {
+  readonly data?: Data | null;
   readonly errors?: readonly {
     readonly message: string;
     readonly path?: readonly (string | number)[];

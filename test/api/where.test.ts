@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ApiServer } from '../../src/api/http/server.js';
-import { createServer, createFixture, post, startedId, type Fixture } from './support.js';
+import { createServer, createFixture, dataOf, post, startedId, type Fixture } from './support.js';
 import { until } from '../support/until.js';
 
 let fixture: Fixture;
@@ -31,26 +31,30 @@ interface Plan {
 }
 
 async function explain(id: string): Promise<Plan> {
-  const { json } = await post(server.url, {
+  const answer = await post<{ session: { explain: Plan } }>(server.url, {
     query: `{ session(id: "${id}") { explain { where trackers { tracker inKernel inServer hooks captured } sharing { sessions eventsPerSecond reason } } } }`,
   });
-  expect(json.errors).toBeUndefined();
-  return (json.data as unknown as { session: { explain: Plan } }).session.explain;
+  return dataOf(answer.json).session.explain;
 }
 
 describe('a session with a filter', () => {
   it('holds what it takes, at places without gaps, and counts the rest as discarded', async () => {
     const id = await start({ expr: 'process.mountNs != null && bootNs < 10' });
     fixture.kernel.emit(20);
-    const { json } = await post(server.url, {
+    interface Held {
+      readonly session: {
+        readonly stats: Record<string, string>;
+        readonly events: {
+          readonly totalCount: number;
+          readonly nodes: object[];
+          readonly pageInfo: { readonly endCursor: string };
+        };
+      };
+    }
+    const answer = await post<Held>(server.url, {
       query: `{ session(id: "${id}") { stats { produced lost received discarded delivered queued retained } events(first: 3) { totalCount nodes { process { pid } } pageInfo { endCursor } } } }`,
     });
-    const { session } = json.data as unknown as {
-      session: {
-        stats: Record<string, string>;
-        events: { totalCount: number; nodes: object[]; pageInfo: { endCursor: string } };
-      };
-    };
+    const { session } = dataOf(answer.json);
     expect(session.stats).toEqual({
       produced: '20',
       lost: '0',

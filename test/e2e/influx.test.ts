@@ -11,6 +11,7 @@ import {
   catalog,
   ended,
   execEvent,
+  exitEvent,
   fields,
   influx1,
   openStore,
@@ -206,15 +207,11 @@ describe('events in an InfluxDB 1.x', () => {
     const record = sessionOf('EVENTS', ['exit']);
     const sink = await store.record(record);
     const exit = (i: number): TraceEvent =>
-      ({
-        ...execEvent(timeAt(BASE + i * 100)),
-        __typename: 'ExitEvent',
-        tracker: 'exit',
+      exitEvent(timeAt(BASE + i * 100), {
         exitCode: i % 5,
         signal: i % 2 ? 'SIGKILL' : null,
-        coreDumped: false,
         lifetimeNs: String(i * 1000),
-      }) as unknown as TraceEvent;
+      });
     await sink.write(
       [
         sliceOf(
@@ -484,15 +481,7 @@ it('an InfluxDB with a certificate of its own authority is written and asked wit
 
 describe('rollups', () => {
   const exits = (i: number): TraceEvent =>
-    ({
-      ...execEvent(timeAt(BASE + i * 20)),
-      __typename: 'ExitEvent',
-      tracker: 'exit',
-      exitCode: 0,
-      signal: i % 4 ? null : 'SIGTERM',
-      coreDumped: false,
-      lifetimeNs: String(i),
-    }) as unknown as TraceEvent;
+    exitEvent(timeAt(BASE + i * 20), { signal: i % 4 ? null : 'SIGTERM', lifetimeNs: String(i) });
 
   it('in an InfluxDB 1.x sum up to the events, and answer aggregates', async () => {
     const database = await (await influx1('influx-rollup')).up();

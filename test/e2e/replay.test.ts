@@ -142,17 +142,18 @@ describe('a recording', () => {
     });
     try {
       const url = /(http:\S+)/.exec(await firstLine(child))?.[1] ?? '';
-      const query = async (text: string) => {
+      interface Answer<Data> {
+        readonly data: Data;
+        readonly errors?: { message: string; extensions: { code: string } }[];
+      }
+      const query = async <Data = Record<string, never>>(text: string): Promise<Answer<Data>> => {
         // As the same user: a server without rights cannot see whose root's connections are, and asks root for a token.
         const { stdout } = await promisify(execFile)(
           process.execPath,
           ['-e', ASK, url, JSON.stringify({ query: text })],
           somebody,
         );
-        return JSON.parse(stdout) as {
-          data: Record<string, never>;
-          errors?: { message: string; extensions: { code: string } }[];
-        };
+        return JSON.parse(stdout) as Answer<Data>;
       };
       const recorded = eventsOf(await readFile(recording, 'utf8')).map(
         (line) => JSON.parse(line) as { tracker: string; errno?: string | null },
@@ -168,26 +169,24 @@ describe('a recording', () => {
         }[];
       }
       const sessions = async () =>
-        ((await query('{ sessions { id name origin state stopReason startedAt } }')).data as unknown as Replayed)
-          .sessions;
+        (await query<Replayed>('{ sessions { id name origin state stopReason startedAt } }')).data.sessions;
       const [session] = await sessions();
       expect(session).toMatchObject({ name: 'recorded', origin: 'REPLAY' });
       for (let state = session; state?.state !== 'STOPPED'; [state] = await sessions())
         await new Promise((resolve) => setTimeout(resolve, 50));
       expect((await sessions())[0]).toMatchObject({ state: 'STOPPED', stopReason: 'REPLAYED' });
-      const { data } = await query(`{ session(id: "${session?.id}") {
+      interface Held {
+        readonly session: {
+          readonly events: { readonly totalCount: number; readonly nodes: object[] };
+          readonly aggregate: { readonly key: { readonly value: string }[]; readonly count: string }[];
+          readonly stats: object;
+        };
+      }
+      const { data } = await query<Held>(`{ session(id: "${session?.id}") {
         events(where: { open: { errno: { eq: "ENOENT" } } }, first: 1000) { totalCount nodes { ... on OpenEvent { errno path } } }
         aggregate(groupBy: ["tracker"]) { key { value } count } stats { produced lost delivered retained }
       } }`);
-      const answer = (
-        data as unknown as {
-          session: {
-            events: { totalCount: number; nodes: object[] };
-            aggregate: { key: { value: string }[]; count: string }[];
-            stats: object;
-          };
-        }
-      ).session;
+      const answer = data.session;
       expect(answer.events.totalCount).toBe(recorded.length);
       expect(answer.events.nodes).toHaveLength(
         recorded.filter(({ tracker, errno }) => tracker === 'open' && errno === 'ENOENT').length,

@@ -24,6 +24,7 @@ import { RowBatch } from '../../src/record/row.js';
 import { Catalog } from '../../src/catalog/catalog.js';
 import { loadTrackers } from '../../src/catalog/load.js';
 import { scratch, start } from './workload.js';
+import { eventWith } from './event.js';
 
 /** Real databases, each with a data directory and a port of its own, and the store on top of them. */
 export class Database {
@@ -210,14 +211,10 @@ export function timeAt(ms: number, ns = 0): string {
 
 /** An event of the tracker exec; `own` has what is not as usual. */
 export function execEvent(time: string, own: Readonly<Record<string, unknown>> = {}): TraceEvent {
-  return {
-    __typename: 'ExecEvent',
-    tracker: 'exec',
+  return eventWith('exec', {
     time,
     bootNs: time === '' ? '0' : nanosecondsOf(time), // by the clock of `sliceOf`
-    cgroupId: '4242',
-    process: { pid: 100, tid: 100, ppid: 1, uid: 1000, gid: 1000, comm: 'sh', startTime: time, mountNs: 4026531841 },
-    container: null,
+    process: { startTime: time },
     errno: null,
     filename: '/bin/sh',
     executable: '/usr/bin/dash',
@@ -228,7 +225,21 @@ export function execEvent(time: string, own: Readonly<Record<string, unknown>> =
     pidNs: '4026531836',
     netNs: '4026531840',
     ...own,
-  } as unknown as TraceEvent;
+  });
+}
+
+/** An event of the tracker exit. */
+export function exitEvent(time: string, own: Readonly<Record<string, unknown>> = {}): TraceEvent {
+  return eventWith('exit', {
+    time,
+    bootNs: nanosecondsOf(time),
+    process: { startTime: time },
+    exitCode: 0,
+    signal: null,
+    coreDumped: false,
+    lifetimeNs: '0',
+    ...own,
+  });
 }
 
 export function sliceOf(events: readonly TraceEvent[], seq: number): Slice {

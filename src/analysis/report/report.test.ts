@@ -12,6 +12,7 @@ import { loadTrackers } from '../../catalog/load.js';
 import type { TraceEvent } from '../../event/event.js';
 import { compareReports, type BehaviourReport } from '../../event/report.js';
 import type { ReportFeed } from '../../event/report-feed.js';
+import { eventWith } from '../../../test/support/event.js';
 
 const trackers: readonly ReportTracker[] = (await loadTrackers()).map(({ name, report = null }) => ({ name, report }));
 const known = ['exec', 'exit', 'open', 'tcp', 'syscall'];
@@ -45,13 +46,12 @@ const web = { id: 'a'.repeat(64), name: 'web', image: 'nginx' };
 let second = 0;
 function event(tracker: string, fields: Record<string, unknown>, container: object | null = web): TraceEvent {
   second = (second + 1) % 60;
-  return {
-    tracker,
+  return eventWith(tracker, {
     time: `2026-01-31T08:15:${String(second).padStart(2, '0')}.000000000Z`,
     process: { comm: 'worker' },
     container,
     ...fields,
-  } as unknown as TraceEvent;
+  });
 }
 const opened = (path: string, flags: string[], errno: string | null = null): TraceEvent =>
   event('open', { path, resolved: errno === null ? path : null, flags, errno });

@@ -15,6 +15,7 @@ import {
   slicesOf,
   temporaryDirectory,
 } from '../../../test/support/store.js';
+import { eventWith } from '../../../test/support/event.js';
 
 // Real DuckDB: what SQL says of an event is what the filter says of it.
 
@@ -70,10 +71,8 @@ function eventAt(i: number): TraceEvent {
   const errno = nullable(pick(['ENOENT', 'EACCES', '524'], n >> 2), 2) ?? null;
   switch (i % 3) {
     case 0:
-      return {
+      return eventWith('open', {
         ...shared,
-        __typename: 'OpenEvent',
-        tracker: 'open',
         errno,
         fd: nullable(n % 7, 3),
         path: nullable(pick(texts, n >> 4), 5),
@@ -84,12 +83,10 @@ function eventAt(i: number): TraceEvent {
         directory: nullable('/srv', 4),
         resolve: null,
         resolvedState: nullable(pick(['ROOTED', 'DETACHED'], n), 3),
-      } as unknown as TraceEvent;
+      });
     case 1:
-      return {
+      return eventWith('tcp', {
         ...shared,
-        __typename: 'TcpEvent',
-        tracker: 'tcp',
         operation: pick(['CONNECT', 'CLOSE'], n),
         errno,
         ipVersion: 4,
@@ -100,19 +97,17 @@ function eventAt(i: number): TraceEvent {
         sentBytes: nullable(pick(['0', '18446744073709551615'], n), 2),
         receivedBytes: null,
         durationNs: String(n),
-      } as unknown as TraceEvent;
+      });
     default:
-      return {
+      return eventWith('syscall', {
         ...shared,
-        __typename: 'SyscallEvent',
-        tracker: 'syscall',
         name: pick(['openat', 'write'], n),
         nr: n % 400,
         abi: pick(['X86_64', 'I386', null], n),
         ret: pick(['-2', '0', '-9223372036854775808', '7'], n),
         errno,
         durationNs: nullable(String(n), 2),
-      } as unknown as TraceEvent;
+      });
   }
 }
 
