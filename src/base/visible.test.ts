@@ -51,16 +51,25 @@ describe('a terminal', () => {
 });
 
 it('the command line writes the CSV that an export does', () => {
-  const tracker = {
+  const field = { description: '', onDemand: false };
+  const tracker: TrackerInfo = {
     name: 'exec',
+    summary: '',
+    available: true,
+    unavailableReason: null,
+    minimumKernel: '5.17',
     eventType: 'ExecEvent',
+    hooks: [],
+    blindSpots: [],
+    columns: [],
+    options: [],
     fields: [
-      { path: 'comm', type: 'String!' },
-      { path: 'ret', type: 'Int64!' },
-      { path: 'args', type: '[String!]' },
-      { path: 'none', type: 'String' },
+      { path: 'comm', type: 'String!', ...field },
+      { path: 'ret', type: 'Int64!', ...field },
+      { path: 'args', type: '[String!]', ...field },
+      { path: 'none', type: 'String', ...field },
     ],
-  } as unknown as TrackerInfo;
+  };
   fc.assert(
     fc.property(hostileText, fc.bigInt({ min: -5n, max: 5n }).map(String), fc.array(hostileText), (comm, ret, args) => {
       const sheet: Sheet<null> = {
@@ -85,32 +94,31 @@ it('the command line writes the CSV that an export does', () => {
 
 describe('a report in Markdown', () => {
   const none = { entries: [], other: { entries: null, count: '0' } };
-  const reportOf = (text: string): BehaviourReport =>
-    ({
-      session: null,
-      sessions: [],
-      container: { id: 'c', name: text, image: text },
-      host: false,
-      from: null,
-      to: null,
-      trackers: ['open'],
-      events: '1',
-      lost: '0',
-      dropped: '0',
-      complete: true,
-      restrictions: [],
-      restricted: [],
-      doubled: [],
-      programs: null,
-      filesRead: { entries: [{ path: text, errno: null, count: '1', comms: [text] }], other: none.other },
-      filesWritten: null,
-      failedOpens: null,
-      peers: null,
-      listeningPorts: null,
-      syscalls: null,
-      exits: null,
-      missing: [],
-    }) as unknown as BehaviourReport;
+  const reportOf = (text: string): BehaviourReport => ({
+    session: null,
+    sessions: [],
+    container: { id: 'c', name: text, image: text },
+    host: false,
+    from: null,
+    to: null,
+    trackers: ['open'],
+    events: '1',
+    lost: '0',
+    dropped: '0',
+    complete: true,
+    restrictions: [],
+    restricted: [],
+    doubled: [],
+    programs: null,
+    filesRead: { entries: [{ path: text, errno: null, count: '1', comms: [text] }], other: none.other },
+    filesWritten: null,
+    failedOpens: null,
+    peers: null,
+    listeningPorts: null,
+    syscalls: null,
+    exits: null,
+    missing: [],
+  });
 
   it('has the same lines, cells and no formatting of its own, whatever a process called itself', () => {
     const plain = markdown(reportOf('plain')).split('\n');

@@ -21,6 +21,15 @@ export function compileFilter(filter: Filter, fields: FilterFields, trackers: re
   return (event) => predicates.get(event.tracker)?.(event) ?? false;
 }
 
+/** As `compileFilter`, of one tracker, for a filter on containers alone: it reads nothing else of an event. */
+export function compileContainerFilter(
+  filter: Filter,
+  fields: FilterFields,
+  tracker: string,
+): (event: Pick<TraceEvent, 'tracker' | 'container'>) => boolean {
+  return compileOne<Pick<TraceEvent, 'tracker' | 'container'>>(optimise(filter, fields, [tracker]), new Map());
+}
+
 /** Returns the fields that the filter reads, by tracker. Trackers of which no event can match are omitted. */
 export function fieldsOf(filter: Filter, fields: FilterFields, trackers: readonly string[]): Demand {
   const demand = new Map<string, ReadonlySet<string>>();
@@ -43,9 +52,9 @@ function collect(filter: Filter, paths: Set<string>): void {
 /** Patterns, each compiled once for all trackers. */
 type Patterns = Map<string, TextPredicate>;
 
-function compileOne(filter: Filter, patterns: Patterns): Predicate {
+function compileOne<Event = TraceEvent>(filter: Filter, patterns: Patterns): (event: Event) => boolean {
   const compiled: unknown = new Generator(filter, patterns).compile();
-  return compiled as Predicate;
+  return compiled as (event: Event) => boolean;
 }
 
 const runtime = {

@@ -1,7 +1,7 @@
 /** Filters for events: validates and compiles what clients write. Pure. */
 export type { Filter } from './ast.js';
 export { parseCel } from './cel.js';
-export { compileFilter, fieldsOf, type Predicate } from './compile.js';
+export { compileContainerFilter, compileFilter, fieldsOf, type Predicate } from './compile.js';
 export { FilterFields, type FilterField } from './field.js';
 export { parseInput } from './input.js';
 export { optimise } from './optimise.js';

@@ -132,8 +132,8 @@ export function loadLibbpf(): Libbpf {
   library.func('void *libbpf_set_print(void *fn)')(null); // its messages would go to stderr; ours carry the verifier's log
   const functions = Object.fromEntries(
     Object.entries(prototypes).map(([name, prototype]) => [name, library.func(prototype)]),
-  );
-  libbpf = { version, ...functions } as unknown as Libbpf;
+  ) as Record<keyof typeof prototypes, ReturnType<typeof library.func>>;
+  libbpf = { version, ...functions };
   return libbpf;
 }
 
@@ -160,7 +160,7 @@ export function loadLibc(): Libc {
     mallopt: library.func('int mallopt(int param, int value)'),
     syscall: library.func('long syscall(long nr, long a, long b, long c, long d, long e)'),
     syscallBytes: library.func('long syscall(long nr, const void *a, long b, long c, long d, long e)'),
-  } as unknown as Libc;
+  };
   return libc;
 }
 

@@ -162,7 +162,7 @@ function optionsOf(told: unknown, fail: Fail): Record<string, OptionDefinition> 
     }
     if (typeof option['description'] !== 'string' || !option['description'])
       fail(`options.${name}.description is missing: say what the option does, and its unit`);
-    const wrong = problemOf(option as unknown as OptionDefinition, option['default']);
+    const wrong = problemOf(option as OptionShape, option['default']);
     if (wrong) fail(`options.${name}.default ${wrong}`);
   }
   return options as Record<string, OptionDefinition>;
@@ -228,8 +228,15 @@ export function checkOptions(
   );
 }
 
+/** What decides whether a value fits an option. */
+type OptionShape = Pick<OptionDefinition, 'type'> & {
+  readonly enum?: readonly string[];
+  readonly min?: number;
+  readonly max?: number;
+};
+
 /** Why a value does not fit an option; null when it does. */
-function problemOf(option: OptionDefinition, value: unknown): string | null {
+function problemOf(option: OptionShape, value: unknown): string | null {
   switch (option.type) {
     case 'boolean':
       return typeof value === 'boolean' ? null : `must be true or false; it is ${show(value)}`;

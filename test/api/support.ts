@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { defaultConfig, type Config, type Limits, type Role } from '../../src/base/config.js';
 import { createContainer, type Container, type MutableContainer } from '../../src/inventory/container.js';
-import type { ContainerRegistry } from '../../src/inventory/registry.js';
-import type { ProcessView, TraceEvent } from '../../src/event/event.js';
+import { ContainerRegistry } from '../../src/inventory/registry.js';
+import type { CgroupId, ProcessView, TraceEvent } from '../../src/event/event.js';
 import type { Chunk, SourceSpec } from '../../src/kernel/protocol.js';
 import type { ChunkReceiver, KernelSource } from '../../src/kernel/thread.js';
 import { Peers } from '../../src/access/peers.js';
@@ -279,26 +279,31 @@ export const webContainer: Container = {
   cgroupId: 4242,
 } satisfies MutableContainer;
 
-function fakeRegistry(): ContainerRegistry {
-  const containers = [webContainer];
-  const registry = {
-    identity: 'CGROUP',
-    list: () => [...containers],
-    find: (ref: string) => containers.find(({ name, id }) => name === ref || id.startsWith(ref)) ?? null,
-    byCgroup: (id: number) => containers.find(({ cgroupId }) => cgroupId === id) ?? null,
-    cgroups: () => [[4242, webContainer]].values(),
-    cgroupIds: () => [4242],
-    ready: () => true,
-    byInit: () => null,
-    seesNamespaces: false,
-    refresh: () => Promise.resolve(),
-    silentEngines: [],
-    engine: null,
-    engines: [],
-    on: () => registry,
-    off: () => registry,
-  };
-  return registry as unknown as ContainerRegistry;
+/** The registry of a machine with one container: it looks at nothing, since it is not started. */
+class OneContainerRegistry extends ContainerRegistry {
+  override list(): Container[] {
+    return [webContainer];
+  }
+
+  override find(reference: string): Container | null {
+    return webContainer.name === reference || webContainer.id.startsWith(reference) ? webContainer : null;
+  }
+
+  override byCgroup(id: CgroupId): Container | null {
+    return webContainer.cgroupId === id ? webContainer : null;
+  }
+
+  override *cgroups(): IterableIterator<[CgroupId, Container]> {
+    yield [4242, webContainer];
+  }
+
+  override cgroupIds(): CgroupId[] {
+    return [4242];
+  }
+
+  override ready(): boolean {
+    return true;
+  }
 }
 
 async function fakeTrackers(): Promise<ReadonlyMap<string, TrackerRuntime>> {
@@ -322,10 +327,7 @@ async function fakeTrackers(): Promise<ReadonlyMap<string, TrackerRuntime>> {
         captureOf: (field) => bits[field] ?? 0n,
         allCaptures: Object.values(bits).reduce((all, bit) => all | bit, 0n),
         onDemand: Object.keys(bits),
-        objectSpec: () =>
-          ({ name: definition.name, path: '', constants: {}, unneeded: [] }) as unknown as ReturnType<
-            TrackerRuntime['objectSpec']
-          >,
+        objectSpec: () => ({ name: definition.name, path: '', constants: {}, unneeded: [] }),
       };
       return [definition.name, runtime];
     }),
@@ -364,7 +366,7 @@ export async function createFixture({ limits, ...options }: FixtureOptions = {})
 async function fakeGround(kernel: FakeKernel): Promise<Ground> {
   return {
     kernel,
-    registry: fakeRegistry(),
+    registry: new OneContainerRegistry({ log: createLog('silent'), sources: [] }),
     trackers: await fakeTrackers(),
     peers: new Peers(ownerOf),
     problem: null,

@@ -6,6 +6,7 @@ import type { TraceEvent } from '../../event/event.js';
 import { RecordBatch, type BatchContext } from '../../record/batch.js';
 import { wallTime } from '../../event/clock.js';
 import { inTurns } from '../../base/turn.js';
+import { PlainEvent } from '../../../test/support/event.js';
 import { holdsFor } from '../../../test/support/property.js';
 
 /** Milliseconds since the epoch, and some fields. */
@@ -25,22 +26,19 @@ function batchOf(facts: readonly Fact[]): RecordBatch {
   const data = new ArrayBuffer(facts.length * 64);
   const view = new DataView(data);
   facts.forEach(({ ms }, i) => view.setBigUint64(i * 64, BigInt(Math.round(ms * 1e6)) - BigInt(CLOCK_NS), true));
-  class View {
-    readonly container: object | null;
-    readonly process: object;
-    readonly bytes: Fact['bytes'];
-    readonly args: Fact['args'];
-    readonly time: string;
+  class View extends PlainEvent {
     constructor(batch: RecordBatch, at: number) {
-      const fact = facts[at / 64];
-      this.process = { comm: fact?.comm ?? null };
-      this.container = fact?.name === undefined ? null : { name: fact.name, labels: { tier: `${fact.name}-tier` } };
-      this.bytes = fact?.bytes;
-      this.args = fact?.args;
-      this.time = wallTime(batch.clock, view.getUint32(at + 4, true), view.getUint32(at, true));
+      const { comm = null, name, bytes, args } = facts[at / 64] ?? {};
+      super('exec', {
+        process: { comm },
+        container: name === undefined ? null : { name, labels: { tier: `${name}-tier` } },
+        bytes,
+        args,
+        time: wallTime(batch.clock, view.getUint32(at + 4, true), view.getUint32(at, true)),
+      });
     }
   }
-  const context: BatchContext = { views: [View as unknown as BatchContext['views'][number]], containerAt: () => null };
+  const context: BatchContext = { views: [View], containerAt: () => null };
   return new RecordBatch(
     data,
     Uint32Array.from(facts, (_, i) => i * 64),

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Aggregator, LiveAggregate, type AggregateChange, type AggregateSource, type AggregateSpec } from './index.js';
 import type { Gap } from '../../event/event.js';
 import { RecordBatch, type BatchContext } from '../../record/batch.js';
+import { PlainEvent } from '../../../test/support/event.js';
 
 const NOW = Date.parse('2026-01-31T08:15:30.000Z');
 
@@ -9,14 +10,13 @@ const NOW = Date.parse('2026-01-31T08:15:30.000Z');
 function batchOf(comms: string, ms = 0): RecordBatch {
   const data = new ArrayBuffer(comms.length * 64);
   const view = new DataView(data);
-  class View {
-    readonly process: object;
+  class View extends PlainEvent {
     constructor(_batch: RecordBatch, at: number) {
-      this.process = { comm: comms[at / 64] };
+      super('exec', { process: { comm: comms[at / 64] } });
     }
   }
   for (let i = 0; i < comms.length; i++) view.setBigUint64(i * 64, BigInt(ms) * 1_000_000n, true);
-  const context: BatchContext = { views: [View as unknown as BatchContext['views'][number]], containerAt: () => null };
+  const context: BatchContext = { views: [View], containerAt: () => null };
   return new RecordBatch(
     data,
     Uint32Array.from(comms, (_, i) => i * 64),

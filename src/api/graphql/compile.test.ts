@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { getOperationAST, getVariableValues, parse, validate } from 'graphql';
 import { describe, expect, it } from 'vitest';
 import { executeHot, executeSlow, isCompiled, readsEvents, type Execution } from './compile.js';
-import type { RequestContext } from './context.js';
+import type { Caller } from '../../access/caller.js';
 import { createSchema } from './schema.js';
 
 const schema = createSchema();
@@ -148,12 +148,14 @@ function events(rate: number): fc.Arbitrary<unknown[]> {
   return fc.array(odd(one, rate), { maxLength: 4 });
 }
 
+const caller: Caller = { who: 'a test', role: 'admin', signal: new AbortController().signal };
+
 function prepare(query: string, rawVariables: Readonly<Record<string, unknown>>): Execution | null {
   const document = parse(query);
   const operation = getOperationAST(document);
   if (!operation || validate(schema, document).length > 0) return null;
   const { coerced } = getVariableValues(schema, operation.variableDefinitions ?? [], rawVariables);
-  const context = { variables: rawVariables } as unknown as RequestContext;
+  const context = { variables: rawVariables, caller };
   return coerced ? { schema, document, operation, variables: coerced, rawVariables, context } : null;
 }
 
@@ -249,7 +251,7 @@ describe('compiled execution', () => {
     };
     const session = { page: async (request: unknown) => (asked.push(request), page) };
     const find = async (_caller: unknown, id: unknown) => (asked.push(id), session);
-    const context = { variables: raw, service: { sessions: { find } } } as unknown as RequestContext;
+    const context = { variables: raw, caller, service: { sessions: { find } } };
     const expected = { data: { session: { events: { nodes: [{ time: 't' }], totalCount: 1 } } } };
     expect(JSON.parse(JSON.stringify(await executeHot({ ...execution, context })))).toEqual(expected);
     expect(JSON.parse(JSON.stringify(await executeSlow({ ...execution, context })))).toEqual(expected);
@@ -324,9 +326,8 @@ describe('compiled execution', () => {
       const note = (reason: unknown): void => void unhandled.push(reason);
       process.on('unhandledRejection', note);
       try {
-        const context = () => ({ variables: {}, service, caller: { signal: new AbortController().signal } });
-        const run = (execute: typeof executeHot) =>
-          execute({ ...execution, context: context() as unknown as RequestContext });
+        const context = { variables: {}, service, caller };
+        const run = (execute: typeof executeHot) => execute({ ...execution, context });
         const { errors } = await run(executeHot);
         expect(errors?.map((error) => [error.message, error.path])).toEqual([['outside of the buffer', path]]);
         expect((await run(executeSlow)).errors).toEqual(errors);
@@ -352,7 +353,7 @@ describe('compiled execution', () => {
     };
     const session = { page: async () => page };
     const service = { sessions: { stop: async () => ((stopped += 1), session) } };
-    const context = { variables: {}, service } as unknown as RequestContext;
+    const context = { variables: {}, caller, service };
     const { errors, data } = await executeHot({ ...execution, context });
     expect(errors?.map(({ path }) => path)).toEqual([['s', 'events', 'nodes', 0, 'time']]);
     expect(data).toBeNull();

@@ -16,7 +16,7 @@ import {
   type SelectionNode,
 } from 'graphql';
 import { compileQuery, isCompiledQuery } from 'graphql-jit';
-import type { RequestContext } from './context.js';
+import type { ExecutionContext } from './context.js';
 import { Run } from './run.js';
 import { Windows } from './windows.js';
 
@@ -40,12 +40,12 @@ export interface Execution {
   readonly variables: Readonly<Record<string, unknown>>;
   /** As the client wrote them; graphql-js coerces them once more. */
   readonly rawVariables: Readonly<Record<string, unknown>>;
-  readonly context: RequestContext;
+  readonly context: ExecutionContext;
 }
 
 type Compiled = (
   root: unknown,
-  context: RequestContext,
+  context: ExecutionContext,
   variables: Readonly<Record<string, unknown>>,
 ) => ExecutionResult | Promise<ExecutionResult>;
 /** Null: jit cannot. */

@@ -3,6 +3,9 @@ import type { Service } from '../../service/service.js';
 import type { Run } from './run.js';
 import type { Windows } from './windows.js';
 
+/** The part of a request's context that executing an operation needs; the rest is the resolvers'. */
+export type ExecutionContext = Pick<RequestContext, 'caller'>;
+
 /** What a resolver gets besides its arguments: one object an operation. */
 export interface RequestContext {
   readonly service: Service;

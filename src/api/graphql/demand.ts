@@ -9,6 +9,7 @@ import {
 import { collectSubfields } from 'graphql/execution/collectFields.js';
 import { getArgumentValues } from 'graphql/execution/values.js';
 import type { Demand } from '../../event/event.js';
+import type { SessionAggregateArgs } from '../../generated/schema.js';
 import { eventTypeName } from '../../base/names.js';
 
 /** The part of GraphQLResolveInfo that tells what an operation selects. */
@@ -107,11 +108,10 @@ class Reader {
     const [node] = nodes;
     const field = session.getFields()['aggregate'];
     if (!node || !field) return;
-    const { groupBy, measures } = getArgumentValues(
-      field,
-      node,
-      this.#selection.variableValues,
-    ) as unknown as AggregatePaths;
+    const values = getArgumentValues(field, node, this.#selection.variableValues);
+    // As the schema has coerced them.
+    const groupBy = values['groupBy'] as SessionAggregateArgs['groupBy'];
+    const measures = values['measures'] as SessionAggregateArgs['measures'];
     const paths = [...groupBy, ...(measures ?? []).flatMap(({ field: path }) => path ?? [])];
     for (const path of paths) {
       const [first = ''] = path.split('.');
@@ -123,12 +123,6 @@ class Reader {
     const { schema, fragments, variableValues } = this.#selection;
     return collectSubfields(schema, fragments, variableValues, type, nodes).values();
   }
-}
-
-/** The part of `Session.aggregate`'s arguments that names fields, as the schema has coerced it. */
-interface AggregatePaths {
-  readonly groupBy: readonly string[];
-  readonly measures?: readonly { readonly field?: string | null }[] | null;
 }
 
 const known = new WeakMap<GraphQLSchema, ReadonlyMap<string, GraphQLObjectType>>();

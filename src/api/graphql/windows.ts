@@ -12,12 +12,12 @@ import {
 import { compileQuery, isCompiledQuery } from 'graphql-jit';
 import { turns } from '../../base/turn.js';
 import { WINDOW, type Connection } from './connection.js';
-import type { RequestContext } from './context.js';
+import type { ExecutionContext } from './context.js';
 import type { Run } from './run.js';
 
 type Read = (
   root: unknown,
-  context: RequestContext,
+  context: ExecutionContext,
   variables: Readonly<Record<string, unknown>>,
 ) => ExecutionResult | Promise<ExecutionResult>;
 
@@ -52,7 +52,7 @@ export class Windows {
    */
   async complete(
     { data }: ExecutionResult,
-    context: RequestContext,
+    context: ExecutionContext,
     variables: Readonly<Record<string, unknown>>,
   ): Promise<boolean> {
     for (const { connection, info } of this.#open) {

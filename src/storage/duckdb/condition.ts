@@ -1,8 +1,7 @@
 import type { Container } from '../../inventory/container.js';
 import { compileSelector } from '../../inventory/selector.js';
 import { EunomiaError } from '../../base/errors.js';
-import type { TraceEvent } from '../../event/event.js';
-import { compileFilter, optimise, type Filter, type FilterFields } from '../../filter/index.js';
+import { compileContainerFilter, optimise, type Filter, type FilterFields } from '../../filter/index.js';
 import type { EventQuery } from '../store.js';
 import { nanosOf } from '../../record/nanos.js';
 import type { Bound } from './protocol.js';
@@ -160,14 +159,13 @@ class Translator {
     }
   }
 
-  /** Containers are few: the filter itself judges what is known of each. */
+  /** Containers are few: the filter itself is evaluated for what is known of each. */
   #container(leaf: Leaf): string {
-    const matches = compileFilter(leaf, this.#fields, [this.#table.tracker]);
-    const judge = (container: Container | null): boolean =>
-      matches({ tracker: this.#table.tracker, container } as unknown as TraceEvent);
+    const { tracker } = this.#table;
+    const matches = compileContainerFilter(leaf, this.#fields, tracker);
     return inContainers(
-      this.#containers.filter(({ facts }) => judge(facts)),
-      judge(null),
+      this.#containers.filter(({ facts }) => matches({ tracker, container: facts })),
+      matches({ tracker, container: null }),
     );
   }
 

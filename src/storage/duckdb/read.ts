@@ -42,26 +42,26 @@ export function eventOf(
   containerOf: (id: number) => object | null,
 ): ReadEvent {
   const [session, seq, time, bootNs, cgroupId, container, pid, tid, ppid, uid, gid, comm, startTime, mountNs] = row;
-  const event: Record<string, unknown> = {
+  const event: TraceEvent & Record<string, unknown> = {
     __typename: eventType,
     tracker,
     time: textOfNanos(BigInt(time ?? 0)),
     bootNs: String(bootNs),
     cgroupId: String(cgroupId),
     process: {
-      pid,
-      tid,
-      ppid,
-      uid,
-      gid,
-      comm: comm ?? '',
+      pid: Number(pid),
+      tid: Number(tid),
+      ppid: Number(ppid),
+      uid: Number(uid),
+      gid: Number(gid),
+      comm: String(comm ?? ''),
       startTime: textOfNanos(BigInt(startTime ?? 0)),
       mountNs: mountNs == null ? null : Number(mountNs),
     },
     container: container == null ? null : containerOf(Number(container)),
   };
   own.forEach(({ name, kind }, i) => put(event, name, valueOf(row[HEAD.length + i] ?? null, kind)));
-  return { event: event as unknown as TraceEvent, session: Number(session), seq: Number(seq), time: BigInt(time ?? 0) };
+  return { event, session: Number(session), seq: Number(seq), time: BigInt(time ?? 0) };
 }
 
 function put(event: Record<string, unknown>, path: string, value: unknown): void {

@@ -41,6 +41,7 @@ export class Rebuilder {
       seq: Number(columns[SEQ] ?? 0),
       time: BigInt(ns),
     };
+    // A point that something else wrote may lack columns: what the schema calls non-null is then an error of its reader.
     return { event: event as unknown as TraceEvent, place };
   }
 }

@@ -11,20 +11,24 @@ import {
 import { errnoName } from '../../linux/linux.js';
 import { cursorOf } from '../../session/cursor.js';
 import { headerOffsets, initAt, type RecordBatch } from '../../record/batch.js';
-import type { TrackerRuntime } from '../../record/runtime.js';
-import type { Session } from '../../session/session.js';
-import { containerLabel, sessionLabel } from './label.js';
-import { countedFields, DURATION_BOUNDS_NS, type CountedFields } from './reader.js';
+import type { SessionSpec } from '../../session/spec.js';
+import { containerLabel, sessionLabel, type LabelledSession } from './label.js';
+import { countedFields, DURATION_BOUNDS_NS, type CountedFields, type CountedTracker } from './reader.js';
 import { CountRow, type Durations, type Observation } from './row.js';
 
 export interface EventCountsOptions {
-  readonly trackers: ReadonlyMap<string, TrackerRuntime>;
+  readonly trackers: ReadonlyMap<string, CountedTracker>;
   /** Containers with a label of their own. */
   readonly maxContainers: number;
   /** Names of sessions with a label of their own. */
   readonly maxSessions: number;
   /** How long nothing must have come from a container before another one may take its place. */
   readonly idleMs: number;
+}
+
+/** What is read of a session; the same object each time, for the same session. */
+export interface CountedSession extends LabelledSession {
+  readonly spec: Pick<SessionSpec, 'name' | 'trackers'>;
 }
 
 interface Place {
@@ -53,7 +57,7 @@ export class EventCounts implements MetricsSource {
   readonly #sessions: LabelValues;
   /** Session label → tracker → container label. */
   readonly #rows = new Map<string, Map<string, Map<string, CountRow>>>();
-  #access = new WeakMap<Session, Access>();
+  #access = new WeakMap<CountedSession, Access>();
 
   constructor(options: EventCountsOptions) {
     this.#options = options;
@@ -64,7 +68,7 @@ export class EventCounts implements MetricsSource {
     this.#sessions = new LabelValues(options.maxSessions, options.idleMs, (session) => this.#forgetSession(session));
   }
 
-  add(session: Session, batch: RecordBatch): void {
+  add(session: CountedSession, batch: RecordBatch): void {
     const { view, offsets } = batch;
     const nowMs = Date.now();
     const access = this.#accessOf(session, nowMs);
@@ -193,7 +197,7 @@ export class EventCounts implements MetricsSource {
     ];
   }
 
-  #accessOf(session: Session, nowMs: number): Access {
+  #accessOf(session: CountedSession, nowMs: number): Access {
     const label = this.#sessions.of(sessionLabel(session), nowMs);
     const known = this.#access.get(session);
     if (known?.label === label) return known;

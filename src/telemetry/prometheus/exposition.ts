@@ -151,6 +151,7 @@ class FamilyMetric extends Gauge {
     return {
       name,
       help: family.help,
+      // prom-client declares a numeric enum that it does not have: its types are these names.
       type: this.type as unknown as Values['type'],
       aggregator: 'sum',
       collect: () => undefined,

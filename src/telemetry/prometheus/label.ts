@@ -1,6 +1,6 @@
 import type { Container } from '../../inventory/container.js';
 import { OTHER } from '../../event/metric.js';
-import type { Session } from '../../session/session.js';
+import type { SessionSpec } from '../../session/spec.js';
 
 /** Of processes that are in no container. */
 export const HOST = 'host';
@@ -12,6 +12,12 @@ const reservedContainers: ReadonlySet<string> = new Set([OTHER, HOST]);
 const reservedSessions: ReadonlySet<string> = new Set([OTHER, UNNAMED]);
 const SHORT_ID = 12;
 
+/** What names a session in metrics. */
+export interface LabelledSession {
+  readonly id: string;
+  readonly spec: Pick<SessionSpec, 'name'>;
+}
+
 export function containerLabel(container: Container | null): string {
   if (!container) return HOST;
   const { name, id } = container;
@@ -19,7 +25,7 @@ export function containerLabel(container: Container | null): string {
 }
 
 /** Null for a session that was removed. */
-export function sessionLabel(session: Session | null): string {
+export function sessionLabel(session: LabelledSession | null): string {
   const name = session?.spec.name ?? null;
   if (!session || name === null) return UNNAMED;
   return reservedSessions.has(name) ? session.id : name;

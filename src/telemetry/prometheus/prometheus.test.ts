@@ -1,23 +1,24 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { EventCounts } from './events.js';
+import { EventCounts, type CountedSession } from './events.js';
 import { DeclaredMetrics, type PluginSeries } from './plugin.js';
-import { StoreMetrics } from './store.js';
-import { DURATION_BOUNDS_NS } from './reader.js';
+import { StoreMetrics, type PersistedSession } from './store.js';
+import { DURATION_BOUNDS_NS, type CountedTracker } from './reader.js';
+import type { FieldKind, RecordField } from '../../btf/layout.js';
 import { LabelValues, OTHER, type MetricFamily } from '../../event/metric.js';
 import { RecordBatch } from '../../record/batch.js';
-import type { TrackerRuntime } from '../../record/runtime.js';
-import type { SessionManager } from '../../session/manager.js';
-import type { Session } from '../../session/session.js';
+import type { RecordingStats } from '../../session/recording.js';
 import { metricsOf } from '../../../test/support/prometheus.js';
 
 const RECORD = 112;
-const field = (name: string, kind: string, offset: number, values: [number, string][] = []) =>
-  [name, { name, kind, offset, size: 8, values: new Map(values) }] as const;
-const runtime = {
-  definition: { name: 'tcp' },
+const field = (
+  name: string,
+  kind: FieldKind,
+  offset: number,
+  values: [number, string][] = [],
+): readonly [string, RecordField] => [name, { name, kind, offset, size: 8, values: new Map(values) }];
+const runtime: CountedTracker = {
   layout: {
-    second: null,
     captures: new Map<string, number>(),
     fields: new Map([
       field('errno', 'eu_errno', 80),
@@ -30,7 +31,7 @@ const runtime = {
       field('ports', 'u64', 104),
     ]),
   },
-} as unknown as TrackerRuntime;
+};
 
 interface Made {
   readonly container: string | null;
@@ -40,8 +41,10 @@ interface Made {
   readonly duration: bigint | null;
 }
 
-const session = (name: string | null, id = 'feed'): Session =>
-  ({ id, spec: { name, trackers: [{ name: 'tcp', options: {} }] } }) as unknown as Session;
+const session = (name: string | null, id = 'feed'): CountedSession => ({
+  id,
+  spec: { name, trackers: [{ name: 'tcp', options: {} }] },
+});
 
 function batchOf(events: readonly Made[]): RecordBatch {
   const view = new DataView(new ArrayBuffer(events.length * RECORD));
@@ -251,12 +254,14 @@ describe('the metrics that an expression of PromQL names', () => {
 });
 
 describe('metrics of stores', () => {
-  const recorded = (written: number, dropped: number, state = 'WRITING', lagMs = 0): Session =>
-    ({
-      recording: {
-        stats: { store: 'INFLUX', mode: 'EVENTS', state, written, dropped, pending: 3, lagMs, error: null },
-      },
-    }) as unknown as Session;
+  const recorded = (
+    written: number,
+    dropped: number,
+    state: RecordingStats['state'] = 'WRITING',
+    lagMs = 0,
+  ): PersistedSession => ({
+    recording: { stats: { store: 'INFLUX', mode: 'EVENTS', state, written, dropped, pending: 3, lagMs, error: null } },
+  });
   const load = {
     up: true,
     bytes: null,
@@ -273,7 +278,7 @@ describe('metrics of stores', () => {
     const sessions = [recorded(10, 1), recorded(5, 0)];
     const metrics = new StoreMetrics(
       () => [{ kind: 'INFLUX', load: async () => load }],
-      () => ({ list: () => sessions }) as unknown as SessionManager,
+      () => ({ list: () => sessions }),
     );
     expect(await valueOf(metrics, 'eunomia_store_written_events_total')).toBe(15);
     const [gone] = sessions.splice(0, 1);
@@ -289,7 +294,7 @@ describe('metrics of stores', () => {
     const make = (lagMs: number) =>
       new StoreMetrics(
         () => [{ kind: 'INFLUX', load: async () => ({ ...load, lagMs }) }],
-        () => ({ list: () => sessions }) as unknown as SessionManager,
+        () => ({ list: () => sessions }),
       );
     expect(await valueOf(make(0), 'eunomia_store_lag_seconds')).toBe(4);
     expect(await valueOf(make(60_000), 'eunomia_store_lag_seconds')).toBe(60);

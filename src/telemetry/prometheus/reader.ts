@@ -1,6 +1,5 @@
 import { kinds, type Kind } from '../../btf/kind.js';
-import type { RecordField } from '../../btf/layout.js';
-import type { TrackerRuntime } from '../../record/runtime.js';
+import type { RecordField, RecordLayout } from '../../btf/layout.js';
 
 /** Upper bounds of the buckets of durations, in nanoseconds: 1 µs and its multiples by 4, up to 67 s. */
 export const DURATION_BOUNDS_NS: readonly number[] = Array.from({ length: 14 }, (_, i) => 1000 * 4 ** i);
@@ -26,7 +25,12 @@ export interface CountedFields {
   readonly kinds: readonly (CountedField & { readonly values: ReadonlyMap<number, string> })[];
 }
 
-export function countedFields({ layout }: TrackerRuntime): CountedFields {
+/** A tracker as far as its records are counted. */
+export interface CountedTracker {
+  readonly layout: Pick<RecordLayout, 'fields' | 'captures'>;
+}
+
+export function countedFields({ layout }: CountedTracker): CountedFields {
   const fields = [...layout.fields.values()];
   const counted = (metric: Kind['metric']): RecordField[] => fields.filter(({ kind }) => kinds[kind].metric === metric);
   return {

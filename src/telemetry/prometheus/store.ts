@@ -1,7 +1,5 @@
 import type { MetricFamily, MetricsSource, Sample } from '../../event/metric.js';
-import type { SessionManager } from '../../session/manager.js';
 import type { RecordingStats } from '../../session/recording.js';
-import type { Session } from '../../session/session.js';
 import type { StoreKind } from '../../session/spec.js';
 
 /** What a store tells of itself. */
@@ -16,23 +14,33 @@ export interface LoadedStore {
   }>;
 }
 
+/** What is read of a session; the same object each time, for the same session. */
+export interface PersistedSession {
+  readonly recording: { readonly stats: RecordingStats } | null;
+}
+
+/** Who knows the sessions. */
+export interface PersistedSessions {
+  list(): readonly PersistedSession[];
+}
+
 type Counts = Pick<RecordingStats, 'written' | 'dropped'>;
 const recordingStates = ['WRITING', 'PAUSED', 'DONE', 'FAILED'] as const;
 
 /** How far stores are behind what sessions deliver. What sessions counted that are gone stays in the sums. */
 export class StoreMetrics implements MetricsSource {
   readonly #stores: () => Iterable<LoadedStore>;
-  readonly #manager: () => SessionManager;
+  readonly #manager: () => PersistedSessions;
   readonly #totals = new Map<StoreKind, Counts>();
-  readonly #counted = new WeakMap<Session, Counts>();
+  readonly #counted = new WeakMap<PersistedSession, Counts>();
 
-  constructor(stores: () => Iterable<LoadedStore>, manager: () => SessionManager) {
+  constructor(stores: () => Iterable<LoadedStore>, manager: () => PersistedSessions) {
     this.#stores = stores;
     this.#manager = manager;
   }
 
   /** Counts a session for the last time: it may be forgotten before the next scrape. */
-  ended(session: Session): void {
+  ended(session: PersistedSession): void {
     this.#count(session);
   }
 
@@ -120,7 +128,7 @@ export class StoreMetrics implements MetricsSource {
     ];
   }
 
-  #count(session: Session): void {
+  #count(session: PersistedSession): void {
     const stats = session.recording?.stats;
     if (!stats) return;
     const before = this.#counted.get(session) ?? { written: 0, dropped: 0 };
