@@ -29,12 +29,12 @@ export async function writeTrackerDocs() {
 
 /** The text of docs/trackers.md. */
 export async function trackerDocs() {
-  const [{ createSchema }, { Catalog }, { loadTrackers }, { createRuntime }] = await Promise.all(
+  const [{ contractSchema }, { Catalog }, { loadTrackers }, { createRuntime }] = await Promise.all(
     ['api/graphql/schema.js', 'catalog/catalog.js', 'catalog/load.js', 'record/runtime.js'].map(
       (file) => import(join(root, 'dist', file)),
     ),
   );
-  const schema = createSchema();
+  const schema = contractSchema();
   const samples = existsSync(join(root, samplesFile)) ? JSON.parse(readFileSync(join(root, samplesFile), 'utf8')) : {};
   const runtimes = new Map(
     await Promise.all(

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { GraphQLError, parseValue, type GraphQLScalarType } from 'graphql';
 import { describe, expect, it } from 'vitest';
-import { createSchema } from '../api/graphql/schema.js';
+import { contractSchema } from '../api/graphql/schema.js';
 import { decimal, thousandths } from './decimal.js';
 
-const schema = createSchema();
+const schema = contractSchema();
 const scalar = (name: string): GraphQLScalarType => schema.getType(name) as GraphQLScalarType;
 
 describe('a number that is told', () => {

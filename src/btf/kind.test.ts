@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { createSchema } from '../api/graphql/schema.js';
+import { contractSchema } from '../api/graphql/schema.js';
 import { packageFile } from '../base/paths.js';
 import { fieldType, scalars } from '../event/scalar.js';
 import { kindOfTypedef, kinds } from './kind.js';
@@ -28,7 +28,7 @@ describe('the table of kinds', () => {
   });
 
   it('shows each kind by scalars that the schema has', () => {
-    const schema = createSchema();
+    const schema = contractSchema();
     for (const { scalars: names } of Object.values(kinds))
       for (const name of names) expect(schema.getType(name)).toBeDefined();
     for (const name of Object.keys(scalars)) expect(schema.getType(name)).toBeDefined();

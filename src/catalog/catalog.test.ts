@@ -1,11 +1,11 @@
 import { getIntrospectionQuery, graphqlSync } from 'graphql';
 import { describe, expect, it } from 'vitest';
-import { createSchema } from '../api/graphql/schema.js';
+import { contractSchema } from '../api/graphql/schema.js';
 import { Catalog, compileField } from './catalog.js';
 import { loadTrackers } from './load.js';
 import { eventWith } from '../../test/support/event.js';
 
-const schema = createSchema();
+const schema = contractSchema();
 const catalog = new Catalog(schema, await loadTrackers(), (tracker, field) => tracker === 'exec' && field === 'args');
 
 describe('the catalog', () => {

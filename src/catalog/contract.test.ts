@@ -1,5 +1,6 @@
 import {
   buildSchema,
+  validateSchema,
   getNamedType,
   isEnumType,
   isInputObjectType,
@@ -69,6 +70,10 @@ function checkPlain(field: GraphQLField<unknown, unknown>, record: RecordField, 
   expect(isList(field.type)).toBe(kind.list ?? false);
   if (captured || kind.nullable) expect(isNonNullType(field.type)).toBe(false);
 }
+
+it('the contract is a valid schema, which the server takes for granted', () => {
+  expect(validateSchema(schema)).toEqual([]);
+});
 
 it('there is a tracker for each field of TrackerInput, and none besides', () => {
   const input = schema.getType('TrackerInput');

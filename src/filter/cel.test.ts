@@ -1,13 +1,13 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createSchema } from '../api/graphql/schema.js';
+import { contractSchema } from '../api/graphql/schema.js';
 import { compileFilter, FilterFields, optimise, parseCel, parseInput, print } from './index.js';
 import { Catalog } from '../catalog/catalog.js';
 import { loadTrackers } from '../catalog/load.js';
 import { holdsFor } from '../../test/support/property.js';
 import { eventWith } from '../../test/support/event.js';
 
-const schema = createSchema();
+const schema = contractSchema();
 const fields = new FilterFields(schema, new Catalog(schema, await loadTrackers(), () => false));
 const trackers = fields.trackers;
 const canonical = (text: string): string => print(optimise(parseCel(text, fields, trackers), fields, trackers));

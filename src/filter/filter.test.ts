@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createSchema } from '../api/graphql/schema.js';
+import { contractSchema } from '../api/graphql/schema.js';
 import type { TraceEvent } from '../event/event.js';
 import {
   compileFilter,
@@ -17,7 +17,7 @@ import { Catalog } from '../catalog/catalog.js';
 import { loadTrackers } from '../catalog/load.js';
 import { holdsFor } from '../../test/support/property.js';
 
-const schema = createSchema();
+const schema = contractSchema();
 const fields = new FilterFields(
   schema,
   new Catalog(schema, await loadTrackers(), (_tracker, field) => field === 'args'),

@@ -1,6 +1,6 @@
 import { getNamedType, isInputObjectType, isListType, isObjectType } from 'graphql';
 import { describe, expect, it } from 'vitest';
-import { createSchema } from '../api/graphql/schema.js';
+import { contractSchema } from '../api/graphql/schema.js';
 import type { TraceEvent } from '../event/event.js';
 import { FilterFields, filterOf } from './index.js';
 import { eventTypeName } from '../base/names.js';
@@ -8,7 +8,7 @@ import { Catalog } from '../catalog/catalog.js';
 import { loadTrackers } from '../catalog/load.js';
 import { eventWith } from '../../test/support/event.js';
 
-const schema = createSchema();
+const schema = contractSchema();
 const catalog = new Catalog(schema, await loadTrackers(), () => false);
 const fields = new FilterFields(schema, catalog);
 const trackers = fields.trackers;

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { createSchema } from '../api/graphql/schema.js';
+import { contractSchema } from '../api/graphql/schema.js';
 import { EventFilter, fieldsOf, FilterFields, filterOf, optimise, parseCel, print } from './index.js';
 import { Catalog } from '../catalog/catalog.js';
 import { loadTrackers } from '../catalog/load.js';
 import { eventWith } from '../../test/support/event.js';
 
-const schema = createSchema();
+const schema = contractSchema();
 const fields = new FilterFields(
   schema,
   new Catalog(schema, await loadTrackers(), (_tracker, field) => field === 'args' || field === 'path'),

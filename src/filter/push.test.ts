@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { textOfBytes } from '../base/bytes.js';
-import { createSchema } from '../api/graphql/schema.js';
+import { contractSchema } from '../api/graphql/schema.js';
 import type { TraceEvent } from '../event/event.js';
 import { compileFilter, EventFilter, FilterFields, parseCel, print, SessionFilter, type Pushdown } from './index.js';
 import { errnoName, signalName } from '../linux/linux.js';
@@ -15,7 +15,7 @@ import { kernelTakes, type KernelRecord } from '../../test/support/kernel-model.
 import { holdsFor } from '../../test/support/property.js';
 import { eventWith } from '../../test/support/event.js';
 
-const schema = createSchema();
+const schema = contractSchema();
 const catalog = new Catalog(schema, await loadTrackers(), (_tracker, field) => field === 'path');
 const fields = new FilterFields(schema, catalog);
 const RUNS = 2000;

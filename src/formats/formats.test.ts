@@ -4,14 +4,14 @@ import { join } from 'node:path';
 import { parse } from 'csv-parse/sync';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { createSchema } from '../api/graphql/schema.js';
+import { contractSchema } from '../api/graphql/schema.js';
 import { createEncoder, Recorder, Recording, type Entry, type Sheet } from './index.js';
 import { nanoseconds } from './parquet.js';
 import type { FieldValue, TraceEvent } from '../event/event.js';
 import { hostileText } from '../../test/support/hostile.js';
 import { createReplay, type Player, type RecordedEntry } from '../session/replay.js';
 
-const schema = createSchema();
+const schema = contractSchema();
 const process = {
   pid: 1,
   tid: 1,

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { createSchema } from '../api/graphql/schema.js';
+import { contractSchema } from '../api/graphql/schema.js';
 import { checkDefinition, checkOptions } from './definition.js';
 import { FilterFields } from '../filter/index.js';
 import { Catalog } from '../catalog/catalog.js';
 import { loadTrackers } from '../catalog/load.js';
 
-const schema = createSchema();
+const schema = contractSchema();
 const catalog = new Catalog(schema, await loadTrackers(), () => false);
 const vocabulary = { catalog, fields: new FilterFields(schema, catalog) };
 

@@ -104,7 +104,7 @@ export class PluginHost implements PluginMetrics {
 
   /** Takes a plugin that somebody sent: it runs in the sandbox. Rejects with BAD_PLUGIN, PLUGIN_EXISTS or TOO_MANY_PLUGINS. */
   async upload(file: string, text: string, replace: boolean): Promise<Plugin> {
-    const { source, facts } = await this.#examine(compileSource(file, text), 'SANDBOX');
+    const { source, facts } = await this.#examine(await compileSource(file, text), 'SANDBOX');
     const known = this.#plugins.get(facts.name);
     if (known?.origin === 'DIRECTORY')
       throw new EunomiaError(

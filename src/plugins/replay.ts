@@ -47,7 +47,7 @@ export async function replayPlugin(
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
     throw invalid('plugin', messageOf(error));
   });
-  const source = compileSource(basename(path), text);
+  const source = await compileSource(basename(path), text);
   const { thread, facts } = await PluginThread.load(source, engine, defaultLimits[engine], vocabulary, true);
   const counts = { events: 0, discarded: 0, failed: 0, suppressed: 0 };
   const errors: PluginError[] = [];

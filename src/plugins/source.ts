@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { extname, join } from 'node:path';
-import { transform } from 'sucrase';
 import { EunomiaError, messageOf } from '../base/errors.js';
 import { readTrusted, trustedDirectory } from '../base/file.js';
 import { badPlugin } from './definition.js';
@@ -17,10 +16,11 @@ export interface PluginSource {
 
 export const MAX_SOURCE_BYTES = 1 << 20;
 
-/** Throws BAD_PLUGIN, with file and line, for what is no TypeScript. What it lets through, the engine that runs it judges. */
-export function compileSource(file: string, source: string): PluginSource {
+/** Rejects with BAD_PLUGIN, with file and line, for what is no TypeScript. What it lets through, the engine that runs it judges. */
+export async function compileSource(file: string, source: string): Promise<PluginSource> {
   if (Buffer.byteLength(source) > MAX_SOURCE_BYTES)
     throw badPlugin(file, `has ${Buffer.byteLength(source)} bytes; at most ${MAX_SOURCE_BYTES} are allowed`);
+  const { transform } = await import('sucrase'); // for servers with plugins only
   try {
     const { code } = transform(source, {
       transforms: ['typescript', 'imports'],

@@ -1,4 +1,4 @@
-import { createSchema } from '../api/graphql/schema.js';
+import { contractSchema } from '../api/graphql/schema.js';
 import type { Config } from '../base/config.js';
 import type { Log } from '../base/log.js';
 import { compose, type App } from './compose.js';
@@ -8,7 +8,7 @@ import { compose, type App } from './compose.js';
  * nothing is left behind then.
  */
 export async function createApp(config: Config, log: Log): Promise<App> {
-  const schema = createSchema();
+  const schema = contractSchema();
   // Loaded here: what only replays needs no libbpf, nor what calls it.
   const ground = config.replay
     ? await (await import('./replay.js')).openRecording(config.replay, schema, log)

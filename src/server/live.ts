@@ -4,7 +4,8 @@ import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { loadTrackers } from '../catalog/load.js';
 import { readProcess } from '../inventory/process.js';
-import { dockerSources } from '../inventory/docker/sources.js';
+import { defaultEndpoints } from '../inventory/docker/endpoint.js';
+import type { CreateSource } from '../inventory/source.js';
 import { ContainerRegistry } from '../inventory/registry.js';
 import { ClockWatch } from '../kernel/clock.js';
 import { checkEnvironment } from '../kernel/environment.js';
@@ -25,7 +26,7 @@ export async function openKernel({ engines }: Config, log: Log): Promise<Ground>
   const kernel = new KernelThread();
   const registry = new ContainerRegistry({
     log,
-    sources: dockerSources({ log, hosts: engines ?? undefined }),
+    sources: await engineSources(engines ?? defaultEndpoints(), log),
   });
   const close = async (): Promise<void> => {
     await kernel.close();
@@ -56,6 +57,12 @@ export async function openKernel({ engines }: Config, log: Log): Promise<Ground>
     await close();
     throw error;
   }
+}
+
+/** dockerode takes a tenth of a second to load, and some MiB: only where there is an engine. */
+async function engineSources(hosts: readonly string[], log: Log): Promise<readonly CreateSource[]> {
+  if (hosts.length === 0) return [];
+  return (await import('../inventory/docker/sources.js')).dockerSources({ log, hosts });
 }
 
 const NO_TRACKER: TrackerStatus = {

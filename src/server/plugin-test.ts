@@ -1,4 +1,4 @@
-import { createSchema } from '../api/graphql/schema.js';
+import { contractSchema } from '../api/graphql/schema.js';
 import { Catalog } from '../catalog/catalog.js';
 import { loadTrackers } from '../catalog/load.js';
 import { FilterFields } from '../filter/index.js';
@@ -7,7 +7,7 @@ import { replayPlugin, type OnOutcome, type ReplayRequest, type ReplaySummary } 
 
 /** Runs a plugin over a recording: needs neither BPF nor root. Rejects with BAD_PLUGIN, BAD_RECORDING or BAD_USER_INPUT. */
 export async function testPlugin(request: Omit<ReplayRequest, 'revive'>, onOutcome: OnOutcome): Promise<ReplaySummary> {
-  const schema = createSchema();
+  const schema = contractSchema();
   const definitions = await loadTrackers();
   const catalog = new Catalog(schema, definitions, () => false);
   const reviver = new Reviver(

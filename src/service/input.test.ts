@@ -11,7 +11,7 @@ import {
 } from 'graphql';
 import { describe, expect, it } from 'vitest';
 import { pluginResolvers } from '../api/graphql/resolvers/plugin.js';
-import { createSchema } from '../api/graphql/schema.js';
+import { contractSchema } from '../api/graphql/schema.js';
 import { compileAggregate } from '../analysis/aggregate/index.js';
 import { compileSelector } from '../inventory/selector.js';
 import { filterOf } from '../filter/index.js';
@@ -22,7 +22,7 @@ import { callerOf, createFixture } from '../../test/api/support.js';
 
 // A field of an input that is accepted and read by nobody is a promise that is not kept: this walks all of them.
 
-const schema = createSchema();
+const schema = contractSchema();
 const { service, services } = await createFixture();
 const read = new Set<string>();
 const TRACKERS = services.catalog.trackers.map(({ name }) => name);

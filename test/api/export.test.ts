@@ -1,4 +1,4 @@
-import { createSchema } from '../../src/api/graphql/schema.js';
+import { contractSchema } from '../../src/api/graphql/schema.js';
 import { assertInterfaceType, assertObjectType, getNamedType, isObjectType, type GraphQLField } from 'graphql';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -49,7 +49,7 @@ async function lines(path: string): Promise<Record<string, never>[]> {
 
 /** All fields without arguments of an event type, and of the objects in it. */
 function selectionOf(name: string): { readonly shared: string; readonly own: string } {
-  const schema = createSchema();
+  const schema = contractSchema();
   const textOf = (fields: readonly GraphQLField<unknown, unknown>[]): string =>
     fields
       .filter(({ args }) => args.length === 0)

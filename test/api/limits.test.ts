@@ -4,10 +4,10 @@ import { defaultConfig } from '../../src/base/config.js';
 import type { Execution } from '../../src/api/graphql/compile.js';
 import { Introspection } from '../../src/api/graphql/introspection.js';
 import { checkLimits, parseWithin } from '../../src/api/graphql/limits.js';
-import { createSchema } from '../../src/api/graphql/schema.js';
+import { contractSchema } from '../../src/api/graphql/schema.js';
 
 const { limits } = defaultConfig;
-const schema = createSchema();
+const schema = contractSchema();
 
 function costOf(query: string): number {
   const document = parseWithin(query, limits);

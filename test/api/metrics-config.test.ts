@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ConfigFile } from '../../src/base/config-file.js';
 import { ExportedMetrics, parseExported, type ExportedConfig } from '../../src/server/configured/index.js';
-import { createSchema } from '../../src/api/graphql/schema.js';
+import { contractSchema } from '../../src/api/graphql/schema.js';
 import { root } from '../../src/base/paths.js';
 import { createFixture, type Fixture } from './support.js';
 import { until } from '../support/until.js';
@@ -15,7 +15,7 @@ const fixture = await createFixture();
 
 function parse(text: string, { services }: Fixture = fixture): ExportedConfig {
   return parseExported(new ConfigFile('m.yaml', text, 'BAD_METRICS_CONFIG'), {
-    schema: createSchema(),
+    schema: contractSchema(),
     catalog: services.catalog,
     fields: services.fields,
     plugins: services.plugins,

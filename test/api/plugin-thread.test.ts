@@ -25,10 +25,15 @@ it.each([
   const source = `import { definePlugin } from 'eunomia/plugin';
 export default definePlugin({ name: 'p', version: '1.0.0', summary: 'A test.', reads: { exec: ['process'] },
   onStart() { process.getBuiltinModule('node:worker_threads').parentPort.postMessage(${message}); }, onBatch() {} });`;
-  const { thread, facts } = await PluginThread.load(compileSource('p.ts', source), 'TRUSTED', defaultLimits.TRUSTED, {
-    catalog,
-    fields,
-  });
+  const { thread, facts } = await PluginThread.load(
+    await compileSource('p.ts', source),
+    'TRUSTED',
+    defaultLimits.TRUSTED,
+    {
+      catalog,
+      fields,
+    },
+  );
   const call = thread.call('start', { facts, options: {}, session: { id: 's', name: null }, trackers: ['exec'] });
   await expect(call).rejects.toThrow(PluginDied);
   await expect(call).rejects.toThrow(why);

@@ -20,7 +20,7 @@ import type { PeerJudge } from '../../src/access/peer.js';
 import { openListener, type ApiServer } from '../../src/api/http/server.js';
 import type { Parts } from '../../src/service/parts.js';
 import { Service } from '../../src/service/service.js';
-import { createSchema } from '../../src/api/graphql/schema.js';
+import { contractSchema } from '../../src/api/graphql/schema.js';
 import { layoutOf } from '../support/record.js';
 
 /**
@@ -356,7 +356,7 @@ export async function createFixture({ limits, ...options }: FixtureOptions = {})
   const { parts: services, service } = await compose({
     config,
     log: createLog(config.logLevel),
-    schema: createSchema(),
+    schema: contractSchema(),
     ground: await fakeGround(kernel),
   });
   return { services, service, kernel };

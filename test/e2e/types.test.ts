@@ -16,11 +16,11 @@ import {
   type GraphQLOutputType,
 } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createSchema } from '../../src/api/graphql/schema.js';
+import { contractSchema } from '../../src/api/graphql/schema.js';
 import { startServer, startSession, stopSession, type TestServer } from '../support/server.js';
 
 /** Every field of the schema that needs no argument, over real data: each value is what its type says. */
-const schema = createSchema();
+const schema = contractSchema();
 const run = promisify(execFile);
 const DECIMAL = /^(0|-?[1-9]\d*)$/;
 /** Measured amounts that are told to a thousandth, and bounds of buckets, which are whole for the fields measured here. */

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as fc from 'fast-check';
-import { createSchema } from '../../src/api/graphql/schema.js';
+import { contractSchema } from '../../src/api/graphql/schema.js';
 import { EventFilter, FilterFields, parseCel, SessionFilter } from '../../src/filter/index.js';
 import type { Session } from '../../src/session/session.js';
 import { Catalog } from '../../src/catalog/catalog.js';
@@ -61,7 +61,7 @@ const MOMENTS: ReadonlySet<string> = new Set([
 
 /** Runs it on the harness; nothing of it is left behind. */
 export async function fly(harness: Harness, { filters, batch, seed }: FlightOptions): Promise<Flight> {
-  const schema = createSchema();
+  const schema = contractSchema();
   const catalog = new Catalog(
     schema,
     [...harness.trackers.values()].map(({ definition }) => definition),

@@ -6,7 +6,7 @@ import https from 'node:https';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createSchema } from '../../src/api/graphql/schema.js';
+import { contractSchema } from '../../src/api/graphql/schema.js';
 import {
   Aggregator,
   compileAggregate,
@@ -114,7 +114,7 @@ export async function victoria(name: string): Promise<Database> {
   );
 }
 
-const schema = createSchema();
+const schema = contractSchema();
 export const catalog = new Catalog(schema, await loadTrackers(), () => false);
 export const fields = new FilterFields(schema, catalog);
 

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createSchema } from '../../src/api/graphql/schema.js';
+import { contractSchema } from '../../src/api/graphql/schema.js';
 import { AlertBook } from '../../src/alerts/book.js';
 import { PluginHost, type Attachment, type HostOptions } from '../../src/plugins/index.js';
 import { FilterFields } from '../../src/filter/index.js';
@@ -26,7 +26,7 @@ export async function createPlugins(
   options: Partial<HostOptions> = {},
 ): Promise<PluginHarness> {
   const directory = options.directory ?? (await mkdtemp(join(tmpdir(), 'eunomia-plugins-')));
-  const schema = createSchema();
+  const schema = contractSchema();
   const catalog = new Catalog(
     schema,
     [...trackers.values()].map(({ definition }) => definition),

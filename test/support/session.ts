@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach } from 'vitest';
-import { createSchema } from '../../src/api/graphql/schema.js';
+import { contractSchema } from '../../src/api/graphql/schema.js';
 import { ContainerRegistry } from '../../src/inventory/registry.js';
 import type { CaptureMode, Demand, ProcessView, TraceEvent } from '../../src/event/event.js';
 import { EventFilter, FilterFields, parseCel, SessionFilter } from '../../src/filter/index.js';
@@ -208,7 +208,7 @@ export function harness(): Promise<Harness> {
 
 /** Starts one tracker on a target; it is stopped and removed after the test. */
 function sessionFilter(where: string, name: string, trackers: Harness['trackers']): SessionFilter {
-  const schema = createSchema();
+  const schema = contractSchema();
   const catalog = new Catalog(
     schema,
     [...trackers.values()].map(({ definition }) => definition),

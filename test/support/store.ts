@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createSchema } from '../../src/api/graphql/schema.js';
+import { contractSchema } from '../../src/api/graphql/schema.js';
 import { DuckStore, type DuckOptions } from '../../src/storage/duckdb/index.js';
 import type { EventQuery, SessionEnd, SessionRecord } from '../../src/storage/store.js';
 import { FilterFields } from '../../src/filter/index.js';
@@ -10,7 +10,7 @@ import { loadTrackers } from '../../src/catalog/load.js';
 
 /** A real DuckDB file, without sessions of its own. */
 
-const schema = createSchema();
+const schema = contractSchema();
 export const catalog = new Catalog(schema, await loadTrackers(), () => false);
 export const fields = new FilterFields(schema, catalog);
 

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { createSchema } from '../../api/graphql/schema.js';
+import { contractSchema } from '../../api/graphql/schema.js';
 import { compileAggregate, demandOf, type AggregateInput } from './spec.js';
 import { Catalog } from '../../catalog/catalog.js';
 import { loadTrackers } from '../../catalog/load.js';
 
-const catalog = new Catalog(createSchema(), await loadTrackers(), () => false);
+const catalog = new Catalog(contractSchema(), await loadTrackers(), () => false);
 const compile = (input: Partial<AggregateInput>, trackers = ['tcp', 'exec']) =>
   compileAggregate({ groupBy: ['process.comm'], ...input }, catalog, trackers);
 

@@ -3,9 +3,9 @@ import { getOperationAST, getVariableValues, parse, validate } from 'graphql';
 import { describe, expect, it } from 'vitest';
 import { executeHot, executeSlow, isCompiled, readsEvents, type Execution } from './compile.js';
 import type { Caller } from '../../access/caller.js';
-import { createSchema } from './schema.js';
+import { contractSchema } from './schema.js';
 
-const schema = createSchema();
+const schema = contractSchema();
 
 const own: Readonly<Record<string, readonly string[]>> = {
   ExecEvent: ['errno', 'filename', 'args', 'argsTruncated', 'cwd', 'parentComm', 'pidNs'],

@@ -1,7 +1,7 @@
 import type { Caller } from '../../access/caller.js';
 import type { Service } from '../../service/service.js';
 import { Engine, type Answer, type OperationRequest } from './engine.js';
-import { createSchema } from './schema.js';
+import { contractSchema } from './schema.js';
 
 const engines = new WeakMap<Service, Engine>();
 
@@ -11,7 +11,7 @@ const engines = new WeakMap<Service, Engine>();
  * The caller's signal is the client that goes away: aborting it ends a `trace` early.
  */
 export async function executeLocally(service: Service, request: OperationRequest, caller: Caller): Promise<Answer> {
-  const engine = engines.get(service) ?? new Engine(createSchema(), service);
+  const engine = engines.get(service) ?? new Engine(contractSchema(), service);
   engines.set(service, engine);
   return engine.run(request, caller);
 }

@@ -3,7 +3,7 @@ import { graphqlSync, parseValue } from 'graphql';
 import { describe, expect, it } from 'vitest';
 import { scalars } from './scalars.js';
 import { formatDuration, parseDuration } from '../../base/duration.js';
-import { createSchema } from './schema.js';
+import { contractSchema } from './schema.js';
 
 const read = (name: keyof typeof scalars, value: unknown): unknown =>
   (scalars[name]['__parseValue'] as (value: unknown) => unknown)(value);
@@ -71,6 +71,6 @@ it('reads a literal as it reads a variable, and keeps the schema’s description
   expect(literal(parseValue('"3s"'))).toBe(3000);
   expect(() => literal(parseValue('3'))).toThrow('did you mean "3s"?');
   expect(() => literal(parseValue('[1]'))).toThrow('write a string');
-  const { data } = graphqlSync({ schema: createSchema(), source: '{ __type(name: "Duration") { description } }' });
+  const { data } = graphqlSync({ schema: contractSchema(), source: '{ __type(name: "Duration") { description } }' });
   expect(data).toMatchObject({ __type: { description: expect.stringContaining('"500ms", "10s" or "5m"') } });
 });

@@ -31,13 +31,23 @@ const complete: Complete<typeof resolverMaps> = resolverMaps;
  * The contract of schema.graphql with its resolvers. They take what they work on from the operation's context, so that
  * one schema serves all. Types of events have none: a property of an event is a plain read, also when compiled.
  */
-export function createSchema(): GraphQLSchema {
-  const typeDefs = visit(parse(readFileSync(packageFile('schema.graphql'), 'utf8')), {
+export function contractSchema(): GraphQLSchema {
+  return (made ??= makeSchema());
+}
+
+let made: GraphQLSchema | null = null;
+
+function makeSchema(): GraphQLSchema {
+  const typeDefs = visit(parse(readFileSync(packageFile('schema.graphql'), 'utf8'), { noLocation: true }), {
     StringValue: (node, key) => (key === 'description' ? { ...node, value: inParagraphs(node.value) } : undefined),
   });
   const schema = makeExecutableSchema({
     typeDefs,
     resolvers: [scalars, ...complete],
+    // A test validates it: at each start it would take most of the time that the schema takes.
+    assumeValidSDL: true,
+    assumeValid: true,
+    updateResolversInPlace: true,
   });
   // Thirty aliases of a list are thirty pieces, not one: each begins in a turn.
   for (const field of Object.values(schema.getQueryType()?.getFields() ?? {})) {

@@ -12,7 +12,7 @@ import { createHttpHandler, type HttpHandler } from './http.js';
 import { refuseMalformed } from './malformed.js';
 import { refuse } from './refuse.js';
 import { ENDPOINT } from './routes.js';
-import { createSchema } from '../graphql/schema.js';
+import { contractSchema } from '../graphql/schema.js';
 import { StalledClients } from './stalled.js';
 import { Strangers } from './strangers.js';
 import { serveWebSockets } from './websocket.js';
@@ -74,7 +74,7 @@ export async function openListener(config: Config): Promise<Listener> {
   return {
     serve(service, peers) {
       const { log } = service;
-      const engine = new Engine(createSchema(), service);
+      const engine = new Engine(contractSchema(), service);
       const options = {
         engine,
         service,

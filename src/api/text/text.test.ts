@@ -3,7 +3,7 @@ import { getOperationAST, getVariableValues, parse, validate } from 'graphql';
 import { describe, expect, it } from 'vitest';
 import { executeSlow, type Execution } from '../graphql/compile.js';
 import type { RequestContext } from '../graphql/context.js';
-import { createSchema } from '../graphql/schema.js';
+import { contractSchema } from '../graphql/schema.js';
 import { TextEncoders, type EncodedResult, type TextEncoder } from './text.js';
 import { finish } from '../../base/turn.js';
 import { createContainer } from '../../inventory/container.js';
@@ -18,7 +18,7 @@ import { loadTrackers } from '../../catalog/load.js';
 import { layoutOf, packed, recordOf, type Values } from '../../../test/support/record.js';
 import { holdsFor } from '../../../test/support/property.js';
 
-const schema = createSchema();
+const schema = contractSchema();
 const trackers = await loadTrackers();
 const layouts = trackers.map(({ name }) => layoutOf(name));
 const views = trackers.map((tracker, i) => compileView(tracker, layouts[i] as RecordLayout));
