@@ -47,8 +47,8 @@ class LongFirst extends BaseSequencer {
 export default defineConfig({
   test: {
     pool: 'forks',
-    // Kernel and most e2e tests count what the whole machine does: one file at a time. vitest 3 knows this only for all projects: scripts/test.mjs
-    // runs the first three side by side.
+    // Kernel and most e2e tests count what the whole machine does: one file at a time. vitest 3 knows this only for all
+    // projects: scripts/test.mjs runs the first three side by side.
     fileParallelism: false,
     sequence: { sequencer: LongFirst },
     projects: [

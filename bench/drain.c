@@ -4,8 +4,9 @@
  *
  *   drain PORT READERS QUERY SESSION
  *
- * QUERY and SESSION stand in JSON as they are. It says "0" when all have subscribed. On each line of standard input it answers the bytes so far;
- * after the end of standard input it ends. A server that closes the connections ends nothing: it may be what is measured.
+ * QUERY and SESSION stand in JSON as they are. It says "0" when all have subscribed. On each line of standard input it
+ * answers the bytes so far; after the end of standard input it ends. A server that closes the connections ends nothing:
+ * it may be what is measured.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

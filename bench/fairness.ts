@@ -21,7 +21,9 @@ const PAUSE_MS = 5;
 const CALLS = 100_000;
 
 const PROCESS = 'process { pid tid ppid uid gid comm startTime mountNs }';
-const QUERY = `subscription Events($session: ID!) { events(session: $session) { events { tracker time bootNs cgroupId ${PROCESS} ... on OpenEvent { errno fd path resolved flags mode } } gap { lost dropped } } }`;
+const QUERY =
+  'subscription Events($session: ID!) { events(session: $session) { events { tracker time bootNs cgroupId ' +
+  `${PROCESS} ... on OpenEvent { errno fd path resolved flags mode } } gap { lost dropped } } }`;
 const STATS =
   'query Stats($id: ID!) { session(id: $id) { stats { received lost subscribers { dropped delivered } } } }';
 

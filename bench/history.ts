@@ -12,7 +12,9 @@ import { Workload } from './workload.js';
 const START = `mutation ($input: StartSessionInput!) { startSession(input: $input) { id } }`;
 const STOP = `mutation ($id: ID!) { stopSession(id: $id) { persistence { state written dropped error } } }`;
 const STATS = `query ($id: ID!) { session(id: $id) { stats { lost delivered } persistence { written pending dropped error } } }`;
-const GROUP = `query ($id: ID!) { session(id: $id) { aggregate(groupBy: ["process.comm", "errno"], measures: [{ fn: MAX, field: "process.pid" }]) { count } } }`;
+const GROUP =
+  'query ($id: ID!) { session(id: $id) { aggregate(groupBy: ["process.comm", "errno"], measures: [{ fn: MAX, ' +
+  'field: "process.pid" }]) { count } } }';
 const STORED_GOAL = 200_000;
 const GROUP_GOAL_MS = 1000;
 const MILLION = 1_000_000;
@@ -78,10 +80,10 @@ async function store(
       reached.rate,
       'events/s',
       { goal: STORED_GOAL, better: 'higher' },
-      `five seconds a step, all written; ${reached.boundedByWorkload ? 'as fast as the traced process went' : 'a step further something was lost'}`.replace(
-        'five',
-        quick ? 'two' : 'five',
-      ),
+      (
+        'five seconds a step, all written; ' +
+        `${reached.boundedByWorkload ? 'as fast as the traced process went' : 'a step further something was lost'}`
+      ).replace('five', quick ? 'two' : 'five'),
     );
     // Filled at a rate that it bears, up to what the group-by is to read.
     const rate = Math.min(reached.rate * 0.6, STORED_GOAL);

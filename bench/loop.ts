@@ -3,9 +3,9 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import koffi from 'koffi';
 
 /**
- * Loaded into a server by `--import`; writes into the file that the environment names. At the server's end: how long its event loop kept a timer
- * waiting. With `EUNOMIA_BENCH_PIECES`, at each SIGUSR2 too: what the longest round of the loop since the last one took of the thread's CPU time,
- * which other programs of the machine do not lengthen.
+ * Loaded into a server by `--import`; writes into the file that the environment names. At the server's end: how long
+ * its event loop kept a timer waiting. With `EUNOMIA_BENCH_PIECES`, at each SIGUSR2 too: what the longest round of the
+ * loop since the last one took of the thread's CPU time, which other programs of the machine do not lengthen.
  */
 export interface LoopFigures {
   readonly p99Ms: number;

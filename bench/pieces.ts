@@ -13,7 +13,8 @@ import { Workload } from './workload.js';
 const GOAL_MS = 100;
 const EVENTS = 100_000;
 const ALL =
-  'tracker time bootNs cgroupId process { pid tid ppid uid gid comm startTime mountNs } ... on OpenEvent { errno fd path resolved resolvedState deleted directory flags resolve mode }';
+  'tracker time bootNs cgroupId process { pid tid ppid uid gid comm startTime mountNs } ... on OpenEvent { errno ' +
+  'fd path resolved resolvedState deleted directory flags resolve mode }';
 const FIVE = 'time process { pid comm } ... on OpenEvent { errno path }';
 
 const page = (session: string, first: number, fields: string): string =>

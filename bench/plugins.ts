@@ -26,14 +26,17 @@ const quick: Extent = { stepMs: 300, ladders: 1, alerts: 100, edits: 5 };
 
 const reads = "{ open: ['path', 'errno', 'process.pid', 'process.comm', 'container.name'] }";
 const define = (name: string, body: string, more = ''): string =>
-  `import { definePlugin } from 'eunomia/plugin';\nconst counts = new Map();\nexport default definePlugin({ name: '${name}', version: '1', summary: 'A bench.', reads: ${reads}, ${more} ${body} });\n`;
+  "import { definePlugin } from 'eunomia/plugin';\nconst counts = new Map();\nexport default definePlugin({ " +
+  `name: '${name}', version: '1', summary: 'A bench.', reads: ${reads}, ${more} ${body} });\n`;
 const count = `onBatch(events) {
   for (const { path, errno, process, container } of events) {
     const key = process.comm + ' ' + (container ? container.name : '') + ' ' + path + ' ' + errno;
     counts.set(key, (counts.get(key) || 0) + 1);
   }
 }`;
-const alert = `onBatch(events, context) { for (const event of events) context.alert({ severity: 'LOW', title: 'opened', message: String(event.path), event }); }`;
+const alert =
+  "onBatch(events, context) { for (const event of events) context.alert({ severity: 'LOW', title: 'opened', " +
+  'message: String(event.path), event }); }';
 const where = `where: 'open.path.startsWith("/no/bench/")',`;
 
 /** What plugins cost: events through none, an idle one, one that counts, the same in the sandbox; and how soon an alert is there. */

@@ -13,7 +13,8 @@ const MAX = 20_000;
 const LEARN = 0.02;
 const DEVIATIONS = 4;
 const WAITING =
-  'poll ppoll select pselect6 epoll_wait epoll_pwait epoll_pwait2 futex nanosleep clock_nanosleep wait4 waitid accept accept4 rt_sigtimedwait rt_sigsuspend pause io_getevents restart_syscall';
+  'poll ppoll select pselect6 epoll_wait epoll_pwait epoll_pwait2 futex nanosleep clock_nanosleep wait4 waitid ' +
+  'accept accept4 rt_sigtimedwait rt_sigsuspend pause io_getevents restart_syscall';
 
 export default definePlugin({
   name: 'latency-outlier',

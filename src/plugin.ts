@@ -80,7 +80,10 @@ export type OptionValues<Options> = {
   readonly [Name in keyof Options]: Options[Name] extends { readonly type: infer Type } ? OptionValue<Type> : never;
 };
 
-/** A metric of the plugin. It has at most 100 series; the rest is counted under the label value "other". Do not use pids or paths as labels. */
+/**
+ * A metric of the plugin. It has at most 100 series; the rest is counted under the label value "other". Do not use pids
+ * or paths as labels.
+ */
 export interface MetricDefinition {
   readonly type: 'counter' | 'gauge' | 'histogram';
   readonly help: string;

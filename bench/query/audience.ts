@@ -2,7 +2,10 @@ import { once } from 'node:events';
 import { WebSocket } from 'ws';
 import type { Answer, Ask } from './protocol.js';
 
-/** Clients of the server under test, in a process of their own. They speak graphql-transport-ws by hand: what a library does is not the server's cost. */
+/**
+ * Clients of the server under test, in a process of their own. They speak graphql-transport-ws by hand: what a library
+ * does is not the server's cost.
+ */
 
 let sockets: WebSocket[] = [];
 let failure: string | null = null;
@@ -69,7 +72,9 @@ async function fan({ url, session, subscribers, equal }: Extract<Ask, { kind: 'f
   messages = bytes = 0;
   for (let i = 0; i < subscribers; i++) {
     const own = equal ? '' : ` own${i}: tracker`;
-    const query = `subscription E($session: ID!) { events(session: $session) { events { process { pid comm } time${own} ... on OpenEvent { path fd } } gap { lost dropped } } }`;
+    const query =
+      `subscription E($session: ID!) { events(session: $session) { events { process { pid comm } time${own} ... on ` +
+      'OpenEvent { path fd } } gap { lost dropped } } }';
     await subscribe(url, query, { session }, (data) => {
       messages++;
       bytes += data.length;

@@ -21,7 +21,10 @@ interface Flown {
   readonly first: readonly string[];
 }
 
-/** Random filters over a real workload: what programs judge against what the predicate in user space does. Flown by the test of it, further. */
+/**
+ * Random filters over a real workload: what programs judge against what the predicate in user space does. Flown by the
+ * test of it, further.
+ */
 export async function measureFlight(report: Report, filters: number): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), 'eunomia-bench-'));
   try {

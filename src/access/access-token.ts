@@ -42,8 +42,9 @@ export function obtainToken(files: readonly string[]): { readonly secret: string
 }
 
 /**
- * A token and the owner of its file. Null when there is no such file. Throws BAD_TOKEN_FILE when it cannot be trusted. A client that may read the file
- * of a server that runs as another user may use it (`anyOwner`): all that somebody else's token could do is to be refused.
+ * A token and the owner of its file. Null when there is no such file. Throws BAD_TOKEN_FILE when it cannot be trusted.
+ * A client that may read the file of a server that runs as another user may use it (`anyOwner`): all that somebody
+ * else's token could do is to be refused.
  */
 export function readToken(
   file: string,

@@ -24,7 +24,8 @@ export function checkListen({ host, tls, tokens }: Config): void {
   if (missing.length === 0) return;
   throw new EunomiaError(
     'UNSAFE_LISTENER',
-    `refusing to listen on ${host}: whoever reaches it could watch this machine. Give ${missing.join(' and ')}, or listen on 127.0.0.1 and forward a port to it`,
+    `refusing to listen on ${host}: whoever reaches it could watch this machine. Give ${missing.join(' and ')}, ` +
+      'or listen on 127.0.0.1 and forward a port to it',
     { details: { host } },
   );
 }
@@ -153,8 +154,9 @@ export class Access {
   }
 
   /**
-   * A client may reset its connection and leave its port to somebody else, whose socket would be found then. So the verdict holds only when this
-   * connection is open after the event loop has seen what had happened by the time of the look-up: its reset, or a new connection with its ends.
+   * A client may reset its connection and leave its port to somebody else, whose socket would be found then. So the
+   * verdict holds only when this connection is open after the event loop has seen what had happened by the time of the
+   * look-up: its reset, or a new connection with its ends.
    */
   async #lookUp(connection: Connection, ends: ConnectionEnds): ReturnType<PeerJudge['judge']> {
     const verdict = await this.#peers.judge(ends);
@@ -184,7 +186,8 @@ export class Access {
     const name = hostnameOf(`http://${host ?? ''}`);
     if (name === null || !isLoopback(name)) {
       return forbidden(
-        `the Host header is "${host ?? ''}"; without tokens only localhost and loopback addresses are served. Use one of these, or start the server with --token`,
+        `the Host header is "${host ?? ''}"; without tokens only localhost and loopback addresses are served. ` +
+          'Use one of these, or start the server with --token',
       );
     }
     if (origin !== undefined && !isSameOrigin(origin, host)) {

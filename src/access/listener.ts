@@ -16,9 +16,10 @@ const AGAIN_MS = 5;
 type ReadTable = (file: string) => string;
 
 /**
- * Tells whether the server at the other end of a connection may be handed a token of this machine: a Eunomia server of root, of this user or of `owner`,
- * which is in no container. Whoever listens while the server is away would be handed the token of an operator; root of a container with the
- * host's network has the uid of root. A process that forwards connections (docker-proxy, `ssh -L`) is no server. Never rejects.
+ * Tells whether the server at the other end of a connection may be handed a token of this machine: a Eunomia server of
+ * root, of this user or of `owner`, which is in no container. Whoever listens while the server is away would be handed
+ * the token of an operator; root of a container with the host's network has the uid of root. A process that forwards
+ * connections (docker-proxy, `ssh -L`) is no server. Never rejects.
  */
 export function serverJudge(owner: number): (socket: Socket) => Promise<Verdict> {
   const peers = new Peers(acceptedSocket, {
@@ -48,8 +49,8 @@ export function serverJudge(owner: number): (socket: Socket) => Promise<Verdict>
 }
 
 /**
- * The socket of a process at these ends of a connection in this network namespace (proc_net_tcp(5)). Null when there is none, and when no process
- * has accepted it. `read` is for tests.
+ * The socket of a process at these ends of a connection in this network namespace (proc_net_tcp(5)). Null when there is
+ * none, and when no process has accepted it. `read` is for tests.
  */
 export function acceptedSocket(ends: ConnectionEnds, read: ReadTable = readProc): SocketOwner | null {
   const [local, remote] = [formsOf(ends.localAddress), formsOf(ends.remoteAddress)];

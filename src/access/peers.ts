@@ -16,7 +16,10 @@ export interface PeerOptions {
   readonly users?: readonly number[];
   /** Who these are, in a sentence on a user who is none of them. */
   readonly whom?: string;
-  /** Why a process that holds the socket is not trusted; null when it is. By default it must be in `Namespaces` of the host or of this process. */
+  /**
+   * Why a process that holds the socket is not trusted; null when it is. By default it must be in `Namespaces` of the
+   * host or of this process.
+   */
   readonly refuse?: (pid: string) => string | null;
 }
 

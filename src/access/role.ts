@@ -40,7 +40,10 @@ function isGuarded(mutation: string): mutation is GuardedOperation {
   return Object.hasOwn(needed, mutation);
 }
 
-/** Throws FORBIDDEN before anything of the operation has run. The use cases check again: this is the early, complete refusal of a document. */
+/**
+ * Throws FORBIDDEN before anything of the operation has run. The use cases check again: this is the early, complete
+ * refusal of a document.
+ */
 export function checkRole(document: DocumentNode, operation: OperationDefinitionNode, role: Role): void {
   if (operation.operation !== 'mutation') return;
   const refused = [...fieldsOf(operation.selectionSet, document)].flatMap((name) => refusalOf(name, role) ?? []);

@@ -1,7 +1,8 @@
 /**
- * Names in the kernel are bytes; texts of the schema are Unicode. What is valid UTF-8 is that text. A byte that belongs to no valid sequence is `\xff`: a
- * backslash, an x, two lower-case hexadecimal digits, 80 to ff. A backslash in a name that what follows would make look like such an escape, or like its own, is
- * `\x5c`. So each name has one text, no two names have the same one, and of all other names the text is what it always was.
+ * Names in the kernel are bytes; texts of the schema are Unicode. What is valid UTF-8 is that text. A byte that belongs
+ * to no valid sequence is `\xff`: a backslash, an x, two lower-case hexadecimal digits, 80 to ff. A backslash in a name
+ * that what follows would make look like such an escape, or like its own, is `\x5c`. So each name has one text, no two
+ * names have the same one, and of all other names the text is what it always was.
  */
 const ESCAPE = /\\x([89a-f][0-9a-f]|5c)/;
 const ESCAPES = new RegExp(ESCAPE, 'g');
@@ -14,7 +15,10 @@ export function textOfBytes(bytes: Uint8Array, start = 0, end = bytes.length): s
   return text.includes('\uFFFD') || text.includes('\\x') ? escapedText(bytes, start, end) : text;
 }
 
-/** The bytes whose text this is; null when it is the text of none, as one with half of a surrogate pair or an escape where none is needed. */
+/**
+ * The bytes whose text this is; null when it is the text of none, as one with half of a surrogate pair or an escape
+ * where none is needed.
+ */
 export function bytesOfText(text: string): Uint8Array | null {
   const bytes = ESCAPE.test(text) ? Buffer.concat(partsOf(text)) : Buffer.from(text);
   return textOfBytes(bytes) === text ? bytes : null;

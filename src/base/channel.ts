@@ -4,8 +4,8 @@ import { EunomiaError, KernelError, messageOf } from './errors.js';
 import type { Turns } from './turn.js';
 
 /**
- * What the two ends of a worker thread's channel say. An ask is answered, or refused with an error; a post to the thread and a note from it are not. All
- * bodies are cloned, or transferred. Write it as a type, not as an interface.
+ * What the two ends of a worker thread's channel say. An ask is answered, or refused with an error; a post to the
+ * thread and a note from it are not. All bodies are cloned, or transferred. Write it as a type, not as an interface.
  */
 export interface Protocol {
   readonly asks: Readonly<Record<string, { readonly ask: unknown; readonly answer: unknown }>>;
@@ -50,11 +50,17 @@ export interface ChannelOptions<P extends Protocol> {
   readonly worker?: WorkerOptions;
   /** Called with each new thread, for what belongs to it: `unref`, its standard output. */
   readonly started?: (worker: Worker) => void;
-  /** Called in the order of sending. Messages behind a note wait for its promise: an answer comes behind the notes that were sent before it. Must not reject. */
+  /**
+   * Called in the order of sending. Messages behind a note wait for its promise: an answer comes behind the notes that
+   * were sent before it. Must not reject.
+   */
   readonly notes: { readonly [Kind in Key<P['notes']>]: (note: P['notes'][Kind]) => Promise<void> | null | void };
   /** Messages are taken within these turns. Default: at once. */
   readonly turns?: Turns;
-  /** What asks of a thread that ended are rejected with. `cause`: what it threw, or what was wrong with its message; null where it just ended. */
+  /**
+   * What asks of a thread that ended are rejected with. `cause`: what it threw, or what was wrong with its message;
+   * null where it just ended.
+   */
   readonly died: (cause: Error | null) => Error;
   /** Called once per thread that ended by itself, not through `end`. Asks were rejected before. */
   readonly onDeath?: (error: Error, cause: Error | null) => void;
@@ -65,7 +71,10 @@ export interface ChannelOptions<P extends Protocol> {
   readonly restartAfterMs?: number;
 }
 
-/** How long what a thread sent last may take after its end; then it is dead, for who takes that may wait for an answer which never comes. */
+/**
+ * How long what a thread sent last may take after its end; then it is dead, for who takes that may wait for an answer
+ * which never comes.
+ */
 const LAST_MESSAGES_MS = 1000;
 
 /** The server's end of a worker thread: asks and their answers, notes in order, the thread's death and its next start. */

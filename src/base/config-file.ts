@@ -72,7 +72,10 @@ export class ConfigFile {
       : this.fail(path, message);
   }
 
-  /** Runs a check that throws errors of ours, and gives them the place of the file. `within` cuts the argument's path out of the message. */
+  /**
+   * Runs a check that throws errors of ours, and gives them the place of the file. `within` cuts the argument's path
+   * out of the message.
+   */
   at<Value>(path: Path, check: () => Value): Value {
     try {
       return check();

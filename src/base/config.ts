@@ -91,7 +91,10 @@ export interface Config {
   readonly localToken: string | null;
   /** Without `tokens`: everybody who reaches the (loopback) address is an operator. */
   readonly insecureNoAuth: boolean;
-  /** The container engines: each a socket's path, "unix:///…" or "tcp://…"; none when empty; null looks at DOCKER_HOST, else the usual sockets. */
+  /**
+   * The container engines: each a socket's path, "unix:///…" or "tcp://…"; none when empty; null looks at DOCKER_HOST,
+   * else the usual sockets.
+   */
   readonly engines: readonly string[] | null;
   /** Where the embedded store keeps its file; null keeps no history. */
   readonly dataDirectory: string | null;

@@ -12,9 +12,9 @@ export function csvLine(cells: readonly string[]): string {
 }
 
 /**
- * A cell of RFC 4180. Null is nothing between two commas, an empty text is `""`, a list or an object is JSON. A text that a spreadsheet would take for a
- * formula has a `'` before it, and a character that acts on a terminal is written as `\u001b`: a file of CSV is looked at in both. NDJSON and Parquet hold
- * texts as they are.
+ * A cell of RFC 4180. Null is nothing between two commas, an empty text is `""`, a list or an object is JSON. A text
+ * that a spreadsheet would take for a formula has a `'` before it, and a character that acts on a terminal is written
+ * as `\u001b`: a file of CSV is looked at in both. NDJSON and Parquet hold texts as they are.
  */
 export function csvCell(value: unknown, kind: CsvKind): string {
   if (value === null || value === undefined) return '';

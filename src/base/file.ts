@@ -98,8 +98,9 @@ export function privateDirectory(path: string): void {
 }
 
 /**
- * Opens a file in a folder of our own: `flags` as of open(2). A new one has mode 0600, and so has one that was there afterwards. Rejects with
- * UNSAFE_FILE for a link, a file of somebody else's, one with a second name, and what is no regular file.
+ * Opens a file in a folder of our own: `flags` as of open(2). A new one has mode 0600, and so has one that was there
+ * afterwards. Rejects with UNSAFE_FILE for a link, a file of somebody else's, one with a second name, and what is no
+ * regular file.
  */
 export async function openPrivate(path: string, flags: number): Promise<FileHandle> {
   const file = await open(path, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK, 0o600).catch(
@@ -119,8 +120,9 @@ export async function openPrivate(path: string, flags: number): Promise<FileHand
 }
 
 /**
- * The text of a small file that only its owner can read or write, and its owner: this process's user, or root, or with `anyOwner` anybody. Null when
- * there is none. Throws UNSAFE_FILE for what `openPrivate` refuses, for a file that others can read, and for one of more than `most` bytes.
+ * The text of a small file that only its owner can read or write, and its owner: this process's user, or root, or with
+ * `anyOwner` anybody. Null when there is none. Throws UNSAFE_FILE for what `openPrivate` refuses, for a file that
+ * others can read, and for one of more than `most` bytes.
  */
 export function readPrivate(
   path: string,
@@ -146,8 +148,9 @@ export function readPrivate(
 }
 
 /**
- * Makes a file of mode 0600 with this text, on the disk when it returns, in a folder of our own that is made when it is missing. False when there is
- * something of that name. Throws UNSAFE_FILE for a folder that others could change, or the error of the system call.
+ * Makes a file of mode 0600 with this text, on the disk when it returns, in a folder of our own that is made when it is
+ * missing. False when there is something of that name. Throws UNSAFE_FILE for a folder that others could change, or the
+ * error of the system call.
  */
 export function createPrivate(path: string, text: string): boolean {
   privateDirectory(dirname(path));
@@ -176,7 +179,10 @@ export async function securePrivate(path: string): Promise<void> {
   await file?.close();
 }
 
-/** Where a path leads. Each folder and each link on the way is checked before the next is looked at; `make` makes folders that are missing. */
+/**
+ * Where a path leads. Each folder and each link on the way is checked before the next is looked at; `make` makes
+ * folders that are missing.
+ */
 function realPath(path: string, kind: FileKind, followLast: boolean, make = false): string {
   let left = resolve(path).split('/').filter(Boolean);
   let at = '/';

@@ -1,11 +1,12 @@
 /**
- * Shares the event loop's time among work that could go on without end: deliveries to readers that are always ready, chunks that wait, scans of
- * millions of events. libuv polls for requests, signals and timers between two turns, so a turn's budget bounds how long these wait, whatever the
- * number of readers.
+ * Shares the event loop's time among work that could go on without end: deliveries to readers that are always ready,
+ * chunks that wait, scans of millions of events. libuv polls for requests, signals and timers between two turns, so a
+ * turn's budget bounds how long these wait, whatever the number of readers.
  *
- * Work asks `isOpen` before each piece (a millisecond or two at most) and goes on while it is true; else it waits with `next` or `enter`. Who waits
- * is served in the order of asking, so that each gets as many turns as any other. Work that ends (a page, an aggregate, a text) has a lane of its own:
- * it takes every second turn, however many readers that never end wait in the other.
+ * Work asks `isOpen` before each piece (a millisecond or two at most) and goes on while it is true; else it waits with
+ * `next` or `enter`. Who waits is served in the order of asking, so that each gets as many turns as any other. Work
+ * that ends (a page, an aggregate, a text) has a lane of its own: it takes every second turn, however many readers that
+ * never end wait in the other.
  */
 
 /** `ANSWER`: work for one request, which ends. `FLOW`: work that goes on as long as events come. */
@@ -67,7 +68,10 @@ export const intake = new Turns();
 /** All that reads and answers: deliveries to subscribers, plugins and stores, scans, aggregates, reports, exports. */
 export const turns = new Turns();
 
-/** What a client waits for: begins of operations, texts of short results. Apart from the readers above, so that none of them delays a request. */
+/**
+ * What a client waits for: begins of operations, texts of short results. Apart from the readers above, so that none of
+ * them delays a request.
+ */
 export const requests = new Turns();
 
 /** Work in pieces: it yields where others may have a turn, at least once a millisecond or so, and returns its result. */

@@ -28,7 +28,10 @@ export interface RecordLayout {
   readonly size: number;
   readonly header: ReadonlyMap<string, RecordField>;
   readonly fields: ReadonlyMap<string, RecordField>;
-  /** Of an event of two processes: where the second one's `struct eu_header` is, in bytes from the record's start. Null for an event of one. */
+  /**
+   * Of an event of two processes: where the second one's `struct eu_header` is, in bytes from the record's start. Null
+   * for an event of one.
+   */
   readonly second: number | null;
   /** Maps a record field to its bit in the capture mask. Fields that are not in the map are always captured. */
   readonly captures: ReadonlyMap<string, number>;

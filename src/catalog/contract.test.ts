@@ -111,7 +111,8 @@ describe.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as co
       const record = layout.fields.get(fieldName);
       if (!record)
         throw new Error(
-          `${eventTypeName(name)}.${fieldName} has no source: neither a member ${snakeCase(fieldName)} of struct ${snakeCase(name)}_event, nor \`fields\` of src/trackers/${snakeCase(name)}.ts`,
+          `${eventTypeName(name)}.${fieldName} has no source: neither a member ${snakeCase(fieldName)} of struct ` +
+            `${snakeCase(name)}_event, nor \`fields\` of src/trackers/${snakeCase(name)}.ts`,
         );
       checkPlain(field, record, layout.captures.has(fieldName));
     });

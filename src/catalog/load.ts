@@ -6,7 +6,10 @@ import type { TrackerDefinition } from '../trackers/define.js';
 
 const trackers = codeFolder('trackers');
 
-/** Every tracker: a file of src/trackers/ whose default export is a definition. What helps them has a hyphen in its name. Adding one needs no list to be edited. */
+/**
+ * Every tracker: a file of src/trackers/ whose default export is a definition. What helps them has a hyphen in its
+ * name. Adding one needs no list to be edited.
+ */
 export async function loadTrackers(): Promise<readonly TrackerDefinition[]> {
   const files = (await readdir(trackers)).filter(
     (file) => /^[a-z][a-z0-9_]*\.[jt]s$/.test(file) && !file.startsWith('define.'),

@@ -240,7 +240,8 @@ describe('the printer', () => {
       width: null,
     });
     expect(printer.print(events, { lost: '3' })).toBe(
-      '{"gap":{"lost":"3"}}\n{"process":{"comm":"ls"},"container":null,"args":["ls","a b"]}\n{"process":{"comm":"cat"},"container":{"name":"web"},"path":"/x"}\n',
+      '{"gap":{"lost":"3"}}\n{"process":{"comm":"ls"},"container":null,"args":["ls","a b"]}\n' +
+        '{"process":{"comm":"cat"},"container":{"name":"web"},"path":"/x"}\n',
     );
   });
 
@@ -258,7 +259,8 @@ describe('the printer', () => {
   it('prints a table with a clock for people', () => {
     const printer = createPrinter([exec], { format: 'table', fields: null, width: null });
     expect(printer.print(events.slice(0, 1))).toBe(
-      "time           container.name  process.pid  process.comm  errno  args\n08:15:30.123Z  -               7            ls            -      ls 'a b'\n",
+      'time           container.name  process.pid  process.comm  errno  args\n08:15:30.123Z  -               7   ' +
+        "         ls            -      ls 'a b'\n",
     );
   });
 

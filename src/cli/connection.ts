@@ -96,8 +96,8 @@ interface OwnToken {
 }
 
 /**
- * The token of a server of this machine, where this user can read it. It is sent on connections to that server only: each is looked at before,
- * since the server may end at any time, and anybody may listen on its port then.
+ * The token of a server of this machine, where this user can read it. It is sent on connections to that server only:
+ * each is looked at before, since the server may end at any time, and anybody may listen on its port then.
  */
 async function ownToken(server: string): Promise<OwnToken | null> {
   if (!URL.canParse(server)) return null;

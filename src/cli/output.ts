@@ -34,8 +34,8 @@ function reopen(): Socket | null {
 }
 
 /**
- * What acts on a terminal is shown instead, as `\\u001b`: whoever watches must not be driven by what is watched, in no format and from no command. JSON stays JSON
- * of the same value.
+ * What acts on a terminal is shown instead, as `\\u001b`: whoever watches must not be driven by what is watched, in no
+ * format and from no command. JSON stays JSON of the same value.
  */
 export function terminalOf(output: Output): Output {
   const decoder = new StringDecoder('utf8');

@@ -153,11 +153,14 @@ async function scaffold(name: string, world: World): Promise<void> {
   );
   await writeFile(
     join(name, 'test.sh'),
-    `#!/bin/sh\n# Runs the plugin over the recorded events and looks for what it must find.\nset -eu\ncd "$(dirname "$0")"\neunomia plugin test plugin.ts --replay events.ndjson --sandbox | grep '"web: ls":1'\n`,
+    '#!/bin/sh\n# Runs the plugin over the recorded events and looks for what it must find.\nset -eu\ncd ' +
+      `"$(dirname "$0")"\neunomia plugin test plugin.ts --replay events.ndjson --sandbox | grep '"web: ls":1'\n`,
     { mode: 0o755 },
   );
   await world.output.write(
-    `${name}/plugin.ts: the plugin\n${name}/events.ndjson: events to test it on\n${name}/test.sh: the test\n${name}/tsconfig.json, ${name}/eunomia/: types, for editors and tsc\nTry: eunomia plugin test ${name} --replay ${name}/events.ndjson\n`,
+    `${name}/plugin.ts: the plugin\n${name}/events.ndjson: events to test it on\n${name}/test.sh: the test\n` +
+      `${name}/tsconfig.json, ${name}/eunomia/: types, for editors and tsc\nTry: eunomia plugin test ${name} ` +
+      `--replay ${name}/events.ndjson\n`,
   );
 }
 

@@ -17,12 +17,16 @@ export function addServe(program: Command, world: World): void {
   command
     .addHelpText(
       'after',
-      '\nA flag takes precedence over its variable, and that over the configuration file. --no-NAME turns a switch off.\ndocs/configuration.md has all of them.',
+      '\nA flag takes precedence over its variable, and that over the configuration file. --no-NAME turns a ' +
+        'switch off.\ndocs/configuration.md has all of them.',
     )
     .action(() => serve(configOf(readSources(givenFlags(command, allSettings), process.env)), world));
 }
 
-/** Runs a server until its end is wanted. Rejects with what kills it, or with why it does not start. `says`: what it does, before "on ADDRESS". */
+/**
+ * Runs a server until its end is wanted. Rejects with what kills it, or with why it does not start. `says`: what it
+ * does, before "on ADDRESS".
+ */
 export async function serve(given: Config, world: World, says = 'Eunomia listens'): Promise<void> {
   const token = given.tokens.length > 0 || given.insecureNoAuth ? null : obtainToken(tokenFiles(given.dataDirectory));
   const config = { ...given, localToken: token?.secret ?? null };

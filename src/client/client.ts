@@ -8,7 +8,10 @@ export interface Client {
   query<T>(document: string, variables?: Variables): Promise<T>;
   /** One item a message. Ends when the server ends it; `return()` unsubscribes. Throws as `query` does. */
   subscribe<T>(document: string, variables?: Variables): AsyncIterableIterator<T>;
-  /** A file that the server makes, piece by piece. Throws the server's EunomiaError before the first piece; whatever breaks it off later. */
+  /**
+   * A file that the server makes, piece by piece. Throws the server's EunomiaError before the first piece; whatever
+   * breaks it off later.
+   */
   download(path: string, parameters: Parameters): AsyncIterable<string | Uint8Array>;
   close(): Promise<void>;
 }

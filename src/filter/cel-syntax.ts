@@ -41,7 +41,10 @@ function messageFor({ code, summary }: ParseError, found: string): string {
     case 'expected_token':
       return `${TOKENS[/^Expected (\w+)/.exec(summary)?.[1] ?? ''] ?? 'something else'} is expected here, ${instead}`;
     case 'unexpected_character':
-      return `${JSON.stringify(found)} is not expected here${{ '=': '; "==" compares', '&': '; write "&&"', '|': '; write "||"' }[found] ?? '; join conditions with && or ||'}`;
+      return (
+        `${JSON.stringify(found)} is not expected ` +
+        `here${{ '=': '; "==" compares', '&': '; write "&&"', '|': '; write "||"' }[found] ?? '; join conditions with && or ||'}`
+      );
     case 'limit_exceeded':
       return `this is too much: ${summary.replace(
         /^Exceeded (\w+) \((\d+)\)$/,

@@ -204,7 +204,10 @@ export function emptyRange(filter: Filter): string | null {
       (other) => other.op.startsWith('l') && other.path === low.path && other.type === low.type && isEmpty(low, other),
     );
     if (high)
-      return `no value is in the range: ${low.op === 'gt' ? 'more than' : 'at least'} ${String(low.value)} and ${high.op === 'lt' ? 'less than' : 'at most'} ${String(high.value)}`;
+      return (
+        `no value is in the range: ${low.op === 'gt' ? 'more than' : 'at least'} ${String(low.value)} and ` +
+        `${high.op === 'lt' ? 'less than' : 'at most'} ${String(high.value)}`
+      );
   }
   return null;
 }

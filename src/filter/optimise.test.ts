@@ -33,7 +33,8 @@ describe('an optimised filter', () => {
     ['process.pid == 2 || process.pid == 1 || process.pid in [3, 2]', 'process.pid in [1, 2, 3]'],
     [
       'process.startTime == timestamp("2026-01-31T08:00:00Z") || process.startTime == timestamp("2026-01-31T09:00:00Z")',
-      'process.startTime == timestamp("2026-01-31T08:00:00.000000000Z") || process.startTime == timestamp("2026-01-31T09:00:00.000000000Z")',
+      'process.startTime == timestamp("2026-01-31T08:00:00.000000000Z") || process.startTime == ' +
+        'timestamp("2026-01-31T09:00:00.000000000Z")',
     ], // no set of moments
     ['process.comm.glob("nginx*")', 'process.comm.startsWith("nginx")'],
     ['process.comm.glob("*")', 'true'],

@@ -22,7 +22,8 @@ export function compileRegex(source: string, fail: Fail): TextPredicate {
   );
   if (compiled.programSize() > MAX_PROGRAM)
     return fail(
-      `"${shorten(source)}" compiles to ${compiled.programSize()} instructions; at most ${MAX_PROGRAM} are allowed: use smaller repetitions`,
+      `"${shorten(source)}" compiles to ${compiled.programSize()} instructions; at most ${MAX_PROGRAM} are ` +
+        'allowed: use smaller repetitions',
     );
   return (text) => compiled.test(text);
 }
@@ -160,7 +161,8 @@ function parseCidr(text: string, fail: Fail): Network {
   if (length === undefined) {
     const address = parseAddress(text);
     return fail(
-      `"${shorten(text)}" is no network; ${address ? `write "${textOf(address)}/${address.kind() === 'ipv4' ? 32 : 128}", or use eq` : example}`,
+      `"${shorten(text)}" is no network; ` +
+        `${address ? `write "${textOf(address)}/${address.kind() === 'ipv4' ? 32 : 128}", or use eq` : example}`,
     );
   }
   const address = parseAddress(base);
@@ -170,7 +172,8 @@ function parseCidr(text: string, fail: Fail): Network {
   const max = address.kind() === 'ipv4' ? 32 : 128;
   if (bits < 0 || bits > max)
     return fail(
-      `"${shorten(text)}" has the length ${length}; ${mapped ? 'a mapped IPv4 address takes 96 to 128' : `an address of IPv${max === 32 ? 4 : 6} takes 0 to ${max}`}`,
+      `"${shorten(text)}" has the length ${length}; ` +
+        `${mapped ? 'a mapped IPv4 address takes 96 to 128' : `an address of IPv${max === 32 ? 4 : 6} takes 0 to ${max}`}`,
     );
   const bytes = address.toByteArray();
   const network = bytes.map((byte, index) => byte & maskAt(bits, index));

@@ -27,7 +27,10 @@ export interface GroupSheetOptions {
   readonly windows: boolean;
 }
 
-/** Rows of an aggregate as a sheet: a column for each field of the key, the count, and each measure. Group values are text, as in GraphQL. */
+/**
+ * Rows of an aggregate as a sheet: a column for each field of the key, the count, and each measure. Group values are
+ * text, as in GraphQL.
+ */
 export function aggregateSheet({ groupBy, measures: all, windows }: GroupSheetOptions): Sheet<GroupRow> {
   // A measure of this name is the count that each row has anyway.
   const measures = all.map((measure, index) => ({ ...measure, index })).filter(({ name }) => name !== 'count');

@@ -162,7 +162,8 @@ function headOf(line: Line, file: string): RecordedSession {
     throw bad(
       file,
       1,
-      `the recording has the format ${shown(head['recording'])}, and this build reads ${RECORDING}: replay it with the Eunomia that wrote it (${shown(head['version'])})`,
+      `the recording has the format ${shown(head['recording'])}, and this build reads ${RECORDING}: replay it ` +
+        `with the Eunomia that wrote it (${shown(head['version'])})`,
     );
   const { session, fields } = head;
   if (fields !== null)

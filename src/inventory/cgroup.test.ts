@@ -168,7 +168,9 @@ describe('the v2 mount', () => {
 
 describe('a process’s cgroups', () => {
   it('come with the unified hierarchy first, and with colons in a path', () => {
-    const text = `9:name=systemd:/docker/${OTHER}\n3:cpu,cpuacct:/system.slice/x.slice:cri-containerd:${ID}\n0::/system.slice/docker-${ID}.scope (deleted)\n`;
+    const text =
+      `9:name=systemd:/docker/${OTHER}\n3:cpu,cpuacct:/system.slice/x.slice:cri-containerd:${ID}\n` +
+      `0::/system.slice/docker-${ID}.scope (deleted)\n`;
     expect(parseProcessCgroups(text)).toEqual([
       { unified: true, controllers: '', path: `/system.slice/docker-${ID}.scope` },
       { unified: false, controllers: 'name=systemd', path: `/docker/${OTHER}` },

@@ -14,7 +14,10 @@ export interface CgroupMount {
 
 /** Which container a cgroup path belongs to. */
 export interface CgroupOwner {
-  /** docker, containerd, crio, podman, lxc, systemd-nspawn, or unknown (an id stands alone below a parent that no engine uses by default). */
+  /**
+   * docker, containerd, crio, podman, lxc, systemd-nspawn, or unknown (an id stands alone below a parent that no engine
+   * uses by default).
+   */
   readonly runtime: string;
   /** Where the path names the container and not an engine; else null. */
   readonly name: string | null;
@@ -69,9 +72,10 @@ export function cgroupClaims(path: string): CgroupOwner[] {
   return claims;
 }
 
-// Containers that have a name and no id of 64 digits. `lxc.payload.NAME`, before LXC 4 `/lxc/NAME`; its monitor (`lxc.monitor.NAME`) is a host
-// process. systemd-nspawn: `machine-NAME.scope`, or `systemd-nspawn@NAME.service` as a service; machines of libvirt and the like are named
-// `machine-qemu\x2d…` and are none. `ctr run` makes `/NAMESPACE/NAME`: told from other cgroups for containerd's usual namespaces alone.
+// Containers that have a name and no id of 64 digits. `lxc.payload.NAME`, before LXC 4 `/lxc/NAME`; its monitor
+// (`lxc.monitor.NAME`) is a host process. systemd-nspawn: `machine-NAME.scope`, or `systemd-nspawn@NAME.service` as a
+// service; machines of libvirt and the like are named `machine-qemu\x2d…` and are none. `ctr run` makes
+// `/NAMESPACE/NAME`: told from other cgroups for containerd's usual namespaces alone.
 const NAMED_SOMEWHERE = /\/lxc[./]|\/machine\.slice\/|^\/(?:default|k8s\.io|moby|buildkit)\/|^\/\.\.\//;
 const LXC = /^lxc\.payload\.(.+)$/;
 const NSPAWN = /^(?:machine-(?!qemu\\x2d)(.+)\.scope|systemd-nspawn@(.+)\.service)$/;

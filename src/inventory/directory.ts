@@ -19,7 +19,10 @@ import {
 export type ChangeKind = 'added' | 'facts' | 'state' | 'cgroup' | 'removed';
 
 export interface DirectoryOptions {
-  /** How many removed containers are remembered, and how many of those known by namespaces alone; more, and the oldest is forgotten. Default 4096. */
+  /**
+   * How many removed containers are remembered, and how many of those known by namespaces alone; more, and the oldest
+   * is forgotten. Default 4096.
+   */
   readonly tombstones?: number;
   /** For how long a removed container is remembered, in milliseconds. Default one hour. */
   readonly tombstoneMs?: number;
@@ -149,7 +152,10 @@ export class ContainerDirectory {
     return entry.container;
   }
 
-  /** Maps a v2 cgroup to the container that it belongs to; null for the host. `path` is its path in the hierarchy. Returns the container. */
+  /**
+   * Maps a v2 cgroup to the container that it belongs to; null for the host. `path` is its path in the hierarchy.
+   * Returns the container.
+   */
   learnCgroup(id: CgroupId, path: string, owner: CgroupOwner | null): Container | null {
     if (owner === null) {
       this.#learnHost(id);
@@ -362,7 +368,8 @@ function ambiguous(reference: string, candidates: readonly Container[]): Eunomia
   const more = candidates.length - shown.length;
   return new EunomiaError(
     'AMBIGUOUS_CONTAINER',
-    `"${reference}" is the beginning of ${candidates.length} container ids: ${shown.join(', ')}${more > 0 ? ` and ${more} more` : ''}; give more digits or a name`,
+    `"${reference}" is the beginning of ${candidates.length} container ids: ` +
+      `${shown.join(', ')}${more > 0 ? ` and ${more} more` : ''}; give more digits or a name`,
     { details: { candidates: candidates.map(({ id }) => id) } },
   );
 }

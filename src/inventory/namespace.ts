@@ -6,8 +6,8 @@ import { readMountNs, readStartTime } from './process-cgroup.js';
 import { startTicks } from './process.js';
 
 /**
- * The first process of the outermost pid namespace, below the initial one, that a process is in, as records tell it. The number of a namespace
- * is given anew as soon as one ends; its first process is not mistaken for another.
+ * The first process of the outermost pid namespace, below the initial one, that a process is in, as records tell it.
+ * The number of a namespace is given anew as soon as one ends; its first process is not mistaken for another.
  */
 export interface NamespaceInit {
   /** In the initial pid namespace. */
@@ -27,7 +27,10 @@ interface Known {
   readonly start: number;
   /** Null: it is no container. */
   readonly container: Container | null;
-  /** In milliseconds since the epoch, of what is looked at again then: a process may still leave the host's mount namespace. Infinite for the rest. */
+  /**
+   * In milliseconds since the epoch, of what is looked at again then: a process may still leave the host's mount
+   * namespace. Infinite for the rest.
+   */
   readonly until: number;
 }
 
@@ -48,8 +51,8 @@ const YOUNG_WAIT_MS = 50;
 const HOST_MS = 1000;
 const MAX_KNOWN = 16_384;
 /**
- * Looks per second that records may cause: each reads a dozen files of /proc, and any user can make namespaces without end. Beyond it the mount
- * namespace in the record decides until the next look.
+ * Looks per second that records may cause: each reads a dozen files of /proc, and any user can make namespaces without
+ * end. Beyond it the mount namespace in the record decides until the next look.
  */
 const LOOKS_PER_SECOND = 200;
 const SCAN_EVERY_MS = 250;
@@ -59,8 +62,9 @@ const SCAN_WIDTH = 16;
  * Containers that are known by their namespaces alone: their processes are in cgroups of the host. One is a pid namespace, directly below
  * the initial one, whose first process has mounts other than the host's. (A mount namespace alone is none: services have their own.)
  *
- * Such a container has no name: all that could tell one is chosen by whoever started it, who may be anybody. A pid namespace whose first process is in a
- * container's cgroup is that container: a process that was put into its namespaces, and not into its cgroup, is there.
+ * Such a container has no name: all that could tell one is chosen by whoever started it, who may be anybody. A pid
+ * namespace whose first process is in a container's cgroup is that container: a process that was put into its
+ * namespaces, and not into its cgroup, is there.
  */
 export class NamespaceContainers {
   readonly #options: NamespaceOptions;
@@ -266,7 +270,10 @@ export class NamespaceContainers {
   }
 }
 
-/** How many pid namespaces below the initial one a process is, whether it is the first of its own, and its parent's pid. Zombies count as gone: level 0. */
+/**
+ * How many pid namespaces below the initial one a process is, whether it is the first of its own, and its parent's pid.
+ * Zombies count as gone: level 0.
+ */
 async function readStatus(pid: number): Promise<{ level: number; isFirst: boolean; parent: number }> {
   const status = await readFile(`/proc/${pid}/status`, 'latin1').catch(() => '');
   const parent = Number(/^PPid:\t(\d+)$/m.exec(status)?.[1] ?? 0);

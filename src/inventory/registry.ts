@@ -103,7 +103,10 @@ export class ContainerRegistry {
     this.#waiters.wakeAll();
   }
 
-  /** The state of one engine that stands for all (the first that is connected, else the first); null when the registry was made without one. */
+  /**
+   * The state of one engine that stands for all (the first that is connected, else the first); null when the registry
+   * was made without one.
+   */
   get engine(): EngineStatus | null {
     return this.#sources.status;
   }

@@ -93,7 +93,8 @@ function checkId(id: string, where: string): string {
         ? 'is longer than 64 digits'
         : `"${shorten(id)}" is not hexadecimal`;
   throw bad(
-    `${where}: id ${because}; an id is 1 to 64 digits of 0-9 and a-f, or begins with lxc:, nspawn:, ctr: or pidns: (to select by name use { name: "…" })`,
+    `${where}: id ${because}; an id is 1 to 64 digits of 0-9 and a-f, or begins with lxc:, nspawn:, ctr: or ` +
+      'pidns: (to select by name use { name: "…" })',
   );
 }
 

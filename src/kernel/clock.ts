@@ -12,8 +12,9 @@ const STEP_NS = 100_000n;
 const time = new BigInt64Array(2);
 
 /**
- * What a time namespace adds to CLOCK_BOOTTIME of this process. `bpf_ktime_get_boot_ns` knows no namespaces (kernel commit 769071ac9f20 gave
- * them to clock_gettime and /proc alone). It stays for the life of a process; without time namespaces (before Linux 5.6) it is 0.
+ * What a time namespace adds to CLOCK_BOOTTIME of this process. `bpf_ktime_get_boot_ns` knows no namespaces (kernel
+ * commit 769071ac9f20 gave them to clock_gettime and /proc alone). It stays for the life of a process; without time
+ * namespaces (before Linux 5.6) it is 0.
  */
 export const bootNamespaceNs = readNamespaceOffset();
 

@@ -23,7 +23,8 @@ export function checkEnvironment(): string {
   if (!existsSync('/sys/kernel/btf/vmlinux')) {
     throw new EunomiaError(
       'NO_BTF',
-      'the kernel tells no types (/sys/kernel/btf/vmlinux is missing): it needs CONFIG_DEBUG_INFO_BTF=y, which distributions have since about Linux 5.8',
+      'the kernel tells no types (/sys/kernel/btf/vmlinux is missing): it needs CONFIG_DEBUG_INFO_BTF=y, which ' +
+        'distributions have since about Linux 5.8',
     );
   }
   return version;

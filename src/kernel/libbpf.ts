@@ -88,7 +88,8 @@ const prototypes: Readonly<Record<Exclude<keyof Libbpf, 'version'>, string>> = {
   map_delete: 'int bpf_map_delete_elem(int fd, const void *key)',
   map_lookup: 'int bpf_map_lookup_elem(int fd, const void *key, void *value)',
   map_take_batch:
-    'int bpf_map_lookup_and_delete_batch(int fd, void *in_batch, void *out_batch, void *keys, void *values, uint32_t *count, const void *opts)',
+    'int bpf_map_lookup_and_delete_batch(int fd, void *in_batch, void *out_batch, void *keys, void *values, ' +
+    'uint32_t *count, const void *opts)',
   program_name: 'const char *bpf_program__name(void *prog)',
   program_section: 'const char *bpf_program__section_name(void *prog)',
   program_set_autoload: 'int bpf_program__set_autoload(void *prog, bool autoload)',
@@ -164,7 +165,10 @@ export function loadLibc(): Libc {
   return libc;
 }
 
-/** errno of the call that `later` answered last. Outside of koffi's callback it would be gone; whoever awaits runs before the next callback. */
+/**
+ * errno of the call that `later` answered last. Outside of koffi's callback it would be gone; whoever awaits runs
+ * before the next callback.
+ */
 let laterErrno = 0;
 
 /** Calls a foreign function on a thread of the pool, so that this thread's event loop goes on. */

@@ -24,8 +24,9 @@ export interface ObjectSpec {
   /** Program → capture bits: it serves these alone, and is attached only while one of them is in the mask. */
   readonly demanded?: Readonly<Record<string, bigint>>;
   /**
-   * Programs that a kernel may be without: how many arguments their tracepoint has in the kernels that they know. They are loaded where it is so, and a
-   * constant `eu_args_TRACEPOINT` of the object, where there is one, says how many it has here (0: there is no such tracepoint).
+   * Programs that a kernel may be without: how many arguments their tracepoint has in the kernels that they know. They
+   * are loaded where it is so, and a constant `eu_args_TRACEPOINT` of the object, where there is one, says how many it
+   * has here (0: there is no such tracepoint).
    */
   readonly optional?: Readonly<Record<string, readonly number[]>>;
   /** For an object that sums in maps (sum.bpf.h): how often they are read. */
@@ -141,7 +142,10 @@ export class BpfObject {
     }
   }
 
-  /** Attaches the programs that `which` selects, in their order; all of them by default. On failure those attached before stay until `close`. */
+  /**
+   * Attaches the programs that `which` selects, in their order; all of them by default. On failure those attached
+   * before stay until `close`.
+   */
   async attach(which: (program: string) => boolean = () => true): Promise<void> {
     const bpf = loadLibbpf();
     for (const [name, program] of this.#programs) {
@@ -173,8 +177,9 @@ export class BpfObject {
   }
 
   /**
-   * Runs that the kernel skipped, for the program was running on that CPU already: a tracepoint's program that an interrupt comes upon is not run
-   * again inside of itself (kernel/trace/bpf_trace.c, __bpf_trace_run; Linux 6.2, commit 05b24ff9b2cf). Before, and where the kernel does not tell, 0.
+   * Runs that the kernel skipped, for the program was running on that CPU already: a tracepoint's program that an
+   * interrupt comes upon is not run again inside of itself (kernel/trace/bpf_trace.c, __bpf_trace_run; Linux 6.2,
+   * commit 05b24ff9b2cf). Before, and where the kernel does not tell, 0.
    */
   get skippedRuns(): number {
     let skipped = 0;
@@ -291,8 +296,8 @@ export class BpfObject {
 }
 
 /**
- * Opens and loads an object; where this kernel refuses it with its optional programs, without them. `prepare` is called between, once or twice.
- * Rejects as `open` and `load` do; nothing of a first try stays.
+ * Opens and loads an object; where this kernel refuses it with its optional programs, without them. `prepare` is called
+ * between, once or twice. Rejects as `open` and `load` do; nothing of a first try stays.
  */
 export async function loadOptional(
   spec: ObjectSpec,

@@ -91,7 +91,10 @@ export type KernelProtocol = {
   readonly notes: { readonly chunk: { readonly source: number; readonly chunk: Chunk } };
 };
 
-/** Bytes of chunks that the server has taken; beyond a bound not taken, the ring is not read, so that losses happen, and are counted, in the kernel. */
+/**
+ * Bytes of chunks that the server has taken; beyond a bound not taken, the ring is not read, so that losses happen, and
+ * are counted, in the kernel.
+ */
 export interface Acknowledgement {
   readonly bytes: number;
   /** Memory of chunks that nobody reads any more. */

@@ -4,8 +4,8 @@ const UNIT_BYTES = 64 << 10;
 const KEPT_BYTES = 16 << 20;
 
 /**
- * Memory of chunks that the server's thread has given back, for the chunks to come. Fresh memory has to be cleared, is mapped page by page, and is
- * the reason for most of the collections of garbage on both threads.
+ * Memory of chunks that the server's thread has given back, for the chunks to come. Fresh memory has to be cleared, is
+ * mapped page by page, and is the reason for most of the collections of garbage on both threads.
  */
 export class SpareMemory {
   readonly #spare: ArrayBuffer[] = [];

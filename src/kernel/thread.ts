@@ -9,8 +9,8 @@ import type { CgroupVerdict, Chunk, FeatureProbe, KernelProtocol, SourceCounters
 const TAKEN_BYTES = 1 << 20;
 
 /**
- * Gets a chunk, and the function that gives its memory back for another: once, when nobody reads it any more, or never. Where it needs more than
- * this turn of the event loop, the next chunk comes when its promise has resolved.
+ * Gets a chunk, and the function that gives its memory back for another: once, when nobody reads it any more, or never.
+ * Where it needs more than this turn of the event loop, the next chunk comes when its promise has resolved.
  */
 export type ChunkReceiver = (chunk: Chunk, giveBack: () => void) => Promise<void> | null | void;
 
@@ -85,7 +85,10 @@ export class KernelThread {
     return this.#channel.ask('probe', null);
   }
 
-  /** Loads an object and drops it: whether this kernel's verifier accepts it. Resolves to its optional programs that it is without here. Rejects with a KernelError. */
+  /**
+   * Loads an object and drops it: whether this kernel's verifier accepts it. Resolves to its optional programs that it
+   * is without here. Rejects with a KernelError.
+   */
   tryLoad(object: ObjectSpec): Promise<readonly string[]> {
     return this.#channel.ask('try', object);
   }

@@ -12,8 +12,8 @@ const each: Readonly<Record<number, number>> = { 4: 12, 5: 12, 6: 8, 13: 8, 15: 
 let running: ReadonlyMap<string, number> | null = null;
 
 /**
- * How many arguments a tracepoint of the running kernel has, as a program of type tp_btf sees them; null where there is none of this name, or
- * where the kernel does not tell its types. Reads 6 MB once: some 10 ms.
+ * How many arguments a tracepoint of the running kernel has, as a program of type tp_btf sees them; null where there is
+ * none of this name, or where the kernel does not tell its types. Reads 6 MB once: some 10 ms.
  */
 export function tracepointArguments(name: string): number | null {
   running ??= readTracepoints('/sys/kernel/btf/vmlinux');

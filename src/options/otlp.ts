@@ -19,7 +19,9 @@ export const otlpSettings = {
     key: 'otlp.url',
     kind: collectorAddress(),
     default: null,
-    text: 'send alerts, metrics, and events of the sessions that ask for it, to this OpenTelemetry collector, at /v1/logs and /v1/metrics below the address (docs/otlp.md)',
+    text:
+      'send alerts, metrics, and events of the sessions that ask for it, to this OpenTelemetry collector, at ' +
+      '/v1/logs and /v1/metrics below the address (docs/otlp.md)',
     example: 'https://127.0.0.1:4318',
   }),
   otlpToken: setting({

@@ -65,7 +65,9 @@ export const accessSettings = {
     key: 'insecureNoAuth',
     kind: onOff(),
     default: false,
-    text: 'let every user and every container with the network of this machine watch all of it and start sessions, without a token; on loopback only',
+    text:
+      'let every user and every container with the network of this machine watch all of it and start sessions, ' +
+      'without a token; on loopback only',
     example: true,
   }),
 };

@@ -16,8 +16,8 @@ type Origin =
   | null;
 
 /**
- * The values of settings: that of the flag, otherwise that of a variable that is not empty, otherwise that of the configuration file, otherwise the
- * default. One source gives the whole value: lists are not merged.
+ * The values of settings: that of the flag, otherwise that of a variable that is not empty, otherwise that of the
+ * configuration file, otherwise the default. One source gives the whole value: lists are not merged.
  */
 export class Sources {
   readonly #flags: Flags;

@@ -37,7 +37,8 @@ export function ownThread(): number | null {
 
 /**
  * Bounds what one call may take of a processor. The clock comes first, since it is cheap to read: only a call that outlasts the limit by
- * the clock has its processor time watched, from then on. So a call is over after one to two limits of work, and never for being kept waiting.
+ * the clock has its processor time watched, from then on. So a call is over after one to two limits of work, and never
+ * for being kept waiting.
  */
 export class CallTimer {
   readonly #limitMs: number;

@@ -72,7 +72,10 @@ export class PluginHost implements PluginMetrics {
     this.#timers.push(setInterval(() => this.#sweep(), SWEEP_MS).unref());
   }
 
-  /** Loads the directory and watches it. Rejects with UNSAFE_PLUGINS or BAD_PLUGIN: a server that was to run a plugin does not start without it. */
+  /**
+   * Loads the directory and watches it. Rejects with UNSAFE_PLUGINS or BAD_PLUGIN: a server that was to run a plugin
+   * does not start without it.
+   */
   async open(): Promise<void> {
     const { directory } = this.#options;
     if (directory === null) return;
@@ -114,7 +117,8 @@ export class PluginHost implements PluginMetrics {
     if (known && !replace)
       throw new EunomiaError(
         'PLUGIN_EXISTS',
-        `there is a plugin "${facts.name}" already, version ${known.facts.version}; with replace: true its sessions go on with the new code`,
+        `there is a plugin "${facts.name}" already, version ${known.facts.version}; with replace: true its ` +
+          'sessions go on with the new code',
       );
     return this.#put({ facts, source, engine: 'SANDBOX', origin: 'UPLOAD', loadedAt: nowText(), problem: null });
   }
@@ -134,8 +138,8 @@ export class PluginHost implements PluginMetrics {
   }
 
   /**
-   * Throws, before anything is started, for what `attach` would refuse a session with these trackers. `where` is the argument's path, `before` how many
-   * plugins of the same request will be at work by then.
+   * Throws, before anything is started, for what `attach` would refuse a session with these trackers. `where` is the
+   * argument's path, `before` how many plugins of the same request will be at work by then.
    */
   check({ name, options }: PluginRequest, trackers: readonly string[], where: string, before = 0): Plugin {
     const plugin = this.#plugins.get(name);
@@ -143,7 +147,8 @@ export class PluginHost implements PluginMetrics {
     if (!plugin) {
       throw new EunomiaError(
         'UNKNOWN_PLUGIN',
-        `${where}: there is no plugin "${name}"${suggest(name, known)}; there are ${known.join(', ') || 'none (serve --plugins, loadPlugin)'}`,
+        `${where}: there is no plugin "${name}"${suggest(name, known)}; there are ` +
+          `${known.join(', ') || 'none (serve --plugins, loadPlugin)'}`,
         { details: { argument: where } },
       );
     }
@@ -162,7 +167,9 @@ export class PluginHost implements PluginMetrics {
     if (running + before >= MAX_ATTACHMENTS)
       throw new EunomiaError(
         'TOO_MANY_PLUGINS',
-        `${where}: ${running} plugins are at work${before ? `, and ${before} of this request come before it` : ''}; detach one first, at most ${MAX_ATTACHMENTS} are allowed`,
+        `${where}: ${running} plugins are at ` +
+          `work${before ? `, and ${before} of this request come before it` : ''}; detach one first, at most ` +
+          `${MAX_ATTACHMENTS} are allowed`,
       );
     return plugin;
   }

@@ -18,7 +18,10 @@ export interface ReplayRequest {
   /** Lines of JSON: a header `{"eunomia": …}`, then events as `events` answers them, and `{"gap": …}`. */
   readonly events: string;
   readonly options: unknown;
-  /** Makes the event of a line, checked by the types of the schema; fields that the line lacks are undefined. Throws an Error that names the field. */
+  /**
+   * Makes the event of a line, checked by the types of the schema; fields that the line lacks are undefined. Throws an
+   * Error that names the field.
+   */
   readonly revive: (line: Readonly<Record<string, unknown>>) => TraceEvent;
 }
 
@@ -38,7 +41,10 @@ export type OnOutcome = (outcome: Outcome) => Promise<void> | void;
 
 const CALL_EVENTS = 512;
 
-/** Runs a plugin over recorded events, without a kernel. Rejects with BAD_PLUGIN, BAD_USER_INPUT or BAD_RECORDING; what it throws is in the summary. */
+/**
+ * Runs a plugin over recorded events, without a kernel. Rejects with BAD_PLUGIN, BAD_USER_INPUT or BAD_RECORDING; what
+ * it throws is in the summary.
+ */
 export async function replayPlugin(
   { plugin: path, engine, events: file, options, revive }: ReplayRequest,
   vocabulary: Vocabulary,

@@ -2,8 +2,8 @@ import * as v from 'valibot';
 import type { Done, PluginError } from './protocol.js';
 
 /**
- * What a plugin's thread sends, before anything reads it. A trusted plugin runs in the thread's own JavaScript: it reaches the port, and what it
- * sends there by itself must not end the server or stand in an answer to a client.
+ * What a plugin's thread sends, before anything reads it. A trusted plugin runs in the thread's own JavaScript: it
+ * reaches the port, and what it sends there by itself must not end the server or stand in an answer to a client.
  */
 
 const MAX_TEXT = 4096;

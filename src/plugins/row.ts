@@ -23,7 +23,9 @@ export function compileRow(paths: readonly string[]): RowMaker {
   const parts = ['tracker: e.tracker', ...read('e', own)];
   if (process.length) parts.push(`process: { ${read('p', process).join(', ')} }`);
   if (container.length) parts.push(`container: c && { ${container.join(', ')} }`);
-  const body = `const p = ${process.length ? 'e.process' : 'null'}; const c = ${container.length ? 'e.container' : 'null'}; return { ${parts.join(', ')} };`;
+  const body =
+    `const p = ${process.length ? 'e.process' : 'null'}; const c = ${container.length ? 'e.container' : 'null'}; ` +
+    `return { ${parts.join(', ')} };`;
   // oxlint-disable-next-line no-new-func -- made of checked names, quoted
   return new Function('e', body) as RowMaker;
 }

@@ -33,7 +33,10 @@ export class PluginDied extends Error {
   }
 }
 
-/** The server's end of a plugin's thread. A call that does not end in time ends the thread; nothing that it does keeps this side waiting. */
+/**
+ * The server's end of a plugin's thread. A call that does not end in time ends the thread; nothing that it does keeps
+ * this side waiting.
+ */
 export class PluginThread {
   readonly #channel: Channel<PluginProtocol>;
   readonly #limits: EngineLimits;

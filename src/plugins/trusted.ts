@@ -11,7 +11,10 @@ import { compilePluginView, strictView, type PluginView, type ReadPaths } from '
 type Hook = (...args: readonly unknown[]) => unknown;
 type Exported = Readonly<Record<string, unknown>>;
 
-/** The plugin in the thread's own JavaScript: events reach it as lazy views. It has the server's rights; its thread keeps it from being in the way. */
+/**
+ * The plugin in the thread's own JavaScript: events reach it as lazy views. It has the server's rights; its thread
+ * keeps it from being in the way.
+ */
 export class TrustedEngine implements Engine {
   readonly definition: unknown;
   readonly #plugin: Exported;

@@ -46,7 +46,10 @@ export abstract class EventBatch implements BatchPlace {
   readonly lostTo: number;
   /** Of a batch of which a filter left events out: how far behind `seq` each of the others is. */
   readonly places: Uint32Array | null;
-  /** Of the memory of its records, which is read only while it is held, or after it was kept; null where that is as long as anyone likes. */
+  /**
+   * Of the memory of its records, which is read only while it is held, or after it was kept; null where that is as long
+   * as anyone likes.
+   */
   readonly lease: Lease | null;
 
   constructor(

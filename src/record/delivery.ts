@@ -3,7 +3,10 @@ import type { Slice } from './history.js';
 
 /** What is handed on at once: events, what is missing just before them, and the place after them. */
 export class Delivery {
-  /** The events where they lie, for whoever makes them one by one. Where they are lent, they may be read until the next delivery is asked for. */
+  /**
+   * The events where they lie, for whoever makes them one by one. Where they are lent, they may be read until the next
+   * delivery is asked for.
+   */
   readonly slices: readonly Slice[];
   readonly gap: Gap | null;
   /** Opaque; goes on after the last of the events. */

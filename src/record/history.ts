@@ -48,7 +48,10 @@ export class History {
     return last ? last.seq + last.count : 0;
   }
 
-  /** The events at places from `from` up to, not including, `to`, as far as they are held; they stay readable. A batch that only tells of a loss comes with those behind it. */
+  /**
+   * The events at places from `from` up to, not including, `to`, as far as they are held; they stay readable. A batch
+   * that only tells of a loss comes with those behind it.
+   */
   slices(from: number, to: number = Number.POSITIVE_INFINITY): Slice[] {
     let low = 0;
     let high = this.#batches.length;

@@ -56,8 +56,8 @@ export interface Composition {
 const noEngine = { endpoint: null, kind: null, connected: false, version: null };
 
 /**
- * The composition: the only place that knows every part. Takes the ground over, and closes it also when it rejects: with STORE_UNAVAILABLE, BAD_OTLP,
- * BAD_METRICS_CONFIG or what a plugin's folder is refused with.
+ * The composition: the only place that knows every part. Takes the ground over, and closes it also when it rejects:
+ * with STORE_UNAVAILABLE, BAD_OTLP, BAD_METRICS_CONFIG or what a plugin's folder is refused with.
  */
 export async function compose({ config, log, schema, ground }: Composition): Promise<App> {
   const { registry, trackers } = ground;

@@ -17,7 +17,10 @@ export interface Ground {
   readonly problem: string | null;
   /** Why no container engine is asked, where none is. */
   readonly engineless: string;
-  /** Called once, when all that a configuration can get wrong is known to be right: loads what has to be in the kernel before any session. */
+  /**
+   * Called once, when all that a configuration can get wrong is known to be right: loads what has to be in the kernel
+   * before any session.
+   */
   start(): Promise<Machine>;
   /** Called once, when all is composed and before anybody can ask. */
   begin?(manager: SessionManager): Promise<void>;

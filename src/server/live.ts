@@ -18,8 +18,8 @@ import { watchCgroups } from '../session/cgroups.js';
 import type { Ground } from './ground.js';
 
 /**
- * The kernel of this machine. Rejects with NO_LIBBPF, LIBBPF_TOO_OLD, NOT_PRIVILEGED or NO_BTF, with what would mend it; nothing is left behind
- * then. Its `start` rejects with a KernelError.
+ * The kernel of this machine. Rejects with NO_LIBBPF, LIBBPF_TOO_OLD, NOT_PRIVILEGED or NO_BTF, with what would mend
+ * it; nothing is left behind then. Its `start` rejects with a KernelError.
  */
 export async function openKernel({ engines }: Config, log: Log): Promise<Ground> {
   const libbpf = checkEnvironment();

@@ -12,8 +12,8 @@ const FILE = 'node-id';
 const ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /**
- * Which server this is. The id is random, made at the first start and kept in the data directory; without a data directory, or where its file
- * cannot be used, it is one for this run, and a warning says so. Never rejects.
+ * Which server this is. The id is random, made at the first start and kept in the data directory; without a data
+ * directory, or where its file cannot be used, it is one for this run, and a warning says so. Never rejects.
  */
 export async function nodeOf(
   { dataDirectory, nodeName }: Pick<Config, 'dataDirectory' | 'nodeName'>,

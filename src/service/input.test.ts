@@ -43,7 +43,10 @@ const scalars: Readonly<Record<string, unknown>> = {
   Cursor: 'a',
 };
 
-/** A value of a type as graphql-js would have coerced it; `path` leads through its fields to the one that is to be there besides those that must. */
+/**
+ * A value of a type as graphql-js would have coerced it; `path` leads through its fields to the one that is to be there
+ * besides those that must.
+ */
 function sample(type: GraphQLInputType, path: readonly string[]): unknown {
   const nullable = getNullableType(type);
   if (isListType(nullable)) return [sample(nullable.ofType as GraphQLInputType, path)];

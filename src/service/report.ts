@@ -63,7 +63,8 @@ export async function reportOfHistory(
   if (records.length > MAX_SESSIONS)
     throw invalid(
       'from',
-      `${records.length.toLocaleString('en-US')} sessions were recorded in this time; a report reads at most ${MAX_SESSIONS.toLocaleString('en-US')}: take a shorter one, or name \`sessions\``,
+      `${records.length.toLocaleString('en-US')} sessions were recorded in this time; a report reads at most ` +
+        `${MAX_SESSIONS.toLocaleString('en-US')}: take a shorter one, or name \`sessions\``,
       { max: MAX_SESSIONS, actual: records.length },
     );
   const sums = records.find(({ mode }) => mode !== 'EVENTS');

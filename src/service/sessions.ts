@@ -99,8 +99,8 @@ export class Sessions {
   }
 
   /**
-   * Starts a session with its plugins, which see it from its first event on. What is wrong with the input is told before anything is loaded: rejects with
-   * FORBIDDEN, BAD_USER_INPUT, and as the manager does.
+   * Starts a session with its plugins, which see it from its first event on. What is wrong with the input is told
+   * before anything is loaded: rejects with FORBIDDEN, BAD_USER_INPUT, and as the manager does.
    */
   async start(caller: Caller, input: StartSessionInput): Promise<SessionHandle> {
     authorize(caller, 'startSession');
@@ -170,7 +170,10 @@ export class Sessions {
     return this.#live(session, caller);
   }
 
-  /** Stops all sessions, gives their readers a while for what they have not read, and tells them of the rest. None can be started any more. */
+  /**
+   * Stops all sessions, gives their readers a while for what they have not read, and tells them of the rest. None can
+   * be started any more.
+   */
   end(): Promise<void> {
     return this.#parts.manager.end();
   }

@@ -24,8 +24,8 @@ export interface ResumeOptions {
 }
 
 /**
- * A session's events from a place on: out of the store for as long as memory does not hold the place, then live. The step from one to the other is
- * taken at one place without a wait between, so that nothing is missed or doubled.
+ * A session's events from a place on: out of the store for as long as memory does not hold the place, then live. The
+ * step from one to the other is taken at one place without a wait between, so that nothing is missed or doubled.
  */
 export class ResumedStream implements AsyncIterableIterator<Delivery> {
   readonly #options: ResumeOptions;

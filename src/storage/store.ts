@@ -86,8 +86,8 @@ export interface SessionSink {
   /** Writes the rest, and how the session ended. No call follows. */
   finish(end: SessionEnd): Promise<void>;
   /**
-   * The server ends before the rest could be written: tells how the session ended and the place behind its last event, so that what is missing
-   * is stored as a gap with its counts. Written by the store's `close` at the latest.
+   * The server ends before the rest could be written: tells how the session ended and the place behind its last event,
+   * so that what is missing is stored as a gap with its counts. Written by the store's `close` at the latest.
    */
   giveUp(end: SessionEnd, nextSeq: number): void;
 }

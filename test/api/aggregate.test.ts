@@ -91,7 +91,9 @@ describe('an aggregate of what is summed in the kernel', () => {
   it('is kept up to date live: the sums are read for each change', async () => {
     const session = await start('{ trackers: [{ syscount: {} }] }');
     const changes = client.iterate({
-      query: `subscription { aggregate(session: "${session.id}", groupBy: ["name"], every: "100ms") { rows { key { value } count } events } }`,
+      query:
+        `subscription { aggregate(session: "${session.id}", groupBy: ["name"], every: "100ms") { rows { key { ` +
+        'value } count } events } }',
     });
     const first = changes.next();
     await until('the subscription', () => session.hasReaders);
@@ -116,7 +118,8 @@ describe('an aggregate of what is summed in the kernel', () => {
       (await aggregateOf(session, `(groupBy: [], measures: [{ fn: ${fn}, field: "${field}" }]) { count }`)).json
         .errors?.[0]?.message;
     expect(await refusal('MAX', 'durationNs')).toBe(
-      'measures[0].fn: "durationNs" of syscount is a total that the kernel summed, and MAX needs the single values; it has COUNT, SUM, AVG, RATE, QUANTILE, HISTOGRAM',
+      'measures[0].fn: "durationNs" of syscount is a total that the kernel summed, and MAX needs the single ' +
+        'values; it has COUNT, SUM, AVG, RATE, QUANTILE, HISTOGRAM',
     );
     expect(await refusal('HISTOGRAM', 'errors')).toContain('it has COUNT, SUM, AVG, RATE');
   });
@@ -184,7 +187,8 @@ describe('an aggregate of what a session holds', () => {
 
   it('captures what a trace measures, as what it groups by', async () => {
     const query =
-      'mutation { trace(input: { trackers: [{ exec: {} }] }, for: "5m", limit: 4) { aggregate(groupBy: ["process.comm"], measures: [{ fn: DISTINCT, field: "args", name: "d" }]) { values { number } } } }';
+      'mutation { trace(input: { trackers: [{ exec: {} }] }, for: "5m", limit: 4) { aggregate(groupBy: ' +
+      '["process.comm"], measures: [{ fn: DISTINCT, field: "args", name: "d" }]) { values { number } } } }';
     const stop = keepEmitting(fixture.kernel, 4, 5);
     const { json } = await post<{ trace: { aggregate: readonly Pick<Row, 'values'>[] } }>(server.url, { query });
     stop();
@@ -206,7 +210,9 @@ describe('a live aggregate', () => {
     const session = await start('{ trackers: [{ exec: {} }], capture: DEMANDED }');
     const changes: Change[] = [];
     const reading = (async () => {
-      const query = `subscription { aggregate(session: "${session.id}", groupBy: ["process.comm"], measures: [{ fn: DISTINCT, field: "args" }], every: "100ms") { rows { key { value } count } events lost complete final } }`;
+      const query =
+        `subscription { aggregate(session: "${session.id}", groupBy: ["process.comm"], measures: [{ fn: DISTINCT, ` +
+        'field: "args" }], every: "100ms") { rows { key { value } count } events lost complete final } }';
       for await (const result of client.iterate<{ aggregate: Change }>({ query }))
         if (result.data) changes.push(result.data.aggregate);
     })();
@@ -229,7 +235,9 @@ describe('a live aggregate', () => {
   it('begins with what the session holds when asked to', async () => {
     const session = await start();
     fixture.kernel.emit(8);
-    const query = `subscription { aggregate(session: "${session.id}", groupBy: [], window: { size: "1m" }, every: "100ms", replay: 6) { rows { count } events closed { from } } }`;
+    const query =
+      `subscription { aggregate(session: "${session.id}", groupBy: [], window: { size: "1m" }, every: "100ms", ` +
+      'replay: 6) { rows { count } events closed { from } } }';
     const [first] = await Promise.all([
       client.iterate({ query }).next(),
       until('the subscription is there', () => session.hasReaders),

@@ -58,7 +58,8 @@ function tally(told: Told, { data, errors }: Result): void {
 
 const nothing = (): Told => ({ events: 0, missing: 0, errors: [], complete: false });
 const query = (session: Session): string =>
-  `subscription { events(session: "${session.id}") { events { bootNs time process { pid comm startTime } ... on ExecEvent { filename parentComm } } gap { dropped lost } } }`;
+  `subscription { events(session: "${session.id}") { events { bootNs time process { pid comm startTime } ... on ` +
+  'ExecEvent { filename parentComm } } gap { dropped lost } } }';
 
 /** A subscription over WebSocket; each message is read `everyMs` after the one before. */
 async function overWebSocket(

@@ -79,7 +79,9 @@ describe('an export as NDJSON', () => {
     expect(end).toEqual({ end: { items: '6', lost: '0', dropped: '0', complete: true, state: 'RUNNING' } });
     const { shared, own } = selectionOf('ExecEvent');
     const answer = await post<{ session: { events: { nodes: Record<string, unknown>[] } } }>(server.url, {
-      query: `{ session(id: "${id}") { events { nodes { ${shared} ... on ExecEvent { ${own} } ... on OpenEvent { openErrno: errno fd path flags } } } } }`,
+      query:
+        `{ session(id: "${id}") { events { nodes { ${shared} ... on ExecEvent { ${own} } ... on OpenEvent { ` +
+        'openErrno: errno fd path flags } } } } }',
     });
     const { nodes } = dataOf(answer.json).session.events;
     expect(rest.filter(({ tracker }) => tracker === 'exec')).toEqual(nodes.filter(({ tracker }) => tracker === 'exec'));
@@ -216,7 +218,8 @@ describe('an export as Parquet', () => {
       expect(types['time']).toMatch(/^TIMESTAMP/);
       expect(
         await query(
-          `SELECT count(*) n, sum("process.pid") pids, max(bootNs) boot, count(args) args, count(DISTINCT "container.name") containers FROM FILE`,
+          'SELECT count(*) n, sum("process.pid") pids, max(bootNs) boot, count(args) args, count(DISTINCT ' +
+            '"container.name") containers FROM FILE',
         ),
       ).toEqual([{ n: '10000', pids: String((9999 * 10_000) / 2), boot: '9999', args: '5000', containers: '1' }]);
       expect(

@@ -82,7 +82,8 @@ it('goes on after a page of a filter', async () => {
   const id = await start();
   fixture.kernel.emit(100);
   const query =
-    'query ($id: ID!, $after: Cursor) { session(id: $id) { events(first: 2, after: $after, where: { expr: "process.pid in [5, 50, 95]" }) { nodes { process { pid } } pageInfo { hasNextPage endCursor } } } }';
+    'query ($id: ID!, $after: Cursor) { session(id: $id) { events(first: 2, after: $after, where: { expr: ' +
+    '"process.pid in [5, 50, 95]" }) { nodes { process { pid } } pageInfo { hasNextPage endCursor } } } }';
   type Page = { nodes: { process: { pid: number } }[]; pageInfo: { hasNextPage: boolean; endCursor: string } };
   const page = async (after: string | null): Promise<Page> =>
     dataOf((await post<{ session: { events: Page } }>(server.url, { query, variables: { id, after } })).json).session

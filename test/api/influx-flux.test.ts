@@ -18,10 +18,11 @@ import {
 } from '../support/influx.js';
 
 /**
- * Flux and the API of 2.x against a contract: no InfluxDB 2 can be installed here. A server of this test checks the text of each query and the
- * requests around it against what is written here, and answers as the reference of InfluxDB 2.7 shows annotated CSV. What this shows: which
- * requests are made, that they are well formed and escaped, and how answers are read. What it cannot show: that a real InfluxDB 2 takes
- * this Flux, answers it with these tables, or how long that takes.
+ * Flux and the API of 2.x against a contract: no InfluxDB 2 can be installed here. A server of this test checks the
+ * text of each query and the requests around it against what is written here, and answers as the reference of InfluxDB
+ * 2.7 shows annotated CSV. What this shows: which requests are made, that they are well formed and escaped, and how
+ * answers are read. What it cannot show: that a real InfluxDB 2 takes this Flux, answers it with these tables, or how
+ * long that takes.
  */
 interface Request {
   readonly method: string;
@@ -84,7 +85,8 @@ const SESSION = csv(
   '#group,false,false,false,false,false,false,false,false,false,false,false,false,false,false,false,false',
   '#default,_result,,,,,,,,,,,,,,,',
   ',result,table,_time,_measurement,host,session,name,labels,trackers,capture,mode,state,events,nextSeq,createdAt,stoppedAt',
-  `,,0,${timeAt(1_700_000_000_000)},eunomia.session,h,s1,"a ""name""",[],"[""exec""]",DEFAULT,EVENTS,STOPPED,2,2,${timeAt(1_700_000_000_000)},${timeAt(1_700_000_060_000)}`,
+  `,,0,${timeAt(1_700_000_000_000)},eunomia.session,h,s1,"a ` +
+    `""name""",[],"[""exec""]",DEFAULT,EVENTS,STOPPED,2,2,${timeAt(1_700_000_000_000)},${timeAt(1_700_000_060_000)}`,
 );
 
 describe('InfluxDB 2.x', () => {

@@ -34,7 +34,8 @@ describe('introspection', () => {
     const deep = 'kind name '.repeat(1) + 'ofType { kind name '.repeat(9) + '}'.repeat(9);
     expect(
       costOf(
-        `{ __schema { types { kind name description fields(includeDeprecated: true) { name args { name type { ${deep} } } type { ${deep} } } } } }`,
+        '{ __schema { types { kind name description fields(includeDeprecated: true) { name args { name type { ' +
+          `${deep} } } type { ${deep} } } } } }`,
       ),
     ).toBeLessThanOrEqual(limits.cost);
   });
@@ -42,7 +43,9 @@ describe('introspection', () => {
   it('costs: an operation has room for one of the whole schema, not for two', () => {
     const two = WHOLE.replace(
       '__schema {',
-      '__schema { types { name fields { name args { name type { name } } type { name } } } } b: __schema { types { fields { name description args { name description defaultValue isDeprecated deprecationReason } } } } c: __schema {',
+      '__schema { types { name fields { name args { name type { name } } type { name } } } } b: __schema { types ' +
+        '{ fields { name description args { name description defaultValue isDeprecated deprecationReason } } } } ' +
+        'c: __schema {',
     );
     expect(() => costOf(two)).toThrow(
       expect.objectContaining({ code: 'LIMIT_EXCEEDED', details: expect.objectContaining({ limit: 'cost' }) }),
@@ -69,7 +72,8 @@ describe('a document', () => {
     ['one field a thousand times', `{ ${'__typename '.repeat(1000)} }`],
     [
       'one field in two hundred fragments',
-      `{ ${Array.from({ length: 200 }, (_, i) => `...f${i}`).join(' ')} } ${Array.from({ length: 200 }, (_, i) => `fragment f${i} on Query { x: __typename }`).join(' ')}`,
+      `{ ${Array.from({ length: 200 }, (_, i) => `...f${i}`).join(' ')} } ` +
+        `${Array.from({ length: 200 }, (_, i) => `fragment f${i} on Query { x: __typename }`).join(' ')}`,
     ],
     ['one fragment three hundred times', `{ ${'...f '.repeat(300)} } fragment f on Query { __typename }`],
     ['one alias for many fields', `{ sessions { ${'x: id '.repeat(200)} } }`],

@@ -189,7 +189,10 @@ metrics:
     try {
       await own.services.plugins.upload(
         'count.ts',
-        "let seen = 0;\nexport default { name: 'count', version: '1', summary: 'Counts.', reads: { exec: ['process.pid'] }, options: { least: { type: 'integer', default: 1, description: 'Of all.' } }, onBatch(events: readonly unknown[], context: { emit(kind: string, value: unknown): void; options: { least: number } }) { seen += events.length; context.emit('seen', seen + context.options.least); } };",
+        "let seen = 0;\nexport default { name: 'count', version: '1', summary: 'Counts.', reads: { exec: " +
+          "['process.pid'] }, options: { least: { type: 'integer', default: 1, description: 'Of all.' } }, " +
+          'onBatch(events: readonly unknown[], context: { emit(kind: string, value: unknown): void; options: { ' +
+          "least: number } }) { seen += events.length; context.emit('seen', seen + context.options.least); } };",
         false,
       );
       const text = `${SESSION}    plugins:\n      - { name: count, options: { least: 5 } }\n`;

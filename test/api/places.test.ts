@@ -112,7 +112,9 @@ describe('a place is free again after', () => {
     await hammer(async () => {
       const socket = await dial(server.url);
       socket.write(
-        `POST /graphql HTTP/1.1\r\nHost: ${new URL(server.url).host}\r\nAuthorization: ${authorization}\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+        `POST /graphql HTTP/1.1\r\nHost: ${new URL(server.url).host}\r\nAuthorization: ${authorization}\r\n` +
+          `Content-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: ${body.length}\r\n\r\n` +
+          `${body}`,
       );
       socket.resetAndDestroy();
       await once(socket, 'close');
@@ -122,7 +124,9 @@ describe('a place is free again after', () => {
 
   it('a client that goes while responses of its connection wait behind another one', async () => {
     const body = JSON.stringify({ query: events() });
-    const one = `POST /graphql HTTP/1.1\r\nHost: ${new URL(server.url).host}\r\nAuthorization: ${authorization}\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+    const one =
+      `POST /graphql HTTP/1.1\r\nHost: ${new URL(server.url).host}\r\nAuthorization: ${authorization}\r\n` +
+      `Content-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
     const live = fixture.services.manager.get(session);
     for (let i = 0; i < 5; i++) {
       const socket = await dial(server.url);
@@ -149,7 +153,8 @@ describe('a place is free again after', () => {
       }
       const socket = await dial(server.url);
       socket.write(
-        `GET /export/${session}.ndjson?follow=true HTTP/1.1\r\nHost: ${url.host}\r\nAuthorization: ${authorization}\r\nX-Eunomia: 1\r\n\r\n`,
+        `GET /export/${session}.ndjson?follow=true HTTP/1.1\r\nHost: ${url.host}\r\nAuthorization: ` +
+          `${authorization}\r\nX-Eunomia: 1\r\n\r\n`,
       );
       if (i % 3 === 0) await once(socket, 'readable');
       socket.destroy();
@@ -217,7 +222,8 @@ describe('a place is free again after', () => {
 
   it('a start whose last plugin finds no slot: the session does not run on without anybody knowing of it', async () => {
     const source =
-      "import { definePlugin } from 'eunomia/plugin';\nexport default definePlugin({ name: 'p', version: '1.0.0', summary: 'A test.', reads: { open: ['process'] }, onBatch() {} });";
+      "import { definePlugin } from 'eunomia/plugin';\nexport default definePlugin({ name: 'p', version: " +
+      "'1.0.0', summary: 'A test.', reads: { open: ['process'] }, onBatch() {} });";
     expect(
       (
         await post(

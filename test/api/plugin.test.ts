@@ -35,11 +35,14 @@ async function ask(query: string, variables: object = {}, role: keyof typeof tok
 }
 
 const LOAD =
-  'mutation ($input: LoadPluginInput!) { loadPlugin(input: $input) { name version origin file trackers fields where problem sessions options { name type default min max enum description } } }';
+  'mutation ($input: LoadPluginInput!) { loadPlugin(input: $input) { name version origin file trackers fields ' +
+  'where problem sessions options { name type default min max enum description } } }';
 const load = (text: string, role: keyof typeof tokens = 'admin', replace = false): Promise<GraphQLAnswer> =>
   ask(LOAD, { input: { file: 'p.ts', source: text, replace } }, role);
 const START =
-  'mutation ($plugins: [PluginInput!]) { startSession(input: { trackers: [{ exec: {} }], plugins: $plugins }) { id plugins { name version state options problem stats { events dropped } results { results { seq value } hasNextPage } errors { message at count } } } }';
+  'mutation ($plugins: [PluginInput!]) { startSession(input: { trackers: [{ exec: {} }], plugins: $plugins }) { ' +
+  'id plugins { name version state options problem stats { events dropped } results { results { seq value } ' +
+  'hasNextPage } errors { message at count } } } }';
 
 describe('loading a plugin', () => {
   it('tells what it is', async () => {
@@ -213,7 +216,8 @@ it('alerts are listed newest first, by severity and session', async () => {
   fixture.services.alerts.raise({ ...alert, severity: 'LOW', session: 'a' });
   fixture.services.alerts.raise({ ...alert, severity: 'HIGH', session: 'b' });
   const { data } = await ask(
-    '{ all: alerts { severity process { pid comm } count time } severe: alerts(severity: MEDIUM) { session } of: alerts(session: "a") { severity } }',
+    '{ all: alerts { severity process { pid comm } count time } severe: alerts(severity: MEDIUM) { session } of: ' +
+      'alerts(session: "a") { severity } }',
     {},
     'viewer',
   );

@@ -39,7 +39,10 @@ function request(): string {
       `p${i}: events(last: 9000) { nodes { time bootNs process { comm startTime pid ppid uid } ... on ExecEvent { executable args } } }`,
   );
   const body = JSON.stringify({ query: `{ session(id: "${session}") { ${pages.join(' ')} } }` });
-  return `POST /graphql HTTP/1.1\r\nHost: ${new URL(server.url).host}\r\nAuthorization: ${one.authorization}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+  return (
+    `POST /graphql HTTP/1.1\r\nHost: ${new URL(server.url).host}\r\nAuthorization: ${one.authorization}\r\n` +
+    `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+  );
 }
 
 /** Sends it all on a connection of which nothing is read. */

@@ -108,7 +108,8 @@ describe('a stranger, at a server with tokens', () => {
       const body = method === 'POST' ? JSON.stringify({ query: '{ server { version } }' }) : '';
       const response = await sendRaw(
         server.url,
-        `${method} ${target} HTTP/1.1\r\nHost: ${host()}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\nx-eunomia: 1\r\nConnection: close\r\n\r\n${body}`,
+        `${method} ${target} HTTP/1.1\r\nHost: ${host()}\r\nContent-Type: application/json\r\nContent-Length: ` +
+          `${body.length}\r\nx-eunomia: 1\r\nConnection: close\r\n\r\n${body}`,
       );
       if (!isHarmless(response))
         answered.push(`${method} ${target}: ${response.status} ${response.body.slice(0, 100)}`);
@@ -145,7 +146,9 @@ describe('a stranger, at a server with tokens', () => {
     const upgrade = (target: string, method = 'GET'): Promise<RawResponse> =>
       sendRaw(
         server.url,
-        `${method} ${target} HTTP/1.1\r\nHost: ${host()}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n`,
+        `${method} ${target} HTTP/1.1\r\nHost: ${host()}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+          'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: ' +
+          'graphql-transport-ws\r\n\r\n',
       );
     const upgraded: string[] = [];
     for (const target of [...spellings, ...forms]) {

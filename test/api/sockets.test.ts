@@ -223,7 +223,8 @@ describe('a client that does not read', () => {
       viaWs.write(frame({ id: 'a', type: 'subscribe', payload: { query: subscription(session) } }));
       const host = new URL(server.url).host;
       viaSse.write(
-        `POST /graphql HTTP/1.1\r\nHost: ${host}\r\nAuthorization: ${authorization}\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+        `POST /graphql HTTP/1.1\r\nHost: ${host}\r\nAuthorization: ${authorization}\r\nContent-Type: ` +
+          `application/json\r\nAccept: text/event-stream\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
       );
       viaDownload.write(
         `GET /export/${session.id}.ndjson?follow=true HTTP/1.1\r\nHost: ${host}\r\nAuthorization: ${authorization}\r\nX-Eunomia: 1\r\n\r\n`,
@@ -330,7 +331,8 @@ describe('a client that does not say who it is', () => {
         const secure = kept(connectTls({ ...address, rejectUnauthorized: false }));
         await once(secure, 'secureConnect');
         secure.write(
-          `GET /graphql?query=%7B__typename%7D HTTP/1.1\r\nHost: x\r\nX-Eunomia: 1\r\nAuthorization: ${authorization}\r\nConnection: close\r\n\r\n`,
+          'GET /graphql?query=%7B__typename%7D HTTP/1.1\r\nHost: x\r\nX-Eunomia: 1\r\nAuthorization: ' +
+            `${authorization}\r\nConnection: close\r\n\r\n`,
         );
         let text = '';
         for await (const chunk of secure) text += String(chunk);

@@ -74,7 +74,9 @@ async function serve(): Promise<Server> {
 
 const ask = async (url: string, query: string) => (await post(url, { query })).json;
 const FIELDS =
-  'session sessions { id trackers from to } events lost dropped complete restrictions restricted { section reason } doubled programs { entries { path } } exits { entries { count } other { count } } missing { section reason }';
+  'session sessions { id trackers from to } events lost dropped complete restrictions restricted { section ' +
+  'reason } doubled programs { entries { path } } exits { entries { count } other { count } } missing { section ' +
+  'reason }';
 
 async function report(url: string, args = '', id = 'stored'): Promise<BehaviourReport> {
   const query = `{ session(id: "${id}") { report${args && `(${args})`} { ${FIELDS} } } }`;
@@ -218,7 +220,8 @@ describe('the report of a range of time', () => {
     await add('stored', [{ events: 5 }]);
     const { data, errors } = await ask(
       url,
-      '{ compareReports(before: { from: "1970-01-01T00:00:00Z", to: "1970-01-02T00:00:00Z" }, after: { session: "stored" }) { added { what } gone { what } certain } }',
+      '{ compareReports(before: { from: "1970-01-01T00:00:00Z", to: "1970-01-02T00:00:00Z" }, after: { session: ' +
+        '"stored" }) { added { what } gone { what } certain } }',
     );
     expect(errors).toBeUndefined();
     expect(data).toEqual({ compareReports: { added: [], gone: [], certain: true } });

@@ -110,7 +110,9 @@ describe('over WebSocket', () => {
     const masks = () => fixture.kernel.sources[0]?.masks;
     expect(masks()).toEqual([0n, 0n]);
     const args = '$with: Boolean!';
-    const query = `subscription (${args}) { events(session: "${session.id}") { events { ...Part ... on OpenEvent { p: path @skip(if: $with) } } } } fragment Part on ExecEvent { cwd @include(if: $with) args }`;
+    const query =
+      `subscription (${args}) { events(session: "${session.id}") { events { ...Part ... on OpenEvent { p: path ` +
+      '@skip(if: $with) } } } } fragment Part on ExecEvent { cwd @include(if: $with) args }';
     const stream = connect().iterate({ query, variables: { with: false } });
     const reading = read(stream, 2);
     await until('args is captured', () => masks()?.[0] === 1n);
@@ -273,7 +275,8 @@ describe('over server-sent events', () => {
     const body = JSON.stringify({ query: EVENTS(session.id) });
     const stalled = createConnection({ host: hostname, port: Number(port) });
     stalled.write(
-      `POST /graphql HTTP/1.1\r\nHost: ${hostname}:${port}\r\nContent-Type: application/json\r\nAccept: text/event-stream\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+      `POST /graphql HTTP/1.1\r\nHost: ${hostname}:${port}\r\nContent-Type: application/json\r\nAccept: ` +
+        `text/event-stream\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
     );
     stalled.pause();
     await until('the subscription is there', async () => (await session.stats()).subscribers.length === 1);

@@ -163,7 +163,8 @@ export class FakeKernel implements SessionKernel {
 
   async load(spec: SourceSpec, receive: ChunkReceiver): Promise<KernelSource> {
     if (this.refuse) throw this.refuse;
-    // As in the kernel thread's hands: what was given back cannot be read any more, a chunk comes when the one before is taken, and an answer after all of them.
+    // As in the kernel thread's hands: what was given back cannot be read any more, a chunk comes when the one before
+    // is taken, and an answer after all of them.
     const take = (chunk: Chunk) =>
       receive(chunk, () => void structuredClone(chunk.data, { transfer: [chunk.data.buffer as ArrayBuffer] }));
     let taking: Promise<void> | null = null;

@@ -66,7 +66,9 @@ describe('a request', () => {
 
 describe('a page of events', () => {
   const EVENTS = 3_000;
-  const FIELDS = `edges { cursor node { ...Event } } ... on EventConnection { again: nodes { bootNs } totalCount pageInfo { endCursor } } gaps { lost }`;
+  const FIELDS =
+    'edges { cursor node { ...Event } } ... on EventConnection { again: nodes { bootNs } totalCount pageInfo { ' +
+    'endCursor } } gaps { lost }';
   const FRAGMENT =
     'fragment Event on TraceEvent { bootNs process { pid comm } ... on ExecEvent { filename parentComm } }';
 
@@ -88,7 +90,9 @@ describe('a page of events', () => {
   }
 
   async function read(id: string, first: number, after: string | null, fields: string): Promise<Page> {
-    const query = `query ($id: ID!, $first: Int!, $after: Cursor) { session(id: $id) { page: events(first: $first, after: $after) { ${fields} } } } ${FRAGMENT}`;
+    const query =
+      'query ($id: ID!, $first: Int!, $after: Cursor) { session(id: $id) { page: events(first: $first, after: ' +
+      `$after) { ${fields} } } } ${FRAGMENT}`;
     const { json } = await post(server.url, { query, variables: { id, first, after } });
     expect(json.errors).toBeUndefined();
     const session: unknown = json.data?.['session'];

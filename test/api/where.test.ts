@@ -32,7 +32,9 @@ interface Plan {
 
 async function explain(id: string): Promise<Plan> {
   const answer = await post<{ session: { explain: Plan } }>(server.url, {
-    query: `{ session(id: "${id}") { explain { where trackers { tracker inKernel inServer hooks captured } sharing { sessions eventsPerSecond reason } } } }`,
+    query:
+      `{ session(id: "${id}") { explain { where trackers { tracker inKernel inServer hooks captured } sharing { ` +
+      'sessions eventsPerSecond reason } } } }',
   });
   return dataOf(answer.json).session.explain;
 }
@@ -52,7 +54,9 @@ describe('a session with a filter', () => {
       };
     }
     const answer = await post<Held>(server.url, {
-      query: `{ session(id: "${id}") { stats { produced lost received discarded delivered queued retained } events(first: 3) { totalCount nodes { process { pid } } pageInfo { endCursor } } } }`,
+      query:
+        `{ session(id: "${id}") { stats { produced lost received discarded delivered queued retained } ` +
+        'events(first: 3) { totalCount nodes { process { pid } } pageInfo { endCursor } } } }',
     });
     const { session } = dataOf(answer.json);
     expect(session.stats).toEqual({
@@ -97,7 +101,8 @@ describe('a session with a filter', () => {
   it('serves trace, whose limit counts what it takes', async () => {
     const answer = post(server.url, {
       query:
-        'mutation { trace(input: { trackers: [{ exec: {} }], where: { bootNs: { gte: 5 } } }, for: "5m", limit: 3) { stopReason stats { delivered discarded } events { nodes { process { pid } } } } }',
+        'mutation { trace(input: { trackers: [{ exec: {} }], where: { bootNs: { gte: 5 } } }, for: "5m", limit: ' +
+        '3) { stopReason stats { delivered discarded } events { nodes { process { pid } } } } }',
     });
     await until('the trace runs', () => fixture.kernel.sources.length > 0);
     await until('it runs', () => fixture.services.manager.list()[0]?.state === 'RUNNING');

@@ -118,7 +118,9 @@ describe('without tokens', () => {
   it('a request of a client that has closed its socket is nobody’s: the kernel says that root owns it', async () => {
     const { url } = await open();
     const port = new URL(url).port;
-    const request = `POST /graphql HTTP/1.1\\r\\nHost: localhost\\r\\nContent-Type: application/json\\r\\nContent-Length: ${START.length}\\r\\n\\r\\n`;
+    const request =
+      'POST /graphql HTTP/1.1\\r\\nHost: localhost\\r\\nContent-Type: application/json\\r\\nContent-Length: ' +
+      `${START.length}\\r\\n\\r\\n`;
     for (let i = 0; i < 20; i++)
       await run(NOBODY[0] ?? '', [
         ...NOBODY.slice(1),

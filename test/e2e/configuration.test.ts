@@ -63,7 +63,8 @@ describe('eunomia serve --config with each setting', () => {
     copyFileSync(join(root, 'plugins/port-scan.ts'), join(folder, 'plugins/port-scan.ts'));
     writeFileSync(
       join(folder, 'metrics.yaml'),
-      'sessions:\n  - name: host\n    trackers: [{ exec: {} }]\nmetrics:\n  - { name: execs_total, help: Programs., type: counter, session: host }\n',
+      'sessions:\n  - name: host\n    trackers: [{ exec: {} }]\nmetrics:\n  - { name: execs_total, help: ' +
+        'Programs., type: counter, session: host }\n',
       { mode: 0o600 },
     );
     writeFileSync(file, wholeFile(), { mode: 0o600 });

@@ -68,7 +68,9 @@ function delegate(): string {
 function runInside(parent: string, name: string, command: string): ChildProcess {
   const script = `mkdir ${name} && echo $$ > ${name}/cgroup.procs && id -u && ${command}`;
   // Root puts it into the delegated part: a user's processes are there from the log-in on.
-  const enter = `echo $$ > ${parent}/cgroup.procs && cd ${parent} && exec setpriv --reuid ${NOBODY} --regid ${NOBODY} --clear-groups /bin/sh -c '${script}'`;
+  const enter =
+    `echo $$ > ${parent}/cgroup.procs && cd ${parent} && exec setpriv --reuid ${NOBODY} --regid ${NOBODY} ` +
+    `--clear-groups /bin/sh -c '${script}'`;
   const child = spawn('/bin/sh', ['-c', enter], { stdio: ['pipe', 'pipe', 'inherit'] });
   cleanups.push(async () => {
     child.kill('SIGKILL');

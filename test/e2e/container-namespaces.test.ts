@@ -11,8 +11,8 @@ import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { createHarness, specOf, Tracked, type Harness } from '../support/session.js';
 import { until } from '../support/until.js';
 
-// Rootless Podman with `--cgroups=disabled` cannot run where v1 and v2 hierarchies are mixed (crun refuses): these containers are made of the
-// same namespaces by unshare(1), which leaves the cgroup as it is, too.
+// Rootless Podman with `--cgroups=disabled` cannot run where v1 and v2 hierarchies are mixed (crun refuses): these
+// containers are made of the same namespaces by unshare(1), which leaves the cgroup as it is, too.
 const exec = promisify(execFile);
 const NOBODY = 65534;
 const OWN = ['--pid', '--mount', '--fork', '--kill-child'];

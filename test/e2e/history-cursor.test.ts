@@ -44,8 +44,13 @@ interface Batches {
   readonly events: { readonly events: readonly Node[]; readonly gap: object | null; readonly cursor: string };
 }
 
-const PAGE = `query ($id: ID!, $after: Cursor) { session(id: $id) { events(first: 3000, after: $after, where: { open: { path: { prefix: "/cursor/" } } }) { nodes { ... on OpenEvent { path } } gaps { where lost dropped } pageInfo { endCursor } } } }`;
-const LIVE = `subscription ($id: ID!, $after: Cursor) { events(session: $id, after: $after, where: { open: { path: { prefix: "/cursor/" } } }) { events { ... on OpenEvent { path } } gap { where lost dropped } cursor } }`;
+const PAGE =
+  'query ($id: ID!, $after: Cursor) { session(id: $id) { events(first: 3000, after: $after, where: { open: { path: ' +
+  '{ prefix: "/cursor/" } } }) { nodes { ... on OpenEvent { path } } gaps { where lost dropped } pageInfo { ' +
+  'endCursor } } } }';
+const LIVE =
+  'subscription ($id: ID!, $after: Cursor) { events(session: $id, after: $after, where: { open: { path: { prefix: ' +
+  '"/cursor/" } } }) { events { ... on OpenEvent { path } } gap { where lost dropped } cursor } }';
 
 class Reader {
   readonly seen: number[] = [];

@@ -113,7 +113,9 @@ describe('a data directory that cannot be used', () => {
 });
 
 /** Opens files that are not there, some 40,000 a second at most. */
-const opener = `const fs = require('node:fs'); let n = 0; setInterval(() => { for (let i = 0; i < 400; i++) try { fs.openSync('/' + Math.random() + '/' + n++); } catch {} }, 10);`;
+const opener =
+  "const fs = require('node:fs'); let n = 0; setInterval(() => { for (let i = 0; i < 400; i++) try { " +
+  "fs.openSync('/' + Math.random() + '/' + n++); } catch {} }, 10);";
 
 async function fill(path: string): Promise<void> {
   await run('dd', ['if=/dev/zero', `of=${join(path, 'other')}`, 'bs=4k']).catch(() => undefined);
@@ -220,7 +222,8 @@ describe('a disk that is full', () => {
       [stopped, 'REQUESTED'],
     ] as const) {
       const { session } = await next.query<{ session: Ended }>(
-        'query ($id: ID!) { session(id: $id) { state stopReason error stats { received lost } events(last: 10) { gaps { where lost dropped } } aggregate(groupBy: ["tracker"]) { count } } }',
+        'query ($id: ID!) { session(id: $id) { state stopReason error stats { received lost } events(last: 10) { ' +
+          'gaps { where lost dropped } } aggregate(groupBy: ["tracker"]) { count } } }',
         { id },
       );
       const events = Number(session.aggregate[0]?.count);

@@ -32,7 +32,8 @@ interface Stored {
 
 async function read(server: TestServer, id: string, events = 'first: 10000'): Promise<Stored> {
   const { session } = await server.query<{ session: Stored }>(
-    `query ($id: ID!) { session(id: $id) { state stopReason persistence { state written dropped } events(${events}) { nodes { process { pid } ... on ExecEvent { args } } gaps { where } } } }`,
+    'query ($id: ID!) { session(id: $id) { state stopReason persistence { state written dropped } ' +
+      `events(${events}) { nodes { process { pid } ... on ExecEvent { args } } gaps { where } } } }`,
     { id },
   );
   return session;
@@ -54,7 +55,8 @@ describe('history', () => {
     expect(after.events.nodes.filter(({ args }) => args?.[1]?.startsWith('history-'))).toHaveLength(20);
     expect(after).toMatchObject({ state: 'STOPPED', stopReason: 'REQUESTED' });
     const { session } = await second.query<{ session: { aggregate: { count: string }[] } }>(
-      `query ($id: ID!) { session(id: $id) { aggregate(groupBy: ["process.comm"], where: { exec: { args: { any: { prefix: "history-" } } } }) { count key { value } } } }`,
+      'query ($id: ID!) { session(id: $id) { aggregate(groupBy: ["process.comm"], where: { exec: { args: { any: ' +
+        '{ prefix: "history-" } } } }) { count key { value } } } }',
       { id },
     );
     expect(session.aggregate).toEqual([{ count: '20', key: [{ value: 'echo' }] }]);
@@ -62,7 +64,9 @@ describe('history', () => {
       history: { aggregate: { count: string }[]; events: { edges: { session: string }[] } };
       stores: object[];
     }>(
-      `{ history(trackers: ["exec"], where: { process: { comm: { eq: "echo" } } }) { aggregate(groupBy: ["process.comm"]) { count } events(first: 1) { edges { session } } } stores { kind state sessions problem } }`,
+      '{ history(trackers: ["exec"], where: { process: { comm: { eq: "echo" } } }) { aggregate(groupBy: ' +
+        '["process.comm"]) { count } events(first: 1) { edges { session } } } stores { kind state sessions problem ' +
+        '} }',
     );
     expect(Number(history.aggregate[0]?.count)).toBeGreaterThanOrEqual(20);
     expect(history.events.edges).toEqual([{ session: id }]);
@@ -77,7 +81,8 @@ describe('history', () => {
     await first.end('SIGTERM');
     const second = await serve(path);
     const { session } = await second.query<{ session: { stopReason: string; aggregate: { count: string }[] } }>(
-      `query ($id: ID!) { session(id: $id) { stopReason aggregate(groupBy: ["path"], where: { open: { path: { prefix: "/no/history" } } }) { count } } }`,
+      'query ($id: ID!) { session(id: $id) { stopReason aggregate(groupBy: ["path"], where: { open: { path: { ' +
+        'prefix: "/no/history" } } }) { count } } }',
       { id },
     );
     expect(session).toEqual({ stopReason: 'SHUTDOWN', aggregate: [{ count: '160000' }] });

@@ -42,7 +42,8 @@ describe('the image', () => {
       docker.run('--rm', '--entrypoint', 'sh', IMAGE, '-c', command);
     expect(
       await inside(
-        'for name in clang gcc cc make tsc; do command -v $name; done; ls /usr/bin | grep -c -E "^(clang.*|gcc.*|cc1|.*-gcc|ld[.](bfd|lld)|as)$" || true',
+        'for name in clang gcc cc make tsc; do command -v $name; done; ls /usr/bin | grep -c -E ' +
+          '"^(clang.*|gcc.*|cc1|.*-gcc|ld[.](bfd|lld)|as)$" || true',
       ),
     ).toBe('0');
     expect(await inside('ls dist/bpf/*/trackers | wc -l')).not.toBe('0');
@@ -51,7 +52,8 @@ describe('the image', () => {
     // With its types: an editor outside of the container reads them.
     expect(
       await inside(
-        'cd /tmp && eunomia plugin new mine && ls mine/eunomia mine/eunomia/generated && eunomia plugin test mine --replay mine/events.ndjson --sandbox',
+        'cd /tmp && eunomia plugin new mine && ls mine/eunomia mine/eunomia/generated && eunomia plugin test ' +
+          'mine --replay mine/events.ndjson --sandbox',
       ),
     ).toMatch(/plugin\.d\.ts[^]*plugin-event\.d\.ts[^]*"web: ls":1/);
     expect(await docker.run('--rm', IMAGE, '--version')).toMatch(/^\d+\.\d+\.\d+$/);

@@ -43,11 +43,14 @@ it('sessions persisted to InfluxDB are answered from it, events and rollups, als
   await first.end('SIGTERM');
 
   const second = await serve();
-  const asked = `history(store: INFLUX, sessions: ["${events}"], trackers: ["exec"], where: { exec: { args: { any: { prefix: "influx-" } } } })`;
+  const asked =
+    `history(store: INFLUX, sessions: ["${events}"], trackers: ["exec"], where: { exec: { args: { any: { prefix: ` +
+    '"influx-" } } } })';
   const { history } = await second.query<{
     history: { events: { nodes: { args: string[] }[] }; aggregate: { count: string; key: { value: string }[] }[] };
   }>(
-    `{ ${asked} { events(first: 100) { nodes { ... on ExecEvent { args } } } aggregate(groupBy: ["process.comm"]) { count key { value } } } }`,
+    `{ ${asked} { events(first: 100) { nodes { ... on ExecEvent { args } } } aggregate(groupBy: ` +
+      '["process.comm"]) { count key { value } } } }',
   );
   expect(history.events.nodes.map(({ args }) => args[1])).toEqual(Array.from({ length: 20 }, (_, i) => `influx-${i}`));
   expect(history.aggregate).toEqual([{ count: '20', key: [{ value: 'echo' }] }]);

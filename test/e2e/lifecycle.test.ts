@@ -10,7 +10,8 @@ import { until } from '../support/until.js';
 
 const target = `target: { pids: [${process.pid}] }`;
 const EVENTS =
-  'subscription ($id: ID!, $replay: Int, $after: Cursor) { events(session: $id, replay: $replay, after: $after) { cursor gap { lost dropped } events { ... on OpenEvent { path } } } }';
+  'subscription ($id: ID!, $replay: Int, $after: Cursor) { events(session: $id, replay: $replay, after: $after) ' +
+  '{ cursor gap { lost dropped } events { ... on OpenEvent { path } } } }';
 interface Events {
   readonly events: {
     readonly cursor: string;

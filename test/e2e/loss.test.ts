@@ -76,7 +76,8 @@ it('what a session holds is bounded: the oldest events leave, and are counted', 
       };
     };
   }>(
-    'query ($id: ID!) { session(id: $id) { events(first: 100000) { totalCount nodes { ... on OpenEvent { path } } pageInfo { hasNextPage hasPreviousPage } } } }',
+    'query ($id: ID!) { session(id: $id) { events(first: 100000) { totalCount nodes { ... on OpenEvent { path } ' +
+      '} pageInfo { hasNextPage hasPreviousPage } } } }',
     { id },
   );
   expect(session.events.totalCount).toBe(stats.retained);

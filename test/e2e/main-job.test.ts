@@ -151,7 +151,8 @@ describe('the main job: one request while a container starts', () => {
   it('captures just what the request selects', async () => {
     const server = await startServer(['--engine', 'none']);
     const answer = server.query<{ trace: { captured: string[]; events: { nodes: object[] } } }>(
-      `mutation { trace(input: { trackers: [{ exec: {} }], target: { pids: [${process.pid}] } }, for: "5m", limit: 1) { captured events { nodes { ... on ExecEvent { cwd } } } } }`,
+      `mutation { trace(input: { trackers: [{ exec: {} }], target: { pids: [${process.pid}] } }, for: "5m", ` +
+        'limit: 1) { captured events { nodes { ... on ExecEvent { cwd } } } } }',
     );
     await running(server, answer);
     await run('/bin/true');
@@ -188,7 +189,8 @@ describe('the main job: one request while a container starts', () => {
       `{ trackers: [{ exec: {} }], target: { containers: [{ id: "${container.slice(0, 12)}" }] } }`,
     );
     const stream = server.subscribe<{ events: { events: ExecEvent[] } }>(
-      'subscription ($id: ID!) { events(session: $id, replay: 100) { events { ... on ExecEvent { args errno } container { name image } } } }',
+      'subscription ($id: ID!) { events(session: $id, replay: 100) { events { ... on ExecEvent { args errno } ' +
+        'container { name image } } } }',
       { id },
     );
     const seen = (async () => {

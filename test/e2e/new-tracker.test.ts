@@ -19,7 +19,10 @@ const inCopy = async (program: string, ...args: string[]): Promise<string> =>
     })
   ).stdout;
 
-/** What stands in the checkout, also uncommitted, as a repository of its own. What was built comes along, so that little is left to build. */
+/**
+ * What stands in the checkout, also uncommitted, as a repository of its own. What was built comes along, so that little
+ * is left to build.
+ */
 async function makeCopy(): Promise<void> {
   const { stdout } = await call('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
     cwd: root,

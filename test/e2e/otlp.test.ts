@@ -209,7 +209,8 @@ describe('events', () => {
 it('alerts of plugins arrive, of any session', async () => {
   const id = await startSession(
     server,
-    '{ name: "plain", trackers: [{ exec: {} }], target: { containers: [{ name: "alert-*" }], waitForContainers: true }, plugins: [{ name: "root-shell" }] }',
+    '{ name: "plain", trackers: [{ exec: {} }], target: { containers: [{ name: "alert-*" }], waitForContainers: ' +
+      'true }, plugins: [{ name: "root-shell" }] }',
   );
   await docker.run('--rm', '--network', 'none', '--name', 'alert-one', TEST_IMAGE, '/bin/busybox', 'true');
   await until('the collector has it', () => of(id).length > 0);

@@ -43,7 +43,9 @@ it('makes a plugin that passes its own test, trusted and sandboxed', async () =>
 });
 
 const plugin = (reads: string, body: string): string =>
-  `import { definePlugin } from 'eunomia/plugin';\nexport default definePlugin({ name: 'tried', version: '1', summary: 's', reads: { exec: [${reads}] },\n  onBatch(events, context) {\n    for (const event of events) ${body}\n  } });\n`;
+  "import { definePlugin } from 'eunomia/plugin';\nexport default definePlugin({ name: 'tried', version: '1', " +
+  `summary: 's', reads: { exec: [${reads}] },\n  onBatch(events, context) {\n    for (const event of events) ` +
+  `${body}\n  } });\n`;
 
 it.each([
   [
@@ -100,7 +102,8 @@ it('makes a plugin with its types: the compiler takes it, and finds a misspelt f
 it('tells file and line of what is wrong, with a code for it', async () => {
   await writeFile(
     join(folder, 'bad.ts'),
-    "import { definePlugin } from 'eunomia/plugin';\nexport default definePlugin({ name: 'bad', version: '1', summary: 's', reads: { exec: ['filename'] },\n  onBatch() {\n    throw new Error('no');\n  } });\n",
+    "import { definePlugin } from 'eunomia/plugin';\nexport default definePlugin({ name: 'bad', version: '1', " +
+      "summary: 's', reads: { exec: ['filename'] },\n  onBatch() {\n    throw new Error('no');\n  } });\n",
   );
   await expect(eunomia(['test', 'bad.ts', '--replay', 'mine/events.ndjson'])).rejects.toMatchObject({
     code: 1,

@@ -104,7 +104,8 @@ describe.each(['trusted', 'sandboxed'])('the shipped plugins, %s', (how) => {
   it('raise no alert of a container that does what containers do', async () => {
     await sh(
       'plug-benign',
-      `for i in 1 2 3; do ls / >/tmp/list; cat /tmp/list; nc -w2 ${host} ${port} </dev/null; done; sh -c 'echo nested'; seq 100 | while read x; do :; done`,
+      `for i in 1 2 3; do ls / >/tmp/list; cat /tmp/list; nc -w2 ${host} ${port} </dev/null; done; sh -c 'echo ` +
+        "nested'; seq 100 | while read x; do :; done",
     );
     await sleep(500);
     // Where the machine is busy some call of runc is slow indeed.
@@ -142,7 +143,9 @@ describe.each(['trusted', 'sandboxed'])('the shipped plugins, %s', (how) => {
   it('raise no alert of a program called node that connects out and runs commands by a shell, as npm does', async () => {
     await sh(
       'plug-node',
-      `printf '#!/bin/sh\\nnc -w1 ${host} ${port} </dev/null\\nsh -c "echo build"\\nsh -c "ls / | sh -c cat"\\ntrue\\n' > /root/node; chmod +x /root/node; for i in 1 2 3; do /root/node; done; printf '#!/bin/sh\\nsh -c "echo last"\\ntrue\\n' > /root/nginx; chmod +x /root/nginx; /root/nginx`,
+      `printf '#!/bin/sh\\nnc -w1 ${host} ${port} </dev/null\\nsh -c "echo build"\\nsh -c "ls / | sh -c ` +
+        `cat"\\ntrue\\n' > /root/node; chmod +x /root/node; for i in 1 2 3; do /root/node; done; printf ` +
+        `'#!/bin/sh\\nsh -c "echo last"\\ntrue\\n' > /root/nginx; chmod +x /root/nginx; /root/nginx`,
     );
     await alertOf(server, 'plug-node', 'A server program started a shell'); // comes last
     expect(
@@ -240,7 +243,8 @@ describe.each(['trusted', 'sandboxed'])('the shipped plugins, %s', (how) => {
         }[];
       };
     }>(
-      'query ($id: ID!) { session(id: $id) { plugins { name state problem errors { message at } stats { dropped failed } results(first: 10000) { results { kind value } } } } }',
+      'query ($id: ID!) { session(id: $id) { plugins { name state problem errors { message at } stats { dropped ' +
+        'failed } results(first: 10000) { results { kind value } } } } }',
       { id: session },
     );
     expect(

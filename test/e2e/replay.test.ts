@@ -16,7 +16,8 @@ const nobody = { uid: 65_534, gid: 65_534 };
 const somebody = { uid: 64_321, gid: 64_321 };
 const main = join(root, 'dist/main.js');
 const ASK =
-  'fetch(process.argv[1], { method: "POST", headers: { "content-type": "application/json" }, body: process.argv[2] }).then((response) => response.text()).then((text) => process.stdout.write(text))';
+  'fetch(process.argv[1], { method: "POST", headers: { "content-type": "application/json" }, body: ' +
+  'process.argv[2] }).then((response) => response.text()).then((text) => process.stdout.write(text))';
 
 interface Ran {
   readonly code: number;

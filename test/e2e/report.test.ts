@@ -139,7 +139,8 @@ describe('the report of a container', () => {
         certain: boolean;
       };
     }>(
-      `{ compareReports(before: { session: "${id}", container: "neighbour" }, after: { session: "${id}", container: "known" }) { added { section what } gone { section what } certain } }`,
+      `{ compareReports(before: { session: "${id}", container: "neighbour" }, after: { session: "${id}", ` +
+        'container: "known" }) { added { section what } gone { section what } certain } }',
     );
     expect(compareReports.certain).toBe(true);
     expect(compareReports.added).toContainEqual({ section: 'peers', what: 'to 127.0.0.1 port 8123' });

@@ -145,7 +145,9 @@ describe('the set-up where something is missing', () => {
     expect({ code, out, told }).toEqual({
       code: 1,
       out: '',
-      told: "set-up: missing: clang 14 or later. Only root may install them; run:\n  sudo sh -c 'apt-get update && apt-get install -y --no-install-recommends clang'\n",
+      told:
+        "set-up: missing: clang 14 or later. Only root may install them; run:\n  sudo sh -c 'apt-get update && " +
+        "apt-get install -y --no-install-recommends clang'\n",
     });
   });
 
@@ -168,7 +170,9 @@ describe('the set-up where something is missing', () => {
     ]);
     const clang = stdout.trim();
     // As apt-get does where policy-rc.d forbids a service to start and a maintainer script minds: installed, exit code 100.
-    const aptGet = `#!/bin/sh\necho "$DEBIAN_FRONTEND $*" >>${log}\n[ "$1" = install ] || exit 0\n/bin/ln -s ${clang} ${path}/clang-14\nexit 100\n`;
+    const aptGet =
+      `#!/bin/sh\necho "$DEBIAN_FRONTEND $*" >>${log}\n[ "$1" = install ] || exit 0\n/bin/ln -s ${clang} ` +
+      `${path}/clang-14\nexit 100\n`;
     const PATH = pathWith('root', { 'apt-get': aptGet });
     const { code, told } = await setUp({ env: { PATH } });
     expect(told).toContain('installing clang with apt-get');

@@ -46,7 +46,8 @@ it(`sees and names the first exec of each of ${COUNT} containers that end at onc
     expect(stats.produced).toBe(stats.received);
     expect(stats.received).toBe(stats.discarded + stats.delivered + stats.queued);
     const { session } = await server.query<{ session: { events: { nodes: Node[] } } }>(
-      'query ($id: ID!) { session(id: $id) { events(last: 40000) { nodes { ... on ExecEvent { args executable } container { id name image } } } } }',
+      'query ($id: ID!) { session(id: $id) { events(last: 40000) { nodes { ... on ExecEvent { args executable } ' +
+        'container { id name image } } } } }',
       { id },
     );
     const first = session.events.nodes.filter(({ args }) => args?.[0] === 'true' && args[1]?.startsWith('number-'));

@@ -95,7 +95,8 @@ beforeAll(async () => {
   server = await startServer(['--engine', docker.host, '--data-dir', folder.path], { keep: true });
   id = await startSession(
     server,
-    '{ trackers: [{ exec: {} }, { exit: {} }, { open: { writesOnly: true } }, { tcp: {} }, { syscount: {} }], capture: ALL, persist: {}, bufferBytes: 268435456 }',
+    '{ trackers: [{ exec: {} }, { exit: {} }, { open: { writesOnly: true } }, { tcp: {} }, { syscount: {} }], ' +
+      'capture: ALL, persist: {}, bufferBytes: 268435456 }',
   );
   await docker.run(
     '--name',
@@ -103,7 +104,8 @@ beforeAll(async () => {
     TEST_IMAGE,
     'sh',
     '-c',
-    'cat /etc/hostname > /tmp/copied; cat /no/such > /no/where; nc -l -p 8123 -e /bin/true & sleep 1; echo hello | nc 127.0.0.1 8123; sleep 1',
+    'cat /etc/hostname > /tmp/copied; cat /no/such > /no/where; nc -l -p 8123 -e /bin/true & sleep 1; echo hello ' +
+      '| nc 127.0.0.1 8123; sleep 1',
   );
   await gone('known');
   await stopSession(server, id);

@@ -46,7 +46,9 @@ it.each([DAY, -60])(
       const before = Date.now();
       const { pid } = await run('true');
       const after = Date.now();
-      const document = `mutation { stopSession(id: "${startSession.id}") { events(first: 1000) { nodes { time process { pid startTime } } } } }`;
+      const document =
+        `mutation { stopSession(id: "${startSession.id}") { events(first: 1000) { nodes { time process { pid ` +
+        'startTime } } } } }';
       const { stopSession } = await query<{
         stopSession: { events: { nodes: readonly { time: string; process: { pid: number; startTime: string } }[] } };
       }>(document);

@@ -12,7 +12,10 @@ import { until } from '../support/until.js';
 /** Who is handed the token of this machine's server by the command line. Each listener here says what it got. */
 
 const SECRET = 't'.repeat(43);
-const LISTENER = `require('node:http').createServer((request, response) => { console.log('token ' + request.headers.authorization); response.end('{"data":{"containers":[]}}'); }).listen(Number(process.env.PORT), '127.0.0.1', () => console.log('listening'));`;
+const LISTENER =
+  "require('node:http').createServer((request, response) => { console.log('token ' + " +
+  `request.headers.authorization); response.end('{"data":{"containers":[]}}'); }).listen(Number(process.env.PORT), ` +
+  "'127.0.0.1', () => console.log('listening'));";
 
 let data: string;
 let script: string;

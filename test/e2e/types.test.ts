@@ -108,7 +108,9 @@ const TRACKERS = ['exec', 'exit', 'open', 'tcp', 'syscall', 'syscount'];
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'eunomia-types-'));
   server = await startServer(['--engine', 'none', '--data-dir', folder], { keep: true });
-  const input = `{ trackers: [${TRACKERS.map((name) => `{ ${name}: {} }`).join(', ')}], capture: ALL, target: { pids: [${process.pid}] }, persist: { store: EMBEDDED } }`;
+  const input =
+    `{ trackers: [${TRACKERS.map((name) => `{ ${name}: {} }`).join(', ')}], capture: ALL, target: { pids: ` +
+    `[${process.pid}] }, persist: { store: EMBEDDED } }`;
   stored = await startSession(server, input);
   live = await startSession(server, input);
   const work = 'cat /etc/passwd /no/such > /dev/null; exec 3<>/dev/tcp/127.0.0.1/1; kill -9 $$';
@@ -163,10 +165,11 @@ describe('each value is of the type that the schema declares', () => {
           ? `session(id: "${live}") { __typename`
           : `history(sessions: ["${stored}"], trackers: ["${tracker}"]) { __typename`;
       const data = await server.query<Record<string, { events: { nodes: unknown[] } }>>(
-        `{ ${where} events(first: 200, ${which === 'live' ? `where: { expr: "tracker == \\"${tracker}\\"" }` : ''}) { nodes ${selectionOf(event, name)} } } }`.replace(
-          ', )',
-          ')',
-        ),
+        (
+          `{ ${where} events(first: 200, ` +
+          `${which === 'live' ? `where: { expr: "tracker == \\"${tracker}\\"" }` : ''}) { nodes ` +
+          `${selectionOf(event, name)} } } }`
+        ).replace(', )', ')'),
       );
       const nodes = Object.values(data)[0]?.events.nodes ?? [];
       expect(nodes.length).toBeGreaterThan(0);
@@ -188,7 +191,8 @@ describe('each value is of the type that the schema declares', () => {
     const where = which === 'live' ? `session(id: "${live}")` : `history(sessions: ["${stored}"], trackers: ["tcp"])`;
     const filter = which === 'live' ? 'where: { expr: "tracker == \\"tcp\\"" }, ' : '';
     const data = await server.query<Record<string, { aggregate: unknown[] }>>(
-      `{ ${where} { aggregate(${filter}groupBy: ["process.comm"], measures: [${measures.join(', ')}], window: { size: "10s" }) ${selectionOf(row, 'ExecEvent')} } }`,
+      `{ ${where} { aggregate(${filter}groupBy: ["process.comm"], measures: [${measures.join(', ')}], window: { ` +
+        `size: "10s" }) ${selectionOf(row, 'ExecEvent')} } }`,
     );
     const rows = Object.values(data)[0]?.aggregate ?? [];
     expect(rows.length).toBeGreaterThan(0);

@@ -100,9 +100,12 @@ describe('the same workload, seen by bpftrace', () => {
     const enter = (call: string) =>
       `tracepoint:syscalls:sys_enter_${call} /comm == "${comm}"/ { @path[tid] = args->filename; @call[tid] = 1; }`;
     const exit = (call: string) =>
-      `tracepoint:syscalls:sys_exit_${call} /@call[tid]/ { printf("open %d %d %s\\n", pid, args->ret, str(@path[tid])); delete(@path[tid]); delete(@call[tid]); }`;
+      `tracepoint:syscalls:sys_exit_${call} /@call[tid]/ { printf("open %d %d %s\\n", pid, args->ret, ` +
+      'str(@path[tid])); delete(@path[tid]); delete(@call[tid]); }';
     // creat names its path otherwise, so its enter differs.
-    const creat = `tracepoint:syscalls:sys_enter_creat /comm == "${comm}"/ { @path[tid] = args->pathname; @call[tid] = 1; } ${exit('creat')}`;
+    const creat =
+      `tracepoint:syscalls:sys_enter_creat /comm == "${comm}"/ { @path[tid] = args->pathname; @call[tid] = 1; } ` +
+      `${exit('creat')}`;
     const calls = ['open', 'openat', 'openat2'];
     const seen = await watch(
       [...calls.flatMap((call) => [enter(call), exit(call)]), creat, 'END { clear(@path); clear(@call); }'].join('\n'),
@@ -139,7 +142,8 @@ describe('the same workload, seen by bpftrace', () => {
   it('has the same connections', async () => {
     // include/net/tcp_states.h: 1 ESTABLISHED, 2 SYN_SENT, 3 SYN_RECV, 7 CLOSE
     const seen = await watch(
-      'tracepoint:sock:inet_sock_set_state /args->protocol == 6/ { printf("tcp %d %d %d %d\\n", args->oldstate, args->newstate, args->sport, args->dport); }',
+      'tracepoint:sock:inet_sock_set_state /args->protocol == 6/ { printf("tcp %d %d %d %d\\n", args->oldstate, ' +
+        'args->newstate, args->sport, args->dport); }',
     );
     const server = createServer((socket) =>
       socket

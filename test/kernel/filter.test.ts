@@ -64,7 +64,8 @@ describe('a filter in the kernel', () => {
     // The inner shell is there before the session starts; what it starts is not.
     const outer = start('/bin/sh', [
       '-c',
-      `echo ready; /bin/sh -c 'read line; ${workload} openat /no/deep 0 0; /bin/sh -c "${workload} openat /no/deeper 0 0; :"; :'; ${workload} openat /no/after 0 0; :`,
+      `echo ready; /bin/sh -c 'read line; ${workload} openat /no/deep 0 0; /bin/sh -c "${workload} openat ` +
+        `/no/deeper 0 0; :"; :'; ${workload} openat /no/after 0 0; :`,
     ]);
     await once(outer.stdout ?? outer, 'data');
     await until('the inner shell', async () =>

@@ -88,7 +88,8 @@ describe.each(['TRUSTED', 'SANDBOX'] as const)('a hostile %s plugin', (engine) =
   it('that floods its output is cut short, and what was left out is counted', async () => {
     const attachment = await beside(
       engine,
-      'onBatch(events, context) { for (const event of events) { context.emit("e", { path: event.path }); context.log("x"); context.alert({ severity: "LOW", title: "t", message: "m", event }); } },',
+      'onBatch(events, context) { for (const event of events) { context.emit("e", { path: event.path }); ' +
+        'context.log("x"); context.alert({ severity: "LOW", title: "t", message: "m", event }); } },',
       patient,
     );
     expect(attachment).toMatchObject({ state: 'STOPPED', problem: null });
@@ -194,7 +195,8 @@ describe('the sandbox', () => {
     ],
     [
       'globalThis of Node',
-      'typeof globalThis.process + typeof globalThis.Buffer + typeof globalThis.fetch + typeof globalThis.WebAssembly + typeof globalThis.setTimeout',
+      'typeof globalThis.process + typeof globalThis.Buffer + typeof globalThis.fetch + typeof ' +
+        'globalThis.WebAssembly + typeof globalThis.setTimeout',
     ],
     [
       'the constructor of the context',

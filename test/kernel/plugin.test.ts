@@ -139,7 +139,9 @@ it('is started again after a failure when it was asked for, behind the events th
 });
 
 it('raises alerts with the facts of their event, once a key', async () => {
-  const body = `onBatch(events, context) { for (const event of events) context.alert({ severity: 'HIGH', title: 'ran', message: event.args.join(' '), event, key: 'k' }); },`;
+  const body =
+    "onBatch(events, context) { for (const event of events) context.alert({ severity: 'HIGH', title: 'ran', " +
+    "message: event.args.join(' '), event, key: 'k' }); },";
   await plugins.host.upload('alerter.ts', pluginSource('alerter', body), false);
   const session = await execSession();
   plugins.host.attach(session, { name: 'alerter', options: null, restart: 'NEVER' }, true);

@@ -148,7 +148,10 @@ function signature(event: Parameters<typeof copyOf>[0], { trackers }: Harness): 
 function describe(text: string, expected: readonly string[], actual: readonly string[], stats: object): string {
   const missing = expected.filter((one) => !actual.includes(one));
   const extra = actual.filter((one) => !expected.includes(one));
-  return `${text}: ${expected.length} expected, ${actual.length} came; missing ${missing.slice(0, 2).join(' ')}; extra ${extra.slice(0, 2).join(' ')}; ${JSON.stringify({ ...stats, subscribers: [] })}`;
+  return (
+    `${text}: ${expected.length} expected, ${actual.length} came; missing ${missing.slice(0, 2).join(' ')}; extra ` +
+    `${extra.slice(0, 2).join(' ')}; ${JSON.stringify({ ...stats, subscribers: [] })}`
+  );
 }
 
 async function listen(host: string): Promise<Server> {

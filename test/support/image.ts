@@ -85,7 +85,10 @@ export async function buildImage(docker: TestDocker, tag: string): Promise<void>
   );
 }
 
-/** `docker run`'s flags for a service. Where the engine does not know BPF and PERFMON, SYS_ADMIN stands for both, as docs/docker.md says. */
+/**
+ * `docker run`'s flags for a service. Where the engine does not know BPF and PERFMON, SYS_ADMIN stands for both, as
+ * docs/docker.md says.
+ */
 export async function runFlags(docker: TestDocker, service: Service): Promise<string[]> {
   const knows = await docker.docker('run', '--rm', '--cap-add', 'BPF', 'no-such-image:1').then(
     () => true,

@@ -91,8 +91,11 @@ export async function influx1(
   const config = join(folder, 'influxdb.conf');
   writeFileSync(
     config,
-    `reporting-disabled = true\nbind-address = "127.0.0.1:${rpc}"\n[meta]\ndir = "${folder}/meta"\n[data]\ndir = "${folder}/data"\nwal-dir = "${folder}/wal"\n` +
-      `[http]\nbind-address = "127.0.0.1:${port}"\nauth-enabled = ${auth}\nlog-enabled = false\n${tls ? `https-enabled = true\nhttps-certificate = "${tls.cert}"\nhttps-private-key = "${tls.key}"\n` : ''}[monitor]\nstore-enabled = false\n`,
+    `reporting-disabled = true\nbind-address = "127.0.0.1:${rpc}"\n[meta]\ndir = "${folder}/meta"\n[data]\ndir = ` +
+      `"${folder}/data"\nwal-dir = "${folder}/wal"\n` +
+      (`[http]\nbind-address = "127.0.0.1:${port}"\nauth-enabled = ${auth}\nlog-enabled = false\n` +
+        `${tls ? `https-enabled = true\nhttps-certificate = "${tls.cert}"\nhttps-private-key = "${tls.key}"\n` : ''}[monitor]\n` +
+        'store-enabled = false\n'),
   );
   return new Database(`${tls ? 'https' : 'http'}://127.0.0.1:${port}`, '/ping', () =>
     start('influxd', ['-config', config], { stdio: 'ignore' }),

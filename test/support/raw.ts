@@ -7,7 +7,10 @@ export interface RawResponse {
   readonly body: string;
 }
 
-/** Sends bytes as they are, and reads until a whole response has arrived or the connection ends. Streams are left after their first byte of body. */
+/**
+ * Sends bytes as they are, and reads until a whole response has arrived or the connection ends. Streams are left after
+ * their first byte of body.
+ */
 export function sendRaw(url: string, bytes: string | Buffer): Promise<RawResponse> {
   const { hostname, port } = new URL(url);
   return new Promise((resolve, reject) => {

@@ -111,7 +111,8 @@ class RunningServer implements TestServer {
 }
 
 export const STATS =
-  'stats { produced lost received discarded delivered queued dropped retained evicted subscribers { id received discarded delivered dropped queued } }';
+  'stats { produced lost received discarded delivered queued dropped retained evicted subscribers { id received ' +
+  'discarded delivered dropped queued } }';
 
 export type Stats = Readonly<
   Record<

@@ -19,7 +19,9 @@ export async function dialWebSocket(url: string, headers: Readonly<Record<string
     .map(([name, value]) => `${name}: ${value}\r\n`)
     .join('');
   socket.write(
-    `GET /graphql HTTP/1.1\r\nHost: ${new URL(url).host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: graphql-transport-ws\r\n${more}\r\n`,
+    `GET /graphql HTTP/1.1\r\nHost: ${new URL(url).host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
+      'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: ' +
+      `graphql-transport-ws\r\n${more}\r\n`,
   );
   await once(socket, 'readable');
   const head = String(socket.read(15));
@@ -49,7 +51,10 @@ export function frame(message: unknown, opcode = 1): Buffer {
   return Buffer.concat([Buffer.from([0x80 | opcode, ...length]), Buffer.alloc(4), payload]);
 }
 
-/** Sends as much of `data`, again and again, as the server takes, until it takes nothing for `quietMs` or closes. Returns the bytes that left. */
+/**
+ * Sends as much of `data`, again and again, as the server takes, until it takes nothing for `quietMs` or closes.
+ * Returns the bytes that left.
+ */
 export async function flood(
   socket: Socket,
   data: Buffer,

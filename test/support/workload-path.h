@@ -1,4 +1,7 @@
-/* Files without an ordinary path. Included by workload.c. Each case prints the descriptor, or -errno, of the open that the test looks for. */
+/*
+ * Files without an ordinary path. Included by workload.c. Each case prints the descriptor, or -errno, of the open that
+ * the test looks for.
+ */
 #include <sys/mman.h>
 #include <sys/stat.h>
 

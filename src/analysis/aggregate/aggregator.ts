@@ -133,7 +133,10 @@ export class Aggregator {
     }
   }
 
-  /** The same for events that all count once. No event is made of a record whose group was seen a moment ago and whose numbers lie in its bytes. */
+  /**
+   * The same for events that all count once. No event is made of a record whose group was seen a moment ago and whose
+   * numbers lie in its bytes.
+   */
   #addRecords(batch: RecordBatch, from: number, to: number, clock: bigint): void {
     const { view, offsets } = batch;
     const accesses = batch.context.views.map((each) => this.#accessOf(each));
@@ -207,8 +210,8 @@ export class Aggregator {
   }
 
   /**
-   * All rows, window by window, the oldest first; a sliding window is one that ends with a pane that has events, or lies before the last that has.
-   * Throws BAD_USER_INPUT when they are too many to answer.
+   * All rows, window by window, the oldest first; a sliding window is one that ends with a pane that has events, or
+   * lies before the last that has. Throws BAD_USER_INPUT when they are too many to answer.
    */
   rows(): AggregateRow[] {
     return finish(this.collecting());
@@ -226,7 +229,8 @@ export class Aggregator {
       if (rows.length > MAX_ROWS) {
         throw invalid(
           'window.size',
-          `its windows have more than ${MAX_ROWS.toLocaleString('en-US')} rows; take a longer window, a lower \`limit\`, or group by fewer fields`,
+          `its windows have more than ${MAX_ROWS.toLocaleString('en-US')} rows; take a longer window, a lower ` +
+            `\`limit\`, or group by fewer fields`,
           { max: MAX_ROWS },
         );
       }
@@ -235,8 +239,9 @@ export class Aggregator {
   }
 
   /**
-   * What changed since the last call. `nowMs`, milliseconds since the epoch, closes windows as time goes by; give it only when all events up to now
-   * were added, and infinity at the end. Null: by the events' own time. `having`, `orderBy` and `limit` shape `rows`, not these.
+   * What changed since the last call. `nowMs`, milliseconds since the epoch, closes windows as time goes by; give it
+   * only when all events up to now were added, and infinity at the end. Null: by the events' own time. `having`,
+   * `orderBy` and `limit` shape `rows`, not these.
    */
   takeChanges(nowMs: number | null): Changes {
     const { window } = this.spec;
@@ -321,7 +326,8 @@ export class Aggregator {
       if (this.#panes.size <= MAX_WINDOWS) return pane;
       throw invalid(
         'window.size',
-        `the events lie in more than ${MAX_WINDOWS.toLocaleString('en-US')} windows; take a longer ${sizeMs === slideMs ? 'window' : 'slide'}`,
+        `the events lie in more than ${MAX_WINDOWS.toLocaleString('en-US')} windows; take a longer ` +
+          `${sizeMs === slideMs ? 'window' : 'slide'}`,
         { max: MAX_WINDOWS },
       );
     }

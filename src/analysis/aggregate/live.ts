@@ -51,7 +51,10 @@ export class LiveAggregate implements AsyncIterableIterator<AggregateChange> {
   #state: 'READING' | 'ENDED' | 'CLOSED' = 'READING';
   #failure: { readonly error: unknown } | null = null;
 
-  /** `refresh` has the source brought up to date, where it is not by itself: before each change. What it rejects with is left to the source to tell. */
+  /**
+   * `refresh` has the source brought up to date, where it is not by itself: before each change. What it rejects with is
+   * left to the source to tell.
+   */
   constructor(
     aggregator: Aggregator,
     source: AggregateSource,

@@ -4,8 +4,8 @@ import { readInteger, type EventView } from '../../record/view.js';
 import type { Group } from './pane.js';
 
 /**
- * What an aggregate needs of a record, read from its bytes: events of a group that was seen a moment ago are told by the bytes that their key is made of,
- * before any value is. Generated code, as in pipeline/view.ts.
+ * What an aggregate needs of a record, read from its bytes: events of a group that was seen a moment ago are told by
+ * the bytes that their key is made of, before any value is. Generated code, as in pipeline/view.ts.
  */
 
 type Source = NonNullable<EventView['source']>;
@@ -23,7 +23,10 @@ export type NumberReader = (view: DataView, at: number) => number;
 /** As many keys as are in turn at once, about; a power of two. */
 const SLOTS = 256;
 
-/** Groups by the bytes of their key, of the records of one tracker in one batch. What was known of another batch or pane has to be forgotten: containers change their facts. */
+/**
+ * Groups by the bytes of their key, of the records of one tracker in one batch. What was known of another batch or pane
+ * has to be forgotten: containers change their facts.
+ */
 export class GroupMemo {
   readonly #hash: (view: DataView, at: number) => number;
   readonly #same: (view: DataView, a: number, b: number) => boolean;

@@ -147,19 +147,22 @@ function windowOf({
   if (slide > size)
     throw invalid(
       'window.slide',
-      `${msText(slide)} is longer than the window of ${msText(size)}: events between the windows would be in none; give at most the window's size`,
+      `${msText(slide)} is longer than the window of ${msText(size)}: events between the windows would be in ` +
+        "none; give at most the window's size",
     );
   if (size % slide !== 0) {
     const parts = Math.max(1, Math.round(size / slide));
     throw invalid(
       'window.slide',
-      `${msText(slide)} does not divide the window of ${msText(size)}; with this slide give a size of ${msText(parts * slide)} or ${msText((parts + 1) * slide)}`,
+      `${msText(slide)} does not divide the window of ${msText(size)}; with this slide give a size of ` +
+        `${msText(parts * slide)} or ${msText((parts + 1) * slide)}`,
     );
   }
   if (size / slide > MAX_PANES) {
     throw invalid(
       'window.slide',
-      `${msText(slide)} makes each event part of ${size / slide} windows; at most ${MAX_PANES} are allowed: give at least ${msText(Math.ceil(size / MAX_PANES))}`,
+      `${msText(slide)} makes each event part of ${size / slide} windows; at most ${MAX_PANES} are allowed: give ` +
+        `at least ${msText(Math.ceil(size / MAX_PANES))}`,
       { max: MAX_PANES },
     );
   }

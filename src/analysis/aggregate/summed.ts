@@ -5,8 +5,9 @@ import type { MeasureFunction } from './measures/index.js';
 import { compileReader } from './value.js';
 
 /**
- * Events of a tracker that sums in the kernel stand for many happenings. A field of theirs either is the same for all of them (the process, the
- * name), or a total over them: then the event's value is added once, and single values are known by a histogram at most.
+ * Events of a tracker that sums in the kernel stand for many happenings. A field of theirs either is the same for all
+ * of them (the process, the name), or a total over them: then the event's value is added once, and single values are
+ * known by a histogram at most.
  */
 export interface Summed {
   /** How many an event stands for. */

@@ -92,7 +92,8 @@ export function markdown(report: BehaviourReport): string {
         : []),
       ...(doubled.length
         ? [
-            `- **Counted more than once**: several sessions ran with ${doubled.join(', ')} at the same time, and what more than one saw is in the counts as often.`,
+            `- **Counted more than once**: several sessions ran with ${doubled.join(', ')} at the same time, and ` +
+              'what more than one saw is in the counts as often.',
           ]
         : []),
     ].join('\n'),
@@ -119,7 +120,10 @@ function completeness({ lost, dropped, complete, session }: BehaviourReport): st
   if (complete) return 'Complete: no event was lost.';
   if (lost === '0' && dropped === '0')
     return '**Not complete**: the server was killed while it recorded, and what happened in the second before is not stored.';
-  return `**Not complete**: ${lost} events were lost in the kernel, ${dropped} ${session === null ? 'are not stored' : 'were no longer held'}.`;
+  return (
+    `**Not complete**: ${lost} events were lost in the kernel, ${dropped} ` +
+    `${session === null ? 'are not stored' : 'were no longer held'}.`
+  );
 }
 
 function sectionText<Name extends keyof ReportSections>(name: Name, report: BehaviourReport): string | null {

@@ -235,7 +235,8 @@ describe('compiled execution', () => {
   it('passes variables on as graphql-js coerced them', async () => {
     const raw = { first: 3, id: 7 };
     const execution = prepare(
-      'query ($id: ID!, $first: Int = 9, $after: Cursor) { session(id: $id) { events(first: $first, after: $after) { nodes { time } totalCount } } }',
+      'query ($id: ID!, $first: Int = 9, $after: Cursor) { session(id: $id) { events(first: $first, after: ' +
+        '$after) { nodes { time } totalCount } } }',
       raw,
     );
     if (!execution) throw new Error('invalid');

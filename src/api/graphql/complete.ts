@@ -10,8 +10,9 @@ import type { DeliveryStream, SessionHandle } from '../../service/session/handle
 import type { Connection } from './connection.js';
 
 /**
- * Whether every field of the schema has a resolver, or a property of what its type is resolved from. A field that has neither would be null, or an
- * error, in silence: here it does not compile. Types of events are left out: their fields come from records, which `src/catalog/contract.test.ts` checks.
+ * Whether every field of the schema has a resolver, or a property of what its type is resolved from. A field that has
+ * neither would be null, or an error, in silence: here it does not compile. Types of events are left out: their fields
+ * come from records, which `src/catalog/contract.test.ts` checks.
  */
 
 type Of<List> = List extends readonly (infer Item)[] ? Item : never;

@@ -15,8 +15,9 @@ export interface ConnectionOptions<Node> {
 /**
  * A page as the schema's connection; what nobody selects is not made. Properties, not resolvers: they compile to plain reads.
  *
- * Executors run lists in one piece. So a long one is read in windows: a compiled operation gets the first and is executed again for the others
- * (`Windows`); graphql-js gets promises, which settle a window at a time, each in a turn of its own.
+ * Executors run lists in one piece. So a long one is read in windows: a compiled operation gets the first and is
+ * executed again for the others (`Windows`); graphql-js gets promises, which settle a window at a time, each in a turn
+ * of its own.
  */
 export class Connection<Node = unknown> {
   readonly #options: ConnectionOptions<Node>;
@@ -68,7 +69,10 @@ export class Connection<Node = unknown> {
   }
 }
 
-/** A list for graphql-js, which runs it in one piece: a long one as promises that settle a window at a time, each window in a turn of its own. */
+/**
+ * A list for graphql-js, which runs it in one piece: a long one as promises that settle a window at a time, each window
+ * in a turn of its own.
+ */
 export function inWindows<Item>(list: readonly Item[]): readonly (Item | Promise<Item>)[] {
   return list.length <= WINDOW ? list : promised(list.length, (index) => list[index] as Item);
 }

@@ -95,7 +95,10 @@ export class Engine {
     this.#closed = true;
   }
 
-  /** Ends subscriptions that have not ended by themselves within so many milliseconds: their readers get what was under way, and the end. */
+  /**
+   * Ends subscriptions that have not ended by themselves within so many milliseconds: their readers get what was under
+   * way, and the end.
+   */
   async close(patienceMs = 0): Promise<void> {
     this.refuse();
     for (const until = Date.now() + patienceMs; Date.now() < until && this.#streams.size > 0;) await sleep(10);

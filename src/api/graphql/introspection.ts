@@ -26,8 +26,9 @@ const CUT: readonly (readonly [type: GraphQLObjectType, fields: readonly string[
 const waiting = new WeakSet<object>();
 
 /**
- * graphql-js executes an introspection of the whole schema in one piece of hundreds of milliseconds. Its types are one for the process, so their
- * resolvers are replaced once: for a context that was marked, each waits for a turn where this one is over.
+ * graphql-js executes an introspection of the whole schema in one piece of hundreds of milliseconds. Its types are one
+ * for the process, so their resolvers are replaced once: for a context that was marked, each waits for a turn where
+ * this one is over.
  */
 for (const [type, names] of CUT) {
   for (const name of names) {

@@ -30,8 +30,9 @@ import { EunomiaError } from '../../base/errors.js';
  * Cost: each selected field is 1. What is inside of a field with `first`, `last` or `limit` counts that many hundredths of it,
  * at least once: a hundred events cost what one costs. What is inside of any other list counts 10 times.
  *
- * Introspection counts by the same rules, but for a reference to a type (`type`, `ofType`) without lists inside: it counts 1, and one level, since tools select
- * nine levels of `ofType` of which a schema has three. A tool's whole introspection costs 6,500 to 9,000 so, by its options, and an operation has room for one.
+ * Introspection counts by the same rules, but for a reference to a type (`type`, `ofType`) without lists inside: it
+ * counts 1, and one level, since tools select nine levels of `ofType` of which a schema has three. A tool's whole
+ * introspection costs 6,500 to 9,000 so, by its options, and an operation has room for one.
  */
 const SIZE_OF_ONE = 100;
 const UNSIZED_LIST = 10;
@@ -47,8 +48,8 @@ export function limitExceeded(limit: string, maximum: number, actual: number | s
 }
 
 /**
- * Parses a document that has at most so many tokens, and can be validated in a moment. Throws a GraphQLError for bad syntax, LIMIT_EXCEEDED for too many
- * tokens, or for a field or fragment that stands in it too often.
+ * Parses a document that has at most so many tokens, and can be validated in a moment. Throws a GraphQLError for bad
+ * syntax, LIMIT_EXCEEDED for too many tokens, or for a field or fragment that stands in it too often.
  */
 export function parseWithin(query: string, { tokens }: Limits): DocumentNode {
   const document = parseTokens(query, tokens);
@@ -127,7 +128,8 @@ export function checkLimits(
       'cost',
       limits.cost,
       rounded,
-      `the operation costs ${rounded}; at most ${limits.cost} are allowed: ask for fewer events (first, last, limit) at once, or select fewer fields`,
+      `the operation costs ${rounded}; at most ${limits.cost} are allowed: ask for fewer events (first, last, ` +
+        'limit) at once, or select fewer fields',
     );
   }
   return { cost: rounded, values };

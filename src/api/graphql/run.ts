@@ -3,9 +3,9 @@ import type { ExecutionResult } from 'graphql';
 type Result = ExecutionResult | Promise<ExecutionResult>;
 
 /**
- * One run of a compiled operation. graphql-jit carries on in callbacks of the promises that resolvers return, and lets them throw: the run would never
- * end, and Node would end the process for a rejection that nobody handles. So what resolvers return is `watched`: what a callback throws fails the
- * run, and a run that has failed is not carried on.
+ * One run of a compiled operation. graphql-jit carries on in callbacks of the promises that resolvers return, and lets
+ * them throw: the run would never end, and Node would end the process for a rejection that nobody handles. So what
+ * resolvers return is `watched`: what a callback throws fails the run, and a run that has failed is not carried on.
  */
 export class Run {
   #failed = false;

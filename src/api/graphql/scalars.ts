@@ -97,7 +97,10 @@ function asText(value: unknown): string {
   return typeof value === 'string' ? value : String(value);
 }
 
-/** Decimal texts come from records, and are digits by their making. A number must be whole: a fraction or a NaN is a fault of ours, and never told as a count. */
+/**
+ * Decimal texts come from records, and are digits by their making. A number must be whole: a fraction or a NaN is a
+ * fault of ours, and never told as a count.
+ */
 function wholeText(name: string, value: unknown, least: number): string {
   if (typeof value !== 'number') return asText(value);
   if (!Number.isInteger(value) || value < least || value > 2 ** 64 - 1) throw new TypeError(`${value} is no ${name}`);

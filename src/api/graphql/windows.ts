@@ -47,8 +47,8 @@ export class Windows {
   }
 
   /**
-   * Adds what is missing in the run's result. Resolves to false when one of the windows cannot be read without errors: graphql-js tells of these as the
-   * specification has it. Ends early once the client has gone.
+   * Adds what is missing in the run's result. Resolves to false when one of the windows cannot be read without errors:
+   * graphql-js tells of these as the specification has it. Ends early once the client has gone.
    */
   async complete(
     { data }: ExecutionResult,

@@ -8,8 +8,9 @@ import { Shares } from './shares.js';
 const LEAST_BYTES = 64 << 20;
 
 /**
- * Counts the bodies of requests that are arriving. A client may take as long for one as a request may take, and what has arrived is held until
- * then: without a bound, some thousands of slow requests of one identity would take the server's memory.
+ * Counts the bodies of requests that are arriving. A client may take as long for one as a request may take, and what
+ * has arrived is held until then: without a bound, some thousands of slow requests of one identity would take the
+ * server's memory.
  */
 export class Bodies {
   readonly #largest: number;
@@ -21,7 +22,10 @@ export class Bodies {
     this.#shares = new Shares(Math.max(LEAST_BYTES, 4 * largest));
   }
 
-  /** Counts the request's body for `identity` (the very object that `Access` returned) until it has arrived or the client is gone. Returns why it cannot. */
+  /**
+   * Counts the request's body for `identity` (the very object that `Access` returned) until it has arrived or the
+   * client is gone. Returns why it cannot.
+   */
   take(request: IncomingMessage, identity: Identity): EunomiaError | null {
     const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
     const bytes = encoding === undefined ? Number(length ?? 0) : this.#largest;
@@ -32,7 +36,9 @@ export class Bodies {
         'bodies',
         most,
         taken + bytes,
-        `the bodies of requests that arrive at the moment have ${taken} bytes, ${this.#shares.of(identity)} of them of this identity (${identity.who}); at most ${most} are allowed, three quarters of them of one identity: send the request again later`,
+        `the bodies of requests that arrive at the moment have ${taken} bytes, ${this.#shares.of(identity)} of ` +
+          `them of this identity (${identity.who}); at most ${most} are allowed, three quarters of them of one ` +
+          'identity: send the request again later',
       );
     const { free } = this.#shares.take(identity, bytes);
     request.once('end', free);

@@ -33,8 +33,8 @@ export class Connections {
   }
 
   /**
-   * Reserves a place for `identity` (the very object that `Access` returned) until `owner` closes or the place is freed. Returns LIMIT_EXCEEDED
-   * when none is left, or none for this identity.
+   * Reserves a place for `identity` (the very object that `Access` returned) until `owner` closes or the place is
+   * freed. Returns LIMIT_EXCEEDED when none is left, or none for this identity.
    */
   take(owner: Closable, identity: Identity): Place | EunomiaError {
     const { connections, identityConnections } = this.#limits;
@@ -45,7 +45,8 @@ export class Connections {
         'connections',
         connections,
         open + 1,
-        `${open} WebSocket connections, SSE streams and downloads are open, and at most ${connections} are allowed; close one, or start the server with a larger --max-connections`,
+        `${open} WebSocket connections, SSE streams and downloads are open, and at most ${connections} are ` +
+          'allowed; close one, or start the server with a larger --max-connections',
       );
     }
     if (own >= identityConnections) {
@@ -53,7 +54,9 @@ export class Connections {
         'identityConnections',
         identityConnections,
         own + 1,
-        `${own} WebSocket connections, SSE streams and downloads of this identity (${identity.who}) are open, and at most ${identityConnections} are allowed; close one, or start the server with a larger --max-connections-per-identity`,
+        `${own} WebSocket connections, SSE streams and downloads of this identity (${identity.who}) are open, ` +
+          `and at most ${identityConnections} are allowed; close one, or start the server with a larger ` +
+          '--max-connections-per-identity',
       );
     }
     const free = (): void => {

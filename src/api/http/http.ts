@@ -232,7 +232,8 @@ function useEngine({ engine, connections, limits, log }: HttpOptions): Plugin<ob
           'cost',
           limits.cost,
           sum,
-          `the batch's operations up to this one cost ${sum}; at most ${limits.cost} are allowed for one request: send it in a request of its own`,
+          `the batch's operations up to this one cost ${sum}; at most ${limits.cost} are allowed for one ` +
+            'request: send it in a request of its own',
         ),
         log,
       );

@@ -1,6 +1,9 @@
 import { EunomiaError, messageOf } from '../../base/errors.js';
 
-/** Filters are nested 50 deep at most, which takes two levels each. What walks a client's values recursively stays far from the stack's end. */
+/**
+ * Filters are nested 50 deep at most, which takes two levels each. What walks a client's values recursively stays far
+ * from the stack's end.
+ */
 export const MAX_NESTING = 200;
 
 /** Parses JSON that a client sent. Throws BAD_REQUEST for what is none, and for what is nested more than MAX_NESTING deep. */

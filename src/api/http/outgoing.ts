@@ -2,7 +2,10 @@ import type { Duplex } from 'node:stream';
 import type { WebSocket } from 'ws';
 import type { Log } from '../../base/log.js';
 
-/** What may wait in a socket before nothing more is read from it. Results wait for their turn before they are made, and are not bounded by it. */
+/**
+ * What may wait in a socket before nothing more is read from it. Results wait for their turn before they are made, and
+ * are not bounded by it.
+ */
 const FULL_BYTES = 256 << 10;
 const PING_MS = 15_000;
 
@@ -44,8 +47,9 @@ export class Outgoing {
   }
 
   /**
-   * Sends one message in parts. Resolves when it has left for the kernel: its bytes may be written over then. Where it cannot leave any more it resolves
-   * with the connection's end, so that nobody makes one result after the other for a client that has gone.
+   * Sends one message in parts. Resolves when it has left for the kernel: its bytes may be written over then. Where it
+   * cannot leave any more it resolves with the connection's end, so that nobody makes one result after the other for a
+   * client that has gone.
    */
   send(parts: readonly (string | Buffer)[]): Promise<void> {
     const { socket, stream, log } = this.#options;

@@ -12,14 +12,17 @@ export const BYTES_PER_VALUE = 30;
 const RESERVED_BYTES = MOST_BYTES / 8;
 
 /**
- * Counts the results of operations over HTTP until they have been sent: by the number of their values before they are made, then by the length
- * of their text. A client may leave a response unread for as long as a stalled client is left alone, and without a bound a few hundred of them
- * would take the server's memory.
+ * Counts the results of operations over HTTP until they have been sent: by the number of their values before they are
+ * made, then by the length of their text. A client may leave a response unread for as long as a stalled client is left
+ * alone, and without a bound a few hundred of them would take the server's memory.
  */
 export class Responses {
   readonly #shares = new Shares(MOST_BYTES);
 
-  /** Reserves room for a result until the response is closed. Returns the function that says how long its text is, or why there is no room. */
+  /**
+   * Reserves room for a result until the response is closed. Returns the function that says how long its text is, or
+   * why there is no room.
+   */
   take(response: ServerResponse, identity: Identity, { values }: Measured): ((length: number) => void) | EunomiaError {
     const bytes = Math.min(values * BYTES_PER_VALUE, RESERVED_BYTES);
     if (!this.#shares.hasRoom(identity, bytes))
@@ -27,7 +30,9 @@ export class Responses {
         'responses',
         MOST_BYTES,
         this.#shares.bytes + bytes,
-        `results that are being made or sent have ${this.#shares.bytes} bytes, ${this.#shares.of(identity)} of them of this identity (${identity.who}); at most ${MOST_BYTES} are allowed, three quarters of them of one identity: read the responses, and send the request again`,
+        `results that are being made or sent have ${this.#shares.bytes} bytes, ${this.#shares.of(identity)} of ` +
+          `them of this identity (${identity.who}); at most ${MOST_BYTES} are allowed, three quarters of them of ` +
+          'one identity: read the responses, and send the request again',
       );
     const share = this.#shares.take(identity, bytes);
     if (response.destroyed) share.free();

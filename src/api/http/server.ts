@@ -42,7 +42,10 @@ const LAST_WORD_MS = 200;
 const REQUEST_MS = 30_000;
 const CHECK_MS = 1_000;
 
-/** Takes the address that the server will be reached at. Rejects with UNSAFE_LISTENER, BAD_TLS, PORT_IN_USE or CANNOT_LISTEN; nothing is left open then. */
+/**
+ * Takes the address that the server will be reached at. Rejects with UNSAFE_LISTENER, BAD_TLS, PORT_IN_USE or
+ * CANNOT_LISTEN; nothing is left open then.
+ */
 export async function openListener(config: Config): Promise<Listener> {
   checkListen(config);
   const tls = config.tls && loadTls(config.tls);

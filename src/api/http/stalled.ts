@@ -11,7 +11,10 @@ export class StalledClients {
   readonly #sockets = new Map<Socket, { left: number; at: number }>();
   readonly #timer: NodeJS.Timeout;
 
-  /** `stalledMs`: how long a client may take nothing; so much more as what waits may take at 64 KiB a second, for a part of a write is not seen. */
+  /**
+   * `stalledMs`: how long a client may take nothing; so much more as what waits may take at 64 KiB a second, for a part
+   * of a write is not seen.
+   */
   constructor(stalledMs: number, onStalled: (waitingBytes: number) => void) {
     this.#stalledMs = stalledMs;
     this.#onStalled = onStalled;

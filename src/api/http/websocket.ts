@@ -198,7 +198,8 @@ function createProtocol(options: WebSocketOptions) {
               'operations',
               limits.operations,
               operations.size,
-              `this connection has ${limits.operations} operations under way, the most that are allowed; complete one, or open another connection`,
+              `this connection has ${limits.operations} operations under way, the most that are allowed; ` +
+                'complete one, or open another connection',
             ),
             log,
           ),

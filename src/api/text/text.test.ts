@@ -215,7 +215,8 @@ const document = fc
   )
   .map(
     ([as, events, more, how]) =>
-      `subscription S($yes: Boolean!, $no: Boolean!) { ${as}events(session: "s") { ${more} events { ${events} tracker } c: cursor ${how} } } fragment One on TraceEvent { bootNs process { uid mountNs } }`,
+      `subscription S($yes: Boolean!, $no: Boolean!) { ${as}events(session: "s") { ${more} events { ${events} ` +
+      `tracker } c: cursor ${how} } } fragment One on TraceEvent { bootNs process { uid mountNs } }`,
   );
 
 function prepare(query: string): Execution | null {

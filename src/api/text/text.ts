@@ -19,7 +19,10 @@ export interface TextSink {
    * without it reads `EncodedResult.stringify` before it asks for the next result.
    */
   readonly send?: (parts: readonly Buffer[]) => Promise<void>;
-  /** Where results must not be made before the transport has room for one: resolves when it has, with the function that says that one was sent. */
+  /**
+   * Where results must not be made before the transport has room for one: resolves when it has, with the function that
+   * says that one was sent.
+   */
   readonly turn?: () => Promise<() => void>;
 }
 

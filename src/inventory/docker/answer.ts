@@ -13,7 +13,10 @@ const MAX_NETWORKS = 256;
 /** The last second that RFC 3339 can write: 9999-12-31T23:59:59Z. */
 const LAST_SECOND = 253_402_300_799;
 const BILLION = 1_000_000_000n;
-/** An engine on another machine may have a clock that is ahead. An event from beyond would hide all that follow: they are asked for from the newest on. */
+/**
+ * An engine on another machine may have a clock that is ahead. An event from beyond would hide all that follow: they
+ * are asked for from the newest on.
+ */
 const MAX_AHEAD_SECONDS = 86_400;
 
 type Json = Readonly<Record<string, unknown>>;

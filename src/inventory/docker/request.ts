@@ -18,7 +18,10 @@ export class RequestError extends Error {
   }
 }
 
-/** The most bytes that an answer may have: far above what engines send. A list of 10,000 containers with 4 KiB of labels each has some 45 MB. */
+/**
+ * The most bytes that an answer may have: far above what engines send. A list of 10,000 containers with 4 KiB of labels
+ * each has some 45 MB.
+ */
 export const MAX_BYTES = { ping: 64 << 10, inspect: 4 << 20, list: 64 << 20 } as const;
 
 const MAX_CAUSE = 1000;

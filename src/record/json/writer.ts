@@ -66,7 +66,10 @@ export class JsonWriter {
   }
 }
 
-/** Generates the function for one tracker. `p` is where it writes, `o` the bytes, `v` a view of them, `r` and `b` those of the record at `at`. */
+/**
+ * Generates the function for one tracker. `p` is where it writes, `o` the bytes, `v` a view of them, `r` and `b` those
+ * of the record at `at`.
+ */
 class Compiler {
   readonly #view: EventView;
   readonly #definition: TrackerDefinition;
@@ -222,14 +225,16 @@ class Compiler {
         if (row.form === 'flag')
           return this.#add(
             5 + SLACK,
-            `if (r.getUint8(at + ${offset}) !== 0) { v.setUint32(p, 0x65757274, true); p += 4; } else { v.setUint32(p, 0x736c6166, true); o[p + 4] = 101; p += 5; }`,
+            `if (r.getUint8(at + ${offset}) !== 0) { v.setUint32(p, 0x65757274, true); p += 4; } else { ` +
+              'v.setUint32(p, 0x736c6166, true); o[p + 4] = 101; p += 5; }',
           );
         break;
       case 'String':
         if (row.form === 'fixed')
           return this.#add(
             size * ESCAPED_BYTES + 2,
-            `{ let end = at + ${offset}; while (end < at + ${offset + size} && b[end] !== 0) end++; p = W.text(out, p, b, at + ${offset}, end); }`,
+            `{ let end = at + ${offset}; while (end < at + ${offset + size} && b[end] !== 0) end++; p = ` +
+              `W.text(out, p, b, at + ${offset}, end); }`,
           );
         if (row.form === 'text') return this.#text(leaf, word);
         break;
@@ -248,7 +253,8 @@ class Compiler {
     const absent = leaf.nullable ? nothing : this.#putCode(`${this.#name(leaf.json)}(null)`);
     this.#add(
       6,
-      `{ const w = ${word}; if (w === 0) { ${absent} } else { const start = at + (w & 0xffff); p = W.text(out, p, b, start, start + (w >>> 16)); } }`,
+      `{ const w = ${word}; if (w === 0) { ${absent} } else { const start = at + (w & 0xffff); p = W.text(out, ` +
+        'p, b, start, start + (w >>> 16)); } }',
     );
   }
 

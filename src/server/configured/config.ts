@@ -152,7 +152,8 @@ function metricOf(
   if (!spec)
     throw file.fail(
       at('session'),
-      `is to be the name of one of \`sessions\`${sessions.length ? `: ${sessions.map((one) => one.name).join(', ')}` : ', of which there is none'}`,
+      'is to be the name of one of ' +
+        `\`sessions\`${sessions.length ? `: ${sessions.map((one) => one.name).join(', ')}` : ', of which there is none'}`,
     );
   const trackers = spec.trackers.map((tracker) => tracker.name);
 

@@ -49,7 +49,10 @@ export interface SessionHandle {
   subscribe(request: SubscribeRequest): DeliveryStream;
   /** Rejects with STORE_UNAVAILABLE when the store cannot tell all of the events at the moment. */
   aggregate(input: AggregateInput, where: unknown): Promise<readonly AggregateRow[]>;
-  /** An aggregate that is kept up to date. Throws UNKNOWN_SESSION for a session that is in its store only: nothing changes there any more. */
+  /**
+   * An aggregate that is kept up to date. Throws UNKNOWN_SESSION for a session that is in its store only: nothing
+   * changes there any more.
+   */
   follow(request: FollowRequest): AsyncIterableIterator<AggregateChange>;
   /** Rejects with BAD_USER_INPUT, UNKNOWN_CONTAINER, AMBIGUOUS_CONTAINER, or what its store says. */
   report(request: ReportRequest): Promise<BehaviourReport>;

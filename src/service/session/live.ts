@@ -245,7 +245,8 @@ export class LiveSession implements SessionHandle {
     const why = error ?? `it is ${pending} events behind`;
     return new EunomiaError(
       'STORE_UNAVAILABLE',
-      `the store cannot tell all events of the session "${this.id}" at the moment (${why}), and memory no longer holds its first ${this.#session.oldestSeq}; ask again later, or for \`events\`, which tell what is missing`,
+      `the store cannot tell all events of the session "${this.id}" at the moment (${why}), and memory no longer ` +
+        `holds its first ${this.#session.oldestSeq}; ask again later, or for \`events\`, which tell what is missing`,
     );
   }
 }

@@ -19,7 +19,10 @@ export function filterFor(
   return where == null ? null : filterOf(where, fields, trackers);
 }
 
-/** As `filterFor`, in a turn: one takes some ten milliseconds to compile at most, and an operation may have as many as it may have aliases. */
+/**
+ * As `filterFor`, in a turn: one takes some ten milliseconds to compile at most, and an operation may have as many as
+ * it may have aliases.
+ */
 export async function filterInTurn(
   trackers: readonly string[],
   where: unknown,

@@ -53,7 +53,8 @@ export function translate(
     ];
     values.push(...labels, ...scope.values, ...condition.values);
     parts.push(
-      `SELECT ${columns.join(', ') || '0 AS nothing'} FROM "${table.name}" e${process ? ' JOIN processes p ON p.id = e.process' : ''}${facts.length ? ` LEFT JOIN (SELECT id, ${facts.join(', ')} FROM containers) c ON c.id = e.container` : ''}` +
+      `SELECT ${columns.join(', ') || '0 AS nothing'} FROM "${table.name}" ` +
+        `e${process ? ' JOIN processes p ON p.id = e.process' : ''}${facts.length ? ` LEFT JOIN (SELECT id, ${facts.join(', ')} FROM containers) c ON c.id = e.container` : ''}` +
         ` WHERE ${scope.sql} AND ${condition.sql}`,
     );
   }
@@ -81,10 +82,14 @@ export function translate(
   const order = [...(window ? ['w'] : []), ...orders, 'n DESC', ...groupBy.map((_, i) => `k${i} NULLS LAST`)];
   // One group more than are told apart: then the aggregator has to decide which.
   const sql =
-    `SELECT count(*) AS n, ${[...groups, ...results.map((result, i) => `${result} AS r${i}`), ...counts.map((count, i) => `${count} AS c${i}`)].join(', ') || '0'} FROM (${parts.join(' UNION ALL ')})` +
+    'SELECT count(*) AS n, ' +
+    `${[...groups, ...results.map((result, i) => `${result} AS r${i}`), ...counts.map((count, i) => `${count} AS c${i}`)].join(', ') || '0'} ` +
+    `FROM (${parts.join(' UNION ALL ')})` +
     `${groups.length ? ` GROUP BY ${groups.join(', ')}` : ''}`;
   return {
-    sql: `SELECT * FROM (${sql}) ${meets.length ? `WHERE ${meets.join(' AND ')} ` : ''}ORDER BY ${order.join(', ')} LIMIT ${MAX_GROUPS + 1}`,
+    sql:
+      `SELECT * FROM (${sql}) ${meets.length ? `WHERE ${meets.join(' AND ')} ` : ''}ORDER BY ${order.join(', ')} ` +
+      `LIMIT ${MAX_GROUPS + 1}`,
     values,
     read: (rows) => readRows(rows, shape),
   };

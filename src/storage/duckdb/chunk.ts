@@ -18,7 +18,10 @@ import type { Column, ColumnKind } from './table.js';
 /** Rows of a DuckDB vector, STANDARD_VECTOR_SIZE. */
 export const CHUNK_ROWS = 2048;
 const VALIDITY_BYTES = CHUNK_ROWS / 8;
-/** A text up to so many bytes lies in the vector itself (duckdb/common/types/string_type.hpp); its entry is 16 bytes: length, then these. */
+/**
+ * A text up to so many bytes lies in the vector itself (duckdb/common/types/string_type.hpp); its entry is 16 bytes:
+ * length, then these.
+ */
 const INLINE = 12;
 /** 1 where a byte of a name stands for itself. */
 const PLAIN = Uint8Array.from({ length: 256 }, (_, byte) => Number(byte < 0x80 && byte !== 0x5c));

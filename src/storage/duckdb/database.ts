@@ -18,7 +18,10 @@ import {
 } from './table.js';
 
 const VERSION = 1;
-/** Larger than DuckDB's own 16 MiB: a checkpoint holds up commits for a moment. After a crash so much is read again, which takes a second or two. */
+/**
+ * Larger than DuckDB's own 16 MiB: a checkpoint holds up commits for a moment. After a crash so much is read again,
+ * which takes a second or two.
+ */
 const CHECKPOINT_BYTES = '64MB';
 /** Readers share so many connections: one that is busy makes the others wait. */
 const READERS = 2;
@@ -30,7 +33,8 @@ const tables = [
   'CREATE TABLE IF NOT EXISTS meta (version INTEGER)',
   // `ended` is null while it runs; `missing` counts what retention took.
   'CREATE TABLE IF NOT EXISTS sessions (number INTEGER, id VARCHAR, facts VARCHAR, ended VARCHAR, missing BIGINT, next_seq BIGINT)',
-  'CREATE TABLE IF NOT EXISTS gaps (_session INTEGER, _seq BIGINT, from_time BIGINT, to_time BIGINT, lost BIGINT, dropped BIGINT, place VARCHAR)',
+  'CREATE TABLE IF NOT EXISTS gaps (_session INTEGER, _seq BIGINT, from_time BIGINT, to_time BIGINT, lost ' +
+    'BIGINT, dropped BIGINT, place VARCHAR)',
   'CREATE TABLE IF NOT EXISTS containers (_session INTEGER, id INTEGER, facts VARCHAR)',
   createTable('processes', processColumns),
 ];
@@ -133,7 +137,8 @@ export class Database {
     if (size < needed)
       throw new EunomiaError(
         'STORE_UNAVAILABLE',
-        `${this.file} is damaged: it ends after ${size} bytes, and has to have ${needed}; put a copy of it in its place, or, to go on without what it holds, move it and ${this.file}.wal away; then start again`,
+        `${this.file} is damaged: it ends after ${size} bytes, and has to have ${needed}; put a copy of it in ` +
+          `its place, or, to go on without what it holds, move it and ${this.file}.wal away; then start again`,
       );
   }
 
@@ -145,7 +150,8 @@ export class Database {
     else if (Number(version) > VERSION)
       throw new EunomiaError(
         'STORE_UNAVAILABLE',
-        `${this.file} was written by a later version of Eunomia (its format is ${String(version)}, this one reads up to ${VERSION}); start that version, or give another --data-dir`,
+        `${this.file} was written by a later version of Eunomia (its format is ${String(version)}, this one ` +
+          `reads up to ${VERSION}); start that version, or give another --data-dir`,
       );
     for (const table of events) {
       await this.write(createTable(table.name, [...sharedColumns, ...table.own]));
@@ -196,7 +202,8 @@ async function checkDirectory(directory: string, file: string): Promise<void> {
   } catch (error) {
     throw new EunomiaError(
       'STORE_UNAVAILABLE',
-      `the data directory ${directory} cannot be used: ${messageOf(error)}; give another one with --data-dir, or --data-dir none for no history`,
+      `the data directory ${directory} cannot be used: ${messageOf(error)}; give another one with --data-dir, or ` +
+        '--data-dir none for no history',
     );
   }
 }
@@ -209,7 +216,8 @@ export function explain(error: unknown, file: string): EunomiaError {
   const pid = /PID (\d+)/.exec(message)?.[1];
   if (/Could not set lock|Conflicting lock/.test(message))
     return says(
-      `${file} is in use by ${pid ? `the process ${pid}` : 'another process'}: another Eunomia server, as a rule; stop that, or give another --data-dir`,
+      `${file} is in use by ${pid ? `the process ${pid}` : 'another process'}: another Eunomia server, as a ` +
+        'rule; stop that, or give another --data-dir',
     );
   if (/No space left|ENOSPC|disk is full|out of disk/i.test(message))
     return says(
@@ -219,7 +227,8 @@ export function explain(error: unknown, file: string): EunomiaError {
     /not a valid DuckDB|Serialization|corrupt|checksum|magic bytes|Could not read|replay|INTERNAL Error/i.test(message)
   ) {
     return says(
-      `${file} cannot be read: it is damaged or no file of ours (${firstLine(message)}); to go on without what it holds, move it and ${file}.wal away and start again`,
+      `${file} cannot be read: it is damaged or no file of ours (${firstLine(message)}); to go on without what ` +
+        `it holds, move it and ${file}.wal away and start again`,
     );
   }
   return says(`${file}: ${firstLine(message)}`);

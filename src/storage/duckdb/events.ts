@@ -126,7 +126,8 @@ export class EventReader {
     let place = after && { time: after.time, session: await this.#facts.numberOf(after.session), seq: after.seq };
     for (let full = true; full && found.length <= limit;) {
       const behind = place
-        ? ` AND e.time >= ${place.time} AND (e.time > ${place.time} OR e._session > ${place.session} OR (e._session = ${place.session} AND e._seq > ${place.seq}))`
+        ? ` AND e.time >= ${place.time} AND (e.time > ${place.time} OR e._session > ${place.session} OR ` +
+          `(e._session = ${place.session} AND e._seq > ${place.seq}))`
         : '';
       const want = limit + 1 - found.length;
       const rows = await this.#rows(
@@ -178,7 +179,10 @@ export class EventReader {
     return translation.read(await this.#query(translation.sql, translation.values));
   }
 
-  /** Without the tables of trackers that sum in the kernel, where none of their events is asked for; null when some are: they stand for many each. */
+  /**
+   * Without the tables of trackers that sum in the kernel, where none of their events is asked for; null when some are:
+   * they stand for many each.
+   */
   async #unsummed(sources: readonly Source[], where: string): Promise<readonly Source[] | null> {
     const plain: Source[] = [];
     for (const source of sources) {
@@ -250,7 +254,10 @@ export class EventReader {
   ): Promise<ReadEvent[]> {
     const lists = await Promise.all(
       sources.map(async ({ table, condition }) => {
-        const sql = `SELECT ${eventColumns(table)} FROM "${table.name}" e JOIN processes p ON p.id = e.process WHERE ${where} AND ${condition.sql}${order ? ` ORDER BY ${order}` : ''}${limit === null ? '' : ` LIMIT ${limit}`}`;
+        const sql =
+          `SELECT ${eventColumns(table)} FROM "${table.name}" e JOIN processes p ON p.id = e.process WHERE ` +
+          `${where} AND ` +
+          `${condition.sql}${order ? ` ORDER BY ${order}` : ''}${limit === null ? '' : ` LIMIT ${limit}`}`;
         return (await this.#query(sql, condition.values)).map((row) => eventOf(row, table, this.#facts.containerOf));
       }),
     );

@@ -78,7 +78,8 @@ export class DuckStore implements Store {
     this.#query = async (sql, values = []) => (await this.#thread.ask('query', { sql, values })).rows;
     this.#facts = new StoredFacts(this.#query, this.#tables, (number) =>
       options.onProblem(
-        `${join(options.directory, FILE)}: what the store knows of its session number ${number} cannot be read: the file is damaged; the session is left out`,
+        `${join(options.directory, FILE)}: what the store knows of its session number ${number} cannot be read: ` +
+          'the file is damaged; the session is left out',
       ),
     );
     const { catalog, fields } = options;

@@ -40,7 +40,10 @@ export class StoredFacts {
   /** The container of this number, as it was known when it was last asked for. */
   readonly containerOf = (id: number): object | null => this.#containers.get(id)?.facts ?? null;
 
-  /** Sessions that meet an SQL condition on `sessions`, in the order of their beginning. Those that cannot be read are left out, and told of once. */
+  /**
+   * Sessions that meet an SQL condition on `sessions`, in the order of their beginning. Those that cannot be read are
+   * left out, and told of once.
+   */
   async records(where: string, values: readonly Bound[]): Promise<StoredRecord[]> {
     const rows = await this.#query(
       `SELECT number, facts, ended, missing, next_seq FROM sessions WHERE ${where} ORDER BY number`,
@@ -49,7 +52,8 @@ export class StoredFacts {
     if (!rows.length) return [];
     const parts = this.#tables.map(
       ({ name }) =>
-        `SELECT _session, count(*) AS n, min(time) AS a, max(time) AS b, max(_seq) AS s FROM "${name}" ${rows.length === 1 ? `WHERE _session = ${Number(rows[0]?.[0])}` : ''} GROUP BY _session`,
+        `SELECT _session, count(*) AS n, min(time) AS a, max(time) AS b, max(_seq) AS s FROM "${name}" ` +
+        `${rows.length === 1 ? `WHERE _session = ${Number(rows[0]?.[0])}` : ''} GROUP BY _session`,
     );
     const told = new Map(
       (await this.#query('SELECT _session, sum(dropped)::BIGINT FROM gaps GROUP BY _session')).map(

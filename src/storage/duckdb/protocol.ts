@@ -24,8 +24,9 @@ export type Bound = string | null;
 export type Asks = {
   begin: { readonly ask: { readonly session: SessionRecord }; readonly answer: { readonly number: number } };
   /**
-   * `containers` of its events, as they are known at its end. Answers when the end is written, which waits while nothing can be. `complete` is
-   * false when events before `nextSeq` were not sent: what is not in the file then becomes a gap. A second one replaces the first.
+   * `containers` of its events, as they are known at its end. Answers when the end is written, which waits while
+   * nothing can be. `complete` is false when events before `nextSeq` were not sent: what is not in the file then
+   * becomes a gap. A second one replaces the first.
    */
   finish: {
     readonly ask: {

@@ -46,7 +46,10 @@ export class Retention {
     return this.#database.bytes();
   }
 
-  /** DuckDB gives the blocks of rows that are deleted free with a checkpoint; readers of older rows hold that up, and it comes with the next. */
+  /**
+   * DuckDB gives the blocks of rows that are deleted free with a checkpoint; readers of older rows hold that up, and it
+   * comes with the next.
+   */
   async #compact(): Promise<void> {
     try {
       await this.#database.write('CHECKPOINT');
@@ -73,7 +76,8 @@ export class Retention {
   async #deleteOldest(): Promise<boolean> {
     const all = ofAll(this.#tables, '_session, time, _seq', 'true');
     const [oldest] = await this.#database.write(
-      `SELECT _session, min(_seq), max(_seq), any_value(ended IS NOT NULL) FROM (${all}) JOIN sessions ON number = _session GROUP BY _session ORDER BY min(time) LIMIT 1`,
+      `SELECT _session, min(_seq), max(_seq), any_value(ended IS NOT NULL) FROM (${all}) JOIN sessions ON number ` +
+        '= _session GROUP BY _session ORDER BY min(time) LIMIT 1',
     );
     if (!oldest) return false;
     const [number, first, last, ended] = oldest;

@@ -28,8 +28,8 @@ export async function endSession(database: Database, number: number, end: Sessio
 }
 
 /**
- * Ends a session whose last events are not in the file and never will be: they become one gap behind those that are, with what is known of its
- * counts. `problem` is why they are missing.
+ * Ends a session whose last events are not in the file and never will be: they become one gap behind those that are,
+ * with what is known of its counts. `problem` is why they are missing.
  */
 export async function endUnwritten(
   database: Database,

@@ -78,7 +78,10 @@ export function quote(name: string): string {
 }
 
 export function createTable(name: string, columns: readonly Column[]): string {
-  return `CREATE TABLE IF NOT EXISTS ${quote(name)} (${columns.map((column) => `${quote(column.name)} ${sqlTypes[column.kind]}`).join(', ')})`;
+  return (
+    `CREATE TABLE IF NOT EXISTS ${quote(name)} ` +
+    `(${columns.map((column) => `${quote(column.name)} ${sqlTypes[column.kind]}`).join(', ')})`
+  );
 }
 
 /**

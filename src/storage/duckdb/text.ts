@@ -7,8 +7,8 @@ const ENTRY = 16;
 const INLINE = 12;
 
 /**
- * The values of one column of a result. Texts are read here: the library's reader takes a byte-order mark at a text's beginning away, so that two
- * names would be one.
+ * The values of one column of a result. Texts are read here: the library's reader takes a byte-order mark at a text's
+ * beginning away, so that two names would be one.
  */
 export function valuesOf(chunk: DuckDBDataChunk, column: number, type: DuckDBTypeId): readonly Value[] {
   if (type !== DuckDBTypeId.VARCHAR) return chunk.getColumnValues(column) as readonly Value[];

@@ -123,8 +123,8 @@ async function run(): Promise<void> {
 }
 
 /**
- * The store closes while it cannot write: the events that wait are lost. Frees the reserve and writes how each session ended, with one gap that
- * has what was lost. Rejects when not even that can be written.
+ * The store closes while it cannot write: the events that wait are lost. Frees the reserve and writes how each session
+ * ended, with one gap that has what was lost. Rejects when not even that can be written.
  */
 async function writeLastWords(): Promise<void> {
   if (!ends.size) return;

@@ -4,8 +4,8 @@ import { isTime } from '../facts.js';
 import type { StoredRow, StoredValue } from './client.js';
 
 /**
- * What a database's answers must look like before anything reads them. It is another program, of any version, perhaps no InfluxDB at all. An
- * answer of another form is an error as a whole: rows left out would pass for all there are.
+ * What a database's answers must look like before anything reads them. It is another program, of any version, perhaps
+ * no InfluxDB at all. An answer of another form is an error as a whole: rows left out would pass for all there are.
  */
 
 /** The library copies what it has of a line with each part that comes. */
@@ -60,7 +60,10 @@ export function json(text: string): unknown {
   return JSON.parse(text) as unknown;
 }
 
-/** The rows of an answer to Flux, while it comes. Rejects for what is no annotated CSV, and with the database's words where it broke off. */
+/**
+ * The rows of an answer to Flux, while it comes. Rejects for what is no annotated CSV, and with the database's words
+ * where it broke off.
+ */
 export async function readTables(body: AsyncIterable<Buffer>): Promise<FluxRow[]> {
   const rows: FluxRow[] = [];
   let failed: Error | null = null;

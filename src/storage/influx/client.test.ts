@@ -57,7 +57,10 @@ const clients = (): readonly [InfluxClient1, InfluxClient2] => [
   new InfluxClient2(options, 'two'),
 ];
 
-/** What each question gave: rows, or an error. A row has a time that is a text, and values; a sum is a finite number in a window that a date has. */
+/**
+ * What each question gave: rows, or an error. A row has a time that is a text, and values; a sum is a finite number in
+ * a window that a date has.
+ */
 async function asked(client: InfluxClient1 | InfluxClient2): Promise<readonly ('rows' | 'error')[]> {
   const whole = client
     .events(page)
@@ -106,7 +109,10 @@ const sound = {
   ],
 };
 const csv =
-  '#datatype,string,long,dateTime:RFC3339,dateTime:RFC3339,double,string\r\n#group,false,false,true,false,false,true\r\n#default,_result,,,,,\r\n,result,table,_start,_time,value,errno\r\n,p0,0,2026-01-31T08:15:30Z,2026-01-31T08:15:30.000000001Z,1,ENOENT\r\n\r\n';
+  '#datatype,string,long,dateTime:RFC3339,dateTime:RFC3339,double,string\r\n' +
+  '#group,false,false,true,false,false,true\r\n#default,_result,,,,,\r\n' +
+  ',result,table,_start,_time,value,errno\r\n' +
+  ',p0,0,2026-01-31T08:15:30Z,2026-01-31T08:15:30.000000001Z,1,ENOENT\r\n\r\n';
 
 const sends =
   (type: string, body: string, status = 200) =>

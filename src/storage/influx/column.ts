@@ -16,7 +16,10 @@ export interface Column {
   readonly nullable: boolean;
 }
 
-/** Tags by their path: these have few values though their type does not say so, as have those that the tracker calls `indexed`. Of the types, errno and enums are tags. */
+/**
+ * Tags by their path: these have few values though their type does not say so, as have those that the tracker calls
+ * `indexed`. Of the types, errno and enums are tags.
+ */
 const TAGS: ReadonlySet<string> = new Set(['tracker', 'container.name', 'container.image']);
 /** What of a container is stored: the rest may change while it lives, and its labels are without bound. */
 const OF_CONTAINER: ReadonlySet<string> = new Set([

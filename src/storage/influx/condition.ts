@@ -62,8 +62,9 @@ function join(parts: readonly (string | boolean)[], isAnd: boolean, { and, or }:
 }
 
 /**
- * What a stored text must match, as a regular expression that both dialects' engine (Go's RE2) takes. It is written here from the comparison's meaning: null
- * for a client's regular expression, which is never sent, and for a glob that is more than `*` and `?`.
+ * What a stored text must match, as a regular expression that both dialects' engine (Go's RE2) takes. It is written
+ * here from the comparison's meaning: null for a client's regular expression, which is never sent, and for a glob that
+ * is more than `*` and `?`.
  */
 export function patternOf({ op, value }: Comparison, stored: (text: string) => string): Pattern | null {
   const text = String(value);

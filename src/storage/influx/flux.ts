@@ -126,7 +126,8 @@ export function aggregateText(bucket: string, plan: AggregatePlan): QueryText | 
   const window = plan.windowMs === null ? '' : `\n  |> window(every: ${plan.windowMs}ms)`;
   const streams = plan.partials.map(
     (partial, index) =>
-      `data\n  |> filter(fn: (r) => exists ${column(partial.column)})\n  ${groups}${window}\n  ${partialText(partial)}\n  |> group()\n  |> limit(n: ${plan.maxGroups + 1})\n  |> yield(name: "p${index}")`,
+      `data\n  |> filter(fn: (r) => exists ${column(partial.column)})\n  ${groups}${window}\n  ` +
+      `${partialText(partial)}\n  |> group()\n  |> limit(n: ${plan.maxGroups + 1})\n  |> yield(name: "p${index}")`,
   );
   return { ...rows, text: `import "regexp"\n\ndata = ${rows.text}\n\n${streams.join('\n\n')}` };
 }

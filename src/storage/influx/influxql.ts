@@ -146,6 +146,8 @@ export function aggregateText(plan: AggregatePlan): QueryText | null {
   const select = plan.partials.map((partial, index) => partialText(partial, `p${index}`)).join(', ');
   return {
     ...where,
-    text: `SELECT ${select} FROM ${plan.measurements.map(influxqlName).join(', ')} WHERE ${where.text}${by}${fill} SLIMIT ${plan.maxGroups + 1}`,
+    text:
+      `SELECT ${select} FROM ${plan.measurements.map(influxqlName).join(', ')} WHERE ${where.text}${by}${fill} ` +
+      `SLIMIT ${plan.maxGroups + 1}`,
   };
 }

@@ -20,7 +20,10 @@ const inTexts = /[\n\r\0\u2400\u240a\u240d\u2426]/g;
 const standIns = /\u2426([^])|[\u2400-\u241f\u2421\u2426\u2216]/g;
 const standInsOfTexts = /\u2426([^])|[\u2400\u240a\u240d]/g;
 
-/** U+240A for a line feed, and so on: visible, and no end of a line to any parser. Such a character itself gets U+2426 before it, so that no two texts are stored as one. */
+/**
+ * U+240A for a line feed, and so on: visible, and no end of a line to any parser. Such a character itself gets U+2426
+ * before it, so that no two texts are stored as one.
+ */
 function standInFor(character: string): string {
   const code = character.charCodeAt(0);
   if (code === 0x5c) return '\u2216';

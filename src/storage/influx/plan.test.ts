@@ -172,7 +172,8 @@ describe('an aggregate', () => {
     );
     expect(influxql.aggregateText(plan)?.text).toBe(
       'SELECT COUNT("seq") AS p0, COUNT(DISTINCT("process_uid")) AS p1, PERCENTILE("process_pid", 50) AS p2 FROM "eunomia_exec" ' +
-        `WHERE time >= 1000000000000000000 AND time < 1000000060000000000 AND "session" = 'abc' GROUP BY "errno", time(10000ms) fill(none) SLIMIT 20001`,
+        (`WHERE time >= 1000000000000000000 AND time < 1000000060000000000 AND "session" = 'abc' GROUP BY ` +
+          '"errno", time(10000ms) fill(none) SLIMIT 20001'),
     );
   });
 

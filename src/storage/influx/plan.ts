@@ -66,7 +66,8 @@ export function checkRange({ from, to }: Pick<Range, 'from' | 'to'>): void {
   if (to - from > MAX_DAYS * NS_A_DAY)
     throw invalid(
       'from',
-      `the range is ${(to - from) / NS_A_DAY} days long; InfluxDB is asked for ${MAX_DAYS} days at most: give a later \`from\`, or an earlier \`to\``,
+      `the range is ${(to - from) / NS_A_DAY} days long; InfluxDB is asked for ${MAX_DAYS} days at most: give a ` +
+        `later \`from\`, or an earlier \`to\``,
       { maxDays: Number(MAX_DAYS) },
     );
 }
@@ -84,7 +85,8 @@ export function planAggregate(question: AggregateQuestion): AggregatePlan {
   if (windows > MAX_WINDOWS) {
     throw invalid(
       'window.size',
-      `the range has ${windows.toLocaleString('en-US')} windows of it; at most ${MAX_WINDOWS.toLocaleString('en-US')} are allowed: take a longer window or a shorter range`,
+      `the range has ${windows.toLocaleString('en-US')} windows of it; at most ` +
+        `${MAX_WINDOWS.toLocaleString('en-US')} are allowed: take a longer window or a shorter range`,
       { max: MAX_WINDOWS },
     );
   }
@@ -127,7 +129,8 @@ function groupOf(path: string, where: string, columns: readonly Column[]): Colum
   const tags = columns.filter(({ kind }) => kind === 'tag').map((tag) => `"${tag.path}"`);
   throw invalid(
     where,
-    `InfluxDB groups by tags, and "${path}" is ${column ? 'a field there' : 'not written to it'}; group by ${tags.join(', ')}, or persist to the EMBEDDED store`,
+    `InfluxDB groups by tags, and "${path}" is ${column ? 'a field there' : 'not written to it'}; group by ` +
+      `${tags.join(', ')}, or persist to the EMBEDDED store`,
     { field: path },
   );
 }

@@ -8,7 +8,8 @@ const GENERATION = 1 << 16;
 
 /**
  * Series and nanosecond are a point's identity: a second event of one session at the same nanosecond, as two CPUs make them, would
- * overwrite the first. It gets a number, 1 and up, for a tag of its own; the first gets 0 and no tag. A line that is sent again stays equal.
+ * overwrite the first. It gets a number, 1 and up, for a tag of its own; the first gets 0 and no tag. A line that is
+ * sent again stays equal.
  */
 export class Twins {
   #recent = new Map<string, number>();

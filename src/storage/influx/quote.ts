@@ -2,13 +2,14 @@ import { toFluxValue } from '@influxdata/influxdb-client';
 import { EunomiaError } from '../../base/errors.js';
 
 /**
- * The only place where a text becomes part of a query. Nothing that a client or a watched process wrote reaches InfluxQL or Flux in any other way, and
- * no pattern of a client ever does: RE2 and the scanners of the query languages disagree about where a pattern ends (`\Qx\` is a whole pattern to RE2;
- * to InfluxQL its backslash hides the closing slash).
+ * The only place where a text becomes part of a query. Nothing that a client or a watched process wrote reaches
+ * InfluxQL or Flux in any other way, and no pattern of a client ever does: RE2 and the scanners of the query languages
+ * disagree about where a pattern ends (`\Qx\` is a whole pattern to RE2; to InfluxQL its backslash hides the closing
+ * slash).
  */
 
-// The scanner of InfluxQL reads "\r" as a line end, which ends a text, and NUL as the end of the query; a half of a surrogate pair has no UTF-8.
-// oxlint-disable-next-line no-control-regex -- control characters are what is looked for
+// The scanner of InfluxQL reads "\r" as a line end, which ends a text, and NUL as the end of the query; a half of a
+// surrogate pair has no UTF-8. oxlint-disable-next-line no-control-regex -- control characters are what is looked for
 const UNSAYABLE = /[\r\0]|\p{Surrogate}/u;
 
 /** A text of InfluxQL; null for one that the language cannot express. */
@@ -26,7 +27,10 @@ export function influxqlName(name: string): string {
   return `"${name.replace(/[\\"]/g, '\\$&').replaceAll('\n', '\\n')}"`;
 }
 
-/** A regular expression of InfluxQL, between slashes. `pattern` comes from `matchingPattern`, which writes no slash and no backslash that could hide one. */
+/**
+ * A regular expression of InfluxQL, between slashes. `pattern` comes from `matchingPattern`, which writes no slash and
+ * no backslash that could hide one.
+ */
 export function influxqlRegex(pattern: Pattern): string {
   return `/${pattern}/`;
 }

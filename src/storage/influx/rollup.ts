@@ -151,6 +151,9 @@ export class RollupWriter {
       const decimal = text ?? String(number);
       return /^-?\d+$/.test(decimal) && isInt64(decimal) ? [`,${name}=${decimal}i`] : [];
     });
-    return `${rollupOf(tracker)}${this.#tags}${tag('tracker', tracker)}${tags}${other ? ',other=true' : ''} count=${count}i${fields.join('')} ${nanosecondsOf(from)}`;
+    return (
+      `${rollupOf(tracker)}${this.#tags}${tag('tracker', tracker)}${tags}${other ? ',other=true' : ''} ` +
+      `count=${count}i${fields.join('')} ${nanosecondsOf(from)}`
+    );
   }
 }

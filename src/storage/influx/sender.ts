@@ -67,7 +67,8 @@ interface Outcome {
 
 /**
  * Writes points in order, one request at a time. From the first failure on, what was not taken and all that comes goes to the spool; the
- * spool is emptied before anything newer is sent. A request is repeated byte for byte, so that what was taken without an answer overwrites itself.
+ * spool is emptied before anything newer is sent. A request is repeated byte for byte, so that what was taken without
+ * an answer overwrites itself.
  */
 export class Sender {
   readonly #options: Required<SenderOptions>;
@@ -109,7 +110,10 @@ export class Sender {
     };
   }
 
-  /** Of those accepted, in their order, how many a crash of the server can no longer take: the database has judged them, or they are on disk. */
+  /**
+   * Of those accepted, in their order, how many a crash of the server can no longer take: the database has judged them,
+   * or they are on disk.
+   */
   get safe(): number {
     const { accepted, queued, spooled } = this.stats;
     return accepted - (queued - spooled);

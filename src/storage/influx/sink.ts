@@ -141,7 +141,11 @@ export class InfluxSink implements SessionSink {
   }
 
   #gapLine({ from, to, lost, dropped, where }: Gap): string {
-    return `${GAPS}${this.#tags(this.#options.record.id)} from=${textValue(from)},to=${textValue(to)},lost=${lost}i,dropped=${dropped}i,where=${textValue(where)},seq=${this.#nextSeq}i ${nanosecondsOf(to)}`;
+    return (
+      `${GAPS}${this.#tags(this.#options.record.id)} ` +
+      `from=${textValue(from)},to=${textValue(to)},lost=${lost}i,dropped=${dropped}i,where=${textValue(where)},seq=${this.#nextSeq}i ` +
+      `${nanosecondsOf(to)}`
+    );
   }
 
   #tags(session: string): string {

@@ -8,7 +8,10 @@ import type { Resources } from './resource.js';
 
 type Attributes = Record<string, string | number | boolean | string[]>;
 
-/** What of a process OpenTelemetry's conventions name otherwise than the schema. `comm` is what they take `executable.name` from on Linux. */
+/**
+ * What of a process OpenTelemetry's conventions name otherwise than the schema. `comm` is what they take
+ * `executable.name` from on Linux.
+ */
 const CONVENTION: Readonly<Record<string, string>> = {
   'process.tid': 'thread.id',
   'process.ppid': 'process.parent_pid',

@@ -26,8 +26,8 @@ const LONGEST_ASKED_MS = 300_000;
 const MOST_SAID = 200;
 
 /**
- * Sends parcels in their order, one at a time. While the collector is away they wait, and are tried again ever less often. What it refuses is
- * counted and let go, as OTLP says: it would refuse it again.
+ * Sends parcels in their order, one at a time. While the collector is away they wait, and are tried again ever less
+ * often. What it refuses is counted and let go, as OTLP says: it would refuse it again.
  */
 export class Sender {
   readonly #options: SenderOptions;

@@ -22,7 +22,10 @@ export class AlertMetrics implements MetricsSource {
   readonly #sources: () => readonly string[];
   readonly #labels = new LabelValues(MAX_SOURCES, IDLE_MS, () => {});
 
-  /** `sources` are those that may raise one: they have a series of 0 for each severity, since Prometheus takes no increase from a series that begins at 1. */
+  /**
+   * `sources` are those that may raise one: they have a series of 0 for each severity, since Prometheus takes no
+   * increase from a series that begins at 1.
+   */
   constructor(counts: () => readonly AlertCount[], sources: () => readonly string[]) {
     this.#counts = counts;
     this.#sources = sources;

@@ -162,7 +162,9 @@ export class EventCounts implements MetricsSource {
       {
         name: 'eunomia_event_sums_total',
         type: 'counter',
-        help: 'Sum of what a tracker counts in the kernel, for example `count` of syscount: calls, where an event is a row. In the unit of the field.',
+        help:
+          'Sum of what a tracker counts in the kernel, for example `count` of syscount: calls, where an event is a ' +
+          'row. In the unit of the field.',
         samples: sums,
       },
       {

@@ -16,7 +16,10 @@ export interface PluginSeries {
   readonly buckets: readonly { readonly le: number; readonly count: number }[];
 }
 
-/** Metrics that plugins declare: `plugin_NAME_METRIC`, so that none can pass for the server's own, with the labels `session` and the plugin's. */
+/**
+ * Metrics that plugins declare: `plugin_NAME_METRIC`, so that none can pass for the server's own, with the labels
+ * `session` and the plugin's.
+ */
 export class DeclaredMetrics implements MetricsSource {
   readonly #samples: () => readonly PluginSeries[];
   readonly #labelOf: (session: string) => string;

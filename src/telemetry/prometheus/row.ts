@@ -43,7 +43,10 @@ export class CountRow {
     }));
   }
 
-  /** Counts the records of a batch from one index up to, not including, another. Field by field: what follows each other is mostly equal, and is counted at once. */
+  /**
+   * Counts the records of a batch from one index up to, not including, another. Field by field: what follows each other
+   * is mostly equal, and is counted at once.
+   */
   add(batch: RecordBatch, from: number, to: number, session: string, atMs: number): void {
     const { errors, bytes, sums, durations, kinds } = this.#fields;
     const records = { view: batch.view, offsets: batch.offsets, from, to };

@@ -4,7 +4,10 @@ import type { Cell } from '../value.js';
 /** Buckets of powers of two: negative, 0 to 1, 1 to 2, 2 to 4 … to 2^64, and beyond. */
 const LOG2_BUCKETS = 67;
 
-/** How many values lie in each bucket. Without bounds, powers of two; then only the buckets from the first to the last that is not empty are told. */
+/**
+ * How many values lie in each bucket. Without bounds, powers of two; then only the buckets from the first to the last
+ * that is not empty are told.
+ */
 export class Histogram implements State {
   readonly #bounds: readonly number[] | null;
   readonly #counts: Float64Array;

@@ -3,8 +3,8 @@ import { mismatch, resultOf, type Result, type State, type Totals } from './stat
 import type { Cell } from '../value.js';
 
 /**
- * A sum, and what is made of it, exact for whole numbers of any size: a double carries it while it is a safe integer, and overflows into a BigInt.
- * Fractions are added apart, with Neumaier's compensation.
+ * A sum, and what is made of it, exact for whole numbers of any size: a double carries it while it is a safe integer,
+ * and overflows into a BigInt. Fractions are added apart, with Neumaier's compensation.
  */
 export class Sum implements State {
   #count = 0;
