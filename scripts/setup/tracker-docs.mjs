@@ -87,7 +87,7 @@ ${sections.join('\n')}`;
 
 function section(tracker, { definition, hooks, layout }, description, own, sample) {
   const { name, summary, minimumKernel, options, blindSpots } = tracker;
-  const lacking = (definition.blindWithout ?? []).map(({ text }) => text);
+  const lacking = (definition.blindWithout ?? []).map(({ what, lacking: reason }) => `${what}: ${reason}.`);
   const parts = [
     `## ${name}\n\n${cell(summary)}\n\n${prose(description)}`,
     `Requires Linux ${minimumKernel} or later. Hooks: ${hooks.map(code).join(', ')}. An event takes ${layout.size} bytes and its texts; see [what it costs](benchmarks.md#trackers).`,

@@ -26,11 +26,27 @@ export interface ObjectSpec {
   /**
    * Programs that a kernel may be without: how many arguments their tracepoint has in the kernels that they know. They
    * are loaded where it is so, and a constant `eu_args_TRACEPOINT` of the object, where there is one, says how many it
-   * has here (0: there is no such tracepoint).
+   * has here (0: there is no such tracepoint). Of programs on other hooks than BTF tracepoints only loading tells
+   * (optional.ts), and the list is empty.
    */
   readonly optional?: Readonly<Record<string, readonly number[]>>;
   /** For an object that sums in maps (sum.bpf.h): how often they are read. */
   readonly sumsEveryMs?: number;
+}
+
+/** A program that the kernel's verifier has refused: a fault of the program's. */
+export interface RefusedProgram {
+  readonly program: string;
+  readonly errno: string | null;
+  /** The verifier's last lines. */
+  readonly log: string;
+}
+
+/** Optional programs that an object is loaded without. */
+export interface Unloaded {
+  /** This kernel lacks their hooks. */
+  readonly missing: readonly string[];
+  readonly refused: readonly RefusedProgram[];
 }
 
 /**
@@ -49,21 +65,26 @@ export class BpfObject {
   readonly #mappings: Mapping[] = [];
   /** Programs that are not loaded: not needed, or not for this kernel. */
   readonly #left = new Set<string>();
-  #missing: readonly string[] = [];
+  #unloaded: Unloaded;
+  #refused: RefusedProgram | null = null;
   #closed = false;
 
-  private constructor(spec: ObjectSpec, object: Pointer) {
+  private constructor(spec: ObjectSpec, object: Pointer, without: Unloaded) {
+    this.#unloaded = without;
     this.name = spec.name;
     this.#spec = spec;
     this.#object = object;
   }
 
-  /** Reads the file, sets the constants and which programs are loaded. Throws BAD_OBJECT or a KernelError. */
-  static async open(spec: ObjectSpec): Promise<BpfObject> {
+  /**
+   * Reads the file, sets the constants and which programs are loaded: not those that it is to be `without`. Throws
+   * BAD_OBJECT or a KernelError.
+   */
+  static async open(spec: ObjectSpec, without: Unloaded = { missing: [], refused: [] }): Promise<BpfObject> {
     const bpf = loadLibbpf();
     const opened = await later(bpf.object_open, spec.path, null);
     if (opened === null) throw laterFailure(`opening ${spec.name}.bpf.o`);
-    const object = new BpfObject(spec, opened);
+    const object = new BpfObject(spec, opened, without);
     try {
       object.#index();
       object.#setConstants();
@@ -75,9 +96,14 @@ export class BpfObject {
     return object;
   }
 
-  /** Its optional programs that this kernel has no tracepoint for. */
-  get missing(): readonly string[] {
-    return this.#missing;
+  /** Its optional programs that it is without. */
+  get unloaded(): Unloaded {
+    return this.#unloaded;
+  }
+
+  /** The program for which `load` failed, where the verifier has refused it; else null. */
+  get refused(): RefusedProgram | null {
+    return this.#refused;
   }
 
   get mapNames(): readonly string[] {
@@ -129,12 +155,15 @@ export class BpfObject {
     try {
       const result = await later(bpf.object_load, this.#object);
       if (result < 0) {
-        const rejected = [...this.#logs].find(([, log]) => new Uint8Array(memory(log, 1))[0] !== 0);
-        throw failure(
-          `loading ${this.name}.bpf.o${rejected ? `, program ${rejected[0]}` : ''}`,
+        const [program, log] = [...this.#logs].find(([, text]) => new Uint8Array(memory(text, 1))[0] !== 0) ?? [];
+        const said = log === undefined ? null : lastLines(log);
+        const error = failure(
+          `loading ${this.name}.bpf.o${program === undefined ? '' : `, program ${program}`}`,
           result,
-          rejected ? lastLines(rejected[1]) : null,
+          said,
         );
+        if (program !== undefined && said !== null) this.#refused = { program, errno: error.errno, log: said };
+        throw error;
       }
     } finally {
       for (const log of this.#logs.values()) libc.free(log);
@@ -271,12 +300,16 @@ export class BpfObject {
       if (!found) throw new EunomiaError('BAD_OBJECT', `${this.name}.bpf.o has no program ${name}`);
       return found;
     };
-    this.#missing = Object.entries(this.#spec.optional ?? {}).flatMap(([name, known]) => {
-      const tracepoint = bpf.program_section(program(name)).replace(/^tp_btf\//, '');
+    const { missing, refused } = this.#unloaded;
+    const hookless = Object.entries(this.#spec.optional ?? {}).flatMap(([name, known]) => {
+      const [, tracepoint] = /^tp_btf\/(.*)/.exec(bpf.program_section(program(name))) ?? [];
+      if (tracepoint === undefined) return [];
       const has = tracepointArguments(tracepoint);
       return has !== null && known.includes(has) ? [] : [name];
     });
-    for (const name of [...this.#spec.unneeded, ...this.#missing]) {
+    this.#unloaded = { missing: [...new Set([...hookless, ...missing])], refused };
+    const without = [...this.#unloaded.missing, ...refused.map((one) => one.program)];
+    for (const name of [...this.#spec.unneeded, ...without]) {
       this.#left.add(name);
       bpf.program_set_autoload(program(name), false);
     }
@@ -292,35 +325,6 @@ export class BpfObject {
   #section(section: string): Pointer {
     for (const [name, map] of this.#maps) if (name === section || name.endsWith(section)) return map;
     throw new EunomiaError('BAD_OBJECT', `${this.name}.bpf.o has no section ${section}`);
-  }
-}
-
-/**
- * Opens and loads an object; where this kernel refuses it with its optional programs, without them. `prepare` is called
- * between, once or twice. Rejects as `open` and `load` do; nothing of a first try stays.
- */
-export async function loadOptional(
-  spec: ObjectSpec,
-  prepare: (object: BpfObject) => void = () => {},
-): Promise<BpfObject> {
-  const optional = Object.keys(spec.optional ?? {});
-  const load = async (one: ObjectSpec): Promise<BpfObject> => {
-    const object = await BpfObject.open(one);
-    try {
-      prepare(object);
-      await object.load();
-      return object;
-    } catch (error) {
-      await object.close();
-      throw error;
-    }
-  };
-  try {
-    return await load(spec);
-  } catch (error) {
-    if (optional.length === 0) throw error;
-    const none = Object.fromEntries(optional.map((name) => [name, []]));
-    return load({ ...spec, optional: none }).catch(() => Promise.reject(error));
   }
 }
 

@@ -1,5 +1,5 @@
 import type { ClockOffset } from '../base/clock.js';
-import type { ObjectSpec } from './object.js';
+import type { ObjectSpec, Unloaded } from './object.js';
 
 /** What the server's thread and the kernel thread say to each other. Everything here is cloned or transferred. */
 
@@ -71,7 +71,11 @@ export interface FeatureProbe {
 /** A type, as a channel's protocol has to be. A `source` is a number that the server chose when it loaded it. */
 export type KernelProtocol = {
   readonly asks: {
-    readonly load: { readonly ask: { readonly source: number; readonly spec: SourceSpec }; readonly answer: void };
+    /** Answers what each of its objects is without. */
+    readonly load: {
+      readonly ask: { readonly source: number; readonly spec: SourceSpec };
+      readonly answer: readonly Unloaded[];
+    };
     readonly capture: {
       readonly ask: { readonly source: number; readonly object: number; readonly mask: bigint };
       readonly answer: void;
@@ -84,7 +88,7 @@ export type KernelProtocol = {
     readonly read: { readonly ask: { readonly source: number }; readonly answer: void };
     readonly close: { readonly ask: { readonly source: number }; readonly answer: SourceCounters };
     readonly probe: { readonly ask: null; readonly answer: readonly FeatureProbe[] };
-    readonly try: { readonly ask: ObjectSpec; readonly answer: readonly string[] };
+    readonly try: { readonly ask: ObjectSpec; readonly answer: Unloaded };
     readonly stop: { readonly ask: null; readonly answer: void };
   };
   readonly posts: { readonly taken: Acknowledgement };

@@ -4,7 +4,8 @@ import { bootNow } from './clock.js';
 import { possibleCpus } from './cpus.js';
 import { programsEnded } from './grace.js';
 import { failure, loadLibbpf } from './libbpf.js';
-import { BpfObject, loadOptional, type ObjectSpec } from './object.js';
+import { BpfObject, type ObjectSpec, type Unloaded } from './object.js';
+import { loadOptional } from './optional.js';
 import { objectPath } from '../base/paths.js';
 import type { CgroupVerdict, SourceCounters, SourceFilter, SourceObject, SourceSets, SourceSpec } from './protocol.js';
 import { Ring, type RingChunk } from './ring.js';
@@ -132,6 +133,11 @@ export class Source {
   /** Resolves when all capture masks that were set are in force, with the programs that they need. */
   get settled(): Promise<void> {
     return this.#hooking;
+  }
+
+  /** The optional programs that its objects are without, by object. */
+  get unloaded(): readonly Unloaded[] {
+    return this.#objects.map((object) => object.unloaded);
   }
 
   /** Those of the objects that sum in maps. */

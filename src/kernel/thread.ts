@@ -1,7 +1,7 @@
 import { Channel } from '../base/channel.js';
 import { EunomiaError } from '../base/errors.js';
 import { intake } from '../base/turn.js';
-import type { ObjectSpec } from './object.js';
+import type { ObjectSpec, Unloaded } from './object.js';
 import { workerFile } from '../base/paths.js';
 import type { CgroupVerdict, Chunk, FeatureProbe, KernelProtocol, SourceCounters, SourceSpec } from './protocol.js';
 
@@ -16,6 +16,8 @@ export type ChunkReceiver = (chunk: Chunk, giveBack: () => void) => Promise<void
 
 /** What the kernel thread hands to the server's thread; `close` detaches and delivers what is left first. */
 export interface KernelSource {
+  /** The optional programs that its objects are without, by object. */
+  readonly unloaded: readonly Unloaded[];
   setCapture(object: number, mask: bigint): Promise<void>;
   judge(cgroups: readonly (readonly [id: number, verdict: CgroupVerdict | null])[]): Promise<void>;
   /** Exact counts. All that was in the ring at that moment was delivered before this resolves. */
@@ -60,13 +62,15 @@ export class KernelThread {
     const channel = this.#channel;
     const source = this.#nextSource++;
     this.#receivers.set(source, onChunk);
+    let unloaded: readonly Unloaded[];
     try {
-      await channel.ask('load', { source, spec });
+      unloaded = await channel.ask('load', { source, spec });
     } catch (error) {
       this.#receivers.delete(source);
       throw error;
     }
     return {
+      unloaded,
       setCapture: (object, mask) => channel.ask('capture', { source, object, mask }),
       judge: (cgroups) => channel.ask('judge', { source, cgroups }),
       counters: () => channel.ask('counters', { source }),
@@ -86,10 +90,10 @@ export class KernelThread {
   }
 
   /**
-   * Loads an object and drops it: whether this kernel's verifier accepts it. Resolves to its optional programs that it
+   * Loads an object and drops it: whether this kernel's verifier accepts it. Resolves to the optional programs that it
    * is without here. Rejects with a KernelError.
    */
-  tryLoad(object: ObjectSpec): Promise<readonly string[]> {
+  tryLoad(object: ObjectSpec): Promise<Unloaded> {
     return this.#channel.ask('try', object);
   }
 

@@ -4,7 +4,8 @@ import { EunomiaError } from '../base/errors.js';
 import { bootNow, ClockWatch } from './clock.js';
 import { programsEnded } from './grace.js';
 import { lastFailure, later, loadLibc } from './libbpf.js';
-import { loadOptional } from './object.js';
+import type { Unloaded } from './object.js';
+import { loadOptional } from './optional.js';
 import { probeFeatures } from './probe.js';
 import type { KernelProtocol, SourceCounters, SourceSpec } from './protocol.js';
 import { nextPause, QUIET_LOOKS, SHORTEST_PAUSE_MS } from './pause.js';
@@ -141,7 +142,7 @@ function epollEvent(): Uint8Array {
   return event;
 }
 
-async function load(id: number, spec: SourceSpec): Promise<void> {
+async function load(id: number, spec: SourceSpec): Promise<readonly Unloaded[]> {
   const source = await Source.load(spec);
   const entry: Entry = {
     source,
@@ -158,6 +159,7 @@ async function load(id: number, spec: SourceSpec): Promise<void> {
   sources.set(id, entry);
   libc.epoll_ctl(epoll, EPOLL_CTL_ADD, source.ring.fd, epollEvent());
   libc.write(wake, new Uint8Array(BigUint64Array.of(1n).buffer), 8);
+  return source.unloaded;
 }
 
 /** Detaches, reads what is left, and gives the final, exact counts. */
@@ -210,7 +212,7 @@ const note = serveChannel<KernelProtocol>(
       try: async (spec) => {
         const object = await loadOptional(spec);
         await object.close();
-        return object.missing;
+        return object.unloaded;
       },
       stop: async () => {
         for (const id of [...sources.keys()]) await close(id);

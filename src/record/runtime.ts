@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { EunomiaError, messageOf } from '../base/errors.js';
 import { parseBpfFile } from '../btf/btf.js';
+import type { UnloadedPrograms } from '../catalog/unloaded.js';
 import { compileLayout, type RecordLayout } from '../btf/layout.js';
 import type { ObjectSpec } from '../kernel/object.js';
 import { objectPath } from '../base/paths.js';
@@ -15,8 +16,8 @@ export interface TrackerRuntime {
   readonly view: EventView;
   /** Hooks as libbpf names them. */
   readonly hooks: readonly string[];
-  /** Those that a session with these options attaches, on a kernel without the programs `missing`. */
-  hooksOf(options: TrackerOptions, missing?: readonly string[]): readonly string[];
+  /** Those that a session with these options attaches, where some optional programs are not loaded. */
+  hooksOf(options: TrackerOptions, unloaded?: UnloadedPrograms): readonly string[];
   /** The capture bits that a field of the event needs; 0 for one that is always captured. */
   captureOf(field: string): bigint;
   /** All capture bits. */
@@ -60,7 +61,8 @@ export async function createRuntime(definition: TrackerDefinition): Promise<Trac
     layout,
     view: compileView(definition, layout),
     hooks: hooksBut([]),
-    hooksOf: (options, missing = []) => hooksBut([...(definition.unneeded?.(options) ?? []), ...missing]),
+    hooksOf: (options, { missing, refused } = { missing: [], refused: [] }) =>
+      hooksBut([...(definition.unneeded?.(options) ?? []), ...missing, ...refused.map(({ program }) => program)]),
     captureOf,
     allCaptures: [...layout.captures.values()].reduce((mask, bit) => mask | (1n << BigInt(bit)), 0n),
     onDemand: [...new Set([...layout.fields.keys(), ...Object.keys(computed)])].filter(

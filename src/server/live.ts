@@ -3,6 +3,7 @@ import type { Config } from '../base/config.js';
 import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { loadTrackers } from '../catalog/load.js';
+import { blindSpotsWithout } from '../catalog/unloaded.js';
 import { readProcess } from '../inventory/process.js';
 import { defaultEndpoints } from '../inventory/docker/endpoint.js';
 import type { CreateSource } from '../inventory/source.js';
@@ -15,6 +16,7 @@ import { KernelThread } from '../kernel/thread.js';
 import { createRuntime, type TrackerRuntime } from '../record/runtime.js';
 import type { TrackerStatus } from '../service/parts.js';
 import { watchCgroups } from '../session/cgroups.js';
+import { warnOfRefused } from '../session/source/refused.js';
 import type { Ground } from './ground.js';
 
 /**
@@ -43,7 +45,11 @@ export async function openKernel({ engines }: Config, log: Log): Promise<Ground>
       engineless: 'the server was started with --engine none',
       async start() {
         await watchCgroups(kernel, registry); // before the registry looks at the tree, so that none falls in between
-        const [features, status] = await Promise.all([kernel.probe(), tryTrackers(kernel, runtimes), registry.start()]);
+        const [features, status] = await Promise.all([
+          kernel.probe(),
+          tryTrackers(kernel, runtimes, log),
+          registry.start(),
+        ]);
         const clock = new ClockWatch();
         return {
           facts: { release: release(), architecture: machine(), cpus: availableParallelism(), libbpf, features },
@@ -77,28 +83,23 @@ const NO_TRACKER: TrackerStatus = {
 async function tryTrackers(
   kernel: KernelThread,
   runtimes: readonly TrackerRuntime[],
+  log: Log,
 ): Promise<Map<string, TrackerStatus>> {
   return new Map(
     await Promise.all(
       runtimes.map(async ({ definition, hooksOf, objectSpec }): Promise<[string, TrackerStatus]> => {
-        const tried = await kernel.tryLoad(objectSpec({})).then(
-          (missing) => ({ missing, reason: null }),
-          (error: unknown) => ({ missing: [] as readonly string[], reason: messageOf(error) }),
-        );
-        const { missing, reason } = tried;
-        const blindSpots = (definition.blindWithout ?? [])
-          .filter(({ programs }) => programs.every((program) => missing.includes(program)))
-          .map(({ text }) => text);
-        return [
-          definition.name,
-          {
-            available: reason === null,
-            reason,
-            hooks: hooksOf({}, missing),
-            minimumKernel: definition.minimumKernel,
-            blindSpots,
-          },
-        ];
+        const { name, minimumKernel } = definition;
+        try {
+          const unloaded = await kernel.tryLoad(objectSpec({}));
+          for (const refused of unloaded.refused) warnOfRefused(log, { tracker: name, ...refused });
+          const blindSpots = blindSpotsWithout(definition, unloaded);
+          return [name, { available: true, reason: null, hooks: hooksOf({}, unloaded), minimumKernel, blindSpots }];
+        } catch (error) {
+          return [
+            name,
+            { available: false, reason: messageOf(error), hooks: hooksOf({}), minimumKernel, blindSpots: [] },
+          ];
+        }
       }),
     ),
   );

@@ -81,6 +81,7 @@ export function createReplay({ startedAt, entries, problem, speed }: ReplayOptio
           (error: unknown) => player.end({ problem: messageOf(error), broken: true }),
         );
       return {
+        unloaded: [],
         setCapture: () => Promise.resolve(),
         judge: () => Promise.resolve(),
         read: () => Promise.resolve(),

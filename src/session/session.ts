@@ -15,7 +15,9 @@ import type { FilteredPageRequest, Page, PageRequest, SubscribeOptions } from '.
 import type { EventStream } from './stream/stream.js';
 import type { SessionObserver } from './observer.js';
 import type { SessionCounters, SharedSource, SourcePool } from './source/pool.js';
+import { warnOfRefused } from './source/refused.js';
 import { explain, type FilterPlan } from './source/plan.js';
+import { refusals } from '../catalog/unloaded.js';
 import type { TrackerRuntime } from '../record/runtime.js';
 import type { Recording, RecordingSource } from './recording.js';
 import type { RecordedSource, ReplayEnd } from './replay.js';
@@ -143,6 +145,7 @@ export class Session {
       if (!this.#stopping) {
         this.#starting = this.#open();
         this.#source = await this.#starting;
+        this.#tellRefused(this.#source);
       }
     } catch (error) {
       this.error = messageOf(error);
@@ -164,6 +167,16 @@ export class Session {
       this.#cancelDuration = after(forMs, () => void this.stop('DURATION'));
     }
     this.#setState('RUNNING');
+  }
+
+  #tellRefused({ unloaded }: SharedSource): void {
+    for (const [i, { refused }] of unloaded.entries())
+      for (const one of refused)
+        warnOfRefused(this.#deps.log, {
+          session: this.id,
+          tracker: this.#trackers[i]?.definition.name ?? '',
+          ...one,
+        });
   }
 
   #open(): Promise<SharedSource> {
@@ -287,7 +300,7 @@ export class Session {
   /** How its filter is judged. */
   explain(): FilterPlan {
     return {
-      ...explain(this.spec, this.#trackers, this.#sharing, this.#source?.facts() ?? null, this.captured()),
+      ...explain(this.spec, this.#trackers, this.#sharing, this.#source, this.captured()),
       notices: this.notices(),
     };
   }
@@ -299,7 +312,13 @@ export class Session {
 
   /** What one must know to read its events rightly; for people. */
   notices(): string[] {
-    return this.#judge.notices();
+    return [
+      ...this.#trackers.flatMap(({ definition }, i) => {
+        const unloaded = this.#source?.unloaded[i];
+        return unloaded ? refusals(definition, unloaded).map((text) => `${definition.name}: ${text}`) : [];
+      }),
+      ...this.#judge.notices(),
+    ];
   }
 
   containers(): Container[] {

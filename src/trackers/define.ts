@@ -57,6 +57,15 @@ export type PushedField =
   | { readonly kind: 'text'; readonly stem: string; readonly bytes: 16 | 64 }
   | { readonly kind: 'address'; readonly stem: string };
 
+/** "WHAT: LACKING." is one of the blind spots of a tracker on a kernel that has none of these programs' hooks. */
+export interface BlindWithout {
+  readonly programs: readonly string[];
+  /** What is not seen, as the beginning of a sentence. */
+  readonly what: string;
+  /** What such a kernel lacks, as the rest of it. */
+  readonly lacking: string;
+}
+
 /**
  * What a tracker is: pure data and pure functions. Its records are described by the BTF of its object
  * (`struct NAME_event`), its GraphQL types by src/trackers/NAME.graphql; here is just what
@@ -86,12 +95,13 @@ export interface TrackerDefinition {
   /** Program of the object → the field that it alone serves: it is attached only while that field is captured. Default: none. */
   readonly demanded?: Readonly<Record<string, string>>;
   /**
-   * Programs of the object that a kernel may be without → how many arguments their tracepoint has in the kernels that they know. Where it is
-   * otherwise they are not loaded, and `blindWithout` says what is not seen then. Default: none.
+   * Programs of the object that a kernel may be without → how many arguments their tracepoint has in the kernels that they know; empty for a
+   * program on another hook than a BTF tracepoint. Where it is otherwise they are not loaded, and `blindWithout` says what is not seen then.
+   * Default: none.
    */
   readonly optional?: Readonly<Record<string, readonly number[]>>;
-  /** What is not seen where none of these optional programs is loaded, as in `blindSpots`. */
-  readonly blindWithout?: readonly { readonly programs: readonly string[]; readonly text: string }[];
+  /** What is not seen where none of these optional programs is loaded. */
+  readonly blindWithout?: readonly BlindWithout[];
   /** What of its kind the tracker does not see on any kernel, or not exactly: a sentence each. Empty for none that is known. */
   readonly blindSpots: readonly string[];
   /** Paths of the fields that a table shows where nobody chose, besides when, where and who. Default: its own fields but flags and namespaces. */

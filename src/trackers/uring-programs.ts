@@ -1,4 +1,4 @@
-import type { TrackerDefinition } from './define.js';
+import type { BlindWithout, TrackerDefinition } from './define.js';
 
 /**
  * The programs NAME_submit, NAME_submit_old, NAME_complete and NAME_overflow of an object that includes uring.bpf.h: io_uring_submit_sqe was
@@ -14,14 +14,15 @@ export function uring(name: string): NonNullable<TrackerDefinition['optional']> 
 }
 
 /** `what` is not seen then, as the beginning of a sentence. */
-export function blindWithoutUring(name: string, what: string): NonNullable<TrackerDefinition['blindWithout']> {
-  const lacks = (tracepoint: string) => `this kernel has no supported tracepoint ${tracepoint} (Linux 6.0 and later)`;
+export function blindWithoutUring(name: string, what: string): readonly BlindWithout[] {
+  const lacking = (tracepoint: string) => `this kernel has no supported tracepoint ${tracepoint} (Linux 6.0 and later)`;
   return [
-    { programs: [`${name}_submit`, `${name}_submit_old`], text: `${what}: ${lacks('io_uring_submit_req')}.` },
-    { programs: [`${name}_complete`], text: `${what}: ${lacks('io_uring_complete')}.` },
+    { programs: [`${name}_submit`, `${name}_submit_old`], what, lacking: lacking('io_uring_submit_req') },
+    { programs: [`${name}_complete`], what, lacking: lacking('io_uring_complete') },
     {
       programs: [`${name}_overflow`],
-      text: `${what} while its completion queue is full: ${lacks('io_uring_cqe_overflow')}.`,
+      what: `${what} while its completion queue is full`,
+      lacking: lacking('io_uring_cqe_overflow'),
     },
   ];
 }

@@ -3,6 +3,7 @@ import { defaultConfig, type Config, type Limits, type Role } from '../../src/ba
 import { createContainer, type Container, type MutableContainer } from '../../src/inventory/container.js';
 import { ContainerRegistry } from '../../src/inventory/registry.js';
 import type { CgroupId, ProcessView, TraceEvent } from '../../src/event/event.js';
+import type { Unloaded } from '../../src/kernel/object.js';
 import type { Chunk, SourceSpec } from '../../src/kernel/protocol.js';
 import type { ChunkReceiver, KernelSource } from '../../src/kernel/thread.js';
 import { Peers } from '../../src/access/peers.js';
@@ -158,6 +159,8 @@ export class FakeKernel implements SessionKernel {
   readonly sources: FakeSource[] = [];
   /** When set, the next load fails with it. */
   refuse: Error | null = null;
+  /** What the objects of the next source are without. */
+  unloaded: readonly Unloaded[] = [];
   onDeath: (error: Error) => void = () => {};
   #number = 0;
 
@@ -188,6 +191,7 @@ export class FakeKernel implements SessionKernel {
     this.sources.push(source);
     const counters = () => ({ produced: [source.produced], lost: [source.lost], skippedRuns: 0, ringPeakBytes: 0 });
     return {
+      unloaded: this.unloaded,
       setCapture: async (object: number, mask: bigint) => void (source.masks[object] = mask),
       judge: async () => undefined,
       counters: async () => {

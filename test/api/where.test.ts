@@ -223,3 +223,28 @@ describe('explain', () => {
     await stream?.return();
   });
 });
+
+describe('notices', () => {
+  it("tell what a tracker does not see because the kernel's verifier refused a program, of each session that runs without it", async () => {
+    const log = 'R1 invalid mem access';
+    fixture.kernel.unloaded = [
+      { missing: [], refused: [] },
+      { missing: ['open_submit_old'], refused: [{ program: 'open_submit', errno: 'EACCES', log }] },
+    ];
+    const notices = async (trackers: readonly object[]): Promise<unknown> => {
+      const query = `{ session(id: "${await start(null, trackers)}") { notices explain { notices } } }`;
+      return (await post(server.url, { query })).json.data?.['session'];
+    };
+    const told = [
+      expect.stringMatching(
+        /^open: Files that are opened through io_uring: the kernel's verifier refused the program open_submit \(EACCES\)\./,
+      ) as string,
+    ];
+    const both = [{ exec: {} }, { open: {} }];
+    expect(await notices(both)).toEqual({ notices: told, explain: { notices: told } });
+    expect(await notices(both)).toEqual({ notices: told, explain: { notices: told } }); // it shares the first one's programs
+    // A kernel that lacks the hooks is no fault of a session's: the tracker's blind spots tell of it.
+    fixture.kernel.unloaded = [{ missing: ['open_submit_old', 'open_submit'], refused: [] }];
+    expect(await notices([{ open: {} }])).toEqual({ notices: [], explain: { notices: [] } });
+  });
+});

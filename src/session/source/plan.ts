@@ -1,4 +1,4 @@
-import type { SourceFacts } from './pool.js';
+import type { SharedSource } from './pool.js';
 import type { TrackerRuntime } from '../../record/runtime.js';
 import type { Sharing } from './sharing.js';
 import type { SessionSpec } from '../spec.js';
@@ -27,9 +27,11 @@ export function explain(
   { where, trackers }: SessionSpec,
   runtimes: readonly TrackerRuntime[],
   sharing: Sharing | null,
-  facts: SourceFacts | null,
+  source: SharedSource | null,
   captured: readonly string[],
 ): Omit<FilterPlan, 'notices'> {
+  const facts = source?.facts() ?? null;
+  const unloaded = source?.unloaded ?? [];
   const inServer = sharing?.pushed ? where?.rest : where?.whole;
   return {
     where: where?.text ?? null,
@@ -37,7 +39,7 @@ export function explain(
       tracker: name,
       inKernel: sharing?.pushed ? (where?.inKernel(name) ?? null) : null,
       inServer: inServer?.textOf(name) ?? null,
-      hooks: hooksOf(trackers[i]?.options ?? {}),
+      hooks: hooksOf(trackers[i]?.options ?? {}, unloaded[i]),
       captured: captured.filter((field) => onDemand.includes(field)),
     })),
     sharing: {

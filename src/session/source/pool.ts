@@ -1,3 +1,4 @@
+import type { Unloaded } from '../../kernel/object.js';
 import type { CgroupVerdict, Chunk, SourceCounters, SourceSpec } from '../../kernel/protocol.js';
 import type { KernelSource, KernelThread } from '../../kernel/thread.js';
 import { intake } from '../../base/turn.js';
@@ -9,6 +10,8 @@ export type SessionKernel = Pick<KernelThread, 'load' | 'onDeath'>;
 
 /** One session's part in a loaded source. */
 export interface SharedSource {
+  /** The optional programs that its objects are without, by object. */
+  readonly unloaded: readonly Unloaded[];
   /** What this session wants captured; the kernel captures what any sharer wants. */
   setCapture(object: number, mask: bigint): Promise<void>;
   judge(cgroups: readonly (readonly [id: number, verdict: CgroupVerdict | null])[]): Promise<void>;
@@ -103,6 +106,7 @@ export class SourcePool {
       ringPeakBytes,
     });
     return {
+      unloaded: source.unloaded,
       setCapture: async (object, mask) => {
         sharer.masks[object] = mask;
         await this.#applyMasks(entry, source);
