@@ -4,7 +4,7 @@ import { defaultConfig } from '#eunomia/base/config.js';
 import type { CaptureMode } from '#eunomia/event/event.js';
 import { createLog } from '#eunomia/base/log.js';
 import type { Session } from '#eunomia/session/session.js';
-import type { TrackerOptions } from '#eunomia/trackers/define.js';
+import type { TrackerOptions } from '#eunomia/tracker/define.js';
 import type { Tracer } from './ladder.js';
 import { RING_BYTES } from './peer.js';
 

@@ -35,8 +35,15 @@ export const layers = [
     not: ['event'],
   },
   {
+    folder: 'tracker',
+    what: 'what a definition of a tracker is, and what several of them share',
+    why: 'a definition must be readable and testable by itself: no I/O, no kernel',
+    pure: true,
+    not: ['btf', 'kernel'],
+  },
+  {
     folder: 'trackers',
-    what: 'definitions: data and pure functions',
+    what: 'the definitions, one file a tracker: data and pure functions',
     why: 'a definition must be readable and testable by itself: no I/O, no kernel',
     pure: true,
     not: ['btf', 'kernel'],
@@ -59,7 +66,7 @@ export const layers = [
     what: 'who acted: containers and processes',
     why: 'it names what acted, with or without a kernel program',
     packages: ['dockerode'],
-    not: ['btf', 'trackers', 'catalog', 'filter'],
+    not: ['btf', 'tracker', 'trackers', 'catalog', 'filter'],
   },
   {
     folder: 'record',
@@ -125,7 +132,7 @@ export const layers = [
     folder: 'service',
     what: 'the use cases, each with its caller',
     why: 'whatever asks, the same is checked and done: it knows no request, no operation and no socket',
-    not: ['btf', 'kernel', 'trackers'],
+    not: ['btf', 'kernel', 'tracker', 'trackers'],
   },
   {
     folder: 'api',

@@ -5,7 +5,7 @@ import { setUpOrExit } from './setup.mjs';
 import { root } from './setup/project.mjs';
 
 const [name = '', ...others] = process.argv.slice(2);
-if (others.length > 0 || name === 'define' || !/^[a-z][a-z0-9]*(_[a-z0-9]+)*$/.test(name))
+if (others.length > 0 || !/^[a-z][a-z0-9]*(_[a-z0-9]+)*$/.test(name))
   refuse('usage: npm run new-tracker NAME, with lower-case letters, digits and single underscores, as in net_flow');
 const camel = name.replace(/_([a-z0-9])/g, (_, letter) => letter.toUpperCase());
 const pascal = camel.charAt(0).toUpperCase() + camel.slice(1);
@@ -45,7 +45,7 @@ int BPF_PROG(on_exec, struct task_struct *task, pid_t old_pid)
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 `,
-  [`src/trackers/${name}.ts`]: `import { defineTracker } from './define.js';
+  [`src/trackers/${name}.ts`]: `import { defineTracker } from '../tracker/define.js';
 
 export default defineTracker({
   name: '${camel}',

@@ -1,4 +1,4 @@
-import type { TrackerOptions } from '#eunomia/trackers/define.js';
+import type { TrackerOptions } from '#eunomia/tracker/define.js';
 import { LocalEunomia } from '../batch.js';
 import { median, type Goal, type Report } from '../figure.js';
 import type { CallKind, Workload } from '../workload.js';

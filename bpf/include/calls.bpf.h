@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Trackers of some system calls, chosen by name. src/trackers/watched-calls.ts translates the names to numbers of each ABI, so that a
+ * Trackers of some system calls, chosen by name. src/tracker/watched-calls.ts translates the names to numbers of each ABI, so that a
  * tracker's program has no numbers of calls: `eu_call_of` returns the tracker's own value for a call.
  */
 #ifndef EUNOMIA_CALLS_BPF_H

@@ -17,7 +17,7 @@ import { EunomiaError, invalid, suggest } from '../base/errors.js';
 import type { FieldValue, TraceEvent } from '../event/event.js';
 import { sectionsOf, type AnyReportFeed } from '../event/report-feed.js';
 import { eventTypeName } from '../base/names.js';
-import type { SumDefinition, TrackerDefinition, TrackerOptions } from '../trackers/define.js';
+import type { SumDefinition, TrackerDefinition, TrackerOptions } from '../tracker/define.js';
 
 export interface CatalogField {
   /** Dotted, as one would select it. */

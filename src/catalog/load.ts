@@ -2,18 +2,15 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { codeFolder } from '../base/paths.js';
-import type { TrackerDefinition } from '../trackers/define.js';
+import type { TrackerDefinition } from '../tracker/define.js';
 
 const trackers = codeFolder('trackers');
 
 /**
- * Every tracker: a file of src/trackers/ whose default export is a definition. What helps them has a hyphen in its
- * name. Adding one needs no list to be edited.
+ * Every tracker: a file of src/trackers/, whose default export is a definition. Adding one needs no list to be edited.
  */
 export async function loadTrackers(): Promise<readonly TrackerDefinition[]> {
-  const files = (await readdir(trackers)).filter(
-    (file) => /^[a-z][a-z0-9_]*\.[jt]s$/.test(file) && !file.startsWith('define.'),
-  );
+  const files = (await readdir(trackers)).filter((file) => /^[a-z][a-z0-9_]*\.[jt]s$/.test(file));
   const modules = await Promise.all(
     files
       .sort()

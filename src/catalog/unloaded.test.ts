@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { defineTracker } from '../trackers/define.js';
+import { defineTracker } from '../tracker/define.js';
 import { blindSpotsWithout, refusals } from './unloaded.js';
 
 const definition = defineTracker({

@@ -1,4 +1,4 @@
-import type { TrackerDefinition } from '../trackers/define.js';
+import type { TrackerDefinition } from '../tracker/define.js';
 
 /** Optional programs that a tracker's object was loaded without, as the kernel thread tells them. */
 export interface UnloadedPrograms {

@@ -1,4 +1,4 @@
-import type { Constant } from '../trackers/define.js';
+import type { Constant } from '../tracker/define.js';
 import { MAX, MIN, others, type Domain, type Numbers, type Prefixes, type Range } from './domain.js';
 
 /**

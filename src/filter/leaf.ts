@@ -1,6 +1,6 @@
 import { bytesOfText, textOfBytes } from '../base/bytes.js';
 import type { TraceEvent } from '../event/event.js';
-import type { PushedField } from '../trackers/define.js';
+import type { PushedField } from '../tracker/define.js';
 import { compare, or, type Any, type Comparison, type Filter } from './ast.js';
 import { compileFilter } from './compile.js';
 import {

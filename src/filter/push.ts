@@ -1,4 +1,4 @@
-import type { Constant, PushedField } from '../trackers/define.js';
+import type { Constant, PushedField } from '../tracker/define.js';
 import { ALWAYS, and, isTracker, NEVER, or, type Any, type Comparison, type Filter } from './ast.js';
 import { both, either, isEmpty, type Domain } from './domain.js';
 import { encode, type Rules } from './encode.js';

@@ -5,7 +5,8 @@ import type { UnloadedPrograms } from '../catalog/unloaded.js';
 import { compileLayout, type RecordLayout } from '../btf/layout.js';
 import type { ObjectSpec } from '../kernel/object.js';
 import { objectPath } from '../base/paths.js';
-import { snakeCase, type Constant, type TrackerDefinition, type TrackerOptions } from '../trackers/define.js';
+import { snakeCase } from '../base/names.js';
+import type { Constant, TrackerDefinition, TrackerOptions } from '../tracker/define.js';
 import { headerOffsets } from './batch.js';
 import { compileView, type EventView } from './view.js';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { compileView } from './view.js';
-import { defineTracker } from '../trackers/define.js';
+import { defineTracker } from '../tracker/define.js';
 import exec from '../trackers/exec.js';
 import exit from '../trackers/exit.js';
 import open from '../trackers/open.js';

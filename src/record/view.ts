@@ -1,7 +1,8 @@
 import type { ProcessView, TraceEvent } from '../event/event.js';
 import { EunomiaError } from '../base/errors.js';
 import type { RecordField, RecordLayout } from '../btf/layout.js';
-import { eventTypeName, type FieldDefinition, type TrackerDefinition } from '../trackers/define.js';
+import { eventTypeName } from '../base/names.js';
+import type { FieldDefinition, TrackerDefinition } from '../tracker/define.js';
 import type { RecordBatch } from './batch.js';
 import { decode } from '../btf/decode.js';
 import { kinds } from '../btf/kind.js';

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../base/errors.js';
 import type { TraceEvent } from '../event/event.js';
-import type { TrackerDefinition } from '../trackers/define.js';
+import type { TrackerDefinition } from '../tracker/define.js';
 import type { ClockOffset } from '../event/clock.js';
 import type { SharedSource } from './source/pool.js';
 import type { TrackerRuntime } from '../record/runtime.js';

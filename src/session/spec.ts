@@ -1,7 +1,7 @@
 import type { ContainerSelector } from '../inventory/selector.js';
 import type { CaptureMode, CgroupId } from '../event/event.js';
 import type { SessionFilter } from '../filter/index.js';
-import type { TrackerOptions } from '../trackers/define.js';
+import type { TrackerOptions } from '../tracker/define.js';
 import type { SubscriberStats } from './stream/stream.js';
 
 /** Whom a session watches. Kinds are joined by AND (containers and cgroups are one kind), values of a kind by OR; an empty list does not filter. */

@@ -1,6 +1,6 @@
-import { defineTracker, pushedErrno } from './define.js';
-import { blindWithoutUring, uring } from './uring-programs.js';
-import { watchedCalls } from './watched-calls.js';
+import { defineTracker, pushedErrno } from '../tracker/define.js';
+import { blindWithoutUring, uring } from '../tracker/uring.js';
+import { watchedCalls } from '../tracker/watched-calls.js';
 
 const operations = ['BIND', 'LISTEN'] as const;
 const AF_INET = 2;

@@ -1,5 +1,5 @@
-import { defineReport, ifOff } from './define-report.js';
-import { defineTracker, ifPath, pushedErrno } from './define.js';
+import { defineReport, ifOff } from '../tracker/define-report.js';
+import { defineTracker, ifPath, pushedErrno } from '../tracker/define.js';
 
 /** 0 is not captured: no namespace has it. */
 const ifCaptured = (inode: number) => inode || null;

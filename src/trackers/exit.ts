@@ -1,6 +1,6 @@
 import { signalName } from '../linux/linux.js';
-import { defineReport, ifSet } from './define-report.js';
-import { defineTracker } from './define.js';
+import { defineReport, ifSet } from '../tracker/define-report.js';
+import { defineTracker } from '../tracker/define.js';
 
 export default defineTracker({
   name: 'exit',

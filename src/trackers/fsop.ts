@@ -1,7 +1,7 @@
-import type { Constant } from './define.js';
-import { defineTracker, pushedErrno } from './define.js';
-import { blindWithoutUring, uring } from './uring-programs.js';
-import { watchedCalls } from './watched-calls.js';
+import type { Constant } from '../tracker/define.js';
+import { defineTracker, pushedErrno } from '../tracker/define.js';
+import { blindWithoutUring, uring } from '../tracker/uring.js';
+import { watchedCalls } from '../tracker/watched-calls.js';
 
 const operations = [
   'UNLINK',

@@ -1,6 +1,6 @@
-import { defineReport, ifSet } from './define-report.js';
-import { defineTracker, ifPath, pushedErrno } from './define.js';
-import { blindWithoutUring, uring } from './uring-programs.js';
+import { defineReport, ifSet } from '../tracker/define-report.js';
+import { defineTracker, ifPath, pushedErrno } from '../tracker/define.js';
+import { blindWithoutUring, uring } from '../tracker/uring.js';
 
 // include/uapi/asm-generic/fcntl.h; x86 has the same. O_SYNC holds O_DSYNC's bit, O_TMPFILE O_DIRECTORY's: longer ones first.
 const accessModes = ['O_RDONLY', 'O_WRONLY', 'O_RDWR', 'O_ACCMODE'] as const;

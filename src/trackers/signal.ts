@@ -1,6 +1,6 @@
 import { signalName } from '../linux/linux.js';
-import { watchedCalls } from './watched-calls.js';
-import { defineTracker, pushedErrno, secondProcess } from './define.js';
+import { watchedCalls } from '../tracker/watched-calls.js';
+import { defineTracker, pushedErrno, secondProcess } from '../tracker/define.js';
 
 /** `enum signal_call` of the object. */
 const calls = {

@@ -1,6 +1,6 @@
-import { defineReport, ifSet } from './define-report.js';
-import { defineTracker, pushedErrno } from './define.js';
-import { nameField, pushedName, restrictingCalls, syscallConstants, syscallSelection } from './syscall-set.js';
+import { defineReport, ifSet } from '../tracker/define-report.js';
+import { defineTracker, pushedErrno } from '../tracker/define.js';
+import { nameField, pushedName, restrictingCalls, syscallConstants, syscallSelection } from '../tracker/syscall-set.js';
 
 export default defineTracker({
   name: 'syscall',

@@ -1,7 +1,7 @@
 import { invalid } from '../base/errors.js';
-import { defineReport } from './define-report.js';
-import { defineTracker, type TrackerOptions } from './define.js';
-import { nameField, pushedName, restrictingCalls, syscallConstants, syscallSelection } from './syscall-set.js';
+import { defineReport } from '../tracker/define-report.js';
+import { defineTracker, type TrackerOptions } from '../tracker/define.js';
+import { nameField, pushedName, restrictingCalls, syscallConstants, syscallSelection } from '../tracker/syscall-set.js';
 
 const DEFAULT_EVERY_MS = 1000;
 const MIN_EVERY_MS = 50;

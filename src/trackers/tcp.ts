@@ -1,6 +1,6 @@
-import { defineReport, ifListed } from './define-report.js';
-import { defineTracker, pushedErrno } from './define.js';
-import { blindWithoutUring, uring } from './uring-programs.js';
+import { defineReport, ifListed } from '../tracker/define-report.js';
+import { defineTracker, pushedErrno } from '../tracker/define.js';
+import { blindWithoutUring, uring } from '../tracker/uring.js';
 
 const AF_INET = 2;
 const AF_INET6 = 10;

@@ -1,4 +1,4 @@
-import { uring } from '../../src/trackers/uring-programs.js';
+import { uring } from '../../src/tracker/uring.js';
 import { once } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { SourceSpec } from '../../src/kernel/protocol.js';
 import { objectPath } from '../../src/base/paths.js';
-import { uring } from '../../src/trackers/uring-programs.js';
+import { uring } from '../../src/tracker/uring.js';
 import { KernelThread } from '../../src/kernel/thread.js';
 import { heldIds, heldPrograms, nothing, remaining } from '../support/bpf.js';
 import { createHarness, harness, specOf, startTracker, type Harness } from '../support/session.js';

@@ -6,7 +6,7 @@ import { contractSchema } from '../../src/api/graphql/schema.js';
 import { EventFilter, FilterFields, parseCel, SessionFilter } from '../../src/filter/index.js';
 import type { Session } from '../../src/session/session.js';
 import { Catalog } from '../../src/catalog/catalog.js';
-import type { TrackerOptions } from '../../src/trackers/define.js';
+import type { TrackerOptions } from '../../src/tracker/define.js';
 import { filterText, type Pools } from './filters.js';
 import { copyOf, specOf, type Harness } from './session.js';
 import { ended, start, workloadPath } from './workload.js';

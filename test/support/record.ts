@@ -6,7 +6,7 @@ import { objectPath as pathOf } from '../../src/base/paths.js';
 import { RecordBatch, type BatchContext } from '../../src/record/batch.js';
 import { compileView } from '../../src/record/view.js';
 import exit from '../../src/trackers/exit.js';
-import type { TrackerDefinition } from '../../src/trackers/define.js';
+import type { TrackerDefinition } from '../../src/tracker/define.js';
 
 /** Records as a kernel would write them, by the layout of the real objects: for tests without one. */
 

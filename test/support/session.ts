@@ -13,7 +13,7 @@ import type { Session } from '../../src/session/session.js';
 import type { SessionSpec, SessionStats, TargetSpec } from '../../src/session/spec.js';
 import type { EventStream } from '../../src/session/stream/stream.js';
 import { Catalog } from '../../src/catalog/catalog.js';
-import type { TrackerOptions } from '../../src/trackers/define.js';
+import type { TrackerOptions } from '../../src/tracker/define.js';
 import { loadTrackers } from '../../src/catalog/load.js';
 import { dockerSources } from '../../src/inventory/docker/sources.js';
 

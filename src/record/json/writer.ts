@@ -1,5 +1,5 @@
 import type { RecordField, RecordLayout } from '../../btf/layout.js';
-import type { FieldDefinition, TrackerDefinition } from '../../trackers/define.js';
+import type { FieldDefinition, TrackerDefinition } from '../../tracker/define.js';
 import { headerOffsets, RecordBatch } from '../batch.js';
 import { decode } from '../../btf/decode.js';
 import { kinds } from '../../btf/kind.js';

@@ -143,5 +143,3 @@ export function secondProcess(name: string): Readonly<Record<string, FieldDefini
 export function defineTracker(definition: TrackerDefinition): TrackerDefinition {
   return definition;
 }
-
-export { camelCase, eventTypeName, snakeCase } from '../base/names.js';
