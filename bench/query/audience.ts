@@ -54,7 +54,8 @@ interface Change {
 
 function watchAggregate({ url, session, groupBy, measures }: Extract<Ask, { kind: 'aggregate' }>): Promise<void> {
   const query = `subscription A($session: ID!, $groupBy: [EventField!]!, $measures: [Measure!]) {
-    aggregate(session: $session, groupBy: $groupBy, measures: $measures, every: "100ms") { events lost dropped missed rows { count key { value } values { number } } } }`;
+    aggregate(session: $session, groupBy: $groupBy, measures: $measures, every: "100ms") {
+      events lost dropped missed rows { count key { value } values { number } } } }`;
   aggregated = { events: 0, missing: 0, at: 0 };
   rows = new Set();
   return subscribe(url, query, { session, groupBy, measures }, (data) => {

@@ -43,7 +43,8 @@ interface Feeding {
 const BUFFER_BYTES = 512 << 20;
 
 const OTHER = 'other { entries count }';
-const REPORT = `session sessions { id trackers from to } container { id name image } host from to trackers events lost dropped complete restrictions
+const REPORT = `session sessions { id trackers from to } container { id name image }
+  host from to trackers events lost dropped complete restrictions
   restricted { section restriction reason } doubled
   programs { entries { path errno count args parents } ${OTHER} }
   filesRead { entries { path errno count comms } ${OTHER} }

@@ -14,7 +14,8 @@ export const guest = String.raw`(function (host) {
   // Tracker -> { row, groups }: prototypes whose getters refuse what the plugin did not declare.
   let refusing = {};
   let declaredOf = {};
-  const undeclared = (tracker, path) => 'the plugin reads "' + path + '" of the tracker ' + tracker + ' and does not declare it: add it to reads.' + tracker;
+  const undeclared = (tracker, path) =>
+    'the plugin reads "' + path + '" of the tracker ' + tracker + ' and does not declare it: add it to reads.' + tracker;
   const refuse = (target, name, tracker, path) =>
     defineProperty(target, name, {
       get() {
@@ -52,9 +53,15 @@ export const guest = String.raw`(function (host) {
         if (typeof key === 'symbol' || key === 'toJSON') return target[key];
         const path = group === '' ? key : group + '.' + key;
         const { may, not } = declaredOf[tracker];
-        if (may[group].indexOf(key) < 0) throw new TypeError(not.indexOf(path) < 0 ? 'events of the tracker ' + tracker + ' have no field "' + path + '"' : undeclared(tracker, path));
+        if (may[group].indexOf(key) < 0)
+          throw new TypeError(
+            not.indexOf(path) < 0
+              ? 'events of the tracker ' + tracker + ' have no field "' + path + '"'
+              : undeclared(tracker, path),
+          );
         const inner = target[key];
-        if (inner === undefined) throw new TypeError('the recorded ' + tracker + ' event has no "' + path + '", which the plugin reads: record it too');
+        if (inner === undefined)
+          throw new TypeError('the recorded ' + tracker + ' event has no "' + path + '", which the plugin reads: record it too');
         return group === '' && may[key] && inner !== null ? watched(inner, tracker, key) : inner;
       },
     });
@@ -66,7 +73,12 @@ export const guest = String.raw`(function (host) {
     return strict ? watched(row, row.tracker, '') : row;
   };
   const say = (kind, first, second, third) => {
-    const refusal = host(kind, stringify(first), second === undefined ? undefined : stringify(second), third === undefined ? undefined : stringify(third));
+    const refusal = host(
+      kind,
+      stringify(first),
+      second === undefined ? undefined : stringify(second),
+      third === undefined ? undefined : stringify(third),
+    );
     if (refusal !== undefined) throw new TypeError(refusal);
   };
   const context = {
@@ -83,7 +95,11 @@ export const guest = String.raw`(function (host) {
     observe: (metric, value, labels) => say('histogram', metric, value, labels),
     log: (text) => say('log', String(text)),
   };
-  const told = (error) => stringify({ message: error instanceof Error ? error.name + ': ' + error.message : String(error), stack: error instanceof Error ? String(error.stack) : '' });
+  const told = (error) =>
+    stringify({
+      message: error instanceof Error ? error.name + ': ' + error.message : String(error),
+      stack: error instanceof Error ? String(error.stack) : '',
+    });
   return {
     load(evaluate) {
       try {
@@ -93,7 +109,9 @@ export const guest = String.raw`(function (host) {
           throw new Error('cannot import "' + name + '": a plugin imports "eunomia/plugin" and nothing else');
         });
         plugin = exports.default;
-        return stringify({ definition: typeof plugin === 'object' && plugin !== null ? plugin : null }, (key, value) => (typeof value === 'function' ? 'function' : value));
+        return stringify({ definition: typeof plugin === 'object' && plugin !== null ? plugin : null }, (key, value) =>
+          typeof value === 'function' ? 'function' : value,
+        );
       } catch (error) {
         return told(error);
       }
@@ -113,7 +131,8 @@ export const guest = String.raw`(function (host) {
         }
         const hook = plugin[HOOKS[kind]];
         const answer = hook === undefined ? undefined : kind === 'batch' ? hook.call(plugin, events, context) : hook.call(plugin, context);
-        if (answer && typeof answer.then === 'function') throw new TypeError(HOOKS[kind] + ' must not be async: there is nothing to wait for');
+        if (answer && typeof answer.then === 'function')
+          throw new TypeError(HOOKS[kind] + ' must not be async: there is nothing to wait for');
         return '';
       } catch (error) {
         return told(error);

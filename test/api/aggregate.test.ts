@@ -49,8 +49,11 @@ const aggregateOf = async (session: Session, field: string) =>
   });
 
 describe('an aggregate of what is summed in the kernel', () => {
-  const measures = `measures: [{ fn: SUM, field: "errors" }, { fn: AVG, field: "durationNs" }, { fn: COUNT, field: "durationNs", name: "timed" }, { fn: TOP_K, field: "name", name: "top" },
-    { fn: QUANTILE, field: "durationNs", q: 0.5, name: "p50" }, { fn: QUANTILE, field: "durationNs", q: 0.99, name: "p99" }, { fn: HISTOGRAM, field: "durationNs", name: "latency" }]`;
+  const measures = `measures: [{ fn: SUM, field: "errors" }, { fn: AVG, field: "durationNs" },
+    { fn: COUNT, field: "durationNs", name: "timed" }, { fn: TOP_K, field: "name", name: "top" },
+    { fn: QUANTILE, field: "durationNs", q: 0.5, name: "p50" },
+    { fn: QUANTILE, field: "durationNs", q: 0.99, name: "p99" },
+    { fn: HISTOGRAM, field: "durationNs", name: "latency" }]`;
   const rows =
     '{ key { value } count values { name number text error buckets { from to count } top { value count } } }';
 
@@ -133,10 +136,13 @@ describe('an aggregate of what a session holds', () => {
       session,
       `(
       groupBy: ["process.comm", "container.name"], limit: 2, window: { size: "1s" },
-      measures: [{ fn: SUM, field: "process.pid" }, { fn: QUANTILE, field: "process.pid", q: 0.5, name: "median" }, { fn: MAX, field: "time", name: "last" },
-        { fn: TOP_K, field: "filename", k: 1, name: "top" }, { fn: HISTOGRAM, field: "process.pid", name: "pids", buckets: [20] }, { fn: DISTINCT, field: "args" }],
+      measures: [{ fn: SUM, field: "process.pid" }, { fn: QUANTILE, field: "process.pid", q: 0.5, name: "median" },
+        { fn: MAX, field: "time", name: "last" },
+        { fn: TOP_K, field: "filename", k: 1, name: "top" },
+        { fn: HISTOGRAM, field: "process.pid", name: "pids", buckets: [20] }, { fn: DISTINCT, field: "args" }],
       having: [{ measure: "sum(process.pid)", gt: 180 }], orderBy: [{ by: "process.comm" }])
-      { key { field value } count other window { from to } values { name number text error buckets { from to count } top { count error } } median: value(name: "median") { number } none: value(name: "no") { text } }`,
+      { key { field value } count other window { from to } values { name number text error buckets { from to count }
+        top { count error } } median: value(name: "median") { number } none: value(name: "no") { text } }`,
     );
     const rows = dataOf(answer.json).session.aggregate;
     // pids 3, 7 … 39 are worker-3's; worker-0's add up to 180.

@@ -39,7 +39,8 @@ describe('a stored session', () => {
     const { url } = await serve(true);
     const { data, errors } = await ask(
       url,
-      `{ sessions { id state } session(id: "stored") { origin explain { where } trackers persistence { state written } stats { produced lost retained }
+      `{ sessions { id state } session(id: "stored") { origin explain { where } trackers
+        persistence { state written } stats { produced lost retained }
         events(first: 2) { totalCount nodes { bootNs } gaps { lost where } pageInfo { hasNextPage } }
         last: events(last: 1, where: { bootNs: { lt: "100" } }) { nodes { bootNs } }
         aggregate(groupBy: ["tracker"], measures: [{ fn: MAX, field: "process.pid" }]) { key { value } count values { text } }

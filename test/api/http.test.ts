@@ -54,7 +54,8 @@ describe('over HTTP', () => {
 
   it('tells of the server, its kernel, trackers and containers', async () => {
     const { json, status } = await post(server.url, {
-      query: `{ server { version hostname healthy problem runningSessions kernel { release features { name available } } engine { connected error } }
+      query: `{ server { version hostname healthy problem runningSessions
+        kernel { release features { name available } } engine { connected error } }
         trackers { name available unavailableReason hooks blindSpots fields { path onDemand } options { name defaultValue } }
         containers { name labels { name value } label(name: "tier") cgroupId }
         container(ref: "nothing") { id } }`,
@@ -121,7 +122,8 @@ describe('over HTTP', () => {
     const page = await post<Held>(server.url, {
       query: `query ($id: ID!) { session(id: $id) {
         stats { produced lost received delivered retained subscribers { id } } captured
-        events(first: 4) { nodes { time ... on ExecEvent { args } process { pid comm mountNs } container { name } } pageInfo { hasNextPage hasPreviousPage endCursor } totalCount gaps { lost where } }
+        events(first: 4) { nodes { time ... on ExecEvent { args } process { pid comm mountNs } container { name } }
+          pageInfo { hasNextPage hasPreviousPage endCursor } totalCount gaps { lost where } }
         last: events(last: 2) { edges { cursor node { bootNs } } pageInfo { hasNextPage hasPreviousPage } }
         aggregate(groupBy: ["process.comm", "container.labels.tier"], limit: 2) { key { field value } count other } } }`,
       variables: { id },

@@ -12,7 +12,8 @@ const tokens = {
   viewer: 'secret-of-the-viewer',
 } as const;
 const source = (name: string, more = ''): string => `import { definePlugin } from 'eunomia/plugin';
-export default definePlugin({ name: '${name}', version: '1.2.3', summary: 'A test.', options: { n: { type: 'integer', default: 3, min: 1, description: 'How many.' } },
+export default definePlugin({ name: '${name}', version: '1.2.3', summary: 'A test.',
+  options: { n: { type: 'integer', default: 3, min: 1, description: 'How many.' } },
   reads: { exec: ['args', 'process'] }, where: 'exec.errno == null', ${more} onBatch() {} });`;
 
 let fixture: Fixture;

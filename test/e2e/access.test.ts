@@ -135,7 +135,8 @@ describe('without tokens', () => {
     const { url } = await open();
     const script = `import { WebSocket } from ${JSON.stringify(join(root, 'node_modules/ws/wrapper.mjs'))};
       const socket = new WebSocket(${JSON.stringify(url.replace('http', 'ws'))}, 'graphql-transport-ws');
-      socket.on('open', () => socket.send(JSON.stringify({ type: 'connection_init', payload: process.env.TOKEN ? { authorization: 'Bearer ' + process.env.TOKEN } : {} })));
+      socket.on('open', () => socket.send(JSON.stringify({
+        type: 'connection_init', payload: process.env.TOKEN ? { authorization: 'Bearer ' + process.env.TOKEN } : {} })));
       socket.on('message', (data) => { console.log(String(data)); socket.close(1000); });
       socket.on('close', (code, reason) => console.log(code, String(reason)));`;
     const converse = async (as: readonly string[], secret = ''): Promise<string> => {

@@ -250,8 +250,10 @@ describe('a container that has no engine', () => {
     cleanups.push(() => rm(base, { recursive: true, force: true }));
     await exec('/bin/sh', [
       '-c',
-      `mkdir -p ${base}/rootfs/bin && cp /bin/busybox ${base}/rootfs/bin/ && for applet in sh sleep true; do ln -s busybox ${base}/rootfs/bin/$applet; done
-      printf '%s\\n' '#!/bin/sh' 'while true; do /bin/true inside; /bin/sleep 0.1; done' > ${base}/rootfs/bin/loop && chmod +x ${base}/rootfs/bin/loop`,
+      `mkdir -p ${base}/rootfs/bin && cp /bin/busybox ${base}/rootfs/bin/ &&
+        for applet in sh sleep true; do ln -s busybox ${base}/rootfs/bin/$applet; done
+      printf '%s\\n' '#!/bin/sh' 'while true; do /bin/true inside; /bin/sleep 0.1; done' > ${base}/rootfs/bin/loop &&
+        chmod +x ${base}/rootfs/bin/loop`,
     ]);
     return base;
   }

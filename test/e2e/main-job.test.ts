@@ -44,7 +44,8 @@ interface Traced {
 const TRACE = `mutation ($target: TargetInput, $for: Duration, $limit: Int) {
   trace(input: { trackers: [{ exec: {} }], target: $target }, for: $for, limit: $limit) {
     id state stopReason captured ${STATS}
-    events(first: 40000) { totalCount nodes { ... on ExecEvent { args argsTruncated errno cwd executable } process { pid comm uid } container { name image label(name: "tier") } } }
+    events(first: 40000) { totalCount nodes { ... on ExecEvent { args argsTruncated errno cwd executable }
+      process { pid comm uid } container { name image label(name: "tier") } } }
     aggregate(groupBy: ["container.name", "process.comm"]) { key { field value } count other }
   }
 }`;

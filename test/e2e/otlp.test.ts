@@ -15,8 +15,12 @@ import { until } from '../support/until.js';
 
 const PLUGIN = `import { definePlugin } from 'eunomia/plugin';
 export default definePlugin({
-  name: 'root-shell', version: '1.0.0', summary: 'Tells of each busybox.', reads: { exec: ['time', 'process', 'container.id', 'container.name', 'filename'] },
-  onBatch(events, { alert }) { for (const event of events) if (event.filename === '/bin/busybox') alert({ severity: 'HIGH', title: 'Busybox', message: 'it ran', event }); },
+  name: 'root-shell', version: '1.0.0', summary: 'Tells of each busybox.',
+  reads: { exec: ['time', 'process', 'container.id', 'container.name', 'filename'] },
+  onBatch(events, { alert }) {
+    for (const event of events)
+      if (event.filename === '/bin/busybox') alert({ severity: 'HIGH', title: 'Busybox', message: 'it ran', event });
+  },
 });`;
 
 let docker: TestDocker;

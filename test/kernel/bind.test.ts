@@ -26,8 +26,18 @@ const source = `
 #include <sys/wait.h>
 #include <unistd.h>
 #define DO(call) ({ long r_ = call; printf("%ld ", r_ < 0 ? (long)-errno : r_); r_; })
-static struct sockaddr_in v4(const char *address, int port) { struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port) }; inet_pton(AF_INET, address, &a.sin_addr); return a; }
-static struct sockaddr_in6 v6(const char *address, int port) { struct sockaddr_in6 a = { .sin6_family = AF_INET6, .sin6_port = htons(port) }; inet_pton(AF_INET6, address, &a.sin6_addr); return a; }
+static struct sockaddr_in v4(const char *address, int port)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port) };
+	inet_pton(AF_INET, address, &a.sin_addr);
+	return a;
+}
+static struct sockaddr_in6 v6(const char *address, int port)
+{
+	struct sockaddr_in6 a = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+	inet_pton(AF_INET6, address, &a.sin6_addr);
+	return a;
+}
 static int port_of(int fd) { struct sockaddr_in6 a; socklen_t l = sizeof(a); getsockname(fd, (void *)&a, &l); return ntohs(a.sin6_port); }
 static int is(const char *a, const char *b) { return !strcmp(a, b); }
 

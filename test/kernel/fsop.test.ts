@@ -33,7 +33,8 @@ static void plain(void)
 	DO(syscall(SYS_symlink, "../etc/passwd", "soft")); DO(syscall(SYS_symlinkat, "text", sub, "soft2"));
 	DO(syscall(SYS_link, "file", "hard")); DO(syscall(SYS_linkat, AT_FDCWD, "soft", sub, "hard2", 0));
 	DO(syscall(SYS_rename, "hard", "renamed")); DO(syscall(SYS_renameat, AT_FDCWD, "renamed", sub, "moved"));
-	DO(syscall(SYS_renameat2, sub, "moved", AT_FDCWD, "file", RENAME_NOREPLACE)); DO(syscall(SYS_renameat2, sub, "moved", AT_FDCWD, "file", RENAME_EXCHANGE));
+	DO(syscall(SYS_renameat2, sub, "moved", AT_FDCWD, "file", RENAME_NOREPLACE));
+	DO(syscall(SYS_renameat2, sub, "moved", AT_FDCWD, "file", RENAME_EXCHANGE));
 	DO(syscall(SYS_chmod, "file", 04755)); DO(syscall(SYS_fchmod, fd, 0600)); DO(syscall(SYS_fchmodat, sub, "d2", 0700));
 	DO(syscall(452 /* fchmodat2 */, sub, "d2", 0711, AT_SYMLINK_NOFOLLOW));
 	DO(syscall(SYS_chown, "file", 1000, -1)); DO(syscall(SYS_lchown, "soft", -1, 1001)); DO(syscall(SYS_fchown, fd, 0, 0));
@@ -96,8 +97,10 @@ static void uring(void)
 	DO(ask((struct io_uring_sqe){ .opcode = 37, .fd = sub, A("rd"), .len = 0750 }));
 	DO(ask((struct io_uring_sqe){ .opcode = 38, .fd = sub, A("rtext"), .addr2 = (unsigned long)"rsoft" }));
 	DO(ask((struct io_uring_sqe){ .opcode = 39, .fd = AT_FDCWD, A("ringed"), .len = sub, .addr2 = (unsigned long)"rhard" }));
-	DO(ask((struct io_uring_sqe){ .opcode = 35, .fd = sub, A("rhard"), .len = AT_FDCWD, .addr2 = (unsigned long)"ringed", .rename_flags = RENAME_NOREPLACE }));
-	DO(ask((struct io_uring_sqe){ .opcode = 42, A("trusted.ring"), .addr2 = (unsigned long)"1", .addr3 = (unsigned long)"ringed", .len = 1, .xattr_flags = XATTR_CREATE }));
+	DO(ask((struct io_uring_sqe){ .opcode = 35, .fd = sub, A("rhard"), .len = AT_FDCWD,
+		.addr2 = (unsigned long)"ringed", .rename_flags = RENAME_NOREPLACE }));
+	DO(ask((struct io_uring_sqe){ .opcode = 42, A("trusted.ring"), .addr2 = (unsigned long)"1",
+		.addr3 = (unsigned long)"ringed", .len = 1, .xattr_flags = XATTR_CREATE }));
 	DO(ask((struct io_uring_sqe){ .opcode = 41, .fd = fd, A("trusted.ring"), .addr2 = (unsigned long)"1", .len = 1 }));
 	DO(ask((struct io_uring_sqe){ .opcode = 55, .fd = fd, .off = 4096 }));
 	DO(ask((struct io_uring_sqe){ .opcode = 36, .fd = AT_FDCWD, A("/no/ring") }));

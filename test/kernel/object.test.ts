@@ -18,7 +18,15 @@ const HEAD = `
 #include <bpf/bpf_tracing.h>
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, __u64); } hits SEC(".maps");
-static __always_inline int hit(void) { __u32 zero = 0; __u64 *n = bpf_map_lookup_elem(&hits, &zero); if (n) __sync_fetch_and_add(n, 1); return 0; }
+static __always_inline int hit(void)
+{
+	__u32 zero = 0;
+	__u64 *n = bpf_map_lookup_elem(&hits, &zero);
+
+	if (n)
+		__sync_fetch_and_add(n, 1);
+	return 0;
+}
 `;
 
 /** Whether the kernel is older than this. */

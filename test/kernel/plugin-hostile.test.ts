@@ -150,7 +150,8 @@ it('a trusted plugin has its fields alone, and no way to the bytes behind them',
     'TRUSTED',
     `onBatch(events, context) {
     for (const event of events) {
-      if (event.path === '/no/burst') context.emit('own', { names: ['batch', 'at', 'e'].filter((name) => Reflect.get(event, name) !== undefined), json: JSON.stringify(event) });
+      if (event.path === '/no/burst') context.emit('own', {
+        names: ['batch', 'at', 'e'].filter((name) => Reflect.get(event, name) !== undefined), json: JSON.stringify(event) });
     }
   },`,
     patient,
@@ -228,7 +229,8 @@ describe('the sandbox', () => {
 
   it('holds a plugin that changes all prototypes: only it is hit', async () => {
     const tricks = `Object.prototype.toJSON = () => "x"; Array.prototype.push = () => 0; Array.prototype.indexOf = () => { throw 1; };
-      Object.defineProperty(Object.prototype, "then", { get() { throw new Error("then"); } }); JSON.parse = JSON.stringify = () => { throw 2; };
+      Object.defineProperty(Object.prototype, "then", { get() { throw new Error("then"); } });
+        JSON.parse = JSON.stringify = () => { throw 2; };
       Function.prototype.call = Function.prototype.apply = () => { throw 3; }; Error.prototype.toString = () => { throw 4; }; String = 5;`;
     const attachment = await beside('SANDBOX', `onBatch(_events, context) { ${tricks} context.emit("x", { a: 1 }); },`);
     expect(['FAILED', 'STOPPED']).toContain(attachment.state);

@@ -23,7 +23,8 @@ async function execSession() {
 }
 
 const listing = `onBatch(events, context) {
-  for (const event of events) context.emit('exec', { pid: event.process.pid, comm: event.process.comm, args: event.args, container: event.container, tracker: event.tracker });
+  for (const event of events) context.emit('exec', {
+    pid: event.process.pid, comm: event.process.comm, args: event.args, container: event.container, tracker: event.tracker });
 },
 onStop(context) { context.emit('end', { session: context.session.id }); },`;
 

@@ -23,7 +23,14 @@ const source = `
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-static void *loop(void *count) { for (long i = 0; i < (long)count; i++) { syscall(SYS_getppid); if (i % 4 == 0) syscall(SYS_close, -1); } return NULL; }
+static void *loop(void *count)
+{
+	for (long i = 0; i < (long)count; i++) {
+		syscall(SYS_getppid);
+		if (i % 4 == 0) syscall(SYS_close, -1);
+	}
+	return NULL;
+}
 int main(int argc, char **argv)
 {
 	const char *what = argv[1];

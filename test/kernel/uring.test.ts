@@ -91,7 +91,8 @@ int main(int argc, char **argv)
 		if (set_up(8, 0)) return 3;
 		printf("%d ", go(opening(argv[2], O_RDONLY, 0)));
 		printf("%d ", go(opening("/no/uring", O_RDONLY, 0)));
-		printf("%d\\n", go((struct io_uring_sqe){ .opcode = IORING_OP_OPENAT2, .fd = AT_FDCWD, .addr = (unsigned long)argv[3], .len = sizeof(how), .off = (unsigned long)&how }));
+		printf("%d\\n", go((struct io_uring_sqe){ .opcode = IORING_OP_OPENAT2, .fd = AT_FDCWD,
+			.addr = (unsigned long)argv[3], .len = sizeof(how), .off = (unsigned long)&how }));
 	} else if (!strcmp(what, "worker") || !strcmp(what, "poll")) {
 		struct io_uring_sqe e = opening(argv[2], O_RDONLY, 0);
 		if (set_up(8, !strcmp(what, "poll") ? IORING_SETUP_SQPOLL : 0)) return 3;
@@ -124,12 +125,16 @@ int main(int argc, char **argv)
 	} else if (!strcmp(what, "accept") || !strcmp(what, "multishot") || !strcmp(what, "direct-accept") || !strcmp(what, "mptcp-accept")) {
 		struct sockaddr_in to;
 		int slots[8] = { -1, -1, -1, -1, -1, -1, -1, -1 };
-		int listener = listening(&to, !strcmp(what, "mptcp-accept") ? 262 : 0), many = !strcmp(what, "multishot"), direct = !strcmp(what, "direct-accept");
+		int listener = listening(&to, !strcmp(what, "mptcp-accept") ? 262 : 0), many = !strcmp(what, "multishot"),
+			direct = !strcmp(what, "direct-accept");
 		if (set_up(16, 0)) return 3;
 		if (direct) syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES, slots, 8);
-		if (many) { put((struct io_uring_sqe){ .opcode = IORING_OP_ACCEPT, .fd = listener, .ioprio = IORING_ACCEPT_MULTISHOT, .user_data = 77 }); enter(1, 0); }
+		if (many) { put((struct io_uring_sqe){ .opcode = IORING_OP_ACCEPT, .fd = listener,
+			.ioprio = IORING_ACCEPT_MULTISHOT, .user_data = 77 }); enter(1, 0); }
 		for (int i = 0; i < 3; i++) {
-			int client = socket(AF_INET, SOCK_STREAM, 0), connected = go((struct io_uring_sqe){ .opcode = IORING_OP_CONNECT, .fd = client, .addr = (unsigned long)&to, .off = sizeof(to) });
+			int client = socket(AF_INET, SOCK_STREAM, 0);
+			int connected = go((struct io_uring_sqe){ .opcode = IORING_OP_CONNECT, .fd = client,
+				.addr = (unsigned long)&to, .off = sizeof(to) });
 			int accepted = many ? take() : go((struct io_uring_sqe){ .opcode = IORING_OP_ACCEPT, .fd = listener, .file_index = direct ? 2 : 0 });
 			if (many && connected > 0) { int swap = connected; connected = accepted; accepted = swap; }
 			if (connected || accepted < 0) return printf("%d %d\\n", connected, accepted), 1;
@@ -142,8 +147,10 @@ int main(int argc, char **argv)
 		int listener = listening(&refused, 0);
 		close(listener);
 		if (set_up(8, 0)) return 3;
-		printf("%d ", go((struct io_uring_sqe){ .opcode = IORING_OP_CONNECT, .fd = socket(AF_INET, SOCK_STREAM, 0), .addr = (unsigned long)&nowhere, .off = sizeof(nowhere) }));
-		printf("%d ", go((struct io_uring_sqe){ .opcode = IORING_OP_CONNECT, .fd = socket(AF_INET, SOCK_STREAM, 0), .addr = (unsigned long)&refused, .off = sizeof(refused) }));
+		printf("%d ", go((struct io_uring_sqe){ .opcode = IORING_OP_CONNECT, .fd = socket(AF_INET, SOCK_STREAM, 0),
+			.addr = (unsigned long)&nowhere, .off = sizeof(nowhere) }));
+		printf("%d ", go((struct io_uring_sqe){ .opcode = IORING_OP_CONNECT, .fd = socket(AF_INET, SOCK_STREAM, 0),
+			.addr = (unsigned long)&refused, .off = sizeof(refused) }));
 		printf("%d\\n", ntohs(refused.sin_port));
 	} else if (!strcmp(what, "mptcp")) { /* MPTCP on both ends: 5 bytes there, 7 back */
 		struct sockaddr_in to;
@@ -151,7 +158,8 @@ int main(int argc, char **argv)
 		int listener = listening(&to, 262), client = socket(AF_INET, SOCK_STREAM, atoi(argv[2])), served;
 		if (connect(client, (void *)&to, sizeof(to))) return 1;
 		served = accept(listener, NULL, NULL);
-		if (write(client, "hello", 5) != 5 || read(served, buffer, 16) != 5 || write(served, "goodbye", 7) != 7 || read(client, buffer, 16) != 7) return 2;
+		if (write(client, "hello", 5) != 5 || read(served, buffer, 16) != 5) return 2;
+		if (write(served, "goodbye", 7) != 7 || read(client, buffer, 16) != 7) return 2;
 		close(client);
 		if (read(served, buffer, 16)) return 4;
 		close(served);

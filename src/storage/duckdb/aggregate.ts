@@ -52,10 +52,14 @@ export function translate(
       ...(window ? [`e.time // ${BigInt(window.slideMs) * NS} AS w`] : []),
     ];
     values.push(...labels, ...scope.values, ...condition.values);
+    const joined = [
+      `"${table.name}" e`,
+      ...(process ? ['JOIN processes p ON p.id = e.process'] : []),
+      ...(facts.length ? [`LEFT JOIN (SELECT id, ${facts.join(', ')} FROM containers) c ON c.id = e.container`] : []),
+    ];
     parts.push(
-      `SELECT ${columns.join(', ') || '0 AS nothing'} FROM "${table.name}" ` +
-        `e${process ? ' JOIN processes p ON p.id = e.process' : ''}${facts.length ? ` LEFT JOIN (SELECT id, ${facts.join(', ')} FROM containers) c ON c.id = e.container` : ''}` +
-        ` WHERE ${scope.sql} AND ${condition.sql}`,
+      `SELECT ${columns.join(', ') || '0 AS nothing'} FROM ${joined.join(' ')} ` +
+        `WHERE ${scope.sql} AND ${condition.sql}`,
     );
   }
   const groups = [...(window ? ['w'] : []), ...groupBy.map((_, i) => `k${i}`)];
@@ -81,9 +85,13 @@ export function translate(
   );
   const order = [...(window ? ['w'] : []), ...orders, 'n DESC', ...groupBy.map((_, i) => `k${i} NULLS LAST`)];
   // One group more than are told apart: then the aggregator has to decide which.
+  const selected = [
+    ...groups,
+    ...results.map((result, i) => `${result} AS r${i}`),
+    ...counts.map((count, i) => `${count} AS c${i}`),
+  ];
   const sql =
-    'SELECT count(*) AS n, ' +
-    `${[...groups, ...results.map((result, i) => `${result} AS r${i}`), ...counts.map((count, i) => `${count} AS c${i}`)].join(', ') || '0'} ` +
+    `SELECT count(*) AS n, ${selected.join(', ') || '0'} ` +
     `FROM (${parts.join(' UNION ALL ')})` +
     `${groups.length ? ` GROUP BY ${groups.join(', ')}` : ''}`;
   return {
