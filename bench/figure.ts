@@ -8,7 +8,7 @@ export interface Figure {
   readonly goal: number | null;
   /** Null where there is no goal. */
   readonly met: boolean | null;
-  /** What a reader has to know to judge it. */
+  /** What a reader has to know to interpret it. */
   readonly note?: string;
 }
 

@@ -29,7 +29,7 @@ export default definePlugin({
   metrics: { executed: { type: 'counter', help: 'Programs that were executed, by result.', labels: ['result'] } },
   // Only these fields are captured for it, and only these may be read.
   reads: { exec: ['time', 'process', 'container.id', 'container.name', 'filename', 'errno'] },
-  // Judged by the server, so that other events cost the plugin nothing: where: 'container.name.startsWith("web-")',
+  // Evaluated by the server, so that other events cost the plugin nothing: where: 'container.name.startsWith("web-")',
   every: 1000,
 
   onBatch(events, context) {

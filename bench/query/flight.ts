@@ -22,7 +22,7 @@ interface Flown {
 }
 
 /**
- * Random filters over a real workload: what programs judge against what the predicate in user space does. Flown by the
+ * Random filters over a real workload: what programs evaluate against what the predicate in user space does. Flown by the
  * test of it, further.
  */
 export async function measureFlight(report: Report, filters: number): Promise<void> {
@@ -41,10 +41,10 @@ export async function measureFlight(report: Report, filters: number): Promise<vo
       flown,
       'filters',
       { goal: filters, better: 'higher' },
-      'each judged by programs and by the predicate, over one workload',
+      'each evaluated by programs and by the predicate, over one workload',
     );
     report.add(
-      'flight: of these, judged in the kernel',
+      'flight: of these, evaluated in the kernel',
       pushed,
       'filters',
       null,

@@ -3,8 +3,8 @@ import { Access, checkListen, isLoopback, loadTls } from './access.js';
 import { defaultConfig } from '../base/config.js';
 
 const tls = { certFile: '/no/cert.pem', keyFile: '/no/key.pem' };
-const nobody = { judge: async () => ({ operator: false, reason: 'nobody' }) as const };
-const somebody = { judge: async () => ({ operator: true }) as const };
+const nobody = { check: async () => ({ operator: false, reason: 'nobody' }) as const };
+const somebody = { check: async () => ({ operator: true }) as const };
 const tokens = [{ secret: 'secret', role: 'viewer' }] as const;
 
 describe('the listener', () => {
@@ -81,7 +81,7 @@ describe('without tokens', () => {
 
   it('a connection is looked up once', async () => {
     let lookups = 0;
-    const access = new Access(defaultConfig, { judge: async () => ((lookups += 1), { operator: true }) });
+    const access = new Access(defaultConfig, { check: async () => ((lookups += 1), { operator: true }) });
     await Promise.all([access.identify(ends, undefined), access.identify(ends, undefined)]);
     expect(lookups).toBe(1);
   });

@@ -6,7 +6,7 @@ import type { Config, Token } from '../base/config.js';
 import { EunomiaError, messageOf } from '../base/errors.js';
 import { readTrusted, type FileKind } from '../base/file.js';
 import type { Identity } from './caller.js';
-import type { ConnectionEnds, PeerJudge } from './peer.js';
+import type { ConnectionEnds, PeerCheck } from './peer.js';
 
 /** A key and its certificate, as PEM. */
 export interface Tls {
@@ -96,13 +96,13 @@ export class Access {
   readonly #tokens: readonly { readonly digest: Buffer; readonly identity: Identity }[];
   readonly #byOwner: boolean;
   readonly #open: boolean;
-  readonly #peers: PeerJudge;
+  readonly #peers: PeerCheck;
   /** A connection is looked up once, however many requests it carries. */
-  readonly #verdicts = new WeakMap<Connection, ReturnType<PeerJudge['judge']>>();
+  readonly #verdicts = new WeakMap<Connection, ReturnType<PeerCheck['check']>>();
 
   constructor(
     { tokens, localToken, insecureNoAuth }: Pick<Config, 'tokens' | 'localToken' | 'insecureNoAuth'>,
-    peers: PeerJudge,
+    peers: PeerCheck,
   ) {
     const local: readonly Token[] = localToken === null ? [] : [{ secret: localToken, role: 'operator' }];
     this.#byOwner = tokens.length === 0;
@@ -129,7 +129,7 @@ export class Access {
     return verdict.operator ? OWNER : unauthenticated(given, verdict.reason);
   }
 
-  #verdictOf(connection: Connection): ReturnType<PeerJudge['judge']> {
+  #verdictOf(connection: Connection): ReturnType<PeerCheck['check']> {
     const known = this.#verdicts.get(connection);
     if (known) return known;
     const { remoteAddress, remotePort, localAddress, localPort } = connection;
@@ -158,8 +158,8 @@ export class Access {
    * verdict holds only when this connection is open after the event loop has seen what had happened by the time of the
    * look-up: its reset, or a new connection with its ends.
    */
-  async #lookUp(connection: Connection, ends: ConnectionEnds): ReturnType<PeerJudge['judge']> {
-    const verdict = await this.#peers.judge(ends);
+  async #lookUp(connection: Connection, ends: ConnectionEnds): ReturnType<PeerCheck['check']> {
+    const verdict = await this.#peers.check(ends);
     if (!verdict.operator) return verdict;
     for (let turn = 0; turn < SETTLING_TURNS; turn++) await new Promise((resolve) => setImmediate(resolve));
     if (connection.destroyed !== true) return verdict;

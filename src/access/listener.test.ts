@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { acceptedSocket, isServer, isService, serverJudge } from './listener.js';
+import { acceptedSocket, isServer, isService, serverCheck } from './listener.js';
 
 const head = '  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n';
 const row = (local: string, remote: string, state: string, uid: number, inode: number): string =>
@@ -57,7 +57,7 @@ describe('the socket that a server has accepted', () => {
         remotePort: localPort,
       }),
     ).toMatchObject({ uid: process.geteuid?.() });
-    expect(await serverJudge(0)(socket)).toMatchObject({
+    expect(await serverCheck(0)(socket)).toMatchObject({
       reason: expect.stringMatching(/is no Eunomia server but/) as string,
     });
     socket.destroy();

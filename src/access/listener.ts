@@ -21,7 +21,7 @@ type ReadTable = (file: string) => string;
  * the token of an operator; root of a container with the host's network has the uid of root. A process that forwards
  * connections (docker-proxy, `ssh -L`) is no server. Never rejects.
  */
-export function serverJudge(owner: number): (socket: Socket) => Promise<Verdict> {
+export function serverCheck(owner: number): (socket: Socket) => Promise<Verdict> {
   const peers = new Peers(acceptedSocket, {
     users: [process.geteuid?.() ?? 0, owner],
     whom: 'neither root, nor you, nor the owner of the token',
@@ -44,7 +44,7 @@ export function serverJudge(owner: number): (socket: Socket) => Promise<Verdict>
     };
     // The kernel completes a connection before the server accepts it, and until then its socket belongs to nobody.
     for (const end = Date.now() + ACCEPT_MS; !acceptedSocket(ends) && Date.now() < end;) await sleep(AGAIN_MS);
-    return peers.judge(ends);
+    return peers.check(ends);
   };
 }
 

@@ -7,9 +7,9 @@ export interface ConnectionEnds {
 }
 
 /** Tells whether the process at the other end of a loopback connection is an operator's; `reason` tells why not. Never rejects. */
-export interface PeerJudge {
+export interface PeerCheck {
   /** `ends` as the other end sees them. */
-  judge(
+  check(
     ends: ConnectionEnds,
   ): Promise<{ readonly operator: true } | { readonly operator: false; readonly reason: string }>;
 }

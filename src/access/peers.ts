@@ -54,7 +54,7 @@ export class Peers {
   }
 
   /** Of the other end: its `localAddress` is our remote one. Never rejects; what cannot be told is refused. */
-  async judge(ends: ConnectionEnds): Promise<Verdict> {
+  async check(ends: ConnectionEnds): Promise<Verdict> {
     const owner = this.#find(ends);
     if (!owner) return refused('the owner of this connection cannot be told');
     if (!this.#users.has(owner.uid))

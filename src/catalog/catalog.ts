@@ -52,7 +52,7 @@ export interface CatalogTracker {
   readonly indexed: readonly string[];
   /** What of its kind it does not see on any kernel. */
   readonly blindSpots: readonly string[];
-  /** Of a filter, what its object judges. */
+  /** Of a filter, what its object evaluates. */
   readonly pushed: TrackerDefinition['pushed'];
   /** What its events contribute to behaviour reports. */
   readonly report: AnyReportFeed | null;

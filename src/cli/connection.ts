@@ -1,7 +1,7 @@
 import { connect as dialSocket, type Socket } from 'node:net';
 import { Option, type Command } from 'commander';
 import { isLoopback } from '../access/access.js';
-import { serverJudge } from '../access/listener.js';
+import { serverCheck } from '../access/listener.js';
 import { EunomiaError } from '../base/errors.js';
 import { defaultConfig, type Config } from '../base/config.js';
 import { createLog } from '../base/log.js';
@@ -107,15 +107,15 @@ async function ownToken(server: string): Promise<OwnToken | null> {
   for (const file of tokenFiles(dataDirectory())) {
     const found = tokenOf(file);
     if (found === null) continue;
-    const judge = serverJudge(found.owner);
+    const check = serverCheck(found.owner);
     const socket = await dial(host, Number(port) || (protocol === 'https:' ? 443 : 80));
     if (socket === null) return null; // whoever sends a request there says why
-    const verdict = await judge(socket);
+    const verdict = await check(socket);
     socket.destroy();
     const unsent = (reason: string): string => `the token in ${file} is not sent there: ${reason}`;
     if (!verdict.operator) return { unsent: unsent(verdict.reason) };
     const guard = async (each: Socket): Promise<void> => {
-      const again = await judge(each);
+      const again = await check(each);
       if (!again.operator) throw new Error(unsent(again.reason));
     };
     return { secret: found.secret, guard };

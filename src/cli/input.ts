@@ -97,7 +97,7 @@ function scalar(where: string, type: string, text: string | null): unknown {
     throw new UsageError(`${where}: ${JSON.stringify(text)} is neither true nor false`);
   }
   if (text === null || text === '') throw new UsageError(`${where}: it needs a value, as in ${where}=${type}`);
-  if (type !== 'Int' && type !== 'Float') return text; // the server judges enums and its own scalars
+  if (type !== 'Int' && type !== 'Float') return text; // the server checks enums and its own scalars
   const number = Number(text);
   if (Number.isFinite(number) && (type === 'Float' || Number.isInteger(number))) return number;
   throw new UsageError(`${where}: ${JSON.stringify(text)} is no ${type === 'Int' ? 'whole number' : 'number'}`);

@@ -337,17 +337,18 @@ function leafToCel({ tracker, field, op, value, style }: Leaf): string {
 
 type Plain = Readonly<Record<string, unknown>>;
 
-function judge(tree: Tree, event: Plain): boolean {
+function evaluate(tree: Tree, event: Plain): boolean {
   switch (tree.kind) {
     case 'and':
-      return tree.trees.every((inner) => judge(inner, event));
+      return tree.trees.every((inner) => evaluate(inner, event));
     case 'or':
-      return tree.trees.some((inner) => judge(inner, event));
+      return tree.trees.some((inner) => evaluate(inner, event));
     case 'not':
-      return !judge(tree.tree, event);
+      return !evaluate(tree.tree, event);
     case 'leaf':
       return (
-        (tree.tracker === null || event['tracker'] === tree.tracker) && judgeLeaf(tree, valueAt(event, tree.field.path))
+        (tree.tracker === null || event['tracker'] === tree.tracker) &&
+        evaluateLeaf(tree, valueAt(event, tree.field.path))
       );
   }
 }
@@ -360,7 +361,7 @@ function valueAt(event: Plain, path: string): unknown {
   return value ?? null;
 }
 
-function judgeLeaf({ field: { type }, op, value }: Leaf, actual: unknown): boolean {
+function evaluateLeaf({ field: { type }, op, value }: Leaf, actual: unknown): boolean {
   if (op === 'isNull') return (actual === null) === value;
   if (actual === null) return false;
   const text = String(value);
@@ -524,28 +525,28 @@ function filterOf(what: Tree): Filter {
 }
 
 describe(`${RUNS} random filters`, () => {
-  it('are judged by the compiled predicate as by the reference, over random events, and read no field beyond their demand', async () => {
+  it('are evaluated by the compiled predicate as by the reference, over random events, and read no field beyond their demand', async () => {
     let matched = 0;
-    let judged = 0;
+    let evaluated = 0;
     await holdsFor(
       fc.property(tree, someEvents, (what, events) => {
         const filter = filterOf(what);
         const matches = compileFilter(filter, fields, fields.trackers);
         const demand = fieldsOf(filter, fields, fields.trackers);
         for (const plain of events) {
-          const expected = judge(what, plain);
+          const expected = evaluate(what, plain);
           const tracker = String(plain['tracker']);
           expect(matches(onlyReadable(plain, demand.get(tracker) ?? new Set()))).toBe(expected);
           if (!demand.has(tracker)) expect(expected).toBe(false);
-          judged++;
+          evaluated++;
           if (expected) matched++;
         }
       }),
       { numRuns: RUNS },
     );
     // Else the test would say little.
-    expect(matched / judged).toBeGreaterThan(0.2);
-    expect(matched / judged).toBeLessThan(0.8);
+    expect(matched / evaluated).toBeGreaterThan(0.2);
+    expect(matched / evaluated).toBeLessThan(0.8);
   });
 
   it('mean the same in the form of the schema and in CEL, and after printing and parsing', async () => {
@@ -582,7 +583,7 @@ describe(`${RUNS} random filters`, () => {
     );
   });
 
-  it('are judged alike, optimised for all trackers or for the one of the event', async () => {
+  it('are evaluated alike, optimised for all trackers or for the one of the event', async () => {
     await holdsFor(
       fc.property(tree, someEvents, (what, events) => {
         const filter = optimise(filterOf(what), fields, fields.trackers);
@@ -590,7 +591,7 @@ describe(`${RUNS} random filters`, () => {
           const tracker = String(plain['tracker']);
           const only = compileFilter(optimise(filter, fields, [tracker]), fields, [tracker]);
           const readable = fieldsOf(filter, fields, [tracker]).get(tracker) ?? new Set();
-          expect(only(onlyReadable(plain, readable))).toBe(judge(what, plain));
+          expect(only(onlyReadable(plain, readable))).toBe(evaluate(what, plain));
         }
       }),
       { numRuns: 1000 },

@@ -7,5 +7,5 @@ export { parseInput } from './input.js';
 export { optimise } from './optimise.js';
 export { print } from './print.js';
 export type { Pushdown, PushTarget } from './push.js';
-export { SessionFilter, sessionFilterOf, type Judgement } from './session.js';
+export { SessionFilter, sessionFilterOf, type Evaluation } from './session.js';
 export { EventFilter, filterOf } from './where.js';

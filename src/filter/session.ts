@@ -11,7 +11,7 @@ import { filterOf, type EventFilter } from './where.js';
  * The predicate that evaluates a session's events in user space, and its text per tracker; null if there is nothing to
  * evaluate.
  */
-export interface Judgement {
+export interface Evaluation {
   readonly matches: Predicate | null;
   textOf(tracker: string): string | null;
 }
@@ -24,19 +24,19 @@ export class SessionFilter {
   /** One entry per tracker of the session, in their order. */
   readonly pushdowns: readonly Pushdown[];
   /** The user-space predicate if the kernel evaluates none of it. */
-  readonly whole: Judgement;
+  readonly whole: Evaluation;
   /** The user-space predicate for events that the kernel lets through. */
-  readonly rest: Judgement;
+  readonly rest: Evaluation;
 
   constructor(where: EventFilter, trackers: readonly PushTarget[], fields: FilterFields) {
     const names = trackers.map(({ name }) => name);
     this.text = where.text;
     this.demand = where.demand;
     this.pushdowns = pushDown(where.filter, trackers, fields);
-    this.whole = judgement(where.filter, where.matches, (tracker) => optimise(where.filter, fields, [tracker]));
+    this.whole = evaluation(where.filter, where.matches, (tracker) => optimise(where.filter, fields, [tracker]));
     const rest = restOf(this.pushdowns, fields);
     const restFor = new Map(this.pushdowns.map((pushdown) => [pushdown.tracker, pushdown.rest]));
-    this.rest = judgement(rest, compileFilter(rest, fields, names), (tracker) => restFor.get(tracker) ?? NEVER);
+    this.rest = evaluation(rest, compileFilter(rest, fields, names), (tracker) => restFor.get(tracker) ?? NEVER);
   }
 
   /** Whether the kernel can evaluate any part of it. */
@@ -50,11 +50,11 @@ export class SessionFilter {
   }
 }
 
-function judgement(
+function evaluation(
   filter: Filter,
   matches: (event: TraceEvent) => boolean,
   filterFor: (tracker: string) => Filter,
-): Judgement {
+): Evaluation {
   const isAll = filter.kind === 'always' && filter.value;
   return { matches: isAll ? null : matches, textOf: (tracker) => textOf(filterFor(tracker)) };
 }

@@ -46,7 +46,7 @@ describe('a container selector', () => {
     ],
     ['several fields of which one fails', { name: 'shop-*', image: 'redis' }, false],
     ['null fields beside one that holds', { name: 'shop-*', id: null, image: null, labels: null }, true],
-  ])('judges %s', (_, selector, expected) => {
+  ])('evaluates %s', (_, selector, expected) => {
     expect(compileSelector([selector])(web)).toBe(expected);
   });
 

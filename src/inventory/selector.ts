@@ -35,7 +35,7 @@ const MAX_SUBJECT = 512;
 
 /**
  * Compiles selectors, joined by OR, into a predicate. It reads the container as it is at the call: one whose name has not
- * arrived does not match by name, so judge again when the registry says that it changed.
+ * arrived does not match by name, so evaluate it again when the registry says that it changed.
  * Throws EunomiaError BAD_SELECTOR, which says what is wrong and what would be right.
  */
 export function compileSelector(selectors: readonly ContainerSelector[]): Predicate {

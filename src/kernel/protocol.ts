@@ -11,9 +11,9 @@ export interface SourceObject extends ObjectSpec {
 /** What becomes of a cgroup's events. SKIP_HOST: they are kept of tasks in a pid namespace of their own alone (`enum eu_verdict`). */
 export type CgroupVerdict = 'SKIP' | 'KEEP' | 'SKIP_HOST';
 
-/** What a session's programs may see; judged in the kernel. Null: that kind is not filtered by. */
+/** What a session's programs may see; evaluated in the kernel. Null: that kind is not filtered by. */
 export interface SourceFilter {
-  /** By cgroup id. One that is not in the list is kept and judged in the server. */
+  /** By cgroup id. One that is not in the list is kept, and decided on in the server. */
   readonly cgroups: readonly (readonly [id: number, verdict: CgroupVerdict])[] | null;
   readonly pids: readonly number[] | null;
   /** Descendants of `pids` too. */

@@ -44,7 +44,7 @@ export function syscallName(nr: number, abi: SyscallAbi | null = null): string {
 }
 
 // Codes: one number for each name. The kernel translates a call's ABI and number to its code (eu_call_code of
-// compat.bpf.h), so that options and filters by name are judged there by one comparison, whatever the ABI.
+// compat.bpf.h), so that options and filters by name are evaluated there by one comparison, whatever the ABI.
 
 /** Codes below this one have a name, or are numbers of the native table. */
 export const NAMED_CODES = 1024;

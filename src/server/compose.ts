@@ -1,6 +1,6 @@
 import type { GraphQLSchema } from 'graphql';
 import { hostname } from 'node:os';
-import type { PeerJudge } from '../access/peer.js';
+import type { PeerCheck } from '../access/peer.js';
 import { AlertBook } from '../alerts/book.js';
 import { ConfigFile } from '../base/config-file.js';
 import type { Config } from '../base/config.js';
@@ -39,7 +39,7 @@ export interface App {
   /** What the service works with; for benches and tests, which look behind it. */
   readonly parts: Parts;
   /** Who is at the other end of a loopback connection. */
-  readonly peers: PeerJudge;
+  readonly peers: PeerCheck;
   /** Resolves when the kernel thread has died: nothing can be watched any more, and what it had attached stays until the process ends. */
   readonly died: Promise<Error>;
   /** Stops all sessions and leaves nothing in the kernel. May be called twice. */

@@ -1,4 +1,4 @@
-import type { PeerJudge } from '../access/peer.js';
+import type { PeerCheck } from '../access/peer.js';
 import type { ContainerRegistry } from '../inventory/registry.js';
 import type { ProcessView } from '../event/event.js';
 import type { TrackerRuntime } from '../record/runtime.js';
@@ -12,7 +12,7 @@ export interface Ground {
   readonly kernel: SessionKernel | null;
   readonly registry: ContainerRegistry;
   readonly trackers: ReadonlyMap<string, TrackerRuntime>;
-  readonly peers: PeerJudge;
+  readonly peers: PeerCheck;
   /** Why it cannot start sessions, and what would mend it; null when it can. */
   readonly problem: string | null;
   /** Why no container engine is asked, where none is. */

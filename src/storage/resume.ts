@@ -9,8 +9,8 @@ import type { SessionRecording } from './recording.js';
 
 /** Events in one delivery: it becomes one message. */
 const PART = 8192;
-/** Events that are judged for one delivery, where few pass. */
-const JUDGED = 65_536;
+/** Events for which the filter is evaluated for one delivery, where few pass. */
+const SCANNED = 65_536;
 const REACH_MS = 5000;
 
 export interface ResumeOptions {
@@ -99,7 +99,7 @@ export class ResumedStream implements AsyncIterableIterator<Delivery> {
   async #read(end: number): Promise<Delivery | null> {
     const { source, where } = this.#options;
     const from = this.#from;
-    const to = where ? Math.min(end, from + JUDGED) : end;
+    const to = where ? Math.min(end, from + SCANNED) : end;
     const page = await source.store.page({
       ...queryOf(source, where),
       session: source.id,

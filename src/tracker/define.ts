@@ -27,16 +27,16 @@ export interface SumDefinition {
 }
 
 /**
- * How the kernel judges a field of a filter: the object declares `EU_WHERE_…(stem)` and calls `eu_passes…(stem, value)`. A field that is not
- * pushed is judged in user space.
+ * How the kernel evaluates a field of a filter: the object declares `EU_WHERE_…(stem)` and calls `eu_passes…(stem, value)`. A field that is not
+ * pushed is evaluated in user space.
  */
 export type PushedField =
   /** A number, as the event has it. `null` is the object's value for a null, where there is one; int64 at most. No other value is below `min`. */
   | { readonly kind: 'number'; readonly stem: string; readonly null?: number; readonly min?: number }
   /**
    * A number in the object and something else in the event: `read` makes the one of the other, as the event does. Where some codes
-   * are above `max`, `codeOf` finds that of a name, null for one that no code has: with it names are judged exactly; by a
-   * pattern, what is above `max` passes, and is judged in user space.
+   * are above `max`, `codeOf` finds that of a name, null for one that no code has: with it names are evaluated exactly; by a
+   * pattern, what is above `max` passes, and is evaluated in user space.
    */
   | {
       readonly kind: 'code';
@@ -45,7 +45,7 @@ export type PushedField =
       readonly codeOf?: (name: string) => number | null;
       readonly read: (code: number) => FieldValue;
     }
-  /** Names of bits: an event has the name only where `bits & mask` is `value`, and, if `exact`, always there; null for a name that the kernel cannot judge. */
+  /** Names of bits: an event has the name only where `bits & mask` is `value`, and, if `exact`, always there; null for a name that the kernel cannot evaluate. */
   | {
       readonly kind: 'bits';
       readonly stem: string;
@@ -53,7 +53,7 @@ export type PushedField =
         name: string,
       ) => { readonly mask: number; readonly value: number; readonly exact: boolean } | null;
     }
-  /** A text, judged by its first bytes: all of a comm, 64 of an `eu_str`. */
+  /** A text, evaluated by its first bytes: all of a comm, 64 of an `eu_str`. */
   | { readonly kind: 'text'; readonly stem: string; readonly bytes: 16 | 64 }
   | { readonly kind: 'address'; readonly stem: string };
 
@@ -79,7 +79,7 @@ export interface TrackerDefinition {
   /** Fields whose value is formatted or computed. A record field not named here reaches the schema as it is. */
   readonly fields?: Readonly<Record<string, FieldDefinition>>;
   /**
-   * Fields of a filter that the object judges, by their path, besides those of the header (filter/push.ts); null takes one of these out, for
+   * Fields of a filter that the object evaluates, by their path, besides those of the header (filter/push.ts); null takes one of these out, for
    * a tracker whose header says something else of the process than the current task does. Never may the object refuse what the filter takes.
    */
   readonly pushed?: Readonly<Record<string, PushedField | null>>;

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { PeerJudge } from '../../src/access/peer.js';
+import type { PeerCheck } from '../../src/access/peer.js';
 import type { ApiServer } from '../../src/api/http/server.js';
 import { freePort } from '../support/port.js';
 import { until } from '../support/until.js';
@@ -79,25 +79,25 @@ describe('a request that is aborted', () => {
 
 describe('a connection that was reset, and whose port has a new owner', () => {
   /** The second connection is an operator's: whoever looks up the ends finds that one. */
-  async function setUp(): Promise<{ fixture: Fixture; server: ApiServer; asked: Promise<void>; judge: () => void }> {
-    const [asked, judged] = [gate(), gate()];
-    const peers: PeerJudge = {
-      async judge() {
+  async function setUp(): Promise<{ fixture: Fixture; server: ApiServer; asked: Promise<void>; decide: () => void }> {
+    const [asked, decided] = [gate(), gate()];
+    const peers: PeerCheck = {
+      async check() {
         asked.open();
-        await judged.opened;
+        await decided.opened;
         return { operator: true };
       },
     };
     const fixture = await createFixture();
     const server = await createServer(fixture.services, peers);
-    return { fixture, server, asked: asked.opened, judge: judged.open };
+    return { fixture, server, asked: asked.opened, decide: decided.open };
   }
 
   it.each([
     ['whose reset has been read', START],
     ['with a body that nobody reads meanwhile', START + ' '.repeat(900_000)],
   ])('%s, is not taken for the new one', async (_what, body) => {
-    const { fixture, server, asked, judge } = await setUp();
+    const { fixture, server, asked, decide } = await setUp();
     const localPort = await freePort();
     const first = await dial(server.url, localPort);
     first.write(`${HEAD}Content-Length: ${body.length}\r\n\r\n${body}`);
@@ -105,7 +105,7 @@ describe('a connection that was reset, and whose port has a new owner', () => {
     first.resetAndDestroy();
     await once(first, 'close');
     const second = await dial(server.url, localPort);
-    judge();
+    decide();
     second.write(`GET /graphql?query=%7B__typename%7D HTTP/1.1\r\nHost: localhost\r\nx-eunomia: 1\r\n\r\n`);
     expect(String((await once(second, 'data'))[0])).toContain('HTTP/1.1 200');
     expect(fixture.services.manager.list()).toEqual([]);

@@ -17,7 +17,7 @@ import type { TrackerRuntime } from '../../src/record/runtime.js';
 import { compileView, type EventView } from '../../src/record/view.js';
 import { loadTrackers } from '../../src/catalog/load.js';
 import type { Caller } from '../../src/access/caller.js';
-import type { PeerJudge } from '../../src/access/peer.js';
+import type { PeerCheck } from '../../src/access/peer.js';
 import { openListener, type ApiServer } from '../../src/api/http/server.js';
 import type { Parts } from '../../src/service/parts.js';
 import { Service } from '../../src/service/service.js';
@@ -398,7 +398,7 @@ async function fakeGround(kernel: FakeKernel): Promise<Ground> {
 }
 
 /** Serves these parts on a port of their own. Rejects as `openListener` does. */
-export async function createServer(services: Parts, peers: PeerJudge = new Peers(ownerOf)): Promise<ApiServer> {
+export async function createServer(services: Parts, peers: PeerCheck = new Peers(ownerOf)): Promise<ApiServer> {
   const listener = await openListener(services.config);
   return listener.serve(new Service(services), peers);
 }

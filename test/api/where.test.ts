@@ -140,7 +140,7 @@ describe('a session with a filter', () => {
 });
 
 describe('explain', () => {
-  it('tells what is judged in the kernel, what in the server, and why by these programs', async () => {
+  it('tells what is evaluated in the kernel, what in the server, and why by these programs', async () => {
     const id = await start({ expr: 'process.uid == 0 && exec.errno != null && exec.args.exists(a, a.contains("x"))' }, [
       { exec: {} },
       { open: {} },
@@ -186,7 +186,7 @@ describe('explain', () => {
     });
   });
 
-  it('lets sessions of which the kernel judges the same share their programs, whatever is left to judge', async () => {
+  it('lets sessions of which the kernel evaluates the same share their programs, whatever is left to evaluate', async () => {
     const one = await start({ expr: 'process.uid == 7 && container == null' });
     const other = await start({ expr: 'process.uid == 7 && container != null' });
     const different = await start({ expr: 'process.uid == 8' });

@@ -167,7 +167,7 @@ describe('events in an InfluxDB 1.x', () => {
     expect(await count(database.url, `SELECT COUNT("seq") FROM "eunomia_exec" WHERE "session" = 'forged'`)).toBe(0);
   });
 
-  it('are found by filters, the same as judged here, and hostile values find nothing', async () => {
+  it('are found by filters, the same as when evaluated here, and hostile values find nothing', async () => {
     const { store } = await open(database.url);
     const record = sessionOf('EVENTS');
     const sink = await store.record(record);

@@ -161,7 +161,7 @@ describe('the set-up where something is missing', () => {
     expect(fedora).toMatchObject({ code: 1, told: expect.stringContaining('dnf install clang libbpf-devel') });
   });
 
-  it('updates the lists, installs without questions, and judges by what is there then', async () => {
+  it('updates the lists, installs without questions, and decides by what is there then', async () => {
     const path = resolve(checkout, '..', 'root');
     const log = join(path, 'log');
     const { stdout } = await promisify(execFile)('sh', [

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 
-/** Random valid filters in CEL, of the fields that the kernel can judge and of some that it cannot. */
+/** Random valid filters in CEL, of the fields that the kernel can evaluate and of some that it cannot. */
 
 export interface Pools {
   readonly pids: readonly number[];

@@ -12,12 +12,12 @@ import { copyOf, specOf, type Harness } from './session.js';
 import { ended, start, workloadPath } from './workload.js';
 
 /**
- * A flight of random filters: sessions whose programs judge what they can, against a session without a filter whose events the compiled
- * predicate judges, over one workload. Filters of which the kernel judges the same share their programs, so that many cost few loads.
+ * A flight of random filters: sessions whose programs evaluate what they can, against a session without a filter whose events the compiled
+ * predicate matches, over one workload. Filters of which the kernel evaluates the same share their programs, so that many cost few loads.
  */
 export interface Flight {
   readonly filters: number;
-  /** Of these, whose sessions had programs that judge in the kernel. */
+  /** Of these, whose sessions had programs that evaluate in the kernel. */
   readonly pushed: number;
   readonly events: number;
   /** Events that a filter took, over all filters. */
@@ -44,7 +44,7 @@ const SETS = [
   ['open', 'tcp', 'exit'],
   ['syscount'],
 ] as const;
-/** A ring of another size than the reference's, so that sessions never share the programs that judge nothing. */
+/** A ring of another size than the reference's, so that sessions never share the programs that evaluate nothing. */
 const RING = 1 << 20;
 /** Sums are read at the end alone: readings at an interval come at other moments for each session. */
 const OPTIONS: Readonly<Record<string, TrackerOptions>> = { syscount: { every: 3_600_000 } };

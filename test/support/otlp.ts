@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { gunzipSync } from 'node:zlib';
 // An older release of the exporter's package, which still held the decoder that protobufjs makes of OpenTelemetry's own
-// .proto files: what we send is judged by the schema, not by the code that encoded it.
+// .proto files: what we send is checked against the schema, not by the code that encoded it.
 import root from 'otlp-schema/build/src/generated/root.js';
 
 interface Value {

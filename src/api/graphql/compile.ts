@@ -24,7 +24,7 @@ import { Windows } from './windows.js';
  * graphql-jit compiles an operation to plain JavaScript: several times the speed of graphql-js on lists of events.
  * What it does not do, or does differently, is kept away from it here, so that answers are those of graphql-js:
  *
- * - @skip and @include (jit merges conditions of shared fragments wrongly): judged before, by a document of its own for
+ * - @skip and @include (jit merges conditions of shared fragments wrongly): evaluated before, by a document of its own for
  *   each combination of their variables;
  * - coercion of variables (jit knows no @oneOf, and has messages of its own): graphql-js coerces them, jit passes them on;
  * - variables inside of a list or an object literal, and aliases that begin with "__" (`__proto__` is lost in an
@@ -149,7 +149,7 @@ function specialise(
   operation: OperationDefinitionNode,
   variables: Readonly<Record<string, unknown>>,
 ): DocumentNode {
-  const judge = (node: SelectionNode): SelectionNode | null => {
+  const kept = (node: SelectionNode): SelectionNode | null => {
     const skip = getDirectiveValues(GraphQLSkipDirective, node, variables);
     const include = getDirectiveValues(GraphQLIncludeDirective, node, variables);
     if (skip?.['if'] === true || include?.['if'] === false) return null;
@@ -162,9 +162,9 @@ function specialise(
   return visit(
     { ...document, definitions: wanted },
     {
-      Field: { enter: judge },
-      FragmentSpread: { enter: judge },
-      InlineFragment: { enter: judge },
+      Field: { enter: kept },
+      FragmentSpread: { enter: kept },
+      InlineFragment: { enter: kept },
       VariableDefinition: {
         enter: (node) => ({
           ...node,

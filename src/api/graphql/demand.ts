@@ -20,7 +20,7 @@ export type Selection = Pick<
 
 /**
  * Which fields of events a `Subscription.events` reads: its selection, with fragments, aliases, @skip and @include
- * judged as the executor does.
+ * evaluated as the executor does.
  */
 export function demandOfBatches(selection: Selection): Demand {
   const reader = new Reader(selection);

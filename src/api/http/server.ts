@@ -5,7 +5,7 @@ import type { Config } from '../../base/config.js';
 import { EunomiaError, messageOf } from '../../base/errors.js';
 import { Access, checkListen, loadTls } from '../../access/access.js';
 import { Connections } from './connections.js';
-import type { PeerJudge } from '../../access/peer.js';
+import type { PeerCheck } from '../../access/peer.js';
 import type { Service } from '../../service/service.js';
 import { Engine } from '../graphql/engine.js';
 import { createHttpHandler, type HttpHandler } from './http.js';
@@ -30,7 +30,7 @@ export interface ApiServer {
 /** An address that is taken, where nothing is served yet: requests get 503. */
 export interface Listener {
   /** To be called once. */
-  serve(service: Service, peers: PeerJudge): ApiServer;
+  serve(service: Service, peers: PeerCheck): ApiServer;
   /** Gives the address back, when nothing was served. */
   close(): Promise<void>;
 }

@@ -34,7 +34,7 @@ export type BatchEntry =
 /**
  * The plan of a subscription whose batches can be written as text straight from their records; null when an executor of
  * GraphQL has to make them: it is no subscription to `events`, or it selects what a resolver makes or what takes arguments
- * (`container { labels }`, `label`, `pod`). Fragments, aliases, @skip and @include are judged by graphql-js itself, per operation.
+ * (`container { labels }`, `label`, `pod`). Fragments, aliases, @skip and @include are evaluated by graphql-js itself, per operation.
  */
 export function planText({ schema, document, operation, variables }: Execution): TextPlan | null {
   const root = schema.getSubscriptionType();

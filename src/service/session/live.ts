@@ -205,7 +205,7 @@ export class LiveSession implements SessionHandle {
     const checked = replay == null ? undefined : inRange('replay', replay, 0, MAX_REPLAY, 'events');
     const filter = filterFor(this.trackers, where, this.#parts);
     const demand = demandOf(spec, catalog, this.trackers);
-    // The aggregator judges, not the stream: it tells how many events it discarded.
+    // The aggregator evaluates the filter, not the stream: it tells how many events it discarded.
     const source = session.subscribe({ replay: checked, demand: filter?.with(demand) ?? demand, lends: true });
     return new LiveAggregate(
       new Aggregator(spec, { live: true, accept: filter?.matches }),

@@ -132,7 +132,7 @@ export class StoredSession implements SessionHandle {
     };
   }
 
-  /** Nobody judges its events any more. */
+  /** Nothing evaluates its events any more. */
   get explain(): FilterPlan {
     const trackers = this.trackers.map((tracker) => ({
       tracker,

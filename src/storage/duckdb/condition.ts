@@ -19,7 +19,7 @@ export interface KnownContainer {
 export interface Condition {
   readonly sql: string;
   readonly values: readonly Bound[];
-  /** False: rows that meet it are to be judged by the filter itself. */
+  /** False: the filter itself has to be evaluated for rows that meet it. */
   readonly exact: boolean;
   /** Whether it asks for something of the process. */
   readonly joins: boolean;
@@ -65,7 +65,7 @@ export function columnOf(
   return own ? { sql: `e.${quote(own.name)}`, kind: own.kind, process: false } : null;
 }
 
-/** What of a query SQL can judge exactly as the filter does, for the events of one tracker. Null: none of them is in the answer. */
+/** What of a query SQL can evaluate exactly as the filter does, for the events of one tracker. Null: none of them is in the answer. */
 export function conditionOf(
   query: EventQuery,
   table: EventTable,
@@ -126,7 +126,7 @@ class Translator {
     return type === 'VARCHAR' ? '?' : `?::${type}`;
   }
 
-  /** Null when SQL would not judge just as the filter; nothing is bound then. NULL is false, as everywhere in a WHERE. */
+  /** Null when SQL would not match exactly what the filter matches; nothing is bound then. NULL is false, as everywhere in a WHERE. */
   translate(filter: Filter): string | null {
     const bound = this.values.length;
     const sql = this.#translate(filter);

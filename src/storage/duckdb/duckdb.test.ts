@@ -190,7 +190,7 @@ describe('the embedded store', () => {
     }
   });
 
-  it('judges what SQL cannot by the filter, and the rest in SQL', async () => {
+  it('evaluates what SQL cannot by the filter, and the rest in SQL', async () => {
     const store = opened(await directory());
     const sink = await store.record(record('a', ['exit']));
     await sink.write(slicesOf([batchAt(0, 5000)]), null);
@@ -318,7 +318,7 @@ describe('history', () => {
       more = page.hasNext;
     }
     expect(seen).toEqual(Array.from({ length: 40 }, (_, i) => [`a${i}`, `b${i}`, `c${i}`]).flat());
-    const judged = await store.history(
+    const filtered = await store.history(
       {
         ...everything(['exit']),
         sessions: ['b'],
@@ -327,7 +327,7 @@ describe('history', () => {
       null,
       7,
     );
-    expect(judged.events.map(({ place }) => place.seq)).toEqual([38, 39]);
+    expect(filtered.events.map(({ place }) => place.seq)).toEqual([38, 39]);
   });
 });
 

@@ -26,7 +26,7 @@ const LARGEST_PART = 1 << 20;
 /** Events of one part of `read`, about: making them takes the event loop some 10 ms. Where few match, more places are looked at at once. */
 const READ_EVENTS = 4096;
 const MOST_PLACES = 32_768;
-/** Rows that are judged, or handed on, at a time. */
+/** Rows that are filtered, or handed on, at a time. */
 const SCAN_ROWS = 16_384;
 
 export interface ReaderOptions {
@@ -232,7 +232,7 @@ export class EventReader {
     }
   }
 
-  /** Events that are in the answer: what SQL left is judged here. */
+  /** Events that are in the answer: what SQL left is filtered here. */
   async #events(
     sources: readonly Source[],
     where: string,

@@ -27,7 +27,7 @@ export interface Answer<Row> {
   readonly unsaid: readonly string[];
 }
 
-/** A database of one protocol. Rejects with what its library throws, which `failureOf` judges. */
+/** A database of one protocol. Rejects with what its library throws, which `failureOf` classifies. */
 export interface InfluxClient extends Writer {
   /** "InfluxDB 1.6.7", for people. */
   readonly product: string;

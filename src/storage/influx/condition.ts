@@ -20,7 +20,7 @@ export interface Condition {
 
 /**
  * Translates a filter. Negations go down to the comparisons, since InfluxQL has none. What cannot be said is left out, so that more
- * matches, never less: events are judged again here, aggregates refuse.
+ * matches, never less: the filter is evaluated again here for events, aggregates refuse.
  */
 export function conditionOf(filter: Filter, columns: readonly Column[], dialect: Dialect): Condition {
   const unsaid = new Set<string>();

@@ -108,7 +108,7 @@ export function planAggregate(question: AggregateQuestion): AggregatePlan {
   ];
   return {
     ...question,
-    // Of a rollup only what it is grouped by can be judged.
+    // Of a rollup only what it is grouped by can be evaluated.
     columns: source === 'RAW' ? all : all.filter(({ kind }) => kind === 'tag'),
     measurements: trackers.map(({ name }) => (source === 'RAW' ? measurementOf(name) : rollupOf(name))),
     groups,

@@ -57,7 +57,7 @@ const MAX_REFUSED_MS = 60_000;
 const DRAIN_MS = 2000;
 const REJECTED = 'rejected';
 
-/** Of a record that the database has judged. */
+/** Of a record that the database has accepted or rejected. */
 interface Outcome {
   readonly written: number;
   readonly rejected: number;
@@ -111,7 +111,7 @@ export class Sender {
   }
 
   /**
-   * Of those accepted, in their order, how many a crash of the server can no longer take: the database has judged them,
+   * Of those accepted, in their order, how many a crash of the server can no longer take: the database has decided on them,
    * or they are on disk.
    */
   get safe(): number {

@@ -46,14 +46,14 @@ export function poster(url: string, headers: Readonly<Record<string, string>>, c
         request.on('error', reject);
         request.end(packed);
       });
-      return judge(answer, await bodyOf(answer));
+      return outcomeOf(answer, await bodyOf(answer));
     } catch (error) {
       return { kind: 'AWAY', problem: problemOf(error), afterMs: null };
     }
   };
 }
 
-function judge({ statusCode = 0, headers }: IncomingMessage, body: Buffer): Answer {
+function outcomeOf({ statusCode = 0, headers }: IncomingMessage, body: Buffer): Answer {
   if (statusCode >= 200 && statusCode < 300) return { kind: 'TAKEN', body };
   // The message of a failed request is a protobuf too; what of it can be read is enough for a log.
   const said = body
