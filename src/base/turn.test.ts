@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { finish, inTurns, sorted, Turns, turns, type Work } from './turn.js';
+import { finish, inTurns, Line, sorted, Turns, turns, type Work } from './turn.js';
 
 function spend(ms: number): void {
   for (const until = performance.now() + ms; performance.now() < until;);
@@ -59,6 +59,29 @@ describe('turns', () => {
     );
     for (let round = 0; round < 4; round++)
       expect(order.slice(round * 5, round * 5 + 5).sort()).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  it('are one for the next of a client that has sent many, and in the order that they came', async () => {
+    const shared = new Turns(0);
+    expect([shared.isOpen, shared.isOpen]).toEqual([true, false]);
+    const order: string[] = [];
+    const line = new Line(shared);
+    const parts = Array.from({ length: 50 }, async (_, i) => {
+      await line.next();
+      order.push(`${i}`);
+    });
+    await shared.next();
+    order.push('another');
+    await Promise.all(parts);
+    expect(order.indexOf('another')).toBeLessThan(3);
+    expect(order.filter((each) => each !== 'another')).toEqual(Array.from({ length: 50 }, (_, i) => `${i}`));
+  });
+
+  it('begin at once for what a client sends where nothing waits', async () => {
+    const shared = new Turns(1000);
+    const line = new Line(shared);
+    expect(line.next()).toBeNull();
+    expect(line.next()).toBeNull();
   });
 
   it('go to an answer every second time, however many readers wait that never end', async () => {

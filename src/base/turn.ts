@@ -74,6 +74,30 @@ export const turns = new Turns();
  */
 export const requests = new Turns();
 
+/**
+ * What one client has sent, of which each part is handled in a turn: a part waits for its turn once the one before has had its own. However many there
+ * are, they stand before others as one.
+ */
+export class Line {
+  readonly #of: Turns;
+  #last: Promise<void> | null = null;
+
+  constructor(of: Turns = requests) {
+    this.#of = of;
+  }
+
+  /** Resolves in the turn of the next part. Null when that is now. */
+  next(): Promise<void> | null {
+    if (this.#last === null && this.#of.isOpen) return null;
+    const turn = this.#last ? this.#last.then(() => this.#of.next()) : this.#of.next();
+    this.#last = turn;
+    void turn.then(() => {
+      if (this.#last === turn) this.#last = null;
+    });
+    return turn;
+  }
+}
+
 /** Work in pieces: it yields where others may have a turn, at least once a millisecond or so, and returns its result. */
 export type Work<Result> = Generator<void, Result, void>;
 

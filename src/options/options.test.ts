@@ -418,7 +418,7 @@ describe('what messages and documentation name', () => {
   });
 
   it('gives each limit that an error names a key, or it cannot be set', () => {
-    const fixed = ['repeats', 'headers', 'chunkExtensions', 'bodies', 'responses'];
+    const fixed = ['repeats', 'lines', 'values', 'headers', 'chunkExtensions', 'bodies', 'responses'];
     const text = sources.map(textIn).join('\n');
     const named = [
       ...[...text.matchAll(/limitExceeded\(\s*'(\w+)'/g)].map(([, limit]) => limit),

@@ -106,6 +106,40 @@ describe('a hostile request', () => {
     expectRefused(await send('['.repeat(500_000)), 'BAD_REQUEST');
   });
 
+  it('with more values than a filter may have is refused before they are parsed', async () => {
+    const query = JSON.stringify('query ($input: [TrackerInput!]) { __typename }');
+    for (const values of ['{},'.repeat(20_000), '1,'.repeat(50_000)]) {
+      const response = await send(`{"query":${query},"variables":{"input":[${values}1]}}`);
+      expectRefused(response, 'LIMIT_EXCEEDED');
+      expect(JSON.parse(response.body)).toMatchObject({ errors: [{ extensions: { limit: 'values' } }] });
+    }
+    expectRefused(await send(`[${'{"query":"{ __typename }"},'.repeat(20_000)}{}]`), 'LIMIT_EXCEEDED');
+  });
+
+  it('does not get its own values back in each error, whatever their size', async () => {
+    const unknown = Object.fromEntries(Array.from({ length: 5_000 }, (_, i) => [`key${i}`, 'x'.repeat(20)]));
+    const input = { trackers: [{ exec: unknown }] };
+    const long = 'x'.repeat(100_000);
+    for (const [query, variables] of [
+      ['mutation ($input: StartSessionInput!) { startSession(input: $input) { id } }', { input }],
+      ['query ($at: DateTime) { process(pid: 1, startTime: $at) { pid } }', { at: long }],
+      [`{ process(pid: 1, startTime: "${long}") { pid } }`, {}],
+    ] as const) {
+      const response = await send(JSON.stringify({ query, variables }));
+      expectRefused(response);
+      expect(response.body.length).toBeLessThan(15_000);
+    }
+    const named = await send(JSON.stringify({ query: 'query a { __typename }', operationName: long }));
+    expect(named.body.length).toBeLessThan(1_000);
+    const { errors } = JSON.parse(
+      (await send(JSON.stringify({ query: 'query ($n: Int) { alerts(first: $n) { title } }', variables: { n: long } })))
+        .body,
+    ) as { errors: { message: string }[] };
+    expect(errors[0]?.message).toMatch(
+      /^Variable "\$n" got invalid value "x{60}[^"x]+"; Int cannot represent non-integer value: "x{60}[^"x]+"$/,
+    );
+  });
+
   it('with variables nested as deep as a filter may be is served', async () => {
     const where = Array.from({ length: 40 }).reduce<unknown>((inner) => ({ and: [inner] }), {
       process: { pid: { eq: 1 } },
@@ -362,6 +396,13 @@ describe('a hostile WebSocket client', () => {
       `{"id":"1","type":"subscribe","payload":{"query":"{ __typename }","variables":{"a":${nested(5_000)}}}}`,
     );
     expect({ code, reason }).toEqual({ code: 4400, reason: 'Invalid message: nested more than 200 deep' });
+  });
+
+  it('with variables of too many values is closed as a bad request', async () => {
+    const { code, reason } = await converse(
+      `{"id":"1","type":"subscribe","payload":{"query":"{ __typename }","variables":{"a":[${'{},'.repeat(20_000)}1]}}}`,
+    );
+    expect({ code, reason }).toEqual({ code: 4400, reason: 'Invalid message: more than 20000 values' });
   });
 
   it.each(['{', 'null', '[]', '{"type":"nothing"}', '{"id":1,"type":"subscribe"}', `{"type":"${'x'.repeat(500)}"}`])(

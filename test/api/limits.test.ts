@@ -85,6 +85,14 @@ describe('a document', () => {
   });
 });
 
+it('a document of a million lines is refused before the place of an error in it is counted, from its beginning', () => {
+  for (const end of ['\n', '\r', '\r\n'])
+    expect(() => parseWithin(`${end.repeat(1_000_000)}{ nope }`, limits)).toThrow(
+      expect.objectContaining({ code: 'LIMIT_EXCEEDED', details: expect.objectContaining({ limit: 'lines' }) }),
+    );
+  expect(parseWithin(`${'\r\n'.repeat(4_999)}{ nope }`, limits).definitions).toHaveLength(1);
+});
+
 describe('results of introspection', () => {
   const executionOf = (query: string, variables: Record<string, unknown> = {}): Execution => {
     const document = parse(query);

@@ -294,6 +294,17 @@ describe('a client that does not say who it is', () => {
     expect((await reading).value).toMatchObject({ data: { events: { events: [{}] } } });
   });
 
+  it.each(['ping', 'connection_init'])('has little to say: a %s of 100 KB ends its connection', async (type) => {
+    const socket = new WebSocket(server.url.replace('http', 'ws'), 'graphql-transport-ws');
+    await once(socket, 'open');
+    socket.send(JSON.stringify({ type, payload: { authorization, text: 'x'.repeat(100_000) } }));
+    const [code, reason] = await once(socket, 'close');
+    expect({ code, reason: String(reason) }).toEqual({
+      code: 4400,
+      reason: 'Invalid message: more than 65536 bytes before the acknowledgement',
+    });
+  });
+
   it.each([
     ['nothing', ''],
     ['headers that never end', 'GET /graphql HTTP/1.1\r\nHost: x\r\nX-A: b\r\n'],

@@ -4,6 +4,8 @@ import { WebSocket } from 'ws';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { ApiServer } from '../../src/api/http/server.js';
 import { requests, turns } from '../../src/base/turn.js';
+import { dial, dialWebSocket, flood, frame, identify } from '../support/socket.js';
+import { until } from '../support/until.js';
 import { createFixture, createServer, post, startedId, type Fixture, type FixtureOptions } from './support.js';
 
 /** What one client may legally do leaves room for all others. Turns are counted, not milliseconds. */
@@ -61,6 +63,70 @@ describe('a request', () => {
     expect(json.data).toMatchObject({ __typename: 'Query' });
     // It waits for rounds of the event loop, each with one turn in it.
     expect(served - before).toBeLessThan(200);
+  });
+});
+
+describe('what one client sends at once', () => {
+  /** The turns that requests take where each has room for one piece. */
+  function countRequestTurns(): () => number {
+    vi.spyOn(requests, 'isOpen', 'get').mockReturnValue(false);
+    const next = vi
+      .spyOn(requests, 'next')
+      .mockImplementation(() => new Promise<void>((resolve) => setImmediate(resolve)));
+    return () => next.mock.calls.length;
+  }
+  // It is refused, and so takes no turn for its result.
+  const refused = { query: '{ nope }' };
+
+  it('as a batch has a turn for each operation', async () => {
+    await serve();
+    const turnsTaken = countRequestTurns();
+    const { json } = await post(
+      server.url,
+      Array.from({ length: 10 }, () => refused),
+    );
+    expect(json).toHaveLength(10);
+    expect(turnsTaken()).toBeGreaterThanOrEqual(10);
+  });
+
+  it('over WebSocket has a turn for each message', async () => {
+    await serve();
+    const socket = await dialWebSocket(server.url);
+    await identify(socket);
+    const turnsTaken = countRequestTurns();
+    const messages = Array.from({ length: 40 }, (_, i) => frame({ id: `${i}`, type: 'subscribe', payload: refused }));
+    socket.write(Buffer.concat(messages));
+    let text = '';
+    socket.on('data', (data) => (text += String(data)));
+    socket.resume();
+    await until('all are answered', () => text.split('GRAPHQL_VALIDATION_FAILED').length === 41);
+    expect(turnsTaken()).toBeGreaterThanOrEqual(40);
+    socket.destroy();
+  });
+
+  it('over HTTP is served request by request, and no more is read than some that wait', async () => {
+    await serve();
+    const { host } = new URL(server.url);
+    const requestOf = (query: string): string => {
+      const body = JSON.stringify({ query });
+      return `POST /graphql HTTP/1.1\r\nHost: ${host}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+    };
+    const start = 'mutation { startSession(input: { trackers: [{ exec: {} }] }) { id } }';
+    const sessions = () => fixture.services.manager.list();
+    const socket = await dial(server.url);
+    let text = '';
+    socket.on('data', (data) => (text += String(data)));
+    const answered = (): number => text.split('HTTP/1.1 200').length - 1;
+    socket.write(requestOf('mutation { trace(input: { trackers: [{ exec: {} }] }, for: "10m") { id } }'));
+    socket.write(requestOf(start).repeat(30));
+    // What the buffers of the kernel hold, and what was read at once: the rest is not taken.
+    const many = Buffer.from(requestOf('{ __typename }').repeat(500));
+    expect(await flood(socket, many, { quietMs: 300, mostBytes: 64 << 20 })).toBeLessThan(24 << 20);
+    expect(sessions()).toHaveLength(1);
+    await sessions()[0]?.stop('REQUESTED');
+    await until('those that waited are served', () => answered() > 100);
+    expect(sessions()).toHaveLength(31);
+    socket.destroy();
   });
 });
 

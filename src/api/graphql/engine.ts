@@ -198,7 +198,7 @@ function operationOf(document: DocumentNode, name: string | null | undefined): O
       ? 'the document has no operation'
       : name == null
         ? `the document has ${names.length} operations; name one in \`operationName\`: ${names.join(', ')}`
-        : `the document has no operation "${name}"; it has ${names.join(', ')}`;
+        : `the document has no operation "${name.slice(0, 100)}"; it has ${names.join(', ')}`;
   throw new EunomiaError('BAD_REQUEST', message);
 }
 

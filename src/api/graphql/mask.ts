@@ -3,6 +3,11 @@ import { isErrorCode, statusOf, type ErrorCode } from '../../base/error-code.js'
 import { EunomiaError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 
+/** Of a message that graphql-js makes: it repeats a client's value whole, whatever its size, once or twice in each error about it. */
+const MESSAGE = 1000;
+const MESSAGE_END = 300;
+const LONG_TEXT = /"([^"]{60})[^"]+"/g;
+
 /** A result in which each error tells a code, and none tells what is not the client's business. */
 export function maskResult(result: ExecutionResult, log: Log): ExecutionResult {
   return result.errors ? { ...result, errors: result.errors.map((error) => maskError(error, log)) } : result;
@@ -21,7 +26,7 @@ export function maskError(error: unknown, log: Log): GraphQLError {
   if (cause instanceof GraphQLError && error instanceof GraphQLError) {
     const code = error.extensions['code'] ?? codeOf(error);
     // The outer message tells the variable and the place in it.
-    return new GraphQLError(error.message, { ...position, extensions: { ...error.extensions, code } });
+    return new GraphQLError(shortened(error.message), { ...position, extensions: { ...error.extensions, code } });
   }
   log.error({ err: cause }, 'an operation failed unexpectedly');
   return new GraphQLError('Unexpected error: the server has logged it.', {
@@ -39,6 +44,13 @@ export function formatError(error: EunomiaError): GraphQLFormattedError {
 export function isClientError(error: unknown): boolean {
   const code: unknown = error instanceof GraphQLError ? error.extensions['code'] : Reflect.get(Object(error), 'code');
   return isErrorCode(code) && statusOf({ code, details: {} }) < 500;
+}
+
+/** What is wrong stands at the end, behind the value. */
+function shortened(message: string): string {
+  if (message.length <= MESSAGE) return message;
+  const short = message.replace(LONG_TEXT, '"$1…"');
+  return short.length <= MESSAGE ? short : `${short.slice(0, MESSAGE - MESSAGE_END - 1)}…${short.slice(-MESSAGE_END)}`;
 }
 
 function causeOf(error: unknown): unknown {

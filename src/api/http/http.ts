@@ -19,11 +19,12 @@ import { limitExceeded } from '../graphql/limits.js';
 import { isClientError, maskError } from '../graphql/mask.js';
 import { serveMetrics } from './metrics.js';
 import { readParameters } from './parameters.js';
+import { joinPipeline } from './pipeline.js';
 import { refuse } from './refuse.js';
 import { Responses } from './responses.js';
 import { resultText } from '../text/result-text.js';
 import { ENDPOINT, type GuardedHandler, type PublicHandler, type Target } from './routes.js';
-import { begun, requests, turns } from '../../base/turn.js';
+import { begun, Line, requests, turns } from '../../base/turn.js';
 import { sendDownload } from './send.js';
 import type { Strangers } from './strangers.js';
 import type { Limits } from '../../base/config.js';
@@ -121,6 +122,9 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
       serveMetrics(request, response, options.service, callerOf(identity, response)),
   };
   const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    await joinPipeline(request, response);
+    if (!requests.isOpen) await requests.next();
+    if (request.socket.destroyed) return;
     const admission = await admit(request, access, limits);
     switch (admission.access) {
       case 'REFUSED':
@@ -137,6 +141,7 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
   };
 
   return (request, response) => {
+    response.setMaxListeners(limits.batch + 20); // each operation of a batch frees something when it closes
     closeWithConnection(request, response);
     response.setHeader('X-Content-Type-Options', 'nosniff');
     response.setHeader('X-Frame-Options', 'DENY');
@@ -173,6 +178,7 @@ function useEngine({ engine, connections, limits, log }: HttpOptions): Plugin<ob
   const responses = new Responses();
   const answer = async (params: GraphQLParams, request: Request, caller: HttpCaller): Promise<Answer> => {
     const query = params.query ?? '';
+    await lineOf(request).next();
     const prepared = engine.prepare(
       { query, variables: params.variables, operationName: params.operationName },
       caller,
@@ -193,6 +199,13 @@ function useEngine({ engine, connections, limits, log }: HttpOptions): Plugin<ob
     return result;
   };
   const spent = new WeakMap<Request, number>();
+  /** Operations of a batch come all at once. */
+  const lines = new WeakMap<Request, Line>();
+  const lineOf = (request: Request): Line => {
+    const line = lines.get(request) ?? new Line();
+    lines.set(request, line);
+    return line;
+  };
   /** Requests that are batches, by their responses: yoga hands a parser another request than it hands an operation. */
   const batched = new WeakSet<ServerResponse>();
   const refusal = (

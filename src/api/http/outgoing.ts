@@ -26,6 +26,7 @@ export class Outgoing {
   readonly #waiting: (() => void)[] = [];
   readonly #closed: Promise<void>;
   #taken = false;
+  #held = 0;
   #aliveAt = Date.now();
 
   constructor(options: OutgoingOptions) {
@@ -92,6 +93,16 @@ export class Outgoing {
     };
   }
 
+  /** Reads nothing from the socket until the function that is returned has been called, once. */
+  hold(): () => void {
+    this.#held += 1;
+    if (!this.#options.socket.isPaused) this.#options.socket.pause();
+    return () => {
+      this.#held -= 1;
+      this.#resumeWhenEmpty();
+    };
+  }
+
   #pauseWhenFull(): void {
     const { socket } = this.#options;
     if (socket.bufferedAmount > FULL_BYTES && !socket.isPaused) socket.pause();
@@ -99,7 +110,7 @@ export class Outgoing {
 
   #resumeWhenEmpty(): void {
     const { socket } = this.#options;
-    if (socket.isPaused && socket.bufferedAmount <= FULL_BYTES / 2) socket.resume();
+    if (socket.isPaused && this.#held === 0 && socket.bufferedAmount <= FULL_BYTES / 2) socket.resume();
   }
 
   #ping(): void {

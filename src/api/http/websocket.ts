@@ -12,7 +12,7 @@ import { refuseUpgrade } from './admit.js';
 import type { Access } from '../../access/access.js';
 import { isRefused, type Connections } from './connections.js';
 import { isStream, type Engine, type Prepared } from '../graphql/engine.js';
-import { isNestedTooDeep, MAX_NESTING } from './json.js';
+import { excessOf, MAX_NESTING, MAX_VALUES, type Excess } from './json.js';
 import { limitExceeded } from '../graphql/limits.js';
 import { maskError } from '../graphql/mask.js';
 import { Operations, type Operation } from './operation.js';
@@ -21,7 +21,7 @@ import { refuseRaw } from './refuse.js';
 import type { Strangers } from './strangers.js';
 import { resultText } from '../text/result-text.js';
 import type { TextSink } from '../text/text.js';
-import { begun, requests, turns } from '../../base/turn.js';
+import { begun, Line, requests, turns } from '../../base/turn.js';
 
 export interface WebSocketOptions {
   readonly engine: Engine;
@@ -54,6 +54,12 @@ const CLOSE_MS = 2_000;
 const GOING_MS = 500;
 /** How long operations that have ended may take to say so. */
 const LAST_MS = 200;
+/** Of a message of a client that has not said who it is. */
+const STRANGERS_BYTES = 64 << 10;
+const EXCESS: Readonly<Record<Excess, string>> = {
+  DEPTH: `nested more than ${MAX_NESTING} deep`,
+  VALUES: `more than ${MAX_VALUES} values`,
+};
 /** Of the reason in a close frame (RFC 6455, 5.5): 125 bytes with the code. */
 const REASON_BYTES = 123;
 
@@ -103,13 +109,13 @@ export function serveWebSockets(server: Server, options: WebSocketOptions): () =
           return text === null ? Promise.resolve() : outgoing.send([text]);
         },
         close: (code, reason) => close(socket, code ?? NORMAL, reason ?? ''),
-        onMessage: (receive) =>
-          socket.on('message', (data) => {
+        onMessage: (receive) => {
+          const line = new Line();
+          const handle = (message: string): void => {
             // What came in one piece of the stream is still handed over after a close.
             if (socket.readyState !== socket.OPEN) return;
-            const message = String(data);
-            if (isNestedTooDeep(message))
-              return close(socket, BAD_REQUEST, `Invalid message: nested more than ${MAX_NESTING} deep`);
+            const excess = excessOf(message);
+            if (excess) return close(socket, BAD_REQUEST, `Invalid message: ${EXCESS[excess]}`);
             const incoming = operations.receive(message);
             if (incoming.kind === 'CLOSE') return close(socket, incoming.code, incoming.reason);
             if (incoming.kind === 'IGNORE') return;
@@ -120,7 +126,24 @@ export function serveWebSockets(server: Server, options: WebSocketOptions): () =
                 close(socket, 1011, 'Internal server error');
               })
               .finally(() => operation && operations.ended(operation));
-          }),
+          };
+          socket.on('message', (data) => {
+            const message = String(data);
+            if (!extra.identity && message.length > STRANGERS_BYTES)
+              return close(
+                socket,
+                BAD_REQUEST,
+                `Invalid message: more than ${STRANGERS_BYTES} bytes before the acknowledgement`,
+              );
+            const turn = line.next();
+            if (!turn) return handle(message);
+            const release = outgoing.hold();
+            void turn.then(() => {
+              release();
+              handle(message);
+            });
+          });
+        },
       },
       extra,
     );
