@@ -9,6 +9,8 @@ import { mapShared, type Mapping } from './mapping.js';
 import { tracepointArguments } from './tracepoints.js';
 
 const LOG_BYTES = 1 << 20;
+/** A constant of memory.bpf.h. */
+const PAGE_BYTES = 'eu_page_bytes';
 
 export interface ObjectSpec {
   /** What errors call it, for example "open". */
@@ -265,7 +267,8 @@ export class BpfObject {
       const [, tracepoint] = /^eu_args_(\w+)$/.exec(name) ?? [];
       return tracepoint === undefined ? [] : [[name, tracepointArguments(tracepoint) ?? 0] as const];
     });
-    for (const [name, value] of [...tracepoints, ...Object.entries(this.#spec.constants)]) {
+    const page = variables.has(PAGE_BYTES) ? [[PAGE_BYTES, loadLibc().getpagesize()] as const] : [];
+    for (const [name, value] of [...tracepoints, ...page, ...Object.entries(this.#spec.constants)]) {
       const variable = variables.get(name);
       if (!variable || variable.section !== '.rodata') {
         throw new EunomiaError('BAD_OBJECT', `${this.name}.bpf.o has no constant ${name} (const volatile)`);
