@@ -34,6 +34,8 @@ typedef __u64 eu_boot_ns;
 /* Nanoseconds, a duration; EU_NO_DURATION is null. */
 typedef __u64 eu_duration_ns;
 #define EU_NO_DURATION (~0ULL)
+/* What something has at a moment, in bytes for example: never added up, as a plain __u64 named `…_bytes` is by /metrics. */
+typedef __u64 eu_amount;
 /* A count or a total of a record that stands for many happenings (sum.bpf.h): user space adds up those of all CPUs. */
 typedef __u64 eu_sum;
 /* How many took 2^i up to 2^(i+1) ns, by i; the first also less, the last (39 hours) also more. Added up like eu_sum. */

@@ -11,14 +11,14 @@
 struct oomkill_event {
 	struct eu_header header;  /* of the victim; tid is that of the thread that the kernel names */
 	struct eu_header trigger; /* of the process whose allocation failed; all 0: a kernel thread's, for no process */
-	__u64 limit_bytes;        /* of the cgroup whose limit was reached, where `limited` */
-	__u64 usage_bytes;
-	__u64 anon_bytes; /* the victim's */
-	__u64 file_bytes;
-	__u64 shmem_bytes;
-	__u64 swap_bytes;
-	__u64 page_tables_bytes;
-	__u64 virtual_bytes;
+	eu_amount limit_bytes;    /* of the cgroup whose limit was reached, where `limited` */
+	eu_amount usage_bytes;
+	eu_amount anon_bytes; /* the victim's */
+	eu_amount file_bytes;
+	eu_amount shmem_bytes;
+	eu_amount swap_bytes;
+	eu_amount page_tables_bytes;
+	eu_amount virtual_bytes;
 	__s32 oom_score_adj;
 	bool limited;
 	__u8 reserved[3];

@@ -114,6 +114,7 @@ const table = {
     nullable: false,
     metric: 'durations',
   },
+  eu_amount: { form: 'wide', signed: false, bytes: 8, scalars: ['UInt64'], nullable: false },
   eu_sum: {
     form: 'wide',
     signed: false,

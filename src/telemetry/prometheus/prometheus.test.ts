@@ -29,6 +29,7 @@ const runtime: CountedTracker = {
       field('sentBytes', 'u64', 88),
       field('durationNs', 'eu_duration_ns', 96),
       field('ports', 'u64', 104),
+      field('limitBytes', 'eu_amount', 88), // one at a moment: adding it up says nothing
     ]),
   },
 };
