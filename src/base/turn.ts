@@ -75,8 +75,8 @@ export const turns = new Turns();
 export const requests = new Turns();
 
 /**
- * What one client has sent, of which each part is handled in a turn: a part waits for its turn once the one before has had its own. However many there
- * are, they stand before others as one.
+ * What one client has sent, of which each part is handled in a turn: a part waits for its turn once the one before has
+ * had its own. However many there are, they stand before others as one.
  */
 export class Line {
   readonly #of: Turns;

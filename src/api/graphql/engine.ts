@@ -15,6 +15,7 @@ import { EunomiaError } from '../../base/errors.js';
 import { executeHot, executeSlow, readsEvents, type Execution } from './compile.js';
 import type { Service } from '../../service/service.js';
 import type { RequestContext } from './context.js';
+import { Documents } from './documents.js';
 import { checkLimits, parseWithin, type Measured } from './limits.js';
 import { Introspection } from './introspection.js';
 import { inTurns, requests, turns } from '../../base/turn.js';
@@ -44,15 +45,11 @@ interface Parsed {
   readonly hot: boolean;
 }
 
-const CACHED_DOCUMENTS = 512;
-// Comments and strings can make a document long that has few tokens.
-const CACHED_LENGTH = 16_384;
-
 /** Parses, validates, limits, authorizes and executes operations: the one way to them for all transports. */
 export class Engine {
   readonly schema: GraphQLSchema;
   readonly #service: Service;
-  readonly #documents = new Map<string, Parsed>();
+  readonly #documents = new Documents<Parsed>();
   readonly #streams = new Set<ResponseStream>();
   readonly #encoders = new TextEncoders();
   readonly #introspection = new Introspection();
@@ -110,7 +107,7 @@ export class Engine {
     if (typeof query !== 'string')
       throw new EunomiaError('BAD_REQUEST', '`query` is missing: send the text of a GraphQL document');
     const raw = variables ?? {};
-    const { document, errors, hot } = this.#parse(query);
+    const { document, errors, hot } = this.#documents.of(query, (text) => this.#parse(text));
     if (errors.length > 0) throw new AggregateError(errors);
     const operation = operationOf(document, operationName);
     checkRole(document, operation, caller.role);
@@ -131,24 +128,9 @@ export class Engine {
   }
 
   #parse(query: string): Parsed {
-    const known = this.#documents.get(query);
-    if (known) {
-      // The order of a Map is that of insertion: the first one is the least recently used.
-      this.#documents.delete(query);
-      this.#documents.set(query, known);
-      return known;
-    }
     const document = parseWithin(query, this.#service.limits);
     const errors = validate(this.schema, document, undefined, { maxErrors: 20 });
-    const parsed = { document, errors, hot: errors.length === 0 && readsEvents(this.schema, document) };
-    if (query.length <= CACHED_LENGTH) this.#documents.set(query, parsed);
-    if (this.#documents.size > CACHED_DOCUMENTS) {
-      for (const oldest of this.#documents.keys()) {
-        this.#documents.delete(oldest);
-        break;
-      }
-    }
-    return parsed;
+    return { document, errors, hot: errors.length === 0 && readsEvents(this.schema, document) };
   }
 
   async #subscribe(prepared: Prepared, sink: TextSink | null): Promise<Answer> {

@@ -42,8 +42,8 @@ const UNSIZED_LIST = 10;
  */
 const REPEATS = 150;
 /**
- * How many lines a document may have. graphql-js counts them from the beginning for the place of each error, each time that an error is made anew:
- * a million empty lines before twenty unknown fields took seconds.
+ * How many lines a document may have. graphql-js counts them from the beginning for the place of each error, each time
+ * that an error is made anew: a million empty lines before twenty unknown fields took seconds.
  */
 const LINES = 5000;
 const sizeArguments = ['last', 'first', 'limit'] as const;

@@ -3,7 +3,7 @@ import { isErrorCode, statusOf, type ErrorCode } from '../../base/error-code.js'
 import { EunomiaError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 
-/** Of a message that graphql-js makes: it repeats a client's value whole, whatever its size, once or twice in each error about it. */
+/** Of a message that graphql-js makes: each repeats a client's value whole, whatever its size, once or twice. */
 const MESSAGE = 1000;
 const MESSAGE_END = 300;
 const LONG_TEXT = /"([^"]{60})[^"]+"/g;

@@ -8,12 +8,15 @@ import { limitExceeded } from '../graphql/limits.js';
 export const MAX_NESTING = 200;
 
 /**
- * A filter has 10,000 values at most. Parsing and coercing a mebibyte of empty objects takes half a second and sixty times its memory: without a bound, any
- * request could, and any WebSocket before its token.
+ * A filter has 10,000 values at most. Parsing and coercing a mebibyte of empty objects takes half a second and sixty
+ * times its memory: without a bound any request could take that, and any WebSocket before its token.
  */
 export const MAX_VALUES = 20_000;
 
-/** Parses JSON that a client sent. Throws BAD_REQUEST for what is none, and for what is nested too deep; LIMIT_EXCEEDED for too many values. */
+/**
+ * Parses JSON that a client sent. Throws BAD_REQUEST for what is none, and for what is nested too deep; LIMIT_EXCEEDED
+ * for too many values.
+ */
 export function parseJson(text: string, where: string): unknown {
   const excess = excessOf(text);
   if (excess === 'DEPTH') throw new EunomiaError('BAD_REQUEST', `${where}: is nested more than ${MAX_NESTING} deep`);
@@ -35,7 +38,7 @@ const QUOTE = 0x22;
 const COMMA = 0x2c;
 const BACKSLASH = 0x5c;
 
-/** Which bound the text exceeds: how deep its values are nested, or how many there are (by their commas and opening brackets). */
+/** Which bound a text exceeds: how deep its values are nested, or their number (by commas and opening brackets). */
 export type Excess = 'DEPTH' | 'VALUES';
 
 /** One pass over the text, before it is parsed. Exact for JSON; for other text it does not matter. */

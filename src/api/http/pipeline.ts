@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
-/** Requests of one connection that may wait for their turn before nothing more is read from it; what was read with them waits, too. */
+/** While more requests of one connection wait for their turn, nothing is read from it. Those that were read wait, too. */
 const MOST_WAITING = 16;
 
 interface Pipeline {
@@ -14,8 +14,9 @@ interface Pipeline {
 const pipelines = new WeakMap<Socket, Pipeline>();
 
 /**
- * Serves the requests of a connection one after the other, as their responses are sent (RFC 9112, 9.3.2). Node hands over all that a client has sent
- * at once: thousands were served in one piece, each with its places and its bytes, while everybody else waited.
+ * Serves the requests of a connection one after the other, as their responses are sent (RFC 9112, 9.3.2). Node hands
+ * over all that a client has sent at once: thousands were served in one piece, each with its places and its bytes, while
+ * everybody else waited.
  *
  * Resolves when the response before has been sent, or the connection has closed; null when there is none.
  */
