@@ -1,5 +1,6 @@
 import type { Constant } from '../tracker/define.js';
 import { defineTracker, pushedErrno } from '../tracker/define.js';
+import { flagNames, type Flags } from '../tracker/flag.js';
 import { blindWithoutUring, uring } from '../tracker/uring.js';
 import { watchedCalls } from '../tracker/watched-calls.js';
 
@@ -96,16 +97,14 @@ const compat: Readonly<Record<string, number>> = {
   ftruncate64: callOf('TRUNCATE', { wide: true }),
 };
 
-type Bits = readonly (readonly [bit: number, name: string])[];
-
 // include/uapi/linux/fcntl.h, fs.h, xattr.h
-const atFlags: Bits = [
+const atFlags: Flags = [
   [0x100, 'AT_SYMLINK_NOFOLLOW'],
   [0x200, 'AT_REMOVEDIR'],
   [0x400, 'AT_SYMLINK_FOLLOW'],
   [0x1000, 'AT_EMPTY_PATH'],
 ];
-const flagsOf: Readonly<Partial<Record<Operation, Bits>>> = {
+const flagsOf: Readonly<Partial<Record<Operation, Flags>>> = {
   RENAME: [
     [1, 'RENAME_NOREPLACE'],
     [2, 'RENAME_EXCHANGE'],
@@ -116,12 +115,7 @@ const flagsOf: Readonly<Partial<Record<Operation, Bits>>> = {
 
 /** Names the flags of a call; bits without a name are one hexadecimal number. */
 export function fsopFlags(operation: Operation, flags: number): string[] {
-  const known = flagsOf[operation] ?? atFlags;
-  const unnamed = known.reduce((rest, [bit]) => rest & ~bit, flags) >>> 0;
-  return [
-    ...known.flatMap(([bit, name]) => (flags & bit ? [name] : [])),
-    ...(unnamed ? [`0x${unnamed.toString(16)}`] : []),
-  ];
+  return flagNames(flags, flagsOf[operation] ?? atFlags);
 }
 
 /** As ls writes it, without the type: 0o4755 → "rwsr-xr-x". */

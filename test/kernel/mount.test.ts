@@ -1,0 +1,300 @@
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { startTracker, type Seen } from '../support/session.js';
+import { until } from '../support/until.js';
+import { compileC, run, scratch } from '../support/workload.js';
+
+/** In a mount namespace of its own. Prints each call's result, or -errno. */
+const source = `
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#define DO(call) ({ long r_ = call; printf("%ld ", r_ < 0 ? (long)-errno : r_); r_; })
+struct attributes { unsigned long long set, cleared, propagation, userns; };
+static int is(const char *a, const char *b) { return !strcmp(a, b); }
+static long move_mount_(int from, const char *a, int to, const char *b, int flags) { return syscall(429, from, a, to, b, flags); }
+static long setattr_(int fd, const char *path, int flags, struct attributes *a) { return syscall(442, fd, path, flags, a, sizeof(*a)); }
+static int new_tmpfs(const char *name)
+{
+	int fs = syscall(430, "tmpfs", 0);
+	syscall(431, fs, 1, "source", name, 0);
+	syscall(431, fs, 6, NULL, NULL, 0);
+	return syscall(432, fs, 0, 0);
+}
+#ifdef __x86_64__
+static long old(long nr, long a, long b)
+{
+	long result;
+	__asm__ volatile("int $0x80" : "=a"(result) : "a"(nr), "b"(a), "c"(b) : "r8", "r9", "r10", "r11", "memory");
+	errno = result < 0 ? -result : 0;
+	return result;
+}
+#endif
+int main(int argc, char **argv)
+{
+	const char *names[] = { "a", "b", "c", "d", "root", "root/old" };
+	struct attributes set = { .set = 0x1 | 0x8, .propagation = 1 << 20 }, clear = { .cleared = 0x8 };
+	char text[64];
+	int fd;
+	if (is(argv[1], "burst")) { /* COUNT PROCESSES: none succeeds */
+		for (int i = 0; i < atoi(argv[3]); i++)
+			if (!fork()) { for (int n = 0; n < atoi(argv[2]); n++) umount2("/no/such/mount", 0); _exit(0); }
+		while (wait(NULL) > 0);
+		return 0;
+	}
+	if (unshare(CLONE_NEWNS) || chdir(argv[2])) return 3;
+	for (int i = 0; i < 6; i++) mkdir(names[i], 0755);
+	DO(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL));
+	if (is(argv[1], "plain")) {
+		DO(mount("mine", "a", "tmpfs", MS_NOSUID | MS_NODEV, "size=1M"));
+		DO(mount("a", "b", NULL, MS_BIND, NULL));
+		DO(mount(NULL, "a", NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID, "size=2M"));
+		DO(mount("b", "c", NULL, MS_MOVE, NULL));
+		snprintf(text, sizeof(text), "/proc/self/fd/%d", open("b", O_PATH));
+		DO(mount("via", text, "tmpfs", 0xc0ed0000UL | MS_RDONLY, NULL));
+		DO(umount2("b", MNT_DETACH | UMOUNT_NOFOLLOW));
+		DO(umount2("nowhere", 0));
+		DO(mount("x", "a", "nosuchfs", 0, NULL));
+		DO(mount("x", (void *)8, "tmpfs", 0, NULL));
+		DO(mount("root", "root", NULL, MS_BIND, NULL));
+		DO(syscall(SYS_pivot_root, "root", "root/old"));
+	} else if (is(argv[1], "new")) {
+		DO(move_mount_(new_tmpfs("fresh"), "", AT_FDCWD, "b", 4));
+		DO(setattr_(AT_FDCWD, "b", 0x8000, &set));
+		fd = open("b", O_PATH);
+		DO(setattr_(fd, "", 0x1000, &clear));
+		DO(setattr_(AT_FDCWD, "b", 0, (void *)8));
+		fd = open("c", O_PATH);
+		DO(move_mount_(syscall(428, AT_FDCWD, "b", 1), "", fd, "", 0x44));
+		DO(move_mount_(AT_FDCWD, "c", AT_FDCWD, "d", 0));
+#ifdef __x86_64__
+	} else if (is(argv[1], "compat")) {
+		char *low = mmap((void *)0x10000000, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		strcpy(low, "a");
+		DO(mount("mine", "a", "tmpfs", 0, NULL)); DO(old(22, (long)low, -1));
+		DO(mount("mine", "a", "tmpfs", 0, NULL)); DO(old(52, (long)low, MNT_DETACH));
+#endif
+	}
+	return 0;
+}
+`;
+
+let program = '';
+beforeAll(async () => {
+  program = await compileC('mounts', source);
+});
+
+const mine = { pids: [process.pid] };
+const by = (pid: number) => (e: Seen) => e.process.pid === pid;
+
+async function work(what: string) {
+  const folder = join(scratch, `mount-${what}`);
+  await mkdir(folder, { recursive: true });
+  const { pid, stdout } = await run(program, [what, folder]);
+  return { pid, folder, results: stdout.trim().split(' ').map(Number) };
+}
+
+async function eventsOf(tracked: Awaited<ReturnType<typeof startTracker>>, pid: number, count: number) {
+  await until('all are here', () => tracked.events.filter(by(pid)).length >= count);
+  return (await tracked.stop()).filter(by(pid));
+}
+
+const none = {
+  source: null,
+  sourceDirectory: null,
+  targetDirectory: null,
+  resolved: null,
+  resolvedState: null,
+  oldRoot: null,
+  fsType: null,
+  options: null,
+  attributesSet: null,
+  attributesCleared: null,
+  propagation: null,
+};
+
+function expectAll(events: readonly Seen[], expected: readonly Readonly<Record<string, unknown>>[]): void {
+  for (const [i, one] of expected.entries())
+    expect([i, events[i]]).toMatchObject([i, { ...none, errno: null, ...one }]);
+  expect(events).toHaveLength(expected.length);
+}
+
+describe('the tracker mount', () => {
+  it('reports mount, umount and pivot_root with their paths, flags and results', async () => {
+    const mount = await startTracker('mount', { ...mine, capture: 'ALL' });
+    const { pid, folder, results } = await work('plain');
+    expect(results).toEqual([0, 0, 0, 0, 0, 0, 0, -2, -19, -14, 0, 0]);
+    const at = { targetDirectory: folder };
+    const events = await eventsOf(mount, pid, 12);
+    const target = events[5]?.['target'];
+    expect(target).toMatch(/^\/proc\/self\/fd\/\d+$/);
+    expectAll(events, [
+      { operation: 'SET_PROPAGATION', target: '/', flags: ['MS_REC', 'MS_PRIVATE'], propagation: 'MS_PRIVATE' },
+      {
+        ...at,
+        operation: 'MOUNT',
+        source: 'mine',
+        target: 'a',
+        fsType: 'tmpfs',
+        options: 'size=1M',
+        flags: ['MS_NOSUID', 'MS_NODEV'],
+      },
+      { ...at, operation: 'BIND', source: 'a', sourceDirectory: folder, target: 'b', flags: ['MS_BIND'] },
+      { ...at, operation: 'REMOUNT', target: 'a', options: 'size=2M', flags: ['MS_RDONLY', 'MS_NOSUID', 'MS_REMOUNT'] },
+      { ...at, operation: 'MOVE', source: 'b', sourceDirectory: folder, target: 'c', flags: ['MS_MOVE'] },
+      {
+        operation: 'MOUNT',
+        source: 'via',
+        target,
+        resolved: join(folder, 'b'),
+        resolvedState: 'ROOTED',
+        fsType: 'tmpfs',
+        flags: ['MS_RDONLY'], // without the magic number
+      },
+      { ...at, operation: 'UNMOUNT', target: 'b', flags: ['MNT_DETACH', 'UMOUNT_NOFOLLOW'] },
+      { ...at, operation: 'UNMOUNT', errno: 'ENOENT', target: 'nowhere', flags: [] },
+      { ...at, operation: 'MOUNT', errno: 'ENODEV', source: 'x', target: 'a', fsType: 'nosuchfs', flags: [] },
+      { operation: 'MOUNT', errno: 'EFAULT', source: 'x', target: null, fsType: 'tmpfs' },
+      { ...at, operation: 'BIND', source: 'root', sourceDirectory: folder, target: 'root' },
+      {
+        operation: 'PIVOT_ROOT',
+        target: 'root',
+        oldRoot: 'root/old',
+        flags: [],
+        targetDirectory: expect.any(String) as string, // the old one's place, as it is now
+      },
+    ]);
+    expect(new Set(events.map((e) => e.process.mountNs)).size).toBe(1);
+  });
+
+  it('reports what the newer calls attach and change, by path and by descriptor', async () => {
+    const mount = await startTracker('mount', mine);
+    const { pid, folder, results } = await work('new');
+    expect(results).toEqual([0, 0, 0, 0, -14, 0, 0]);
+    const at = { targetDirectory: folder };
+    expectAll(await eventsOf(mount, pid, 7), [
+      { operation: 'SET_PROPAGATION', target: '/', propagation: 'MS_PRIVATE' },
+      { ...at, operation: 'ATTACH', source: 'fresh', fsType: 'tmpfs', target: 'b', flags: ['MOVE_MOUNT_F_EMPTY_PATH'] },
+      {
+        ...at,
+        operation: 'SET_ATTRIBUTES',
+        target: 'b',
+        flags: ['AT_RECURSIVE'],
+        attributesSet: ['MOUNT_ATTR_RDONLY', 'MOUNT_ATTR_NOEXEC'],
+        attributesCleared: [],
+        propagation: 'MS_SHARED',
+      },
+      {
+        operation: 'SET_ATTRIBUTES',
+        target: null,
+        resolved: join(folder, 'b'),
+        resolvedState: 'ROOTED',
+        flags: ['AT_EMPTY_PATH'],
+        attributesSet: [],
+        attributesCleared: ['MOUNT_ATTR_NOEXEC'],
+      },
+      { ...at, operation: 'SET_ATTRIBUTES', errno: 'EFAULT', target: 'b' },
+      {
+        operation: 'ATTACH',
+        source: 'fresh',
+        fsType: 'tmpfs',
+        target: null,
+        resolved: join(folder, 'c'),
+        resolvedState: 'ROOTED',
+        flags: ['MOVE_MOUNT_F_EMPTY_PATH', 'MOVE_MOUNT_T_EMPTY_PATH'],
+      },
+      { ...at, operation: 'ATTACH', source: 'c', sourceDirectory: folder, target: 'd', flags: [] },
+    ]);
+  });
+
+  it.runIf(process.arch === 'x64')('reports 32-bit calls, also that without flags', async () => {
+    const mount = await startTracker('mount', mine);
+    const { pid, results } = await work('compat');
+    expect(results).toEqual([0, 0, 0, 0, 0]);
+    const events = (await eventsOf(mount, pid, 5)).filter((e) => e['operation'] === 'UNMOUNT');
+    expect(events).toMatchObject([
+      { target: 'a', flags: [], errno: null },
+      { target: 'a', flags: ['MNT_DETACH'], errno: null },
+    ]);
+  });
+
+  it('captures options on demand, and is selected and filtered in the kernel', async () => {
+    for (const [options, where, count] of [
+      [{ failedOnly: true }, undefined, 3],
+      [{ operations: ['BIND', 'MOVE'] }, undefined, 3],
+      [{}, 'operation == "PIVOT_ROOT"', 1],
+      [{}, 'errno == "ENODEV"', 1],
+      [{}, 'source == "mine"', 1],
+      [{}, 'target == "a" && fsType == "nosuchfs"', 1],
+      [{}, 'fsType == "tmpfs"', 3],
+    ] as const) {
+      const given = where === undefined ? {} : { where };
+      const mount = await startTracker('mount', { ...mine, options, capture: 'DEMANDED', ...given });
+      await work('plain');
+      const events = await mount.stop();
+      const { produced, discarded } = await mount.stats();
+      expect([options, where, produced, discarded]).toEqual([options, where, count, 0]);
+      expect(events.map((e) => e['options'])).toEqual(events.map(() => null));
+    }
+  });
+
+  it('counts each call that a small ring loses: produced = lost + received', async () => {
+    const mount = await startTracker('mount', { ...mine, ringBytes: 65536, bufferBytes: 1 << 30 });
+    const [each, processes] = [40_000, 3];
+    await run(program, ['burst', String(each), String(processes)]);
+    await until('the reader has caught up', async () => (await mount.stats()).queued === 0);
+    const events = await mount.stop();
+    const { produced, lost, received, skippedRuns } = await mount.stats();
+    expect(produced).toBe(lost + received);
+    expect(produced).toBe(each * processes);
+    expect(skippedRuns).toBe(0);
+    expect(lost).toBeGreaterThan(0);
+    expect(events.length).toBe(received);
+  });
+});
+
+describe('the same calls, seen by strace', () => {
+  it.each(['plain', 'new'])('have the same flags, attributes and results: %s', async (what) => {
+    const log = join(scratch, `mount-${what}.strace`);
+    const folder = join(scratch, `mount-strace-${what}`);
+    await mkdir(folder, { recursive: true });
+    const mount = await startTracker('mount', mine);
+    const calls = 'trace=mount,umount2,pivot_root,move_mount,mount_setattr';
+    await run('strace', ['-e', calls, '-o', log, program, what, folder]);
+    const names = /\b(?:MS|MNT|UMOUNT|MOVE_MOUNT|MOUNT_ATTR|AT)_\w+/g;
+    const theirs = (await readFile(log, 'utf8'))
+      .split('\n')
+      .filter((line) => /^\w+\(/.test(line))
+      .map((line) => {
+        const result = /= (?:-1 (E\w+)|0)/.exec(line)?.[1] ?? null;
+        const flags = (line.replaceAll(/"[^"]*"/g, '').match(names) ?? []).filter(
+          (name) => !['AT_FDCWD', 'MS_MGC_VAL'].includes(name),
+        );
+        return [result, ...flags.sort()];
+      });
+    const ours = (await mount.stop())
+      .filter((e) => e.process.comm === 'mounts')
+      .map((e) => [
+        e['errno'],
+        ...[
+          ...(e['flags'] as string[]),
+          ...((e['attributesSet'] as string[] | null) ?? []),
+          ...((e['attributesCleared'] as string[] | null) ?? []),
+          ...(e['operation'] === 'SET_ATTRIBUTES' && e['propagation'] ? [String(e['propagation'])] : []),
+        ].sort(),
+      ]);
+    expect(theirs.length).toBeGreaterThan(5);
+    expect(ours).toEqual(theirs);
+  });
+});
