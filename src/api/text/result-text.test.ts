@@ -22,7 +22,7 @@ describe('a result as text', () => {
   });
 
   it('lets timers in while a large one is made', async () => {
-    const nodes = Array.from({ length: 50_000 }, (_, i) => ({
+    const nodes = Array.from({ length: 250_000 }, (_, i) => ({
       path: `/some/path/${i}`,
       process: { pid: i, comm: 'comm' },
       time: '2026-01-01T00:00:00.000000000Z',
