@@ -1,4 +1,5 @@
 import { defineTracker, pushedErrno } from '../tracker/define.js';
+import { pushedOperation } from '../tracker/operation.js';
 import { blindWithoutUring, uring } from '../tracker/uring.js';
 import { watchedCalls } from '../tracker/watched-calls.js';
 
@@ -53,12 +54,7 @@ export default defineTracker({
     failed_only: options.failedOnly === true,
   }),
   pushed: {
-    operation: {
-      kind: 'code',
-      stem: 'operation',
-      max: operations.length,
-      read: (code) => operations[code - 1] ?? null,
-    },
+    operation: pushedOperation(operations),
     errno: pushedErrno,
     localPort: { kind: 'number', stem: 'port', null: -1, min: 0 },
     localAddress: { kind: 'address', stem: 'address' },

@@ -1,6 +1,7 @@
 import type { Constant } from '../tracker/define.js';
 import { defineTracker, pushedErrno } from '../tracker/define.js';
 import { flagNames, type Flags } from '../tracker/flag.js';
+import { operationMask, pushedOperation } from '../tracker/operation.js';
 import { blindWithoutUring, uring } from '../tracker/uring.js';
 import { watchedCalls } from '../tracker/watched-calls.js';
 
@@ -164,19 +165,10 @@ export default defineTracker({
   constants: (options): Record<string, Constant> => ({
     ...watchedCalls(calls, compat),
     failed_only: options.failedOnly === true,
-    // One bit a value of `enum fsop_operation`, which counts from 1.
-    operations: ((options.operations as readonly Operation[] | null | undefined) ?? []).reduce(
-      (mask, name) => mask | (1 << (operations.indexOf(name) + 1)),
-      0,
-    ),
+    operations: operationMask(operations, options.operations),
   }),
   pushed: {
-    operation: {
-      kind: 'code',
-      stem: 'operation',
-      max: operations.length,
-      read: (code) => operations[code - 1] ?? null,
-    },
+    operation: pushedOperation(operations),
     errno: pushedErrno,
     path: { kind: 'text', stem: 'path', bytes: 64 },
     newPath: { kind: 'text', stem: 'new_path', bytes: 64 },

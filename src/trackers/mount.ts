@@ -1,5 +1,6 @@
 import { defineTracker, pushedErrno } from '../tracker/define.js';
 import { flagNames, type Flags } from '../tracker/flag.js';
+import { operationMask, pushedOperation } from '../tracker/operation.js';
 import { watchedCalls } from '../tracker/watched-calls.js';
 
 const operations = [
@@ -114,19 +115,10 @@ export default defineTracker({
   constants: (options) => ({
     ...watchedCalls(calls, process.arch === 'x64' ? compat : {}),
     failed_only: options.failedOnly === true,
-    // One bit a value of `enum mount_operation`, which counts from 1.
-    operations: ((options.operations as readonly Operation[] | null | undefined) ?? []).reduce(
-      (mask, name) => mask | (1 << (operations.indexOf(name) + 1)),
-      0,
-    ),
+    operations: operationMask(operations, options.operations),
   }),
   pushed: {
-    operation: {
-      kind: 'code',
-      stem: 'operation',
-      max: operations.length,
-      read: (code) => operations[code - 1] ?? null,
-    },
+    operation: pushedOperation(operations),
     errno: pushedErrno,
     source: { kind: 'text', stem: 'source', bytes: 64 },
     target: { kind: 'text', stem: 'target', bytes: 64 },

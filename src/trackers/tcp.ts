@@ -1,5 +1,6 @@
 import { defineReport, ifListed } from '../tracker/define-report.js';
 import { defineTracker, pushedErrno } from '../tracker/define.js';
+import { operationMask, pushedOperation } from '../tracker/operation.js';
 import { blindWithoutUring, uring } from '../tracker/uring.js';
 
 const AF_INET = 2;
@@ -40,19 +41,10 @@ export default defineTracker({
     'Connections that are accepted, and connects that fail without a packet, through io_uring',
   ),
   constants: (options) => ({
-    // One bit a value of `enum tcp_operation`, which counts from 1.
-    operations: ((options.operations as readonly string[] | null | undefined) ?? []).reduce(
-      (mask, name) => mask | (1 << (operations.indexOf(name) + 1)),
-      0,
-    ),
+    operations: operationMask(operations, options.operations),
   }),
   pushed: {
-    operation: {
-      kind: 'code',
-      stem: 'operation',
-      max: operations.length,
-      read: (code) => operations[code - 1] ?? null,
-    },
+    operation: pushedOperation(operations),
     errno: pushedErrno,
     localPort: { kind: 'number', stem: 'local_port', null: -1, min: 0 },
     remotePort: { kind: 'number', stem: 'remote_port', null: -1, min: 0 },

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { readlink } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { expectExactLoss } from '../support/loss.js';
 import { startTracker, type Seen } from '../support/session.js';
 import { until } from '../support/until.js';
 import { compileC, firstLine, run, start } from '../support/workload.js';
@@ -235,17 +236,8 @@ describe('the tracker bind', () => {
   });
 
   it('counts each call that a small ring loses: produced = lost + received', async () => {
-    const bind = await startTracker('bind', { ...mine, ringBytes: 65536, bufferBytes: 1 << 30 });
     const [each, processes] = [40_000, 3];
-    await work('burst', each, processes);
-    await until('the reader has caught up', async () => (await bind.stats()).queued === 0);
-    const events = await bind.stop();
-    const { produced, lost, received, skippedRuns } = await bind.stats();
-    expect(produced).toBe(lost + received);
-    expect(produced).toBe(each * processes);
-    expect(skippedRuns).toBe(0);
-    expect(lost).toBeGreaterThan(0);
-    expect(events.length).toBe(received);
+    await expectExactLoss('bind', mine, each * processes, () => work('burst', each, processes));
   });
 });
 

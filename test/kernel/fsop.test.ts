@@ -1,6 +1,7 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { expectExactLoss } from '../support/loss.js';
 import { startTracker, type Seen } from '../support/session.js';
 import { until } from '../support/until.js';
 import { compileC, run, scratch } from '../support/workload.js';
@@ -307,17 +308,10 @@ describe('the tracker fsop', () => {
   });
 
   it('counts each call that a small ring loses: produced = lost + received', async () => {
-    const fsop = await startTracker('fsop', { ...mine, comms: ['fsops'], ringBytes: 65536, bufferBytes: 1 << 30 });
     const [each, processes] = [40_000, 3];
-    await work('burst', each, processes);
-    await until('the reader has caught up', async () => (await fsop.stats()).queued === 0);
-    const events = await fsop.stop();
-    const { produced, lost, received, skippedRuns } = await fsop.stats();
-    expect(produced).toBe(lost + received);
-    expect(produced).toBe(each * processes);
-    expect(skippedRuns).toBe(0);
-    expect(lost).toBeGreaterThan(0);
-    expect(events.length).toBe(received);
+    await expectExactLoss('fsop', { ...mine, comms: ['fsops'] }, each * processes, () =>
+      work('burst', each, processes),
+    );
   });
 });
 

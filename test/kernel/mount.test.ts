@@ -1,6 +1,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { expectExactLoss } from '../support/loss.js';
 import { startTracker, type Seen } from '../support/session.js';
 import { until } from '../support/until.js';
 import { compileC, run, scratch } from '../support/workload.js';
@@ -250,17 +251,10 @@ describe('the tracker mount', () => {
   });
 
   it('counts each call that a small ring loses: produced = lost + received', async () => {
-    const mount = await startTracker('mount', { ...mine, ringBytes: 65536, bufferBytes: 1 << 30 });
     const [each, processes] = [40_000, 3];
-    await run(program, ['burst', String(each), String(processes)]);
-    await until('the reader has caught up', async () => (await mount.stats()).queued === 0);
-    const events = await mount.stop();
-    const { produced, lost, received, skippedRuns } = await mount.stats();
-    expect(produced).toBe(lost + received);
-    expect(produced).toBe(each * processes);
-    expect(skippedRuns).toBe(0);
-    expect(lost).toBeGreaterThan(0);
-    expect(events.length).toBe(received);
+    await expectExactLoss('mount', mine, each * processes, () =>
+      run(program, ['burst', String(each), String(processes)]),
+    );
   });
 });
 
