@@ -10,7 +10,8 @@
  * flags that the kernel refuses at once, EINVAL: the cheapest call that makes an event, so that tracers are the bound),
  * `executed` (a child that executes /bin/true with two dozen arguments, and its end), `connected` (a TCP connection over
  * loopback, accepted, and closed at both ends), `signalled` (SIGCONT to itself, which does nothing), `removed` (unlink of a
- * path that does not exist), `bound` (a UDP socket that is made, bound to loopback and closed) or `trivial` (getppid).
+ * path that does not exist), `unmounted` (umount of one), `bound` (a UDP socket that is made, bound to loopback and closed)
+ * or `trivial` (getppid).
  *
  * A `paced` that cannot keep up makes all its calls none the less, later. The answer is one line: the calls made, the
  * nanoseconds that they took, and (`free`) the median over the slices of what a thousand calls take, which tells what a call
@@ -27,6 +28,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -139,6 +141,14 @@ static void removed(void)
 	}
 }
 
+static void unmounted(void)
+{
+	if (umount2("/dev/null/of/no/such/mount", 0) == 0) {
+		fprintf(stderr, "workload: unmounted what is not there\n");
+		exit(1);
+	}
+}
+
 static void bound(void)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET };
@@ -204,9 +214,9 @@ static const struct kind {
 	const char *name;
 	void (*call)(void);
 	uint64_t slice; /* calls between two looks at the clock */
-} kinds[] = { { "opened", opened, 1000 },   { "refused", refused, 1000 },   { "trivial", trivial, 1000 },
-	      { "executed", executed, 10 }, { "connected", connected, 10 }, { "signalled", signalled, 1000 },
-	      { "removed", removed, 1000 }, { "bound", bound, 100 } };
+} kinds[] = { { "opened", opened, 1000 },   { "refused", refused, 1000 },     { "trivial", trivial, 1000 },
+	      { "executed", executed, 10 }, { "connected", connected, 10 },   { "signalled", signalled, 1000 },
+	      { "removed", removed, 1000 }, { "unmounted", unmounted, 1000 }, { "bound", bound, 100 } };
 
 static const struct kind *find(const char *name)
 {
