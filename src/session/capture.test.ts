@@ -48,6 +48,17 @@ describe('a session that captures what is demanded', () => {
     expect(capture.fields()).toEqual([]);
   });
 
+  it('tells a source of what changed while it was being opened, and of nothing else', () => {
+    const { capture, told } = captureOf('DEMANDED');
+    const opened = capture.masks;
+    capture.add(demand('exec', 'args'));
+    const release = capture.add(demand('open', 'path'));
+    release();
+    told.length = 0;
+    capture.catchUp(opened);
+    expect(told).toEqual([[0, true]]);
+  });
+
   it('captures fields that it was told to, and tells only the object that a demand is about', () => {
     const { capture, told } = captureOf('DEMANDED', ['filename']);
     expect(capture.fields()).toEqual(['filename']);

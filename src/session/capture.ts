@@ -45,12 +45,17 @@ export class Capture {
     };
   }
 
+  /** Tells of what differs from these masks: a source that was opened with them could not be told of demands that came meanwhile. */
+  catchUp(opened: readonly bigint[]): void {
+    this.#masks.forEach((mask, object) => {
+      if (mask !== opened[object]) this.#onChange(object, mask);
+    });
+  }
+
   #apply(): void {
     const before = this.#masks;
     this.#masks = this.#trackers.map((tracker) => this.#maskOf(tracker));
-    this.#masks.forEach((mask, object) => {
-      if (mask !== before[object]) this.#onChange(object, mask);
-    });
+    this.catchUp(before);
   }
 
   #maskOf(tracker: TrackerRuntime): bigint {

@@ -143,9 +143,11 @@ export class Session {
     const { forMs } = this.spec;
     try {
       if (!this.#stopping) {
-        this.#starting = this.#open();
+        const { masks } = this.#capture;
+        this.#starting = this.#open(masks);
         this.#source = await this.#starting;
         this.#tellRefused(this.#source);
+        this.#capture.catchUp(masks);
       }
     } catch (error) {
       this.error = messageOf(error);
@@ -179,7 +181,7 @@ export class Session {
         });
   }
 
-  #open(): Promise<SharedSource> {
+  #open(masks: readonly bigint[]): Promise<SharedSource> {
     const { replay, pool } = this.#deps;
     if (replay)
       return replay.play({
@@ -188,7 +190,6 @@ export class Session {
         end: (problem) => this.#endReplay(problem),
       });
     if (!pool) throw new EunomiaError('NO_KERNEL', 'this server replays a recording, and starts no session of its own');
-    const { masks } = this.#capture;
     const { key, source, sharing } = configure(this.spec, this.#trackers, masks, this.#judge, pool);
     this.#sharing = sharing;
     const { where } = this.spec;

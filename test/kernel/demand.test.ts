@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
+import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { CaptureMode, Demand } from '../../src/event/event.js';
-import { startTracker } from '../support/session.js';
+import { harness, specOf, startTracker, Tracked } from '../support/session.js';
 import { run, work } from '../support/workload.js';
 
 const mine = { pids: [process.pid] };
@@ -89,6 +90,21 @@ describe('the capture mask', () => {
     await exec.stats();
     expect(await argsOf()).toEqual({ args: null, cwd: null });
     expect(exec.session.captured()).toEqual([]);
+  });
+
+  it('holds for a reader that comes while the session is still being attached', async () => {
+    const { manager, trackers } = await harness();
+    const runtime = trackers.get('exec');
+    if (!runtime) throw new Error('there is no tracker exec');
+    const starting = manager.start(specOf([{ name: 'exec', options: {} }], { capture: 'DEMANDED' }, mine));
+    await turn(); // the session is there; the kernel thread cannot have attached it yet
+    const [session] = manager.list();
+    if (session?.state !== 'STARTING') throw new Error('no session is being attached');
+    const exec = new Tracked(session, runtime, manager, demand('exec', 'args'));
+    await starting;
+    await exec.stats(); // the mask is on its way before this question
+    const { pid } = await run('/bin/true', ['marker']);
+    expect(await exec.next((e) => e.process.pid === pid)).toMatchObject({ args: ['/bin/true', 'marker'] });
   });
 
   it('keeps a field for as long as the last of its readers', async () => {
