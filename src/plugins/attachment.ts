@@ -1,21 +1,14 @@
-import { thousandths } from '../base/decimal.js';
 import { messageOf } from '../base/errors.js';
-import type { Demand } from '../event/event.js';
-import type { FilterFields } from '../filter/index.js';
 import type { Log } from '../base/log.js';
 import { nowText } from '../event/clock.js';
-import { cursorOf } from '../session/cursor.js';
-import type { Slice } from '../record/history.js';
 import type { Session } from '../session/session.js';
-import type { Delivery } from '../record/delivery.js';
-import type { EventStream, StreamFilter } from '../session/stream/stream.js';
-import { packBatch } from '../record/wire.js';
-import { checkOptions, whereOf, type PluginFacts, type Vocabulary } from './definition.js';
-import { MetricBook } from './metrics.js';
-import type { EngineKind, EngineLimits, PluginError, PluginGap, RaisedAlert } from './protocol.js';
-import { Results } from './results.js';
+import { Calls } from './calls.js';
+import { checkOptions, type PluginFacts, type Vocabulary } from './definition.js';
+import { Findings } from './findings.js';
+import { PluginInput } from './input.js';
+import type { EngineKind, EngineLimits, PluginError, RaisedAlert } from './protocol.js';
 import type { PluginSource } from './source.js';
-import { PluginDied, PluginThread, type Done } from './thread.js';
+import { PluginDied, PluginThread } from './thread.js';
 
 /** A plugin that was loaded: what a session can be given. */
 export interface LoadedPlugin {
@@ -26,11 +19,6 @@ export interface LoadedPlugin {
 
 export type AttachmentState = 'STARTING' | 'RUNNING' | 'BACKOFF' | 'STOPPED' | 'FAILED';
 export type Restart = 'NEVER' | 'ON_FAILURE';
-
-export interface SeenError extends PluginError {
-  count: number;
-  lastAt: string;
-}
 
 export interface AttachmentOptions {
   readonly session: Session;
@@ -44,40 +32,20 @@ export interface AttachmentOptions {
   readonly raise: (alert: RaisedAlert, plugin: string, session: string) => void;
 }
 
-/** Events of one call at most. */
-const CALL_EVENTS = 1024;
-/** Calls that are under way: the thread always has the next one. */
-const CALLS = 2;
-/** Calls in a row that may fail. */
-const MAX_FAILURES = 10;
-const MAX_ERRORS = 20;
 const FIRST_BACKOFF_MS = 1000;
 const LONGEST_BACKOFF_MS = 60_000;
 
-interface Part extends Slice {
-  readonly gap: PluginGap;
-}
-
-/** A plugin at work in a session: a reader with a bounded queue like any other, its thread, and what came of it. */
+/**
+ * A plugin at work in a session, from its start to its end: it is started, started again after a failure, replaced by new code, stopped.
+ * What it reads, its calls and what came of them are parts of their own.
+ */
 export class Attachment {
   readonly session: Session;
   readonly attachedAt = nowText();
-  readonly results = new Results();
-  readonly metrics = new MetricBook();
-  readonly errors: SeenError[] = [];
-  readonly counts = {
-    events: 0,
-    failed: 0,
-    calls: 0,
-    alerts: 0,
-    suppressed: 0,
-    errors: 0,
-    failures: 0,
-    restarts: 0,
-    reloads: 0,
-    busyMs: 0,
-    memoryBytes: 0,
-  };
+  readonly results: Findings['results'];
+  readonly metrics: Findings['metrics'];
+  readonly errors: Findings['errors'];
+  readonly counts: Findings['counts'];
   /** Resolves when it is STOPPED or FAILED; a reload may bring a failed one back. */
   done: Promise<void>;
   plugin: LoadedPlugin;
@@ -87,30 +55,19 @@ export class Attachment {
   problem: string | null = null;
 
   readonly #given: AttachmentOptions;
-  #stream: EventStream;
+  readonly #findings: Findings;
+  readonly #input: PluginInput;
   #thread: PluginThread | null = null;
+  /** Of the thread. */
+  #calls: Calls | null = null;
   #next: {
     readonly plugin: LoadedPlugin;
     readonly options: Readonly<Record<string, unknown>>;
     readonly thread: PluginThread;
   } | null = null;
-  #parts: Part[] = [];
-  /** Under way, oldest first; null stands for a call without events. */
-  #calls: (Part | null)[] = [];
-  #arrived: IteratorResult<Delivery, undefined> | null = null;
-  #asked = false;
-  #ended = false;
   #detached = false;
   #intervalDue = false;
   #interval: NodeJS.Timeout | null = null;
-  #failures = 0;
-  #died: PluginDied | null = null;
-  /** Place of the first event that no call was given. */
-  #place: number | null = null;
-  /** By the streams that others have followed. */
-  #droppedBefore = 0;
-  /** When it failed: what it had queued then is dropped unless new code reads it. */
-  #droppedAtEnd: number | null = null;
   #signalled = false;
   #wake: (() => void) | null = null;
 
@@ -120,16 +77,24 @@ export class Attachment {
     this.options = options;
     this.session = given.session;
     this.#given = given;
-    this.#stream = this.#subscribe(given.fromStart ? cursorOf(given.session.id, 0) : null);
+    const { session, log, raise, fromStart } = given;
+    this.#findings = new Findings({ session: session.id, log, raise });
+    ({ results: this.results, metrics: this.metrics, errors: this.errors, counts: this.counts } = this.#findings);
+    this.#input = new PluginInput(plugin.facts, {
+      session,
+      fields: given.vocabulary.fields,
+      fromStart,
+      onArrival: () => this.#signal(),
+    });
     this.done = this.#live();
   }
 
   get queued(): number {
-    return this.#stream.stats.queued + this.#parts.reduce((sum, { from, to }) => sum + to - from, 0);
+    return this.#input.queued;
   }
 
   get dropped(): number {
-    return this.#droppedBefore + this.#stream.stats.dropped;
+    return this.#input.dropped;
   }
 
   /** Stops it after the call that is under way. */
@@ -163,14 +128,13 @@ export class Attachment {
       await this.#next?.thread.end();
       this.#next = { plugin, options, thread };
     } catch (error) {
-      this.#seen({ message: `reloading: ${messageOf(error)}`, at: null });
+      this.#findings.see({ message: `reloading: ${messageOf(error)}`, at: null });
       return;
     }
     if (this.state === 'FAILED' && !this.#detached) {
       this.state = 'STARTING';
-      this.#died = null;
       this.results.resume();
-      this.#subscribeAgain();
+      await this.#input.reopen(this.plugin.facts);
       this.done = this.#live();
     }
     this.#signal();
@@ -180,8 +144,7 @@ export class Attachment {
     for (let backoff = FIRST_BACKOFF_MS; ; backoff = Math.min(backoff * 2, LONGEST_BACKOFF_MS)) {
       const since = Date.now();
       try {
-        await this.#begin();
-        await this.#read();
+        await this.#read(await this.#begin());
         await this.#finish();
         return;
       } catch (error) {
@@ -197,7 +160,7 @@ export class Attachment {
     }
   }
 
-  async #begin(): Promise<void> {
+  async #begin(): Promise<Calls> {
     const { limits, vocabulary } = this.#given;
     const next = this.#next;
     this.#next = null;
@@ -215,9 +178,18 @@ export class Attachment {
       session: { id: session.id, name: session.spec.name },
       trackers,
     });
-    this.#failures = 0;
-    this.#took(done);
+    this.#findings.take(done, plugin.facts);
     if (done.error) throw new PluginDied({ message: `onStart: ${done.error.message}`, at: done.error.at });
+    const calls = new Calls(
+      this.#thread,
+      (called, part) => {
+        this.counts.calls++;
+        if (part) this.counts[called.error ? 'failed' : 'events'] += part.to - part.from;
+        this.#findings.take(called, plugin.facts);
+      },
+      () => this.#signal(),
+    );
+    this.#calls = calls;
     const { everyMs } = plugin.facts;
     if (everyMs !== null) {
       this.#interval = setInterval(() => {
@@ -227,114 +199,43 @@ export class Attachment {
     }
     this.state = 'RUNNING';
     this.problem = null;
+    return calls;
   }
 
   /** Hands on what comes, until there is no more; throws PluginDied. */
-  async #read(): Promise<void> {
-    for (;;) {
-      if (this.#died) throw this.#died;
-      const idle = this.#calls.length === 0;
-      if (this.#next && idle && !this.#detached) {
-        await this.#swap();
+  async #read(begun: Calls): Promise<void> {
+    for (let calls = begun; ;) {
+      if (calls.died) throw calls.died;
+      if (this.#next && calls.isIdle && !this.#detached) {
+        calls = await this.#swap();
         continue;
       }
-      if (idle && (this.#detached || (this.#ended && !this.#parts.length))) return;
-      if (!this.#detached && !this.#next && this.#calls.length < CALLS && this.#callNext()) continue;
+      if (calls.isIdle && (this.#detached || this.#input.ended)) return;
+      if (!this.#detached && !this.#next && !calls.isFull && this.#callNext(calls)) continue;
       await this.#signalOrWait();
     }
   }
 
-  /** Answers whether there was something to do. */
-  #callNext(): boolean {
+  /** Returns whether there was something to do. */
+  #callNext(calls: Calls): boolean {
     if (this.#intervalDue) {
       this.#intervalDue = false;
-      this.#call(null);
+      calls.interval();
       return true;
     }
-    const part = this.#parts.shift();
-    if (part) {
-      this.#call(part);
-      return true;
-    }
-    if (this.#arrived) {
-      const { done, value } = this.#arrived;
-      this.#arrived = null;
-      this.#asked = false;
-      if (done) this.#ended = true;
-      else this.#parts = partsOf(value, CALL_EVENTS);
-      return true;
-    }
-    if (!this.#asked && !this.#ended) {
-      this.#asked = true;
-      const stream = this.#stream;
-      void stream.next().then((result) => {
-        if (stream !== this.#stream) return; // another has taken its place
-        this.#arrived = result;
-        this.#signal();
-      });
-    }
-    return false;
+    const part = this.#input.next();
+    if (part) calls.batch(part);
+    return part !== null;
   }
 
-  #call(part: Part | null): void {
-    const thread = this.#thread;
-    if (!thread) return;
-    this.#calls.push(part);
-    if (part && part.to > part.from) this.#place = part.batch.placeOf(part.to - 1) + 1;
-    const packed = part && packBatch(part.batch);
-    const call =
-      part && packed
-        ? thread.call(
-            'batch',
-            { message: packed.message, from: part.from, to: part.to, gap: part.gap },
-            packed.transfer,
-          )
-        : thread.call('interval', null);
-    void this.#await(call, part);
-  }
-
-  async #await(call: Promise<Done>, part: Part | null): Promise<void> {
-    try {
-      const done = await call;
-      this.#calls.shift();
-      this.counts.calls++;
-      if (part) this.counts[done.error ? 'failed' : 'events'] += part.to - part.from;
-      this.#took(done);
-    } catch (error) {
-      this.#died ??= error instanceof PluginDied ? error : new PluginDied({ message: messageOf(error), at: null });
-    }
-    this.#signal();
-  }
-
-  #took({ outcome, error, busyMs, memoryBytes }: Done): void {
-    const { facts } = this.plugin;
-    this.counts.busyMs = thousandths(this.counts.busyMs + busyMs);
-    this.counts.memoryBytes = memoryBytes || this.counts.memoryBytes;
-    this.counts.suppressed += outcome.suppressed;
-    this.counts.alerts += outcome.alerts.length;
-    this.results.add(outcome.results, facts.version);
-    this.metrics.add(outcome.metrics, facts.metrics);
-    for (const alert of outcome.alerts) this.#given.raise(alert, facts.name, this.session.id);
-    for (const text of outcome.logs) this.#given.log.info({ plugin: facts.name, session: this.session.id }, text);
-    this.#failures = error ? this.#failures + 1 : 0;
-    if (!error) return;
-    this.#seen(error);
-    if (this.#failures >= MAX_FAILURES)
-      this.#died ??= new PluginDied({
-        message: `${MAX_FAILURES} calls in a row failed, the last with: ${error.message}`,
-        at: error.at,
-      });
-  }
-
-  async #swap(): Promise<void> {
+  async #swap(): Promise<Calls> {
     const old = this.plugin.facts;
     await this.#endThread(true);
-    await this.#begin();
+    const calls = await this.#begin();
     const { facts } = this.plugin;
-    if (facts.where === old.where && JSON.stringify(facts.reads) === JSON.stringify(old.reads)) return;
-    const before = this.#stream;
-    this.#subscribeAgain();
-    await before.return();
+    if (facts.where !== old.where || JSON.stringify(facts.reads) !== JSON.stringify(old.reads))
+      await this.#input.reopen(facts);
+    return calls;
   }
 
   async #finish(): Promise<void> {
@@ -343,17 +244,13 @@ export class Attachment {
   }
 
   async #fell(error: PluginError): Promise<void> {
-    const [victim, ...behind] = this.#calls;
-    if (victim) this.counts.failed += victim.to - victim.from;
-    // The call that ended the thread is not tried again; those behind it had not begun.
-    this.#parts.unshift(...behind.filter((part) => part !== null));
-    const [next] = this.#parts;
-    if (next) this.#place = next.batch.placeOf(next.from);
-    this.#calls = [];
-    this.#died = null;
+    const abandoned = this.#calls?.abandon();
+    if (abandoned?.victim) this.counts.failed += abandoned.victim.to - abandoned.victim.from;
+    // The call that ended the thread is not tried again.
+    this.#input.putBack(abandoned?.behind ?? []);
     this.counts.failures++;
     this.problem = error.at === null ? error.message : `${error.at}: ${error.message}`;
-    this.#seen(error);
+    this.#findings.see(error);
     this.#given.log.warn(
       { plugin: this.plugin.facts.name, session: this.session.id, problem: this.problem },
       'a plugin failed',
@@ -367,57 +264,22 @@ export class Attachment {
     this.#intervalDue = false;
     const thread = this.#thread;
     this.#thread = null;
+    this.#calls = null;
     if (!thread) return;
     try {
-      if (kindly) this.#took(await thread.call('stop', null));
+      if (kindly) this.#findings.take(await thread.call('stop', null), this.plugin.facts);
     } catch (error) {
-      this.#seen({ message: `onStop: ${messageOf(error)}`, at: null });
+      this.#findings.see({ message: `onStop: ${messageOf(error)}`, at: null });
     }
     await thread.end();
   }
 
   async #close(state: 'STOPPED' | 'FAILED'): Promise<void> {
     this.state = state;
-    this.#droppedAtEnd = this.#stream.stats.dropped;
     await this.#next?.thread.end();
     this.#next = null;
-    await this.#stream.return();
-    this.#parts = [];
+    await this.#input.close();
     this.results.end();
-  }
-
-  /** From behind the last event that a call was given; what the stream before had queued is read again. */
-  #subscribeAgain(): void {
-    this.#droppedBefore += this.#droppedAtEnd ?? this.#stream.stats.dropped;
-    this.#droppedAtEnd = null;
-    this.#stream = this.#subscribe(this.#place === null ? null : cursorOf(this.session.id, this.#place));
-    this.#parts = [];
-    this.#arrived = null;
-    this.#asked = false;
-    this.#ended = false;
-  }
-
-  #subscribe(after: string | null): EventStream {
-    const { reads } = this.plugin.facts;
-    const demand: Demand = new Map(Object.entries(reads).map(([tracker, paths]) => [tracker, new Set(paths)]));
-    const filter = whereOf(this.plugin.facts, this.#given.vocabulary.fields);
-    return this.session.subscribe({
-      after,
-      demand: filter ? joined(demand, filter.demand) : demand,
-      where: streamFilter(this.plugin.facts, this.session, this.#given.vocabulary.fields),
-    });
-  }
-
-  #seen({ message, at }: PluginError): void {
-    this.counts.errors++;
-    const known = this.errors.find((error) => error.message === message && error.at === at);
-    if (known) {
-      known.count++;
-      known.lastAt = nowText();
-      return;
-    }
-    this.errors.push({ message, at, count: 1, lastAt: nowText() });
-    if (this.errors.length > MAX_ERRORS) this.errors.shift();
   }
 
   async #pause(ms: number): Promise<void> {
@@ -439,36 +301,4 @@ export class Attachment {
     if (!this.#signalled) await new Promise<void>((resolve) => (this.#wake = resolve));
     this.#signalled = false;
   }
-}
-
-/** What a delivery is to a plugin: calls of a bounded size. What is missing is told with the first. */
-function partsOf({ slices, gap }: Delivery, size: number): Part[] {
-  let missing: PluginGap = gap && { lost: gap.lost, dropped: gap.dropped };
-  const parts: Part[] = [];
-  for (const { batch, from, to } of slices) {
-    for (let start = from; start < to; start += size) {
-      parts.push({ batch, from: start, to: Math.min(to, start + size), gap: missing });
-      missing = null;
-    }
-  }
-  return parts;
-}
-
-/** Which of the session's events are the plugin's: those of its trackers that its `where` takes. Null when all are. */
-function streamFilter(facts: PluginFacts, session: Session, fields: FilterFields): StreamFilter | null {
-  const where = whereOf(facts, fields);
-  const all = session.spec.trackers.every(({ name }) => name in facts.reads);
-  if (all) return where;
-  const trackers = new Set(Object.keys(facts.reads));
-  const text = `tracker in ${[...trackers].sort().join(',')} && (${where?.text ?? 'true'})`;
-  return {
-    text,
-    matches: where
-      ? (event) => trackers.has(event.tracker) && where.matches(event)
-      : (event) => trackers.has(event.tracker),
-  };
-}
-
-function joined(a: Demand, b: Demand): Demand {
-  return new Map([...a].map(([tracker, fields]) => [tracker, new Set([...fields, ...(b.get(tracker) ?? [])])]));
 }

@@ -10,7 +10,8 @@ import { findCgroupMount } from '../../src/inventory/cgroup.js';
 import { ContainerRegistry } from '../../src/inventory/registry.js';
 import { createLog } from '../../src/base/log.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
-import { createHarness, specOf, Tracked, type Harness } from '../support/session.js';
+import { createHarness, Tracked, type Harness } from '../support/session.js';
+import { specOf } from '../support/spec.js';
 import { until } from '../support/until.js';
 import { dockerSources } from '../../src/inventory/docker/sources.js';
 

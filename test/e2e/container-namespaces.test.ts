@@ -8,7 +8,8 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createLog } from '../../src/base/log.js';
 import { ContainerRegistry } from '../../src/inventory/registry.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
-import { createHarness, specOf, Tracked, type Harness } from '../support/session.js';
+import { createHarness, Tracked, type Harness } from '../support/session.js';
+import { specOf } from '../support/spec.js';
 import { until } from '../support/until.js';
 
 // Rootless Podman with `--cgroups=disabled` cannot run where v1 and v2 hierarchies are mixed (crun refuses): these

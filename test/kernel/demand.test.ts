@@ -2,7 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { setImmediate as turn } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import type { CaptureMode, Demand } from '../../src/event/event.js';
-import { harness, specOf, startTracker, Tracked } from '../support/session.js';
+import { harness, startTracker, Tracked } from '../support/session.js';
+import { specOf } from '../support/spec.js';
 import { run, work } from '../support/workload.js';
 
 const mine = { pids: [process.pid] };

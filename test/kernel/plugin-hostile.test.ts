@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Attachment } from '../../src/plugins/index.js';
 import { createPlugins, found, pluginSource, type PluginHarness } from '../support/plugin.js';
-import { harness, specOf } from '../support/session.js';
+import { harness } from '../support/session.js';
+import { specOf } from '../support/spec.js';
 import { work, workloadPath } from '../support/workload.js';
 
 let plugins: PluginHarness;

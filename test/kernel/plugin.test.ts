@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createPlugins, found, pluginSource, type PluginHarness } from '../support/plugin.js';
-import { harness, specOf } from '../support/session.js';
+import { harness } from '../support/session.js';
+import { specOf } from '../support/spec.js';
 import { until } from '../support/until.js';
 
 const run = promisify(execFile);

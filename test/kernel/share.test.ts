@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { heldPrograms } from '../support/bpf.js';
-import { createHarness, specOf, type Harness } from '../support/session.js';
+import { createHarness, type Harness } from '../support/session.js';
+import { specOf } from '../support/spec.js';
 
 let harness: Harness;
 beforeAll(async () => {

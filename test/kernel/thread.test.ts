@@ -5,7 +5,8 @@ import { objectPath } from '../../src/base/paths.js';
 import { uring } from '../../src/tracker/uring.js';
 import { KernelThread } from '../../src/kernel/thread.js';
 import { heldIds, heldPrograms, nothing, remaining } from '../support/bpf.js';
-import { createHarness, harness, specOf, startTracker, type Harness } from '../support/session.js';
+import { createHarness, harness, startTracker, type Harness } from '../support/session.js';
+import { specOf } from '../support/spec.js';
 import { compileBpf, work, workloadPath } from '../support/workload.js';
 import { until } from '../support/until.js';
 

@@ -8,7 +8,8 @@ import type { Session } from '../../src/session/session.js';
 import { Catalog } from '../../src/catalog/catalog.js';
 import type { TrackerOptions } from '../../src/tracker/define.js';
 import { filterText, type Pools } from './filters.js';
-import { copyOf, specOf, type Harness } from './session.js';
+import { copyOf, type Harness } from './session.js';
+import { specOf } from './spec.js';
 import { ended, start, workloadPath } from './workload.js';
 
 /**

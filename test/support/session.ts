@@ -10,12 +10,13 @@ import { watchCgroups } from '../../src/session/cgroups.js';
 import { SessionManager } from '../../src/session/manager.js';
 import { createRuntime, type TrackerRuntime } from '../../src/record/runtime.js';
 import type { Session } from '../../src/session/session.js';
-import type { SessionSpec, SessionStats, TargetSpec } from '../../src/session/spec.js';
+import type { SessionStats, TargetSpec } from '../../src/session/spec.js';
 import type { EventStream } from '../../src/session/stream/stream.js';
 import { Catalog } from '../../src/catalog/catalog.js';
 import type { TrackerOptions } from '../../src/tracker/define.js';
 import { loadTrackers } from '../../src/catalog/load.js';
 import { dockerSources } from '../../src/inventory/docker/sources.js';
+import { specOf } from './spec.js';
 
 /** Real sessions in the test's own process: the real kernel thread, the real BPF programs, no engine unless one is named. */
 export interface Harness {
@@ -67,41 +68,6 @@ export async function createHarness({
       await kernel.close();
       await registry.close();
     },
-  };
-}
-
-export function specOf(
-  trackers: SessionSpec['trackers'],
-  spec: Partial<Omit<SessionSpec, 'trackers' | 'target'>> = {},
-  target: Partial<TargetSpec> = {},
-): SessionSpec {
-  const anyTarget = Object.keys(target).length > 0;
-  return {
-    trackers,
-    target: anyTarget
-      ? {
-          containers: [],
-          waitForContainers: false,
-          cgroups: [],
-          pids: [],
-          descendants: true,
-          uids: [],
-          comms: [],
-          ...target,
-        }
-      : null,
-    where: null,
-    capture: 'DEFAULT',
-    fields: [],
-    forMs: null,
-    name: null,
-    labels: [],
-    ttlMs: null,
-    bufferBytes: 32 << 20,
-    ringBytes: 16 << 20,
-    limit: null,
-    persist: null,
-    ...spec,
   };
 }
 

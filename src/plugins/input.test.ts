@@ -1,0 +1,165 @@
+import { pino } from 'pino';
+import { afterEach, describe, expect, it } from 'vitest';
+import { contractSchema } from '../api/graphql/schema.js';
+import { Catalog } from '../catalog/catalog.js';
+import { loadTrackers } from '../catalog/load.js';
+import { FilterFields } from '../filter/index.js';
+import { ContainerRegistry } from '../inventory/registry.js';
+import { recordedTracker, type Player } from '../session/replay.js';
+import { Session } from '../session/session.js';
+import { batchAt } from '../../test/support/record.js';
+import { specOf } from '../../test/support/spec.js';
+import { until } from '../../test/support/until.js';
+import type { PluginFacts } from './definition.js';
+import { PluginInput, type Part } from './input.js';
+
+const log = pino({ level: 'silent' });
+const definitions = await loadTrackers();
+const schema = contractSchema();
+const catalog = new Catalog(schema, definitions, () => false);
+const fields = new FilterFields(schema, catalog);
+const trackers = new Map(definitions.map((definition) => [definition.name, recordedTracker(definition)]));
+const clock = { seconds: 0, nanoseconds: 0 };
+
+const sessions: Session[] = [];
+afterEach(async () => {
+  for (const session of sessions.splice(0)) await session.stop('REQUESTED');
+});
+
+/** A running session of the tracker exit, and what plays events into it: an event's place is its bootNs. */
+async function play(names = ['exit'], close = () => Promise.resolve()) {
+  let player: Player | null = null;
+  const counters = { produced: 0, lost: 0, skippedRuns: null, ringPeakBytes: 0 };
+  const session = new Session('s', specOf(names.map((name) => ({ name, options: {} }))), {
+    pool: null,
+    registry: new ContainerRegistry({ log, sources: [] }),
+    trackers,
+    subscriberBytes: 1 << 24,
+    log,
+    onState: () => undefined,
+    replay: {
+      startedAt: null,
+      play: (playing) => {
+        player = playing;
+        return Promise.resolve({
+          setCapture: () => Promise.resolve(),
+          judge: () => Promise.resolve(),
+          read: () => Promise.resolve(),
+          counters: () => Promise.resolve(counters),
+          facts: () => ({ sessions: 1, eventsPerSecond: null }),
+          close: () => close().then(() => counters),
+        });
+      },
+    },
+  });
+  await session.start();
+  sessions.push(session);
+  const add = (count: number, lost = 0): void => {
+    const from = session.nextSeq;
+    const batch = batchAt(from, count, lost);
+    const events = Array.from({ length: count }, (_, i) => batch.event(i));
+    player?.play(events, { clock, lost, lostFrom: 0, lostTo: 0 });
+  };
+  return { session, add };
+}
+
+function factsOf(reads: PluginFacts['reads'] = { exit: ['process.pid'] }, where: string | null = null): PluginFacts {
+  return {
+    name: 'p',
+    version: '1',
+    summary: '',
+    options: {},
+    metrics: {},
+    undeclared: {},
+    everyMs: null,
+    reads,
+    where,
+  };
+}
+
+function inputOf(session: Session, facts = factsOf(), fromStart = false) {
+  let arrivals = 0;
+  const input = new PluginInput(facts, { session, fields, fromStart, onArrival: () => arrivals++ });
+  /** The next part; null at the end. */
+  const next = async (): Promise<Part | null> => {
+    for (;;) {
+      const before = arrivals;
+      const part = input.next();
+      if (part) return part;
+      if (input.ended) return null;
+      await until('something arrives', () => arrivals > before);
+    }
+  };
+  return { input, next };
+}
+
+const placesOf = (part: Part | null) =>
+  part ? Array.from({ length: part.to - part.from }, (_, i) => Number(part.batch.event(part.from + i).bootNs)) : null;
+const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
+
+describe('the input of a plugin', () => {
+  it('has the session’s events in parts of a call’s size, each loss once, and an end', async () => {
+    const { session, add } = await play();
+    const { input, next } = inputOf(session);
+    add(2500, 3);
+    const parts: Part[] = [];
+    while (parts.flatMap((part) => placesOf(part) ?? []).length < 2500) {
+      const part = await next();
+      if (part) parts.push(part);
+    }
+    expect(parts.flatMap(placesOf)).toEqual(range(0, 2500));
+    expect(parts.every(({ from, to }) => to - from <= 1024)).toBe(true);
+    expect(parts.map(({ gap }) => gap?.lost ?? 0).reduce((sum, lost) => sum + lost, 0)).toBe(3);
+    await session.stop('REQUESTED');
+    expect([await next(), input.ended, input.queued, input.dropped]).toEqual([null, true, 0, 0]);
+  });
+
+  it('begins with what the session holds where that is wanted', async () => {
+    const { session, add } = await play();
+    add(3);
+    const [whole, rest] = [inputOf(session, factsOf(), true), inputOf(session)];
+    add(2);
+    expect(placesOf(await whole.next())).toEqual([0, 1, 2]);
+    expect(placesOf(await whole.next())).toEqual([3, 4]);
+    expect(placesOf(await rest.next())).toEqual([3, 4]);
+  });
+
+  it('has the events of the plugin’s trackers alone, and of those what its filter matches', async () => {
+    const { session, add } = await play(['exit', 'exec']);
+    const own = inputOf(session, factsOf({ exit: ['process.pid'] }, 'process.pid in [0, 2]'));
+    const other = inputOf(session, factsOf({ exec: ['args'] }));
+    add(4);
+    expect(placesOf(await own.next())).toEqual([0, 2]);
+    await session.stop('REQUESTED');
+    expect(placesOf(await other.next())).toBe(null);
+  });
+
+  it('gives parts that were put back again, before what came after them', async () => {
+    const { session, add } = await play();
+    const { input, next } = inputOf(session);
+    add(2);
+    const first = await next();
+    add(3);
+    const second = await next();
+    input.putBack([first, second].filter((part) => part !== null));
+    expect(input.queued).toBe(5);
+    expect([placesOf(await next()), placesOf(await next())]).toEqual([
+      [0, 1],
+      [2, 3, 4],
+    ]);
+  });
+
+  it('goes on behind the last event that was taken when it is opened again, also after it was closed', async () => {
+    const { session, add } = await play();
+    const { input, next } = inputOf(session);
+    add(1500);
+    expect(placesOf(await next())?.at(-1)).toBeLessThan(1400);
+    await input.reopen(factsOf({ exit: ['process.pid'] }, 'process.pid >= 1400'));
+    expect(placesOf(await next())).toEqual(range(1400, 1500));
+    add(5);
+    await input.close();
+    expect(input.dropped).toBe(5);
+    await input.reopen(factsOf());
+    expect([input.dropped, placesOf(await next())]).toEqual([0, range(1500, 1505)]);
+  });
+});
