@@ -239,6 +239,9 @@ export class Attachment {
   }
 
   async #finish(): Promise<void> {
+    const { failure } = this.#input;
+    if (failure && !this.#detached)
+      this.#findings.see({ message: `its session failed, and may have had more events: ${failure.message}`, at: null });
     await this.#endThread(true);
     await this.#close('STOPPED');
   }

@@ -149,6 +149,15 @@ describe('the input of a plugin', () => {
     ]);
   });
 
+  it('ends when its session fails, and tells why', async () => {
+    const { session, add } = await play(['exit'], () => Promise.reject(new Error('the ring is gone')));
+    const { input, next } = inputOf(session);
+    add(2);
+    expect(placesOf(await next())).toEqual([0, 1]);
+    await session.stop('REQUESTED');
+    expect([await next(), input.ended, input.failure?.message]).toEqual([null, true, 'the ring is gone']);
+  });
+
   it('goes on behind the last event that was taken when it is opened again, also after it was closed', async () => {
     const { session, add } = await play();
     const { input, next } = inputOf(session);

@@ -1,3 +1,4 @@
+import { messageOf } from '../base/errors.js';
 import type { Demand } from '../event/event.js';
 import type { FilterFields } from '../filter/index.js';
 import type { Delivery } from '../record/delivery.js';
@@ -33,6 +34,7 @@ export class PluginInput {
   #parts: Part[] = [];
   #asked = false;
   #ended = false;
+  #failure: Error | null = null;
   /** Place of the first event that no call was given. */
   #place: number | null = null;
   /** By the streams that others have followed. */
@@ -57,6 +59,11 @@ export class PluginInput {
   /** Whether there are no more parts, and never will be. */
   get ended(): boolean {
     return this.#ended && this.#parts.length === 0;
+  }
+
+  /** Why the session ended early, so that more may have happened than there were parts of; null where it did not. */
+  get failure(): Error | null {
+    return this.#failure;
   }
 
   /** Takes the next part; null where it has to be waited for, or there is none. */
@@ -103,13 +110,24 @@ export class PluginInput {
     if (this.#asked || this.#ended) return;
     this.#asked = true;
     const stream = this.#stream;
-    void stream.next().then(({ done, value }) => {
+    const arrived = (take: () => void): void => {
       if (stream !== this.#stream) return; // another has taken its place
       this.#asked = false;
-      if (done) this.#ended = true;
-      else this.#parts.push(...partsOf(value, CALL_EVENTS));
+      take();
       this.#options.onArrival();
-    });
+    };
+    void stream.next().then(
+      ({ done, value }) =>
+        arrived(() => {
+          if (done) this.#ended = true;
+          else this.#parts.push(...partsOf(value, CALL_EVENTS));
+        }),
+      (error: unknown) =>
+        arrived(() => {
+          this.#ended = true;
+          this.#failure = error instanceof Error ? error : new Error(messageOf(error));
+        }),
+    );
   }
 
   #subscribe(facts: PluginFacts, place: number | null): EventStream {
