@@ -134,7 +134,7 @@ export class Attachment {
     if (this.state === 'FAILED' && !this.#detached) {
       this.state = 'STARTING';
       this.results.resume();
-      await this.#input.reopen(this.plugin.facts);
+      await this.#input.reopen(plugin.facts);
       this.done = this.#live();
     }
     this.#signal();
@@ -171,6 +171,7 @@ export class Attachment {
     }
     const { plugin, session } = this;
     this.#thread = next?.thread ?? (await PluginThread.load(plugin.source, plugin.engine, limits, vocabulary)).thread;
+    await this.#input.follow(plugin.facts);
     const trackers = session.spec.trackers.map(({ name }) => name);
     const done = await this.#thread.call('start', {
       facts: plugin.facts,
@@ -229,13 +230,8 @@ export class Attachment {
   }
 
   async #swap(): Promise<Calls> {
-    const old = this.plugin.facts;
     await this.#endThread(true);
-    const calls = await this.#begin();
-    const { facts } = this.plugin;
-    if (facts.where !== old.where || JSON.stringify(facts.reads) !== JSON.stringify(old.reads))
-      await this.#input.reopen(facts);
-    return calls;
+    return this.#begin();
   }
 
   async #finish(): Promise<void> {

@@ -1,66 +1,28 @@
-import { pino } from 'pino';
 import { afterEach, describe, expect, it } from 'vitest';
 import { contractSchema } from '../api/graphql/schema.js';
 import { Catalog } from '../catalog/catalog.js';
 import { loadTrackers } from '../catalog/load.js';
 import { FilterFields } from '../filter/index.js';
-import { ContainerRegistry } from '../inventory/registry.js';
-import { recordedTracker, type Player } from '../session/replay.js';
-import { Session } from '../session/session.js';
-import { batchAt } from '../../test/support/record.js';
-import { specOf } from '../../test/support/spec.js';
+import type { Session } from '../session/session.js';
+import { playedSession } from '../../test/support/played.js';
 import { until } from '../../test/support/until.js';
 import type { PluginFacts } from './definition.js';
 import { PluginInput, type Part } from './input.js';
 
-const log = pino({ level: 'silent' });
 const definitions = await loadTrackers();
 const schema = contractSchema();
 const catalog = new Catalog(schema, definitions, () => false);
 const fields = new FilterFields(schema, catalog);
-const trackers = new Map(definitions.map((definition) => [definition.name, recordedTracker(definition)]));
-const clock = { seconds: 0, nanoseconds: 0 };
 
 const sessions: Session[] = [];
 afterEach(async () => {
   for (const session of sessions.splice(0)) await session.stop('REQUESTED');
 });
 
-/** A running session of the tracker exit, and what plays events into it: an event's place is its bootNs. */
-async function play(names = ['exit'], close = () => Promise.resolve()) {
-  let player: Player | null = null;
-  const counters = { produced: 0, lost: 0, skippedRuns: null, ringPeakBytes: 0 };
-  const session = new Session('s', specOf(names.map((name) => ({ name, options: {} }))), {
-    pool: null,
-    registry: new ContainerRegistry({ log, sources: [] }),
-    trackers,
-    subscriberBytes: 1 << 24,
-    log,
-    onState: () => undefined,
-    replay: {
-      startedAt: null,
-      play: (playing) => {
-        player = playing;
-        return Promise.resolve({
-          setCapture: () => Promise.resolve(),
-          judge: () => Promise.resolve(),
-          read: () => Promise.resolve(),
-          counters: () => Promise.resolve(counters),
-          facts: () => ({ sessions: 1, eventsPerSecond: null }),
-          close: () => close().then(() => counters),
-        });
-      },
-    },
-  });
-  await session.start();
-  sessions.push(session);
-  const add = (count: number, lost = 0): void => {
-    const from = session.nextSeq;
-    const batch = batchAt(from, count, lost);
-    const events = Array.from({ length: count }, (_, i) => batch.event(i));
-    player?.play(events, { clock, lost, lostFrom: 0, lostTo: 0 });
-  };
-  return { session, add };
+async function play(trackers?: readonly string[], close?: () => Promise<void>) {
+  const played = await playedSession(trackers, close);
+  sessions.push(played.session);
+  return played;
 }
 
 function factsOf(reads: PluginFacts['reads'] = { exit: ['process.pid'] }, where: string | null = null): PluginFacts {

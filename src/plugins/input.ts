@@ -29,6 +29,8 @@ export interface InputOptions {
 /** A plugin's events, as parts of a call's size: a reader of the session with a bounded queue like any other. */
 export class PluginInput {
   readonly #options: InputOptions;
+  /** Of the code that it reads for. */
+  #facts: PluginFacts;
   #stream: EventStream;
   /** Of the newest delivery, or put back; oldest first. */
   #parts: Part[] = [];
@@ -44,6 +46,7 @@ export class PluginInput {
 
   constructor(facts: PluginFacts, options: InputOptions) {
     this.#options = options;
+    this.#facts = facts;
     this.#stream = this.#subscribe(facts, options.fromStart ? 0 : null);
   }
 
@@ -84,14 +87,21 @@ export class PluginInput {
     if (next) this.#place = next.batch.placeOf(next.from);
   }
 
+  /** Reads on for this code: as before where it asks for the same, else as `reopen`. */
+  async follow(facts: PluginFacts): Promise<void> {
+    const { where, reads } = this.#facts;
+    if (facts.where !== where || JSON.stringify(facts.reads) !== JSON.stringify(reads)) await this.reopen(facts);
+  }
+
   /**
-   * Reads on for this code, which may ask for other events: from behind the last event that was taken. What was queued, but not taken, is
+   * Reads anew, for this code: from behind the last event that was taken. What was queued, but not taken, is
    * read again.
    */
   async reopen(facts: PluginFacts): Promise<void> {
     const before = this.#stream;
     this.#droppedBefore += this.#droppedAtEnd ?? before.stats.dropped;
     this.#droppedAtEnd = null;
+    this.#facts = facts;
     this.#stream = this.#subscribe(facts, this.#place);
     this.#parts = [];
     this.#asked = false;
