@@ -1,0 +1,44 @@
+import { EunomiaError } from '../../base/errors.js';
+import type { Answer, InfluxClient, PartialRow, StoredRow } from './client.js';
+import { failureOf } from './failure.js';
+import type { AggregatePlan, EventPlan } from './plan.js';
+
+/** What is asked of a database. Rejects with STORE_UNAVAILABLE, in the database's words, where it does not answer. */
+export class Database {
+  readonly #client: InfluxClient;
+  readonly #location: string;
+
+  /** `location` is for people, and without secrets. */
+  constructor(client: InfluxClient, location: string) {
+    this.#client = client;
+    this.#location = location;
+  }
+
+  events(plan: EventPlan): Promise<Answer<StoredRow>> {
+    return this.#asked(this.#client.events(plan));
+  }
+
+  records(...question: Parameters<InfluxClient['records']>): Promise<readonly StoredRow[]> {
+    return this.#asked(this.#client.records(...question));
+  }
+
+  aggregate(plan: AggregatePlan): Promise<Answer<PartialRow>> {
+    return this.#asked(this.#client.aggregate(plan));
+  }
+
+  forget(session: string): Promise<void> {
+    return this.#asked(this.#client.forget(session));
+  }
+
+  async #asked<Value>(work: Promise<Value>): Promise<Value> {
+    try {
+      return await work;
+    } catch (error) {
+      if (error instanceof EunomiaError) throw error;
+      const { message } = failureOf(error);
+      throw new EunomiaError('STORE_UNAVAILABLE', `InfluxDB at ${this.#location} does not answer this: ${message}`, {
+        cause: error,
+      });
+    }
+  }
+}

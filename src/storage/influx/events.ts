@@ -1,0 +1,209 @@
+import { EunomiaError, invalid } from '../../base/errors.js';
+import type { Catalog } from '../../catalog/catalog.js';
+import type { GapWhere, TraceEvent } from '../../event/event.js';
+import { compileFilter, type FilterFields } from '../../filter/index.js';
+import { isTime } from '../facts.js';
+import type { EventQuery, HistoryPlace, PageQuery, StoredEvent, StoredGap, StoredPage, WholeQuery } from '../store.js';
+import type { StoredRow } from './client.js';
+import { GAPS } from './column.js';
+import type { Database } from './database.js';
+import { checkRange, type EventPlan, type Range } from './plan.js';
+import { lifeOf, rangeOf } from './range.js';
+import { Rebuilder } from './rebuild.js';
+import type { Sessions } from './sessions.js';
+
+const MAX_GAPS = 1000;
+/** Points asked for at once where the filter is evaluated here. */
+const CHUNK = 5000;
+const MAX_ROUNDS = 40;
+/** Events of one `scan`. */
+const MAX_SCANNED = 2_000_000;
+
+/** Reads events back, with what is missing among them: of one session by their places, of all by their times. */
+export class EventReader {
+  readonly #database: Database;
+  readonly #sessions: Sessions;
+  readonly #catalog: Catalog;
+  readonly #fields: FilterFields;
+
+  constructor(database: Database, sessions: Sessions, catalog: Catalog, fields: FilterFields) {
+    this.#database = database;
+    this.#sessions = sessions;
+    this.#catalog = catalog;
+    this.#fields = fields;
+  }
+
+  async page(query: PageQuery): Promise<StoredPage> {
+    const { session, fromSeq, limit, backwards } = query;
+    const record = await this.#sessions.find(session);
+    if (!record) return { events: [], hasNext: false, hasPrevious: false, gaps: [] };
+    if (record.mode === 'ROLLUP')
+      throw invalid('session', `"${session}" is stored as rollups, which have no single events; ask for \`aggregate\``);
+    const range = this.#rangeOf(lifeOf({ ...query, sessions: [session] }, [record]));
+    const end = Math.min(query.toSeq ?? record.nextSeq, record.nextSeq);
+    const found: StoredEvent[] = [];
+    // Places are dense: a span of them has at most as many events. A filter may leave few, so that the span grows.
+    let span = limit + 1;
+    let low = backwards ? end : fromSeq;
+    let high = low;
+    for (
+      let round = 0;
+      found.length <= limit && round < MAX_ROUNDS && (backwards ? low > fromSeq : high < end);
+      round++
+    ) {
+      const places = backwards
+        ? { from: Math.max(fromSeq, low - span), to: low }
+        : { from: high, to: Math.min(end, high + span) };
+      const events = (await this.#events(range, places, span + 1)).sort((a, b) => a.place.seq - b.place.seq);
+      if (backwards) found.unshift(...events);
+      else found.push(...events);
+      low = places.from;
+      high = places.to;
+      span = Math.min(span * 2, CHUNK * 20);
+    }
+    const events = backwards ? found.slice(-limit) : found.slice(0, limit);
+    const more = found.length > limit;
+    // What is missing stands before the event of its place, and after the last one.
+    const since = backwards && more ? (events[0]?.place.seq ?? fromSeq) : fromSeq;
+    const until = more && !backwards ? (events.at(-1)?.place.seq ?? end) : end;
+    const gaps = (await this.#gaps(range)).filter(({ seq }) => seq >= since && seq <= until);
+    return {
+      events,
+      hasNext: backwards ? end < record.nextSeq : found.length > limit || high < end,
+      hasPrevious: backwards ? found.length > limit || low > fromSeq : fromSeq > 0,
+      gaps,
+    };
+  }
+
+  async *read(query: WholeQuery): AsyncIterable<Pick<StoredPage, 'events' | 'gaps'>> {
+    for (let fromSeq = 0; ;) {
+      const { events, gaps, hasNext } = await this.page({
+        ...query,
+        fromSeq,
+        toSeq: null,
+        limit: CHUNK,
+        backwards: false,
+      });
+      if (events.length || gaps.length) yield { events, gaps };
+      if (!hasNext) return;
+      const last = events.at(-1)?.place.seq;
+      if (last === undefined)
+        throw invalid(
+          'where',
+          'too few of the stored events match, so that the answer would need too many of them; take a shorter range',
+        );
+      fromSeq = last + 1;
+    }
+  }
+
+  async history(query: EventQuery, after: HistoryPlace | null, limit: number): Promise<StoredPage> {
+    const asked = this.#rangeOf(query);
+    let range: Range = after && after.time > asked.from ? { ...asked, from: after.time } : asked;
+    checkRange(range);
+    const events: StoredEvent[] = [];
+    for (let round = 0; ; round++) {
+      const chunk = Math.max(limit + 1, round > 0 ? CHUNK : 0);
+      const parts = await Promise.all(
+        range.trackers.map((tracker) => this.#chunk({ ...range, tracker, places: null, limit: chunk })),
+      );
+      // A part that is full goes on behind its last time: up to the first of these, all is there.
+      const horizon = parts
+        .flatMap(({ full }) => (full === null ? [] : [full]))
+        .reduce<bigint | null>((least, time) => (least === null || time < least ? time : least), null);
+      const whole = parts
+        .flatMap((part) => part.events)
+        .filter(({ place }) => horizon === null || place.time < horizon);
+      events.push(
+        ...whole.sort((a, b) => orderOf(a.place, b.place)).filter(({ place }) => !after || orderOf(place, after) > 0),
+      );
+      if (horizon === null || events.length > limit) break;
+      if (round >= MAX_ROUNDS || horizon === range.from)
+        throw invalid(
+          'where',
+          'too few of the stored events match, so that the answer would need too many of them; take a shorter range, or filter by tags too',
+        );
+      range = { ...range, from: horizon };
+    }
+    const page = events.slice(0, limit);
+    const last = page.at(-1)?.place.time ?? asked.to;
+    const gaps = await this.#gaps({ ...asked, from: after?.time ?? asked.from, to: last + 1n });
+    return { events: page, hasNext: events.length > limit, hasPrevious: after !== null, gaps };
+  }
+
+  async *scan(query: EventQuery): AsyncGenerator<readonly TraceEvent[]> {
+    const records = query.sessions === null ? [] : await this.#sessions.known(query.sessions);
+    const range = this.#rangeOf(query.sessions === null ? query : lifeOf(query, records));
+    checkRange(range);
+    let judged = 0;
+    for (const tracker of range.trackers) {
+      for (let from: bigint | null = range.from; from !== null;) {
+        const { events, full, count } = await this.#chunk({ ...range, from, tracker, places: null, limit: CHUNK });
+        judged += count;
+        if (judged > MAX_SCANNED)
+          throw invalid(
+            'from',
+            `this has to read more than ${MAX_SCANNED.toLocaleString('en-US')} events from InfluxDB; take a shorter range, or group by tags`,
+            { max: MAX_SCANNED },
+          );
+        // What has the last time may go on behind the chunk: it is read again with the next one.
+        const next: bigint | null = full;
+        yield events.filter(({ place }) => next === null || place.time < next).map(({ event }) => event);
+        if (next !== null && next <= from)
+          throw new EunomiaError(
+            'STORE_UNAVAILABLE',
+            `${CHUNK} events of ${tracker.name} have one time: InfluxDB cannot be read on from there`,
+          );
+        from = next;
+      }
+    }
+  }
+
+  #rangeOf(query: EventQuery): Range {
+    return rangeOf(query, this.#catalog);
+  }
+
+  async #events(range: Range, places: EventPlan['places'], limit: number): Promise<StoredEvent[]> {
+    const parts = await Promise.all(range.trackers.map((tracker) => this.#chunk({ ...range, tracker, places, limit })));
+    return parts.flatMap(({ events }) => events);
+  }
+
+  /** Events of a tracker that match, and the time of the last one that was looked at when there may be more. */
+  async #chunk(
+    plan: EventPlan,
+  ): Promise<{ readonly events: StoredEvent[]; readonly full: bigint | null; readonly count: number }> {
+    const { rows } = await this.#database.events(plan);
+    const rebuilder = new Rebuilder(plan.tracker);
+    // Another program may write to these measurements.
+    const all = rows.filter(({ time }) => isTime(time)).map((row) => rebuilder.read(row));
+    // Judged again: what the dialect could not say, and what the stored text is not quite.
+    const matches = plan.filter ? compileFilter(plan.filter, this.#fields, [plan.tracker.name]) : () => true;
+    return {
+      events: all.filter(({ event }) => matches(event)),
+      full: rows.length >= plan.limit ? (all.at(-1)?.place.time ?? null) : null,
+      count: rows.length,
+    };
+  }
+
+  async #gaps({ from, to, sessions }: Range): Promise<StoredGap[]> {
+    const rows = await this.#database.records(GAPS, { from, to, sessions }, MAX_GAPS);
+    return rows
+      .filter(({ columns }) => isTime(columns['from']) && isTime(columns['to']))
+      .map(({ columns }: StoredRow) => ({
+        seq: Number(columns['seq'] ?? 0),
+        from: String(columns['from']),
+        to: String(columns['to']),
+        lost: Number(columns['lost'] ?? 0),
+        dropped: Number(columns['dropped'] ?? 0),
+        where: [columns['where']].find(isGapWhere) ?? 'STORE',
+      }));
+  }
+}
+
+function isGapWhere(value: unknown): value is GapWhere {
+  return value === 'KERNEL' || value === 'QUEUE' || value === 'STORE';
+}
+
+function orderOf(a: HistoryPlace, b: HistoryPlace): number {
+  if (a.time !== b.time) return a.time < b.time ? -1 : 1;
+  return a.session === b.session ? a.seq - b.seq : a.session < b.session ? -1 : 1;
+}
