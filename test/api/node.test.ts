@@ -1,4 +1,6 @@
+import { getNamedType, isObjectType, type GraphQLObjectType } from 'graphql';
 import { expect, it } from 'vitest';
+import { contractSchema } from '../../src/api/graphql/schema.js';
 import { executeLocally } from '../../src/api/graphql/local.js';
 import { isStream } from '../../src/api/graphql/engine.js';
 import { callerOf, createFixture } from './support.js';
@@ -18,4 +20,32 @@ it('a session tells the node of its server, by id and given name', async () => {
     startSession: { node: own },
   });
   await services.manager.close();
+});
+
+/** Events have no node of their own (docs/decisions/058-nodes.md): whoever gives them gives their session, which has one. */
+it('wherever the schema gives events, it gives their session', () => {
+  const types = Object.values(contractSchema().getTypeMap())
+    .filter((type) => isObjectType(type))
+    .filter(({ name }) => !name.startsWith('__'));
+  const fieldsOf = (type: GraphQLObjectType) => Object.values(type.getFields());
+  const returning = (name: string) =>
+    types.flatMap((type) =>
+      fieldsOf(type)
+        .filter((field) => getNamedType(field.type).name === name)
+        .map((field) => ({ type, field })),
+    );
+  const namesSession = (type: GraphQLObjectType): boolean =>
+    type.name === 'Session' || fieldsOf(type).some(({ name }) => name === 'session');
+  const isTold = ({ type, field }: ReturnType<typeof returning>[number]): boolean =>
+    namesSession(type) ||
+    field.args.some(({ name }) => name === 'session') ||
+    // A page: its edges name what its nodes alone do not.
+    fieldsOf(type).some((other) => {
+      const edge = getNamedType(other.type);
+      return other.name === 'edges' && isObjectType(edge) && namesSession(edge);
+    }) ||
+    (returning(type.name).length > 0 && returning(type.name).every(isTold));
+  const places = returning('TraceEvent');
+  expect(places.length).toBeGreaterThan(0);
+  expect(places.filter((place) => !isTold(place)).map(({ type, field }) => `${type.name}.${field.name}`)).toEqual([]);
 });
