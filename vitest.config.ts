@@ -28,6 +28,8 @@ const beside = [
   'image',
   'influx',
   'influx-injection',
+  'influx-outage',
+  'influx-rollup',
   'new-tracker',
   'plugin-cli',
   'setup',
