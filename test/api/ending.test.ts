@@ -161,7 +161,8 @@ describe('all that a session saw is told to each reader', () => {
     if (reason !== 'SHUTDOWN') await server.close();
     for (const told of await Promise.all(all)) {
       expect(told.events + told.missing).toBe(produced);
-      expect(told).toMatchObject({ errors: [], complete: true });
+      // They had the time to read all: what is missing was lost in the kernel.
+      expect(told).toMatchObject({ errors: [], complete: true, missing: 4 * 3 });
     }
     expect(await ws.code).toBe(1001);
   });
