@@ -4,12 +4,19 @@
  * Method: a plugin cannot look into an image, but it sees what is written. A file that is created or opened for writing in a container,
  * and executed there later, is new or has changed: MEDIUM, or HIGH if a download program wrote it (`fetchers`). An executable that is
  * not a file below the container's root (in memory, deleted, on a detached mount, in /dev/shm) is HIGH, because no image contains one.
+ * What a runtime executes on its way into a container has the container's cgroup already, and is told apart by its PID namespace.
  * Not seen: files that were written before the plugin was attached, or that arrive through a rename or a volume.
  */
 import { definePlugin } from 'eunomia/plugin';
 
 const written = new Map<string, string>();
 const MAX = 50_000;
+
+/**
+ * The kernel's first PID namespace (PROC_PID_INIT_INO). What is executed in it from no file below a root is the runtime, or the program of a
+ * container that shares it (`--pid host`), which is not seen then.
+ */
+const HOST_PID_NS = 4026531836;
 
 /** Why no image can hold this executable; null when one can. */
 function hiding(file: string, state: string | null, deleted: boolean | null): string | null {
@@ -37,7 +44,7 @@ export default definePlugin({
   },
   metrics: { drifts: { type: 'counter', help: 'Programs that were not in the image, by kind.', labels: ['kind'] } },
   reads: {
-    exec: ['time', 'process', 'container', 'executable', 'executableState', 'executableDeleted', 'errno'],
+    exec: ['time', 'process', 'container', 'executable', 'executableState', 'executableDeleted', 'pidNs', 'errno'],
     open: ['process', 'container', 'resolved', 'path', 'flags', 'errno'],
   },
   onBatch(events, context) {
@@ -60,7 +67,8 @@ export default definePlugin({
       const file = event.executable;
       if (file === null || context.options.ignore.some((beginning) => file.startsWith(beginning))) continue;
       const writer = written.get(`${container.id} ${file}`);
-      const hidden = hiding(file, event.executableState, event.executableDeleted);
+      const entering = Number(event.pidNs) === HOST_PID_NS && event.executableState !== 'ROOTED';
+      const hidden = entering ? null : hiding(file, event.executableState, event.executableDeleted);
       if (writer === undefined && hidden === null) continue;
       const kind = hidden ? 'no-file' : 'written';
       const why = hidden ?? `${writer} wrote it while the container was watched`;

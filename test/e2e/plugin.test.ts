@@ -5,10 +5,11 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
+import { findCgroupMount } from '../../src/inventory/cgroup.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { startServer, startSession, type TestServer } from '../support/server.js';
 import { untilHolds } from '../support/until.js';
-import { staticWorkload } from '../support/workload.js';
+import { run, staticWorkload } from '../support/workload.js';
 
 /** The shipped plugins, trusted and in the sandbox, on what real containers really do. */
 
@@ -203,6 +204,24 @@ describe.each(['trusted', 'sandboxed'])('the shipped plugins, %s', (how) => {
       severity: 'HIGH',
       message: expect.stringContaining('/memfd:hidden (deleted): it is in memory, not in a file'),
     });
+  });
+
+  it('raise no alert of what a runtime executes from no file in the container on its way into it', async () => {
+    await docker.run('-d', '--name', 'plug-runtime', TEST_IMAGE, 'sleep', '300');
+    try {
+      const pid = (await docker.docker('inspect', '--format', '{{.State.Pid}}', 'plug-runtime')).trim();
+      const [, path = ''] = /^0::(.*)$/m.exec(await readFile(`/proc/${pid}/cgroup`, 'utf8')) ?? [];
+      const mount = findCgroupMount(await readFile('/proc/self/mountinfo', 'utf8'));
+      const cgroup = join(mount?.point ?? '', path, 'cgroup.procs');
+      await run('sh', ['-c', `echo $$ > ${cgroup} && exec ${memory} path memfd-exec ${memory}`]);
+      // Comes after it.
+      await docker.docker('exec', 'plug-runtime', 'sh', '-c', 'cp /bin/busybox /tmp/ls; /tmp/ls /');
+      await alertOf(server, 'plug-runtime', 'A program that is not part of the image');
+      const alerts = (await alertsOf(server)).filter(({ container }) => container?.name === 'plug-runtime');
+      expect(alerts.map(({ message }) => message)).toEqual([expect.stringContaining('/tmp/ls: cp wrote it')]);
+    } finally {
+      await docker.docker('rm', '-f', 'plug-runtime');
+    }
   });
 
   it('find a scan of ports', async () => {

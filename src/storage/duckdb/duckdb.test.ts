@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { untilHolds } from '../../../test/support/until.js';
 import { Aggregator, compileAggregate } from '../../analysis/aggregate/index.js';
 import { createContainer } from '../../inventory/container.js';
 import { RecordBatch } from '../../record/batch.js';
@@ -243,8 +244,15 @@ describe('retention', () => {
     const { bytes: empty } = await opened(await directory()).status();
     const most = Math.floor((empty ?? 0) + (before ?? 0) * 0.6);
     const store = opened(path, { retentionBytes: most });
-    for (let i = 0; i < 5; i++) await store.retain();
-    expect((await store.status()).bytes).toBeLessThanOrEqual(most);
+    // DuckDB gives blocks free with a checkpoint that no reader holds up, which may be a later one.
+    await untilHolds(
+      'the file is small enough',
+      async () => {
+        await store.retain();
+        return (await store.status()).bytes ?? Number.POSITIVE_INFINITY;
+      },
+      (bytes) => bytes <= most,
+    );
     const sessions = await store.sessions();
     expect(sessions.at(-1)?.id).toBe('s3');
     expect(sessions.reduce((sum, { events }) => sum + events, 0)).toBeLessThan(4 * 20 * 8192);
