@@ -207,6 +207,35 @@ describe('a client that does not read', () => {
     expect((await answersOf(connect())).value).toMatchObject({ data: { server: { version: '0.1.0' } } });
   });
 
+  it('has results in bounded memory: more are refused, and there is room again when it is gone', async () => {
+    const session = await start();
+    fixture.kernel.emit(100);
+    const page = `{ session(id: "${session.id}") { events(first: 100000) { nodes { bootNs time process { pid comm } } } } }`;
+    const socket = kept(await dialWebSocket(server.url, { authorization }));
+    await identify(socket);
+    let text = '';
+    socket.on('data', (data) => (text += String(data)));
+    // A trace that lasts keeps the result of each of the others, which ask for as much as they may, from being done.
+    for (let i = 0; i < 40; i++)
+      socket.write(
+        frame({
+          id: `s${i}`,
+          type: 'subscribe',
+          payload: {
+            query: `mutation { trace(input: { trackers: [{ exec: {} }] }, for: "10m") { events(first: 100000) { nodes { bootNs time process { pid comm } } } } }`,
+          },
+        }),
+      );
+    socket.resume();
+    await until('some are refused', () => text.includes('"limit":"responses"'));
+    expect((await post(server.url, { query: page }, { authorization })).status).toBe(503);
+    socket.destroy();
+    await until(
+      'there is room',
+      async () => (await post(server.url, { query: page }, { authorization })).status === 200,
+    );
+  });
+
   it('is disconnected after a while, over WebSocket, SSE and a download', async () => {
     await serveAgain({ limits: { stalledMs: 400 } });
     const session = await start();

@@ -21,7 +21,7 @@ import { serveMetrics } from './metrics.js';
 import { readParameters } from './parameters.js';
 import { joinPipeline } from './pipeline.js';
 import { refuse } from './refuse.js';
-import { Responses } from './responses.js';
+import type { Responses } from './responses.js';
 import { resultText } from '../text/result-text.js';
 import { ENDPOINT, type GuardedHandler, type PublicHandler, type Target } from './routes.js';
 import { begun, Line, requests, turns } from '../../base/turn.js';
@@ -35,6 +35,7 @@ export interface HttpOptions {
   readonly access: Access;
   readonly connections: Connections;
   readonly strangers: Strangers;
+  readonly responses: Responses;
   readonly limits: Limits;
   readonly log: Log;
 }
@@ -174,8 +175,7 @@ function notAcceptable(what: string, right: string): EunomiaError {
 const PLAIN = { head: '', tail: '' } as const;
 
 /** Hands operations to the engine; yoga reads requests and writes answers. */
-function useEngine({ engine, connections, limits, log }: HttpOptions): Plugin<object, HttpCaller> {
-  const responses = new Responses();
+function useEngine({ engine, connections, responses, limits, log }: HttpOptions): Plugin<object, HttpCaller> {
   const answer = async (params: GraphQLParams, request: Request, caller: HttpCaller): Promise<Answer> => {
     const query = params.query ?? '';
     await lineOf(request).next();

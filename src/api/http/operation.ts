@@ -8,6 +8,8 @@ export interface Operation {
   readonly key: string;
   /** Aborts when the client completes it or goes away. */
   readonly gone: AbortController;
+  /** Called once nothing of it is left. */
+  readonly frees: (() => void)[];
 }
 
 export type Incoming =
@@ -56,7 +58,7 @@ export class Operations {
     }
     if (type !== 'subscribe') return { kind: 'PASS', text, operation: null };
     if (known) return { kind: 'CLOSE', code: ALREADY_EXISTS, reason: `Subscriber for ${id} already exists` };
-    const operation: Operation = { id, key: String(this.#next++), gone: new AbortController() };
+    const operation: Operation = { id, key: String(this.#next++), gone: new AbortController(), frees: [] };
     this.#byId.set(id, operation);
     this.#byKey.set(operation.key, operation);
     return { kind: 'PASS', text: JSON.stringify({ ...message, id: operation.key }), operation };
@@ -77,6 +79,7 @@ export class Operations {
   /** Nothing of it is left. */
   ended(operation: Operation): void {
     this.#byKey.delete(operation.key);
+    for (const free of operation.frees.splice(0)) free();
     this.#forgetId(operation);
   }
 

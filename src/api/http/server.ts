@@ -11,6 +11,7 @@ import { Engine } from '../graphql/engine.js';
 import { createHttpHandler, type HttpHandler } from './http.js';
 import { refuseMalformed } from './malformed.js';
 import { refuse } from './refuse.js';
+import { Responses } from './responses.js';
 import { ENDPOINT } from './routes.js';
 import { contractSchema } from '../graphql/schema.js';
 import { StalledClients } from './stalled.js';
@@ -84,6 +85,7 @@ export async function openListener(config: Config): Promise<Listener> {
         access: new Access(config, peers),
         connections: new Connections(config.limits),
         strangers,
+        responses: new Responses(),
         limits: config.limits,
         log,
       };

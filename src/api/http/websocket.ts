@@ -18,6 +18,7 @@ import { maskError } from '../graphql/mask.js';
 import { Operations, type Operation } from './operation.js';
 import { Outgoing } from './outgoing.js';
 import { refuseRaw } from './refuse.js';
+import type { Responses } from './responses.js';
 import type { Strangers } from './strangers.js';
 import { resultText } from '../text/result-text.js';
 import type { TextSink } from '../text/text.js';
@@ -28,6 +29,7 @@ export interface WebSocketOptions {
   readonly access: Access;
   readonly connections: Connections;
   readonly strangers: Strangers;
+  readonly responses: Responses;
   readonly limits: Limits;
   readonly log: Log;
 }
@@ -181,7 +183,7 @@ function admit(
 }
 
 function createProtocol(options: WebSocketOptions) {
-  const { engine, access, limits, log } = options;
+  const { engine, access, responses, limits, log } = options;
   return makeServer<Record<string, unknown>, Extra>({
     connectionInitWaitTimeout: limits.identifyMs,
     onConnect: async ({ extra, connectionParams }: Connection) => {
@@ -233,6 +235,11 @@ function createProtocol(options: WebSocketOptions) {
         { ...identity, signal: operation.gone.signal },
       );
       if ('errors' in prepared) return prepared.errors;
+      if (prepared.operation.operation !== 'subscription') {
+        const share = responses.reserve(identity, prepared.measured.values);
+        if (share instanceof EunomiaError) return [maskError(share, log)];
+        operation.frees.push(share.free);
+      }
       const { schema, document } = prepared;
       return {
         schema,
