@@ -36,6 +36,8 @@ import { EunomiaError } from '../../base/errors.js';
  */
 const SIZE_OF_ONE = 100;
 const UNSIZED_LIST = 10;
+/** What an entry of a sized list weighs besides its selected values, in values: a stored event is an object with all its fields until its text is made. */
+const ENTRY_VALUES = 16;
 /**
  * How often one name may stand in a document. Validation compares each two fields of a name, wherever fragments may bring them together
  * (OverlappingFieldsCanBeMergedRule): a thousand take it most of a second.
@@ -108,7 +110,10 @@ function parseTokens(query: string, tokens: number): DocumentNode {
 export interface Measured {
   /** See above. */
   readonly cost: number;
-  /** Values that its result has, as far as it says itself: entries of a sized list times their fields; 10 entries of any other list. */
+  /**
+   * What its result weighs while it is made, in values: entries of a sized list times their fields and what an entry weighs itself;
+   * 10 entries of any other list.
+   */
   readonly values: number;
 }
 
@@ -225,7 +230,7 @@ class Measure {
     return {
       depth: 1 + inner.depth,
       cost: 1 + factor * inner.cost,
-      values: 1 + (count !== null ? Math.max(1, count) : factor) * inner.values,
+      values: 1 + (count !== null ? Math.max(1, count) * (ENTRY_VALUES + inner.values) : factor * inner.values),
       lists: isList || inner.lists,
     };
   }

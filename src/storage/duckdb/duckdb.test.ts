@@ -7,6 +7,7 @@ import { RowBatch } from '../../record/row.js';
 import { compileView } from '../../record/view.js';
 import { filterOf } from '../../filter/index.js';
 import open from '../../trackers/open.js';
+import { eventWith } from '../../../test/support/event.js';
 import { batchAt, layoutOf, packed, recordOf } from '../../../test/support/record.js';
 import {
   catalog,
@@ -75,6 +76,40 @@ describe('the embedded store', () => {
       { id: 'a', state: 'STOPPED', stopReason: 'REQUESTED', events: 500, nextSeq: 500 },
     ]);
   });
+
+  it.each([1, 3, 500])(
+    'reads long pages in parts, of events of two trackers, one in %i of the other',
+    async (share) => {
+      const count = 12_000;
+      const events = Array.from({ length: count }, (_, i) => {
+        const own = i % share ? { exitCode: 0, coreDumped: false, lifetimeNs: '5' } : { flags: [], path: `/${i}` };
+        return eventWith(i % share ? 'exit' : 'open', {
+          ...own,
+          bootNs: String(1_000 + i),
+          time: `2026-01-31T08:15:30.${String(i).padStart(9, '0')}Z`,
+        });
+      });
+      const clock = { seconds: 1_769_847_330, nanoseconds: 0 };
+      const store = opened(await directory());
+      const sink = await store.record(record('a', ['exit', 'open']));
+      await sink.write(slicesOf([new RowBatch(events, { clock, seq: 0, lost: 0, lostFrom: 0, lostTo: 0 })]), null);
+      await sink.finish(end);
+      const both = everything(['exit', 'open']);
+      const from = (first: number, length: number): number[] => Array.from({ length }, (_, i) => first + i);
+      const seqs = ({ events: some }: { readonly events: readonly { readonly place: { readonly seq: number } }[] }) =>
+        some.map(({ place }) => place.seq);
+      const page = (more: object) => store.page({ ...pageOf('a', more), ...both });
+      expect(seqs(await page({ fromSeq: 7, limit: 11_000 }))).toEqual(from(7, 11_000));
+      expect(seqs(await page({ limit: 20_000 }))).toEqual(from(0, count));
+      expect(seqs(await page({ limit: 9_000, backwards: true }))).toEqual(from(3_000, 9_000));
+      const history = await store.history(both, null, 10_000);
+      expect(seqs(history)).toEqual(from(0, 10_000));
+      expect(history.hasNext).toBe(true);
+      expect(seqs(await store.history(both, history.events.at(-1)?.place ?? null, 10_000))).toEqual(
+        from(10_000, 2_000),
+      );
+    },
+  );
 
   it('gives each field back as the record had it', async () => {
     const layout = layoutOf('open');

@@ -23,7 +23,7 @@ import type { EventTable } from './table.js';
 /** Places that a page looks through at first; the next part is larger. */
 const FIRST_PART = 16_384;
 const LARGEST_PART = 1 << 20;
-/** Events of one part of `read`, about: making them takes the event loop some 10 ms. Where few match, more places are looked at at once. */
+/** Events of one answer, about: making them takes the event loop some 10 ms. Where few match, more places are looked at at once. */
 const READ_EVENTS = 4096;
 const MOST_PLACES = 32_768;
 /** Rows that are filtered, or handed on, at a time. */
@@ -66,23 +66,25 @@ export class EventReader {
     told.catch(() => undefined); // it is awaited below, unless another question fails first
     const found: ReadEvent[] = [];
     let [low, high] = [start, end];
-    for (
-      let part = Math.max(FIRST_PART, limit + 1);
-      low < high && found.length <= limit;
-      part = Math.min(LARGEST_PART, part * 4)
-    ) {
+    // What SQL decides alone is bounded by its LIMIT; of the rest all rows of a part come.
+    const growth = isExact(sources) ? 4 : 1;
+    for (let part = FIRST_PART; low < high && found.length <= limit; part = Math.min(LARGEST_PART, part * growth)) {
       const [from, to] = backwards ? [Math.max(low, high - part), high] : [low, Math.min(high, low + part)];
+      const some = Math.min(limit + 1 - found.length, READ_EVENTS);
       const events = await this.#events(
         sources,
         `e._session = ${number} AND p._session = ${number} AND e._seq >= ${from} AND e._seq < ${to}`,
         query,
         `e._seq ${backwards ? 'DESC' : 'ASC'}`,
-        limit + 1 - found.length,
+        some,
       );
       events.sort((a, b) => (backwards ? b.seq - a.seq : a.seq - b.seq));
-      found.push(...events.slice(0, limit + 1 - found.length));
-      if (backwards) high = from;
-      else low = to;
+      const taken = events.slice(0, some);
+      found.push(...taken);
+      // Each table gave `some` at most: beyond the last one taken, there may be more.
+      const last = events.length >= some ? taken.at(-1) : undefined;
+      if (backwards) high = last?.seq ?? from;
+      else low = last ? last.seq + 1 : to;
     }
     const more = found.length > limit;
     const events = found.slice(0, limit);
@@ -123,6 +125,7 @@ export class EventReader {
     const sources = await this.#sources(query, numbers);
     const ids = await this.#facts.ids();
     const found: ReadEvent[] = [];
+    const exact = isExact(sources);
     let place = after && { time: after.time, session: await this.#facts.numberOf(after.session), seq: after.seq };
     for (let full = true; full && found.length <= limit;) {
       const behind = place
@@ -130,15 +133,10 @@ export class EventReader {
           `(e._session = ${place.session} AND e._seq > ${place.seq}))`
         : '';
       const want = limit + 1 - found.length;
-      const rows = await this.#rows(
-        sources,
-        `${scopeOf(numbers)}${behind}`,
-        'e.time, e._session, e._seq',
-        Math.max(want, sources.some(({ condition }) => !condition.exact) ? SCAN_ROWS : 0),
-      );
+      const bound = exact ? Math.min(want, READ_EVENTS) : SCAN_ROWS;
+      const rows = await this.#rows(sources, `${scopeOf(numbers)}${behind}`, 'e.time, e._session, e._seq', bound);
       rows.sort(byTime);
       // Each table gave so many at most: beyond the shortest end of those that gave all, some may be missing.
-      const bound = Math.max(want, sources.some(({ condition }) => !condition.exact) ? SCAN_ROWS : 0);
       const part = rows.slice(0, bound);
       full = rows.length >= bound;
       const end = part.at(-1);
@@ -240,7 +238,7 @@ export class EventReader {
     order: string | null,
     limit: number | null,
   ): Promise<ReadEvent[]> {
-    const exact = sources.every(({ condition }) => condition.exact);
+    const exact = isExact(sources);
     const events = await this.#rows(sources, where, order, exact ? limit : null);
     return exact || !filter ? events : events.filter(({ event }) => filter.matches(event));
   }
@@ -282,6 +280,11 @@ export class EventReader {
 interface Source {
   readonly table: EventTable;
   readonly condition: Condition;
+}
+
+/** Whether SQL alone decides which events match. */
+function isExact(sources: readonly Source[]): boolean {
+  return sources.every(({ condition }) => condition.exact);
 }
 
 function scopeOf(numbers: readonly number[] | null): string {
