@@ -279,7 +279,8 @@ describe('retention', () => {
     const { bytes: empty } = await opened(await directory()).status();
     const most = Math.floor((empty ?? 0) + (before ?? 0) * 0.6);
     const store = opened(path, { retentionBytes: most });
-    // DuckDB gives blocks free with a checkpoint that no reader holds up, which may be a later one.
+    // Known fault: the blocks of deleted rows are not always free after the next checkpoint, and retention deletes on meanwhile. In 2 of 12 runs five of
+    // its runs did not suffice, which this test asked for before, and at the end far less was left than the bound allows.
     await untilHolds(
       'the file is small enough',
       async () => {
