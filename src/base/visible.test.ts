@@ -54,13 +54,7 @@ it('the command line writes the CSV that an export does', () => {
   const field = { description: '', onDemand: false };
   const tracker: TrackerInfo = {
     name: 'exec',
-    summary: '',
-    available: true,
-    unavailableReason: null,
-    minimumKernel: '5.17',
     eventType: 'ExecEvent',
-    hooks: [],
-    blindSpots: [],
     columns: [],
     options: [],
     fields: [

@@ -30,13 +30,7 @@ function tracker(
   }));
   return {
     name,
-    summary: '',
-    available: true,
-    unavailableReason: null,
-    minimumKernel: '5.8',
-    blindSpots: [],
     columns,
-    hooks: [],
     eventType: `${name.charAt(0).toUpperCase()}${name.slice(1)}Event`,
     options: Object.entries(options).map(([option, type]) => ({
       name: option,

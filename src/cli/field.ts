@@ -2,16 +2,10 @@ import { suggest } from '../base/errors.js';
 import { cellOf } from './format.js';
 import { UsageError } from './usage.js';
 
-/** What `Query.trackers` tells of a tracker; asked for with `trackerDocument`. */
+/** What `Query.trackers` tells of a tracker and its events; asked for with `trackerDocument`. */
 export interface TrackerInfo {
   readonly name: string;
-  readonly summary: string;
-  readonly available: boolean;
-  readonly unavailableReason: string | null;
-  readonly minimumKernel: string;
   readonly eventType: string;
-  readonly hooks: readonly string[];
-  readonly blindSpots: readonly string[];
   readonly columns: readonly string[];
   readonly options: readonly {
     readonly name: string;
@@ -27,13 +21,10 @@ export interface TrackerInfo {
   }[];
 }
 
-export const trackerDocument = `query Trackers($name: String) {
-  trackers(name: $name) {
-    name summary available unavailableReason minimumKernel eventType hooks blindSpots columns
-    options { name type description defaultValue }
-    fields { path type description onDemand }
-  }
-}`;
+export const trackerFields =
+  'name eventType columns options { name type description defaultValue } fields { path type description onDemand }';
+
+export const trackerDocument = `query Trackers($name: String) { trackers(name: $name) { ${trackerFields} } }`;
 
 /** An event as the server sent it. */
 export type Answer = Readonly<Record<string, unknown>>;

@@ -2,7 +2,7 @@ import { Option, type Command } from 'commander';
 import { suggest } from '../base/errors.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import type { World } from './world.js';
-import { trackerDocument, type TrackerInfo } from './field.js';
+import { trackerFields, type TrackerInfo } from './field.js';
 import { Table } from './format.js';
 import type { Output } from './output.js';
 import { UsageError } from './usage.js';
@@ -11,6 +11,18 @@ interface Flags extends ConnectionFlags {
   readonly output: 'table' | 'json';
 }
 
+/** A tracker, and what the server's kernel says of it. */
+interface Described extends TrackerInfo {
+  readonly summary: string;
+  readonly available: boolean;
+  readonly unavailableReason: string | null;
+  readonly minimumKernel: string;
+  readonly hooks: readonly string[];
+  readonly blindSpots: readonly string[];
+}
+
+const document = `{ trackers { summary available unavailableReason minimumKernel hooks blindSpots ${trackerFields} } }`;
+
 export function addTrackers(program: Command, world: World): void {
   withConnection(program.command('trackers'))
     .description('list the trackers, or show the options and fields of one')
@@ -18,7 +30,7 @@ export function addTrackers(program: Command, world: World): void {
     .addOption(new Option('-o, --output <format>', 'output format').choices(['table', 'json']).default('table'))
     .action((name: string | undefined, flags: Flags) =>
       withClient(world, flags, async (client) => {
-        const { trackers } = await client.query<{ trackers: readonly TrackerInfo[] }>(trackerDocument);
+        const { trackers } = await client.query<{ trackers: readonly Described[] }>(document);
         const chosen = name === undefined ? trackers : trackers.filter((tracker) => tracker.name === name);
         if (name !== undefined && !chosen.length) {
           const names = trackers.map((tracker) => tracker.name);
@@ -33,12 +45,12 @@ export function addTrackers(program: Command, world: World): void {
     );
 }
 
-async function listAll(trackers: readonly TrackerInfo[], output: Output): Promise<void> {
+async function listAll(trackers: readonly Described[], output: Output): Promise<void> {
   const table = new Table(['name', 'available', 'summary'], output.width);
   await output.write(table.render(trackers.map((tracker) => [tracker.name, availability(tracker), tracker.summary])));
 }
 
-async function tellAll(tracker: TrackerInfo, output: Output): Promise<void> {
+async function tellAll(tracker: Described, output: Output): Promise<void> {
   const options = new Table(['option', 'type', 'default', 'description'], output.width);
   const fields = new Table(['field', 'type', 'captured', 'description'], output.width);
   await output.write(
@@ -68,6 +80,6 @@ async function tellAll(tracker: TrackerInfo, output: Output): Promise<void> {
   );
 }
 
-function availability({ available, unavailableReason }: TrackerInfo): string {
+function availability({ available, unavailableReason }: Described): string {
   return available ? 'yes' : `no: ${unavailableReason ?? 'unknown'}`;
 }

@@ -143,7 +143,8 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
         registry,
         healthy: () => problem === null,
         engineConnected: () => registry.engines.length > 0 && registry.engines.every(({ connected }) => connected),
-        trackers: new Map([...trackers.keys()].map((name) => [name, trackerStatus(name).available])),
+        trackers: [...trackers.keys()],
+        isAvailable: async (tracker) => (await trackerStatus(tracker)).available,
         maxContainers: MAX_CONTAINERS,
       }),
     );

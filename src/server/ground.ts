@@ -31,8 +31,8 @@ export interface Ground {
 /** What is known of the machine. */
 export interface Machine {
   readonly facts: KernelFacts;
-  /** Of a tracker of this build. */
-  trackerStatus(name: string): TrackerStatus;
+  /** Of a tracker of this build; the first call for it may take a while. */
+  trackerStatus(name: string): TrackerStatus | Promise<TrackerStatus>;
   /** A process that is alive now; null when there is none. */
   process(pid: number): ProcessView | null | Promise<ProcessView | null>;
 }

@@ -1,9 +1,7 @@
 import { availableParallelism, machine, release } from 'node:os';
 import type { Config } from '../base/config.js';
-import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { loadTrackers } from '../catalog/load.js';
-import { blindSpotsWithout } from '../catalog/unloaded.js';
 import { readProcess } from '../inventory/process.js';
 import { defaultEndpoints } from '../inventory/docker/endpoint.js';
 import type { CreateSource } from '../inventory/source.js';
@@ -13,11 +11,10 @@ import { checkEnvironment } from '../kernel/environment.js';
 import { Peers } from '../access/peers.js';
 import { ownerOf } from '../kernel/socket-diag.js';
 import { KernelThread } from '../kernel/thread.js';
-import { createRuntime, type TrackerRuntime } from '../record/runtime.js';
-import type { TrackerStatus } from '../service/parts.js';
+import { createRuntime } from '../record/runtime.js';
 import { watchCgroups } from '../session/cgroups.js';
-import { warnOfRefused } from '../session/source/refused.js';
 import type { Ground } from './ground.js';
+import { TrackerTrials } from './trial.js';
 
 /**
  * The kernel of this machine. Rejects with NO_LIBBPF, LIBBPF_TOO_OLD, NOT_PRIVILEGED or NO_BTF, with what would mend
@@ -45,15 +42,12 @@ export async function openKernel({ engines }: Config, log: Log): Promise<Ground>
       engineless: 'the server was started with --engine none',
       async start() {
         await watchCgroups(kernel, registry); // before the registry looks at the tree, so that none falls in between
-        const [features, status] = await Promise.all([
-          kernel.probe(),
-          tryTrackers(kernel, runtimes, log),
-          registry.start(),
-        ]);
+        const [features] = await Promise.all([kernel.probe(), registry.start()]);
+        const trials = new TrackerTrials(kernel, runtimes, log);
         const clock = new ClockWatch();
         return {
           facts: { release: release(), architecture: machine(), cpus: availableParallelism(), libbpf, features },
-          trackerStatus: (name) => status.get(name) ?? NO_TRACKER,
+          trackerStatus: (name) => trials.status(name),
           process: (pid) => readProcess(pid, clock.procOffset()),
         };
       },
@@ -69,38 +63,4 @@ export async function openKernel({ engines }: Config, log: Log): Promise<Ground>
 async function engineSources(hosts: readonly string[], log: Log): Promise<readonly CreateSource[]> {
   if (hosts.length === 0) return [];
   return (await import('../inventory/docker/sources.js')).dockerSources({ log, hosts });
-}
-
-const NO_TRACKER: TrackerStatus = {
-  available: false,
-  reason: 'there is no such tracker',
-  hooks: [],
-  minimumKernel: '',
-  blindSpots: [],
-};
-
-/** Loads each tracker once and drops it: the kernel itself says whether it can. */
-async function tryTrackers(
-  kernel: KernelThread,
-  runtimes: readonly TrackerRuntime[],
-  log: Log,
-): Promise<Map<string, TrackerStatus>> {
-  return new Map(
-    await Promise.all(
-      runtimes.map(async ({ definition, hooksOf, objectSpec }): Promise<[string, TrackerStatus]> => {
-        const { name, minimumKernel } = definition;
-        try {
-          const unloaded = await kernel.tryLoad(objectSpec({}));
-          for (const refused of unloaded.refused) warnOfRefused(log, { tracker: name, ...refused });
-          const blindSpots = blindSpotsWithout(definition, unloaded);
-          return [name, { available: true, reason: null, hooks: hooksOf({}, unloaded), minimumKernel, blindSpots }];
-        } catch (error) {
-          return [
-            name,
-            { available: false, reason: messageOf(error), hooks: hooksOf({}), minimumKernel, blindSpots: [] },
-          ];
-        }
-      }),
-    ),
-  );
 }

@@ -43,11 +43,10 @@ export async function openRecording(
         libbpf: null,
         features: [],
       },
-      trackerStatus: (name) => ({
+      trackerStatus: () => ({
         available: false,
         reason: replays,
         hooks: [],
-        minimumKernel: trackers.get(name)?.definition.minimumKernel ?? '',
         blindSpots: [],
       }),
       process: () => null,

@@ -62,9 +62,11 @@ export class ServerView {
   }
 }
 
-/** A tracker of this build, and what this kernel says of it: as the schema's `Tracker`. */
-export type TrackerView = CatalogTracker &
-  Omit<TrackerStatus, 'reason'> & { readonly unavailableReason: string | null };
+/** A tracker of this build: as the schema's `Tracker`. */
+export interface TrackerView extends CatalogTracker {
+  /** What this kernel says of it; the first call may take a while. */
+  status(): TrackerStatus | Promise<TrackerStatus>;
+}
 
 /** Facts: the server and its kernel, trackers, containers, processes. */
 export class Facts {
@@ -87,15 +89,7 @@ export class Facts {
     const { catalog, trackerStatus } = this.#parts;
     return catalog.trackers
       .filter((tracker) => name === null || tracker.name === name)
-      .map((tracker) => {
-        const { reason, ...status } = trackerStatus(tracker.name);
-        return {
-          ...tracker,
-          ...status,
-          unavailableReason: reason,
-          blindSpots: [...status.blindSpots, ...tracker.blindSpots],
-        };
-      });
+      .map((tracker) => ({ ...tracker, status: () => trackerStatus(tracker.name) }));
   }
 
   /** By name, and those without one last. Rejects with BAD_USER_INPUT. */

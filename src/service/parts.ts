@@ -54,7 +54,6 @@ export interface TrackerStatus {
   /** Why it cannot run here; null when it can. */
   readonly reason: string | null;
   readonly hooks: readonly string[];
-  readonly minimumKernel: string;
   /** What it does not see here for want of a tracepoint. */
   readonly blindSpots: readonly string[];
 }
@@ -77,7 +76,7 @@ export interface Parts {
   readonly server: ServerFacts;
   /** What /metrics tells; any part adds its own. */
   readonly metrics: Metrics;
-  trackerStatus(name: string): TrackerStatus;
+  trackerStatus(name: string): TrackerStatus | Promise<TrackerStatus>;
   /** A process that is alive now; null when there is none. */
   process(pid: number): ProcessView | null | Promise<ProcessView | null>;
 }

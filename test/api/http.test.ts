@@ -52,6 +52,16 @@ const START =
 describe('over HTTP', () => {
   beforeEach(() => serve());
 
+  it('asks the kernel of no tracker but for what only the kernel knows', async () => {
+    const { json } = await post(server.url, {
+      query: '{ trackers { name summary minimumKernel eventType columns fields { path } options { name } } }',
+    });
+    expect(json.errors).toBeUndefined();
+    expect(fixture.kernel.tried).toEqual([]);
+    await post(server.url, { query: '{ trackers(name: "open") { available } }' });
+    expect(fixture.kernel.tried).toEqual(['open']);
+  });
+
   it('tells of the server, its kernel, trackers and containers', async () => {
     const { json, status } = await post(server.url, {
       query: `{ server { version hostname healthy problem runningSessions

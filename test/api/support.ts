@@ -161,6 +161,8 @@ export class FakeKernel implements SessionKernel {
   refuse: Error | null = null;
   /** What the objects of the next source are without. */
   unloaded: readonly Unloaded[] = [];
+  /** Trackers of which somebody asked whether they can run. */
+  readonly tried: string[] = [];
   onDeath: (error: Error) => void = () => {};
   #number = 0;
 
@@ -384,13 +386,15 @@ async function fakeGround(kernel: FakeKernel): Promise<Ground> {
         libbpf: '1.1',
         features: [{ name: 'btf', available: true, reason: null }],
       },
-      trackerStatus: (name) => ({
-        available: name !== 'tcp',
-        reason: name === 'tcp' ? 'no tp_btf/inet_sock_set_state' : null,
-        hooks: [`tp_btf/${name}`],
-        minimumKernel: '5.17',
-        blindSpots: name === 'open' ? ['what this kernel has no tracepoint for'] : [],
-      }),
+      trackerStatus: (name) => {
+        kernel.tried.push(name);
+        return {
+          available: name !== 'tcp',
+          reason: name === 'tcp' ? 'no tp_btf/inet_sock_set_state' : null,
+          hooks: [`tp_btf/${name}`],
+          blindSpots: name === 'open' ? ['what this kernel has no tracepoint for'] : [],
+        };
+      },
       process: (pid) => (pid === process.pid ? new FakeProcess(pid) : null),
     }),
     close: async () => undefined,

@@ -9,8 +9,9 @@ export interface ServerMetricsOptions {
   /** Whether the kernel thread lives. */
   readonly healthy: () => boolean;
   readonly engineConnected: () => boolean | Promise<boolean>;
-  /** By tracker: whether it can run here. */
-  readonly trackers: ReadonlyMap<string, boolean>;
+  readonly trackers: readonly string[];
+  /** Whether a tracker can run here. */
+  readonly isAvailable: (tracker: string) => Promise<boolean>;
   /** Containers that are described one by one. */
   readonly maxContainers: number;
 }
@@ -24,7 +25,7 @@ export class ServerMetrics implements MetricsSource {
   }
 
   async metrics(): Promise<MetricFamily[]> {
-    const { version, kernelRelease, healthy, engineConnected, trackers } = this.#options;
+    const { version, kernelRelease, healthy, engineConnected, trackers, isAvailable } = this.#options;
     const flag = (on: boolean): number => (on ? 1 : 0);
     return [
       {
@@ -49,7 +50,9 @@ export class ServerMetrics implements MetricsSource {
         name: 'eunomia_tracker_available',
         type: 'gauge',
         help: '1 where the tracker can run on this kernel.',
-        samples: [...trackers].map(([tracker, on]) => ({ labels: { tracker }, value: flag(on) })),
+        samples: await Promise.all(
+          trackers.map(async (tracker) => ({ labels: { tracker }, value: flag(await isAvailable(tracker)) })),
+        ),
       },
       ...this.#containers(),
     ];

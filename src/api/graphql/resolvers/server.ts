@@ -5,7 +5,7 @@ import type {
   QueryProcessArgs,
   QueryTrackersArgs,
 } from '../../../generated/schema.js';
-import type { ServerView } from '../../../service/facts.js';
+import type { ServerView, TrackerView } from '../../../service/facts.js';
 import { inWindows } from '../connection.js';
 import { typed, type ResolverMap } from './types.js';
 
@@ -33,6 +33,13 @@ export const serverResolvers = {
   },
   Server: {
     engine: typed((server: ServerView) => server.engine()),
+  },
+  // Only who asks for these waits for the kernel.
+  Tracker: {
+    available: typed(async (tracker: TrackerView) => (await tracker.status()).available),
+    unavailableReason: typed(async (tracker: TrackerView) => (await tracker.status()).reason),
+    hooks: typed(async (tracker: TrackerView) => (await tracker.status()).hooks),
+    blindSpots: typed(async (tracker: TrackerView) => [...(await tracker.status()).blindSpots, ...tracker.blindSpots]),
   },
   Container: {
     labels: typed(labelList),
