@@ -104,7 +104,7 @@ struct {
 } eu_ring SEC(".maps");
 
 /*
- * cgroup id → what becomes of its tasks' events. An unknown cgroup is kept and judged in user space. EU_SKIP_HOST is for
+ * cgroup id → what becomes of its tasks' events. Events of an unknown cgroup are kept, and user space decides. EU_SKIP_HOST is for
  * cgroups of the host where a session targets containers: a task there may still be in a container that has no cgroup of its own.
  */
 enum eu_verdict { EU_SKIP = 0, EU_KEEP = 1, EU_SKIP_HOST = 2 };
@@ -289,7 +289,7 @@ static __always_inline void eu_fill_task(struct eu_header *h, struct task_struct
 }
 
 /*
- * The same, not inlined and not static: the verifier then judges it once a program, not once a path. That matters,
+ * The same, not inlined and not static: the verifier then checks it once per program, not once per path. That matters,
  * for a pointer that is loaded through a trusted pointer costs up to four linear searches of the whole kernel BTF
  * (btf_nested_type_is_trusted), about 2 ms. For the same reason trackers follow pointers with BPF_CORE_READ, except on
  * hot paths. An object without events defines EU_NO_EVENTS to be rid of it.
@@ -376,7 +376,7 @@ static __always_inline eu_str eu_text(__u32 offset, __u32 length)
 	return length << 16 | offset;
 }
 
-/* Whether a text of the record passes the rule: judged where it lies, for user memory may be another when it is read again. */
+/* Whether a text of the record passes the rule. Evaluates the copy in the record, since user memory can change between two reads. */
 static __always_inline bool eu_text_passes(__u32 rule, const struct eu_area *area, eu_str text)
 {
 	struct eu_prefix key = { .bits = 32 + 8 * EU_PREFIX_MAX, .set = rule >> 8 };

@@ -141,7 +141,7 @@ static __always_inline int eu_write_anonymous(char *to, struct dentry *dentry)
 
 /*
  * Writes the text of the `struct path` at `address` to `offset` of the area. Returns an EU_PATH_RESULT, or 0 where there
- * is no path. Not static, so that the verifier judges it once a program, however many paths that captures. It
+ * is no path. Not static, so that the verifier checks it once per program, however many paths that captures. It
  * builds the text in the area's slack, whose end it then moves to its place.
  */
 __attribute__((noinline)) int eu_write_path(struct eu_area *area, __u32 offset, __u64 address)

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * What of a session's `where` the kernel judges. A tracker opts a field in with EU_WHERE_… at file scope, a line in
+ * The part of a session's `where` that the kernel evaluates. A tracker opts a field in with EU_WHERE_… at file scope, a line in
  * src/trackers/NAME.ts, and `if (eu_where && !eu_passes(…))` as soon as the value is known, before anything that costs. A rule that is
  * not in use is a constant 0, so that its branch is gone when the program is loaded.
  *
  * A value passes when its field's rule holds; the rules of a session are joined by AND. They are derived from the filter by
- * src/filter/push.ts, which also says what is left for user space: never may a rule refuse what the filter takes.
+ * src/filter/push.ts, which also says what is left for user space. A rule must never refuse an event that the filter matches.
  */
 #ifndef EUNOMIA_WHERE_BPF_H
 #define EUNOMIA_WHERE_BPF_H
 
-/* The low byte of a rule: how it judges. Above it: the set's number in the session's maps. */
+/* The low byte of a rule: how it compares. Above it: the set's number in the session's maps. */
 enum eu_rule {
 	EU_ANY = 0,
 	EU_INSIDE = 1,  /* min to max, of numbers */

@@ -138,7 +138,7 @@ static __always_inline void fill_call(struct open_event *event, const struct ope
 	event->path = event->resolved = event->directory = 0;
 }
 
-/* Whether a text is asked for, or judged: then the record is put together elsewhere. */
+/* Whether a text is captured or filtered by: the record is then built in scratch memory. */
 static __always_inline bool has_text(long ret)
 {
 	__u64 of_opened = 1ULL << OPEN_CAPTURE_RESOLVED | 1ULL << OPEN_CAPTURE_RESOLVED_STATE;
@@ -245,7 +245,7 @@ static __always_inline struct file *opened_file(struct task_struct *task, const 
 			     request->slot == IORING_FILE_INDEX_ALLOC ? ret : request->slot - 1);
 }
 
-/* Not static: judged by the verifier once a program. `ret` is EU_URING_UNTOLD of an open that the kernel will not tell of. */
+/* Not static: the verifier then checks it once per program. `ret` is EU_URING_UNTOLD of an open that the kernel will not tell of. */
 __attribute__((noinline)) int report_request(const struct open_request *request, long ret)
 {
 	struct eu_area *area;

@@ -148,7 +148,7 @@ static __always_inline bool ends_pass(const struct ends *ends)
 	       eu_passes_address(remote_address, &ends->remote_address, !(ends->known & REMOTE_ADDRESS));
 }
 
-/* Not static: judged by the verifier once a program. */
+/* Not static: the verifier then checks it once per program. */
 __attribute__((noinline)) int emit(const struct report *r)
 {
 	struct tcp_event *event;

@@ -80,7 +80,7 @@ export type KernelProtocol = {
       readonly ask: { readonly source: number; readonly object: number; readonly mask: bigint };
       readonly answer: void;
     };
-    readonly judge: {
+    readonly setVerdicts: {
       readonly ask: { readonly source: number; readonly cgroups: readonly (readonly [number, CgroupVerdict | null])[] };
       readonly answer: void;
     };

@@ -156,7 +156,7 @@ export class Source {
   }
 
   /** Writes what becomes of cgroups; null forgets it. */
-  judge(cgroups: readonly (readonly [number, CgroupVerdict | null])[]): void {
+  setVerdicts(cgroups: readonly (readonly [number, CgroupVerdict | null])[]): void {
     const fd = this.#session.mapFd('eu_cgroups');
     for (const [id, verdict] of cgroups) {
       if (verdict === null) loadLibbpf().map_delete(fd, u64(id));

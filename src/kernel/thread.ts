@@ -19,7 +19,7 @@ export interface KernelSource {
   /** The optional programs that its objects are without, by object. */
   readonly unloaded: readonly Unloaded[];
   setCapture(object: number, mask: bigint): Promise<void>;
-  judge(cgroups: readonly (readonly [id: number, verdict: CgroupVerdict | null])[]): Promise<void>;
+  setVerdicts(cgroups: readonly (readonly [id: number, verdict: CgroupVerdict | null])[]): Promise<void>;
   /** Exact counts. All that was in the ring at that moment was delivered before this resolves. */
   counters(): Promise<SourceCounters>;
   /** All that happened before it was asked was delivered before this resolves: what is in the ring, and what is summed in maps. */
@@ -72,7 +72,7 @@ export class KernelThread {
     return {
       unloaded,
       setCapture: (object, mask) => channel.ask('capture', { source, object, mask }),
-      judge: (cgroups) => channel.ask('judge', { source, cgroups }),
+      setVerdicts: (cgroups) => channel.ask('setVerdicts', { source, cgroups }),
       counters: () => channel.ask('counters', { source }),
       read: () => channel.ask('read', { source }),
       close: async () => {

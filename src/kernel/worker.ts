@@ -193,7 +193,7 @@ const note = serveChannel<KernelProtocol>(
     asks: {
       load: ({ source, spec }) => load(source, spec),
       capture: ({ source, object, mask }) => sources.get(source)?.source.setCapture(object, mask),
-      judge: ({ source, cgroups }) => sources.get(source)?.source.judge(cgroups),
+      setVerdicts: ({ source, cgroups }) => sources.get(source)?.source.setVerdicts(cgroups),
       counters: async ({ source }) => {
         const entry = entryOf(source);
         await entry.source.settled; // who asks may rely on what was set before

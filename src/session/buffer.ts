@@ -117,7 +117,7 @@ export class SessionBuffer {
     const wanted = after ? parseCursor(after, this.#session, end) : oldest;
     const start = Math.max(wanted, oldest);
     const missing = this.#missing(start - wanted);
-    const { found, judged, more } =
+    const { found, scanned, more } =
       last == null
         ? await scan(this.#history.slices(start, end), where, first)
         : await scan(this.#history.slices(oldest, end).reverse(), where, last, true);
@@ -127,7 +127,7 @@ export class SessionBuffer {
       hasNext: last == null && more,
       hasPrevious: last == null ? start > oldest : more,
       total,
-      gaps: [...(missing ? [missingGap(missing)] : []), ...gapsOf(judged)],
+      gaps: [...(missing ? [missingGap(missing)] : []), ...gapsOf(scanned)],
     };
   }
 

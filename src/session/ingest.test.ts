@@ -13,7 +13,7 @@ import { SessionBuffer } from './buffer.js';
 import { Ingest } from './ingest.js';
 import type { TargetSpec } from './spec.js';
 import { Readers } from './stream/readers.js';
-import { CgroupJudge } from './target.js';
+import { CgroupMatcher } from './target.js';
 
 /** In the target of sessions that have one. */
 const OURS = 5;
@@ -51,7 +51,7 @@ interface Setting {
 /** An ingest with the real parts around it. Its registry has not begun: it finds any cgroup to be the host's, but not at once. */
 function setUp({ target: wanted = null, limit = null, matches = null }: Setting = {}) {
   const registry = new ContainerRegistry({ log: pino({ level: 'silent' }), sources: [] });
-  const judge = new CgroupJudge(wanted, registry, undefined, [tracker.layout.second]);
+  const matcher = new CgroupMatcher(wanted, registry, undefined, [tracker.layout.second]);
   const buffer = new SessionBuffer({ session: 's', bytes: 1 << 24, since: () => '' });
   const readers = new Readers();
   const batches: RecordBatch[] = [];
@@ -59,7 +59,7 @@ function setUp({ target: wanted = null, limit = null, matches = null }: Setting 
   const full: number[] = [];
   const ingest: Ingest = new Ingest({
     trackers: [tracker],
-    judge,
+    matcher,
     buffer,
     readers,
     limit,

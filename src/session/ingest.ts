@@ -10,7 +10,7 @@ import type { RecordedGap } from './replay.js';
 import type { ChunkTaker } from './source/pool.js';
 import type { SessionStats } from './spec.js';
 import type { Readers } from './stream/readers.js';
-import type { CgroupJudge } from './target.js';
+import type { CgroupMatcher } from './target.js';
 import { Waiting } from './waiting.js';
 
 type Matches = (event: TraceEvent) => boolean;
@@ -20,7 +20,7 @@ export type IngestCounts = Pick<SessionStats, 'received' | 'discarded' | 'delive
 
 export interface IngestOptions {
   readonly trackers: readonly TrackerRuntime[];
-  readonly judge: CgroupJudge;
+  readonly matcher: CgroupMatcher;
   readonly buffer: SessionBuffer;
   readonly readers: Readers;
   /** Events that are delivered at most; the rest is discarded. Null: no limit. */
@@ -46,12 +46,12 @@ export class Ingest {
   readonly #held: Waiting;
 
   constructor(options: IngestOptions) {
-    const { trackers, judge, onError } = options;
+    const { trackers, matcher, onError } = options;
     this.#options = options;
     this.#held = new Waiting(onError);
     this.#context = {
       views: trackers.map(({ view }) => view),
-      containerAt: (view, at) => judge.containerAt(view, at),
+      containerAt: (view, at) => matcher.containerAt(view, at),
     };
   }
 
@@ -93,24 +93,24 @@ export class Ingest {
     this.#counts.receivedBytes += data.byteLength;
     this.#counts.queued += offsets.length;
     this.#lost += chunk.lost;
-    const { judge } = this.#options;
+    const { matcher } = this.#options;
     const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
     const { last } = this.#held;
     // Behind others that wait: order is kept.
-    const unknown = last ? last.then(() => judge.prepare(view, offsets)) : judge.prepare(view, offsets);
+    const unknown = last ? last.then(() => matcher.prepare(view, offsets)) : matcher.prepare(view, offsets);
     if (!unknown) return this.#evaluate(chunk, view, lease, matches);
     lease.hold();
     this.#held.add(
       unknown.then(() => this.#evaluate(chunk, view, lease, matches)).finally(() => lease.release()),
       data.byteLength,
     );
-    if (this.#held.isFull) judge.hurry();
+    if (this.#held.isFull) matcher.hurry();
     return null;
   }
 
   /** A promise where the session's filter needs more than this turn. */
   #evaluate(chunk: Chunk, view: DataView, lease: Lease, matches: Matches | null): Promise<void> | null {
-    const { judge, buffer, limit } = this.#options;
+    const { matcher, buffer, limit } = this.#options;
     const place = {
       clock: chunk.clock,
       seq: buffer.nextSeq,
@@ -118,7 +118,7 @@ export class Ingest {
       lostFrom: chunk.readBefore,
       lostTo: chunk.readAt,
     };
-    const offered = new RecordBatch(chunk.data, judge.select(view, chunk.offsets), this.#context, place, null, lease);
+    const offered = new RecordBatch(chunk.data, matcher.select(view, chunk.offsets), this.#context, place, null, lease);
     const room = limit === null ? Number.POSITIVE_INFINITY : limit - this.#counts.delivered;
     if (!matches && offered.count <= room) {
       this.#admit(chunk, offered, room);

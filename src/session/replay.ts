@@ -83,7 +83,7 @@ export function createReplay({ startedAt, entries, problem, speed }: ReplayOptio
       return {
         unloaded: [],
         setCapture: () => Promise.resolve(),
-        judge: () => Promise.resolve(),
+        setVerdicts: () => Promise.resolve(),
         read: () => Promise.resolve(),
         counters: () => Promise.resolve({ ...counts, skippedRuns: null, ringPeakBytes: 0 }),
         facts: () => ({ sessions: 1, eventsPerSecond: null }),

@@ -23,7 +23,7 @@ import type { Recording, RecordingSource } from './recording.js';
 import type { RecordedSource, ReplayEnd } from './replay.js';
 import type { Sharing } from './source/sharing.js';
 import type { SessionOrigin, SessionSpec, SessionState, SessionStats, StopReason } from './spec.js';
-import { CgroupJudge } from './target.js';
+import { CgroupMatcher } from './target.js';
 import { after } from './timer.js';
 
 export type { Page } from './stream/reading.js';
@@ -70,7 +70,7 @@ export class Session {
 
   readonly #deps: SessionDependencies;
   readonly #trackers: readonly TrackerRuntime[];
-  readonly #judge: CgroupJudge;
+  readonly #matcher: CgroupMatcher;
   readonly #capture: Capture;
   readonly #buffer: SessionBuffer;
   readonly #readers = new Readers();
@@ -103,7 +103,7 @@ export class Session {
         );
       return tracker;
     });
-    this.#judge = new CgroupJudge(
+    this.#matcher = new CgroupMatcher(
       spec.target,
       deps.registry,
       (notices) =>
@@ -113,7 +113,7 @@ export class Session {
         ),
       this.#trackers.map(({ layout }) => layout.second),
     );
-    if (spec.target) this.#judge.requireContainers(spec.target);
+    if (spec.target) this.#matcher.requireContainers(spec.target);
     this.#capture = new Capture(spec, this.#trackers, (object, mask) => {
       this.#source
         ?.setCapture(object, mask)
@@ -126,13 +126,13 @@ export class Session {
     });
     this.#ingest = new Ingest({
       trackers: this.#trackers,
-      judge: this.#judge,
+      matcher: this.#matcher,
       buffer: this.#buffer,
       readers: this.#readers,
       limit: spec.limit,
       onBatch: (batch) => deps.observer?.onBatch(this, batch),
       onFull: () => void this.stop('LIMIT'),
-      onError: (error) => deps.log.error({ session: id, err: error }, 'judging events'),
+      onError: (error) => deps.log.error({ session: id, err: error }, 'filtering events by target'),
     });
     this.done = new Promise((resolve) => (this.#resolveDone = resolve));
     this.detached = new Promise((resolve) => (this.#resolveDetached = resolve));
@@ -190,7 +190,7 @@ export class Session {
         end: (problem) => this.#endReplay(problem),
       });
     if (!pool) throw new EunomiaError('NO_KERNEL', 'this server replays a recording, and starts no session of its own');
-    const { key, source, sharing } = configure(this.spec, this.#trackers, masks, this.#judge, pool);
+    const { key, source, sharing } = configure(this.spec, this.#trackers, masks, this.#matcher, pool);
     this.#sharing = sharing;
     const { where } = this.spec;
     const matches = (sharing?.pushed ? where?.rest : where?.whole)?.matches ?? null;
@@ -298,7 +298,7 @@ export class Session {
     return this.#capture.fields();
   }
 
-  /** How its filter is judged. */
+  /** How its filter is evaluated. */
   explain(): FilterPlan {
     return {
       ...explain(this.spec, this.#trackers, this.#sharing, this.#source, this.captured()),
@@ -308,7 +308,7 @@ export class Session {
 
   /** Events that it kept though no engine told the names of their containers, so that nobody can say whether its target holds them. */
   get undecided(): number {
-    return this.#judge.undecidedEvents;
+    return this.#matcher.undecidedEvents;
   }
 
   /** What one must know to read its events rightly; for people. */
@@ -318,12 +318,12 @@ export class Session {
         const unloaded = this.#source?.unloaded[i];
         return unloaded ? refusals(definition, unloaded).map((text) => `${definition.name}: ${text}`) : [];
       }),
-      ...this.#judge.notices(),
+      ...this.#matcher.notices(),
     ];
   }
 
   containers(): Container[] {
-    return this.#judge.containers();
+    return this.#matcher.containers();
   }
 
   /** Exact: what is in the ring is read before it resolves. */
@@ -409,10 +409,10 @@ export class Session {
   }
 
   readonly #onContainer = (container: Container): void => {
-    const judged = this.#judge.rejudge(container);
-    if (judged.length)
+    const changed = this.#matcher.reevaluate(container);
+    if (changed.length)
       this.#source
-        ?.judge(judged)
+        ?.setVerdicts(changed)
         .catch((error: unknown) =>
           this.#deps.log.error({ session: this.id, err: error }, 'telling the kernel of a container'),
         );

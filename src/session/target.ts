@@ -35,15 +35,15 @@ interface Unknown {
 const MAX_SETTLED = 65_536;
 
 /**
- * Says of each cgroup whether a session's target holds it, and when that can be said. The kernel is told what is
- * known; it keeps the events of cgroups that it does not know, and those are judged here.
+ * Decides for each cgroup whether a session's target includes it. The kernel has the decisions made so far; it keeps
+ * the events of cgroups that it does not know, and these are filtered here.
  */
-export class CgroupJudge {
+export class CgroupMatcher {
   readonly #registry: ContainerRegistry;
   readonly #target: TargetSpec | null;
   readonly #matches: ((container: Container) => boolean) | null;
   readonly #cgroups: ReadonlySet<CgroupId>;
-  /** Those that can be judged and whose container has its name. */
+  /** Those that are decided, and whose container has its name. */
   readonly #settled = new Map<Key, boolean>();
   /** Those of which nobody can say whether the target holds them, since no engine tells their container's name: their events are kept. */
   readonly #undecided = new Map<Key, Container>();
@@ -127,7 +127,7 @@ export class CgroupJudge {
     return init === 0 ? null : (this.#lookUp(-init) ?? null);
   }
 
-  /** Resolves what must be known before these records can be judged and named; null when all is known. */
+  /** Resolves what must be known before these records can be filtered and named; null when all is known. */
   prepare(view: DataView, offsets: Uint32Array): Promise<unknown> | null {
     if (this.#identity !== this.#registry.identity) {
       this.#identity = this.#registry.identity;
@@ -232,8 +232,8 @@ export class CgroupJudge {
     return notices;
   }
 
-  /** What the kernel is to be told of a container that changed. */
-  rejudge(container: Container): [CgroupId, CgroupVerdict][] {
+  /** What to tell the kernel of a container that changed. */
+  reevaluate(container: Container): [CgroupId, CgroupVerdict][] {
     if (!this.inKernel || !this.#registry.ready(container)) return [];
     return this.#registry.cgroupIds(container).map((id) => {
       const keep = this.#cgroups.has(id) || this.#holds(container);
@@ -312,7 +312,7 @@ export class CgroupJudge {
     const { signal } = this.#hurry;
     if (container && !this.#registry.ready(container) && !signal.aborted)
       await orAborted(this.#registry.settle(container, NAMING_MS), signal);
-    // Time is out, or the cgroup is gone: decided by what is known, if that can decide. A late name decides anew (rejudge).
+    // Time is out, or the cgroup is gone: decided by what is known, if that suffices. A late name decides again (reevaluate).
     const holds = this.#holds(container);
     if (container && !holds && this.#mayHold(container)) this.#undecided.set(key, container);
     else this.#decide(key, holds);

@@ -195,7 +195,7 @@ export class FakeKernel implements SessionKernel {
     return {
       unloaded: this.unloaded,
       setCapture: async (object: number, mask: bigint) => void (source.masks[object] = mask),
-      judge: async () => undefined,
+      setVerdicts: async () => undefined,
       counters: async () => {
         await taking;
         return counters();

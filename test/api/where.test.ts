@@ -160,7 +160,7 @@ describe('explain', () => {
       sharing: {
         sessions: 1,
         eventsPerSecond: null,
-        reason: 'no session runs whose programs take these events unfiltered',
+        reason: 'no running session has programs that produce these events unfiltered',
       },
     });
     expect(fixture.kernel.sources[0]?.spec.objects.map(({ constants }) => constants)).toEqual([

@@ -7,7 +7,7 @@ import type { Container } from '../../src/inventory/container.js';
 import { findCgroupMount } from '../../src/inventory/cgroup.js';
 import { ContainerRegistry, type RegistryOptions } from '../../src/inventory/registry.js';
 import { headerOffsets } from '../../src/record/batch.js';
-import { CgroupJudge } from '../../src/session/target.js';
+import { CgroupMatcher } from '../../src/session/target.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { until } from '../support/until.js';
 import { dockerSources } from '../../src/inventory/docker/sources.js';
@@ -212,24 +212,24 @@ describe('a container of a real engine', () => {
     const id = await docker.run('-d', TEST_IMAGE, 'sleep', '60');
     const pid = Number(await docker.docker('inspect', '--format', '{{.State.Pid}}', id));
     const mountNs = Number(/\d+/.exec(await readlink(`/proc/${pid}/ns/mnt`))?.[0]);
-    const judge = new CgroupJudge(
+    const matcher = new CgroupMatcher(
       { containers: [{ id }], waitForContainers: true, cgroups: [], pids: [], descendants: false, uids: [], comms: [] },
       registry,
     );
-    const judged = async (...pids: number[]): Promise<{ id: string | undefined; kept: number }> => {
+    const matched = async (...pids: number[]): Promise<{ id: string | undefined; kept: number }> => {
       const view = new DataView(new ArrayBuffer(64 * pids.length));
       for (const [index, each] of pids.entries()) {
         view.setUint32(64 * index + headerOffsets.pid, each, true);
         view.setUint32(64 * index + headerOffsets.mountNs, mountNs, true);
       }
       const offsets = Uint32Array.from(pids, (_, index) => 64 * index);
-      await judge.prepare(view, offsets);
-      return { id: judge.containerAt(view, 0)?.id, kept: judge.select(view, offsets).length };
+      await matcher.prepare(view, offsets);
+      return { id: matcher.containerAt(view, 0)?.id, kept: matcher.select(view, offsets).length };
     };
     const ended = 2 ** 22 + 1; // beyond any pid
-    expect(await judged(ended)).toEqual({ id: undefined, kept: 0 });
-    expect(await judged(pid, ended)).toEqual({ id, kept: 2 });
-    expect(await judged(ended)).toEqual({ id, kept: 1 });
+    expect(await matched(ended)).toEqual({ id: undefined, kept: 0 });
+    expect(await matched(pid, ended)).toEqual({ id, kept: 2 });
+    expect(await matched(ended)).toEqual({ id, kept: 1 });
   });
 });
 

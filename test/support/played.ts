@@ -53,7 +53,7 @@ export async function playedSession(
         return Promise.resolve({
           unloaded: [],
           setCapture: () => Promise.resolve(),
-          judge: () => Promise.resolve(),
+          setVerdicts: () => Promise.resolve(),
           read: () => Promise.resolve(),
           counters: () => Promise.resolve(counters),
           facts: () => ({ sessions: 1, eventsPerSecond: null }),

@@ -5,7 +5,7 @@ import { startTicks } from '../../inventory/process.js';
 import type { TrackerRuntime } from '../../record/runtime.js';
 import { decide, type Sharing } from './sharing.js';
 import type { SessionSpec } from '../spec.js';
-import type { CgroupJudge } from '../target.js';
+import type { CgroupMatcher } from '../target.js';
 
 /** What a session needs of the kernel, and which sessions the same programs serve. */
 export interface KernelConfiguration {
@@ -16,15 +16,15 @@ export interface KernelConfiguration {
   readonly sharing: Sharing | null;
 }
 
-/** With a filter: programs that judge what the kernel can, or those of sessions without one. */
+/** With a filter: programs that evaluate the part that the kernel can evaluate, or those of sessions without a filter. */
 export function configure(
   spec: SessionSpec,
   trackers: readonly TrackerRuntime[],
   masks: readonly bigint[],
-  judge: CgroupJudge,
+  matcher: CgroupMatcher,
   pool: SourcePool,
 ): KernelConfiguration {
-  const plain = plainSource(spec, trackers, masks, judge);
+  const plain = plainSource(spec, trackers, masks, matcher);
   const key = keyOf(spec, plain);
   const { where } = spec;
   if (!where) return { key, source: plain, sharing: null };
@@ -38,13 +38,13 @@ function plainSource(
   { target, ringBytes, trackers: asked }: SessionSpec,
   trackers: readonly TrackerRuntime[],
   masks: readonly bigint[],
-  judge: CgroupJudge,
+  matcher: CgroupMatcher,
 ): SourceSpec {
   const onlyIf = <T>(list: readonly T[] | undefined) => (list?.length ? list : null);
   return {
     ringBytes,
     filter: {
-      cgroups: judge.inKernel ? judge.known() : null,
+      cgroups: matcher.inKernel ? matcher.known() : null,
       pids: onlyIf(target?.pids),
       descendants: target?.descendants ?? false,
       uids: onlyIf(target?.uids),

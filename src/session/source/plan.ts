@@ -3,7 +3,7 @@ import type { TrackerRuntime } from '../../record/runtime.js';
 import type { Sharing } from './sharing.js';
 import type { SessionSpec } from '../spec.js';
 
-/** How a session judges its events: as the schema's type of that name. Filters are CEL. */
+/** How a session filters its events: the schema's type of that name. Filters are CEL. */
 export interface FilterPlan {
   readonly where: string | null;
   readonly trackers: readonly TrackerPlan[];

@@ -14,7 +14,7 @@ export interface SharedSource {
   readonly unloaded: readonly Unloaded[];
   /** What this session wants captured; the kernel captures what any sharer wants. */
   setCapture(object: number, mask: bigint): Promise<void>;
-  judge(cgroups: readonly (readonly [id: number, verdict: CgroupVerdict | null])[]): Promise<void>;
+  setVerdicts(cgroups: readonly (readonly [id: number, verdict: CgroupVerdict | null])[]): Promise<void>;
   /** Since this session joined. Exact: what was in the ring is delivered before it resolves. */
   counters(): Promise<SessionCounters>;
   /** All that happened before it was asked is delivered before it resolves, also what is summed in kernel maps. */
@@ -111,7 +111,7 @@ export class SourcePool {
         sharer.masks[object] = mask;
         await this.#applyMasks(entry, source);
       },
-      judge: (cgroups) => source.judge(cgroups),
+      setVerdicts: (cgroups) => source.setVerdicts(cgroups),
       counters: async () => since(await source.counters()),
       read: () => source.read(),
       facts: () => ({ sessions: entry.members, eventsPerSecond: entry.rate.perSecond }),

@@ -3,8 +3,8 @@ import { decide, QUIET, Rate } from './sharing.js';
 
 describe('a session with a filter', () => {
   it.each([
-    ['shares when the kernel can judge nothing', false, null, { eventsPerSecond: 1e6 }, false],
-    ['joins programs that judge the same', true, { eventsPerSecond: 5 }, { eventsPerSecond: 5 }, true],
+    ['shares when the kernel can evaluate no part of the filter', false, null, { eventsPerSecond: 1e6 }, false],
+    ['joins programs that evaluate the same', true, { eventsPerSecond: 5 }, { eventsPerSecond: 5 }, true],
     ['has programs of its own when nobody runs without a filter', true, null, null, true],
     ['has programs of its own while the rate of the others is not known', true, null, { eventsPerSecond: null }, true],
     ['has programs of its own beside busy ones', true, null, { eventsPerSecond: QUIET + 1 }, true],

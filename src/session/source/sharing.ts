@@ -1,8 +1,8 @@
 import { thousandths } from '../../base/decimal.js';
 
-/** How a session's filter is judged, and why. */
+/** Where a session's filter is evaluated, and why. */
 export interface Sharing {
-  /** Whether its programs judge what the kernel can judge of the filter; else all of it is judged in user space. */
+  /** Whether its programs evaluate the part of the filter that the kernel can evaluate. Otherwise user space evaluates all of it. */
   readonly pushed: boolean;
   readonly reason: string;
 }
@@ -12,32 +12,33 @@ export interface LoadedSource {
   readonly eventsPerSecond: number | null;
 }
 
-/** Up to here it is cheaper to judge a shared source's events in user space (about 0.5 µs each) than to have each hook run once more. */
+/** Up to this rate it costs less to filter a shared source's events in user space (about 0.5 µs each) than to run each hook once more. */
 export const QUIET = 10_000;
 
 /**
- * Whether a session with a filter gets programs that judge it, or shares those of sessions that have none. Decided once, at its start: a
- * session keeps its programs, for a change would lose events. docs/decisions/010-sharing-filters.md says why.
+ * Whether a session with a filter gets programs that evaluate it, or shares those of sessions without a filter. Decided once, when it
+ * starts: a session keeps its programs, because replacing them would lose events. See docs/decisions/010-sharing-filters.md.
  */
 export function decide(canPush: boolean, own: LoadedSource | null, plain: LoadedSource | null): Sharing {
-  if (!canPush) return { pushed: false, reason: 'the kernel can judge nothing of the filter' };
-  if (own) return { pushed: true, reason: 'a session runs already whose programs judge the same in the kernel' };
-  if (!plain) return { pushed: true, reason: 'no session runs whose programs take these events unfiltered' };
+  if (!canPush) return { pushed: false, reason: 'the kernel cannot evaluate any part of the filter' };
+  if (own) return { pushed: true, reason: 'a running session has programs that evaluate the same in the kernel' };
+  if (!plain) return { pushed: true, reason: 'no running session has programs that produce these events unfiltered' };
   const rate = plain.eventsPerSecond;
   if (rate === null)
     return {
       pushed: true,
-      reason: 'the programs of sessions without a filter have run for less than a second: their rate is not known',
+      reason:
+        'the programs of sessions without a filter have run for less than a second, so that their rate is not known',
     };
   const shown = `${Math.round(rate)} events/s`;
   if (rate > QUIET)
     return {
       pushed: true,
-      reason: `the programs of sessions without a filter make ${shown}, more than ${QUIET}: the kernel judges cheaper`,
+      reason: `the programs of sessions without a filter produce ${shown}, more than ${QUIET}: filtering in the kernel costs less`,
     };
   return {
     pushed: false,
-    reason: `the programs of sessions without a filter make ${shown}, at most ${QUIET}: judging these costs less than programs of its own`,
+    reason: `the programs of sessions without a filter produce ${shown}, at most ${QUIET}: filtering these in the server costs less than programs of its own`,
   };
 }
 

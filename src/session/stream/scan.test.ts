@@ -176,14 +176,14 @@ describe('a page with a filter', () => {
   const slices = [0, 100, 200].map((seq) => ({ batch: batchAt(seq, 100, seq), from: seq === 0 ? 50 : 0, to: 100 }));
 
   it('has the first that match, and says whether there are more', async () => {
-    const { found, judged, more } = await scan(slices, every(20), 3);
-    expect([found.map(({ place }) => place), judged.length, more]).toEqual([[60, 80, 100], 2, true]);
+    const { found, scanned, more } = await scan(slices, every(20), 3);
+    expect([found.map(({ place }) => place), scanned.length, more]).toEqual([[60, 80, 100], 2, true]);
     expect((await scan(slices, every(150), 3)).more).toBe(false);
   });
 
   it('has the last that match, oldest first', async () => {
-    const { found, judged, more } = await scan([...slices].reverse(), every(50), 3, true);
-    expect([found.map(({ place }) => place), judged.map(({ batch }) => batch.seq), more]).toEqual([
+    const { found, scanned, more } = await scan([...slices].reverse(), every(50), 3, true);
+    expect([found.map(({ place }) => place), scanned.map(({ batch }) => batch.seq), more]).toEqual([
       [150, 200, 250],
       [100, 200],
       true,

@@ -14,7 +14,7 @@ export interface Scan {
   /** Oldest first. */
   readonly found: readonly Found[];
   /** What was looked at, oldest first. */
-  readonly judged: readonly Slice[];
+  readonly scanned: readonly Slice[];
   /** Whether another one matches, behind the last of them; before the first, of a scan from the end. */
   readonly more: boolean;
 }
@@ -30,11 +30,11 @@ export async function scan(
   backwards = false,
 ): Promise<Scan> {
   const found: Found[] = [];
-  const judged: Slice[] = [];
+  const scanned: Slice[] = [];
   let more = false;
   for (const slice of slices) {
     if (more) break;
-    judged.push(slice);
+    scanned.push(slice);
     if (!turns.isOpen) await turns.next('ANSWER');
     const { batch, from, to } = slice;
     for (let i = 0; i < to - from && !more; i++) {
@@ -47,7 +47,7 @@ export async function scan(
       if (i % PART === PART - 1 && !turns.isOpen) await turns.next('ANSWER');
     }
   }
-  return backwards ? { found: found.reverse(), judged: judged.reverse(), more } : { found, judged, more };
+  return backwards ? { found: found.reverse(), scanned: scanned.reverse(), more } : { found, scanned, more };
 }
 
 /** What the kernel lost before these events. */

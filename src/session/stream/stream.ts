@@ -87,9 +87,9 @@ interface Offered {
  */
 export class EventStream implements AsyncIterableIterator<Delivery> {
   readonly #options: StreamOptions;
-  /** Not yet judged. */
+  /** Not yet evaluated. */
   #backlog: Slice[];
-  /** The first part of the backlog, judged. */
+  /** The first part of the backlog, evaluated. */
   #front: Slice | null = null;
   /** Of the first part of the backlog, as far as it is evaluated. */
   #selecting: Selection | null = null;

@@ -134,12 +134,12 @@ export class EventReader {
     const records = query.sessions === null ? [] : await this.#sessions.known(query.sessions);
     const range = this.#rangeOf(query.sessions === null ? query : lifeOf(query, records));
     checkRange(range);
-    let judged = 0;
+    let scanned = 0;
     for (const tracker of range.trackers) {
       for (let from: bigint | null = range.from; from !== null;) {
         const { events, full, count } = await this.#chunk({ ...range, from, tracker, places: null, limit: CHUNK });
-        judged += count;
-        if (judged > MAX_SCANNED)
+        scanned += count;
+        if (scanned > MAX_SCANNED)
           throw invalid(
             'from',
             `this has to read more than ${MAX_SCANNED.toLocaleString('en-US')} events from InfluxDB; take a shorter range, or group by tags`,
@@ -175,7 +175,7 @@ export class EventReader {
     const rebuilder = new Rebuilder(plan.tracker);
     // Another program may write to these measurements.
     const all = rows.filter(({ time }) => isTime(time)).map((row) => rebuilder.read(row));
-    // Judged again: what the dialect could not say, and what the stored text is not quite.
+    // Evaluated again: conditions that the dialect cannot express, and those whose stored text differs from the value.
     const matches = plan.filter ? compileFilter(plan.filter, this.#fields, [plan.tracker.name]) : () => true;
     return {
       events: all.filter(({ event }) => matches(event)),
