@@ -192,7 +192,7 @@ describe('explain', () => {
     const different = await start({ expr: 'process.uid == 8' });
     expect(fixture.kernel.sources).toHaveLength(2);
     expect(await explain(other)).toMatchObject({
-      sharing: { sessions: 2, reason: expect.stringContaining('runs already') },
+      sharing: { sessions: 2, reason: expect.stringContaining('a running session has programs') },
       trackers: [{ inServer: 'container != null' }],
     });
     expect(await explain(one)).toMatchObject({ trackers: [{ inServer: 'container == null' }] });
