@@ -1,5 +1,4 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { untilHolds } from '../../../test/support/until.js';
 import { Aggregator, compileAggregate } from '../../analysis/aggregate/index.js';
 import { createContainer } from '../../inventory/container.js';
 import { RecordBatch } from '../../record/batch.js';
@@ -248,53 +247,6 @@ describe('the embedded store', () => {
   });
 });
 
-describe('retention', () => {
-  it('deletes sessions that are too old, and of one that runs its old events, which are counted', async () => {
-    const store = opened(await directory(), { retentionMs: 86_400_000 });
-    const old = await store.record(record('old', ['exit']));
-    await old.write(slicesOf([batchAt(0, 100)]), null); // of 1970
-    await old.finish(end);
-    const running = await store.record(record('running', ['exit']));
-    await running.write(slicesOf([batchAt(0, 70), recent(70, 30)]), null);
-    await running.flush();
-    await store.retain();
-    expect(await store.sessions()).toMatchObject([{ id: 'running', events: 30, missing: 70, nextSeq: 100 }]);
-    await running.write(slicesOf([recent(100, 5)]), null);
-    await running.flush();
-    expect((await store.page(pageOf('running'))).events).toHaveLength(35);
-  });
-
-  it('keeps the size below the bound, the oldest first', async () => {
-    const path = await directory();
-    const unbounded = opened(path);
-    for (let session = 0; session < 4; session++) {
-      const sink = await unbounded.record(record(`s${session}`, ['exit']));
-      for (let i = 0; i < 20; i++) await sink.write(slicesOf([recent(i * 8192, 8192)]), null);
-      await sink.finish(end);
-    }
-    await unbounded.close();
-    const whole = opened(path);
-    const { bytes: before } = await whole.status();
-    await whole.close();
-    const { bytes: empty } = await opened(await directory()).status();
-    const most = Math.floor((empty ?? 0) + (before ?? 0) * 0.6);
-    const store = opened(path, { retentionBytes: most });
-    // Known fault: the blocks of deleted rows are not always free after the next checkpoint, and retention deletes on meanwhile. In 2 of 12 runs five of
-    // its runs did not suffice, which this test asked for before, and at the end far less was left than the bound allows.
-    await untilHolds(
-      'the file is small enough',
-      async () => {
-        await store.retain();
-        return (await store.status()).bytes ?? Number.POSITIVE_INFINITY;
-      },
-      (bytes) => bytes <= most,
-    );
-    const sessions = await store.sessions();
-    expect(sessions.at(-1)?.id).toBe('s3');
-    expect(sessions.reduce((sum, { events }) => sum + events, 0)).toBeLessThan(4 * 20 * 8192);
-  });
-});
-
 describe('a table', () => {
   const tracker = catalog.need('exit');
 
@@ -376,20 +328,6 @@ describe('history', () => {
 });
 
 /** Of now, so that no age deletes them. */
-function recent(seq: number, count: number): RecordBatch {
-  const batch = batchAt(seq, count);
-  const at = layoutOf('exit').fields.get('lifetimeNs')?.offset ?? 0;
-  for (const offset of batch.offsets)
-    for (let word = 0; word < 2; word++)
-      batch.view.setUint32(offset + at + 4 * word, Math.floor(Math.random() * 2 ** 32), true); // nothing to compress
-  return new RecordBatch(batch.view.buffer as ArrayBuffer, batch.offsets, batch.context, {
-    clock: { seconds: Math.floor(Date.now() / 1000), nanoseconds: 0 },
-    seq,
-    lost: 0,
-    lostFrom: 0,
-    lostTo: 0,
-  });
-}
 
 function plain(event: object): Record<string, unknown> {
   const names = [

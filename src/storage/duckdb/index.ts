@@ -152,6 +152,7 @@ export class DuckStore implements Store {
   }
 
   async retain(): Promise<void> {
+    await this.#ready();
     await this.#thread.ask('retain', {});
   }
 

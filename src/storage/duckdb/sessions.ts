@@ -71,12 +71,17 @@ export async function removeSession(database: Database, id: string, tables: read
   for (const [number] of rows) await removeNumber(database, Number(number), tables);
 }
 
-export async function removeNumber(database: Database, number: number, tables: readonly EventTable[]): Promise<void> {
+async function removeNumber(database: Database, number: number, tables: readonly EventTable[]): Promise<void> {
   await database.write('BEGIN');
+  await removeRows(database, number, tables);
+  await database.write('COMMIT');
+}
+
+/** A session with all that belongs to it, within a transaction. */
+export async function removeRows(database: Database, number: number, tables: readonly EventTable[]): Promise<void> {
   for (const name of [...tables.map((table) => table.name), 'gaps', 'containers', 'processes'])
     await database.write(`DELETE FROM ${quote(name)} WHERE _session = ?::INTEGER`, [String(number)]);
   await database.write('DELETE FROM sessions WHERE number = ?::INTEGER', [String(number)]);
-  await database.write('COMMIT');
 }
 
 /** `select` of the events of all tables. */

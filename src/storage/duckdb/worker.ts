@@ -72,7 +72,14 @@ async function open({ last = false } = {}): Promise<void> {
       writer = new EventWriter(opened, data.tables);
       await writer.use(opened);
     }
-    retention = new Retention(opened, data.tables, data.retentionMs, data.retentionBytes);
+    retention = new Retention({
+      database: opened,
+      tables: data.tables,
+      maxAgeMs: data.retentionMs,
+      maxBytes: data.retentionBytes,
+      exclusively,
+      forget: (sessions) => writer?.forget(sessions),
+    });
   } catch (error) {
     opened.close();
     throw error;
@@ -302,7 +309,8 @@ const note = serveChannel<StoreProtocol>(
       },
       status: async () => ({ bytes: await need().bytes() }),
       retain: async () => {
-        await exclusively(async () => retention?.run());
+        need();
+        await retention?.run();
         return null;
       },
       close: async () => {

@@ -86,6 +86,11 @@ export class EventWriter {
     if (session) await this.#writeContainers(number, session.containers.of(containers));
   }
 
+  /** Processes of these sessions get new numbers from now on. To be called between two transactions. */
+  forget(numbers: ReadonlySet<number>): void {
+    for (const [number, session] of this.#sessions) if (numbers.has(number)) session.processes = this.#processes();
+  }
+
   end(number: number): void {
     this.#sessions.delete(number);
   }
@@ -147,10 +152,11 @@ export class EventWriter {
   }
 
   #dimensions(): { processes: ProcessTable; containers: ContainerTable } {
-    return {
-      processes: new ProcessTable(() => this.#nextProcess++),
-      containers: new ContainerTable(() => this.#nextContainer++),
-    };
+    return { processes: this.#processes(), containers: new ContainerTable(() => this.#nextContainer++) };
+  }
+
+  #processes(): ProcessTable {
+    return new ProcessTable(() => this.#nextProcess++);
   }
 
   async #tableWriter(name: string): Promise<TableWriter> {
