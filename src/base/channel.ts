@@ -211,10 +211,25 @@ export class Channel<P extends Protocol> {
   }
 }
 
+/** An answer, with what of it is handed over instead of cloned. */
+export class Transferred<Body> {
+  readonly body: Body;
+  readonly transfer: readonly ArrayBuffer[];
+
+  constructor(body: Body, transfer: readonly ArrayBuffer[]) {
+    this.body = body;
+    this.transfer = transfer;
+  }
+}
+
+type Answered<Body> = Body | Transferred<Body>;
+
 export interface Handlers<P extends Protocol> {
   /** What one throws or rejects with is the ask's error: an EunomiaError as it is, another one with `code`. */
   readonly asks: {
-    readonly [Kind in Key<P['asks']>]: (ask: Ask<P, Kind>) => Promise<Answer<P, Kind>> | Answer<P, Kind>;
+    readonly [Kind in Key<P['asks']>]: (
+      ask: Ask<P, Kind>,
+    ) => Promise<Answered<Answer<P, Kind>>> | Answered<Answer<P, Kind>>;
   };
   readonly posts: { readonly [Kind in Key<P['posts']>]: (post: P['posts'][Kind]) => void };
 }
@@ -247,7 +262,9 @@ export function serveChannel<P extends Protocol>(
     try {
       const handler = askHandlers.get(kind);
       if (!handler) throw new EunomiaError(code, `the thread is asked for "${kind}", which it does not know`);
-      send({ type: 'answer', id, body: await handler(body as never) });
+      const answered = await handler(body as never);
+      if (answered instanceof Transferred) send({ type: 'answer', id, body: answered.body }, answered.transfer);
+      else send({ type: 'answer', id, body: answered });
     } catch (error) {
       send({ type: 'refusal', id, failure: failureOf(error, code) });
     }

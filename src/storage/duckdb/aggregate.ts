@@ -1,3 +1,4 @@
+import type { Work } from '../../base/turn.js';
 import type { AggregateShape, StoredRow } from '../store.js';
 import { columnOf, type Condition } from './condition.js';
 import type { Bound, Row, Value } from './protocol.js';
@@ -24,7 +25,7 @@ export interface Translation {
   readonly sql: string;
   readonly values: readonly Bound[];
   /** Null where a group could not be told apart, or the rows are too many: then the aggregator is asked after all. */
-  read(rows: readonly Row[]): readonly StoredRow[] | null;
+  reading(rows: readonly Row[]): Work<readonly StoredRow[] | null>;
 }
 
 /** Null when DuckDB would not answer the same. `scope` is the condition on sessions. */
@@ -99,7 +100,7 @@ export function translate(
       `SELECT * FROM (${sql}) ${meets.length ? `WHERE ${meets.join(' AND ')} ` : ''}ORDER BY ${order.join(', ')} ` +
       `LIMIT ${MAX_GROUPS + 1}`,
     values,
-    read: (rows) => readRows(rows, shape),
+    reading: (rows) => readGroups(rows, shape),
   };
 }
 
@@ -135,23 +136,25 @@ function measuredOf(fn: string, field: string | null, time: boolean, table: Even
   return NUMBERS.has(column.kind) ? column.sql : null;
 }
 
+/** Rows that are made in one piece. */
+const PIECE = 128;
+
 /** Rows come window by window, in order. */
-function readRows(rows: readonly Row[], shape: AggregateShape): readonly StoredRow[] | null {
+function* readGroups(rows: readonly Row[], shape: AggregateShape): Work<readonly StoredRow[] | null> {
   const { window, limit, maxGroups } = shape;
   if (rows.length > MAX_GROUPS) return null;
   if (!shape.groupBy.length && !window && rows.length === 1 && Number(rows[0]?.[0] ?? 0) === 0) return [];
-  const windows = new Map<string, Row[]>();
-  for (const row of rows) {
-    const key = window ? String(row[1]) : '';
-    const known = windows.get(key);
-    if (known) known.push(row);
-    else windows.set(key, [row]);
-  }
   const answer: StoredRow[] = [];
-  for (const list of windows.values()) {
+  let at: Value | undefined;
+  let groups = 0;
+  for (const row of rows) {
+    const begins = groups === 0 || (window !== null && row[1] !== at);
+    at = row[1];
+    groups = begins ? 1 : groups + 1;
     // What is beyond is one row of sums; the aggregator knows how to make it.
-    if (list.length > Math.min(limit, maxGroups)) return null;
-    answer.push(...list.map((row) => rowOf(row, shape)));
+    if (groups > Math.min(limit, maxGroups)) return null;
+    answer.push(rowOf(row, shape));
+    if (answer.length % PIECE === 0) yield;
   }
   return answer;
 }

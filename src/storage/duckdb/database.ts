@@ -5,8 +5,10 @@ import { dirname, join } from 'node:path';
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api';
 import { EunomiaError, messageOf } from '../../base/errors.js';
 import { openPrivate, privateDirectory, securePrivate } from '../../base/file.js';
-import type { Bound, Row } from './protocol.js';
-import { valuesOf } from './text.js';
+import { finish } from '../../base/turn.js';
+import { pack } from './pack.js';
+import { readRows, type PackedRows } from './packed.js';
+import type { Bound, Lane, Row } from './protocol.js';
 import {
   createTable,
   evolveTable,
@@ -23,7 +25,10 @@ const VERSION = 1;
  * which takes a second or two.
  */
 const CHECKPOINT_BYTES = '64MB';
-/** Readers share so many connections: one that is busy makes the others wait. */
+/**
+ * Readers share two connections. What takes long has one of them, a query at a time in the order of asking: its parts are small, so that
+ * all who ask for many advance, and what is short never waits for it.
+ */
 const READERS = 2;
 
 /** DuckDB's three headers, before its blocks. */
@@ -103,18 +108,29 @@ export class Database {
     return rowsOf(this.writer, sql, values);
   }
 
-  /** Runs beside the writer, on what is committed. */
-  read(sql: string, values: readonly Bound[] = []): Promise<Row[]> {
-    const turn = this.#busy.indexOf(Math.min(...this.#busy));
+  /** Runs beside the writer, on what is committed; reads next to nothing. */
+  async read(sql: string, values: readonly Bound[] = []): Promise<Row[]> {
+    return rowsIn(await this.readParts(sql, values, 'SHORT'));
+  }
+
+  /** The same, for another thread. */
+  readParts(sql: string, values: readonly Bound[], lane: Lane): Promise<PackedRows[]> {
+    const turn = this.#readerFor(lane);
     const reader = this.#readers[turn];
     if (!reader) throw new RangeError('no reader');
     const count = (by: number): void => void (this.#busy[turn] = (this.#busy[turn] ?? 0) + by);
     count(1);
     const result = (this.#turns[turn] ?? Promise.resolve())
-      .then(() => rowsOf(reader, sql, values))
+      .then(() => partsOf(reader, sql, values))
       .finally(() => count(-1));
     this.#turns[turn] = result.catch(() => undefined);
     return result;
+  }
+
+  /** The first one is for what takes long, and for the other where it is idle. */
+  #readerFor(lane: Lane): number {
+    const [long = 0, short = 0] = this.#busy;
+    return lane === 'LONG' || (long === 0 && short > 0) ? 0 : 1;
   }
 
   /** Bytes that the data takes, with what a checkpoint has not yet moved out of the log. */
@@ -184,14 +200,21 @@ export class Database {
 }
 
 async function rowsOf(connection: DuckDBConnection, sql: string, values: readonly Bound[]): Promise<Row[]> {
+  return rowsIn(await partsOf(connection, sql, values));
+}
+
+function rowsIn(parts: readonly PackedRows[]): Row[] {
+  return finish(readRows(parts, (row) => row));
+}
+
+async function partsOf(connection: DuckDBConnection, sql: string, values: readonly Bound[]): Promise<PackedRows[]> {
   const result = await connection.run(sql, [...values]);
-  const rows: Row[] = [];
+  const parts: PackedRows[] = [];
   for (let chunk = await result.fetchChunk(); chunk && chunk.rowCount > 0; chunk = await result.fetchChunk()) {
-    const page = chunk;
-    const columns = Array.from({ length: chunk.columnCount }, (_, i) => valuesOf(page, i, result.columnTypeId(i)));
-    for (let row = 0; row < chunk.rowCount; row++) rows.push(columns.map((column) => column[row] ?? null));
+    const types = Array.from({ length: chunk.columnCount }, (_, i) => result.columnTypeId(i));
+    parts.push(pack(chunk, types));
   }
-  return rows;
+  return parts;
 }
 
 /** Makes the directory ours alone, and what lies there. */

@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { turns } from '../../base/turn.js';
 import { Aggregator, compileAggregate } from '../../analysis/aggregate/index.js';
 import { createContainer } from '../../inventory/container.js';
 import { RecordBatch } from '../../record/batch.js';
@@ -109,6 +110,20 @@ describe('the embedded store', () => {
       );
     },
   );
+
+  it('makes the events of a page in turns', async () => {
+    const store = opened(await directory());
+    const sink = await store.record(record('a', ['exit']));
+    await sink.write(slicesOf([batchAt(0, 6000)]), null);
+    await sink.finish(end);
+    const pieces = vi.spyOn(turns, 'isOpen', 'get');
+    try {
+      expect((await store.page(pageOf('a', { limit: 6000 }))).events).toHaveLength(6000);
+      expect(pieces.mock.calls.length).toBeGreaterThan(6000 / 200);
+    } finally {
+      pieces.mockRestore();
+    }
+  });
 
   it('gives each field back as the record had it', async () => {
     const layout = layoutOf('open');

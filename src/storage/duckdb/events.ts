@@ -1,3 +1,4 @@
+import { inTurns, sorted, type Work } from '../../base/turn.js';
 import type { TraceEvent } from '../../event/event.js';
 import type { FilterFields } from '../../filter/index.js';
 import type { Catalog } from '../../catalog/catalog.js';
@@ -17,17 +18,22 @@ import type {
 import { translate } from './aggregate.js';
 import { conditionOf, needTables, type Condition } from './condition.js';
 import type { Query, StoredFacts } from './known.js';
+import type { Lane } from './protocol.js';
 import { eventColumns, eventOf, type ReadEvent } from './read.js';
 import type { EventTable } from './table.js';
 
 /** Places that a page looks through at first; the next part is larger. */
 const FIRST_PART = 16_384;
 const LARGEST_PART = 1 << 20;
-/** Events of one answer, about: making them takes the event loop some 10 ms. Where few match, more places are looked at at once. */
+/** Events of one answer, about: others who ask for as many have theirs in between. Where few match, more places are looked at at once. */
 const READ_EVENTS = 4096;
+/** So many of so few places are read beside what takes long. */
+const FEW = 256;
 const MOST_PLACES = 32_768;
 /** Rows that are filtered, or handed on, at a time. */
 const SCAN_ROWS = 16_384;
+/** Events between two looks at the clock: a regular expression on 32 KiB of arguments may take a millisecond. */
+const PIECE = 16;
 
 export interface ReaderOptions {
   readonly query: Query;
@@ -64,7 +70,7 @@ export class EventReader {
     const start = Math.max(first, fromSeq);
     const told = this.#gaps(`_session = ${number} AND _seq >= ${Math.min(start, fromSeq)} AND _seq <= ${end}`);
     told.catch(() => undefined); // it is awaited below, unless another question fails first
-    const found: ReadEvent[] = [];
+    const found: StoredEvent[] = [];
     let [low, high] = [start, end];
     // What SQL decides alone is bounded by its LIMIT; of the rest all rows of a part come.
     const growth = isExact(sources) ? 4 : 1;
@@ -75,12 +81,15 @@ export class EventReader {
         sources,
         `e._session = ${number} AND p._session = ${number} AND e._seq >= ${from} AND e._seq < ${to}`,
         query,
-        `e._seq ${backwards ? 'DESC' : 'ASC'}`,
-        some,
+        {
+          order: `e._seq ${backwards ? 'DESC' : 'ASC'}`,
+          limit: some,
+          lane: some <= FEW && part <= FIRST_PART ? 'SHORT' : 'LONG',
+        },
+        backwards ? (a, b) => b.seq - a.seq : bySeq,
       );
-      events.sort((a, b) => (backwards ? b.seq - a.seq : a.seq - b.seq));
       const taken = events.slice(0, some);
-      found.push(...taken);
+      for (const event of taken) found.push(stored(event, session));
       // Each table gave `some` at most: beyond the last one taken, there may be more.
       const last = events.length >= some ? taken.at(-1) : undefined;
       if (backwards) high = last?.seq ?? from;
@@ -91,11 +100,11 @@ export class EventReader {
     if (backwards) events.reverse();
     const last = events.at(-1);
     // What is missing stands before the event of its place, and after the last one.
-    const until = more && !backwards ? (last?.seq ?? end) : end;
-    const since = backwards && more ? (events[0]?.seq ?? start) : Math.min(start, fromSeq);
+    const until = more && !backwards ? (last?.place.seq ?? end) : end;
+    const since = backwards && more ? (events[0]?.place.seq ?? start) : Math.min(start, fromSeq);
     const gaps = (await told).filter(({ seq }) => seq >= since && seq <= until);
     return {
-      events: events.map((event) => stored(event, session)),
+      events,
       hasNext: backwards ? end < (toSeq ?? end) : more,
       hasPrevious: backwards ? more : start > first,
       gaps,
@@ -134,14 +143,22 @@ export class EventReader {
         : '';
       const want = limit + 1 - found.length;
       const bound = exact ? Math.min(want, READ_EVENTS) : SCAN_ROWS;
-      const rows = await this.#rows(sources, `${scopeOf(numbers)}${behind}`, 'e.time, e._session, e._seq', bound);
-      rows.sort(byTime);
+      const rows = await inTurns(
+        sorted(
+          await this.#rows(sources, `${scopeOf(numbers)}${behind}`, {
+            order: 'e.time, e._session, e._seq',
+            limit: bound,
+            lane: 'LONG',
+          }),
+          byTime,
+        ),
+      );
       // Each table gave so many at most: beyond the shortest end of those that gave all, some may be missing.
       const part = rows.slice(0, bound);
       full = rows.length >= bound;
       const end = part.at(-1);
       if (end) place = { time: end.time, session: end.session, seq: end.seq };
-      found.push(...part.filter(({ event }) => query.filter?.matches(event) ?? true).slice(0, want));
+      found.push(...(await inTurns(matching(part, query))).slice(0, want));
     }
     const events = found.slice(0, limit);
     const [first, last] = [events[0], events.at(-1)];
@@ -174,7 +191,7 @@ export class EventReader {
     if (!sources.length) return [];
     const translation = translate(shape, sources, { sql: scopeOf(numbers), values: [] });
     if (!translation) return null;
-    return translation.read(await this.#query(translation.sql, translation.values));
+    return inTurns(translation.reading(await this.#query(translation.sql, translation.values, { lane: 'LONG' })));
   }
 
   /**
@@ -191,6 +208,7 @@ export class EventReader {
           await this.#query(
             `SELECT 1 FROM "${table.name}" e JOIN processes p ON p.id = e.process WHERE ${where} AND ${condition.sql} LIMIT 1`,
             condition.values,
+            { lane: 'LONG' },
           )
         ).length
       )
@@ -221,42 +239,40 @@ export class EventReader {
         sources,
         `e._session = ${number} AND p._session = ${number} AND e._seq >= ${low} AND e._seq < ${high}`,
         query,
-        null,
-        null,
+        { order: null, limit: null, lane: 'LONG' },
+        bySeq,
       );
-      yield { events: events.sort((a, b) => a.seq - b.seq), behind: high };
+      yield { events, behind: high };
       low = high;
       places = events.length > some / 4 ? some : Math.min(Math.max(some, MOST_PLACES), places * 2);
     }
   }
 
-  /** Events that are in the answer: what SQL left is filtered here. */
+  /** Events that are in the answer, in this order: what SQL left is filtered here. */
   async #events(
     sources: readonly Source[],
     where: string,
-    { filter }: Pick<EventQuery, 'filter'>,
-    order: string | null,
-    limit: number | null,
-  ): Promise<ReadEvent[]> {
+    query: Pick<EventQuery, 'filter'>,
+    wanted: Wanted,
+    compare: (a: ReadEvent, b: ReadEvent) => number,
+  ): Promise<readonly ReadEvent[]> {
     const exact = isExact(sources);
-    const events = await this.#rows(sources, where, order, exact ? limit : null);
-    return exact || !filter ? events : events.filter(({ event }) => filter.matches(event));
+    const events = await this.#rows(sources, where, exact ? wanted : { ...wanted, limit: null, lane: 'LONG' });
+    return inTurns(sorted(exact ? events : await inTurns(matching(events, query)), compare));
   }
 
   /** Of each table the first `limit` in this order. */
-  async #rows(
-    sources: readonly Source[],
-    where: string,
-    order: string | null,
-    limit: number | null,
-  ): Promise<ReadEvent[]> {
+  async #rows(sources: readonly Source[], where: string, { order, limit, lane }: Wanted): Promise<ReadEvent[]> {
     const lists = await Promise.all(
-      sources.map(async ({ table, condition }) => {
+      sources.map(({ table, condition }) => {
         const sql =
           `SELECT ${eventColumns(table)} FROM "${table.name}" e JOIN processes p ON p.id = e.process WHERE ` +
           `${where} AND ` +
           `${condition.sql}${order ? ` ORDER BY ${order}` : ''}${limit === null ? '' : ` LIMIT ${limit}`}`;
-        return (await this.#query(sql, condition.values)).map((row) => eventOf(row, table, this.#facts.containerOf));
+        return this.#query(sql, condition.values, {
+          lane,
+          make: (row) => eventOf(row, table, this.#facts.containerOf),
+        });
       }),
     );
     return lists.flat();
@@ -282,6 +298,13 @@ interface Source {
   readonly condition: Condition;
 }
 
+/** What is wanted of each table. Null does not restrict. */
+interface Wanted {
+  readonly order: string | null;
+  readonly limit: number | null;
+  readonly lane: Lane;
+}
+
 /** Whether SQL alone decides which events match. */
 function isExact(sources: readonly Source[]): boolean {
   return sources.every(({ condition }) => condition.exact);
@@ -293,6 +316,20 @@ function scopeOf(numbers: readonly number[] | null): string {
 
 function stored({ event, seq, time }: ReadEvent, session: string): StoredEvent {
   return { event, place: { session, seq, time } };
+}
+
+function* matching(events: readonly ReadEvent[], { filter }: Pick<EventQuery, 'filter'>): Work<readonly ReadEvent[]> {
+  if (!filter) return events;
+  const found: ReadEvent[] = [];
+  for (const [i, event] of events.entries()) {
+    if (filter.matches(event.event)) found.push(event);
+    if (i % PIECE === PIECE - 1) yield;
+  }
+  return found;
+}
+
+function bySeq(a: ReadEvent, b: ReadEvent): number {
+  return a.seq - b.seq;
 }
 
 function byTime(a: ReadEvent, b: ReadEvent): number {

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EunomiaError, messageOf } from '../../base/errors.js';
+import { finish, inTurns } from '../../base/turn.js';
 import type { TraceEvent } from '../../event/event.js';
 import type { FilterFields } from '../../filter/index.js';
 import type { Catalog } from '../../catalog/catalog.js';
@@ -21,7 +22,9 @@ import type {
   WholeQuery,
 } from '../store.js';
 import { EventReader } from './events.js';
-import { StoredFacts, timeOf, type Query } from './known.js';
+import { StoredFacts, timeOf, type Query, type QueryOptions } from './known.js';
+import { areFew, readRows } from './packed.js';
+import type { Bound, Row } from './protocol.js';
 import { DuckSink } from './sink.js';
 import { tableOf, type EventTable } from './table.js';
 import { StoreThread } from './thread.js';
@@ -75,7 +78,16 @@ export class DuckStore implements Store {
       if (problem !== null) options.onProblem(problem);
       if (state === 'FAILED') for (const sink of this.#sinks.values()) sink.abandon();
     };
-    this.#query = async (sql, values = []) => (await this.#thread.ask('query', { sql, values })).rows;
+    this.#query = async <Made = Row>(
+      sql: string,
+      values: readonly Bound[] = [],
+      // Without `make`, what is made of a row is the row.
+      { lane = 'SHORT', make = (row: Row) => row as Made }: QueryOptions<Made> = {},
+    ) => {
+      const { parts } = await this.#thread.ask('query', { sql, values, lane });
+      const work = readRows(parts, make);
+      return areFew(parts) ? finish(work) : inTurns(work);
+    };
     this.#facts = new StoredFacts(this.#query, this.#tables, (number) =>
       options.onProblem(
         `${join(options.directory, FILE)}: what the store knows of its session number ${number} cannot be read: ` +

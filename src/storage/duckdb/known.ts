@@ -4,11 +4,22 @@ import { textOfNanos } from '../../record/nanos.js';
 import { readEnd, readIdentified, readRecord } from '../facts.js';
 import type { EventQuery, StoredRecord } from '../store.js';
 import type { KnownContainer } from './condition.js';
-import type { Bound, Row } from './protocol.js';
+import type { Bound, Lane, Row } from './protocol.js';
 import type { EventTable } from './table.js';
 
+export interface QueryOptions<Made> {
+  /** Default: SHORT. */
+  readonly lane?: Lane;
+  /** What is made of each row, many of them in turns. Default: its values. */
+  readonly make?: (row: Row) => Made;
+}
+
 /** Asks the store's thread. Rejects with STORE_UNAVAILABLE, or with what DuckDB says. */
-export type Query = (sql: string, values?: readonly Bound[]) => Promise<readonly Row[]>;
+export type Query = <Made = Row>(
+  sql: string,
+  values?: readonly Bound[],
+  options?: QueryOptions<Made>,
+) => Promise<readonly Made[]>;
 
 /** What the file says of sessions and containers, and the numbers that sessions have in it. */
 export class StoredFacts {
@@ -64,6 +75,8 @@ export class StoredFacts {
       (
         await this.#query(
           `SELECT _session, sum(n)::BIGINT, min(a), max(b), max(s) FROM (${parts.join(' UNION ALL ')}) GROUP BY _session`,
+          [],
+          { lane: rows.length === 1 ? 'SHORT' : 'LONG' },
         )
       ).map((row) => [Number(row[0]), row]),
     );
@@ -144,22 +157,23 @@ export class StoredFacts {
 
   /** What was said of containers last. A text that did not change keeps its object. */
   async knownContainers(numbers: readonly number[] | null): Promise<KnownContainer[]> {
-    const rows = await this.#query(
+    const entries = await this.#query(
       `SELECT id, facts FROM containers${numbers ? ` WHERE _session IN (${numbers.join(', ') || 'NULL'})` : ''}`,
+      [],
+      {
+        make: ([id, text]) => {
+          const known = this.#containers.get(Number(id));
+          const entry =
+            known?.text === text && known
+              ? known
+              : { text: String(text), facts: { ...createContainer('', 'unknown'), ...readIdentified(text) } };
+          return [Number(id), entry] as const;
+        },
+      },
     );
-    const before = this.#containers;
-    const now = numbers ? new Map(before) : new Map<number, { readonly text: string; readonly facts: Container }>();
-    const known = rows.map(([id, text]) => {
-      const old = before.get(Number(id));
-      const entry =
-        old?.text === text && old
-          ? old
-          : { text: String(text), facts: { ...createContainer('', 'unknown'), ...readIdentified(text) } };
-      now.set(Number(id), entry);
-      return { id: Number(id), facts: entry.facts };
-    });
-    this.#containers = now;
-    return known;
+    // At once, and from what is known now: others ask at the same time.
+    this.#containers = new Map([...(numbers ? this.#containers : []), ...entries]);
+    return entries.map(([id, { facts }]) => ({ id, facts }));
   }
 }
 

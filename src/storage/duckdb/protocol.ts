@@ -2,6 +2,7 @@ import type { Container } from '../../inventory/container.js';
 import type { Gap } from '../../event/event.js';
 import type { BatchMessage } from '../../record/wire.js';
 import type { SessionEnd, SessionRecord } from '../store.js';
+import type { PackedRows } from './packed.js';
 import type { EventTable } from './table.js';
 
 /** Between the server's thread and the store's, which alone has DuckDB. */
@@ -19,6 +20,12 @@ export type Row = readonly Value[];
 
 /** Values are bound as texts: the query casts each `?` to what it is compared with. */
 export type Bound = string | null;
+
+/**
+ * `SHORT`: reads next to nothing, and is never behind what takes long. `LONG`: events by the thousand, or all that there are; one at a
+ * time.
+ */
+export type Lane = 'SHORT' | 'LONG';
 
 /** A type, as a channel's protocol has to be. */
 export type Asks = {
@@ -41,8 +48,8 @@ export type Asks = {
   /** Answers when all events that were sent before are committed. */
   flush: { readonly ask: Record<never, never>; readonly answer: null };
   query: {
-    readonly ask: { readonly sql: string; readonly values: readonly Bound[] };
-    readonly answer: { readonly rows: readonly Row[] };
+    readonly ask: { readonly sql: string; readonly values: readonly Bound[]; readonly lane: Lane };
+    readonly answer: { readonly parts: readonly PackedRows[] };
   };
   remove: { readonly ask: { readonly session: string }; readonly answer: null };
   status: { readonly ask: Record<never, never>; readonly answer: { readonly bytes: number } };

@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
-import { serveChannel } from '../../base/channel.js';
+import { serveChannel, Transferred } from '../../base/channel.js';
 import { EunomiaError } from '../../base/errors.js';
 import { Database, explain, freeBytes } from './database.js';
 import type { Asks, Condition, Packet, StoreProtocol, StoreThreadData } from './protocol.js';
@@ -296,9 +296,13 @@ const note = serveChannel<StoreProtocol>(
         await flushed();
         return null;
       },
-      query: async ({ sql, values }) => {
+      query: async ({ sql, values, lane }) => {
         try {
-          return { rows: await need().read(sql, values) };
+          const parts = await need().readParts(sql, values, lane);
+          return new Transferred(
+            { parts },
+            parts.map(({ block }) => block),
+          );
         } catch (error) {
           throw explain(error, data.file);
         }
