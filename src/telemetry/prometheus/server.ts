@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContainerRegistry } from '../../inventory/registry.js';
 import type { MetricFamily, MetricsSource } from '../../event/metric.js';
 import { containerLabel } from './label.js';
@@ -10,22 +11,28 @@ export interface ServerMetricsOptions {
   readonly healthy: () => boolean;
   readonly engineConnected: () => boolean | Promise<boolean>;
   readonly trackers: readonly string[];
-  /** Whether a tracker can run here. */
+  /** Whether a tracker can run here; the first call may take a while. */
   readonly isAvailable: (tracker: string) => Promise<boolean>;
   /** Containers that are described one by one. */
   readonly maxContainers: number;
 }
 
+/** How long a scrape waits for trackers to be tried: half of what Metrics gives each source. Those that are not yet known are left out. */
+const TRIAL_MS = 1_000;
+
 /** What the server says of itself and of the containers that it knows. */
 export class ServerMetrics implements MetricsSource {
   readonly #options: ServerMetricsOptions;
+  /** By tracker: whether it can run here, as far as that is known. */
+  readonly #available = new Map<string, boolean>();
+  #trials: Promise<unknown> | null = null;
 
   constructor(options: ServerMetricsOptions) {
     this.#options = options;
   }
 
   async metrics(): Promise<MetricFamily[]> {
-    const { version, kernelRelease, healthy, engineConnected, trackers, isAvailable } = this.#options;
+    const { version, kernelRelease, healthy, engineConnected } = this.#options;
     const flag = (on: boolean): number => (on ? 1 : 0);
     return [
       {
@@ -50,12 +57,23 @@ export class ServerMetrics implements MetricsSource {
         name: 'eunomia_tracker_available',
         type: 'gauge',
         help: '1 where the tracker can run on this kernel.',
-        samples: await Promise.all(
-          trackers.map(async (tracker) => ({ labels: { tracker }, value: flag(await isAvailable(tracker)) })),
-        ),
+        samples: [...(await this.#tried())].map(([tracker, on]) => ({ labels: { tracker }, value: flag(on) })),
       },
       ...this.#containers(),
     ];
+  }
+
+  async #tried(): Promise<ReadonlyMap<string, boolean>> {
+    const { trackers, isAvailable } = this.#options;
+    this.#trials ??= Promise.all(
+      trackers.map(async (tracker) => this.#available.set(tracker, await isAvailable(tracker))),
+    );
+    if (this.#available.size < trackers.length) {
+      const late = new AbortController();
+      await Promise.race([this.#trials, sleep(TRIAL_MS, undefined, { signal: late.signal }).catch(() => undefined)]);
+      late.abort();
+    }
+    return this.#available;
   }
 
   #containers(): MetricFamily[] {
