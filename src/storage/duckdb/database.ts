@@ -108,9 +108,9 @@ export class Database {
     return rowsOf(this.writer, sql, values);
   }
 
-  /** Runs beside the writer, on what is committed; reads next to nothing. */
-  async read(sql: string, values: readonly Bound[] = []): Promise<Row[]> {
-    return rowsIn(await this.readParts(sql, values, 'SHORT'));
+  /** Runs beside the writer, on what is committed. Returns few rows; reads next to nothing, unless the lane is another. */
+  async read(sql: string, values: readonly Bound[] = [], lane: Lane = 'SHORT'): Promise<Row[]> {
+    return rowsIn(await this.readParts(sql, values, lane));
   }
 
   /** The same, for another thread. */

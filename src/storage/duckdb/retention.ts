@@ -133,7 +133,7 @@ export class Retention {
   /** Reads all tables of events, while the writer goes on. */
   #read(columns: string, where: string, rest = ''): Promise<Row[]> {
     const { database, tables } = this.#options;
-    return database.read(`SELECT ${columns} FROM (${ofAll(tables, 'time', where)}) ${rest}`);
+    return database.read(`SELECT ${columns} FROM (${ofAll(tables, 'time', where)}) ${rest}`, [], 'LONG');
   }
 
   async #deleteBefore(database: Database, cut: bigint): Promise<void> {
