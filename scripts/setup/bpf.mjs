@@ -59,7 +59,7 @@ async function compileFor(architecture) {
   if (failures.length) throw new SetupError(failures.join('\n'));
 }
 
-/** Answers what went wrong, or null. */
+/** Returns what went wrong, or null. */
 async function compile(clang, flags, { source, step, object, hash }) {
   mkdirSync(join(root, dirname(object)), { recursive: true });
   // A server that runs meanwhile never sees half an object.

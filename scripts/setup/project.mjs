@@ -72,7 +72,7 @@ export function markDone(step, hash) {
   renameSync(`${stampFile}.new`, stampFile);
 }
 
-/** Runs a program without standard input; answers its exit code and, unless shown, its output. */
+/** Runs a program without standard input; returns its exit code and, unless shown, its output. */
 export function run(program, args, { env = {}, show = false } = {}) {
   return new Promise((resolve, reject) => {
     const out = show ? 2 : 'pipe'; // what is shown goes to stderr too

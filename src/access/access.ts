@@ -179,7 +179,7 @@ export class Access {
 
   /**
    * Without tokens the browser is the way in for strangers: a page from elsewhere that talks to this address, or to a
-   * name that was made to point here (DNS rebinding). Answers why a request is refused; null when it is not.
+   * name that was made to point here (DNS rebinding). Returns why a request is refused; null when it is not.
    */
   refuse({ host, origin }: IncomingHttpHeaders): EunomiaError | null {
     if (!this.#byOwner) return null;

@@ -11,17 +11,17 @@ import { Turns } from './turn.js';
 
 type Talk = {
   asks: {
-    /** Answers after so many others were asked. */
-    double: { ask: { number: number; afterMs?: number }; answer: number };
-    fill: { ask: { bytes: ArrayBuffer }; answer: number };
-    fail: { ask: { as: 'ours' | 'kernel' | 'other' }; answer: null };
-    never: { ask: object; answer: null };
-    throw: { ask: object; answer: null };
-    exit: { ask: object; answer: null };
-    say: { ask: { notes: number }; answer: number };
-    raw: { ask: { message: unknown }; answer: null };
-    thread: { ask: object; answer: number };
-    posted: { ask: object; answer: readonly string[] };
+    /** Replies after so many others were asked. */
+    double: { ask: { number: number; afterMs?: number }; reply: number };
+    fill: { ask: { bytes: ArrayBuffer }; reply: number };
+    fail: { ask: { as: 'ours' | 'kernel' | 'other' }; reply: null };
+    never: { ask: object; reply: null };
+    throw: { ask: object; reply: null };
+    exit: { ask: object; reply: null };
+    say: { ask: { notes: number }; reply: number };
+    raw: { ask: { message: unknown }; reply: null };
+    thread: { ask: object; reply: number };
+    posted: { ask: object; reply: readonly string[] };
   };
   posts: { text: string };
   notes: { number: number };
@@ -80,7 +80,7 @@ function open(options: Partial<ChannelOptions<Talk>> = {}, entry = 'worker'): Ch
 const ended = expect.objectContaining({ code: 'KERNEL_THREAD_ENDED' }) as Error;
 
 describe('a channel', () => {
-  it('matches answers to asks, whatever their order', async () => {
+  it('matches replies to asks, whatever their order', async () => {
     const channel = open();
     const slow = channel.ask('double', { number: 1, afterMs: 50 });
     const fast = channel.ask('double', { number: 2 });
@@ -141,7 +141,7 @@ describe('a channel', () => {
     expect(await channel.ask('posted', {})).toEqual(['a', 'b']);
   });
 
-  it('takes notes in order, and an answer behind the notes before it, also when these take their time', async () => {
+  it('takes notes in order, and a reply behind the notes before it, also when these take their time', async () => {
     const taken: number[] = [];
     const channel = open({
       turns: new Turns(0),
@@ -196,7 +196,7 @@ describe('a thread that dies', () => {
     ['a text', 'hello'],
     ['an unknown type', { type: 'ended', cause: null }],
     ['an unknown note', { type: 'note', kind: 'toString', body: 1 }],
-    ['the answer to what was never asked', { type: 'answer', id: 4711, body: 1 }],
+    ['the reply to what was never asked', { type: 'reply', id: 4711, body: 1 }],
     ['a refusal without a reason', { type: 'refusal', id: 1 }],
   ])('ends when it sends %s', async (_what, message) => {
     await expect(open().ask('raw', { message })).rejects.toThrow(

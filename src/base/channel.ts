@@ -4,18 +4,18 @@ import { EunomiaError, KernelError, messageOf } from './errors.js';
 import type { Turns } from './turn.js';
 
 /**
- * What the two ends of a worker thread's channel say. An ask is answered, or refused with an error; a post to the
- * thread and a note from it are not. All bodies are cloned, or transferred. Write it as a type, not as an interface.
+ * What the two ends of a worker thread's channel say. An ask gets a reply, or a refusal with an error; a post to the
+ * thread and a note from it get none. All bodies are cloned, or transferred. Write it as a type, not as an interface.
  */
 export interface Protocol {
-  readonly asks: Readonly<Record<string, { readonly ask: unknown; readonly answer: unknown }>>;
+  readonly asks: Readonly<Record<string, { readonly ask: unknown; readonly reply: unknown }>>;
   readonly posts: Readonly<Record<string, unknown>>;
   readonly notes: Readonly<Record<string, unknown>>;
 }
 
 type Key<Of> = keyof Of & string;
 type Ask<P extends Protocol, Kind extends Key<P['asks']>> = P['asks'][Kind]['ask'];
-type Answer<P extends Protocol, Kind extends Key<P['asks']>> = P['asks'][Kind]['answer'];
+type Reply<P extends Protocol, Kind extends Key<P['asks']>> = P['asks'][Kind]['reply'];
 
 /** An error on its way between threads. */
 interface Failure {
@@ -30,7 +30,7 @@ type ToWorker =
   | { readonly type: 'post'; readonly kind: string; readonly body: unknown };
 
 type FromWorker =
-  | { readonly type: 'answer'; readonly id: number; readonly body: unknown }
+  | { readonly type: 'reply'; readonly id: number; readonly body: unknown }
   | { readonly type: 'refusal'; readonly id: number; readonly failure: Failure }
   | { readonly type: 'note'; readonly kind: string; readonly body: unknown };
 
@@ -51,7 +51,7 @@ export interface ChannelOptions<P extends Protocol> {
   /** Called with each new thread, for what belongs to it: `unref`, its standard output. */
   readonly started?: (worker: Worker) => void;
   /**
-   * Called in the order of sending. Messages behind a note wait for its promise: an answer comes behind the notes that
+   * Called in the order of sending. Messages behind a note wait for its promise: a reply comes behind the notes that
    * were sent before it. Must not reject.
    */
   readonly notes: { readonly [Kind in Key<P['notes']>]: (note: P['notes'][Kind]) => Promise<void> | null | void };
@@ -72,16 +72,16 @@ export interface ChannelOptions<P extends Protocol> {
 }
 
 /**
- * How long what a thread sent last may take after its end; then it is dead, for who takes that may wait for an answer
+ * How long what a thread sent last may take after its end; then it is dead, for who takes that may wait for a reply
  * which never comes.
  */
 const LAST_MESSAGES_MS = 1000;
 
-/** The server's end of a worker thread: asks and their answers, notes in order, the thread's death and its next start. */
+/** The server's end of a worker thread: asks and their replies, notes in order, the thread's death and its next start. */
 export class Channel<P extends Protocol> {
   readonly #options: ChannelOptions<P>;
   readonly #notes: ReadonlyMap<string, (note: never) => Promise<void> | null | void>;
-  readonly #waiting = new Map<number, { resolve(answer: unknown): void; reject(error: Error): void }>();
+  readonly #waiting = new Map<number, { resolve(reply: unknown): void; reject(error: Error): void }>();
   /** Not taken yet, in order, with the thread that it is from. */
   readonly #inbox: { readonly from: Worker; readonly message: unknown }[] = [];
   #taking = false;
@@ -102,19 +102,19 @@ export class Channel<P extends Protocol> {
     return this.#dead;
   }
 
-  /** Asked and not answered. */
+  /** Asks without a reply. */
   get waiting(): number {
     return this.#waiting.size;
   }
 
-  /** Rejects with the error of the handler, or with that of `died` when the thread ends before it has answered. */
+  /** Rejects with the error of the handler, or with that of `died` when the thread ends before its reply. */
   ask<Kind extends Key<P['asks']>>(
     kind: Kind,
     body: Ask<P, Kind>,
     transfer: readonly ArrayBuffer[] = [],
-  ): Promise<Answer<P, Kind>> {
+  ): Promise<Reply<P, Kind>> {
     const id = this.#nextId++;
-    return new Promise<Answer<P, Kind>>((resolve, reject) => {
+    return new Promise<Reply<P, Kind>>((resolve, reject) => {
       const worker = this.#need();
       worker.postMessage({ type: 'ask', id, kind, body } satisfies ToWorker, [...transfer]);
       this.#waiting.set(id, { resolve, reject });
@@ -184,9 +184,9 @@ export class Channel<P extends Protocol> {
       if (message.type !== 'note') {
         const waiting = this.#waiting.get(message.id);
         this.#waiting.delete(message.id);
-        if (message.type === 'answer') waiting?.resolve(message.body);
+        if (message.type === 'reply') waiting?.resolve(message.body);
         else waiting?.reject(revived(message.failure));
-        // Who asked may have been told of an end meanwhile; but no thread answers what it was never asked.
+        // The caller may have been told of an end meanwhile; but no thread replies to what it was never asked.
         if (waiting || message.id < this.#nextId) return null;
       }
     }
@@ -211,7 +211,7 @@ export class Channel<P extends Protocol> {
   }
 }
 
-/** An answer, with what of it is handed over instead of cloned. */
+/** A reply, with what of it is handed over instead of cloned. */
 export class Transferred<Body> {
   readonly body: Body;
   readonly transfer: readonly ArrayBuffer[];
@@ -222,14 +222,14 @@ export class Transferred<Body> {
   }
 }
 
-type Answered<Body> = Body | Transferred<Body>;
+type Replied<Body> = Body | Transferred<Body>;
 
 export interface Handlers<P extends Protocol> {
   /** What one throws or rejects with is the ask's error: an EunomiaError as it is, another one with `code`. */
   readonly asks: {
     readonly [Kind in Key<P['asks']>]: (
       ask: Ask<P, Kind>,
-    ) => Promise<Answered<Answer<P, Kind>>> | Answered<Answer<P, Kind>>;
+    ) => Promise<Replied<Reply<P, Kind>>> | Replied<Reply<P, Kind>>;
   };
   readonly posts: { readonly [Kind in Key<P['posts']>]: (post: P['posts'][Kind]) => void };
 }
@@ -237,7 +237,7 @@ export interface Handlers<P extends Protocol> {
 export interface ServeOptions {
   /** Of errors that have none. */
   readonly code: ErrorCode;
-  /** An ask is handled when those before it are answered. Posts do not wait. Default: they are handled as they come. */
+  /** An ask is handled when those before it have their replies. Posts do not wait. Default: they are handled as they come. */
   readonly inOrder?: boolean;
 }
 
@@ -258,13 +258,13 @@ export function serveChannel<P extends Protocol>(
     port.postMessage(message, [...transfer]);
   const askHandlers = handlersOf<unknown>(asks);
   const postHandlers = handlersOf<void>(posts);
-  const answer = async (id: number, kind: string, body: unknown): Promise<void> => {
+  const reply = async (id: number, kind: string, body: unknown): Promise<void> => {
     try {
       const handler = askHandlers.get(kind);
       if (!handler) throw new EunomiaError(code, `the thread is asked for "${kind}", which it does not know`);
-      const answered = await handler(body as never);
-      if (answered instanceof Transferred) send({ type: 'answer', id, body: answered.body }, answered.transfer);
-      else send({ type: 'answer', id, body: answered });
+      const result = await handler(body as never);
+      if (result instanceof Transferred) send({ type: 'reply', id, body: result.body }, result.transfer);
+      else send({ type: 'reply', id, body: result });
     } catch (error) {
       send({ type: 'refusal', id, failure: failureOf(error, code) });
     }
@@ -278,8 +278,8 @@ export function serveChannel<P extends Protocol>(
       return;
     }
     const { id, kind, body } = message;
-    if (inOrder) last = last.then(() => answer(id, kind, body));
-    else void answer(id, kind, body);
+    if (inOrder) last = last.then(() => reply(id, kind, body));
+    else void reply(id, kind, body);
   });
   return (kind, body, transfer) => send({ type: 'note', kind, body }, transfer);
 }
@@ -297,7 +297,7 @@ function isFromWorker(message: unknown): message is FromWorker {
   if (type === 'note') return typeof Reflect.get(message, 'kind') === 'string';
   const failure: unknown = Reflect.get(message, 'failure');
   if (type === 'refusal' && (typeof failure !== 'object' || failure === null)) return false;
-  return (type === 'answer' || type === 'refusal') && typeof Reflect.get(message, 'id') === 'number';
+  return (type === 'reply' || type === 'refusal') && typeof Reflect.get(message, 'id') === 'number';
 }
 
 function failureOf(error: unknown, code: ErrorCode): Failure {

@@ -4,7 +4,7 @@ import { visibleLines } from './visible.js';
 export type Log = Logger;
 
 /**
- * Logs JSON lines to stderr: stdout belongs to a command's answer. Names of containers and plugins are in them, and a
+ * Logs JSON lines to stderr: stdout belongs to a command's output. Names of containers and plugins are in them, and a
  * terminal shows them. Level "silent" logs nothing.
  */
 export function createLog(level: string): Log {

@@ -84,7 +84,7 @@ describe('turns', () => {
     expect(line.next()).toBeNull();
   });
 
-  it('go to an answer every second time, however many readers wait that never end', async () => {
+  it('go to a request every second time, however many readers wait that never end', async () => {
     const shared = new Turns(0);
     let done = false;
     let served = 0;
@@ -96,7 +96,7 @@ describe('turns', () => {
     });
     await nextPoll();
     const before = served;
-    for (let piece = 0; piece < 10; piece++) await shared.next('ANSWER');
+    for (let piece = 0; piece < 10; piece++) await shared.next('REQUEST');
     const between = served - before;
     done = true;
     await Promise.all(readers);

@@ -9,15 +9,15 @@
  * never end wait in the other.
  */
 
-/** `ANSWER`: work for one request, which ends. `FLOW`: work that goes on as long as events come. */
-export type Lane = 'ANSWER' | 'FLOW';
+/** `REQUEST`: work for one request, which ends. `FLOW`: work that goes on as long as events come. */
+export type Lane = 'REQUEST' | 'FLOW';
 
-/** Milliseconds of one turn. A request takes a handful of turns, and should be answered within tens of milliseconds. */
+/** Milliseconds of one turn. A request takes a handful of turns, and should be served within tens of milliseconds. */
 const BUDGET_MS = 5;
 
 export class Turns {
   readonly #budgetMs: number;
-  readonly #waiting: Readonly<Record<Lane, (() => void)[]>> = { ANSWER: [], FLOW: [] };
+  readonly #waiting: Readonly<Record<Lane, (() => void)[]>> = { REQUEST: [], FLOW: [] };
   #served: Lane = 'FLOW';
   /** When the first piece of this turn began; null before it. */
   #since: number | null = null;
@@ -53,7 +53,7 @@ export class Turns {
 
   readonly #serve = (): void => {
     if (!this.isOpen) return void setImmediate(this.#serve);
-    const other: Lane = this.#served === 'FLOW' ? 'ANSWER' : 'FLOW';
+    const other: Lane = this.#served === 'FLOW' ? 'REQUEST' : 'FLOW';
     if (this.#waiting[other].length) this.#served = other;
     this.#waiting[this.#served].shift()?.();
   };
@@ -65,7 +65,7 @@ export class Turns {
  */
 export const intake = new Turns();
 
-/** All that reads and answers: deliveries to subscribers, plugins and stores, scans, aggregates, reports, exports. */
+/** All that reads and serves: deliveries to subscribers, plugins and stores, scans, aggregates, reports, exports. */
 export const turns = new Turns();
 
 /**
@@ -114,7 +114,7 @@ export async function inTurns<Result>(
   work: Work<Result>,
   signal?: AbortSignal,
   of: Turns = turns,
-  lane: Lane = 'ANSWER',
+  lane: Lane = 'REQUEST',
 ): Promise<Result> {
   for (;;) {
     if (!of.isOpen) await of.next(lane);

@@ -8,7 +8,7 @@ interface Flags extends ConnectionFlags {
   readonly output: 'table' | 'json';
 }
 
-interface ContainerAnswer {
+interface ContainerFields {
   readonly id: string;
   readonly name: string | null;
   readonly image: string | null;
@@ -35,7 +35,7 @@ export function addContainers(program: Command, world: World): void {
     .action((flags: Flags) =>
       withClient(world, flags, async (client) => {
         const where = flags.all ? { states } : null;
-        const { containers } = await client.query<{ containers: readonly ContainerAnswer[] }>(document, { where });
+        const { containers } = await client.query<{ containers: readonly ContainerFields[] }>(document, { where });
         if (flags.output === 'json') {
           await world.output.write(`${JSON.stringify(containers, null, 2)}\n`);
           return;

@@ -27,7 +27,7 @@ export const trackerFields =
 export const trackerDocument = `query Trackers($name: String) { trackers(name: $name) { ${trackerFields} } }`;
 
 /** An event as the server sent it. */
-export type Answer = Readonly<Record<string, unknown>>;
+export type EventFields = Readonly<Record<string, unknown>>;
 
 /** A field that was chosen: its path as the user wrote it, and the keys that lead to it. */
 export interface Column {
@@ -72,12 +72,12 @@ interface Node {
   readonly labels: boolean;
 }
 
-/** What is selected of one tracker's events, and how to read it from an answer. */
+/** What is selected of one tracker's events, and how to read it from an event. */
 export interface Selection {
   /** The fragment for `events { … }`. */
   readonly fragment: string;
   /** The event as nested objects, with just the chosen fields that this tracker has. */
-  read(answer: Answer): Record<string, unknown>;
+  read(event: EventFields): Record<string, unknown>;
 }
 
 export function selectionOf(
@@ -108,7 +108,7 @@ export function selectionOf(
   }
   return {
     fragment: `... on ${tracker.eventType} { ${print(tree) || '__typename'} }`,
-    read: (answer) => pick(answer, tree),
+    read: (event) => pick(event, tree),
   };
 }
 
@@ -122,7 +122,7 @@ function print(tree: ReadonlyMap<string, Node>): string {
     .join(' ');
 }
 
-function pick(source: Answer, tree: ReadonlyMap<string, Node>): Record<string, unknown> {
+function pick(source: EventFields, tree: ReadonlyMap<string, Node>): Record<string, unknown> {
   const picked: Record<string, unknown> = {};
   for (const { key, alias, children, labels: isLabels } of tree.values()) {
     const value = source[alias];
@@ -139,7 +139,7 @@ function labelsNamed(names: readonly string[], list: readonly unknown[]): Record
 }
 
 /** The value at a column of a picked event; undefined where its tracker has no such field. */
-export function valueAt(event: Answer, { keys }: Column): unknown {
+export function valueAt(event: EventFields, { keys }: Column): unknown {
   let value: unknown = event;
   for (const key of keys) {
     if (!isRecord(value)) return undefined;
@@ -149,13 +149,13 @@ export function valueAt(event: Answer, { keys }: Column): unknown {
 }
 
 /** For people: of the time just its clock, in UTC. */
-export function textAt(event: Answer, column: Column): string {
+export function textAt(event: EventFields, column: Column): string {
   const value = valueAt(event, column);
   const clock =
     column.path === 'time' && typeof value === 'string' ? /T(\d\d:\d\d:\d\d\.\d{3})\d*Z$/.exec(value)?.[1] : undefined;
   return clock === undefined ? cellOf(value) : `${clock}Z`;
 }
 
-function isRecord(value: unknown): value is Answer {
+function isRecord(value: unknown): value is EventFields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

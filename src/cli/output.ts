@@ -4,7 +4,7 @@ import type { Writable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 import { visibleLines } from '../base/visible.js';
 
-/** Where an answer goes. */
+/** Where output goes. */
 export interface Output {
   /** Columns of the terminal; null when it is none. */
   readonly width: number | null;

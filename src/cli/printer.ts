@@ -4,7 +4,7 @@ import {
   selectionOf,
   textAt,
   valueAt,
-  type Answer,
+  type EventFields,
   type Column,
   type Selection,
   type TrackerInfo,
@@ -23,8 +23,8 @@ export interface Printer {
   /** What must be selected of an event. */
   readonly selection: string;
   /** The text of these events; with `gap`, its line before them, where the format has one. */
-  print(events: readonly Answer[], gap?: object | null): string;
-  /** What comes before the first event: a header, so that an empty answer is a valid one. */
+  print(events: readonly EventFields[], gap?: object | null): string;
+  /** What comes before the first event: a header, so that output without events is valid. */
   readonly head: string;
 }
 
@@ -40,7 +40,7 @@ export function createPrinter(trackers: readonly TrackerInfo[], { format, fields
   const columns = columnsFor(trackers, format, fields);
   const selections = new Map(trackers.map((tracker) => [tracker.eventType, selectionOf(tracker, columns, trackers)]));
   const selection = ['__typename', ...[...selections.values()].map(({ fragment }) => fragment)].join(' ');
-  const read = (answer: Answer): Answer => reader(selections, answer);
+  const read = (event: EventFields): EventFields => reader(selections, event);
   const headers = columns.map(({ path }) => path);
   if (format === 'json') {
     return {
@@ -92,7 +92,7 @@ function columnsFor(
   return format === 'json' ? allColumns(trackers) : tableColumns(trackers);
 }
 
-function reader(selections: ReadonlyMap<string, Selection>, answer: Answer): Answer {
-  const type = answer['__typename'];
-  return (typeof type === 'string' ? selections.get(type)?.read(answer) : undefined) ?? {};
+function reader(selections: ReadonlyMap<string, Selection>, event: EventFields): EventFields {
+  const type = event['__typename'];
+  return (typeof type === 'string' ? selections.get(type)?.read(event) : undefined) ?? {};
 }

@@ -29,7 +29,7 @@ interface Flags extends ConnectionFlags {
   readonly compare?: boolean;
 }
 
-type Answer = BehaviourReport & { readonly markdown: string };
+type ReportFields = BehaviourReport & { readonly markdown: string };
 
 /** A tracker, and what it contributes to reports. */
 interface Feeding {
@@ -123,7 +123,7 @@ export function addReport(program: Command, world: World): void {
 }
 
 async function make(container: string | undefined, flags: Flags, world: World): Promise<void> {
-  const write = async (made: Answer): Promise<void> => {
+  const write = async (made: ReportFields): Promise<void> => {
     const { markdown, ...report } = made;
     await world.output.write(flags.json ? `${JSON.stringify(report, null, 2)}\n` : markdown);
   };
@@ -166,11 +166,11 @@ async function askHistory(
   client: Client,
   container: string | undefined,
   { since, until, store, host, top }: Flags,
-): Promise<Answer> {
+): Promise<ReportFields> {
   const document = `query Report($from: DateTime!, $to: DateTime, $store: StoreKind!, $container: String, $host: Boolean, $top: Int) {
     history(from: $from, to: $to, store: $store) { report(container: $container, host: $host, top: $top) { ${REPORT} markdown } }
   }`;
-  const { history } = await client.query<{ history: { report: Answer } }>(document, {
+  const { history } = await client.query<{ history: { report: ReportFields } }>(document, {
     from: since,
     to: until ?? null,
     store: store?.toUpperCase() ?? 'EMBEDDED',
@@ -186,11 +186,11 @@ async function ask(
   session: string,
   container: string | undefined,
   { from, to, host, top }: Flags,
-): Promise<Answer> {
+): Promise<ReportFields> {
   const document = `query Report($session: ID!, $container: String, $host: Boolean, $from: DateTime, $to: DateTime, $top: Int) {
     session(id: $session) { report(container: $container, host: $host, from: $from, to: $to, top: $top) { ${REPORT} markdown } }
   }`;
-  const { session: answer } = await client.query<{ session: { report: Answer } | null }>(document, {
+  const { session: found } = await client.query<{ session: { report: ReportFields } | null }>(document, {
     session,
     container: container ?? null,
     host: host ?? false,
@@ -198,12 +198,12 @@ async function ask(
     to: to ?? null,
     top,
   });
-  if (!answer) throw new UsageError(`--session: the server has no session ${JSON.stringify(session)}`);
-  return answer.report;
+  if (!found) throw new UsageError(`--session: the server has no session ${JSON.stringify(session)}`);
+  return found.report;
 }
 
 /** Watches for a time, and reports of it. */
-async function trace(client: Client, container: string | undefined, flags: Flags, world: World): Promise<Answer> {
+async function trace(client: Client, container: string | undefined, flags: Flags, world: World): Promise<ReportFields> {
   const { trackers } = await client.query<{ trackers: readonly Feeding[] }>(
     '{ trackers { name available reportSections supersededBy } }',
   );

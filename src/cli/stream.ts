@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '../client/client.js';
-import type { Answer } from './field.js';
+import type { EventFields } from './field.js';
 
 export interface Gap {
   readonly from: string;
@@ -11,7 +11,7 @@ export interface Gap {
 }
 
 export interface Batch {
-  readonly events: readonly Answer[];
+  readonly events: readonly EventFields[];
   readonly gap: Gap | null;
 }
 
@@ -39,7 +39,7 @@ const EVERYTHING = 1_000_000;
 /** Events that may wait for our own reader; beyond that the oldest are dropped and counted, so that a pager left open costs no memory. */
 const mostWaiting = 100_000;
 
-/** Hands a session's events on until it ends, and answers how many they were. */
+/** Hands a session's events on until it ends, and returns how many there were. */
 export async function readEvents(reader: EventReader): Promise<{ events: number; dropped: bigint; cause: StopCause }> {
   const { client, session, selection, limit, signal } = reader;
   const document = `subscription Events($session: ID!, $replay: Int) {
@@ -76,7 +76,7 @@ export async function readEvents(reader: EventReader): Promise<{ events: number;
     }
   } finally {
     signal.removeEventListener('abort', onAbort);
-    // Not awaited: a generator that waits for its next item answers only then.
+    // Not awaited: a generator that waits for its next item returns only then.
     void stream.return?.().catch(() => undefined);
   }
   return { events, dropped, cause };
@@ -90,7 +90,7 @@ class BatchQueue {
   #wake: () => void = () => undefined;
 
   /** Something came: a batch, the end, an error. */
-  get answered(): boolean {
+  get hasArrived(): boolean {
     return this.#end !== null || this.#batches.length > 0;
   }
 
@@ -162,10 +162,10 @@ async function unlessAborted(work: Promise<boolean> | boolean, signal: AbortSign
 /** Resolves when the session counts a subscriber, when its first item is there, or after a second. */
 async function subscribed(client: Client, session: string, queue: BatchQueue): Promise<void> {
   const document = 'query Subscribed($id: ID!) { session(id: $id) { state stats { subscribers { id } } } }';
-  for (const end = Date.now() + 1000; !queue.answered && Date.now() < end; await sleep(10)) {
-    const answer = await client.query<{
+  for (const end = Date.now() + 1000; !queue.hasArrived && Date.now() < end; await sleep(10)) {
+    const response = await client.query<{
       session: { state: string; stats: { subscribers: readonly unknown[] } } | null;
     }>(document, { id: session });
-    if (!answer.session || answer.session.stats.subscribers.length) return;
+    if (!response.session || response.session.stats.subscribers.length) return;
   }
 }

@@ -4,7 +4,7 @@ import { EunomiaError } from '../base/errors.js';
 
 /** Speaks GraphQL with a server, be it remote or in this process: a command cannot tell which. */
 export interface Client {
-  /** The answer's data. Rejects with the server's EunomiaError when any part of it failed. */
+  /** The response's data. Rejects with the server's EunomiaError when any part of it failed. */
   query<T>(document: string, variables?: Variables): Promise<T>;
   /** One item a message. Ends when the server ends it; `return()` unsubscribes. Throws as `query` does. */
   subscribe<T>(document: string, variables?: Variables): AsyncIterableIterator<T>;
@@ -39,14 +39,14 @@ export function createLocalClient(server: LocalServer): Client {
   return {
     async query<T>(query: string, variables: Variables = {}) {
       const result = await server.execute({ query, variables });
-      if (isStream(result)) throw new TypeError('a query was answered by a stream');
+      if (isStream(result)) throw new TypeError('a query returned a stream');
       return dataOf<T>(result);
     },
     async *subscribe<T>(query: string, variables: Variables = {}) {
       const result = await server.execute({ query, variables });
       if (!isStream(result)) {
         dataOf(result);
-        throw new TypeError('a subscription was answered by a single result');
+        throw new TypeError('a subscription returned a single result');
       }
       for await (const item of result) yield dataOf<T>(item);
     },

@@ -106,7 +106,7 @@ function post(url: URL, body: string, headers: Record<string, string>, trust: Tr
   const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
   return new Promise((resolve, reject) => {
     const unreachable = (error: Error): void =>
-      reject(new EunomiaError('UNREACHABLE', `no answer from ${url.href}: ${reasonOf(error)}`));
+      reject(new EunomiaError('UNREACHABLE', `no response from ${url.href}: ${reasonOf(error)}`));
     const request = send(url, {
       method: 'POST',
       headers: {
@@ -129,7 +129,7 @@ function post(url: URL, body: string, headers: Record<string, string>, trust: Tr
           reject(
             new EunomiaError(
               'UNREACHABLE',
-              `${url.href} answered ${response.statusCode} and no GraphQL: is this Eunomia's address?${hint(response.statusCode)}`,
+              `${url.href} responded with status ${response.statusCode} and without GraphQL: is this Eunomia's address?${hint(response.statusCode)}`,
             ),
           );
       });
@@ -143,7 +143,7 @@ async function* get(url: URL, headers: Record<string, string>, trust: Trust): As
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     const request = send(url, { headers, ...trust }, resolve);
     request.on('error', (error) =>
-      reject(new EunomiaError('UNREACHABLE', `no answer from ${url.origin}: ${reasonOf(error)}`)),
+      reject(new EunomiaError('UNREACHABLE', `no response from ${url.origin}: ${reasonOf(error)}`)),
     );
     request.end();
   });
@@ -154,7 +154,7 @@ async function* get(url: URL, headers: Record<string, string>, trust: Trust): As
     if (result) dataOf(result);
     throw new EunomiaError(
       'UNREACHABLE',
-      `${url.origin} answered ${response.statusCode} and no file: is this Eunomia's address?${hint(response.statusCode)}`,
+      `${url.origin} responded with status ${response.statusCode} and without a file: is this Eunomia's address?${hint(response.statusCode)}`,
     );
   }
   try {

@@ -218,15 +218,15 @@ const REMEMBERED = 4096;
  */
 export function compileCidr(cidr: string, fail: Fail): TextPredicate {
   const { bytes, bits } = parseCidr(cidr, fail);
-  const answers = new Map<string, boolean>();
+  const results = new Map<string, boolean>();
   return (text) => {
-    const known = answers.get(text);
+    const known = results.get(text);
     if (known !== undefined) return known;
     const address = parseAddress(text)?.toByteArray();
     const inside =
       address?.length === bytes.length && address.every((byte, index) => (byte & maskAt(bits, index)) === bytes[index]);
-    if (answers.size >= REMEMBERED) answers.clear();
-    answers.set(text, inside);
+    if (results.size >= REMEMBERED) results.clear();
+    results.set(text, inside);
     return inside;
   };
 }

@@ -171,7 +171,7 @@ describe('finding a container', () => {
     directory.apply({ id: C, name: 'web' });
     expect(directory.find('web')?.id).toBe(C);
     expect(directory.find('db')).toBeNull();
-    directory.apply({ id: A, name: 'web', image: 'late answer' });
+    directory.apply({ id: A, name: 'web', image: 'late response' });
     expect(directory.find('web')?.id).toBe(C);
   });
 });
@@ -197,7 +197,7 @@ describe('a tombstone', () => {
     expect(directory.list()).toEqual([]);
   });
 
-  it('stays removed when a late answer calls it running, until the engine lists it', () => {
+  it('stays removed when a late response calls it running, until the engine lists it', () => {
     directory.apply({ id: A, name: 'web', state: 'RUNNING', pid: 5 });
     directory.remove(A, '2026-01-01T00:00:00.000000001Z');
     expect(directory.apply({ id: A, imageId: 'sha256:1', state: 'RUNNING', pid: 5 })).toMatchObject({

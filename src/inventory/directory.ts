@@ -192,7 +192,7 @@ export class ContainerDirectory {
   }
 
   /**
-   * Writes an engine's facts. A removed container stays removed (an answer may have been on its way when it went),
+   * Writes an engine's facts. A removed container stays removed (a response may have been on its way when it went),
    * unless `listed`: an engine that lists it contradicts the removal.
    */
   apply(facts: ContainerFacts, { listed = false } = {}): Container {

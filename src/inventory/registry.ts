@@ -116,12 +116,12 @@ export class ContainerRegistry {
     return this.#sources.statuses;
   }
 
-  /** The engines that exist and do not answer now: their new containers have no names. */
+  /** The engines that exist and do not respond now: their new containers have no names. */
   get silentEngines(): readonly EngineStatus[] {
     return this.#sources.silent;
   }
 
-  /** Whether an engine may yet tell a container's name, image and labels: one has not answered so far, or is away. */
+  /** Whether an engine may yet tell a container's name, image and labels: one has not responded so far, or is away. */
   lacksFacts({ id, runtime }: Container): boolean {
     if (this.#closed || this.#directory.isReady(id) || this.#absent.has(id)) return false;
     return this.#sources.hopeful || this.#sources.misses(runtime);
@@ -277,7 +277,7 @@ export class ContainerRegistry {
       directory: this.#directory,
       mount,
       hostMountNs: this.#hostMountNs,
-      followed: (id) => this.#sources.answersFor(id),
+      followed: (id) => this.#sources.respondsFor(id),
       containerOf: async (pid) =>
         (await attribution.ofProcess(pid))?.owner?.containerId ?? (await this.#namespaces?.containerOf(pid)) ?? null,
     });

@@ -7,7 +7,7 @@ export interface EngineStatus {
   readonly error: string | null;
   /** Null while it is not connected: another version may come back. */
   readonly version: string | null;
-  /** docker or podman; null until it has answered once. */
+  /** docker or podman; null until it has responded once. */
   readonly kind: string | null;
   /** The address that is used: unix:///var/run/docker.sock, tcp://host:2376. */
   readonly endpoint: string;

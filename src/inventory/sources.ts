@@ -57,14 +57,14 @@ export class ContainerSources {
   }
 
   /** Whether the source that knows this container is connected; of one that none knows, whether all are. */
-  answersFor(id: string): boolean {
+  respondsFor(id: string): boolean {
     const owner = this.#owners.get(id);
     return owner
       ? owner.status.connected
       : this.#sources.length > 0 && this.#sources.every(({ status }) => status.connected);
   }
 
-  /** Those that exist and do not answer now, so that names are missing. One whose socket has never been there is no engine. */
+  /** Those that exist and do not respond now, so that names are missing. One whose socket has never been there is no engine. */
   get silent(): readonly EngineStatus[] {
     return this.statuses.filter(isSilent);
   }

@@ -7,7 +7,7 @@ const CAP_SYS_ADMIN = 21n;
 const CAP_PERFMON = 38n;
 const CAP_BPF = 39n;
 
-/** Throws NO_LIBBPF, LIBBPF_TOO_OLD, NOT_PRIVILEGED or NO_BTF, with what would mend it. Answers libbpf's version. */
+/** Throws NO_LIBBPF, LIBBPF_TOO_OLD, NOT_PRIVILEGED or NO_BTF, with what would mend it. Returns libbpf's version. */
 export function checkEnvironment(): string {
   const { version } = loadLibbpf();
   const effective = BigInt(

@@ -166,7 +166,7 @@ export function loadLibc(): Libc {
 }
 
 /**
- * errno of the call that `later` answered last. Outside of koffi's callback it would be gone; whoever awaits runs
+ * errno of the call that `later` returned from last. Outside of koffi's callback it would be gone; whoever awaits runs
  * before the next callback.
  */
 let laterErrno = 0;
@@ -208,12 +208,12 @@ export function failure(operation: string, result: number, verifierLog: string |
   return new KernelError(operation, errno, hintFor(errno), verifierLog);
 }
 
-/** The error of a call by `later` that answered NULL; to be asked for at once. */
+/** The error of a call by `later` that returned NULL; to be asked for at once. */
 export function laterFailure(operation: string): KernelError {
   return failure(operation, laterErrno);
 }
 
-/** The error of a direct call that answered NULL or -1; to be asked for at once. */
+/** The error of a direct call that returned NULL or -1; to be asked for at once. */
 export function lastFailure(operation: string): KernelError {
   return failure(operation, koffi.errno());
 }

@@ -71,25 +71,25 @@ export interface FeatureProbe {
 /** A type, as a channel's protocol has to be. A `source` is a number that the server chose when it loaded it. */
 export type KernelProtocol = {
   readonly asks: {
-    /** Answers what each of its objects is without. */
+    /** Returns what each of its objects is without. */
     readonly load: {
       readonly ask: { readonly source: number; readonly spec: SourceSpec };
-      readonly answer: readonly Unloaded[];
+      readonly reply: readonly Unloaded[];
     };
     readonly capture: {
       readonly ask: { readonly source: number; readonly object: number; readonly mask: bigint };
-      readonly answer: void;
+      readonly reply: void;
     };
     readonly setVerdicts: {
       readonly ask: { readonly source: number; readonly cgroups: readonly (readonly [number, CgroupVerdict | null])[] };
-      readonly answer: void;
+      readonly reply: void;
     };
-    readonly counters: { readonly ask: { readonly source: number }; readonly answer: SourceCounters };
-    readonly read: { readonly ask: { readonly source: number }; readonly answer: void };
-    readonly close: { readonly ask: { readonly source: number }; readonly answer: SourceCounters };
-    readonly probe: { readonly ask: null; readonly answer: readonly FeatureProbe[] };
-    readonly try: { readonly ask: ObjectSpec; readonly answer: Unloaded };
-    readonly stop: { readonly ask: null; readonly answer: void };
+    readonly counters: { readonly ask: { readonly source: number }; readonly reply: SourceCounters };
+    readonly read: { readonly ask: { readonly source: number }; readonly reply: void };
+    readonly close: { readonly ask: { readonly source: number }; readonly reply: SourceCounters };
+    readonly probe: { readonly ask: null; readonly reply: readonly FeatureProbe[] };
+    readonly try: { readonly ask: ObjectSpec; readonly reply: Unloaded };
+    readonly stop: { readonly ask: null; readonly reply: void };
   };
   readonly posts: { readonly taken: Acknowledgement };
   readonly notes: { readonly chunk: { readonly source: number; readonly chunk: Chunk } };

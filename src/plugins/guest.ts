@@ -1,6 +1,6 @@
 /**
  * What stands in the sandbox before the plugin's source: evaluated first, so that it holds its own JSON whatever the plugin does to the
- * globals. Answers of `call` are "" or an error as JSON; what the plugin says goes through `host`, which answers why it refuses.
+ * globals. `call` returns "" or an error as JSON; what the plugin says goes through `host`, which returns why it refuses.
  */
 export const guest = String.raw`(function (host) {
   'use strict';
@@ -130,8 +130,8 @@ export const guest = String.raw`(function (host) {
           events = data;
         }
         const hook = plugin[HOOKS[kind]];
-        const answer = hook === undefined ? undefined : kind === 'batch' ? hook.call(plugin, events, context) : hook.call(plugin, context);
-        if (answer && typeof answer.then === 'function')
+        const returned = hook === undefined ? undefined : kind === 'batch' ? hook.call(plugin, events, context) : hook.call(plugin, context);
+        if (returned && typeof returned.then === 'function')
           throw new TypeError(HOOKS[kind] + ' must not be async: there is nothing to wait for');
         return '';
       } catch (error) {

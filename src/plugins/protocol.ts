@@ -95,7 +95,7 @@ export interface Done {
 export type PluginProtocol = {
   readonly asks: {
     /** Evaluates the source. Asked once, before all others. */
-    readonly load: { readonly ask: null; readonly answer: { readonly definition: unknown } };
+    readonly load: { readonly ask: null; readonly reply: { readonly definition: unknown } };
     /** `trackers` are the session's, in their order. */
     readonly start: {
       readonly ask: {
@@ -104,7 +104,7 @@ export type PluginProtocol = {
         readonly session: PluginSession;
         readonly trackers: readonly string[];
       };
-      readonly answer: Done;
+      readonly reply: Done;
     };
     readonly batch: {
       readonly ask: {
@@ -113,10 +113,10 @@ export type PluginProtocol = {
         readonly to: number;
         readonly gap: PluginGap;
       };
-      readonly answer: Done;
+      readonly reply: Done;
     };
-    readonly interval: { readonly ask: null; readonly answer: Done };
-    readonly stop: { readonly ask: null; readonly answer: Done };
+    readonly interval: { readonly ask: null; readonly reply: Done };
+    readonly stop: { readonly ask: null; readonly reply: Done };
   };
   readonly posts: Record<never, never>;
   readonly notes: {

@@ -15,7 +15,7 @@ export interface ReplayRequest {
   /** The plugin's file; whoever runs this has the right to run it. */
   readonly plugin: string;
   readonly engine: EngineKind;
-  /** Lines of JSON: a header `{"eunomia": …}`, then events as `events` answers them, and `{"gap": …}`. */
+  /** Lines of JSON: a header `{"eunomia": …}`, then events as `events` returns them, and `{"gap": …}`. */
   readonly events: string;
   readonly options: unknown;
   /**

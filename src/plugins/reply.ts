@@ -3,7 +3,7 @@ import type { Done, PluginError } from './protocol.js';
 
 /**
  * What a plugin's thread sends, before anything reads it. A trusted plugin runs in the thread's own JavaScript: it
- * reaches the port, and what it sends there by itself must not end the server or stand in an answer to a client.
+ * reaches the port, and what it sends there by itself must not end the server or be in a response to a client.
  */
 
 const MAX_TEXT = 4096;
@@ -57,8 +57,8 @@ const error = v.object({ message: v.string(), at: v.nullable(v.string()) });
 const done = v.object({ outcome, error: v.nullable(error), busyMs: duration, memoryBytes: duration });
 
 /** What became of a call; null for what does not say that. */
-export function readDone(answer: unknown): Done | null {
-  return parse(done, answer);
+export function readDone(reply: unknown): Done | null {
+  return parse(done, reply);
 }
 
 /** Why the engine has ended; null for what does not say that. */
@@ -66,9 +66,9 @@ export function readError(note: unknown): PluginError | null {
   return parse(error, note);
 }
 
-/** What was evaluated, unchecked; null for what is no answer. */
-export function readDefinition(answer: unknown): { readonly definition: unknown } | null {
-  return parse(v.object({ definition: v.unknown() }), answer);
+/** What was evaluated, unchecked; null for what is no reply. */
+export function readDefinition(reply: unknown): { readonly definition: unknown } | null {
+  return parse(v.object({ definition: v.unknown() }), reply);
 }
 
 /** The kernel's id of the thread; null where it is not told. */

@@ -61,8 +61,8 @@ export class SandboxEngine implements Engine {
       // On the first line of the source, so that its lines keep their numbers.
       const result = this.#vm.evalCode(`(function (exports, require) {${code}\n})`, file);
       const evaluate = result.error ? this.#die(result.error) : result.value;
-      const answer = this.#vm.callMethod(this.#api, 'load', [evaluate]);
-      return answer.error ? this.#die(answer.error) : this.#vm.getString(answer.value);
+      const returned = this.#vm.callMethod(this.#api, 'load', [evaluate]);
+      return returned.error ? this.#die(returned.error) : this.#vm.getString(returned.value);
     });
     if (told.length > DEFINITION_BYTES)
       throw new DeadError({
@@ -138,9 +138,9 @@ export class SandboxEngine implements Engine {
       const result = this.#vm.callFunction(this.#call, this.#vm.undefined, ...handles);
       for (const handle of handles) handle.dispose();
       if (result.error) return this.#die(result.error);
-      const answer = this.#vm.getString(result.value);
+      const returned = this.#vm.getString(result.value);
       result.value.dispose();
-      return answer;
+      return returned;
     });
     if (told === '') return null;
     const { message, stack } = JSON.parse(told) as { readonly message: string; readonly stack: string };
@@ -184,7 +184,7 @@ export class SandboxEngine implements Engine {
     throw new DeadError(errorOf(`${name}: ${message}`, line, this.#file));
   }
 
-  /** Answers why it refuses; null when it does not. */
+  /** Returns why it refuses; null when it does not. */
   #said(kind: string, json: readonly (string | undefined)[]): string | null {
     const outbox = this.#outbox;
     if (!outbox) return `nothing can be said before onStart`;

@@ -21,7 +21,7 @@ const LOAD_MS = 5000;
 const BLOCKED_MS = 60_000;
 
 /** A trusted plugin shares the thread, and may write to its channel. */
-const NO_ANSWER: PluginError = { message: 'its thread sent what is no answer to a call', at: null };
+const NO_REPLY: PluginError = { message: 'its thread sent what is no reply to a call', at: null };
 
 /** The plugin's thread has ended, or was ended; `plugin` says why. */
 export class PluginDied extends Error {
@@ -61,7 +61,7 @@ export class PluginThread {
           stackSizeMb: 8,
         },
         env: {},
-        stdout: true, // what a plugin prints is nobody's answer
+        stdout: true, // what a plugin prints is nobody's output
         stderr: true,
         execArgv: [],
       },
@@ -71,7 +71,7 @@ export class PluginThread {
       },
       notes: {
         began: (thread) => void (this.#id = readThreadId(thread)),
-        dead: (error) => void this.#end(readError(error) ?? NO_ANSWER),
+        dead: (error) => void this.#end(readError(error) ?? NO_REPLY),
       },
       died: (cause) => {
         const full = cause !== null && 'code' in cause && cause.code === 'ERR_WORKER_OUT_OF_MEMORY';
@@ -93,7 +93,7 @@ export class PluginThread {
     const thread = new PluginThread(source, engine, limits, strict);
     try {
       const loaded = readDefinition(await thread.#ask('load', null, LOAD_MS + limits.callMs));
-      if (loaded === null) throw new PluginDied(NO_ANSWER);
+      if (loaded === null) throw new PluginDied(NO_REPLY);
       return { thread, facts: checkDefinition(loaded.definition, source.file, vocabulary) };
     } catch (error) {
       await thread.end();
@@ -103,7 +103,7 @@ export class PluginThread {
     }
   }
 
-  /** Rejects with PluginDied when the thread ends, or has ended. Calls are answered in order. */
+  /** Rejects with PluginDied when the thread ends, or has ended. Calls are handled in order. */
   async call<Kind extends CallKind>(
     kind: Kind,
     ask: PluginProtocol['asks'][Kind]['ask'],
@@ -112,8 +112,8 @@ export class PluginThread {
     const ms = this.#limits.callMs + this.#graceMs + (kind === 'start' ? LOAD_MS : 0);
     const done = readDone(await this.#ask(kind, ask, ms, transfer));
     if (done !== null) return done;
-    await this.#end(NO_ANSWER);
-    throw new PluginDied(NO_ANSWER);
+    await this.#end(NO_REPLY);
+    throw new PluginDied(NO_REPLY);
   }
 
   /** Idempotent. */
@@ -126,13 +126,13 @@ export class PluginThread {
     ask: PluginProtocol['asks'][Kind]['ask'],
     ms: number,
     transfer: readonly ArrayBuffer[] = [],
-  ): Promise<PluginProtocol['asks'][Kind]['answer']> {
-    const answered = this.#channel.ask(kind, ask, transfer);
+  ): Promise<PluginProtocol['asks'][Kind]['reply']> {
+    const replied = this.#channel.ask(kind, ask, transfer);
     if (this.#channel.waiting === 1) this.#watch(ms);
-    const answer = await answered;
+    const reply = await replied;
     if (this.#channel.waiting > 0) this.#watch(this.#limits.callMs + this.#graceMs);
     else this.#unwatch();
-    return answer;
+    return reply;
   }
 
   /** Of the oldest call: those behind it have not begun. */

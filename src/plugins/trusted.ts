@@ -124,9 +124,9 @@ export class TrustedEngine implements Engine {
     const hook = this.#plugin[name];
     if (typeof hook !== 'function') return null;
     try {
-      const answer: unknown = Reflect.apply(hook, this.#plugin, args);
-      if (answer instanceof Promise) {
-        answer.catch(() => undefined);
+      const returned: unknown = Reflect.apply(hook, this.#plugin, args);
+      if (returned instanceof Promise) {
+        returned.catch(() => undefined);
         throw new TypeError(`${name} must not be async: there is nothing to wait for`);
       }
       return null;

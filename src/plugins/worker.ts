@@ -9,7 +9,7 @@ import { Outbox } from './outbox.js';
 import type { Done, PluginError, PluginProtocol, ThreadSpec } from './protocol.js';
 import { TrustedEngine } from './trusted.js';
 
-/** A plugin's thread: evaluates its source, then answers each call in order. */
+/** A plugin's thread: evaluates its source, then handles each call in order. */
 
 const MEMORY_EVERY_MS = 1000;
 const spec = workerData as ThreadSpec;

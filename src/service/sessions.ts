@@ -201,10 +201,10 @@ export class Sessions {
   }
 }
 
-/** A store that does not answer costs what only it knows, and no other answer. */
-async function whileItLasts<Value>(answer: Promise<Value>, otherwise: Value): Promise<Value> {
+/** A store that does not respond costs what only it knows, and nothing else. */
+async function whileItLasts<Value>(response: Promise<Value>, otherwise: Value): Promise<Value> {
   try {
-    return await answer;
+    return await response;
   } catch (error) {
     if (error instanceof EunomiaError && error.code === 'STORE_UNAVAILABLE') return otherwise;
     throw error;

@@ -403,7 +403,7 @@ export class Session {
     return this.#buffer.events();
   }
 
-  /** Captures what a reader selects for as long as it reads. Answers the function that ends it. */
+  /** Captures what a reader selects for as long as it reads. Returns the function that ends it. */
   addDemand(demand: Demand): () => void {
     return this.#capture.add(demand);
   }

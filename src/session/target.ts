@@ -107,7 +107,7 @@ export class CgroupMatcher {
       .filter(isAlive)
       .map((c) => c.name ?? c.id.slice(0, 12));
     const silent = this.#registry.silentEngines
-      .map(({ endpoint, error }) => `; names may be missing, for the engine at ${endpoint} does not answer: ${error}`)
+      .map(({ endpoint, error }) => `; names may be missing, for the engine at ${endpoint} does not respond: ${error}`)
       .join('');
     const which = there.length
       ? `running: ${there.slice(0, 10).join(', ')}${there.length > 10 ? ', …' : ''}`
@@ -213,7 +213,7 @@ export class CgroupMatcher {
       return [];
     const notices = this.#registry.silentEngines.map(
       ({ endpoint, error }) =>
-        `the engine at ${endpoint} does not answer (${error}): containers that start now have no name, image and labels until it does`,
+        `the engine at ${endpoint} does not respond (${error}): containers that start now have no name, image and labels until it does`,
     );
     const open = new Set([...this.#undecided.values()].map(({ id }) => id));
     if (open.size) {

@@ -1,6 +1,6 @@
 const LONGEST_MS = 2 ** 31 - 1; // setTimeout fires at once beyond it
 
-/** Calls `then` after `ms`, however long that is. Answers a function that calls it off. Does not keep the process alive. */
+/** Calls `then` after `ms`, however long that is. Returns a function that calls it off. Does not keep the process alive. */
 export function after(ms: number, then: () => void): () => void {
   const until = Date.now() + ms;
   let timer: NodeJS.Timeout;

@@ -23,7 +23,7 @@ export function queryOf({ id, trackers }: StoredSource, filter: EventFilter | nu
   return { sessions: [id], trackers, from: null, to: null, containers: null, filter };
 }
 
-/** A page as a session in memory would answer it; `next` is the place behind the last event, `total` how many there are. */
+/** A page as a session in memory would return it; `next` is the place behind the last event, `total` how many there are. */
 export async function storedPage(
   source: StoredSource,
   { first = 100, last, after, where }: PageArguments,

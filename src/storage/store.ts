@@ -95,7 +95,7 @@ export interface SessionSink {
 /** Which stored events. All that is given must hold; null does not restrict. */
 export interface EventQuery {
   readonly sessions: readonly string[] | null;
-  /** Never empty: those whose events may be in the answer. */
+  /** Never empty: those whose events may be in the result. */
   readonly trackers: readonly string[];
   /** Nanoseconds since 1970; `from` is in it, `to` is not. */
   readonly from: bigint | null;
@@ -154,7 +154,7 @@ export type WholeQuery = Omit<PageQuery, 'fromSeq' | 'toSeq' | 'limit' | 'backwa
 /** A container as reports name it. */
 export type StoredContainer = Pick<Container, 'id' | 'name' | 'image'>;
 
-/** What an aggregate is to answer, checked: as the aggregate's own specification. */
+/** What an aggregate computes, checked: as the aggregate's own specification. */
 export interface AggregateShape {
   readonly groupBy: readonly { readonly path: string }[];
   readonly measures: readonly {
@@ -175,7 +175,7 @@ export interface AggregateShape {
   readonly maxGroups: number;
 }
 
-/** A row as the aggregate answers it. */
+/** A row as the aggregate returns it. */
 export interface StoredRow {
   readonly key: readonly { readonly field: string; readonly value: string | null }[];
   readonly count: number;
@@ -223,7 +223,7 @@ export interface StoreLoad {
 
 /**
  * A consumer that can be queried. No method blocks the event loop; all reject with an EunomiaError that says what would be right:
- * STORE_UNAVAILABLE when nothing can be read or written, BAD_USER_INPUT for what it cannot answer.
+ * STORE_UNAVAILABLE when nothing can be read or written, BAD_USER_INPUT for what it cannot evaluate.
  */
 export interface Store {
   readonly kind: StoreKind;
@@ -243,7 +243,7 @@ export interface Store {
   /** All events that it is for, part by part; their order is the store's: for what `aggregate` does not do. */
   scan(query: EventQuery): AsyncIterable<readonly TraceEvent[]>;
   /**
-   * As an aggregate over these events answers, done where they lie; null when the store cannot do just that: then they are `scan`ned.
+   * What an aggregate over these events returns, computed where they are stored; null when the store cannot do just that: then they are `scan`ned.
    */
   aggregate(query: EventQuery, shape: AggregateShape): Promise<readonly StoredRow[] | null>;
   /** Forgets a session and its events. */

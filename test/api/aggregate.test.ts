@@ -79,12 +79,12 @@ describe('an aggregate of what is summed in the kernel', () => {
         ],
       },
     ];
-    const answered = dataOf(answer.json).session.aggregate;
-    expect(answered).toMatchObject([
+    const found = dataOf(answer.json).session.aggregate;
+    expect(found).toMatchObject([
       { key: [{ value: 'read' }], count: '20', values },
       { key: [{ value: 'write' }], count: '20', values },
     ]);
-    const [, , , , p50, p99] = answered[0]?.values ?? [];
+    const [, , , , p50, p99] = found[0]?.values ?? [];
     expect(p50?.number).toBeGreaterThan(1024);
     expect(p50?.number).toBeLessThan(2048);
     expect(p99?.number).toBeGreaterThan(16_384 / 1.02);

@@ -68,7 +68,7 @@ function selectionOf(name: string): { readonly shared: string; readonly own: str
 }
 
 describe('an export as NDJSON', () => {
-  it('has the session first, then each event with the fields of its type as GraphQL answers them, then the end', async () => {
+  it('has the session first, then each event with the fields of its type as GraphQL returns them, then the end', async () => {
     const id = await start();
     fixture.kernel.emit(6, { cgroupId: 4242 });
     const [head, ...rest] = await lines(`${id}.ndjson`);

@@ -12,7 +12,7 @@ import { layoutOf, packed, recordOf, type Values } from '../support/record.js';
 import { end, openStore, record, slicesOf, temporaryDirectory } from '../support/store.js';
 import { createServer, createFixture, post } from './support.js';
 
-/** What paths and unknown values are in records is the same in the store, and in the answers from it. */
+/** What paths and unknown values are in records is the same in the store, and in responses from it. */
 
 const closing: (() => Promise<unknown>)[] = [];
 afterEach(async () => {

@@ -342,7 +342,7 @@ describe('over HTTP', () => {
     ).toBe(400);
   });
 
-  it('answers introspection within its own limits', async () => {
+  it('returns introspection within its own limits', async () => {
     const { json } = await post(server.url, {
       query: getIntrospectionQuery({ inputValueDeprecation: true, oneOf: true }),
     });

@@ -19,7 +19,7 @@ import {
 
 /**
  * Flux and the API of 2.x against a contract: no InfluxDB 2 can be installed here. A server of this test checks the
- * text of each query and the requests around it against what is written here, and answers as the reference of InfluxDB
+ * text of each query and the requests around it against what is written here, and returns as the reference of InfluxDB
  * 2.7 shows annotated CSV. What this shows: which requests are made, that they are well formed and escaped, and how
  * answers are read. What it cannot show: that a real InfluxDB 2 takes this Flux, answers it with these tables, or how
  * long that takes.
@@ -133,7 +133,7 @@ describe('InfluxDB 2.x', () => {
     });
   });
 
-  it('answers aggregates, windows by the start of each', async () => {
+  it('returns aggregates, windows by the start of each', async () => {
     answers.set('POST /api/v2/query', (request) => {
       if (flux(request).includes('eunomia.session')) return { type: 'text/csv', body: SESSION };
       const table = (name: string, value: string) =>

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { executeLocally } from '../../src/api/graphql/local.js';
-import { isStream, type Answer } from '../../src/api/graphql/engine.js';
+import { isStream, type OperationResult } from '../../src/api/graphql/engine.js';
 import { callerOf, createFixture, startedId, type Fixture } from './support.js';
 import { until } from '../support/until.js';
 
@@ -12,13 +12,13 @@ beforeEach(async () => {
 
 afterEach(() => fixture.services.manager.close());
 
-function dataOf(answer: Answer): Record<string, unknown> | null | undefined {
+function dataOf(answer: OperationResult): Record<string, unknown> | null | undefined {
   if (isStream(answer)) throw new Error('a stream');
   return answer.data;
 }
 
 describe('in process', () => {
-  it('answers queries and mutations, and streams subscriptions', async () => {
+  it('returns queries and mutations, and streams subscriptions', async () => {
     const started = dataOf(
       await executeLocally(
         fixture.service,
@@ -42,7 +42,7 @@ describe('in process', () => {
     expect((await session?.stats())?.subscribers).toEqual([]);
   });
 
-  it('keeps a viewer from acting, and answers errors instead of rejecting', async () => {
+  it('keeps a viewer from acting, and returns errors instead of rejecting', async () => {
     const answer = await executeLocally(
       fixture.service,
       { query: 'mutation { removeSession(id: "x") }' },

@@ -35,7 +35,7 @@ async function start(url: string, input: string, headers: Record<string, string>
 }
 
 describe('/metrics', () => {
-  it('answers in the format of Prometheus, and in that of OpenMetrics where it is asked for', async () => {
+  it('returns in the format of Prometheus, and in that of OpenMetrics where it is asked for', async () => {
     const { metrics } = await serve();
     const plain = await fetch(metrics);
     expect(plain.headers.get('content-type')).toBe('text/plain; version=0.0.4; charset=utf-8');
@@ -118,7 +118,7 @@ describe('/metrics', () => {
     expect(posted.headers.get('allow')).toBe('GET, HEAD');
   });
 
-  it('leaves out a part that fails or has bad names, and answers the rest', async () => {
+  it('leaves out a part that fails or has bad names, and returns the rest', async () => {
     const { services, metrics } = await serve();
     services.metrics.add({
       metrics: () => {

@@ -14,11 +14,11 @@ afterEach(async () => {
   await fixture.services.manager.close();
 });
 
-const ANSWER = '{ type: "answer", id: 2, body: { outcome: { alerts: 5 }, error: null, busyMs: 0 } }';
+const ANSWER = '{ type: "reply", id: 2, body: { outcome: { alerts: 5 }, error: null, busyMs: 0 } }';
 
 it.each([
-  [ANSWER, 'its thread sent what is no answer to a call'],
-  ['{ type: "note", kind: "dead", body: 5 }', 'its thread sent what is no answer to a call'],
+  [ANSWER, 'its thread sent what is no reply to a call'],
+  ['{ type: "note", kind: "dead", body: 5 }', 'its thread sent what is no reply to a call'],
   ['null', 'its thread ended: it sent what its channel does not know'],
 ])('a trusted plugin that sends %s itself is ended, and the server is not', async (message, why) => {
   const { catalog, fields } = fixture.services;

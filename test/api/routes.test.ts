@@ -95,7 +95,7 @@ function isHarmless({ status, head, body }: RawResponse): boolean {
 
 describe('a stranger, at a server with tokens', () => {
   it('gets nothing by any route, method and spelling', async () => {
-    const answered: string[] = [];
+    const responses: string[] = [];
     let requests = 0;
     const methods = METHODS.filter((method) => method !== 'QUERY');
     for (const target of [...new Set([...spellings, ...forms])]) {
@@ -112,16 +112,16 @@ describe('a stranger, at a server with tokens', () => {
           `${body.length}\r\nx-eunomia: 1\r\nConnection: close\r\n\r\n${body}`,
       );
       if (!isHarmless(response))
-        answered.push(`${method} ${target}: ${response.status} ${response.body.slice(0, 100)}`);
-      if (response.status === 200 && method !== 'GET' && method !== 'HEAD') answered.push(`${method} ${target}: 200`);
+        responses.push(`${method} ${target}: ${response.status} ${response.body.slice(0, 100)}`);
+      if (response.status === 200 && method !== 'GET' && method !== 'HEAD') responses.push(`${method} ${target}: 200`);
     }
     expect(requests).toBeGreaterThan(400);
-    expect(answered).toEqual([]);
+    expect(responses).toEqual([]);
     expect(fixture.services.manager.list()).toHaveLength(1);
   });
 
   it('gets nothing as a stream of server-sent events, or by what the Host header says', async () => {
-    const answered: string[] = [];
+    const responses: string[] = [];
     for (const target of [
       `/graphql?query=${subscription}`,
       `/graphql/?query=${subscription}`,
@@ -135,14 +135,14 @@ describe('a stranger, at a server with tokens', () => {
             `GET ${target} HTTP/1.1\r\nHost: ${name}\r\nAccept: ${accept}\r\nx-eunomia: 1\r\nConnection: close\r\n\r\n`,
           );
           if (!isHarmless(response))
-            answered.push(`${target} ${accept} ${name}: ${response.status} ${response.body.slice(0, 100)}`);
+            responses.push(`${target} ${accept} ${name}: ${response.status} ${response.body.slice(0, 100)}`);
         }
       }
     }
-    expect(answered).toEqual([]);
+    expect(responses).toEqual([]);
   });
 
-  it('gets a WebSocket at /graphql alone, and no answer there without a token', async () => {
+  it('gets a WebSocket at /graphql alone, and no response there without a token', async () => {
     const upgrade = (target: string, method = 'GET'): Promise<RawResponse> =>
       sendRaw(
         server.url,

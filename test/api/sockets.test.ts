@@ -150,7 +150,7 @@ describe('an id that is used again', () => {
   it('is the client’s own in answers to it', async () => {
     const { messages, send } = await open();
     send({ id: 'ü "1"', type: 'subscribe', payload: VERSION });
-    await until('the answer', () => messages.some(({ type }) => type === 'complete'));
+    await until('the response', () => messages.some(({ type }) => type === 'complete'));
     expect(messages.slice(1)).toEqual([
       { id: 'ü "1"', type: 'next', payload: { data: { server: { version: '0.1.0' } } } },
       { id: 'ü "1"', type: 'complete' },
@@ -266,7 +266,7 @@ describe('a client that does not read', () => {
     }
   });
 
-  it('is not disconnected while it waits for an answer, or for events', async () => {
+  it('is not disconnected while it waits for a response, or for events', async () => {
     await serveAgain({ limits: { stalledMs: 100 } });
     const trace = await post(
       server.url,

@@ -169,7 +169,7 @@ export class FakeKernel implements SessionKernel {
   async load(spec: SourceSpec, receive: ChunkReceiver): Promise<KernelSource> {
     if (this.refuse) throw this.refuse;
     // As in the kernel thread's hands: what was given back cannot be read any more, a chunk comes when the one before
-    // is taken, and an answer after all of them.
+    // is taken, and a response after all of them.
     const take = (chunk: Chunk) =>
       receive(chunk, () => void structuredClone(chunk.data, { transfer: [chunk.data.buffer as ArrayBuffer] }));
     let taking: Promise<void> | null = null;
@@ -443,7 +443,7 @@ export interface GraphQLAnswer<Data = Record<string, never>> {
   }[];
 }
 
-/** The id in the answer of a startSession. */
+/** The id in the response to startSession. */
 export function startedId({ json }: { readonly json: GraphQLAnswer }): string {
   const started: unknown = json.data?.['startSession'];
   if (typeof started === 'object' && started !== null && 'id' in started) return String(started.id);

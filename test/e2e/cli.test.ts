@@ -97,7 +97,7 @@ describe('eunomia run', () => {
     expect(command.told).toBe('tracing; Ctrl-C stops\n2 events, 0 lost, 0 dropped\n');
   });
 
-  it('answers the same from a remote server', async () => {
+  it('returns the same from a remote server', async () => {
     const { server, url } = await serve();
     const commands = [[], ['--server', url]].map((where) =>
       run(
@@ -326,7 +326,7 @@ describe('eunomia serve', () => {
     expect(viewer.told).toMatch(/^eunomia: .*operator/);
     const distrustful = new Command(['trackers', '--server', url, '--token', 'let-me-in']);
     expect(await distrustful.ends()).toBe(1);
-    expect(distrustful.told).toMatch(/^eunomia: no answer from .*certificate/);
+    expect(distrustful.told).toMatch(/^eunomia: no response from .*certificate/);
   });
 
   it('says which port is in use', async () => {
@@ -354,10 +354,10 @@ describe('eunomia serve', () => {
   });
 });
 
-it('says when no server answers', async () => {
+it('says when no server responds', async () => {
   const command = new Command(['trackers', '--server', 'http://127.0.0.1:9']);
   expect(await command.ends()).toBe(1);
-  expect(command.told).toBe('eunomia: no answer from http://127.0.0.1:9/graphql: connect ECONNREFUSED 127.0.0.1:9\n');
+  expect(command.told).toBe('eunomia: no response from http://127.0.0.1:9/graphql: connect ECONNREFUSED 127.0.0.1:9\n');
 });
 
 async function sessionsOf(url: string): Promise<unknown> {

@@ -300,7 +300,7 @@ describe('an engine in trouble', () => {
       expect(performance.now() - starting).toBeLessThan(30_000); // it waits for two, and not for its request
       expect(late.find(id)?.name).toBeNull();
       await until('the hang is noticed', () => registry.engine?.connected === false);
-      expect(registry.engine?.error).toMatch(/no answer within 500 ms/);
+      expect(registry.engine?.error).toMatch(/no response within 500 ms/);
       expect(registry.find('frozen-witness')?.id).toBe(id);
       const closing = performance.now();
       await late.close();

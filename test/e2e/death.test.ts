@@ -27,7 +27,7 @@ async function endThreads(inspector: string): Promise<void> {
   let next = 1;
   const call = async (method: string, params: object): Promise<{ objectId: string }> => {
     const id = next++;
-    const answered = new Promise<{ objectId: string }>((resolve, reject) => {
+    const replied = new Promise<{ objectId: string }>((resolve, reject) => {
       const listen = (data: unknown): void => {
         const message = JSON.parse(String(data)) as {
           id?: number;
@@ -42,7 +42,7 @@ async function endThreads(inspector: string): Promise<void> {
       socket.on('message', listen);
     });
     socket.send(JSON.stringify({ id, method, params }));
-    return answered;
+    return replied;
   };
   const prototype = await call('Runtime.evaluate', {
     expression: "process.getBuiltinModule('node:worker_threads').Worker.prototype",

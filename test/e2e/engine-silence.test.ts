@@ -99,7 +99,7 @@ it(
       const told = await until('the hang is told', async () => {
         const session = await ask(server, wanted);
         return (
-          session.notices.some((notice) => /the engine at .* does not answer \(.*no answer within/.test(notice)) &&
+          session.notices.some((notice) => /the engine at .* does not respond \(.*no response within/.test(notice)) &&
           session
         );
       });
@@ -117,7 +117,7 @@ it(
     const decided = await until('it is decided', async () => {
       const session = await ask(server, wanted);
       return (
-        session.notices.every((notice) => !notice.includes('undecided') && !notice.includes('does not answer')) &&
+        session.notices.every((notice) => !notice.includes('undecided') && !notice.includes('does not respond')) &&
         session
       );
     });

@@ -40,7 +40,7 @@ async function read(server: TestServer, id: string, events = 'first: 10000'): Pr
 }
 
 describe('history', () => {
-  it('answers a session after a restart as before it', async () => {
+  it('returns a session after a restart as before it', async () => {
     const path = await directory();
     const first = await serve(path);
     const id = await startSession(first, '{ trackers: [{ exec: {} }], persist: {} }');

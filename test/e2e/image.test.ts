@@ -59,7 +59,7 @@ describe('the image', () => {
     expect(await docker.run('--rm', IMAGE, '--version')).toMatch(/^\d+\.\d+\.\d+$/);
   });
 
-  it("answers the first query of the README with the capabilities of compose.yaml, and sees the host's containers", async () => {
+  it("returns the first query of the README with the capabilities of compose.yaml, and sees the host's containers", async () => {
     const { eunomia } = await composeServices();
     if (!eunomia) throw new Error('compose.yaml has no service eunomia');
     const port = await freePort();

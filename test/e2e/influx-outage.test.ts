@@ -115,7 +115,7 @@ describe('events for an InfluxDB 1.x', () => {
       state: 'FAILED',
       problem: expect.stringMatching(/HTTP 401: authorization failed.*2 points .* wait in the spool/) as string,
     });
-    await expect(store.sessions()).rejects.toThrow(/STORE_UNAVAILABLE|does not answer this: HTTP 401/);
+    await expect(store.sessions()).rejects.toThrow(/STORE_UNAVAILABLE|failed: HTTP 401/);
     const right = await open(own.url, { username: 'root', password: 'right', retentionMs: 86_400_000 });
     const good = await right.store.record(sessionOf('EVENTS'));
     await good.write([sliceOf([execEvent(timeAt(Date.now()))], 0)], null);

@@ -23,7 +23,7 @@ describe('rollups', () => {
   const exits = (i: number): TraceEvent =>
     exitEvent(timeAt(BASE + i * 20), { signal: i % 4 ? null : 'SIGTERM', lifetimeNs: String(i) });
 
-  it('in an InfluxDB 1.x sum up to the events, and answer aggregates', async () => {
+  it('in an InfluxDB 1.x sum up to the events, and serve aggregates', async () => {
     const database = await (await influx1('influx-rollup')).up();
     keep(database);
     const opened = await open(database.url);

@@ -27,7 +27,7 @@ const serve = (): Promise<TestServer> =>
     join(scratch, 'server-spool'),
   ]);
 
-it('sessions persisted to InfluxDB are answered from it, events and rollups, also after a restart', async () => {
+it('sessions persisted to InfluxDB are read from it, events and rollups, also after a restart', async () => {
   const first = await serve();
   const input = (mode: string) =>
     `{ trackers: [{ exec: {} }, { exit: {} }], persist: { store: INFLUX, mode: ${mode} } }`;

@@ -60,7 +60,7 @@ async function running(server: TestServer, answer: Promise<unknown>): Promise<vo
   await Promise.race([runs, answer]);
 }
 
-/** Asks for a trace, waits until it runs, does the work, and gives the answer. */
+/** Asks for a trace, waits until it runs, does the work, and returns the response. */
 async function traceWhile(
   target: object | null,
   work: () => Promise<unknown>,
@@ -74,7 +74,7 @@ async function traceWhile(
 }
 
 describe('the main job: one request while a container starts', () => {
-  it('answers with the container, its image, the full command line, and an aggregate', async () => {
+  it('returns with the container, its image, the full command line, and an aggregate', async () => {
     const long = 'z'.repeat(20_000);
     const trace = await traceWhile(null, () =>
       docker.run(

@@ -136,7 +136,7 @@ describe('a recording', () => {
     expect(child.exitCode).toBe(0);
   });
 
-  it('answers GraphQL as the live session did: pages, filters, aggregates, subscriptions', async () => {
+  it('returns GraphQL as the live session did: pages, filters, aggregates, subscriptions', async () => {
     const child = spawn(process.execPath, [main, 'replay', recording, '--port', '0', '--speed', '10'], {
       ...somebody,
       stdio: ['ignore', 'pipe', 'inherit'],

@@ -99,7 +99,7 @@ describe.each(['TRUSTED', 'SANDBOX'] as const)('a hostile %s plugin', (engine) =
     expect(attachment.results.count).toBeLessThan(EVENTS / 2);
   });
 
-  it('that answers a promise is told not to', async () => {
+  it('that returns a promise is told not to', async () => {
     const attachment = await beside(engine, 'async onBatch() {},');
     expect(attachment.errors[0]?.message).toMatch(/must not be async/);
   });

@@ -69,11 +69,11 @@ export async function startDocker(): Promise<TestDocker> {
     await log.close();
     const deadline = Date.now() + 60_000;
     for (;;) {
-      const answered = await docker('info').then(
+      const responds = await docker('info').then(
         () => true,
         () => false,
       );
-      if (answered) return;
+      if (responds) return;
       if (daemon.exitCode !== null || Date.now() > deadline) {
         throw new Error(`dockerd did not start:\n${(await readFile(join(base, 'dockerd.log'), 'utf8')).slice(-2000)}`);
       }

@@ -52,7 +52,7 @@ export function storedQuery(
   };
 }
 
-/** The number in the answer to a statement that counts. */
+/** The number in the response to a statement that counts. */
 export async function count(url: string, text: string, db = 'eunomia'): Promise<number> {
   const response = await fetch(`${url}/query?${new URLSearchParams({ db, q: text }).toString()}`);
   const { results } = (await response.json()) as { results: { series?: { values: number[][] }[] }[] };

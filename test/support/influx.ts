@@ -47,7 +47,7 @@ export class Database {
       if (await answers(`${this.url}${this.#ready}`)) return this;
       await sleep(50);
     }
-    throw new Error(`${this.url} does not answer`);
+    throw new Error(`${this.url} does not respond`);
   }
 
   async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {

@@ -41,7 +41,7 @@ export interface TestCollector {
   /** The last that came. */
   readonly points: readonly ReceivedPoint[];
   readonly headers: readonly IncomingMessage['headers'][];
-  /** What the next requests are answered, in turn; then 200. 0 breaks the connection. */
+  /** Responses to the next requests, in turn; then 200. 0 breaks the connection. */
   readonly answers: { readonly status: number; readonly body?: Uint8Array; readonly retryAfter?: string }[];
   /** Breaks each connection while set. */
   away: boolean;

@@ -11,11 +11,11 @@ import { firstLine, start } from './workload.js';
 export interface TestServer {
   readonly url: string;
   readonly pid: number;
-  /** Rejects when the answer has errors. */
+  /** Rejects when the response has errors. */
   query<Data>(document: string, variables?: Record<string, unknown>): Promise<Data>;
   /** Each result of a subscription over WebSocket. Rejects when one has errors. Leaving the loop ends it. */
   subscribe<Data>(document: string, variables?: Record<string, unknown>): AsyncGenerator<Data, void>;
-  /** Sends a signal and waits for the end. Answers the exit code, or the signal that ended it. */
+  /** Sends a signal and waits for the end. Returns the exit code, or the signal that ended it. */
   end(signal: NodeJS.Signals): Promise<number | NodeJS.Signals | null>;
 }
 
@@ -137,7 +137,7 @@ export async function statsOf(server: TestServer, id: string) {
   return { ...numbers(counts), subscribers: subscribers.map(numbers) };
 }
 
-/** Starts a session and answers its id. `input` is a GraphQL literal. */
+/** Starts a session and returns its id. `input` is a GraphQL literal. */
 export async function startSession(server: TestServer, input: string): Promise<string> {
   const { startSession } = await server.query<{ startSession: { id: string } }>(
     `mutation { startSession(input: ${input}) { id } }`,

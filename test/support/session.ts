@@ -141,7 +141,7 @@ export class Tracked {
     }
   }
 
-  /** Stops, and answers all events that it saw. */
+  /** Stops, and returns all events that it saw. */
   async stop(): Promise<readonly Seen[]> {
     await this.#manager.stop(this.session.id);
     await this.#reading;

@@ -12,7 +12,7 @@ export async function dial(url: string): Promise<Socket> {
   return socket;
 }
 
-/** A WebSocket of which nothing is read unless somebody resumes it. Resolves when the handshake is answered. */
+/** A WebSocket of which nothing is read unless somebody resumes it. Resolves when the handshake is done. */
 export async function dialWebSocket(url: string, headers: Readonly<Record<string, string>> = {}): Promise<Socket> {
   const socket = await dial(url);
   const more = Object.entries(headers)

@@ -53,7 +53,7 @@ export async function compileC(name: string, source: string, ...flags: readonly 
   return program;
 }
 
-/** Compiles BPF source to NAME.bpf.o and answers its path. */
+/** Compiles BPF source to NAME.bpf.o and returns its path. */
 export async function compileBpf(name: string, source: string): Promise<string> {
   const file = join(scratch, `${name}.bpf.c`);
   const object = join(scratch, `${name}.bpf.o`);

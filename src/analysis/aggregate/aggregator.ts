@@ -43,7 +43,7 @@ const MAX_WINDOWS = 10_000;
 const MAX_ROWS = 20_000;
 /** Panes beyond those of one window that wait for a reader. */
 const WAITING_PANES = 1000;
-/** Changed rows in one answer, about; more come with the next. */
+/** Changed rows in one delivery, about; more come with the next. */
 const CHANGE_ROWS = 2_000;
 /** Events between two looks at the memory in use. */
 const WEIGH_EVERY = 1 << 16;
@@ -211,7 +211,7 @@ export class Aggregator {
 
   /**
    * All rows, window by window, the oldest first; a sliding window is one that ends with a pane that has events, or
-   * lies before the last that has. Throws BAD_USER_INPUT when they are too many to answer.
+   * lies before the last that has. Throws BAD_USER_INPUT when they are too many.
    */
   rows(): AggregateRow[] {
     return finish(this.collecting());

@@ -87,10 +87,10 @@ describe('a live aggregate', () => {
   it('tells of the rows that changed, once an interval, and nothing while nothing does', async () => {
     const { source, live } = open();
     source.push(batchOf('aab'));
-    let answered = 0;
-    const first = live.next().finally(() => answered++);
+    let returned = 0;
+    const first = live.next().finally(() => returned++);
     await vi.advanceTimersByTimeAsync(999);
-    expect(answered).toBe(0);
+    expect(returned).toBe(0);
     await vi.advanceTimersByTimeAsync(1);
     const { value } = await first;
     expect([counts(value), value?.at, value?.events, value?.complete, value?.final]).toEqual([
@@ -101,9 +101,9 @@ describe('a live aggregate', () => {
       false,
     ]);
 
-    const second = live.next().finally(() => answered++);
+    const second = live.next().finally(() => returned++);
     await vi.advanceTimersByTimeAsync(5000);
-    expect(answered).toBe(1);
+    expect(returned).toBe(1);
     source.push(batchOf('b'));
     await vi.advanceTimersByTimeAsync(1000);
     expect(counts((await second).value)).toEqual({ b: 2 });

@@ -35,7 +35,7 @@ type Waiting = {
 const NEVER = Number.POSITIVE_INFINITY;
 
 /**
- * An aggregate that is kept up to date with a session: answers what changed, every `everyMs` at most, and nothing while nothing does.
+ * An aggregate that is kept up to date with a session: returns what changed, at most every `everyMs`, and nothing while nothing changes.
  * A reader that is slow gets fewer and larger changes; its events are still counted. Reading starts with the construction.
  */
 export class LiveAggregate implements AsyncIterableIterator<AggregateChange> {

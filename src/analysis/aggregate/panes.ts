@@ -46,7 +46,7 @@ export class Panes {
     return this.#leaves.get(place) ?? null;
   }
 
-  /** All events from one place up to, not including, another. Not to be added to: a single pane is answered as it is. */
+  /** All events from one place up to, not including, another. Not to be added to: a single pane is returned as it is. */
   window(from: number, to: number): Pane | null {
     return finish(this.merging(from, to));
   }

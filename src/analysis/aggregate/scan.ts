@@ -12,7 +12,7 @@ const FILTERED = 32;
 export async function addSlices(
   aggregator: Aggregator,
   slices: readonly Slice[],
-  lane: Lane = 'ANSWER',
+  lane: Lane = 'REQUEST',
 ): Promise<void> {
   const size = aggregator.isFiltered ? FILTERED : PART;
   for (const { batch, from, to } of slices) {
@@ -27,7 +27,7 @@ export async function addSlices(
 export async function addEvents(aggregator: Aggregator, events: readonly TraceEvent[]): Promise<void> {
   const size = aggregator.isFiltered ? FILTERED : PART;
   for (let at = 0; at < events.length; at += size) {
-    if (!turns.isOpen) await turns.next('ANSWER');
+    if (!turns.isOpen) await turns.next('REQUEST');
     aggregator.add(events.slice(at, at + size));
   }
 }

@@ -175,7 +175,7 @@ describe('compiled execution', () => {
     ['sound data', 0, 300],
     ['broken data', 4, 500],
   ] as const) {
-    it(`answers byte for byte as graphql-js on ${what}`, async () => {
+    it(`returns byte for byte as graphql-js on ${what}`, async () => {
       let compiledOnes = 0;
       const property = fc.asyncProperty(
         selection,
@@ -340,7 +340,7 @@ describe('compiled execution', () => {
     });
   });
 
-  it('runs a mutation once, also when its answer has errors', async () => {
+  it('runs a mutation once, also when its result has errors', async () => {
     const execution = prepare('mutation { s: stopSession(id: "x") { events { nodes { time } } } }', {});
     if (!execution) throw new Error('invalid');
     let stopped = 0;

@@ -22,7 +22,7 @@ import { Windows } from './windows.js';
 
 /**
  * graphql-jit compiles an operation to plain JavaScript: several times the speed of graphql-js on lists of events.
- * What it does not do, or does differently, is kept away from it here, so that answers are those of graphql-js:
+ * What it does not do, or does differently, is kept away from it here, so that results are those of graphql-js:
  *
  * - @skip and @include (jit merges conditions of shared fragments wrongly): evaluated before, by a document of its own for
  *   each combination of their variables;

@@ -87,7 +87,7 @@ function promised<Item>(length: number, make: (index: number) => Item): Promise<
   const list: Promise<Item>[] = [];
   let turn = Promise.resolve();
   for (let i = 0; i < length; i++) {
-    if (i > 0 && i % WINDOW === 0) turn = turn.then(() => turns.next('ANSWER'));
+    if (i > 0 && i % WINDOW === 0) turn = turn.then(() => turns.next('REQUEST'));
     list.push(turn.then(() => make(i)));
   }
   return list;

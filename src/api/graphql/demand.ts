@@ -29,7 +29,7 @@ export function demandOfBatches(selection: Selection): Demand {
 }
 
 /**
- * Which fields of events an operation reads through the `Session` it answers: pages of events, groups of aggregates,
+ * Which fields of events an operation reads through the `Session` that it returns: pages of events, groups of aggregates,
  * reports. `readBy` tells what an argument `where` reads, null when it is none; `byReports` what a report reads.
  */
 export function demandOfSession(

@@ -31,7 +31,7 @@ export interface OperationRequest {
   readonly operationName?: string | null;
 }
 
-export type Answer = ExecutionResult | ResponseStream;
+export type OperationResult = ExecutionResult | ResponseStream;
 
 /** A valid operation that its caller may run; `hot` when it reads events. */
 export interface Prepared extends Execution {
@@ -60,8 +60,8 @@ export class Engine {
     this.#service = service;
   }
 
-  /** Never rejects: what goes wrong is in the answer's errors. */
-  async run(request: OperationRequest, caller: Caller): Promise<Answer> {
+  /** Never rejects: what goes wrong is in the result's errors. */
+  async run(request: OperationRequest, caller: Caller): Promise<OperationResult> {
     const prepared = this.prepare(request, caller);
     return 'errors' in prepared ? prepared : this.execute(prepared);
   }
@@ -75,7 +75,7 @@ export class Engine {
   }
 
   /** With a `sink`, results of a subscription may come as text (`EncodedResult`); else all are objects. */
-  async execute(prepared: Prepared, sink: TextSink | null = null): Promise<Answer> {
+  async execute(prepared: Prepared, sink: TextSink | null = null): Promise<OperationResult> {
     try {
       if (prepared.operation.operation === 'subscription') return await this.#subscribe(prepared, sink);
       // Clients may send many at once: each begins in a turn.
@@ -133,7 +133,7 @@ export class Engine {
     return { document, errors, hot: errors.length === 0 && readsEvents(this.schema, document) };
   }
 
-  async #subscribe(prepared: Prepared, sink: TextSink | null): Promise<Answer> {
+  async #subscribe(prepared: Prepared, sink: TextSink | null): Promise<OperationResult> {
     if (this.#closed) throw new EunomiaError('SHUTTING_DOWN', 'the server is ending; subscribe again when it is back');
     const { document, operation, context, rawVariables } = prepared;
     const { log } = this.#service;
@@ -192,6 +192,6 @@ function isAsyncIterable(value: object): value is AsyncIterable<unknown> {
   return Symbol.asyncIterator in value;
 }
 
-export function isStream(answer: Answer): answer is ResponseStream {
-  return answer instanceof ResponseStream;
+export function isStream(result: OperationResult): result is ResponseStream {
+  return result instanceof ResponseStream;
 }

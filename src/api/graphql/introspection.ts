@@ -38,7 +38,7 @@ for (const [type, names] of CUT) {
     field.resolve = (source, args, context: unknown, info) => {
       const isCut = typeof context === 'object' && context !== null && waiting.has(context);
       if (!isCut || turns.isOpen) return resolve(source, args, context, info);
-      return turns.next('ANSWER').then(() => resolve(source, args, context, info));
+      return turns.next('REQUEST').then(() => resolve(source, args, context, info));
     };
   }
 }

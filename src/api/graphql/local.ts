@@ -1,6 +1,6 @@
 import type { Caller } from '../../access/caller.js';
 import type { Service } from '../../service/service.js';
-import { Engine, type Answer, type OperationRequest } from './engine.js';
+import { Engine, type OperationResult, type OperationRequest } from './engine.js';
 import { contractSchema } from './schema.js';
 
 const engines = new WeakMap<Service, Engine>();
@@ -10,7 +10,11 @@ const engines = new WeakMap<Service, Engine>();
  * mutations return a result, subscriptions a stream of results (an async iterator: leave it by `return()`). Never rejects.
  * The caller's signal is the client that goes away: aborting it ends a `trace` early.
  */
-export async function executeLocally(service: Service, request: OperationRequest, caller: Caller): Promise<Answer> {
+export async function executeLocally(
+  service: Service,
+  request: OperationRequest,
+  caller: Caller,
+): Promise<OperationResult> {
   const engine = engines.get(service) ?? new Engine(contractSchema(), service);
   engines.set(service, engine);
   return engine.run(request, caller);

@@ -35,7 +35,7 @@ export function maskError(error: unknown, log: Log): GraphQLError {
   });
 }
 
-/** An error of ours outside of any operation, as GraphQL over HTTP answers it. */
+/** An error of ours outside of any operation, as GraphQL over HTTP reports it. */
 export function formatError(error: EunomiaError): GraphQLFormattedError {
   return { message: error.message, extensions: { code: error.code, ...error.details } };
 }

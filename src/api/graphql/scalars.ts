@@ -79,7 +79,7 @@ function cursor(value: unknown): string {
   throw bad(
     'Cursor',
     value,
-    'give one that this server answered, for example `EventBatch.cursor` or `PageInfo.endCursor`',
+    'give one that this server returned, for example `EventBatch.cursor` or `PageInfo.endCursor`',
   );
 }
 

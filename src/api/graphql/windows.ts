@@ -61,7 +61,7 @@ export class Windows {
       const read = readOf(info);
       if (!read) return false;
       for (let from = WINDOW; from < connection.length; from += WINDOW) {
-        if (!turns.isOpen) await turns.next('ANSWER');
+        if (!turns.isOpen) await turns.next('REQUEST');
         if (context.caller.signal.aborted) return true;
         connection.look(from, from + WINDOW);
         const part = await this.#run.of(() => read(connection, context, variables));

@@ -13,7 +13,7 @@ import { closeWithConnection } from './closing.js';
 import type { Access } from '../../access/access.js';
 import { isRefused, type Connections } from './connections.js';
 import type { Service } from '../../service/service.js';
-import { isStream, type Answer, type Engine, type Prepared } from '../graphql/engine.js';
+import { isStream, type OperationResult, type Engine, type Prepared } from '../graphql/engine.js';
 import { renderGraphiQL } from './graphiql.js';
 import { limitExceeded } from '../graphql/limits.js';
 import { isClientError, maskError } from '../graphql/mask.js';
@@ -174,9 +174,9 @@ function notAcceptable(what: string, right: string): EunomiaError {
 /** yoga puts a result's text into an event of its own. */
 const PLAIN = { head: '', tail: '' } as const;
 
-/** Hands operations to the engine; yoga reads requests and writes answers. */
+/** Hands operations to the engine; yoga reads requests and writes responses. */
 function useEngine({ engine, connections, responses, limits, log }: HttpOptions): Plugin<object, HttpCaller> {
-  const answer = async (params: GraphQLParams, request: Request, caller: HttpCaller): Promise<Answer> => {
+  const result = async (params: GraphQLParams, request: Request, caller: HttpCaller): Promise<OperationResult> => {
     const query = params.query ?? '';
     await lineOf(request).next();
     const prepared = engine.prepare(
@@ -268,7 +268,7 @@ function useEngine({ engine, connections, responses, limits, log }: HttpOptions)
     onRequestParse: ({ setRequestParser, serverContext }) =>
       setRequestParser((request) => read(request, serverContext)),
     onParams({ context, setParamsHandler }) {
-      setParamsHandler(({ params, request }) => answer(params, request, context));
+      setParamsHandler(({ params, request }) => result(params, request, context));
     },
   };
 }
@@ -296,7 +296,7 @@ function failure(error: EunomiaError, log: Log, headers: Record<string, string> 
   return { errors: [statusError(maskError(error, log), { headers })] };
 }
 
-/** yoga reads `extensions.http` and leaves it out of the answer. */
+/** yoga reads `extensions.http` and leaves it out of the response. */
 function statusError(error: GraphQLError, more: Record<string, unknown> = {}): GraphQLError {
   const { message, nodes, source, positions, path, extensions } = error;
   const code = extensions['code'];

@@ -21,7 +21,7 @@ export function serveMetrics(
         .end(method === 'HEAD' ? undefined : body);
     },
     (error: unknown) => {
-      service.log.error({ error: messageOf(error) }, 'answering /metrics');
+      service.log.error({ error: messageOf(error) }, 'serving /metrics');
       response
         .writeHead(500, { 'Content-Type': 'text/plain; charset=utf-8' })
         .end("the metrics could not be written; the server's log says why\n");

@@ -17,7 +17,7 @@ export interface OutgoingOptions {
 }
 
 /**
- * What a WebSocket sends. While its client does not read, nothing is read from it either, so that answers to what it goes on sending
+ * What a WebSocket sends. While its client does not read, nothing is read from it either, so that responses to what it goes on sending
  * (pings, errors, results) are bounded. One that has gone without a word is found by pings.
  */
 export class Outgoing {

@@ -12,7 +12,7 @@ import { parseQuery } from './parameters.js';
 import { refuse } from './refuse.js';
 import type { Target } from './routes.js';
 
-/** Answers a GET of a download. It is made as fast as the client takes it, and ends when the client goes away. */
+/** Returns a GET of a download. It is made as fast as the client takes it, and ends when the client goes away. */
 export async function sendDownload(
   response: ServerResponse,
   target: Target,

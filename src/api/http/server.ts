@@ -23,7 +23,7 @@ export interface ApiServer {
   readonly url: string;
   /**
    * Stops listening, stops all sessions, gives their readers a while for what they have not read and tells them of the rest, and then ends
-   * subscriptions and connections. Requests under way may be answered for a second. Idempotent.
+   * subscriptions and connections. Requests in progress have a second to complete. Idempotent.
    */
   close(): Promise<void>;
 }

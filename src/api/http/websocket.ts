@@ -50,7 +50,7 @@ const UNAUTHORIZED = 4401;
 const NORMAL = 1000;
 const GOING_AWAY = 1001;
 const TRY_AGAIN_LATER = 1013;
-/** How long a client may take to answer the closing of its connection. */
+/** How long a client may take to reply to a close frame. */
 const CLOSE_MS = 2_000;
 /** The same at the server's end. */
 const GOING_MS = 500;
@@ -289,7 +289,7 @@ async function* sendInPieces(
 }
 
 function close(socket: WebSocket, code: number, reason: string): void {
-  // What is paused would not see the client's answer.
+  // A paused socket would not see the client's reply.
   if (socket.isPaused) socket.resume();
   socket.close(code, shortened(reason));
   setTimeout(() => socket.terminate(), CLOSE_MS).unref();

@@ -19,7 +19,7 @@ import { Unwritable, type JsonEntry, type JsonShape } from '../../record/json/sh
 import type { Execution } from '../graphql/compile.js';
 import { eventTypes } from '../graphql/demand.js';
 
-/** What a subscription to events answers, in the order of its selection. */
+/** What a subscription to events returns, in the order of its selection. */
 export interface TextPlan {
   /** The response key of the subscription's field. */
   readonly key: string;

@@ -257,7 +257,7 @@ describe('the text of a batch', () => {
     ['sound', false],
     ['odd', true],
   ])(
-    'says what graphql-js answers, in its order, for any selection over %s records',
+    'returns what graphql-js returns, in its order, for any selection over %s records',
     async (_name, rare) => {
       let written = 0;
       await holdsFor(

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readList } from './answer.js';
+import { readList } from './response.js';
 import { factsFromInspect, factsFromList, readEngineEvent } from './docker.js';
 import { ContainerRegistry } from '../registry.js';
 import { until } from '../../../test/support/until.js';
@@ -54,7 +54,7 @@ describe('an event of the engine', () => {
   });
 });
 
-describe('an answer of the engine', () => {
+describe('a response of the engine', () => {
   it('may lack nearly everything', () => {
     expect(factsFromList({ Id: ID }, 'podman')).toMatchObject({ id: ID, labels: {}, ips: [] });
     expect(factsFromInspect({ Id: ID }, 'podman')).toMatchObject({ id: ID, labels: {}, ips: [] });
@@ -176,9 +176,9 @@ describe('an engine that misbehaves', () => {
   });
 
   it.each([
-    ['/_ping', 'connecting: the answer is longer than 64 KiB'],
-    ['/containers/json', 'listing containers: the answer is longer than 64 MiB'],
-  ])('may answer without end: %s is given up on at a bound, and the connection is closed', async (path, error) => {
+    ['/_ping', 'connecting: the response is longer than 64 KiB'],
+    ['/containers/json', 'listing containers: the response is longer than 64 MiB'],
+  ])('may respond without end: %s is given up on at a bound, and the connection is closed', async (path, error) => {
     let closed = 0;
     let sent = 0;
     answer = route({
@@ -223,7 +223,7 @@ describe('an engine that misbehaves', () => {
     await registry.start();
     await until(
       'the failure is told',
-      () => registry.engine?.error?.includes('(HTTP code 500) the answer is longer than') === true,
+      () => registry.engine?.error?.includes('(HTTP code 500) the response is longer than') === true,
     );
   });
 
@@ -232,7 +232,9 @@ describe('an engine that misbehaves', () => {
     await registry.start();
     expect(registry.engine).toMatchObject({
       connected: false,
-      error: expect.stringMatching(/HTTP server, but does not speak the Docker API \(\/_ping: status 404\)/),
+      error: expect.stringMatching(
+        /HTTP server listens there, but it does not speak the Docker API \(\/_ping: status 404\)/,
+      ),
     });
   });
 
@@ -252,13 +254,13 @@ describe('an engine that misbehaves', () => {
     expect(registry.engine).toMatchObject({ kind: 'podman', version: null, error: expect.stringMatching(/\S/) });
   });
 
-  it('may break off in the middle of an answer', async () => {
+  it('may break off in the middle of a response', async () => {
     answer = route({ '/containers/json': (_, response) => void response.write('[{"Id":', () => response.destroy()) });
     await registry.start();
     expect(registry.engine).toMatchObject({ connected: false, error: expect.stringMatching(/^listing containers: /) });
   });
 
-  it('may stop answering pings: names are kept, and no wait is in vain', async () => {
+  it('may stop responding to pings: names are kept, and no wait is in vain', async () => {
     answer = route({});
     await registry.start();
     const unknown = registry.settle('e'.repeat(64), 60_000);
@@ -268,7 +270,7 @@ describe('an engine that misbehaves', () => {
     expect(registry.find('web')?.name).toBe('web');
   });
 
-  it('may answer an inspection too late to be true', async () => {
+  it('may respond to an inspection too late to be true', async () => {
     let late: (() => void) | null = null;
     let stream: ServerResponse | null = null;
     let inspections = 0;

@@ -1,4 +1,4 @@
-import { readEvent, type InspectedContainer, type ListedContainer } from './answer.js';
+import { readEvent, type InspectedContainer, type ListedContainer } from './response.js';
 import { formatTime, type ContainerFacts, type ContainerState } from '../container.js';
 
 /** What an event of the Docker API means for the containers. */
@@ -61,7 +61,7 @@ export function factsFromInspect(inspected: InspectedContainer, runtime: string)
   });
 }
 
-/** The facts that time does not change: of an answer that an event has overtaken, only these still hold. */
+/** The facts that time does not change: of a response that an event has overtaken, only these still hold. */
 export function lastingFacts({ id, image, imageId, runtime, createdAt }: ContainerFacts): ContainerFacts {
   return compact({ id, image, imageId, runtime, createdAt });
 }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import Docker from 'dockerode';
 import { messageOf } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
-import { readInspected, readList } from './answer.js';
+import { readInspected, readList } from './response.js';
 import type { ContainerFacts } from '../container.js';
 import { factsFromInspect, factsFromList, readEngineEvent } from './docker.js';
 import { dockerOptions } from './endpoint.js';
@@ -25,10 +25,10 @@ export interface EngineOptions {
 }
 
 const FIRST_PAUSE_MS = 100;
-// Podman sends the head of its event answer only with the first event: the list must not wait for it.
+// Podman sends the head of its event response only with the first event: the list must not wait for it.
 const EVENTS_GRACE_MS = 300;
 const MAX_LINE = 4 * 1024 * 1024;
-// The engine answers before it has subscribed; it replays its last 256 events, so asking from a little earlier leaves no hole.
+// The engine responds before it has subscribed; it replays its last 256 events, so asking from a little earlier leaves no hole.
 const OVERLAP_MS = 2000;
 
 /**
@@ -138,7 +138,7 @@ export class Engine implements ContainerSource {
       getJson(this.#docker, '/containers/json?', abortSignal, MAX_BYTES.list, { all: true }),
     );
     const containers = readList(listed);
-    if (!containers) throw new Error('listing containers: the answer is not a list');
+    if (!containers) throw new Error('listing containers: the response is not a list');
     const all = containers.map((container) => factsFromList(container, kind));
     this.#touched = null;
     this.#setStatus({ ...this.#status, connected: true, error: null, version, kind });
@@ -208,7 +208,7 @@ export class Engine implements ContainerSource {
           getJson(this.#docker, `/containers/${id}/json`, abortSignal, MAX_BYTES.inspect),
         ),
       );
-      if (found?.Id !== id) throw new Error('the answer is about something else');
+      if (found?.Id !== id) throw new Error('the response is about something else');
       return factsFromInspect(found, this.#status.kind ?? 'docker');
     } catch (error) {
       if (error instanceof RequestError && error.statusCode === 404) return null;
@@ -217,7 +217,7 @@ export class Engine implements ContainerSource {
     }
   }
 
-  /** Resolves with the reason when the engine no longer answers, or `signal` ends the watch. */
+  /** Resolves with the reason when the engine no longer responds, or `signal` ends the watch. */
   async #watch(signal: AbortSignal): Promise<string> {
     try {
       for (;;) {
@@ -231,20 +231,20 @@ export class Engine implements ContainerSource {
     }
   }
 
-  /** Runs a request under the time limit. An answer may break off midway without a word. */
+  /** Runs a request under the time limit. A response may break off midway without a word. */
   async #within<T>(what: string, signal: AbortSignal, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
     signal.throwIfAborted();
     const request = new AbortController();
-    const answer = run(request.signal);
+    const response = run(request.signal);
     let giveUp: (reason: Error) => void = () => undefined;
     const givenUp = new Promise<never>((_, reject) => (giveUp = reject));
     const onAbort = (): void => giveUp(new Error('ended'));
-    const timer = setTimeout(() => giveUp(new Error(`no answer within ${this.#requestMs} ms`)), this.#requestMs);
+    const timer = setTimeout(() => giveUp(new Error(`no response within ${this.#requestMs} ms`)), this.#requestMs);
     signal.addEventListener('abort', onAbort);
     try {
-      return await Promise.race([answer, givenUp]);
+      return await Promise.race([response, givenUp]);
     } catch (error) {
-      answer.catch(() => undefined);
+      response.catch(() => undefined);
       request.abort();
       throw new RequestError(`${what}: ${messageOf(error).trim()}`, statusCodeOf(error));
     } finally {

@@ -3,7 +3,7 @@ import type Docker from 'dockerode';
 import { messageOf } from '../../base/errors.js';
 import { get, MAX_BYTES } from './request.js';
 
-/** What an engine says of itself in the head of its answer to a ping. */
+/** What an engine says of itself in the head of its response to a ping. */
 export interface EngineIdentity {
   readonly kind: 'docker' | 'podman';
   /** Null when it does not say. */
@@ -11,7 +11,7 @@ export interface EngineIdentity {
 }
 
 /**
- * Asks by `/_ping`, which every engine answers at once; Podman's `/version` takes seconds. Rejects with what is listening there
+ * Asks by `/_ping`, which every engine responds at once; Podman's `/version` takes seconds. Rejects with what is listening there
  * instead when it is no Docker API.
  */
 export async function shakeHands(docker: Docker, abortSignal: AbortSignal): Promise<EngineIdentity> {
@@ -19,7 +19,7 @@ export async function shakeHands(docker: Docker, abortSignal: AbortSignal): Prom
     throw explain(error);
   });
   const identity = identify(headers);
-  if (identity === null) throw new Error('what answers there is an HTTP server, but does not speak the Docker API');
+  if (identity === null) throw new Error('an HTTP server listens there, but it does not speak the Docker API');
   return identity;
 }
 
@@ -41,7 +41,7 @@ const SETTINGS_FRAME = /^[0-9a-f]{6}040000000000/;
 function explain(error: unknown): Error {
   if (statusOf(error) !== null)
     return new Error(
-      `what answers there is an HTTP server, but does not speak the Docker API (/_ping: status ${statusOf(error)})`,
+      `an HTTP server listens there, but it does not speak the Docker API (/_ping: status ${statusOf(error)})`,
     );
   const packet = typeof error === 'object' && error !== null && 'rawPacket' in error ? error.rawPacket : null;
   if (packet instanceof Uint8Array) {

@@ -11,7 +11,7 @@ export interface InspectorOptions {
 
 interface Job {
   running: boolean;
-  /** An event came meanwhile: what the answer says of the state may be out of date. */
+  /** An event came meanwhile: what the response says of the state may be out of date. */
   overtaken: boolean;
   again: boolean;
   attempts: number;
@@ -23,7 +23,7 @@ const MAX_ATTEMPTS = 2;
 
 /**
  * Inspects containers, each at most once at a time and a few at once, so that a burst of containers does not become a
- * burst on the engine. A container asked for while its answer is on the way is asked for again.
+ * burst on the engine. A container asked for while its response is on the way is asked for again.
  */
 export class Inspector {
   readonly #options: InspectorOptions;
@@ -49,13 +49,13 @@ export class Inspector {
     this.#next();
   }
 
-  /** An event has told newer facts than an answer that is on its way. */
+  /** An event has told newer facts than a response that is on its way. */
   overtake(id: string): void {
     const job = this.#jobs.get(id);
     if (job?.running === true) job.overtaken = true;
   }
 
-  /** Forgets all requests; answers on their way are ignored. */
+  /** Forgets all requests; responses on their way are ignored. */
   clear(): void {
     this.#generation += 1;
     this.#jobs.clear();

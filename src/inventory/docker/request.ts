@@ -3,11 +3,11 @@ import type Docker from 'dockerode';
 import { messageOf } from '../../base/errors.js';
 
 /**
- * Requests to an engine whose answers are bounded. dockerode's own calls collect a body of any length, of an error too: whoever listens on
+ * Requests to an engine whose responses are bounded. dockerode's own calls collect a body of any length, of an error too: whoever listens on
  * the socket could fill the server's memory.
  */
 
-/** What an engine answered with another status than 200, or what kept it from answering. */
+/** What an engine responded with a status other than 200, or what kept it from responding. */
 export class RequestError extends Error {
   readonly statusCode: number | undefined;
 
@@ -19,7 +19,7 @@ export class RequestError extends Error {
 }
 
 /**
- * The most bytes that an answer may have: far above what engines send. A list of 10,000 containers with 4 KiB of labels
+ * The most bytes that a response may have: far above what engines send. A list of 10,000 containers with 4 KiB of labels
  * each has some 45 MB.
  */
 export const MAX_BYTES = { ping: 64 << 10, inspect: 4 << 20, list: 64 << 20 } as const;
@@ -60,7 +60,7 @@ export async function bodyOf(response: IncomingMessage, maxBytes: number): Promi
   // To leave the loop destroys the response.
   for await (const chunk of response as AsyncIterable<Buffer>) {
     size += chunk.length;
-    if (size > maxBytes) throw new RequestError(`the answer is longer than ${sizeText(maxBytes)}`);
+    if (size > maxBytes) throw new RequestError(`the response is longer than ${sizeText(maxBytes)}`);
     chunks.push(chunk);
   }
   return Buffer.concat(chunks, size);

@@ -5,7 +5,7 @@ import type { ClockOffset } from '../../event/clock.js';
  * JSON text as bytes, written in place: no strings between a record and the socket. All of it is ASCII (other characters
  * are \u escapes), so that a byte is a character and what is shared or cut needs no look at its content.
  *
- * The functions below write at a place and answer the place behind; who calls them has made room. They are compiled into
+ * The functions below write at a place and return the place behind; the caller has made room. They are compiled into
  * the writers of json-writer.ts.
  */
 export class JsonBytes {

@@ -29,7 +29,7 @@ export async function filterInTurn(
   parts: Pick<Parts, 'fields'>,
 ): Promise<EventFilter | null> {
   if (where == null) return null;
-  if (!turns.isOpen) await turns.next('ANSWER');
+  if (!turns.isOpen) await turns.next('REQUEST');
   return filterFor(trackers, where, parts);
 }
 

@@ -21,7 +21,7 @@ export interface SharedSource {
   read(): Promise<void>;
   /** Of all sessions that share it. */
   facts(): SourceFacts;
-  /** The last one to leave detaches. Answers the final counts; all was delivered by then. */
+  /** The last one to leave detaches. Returns the final counts; all was delivered by then. */
   close(): Promise<SessionCounters>;
 }
 

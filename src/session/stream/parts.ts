@@ -38,7 +38,7 @@ export async function* heldParts(session: Session, filter: StreamFilter | null):
   for (const slice of slices) {
     for (const part of partsOf(slice, filter)) {
       yield part;
-      if (!turns.isOpen) await turns.next('ANSWER');
+      if (!turns.isOpen) await turns.next('REQUEST');
     }
   }
 }

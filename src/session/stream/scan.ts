@@ -35,7 +35,7 @@ export async function scan(
   for (const slice of slices) {
     if (more) break;
     scanned.push(slice);
-    if (!turns.isOpen) await turns.next('ANSWER');
+    if (!turns.isOpen) await turns.next('REQUEST');
     const { batch, from, to } = slice;
     for (let i = 0; i < to - from && !more; i++) {
       const index = backwards ? to - 1 - i : from + i;
@@ -44,7 +44,7 @@ export async function scan(
         more = found.length === limit;
         if (!more) found.push({ event, place: batch.placeOf(index) });
       }
-      if (i % PART === PART - 1 && !turns.isOpen) await turns.next('ANSWER');
+      if (i % PART === PART - 1 && !turns.isOpen) await turns.next('REQUEST');
     }
   }
   return backwards ? { found: found.reverse(), scanned: scanned.reverse(), more } : { found, scanned, more };

@@ -28,7 +28,7 @@ export interface Translation {
   reading(rows: readonly Row[]): Work<readonly StoredRow[] | null>;
 }
 
-/** Null when DuckDB would not answer the same. `scope` is the condition on sessions. */
+/** Null when DuckDB would not return the same. `scope` is the condition on sessions. */
 export function translate(
   shape: AggregateShape,
   sources: readonly Source[],
@@ -144,7 +144,7 @@ function* readGroups(rows: readonly Row[], shape: AggregateShape): Work<readonly
   const { window, limit, maxGroups } = shape;
   if (rows.length > MAX_GROUPS) return null;
   if (!shape.groupBy.length && !window && rows.length === 1 && Number(rows[0]?.[0] ?? 0) === 0) return [];
-  const answer: StoredRow[] = [];
+  const found: StoredRow[] = [];
   let at: Value | undefined;
   let groups = 0;
   for (const row of rows) {
@@ -153,10 +153,10 @@ function* readGroups(rows: readonly Row[], shape: AggregateShape): Work<readonly
     groups = begins ? 1 : groups + 1;
     // What is beyond is one row of sums; the aggregator knows how to make it.
     if (groups > Math.min(limit, maxGroups)) return null;
-    answer.push(rowOf(row, shape));
-    if (answer.length % PIECE === 0) yield;
+    found.push(rowOf(row, shape));
+    if (found.length % PIECE === 0) yield;
   }
-  return answer;
+  return found;
 }
 
 function rowOf(row: Row, { groupBy, measures, window }: AggregateShape): StoredRow {

@@ -216,7 +216,7 @@ describe('a filter on stored events', () => {
     );
   }, 60_000);
 
-  it('answers the events that it stored', async () => {
+  it('returns the events that it stored', async () => {
     const page = await store.page({
       ...everything(trackers),
       session: 's',
@@ -261,7 +261,7 @@ describe('an aggregate of stored events', () => {
     expect(sorted((await store.aggregate(everything(trackers), spec)) ?? [])).toEqual(sorted(aggregator.rows()));
   });
 
-  it('leaves to the aggregator what DuckDB would answer otherwise', async () => {
+  it('leaves to the aggregator what DuckDB would compute otherwise', async () => {
     const spec = compileAggregate(
       { groupBy: ['tracker'], measures: [{ fn: 'QUANTILE', field: 'durationNs', q: 0.5 }] },
       catalog,

@@ -65,7 +65,7 @@ export function columnOf(
   return own ? { sql: `e.${quote(own.name)}`, kind: own.kind, process: false } : null;
 }
 
-/** What of a query SQL can evaluate exactly as the filter does, for the events of one tracker. Null: none of them is in the answer. */
+/** What of a query SQL can evaluate exactly as the filter does, for the events of one tracker. Null: none of them is in the result. */
 export function conditionOf(
   query: EventQuery,
   table: EventTable,

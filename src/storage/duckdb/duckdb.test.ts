@@ -51,7 +51,7 @@ const pageOf = (session: string, more: object = {}) => ({
 });
 
 describe('the embedded store', () => {
-  it('answers the events of a session in pages, also after it was opened anew', async () => {
+  it('returns the events of a session in pages, also after it was opened anew', async () => {
     const path = await directory();
     const store = opened(path);
     const sink = await store.record(record('a', ['exit']));

@@ -25,7 +25,7 @@ import type { EventTable } from './table.js';
 /** Places that a page looks through at first; the next part is larger. */
 const FIRST_PART = 16_384;
 const LARGEST_PART = 1 << 20;
-/** Events of one answer, about: others who ask for as many have theirs in between. Where few match, more places are looked at at once. */
+/** Events of one part of a page, about: others who ask for as many have theirs in between. Where few match, more places are looked at at once. */
 const READ_EVENTS = 4096;
 /** So many of so few places are read beside what takes long. */
 const FEW = 256;
@@ -225,7 +225,7 @@ export class EventReader {
     });
   }
 
-  /** A session's events that are in the answer, in their order, and how far that is: so many places at a time, and more where few match. */
+  /** A session's events that are in the result, in their order, and how far that is: so many places at a time, and more where few match. */
   async *#whole(
     number: number,
     query: Omit<EventQuery, 'sessions'>,
@@ -248,7 +248,7 @@ export class EventReader {
     }
   }
 
-  /** Events that are in the answer, in this order: what SQL left is filtered here. */
+  /** Events that are in the result, in this order: what SQL left is filtered here. */
   async #events(
     sources: readonly Source[],
     where: string,

@@ -29,9 +29,9 @@ export type Lane = 'SHORT' | 'LONG';
 
 /** A type, as a channel's protocol has to be. */
 export type Asks = {
-  begin: { readonly ask: { readonly session: SessionRecord }; readonly answer: { readonly number: number } };
+  begin: { readonly ask: { readonly session: SessionRecord }; readonly reply: { readonly number: number } };
   /**
-   * `containers` of its events, as they are known at its end. Answers when the end is written, which waits while
+   * `containers` of its events, as they are known at its end. Returns when the end is written, which waits while
    * nothing can be. `complete` is false when events before `nextSeq` were not sent: what is not in the file then
    * becomes a gap. A second one replaces the first.
    */
@@ -43,22 +43,22 @@ export type Asks = {
       readonly containers: readonly Container[];
       readonly complete: boolean;
     };
-    readonly answer: null;
+    readonly reply: null;
   };
-  /** Answers when all events that were sent before are committed. */
-  flush: { readonly ask: Record<never, never>; readonly answer: null };
+  /** Returns when all events that were sent before are committed. */
+  flush: { readonly ask: Record<never, never>; readonly reply: null };
   query: {
     readonly ask: { readonly sql: string; readonly values: readonly Bound[]; readonly lane: Lane };
-    readonly answer: { readonly parts: readonly PackedRows[] };
+    readonly reply: { readonly parts: readonly PackedRows[] };
   };
-  remove: { readonly ask: { readonly session: string }; readonly answer: null };
-  status: { readonly ask: Record<never, never>; readonly answer: { readonly bytes: number } };
+  remove: { readonly ask: { readonly session: string }; readonly reply: null };
+  status: { readonly ask: Record<never, never>; readonly reply: { readonly bytes: number } };
   /** Deletes what is beyond age and size now, and gives the room back. */
-  retain: { readonly ask: Record<never, never>; readonly answer: null };
-  close: { readonly ask: Record<never, never>; readonly answer: null };
+  retain: { readonly ask: Record<never, never>; readonly reply: null };
+  close: { readonly ask: Record<never, never>; readonly reply: null };
 };
 
-/** Events of a session that runs; not answered, but told of by `progress`. */
+/** Events of a running session; without a reply, but reported by `progress`. */
 export interface Packet {
   readonly number: number;
   readonly batches: readonly BatchMessage[];

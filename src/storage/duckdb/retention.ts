@@ -43,7 +43,7 @@ export class Retention {
     this.#options = options;
   }
 
-  /** Resolves when it has ended; a call during a run is answered by that run. */
+  /** Resolves when it has ended; a call during a run ends with that run. */
   run(): Promise<void> {
     this.#running ??= this.#run().finally(() => (this.#running = null));
     return this.#running;

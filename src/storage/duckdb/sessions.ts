@@ -7,7 +7,7 @@ import { quote, type EventTable } from './table.js';
 
 /** The table of sessions. All of these write, and run between two transactions. */
 
-/** Answers the number that its rows have. */
+/** Returns the number that its rows have. */
 export async function beginSession(database: Database, session: SessionRecord): Promise<number> {
   const [row] = await database.write('SELECT coalesce(max(number), 0) + 1 FROM sessions');
   const number = Number(row?.[0] ?? 1);

@@ -40,7 +40,7 @@ export class StoreThread {
     return this.#opened;
   }
 
-  ask<Kind extends keyof Asks>(kind: Kind, ask: Asks[Kind]['ask']): Promise<Asks[Kind]['answer']> {
+  ask<Kind extends keyof Asks>(kind: Kind, ask: Asks[Kind]['ask']): Promise<Asks[Kind]['reply']> {
     return this.#channel.ask(kind, ask);
   }
 

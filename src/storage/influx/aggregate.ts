@@ -26,7 +26,7 @@ export async function aggregate(
   const sources = sourcesOf(records);
   const range = rangeOf(query.sessions === null ? query : lifeOf(query, records), catalog);
   checkRange(range);
-  const answers = [];
+  const rows = [];
   try {
     if (shape.window && shape.window.slideMs !== shape.window.sizeMs)
       throw invalid('window.slide', 'rollups have windows that follow each other; leave it out');
@@ -39,20 +39,20 @@ export async function aggregate(
     // A session has points of one kind, so that nothing is counted twice.
     const plans = sources.map((source) => planAggregate({ ...question, source }));
     for (const plan of plans) {
-      const answer = await database.aggregate(plan);
-      if (answer.unsaid.length)
+      const response = await database.aggregate(plan);
+      if (response.unsaid.length)
         throw invalid(
           'where',
-          `rollups have their tags only, and cannot be filtered by ${answer.unsaid.map((path) => `"${path}"`).join(', ')} this way; compare a tag with eq, ne, in, prefix, suffix, contains or a glob of * and ?, or leave it out`,
-          { fields: answer.unsaid },
+          `rollups have their tags only, and cannot be filtered by ${response.unsaid.map((path) => `"${path}"`).join(', ')} this way; compare a tag with eq, ne, in, prefix, suffix, contains or a glob of * and ?, or leave it out`,
+          { fields: response.unsaid },
         );
-      const groups = new Set(answer.rows.map(({ key }) => JSON.stringify(key))).size;
+      const groups = new Set(response.rows.map(({ key }) => JSON.stringify(key))).size;
       if (groups > plan.maxGroups)
         throw new EunomiaError(
           'BAD_USER_INPUT',
-          `groupBy: the answer has more than ${plan.maxGroups.toLocaleString('en-US')} groups; group by fewer fields, or take a shorter range`,
+          `groupBy: the result has more than ${plan.maxGroups.toLocaleString('en-US')} groups; group by fewer fields, or take a shorter range`,
         );
-      answers.push(...answer.rows);
+      rows.push(...response.rows);
     }
   } catch (error) {
     // What the database cannot do with events is done here with each of them; rollups have none.
@@ -61,7 +61,7 @@ export async function aggregate(
     if (canScan) return null;
     throw error;
   }
-  return rowsOf(answers, shape, Number(range.to - range.from) / 1e9);
+  return rowsOf(rows, shape, Number(range.to - range.from) / 1e9);
 }
 
 function sourcesOf(records: readonly StoredRecord[]): Source[] {

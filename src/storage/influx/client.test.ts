@@ -128,7 +128,7 @@ describe('an InfluxDB that is hostile', () => {
     expect((await asked(two)).slice(0, 3)).toEqual(['rows', 'rows', 'rows']);
   });
 
-  it('and sends any JSON, or an answer with other values in it, costs an error or sound rows', async () => {
+  it('and sends any JSON, or a response with other values in it, costs an error or sound rows', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.oneof(hostileJson, mutated(sound)),
@@ -199,7 +199,7 @@ describe('an InfluxDB that is hostile', () => {
       const timer = setInterval(() => response.write(' '), 20);
       response.on('close', () => clearInterval(timer));
     };
-    await expect(http.text('/', { method: 'GET' })).rejects.toThrow(/no whole answer within 0.3 s/);
+    await expect(http.text('/', { method: 'GET' })).rejects.toThrow(/no whole response within 0.3 s/);
     answer = (response) => {
       response.writeHead(200, { 'content-length': '100' }).write('{');
       setImmediate(() => response.destroy());

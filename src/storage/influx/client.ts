@@ -21,7 +21,7 @@ export interface PartialRow {
   readonly value: number;
 }
 
-export interface Answer<Row> {
+export interface QueryResult<Row> {
   readonly rows: readonly Row[];
   /** Parts of the filter that could not be said to the database, by their paths: there are more rows than it would take. */
   readonly unsaid: readonly string[];
@@ -31,14 +31,14 @@ export interface Answer<Row> {
 export interface InfluxClient extends Writer {
   /** "InfluxDB 1.6.7", for people. */
   readonly product: string;
-  events(plan: EventPlan): Promise<Answer<StoredRow>>;
+  events(plan: EventPlan): Promise<QueryResult<StoredRow>>;
   /** The points of a measurement that is no tracker's, oldest first. */
   records(
     measurement: string,
     range: Pick<Range, 'from' | 'to' | 'sessions'>,
     limit: number,
   ): Promise<readonly StoredRow[]>;
-  aggregate(plan: AggregatePlan): Promise<Answer<PartialRow>>;
+  aggregate(plan: AggregatePlan): Promise<QueryResult<PartialRow>>;
   /** Deletes all points of a session. */
   forget(session: string): Promise<void>;
 }

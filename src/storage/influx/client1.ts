@@ -1,5 +1,5 @@
-import { numberAt, readSeries, rowAt, windowAt, type Series } from './answer.js';
-import type { Answer, InfluxClient, InfluxOptions, PartialRow, StoredRow, StoredValue } from './client.js';
+import { numberAt, readSeries, rowAt, windowAt, type Series } from './response.js';
+import type { QueryResult, InfluxClient, InfluxOptions, PartialRow, StoredRow, StoredValue } from './client.js';
 import { OWN_TAGS } from './column.js';
 import { InfluxHttp } from './http.js';
 import { aggregateText, eventsText, recordsText } from './influxql.js';
@@ -53,7 +53,7 @@ export class InfluxClient1 implements InfluxClient {
     });
   }
 
-  async events(plan: EventPlan): Promise<Answer<StoredRow>> {
+  async events(plan: EventPlan): Promise<QueryResult<StoredRow>> {
     const query = eventsText(plan);
     return query ? { rows: rowsOf(await this.#series(query.text)), unsaid: query.unsaid } : nothing;
   }
@@ -67,7 +67,7 @@ export class InfluxClient1 implements InfluxClient {
     return query ? rowsOf(await this.#series(query.text)) : [];
   }
 
-  async aggregate(plan: AggregatePlan): Promise<Answer<PartialRow>> {
+  async aggregate(plan: AggregatePlan): Promise<QueryResult<PartialRow>> {
     const query = aggregateText(plan);
     if (!query) return nothing;
     const series = await this.#series(query.text);

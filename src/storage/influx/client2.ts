@@ -1,5 +1,14 @@
-import { json, numberAt, readBuckets, readOrganisation, readTables, rowAt, windowAt, type FluxRow } from './answer.js';
-import type { Answer, InfluxClient, InfluxOptions, PartialRow, StoredRow } from './client.js';
+import {
+  json,
+  numberAt,
+  readBuckets,
+  readOrganisation,
+  readTables,
+  rowAt,
+  windowAt,
+  type FluxRow,
+} from './response.js';
+import type { QueryResult, InfluxClient, InfluxOptions, PartialRow, StoredRow } from './client.js';
 import { OWN_TAGS } from './column.js';
 import { aggregateText, eventsText, recordsText, RESULT } from './flux.js';
 import { HttpError, InfluxHttp } from './http.js';
@@ -69,7 +78,7 @@ export class InfluxClient2 implements InfluxClient {
     });
   }
 
-  async events(plan: EventPlan): Promise<Answer<StoredRow>> {
+  async events(plan: EventPlan): Promise<QueryResult<StoredRow>> {
     const query = eventsText(this.#options.bucket, plan);
     return query ? { rows: await this.#rows(query.text), unsaid: query.unsaid } : nothing;
   }
@@ -83,7 +92,7 @@ export class InfluxClient2 implements InfluxClient {
     return query ? this.#rows(query.text) : [];
   }
 
-  async aggregate(plan: AggregatePlan): Promise<Answer<PartialRow>> {
+  async aggregate(plan: AggregatePlan): Promise<QueryResult<PartialRow>> {
     const query = aggregateText(this.#options.bucket, plan);
     if (!query) return nothing;
     const rows = await this.#flux(query.text);
@@ -145,7 +154,7 @@ export class InfluxClient2 implements InfluxClient {
       const status = error instanceof HttpError ? error.statusCode : null;
       if (status === 404) return { buckets: [], orgs: [] };
       if (status !== null && status >= 400 && status < 500 && status !== 429 && status !== 408) return null;
-      // An answer that is no JSON is of another kind of server.
+      // A response that is no JSON is of another kind of server.
       if (error instanceof SyntaxError) return null;
       throw error;
     }

@@ -26,7 +26,7 @@ function merge(into: Slots, slot: string, value: number): void {
   else into.set(slot, Number.NaN); // of the rest: cannot be told
 }
 
-/** Makes the rows of an answer. `seconds` is the length of the range, what a rate is over where there are no windows. */
+/** Makes the rows of a result. `seconds` is the length of the range, what a rate is over where there are no windows. */
 export function rowsOf(partials: readonly PartialRow[], shape: AggregateShape, seconds: number): AggregateRow[] {
   const groups = new Map<string, Group>();
   for (const { key, windowMs, slot, value } of partials) {
@@ -38,7 +38,7 @@ export function rowsOf(partials: readonly PartialRow[], shape: AggregateShape, s
   const windows = new Map<number | null, AggregateRow[]>();
   const full = new Map([...groups.values()].map((group) => [rowOf(group, shape, seconds), group]));
   for (const [row, { windowMs }] of full) {
-    // A window without events has rows of zeros in some answers.
+    // A window without events has rows of zeros in some responses.
     if (row.count > 0) windows.set(windowMs, [...(windows.get(windowMs) ?? []), row]);
   }
   return [...windows]

@@ -1,4 +1,4 @@
-import type { Answer, InfluxClient, InfluxOptions, PartialRow, StoredRow } from './client.js';
+import type { QueryResult, InfluxClient, InfluxOptions, PartialRow, StoredRow } from './client.js';
 import { InfluxClient1 } from './client1.js';
 import { InfluxClient2 } from './client2.js';
 import { HttpError, InfluxHttp } from './http.js';
@@ -24,17 +24,17 @@ async function detect(
   return { version: /^v?1\./.test(name) ? 1 : 2, product: `InfluxDB ${name.replace(/^v/, '')}`.trim() };
 }
 
-/** What a server refuses is an answer too. */
-async function saidOrRefused(answer: Promise<string>): Promise<string> {
+/** What a server refuses is a response too. */
+async function saidOrRefused(response: Promise<string>): Promise<string> {
   try {
-    return await answer;
+    return await response;
   } catch (error) {
     if (error instanceof HttpError) return '';
     throw error;
   }
 }
 
-/** A client of the version that was configured, or that the server turns out to be once it answers. */
+/** A client of the version that was configured, or that the server turns out to be once it responds. */
 export class ConnectingClient implements InfluxClient {
   readonly #options: InfluxOptions;
   #client: InfluxClient | null = null;
@@ -56,7 +56,7 @@ export class ConnectingClient implements InfluxClient {
     await (await this.#need(signal)).write(lines, signal);
   }
 
-  async events(plan: EventPlan): Promise<Answer<StoredRow>> {
+  async events(plan: EventPlan): Promise<QueryResult<StoredRow>> {
     return (await this.#need()).events(plan);
   }
 
@@ -68,7 +68,7 @@ export class ConnectingClient implements InfluxClient {
     return (await this.#need()).records(measurement, range, limit);
   }
 
-  async aggregate(plan: AggregatePlan): Promise<Answer<PartialRow>> {
+  async aggregate(plan: AggregatePlan): Promise<QueryResult<PartialRow>> {
     return (await this.#need()).aggregate(plan);
   }
 

@@ -1,9 +1,9 @@
 import { EunomiaError } from '../../base/errors.js';
-import type { Answer, InfluxClient, PartialRow, StoredRow } from './client.js';
+import type { QueryResult, InfluxClient, PartialRow, StoredRow } from './client.js';
 import { failureOf } from './failure.js';
 import type { AggregatePlan, EventPlan } from './plan.js';
 
-/** What is asked of a database. Rejects with STORE_UNAVAILABLE, in the database's words, where it does not answer. */
+/** What is asked of a database. Rejects with STORE_UNAVAILABLE, in the database's words, where it does not respond. */
 export class Database {
   readonly #client: InfluxClient;
   readonly #location: string;
@@ -14,7 +14,7 @@ export class Database {
     this.#location = location;
   }
 
-  events(plan: EventPlan): Promise<Answer<StoredRow>> {
+  events(plan: EventPlan): Promise<QueryResult<StoredRow>> {
     return this.#asked(this.#client.events(plan));
   }
 
@@ -22,7 +22,7 @@ export class Database {
     return this.#asked(this.#client.records(...question));
   }
 
-  aggregate(plan: AggregatePlan): Promise<Answer<PartialRow>> {
+  aggregate(plan: AggregatePlan): Promise<QueryResult<PartialRow>> {
     return this.#asked(this.#client.aggregate(plan));
   }
 
@@ -36,7 +36,7 @@ export class Database {
     } catch (error) {
       if (error instanceof EunomiaError) throw error;
       const { message } = failureOf(error);
-      throw new EunomiaError('STORE_UNAVAILABLE', `InfluxDB at ${this.#location} does not answer this: ${message}`, {
+      throw new EunomiaError('STORE_UNAVAILABLE', `a request to InfluxDB at ${this.#location} failed: ${message}`, {
         cause: error,
       });
     }

@@ -90,7 +90,7 @@ export class EventReader {
       if (last === undefined)
         throw invalid(
           'where',
-          'too few of the stored events match, so that the answer would need too many of them; take a shorter range',
+          'too few of the stored events match, so that too many would have to be read; take a shorter range',
         );
       fromSeq = last + 1;
     }
@@ -120,7 +120,7 @@ export class EventReader {
       if (round >= MAX_ROUNDS || horizon === range.from)
         throw invalid(
           'where',
-          'too few of the stored events match, so that the answer would need too many of them; take a shorter range, or filter by tags too',
+          'too few of the stored events match, so that too many would have to be read; take a shorter range, or filter by tags too',
         );
       range = { ...range, from: horizon };
     }

@@ -18,7 +18,7 @@ const MAX_MESSAGE = 500;
 /** A server's wish to wait is granted up to this. */
 const MAX_RETRY_AFTER = 300_000;
 
-/** Classifies what a client threw: the database's answer by its status, all else as an absence. */
+/** Classifies what a client threw: the database's response by its status, all else as an absence. */
 export function failureOf(error: unknown): Failure {
   const status = numberAt(error, 'statusCode');
   const message = said(error);

@@ -4,9 +4,9 @@ import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { GZIP_BYTES, QUERY_TIMEOUT_MS, type InfluxOptions } from './client.js';
 
-/** Of an answer. Far above what the largest page takes; a database that sends more is none. */
+/** Of a response. Far above what the largest page takes; a database that sends more is none. */
 export const MAX_BODY_BYTES = 64 << 20;
-/** Of an error's text, and of answers in which nothing is read. */
+/** Of an error's text, and of responses in which nothing is read. */
 const MAX_ERROR_BYTES = 64 << 10;
 
 export interface HttpRequest {
@@ -37,7 +37,7 @@ export class HttpError extends Error {
 }
 
 /**
- * Requests to a database that may be anybody's: whatever it sends, an answer ends in bounded time and bounded memory. (The clients of both
+ * Requests to a database that may be anybody's: whatever it sends, a response ends in bounded time and bounded memory. (The clients of both
  * versions read bodies without a bound, and wait for ever for one that was cut off.)
  */
 export class InfluxHttp {
@@ -56,7 +56,7 @@ export class InfluxHttp {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Calls `read` with an answer of 2xx. Rejects with HttpError for others, and with the system's error. */
+  /** Calls `read` with a response of 2xx. Rejects with HttpError for others, and with the system's error. */
   async ask<Result>(
     path: string,
     { method, body = '', headers, signal }: HttpRequest,
@@ -72,13 +72,15 @@ export class InfluxHttp {
         throw new HttpError(statusCode, await beginningOf(response), response.headers);
       return await read({ headers: response.headers, body: bounded(response) });
     } catch (error) {
-      throw timeout.aborted ? new Error(`no whole answer within ${this.#timeoutMs / 1000} s`, { cause: error }) : error;
+      throw timeout.aborted
+        ? new Error(`no whole response within ${this.#timeoutMs / 1000} s`, { cause: error })
+        : error;
     } finally {
       response?.destroy();
     }
   }
 
-  /** Rejects as `ask`, and when the answer is larger than MAX_BODY_BYTES. */
+  /** Rejects as `ask`, and when the response is larger than MAX_BODY_BYTES. */
   text(path: string, request: HttpRequest): Promise<string> {
     return this.ask(path, request, async ({ body }) => {
       const parts: Buffer[] = [];
@@ -127,7 +129,7 @@ async function* bounded(response: http.IncomingMessage): AsyncGenerator<Buffer, 
   let left = MAX_BODY_BYTES;
   for await (const part of response as AsyncIterable<Buffer>) {
     left -= part.length;
-    if (left < 0) throw new Error(`the answer has more than ${MAX_BODY_BYTES >> 20} MiB`);
+    if (left < 0) throw new Error(`the response has more than ${MAX_BODY_BYTES >> 20} MiB`);
     yield part;
   }
 }

@@ -8,7 +8,7 @@ import { Spool } from './spool.js';
 import { InfluxStore, type InfluxStoreOptions } from './store.js';
 
 /**
- * The store that the configuration names. The database need not answer: points spool until it does. Rejects with SPOOL_UNUSABLE,
+ * The store that the configuration names. The database need not respond: points spool until it does. Rejects with SPOOL_UNUSABLE,
  * SPOOL_LOCKED, or BAD_CONFIG when the authority's file cannot be read.
  */
 export async function openInfluxStore(

@@ -199,7 +199,7 @@ describe('an aggregate', () => {
     ],
     [
       { measures: [{ name: 't', fn: 'TOP_K', field: 'filename', q: 0, time: false }] },
-      /measures\[0\].fn: InfluxDB cannot be asked for a TOP_K/,
+      /measures\[0\].fn: InfluxDB cannot compute TOP_K/,
     ],
     [
       { measures: [{ name: 's', fn: 'SUM', field: 'filename', q: 0, time: false }] },

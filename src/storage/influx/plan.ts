@@ -77,7 +77,7 @@ export function columnsAmong(trackers: readonly CatalogTracker[]): readonly Colu
   return [...new Map(trackers.flatMap(columnsOf).map((column) => [column.path, column])).values()];
 }
 
-/** Throws BAD_USER_INPUT with the argument that InfluxDB cannot answer, and what it can. */
+/** Throws BAD_USER_INPUT with the argument that InfluxDB cannot evaluate, and what it can. */
 export function planAggregate(question: AggregateQuestion): AggregatePlan {
   checkRange(question);
   const { trackers, source, groupBy, windowMs, from, to } = question;
@@ -157,7 +157,7 @@ function partialsOf(
   if (!names)
     throw invalid(
       `${where}.fn`,
-      `InfluxDB cannot be asked for a ${fn}; it answers ${Object.keys(NEEDS).join(', ')}. The EMBEDDED store has all`,
+      `InfluxDB cannot compute ${fn}; it computes ${Object.keys(NEEDS).join(', ')}. The EMBEDDED store has all`,
       { fn },
     );
   const column = columns.find((candidate) => candidate.path === field);

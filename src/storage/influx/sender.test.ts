@@ -178,7 +178,7 @@ it.each([
     Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }),
     { kind: 'AWAY', message: 'connect ECONNREFUSED' },
   ],
-])('what a database answers is classified: %s', (error, failure) => expect(failureOf(error)).toMatchObject(failure));
+])('what a database responds is classified: %s', (error, failure) => expect(failureOf(error)).toMatchObject(failure));
 
 describe('the age of what waits', () => {
   it('is that of the oldest point, to half a second, however long nothing is taken', () => {

@@ -5,7 +5,7 @@ import { failureOf, type Failure } from './failure.js';
 import { Lag } from './lag.js';
 import type { Spool, SpoolRecord } from './spool.js';
 
-/** CONNECTED: the last write was taken. AWAY: the database does not answer, or is busy. REFUSED: it answers, and refuses us. */
+/** CONNECTED: the last write was taken. AWAY: the database does not respond, or is busy. REFUSED: it refuses our requests. */
 export type SenderState = 'IDLE' | 'CONNECTED' | 'AWAY' | 'REFUSED';
 
 /** What became of each point; `accepted = written + rejected + dropped + queued` holds at any time. */
@@ -62,13 +62,13 @@ interface Outcome {
   readonly written: number;
   readonly rejected: number;
   /** What the database said of those it rejected; null when it took all. */
-  readonly answer: string | null;
+  readonly reason: string | null;
 }
 
 /**
  * Writes points in order, one request at a time. From the first failure on, what was not taken and all that comes goes to the spool; the
  * spool is emptied before anything newer is sent. A request is repeated byte for byte, so that what was taken without
- * an answer overwrites itself.
+ * a response overwrites itself.
  */
 export class Sender {
   readonly #options: Required<SenderOptions>;
@@ -222,7 +222,7 @@ export class Sender {
   }
 
   /** Takes a record that was sent out of the queue, wherever it is by now. */
-  async #settle(record: SpoolRecord, { written, rejected, answer }: Outcome, wasSpooled: boolean): Promise<void> {
+  async #settle(record: SpoolRecord, { written, rejected, reason }: Outcome, wasSpooled: boolean): Promise<void> {
     const { spool, log } = this.#options;
     if (!wasSpooled && this.#memory[0] === record) {
       this.#memory.shift();
@@ -237,16 +237,16 @@ export class Sender {
     this.#counts.rejected += rejected;
     this.#state = 'CONNECTED';
     this.#retryMs = 0;
-    if (answer !== null) {
-      log.warn({ rejected, answer }, 'InfluxDB rejects points');
-      this.#problem = `${REJECTED}: ${answer}`;
+    if (reason !== null) {
+      log.warn({ rejected, reason }, 'InfluxDB rejects points');
+      this.#problem = `${REJECTED}: ${reason}`;
     } else if (!this.#problem?.startsWith(REJECTED)) this.#problem = null;
   }
 
   /** Sends a record whole, in parts if it must. */
   async #send(record: SpoolRecord): Promise<Outcome | Failure> {
     const failure = await this.#attempt(record);
-    if (!failure) return { written: record.points, rejected: 0, answer: null };
+    if (!failure) return { written: record.points, rejected: 0, reason: null };
     if (failure.kind === 'TOO_LARGE' && record.points > 1) {
       const [first, second] = halvesOf(record);
       const before = await this.#send(first);
@@ -255,12 +255,12 @@ export class Sender {
       return {
         written: before.written + after.written,
         rejected: before.rejected + after.rejected,
-        answer: before.answer ?? after.answer,
+        reason: before.reason ?? after.reason,
       };
     }
     if (failure.kind !== 'REJECTED' && failure.kind !== 'TOO_LARGE') return failure;
     const rejected = Math.min(failure.points ?? record.points, record.points);
-    return { written: record.points - rejected, rejected, answer: failure.message };
+    return { written: record.points - rejected, rejected, reason: failure.message };
   }
 
   async #attempt({ payload }: SpoolRecord): Promise<Failure | null> {
@@ -286,7 +286,7 @@ export class Sender {
     const { firstRetryMs, maxRetryMs, log } = this.#options;
     if (this.#state === 'CONNECTED' || this.#state === 'IDLE')
       log.warn(
-        { answer: message },
+        { reason: message },
         refused ? 'InfluxDB refuses points: they are spooled' : 'InfluxDB is away: points are spooled',
       );
     this.#state = refused ? 'REFUSED' : 'AWAY';

@@ -30,7 +30,7 @@ const MAX_SEGMENT = 8 << 20;
 
 /**
  * A queue of points on disk, for as long as the database is away. Survives the end of the server at any instruction: a record that was
- * not written whole is cut off, and the place up to which points were sent is kept beside. After a crash between an answer of the database
+ * not written whole is cut off, and the place up to which points were sent is kept beside. After a crash between a response of the database
  * and that place, one record is sent again: its points are the same, and overwrite themselves.
  */
 export class Spool {
@@ -96,7 +96,7 @@ export class Spool {
     return this.#serial(() => this.#peek());
   }
 
-  /** The record that `peek` gave was sent. It may have been dropped meanwhile: then nothing is left to do, and the answer is false. */
+  /** The record that `peek` gave was sent. It may have been dropped meanwhile: then nothing is left to do, and it returns false. */
   acknowledge(record: SpoolRecord): Promise<boolean> {
     return this.#serial(() => this.#acknowledge(record));
   }

@@ -2,7 +2,7 @@ import { ProtobufLogsSerializer, ProtobufMetricsSerializer } from '@opentelemetr
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { metricsOf } from './metric.js';
-import { poster, type Answer } from './post.js';
+import { poster, type PostResult } from './post.js';
 import { hrTimeOf, RecordMaker } from './record.js';
 import { imageOf, Resources } from './resource.js';
 import { Sender } from './sender.js';
@@ -239,7 +239,7 @@ describe('the sender', () => {
   it('keeps what waits, in its order, while the collector is away', async () => {
     const got: string[] = [];
     let failures = 3;
-    const post = async (body: Uint8Array): Promise<Answer> => {
+    const post = async (body: Uint8Array): Promise<PostResult> => {
       if (failures-- > 0) return { kind: 'AWAY', problem: 'gone', afterMs: null };
       got.push(Buffer.from(body).toString());
       return { kind: 'TAKEN', body };
@@ -285,7 +285,7 @@ describe('the sender', () => {
   });
 
   it('makes its callers wait for room', async () => {
-    let taken = (_: Answer): void => {};
+    let taken = (_: PostResult): void => {};
     const sender = new Sender({ ...quiet, post: () => new Promise((resolve) => (taken = resolve)) });
     sender.push(parcel('x'.repeat(11)));
     let room = false;
@@ -335,13 +335,13 @@ describe('a request to a collector', () => {
     [400, 'REFUSED'],
     [401, 'REFUSED'],
     [500, 'REFUSED'],
-  ])('that is answered %i is %s', async (status, kind) => {
+  ])('that gets status %i is %s', async (status, kind) => {
     collector.answers.push({ status, body: Buffer.from('\u0001why it failed'), retryAfter: '7' });
     const answer = await poster(`${collector.url}/v1/logs`, {}, null)(body());
     expect(answer.kind).toBe(kind);
     if (status)
       expect(answer).toMatchObject({
-        problem: `the collector answered ${status}: why it failed`,
+        problem: `the collector responded with status ${status}: why it failed`,
         ...(kind === 'AWAY' ? { afterMs: 7000 } : {}),
       });
   });

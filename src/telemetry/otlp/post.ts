@@ -4,17 +4,17 @@ import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 
 /** What the collector said of a request. */
-export type Answer =
+export type PostResult =
   | { readonly kind: 'TAKEN'; readonly body: Uint8Array }
   /** It would not take the same request another time. */
   | { readonly kind: 'REFUSED'; readonly problem: string }
   /** Another time, perhaps; `afterMs` when it said when. */
   | { readonly kind: 'AWAY'; readonly problem: string; readonly afterMs: number | null };
 
-export type Post = (body: Uint8Array) => Promise<Answer>;
+export type Post = (body: Uint8Array) => Promise<PostResult>;
 
 const TIMEOUT_MS = 10_000;
-const MAX_ANSWER = 1 << 20;
+const MAX_RESPONSE = 1 << 20;
 const MOST_SAID = 200;
 /** By the OTLP specification, these and no others are worth another try. */
 const AGAIN: ReadonlySet<number> = new Set([429, 502, 503, 504]);
@@ -30,7 +30,7 @@ export function poster(url: string, headers: Readonly<Record<string, string>>, c
   return async (body) => {
     try {
       const packed = await compress(body, { level: 1 });
-      const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+      const response = await new Promise<IncomingMessage>((resolve, reject) => {
         const request = send(url, {
           method: 'POST',
           agent,
@@ -46,14 +46,14 @@ export function poster(url: string, headers: Readonly<Record<string, string>>, c
         request.on('error', reject);
         request.end(packed);
       });
-      return outcomeOf(answer, await bodyOf(answer));
+      return outcomeOf(response, await bodyOf(response));
     } catch (error) {
       return { kind: 'AWAY', problem: problemOf(error), afterMs: null };
     }
   };
 }
 
-function outcomeOf({ statusCode = 0, headers }: IncomingMessage, body: Buffer): Answer {
+function outcomeOf({ statusCode = 0, headers }: IncomingMessage, body: Buffer): PostResult {
   if (statusCode >= 200 && statusCode < 300) return { kind: 'TAKEN', body };
   // The message of a failed request is a protobuf too; what of it can be read is enough for a log.
   const said = body
@@ -61,25 +61,25 @@ function outcomeOf({ statusCode = 0, headers }: IncomingMessage, body: Buffer): 
     .replace(/[^\x20-\x7e]+/g, ' ')
     .trim()
     .slice(0, MOST_SAID);
-  const problem = `the collector answered ${statusCode}${said ? `: ${said}` : ''}`;
+  const problem = `the collector responded with status ${statusCode}${said ? `: ${said}` : ''}`;
   if (!AGAIN.has(statusCode)) return { kind: 'REFUSED', problem };
   const seconds = Number(headers['retry-after']);
   return { kind: 'AWAY', problem, afterMs: seconds > 0 ? seconds * 1000 : null };
 }
 
-async function bodyOf(answer: IncomingMessage): Promise<Buffer> {
+async function bodyOf(response: IncomingMessage): Promise<Buffer> {
   const parts: Buffer[] = [];
   let length = 0;
-  for await (const part of answer as AsyncIterable<Buffer>) {
+  for await (const part of response as AsyncIterable<Buffer>) {
     length += part.length;
-    if (length <= MAX_ANSWER) parts.push(part);
+    if (length <= MAX_RESPONSE) parts.push(part);
   }
   return Buffer.concat(parts);
 }
 
 function problemOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  if (error.name === 'TimeoutError' || error.name === 'AbortError') return `no answer within ${TIMEOUT_MS / 1000} s`;
+  if (error.name === 'TimeoutError' || error.name === 'AbortError') return `no response within ${TIMEOUT_MS / 1000} s`;
   const code: unknown = Reflect.get(error, 'code');
   return error.message || (typeof code === 'string' ? code : error.name);
 }

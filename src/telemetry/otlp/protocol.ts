@@ -63,7 +63,7 @@ export interface SignalCounts {
 
 export type Signal = 'logs' | 'metrics';
 
-/** A type, as a channel's protocol has to be. Asks are handled in order, and answered once there is room for more. */
+/** A type, as a channel's protocol has to be. Asks are handled in order, and get their reply once there is room for more. */
 export type ExportProtocol = {
   readonly asks: {
     readonly events: {
@@ -73,12 +73,12 @@ export type ExportProtocol = {
         readonly from: number;
         readonly to: number;
       };
-      readonly answer: void;
+      readonly reply: void;
     };
-    readonly gap: { readonly ask: { readonly session: ExportedSession; readonly gap: Gap }; readonly answer: void };
-    readonly alert: { readonly ask: ExportedAlert; readonly answer: void };
+    readonly gap: { readonly ask: { readonly session: ExportedSession; readonly gap: Gap }; readonly reply: void };
+    readonly alert: { readonly ask: ExportedAlert; readonly reply: void };
     /** Sends what waits, as far as the collector takes it at once. */
-    readonly flush: { readonly ask: null; readonly answer: void };
+    readonly flush: { readonly ask: null; readonly reply: void };
   };
   readonly posts: { readonly metrics: { readonly families: readonly MetricFamily[]; readonly atMs: number } };
   readonly notes: { readonly counts: Readonly<Record<Signal, SignalCounts>> };

@@ -10,8 +10,8 @@ export interface Parcel {
 
 export interface SenderOptions {
   readonly post: Post;
-  /** How many of a request the collector says, in its answer, that it did not take, and why. */
-  readonly rejected: (answer: Uint8Array) => { readonly count: number; readonly problem: string };
+  /** How many of a request the collector says, in its response, that it did not take, and why. */
+  readonly rejected: (response: Uint8Array) => { readonly count: number; readonly problem: string };
   /** Bytes that may wait before `room` keeps its callers waiting. */
   readonly maxBytes: number;
   /** A newer parcel takes the place of the one that waits: it tells the same, later. */
@@ -69,12 +69,12 @@ export class Sender {
   async #send(): Promise<void> {
     let waitMs = this.#options.firstWaitMs ?? FIRST_WAIT_MS;
     for (let parcel = this.#parcels[0]; parcel; parcel = this.#parcels[0]) {
-      const answer = await this.#options.post(parcel.body);
-      if (answer.kind === 'AWAY') {
+      const response = await this.#options.post(parcel.body);
+      if (response.kind === 'AWAY') {
         this.#counts.failures++;
-        this.#problem = answer.problem;
+        this.#problem = response.problem;
         // Many servers of one collector are not to come back all at once.
-        await sleep(Math.min(answer.afterMs ?? waitMs * (0.5 + Math.random() / 2), LONGEST_ASKED_MS), undefined, {
+        await sleep(Math.min(response.afterMs ?? waitMs * (0.5 + Math.random() / 2), LONGEST_ASKED_MS), undefined, {
           ref: false,
         });
         waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS);
@@ -82,9 +82,9 @@ export class Sender {
       }
       waitMs = this.#options.firstWaitMs ?? FIRST_WAIT_MS;
       const { count, problem } =
-        answer.kind === 'REFUSED'
-          ? { count: parcel.count, problem: answer.problem }
-          : this.#rejected(parcel, answer.body);
+        response.kind === 'REFUSED'
+          ? { count: parcel.count, problem: response.problem }
+          : this.#rejected(parcel, response.body);
       this.#counts.refused += count;
       this.#counts.sent += parcel.count - count;
       this.#problem =
@@ -95,7 +95,7 @@ export class Sender {
     }
   }
 
-  /** What the collector says that it did not take: no more than there was, and nothing where its answer cannot be read. */
+  /** What the collector says that it did not take: no more than there was, and nothing where its response cannot be read. */
   #rejected({ count: most }: Parcel, body: Uint8Array): { readonly count: number; readonly problem: string } {
     try {
       const { count, problem } = this.#options.rejected(body);

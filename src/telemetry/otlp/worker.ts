@@ -27,8 +27,8 @@ const resources = new Resources(spec.resource);
 const maker = new RecordMaker(resources, spec.version, spec.fields);
 const logs = new Sender({
   post: poster(`${spec.url}/v1/logs`, spec.headers, spec.ca),
-  rejected: (answer) => {
-    const { partialSuccess } = ProtobufLogsSerializer.deserializeResponse(answer);
+  rejected: (response) => {
+    const { partialSuccess } = ProtobufLogsSerializer.deserializeResponse(response);
     return { count: Number(partialSuccess?.rejectedLogRecords ?? 0), problem: partialSuccess?.errorMessage ?? '' };
   },
   maxBytes: LOG_BYTES,
@@ -36,8 +36,8 @@ const logs = new Sender({
 });
 const metrics = new Sender({
   post: poster(`${spec.url}/v1/metrics`, spec.headers, spec.ca),
-  rejected: (answer) => {
-    const { partialSuccess } = ProtobufMetricsSerializer.deserializeResponse(answer);
+  rejected: (response) => {
+    const { partialSuccess } = ProtobufMetricsSerializer.deserializeResponse(response);
     return { count: Number(partialSuccess?.rejectedDataPoints ?? 0), problem: partialSuccess?.errorMessage ?? '' };
   },
   maxBytes: LOG_BYTES,

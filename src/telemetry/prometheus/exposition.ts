@@ -34,7 +34,7 @@ export class Metrics {
     this.#log = log;
   }
 
-  /** Answers the function that takes the source away again. */
+  /** Returns the function that takes the source away again. */
   add(source: MetricsSource): () => void {
     this.#sources.add(source);
     return () => void this.#sources.delete(source);
@@ -87,7 +87,7 @@ export class Metrics {
     let timer: NodeJS.Timeout | undefined;
     try {
       const late = new Promise<never>((_resolve, reject) => {
-        timer = setTimeout(() => reject(new Error(`no answer within ${SOURCE_MS} ms`)), SOURCE_MS);
+        timer = setTimeout(() => reject(new Error(`no response within ${SOURCE_MS} ms`)), SOURCE_MS);
       });
       return await Promise.race([source.metrics(), late]);
     } catch (error) {
@@ -108,7 +108,7 @@ export class Metrics {
 async function familyText(family: MetricFamily, isOpen: boolean): Promise<string> {
   const texts: string[] = [];
   for (const part of partsOf(family)) {
-    if (!turns.isOpen) await turns.next('ANSWER');
+    if (!turns.isOpen) await turns.next('REQUEST');
     const registry = new Registry<PrometheusContentType | OpenMetricsContentType>();
     if (isOpen) registry.setContentType(Registry.OPENMETRICS_CONTENT_TYPE);
     registry.registerMetric(new FamilyMetric(part));

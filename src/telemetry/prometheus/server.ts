@@ -50,7 +50,7 @@ export class ServerMetrics implements MetricsSource {
       {
         name: 'eunomia_engine_up',
         type: 'gauge',
-        help: '1 while every container engine answers: without one its containers have ids and no names.',
+        help: '1 while every container engine responds: without one its containers have ids and no names.',
         samples: [{ labels: {}, value: flag(await engineConnected()) }],
       },
       {

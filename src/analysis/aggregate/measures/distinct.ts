@@ -11,7 +11,7 @@ const REGISTERS = 2 ** INDEX_BITS;
 /** Bits of the hash that the index leaves. */
 const REST_BITS = 53 - INDEX_BITS;
 const REST = 2 ** REST_BITS;
-/** One standard deviation, relative: two of three answers are that near, 997 of 1000 within thrice. */
+/** One standard deviation, relative: two of three results are that near, 997 of 1000 within three times that. */
 export const STANDARD_ERROR = 1.04 / Math.sqrt(REGISTERS);
 
 /**

@@ -9,7 +9,7 @@ export const historyResolvers = {
   Query: {
     history: typed<unknown, QueryHistoryArgs>(async (_root, args, { service, caller }) => {
       // Its filter is compiled: an operation may have as many as it may have aliases.
-      if (!turns.isOpen) await turns.next('ANSWER');
+      if (!turns.isOpen) await turns.next('REQUEST');
       return service.histories.open(caller, args);
     }),
     stores: typed((_root: unknown, _args, { service, caller }) => service.histories.stores(caller)),

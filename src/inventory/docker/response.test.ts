@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readEvent, readInspected, readList } from './answer.js';
+import { readEvent, readInspected, readList } from './response.js';
 import { factsFromInspect, factsFromList, readEngineEvent } from './docker.js';
 import { ContainerRegistry } from '../registry.js';
 import { hostileJson, mutated } from '../../../test/support/hostile-json.js';

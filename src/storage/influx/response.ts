@@ -4,8 +4,8 @@ import { isTime } from '../facts.js';
 import type { StoredRow, StoredValue } from './client.js';
 
 /**
- * What a database's answers must look like before anything reads them. It is another program, of any version, perhaps
- * no InfluxDB at all. An answer of another form is an error as a whole: rows left out would pass for all there are.
+ * What a database's responses must look like before anything reads them. It is another program, of any version, perhaps
+ * no InfluxDB at all. A response of another form is an error as a whole: rows left out would pass for all there are.
  */
 
 /** The library copies what it has of a line with each part that comes. */
@@ -37,22 +37,22 @@ const organisations = v.object({
 export type Series = v.InferOutput<typeof series>;
 export type FluxRow = Readonly<Record<string, StoredValue | undefined>>;
 
-/** The series of an answer to InfluxQL. Throws for what is none; what the database says of an error has a `statusCode`. */
+/** The series of a response to InfluxQL. Throws for what is none; what the database says of an error has a `statusCode`. */
 export function readSeries(text: string): readonly Series[] {
-  const answer = read(results, json(text));
-  const failed = answer.error ?? answer.results.find(({ error }) => error !== undefined)?.error;
+  const response = read(results, json(text));
+  const failed = response.error ?? response.results.find(({ error }) => error !== undefined)?.error;
   if (failed !== undefined)
     throw Object.assign(new Error(failed), { statusCode: failed.startsWith('database not found') ? 404 : 400 });
-  return answer.results.flatMap((result) => result.series);
+  return response.results.flatMap((result) => result.series);
 }
 
-export function readBuckets(answer: unknown): readonly unknown[] {
-  return read(buckets, answer).buckets;
+export function readBuckets(response: unknown): readonly unknown[] {
+  return read(buckets, response).buckets;
 }
 
 /** The id of the first organisation. */
-export function readOrganisation(answer: unknown): string | null {
-  return read(organisations, answer).orgs[0]?.id ?? null;
+export function readOrganisation(response: unknown): string | null {
+  return read(organisations, response).orgs[0]?.id ?? null;
 }
 
 /** Throws a SyntaxError for what is no JSON. */
@@ -61,7 +61,7 @@ export function json(text: string): unknown {
 }
 
 /**
- * The rows of an answer to Flux, while it comes. Rejects for what is no annotated CSV, and with the database's words
+ * The rows of a response to Flux, while it comes. Rejects for what is no annotated CSV, and with the database's words
  * where it broke off.
  */
 export async function readTables(body: AsyncIterable<Buffer>): Promise<FluxRow[]> {
@@ -132,5 +132,5 @@ function read<const Schema extends v.GenericSchema>(schema: Schema, value: unkno
 }
 
 function odd(what: string): Error {
-  return new Error(`the answer is not of InfluxDB's form: ${what.slice(0, 200)}`);
+  return new Error(`the response is not of InfluxDB's form: ${what.slice(0, 200)}`);
 }

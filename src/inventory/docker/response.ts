@@ -106,14 +106,14 @@ export type InspectedContainer = v.InferOutput<typeof inspected>;
 export type EngineEvent = v.InferOutput<typeof event> & { readonly nanos: bigint | null };
 
 /** The containers of a list; null when it is no list. Entries without an id are left out. */
-export function readList(answer: unknown): ListedContainer[] | null {
-  if (!Array.isArray(answer)) return null;
-  return answer.flatMap((entry: unknown) => parse(listed, entry) ?? []);
+export function readList(response: unknown): ListedContainer[] | null {
+  if (!Array.isArray(response)) return null;
+  return response.flatMap((entry: unknown) => parse(listed, entry) ?? []);
 }
 
 /** Null for what is not about a container. */
-export function readInspected(answer: unknown): InspectedContainer | null {
-  return parse(inspected, answer);
+export function readInspected(response: unknown): InspectedContainer | null {
+  return parse(inspected, response);
 }
 
 /** Null for what is no event. */
