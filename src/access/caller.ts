@@ -12,6 +12,8 @@ export interface Identity {
 export interface Caller extends Identity {
   /** Aborts when nobody waits for the result any more. */
   readonly signal: AbortSignal;
+  /** What it came on: what one connection asks for at once waits for each other. Absent in this process. */
+  readonly connection?: object;
 }
 
 /** Throws FORBIDDEN when the caller's role does not include the operation. */

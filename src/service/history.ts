@@ -22,7 +22,9 @@ const MAX_SESSIONS = 100;
 export type HistoryRequest = Partial<QueryHistoryArgs>;
 
 export interface HistoryPage {
-  readonly events: readonly { readonly event: TraceEvent; readonly session: string; readonly cursor: string }[];
+  readonly events: readonly { readonly event: TraceEvent; readonly session: string }[];
+  /** The place of the event at an index. */
+  cursorAt(index: number): string;
   readonly hasNext: boolean;
   readonly hasPrevious: boolean;
   readonly gaps: StoredPage['gaps'];
@@ -49,7 +51,11 @@ export class History {
     const { events, ...page } = await this.#store.history(this.#query, place, limit);
     return {
       ...page,
-      events: events.map(({ event, place: at }) => ({ event, session: at.session, cursor: cursorOf(at) })),
+      events: events.map(({ event, place: { session } }) => ({ event, session })),
+      cursorAt: (index) => {
+        const at = events[index]?.place;
+        return at ? cursorOf(at) : '';
+      },
     };
   }
 

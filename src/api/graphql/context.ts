@@ -1,6 +1,7 @@
 import type { Caller } from '../../access/caller.js';
 import type { Service } from '../../service/service.js';
 import type { Run } from './run.js';
+import type { ClientShare } from './share.js';
 import type { Windows } from './windows.js';
 
 /** The part of a request's context that executing an operation needs; the rest is the resolvers'. */
@@ -10,6 +11,8 @@ export type ExecutionContext = Pick<RequestContext, 'caller'>;
 export interface RequestContext {
   readonly service: Service;
   readonly caller: Caller;
+  /** What its client has under way. */
+  readonly share: ClientShare;
   /** The variables as the client wrote them: coerced ones do not tell a default from a value that was written. */
   readonly variables: Readonly<Record<string, unknown>>;
   /** Takes long connections, where the operation runs compiled. */

@@ -21,6 +21,7 @@ import { Introspection } from './introspection.js';
 import { inTurns, requests, turns } from '../../base/turn.js';
 import { maskError, maskResult } from './mask.js';
 import { checkRole } from '../../access/role.js';
+import { shareOf } from './share.js';
 import { ResponseStream } from './stream.js';
 import { TextEncoders, type TextSink } from '../text/text.js';
 
@@ -35,6 +36,7 @@ export type OperationResult = ExecutionResult | ResponseStream;
 
 /** A valid operation that its caller may run; `hot` when it reads events. */
 export interface Prepared extends Execution {
+  readonly context: RequestContext;
   readonly hot: boolean;
   readonly measured: Measured;
 }
@@ -114,7 +116,7 @@ export class Engine {
     const coerced = getVariableValues(this.schema, operation.variableDefinitions ?? [], raw, { maxErrors: 10 });
     if (coerced.errors) throw new AggregateError(coerced.errors);
     const measured = checkLimits(this.schema, document, operation, coerced.coerced, this.#service.limits);
-    const context: RequestContext = { service: this.#service, caller, variables: raw };
+    const context: RequestContext = { service: this.#service, caller, share: shareOf(caller), variables: raw };
     return {
       schema: this.schema,
       document,

@@ -109,7 +109,13 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
       const full = bodies.take(request, identity);
       if (full) return refuse(response, { error: full, headers: { 'Retry-After': '1' } });
       request.headers.accept = plain; // yoga knows neither weights nor preferences
-      const caller = { ...callerOf(identity, response), identity, response, streams: accepted.streams.length > 0 };
+      const caller = {
+        ...callerOf(identity, response),
+        connection: request.socket,
+        identity,
+        response,
+        streams: accepted.streams.length > 0,
+      };
       return sendNodeResponse(
         await yoga.handleNodeRequestAndResponse(request, response, caller),
         response,
@@ -187,9 +193,16 @@ function useEngine({ engine, connections, responses, limits, log }: HttpOptions)
     const refused = refusal(prepared, request, caller) ?? overspent(prepared, request);
     if (refused) return refused;
     if (prepared.operation.operation !== 'subscription') {
-      const sized = responses.take(caller.response, caller.identity, prepared.measured);
-      if (sized instanceof EunomiaError) return failure(sized, log, { 'Retry-After': '1' });
-      return inPieces(withStatus((await engine.execute(prepared)) as ExecutionResult, { executed: true }), sized);
+      const left = await prepared.context.share.begin(prepared.measured.values, caller);
+      if (left instanceof EunomiaError) return failure(left, log);
+      try {
+        const sized = responses.take(caller.response, caller.identity, prepared.measured);
+        if (sized instanceof EunomiaError) return failure(sized, log, { 'Retry-After': '1' });
+        const result = (await engine.execute(prepared)) as ExecutionResult;
+        return await inPieces(withStatus(result, { executed: true }), sized);
+      } finally {
+        left();
+      }
     }
     const place = connections.take(caller.response, caller.identity);
     if (isRefused(place)) return failure(place, log);

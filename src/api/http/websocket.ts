@@ -206,7 +206,7 @@ function createProtocol(options: WebSocketOptions) {
       extra.identity = identity;
       return true;
     },
-    onSubscribe: ({ extra }, key, payload): ExecutionArgs | readonly GraphQLError[] => {
+    onSubscribe: async ({ extra }, key, payload): Promise<ExecutionArgs | readonly GraphQLError[]> => {
       const { operations, identity } = extra;
       const operation = operations.get(key);
       if (!operation || !identity)
@@ -232,10 +232,14 @@ function createProtocol(options: WebSocketOptions) {
       }
       const prepared = engine.prepare(
         { query: payload.query, variables: payload.variables, operationName: payload.operationName },
-        { ...identity, signal: operation.gone.signal },
+        { ...identity, signal: operation.gone.signal, connection: extra.socket },
       );
       if ('errors' in prepared) return prepared.errors;
       if (prepared.operation.operation !== 'subscription') {
+        // Those that wait take no room: of a hundred pages that are asked for at once, all are sent.
+        const left = await prepared.context.share.begin(prepared.measured.values, prepared.context.caller);
+        if (left instanceof EunomiaError) return [maskError(left, log)];
+        operation.frees.push(left);
         const share = responses.reserve(identity, prepared.measured.values);
         if (share instanceof EunomiaError) return [maskError(share, log)];
         operation.frees.push(share.free);

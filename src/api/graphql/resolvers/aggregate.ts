@@ -11,8 +11,8 @@ type Row = Awaited<ReturnType<SessionHandle['aggregate']>>[number];
 /** Events grouped and measured: what a session holds, and live. */
 export const aggregateResolvers = {
   Session: {
-    aggregate: typed<SessionHandle, SessionAggregateArgs>((session, { where, ...input }) =>
-      session.aggregate(input, where),
+    aggregate: typed<SessionHandle, SessionAggregateArgs>((session, { where, ...input }, { share, caller }) =>
+      share.long(() => session.aggregate(input, where), caller),
     ),
   },
   Subscription: {

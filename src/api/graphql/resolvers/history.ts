@@ -12,33 +12,37 @@ export const historyResolvers = {
       if (!turns.isOpen) await turns.next('REQUEST');
       return service.histories.open(caller, args);
     }),
-    stores: typed((_root: unknown, _args, { service, caller }) => service.histories.stores(caller)),
+    stores: typed((_root: unknown, _args, { service, caller, share }) =>
+      share.short(() => service.histories.stores(caller), caller),
+    ),
   },
   History: {
-    events: typed<History, HistoryEventsArgs>((history, { first, after }, { windows }, info) =>
-      history.page(first ?? 100, after ?? null).then((page) => {
-        const connection = connectionOf(page);
+    events: typed<History, HistoryEventsArgs>((history, { first, after }, { windows, share, caller }, info) =>
+      share.long(async () => {
+        const connection = connectionOf(await history.page(first ?? 100, after ?? null));
         windows?.add(connection, info);
         return connection;
-      }),
+      }, caller),
     ),
-    aggregate: typed<History, HistoryAggregateArgs>((history, args) => history.aggregate(args)),
+    aggregate: typed<History, HistoryAggregateArgs>((history, args, { share, caller }) =>
+      share.long(() => history.aggregate(args), caller),
+    ),
   },
 } satisfies ResolverMap;
 
-function connectionOf({ events, hasNext, hasPrevious, gaps }: HistoryPage): Connection {
+function connectionOf({ events, cursorAt, hasNext, hasPrevious, gaps }: HistoryPage): Connection {
   return new Connection({
     events: events.map(({ event }) => event),
     edgeOf: (index) => ({
       node: events[index]?.event,
       session: events[index]?.session,
-      cursor: events[index]?.cursor,
+      cursor: cursorAt(index),
     }),
     pageInfo: () => ({
       hasNextPage: hasNext,
       hasPreviousPage: hasPrevious,
-      startCursor: events[0]?.cursor ?? null,
-      endCursor: events.at(-1)?.cursor ?? null,
+      startCursor: events.length ? cursorAt(0) : null,
+      endCursor: events.length ? cursorAt(events.length - 1) : null,
     }),
     gaps,
   });

@@ -7,14 +7,18 @@ import { typed, type ResolverMap } from './types.js';
 /** Reports of behaviour, and what differs between two. */
 export const reportResolvers = {
   Session: {
-    report: typed<SessionHandle, SessionReportArgs>((session, args) => session.report(args)),
+    report: typed<SessionHandle, SessionReportArgs>((session, args, { share, caller }) =>
+      share.long(() => session.report(args), caller),
+    ),
   },
   History: {
-    report: typed<History, HistoryReportArgs>((history, args) => history.report(args)),
+    report: typed<History, HistoryReportArgs>((history, args, { share, caller }) =>
+      share.long(() => history.report(args), caller),
+    ),
   },
   Query: {
-    compareReports: typed<unknown, QueryCompareReportsArgs>((_root, { before, after }, { service, caller }) =>
-      service.reports.compare(caller, before, after),
+    compareReports: typed<unknown, QueryCompareReportsArgs>((_root, { before, after }, { service, caller, share }) =>
+      share.long(() => service.reports.compare(caller, before, after), caller),
     ),
   },
   BehaviourReport: {

@@ -10,6 +10,7 @@ import type { SessionHandle } from '../../../service/session/handle.js';
 import { Connection } from '../connection.js';
 import type { RequestContext } from '../context.js';
 import { demandOfBatches } from '../demand.js';
+import { FEW } from '../share.js';
 import { isWritten } from '../written.js';
 import { typed, type ResolverMap } from './types.js';
 
@@ -36,27 +37,28 @@ function connectionOf(page: Page): Connection {
 function eventsOf(
   session: SessionHandle,
   { first, last, after, where }: SessionEventsArgs,
-  { variables, windows }: RequestContext,
+  { variables, windows, share, caller }: RequestContext,
   info: GraphQLResolveInfo,
 ): Promise<Connection> {
   // `first` has a default, so that only the document tells whether both were asked for.
   const wanted = last == null || isWritten(info, variables, ['first']) ? (first ?? undefined) : undefined;
-  const page = session.page({ first: wanted, last: last ?? undefined, after: after ?? undefined, where });
-  return page.then((found) => {
-    const connection = connectionOf(found);
+  const request = { first: wanted, last: last ?? undefined, after: after ?? undefined, where };
+  const isShort = where == null && (last ?? wanted ?? 0) <= FEW;
+  return share[isShort ? 'short' : 'long'](async () => {
+    const connection = connectionOf(await session.page(request));
     windows?.add(connection, info);
     return connection;
-  });
+  }, caller);
 }
 
 /** Reading sessions, once and live. */
 export const sessionResolvers = {
   Query: {
-    sessions: typed<unknown, QuerySessionsArgs>((_root, { state }, { service, caller }) =>
-      service.sessions.list(caller, state ?? null),
+    sessions: typed<unknown, QuerySessionsArgs>((_root, { state }, { service, caller, share }) =>
+      share.long(() => service.sessions.list(caller, state ?? null), caller),
     ),
-    session: typed<unknown, QuerySessionArgs>((_root, { id }, { service, caller }) =>
-      service.sessions.find(caller, id),
+    session: typed<unknown, QuerySessionArgs>((_root, { id }, { service, caller, share }) =>
+      share.short(() => service.sessions.find(caller, id), caller),
     ),
   },
   Subscription: {
