@@ -1,3 +1,4 @@
+import { OperationTypeNode } from 'graphql';
 import type { Caller } from '../../access/caller.js';
 import { EunomiaError } from '../../base/errors.js';
 import { Gate } from '../../base/gate.js';
@@ -32,11 +33,11 @@ export class ClientShare {
   }
 
   /**
-   * Resolves when a result of so many values may be made, with the function that says that it has left; or with
-   * CANCELLED when the caller has gone before.
+   * Resolves when an operation may begin whose result has so many values, with the function that says that it has left;
+   * or with CANCELLED when the caller has gone before. A mutation waits for nothing: a trace takes as long as it is told to.
    */
-  async begin(values: number, { signal }: Caller): Promise<(() => void) | EunomiaError> {
-    if (values < LARGE) return () => undefined;
+  async begin(kind: OperationTypeNode, values: number, { signal }: Caller): Promise<(() => void) | EunomiaError> {
+    if (kind !== OperationTypeNode.QUERY || values < LARGE) return () => undefined;
     return this.#large.enter(signal).catch(cancelled);
   }
 }

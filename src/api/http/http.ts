@@ -193,7 +193,7 @@ function useEngine({ engine, connections, responses, limits, log }: HttpOptions)
     const refused = refusal(prepared, request, caller) ?? overspent(prepared, request);
     if (refused) return refused;
     if (prepared.operation.operation !== 'subscription') {
-      const left = await prepared.context.share.begin(prepared.measured.values, caller);
+      const left = await prepared.context.share.begin(prepared.operation.operation, prepared.measured.values, caller);
       if (left instanceof EunomiaError) return failure(left, log);
       try {
         const sized = responses.take(caller.response, caller.identity, prepared.measured);

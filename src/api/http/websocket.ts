@@ -237,10 +237,11 @@ function createProtocol(options: WebSocketOptions) {
       if ('errors' in prepared) return prepared.errors;
       if (prepared.operation.operation !== 'subscription') {
         // Those that wait take no room: of a hundred pages that are asked for at once, all are sent.
-        const left = await prepared.context.share.begin(prepared.measured.values, prepared.context.caller);
+        const { operation: node, measured, context } = prepared;
+        const left = await context.share.begin(node.operation, measured.values, context.caller);
         if (left instanceof EunomiaError) return [maskError(left, log)];
         operation.frees.push(left);
-        const share = responses.reserve(identity, prepared.measured.values);
+        const share = responses.reserve(identity, measured.values);
         if (share instanceof EunomiaError) return [maskError(share, log)];
         operation.frees.push(share.free);
       }
