@@ -1,5 +1,6 @@
 import { EunomiaError, invalid } from '../../base/errors.js';
-import type { Catalog } from '../../catalog/catalog.js';
+import { inTurns, sorted, type Work } from '../../base/turn.js';
+import type { Catalog, CatalogTracker } from '../../catalog/catalog.js';
 import type { GapWhere, TraceEvent } from '../../event/event.js';
 import { compileFilter, type FilterFields } from '../../filter/index.js';
 import { isTime } from '../facts.js';
@@ -13,9 +14,15 @@ import { Rebuilder } from './rebuild.js';
 import type { Sessions } from './sessions.js';
 
 const MAX_GAPS = 1000;
-/** Points asked for at once where the filter is evaluated here. */
+/** Points of one question, about: its reply is parsed in one piece, of some ten milliseconds. */
 const CHUNK = 5000;
+/** Places of one question at most, where a filter leaves few points of them. */
+const MOST_PLACES = 100_000;
+/** Places that one page looks through: more would take a client's patience. */
+const PAGE_PLACES = 4_000_000;
 const MAX_ROUNDS = 40;
+/** Events that are made between two looks at the clock: a regular expression on 32 KiB of arguments may take a millisecond. */
+const PIECE = 16;
 /** Events of one `scan`. */
 const MAX_SCANNED = 2_000_000;
 
@@ -43,13 +50,13 @@ export class EventReader {
     const end = Math.min(query.toSeq ?? record.nextSeq, record.nextSeq);
     const found: StoredEvent[] = [];
     // Places are dense: a span of them has at most as many events. A filter may leave few, so that the span grows.
-    let span = limit + 1;
+    let span = Math.min(limit, CHUNK) + 1;
     let low = backwards ? end : fromSeq;
     let high = low;
     for (
-      let round = 0;
-      found.length <= limit && round < MAX_ROUNDS && (backwards ? low > fromSeq : high < end);
-      round++
+      let looked = 0;
+      found.length <= limit && looked < PAGE_PLACES && (backwards ? low > fromSeq : high < end);
+      looked += span
     ) {
       const places = backwards
         ? { from: Math.max(fromSeq, low - span), to: low }
@@ -59,7 +66,8 @@ export class EventReader {
       else found.push(...events);
       low = places.from;
       high = places.to;
-      span = Math.min(span * 2, CHUNK * 20);
+      if (events.length < span / 4) span = Math.min(span * 2, MOST_PLACES);
+      else span = Math.min(span, CHUNK + 1);
     }
     const events = backwards ? found.slice(-limit) : found.slice(0, limit);
     const more = found.length > limit;
@@ -114,7 +122,9 @@ export class EventReader {
         .flatMap((part) => part.events)
         .filter(({ place }) => horizon === null || place.time < horizon);
       events.push(
-        ...whole.sort((a, b) => orderOf(a.place, b.place)).filter(({ place }) => !after || orderOf(place, after) > 0),
+        ...(await inTurns(sorted(whole, (a, b) => orderOf(a.place, b.place)))).filter(
+          ({ place }) => !after || orderOf(place, after) > 0,
+        ),
       );
       if (horizon === null || events.length > limit) break;
       if (round >= MAX_ROUNDS || horizon === range.from)
@@ -172,16 +182,10 @@ export class EventReader {
     plan: EventPlan,
   ): Promise<{ readonly events: StoredEvent[]; readonly full: bigint | null; readonly count: number }> {
     const { rows } = await this.#database.events(plan);
-    const rebuilder = new Rebuilder(plan.tracker);
-    // Another program may write to these measurements.
-    const all = rows.filter(({ time }) => isTime(time)).map((row) => rebuilder.read(row));
-    // Evaluated again: conditions that the dialect cannot express, and those whose stored text differs from the value.
+    // Evaluated again: what the dialect could not say, and what the stored text is not quite.
     const matches = plan.filter ? compileFilter(plan.filter, this.#fields, [plan.tracker.name]) : () => true;
-    return {
-      events: all.filter(({ event }) => matches(event)),
-      full: rows.length >= plan.limit ? (all.at(-1)?.place.time ?? null) : null,
-      count: rows.length,
-    };
+    const { events, last } = await inTurns(rebuilt(rows, plan.tracker, matches));
+    return { events, full: rows.length >= plan.limit ? (last?.place.time ?? null) : null, count: rows.length };
   }
 
   async #gaps({ from, to, sessions }: Range): Promise<StoredGap[]> {
@@ -197,6 +201,25 @@ export class EventReader {
         where: [columns['where']].find(isGapWhere) ?? 'STORE',
       }));
   }
+}
+
+/** The events that match, and the last one that was looked at. */
+function* rebuilt(
+  rows: readonly StoredRow[],
+  tracker: CatalogTracker,
+  matches: (event: TraceEvent) => boolean,
+): Work<{ readonly events: StoredEvent[]; readonly last: StoredEvent | undefined }> {
+  const rebuilder = new Rebuilder(tracker);
+  const events: StoredEvent[] = [];
+  let last: StoredEvent | undefined;
+  for (const [i, row] of rows.entries()) {
+    if (i % PIECE === PIECE - 1) yield;
+    // Another program may write to these measurements.
+    if (!isTime(row.time)) continue;
+    last = rebuilder.read(row);
+    if (matches(last.event)) events.push(last);
+  }
+  return { events, last };
 }
 
 function isGapWhere(value: unknown): value is GapWhere {
