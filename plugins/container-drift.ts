@@ -16,7 +16,7 @@ const MAX = 50_000;
  * The kernel's first PID namespace (PROC_PID_INIT_INO). What is executed in it from no file below a root is the runtime, or the program of a
  * container that shares it (`--pid host`), which is not seen then.
  */
-const HOST_PID_NS = 4026531836;
+const HOST_PID_NS = '4026531836';
 
 /** Why no image can hold this executable; null when one can. */
 function hiding(file: string, state: string | null, deleted: boolean | null): string | null {
@@ -67,7 +67,7 @@ export default definePlugin({
       const file = event.executable;
       if (file === null || context.options.ignore.some((beginning) => file.startsWith(beginning))) continue;
       const writer = written.get(`${container.id} ${file}`);
-      const entering = Number(event.pidNs) === HOST_PID_NS && event.executableState !== 'ROOTED';
+      const entering = event.pidNs === HOST_PID_NS && event.executableState !== 'ROOTED';
       const hidden = entering ? null : hiding(file, event.executableState, event.executableDeleted);
       if (writer === undefined && hidden === null) continue;
       const kind = hidden ? 'no-file' : 'written';

@@ -9,29 +9,8 @@ export type TrackerName = keyof PluginEvents;
 
 type First<Path> = Path extends `${infer Head}.${string}` ? Head : Path;
 
-/** The process that caused an event. Ids as in the schema's type Process. */
-export interface PluginProcess {
-  readonly pid: number;
-  readonly tid: number;
-  readonly ppid: number;
-  readonly uid: number;
-  readonly gid: number;
-  readonly comm: string;
-  /** When the process started: RFC 3339 with nanoseconds. */
-  readonly startTime: string;
-}
-
-/** The container of that process. `labels` maps names to values. */
-export interface PluginContainer {
-  readonly id: string;
-  readonly name: string | null;
-  readonly image: string | null;
-  readonly imageId: string | null;
-  readonly labels: Readonly<Record<string, string>>;
-  readonly composeProject: string | null;
-  readonly composeService: string | null;
-  readonly runtime: string;
-}
+/** What an event tells of the process that caused it, and of the container of that process. */
+export type { PluginContainer, PluginProcess } from './generated/plugin-event.js';
 
 /**
  * An event, with the fields that the plugin declares in `reads`. Reading any other field throws. An event is valid only during the call

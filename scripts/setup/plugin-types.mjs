@@ -1,11 +1,18 @@
 // schema.graphql → the types of events as plugins get them: plain data, with nothing of the server's own types behind it, so that
 // dist/plugin.d.ts and this file alone are what an editor needs.
-import { buildSchema, getNamedType, isEnumType, isListType, isNonNullType, isObjectType, isScalarType } from 'graphql';
+import {
+  buildSchema,
+  getNamedType,
+  isEnumType,
+  isLeafType,
+  isListType,
+  isNonNullType,
+  isObjectType,
+  isScalarType,
+} from 'graphql';
 
 /** 64-bit integers are decimal strings in an event. */
 const scalars = { Boolean: 'boolean', Int: 'number', UInt32: 'number', Float: 'number', JSON: 'unknown' };
-/** Written by hand in src/plugin.ts: labels by their names, and what is asked of an engine left out. */
-const own = { Process: 'PluginProcess', Container: 'PluginContainer' };
 
 /** The TypeScript text of `PluginEvents`, by tracker. */
 export function pluginTypes(sdl) {
@@ -21,12 +28,11 @@ export function pluginTypes(sdl) {
       return `readonly ${isNonNullType(type.ofType) ? typeText(type.ofType) : `(${typeText(type.ofType)})`}[]`;
     if (isScalarType(type)) return scalars[type.name] ?? 'string';
     if (isEnumType(type)) return type.getValues().length === 1 ? `'${type.getValues()[0].name}'` : enumOf(type);
-    if (own[type.name]) return own[type.name];
     if (!isObjectType(type)) return 'unknown';
     const name = `Plugin${type.name}`;
     if (!nested.has(name)) {
       nested.set(name, '');
-      nested.set(name, `export interface ${name} {\n${fieldsOf(type)}\n}\n`);
+      nested.set(name, `${docOf(type.description, '')}export interface ${name} {\n${insideOf(type)}\n}\n`);
     }
     return name;
   };
@@ -41,10 +47,24 @@ export function pluginTypes(sdl) {
       );
     return type.name;
   };
+  const fieldOf = ({ name, description }, text) => `${docOf(description, '  ')}  readonly ${name}: ${text};`;
   const fieldsOf = (type) =>
     Object.values(type.getFields())
       .filter(({ name, args }) => name !== 'tracker' && args.length === 0)
-      .map(({ name, type: of, description }) => `${docOf(description)}  readonly ${name}: ${typeText(of)};`)
+      .map((field) => fieldOf(field, typeText(field.type)))
+      .join('\n');
+  // A plugin reads single values, and labels, which it has by their names.
+  const insideOf = (type) =>
+    Object.values(type.getFields())
+      .filter(({ args, type: of }) => args.length === 0 && (isLeafType(getNamedType(of)) || isLabels(of)))
+      .map((field) =>
+        isLabels(field.type)
+          ? fieldOf(
+              { name: field.name, description: 'Name of each label → its value.' },
+              'Readonly<Record<string, string>>',
+            )
+          : fieldOf(field, typeText(field.type)),
+      )
       .join('\n');
   const events = trackers.map((tracker) => {
     const type = Object.values(schema.getTypeMap()).find(
@@ -54,8 +74,6 @@ export function pluginTypes(sdl) {
     return `  readonly ${tracker}: {\n${fieldsOf(getNamedType(type)).replaceAll(/^/gm, '  ')}\n  };`;
   });
   return `// Generated from schema.graphql.
-import type { PluginContainer, PluginProcess } from '../plugin.js';
-
 ${[...nested.values()].join('\n')}
 /** What an event of each tracker has, as a plugin gets it. */
 export interface PluginEvents {
@@ -64,10 +82,14 @@ ${events.join('\n')}
 `;
 }
 
-function docOf(description) {
+function isLabels(type) {
+  return getNamedType(type).name === 'Label';
+}
+
+function docOf(description, indent) {
   if (!description) return '';
   const lines = description.replaceAll('*/', '* /').split('\n');
   return lines.length === 1
-    ? `  /** ${lines[0]} */\n`
-    : `  /**\n${lines.map((line) => `   * ${line}\n`).join('')}   */\n`;
+    ? `${indent}/** ${lines[0]} */\n`
+    : `${indent}/**\n${lines.map((line) => `${indent} * ${line}\n`).join('')}${indent} */\n`;
 }

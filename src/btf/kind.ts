@@ -66,7 +66,7 @@ const integer = (bytes: number, signed: boolean, ...scalars: ScalarName[]): Kind
 const table = {
   u8: integer(1, false, 'Int'),
   u16: integer(2, false, 'Int'),
-  u32: integer(4, false, 'Int', 'UInt32', 'UInt64'),
+  u32: integer(4, false, 'Int', 'UInt32'),
   s8: integer(1, true, 'Int'),
   s16: integer(2, true, 'Int'),
   s32: integer(4, true, 'Int'),

@@ -17,7 +17,7 @@ export interface ProcessView {
   /** RFC 3339 with nanoseconds. */
   readonly startTime: string;
   /** Inode number of the mount namespace; null if the process no longer had one. */
-  readonly mountNs: number | null;
+  readonly mountNs: string | null;
 }
 
 /**

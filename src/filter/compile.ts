@@ -84,7 +84,7 @@ const runtime = {
   },
 };
 
-/** Types whose values are decimal texts, or numbers where they are always small: inodes. */
+/** Types whose values are decimal texts; that of `container.cgroupId` is a number. */
 function isWide(type: Comparison['type']): boolean {
   return type === 'uint64' || type === 'int64';
 }

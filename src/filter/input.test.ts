@@ -25,7 +25,7 @@ const common = {
     gid: 0,
     comm: 'nginx',
     startTime: '2026-01-31T08:00:00.000000000Z',
-    mountNs: 4026531841,
+    mountNs: '4026531841',
   },
   container: {
     id: 'ab12',

@@ -49,7 +49,7 @@ export async function readProcess(pid: number, clock: ClockOffset): Promise<Proc
       gid: real('Gid'),
       comm: textOfBytes(Buffer.from(stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')')), 'latin1')),
       startTime: wallTimeOf(clock, Number(fields[START]) * TICK_NS),
-      mountNs: Number(/\d+/.exec(mountNs)?.[0] ?? 0) || null,
+      mountNs: /\d+/.exec(mountNs)?.[0] ?? null,
     };
   } catch {
     return null;

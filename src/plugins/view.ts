@@ -1,6 +1,6 @@
 import { suggest } from '../base/errors.js';
 import type { TraceEvent } from '../event/event.js';
-import { compileRow } from './row.js';
+import { compileRow, textOf, valueOf } from './row.js';
 
 /** What a plugin may read of the events of one tracker, and what it may not. */
 export interface ReadPaths {
@@ -45,7 +45,7 @@ export function compilePluginView(tracker: string, { declared, undeclared }: Rea
     const not = inside(undeclared, group).filter((name) => !may.includes(name));
     classes.push(
       `class ${group}View { #v; constructor(value) { this.#v = value; }
-      ${may.map((name) => getter(name, `return this.#v[${JSON.stringify(name)}]`)).join('\n')}
+      ${may.map((name) => getter(name, `return ${valueOf(group, name, 'this.#v')}`)).join('\n')}
       ${not.map((name) => getter(name, refusal(`${group}.${name}`))).join('\n')}
       toJSON() { return { ${may.map((name) => `${JSON.stringify(name)}: this[${JSON.stringify(name)}]`).join(', ')} }; } }`,
     );
@@ -56,13 +56,14 @@ export function compilePluginView(tracker: string, { declared, undeclared }: Rea
   // oxlint-disable-next-line no-new-func -- made of checked names, quoted
   const compiled: unknown = new Function(
     'row',
+    'T',
     `${classes.join('\n')}
     return class { #e; constructor(event) { this.#e = event; }
       get tracker() { return ${JSON.stringify(tracker)}; }
       ${getters.join('\n')}
       toJSON() { return row(this.#e); }
       static eventOf(value) { return #e in value ? value.#e : null; } }`,
-  )(compileRow(declared));
+  )(compileRow(declared), textOf);
   return compiled as PluginView;
 }
 

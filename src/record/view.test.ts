@@ -54,7 +54,7 @@ describe('an event', () => {
       process.comm,
       process.mountNs,
       process.startTime,
-    ]).toEqual([4_000_000, 7, 1, 4_294_967_295, 3, 'ünï', 4_026_531_841, '2023-11-14T22:13:24.000000001Z']);
+    ]).toEqual([4_000_000, 7, 1, 4_294_967_295, 3, 'ünï', '4026531841', '2023-11-14T22:13:24.000000001Z']);
     expect(eventOf(exit, {}).process.mountNs).toBeNull();
     expect(eventOf(exit, {}).container).toBeNull();
   });
@@ -72,8 +72,8 @@ describe('an event', () => {
       cwd: null,
       errno: 'EACCES',
       parentComm: 'sh',
-      pidNs: 5,
-      netNs: 6,
+      pidNs: '5',
+      netNs: '6',
     });
     expect(eventOf(exec, { argsTruncated: 1 })).toMatchObject({
       args: null,

@@ -2,7 +2,7 @@ import type { ProcessView, TraceEvent } from '../event/event.js';
 import { EunomiaError } from '../base/errors.js';
 import type { RecordField, RecordLayout } from '../btf/layout.js';
 import { eventTypeName } from '../base/names.js';
-import type { FieldDefinition, TrackerDefinition } from '../tracker/define.js';
+import { namespaceInode, type FieldDefinition, type TrackerDefinition } from '../tracker/define.js';
 import type { RecordBatch } from './batch.js';
 import { decode } from '../btf/decode.js';
 import { kinds } from '../btf/kind.js';
@@ -62,10 +62,11 @@ function compileProcess(header: RecordLayout['header']): ProcessClass {
   const compiled: unknown = new Function(
     'D',
     'M',
+    'N',
     `return class { constructor(batch, at) { this.batch = batch; this.at = at; } ${direct.join('\n')}
     ${getter('startTime', `return D.time(this.batch.clock, ${word(header, 'startBootNs', 4)}, ${word(header, 'startBootNs', 0)})`)}
-    ${getter('mountNs', `return ${read(need(header, 'mountNs'))} || null`)} }`,
-  )(decode, makers);
+    ${getter('mountNs', `return N(${read(need(header, 'mountNs'))})`)} }`,
+  )(decode, makers, namespaceInode);
   return compiled as ProcessClass;
 }
 

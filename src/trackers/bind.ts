@@ -1,4 +1,4 @@
-import { defineTracker, pushedErrno } from '../tracker/define.js';
+import { defineTracker, namespaceInode, pushedErrno } from '../tracker/define.js';
 import { pushedOperation } from '../tracker/operation.js';
 import { blindWithoutUring, uring } from '../tracker/uring.js';
 import { watchedCalls } from '../tracker/watched-calls.js';
@@ -74,6 +74,6 @@ export default defineTracker({
       read: (operation: string, backlog: number) => (operation === 'LISTEN' ? backlog : null),
     },
     backlog: { from: ['backlog'], read: (backlog: number) => (backlog === UNKNOWN ? null : backlog) },
-    netNs: { from: ['netNs'], read: (inode: number) => inode || null },
+    netNs: { from: ['netNs'], read: namespaceInode },
   },
 });

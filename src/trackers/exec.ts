@@ -1,8 +1,5 @@
 import { defineReport, ifOff } from '../tracker/define-report.js';
-import { defineTracker, ifPath, pushedErrno } from '../tracker/define.js';
-
-/** 0 is not captured: no namespace has it. */
-const ifCaptured = (inode: number) => inode || null;
+import { defineTracker, ifPath, namespaceInode, pushedErrno } from '../tracker/define.js';
 
 export default defineTracker({
   name: 'exec',
@@ -15,8 +12,8 @@ export default defineTracker({
   ],
   columns: ['process.ppid', 'errno', 'args'],
   fields: {
-    pidNs: { from: ['pidNs'], read: ifCaptured },
-    netNs: { from: ['netNs'], read: ifCaptured },
+    pidNs: { from: ['pidNs'], read: namespaceInode },
+    netNs: { from: ['netNs'], read: namespaceInode },
     executableDeleted: { from: ['executableState', 'executableDeleted'], read: ifPath },
     cwdDeleted: { from: ['cwdState', 'cwdDeleted'], read: ifPath },
     argsTruncated: {

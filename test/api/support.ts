@@ -45,8 +45,8 @@ class FakeProcess implements ProcessView {
   get startTime(): string {
     return '2026-01-31T08:15:30.123456789Z';
   }
-  get mountNs(): number | null {
-    return this.pid % 2 === 0 ? 4_026_531_841 : null;
+  get mountNs(): string | null {
+    return this.pid % 2 === 0 ? '4026531841' : null;
   }
 }
 

@@ -162,7 +162,7 @@ describe('the tracker bind', () => {
     const events = await eventsOf(bind, pid, 9);
     const netNs = /\d+/.exec(await readlink('/proc/self/ns/net'))?.[0];
     const somaxconn = Number((await exec('cat', ['/proc/sys/net/core/somaxconn'])).stdout);
-    const tcp = { ipVersion: 4, protocol: 'TCP', socketType: 'SOCK_STREAM', netNs: Number(netNs) };
+    const tcp = { ipVersion: 4, protocol: 'TCP', socketType: 'SOCK_STREAM', netNs };
     const bound = { operation: 'BIND', requestedBacklog: null, backlog: null };
     const listens = { operation: 'LISTEN', requestedPort: null };
     for (const [i, expected] of [

@@ -40,8 +40,8 @@ describe('the capture mask', () => {
       filename: '/bin/true',
       cwd: process.cwd(),
       parentComm: expect.any(String) as string,
-      pidNs: expect.any(Number) as number,
-      netNs: expect.any(Number) as number,
+      pidNs: expect.any(String) as string,
+      netNs: expect.any(String) as string,
     });
     expect(lean.captured).toEqual([]);
     expect(full.captured).toEqual([

@@ -15,8 +15,8 @@ function bytesOf(args: unknown): number {
   return (args as readonly string[]).reduce((sum, arg) => sum + Buffer.byteLength(arg) + 1, 0);
 }
 
-async function namespace(name: string): Promise<number> {
-  return Number(/\d+/.exec(await readlink(`/proc/self/ns/${name}`))?.[0]);
+async function namespace(name: string): Promise<string> {
+  return /\d+/.exec(await readlink(`/proc/self/ns/${name}`))?.[0] ?? '';
 }
 
 describe('the tracker exec', () => {
@@ -176,7 +176,7 @@ describe('the tracker exec', () => {
       '-c',
       'readlink /proc/self/ns/pid /proc/self/ns/net /proc/self/ns/mnt; exit 0',
     ]);
-    const [pidNs, netNs, mountNs] = shell.stdout.split('\n').map((line) => Number(/\d+/.exec(line)?.[0]));
+    const [pidNs, netNs, mountNs] = shell.stdout.split('\n').map((line) => /\d+/.exec(line)?.[0]);
     const inside = await exec.next((e) => (e['args'] as string[])[0] === 'readlink');
     expect(inside).toMatchObject({ pidNs, netNs, process: { mountNs } });
     expect(inside['pidNs']).not.toBe(own.pidNs);

@@ -22,7 +22,7 @@ export class PlainEvent implements TraceEvent {
     gid: 1000,
     comm: 'sh',
     startTime: '2026-01-31T08:00:00.000000000Z',
-    mountNs: 4_026_531_841,
+    mountNs: '4026531841',
   };
   readonly container: object | null = null;
 

@@ -1,5 +1,5 @@
 import type { RecordField, RecordLayout } from '../../btf/layout.js';
-import type { FieldDefinition, TrackerDefinition } from '../../tracker/define.js';
+import { namespaceInode, type FieldDefinition, type TrackerDefinition } from '../../tracker/define.js';
 import { headerOffsets, RecordBatch } from '../batch.js';
 import { decode } from '../../btf/decode.js';
 import { kinds } from '../../btf/kind.js';
@@ -169,7 +169,7 @@ class Compiler {
       return this.#time(need(header.get('startBootNs')), '');
     const field = header.get(leaf.field);
     // 0 is no namespace.
-    if (field && leaf.field === 'mountNs') return this.#memo(field, (value) => leaf.json(value || null));
+    if (field && leaf.field === 'mountNs') return this.#memo(field, (value) => leaf.json(namespaceInode(value)));
     if (field) return this.#value(leaf, field, getter);
     this.#getter(leaf, getter);
   }
@@ -207,7 +207,6 @@ class Compiler {
             `{ const low = ${word}, high = ${highWord}; if (high === 0xffffffff && low === 0xffffffff) { ${nothing} } else { ${value} } }`,
           );
         }
-        if (integer && unsigned) return this.#add(12, `o[p++] = 34; p = W.unsigned(o, p, ${integer}); o[p++] = 34;`);
         break;
       case 'Int64':
         if (row.form === 'wide' && row.signed) {

@@ -59,7 +59,7 @@ function eventAt(i: number): TraceEvent {
     gid: 0,
     comm: pick(texts, n >> 3) ?? '',
     startTime: '2026-01-31T08:15:30.000000001Z',
-    mountNs: nullable(4_026_531_841, 4),
+    mountNs: nullable('4026531841', 4),
   };
   const shared = {
     time: `2026-01-31T08:15:30.${String(i).padStart(9, '0')}Z`,

@@ -1,6 +1,7 @@
 import { textOfBytes } from '../../base/bytes.js';
 import type { Container } from '../../inventory/container.js';
 import type { ProcessView } from '../../event/event.js';
+import { namespaceInode } from '../../tracker/define.js';
 import type { RecordBatch } from '../../record/batch.js';
 import type { ClockOffset } from '../../event/clock.js';
 import { nanosOf } from '../../record/nanos.js';
@@ -130,7 +131,7 @@ function rowAt({ view, bytes, clock }: RecordBatch, at: number, id: number): Pro
     ppid: word(8),
     uid: word(9),
     gid: word(10),
-    mountNs: word(11) || null,
+    mountNs: namespaceInode(word(11)),
     comm: textOfBytes(comm, 0, end < 0 ? comm.length : end),
   };
 }

@@ -56,7 +56,7 @@ export function eventOf(
       gid: Number(gid),
       comm: String(comm ?? ''),
       startTime: textOfNanos(BigInt(startTime ?? 0)),
-      mountNs: mountNs == null ? null : Number(mountNs),
+      mountNs: mountNs == null ? null : String(mountNs),
     },
     container: container == null ? null : containerOf(Number(container)),
   };

@@ -31,9 +31,6 @@ export class Rebuilder {
       if (inner === undefined) event[root] = value;
       else event[root] = { ...(event[root] as object | undefined), [inner]: value };
     }
-    const { mountNs } = event['process'] as { mountNs: string | null };
-    // An inode: a number among the process's facts, though the schema is ready for more.
-    event['process'] = { ...(event['process'] as object), mountNs: mountNs === null ? null : Number(mountNs) };
     event['tracker'] = this.#tracker.name;
     event['container'] = containerOf(columns);
     const place = {

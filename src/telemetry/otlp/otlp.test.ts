@@ -42,7 +42,7 @@ const process_ = {
   gid: 1000,
   comm: 'sh',
   startTime: '2026-01-31T08:15:30.000000001Z',
-  mountNs: 1,
+  mountNs: '1',
 };
 
 function event(own: Readonly<Record<string, unknown>>): TraceEvent {
