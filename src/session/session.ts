@@ -76,6 +76,8 @@ export class Session {
   readonly #readers = new Readers();
   readonly #ingest: Ingest;
   #source: SharedSource | null = null;
+  /** Of its programs, those that are not loaded: also of programs that are detached again. */
+  #unloaded: SharedSource['unloaded'] = [];
   #sharing: Sharing | null = null;
   #counters: SessionCounters = { produced: 0, lost: 0, skippedRuns: null, ringPeakBytes: 0 };
   #stopping: Promise<void> | null = null;
@@ -146,6 +148,7 @@ export class Session {
         const { masks } = this.#capture;
         this.#starting = this.#open(masks);
         this.#source = await this.#starting;
+        this.#unloaded = this.#source.unloaded;
         this.#tellRefused(this.#source);
         this.#capture.catchUp(masks);
       }
@@ -169,6 +172,11 @@ export class Session {
       this.#cancelDuration = after(forMs, () => void this.stop('DURATION'));
     }
     this.#setState('RUNNING');
+  }
+
+  /** What is attached to the kernel for it; null while nothing is, and of a replay. */
+  get #programs(): SharedSource | null {
+    return this.origin === 'LIVE' ? this.#source : null;
   }
 
   #tellRefused({ unloaded }: SharedSource): void {
@@ -293,15 +301,22 @@ export class Session {
     return this.hasReaders ? 0 : Date.now() - this.#usedAt;
   }
 
-  /** Paths of the costly fields that are captured now. */
+  /** Paths of the costly fields that are captured now; none of a replay, which has what was recorded. */
   captured(): string[] {
-    return this.#capture.fields();
+    return this.origin === 'LIVE' ? this.#capture.fields() : [];
   }
 
   /** How its filter is evaluated. */
   explain(): FilterPlan {
     return {
-      ...explain(this.spec, this.#trackers, this.#sharing, this.#source, this.captured()),
+      ...explain({
+        spec: this.spec,
+        runtimes: this.#trackers,
+        sharing: this.#sharing,
+        programs: this.#programs,
+        captured: this.captured(),
+        replayed: this.origin === 'REPLAY',
+      }),
       notices: this.notices(),
     };
   }
@@ -315,10 +330,10 @@ export class Session {
   notices(): string[] {
     return [
       ...this.#trackers.flatMap(({ definition }, i) => {
-        const unloaded = this.#source?.unloaded[i];
+        const unloaded = this.#unloaded[i];
         return unloaded ? refusals(definition, unloaded).map((text) => `${definition.name}: ${text}`) : [];
       }),
-      ...this.#matcher.notices(),
+      ...this.#matcher.notices(this.state === 'STOPPED' || this.state === 'FAILED'),
     ];
   }
 

@@ -207,15 +207,32 @@ export class CgroupMatcher {
     this.#hurry = newHurry();
   }
 
-  /** Why the target may hold more, or less, than its session has; for people. Empty when nothing is missing. */
-  notices(): string[] {
+  /**
+   * Why the target may hold more, or less, than its session has; for people. Empty when nothing is missing. `ended`: nothing happens to
+   * the session any more, and only what happened is told.
+   */
+  notices(ended = false): string[] {
     if (!this.#target?.containers.some(({ name, image, labels }) => name != null || image != null || labels != null))
       return [];
+    const notices = ended ? [] : this.#noticesOfNow();
+    if (this.#undecidedEvents)
+      notices.push(
+        `${this.#undecidedEvents} event${this.#undecidedEvents > 1 ? 's were' : ' was'} kept while nobody could say whether the target holds their container`,
+      );
+    return notices;
+  }
+
+  #noticesOfNow(): string[] {
     const notices = this.#registry.silentEngines.map(
       ({ endpoint, error }) =>
         `the engine at ${endpoint} does not respond (${error}): containers that start now have no name, image and labels until it does`,
     );
-    const open = new Set([...this.#undecided.values()].map(({ id }) => id));
+    // One that has ended, or was told of, since its last event is still in the map: only a next event would have it decided.
+    const open = new Set(
+      [...this.#undecided.values()]
+        .filter((container) => isAlive(container) && this.#mayHold(container))
+        .map(({ id }) => id),
+    );
     if (open.size) {
       const shown = [...open]
         .slice(0, MAX_SHOWN)
@@ -225,15 +242,13 @@ export class CgroupMatcher {
         `no engine has told the names of ${open.size} container${open.size > 1 ? 's' : ''} (${shown}${open.size > MAX_SHOWN ? ', …' : ''}): whether the target holds them is undecided, and their events are kept`,
       );
     }
-    if (this.#undecidedEvents)
-      notices.push(
-        `${this.#undecidedEvents} events were kept while nobody could say whether the target holds their container`,
-      );
     return notices;
   }
 
   /** What to tell the kernel of a container that changed. */
   reevaluate(container: Container): [CgroupId, CgroupVerdict][] {
+    if (container.state === 'REMOVED')
+      for (const [key, open] of this.#undecided) if (open === container) this.#undecided.delete(key);
     if (!this.inKernel || !this.#registry.ready(container)) return [];
     return this.#registry.cgroupIds(container).map((id) => {
       const keep = this.#cgroups.has(id) || this.#holds(container);

@@ -214,6 +214,19 @@ describe('explain', () => {
     expect(await stats(filtered)).toMatchObject({ produced: 22, lost: 2, received: 20, discarded: 15, delivered: 5 });
   });
 
+  it('of a session that has ended tells how it was evaluated, and of nothing that is in use', async () => {
+    const id = await start({ expr: 'process.uid == 7 && exec.args.exists(a, a == "x")' });
+    const running = await explain(id);
+    expect(running.trackers).toMatchObject([{ hooks: ['tp_btf/exec'], captured: ['args', 'argsTruncated'] }]);
+    await fixture.services.manager.get(id)?.stop('REQUESTED');
+    const { where, sharing, trackers } = running;
+    expect(await explain(id)).toEqual({
+      where,
+      trackers: trackers.map((tracker) => ({ ...tracker, hooks: [] })),
+      sharing: { sessions: 0, eventsPerSecond: null, reason: sharing.reason },
+    });
+  });
+
   it('tells the filter of each live subscriber', async () => {
     const id = await start(null);
     const session = fixture.services.manager.get(id);
@@ -231,10 +244,11 @@ describe('notices', () => {
       { missing: [], refused: [] },
       { missing: ['open_submit_old'], refused: [{ program: 'open_submit', errno: 'EACCES', log }] },
     ];
-    const notices = async (trackers: readonly object[]): Promise<unknown> => {
-      const query = `{ session(id: "${await start(null, trackers)}") { notices explain { notices } } }`;
+    const noticesOf = async (id: string): Promise<unknown> => {
+      const query = `{ session(id: "${id}") { notices explain { notices } } }`;
       return (await post(server.url, { query })).json.data?.['session'];
     };
+    const notices = async (trackers: readonly object[]): Promise<unknown> => noticesOf(await start(null, trackers));
     const told = [
       expect.stringMatching(
         /^open: Files that are opened through io_uring: the kernel's verifier refused the program open_submit \(EACCES\)\./,
@@ -242,7 +256,10 @@ describe('notices', () => {
     ];
     const both = [{ exec: {} }, { open: {} }];
     expect(await notices(both)).toEqual({ notices: told, explain: { notices: told } });
-    expect(await notices(both)).toEqual({ notices: told, explain: { notices: told } }); // it shares the first one's programs
+    const shares = await start(null, both);
+    expect(await noticesOf(shares)).toEqual({ notices: told, explain: { notices: told } }); // it shares the first one's programs
+    await fixture.services.manager.get(shares)?.stop('REQUESTED');
+    expect(await noticesOf(shares)).toEqual({ notices: told, explain: { notices: told } }); // its events lack the same
     // A kernel that lacks the hooks is no fault of a session's: the tracker's blind spots tell of it.
     fixture.kernel.unloaded = [{ missing: ['open_submit_old', 'open_submit'], refused: [] }];
     expect(await notices([{ open: {} }])).toEqual({ notices: [], explain: { notices: [] } });

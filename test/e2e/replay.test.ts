@@ -181,11 +181,13 @@ describe('a recording', () => {
           readonly events: { readonly totalCount: number; readonly nodes: object[] };
           readonly aggregate: { readonly key: { readonly value: string }[]; readonly count: string }[];
           readonly stats: object;
+          readonly explain: object;
         };
       }
       const { data } = await query<Held>(`{ session(id: "${session?.id}") {
         events(where: { open: { errno: { eq: "ENOENT" } } }, first: 1000) { totalCount nodes { ... on OpenEvent { errno path } } }
         aggregate(groupBy: ["tracker"]) { key { value } count } stats { produced lost delivered retained }
+        explain { trackers { hooks captured } sharing { sessions eventsPerSecond reason } }
       } }`);
       const answer = data.session;
       expect(answer.events.totalCount).toBe(recorded.length);
@@ -202,6 +204,10 @@ describe('a recording', () => {
         lost: '0',
         delivered: String(recorded.length),
         retained: String(recorded.length),
+      });
+      expect(answer.explain).toEqual({
+        trackers: ['exec', 'open', 'exit'].map(() => ({ hooks: [], captured: [] })),
+        sharing: { sessions: 0, eventsPerSecond: null, reason: 'it replays a recording: no programs are loaded' },
       });
       const refused = await query('mutation { startSession(input: { trackers: [{ exec: {} }] }) { id } }');
       expect(refused.errors?.[0]?.extensions.code).toBe('NO_KERNEL');

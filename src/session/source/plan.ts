@@ -22,16 +22,31 @@ export interface TrackerPlan {
 const UNFILTERED =
   'it has no filter: sessions with equal trackers, options, target, ring and way of capturing share their programs';
 
-/** `captured`: of all trackers. */
-export function explain(
-  { where, trackers }: SessionSpec,
-  runtimes: readonly TrackerRuntime[],
-  sharing: Sharing | null,
-  source: SharedSource | null,
-  captured: readonly string[],
-): Omit<FilterPlan, 'notices'> {
-  const facts = source?.facts() ?? null;
-  const unloaded = source?.unloaded ?? [];
+const REPLAYED = 'it replays a recording: no programs are loaded';
+const NOT_STARTED = 'its programs are not loaded yet';
+
+/** What a session's plan is made of. */
+export interface Planned {
+  readonly spec: SessionSpec;
+  readonly runtimes: readonly TrackerRuntime[];
+  /** Null where it has no filter, and until its start. */
+  readonly sharing: Sharing | null;
+  /** What is attached for it; null while nothing is. */
+  readonly programs: SharedSource | null;
+  /** Of all trackers. */
+  readonly captured: readonly string[];
+  readonly replayed: boolean;
+}
+
+export function explain({
+  spec: { where, trackers },
+  runtimes,
+  sharing,
+  programs,
+  captured,
+  replayed,
+}: Planned): Omit<FilterPlan, 'notices'> {
+  const facts = programs?.facts() ?? null;
   const inServer = sharing?.pushed ? where?.rest : where?.whole;
   return {
     where: where?.text ?? null,
@@ -39,13 +54,13 @@ export function explain(
       tracker: name,
       inKernel: sharing?.pushed ? (where?.inKernel(name) ?? null) : null,
       inServer: inServer?.textOf(name) ?? null,
-      hooks: hooksOf(trackers[i]?.options ?? {}, unloaded[i]),
+      hooks: programs ? hooksOf(trackers[i]?.options ?? {}, programs.unloaded[i]) : [],
       captured: captured.filter((field) => onDemand.includes(field)),
     })),
     sharing: {
       sessions: facts?.sessions ?? 0,
       eventsPerSecond: facts?.eventsPerSecond ?? null,
-      reason: sharing?.reason ?? UNFILTERED,
+      reason: replayed ? REPLAYED : (sharing?.reason ?? (where ? NOT_STARTED : UNFILTERED)),
     },
   };
 }
