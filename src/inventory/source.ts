@@ -11,6 +11,13 @@ export interface EngineStatus {
   readonly kind: string | null;
   /** The address that is used: unix:///var/run/docker.sock, tcp://host:2376. */
   readonly endpoint: string;
+  /** Nobody named it: until it has answered once, there may be no such engine. Default: false. */
+  readonly presumed?: boolean;
+}
+
+/** Whether there is nothing at an address that nobody named: nothing is missing then. */
+export function isNoEngine({ connected, error, presumed = false }: EngineStatus): boolean {
+  return !connected && presumed && error !== null && error.includes('ENOENT');
 }
 
 /** Who listens to a source. What it throws is logged, and goes no further. */

@@ -1,5 +1,5 @@
 import type { ContainerFacts } from './container.js';
-import type { ContainerSource, CreateSource, EngineStatus } from './source.js';
+import { isNoEngine, type ContainerSource, type CreateSource, type EngineStatus } from './source.js';
 
 /** Who listens to all sources. */
 export interface SourcesSink {
@@ -64,7 +64,7 @@ export class ContainerSources {
       : this.#sources.length > 0 && this.#sources.every(({ status }) => status.connected);
   }
 
-  /** Those that exist and do not respond now, so that names are missing. One whose socket has never been there is no engine. */
+  /** Those that do not respond now, so that names are missing. A usual socket that nobody named and that has never been there is no engine. */
   get silent(): readonly EngineStatus[] {
     return this.statuses.filter(isSilent);
   }
@@ -121,6 +121,6 @@ export class ContainerSources {
   }
 }
 
-function isSilent({ connected, error, kind }: EngineStatus): boolean {
-  return !connected && error !== null && (kind !== null || !error.includes('ENOENT'));
+function isSilent(status: EngineStatus): boolean {
+  return !status.connected && status.error !== null && !isNoEngine(status);
 }

@@ -3,7 +3,6 @@ import type { Config } from '../base/config.js';
 import type { Log } from '../base/log.js';
 import { loadTrackers } from '../catalog/load.js';
 import { readProcess } from '../inventory/process.js';
-import { defaultEndpoints } from '../inventory/docker/endpoint.js';
 import type { CreateSource } from '../inventory/source.js';
 import { ContainerRegistry } from '../inventory/registry.js';
 import { ClockWatch } from '../kernel/clock.js';
@@ -25,7 +24,7 @@ export async function openKernel({ engines }: Config, log: Log): Promise<Ground>
   const kernel = new KernelThread();
   const registry = new ContainerRegistry({
     log,
-    sources: await engineSources(engines ?? defaultEndpoints(), log),
+    sources: await engineSources(engines, log),
   });
   const close = async (): Promise<void> => {
     await kernel.close();
@@ -60,7 +59,7 @@ export async function openKernel({ engines }: Config, log: Log): Promise<Ground>
 }
 
 /** dockerode takes a tenth of a second to load, and some MiB: only where there is an engine. */
-async function engineSources(hosts: readonly string[], log: Log): Promise<readonly CreateSource[]> {
-  if (hosts.length === 0) return [];
+async function engineSources(hosts: readonly string[] | null, log: Log): Promise<readonly CreateSource[]> {
+  if (hosts?.length === 0) return [];
   return (await import('../inventory/docker/sources.js')).dockerSources({ log, hosts });
 }

@@ -5,22 +5,34 @@ import { invalid } from '../../base/errors.js';
 // Of root's engines only: what a user's own engine says of containers is believed only where the administrator names it.
 const SOCKETS = ['/var/run/docker.sock', '/run/podman/podman.sock'];
 
-/** DOCKER_HOST where it is set; else the usual sockets that exist now, each once; else Docker's, which may come. */
-export function defaultEndpoints(): string[] {
-  const host = process.env['DOCKER_HOST'];
-  if (host !== undefined && host !== '') return [host];
-  return endpointsOf(SOCKETS);
+export interface Endpoint {
+  readonly host: string;
+  /** Nobody named it, and its socket is not there: it may come, or there is no engine. */
+  readonly presumed: boolean;
+}
+
+const known = (host: string): Endpoint => ({ host, presumed: false });
+
+/** Those that somebody named; null: DOCKER_HOST where it is set, else the usual sockets that exist now, each once, else Docker's, which may come. */
+export function endpoints(
+  named: readonly string[] | null,
+  { DOCKER_HOST: host }: NodeJS.ProcessEnv = process.env,
+  sockets: readonly string[] = SOCKETS,
+): Endpoint[] {
+  if (named !== null) return [...new Set(named)].map(known);
+  return host !== undefined && host !== '' ? [known(host)] : endpointsOf(sockets);
 }
 
 /** `sockets` that exist, without those that lead to another's place (the package podman-docker makes such a link). */
-export function endpointsOf(sockets: readonly string[]): string[] {
+function endpointsOf(sockets: readonly string[]): Endpoint[] {
   const found = new Map<string, string>();
   for (const path of sockets) {
     if (!existsSync(path)) continue;
     const real = realpathSync(path);
     if (!found.has(real)) found.set(real, `unix://${path}`);
   }
-  return found.size > 0 ? [...found.values()] : sockets.slice(0, 1).map((path) => `unix://${path}`);
+  if (found.size > 0) return [...found.values()].map(known);
+  return sockets.slice(0, 1).map((path) => ({ host: `unix://${path}`, presumed: true }));
 }
 
 export const endpointForms = "a socket's path, unix:///…, tcp://host:port or ssh://host";

@@ -6,15 +6,15 @@ import type { Log } from '../../base/log.js';
 import { readInspected, readList } from './response.js';
 import type { ContainerFacts } from '../container.js';
 import { factsFromInspect, factsFromList, readEngineEvent } from './docker.js';
-import { dockerOptions } from './endpoint.js';
+import { dockerOptions, type Endpoint } from './endpoint.js';
 import { shakeHands } from './handshake.js';
 import { Inspector } from './inspector.js';
 import { get, getJson, MAX_BYTES, open, RequestError, requireOk } from './request.js';
-import type { ContainerSource, EngineStatus, SourceSink } from '../source.js';
+import { isNoEngine, type ContainerSource, type EngineStatus, type SourceSink } from '../source.js';
 
 export interface EngineOptions {
   /** unix:///path, /path or tcp://host:port (with DOCKER_CERT_PATH and DOCKER_TLS_VERIFY) of an engine that speaks the Docker API. */
-  readonly host: string;
+  readonly endpoint: Endpoint;
   readonly log: Log;
   /** A request that takes longer has failed, and with it the connection when it was a list or a ping. Default 5000. */
   readonly requestMs?: number;
@@ -58,8 +58,9 @@ export class Engine implements ContainerSource {
     this.#requestMs = options.requestMs ?? 5000;
     this.#pingMs = options.pingMs ?? 5000;
     this.#backoffMs = options.backoffMs ?? 5000;
-    this.#docker = new Docker(dockerOptions(options.host));
-    this.#status = { connected: false, error: null, version: null, kind: null, endpoint: options.host };
+    this.#docker = new Docker(dockerOptions(options.endpoint.host));
+    const { host, presumed } = options.endpoint;
+    this.#status = { connected: false, error: null, version: null, kind: null, endpoint: host, presumed };
     this.#inspector = new Inspector({
       ask: async (id) => this.#inspect(id),
       onFacts: (facts) => this.#tell(() => this.#sink.facts(facts)),
@@ -141,7 +142,7 @@ export class Engine implements ContainerSource {
     if (!containers) throw new Error('listing containers: the response is not a list');
     const all = containers.map((container) => factsFromList(container, kind));
     this.#touched = null;
-    this.#setStatus({ ...this.#status, connected: true, error: null, version, kind });
+    this.#setStatus({ ...this.#status, connected: true, error: null, version, kind, presumed: false });
     this.#tell(() => this.#sink.listed(all, touched));
     // The running ones first: events come from them.
     for (const { id, state } of all) if (state !== 'EXITED') this.#inspector.request(id);
@@ -268,6 +269,8 @@ export class Engine implements ContainerSource {
     if (previous.connected === status.connected && previous.error === status.error) return;
     if (status.connected)
       this.#log.info({ engine: status.endpoint, version: status.version }, 'container engine connected');
+    else if (isNoEngine(status))
+      this.#log.debug({ engine: status.endpoint }, 'there is no container engine: containers have no names');
     else if (status.error !== 'closed')
       this.#log.warn(
         { engine: status.endpoint, error: status.error },

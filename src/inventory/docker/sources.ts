@@ -1,13 +1,13 @@
 import type { CreateSource } from '../source.js';
-import { defaultEndpoints } from './endpoint.js';
+import { endpoints } from './endpoint.js';
 import { Engine, type EngineOptions } from './engine.js';
 
-export interface DockerOptions extends Omit<EngineOptions, 'host'> {
-  /** Where the engines are. Default: DOCKER_HOST, or the usual sockets that exist. */
-  readonly hosts?: readonly string[] | undefined;
+export interface DockerOptions extends Omit<EngineOptions, 'endpoint'> {
+  /** Where the engines are; null: DOCKER_HOST, or the usual sockets that exist. */
+  readonly hosts: readonly string[] | null;
 }
 
 /** A source for each engine that speaks the Docker API: Docker, and Podman's socket. */
-export function dockerSources({ hosts = defaultEndpoints(), ...limits }: DockerOptions): CreateSource[] {
-  return [...new Set(hosts)].map((host) => (sink) => new Engine({ ...limits, host }, sink));
+export function dockerSources({ hosts, ...limits }: DockerOptions): CreateSource[] {
+  return endpoints(hosts).map((endpoint) => (sink) => new Engine({ ...limits, endpoint }, sink));
 }
