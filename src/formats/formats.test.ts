@@ -182,6 +182,7 @@ describe('a replay', () => {
     await new Promise<void>((resolve) => {
       const player: Player = {
         play: (events, { lost }) => batches.push({ events, lost }),
+        miss: () => undefined,
         queued: () => 0,
         end: () => resolve(),
       };

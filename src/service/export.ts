@@ -4,6 +4,7 @@ import { invalid } from '../base/errors.js';
 import { turns } from '../base/turn.js';
 import { nowText } from '../event/clock.js';
 import type { Demand, Gap, TraceEvent } from '../event/event.js';
+import { Missing } from '../event/missing.js';
 import type { EventFilter } from '../filter/index.js';
 import {
   aggregateSheet,
@@ -170,27 +171,18 @@ async function* encoded<Item>(
   signal: AbortSignal,
 ): AsyncGenerator<string | Uint8Array, void> {
   let items = 0;
-  let lost = 0;
-  let dropped = 0;
-  let counted = true;
+  const missing = new Missing();
   yield encoder.head();
   for await (const part of parts) {
     if (!turns.isOpen) await turns.next();
     items += part.items.length;
-    lost += part.gap?.lost ?? 0;
-    dropped += part.gap?.dropped ?? 0;
-    if (part.gap && part.gap.lost + part.gap.dropped === 0) counted = false;
+    if (part.gap) missing.add(part.gap);
     const piece = encoder.items(part.items, part.gap);
     if (piece.length) yield piece;
     if (signal.aborted) return;
   }
-  const end = encoder.end({
-    items,
-    lost,
-    dropped,
-    complete: lost === 0 && dropped === 0 && counted,
-    state: session.state,
-  });
+  const { lost, dropped, complete } = missing;
+  const end = encoder.end({ items, lost, dropped, complete, state: session.state });
   if (end.length) yield end;
 }
 

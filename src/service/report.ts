@@ -1,6 +1,7 @@
-import { ReportBuilder, type Losses, type ReportSubject } from '../analysis/report/index.js';
+import { ReportBuilder, type ReportSubject } from '../analysis/report/index.js';
 import type { Caller } from '../access/caller.js';
 import { EunomiaError, invalid } from '../base/errors.js';
+import { Missing } from '../event/missing.js';
 import type { BehaviourReport } from '../event/report.js';
 import { nanosOf, textOfNanos } from '../record/nanos.js';
 import type { Part } from '../session/stream/parts.js';
@@ -121,7 +122,7 @@ class ReportWriter {
   readonly #subject: ReportSubject;
   readonly #builder: ReportBuilder;
   readonly #signal: AbortSignal;
-  #losses: Losses = { lost: 0, dropped: 0, uncounted: false };
+  readonly #missing = new Missing();
   #stored = 0;
 
   constructor(subject: ReportSubject, { signal }: Caller) {
@@ -146,7 +147,7 @@ class ReportWriter {
   }
 
   build(top: number): BehaviourReport {
-    return this.#builder.build(top, this.#losses);
+    return this.#builder.build(top, this.#missing);
   }
 
   #narrowing(): Narrowing {
@@ -164,8 +165,7 @@ class ReportWriter {
     // Events that are dropped came before the one at its end, which is there.
     const before = since !== null && (lost || !dropped ? to < since : to <= since);
     if (before || (until !== null && from >= until)) return;
-    const { lost: all, dropped: away, uncounted } = this.#losses;
-    this.#losses = { lost: all + lost, dropped: away + dropped, uncounted: uncounted || (lost === 0 && dropped === 0) };
+    this.#missing.add({ lost, dropped });
   }
 }
 

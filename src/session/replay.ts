@@ -37,6 +37,8 @@ export interface ReplayEnd {
 /** The session that is played to. */
 export interface Player {
   play(events: readonly TraceEvent[], gap: RecordedGap): void;
+  /** Between these times events are missing that nobody counted. */
+  miss(from: string, to: string): void;
   /** Events that wait for the slowest reader. */
   queued(): number;
   end(how: ReplayEnd): void;
@@ -131,7 +133,8 @@ async function playAll(
       await pause(begun + at - performance.now(), player, speed, signal);
       due = at;
     }
-    if (entry.kind === 'gap') gap = entry;
+    if (entry.kind === 'gap' && entry.missing === 0) player.miss(entry.from, entry.to);
+    else if (entry.kind === 'gap') gap = entry;
     else events.push(entry.event);
   }
   flush();

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { EunomiaError, messageOf } from '../base/errors.js';
 import type { Container } from '../inventory/container.js';
 import type { ContainerRegistry } from '../inventory/registry.js';
-import type { Demand, TraceEvent } from '../event/event.js';
+import type { Demand, Gap, TraceEvent } from '../event/event.js';
 import type { Log } from '../base/log.js';
 import { nowText, textOfMs } from '../event/clock.js';
 import { configure } from './source/configuration.js';
@@ -78,6 +78,8 @@ export class Session {
   #source: SharedSource | null = null;
   /** Of its programs, those that are not loaded: also of programs that are detached again. */
   #unloaded: SharedSource['unloaded'] = [];
+  /** Of a replay. */
+  readonly #uncounted: Gap[] = [];
   #sharing: Sharing | null = null;
   #counters: SessionCounters = { produced: 0, lost: 0, skippedRuns: null, ringPeakBytes: 0 };
   #stopping: Promise<void> | null = null;
@@ -194,6 +196,7 @@ export class Session {
     if (replay)
       return replay.play({
         play: (events, gap) => this.#ingest.play(events, gap),
+        miss: (from, to) => void this.#uncounted.push({ from, to, lost: 0, dropped: 0, where: 'STORE' }),
         queued: () => this.#readers.mostQueued,
         end: (problem) => this.#endReplay(problem),
       });
@@ -432,6 +435,17 @@ export class Session {
           this.#deps.log.error({ session: this.id, err: error }, 'telling the kernel of a container'),
         );
   };
+
+  /**
+   * Where events are missing that nobody counted, as gaps of 0. `last`: the time of the newest event that it holds; what a session
+   * that failed did not see any more, or what was cut off a recording, happened after it.
+   */
+  uncounted(last: string | null): Gap[] {
+    const hasEnded = this.state === 'STOPPED' || this.state === 'FAILED';
+    if (!hasEnded || this.error === null) return [...this.#uncounted];
+    const [from, to] = [last ?? this.startedAt ?? this.createdAt, this.stoppedAt ?? nowText()];
+    return [...this.#uncounted, { from, to, lost: 0, dropped: 0, where: this.origin === 'LIVE' ? 'KERNEL' : 'STORE' }];
+  }
 
   #endReplay({ problem, broken }: ReplayEnd): void {
     this.error ??= problem;

@@ -1,3 +1,4 @@
+import { isUncounted } from '../event/missing.js';
 import type { Part } from '../session/stream/parts.js';
 import type { EventQuery, Store, StoredEvent, StoredRecord } from './store.js';
 
@@ -22,12 +23,12 @@ export async function* storedParts({ record, store }: StoredWhole, query: EventQ
       if (head.length || before) yield partOf(head, before);
       rest = rest.slice(head.length);
       before = { from, to, lost, dropped, where };
-      if (lost === 0 && dropped === 0) counted = false;
+      if (isUncounted({ lost, dropped })) counted = false;
     }
     if (rest.length || before) yield partOf(rest, before);
   }
-  // Not every store has a gap for what a server took along that was killed.
-  if (stopReason === 'INTERRUPTED' && counted)
+  // Not every store has a gap for what a server took along that was killed; none has one for what a session did not see that failed.
+  if ((stopReason === 'INTERRUPTED' || stopReason === 'ERROR') && counted)
     yield { events: [], gap: { from: end, to: end, lost: 0, dropped: 0, where: 'STORE' } };
 }
 

@@ -146,12 +146,19 @@ describe('the report of a stored session', () => {
     });
   });
 
-  it('is not complete when the store dropped events, or the server was killed', async () => {
+  it('is not complete when the store dropped events, the server was killed, or the session failed', async () => {
     const { url, add } = await server();
     await add('s4', [{ events: 10 }, { events: 10, gap: gap(0, 25) }]);
     expect(await report(url, '', 's4')).toMatchObject({ events: '20', dropped: '25', complete: false });
-    await add('killed', [{ events: 10 }], {}, { stopReason: 'INTERRUPTED' });
-    expect(await report(url, '', 'killed')).toMatchObject({ events: '10', lost: '0', dropped: '0', complete: false });
+    for (const stopReason of ['INTERRUPTED', 'ERROR'] as const) {
+      await add(stopReason, [{ events: 10 }], {}, { stopReason });
+      expect(await report(url, '', stopReason)).toMatchObject({
+        events: '10',
+        lost: '0',
+        dropped: '0',
+        complete: false,
+      });
+    }
   });
 
   it.each([

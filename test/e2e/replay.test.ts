@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
 import { startServer, startSession, stopSession } from '../support/server.js';
+import { until } from '../support/until.js';
 import { firstLine } from '../support/workload.js';
 
 const exec = promisify(execFile);
@@ -233,6 +234,52 @@ describe('a file that is not a whole recording', () => {
     expect(code).toBe(0);
     expect(stdout.trimEnd().split('\n')).toHaveLength(10);
     expect(stderr).toContain('ends in the middle of line 12: that line is lost');
+  });
+
+  it('gives a report and an export that are not complete', async () => {
+    const whole = await readFile(recording, 'utf8');
+    const cut = await write(`${whole.trimEnd().split('\n').slice(0, 11).join('\n')}\n`);
+    const child = spawn(process.execPath, [main, 'replay', cut, '--port', '0'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    try {
+      const url = /(http:\S+)/.exec(await firstLine(child))?.[1] ?? '';
+      const ask = async <Data>(query: string): Promise<Data> => {
+        const headers = { 'content-type': 'application/json' };
+        const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ query }) });
+        return ((await response.json()) as { data: Data }).data;
+      };
+      const { id, error } = await until('it is replayed', async () => {
+        const { sessions } = await ask<{ sessions: { id: string; error: string | null }[] }>(
+          '{ sessions(state: STOPPED) { id error } }',
+        );
+        return sessions[0];
+      });
+      expect(error).toContain('it was cut');
+      const { session } = await ask<{ session: object }>(
+        `{ session(id: "${id}") { report { events lost dropped complete markdown } } }`,
+      );
+      expect(session).toEqual({
+        report: {
+          events: '10',
+          lost: '0',
+          dropped: '0',
+          complete: false,
+          markdown: expect.stringContaining('**Not complete**: events are missing that nobody counted.') as string,
+        },
+      });
+      const { stdout } = await eunomia(['export', id, '--server', url]);
+      const [missing, end] = stdout
+        .trimEnd()
+        .split('\n')
+        .slice(-2)
+        .map((line) => JSON.parse(line) as object);
+      expect(missing).toMatchObject({ gap: { lost: '0', dropped: '0', where: 'STORE' } });
+      expect(end).toMatchObject({ end: { items: '10', complete: false } });
+    } finally {
+      child.kill('SIGTERM');
+      if (child.exitCode === null) await once(child, 'exit');
+    }
   });
 
   it.each([

@@ -110,6 +110,17 @@ describe('a live aggregate', () => {
     await live.return();
   });
 
+  it('is not complete at its end where its session failed: events may be missing that nobody counted', async () => {
+    const source = new FakeSource();
+    const live = new LiveAggregate(new Aggregator(spec, { live: true }), source, 1000, null, () => true);
+    source.push(batchOf('a'));
+    const running = live.next();
+    await vi.advanceTimersByTimeAsync(1000);
+    expect((await running).value?.complete).toBe(true);
+    source.end();
+    expect((await live.next()).value).toMatchObject({ lost: 0, dropped: 0, complete: false, final: true });
+  });
+
   it('sums up for a reader that is slow', async () => {
     const { source, live } = open();
     for (let i = 0; i < 5; i++) {

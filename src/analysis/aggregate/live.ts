@@ -42,6 +42,7 @@ export class LiveAggregate implements AsyncIterableIterator<AggregateChange> {
   readonly #aggregator: Aggregator;
   readonly #source: AggregateSource;
   readonly #refresh: (() => Promise<void>) | null;
+  readonly #failed: () => boolean;
   readonly #timer: NodeJS.Timeout;
   readonly #waiting: Waiting[] = [];
   readonly #gaps = { lost: 0, dropped: 0 };
@@ -53,17 +54,19 @@ export class LiveAggregate implements AsyncIterableIterator<AggregateChange> {
 
   /**
    * `refresh` has the source brought up to date, where it is not by itself: before each change. What it rejects with is
-   * left to the source to tell.
+   * left to the source to tell. `failed`: whether the source has ended early, so that events may be missing that nobody counted.
    */
   constructor(
     aggregator: Aggregator,
     source: AggregateSource,
     everyMs: number,
     refresh: (() => Promise<void>) | null = null,
+    failed: () => boolean = () => false,
   ) {
     this.#aggregator = aggregator;
     this.#source = source;
     this.#refresh = refresh;
+    this.#failed = failed;
     this.#timer = setInterval(() => void this.#tick(), everyMs).unref();
     void this.#read();
   }
@@ -159,7 +162,7 @@ export class LiveAggregate implements AsyncIterableIterator<AggregateChange> {
       missed,
       lost,
       dropped,
-      complete: gaps === 0,
+      complete: gaps === 0 && !(ended && this.#failed()),
       final: ended && !changes.more && !this.#aggregator.hasOpenWindows,
     };
   }

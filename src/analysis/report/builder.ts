@@ -1,4 +1,5 @@
 import type { Demand, TraceEvent } from '../../event/event.js';
+import type { Missing } from '../../event/missing.js';
 import type {
   BehaviourReport,
   MissingSection,
@@ -41,14 +42,6 @@ export interface ReportSubject {
 export interface ReportSource extends ReportedSession {
   /** Of its trackers, by name. */
   readonly options: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
-}
-
-/** Events that are missing; the report is complete when nothing is. */
-export interface Losses {
-  readonly lost: number;
-  readonly dropped: number;
-  /** Whether some are missing that nobody counted: the server was killed. */
-  readonly uncounted: boolean;
 }
 
 /** Sections that no tracker feeds yet, and the tracker that is going to. */
@@ -125,7 +118,7 @@ export class ReportBuilder {
   }
 
   /** `top`: maximum number of entries per section; the rest is counted together. */
-  build(top: number, { lost, dropped, uncounted }: Losses): BehaviourReport {
+  build(top: number, { lost, dropped, complete }: Missing): BehaviourReport {
     const { session, container, host, from, to, narrowed } = this.#subject;
     const restricted = this.#restricted();
     return {
@@ -139,7 +132,7 @@ export class ReportBuilder {
       events: String(this.#events),
       lost: String(lost),
       dropped: String(dropped),
-      complete: lost === 0 && dropped === 0 && !uncounted,
+      complete,
       restrictions: [...new Set([...restricted.map(({ restriction }) => restriction), ...narrowed])],
       restricted,
       doubled: this.#doubled(),

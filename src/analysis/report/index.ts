@@ -1,9 +1,2 @@
-export {
-  ReportBuilder,
-  reportDemand,
-  type Losses,
-  type ReportSource,
-  type ReportSubject,
-  type ReportTracker,
-} from './builder.js';
+export { ReportBuilder, reportDemand, type ReportSource, type ReportSubject, type ReportTracker } from './builder.js';
 export { markdown } from './markdown.js';

@@ -119,7 +119,10 @@ function sessionsOf({ session, sessions }: BehaviourReport): string {
 function completeness({ lost, dropped, complete, session }: BehaviourReport): string {
   if (complete) return 'Complete: no event was lost.';
   if (lost === '0' && dropped === '0')
-    return '**Not complete**: the server was killed while it recorded, and what happened in the second before is not stored.';
+    return (
+      '**Not complete**: events are missing that nobody counted. The recording was cut, or the server was killed or failed ' +
+      'while it recorded.'
+    );
   return (
     `**Not complete**: ${lost} events were lost in the kernel, ${dropped} ` +
     `${session === null ? 'are not stored' : 'were no longer held'}.`

@@ -10,6 +10,7 @@ import {
 import { Tally } from './section/tally.js';
 import { loadTrackers } from '../../catalog/load.js';
 import type { TraceEvent } from '../../event/event.js';
+import { Missing } from '../../event/missing.js';
 import { compareReports, type BehaviourReport } from '../../event/report.js';
 import type { ReportFeed } from '../../event/report-feed.js';
 import { eventWith } from '../../../test/support/event.js';
@@ -73,7 +74,7 @@ function reportOf(events: readonly TraceEvent[], given: Given = {}, top = 100): 
   const builder = new ReportBuilder(subject(given));
   builder.begin(source({ trackers: ran, options }));
   for (const each of events) builder.add(each);
-  return builder.build(top, { lost: 0, dropped: 0, uncounted: false });
+  return builder.build(top, new Missing());
 }
 
 describe('a report', () => {

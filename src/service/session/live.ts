@@ -212,6 +212,7 @@ export class LiveSession implements SessionHandle {
       source,
       everyMs,
       session.sums ? () => session.refresh() : null,
+      () => session.error !== null,
     );
   }
 

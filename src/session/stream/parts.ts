@@ -41,6 +41,8 @@ export async function* heldParts(session: Session, filter: StreamFilter | null):
       if (!turns.isOpen) await turns.next('REQUEST');
     }
   }
+  const last = slices.findLast(({ from, to }) => to > from);
+  for (const gap of session.uncounted(last ? last.batch.event(last.to - 1).time : null)) yield { events: [], gap };
 }
 
 function* partsOf({ batch, from, to }: Slice, filter: StreamFilter | null): Generator<Part> {
