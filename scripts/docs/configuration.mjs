@@ -31,7 +31,7 @@ YAML 1.2, or JSON, of at most 1 MiB:
 
 A key with dots in the tables below is nested, as \`limits.sessions\` is here.
 
-- An unknown key, a key that stands there twice, a wrong type or a wrong value stops the start. The message has file, line and column:
+- An unknown key, a key that stands there twice, a wrong type or a wrong value stops the start. The message has file, line and column of each of them:
   \`eunomia.yaml:8:3: limits.session: there is no such setting; did you mean "sessions"?\`. Values that a flag or a variable replaces are checked too.
 - A relative path is relative to the folder of the file (with a flag or variable: to the working directory).
 - The file must belong to root or to the user of the server, and others may not write it or a folder above it. With a secret in it (marked *secret* below), only

@@ -5,6 +5,8 @@ import { readTrusted, type FileKind } from './file.js';
 
 export type Path = readonly (string | number)[];
 type Fields = Readonly<Record<string, unknown>>;
+/** Errors of one file that are told. */
+const MOST_ERRORS = 50;
 
 /** What a file configures: the code of its errors, and the setting that names it. */
 export interface ConfigFileKind {
@@ -25,8 +27,11 @@ export class ConfigFile {
     this.name = name;
     this.#code = code;
     this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false, uniqueKeys: true });
-    const [error] = [...this.#document.errors, ...this.#document.warnings];
-    if (error) throw this.#error(error.pos[0], error.message.replace(/\s+$/, ''));
+    throwAll(
+      [...this.#document.errors, ...this.#document.warnings].map(({ pos: [offset], message }) =>
+        this.#error(offset, message.replace(/\s+$/, '')),
+      ),
+    );
     try {
       this.value = this.#document.toJS({ maxAliasCount: 100 });
     } catch (failure) {
@@ -85,6 +90,22 @@ export class ConfigFile {
     }
   }
 
+  /** What is made of each item. Throws what is wrong with any of them at once. */
+  each<Item, Made>(items: readonly Item[], make: (item: Item, index: number) => Made): Made[] {
+    const errors: EunomiaError[] = [];
+    const made = items.flatMap((item, i): Made[] => {
+      try {
+        return [make(item, i)];
+      } catch (error) {
+        if (!(error instanceof EunomiaError) || error.code !== this.#code) throw error;
+        errors.push(error);
+        return [];
+      }
+    });
+    throwAll(errors);
+    return made;
+  }
+
   /** The fields of an object, none of them unknown. */
   fields(value: unknown, path: Path, known: readonly string[]): Fields {
     if (typeof value !== 'object' || value === null || Array.isArray(value))
@@ -119,6 +140,22 @@ export class ConfigFile {
     const at = { file: this.name, line: Math.max(1, line), column: Math.max(1, col) };
     return new EunomiaError(this.#code, `${at.file}:${at.line}:${at.column}: ${message}`, { details: at });
   }
+}
+
+/**
+ * Throws these errors of one file as one, a line each in the order of their places; nothing where there are none. Its details are the
+ * first's.
+ */
+export function throwAll(errors: readonly EunomiaError[]): void {
+  const place = ({ details }: EunomiaError): number => Number(details['line']) * 1e6 + Number(details['column']);
+  const sorted = [...errors].sort((a, b) => place(a) - place(b));
+  const [first] = sorted;
+  if (!first) return;
+  if (sorted.length === 1) throw first;
+  const texts = [...new Set(sorted.map(({ message }) => message))];
+  const more = texts.length - MOST_ERRORS;
+  const shown = more > 0 ? [...texts.slice(0, MOST_ERRORS), `and ${more} more errors`] : texts;
+  throw new EunomiaError(first.code, shown.join('\n'), { details: first.details });
 }
 
 function textOf(path: Path): string {

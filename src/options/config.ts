@@ -1,4 +1,6 @@
 import { type Config, type Limits, type Token } from '../base/config.js';
+import { throwAll } from '../base/config-file.js';
+import { EunomiaError } from '../base/errors.js';
 import { UsageError } from '../base/usage.js';
 import { influxOf } from './influx.js';
 import { WrongValue } from './kind.js';
@@ -20,9 +22,28 @@ export function readSources(flags: Flags, variables: Variables): Sources {
 
 /** What a server is configured with. Throws a UsageError or BAD_CONFIG; whether it is a safe one, the server checks. */
 export function configOf(sources: Sources): Config {
-  const { requireHistory, retentionAge, retentionBytes } = historySettings;
   const directory = sources.value(historySettings.dataDir);
   const dataDirectory = directory === 'none' ? null : directory;
+  const { access, history, ...rest } = allOf({
+    access: () => accessOf(sources),
+    engines: () => enginesOf(sources),
+    history: () => historyOf(sources, dataDirectory),
+    influx: () => influxOf(sources, dataDirectory),
+    otlp: () => otlpOf(sources),
+    plugins: () => sources.value(generalSettings.plugins),
+    logLevel: () => sources.value(generalSettings.logLevel),
+    metricsConfig: () => sources.value(generalSettings.metricsConfig),
+    nodeName: () => sources.value(generalSettings.nodeName),
+    limits: () => limitsOf(sources),
+  });
+  return { ...access, ...history, ...rest, localToken: null, dataDirectory, replay: null };
+}
+
+function historyOf(
+  sources: Sources,
+  dataDirectory: string | null,
+): Pick<Config, 'requireHistory' | 'retentionMs' | 'retentionBytes'> {
+  const { requireHistory, retentionAge, retentionBytes } = historySettings;
   for (const each of [requireHistory, retentionAge, retentionBytes]) {
     const from = sources.from(each);
     // What stands in the environment may be meant for another server.
@@ -31,22 +52,33 @@ export function configOf(sources: Sources): Config {
       throw sources.error(each, 'is of the history, which --data-dir none switches off');
   }
   return {
-    ...accessOf(sources),
-    localToken: null,
-    engines: enginesOf(sources),
-    dataDirectory,
     requireHistory: sources.value(requireHistory),
     retentionMs: sources.value(retentionAge),
     retentionBytes: sources.value(retentionBytes),
-    influx: influxOf(sources, dataDirectory),
-    otlp: otlpOf(sources),
-    plugins: sources.value(generalSettings.plugins),
-    logLevel: sources.value(generalSettings.logLevel),
-    replay: null,
-    metricsConfig: sources.value(generalSettings.metricsConfig),
-    nodeName: sources.value(generalSettings.nodeName),
-    limits: limitsOf(sources),
   };
+}
+
+type Made<Makers> = { [Name in keyof Makers]: Makers[Name] extends () => infer Value ? Value : never };
+
+/** What all of these make. Throws what is wrong with any of them at once: BAD_CONFIG if all of it is in a file, else a UsageError. */
+function allOf<Makers extends Readonly<Record<string, () => unknown>>>(makers: Makers): Made<Makers> {
+  const inFile: EunomiaError[] = [];
+  const elsewhere: Error[] = [];
+  const made = Object.entries(makers).map(([name, make]) => {
+    try {
+      return [name, make()];
+    } catch (error) {
+      if (error instanceof EunomiaError && error.code === 'BAD_CONFIG') inFile.push(error);
+      else if (error instanceof UsageError) elsewhere.push(error);
+      else throw error;
+      return [name, undefined];
+    }
+  });
+  const [only, ...more] = elsewhere;
+  if (only && more.length + inFile.length === 0) throw only;
+  if (only) throw new UsageError([...inFile, ...elsewhere].map(({ message }) => message).join('\n'));
+  throwAll(inFile);
+  return Object.fromEntries(made) as Made<Makers>;
 }
 
 /** Where a server listens and who may use it. Throws as `configOf`. */

@@ -4,10 +4,13 @@ import { resolve } from 'node:path';
 export class WrongValue extends Error {
   /** The element of a list that is wrong; null when it is the whole value. */
   readonly element: number | null;
+  /** Of a list, what is wrong with further elements. */
+  readonly more: readonly WrongValue[];
 
-  constructor(message: string, element: number | null = null) {
+  constructor(message: string, element: number | null = null, more: readonly WrongValue[] = []) {
     super(message);
     this.element = element;
+    this.more = more;
   }
 }
 
@@ -141,13 +144,19 @@ export function list<T>(element: Kind<T>, options: { readonly commas?: true } = 
     parse: (value) => parseAll(splitList(value)),
     read(value, folder) {
       if (!Array.isArray(value)) return fail(`is not ${right}`);
-      return value.map((each: unknown, i) => {
+      const wrong: WrongValue[] = [];
+      const values = value.flatMap((each: unknown, i): T[] => {
         try {
-          return element.read(each, folder);
+          return [element.read(each, folder)];
         } catch (error) {
-          throw error instanceof WrongValue ? new WrongValue(error.message, i) : error;
+          if (!(error instanceof WrongValue)) throw error;
+          wrong.push(new WrongValue(error.message, i));
+          return [];
         }
       });
+      const [first, ...more] = wrong;
+      if (first) throw new WrongValue(first.message, first.element, more);
+      return values;
     },
   };
 }

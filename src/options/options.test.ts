@@ -265,6 +265,58 @@ describe('a configuration file', () => {
     expect(told).not.toMatch(/hunter2|12345/);
   });
 
+  const told = (text: string): string[] =>
+    failure(() => configure(write(text)))
+      .message.split('\n')
+      .map((line) => line.replace('eunomia.yaml:', ''));
+
+  it('with several errors tells all of them, each at its place', () => {
+    const text =
+      'port: x\nlimits:\n  session: 5\n  depth: 0\nengines:\n  - "http://"\n  - /run/a.sock\n  - "ftp://x"\nhost:\ntls: a.pem\n';
+    const lines = told(text);
+    [
+      '1:7: port: "x" is not a whole number',
+      '3:3: limits.session: there is no such setting',
+      '4:10: limits.depth: 0 is not a whole number',
+      `6:5: engines[0]: "http://" is no engine's address`,
+      `8:5: engines[2]: "ftp://x" is no engine's address`,
+      '9:1: host: has no value',
+      '10:6: tls: is not a mapping with cert, key',
+    ].forEach((line, i) => expect(lines[i]).toContain(line));
+    expect(lines).toHaveLength(7);
+    expect(failure(() => configure(write(text))).error).toMatchObject({
+      code: 'BAD_CONFIG',
+      details: { file, line: 1, column: 7 },
+    });
+  });
+
+  it('tells all keys that are there twice, and all settings that exclude others', () => {
+    expect(told('host: a\nhost: b\nport: 1\nport: 2\n')).toEqual([
+      '2:1: Map keys must be unique',
+      '4:1: Map keys must be unique',
+    ]);
+    expect(told('tls: { cert: a.pem }\notlp: { alerts: false }\ndataDir: none\nrequireHistory: true\n')).toEqual([
+      expect.stringContaining('1:14: tls.cert: --tls-cert and --tls-key belong together'),
+      expect.stringContaining('2:17: otlp.alerts: needs --otlp-url as well'),
+      expect.stringContaining('4:17: requireHistory: is of the history'),
+    ]);
+  });
+
+  it('tells what is wrong with it and with flags at once', () => {
+    const { message, error } = failure(() => configure([...write('tls: { cert: a.pem }'), '--otlp-token', 'hunter2']));
+    expect(message.split('\n')).toEqual([
+      expect.stringContaining('1:14: tls.cert: --tls-cert and --tls-key belong together'),
+      '--otlp-token: needs --otlp-url as well',
+    ]);
+    expect(error).toBeInstanceOf(UsageError);
+  });
+
+  it('of which everything is wrong tells no more than one can read', () => {
+    const lines = told(Array.from({ length: 80 }, (_, i) => `wrong${i}: 1\n`).join(''));
+    expect(lines).toHaveLength(51);
+    expect(lines.at(-1)).toBe('and 30 more errors');
+  });
+
   it('is checked also where a flag replaces its value', () => {
     expect(failure(() => configure([...write('port: x'), '--port', '5'])).message).toContain('eunomia.yaml:1:7: port:');
   });

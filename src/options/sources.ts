@@ -1,6 +1,6 @@
 import { dirname } from 'node:path';
-import { ConfigFile, type Path } from '../base/config-file.js';
-import { messageOf, suggest } from '../base/errors.js';
+import { ConfigFile, throwAll, type Path } from '../base/config-file.js';
+import { messageOf, suggest, type EunomiaError } from '../base/errors.js';
 import { readTrusted } from '../base/file.js';
 import { UsageError } from '../base/usage.js';
 import { splitList, WrongValue } from './kind.js';
@@ -91,42 +91,54 @@ export class Sources {
 /**
  * Reads a configuration file: YAML, or JSON, with keys of the settings and no others. Each value is checked, also one that a flag or a
  * variable replaces. A file that holds a secret must be one that others cannot read. `given` names the setting that names the file. Throws
- * BAD_CONFIG with line and column.
+ * BAD_CONFIG with all that is wrong, each with line and column.
  */
 export function openConfig(name: string, given: string, settings: readonly AnySetting[]): ConfigFile {
   const read = (trust: 'SETTINGS' | 'SECRET'): [ConfigFile, readonly AnySetting[]] => {
     const file = ConfigFile.read(name, { code: 'BAD_CONFIG', setting: given }, trust);
-    checkKeys(file, settings, file.value, []);
-    return [file, settings.filter((each) => valueAt(file.value, pathOf(each)) !== undefined)];
+    // A key without a value is an error of its own.
+    return [file, settings.filter((each) => valueAt(file.value, pathOf(each)) != null)];
   };
   const [, found] = read('SETTINGS');
   const [file, present] = read(found.some((each) => each.secret) ? 'SECRET' : 'SETTINGS');
-  for (const each of present) readKey(file, each, valueAt(file.value, pathOf(each)));
+  throwAll([
+    ...wrongKeys(file, settings, file.value, []),
+    ...present.flatMap((each) => wrongValues(file, each, valueAt(file.value, pathOf(each)))),
+  ]);
   return file;
 }
 
+/** A value of a file that `openConfig` has checked. */
 function readKey<T, D>(file: ConfigFile, setting: Setting<T, D>, value: unknown): T {
+  return setting.kind.read(value, dirname(file.name));
+}
+
+function wrongValues(file: ConfigFile, setting: AnySetting, value: unknown): EunomiaError[] {
   try {
-    return setting.kind.read(value, dirname(file.name));
+    readKey(file, setting, value);
+    return [];
   } catch (error) {
     if (!(error instanceof WrongValue)) throw error;
-    throw file.fail([...pathOf(setting), ...(error.element === null ? [] : [error.element])], error.message);
+    return [error, ...error.more].map(({ element, message }) =>
+      file.fail([...pathOf(setting), ...(element === null ? [] : [element])], message),
+    );
   }
 }
 
-function checkKeys(file: ConfigFile, settings: readonly AnySetting[], value: unknown, path: Path): void {
-  if (value === null && path.length === 0) return; // an empty file, or one of comments
+function wrongKeys(file: ConfigFile, settings: readonly AnySetting[], value: unknown, path: Path): EunomiaError[] {
+  if (value === null && path.length === 0) return []; // an empty file, or one of comments
   const prefix = path.map((part) => `${part}.`).join('');
   const below = settings.flatMap(({ key }) => (key?.startsWith(prefix) ? [key.slice(prefix.length)] : []));
   const known = [...new Set(below.map((key) => key.split('.')[0] ?? ''))];
   if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw file.fail(path, `is not a mapping with ${known.join(', ')}`);
-  for (const [name, inner] of Object.entries(value)) {
+    return [file.fail(path, `is not a mapping with ${known.join(', ')}`)];
+  return Object.entries(value).flatMap(([name, inner]) => {
     const at = [...path, name];
-    if (!known.includes(name)) throw file.failKey(at, `there is no such setting${suggestion(name, known, settings)}`);
-    if (!below.includes(name)) checkKeys(file, settings, inner, at);
-    else if (inner === null) throw file.failKey(at, 'has no value; give one, or leave the key out');
-  }
+    if (!known.includes(name))
+      return [file.failKey(at, `there is no such setting${suggestion(name, known, settings)}`)];
+    if (!below.includes(name)) return wrongKeys(file, settings, inner, at);
+    return inner === null ? [file.failKey(at, 'has no value; give one, or leave the key out')] : [];
+  });
 }
 
 /** The key of the flag with that name, a near name, or all that there are. */

@@ -125,6 +125,14 @@ describe('a metrics configuration', () => {
     expect(() => parse(text)).toThrow(message);
   });
 
+  it('with several wrong entries tells each', () => {
+    const metric = METRIC.slice(SESSION.length + 'metrics:\n'.length);
+    const wrong = metric.replace('session: s', 'session: t');
+    expect(() => parse(`${METRIC}${wrong}${metric.replace('opens_total', 'a b')}`)).toThrow(
+      /^m\.yaml:12:14: metrics\[1\]\.session: .*\nm\.yaml:13:11: metrics\[2\]\.name: /,
+    );
+  });
+
   it('that is shipped for docker is right', async () => {
     const { metrics } = parse(await readFile(join(root, 'docker/eunomia/metrics.yaml'), 'utf8'));
     expect(metrics.length).toBeGreaterThan(2);

@@ -66,23 +66,26 @@ export interface ConfigContext {
   readonly plugins: Pick<PluginHost, 'check'>;
 }
 
-/** Checks a metrics configuration. Throws BAD_METRICS_CONFIG with file, line and column, the setting's path, and what would be right. */
+/**
+ * Checks a metrics configuration. Throws BAD_METRICS_CONFIG, for each entry that is wrong with file, line and column, the setting's path,
+ * and what would be right.
+ */
 export function parseExported(file: ConfigFile, context: ConfigContext): ExportedConfig {
   const { sessions, metrics } = file.fields(file.value, [], ['sessions', 'metrics']);
-  const configured = file
-    .list(sessions, ['sessions'])
-    .map((session, i) => sessionOf(file, session, ['sessions', i], context));
+  const configured = file.each(file.list(sessions, ['sessions']), (session, i) =>
+    sessionOf(file, session, ['sessions', i], context),
+  );
   const specs = configured.map(({ spec }) => spec);
   const names = specs.map(({ name }) => name ?? '');
-  names.forEach((name, i) => {
+  file.each(names, (name, i) => {
     if (names.indexOf(name) < i)
       throw file.fail(['sessions', i, 'name'], `"${name}" is there already, in sessions[${names.indexOf(name)}]`);
   });
   const list = file.list(metrics, ['metrics']);
   if (list.length > MAX_METRICS)
     throw file.fail(['metrics'], `has ${list.length} entries; at most ${MAX_METRICS} are allowed`);
-  const parsed = list.map((metric, i) => metricOf(file, metric, ['metrics', i], specs, context));
-  parsed.forEach(({ name }, i) => {
+  const parsed = file.each(list, (metric, i) => metricOf(file, metric, ['metrics', i], specs, context));
+  file.each(parsed, ({ name }, i) => {
     const before = parsed.findIndex((other) => other.name === name);
     if (before < i) throw file.fail(['metrics', i, 'name'], `"${name}" is there already, in metrics[${before}]`);
   });
