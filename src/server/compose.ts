@@ -83,7 +83,8 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
     const fields = new FilterFields(schema, catalog);
     const counting = new BuiltinMetrics({ trackers, log, manager: () => sessions, stores: () => stores.values() });
     const { metrics } = counting;
-    await openStores(config, { catalog, fields }, log, stores);
+    const node = await nodeOf(config, log);
+    await openStores(config, { catalog, fields, node }, log, stores);
     if (config.otlp !== null) {
       exporter = await createExporter(config.otlp, {
         catalog,
@@ -93,7 +94,6 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       });
       metrics.add(exporter);
     }
-    const node = await nodeOf(config, log);
     // What the configuration gets wrong is known by now: nothing of it is in the kernel yet.
     const { facts, trackerStatus, process } = await ground.start();
     const sessions = new SessionManager({

@@ -6,7 +6,7 @@ import type { Config } from '../base/config.js';
 import { messageOf } from '../base/errors.js';
 import { openPrivate, privateDirectory } from '../base/file.js';
 import type { Log } from '../base/log.js';
-import type { NodeFacts } from '../service/parts.js';
+import type { NodeFacts } from '../event/node.js';
 
 const FILE = 'node-id';
 const ID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;

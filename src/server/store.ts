@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import type { NodeFacts } from '../event/node.js';
 import { Aggregator, compileAggregate } from '../analysis/aggregate/index.js';
 import type { Config } from '../base/config.js';
 import { EunomiaError } from '../base/errors.js';
@@ -13,15 +14,16 @@ import type { Store } from '../storage/store.js';
 const STORE_MEMORY = '1GB';
 const RETAIN_EVERY_MS = 30_000;
 
-interface Vocabulary {
+interface Ours {
   readonly catalog: Catalog;
   readonly fields: FilterFields;
+  readonly node: NodeFacts;
 }
 
 /** Opens the stores that the configuration names, into `stores`: what was opened before another fails is there to be closed. */
 export async function openStores(
   config: Config,
-  { catalog, fields }: Vocabulary,
+  { catalog, fields, node }: Ours,
   log: Log,
   stores: Map<StoreKind, Store>,
 ): Promise<void> {
@@ -34,7 +36,10 @@ export async function openStores(
       graceMs,
       accept: (event) => event.tracker === tracker,
     });
-  stores.set('INFLUX', await openInfluxStore(config.influx, { host: hostname(), catalog, fields, makeGroups, log }));
+  stores.set(
+    'INFLUX',
+    await openInfluxStore(config.influx, { host: hostname(), node, catalog, fields, makeGroups, log }),
+  );
 }
 
 /**

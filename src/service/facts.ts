@@ -1,3 +1,4 @@
+import type { NodeFacts } from '../event/node.js';
 import type { Caller } from '../access/caller.js';
 import type { CatalogTracker } from '../catalog/catalog.js';
 import { invalid } from '../base/errors.js';
@@ -6,7 +7,7 @@ import type { ContainerFilter } from '../generated/schema.js';
 import type { Container } from '../inventory/container.js';
 import { compileSelector } from '../inventory/selector.js';
 import { inRange, listInRange } from './check.js';
-import type { EngineFacts, KernelFacts, NodeFacts, Parts, TrackerStatus } from './parts.js';
+import type { EngineFacts, KernelFacts, Parts, TrackerStatus } from './parts.js';
 
 /** The server and its kernel, as the schema's `Server`. */
 export class ServerView {

@@ -1,3 +1,4 @@
+import type { NodeFacts } from '../event/node.js';
 import type { GraphQLSchema } from 'graphql';
 import type { AlertBook } from '../alerts/book.js';
 import type { PluginHost } from '../plugins/index.js';
@@ -18,13 +19,6 @@ export interface KernelFacts {
   readonly cpus: number;
   readonly libbpf: string | null;
   readonly features: readonly { readonly name: string; readonly available: boolean; readonly reason: string | null }[];
-}
-
-/** This server among others. */
-export interface NodeFacts {
-  /** The same over restarts, where there is a data directory. */
-  readonly id: string;
-  readonly name: string;
 }
 
 export interface EngineFacts {

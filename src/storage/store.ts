@@ -1,3 +1,4 @@
+import type { NodeFacts } from '../event/node.js';
 import type { Comparison, Operand } from '../analysis/aggregate/spec.js';
 import type { Container } from '../inventory/container.js';
 import type { ContainerSelector } from '../inventory/selector.js';
@@ -37,6 +38,8 @@ export interface SessionEnd {
 
 /** A session as the store remembers it. */
 export interface StoredRecord extends SessionRecord {
+  /** Where servers share the store: whose session it was; null where the store does not tell. */
+  readonly node?: NodeFacts | null;
   readonly state: SessionState;
   readonly stoppedAt: string | null;
   readonly stopReason: StopReason | null;

@@ -40,9 +40,16 @@ it('sessions persisted to InfluxDB are read from it, events and rollups, also af
     'query ($id: ID!) { session(id: $id) { stats { delivered } } }',
     { id: rollup },
   );
+  const { server } = await first.query<{ server: { node: object } }>('{ server { node { id name } } }');
   await first.end('SIGTERM');
 
   const second = await serve();
+  // Another node, since nothing lasts without a data directory: the session's is that of the server that recorded it.
+  const after = await second.query<{ server: { node: object }; session: { node: object } }>(
+    `{ server { node { id name } } session(id: "${events}") { node { id name } } }`,
+  );
+  expect(after.session.node).toEqual(server.node);
+  expect(after.server.node).not.toEqual(server.node);
   const asked =
     `history(store: INFLUX, sessions: ["${events}"], trackers: ["exec"], where: { exec: { args: { any: { prefix: ` +
     '"influx-" } } } })';

@@ -158,6 +158,7 @@ export async function openStore(
     client,
     sender,
     host: options.host ?? 'test-host',
+    node: { id: '00000000-0000-0000-0000-000000000001', name: 'test-node' },
     location: url,
     retentionMs: given.retentionMs,
     catalog,

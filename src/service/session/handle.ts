@@ -1,3 +1,4 @@
+import type { NodeFacts } from '../../event/node.js';
 import type { AggregateChange, AggregateInput, AggregateRow } from '../../analysis/aggregate/index.js';
 import type { CaptureMode, Demand } from '../../event/event.js';
 import type { BehaviourReport } from '../../event/report.js';
@@ -7,7 +8,6 @@ import type { RecordingStats } from '../../session/recording.js';
 import type { Page } from '../../session/session.js';
 import type { SessionOrigin, SessionState, SessionStats, StopReason } from '../../session/spec.js';
 import type { Delivery } from '../../record/delivery.js';
-import type { NodeFacts } from '../parts.js';
 import type { Origin } from './origin.js';
 
 /**

@@ -1,3 +1,4 @@
+import type { NodeFacts } from '../../event/node.js';
 import type { Caller } from '../../access/caller.js';
 import {
   addSlices,
@@ -22,7 +23,7 @@ import type { SessionRecording } from '../../storage/recording.js';
 import { ResumedStream } from '../../storage/resume.js';
 import { aggregateStored } from '../aggregate.js';
 import { inRange, spanInRange } from '../check.js';
-import type { NodeFacts, Parts } from '../parts.js';
+import type { Parts } from '../parts.js';
 import { reportOfSession } from '../report.js';
 import { filterFor, filterInTurn, MAX_REPLAY, rangeOf, replayOf } from './request.js';
 import type {

@@ -1,3 +1,4 @@
+import type { NodeFacts } from '../../event/node.js';
 import type { Caller } from '../../access/caller.js';
 import { compileAggregate, type AggregateInput, type AggregateRow } from '../../analysis/aggregate/index.js';
 import { invalid } from '../../base/errors.js';
@@ -12,7 +13,7 @@ import { ResumedStream } from '../../storage/resume.js';
 import type { Store, StoredRecord } from '../../storage/store.js';
 import { aggregateStored } from '../aggregate.js';
 import { unknownSession } from '../check.js';
-import type { NodeFacts, Parts } from '../parts.js';
+import type { Parts } from '../parts.js';
 import { reportOfSession } from '../report.js';
 import type { PageRequest, ReportRequest, SessionHandle, SubscribeRequest } from './handle.js';
 import { storedOrigin, type Origin } from './origin.js';
@@ -48,9 +49,9 @@ export class StoredSession implements SessionHandle {
     return 'LIVE';
   }
 
-  /** Several servers may write to one InfluxDB; the embedded store is this server's alone. */
+  /** Several servers may write to one InfluxDB, which remembers whose each session was; the embedded store is this server's alone. */
   get node(): NodeFacts | null {
-    return this.#store.kind === 'EMBEDDED' ? this.#parts.server.node : null;
+    return this.#store.kind === 'EMBEDDED' ? this.#parts.server.node : (this.#record.node ?? null);
   }
 
   get state(): SessionState {

@@ -37,6 +37,8 @@ export const SEQ = 'seq';
 /** Sessions and gaps have measurements of their own. No tracker can be called so: these are no names of one. */
 export const SESSIONS = 'eunomia.session';
 export const GAPS = 'eunomia.gap';
+/** Of a session's point: the server whose session it was. */
+export const NODE_FIELDS = { id: 'node_id', name: 'node_name' } as const;
 /** A decimal beyond int64 is a text in a column of this name: one column has one type. */
 export const WIDE_SUFFIX = '_u64';
 

@@ -13,7 +13,7 @@ import { InfluxStore, type InfluxStoreOptions } from './store.js';
  */
 export async function openInfluxStore(
   config: InfluxConfig,
-  parts: Pick<InfluxStoreOptions, 'host' | 'catalog' | 'fields' | 'makeGroups'> & { readonly log: Log },
+  parts: Pick<InfluxStoreOptions, 'host' | 'node' | 'catalog' | 'fields' | 'makeGroups'> & { readonly log: Log },
 ): Promise<InfluxStore> {
   const { log, ...rest } = parts;
   const ca = config.caFile === null ? null : readAuthority(config.caFile);

@@ -1,7 +1,8 @@
+import type { NodeFacts } from '../../event/node.js';
 import { isTime, readCapture, readLabels, readMode, readNames, readOptions, readReason, readState } from '../facts.js';
 import type { StoredRecord } from '../store.js';
 import type { StoredRow } from './client.js';
-import { OWN_TAGS } from './column.js';
+import { NODE_FIELDS, OWN_TAGS } from './column.js';
 import { originalTag, originalText } from './line.js';
 
 /** The session that a point tells of. One of this host that has not ended and does not run was interrupted. */
@@ -21,6 +22,7 @@ export function recordOf({ columns, time }: StoredRow, host: string): StoredReco
     labels: readLabels(text('labels')),
     trackers: readNames(text('trackers')),
     options: readOptions(text('options')),
+    node: nodeOf(text(NODE_FIELDS.id), text(NODE_FIELDS.name)),
     capture: readCapture(text('capture')),
     mode: readMode(text('mode')),
     createdAt: moment('createdAt') ?? time,
@@ -41,6 +43,10 @@ export function recordOf({ columns, time }: StoredRow, host: string): StoredReco
     oldest: null,
     newest: null,
   };
+}
+
+function nodeOf(id: string | null, name: string | null): NodeFacts | null {
+  return id === null || name === null ? null : { id, name };
 }
 
 function isTag(name: string): boolean {

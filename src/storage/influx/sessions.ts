@@ -1,3 +1,4 @@
+import type { NodeFacts } from '../../event/node.js';
 import type { Catalog } from '../../catalog/catalog.js';
 import { isTime } from '../facts.js';
 import type { SessionRecord, StoredRecord } from '../store.js';
@@ -10,17 +11,23 @@ import type { InfluxSink } from './sink.js';
 
 const MAX_SESSIONS = 10_000;
 
+/** The server that writes to the database. */
+interface Writer {
+  readonly host: string;
+  readonly node: NodeFacts;
+}
+
 /** The sessions that a database knows, and those that are being written to it. */
 export class Sessions {
   readonly #database: Database;
   readonly #catalog: Catalog;
-  readonly #host: string;
+  readonly #writer: Writer;
   readonly #live = new Map<string, { readonly record: SessionRecord; readonly sink: InfluxSink }>();
 
-  constructor(database: Database, catalog: Catalog, host: string) {
+  constructor(database: Database, catalog: Catalog, writer: Writer) {
     this.#database = database;
     this.#catalog = catalog;
-    this.#host = host;
+    this.#writer = writer;
   }
 
   /** A session is being written from now on. */
@@ -43,10 +50,10 @@ export class Sessions {
     const known = new Map(
       rows
         .filter(isOfSession)
-        .map((row) => recordOf(row, this.#host))
+        .map((row) => recordOf(row, this.#writer.host))
         .map((record) => [record.id, record]),
     );
-    for (const [id, { record, sink }] of this.#live) known.set(id, liveRecord(record, sink));
+    for (const [id, { record, sink }] of this.#live) known.set(id, this.#liveRecord(record, sink));
     return [...known.values()];
   }
 
@@ -57,9 +64,9 @@ export class Sessions {
 
   async find(id: string): Promise<StoredRecord | null> {
     const live = this.#live.get(id);
-    if (live) return liveRecord(live.record, live.sink);
+    if (live) return this.#liveRecord(live.record, live.sink);
     const [row] = await this.#database.records(SESSIONS, { ...allTime(), sessions: [id] }, 1);
-    const record = row && isOfSession(row) ? recordOf(row, this.#host) : null;
+    const record = row && isOfSession(row) ? recordOf(row, this.#writer.host) : null;
     return record && record.stopReason === 'INTERRUPTED' ? { ...record, ...(await this.#extent(record)) } : record;
   }
 
@@ -89,29 +96,30 @@ export class Sessions {
       nextSeq: Math.max(-1, ...valuesOf('max')) + 1,
     };
   }
+
+  #liveRecord(record: SessionRecord, sink: InfluxSink): StoredRecord {
+    const { written, pending, dropped, nextSeq } = sink.progress;
+    return {
+      ...record,
+      node: this.#writer.node,
+      state: 'RUNNING',
+      stoppedAt: null,
+      stopReason: null,
+      error: null,
+      lost: 0,
+      received: null,
+      discarded: 0,
+      receivedBytes: 0,
+      events: written + pending,
+      missing: dropped,
+      removed: 0,
+      nextSeq,
+      oldest: null,
+      newest: null,
+    };
+  }
 }
 
 function isOfSession({ time, columns }: StoredRow): boolean {
   return isTime(time) && typeof columns[OWN_TAGS.session] === 'string' && columns[OWN_TAGS.session] !== '';
-}
-
-function liveRecord(record: SessionRecord, sink: InfluxSink): StoredRecord {
-  const { written, pending, dropped, nextSeq } = sink.progress;
-  return {
-    ...record,
-    state: 'RUNNING',
-    stoppedAt: null,
-    stopReason: null,
-    error: null,
-    lost: 0,
-    received: null,
-    discarded: 0,
-    receivedBytes: 0,
-    events: written + pending,
-    missing: dropped,
-    removed: 0,
-    nextSeq,
-    oldest: null,
-    newest: null,
-  };
 }

@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { NodeFacts } from '../../event/node.js';
 import type { Gap } from '../../event/event.js';
 import type { Slice } from '../../record/history.js';
 import { turns } from '../../base/turn.js';
 import type { SessionEnd, SessionRecord, SessionSink, SinkProgress } from '../store.js';
-import { GAPS, OWN_TAGS, SESSIONS } from './column.js';
+import { GAPS, NODE_FIELDS, OWN_TAGS, SESSIONS } from './column.js';
 import { listValue, tag, textValue } from './line.js';
 import { nanosecondsOf, type PointWriter } from './point.js';
 import type { RollupWriter } from './rollup.js';
@@ -12,6 +13,7 @@ import type { Sender } from './sender.js';
 export interface SinkOptions {
   readonly record: SessionRecord;
   readonly host: string;
+  readonly node: NodeFacts;
   readonly sender: Sender;
   readonly writer: PointWriter | RollupWriter;
   readonly onFinish: () => void;
@@ -108,10 +110,13 @@ export class InfluxSink implements SessionSink {
 
   /** The session itself, as a point: the one of its end completes that of its beginning. */
   sessionLine(end: SessionEnd | null): string {
-    const { id, name, labels, trackers, options, capture, mode, createdAt } = this.#options.record;
-    const startedAt = end?.startedAt ?? this.#options.record.startedAt;
+    const { node, record } = this.#options;
+    const { id, name, labels, trackers, options, capture, mode, createdAt } = record;
+    const startedAt = end?.startedAt ?? record.startedAt;
     const fields = {
       ...(name === null ? {} : { name: textValue(name) }),
+      [NODE_FIELDS.id]: textValue(node.id),
+      [NODE_FIELDS.name]: textValue(node.name),
       labels: textValue(JSON.stringify(labels)),
       trackers: listValue(trackers),
       options: textValue(JSON.stringify(options)),

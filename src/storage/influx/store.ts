@@ -1,3 +1,4 @@
+import type { NodeFacts } from '../../event/node.js';
 import type { Catalog } from '../../catalog/catalog.js';
 import type { TraceEvent } from '../../event/event.js';
 import type { FilterFields } from '../../filter/index.js';
@@ -33,6 +34,8 @@ export interface InfluxStoreOptions {
   readonly sender: Sender;
   /** The server's name: a tag of all points. */
   readonly host: string;
+  /** The server, as its sessions remember it. */
+  readonly node: NodeFacts;
   /** Without secrets. */
   readonly location: string;
   readonly retentionMs: number;
@@ -51,21 +54,28 @@ export class InfluxStore implements Store {
 
   constructor(options: InfluxStoreOptions) {
     this.#options = options;
-    const { client, location, catalog, host, fields } = options;
+    const { client, location, catalog, host, node, fields } = options;
     this.#database = new Database(client, location);
-    this.#sessions = new Sessions(this.#database, catalog, host);
+    this.#sessions = new Sessions(this.#database, catalog, { host, node });
     this.#events = new EventReader(this.#database, this.#sessions, catalog, fields);
     options.sender.start();
   }
 
   async record(record: SessionRecord): Promise<SessionSink> {
-    const { host, sender, makeGroups, catalog } = this.#options;
+    const { host, node, sender, makeGroups, catalog } = this.#options;
     const trackers = trackersOf(record.trackers, catalog);
     const writer =
       record.mode === 'EVENTS'
         ? new PointWriter({ host, session: record.id, trackers })
         : new RollupWriter({ host, session: record.id, trackers, make: makeGroups });
-    const sink = new InfluxSink({ record, host, sender, writer, onFinish: () => this.#sessions.end(record.id) });
+    const sink = new InfluxSink({
+      record,
+      host,
+      node,
+      sender,
+      writer,
+      onFinish: () => this.#sessions.end(record.id),
+    });
     this.#sessions.begin(record, sink);
     await sender.push([sink.sessionLine(null)]);
     return sink;
