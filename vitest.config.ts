@@ -19,6 +19,8 @@ function project(
       testTimeout: seconds * 1000,
       hookTimeout: seconds * 2000,
       sequence: { groupOrder },
+      // Fresh modules and mocks for each file, also in a process that is kept for the next file (scripts/test.mjs).
+      poolOptions: { forks: { isolate: true } },
     },
   };
 }

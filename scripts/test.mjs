@@ -23,7 +23,13 @@ const resultFiles = [1, 2].map((n) => join(cache, `test-results-${n}.json`));
 await setUpOrExit({ tests: true });
 const linted = args.length > 0 || (await lint());
 for (const file of resultFiles) rmSync(file, { force: true });
-const workers = ['--fileParallelism', '--minWorkers=1', `--maxWorkers=${availableParallelism()}`];
+const workers = [
+  '--fileParallelism',
+  '--minWorkers=1',
+  `--maxWorkers=${availableParallelism()}`,
+  // Processes are kept: what packages a file imports is loaded once. Our own modules are fresh for each file (vitest.config.ts).
+  '--poolOptions.forks.isolate=false',
+];
 let interrupted = false;
 const code = [
   await vitest(['unit', 'api', 'e2e-beside'], resultFiles[0], workers),

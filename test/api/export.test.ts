@@ -10,6 +10,7 @@ import { parse } from 'csv-parse/sync';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ApiServer } from '../../src/api/http/server.js';
 import { createServer, createFixture, dataOf, post, startedId, type Fixture, type FixtureOptions } from './support.js';
+import { heldBytes } from '../support/memory.js';
 import { until } from '../support/until.js';
 
 let fixture: Fixture;
@@ -156,7 +157,7 @@ describe('an export as NDJSON', () => {
     const id = await start('trackers: [{ exec: {} }], bufferBytes: 67108864');
     for (let i = 0; i < 40; i++) fixture.kernel.emit(5000);
     const { hostname, port } = new URL(server.url);
-    const before = process.memoryUsage().rss;
+    const before = heldBytes();
     const client = request(
       { hostname, port, path: `/export/${id}.ndjson`, headers: { 'x-eunomia': '1' } },
       (response) => response.pause(),
@@ -164,7 +165,7 @@ describe('an export as NDJSON', () => {
     client.on('error', () => undefined).end();
     await once(client, 'response');
     await new Promise((resolve) => setTimeout(resolve, 300)); // in which it may read on
-    expect(process.memoryUsage().rss - before).toBeLessThan(100 << 20); // the whole is 200,000 lines of some 600 bytes
+    expect(heldBytes() - before).toBeLessThan(100 << 20); // the whole is 200,000 lines of some 600 bytes
     client.destroy();
   });
 });
