@@ -5,7 +5,7 @@ import { history } from './history.js';
 import { pieces } from './pieces.js';
 import { plugins } from './plugins.js';
 import { query } from './query.js';
-import { sums } from './sum.js';
+import { syscount } from './syscount.js';
 import { throughput } from './throughput.js';
 import { trackers } from './trackers.js';
 
@@ -13,7 +13,7 @@ import { trackers } from './trackers.js';
 const benches: Readonly<Record<string, (report: Report, options: { readonly quick: boolean }) => Promise<void>>> = {
   throughput,
   query,
-  sums,
+  syscount,
   history,
   plugins,
   fairness,

@@ -10,7 +10,7 @@ import { cpuMs, threadTimes } from './query/process.js';
 import { measureFlight } from './query/flight.js';
 import { measureSharing } from './query/share.js';
 import { ClientProcess, ListenerProcess, serve, ServerProcess, type Client } from './served.js';
-import { measureSums } from './sum.js';
+import { measureSyscount } from './syscount.js';
 import { Workload } from './workload.js';
 
 const STREAM_GOAL = 1_000_000;
@@ -18,7 +18,7 @@ const AGGREGATE_GOAL = 1_000_000;
 
 interface Extent extends Ladders {
   readonly demandRounds: number;
-  readonly sumRounds: number;
+  readonly syscountRounds: number;
   readonly share: { readonly rounds: number; readonly ms: number };
   readonly delayMs: number;
   readonly filters: number;
@@ -28,7 +28,7 @@ const full: Extent = {
   stepMs: 1_000,
   ladders: 3,
   demandRounds: 7,
-  sumRounds: 9,
+  syscountRounds: 9,
   share: { rounds: 9, ms: 2_000 },
   delayMs: 20_000,
   filters: 10_000,
@@ -37,7 +37,7 @@ const quick: Extent = {
   stepMs: 200,
   ladders: 1,
   demandRounds: 3,
-  sumRounds: 3,
+  syscountRounds: 3,
   share: { rounds: 7, ms: 300 },
   delayMs: 2_000,
   filters: 42,
@@ -52,7 +52,7 @@ export async function query(report: Report, options: { readonly quick: boolean }
   try {
     await served(report, workload, audience, extent);
     await peers(report, workload, extent);
-    await measureSums(report, extent.sumRounds);
+    await measureSyscount(report, extent.syscountRounds);
     await measureDemand(report, workload, extent.demandRounds);
     await measureSharing(report, audience, extent.share);
   } finally {

@@ -36,9 +36,9 @@ typedef __u64 eu_duration_ns;
 #define EU_NO_DURATION (~0ULL)
 /* What something has at a moment, in bytes for example: never added up, as a plain __u64 named `…_bytes` is by /metrics. */
 typedef __u64 eu_amount;
-/* A count or a total of a record that stands for many happenings (sum.bpf.h): user space adds up those of all CPUs. */
-typedef __u64 eu_sum;
-/* How many took 2^i up to 2^(i+1) ns, by i; the first also less, the last (39 hours) also more. Added up like eu_sum. */
+/* A count or a total of a record that stands for many occurrences (aggregate.bpf.h): user space adds up those of all CPUs. */
+typedef __u64 eu_total;
+/* How many took 2^i up to 2^(i+1) ns, by i; the first also less, the last (39 hours) also more. Added up like eu_total. */
 #define EU_LOG2_SLOTS 48
 typedef struct {
 	__u64 slots[EU_LOG2_SLOTS];
@@ -88,7 +88,7 @@ struct eu_counter {
 struct eu_control {
 	volatile __u64 capture;   /* the mask: bit by `enum NAME_capture` */
 	volatile __u64 polled;    /* not 0 while the ring is read every few milliseconds: nobody needs to be woken */
-	volatile __u64 sum_side;  /* which of the two maps is summed in (sum.bpf.h) */
+	volatile __u64 aggregate_side;  /* which of the two maps programs add to (aggregate.bpf.h) */
 	volatile __u64 hooked_ns; /* CLOCK_BOOTTIME: when a program that serves a demand was attached last */
 	__u64 unused[4];
 	struct eu_counter counters[EU_MAX_CPUS];

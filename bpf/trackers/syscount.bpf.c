@@ -5,18 +5,18 @@
  */
 #include "eunomia.bpf.h"
 #include "callset.bpf.h"
-#include "sum.bpf.h"
+#include "aggregate.bpf.h"
 
 struct syscount_event {
 	struct eu_header header; /* boot_ns is of the reading, tid of the thread that was seen first */
 	__s32 nr;
 	enum eu_abi abi;
-	eu_sum count;
-	eu_sum errors;
-	eu_sum duration_ns;   /* of the calls in latency_log2 */
+	eu_total count;
+	eu_total errors;
+	eu_total duration_ns;   /* of the calls in latency_log2 */
 	eu_log2 latency_log2; /* of calls whose entry was seen */
 };
-EU_SUMS(syscount);
+EU_AGGREGATES(syscount);
 
 EU_WHERE_NUMBER(nr);
 EU_WHERE_NUMBER(call);
@@ -39,20 +39,20 @@ int BPF_PROG(syscount_enter, struct pt_regs *regs, long nr)
 }
 
 /* Both hooks run with preemption off (include/trace/bpf_probe.h, before 6.13 include/linux/tracepoint.h): plain adds are exact. */
-static __always_inline void add(struct syscount_event *sum, struct task_struct *task, long nr, bool compat, long ret)
+static __always_inline void add(struct syscount_event *total, struct task_struct *task, long nr, bool compat, long ret)
 {
 	__u64 began = latency ? eu_syscall_began(task, eu_call_key(nr, compat)) : 0;
 
-	sum->nr = eu_call_number(nr);
-	sum->abi = eu_call_abi(nr, compat);
-	sum->count++;
+	total->nr = eu_call_number(nr);
+	total->abi = eu_call_abi(nr, compat);
+	total->count++;
 	if (eu_is_error(ret))
-		sum->errors++;
+		total->errors++;
 	if (began) {
 		__u64 ns = bpf_ktime_get_boot_ns() - began;
 
-		sum->duration_ns += ns;
-		sum->latency_log2.slots[eu_log2_slot(ns)]++;
+		total->duration_ns += ns;
+		total->latency_log2.slots[eu_log2_slot(ns)]++;
 	}
 }
 
@@ -60,9 +60,9 @@ SEC("tp_btf/sys_exit")
 int BPF_PROG(syscount_exit, struct pt_regs *regs, long ret)
 {
 	long nr = eu_syscall_nr(regs);
-	struct syscount_event *sum;
+	struct syscount_event *total;
 	struct task_struct *task;
-	struct eu_sum_key key;
+	struct eu_aggregate_key key;
 	bool compat;
 
 	if (!eu_call_may_pass(nr))
@@ -71,19 +71,19 @@ int BPF_PROG(syscount_exit, struct pt_regs *regs, long ret)
 	compat = eu_task_is_32bit(task);
 	if (!eu_call_passes(nr, compat) || !eu_syscall_wanted(task))
 		return 0;
-	key = eu_sum_key(task, eu_call_key(nr, compat));
-	sum = eu_sum_of(&key);
-	if (sum) {
-		add(sum, task, nr, compat, ret);
+	key = eu_aggregate_key(task, eu_call_key(nr, compat));
+	total = eu_aggregate_of(&key);
+	if (total) {
+		add(total, task, nr, compat, ret);
 		return 0;
 	}
-	sum = eu_reserve(struct syscount_event);
-	if (!sum)
+	total = eu_reserve(struct syscount_event);
+	if (!total)
 		return 0;
-	__builtin_memset(sum, 0, sizeof(*sum));
-	eu_fill(&sum->header);
-	add(sum, task, nr, compat, ret);
-	eu_submit(sum);
+	__builtin_memset(total, 0, sizeof(*total));
+	eu_fill(&total->header);
+	add(total, task, nr, compat, ret);
+	eu_submit(total);
 	return 0;
 }
 

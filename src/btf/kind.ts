@@ -15,8 +15,8 @@ interface Common {
   readonly nullable: boolean;
   /** What it is made of is elsewhere, and its bytes tell nothing by themselves: two records with the same value differ in them. */
   readonly behind?: true;
-  /** True if user space sums it over CPUs as 64-bit integers. Aggregates treat it as a total. */
-  readonly summed?: true;
+  /** True if user space adds it up over CPUs as 64-bit integers. Aggregates treat it as a total. */
+  readonly isTotal?: true;
   /**
    * How /metrics uses it: events by errno, sums, histograms, events by value. `bytes` applies only to fields named
    * `…Bytes`.
@@ -115,13 +115,13 @@ const table = {
     metric: 'durations',
   },
   eu_amount: { form: 'wide', signed: false, bytes: 8, scalars: ['UInt64'], nullable: false },
-  eu_sum: {
+  eu_total: {
     form: 'wide',
     signed: false,
     bytes: 8,
     scalars: ['UInt64'],
     nullable: false,
-    summed: true,
+    isTotal: true,
     metric: 'sums',
   },
   eu_log2: {
@@ -131,7 +131,7 @@ const table = {
     scalars: ['UInt64'],
     list: true,
     nullable: true,
-    summed: true,
+    isTotal: true,
   },
 
   /** These two are at the header of an event's second process (layout.ts), which has no such members. */

@@ -17,7 +17,7 @@ import { EunomiaError, invalid, suggest } from '../base/errors.js';
 import type { FieldValue, TraceEvent } from '../event/event.js';
 import { sectionsOf, type AnyReportFeed } from '../event/report-feed.js';
 import { eventTypeName } from '../base/names.js';
-import type { SumDefinition, TrackerDefinition, TrackerOptions } from '../tracker/define.js';
+import type { KernelAggregate, TrackerDefinition, TrackerOptions } from '../tracker/define.js';
 
 export interface CatalogField {
   /** Dotted, as one would select it. */
@@ -45,7 +45,7 @@ export interface CatalogTracker {
   readonly fields: readonly CatalogField[];
   readonly options: readonly CatalogOption[];
   /** Where its events stand for many happenings, what of them is a total; else null. */
-  readonly sums: Pick<SumDefinition, 'count' | 'totals'> | null;
+  readonly kernelAggregate: Pick<KernelAggregate, 'count' | 'totals'> | null;
   /** Paths of the fields that a table shows where nobody chose. */
   readonly columns: readonly string[];
   /** Own fields with few different values. */
@@ -95,7 +95,7 @@ export class Catalog {
         minimumKernel: definition.minimumKernel,
         fields,
         options: options ? optionsOf(options.type) : [],
-        sums: definition.sums ?? null,
+        kernelAggregate: definition.kernelAggregate ?? null,
         columns: definition.columns ?? fields.filter(isTelling).map(({ path }) => path),
         indexed: definition.indexed ?? [],
         blindSpots: definition.blindSpots,

@@ -167,16 +167,16 @@ describe.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as co
       }
     });
 
-    it('sums in maps of its record, if at all, and says so of its fields', () => {
-      const { sums } = runtime.definition;
-      expect(objectFile(snakeCase(name)).types.some((t) => t.kind === 'struct' && t.name === 'eu_sum_key')).toBe(
-        sums !== undefined,
+    it('aggregates in maps of its record, if at all, and says so of its fields', () => {
+      const { kernelAggregate } = runtime.definition;
+      expect(objectFile(snakeCase(name)).types.some((t) => t.kind === 'struct' && t.name === 'eu_aggregate_key')).toBe(
+        kernelAggregate !== undefined,
       );
-      for (const [field, histogram] of Object.entries(sums?.totals ?? {})) {
-        expect(layout.fields.get(field)?.kind).toBe('eu_sum');
+      for (const [field, histogram] of Object.entries(kernelAggregate?.totals ?? {})) {
+        expect(layout.fields.get(field)?.kind).toBe('eu_total');
         if (histogram !== null) expect(layout.fields.get(histogram)?.kind).toBe('eu_log2');
       }
-      if (sums) expect(Object.keys(sums.totals)).toContain(sums.count);
+      if (kernelAggregate) expect(Object.keys(kernelAggregate.totals)).toContain(kernelAggregate.count);
     });
 
     it('names columns and indexed fields that its events have', () => {

@@ -32,8 +32,8 @@ export interface ObjectSpec {
    * (optional.ts), and the list is empty.
    */
   readonly optional?: Readonly<Record<string, readonly number[]>>;
-  /** For an object that sums in maps (sum.bpf.h): how often they are read. */
-  readonly sumsEveryMs?: number;
+  /** For an object that aggregates in maps (aggregate.bpf.h): how often they are read. */
+  readonly aggregatesEveryMs?: number;
 }
 
 /** A program that the kernel's verifier has refused: a fault of the program's. */

@@ -9,7 +9,7 @@ import { loadOptional } from './optional.js';
 import { objectPath } from '../base/paths.js';
 import type { CgroupVerdict, SourceCounters, SourceFilter, SourceObject, SourceSets, SourceSpec } from './protocol.js';
 import { Ring, type RingChunk } from './ring.js';
-import { SumMaps, sumsInMaps } from './sum.js';
+import { AggregateMaps, aggregatesInMaps } from './aggregate.js';
 
 const RING = 'eu_ring';
 const CONTROL = '.data.eu_control';
@@ -21,14 +21,14 @@ const SHARED_MAPS = [RING, 'eu_cgroups', 'eu_pids', 'eu_uids', 'eu_comms', NUMBE
 // struct eu_control of eunomia.bpf.h: 8 words, then counters of 64 bytes a CPU.
 const CAPTURE = 0;
 const POLLED = 1;
-const SUM_SIDE = 2;
+const AGGREGATE_SIDE = 2;
 const HOOKED_NS = 3;
 const FIRST_COUNTER = 8;
 const COUNTER_WORDS = 8;
 const PRODUCED = 0;
 const LOST = 1;
 const COMM_BYTES = 16;
-const DEFAULT_SUMS_MS = 1000;
+const DEFAULT_AGGREGATES_MS = 1000;
 // struct eu_number and struct eu_prefix of where.bpf.h.
 const NUMBER_BYTES = 16;
 const PREFIX_BYTES = 72;
@@ -45,8 +45,8 @@ export class Source {
   readonly #objects: readonly BpfObject[];
   readonly #controls: readonly BigUint64Array[];
   readonly #demanded: readonly (readonly (readonly [program: string, bits: bigint])[])[];
-  /** What the objects sum in maps, by object; null for one that does not. */
-  readonly #sums: readonly (SumMaps | null)[];
+  /** What the objects aggregate in maps, by object; null for one that does not. */
+  readonly #aggregates: readonly (AggregateMaps | null)[];
   /** Attaching and detaching on demand, one after the other. */
   #hooking: Promise<void> = Promise.resolve();
   #detached = false;
@@ -60,12 +60,12 @@ export class Source {
     this.#demanded = specs.map(({ demanded, unneeded }) =>
       Object.entries(demanded ?? {}).filter(([program]) => !unneeded.includes(program)),
     );
-    this.#sums = objects.map((object, i) => {
+    this.#aggregates = objects.map((object, i) => {
       const spec = specs[i];
-      if (!spec || !sumsInMaps(object)) return null;
-      return new SumMaps(object, spec.path, spec.sumsEveryMs ?? DEFAULT_SUMS_MS, async (side) => {
+      if (!spec || !aggregatesInMaps(object)) return null;
+      return new AggregateMaps(object, spec.path, spec.aggregatesEveryMs ?? DEFAULT_AGGREGATES_MS, async (side) => {
         const control = this.#controls[i];
-        if (control) Atomics.store(control, SUM_SIDE, BigInt(side));
+        if (control) Atomics.store(control, AGGREGATE_SIDE, BigInt(side));
         await programsEnded();
       });
     });
@@ -140,14 +140,14 @@ export class Source {
     return this.#objects.map((object) => object.unloaded);
   }
 
-  /** Those of the objects that sum in maps. */
-  get sums(): readonly SumMaps[] {
-    return this.#sums.filter((sums) => sums !== null);
+  /** Those of the objects that aggregate in maps. */
+  get aggregates(): readonly AggregateMaps[] {
+    return this.#aggregates.filter((maps) => maps !== null);
   }
 
-  /** Reads what all objects have summed so far. Rejects with a KernelError. */
-  async readSums(emit: (chunk: RingChunk) => void): Promise<void> {
-    for (const sums of this.sums) await sums.read(emit);
+  /** Reads what all objects have aggregated so far. Rejects with a KernelError. */
+  async readAggregates(emit: (chunk: RingChunk) => void): Promise<void> {
+    for (const maps of this.aggregates) await maps.read(emit);
   }
 
   /** While its ring is polled, its programs wake nobody: that costs them more than all the rest. */
@@ -166,7 +166,7 @@ export class Source {
 
   counters(): SourceCounters {
     return {
-      produced: this.#controls.map((c, i) => total(c, PRODUCED) + (this.#sums[i]?.made ?? 0)),
+      produced: this.#controls.map((c, i) => total(c, PRODUCED) + (this.#aggregates[i]?.made ?? 0)),
       lost: this.#controls.map((c) => total(c, LOST)),
       skippedRuns: this.#objects.reduce((sum, object) => sum + object.skippedRuns, 0),
       ringPeakBytes: this.ring.peak,

@@ -22,7 +22,7 @@ export interface KernelSource {
   setVerdicts(cgroups: readonly (readonly [id: number, verdict: CgroupVerdict | null])[]): Promise<void>;
   /** Exact counts. All that was in the ring at that moment was delivered before this resolves. */
   counters(): Promise<SourceCounters>;
-  /** All that happened before it was asked was delivered before this resolves: what is in the ring, and what is summed in maps. */
+  /** All that happened before it was asked was delivered before this resolves: what is in the ring, and what is aggregated in maps. */
   read(): Promise<void>;
   close(): Promise<SourceCounters>;
 }

@@ -20,7 +20,7 @@ import { SpareMemory } from './spare.js';
 
 /** Records of one chunk at most: some 2,000 events, which the server's thread takes in one piece. */
 const CHUNK_BYTES = 256 << 10;
-/** Chunks that the server has not taken yet, in sum. Beyond it rings are left to fill. */
+/** Chunks that the server has not taken yet, in total. Beyond it, rings are left to fill. */
 const UNTAKEN_BYTES = 64 << 20;
 /** A ring this full is read again at once. */
 const BUSY_SHARE = 1 / 16;
@@ -40,7 +40,7 @@ interface Entry {
   /** Lost while the records taken last were in the ring: they are missing before those taken next. */
   lost: number;
   readBefore: number;
-  /** Read what is summed in maps at their intervals. */
+  /** Read what is aggregated in maps at their intervals. */
   readonly timers: readonly NodeJS.Timeout[];
 }
 
@@ -86,9 +86,9 @@ function sendChunk(
   ]);
 }
 
-/** Reads what a source's objects have summed. */
-function readSums(id: number, entry: Entry): Promise<void> {
-  return entry.source.readSums((chunk) => sendChunk(id, entry, chunk, 0, bootNow()));
+/** Reads what a source's objects have aggregated. */
+function readAggregates(id: number, entry: Entry): Promise<void> {
+  return entry.source.readAggregates((chunk) => sendChunk(id, entry, chunk, 0, bootNow()));
 }
 
 async function drainForever(): Promise<void> {
@@ -148,12 +148,12 @@ async function load(id: number, spec: SourceSpec): Promise<readonly Unloaded[]> 
     source,
     lost: 0,
     readBefore: bootNow(),
-    timers: source.sums.map((sums) =>
+    timers: source.aggregates.map((maps) =>
       setInterval(() => {
-        // The server has not taken what it was sent: sums can wait, and lose nothing by it. What fails stays for the next reading.
+        // The server has not taken what it was sent: aggregates can wait, and lose nothing by it. What fails stays for the next reading.
         if (untaken < UNTAKEN_BYTES)
-          sums.read((chunk) => sendChunk(id, entry, chunk, 0, bootNow())).catch(() => undefined);
-      }, sums.everyMs),
+          maps.read((chunk) => sendChunk(id, entry, chunk, 0, bootNow())).catch(() => undefined);
+      }, maps.everyMs),
     ),
   };
   sources.set(id, entry);
@@ -172,7 +172,7 @@ async function close(id: number): Promise<SourceCounters> {
   sources.delete(id);
   libc.epoll_ctl(epoll, EPOLL_CTL_DEL, entry.source.ring.fd, epollEvent());
   while (drain(id, entry));
-  await readSums(id, entry);
+  await readAggregates(id, entry);
   const counters = entry.source.counters();
   await entry.source.close();
   return counters;
@@ -204,7 +204,7 @@ const note = serveChannel<KernelProtocol>(
       read: async ({ source }) => {
         const entry = sources.get(source);
         if (!entry) return; // its end has read it
-        await readSums(source, entry);
+        await readAggregates(source, entry);
         while (drain(source, entry));
       },
       close: ({ source }) => close(source),

@@ -78,7 +78,7 @@ export async function createRuntime(definition: TrackerDefinition): Promise<Trac
         Object.entries(definition.demanded ?? {}).map(([program, field]) => [program, captureOf(field)]),
       ),
       ...(definition.optional ? { optional: definition.optional } : {}),
-      ...(definition.sums ? { sumsEveryMs: definition.sums.everyMs(options) } : {}),
+      ...(definition.kernelAggregate ? { aggregatesEveryMs: definition.kernelAggregate.everyMs(options) } : {}),
     }),
   };
 }

@@ -68,11 +68,11 @@ export async function reportOfHistory(
         `${MAX_SESSIONS.toLocaleString('en-US')}: take a shorter one, or name \`sessions\``,
       { max: MAX_SESSIONS, actual: records.length },
     );
-  const sums = records.find(({ mode }) => mode !== 'EVENTS');
-  if (sums)
+  const rollup = records.find(({ mode }) => mode !== 'EVENTS');
+  if (rollup)
     throw invalid(
       'sessions',
-      `the session "${sums.id}" is stored as rollups, which have no single events; name others, or persist with mode EVENTS`,
+      `the session "${rollup.id}" is stored as rollups, which have no single events; name others, or persist with mode EVENTS`,
     );
   const narrowed = [...(query.filter ? ['history.where'] : []), ...(query.containers ? ['history.containers'] : [])];
   const ids = records.map(({ id }) => id);

@@ -397,16 +397,16 @@ export class Session {
     return this.#buffer.page(request);
   }
 
-  /** Has what its trackers sum in the kernel read, so that what it holds is up to date; at once where none does. */
+  /** Reads what its trackers aggregate in the kernel, so that what it holds is up to date; at once where none does. */
   async refresh(): Promise<void> {
-    if (!this.sums) return;
+    if (!this.aggregatesInKernel) return;
     await this.#source?.read();
     await this.#ingest.settled;
   }
 
-  /** Whether one of its trackers sums in the kernel. */
-  get sums(): boolean {
-    return this.#trackers.some(({ definition }) => definition.sums !== undefined);
+  /** Whether one of its trackers aggregates in the kernel. */
+  get aggregatesInKernel(): boolean {
+    return this.#trackers.some(({ definition }) => definition.kernelAggregate !== undefined);
   }
 
   /** All events that it holds, oldest first, where they lie. They stay readable when the session lets go of them. */

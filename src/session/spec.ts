@@ -39,7 +39,7 @@ export interface SessionSpec {
 
 /** The store: in this server's data directory, or an InfluxDB. */
 export type StoreKind = 'EMBEDDED' | 'INFLUX';
-/** Each event, or sums of them in windows of time. */
+/** Each event, or rollups: aggregates in windows of time. */
 export type PersistMode = 'EVENTS' | 'ROLLUP';
 
 export interface PersistSpec {

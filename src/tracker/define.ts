@@ -16,9 +16,9 @@ export interface FieldDefinition {
   readonly read: (...values: never[]) => FieldValue;
 }
 
-/** Of a tracker that sums in the kernel (sum.bpf.h): each of its events stands for many happenings. */
-export interface SumDefinition {
-  /** How often the sums are read, in milliseconds, besides when someone asks and at the end. */
+/** Of a tracker that aggregates in the kernel (aggregate.bpf.h): each of its events stands for many happenings. */
+export interface KernelAggregate {
+  /** How often the maps are read, in milliseconds, besides when someone asks and at the end. */
   readonly everyMs: (options: TrackerOptions) => number;
   /** The field that tells how many an event stands for. Aggregates count by it. */
   readonly count: string;
@@ -112,8 +112,8 @@ export interface TrackerDefinition {
   readonly example?: string;
   /** A shell command with which something happens that the example shows, for documentation; a test runs it. */
   readonly trigger?: string;
-  /** For a tracker that sums in the kernel. Default: its events are what happened. */
-  readonly sums?: SumDefinition;
+  /** For a tracker that aggregates in the kernel. Default: its events are what happened. */
+  readonly kernelAggregate?: KernelAggregate;
   /** What its events contribute to behaviour reports; made with `defineReport`. Default: they are in no section. */
   readonly report?: AnyReportFeed;
 }

@@ -11,7 +11,7 @@ const slotsOf = (counts: Readonly<Record<number, bigint>>): Uint8Array => {
 const field = (event: object, name: string): unknown => Reflect.get(event, name) as unknown;
 
 describe('an event of syscount', () => {
-  it('has the sums, and the histogram up to the last bucket that is not empty', () => {
+  it('has the totals, and the histogram up to the last bucket that is not empty', () => {
     const event = eventOf(syscount, {
       nr: syscallCode('close') ?? 0,
       abi: process.arch === 'arm64' ? 4 : 1,
@@ -34,12 +34,12 @@ describe('an event of syscount', () => {
 });
 
 describe('the options of syscount', () => {
-  it('decide which programs are loaded, and how often the sums are read', () => {
+  it('decide which programs are loaded, and how often the maps are read', () => {
     expect(syscount.unneeded?.({ latency: false })).toEqual(['syscount_enter']);
     expect(syscount.unneeded?.({})).toEqual([]);
     expect(syscount.constants?.({})).toMatchObject({ latency: true, eu_self: process.pid });
-    expect(syscount.sums?.everyMs({})).toBe(1000);
-    expect(syscount.sums?.everyMs({ every: 250 })).toBe(250);
+    expect(syscount.kernelAggregate?.everyMs({})).toBe(1000);
+    expect(syscount.kernelAggregate?.everyMs({ every: 250 })).toBe(250);
   });
 
   it('are refused where they make no sense, with what would be right', () => {

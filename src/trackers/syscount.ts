@@ -43,13 +43,13 @@ export default defineTracker({
   pushed: {
     nr: { kind: 'number', stem: 'nr' },
     name: pushedName,
-    // A sum's header is of the call that was seen first: these may be others for later ones.
+    // The header is that of the call that was seen first: these may be others for later ones.
     'process.tid': null,
     'process.uid': null,
     'process.gid': null,
     'process.comm': null,
   },
-  sums: {
+  kernelAggregate: {
     everyMs,
     count: 'count',
     totals: { count: null, errors: null, durationNs: 'latencyLog2' },

@@ -48,7 +48,7 @@ const aggregateOf = async (session: Session, field: string) =>
     query: `{ session(id: "${session.id}") { aggregate${field} } }`,
   });
 
-describe('an aggregate of what is summed in the kernel', () => {
+describe('an aggregate of what is aggregated in the kernel', () => {
   const measures = `measures: [{ fn: SUM, field: "errors" }, { fn: AVG, field: "durationNs" },
     { fn: COUNT, field: "durationNs", name: "timed" }, { fn: TOP_K, field: "name", name: "top" },
     { fn: QUANTILE, field: "durationNs", q: 0.5, name: "p50" },
@@ -57,7 +57,7 @@ describe('an aggregate of what is summed in the kernel', () => {
   const rows =
     '{ key { value } count values { name number text error buckets { from to count } top { value count } } }';
 
-  it('reads the sums first, counts calls, adds totals once, and has quantiles from their histograms', async () => {
+  it('reads the maps first, counts calls, adds totals once, and has quantiles from their histograms', async () => {
     const session = await start('{ trackers: [{ syscount: {} }] }');
     fixture.kernel.sum(4);
     const answer = await aggregateOf(session, `(groupBy: ["name"], ${measures}) ${rows}`);
@@ -91,7 +91,7 @@ describe('an aggregate of what is summed in the kernel', () => {
     expect(p99?.number).toBeLessThan(32_768);
   });
 
-  it('is kept up to date live: the sums are read for each change', async () => {
+  it('is kept up to date live: the maps are read for each change', async () => {
     const session = await start('{ trackers: [{ syscount: {} }] }');
     const changes = client.iterate({
       query:
@@ -121,7 +121,7 @@ describe('an aggregate of what is summed in the kernel', () => {
       (await aggregateOf(session, `(groupBy: [], measures: [{ fn: ${fn}, field: "${field}" }]) { count }`)).json
         .errors?.[0]?.message;
     expect(await refusal('MAX', 'durationNs')).toBe(
-      'measures[0].fn: "durationNs" of syscount is a total that the kernel summed, and MAX needs the single ' +
+      'measures[0].fn: "durationNs" of syscount is a total from the kernel, and MAX needs the single ' +
         'values; it has COUNT, SUM, AVG, RATE, QUANTILE, HISTOGRAM',
     );
     expect(await refusal('HISTOGRAM', 'errors')).toContain('it has COUNT, SUM, AVG, RATE');

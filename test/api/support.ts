@@ -150,8 +150,8 @@ interface FakeSource {
   produced: number;
   lost: number;
   open: boolean;
-  /** Events that are summed in the kernel, until someone reads them. */
-  summed: number;
+  /** Events that are aggregated in the kernel, until someone reads them. */
+  aggregated: number;
 }
 
 /** Stands in for the kernel thread. */
@@ -188,7 +188,7 @@ export class FakeKernel implements SessionKernel {
       produced: 0,
       lost: 0,
       open: true,
-      summed: 0,
+      aggregated: 0,
     };
     this.sources.push(source);
     const counters = () => ({ produced: [source.produced], lost: [source.lost], skippedRuns: 0, ringPeakBytes: 0 });
@@ -201,11 +201,11 @@ export class FakeKernel implements SessionKernel {
         return counters();
       },
       read: async () => {
-        this.#deliverSums(source);
+        this.#deliverAggregates(source);
         await taking;
       },
       close: async () => {
-        this.#deliverSums(source);
+        this.#deliverAggregates(source);
         source.open = false;
         await taking;
         return counters();
@@ -215,13 +215,13 @@ export class FakeKernel implements SessionKernel {
 
   /** Makes events that stay in the kernel until they are read, or the session stops. */
   sum(count: number): void {
-    for (const source of this.sources) if (source.open) source.summed += count;
+    for (const source of this.sources) if (source.open) source.aggregated += count;
   }
 
-  #deliverSums(source: FakeSource): void {
-    const { summed } = source;
-    source.summed = 0;
-    if (summed) this.emit(summed);
+  #deliverAggregates(source: FakeSource): void {
+    const { aggregated } = source;
+    source.aggregated = 0;
+    if (aggregated) this.emit(aggregated);
   }
 
   /** Hands records as they lie in a ring to the sessions that run. */

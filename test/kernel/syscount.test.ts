@@ -70,7 +70,7 @@ beforeAll(async () => {
 });
 
 describe('the tracker syscount', () => {
-  it('counts each call and each failure once, by process, while its sums are read again and again', async () => {
+  it('counts each call and each failure once, by process, while its maps are read again and again', async () => {
     const each = 60_000;
     const syscount = await startTracker('syscount', { ...ours, options: { every: 50, only: ['getppid', 'close'] } });
     await load('threads', 3, each);
@@ -114,7 +114,7 @@ describe('the tracker syscount', () => {
     expect(others(seen)).toEqual(others(straced(report)));
   });
 
-  it('has the durations of calls, summed and by powers of two', async () => {
+  it('has the durations of calls, added up and by powers of two', async () => {
     const syscount = await startTracker('syscount', { ...ours, options: { only: ['nanosleep'] } });
     await load('nap', 10);
     const naps = await syscount.stop();
@@ -166,7 +166,7 @@ describe('the tracker syscount', () => {
     }
   });
 
-  it('has an event of its own for each call that finds no room to be summed: none is left out', async () => {
+  it('has an event of its own for each call that finds no room in the maps: none is left out', async () => {
     const calls = 80_000; // of 65,536 that can be told apart on one CPU
     const syscount = await startTracker('syscount', {
       ...ours,

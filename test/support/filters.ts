@@ -106,7 +106,7 @@ function address(path: string, { addresses, networks }: Pools): Text {
   );
 }
 
-/** Comparisons by tracker; those of all trackers are under "", those of all that sum under "sum". */
+/** Comparisons by tracker; those of all trackers are under "", those of all that aggregate in the kernel under "sum". */
 function leaves(pools: Pools): Readonly<Record<string, readonly Text[]>> {
   const small = [-1, 0, 1, 3, 4, 9, 255];
   return {
@@ -119,7 +119,7 @@ function leaves(pools: Pools): Readonly<Record<string, readonly Text[]>> {
       text('process.comm', pools.comms),
       oneOf(['container == null', 'container != null', 'process.ppid > 1']),
     ],
-    // Of a sum, whose header is that of one of its calls: which one, the order of threads and CPUs tells.
+    // Of an aggregate, whose header is that of one of its calls: which one, the order of threads and CPUs tells.
     sum: [
       number('process.pid', pools.pids),
       number('cgroupId', pools.cgroups),

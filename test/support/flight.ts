@@ -47,7 +47,7 @@ const SETS = [
 ] as const;
 /** A ring of another size than the reference's, so that sessions never share the programs that evaluate nothing. */
 const RING = 1 << 20;
-/** Sums are read at the end alone: readings at an interval come at other moments for each session. */
+/** Maps are read at the end alone: readings at an interval come at other moments for each session. */
 const OPTIONS: Readonly<Record<string, TrackerOptions>> = { syscount: { every: 3_600_000 } };
 const REFERENCE_RING = 1 << 22;
 // Two sessions see an event each at its own moment.
@@ -141,8 +141,8 @@ function signature(event: Parameters<typeof copyOf>[0], { trackers }: Harness): 
   const runtime = trackers.get(event.tracker);
   if (!runtime) throw new Error(event.tracker);
   const copy = copyOf(event, runtime);
-  // Whose thread a sum's header is of, the order of CPUs tells.
-  const known = runtime.definition.sums ? { ...copy, process: copy.process.pid } : copy;
+  // Whose thread an aggregate's header is of, the order of CPUs tells.
+  const known = runtime.definition.kernelAggregate ? { ...copy, process: copy.process.pid } : copy;
   return JSON.stringify(Object.entries(known).filter(([name]) => !MOMENTS.has(name)));
 }
 

@@ -65,7 +65,7 @@ const specOf = (spec: Partial<AggregateSpec> = {}): AggregateSpec => ({
   orderBy: [],
   limit: 1000,
   maxGroups: 1000,
-  summed: null,
+  kernelTotals: null,
   ...spec,
 });
 

@@ -14,7 +14,7 @@ import { Cell, compileKey, compileReader, type KeyReader, type KeyValue } from '
 export interface AggregatorOptions {
   /** Only events that it takes are counted; the others are `discarded`. Default: all. */
   readonly accept?: (event: TraceEvent) => boolean;
-  /** How many happenings an event stands for. Default: as the specification's trackers say (`summed`), else 1. */
+  /** How many happenings an event stands for. Default: as the specification's trackers say (`kernelTotals`), else 1. */
   readonly weightOf?: (event: TraceEvent) => number;
   /** Beyond it no new group is told apart; the groups that are there go on to grow. Default 64 MiB. */
   readonly maxBytes?: number;
@@ -87,8 +87,8 @@ export class Aggregator {
   constructor(spec: AggregateSpec, options: AggregatorOptions = {}) {
     this.spec = spec;
     this.#options = options;
-    const { summed } = spec;
-    this.#weightOf = options.weightOf ?? summed?.weightOf ?? null;
+    const { kernelTotals } = spec;
+    this.#weightOf = options.weightOf ?? kernelTotals?.weightOf ?? null;
     this.#factory = new GroupFactory(spec);
     this.#panes = new Panes(this.#factory);
     this.#keys = spec.groupBy.map(({ path, mixed }) => compileKey(path, mixed));
@@ -96,10 +96,10 @@ export class Aggregator {
     const { fields } = this.#factory;
     const read = [...new Set(fields.filter((field) => field !== null))];
     this.#cells = read.map(
-      (field) => new Cell(compileReader(field), summed && ((event) => summed.totalOf(event.tracker, field))),
+      (field) => new Cell(compileReader(field), kernelTotals && ((event) => kernelTotals.totalOf(event.tracker, field))),
     );
     this.#numbers = read.map((field) =>
-      summed === null && spec.measures.every((measure) => measure.field !== field || takesNumbers(measure))
+      kernelTotals === null && spec.measures.every((measure) => measure.field !== field || takesNumbers(measure))
         ? field
         : null,
     );

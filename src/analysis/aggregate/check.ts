@@ -2,7 +2,7 @@ import { invalid } from '../../base/errors.js';
 import type { Catalog } from '../../catalog/catalog.js';
 import { fieldType, isAmount } from '../../event/scalar.js';
 import type { Measure, MeasureFunction } from './measures/index.js';
-import { checkSummed } from './summed.js';
+import { checkKernelTotals } from './kernel-total.js';
 
 export type Maybe<Value> = Value | null | undefined;
 
@@ -102,7 +102,7 @@ function checkMeasured(
     throw invalid(`${where}.field`, `${fn} needs the field that it measures${exampleOf(fn, catalog, trackers)}`);
   }
   catalog.checkField(field, trackers, `${where}.field`);
-  checkSummed(fn, field, where, catalog, trackers);
+  checkKernelTotals(fn, field, where, catalog, trackers);
   if (!needsNumber.has(fn)) return false;
   const types = typesOf(field, catalog, trackers);
   if (types.some(isNumber)) return false;

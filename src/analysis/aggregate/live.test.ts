@@ -68,7 +68,7 @@ const spec: AggregateSpec = {
   having: [],
   orderBy: [],
   limit: 1000,
-  summed: null,
+  kernelTotals: null,
   maxGroups: 1000,
 };
 

@@ -111,7 +111,7 @@ describe('an aggregate of records', () => {
             orderBy: [],
             limit: 1000,
             maxGroups,
-            summed: null,
+            kernelTotals: null,
           };
           const ofRecords = new Aggregator(spec);
           const ofEvents = new Aggregator(spec, { accept: () => true }); // a filter wants events
@@ -146,7 +146,7 @@ describe('an aggregate of records', () => {
       orderBy: [],
       limit: 9,
       maxGroups: 9,
-      summed: null,
+      kernelTotals: null,
     };
     const aggregator = new Aggregator(spec);
     aggregator.addBatch(batchOf(list, [null]));

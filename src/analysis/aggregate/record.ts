@@ -80,7 +80,7 @@ export function compileNumber({ definition, layout }: Source, path: string): Num
   const compile = (body: string): NumberReader => new Function('r', 'at', body) as NumberReader;
   const row = field && kinds[field.kind];
   // A total is more than a number: the event tells of how many.
-  if (!row || row.summed) return null;
+  if (!row || row.isTotal) return null;
   if (row.form === 'integer') return compile(`return ${readInteger(field, 'r', 'at')};`);
   if (row.form !== 'wide' || row.signed) return null;
   // A value that is not known is all ones.

@@ -18,7 +18,7 @@ describe('an aggregate', () => {
       orderBy: [],
       limit: 1000,
       maxGroups: 10_000,
-      summed: null,
+      kernelTotals: null,
     });
   });
 

@@ -3,7 +3,7 @@ import type { Demand } from '../../event/event.js';
 import type { Catalog } from '../../catalog/catalog.js';
 import { compileMeasures, isMixed, type Maybe, type MeasureInput } from './check.js';
 import type { Measure } from './measures/index.js';
-import { summedOf, type Summed } from './summed.js';
+import { kernelTotalsOf, type KernelTotals } from './kernel-total.js';
 
 /** As GraphQL hands it over; durations in milliseconds. */
 export interface AggregateInput {
@@ -37,7 +37,7 @@ export interface AggregateSpec {
   /** Groups of a window that are told apart. */
   readonly maxGroups: number;
   /** Where events stand for many happenings; null where each is one. */
-  readonly summed: Summed | null;
+  readonly kernelTotals: KernelTotals | null;
 }
 
 export const DEFAULT_LIMIT = 1000;
@@ -73,7 +73,7 @@ export function compileAggregate(input: AggregateInput, catalog: Catalog, tracke
     })),
     limit: within('limit', input.limit ?? DEFAULT_LIMIT, MAX_LIMIT, 'rows'),
     maxGroups: within('maxGroups', input.maxGroups ?? DEFAULT_GROUPS, MAX_GROUPS, 'groups'),
-    summed: summedOf(catalog, trackers),
+    kernelTotals: kernelTotalsOf(catalog, trackers),
   };
 }
 

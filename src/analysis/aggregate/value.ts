@@ -1,6 +1,6 @@
 import type { FieldValue, TraceEvent } from '../../event/event.js';
 import { compileField } from '../../catalog/catalog.js';
-import type { Total } from './summed.js';
+import type { Total } from './kernel-total.js';
 
 /** What a group's key is made of: a list stands as its JSON. */
 export type KeyValue = string | number | boolean | null;

@@ -138,9 +138,9 @@ describe('a report', () => {
     expect(other).toEqual({ entries: null, count: '10' });
   });
 
-  it('takes the calls of the tracker syscount as they are summed, and not twice', () => {
-    const summed = event('syscount', { name: 'read', count: '1000', errors: '3' });
-    const report = reportOf([summed, event('syscall', { name: 'read', errno: null })], {
+  it('takes the calls of the tracker syscount as they are aggregated, and not twice', () => {
+    const aggregated = event('syscount', { name: 'read', count: '1000', errors: '3' });
+    const report = reportOf([aggregated, event('syscall', { name: 'read', errno: null })], {
       ran: ['syscount', 'syscall'],
     });
     expect(report.syscalls?.entries).toEqual([{ name: 'read', count: '1000', errors: '3' }]);

@@ -185,7 +185,7 @@ export class LiveSession implements SessionHandle {
     const session = this.#session;
     const filter = await filterInTurn(this.trackers, where, this.#parts);
     const spec = compileAggregate(input, this.#parts.catalog, this.trackers);
-    if (session.sums) await session.refresh();
+    if (session.aggregatesInKernel) await session.refresh();
     const recorded = this.#recorded();
     if (recorded && session.oldestSeq > 0) {
       if (await recorded.recording.reach(session.nextSeq, REACH_MS))
@@ -212,7 +212,7 @@ export class LiveSession implements SessionHandle {
       new Aggregator(spec, { live: true, accept: filter?.matches }),
       source,
       everyMs,
-      session.sums ? () => session.refresh() : null,
+      session.aggregatesInKernel ? () => session.refresh() : null,
       () => session.error !== null,
     );
   }
@@ -223,7 +223,7 @@ export class LiveSession implements SessionHandle {
 
   async events(): Promise<Origin> {
     const session = this.#session;
-    if (session.sums) await session.refresh();
+    if (session.aggregatesInKernel) await session.refresh();
     const recorded = this.#recorded();
     // A session that is not stored tells itself what memory let go of.
     if (!recorded || session.oldestSeq === 0) return heldOrigin(session, this.#parts.registry);

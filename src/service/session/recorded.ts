@@ -6,7 +6,7 @@ import type { Parts } from '../parts.js';
 /** How long a query waits until what just happened is stored. */
 export const REACH_MS = 3000;
 
-/** The recording of each event of a session; null when there is none, or it is of sums. */
+/** The recording of each event of a session; null when there is none, or it has rollups. */
 export function recordingOf({ recording }: Session): SessionRecording | null {
   return recording instanceof SessionRecording && recording.stats.mode === 'EVENTS' ? recording : null;
 }
@@ -18,7 +18,7 @@ export async function upToDate(store: Store, { manager }: Pick<Parts, 'manager'>
     .filter(({ recording }) => recording instanceof SessionRecording && recording.store === store);
   await Promise.all(
     running.map(async (session) => {
-      if (session.sums) await session.refresh();
+      if (session.aggregatesInKernel) await session.refresh();
       await recordingOf(session)?.reach(session.nextSeq, REACH_MS);
     }),
   );

@@ -77,11 +77,11 @@ function pushedSource(plain: SourceSpec, { pushdowns }: SessionFilter): SourceSp
  */
 function keyOf({ target, capture }: SessionSpec, { ringBytes, objects, sets }: SourceSpec): string {
   const { containers, cgroups, pids, descendants, uids, comms } = target ?? {};
-  const programs = objects.map(({ name, constants, unneeded, sumsEveryMs }) => [
+  const programs = objects.map(({ name, constants, unneeded, aggregatesEveryMs }) => [
     name,
     Object.entries(constants).map(([k, v]) => [k, String(v)]),
     unneeded,
-    sumsEveryMs,
+    aggregatesEveryMs,
   ]);
   // A pid that is another process's by now is another target.
   const processes = pids?.map((pid) => [pid, startTicks(pid)]);

@@ -17,7 +17,7 @@ export interface SharedSource {
   setVerdicts(cgroups: readonly (readonly [id: number, verdict: CgroupVerdict | null])[]): Promise<void>;
   /** Since this session joined. Exact: what was in the ring is delivered before it resolves. */
   counters(): Promise<SessionCounters>;
-  /** All that happened before it was asked is delivered before it resolves, also what is summed in kernel maps. */
+  /** All that happened before it was asked is delivered before it resolves, including what is aggregated in kernel maps. */
   read(): Promise<void>;
   /** Of all sessions that share it. */
   facts(): SourceFacts;
@@ -92,8 +92,8 @@ export class SourcePool {
       this.#entries.delete(key); // who comes now loads anew
       return source.close();
     };
-    // What was summed in maps up to now is not this session's.
-    if (known && spec.objects.some(({ sumsEveryMs }) => sumsEveryMs !== undefined)) await orLeave(source.read(), leave);
+    // What was aggregated in maps up to now is not this session's.
+    if (known && spec.objects.some(({ aggregatesEveryMs }) => aggregatesEveryMs !== undefined)) await orLeave(source.read(), leave);
     const skippedBefore = known ? (await orLeave(source.counters(), leave)).skippedRuns : 0;
     // Whatever left the ring before this moment is not this session's; whatever is still in it, is.
     const before = { events: entry.received + entry.lost, lost: entry.lost };

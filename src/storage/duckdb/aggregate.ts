@@ -151,7 +151,7 @@ function* readGroups(rows: readonly Row[], shape: AggregateShape): Work<readonly
     const begins = groups === 0 || (window !== null && row[1] !== at);
     at = row[1];
     groups = begins ? 1 : groups + 1;
-    // What is beyond is one row of sums; the aggregator knows how to make it.
+    // What is beyond is one row of totals; the aggregator knows how to make it.
     if (groups > Math.min(limit, maxGroups)) return null;
     found.push(rowOf(row, shape));
     if (found.length % PIECE === 0) yield;

@@ -186,7 +186,7 @@ export class EventReader {
 
   async aggregate(query: EventQuery, shape: AggregateShape): Promise<readonly StoredRow[] | null> {
     const numbers = await this.#facts.scope(query);
-    const sources = await this.#unsummed(await this.#sources(query, numbers), scopeOf(numbers));
+    const sources = await this.#withoutKernelAggregates(await this.#sources(query, numbers), scopeOf(numbers));
     if (!sources) return null;
     if (!sources.length) return [];
     const translation = translate(shape, sources, { sql: scopeOf(numbers), values: [] });
@@ -195,14 +195,14 @@ export class EventReader {
   }
 
   /**
-   * Without the tables of trackers that sum in the kernel, where none of their events is asked for; null when some are:
+   * Without the tables of trackers that aggregate in the kernel, where none of their events is asked for; null when some are:
    * they stand for many each.
    */
-  async #unsummed(sources: readonly Source[], where: string): Promise<readonly Source[] | null> {
+  async #withoutKernelAggregates(sources: readonly Source[], where: string): Promise<readonly Source[] | null> {
     const plain: Source[] = [];
     for (const source of sources) {
       const { table, condition } = source;
-      if (!this.#catalog.get(table.tracker)?.sums) plain.push(source);
+      if (!this.#catalog.get(table.tracker)?.kernelAggregate) plain.push(source);
       else if (
         (
           await this.#query(

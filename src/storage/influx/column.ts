@@ -72,9 +72,9 @@ export function nameOf(path: string): string {
   return path.replaceAll('.', '_');
 }
 
-/** Whether a tracker's events stand for many happenings each, as where the kernel sums: then points are not what is to be counted. */
-export function isSummed(tracker: CatalogTracker & { readonly sums?: unknown }): boolean {
-  return tracker.sums != null;
+/** Whether a tracker's events stand for many happenings each, because it aggregates in the kernel: points are then not what is to be counted. */
+export function isKernelAggregate(tracker: CatalogTracker & { readonly kernelAggregate?: unknown }): boolean {
+  return tracker.kernelAggregate != null;
 }
 
 export function amountsOf(tracker: CatalogTracker): string[] {

@@ -145,8 +145,8 @@ describe('a filter', () => {
 
 describe('an aggregate', () => {
   it('of events that stand for many each is not one of points', () => {
-    const summing = { ...exec, sums: { count: 'count', totals: {} } };
-    expect(() => planAggregate(ask({ trackers: [summing] }))).toThrow(/measures: an event of exec stands for many/);
+    const aggregating = { ...exec, kernelAggregate: { count: 'count', totals: {} } };
+    expect(() => planAggregate(ask({ trackers: [aggregating] }))).toThrow(/measures: an event of exec stands for many/);
     expect(rollupInput(catalog.need('exit')).input.measures.map(({ fn }) => fn)).toEqual([
       'COUNT',
       'SUM',
@@ -154,7 +154,7 @@ describe('an aggregate', () => {
       'MAX',
       'QUANTILE',
     ]);
-    expect(rollupInput({ ...catalog.need('exit'), sums: {} } as never).input.measures.map(({ fn }) => fn)).toEqual([
+    expect(rollupInput({ ...catalog.need('exit'), kernelAggregate: {} } as never).input.measures.map(({ fn }) => fn)).toEqual([
       'COUNT',
       'SUM',
     ]);

@@ -2,7 +2,7 @@ import { invalid } from '../../base/errors.js';
 import type { Filter } from '../../filter/index.js';
 import type { CatalogTracker } from '../../catalog/catalog.js';
 import type { AggregateShape } from '../store.js';
-import { columnsOf, isSummed, measurementOf, nameOf, OWN_TAGS, rollupOf, SEQ, type Column } from './column.js';
+import { columnsOf, isKernelAggregate, measurementOf, nameOf, OWN_TAGS, rollupOf, SEQ, type Column } from './column.js';
 
 /** A measure that was checked against the schema. */
 export type HistoryMeasure = AggregateShape['measures'][number];
@@ -27,7 +27,7 @@ export interface EventPlan extends Omit<Range, 'trackers'> {
   readonly limit: number;
 }
 
-/** RAW: points of events. ROLLUP: of sums. A session has either. */
+/** RAW: points of events. ROLLUP: points of rollups. A session has either. */
 export type Source = 'RAW' | 'ROLLUP';
 
 /** A number that the database makes for each group. Those of one slot and group are merged, whatever measurement they come from. */
@@ -90,11 +90,11 @@ export function planAggregate(question: AggregateQuestion): AggregatePlan {
       { max: MAX_WINDOWS },
     );
   }
-  const summed = source === 'RAW' ? trackers.find(isSummed) : undefined;
-  if (summed)
+  const aggregated = source === 'RAW' ? trackers.find(isKernelAggregate) : undefined;
+  if (aggregated)
     throw invalid(
       'measures',
-      `an event of ${summed.name} stands for many, which InfluxDB would count as one; persist with mode ROLLUP`,
+      `an event of ${aggregated.name} stands for many, which InfluxDB would count as one; persist with mode ROLLUP`,
     );
   const all = columnsAmong(trackers);
   const groups = groupBy.map((path, index) => groupOf(path, `groupBy[${index}]`, all));

@@ -1,6 +1,6 @@
 import type { Slice } from '../../record/history.js';
 import type { CatalogTracker } from '../../catalog/catalog.js';
-import { amountsOf, columnsOf, isSummed, nameOf, OWN_TAGS, rollupOf, type Column } from './column.js';
+import { amountsOf, columnsOf, isKernelAggregate, nameOf, OWN_TAGS, rollupOf, type Column } from './column.js';
 import { isInt64, tag } from './line.js';
 import { nanosecondsOf } from './point.js';
 
@@ -50,7 +50,7 @@ const GRACE_MS = 3000;
 const MAX_GROUPS = 5000;
 
 type Part = { readonly fn: 'COUNT' | 'SUM' | 'MIN' | 'MAX' | 'QUANTILE'; readonly prefix: string; readonly q?: number };
-/** Of a total that the kernel summed, too. */
+/** Also for a total from the kernel. */
 const OF_TOTALS: readonly Part[] = [
   { fn: 'COUNT', prefix: 'count' },
   { fn: 'SUM', prefix: 'sum' },
@@ -69,7 +69,7 @@ export function rollupInput(tracker: CatalogTracker): {
 } {
   const tags = columnsOf(tracker).filter(({ kind, path }) => kind === 'tag' && path !== 'tracker');
   const measures = amountsOf(tracker).flatMap((field) =>
-    (isSummed(tracker) ? OF_TOTALS : PARTS).map(({ fn, prefix, q }) => ({
+    (isKernelAggregate(tracker) ? OF_TOTALS : PARTS).map(({ fn, prefix, q }) => ({
       fn,
       field,
       name: `${prefix}_${nameOf(field)}`,

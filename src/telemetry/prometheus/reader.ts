@@ -17,7 +17,7 @@ export interface CountedFields {
   readonly errors: readonly CountedField[];
   /** Those named `…_bytes`, whole numbers of 64 bits: sums. */
   readonly bytes: readonly CountedField[];
-  /** Those of type eu_sum: what a tracker that sums in the kernel has counted. */
+  /** Those of type eu_total: what a tracker that aggregates in the kernel has counted. */
   readonly sums: readonly CountedField[];
   /** Those of type eu_duration_ns: histograms. */
   readonly durations: readonly CountedField[];

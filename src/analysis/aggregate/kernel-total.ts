@@ -5,11 +5,11 @@ import type { MeasureFunction } from './measures/index.js';
 import { compileReader } from './value.js';
 
 /**
- * Events of a tracker that sums in the kernel stand for many happenings. A field of theirs either is the same for all
+ * Events of a tracker that aggregates in the kernel stand for many happenings. A field of theirs either is the same for all
  * of them (the process, the name), or a total over them: then the event's value is added once, and single values are
  * known by a histogram at most.
  */
-export interface Summed {
+export interface KernelTotals {
   /** How many an event stands for. */
   weightOf(event: TraceEvent): number;
   /** Whether a field is a total in events of a tracker; with the reader of the histogram, where it has one. */
@@ -21,23 +21,23 @@ export interface Total {
   readonly histogram: ((event: TraceEvent) => readonly string[] | null) | null;
 }
 
-/** Null when none of the trackers sums in the kernel. */
-export function summedOf(catalog: Catalog, trackers: readonly string[]): Summed | null {
-  const summing = trackers.flatMap((name) => {
-    const { sums } = catalog.need(name);
-    if (!sums) return [];
-    const totals = Object.entries(sums.totals).map(([path, histogram]): [string, Total] => [
+/** Null when none of the trackers aggregates in the kernel. */
+export function kernelTotalsOf(catalog: Catalog, trackers: readonly string[]): KernelTotals | null {
+  const aggregating = trackers.flatMap((name) => {
+    const { kernelAggregate } = catalog.need(name);
+    if (!kernelAggregate) return [];
+    const totals = Object.entries(kernelAggregate.totals).map(([path, histogram]): [string, Total] => [
       path,
       { histogram: histogram === null ? null : (compileReader(histogram) as Total['histogram']) },
     ]);
-    return [[name, { count: compileReader(sums.count), totals: new Map(totals) }] as const];
+    return [[name, { count: compileReader(kernelAggregate.count), totals: new Map(totals) }] as const];
   });
-  if (!summing.length) return null;
-  const byName = new Map(summing);
+  if (!aggregating.length) return null;
+  const byName = new Map(aggregating);
   return {
     weightOf: (event) => {
-      const sums = byName.get(event.tracker);
-      return sums ? Number(sums.count(event)) : 1;
+      const totals = byName.get(event.tracker);
+      return totals ? Number(totals.count(event)) : 1;
     },
     totalOf: (tracker, path) => byName.get(tracker)?.totals.get(path) ?? null,
   };
@@ -48,7 +48,7 @@ const ofTotals: ReadonlySet<MeasureFunction> = new Set(['COUNT', 'SUM', 'AVG', '
 const ofHistograms: ReadonlySet<MeasureFunction> = new Set(['QUANTILE', 'HISTOGRAM']);
 
 /** Throws BAD_USER_INPUT for a measure that needs the single values of a field that is a total. `where` is the measure's path. */
-export function checkSummed(
+export function checkKernelTotals(
   fn: MeasureFunction,
   field: string,
   where: string,
@@ -56,12 +56,12 @@ export function checkSummed(
   trackers: readonly string[],
 ): void {
   for (const name of trackers) {
-    const histogram = catalog.need(name).sums?.totals[field];
+    const histogram = catalog.need(name).kernelAggregate?.totals[field];
     if (histogram === undefined || ofTotals.has(fn) || (histogram !== null && ofHistograms.has(fn))) continue;
     const known = [...ofTotals, ...(histogram === null ? [] : ofHistograms)].join(', ');
     throw invalid(
       `${where}.fn`,
-      `"${field}" of ${name} is a total that the kernel summed, and ${fn} needs the single values; it has ${known}`,
+      `"${field}" of ${name} is a total from the kernel, and ${fn} needs the single values; it has ${known}`,
       { field, fn, tracker: name },
     );
   }

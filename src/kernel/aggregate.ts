@@ -7,8 +7,8 @@ import { compileLayout } from '../btf/layout.js';
 import type { BpfObject } from './object.js';
 import type { RingChunk } from './ring.js';
 
-// sum.bpf.h: two maps, of which one is added to; a key begins with the CPU.
-const SIDES = ['eu_sums_0', 'eu_sums_1'] as const;
+// aggregate.bpf.h: two maps, of which one is added to; a key begins with the CPU.
+const SIDES = ['eu_aggregates_0', 'eu_aggregates_1'] as const;
 const CPU_BYTES = 2;
 /** Records of one chunk at most, so that the server's thread is never busy for long with one. */
 const CHUNK_BYTES = 1 << 20;
@@ -18,15 +18,15 @@ const ENOENT = -2;
 const ENOSPC = -28;
 const TWO_32 = 4294967296;
 
-export function sumsInMaps(object: BpfObject): boolean {
+export function aggregatesInMaps(object: BpfObject): boolean {
   return object.mapNames.includes(SIDES[0]);
 }
 
 /**
- * Takes what an object has summed out of its maps, as records: one for each key, CPUs added up. Exact: `turn` makes the programs
+ * Takes what an object has aggregated out of its maps, as records: one for each key, CPUs added up. Exact: `turn` makes the programs
  * add to the other map, and resolves when none is in this one any more.
  */
-export class SumMaps {
+export class AggregateMaps {
   readonly everyMs: number;
   /** Records made so far. */
   made = 0;
@@ -53,12 +53,12 @@ export class SumMaps {
     this.#recordBytes = sizes.value;
     this.#bootNsAt = header.get('bootNs')?.offset ?? 0;
     this.#totals = [...fields.values()]
-      .filter(({ kind }) => kinds[kind].summed)
+      .filter(({ kind }) => kinds[kind].isTotal)
       .flatMap(({ offset, size }) => Array.from({ length: size / 8 }, (_, i) => offset + 8 * i));
   }
 
   /**
-   * Hands all that was summed before this call, and since the reading before, to `emit`, in chunks. Rejects with a KernelError; what
+   * Hands all that was aggregated before this call, and since the reading before, to `emit`, in chunks. Rejects with a KernelError; what
    * was not read stays for a later reading.
    */
   read(emit: (chunk: RingChunk) => void): Promise<void> {
@@ -106,7 +106,7 @@ export class SumMaps {
         room *= 2; // a bucket with more entries than that
         continue;
       }
-      if (result < 0 && result !== ENOENT) throw failure(`reading ${this.#object.name}'s sums`, result);
+      if (result < 0 && result !== ENOENT) throw failure(`reading the aggregates of ${this.#object.name}`, result);
       this.#merge(merged, keys, values, count[0] ?? 0);
       if (result === ENOENT) return [...merged.values()];
       from = next;

@@ -10,7 +10,7 @@ const WARM_UP_CALLS = 10_000;
 const CPU = 1;
 const FULL_ROUNDS = 15;
 const QUICK_ROUNDS = 7;
-/** A program that sums may take a call this many times as long as one that does nothing. */
+/** A program that aggregates may take a call this many times as long as one that does nothing. */
 const GOAL = 2;
 
 const EMPTY = 'empty program at the exit';
@@ -28,20 +28,20 @@ interface Way {
 }
 
 /** What counting in the kernel costs a system call that does next to nothing, next to programs at the same hooks that do nothing at all. */
-export async function sums(report: Report, options: { readonly quick: boolean }): Promise<void> {
+export async function syscount(report: Report, options: { readonly quick: boolean }): Promise<void> {
   await buildPrograms();
-  await measureSums(report, options.quick ? QUICK_ROUNDS : FULL_ROUNDS);
+  await measureSyscount(report, options.quick ? QUICK_ROUNDS : FULL_ROUNDS);
 }
 
 /** All ways take turns in each round, so that what else the machine does hits all of them; the programs must have been built. */
-export async function measureSums(report: Report, rounds: number): Promise<void> {
+export async function measureSyscount(report: Report, rounds: number): Promise<void> {
   const eunomia = await LocalEunomia.start();
   const ways: readonly Way[] = [
     { name: EMPTY, start: () => startEmpty(['empty_enter']) },
     { name: EMPTY_PAIR, start: () => startEmpty([]) },
-    { name: COUNTED, start: (pid) => startSums(eunomia, pid, null, false) },
-    { name: TIMED, start: (pid) => startSums(eunomia, pid, null, true) },
-    { name: `${COUNTED}, one process`, start: (pid) => startSums(eunomia, pid, pid, false) },
+    { name: COUNTED, start: (pid) => startSyscount(eunomia, pid, null, false) },
+    { name: TIMED, start: (pid) => startSyscount(eunomia, pid, null, true) },
+    { name: `${COUNTED}, one process`, start: (pid) => startSyscount(eunomia, pid, pid, false) },
   ];
   const untraced: number[] = [];
   const taken = new Map(ways.map(({ name }): [string, number[]] => [name, []]));
@@ -64,14 +64,14 @@ export async function measureSums(report: Report, rounds: number): Promise<void>
   }
 
   const of = (name: string): number => median(taken.get(name) ?? []);
-  report.add('sums: getppid, not traced', median(untraced), 'ns/call');
-  for (const { name } of ways) report.add(`sums: ${name}`, of(name), 'ns/call', null, 'getppid and the program');
-  report.add(`sums: ${COUNTED}, to ${EMPTY}`, of(COUNTED) / of(EMPTY), 'times', { goal: GOAL, better: 'lower' });
-  report.add(`sums: ${TIMED}, to ${EMPTY_PAIR}`, of(TIMED) / of(EMPTY_PAIR), 'times', { goal: GOAL, better: 'lower' });
+  report.add('syscount: getppid, not traced', median(untraced), 'ns/call');
+  for (const { name } of ways) report.add(`syscount: ${name}`, of(name), 'ns/call', null, 'getppid and the program');
+  report.add(`syscount: ${COUNTED}, to ${EMPTY}`, of(COUNTED) / of(EMPTY), 'times', { goal: GOAL, better: 'lower' });
+  report.add(`syscount: ${TIMED}, to ${EMPTY_PAIR}`, of(TIMED) / of(EMPTY_PAIR), 'times', { goal: GOAL, better: 'lower' });
 }
 
 /** Counts the calls of one process, or of all, and fails at the end unless it has counted each of the workload's. */
-async function startSums(
+async function startSyscount(
   eunomia: LocalEunomia,
   workload: number,
   target: number | null,
