@@ -117,7 +117,8 @@ interface Held {
 /** Resolves when the one holds all events in memory, and the other in its store. */
 async function untilHeld(server: ServerProcess, session: string, kept: string): Promise<void> {
   const query =
-    'query Held($session: ID!, $kept: ID!) { session(id: $session) { events(first: 1) { totalCount } } kept: session(id: $kept) { persistence { written } } }';
+    'query Held($session: ID!, $kept: ID!) { session(id: $session) { events(first: 1) { totalCount } } ' +
+    'kept: session(id: $kept) { persistence { written } } }';
   for (;;) {
     const held = await server.ask<Held>(query, { session, kept });
     if (Math.min(held.session.events.totalCount, Number(held.kept.persistence.written)) >= EVENTS) return;

@@ -67,7 +67,10 @@ export async function measureSyscount(report: Report, rounds: number): Promise<v
   report.add('syscount: getppid, not traced', median(untraced), 'ns/call');
   for (const { name } of ways) report.add(`syscount: ${name}`, of(name), 'ns/call', null, 'getppid and the program');
   report.add(`syscount: ${COUNTED}, to ${EMPTY}`, of(COUNTED) / of(EMPTY), 'times', { goal: GOAL, better: 'lower' });
-  report.add(`syscount: ${TIMED}, to ${EMPTY_PAIR}`, of(TIMED) / of(EMPTY_PAIR), 'times', { goal: GOAL, better: 'lower' });
+  report.add(`syscount: ${TIMED}, to ${EMPTY_PAIR}`, of(TIMED) / of(EMPTY_PAIR), 'times', {
+    goal: GOAL,
+    better: 'lower',
+  });
 }
 
 /** Counts the calls of one process, or of all, and fails at the end unless it has counted each of the workload's. */

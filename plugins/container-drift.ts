@@ -13,8 +13,8 @@ const written = new Map<string, string>();
 const MAX = 50_000;
 
 /**
- * The kernel's first PID namespace (PROC_PID_INIT_INO). What is executed in it from no file below a root is the runtime, or the program of a
- * container that shares it (`--pid host`), which is not seen then.
+ * The kernel's first PID namespace (PROC_PID_INIT_INO). What is executed in it from no file below a root is the
+ * runtime, or the program of a container that shares it (`--pid host`), which is not seen then.
  */
 const HOST_PID_NS = '4026531836';
 

@@ -1,4 +1,5 @@
-// `npm run package` (`npm pack` with scripts, which .npmrc turns off): builds for every architecture, so that the package needs no compiler, and adds the locked versions of the dependencies.
+// `npm run package` (`npm pack` with scripts, which .npmrc turns off): builds for every architecture, so that the
+// package needs no compiler, and adds the locked versions of the dependencies.
 //   before   set-up, and package-lock.json as npm-shrinkwrap.json, the only lock that npm takes from a package
 //   after    removes it
 import { copyFileSync, rmSync } from 'node:fs';

@@ -1,4 +1,5 @@
-// `npm run samples`: runs what triggers each tracker under a server of its own, and writes an event of each into docs/samples.json. Needs root.
+// `npm run samples`: runs what triggers each tracker under a server of its own, and writes an event of each into
+// docs/samples.json. Needs root.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';

@@ -12,7 +12,8 @@
  *
  * The CPU is part of the key, in place of a per-CPU map: as there, no two CPUs write to one value, but memory is used only
  * for CPUs that a process ran on, and a reading is not multiplied by all CPUs that the machine could have
- * (docs/decisions/012-aggregated-in-the-kernel.md). The adds are plain: a program that another of its kind could interrupt on its CPU (softirqs) needs atomic ones.
+ * (docs/decisions/012-aggregated-in-the-kernel.md). The adds are plain: a program that another of its kind could
+ * interrupt on its CPU (softirqs) needs atomic ones.
  */
 #ifndef EUNOMIA_AGGREGATE_BPF_H
 #define EUNOMIA_AGGREGATE_BPF_H
@@ -29,14 +30,14 @@ struct eu_aggregate_key {
 };
 
 /* Declares the two maps, and what a value begins with. */
-#define EU_AGGREGATES(name)                                     \
-	EU_EVENT(name);                                   \
-	struct {                                          \
-		__uint(type, BPF_MAP_TYPE_HASH);          \
-		__uint(max_entries, EU_AGGREGATE_ENTRIES);      \
-		__uint(map_flags, BPF_F_NO_PREALLOC);     \
-		__type(key, struct eu_aggregate_key);           \
-		__type(value, struct name##_event);       \
+#define EU_AGGREGATES(name)                                           \
+	EU_EVENT(name);                                               \
+	struct {                                                      \
+		__uint(type, BPF_MAP_TYPE_HASH);                      \
+		__uint(max_entries, EU_AGGREGATE_ENTRIES);            \
+		__uint(map_flags, BPF_F_NO_PREALLOC);                 \
+		__type(key, struct eu_aggregate_key);                 \
+		__type(value, struct name##_event);                   \
 	} eu_aggregates_0 SEC(".maps"), eu_aggregates_1 SEC(".maps"); \
 	static const struct name##_event eu_aggregate_zero = {}
 
@@ -66,8 +67,9 @@ static __always_inline void *eu_aggregate_in(void *map, const struct eu_aggregat
 }
 
 /* The value that this CPU adds to; NULL when there is no room: then it is an event of its own, in the ring. */
-#define eu_aggregate_of(key) \
-	(eu_control.aggregate_side ? eu_aggregate_in(&eu_aggregates_1, key, &eu_aggregate_zero) : eu_aggregate_in(&eu_aggregates_0, key, &eu_aggregate_zero))
+#define eu_aggregate_of(key)                                                                    \
+	(eu_control.aggregate_side ? eu_aggregate_in(&eu_aggregates_1, key, &eu_aggregate_zero) \
+				   : eu_aggregate_in(&eu_aggregates_0, key, &eu_aggregate_zero))
 
 /* The place of a duration in an eu_log2. */
 static __always_inline __u32 eu_log2_slot(__u64 ns)

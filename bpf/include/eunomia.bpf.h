@@ -86,10 +86,10 @@ struct eu_counter {
 	__u64 unused[6]; /* to a cache line, so that CPUs do not share one */
 };
 struct eu_control {
-	volatile __u64 capture;   /* the mask: bit by `enum NAME_capture` */
-	volatile __u64 polled;    /* not 0 while the ring is read every few milliseconds: nobody needs to be woken */
-	volatile __u64 aggregate_side;  /* which of the two maps programs add to (aggregate.bpf.h) */
-	volatile __u64 hooked_ns; /* CLOCK_BOOTTIME: when a program that serves a demand was attached last */
+	volatile __u64 capture; /* the mask: bit by `enum NAME_capture` */
+	volatile __u64 polled;  /* not 0 while the ring is read every few milliseconds: nobody needs to be woken */
+	volatile __u64 aggregate_side; /* which of the two maps programs add to (aggregate.bpf.h) */
+	volatile __u64 hooked_ns;      /* CLOCK_BOOTTIME: when a program that serves a demand was attached last */
 	__u64 unused[4];
 	struct eu_counter counters[EU_MAX_CPUS];
 };

@@ -50,7 +50,10 @@ struct pt_regs {
 
 #define EU_TS_COMPAT 2 /* arch/x86/include/asm/thread_info.h: a 32-bit system call is running */
 
-/* Its lower half alone: the kernel drops the upper one (3e5e7f7736b0 "x86/entry: Reverse arguments to do_syscall_64()", Linux 5.13), the register keeps it. */
+/*
+ * Its lower half alone: the kernel drops the upper one (3e5e7f7736b0 "x86/entry: Reverse arguments to
+ * do_syscall_64()", Linux 5.13), the register keeps it.
+ */
 static __always_inline long eu_syscall_nr(struct pt_regs *regs)
 {
 	return (int)regs->orig_ax;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * fsop: one event for each call that changes names, ownership, permissions, sizes or extended attributes of files, when it ends, and for each
- * such request of io_uring.
+ * fsop: one event for each call that changes names, ownership, permissions, sizes or extended attributes of files,
+ * when it ends, and for each such request of io_uring.
  *
  * No tracepoint passes a dentry for these. So paths are reported as they were passed, with the directory where each starts; what goes by a
  * descriptor is reported by the descriptor's own path.

@@ -88,8 +88,9 @@ static __always_inline __u32 signal_argument(__u32 call)
 }
 
 /*
- * Is the current task in a call that sends this signal? A sender writes si_code itself (rt_sigqueueinfo(2)), so that the code alone could hide it
- * behind a timer. A timer's interrupt of such a call with the same number would be mistaken, and nothing else.
+ * Is the current task in a call that sends this signal? A sender writes si_code itself (rt_sigqueueinfo(2)), so that
+ * the code alone could hide it behind a timer. A timer's interrupt of such a call with the same number would be
+ * mistaken, and nothing else.
  */
 static __always_inline bool is_sending(struct task_struct *current, __u32 signal)
 {

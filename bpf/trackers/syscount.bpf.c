@@ -13,7 +13,7 @@ struct syscount_event {
 	enum eu_abi abi;
 	eu_total count;
 	eu_total errors;
-	eu_total duration_ns;   /* of the calls in latency_log2 */
+	eu_total duration_ns; /* of the calls in latency_log2 */
 	eu_log2 latency_log2; /* of calls whose entry was seen */
 };
 EU_AGGREGATES(syscount);

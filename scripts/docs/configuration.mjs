@@ -8,11 +8,12 @@ Each setting of \`eunomia serve\` can be given in three ways: as a flag, as an e
 
     eunomia serve --config /etc/eunomia/eunomia.yaml --log-level debug
 
-A flag takes precedence over the variable, the variable over the file, and the file over the default. One of them gives the whole value: lists are not
-merged, so \`--token\` replaces all tokens of \`EUNOMIA_TOKENS\` and of the file (those of \`tokensFile\` are a setting of their own, and are added). An empty variable
-counts as none.
+A flag takes precedence over the variable, the variable over the file, and the file over the default. One of them
+gives the whole value: lists are not merged, so \`--token\` replaces all tokens of \`EUNOMIA_TOKENS\` and of the file
+(those of \`tokensFile\` are a setting of their own, and are added). An empty variable counts as none.
 
-- A switch is on with \`--NAME\` and off with \`--no-NAME\`; as a variable it is \`true\` or \`1\`, \`false\` or \`0\`; in a file \`true\` or \`false\`.
+- A switch is on with \`--NAME\` and off with \`--no-NAME\`; as a variable it is \`true\` or \`1\`, \`false\` or
+  \`0\`; in a file \`true\` or \`false\`.
 - A list is given by repeating the flag, with commas in a variable, and as a list in a file.
 - A size is written as \`500MiB\` or \`10GiB\`, a time as \`500ms\`, \`5s\`, \`90m\`, \`12h\` or \`30d\`.
 
@@ -31,11 +32,13 @@ YAML 1.2, or JSON, of at most 1 MiB:
 
 A key with dots in the tables below is nested, as \`limits.sessions\` is here.
 
-- An unknown key, a key that stands there twice, a wrong type or a wrong value stops the start. The message has file, line and column of each of them:
-  \`eunomia.yaml:8:3: limits.session: there is no such setting; did you mean "sessions"?\`. Values that a flag or a variable replaces are checked too.
+- An unknown key, a key that stands there twice, a wrong type or a wrong value stops the start. The message has file,
+  line and column of each of them: \`eunomia.yaml:8:3: limits.session: there is no such setting; did you mean
+  "sessions"?\`. Values that a flag or a variable replaces are checked too.
 - A relative path is relative to the folder of the file (with a flag or variable: to the working directory).
-- The file must belong to root or to the user of the server, and others may not write it or a folder above it. With a secret in it (marked *secret* below), only
-  its owner and group may read it: \`chmod o= FILE\`. Tokens are better kept in files of their own, \`tokensFile\` and \`otlp.headersFile\`, or in variables.
+- The file must belong to root or to the user of the server, and others may not write it or a folder above it. With a
+  secret in it (marked *secret* below), only its owner and group may read it: \`chmod o= FILE\`. Tokens are better
+  kept in files of their own, \`tokensFile\` and \`otlp.headersFile\`, or in variables.
 - It is read once, at the start.
 
 \`eunomia replay --port\` takes the flags and variables of *Address and access* and of *Limits*.

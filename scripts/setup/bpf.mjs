@@ -44,7 +44,9 @@ async function compileFor(architecture) {
   const changed = units.filter(({ step, object, hash }) => !isDone(step, hash, [object]));
   if (!changed.length) return;
   say(
-    `compiling ${changed.length} of ${units.length} BPF programs${architecture === process.arch ? '' : ` for ${architecture}`} with clang ${clang.version}`,
+    `compiling ` +
+      `${changed.length} of ${units.length} BPF ` +
+      `programs${architecture === process.arch ? '' : ` for ${architecture}`} with clang ${clang.version}`,
   );
 
   const failures = [];

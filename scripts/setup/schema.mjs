@@ -24,7 +24,8 @@ const scalarFilters = {
 };
 const width = 120;
 
-const header = `# Eunomia's public contract. The description of each type, field and argument states its meaning, its unit and when it is null.
+const header = `# Eunomia's public contract. The description of each type, field and argument states its meaning, its unit and when it is
+# null.
 # The meaning of an id, a cursor or an enum value never changes.
 # Assembled by \`npm run build\`: edit schema/*.graphql or src/trackers/*.graphql, not this file.`;
 
@@ -174,7 +175,8 @@ function leafFilter(of, file, enums) {
 }
 
 function enumFilter(name, nullable) {
-  const description = `Condition on a \`${name}\`. At least one comparison is required, and all given ones must hold. ${nullable ? 'A null value matches only `isNull: true`.' : 'The value is never null.'}`;
+  const ofNull = nullable ? 'A null value matches only `isNull: true`.' : 'The value is never null.';
+  const description = `Condition on a \`${name}\`. At least one comparison is required, and all given ones must hold. ${ofNull}`;
   const fields = [
     field('eq', name, 'Equal to this value.'),
     field('ne', name, 'Not equal to this value.'),

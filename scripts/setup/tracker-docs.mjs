@@ -66,8 +66,9 @@ export async function trackerDocs() {
 
 <!-- Written by \`npm run build\` from src/trackers/ and bpf/trackers/: edit these. -->
 
-A tracker defines one kind of event that Eunomia can watch. \`eunomia trackers NAME\` shows the same information for a running server, and what its
-kernel lacks. To add a tracker, see [CONTRIBUTING.md](../CONTRIBUTING.md#adding-a-tracker).
+A tracker defines one kind of event that Eunomia can watch. \`eunomia trackers NAME\` shows the same information for a
+running server, and what its kernel lacks. To add a tracker, see
+[CONTRIBUTING.md](../CONTRIBUTING.md#adding-a-tracker).
 
 | Tracker | What it watches | Linux |
 | --- | --- | --- |
@@ -80,7 +81,8 @@ ${table(
   shared.map(({ path, type, description }) => [code(path), code(type), cell(description)]),
 )}
 
-An on-demand field is null in an event if nobody selected it when the event was captured: see \`Capture\` in [schema.graphql](../schema.graphql).
+An on-demand field is null in an event if nobody selected it when the event was captured: see \`Capture\` in
+[schema.graphql](../schema.graphql).
 
 ${sections.join('\n')}`;
 }
@@ -90,7 +92,9 @@ function section(tracker, { definition, hooks, layout }, description, own, sampl
   const lacking = (definition.blindWithout ?? []).map(({ what, lacking: reason }) => `${what}: ${reason}.`);
   const parts = [
     `## ${name}\n\n${cell(summary)}\n\n${prose(description)}`,
-    `Requires Linux ${minimumKernel} or later. Hooks: ${hooks.map(code).join(', ')}. An event takes ${layout.size} bytes and its texts; see [what it costs](benchmarks.md#trackers).`,
+    `Requires Linux ` +
+      `${minimumKernel} or later. Hooks: ${hooks.map(code).join(', ')}. An event takes ${layout.size} ` +
+      `bytes and its texts; see [what it costs](benchmarks.md#trackers).`,
     options.length > 0
       ? table(
           ['Option', 'Type', 'Default'],

@@ -20,7 +20,8 @@ export async function assembleContract() {
   if (before !== text) {
     if (before !== null && !isDone('assembled', hashOf([contract]), [])) {
       throw new SetupError(
-        `${contract} is not what its parts give. It is assembled from schema/*.graphql and src/trackers/*.graphql: edit these, remove it, and build again.`,
+        `${contract} is not what its parts give. It is assembled from schema/*.graphql and ` +
+          'src/trackers/*.graphql: edit these, remove it, and build again.',
       );
     }
     say(`assembling ${contract}`);

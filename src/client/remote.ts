@@ -129,7 +129,8 @@ function post(url: URL, body: string, headers: Record<string, string>, trust: Tr
           reject(
             new EunomiaError(
               'UNREACHABLE',
-              `${url.href} responded with status ${response.statusCode} and without GraphQL: is this Eunomia's address?${hint(response.statusCode)}`,
+              `${url.href} responded with status ${response.statusCode} and without GraphQL: ` +
+                `is this Eunomia's address?${hint(response.statusCode)}`,
             ),
           );
       });
@@ -154,7 +155,8 @@ async function* get(url: URL, headers: Record<string, string>, trust: Trust): As
     if (result) dataOf(result);
     throw new EunomiaError(
       'UNREACHABLE',
-      `${url.origin} responded with status ${response.statusCode} and without a file: is this Eunomia's address?${hint(response.statusCode)}`,
+      `${url.origin} responded with status ${response.statusCode} and without a file: ` +
+        `is this Eunomia's address?${hint(response.statusCode)}`,
     );
   }
   try {

@@ -130,7 +130,9 @@ export const guest = String.raw`(function (host) {
           events = data;
         }
         const hook = plugin[HOOKS[kind]];
-        const returned = hook === undefined ? undefined : kind === 'batch' ? hook.call(plugin, events, context) : hook.call(plugin, context);
+        let returned;
+        if (hook !== undefined)
+          returned = kind === 'batch' ? hook.call(plugin, events, context) : hook.call(plugin, context);
         if (returned && typeof returned.then === 'function')
           throw new TypeError(HOOKS[kind] + ' must not be async: there is nothing to wait for');
         return '';

@@ -58,7 +58,10 @@ export class SessionManager {
     });
   }
 
-  /** Starts a session. Rejects, with nothing left behind, with TOO_MANY_SESSIONS, UNKNOWN_CONTAINER, UNKNOWN_CGROUP, BAD_USER_INPUT (a process that is not there) or KERNEL_ERROR. */
+  /**
+   * Starts a session. Rejects, with nothing left behind, with TOO_MANY_SESSIONS, UNKNOWN_CONTAINER, UNKNOWN_CGROUP,
+   * BAD_USER_INPUT (a process that is not there) or KERNEL_ERROR.
+   */
   async start(spec: SessionSpec): Promise<Session> {
     if (this.#ending) throw new EunomiaError('SHUTTING_DOWN', 'the server is ending');
     const active = this.list().filter(
@@ -88,7 +91,8 @@ export class SessionManager {
     if (ids.length && registry.identity !== 'CGROUP') {
       throw new EunomiaError(
         'UNKNOWN_CGROUP',
-        'input.target.cgroups: containers of this machine have no v2 cgroups, so that processes cannot be told apart by them; give containers or pids',
+        'input.target.cgroups: containers of this machine have no v2 cgroups, so that processes cannot be ' +
+          'told apart by them; give containers or pids',
         { details: { argument: 'input.target.cgroups' } },
       );
     }
@@ -98,7 +102,8 @@ export class SessionManager {
         if (registry.byCgroup(id) !== undefined) return;
         throw new EunomiaError(
           'UNKNOWN_CGROUP',
-          `input.target.cgroups[${i}]: there is no v2 cgroup with the id ${id}; it is the inode of the cgroup's directory (stat -c %i /sys/fs/cgroup/PATH)`,
+          `input.target.cgroups[${i}]: there is no v2 cgroup with the id ${id}; it is the inode of the ` +
+            `cgroup's directory (stat -c %i /sys/fs/cgroup/PATH)`,
           { details: { argument: `input.target.cgroups[${i}]` } },
         );
       }),
@@ -185,8 +190,8 @@ export class SessionManager {
   }
 
   /**
-   * Stops all sessions and gives their readers a while for what they have not read; readers are told of what remains. No session can be started
-   * any more. Idempotent.
+   * Stops all sessions and gives their readers a while for what they have not read; readers are told of what remains.
+   * No session can be started any more. Idempotent.
    */
   end(): Promise<void> {
     return (this.#ending ??= this.#end());

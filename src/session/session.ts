@@ -48,7 +48,8 @@ export interface SessionDependencies {
 
 /**
  * A running set of trackers with one target: its life from start to stop, and the face that others see. What it captures, how it takes
- * events, what it retains and who reads it are parts of their own. After `start` rejects, or `stop` resolves, nothing of it is in the kernel.
+ * events, what it retains and who reads it are parts of their own. After `start` rejects, or `stop` resolves, nothing
+ * of it is in the kernel.
  */
 export class Session {
   readonly id: string;
@@ -142,7 +143,10 @@ export class Session {
     this.detached = new Promise((resolve) => (this.#resolveDetached = resolve));
   }
 
-  /** Loads and attaches. Rejects with a KernelError; the session is FAILED then. A session that was stopped before or meanwhile ends, and rejects with STOPPED. */
+  /**
+   * Loads and attaches. Rejects with a KernelError; the session is FAILED then. A session that was stopped before or
+   * meanwhile ends, and rejects with STOPPED.
+   */
   async start(): Promise<void> {
     const { forMs } = this.spec;
     try {
@@ -256,7 +260,10 @@ export class Session {
     this.#resolveDone();
   }
 
-  /** A reader of all its events that is no subscriber, with a queue of its own: for a store, or an export. To be called before it starts. */
+  /**
+   * A reader of all its events that is no subscriber, with a queue of its own: for a store, or an export. To be
+   * called before it starts.
+   */
   record(queueBytes: number): RecordingSource {
     return this.#readers.record({
       id: 'store',

@@ -4,7 +4,10 @@ import type { SessionFilter } from '../filter/index.js';
 import type { TrackerOptions } from '../tracker/define.js';
 import type { SubscriberStats } from './stream/stream.js';
 
-/** Whom a session watches. Kinds are joined by AND (containers and cgroups are one kind), values of a kind by OR; an empty list does not filter. */
+/**
+ * Whom a session watches. Kinds are joined by AND (containers and cgroups are one kind), values of a kind by OR; an
+ * empty list does not filter.
+ */
 export interface TargetSpec {
   readonly containers: readonly ContainerSelector[];
   /** Accept selectors that no container matches yet. */
@@ -57,7 +60,10 @@ export type StopReason =
 export interface SessionStats {
   readonly produced: number;
   readonly lost: number;
-  /** Runs of its programs that the kernel skipped, each of which may have been an event; not part of the others. Null where it is not known. */
+  /**
+   * Runs of its programs that the kernel skipped, each of which may have been an event; not part of the others. Null
+   * where it is not known.
+   */
   readonly skippedRuns: number | null;
   readonly received: number;
   readonly discarded: number;

@@ -21,7 +21,10 @@ const MAX_SHOWN = 10;
 
 /** Where a process is: the id of its cgroup, or where containers have none, its mount namespace. */
 type Place = number;
-/** What an event is joined to its container by: its place; of a place of the host, the pid namespace (`initAt`), negative, where that is not the host's. */
+/**
+ * What an event is joined to its container by: its place; of a place of the host, the pid namespace (`initAt`),
+ * negative, where that is not the host's.
+ */
 type Key = number;
 
 /** What must be looked up, with what its records tell. */
@@ -57,8 +60,8 @@ export class CgroupMatcher {
   #identity: ContainerRegistry['identity'];
 
   /**
-   * `onUndecided` is called with notices when the first event is kept though its container is undecided. `seconds`: `RecordLayout.second` of
-   * the session's trackers; the target holds an event when it holds one of its processes.
+   * `onUndecided` is called with notices when the first event is kept though its container is undecided. `seconds`:
+   * `RecordLayout.second` of the session's trackers; the target holds an event when it holds one of its processes.
    */
   constructor(
     target: TargetSpec | null,
@@ -114,7 +117,8 @@ export class CgroupMatcher {
       : 'no container runs now';
     throw new EunomiaError(
       'UNKNOWN_CONTAINER',
-      `input.target.containers: no container matches ${JSON.stringify(target.containers)} (${which}${silent}); with waitForContainers: true the session waits for one`,
+      `input.target.containers: no container matches ` +
+        `${JSON.stringify(target.containers)} (${which}${silent}); with waitForContainers: true the session waits for one`,
       { details: { argument: 'input.target.containers', running: there } },
     );
   }
@@ -239,7 +243,9 @@ export class CgroupMatcher {
         .map((id) => id.slice(0, 12))
         .join(', ');
       notices.push(
-        `no engine has told the names of ${open.size} container${open.size > 1 ? 's' : ''} (${shown}${open.size > MAX_SHOWN ? ', …' : ''}): whether the target holds them is undecided, and their events are kept`,
+        `no engine has told the names of ` +
+          `${open.size} container${open.size > 1 ? 's' : ''} (${shown}${open.size > MAX_SHOWN ? ', …' : ''}): ` +
+          `whether the target holds them is undecided, and their events are kept`,
       );
     }
     return notices;

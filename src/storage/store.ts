@@ -246,7 +246,8 @@ export interface Store {
   /** All events that it is for, part by part; their order is the store's: for what `aggregate` does not do. */
   scan(query: EventQuery): AsyncIterable<readonly TraceEvent[]>;
   /**
-   * What an aggregate over these events returns, computed where they are stored; null when the store cannot do just that: then they are `scan`ned.
+   * What an aggregate over these events returns, computed where they are stored; null when the store cannot do just
+   * that: then they are `scan`ned.
    */
   aggregate(query: EventQuery, shape: AggregateShape): Promise<readonly StoredRow[] | null>;
   /** Forgets a session and its events. */

@@ -27,11 +27,14 @@ export interface KernelAggregate {
 }
 
 /**
- * How the kernel evaluates a field of a filter: the object declares `EU_WHERE_…(stem)` and calls `eu_passes…(stem, value)`. A field that is not
- * pushed is evaluated in user space.
+ * How the kernel evaluates a field of a filter: the object declares `EU_WHERE_…(stem)` and calls `eu_passes…(stem,
+ * value)`. A field that is not pushed is evaluated in user space.
  */
 export type PushedField =
-  /** A number, as the event has it. `null` is the object's value for a null, where there is one; int64 at most. No other value is below `min`. */
+  /**
+   * A number, as the event has it. `null` is the object's value for a null, where there is one; int64 at most. No
+   * other value is below `min`.
+   */
   | { readonly kind: 'number'; readonly stem: string; readonly null?: number; readonly min?: number }
   /**
    * A number in the object and something else in the event: `read` makes the one of the other, as the event does. Where some codes
@@ -45,7 +48,10 @@ export type PushedField =
       readonly codeOf?: (name: string) => number | null;
       readonly read: (code: number) => FieldValue;
     }
-  /** Names of bits: an event has the name only where `bits & mask` is `value`, and, if `exact`, always there; null for a name that the kernel cannot evaluate. */
+  /**
+   * Names of bits: an event has the name only where `bits & mask` is `value`, and, if `exact`, always there; null for
+   * a name that the kernel cannot evaluate.
+   */
   | {
       readonly kind: 'bits';
       readonly stem: string;
@@ -72,15 +78,19 @@ export interface BlindWithout {
  * neither can say.
  */
 export interface TrackerDefinition {
-  /** Its field in `TrackerInput`, in camelCase. The stem of its files and of its C names is the same in snake_case: "netFlow" is net_flow.bpf.c. */
+  /**
+   * Its field in `TrackerInput`, in camelCase. The stem of its files and of its C names is the same in snake_case:
+   * "netFlow" is net_flow.bpf.c.
+   */
   readonly name: string;
   /** "major.minor" of the oldest Linux with all that the object uses. */
   readonly minimumKernel: string;
   /** Fields whose value is formatted or computed. A record field not named here reaches the schema as it is. */
   readonly fields?: Readonly<Record<string, FieldDefinition>>;
   /**
-   * Fields of a filter that the object evaluates, by their path, besides those of the header (filter/push.ts); null takes one of these out, for
-   * a tracker whose header says something else of the process than the current task does. Never may the object refuse what the filter takes.
+   * Fields of a filter that the object evaluates, by their path, besides those of the header (filter/push.ts); null
+   * takes one of these out, for a tracker whose header says something else of the process than the current task does.
+   * Never may the object refuse what the filter takes.
    */
   readonly pushed?: Readonly<Record<string, PushedField | null>>;
   /** Throws BAD_USER_INPUT for options that no type of the schema can rule out. `where` is the path of the options, for the message. */
@@ -95,18 +105,24 @@ export interface TrackerDefinition {
   /** Program of the object → the field that it alone serves: it is attached only while that field is captured. Default: none. */
   readonly demanded?: Readonly<Record<string, string>>;
   /**
-   * Programs of the object that a kernel may be without → how many arguments their tracepoint has in the kernels that they know; empty for a
-   * program on another hook than a BTF tracepoint. Where it is otherwise they are not loaded, and `blindWithout` says what is not seen then.
-   * Default: none.
+   * Programs of the object that a kernel may be without → how many arguments their tracepoint has in the kernels that
+   * they know; empty for a program on another hook than a BTF tracepoint. Where it is otherwise they are not loaded,
+   * and `blindWithout` says what is not seen then. Default: none.
    */
   readonly optional?: Readonly<Record<string, readonly number[]>>;
   /** What is not seen where none of these optional programs is loaded. */
   readonly blindWithout?: readonly BlindWithout[];
   /** What of its kind the tracker does not see on any kernel, or not exactly: a sentence each. Empty for none that is known. */
   readonly blindSpots: readonly string[];
-  /** Paths of the fields that a table shows where nobody chose, besides when, where and who. Default: its own fields but flags and namespaces. */
+  /**
+   * Paths of the fields that a table shows where nobody chose, besides when, where and who. Default: its own fields
+   * but flags and namespaces.
+   */
   readonly columns?: readonly string[];
-  /** Fields of its own with few different values, by which a store may keep an index in memory. Those of enums and `Errno` are anyhow. Default: none. */
+  /**
+   * Fields of its own with few different values, by which a store may keep an index in memory. Those of enums and
+   * `Errno` are anyhow. Default: none.
+   */
   readonly indexed?: readonly string[];
   /** Its options in an example, as a GraphQL literal. Default: `{}`. */
   readonly example?: string;

@@ -45,7 +45,10 @@ const endless: Readonly<Record<string, string>> = {
   rt_sigreturn: 'it returns to where the signal struck, and its exit tells no number',
 };
 
-/** The system calls that the options select, by code, and last those above; null for all. Throws BAD_USER_INPUT; `where` is the path of the options. */
+/**
+ * The system calls that the options select, by code, and last those above; null for all. Throws BAD_USER_INPUT;
+ * `where` is the path of the options.
+ */
 export function syscallSelection({ only, except }: TrackerOptions, where: string): readonly boolean[] | null {
   const chosen = codesOf(only, `${where}.only`);
   const left = codesOf(except, `${where}.except`);

@@ -1,8 +1,9 @@
 import type { BlindWithout, TrackerDefinition } from './define.js';
 
 /**
- * The programs NAME_submit, NAME_submit_old, NAME_complete and NAME_overflow of an object that includes uring.bpf.h: io_uring_submit_sqe was
- * io_uring_submit_req's name before Linux 6.4, and had other arguments before 6.0; io_uring_complete had seven before 6.15.
+ * The programs NAME_submit, NAME_submit_old, NAME_complete and NAME_overflow of an object that includes uring.bpf.h:
+ * io_uring_submit_sqe was io_uring_submit_req's name before Linux 6.4, and had other arguments before 6.0;
+ * io_uring_complete had seven before 6.15.
  */
 export function uring(name: string): NonNullable<TrackerDefinition['optional']> {
   return {

@@ -6,8 +6,8 @@ const COMPAT = 512;
 
 /**
  * The constant of an object that includes calls.bpf.h: the calls that it watches, by name → the object's own value for it, 1 to 65535.
- * `compat` adds calls of the 32-bit ABI whose arguments are other than those of the architecture's call of that name, or which only that ABI
- * has. Throws for a name that no architecture has.
+ * `compat` adds calls of the 32-bit ABI whose arguments are other than those of the architecture's call of that name,
+ * or which only that ABI has. Throws for a name that no architecture has.
  */
 export function watchedCalls(
   calls: Readonly<Record<string, number>>,

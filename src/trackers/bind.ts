@@ -40,7 +40,9 @@ export default defineTracker({
     'A listening socket that is inherited or received from another process: the event is of the process that made it listen.',
     'The address of a bind that failed is read when the call ends: another thread may have changed it by then.',
     'The address that a bind through io_uring was given: `requestedPort` is null there, and `localAddress` when it failed.',
-    'Through io_uring, with IOSQE_CQE_SKIP_SUCCESS: the kernel reports no success. Such a request is reported when it is submitted, with `errno` null, with `localAddress` and `localPort` null, and again if it fails.',
+    'Through io_uring, with IOSQE_CQE_SKIP_SUCCESS: the kernel reports no success. Such a request is ' +
+      'reported when it is submitted, with `errno` null, with `localAddress` and `localPort` null, and ' +
+      'again if it fails.',
     'On arm64, calls of 32-bit programs.',
   ],
   columns: ['operation', 'errno', 'protocol', 'localAddress', 'localPort', 'requestedPort', 'backlog'],

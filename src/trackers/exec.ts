@@ -7,8 +7,10 @@ export default defineTracker({
   trigger: 'ls /etc',
   blindSpots: [
     'For a successful execveat, `filename` is the kernel\'s name of the file ("/dev/fd/N/…"), not the path as passed.',
-    'The file name and arguments of a failed exec are read when the call returns: another thread may have changed them by then, and memory that is not present is omitted (`argsTruncated`).',
-    'Code that runs without exec is not reported: a library, a script that an interpreter reads, code written into memory, a process created by clone alone.',
+    'The file name and arguments of a failed exec are read when the call returns: another thread may ' +
+      'have changed them by then, and memory that is not present is omitted (`argsTruncated`).',
+    'Code that runs without exec is not reported: a library, a script that an interpreter reads, code ' +
+      'written into memory, a process created by clone alone.',
   ],
   columns: ['process.ppid', 'errno', 'args'],
   fields: {

@@ -150,11 +150,17 @@ export default defineTracker({
   name: 'fsop',
   minimumKernel: '5.17',
   blindSpots: [
-    'What a path leads to: `path` is what the caller passed, and `directory` where it starts. Symbolic links, ".." and mounts on the way are not resolved, and `path` is read when the call ends, so that another thread may have changed it by then.',
-    'Changes without one of these calls: open with O_CREAT or O_TRUNC (see the tracker open), writes, fallocate, FICLONE and other ioctls, file_setattr, utimensat, bind of a Unix socket, mq_unlink, what the kernel does by itself.',
+    'What a path leads to: `path` is what the caller passed, and `directory` where it starts. Symbolic ' +
+      'links, ".." and mounts on the way are not resolved, and `path` is read when the call ends, so that ' +
+      'another thread may have changed it by then.',
+    'Changes without one of these calls: open with O_CREAT or O_TRUNC (see the tracker open), writes, ' +
+      'fallocate, FICLONE and other ioctls, file_setattr, utimensat, bind of a Unix socket, mq_unlink, ' +
+      'what the kernel does by itself.',
     "A file server's changes are those of its own process: NFS, 9P, FUSE.",
     'The value of an extended attribute, and the flags that setxattrat has in its structure.',
-    'Through io_uring: with IOSQE_CQE_SKIP_SUCCESS the kernel reports no success: such a request is reported when it is submitted, with `errno` null, and again if it fails. Where the completion queue is full, requests with equal user_data may get the result of each other.',
+    'Through io_uring: with IOSQE_CQE_SKIP_SUCCESS the kernel reports no success: such a request is ' +
+      'reported when it is submitted, with `errno` null, and again if it fails. Where the completion queue ' +
+      'is full, requests with equal user_data may get the result of each other.',
     'On arm64, calls of 32-bit programs.',
   ],
   columns: ['operation', 'errno', 'directory', 'path', 'newPath', 'resolved', 'modeText', 'flags'],

@@ -103,8 +103,10 @@ export default defineTracker({
       'move_mount, which attaches it, has one; the options that fsconfig set are not in it.',
     'Mounts that come and go without a call of their own: automounts, those that are propagated to other namespaces, ' +
       'copied with a new namespace (unshare, clone), and removed with its last process.',
-    'Paths are as passed, read when the call ends: symbolic links, ".." and other mounts on the way are not resolved, and another thread may have changed them by then.',
-    'The target of a MOUNT, BIND or MOVE that succeeded is covered by what is mounted there: `resolved` is the path of the descriptor, not of the new mount.',
+    'Paths are as passed, read when the call ends: symbolic links, ".." and other mounts on the way are ' +
+      'not resolved, and another thread may have changed them by then.',
+    'The target of a MOUNT, BIND or MOVE that succeeded is covered by what is mounted there: `resolved` ' +
+      'is the path of the descriptor, not of the new mount.',
     '`options` of a file system with binary options (NFS, SMB through older tools) end at their first NUL.',
     'On arm64, calls of 32-bit programs.',
   ],

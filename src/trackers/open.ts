@@ -85,10 +85,14 @@ export default defineTracker({
   name: 'open',
   minimumKernel: '5.17',
   blindSpots: [
-    'Files that a process obtains without opening them: inherited descriptors, descriptors passed over a socket (SCM_RIGHTS) or obtained with pidfd_getfd; fsmount, open_tree, memfd_create and sockets.',
+    'Files that a process obtains without opening them: inherited descriptors, descriptors passed over a ' +
+      'socket (SCM_RIGHTS) or obtained with pidfd_getfd; fsmount, open_tree, memfd_create and sockets.',
     'Files that the kernel opens on behalf of a process: the program and interpreter of an exec, swap files, core dumps.',
     '`path` is read when the system call returns: another thread may have changed it by then. `resolved` is the file that was opened.',
-    "io_uring: `fd` is null for a direct descriptor. With IOSQE_CQE_SKIP_SUCCESS the kernel does not report success: an open is reported when it is submitted, with `fd` and `resolved` null, and again if it fails. If the completion queue is full, requests with equal user_data may be reported with each other's result.",
+    'io_uring: `fd` is null for a direct descriptor. With IOSQE_CQE_SKIP_SUCCESS the kernel does not ' +
+      'report success: an open is reported when it is submitted, with `fd` and `resolved` null, and again ' +
+      'if it fails. If the completion queue is full, requests with equal user_data may be reported with ' +
+      "each other's result.",
   ],
   columns: ['errno', 'fd', 'flags', 'path'],
   example: '{ writesOnly: true }',

@@ -57,11 +57,14 @@ export default defineTracker({
   name: 'signal',
   minimumKernel: '5.15',
   blindSpots: [
-    'When one thread ends its process (exit_group, a fatal signal), the other threads are killed without a signal being generated: see the tracker exit.',
+    'When one thread ends its process (exit_group, a fatal signal), the other threads are killed without ' +
+      'a signal being generated: see the tracker exit.',
     'A blocked or pending signal is reported when it is sent. Whether and when its handler runs is not reported.',
-    'The target of a failed call is not looked up: the event has only `requestedPid`, and a session that targets only the process that would have received the signal does not report it.',
+    'The target of a failed call is not looked up: the event has only `requestedPid`, and a session that ' +
+      'targets only the process that would have received the signal does not report it.',
     '`kill` with signal 0, which checks whether a process exists, sends nothing and has an event only if it fails.',
-    'A call with several targets (kill of a process group) succeeds if it reaches at least one of them, and has events only for the targets it reached.',
+    'A call with several targets (kill of a process group) succeeds if it reaches at least one of them, ' +
+      'and has events only for the targets it reached.',
     'On arm64, failed calls of 32-bit programs are not seen.',
   ],
   columns: ['signal', 'code', 'errno', 'senderPid', 'targetPid', 'targetComm', 'targetContainerName', 'result'],

@@ -27,8 +27,11 @@ export default defineTracker({
   minimumKernel: '5.12',
   blindSpots: [
     'Connections established before the session have no CONNECT or ACCEPT, and may have no CLOSE if the peer or the kernel closes them.',
-    'An MPTCP connection is represented by its first subflow: addresses, establishment and close are those of that subflow. Further subflows have no events; `sentBytes` and `receivedBytes` include their bytes up to the close of the first one.',
-    'io_uring: before Linux 6.13, an accept to a direct descriptor is not seen. If the completion queue is full, requests with equal user_data may be confused with each other.',
+    'An MPTCP connection is represented by its first subflow: addresses, establishment and close are ' +
+      'those of that subflow. Further subflows have no events; `sentBytes` and `receivedBytes` include ' +
+      'their bytes up to the close of the first one.',
+    'io_uring: before Linux 6.13, an accept to a direct descriptor is not seen. If the completion queue ' +
+      'is full, requests with equal user_data may be confused with each other.',
     'A socket that was passed to or inherited by another process is still attributed to the process that connected or accepted.',
     "TCP outside the kernel's TCP stack: raw and packet sockets, AF_XDP, programs with their own network stack.",
   ],

@@ -223,7 +223,8 @@ describe('a client that does not read', () => {
           id: `s${i}`,
           type: 'subscribe',
           payload: {
-            query: `mutation { trace(input: { trackers: [{ exec: {} }] }, for: "10m") { events(first: 100000) { nodes { bootNs time process { pid comm } } } } }`,
+            query: `mutation { trace(input: { trackers: [{ exec: {} }] }, for: "10m") {
+              events(first: 100000) { nodes { bootNs time process { pid comm } } } } }`,
           },
         }),
       );

@@ -85,9 +85,8 @@ describe('rollups', () => {
     expect(sender.stats).toMatchObject({ rejected: 0, dropped: 0 });
     const exported = async (): Promise<readonly number[]> => {
       await fetch(`${database.url}/internal/force_flush`);
-      const response = await fetch(
-        `${database.url}/api/v1/export?${new URLSearchParams({ 'match[]': '{__name__="eunomia_rollup_exit_count"}', reduce_mem_usage: '0' }).toString()}`,
-      );
+      const match = new URLSearchParams({ 'match[]': '{__name__="eunomia_rollup_exit_count"}', reduce_mem_usage: '0' });
+      const response = await fetch(`${database.url}/api/v1/export?${match.toString()}`);
       const lines = (await response.text()).trim().split('\n').filter(Boolean);
       return lines.flatMap((line) => (JSON.parse(line) as { values: number[] }).values);
     };

@@ -150,7 +150,8 @@ describe('a real Prometheus', () => {
   it('keeps exemplars that lead to an event', async () => {
     const exemplars = await until('exemplars', async () => {
       const found = await prometheus.api<{ exemplars: { labels: { session_id: string; cursor: string } }[] }[]>(
-        `query_exemplars?query=${encodeURIComponent('eunomia_event_duration_seconds_bucket{session="exact"}')}&start=${Date.now() / 1000 - 600}&end=${Date.now() / 1000 + 5}`,
+        `query_exemplars?query=${encodeURIComponent('eunomia_event_duration_seconds_bucket{session="exact"}')}` +
+          `&start=${Date.now() / 1000 - 600}&end=${Date.now() / 1000 + 5}`,
       );
       return found[0]?.exemplars[0];
     });

@@ -96,7 +96,8 @@ export class Aggregator {
     const { fields } = this.#factory;
     const read = [...new Set(fields.filter((field) => field !== null))];
     this.#cells = read.map(
-      (field) => new Cell(compileReader(field), kernelTotals && ((event) => kernelTotals.totalOf(event.tracker, field))),
+      (field) =>
+        new Cell(compileReader(field), kernelTotals && ((event) => kernelTotals.totalOf(event.tracker, field))),
     );
     this.#numbers = read.map((field) =>
       kernelTotals === null && spec.measures.every((measure) => measure.field !== field || takesNumbers(measure))

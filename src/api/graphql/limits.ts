@@ -36,7 +36,10 @@ import { EunomiaError } from '../../base/errors.js';
  */
 const SIZE_OF_ONE = 100;
 const UNSIZED_LIST = 10;
-/** What an entry of a sized list weighs besides its selected values, in values: a stored event is an object with all its fields until its text is made. */
+/**
+ * What an entry of a sized list weighs besides its selected values, in values: a stored event is an object with all
+ * its fields until its text is made.
+ */
 const ENTRY_VALUES = 16;
 /**
  * How often one name may stand in a document. Validation compares each two fields of a name, wherever fragments may bring them together

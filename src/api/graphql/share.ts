@@ -11,10 +11,10 @@ export const FEW = 256;
 const LARGE = 1 << 16;
 
 /**
- * What one client may have under way at once. Each page, aggregate and report waits for its turns among those of all clients, and its
- * queries among those that a store has to answer: a client that asks for a hundred at once would have a hundred times the share of another.
- * So they wait behind each other first. What takes long and what does not have gates of their own, so that a client's own view of a few events
- * does not wait for its report.
+ * What one client may have under way at once. Each page, aggregate and report waits for its turns among those of all
+ * clients, and its queries among those that a store has to run: a client that asks for a hundred at once would have a
+ * hundred times the share of another. So they wait behind each other first. What takes long and what does not have
+ * gates of their own, so that a client's own view of a few events does not wait for its report.
  */
 export class ClientShare {
   readonly #short = new Gate(READS);

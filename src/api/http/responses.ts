@@ -13,8 +13,8 @@ const RESERVED_BYTES = MOST_BYTES / 8;
 
 /**
  * Counts the results of operations over HTTP and WebSocket until they have been sent: by the number of their values
- * before they are made, then over HTTP by the length of their text. A client may leave a response unread for as long as a stalled client is left
- * alone, and without a bound a few hundred of them would take the server's memory.
+ * before they are made, then over HTTP by the length of their text. A client may leave a response unread for as long
+ * as a stalled client is left alone, and without a bound a few hundred of them would take the server's memory.
  */
 export class Responses {
   readonly #shares = new Shares(MOST_BYTES);

@@ -17,7 +17,8 @@ const ours = (registry: ContainerRegistry) => registry.list().filter(({ id }) =>
 
 describe('an event of the engine', () => {
   const line = (action: string, attributes: Record<string, string>): string =>
-    `{"Type":"container","Action":"${action}","Actor":{"ID":"${ID}","Attributes":${JSON.stringify(attributes)}},"timeNano":1795463882687352601}`;
+    `{"Type":"container","Action":"${action}","Actor":{"ID":"${ID}","Attributes":` +
+    `${JSON.stringify(attributes)}},"timeNano":1795463882687352601}`;
 
   it('tells name, image, labels and the time to the nanosecond', () => {
     expect(

@@ -3,8 +3,8 @@ import type Docker from 'dockerode';
 import { messageOf } from '../../base/errors.js';
 
 /**
- * Requests to an engine whose responses are bounded. dockerode's own calls collect a body of any length, of an error too: whoever listens on
- * the socket could fill the server's memory.
+ * Requests to an engine whose responses are bounded. dockerode's own calls collect a body of any length, of an error
+ * too: whoever listens on the socket could fill the server's memory.
  */
 
 /** What an engine responded with a status other than 200, or what kept it from responding. */

@@ -93,7 +93,8 @@ export class SourcePool {
       return source.close();
     };
     // What was aggregated in maps up to now is not this session's.
-    if (known && spec.objects.some(({ aggregatesEveryMs }) => aggregatesEveryMs !== undefined)) await orLeave(source.read(), leave);
+    if (known && spec.objects.some(({ aggregatesEveryMs }) => aggregatesEveryMs !== undefined))
+      await orLeave(source.read(), leave);
     const skippedBefore = known ? (await orLeave(source.counters(), leave)).skippedRuns : 0;
     // Whatever left the ring before this moment is not this session's; whatever is still in it, is.
     const before = { events: entry.received + entry.lost, lost: entry.lost };

@@ -38,7 +38,9 @@ export function decide(canPush: boolean, own: LoadedSource | null, plain: Loaded
     };
   return {
     pushed: false,
-    reason: `the programs of sessions without a filter produce ${shown}, at most ${QUIET}: filtering these in the server costs less than programs of its own`,
+    reason:
+      `the programs of sessions without a filter produce ${shown}, at most ${QUIET}: ` +
+      'filtering these in the server costs less than programs of its own',
   };
 }
 

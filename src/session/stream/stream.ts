@@ -41,8 +41,8 @@ export interface StreamOptions {
   /** Events in one delivery at most, however large they are. Default: what one message may hold. */
   readonly deliveryEvents?: number;
   /**
-   * A delivery's slices may be read until the next one is asked for, and no longer; its `events` as long as one likes. Saves collections of garbage
-   * where much flows. Default false: slices too may be read as long as one likes.
+   * A delivery's slices may be read until the next one is asked for, and no longer; its `events` as long as one
+   * likes. Saves collections of garbage where much flows. Default false: slices too may be read as long as one likes.
    */
   readonly lends?: boolean;
   /** Called once when the reader leaves or has read the end. */
@@ -50,8 +50,8 @@ export interface StreamOptions {
 }
 
 /**
- * Events, and bytes of their records, in one delivery at most: it becomes one message, whose text is made and sent in one piece of a millisecond or two.
- * Bytes are told by the batch's average, so that all readers of a batch cut alike.
+ * Events, and bytes of their records, in one delivery at most: it becomes one message, whose text is made and sent in
+ * one piece of a millisecond or two. Bytes are told by the batch's average, so that all readers of a batch cut alike.
  */
 const DELIVERY_EVENTS = 1024;
 const DELIVERY_BYTES = 128 << 10;

@@ -25,7 +25,10 @@ import type { EventTable } from './table.js';
 /** Places that a page looks through at first; the next part is larger. */
 const FIRST_PART = 16_384;
 const LARGEST_PART = 1 << 20;
-/** Events of one part of a page, about: others who ask for as many have theirs in between. Where few match, more places are looked at at once. */
+/**
+ * Events of one part of a page, about: others who ask for as many have theirs in between. Where few match, more
+ * places are looked at at once.
+ */
 const READ_EVENTS = 4096;
 /** So many of so few places are read beside what takes long. */
 const FEW = 256;

@@ -43,14 +43,17 @@ export async function aggregate(
       if (response.unsaid.length)
         throw invalid(
           'where',
-          `rollups have their tags only, and cannot be filtered by ${response.unsaid.map((path) => `"${path}"`).join(', ')} this way; compare a tag with eq, ne, in, prefix, suffix, contains or a glob of * and ?, or leave it out`,
+          `rollups have their tags only, and cannot be filtered by ` +
+            `${response.unsaid.map((path) => `"${path}"`).join(', ')} this way; compare a tag with eq, ne, in, ` +
+            `prefix, suffix, contains or a glob of * and ?, or leave it out`,
           { fields: response.unsaid },
         );
       const groups = new Set(response.rows.map(({ key }) => JSON.stringify(key))).size;
       if (groups > plan.maxGroups)
         throw new EunomiaError(
           'BAD_USER_INPUT',
-          `groupBy: the result has more than ${plan.maxGroups.toLocaleString('en-US')} groups; group by fewer fields, or take a shorter range`,
+          `groupBy: the result has more than ` +
+            `${plan.maxGroups.toLocaleString('en-US')} groups; group by fewer fields, or take a shorter range`,
         );
       rows.push(...response.rows);
     }

@@ -72,7 +72,10 @@ export function nameOf(path: string): string {
   return path.replaceAll('.', '_');
 }
 
-/** Whether a tracker's events stand for many happenings each, because it aggregates in the kernel: points are then not what is to be counted. */
+/**
+ * Whether a tracker's events stand for many happenings each, because it aggregates in the kernel: points are then not
+ * what is to be counted.
+ */
 export function isKernelAggregate(tracker: CatalogTracker & { readonly kernelAggregate?: unknown }): boolean {
   return tracker.kernelAggregate != null;
 }

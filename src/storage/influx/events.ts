@@ -152,7 +152,8 @@ export class EventReader {
         if (scanned > MAX_SCANNED)
           throw invalid(
             'from',
-            `this has to read more than ${MAX_SCANNED.toLocaleString('en-US')} events from InfluxDB; take a shorter range, or group by tags`,
+            `this has to read more than ` +
+              `${MAX_SCANNED.toLocaleString('en-US')} events from InfluxDB; take a shorter range, or group by tags`,
             { max: MAX_SCANNED },
           );
         // What has the last time may go on behind the chunk: it is read again with the next one.

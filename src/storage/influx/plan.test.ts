@@ -154,10 +154,9 @@ describe('an aggregate', () => {
       'MAX',
       'QUANTILE',
     ]);
-    expect(rollupInput({ ...catalog.need('exit'), kernelAggregate: {} } as never).input.measures.map(({ fn }) => fn)).toEqual([
-      'COUNT',
-      'SUM',
-    ]);
+    expect(
+      rollupInput({ ...catalog.need('exit'), kernelAggregate: {} } as never).input.measures.map(({ fn }) => fn),
+    ).toEqual(['COUNT', 'SUM']);
   });
 
   it('is one statement of InfluxQL', () => {

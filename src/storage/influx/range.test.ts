@@ -46,7 +46,8 @@ describe('the range of a query', () => {
     };
     expect(textOf(null)).toBe(null);
     expect(textOf([{ name: 'web*' }, { id: 'abc', image: 'nginx' }])).toMatchInlineSnapshot(
-      `"container.name.glob("web*") || container.id.startsWith("abc") && (container.image.glob("nginx") || container.image.glob("nginx:*") || container.image.glob("nginx@*"))"`,
+      `"container.name.glob("web*") || container.id.startsWith("abc") && (container.image.glob("nginx") || ` +
+        `container.image.glob("nginx:*") || container.image.glob("nginx@*"))"`,
     );
     expect(() => textOf([{ name: 'a' }, { labels: [{ name: 'app', value: 'x' }] }])).toThrow('containers[1].labels');
   });
