@@ -31,9 +31,10 @@ export async function watchCgroups(kernel: KernelThread, registry: ContainerRegi
       lostTo: 0,
     });
     for (let i = 0; i < batch.count; i++) {
-      const { id, path: made } = batch.event(i) as unknown as { readonly id: string; readonly path: string };
-      const cgroup = cgroupIdOf(id);
-      if (cgroup !== null) registry.learnCgroup(cgroup, made);
+      const event = batch.event(i);
+      const [id, made]: unknown[] = [Reflect.get(event, 'id'), Reflect.get(event, 'path')];
+      const cgroup = typeof id === 'string' ? cgroupIdOf(id) : null;
+      if (cgroup !== null && typeof made === 'string') registry.learnCgroup(cgroup, made);
     }
   });
 }

@@ -177,6 +177,7 @@ export function recordedTracker(definition: TrackerDefinition): TrackerRuntime {
   return {
     definition,
     layout: { tracker: definition.name, size: 0, header: nothing, fields: nothing, second: null, captures: nothing },
+    // The type of a constructor says what it makes, and this one makes nothing.
     view: function recorded() {
       throw new TypeError('a replayed session has no records');
     } as unknown as TrackerRuntime['view'],

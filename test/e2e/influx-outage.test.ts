@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { cert, createCertificate } from '../support/certificate.js';
 import { ended, execEvent, influx1, openStore, sessionOf, sliceOf, timeAt } from '../support/influx.js';
 import { BASE, count, influxStores } from '../support/influx-stores.js';
-import { run, scratch } from '../support/workload.js';
+import { scratch } from '../support/workload.js';
 import { until } from '../support/until.js';
 
 /**
@@ -148,31 +148,12 @@ describe('events for an InfluxDB 1.x', () => {
 });
 
 it('an InfluxDB with a certificate of its own authority is written and asked with that, and not without', async () => {
-  const [cert, key] = [join(scratch, 'influx.pem'), join(scratch, 'influx.key')];
-  const openssl = await run('openssl', [
-    'req',
-    '-x509',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:prime256v1',
-    '-nodes',
-    '-days',
-    '2',
-    '-subj',
-    '/CN=localhost',
-    '-addext',
-    'subjectAltName=IP:127.0.0.1',
-    '-keyout',
-    key,
-    '-out',
-    cert,
-  ]);
-  expect(openssl.code).toBe(0);
-  const database = await (await influx1('influx-tls', { tls: { cert, key } })).up();
+  const files = await createCertificate();
+  onTestFinished(() => files.remove());
+  const database = await (await influx1('influx-tls', { tls: { cert: files.certFile, key: files.keyFile } })).up();
   keep(database);
   const record = sessionOf('EVENTS');
-  const { store, sender } = await open(database.url, { ca: readFileSync(cert, 'utf8') });
+  const { store, sender } = await open(database.url, { ca: cert });
   const sink = await store.record(record);
   await sink.finish(ended);
   await until('it is written', () => sender.stats.queued === 0);

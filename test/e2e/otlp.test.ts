@@ -1,10 +1,11 @@
 import { openSync } from 'node:fs';
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { cert, createCertificate, key } from '../support/certificate.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { startCollector, type ReceivedLog, type TestCollector } from '../support/otlp.js';
 import { startServer, startSession, statsOf, stopSession, type TestServer } from '../support/server.js';
@@ -259,28 +260,8 @@ it('sends what waits when the server ends', async () => {
 });
 
 it('speaks TLS with the authority that it was given, and with no other', async () => {
-  const [cert, key] = [join(folder, 'collector.pem'), join(folder, 'collector.key')];
-  await run('openssl', [
-    'req',
-    '-x509',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:prime256v1',
-    '-nodes',
-    '-days',
-    '2',
-    '-subj',
-    '/CN=localhost',
-    '-addext',
-    'subjectAltName=IP:127.0.0.1',
-    '-keyout',
-    key,
-    '-out',
-    cert,
-  ]);
-  const [certPem, keyPem] = await Promise.all([readFile(cert), readFile(key)]);
-  const secure = await startCollector((handler) => createServer({ cert: certPem, key: keyPem }, handler));
+  const files = await createCertificate();
+  const secure = await startCollector((handler) => createServer({ cert, key }, handler));
   try {
     const flags = [
       '--engine',
@@ -296,10 +277,11 @@ it('speaks TLS with the authority that it was given, and with no other', async (
     );
     expect(secure.points).toEqual([]);
     await stranger.end('SIGTERM');
-    const friend = await startServer([...flags, '--otlp-ca', cert]);
+    const friend = await startServer([...flags, '--otlp-ca', files.certFile]);
     await until('metrics arrive', () => secure.points.some(({ name }) => name === 'eunomia_build_info'));
     await friend.end('SIGTERM');
   } finally {
     await secure.close();
+    await files.remove();
   }
 });
