@@ -267,7 +267,8 @@ async function compare(
     world.tell(`only one of the reports has these sections, so they were not compared: ${notCompared.join(', ')}`);
   if (!certain)
     world.tell(
-      'one of the reports is not complete, does not list all entries, or is of trackers with other options: a difference may be caused by what was observed',
+      'one of the reports is not complete, does not list all entries, or is of trackers with other ' +
+        'options: a difference may be caused by what was observed',
     );
 }
 

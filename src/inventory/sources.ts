@@ -64,7 +64,10 @@ export class ContainerSources {
       : this.#sources.length > 0 && this.#sources.every(({ status }) => status.connected);
   }
 
-  /** Those that do not respond now, so that names are missing. A usual socket that nobody named and that has never been there is no engine. */
+  /**
+   * Those that do not respond now, so that names are missing. A usual socket that nobody named and that has never
+   * been there is no engine.
+   */
   get silent(): readonly EngineStatus[] {
     return this.statuses.filter(isSilent);
   }

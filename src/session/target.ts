@@ -221,7 +221,8 @@ export class CgroupMatcher {
     const notices = ended ? [] : this.#noticesOfNow();
     if (this.#undecidedEvents)
       notices.push(
-        `${this.#undecidedEvents} event${this.#undecidedEvents > 1 ? 's were' : ' was'} kept while nobody could say whether the target holds their container`,
+        `${this.#undecidedEvents} event${this.#undecidedEvents > 1 ? 's were' : ' was'} kept while nobody ` +
+          `could say whether the target holds their container`,
       );
     return notices;
   }

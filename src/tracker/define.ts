@@ -137,7 +137,10 @@ export interface TrackerDefinition {
 /** An `eu_errno`, which the object gives as a positive number. */
 export const pushedErrno: PushedField = { kind: 'code', stem: 'errno', max: 4095, read: errnoName };
 
-/** The inode number of a namespace, which a record has in 32 bits and the schema as UInt64; 0 is one that was not captured, or is not known. */
+/**
+ * The inode number of a namespace, which a record has in 32 bits and the schema as UInt64; 0 is one that was not
+ * captured, or is not known.
+ */
 export const namespaceInode = (inode: number): string | null => (inode === 0 ? null : String(inode));
 
 /** What is known of a path, null where there is none: of its state and the value. */

@@ -13,7 +13,10 @@ export interface Endpoint {
 
 const known = (host: string): Endpoint => ({ host, presumed: false });
 
-/** Those that somebody named; null: DOCKER_HOST where it is set, else the usual sockets that exist now, each once, else Docker's, which may come. */
+/**
+ * Those that somebody named; null: DOCKER_HOST where it is set, else the usual sockets that exist now, each once,
+ * else Docker's, which may come.
+ */
 export function endpoints(
   named: readonly string[] | null,
   { DOCKER_HOST: host }: NodeJS.ProcessEnv = process.env,
