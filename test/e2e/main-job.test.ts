@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { heldPrograms } from '../support/bpf.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
-import { startServer, startSession, STATS, type Stats, type TestServer } from '../support/server.js';
+import { startServer, startSession, stopSession, STATS, type Stats, type TestServer } from '../support/server.js';
 import { run, workloadPath } from '../support/workload.js';
 import { until } from '../support/until.js';
 
@@ -50,26 +50,23 @@ const TRACE = `mutation ($target: TargetInput, $for: Duration, $limit: Int) {
   }
 }`;
 
-/** Resolves once the server's only session runs; rejects when the request for it is refused. */
-async function running(server: TestServer, answer: Promise<unknown>): Promise<void> {
+/** Resolves to the id of the server's only session once it runs; rejects when the request for it is refused. */
+async function running(server: TestServer, answer: Promise<unknown>): Promise<string> {
+  const refused = answer.then(() => Promise.reject(new Error('the trace has ended before it was seen to run')));
   const runs = until(
     'the trace runs',
-    async () =>
-      (await server.query<{ sessions: object[] }>('{ sessions(state: RUNNING) { id } }')).sessions.length === 1,
+    async () => (await server.query<{ sessions: { id: string }[] }>('{ sessions(state: RUNNING) { id } }')).sessions[0],
   );
-  await Promise.race([runs, answer]);
+  return (await Promise.race([runs, refused])).id;
 }
 
-/** Asks for a trace, waits until it runs, does the work, and returns the response. */
-async function traceWhile(
-  target: object | null,
-  work: () => Promise<unknown>,
-  limits: { for?: string; limit?: number } = { for: '5s' },
-): Promise<Traced['trace']> {
+/** Asks for a trace, waits until it runs, does the work, ends the trace, and returns the response. */
+async function traceWhile(target: object | null, work: () => Promise<unknown>): Promise<Traced['trace']> {
   const server = await startServer(['--engine', docker.socket]);
-  const answer = server.query<Traced>(TRACE, { target, ...limits });
-  await running(server, answer);
+  const answer = server.query<Traced>(TRACE, { target, for: '10m' });
+  const id = await running(server, answer);
   await work();
+  await stopSession(server, id);
   return (await answer).trace;
 }
 
@@ -94,7 +91,7 @@ describe('the main job: one request while a container starts', () => {
         long,
       ),
     );
-    expect(trace).toMatchObject({ state: 'STOPPED', stopReason: 'DURATION' });
+    expect(trace).toMatchObject({ state: 'STOPPED', stopReason: 'REQUESTED' });
     const inside = trace.events.nodes.filter((event) => event.container?.name === 'main-job');
     const shell = inside.find((event) => event.args?.[0] === 'sh');
     expect(shell).toMatchObject({
@@ -137,6 +134,12 @@ describe('the main job: one request while a container starts', () => {
     ]);
   });
 
+  it('stops after its time', async () => {
+    const server = await startServer(['--engine', 'none']);
+    const { trace } = await server.query<Traced>(TRACE, { target: { pids: [process.pid] }, for: '1s' });
+    expect(trace).toMatchObject({ state: 'STOPPED', stopReason: 'DURATION' });
+  });
+
   it('stops at a number of events, and then nothing of it is in the kernel', async () => {
     const server = await startServer(['--engine', docker.socket]);
     const before = heldPrograms(server.pid);
@@ -161,17 +164,13 @@ describe('the main job: one request while a container starts', () => {
   });
 
   it('shows user ids of any size', async () => {
-    const trace = await traceWhile(
-      { uids: [1_000_000_000] },
-      async () => run(await workloadPath(), ['exit', '0'], { uid: 1_000_000_000, gid: 0 }),
-      { for: '2s' },
+    const trace = await traceWhile({ uids: [1_000_000_000] }, async () =>
+      run(await workloadPath(), ['exit', '0'], { uid: 1_000_000_000, gid: 0 }),
     );
     expect(trace.events.nodes.map((event) => event.process.uid)).toContain(1_000_000_000);
     // Linux counts users to 2^32 - 2.
-    const large = await traceWhile(
-      { pids: [process.pid] },
-      async () => run('setpriv', ['--reuid=4000000000', '--clear-groups', await workloadPath(), 'exit', '0']),
-      { for: '2s' },
+    const large = await traceWhile({ pids: [process.pid] }, async () =>
+      run('setpriv', ['--reuid=4000000000', '--clear-groups', await workloadPath(), 'exit', '0']),
     );
     expect(large.events.nodes.map((event) => event.process.uid)).toContain(4_000_000_000);
   });
