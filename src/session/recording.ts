@@ -10,6 +10,8 @@ export interface RecordingStats {
   readonly written: number;
   readonly pending: number;
   readonly dropped: number;
+  /** Of those written, the events that retention has deleted. */
+  readonly removed: number;
   /** How long the oldest event that is not written waits; 0 when all are. */
   readonly lagMs: number;
   readonly error: string | null;

@@ -51,7 +51,7 @@ export class SessionRecording implements Recording {
   }
 
   get stats(): RecordingStats {
-    const { written, pending, dropped, error, nextSeq } = this.#sink.progress;
+    const { written, pending, dropped, removed, error, nextSeq } = this.#sink.progress;
     const { queued, dropped: lost } = this.#source.stats;
     while ((this.#marks[0]?.seq ?? Number.POSITIVE_INFINITY) <= nextSeq) this.#marks.shift();
     const oldest = this.#marks[0];
@@ -63,6 +63,7 @@ export class SessionRecording implements Recording {
       written,
       pending: pending + queued,
       dropped: dropped + lost,
+      removed,
       lagMs: oldest ? thousandths(performance.now() - oldest.at) : 0,
       error: problem,
     };

@@ -70,6 +70,8 @@ export interface SinkProgress {
   readonly pending: number;
   /** Events that the sink itself had to give up. */
   readonly dropped: number;
+  /** Of those written, the events that retention has deleted. */
+  readonly removed: number;
   /** The place behind the last event that was written. */
   readonly nextSeq: number;
   /** Why it does not write at the moment, or never will again; null while all is well. */

@@ -99,14 +99,15 @@ export class StoredSession implements SessionHandle {
   }
 
   get persistence(): RecordingStats {
-    const { mode, events, missing } = this.#record;
+    const { mode, events, missing, removed } = this.#record;
     return {
       store: this.#store.kind,
       mode,
       state: 'DONE',
-      written: events,
+      written: events + removed,
       pending: 0,
-      dropped: missing,
+      dropped: missing - removed,
+      removed,
       lagMs: 0,
       error: null,
     };

@@ -74,6 +74,9 @@ export class DuckStore implements Store {
       for (const { number, events, bytes, nextSeq } of packets)
         this.#sinks.get(number)?.committed(events, bytes, nextSeq);
     };
+    this.#thread.onRemoved = ({ sessions }) => {
+      for (const { number, events } of sessions) this.#sinks.get(number)?.removed(events);
+    };
     this.#thread.onCondition = ({ state, problem }) => {
       if (problem !== null) options.onProblem(problem);
       if (state === 'FAILED') for (const sink of this.#sinks.values()) sink.abandon();

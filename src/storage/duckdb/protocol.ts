@@ -81,6 +81,11 @@ export interface Progress {
   }[];
 }
 
+/** Retention has deleted events of these sessions. */
+export interface Removed {
+  readonly sessions: readonly { readonly number: number; readonly events: number }[];
+}
+
 /** Whether it can write; the first one tells that the file is open, or why it is not. */
 export interface Condition {
   readonly state: 'READY' | 'PAUSED' | 'FAILED';
@@ -90,5 +95,5 @@ export interface Condition {
 export type StoreProtocol = {
   readonly asks: Asks;
   readonly posts: { readonly events: Packet };
-  readonly notes: { readonly progress: Progress; readonly condition: Condition };
+  readonly notes: { readonly progress: Progress; readonly removed: Removed; readonly condition: Condition };
 };

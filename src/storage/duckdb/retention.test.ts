@@ -53,7 +53,10 @@ describe('retention by age', () => {
     await running.write(slicesOf([batchAt(0, 70), recent(70, 30)]), null);
     await running.flush();
     await store.retain();
-    expect(await store.sessions()).toMatchObject([{ id: 'running', events: 30, missing: 70, nextSeq: 100 }]);
+    expect(await store.sessions()).toMatchObject([
+      { id: 'running', events: 30, missing: 70, removed: 70, nextSeq: 100 },
+    ]);
+    expect(running.progress).toMatchObject({ written: 100, dropped: 0, removed: 70 });
     await running.write(slicesOf([recent(100, 5)]), null);
     await running.flush();
     expect((await store.page(pageOf('running'))).events).toHaveLength(35);
@@ -133,6 +136,7 @@ describe('retention by size', () => {
       maxBytes,
       exclusively: (work) => work(database),
       forget: () => undefined,
+      removed: () => undefined,
     });
   }
 

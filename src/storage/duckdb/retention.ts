@@ -29,6 +29,8 @@ export interface RetentionOptions {
   readonly exclusively: Exclusively;
   /** Called before processes of these sessions are deleted that no stored event refers to: no later event may refer to them. */
   readonly forget: (sessions: ReadonlySet<number>) => void;
+  /** Called with how many events each session has lost. */
+  readonly removed: (events: ReadonlyMap<number, number>) => void;
 }
 
 /**
@@ -137,14 +139,14 @@ export class Retention {
   }
 
   async #deleteBefore(database: Database, cut: bigint): Promise<void> {
-    const { tables, forget } = this.#options;
+    const { tables, forget, removed } = this.#options;
     const isOld = `time < ${cut}`;
-    const lost = new Map<number, bigint>();
+    const lost = new Map<number, number>();
     for (const { name } of tables)
       for (const [number, events] of await database.write(
         `SELECT _session, count(*) FROM ${quote(name)} WHERE ${isOld} GROUP BY _session`,
       ))
-        lost.set(Number(number), (lost.get(Number(number)) ?? 0n) + BigInt(events ?? 0));
+        lost.set(Number(number), (lost.get(Number(number)) ?? 0) + Number(events));
     forget(new Set(lost.keys()));
     await database.write('BEGIN');
     for (const { name } of tables) await database.write(`DELETE FROM ${quote(name)} WHERE ${isOld}`);
@@ -156,6 +158,7 @@ export class Retention {
       else if (events !== undefined) await this.#shrink(database, session, events);
     }
     await database.write('COMMIT');
+    if (lost.size) removed(lost);
   }
 
   async #hasEvents(database: Database, session: number): Promise<boolean> {
@@ -166,7 +169,7 @@ export class Retention {
   }
 
   /** Counts what a session lost, and deletes the processes that only those events referred to. */
-  async #shrink(database: Database, session: number, events: bigint): Promise<void> {
+  async #shrink(database: Database, session: number, events: number): Promise<void> {
     await database.write(`UPDATE sessions SET missing = missing + ${events} WHERE number = ${session}`);
     const left = ofAll(this.#options.tables, 'process', `_session = ${session}`);
     await database.write(`DELETE FROM processes WHERE _session = ${session} AND id NOT IN (${left})`);

@@ -18,6 +18,7 @@ export class DuckSink implements SessionSink {
   readonly #containers = new Set<Container>();
   #room: (() => void)[] = [];
   #finished = false;
+  #removed = 0;
 
   constructor(number: number, thread: StoreThread) {
     this.number = number;
@@ -30,6 +31,7 @@ export class DuckSink implements SessionSink {
       written: this.#done.events,
       pending: this.#sent.events - this.#done.events,
       dropped: 0,
+      removed: this.#removed,
       nextSeq: this.#done.nextSeq,
       error: state === 'READY' ? null : problem,
     };
@@ -70,6 +72,11 @@ export class DuckSink implements SessionSink {
   committed(events: number, bytes: number, nextSeq: number): void {
     this.#done = { events: this.#done.events + events, bytes: this.#done.bytes + bytes, nextSeq };
     for (const resolve of this.#room.splice(0)) resolve();
+  }
+
+  /** Retention has deleted so many of its events. */
+  removed(events: number): void {
+    this.#removed += events;
   }
 
   async flush(): Promise<void> {

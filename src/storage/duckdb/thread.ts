@@ -1,7 +1,7 @@
 import { Channel } from '../../base/channel.js';
 import { workerFile } from '../../base/paths.js';
 import { EunomiaError, messageOf } from '../../base/errors.js';
-import type { Asks, Condition, Packet, Progress, StoreProtocol, StoreThreadData } from './protocol.js';
+import type { Asks, Condition, Packet, Progress, Removed, StoreProtocol, StoreThreadData } from './protocol.js';
 
 /** The store's thread as the server sees it. */
 export class StoreThread {
@@ -10,6 +10,7 @@ export class StoreThread {
   readonly #opened: Promise<void>;
   #resolveOpened: () => void = () => {};
   onProgress: (progress: Progress) => void = () => {};
+  onRemoved: (removed: Removed) => void = () => {};
   onCondition: (condition: Condition) => void = () => {};
 
   constructor(data: StoreThreadData) {
@@ -20,6 +21,7 @@ export class StoreThread {
       started: (worker) => worker.unref(),
       notes: {
         progress: (progress) => this.onProgress(progress),
+        removed: (removed) => this.onRemoved(removed),
         condition: (condition) => this.#became(condition),
       },
       died: (cause) =>

@@ -79,6 +79,8 @@ async function open({ last = false } = {}): Promise<void> {
       maxBytes: data.retentionBytes,
       exclusively,
       forget: (sessions) => writer?.forget(sessions),
+      removed: (events) =>
+        note('removed', { sessions: [...events].map(([number, count]) => ({ number, events: count })) }),
     });
   } catch (error) {
     opened.close();

@@ -74,6 +74,7 @@ export class InfluxSink implements SessionSink {
       written: this.#safe,
       pending: this.#taken - this.#safe,
       dropped: 'take' in writer ? writer.missed : 0,
+      removed: 0,
       nextSeq: this.#safeSeq,
       error: state === 'AWAY' || state === 'REFUSED' ? problem : null,
     };
