@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { executeHot, executeSlow, isCompiled, readsEvents, type Execution } from './compile.js';
 import type { Caller } from '../../access/caller.js';
 import { contractSchema } from './schema.js';
+import { shareOf } from './share.js';
 
 const schema = contractSchema();
 
@@ -155,7 +156,7 @@ function prepare(query: string, rawVariables: Readonly<Record<string, unknown>>)
   const operation = getOperationAST(document);
   if (!operation || validate(schema, document).length > 0) return null;
   const { coerced } = getVariableValues(schema, operation.variableDefinitions ?? [], rawVariables);
-  const context = { variables: rawVariables, caller };
+  const context = { variables: rawVariables, caller, share: shareOf(caller) };
   return coerced ? { schema, document, operation, variables: coerced, rawVariables, context } : null;
 }
 
@@ -252,7 +253,7 @@ describe('compiled execution', () => {
     };
     const session = { page: async (request: unknown) => (asked.push(request), page) };
     const find = async (_caller: unknown, id: unknown) => (asked.push(id), session);
-    const context = { variables: raw, caller, service: { sessions: { find } } };
+    const context = { variables: raw, caller, share: shareOf(caller), service: { sessions: { find } } };
     const expected = { data: { session: { events: { nodes: [{ time: 't' }], totalCount: 1 } } } };
     expect(JSON.parse(JSON.stringify(await executeHot({ ...execution, context })))).toEqual(expected);
     expect(JSON.parse(JSON.stringify(await executeSlow({ ...execution, context })))).toEqual(expected);
@@ -327,7 +328,7 @@ describe('compiled execution', () => {
       const note = (reason: unknown): void => void unhandled.push(reason);
       process.on('unhandledRejection', note);
       try {
-        const context = { variables: {}, service, caller };
+        const context = { variables: {}, service, caller, share: shareOf(caller) };
         const run = (execute: typeof executeHot) => execute({ ...execution, context });
         const { errors } = await run(executeHot);
         expect(errors?.map((error) => [error.message, error.path])).toEqual([['outside of the buffer', path]]);
@@ -354,7 +355,7 @@ describe('compiled execution', () => {
     };
     const session = { page: async () => page };
     const service = { sessions: { stop: async () => ((stopped += 1), session) } };
-    const context = { variables: {}, caller, service };
+    const context = { variables: {}, caller, share: shareOf(caller), service };
     const { errors, data } = await executeHot({ ...execution, context });
     expect(errors?.map(({ path }) => path)).toEqual([['s', 'events', 'nodes', 0, 'time']]);
     expect(data).toBeNull();
