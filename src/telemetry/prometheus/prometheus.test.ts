@@ -261,7 +261,9 @@ describe('metrics of stores', () => {
     state: RecordingStats['state'] = 'WRITING',
     lagMs = 0,
   ): PersistedSession => ({
-    recording: { stats: { store: 'INFLUX', mode: 'EVENTS', state, written, dropped, pending: 3, lagMs, error: null } },
+    recording: {
+      stats: { store: 'INFLUX', mode: 'EVENTS', state, written, dropped, removed: 0, pending: 3, lagMs, error: null },
+    },
   });
   const load = {
     up: true,
