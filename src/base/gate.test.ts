@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { Gate } from './gate.js';
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
@@ -17,6 +17,17 @@ it('lets so many through at a time, in the order of asking, and gives a place ba
   leaves[2]?.();
   await settled();
   expect(leaves).toHaveLength(4);
+});
+
+it('lets one signal wait for as many places as it likes, without a warning', async () => {
+  const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined);
+  const gate = new Gate(1);
+  const { signal } = new AbortController();
+  const all = Array.from({ length: 30 }, async () => (await gate.enter(signal))());
+  await Promise.all(all);
+  await settled();
+  expect(warned).not.toHaveBeenCalled();
+  warned.mockRestore();
 });
 
 it('forgets one whose signal aborts', async () => {

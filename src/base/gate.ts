@@ -1,3 +1,5 @@
+import { setMaxListeners } from 'node:events';
+
 /** Lets so many through at a time; the others wait, in the order of asking. */
 export class Gate {
   readonly #waiting = new Set<() => void>();
@@ -31,6 +33,9 @@ export class Gate {
         reject(signal?.reason instanceof Error ? signal.reason : new Error('aborted'));
       };
       this.#waiting.add(enter);
+      // One operation may wait for as many places as it has fields.
+      if (signal) setMaxListeners(0, signal);
+
       signal?.addEventListener('abort', give, { once: true });
     });
   }

@@ -66,20 +66,17 @@ export class StoredFacts {
         `SELECT _session, count(*) AS n, min(time) AS a, max(time) AS b, max(_seq) AS s FROM "${name}" ` +
         `${rows.length === 1 ? `WHERE _session = ${Number(rows[0]?.[0])}` : ''} GROUP BY _session`,
     );
-    const told = new Map(
-      (await this.#query('SELECT _session, sum(dropped)::BIGINT FROM gaps GROUP BY _session')).map(
-        ([number, dropped]) => [Number(number), Number(dropped)],
+    // Each question waits its turn among others: what can be asked at once is.
+    const [gaps, extents] = await Promise.all([
+      this.#query('SELECT _session, sum(dropped)::BIGINT FROM gaps GROUP BY _session'),
+      this.#query(
+        `SELECT _session, sum(n)::BIGINT, min(a), max(b), max(s) FROM (${parts.join(' UNION ALL ')}) GROUP BY _session`,
+        [],
+        { lane: rows.length === 1 ? 'SHORT' : 'LONG' },
       ),
-    );
-    const counts = new Map(
-      (
-        await this.#query(
-          `SELECT _session, sum(n)::BIGINT, min(a), max(b), max(s) FROM (${parts.join(' UNION ALL ')}) GROUP BY _session`,
-          [],
-          { lane: rows.length === 1 ? 'SHORT' : 'LONG' },
-        )
-      ).map((row) => [Number(row[0]), row]),
-    );
+    ]);
+    const told = new Map(gaps.map(([number, dropped]) => [Number(number), Number(dropped)]));
+    const counts = new Map(extents.map((row) => [Number(row[0]), row]));
     return rows.flatMap(([number, facts, ended, missing, nextSeq]) => {
       const session = readRecord(facts);
       if (!session) {
