@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { Report } from './figure.js';
 import { fairness } from './fairness.js';
+import { floods } from './floods.js';
 import { history } from './history.js';
 import { pieces } from './pieces.js';
 import { plugins } from './plugins.js';
@@ -17,6 +18,7 @@ const benches: Readonly<Record<string, (report: Report, options: { readonly quic
   history,
   plugins,
   fairness,
+  floods,
   pieces,
   trackers,
 };

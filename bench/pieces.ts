@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -6,8 +6,8 @@ import { getIntrospectionQuery } from 'graphql';
 import { root } from '#eunomia/base/paths.js';
 import { buildPrograms } from './build.js';
 import { median, type Report } from './figure.js';
-import type { LoopFigures } from './loop.js';
 import { ServerProcess, startSession } from './served.js';
+import { WatchedLoop } from './watched.js';
 import { Workload } from './workload.js';
 
 const GOAL_MS = 100;
@@ -33,25 +33,13 @@ export async function pieces(report: Report, options: { readonly quick: boolean 
     ['--data-dir', join(folder, 'data')],
   );
   try {
-    let times = 0;
-    const longest = async (): Promise<number> => {
-      process.kill(server.pid, 'SIGUSR2');
-      for (;;) {
-        const text = await readFile(file, 'utf8').catch(() => '');
-        const figures = text === '' ? null : (JSON.parse(text) as LoopFigures);
-        if (figures && figures.times > times) {
-          times = figures.times;
-          return figures.longestPieceMs;
-        }
-        await sleep(10);
-      }
-    };
+    const loop = new WatchedLoop(server.pid, file);
     const measure = async (what: string, act: () => Promise<unknown>, rounds: number): Promise<void> => {
       const worst: number[] = [];
       for (let i = 0; i < rounds; i++) {
-        await longest();
+        await loop.longestPieceMs();
         await act();
-        worst.push(await longest());
+        worst.push(await loop.longestPieceMs());
       }
       const note =
         rounds === 1
