@@ -18,6 +18,7 @@ const loads: Readonly<Record<string, Load>> = {
   fsop: { kind: 'removed', calls: 50_000 },
   mount: { kind: 'unmounted', calls: 50_000 },
   open: { kind: 'opened', calls: 20_000 },
+  privilege: { kind: 'empowered', calls: 50_000 },
   signal: { kind: 'signalled', calls: 50_000 },
   syscall: { kind: 'trivial', calls: 50_000 },
   syscount: { kind: 'trivial', calls: 100_000 },

@@ -10,8 +10,8 @@
  * flags that the kernel refuses at once, EINVAL: the cheapest call that makes an event, so that tracers are the bound),
  * `executed` (a child that executes /bin/true with two dozen arguments, and its end), `connected` (a TCP connection over
  * loopback, accepted, and closed at both ends), `signalled` (SIGCONT to itself, which does nothing), `removed` (unlink of a
- * path that does not exist), `unmounted` (umount of one), `bound` (a UDP socket that is made, bound to loopback and closed)
- * or `trivial` (getppid).
+ * path that does not exist), `unmounted` (umount of one), `bound` (a UDP socket that is made, bound to loopback and closed),
+ * `empowered` (capset of the capabilities that it has) or `trivial` (getppid).
  *
  * A `paced` that cannot keep up makes all its calls none the less, later. The answer is one line: the calls made, the
  * nanoseconds that they took, and (`free`) the median over the slices of what a thousand calls take, which tells what a call
@@ -21,6 +21,7 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
@@ -160,6 +161,17 @@ static void bound(void)
 	close(fd);
 }
 
+static void empowered(void)
+{
+	static struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	static struct __user_cap_data_struct sets[2];
+
+	if (!sets[0].permitted && syscall(SYS_capget, &head, sets))
+		fail("capget");
+	if (syscall(SYS_capset, &head, sets))
+		fail("capset");
+}
+
 static void trivial(void)
 {
 	syscall(SYS_getppid);
@@ -214,9 +226,10 @@ static const struct kind {
 	const char *name;
 	void (*call)(void);
 	uint64_t slice; /* calls between two looks at the clock */
-} kinds[] = { { "opened", opened, 1000 },   { "refused", refused, 1000 },     { "trivial", trivial, 1000 },
-	      { "executed", executed, 10 }, { "connected", connected, 10 },   { "signalled", signalled, 1000 },
-	      { "removed", removed, 1000 }, { "unmounted", unmounted, 1000 }, { "bound", bound, 100 } };
+} kinds[] = { { "opened", opened, 1000 },      { "refused", refused, 1000 },     { "trivial", trivial, 1000 },
+	      { "executed", executed, 10 },    { "connected", connected, 10 },   { "signalled", signalled, 1000 },
+	      { "removed", removed, 1000 },    { "unmounted", unmounted, 1000 }, { "bound", bound, 100 },
+	      { "empowered", empowered, 1000 } };
 
 static const struct kind *find(const char *name)
 {

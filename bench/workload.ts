@@ -9,7 +9,16 @@ import { LineProcess } from './child.js';
  * the kernel and back.
  */
 export type CallKind =
-  'opened' | 'refused' | 'executed' | 'connected' | 'signalled' | 'removed' | 'unmounted' | 'bound' | 'trivial';
+  | 'opened'
+  | 'refused'
+  | 'executed'
+  | 'connected'
+  | 'signalled'
+  | 'removed'
+  | 'unmounted'
+  | 'bound'
+  | 'empowered'
+  | 'trivial';
 
 export interface Work {
   readonly calls: number;

@@ -111,6 +111,7 @@ describe('a report in Markdown', () => {
     listeningPorts: null,
     syscalls: null,
     exits: null,
+    privileges: null,
     missing: [],
   });
 

@@ -54,6 +54,8 @@ export interface CatalogTracker {
   readonly blindSpots: readonly string[];
   /** Of a filter, what its object evaluates. */
   readonly pushed: TrackerDefinition['pushed'];
+  /** Fields whose texts are names of a known set. */
+  readonly names: NonNullable<TrackerDefinition['names']>;
   /** What its events contribute to behaviour reports. */
   readonly report: AnyReportFeed | null;
   /** The sections that these are counted in. */
@@ -100,6 +102,7 @@ export class Catalog {
         indexed: definition.indexed ?? [],
         blindSpots: definition.blindSpots,
         pushed: definition.pushed,
+        names: definition.names ?? {},
         report: definition.report ?? null,
         reportSections: definition.report ? sectionsOf[definition.report.feeds] : [],
         supersededBy: definition.report?.supersededBy ?? [],

@@ -56,6 +56,18 @@ export interface ExitFact {
   readonly signal: string | null;
 }
 
+/** A process used privileges, or an attempt failed. */
+export interface PrivilegeFact {
+  /** The system call, as in strace. */
+  readonly call: string;
+  /** Which of the call's commands: "PTRACE_ATTACH". Null for a call that has none. */
+  readonly command: string | null;
+  /** Why it failed. */
+  readonly errno: string | null;
+  /** Comm of the process that it was done to. */
+  readonly target: string | null;
+}
+
 /** The kinds of facts. */
 export interface ReportFacts {
   readonly programs: ProgramFact;
@@ -63,6 +75,7 @@ export interface ReportFacts {
   readonly network: ConnectionFact;
   readonly syscalls: SyscallFact;
   readonly exits: ExitFact;
+  readonly privileges: PrivilegeFact;
 }
 
 export type FactKind = keyof ReportFacts;
@@ -75,6 +88,7 @@ export const sectionsOf = {
   network: ['peers', 'listeningPorts'],
   syscalls: ['syscalls'],
   exits: ['exits'],
+  privileges: ['privileges'],
 } as const satisfies Readonly<Record<FactKind, readonly SectionName[]>>;
 
 /** An option of a tracker that can exclude events from a report. */

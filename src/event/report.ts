@@ -75,6 +75,17 @@ export interface ExitEntry {
   readonly count: string;
 }
 
+export interface PrivilegeEntry {
+  readonly call: string;
+  readonly command: string | null;
+  readonly errno: string | null;
+  readonly count: string;
+  /** Comms of some of the processes. */
+  readonly comms: readonly string[];
+  /** Comms of some of the processes that it was done to. */
+  readonly targets: readonly string[];
+}
+
 /** A section for which no tracker of the session provides data. */
 export interface MissingSection {
   readonly section: string;
@@ -101,6 +112,7 @@ export interface ReportSections {
   readonly listeningPorts: Section<PortEntry> | null;
   readonly syscalls: Section<SyscallEntry> | null;
   readonly exits: Section<ExitEntry> | null;
+  readonly privileges: Section<PrivilegeEntry> | null;
 }
 
 /** A session that a report summarizes. */
@@ -173,6 +185,7 @@ export const describe: {
   listeningPorts: ({ address, port }) => `${address ?? 'no address'}${atPort(port)}`,
   syscalls: ({ name }) => name,
   exits: ({ comm, exitCode, signal }) => `${comm} ${signal === null ? `with code ${exitCode}` : `by ${signal}`}`,
+  privileges: ({ call, command, errno }) => `${command ?? call}${because(errno)}`,
 };
 
 export const sections = Object.keys(describe) as (keyof ReportSections)[];

@@ -36,18 +36,19 @@ export function namesOf(node: ASTNode): string[] | null {
   }
 }
 
-/** Returns the field with these names, or why there is none. `variable` is the element in `exists(variable, …)`. */
+/** Returns the field with these names, or why there is none. `variable` is the element of `list` in `exists(variable, …)`. */
 export function findField(
   names: readonly string[],
   fields: FilterFields,
   trackers: readonly string[],
   variable: string | null,
+  list: FilterField | null = null,
 ): Reference | string {
   const [first = '', ...rest] = names;
   const path = names.join('.');
   if (variable !== null)
     return names.length === 1 && first === variable
-      ? { field: element(), tracker: null }
+      ? { field: element(list), tracker: null }
       : `inside exists() only its variable can be compared: "${variable}"`;
 
   if (path.startsWith(LABELS)) {

@@ -77,10 +77,13 @@ class Converter {
   readonly #context: Context;
   /** The variable of the enclosing `exists`; null outside of one. */
   readonly #variable: string | null;
+  /** The list whose elements the variable stands for. */
+  readonly #list: FilterField | null;
 
-  constructor(context: Context, variable: string | null = null) {
+  constructor(context: Context, variable: string | null = null, list: FilterField | null = null) {
     this.#context = context;
     this.#variable = variable;
+    this.#list = list;
   }
 
   filter(node: ASTNode, depth = 0): Filter {
@@ -198,7 +201,7 @@ class Converter {
         right,
         `"${field.path}" is not a list; write ${field.path || this.#variable} in [${show(constant.value)}]`,
       );
-    return qualified(reference, this.#any(field, this.#compare(element(), 'eq', constant.value, left)));
+    return qualified(reference, this.#any(field, this.#compare(element(field), 'eq', constant.value, left)));
   }
 
   #method(node: ASTNode, [name, receiver, args]: readonly [string, ASTNode, readonly ASTNode[]]): Filter {
@@ -233,7 +236,7 @@ class Converter {
       return this.#fail(node, 'exists() takes a name and a condition: args.exists(a, a.startsWith("-"))');
     return qualified(
       reference,
-      this.#any(reference.field, new Converter(this.#context, variable.args).filter(predicate, 1)),
+      this.#any(reference.field, new Converter(this.#context, variable.args, reference.field).filter(predicate, 1)),
     );
   }
 
@@ -272,7 +275,7 @@ class Converter {
 
   #reference(node: ASTNode): Reference {
     const names = namesOf(node) ?? this.#fail(node, `a field is expected here; ${beyond(node.op)}`);
-    const found = findField(names, this.#context.fields, this.#context.trackers, this.#variable);
+    const found = findField(names, this.#context.fields, this.#context.trackers, this.#variable, this.#list);
     return typeof found === 'string' ? this.#fail(node, found) : found;
   }
 

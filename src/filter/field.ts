@@ -16,6 +16,7 @@ import { EunomiaError, suggest } from '../base/errors.js';
 import { eventTypeName } from '../base/names.js';
 import { rowOf } from '../event/scalar.js';
 import type { Catalog } from '../catalog/catalog.js';
+import type { NameSet } from '../tracker/define.js';
 import { isShared, LABELS, type ValueType } from './ast.js';
 
 /** An event field that filters support. */
@@ -29,6 +30,8 @@ export interface FilterField {
   /** The values of an enum; null for other types. */
   readonly values: readonly string[] | null;
   readonly nullable: boolean;
+  /** The names that its text, or the texts of its list, can be; null if any text is possible. */
+  readonly names: NameSet | null;
   /** True if it is captured only on demand; such a field is usually large. */
   readonly onDemand: boolean;
 }
@@ -67,7 +70,10 @@ export class FilterFields {
         catalog.get(name)?.fields.find((field) => field.path === path)?.onDemand ?? false;
       const found = isShared(name)
         ? fieldsOf({ name, input, owner: event, nullable: false })
-        : ownFields(schema, name, input, onDemand);
+        : ownFields(schema, name, input, onDemand).map((field) => ({
+            ...field,
+            names: catalog.get(name)?.names[field.path] ?? null,
+          }));
       if (!isShared(name)) own.set(name, toMap(found));
       else for (const field of found) shared.set(field.path, field);
       const labels = input.getFields()['labels']?.type;
@@ -109,7 +115,10 @@ export class FilterFields {
     const [first] = found;
     if (!first) return undefined;
     return {
-      field: first.field,
+      field: {
+        ...first.field,
+        names: found.every(({ field }) => field.names === first.field.names) ? first.field.names : null,
+      },
       of: found.map(({ tracker }) => tracker),
       mixed: found.some(({ field }) => field.filterType !== first.field.filterType),
     };
@@ -129,13 +138,14 @@ export class FilterFields {
 }
 
 /** An element of a list of texts; never null. */
-export function element(): FilterField {
+export function element(list: Pick<FilterField, 'names'> | null): FilterField {
   return {
     path: '',
     type: 'string',
     filterType: 'StringFilter',
     operators: ['eq', 'ne', 'in', 'glob', 'regex', 'prefix', 'suffix', 'contains'],
     values: null,
+    names: list?.names ?? null,
     nullable: false,
     onDemand: false,
   };
@@ -240,7 +250,7 @@ function made(
   operators: readonly string[],
   values: readonly string[] | null,
 ): FilterField {
-  return { path, type, filterType: input.name, operators, values, nullable, onDemand: false };
+  return { path, type, filterType: input.name, operators, values, names: null, nullable, onDemand: false };
 }
 
 function unfit(path: string, why: string): EunomiaError {

@@ -144,9 +144,10 @@ class InputParser {
         where,
         `${field.filterType} has no "${op}"${suggest(op, field.operators)}; it has ${field.operators.join(', ')}`,
       );
-    if (op === 'has') return { kind: 'any', path: field.path, filter: this.#compare(element(), 'eq', operand, where) };
+    if (op === 'has')
+      return { kind: 'any', path: field.path, filter: this.#compare(element(field), 'eq', operand, where) };
     if (op === 'any') {
-      const filter = this.#operators(element(), operand, where);
+      const filter = this.#operators(element(field), operand, where);
       return { kind: 'any', path: field.path, filter };
     }
     if (op === 'length') return this.#operators(lengthOf(field), operand, where);

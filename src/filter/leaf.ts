@@ -125,7 +125,11 @@ function codesOf(
         return code === null || read(code) !== value ? [] : [[BigInt(code), BigInt(code)]];
       }),
     );
-    return (filter.op === 'ne') === negated ? named : numbers(others(named.ranges));
+    if (filter.op !== 'ne') return negated ? numbers(others(named.ranges)) : named;
+    // A null is not unequal to a name: the comparison is false for it.
+    const nulls = Array.from({ length: max + 1 }, (_, code) => code).filter((code) => read(code) === null);
+    const refused = numbers([...named.ranges, ...nulls.map((code): Range => [BigInt(code), BigInt(code)])]);
+    return negated ? refused : numbers(others(refused.ranges));
   }
   const matches = compileFilter(filter, fields, [tracker]);
   const ranges: Range[] = codeOf ? [[BigInt(max) + 1n, MAX]] : [];

@@ -1,5 +1,6 @@
 import { suggest } from '../base/errors.js';
 import { errnoName } from '../linux/linux.js';
+import type { NameSet } from '../tracker/define.js';
 import { compare, type Comparison, type Filter, type Operator, type Scalar } from './ast.js';
 import type { FilterField } from './field.js';
 import {
@@ -88,14 +89,19 @@ function textOf(raw: unknown, fail: Fail): string {
   return /\p{Surrogate}/u.test(raw) ? fail('has half of a surrogate pair; no text of an event has that') : raw;
 }
 
+function nameOf(raw: unknown, names: NameSet, fail: Fail): string {
+  const name = textOf(raw, fail);
+  return names.has(name) ? name : fail(`"${shorten(name)}" is no ${names.of}${suggest(shorten(name), names.all)}`);
+}
+
 function booleanOf(raw: unknown, fail: Fail): boolean {
   return typeof raw === 'boolean' ? raw : fail(`needs true or false; it is ${show(raw)}`);
 }
 
-function scalarOf({ type, values, path }: FilterField, raw: unknown, fail: Fail): Scalar {
+function scalarOf({ type, values, names, path }: FilterField, raw: unknown, fail: Fail): Scalar {
   switch (type) {
     case 'string':
-      return textOf(raw, fail);
+      return names ? nameOf(raw, names, fail) : textOf(raw, fail);
     case 'int':
     case 'uint32':
     case 'length':

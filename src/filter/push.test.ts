@@ -250,6 +250,18 @@ describe('what is pushed down', () => {
       });
   });
 
+  it('refuses a null where a code is unequal to a name, and takes it where that is not', () => {
+    const numbersOf = (text: string) => plan(text, 'privilege')[0]?.numbers.map(([, value]) => Number(value)) ?? [];
+    const code = 2 ** 32 + 16;
+    expect(numbersOf('command != "PTRACE_ATTACH"').sort()).toEqual([0, code]);
+    expect(numbersOf('!(command != "PTRACE_ATTACH")').sort()).toEqual([0, code]);
+    expect(plan('!(command == "PTRACE_ATTACH")', 'privilege')[0]?.constants).toMatchObject({
+      eu_where_command: 2,
+      eu_min_command: BigInt(code),
+      eu_max_command: BigInt(code),
+    });
+  });
+
   it.each([
     ['open', 'process.pid == 7', 'process.pid == 7', 'true'],
     ['open', 'process.pid == 7 || process.pid == 8', 'process.pid in [7, 8]', 'true'],
@@ -293,10 +305,12 @@ describe('what is pushed down', () => {
     ['syscount', 'process.comm == "sh" && process.pid == 7', 'process.pid == 7', 'process.comm == "sh"'],
     ['tcp', 'cidr("10.0.0.0/8").containsIP(remoteAddress) && remotePort < 1024', null, 'true'],
     ['tcp', '!cidr("::/0").containsIP(remoteAddress)', 'true', null],
+    ['privilege', 'command == "PTRACE_ATTACH"', 'command == "PTRACE_ATTACH"', 'true'],
+    ['privilege', 'command.startsWith("PTRACE_")', 'command.startsWith("PTRACE_")', 'command.startsWith("PTRACE_")'],
   ] as const)('%s: %s', (tracker, text, inKernel, rest) => {
     const [kernel, server] = shown(text, tracker);
     if (inKernel !== null) expect(kernel).toBe(inKernel.replaceAll('open.', ''));
-    if (rest !== null) expect(server).toBe(rest.replaceAll(/(open|syscall|syscount)\./g, ''));
+    if (rest !== null) expect(server).toBe(rest.replaceAll(/(open|syscall|syscount|privilege)\./g, ''));
   });
 
   it('is nothing at all for a tracker of which no event can match', () => {

@@ -63,6 +63,15 @@ export type PushedField =
   | { readonly kind: 'text'; readonly stem: string; readonly bytes: 16 | 64 }
   | { readonly kind: 'address'; readonly stem: string };
 
+/** The names that a text can be, where these are known. */
+export interface NameSet {
+  /** What they name, in an error: "capability". */
+  readonly of: string;
+  readonly has: (name: string) => boolean;
+  /** Those that an error can suggest. */
+  readonly all: readonly string[];
+}
+
 /** "WHAT: LACKING." is one of the blind spots of a tracker on a kernel that has none of these programs' hooks. */
 export interface BlindWithout {
   readonly programs: readonly string[];
@@ -93,6 +102,11 @@ export interface TrackerDefinition {
    * Never may the object refuse what the filter takes.
    */
   readonly pushed?: Readonly<Record<string, PushedField | null>>;
+  /**
+   * Fields, by their path, whose text, or the texts of whose list, are names of a known set: a filter that compares one with another
+   * name is refused, for it would match nothing. Default: none.
+   */
+  readonly names?: Readonly<Record<string, NameSet>>;
   /** Throws BAD_USER_INPUT for options that no type of the schema can rule out. `where` is the path of the options, for the message. */
   readonly check?: (options: TrackerOptions, where: string) => void;
   /**

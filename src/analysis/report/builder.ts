@@ -11,6 +11,7 @@ import { sectionsOf, type AnyReportFeed, type FactKind, type ReportFeeds } from 
 import { Exits } from './section/exits.js';
 import { Files } from './section/files.js';
 import { Network } from './section/network.js';
+import { Privileges } from './section/privileges.js';
 import { Programs } from './section/programs.js';
 import type { SectionCounter } from './section/section.js';
 import { Syscalls } from './section/syscalls.js';
@@ -59,6 +60,7 @@ const unobserved: ReportSections = {
   listeningPorts: null,
   syscalls: null,
   exits: null,
+  privileges: null,
 };
 const kinds = Object.keys(sectionsOf) as FactKind[];
 
@@ -80,6 +82,7 @@ export class ReportBuilder {
     network: new Network(),
     syscalls: new Syscalls(),
     exits: new Exits(),
+    privileges: new Privileges(),
   };
   readonly #sources: ReportSource[] = [];
   /** Of the session that is being read. */

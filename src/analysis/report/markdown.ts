@@ -66,6 +66,18 @@ const tables: { readonly [Name in keyof ReportSections]: SectionTable<EntryOf<Na
     columns: ['Count', 'Process', 'Code', 'Signal'],
     cells: ({ count, comm, exitCode, signal }) => [count, comm, numberOf(exitCode), signal],
   },
+  privileges: {
+    title: 'Use of privileges',
+    columns: ['Count', 'Call', 'Command', 'Failed', 'By', 'Done to'],
+    cells: ({ count, call, command, errno, comms, targets }) => [
+      count,
+      call,
+      command,
+      errno,
+      comms.join(', '),
+      targets.join(', '),
+    ],
+  },
 };
 
 /** A report for people. Text that processes chose is code, so that none of it formats the page. */
