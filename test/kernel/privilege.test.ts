@@ -95,7 +95,7 @@ async function exactly(what: string, expected: readonly Readonly<Record<string, 
     before = lines[i];
     if (event['operation'] !== 'CLONE') expectState(event, 'After', before);
     expect([event.process.uid, event.process.gid]).toEqual([event['uidBefore'], event['gidBefore']]);
-    expect(event.process.mountNs).toBe(event['mountNsBefore']);
+    expect(event.process.mountNs).toBe(String(event['mountNsBefore']));
   }
   return done;
 }
