@@ -112,6 +112,7 @@ describe('a report in Markdown', () => {
     syscalls: null,
     exits: null,
     privileges: null,
+    capabilities: null,
     missing: [],
   });
 

@@ -55,6 +55,7 @@ const REPORT = `session sessions { id trackers from to } container { id name ima
   syscalls { entries { name count errors } ${OTHER} }
   exits { entries { comm exitCode signal count } ${OTHER} }
   privileges { entries { call command errno count comms targets } ${OTHER} }
+  capabilities { entries { capability count denied comms } ${OTHER} }
   missing { section tracker reason }`;
 
 export function addReport(program: Command, world: World): void {
@@ -85,7 +86,9 @@ export function addReport(program: Command, world: World): void {
     if (session === undefined && file === undefined) refuse(['from', 'to'], 'belongs to --session or --file');
   });
   command
-    .description('report what a container did: programs, files, network, system calls, process exits, privileges')
+    .description(
+      'report what a container did: programs, files, network, system calls, process exits, privileges, capabilities',
+    )
     .argument('[container]', 'name, id or id prefix of the container; with --compare: the earlier report')
     .argument('[other]', 'with --compare: the later report')
     .option('--session <id>', 'report on the events of this session on the server given by --server')

@@ -68,6 +68,14 @@ export interface PrivilegeFact {
   readonly target: string | null;
 }
 
+/** The kernel checked for a capability, `count` times. */
+export interface CapabilityFact {
+  readonly capability: string;
+  /** Whether the process had it. */
+  readonly granted: boolean;
+  readonly count: number;
+}
+
 /** The kinds of facts. */
 export interface ReportFacts {
   readonly programs: ProgramFact;
@@ -76,6 +84,7 @@ export interface ReportFacts {
   readonly syscalls: SyscallFact;
   readonly exits: ExitFact;
   readonly privileges: PrivilegeFact;
+  readonly capabilities: CapabilityFact;
 }
 
 export type FactKind = keyof ReportFacts;
@@ -89,6 +98,7 @@ export const sectionsOf = {
   syscalls: ['syscalls'],
   exits: ['exits'],
   privileges: ['privileges'],
+  capabilities: ['capabilities'],
 } as const satisfies Readonly<Record<FactKind, readonly SectionName[]>>;
 
 /** An option of a tracker that can exclude events from a report. */

@@ -86,6 +86,16 @@ export interface PrivilegeEntry {
   readonly targets: readonly string[];
 }
 
+export interface CapabilityEntry {
+  readonly capability: string;
+  /** Number of checks. */
+  readonly count: string;
+  /** How many of these failed. */
+  readonly denied: string;
+  /** Comms of some of the processes. */
+  readonly comms: readonly string[];
+}
+
 /** A section for which no tracker of the session provides data. */
 export interface MissingSection {
   readonly section: string;
@@ -113,6 +123,7 @@ export interface ReportSections {
   readonly syscalls: Section<SyscallEntry> | null;
   readonly exits: Section<ExitEntry> | null;
   readonly privileges: Section<PrivilegeEntry> | null;
+  readonly capabilities: Section<CapabilityEntry> | null;
 }
 
 /** A session that a report summarizes. */
@@ -186,6 +197,7 @@ export const describe: {
   syscalls: ({ name }) => name,
   exits: ({ comm, exitCode, signal }) => `${comm} ${signal === null ? `with code ${exitCode}` : `by ${signal}`}`,
   privileges: ({ call, command, errno }) => `${command ?? call}${because(errno)}`,
+  capabilities: ({ capability, denied }) => `${capability}${denied === '0' ? '' : ' (denied)'}`,
 };
 
 export const sections = Object.keys(describe) as (keyof ReportSections)[];

@@ -1,26 +1,11 @@
-import { invalid } from '../base/errors.js';
 import { defineReport } from '../tracker/define-report.js';
 import { defineTracker, type TrackerOptions } from '../tracker/define.js';
+import { checkEvery, everyMs } from '../tracker/every.js';
 import { nameField, pushedName, restrictingCalls, syscallConstants, syscallSelection } from '../tracker/syscall-set.js';
-
-const DEFAULT_EVERY_MS = 1000;
-const MIN_EVERY_MS = 50;
-const MAX_EVERY_MS = 3_600_000;
-
-function everyMs({ every }: TrackerOptions): number {
-  return typeof every === 'number' ? every : DEFAULT_EVERY_MS;
-}
 
 function check(options: TrackerOptions, where: string): void {
   syscallSelection(options, where);
-  const ms = everyMs(options);
-  if (ms < MIN_EVERY_MS || ms > MAX_EVERY_MS) {
-    throw invalid(`${where}.every`, `${ms} ms is out of range; give "${MIN_EVERY_MS}ms" to "1h"`, {
-      minMs: MIN_EVERY_MS,
-      maxMs: MAX_EVERY_MS,
-      valueMs: ms,
-    });
-  }
+  checkEvery(options, where);
 }
 
 /** What no call was timed for is unknown, not 0. */

@@ -120,7 +120,6 @@ describe('the report of a stored session', () => {
       expect.arrayContaining([
         { section: 'programs', reason: 'not observed: the session ran without the tracker exec' },
         { section: 'dnsNames', reason: 'not observed: this build has no tracker dns' },
-        { section: 'capabilities', reason: 'not observed: this build has no tracker capability' },
       ]),
     );
   });

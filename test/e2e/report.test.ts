@@ -112,7 +112,6 @@ describe('the report of a container', () => {
     expect(JSON.stringify(made)).not.toContain('neighbour');
     expect(made.missing).toEqual([
       { section: 'dnsNames', tracker: 'dns', reason: 'not observed: this build has no tracker dns' },
-      { section: 'capabilities', tracker: 'capability', reason: 'not observed: this build has no tracker capability' },
     ]);
   });
 

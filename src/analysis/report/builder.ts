@@ -8,6 +8,7 @@ import type {
   RestrictedSection,
 } from '../../event/report.js';
 import { sectionsOf, type AnyReportFeed, type FactKind, type ReportFeeds } from '../../event/report-feed.js';
+import { Capabilities } from './section/capabilities.js';
 import { Exits } from './section/exits.js';
 import { Files } from './section/files.js';
 import { Network } from './section/network.js';
@@ -46,10 +47,7 @@ export interface ReportSource extends ReportedSession {
 }
 
 /** Sections that no tracker feeds yet, and the tracker that is going to. */
-const planned = [
-  { section: 'dnsNames', tracker: 'dns' },
-  { section: 'capabilities', tracker: 'capability' },
-] as const;
+const planned = [{ section: 'dnsNames', tracker: 'dns' }] as const;
 /** What a section is of which no tracker was running. */
 const unobserved: ReportSections = {
   programs: null,
@@ -61,6 +59,7 @@ const unobserved: ReportSections = {
   syscalls: null,
   exits: null,
   privileges: null,
+  capabilities: null,
 };
 const kinds = Object.keys(sectionsOf) as FactKind[];
 
@@ -83,6 +82,7 @@ export class ReportBuilder {
     syscalls: new Syscalls(),
     exits: new Exits(),
     privileges: new Privileges(),
+    capabilities: new Capabilities(),
   };
   readonly #sources: ReportSource[] = [];
   /** Of the session that is being read. */

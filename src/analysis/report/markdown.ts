@@ -78,6 +78,11 @@ const tables: { readonly [Name in keyof ReportSections]: SectionTable<EntryOf<Na
       targets.join(', '),
     ],
   },
+  capabilities: {
+    title: 'Capabilities that were checked for',
+    columns: ['Count', 'Denied', 'Capability', 'By'],
+    cells: ({ count, denied, capability, comms }) => [count, denied, capability, comms.join(', ')],
+  },
 };
 
 /** A report for people. Text that processes chose is code, so that none of it formats the page. */

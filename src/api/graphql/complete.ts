@@ -81,7 +81,7 @@ type Made =
   | 'HistoryEdge'
   | 'PageInfo'
   | 'AlertProcess'
-  | `${'Exit' | 'File' | 'Peer' | 'Port' | 'Privilege' | 'Program' | 'Syscall'}${'Entry' | 'Section'}`
+  | `${'Capability' | 'Exit' | 'File' | 'Peer' | 'Port' | 'Privilege' | 'Program' | 'Syscall'}${'Entry' | 'Section'}`
   | 'MissingSection'
   | 'ReportContainer'
   | 'ReportDifference'
