@@ -110,7 +110,14 @@ describe('the report of a container', () => {
     expect(made.syscalls?.entries).toEqual([expect.objectContaining({ name: 'mkdir', count: '1', errors: '1' })]);
     expect(made.exits?.entries).toContainEqual(expect.objectContaining({ comm: 'sh', signal: 'SIGKILL', count: '1' }));
     expect(JSON.stringify(made)).not.toContain('neighbour');
+    const without = (section: string, tracker: string) => ({
+      section,
+      tracker,
+      reason: `not observed: the session ran without the tracker ${tracker}`,
+    });
     expect(made.missing).toEqual([
+      without('privileges', 'privilege'),
+      without('capabilities', 'capability'),
       { section: 'dnsNames', tracker: 'dns', reason: 'not observed: this build has no tracker dns' },
     ]);
   });
@@ -163,7 +170,7 @@ describe('the report of a container', () => {
     expect(stderr).toContain('watching for 2s');
     const made = JSON.parse(stdout) as BehaviourReport;
     expect(made.complete).toBe(true);
-    expect(made.trackers.toSorted()).toEqual(['exec', 'exit', 'open', 'syscount', 'tcp']);
+    expect(made.trackers.toSorted()).toEqual(['capability', 'exec', 'exit', 'open', 'privilege', 'syscount', 'tcp']);
     expect(paths(made.filesRead)).toContain('/etc/hostname');
     expect(made.syscalls?.entries.map(({ name }) => name)).toContain('openat');
     const { sessions } = await server.query<{ sessions: { id: string }[] }>('{ sessions { id } }');
