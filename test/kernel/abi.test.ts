@@ -8,6 +8,7 @@ import { root } from '../../src/base/paths.js';
 import { startTracker, type Seen } from '../support/session.js';
 import { run, scratch } from '../support/workload.js';
 import { until } from '../support/until.js';
+import { itNarrow } from '../support/narrow.js';
 
 const exec = promisify(execFile);
 const { findClang } = (await import(join(root, 'scripts/setup/clang.mjs'))) as {
@@ -148,8 +149,8 @@ beforeAll(async () => {
   ]);
 });
 
-describe.skipIf(process.arch !== 'x64')('32-bit calls', () => {
-  it('that open files are seen by open, of a 64-bit program', async () => {
+describe('32-bit calls', () => {
+  itNarrow('that open files are seen by open, of a 64-bit program', async () => {
     const open = await startTracker('open', ours);
     const path = (name: string) => join(scratch, `abi-${name}`);
     const { pid, stdout } = await load('open', '/etc/hostname', '/no/openat', path('two'), path('creat'));
@@ -171,7 +172,7 @@ describe.skipIf(process.arch !== 'x64')('32-bit calls', () => {
     ]);
   });
 
-  it('that open files are seen by open with its options and a filter that the kernel evaluates', async () => {
+  itNarrow('that open files are seen by open with its options and a filter that the kernel evaluates', async () => {
     const open = await startTracker('open', {
       ...ours,
       where: 'open.path.startsWith("/no/")',
@@ -181,7 +182,7 @@ describe.skipIf(process.arch !== 'x64')('32-bit calls', () => {
     expect(only(await open.stop(), pid).map((e) => e['path'])).toEqual(['/no/one', '/no/four']);
   });
 
-  it('that fail to execute a program are seen by exec, with their arguments', async () => {
+  itNarrow('that fail to execute a program are seen by exec, with their arguments', async () => {
     const traced = await startTracker('exec', { comms: ['abiload', 'true'] });
     const { pid, stdout } = await load('exec', '/no/program32');
     const events = await traced.stop();
@@ -198,7 +199,7 @@ describe.skipIf(process.arch !== 'x64')('32-bit calls', () => {
     });
   });
 
-  it('of 32-bit programs are seen by open and exec', async () => {
+  itNarrow('of 32-bit programs are seen by open and exec', async () => {
     const open = await startTracker('open', ours);
     const traced = await startTracker('exec', ours);
     const { pid, code } = await run(narrowProgram);
@@ -210,7 +211,7 @@ describe.skipIf(process.arch !== 'x64')('32-bit calls', () => {
     ]);
   });
 
-  it('that connect and accept are seen by tcp, also within socketcall', async () => {
+  itNarrow('that connect and accept are seen by tcp, also within socketcall', async () => {
     const tcp = await startTracker('tcp', ours);
     const { pid, stdout } = await load('accept');
     await until('the closes', () => tcp.events.filter((e) => e['operation'] === 'CLOSE').length >= 4);
@@ -224,7 +225,7 @@ describe.skipIf(process.arch !== 'x64')('32-bit calls', () => {
     ]);
   });
 
-  it('go by the names of their own table in syscall', async () => {
+  itNarrow('go by the names of their own table in syscall', async () => {
     const syscall = await startTracker('syscall', { ...ours, demand: wantsDuration });
     const { pid } = await load('count', '/no/file');
     const events = only(await syscall.stop(), pid);
@@ -242,7 +243,7 @@ describe.skipIf(process.arch !== 'x64')('32-bit calls', () => {
     expect(events.filter((e) => e['name'] === 'writev')).toEqual([]);
   });
 
-  it('are selected by name in all ABIs: by the options, and by a filter in the kernel', async () => {
+  itNarrow('are selected by name in all ABIs: by the options, and by a filter in the kernel', async () => {
     const chosen = await startTracker('syscall', { ...ours, options: { only: ['getpid', 'getuid32'] } });
     const without = await startTracker('syscall', { ...ours, options: { except: ['getpid'] } });
     const filtered = await startTracker('syscall', {
@@ -262,7 +263,7 @@ describe.skipIf(process.arch !== 'x64')('32-bit calls', () => {
     expect(rest).toContain('i386_syscall_222 I386');
   });
 
-  it('are counted apart from 64-bit calls of the same number in syscount', async () => {
+  itNarrow('are counted apart from 64-bit calls of the same number in syscount', async () => {
     const syscount = await startTracker('syscount', ours);
     const { pid } = await load('count', '/no/file');
     const sums = only(await syscount.stop(), pid);

@@ -6,6 +6,7 @@ import { expectExactLoss } from '../support/loss.js';
 import { startTracker, type Seen } from '../support/session.js';
 import { until } from '../support/until.js';
 import { compileC, firstLine, run, start } from '../support/workload.js';
+import { itNarrow } from '../support/narrow.js';
 
 const exec = promisify(execFile);
 
@@ -206,7 +207,7 @@ describe('the tracker bind', () => {
     ]);
   });
 
-  it.runIf(process.arch === 'x64')('reports 32-bit calls, through socketcall too', async () => {
+  itNarrow('reports 32-bit calls, through socketcall too', async () => {
     const bind = await startTracker('bind', mine);
     const { pid, results, ports } = await work('compat');
     expect(results).toEqual([0, 0, 0]);

@@ -5,6 +5,7 @@ import { expectExactLoss } from '../support/loss.js';
 import { startTracker, type Seen } from '../support/session.js';
 import { until } from '../support/until.js';
 import { compileC, run, scratch } from '../support/workload.js';
+import { itNarrow } from '../support/narrow.js';
 
 /** Prints each call's result, or -errno. */
 const source = `
@@ -238,7 +239,7 @@ describe('the tracker fsop', () => {
     );
   });
 
-  it.runIf(process.arch === 'x64')('reports 32-bit calls, with their own widths', async () => {
+  itNarrow('reports 32-bit calls, with their own widths', async () => {
     const fsop = await startTracker('fsop', mine);
     const { pid, results } = await work('compat');
     expect(results).toEqual([0, 0, 0, 0, 0, 0, 0]);

@@ -5,6 +5,7 @@ import { expectExactLoss } from '../support/loss.js';
 import { startTracker, type Seen } from '../support/session.js';
 import { until } from '../support/until.js';
 import { compileC, run, scratch } from '../support/workload.js';
+import { itNarrow } from '../support/narrow.js';
 
 /** In a mount namespace of its own. Prints each call's result, or -errno. */
 const source = `
@@ -219,7 +220,7 @@ describe('the tracker mount', () => {
     ]);
   });
 
-  it.runIf(process.arch === 'x64')('reports 32-bit calls, also that without flags', async () => {
+  itNarrow('reports 32-bit calls, also that without flags', async () => {
     const mount = await startTracker('mount', mine);
     const { pid, results } = await work('compat');
     expect(results).toEqual([0, 0, 0, 0, 0]);

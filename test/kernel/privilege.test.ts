@@ -9,13 +9,11 @@ import { expectExactLoss } from '../support/loss.js';
 import { startTracker, type Seen, type TrackOptions } from '../support/session.js';
 import { until } from '../support/until.js';
 import { compileC, run, scratch, start } from '../support/workload.js';
+import { itNarrow } from '../support/narrow.js';
 
 let program = '';
-/** Whether this machine runs 32-bit calls: some virtual machines do not, whatever their kernel's configuration. */
-let narrow = false;
 beforeAll(async () => {
   program = await compileC('privileged', readFileSync(join(root, 'test/support/privilege.c'), 'utf8'), '-static');
-  narrow = process.arch === 'x64' && (await run(program, ['compat'])).code === 0;
 });
 
 const mine = { pids: [process.pid] };
@@ -308,8 +306,7 @@ describe('the tracker privilege', () => {
     );
   });
 
-  it('reports 32-bit calls, with ids of 16 bits widened', async (context) => {
-    if (!narrow) context.skip('this machine runs no 32-bit calls');
+  itNarrow('reports 32-bit calls, with ids of 16 bits widened', async () => {
     await exactly('compat', [
       { call: 'UNSHARE', flags: ['CLONE_NEWUTS'] },
       { command: 'PR_CAPBSET_DROP', arguments: ['cap=CAP_SYS_BOOT'] },

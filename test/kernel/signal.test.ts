@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { expectExactLoss } from '../support/loss.js';
 import { startTracker, type Seen } from '../support/session.js';
 import { compileC, ended, firstLine, run, scratch, start } from '../support/workload.js';
+import { itNarrow } from '../support/narrow.js';
 
 const source = `
 #define _GNU_SOURCE
@@ -227,7 +228,7 @@ describe('the tracker signal', () => {
     });
   });
 
-  it.runIf(process.arch === 'x64')('reports a 32-bit call that fails', async () => {
+  itNarrow('reports a 32-bit call that fails', async () => {
     const signal = await startTracker('signal', mine);
     const { pid, stdout } = await work('compat');
     expect(stdout).toBe('-3');
