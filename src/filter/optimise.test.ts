@@ -62,6 +62,19 @@ describe('an optimised filter', () => {
     expect(simple(simple(text))).toBe(simple(text));
   });
 
+  // A comparison with what is no name would be refused.
+  it.each([
+    ['capability.matches("^CAP_BPF$")', 'capability == "CAP_BPF"'],
+    ['capability.matches("^CAP_BPT$")', 'capability.matches("^CAP_BPT$")'],
+    ['capEffectiveAfter.exists(c, c.glob("CAP_BPF"))', 'capEffectiveAfter.exists(c, c == "CAP_BPF")'],
+    ['capEffectiveAfter.exists(c, c.glob("CAP_BPT"))', 'capEffectiveAfter.exists(c, c.glob("CAP_BPT"))'],
+  ])('%s, of a field of names, becomes %s, and can be written', (text, expected) => {
+    const trackers = ['capability', 'privilege'];
+    const optimised = (written: string) => print(optimise(parseCel(written, fields, trackers), fields, trackers));
+    expect(optimised(text)).toBe(optimised(expected));
+    expect(optimised(optimised(text))).toBe(optimised(text));
+  });
+
   it('never matches where its ranges never meet, once its parts are together', () => {
     expect(simple('open.fd > 5 && !(!(open.fd < 3))')).toBe('false');
   });

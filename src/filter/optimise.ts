@@ -38,6 +38,8 @@ const NEGATED: Partial<Record<Operator, Operator>> = { eq: 'ne', ne: 'eq', lt: '
 /** `scope` is always the set of trackers whose events reach a part of the filter. */
 class Folder {
   readonly #fields: FilterFields;
+  /** Of the elements that are looked at, the path of their list. */
+  #list = '';
 
   constructor(fields: FilterFields) {
     this.#fields = fields;
@@ -118,11 +120,18 @@ class Folder {
         : compare(path, type, 'in', values);
     }
     const plain = op === 'glob' ? plainGlob(String(value)) : op === 'regex' ? plainRegex(String(value)) : null;
-    return plain ? this.#comparison(compare(path, type, plain[0], plain[1]), scope) : comparison;
+    if (plain === null || (plain[0] === 'eq' && !this.#isName(path || this.#list, plain[1], scope))) return comparison;
+    return this.#comparison(compare(path, type, plain[0], plain[1]), scope);
+  }
+
+  /** Whether a text may be compared with: a pattern may match none of the names that a field has. */
+  #isName(path: string, text: string, scope: readonly string[]): boolean {
+    return scope.every((tracker) => this.#fields.get(tracker, path)?.names?.has(text) ?? true);
   }
 
   #any({ path, filter }: Any, scope: readonly string[]): Filter {
     if (scope.every((tracker) => this.#fields.get(tracker, path) === undefined)) return NEVER;
+    this.#list = path;
     const inner = this.fold(filter, scope);
     if (inner.kind !== 'always') return { kind: 'any', path, filter: inner };
     return inner.value ? compare(path, 'length', 'gt', 0) : NEVER;

@@ -9,9 +9,9 @@ export type Plain = Readonly<Record<string, unknown>>;
 const oneOf = <Item>(items: readonly Item[]): fc.Arbitrary<Item> => fc.constantFrom(...items);
 
 function valueFor(field: FilterField): fc.Arbitrary<unknown> {
-  const value =
+  const value: fc.Arbitrary<unknown> =
     field.type === 'strings'
-      ? fc.array(oneOf(texts), { maxLength: 4 })
+      ? fc.array(oneOf<unknown>(valuesOf(field)), { maxLength: 4 })
       : field.path === 'container.cgroupId'
         ? oneOf([1, 10, 99, 4026531841])
         : field.type === 'address'

@@ -33,6 +33,7 @@ export type Leaf = Extract<Tree, { kind: 'leaf' }>;
 
 const operands: Readonly<Record<string, readonly Json[]>> = {
   string: texts,
+  strings: texts,
   int: numbers,
   uint32: unsigned,
   int64: signed,
@@ -43,9 +44,12 @@ const operands: Readonly<Record<string, readonly Json[]>> = {
   boolean: [true, false],
 };
 
-/** Values of a field's type. */
-export function valuesOf({ type, values }: FilterField): readonly Json[] {
-  return values ?? operands[type] ?? [];
+/** A few of those that a field of names takes: so few that filters and events meet. */
+const NAMES = 6;
+
+/** Values of a field's type; of a list, those of its elements. */
+export function valuesOf({ type, values, names }: FilterField): readonly Json[] {
+  return values ?? names?.all.slice(0, NAMES) ?? operands[type] ?? [];
 }
 
 function operand(field: FilterField, op: string): fc.Arbitrary<Json> {
@@ -62,8 +66,9 @@ function operand(field: FilterField, op: string): fc.Arbitrary<Json> {
     case 'prefix':
     case 'suffix':
     case 'contains':
-    case 'has':
       return fc.constantFrom(...parts, '/', 'x');
+    case 'has':
+      return fc.constantFrom(...(field.names ? pool : [...parts, '/', 'x']));
     case 'cidr':
       return fc.constantFrom(...networks);
     case 'length':
