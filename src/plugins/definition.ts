@@ -25,7 +25,8 @@ export interface Vocabulary {
   readonly fields: FilterFields;
 }
 
-const MAX_FIELDS = 64;
+/** More than any tracker has. */
+const MAX_FIELDS = 256;
 const MAX_OPTIONS = 32;
 const MAX_METRICS = 32;
 const KNOWN = [

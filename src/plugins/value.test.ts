@@ -81,13 +81,17 @@ function filled(layout: RecordLayout, choice: number, errno: number, number: num
     else if (kind === 'eu_errno') values[name] = errno;
     else if (kind === 'chars') values[name] = Buffer.from('a');
     else if (size > 8) values[name] = new Uint8Array(size).fill(1);
-    else values[name] = kind === 'bool' ? 1 : number;
+    // What a call changes shows as a difference.
+    else values[name] = kind === 'bool' ? 1 : name.endsWith('After') ? number + 1 : number;
   }
   return values;
 }
 
-/** A number of a record can be a signal, flags or a mode: 0x7f has most flags, the others make a device and a propagation. */
-const NUMBERS = [1, 2, 0x7f, 0x2000, 1 << 20];
+/**
+ * A number of a record can be a signal, flags or a mode: 0x7f has most flags, the others make a device, a propagation and a
+ * command of ptrace.
+ */
+const NUMBERS = [1, 2, 0x7f, 0x2000, 1 << 20, 2 ** 32 + 16];
 
 /** Events in which each field has a value at least once. */
 function someEvents(definition: TrackerDefinition): TraceEvent[] {
@@ -109,7 +113,7 @@ function source(): string {
   );
   return `
     const paths = ${JSON.stringify(Object.fromEntries([...typed].map(([name, types]) => [name, [...types.keys()]])))};
-    const nameOf = (value) => (value === null ? null : Array.isArray(value) ? typeof value[0] + '[]' : typeof value);
+    const nameOf = (value) => (value === null || value.length === 0 ? null : Array.isArray(value) ? typeof value[0] + '[]' : typeof value);
     const seen = {};
     exports.default = { name: 'p', version: '1', summary: 's',
       reads: ${JSON.stringify(Object.fromEntries([...reads].map(([name, roots]) => [name, [...roots]])))},
