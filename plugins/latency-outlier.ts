@@ -4,7 +4,8 @@
  *
  * For each container and call, the plugin learns the mean and variance of the logarithm of the duration (each new call has a weight of
  * 2 %). A call is an outlier if it takes `factor` times longer than usual, deviates by more than four standard deviations, and takes at
- * least `minMs`. Each outlier is a result; each container and call has one alert (LOW).
+ * least `minMs`. Each outlier is a result; each container, call and program has one alert (LOW). A runtime on its way into a container
+ * has the container's cgroup already, and waits for its parent there: it is excluded by `ignorePrograms`.
  */
 import { definePlugin } from 'eunomia/plugin';
 
@@ -47,6 +48,11 @@ export default definePlugin({
       default: WAITING.split(' '),
       description: 'System calls to ignore, because they wait by design.',
     },
+    ignorePrograms: {
+      type: 'strings',
+      default: ['runc:['],
+      description: 'Programs (comm) to ignore, by the beginning of their names.',
+    },
   },
   metrics: {
     outliers: { type: 'counter', help: 'System calls that were outliers.', labels: ['call'] },
@@ -54,9 +60,11 @@ export default definePlugin({
   },
   reads: { syscall: ['time', 'process', 'container', 'name', 'durationNs'] },
   onBatch(events, context) {
-    const { factor, minMs, warmUp, ignore } = context.options;
+    const { factor, minMs, warmUp, ignore, ignorePrograms } = context.options;
     for (const event of events) {
+      const { comm } = event.process;
       if (event.durationNs === null || ignore.includes(event.name)) continue;
+      if (ignorePrograms.some((beginning) => comm.startsWith(beginning))) continue;
       const ns = Math.max(1, Number(event.durationNs));
       const key = `${event.container?.id ?? ''} ${event.name}`;
       const known = usual.get(key) ?? { count: 0, mean: Math.log(ns), variance: 0 };
@@ -80,14 +88,14 @@ export default definePlugin({
           usualMs,
           container: event.container?.name ?? null,
           pid: event.process.pid,
-          comm: event.process.comm,
+          comm,
         });
         context.alert({
           severity: 'LOW',
           title: 'A slow system call',
-          message: `${event.name} of ${event.process.comm} in ${where} took ${ms} ms; it usually takes ${usualMs} ms`,
+          message: `${event.name} of ${comm} in ${where} took ${ms} ms; it usually takes ${usualMs} ms`,
           event,
-          key,
+          key: `${key} ${comm}`,
         });
       }
       // The first calls have more weight, so that the mean is usable after the warm-up; an outlier hardly moves it.
