@@ -134,15 +134,15 @@ export class Database {
   }
 
   /** Bytes that the data takes, with what a checkpoint has not yet moved out of the log. */
-  async bytes(): Promise<number> {
+  async bytes(by: 'read' | 'write' = 'read'): Promise<number> {
     // DuckDB tells the size of its log as "1.5 MiB": rounded, and a fraction of a byte when taken at its word.
     const log = await stat(`${this.file}.wal`).catch(() => null);
-    return (await this.blockBytes()) + (log?.size ?? 0);
+    return (await this.blockBytes(by)) + (log?.size ?? 0);
   }
 
   /** Bytes in the blocks of the file; free ones are not counted, for they are used again. */
-  async blockBytes(): Promise<number> {
-    const [row] = await this.read('SELECT (used_blocks * block_size)::BIGINT FROM pragma_database_size()');
+  async blockBytes(by: 'read' | 'write' = 'read'): Promise<number> {
+    const [row] = await this[by]('SELECT (used_blocks * block_size)::BIGINT FROM pragma_database_size()');
     return Number(row?.[0] ?? 0);
   }
 

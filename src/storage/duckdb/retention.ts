@@ -19,6 +19,10 @@ const PARTS = 1024n;
 const PRECISION = 10_000;
 /** DuckDB frees the rows of a table in groups of so many. */
 const GROUP_ROWS = 122_880;
+/** A smaller table is written anew when this share of its rows is deleted. */
+const DEAD_SHARE = 0.1;
+/** Of a session with fewer processes, those that no event has are left. */
+const MANY_PROCESSES = 1000;
 
 export interface RetentionOptions {
   /** It is read while the writer goes on. */
@@ -27,8 +31,8 @@ export interface RetentionOptions {
   readonly maxAgeMs: number | null;
   readonly maxBytes: number | null;
   readonly exclusively: Exclusively;
-  /** Called before processes of these sessions are deleted that no stored event refers to: no later event may refer to them. */
-  readonly forget: (sessions: ReadonlySet<number>) => void;
+  /** Called before processes of a session are deleted that no stored event refers to: no later event may refer to them. */
+  readonly forget: (session: number) => void;
   /** Called with how many events each session has lost. */
   readonly removed: (events: ReadonlyMap<number, number>) => void;
 }
@@ -74,20 +78,21 @@ export class Retention {
 
   /**
    * How many events have to go for the file to keep its bound; 0 for none. Deleted events whose room is not free yet count as gone:
-   * a reader may hold that up, and more deletions would not help. One group of each table does not count so, since DuckDB
+   * a reader may hold that up, and more deletions would not help. Of a large table, one group does not count so, since DuckDB
    * frees it when all of its rows are deleted.
    */
   #excess(maxBytes: number): Promise<number> {
     return this.#options.exclusively(async (database) => {
-      if ((await database.bytes()) <= maxBytes) return 0;
+      if ((await database.bytes('write')) <= maxBytes) return 0;
+      for (const table of await this.#rows(database)) await rewrite(database, table);
       await free(database);
       // Where a reader holds the checkpoint up, the log is no measure: it grows with each deletion.
-      const bytes = await database.blockBytes();
+      const bytes = await database.blockBytes('write');
       if (bytes <= maxBytes) return 0;
       let [held, pending] = [0, 0];
       for (const { rows, live } of await this.#rows(database)) {
         held += rows;
-        pending += Math.max(0, rows - live - GROUP_ROWS);
+        pending += live > GROUP_ROWS ? Math.max(0, rows - live - GROUP_ROWS) : rows - live;
       }
       const kept = held - pending;
       return kept * bytes <= held * maxBytes ? 0 : Math.ceil(kept - (held * maxBytes * KEPT_SHARE) / bytes);
@@ -95,14 +100,14 @@ export class Retention {
   }
 
   /** Of each table the rows that the file holds, deleted ones whose room is not free among them, and those that are not deleted. */
-  async #rows(database: Database): Promise<{ readonly rows: number; readonly live: number }[]> {
+  async #rows(database: Database): Promise<TableRows[]> {
     const sizes = await database.write('SELECT table_name, estimated_size FROM duckdb_tables()');
     const held = new Map(sizes.map(([name, rows]) => [name, Number(rows)]));
     const counts = [];
     for (const { name } of this.#options.tables) {
       const [row] = await database.write(`SELECT count(*) FROM ${quote(name)}`);
       const live = Number(row?.[0] ?? 0);
-      counts.push({ rows: Math.max(live, held.get(name) ?? 0), live });
+      counts.push({ name, rows: Math.max(live, held.get(name) ?? 0), live });
     }
     return counts;
   }
@@ -139,7 +144,7 @@ export class Retention {
   }
 
   async #deleteBefore(database: Database, cut: bigint): Promise<void> {
-    const { tables, forget, removed } = this.#options;
+    const { tables, removed } = this.#options;
     const isOld = `time < ${cut}`;
     const lost = new Map<number, number>();
     for (const { name } of tables)
@@ -147,7 +152,6 @@ export class Retention {
         `SELECT _session, count(*) FROM ${quote(name)} WHERE ${isOld} GROUP BY _session`,
       ))
         lost.set(Number(number), (lost.get(Number(number)) ?? 0) + Number(events));
-    forget(new Set(lost.keys()));
     await database.write('BEGIN');
     for (const { name } of tables) await database.write(`DELETE FROM ${quote(name)} WHERE ${isOld}`);
     for (const [number, facts, ended] of await database.write('SELECT number, facts, ended FROM sessions')) {
@@ -168,12 +172,42 @@ export class Retention {
     return false;
   }
 
-  /** Counts what a session lost, and deletes the processes that only those events referred to. */
+  /** Counts what a session lost, and deletes the processes that no event refers to any more, once these are many. */
   async #shrink(database: Database, session: number, events: number): Promise<void> {
     await database.write(`UPDATE sessions SET missing = missing + ${events} WHERE number = ${session}`);
+    const [[processes] = []] = await database.write(`SELECT count(*) FROM processes WHERE _session = ${session}`);
+    if (Number(processes) < MANY_PROCESSES) return;
     const left = ofAll(this.#options.tables, 'process', `_session = ${session}`);
-    await database.write(`DELETE FROM processes WHERE _session = ${session} AND id NOT IN (${left})`);
+    const [[kept] = []] = await database.write(`SELECT count(*) FROM (${left})`);
+    // Not each time: it reads all events of the session, and gives each process that lives another row.
+    if (Number(processes) < 2 * Number(kept)) return;
+    this.#options.forget(session);
+    await database.write(
+      `DELETE FROM processes WHERE _session = ${session} AND id NOT IN (SELECT DISTINCT process FROM (${left}))`,
+    );
   }
+}
+
+interface TableRows {
+  readonly name: string;
+  /** Deleted ones whose room is not free among them. */
+  readonly rows: number;
+  readonly live: number;
+}
+
+/**
+ * Gives a table that has no whole group of rows another one, so that the old one is free with the next checkpoint: else all of its events
+ * would have to go. One that still has an old group has been written anew before, and a reader holds that.
+ */
+async function rewrite(database: Database, { name, rows, live }: TableRows): Promise<void> {
+  if (live > GROUP_ROWS || rows > GROUP_ROWS || rows - live < rows * DEAD_SHARE) return;
+  const table = quote(name);
+  await database.write('BEGIN');
+  await database.write(`CREATE OR REPLACE TEMP TABLE _kept AS SELECT * FROM ${table}`);
+  await database.write(`DELETE FROM ${table}`);
+  await database.write(`INSERT INTO ${table} SELECT * FROM _kept`);
+  await database.write('DROP TABLE _kept');
+  await database.write('COMMIT');
 }
 
 /**

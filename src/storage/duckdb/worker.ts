@@ -78,7 +78,7 @@ async function open({ last = false } = {}): Promise<void> {
       maxAgeMs: data.retentionMs,
       maxBytes: data.retentionBytes,
       exclusively,
-      forget: (sessions) => writer?.forget(sessions),
+      forget: (number) => writer?.forget(number),
       removed: (events) =>
         note('removed', { sessions: [...events].map(([number, count]) => ({ number, events: count })) }),
     });
@@ -173,10 +173,13 @@ async function writeEnd(
 function exclusively<Result>(work: (open: Database) => Promise<Result>): Promise<Result> {
   return new Promise((resolve, reject) => {
     tasks.push(async () => {
+      const opened = database;
       try {
         resolve(await work(need()));
       } catch (error) {
         reject(explain(error, data.file));
+        // It may have left its transaction open. Without one, there is nothing to take back.
+        await opened?.write('ROLLBACK').catch(() => undefined);
       }
     });
     wake();

@@ -86,9 +86,10 @@ export class EventWriter {
     if (session) await this.#writeContainers(number, session.containers.of(containers));
   }
 
-  /** Processes of these sessions get new numbers from now on. To be called between two transactions. */
-  forget(numbers: ReadonlySet<number>): void {
-    for (const [number, session] of this.#sessions) if (numbers.has(number)) session.processes = this.#processes();
+  /** Processes of a session get new numbers from now on. To be called when all of its events that were written are committed. */
+  forget(number: number): void {
+    const session = this.#sessions.get(number);
+    if (session) session.processes = this.#processes();
   }
 
   end(number: number): void {
