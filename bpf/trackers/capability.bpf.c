@@ -39,10 +39,15 @@ struct user_namespace {
 struct cred___spaces {
 	struct user_namespace *user_ns;
 };
+struct task_struct___traced {
+	unsigned int ptrace;
+};
 #pragma clang attribute pop
 
 #define CAP_SYS_ADMIN 21
-#define PF_KTHREAD 0x00200000     /* include/linux/sched.h */
+#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
+#define PF_IO_WORKER 0x00000010
+#define PF_USER_WORKER 0x00004000
 #define CLONE_ANY_NS 0x7e020000UL /* include/uapi/linux/sched.h */
 #define NO_CALL (-1)
 
@@ -76,7 +81,7 @@ static __always_inline long call_of(struct task_struct *task, struct pt_regs *re
  * Is it how the kernel asks, for each piece of memory that is reserved, whether it may be overcommitted (cap_vm_enough_memory)? These
  * are nine of ten checks, and say nothing of what a process may do. A page fault that lets a stack grow asks the same outside of calls.
  */
-static __always_inline bool is_of_memory(struct pt_regs *regs, long nr, int capability)
+static __always_inline bool is_of_memory(struct task_struct *task, struct pt_regs *regs, long nr, int capability)
 {
 	struct eu_matched_call call;
 	unsigned long args[EU_CALL_ARGS];
@@ -84,8 +89,13 @@ static __always_inline bool is_of_memory(struct pt_regs *regs, long nr, int capa
 
 	if (capability != CAP_SYS_ADMIN)
 		return false;
+	/*
+	 * A page fault. What runs for io_uring has no call either, and no page faults that need memory for a stack; a traced task may
+	 * have lost its -ENOSYS to its tracer.
+	 */
 	if (nr == NO_CALL)
-		return true;
+		return !(task->flags & (PF_KTHREAD | PF_IO_WORKER | PF_USER_WORKER)) &&
+		       !BPF_CORE_READ((struct task_struct___traced *)task, ptrace);
 	call = eu_match_call(nr);
 	if (call.value < CALL_CLONE)
 		return call.value;
@@ -128,7 +138,7 @@ int BPF_PROG(cap_checked, const struct cred *cred, struct user_namespace *needed
 	if (capabilities && !(capabilities >> (capability & 63) & 1))
 		return 0;
 	nr = call_of(task, regs);
-	if (!memory && is_of_memory(regs, nr, capability))
+	if (!memory && is_of_memory(task, regs, nr, capability))
 		return 0;
 	level = needed_in->level;
 	if (eu_where &&

@@ -154,6 +154,7 @@ const volatile __u16 privilege_commands[COMMAND_SETS * COMMANDS] = {};
 #define PR_SET_PTRACER 0x59616d61
 #define KEYCTL_JOIN_SESSION_KEYRING 1
 #define PTRACE_TRACEME 0
+#define PERF_FLAG_PID_CGROUP 4 /* include/uapi/linux/perf_event.h */
 #define BPF_MAP_CREATE 0
 #define BPF_PROG_LOAD 5
 #define BPF_OBJ_PIN 6
@@ -397,7 +398,9 @@ static __always_inline __u64 target_of(__u32 call, const unsigned long args[EU_C
 		return eu_task_numbered(args[1]);
 	case PRIVILEGE_CALL_PROCESS_VM_READV:
 	case PRIVILEGE_CALL_PROCESS_VM_WRITEV: return eu_task_numbered(args[0]);
-	case PRIVILEGE_CALL_PERF_EVENT_OPEN: return (__s32)args[1] > 0 ? eu_task_numbered(args[1]) : 0;
+	case PRIVILEGE_CALL_PERF_EVENT_OPEN:
+		/* With this flag the number is the descriptor of a cgroup. */
+		return (__s32)args[1] > 0 && !(args[4] & PERF_FLAG_PID_CGROUP) ? eu_task_numbered(args[1]) : 0;
 	case PRIVILEGE_CALL_SETNS:
 	case PRIVILEGE_CALL_PIDFD_GETFD: return eu_task_of_descriptor(args[0]);
 	default: return 0;

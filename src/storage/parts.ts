@@ -28,8 +28,10 @@ export async function* storedParts({ record, store }: StoredWhole, query: EventQ
     if (rest.length || before) yield partOf(rest, before);
   }
   // Not every store has a gap for what a server took along that was killed; none has one for what a session did not see that failed.
-  if ((stopReason === 'INTERRUPTED' || stopReason === 'ERROR') && counted)
-    yield { events: [], gap: { from: end, to: end, lost: 0, dropped: 0, where: 'STORE' } };
+  if (stopReason === 'ERROR' || (stopReason === 'INTERRUPTED' && counted)) {
+    const to = stoppedAt !== null && stoppedAt > end ? stoppedAt : end;
+    yield { events: [], gap: { from: end, to, lost: 0, dropped: 0, where: 'STORE' } };
+  }
 }
 
 function partOf(events: readonly StoredEvent[], gap: Part['gap']): Part {

@@ -53,8 +53,9 @@ export default defineTracker({
       'for another reason, by seccomp or file modes for example, is not in here either.',
     'Whether a failed check made the call fail: the kernel often asks for another capability next, or gives less.',
     'Checks that the kernel does not audit (CAP_OPT_NOAUDIT) look like the others.',
-    'Checks of CAP_SYS_ADMIN in the allocation of memory are excluded without the option `memory`. A fork above the limit of ' +
-      'processes asks for it too, and is excluded with them.',
+    'Checks of CAP_SYS_ADMIN in calls that allocate memory (mmap, mprotect, mremap, brk, fork, exec) and in page faults are ' +
+      'excluded without the option `memory`, also those that are not about memory: a fork above the limit of processes, for example. ' +
+      'Whether a clone3 makes namespaces is read from the memory of the process.',
     'Checks of credentials other than those of the process, such as those of an opened file, are counted for the process that runs.',
     'A check in an interrupt or a page fault belongs to no system call, and to the process that it interrupted.',
   ],

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { COMMANDS, otherCommands } from '../tracker/privilege-arguments.js';
 import privilege, { changesOf } from './privilege.js';
 
 const members = 25;
@@ -14,6 +15,24 @@ it('what a call changed is said by the names of the fields', () => {
     'seccompMode DISABLED → FILTER',
     'noNewPrivs false → true',
   ]);
+});
+
+it('commands that have no name are reported, but those of prctl, which has many that are not about privileges', () => {
+  const uses = (routine: boolean) => {
+    const { privilege_commands: table } = privilege.constants?.({ routine }) ?? {};
+    return (call: string, number: number) => (table as Uint16Array)[otherCommands(call) - COMMANDS + 1 + number];
+  };
+  for (const routine of [false, true])
+    for (const [call, number] of [
+      ['ptrace', 34],
+      ['bpf', 60],
+      ['keyctl', 60],
+      ['seccomp', 9],
+    ] as const)
+      expect([call, uses(routine)(call, number)]).toEqual([call, 1]);
+  expect([uses(false)('prctl', 17), uses(true)('prctl', 17)]).toEqual([0, 1]);
+  // PTRACE_PEEKTEXT
+  expect([uses(false)('ptrace', 1), uses(true)('ptrace', 1)]).toEqual([0, 1]);
 });
 
 it('programs that the options need not are not loaded', () => {

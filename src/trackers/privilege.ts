@@ -139,13 +139,14 @@ const aboutPrivileges: ReadonlySet<string> = new Set(
 const REPORTED = 1;
 const CHANGES = 2;
 
+/** A command that has no name is reported too: a newer kernel has more. Of prctl's, most are not about privileges. */
 function commandUses(all: boolean): Uint16Array {
   const uses = new Uint16Array(COMMAND_SETS * COMMANDS);
-  for (const name of commandNames)
-    if (all || (name.startsWith('PR_') ? aboutPrivileges.has(name) : !routine.has(name)))
-      uses[commandPlace(name)] = REPORTED;
   for (const call of ['ptrace', 'bpf', 'keyctl', 'prctl', 'seccomp'])
-    if (all || call !== 'prctl') uses[otherCommands(call)] = REPORTED;
+    if (all || call !== 'prctl') uses.fill(REPORTED, otherCommands(call) - COMMANDS + 1, otherCommands(call) + 1);
+  for (const name of commandNames)
+    if (aboutPrivileges.has(name)) uses[commandPlace(name)] = REPORTED;
+    else if (!all && routine.has(name)) uses[commandPlace(name)] = 0;
   for (const name of changingCommands) uses[commandPlace(name)] = REPORTED | CHANGES;
   return uses;
 }
@@ -329,6 +330,13 @@ export default defineTracker({
     'The name of a module that init_module loads is inside the image, and not read. For finit_module, `resolved` is the path of the file.',
     'If a filter of seccomp answers a call by itself with success, or if the call began before the session, what was before ' +
       'is unknown: these fields are null.',
+    'A call that does not take place, but has no error, looks like one that succeeded: where a filter of seccomp ends the ' +
+      'process or sends SIGSYS (SECCOMP_RET_KILL_PROCESS, SECCOMP_RET_TRAP), where it returns a value of its own, and where a ' +
+      'tracer answers in the place of the kernel (PTRACE_SYSEMU, or by writing the registers). `changes` is empty then.',
+    'The file of a descriptor and the process of a number are looked up when the call returns: another thread may have put ' +
+      'another file there, and the process may have ended.',
+    'What a call changes in other threads (SECCOMP_FILTER_FLAG_TSYNC) has no event of its own, and shows in `changes` of a ' +
+      'call that one of them is in.',
     'On arm64, calls of 32-bit programs.',
   ],
   columns: ['call', 'command', 'errno', 'arguments', 'targetComm', 'changes'],

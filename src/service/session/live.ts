@@ -213,7 +213,7 @@ export class LiveSession implements SessionHandle {
       source,
       everyMs,
       session.aggregatesInKernel ? () => session.refresh() : null,
-      () => session.error !== null,
+      () => session.uncounted(null).length > 0,
     );
   }
 
