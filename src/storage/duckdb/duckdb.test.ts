@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { turns } from '../../base/turn.js';
 import { Aggregator, compileAggregate } from '../../analysis/aggregate/index.js';
@@ -20,6 +21,7 @@ import {
   temporaryDirectory,
 } from '../../../test/support/store.js';
 import { fieldType } from '../../event/scalar.js';
+import { Database } from './database.js';
 import { evolveTable, tableOf } from './table.js';
 import type { DuckStore } from './index.js';
 
@@ -259,6 +261,30 @@ describe('the embedded store', () => {
     const page = await store.page(pageOf('a', { filter, limit: 2000, fromSeq: 3000 }));
     expect(page.events.map(({ place }) => place.seq)).toEqual(Array.from({ length: 1000 }, (_, i) => 3000 + i));
     expect(page.hasNext).toBe(false);
+  });
+});
+
+describe('a session that is removed while its events wait to be written', () => {
+  it('leaves none of them, and the next session is another', async () => {
+    const path = await directory();
+    const store = opened(path);
+    const first = await store.record(record('first', ['exit', 'open']));
+    for (let i = 0; i < 40; i++) await first.write(slicesOf([batchAt(i * 1000, 1000)]), null);
+    await store.remove('first');
+    const second = await store.record(record('second', ['exit']));
+    await first.write(slicesOf([batchAt(40_000, 1000)]), null);
+    await second.write(slicesOf([batchAt(0, 500)]), null);
+    await first.finish(end);
+    await second.write(slicesOf([batchAt(500, 500)]), null);
+    await second.finish(end);
+    expect(second.progress).toMatchObject({ written: 1000, pending: 0, error: null });
+    expect(await store.sessions()).toMatchObject([{ id: 'second', state: 'STOPPED', events: 1000, missing: 0 }]);
+    await store.close();
+    const database = await Database.open(join(path, 'eunomia.duckdb'), [tableOf(catalog.need('exit'))], '512MB');
+    closing.push(async () => database.close());
+    // The number 1 was the first one's.
+    expect(await database.read('SELECT DISTINCT _session FROM event_exit')).toEqual([[2]]);
+    expect(await database.read('SELECT number FROM sessions')).toEqual([[2]]);
   });
 });
 

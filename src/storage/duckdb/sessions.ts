@@ -7,10 +7,10 @@ import { quote, type EventTable } from './table.js';
 
 /** The table of sessions. All of these write, and run between two transactions. */
 
-/** Returns the number that its rows have. */
-export async function beginSession(database: Database, session: SessionRecord): Promise<number> {
-  const [row] = await database.write('SELECT coalesce(max(number), 0) + 1 FROM sessions');
-  const number = Number(row?.[0] ?? 1);
+/** Returns the number that its rows have: more than `above`, and than all that are there. */
+export async function beginSession(database: Database, session: SessionRecord, above: number): Promise<number> {
+  const [row] = await database.write('SELECT coalesce(max(number), 0) FROM sessions');
+  const number = Math.max(above, Number(row?.[0] ?? 0)) + 1;
   await database.write('INSERT INTO sessions VALUES (?::INTEGER, ?, ?, NULL, 0, 0)', [
     String(number),
     session.id,
@@ -66,9 +66,13 @@ export async function endUnwritten(
   );
 }
 
-export async function removeSession(database: Database, id: string, tables: readonly EventTable[]): Promise<void> {
-  const rows = await database.write('SELECT number FROM sessions WHERE id = ?', [id]);
-  for (const [number] of rows) await removeNumber(database, Number(number), tables);
+/** Returns the numbers of what it has removed. */
+export async function removeSession(database: Database, id: string, tables: readonly EventTable[]): Promise<number[]> {
+  const numbers = (await database.write('SELECT number FROM sessions WHERE id = ?', [id])).map(([number]) =>
+    Number(number),
+  );
+  for (const number of numbers) await removeNumber(database, number, tables);
+  return numbers;
 }
 
 async function removeNumber(database: Database, number: number, tables: readonly EventTable[]): Promise<void> {

@@ -43,6 +43,8 @@ let waiting: { readonly after: number; readonly resolve: () => void }[] = [];
 const ends = new Map<number, PendingEnd>();
 const reserve = new Reserve(dirname(data.file), LEAST_FREE);
 let wake: () => void = () => {};
+/** No number is given twice, so that nothing that is still said of a session that was removed is taken for another's. */
+let lastNumber = 0;
 
 interface PendingEnd {
   readonly ask: Asks['finish']['ask'];
@@ -191,7 +193,8 @@ const tasks: (() => Promise<void>)[] = [];
 async function step(): Promise<void> {
   if (!writer) return;
   const packet = queue.shift();
-  if (packet) {
+  if (packet && !writer.has(packet.number)) done([packet]);
+  else if (packet) {
     written.push(packet);
     await writer.write(packet);
   }
@@ -286,7 +289,8 @@ const note = serveChannel<StoreProtocol>(
     asks: {
       begin: ({ session }) =>
         exclusively(async (open) => {
-          const number = await beginSession(open, session);
+          const number = await beginSession(open, session, lastNumber);
+          lastNumber = number;
           await writer?.begin(number, session.trackers);
           return { number };
         }),
@@ -313,7 +317,14 @@ const note = serveChannel<StoreProtocol>(
         }
       },
       remove: async ({ session }) => {
-        await exclusively((open) => removeSession(open, session, data.tables));
+        await exclusively(async (open) => {
+          // What waits to be written of it, and what is still to come, is not written any more.
+          for (const number of await removeSession(open, session, data.tables)) {
+            writer?.end(number);
+            ends.get(number)?.resolve();
+            ends.delete(number);
+          }
+        });
         return null;
       },
       status: async () => ({ bytes: await need().bytes() }),

@@ -92,6 +92,11 @@ export class EventWriter {
     if (session) session.processes = this.#processes();
   }
 
+  /** Whether a session is being recorded: one that was removed is not. */
+  has(number: number): boolean {
+    return this.#sessions.has(number);
+  }
+
   end(number: number): void {
     this.#sessions.delete(number);
   }
