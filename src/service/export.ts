@@ -111,13 +111,15 @@ export class Exports {
     });
     const facts = { ...this.#facts(session), fields: groupBy, where, aggregate: true };
     const encoder = createEncoder(format, sheet, facts);
+    const missing = new Missing();
     const rows = async function* () {
       yield { items: await session.aggregate(input, where === null ? null : { expr: where }), gap: null };
+      await addMissing(missing, session);
     };
     return {
       contentType: encoder.contentType,
       filename: filenameOf(session, 'aggregate', format),
-      body: encoded(encoder, rows(), session, signal),
+      body: encoded(encoder, rows(), session, signal, missing),
     };
   }
 
@@ -169,9 +171,9 @@ async function* encoded<Item>(
   parts: AsyncGenerator<Part<Item>>,
   session: SessionHandle,
   signal: AbortSignal,
+  missing = new Missing(),
 ): AsyncGenerator<string | Uint8Array, void> {
   let items = 0;
-  const missing = new Missing();
   yield encoder.head();
   for await (const part of parts) {
     if (!turns.isOpen) await turns.next();
@@ -184,6 +186,16 @@ async function* encoded<Item>(
   const { lost, dropped, complete } = missing;
   const end = encoder.end({ items, lost, dropped, complete, state: session.state });
   if (end.length) yield end;
+}
+
+/** What is missing of all events of a session, of which an aggregate has no gaps. */
+async function addMissing(missing: Missing, session: SessionHandle): Promise<void> {
+  const { lost, evicted } = await session.stats();
+  const { persistence, error, stopReason } = session;
+  // What memory let go of is in the store, unless that has not got it.
+  const dropped = persistence ? persistence.dropped + persistence.removed : evicted;
+  if (lost || dropped) missing.add({ lost, dropped });
+  if (error !== null || stopReason === 'INTERRUPTED') missing.add({ lost: 0, dropped: 0 });
 }
 
 /** All that there is of it by now. */

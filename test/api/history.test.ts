@@ -66,6 +66,11 @@ describe('a stored session', () => {
         sketched: [{ count: '250' }],
       },
     });
+    const exported = await fetch(new URL('/export/stored.ndjson?groupBy=tracker&measures=count', url), {
+      headers: { 'x-eunomia': '1' },
+    });
+    const [end] = (await exported.text()).trim().split('\n').reverse();
+    expect(JSON.parse(end ?? '')).toMatchObject({ end: { items: '1', lost: '7', complete: false } });
     expect(await ask(url, 'mutation { removeSession(id: "stored") }')).toEqual({ data: { removeSession: 'stored' } });
     expect(await ask(url, '{ session(id: "stored") { id } }')).toEqual({ data: { session: null } });
   });
