@@ -55,6 +55,20 @@ function send(text: string): void {
   unread.push(socket);
 }
 
+/** Emits so many events; resolves when the session holds them. A page of fewer would fit into the buffers. */
+async function hold(events: number): Promise<void> {
+  fixture.kernel.emit(events);
+  const query = `{ session(id: "${session}") { stats { retained } } }`;
+  await untilHolds(
+    'all are held',
+    async () => {
+      const { json } = await post<{ session: { stats: { retained: string } } }>(server.url, { query }, one);
+      return Number(json.data?.session.stats.retained);
+    },
+    (retained) => retained >= events,
+  );
+}
+
 const leave = (): void => {
   for (const socket of unread.splice(0)) socket.destroy();
 };
@@ -78,7 +92,7 @@ const untilServed = () =>
   );
 
 it('responses that nobody reads are bounded for one identity, leave room for another, and are forgotten with their clients', async () => {
-  fixture.kernel.emit(9_000);
+  await hold(9_000);
   expect(await status(one.authorization)).toEqual([200, undefined]);
   for (let i = 0; i < 8; i++) send(request());
   await untilRefused();
@@ -90,7 +104,7 @@ it('responses that nobody reads are bounded for one identity, leave room for ano
 it.each(['time', 'time bootNs process { pid ppid uid comm startTime }', '... on ExecEvent { executable args }'])(
   'what is reserved for events with "%s" is the size of a stored event, more than its text, but not many times that',
   async (fields) => {
-    fixture.kernel.emit(1_000);
+    await hold(1_000);
     const take = vi.spyOn(Responses.prototype, 'take');
     const query = `{ session(id: "${session}") { events(last: 1000) { nodes { ${fields} } } } }`;
     const { json } = await post(server.url, { query }, one);
