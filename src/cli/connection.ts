@@ -12,7 +12,7 @@ import { createRemoteClient } from '../client/remote.js';
 import { enginesOf, readSources } from '../options/config.js';
 import { generalSettings, historySettings } from '../options/server.js';
 import { defaultTextOf, variableOf } from '../options/setting.js';
-import { Sources } from '../options/sources.js';
+import { SettingSources } from '../options/sources.js';
 import { flagOf } from './flags.js';
 import { collect } from './usage.js';
 import type { World } from './world.js';
@@ -84,7 +84,7 @@ async function connect(
     const client = createRemoteClient({ server, token: token ?? own?.secret, ca, guard: own?.guard });
     return { client, unsent: own?.unsent ?? null };
   }
-  const given = new Sources(new Map(engine ? [[generalSettings.engines.flag, engine]] : []), {});
+  const given = new SettingSources(new Map(engine ? [[generalSettings.engines.flag, engine]] : []), {});
   const config: Config = { ...defaultConfig, engines: enginesOf(given), logLevel };
   return { client: createLocalClient(await world.local(config, createLog(logLevel))), unsent: null };
 }

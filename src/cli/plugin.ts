@@ -168,7 +168,7 @@ async function test(path: string, { replay, options, sandbox }: TestFlags, world
   const file = /\.[mc]?[jt]s$/.test(path) ? path : join(path, 'plugin.ts');
   const request = {
     plugin: file,
-    engine: sandbox ? ('SANDBOX' as const) : ('TRUSTED' as const),
+    realm: sandbox ? ('SANDBOX' as const) : ('TRUSTED' as const),
     events: replay,
     options: options === undefined ? null : parse(options),
   };

@@ -7,7 +7,7 @@ import { trackerDocument, type TrackerInfo } from './field.js';
 import { accessOf, limitsOf } from '../options/config.js';
 import { accessSettings, generalSettings } from '../options/server.js';
 import { variableOf } from '../options/setting.js';
-import { Sources, type Flags as GivenFlags } from '../options/sources.js';
+import { SettingSources, type Flags as GivenFlags } from '../options/sources.js';
 import { accessGroup, limitGroup } from '../options/table.js';
 import { addSettings, attributeOf, flagOf, givenFlags } from './flags.js';
 import { serve } from './serve.js';
@@ -114,7 +114,7 @@ function configOf(file: string, speed: number, port: number, logLevel: string): 
 
 /** A replay that is served has the address, the access and the limits of a server. */
 function served(file: string, { speed, logLevel }: Flags, port: number, given: GivenFlags): Config {
-  const sources = new Sources(given, process.env);
+  const sources = new SettingSources(given, process.env);
   return { ...configOf(file, speed, port, logLevel), ...accessOf(sources), port, limits: limitsOf(sources) };
 }
 

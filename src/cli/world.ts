@@ -24,7 +24,7 @@ export interface World extends Servers {
 /** A plugin and a recording; as the server takes them. */
 export interface PluginTest {
   readonly plugin: string;
-  readonly engine: 'TRUSTED' | 'SANDBOX';
+  readonly realm: 'TRUSTED' | 'SANDBOX';
   readonly events: string;
   readonly options: unknown;
 }

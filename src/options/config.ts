@@ -8,20 +8,20 @@ import { limitSettings } from './limit.js';
 import { otlpOf } from './otlp.js';
 import { accessSettings, generalSettings, historySettings } from './server.js';
 import { variableOf } from './setting.js';
-import { openConfig, Sources, type Flags, type Variables } from './sources.js';
+import { openConfig, SettingSources, type Flags, type Variables } from './sources.js';
 import { allSettings, configSetting } from './table.js';
 
 /** Flags, variables, and the configuration file that one of them names. Throws a UsageError, or BAD_CONFIG with line and column. */
-export function readSources(flags: Flags, variables: Variables): Sources {
-  const named = new Sources(flags, variables);
+export function readSources(flags: Flags, variables: Variables): SettingSources {
+  const named = new SettingSources(flags, variables);
   const name = named.value(configSetting);
   if (name === null) return named;
   const given = named.from(configSetting) === 'variable' ? variableOf(configSetting) : `--${configSetting.flag}`;
-  return new Sources(flags, variables, openConfig(name, given, allSettings));
+  return new SettingSources(flags, variables, openConfig(name, given, allSettings));
 }
 
 /** What a server is configured with. Throws a UsageError or BAD_CONFIG; whether it is a safe one, the server checks. */
-export function configOf(sources: Sources): Config {
+export function configOf(sources: SettingSources): Config {
   const directory = sources.value(historySettings.dataDir);
   const dataDirectory = directory === 'none' ? null : directory;
   const { access, history, ...rest } = allOf({
@@ -40,7 +40,7 @@ export function configOf(sources: Sources): Config {
 }
 
 function historyOf(
-  sources: Sources,
+  sources: SettingSources,
   dataDirectory: string | null,
 ): Pick<Config, 'requireHistory' | 'retentionMs' | 'retentionBytes'> {
   const { requireHistory, retentionAge, retentionBytes } = historySettings;
@@ -82,7 +82,7 @@ function allOf<Makers extends Readonly<Record<string, () => unknown>>>(makers: M
 }
 
 /** Where a server listens and who may use it. Throws as `configOf`. */
-export function accessOf(sources: Sources): Pick<Config, 'host' | 'port' | 'tls' | 'tokens' | 'insecureNoAuth'> {
+export function accessOf(sources: SettingSources): Pick<Config, 'host' | 'port' | 'tls' | 'tokens' | 'insecureNoAuth'> {
   const { tlsCert, tlsKey, insecureNoAuth, tokensFile } = accessSettings;
   const [certFile, keyFile] = [sources.value(tlsCert), sources.value(tlsKey)];
   if ((certFile === null) !== (keyFile === null))
@@ -103,7 +103,7 @@ export function accessOf(sources: Sources): Pick<Config, 'host' | 'port' | 'tls'
   };
 }
 
-export function limitsOf(sources: Sources): Limits {
+export function limitsOf(sources: SettingSources): Limits {
   return {
     sessions: sources.value(limitSettings.sessions),
     depth: sources.value(limitSettings.depth),
@@ -124,7 +124,7 @@ export function limitsOf(sources: Sources): Limits {
 }
 
 /** Null when none is set, empty for "none". Throws as `configOf`. */
-export function enginesOf(sources: Sources): readonly string[] | null {
+export function enginesOf(sources: SettingSources): readonly string[] | null {
   const engines = sources.value(generalSettings.engines);
   if (engines === null || engines.length === 0) return null;
   if (!engines.includes('none')) return engines;
@@ -132,7 +132,7 @@ export function enginesOf(sources: Sources): readonly string[] | null {
   return [];
 }
 
-function readTokens(file: string, sources: Sources): readonly Token[] {
+function readTokens(file: string, sources: SettingSources): readonly Token[] {
   const { kind } = accessSettings.tokens;
   return sources.secretLines(accessSettings.tokensFile, file).flatMap(({ line, where }) => {
     try {

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { InfluxConfig } from '../base/config.js';
 import { choice, path, secret, text, whole } from './kind.js';
 import { setting } from './setting.js';
-import type { Sources } from './sources.js';
+import type { SettingSources } from './sources.js';
 import { address } from './url.js';
 
 const CENTURY_HOURS = 24 * 366 * 100;
@@ -114,7 +114,7 @@ export const influxSettings = {
 };
 
 /** The InfluxDB that is set; null without an address. Errors never repeat a secret. */
-export function influxOf(sources: Sources, dataDirectory: string | null): InfluxConfig | null {
+export function influxOf(sources: SettingSources, dataDirectory: string | null): InfluxConfig | null {
   const { influxUrl, influxCa, influxPassword, influxUser, influxSpool } = influxSettings;
   const url = sources.value(influxUrl);
   if (url === null) {

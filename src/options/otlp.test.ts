@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { otlpOf as otlpOfSources } from './otlp.js';
-import { Sources } from './sources.js';
+import { SettingSources } from './sources.js';
 
 type OtlpFlags = Readonly<Record<string, string | readonly string[] | boolean>>;
-const otlpOf = (flags: OtlpFlags) => otlpOfSources(new Sources(new Map(Object.entries(flags)), {}));
+const otlpOf = (flags: OtlpFlags) => otlpOfSources(new SettingSources(new Map(Object.entries(flags)), {}));
 
 describe('the flags for a collector', () => {
   let folder: string;

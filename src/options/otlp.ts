@@ -3,7 +3,7 @@ import type { OtlpConfig } from '../base/config.js';
 import { UsageError } from '../base/usage.js';
 import { fail, list, onOff, path, secret, text, whole, type Kind } from './kind.js';
 import { setting } from './setting.js';
-import type { Sources } from './sources.js';
+import type { SettingSources } from './sources.js';
 import { address } from './url.js';
 
 const MAX_GLOB = 256;
@@ -76,7 +76,7 @@ export const otlpSettings = {
 };
 
 /** The OpenTelemetry collector that is set; null without an address. Errors never repeat a secret. */
-export function otlpOf(sources: Sources): OtlpConfig | null {
+export function otlpOf(sources: SettingSources): OtlpConfig | null {
   const { otlpUrl, otlpToken, otlpHeadersFile, otlpCa, otlpAlerts } = otlpSettings;
   const url = sources.value(otlpUrl);
   const alerts = sources.value(otlpAlerts);
@@ -109,7 +109,7 @@ export function otlpOf(sources: Sources): OtlpConfig | null {
   };
 }
 
-function readHeaders(file: string, sources: Sources): Record<string, string> {
+function readHeaders(file: string, sources: SettingSources): Record<string, string> {
   const headers: Record<string, string> = {};
   for (const { line, where } of sources.secretLines(otlpSettings.otlpHeadersFile, file)) {
     const [, name, value] = /^([^:\s]+)\s*:\s*(.+)$/.exec(line) ?? [];

@@ -19,7 +19,7 @@ type Origin =
  * The values of settings: that of the flag, otherwise that of a variable that is not empty, otherwise that of the
  * configuration file, otherwise the default. One source gives the whole value: lists are not merged.
  */
-export class Sources {
+export class SettingSources {
   readonly #flags: Flags;
   readonly #variables: Variables;
   readonly #file: ConfigFile | null;

@@ -36,7 +36,7 @@ async function load(body: string, more = ''): Promise<LoadedPlugin> {
   const source = await compileSource('p.ts', pluginSource('p', hook, "{ exit: ['process.pid'] }", more));
   const { thread, facts } = await PluginThread.load(source, 'TRUSTED', limits, vocabulary);
   await thread.end();
-  return { facts, source, engine: 'TRUSTED' };
+  return { facts, source, realm: 'TRUSTED' };
 }
 
 function attach(plugin: LoadedPlugin, { session }: PlayedSession, restart: Restart): Attachment {

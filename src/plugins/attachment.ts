@@ -6,7 +6,7 @@ import { Calls } from './calls.js';
 import { checkOptions, type PluginFacts, type Vocabulary } from './definition.js';
 import { Findings } from './findings.js';
 import { PluginInput } from './input.js';
-import type { EngineKind, EngineLimits, PluginError, RaisedAlert } from './protocol.js';
+import type { RealmKind, RealmLimits, PluginError, RaisedAlert } from './protocol.js';
 import type { PluginSource } from './source.js';
 import { PluginDied, PluginThread } from './thread.js';
 
@@ -14,7 +14,7 @@ import { PluginDied, PluginThread } from './thread.js';
 export interface LoadedPlugin {
   readonly facts: PluginFacts;
   readonly source: PluginSource;
-  readonly engine: EngineKind;
+  readonly realm: RealmKind;
 }
 
 export type AttachmentState = 'STARTING' | 'RUNNING' | 'BACKOFF' | 'STOPPED' | 'FAILED';
@@ -26,7 +26,7 @@ export interface AttachmentOptions {
   readonly restart: Restart;
   /** From the session's first event that it holds, not from now on. */
   readonly fromStart: boolean;
-  readonly limits: EngineLimits;
+  readonly limits: RealmLimits;
   readonly vocabulary: Vocabulary;
   readonly log: Log;
   readonly raise: (alert: RaisedAlert, plugin: string, session: string) => void;
@@ -121,7 +121,7 @@ export class Attachment {
         );
       const { thread } = await PluginThread.load(
         plugin.source,
-        plugin.engine,
+        plugin.realm,
         this.#given.limits,
         this.#given.vocabulary,
       );
@@ -170,7 +170,7 @@ export class Attachment {
       this.options = next.options;
     }
     const { plugin, session } = this;
-    this.#thread = next?.thread ?? (await PluginThread.load(plugin.source, plugin.engine, limits, vocabulary)).thread;
+    this.#thread = next?.thread ?? (await PluginThread.load(plugin.source, plugin.realm, limits, vocabulary)).thread;
     await this.#input.follow(plugin.facts);
     const trackers = session.spec.trackers.map(({ name }) => name);
     const done = await this.#thread.call('start', {

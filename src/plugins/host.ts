@@ -8,7 +8,7 @@ import type { Session } from '../session/session.js';
 import { Attachment, type LoadedPlugin, type Restart } from './attachment.js';
 import { checkOptions, type Vocabulary } from './definition.js';
 import type { PluginMetrics, PluginMetricSample } from './metrics.js';
-import type { EngineKind, EngineLimits, RaisedAlert } from './protocol.js';
+import type { RealmKind, RealmLimits, RaisedAlert } from './protocol.js';
 import { compileSource, pluginFiles, readPlugin, type PluginSource } from './source.js';
 import { defaultLimits, PluginThread } from './thread.js';
 import { WorkBook, type PluginWork } from './work.js';
@@ -20,7 +20,7 @@ export interface HostOptions {
   readonly log: Log;
   readonly session: (id: string) => Session | undefined;
   readonly raise: (alert: RaisedAlert, plugin: string, session: string) => void;
-  readonly limits?: Partial<Readonly<Record<EngineKind, EngineLimits>>>;
+  readonly limits?: Partial<Readonly<Record<RealmKind, RealmLimits>>>;
 }
 
 /** A plugin that sessions can be given. */
@@ -51,7 +51,7 @@ const LAST_WORD_MS = 10_000;
 /** The plugins of the server: loads, attaches, reloads, forgets. */
 export class PluginHost implements PluginMetrics {
   readonly #options: HostOptions;
-  readonly #limits: Readonly<Record<EngineKind, EngineLimits>>;
+  readonly #limits: Readonly<Record<RealmKind, RealmLimits>>;
   readonly #plugins = new Map<string, Plugin>();
   /** Session id → plugin's name → what it does there. */
   readonly #attachments = new Map<string, Map<string, Attachment>>();
@@ -120,7 +120,7 @@ export class PluginHost implements PluginMetrics {
         `there is a plugin "${facts.name}" already, version ${known.facts.version}; with replace: true its ` +
           'sessions go on with the new code',
       );
-    return this.#put({ facts, source, engine: 'SANDBOX', origin: 'UPLOAD', loadedAt: nowText(), problem: null });
+    return this.#put({ facts, source, realm: 'SANDBOX', origin: 'UPLOAD', loadedAt: nowText(), problem: null });
   }
 
   /** Reads a plugin's file anew, now. Rejects as `open` does; the old code stays in force then. */
@@ -195,7 +195,7 @@ export class PluginHost implements PluginMetrics {
       given: request.options,
       restart: request.restart,
       fromStart,
-      limits: this.#limits[plugin.engine],
+      limits: this.#limits[plugin.realm],
       vocabulary,
       log,
       raise,
@@ -264,10 +264,10 @@ export class PluginHost implements PluginMetrics {
     );
   }
 
-  async #examine(source: PluginSource, engine: EngineKind): Promise<LoadedPlugin> {
-    const { thread, facts } = await PluginThread.load(source, engine, this.#limits[engine], this.#options.vocabulary);
+  async #examine(source: PluginSource, realm: RealmKind): Promise<LoadedPlugin> {
+    const { thread, facts } = await PluginThread.load(source, realm, this.#limits[realm], this.#options.vocabulary);
     await thread.end();
-    return { facts, source, engine };
+    return { facts, source, realm };
   }
 
   async #loadFile(path: string): Promise<Plugin> {

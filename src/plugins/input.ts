@@ -2,7 +2,7 @@ import { messageOf } from '../base/errors.js';
 import type { Demand } from '../event/event.js';
 import type { FilterFields } from '../filter/index.js';
 import type { Delivery } from '../record/delivery.js';
-import type { Slice } from '../record/history.js';
+import type { Slice } from '../record/batch-buffer.js';
 import { cursorOf } from '../session/cursor.js';
 import type { Session } from '../session/session.js';
 import type { EventStream, StreamFilter } from '../session/stream/stream.js';

@@ -4,9 +4,9 @@ import type { PluginFacts } from './definition.js';
 
 /** What goes between the server and a plugin's thread. */
 
-export type EngineKind = 'TRUSTED' | 'SANDBOX';
+export type RealmKind = 'TRUSTED' | 'SANDBOX';
 
-export interface EngineLimits {
+export interface RealmLimits {
   /** Processor time of one call of a hook, or of the evaluation of the source. A machine that is busy with others does not end a plugin. */
   readonly callMs: number;
   readonly memoryBytes: number;
@@ -16,8 +16,8 @@ export interface EngineLimits {
 export interface ThreadSpec {
   readonly file: string;
   readonly code: string;
-  readonly engine: EngineKind;
-  readonly limits: EngineLimits;
+  readonly realm: RealmKind;
+  readonly limits: RealmLimits;
   /** Of a test: reading a field that is not declared, misspelt, or missing in the recorded event is an error. */
   readonly strict: boolean;
 }
@@ -122,7 +122,7 @@ export type PluginProtocol = {
   readonly notes: {
     /** The kernel's id of the thread, before the source is evaluated; null where /proc does not tell. */
     readonly began: number | null;
-    /** The source did not evaluate, or the engine has ended: there is nothing to call any more. */
+    /** The source did not evaluate, or the realm has ended: there is nothing to call any more. */
     readonly dead: PluginError;
   };
 };

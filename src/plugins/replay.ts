@@ -7,14 +7,14 @@ import type { TraceEvent } from '../event/event.js';
 import { RowBatch } from '../record/row.js';
 import { packBatch } from '../record/wire.js';
 import { checkOptions, whereOf, type Vocabulary } from './definition.js';
-import type { EngineKind, Outcome, PluginError, PluginGap } from './protocol.js';
+import type { RealmKind, Outcome, PluginError, PluginGap } from './protocol.js';
 import { compileSource } from './source.js';
 import { defaultLimits, PluginDied, PluginThread, type Done } from './thread.js';
 
 export interface ReplayRequest {
   /** The plugin's file; whoever runs this has the right to run it. */
   readonly plugin: string;
-  readonly engine: EngineKind;
+  readonly realm: RealmKind;
   /** Lines of JSON: a header `{"eunomia": …}`, then events as `events` returns them, and `{"gap": …}`. */
   readonly events: string;
   readonly options: unknown;
@@ -46,7 +46,7 @@ const CALL_EVENTS = 512;
  * it throws is in the summary.
  */
 export async function replayPlugin(
-  { plugin: path, engine, events: file, options, revive }: ReplayRequest,
+  { plugin: path, realm, events: file, options, revive }: ReplayRequest,
   vocabulary: Vocabulary,
   onOutcome: OnOutcome,
 ): Promise<ReplaySummary> {
@@ -54,7 +54,7 @@ export async function replayPlugin(
     throw invalid('plugin', messageOf(error));
   });
   const source = await compileSource(basename(path), text);
-  const { thread, facts } = await PluginThread.load(source, engine, defaultLimits[engine], vocabulary, true);
+  const { thread, facts } = await PluginThread.load(source, realm, defaultLimits[realm], vocabulary, true);
   const counts = { events: 0, discarded: 0, failed: 0, suppressed: 0 };
   const errors: PluginError[] = [];
   const take = async ({ outcome, error }: Done): Promise<void> => {

@@ -61,7 +61,7 @@ export function readDone(reply: unknown): Done | null {
   return parse(done, reply);
 }
 
-/** Why the engine has ended; null for what does not say that. */
+/** Why the realm has ended; null for what does not say that. */
 export function readError(note: unknown): PluginError | null {
   return parse(error, note);
 }

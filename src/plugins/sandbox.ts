@@ -8,10 +8,10 @@ import type { TraceEvent } from '../event/event.js';
 import type { PluginAlert } from '../plugin.js';
 import { CallTimer } from './cpu.js';
 import type { PluginFacts } from './definition.js';
-import { DeadError, errorOf, type Engine } from './engine.js';
+import { DeadError, errorOf, type Realm } from './realm.js';
 import { guest } from './guest.js';
 import type { Outbox } from './outbox.js';
-import type { EngineLimits, PluginError, PluginGap, PluginSession, ThreadSpec } from './protocol.js';
+import type { RealmLimits, PluginError, PluginGap, PluginSession, ThreadSpec } from './protocol.js';
 import { compileRow, type RowMaker } from './row.js';
 
 const STACK_BYTES = 256 * 1024;
@@ -21,12 +21,12 @@ const DEFINITION_BYTES = 256 * 1024;
  * The plugin in QuickJS, an interpreter compiled to WebAssembly: its memory is an array of bytes of this thread, its only door the
  * functions of the guest's context. Events go in as JSON with the fields that it reads, one text a batch.
  */
-export class SandboxEngine implements Engine {
+export class SandboxRealm implements Realm {
   readonly definition: unknown;
   readonly #vm: QuickJSContext;
   readonly #runtime: QuickJSRuntime;
   readonly #file: string;
-  readonly #limits: EngineLimits;
+  readonly #limits: RealmLimits;
   readonly #api: QuickJSHandle;
   readonly #call: QuickJSHandle;
   readonly #strict: boolean;
@@ -78,9 +78,9 @@ export class SandboxEngine implements Engine {
     this.definition = definition ?? null;
   }
 
-  static async create(spec: ThreadSpec): Promise<SandboxEngine> {
+  static async create(spec: ThreadSpec): Promise<SandboxRealm> {
     const module = await newQuickJSWASMModuleFromVariant(import('@jitl/quickjs-wasmfile-release-sync'));
-    return new SandboxEngine(module.newRuntime(), spec);
+    return new SandboxRealm(module.newRuntime(), spec);
   }
 
   start(

@@ -16,7 +16,7 @@ export interface PluginSource {
 
 export const MAX_SOURCE_BYTES = 1 << 20;
 
-/** Rejects with BAD_PLUGIN, with file and line, for what is no TypeScript. What it lets through, the engine that runs it checks. */
+/** Rejects with BAD_PLUGIN, with file and line, for what is no TypeScript. What it lets through, the realm that runs it checks. */
 export async function compileSource(file: string, source: string): Promise<PluginSource> {
   if (Buffer.byteLength(source) > MAX_SOURCE_BYTES)
     throw badPlugin(file, `has ${Buffer.byteLength(source)} bytes; at most ${MAX_SOURCE_BYTES} are allowed`);

@@ -1,7 +1,7 @@
 import { Channel } from '../base/channel.js';
 import { CallTimer, threadCpuMs } from './cpu.js';
 import { badPlugin, checkDefinition, type PluginFacts, type Vocabulary } from './definition.js';
-import type { CallKind, Done, EngineKind, EngineLimits, PluginError, PluginProtocol, ThreadSpec } from './protocol.js';
+import type { CallKind, Done, RealmKind, RealmLimits, PluginError, PluginProtocol, ThreadSpec } from './protocol.js';
 import { readDefinition, readDone, readError, readThreadId } from './reply.js';
 import type { PluginSource } from './source.js';
 import { workerFile } from '../base/paths.js';
@@ -9,13 +9,13 @@ import { workerFile } from '../base/paths.js';
 export type { Done } from './protocol.js';
 
 /** What a plugin may take, in a server and in a test of it alike. */
-export const defaultLimits: Readonly<Record<EngineKind, EngineLimits>> = {
+export const defaultLimits: Readonly<Record<RealmKind, RealmLimits>> = {
   TRUSTED: { callMs: 5000, memoryBytes: 256 << 20 },
   SANDBOX: { callMs: 1000, memoryBytes: 64 << 20 },
 };
 
 /** The sandbox ends its own calls; this side only ends a sandbox that does not come to it. */
-const GRACE_MS: Readonly<Record<EngineKind, number>> = { TRUSTED: 0, SANDBOX: 2000 };
+const GRACE_MS: Readonly<Record<RealmKind, number>> = { TRUSTED: 0, SANDBOX: 2000 };
 const LOAD_MS = 5000;
 /** A call that uses no processor time is blocked, as `Atomics.wait` blocks, and not merely starved. */
 const BLOCKED_MS = 60_000;
@@ -39,24 +39,24 @@ export class PluginDied extends Error {
  */
 export class PluginThread {
   readonly #channel: Channel<PluginProtocol>;
-  readonly #limits: EngineLimits;
+  readonly #limits: RealmLimits;
   readonly #graceMs: number;
   /** The kernel's id of the thread; null until it has said it. */
   #id: number | null = null;
   #watchdog: NodeJS.Timeout | null = null;
 
-  private constructor({ file, code }: PluginSource, engine: EngineKind, limits: EngineLimits, strict: boolean) {
+  private constructor({ file, code }: PluginSource, realm: RealmKind, limits: RealmLimits, strict: boolean) {
     this.#limits = limits;
-    this.#graceMs = GRACE_MS[engine];
+    this.#graceMs = GRACE_MS[realm];
     const mebibytes = Math.ceil(limits.memoryBytes / (1 << 20));
     this.#channel = new Channel<PluginProtocol>({
       file: workerFile('plugins/worker'),
       worker: {
         name: `plugin ${file}`.slice(0, 60),
-        workerData: { file, code, engine, limits, strict } satisfies ThreadSpec,
+        workerData: { file, code, realm, limits, strict } satisfies ThreadSpec,
         // The sandbox keeps its own heap, in WebAssembly; what it is handed lies in this one.
         resourceLimits: {
-          maxOldGenerationSizeMb: engine === 'TRUSTED' ? mebibytes : 128,
+          maxOldGenerationSizeMb: realm === 'TRUSTED' ? mebibytes : 128,
           maxYoungGenerationSizeMb: 32,
           stackSizeMb: 8,
         },
@@ -85,12 +85,12 @@ export class PluginThread {
   /** Evaluates the source and checks its definition. `strict`: see ThreadSpec. Rejects with BAD_PLUGIN; no thread is left then. */
   static async load(
     source: PluginSource,
-    engine: EngineKind,
-    limits: EngineLimits,
+    realm: RealmKind,
+    limits: RealmLimits,
     vocabulary: Vocabulary,
     strict = false,
   ): Promise<{ readonly thread: PluginThread; readonly facts: PluginFacts }> {
-    const thread = new PluginThread(source, engine, limits, strict);
+    const thread = new PluginThread(source, realm, limits, strict);
     try {
       const loaded = readDefinition(await thread.#ask('load', null, LOAD_MS + limits.callMs));
       if (loaded === null) throw new PluginDied(NO_REPLY);

@@ -3,7 +3,7 @@ import { compileFunction } from 'node:vm';
 import type { TraceEvent } from '../event/event.js';
 import type { PluginAlert } from '../plugin.js';
 import type { PluginFacts } from './definition.js';
-import { DeadError, errorOf, type Engine } from './engine.js';
+import { DeadError, errorOf, type Realm } from './realm.js';
 import type { Outbox } from './outbox.js';
 import type { PluginError, PluginGap, PluginSession, ThreadSpec } from './protocol.js';
 import { compilePluginView, strictView, type PluginView, type ReadPaths } from './view.js';
@@ -15,7 +15,7 @@ type Exported = Readonly<Record<string, unknown>>;
  * The plugin in the thread's own JavaScript: events reach it as lazy views. It has the server's rights; its thread
  * keeps it from being in the way.
  */
-export class TrustedEngine implements Engine {
+export class TrustedRealm implements Realm {
   readonly definition: unknown;
   readonly #plugin: Exported;
   readonly #file: string;

@@ -13,12 +13,12 @@ import { createContainer } from '../inventory/container.js';
 import type { TrackerDefinition } from '../tracker/define.js';
 import { layoutOf, eventOf, type Values } from '../../test/support/record.js';
 import { checkDefinition } from './definition.js';
-import type { Engine } from './engine.js';
+import type { Realm } from './realm.js';
 import { Outbox } from './outbox.js';
-import type { EngineKind } from './protocol.js';
-import { SandboxEngine } from './sandbox.js';
+import type { RealmKind } from './protocol.js';
+import { SandboxRealm } from './sandbox.js';
 import { defaultLimits } from './thread.js';
-import { TrustedEngine } from './trusted.js';
+import { TrustedRealm } from './trusted.js';
 
 /** What the types that plugins are written against say of their values, against the values that plugins get. */
 
@@ -131,14 +131,14 @@ function source(): string {
 }
 
 /** Path → the types of its values, but null, that a plugin gets. */
-async function typesGiven(kind: EngineKind, events: readonly TraceEvent[], strict: boolean): Promise<unknown> {
-  const spec = { file: 'p.js', code: source(), engine: kind, limits: defaultLimits[kind], strict };
-  const engine: Engine = kind === 'TRUSTED' ? new TrustedEngine(spec) : await SandboxEngine.create(spec);
+async function typesGiven(kind: RealmKind, events: readonly TraceEvent[], strict: boolean): Promise<unknown> {
+  const spec = { file: 'p.js', code: source(), realm: kind, limits: defaultLimits[kind], strict };
+  const realm: Realm = kind === 'TRUSTED' ? new TrustedRealm(spec) : await SandboxRealm.create(spec);
   const outbox = new Outbox({});
-  const facts = checkDefinition(engine.definition, spec.file, vocabulary);
-  expect(engine.start(facts, {}, { id: 's', name: null }, outbox)).toBeNull();
-  expect(engine.batch(events, null)).toBeNull();
-  expect(engine.stop()).toBeNull();
+  const facts = checkDefinition(realm.definition, spec.file, vocabulary);
+  expect(realm.start(facts, {}, { id: 's', name: null }, outbox)).toBeNull();
+  expect(realm.batch(events, null)).toBeNull();
+  expect(realm.stop()).toBeNull();
   const { results } = outbox.take();
   return JSON.parse(results[0]?.json ?? 'null');
 }
@@ -162,12 +162,12 @@ describe('the types that a plugin is written against', () => {
     }
   });
 
-  it.each<[EngineKind, string, readonly TraceEvent[], boolean]>([
+  it.each<[RealmKind, string, readonly TraceEvent[], boolean]>([
     ['TRUSTED', 'live', live, false],
     ['SANDBOX', 'live', live, false],
     ['TRUSTED', 'recorded', recorded, true],
     ['SANDBOX', 'recorded', recorded, true],
-  ])('are those of the values that it gets, of each tracker: %s, %s', async (engine, _what, events, strict) => {
-    expect(await typesGiven(engine, events, strict)).toEqual(expected);
+  ])('are those of the values that it gets, of each tracker: %s, %s', async (realm, _what, events, strict) => {
+    expect(await typesGiven(realm, events, strict)).toEqual(expected);
   });
 });

@@ -4,10 +4,10 @@ import { messageOf } from '../base/errors.js';
 import type { TraceEvent } from '../event/event.js';
 import { BatchReader } from '../record/wire.js';
 import { ownThread } from './cpu.js';
-import { DeadError, type Engine } from './engine.js';
+import { DeadError, type Realm } from './realm.js';
 import { Outbox } from './outbox.js';
 import type { Done, PluginError, PluginProtocol, ThreadSpec } from './protocol.js';
-import { TrustedEngine } from './trusted.js';
+import { TrustedRealm } from './trusted.js';
 
 /** A plugin's thread: evaluates its source, then handles each call in order. */
 
@@ -20,22 +20,22 @@ let reader: BatchReader | null = null;
 let outbox = new Outbox({});
 let memory = { bytes: 0, at: Number.NEGATIVE_INFINITY };
 
-let engine: Engine | null = null;
+let realm: Realm | null = null;
 
-/** The engine has ended: the server hears of it before anything else, and ends the thread. */
+/** The realm has ended: the server hears of it before anything else, and ends the thread. */
 function die(error: unknown): never {
   note('dead', error instanceof DeadError ? error.plugin : { message: messageOf(error), at: null });
   port?.close();
   throw error;
 }
 
-async function call(hook: (engine: Engine) => Promise<PluginError | null> | PluginError | null): Promise<Done> {
+async function call(hook: (realm: Realm) => Promise<PluginError | null> | PluginError | null): Promise<Done> {
   const since = performance.now();
   try {
-    if (!engine) throw new Error('the plugin was not loaded');
-    const error = await hook(engine);
+    if (!realm) throw new Error('the plugin was not loaded');
+    const error = await hook(realm);
     const now = performance.now();
-    if (now - memory.at > MEMORY_EVERY_MS) memory = { bytes: engine.memoryBytes(), at: now };
+    if (now - memory.at > MEMORY_EVERY_MS) memory = { bytes: realm.memoryBytes(), at: now };
     return { outcome: outbox.take(), error, busyMs: now - since, memoryBytes: memory.bytes };
   } catch (error) {
     return die(error);
@@ -44,11 +44,11 @@ async function call(hook: (engine: Engine) => Promise<PluginError | null> | Plug
 
 async function load(): Promise<{ readonly definition: unknown }> {
   try {
-    engine =
-      spec.engine === 'TRUSTED'
-        ? new TrustedEngine(spec)
-        : await (await import('./sandbox.js')).SandboxEngine.create(spec);
-    return { definition: engine.definition };
+    realm =
+      spec.realm === 'TRUSTED'
+        ? new TrustedRealm(spec)
+        : await (await import('./sandbox.js')).SandboxRealm.create(spec);
+    return { definition: realm.definition };
   } catch (error) {
     return die(error);
   }

@@ -1,5 +1,5 @@
 import type { Gap, TraceEvent } from '../event/event.js';
-import type { Slice } from './history.js';
+import type { Slice } from './batch-buffer.js';
 
 /** What is handed on at once: events, what is missing just before them, and the place after them. */
 export class Delivery {

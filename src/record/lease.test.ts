@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SpareMemory } from '../kernel/spare.js';
 import { RecordBatch } from './batch.js';
-import { History } from './history.js';
+import { BatchBuffer } from './batch-buffer.js';
 import { Lease } from './lease.js';
 import type { Delivery } from './delivery.js';
 import { EventStream, type StreamOptions } from '../session/stream/stream.js';
@@ -57,7 +57,7 @@ describe('memory of records', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 60 }), fc.integer({ min: 1, max: 6 }), async (steps, budget) => {
         const lender = new Lender();
-        const history = new History(budget * batchBytes);
+        const history = new BatchBuffer(budget * batchBytes);
         const queueBytes = 4 * batchBytes;
         const streams = [
           streamOf({ lends: true, queueBytes, deliveryEvents: 5 }),
@@ -89,7 +89,7 @@ describe('memory of records', () => {
 
   it('goes back when the session has let go of it and its reader asks for more', async () => {
     const lender = new Lender();
-    const history = new History(1);
+    const history = new BatchBuffer(1);
     const stream = streamOf({ lends: true });
     lender.offer(4, [history, stream]);
     const { value: first } = await stream.next();
@@ -104,7 +104,7 @@ describe('memory of records', () => {
 
   it('stays with events that were made, and with what was taken from the history', async () => {
     const lender = new Lender();
-    const history = new History(1);
+    const history = new BatchBuffer(1);
     const stream = streamOf({ lends: true });
     lender.offer(2, [history, stream]);
     const { value } = await stream.next();

@@ -15,7 +15,7 @@ import type { Parts } from '../service/parts.js';
 import { Service } from '../service/service.js';
 import { SessionManager } from '../session/manager.js';
 import type { StoreKind } from '../session/spec.js';
-import { SessionRecording } from '../storage/recording.js';
+import { SessionRecorder } from '../storage/recorder.js';
 import type { Store } from '../storage/store.js';
 import type { OtlpExporter } from '../telemetry/otlp/index.js';
 import {
@@ -107,7 +107,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       log,
       tap: (session) => exporter?.follow(session),
       record: async (session, persist) =>
-        SessionRecording.begin(session, persist, storeOf(persist.store, { stores }), log),
+        SessionRecorder.begin(session, persist, storeOf(persist.store, { stores }), log),
     });
     manager = sessions;
     let { problem } = ground;

@@ -2,7 +2,7 @@ import type { TraceEvent } from '../event/event.js';
 import { nowText, wallTimeOf } from '../event/clock.js';
 import type { EventBatch } from '../record/batch.js';
 import { eventsOf } from '../record/delivery.js';
-import { History, type Slice } from '../record/history.js';
+import { BatchBuffer, type Slice } from '../record/batch-buffer.js';
 import { cursorOf, parseCursor } from './cursor.js';
 import { missingGap, type FilteredPageRequest, type Missing, type Page, type PageRequest } from './stream/reading.js';
 import { gapsOf, scan } from './stream/scan.js';
@@ -27,12 +27,12 @@ export interface Start {
 export class SessionBuffer {
   readonly #session: string;
   readonly #since: () => string;
-  readonly #history: History;
+  readonly #history: BatchBuffer;
 
   constructor({ session, bytes, since }: BufferOptions) {
     this.#session = session;
     this.#since = since;
-    this.#history = new History(bytes);
+    this.#history = new BatchBuffer(bytes);
   }
 
   push(batch: EventBatch): void {

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { EunomiaError, invalid } from '../base/errors.js';
 import { ChangeFeed } from './stream/feed.js';
 import { SourcePool, type SessionKernel } from './source/pool.js';
-import type { Record, Recording } from './recording.js';
+import type { Record, Recorder } from './recorder.js';
 import type { RecordedSource } from './replay.js';
 import { Session, type SessionDependencies } from './session.js';
 import type { SessionSpec, StopReason } from './spec.js';
@@ -39,7 +39,7 @@ export class SessionManager {
   /** Removed, with readers that have not read all. */
   readonly #leaving = new Set<Session>();
   /** Not yet at their ends, by their sessions; those of removed ones too. */
-  readonly #recordings = new Map<string, Recording>();
+  readonly #recorders = new Map<string, Recorder>();
   #ending: Promise<void> | null = null;
   /** Resolves when the kernel thread has died: all sessions have failed then, and none can be started. */
   readonly died: Promise<Error>;
@@ -127,22 +127,22 @@ export class SessionManager {
       if (spec.persist) {
         if (!this.#options.record)
           throw new EunomiaError('NO_STORE', 'this server has no store; start it with --data-dir');
-        session.recording = await this.#options.record(session, spec.persist);
-        this.#keepRecording(session.id, session.recording);
+        session.recorder = await this.#options.record(session, spec.persist);
+        this.#keepRecorder(session.id, session.recorder);
       }
       this.#options.tap?.(session);
       await session.start();
     } catch (error) {
       this.#sessions.delete(session.id); // nobody has its id
-      await session.recording?.discard();
+      await session.recorder?.discard();
       throw error;
     }
     return session;
   }
 
-  #keepRecording(id: string, recording: Recording): void {
-    this.#recordings.set(id, recording);
-    void recording.ended.then(() => this.#recordings.delete(id));
+  #keepRecorder(id: string, recorder: Recorder): void {
+    this.#recorders.set(id, recorder);
+    void recorder.ended.then(() => this.#recorders.delete(id));
   }
 
   /** The most sessions that may run at once. */
@@ -223,11 +223,11 @@ export class SessionManager {
 
   /** A store that is behind gets on for a while; one that cannot write at all is not waited for. It is told what it will miss. */
   async #awaitStores(): Promise<void> {
-    await hold(() => [...this.#recordings.values()].some(({ stats }) => stats.state === 'WRITING'), STORED_MS);
-    for (const [id, recording] of this.#recordings) {
-      const { pending, error } = recording.stats;
+    await hold(() => [...this.#recorders.values()].some(({ stats }) => stats.state === 'WRITING'), STORED_MS);
+    for (const [id, recorder] of this.#recorders) {
+      const { pending, error } = recorder.stats;
       this.#options.log.warn({ session: id, pending, error }, 'ending, with events that are not stored');
-      await recording.giveUp();
+      await recorder.giveUp();
     }
   }
 

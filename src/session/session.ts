@@ -6,7 +6,7 @@ import type { Demand, Gap, TraceEvent } from '../event/event.js';
 import type { Log } from '../base/log.js';
 import { nowText, textOfMs } from '../event/clock.js';
 import { configure } from './source/configuration.js';
-import type { Slice } from '../record/history.js';
+import type { Slice } from '../record/batch-buffer.js';
 import { SessionBuffer } from './buffer.js';
 import { Capture } from './capture.js';
 import { Ingest } from './ingest.js';
@@ -19,7 +19,7 @@ import { warnOfRefused } from './source/refused.js';
 import { explain, type FilterPlan } from './source/plan.js';
 import { refusals } from '../catalog/unloaded.js';
 import type { TrackerRuntime } from '../record/runtime.js';
-import type { Recording, RecordingSource } from './recording.js';
+import type { Recorder, RecorderInput } from './recorder.js';
 import type { RecordedSource, ReplayEnd } from './replay.js';
 import type { Sharing } from './source/sharing.js';
 import type { SessionOrigin, SessionSpec, SessionState, SessionStats, StopReason } from './spec.js';
@@ -67,7 +67,7 @@ export class Session {
   /** Resolves when it is out of the kernel, and all that it saw is handed to its readers. */
   readonly detached: Promise<void>;
   /** Null when it is in memory only. Set before it starts. */
-  recording: Recording | null = null;
+  recorder: Recorder | null = null;
 
   readonly #deps: SessionDependencies;
   readonly #trackers: readonly TrackerRuntime[];
@@ -255,7 +255,7 @@ export class Session {
     this.#readers.end(this.#failure);
     this.#resolveDetached();
     // Whoever waits for the end finds it stored; a store that cannot write holds nobody up.
-    if (this.recording) await Promise.race([this.recording.ended, sleep(STORE_MS, undefined, { ref: false })]);
+    if (this.recorder) await Promise.race([this.recorder.ended, sleep(STORE_MS, undefined, { ref: false })]);
     this.#setState('STOPPED');
     this.#resolveDone();
   }
@@ -264,7 +264,7 @@ export class Session {
    * A reader of all its events that is no subscriber, with a queue of its own: for a store, or an export. To be
    * called before it starts.
    */
-  record(queueBytes: number): RecordingSource {
+  record(queueBytes: number): RecorderInput {
     return this.#readers.record({
       id: 'store',
       since: nowText(),

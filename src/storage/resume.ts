@@ -5,7 +5,7 @@ import type { Session } from '../session/session.js';
 import { Delivery } from '../record/delivery.js';
 import type { EventStream } from '../session/stream/stream.js';
 import { batchOf, gapOf, queryOf, type StoredSource } from './query.js';
-import type { SessionRecording } from './recording.js';
+import type { SessionRecorder } from './recorder.js';
 
 /** Events in one delivery: it becomes one message. */
 const PART = 8192;
@@ -18,8 +18,8 @@ export interface ResumeOptions {
   /** The place to go on from. */
   readonly from: number;
   readonly where: EventFilter | null;
-  /** The session while it is in memory, and its recording; else how far it goes. */
-  readonly live: { readonly session: Session; readonly recording: SessionRecording; readonly demand: Demand } | null;
+  /** The session while it is in memory, and its recorder; else how far it goes. */
+  readonly live: { readonly session: Session; readonly recorder: SessionRecorder; readonly demand: Demand } | null;
   readonly end: number;
 }
 
@@ -76,15 +76,15 @@ export class ResumedStream implements AsyncIterableIterator<Delivery> {
       this.#finish();
       return null;
     }
-    const { session, recording } = live;
+    const { session, recorder } = live;
     session.touch();
     // What memory no longer holds must be written before it can be read; where it never will be, memory tells of the gap.
     if (
       this.#from >= session.oldestSeq ||
-      (recording.writtenSeq <= this.#from && !(await recording.reach(session.oldestSeq, REACH_MS)))
+      (recorder.writtenSeq <= this.#from && !(await recorder.reach(session.oldestSeq, REACH_MS)))
     )
       return this.#goLive();
-    const written = recording.writtenSeq;
+    const written = recorder.writtenSeq;
     return written > this.#from ? this.#read(written) : this.#goLive();
   }
 

@@ -4,7 +4,7 @@ import type { Container } from '../inventory/container.js';
 import type { ContainerSelector } from '../inventory/selector.js';
 import type { CaptureMode, Gap, TraceEvent } from '../event/event.js';
 import type { EventFilter } from '../filter/index.js';
-import type { Slice } from '../record/history.js';
+import type { Slice } from '../record/batch-buffer.js';
 import type { PersistMode, SessionState, StopReason, StoreKind } from '../session/spec.js';
 
 /** What a store keeps of a session besides its events. Times are RFC 3339 with nanoseconds. */

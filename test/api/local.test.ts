@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { executeLocally } from '../../src/api/graphql/local.js';
-import { isStream, type OperationResult } from '../../src/api/graphql/engine.js';
+import { isStream, type OperationResult } from '../../src/api/graphql/executor.js';
 import { callerOf, createFixture, startedId, type Fixture } from './support.js';
 import { until } from '../support/until.js';
 

@@ -2,7 +2,7 @@ import { getNamedType, isObjectType, type GraphQLObjectType } from 'graphql';
 import { expect, it } from 'vitest';
 import { contractSchema } from '../../src/api/graphql/schema.js';
 import { executeLocally } from '../../src/api/graphql/local.js';
-import { isStream } from '../../src/api/graphql/engine.js';
+import { isStream } from '../../src/api/graphql/executor.js';
 import { callerOf, createFixture } from './support.js';
 
 it('a session tells the node of its server, by id and given name', async () => {

@@ -19,7 +19,7 @@ import type { EventQuery, SessionRecord } from '../../src/storage/store.js';
 import type { TraceEvent } from '../../src/event/event.js';
 import { FilterFields } from '../../src/filter/index.js';
 import { createLog } from '../../src/base/log.js';
-import type { Slice } from '../../src/record/history.js';
+import type { Slice } from '../../src/record/batch-buffer.js';
 import { RowBatch } from '../../src/record/row.js';
 import { Catalog } from '../../src/catalog/catalog.js';
 import { loadTrackers } from '../../src/catalog/load.js';

@@ -1,7 +1,7 @@
 import type { Gap } from '../../event/event.js';
 import { turns } from '../../base/turn.js';
 import { textOfMs } from '../../event/clock.js';
-import type { Slice } from '../../record/history.js';
+import type { Slice } from '../../record/batch-buffer.js';
 import type { Aggregator, Changes } from './aggregator.js';
 import { addSlices } from './scan.js';
 

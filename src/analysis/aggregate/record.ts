@@ -8,7 +8,7 @@ import type { Group } from './pane.js';
  * the bytes that their key is made of, before any value is. Generated code, as in pipeline/view.ts.
  */
 
-type Source = NonNullable<EventView['source']>;
+type RecordSource = NonNullable<EventView['source']>;
 
 /** How records of one tracker are taken without making events of them. */
 export interface RecordAccess {
@@ -51,7 +51,7 @@ export class GroupMemo {
   }
 
   /** Null when a field of the key has no fixed place in the tracker's records. */
-  static create(source: Source, paths: readonly string[]): GroupMemo | null {
+  static create(source: RecordSource, paths: readonly string[]): GroupMemo | null {
     const words = paths.map((path) => wordsOf(source, path));
     return words.includes(null) ? null : new GroupMemo([...new Set(words.flatMap((some) => some ?? []))]);
   }
@@ -74,7 +74,7 @@ export class GroupMemo {
 }
 
 /** Reads a field that is a number in the record as in the event; null where it is something else. */
-export function compileNumber({ definition, layout }: Source, path: string): NumberReader | null {
+export function compileNumber({ definition, layout }: RecordSource, path: string): NumberReader | null {
   const field = definition.fields?.[path] ? undefined : layout.fields.get(path);
   const word = (offset: number): string => `r.getUint32(at + ${offset}, true)`;
   const compile = (body: string): NumberReader => new Function('r', 'at', body) as NumberReader;
@@ -90,7 +90,7 @@ export function compileNumber({ definition, layout }: Source, path: string): Num
 }
 
 /** The bytes that a value is made of, as expressions of the record at AT; null when they have no fixed place. */
-function wordsOf({ definition, layout }: Source, path: string): string[] | null {
+function wordsOf({ definition, layout }: RecordSource, path: string): string[] | null {
   if (path === 'tracker') return [];
   if (path.startsWith('container.'))
     return [

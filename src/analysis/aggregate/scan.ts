@@ -1,5 +1,5 @@
 import type { TraceEvent } from '../../event/event.js';
-import type { Slice } from '../../record/history.js';
+import type { Slice } from '../../record/batch-buffer.js';
 import { turns, type Lane } from '../../base/turn.js';
 import type { Aggregator } from './aggregator.js';
 

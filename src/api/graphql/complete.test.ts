@@ -1,5 +1,5 @@
 import { describe, expectTypeOf, it } from 'vitest';
-import type { Sources, Unresolved } from './complete.js';
+import type { ResolverSources, Unresolved } from './complete.js';
 import type { resolverMaps } from './schema.js';
 
 type Maps = (typeof resolverMaps)[number];
@@ -24,11 +24,11 @@ describe('fields of the schema', () => {
   });
 
   it('are named when what they are read from lacks them', () => {
-    type Older = Omit<Sources, 'Session'> & { Session: Omit<Sources['Session'], 'node'> };
+    type Older = Omit<ResolverSources, 'Session'> & { Session: Omit<ResolverSources['Session'], 'node'> };
     expectTypeOf<Unresolved<Maps, Older>>().toEqualTypeOf<'Session.node'>();
   });
 
   it('are named when their type is new, and read from nothing', () => {
-    expectTypeOf<Unresolved<Maps, Omit<Sources, 'Node'>>>().toEqualTypeOf<'Node.id' | 'Node.name'>();
+    expectTypeOf<Unresolved<Maps, Omit<ResolverSources, 'Node'>>>().toEqualTypeOf<'Node.id' | 'Node.name'>();
   });
 });

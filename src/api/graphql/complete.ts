@@ -24,7 +24,7 @@ type Plan = SessionHandle['explain'];
 type Stats = Awaited<ReturnType<SessionHandle['stats']>>;
 
 /** What the fields of a type are read from, where they have no resolver. */
-export interface Sources {
+export interface ResolverSources {
   Query: object;
   Mutation: object;
   Subscription: object;
@@ -103,7 +103,7 @@ type KeysOf<Union> = Union extends unknown ? keyof Union : never;
 type ResolvedBy<Maps, Name> = Maps extends unknown ? (Name extends keyof Maps ? KeysOf<Maps[Name]> : never) : never;
 
 /** Fields that nothing resolves, as "Type.field", with these maps of resolvers; never when all are. */
-export type Unresolved<Maps, From = Sources> = {
+export type Unresolved<Maps, From = ResolverSources> = {
   [Name in ObjectName]: `${Name}.${string &
     (Name extends keyof From
       ? Exclude<FieldsOf<Name>, ResolvedBy<Maps, Name> | ValuesOf<From[Name]>>

@@ -1,9 +1,9 @@
 import type { Caller } from '../../access/caller.js';
 import type { Service } from '../../service/service.js';
-import { Engine, type OperationResult, type OperationRequest } from './engine.js';
+import { Executor, type OperationResult, type OperationRequest } from './executor.js';
 import { contractSchema } from './schema.js';
 
-const engines = new WeakMap<Service, Engine>();
+const executors = new WeakMap<Service, Executor>();
 
 /**
  * Runs an operation in this process, as a client of the server would: the same schema, limits and execution. Queries and
@@ -15,7 +15,7 @@ export async function executeLocally(
   request: OperationRequest,
   caller: Caller,
 ): Promise<OperationResult> {
-  const engine = engines.get(service) ?? new Engine(contractSchema(), service);
-  engines.set(service, engine);
-  return engine.run(request, caller);
+  const executor = executors.get(service) ?? new Executor(contractSchema(), service);
+  executors.set(service, executor);
+  return executor.run(request, caller);
 }

@@ -13,7 +13,7 @@ import { closeWithConnection } from './closing.js';
 import type { Access } from '../../access/access.js';
 import { isRefused, type Connections } from './connections.js';
 import type { Service } from '../../service/service.js';
-import { isStream, type OperationResult, type Engine, type Prepared } from '../graphql/engine.js';
+import { isStream, type OperationResult, type Executor, type Prepared } from '../graphql/executor.js';
 import { renderGraphiQL } from './graphiql.js';
 import { limitExceeded } from '../graphql/limits.js';
 import { isClientError, maskError } from '../graphql/mask.js';
@@ -30,7 +30,7 @@ import type { Strangers } from './strangers.js';
 import type { Limits } from '../../base/config.js';
 
 export interface HttpOptions {
-  readonly engine: Engine;
+  readonly executor: Executor;
   readonly service: Service;
   readonly access: Access;
   readonly connections: Connections;
@@ -56,8 +56,8 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
   const bodies = new Bodies(limits.bodyBytes);
   const yoga = createYoga<HttpCaller>({
     graphqlEndpoint: ENDPOINT,
-    plugins: [useEngine(options)],
-    batching: { limit: Number.MAX_SAFE_INTEGER }, // its message does not tell how many there were: `useEngine` checks
+    plugins: [useExecutor(options)],
+    batching: { limit: Number.MAX_SAFE_INTEGER }, // its message does not tell how many there were: `useExecutor` checks
     maxRequestBodySize: limits.bodyBytes,
     multipart: false,
     cors: false,
@@ -180,12 +180,12 @@ function notAcceptable(what: string, right: string): EunomiaError {
 /** yoga puts a result's text into an event of its own. */
 const PLAIN = { head: '', tail: '' } as const;
 
-/** Hands operations to the engine; yoga reads requests and writes responses. */
-function useEngine({ engine, connections, responses, limits, log }: HttpOptions): Plugin<object, HttpCaller> {
+/** Hands operations to the executor; yoga reads requests and writes responses. */
+function useExecutor({ executor, connections, responses, limits, log }: HttpOptions): Plugin<object, HttpCaller> {
   const result = async (params: GraphQLParams, request: Request, caller: HttpCaller): Promise<OperationResult> => {
     const query = params.query ?? '';
     await lineOf(request).next();
-    const prepared = engine.prepare(
+    const prepared = executor.prepare(
       { query, variables: params.variables, operationName: params.operationName },
       caller,
     );
@@ -198,7 +198,7 @@ function useEngine({ engine, connections, responses, limits, log }: HttpOptions)
       try {
         const sized = responses.take(caller.response, caller.identity, prepared.measured);
         if (sized instanceof EunomiaError) return failure(sized, log, { 'Retry-After': '1' });
-        const result = (await engine.execute(prepared)) as ExecutionResult;
+        const result = (await executor.execute(prepared)) as ExecutionResult;
         return await inPieces(withStatus(result, { executed: true }), sized);
       } finally {
         left();
@@ -206,7 +206,7 @@ function useEngine({ engine, connections, responses, limits, log }: HttpOptions)
     }
     const place = connections.take(caller.response, caller.identity);
     if (isRefused(place)) return failure(place, log);
-    const result = await engine.execute(prepared, PLAIN);
+    const result = await executor.execute(prepared, PLAIN);
     if (isStream(result)) result.onEnd(place.free);
     else place.free();
     return result;

@@ -7,7 +7,7 @@ import { Access, checkListen, loadTls } from '../../access/access.js';
 import { Connections } from './connections.js';
 import type { PeerCheck } from '../../access/peer.js';
 import type { Service } from '../../service/service.js';
-import { Engine } from '../graphql/engine.js';
+import { Executor } from '../graphql/executor.js';
 import { createHttpHandler, type HttpHandler } from './http.js';
 import { refuseMalformed } from './malformed.js';
 import { refuse } from './refuse.js';
@@ -78,9 +78,9 @@ export async function openListener(config: Config): Promise<Listener> {
   return {
     serve(service, peers) {
       const { log } = service;
-      const engine = new Engine(contractSchema(), service);
+      const executor = new Executor(contractSchema(), service);
       const options = {
-        engine,
+        executor,
         service,
         access: new Access(config, peers),
         connections: new Connections(config.limits),
@@ -95,7 +95,7 @@ export async function openListener(config: Config): Promise<Listener> {
       let closing: Promise<void> | null = null;
       return {
         url: `${tls ? 'https' : 'http'}://${authority(config.host, server.address())}${ENDPOINT}`,
-        close: () => (closing ??= close({ server, engine, service, strangers, closeWebSockets })),
+        close: () => (closing ??= close({ server, executor, service, strangers, closeWebSockets })),
       };
     },
     close: async () => {
@@ -109,17 +109,17 @@ export async function openListener(config: Config): Promise<Listener> {
 
 interface Served {
   readonly server: Server;
-  readonly engine: Engine;
+  readonly executor: Executor;
   readonly service: Service;
   readonly strangers: Strangers;
   readonly closeWebSockets: () => Promise<void>;
 }
 
-async function close({ server, engine, service, strangers, closeWebSockets }: Served): Promise<void> {
+async function close({ server, executor, service, strangers, closeWebSockets }: Served): Promise<void> {
   const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  engine.refuse();
+  executor.refuse();
   await service.end();
-  await engine.close(LAST_WORD_MS);
+  await executor.close(LAST_WORD_MS);
   await closeWebSockets();
   server.closeIdleConnections();
   const timer = setTimeout(() => {

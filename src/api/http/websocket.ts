@@ -11,7 +11,7 @@ import { asciiJson } from '../../record/json/bytes.js';
 import { refuseUpgrade } from './admit.js';
 import type { Access } from '../../access/access.js';
 import { isRefused, type Connections } from './connections.js';
-import { isStream, type Engine, type Prepared } from '../graphql/engine.js';
+import { isStream, type Executor, type Prepared } from '../graphql/executor.js';
 import { excessOf, MAX_NESTING, MAX_VALUES, type Excess } from './json.js';
 import { limitExceeded } from '../graphql/limits.js';
 import { maskError } from '../graphql/mask.js';
@@ -25,7 +25,7 @@ import type { TextSink } from '../text/text.js';
 import { begun, Line, requests, turns } from '../../base/turn.js';
 
 export interface WebSocketOptions {
-  readonly engine: Engine;
+  readonly executor: Executor;
   readonly access: Access;
   readonly connections: Connections;
   readonly strangers: Strangers;
@@ -183,7 +183,7 @@ function admit(
 }
 
 function createProtocol(options: WebSocketOptions) {
-  const { engine, access, responses, limits, log } = options;
+  const { executor, access, responses, limits, log } = options;
   return makeServer<Record<string, unknown>, Extra>({
     connectionInitWaitTimeout: limits.identifyMs,
     onConnect: async ({ extra, connectionParams }: Connection) => {
@@ -230,7 +230,7 @@ function createProtocol(options: WebSocketOptions) {
           ),
         ];
       }
-      const prepared = engine.prepare(
+      const prepared = executor.prepare(
         { query: payload.query, variables: payload.variables, operationName: payload.operationName },
         { ...identity, signal: operation.gone.signal, connection: extra.socket },
       );
@@ -253,8 +253,8 @@ function createProtocol(options: WebSocketOptions) {
         contextValue: { prepared, sink: sinkOf(operation, extra) } satisfies Running,
       };
     },
-    execute: ({ contextValue }) => run(engine, contextValue as Running),
-    subscribe: ({ contextValue }) => run(engine, contextValue as Running),
+    execute: ({ contextValue }) => run(executor, contextValue as Running),
+    subscribe: ({ contextValue }) => run(executor, contextValue as Running),
   });
 }
 
@@ -273,8 +273,8 @@ interface Running {
   readonly sink: TextSink;
 }
 
-async function run(engine: Engine, { prepared, sink }: Running) {
-  const result = await engine.execute(prepared, sink);
+async function run(executor: Executor, { prepared, sink }: Running) {
+  const result = await executor.execute(prepared, sink);
   return isStream(result) || result.errors ? result : sendInPieces(result, sink);
 }
 

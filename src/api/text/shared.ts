@@ -1,6 +1,6 @@
 import { JsonBytes } from '../../record/json/bytes.js';
 import type { JsonWriter } from '../../record/json/writer.js';
-import type { Slice } from '../../record/history.js';
+import type { Slice } from '../../record/batch-buffer.js';
 
 /** All texts together; the ones made first leave first. */
 const BUDGET_BYTES = 32 << 20;

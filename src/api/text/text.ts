@@ -2,7 +2,7 @@ import type { ExecutionResult } from 'graphql';
 import { JsonBytes } from '../../record/json/bytes.js';
 import { objectJson, type JsonEntry, type JsonShape } from '../../record/json/shape.js';
 import { JsonWriter } from '../../record/json/writer.js';
-import type { Slice } from '../../record/history.js';
+import type { Slice } from '../../record/batch-buffer.js';
 import type { Work } from '../../base/turn.js';
 import { Delivery } from '../../record/delivery.js';
 import type { Execution } from '../graphql/compile.js';

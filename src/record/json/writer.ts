@@ -5,7 +5,7 @@ import { decode } from '../../btf/decode.js';
 import { kinds } from '../../btf/kind.js';
 import { ESCAPED_BYTES, SLACK, write, type JsonBytes } from './bytes.js';
 import { objectJson, Unwritable, type JsonEntry, type JsonLeaf, type JsonShape } from './shape.js';
-import type { Slice } from '../history.js';
+import type { Slice } from '../batch-buffer.js';
 import { readCode, readInteger, type EventView } from '../view.js';
 
 type WriteEvent = (batch: RecordBatch, at: number, out: JsonBytes) => void;

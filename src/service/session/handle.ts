@@ -4,7 +4,7 @@ import type { CaptureMode, Demand } from '../../event/event.js';
 import type { BehaviourReport } from '../../event/report.js';
 import type { Container } from '../../inventory/container.js';
 import type { FilterPlan } from '../../session/source/plan.js';
-import type { RecordingStats } from '../../session/recording.js';
+import type { RecorderStats } from '../../session/recorder.js';
 import type { Page } from '../../session/session.js';
 import type { SessionOrigin, SessionState, SessionStats, StopReason } from '../../session/spec.js';
 import type { Delivery } from '../../record/delivery.js';
@@ -40,7 +40,7 @@ export interface SessionHandle {
   readonly undecided: string | null;
   readonly containers: readonly Container[];
   /** Where it is written to; null when it is in memory only. */
-  readonly persistence: RecordingStats | null;
+  readonly persistence: RecorderStats | null;
 
   stats(): Promise<SessionStats>;
   /** Rejects with BAD_CURSOR for a cursor that is not of this session. */

@@ -14,12 +14,12 @@ import { inTurns } from '../../base/turn.js';
 import type { BehaviourReport } from '../../event/report.js';
 import type { Container } from '../../inventory/container.js';
 import { parseCursor } from '../../session/cursor.js';
-import type { RecordingStats } from '../../session/recording.js';
+import type { RecorderStats } from '../../session/recorder.js';
 import type { Page, Session } from '../../session/session.js';
 import type { SessionOrigin, SessionSpec, SessionState, SessionStats, StopReason } from '../../session/spec.js';
 import type { FilterPlan } from '../../session/source/plan.js';
 import { queryOf, storedPage, type StoredSource } from '../../storage/query.js';
-import type { SessionRecording } from '../../storage/recording.js';
+import type { SessionRecorder } from '../../storage/recorder.js';
 import { ResumedStream } from '../../storage/resume.js';
 import { aggregateStored } from '../aggregate.js';
 import { inRange, spanInRange } from '../check.js';
@@ -34,7 +34,7 @@ import type {
   SessionHandle,
   SubscribeRequest,
 } from './handle.js';
-import { REACH_MS, recordingOf } from './recorded.js';
+import { REACH_MS, recorderOf } from './recorded.js';
 import { heldOrigin, storedOrigin, type Origin } from './origin.js';
 
 const MIN_EVERY_MS = 100;
@@ -133,8 +133,8 @@ export class LiveSession implements SessionHandle {
     return this.#session.containers();
   }
 
-  get persistence(): RecordingStats | null {
-    return this.#session.recording?.stats ?? null;
+  get persistence(): RecorderStats | null {
+    return this.#session.recorder?.stats ?? null;
   }
 
   stats(): Promise<SessionStats> {
@@ -152,13 +152,13 @@ export class LiveSession implements SessionHandle {
     if (recorded && !inMemory) {
       const page = { first, last, after, where };
       const next = session.nextSeq;
-      const written = recorded.recording.writtenSeq;
+      const written = recorded.recorder.writtenSeq;
       // A page that is full of what is written already need not wait for the rest.
       if (last == null && written > wanted) {
         const whole = await storedPage(recorded.source, page, written, next);
         if (whole.hasNext) return whole;
       }
-      if (await recorded.recording.reach(next, REACH_MS)) return storedPage(recorded.source, page, next, next);
+      if (await recorded.recorder.reach(next, REACH_MS)) return storedPage(recorded.source, page, next, next);
     }
     return where ? session.pageWhere({ first, last, after, where }) : session.page({ first, last, after });
   }
@@ -176,7 +176,7 @@ export class LiveSession implements SessionHandle {
       source: recorded.source,
       from,
       where,
-      live: { session, recording: recorded.recording, demand },
+      live: { session, recorder: recorded.recorder, demand },
       end: session.nextSeq,
     });
   }
@@ -188,10 +188,10 @@ export class LiveSession implements SessionHandle {
     if (session.aggregatesInKernel) await session.refresh();
     const recorded = this.#recorded();
     if (recorded && session.oldestSeq > 0) {
-      if (await recorded.recording.reach(session.nextSeq, REACH_MS))
+      if (await recorded.recorder.reach(session.nextSeq, REACH_MS))
         return aggregateStored(recorded.source.store, queryOf(recorded.source, filter), spec);
       // Memory holds the newest events only: what it gives would look like the whole.
-      if (session.oldestSeq > 0) throw this.#behind(recorded.recording);
+      if (session.oldestSeq > 0) throw this.#behind(recorded.recorder);
     }
     const aggregator = new Aggregator(spec, { accept: filter?.matches });
     await addSlices(aggregator, session.held());
@@ -229,21 +229,21 @@ export class LiveSession implements SessionHandle {
     if (!recorded || session.oldestSeq === 0) return heldOrigin(session, this.#parts.registry);
     const {
       source: { store },
-      recording,
+      recorder,
     } = recorded;
-    if (!(await recording.reach(session.nextSeq, REACH_MS))) throw this.#behind(recording);
+    if (!(await recorder.reach(session.nextSeq, REACH_MS))) throw this.#behind(recorder);
     const record = await store.session(session.id);
-    if (!record) throw this.#behind(recording);
+    if (!record) throw this.#behind(recorder);
     return storedOrigin(record, store);
   }
 
   /** Where its events are stored too, each of them; null where memory is all there is. */
-  #recorded(): { readonly recording: SessionRecording; readonly source: StoredSource } | null {
-    const recording = recordingOf(this.#session);
-    return recording && { recording, source: { id: this.id, store: recording.store, trackers: this.trackers } };
+  #recorded(): { readonly recorder: SessionRecorder; readonly source: StoredSource } | null {
+    const recorder = recorderOf(this.#session);
+    return recorder && { recorder, source: { id: this.id, store: recorder.store, trackers: this.trackers } };
   }
 
-  #behind({ stats: { error, pending } }: SessionRecording): EunomiaError {
+  #behind({ stats: { error, pending } }: SessionRecorder): EunomiaError {
     const why = error ?? `it is ${pending} events behind`;
     return new EunomiaError(
       'STORE_UNAVAILABLE',

@@ -1,25 +1,25 @@
 import type { Session } from '../../session/session.js';
-import { SessionRecording } from '../../storage/recording.js';
+import { SessionRecorder } from '../../storage/recorder.js';
 import type { Store } from '../../storage/store.js';
 import type { Parts } from '../parts.js';
 
 /** How long a query waits until what just happened is stored. */
 export const REACH_MS = 3000;
 
-/** The recording of each event of a session; null when there is none, or it has rollups. */
-export function recordingOf({ recording }: Session): SessionRecording | null {
-  return recording instanceof SessionRecording && recording.stats.mode === 'EVENTS' ? recording : null;
+/** What records each event of a session; null when nothing does, or it has rollups. */
+export function recorderOf({ recorder }: Session): SessionRecorder | null {
+  return recorder instanceof SessionRecorder && recorder.stats.mode === 'EVENTS' ? recorder : null;
 }
 
 /** Waits until what sessions that run in memory have seen until now is in the store, as far as it keeps up. */
 export async function upToDate(store: Store, { manager }: Pick<Parts, 'manager'>): Promise<void> {
   const running = manager
     .list()
-    .filter(({ recording }) => recording instanceof SessionRecording && recording.store === store);
+    .filter(({ recorder }) => recorder instanceof SessionRecorder && recorder.store === store);
   await Promise.all(
     running.map(async (session) => {
       if (session.aggregatesInKernel) await session.refresh();
-      await recordingOf(session)?.reach(session.nextSeq, REACH_MS);
+      await recorderOf(session)?.reach(session.nextSeq, REACH_MS);
     }),
   );
 }

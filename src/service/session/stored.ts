@@ -4,7 +4,7 @@ import { compileAggregate, type AggregateInput, type AggregateRow } from '../../
 import { invalid } from '../../base/errors.js';
 import type { BehaviourReport } from '../../event/report.js';
 import { parseCursor } from '../../session/cursor.js';
-import type { RecordingStats } from '../../session/recording.js';
+import type { RecorderStats } from '../../session/recorder.js';
 import type { Page } from '../../session/session.js';
 import type { SessionOrigin, SessionState, SessionStats, StopReason } from '../../session/spec.js';
 import type { FilterPlan } from '../../session/source/plan.js';
@@ -98,7 +98,7 @@ export class StoredSession implements SessionHandle {
     return this.#record.capture;
   }
 
-  get persistence(): RecordingStats {
+  get persistence(): RecorderStats {
     const { mode, events, missing, removed } = this.#record;
     return {
       store: this.#store.kind,

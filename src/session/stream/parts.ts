@@ -1,7 +1,7 @@
 import type { Gap, TraceEvent } from '../../event/event.js';
 import { turns } from '../../base/turn.js';
 import { nowText } from '../../event/clock.js';
-import type { Slice } from '../../record/history.js';
+import type { Slice } from '../../record/batch-buffer.js';
 import { gapsOf } from './scan.js';
 import type { Session } from '../session.js';
 import type { StreamFilter } from './stream.js';

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { TraceEvent } from '../../event/event.js';
 import type { EventBatch } from '../../record/batch.js';
-import { History } from '../../record/history.js';
+import { BatchBuffer } from '../../record/batch-buffer.js';
 import { scan } from './scan.js';
 import { EventStream, type Selection, type StreamOptions } from './stream.js';
 import { batchAt } from '../../../test/support/record.js';
@@ -55,7 +55,7 @@ describe('a reader with a filter', () => {
         fc.integer({ min: 1, max: 7 }),
         fc.nat(8),
         async (held, live, n, skip) => {
-          const history = new History(1 << 24);
+          const history = new BatchBuffer(1 << 24);
           let seq = 0;
           const next = ({ count, lost }: { count: number; lost: number }): EventBatch => {
             const made = batchAt(seq, count, lost);

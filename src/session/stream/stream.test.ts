@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { History } from '../../record/history.js';
+import { BatchBuffer } from '../../record/batch-buffer.js';
 import type { Delivery } from '../../record/delivery.js';
 import { EventStream, type StreamOptions } from './stream.js';
 import { batchAt } from '../../../test/support/record.js';
@@ -127,7 +127,7 @@ describe('a reader of a session', () => {
         fc.array(push, { maxLength: 20 }),
         fc.boolean(),
         async (before, replay, after, readFirst) => {
-          const history = new History(roomy);
+          const history = new BatchBuffer(roomy);
           let seq = 0;
           const next = ({ count, lost }: { count: number; lost: number }) => {
             const batch = batchAt(seq, count, lost);
@@ -198,7 +198,7 @@ describe('a reader of a session', () => {
   });
 
   it('loses nothing of its backlog, and the gap stands between that and what is live', async () => {
-    const history = new History(roomy);
+    const history = new BatchBuffer(roomy);
     history.push(batchAt(0, 4));
     const { stream } = streamOf({ queueBytes: batchBytes, backlog: history.slices(0) });
     for (let seq = 4; seq < 20; seq += 4) stream.push(batchAt(seq, 4));

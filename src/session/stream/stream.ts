@@ -3,7 +3,7 @@ import { turns, type Work } from '../../base/turn.js';
 import type { EventBatch } from '../../record/batch.js';
 import { Delivery } from '../../record/delivery.js';
 import { wallTimeOf } from '../../event/clock.js';
-import type { Slice } from '../../record/history.js';
+import type { Slice } from '../../record/batch-buffer.js';
 
 /** Counts of one reader; `received = discarded + delivered + dropped + queued` holds at any time. */
 export interface SubscriberStats {

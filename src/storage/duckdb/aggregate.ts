@@ -15,7 +15,7 @@ const CONTAINER = /^container\.(id|name|image|imageId|composeProject|composeServ
 const LABEL = 'container.labels.';
 const COMPARES = { eq: '=', ne: '<>', gt: '>', gte: '>=', lt: '<', lte: '<=' } as const;
 
-interface Source {
+export interface RowSource {
   readonly table: EventTable;
   readonly condition: Condition;
 }
@@ -31,7 +31,7 @@ export interface Translation {
 /** Null when DuckDB would not return the same. `scope` is the condition on sessions. */
 export function translate(
   shape: AggregateShape,
-  sources: readonly Source[],
+  sources: readonly RowSource[],
   scope: { readonly sql: string; readonly values: readonly Bound[] },
 ): Translation | null {
   const { groupBy, measures, window, having, orderBy } = shape;

@@ -15,8 +15,8 @@ import type {
   StoredRow,
   WholeQuery,
 } from '../store.js';
-import { translate } from './aggregate.js';
-import { conditionOf, needTables, type Condition } from './condition.js';
+import { translate, type RowSource } from './aggregate.js';
+import { conditionOf, needTables } from './condition.js';
 import type { Query, StoredFacts } from './known.js';
 import type { Lane } from './protocol.js';
 import { eventColumns, eventOf, type ReadEvent } from './read.js';
@@ -201,8 +201,8 @@ export class EventReader {
    * Without the tables of trackers that aggregate in the kernel, where none of their events is asked for; null when some are:
    * they stand for many each.
    */
-  async #withoutKernelAggregates(sources: readonly Source[], where: string): Promise<readonly Source[] | null> {
-    const plain: Source[] = [];
+  async #withoutKernelAggregates(sources: readonly RowSource[], where: string): Promise<readonly RowSource[] | null> {
+    const plain: RowSource[] = [];
     for (const source of sources) {
       const { table, condition } = source;
       if (!this.#catalog.get(table.tracker)?.kernelAggregate) plain.push(source);
@@ -220,7 +220,7 @@ export class EventReader {
     return plain;
   }
 
-  async #sources(query: EventQuery, numbers: readonly number[] | null): Promise<Source[]> {
+  async #sources(query: EventQuery, numbers: readonly number[] | null): Promise<RowSource[]> {
     const containers = await this.#facts.knownContainers(numbers);
     return needTables(query.trackers, this.#tables).flatMap((table) => {
       const condition = conditionOf(query, table, this.#fields, containers);
@@ -253,7 +253,7 @@ export class EventReader {
 
   /** Events that are in the result, in this order: what SQL left is filtered here. */
   async #events(
-    sources: readonly Source[],
+    sources: readonly RowSource[],
     where: string,
     query: Pick<EventQuery, 'filter'>,
     wanted: Wanted,
@@ -265,7 +265,7 @@ export class EventReader {
   }
 
   /** Of each table the first `limit` in this order. */
-  async #rows(sources: readonly Source[], where: string, { order, limit, lane }: Wanted): Promise<ReadEvent[]> {
+  async #rows(sources: readonly RowSource[], where: string, { order, limit, lane }: Wanted): Promise<ReadEvent[]> {
     const lists = await Promise.all(
       sources.map(({ table, condition }) => {
         const sql =
@@ -296,11 +296,6 @@ export class EventReader {
   }
 }
 
-interface Source {
-  readonly table: EventTable;
-  readonly condition: Condition;
-}
-
 /** What is wanted of each table. Null does not restrict. */
 interface Wanted {
   readonly order: string | null;
@@ -309,7 +304,7 @@ interface Wanted {
 }
 
 /** Whether SQL alone decides which events match. */
-function isExact(sources: readonly Source[]): boolean {
+function isExact(sources: readonly RowSource[]): boolean {
   return sources.every(({ condition }) => condition.exact);
 }
 

@@ -58,7 +58,7 @@ export function pack(chunk: DuckDBDataChunk, types: readonly DuckDBTypeId[]): Pa
   return { rows, block, columns };
 }
 
-interface Source {
+interface ColumnSource {
   readonly form: Form | null;
   readonly data: Uint8Array | null;
   readonly validity: Uint8Array | null;
@@ -68,7 +68,7 @@ interface Source {
 
 const NOTHING = new Uint8Array(0);
 
-function sourceOf(chunk: DuckDBDataChunk, column: number, type: DuckDBTypeId): Source {
+function sourceOf(chunk: DuckDBDataChunk, column: number, type: DuckDBTypeId): ColumnSource {
   const form = FORMS.get(type) ?? null;
   if (form === null)
     return {

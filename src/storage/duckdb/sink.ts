@@ -1,6 +1,6 @@
 import type { Container } from '../../inventory/container.js';
 import type { Gap } from '../../event/event.js';
-import type { Slice } from '../../record/history.js';
+import type { Slice } from '../../record/batch-buffer.js';
 import { packBatch } from '../../record/wire.js';
 import type { SessionEnd, SessionSink, SinkProgress } from '../store.js';
 import type { StoreThread } from './thread.js';

@@ -3,16 +3,16 @@ import type { Catalog } from '../../catalog/catalog.js';
 import type { AggregateShape, EventQuery, StoredRecord, StoredRow as AggregateRow } from '../store.js';
 import { rowsOf } from './combine.js';
 import type { Database } from './database.js';
-import { checkRange, planAggregate, type Source } from './plan.js';
+import { checkRange, planAggregate, type PointKind } from './plan.js';
 import { lifeOf, rangeOf } from './range.js';
-import type { Sessions } from './sessions.js';
+import type { InfluxSessions } from './sessions.js';
 
 /** Arguments that an aggregate's refusal is about where events could be looked at one by one. */
 const CANNOT = /^(groupBy|measures|where|window\.slide)/;
 
 interface Parts {
   readonly database: Database;
-  readonly sessions: Sessions;
+  readonly sessions: InfluxSessions;
   readonly catalog: Catalog;
 }
 
@@ -67,7 +67,7 @@ export async function aggregate(
   return rowsOf(rows, shape, Number(range.to - range.from) / 1e9);
 }
 
-function sourcesOf(records: readonly StoredRecord[]): Source[] {
+function sourcesOf(records: readonly StoredRecord[]): PointKind[] {
   const modes = new Set(records.map(({ mode }) => mode));
   return [...(modes.has('EVENTS') ? (['RAW'] as const) : []), ...(modes.has('ROLLUP') ? (['ROLLUP'] as const) : [])];
 }

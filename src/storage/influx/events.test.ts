@@ -8,7 +8,7 @@ import { Database } from './database.js';
 import { EventReader } from './events.js';
 import { SEQ } from './column.js';
 import type { EventPlan } from './plan.js';
-import type { Sessions } from './sessions.js';
+import type { InfluxSessions } from './sessions.js';
 
 const COUNT = 30_000;
 
@@ -32,7 +32,7 @@ function readerOf(share = 1): { readonly reader: EventReader; readonly plans: Ev
     records: async () => [],
   } as Partial<InfluxClient> as InfluxClient;
   const record = { id: 'a', mode: 'EVENTS', nextSeq: COUNT, createdAt: '2026-01-31T08:00:00Z', stoppedAt: null };
-  const sessions = { find: async () => record as StoredRecord } as Partial<Sessions> as Sessions;
+  const sessions = { find: async () => record as StoredRecord } as Partial<InfluxSessions> as InfluxSessions;
   return { reader: new EventReader(new Database(client, 'here'), sessions, catalog, fields), plans };
 }
 

@@ -11,7 +11,7 @@ import type { Database } from './database.js';
 import { checkRange, type EventPlan, type Range } from './plan.js';
 import { lifeOf, rangeOf } from './range.js';
 import { Rebuilder } from './rebuild.js';
-import type { Sessions } from './sessions.js';
+import type { InfluxSessions } from './sessions.js';
 
 const MAX_GAPS = 1000;
 /** Points of one question, about: its reply is parsed in one piece, of some ten milliseconds. */
@@ -29,11 +29,11 @@ const MAX_SCANNED = 2_000_000;
 /** Reads events back, with what is missing among them: of one session by their places, of all by their times. */
 export class EventReader {
   readonly #database: Database;
-  readonly #sessions: Sessions;
+  readonly #sessions: InfluxSessions;
   readonly #catalog: Catalog;
   readonly #fields: FilterFields;
 
-  constructor(database: Database, sessions: Sessions, catalog: Catalog, fields: FilterFields) {
+  constructor(database: Database, sessions: InfluxSessions, catalog: Catalog, fields: FilterFields) {
     this.#database = database;
     this.#sessions = sessions;
     this.#catalog = catalog;

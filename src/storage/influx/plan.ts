@@ -28,7 +28,7 @@ export interface EventPlan extends Omit<Range, 'trackers'> {
 }
 
 /** RAW: points of events. ROLLUP: points of rollups. A session has either. */
-export type Source = 'RAW' | 'ROLLUP';
+export type PointKind = 'RAW' | 'ROLLUP';
 
 /** A number that the database makes for each group. Those of one slot and group are merged, whatever measurement they come from. */
 export interface Partial {
@@ -39,7 +39,7 @@ export interface Partial {
 }
 
 export interface AggregatePlan extends Range {
-  readonly source: Source;
+  readonly source: PointKind;
   readonly measurements: readonly string[];
   readonly columns: readonly Column[];
   readonly groups: readonly Column[];
@@ -50,7 +50,7 @@ export interface AggregatePlan extends Range {
 }
 
 export interface AggregateQuestion extends Range {
-  readonly source: Source;
+  readonly source: PointKind;
   readonly groupBy: readonly string[];
   readonly measures: readonly HistoryMeasure[];
   readonly windowMs: number | null;

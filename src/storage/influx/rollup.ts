@@ -1,4 +1,4 @@
-import type { Slice } from '../../record/history.js';
+import type { Slice } from '../../record/batch-buffer.js';
 import type { CatalogTracker } from '../../catalog/catalog.js';
 import { amountsOf, columnsOf, isKernelAggregate, nameOf, OWN_TAGS, rollupOf, type Column } from './column.js';
 import { isInt64, tag } from './line.js';

@@ -18,7 +18,7 @@ interface Writer {
 }
 
 /** The sessions that a database knows, and those that are being written to it. */
-export class Sessions {
+export class InfluxSessions {
   readonly #database: Database;
   readonly #catalog: Catalog;
   readonly #writer: Writer;

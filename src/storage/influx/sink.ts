@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { NodeFacts } from '../../event/node.js';
 import type { Gap } from '../../event/event.js';
-import type { Slice } from '../../record/history.js';
+import type { Slice } from '../../record/batch-buffer.js';
 import { turns } from '../../base/turn.js';
 import type { SessionEnd, SessionRecord, SessionSink, SinkProgress } from '../store.js';
 import { GAPS, NODE_FIELDS, OWN_TAGS, SESSIONS } from './column.js';

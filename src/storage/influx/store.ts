@@ -26,7 +26,7 @@ import { PointWriter } from './point.js';
 import { trackersOf } from './range.js';
 import { RollupWriter, type MakeGroups } from './rollup.js';
 import type { Sender } from './sender.js';
-import { Sessions } from './sessions.js';
+import { InfluxSessions } from './sessions.js';
 import { InfluxSink } from './sink.js';
 
 export interface InfluxStoreOptions {
@@ -49,14 +49,14 @@ export class InfluxStore implements Store {
   readonly kind = 'INFLUX';
   readonly #options: InfluxStoreOptions;
   readonly #database: Database;
-  readonly #sessions: Sessions;
+  readonly #sessions: InfluxSessions;
   readonly #events: EventReader;
 
   constructor(options: InfluxStoreOptions) {
     this.#options = options;
     const { client, location, catalog, host, node, fields } = options;
     this.#database = new Database(client, location);
-    this.#sessions = new Sessions(this.#database, catalog, { host, node });
+    this.#sessions = new InfluxSessions(this.#database, catalog, { host, node });
     this.#events = new EventReader(this.#database, this.#sessions, catalog, fields);
     options.sender.start();
   }

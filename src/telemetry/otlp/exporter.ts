@@ -3,7 +3,7 @@ import type { OtlpConfig } from '../../base/config.js';
 import { messageOf } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import type { MetricFamily, MetricsSource } from '../../event/metric.js';
-import type { RecordingSource } from '../../session/recording.js';
+import type { RecorderInput } from '../../session/recorder.js';
 import type { Session } from '../../session/session.js';
 import { packBatch } from '../../record/wire.js';
 import type { Catalog } from '../../catalog/catalog.js';
@@ -35,7 +35,7 @@ export class OtlpExporter implements MetricsSource {
   readonly #options: ExporterOptions;
   readonly #thread: ExportThread;
   readonly #isNamed: ((name: string) => boolean) | null;
-  readonly #sources = new Map<RecordingSource, Promise<void>>();
+  readonly #sources = new Map<RecorderInput, Promise<void>>();
   readonly #timer: NodeJS.Timeout | null;
   #alerts: ExportedAlert[] = [];
   #sendingAlerts: Promise<void> | null = null;
@@ -157,7 +157,7 @@ export class OtlpExporter implements MetricsSource {
     await this.#thread.call('flush', null).catch(() => undefined);
   }
 
-  async #read(source: RecordingSource, session: ExportedSession): Promise<void> {
+  async #read(source: RecorderInput, session: ExportedSession): Promise<void> {
     for (let result = await source.next(); !result.done; result = await source.next()) {
       const { slices, gap } = result.value;
       if (gap) await this.#thread.call('gap', { session, gap }).catch(() => undefined);

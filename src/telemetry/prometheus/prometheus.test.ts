@@ -7,7 +7,7 @@ import { DURATION_BOUNDS_NS, type CountedTracker } from './reader.js';
 import type { FieldKind, RecordField } from '../../btf/layout.js';
 import { LabelValues, OTHER, type MetricFamily } from '../../event/metric.js';
 import { RecordBatch } from '../../record/batch.js';
-import type { RecordingStats } from '../../session/recording.js';
+import type { RecorderStats } from '../../session/recorder.js';
 import { metricsOf } from '../../../test/support/prometheus.js';
 
 const RECORD = 112;
@@ -258,10 +258,10 @@ describe('metrics of stores', () => {
   const recorded = (
     written: number,
     dropped: number,
-    state: RecordingStats['state'] = 'WRITING',
+    state: RecorderStats['state'] = 'WRITING',
     lagMs = 0,
   ): PersistedSession => ({
-    recording: {
+    recorder: {
       stats: { store: 'INFLUX', mode: 'EVENTS', state, written, dropped, removed: 0, pending: 3, lagMs, error: null },
     },
   });
@@ -285,7 +285,7 @@ describe('metrics of stores', () => {
     );
     expect(await valueOf(metrics, 'eunomia_store_written_events_total')).toBe(15);
     const [gone] = sessions.splice(0, 1);
-    if (gone?.recording) Object.assign(gone.recording.stats, { written: 12 });
+    if (gone?.recorder) Object.assign(gone.recorder.stats, { written: 12 });
     if (gone) metrics.ended(gone);
     expect(await valueOf(metrics, 'eunomia_store_written_events_total')).toBe(17);
     expect(await valueOf(metrics, 'eunomia_store_dropped_events_total')).toBe(1);

@@ -1,5 +1,5 @@
 import type { MetricFamily, MetricsSource, Sample } from '../../event/metric.js';
-import type { RecordingStats } from '../../session/recording.js';
+import type { RecorderStats } from '../../session/recorder.js';
 import type { StoreKind } from '../../session/spec.js';
 
 /** What a store tells of itself. */
@@ -16,7 +16,7 @@ export interface LoadedStore {
 
 /** What is read of a session; the same object each time, for the same session. */
 export interface PersistedSession {
-  readonly recording: { readonly stats: RecordingStats } | null;
+  readonly recorder: { readonly stats: RecorderStats } | null;
 }
 
 /** Who knows the sessions. */
@@ -24,7 +24,7 @@ export interface PersistedSessions {
   list(): readonly PersistedSession[];
 }
 
-type Counts = Pick<RecordingStats, 'written' | 'dropped'>;
+type Counts = Pick<RecorderStats, 'written' | 'dropped'>;
 const recordingStates = ['WRITING', 'PAUSED', 'DONE', 'FAILED'] as const;
 
 /** How far stores are behind what sessions deliver. What sessions counted that are gone stays in the sums. */
@@ -47,7 +47,7 @@ export class StoreMetrics implements MetricsSource {
   async metrics(): Promise<MetricFamily[]> {
     const sessions = this.#manager().list();
     for (const session of sessions) this.#count(session);
-    const all = sessions.flatMap(({ recording }) => recording?.stats ?? []);
+    const all = sessions.flatMap(({ recorder }) => recorder?.stats ?? []);
     const loads = await Promise.all(
       [...this.#stores()].map(async (store) => ({
         kind: store.kind,
@@ -129,7 +129,7 @@ export class StoreMetrics implements MetricsSource {
   }
 
   #count(session: PersistedSession): void {
-    const stats = session.recording?.stats;
+    const stats = session.recorder?.stats;
     if (!stats) return;
     const before = this.#counted.get(session) ?? { written: 0, dropped: 0 };
     const total = this.#totals.get(stats.store) ?? { written: 0, dropped: 0 };
@@ -144,11 +144,11 @@ export class StoreMetrics implements MetricsSource {
 }
 
 /** Of the sessions that are being written, and of what is on its way to the database. */
-function lagOf(recordings: readonly RecordingStats[], lagMs: number): number {
+function lagOf(recorders: readonly RecorderStats[], lagMs: number): number {
   return (
     Math.max(
       lagMs,
-      ...recordings.map((stats) => (stats.state === 'WRITING' || stats.state === 'PAUSED' ? stats.lagMs : 0)),
+      ...recorders.map((stats) => (stats.state === 'WRITING' || stats.state === 'PAUSED' ? stats.lagMs : 0)),
     ) / 1000
   );
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { History, type Slice } from './history.js';
+import { BatchBuffer, type Slice } from './batch-buffer.js';
 import { batchAt } from '../../test/support/record.js';
 
 const placesOf = (slices: readonly Slice[]) =>
@@ -12,7 +12,7 @@ const pushes = fc.array(
   { maxLength: 30 },
 );
 
-function fill(history: History, list: readonly { readonly count: number; readonly lost: number }[]) {
+function fill(history: BatchBuffer, list: readonly { readonly count: number; readonly lost: number }[]) {
   let seq = 0;
   return list.map(({ count, lost }) => {
     const batch = batchAt(seq, count, lost);
@@ -26,7 +26,7 @@ describe('what a session holds', () => {
   it('is, between any two places, what a plain list would give', () => {
     fc.assert(
       fc.property(pushes, fc.nat({ max: 120 }), fc.nat({ max: 120 }), (list, from, length) => {
-        const history = new History(1 << 24);
+        const history = new BatchBuffer(1 << 24);
         fill(history, list);
         const all = Array.from({ length: list.reduce((sum, { count }) => sum + count, 0) }, (_, i) => i);
         expect(placesOf(history.slices(from, from + length))).toEqual(all.slice(from, from + length));
@@ -50,7 +50,7 @@ describe('what a session holds', () => {
   it('is bounded in bytes: the oldest go first, are counted, and the rest is whole', () => {
     fc.assert(
       fc.property(pushes, fc.integer({ min: 1, max: 5000 }), (list, budget) => {
-        const history = new History(budget);
+        const history = new BatchBuffer(budget);
         const batches = fill(history, list);
         // The naive model: the shortest end of the list that is over the budget by its oldest batch alone, or all.
         let kept = batches;
@@ -69,7 +69,7 @@ describe('what a session holds', () => {
   it('gives each loss once to a reader that pages through', () => {
     fc.assert(
       fc.property(pushes, fc.integer({ min: 1, max: 9 }), (list, size) => {
-        const history = new History(1 << 24);
+        const history = new BatchBuffer(1 << 24);
         fill(history, [...list, { count: 1, lost: 0 }]);
         let lost = 0;
         for (let at = 0; at < history.nextSeq; at += size) {
@@ -83,14 +83,14 @@ describe('what a session holds', () => {
   });
 
   it('keeps the newest batch even when that alone is too large', () => {
-    const history = new History(1);
+    const history = new BatchBuffer(1);
     history.push(batchAt(0, 10));
     history.push(batchAt(10, 10));
     expect([history.firstSeq, history.retained, history.evicted]).toEqual([10, 10, 10]);
   });
 
   it('is nothing once it was forgotten', () => {
-    const history = new History(1 << 20);
+    const history = new BatchBuffer(1 << 20);
     history.push(batchAt(0, 10));
     history.clear();
     expect([history.slices(0), history.bytes, history.retained]).toEqual([[], 0, 0]);

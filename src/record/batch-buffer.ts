@@ -8,7 +8,7 @@ export interface Slice {
 }
 
 /** The events that a session holds, bounded in bytes: the oldest batches leave first, and are counted. */
-export class History {
+export class BatchBuffer {
   readonly #budget: number;
   #batches: EventBatch[] = [];
   bytes = 0;

@@ -4,7 +4,7 @@ import type { Outbox } from './outbox.js';
 import type { PluginError, PluginGap, PluginSession } from './protocol.js';
 
 /** Runs one plugin's source. Lives in the plugin's thread; a method that throws DeadError has ended it. */
-export interface Engine {
+export interface Realm {
   /** Its default export as data, hooks as the text "function"; null when it has none. */
   readonly definition: unknown;
   start(

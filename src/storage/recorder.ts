@@ -2,7 +2,7 @@ import { thousandths } from '../base/decimal.js';
 import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { nowText } from '../event/clock.js';
-import type { Recording, RecordingSource, RecordingStats } from '../session/recording.js';
+import type { Recorder, RecorderInput, RecorderStats } from '../session/recorder.js';
 import type { Session } from '../session/session.js';
 import type { PersistSpec } from '../session/spec.js';
 import type { SessionEnd, SessionRecord, SessionSink, Store } from './store.js';
@@ -12,13 +12,13 @@ const QUEUE_BYTES = 256 << 20;
 const FLUSH_LOOK_MS = 5;
 
 /** Reads a session to its end and gives its events to a store. */
-export class SessionRecording implements Recording {
+export class SessionRecorder implements Recorder {
   readonly ended: Promise<void>;
   readonly #session: Session;
   readonly #persist: PersistSpec;
   readonly #store: Store;
   readonly #sink: SessionSink;
-  readonly #source: RecordingSource;
+  readonly #source: RecorderInput;
   readonly #log: Log;
   #state: 'OPEN' | 'DONE' | 'FAILED' = 'OPEN';
   #error: string | null = null;
@@ -37,8 +37,8 @@ export class SessionRecording implements Recording {
   }
 
   /** Rejects with STORE_UNAVAILABLE. */
-  static async begin(session: Session, persist: PersistSpec, store: Store, log: Log): Promise<SessionRecording> {
-    return new SessionRecording(session, persist, store, await store.record(recordOf(session, persist)), log);
+  static async begin(session: Session, persist: PersistSpec, store: Store, log: Log): Promise<SessionRecorder> {
+    return new SessionRecorder(session, persist, store, await store.record(recordOf(session, persist)), log);
   }
 
   get store(): Store {
@@ -50,7 +50,7 @@ export class SessionRecording implements Recording {
     return this.#sink.progress.nextSeq;
   }
 
-  get stats(): RecordingStats {
+  get stats(): RecorderStats {
     const { written, pending, dropped, removed, error, nextSeq } = this.#sink.progress;
     const { queued, dropped: lost } = this.#source.stats;
     while ((this.#marks[0]?.seq ?? Number.POSITIVE_INFINITY) <= nextSeq) this.#marks.shift();

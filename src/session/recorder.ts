@@ -2,7 +2,7 @@ import type { PersistMode, PersistSpec, StoreKind } from './spec.js';
 import type { Session } from './session.js';
 import type { Delivery } from '../record/delivery.js';
 
-export interface RecordingStats {
+export interface RecorderStats {
   readonly store: StoreKind;
   readonly mode: PersistMode;
   readonly state: 'WRITING' | 'PAUSED' | 'DONE' | 'FAILED';
@@ -17,15 +17,15 @@ export interface RecordingStats {
   readonly error: string | null;
 }
 
-/** What a session's recording asks of it: a reader of its own that is no subscriber. */
-export interface RecordingSource {
+/** What a recorder reads a session through: a reader of its own that is no subscriber. */
+export interface RecorderInput {
   next(): Promise<IteratorResult<Delivery, undefined>>;
   readonly stats: { readonly received: number; readonly queued: number; readonly dropped: number };
 }
 
-/** The recording of a session, as the session knows it. */
-export interface Recording {
-  readonly stats: RecordingStats;
+/** What records a session into a store, as the session knows it. */
+export interface Recorder {
+  readonly stats: RecorderStats;
   /** Resolves when the session's end is written, or never will be. */
   readonly ended: Promise<void>;
   /** The server ends before all is written: gives the store what is known of the rest. */
@@ -35,4 +35,4 @@ export interface Recording {
 }
 
 /** Begins to record a session before it starts. Rejects when its store cannot. */
-export type Record = (session: Session, persist: PersistSpec) => Promise<Recording>;
+export type Record = (session: Session, persist: PersistSpec) => Promise<Recorder>;

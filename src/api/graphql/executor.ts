@@ -48,7 +48,7 @@ interface Parsed {
 }
 
 /** Parses, validates, limits, authorizes and executes operations: the one way to them for all transports. */
-export class Engine {
+export class Executor {
   readonly schema: GraphQLSchema;
   readonly #service: Service;
   readonly #documents = new Documents<Parsed>();
