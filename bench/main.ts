@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { compare } from './compare.js';
 import { Report } from './figure.js';
 import { fairness } from './fairness.js';
 import { floods } from './floods.js';
@@ -23,7 +24,9 @@ const benches: Readonly<Record<string, (report: Report, options: { readonly quic
   trackers,
 };
 
-const usage = `npm run --silent bench -- NAME [--json] [--quick]; NAME is one of: ${Object.keys(benches).join(', ')}`;
+const usage =
+  `npm run --silent bench -- NAME [--json] [--quick]; NAME is one of: ${Object.keys(benches).join(', ')}; ` +
+  'or compare --before DIRECTORY NAME… [--json]';
 
 function fail(message: string): never {
   process.stderr.write(`bench: ${message}\n`);
@@ -34,27 +37,46 @@ function readArguments() {
   try {
     return parseArgs({
       allowPositionals: true,
-      options: { json: { type: 'boolean', default: false }, quick: { type: 'boolean', default: false } },
+      options: {
+        json: { type: 'boolean', default: false },
+        quick: { type: 'boolean', default: false },
+        before: { type: 'string' },
+      },
     });
   } catch (error) {
     return fail(`${error instanceof Error ? error.message : String(error)}\n${usage}`);
   }
 }
 
+function benchOf(name: string) {
+  const bench = Object.hasOwn(benches, name) ? benches[name] : undefined;
+  return bench ?? fail(`there is no benchmark "${name}"; there are: ${Object.keys(benches).join(', ')}`);
+}
+
+/** What the arguments ask for. */
+function chosen(): (report: Report) => Promise<void> {
+  const [name, ...more] = positionals;
+  const { before, quick } = values;
+  if (name === 'compare') {
+    if (before === undefined || !more.length) fail(usage);
+    more.forEach(benchOf);
+    return (report) => compare(report, before, more);
+  }
+  if (name === undefined || more.length || before !== undefined) fail(usage);
+  const bench = benchOf(name);
+  return (report) => bench(report, { quick });
+}
+
 const { values, positionals } = readArguments();
-const [name, ...more] = positionals;
-if (name === undefined || more.length) fail(usage);
-const bench = benches[name];
-if (!bench || !Object.hasOwn(benches, name))
-  fail(`there is no benchmark "${name}"; there are: ${Object.keys(benches).join(', ')}`);
+const bench = chosen();
 if (process.getuid?.() !== 0) fail('tracing needs root');
 
 /** No benchmark takes so long: something waits for what never comes. */
 const LONGEST_MS = values.quick ? 120_000 : 3_600_000;
-setTimeout(() => fail(`${name} has not ended after ${LONGEST_MS / 1000} s`), LONGEST_MS).unref();
+setTimeout(() => fail(`${positionals[0]} has not ended after ${LONGEST_MS / 1000} s`), LONGEST_MS).unref();
 process.once('SIGINT', () => process.exit(130));
 process.once('SIGTERM', () => process.exit(143));
 
-const report = new Report(name, values.json);
-await bench(report, { quick: values.quick });
+const report = new Report(positionals[0] ?? '', values.json);
+await bench(report);
 report.end();
