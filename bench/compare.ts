@@ -12,10 +12,10 @@ interface Side {
 }
 
 /**
- * Runs benchmarks of another checkout and of this one in turn, and reports for each figure how good this one is, in percent of the other: above 100
- * is better, whether it is a rate or a time. The other checkout must have been built with its benchmarks (`node scripts/setup.mjs --bench`).
- * A figure that only one of them has is skipped. It counts as slower if the medians differ by more than 10 % and every run of this checkout
- * was worse than every run of the other one.
+ * Runs benchmarks of another checkout and of this one in turn, and reports for each figure how good this one is, in percent of the
+ * other: above 100 is better, whether it is a rate or a time. The other checkout must have been built with its benchmarks
+ * (`node scripts/setup.mjs --bench`). A figure that only one of them has is skipped. It counts as slower if the medians differ by
+ * more than 10 % and every run of this checkout was worse than every run of the other one.
  */
 export async function compare(report: Report, before: string, names: readonly string[]): Promise<void> {
   const sides: readonly Side[] = [
@@ -43,7 +43,7 @@ export async function compare(report: Report, before: string, names: readonly st
 
 function add(report: Report, name: string, after: readonly Figure[], before: readonly Figure[]): void {
   const { figure, unit } = after[0] as Figure;
-  const isRate = /\/s$/.test(unit);
+  const isRate = unit.endsWith('/s');
   /** The better, the higher. */
   const merit = (figures: readonly Figure[]) => figures.map(({ value }) => (isRate ? value : 1 / value));
   const [now, then] = [merit(after), merit(before)];

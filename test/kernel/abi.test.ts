@@ -1,19 +1,10 @@
-import { execFile } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { Demand } from '../../src/event/event.js';
-import { root } from '../../src/base/paths.js';
 import { startTracker, type Seen } from '../support/session.js';
-import { run, scratch } from '../support/workload.js';
+import { compileC, run, scratch } from '../support/workload.js';
 import { until } from '../support/until.js';
 import { itNarrow } from '../support/narrow.js';
-
-const exec = promisify(execFile);
-const { findClang } = (await import(join(root, 'scripts/setup/clang.mjs'))) as {
-  findClang: () => { path: string } | null;
-};
 
 /** A 64-bit program that makes 32-bit calls, and prints what they return. Pointers are below 4 GiB: 32-bit calls take no others. */
 const source = `
@@ -30,12 +21,7 @@ const source = `
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
-static long old(long nr, long a, long b, long c, long d)
-{
-	long result;
-	__asm__ volatile("int $0x80" : "=a"(result) : "a"(nr), "b"(a), "c"(b), "d"(c), "S"(d) : "r8", "r9", "r10", "r11", "memory");
-	return result;
-}
+#include "narrow.h"
 static long raw(long nr, long a, long b, long c)
 {
 	long result;
@@ -131,22 +117,17 @@ const only = (events: readonly Seen[], pid: number) => events.filter((e) => e.pr
 const wantsDuration: Demand = new Map([['syscall', new Set(['durationNs'])]]);
 
 beforeAll(async () => {
-  await writeFile(`${program}.c`, source);
-  await writeFile(`${narrowProgram}.c`, narrow);
-  const clang = findClang()?.path ?? 'cc';
-  await exec(clang, ['-O1', '-static', `${program}.c`, '-o', program]);
-  await exec(clang, [
+  await compileC('abiload', source, '-static');
+  await compileC(
+    'abinarrow',
+    narrow,
     '-m32',
-    '-O1',
     '-ffreestanding',
     '-fno-stack-protector',
     '-fno-pic',
     '-nostdlib',
     '-static',
-    `${narrowProgram}.c`,
-    '-o',
-    narrowProgram,
-  ]);
+  );
 });
 
 describe('32-bit calls', () => {

@@ -15,7 +15,6 @@ const source = `
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
-#include <linux/io_uring.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +26,8 @@ const source = `
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "narrow.h"
+#include "uring.h"
 #define DO(call) ({ long r_ = call; printf("%ld ", r_ < 0 ? (long)-errno : r_); r_; })
 static struct sockaddr_in v4(const char *address, int port)
 {
@@ -43,39 +44,6 @@ static struct sockaddr_in6 v6(const char *address, int port)
 static int port_of(int fd) { struct sockaddr_in6 a; socklen_t l = sizeof(a); getsockname(fd, (void *)&a, &l); return ntohs(a.sin6_port); }
 static int is(const char *a, const char *b) { return !strcmp(a, b); }
 
-static int ring; static struct io_uring_params p; static char *rings; static struct io_uring_sqe *sqes;
-#define word(offset) ((volatile unsigned *)(rings + (offset)))
-static int set_up(void)
-{
-	ring = syscall(SYS_io_uring_setup, 8, &p);
-	if (ring < 0) return -1;
-	rings = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQ_RING);
-	sqes = mmap(NULL, p.sq_entries * sizeof(*sqes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQES);
-	return rings == MAP_FAILED || sqes == MAP_FAILED ? -1 : 0;
-}
-static long ask(struct io_uring_sqe e)
-{
-	unsigned tail = *word(p.sq_off.tail), at = tail & *word(p.sq_off.ring_mask), head = *word(p.cq_off.head);
-	struct io_uring_cqe *cqes = (void *)(rings + p.cq_off.cqes);
-	long res;
-	sqes[at] = e; word(p.sq_off.array)[at] = at;
-	__atomic_store_n((unsigned *)word(p.sq_off.tail), tail + 1, __ATOMIC_RELEASE);
-	syscall(SYS_io_uring_enter, ring, 1, !(e.flags & IOSQE_CQE_SKIP_SUCCESS), IORING_ENTER_GETEVENTS, NULL, 0);
-	if (e.flags & IOSQE_CQE_SKIP_SUCCESS) return 0;
-	res = cqes[head & *word(p.cq_off.ring_mask)].res;
-	__atomic_store_n((unsigned *)word(p.cq_off.head), head + 1, __ATOMIC_RELEASE);
-	errno = res < 0 ? -res : 0;
-	return res;
-}
-#ifdef __x86_64__
-static long old(long nr, long a, long b)
-{
-	long result;
-	__asm__ volatile("int $0x80" : "=a"(result) : "a"(nr), "b"(a), "c"(b) : "r8", "r9", "r10", "r11", "memory");
-	errno = result < 0 ? -result : 0;
-	return result;
-}
-#endif
 int main(int argc, char **argv)
 {
 	const char *what = argv[1];
@@ -96,17 +64,17 @@ int main(int argc, char **argv)
 		bind(unix_fd, (void *)&u, 2); bind(999, (void *)&a, sizeof(a)); listen(unix_fd, 1);
 		printf("\\n%d %d %d\\n", port_of(fd), port_of(other), port_of(third));
 	} else if (is(what, "uring")) {
-		if (set_up()) return 3;
-		DO(ask((struct io_uring_sqe){ .opcode = 56, .fd = fd, .addr = (unsigned long)&a, .addr2 = sizeof(a) }));
-		DO(ask((struct io_uring_sqe){ .opcode = 57, .fd = fd, .len = 9 }));
-		DO(ask((struct io_uring_sqe){ .opcode = 56, .fd = fd, .addr = (unsigned long)&a, .addr2 = sizeof(a) }));
+		if (set_up(8, 0)) return 3;
+		DO(go((struct io_uring_sqe){ .opcode = 56, .fd = fd, .addr = (unsigned long)&a, .addr2 = sizeof(a) }));
+		DO(go((struct io_uring_sqe){ .opcode = 57, .fd = fd, .len = 9 }));
+		DO(go((struct io_uring_sqe){ .opcode = 56, .fd = fd, .addr = (unsigned long)&a, .addr2 = sizeof(a) }));
 		printf("\\n%d\\n", port_of(fd));
 	} else if (is(what, "renamed")) { /* a request that ends without a completion, and then another one in its place, by somebody else */
 		struct io_uring_sqe e = { .opcode = 56, .fd = fd, .addr = (unsigned long)&a, .addr2 = sizeof(a) };
-		if (set_up()) return 3;
-		DO(ask(e)); e.fd = third; e.flags = IOSQE_CQE_SKIP_SUCCESS; DO(ask(e));
+		if (set_up(8, 0)) return 3;
+		DO(go(e)); e.fd = third; e.flags = IOSQE_CQE_SKIP_SUCCESS; DO(go(e));
 		prctl(PR_SET_NAME, "others");
-		e.fd = socket(AF_INET, SOCK_STREAM, 0); e.flags = 0; DO(ask(e));
+		e.fd = socket(AF_INET, SOCK_STREAM, 0); e.flags = 0; DO(go(e));
 		printf("\\n%d %d\\n", port_of(fd), port_of(third));
 #ifdef __x86_64__
 	} else if (is(what, "compat")) {

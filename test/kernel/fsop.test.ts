@@ -13,7 +13,6 @@ const source = `
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <linux/io_uring.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +23,8 @@ const source = `
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+#include "narrow.h"
+#include "uring.h"
 #define DO(call) do { long r = call; printf("%ld\\n", r < 0 ? (long)-errno : r); } while (0)
 static int is(const char *a, const char *b) { return !strcmp(a, b); }
 
@@ -50,13 +51,6 @@ static void plain(void)
 }
 
 #ifdef __x86_64__
-static long old(long nr, long a, long b, long c, long d, long e)
-{
-	long result;
-	__asm__ volatile("int $0x80" : "=a"(result) : "a"(nr), "b"(a), "c"(b), "d"(c), "S"(d), "D"(e) : "r8", "r9", "r10", "r11", "memory");
-	errno = result < 0 ? -result : 0;
-	return result;
-}
 static void compat(void)
 {
 	char *low = mmap((void *)0x10000000, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
@@ -68,45 +62,22 @@ static void compat(void)
 }
 #endif
 
-static int ring; static struct io_uring_params p; static char *rings; static struct io_uring_sqe *sqes;
-#define word(offset) ((volatile unsigned *)(rings + (offset)))
-static int set_up(void)
-{
-	ring = syscall(SYS_io_uring_setup, 8, &p);
-	if (ring < 0) return -1;
-	rings = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQ_RING);
-	sqes = mmap(NULL, p.sq_entries * sizeof(*sqes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQES);
-	return rings == MAP_FAILED || sqes == MAP_FAILED ? -1 : 0;
-}
-static long ask(struct io_uring_sqe e)
-{
-	unsigned tail = *word(p.sq_off.tail), at = tail & *word(p.sq_off.ring_mask), head = *word(p.cq_off.head);
-	struct io_uring_cqe *cqes = (void *)(rings + p.cq_off.cqes);
-	long res;
-	sqes[at] = e; word(p.sq_off.array)[at] = at;
-	__atomic_store_n((unsigned *)word(p.sq_off.tail), tail + 1, __ATOMIC_RELEASE);
-	syscall(SYS_io_uring_enter, ring, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0);
-	res = cqes[head & *word(p.cq_off.ring_mask)].res;
-	__atomic_store_n((unsigned *)word(p.cq_off.head), head + 1, __ATOMIC_RELEASE);
-	errno = res < 0 ? -res : 0;
-	return res;
-}
 #define A(text) .addr = (unsigned long)(text)
 static void uring(void)
 {
 	int sub = open("sub", O_PATH | O_DIRECTORY), fd = open("ringed", O_RDWR | O_CREAT, 0600);
-	if (set_up()) exit(3);
-	DO(ask((struct io_uring_sqe){ .opcode = 37, .fd = sub, A("rd"), .len = 0750 }));
-	DO(ask((struct io_uring_sqe){ .opcode = 38, .fd = sub, A("rtext"), .addr2 = (unsigned long)"rsoft" }));
-	DO(ask((struct io_uring_sqe){ .opcode = 39, .fd = AT_FDCWD, A("ringed"), .len = sub, .addr2 = (unsigned long)"rhard" }));
-	DO(ask((struct io_uring_sqe){ .opcode = 35, .fd = sub, A("rhard"), .len = AT_FDCWD,
+	if (set_up(8, 0)) exit(3);
+	DO(go((struct io_uring_sqe){ .opcode = 37, .fd = sub, A("rd"), .len = 0750 }));
+	DO(go((struct io_uring_sqe){ .opcode = 38, .fd = sub, A("rtext"), .addr2 = (unsigned long)"rsoft" }));
+	DO(go((struct io_uring_sqe){ .opcode = 39, .fd = AT_FDCWD, A("ringed"), .len = sub, .addr2 = (unsigned long)"rhard" }));
+	DO(go((struct io_uring_sqe){ .opcode = 35, .fd = sub, A("rhard"), .len = AT_FDCWD,
 		.addr2 = (unsigned long)"ringed", .rename_flags = RENAME_NOREPLACE }));
-	DO(ask((struct io_uring_sqe){ .opcode = 42, A("trusted.ring"), .addr2 = (unsigned long)"1",
+	DO(go((struct io_uring_sqe){ .opcode = 42, A("trusted.ring"), .addr2 = (unsigned long)"1",
 		.addr3 = (unsigned long)"ringed", .len = 1, .xattr_flags = XATTR_CREATE }));
-	DO(ask((struct io_uring_sqe){ .opcode = 41, .fd = fd, A("trusted.ring"), .addr2 = (unsigned long)"1", .len = 1 }));
-	DO(ask((struct io_uring_sqe){ .opcode = 55, .fd = fd, .off = 4096 }));
-	DO(ask((struct io_uring_sqe){ .opcode = 36, .fd = AT_FDCWD, A("/no/ring") }));
-	DO(ask((struct io_uring_sqe){ .opcode = 36, .fd = sub, A("rd"), .unlink_flags = AT_REMOVEDIR }));
+	DO(go((struct io_uring_sqe){ .opcode = 41, .fd = fd, A("trusted.ring"), .addr2 = (unsigned long)"1", .len = 1 }));
+	DO(go((struct io_uring_sqe){ .opcode = 55, .fd = fd, .off = 4096 }));
+	DO(go((struct io_uring_sqe){ .opcode = 36, .fd = AT_FDCWD, A("/no/ring") }));
+	DO(go((struct io_uring_sqe){ .opcode = 36, .fd = sub, A("rd"), .unlink_flags = AT_REMOVEDIR }));
 }
 
 int main(int argc, char **argv)

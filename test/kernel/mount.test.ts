@@ -22,6 +22,7 @@ const source = `
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "narrow.h"
 #define DO(call) ({ long r_ = call; printf("%ld ", r_ < 0 ? (long)-errno : r_); r_; })
 struct attributes { unsigned long long set, cleared, propagation, userns; };
 static int is(const char *a, const char *b) { return !strcmp(a, b); }
@@ -34,15 +35,6 @@ static int new_tmpfs(const char *name)
 	syscall(431, fs, 6, NULL, NULL, 0);
 	return syscall(432, fs, 0, 0);
 }
-#ifdef __x86_64__
-static long old(long nr, long a, long b)
-{
-	long result;
-	__asm__ volatile("int $0x80" : "=a"(result) : "a"(nr), "b"(a), "c"(b) : "r8", "r9", "r10", "r11", "memory");
-	errno = result < 0 ? -result : 0;
-	return result;
-}
-#endif
 int main(int argc, char **argv)
 {
 	const char *names[] = { "a", "b", "c", "d", "root", "root/old" };

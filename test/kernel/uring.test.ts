@@ -1,26 +1,17 @@
-import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { mkdir, readFile, rmdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { findCgroupMount } from '../../src/inventory/cgroup.js';
-import { root } from '../../src/base/paths.js';
 import { harness, startTracker, type Seen } from '../support/session.js';
-import { run, scratch } from '../support/workload.js';
+import { compileC, run, scratch } from '../support/workload.js';
 import { until } from '../support/until.js';
-
-const exec = promisify(execFile);
-const { findClang } = (await import(join(root, 'scripts/setup/clang.mjs'))) as {
-  findClang: () => { path: string } | null;
-};
 
 /** Requests through io_uring without liburing. Prints results, one a request. */
 const source = `
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <linux/io_uring.h>
 #include <linux/openat2.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -30,46 +21,7 @@ const source = `
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-static int ring;
-static struct io_uring_params p;
-static char *rings;
-static struct io_uring_sqe *sqes;
-static int set_up(unsigned entries, unsigned flags)
-{
-	size_t sq, cq;
-	p.flags = flags; p.sq_thread_idle = 1000;
-	ring = syscall(SYS_io_uring_setup, entries, &p);
-	if (ring < 0) return -1;
-	sq = p.sq_off.array + p.sq_entries * 4; cq = p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe);
-	rings = mmap(NULL, sq > cq ? sq : cq, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQ_RING);
-	sqes = mmap(NULL, p.sq_entries * sizeof(*sqes), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ring, IORING_OFF_SQES);
-	return 0;
-}
-#define word(offset) ((volatile unsigned *)(rings + (offset)))
-static void put(struct io_uring_sqe e)
-{
-	unsigned tail = *word(p.sq_off.tail), at = tail & *word(p.sq_off.ring_mask);
-	sqes[at] = e;
-	word(p.sq_off.array)[at] = at;
-	__atomic_store_n((unsigned *)word(p.sq_off.tail), tail + 1, __ATOMIC_RELEASE);
-}
-static int enter(unsigned submit, unsigned wait)
-{
-	unsigned flags = wait ? IORING_ENTER_GETEVENTS : 0;
-	if (p.flags & IORING_SETUP_SQPOLL) { flags |= IORING_ENTER_SQ_WAKEUP; }
-	return syscall(SYS_io_uring_enter, ring, submit, wait, flags, NULL, 0);
-}
-static int take(void)
-{
-	unsigned head = *word(p.cq_off.head);
-	struct io_uring_cqe *cqes = (void *)(rings + p.cq_off.cqes);
-	int res;
-	while (head == __atomic_load_n((unsigned *)word(p.cq_off.tail), __ATOMIC_ACQUIRE)) enter(0, 1);
-	res = cqes[head & *word(p.cq_off.ring_mask)].res;
-	__atomic_store_n((unsigned *)word(p.cq_off.head), head + 1, __ATOMIC_RELEASE);
-	return res;
-}
-static int go(struct io_uring_sqe e) { put(e); enter(1, 1); return take(); }
+#include "uring.h"
 static struct io_uring_sqe opening(const char *path, int flags, int mode)
 {
 	return (struct io_uring_sqe){ .opcode = IORING_OP_OPENAT, .fd = AT_FDCWD, .addr = (unsigned long)path, .open_flags = flags, .len = mode };
@@ -182,8 +134,7 @@ const hasUring =
 const numbers = (text: string) => text.split(' ').map(Number);
 
 beforeAll(async () => {
-  await writeFile(`${program}.c`, source);
-  await exec(findClang()?.path ?? 'cc', ['-O1', '-static', `${program}.c`, '-o', program]);
+  await compileC('uringload', source, '-static');
   await writeFile(join(scratch, 'file'), 'x');
 });
 

@@ -23,6 +23,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "narrow.h"
 
 static int is(const char *a, const char *b)
 {
@@ -240,18 +241,6 @@ static void rest(void)
 }
 
 #ifdef __x86_64__
-static long old(long nr, long a, long b, long c)
-{
-	long result;
-
-	__asm__ volatile("int $0x80"
-			 : "=a"(result)
-			 : "a"(nr), "b"(a), "c"(b), "d"(c)
-			 : "r8", "r9", "r10", "r11", "memory");
-	errno = result < 0 ? -result : 0;
-	return result;
-}
-
 static void compat(void)
 {
 	DO(old(310, CLONE_NEWUTS, 0, 0)); /* unshare */

@@ -49,7 +49,7 @@ export async function compileC(name: string, source: string, ...flags: readonly 
   const file = join(scratch, `${name}.c`);
   const program = join(scratch, name);
   await writeFile(file, source);
-  await exec(clang(), ['-O1', '-Wall', ...flags, file, '-o', program]);
+  await exec(clang(), ['-O1', '-Wall', `-I${join(root, 'test/support')}`, ...flags, file, '-o', program]);
   return program;
 }
 
