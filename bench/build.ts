@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { root } from '#eunomia/base/paths.js';
 
-const out = join(root, 'dist/bench');
+const out = join(root, 'build/bench');
 const machine = process.arch === 'arm64' ? 'arm64' : 'x86';
 
 const bpfFlags = [

@@ -61,7 +61,7 @@ function add(report: Report, name: string, after: readonly Figure[], before: rea
 
 /** The figures of one short run, in a process of its own. */
 async function run({ directory }: Side, name: string): Promise<Figure[]> {
-  const child = spawn(process.execPath, [join(directory, 'dist/bench/main.js'), name, '--quick', '--json'], {
+  const child = spawn(process.execPath, [join(directory, 'build/bench/main.js'), name, '--quick', '--json'], {
     cwd: directory,
     stdio: ['ignore', 'pipe', 'inherit'],
   });

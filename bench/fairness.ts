@@ -48,7 +48,7 @@ async function measure(report: Report, readers: number, ms: number): Promise<voi
   const file = join(folder, 'loop.json');
   const workload = await Workload.start();
   process.env['EUNOMIA_BENCH_LOOP'] = file;
-  const server = await ServerProcess.start(['--import', join(root, 'dist/bench/loop.js')]);
+  const server = await ServerProcess.start(['--import', join(root, 'build/bench/loop.js')]);
   try {
     const session = await startSession(server, workload.pid);
     const drain = new LineProcess(programs.drain, [new URL(server.url).port, String(readers), QUERY, session]);

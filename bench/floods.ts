@@ -48,7 +48,7 @@ export async function floods(report: Report, options: { readonly quick: boolean 
   process.env['EUNOMIA_BENCH_LOOP'] = file;
   process.env['EUNOMIA_BENCH_PIECES'] = '1';
   const server = await ServerProcess.start(
-    ['--import', join(root, 'dist/bench/loop.js')],
+    ['--import', join(root, 'build/bench/loop.js')],
     ['--data-dir', join(folder, 'data')],
   );
   const loop = new WatchedLoop(server.pid, file);
@@ -150,7 +150,7 @@ class Probe {
   readonly #worker: Worker;
 
   constructor(data: ProbeData) {
-    this.#worker = new Worker(join(root, 'dist/bench/probe.js'), { workerData: data });
+    this.#worker = new Worker(join(root, 'build/bench/probe.js'), { workerData: data });
   }
 
   async end(): Promise<readonly Delay[]> {

@@ -29,7 +29,7 @@ export async function pieces(report: Report, options: { readonly quick: boolean 
   process.env['EUNOMIA_BENCH_LOOP'] = file;
   process.env['EUNOMIA_BENCH_PIECES'] = '1';
   const server = await ServerProcess.start(
-    ['--import', join(root, 'dist/bench/loop.js')],
+    ['--import', join(root, 'build/bench/loop.js')],
     ['--data-dir', join(folder, 'data')],
   );
   try {

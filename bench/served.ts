@@ -104,7 +104,7 @@ export interface Client {
 
 /** bench/client.ts: graphql-ws, and JSON.parse. */
 export class ClientProcess implements Client {
-  readonly #child = fork(join(root, 'dist/bench/client.js'));
+  readonly #child = fork(join(root, 'build/bench/client.js'));
 
   get pid(): number {
     return this.#child.pid ?? 0;

@@ -7,10 +7,10 @@ import { errorsPage } from './docs/errors.mjs';
 import { root } from './setup/project.mjs';
 
 await setUpOrExit({ quiet: true });
-const { errorTable } = await import('../dist/base/error-code.js');
+const { errorTable } = await import('../build/base/error-code.js');
 
-const { settingGroups } = await import('../dist/options/table.js');
-const { defaultTextOf, variableOf } = await import('../dist/options/setting.js');
+const { settingGroups } = await import('../build/options/table.js');
+const { defaultTextOf, variableOf } = await import('../build/options/setting.js');
 
 const pages = {
   'docs/errors.md': errorsPage(errorTable),

@@ -10,7 +10,7 @@ import { root } from './setup/project.mjs';
 import { example, samplesFile } from './setup/tracker-docs.mjs';
 
 await setUpOrExit({ quiet: true });
-const { loadTrackers } = await import('../dist/catalog/load.js');
+const { loadTrackers } = await import('../build/catalog/load.js');
 const flags = ['--port', '0', '--engine', 'none', '--data-dir', 'none', '--log-level', 'error'];
 const server = spawn(process.execPath, [join(root, 'dist/main.js'), 'serve', ...flags], {
   stdio: ['ignore', 'pipe', 'inherit'],

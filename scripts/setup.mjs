@@ -6,6 +6,7 @@ import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { fileURLToPath } from 'node:url';
 import { allArchitectures, compileBpf } from './setup/bpf.mjs';
+import { bundleSource } from './setup/bundle.mjs';
 import { exclusively } from './setup/lock.mjs';
 import { installPackages } from './setup/packages.mjs';
 import { SetupError, beQuiet, say, steps } from './setup/project.mjs';
@@ -25,6 +26,7 @@ export async function setUp({ quiet = false, tests = false, bench = false, every
       await assembleContract();
       await generateTypes();
       await compileSource();
+      await bundleSource();
       if (bench) await compileBench();
     };
     const results = await Promise.allSettled([

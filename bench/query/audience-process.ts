@@ -6,7 +6,7 @@ import type { Answer, Ask } from './protocol.js';
 
 /** bench/query/audience.ts, a process of its own. */
 export class Audience {
-  readonly #child = fork(join(root, 'dist/bench/query/audience.js'));
+  readonly #child = fork(join(root, 'build/bench/query/audience.js'));
 
   async ask<Kind extends Answer['kind'] = 'done'>(ask: Ask): Promise<Extract<Answer, { kind: Kind }>> {
     const answered = once(this.#child, 'message') as Promise<[Answer]>;

@@ -1,4 +1,4 @@
-// The contract, the trackers' definitions and their objects → docs/trackers.md. Reads dist/, so it comes after the compiler.
+// The contract, the trackers' definitions and their objects → docs/trackers.md. Reads build/, so it comes after the compiler.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { filesUnder, hashOf, isDone, markDone, root, say } from './project.mjs';
@@ -31,7 +31,7 @@ export async function writeTrackerDocs() {
 export async function trackerDocs() {
   const [{ contractSchema }, { Catalog }, { loadTrackers }, { createRuntime }] = await Promise.all(
     ['api/graphql/schema.js', 'catalog/catalog.js', 'catalog/load.js', 'record/runtime.js'].map(
-      (file) => import(join(root, 'dist', file)),
+      (file) => import(join(root, 'build', file)),
     ),
   );
   const schema = contractSchema();

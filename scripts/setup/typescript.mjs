@@ -1,5 +1,6 @@
-// schema/ and src/trackers/*.graphql → schema.graphql → src/generated/, src/ → dist/, bench/ → dist/bench/.
-import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+// schema/ and src/trackers/*.graphql → schema.graphql → src/generated/; src/ → build/, checked, module by module, for benchmarks and
+// scripts; bench/ → build/bench/. What runs is bundled into dist/ (bundle.mjs).
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SetupError, filesUnder, hashOf, isDone, markDone, root, runTool, say } from './project.mjs';
 
@@ -50,12 +51,11 @@ export async function compileSource() {
   removeStale();
   const configs = ['tsconfig.json', 'tsconfig.build.json', 'package.json'];
   const hash = hashOf([...filesUnder('src', isSource), ...configs], packageVersion('typescript'));
-  if (isDone('typescript', hash, ['dist/main.js'])) return;
+  if (isDone('typescript', hash, ['build/main.js'])) return;
   say('compiling src/');
   // Without its outputs, the compiler's memory of them would let it write none.
-  if (!existsSync(join(root, 'dist/main.js'))) rmSync(join(root, '.cache/src.tsbuildinfo'), { force: true });
+  if (!existsSync(join(root, 'build/main.js'))) rmSync(join(root, '.cache/src.tsbuildinfo'), { force: true });
   await compile('tsconfig.build.json', 'src/');
-  chmodSync(join(root, 'dist/main.js'), 0o755); // it is the program `eunomia`
   markDone('typescript', hash);
 }
 
@@ -63,7 +63,7 @@ export async function compileSource() {
 export async function compileBench() {
   if (!existsSync(join(root, 'bench/tsconfig.json'))) throw new SetupError('there is no bench/ in this checkout.');
   const hash = hashOf([...filesUnder('bench'), ...filesUnder('src', isSource), 'tsconfig.json']);
-  if (isDone('bench', hash, ['dist/bench/main.js'])) return;
+  if (isDone('bench', hash, ['build/bench/main.js'])) return;
   say('compiling bench/');
   await compile('bench/tsconfig.json', 'bench/');
   markDone('bench', hash);
@@ -76,16 +76,16 @@ async function compile(config, what) {
 
 /** What was compiled from a source that is gone must not be importable any more. */
 function removeStale() {
-  const ours = filesUnder('dist', (name) => /\.(js|js\.map|d\.ts)$/.test(name)).filter(
-    (file) => !file.startsWith('dist/bench/'),
+  const ours = filesUnder('build', (name) => /\.(js|js\.map|d\.ts)$/.test(name)).filter(
+    (file) => !file.startsWith('build/bench/'),
   );
   for (const file of ours) {
-    const source = file.replace(/^dist\//, 'src/').replace(/\.(js|js\.map|d\.ts)$/, '.ts');
+    const source = file.replace(/^build\//, 'src/').replace(/\.(js|js\.map|d\.ts)$/, '.ts');
     if (!existsSync(join(root, source))) rmSync(join(root, file));
   }
 }
 
-/** Tests stand beside their source and are not compiled: a changed one leaves dist/ as it is. */
+/** Tests stand beside their source and are not compiled: a changed one leaves build/ as it is. */
 function isSource(name) {
   return name.endsWith('.ts') && !name.endsWith('.test.ts');
 }

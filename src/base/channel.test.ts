@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { until } from '../../test/support/until.js';
 import { Channel, type ChannelOptions } from './channel.js';
 import { EunomiaError } from './errors.js';
-import { workerFile } from './paths.js';
+import { packageFile } from './paths.js';
 import { Turns } from './turn.js';
 
 type Talk = {
@@ -29,8 +29,8 @@ type Talk = {
 
 const source = `
 import { parentPort, threadId } from 'node:worker_threads';
-import { serveChannel } from ${JSON.stringify(pathToFileURL(workerFile('base/channel')).href)};
-import { EunomiaError, KernelError } from ${JSON.stringify(pathToFileURL(workerFile('base/errors')).href)};
+import { serveChannel } from ${JSON.stringify(pathToFileURL(packageFile('build/base/channel.js')).href)};
+import { EunomiaError, KernelError } from ${JSON.stringify(pathToFileURL(packageFile('build/base/errors.js')).href)};
 const posted = [];
 const note = serveChannel(parentPort, {
   asks: {

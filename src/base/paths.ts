@@ -1,12 +1,21 @@
-import { readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** The folder that this code runs from: dist/ of the package, or src/ in a test. */
-const running = dirname(dirname(fileURLToPath(import.meta.url)));
+const here = fileURLToPath(import.meta.url);
 
 /** The package's top folder. No other module of src/, bench/ or test/ works out where the package lies. */
-export const root = dirname(running);
+export const root = packageFolder(dirname(here));
+
+/** The folder that this code runs from: dist/, where this is part of a bundle; build/ in a benchmark; src/ in a test. */
+const running = join(root, relative(root, here).split(sep)[0] ?? '');
+
+function packageFolder(folder: string): string {
+  if (existsSync(join(folder, 'package.json'))) return folder;
+  const parent = dirname(folder);
+  if (parent === folder) throw new Error(`${here} is in no package`);
+  return packageFolder(parent);
+}
 
 /** A file or folder of the package, by its path below the top. */
 export function packageFile(...path: readonly string[]): string {

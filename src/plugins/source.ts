@@ -20,7 +20,7 @@ export const MAX_SOURCE_BYTES = 1 << 20;
 export async function compileSource(file: string, source: string): Promise<PluginSource> {
   if (Buffer.byteLength(source) > MAX_SOURCE_BYTES)
     throw badPlugin(file, `has ${Buffer.byteLength(source)} bytes; at most ${MAX_SOURCE_BYTES} are allowed`);
-  const { transform } = await import('sucrase'); // for servers with plugins only
+  const { transform } = await import('./strip-types.js'); // for servers with plugins only
   try {
     const { code } = transform(source, {
       transforms: ['typescript', 'imports'],

@@ -32,7 +32,7 @@ async function makeCopy(): Promise<void> {
     await mkdir(join(copy, dirname(file)), { recursive: true });
     await cp(join(root, file), join(copy, file));
   }
-  for (const folder of ['dist', '.cache', 'src/generated'])
+  for (const folder of ['build', 'dist', '.cache', 'src/generated'])
     await cp(join(root, folder), join(copy, folder), { recursive: true });
   await symlink(join(root, 'node_modules'), join(copy, 'node_modules'));
   await inCopy('git', 'init', '-q');

@@ -29,7 +29,7 @@ interface Outcome {
 
 beforeAll(() => {
   checkout = join(mkdtempSync(join(tmpdir(), 'eunomia-setup-')), 'checkout');
-  const left = new Set(['node_modules', 'dist', '.git', '.cache', 'generated']);
+  const left = new Set(['node_modules', 'build', 'dist', '.git', '.cache', 'generated']);
   cpSync(root, checkout, {
     recursive: true,
     filter: (path) => !left.has(path.split('/').at(-1) ?? '') || path === root,
@@ -77,7 +77,9 @@ function changed(before: ReadonlyMap<string, number>): string[] {
 describe('the set-up of a clean checkout', () => {
   it('generates, compiles, and has nothing to do the second time', async () => {
     const first = await setUp();
-    expect(first.told).toMatch(/compiling \d+ of \d+ BPF programs[^]*generating types[^]*compiling src[^]*done/);
+    expect(first.told).toMatch(
+      /compiling \d+ of \d+ BPF programs[^]*generating types[^]*compiling src[^]*bundling src[^]*done/,
+    );
     expect(first).toMatchObject({ code: 0, out: '' });
     const sources = readdirSync(join(checkout, 'bpf'), { recursive: true, encoding: 'utf8' }).filter((file) =>
       file.endsWith('.bpf.c'),
@@ -105,10 +107,10 @@ describe('the set-up of a clean checkout', () => {
   it('removes what was compiled from sources that are gone', async () => {
     writeFileSync(join(checkout, 'src/gone.ts'), 'export const x = 1;\n');
     expect((await setUp()).code).toBe(0);
-    expect(existsSync(join(checkout, 'dist/gone.js'))).toBe(true);
+    expect(existsSync(join(checkout, 'build/gone.js'))).toBe(true);
     rmSync(join(checkout, 'src/gone.ts'));
     expect((await setUp()).code).toBe(0);
-    expect(existsSync(join(checkout, 'dist/gone.js'))).toBe(false);
+    expect(existsSync(join(checkout, 'build/gone.js'))).toBe(false);
   });
 
   it('makes again what was deleted', async () => {

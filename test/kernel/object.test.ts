@@ -84,8 +84,8 @@ describe('attaching a program', () => {
       script,
       `
       import { execFileSync } from 'node:child_process';
-      import { BpfObject } from ${JSON.stringify(join(root, 'dist/kernel/object.js'))};
-      import { loadLibbpf } from ${JSON.stringify(join(root, 'dist/kernel/libbpf.js'))};
+      import { BpfObject } from ${JSON.stringify(join(root, 'build/kernel/object.js'))};
+      import { loadLibbpf } from ${JSON.stringify(join(root, 'build/kernel/libbpf.js'))};
       const object = await BpfObject.open({ name: 't_tp', path: ${JSON.stringify(path)}, constants: {}, unneeded: [] });
       const hits = () => {
         const value = new Uint8Array(8);

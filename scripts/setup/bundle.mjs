@@ -1,0 +1,115 @@
+// src/ → dist/, what runs, in few files: main.js, the entries of worker threads, the trackers, and chunks/ with what several of them
+// share, packages included. A server that loads 1,300 modules one by one spends most of its start on finding and reading them
+// (docs/decisions/076-bundle.md). The types that an editor needs for plugins come along.
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { SetupError, cache, filesUnder, hashOf, isDone, markDone, root, say } from './project.mjs';
+
+/** Programs and threads of their own, and what is looked up in a folder instead of imported. */
+const entries = [
+  'src/main.ts',
+  'src/plugin.ts',
+  'src/kernel/worker.ts',
+  'src/storage/duckdb/worker.ts',
+  'src/plugins/worker.ts',
+  'src/telemetry/otlp/worker.ts',
+];
+/** Left in node_modules: what brings a library or another file that it finds by its own place, and what dockerode needs for ssh. */
+const external = [
+  'koffi',
+  '@duckdb/node-api',
+  '@duckdb/node-bindings',
+  '@jitl/quickjs-wasmfile-release-sync',
+  'quickjs-emscripten-core',
+  '@graphql-yoga/render-graphiql',
+  'dockerode',
+];
+const types = ['plugin.d.ts', 'generated/plugin-event.d.ts'];
+const notices = 'dist/THIRD-PARTY-LICENSES.txt';
+
+export async function bundleSource() {
+  const trackers = filesUnder('src/trackers', (name) => isSource(name));
+  const hash = hashOf([...filesUnder('src', isSource), 'package-lock.json', 'scripts/setup/bundle.mjs']);
+  if (isDone('bundle', hash, ['dist/main.js', ...types.map((file) => `dist/${file}`)])) return;
+  say('bundling src/');
+  // Only now: it is installed by the step before.
+  const { build } = await import('esbuild');
+  const out = join(cache, 'bundle');
+  rmSync(out, { recursive: true, force: true });
+  const { metafile } = await build({
+    absWorkingDir: root,
+    entryPoints: [...entries, ...trackers],
+    outdir: out,
+    outbase: 'src',
+    chunkNames: 'chunks/[name]-[hash]',
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20.19',
+    external,
+    // CommonJS packages ask for Node's own modules.
+    banner: {
+      js: "import { createRequire as eunomiaRequire } from 'node:module'; const require = eunomiaRequire(import.meta.url);",
+    },
+    legalComments: 'none', // the texts of the licences are in one file
+    metafile: true,
+    logLevel: 'silent',
+  }).catch((error) => {
+    throw new SetupError(`src/ cannot be bundled:\n${error.message}`);
+  });
+  checkLateImports(metafile.inputs);
+  for (const name of existsSync(join(root, 'dist')) ? readdirSync(join(root, 'dist')) : [])
+    if (name !== 'bpf') rmSync(join(root, 'dist', name), { recursive: true });
+  for (const file of filesUnder('.cache/bundle')) copy(file, file.replace('.cache/bundle/', 'dist/'));
+  for (const file of types) copy(`build/${file}`, `dist/${file}`);
+  writeFileSync(join(root, notices), noticesOf(Object.keys(metafile.inputs)));
+  chmodSync(join(root, 'dist/main.js'), 0o755); // it is the program `eunomia`
+  markDone('bundle', hash);
+}
+
+function copy(from, to) {
+  mkdirSync(dirname(join(root, to)), { recursive: true });
+  copyFileSync(join(root, from), join(root, to));
+}
+
+/** In a bundle, `await import('package')` of a CommonJS package has no named exports: a module of ours imports it, and is imported late. */
+function checkLateImports(inputs) {
+  for (const [file, { imports }] of Object.entries(inputs)) {
+    const late = imports.find(
+      ({ kind, path, external: left }) => kind === 'dynamic-import' && !left && path.includes('node_modules/'),
+    );
+    if (file.startsWith('src/') && late)
+      throw new SetupError(
+        `${file} imports the package ${late.original} late: import it in a module of its own, and that one late.`,
+      );
+  }
+}
+
+/** The licence of each package that is part of the bundle. Throws a SetupError for one that has none. */
+function noticesOf(inputs) {
+  const folders = new Set(
+    inputs.flatMap((file) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/.exec(file) ?? []),
+  );
+  const parts = [...folders].sort().map((folder) => {
+    const { name, version, license } = JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8'));
+    const file = readdirSync(join(root, folder)).find((entry) => /^licen[cs]e/i.test(entry));
+    if (!file && !license) throw new SetupError(`${folder} is part of the bundle, and has no licence.`);
+    const text = file ? readFileSync(join(root, folder, file), 'utf8').trim() : `Licence: ${license}`;
+    return `${name} ${version}\n\n${text}\n`;
+  });
+  return `${basename(notices)}: the packages that are part of the files in this folder.\n\n${parts.join(`\n${'-'.repeat(80)}\n\n`)}`;
+}
+
+function isSource(name) {
+  return name.endsWith('.ts') && !name.endsWith('.test.ts');
+}
