@@ -25,8 +25,12 @@ function project(
   };
 }
 
-/** End-to-end tests that neither count what the whole machine does nor mind that it is busy: they build, install, or ask a database. */
+/** End-to-end tests that neither count what the whole machine does nor mind that it is busy: they build, install, ask a database, or ask a server for few events. */
 const beside = [
+  'access',
+  'cli',
+  'configuration',
+  'engine-hostile',
   'image',
   'influx',
   'influx-injection',
@@ -34,6 +38,7 @@ const beside = [
   'influx-rollup',
   'new-tracker',
   'plugin-cli',
+  'replay',
   'setup',
   'terminal',
   'token-file',
