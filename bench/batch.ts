@@ -74,6 +74,7 @@ export class LocalEunomia {
       ringBytes: RING_BYTES,
       limit: null,
       persist: null,
+      asked: null,
     });
   }
 

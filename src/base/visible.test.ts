@@ -99,6 +99,7 @@ describe('a report in Markdown', () => {
     events: '1',
     lost: '0',
     dropped: '0',
+    uncounted: false,
     complete: true,
     restrictions: [],
     restricted: [],

@@ -4,11 +4,13 @@ import {
   getNamedType,
   getNullableType,
   isInputObjectType,
+  isInputType,
   isLeafType,
   isListType,
   isObjectType,
   print,
   type GraphQLInputObjectType,
+  type GraphQLInputType,
   type GraphQLObjectType,
   type GraphQLOutputType,
   type GraphQLSchema,
@@ -72,6 +74,7 @@ const LABELS = 'container.labels.';
 /** What the trackers of this build are to a client: joins the schema's types with the definitions. No I/O. */
 export class Catalog {
   readonly trackers: readonly CatalogTracker[];
+  readonly #schema: GraphQLSchema;
   readonly #byName: ReadonlyMap<string, CatalogTracker>;
   readonly #paths: ReadonlyMap<string, ReadonlySet<string>>;
   readonly #inputs: ReadonlyMap<string, GraphQLInputObjectType>;
@@ -83,6 +86,7 @@ export class Catalog {
     definitions: readonly TrackerDefinition[],
     onDemand: (tracker: string, field: string) => boolean,
   ) {
+    this.#schema = schema;
     const inputs = definitions.map((definition) => [definition.name, optionsType(schema, definition.name)] as const);
     this.#inputs = new Map(inputs.map(([name, { type }]) => [name, type]));
     this.#checks = new Map(definitions.map(({ name, check }) => [name, check]));
@@ -147,6 +151,13 @@ export class Catalog {
     throw invalid(where, `no event of ${trackers.join(', ')} has the field "${path}"${hint}`, { field: path });
   }
 
+  /** A coerced value of an input type of the schema as JSON, as a client would send it. What is undefined is left out. */
+  written(type: string, value: unknown): unknown {
+    const input = this.#schema.getType(type);
+    if (!isInputType(input)) throw new EunomiaError('BAD_SCHEMA', `the schema has no input type ${type}`);
+    return writtenAs(value, input);
+  }
+
   /** Throws BAD_USER_INPUT for options, of the right types, that the tracker itself refuses. `where` is their path. */
   check(tracker: string, options: TrackerOptions, where = tracker): void {
     this.#checks.get(tracker)?.(options, where);
@@ -182,6 +193,22 @@ export function compileField(path: string): FieldReader {
     const inner: unknown = Reflect.get(event, first);
     return typeof inner === 'object' && inner !== null ? valueAt(inner, second) : null;
   };
+}
+
+function writtenAs(value: unknown, type: GraphQLInputType): unknown {
+  const inner = getNullableType(type) as GraphQLInputType;
+  if (value === undefined || value === null) return value;
+  if (isListType(inner)) {
+    const item = inner.ofType as GraphQLInputType;
+    return Array.isArray(value) ? value.map((one) => writtenAs(one, item)) : [writtenAs(value, item)];
+  }
+  if (isLeafType(inner)) return inner.serialize(value);
+  if (!isInputObjectType(inner)) return value;
+  return Object.fromEntries(
+    Object.values(inner.getFields())
+      .map((field) => [field.name, writtenAs(Reflect.get(value, field.name), field.type)] as const)
+      .filter(([, written]) => written !== undefined),
+  );
 }
 
 function valueAt(object: object, key: string): FieldValue {

@@ -207,7 +207,7 @@ describe.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as co
       const read = new Set<string>();
       const all = { session: null, container: null, host: false, from: null, to: null, narrowed: [] };
       const builder = new ReportBuilder({ ...all, trackers: [{ name, report }] });
-      builder.begin({ id: 's', trackers: [name], options: {}, from: null, to: null });
+      builder.begin({ id: 's', trackers: [name], options: {}, excluded: [], from: null, to: null });
       // One that succeeded and one that failed: other fields may be read of each.
       for (const errno of [null, 'ENOENT']) {
         const event = new Proxy(emptyEvent(runtime), {

@@ -44,8 +44,8 @@ const BUFFER_BYTES = 512 << 20;
 
 const OTHER = 'other { entries count }';
 const REPORT = `session sessions { id trackers from to } container { id name image }
-  host from to trackers events lost dropped complete restrictions
-  restricted { section restriction reason } doubled
+  host from to trackers events lost dropped uncounted complete restrictions
+  restricted { section restriction reason value } doubled
   programs { entries { path errno count args parents } ${OTHER} }
   filesRead { entries { path errno count comms } ${OTHER} }
   filesWritten { entries { path errno count comms } ${OTHER} }
@@ -271,8 +271,8 @@ async function compare(
     world.tell(`only one of the reports has these sections, so they were not compared: ${notCompared.join(', ')}`);
   if (!certain)
     world.tell(
-      'one of the reports is not complete, does not list all entries, or is of trackers with other ' +
-        'options: a difference may be caused by what was observed',
+      'one of the reports lacks events, does not list all entries, or excludes other events than the other one ' +
+        '(options, filters, targets): a difference may be caused by what was observed',
     );
 }
 

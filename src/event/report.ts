@@ -104,13 +104,19 @@ export interface MissingSection {
   readonly reason: string;
 }
 
-/** A section from which an option of a tracker excludes events. */
-export interface RestrictedSection {
-  readonly section: keyof ReportSections;
+/** What excluded events. */
+export interface Exclusion {
   /** One of the report's `restrictions`. */
   readonly restriction: string;
   /** What is excluded, as a sentence without its full stop. */
   readonly reason: string;
+  /** What it was set to: CEL of a filter, else JSON. Two restrictions with one value exclude the same. */
+  readonly value: string;
+}
+
+/** A section from which something excludes events. */
+export interface RestrictedSection extends Exclusion {
+  readonly section: keyof ReportSections;
 }
 
 export interface ReportSections {
@@ -148,8 +154,11 @@ export interface BehaviourReport extends ReportSections {
   readonly events: string;
   readonly lost: string;
   readonly dropped: string;
+  /** Whether events are missing that nobody counted. */
+  readonly uncounted: boolean;
+  /** Whether nothing is missing of what the trackers, with their options, saw of the subject. */
   readonly complete: boolean;
-  /** Options of the session's trackers that exclude events: "open.failedOnly". */
+  /** What excludes events: "open.failedOnly", "session.where". */
   readonly restrictions: readonly string[];
   readonly restricted: readonly RestrictedSection[];
   /**
@@ -173,7 +182,7 @@ export interface ReportComparison {
   readonly gone: readonly Difference[];
   /** Sections that only one of the reports has, so that they were not compared. */
   readonly notCompared: readonly string[];
-  /** False if losses, unlisted entries or different tracker options may hide or cause a difference. */
+  /** False if losses, unlisted entries or different restrictions may hide or cause a difference. */
   readonly certain: boolean;
 }
 
@@ -207,17 +216,29 @@ export function compareReports(before: BehaviourReport, after: BehaviourReport):
   const added: Difference[] = [];
   const gone: Difference[] = [];
   const notCompared: string[] = [];
-  let certain = before.complete && after.complete && String(before.restrictions) === String(after.restrictions);
+  let certain = isWhole(before) && isWhole(after);
   for (const section of sections) {
     const old = entriesOf(before, section);
     const now = entriesOf(after, section);
     if (!old !== !now) notCompared.push(section);
     if (!old || !now) continue;
     certain &&= before[section]?.other.count === '0' && after[section]?.other.count === '0';
+    certain &&= restrictionsOf(before, section) === restrictionsOf(after, section);
     for (const [what, count] of now) if (!old.has(what)) added.push({ section, what, count });
     for (const [what, count] of old) if (!now.has(what)) gone.push({ section, what, count });
   }
   return { added, gone, notCompared, certain };
+}
+
+/** Whether nothing is missing of what it was to have. A file of a version that did not say so may lack anything. */
+function isWhole({ lost, dropped, uncounted }: BehaviourReport): boolean {
+  return lost === '0' && dropped === '0' && uncounted === false;
+}
+
+/** What was excluded from a section: equal for two reports that looked at the same. */
+function restrictionsOf({ restricted = [] }: BehaviourReport, name: keyof ReportSections): string {
+  const own = restricted.filter(({ section }) => section === name);
+  return JSON.stringify(own.map(({ restriction, value }) => [restriction, value]).sort());
 }
 
 function entriesOf(report: BehaviourReport, section: keyof ReportSections): Map<string, string> | null {

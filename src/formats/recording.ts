@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import type { GraphQLSchema } from 'graphql';
 import { EunomiaError, messageOf } from '../base/errors.js';
+import { readAsked, type Asked } from '../session/asked.js';
 import type { TraceEvent } from '../event/event.js';
 import { RECORDING } from './ndjson.js';
 import { Reviver, shown, Unfit } from './revive.js';
@@ -14,6 +15,10 @@ export interface RecordedSession {
   /** Of the trackers, by name. */
   readonly options: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly startedAt: string | null;
+  /** What was asked of it; null in a recording of a version that did not write it. */
+  readonly asked: Asked | null;
+  /** The filters of the exports that it came from, as CEL expressions: it has only what matches all of them. */
+  readonly exported: readonly string[];
 }
 
 export type Entry =
@@ -165,7 +170,7 @@ function headOf(line: Line, file: string): RecordedSession {
       `the recording has the format ${shown(head['recording'])}, and this build reads ${RECORDING}: replay it ` +
         `with the Eunomia that wrote it (${shown(head['version'])})`,
     );
-  const { session, fields } = head;
+  const { session, fields, where } = head;
   if (fields !== null)
     throw bad(
       file,
@@ -173,7 +178,7 @@ function headOf(line: Line, file: string): RecordedSession {
       "the recording has only some of the events' fields, or is an aggregate; export it again without --fields and --group-by to replay it",
     );
   if (!isObject(session)) throw bad(file, 1, '"eunomia.session" is missing');
-  const { id, name, labels, trackers, options, startedAt } = session;
+  const { id, name, labels, trackers, options, startedAt, spec, exported } = session;
   const isLabel = (label: unknown): boolean =>
     isObject(label) && typeof label['name'] === 'string' && typeof label['value'] === 'string';
   if (typeof id !== 'string') throw bad(file, 1, `"eunomia.session.id" is ${shown(id)}, not a text`);
@@ -193,6 +198,8 @@ function headOf(line: Line, file: string): RecordedSession {
         )
       : {},
     startedAt: typeof startedAt === 'string' ? startedAt : null,
+    asked: readAsked(spec),
+    exported: [...(Array.isArray(exported) ? exported : []), where].filter((filter) => typeof filter === 'string'),
   };
 }
 

@@ -67,6 +67,8 @@ export async function openRecording(
           bufferBytes: REPLAY_BYTES,
           ringBytes: 0,
           limit: null,
+          asked: session.asked,
+          exported: session.exported,
         },
         createReplay({
           startedAt: session.startedAt,

@@ -128,6 +128,7 @@ export class Exports {
     const { server, catalog } = this.#parts;
     const { id, name, labels, trackers, options, capture, state, createdAt, startedAt, stoppedAt, stopReason } =
       session;
+    const { asked, exported } = session;
     return {
       version: server.version,
       exportedAt: nowText(),
@@ -144,6 +145,8 @@ export class Exports {
         startedAt,
         stoppedAt,
         stopReason,
+        spec: asked,
+        exported,
       },
       clock: { time: 'CLOCK_REALTIME, UTC, as RFC 3339 with nanoseconds', bootNs: 'CLOCK_BOOTTIME, in nanoseconds' },
       trackers: trackers.map((tracker) => ({
@@ -207,7 +210,10 @@ async function* held(origin: Origin, filter: EventFilter | null): AsyncGenerator
   }
 }
 
-/** What it holds, and then what comes, until it ends. A reader that is too slow loses the oldest, and is told. */
+/**
+ * What it holds, and then what comes, until it ends, and last what nobody counted: a session failed, a recording was cut. A reader that is
+ * too slow loses the oldest, and is told.
+ */
 async function* following(
   session: SessionHandle,
   where: string | null,
@@ -216,6 +222,7 @@ async function* following(
 ): AsyncGenerator<Part<TraceEvent>> {
   const stream = session.subscribe({ replay: 'ALL', demand, where: where === null ? null : { expr: where } });
   const leave = (): void => void stream.return();
+  let last: string | null = null;
   signal.addEventListener('abort', leave, { once: true });
   try {
     for await (const { slices, gap } of stream) {
@@ -223,8 +230,10 @@ async function* following(
       for (const { batch, from, to } of slices) {
         for (let at = from; at < to; at += PART)
           yield { items: Array.from({ length: Math.min(to - at, PART) }, (_, i) => batch.event(at + i)), gap: null };
+        if (to > from) last = batch.event(to - 1).time;
       }
     }
+    for (const gap of session.uncounted(last)) yield { items: [], gap };
   } finally {
     signal.removeEventListener('abort', leave);
     leave();

@@ -10,6 +10,7 @@ import type {
   TargetInput,
   TrackerInput,
 } from '../generated/schema.js';
+import type { Asked, AskedInput } from '../session/asked.js';
 import type { SessionSpec, TargetSpec } from '../session/spec.js';
 import type { Catalog } from '../catalog/catalog.js';
 import { DAYS_30, inRange, listInRange, spanInRange, textInRange } from './check.js';
@@ -44,7 +45,7 @@ export function sessionSpec(
   const forMs = input.for == null ? null : spanInRange('input.for', input.for, 10, DAYS_30);
   const ttlMs = input.ttl == null ? null : spanInRange('input.ttl', input.ttl, 1000, DAYS_30);
   const trackers = trackersOf(input.trackers, catalog);
-  return {
+  const spec = {
     trackers,
     target: input.target == null ? null : targetOf(input.target),
     where: sessionFilterOf(
@@ -63,6 +64,19 @@ export function sessionSpec(
     ringBytes: ringBytes(input.ringBytes ?? 16 * KIB ** 2),
     limit: trace?.limit ?? null,
     persist: input.persist == null ? null : persistOf(input.persist),
+  } satisfies Omit<SessionSpec, 'asked'>;
+  return { ...spec, asked: askedOf(input, spec, catalog) };
+}
+
+/** What can be read back of a session, and started again. */
+function askedOf(input: StartSessionInput, spec: Omit<SessionSpec, 'asked'>, catalog: Catalog): Asked {
+  const { capture, fields, forMs, labels, ttlMs, bufferBytes, ringBytes, persist } = spec;
+  const plugins = (input.plugins ?? []).map(({ restart, ...plugin }) => ({ ...plugin, restart: restart ?? 'NEVER' }));
+  const whole = { ...input, capture, fields, for: forMs, labels, ttl: ttlMs, bufferBytes, ringBytes, persist, plugins };
+  return {
+    input: catalog.written('StartSessionInput', whole) as AskedInput,
+    where: spec.where?.text ?? null,
+    limit: spec.limit,
   };
 }
 

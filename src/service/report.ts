@@ -8,6 +8,7 @@ import type { Part } from '../session/stream/parts.js';
 import type { EventQuery, Store, StoredContainer, StoredRecord } from '../storage/store.js';
 import { inRange } from './check.js';
 import type { Parts } from './parts.js';
+import { exclusionsOf, narrowedBy } from './exclusion.js';
 import type { ReportRequest, SessionHandle } from './session/handle.js';
 import { storedOrigin, type Narrowing, type Origin } from './session/origin.js';
 import { upToDate } from './session/recorded.js';
@@ -74,7 +75,7 @@ export async function reportOfHistory(
       'sessions',
       `the session "${rollup.id}" is stored as rollups, which have no single events; name others, or persist with mode EVENTS`,
     );
-  const narrowed = [...(query.filter ? ['history.where'] : []), ...(query.containers ? ['history.containers'] : [])];
+  const narrowed = narrowedBy(query);
   const ids = records.map(({ id }) => id);
   const container =
     subject.container == null
@@ -132,7 +133,8 @@ class ReportWriter {
   }
 
   async read(origin: Origin, narrowing: Narrowing): Promise<void> {
-    this.#builder.begin(origin.source);
+    const excluded = exclusionsOf(origin, this.#subject);
+    this.#builder.begin({ ...origin.source, excluded });
     for await (const { events, gap } of origin.parts({
       ...this.#narrowing(),
       ...narrowing,

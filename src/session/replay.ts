@@ -122,22 +122,26 @@ async function playAll(
     events = [];
     gap = null;
   };
-  for await (const entry of entries) {
-    if (signal.aborted) return;
-    const ms = Date.parse(entry.kind === 'event' ? entry.event.time : entry.to);
-    first ??= ms;
-    // Events of several CPUs may be a little out of order: nobody waits backwards.
-    const at = Math.max(due, (ms - first) / speed);
-    if (at > due + TICK_MS || events.length >= BATCH_EVENTS || (entry.kind === 'gap' && (events.length || gap))) {
-      flush();
-      await pause(begun + at - performance.now(), player, speed, signal);
-      due = at;
+  try {
+    for await (const entry of entries) {
+      if (signal.aborted) return;
+      const ms = Date.parse(entry.kind === 'event' ? entry.event.time : entry.to);
+      first ??= ms;
+      // Events of several CPUs may be a little out of order: nobody waits backwards.
+      const at = Math.max(due, (ms - first) / speed);
+      if (at > due + TICK_MS || events.length >= BATCH_EVENTS || (entry.kind === 'gap' && (events.length || gap))) {
+        flush();
+        await pause(begun + at - performance.now(), player, speed, signal);
+        due = at;
+      }
+      if (entry.kind === 'gap' && entry.missing === 0) player.miss(entry.from, entry.to);
+      else if (entry.kind === 'gap') gap = entry;
+      else events.push(entry.event);
     }
-    if (entry.kind === 'gap' && entry.missing === 0) player.miss(entry.from, entry.to);
-    else if (entry.kind === 'gap') gap = entry;
-    else events.push(entry.event);
+  } finally {
+    // Also of a recording that cannot be read on: what came before is good.
+    flush();
   }
-  flush();
 }
 
 /** Waits until the next events are due; at full speed, until readers have read. */

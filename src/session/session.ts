@@ -339,6 +339,7 @@ export class Session {
   /** What one must know to read its events rightly; for people. */
   notices(): string[] {
     return [
+      ...(this.spec.exported ?? []).map((where) => `the recording has only events that match ${where}`),
       ...this.#trackers.flatMap(({ definition }, i) => {
         const unloaded = this.#unloaded[i];
         return unloaded ? refusals(definition, unloaded).map((text) => `${definition.name}: ${text}`) : [];
@@ -448,7 +449,8 @@ export class Session {
    * that failed did not see any more, or what was cut off a recording, happened after it.
    */
   uncounted(last: string | null): Gap[] {
-    const hasEnded = this.state === 'STOPPED' || this.state === 'FAILED';
+    // Its readers end before it is STOPPED, which may wait for its store.
+    const hasEnded = this.stoppedAt !== null || this.state === 'FAILED';
     if (!hasEnded || this.error === null) return [...this.#uncounted];
     const [from, to] = [last ?? this.startedAt ?? this.createdAt, this.stoppedAt ?? nowText()];
     return [...this.#uncounted, { from, to, lost: 0, dropped: 0, where: this.origin === 'LIVE' ? 'KERNEL' : 'STORE' }];

@@ -2,6 +2,7 @@ import type { ContainerSelector } from '../inventory/selector.js';
 import type { CaptureMode, CgroupId } from '../event/event.js';
 import type { SessionFilter } from '../filter/index.js';
 import type { TrackerOptions } from '../tracker/define.js';
+import type { Asked } from './asked.js';
 import type { SubscriberStats } from './stream/stream.js';
 
 /**
@@ -38,6 +39,10 @@ export interface SessionSpec {
   readonly limit: number | null;
   /** Write its events to a store; null keeps them in memory only. */
   readonly persist: PersistSpec | null;
+  /** What the client asked for, to be told and kept. Of a replay: what was asked of the session that was recorded; null if not known. */
+  readonly asked: Asked | null;
+  /** Of a replay: the recording has only events that match all of these, as CEL expressions; its export had them. */
+  readonly exported?: readonly string[];
 }
 
 /** The store: in this server's data directory, or an InfluxDB. */

@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { readAsked } from '../session/asked.js';
 import type { SessionEnd, SessionRecord } from './store.js';
 
 /** What stores hold as text of sessions and containers. A file may be damaged, and a database has other writers. */
@@ -36,6 +37,7 @@ const record = v.object({
   mode,
   createdAt: time,
   startedAt: v.fallback(v.nullable(time), null),
+  asked: v.pipe(v.optional(v.unknown(), null), v.transform(readAsked)),
 });
 const end = v.object({
   startedAt: v.fallback(v.nullable(time), null),

@@ -140,5 +140,6 @@ function recordOf({ id, spec, createdAt, startedAt }: Session, { mode }: Persist
     mode,
     createdAt,
     startedAt: startedAt ?? createdAt,
+    asked: spec.asked,
   };
 }

@@ -5,6 +5,7 @@ import type { ContainerSelector } from '../inventory/selector.js';
 import type { CaptureMode, Gap, TraceEvent } from '../event/event.js';
 import type { EventFilter } from '../filter/index.js';
 import type { Slice } from '../record/batch-buffer.js';
+import type { Asked } from '../session/asked.js';
 import type { PersistMode, SessionState, StopReason, StoreKind } from '../session/spec.js';
 
 /** What a store keeps of a session besides its events. Times are RFC 3339 with nanoseconds. */
@@ -19,6 +20,8 @@ export interface SessionRecord {
   readonly mode: PersistMode;
   readonly createdAt: string;
   readonly startedAt: string | null;
+  /** What was asked of it; null for a session that was stored before this was. */
+  readonly asked: Asked | null;
 }
 
 /** How a session ended. */

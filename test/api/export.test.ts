@@ -10,7 +10,10 @@ import { parse } from 'csv-parse/sync';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ApiServer } from '../../src/api/http/server.js';
 import { createServer, createFixture, dataOf, post, startedId, type Fixture, type FixtureOptions } from './support.js';
+import { createReplay, type RecordedEntry } from '../../src/session/replay.js';
 import { heldBytes } from '../support/memory.js';
+import { batchAt } from '../support/record.js';
+import { specOf } from '../support/spec.js';
 import { until } from '../support/until.js';
 
 let fixture: Fixture;
@@ -141,6 +144,32 @@ describe('an export as NDJSON', () => {
       .map((line) => JSON.parse(line) as Record<string, never>);
     expect(all).toHaveLength(6);
     expect(all.at(-1)).toMatchObject({ end: { items: '4', complete: true, state: 'STOPPED' } });
+  });
+
+  it.each([
+    ['was cut', false],
+    ['cannot be read on', true],
+  ])('followed to its end, is not complete where a recording %s', async (problem, broken) => {
+    let goOn = (): void => undefined;
+    const followed = new Promise<void>((resolve) => (goOn = resolve));
+    const { id } = await fixture.services.manager.replay(
+      specOf([{ name: 'exec', options: {} }]),
+      createReplay({
+        startedAt: null,
+        entries: (async function* (): AsyncGenerator<RecordedEntry> {
+          await followed;
+          yield { kind: 'event', event: batchAt(1, 1).event(0) };
+          if (broken) throw new Error(problem);
+        })(),
+        problem: () => problem,
+        speed: Number.POSITIVE_INFINITY,
+      }),
+    );
+    const response = await download(`${id}.ndjson?follow=true&fields=tracker`);
+    goOn();
+    const all = (await response.text()).trimEnd().split('\n');
+    expect(JSON.parse(all.at(-2) ?? '')).toMatchObject({ gap: { lost: '0', dropped: '0' } });
+    expect(JSON.parse(all.at(-1) ?? '')).toMatchObject({ end: { items: '1', complete: false } });
   });
 
   it('ends when its reader leaves', async () => {

@@ -3,6 +3,7 @@ import type { DuckStore } from '../../src/storage/duckdb/index.js';
 import type { SessionEnd, SessionRecord } from '../../src/storage/store.js';
 import type { Gap } from '../../src/event/event.js';
 import type { BehaviourReport } from '../../src/event/report.js';
+import { askedOf } from '../support/asked.js';
 import { batchAt } from '../support/record.js';
 import { end, openStore, record, slicesOf, temporaryDirectory } from '../support/store.js';
 import { createServer, createFixture, dataOf, post } from './support.js';
@@ -75,7 +76,7 @@ async function serve(): Promise<Server> {
 const ask = async (url: string, query: string) => (await post(url, { query })).json;
 const FIELDS =
   'session sessions { id trackers from to } events lost dropped complete restrictions restricted { section ' +
-  'reason } doubled programs { entries { path } } exits { entries { count } other { count } } missing { section ' +
+  'restriction reason value } doubled programs { entries { path } } exits { entries { count } other { count } } missing { section ' +
   'reason }';
 
 async function report(url: string, args = '', id = 'stored'): Promise<BehaviourReport> {
@@ -101,7 +102,14 @@ describe('the report of a stored session', () => {
       dropped: '0',
       complete: false,
       restrictions: ['exit.failedOnly'],
-      restricted: [{ section: 'exits', reason: 'processes that exit with code 0 are excluded' }],
+      restricted: [
+        {
+          section: 'exits',
+          restriction: 'exit.failedOnly',
+          reason: 'processes that exit with code 0 are excluded',
+          value: 'true',
+        },
+      ],
       doubled: [],
       programs: null,
     });
@@ -158,6 +166,38 @@ describe('the report of a stored session', () => {
         complete: false,
       });
     }
+  });
+
+  it('names the filter and target that the session had, and its comparison is not certain', async () => {
+    const { url, add } = await server();
+    await add('all', [{ events: 10 }]);
+    await add('filtered', [{ events: 2 }], { asked: askedOf(['exit'], {}, { where: 'process.pid < 2' }) });
+    await add('targeted', [{ events: 2 }], { asked: askedOf(['exit'], { target: { uids: [0] } }) });
+    await add('old', [{ events: 10 }], { asked: null });
+    for (const [id, restriction, value] of [
+      ['filtered', 'session.where', 'process.pid < 2'],
+      ['targeted', 'session.target', '{"uids":[0]}'],
+      ['old', 'session.spec', 'null'],
+    ] as const) {
+      const made = await report(url, '', id);
+      expect(made).toMatchObject({ complete: false, restrictions: [restriction] });
+      expect(made.restricted).toEqual([{ section: 'exits', restriction, value, reason: expect.any(String) as string }]);
+      const { data } = await ask(
+        url,
+        `{ compareReports(before: { session: "all" }, after: { session: "${id}" }) { certain } }`,
+      );
+      expect(data).toEqual({ compareReports: { certain: false } });
+    }
+    expect(await report(url, '', 'all')).toMatchObject({ complete: true, restrictions: [] });
+    const told = await ask(
+      url,
+      '{ filtered: session(id: "filtered") { spec { where } explain { where } } ' +
+        'old: session(id: "old") { spec { where } explain { where } } }',
+    );
+    expect(told.data).toEqual({
+      filtered: { spec: { where: null }, explain: { where: 'process.pid < 2' } },
+      old: { spec: null, explain: { where: null } },
+    });
   });
 
   it.each([

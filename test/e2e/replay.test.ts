@@ -236,6 +236,49 @@ describe('a file that is not a whole recording', () => {
     expect(stderr).toContain('ends in the middle of line 12: that line is lost');
   });
 
+  it('tells what was asked of the session, and with what filter it was exported', async () => {
+    const server = await startServer();
+    const id = await startSession(server, '{ trackers: [{ exec: {} }], where: { process: { uid: { eq: 0 } } } }');
+    await exec('/bin/true');
+    await stopSession(server, id);
+    const file = join(folder, 'filtered.ndjson');
+    const { spec } = (
+      await server.query<{ session: { spec: { input: object } } }>(`{ session(id: "${id}") { spec { input where } } }`)
+    ).session;
+    const args = ['export', id, '--server', server.url, '--where', 'errno == null', '--output', file];
+    expect(await eunomia(args)).toMatchObject({ code: 0 });
+    const child = spawn(process.execPath, [main, 'replay', file, '--port', '0'], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    try {
+      const url = /(http:\S+)/.exec(await firstLine(child))?.[1] ?? '';
+      const headers = { 'content-type': 'application/json' };
+      const query =
+        '{ sessions { id state spec { input where } explain { where } notices report { complete restrictions restricted { value } } } }';
+      const replayed = await until('it is replayed', async () => {
+        const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ query }) });
+        const { data } = (await response.json()) as { data: { sessions: { id: string; state: string }[] } };
+        return data.sessions[0]?.state === 'STOPPED' ? data.sessions[0] : null;
+      });
+      expect(replayed).toMatchObject({
+        spec,
+        explain: { where: 'process.uid == 0' },
+        notices: ['the recording has only events that match errno == null'],
+        report: { complete: false, restrictions: ['session.where', 'export.where'] },
+      });
+      const { stdout } = await eunomia(['export', replayed.id, '--server', url]);
+      expect(JSON.parse(stdout.split('\n')[0] ?? '')).toMatchObject({
+        eunomia: {
+          where: null,
+          session: { spec: { input: spec.input, where: 'process.uid == 0' }, exported: ['errno == null'] },
+        },
+      });
+    } finally {
+      child.kill('SIGTERM');
+      if (child.exitCode === null) await once(child, 'exit');
+    }
+  });
+
   it('gives a report and an export that are not complete', async () => {
     const whole = await readFile(recording, 'utf8');
     const cut = await write(`${whole.trimEnd().split('\n').slice(0, 11).join('\n')}\n`);

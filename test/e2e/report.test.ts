@@ -134,7 +134,9 @@ describe('the report of a container', () => {
     expect(stdout).toMatch(/^# Behaviour of container known\n/);
     expect(stdout).toContain('| 1 | /no/such/file | ENOENT | cat |');
     expect(stdout).toContain('- Complete: no event was lost.');
-    expect(stdout).toContain('## System calls\n\nIncomplete: calls that are not listed are excluded (syscall.only).\n');
+    expect(stdout).toContain(
+      '## System calls\n\nIncomplete: calls that are not listed are excluded (syscall.only: `["mkdir"]`).\n',
+    );
   });
 
   it('tells by comparison what is new and what is gone', async () => {

@@ -35,6 +35,15 @@ let folder: Awaited<ReturnType<typeof temporaryDirectory>>;
 let server: TestServer;
 let id: string;
 let before: Told;
+/** Of a session with a filter and a target. */
+let filtered: string;
+let asked: object;
+
+const SPEC =
+  'id explain { where } spec { input trackers { name options } target { uids comms containers { name } } ' +
+  'where for ttl persist { store mode } }';
+const spec = async (): Promise<object> =>
+  (await server.query<{ session: object }>(`{ session(id: "${filtered}") { ${SPEC} } }`)).session;
 
 async function cli(...args: string[]): Promise<string> {
   return (await exec(process.execPath, [main, ...args, '--server', server.url], { maxBuffer: 64 << 20 })).stdout;
@@ -110,6 +119,14 @@ beforeAll(async () => {
   await gone('known');
   await stopSession(server, id);
   before = await told();
+  filtered = await startSession(
+    server,
+    '{ trackers: [{ exec: { failed: false } }], target: { uids: [0] }, where: { process: { comm: { ne: "nothing" } } }, ' +
+      'ttl: "1h", persist: {} }',
+  );
+  await exec('/bin/true');
+  await stopSession(server, filtered);
+  asked = await spec();
   await server.end('SIGTERM');
   server = await startServer(['--engine', docker.host, '--data-dir', folder.path], { keep: true });
 }, 120_000);
@@ -132,6 +149,19 @@ describe('a session that is in its store only, after a restart', () => {
       expect.objectContaining({ direction: 'OUT', port: 8123, sentBytes: '6' }),
     );
     expect(Number(known?.syscalls?.entries.find(({ name }) => name === 'execve')?.count)).toBeGreaterThanOrEqual(4);
+  });
+
+  it('tells what was asked of it as while it was in memory, and a report of it names its filter and target', async () => {
+    expect(asked).toMatchObject({
+      spec: { target: { uids: [0] }, where: { process: { comm: { ne: 'nothing' } } }, ttl: '1h' },
+      explain: { where: 'process.comm != "nothing"' },
+    });
+    expect(await spec()).toEqual(asked);
+    expect(await report('--session', filtered)).toMatchObject({
+      complete: false,
+      restrictions: ['exec.failed', 'session.where', 'session.target'],
+    });
+    await server.query(`mutation { removeSession(id: "${filtered}") }`);
   });
 
   it('has the same exports, byte for byte', async () => {

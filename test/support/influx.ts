@@ -1,3 +1,4 @@
+import { askedOf } from './asked.js';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -205,6 +206,7 @@ export function sessionOf(
     mode,
     createdAt: now,
     startedAt: now,
+    asked: askedOf(trackers),
   };
 }
 

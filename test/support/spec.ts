@@ -32,6 +32,7 @@ export function specOf(
     ringBytes: 16 << 20,
     limit: null,
     persist: null,
+    asked: null,
     ...spec,
   };
 }

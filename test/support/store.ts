@@ -1,3 +1,4 @@
+import { askedOf } from './asked.js';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -44,6 +45,7 @@ export function record(id: string, trackers: readonly string[]): SessionRecord {
     mode: 'EVENTS',
     createdAt: '2026-01-31T08:15:30.000000000Z',
     startedAt: '2026-01-31T08:15:30.000000000Z',
+    asked: askedOf(trackers),
   };
 }
 

@@ -2,6 +2,7 @@ import type { Demand, TraceEvent } from '../../event/event.js';
 import type { Missing } from '../../event/missing.js';
 import type {
   BehaviourReport,
+  Exclusion,
   MissingSection,
   ReportedSession,
   ReportSections,
@@ -36,14 +37,16 @@ export interface ReportSubject {
   readonly to: string | null;
   /** Of this build, also those that the sessions do without. */
   readonly trackers: readonly ReportTracker[];
-  /** What else leaves events out, as the report is to name it. */
-  readonly narrowed: readonly string[];
+  /** What leaves events out of all sessions. */
+  readonly narrowed: readonly Exclusion[];
 }
 
 /** A session that is summed up. */
 export interface ReportSource extends ReportedSession {
   /** Of its trackers, by name. */
   readonly options: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
+  /** What kept events of all its trackers out of it. */
+  readonly excluded: readonly Exclusion[];
 }
 
 /** Sections that no tracker feeds yet, and the tracker that is going to. */
@@ -121,12 +124,15 @@ export class ReportBuilder {
   }
 
   /** `top`: maximum number of entries per section; the rest is counted together. */
-  build(top: number, { lost, dropped, complete }: Missing): BehaviourReport {
+  build(top: number, { lost, dropped, uncounted, complete }: Missing): BehaviourReport {
     const { session, container, host, from, to, narrowed } = this.#subject;
     const restricted = this.#restricted();
+    // Options say what a tracker looks at; these leave out events that it saw.
+    const exclusions = [...this.#sources.flatMap(({ excluded }) => excluded), ...narrowed];
+    const restrictions = [...new Set([...restricted, ...exclusions].map(({ restriction }) => restriction))];
     return {
       session,
-      sessions: this.#sources.map(({ options: _options, ...source }) => source),
+      sessions: this.#sources.map(({ options: _options, excluded: _excluded, ...source }) => source),
       container,
       host,
       from: from ?? this.#first,
@@ -135,8 +141,9 @@ export class ReportBuilder {
       events: String(this.#events),
       lost: String(lost),
       dropped: String(dropped),
-      complete,
-      restrictions: [...new Set([...restricted.map(({ restriction }) => restriction), ...narrowed])],
+      uncounted,
+      complete: complete && exclusions.length === 0,
+      restrictions,
       restricted,
       doubled: this.#doubled(),
       ...this.#sections(top),
@@ -179,15 +186,26 @@ export class ReportBuilder {
 
   #restricted(): RestrictedSection[] {
     const all = this.#sources.flatMap((source) =>
-      this.#feedsOf(source).flatMap(([tracker, { feeds, restricting = [] }]) =>
-        restricting
-          .filter(({ option, applies }) => applies(source.options[tracker]?.[option]))
-          .flatMap(({ option, says, sections = sectionsOf[feeds] }) =>
-            sections.map((section) => ({ section, restriction: `${tracker}.${option}`, reason: says })),
+      this.#feedsOf(source).flatMap(([tracker, { feeds, restricting = [] }]): RestrictedSection[] => [
+        ...restricting
+          .map((restriction) => ({ ...restriction, value: source.options[tracker]?.[restriction.option] }))
+          .filter(({ applies, value }) => applies(value))
+          .flatMap(({ option, says, value, sections = sectionsOf[feeds] }) =>
+            sections.map((section) => ({
+              section,
+              restriction: `${tracker}.${option}`,
+              reason: says,
+              value: JSON.stringify(value),
+            })),
           ),
-      ),
+        ...[...source.excluded, ...this.#subject.narrowed].flatMap((exclusion) =>
+          sectionsOf[feeds].map((section) => ({ section, ...exclusion })),
+        ),
+      ]),
     );
-    return [...new Map(all.map((each) => [`${each.section} ${each.restriction}`, each])).values()];
+    return [
+      ...new Map(all.map((each) => [JSON.stringify([each.section, each.restriction, each.value]), each])).values(),
+    ];
   }
 
   #doubled(): string[] {

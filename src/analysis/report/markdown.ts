@@ -2,6 +2,8 @@ import { sections, type BehaviourReport, type ReportSections, type Section } fro
 import { visible } from '../../base/visible.js';
 
 const MOST_SESSIONS = 20;
+/** Characters of what a restriction is set to. */
+const MAX_VALUE = 300;
 
 type EntryOf<Name extends keyof ReportSections> = NonNullable<ReportSections[Name]>['entries'][number];
 
@@ -104,7 +106,7 @@ export function markdown(report: BehaviourReport): string {
       `- ${completeness(report)}`,
       ...(restrictions.length
         ? [
-            `- **Only a part was looked at**: the session ran with ${restrictions.join(', ')}; "none" below may be due to that.`,
+            `- **Only a part was looked at**: events are excluded by ${restrictions.join(', ')}; "none" below may be due to that.`,
           ]
         : []),
       ...(doubled.length
@@ -133,8 +135,9 @@ function sessionsOf({ session, sessions }: BehaviourReport): string {
     : 'No session was recorded in this time: nobody looked';
 }
 
-function completeness({ lost, dropped, complete, session }: BehaviourReport): string {
+function completeness({ lost, dropped, uncounted, complete, session }: BehaviourReport): string {
   if (complete) return 'Complete: no event was lost.';
+  if (lost === '0' && dropped === '0' && !uncounted) return 'No event was lost of those that were looked at.';
   if (lost === '0' && dropped === '0')
     return (
       '**Not complete**: events are missing that nobody counted. The recording was cut, or the server was killed or failed ' +
@@ -153,9 +156,15 @@ function sectionText<Name extends keyof ReportSections>(name: Name, report: Beha
   const restricted = report.restricted.filter(({ section }) => section === name);
   return [
     `## ${title}`,
-    ...restricted.map(({ restriction, reason }) => `Incomplete: ${reason} (${restriction}).`),
+    ...restricted.map(({ restriction, reason, value }) => `Incomplete: ${reason} (${restriction}${setTo(value)}).`),
     ...(found.entries.length ? tableText(found, columns, cells) : ['None.']),
   ].join('\n\n');
+}
+
+/** What a restriction is set to, where that says more than its name. */
+function setTo(value: string): string {
+  if (value === 'true' || value === 'false') return '';
+  return `: ${code(value.length > MAX_VALUE ? `${value.slice(0, MAX_VALUE)}…` : value)}`;
 }
 
 function tableText<Entry>(

@@ -38,6 +38,7 @@ const source = (given: Partial<ReportSource> = {}): ReportSource => ({
   id: 's',
   trackers: known,
   options: {},
+  excluded: [],
   from: '2026-01-31T08:15:00.000000000Z',
   to: '2026-01-31T08:16:00.000000000Z',
   ...given,
@@ -191,12 +192,27 @@ describe('a report', () => {
     });
     expect(report.restrictions).toEqual(['open.failedOnly', 'syscall.only']);
     expect(report.restricted).toEqual([
-      { section: 'filesRead', restriction: 'open.failedOnly', reason: 'opens that succeed are excluded' },
-      { section: 'filesWritten', restriction: 'open.failedOnly', reason: 'opens that succeed are excluded' },
-      { section: 'syscalls', restriction: 'syscall.only', reason: 'calls that are not listed are excluded' },
+      {
+        section: 'filesRead',
+        restriction: 'open.failedOnly',
+        reason: 'opens that succeed are excluded',
+        value: 'true',
+      },
+      {
+        section: 'filesWritten',
+        restriction: 'open.failedOnly',
+        reason: 'opens that succeed are excluded',
+        value: 'true',
+      },
+      {
+        section: 'syscalls',
+        restriction: 'syscall.only',
+        reason: 'calls that are not listed are excluded',
+        value: '["read"]',
+      },
     ]);
     const text = markdown(report);
-    expect(text).toContain('**Only a part was looked at**: the session ran with open.failedOnly, syscall.only');
+    expect(text).toContain('**Only a part was looked at**: events are excluded by open.failedOnly, syscall.only');
     expect(text).toContain(
       '## Files opened for writing\n\nIncomplete: opens that succeed are excluded (open.failedOnly).\n\nNone.',
     );
@@ -255,6 +271,34 @@ describe('two reports', () => {
       notCompared: [],
       certain: true,
     });
+  });
+
+  it('are certain only where both exclude the same from what is compared', () => {
+    const filtered = (value: string): BehaviourReport =>
+      reportOf(first, {
+        narrowed: [{ restriction: 'session.where', reason: 'events that do not match are excluded', value }],
+      });
+    const listed = (...only: string[]): BehaviourReport => reportOf(first, { options: { syscall: { only } } });
+    expect(filtered('process.uid == 0')).toMatchObject({ complete: false, restrictions: ['session.where'] });
+    expect(filtered('process.uid == 0').restricted).toContainEqual({
+      section: 'filesRead',
+      restriction: 'session.where',
+      reason: 'events that do not match are excluded',
+      value: 'process.uid == 0',
+    });
+    expect(markdown(filtered('process.uid == 0'))).toContain(
+      'Incomplete: events that do not match are excluded (session.where: `process.uid == 0`).',
+    );
+    expect(compareReports(reportOf(first), filtered('process.uid == 0')).certain).toBe(false);
+    expect(compareReports(filtered('process.uid == 0'), filtered('process.uid == 1')).certain).toBe(false);
+    expect(compareReports(filtered('process.uid == 0'), filtered('process.uid == 0')).certain).toBe(true);
+    expect(compareReports(listed('read'), listed('write')).certain).toBe(false);
+    expect(compareReports(listed('read'), listed('read')).certain).toBe(true);
+  });
+
+  it('are not certain where one is a file of a version that did not say whether something is missing uncounted', () => {
+    const { uncounted: _uncounted, ...old } = reportOf(first);
+    expect(compareReports(old as BehaviourReport, reportOf(first)).certain).toBe(false);
   });
 
   it('are not certain when one was cut, and are not compared where one has no section', () => {

@@ -21,6 +21,8 @@ type Row = Of<Awaited<ReturnType<SessionHandle['aggregate']>>>;
 type Alert = Of<ReturnType<Alerts['list']>>;
 type Container = Of<Awaited<ReturnType<Facts['containers']>>>;
 type Plan = SessionHandle['explain'];
+type Spec = NonNullable<SessionHandle['spec']>;
+type Selection = Of<NonNullable<NonNullable<Spec['target']>['containers']>>;
 type Stats = Awaited<ReturnType<SessionHandle['stats']>>;
 
 /** What the fields of a type are read from, where they have no resolver. */
@@ -33,6 +35,7 @@ export interface ResolverSources {
   Alert: Alert;
   BehaviourReport: BehaviourReport;
   Container: Container;
+  ContainerSelection: Selection;
   ContainerEngine: Awaited<ReturnType<ServerView['engine']>>;
   EventBatch: Yield<DeliveryStream>;
   EventConnection: Connection;
@@ -45,12 +48,15 @@ export interface ResolverSources {
   Kernel: ServerView['kernel'];
   KernelFeature: Of<ServerView['kernel']['features']>;
   Label: Of<SessionHandle['labels']>;
+  LabelSelection: Of<NonNullable<Selection['labels']>>;
   MeasureValue: Of<Row['values']>;
   Node: ServerView['node'];
+  PersistSpec: NonNullable<Spec['persist']>;
   Persistence: NonNullable<SessionHandle['persistence']>;
   Plugin: PluginView;
   PluginError: Of<AttachmentView['errors']>;
   PluginOption: Of<PluginView['options']>;
+  PluginSpec: Of<Spec['plugins']>;
   PluginResult: ResultView;
   PluginResultBatch: ResultBatch;
   PluginResultPage: ReturnType<AttachmentView['page']>;
@@ -62,16 +68,19 @@ export interface ResolverSources {
   Session: SessionHandle;
   SessionPlugin: AttachmentView;
   SessionPluginStats: AttachmentView['stats'];
+  SessionSpec: Spec;
   SessionStats: Stats;
   SharingPlan: Plan['sharing'];
   StoreStatus: Of<Awaited<ReturnType<Histories['stores']>>>;
   SubscriberStats: Of<Stats['subscribers']>;
+  TargetSpec: NonNullable<Spec['target']>;
   TimeWindow: NonNullable<Row['window']>;
   TopValue: Of<NonNullable<Of<Row['values']>['top']>>;
   Tracker: TrackerView;
   TrackerField: Of<TrackerView['fields']>;
   TrackerOption: Of<TrackerView['options']>;
   TrackerPlan: Of<Plan['trackers']>;
+  TrackerSpec: Of<Spec['trackers']>;
 }
 
 /** Parts of connections, reports and alerts, which are made as the contract has them. */

@@ -1,13 +1,15 @@
 import type { NodeFacts } from '../../event/node.js';
 import type { AggregateChange, AggregateInput, AggregateRow } from '../../analysis/aggregate/index.js';
-import type { CaptureMode, Demand } from '../../event/event.js';
+import type { CaptureMode, Demand, Gap } from '../../event/event.js';
 import type { BehaviourReport } from '../../event/report.js';
 import type { Container } from '../../inventory/container.js';
+import type { Asked } from '../../session/asked.js';
 import type { FilterPlan } from '../../session/source/plan.js';
 import type { RecorderStats } from '../../session/recorder.js';
 import type { Page } from '../../session/session.js';
 import type { SessionOrigin, SessionState, SessionStats, StopReason } from '../../session/spec.js';
 import type { Delivery } from '../../record/delivery.js';
+import type { SpecView } from './asked.js';
 import type { Origin } from './origin.js';
 
 /**
@@ -34,6 +36,12 @@ export interface SessionHandle {
   readonly capture: CaptureMode;
   /** Paths of the costly fields that are captured now; empty for a session that is in its store only. */
   readonly captured: readonly string[];
+  /** What was asked of it; null for one that an older version stored or recorded. */
+  readonly asked: Asked | null;
+  /** The same, as the schema has it. */
+  readonly spec: SpecView | null;
+  /** Filters (CEL) of the exports that a recording came from; empty for what is no replay. */
+  readonly exported: readonly string[];
   readonly explain: FilterPlan;
   readonly notices: readonly string[];
   /** Decimal; null where it is not known any more. */
@@ -56,6 +64,8 @@ export interface SessionHandle {
   follow(request: FollowRequest): AsyncIterableIterator<AggregateChange>;
   /** Rejects with BAD_USER_INPUT, UNKNOWN_CONTAINER, AMBIGUOUS_CONTAINER, or what its store says. */
   report(request: ReportRequest): Promise<BehaviourReport>;
+  /** What is missing that no delivery tells, once a subscriber has read to the end; `last` is the time of the last event that it got. */
+  uncounted(last: string | null): readonly Gap[];
   /** Where all of its events are that there are. Rejects as `report` does. */
   events(): Promise<Origin>;
 }

@@ -11,8 +11,10 @@ import {
 } from '../../analysis/aggregate/index.js';
 import { EunomiaError } from '../../base/errors.js';
 import { inTurns } from '../../base/turn.js';
+import type { Gap } from '../../event/event.js';
 import type { BehaviourReport } from '../../event/report.js';
 import type { Container } from '../../inventory/container.js';
+import type { Asked } from '../../session/asked.js';
 import { parseCursor } from '../../session/cursor.js';
 import type { RecorderStats } from '../../session/recorder.js';
 import type { Page, Session } from '../../session/session.js';
@@ -34,6 +36,7 @@ import type {
   SessionHandle,
   SubscribeRequest,
 } from './handle.js';
+import { specView, type SpecView } from './asked.js';
 import { REACH_MS, recorderOf } from './recorded.js';
 import { heldOrigin, storedOrigin, type Origin } from './origin.js';
 
@@ -115,6 +118,18 @@ export class LiveSession implements SessionHandle {
 
   get captured(): readonly string[] {
     return this.#session.captured();
+  }
+
+  get asked(): Asked | null {
+    return this.#session.spec.asked;
+  }
+
+  get spec(): SpecView | null {
+    return specView(this.asked);
+  }
+
+  get exported(): readonly string[] {
+    return this.#session.spec.exported ?? [];
   }
 
   get explain(): FilterPlan {
@@ -215,6 +230,10 @@ export class LiveSession implements SessionHandle {
       session.aggregatesInKernel ? () => session.refresh() : null,
       () => session.uncounted(null).length > 0,
     );
+  }
+
+  uncounted(last: string | null): readonly Gap[] {
+    return this.#session.uncounted(last);
   }
 
   report(request: ReportRequest): Promise<BehaviourReport> {

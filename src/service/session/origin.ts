@@ -1,5 +1,6 @@
 import type { ReportSource } from '../../analysis/report/index.js';
 import type { ContainerRegistry } from '../../inventory/registry.js';
+import type { Asked } from '../../session/asked.js';
 import type { Session } from '../../session/session.js';
 import { heldParts, type Part } from '../../session/stream/parts.js';
 import { storedParts } from '../../storage/parts.js';
@@ -10,7 +11,10 @@ export type Narrowing = Partial<Pick<EventQuery, 'from' | 'to' | 'containers' | 
 
 /** All events of one session that there are, for what reads each of them: reports and exports. */
 export interface Origin {
-  readonly source: ReportSource;
+  readonly source: Omit<ReportSource, 'excluded'>;
+  /** What was asked of the session, which may have kept events out of it. */
+  readonly asked: Asked | null;
+  readonly exported: readonly string[];
   /** Whether each of them is read from a store. */
   readonly stored: boolean;
   /** In their order, with what is missing among them. A store leaves out what does not match; memory only what the filter does not take. */
@@ -29,6 +33,8 @@ export function heldOrigin(session: Session, registry: ContainerRegistry): Origi
       from: startedAt,
       to: stoppedAt,
     },
+    asked: spec.asked,
+    exported: spec.exported ?? [],
     stored: false,
     parts: ({ filter = null }) => heldParts(session, filter),
     async containers() {
@@ -43,10 +49,12 @@ export function heldOrigin(session: Session, registry: ContainerRegistry): Origi
 }
 
 export function storedOrigin(record: StoredRecord, store: Store): Origin {
-  const { id, trackers, options, startedAt, stoppedAt } = record;
+  const { id, trackers, options, startedAt, stoppedAt, asked } = record;
   const query = queryOf({ id, trackers, store }, null);
   return {
     source: { id, trackers, options, from: startedAt, to: stoppedAt },
+    asked,
+    exported: [],
     stored: true,
     parts: (narrowing) => storedParts({ record, store }, { ...query, ...narrowing }),
     containers: () => store.containers(query),

@@ -2,7 +2,9 @@ import type { NodeFacts } from '../../event/node.js';
 import type { Caller } from '../../access/caller.js';
 import { compileAggregate, type AggregateInput, type AggregateRow } from '../../analysis/aggregate/index.js';
 import { invalid } from '../../base/errors.js';
+import type { Gap } from '../../event/event.js';
 import type { BehaviourReport } from '../../event/report.js';
+import type { Asked } from '../../session/asked.js';
 import { parseCursor } from '../../session/cursor.js';
 import type { RecorderStats } from '../../session/recorder.js';
 import type { Page } from '../../session/session.js';
@@ -16,6 +18,7 @@ import { unknownSession } from '../check.js';
 import type { Parts } from '../parts.js';
 import { reportOfSession } from '../report.js';
 import type { PageRequest, ReportRequest, SessionHandle, SubscribeRequest } from './handle.js';
+import { specView, type SpecView } from './asked.js';
 import { storedOrigin, type Origin } from './origin.js';
 import { filterFor, filterInTurn, rangeOf, replayOf } from './request.js';
 
@@ -23,6 +26,7 @@ import { filterFor, filterInTurn, rangeOf, replayOf } from './request.js';
 export class StoredSession implements SessionHandle {
   readonly captured: readonly string[] = [];
   readonly notices: readonly string[] = [];
+  readonly exported: readonly string[] = [];
   readonly undecided = null;
   readonly containers: SessionHandle['containers'] = [];
   readonly #record: StoredRecord;
@@ -134,6 +138,14 @@ export class StoredSession implements SessionHandle {
     };
   }
 
+  get asked(): Asked | null {
+    return this.#record.asked;
+  }
+
+  get spec(): SpecView | null {
+    return specView(this.asked);
+  }
+
   /** Nothing evaluates its events any more. */
   get explain(): FilterPlan {
     const trackers = this.trackers.map((tracker) => ({
@@ -144,7 +156,7 @@ export class StoredSession implements SessionHandle {
       captured: [],
     }));
     return {
-      where: null,
+      where: this.asked?.where ?? null,
       trackers,
       notices: [],
       sharing: { sessions: 0, eventsPerSecond: null, reason: 'the session has ended, and is in its store only' },
@@ -176,6 +188,11 @@ export class StoredSession implements SessionHandle {
 
   follow(): never {
     throw unknownSession(this.id);
+  }
+
+  /** Its gaps are stored among its events. */
+  uncounted(): readonly Gap[] {
+    return [];
   }
 
   report(request: ReportRequest): Promise<BehaviourReport> {

@@ -39,7 +39,7 @@ export interface Planned {
 }
 
 export function explain({
-  spec: { where, trackers },
+  spec: { where, trackers, asked },
   runtimes,
   sharing,
   programs,
@@ -49,7 +49,7 @@ export function explain({
   const facts = programs?.facts() ?? null;
   const inServer = sharing?.pushed ? where?.rest : where?.whole;
   return {
-    where: where?.text ?? null,
+    where: (replayed ? asked?.where : where?.text) ?? null,
     trackers: runtimes.map(({ definition: { name }, hooksOf, onDemand }, i) => ({
       tracker: name,
       inKernel: sharing?.pushed ? (where?.inKernel(name) ?? null) : null,

@@ -91,6 +91,17 @@ export function textValue(text: string): string {
   return `"${stored.includes('"') || stored.includes('\\') ? stored.replace(/["\\]/g, '\\$&') : stored}"`;
 }
 
+/** Any value as JSON, in pieces that are no longer than a text may be. Nothing of it is beyond ASCII, so that it can be cut anywhere. */
+export function jsonPieces(value: unknown): string[] {
+  const json = JSON.stringify(value).replace(
+    /[^\u0020-\u007e]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+  return Array.from({ length: Math.ceil(json.length / MAX_TEXT) }, (_, i) =>
+    json.slice(i * MAX_TEXT, (i + 1) * MAX_TEXT),
+  );
+}
+
 /** Texts as JSON; of a list that is too long, the first ones. */
 export function listValue(list: readonly string[]): string {
   let kept = list;

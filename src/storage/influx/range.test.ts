@@ -16,7 +16,16 @@ const begunNs = BigInt(Date.parse(begun)) * NS + 1n;
 
 function record(createdAt: string, stoppedAt: string | null): StoredRecord {
   return {
-    ...{ id: 'a', name: null, labels: [], trackers: ['exec'], options: {}, capture: 'DEFAULT', mode: 'EVENTS' },
+    ...{
+      id: 'a',
+      name: null,
+      labels: [],
+      trackers: ['exec'],
+      options: {},
+      asked: null,
+      capture: 'DEFAULT',
+      mode: 'EVENTS',
+    },
     ...{ createdAt, startedAt: createdAt, state: stoppedAt === null ? 'RUNNING' : 'STOPPED', stoppedAt },
     ...{ stopReason: null, error: null, lost: 0, received: null, discarded: 0, receivedBytes: 0 },
     ...{ events: 0, missing: 0, removed: 0, nextSeq: 0, oldest: null, newest: null },

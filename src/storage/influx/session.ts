@@ -1,8 +1,9 @@
 import type { NodeFacts } from '../../event/node.js';
-import { isTime, readCapture, readLabels, readMode, readNames, readOptions, readReason, readState } from '../facts.js';
+import { readAsked } from '../../session/asked.js';
+import { isTime, parsed, readCapture, readLabels, readMode, readNames, readOptions, readReason, readState } from '../facts.js';
 import type { StoredRecord } from '../store.js';
 import type { StoredRow } from './client.js';
-import { NODE_FIELDS, OWN_TAGS } from './column.js';
+import { NODE_FIELDS, OWN_TAGS, SPEC } from './column.js';
 import { originalTag, originalText } from './line.js';
 
 /** The session that a point tells of. One of this host that has not ended and does not run was interrupted. */
@@ -14,6 +15,8 @@ export function recordOf({ columns, time }: StoredRow, host: string): StoredReco
   const moment = (name: string): string | null => [text(name)].find(isTime) ?? null;
   const number = (name: string, otherwise: number): number =>
     Number.isFinite(Number(columns[name] ?? Number.NaN)) ? Number(columns[name]) : otherwise;
+  const pieces: string[] = [];
+  for (let piece = text(SPEC); piece !== null; piece = text(`${SPEC}_${pieces.length}`)) pieces.push(piece);
   const state = readState(text('state'));
   const interrupted = state === 'RUNNING' && text(OWN_TAGS.host) === host;
   return {
@@ -22,6 +25,7 @@ export function recordOf({ columns, time }: StoredRow, host: string): StoredReco
     labels: readLabels(text('labels')),
     trackers: readNames(text('trackers')),
     options: readOptions(text('options')),
+    asked: readAsked(parsed(pieces.join(''))),
     node: nodeOf(text(NODE_FIELDS.id), text(NODE_FIELDS.name)),
     capture: readCapture(text('capture')),
     mode: readMode(text('mode')),

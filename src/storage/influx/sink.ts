@@ -4,8 +4,8 @@ import type { Gap } from '../../event/event.js';
 import type { Slice } from '../../record/batch-buffer.js';
 import { turns } from '../../base/turn.js';
 import type { SessionEnd, SessionRecord, SessionSink, SinkProgress } from '../store.js';
-import { GAPS, NODE_FIELDS, OWN_TAGS, SESSIONS } from './column.js';
-import { listValue, tag, textValue } from './line.js';
+import { GAPS, NODE_FIELDS, OWN_TAGS, SESSIONS, SPEC } from './column.js';
+import { jsonPieces, listValue, tag, textValue } from './line.js';
 import { nanosecondsOf, type PointWriter } from './point.js';
 import type { RollupWriter } from './rollup.js';
 import type { Sender } from './sender.js';
@@ -112,7 +112,7 @@ export class InfluxSink implements SessionSink {
   /** The session itself, as a point: the one of its end completes that of its beginning. */
   sessionLine(end: SessionEnd | null): string {
     const { node, record } = this.#options;
-    const { id, name, labels, trackers, options, capture, mode, createdAt } = record;
+    const { id, name, labels, trackers, options, capture, mode, createdAt, asked } = record;
     const startedAt = end?.startedAt ?? record.startedAt;
     const fields = {
       ...(name === null ? {} : { name: textValue(name) }),
@@ -121,6 +121,9 @@ export class InfluxSink implements SessionSink {
       labels: textValue(JSON.stringify(labels)),
       trackers: listValue(trackers),
       options: textValue(JSON.stringify(options)),
+      ...Object.fromEntries(
+        (asked ? jsonPieces(asked) : []).map((piece, i) => [i ? `${SPEC}_${i}` : SPEC, textValue(piece)]),
+      ),
       capture: textValue(capture),
       mode: textValue(mode),
       createdAt: textValue(createdAt),

@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest';
+import { askedOf } from '../../test/support/asked.js';
+import type { AskedTarget } from '../session/asked.js';
+import { exclusionsOf } from './exclusion.js';
+
+const web = { id: 'ab'.repeat(32), name: 'web-1', image: 'registry/nginx:1.27' };
+const restrictions = (target: AskedTarget | null, container: typeof web | null = web): string[] =>
+  exclusionsOf({ asked: askedOf(['exec'], { target }), exported: [] }, { container }).map(
+    ({ restriction }) => restriction,
+  );
+
+describe('the target of a session', () => {
+  it.each<[string, AskedTarget | null]>([
+    ['none', null],
+    ['the whole machine', {}],
+    ['its name', { containers: [{ name: 'db' }, { name: 'web-*' }] }],
+    ['its id', { containers: [{ id: 'abab' }] }],
+    ['its image, or a cgroup besides', { containers: [{ image: 'registry/nginx' }], cgroups: ['1'] }],
+  ])('excludes nothing of a container that it surely includes: by %s', (_how, target) => {
+    expect(restrictions(target)).toEqual([]);
+  });
+
+  it.each<[string, AskedTarget]>([
+    ['another name', { containers: [{ name: 'db' }] }],
+    ['a label, which a report does not know', { containers: [{ labels: [{ name: 'tier' }] }] }],
+    ['a selector that is none', { containers: [{ name: '[' }] }],
+    ['cgroups', { cgroups: ['4242'] }],
+    ['its users too', { containers: [{ name: 'web-*' }], uids: [0] }],
+    ['processes', { pids: [1] }],
+    ['names of threads', { comms: ['nginx'] }],
+  ])('may exclude something of a container: by %s', (_how, target) => {
+    expect(restrictions(target)).toEqual(['session.target']);
+  });
+
+  it('excludes something of a whole session, whatever it selects', () => {
+    expect(restrictions({ containers: [{ name: '*' }] }, null)).toEqual(['session.target']);
+    expect(restrictions({}, null)).toEqual([]);
+  });
+});
+
+it('what was exported with a filter, and what nobody knows, is named', () => {
+  const named = exclusionsOf({ asked: null, exported: ['errno != null', 'process.uid == 0'] }, { container: null });
+  expect(named.map(({ restriction, value }) => [restriction, value])).toEqual([
+    ['session.spec', 'null'],
+    ['export.where', 'errno != null'],
+    ['export.where', 'process.uid == 0'],
+  ]);
+});
