@@ -1,10 +1,10 @@
-import { thousandths } from '../base/decimal.js';
 import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { nowText } from '../event/clock.js';
 import type { Recorder, RecorderInput, RecorderStats } from '../session/recorder.js';
 import type { Session } from '../session/session.js';
 import type { PersistSpec } from '../session/spec.js';
+import { Lag } from './lag.js';
 import type { SessionEnd, SessionRecord, SessionSink, Store } from './store.js';
 
 /** Bytes of events that may wait for a store: about ten seconds of 400,000 events a second. */
@@ -23,8 +23,8 @@ export class SessionRecorder implements Recorder {
   #state: 'OPEN' | 'DONE' | 'FAILED' = 'OPEN';
   #error: string | null = null;
   #discarded = false;
-  /** When what is not yet written came, the oldest first. */
-  readonly #marks: { readonly seq: number; readonly at: number }[] = [];
+  /** How old the oldest event that is not written is, by the places of events. */
+  readonly #lag = new Lag();
 
   private constructor(session: Session, persist: PersistSpec, store: Store, sink: SessionSink, log: Log) {
     this.#session = session;
@@ -50,21 +50,24 @@ export class SessionRecorder implements Recorder {
     return this.#sink.progress.nextSeq;
   }
 
+  /** `received = written + pending + dropped`, of the events that the session has passed on, at any time. */
   get stats(): RecorderStats {
-    const { written, pending, dropped, removed, error, nextSeq } = this.#sink.progress;
-    const { queued, dropped: lost } = this.#source.stats;
-    while ((this.#marks[0]?.seq ?? Number.POSITIVE_INFINITY) <= nextSeq) this.#marks.shift();
-    const oldest = this.#marks[0];
+    const { written, dropped: refused, removed, error, nextSeq } = this.#sink.progress;
+    const { received, dropped: unread } = this.#source.stats;
+    // What is on its way from one to the other is in neither's counts.
+    const waiting = received - written - refused - unread;
+    const hasFailed = this.#state === 'FAILED';
     const problem = this.#error ?? (this.#state === 'OPEN' ? error : null);
     return {
       store: this.#store.kind,
       mode: this.#persist.mode,
       state: this.#state === 'OPEN' ? (problem === null ? 'WRITING' : 'PAUSED') : this.#state,
       written,
-      pending: pending + queued,
-      dropped: dropped + lost,
+      // Nothing that waits will be written any more once it has failed.
+      pending: hasFailed ? 0 : waiting,
+      dropped: refused + unread + (hasFailed ? waiting : 0),
       removed,
-      lagMs: oldest ? thousandths(performance.now() - oldest.at) : 0,
+      lagMs: this.#lag.ageMs(nextSeq, performance.now()),
       error: problem,
     };
   }
@@ -115,7 +118,7 @@ export class SessionRecorder implements Recorder {
       for (let result = await this.#source.next(); !result.done; result = await this.#source.next()) {
         const { slices, gap } = result.value;
         const last = slices.at(-1);
-        if (last) this.#marks.push({ seq: last.batch.seq + last.batch.count, at: performance.now() });
+        if (last) this.#lag.took(last.batch.seq + last.batch.count, performance.now());
         await this.#sink.write(slices, gap);
       }
       if (this.#discarded) return;

@@ -106,12 +106,19 @@ it('whatever stands in an InfluxDB under our names, sessions and events of it ca
       'received',
       'events',
       'nextSeq',
+      'missing',
+      'spec',
+      'spec_1',
+      'node_id',
+      'node_name',
+      'host',
     ),
     fc.oneof(fc.string(), fc.double(), fc.boolean(), fc.constant(null), fc.json()),
   );
+  const writer = { host: 'host', node: { id: 'n', name: 'node' }, spool: 's' };
   fc.assert(
     fc.property(values, fc.string(), (columns, time) => {
-      const { state, mode, capture, labels, trackers, startedAt, nextSeq } = recordOf({ time, columns }, 'host');
+      const { state, mode, capture, labels, trackers, startedAt, nextSeq } = recordOf({ time, columns }, writer);
       expect(['STARTING', 'RUNNING', 'STOPPING', 'STOPPED', 'FAILED']).toContain(state);
       expect(['EVENTS', 'ROLLUP']).toContain(mode);
       expect(['DEFAULT', 'DEMANDED', 'ALL']).toContain(capture);

@@ -1,3 +1,6 @@
+import { join } from 'node:path';
+import { askedOf } from '../support/asked.js';
+import { scratch } from '../support/workload.js';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { storedParts } from '../../src/storage/parts.js';
 import type { TraceEvent } from '../../src/event/event.js';
@@ -19,14 +22,13 @@ import { BASE, count, influxStores, storedQuery } from '../support/influx-stores
 
 /** What the store reads back from a real InfluxDB 1.6. */
 const { open, keep } = influxStores();
+let database: Database;
+beforeAll(async () => {
+  database = await (await influx1('influx-events')).up();
+  keep(database);
+});
 
 describe('events in an InfluxDB 1.x', () => {
-  let database: Database;
-  beforeAll(async () => {
-    database = await (await influx1('influx-events')).up();
-    keep(database);
-  });
-
   const hostile = [
     `'; DROP DATABASE "eunomia"; --`,
     'x,session=forged pid=1i 1\nexec,session=forged pid=2i 2',
@@ -261,6 +263,75 @@ describe('events in an InfluxDB 1.x', () => {
     await other.store.remove(record.id);
     expect(await other.store.session(record.id)).toBeNull();
     expect((await other.store.history(storedQuery(record.id), null, 10)).events).toEqual([]);
+  });
+});
+
+describe('a session in an InfluxDB whose server was killed', () => {
+  it('says so, with its last event and that nobody counted what is missing, once its server is back, and to no other', async () => {
+    const spool = join(scratch, 'killed-spool');
+    const killed = await open(database.url, { spool, node: '00000000-0000-0000-0000-00000000000a' });
+    const record = sessionOf('EVENTS');
+    const rolled = sessionOf('ROLLUP');
+    const sink = await killed.store.record(record);
+    await killed.store.record(rolled);
+    await sink.write([sliceOf([execEvent(timeAt(BASE)), execEvent(timeAt(BASE + 5000))], 0)], null);
+    await sink.flush();
+    await killed.sender.close(); // as far as it came; how the session ended is not written
+
+    const another = await open(database.url, { node: '00000000-0000-0000-0000-00000000000b' });
+    expect(await another.store.session(record.id)).toMatchObject({ state: 'RUNNING', stopReason: null, error: null });
+    // Without a data directory a server has another node id after its restart.
+    const { store } = await open(database.url, { spool, node: '00000000-0000-0000-0000-00000000000c' });
+    const told = {
+      ...record,
+      state: 'STOPPED',
+      stopReason: 'INTERRUPTED',
+      stoppedAt: timeAt(BASE + 5000),
+      events: 2,
+      nextSeq: 2,
+      error: expect.stringContaining('the server ended without stopping it') as string,
+    };
+    expect(await store.session(record.id)).toMatchObject(told);
+    const all = await store.sessions();
+    expect(all.find(({ id }) => id === record.id)).toMatchObject(told);
+    expect(all.find(({ id }) => id === rolled.id)).toMatchObject({ state: 'STOPPED', stopReason: 'INTERRUPTED' });
+    const page = {
+      ...storedQuery(record.id),
+      session: record.id,
+      fromSeq: 0,
+      toSeq: null,
+      limit: 10,
+      backwards: false,
+    };
+    const { gaps } = await store.page(page);
+    expect(gaps).toMatchObject([{ seq: 2, lost: 0, dropped: 0, where: 'STORE' }]);
+  });
+
+  it('or that was cut off at its end, says how many events are missing', async () => {
+    const { store, sender } = await open(database.url);
+    const record = sessionOf('EVENTS');
+    const sink = await store.record(record);
+    await sink.write([sliceOf([execEvent(timeAt(BASE)), execEvent(timeAt(BASE + 1))], 0)], null);
+    sink.giveUp({ ...ended, stopReason: 'SHUTDOWN', received: 7 }, 7);
+    await sender.close();
+    const other = await open(database.url);
+    expect(await other.store.session(record.id)).toMatchObject({
+      stopReason: 'SHUTDOWN',
+      error: '5 of its events were not stored before the server ended',
+      events: 2,
+      missing: 5,
+      nextSeq: 7,
+    });
+  });
+
+  it('keeps what was asked of it, however long that is', async () => {
+    const { store } = await open(database.url);
+    const names = Array.from({ length: 9000 }, (_, i) => `é"\\\n${i}`);
+    const where = { process: { comm: { in: names } } };
+    const record = { ...sessionOf('EVENTS'), asked: askedOf(['exec'], { where }, { where: 'x', limit: 3 }) };
+    await (await store.record(record)).finish(ended);
+    const other = await open(database.url);
+    expect((await other.store.session(record.id))?.asked).toEqual(record.asked);
   });
 });
 

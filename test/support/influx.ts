@@ -15,6 +15,7 @@ import {
   type AggregateRow,
 } from '../../src/analysis/aggregate/index.js';
 import { ConnectingClient, InfluxStore, Sender, Spool, type InfluxOptions } from '../../src/storage/influx/index.js';
+import type { InfluxClient } from '../../src/storage/influx/client.js';
 import { nanosecondsOf } from '../../src/storage/influx/point.js';
 import type { EventQuery, SessionRecord } from '../../src/storage/store.js';
 import type { TraceEvent } from '../../src/event/event.js';
@@ -129,7 +130,7 @@ export interface TestStore {
 
 export async function openStore(
   url: string,
-  options: Partial<InfluxOptions & { spool: string; maxBytes: number; host: string }> = {},
+  options: Partial<InfluxOptions & { spool: string; maxBytes: number; host: string; node: string }> = {},
 ): Promise<TestStore> {
   const given = {
     version: null,
@@ -142,26 +143,41 @@ export async function openStore(
     ca: null,
     ...options,
   };
+  return storeOn(new ConnectingClient({ url, ...given }), { ...options, location: url });
+}
+
+/** A store on a database of any kind. */
+export async function storeOn(
+  client: InfluxClient,
+  options: Partial<Pick<InfluxOptions, 'retentionMs'>> & {
+    readonly spool?: string;
+    readonly maxBytes?: number;
+    readonly host?: string;
+    readonly node?: string;
+    readonly location?: string;
+    readonly maxRetryMs?: number;
+  },
+): Promise<TestStore> {
   const spool = await Spool.open(options.spool ?? join(scratch, `spool-${Math.random()}`), {
     maxBytes: options.maxBytes ?? 1 << 30,
     drop: 'OLDEST',
   });
-  const client = new ConnectingClient({ url, ...given });
   const sender = new Sender({
     writer: client,
     spool,
     log: createLog('silent'),
     lingerMs: 50,
-    maxRetryMs: 1000,
+    firstRetryMs: Math.min(250, options.maxRetryMs ?? 250),
+    maxRetryMs: options.maxRetryMs ?? 1000,
     timeoutMs: 5000,
   });
   const store = new InfluxStore({
     client,
     sender,
     host: options.host ?? 'test-host',
-    node: { id: '00000000-0000-0000-0000-000000000001', name: 'test-node' },
-    location: url,
-    retentionMs: given.retentionMs,
+    node: { id: options.node ?? '00000000-0000-0000-0000-000000000001', name: 'test-node' },
+    location: options.location ?? 'a test',
+    retentionMs: options.retentionMs ?? 0,
     catalog,
     fields,
     makeGroups: (input, tracker, graceMs) =>

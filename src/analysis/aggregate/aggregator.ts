@@ -59,6 +59,8 @@ export class Aggregator {
   discarded = 0;
   /** In no row: its window had closed before, or was forgotten since nobody took it. */
   missed = 0;
+  /** The same, each event once whatever it stands for. */
+  missedEvents = 0;
 
   readonly #options: AggregatorOptions;
   readonly #weightOf: ((event: TraceEvent) => number) | null;
@@ -277,6 +279,11 @@ export class Aggregator {
     return this.spec.window !== null && !this.#windowsBetween(this.#nextWindow, this.#panes.newest).next().done;
   }
 
+  /** Windows that end by then, in milliseconds since the epoch, have closed: what comes for them is missed. */
+  get closedUntilMs(): number {
+    return this.#nextWindow * (this.spec.window?.slideMs ?? 1);
+  }
+
   /** Whether a filter of its own is evaluated on each event. */
   get isFiltered(): boolean {
     return this.#options.accept !== undefined;
@@ -292,6 +299,7 @@ export class Aggregator {
     const pane = this.#pane;
     if (!pane) {
       this.missed += weight;
+      this.missedEvents++;
       return;
     }
     for (const cell of this.#cells) cell.load(event);
@@ -336,6 +344,7 @@ export class Aggregator {
       const oldest = this.#panes.places[0] ?? place;
       if (oldest >= this.#nextWindow) {
         this.missed += this.#panes.at(oldest)?.count ?? 0;
+        this.missedEvents += this.#panes.at(oldest)?.events ?? 0;
         this.#nextWindow = oldest + 1;
       }
       this.#panes.dropBefore(oldest + 1);

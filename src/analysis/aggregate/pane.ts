@@ -81,8 +81,9 @@ export class Pane {
   readonly #root = new Node();
   readonly groups: Group[] = [];
   other: Group | null = null;
-  /** Events in it. */
+  /** Events in it, by weight, and each once. */
   count = 0;
+  events = 0;
   readonly #changed: Group[] = [];
 
   constructor(factory: GroupFactory) {
@@ -103,6 +104,7 @@ export class Pane {
   /** Takes an event into a group of this pane. */
   take(group: Group, cells: readonly Cell[], cellOf: readonly number[], weight: number): void {
     this.count += weight;
+    this.events++;
     group.count += weight;
     for (let i = 0; i < cellOf.length; i++) {
       const cell = cells[cellOf[i] ?? -1];
@@ -117,6 +119,7 @@ export class Pane {
   /** Takes in all of another pane. */
   *merging(other: Pane): Work<void> {
     this.count += other.count;
+    this.events += other.events;
     let groups = 0;
     for (const group of other.groups) {
       if (group.key) this.find(group.key, false).merge(group);

@@ -39,6 +39,8 @@ export const SESSIONS = 'eunomia.session';
 export const GAPS = 'eunomia.gap';
 /** Of a session's point: the server whose session it was. */
 export const NODE_FIELDS = { id: 'node_id', name: 'node_name' } as const;
+/** Of a session's point: the spool of that server, by which it knows its sessions again. */
+export const SPOOL = 'spool';
 /** Of a session's point: what was asked of it, as JSON, in as many fields as it takes: `spec`, `spec_1`, … */
 export const SPEC = 'spec';
 /** A decimal beyond int64 is a text in a column of this name: one column has one type. */

@@ -75,6 +75,9 @@ export class EventReader {
     const since = backwards && more ? (events[0]?.place.seq ?? fromSeq) : fromSeq;
     const until = more && !backwards ? (events.at(-1)?.place.seq ?? end) : end;
     const gaps = (await this.#gaps(range)).filter(({ seq }) => seq >= since && seq <= until);
+    // What it had taken along when it was interrupted, nobody counted.
+    if (record.stopReason === 'INTERRUPTED' && record.stoppedAt !== null && until === record.nextSeq)
+      gaps.push({ seq: until, from: record.stoppedAt, to: record.stoppedAt, lost: 0, dropped: 0, where: 'STORE' });
     return {
       events,
       hasNext: backwards ? end < record.nextSeq : found.length > limit || high < end,

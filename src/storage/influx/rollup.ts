@@ -34,17 +34,21 @@ export interface LiveGroups {
     readonly more: boolean;
   };
   readonly hasOpenWindows: boolean;
+  /** Windows that end by then, in milliseconds since the epoch, have closed. */
+  readonly closedUntilMs: number;
   /** Events that came too late, when their window had been written. */
-  readonly missed: number;
+  readonly missedEvents: number;
 }
 
 /** For events of one tracker; windows wait `graceMs` for late ones. */
 export type MakeGroups = (input: RollupInput, tracker: string, graceMs: number) => LiveGroups;
 
 export const WINDOW_MS = 10_000;
-/** How long a window waits for events that are under way. */
+const WINDOW_NS = BigInt(WINDOW_MS) * 1_000_000n;
+const BILLION = 1_000_000_000n;
 /** Of changes that are taken at once, each some thousand rows. */
 const ROUNDS = 10;
+/** How long a window waits for events that are under way. */
 const GRACE_MS = 3000;
 /** Groups of a window; what is beyond is one point with the tag `other`. */
 const MAX_GROUPS = 5000;
@@ -91,6 +95,8 @@ export class RollupWriter {
     readonly groups: LiveGroups;
     readonly open: Map<string, Map<string, RollupRow>>;
   }[];
+  /** The events of windows that are open, by the window's number since 1970, and the place of the first. */
+  readonly #windows = new Map<number, { readonly events: number; readonly seq: number }>();
 
   constructor({
     host,
@@ -110,16 +116,36 @@ export class RollupWriter {
     });
   }
 
+  /** Events that came when their window had been written. */
   get missed(): number {
-    return this.#trackers.reduce((sum, { groups }) => sum + groups.missed, 0);
+    return this.#trackers.reduce((sum, { groups }) => sum + groups.missedEvents, 0);
   }
 
+  /** Events of one window at a time, so that it is known how many are in which, and which came too late. */
   add({ batch }: Slice, from: number, to: number): void {
-    for (const { groups } of this.#trackers) groups.addBatch(batch, from, to);
+    const clock = BigInt(batch.clock.seconds) * BILLION + BigInt(batch.clock.nanoseconds);
+    for (let at = from; at < to;) {
+      const place = (BigInt(batch.bootNsAt(at)) + clock) / WINDOW_NS;
+      const [begin, end] = [Number(place * WINDOW_NS - clock), Number((place + 1n) * WINDOW_NS - clock)];
+      let until = at + 1;
+      while (until < to && batch.bootNsAt(until) >= begin && batch.bootNsAt(until) < end) until++;
+      const before = this.missed;
+      for (const { groups } of this.#trackers) groups.addBatch(batch, at, until);
+      const events = until - at - (this.missed - before);
+      if (events > 0) {
+        const key = Number(place);
+        const known = this.#windows.get(key);
+        this.#windows.set(key, {
+          events: (known?.events ?? 0) + events,
+          seq: Math.min(known?.seq ?? Number.POSITIVE_INFINITY, batch.placeOf(at)),
+        });
+      }
+      at = until;
+    }
   }
 
-  /** The lines of windows that have closed. `nowMs` as in `takeChanges`; infinity at the end. */
-  take(nowMs: number | null): string[] {
+  /** The lines of windows that have closed, and their events. `nowMs` as in `takeChanges`; infinity at the end. */
+  take(nowMs: number | null): { readonly lines: readonly string[]; readonly events: number } {
     const lines: string[] = [];
     for (const { name, columns, groups, open } of this.#trackers) {
       let more = false;
@@ -139,7 +165,24 @@ export class RollupWriter {
         }
       } while ((more && ++rounds < ROUNDS) || (nowMs === Number.POSITIVE_INFINITY && groups.hasOpenWindows));
     }
-    return lines;
+    const ends = nowMs === Number.POSITIVE_INFINITY ? nowMs : this.#closedUntilMs;
+    let events = 0;
+    for (const [place, window] of this.#windows) {
+      if ((place + 1) * WINDOW_MS > ends) continue;
+      events += window.events;
+      this.#windows.delete(place);
+    }
+    return { lines, events };
+  }
+
+  /** Place of the first event of a window that is open; null when none is. */
+  get openSeq(): number | null {
+    const places = [...this.#windows.values()].map(({ seq }) => seq);
+    return places.length ? Math.min(...places) : null;
+  }
+
+  get #closedUntilMs(): number {
+    return Math.min(...this.#trackers.map(({ groups }) => groups.closedUntilMs));
   }
 
   #line(tracker: string, columns: readonly Column[], { key, count, values, other }: RollupRow, from: string): string {

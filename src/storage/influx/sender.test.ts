@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterAll, describe, expect, it } from 'vitest';
 import { failureOf } from './failure.js';
-import { Lag } from './lag.js';
+import { Lag } from '../lag.js';
 import { Sender, type Writer } from './sender.js';
 import { Spool } from './spool.js';
 import { createLog } from '../../base/log.js';

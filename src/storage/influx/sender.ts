@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import { failureOf, type Failure } from './failure.js';
-import { Lag } from './lag.js';
+import { Lag } from '../lag.js';
+import { refuse, type Lot, type Shares } from './lot.js';
 import type { Spool, SpoolRecord } from './spool.js';
 
 /** CONNECTED: the last write was taken. AWAY: the database does not respond, or is busy. REFUSED: it refuses our requests. */
@@ -73,6 +74,8 @@ interface Outcome {
 export class Sender {
   readonly #options: Required<SenderOptions>;
   #lines: string[] = [];
+  /** Whose they are: as many points as there are lines. */
+  #shares: { readonly lot: Lot | null; points: number }[] = [];
   #lineBytes = 0;
   #memory: SpoolRecord[] = [];
   #memoryBytes = 0;
@@ -119,6 +122,11 @@ export class Sender {
     return accepted - (queued - spooled);
   }
 
+  /** Of the spool: it outlives the server, and is one server's at a time. */
+  get spoolId(): string {
+    return this.#options.spool.id;
+  }
+
   /** How long the oldest point that is not in the database has waited; those of a server before this one since its start. */
   get lagMs(): number {
     const { accepted, queued } = this.stats;
@@ -129,8 +137,12 @@ export class Sender {
     this.#running ??= this.#run();
   }
 
-  /** Takes lines without their ends. Resolves when there is room for more: at once, unless they go to disk. */
-  async push(lines: readonly string[]): Promise<void> {
+  /**
+   * Takes lines without their ends, all of one lot. Resolves when there is room for more: at once, unless they go to disk. The lot is told
+   * of points that will never be in the database.
+   */
+  async push(lines: readonly string[], lot: Lot | null = null): Promise<void> {
+    if (lines.length) this.#shares.push({ lot, points: lines.length });
     let bytes = 0;
     for (const line of lines) {
       this.#lines.push(line);
@@ -168,7 +180,9 @@ export class Sender {
     if (this.#linger) clearTimeout(this.#linger);
     this.#linger = null;
     const lines = this.#lines;
+    const shares = this.#shares;
     this.#lines = [];
+    this.#shares = [];
     this.#lineBytes = 0;
     const records: SpoolRecord[] = [];
     for (let at = 0; at < lines.length;) {
@@ -176,7 +190,11 @@ export class Sender {
       let end = at;
       while (end < lines.length && end - at < BATCH_POINTS && bytes < BATCH_BYTES)
         bytes += (lines[end++]?.length ?? 0) + 1;
-      records.push({ payload: Buffer.from(`${lines.slice(at, end).join('\n')}\n`), points: end - at });
+      records.push({
+        payload: Buffer.from(`${lines.slice(at, end).join('\n')}\n`),
+        points: end - at,
+        shares: taken(shares, end - at),
+      });
       at = end;
     }
     for (const record of records) this.#memoryBytes += record.payload.length;
@@ -231,8 +249,13 @@ export class Sender {
       // From memory it was spilled as the first: the spool was empty then.
       const first = wasSpooled ? record : await spool.peek();
       const there = first !== null && first.payload.equals(record.payload) && (await spool.acknowledge(first));
-      if (!there) this.#counts.recovered += record.points; // the spool dropped and counted it meanwhile
+      if (!there) {
+        // The spool dropped and counted it meanwhile.
+        this.#counts.recovered += record.points;
+        refuse(record.shares ?? [], -record.points);
+      }
     }
+    refuse(record.shares ?? [], rejected);
     this.#counts.written += written;
     this.#counts.rejected += rejected;
     this.#state = 'CONNECTED';
@@ -303,6 +326,19 @@ export class Sender {
     if (this.#memory.length || this.#closing.signal.aborted) return;
     await new Promise<void>((resolve) => (this.#wake = resolve));
   }
+}
+
+/** Takes the shares of the first points. */
+function taken(shares: { readonly lot: Lot | null; points: number }[], points: number): Shares {
+  const own: { lot: Lot | null; points: number }[] = [];
+  for (let left = points, [first] = shares; left > 0 && first; [first] = shares) {
+    const some = Math.min(left, first.points);
+    own.push({ lot: first.lot, points: some });
+    left -= some;
+    first.points -= some;
+    if (first.points === 0) shares.shift();
+  }
+  return own;
 }
 
 function halvesOf({ payload, points }: SpoolRecord): [SpoolRecord, SpoolRecord] {

@@ -1,33 +1,35 @@
-import type { NodeFacts } from '../../event/node.js';
 import type { Catalog } from '../../catalog/catalog.js';
 import { isTime } from '../facts.js';
 import type { SessionRecord, StoredRecord } from '../store.js';
 import type { StoredRow } from './client.js';
 import { measurementOf, OWN_TAGS, SEQ, SESSIONS } from './column.js';
 import type { Database } from './database.js';
+import { nanosecondsOf, timeOfNanoseconds } from './point.js';
 import { allTime, trackersOf } from './range.js';
-import { recordOf } from './session.js';
+import { recordOf, type Writer } from './session.js';
 import type { InfluxSink } from './sink.js';
 
 const MAX_SESSIONS = 10_000;
 
-/** The server that writes to the database. */
-interface Writer {
-  readonly host: string;
-  readonly node: NodeFacts;
-}
+/** How far the events of a session go. */
+type Extent = Pick<StoredRecord, 'events' | 'nextSeq' | 'stoppedAt'>;
 
 /** The sessions that a database knows, and those that are being written to it. */
 export class InfluxSessions {
   readonly #database: Database;
   readonly #catalog: Catalog;
   readonly #writer: Writer;
+  readonly #isEmpty: () => boolean;
+  /** Those that were interrupted before this server began, once all that was left of them is in the database. */
+  readonly #interrupted = new Map<string, Extent>();
   readonly #live = new Map<string, { readonly record: SessionRecord; readonly sink: InfluxSink }>();
 
-  constructor(database: Database, catalog: Catalog, writer: Writer) {
+  /** `isEmpty`: whether nothing waits to be written to the database. */
+  constructor(database: Database, catalog: Catalog, writer: Writer, isEmpty: () => boolean) {
     this.#database = database;
     this.#catalog = catalog;
     this.#writer = writer;
+    this.#isEmpty = isEmpty;
   }
 
   /** A session is being written from now on. */
@@ -47,12 +49,12 @@ export class InfluxSessions {
 
   async all(): Promise<readonly StoredRecord[]> {
     const rows = await this.#database.records(SESSIONS, { ...allTime(), sessions: null }, MAX_SESSIONS);
-    const known = new Map(
-      rows
-        .filter(isOfSession)
-        .map((row) => recordOf(row, this.#writer.host))
-        .map((record) => [record.id, record]),
-    );
+    const known = new Map<string, StoredRecord>();
+    // One after the other: only those that were interrupted take a question, and that once.
+    for (const row of rows.filter(isOfSession)) {
+      const record = recordOf(row, this.#writer);
+      known.set(record.id, this.#live.has(record.id) ? record : await this.#ended(record));
+    }
     for (const [id, { record, sink }] of this.#live) known.set(id, this.#liveRecord(record, sink));
     return [...known.values()];
   }
@@ -66,12 +68,25 @@ export class InfluxSessions {
     const live = this.#live.get(id);
     if (live) return this.#liveRecord(live.record, live.sink);
     const [row] = await this.#database.records(SESSIONS, { ...allTime(), sessions: [id] }, 1);
-    const record = row && isOfSession(row) ? recordOf(row, this.#writer.host) : null;
-    return record && record.stopReason === 'INTERRUPTED' ? { ...record, ...(await this.#extent(record)) } : record;
+    const record = row && isOfSession(row) ? recordOf(row, this.#writer) : null;
+    return record && this.#ended(record);
+  }
+
+  /** One that nobody ended has ended with its last event, as far as what is stored tells. */
+  async #ended(record: StoredRecord): Promise<StoredRecord> {
+    if (record.stopReason !== 'INTERRUPTED') return record;
+    const known = this.#interrupted.get(record.id);
+    const extent = known ?? (await this.#extent(record));
+    // Points that its server left in the spool are still to come.
+    if (this.#isEmpty()) this.#interrupted.set(record.id, extent);
+    return { ...record, ...extent };
   }
 
   /** How far the events of a session go that nobody ended. */
-  async #extent({ id, trackers: names }: StoredRecord): Promise<{ readonly events: number; readonly nextSeq: number }> {
+  async #extent({ id, mode, trackers: names, startedAt, createdAt }: StoredRecord): Promise<Extent> {
+    const begin = startedAt ?? createdAt;
+    // In rollups no event has a place, or a time of its own.
+    if (mode === 'ROLLUP') return { events: 0, nextSeq: 0, stoppedAt: null };
     const { from, to } = allTime();
     const trackers = trackersOf(names, this.#catalog);
     const partials = (['count', 'max'] as const).map((fn) => ({ slot: fn, fn, column: SEQ, q: 0 }));
@@ -91,10 +106,23 @@ export class InfluxSessions {
       maxGroups: names.length,
     });
     const valuesOf = (slot: string): number[] => rows.flatMap((row) => (row.slot === slot ? [row.value] : []));
-    return {
-      events: valuesOf('count').reduce((sum, count) => sum + count, 0),
-      nextSeq: Math.max(-1, ...valuesOf('max')) + 1,
-    };
+    const events = valuesOf('count').reduce((sum, count) => sum + count, 0);
+    const nextSeq = Math.max(-1, ...valuesOf('max')) + 1;
+    const last = await Promise.all(
+      trackers.map((tracker) =>
+        this.#database.events({
+          from,
+          to,
+          sessions: [id],
+          filter: null,
+          tracker,
+          places: { from: nextSeq - 1, to: nextSeq },
+          limit: 1,
+        }),
+      ),
+    );
+    const [time] = last.flatMap(({ rows: [row] }) => (row && isTime(row.time) ? [row.time] : []));
+    return { events, nextSeq, stoppedAt: time === undefined ? begin : timeOfNanoseconds(nanosecondsOf(time)) };
   }
 
   #liveRecord(record: SessionRecord, sink: InfluxSink): StoredRecord {

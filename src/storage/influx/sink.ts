@@ -4,10 +4,11 @@ import type { Gap } from '../../event/event.js';
 import type { Slice } from '../../record/batch-buffer.js';
 import { turns } from '../../base/turn.js';
 import type { SessionEnd, SessionRecord, SessionSink, SinkProgress } from '../store.js';
-import { GAPS, NODE_FIELDS, OWN_TAGS, SESSIONS, SPEC } from './column.js';
+import { GAPS, NODE_FIELDS, OWN_TAGS, SESSIONS, SPEC, SPOOL } from './column.js';
 import { jsonPieces, listValue, tag, textValue } from './line.js';
 import { nanosecondsOf, type PointWriter } from './point.js';
 import type { RollupWriter } from './rollup.js';
+import { Lot } from './lot.js';
 import type { Sender } from './sender.js';
 
 export interface SinkOptions {
@@ -31,9 +32,13 @@ export class InfluxSink implements SessionSink {
   readonly #options: SinkOptions;
   readonly #timer: NodeJS.Timeout | null;
   /** Up to which point of the sender events were given, and how many events and places that were. */
-  #marks: { readonly accepted: number; readonly events: number; readonly nextSeq: number }[] = [];
+  readonly #marks: { readonly accepted: number; readonly events: number; readonly nextSeq: number }[] = [];
   #taken = 0;
+  /** Of those taken, the events whose points the sender was given; of a rollup those of windows that have closed. */
+  #given = 0;
   #safe = 0;
+  /** Of those given, the events whose points will never be in the database. */
+  #refused = 0;
   #nextSeq = 0;
   #safeSeq = 0;
   #lastWrite = 0;
@@ -50,34 +55,34 @@ export class InfluxSink implements SessionSink {
     for (const slice of slices) {
       for (let at = slice.from; at < slice.to; at += PART) {
         const to = Math.min(slice.to, at + PART);
-        if ('take' in writer) writer.add(slice, at, to);
-        else await sender.push(linesOf(writer, slice, at, to));
         this.#taken += to - at;
         this.#nextSeq = slice.batch.placeOf(to - 1) + 1;
+        // Of a rollup, events are safe with the windows that they are in.
+        if ('take' in writer) writer.add(slice, at, to);
+        else await this.#give(linesOf(writer, slice, at, to), to - at);
         if (!turns.isOpen) await turns.next();
       }
     }
-    // Of a rollup, events are safe with the windows that they are in: those of the next write to come.
-    if (!('take' in writer)) this.#mark();
   }
 
   get progress(): SinkProgress {
-    const { sender, writer } = this.#options;
-    const safe = sender.safe;
-    while (this.#marks[0] && this.#marks[0].accepted <= safe) {
-      const mark = this.#marks.shift();
-      this.#safe = mark?.events ?? this.#safe;
-      this.#safeSeq = mark?.nextSeq ?? this.#safeSeq;
-    }
-    const { state, problem } = sender.stats;
+    this.#settle();
+    const { state, problem } = this.#options.sender.stats;
+    const written = Math.max(0, this.#safe - this.#refused);
     return {
-      written: this.#safe,
-      pending: this.#taken - this.#safe,
-      dropped: 'take' in writer ? writer.missed : 0,
+      written,
+      pending: this.#taken - this.#lost - written,
+      dropped: this.#lost,
       removed: 0,
       nextSeq: this.#safeSeq,
       error: state === 'AWAY' || state === 'REFUSED' ? problem : null,
     };
+  }
+
+  /** Events that will never be in the database: they came too late, or it or the spool refused their points. */
+  get #lost(): number {
+    const { writer } = this.#options;
+    return this.#refused + ('take' in writer ? writer.missed : 0);
   }
 
   async flush(): Promise<void> {
@@ -90,11 +95,9 @@ export class InfluxSink implements SessionSink {
   }
 
   async finish(end: SessionEnd): Promise<void> {
-    const { writer, sender, onFinish } = this.#options;
-    if (this.#timer) clearInterval(this.#timer);
-    if ('take' in writer) await sender.push(writer.take(Number.POSITIVE_INFINITY));
-    this.#mark();
-    await sender.push([this.sessionLine(end)]);
+    const { sender, onFinish } = this.#options;
+    await this.#close();
+    await sender.push([this.sessionLine(end, this.#nextSeq, 0)]);
     await this.flush();
     onFinish();
   }
@@ -103,21 +106,37 @@ export class InfluxSink implements SessionSink {
     const { sender } = this.#options;
     const dropped = Math.max(0, nextSeq - this.#nextSeq);
     const { stoppedAt: at } = end;
+    const { problem } = sender.stats;
+    const error = `${dropped} of its events were not stored before the server ended${problem === null ? '' : `: ${problem}`}`;
+    void this.#close();
     void sender.push([
       ...(dropped ? [this.#gapLine({ from: at, to: at, lost: 0, dropped, where: 'STORE' })] : []),
-      this.sessionLine(end),
+      this.sessionLine(dropped ? { ...end, error: end.error ?? error } : end, nextSeq, dropped),
     ]);
   }
 
-  /** The session itself, as a point: the one of its end completes that of its beginning. */
-  sessionLine(end: SessionEnd | null): string {
-    const { node, record } = this.#options;
+  /** Gives what still waits for more of its window. Nothing is awaited before the sender has it. */
+  #close(): Promise<void> {
+    const { writer } = this.#options;
+    if (this.#timer) clearInterval(this.#timer);
+    if (!('take' in writer)) return Promise.resolve();
+    const { lines, events } = writer.take(Number.POSITIVE_INFINITY);
+    return this.#give(lines, events);
+  }
+
+  /**
+   * The session itself, as a point: the one of its end completes that of its beginning. `missing`: events that it was never given, besides
+   * those that were lost on their way.
+   */
+  sessionLine(end: SessionEnd | null, nextSeq = 0, missing = 0): string {
+    const { node, record, sender } = this.#options;
     const { id, name, labels, trackers, options, capture, mode, createdAt, asked } = record;
     const startedAt = end?.startedAt ?? record.startedAt;
     const fields = {
       ...(name === null ? {} : { name: textValue(name) }),
       [NODE_FIELDS.id]: textValue(node.id),
       [NODE_FIELDS.name]: textValue(node.name),
+      [SPOOL]: textValue(sender.spoolId),
       labels: textValue(JSON.stringify(labels)),
       trackers: listValue(trackers),
       options: textValue(JSON.stringify(options)),
@@ -137,8 +156,9 @@ export class InfluxSink implements SessionSink {
             received: `${end.received}i`,
             discarded: `${end.discarded}i`,
             receivedBytes: `${end.receivedBytes}i`,
-            events: `${this.#taken}i`,
-            nextSeq: `${this.#nextSeq}i`,
+            events: `${this.#taken - this.#lost}i`,
+            missing: `${this.#lost + missing}i`,
+            nextSeq: `${nextSeq}i`,
           }
         : {}),
       ...(end?.error ? { error: textValue(end.error) } : {}),
@@ -161,15 +181,37 @@ export class InfluxSink implements SessionSink {
     return `${tag(OWN_TAGS.host, this.#options.host)}${tag(OWN_TAGS.session, session)}`;
   }
 
-  #mark(): void {
-    this.#marks.push({ accepted: this.#options.sender.stats.accepted, events: this.#taken, nextSeq: this.#nextSeq });
+  /** Hands points to the sender, which stand for so many events. */
+  async #give(lines: readonly string[], events: number): Promise<void> {
+    const { sender, writer } = this.#options;
+    this.#given += events;
+    const given = this.#given;
+    const nextSeq = ('take' in writer ? writer.openSeq : null) ?? this.#nextSeq;
+    const lot = new Lot(lines.length, events, (refused) => (this.#refused += refused));
+    const pushed = sender.push(lines, lot);
+    this.#settle();
+    this.#marks.push({ accepted: sender.stats.accepted, events: given, nextSeq });
+    await pushed;
+  }
+
+  /** Counts what is safe by now. */
+  #settle(): void {
+    const { safe } = this.#options.sender;
+    let settled = 0;
+    for (const mark of this.#marks) {
+      if (mark.accepted > safe) break;
+      settled++;
+      this.#safe = mark.events;
+      this.#safeSeq = mark.nextSeq;
+    }
+    this.#marks.splice(0, settled);
   }
 
   async #tick(): Promise<void> {
-    const { writer, sender } = this.#options;
+    const { writer } = this.#options;
     if (!('take' in writer)) return;
-    const lines = writer.take(Date.now() - this.#lastWrite > QUIET_MS ? Date.now() : null);
-    if (lines.length) await sender.push(lines);
+    const { lines, events } = writer.take(Date.now() - this.#lastWrite > QUIET_MS ? Date.now() : null);
+    if (lines.length || events) await this.#give(lines, events);
   }
 }
 

@@ -1,8 +1,10 @@
 import { constants } from 'node:fs';
 import { readdir, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { randomUUID } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { EunomiaError, messageOf } from '../../base/errors.js';
+import { refuse, type Shares } from './lot.js';
 import { openPrivate, privateDirectory } from '../../base/file.js';
 
 export interface SpoolOptions {
@@ -15,12 +17,16 @@ export interface SpoolOptions {
 export interface SpoolRecord {
   readonly payload: Buffer;
   readonly points: number;
+  /** Whose points they are; of a server before this one nobody knows. */
+  readonly shares?: Shares | undefined;
 }
 
 interface Segment {
   readonly number: number;
   bytes: number;
   points: number;
+  /** Of its records that were not sent, the oldest first; empty for what a server before this one has left. */
+  readonly shares: Shares[];
 }
 
 // A record: magic, length of the payload, points in it, CRC-32 of these two and the payload; all little endian, then the payload.
@@ -46,6 +52,8 @@ export class Spool {
   #offset = 0;
   #next: { readonly length: number; readonly record: SpoolRecord } | null = null;
   #work: Promise<unknown> = Promise.resolve();
+  /** Of the directory: one server after the other has it, never two at a time. */
+  id = '';
   /** Points that went since there was no room. */
   dropped = 0;
   /** Bytes that were cut off when it was opened: the record that a crash left unfinished, or what a disk has spoiled. */
@@ -63,6 +71,7 @@ export class Spool {
     try {
       privateDirectory(directory);
       await takeLock(join(directory, 'lock'));
+      spool.id = await keptId(join(directory, 'id'));
       await spool.#load();
     } catch (error) {
       if (error instanceof EunomiaError && error.code === 'SPOOL_LOCKED') throw error;
@@ -116,20 +125,23 @@ export class Spool {
     return done;
   }
 
-  async #append({ payload, points }: SpoolRecord): Promise<boolean> {
+  async #append({ payload, points, shares = [] }: SpoolRecord): Promise<boolean> {
     const size = HEADER + payload.length;
     while (this.bytes + size > this.#options.maxBytes) {
       if (this.#options.drop === 'NEWEST' || !this.#segments.length || size > this.#options.maxBytes) {
         this.dropped += points;
+        refuse(shares, points);
         return false;
       }
-      this.dropped += this.#segments[0]?.points ?? 0;
+      const oldest = this.#segments[0];
+      this.dropped += oldest?.points ?? 0;
+      for (const lost of oldest?.shares ?? []) refuse(lost, pointsOf(lost));
       await this.#removeOldest();
     }
     let segment = this.#segments.at(-1);
     if (!segment || !this.#tail || segment.bytes + size > this.#segmentBytes) {
       await this.#tail?.close();
-      segment = { number: ++this.#lastNumber, bytes: 0, points: 0 };
+      segment = { number: ++this.#lastNumber, bytes: 0, points: 0, shares: [] };
       this.#tail = await openPrivate(
         this.#path(segment.number),
         constants.O_WRONLY | constants.O_CREAT | constants.O_APPEND,
@@ -147,10 +159,12 @@ export class Spool {
       // What was written of it must not stand before the next one.
       await this.#tail.truncate(segment.bytes).catch(() => undefined);
       this.dropped += points;
+      refuse(shares, points);
       throw error;
     }
     segment.bytes += size;
     segment.points += points;
+    segment.shares.push(shares);
     return true;
   }
 
@@ -169,7 +183,7 @@ export class Spool {
       await this.#head.read(header, 0, HEADER, this.#offset);
       const payload = Buffer.alloc(header.readUInt32LE(4));
       await this.#head.read(payload, 0, payload.length, this.#offset + HEADER);
-      const record = { payload, points: header.readUInt32LE(8) };
+      const record = { payload, points: header.readUInt32LE(8), shares: segment.shares[0] };
       this.#next = { length: HEADER + payload.length, record };
       return record;
     }
@@ -181,6 +195,7 @@ export class Spool {
     this.#offset += this.#next.length;
     this.#next = null;
     segment.points -= record.points;
+    segment.shares.shift();
     if (this.#offset >= segment.bytes) await this.#removeOldest();
     else await this.#keepPlace(segment.number);
     return true;
@@ -229,13 +244,17 @@ export class Spool {
         continue;
       }
       if (!this.#segments.length) this.#offset = sent;
-      this.#segments.push({ number, bytes: end, points });
+      this.#segments.push({ number, bytes: end, points, shares: [] });
     }
   }
 
   #path(number: number): string {
     return join(this.#directory, `${String(number).padStart(12, '0')}.points`);
   }
+}
+
+function pointsOf(shares: Shares): number {
+  return shares.reduce((sum, { points }) => sum + points, 0);
 }
 
 function checksum(header: Buffer, payload: Buffer): number {
@@ -271,6 +290,15 @@ async function readPlace(path: string): Promise<{ readonly segment: number; read
 
 function isPlace(value: unknown): value is number {
   return Number.isSafeInteger(value) && Number(value) >= -1;
+}
+
+/** Made at the first start; anew where it is damaged. */
+async function keptId(path: string): Promise<string> {
+  const kept = await readPrivate(path);
+  if (kept !== null && /^[0-9a-f-]{36}$/.test(kept)) return kept;
+  const id = randomUUID();
+  await writePrivate(path, id);
+  return id;
 }
 
 /** Null when there is none. */

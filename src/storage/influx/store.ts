@@ -54,9 +54,14 @@ export class InfluxStore implements Store {
 
   constructor(options: InfluxStoreOptions) {
     this.#options = options;
-    const { client, location, catalog, host, node, fields } = options;
+    const { client, location, catalog, host, node, fields, sender } = options;
     this.#database = new Database(client, location);
-    this.#sessions = new InfluxSessions(this.#database, catalog, { host, node });
+    this.#sessions = new InfluxSessions(
+      this.#database,
+      catalog,
+      { host, node, spool: sender.spoolId },
+      () => sender.stats.queued === 0,
+    );
     this.#events = new EventReader(this.#database, this.#sessions, catalog, fields);
     options.sender.start();
   }

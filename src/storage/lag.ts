@@ -1,4 +1,4 @@
-import { thousandths } from '../../base/decimal.js';
+import { thousandths } from '../base/decimal.js';
 
 const FIRST_STEP_MS = 500;
 const MAX_MARKS = 4096;

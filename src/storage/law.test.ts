@@ -1,0 +1,147 @@
+import * as fc from 'fast-check';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, describe, expect, it } from 'vitest';
+import { createLog } from '../base/log.js';
+import type { PersistSpec } from '../session/spec.js';
+import { ended, exitEvent, sessionOf, sliceOf, storeOn, timeAt, type TestStore } from '../../test/support/influx.js';
+import { playedSession } from '../../test/support/played.js';
+import { openStore, temporaryDirectory } from '../../test/support/store.js';
+import { until } from '../../test/support/until.js';
+import type { InfluxClient } from './influx/client.js';
+import { SessionRecorder } from './recorder.js';
+import type { Store } from './store.js';
+
+const log = createLog('silent');
+const closing: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+type Mood = 'ok' | 'away' | 'rejects';
+
+/** A database that is in some mood, and counts the events that it has: of a point of a rollup as many as it says. */
+class FakeDatabase {
+  mood: Mood = 'ok';
+  events = 0;
+
+  readonly client: InfluxClient = {
+    product: 'a fake',
+    ensure: () => Promise.resolve(),
+    write: async (payload) => {
+      await sleep(0);
+      if (this.mood === 'away') throw Object.assign(new Error('connect'), { code: 'ECONNREFUSED' });
+      if (this.mood === 'rejects')
+        throw Object.assign(new Error('failed'), { statusCode: 400, body: 'no', headers: {} });
+      for (const line of payload.toString().trimEnd().split('\n')) {
+        if (line.startsWith('eunomia_exit,')) this.events++;
+        const [, count] = /^eunomia_rollup_exit,\S* count=(\d+)i/.exec(line) ?? [];
+        this.events += Number(count ?? 0);
+      }
+    },
+    events: () => Promise.resolve({ rows: [], unsaid: [] }),
+    records: () => Promise.resolve([]),
+    aggregate: () => Promise.resolve({ rows: [], unsaid: [] }),
+    forget: () => Promise.resolve(),
+  };
+}
+
+async function influxOn(database: FakeDatabase, maxBytes = 1 << 20): Promise<TestStore> {
+  const opened = await storeOn(database.client, { maxBytes, maxRetryMs: 4 });
+  closing.push(() => opened.store.close());
+  return opened;
+}
+
+async function embedded(): Promise<Store> {
+  const { path, remove } = await temporaryDirectory();
+  const store = openStore(path);
+  closing.push(remove, () => store.close());
+  return store;
+}
+
+const modes: readonly PersistSpec[] = [
+  { store: 'EMBEDDED', mode: 'EVENTS' },
+  { store: 'INFLUX', mode: 'EVENTS' },
+  { store: 'INFLUX', mode: 'ROLLUP' },
+];
+
+describe.each(modes)('what a session hands to a store ($store, $mode)', (persist) => {
+  it('is written, waits or is refused, at any time and at its end', { timeout: 120_000 }, async () => {
+    const steps = fc.array(
+      fc.tuple(fc.integer({ min: 1, max: 700 }), fc.constantFrom<Mood>('ok', 'ok', 'away', 'rejects')),
+      { minLength: 1, maxLength: 12 },
+    );
+    const one = persist.store === 'EMBEDDED' ? await embedded() : null;
+    await fc.assert(
+      fc.asyncProperty(steps, fc.constantFrom(1 << 14, 1 << 20), async (all, maxBytes) => {
+        const database = new FakeDatabase();
+        const opened = one ? null : await influxOn(database, maxBytes);
+        const store = one ?? opened?.store;
+        if (!store) throw new Error('there is no store');
+        const { session, add } = await playedSession();
+        const recording = await SessionRecorder.begin(session, persist, store, log);
+        session.recorder = recording;
+        let given = 0;
+        const law = (): void => {
+          const { written, pending, dropped } = recording.stats;
+          expect(written + pending + dropped).toBe(given);
+          expect(Math.min(written, pending, dropped)).toBeGreaterThanOrEqual(0);
+        };
+        for (const [events, mood] of all) {
+          database.mood = mood;
+          add(events);
+          given += events;
+          law();
+          await sleep(1);
+          law();
+        }
+        database.mood = 'ok';
+        await session.stop('REQUESTED');
+        await recording.ended;
+        await until('nothing waits', () => {
+          law();
+          return recording.stats.pending === 0 && (opened?.sender.stats.queued ?? 0) === 0;
+        });
+        const { written, dropped, lagMs } = recording.stats;
+        expect({ written: one ? given : database.events, lagMs: 0 }).toEqual({ written, lagMs });
+        expect(dropped).toBe(given - written);
+        if (one) await one.remove(session.id);
+      }),
+      { numRuns: one ? 5 : 40 },
+    );
+  });
+});
+
+describe('a rollup', () => {
+  const at = (ms: number): ReturnType<typeof exitEvent> => exitEvent(timeAt(ms));
+  const from = Math.ceil(Date.now() / 10_000) * 10_000 - 3_600_000;
+
+  it('counts its events as written with the windows that they are in, and only what is open waits', async () => {
+    const database = new FakeDatabase();
+    const { store } = await influxOn(database);
+    const sink = await store.record(sessionOf('ROLLUP', ['exit']));
+    await sink.write([sliceOf([at(from), at(from + 9999), at(from + 10_000)], 0)], null);
+    expect(sink.progress).toMatchObject({ written: 0, pending: 3, nextSeq: 0 });
+    await sink.write([sliceOf([at(from + 14_000)], 3)], null);
+    await until('the first window is written', () => sink.progress.written > 0);
+    expect(sink.progress).toMatchObject({ written: 2, pending: 2, dropped: 0, nextSeq: 2 });
+    expect(database.events).toBe(2);
+    // Too late: its window is written.
+    await sink.write([sliceOf([at(from + 1), at(from + 14_001)], 4)], null);
+    expect(sink.progress).toMatchObject({ written: 2, pending: 3, dropped: 1 });
+    await sink.finish(ended);
+    await until('all is written', () => sink.progress.pending === 0);
+    expect(sink.progress).toMatchObject({ written: 5, dropped: 1, nextSeq: 6 });
+    expect(database.events).toBe(5);
+  });
+
+  it('that the server gives up at its end is written with the windows that were open', async () => {
+    const database = new FakeDatabase();
+    const { store, sender } = await influxOn(database);
+    const sink = await store.record(sessionOf('ROLLUP', ['exit']));
+    await sink.write([sliceOf([at(from), at(from + 1)], 0)], null);
+    sink.giveUp({ ...ended }, 2);
+    await sender.flush();
+    await until('all is written', () => sender.stats.queued === 0);
+    expect(database.events).toBe(2);
+  });
+});
