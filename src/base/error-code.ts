@@ -234,6 +234,12 @@ export const errorTable = {
     meaning: 'the process may not load BPF programs',
     remedy: 'run as root, or with CAP_BPF and CAP_PERFMON',
   },
+  NO_CGROUP_ROOT: {
+    status: 500,
+    meaning: 'the root of the cgroup v2 hierarchy is not visible, to which programs of cgroups attach',
+    remedy:
+      'mount the hierarchy, or start the container with the cgroup namespace of the host (Docker: `cgroupns=host`)',
+  },
   NO_BTF: {
     status: 500,
     meaning: 'the kernel provides no BTF type information',

@@ -1,13 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CgroupId } from '../event/event.js';
-import {
-  cgroupClaims,
-  cgroupDirectory,
-  readCgroupId,
-  walkCgroups,
-  type CgroupMount,
-  type CgroupOwner,
-} from './cgroup.js';
+import type { CgroupMount } from '../linux/cgroup-mount.js';
+import { cgroupClaims, cgroupDirectory, readCgroupId, walkCgroups, type CgroupOwner } from './cgroup.js';
 import type { Container } from './container.js';
 import type { ContainerDirectory } from './directory.js';
 import { readProcessCgroups, readStartTime } from './process-cgroup.js';

@@ -3,7 +3,8 @@ import { mkdtemp, mkdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { cgroupClaims, cgroupDirectory, findCgroupMount, findLegacyMounts, walkCgroups } from './cgroup.js';
+import { findCgroupMount, findLegacyMounts } from '../linux/cgroup-mount.js';
+import { cgroupClaims, cgroupDirectory, walkCgroups } from './cgroup.js';
 import { parseProcessCgroups } from './process-cgroup.js';
 
 const ID = '4e1cbb35a1b6a8a4d6a0c0d4b8f2e2f0a6f0e3f7f3a1d2c4b5e6978812345678';

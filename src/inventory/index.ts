@@ -1,4 +1,4 @@
-export type { CgroupMount, CgroupOwner } from './cgroup.js';
+export type { CgroupOwner } from './cgroup.js';
 export type { Container, ContainerState, Pod } from './container.js';
 export type { ChangeKind } from './directory.js';
 export { dockerSources, type DockerOptions } from './docker/sources.js';

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { cgroupDirectory, readCgroupId, type CgroupMount } from './cgroup.js';
+import type { CgroupMount } from '../linux/cgroup-mount.js';
+import { cgroupDirectory, readCgroupId } from './cgroup.js';
 import { formatTime, isAlive, type Container } from './container.js';
 import type { ContainerDirectory } from './directory.js';
 import { readFirstPid, readMountNs } from './process-cgroup.js';

@@ -1,4 +1,5 @@
-import { walkCgroups, type CgroupMount } from './cgroup.js';
+import type { CgroupMount } from '../linux/cgroup-mount.js';
+import { walkCgroups } from './cgroup.js';
 import type { CgroupId } from '../event/event.js';
 
 // Unknown ids that come close together share one walk.

@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { cgroupDirectory, findLegacyMounts, type CgroupMount } from './cgroup.js';
+import { findLegacyMounts, type CgroupMount } from '../linux/cgroup-mount.js';
+import { cgroupDirectory } from './cgroup.js';
 import type { HierarchyPath } from './process-cgroup.js';
 
 /**

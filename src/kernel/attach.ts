@@ -1,4 +1,7 @@
+import { readFileSync, statSync } from 'node:fs';
 import { arch } from 'node:os';
+import { EunomiaError } from '../base/errors.js';
+import { findCgroupMount } from '../linux/cgroup-mount.js';
 import { onlineCpus } from './cpus.js';
 import { lastFailure, later, laterFailure, loadLibbpf, loadLibc, memory, type Pointer } from './libbpf.js';
 import { BpfLink } from './link.js';
@@ -19,6 +22,31 @@ export type Attachment =
   /** Samples every CPU so many times a second of CPU time, by the software clock. */
   | { readonly samplesPerSecond: number };
 
+/** What they need is the same for all of them. */
+const ANY_CGROUP_HOOK = 'cgroup_skb/egress';
+/** The inode of the root directory of a hierarchy, whatever it is mounted as (fs/kernfs: the first node of a tree). */
+const ROOT_INODE = 1;
+
+/**
+ * The directory of the v2 hierarchy's root, to which programs of cgroups attach that are to see all processes. Throws NO_CGROUP_ROOT where
+ * it is not visible: a program attached to another cgroup would see what is in that one alone.
+ */
+export function cgroupRoot(mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')): string {
+  const mount = findCgroupMount(mountinfo);
+  if (!mount)
+    throw new EunomiaError(
+      'NO_CGROUP_ROOT',
+      'no cgroup v2 hierarchy is mounted: mount -t cgroup2 none /sys/fs/cgroup, or at /sys/fs/cgroup/unified beside v1',
+    );
+  if (statSync(mount.point).ino !== ROOT_INODE)
+    throw new EunomiaError(
+      'NO_CGROUP_ROOT',
+      `${mount.point} is not the root of the cgroup v2 hierarchy but a cgroup in it: ` +
+        "this process is in a container that has a cgroup namespace of its own; start it with the host's (Docker: cgroupns=host)",
+    );
+  return mount.point;
+}
+
 const O_DIRECTORY = 0o200000;
 const O_CLOEXEC = 0o2000000;
 
@@ -32,7 +60,7 @@ export async function attachCgroup(
   if (fd < 0) throw lastFailure(`${operation} to ${at.cgroup}`);
   try {
     const link = await later(loadLibbpf().program_attach_cgroup, program, fd);
-    if (link === null) throw laterFailure(`${operation} to ${at.cgroup}`);
+    if (link === null) throw laterFailure(`${operation} to ${at.cgroup}`, ANY_CGROUP_HOOK);
     return new BpfLink(link);
   } finally {
     libc.close(fd);

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { EunomiaError } from '../base/errors.js';
-import { attachCgroup, attachPerfEvent, attachUprobe, type Attachment } from './attach.js';
+import { attachCgroup, attachPerfEvent, attachUprobe, cgroupRoot, type Attachment } from './attach.js';
 import { parseBpfFile } from '../btf/btf.js';
 import { possibleCpus } from './cpus.js';
 import { failure, lastFailure, later, laterFailure, loadLibbpf, loadLibc, memory, type Pointer } from './libbpf.js';
@@ -11,6 +11,8 @@ import { tracepointArguments } from './tracepoints.js';
 const LOG_BYTES = 1 << 20;
 /** A constant of memory.bpf.h. */
 const PAGE_BYTES = 'eu_page_bytes';
+/** EU_AREAS_PER_CPU of areas.bpf.h. */
+const AREAS_PER_CPU = 4;
 
 export interface ObjectSpec {
   /** What errors call it, for example "open". */
@@ -21,7 +23,7 @@ export interface ObjectSpec {
   readonly constants: Readonly<Record<string, boolean | number | bigint | Uint16Array>>;
   /** Programs that are not loaded. */
   readonly unneeded: readonly string[];
-  /** Where programs attach whose section does not say it, by program name. */
+  /** Where programs attach whose section does not say it, by program name. Default for programs of cgroups: the v2 hierarchy's root. */
   readonly attachments?: Readonly<Record<string, Attachment>>;
   /** Program → capture bits: it serves these alone, and is attached only while one of them is in the mask. */
   readonly demanded?: Readonly<Record<string, bigint>>;
@@ -173,6 +175,12 @@ export class BpfObject {
     }
   }
 
+  /** Throws what `attach` would where a place to attach to is not visible. */
+  checkPlaces(): void {
+    for (const [name, program] of this.#programs)
+      if (!this.#left.has(name) && isOfCgroups(loadLibbpf().program_section(program))) cgroupRoot();
+  }
+
   /**
    * Attaches the programs that `which` selects, in their order; all of them by default. On failure those attached
    * before stay until `close`.
@@ -182,8 +190,10 @@ export class BpfObject {
     for (const [name, program] of this.#programs) {
       if (this.#left.has(name) || !which(name)) continue;
       if (this.#links.has(name)) continue;
-      const attachment = this.#spec.attachments?.[name];
-      const operation = `attaching ${this.name}'s program ${name} (${bpf.program_section(program)})`;
+      const section = bpf.program_section(program);
+      const attachment =
+        this.#spec.attachments?.[name] ?? (isOfCgroups(section) ? { cgroup: cgroupRoot() } : undefined);
+      const operation = `attaching ${this.name}'s program ${name} (${section})`;
       if (!attachment) {
         const link = await later(bpf.program_attach, program);
         if (link === null) throw laterFailure(operation);
@@ -249,8 +259,9 @@ export class BpfObject {
     ) {
       const name = bpf.map_name(map);
       this.#maps.set(name, map);
-      // Scratch memory is an array with one element a CPU (see eunomia.bpf.h).
+      // Scratch memory is an array with one element a CPU, or several (see eunomia.bpf.h).
       if (name.startsWith('eu_scratch_')) bpf.map_set_max_entries(map, possibleCpus());
+      if (name.startsWith('eu_areas_')) bpf.map_set_max_entries(map, AREAS_PER_CPU * possibleCpus());
     }
     for (
       let program = bpf.object_next_program(this.#object, null);
@@ -329,6 +340,11 @@ export class BpfObject {
     for (const [name, map] of this.#maps) if (name === section || name.endsWith(section)) return map;
     throw new EunomiaError('BAD_OBJECT', `${this.name}.bpf.o has no section ${section}`);
   }
+}
+
+/** Whether it is a program that runs for the processes of a cgroup: "cgroup_skb/egress", "cgroup/connect4", "sockops". */
+function isOfCgroups(section: string): boolean {
+  return /^cgroup(_skb)?\/|^sockops$/.test(section);
 }
 
 function lastLines(log: Pointer): string {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { findCgroupMount } from '../../src/inventory/cgroup.js';
+import { findCgroupMount } from '../../src/linux/cgroup-mount.js';
 import { ContainerRegistry } from '../../src/inventory/registry.js';
 import { createLog } from '../../src/base/log.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';

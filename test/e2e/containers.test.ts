@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Container } from '../../src/inventory/container.js';
-import { findCgroupMount } from '../../src/inventory/cgroup.js';
+import { findCgroupMount } from '../../src/linux/cgroup-mount.js';
 import { ContainerRegistry, type RegistryOptions } from '../../src/inventory/registry.js';
 import { headerOffsets } from '../../src/record/batch.js';
 import { CgroupMatcher } from '../../src/session/target.js';

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
-import { findCgroupMount } from '../../src/inventory/cgroup.js';
+import { findCgroupMount } from '../../src/linux/cgroup-mount.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { startServer, startSession, statsOf, type TestServer } from '../support/server.js';
 import { until } from '../support/until.js';

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
-import { findCgroupMount } from '../../src/inventory/cgroup.js';
+import { findCgroupMount } from '../../src/linux/cgroup-mount.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { startServer, startSession, type TestServer } from '../support/server.js';
 import { untilHolds } from '../support/until.js';

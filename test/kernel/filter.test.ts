@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { mkdir, readFile, rmdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { findCgroupMount } from '../../src/inventory/cgroup.js';
+import { findCgroupMount } from '../../src/linux/cgroup-mount.js';
 import { startTracker, type Seen } from '../support/session.js';
 import { ended, run, scratch, start, work, workloadPath } from '../support/workload.js';
 import { until } from '../support/until.js';

@@ -2,7 +2,7 @@ import { mkdir, readFile, rm, rmdir, writeFile } from 'node:fs/promises';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { findCgroupMount } from '../../src/inventory/cgroup.js';
+import { findCgroupMount } from '../../src/linux/cgroup-mount.js';
 import { KernelError } from '../../src/base/errors.js';
 import type { Attachment } from '../../src/kernel/attach.js';
 import { loadLibbpf } from '../../src/kernel/libbpf.js';
@@ -142,6 +142,21 @@ describe('attaching a program', () => {
     inside.stdin?.write('\n');
     await ended(inside);
     expect(hits(object)).toBe(1); // the SYN
+  });
+
+  it('to the root of the cgroups where nobody names another place, and so for all processes', async () => {
+    const object = await load(
+      't_root',
+      `SEC("cgroup_skb/egress") int on_egress(struct __sk_buff *skb) { hit(); return 1; }
+      SEC("cgroup/connect4") int on_connect(struct bpf_sock_addr *ctx) { hit(); return 1; }`,
+    );
+    expect(() => object.checkPlaces()).not.toThrow();
+    await object.attach();
+    const before = hits(object);
+    await work('connect', '127.0.0.1', '1');
+    expect(hits(object)).toBeGreaterThanOrEqual(before + 2); // the call, and its SYN
+    await object.close();
+    expect(heldIds().links.size).toBe(0);
   });
 
   it('to a clock that samples every CPU', async () => {

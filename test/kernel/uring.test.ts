@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { mkdir, readFile, rmdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { findCgroupMount } from '../../src/inventory/cgroup.js';
+import { findCgroupMount } from '../../src/linux/cgroup-mount.js';
 import { harness, startTracker, type Seen } from '../support/session.js';
 import { compileC, run, scratch } from '../support/workload.js';
 import { until } from '../support/until.js';
