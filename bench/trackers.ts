@@ -14,6 +14,7 @@ interface Load {
 const loads: Readonly<Record<string, Load>> = {
   bind: { kind: 'bound', calls: 10_000 },
   capability: { kind: 'empowered', calls: 50_000 },
+  dns: { kind: 'asked', calls: 20_000 },
   exec: { kind: 'executed', calls: 600 },
   exit: { kind: 'executed', calls: 600 },
   fsop: { kind: 'removed', calls: 50_000 },

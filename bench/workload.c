@@ -11,7 +11,8 @@
  * `executed` (a child that executes /bin/true with two dozen arguments, and its end), `connected` (a TCP connection over
  * loopback, accepted, and closed at both ends), `signalled` (SIGCONT to itself, which does nothing), `removed` (unlink of a
  * path that does not exist), `unmounted` (umount of one), `bound` (a UDP socket that is made, bound to loopback and closed),
- * `empowered` (capset of the capabilities that it has) or `trivial` (getppid).
+ * `asked` (a DNS query over loopback, and its response: four calls), `empowered` (capset of the capabilities that it has) or
+ * `trivial` (getppid).
  *
  * A `paced` that cannot keep up makes all its calls none the less, later. The answer is one line: the calls made, the
  * nanoseconds that they took, and (`free`) the median over the slices of what a thousand calls take, which tells what a call
@@ -161,6 +162,33 @@ static void bound(void)
 	close(fd);
 }
 
+static void asked(void)
+{
+	static unsigned char message[] = "\0\1\1\0\0\1\0\0\0\0\0\0\7example\3com\0\0\1\0";
+	static struct sockaddr_in server = { .sin_family = AF_INET }, client;
+	static int asking = -1, answering;
+	socklen_t length = sizeof(client);
+
+	message[sizeof(message) - 1] = 1; /* in place of its NUL: the class */
+	if (asking < 0) {
+		server.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 76);
+		server.sin_port = htons(53);
+		asking = socket(AF_INET, SOCK_DGRAM, 0);
+		answering = socket(AF_INET, SOCK_DGRAM, 0);
+		if (bind(answering, (void *)&server, sizeof(server)) ||
+		    connect(asking, (void *)&server, sizeof(server)))
+			fail("binding port 53");
+	}
+	message[2] = 1;
+	if (send(asking, message, sizeof(message), 0) < 0 ||
+	    recvfrom(answering, message, sizeof(message), 0, (void *)&client, &length) < 0)
+		fail("query");
+	message[2] = 0x81;
+	if (sendto(answering, message, sizeof(message), 0, (void *)&client, length) < 0 ||
+	    recv(asking, message, sizeof(message), 0) < 0)
+		fail("response");
+}
+
 static void empowered(void)
 {
 	static struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
@@ -226,10 +254,10 @@ static const struct kind {
 	const char *name;
 	void (*call)(void);
 	uint64_t slice; /* calls between two looks at the clock */
-} kinds[] = { { "opened", opened, 1000 },      { "refused", refused, 1000 },     { "trivial", trivial, 1000 },
-	      { "executed", executed, 10 },    { "connected", connected, 10 },   { "signalled", signalled, 1000 },
-	      { "removed", removed, 1000 },    { "unmounted", unmounted, 1000 }, { "bound", bound, 100 },
-	      { "empowered", empowered, 1000 } };
+} kinds[] = { { "opened", opened, 1000 },       { "refused", refused, 1000 },     { "trivial", trivial, 1000 },
+	      { "executed", executed, 10 },     { "connected", connected, 10 },   { "signalled", signalled, 1000 },
+	      { "removed", removed, 1000 },     { "unmounted", unmounted, 1000 }, { "bound", bound, 100 },
+	      { "empowered", empowered, 1000 }, { "asked", asked, 100 } };
 
 static const struct kind *find(const char *name)
 {

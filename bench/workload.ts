@@ -5,7 +5,8 @@ import { LineProcess } from './child.js';
  * `opened`: /dev/null is opened and closed. `refused`: an open that fails at once, the cheapest call that makes an
  * event. `executed`: a child runs /bin/true with two dozen arguments. `connected`: a TCP connection over loopback,
  * accepted and closed. `signalled`: SIGCONT to itself. `removed`: unlink of a path that does not exist, `unmounted`
- * umount of one. `bound`: a UDP socket, made, bound and closed. `trivial`: getppid, next to nothing but the way into
+ * umount of one. `bound`: a UDP socket, made, bound and closed. `asked`: a DNS query over
+ * loopback, and its response. `trivial`: getppid, next to nothing but the way into
  * the kernel and back.
  */
 export type CallKind =
@@ -17,6 +18,7 @@ export type CallKind =
   | 'removed'
   | 'unmounted'
   | 'bound'
+  | 'asked'
   | 'empowered'
   | 'trivial';
 

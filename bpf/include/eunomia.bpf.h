@@ -23,6 +23,8 @@ typedef __u32 eu_str;
  * last string has no NUL.
  */
 typedef __u32 eu_strs;
+/* Like eu_str, holding bytes that a tracker's definition decodes. */
+typedef __u32 eu_bytes;
 /* 0, or a negative errno; decoded as "ENOENT" or null. */
 typedef __s32 eu_errno;
 /* An address; IPv4 as ::ffff:a.b.c.d. Whether it is known the record says elsewhere. */

@@ -42,6 +42,7 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_LRU_HASH = 9,
 	BPF_MAP_TYPE_LPM_TRIE = 11,
+	BPF_MAP_TYPE_SK_STORAGE = 24,
 	BPF_MAP_TYPE_RINGBUF = 27,
 };
 
@@ -49,6 +50,10 @@ enum {
 	BPF_ANY = 0,
 	BPF_NOEXIST = 1,
 	BPF_F_NO_PREALLOC = 1,
+};
+
+enum {
+	BPF_SK_STORAGE_GET_F_CREATE = 1,
 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -304,6 +309,30 @@ struct linux_binprm {
 };
 
 struct pt_regs;
+
+/* include/uapi/linux/bpf.h: what programs of cgroups are given, and what they see of a socket */
+
+struct bpf_sock {
+	__u32 family;
+	__u32 protocol;
+	__u32 src_port; /* host byte order */
+	__be16 dst_port;
+	__be32 dst_ip4;
+	__u32 dst_ip6[4];
+};
+
+struct __sk_buff {
+	__u32 len;
+	struct bpf_sock *sk;
+};
+
+struct bpf_sock_addr {
+	__be32 user_ip4;
+	__u32 user_ip6[4];
+	__u32 user_port; /* network byte order */
+	__u32 protocol;
+	struct bpf_sock *sk;
+};
 
 #pragma clang attribute pop
 

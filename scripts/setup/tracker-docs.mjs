@@ -15,6 +15,7 @@ export async function writeTrackerDocs() {
     ...filesUnder('bpf'),
     'schema.graphql',
     'scripts/setup/tracker-docs.mjs',
+    'src/linux/hook-capability.ts',
     ...(existsSync(join(root, samplesFile)) ? [samplesFile] : []),
   ];
   const inputs = () => hashOf([...sources, page]);
@@ -29,10 +30,14 @@ export async function writeTrackerDocs() {
 
 /** The text of docs/trackers.md. */
 export async function trackerDocs() {
-  const [{ contractSchema }, { Catalog }, { loadTrackers }, { createRuntime }] = await Promise.all(
-    ['api/graphql/schema.js', 'catalog/catalog.js', 'catalog/load.js', 'record/runtime.js'].map(
-      (file) => import(join(root, 'build', file)),
-    ),
+  const [{ contractSchema }, { Catalog }, { loadTrackers }, { createRuntime }, { capabilitiesFor }] = await Promise.all(
+    [
+      'api/graphql/schema.js',
+      'catalog/catalog.js',
+      'catalog/load.js',
+      'record/runtime.js',
+      'linux/hook-capability.js',
+    ].map((file) => import(join(root, 'build', file))),
   );
   const schema = contractSchema();
   const samples = existsSync(join(root, samplesFile)) ? JSON.parse(readFileSync(join(root, samplesFile), 'utf8')) : {};
@@ -52,6 +57,7 @@ export async function trackerDocs() {
     section(
       tracker,
       runtimes.get(tracker.name),
+      capabilitiesFor,
       schema.getType(tracker.eventType).description,
       tracker.fields.filter((field) => !isCommon(field)),
       samples[tracker.name],
@@ -87,13 +93,13 @@ An on-demand field is null in an event if nobody selected it when the event was 
 ${sections.join('\n')}`;
 }
 
-function section(tracker, { definition, hooks, layout }, description, own, sample) {
+function section(tracker, { definition, hooks, layout }, capabilitiesFor, description, own, sample) {
   const { name, summary, minimumKernel, options, blindSpots } = tracker;
   const lacking = (definition.blindWithout ?? []).map(({ what, lacking: reason }) => `${what}: ${reason}.`);
   const parts = [
     `## ${name}\n\n${cell(summary)}\n\n${prose(description)}`,
-    `Requires Linux ` +
-      `${minimumKernel} or later. Hooks: ${hooks.map(code).join(', ')}. An event takes ${layout.size} ` +
+    `Requires Linux ${minimumKernel} or later, and ${capabilitiesFor(hooks).map(code).join(', ')}. ` +
+      `Hooks: ${hooks.map(code).join(', ')}. An event takes ${layout.size} ` +
       `bytes and its texts; see [what it costs](benchmarks.md#trackers).`,
     options.length > 0
       ? table(

@@ -114,6 +114,7 @@ describe('a report in Markdown', () => {
     exits: null,
     privileges: null,
     capabilities: null,
+    dnsNames: null,
     missing: [],
   });
 

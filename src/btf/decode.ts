@@ -1,3 +1,4 @@
+import { ipv4Text, ipv6Text } from '../base/address.js';
 import { textOfBytes } from '../base/bytes.js';
 import { errnoName } from '../linux/linux.js';
 import { decimal, signedDecimal, wallTime, type ClockOffset } from '../event/clock.js';
@@ -18,22 +19,6 @@ function intern(bytes: Uint8Array, start: number, end: number): string {
   const text = textOfBytes(bytes, start, end);
   interned[slot] = { bytes: bytes.slice(start, end), text };
   return text;
-}
-
-function ipv6(bytes: Uint8Array, at: number): string {
-  const groups = Array.from({ length: 8 }, (_, i) =>
-    (((bytes[at + 2 * i] ?? 0) << 8) | (bytes[at + 2 * i + 1] ?? 0)).toString(16),
-  );
-  // RFC 5952: the longest run of two or more zero groups, the first of equals, becomes "::".
-  let best = { start: -1, length: 1 };
-  for (let i = 0; i < 8; i++) {
-    let length = 0;
-    while (groups[i + length] === '0') length++;
-    if (length > best.length) best = { start: i, length };
-    i += length;
-  }
-  if (best.start < 0) return groups.join(':');
-  return `${groups.slice(0, best.start).join(':')}::${groups.slice(best.start + best.length).join(':')}`;
 }
 
 /** Decodes the semantic types of eunomia.bpf.h. `record` is the offset of the record in `bytes`. */
@@ -100,6 +85,14 @@ export const decode = {
   ip(bytes: Uint8Array, at: number): string {
     let mapped = bytes[at + 10] === 0xff && bytes[at + 11] === 0xff;
     for (let i = 0; mapped && i < 10; i++) mapped = bytes[at + i] === 0;
-    return mapped ? `${bytes[at + 12]}.${bytes[at + 13]}.${bytes[at + 14]}.${bytes[at + 15]}` : ipv6(bytes, at);
+    return mapped ? ipv4Text(bytes, at + 12) : ipv6Text(bytes, at);
+  },
+
+  /** Bytes as a text of as many characters, U+0000 to U+00FF. */
+  bytes(bytes: Uint8Array, record: number, word: number): string | null {
+    if (word === 0) return null;
+    const start = record + (word & 0xffff);
+    const part = bytes.subarray(start, start + (word >>> 16));
+    return Buffer.from(part.buffer, part.byteOffset, part.byteLength).toString('latin1');
   },
 };

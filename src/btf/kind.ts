@@ -87,6 +87,15 @@ const table = {
     nullable: true,
     behind: true,
   },
+  /** For definitions: fields read it `from` the record as a text whose characters are its bytes. No scalar shows it. */
+  eu_bytes: {
+    form: 'made',
+    make: (bytes, view, record, at) => decode.bytes(bytes, record, view.getUint32(at, true)),
+    bytes: 4,
+    scalars: [],
+    nullable: true,
+    behind: true,
+  },
   eu_errno: {
     form: 'code',
     signed: true,

@@ -56,6 +56,7 @@ const REPORT = `session sessions { id trackers from to } container { id name ima
   exits { entries { comm exitCode signal count } ${OTHER} }
   privileges { entries { call command errno count comms targets } ${OTHER} }
   capabilities { entries { capability count denied comms } ${OTHER} }
+  dnsNames { entries { name types count responses failed failures comms } ${OTHER} }
   missing { section tracker reason }`;
 
 export function addReport(program: Command, world: World): void {
@@ -87,7 +88,7 @@ export function addReport(program: Command, world: World): void {
   });
   command
     .description(
-      'report what a container did: programs, files, network, system calls, process exits, privileges, capabilities',
+      'report what a container did: programs, files, network, DNS, system calls, process exits, privileges, capabilities',
     )
     .argument('[container]', 'name, id or id prefix of the container; with --compare: the earlier report')
     .argument('[other]', 'with --compare: the later report')

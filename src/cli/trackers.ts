@@ -18,10 +18,11 @@ interface Described extends TrackerInfo {
   readonly unavailableReason: string | null;
   readonly minimumKernel: string;
   readonly hooks: readonly string[];
+  readonly capabilities: readonly string[];
   readonly blindSpots: readonly string[];
 }
 
-const document = `{ trackers { summary available unavailableReason minimumKernel hooks blindSpots ${trackerFields} } }`;
+const document = `{ trackers { summary available unavailableReason minimumKernel hooks capabilities blindSpots ${trackerFields} } }`;
 
 export function addTrackers(program: Command, world: World): void {
   withConnection(program.command('trackers'))
@@ -58,6 +59,7 @@ async function tellAll(tracker: Described, output: Output): Promise<void> {
       `${tracker.name}: ${tracker.summary}`,
       `available: ${availability(tracker)}; oldest Linux: ${tracker.minimumKernel}`,
       `hooks: ${tracker.hooks.join(', ') || '-'}`,
+      `capabilities: ${tracker.capabilities.join(', ') || '-'}`,
       `blind spots:${tracker.blindSpots.map((text) => `\n  - ${text}`).join('') || ' none known'}`,
       '',
       options.render(

@@ -76,6 +76,16 @@ export interface CapabilityFact {
   readonly count: number;
 }
 
+/** DNS was asked for a name, or has answered. */
+export interface NameFact {
+  readonly operation: 'QUERY' | 'RESPONSE';
+  /** Null for a message without one. */
+  readonly name: string | null;
+  readonly type: string | null;
+  /** Of a response. */
+  readonly rcode: string | null;
+}
+
 /** The kinds of facts. */
 export interface ReportFacts {
   readonly programs: ProgramFact;
@@ -85,6 +95,7 @@ export interface ReportFacts {
   readonly exits: ExitFact;
   readonly privileges: PrivilegeFact;
   readonly capabilities: CapabilityFact;
+  readonly names: NameFact;
 }
 
 export type FactKind = keyof ReportFacts;
@@ -99,6 +110,7 @@ export const sectionsOf = {
   exits: ['exits'],
   privileges: ['privileges'],
   capabilities: ['capabilities'],
+  names: ['dnsNames'],
 } as const satisfies Readonly<Record<FactKind, readonly SectionName[]>>;
 
 /** An option of a tracker that can exclude events from a report. */

@@ -96,6 +96,21 @@ export interface CapabilityEntry {
   readonly comms: readonly string[];
 }
 
+export interface DnsNameEntry {
+  readonly name: string | null;
+  /** Some of the types that it was asked for. */
+  readonly types: readonly string[];
+  /** Number of queries. */
+  readonly count: string;
+  readonly responses: string;
+  /** How many of the responses have another code than NOERROR. */
+  readonly failed: string;
+  /** Some of these codes. */
+  readonly failures: readonly string[];
+  /** Comms of some of the processes. */
+  readonly comms: readonly string[];
+}
+
 /** A section for which no tracker of the session provides data. */
 export interface MissingSection {
   readonly section: string;
@@ -130,6 +145,7 @@ export interface ReportSections {
   readonly exits: Section<ExitEntry> | null;
   readonly privileges: Section<PrivilegeEntry> | null;
   readonly capabilities: Section<CapabilityEntry> | null;
+  readonly dnsNames: Section<DnsNameEntry> | null;
 }
 
 /** A session that a report summarizes. */
@@ -207,6 +223,7 @@ export const describe: {
   exits: ({ comm, exitCode, signal }) => `${comm} ${signal === null ? `with code ${exitCode}` : `by ${signal}`}`,
   privileges: ({ call, command, errno }) => `${command ?? call}${because(errno)}`,
   capabilities: ({ capability, denied }) => `${capability}${denied === '0' ? '' : ' (denied)'}`,
+  dnsNames: ({ name }) => name ?? 'no name',
 };
 
 export const sections = Object.keys(describe) as (keyof ReportSections)[];

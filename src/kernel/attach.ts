@@ -60,7 +60,7 @@ export async function attachCgroup(
   if (fd < 0) throw lastFailure(`${operation} to ${at.cgroup}`);
   try {
     const link = await later(loadLibbpf().program_attach_cgroup, program, fd);
-    if (link === null) throw laterFailure(`${operation} to ${at.cgroup}`, ANY_CGROUP_HOOK);
+    if (link === null) throw laterFailure(`${operation} to ${at.cgroup}`, [ANY_CGROUP_HOOK]);
     return new BpfLink(link);
   } finally {
     libc.close(fd);

@@ -1,23 +1,25 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { EunomiaError } from '../base/errors.js';
+import { capabilityNames } from '../linux/capability.js';
+import { capabilitiesFor, missingCapabilities } from '../linux/hook-capability.js';
 import { loadLibbpf } from './libbpf.js';
 
-// include/uapi/linux/capability.h
-const CAP_SYS_ADMIN = 21n;
-const CAP_PERFMON = 38n;
-const CAP_BPF = 39n;
+/** Those that trackers of any kind need. */
+const ANY_HOOK = 'tp_btf/sys_exit';
+
+/** The capabilities that this process has in effect, by name. */
+export function heldCapabilities(): ReadonlySet<string> {
+  const [, effective = '0'] = /^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? [];
+  return new Set(capabilityNames(BigInt(`0x${effective}`)));
+}
 
 /** Throws NO_LIBBPF, LIBBPF_TOO_OLD, NOT_PRIVILEGED or NO_BTF, with what would mend it. Returns libbpf's version. */
 export function checkEnvironment(): string {
   const { version } = loadLibbpf();
-  const effective = BigInt(
-    `0x${/^CapEff:\s*([0-9a-f]+)/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'}`,
-  );
-  const has = (capability: bigint) => ((effective >> capability) & 1n) === 1n;
-  if (!has(CAP_SYS_ADMIN) && !(has(CAP_BPF) && has(CAP_PERFMON))) {
+  if (missingCapabilities([ANY_HOOK], heldCapabilities()).length > 0) {
     throw new EunomiaError(
       'NOT_PRIVILEGED',
-      'loading BPF programs needs root, or the capabilities CAP_BPF and CAP_PERFMON: start it with sudo',
+      `loading BPF programs needs root, or the capabilities ${capabilitiesFor([ANY_HOOK]).join(' and ')}: start it with sudo`,
     );
   }
   if (!existsSync('/sys/kernel/btf/vmlinux')) {

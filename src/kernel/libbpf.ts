@@ -1,4 +1,5 @@
 import koffi from 'koffi';
+import { capabilitiesFor } from '../linux/hook-capability.js';
 import { errnoName } from '../linux/linux.js';
 import { EunomiaError, KernelError } from '../base/errors.js';
 
@@ -185,12 +186,12 @@ export function later<Args extends unknown[], Result>(
   });
 }
 
-/** What usually mends an errno of the bpf system call. */
-export function hintFor(errno: string | null): string {
+/** What usually mends an errno of the bpf system call, about programs on these hooks. */
+export function hintFor(errno: string | null, hooks: readonly string[] = ['']): string {
   switch (errno) {
     case 'EPERM':
     case 'EACCES':
-      return 'needs root, or CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE, and a kernel that is not locked down';
+      return `needs root, or ${capabilitiesFor(hooks).join(' and ')}, and a kernel that is not locked down`;
     case 'ENOMEM':
       return 'the kernel has no memory for it, or RLIMIT_MEMLOCK is too low';
     case 'ESRCH':
@@ -203,14 +204,19 @@ export function hintFor(errno: string | null): string {
 }
 
 /** The error of a call that failed: libbpf 1.x returns -errno (`result`), or NULL with errno set. */
-export function failure(operation: string, result: number, verifierLog: string | null = null): KernelError {
+export function failure(
+  operation: string,
+  result: number,
+  verifierLog: string | null = null,
+  hooks?: readonly string[],
+): KernelError {
   const errno = errnoName(result);
-  return new KernelError(operation, errno, hintFor(errno), verifierLog);
+  return new KernelError(operation, errno, hintFor(errno, hooks), verifierLog);
 }
 
 /** The error of a call by `later` that returned NULL; to be asked for at once. */
-export function laterFailure(operation: string): KernelError {
-  return failure(operation, laterErrno);
+export function laterFailure(operation: string, hooks?: readonly string[]): KernelError {
+  return failure(operation, laterErrno, null, hooks);
 }
 
 /** The error of a direct call that returned NULL or -1; to be asked for at once. */

@@ -165,6 +165,7 @@ export class BpfObject {
           `loading ${this.name}.bpf.o${program === undefined ? '' : `, program ${program}`}`,
           result,
           said,
+          [...this.#programs].flatMap(([name, one]) => (this.#left.has(name) ? [] : [bpf.program_section(one)])),
         );
         if (program !== undefined && said !== null) this.#refused = { program, errno: error.errno, log: said };
         throw error;

@@ -211,8 +211,12 @@ const note = serveChannel<KernelProtocol>(
       probe: () => probeFeatures(),
       try: async (spec) => {
         const object = await loadOptional(spec);
-        await object.close();
-        return object.unloaded;
+        try {
+          object.checkPlaces();
+          return object.unloaded;
+        } finally {
+          await object.close();
+        }
       },
       stop: async () => {
         for (const id of [...sources.keys()]) await close(id);

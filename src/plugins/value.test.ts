@@ -11,6 +11,7 @@ import { FilterFields } from '../filter/index.js';
 import { Recorder, Reviver } from '../formats/index.js';
 import { createContainer } from '../inventory/container.js';
 import type { TrackerDefinition } from '../tracker/define.js';
+import { A, encodeQuery, encodeResponse } from '../../test/support/dns-message.js';
 import { layoutOf, eventOf, type Values } from '../../test/support/record.js';
 import { checkDefinition } from './definition.js';
 import type { Realm } from './realm.js';
@@ -70,6 +71,9 @@ const container = {
   cgroupId: 4242,
 };
 
+/** What `eu_bytes` are decoded from. */
+const RESPONSE = encodeResponse(encodeQuery(1, 'a.example'), [{ type: A, data: Buffer.of(192, 0, 2, 1) }]);
+
 /** Values for all fields of a record, with these for its enums, its errno and its numbers. */
 function filled(layout: RecordLayout, choice: number, errno: number, number: number): Values {
   const values: Record<string, Values[string]> = {};
@@ -77,6 +81,7 @@ function filled(layout: RecordLayout, choice: number, errno: number, number: num
     const codes = [...known.keys()].filter((code) => code !== 0);
     if (name === 'tracker') values[name] = 0;
     else if (kind === 'eu_str' || kind === 'eu_strs') values[name] = (1 << 16) | layout.size;
+    else if (kind === 'eu_bytes') values[name] = (RESPONSE.length << 16) | (layout.size + 1);
     else if (kind === 'enum') values[name] = codes[choice % codes.length] ?? 0;
     else if (kind === 'eu_errno') values[name] = errno;
     else if (kind === 'chars') values[name] = Buffer.from('a');
@@ -96,11 +101,12 @@ const NUMBERS = [1, 2, 0x7f, 0x2000, 1 << 20, 2 ** 32 + 16];
 /** Events in which each field has a value at least once. */
 function someEvents(definition: TrackerDefinition): TraceEvent[] {
   const layout = layoutOf(definition.name);
+  const texts = Buffer.concat([Buffer.from('a'), RESPONSE]);
   const choices = Math.max(1, ...[...layout.fields.values()].map((field) => field.values.size));
   return Array.from({ length: choices }, (_, choice) => choice).flatMap((choice) =>
     [0, -2].flatMap((errno) =>
       NUMBERS.map((number) =>
-        eventOf(definition, filled(layout, choice, errno, number), Buffer.from('a'), undefined, () => container),
+        eventOf(definition, filled(layout, choice, errno, number), texts, undefined, () => container),
       ),
     ),
   );

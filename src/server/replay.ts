@@ -47,6 +47,8 @@ export async function openRecording(
         available: false,
         reason: replays,
         hooks: [],
+        capabilities: [],
+        missingCapabilities: [],
         blindSpots: [],
       }),
       process: () => null,

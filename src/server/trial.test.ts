@@ -26,9 +26,12 @@ class SlowKernel {
   }
 }
 
-function trials(): { kernel: SlowKernel; status: TrackerTrials['status'] } {
+function trials(held: ReadonlySet<string> = new Set(['CAP_SYS_ADMIN'])): {
+  kernel: SlowKernel;
+  status: TrackerTrials['status'];
+} {
   const kernel = new SlowKernel();
-  const made = new TrackerTrials(kernel, runtimes, createLog('silent'));
+  const made = new TrackerTrials(kernel, runtimes, createLog('silent'), held);
   return { kernel, status: (name) => made.status(name) };
 }
 
@@ -72,4 +75,25 @@ it('tells why a tracker cannot run, and goes on with the others', async () => {
     { available: true, reason: null },
   ]);
   expect(await status('no-such')).toMatchObject({ available: false, reason: 'there is no such tracker' });
+});
+
+it('tells which capability a tracker lacks, which the kernel does not say', async () => {
+  const refused = new Error('loading it: EPERM');
+  const { kernel, status } = trials(new Set(['CAP_BPF', 'CAP_PERFMON']));
+  const [exec, dns] = [status('exec'), status('dns')];
+  await new Promise(setImmediate);
+  await kernel.end();
+  await new Promise(setImmediate);
+  await kernel.end(refused);
+  expect(await exec).toMatchObject({
+    available: true,
+    capabilities: ['CAP_BPF', 'CAP_PERFMON'],
+    missingCapabilities: [],
+  });
+  expect(await dns).toMatchObject({
+    available: false,
+    reason: expect.stringMatching(/^this process lacks CAP_NET_ADMIN, which cgroup\/connect4, .* need$/) as string,
+    capabilities: ['CAP_BPF', 'CAP_PERFMON', 'CAP_NET_ADMIN'],
+    missingCapabilities: ['CAP_NET_ADMIN'],
+  });
 });

@@ -1,7 +1,9 @@
 import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { blindSpotsWithout } from '../catalog/unloaded.js';
+import { heldCapabilities } from '../kernel/environment.js';
 import type { KernelThread } from '../kernel/thread.js';
+import { capabilitiesFor, missingCapabilities } from '../linux/hook-capability.js';
 import type { TrackerRuntime } from '../record/runtime.js';
 import type { TrackerStatus } from '../service/parts.js';
 import { warnOfRefused } from '../session/source/refused.js';
@@ -9,7 +11,14 @@ import { warnOfRefused } from '../session/source/refused.js';
 /** Objects loaded at a time. Each takes a thread of the pool, which sessions and the waiter on the rings need too. */
 const LANES = 2;
 
-const NO_TRACKER: TrackerStatus = { available: false, reason: 'there is no such tracker', hooks: [], blindSpots: [] };
+const NO_TRACKER: TrackerStatus = {
+  available: false,
+  reason: 'there is no such tracker',
+  hooks: [],
+  capabilities: [],
+  missingCapabilities: [],
+  blindSpots: [],
+};
 
 /**
  * Whether this kernel can run each tracker. Loading its object says so, and costs as much as starting a session: it is done once, when
@@ -19,9 +28,17 @@ export class TrackerTrials {
   readonly #kernel: Pick<KernelThread, 'tryLoad'>;
   readonly #log: Log;
   readonly #runtimes: ReadonlyMap<string, TrackerRuntime>;
+  readonly #held: ReadonlySet<string>;
   readonly #trials = new Map<string, Promise<TrackerStatus>>();
 
-  constructor(kernel: Pick<KernelThread, 'tryLoad'>, runtimes: readonly TrackerRuntime[], log: Log) {
+  /** `held`: the capabilities of this process. */
+  constructor(
+    kernel: Pick<KernelThread, 'tryLoad'>,
+    runtimes: readonly TrackerRuntime[],
+    log: Log,
+    held = heldCapabilities(),
+  ) {
+    this.#held = held;
     this.#kernel = kernel;
     this.#log = log;
     this.#runtimes = new Map(runtimes.map((runtime) => [runtime.definition.name, runtime]));
@@ -38,15 +55,29 @@ export class TrackerTrials {
     return trial;
   }
 
-  /** Loads it and drops it: the kernel itself says whether it can. */
+  /**
+   * Loads it and drops it: the kernel itself says whether it can. Which capability is lacking, it does not say, and that one is, of some
+   * programs only when they are attached: the table of capabilities does.
+   */
   async #try({ definition, hooksOf, objectSpec }: TrackerRuntime): Promise<TrackerStatus> {
+    const status = (hooks: readonly string[]) => {
+      const missing = missingCapabilities(hooks, this.#held);
+      const lacking = `this process lacks ${missing.join(' and ')}, which ${hooks.join(', ')} ${hooks.length > 1 ? 'need' : 'needs'}`;
+      return {
+        available: missing.length === 0,
+        reason: missing.length === 0 ? null : lacking,
+        hooks,
+        capabilities: capabilitiesFor(hooks),
+        missingCapabilities: missing,
+      };
+    };
     try {
       const unloaded = await this.#kernel.tryLoad(objectSpec({}));
       for (const refused of unloaded.refused) warnOfRefused(this.#log, { tracker: definition.name, ...refused });
-      const blindSpots = blindSpotsWithout(definition, unloaded);
-      return { available: true, reason: null, hooks: hooksOf({}, unloaded), blindSpots };
+      return { ...status(hooksOf({}, unloaded)), blindSpots: blindSpotsWithout(definition, unloaded) };
     } catch (error) {
-      return { available: false, reason: messageOf(error), hooks: hooksOf({}), blindSpots: [] };
+      const lacking = status(hooksOf({}));
+      return { ...lacking, available: false, reason: lacking.reason ?? messageOf(error), blindSpots: [] };
     }
   }
 }

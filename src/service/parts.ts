@@ -48,6 +48,9 @@ export interface TrackerStatus {
   /** Why it cannot run here; null when it can. */
   readonly reason: string | null;
   readonly hooks: readonly string[];
+  /** What its hooks need, and what of it this process lacks. */
+  readonly capabilities: readonly string[];
+  readonly missingCapabilities: readonly string[];
   /** What it does not see here for want of a tracepoint. */
   readonly blindSpots: readonly string[];
 }

@@ -127,7 +127,7 @@ describe('the report of a stored session', () => {
     expect((await report(url, '', 's2')).missing).toEqual(
       expect.arrayContaining([
         { section: 'programs', reason: 'not observed: the session ran without the tracker exec' },
-        { section: 'dnsNames', reason: 'not observed: this build has no tracker dns' },
+        { section: 'dnsNames', reason: 'not observed: the session ran without the tracker dns' },
       ]),
     );
   });

@@ -392,6 +392,8 @@ async function fakeGround(kernel: FakeKernel): Promise<Ground> {
           available: name !== 'tcp',
           reason: name === 'tcp' ? 'no tp_btf/inet_sock_set_state' : null,
           hooks: [`tp_btf/${name}`],
+          capabilities: ['CAP_BPF', 'CAP_PERFMON'],
+          missingCapabilities: name === 'tcp' ? ['CAP_PERFMON'] : [],
           blindSpots: name === 'open' ? ['what this kernel has no tracepoint for'] : [],
         };
       },

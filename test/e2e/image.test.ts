@@ -7,7 +7,6 @@ import { root } from '../../src/base/paths.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { buildImage, composeServices, makeBase, runFlags } from '../support/image.js';
 import { freePort } from '../support/port.js';
-import { firstLine, start } from '../support/workload.js';
 import { until } from '../support/until.js';
 
 const IMAGE = 'eunomia:test';
@@ -142,40 +141,5 @@ describe('compose.yaml', () => {
         if (from.startsWith('./')) expect(existsSync(join(root, 'docker', from)) ? '' : from).toBe('');
       }
     }
-  });
-});
-
-describe('the server', () => {
-  it('loads every tracker with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE alone', async () => {
-    const caps = '-all,+bpf,+perfmon,+sys_ptrace';
-    const child = start('setpriv', [
-      '--bounding-set',
-      caps,
-      '--inh-caps',
-      caps,
-      process.execPath,
-      join(root, 'dist/main.js'),
-      'serve',
-      '--port',
-      '0',
-      '--engine',
-      'none',
-      '--log-level',
-      'error',
-    ]);
-    const url = /http:\S+/.exec(await firstLine(child))?.[0] ?? '';
-    const answer = await fetch(url, {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ query: '{ trackers { name unavailableReason } }' }),
-    });
-    const { data } = (await answer.json()) as {
-      data: { trackers: { name: string; unavailableReason: string | null }[] };
-    };
-    expect(data.trackers.length).toBeGreaterThan(4);
-    expect(data.trackers.filter(({ unavailableReason }) => unavailableReason !== null)).toEqual([]);
-    const ended = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGTERM');
-    await ended;
   });
 });

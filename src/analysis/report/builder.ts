@@ -12,6 +12,7 @@ import { sectionsOf, type AnyReportFeed, type FactKind, type ReportFeeds } from 
 import { Capabilities } from './section/capabilities.js';
 import { Exits } from './section/exits.js';
 import { Files } from './section/files.js';
+import { Names } from './section/names.js';
 import { Network } from './section/network.js';
 import { Privileges } from './section/privileges.js';
 import { Programs } from './section/programs.js';
@@ -49,8 +50,6 @@ export interface ReportSource extends ReportedSession {
   readonly excluded: readonly Exclusion[];
 }
 
-/** Sections that no tracker feeds yet, and the tracker that is going to. */
-const planned = [{ section: 'dnsNames', tracker: 'dns' }] as const;
 /** What a section is of which no tracker was running. */
 const unobserved: ReportSections = {
   programs: null,
@@ -63,6 +62,7 @@ const unobserved: ReportSections = {
   exits: null,
   privileges: null,
   capabilities: null,
+  dnsNames: null,
 };
 const kinds = Object.keys(sectionsOf) as FactKind[];
 
@@ -86,6 +86,7 @@ export class ReportBuilder {
     exits: new Exits(),
     privileges: new Privileges(),
     capabilities: new Capabilities(),
+    names: new Names(),
   };
   readonly #sources: ReportSource[] = [];
   /** Of the session that is being read. */
@@ -220,7 +221,7 @@ export class ReportBuilder {
   #missing(): MissingSection[] {
     const { session } = this.#subject;
     const observed = this.#observed();
-    const fed = kinds
+    return kinds
       .filter((kind) => !observed.has(kind))
       .flatMap((kind) => {
         const tracker = this.#feederOf(kind);
@@ -230,10 +231,6 @@ export class ReportBuilder {
             : `the session ran without the tracker ${tracker}`;
         return sectionsOf[kind].map((section) => ({ section, tracker, reason: `not observed: ${without}` }));
       });
-    const unfed = planned.map(({ section, tracker }) => {
-      return { section, tracker, reason: `not observed: this build has no tracker ${tracker}` };
-    });
-    return [...fed, ...unfed];
   }
 
   /** The tracker to use for facts of a kind: of those that observe the same, the one with the lowest cost. */

@@ -85,6 +85,19 @@ const tables: { readonly [Name in keyof ReportSections]: SectionTable<EntryOf<Na
     columns: ['Count', 'Denied', 'Capability', 'By'],
     cells: ({ count, denied, capability, comms }) => [count, denied, capability, comms.join(', ')],
   },
+  dnsNames: {
+    title: 'Names that DNS was asked for',
+    columns: ['Count', 'Name', 'Types', 'Responses', 'Failed', 'With', 'By'],
+    cells: ({ count, name, types, responses, failed, failures, comms }) => [
+      count,
+      name,
+      types.join(', '),
+      responses,
+      failed,
+      failures.join(', '),
+      comms.join(', '),
+    ],
+  },
 };
 
 /** A report for people. Text that processes chose is code, so that none of it formats the page. */

@@ -178,7 +178,7 @@ describe('a report', () => {
     expect(report.missing).toContainEqual({
       section: 'dnsNames',
       tracker: 'dns',
-      reason: 'not observed: this build has no tracker dns',
+      reason: 'not observed: the session ran without the tracker dns',
     });
   });
 

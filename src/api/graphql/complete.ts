@@ -90,7 +90,7 @@ type Made =
   | 'HistoryEdge'
   | 'PageInfo'
   | 'AlertProcess'
-  | `${'Capability' | 'Exit' | 'File' | 'Peer' | 'Port' | 'Privilege' | 'Program' | 'Syscall'}${'Entry' | 'Section'}`
+  | `${'Capability' | 'DnsName' | 'Exit' | 'File' | 'Peer' | 'Port' | 'Privilege' | 'Program' | 'Syscall'}${'Entry' | 'Section'}`
   | 'MissingSection'
   | 'ReportContainer'
   | 'ReportDifference'

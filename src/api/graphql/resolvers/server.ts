@@ -39,6 +39,8 @@ export const serverResolvers = {
     available: typed(async (tracker: TrackerView) => (await tracker.status()).available),
     unavailableReason: typed(async (tracker: TrackerView) => (await tracker.status()).reason),
     hooks: typed(async (tracker: TrackerView) => (await tracker.status()).hooks),
+    capabilities: typed(async (tracker: TrackerView) => (await tracker.status()).capabilities),
+    missingCapabilities: typed(async (tracker: TrackerView) => (await tracker.status()).missingCapabilities),
     blindSpots: typed(async (tracker: TrackerView) => [...(await tracker.status()).blindSpots, ...tracker.blindSpots]),
   },
   Container: {

@@ -1,0 +1,86 @@
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { root } from '../../src/base/paths.js';
+import { neededCapabilities } from '../../src/linux/hook-capability.js';
+import { firstLine, start } from '../support/workload.js';
+
+interface Told {
+  readonly name: string;
+  readonly available: boolean;
+  readonly unavailableReason: string | null;
+  readonly hooks: readonly string[];
+  readonly missingCapabilities: readonly string[];
+}
+
+/** Runs the server with these capabilities alone. */
+async function withCapabilities<Result>(
+  names: readonly string[],
+  use: (ask: <Data>(query: string) => Promise<Data>) => Promise<Result>,
+): Promise<Result> {
+  const caps = ['-all', ...names.map((name) => `+${name.replace('CAP_', '').toLowerCase()}`)].join(',');
+  const child = start('setpriv', [
+    '--bounding-set',
+    caps,
+    '--inh-caps',
+    caps,
+    process.execPath,
+    join(root, 'dist/main.js'),
+    'serve',
+    '--port',
+    '0',
+    '--engine',
+    'none',
+    '--log-level',
+    'error',
+  ]);
+  const url = /http:\S+/.exec(await firstLine(child))?.[0] ?? '';
+  try {
+    return await use(async <Data>(query: string) => {
+      const response = await fetch(url, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ query }),
+      });
+      const { data, errors } = (await response.json()) as { data: Data; errors?: unknown };
+      if (errors !== undefined) throw new Error(JSON.stringify(errors));
+      return data;
+    });
+  } finally {
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGTERM');
+    await ended;
+  }
+}
+const all = neededCapabilities.map(({ name }) => name);
+const query = '{ trackers { name available unavailableReason hooks missingCapabilities } }';
+const starting = (name: string) => `mutation { startSession(input: { trackers: [{ ${name}: {} }] }) { state } }`;
+
+it('runs every tracker with the capabilities of the table alone', async () => {
+  await withCapabilities(all, async (ask) => {
+    const { trackers } = await ask<{ trackers: Told[] }>(query);
+    expect(trackers.length).toBeGreaterThan(4);
+    expect(trackers.filter(({ available }) => !available)).toEqual([]);
+    for (const { name } of trackers) expect(await ask(starting(name))).toEqual({ startSession: { state: 'RUNNING' } });
+  });
+});
+
+it('says without CAP_NET_ADMIN which trackers that takes away, and runs the others', async () => {
+  const lacking = 'CAP_NET_ADMIN';
+  await withCapabilities(
+    all.filter((name) => name !== lacking),
+    async (ask) => {
+      const { trackers } = await ask<{ trackers: Told[] }>(query);
+      const without = trackers.filter(({ available }) => !available);
+      expect(without.map(({ name }) => name)).toContain('dns');
+      for (const { hooks, missingCapabilities, unavailableReason, name } of without) {
+        expect(missingCapabilities).toEqual([lacking]);
+        expect(unavailableReason).toContain(`this process lacks ${lacking}`);
+        expect(hooks.some((hook) => hook.startsWith('cgroup'))).toBe(true);
+        // The kernel says so, too.
+        await expect(ask(starting(name))).rejects.toThrow(/EPERM \(needs root, or .*CAP_NET_ADMIN/);
+      }
+      for (const { name, available } of trackers)
+        if (available) expect(await ask(starting(name))).toEqual({ startSession: { state: 'RUNNING' } });
+    },
+  );
+});
