@@ -324,6 +324,7 @@ struct bpf_sock {
 struct __sk_buff {
 	__u32 len;
 	struct bpf_sock *sk;
+	__u32 gso_size; /* of what is segmented later, the payload of each packet; else 0 */
 };
 
 struct bpf_sock_addr {

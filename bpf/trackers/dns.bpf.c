@@ -72,7 +72,8 @@ const volatile __u32 operations = 0;    /* option: bits 1 << operation; 0 is all
 
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 #define HALF_DUE 0x10000
-#define STEPS_MAX 96 /* three a message of a segment of TCP */
+#define STEPS_MAX (3 * 1024) /* three a message of a segment of TCP */
+#define DATAGRAMS_MAX 128    /* include/linux/udp.h: UDP_MAX_SEGMENTS */
 
 enum direction { SENT, RECEIVED };
 
@@ -209,21 +210,22 @@ EU_CGROUP_PROGRAM("cgroup/sendmsg6", dns_sendmsg6, struct bpf_sock_addr)
 struct seen {
 	struct __sk_buff *skb;
 	struct client *client;
-	eu_ip local;
-	eu_ip server;
-	__u64 socket;
-	__u32 at;     /* where the message begins */
-	__u32 there;  /* bytes of it that the packet has */
-	__u32 length; /* of the message */
-	__be16 port;  /* of the server */
+	__u64 socket; /* its cookie */
+	struct eu_packet packet;
+	__u32 at;      /* where the message begins */
+	__u32 there;   /* bytes of it that the packet has */
+	__u32 length;  /* of the message */
+	__u32 payload; /* where that of the packet begins */
+	__u32 bytes;   /* of that */
+	union {
+		__u32 part;     /* of UDP: the bytes of each datagram */
+		__u32 sequence; /* of TCP: that of the first byte */
+	};
 	__u16 local_port;
+	__be16 port; /* of the server */
 	enum dns_protocol protocol;
-	__u8 version;
 	__u8 direction;
-	/* Of a stream */
-	__u32 sequence; /* of the segment's first byte */
-	__u32 payload;  /* where that is */
-	__u32 bytes;    /* of the segment */
+	bool translated; /* the packet has another server's address than the process used */
 };
 
 /* Is a query one of a process that is wanted? */
@@ -273,12 +275,12 @@ static __always_inline void fill(struct seen *m, struct dns_event *event, const 
 	bool response = m->direction == RECEIVED;
 
 	event->message_bytes = m->length;
-	event->local_address = m->local;
-	event->server_address = m->server;
+	event->local_address = response ? m->packet.target : m->packet.source;
+	event->server_address = m->translated ? m->client->server : response ? m->packet.source : m->packet.target;
 	event->local_port = m->local_port;
 	event->server_port = bpf_ntohs(m->port);
 	event->protocol = m->protocol;
-	event->ip_version = m->version;
+	event->ip_version = m->packet.version;
 	event->message_id = whole ? message->id + 1 : 0;
 	event->opcode = whole ? (message->flags >> 11 & 15) + 1 : 0;
 	event->rcode = whole && response ? (message->flags & 15) + 1 : 0;
@@ -369,15 +371,15 @@ static long take_next(__u32 i, struct seen *m)
 	return 0;
 }
 
-static __always_inline void take_segment(struct seen *m, const struct eu_packet *packet)
+static __always_inline void take_segment(struct seen *m)
 {
 	struct eu_tcp_header tcp;
 	__u32 direction = m->direction & 1, header;
 
-	if (bpf_skb_load_bytes(m->skb, packet->at, &tcp, sizeof(tcp)))
+	if (bpf_skb_load_bytes(m->skb, m->packet.at, &tcp, sizeof(tcp)))
 		return;
 	header = (tcp.offset >> 4) * 4;
-	m->payload = packet->at + header;
+	m->payload = m->packet.at + header;
 	if (m->payload > m->skb->len)
 		return;
 	m->bytes = m->skb->len - m->payload;
@@ -391,18 +393,37 @@ static __always_inline void take_segment(struct seen *m, const struct eu_packet 
 		m->client->due[direction] = 0;
 		m->client->synchronised[direction] = true;
 	}
-	if (m->bytes)
-		bpf_loop(STEPS_MAX, take_next, m, 0);
+	if (!m->bytes)
+		return;
+	bpf_loop(STEPS_MAX, take_next, m, 0);
+	/* More messages than that: what follows in the segment is not looked at, and the next one begins anew. */
+	if (m->client->next[direction] - m->sequence < m->bytes)
+		m->client->synchronised[direction] = false;
 }
 
-static __always_inline void take_datagram(struct seen *m, const struct eu_packet *packet)
+/* One of several datagrams that were sent as one (UDP_SEGMENT), or received so (UDP_GRO). */
+static long take_part(__u32 i, struct seen *m)
 {
-	m->at = packet->at + sizeof(struct eu_udp_header);
-	if (m->at > m->skb->len)
-		return;
-	m->length = m->there = m->skb->len - m->at;
-	m->protocol = DNS_PROTOCOL_UDP;
+	__u32 from = i * m->part;
+
+	if (from >= m->bytes)
+		return 1;
+	m->at = m->payload + from;
+	m->length = m->there = m->bytes - from < m->part ? m->bytes - from : m->part;
 	take(m);
+	return 0;
+}
+
+static __always_inline void take_datagram(struct seen *m)
+{
+	m->payload = m->packet.at + sizeof(struct eu_udp_header);
+	if (m->payload > m->skb->len)
+		return;
+	m->bytes = m->skb->len - m->payload;
+	m->part = m->skb->gso_size ?: m->bytes;
+	m->protocol = DNS_PROTOCOL_UDP;
+	if (m->part)
+		bpf_loop(DATAGRAMS_MAX, take_part, m, 0);
 }
 
 /* include/linux/tcp.h: a process holds the lock of the socket, which softirq leaves alone then. */
@@ -438,86 +459,68 @@ static __always_inline bool is_to_server(struct client *client, struct bpf_sock 
 	       (addressed == NOT_SAID && is_server_port(sk->dst_port));
 }
 
-static __always_inline struct bpf_sock *inet_socket(struct __sk_buff *skb)
+/* The packet's socket, where it may be one that speaks to a server. Most packets of other sockets end here. */
+static __always_inline struct bpf_sock *possible_client(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
 
 	if (!sk)
 		return NULL;
 	sk = bpf_sk_fullsock(sk);
-	if (!sk || (sk->family != AF_INET && sk->family != AF_INET6))
+	if (!sk || (sk->protocol != IPPROTO_UDP && (sk->protocol != IPPROTO_TCP || !is_server_port(sk->dst_port))))
 		return NULL;
-	return sk;
+	return sk->family == AF_INET || sk->family == AF_INET6 ? sk : NULL;
+}
+
+static __always_inline void take_packet(struct __sk_buff *skb, struct bpf_sock *sk, struct client *client,
+					__u8 direction)
+{
+	struct seen m = { .skb = skb, .client = client, .direction = direction };
+	__u32 protocol = sk->protocol;
+	__be16 ends[2];
+
+	if (!eu_read_packet(skb, &m.packet) || m.packet.protocol != protocol ||
+	    bpf_skb_load_bytes(skb, m.packet.at, ends, sizeof(ends)))
+		return;
+	if (direction == RECEIVED) {
+		if (!is_server_port(ends[0]))
+			return;
+		m.port = ends[0];
+	} else {
+		if (protocol == IPPROTO_UDP && !is_to_server(client, sk, ends[1]))
+			return;
+		m.translated = client->known && !is_server_port(ends[1]);
+		m.port = m.translated ? client->port : ends[1];
+	}
+	m.socket = bpf_get_socket_cookie(skb);
+	m.local_port = sk->src_port;
+	if (protocol == IPPROTO_TCP)
+		take_segment(&m);
+	else
+		take_datagram(&m);
 }
 
 EU_CGROUP_PROGRAM("cgroup_skb/egress", dns_egress, struct __sk_buff)
 {
-	struct seen m = { .skb = ctx, .direction = SENT };
-	struct bpf_sock *sk = inet_socket(ctx);
-	struct eu_packet packet;
-	__be16 ends[2];
-	__u32 protocol;
+	struct bpf_sock *sk = possible_client(ctx);
+	struct client *client;
 
 	if (!sk)
 		return;
-	protocol = sk->protocol;
-	if (protocol != IPPROTO_UDP && (protocol != IPPROTO_TCP || !is_server_port(sk->dst_port)))
-		return;
-	m.client = bpf_sk_storage_get(&dns_clients, sk, NULL, 0);
-	if (!m.client)
-		m.client = adopt(sk);
-	if (!m.client)
-		return;
-	if (!eu_read_packet(ctx, &packet) || packet.protocol != protocol ||
-	    bpf_skb_load_bytes(ctx, packet.at, ends, sizeof(ends)))
-		return;
-	if (protocol == IPPROTO_UDP && !is_to_server(m.client, sk, ends[1]))
-		return;
-	m.socket = bpf_get_socket_cookie(ctx);
-	m.version = packet.version;
-	m.local = packet.source;
-	m.local_port = sk->src_port;
-	m.server = packet.target;
-	m.port = ends[1];
-	if (m.client->known && !is_server_port(ends[1])) { /* it has gone through NAT */
-		m.server = m.client->server;
-		m.port = m.client->port;
-	}
-	if (protocol == IPPROTO_TCP)
-		take_segment(&m, &packet);
-	else
-		take_datagram(&m, &packet);
+	client = bpf_sk_storage_get(&dns_clients, sk, NULL, 0);
+	if (!client)
+		client = adopt(sk);
+	if (client)
+		take_packet(ctx, sk, client, SENT);
 }
 
 EU_CGROUP_PROGRAM("cgroup_skb/ingress", dns_ingress, struct __sk_buff)
 {
-	struct seen m = { .skb = ctx, .direction = RECEIVED };
-	struct bpf_sock *sk = inet_socket(ctx);
-	struct eu_packet packet;
-	__be16 ends[2];
-	__u32 protocol;
+	struct bpf_sock *sk = possible_client(ctx);
+	struct client *client = sk ? bpf_sk_storage_get(&dns_clients, sk, NULL, 0) : NULL;
 
-	if (!sk)
-		return;
-	protocol = sk->protocol;
-	if (protocol != IPPROTO_UDP && (protocol != IPPROTO_TCP || !is_server_port(sk->dst_port)))
-		return;
-	m.client = bpf_sk_storage_get(&dns_clients, sk, NULL, 0);
-	if (!m.client)
-		return;
-	if (!eu_read_packet(ctx, &packet) || packet.protocol != protocol ||
-	    bpf_skb_load_bytes(ctx, packet.at, ends, sizeof(ends)) || !is_server_port(ends[0]))
-		return;
-	m.socket = bpf_get_socket_cookie(ctx);
-	m.version = packet.version;
-	m.local = packet.target;
-	m.local_port = sk->src_port;
-	m.server = packet.source;
-	m.port = ends[0];
-	if (protocol == IPPROTO_TCP)
-		take_segment(&m, &packet);
-	else
-		take_datagram(&m, &packet);
+	if (client)
+		take_packet(ctx, sk, client, RECEIVED);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

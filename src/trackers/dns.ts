@@ -48,12 +48,11 @@ export default defineTracker({
     'Packets that no socket of this machine sends: forwarded ones, as those of virtual machines, raw and packet sockets, AF_XDP.',
     'A query whose port another BPF program rewrites when it is sent, as service meshes do, if the new port is not one of `ports`.',
     'Over TCP, a message whose header or first question is not in one segment: `malformed` is true. A stream is not followed beyond ' +
-      'a segment that arrives out of order, nor beyond 32 messages in one segment.',
-    'Of several datagrams that are sent as one (UDP_SEGMENT) only the first.',
+      'a segment that arrives out of order; in one segment, 1,024 messages are seen.',
     'Over TCP, the process is the one that connected; over UDP, the one that sent the query.',
     'A response has no latency, and belongs to the process that first used the socket, if its query was before the session or ' +
       'if some 16,000 other queries were waiting for a response.',
-    'Several questions in one message (which servers refuse): only the first one is decoded.',
+    'Several questions in one message: only the first one is decoded.',
   ],
   columns: ['operation', 'protocol', 'serverAddress', 'name', 'queryType', 'rcode', 'addresses', 'latencyNs'],
   indexed: ['queryType', 'rcode'],

@@ -238,6 +238,40 @@ describe('a socket', () => {
   });
 });
 
+it('sees each of several datagrams that are sent as one', async () => {
+  const server = socket().bind(53, V4);
+  await once(server, 'listening');
+  const program = await compileC(
+    'segments',
+    `
+    #include <arpa/inet.h>
+    #include <netinet/udp.h>
+    #include <string.h>
+    #include <sys/socket.h>
+    int main(void)
+    {
+      struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(53) };
+      char queries[5 * 24], one[24] = "\\0\\1\\1\\0\\0\\1\\0\\0\\0\\0\\0\\0\\6hidden\\0\\0\\1\\0";
+      int fd = socket(AF_INET, SOCK_DGRAM, 0), size = 24;
+      one[23] = 1;
+      for (int i = 0; i < 5; i++) { memcpy(queries + 24 * i, one, 24); queries[24 * i + 1] = i; }
+      inet_pton(AF_INET, "${V4}", &to.sin_addr);
+      if (setsockopt(fd, SOL_UDP, 103 /* UDP_SEGMENT */, &size, sizeof(size))) return 1;
+      return sendto(fd, queries, sizeof(queries) - 12, 0, (void *)&to, sizeof(to)) != sizeof(queries) - 12;
+    }`,
+  );
+  const dns = await startTracker('dns', { comms: ['segments'] });
+  expect((await run(program)).code).toBe(0);
+  const seen = await dns.stop();
+  expect(seen.map(({ messageId, name, messageBytes }) => [messageId, name, messageBytes])).toEqual([
+    [0, 'hidden', 24],
+    [1, 'hidden', 24],
+    [2, 'hidden', 24],
+    [3, 'hidden', 24],
+    [4, null, 12],
+  ]);
+});
+
 describe('a message over UDP', () => {
   async function sent(...messages: readonly Buffer[]): Promise<readonly Seen[]> {
     const server = socket().bind(53, V4);
@@ -384,9 +418,9 @@ describe('a stream', () => {
   const framed = (message: Buffer) => Buffer.concat([numbers(message.length), message]);
 
   it('has several messages in a segment', async () => {
-    const names = Array.from({ length: 30 }, (_, i) => `name-${i}.test`);
+    const names = Array.from({ length: 200 }, (_, i) => `name-${i}.test`);
     const seen = await written(
-      Buffer.concat([...names.map((name, i) => framed(encodeQuery(i, name))), framed(encodeQuery(99, 'last.test'))]),
+      Buffer.concat([...names.map((name, i) => framed(encodeQuery(i, name))), framed(encodeQuery(999, 'last.test'))]),
     );
     expect(seen.filter(query()).map(({ name }) => name)).toEqual([...names, 'last.test']);
     expect(seen.filter(response()).map(({ name }) => name)).toEqual([...names, 'last.test']);

@@ -161,6 +161,42 @@ describe('a report', () => {
     ).toBe('1');
   });
 
+  it('counts names that DNS was asked for, and how often and why there was no answer', () => {
+    const dns = (operation: string, name: string | null, queryType: string | null, rcode: string | null = null) =>
+      event('dns', { operation, name, queryType, rcode });
+    const report = reportOf(
+      [
+        dns('QUERY', 'a.test', 'A'),
+        dns('QUERY', 'a.test', 'AAAA'),
+        dns('RESPONSE', 'a.test', 'A', 'NOERROR'),
+        dns('RESPONSE', 'a.test', 'AAAA', 'SERVFAIL'),
+        dns('QUERY', 'gone.test', 'A'),
+        dns('RESPONSE', 'gone.test', 'A', 'NXDOMAIN'),
+        dns('RESPONSE', 'early.test', 'A', 'NOERROR'), // whose query was before the session
+        dns('QUERY', null, null),
+        dns('QUERY', 'null', 'A'),
+      ],
+      { ran: ['dns'] },
+    );
+    const of = (name: string | null, types: string[], count: string, responses: string, failures: string[]) => ({
+      name,
+      types,
+      count,
+      responses,
+      failed: String(failures.length),
+      failures,
+      comms: ['worker'],
+    });
+    expect(report.dnsNames?.entries).toEqual([
+      of('a.test', ['A', 'AAAA'], '2', '2', ['SERVFAIL']),
+      of(null, [], '1', '0', []),
+      of('gone.test', ['A'], '1', '1', ['NXDOMAIN']),
+      of('null', ['A'], '1', '0', []),
+      of('early.test', ['A'], '0', '1', []),
+    ]);
+    expect(markdown(report)).toContain('| 1 | gone.test | A | 1 | 1 | NXDOMAIN | worker |');
+  });
+
   it('says of each section that is missing which tracker would feed it', () => {
     const report = reportOf([], { ran: ['exec'] });
     expect(report.programs).toEqual({ entries: [], other: { entries: 0, count: '0' } });

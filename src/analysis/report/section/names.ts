@@ -21,7 +21,7 @@ export class Names implements SectionCounter<'names'> {
 
   add({ operation, name, type, rcode }: NameFact, { process }: TraceEvent): void {
     const asked = this.#names.add(
-      String(name),
+      name ?? '', // which is no name: the root is "."
       () => ({ name, types: [], responses: 0, failed: 0, failures: [], comms: [] }),
       operation === 'QUERY' ? 1 : 0,
     );
