@@ -11,6 +11,7 @@ import { FilterFields } from '../filter/index.js';
 import { Recorder, Reviver } from '../formats/index.js';
 import { createContainer } from '../inventory/container.js';
 import type { TrackerDefinition } from '../tracker/define.js';
+import { extension, hello, sized } from '../../test/support/client-hello.js';
 import { A, encodeQuery, encodeResponse } from '../../test/support/dns-message.js';
 import { layoutOf, eventOf, type Values } from '../../test/support/record.js';
 import { checkDefinition } from './definition.js';
@@ -71,8 +72,12 @@ const container = {
   cgroupId: 4242,
 };
 
-/** What `eu_bytes` are decoded from. */
-const RESPONSE = encodeResponse(encodeQuery(1, 'a.example'), [{ type: A, data: Buffer.of(192, 0, 2, 1) }]);
+/** What `eu_bytes` are decoded from, by tracker. */
+const BYTES: Readonly<Record<string, Buffer>> = {
+  dns: encodeResponse(encodeQuery(1, 'a.example'), [{ type: A, data: Buffer.of(192, 0, 2, 1) }]),
+  sni: hello([0x1301], extension(16, sized(Buffer.from('\x02h2')))),
+};
+const bytesOf = (tracker: string) => BYTES[tracker] ?? Buffer.alloc(0);
 
 /** Values for all fields of a record, with these for its enums, its errno and its numbers. */
 function filled(layout: RecordLayout, choice: number, errno: number, number: number): Values {
@@ -81,7 +86,7 @@ function filled(layout: RecordLayout, choice: number, errno: number, number: num
     const codes = [...known.keys()].filter((code) => code !== 0);
     if (name === 'tracker') values[name] = 0;
     else if (kind === 'eu_str' || kind === 'eu_strs') values[name] = (1 << 16) | layout.size;
-    else if (kind === 'eu_bytes') values[name] = (RESPONSE.length << 16) | (layout.size + 1);
+    else if (kind === 'eu_bytes') values[name] = (bytesOf(layout.tracker).length << 16) | (layout.size + 1);
     else if (kind === 'enum') values[name] = codes[choice % codes.length] ?? 0;
     else if (kind === 'eu_errno') values[name] = errno;
     else if (kind === 'chars') values[name] = Buffer.from('a');
@@ -101,7 +106,7 @@ const NUMBERS = [1, 2, 0x7f, 0x2000, 1 << 20, 2 ** 32 + 16];
 /** Events in which each field has a value at least once. */
 function someEvents(definition: TrackerDefinition): TraceEvent[] {
   const layout = layoutOf(definition.name);
-  const texts = Buffer.concat([Buffer.from('a'), RESPONSE]);
+  const texts = Buffer.concat([Buffer.from('a'), bytesOf(definition.name)]);
   const choices = Math.max(1, ...[...layout.fields.values()].map((field) => field.values.size));
   return Array.from({ length: choices }, (_, choice) => choice).flatMap((choice) =>
     [0, -2].flatMap((errno) =>

@@ -1,0 +1,44 @@
+import { isEncrypted, ja4, parseClientHello, tlsVersionName, type ClientHello } from '../tracker/client-hello.js';
+import { defineTracker, type FieldDefinition } from '../tracker/define.js';
+import type { FieldValue } from '../event/event.js';
+
+/** A field that is made from the message; null where that was not captured or is malformed. */
+const ofHello = (read: (hello: ClientHello) => FieldValue): FieldDefinition => ({
+  from: ['ja4'],
+  read: (message: string | null) => {
+    const hello = message === null ? null : parseClientHello(message);
+    return hello && read(hello);
+  },
+});
+
+export default defineTracker({
+  name: 'sni',
+  minimumKernel: '5.17',
+  blindSpots: [
+    'QUIC (HTTP/3) and DTLS, which are sent over UDP.',
+    'With Encrypted Client Hello the true name is encrypted: `name` is a public name of the provider, and `encrypted` is true.',
+    'A process may ask for any name, and connect to any address.',
+    'A ClientHello that is written in several pieces or several records: `malformed` is true where its name is not in the first; one ' +
+      'whose first piece has less than 38 bytes of the message has no event.',
+    'A ClientHello that the kernel sends only after the write has returned, since the window was full.',
+    'What servers of this machine are asked for by clients of others.',
+    'Packets that no TCP socket of this machine sends: forwarded ones, as those of virtual machines, raw and packet sockets, AF_XDP.',
+  ],
+  columns: ['name', 'remoteAddress', 'remotePort', 'alpn', 'tlsVersion', 'ja4'],
+  example: '{ namedOnly: true }',
+  // A server that closes the connection: the name was sent by then.
+  trigger:
+    `node -e 'const s = net.createServer((c) => c.destroy()).listen(0, "127.0.0.1", () => tls.connect({ port: s.address().port, ` +
+    `host: "127.0.0.1", servername: "example.com", ALPNProtocols: ["h2"] }).on("error", () => s.close()))'`,
+  pushed: {
+    name: { kind: 'text', stem: 'name', bytes: 64 },
+    remotePort: { kind: 'number', stem: 'remote_port' },
+    remoteAddress: { kind: 'address', stem: 'remote_address' },
+  },
+  fields: {
+    ja4: ofHello(ja4),
+    alpn: ofHello(({ alpn }) => alpn),
+    tlsVersion: ofHello(({ version }) => tlsVersionName(version)),
+    encrypted: ofHello(isEncrypted),
+  },
+});
