@@ -14,6 +14,9 @@ import {
 /** 64-bit integers are decimal strings in an event. */
 const scalars = { Boolean: 'boolean', Int: 'number', UInt32: 'number', Float: 'number', JSON: 'unknown' };
 
+/** Which event it is: as `dataFields` of src/event/data-field.ts has it. */
+const IDENTITY = new Set(['id', 'cursor', 'session']);
+
 /** The TypeScript text of `PluginEvents`, by tracker. */
 export function pluginTypes(sdl) {
   const schema = buildSchema(sdl);
@@ -50,7 +53,7 @@ export function pluginTypes(sdl) {
   const fieldOf = ({ name, description }, text) => `${docOf(description, '  ')}  readonly ${name}: ${text};`;
   const fieldsOf = (type) =>
     Object.values(type.getFields())
-      .filter(({ name, args }) => name !== 'tracker' && args.length === 0)
+      .filter(({ name, args }) => name !== 'tracker' && !IDENTITY.has(name) && args.length === 0)
       .map((field) => fieldOf(field, typeText(field.type)))
       .join('\n');
   // A plugin reads single values, and labels, which it has by their names.

@@ -132,7 +132,12 @@ function trackerPart(file, shared) {
 
 /** The event with the fields that all events have. */
 function eventType({ event, own, changed, file }, shared) {
-  const opening = event.text.slice(0, event.node.fields[0].loc.start - event.node.loc.start).trimEnd();
+  // GraphQL wants the interfaces of an interface named too.
+  const inherited = (shared.node.interfaces ?? []).map((known) => ` & ${known.name.value}`).join('');
+  const opening = event.text
+    .slice(0, event.node.fields[0].loc.start - event.node.loc.start)
+    .trimEnd()
+    .replace(`implements ${shared.name}`, `$&${inherited}`);
   const first = shared.node.fields.map((one) => {
     const instead = changed.find((candidate) => candidate.name.value === one.name.value);
     return instead ? textOf(instead, file) : textOf(one, shared.file);

@@ -85,6 +85,9 @@ it('a tracker of two words gets its input, its event and its filter from its own
   ]);
   const event = fieldsOf('MadeUpEvent');
   expect(Object.keys(event)).toEqual([
+    'id',
+    'cursor',
+    'session',
     'tracker',
     'time',
     'bootNs',

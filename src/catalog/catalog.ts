@@ -16,6 +16,7 @@ import {
   type GraphQLSchema,
 } from 'graphql';
 import { EunomiaError, invalid, suggest } from '../base/errors.js';
+import { dataFields } from '../event/data-field.js';
 import type { FieldValue, TraceEvent } from '../event/event.js';
 import { sectionsOf, type AnyReportFeed } from '../event/report-feed.js';
 import { eventTypeName } from '../base/names.js';
@@ -238,7 +239,7 @@ function optionsType(
 }
 
 function fieldsOf(type: GraphQLObjectType, onDemand: (field: string) => boolean): CatalogField[] {
-  return Object.values(type.getFields()).flatMap((field) => {
+  return dataFields(type).flatMap((field) => {
     const inner = getNullableType(field.type);
     const costly = onDemand(field.name);
     const common = type.getInterfaces().flatMap((known) => known.getFields()[field.name] ?? [])[0];

@@ -19,6 +19,7 @@ import { ReportBuilder } from '../analysis/report/index.js';
 import { kinds } from '../btf/kind.js';
 import type { RecordField } from '../btf/layout.js';
 import { root } from '../base/paths.js';
+import { dataFields } from '../event/data-field.js';
 import type { TraceEvent } from '../event/event.js';
 import { sectionsOf, type SectionName } from '../event/report-feed.js';
 import { eventTypeName, snakeCase } from '../base/names.js';
@@ -35,7 +36,11 @@ const catalog = new Catalog(
   () => false,
 );
 const common = schema.getType('TraceEvent');
-const enriched = isInterfaceType(common) ? Object.keys(common.getFields()) : [];
+/** What all events have, and no record; its identity is of where it lies, not of it. */
+const identity = ['cursor', 'id', 'session'];
+const enriched = isInterfaceType(common)
+  ? Object.keys(common.getFields()).filter((name) => !identity.includes(name))
+  : [];
 
 function eventType(name: string): GraphQLObjectType {
   const type = schema.getType(eventTypeName(name));
@@ -98,7 +103,7 @@ describe.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as co
   'the contract of %s',
   (name, runtime) => {
     const type = eventType(name);
-    const own = Object.values(type.getFields()).filter((field) => !enriched.includes(field.name));
+    const own = dataFields(type).filter((field) => !enriched.includes(field.name));
     const computed = runtime.definition.fields ?? {};
     const { layout } = runtime;
 
@@ -136,6 +141,10 @@ describe.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as co
         expect(isNonNullType(shown.type)).toBe(false);
         expect(shown.description).toMatch(/captured/);
       }
+    });
+
+    it('has an identity, which is no data', () => {
+      expect(Object.keys(type.getFields())).toEqual(expect.arrayContaining(identity));
     });
 
     it('has values for all that the schema calls non-null, also in an empty record', () => {

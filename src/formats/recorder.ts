@@ -9,6 +9,7 @@ import {
   type GraphQLSchema,
 } from 'graphql';
 import { EunomiaError } from '../base/errors.js';
+import { dataFields } from '../event/data-field.js';
 import type { TraceEvent } from '../event/event.js';
 import { fieldType } from '../event/scalar.js';
 import { eventTypeName } from '../base/names.js';
@@ -54,7 +55,7 @@ function copied(source: object, fields: Fields): Record<string, unknown> {
 }
 
 function fieldsOf(type: GraphQLObjectType, paths: readonly string[] | null): Fields {
-  return Object.values(type.getFields()).flatMap(({ name, args, type: of }) => {
+  return dataFields(type).flatMap(({ name, args, type: of }) => {
     const below = paths
       ?.filter((path) => path === name || path.startsWith(`${name}.`))
       .map((path) => path.slice(name.length + 1)) ?? [''];

@@ -10,6 +10,7 @@ import {
 } from 'graphql';
 import { createContainer, type Container } from '../inventory/container.js';
 import { cgroupIdOf } from '../event/cgroup-id.js';
+import { dataFields } from '../event/data-field.js';
 import type { TraceEvent } from '../event/event.js';
 import { rowOf, type ColumnType } from '../event/scalar.js';
 import { eventTypeName } from '../base/names.js';
@@ -71,7 +72,7 @@ export class Reviver {
   }
 
   #objectOf(type: GraphQLObjectType): Revive {
-    const fields = Object.values(type.getFields())
+    const fields = dataFields(type)
       .filter(({ args }) => args.length === 0)
       .map(({ name, type: of }) => [name, this.#valueOf(of)] as const);
     return (value, at) => {

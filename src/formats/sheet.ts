@@ -1,3 +1,4 @@
+import { dataFields } from '../event/data-field.js';
 import {
   getNamedType,
   getNullableType,
@@ -53,7 +54,7 @@ export function eventSheet(
 }
 
 function typesOf(type: GraphQLObjectType, prefix = ''): Map<string, ColumnType> {
-  const fields = Object.values(type.getFields()).flatMap((field): (readonly [string, ColumnType])[] => {
+  const fields = dataFields(type).flatMap((field): (readonly [string, ColumnType])[] => {
     if (field.args.length > 0) return [];
     const path = `${prefix}${field.name}`;
     const inner = getNullableType(field.type);

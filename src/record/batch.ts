@@ -2,10 +2,13 @@ import type { TraceEvent } from '../event/event.js';
 import { finish, type Work } from '../base/turn.js';
 import type { ClockOffset } from '../event/clock.js';
 import type { Lease } from './lease.js';
+import type { EventPlace } from './place.js';
 import type { EventView } from './view.js';
 
 /** What a batch needs to make events of its records. One a session. */
 export interface BatchContext {
+  /** The session that the records are of; left out where none is concerned. */
+  readonly session?: string;
   /** By `tracker` of the record's header. */
   readonly views: readonly EventView[];
   /** The container of the process whose header is at a place, where a record begins or its second process is; null for the host. */
@@ -158,6 +161,19 @@ export class RecordBatch extends EventBatch {
 
   containerAt(at: number): object | null {
     return this.context.containerAt(this.view, at);
+  }
+
+  /** Of the event whose record is at a place. Searched for when somebody asks: events need not know their index. */
+  placeAt(at: number): EventPlace | null {
+    const { session } = this.context;
+    if (session === undefined) return null;
+    let low = 0;
+    for (let high = this.offsets.length - 1; low < high;) {
+      const middle = (low + high) >> 1;
+      if ((this.offsets[middle] ?? 0) < at) low = middle + 1;
+      else high = middle;
+    }
+    return { session, seq: this.placeOf(low) };
   }
 
   /** Where the header of the second process of the record at a place is; null when it has none, or that process is not known. */

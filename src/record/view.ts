@@ -4,6 +4,7 @@ import type { RecordField, RecordLayout } from '../btf/layout.js';
 import { eventTypeName } from '../base/names.js';
 import { namespaceInode, type FieldDefinition, type TrackerDefinition } from '../tracker/define.js';
 import type { RecordBatch } from './batch.js';
+import { PLACE } from './place.js';
 import { decode } from '../btf/decode.js';
 import { kinds } from '../btf/kind.js';
 
@@ -51,6 +52,11 @@ export function compileView(tracker: TrackerDefinition, layout: RecordLayout): E
   Object.defineProperties(View.prototype, {
     __typename: { value: eventTypeName(tracker.name), enumerable: true },
     tracker: { value: tracker.name, enumerable: true },
+    [PLACE]: {
+      get(this: { readonly batch: RecordBatch; readonly at: number }) {
+        return this.batch.placeAt(this.at);
+      },
+    },
   });
   return View;
 }

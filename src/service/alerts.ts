@@ -29,6 +29,11 @@ export class Alerts {
     );
   }
 
+  /** Null when there is none, or not any more. */
+  byId(_caller: Caller, id: string): Alert | null {
+    return this.#parts.alerts.list(1, (alert) => alert.id === id)[0] ?? null;
+  }
+
   follow(_caller: Caller, severity: Severity | null): AsyncIterableIterator<Alert> {
     return this.#parts.alerts.follow(atLeast(severity));
   }

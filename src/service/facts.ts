@@ -119,6 +119,13 @@ export class Facts {
     return registry.find(ref) ?? null;
   }
 
+  /** By its whole id; null when there is none. */
+  async containerById(_caller: Caller, id: string): Promise<Container | null> {
+    const { registry } = this.#parts;
+    await registry.refresh();
+    return registry.list().find((container) => container.id === id) ?? null;
+  }
+
   /** One that is alive; with `startTime`, only the one that started then. Rejects with BAD_USER_INPUT. */
   async process(_caller: Caller, pid: number, startTime: string | null): Promise<ProcessView | null> {
     inRange('pid', pid, 1, 2 ** 22);

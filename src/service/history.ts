@@ -7,6 +7,7 @@ import { filterOf } from '../filter/index.js';
 import type { QueryHistoryArgs } from '../generated/schema.js';
 import { nanosOf } from '../record/nanos.js';
 import type { StoreKind } from '../session/spec.js';
+import { placed } from '../storage/query.js';
 import type { EventQuery, HistoryPlace, Store, StoredPage, StoreStatus } from '../storage/store.js';
 import { aggregateStored } from './aggregate.js';
 import { inRange, listInRange } from './check.js';
@@ -51,7 +52,7 @@ export class History {
     const { events, ...page } = await this.#store.history(this.#query, place, limit);
     return {
       ...page,
-      events: events.map(({ event, place: { session } }) => ({ event, session })),
+      events: events.map((stored) => ({ event: placed(stored), session: stored.place.session })),
       cursorAt: (index) => {
         const at = events[index]?.place;
         return at ? cursorOf(at) : '';
@@ -78,8 +79,14 @@ export class Histories {
     this.#parts = parts;
   }
 
-  async stores(_caller: Caller): Promise<readonly StoreStatus[]> {
-    return Promise.all([...this.#parts.stores.values()].map((store) => store.status()));
+  async stores(_caller: Caller): Promise<readonly (StoreStatus & { readonly id: string })[]> {
+    const { stores, server } = this.#parts;
+    return Promise.all(
+      [...stores.values()].map(async (store) => ({
+        ...(await store.status()),
+        id: `store:${server.node.id}:${store.kind}`,
+      })),
+    );
   }
 
   /** Throws BAD_USER_INPUT or NO_STORE. */

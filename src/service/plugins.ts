@@ -31,11 +31,15 @@ export function pluginRequests(plugins: InputMaybe<readonly PluginInput[]> | und
 /** A plugin that is loaded, as the schema's `Plugin`. */
 export class PluginView {
   readonly #plugin: Plugin;
-  readonly #parts: Pick<Parts, 'manager' | 'plugins'>;
+  readonly #parts: Pick<Parts, 'manager' | 'plugins' | 'server'>;
 
-  constructor(plugin: Plugin, parts: Pick<Parts, 'manager' | 'plugins'>) {
+  constructor(plugin: Plugin, parts: Pick<Parts, 'manager' | 'plugins' | 'server'>) {
     this.#plugin = plugin;
     this.#parts = parts;
+  }
+
+  get id(): string {
+    return `plugin:${this.#parts.server.node.id}:${this.name}`;
   }
 
   get name(): string {
@@ -83,7 +87,7 @@ export class PluginView {
   }
 
   /** Of the sessions in memory, those that it works in. */
-  get sessions(): readonly string[] {
+  get sessionIds(): readonly string[] {
     const { manager, plugins } = this.#parts;
     return manager
       .list()
@@ -170,6 +174,11 @@ export class Plugins {
       .list()
       .filter(({ facts }) => name === null || facts.name === name)
       .map((plugin) => this.#view(plugin));
+  }
+
+  /** Null when none is loaded of this id. */
+  byId(caller: Caller, id: string): PluginView | null {
+    return this.list(caller, null).find((plugin) => plugin.id === id) ?? null;
   }
 
   /** Those of a session. */

@@ -6,6 +6,7 @@ import { Alerts } from './alerts.js';
 import { Exports } from './export.js';
 import { Facts } from './facts.js';
 import { Histories } from './history.js';
+import { Nodes } from './nodes.js';
 import type { Parts } from './parts.js';
 import { Plugins } from './plugins.js';
 import { Reports } from './reports.js';
@@ -23,6 +24,7 @@ export class Service {
   readonly exports: Exports;
   readonly plugins: Plugins;
   readonly alerts: Alerts;
+  readonly nodes: Nodes;
   readonly limits: Limits;
   readonly log: Log;
   readonly #parts: Parts;
@@ -36,6 +38,7 @@ export class Service {
     this.exports = new Exports(parts, this.sessions);
     this.plugins = new Plugins(parts);
     this.alerts = new Alerts(parts);
+    this.nodes = new Nodes(this);
     this.limits = parts.config.limits;
     this.log = parts.log;
   }

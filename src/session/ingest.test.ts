@@ -58,6 +58,7 @@ function setUp({ target: wanted = null, limit = null, matches = null }: Setting 
   const errors: unknown[] = [];
   const full: number[] = [];
   const ingest: Ingest = new Ingest({
+    session: 's',
     trackers: [tracker],
     matcher,
     buffer,

@@ -3,6 +3,7 @@ import type { TraceEvent } from '../event/event.js';
 import type { Chunk } from '../kernel/protocol.js';
 import { RecordBatch, type BatchContext, type EventBatch } from '../record/batch.js';
 import type { Lease } from '../record/lease.js';
+import { placeAt } from '../record/place.js';
 import { RowBatch } from '../record/row.js';
 import type { TrackerRuntime } from '../record/runtime.js';
 import type { SessionBuffer } from './buffer.js';
@@ -19,6 +20,8 @@ type Matches = (event: TraceEvent) => boolean;
 export type IngestCounts = Pick<SessionStats, 'received' | 'discarded' | 'delivered' | 'queued' | 'receivedBytes'>;
 
 export interface IngestOptions {
+  /** Its id. */
+  readonly session: string;
   readonly trackers: readonly TrackerRuntime[];
   readonly matcher: CgroupMatcher;
   readonly buffer: SessionBuffer;
@@ -46,10 +49,11 @@ export class Ingest {
   readonly #held: Waiting;
 
   constructor(options: IngestOptions) {
-    const { trackers, matcher, onError } = options;
+    const { session, trackers, matcher, onError } = options;
     this.#options = options;
     this.#held = new Waiting(onError);
     this.#context = {
+      session,
       views: trackers.map(({ view }) => view),
       containerAt: (view, at) => matcher.containerAt(view, at),
     };
@@ -79,7 +83,10 @@ export class Ingest {
 
   /** Takes events of a recording: their target, filter and containers were evaluated when they were recorded. */
   play(events: readonly TraceEvent[], gap: RecordedGap): void {
-    const batch = new RowBatch(events, { ...gap, seq: this.#options.buffer.nextSeq });
+    const { session, buffer } = this.#options;
+    const seq = buffer.nextSeq;
+    events.forEach((event, i) => placeAt(event, { session, seq: seq + i }));
+    const batch = new RowBatch(events, { ...gap, seq });
     this.#counts.received += events.length;
     this.#counts.receivedBytes += batch.byteLength;
     this.#counts.delivered += events.length;

@@ -130,6 +130,7 @@ export class Session {
       since: () => this.startedAt ?? this.createdAt,
     });
     this.#ingest = new Ingest({
+      session: id,
       trackers: this.#trackers,
       matcher: this.#matcher,
       buffer: this.#buffer,
@@ -380,7 +381,7 @@ export class Session {
     const release = this.addDemand(demand);
     const options = {
       ...start,
-      id: String(this.#nextStream++),
+      id: `${this.id}.${this.#nextStream++}`,
       since: nowText(),
       queueBytes: this.#deps.subscriberBytes,
       cursorAt: (seq: number) => this.#buffer.cursorAt(seq),

@@ -1,6 +1,7 @@
 import type { Gap, TraceEvent } from '../event/event.js';
 import type { EventFilter } from '../filter/index.js';
 import { cursorOf, parseCursor } from '../session/cursor.js';
+import { placeAt } from '../record/place.js';
 import { RowBatch } from '../record/row.js';
 import type { Page } from '../session/session.js';
 import type { EventQuery, Store, StoredEvent, StoredPage } from './store.js';
@@ -41,7 +42,7 @@ export async function storedPage(
   });
   return {
     ...page,
-    events: events.map(({ event }) => event),
+    events: events.map(placed),
     cursorAfter: (index) => cursorOf(source.id, (events[index]?.place.seq ?? from - 1) + 1),
     total,
   };
@@ -53,10 +54,15 @@ export function batchOf(events: readonly StoredEvent[], seq: number): RowBatch {
   const ahead = first ? first.place.time - BigInt(first.event.bootNs) : 0n;
   const clock = { seconds: Number(ahead / 1_000_000_000n), nanoseconds: Number(ahead % 1_000_000_000n) };
   return new RowBatch(
-    events.map(({ event }) => event),
+    events.map(placed),
     { clock, seq, lost: 0, lostFrom: 0, lostTo: 0 },
     Uint32Array.from(events, ({ place }) => place.seq - seq),
   );
+}
+
+/** An event for a client, who may ask which one it is; aggregates and reports read millions, and never do. */
+export function placed({ event, place }: StoredEvent): TraceEvent {
+  return placeAt(event, place);
 }
 
 /** One gap for all that is missing among these events; `absent` of them are not stored. */

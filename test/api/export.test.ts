@@ -11,6 +11,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ApiServer } from '../../src/api/http/server.js';
 import { createServer, createFixture, dataOf, post, startedId, type Fixture, type FixtureOptions } from './support.js';
 import { createReplay, type RecordedEntry } from '../../src/session/replay.js';
+import { dataFields } from '../../src/event/data-field.js';
 import { heldBytes } from '../support/memory.js';
 import { batchAt } from '../support/record.js';
 import { specOf } from '../support/spec.js';
@@ -64,7 +65,7 @@ function selectionOf(name: string): { readonly shared: string; readonly own: str
       .join(' ');
   const event = assertObjectType(schema.getType(name));
   const shared = assertInterfaceType(schema.getType('TraceEvent')).getFields();
-  const fields = Object.values(event.getFields());
+  const fields = dataFields(event);
   return {
     shared: textOf(fields.filter((field) => field.name in shared)),
     own: textOf(fields.filter((field) => !(field.name in shared))),

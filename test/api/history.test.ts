@@ -105,7 +105,7 @@ describe('history', () => {
       ask<Page>(
         url,
         `{ history(from: "1970-01-01T00:00:00Z", to: "1970-01-02T00:00:00Z") { events(first: 200${after}) { ` +
-          'edges { session node { bootNs } cursor } pageInfo { hasNextPage endCursor } } } }',
+          'edges { session { id } node { bootNs } cursor } pageInfo { hasNextPage endCursor } } } }',
       );
     const { edges, pageInfo } = dataOf(await page('')).history.events;
     expect([edges.length, pageInfo.hasNextPage]).toEqual([200, true]);

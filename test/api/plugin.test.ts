@@ -37,7 +37,7 @@ async function ask(query: string, variables: object = {}, role: keyof typeof tok
 
 const LOAD =
   'mutation ($input: LoadPluginInput!) { loadPlugin(input: $input) { name version origin file trackers fields ' +
-  'where problem sessions options { name type default min max enum description } } }';
+  'where problem sessions { id } options { name type default min max enum description } } }';
 const load = (text: string, role: keyof typeof tokens = 'admin', replace = false): Promise<GraphQLAnswer> =>
   ask(LOAD, { input: { file: 'p.ts', source: text, replace } }, role);
 const START =
@@ -151,7 +151,7 @@ describe('a session', () => {
         )
       ).data,
     ).toEqual({ attachPlugin: { options: { n: 2 } } });
-    expect((await ask('{ plugins { sessions } }')).data).toEqual({ plugins: [{ sessions: [id] }] });
+    expect((await ask('{ plugins { sessions { id } } }')).data).toEqual({ plugins: [{ sessions: [{ id }] }] });
     expect((await ask('mutation { unloadPlugin(name: "p") }')).data).toEqual({ unloadPlugin: 'p' });
     expect(
       (await ask('query ($id: ID!) { plugins { name } session(id: $id) { plugins { name state } } }', { id })).data,
@@ -217,7 +217,7 @@ it('alerts are listed newest first, by severity and session', async () => {
   fixture.services.alerts.raise({ ...alert, severity: 'LOW', session: 'a' });
   fixture.services.alerts.raise({ ...alert, severity: 'HIGH', session: 'b' });
   const { data } = await ask(
-    '{ all: alerts { severity process { pid comm } count time } severe: alerts(severity: MEDIUM) { session } of: ' +
+    '{ all: alerts { severity process { pid comm } count time } severe: alerts(severity: MEDIUM) { sessionId session { id } } of: ' +
       'alerts(session: "a") { severity } }',
     {},
     'viewer',
@@ -227,7 +227,7 @@ it('alerts are listed newest first, by severity and session', async () => {
       { severity: 'HIGH', process: { pid: 7, comm: 'sh' }, count: 1, time: expect.any(String) },
       { severity: 'LOW', process: { pid: 7, comm: 'sh' }, count: 1, time: expect.any(String) },
     ],
-    severe: [{ session: 'b' }],
+    severe: [{ sessionId: 'b', session: null }],
     of: [{ severity: 'LOW' }],
   });
   expect((await ask('{ alerts(first: 0) { id } }')).errors?.[0]?.message).toMatch(/first/);

@@ -14,6 +14,7 @@ import type { SessionKernel } from '../../src/session/source/pool.js';
 import { createLog } from '../../src/base/log.js';
 import type { RecordBatch } from '../../src/record/batch.js';
 import type { TrackerRuntime } from '../../src/record/runtime.js';
+import { PLACE, type EventPlace } from '../../src/record/place.js';
 import { compileView, type EventView } from '../../src/record/view.js';
 import { loadTrackers } from '../../src/catalog/load.js';
 import type { Caller } from '../../src/access/caller.js';
@@ -70,6 +71,9 @@ function fakeView(tracker: string): EventView {
     }
     #captured(field: string): boolean {
       return (BigInt(this.#batch.view.getUint32(this.#at + MASK_AT, true)) & (captures[tracker]?.[field] ?? 0n)) !== 0n;
+    }
+    get [PLACE](): EventPlace | null {
+      return this.#batch.placeAt(this.#at);
     }
     readonly __typename = `${tracker.charAt(0).toUpperCase()}${tracker.slice(1)}Event`;
     readonly tracker = tracker;

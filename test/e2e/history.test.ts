@@ -61,15 +61,15 @@ describe('history', () => {
     );
     expect(session.aggregate).toEqual([{ count: '20', key: [{ value: 'echo' }] }]);
     const { history, stores } = await second.query<{
-      history: { aggregate: { count: string }[]; events: { edges: { session: string }[] } };
+      history: { aggregate: { count: string }[]; events: { edges: { session: { id: string } }[] } };
       stores: object[];
     }>(
       '{ history(trackers: ["exec"], where: { process: { comm: { eq: "echo" } } }) { aggregate(groupBy: ' +
-        '["process.comm"]) { count } events(first: 1) { edges { session } } } stores { kind state sessions problem ' +
+        '["process.comm"]) { count } events(first: 1) { edges { session { id } } } } stores { kind state sessions problem ' +
         '} }',
     );
     expect(Number(history.aggregate[0]?.count)).toBeGreaterThanOrEqual(20);
-    expect(history.events.edges).toEqual([{ session: id }]);
+    expect(history.events.edges).toEqual([{ session: { id } }]);
     expect(stores).toEqual([{ kind: 'EMBEDDED', state: 'READY', sessions: 1, problem: null }]);
   });
 

@@ -29,6 +29,8 @@ describe('fields of the schema', () => {
   });
 
   it('are named when their type is new, and read from nothing', () => {
-    expectTypeOf<Unresolved<Maps, Omit<ResolverSources, 'Node'>>>().toEqualTypeOf<'Node.id' | 'Node.name'>();
+    expectTypeOf<Unresolved<Maps, Omit<ResolverSources, 'ServerNode'>>>().toEqualTypeOf<
+      'ServerNode.id' | 'ServerNode.name'
+    >();
   });
 });

@@ -50,7 +50,8 @@ export interface ResolverSources {
   Label: Of<SessionHandle['labels']>;
   LabelSelection: Of<NonNullable<Selection['labels']>>;
   MeasureValue: Of<Row['values']>;
-  Node: ServerView['node'];
+  Node: object;
+  ServerNode: ServerView['node'];
   PersistSpec: NonNullable<Spec['persist']>;
   Persistence: NonNullable<SessionHandle['persistence']>;
   Plugin: PluginView;

@@ -8,6 +8,7 @@ import {
 } from 'graphql';
 import { collectSubfields } from 'graphql/execution/collectFields.js';
 import { getArgumentValues } from 'graphql/execution/values.js';
+import { dataFields } from '../../event/data-field.js';
 import type { Demand } from '../../event/event.js';
 import type { SessionAggregateArgs } from '../../generated/schema.js';
 import { eventTypeName } from '../../base/names.js';
@@ -88,7 +89,7 @@ class Reader {
   readEvents(nodes: readonly FieldNode[]): void {
     for (const [tracker, type] of this.#types) {
       for (const [node] of this.#collect(type, nodes)) {
-        if (node && node.name.value in type.getFields()) this.demand.get(tracker)?.add(node.name.value);
+        if (node && this.#isData(type, node.name.value)) this.demand.get(tracker)?.add(node.name.value);
       }
     }
   }
@@ -115,8 +116,12 @@ class Reader {
     const paths = [...groupBy, ...(measures ?? []).flatMap(({ field: path }) => path ?? [])];
     for (const path of paths) {
       const [first = ''] = path.split('.');
-      for (const [tracker, type] of this.#types) if (first in type.getFields()) this.demand.get(tracker)?.add(first);
+      for (const [tracker, type] of this.#types) if (this.#isData(type, first)) this.demand.get(tracker)?.add(first);
     }
+  }
+
+  #isData(type: GraphQLObjectType, field: string): boolean {
+    return dataFields(type).some(({ name }) => name === field);
   }
 
   #collect(type: GraphQLObjectType, nodes: readonly FieldNode[]): Iterable<readonly FieldNode[]> {

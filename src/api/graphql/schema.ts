@@ -2,12 +2,13 @@ import { readFileSync } from 'node:fs';
 import { requests } from '../../base/turn.js';
 import { packageFile } from '../../base/paths.js';
 import { makeExecutableSchema } from '@graphql-tools/schema';
-import { isObjectType, parse, visit, type GraphQLSchema } from 'graphql';
+import { assertInterfaceType, isObjectType, parse, visit, type GraphQLSchema } from 'graphql';
 import type { RequestContext } from './context.js';
 import { aggregateResolvers } from './resolvers/aggregate.js';
 import { historyResolvers } from './resolvers/history.js';
 import { mutationResolvers } from './resolvers/mutation.js';
 import { reportResolvers } from './resolvers/report.js';
+import { eventIdentity, nodeResolvers } from './resolvers/node.js';
 import { pluginResolvers } from './resolvers/plugin.js';
 import { serverResolvers } from './resolvers/server.js';
 import { sessionResolvers } from './resolvers/session.js';
@@ -22,6 +23,7 @@ export const resolverMaps = [
   mutationResolvers,
   pluginResolvers,
   reportResolvers,
+  nodeResolvers,
 ] as const;
 
 /** Does not compile while a field of the schema is resolved by nothing; the error names it. */
@@ -49,6 +51,11 @@ function makeSchema(): GraphQLSchema {
     assumeValid: true,
     updateResolversInPlace: true,
   });
+  for (const type of schema.getPossibleTypes(assertInterfaceType(schema.getType('TraceEvent'))))
+    for (const [name, resolve] of Object.entries(eventIdentity)) {
+      const field = type.getFields()[name];
+      if (field) field.resolve = resolve;
+    }
   // Thirty aliases of a list are thirty pieces, not one: each begins in a turn.
   for (const field of Object.values(schema.getQueryType()?.getFields() ?? {})) {
     const { resolve } = field;
