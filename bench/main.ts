@@ -4,6 +4,7 @@ import { Report } from './figure.js';
 import { fairness } from './fairness.js';
 import { floods } from './floods.js';
 import { history } from './history.js';
+import { idle } from './idle.js';
 import { pieces } from './pieces.js';
 import { plugins } from './plugins.js';
 import { query } from './query.js';
@@ -19,6 +20,7 @@ const benches: Readonly<Record<string, (report: Report, options: { readonly quic
   history,
   plugins,
   fairness,
+  idle,
   floods,
   pieces,
   trackers,

@@ -53,7 +53,7 @@ export function bpftraceMissing(): string | null {
  * bpftrace's printf of five fields into a file. It tells of losses on stderr. What it has printed is counted when it has
  * ended: the file is written in blocks. So `received` is what was made less what was lost, checked at the end.
  */
-export async function startBpftrace(pid: number): Promise<Tracer> {
+export async function startBpftrace(pid: number): Promise<Tracer & { readonly pid: number }> {
   const folder = mkdtempSync(join(tmpdir(), 'eunomia-bench-'));
   const output = join(folder, 'out');
   const script = `tracepoint:raw_syscalls:sys_exit /pid == ${pid} && args->id == ${NR_OPENAT}/ {
@@ -99,6 +99,7 @@ export async function startBpftrace(pid: number): Promise<Tracer> {
   }
   let made = 0;
   return {
+    pid: child.pid ?? 0,
     settle: async (expected) => {
       await idle(child.pid ?? 0);
       const at = performance.now() - IDLE_MS;
