@@ -89,7 +89,11 @@ struct eu_counter {
 };
 struct eu_control {
 	volatile __u64 capture; /* the mask: bit by `enum NAME_capture` */
-	volatile __u64 polled;  /* not 0 while the ring is read every few milliseconds: nobody needs to be woken */
+	/*
+	 * 0: each record wakes the reader, who sleeps. Else it looks by itself, and is woken only where so many bytes wait: all
+	 * ones is never.
+	 */
+	volatile __u64 wake_at;
 	volatile __u64 aggregate_side; /* which of the two maps programs add to (aggregate.bpf.h) */
 	volatile __u64 hooked_ns;      /* CLOCK_BOOTTIME: when a program that serves a demand was attached last */
 	__u64 unused[4];
@@ -334,7 +338,13 @@ static __always_inline void eu_count(bool lost)
  */
 static __always_inline __u64 eu_wakeup(void)
 {
-	return eu_control.polled ? BPF_RB_NO_WAKEUP : 0;
+	__u64 wake_at = eu_control.wake_at;
+
+	if (!wake_at)
+		return 0;
+	if (wake_at == ~0ULL || bpf_ringbuf_query(&eu_ring, BPF_RB_AVAIL_DATA) < wake_at)
+		return BPF_RB_NO_WAKEUP;
+	return BPF_RB_FORCE_WAKEUP;
 }
 
 #define eu_submit(record) bpf_ringbuf_submit(record, eu_wakeup())

@@ -32,6 +32,8 @@ typedef unsigned long size_t;
 /* include/uapi/linux/bpf.h */
 enum {
 	BPF_RB_NO_WAKEUP = 1ULL << 0,
+	BPF_RB_FORCE_WAKEUP = 1ULL << 1,
+	BPF_RB_AVAIL_DATA = 0, /* of bpf_ringbuf_query */
 };
 
 enum { false = 0, true = 1 };

@@ -32,6 +32,8 @@ export interface SourceSets {
 /** One ring, and the objects that write into it with one filter. */
 export interface SourceSpec {
   readonly ringBytes: number;
+  /** How long an event may wait for others before it is handed over, in milliseconds; 0 is not at all. */
+  readonly delayMs: number;
   readonly filter: SourceFilter;
   /** None when missing. */
   readonly sets?: SourceSets;
@@ -91,7 +93,11 @@ export type KernelProtocol = {
     readonly try: { readonly ask: ObjectSpec; readonly reply: Unloaded };
     readonly stop: { readonly ask: null; readonly reply: void };
   };
-  readonly posts: { readonly taken: Acknowledgement };
+  readonly posts: {
+    readonly taken: Acknowledgement;
+    /** How long an event of the source may wait for others, from now on. */
+    readonly delay: { readonly source: number; readonly ms: number };
+  };
   readonly notes: { readonly chunk: { readonly source: number; readonly chunk: Chunk } };
 };
 

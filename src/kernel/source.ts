@@ -20,7 +20,7 @@ const PREFIXES = 'eu_prefixes';
 const SHARED_MAPS = [RING, 'eu_cgroups', 'eu_pids', 'eu_uids', 'eu_comms', NUMBERS, PREFIXES] as const;
 // struct eu_control of eunomia.bpf.h: 8 words, then counters of 64 bytes a CPU.
 const CAPTURE = 0;
-const POLLED = 1;
+const WAKE_AT = 1;
 const AGGREGATE_SIDE = 2;
 const HOOKED_NS = 3;
 const FIRST_COUNTER = 8;
@@ -29,6 +29,7 @@ const PRODUCED = 0;
 const LOST = 1;
 const COMM_BYTES = 16;
 const DEFAULT_AGGREGATES_MS = 1000;
+const NEVER = 2n ** 64n - 1n;
 // struct eu_number and struct eu_prefix of where.bpf.h.
 const NUMBER_BYTES = 16;
 const PREFIX_BYTES = 72;
@@ -150,9 +151,13 @@ export class Source {
     for (const maps of this.aggregates) await maps.read(emit);
   }
 
-  /** While its ring is polled, its programs wake nobody: that costs them more than all the rest. */
-  setPolled(polled: boolean): void {
-    for (const control of this.#controls) Atomics.store(control, POLLED, polled ? 1n : 0n);
+  /**
+   * While its ring is looked at by itself, its programs wake nobody, or only where so many bytes wait: that costs them more than all
+   * the rest. SLEEPING lets each record wake the reader.
+   */
+  setWakeAt(bytes: number): void {
+    const word = Number.isFinite(bytes) ? BigInt(bytes) : NEVER;
+    for (const control of this.#controls) Atomics.store(control, WAKE_AT, word);
   }
 
   /** Writes what becomes of cgroups; null forgets it. */

@@ -20,6 +20,8 @@ export interface KernelSource {
   readonly unloaded: readonly Unloaded[];
   setCapture(object: number, mask: bigint): Promise<void>;
   setVerdicts(cgroups: readonly (readonly [id: number, verdict: CgroupVerdict | null])[]): Promise<void>;
+  /** How long an event may wait for others before it is handed over, in milliseconds, from now on. */
+  setDelay(ms: number): void;
   /** Exact counts. All that was in the ring at that moment was delivered before this resolves. */
   counters(): Promise<SourceCounters>;
   /** All that happened before it was asked was delivered before this resolves: what is in the ring, and what is aggregated in maps. */
@@ -73,6 +75,9 @@ export class KernelThread {
       unloaded,
       setCapture: (object, mask) => channel.ask('capture', { source, object, mask }),
       setVerdicts: (cgroups) => channel.ask('setVerdicts', { source, cgroups }),
+      setDelay: (ms) => {
+        if (!channel.dead) channel.post('delay', { source, ms });
+      },
       counters: () => channel.ask('counters', { source }),
       read: () => channel.ask('read', { source }),
       close: async () => {

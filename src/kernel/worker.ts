@@ -8,7 +8,7 @@ import type { Unloaded } from './object.js';
 import { loadOptional } from './optional.js';
 import { probeFeatures } from './probe.js';
 import type { KernelProtocol, SourceCounters, SourceSpec } from './protocol.js';
-import { nextPause, QUIET_LOOKS, SHORTEST_PAUSE_MS } from './pause.js';
+import { nextPause, QUIET_LOOKS, SHORTEST_PAUSE_MS, UNWATCHED_PAUSE_MS, watermark } from './pause.js';
 import type { RingChunk } from './ring.js';
 import { Source } from './source.js';
 import { SpareMemory } from './spare.js';
@@ -29,8 +29,15 @@ const EPOLL_CTL_DEL = 2;
 const EPOLLIN = 1;
 const EFD_NONBLOCK_CLOEXEC = 0o2004000;
 const EPOLL_CLOEXEC = 0o2000000;
-/** Also bounds how long the thread's end can wait for its waiter. */
-const IDLE_MS = 250;
+const EPOLLET = 1 << 31;
+/** Bounds how long the thread's end can wait for its waiter, where nobody has told it to stop. */
+const IDLE_MS = 1000;
+/** A timer may fire so much before its time. */
+const EARLY_MS = 0.5;
+const READY = 64;
+const ready = new Uint8Array(16 * READY);
+/** Each record wakes the thread. */
+const SLEEPING = 0;
 // glibc's malloc.h. libbpf reads the kernel's BTF (6 MB) at each load: memory that is kept is not faulted in anew.
 const M_TRIM_THRESHOLD = -1;
 const M_MMAP_THRESHOLD = -3;
@@ -40,6 +47,15 @@ interface Entry {
   /** Lost while the records taken last were in the ring: they are missing before those taken next. */
   lost: number;
   readBefore: number;
+  /** How long an event may wait for others. */
+  delayMs: number;
+  /** AWAKE: looked at when it is due; DROWSY: once more; ASLEEP: when one of its programs wakes the thread. */
+  state: 'AWAKE' | 'DROWSY' | 'ASLEEP';
+  /** On the clock of `performance.now()`. */
+  lookedAt: number;
+  due: number;
+  /** Looks in a row that found nothing. */
+  quiet: number;
   /** Read what is aggregated in maps at their intervals. */
   readonly timers: readonly NodeJS.Timeout[];
 }
@@ -91,54 +107,87 @@ function readAggregates(id: number, entry: Entry): Promise<void> {
   return entry.source.readAggregates((chunk) => sendChunk(id, entry, chunk, 0, bootNow()));
 }
 
+/** Looks at a source's ring, and decides when it is to be looked at again. True when there is so much more that it is to be read at once. */
+function look(id: number, entry: Entry, now: number): boolean {
+  const { source } = entry;
+  const { waiting, bytes } = source.ring;
+  const drained = drain(id, entry);
+  if (drained) {
+    entry.quiet = 0;
+    const elapsedMs = now - entry.lookedAt;
+    wait(entry, now, nextPause({ elapsedMs, waiting, ringBytes: bytes, delayMs: entry.delayMs }));
+  } else if (entry.state === 'AWAKE' && ++entry.quiet < (entry.delayMs < UNWATCHED_PAUSE_MS ? QUIET_LOOKS : 1)) {
+    wait(entry, now, SHORTEST_PAUSE_MS);
+  } else if (entry.state === 'AWAKE') {
+    // A program that has read the word before may write its record after: one look more before sleeping.
+    entry.state = 'DROWSY';
+    source.setWakeAt(SLEEPING);
+    entry.due = now + SHORTEST_PAUSE_MS;
+  } else entry.state = 'ASLEEP';
+  entry.lookedAt = now;
+  return drained && source.ring.waiting > bytes * BUSY_SHARE;
+}
+
+function wait(entry: Entry, now: number, pauseMs: number): void {
+  entry.state = 'AWAKE';
+  entry.source.setWakeAt(pauseMs > UNWATCHED_PAUSE_MS ? watermark(entry.source.ring.bytes) : Number.POSITIVE_INFINITY);
+  // Rings that may wait as long are looked at together.
+  entry.due = pauseMs === entry.delayMs ? (Math.floor(now / pauseMs) + 1) * pauseMs : now + pauseMs;
+}
+
+/**
+ * Whether a ring is to be looked at before its time: an event has ended its silence, or it fills. What is wanted at once is looked at
+ * whenever another one is: a container's cgroup is to be known before the events of its processes.
+ */
+function isCalled({ state, source, lost, delayMs, lookedAt }: Entry, now: number): boolean {
+  const { waiting, bytes } = source.ring;
+  if (state === 'AWAKE' && delayMs > 0) return waiting >= watermark(bytes);
+  return waiting > 0 || lost > 0 || (state === 'ASLEEP' && now - lookedAt >= IDLE_MS);
+}
+
 async function drainForever(): Promise<void> {
-  const events = new Uint8Array(16 * 64);
-  let polled = false;
-  const poll = (on: boolean): void => {
-    polled = on;
-    for (const { source } of sources.values()) source.setPolled(on);
-  };
-  let pause = SHORTEST_PAUSE_MS;
-  let quiet = 0;
   while (!stopping) {
-    let any = false;
+    if (untaken >= UNTAKEN_BYTES) {
+      await new Promise((resolve) => setTimeout(resolve, SHORTEST_PAUSE_MS));
+      continue;
+    }
+    const now = performance.now();
     let busy = false;
-    let next = Number.POSITIVE_INFINITY;
-    if (untaken < UNTAKEN_BYTES) {
-      for (const [id, entry] of sources) {
-        const waiting = entry.source.ring.waiting;
-        if (drain(id, entry)) {
-          any = true;
-          next = Math.min(next, nextPause(pause, waiting, entry.source.ring.bytes));
-        }
-        if (entry.source.ring.waiting > entry.source.ring.bytes * BUSY_SHARE) busy = true;
-      }
+    let due = Number.POSITIVE_INFINITY;
+    for (const [id, entry] of sources) {
+      if ((entry.state !== 'ASLEEP' && now >= entry.due - EARLY_MS) || isCalled(entry, now))
+        busy = look(id, entry, now) || busy;
+      if (entry.state !== 'ASLEEP') due = Math.min(due, entry.due);
     }
-    pause = Number.isFinite(next) ? next : SHORTEST_PAUSE_MS;
-    if (busy && untaken < UNTAKEN_BYTES) await new Promise((resolve) => setImmediate(resolve));
-    else if (any || untaken >= UNTAKEN_BYTES) {
-      quiet = 0;
-      poll(true);
-      await new Promise((resolve) => setTimeout(resolve, pause));
-    } else if (polled && ++quiet < QUIET_LOOKS) {
-      await new Promise((resolve) => setTimeout(resolve, SHORTEST_PAUSE_MS));
-    } else if (polled) {
-      // A program that has seen `polled` before may write its record after: one look more before sleeping.
-      poll(false);
-      await new Promise((resolve) => setTimeout(resolve, SHORTEST_PAUSE_MS));
-    } else {
-      const ready = await later(libc.epoll_wait, epoll, events, 64, IDLE_MS);
-      libc.read(wake, new Uint8Array(8), 8);
-      // A ring with an unfinished record counts as ready: do not spin on it.
-      if (ready > 0 && ![...sources.values()].some((e) => e.source.ring.waiting > 0))
-        await new Promise((resolve) => setTimeout(resolve, 0));
-    }
+    if (busy) await new Promise((resolve) => setImmediate(resolve));
+    else await wokenOr(due - performance.now());
   }
 }
 
-function epollEvent(): Uint8Array {
+let waiter: Promise<void> | null = null;
+
+/** Resolves when a program or a message wakes the thread, or the time is over. One call waits in libuv's pool all the while. */
+async function wokenOr(ms: number): Promise<void> {
+  waiter ??= later(libc.epoll_wait, epoll, ready, READY, IDLE_MS).then(() => {
+    waiter = null;
+    libc.read(wake, new Uint8Array(8), 8);
+  });
+  if (!Number.isFinite(ms)) return waiter;
+  let timer: NodeJS.Timeout | undefined;
+  const over = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
+  await Promise.race([waiter, over]);
+  clearTimeout(timer);
+}
+
+/** Lets the loop look again. */
+function call(): void {
+  libc.write(wake, new Uint8Array(BigUint64Array.of(1n).buffer), 8);
+}
+
+/** A ring is told of once each time that a program wakes: not as long as it has records, finished or not. */
+function epollEvent(flags = EPOLLIN): Uint8Array {
   const event = new Uint8Array(16); // 12 bytes on x86-64, where it is packed; the data is not used
-  event[0] = EPOLLIN;
+  new Uint32Array(event.buffer)[0] = flags;
   return event;
 }
 
@@ -148,6 +197,11 @@ async function load(id: number, spec: SourceSpec): Promise<readonly Unloaded[]> 
     source,
     lost: 0,
     readBefore: bootNow(),
+    delayMs: spec.delayMs,
+    state: 'DROWSY',
+    lookedAt: performance.now(),
+    due: 0,
+    quiet: 0,
     timers: source.aggregates.map((maps) =>
       setInterval(() => {
         // The server has not taken what it was sent: aggregates can wait, and lose nothing by it. What fails stays for the next reading.
@@ -157,8 +211,8 @@ async function load(id: number, spec: SourceSpec): Promise<readonly Unloaded[]> 
     ),
   };
   sources.set(id, entry);
-  libc.epoll_ctl(epoll, EPOLL_CTL_ADD, source.ring.fd, epollEvent());
-  libc.write(wake, new Uint8Array(BigUint64Array.of(1n).buffer), 8);
+  libc.epoll_ctl(epoll, EPOLL_CTL_ADD, source.ring.fd, epollEvent(EPOLLIN | EPOLLET));
+  call();
   return source.unloaded;
 }
 
@@ -221,10 +275,18 @@ const note = serveChannel<KernelProtocol>(
       stop: async () => {
         for (const id of [...sources.keys()]) await close(id);
         stopping = true;
-        libc.write(wake, new Uint8Array(BigUint64Array.of(1n).buffer), 8);
+        call();
       },
     },
     posts: {
+      delay: ({ source, ms }) => {
+        const entry = sources.get(source);
+        if (!entry) return;
+        entry.delayMs = ms;
+        // One that waits longer than that is looked at now.
+        if (entry.state === 'AWAKE') entry.due = Math.min(entry.due, performance.now() + ms);
+        call();
+      },
       taken: ({ bytes, spare }) => {
         untaken -= bytes;
         for (const one of spare) memory.give(one);
@@ -235,6 +297,7 @@ const note = serveChannel<KernelProtocol>(
 );
 
 await drainForever();
+await waiter;
 libc.close(epoll);
 libc.close(wake);
 port.close();

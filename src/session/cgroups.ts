@@ -22,7 +22,7 @@ export async function watchCgroups(kernel: KernelThread, registry: ContainerRegi
   const context = { views: [view], containerAt: () => null };
   const filter = { cgroups: null, pids: null, descendants: false, uids: null, comms: null };
   const object = { name: 'cgroup', path, constants: {}, unneeded: [], capture: 0n };
-  return kernel.load({ ringBytes: RING_BYTES, filter, objects: [object] }, (chunk) => {
+  return kernel.load({ ringBytes: RING_BYTES, delayMs: 0, filter, objects: [object] }, (chunk) => {
     const batch = new RecordBatch(chunk.data, chunk.offsets, context, {
       clock: chunk.clock,
       seq: 0,

@@ -86,6 +86,7 @@ export function createReplay({ startedAt, entries, problem, speed }: ReplayOptio
         unloaded: [],
         setCapture: () => Promise.resolve(),
         setVerdicts: () => Promise.resolve(),
+        setDelay: () => {},
         read: () => Promise.resolve(),
         counters: () => Promise.resolve({ ...counts, skippedRuns: null, ringPeakBytes: 0 }),
         facts: () => ({ sessions: 1, eventsPerSecond: null }),

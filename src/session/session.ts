@@ -30,6 +30,8 @@ export type { Page } from './stream/reading.js';
 
 /** How long the end of a session waits for its store. */
 const STORE_MS = 3000;
+/** How long an event waits for others where no reader says otherwise: nobody sees it, and a hand-over costs as much as thousands of events. */
+export const DEFAULT_DELAY_MS = 50;
 
 export interface SessionDependencies {
   /** Null where there is no kernel: the session needs a replay then. */
@@ -75,6 +77,8 @@ export class Session {
   readonly #capture: Capture;
   readonly #buffer: SessionBuffer;
   readonly #readers = new Readers();
+  /** How long an event may wait, by reader. */
+  readonly #delays = new Set<{ readonly ms: number }>();
   readonly #ingest: Ingest;
   #source: SharedSource | null = null;
   /** Of its programs, those that are not loaded: also of programs that are detached again. */
@@ -158,6 +162,7 @@ export class Session {
         this.#unloaded = this.#source.unloaded;
         this.#tellRefused(this.#source);
         this.#capture.catchUp(masks);
+        this.#source.setDelay(this.#delayMs);
       }
     } catch (error) {
       this.error = messageOf(error);
@@ -206,7 +211,7 @@ export class Session {
         end: (problem) => this.#endReplay(problem),
       });
     if (!pool) throw new EunomiaError('NO_KERNEL', 'this server replays a recording, and starts no session of its own');
-    const { key, source, sharing } = configure(this.spec, this.#trackers, masks, this.#matcher, pool);
+    const { key, source, sharing } = configure(this.spec, this.#trackers, masks, this.#matcher, pool, this.#delayMs);
     this.#sharing = sharing;
     const { where } = this.spec;
     const matches = (sharing?.pushed ? where?.rest : where?.whole)?.matches ?? null;
@@ -375,10 +380,20 @@ export class Session {
    * Its events from now on, or from the last `replay` or from a cursor on; the live ones follow without gap or duplicate.
    * Throws BAD_CURSOR for a cursor that is not of this session.
    */
-  subscribe({ replay, after: cursor, demand, where = null, lends = false }: SubscribeOptions): EventStream {
+  subscribe({
+    replay,
+    after: cursor,
+    demand,
+    where = null,
+    lends = false,
+    maxDelayMs = DEFAULT_DELAY_MS,
+  }: SubscribeOptions): EventStream {
     this.touch();
     const start = this.#buffer.startOf({ replay, after: cursor });
     const release = this.addDemand(demand);
+    const delay = { ms: maxDelayMs };
+    this.#delays.add(delay);
+    this.#applyDelay();
     const options = {
       ...start,
       id: `${this.id}.${this.#nextStream++}`,
@@ -390,6 +405,8 @@ export class Session {
     };
     return this.#readers.subscribe(options, () => {
       release();
+      this.#delays.delete(delay);
+      this.#applyDelay();
       this.touch();
     });
   }
@@ -406,11 +423,20 @@ export class Session {
     return this.#buffer.page(request);
   }
 
-  /** Reads what its trackers aggregate in the kernel, so that what it holds is up to date; at once where none does. */
+  /** Reads what waits in the ring, and what its trackers aggregate in the kernel, so that what it holds is up to date. */
   async refresh(): Promise<void> {
-    if (!this.aggregatesInKernel) return;
-    await this.#source?.read();
+    if (this.aggregatesInKernel) await this.#source?.read();
+    else await this.#source?.counters().catch(() => null); // what has ended tells so by itself
     await this.#ingest.settled;
+  }
+
+  /** How long an event may wait for others before it is handed over: as its least patient reader says. */
+  get #delayMs(): number {
+    return this.#delays.size ? Math.min(...[...this.#delays].map(({ ms }) => ms)) : DEFAULT_DELAY_MS;
+  }
+
+  #applyDelay(): void {
+    this.#source?.setDelay(this.#delayMs);
   }
 
   /** Whether one of its trackers aggregates in the kernel. */

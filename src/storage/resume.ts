@@ -19,7 +19,12 @@ export interface ResumeOptions {
   readonly from: number;
   readonly where: EventFilter | null;
   /** The session while it is in memory, and its recorder; else how far it goes. */
-  readonly live: { readonly session: Session; readonly recorder: SessionRecorder; readonly demand: Demand } | null;
+  readonly live: {
+    readonly session: Session;
+    readonly recorder: SessionRecorder;
+    readonly demand: Demand;
+    readonly maxDelayMs: number;
+  } | null;
   readonly end: number;
 }
 
@@ -91,7 +96,12 @@ export class ResumedStream implements AsyncIterableIterator<Delivery> {
   #goLive(): null {
     const { source, where, live } = this.#options;
     if (this.#done || !live) return null;
-    this.#live = live.session.subscribe({ after: cursorOf(source.id, this.#from), demand: live.demand, where });
+    this.#live = live.session.subscribe({
+      after: cursorOf(source.id, this.#from),
+      demand: live.demand,
+      maxDelayMs: live.maxDelayMs,
+      where,
+    });
     this.#release();
     return null;
   }

@@ -200,6 +200,7 @@ export class FakeKernel implements SessionKernel {
       unloaded: this.unloaded,
       setCapture: async (object: number, mask: bigint) => void (source.masks[object] = mask),
       setVerdicts: async () => undefined,
+      setDelay: () => {},
       counters: async () => {
         await taking;
         return counters();

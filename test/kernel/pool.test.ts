@@ -29,7 +29,7 @@ describe('sessions with an equal kernel configuration', () => {
         },
       ];
       const share = (mask: bigint, onChunk: (chunk: Chunk) => void) =>
-        pool.join('same', { ringBytes: 1 << 20, filter, objects }, [mask], onChunk);
+        pool.join('same', { delayMs: 0, ringBytes: 1 << 20, filter, objects }, [mask], onChunk);
       const counted = { received: 0, lost: 0 };
       const lasting = await share(0n, ({ offsets, lost }) => {
         counted.received += offsets.length;

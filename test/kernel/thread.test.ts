@@ -20,7 +20,12 @@ const object = (name: string) => ({
 });
 const filter: SourceSpec['filter'] = { cgroups: null, pids: [process.pid], descendants: true, uids: null, comms: null };
 const mine = { pids: [process.pid] };
-const spec = (...names: string[]): SourceSpec => ({ ringBytes: 1 << 20, filter, objects: names.map(object) });
+const spec = (...names: string[]): SourceSpec => ({
+  ringBytes: 1 << 20,
+  delayMs: 0,
+  filter,
+  objects: names.map(object),
+});
 
 const threads: KernelThread[] = [];
 function thread(): KernelThread {

@@ -54,6 +54,7 @@ export async function playedSession(
           unloaded: [],
           setCapture: () => Promise.resolve(),
           setVerdicts: () => Promise.resolve(),
+          setDelay: () => {},
           read: () => Promise.resolve(),
           counters: () => Promise.resolve(counters),
           facts: () => ({ sessions: 1, eventsPerSecond: null }),

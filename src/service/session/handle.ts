@@ -86,6 +86,8 @@ export interface SubscribeRequest {
   /** The fields that the reader selects; those of its filter are added. */
   readonly demand: Demand;
   readonly where: unknown;
+  /** How long an event may wait for others, in milliseconds; 50 by default. */
+  readonly maxDelay?: number | null | undefined;
 }
 
 /** Deliveries in order; `return` ends it at once, also while a `next` waits. */

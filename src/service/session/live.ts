@@ -17,7 +17,7 @@ import type { Container } from '../../inventory/container.js';
 import type { Asked } from '../../session/asked.js';
 import { parseCursor } from '../../session/cursor.js';
 import type { RecorderStats } from '../../session/recorder.js';
-import type { Page, Session } from '../../session/session.js';
+import { DEFAULT_DELAY_MS, type Page, type Session } from '../../session/session.js';
 import type { SessionOrigin, SessionSpec, SessionState, SessionStats, StopReason } from '../../session/spec.js';
 import type { FilterPlan } from '../../session/source/plan.js';
 import { queryOf, storedPage, type StoredSource } from '../../storage/query.js';
@@ -41,6 +41,7 @@ import { REACH_MS, recorderOf } from './recorded.js';
 import { heldOrigin, storedOrigin, type Origin } from './origin.js';
 
 const MIN_EVERY_MS = 100;
+const MAX_DELAY_MS = 10_000;
 const HOUR = 3_600_000;
 
 /** A session in memory, live or replayed. What memory has let go of is read from its store, when it has one. */
@@ -160,6 +161,7 @@ export class LiveSession implements SessionHandle {
     const session = this.#session;
     const { first, last, after } = rangeOf(request);
     const where = await filterInTurn(this.trackers, request.where, this.#parts);
+    await session.refresh();
     session.touch();
     const recorded = this.#recorded();
     const wanted = after ? parseCursor(after, session.id, session.nextSeq) : 0;
@@ -184,14 +186,16 @@ export class LiveSession implements SessionHandle {
     const replay = replayOf(request);
     const where = filterFor(this.trackers, request.where, this.#parts);
     const demand = where?.with(request.demand) ?? request.demand;
+    const maxDelayMs = spanInRange('maxDelay', request.maxDelay ?? DEFAULT_DELAY_MS, 0, MAX_DELAY_MS);
     const recorded = this.#recorded();
     const from = after ? parseCursor(after, session.id, session.nextSeq) : Math.max(0, session.nextSeq - (replay ?? 0));
-    if (!recorded || from >= session.oldestSeq) return session.subscribe({ replay, after, demand, where, lends: true });
+    if (!recorded || from >= session.oldestSeq)
+      return session.subscribe({ replay, after, demand, where, lends: true, maxDelayMs });
     return new ResumedStream({
       source: recorded.source,
       from,
       where,
-      live: { session, recorder: recorded.recorder, demand },
+      live: { session, recorder: recorded.recorder, demand, maxDelayMs },
       end: session.nextSeq,
     });
   }
@@ -200,7 +204,7 @@ export class LiveSession implements SessionHandle {
     const session = this.#session;
     const filter = await filterInTurn(this.trackers, where, this.#parts);
     const spec = compileAggregate(input, this.#parts.catalog, this.trackers);
-    if (session.aggregatesInKernel) await session.refresh();
+    await session.refresh();
     const recorded = this.#recorded();
     if (recorded && session.oldestSeq > 0) {
       if (await recorded.recorder.reach(session.nextSeq, REACH_MS))
@@ -242,7 +246,7 @@ export class LiveSession implements SessionHandle {
 
   async events(): Promise<Origin> {
     const session = this.#session;
-    if (session.aggregatesInKernel) await session.refresh();
+    await session.refresh();
     const recorded = this.#recorded();
     // A session that is not stored tells itself what memory let go of.
     if (!recorded || session.oldestSeq === 0) return heldOrigin(session, this.#parts.registry);

@@ -18,7 +18,7 @@ export async function upToDate(store: Store, { manager }: Pick<Parts, 'manager'>
     .filter(({ recorder }) => recorder instanceof SessionRecorder && recorder.store === store);
   await Promise.all(
     running.map(async (session) => {
-      if (session.aggregatesInKernel) await session.refresh();
+      await session.refresh();
       await recorderOf(session)?.reach(session.nextSeq, REACH_MS);
     }),
   );

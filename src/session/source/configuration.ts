@@ -23,8 +23,9 @@ export function configure(
   masks: readonly bigint[],
   matcher: CgroupMatcher,
   pool: SourcePool,
+  delayMs: number,
 ): KernelConfiguration {
-  const plain = plainSource(spec, trackers, masks, matcher);
+  const plain = plainSource(spec, trackers, masks, matcher, delayMs);
   const key = keyOf(spec, plain);
   const { where } = spec;
   if (!where) return { key, source: plain, sharing: null };
@@ -39,10 +40,12 @@ function plainSource(
   trackers: readonly TrackerRuntime[],
   masks: readonly bigint[],
   matcher: CgroupMatcher,
+  delayMs: number,
 ): SourceSpec {
   const onlyIf = <T>(list: readonly T[] | undefined) => (list?.length ? list : null);
   return {
     ringBytes,
+    delayMs,
     filter: {
       cgroups: matcher.inKernel ? matcher.known() : null,
       pids: onlyIf(target?.pids),

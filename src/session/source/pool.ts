@@ -15,6 +15,8 @@ export interface SharedSource {
   /** What this session wants captured; the kernel captures what any sharer wants. */
   setCapture(object: number, mask: bigint): Promise<void>;
   setVerdicts(cgroups: readonly (readonly [id: number, verdict: CgroupVerdict | null])[]): Promise<void>;
+  /** How long an event may wait for others, for this session; the kernel thread waits no longer than the least patient sharer. */
+  setDelay(ms: number): void;
   /** Since this session joined. Exact: what was in the ring is delivered before it resolves. */
   counters(): Promise<SessionCounters>;
   /** All that happened before it was asked is delivered before it resolves, including what is aggregated in kernel maps. */
@@ -45,6 +47,7 @@ export type ChunkTaker = (chunk: Chunk, lease: Lease) => Promise<void> | null | 
 interface Sharer {
   readonly onChunk: ChunkTaker;
   readonly masks: bigint[];
+  delayMs: number;
 }
 
 interface Entry {
@@ -55,6 +58,7 @@ interface Entry {
   members: number;
   /** In force in the kernel. */
   readonly masks: bigint[];
+  delayMs: number;
   /** Events that came out of the ring, and that the kernel told as lost, since it was loaded. */
   received: number;
   lost: number;
@@ -84,7 +88,7 @@ export class SourcePool {
     const known = this.#entries.get(key);
     const entry = known ?? this.#load(key, spec);
     entry.members++;
-    const sharer: Sharer = { onChunk, masks: [...masks] };
+    const sharer: Sharer = { onChunk, masks: [...masks], delayMs: spec.delayMs };
     const source = await entry.loaded;
     const leave = (): Promise<SourceCounters> | null => {
       entry.sharers.delete(sharer);
@@ -100,6 +104,7 @@ export class SourcePool {
     const before = { events: entry.received + entry.lost, lost: entry.lost };
     entry.sharers.add(sharer);
     await orLeave(this.#applyMasks(entry, source), leave);
+    applyDelay(entry, source);
     const since = ({ produced, lost, skippedRuns, ringPeakBytes }: SourceCounters): SessionCounters => ({
       produced: sum(produced) - before.events,
       lost: sum(lost) - before.lost,
@@ -113,6 +118,10 @@ export class SourcePool {
         await this.#applyMasks(entry, source);
       },
       setVerdicts: (cgroups) => source.setVerdicts(cgroups),
+      setDelay: (ms) => {
+        sharer.delayMs = ms;
+        applyDelay(entry, source);
+      },
       counters: async () => since(await source.counters()),
       read: () => source.read(),
       facts: () => ({ sessions: entry.members, eventsPerSecond: entry.rate.perSecond }),
@@ -135,6 +144,7 @@ export class SourcePool {
           ringPeakBytes: 0,
         };
         await this.#applyMasks(entry, source);
+        applyDelay(entry, source);
         return counters;
       },
     };
@@ -155,6 +165,7 @@ export class SourcePool {
       objects: spec.objects.length,
       members: 0,
       masks: spec.objects.map(({ capture }) => capture),
+      delayMs: spec.delayMs,
       received: 0,
       lost: 0,
       rate: new Rate(),
@@ -173,6 +184,13 @@ export class SourcePool {
       await source.setCapture(object, mask);
     }
   }
+}
+
+function applyDelay(entry: Entry, source: KernelSource): void {
+  const ms = Math.min(...[...entry.sharers].map(({ delayMs }) => delayMs));
+  if (ms === entry.delayMs || !Number.isFinite(ms)) return;
+  entry.delayMs = ms;
+  source.setDelay(ms);
 }
 
 /** Hands a chunk to each session that shares it. A promise where that takes more than this turn: each may have a filter of its own. */

@@ -8,6 +8,8 @@ export interface SubscribeOptions {
   readonly after?: string | null;
   readonly demand: Demand;
   readonly where?: StreamFilter | null;
+  /** How long an event may wait for others before it is delivered. */
+  readonly maxDelayMs?: number;
   /** As in `StreamOptions`. */
   readonly lends?: boolean;
 }

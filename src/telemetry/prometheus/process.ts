@@ -1,16 +1,18 @@
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import type { MetricFamily, MetricsSource } from '../../event/metric.js';
 
-/** CPU, memory, garbage collection and event-loop delay of the server's process, as prom-client measures them. One a process. */
-export class ProcessMetrics implements MetricsSource {
-  readonly #registry = new Registry();
+/** Between two measurements of the event loop's delay: each is a timer, which wakes a server that is otherwise asleep. */
+const LOOP_DELAY_EVERY_MS = 100;
 
-  constructor() {
-    collectDefaultMetrics({ register: this.#registry });
-  }
+/**
+ * CPU, memory, garbage collection and event-loop delay of the server's process, as prom-client measures them, from the moment that somebody
+ * asks first. One a process.
+ */
+export class ProcessMetrics implements MetricsSource {
+  #registry: Registry | null = null;
 
   async metrics(): Promise<MetricFamily[]> {
-    const families = await this.#registry.getMetricsAsJSON();
+    const families = await (this.#registry ??= begin()).getMetricsAsJSON();
     return families.flatMap(({ name, help, type, values }): MetricFamily[] => {
       // Its one histogram, of garbage collections, keeps its buckets to itself; count and sum are left.
       const kind = String(type);
@@ -21,6 +23,12 @@ export class ProcessMetrics implements MetricsSource {
       ];
     });
   }
+}
+
+function begin(): Registry {
+  const register = new Registry();
+  collectDefaultMetrics({ register, eventLoopMonitoringPrecision: LOOP_DELAY_EVERY_MS });
+  return register;
 }
 
 function textLabels(labels: object): Record<string, string> {

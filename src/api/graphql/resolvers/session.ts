@@ -64,13 +64,14 @@ export const sessionResolvers = {
   Subscription: {
     events: {
       subscribe: typed<unknown, SubscriptionEventsArgs>(
-        async (_root, { session: id, replay, after, where }, { service, caller }, info) => {
+        async (_root, { session: id, replay, after, where, maxDelay }, { service, caller }, info) => {
           const session = await service.sessions.need(caller, id);
           return session.subscribe({
             replay: replay ?? undefined,
             after: after ?? undefined,
             demand: demandOfBatches(info),
             where,
+            maxDelay,
           });
         },
       ),
