@@ -35,7 +35,8 @@ export class SessionManager {
   readonly #pool: SourcePool | null;
   readonly #sessions = new Map<string, Session>();
   readonly #feeds = new Set<ChangeFeed>();
-  readonly #ttlTimer: NodeJS.Timeout;
+  /** Runs while there is a session with a time to live. */
+  #ttlTimer: NodeJS.Timeout | null = null;
   /** Removed, with readers that have not read all. */
   readonly #leaving = new Set<Session>();
   /** Not yet at their ends, by their sessions; those of removed ones too. */
@@ -47,7 +48,6 @@ export class SessionManager {
   constructor(options: ManagerOptions) {
     this.#options = options;
     this.#pool = options.kernel && new SourcePool(options.kernel);
-    this.#ttlTimer = setInterval(() => this.#removeUnused(), TTL_CHECK_MS).unref();
     this.died = new Promise((resolve) => {
       if (options.kernel)
         options.kernel.onDeath = (error) => {
@@ -123,6 +123,7 @@ export class SessionManager {
       onState: (changed) => this.#announce(changed),
     });
     this.#sessions.set(session.id, session);
+    if (spec.ttlMs !== null) this.#watchUnused(true);
     try {
       if (spec.persist) {
         if (!this.#options.record)
@@ -198,7 +199,7 @@ export class SessionManager {
   }
 
   async #end(): Promise<void> {
-    clearInterval(this.#ttlTimer);
+    this.#watchUnused(false);
     const sessions = [...this.list(), ...this.#leaving];
     const stopped = Promise.all(this.list().map((session) => session.stop('SHUTDOWN')));
     await Promise.all(sessions.map(({ detached }) => detached));
@@ -246,7 +247,16 @@ export class SessionManager {
     for (const feed of this.#feeds) feed.changed(session);
   }
 
+  #watchUnused(on: boolean): void {
+    if (on) this.#ttlTimer ??= setInterval(() => this.#removeUnused(), TTL_CHECK_MS).unref();
+    else if (this.#ttlTimer) {
+      clearInterval(this.#ttlTimer);
+      this.#ttlTimer = null;
+    }
+  }
+
   #removeUnused(): void {
+    if (![...this.#sessions.values()].some(({ spec }) => spec.ttlMs !== null)) return this.#watchUnused(false);
     for (const session of this.#sessions.values()) {
       const { ttlMs } = session.spec;
       if (ttlMs === null || session.unusedMs < ttlMs || session.state === 'STARTING') continue;

@@ -59,6 +59,54 @@ describe('the kernel thread', () => {
     expect(produced[0]).toBeGreaterThanOrEqual(160_000);
   });
 
+  it('hands over the first event after a silence at once, and gathers those behind it for as long as they may wait', async () => {
+    const kernel = thread();
+    await workloadPath();
+    let [chunks, received] = [0, 0];
+    const source = await kernel.load({ ...spec('open'), delayMs: 60_000 }, ({ offsets }) => {
+      chunks++;
+      received += offsets.length;
+    });
+    await work('burst', '/no/first', 1, 1);
+    await until('the first', () => received > 0);
+    for (let i = 0; i < 10; i++) await work('burst', '/no/gathered', 5, 1);
+    const { produced } = await source.counters();
+    expect(received).toBeGreaterThanOrEqual(produced[0] ?? 0);
+    expect(received).toBeGreaterThan(50);
+    // The first, the rest, and one more where the minute was over meanwhile.
+    expect(chunks).toBeLessThanOrEqual(3);
+    source.setDelay(0);
+    const before = chunks;
+    for (let i = 1; i <= 10; i++) {
+      const had = received;
+      await work('burst', '/no/at-once', 5, 1);
+      await until('those of a reader that wants each at once', () => received >= had + 5);
+    }
+    expect(chunks - before).toBeGreaterThanOrEqual(10);
+    await source.close();
+  });
+
+  it('reads a ring that fills before its events have waited so long: nothing is lost', async () => {
+    const kernel = thread();
+    await workloadPath();
+    const ringBytes = 4 << 20;
+    let [bytes, received, lost] = [0, 0, 0];
+    const source = await kernel.load({ ...spec('open'), ringBytes, delayMs: 60_000 }, (chunk) => {
+      bytes += chunk.data.byteLength;
+      received += chunk.offsets.length;
+      lost += chunk.lost;
+    });
+    for (let i = 1; i <= 5; i++) {
+      await work('burst', '/no/fills', 10_000, 1);
+      // All but what may wait.
+      await until('the ring is read', () => received >= i * 10_000 - 2_000);
+    }
+    const { produced } = await source.close();
+    expect(lost).toBe(0);
+    expect(received).toBe(produced[0]);
+    expect(bytes).toBeGreaterThan(ringBytes);
+  });
+
   it('counts each object of a ring by itself', async () => {
     const kernel = thread();
     const seen = [0, 0];
