@@ -146,11 +146,14 @@ export class AttachmentView {
     return { ...counts, results: results.count, queued, dropped };
   }
 
-  /** The oldest held from place `after` on. Throws BAD_USER_INPUT. */
-  page(first: number, after: number): { readonly results: readonly ResultView[]; readonly hasNextPage: boolean } {
+  /** The oldest held behind the place `after`. Throws BAD_USER_INPUT. */
+  page(
+    first: number,
+    after: number | null,
+  ): { readonly results: readonly ResultView[]; readonly hasNextPage: boolean } {
     const page = this.#attachment.results.page(
       inRange('first', first, 1, MAX_PAGE),
-      inRange('after', after, 0, 2 ** 31 - 1),
+      after === null ? 0 : inRange('after', after, 0, 2 ** 31 - 1) + 1,
     );
     return { results: page.results.map(resultOf), hasNextPage: page.hasNext };
   }

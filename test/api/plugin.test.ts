@@ -268,6 +268,20 @@ describe('live, over WebSocket', () => {
     const next = stream.next();
     attachment.results.add([{ kind: 'new', json: '{"n":3}' }], '1');
     expect((await next).value).toMatchObject({ data: { pluginResults: { results: [{ seq: 2, value: { n: 3 } }] } } });
+    const pages =
+      'query ($id: ID!) { session(id: $id) { plugins { all: results { results { seq } } rest: results(after: 0) ' +
+      '{ results { seq } } none: results(after: 2) { results { seq } } } } }';
+    expect((await ask(pages, { id }, 'viewer')).data).toEqual({
+      session: {
+        plugins: [
+          {
+            all: { results: [{ seq: 0 }, { seq: 1 }, { seq: 2 }] },
+            rest: { results: [{ seq: 1 }, { seq: 2 }] },
+            none: { results: [] },
+          },
+        ],
+      },
+    });
     const end = stream.next();
     await ask('mutation ($id: ID!) { stopSession(id: $id) { id } }', { id }, 'operator');
     expect((await end).done).toBe(true);

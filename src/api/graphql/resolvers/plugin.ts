@@ -75,7 +75,7 @@ export const pluginResolvers = {
   },
   SessionPlugin: {
     results: typed<AttachmentView, SessionPluginResultsArgs>((attachment, { first, after }) =>
-      attachment.page(first ?? 100, after ?? 0),
+      attachment.page(first ?? 100, after ?? null),
     ),
   },
   PluginResultBatch: {
