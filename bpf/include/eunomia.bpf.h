@@ -40,7 +40,10 @@ typedef __u64 eu_duration_ns;
 typedef __u64 eu_amount;
 /* A count or a total of a record that stands for many occurrences (aggregate.bpf.h): user space adds up those of all CPUs. */
 typedef __u64 eu_total;
-/* How many took 2^i up to 2^(i+1) ns, by i; the first also less, the last (39 hours) also more. Added up like eu_total. */
+/*
+ * A histogram: how many values were 2^i up to 2^(i+1), by i; the first also less, the last (2^47: 39 hours, or 128 TiB) also more. Its name
+ * ends in the unit. Added up like eu_total; null where all are 0.
+ */
 #define EU_LOG2_SLOTS 48
 typedef struct {
 	__u64 slots[EU_LOG2_SLOTS];

@@ -13,8 +13,8 @@ struct syscount_event {
 	enum eu_abi abi;
 	eu_total count;
 	eu_total errors;
-	eu_total duration_ns; /* of the calls in latency_log2 */
-	eu_log2 latency_log2; /* of calls whose entry was seen */
+	eu_total duration_ns;          /* of the calls in duration_histogram_ns */
+	eu_log2 duration_histogram_ns; /* of calls whose entry was seen */
 };
 EU_AGGREGATES(syscount);
 
@@ -52,7 +52,7 @@ static __always_inline void add(struct syscount_event *total, struct task_struct
 		__u64 ns = bpf_ktime_get_boot_ns() - began;
 
 		total->duration_ns += ns;
-		total->latency_log2.slots[eu_log2_slot(ns)]++;
+		total->duration_histogram_ns.slots[eu_log2_slot(ns)]++;
 	}
 }
 

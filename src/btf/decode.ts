@@ -1,6 +1,7 @@
 import { ipv4Text, ipv6Text } from '../base/address.js';
 import { textOfBytes } from '../base/bytes.js';
 import { errnoName } from '../linux/linux.js';
+import type { Bucket } from '../event/event.js';
 import { decimal, signedDecimal, wallTime, type ClockOffset } from '../event/clock.js';
 
 /** Caches texts of up to 64 bytes, because comms and addresses repeat. */
@@ -62,15 +63,26 @@ export const decode = {
     return list;
   },
 
-  /** Counts by power of two, up to the last non-zero one; null if all are zero. */
-  log2(view: DataView, at: number, slots: number): string[] | null {
-    let used = slots;
-    while (used > 0 && view.getUint32(at + 8 * used - 8, true) === 0 && view.getUint32(at + 8 * used - 4, true) === 0)
-      used--;
-    if (used === 0) return null;
-    return Array.from({ length: used }, (_, i) =>
-      decimal(view.getUint32(at + 8 * i + 4, true), view.getUint32(at + 8 * i, true)),
-    );
+  /**
+   * Buckets by power of two, from the first to the last that is not empty; null if all are. The first slot also holds
+   * 0, the last one everything above.
+   */
+  log2(view: DataView, at: number, slots: number): Bucket[] | null {
+    const isEmpty = (slot: number): boolean =>
+      view.getUint32(at + 8 * slot, true) === 0 && view.getUint32(at + 8 * slot + 4, true) === 0;
+    let first = 0;
+    let end = slots;
+    while (first < end && isEmpty(first)) first++;
+    while (end > first && isEmpty(end - 1)) end--;
+    if (first === end) return null;
+    return Array.from({ length: end - first }, (_, i) => {
+      const slot = first + i;
+      return {
+        from: slot === 0 ? 0 : 2 ** slot,
+        to: slot === slots - 1 ? null : 2 ** (slot + 1),
+        count: decimal(view.getUint32(at + 8 * slot + 4, true), view.getUint32(at + 8 * slot, true)),
+      };
+    });
   },
 
   factOf(container: object | null, fact: 'id' | 'name'): string | null {

@@ -137,7 +137,7 @@ const table = {
     form: 'made',
     make: (_bytes, view, _record, at, size) => decode.log2(view, at, size / 8),
     bytes: 384,
-    scalars: ['UInt64'],
+    scalars: ['HistogramBucket'],
     list: true,
     nullable: true,
     isTotal: true,

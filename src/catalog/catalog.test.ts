@@ -12,17 +12,25 @@ describe('the catalog', () => {
   it('lists fields with the description that the schema gives them', () => {
     expect(catalog.need('exec').fields).toEqual(
       expect.arrayContaining([
-        { path: 'process.comm', type: 'String!', description: expect.stringContaining('15 bytes'), onDemand: false },
+        {
+          path: 'process.comm',
+          type: 'String!',
+          description: expect.stringContaining('15 bytes'),
+          unit: null,
+          onDemand: false,
+        },
         {
           path: 'time',
           type: 'DateTime!',
           description: 'When the event happened, in wall-clock time.',
+          unit: null,
           onDemand: false,
         },
         {
           path: 'args',
           type: '[String!]',
           description: expect.stringContaining('Null if not captured'),
+          unit: null,
           onDemand: true,
         },
       ]),

@@ -19,6 +19,7 @@ import { EunomiaError, invalid, suggest } from '../base/errors.js';
 import { dataFields } from '../event/data-field.js';
 import type { FieldValue, TraceEvent } from '../event/event.js';
 import { sectionsOf, type AnyReportFeed } from '../event/report-feed.js';
+import { unitOf, type Unit } from '../event/scalar.js';
 import { eventTypeName } from '../base/names.js';
 import type { KernelAggregate, TrackerDefinition, TrackerOptions } from '../tracker/define.js';
 
@@ -28,6 +29,7 @@ export interface CatalogField {
   /** The GraphQL type, printed. */
   readonly type: string;
   readonly description: string;
+  readonly unit: Unit | null;
   /** Captured only while someone asks for it. */
   readonly onDemand: boolean;
 }
@@ -244,16 +246,15 @@ function fieldsOf(type: GraphQLObjectType, onDemand: (field: string) => boolean)
     const costly = onDemand(field.name);
     const common = type.getInterfaces().flatMap((known) => known.getFields()[field.name] ?? [])[0];
     const description = field.description ?? common?.description ?? '';
-    if (!isObjectType(inner)) return [{ path: field.name, type: String(field.type), description, onDemand: costly }];
+    if (!isObjectType(inner)) return [described(field.name, String(field.type), description, costly)];
     return Object.values(inner.getFields())
       .filter((below) => below.args.length === 0 && isValue(below.type))
-      .map((below) => ({
-        path: `${field.name}.${below.name}`,
-        type: String(below.type),
-        description: below.description ?? '',
-        onDemand: costly,
-      }));
+      .map((below) => described(`${field.name}.${below.name}`, String(below.type), below.description ?? '', costly));
   });
+}
+
+function described(path: string, type: string, description: string, onDemand: boolean): CatalogField {
+  return { path, type, description, unit: unitOf(path), onDemand };
 }
 
 /** A field of the tracker's own that says something by itself: no flag and no namespace. */

@@ -97,6 +97,7 @@ describe('a cell', () => {
     [['sh', '-c', "echo 'a b'"], "sh -c 'echo '\\''a b'\\'''"],
     [['', 'x'], "'' x"],
     [[{ name: 'app', value: 'web' }], 'app=web'],
+    [[{ from: 4, to: 8, count: '1' }], '4..8:1'],
   ])('of %j is %j', (value, text) => expect(cellOf(value)).toBe(text));
 });
 

@@ -1,4 +1,5 @@
 import { suggest } from '../base/errors.js';
+import { fieldType } from '../event/scalar.js';
 import { cellOf } from './format.js';
 import { UsageError } from './usage.js';
 
@@ -70,6 +71,8 @@ interface Node {
   readonly children: Map<string, Node>;
   /** `container.labels`: all labels, or by name. */
   readonly labels: boolean;
+  /** A histogram: its buckets. */
+  readonly buckets: boolean;
 }
 
 /** What is selected of one tracker's events, and how to read it from an event. */
@@ -101,6 +104,7 @@ export function selectionOf(
         alias: leaf && clashes && !isLabel ? `${tracker.name}_${key}` : key,
         children: new Map(),
         labels: key === 'labels' && keys[0] === 'container',
+        buckets: leaf && fieldType(types.get(path) ?? '').column === 'histogram',
       };
       level.set(key, node);
       level = node.children;
@@ -114,8 +118,9 @@ export function selectionOf(
 
 function print(tree: ReadonlyMap<string, Node>): string {
   return [...tree.values()]
-    .map(({ key, alias, children, labels: isLabels }) => {
+    .map(({ key, alias, children, labels: isLabels, buckets }) => {
       const name = alias === key ? key : `${alias}: ${key}`;
+      if (buckets) return `${name} { from to count }`;
       if (isLabels) return `${name} { name value }`;
       return children.size ? `${name} { ${print(children)} }` : name;
     })

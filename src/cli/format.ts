@@ -1,12 +1,25 @@
 import { visible } from '../base/visible.js';
+import type { Bucket } from '../event/event.js';
 
-/** A value as text of a table's cell: a list's elements with blanks between them, nothing as "". */
+/**
+ * A value as text of a table's cell: a list's elements with blanks between them, nothing as "". A bucket of a histogram
+ * is "1024..2048:7", without a bound where it has none.
+ */
 export function cellOf(value: unknown): string {
   if (value === null || value === undefined) return '';
-  if (Array.isArray(value))
-    return value.map((item) => (isLabel(item) ? `${item.name}=${item.value}` : word(cellOf(item)))).join(' ');
+  if (Array.isArray(value)) return value.map(itemOf).join(' ');
   if (typeof value === 'object') return JSON.stringify(value);
   return String(value);
+}
+
+function itemOf(item: unknown): string {
+  if (isLabel(item)) return `${item.name}=${item.value}`;
+  if (isBucket(item)) return `${item.from ?? ''}..${item.to ?? ''}:${item.count}`;
+  return word(cellOf(item));
+}
+
+function isBucket(item: unknown): item is Bucket {
+  return typeof item === 'object' && item !== null && 'from' in item && 'to' in item && 'count' in item;
 }
 
 function isLabel(item: unknown): item is { name: string; value: string } {

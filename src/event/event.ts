@@ -3,8 +3,17 @@
 /** Id of a cgroup v2: the inode number of its directory. A double represents it exactly (see `cgroupIdOf`). */
 export type CgroupId = number;
 
+/** A bucket of a histogram: how many values were at least `from` and less than `to`. */
+export interface Bucket {
+  readonly from: number;
+  /** Null for a bucket without an upper bound. */
+  readonly to: number | null;
+  /** A 64-bit integer in decimal. */
+  readonly count: string;
+}
+
 /** A value of a record as GraphQL, plugins and stores receive it. 64-bit integers are decimal strings. */
-export type FieldValue = string | number | boolean | null | readonly string[];
+export type FieldValue = string | number | boolean | null | readonly string[] | readonly Bucket[];
 
 /** A process, and the thread of it that acted. */
 export interface ProcessView {

@@ -1,9 +1,29 @@
-/** The type of a column in the embedded store and in exports. A list is a list of texts; a time is in nanoseconds. */
-export type ColumnType = 'bool' | 'int32' | 'uint32' | 'int64' | 'uint64' | 'double' | 'text' | 'time' | 'list';
+/**
+ * The type of a column in the embedded store and in exports. A list is a list of texts, a histogram a list of buckets; a
+ * time is in nanoseconds.
+ */
+export type ColumnType =
+  'bool' | 'int32' | 'uint32' | 'int64' | 'uint64' | 'double' | 'text' | 'time' | 'list' | 'histogram';
 
-/** The schema's scalars that event fields use. */
+/** The type of an element of a histogram: the only object type that a field of a tracker's own is made of. */
+export const HISTOGRAM_BUCKET = 'HistogramBucket';
+
+/** The schema's scalars that event fields use, and the type of a histogram's buckets. */
 export type ScalarName =
-  'String' | 'ID' | 'Boolean' | 'Int' | 'Float' | 'UInt32' | 'UInt64' | 'Int64' | 'DateTime' | 'Errno';
+  | 'String'
+  | 'ID'
+  | 'Boolean'
+  | 'Int'
+  | 'Float'
+  | 'UInt32'
+  | 'UInt64'
+  | 'Int64'
+  | 'DateTime'
+  | 'Errno'
+  | typeof HISTOGRAM_BUCKET;
+
+/** The schema's enum of that name. */
+export type Unit = 'NANOSECONDS' | 'BYTES';
 
 export interface ScalarRow {
   readonly column: Exclude<ColumnType, 'list'>;
@@ -29,6 +49,7 @@ export const scalars: Readonly<Record<ScalarName, ScalarRow>> = {
   Int64: { column: 'int64', influx: 'integer', compared: 'int64', held: 'text', measured: 'number' },
   DateTime: { column: 'time', influx: 'text', compared: 'time', held: 'text', measured: 'time' },
   Errno: { column: 'text', influx: 'tag', compared: 'errno', held: 'text', measured: null },
+  HistogramBucket: { column: 'histogram', influx: 'text', compared: null, held: 'text', measured: null },
 };
 
 const enumRow: ScalarRow = { column: 'text', influx: 'tag', compared: null, held: 'text', measured: null };
@@ -49,7 +70,7 @@ export function fieldType(printed: string): FieldType {
   const list = plain.startsWith('[');
   const row = rowOf(list ? plain.slice(1, -1) : plain);
   return list
-    ? { ...row, list, wide: false, column: 'list' }
+    ? { ...row, list, wide: false, column: row.column === 'histogram' ? row.column : 'list' }
     : { ...row, list, wide: row.column === 'uint64' || row.column === 'int64' };
 }
 
@@ -60,6 +81,17 @@ export function rowOf(name: string): ScalarRow {
 
 function isScalar(name: string): name is ScalarName {
   return Object.hasOwn(scalars, name);
+}
+
+const UNITS: readonly (readonly [pattern: RegExp, unit: Unit])[] = [
+  // The inode number of a namespace ends in Ns too.
+  [/(?<!^|\.|pid|net|mount|user|ipc|uts|cgroup)Ns$/, 'NANOSECONDS'],
+  [/bytes$/i, 'BYTES'],
+];
+
+/** The unit of a field, by its name; null for a count, a number without one and anything else. */
+export function unitOf(path: string): Unit | null {
+  return UNITS.find(([pattern]) => pattern.test(path))?.[1] ?? null;
 }
 
 const AMOUNT = /(Bytes|(duration|lifetime|latency)Ns)$/i;

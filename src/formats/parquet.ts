@@ -1,5 +1,5 @@
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
-import type { FieldValue } from '../event/event.js';
+import type { Bucket, FieldValue } from '../event/event.js';
 import type { ColumnType } from '../event/scalar.js';
 import type { Encoder, Facts } from './encoder.js';
 import type { Column, Sheet } from './sheet.js';
@@ -12,8 +12,8 @@ const GROUP_ROWS = 4096;
 
 /**
  * Parquet with typed columns: times are timestamps in nanoseconds, in UTC but without a zone (DuckDB cuts those with one to microseconds),
- * 64-bit integers are that, lists are lists. The session's facts and how the export ended (`lost`, `dropped`, `complete`) are in the file's
- * metadata under "eunomia" and "eunomia.end", as JSON.
+ * 64-bit integers are that, lists are lists, histograms are lists of buckets. The session's facts and how the export ended (`lost`,
+ * `dropped`, `complete`) are in the file's metadata under "eunomia" and "eunomia.end", as JSON.
  */
 export function parquet<Item>({ columns, row }: Sheet<Item>, facts: Facts): Encoder<Item> {
   const bytes = new FlushingWriter();
@@ -82,6 +82,15 @@ function elementsOf({ name, type }: Column): SchemaElement[] {
           logical_type: { type: 'STRING' },
         },
       ];
+    case 'histogram':
+      return [
+        { ...optional, num_children: 1, converted_type: 'LIST', logical_type: { type: 'LIST' } },
+        { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
+        { name: 'element', repetition_type: 'OPTIONAL', num_children: 3 },
+        { name: 'from', repetition_type: 'OPTIONAL', type: 'DOUBLE' },
+        { name: 'to', repetition_type: 'OPTIONAL', type: 'DOUBLE' },
+        { name: 'count', repetition_type: 'OPTIONAL', type: 'INT64', converted_type: 'UINT_64' },
+      ];
     case 'bool':
       return [{ ...optional, type: 'BOOLEAN' }];
     case 'double':
@@ -101,7 +110,7 @@ function elementsOf({ name, type }: Column): SchemaElement[] {
   }
 }
 
-function valueOf(value: FieldValue, type: ColumnType): FieldValue | bigint {
+function valueOf(value: FieldValue, type: ColumnType): unknown {
   if (value === null) return null;
   switch (type) {
     case 'text':
@@ -111,6 +120,8 @@ function valueOf(value: FieldValue, type: ColumnType): FieldValue | bigint {
     case 'uint64':
     case 'int64':
       return BigInt(String(value));
+    case 'histogram':
+      return (value as readonly Bucket[]).map(({ from, to, count }) => ({ from, to, count: BigInt(count) }));
     default:
       return value;
   }

@@ -11,7 +11,7 @@ import {
 import { EunomiaError } from '../base/errors.js';
 import { dataFields } from '../event/data-field.js';
 import type { TraceEvent } from '../event/event.js';
-import { fieldType } from '../event/scalar.js';
+import { fieldType, HISTOGRAM_BUCKET } from '../event/scalar.js';
 import { eventTypeName } from '../base/names.js';
 
 /** An event as JSON has it: what a GraphQL client gets that selects all of its fields. */
@@ -74,6 +74,7 @@ function copyOf(type: GraphQLOutputType, paths: readonly string[] | null): Copy 
       'BAD_SCHEMA',
       `schema.graphql: events have a value of the type ${named.name}, which no export knows`,
     );
+  if (named.name === HISTOGRAM_BUCKET) return (value) => value;
   // Labels are kept by name, and are a list in the contract.
   if (isListType(inner)) return (value) => labelList(value as Readonly<Record<string, string>>, paths);
   const fields = fieldsOf(named, paths);

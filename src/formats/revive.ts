@@ -12,7 +12,7 @@ import { createContainer, type Container } from '../inventory/container.js';
 import { cgroupIdOf } from '../event/cgroup-id.js';
 import { dataFields } from '../event/data-field.js';
 import type { TraceEvent } from '../event/event.js';
-import { rowOf, type ColumnType } from '../event/scalar.js';
+import { HISTOGRAM_BUCKET, rowOf, type ColumnType } from '../event/scalar.js';
 import { eventTypeName } from '../base/names.js';
 import { eventType } from './recorder.js';
 
@@ -43,6 +43,8 @@ const leaves: Readonly<
     fits: (value) => typeof value === 'string' && TIME.test(value) && !Number.isNaN(Date.parse(value)),
   },
   text: { what: 'a text', fits: text },
+  // Its buckets are objects, whose fields are looked at.
+  histogram: { what: 'a bucket of a histogram', fits: () => false },
 };
 
 /** Containers of a recording that are told apart; beyond it the oldest is made anew when it comes again. */
@@ -103,7 +105,7 @@ export class Reviver {
     return (value, at) => {
       if (!Array.isArray(value)) throw new Unfit(`${quoted(at)} is ${shown(value)}, not a list`);
       const list = value.map((item, i) => revive(item, `${at}[${i}]`));
-      if (!isObjectType(named)) return list;
+      if (!isObjectType(named) || named.name === HISTOGRAM_BUCKET) return list;
       return Object.fromEntries((list as { name: string; value: string }[]).map((label) => [label.name, label.value]));
     };
   }

@@ -8,7 +8,7 @@ import {
   type GraphQLSchema,
 } from 'graphql';
 import type { FieldValue, TraceEvent } from '../event/event.js';
-import { fieldType, type ColumnType } from '../event/scalar.js';
+import { fieldType, HISTOGRAM_BUCKET, type ColumnType } from '../event/scalar.js';
 import { compileField } from '../catalog/catalog.js';
 import { eventType, Recorder, type Recorded } from './recorder.js';
 
@@ -59,7 +59,8 @@ function typesOf(type: GraphQLObjectType, prefix = ''): Map<string, ColumnType> 
     const path = `${prefix}${field.name}`;
     const inner = getNullableType(field.type);
     const named = getNamedType(inner);
-    if (isObjectType(named)) return isListType(inner) || prefix !== '' ? [] : [...typesOf(named, `${path}.`)];
+    if (isObjectType(named) && named.name !== HISTOGRAM_BUCKET)
+      return isListType(inner) || prefix !== '' ? [] : [...typesOf(named, `${path}.`)];
     return [[path, fieldType(String(inner)).column]];
   });
   return new Map(fields);

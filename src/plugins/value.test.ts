@@ -124,7 +124,9 @@ function source(): string {
   );
   return `
     const paths = ${JSON.stringify(Object.fromEntries([...typed].map(([name, types]) => [name, [...types.keys()]])))};
-    const nameOf = (value) => (value === null || value.length === 0 ? null : Array.isArray(value) ? typeof value[0] + '[]' : typeof value);
+    const isBucket = (item) => typeof item === 'object' && typeof item.from === 'number' && typeof item.count === 'string' && 'to' in item;
+    const elementOf = (list) => (list.every(isBucket) ? 'PluginHistogramBucket' : typeof list[0]);
+    const nameOf = (value) => (value === null || value.length === 0 ? null : Array.isArray(value) ? elementOf(value) + '[]' : typeof value);
     const seen = {};
     exports.default = { name: 'p', version: '1', summary: 's',
       reads: ${JSON.stringify(Object.fromEntries([...reads].map(([name, roots]) => [name, [...roots]])))},

@@ -1,3 +1,4 @@
+import type { Unit } from '../event/scalar.js';
 import type { NodeFacts } from '../event/node.js';
 import type { Comparison, Operand } from '../analysis/aggregate/spec.js';
 import type { Container } from '../inventory/container.js';
@@ -169,6 +170,7 @@ export interface AggregateShape {
     readonly name: string;
     readonly fn: string;
     readonly field: string | null;
+    readonly unit: Unit | null;
     readonly time: boolean;
     readonly q: number;
   }[];
@@ -189,6 +191,7 @@ export interface StoredRow {
   readonly count: number;
   readonly values: readonly {
     readonly name: string;
+    readonly unit: Unit | null;
     readonly number: number | null;
     readonly text: string | null;
     readonly error: number;

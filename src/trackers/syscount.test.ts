@@ -11,25 +11,37 @@ const slotsOf = (counts: Readonly<Record<number, bigint>>): Uint8Array => {
 const field = (event: object, name: string): unknown => Reflect.get(event, name) as unknown;
 
 describe('an event of syscount', () => {
-  it('has the totals, and the histogram up to the last bucket that is not empty', () => {
+  it('has the totals, and the histogram from the first to the last bucket that is not empty', () => {
     const event = eventOf(syscount, {
       nr: syscallCode('close') ?? 0,
       abi: process.arch === 'arm64' ? 4 : 1,
       count: 7n,
       errors: 2n,
       durationNs: 2n ** 60n,
-      latencyLog2: slotsOf({ 2: 1n, 4: 2n ** 53n }),
+      durationHistogramNs: slotsOf({ 2: 1n, 4: 2n ** 53n }),
     });
     expect(field(event, 'name')).toBe('close');
     expect(field(event, 'count')).toBe('7');
     expect(field(event, 'durationNs')).toBe('1152921504606846976');
-    expect(field(event, 'latencyLog2')).toEqual(['0', '0', '1', '0', '9007199254740992']);
+    expect(field(event, 'durationHistogramNs')).toEqual([
+      { from: 4, to: 8, count: '1' },
+      { from: 8, to: 16, count: '0' },
+      { from: 16, to: 32, count: '9007199254740992' },
+    ]);
+  });
+
+  it('has a histogram that begins at 0 and ends without a bound', () => {
+    const event = eventOf(syscount, { durationHistogramNs: slotsOf({ 0: 2n, 47: 3n }) });
+    const buckets = field(event, 'durationHistogramNs') as object[];
+    expect(buckets).toHaveLength(48);
+    expect(buckets[0]).toEqual({ from: 0, to: 2, count: '2' });
+    expect(buckets[47]).toEqual({ from: 2 ** 47, to: null, count: '3' });
   });
 
   it('has no duration where none was taken', () => {
     const event = eventOf(syscount, { count: 7n });
     expect(field(event, 'durationNs')).toBeNull();
-    expect(field(event, 'latencyLog2')).toBeNull();
+    expect(field(event, 'durationHistogramNs')).toBeNull();
   });
 });
 

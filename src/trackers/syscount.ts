@@ -1,3 +1,4 @@
+import type { Bucket } from '../event/event.js';
 import { defineReport } from '../tracker/define-report.js';
 import { defineTracker, type TrackerOptions } from '../tracker/define.js';
 import { checkEvery, everyMs } from '../tracker/every.js';
@@ -9,7 +10,7 @@ function check(options: TrackerOptions, where: string): void {
 }
 
 /** What no call was timed for is unknown, not 0. */
-const ifTimed = (durationNs: string, latency: readonly string[] | null) => (latency === null ? null : durationNs);
+const ifTimed = (durationNs: string, histogram: readonly Bucket[] | null) => (histogram === null ? null : durationNs);
 
 export default defineTracker({
   name: 'syscount',
@@ -37,11 +38,11 @@ export default defineTracker({
   kernelAggregate: {
     everyMs,
     count: 'count',
-    totals: { count: null, errors: null, durationNs: 'latencyLog2' },
+    totals: { count: null, errors: null, durationNs: 'durationHistogramNs' },
   },
   fields: {
     name: nameField,
-    durationNs: { from: ['durationNs', 'latencyLog2'], read: ifTimed },
+    durationNs: { from: ['durationNs', 'durationHistogramNs'], read: ifTimed },
   },
   report: defineReport<'syscount'>({
     feeds: 'syscalls',

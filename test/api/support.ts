@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { defaultConfig, type Config, type Limits, type Role } from '../../src/base/config.js';
 import { createContainer, type Container, type MutableContainer } from '../../src/inventory/container.js';
 import { ContainerRegistry } from '../../src/inventory/registry.js';
-import type { CgroupId, ProcessView, TraceEvent } from '../../src/event/event.js';
+import type { Bucket, CgroupId, ProcessView, TraceEvent } from '../../src/event/event.js';
 import type { Unloaded } from '../../src/kernel/object.js';
 import type { Chunk, SourceSpec } from '../../src/kernel/protocol.js';
 import type { ChunkReceiver, KernelSource } from '../../src/kernel/thread.js';
@@ -138,8 +138,12 @@ function fakeView(tracker: string): EventView {
       return '30000';
     }
     /** Nine calls of 1 to 2 µs, one of 16 to 33 µs. */
-    get latencyLog2(): readonly string[] {
-      return [...Array<string>(10).fill('0'), '9', '0', '0', '0', '1'];
+    get durationHistogramNs(): readonly Bucket[] {
+      return [10, 11, 12, 13, 14].map((slot) => ({
+        from: 2 ** slot,
+        to: 2 ** (slot + 1),
+        count: slot === 10 ? '9' : slot === 14 ? '1' : '0',
+      }));
     }
     get flags(): readonly string[] {
       return ['O_RDONLY'];

@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { beforeAll, describe, expect, it } from 'vitest';
+import type { Bucket } from '../../src/event/event.js';
 import { root } from '../../src/base/paths.js';
 import { heldPrograms } from '../support/bpf.js';
 import { startTracker, type Seen } from '../support/session.js';
@@ -60,7 +61,8 @@ const named = (events: readonly Seen[], name: string) => events.filter((e) => e[
 const total = (events: readonly Seen[], field: string) => events.reduce((sum, e) => sum + Number(e[field] ?? 0), 0);
 const slots = (events: readonly Seen[]): number =>
   events.reduce(
-    (sum, e) => sum + ((e['latencyLog2'] as string[] | null) ?? []).reduce((n, count) => n + Number(count), 0),
+    (sum, e) =>
+      sum + ((e['durationHistogramNs'] as Bucket[] | null) ?? []).reduce((n, { count }) => n + Number(count), 0),
     0,
   );
 
@@ -122,8 +124,8 @@ describe('the tracker syscount', () => {
     expect(slots(naps)).toBe(10);
     expect(total(naps, 'durationNs')).toBeGreaterThanOrEqual(10 * 20_000_000);
     // 20 ms is more than 2^24 ns.
-    for (const { latencyLog2 } of naps)
-      expect((latencyLog2 as string[]).slice(0, 24).every((count) => count === '0')).toBe(true);
+    for (const { durationHistogramNs } of naps)
+      expect((durationHistogramNs as Bucket[])[0]?.from).toBeGreaterThanOrEqual(2 ** 24);
   });
 
   it('without latency has one program at the exit of calls, and no durations', async () => {
@@ -134,7 +136,7 @@ describe('the tracker syscount', () => {
     await load('nap', 2);
     const naps = await syscount.stop();
     expect(total(naps, 'count')).toBe(2);
-    for (const nap of naps) expect(nap).toMatchObject({ durationNs: null, latencyLog2: null });
+    for (const nap of naps) expect(nap).toMatchObject({ durationNs: null, durationHistogramNs: null });
   });
 
   it('is read when someone asks, and forgets what it told', async () => {

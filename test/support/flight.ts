@@ -57,7 +57,7 @@ const MOMENTS: ReadonlySet<string> = new Set([
   'durationNs',
   'lifetimeNs',
   'container',
-  'latencyLog2',
+  'durationHistogramNs',
 ]);
 
 /** Runs it on the harness; nothing of it is left behind. */

@@ -51,6 +51,7 @@ const measure = (fn: Measure['fn'], field: string | null, more: Partial<Measure>
   name: fn,
   fn,
   field,
+  unit: null,
   time: false,
   q: 0.5,
   k: 3,

@@ -1,6 +1,6 @@
 import { invalid } from '../../base/errors.js';
 import type { Catalog } from '../../catalog/catalog.js';
-import { fieldType, isAmount } from '../../event/scalar.js';
+import { fieldType, isAmount, unitOf } from '../../event/scalar.js';
 import type { Measure, MeasureFunction } from './measures/index.js';
 import { checkKernelTotals } from './kernel-total.js';
 
@@ -82,6 +82,7 @@ function compileOne(
     name: name ?? defaultName(fn, field ?? null, q),
     fn,
     field: field ?? null,
+    unit: field == null || fn === 'COUNT' || fn === 'DISTINCT' ? null : unitOf(field),
     time,
     q: fn === 'QUANTILE' ? quantileOf(q, `${where}.q`) : 0,
     k: topOf(k, `${where}.k`),

@@ -1,5 +1,5 @@
 import { invalid } from '../../base/errors.js';
-import type { TraceEvent } from '../../event/event.js';
+import type { Bucket, TraceEvent } from '../../event/event.js';
 import type { Catalog } from '../../catalog/catalog.js';
 import type { MeasureFunction } from './measures/index.js';
 import { compileReader } from './value.js';
@@ -17,8 +17,8 @@ export interface KernelTotals {
 }
 
 export interface Total {
-  /** Counts of the single values by power of two: place i holds 2^i up to 2^(i+1). Null for a total without. */
-  readonly histogram: ((event: TraceEvent) => readonly string[] | null) | null;
+  /** The single values by power of two. Null for a total without. */
+  readonly histogram: ((event: TraceEvent) => readonly Bucket[] | null) | null;
 }
 
 /** Null when none of the trackers aggregates in the kernel. */

@@ -65,6 +65,7 @@ const measure = (fn: Measure['fn'], field: string | null): Measure => ({
   name: `${fn} ${field}`,
   fn,
   field,
+  unit: null,
   time: false,
   q: 0.5,
   k: 3,

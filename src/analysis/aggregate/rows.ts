@@ -1,4 +1,5 @@
 import { sorted, type Work } from '../../base/turn.js';
+import type { Unit } from '../../event/scalar.js';
 import { textOfMs } from '../../event/clock.js';
 import type { Result } from './measures/state.js';
 import type { Group, GroupFactory, Pane } from './pane.js';
@@ -10,6 +11,7 @@ const PIECE = 32;
 
 export interface MeasureValue extends Result {
   readonly name: string;
+  readonly unit: Unit | null;
 }
 
 /** RFC 3339; `from` is in it, `to` is not. */
@@ -41,7 +43,7 @@ export function rowOf(
   return {
     key: spec.groupBy.map(({ path }, i) => ({ field: path, value: textOf(group.key?.[i] ?? null) })),
     count: group.count,
-    values: spec.measures.map(({ name }, i) => ({ name, ...factory.resultOf(group, i, seconds) })),
+    values: spec.measures.map(({ name, unit }, i) => ({ name, unit, ...factory.resultOf(group, i, seconds) })),
     window,
     other: group.key === null,
   };

@@ -1,4 +1,4 @@
-import type { FieldValue, TraceEvent } from '../../event/event.js';
+import type { Bucket, FieldValue, TraceEvent } from '../../event/event.js';
 import { compileField } from '../../catalog/catalog.js';
 import type { Total } from './kernel-total.js';
 
@@ -47,7 +47,7 @@ export class Cell {
   /** Whether the value is a total of all that the event stands for, and not the value of each. */
   total = false;
   /** The single values of a total, by power of two; null where they are not known. */
-  histogram: readonly string[] | null = null;
+  histogram: readonly Bucket[] | null = null;
   value: FieldValue = null;
   /** NaN when it is no number. Beyond 2^53 only `value`, a decimal text, is exact. */
   number = Number.NaN;
@@ -81,14 +81,14 @@ export class Cell {
 
   /** Of how many the value is: of a total those that are known, else the event's weight. */
   countOf(weight: number): number {
-    return this.histogram ? this.histogram.reduce((sum, count) => sum + Number(count), 0) : weight;
+    return this.histogram ? this.histogram.reduce((sum, { count }) => sum + Number(count), 0) : weight;
   }
 
   /** Each single value of a total, as far as it is known, with how often it was there: the middle of its power of two, by their ratio. */
   forEach(take: (value: number, count: number) => void): void {
-    this.histogram?.forEach((count, i) => {
-      if (count !== '0') take(MIDDLE * 2 ** i, Number(count));
-    });
+    for (const { from, count } of this.histogram ?? [])
+      // Of 0 to 2, 1 to 2 tells.
+      if (count !== '0') take(MIDDLE * Math.max(1, from), Number(count));
   }
 
   /** The whole number that it is, exactly; null for a fraction. */

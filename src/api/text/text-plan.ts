@@ -14,8 +14,9 @@ import {
   type GraphQLSchema,
 } from 'graphql';
 import { collectFields, collectSubfields } from 'graphql/execution/collectFields.js';
+import { HISTOGRAM_BUCKET } from '../../event/scalar.js';
 import { asciiJson } from '../../record/json/bytes.js';
-import { Unwritable, type JsonEntry, type JsonShape } from '../../record/json/shape.js';
+import { objectJson, Unwritable, type JsonEntry, type JsonShape } from '../../record/json/shape.js';
 import type { Execution } from '../graphql/compile.js';
 import { eventTypes } from '../graphql/demand.js';
 
@@ -87,6 +88,7 @@ class Planner {
     for (const [tracker, type] of eventTypes(this.#schema)) {
       const entries = this.#entries<JsonEntry>(type, nodes, (key, name, output, inner) => {
         const named = getNamedType(output);
+        if (isObjectType(named) && named.name === HISTOGRAM_BUCKET) return this.#histogram(key, name, output, inner);
         const kind = name === 'process' || (name === 'container' && !isNonNullType(output)) ? name : null;
         const below = kind && isObjectType(named) && !isListType(output) ? this.#plain(named, inner) : null;
         return kind && below && { kind, key, entries: below };
@@ -95,6 +97,21 @@ class Planner {
       shape.set(tracker, entries);
     }
     return shape;
+  }
+
+  /** A leaf, whose value is made from the event: few events have one, and few buckets. */
+  #histogram(key: string, field: string, output: GraphQLOutputType, inner: Nodes): JsonEntry | null {
+    const type = getNamedType(output);
+    const entries = isObjectType(type) ? this.#plain(type, inner) : null;
+    if (!entries) return null;
+    return {
+      kind: 'leaf',
+      key,
+      field,
+      scalar: null,
+      nullable: !isNonNullType(output),
+      json: listJson(output, (value) => objectJson(value as object, entries)),
+    };
   }
 
   /** Of an object with leaves alone. */
@@ -153,19 +170,23 @@ function jsonOf(type: GraphQLOutputType): (value: unknown) => string {
       return json(value);
     };
   }
-  if (isListType(type)) {
-    const json = jsonOf(type.ofType);
-    return (value) => {
-      if (value === null || value === undefined) return 'null';
-      if (!Array.isArray(value)) throw new Unwritable('no list where the schema has one');
-      return `[${value.map(json).join(',')}]`;
-    };
-  }
+  if (isListType(type)) return listJson(type, jsonOf(type.ofType));
   const leaf = type as GraphQLLeafType;
   return (value) => {
     if (value === null || value === undefined) return 'null';
     const serialized: unknown = leaf.serialize(value);
     if (serialized === null || serialized === undefined) throw new Unwritable(`${leaf.name} made nothing of a value`);
     return asciiJson(serialized);
+  };
+}
+
+function listJson(type: GraphQLOutputType, json: (value: unknown) => string): (value: unknown) => string {
+  return (value) => {
+    if (value === null || value === undefined) {
+      if (isNonNullType(type)) throw new Unwritable('null where the schema allows none');
+      return 'null';
+    }
+    if (!Array.isArray(value)) throw new Unwritable('no list where the schema has one');
+    return `[${value.map(json).join(',')}]`;
   };
 }

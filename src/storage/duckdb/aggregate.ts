@@ -169,8 +169,9 @@ function rowOf(row: Row, { groupBy, measures, window }: AggregateShape): StoredR
   return {
     key: groupBy.map(({ path }, i) => ({ field: path, value: textOf(row[first + i] ?? null) })),
     count,
-    values: measures.map(({ name, fn, field }, i) => ({
+    values: measures.map(({ name, unit, fn, field }, i) => ({
       name,
+      unit,
       ...resultOf(fn, field, row[results + i] ?? null, Number(row[results + measures.length + i] ?? 0), count),
     })),
     window: span ? { from: textOfNanos(from), to: textOfNanos(from + span) } : null,
@@ -182,7 +183,7 @@ function textOf(value: Value): string | null {
   return value === null ? null : String(value);
 }
 
-type Result = Omit<StoredRow['values'][number], 'name'>;
+type Result = Omit<StoredRow['values'][number], 'name' | 'unit'>;
 
 function resultOf(fn: string, field: string | null, value: Value, counted: number, count: number): Result {
   const nothing = { number: null, text: null, error: 0, buckets: null, top: null };

@@ -36,6 +36,7 @@ const types: Readonly<Record<ColumnKind, readonly [type: DuckDBType, width: numb
   text: [VARCHAR, 16],
   time: [BIGINT, 8],
   list: [VARCHAR, 16],
+  histogram: [VARCHAR, 16],
 };
 
 /**
@@ -134,6 +135,7 @@ export class ColumnBuffer {
         this.#longs[row] = BigInt.asUintN(64, typeof value === 'bigint' ? value : nanosOf(String(value)));
         return;
       case 'list':
+      case 'histogram':
         return this.setText(row, JSON.stringify(value));
       case 'text':
         return this.setText(row, String(value));

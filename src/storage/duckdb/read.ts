@@ -83,6 +83,7 @@ function valueOf(value: Value, kind: ColumnKind): unknown {
     case 'time':
       return textOfNanos(BigInt(value));
     case 'list':
+    case 'histogram':
       return parsed(value) ?? null;
     default:
       return value;

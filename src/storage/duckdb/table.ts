@@ -1,7 +1,7 @@
 import type { CatalogTracker } from '../../catalog/catalog.js';
 import { fieldType, type ColumnType } from '../../event/scalar.js';
 
-/** How a column's values are held. A list is the JSON text of it, as it stands in a group's key. */
+/** How a column's values are held. A list, also of a histogram's buckets, is the JSON text of it, as it stands in a group's key. */
 export type ColumnKind = ColumnType;
 
 export interface Column {
@@ -64,6 +64,7 @@ export const sqlTypes: Readonly<Record<ColumnKind, string>> = {
   text: 'VARCHAR',
   time: 'BIGINT',
   list: 'VARCHAR',
+  histogram: 'VARCHAR',
 };
 
 /** A kind that is held as a column of this type. */

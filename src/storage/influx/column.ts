@@ -85,5 +85,5 @@ export function isKernelAggregate(tracker: CatalogTracker & { readonly kernelAgg
 }
 
 export function amountsOf(tracker: CatalogTracker): string[] {
-  return tracker.fields.flatMap(({ path }) => (isAmount(path) ? [path] : []));
+  return tracker.fields.flatMap(({ path, type }) => (isAmount(path) && !fieldType(type).list ? [path] : []));
 }

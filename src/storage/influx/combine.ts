@@ -73,7 +73,7 @@ function rowOf(
   };
 }
 
-function valueOf({ name, fn, field, q }: HistoryMeasure, slots: Slots, count: number, seconds: number): Measured {
+function valueOf({ name, unit, fn, field, q }: HistoryMeasure, slots: Slots, count: number, seconds: number): Measured {
   const at = (slot: Parameters<typeof slotOf>[0]): number | null => {
     const value = slots.get(slotOf(slot, field, slot === 'quantile' ? q : 0));
     return value === undefined || Number.isNaN(value) ? null : value;
@@ -106,6 +106,7 @@ function valueOf({ name, fn, field, q }: HistoryMeasure, slots: Slots, count: nu
   })();
   return {
     name,
+    unit,
     number,
     text: Number.isSafeInteger(number) ? String(number) : null,
     error: 0,

@@ -1,3 +1,5 @@
+import type { Bucket } from '../../event/event.js';
+
 /**
  * InfluxDB's line protocol: `measurement,tag=text field=value time`. Written by hand, not with the client's `Point`: no text of a watched
  * process may become a line, a tag or a field of its own, and the client's escapes leave the two holes that are closed here.
@@ -102,12 +104,12 @@ export function jsonPieces(value: unknown): string[] {
   );
 }
 
-/** Texts as JSON; of a list that is too long, the first ones. */
-export function listValue(list: readonly string[]): string {
+/** A list as JSON: texts, of a list that is too long the first ones, or the few buckets of a histogram. */
+export function listValue(list: readonly (string | Bucket)[]): string {
   let kept = list;
   let json = JSON.stringify(kept);
   while (json.length > MAX_TEXT / 3 && Buffer.byteLength(json) > MAX_TEXT) {
-    kept = kept.length > 1 ? kept.slice(0, kept.length >> 1) : [`${cutText(kept[0] ?? '', MAX_TEXT / 12)}…`];
+    kept = kept.length > 1 ? kept.slice(0, kept.length >> 1) : [`${cutText(String(kept[0] ?? ''), MAX_TEXT / 12)}…`];
     json = JSON.stringify(kept);
   }
   return textValue(json);

@@ -164,8 +164,8 @@ describe('an aggregate', () => {
       ask({
         windowMs: 10_000,
         measures: [
-          { name: 'd', fn: 'DISTINCT', field: 'process.uid', q: 0, time: false },
-          { name: 'p', fn: 'QUANTILE', field: 'process.pid', q: 0.5, time: false },
+          { name: 'd', fn: 'DISTINCT', field: 'process.uid', q: 0, unit: null, time: false },
+          { name: 'p', fn: 'QUANTILE', field: 'process.pid', q: 0.5, unit: null, time: false },
         ],
       }),
     );
@@ -183,7 +183,7 @@ describe('an aggregate', () => {
         trackers: [exit],
         source: 'ROLLUP',
         groupBy: ['signal'],
-        measures: [{ name: 'a', fn: 'AVG', field: 'lifetimeNs', q: 0, time: false }],
+        measures: [{ name: 'a', fn: 'AVG', field: 'lifetimeNs', q: 0, unit: null, time: false }],
       }),
     );
     expect(influxql.aggregateText(plan)?.text).toContain(
@@ -197,15 +197,18 @@ describe('an aggregate', () => {
       /groupBy\[0\]: InfluxDB groups by tags, and "process.comm" is a field there; group by "tracker"/,
     ],
     [
-      { measures: [{ name: 't', fn: 'TOP_K', field: 'filename', q: 0, time: false }] },
+      { measures: [{ name: 't', fn: 'TOP_K', field: 'filename', q: 0, unit: null, time: false }] },
       /measures\[0\].fn: InfluxDB cannot compute TOP_K/,
     ],
     [
-      { measures: [{ name: 's', fn: 'SUM', field: 'filename', q: 0, time: false }] },
+      { measures: [{ name: 's', fn: 'SUM', field: 'filename', q: 0, unit: null, time: false }] },
       /measures\[0\].field: "filename" is no number in InfluxDB/,
     ],
     [
-      { source: 'ROLLUP', measures: [{ name: 'q', fn: 'QUANTILE', field: 'process.pid', q: 0.5, time: false }] },
+      {
+        source: 'ROLLUP',
+        measures: [{ name: 'q', fn: 'QUANTILE', field: 'process.pid', q: 0.5, unit: null, time: false }],
+      },
       /a QUANTILE cannot be made of rollups/,
     ],
     [{ from: 0n }, /the range is \d+ days long; InfluxDB is asked for 366 days at most/],

@@ -1,4 +1,4 @@
-import type { FieldValue, TraceEvent } from '../../event/event.js';
+import type { Bucket, FieldValue, TraceEvent } from '../../event/event.js';
 import type { CatalogTracker } from '../../catalog/catalog.js';
 import { columnsOf, measurementOf, OWN_TAGS, SEQ, WIDE_SUFFIX, type Column } from './column.js';
 import { isInt64, listValue, tag, textValue } from './line.js';
@@ -55,7 +55,7 @@ interface Root {
 function fieldPart({ name, kind }: Column, value: FieldValue): string {
   if (value === null) return '';
   if (kind === 'list')
-    return `,${name}=${listValue(Array.isArray(value) ? (value as readonly string[]) : [String(value)])}`;
+    return `,${name}=${listValue(Array.isArray(value) ? (value as readonly (string | Bucket)[]) : [String(value)])}`;
   if (kind === 'text') return `,${name}=${textValue(String(value))}`;
   if (kind === 'boolean') return `,${name}=${value === true ? 'true' : 'false'}`;
   if (kind === 'number') return Number.isFinite(value) ? `,${name}=${String(value)}` : '';

@@ -51,10 +51,10 @@ function valueOf({ name, kind, wide }: Column, columns: StoredRow['columns']): u
   return typeof value === 'string' ? (kind === 'tag' ? originalTag(value) : originalText(value)) : value;
 }
 
-function listOf(value: StoredValue): readonly string[] | null {
+function listOf(value: StoredValue): readonly unknown[] | null {
   try {
     const list: unknown = JSON.parse(String(value));
-    return Array.isArray(list) ? list.map(String) : null;
+    return Array.isArray(list) ? list.map((item: unknown) => (typeof item === 'object' ? item : String(item))) : null;
   } catch {
     return null; // another's point
   }

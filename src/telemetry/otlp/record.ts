@@ -1,12 +1,12 @@
 import type { HrTime } from '@opentelemetry/api';
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
 import type { Container } from '../../inventory/container.js';
-import type { Gap, TraceEvent } from '../../event/event.js';
+import type { Bucket, Gap, TraceEvent } from '../../event/event.js';
 import { compileField, type FieldReader } from '../../catalog/catalog.js';
 import type { ExportedAlert, ExportedField, ExportedSession } from './protocol.js';
 import type { Resources } from './resource.js';
 
-type Attributes = Record<string, string | number | boolean | string[]>;
+type Attributes = Record<string, ReadableLogRecord['attributes'][string]>;
 
 /**
  * What of a process OpenTelemetry's conventions name otherwise than the schema. `comm` is what they take
@@ -63,7 +63,7 @@ export class RecordMaker {
     for (const { name, also, wide, read } of this.#attributes.get(event.tracker) ?? []) {
       const value = read(event);
       if (value === null) continue;
-      attributes[name] = typeof value === 'object' ? [...value] : wide ? numberOf(value) : value;
+      attributes[name] = typeof value === 'object' ? value.map(elementOf) : wide ? numberOf(value) : value;
       if (also !== null) attributes[also] = attributes[name];
     }
     const args = attributes['process.command_args'];
@@ -174,4 +174,9 @@ export function hrTimeOf(time: string): HrTime {
   }
   const fraction = /^\.(\d{1,9})/.exec(time.slice(19))?.[1] ?? '0';
   return [lastSeconds, Number(fraction.padEnd(9, '0'))];
+}
+
+/** Of a list: a text, or a bucket of a histogram. */
+function elementOf(item: string | Bucket): string | Readonly<Record<keyof Bucket, number | null>> {
+  return typeof item === 'string' ? item : { from: item.from, to: item.to, count: Number(item.count) };
 }

@@ -1,3 +1,4 @@
+import type { Unit } from '../../../event/scalar.js';
 import { Count, Events } from './count.js';
 import { Distinct } from './distinct.js';
 import { Extreme, TimeExtreme } from './extreme.js';
@@ -27,6 +28,8 @@ export interface Measure {
   readonly fn: MeasureFunction;
   /** Null for COUNT and RATE of events. */
   readonly field: string | null;
+  /** Of its values; of a RATE, per second. */
+  readonly unit: Unit | null;
   /** For MIN and MAX: a time, not a number. */
   readonly time: boolean;
   readonly q: number;

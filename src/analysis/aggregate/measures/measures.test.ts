@@ -16,7 +16,17 @@ function measured(
   parts = 1,
   totals: Totals = { count: values.length, seconds: 2 },
 ): Result {
-  const measure: Measure = { name: 'm', fn, field: 'f', time: false, q: 0.5, k: 10, buckets: null, ...options };
+  const measure: Measure = {
+    name: 'm',
+    fn,
+    field: 'f',
+    unit: null,
+    time: false,
+    q: 0.5,
+    k: 10,
+    buckets: null,
+    ...options,
+  };
   const states = Array.from({ length: parts }, () => makeState(measure));
   const cell = new Cell(() => null);
   values.forEach((value, i) => {
@@ -94,7 +104,16 @@ describe('measures, split among states and merged', () => {
   });
 
   it('keep a quantile of many weighted values in a bucket beyond 2^32', () => {
-    const measure: Measure = { name: 'm', fn: 'QUANTILE', field: 'f', time: false, q: 0.5, k: 1, buckets: null };
+    const measure: Measure = {
+      name: 'm',
+      fn: 'QUANTILE',
+      field: 'f',
+      unit: null,
+      time: false,
+      q: 0.5,
+      k: 1,
+      buckets: null,
+    };
     const state = makeState(measure);
     const cell = new Cell(() => null);
     for (const [value, weight] of [
@@ -212,7 +231,7 @@ describe('measures, split among states and merged', () => {
 
   it('refuse to merge with another measure', () => {
     const of = (fn: MeasureFunction) =>
-      makeState({ name: 'm', fn, field: 'f', time: false, q: 0.5, k: 10, buckets: null });
+      makeState({ name: 'm', fn, field: 'f', unit: null, time: false, q: 0.5, k: 10, buckets: null });
     expect(() => of('SUM').merge(of('DISTINCT'))).toThrow('only states of the same measure');
   });
 });
