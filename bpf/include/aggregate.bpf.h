@@ -29,17 +29,18 @@ struct eu_aggregate_key {
 	__u32 what; /* the tracker's own: what happened */
 };
 
-/* Declares the two maps, and what a value begins with. */
-#define EU_AGGREGATES(name)                                           \
+/* Declares the two maps. `key_type` begins with a struct eu_aggregate_key: for a tracker whose `what` needs more room. */
+#define EU_AGGREGATES_BY(name, key_type)                              \
 	EU_EVENT(name);                                               \
 	struct {                                                      \
 		__uint(type, BPF_MAP_TYPE_HASH);                      \
 		__uint(max_entries, EU_AGGREGATE_ENTRIES);            \
 		__uint(map_flags, BPF_F_NO_PREALLOC);                 \
-		__type(key, struct eu_aggregate_key);                 \
+		__type(key, key_type);                                \
 		__type(value, struct name##_event);                   \
 	} eu_aggregates_0 SEC(".maps"), eu_aggregates_1 SEC(".maps"); \
 	static const struct name##_event eu_aggregate_zero = {}
+#define EU_AGGREGATES(name) EU_AGGREGATES_BY(name, struct eu_aggregate_key)
 
 static __always_inline struct eu_aggregate_key eu_aggregate_key(struct task_struct *task, __u32 what)
 {
@@ -51,8 +52,23 @@ static __always_inline struct eu_aggregate_key eu_aggregate_key(struct task_stru
 	};
 }
 
-/* The value of a key in one of the maps, made where there is none; NULL when there is no room. */
-static __always_inline void *eu_aggregate_in(void *map, const struct eu_aggregate_key *key, const void *zero)
+/* The same of a process by its header. */
+static __always_inline struct eu_aggregate_key eu_aggregate_key_of(const struct eu_header *h, __u32 what)
+{
+	return (struct eu_aggregate_key){
+		.start_and_cpu = h->start_boot_ns << 16 | (__u16)bpf_get_smp_processor_id(),
+		.cgroup_id = h->cgroup_id,
+		.pid = h->pid,
+		.what = what,
+	};
+}
+
+/*
+ * The value of a key in one of the maps, made where there is none; NULL when there is no room. `header` is the process's; NULL for the
+ * current task's.
+ */
+static __always_inline void *eu_aggregate_in(void *map, const void *key, const void *zero,
+					     const struct eu_header *header)
 {
 	struct eu_header *total = bpf_map_lookup_elem(map, key);
 
@@ -61,21 +77,24 @@ static __always_inline void *eu_aggregate_in(void *map, const struct eu_aggregat
 	if (bpf_map_update_elem(map, key, zero, BPF_NOEXIST))
 		return NULL;
 	total = bpf_map_lookup_elem(map, key);
-	if (total)
+	if (total && header)
+		*total = *header;
+	else if (total)
 		eu_fill(total);
 	return total;
 }
 
 /* The value that this CPU adds to; NULL when there is no room: then it is an event of its own, in the ring. */
-#define eu_aggregate_of(key)                                                                    \
-	(eu_control.aggregate_side ? eu_aggregate_in(&eu_aggregates_1, key, &eu_aggregate_zero) \
-				   : eu_aggregate_in(&eu_aggregates_0, key, &eu_aggregate_zero))
+#define eu_aggregate_for(key, header)                                                                   \
+	(eu_control.aggregate_side ? eu_aggregate_in(&eu_aggregates_1, key, &eu_aggregate_zero, header) \
+				   : eu_aggregate_in(&eu_aggregates_0, key, &eu_aggregate_zero, header))
+#define eu_aggregate_of(key) eu_aggregate_for(key, NULL)
 
-/* The place of a duration in an eu_log2. */
-static __always_inline __u32 eu_log2_slot(__u64 ns)
+/* The place of a value in an eu_log2. */
+static __always_inline __u32 eu_log2_slot(__u64 value)
 {
-	__u32 slot = (ns > 0xffffffff) << 5;
-	__u32 rest = ns >> slot, shift;
+	__u32 slot = (value > 0xffffffff) << 5;
+	__u32 rest = value >> slot, shift;
 
 	shift = (rest > 0xffff) << 4;
 	rest >>= shift;

@@ -10,6 +10,7 @@
 
 #include "eunomia.bpf.h"
 #include "file.bpf.h"
+#include "header.bpf.h"
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct hlist_node {
@@ -151,40 +152,6 @@ __attribute__((noinline)) int eu_fill_at(struct eu_header *h, __u64 address)
 	}
 	BPF_CORE_READ_INTO(&h->comm, task, comm);
 	return 0;
-}
-
-/* eu_target_holds of a process by its header. */
-static __always_inline bool eu_target_holds_header(const struct eu_header *h)
-{
-	if (!h->pid)
-		return false;
-	if (eu_by_pid) {
-		__u32 pid = h->pid;
-
-		if (!bpf_map_lookup_elem(&eu_pids, &pid))
-			return false;
-	}
-	if (eu_by_uid) {
-		__u32 uid = h->uid;
-
-		if (!bpf_map_lookup_elem(&eu_uids, &uid))
-			return false;
-	}
-	if (eu_by_comm) {
-		struct eu_comm comm = {};
-
-		bpf_probe_read_kernel_str(&comm, sizeof(comm), h->comm);
-		if (!bpf_map_lookup_elem(&eu_comms, &comm))
-			return false;
-	}
-	if (eu_by_cgroup) {
-		__u64 id = h->cgroup_id;
-		__u8 *verdict = bpf_map_lookup_elem(&eu_cgroups, &id);
-
-		if (verdict && (*verdict == EU_SKIP || (*verdict == EU_SKIP_HOST && !h->init_pid)))
-			return false;
-	}
-	return true;
 }
 
 #endif

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* The session's filter for a process that is known by a header of its: another one than the current task's, or of an earlier moment. */
+#ifndef EUNOMIA_HEADER_BPF_H
+#define EUNOMIA_HEADER_BPF_H
+
+#include "eunomia.bpf.h"
+
+/* eu_target_holds of a process by its header. */
+static __always_inline bool eu_target_holds_header(const struct eu_header *h)
+{
+	if (!h->pid)
+		return false;
+	if (eu_by_pid) {
+		__u32 pid = h->pid;
+
+		if (!bpf_map_lookup_elem(&eu_pids, &pid))
+			return false;
+	}
+	if (eu_by_uid) {
+		__u32 uid = h->uid;
+
+		if (!bpf_map_lookup_elem(&eu_uids, &uid))
+			return false;
+	}
+	if (eu_by_comm) {
+		struct eu_comm comm = {};
+
+		bpf_probe_read_kernel_str(&comm, sizeof(comm), h->comm);
+		if (!bpf_map_lookup_elem(&eu_comms, &comm))
+			return false;
+	}
+	if (eu_by_cgroup) {
+		__u64 id = h->cgroup_id;
+		__u8 *verdict = bpf_map_lookup_elem(&eu_cgroups, &id);
+
+		if (verdict && (*verdict == EU_SKIP || (*verdict == EU_SKIP_HOST && !h->init_pid)))
+			return false;
+	}
+	return true;
+}
+
+/* eu_task_passes of a process by its header. */
+static __always_inline bool eu_header_passes(const struct eu_header *h)
+{
+	if (eu_where_none)
+		return false;
+	return eu_passes(pid, h->pid) && eu_passes(tid, h->tid) && eu_passes(uid, h->uid) && eu_passes(gid, h->gid) &&
+	       eu_passes_chars(comm, h->comm) && eu_passes(cgroup_id, h->cgroup_id);
+}
+
+/* eu_wanted of a process by its header. */
+static __always_inline bool eu_header_wanted(const struct eu_header *h)
+{
+	return (!eu_where || eu_header_passes(h)) && eu_target_holds_header(h);
+}
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * runqlat: how long threads that can run wait for a CPU, by container, process and name of the thread, with histograms.
+ *
+ * A wait begins when a thread is woken, or loses its CPU while it could go on, and ends when it gets one. Its beginning is kept in the
+ * thread: a wait may end on another CPU, and nothing is left of a thread that ends.
+ *
+ * Linux 5.18 and later (fa2c3254d7cf "sched/tracing: Don't re-read p->state when emitting sched_switch event").
+ */
+#include "eunomia.bpf.h"
+#include "aggregate.bpf.h"
+
+struct runqlat_event {
+	struct eu_header header; /* boot_ns is of the reading, tid of the thread that was seen first */
+	eu_total count;
+	eu_total preemptions; /* of these, the waits of threads that had lost their CPU */
+	eu_total wait_ns;
+	eu_log2 wait_histogram_ns;
+};
+EU_AGGREGATES(runqlat);
+
+/* include/uapi/linux/bpf.h */
+#define BPF_MAP_TYPE_TASK_STORAGE 29
+#define BPF_LOCAL_STORAGE_GET_F_CREATE 1
+
+struct wait {
+	__u64 since_ns; /* 0: it does not wait, as far as is known */
+	bool preempted;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct wait);
+} runqlat_waits SEC(".maps");
+
+static const struct eu_header nobody = {};
+
+/*
+ * Waits of one process under several names are apart: a process waits before it executes a program, which changes its name, and threads of
+ * a program have names.
+ */
+static __always_inline __u32 name_hash(struct task_struct *task)
+{
+	__u64 hash = ((__u64 *)task->comm)[0] * 0x9e3779b97f4a7c15ULL;
+
+	hash = (hash ^ hash >> 32 ^ ((__u64 *)task->comm)[1]) * 0x9e3779b97f4a7c15ULL;
+	return hash >> 32;
+}
+
+static __always_inline bool is_wanted(struct task_struct *task)
+{
+	return (!eu_where || eu_task_passes(task, task)) && eu_target_holds(task, task);
+}
+
+static __always_inline void begin(struct task_struct *task, bool preempted)
+{
+	struct wait *wait;
+
+	/* A CPU that is idle runs a thread that has no number, and does not wait. */
+	if (!task->pid || !is_wanted(task))
+		return;
+	wait = bpf_task_storage_get(&runqlat_waits, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!wait) {
+		eu_count(true);
+		return;
+	}
+	wait->since_ns = bpf_ktime_get_boot_ns();
+	wait->preempted = preempted;
+}
+
+SEC("tp_btf/sched_wakeup")
+int BPF_PROG(runq_wakeup, struct task_struct *task)
+{
+	begin(task, false);
+	return 0;
+}
+
+SEC("tp_btf/sched_wakeup_new")
+int BPF_PROG(runq_wakeup_new, struct task_struct *task)
+{
+	begin(task, false);
+	return 0;
+}
+
+static __always_inline void add(struct runqlat_event *total, struct task_struct *task, __u64 ns, bool preempted)
+{
+	if (!total->count)
+		eu_fill_task(&total->header, task);
+	total->count++;
+	if (preempted)
+		total->preemptions++;
+	total->wait_ns += ns;
+	total->wait_histogram_ns.slots[eu_log2_slot(ns)]++;
+}
+
+/* Interrupts are off: plain adds are exact. */
+static __always_inline void end(struct task_struct *task)
+{
+	struct wait *wait = bpf_task_storage_get(&runqlat_waits, task, NULL, 0);
+	struct runqlat_event *total;
+	struct eu_aggregate_key key;
+	__u64 ns;
+
+	if (!wait || !wait->since_ns)
+		return;
+	ns = bpf_ktime_get_boot_ns() - wait->since_ns;
+	wait->since_ns = 0;
+	if (!is_wanted(task))
+		return;
+	key = eu_aggregate_key(task, name_hash(task));
+	/* Its header is this task's, and not that of the current one, which gives the CPU away. */
+	total = eu_aggregate_for(&key, &nobody);
+	if (total) {
+		add(total, task, ns, wait->preempted);
+		return;
+	}
+	total = eu_reserve(struct runqlat_event);
+	if (!total)
+		return;
+	__builtin_memset(total, 0, sizeof(*total));
+	add(total, task, ns, wait->preempted);
+	eu_submit(total);
+}
+
+SEC("tp_btf/sched_switch")
+int BPF_PROG(runq_switch, bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)
+{
+	/* It was taken off its CPU (in any state), or gave it up for a moment (sched_yield). */
+	if (preempt || !prev_state)
+		begin(prev, true);
+	end(next);
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,28 @@
+import { defineTracker } from '../tracker/define.js';
+import { checkEvery, everyMs } from '../tracker/every.js';
+
+export default defineTracker({
+  name: 'runqlat',
+  minimumKernel: '5.18',
+  blindSpots: [
+    'A thread that waits when the session starts is counted from its next wait on, and one that waits when it stops is not counted.',
+    'Time in which the host of a virtual machine does not run the CPU (steal time) is no wait here.',
+    'A thread that the kernel keeps from running, because its cgroup has used up its share of the CPU (cpu.max), waits all that time.',
+  ],
+  columns: ['count', 'waitNs', 'preemptions'],
+  example: '{ every: "5s" }',
+  trigger: 'sleep 0.01',
+  check: checkEvery,
+  constants: () => ({}),
+  pushed: {
+    // The header is that of the thread that was seen first: these may be others for later ones.
+    'process.tid': null,
+    'process.uid': null,
+    'process.gid': null,
+  },
+  kernelAggregate: {
+    everyMs,
+    count: 'count',
+    totals: { count: null, preemptions: null, waitNs: 'waitHistogramNs' },
+  },
+});

@@ -1,0 +1,130 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { Bucket } from '../../src/event/event.js';
+import { startTracker, type Seen, type TrackOptions } from '../support/session.js';
+import { compileC, run } from '../support/workload.js';
+
+/** Prints what the kernel counts of each of its threads: /proc/PID/task/TID/schedstat, time on a CPU, waiting for one, and how often it got one. */
+const source = `
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+static int sleeps, yields, spin_ms;
+static unsigned long long runs, waited;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static long now_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+static void *work(void *unused)
+{
+	char text[100] = {}, path[100];
+	unsigned long long on, off, times;
+	long until = now_ms() + spin_ms;
+	for (int i = 0; i < sleeps; i++) usleep(100);
+	for (int i = 0; i < yields; i++) sched_yield();
+	while (now_ms() < until) ;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/schedstat", gettid());
+	int fd = open(path, O_RDONLY);
+	if (read(fd, text, sizeof(text) - 1) <= 0) exit(3);
+	close(fd);
+	sscanf(text, "%llu %llu %llu", &on, &off, &times);
+	pthread_mutex_lock(&lock);
+	runs += times; waited += off;
+	pthread_mutex_unlock(&lock);
+	return NULL;
+}
+int main(int argc, char **argv)
+{
+	pthread_t threads[64];
+	int n = atoi(argv[1]);
+	cpu_set_t one;
+	sleeps = atoi(argv[2]); yields = atoi(argv[3]); spin_ms = atoi(argv[4]);
+	CPU_ZERO(&one); CPU_SET(0, &one);
+	if (sched_setaffinity(0, sizeof(one), &one)) return 2; /* all on one CPU: they wait for each other */
+	for (int i = 0; i < n; i++) pthread_create(&threads[i], NULL, work, NULL);
+	for (int i = 0; i < n; i++) pthread_join(threads[i], NULL);
+	printf("%llu %llu\\n", runs, waited);
+	return 0;
+}
+`;
+
+let program = '';
+beforeAll(async () => {
+  program = await compileC('runload', source, '-pthread');
+});
+
+const sum = (events: readonly Seen[], field: string) => events.reduce((all, event) => all + Number(event[field]), 0);
+const inBuckets = (events: readonly Seen[]) =>
+  events.reduce((all, e) => all + (e['waitHistogramNs'] as Bucket[]).reduce((n, { count }) => n + Number(count), 0), 0);
+
+async function waits(threads: number, sleeps: number, yields: number, spinMs: number, options: TrackOptions = {}) {
+  const tracked = await startTracker('runqlat', { pids: [process.pid], ...options });
+  const { pid, stdout, code } = await run(program, [threads, sleeps, yields, spinMs].map(String));
+  expect(code).toBe(0);
+  const all = (await tracked.stop()).filter((event) => event.process.pid === pid);
+  // Before it executes the program, it has the name of its parent.
+  const events = all.filter(({ process: { comm } }) => comm === 'runload');
+  const [runs = 0, waited = 0] = stdout.split(' ').map(Number);
+  return { all, events, runs, waited, stats: await tracked.stats() };
+}
+
+describe('the tracker runqlat', () => {
+  it('counts each wait of a process once, as the kernel counts how often its threads get a CPU', async () => {
+    const { events, runs, waited } = await waits(4, 300, 0, 0);
+    // The first thread is not among what the program prints: it waits for the others, and starts and ends.
+    const count = sum(events, 'count');
+    expect(runs).toBeGreaterThanOrEqual(1200);
+    expect(count).toBeGreaterThanOrEqual(runs);
+    expect(count).toBeLessThan(runs + 100);
+    expect(inBuckets(events)).toBe(count);
+    expect(sum(events, 'waitNs')).toBeGreaterThan(waited / 2);
+    expect(events.length).toBeGreaterThan(0);
+  });
+
+  it('has long waits where threads share a CPU, and says that they lost it', async () => {
+    const { events, waited } = await waits(4, 0, 0, 400);
+    const total = sum(events, 'waitNs');
+    // Four threads that all want one CPU for 400 ms wait for three quarters of that, each.
+    expect(total).toBeGreaterThan(400e6);
+    expect(total).toBeGreaterThan(waited * 0.9);
+    expect(total).toBeLessThan(waited * 1.1 + 50e6);
+    expect(sum(events, 'preemptions')).toBeGreaterThan(10);
+    const least = events.reduce(
+      (all, e) => all + (e['waitHistogramNs'] as Bucket[]).reduce((n, { from, count }) => n + from * Number(count), 0),
+      0,
+    );
+    expect(total).toBeGreaterThanOrEqual(least);
+    expect(total).toBeLessThan(2 * least + sum(events, 'count') * 2);
+  });
+
+  it('counts exactly while its counts are read again and again', async () => {
+    const { events, runs, stats } = await waits(8, 1500, 0, 0, { options: { every: 50 } });
+    expect(sum(events, 'count')).toBeGreaterThanOrEqual(runs);
+    expect(sum(events, 'count')).toBeLessThan(runs + 200);
+    expect(new Set(events.map(({ bootNs }) => bootNs)).size).toBeGreaterThan(1);
+    expect(inBuckets(events)).toBe(sum(events, 'count'));
+    expect(stats).toMatchObject({ lost: 0, produced: stats.received, skippedRuns: 0 });
+  });
+
+  it('watches the processes that are targeted, and those that the filter takes', async () => {
+    for (const [target, seen] of [
+      [{ comms: ['runload'] }, true],
+      [{ comms: ['nobody'] }, false],
+      [{ where: 'process.comm == "runload"' }, true],
+      [{ where: 'process.comm == "nobody"' }, false],
+    ] as const) {
+      const { all, events, stats } = await waits(1, 10, 0, 0, target);
+      expect([target, sum(events, 'count') > 0]).toEqual([target, seen]);
+      expect(all).toEqual(events);
+      expect(stats.discarded).toBe(0);
+    }
+  });
+});
