@@ -58,7 +58,8 @@ function selectionOf(type: GraphQLNamedType, only: string, above: readonly strin
     const inner = getNamedType(field.type);
     if (field.args.some(isRequiredArgument) || above.includes(inner.name) || above.length > 4) return [];
     const composite = isObjectType(inner) || isInterfaceType(inner);
-    // Pages of other things, and the session of a session, are asked for by themselves.
+    // Sessions, and pages of other things, are asked for by themselves.
+    if (inner.name === 'Session') return [`${field.name} { __typename id }`];
     if (composite && above.length > 0 && inner.name.endsWith('Connection')) return [];
     const below = selectionOf(inner, only, [...above, type.name]);
     return composite ? (below ? [`${field.name} ${below}`] : []) : [field.name];
