@@ -1,10 +1,12 @@
-// `npm run lint`: types, style, layout and width of sources and tests, and the layers of src/. The last line tells the verdict.
+// `npm run lint`: types, style, layout and width of sources and tests, the layers of src/, and the sections of bpf/.
+// The last line tells the verdict.
 import { fileURLToPath } from 'node:url';
 import { resolve } from 'node:path';
 import { format } from './format.mjs';
 import { checkLayers } from './layers.mjs';
 import { setUpOrExit } from './setup.mjs';
 import { runTool } from './setup/project.mjs';
+import { checkSections } from './sections.mjs';
 import { checkWidth } from './width.mjs';
 
 /** True when there is nothing to complain about; prints what there is. */
@@ -19,7 +21,7 @@ export async function lint() {
   ).flat();
   const failed = results.filter(({ ok }) => !ok);
   for (const { output } of failed) process.stdout.write(output);
-  const problems = [...checkLayers(), ...checkWidth()];
+  const problems = [...checkLayers(), ...checkSections(), ...checkWidth()];
   for (const problem of problems) process.stdout.write(`${problem}\n`);
   const passed = failed.length === 0 && problems.length === 0;
   process.stdout.write(passed ? 'lint: passed\n' : 'lint: failed\n');

@@ -4,7 +4,7 @@
  * hierarchy, so that they run for all processes. They need CAP_NET_ADMIN.
  *
  * A tracker only watches: each program returns 1, "allowed", whatever happens. EU_CGROUP_PROGRAM is the only way to define one, so that
- * no path through a tracker's code can refuse anything.
+ * no path through a tracker's code can refuse anything; `npm run lint` refuses any other (scripts/sections.mjs).
  */
 #ifndef EUNOMIA_CGROUP_BPF_H
 #define EUNOMIA_CGROUP_BPF_H
