@@ -37,7 +37,7 @@ EU_WHERE_NUMBER(remote_port);
 EU_WHERE_ADDRESS(remote_address);
 EU_WHERE_TEXT(name);
 
-const volatile bool named_only = false; /* option: only messages with a name */
+const volatile bool named_only = false; /* option: only messages with a name, or whose name cannot be read */
 
 #define RECORD_HEADER 5 /* of TLS: type, version, length (RFC 8446, 5.1) */
 #define HELLO_HEADER 4  /* type, length */
@@ -46,7 +46,7 @@ const volatile bool named_only = false; /* option: only messages with a name */
 #define RANDOM_END (HELLO_HEADER + 2 + 32)
 #define SERVER_NAME 0
 #define HOST_NAME 0
-#define EXTENSIONS_MAX 64
+#define EXTENSIONS_MAX (EU_AREA_INPUT_MAX / 4) /* so many have room: of type and length alone */
 #define NAME_MAX 255
 
 /* In the area's `state`: where in the input. */
@@ -107,8 +107,8 @@ static long next_character(__u32 i, struct eu_claimed **claimed)
 }
 
 /*
- * Appends the name of the server at *size. The hello is the input's first `there` bytes. False if it is not well-formed as far as
- * that; a hello without a name is.
+ * Appends the name of the server at *size. The input's first `there` bytes are of the hello, and maybe of what follows it. False if the
+ * name cannot be read: a hello that has none is read to its end, else one could hide a name in what is not.
  */
 static __always_inline bool read_name(struct eu_claimed *area, __u32 there, struct sni_event *event, __u32 *size)
 {
@@ -116,13 +116,15 @@ static __always_inline bool read_name(struct eu_claimed *area, __u32 there, stru
 	__u32 at = RANDOM_END, length;
 	bool cut;
 
+	if (there > event->hello_bytes)
+		there = event->hello_bytes;
 	at += 1 + byte_at(area, at);   /* the session's id */
 	at += 2 + number_at(area, at); /* cipher suites */
 	if (at >= there)
 		return false;
 	at += 1 + byte_at(area, at); /* ways of compression */
 	if (at == there)
-		return true; /* before TLS 1.2 there need be no extensions */
+		return there == event->hello_bytes; /* before TLS 1.2 there need be no extensions */
 	if (at + 2 > there)
 		return false;
 	*walk = (struct walk){ .at = at + 2, .end = at + 2 + number_at(area, at) };
@@ -132,7 +134,7 @@ static __always_inline bool read_name(struct eu_claimed *area, __u32 there, stru
 	bpf_loop(EXTENSIONS_MAX, next_extension, &area, 0);
 	at = walk->found;
 	if (!at)
-		return !cut;
+		return !cut && walk->at == walk->end;
 	/* A list of names, of which there is one: its length, the kind, the name's length. */
 	if (at + 5 > there || byte_at(area, at + 2) != HOST_NAME)
 		return false;
@@ -180,7 +182,7 @@ static __always_inline void take(struct __sk_buff *skb, const struct eu_packet *
 	event->name = event->ja4 = 0;
 	/* What goes on in another record has that one's header in between. */
 	event->malformed = record < event->hello_bytes || !read_name(area, there, event, &size);
-	if (named_only && !event->name)
+	if (named_only && !event->name && !event->malformed)
 		goto out;
 	if (eu_where && !eu_passes_text(name, (struct eu_area *)area, event->name))
 		goto out;

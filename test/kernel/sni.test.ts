@@ -11,6 +11,45 @@ afterEach(async () => {
   for (const server of servers.splice(0)) await new Promise((resolve) => server.close(resolve));
 });
 
+/** Writes each of them in a connection of its own, in its pieces; a piece is a segment. */
+async function send(port: number, ...messages: readonly (readonly Buffer[])[]): Promise<void> {
+  for (const pieces of messages) {
+    const stream = connectTcp({ port, host: '127.0.0.1', noDelay: true });
+    stream.on('error', () => stream.destroy());
+    await once(stream, 'connect');
+    for (const piece of pieces) await new Promise<void>((resolve) => stream.write(piece, () => resolve()));
+    stream.destroy();
+  }
+}
+
+const sized = (bytes: 1 | 2 | 3, ...parts: readonly Buffer[]): Buffer => {
+  const body = Buffer.concat(parts);
+  const length = Buffer.alloc(bytes);
+  length.writeUIntBE(body.length, 0, bytes);
+  return Buffer.concat([length, body]);
+};
+
+const extension = (type: number, body: Buffer): Buffer =>
+  Buffer.concat([Buffer.of(type >> 8, type & 255), sized(2, body)]);
+
+const serverName = (name: string): Buffer =>
+  extension(0, sized(2, Buffer.concat([Buffer.of(0), sized(2, Buffer.from(name))])));
+
+/** A record with a ClientHello of one cipher suite; without `extensions` it has no list of them, as before TLS 1.2. */
+function helloOf(extensions: readonly Buffer[] | null): Buffer {
+  const body = [Buffer.of(3, 3), Buffer.alloc(32, 7), sized(1), sized(2, Buffer.of(0x13, 1)), sized(1, Buffer.of(0))];
+  if (extensions) body.push(sized(2, ...extensions));
+  return Buffer.concat([Buffer.of(22, 3, 1), sized(2, Buffer.of(1), sized(3, ...body))]);
+}
+
+/** Where the list of extensions begins: behind the session's id, the cipher suites, and the ways of compression. */
+function beforeExtensions(hello: Buffer): number {
+  let at = 5 + 4 + 2 + 32;
+  at += 1 + hello.readUInt8(at);
+  at += 2 + hello.readUInt16BE(at);
+  return at + 1 + hello.readUInt8(at);
+}
+
 /** A server that closes each connection when the hello has come, or `keeps` it. Returns its port, and what it received. */
 async function listen(
   host = '127.0.0.1',
@@ -106,16 +145,55 @@ describe('a ClientHello', () => {
     const rest = hello.subarray(end);
     const split = Buffer.concat([first, Buffer.of(0x16, 3, 1, rest.length >> 8, rest.length & 255), rest]);
     const sni = await startTracker('sni', { pids: [process.pid] });
-    for (const pieces of [[split], [hello.subarray(0, end), rest], [hello.subarray(0, 60), hello.subarray(60)]]) {
-      const stream = connectTcp({ port, host: '127.0.0.1', noDelay: true });
-      stream.on('error', () => stream.destroy());
-      await once(stream, 'connect');
-      for (const piece of pieces) await new Promise<void>((resolve) => stream.write(piece, () => resolve()));
-      stream.destroy();
-    }
+    const cuts = [end, 60, beforeExtensions(hello)].map((at) => [hello.subarray(0, at), hello.subarray(at)]);
+    await send(port, [split], ...cuts);
     const seen = await sni.stop();
-    expect(seen.map(({ name, malformed }) => ({ name, malformed }))).toEqual([
+    expect(seen.map(({ name, malformed }) => ({ name, malformed }))).toEqual(
+      Array.from({ length: 4 }, () => ({ name: null, malformed: true })),
+    );
+  });
+
+  it('has its name read behind as many extensions as there is room for', async () => {
+    const { port } = await listen();
+    const many = (count: number) => Array.from({ length: count }, (_, i) => extension(0x1000 + i, Buffer.alloc(0)));
+    const sni = await startTracker('sni', { pids: [process.pid] });
+    await send(
+      port,
+      [helloOf([...many(64), serverName('behind.test')])],
+      [helloOf([...many(1000), serverName('far.test')])],
+      [helloOf([...many(1020), serverName('beyond.test')])], // in the fifth KiB
+      [helloOf(many(1000))],
+    );
+    expect((await sni.stop()).map(({ name, malformed }) => ({ name, malformed }))).toEqual([
+      { name: 'behind.test', malformed: false },
+      { name: 'far.test', malformed: false },
       { name: null, malformed: true },
+      { name: null, malformed: false },
+    ]);
+  });
+
+  it('without a name is well-formed only if it ends where it says', async () => {
+    const { port } = await listen();
+    const stray = helloOf([extension(0x1000, Buffer.alloc(200))]);
+    // The extension's length leaves bytes at the list's end that are no extension, and goes beyond it.
+    const [shorter, longer] = [Buffer.from(stray), Buffer.from(stray)];
+    const lengthAt = stray.length - 202;
+    shorter.writeUInt16BE(197, lengthAt);
+    longer.writeUInt16BE(201, lengthAt);
+    const sni = await startTracker('sni', { pids: [process.pid] });
+    await send(
+      port,
+      [helloOf(null)],
+      // What comes behind it in the same segment is not part of it.
+      [Buffer.concat([helloOf(null), Buffer.of(0, 40), serverName('other.test'), Buffer.alloc(40)])],
+      [stray],
+      [shorter],
+      [longer],
+    );
+    expect((await sni.stop()).map(({ name, malformed }) => ({ name, malformed }))).toEqual([
+      { name: null, malformed: false },
+      { name: null, malformed: false },
+      { name: null, malformed: false },
       { name: null, malformed: true },
       { name: null, malformed: true },
     ]);
@@ -186,6 +264,17 @@ it('evaluates filters and its option in the kernel', async () => {
     for (const each of seen) expect(each['ja4']).toBeNull();
   }
   expect((await only.stop()).map(({ name }) => name)).toEqual(['one.test', 'two.test']);
+});
+
+it('with namedOnly reports malformed messages, which may have a name that was hidden', async () => {
+  const { port } = await listen();
+  const hello = helloOf([serverName('split.test')]);
+  const sni = await startTracker('sni', { pids: [process.pid], options: { namedOnly: true } });
+  await send(port, [helloOf([])], [hello.subarray(0, 60), hello.subarray(60)], [hello]);
+  expect((await sni.stop()).map(({ name, malformed }) => ({ name, malformed }))).toEqual([
+    { name: null, malformed: true },
+    { name: 'split.test', malformed: false },
+  ]);
 });
 
 it('counts exactly what a small ring has no room for', async () => {
