@@ -1,12 +1,12 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { encodeName, encodeQuery, encodeResponse, numbers } from '../../test/support/dns-message.js';
-import { answerAddress, answerText, dnsAnswers } from './dns-message.js';
+import { dnsAddresses, dnsAnswers } from './dns-message.js';
 
 type Records = Parameters<typeof encodeResponse>[1];
 
 const query = encodeQuery(1, 'example.com');
-const texts = (message: Buffer) => dnsAnswers(message.toString('latin1')).map(answerText);
+const texts = (message: Buffer) => dnsAnswers(message.toString('latin1'));
 const answers = (...records: Records) => texts(encodeResponse(query, records));
 const own = numbers(0xc00c);
 
@@ -47,7 +47,7 @@ describe('answers', () => {
       { type: 1, data: Buffer.of(1) },
       { type: 28, data: Buffer.alloc(16) },
     ]);
-    expect(dnsAnswers(message.toString('latin1')).map(answerAddress)).toEqual(['192.0.2.1', null, null, '::']);
+    expect(dnsAddresses(message.toString('latin1'))).toEqual(['192.0.2.1', '::']);
   });
 
   it('end where the message is cut', () => {
@@ -87,14 +87,60 @@ describe('answers', () => {
     );
   });
 
-  it('of a message made to be slow take no time that grows with its square', () => {
-    // Each of its names goes on at the one before: 4 KiB have 340 of them, and a name ends at 255 bytes.
-    const names = Array.from({ length: 2000 }, (_, i) =>
-      i === 0
-        ? Buffer.of(1, 97, 0)
-        : Buffer.concat([Buffer.of(1, 97), numbers(0xc000 | (12 + 5 + (i === 1 ? 0 : 3 + 4 * (i - 2))))]),
-    );
-    const message = Buffer.concat([numbers(1, 0x8180, 1, 0xffff, 0, 0), Buffer.of(0), numbers(1, 1), ...names]);
-    expect(texts(message.subarray(0, 4096)).length).toBeLessThanOrEqual(372);
+  describe('of a message made to be slow', () => {
+    const MOST_TEXT = 16 * 1024;
+    const addresses = (message: Buffer) => dnsAddresses(message.toString('latin1'));
+    const sizeOf = (lines: readonly string[]) => lines.reduce((size, { length }) => size + length, 0);
+    const one = Buffer.of(192, 0, 2, 1);
+
+    it.each([
+      [
+        'of unprintable bytes',
+        [63, 63, 63, 61].map((length) => Buffer.concat([Buffer.of(length), Buffer.alloc(length)])),
+      ],
+      ['of 126 labels', Array.from({ length: 126 }, () => Buffer.of(1, 0))],
+    ])('have 16 KiB of text at most, with pointers at one name %s', (_what, labels) => {
+      const asked = encodeQuery(1, Buffer.concat([...labels, Buffer.of(0)]));
+      const cname = { type: 5, data: own };
+      const message = encodeResponse(asked, [
+        ...Array.from({ length: 200 }, () => cname),
+        { type: 1, data: one },
+      ]).subarray(0, 4096);
+      // Two of them are whole: what ends the list of 200 is its size.
+      expect(texts(encodeResponse(asked, [cname, cname]))).toHaveLength(2);
+      const size = sizeOf(texts(message));
+      expect(size).toBeLessThanOrEqual(MOST_TEXT);
+      expect(size).toBeGreaterThan(MOST_TEXT - 4096);
+      // This list is not ended by names.
+      expect(addresses(message)).toEqual(['192.0.2.1']);
+    });
+
+    it('end at a name with more than 16 pointers', () => {
+      // Behind the question each is a record whose name is the name before, by one pointer more.
+      const start = query.length;
+      const chain = Array.from({ length: 250 }, (_, i) => ({
+        type: 1,
+        name: numbers(0xc000 | (i === 0 ? 12 : start + 16 * (i - 1))),
+        data: one,
+      }));
+      const message = encodeResponse(query, chain);
+      expect(texts(message)).toHaveLength(16);
+      expect(addresses(message)).toHaveLength(16);
+    });
+
+    it('follow no chain of 900 pointers in the data of each of the others', () => {
+      const start = query.length + 12;
+      const links = Array.from({ length: 900 }, (_, i) => numbers(0xc000 | (i === 0 ? 12 : start + 2 * (i - 1))));
+      const last = numbers(0xc000 | (start + 2 * 899));
+      const message = encodeResponse(query, [
+        { type: 65280, data: Buffer.concat(links) },
+        ...Array.from({ length: 100 }, () => ({ type: 5, data: last })),
+        { type: 5, data: numbers(0xc000 | (start + 2 * 14)) },
+        { type: 5, data: numbers(0xc000 | (start + 2 * 15)) },
+      ]);
+      const data = texts(message).map((text) => text.replace(/^.* /, ''));
+      expect(data.slice(1, 101)).toEqual(Array.from({ length: 100 }, () => last.toString('hex')));
+      expect(data.slice(101)).toEqual(['example.com', numbers(0xc000 | (start + 2 * 15)).toString('hex')]);
+    });
   });
 });

@@ -1,84 +1,105 @@
 import { ipv4Text, ipv6Text } from '../base/address.js';
 import { dnsClassName, dnsTypeName } from '../linux/dns.js';
 
-/** What a response answers with. Anybody may have made it: what is malformed ends the list, and nothing throws. */
-export interface DnsAnswer {
-  readonly name: string;
-  readonly type: number;
-  readonly class: number;
-  /** In seconds. */
-  readonly ttl: number;
-  /** As zone files have it; of a type without a notation of its own `\# LENGTH HEX` (RFC 3597). */
-  readonly data: string;
-}
-
 const HEADER_BYTES = 12;
 const NAME_BYTES = 255;
 const TYPE_A = 1;
 const TYPE_AAAA = 28;
+/** A name has few: each label may have one, but servers point at names that are as whole as they can be. */
+const MOST_POINTERS = 16;
+/** Pointers and escapes make a hundred times as much text of a message as it has bytes. */
+const MOST_TEXT = 16 * 1024;
+
+/** A record of a message, with offsets in it. Anybody may have made the message. */
+interface DnsRecord {
+  readonly name: Name;
+  readonly type: number;
+  readonly class: number;
+  /** In seconds. */
+  readonly ttl: number;
+  /** The data, and behind it. */
+  readonly start: number;
+  readonly end: number;
+}
 
 /**
- * Returns the records of a message's answer section, as far as they are whole: `message` may be cut. Characters of the text
- * are bytes. Pure.
+ * Returns the answers of a message as dig shows them, with single spaces: "example.com 300 IN A 192.0.2.1". Data of a type without a
+ * notation of its own is `\# LENGTH HEX` (RFC 3597). The list ends at what is cut or malformed, and before it has more than 16 KiB of
+ * text. Characters of `message` are bytes. Pure.
  */
-export function dnsAnswers(message: string): DnsAnswer[] {
+export function dnsAnswers(message: string): string[] {
   const bytes = Buffer.from(message, 'latin1');
-  const answers: DnsAnswer[] = [];
-  if (bytes.length < HEADER_BYTES) return answers;
-  let at: number | null = HEADER_BYTES;
-  for (let left = bytes.readUInt16BE(4); left > 0; left--) {
-    at = readName(bytes, at)?.end ?? null;
-    if (at === null || at + 4 > bytes.length) return answers;
-    at += 4;
-  }
-  for (let left = bytes.readUInt16BE(6); left > 0; left--) {
-    const name = readName(bytes, at);
-    if (!name || name.end + 10 > bytes.length) return answers;
-    const data = name.end + 10;
-    const end = data + bytes.readUInt16BE(name.end + 8);
-    if (end > bytes.length) return answers;
-    const type = bytes.readUInt16BE(name.end);
-    answers.push({
-      name: name.text,
-      type,
-      class: bytes.readUInt16BE(name.end + 2),
-      ttl: bytes.readUInt32BE(name.end + 4),
-      data: dataText(bytes, type, data, end) ?? unknown(bytes, data, end),
-    });
-    at = end;
+  const answers: string[] = [];
+  let size = 0;
+  for (const { name, type, class: of, ttl, start, end } of records(bytes)) {
+    const data = dataText(bytes, type, start, end) ?? unknown(bytes, start, end);
+    const text = `${textOf(bytes, name)} ${ttl} ${dnsClassName(of)} ${dnsTypeName(type)} ${data}`;
+    size += text.length;
+    if (size > MOST_TEXT) break;
+    answers.push(text);
   }
   return answers;
 }
 
-/** As dig shows a record, with single spaces: "example.com 300 IN A 192.0.2.1". */
-export function answerText({ name, type, class: of, ttl, data }: DnsAnswer): string {
-  return `${name} ${ttl} ${dnsClassName(of)} ${dnsTypeName(type)} ${data}`;
+/** Returns the addresses among the answers of a message, without making text of anything else. Pure. */
+export function dnsAddresses(message: string): string[] {
+  const bytes = Buffer.from(message, 'latin1');
+  const addresses: string[] = [];
+  for (const { type, start, end } of records(bytes)) {
+    const address = addressText(bytes, type, start, end);
+    if (address !== null) addresses.push(address);
+  }
+  return addresses;
 }
 
-/** The address that an answer is; null for one that is none. */
-export function answerAddress({ type, data }: DnsAnswer): string | null {
-  return (type === TYPE_A || type === TYPE_AAAA) && !data.startsWith('\\') ? data : null;
+/** The records of a message's answer section, as far as they are whole and well-formed. */
+function* records(bytes: Buffer): Generator<DnsRecord> {
+  if (bytes.length < HEADER_BYTES) return;
+  let at = HEADER_BYTES;
+  for (let left = bytes.readUInt16BE(4); left > 0; left--) {
+    const name = readName(bytes, at);
+    if (!name || name.end + 4 > bytes.length) return;
+    at = name.end + 4;
+  }
+  for (let left = bytes.readUInt16BE(6); left > 0; left--) {
+    const name = readName(bytes, at);
+    if (!name || name.end + 10 > bytes.length) return;
+    const start = name.end + 10;
+    const end = start + bytes.readUInt16BE(name.end + 8);
+    if (end > bytes.length) return;
+    yield {
+      name,
+      type: bytes.readUInt16BE(name.end),
+      class: bytes.readUInt16BE(name.end + 2),
+      ttl: bytes.readUInt32BE(name.end + 4),
+      start,
+      end,
+    };
+    at = end;
+  }
 }
 
 interface Name {
-  readonly text: string;
+  /** Offsets of its labels, with their lengths. */
+  readonly labels: readonly number[];
   /** Behind the name, where it was read from. */
   readonly end: number;
 }
 
-/** A name, which may go on earlier in the message. Null for one that is cut, too long, or that goes on anywhere else. */
+/** A name, which may go on earlier in the message. Null for one that is cut, too long, or that goes on anywhere else or too often. */
 function readName(bytes: Buffer, start: number): Name | null {
-  const labels: string[] = [];
+  const labels: number[] = [];
   let end: number | null = null;
   let length = 0;
+  let pointers = 0;
   // Each pointer leads further back than the one before, so that no loop is followed.
   for (let at = start, before = start; ;) {
     const size = bytes[at];
     if (size === undefined) return null;
-    if (size === 0) return { text: labels.join('.') || '.', end: end ?? at + 1 };
+    if (size === 0) return { labels, end: end ?? at + 1 };
     if (size >= 0xc0) {
       const low = bytes[at + 1];
-      if (low === undefined) return null;
+      if (low === undefined || ++pointers > MOST_POINTERS) return null;
       const target = ((size & 0x3f) << 8) | low;
       if (target >= before) return null;
       end ??= at + 2;
@@ -87,9 +108,13 @@ function readName(bytes: Buffer, start: number): Name | null {
     }
     length += size + 1;
     if (size > 63 || length >= NAME_BYTES || at + size >= bytes.length) return null;
-    labels.push(labelText(bytes, at + 1, at + 1 + size));
+    labels.push(at);
     at += size + 1;
   }
+}
+
+function textOf(bytes: Buffer, { labels }: Name): string {
+  return labels.map((at) => labelText(bytes, at + 1, at + 1 + (bytes[at] ?? 0))).join('.') || '.';
 }
 
 /** As the object writes names (dns_message.bpf.h). */
@@ -109,9 +134,8 @@ function dataText(bytes: Buffer, type: number, start: number, end: number): stri
   const length = end - start;
   switch (dnsTypeName(type)) {
     case 'A':
-      return length === 4 ? ipv4Text(bytes, start) : null;
     case 'AAAA':
-      return length === 16 ? ipv6Text(bytes, start) : null;
+      return addressText(bytes, type, start, end);
     case 'CNAME':
     case 'DNAME':
     case 'NS':
@@ -125,7 +149,7 @@ function dataText(bytes: Buffer, type: number, start: number, end: number): stri
       const primary = readName(bytes, start);
       const mailbox = primary && readName(bytes, primary.end);
       if (!mailbox || mailbox.end + 20 !== end) return null;
-      return joined(primary.text, mailbox.text, numbers(bytes, mailbox.end, end, 4, 4, 4, 4, 4));
+      return joined(textOf(bytes, primary), textOf(bytes, mailbox), numbers(bytes, mailbox.end, end, 4, 4, 4, 4, 4));
     }
     case 'TXT':
     case 'SPF':
@@ -140,6 +164,11 @@ function dataText(bytes: Buffer, type: number, start: number, end: number): stri
   }
 }
 
+function addressText(bytes: Buffer, type: number, start: number, end: number): string | null {
+  if (type === TYPE_A && end - start === 4) return ipv4Text(bytes, start);
+  return type === TYPE_AAAA && end - start === 16 ? ipv6Text(bytes, start) : null;
+}
+
 function joined(...parts: readonly (string | null)[]): string | null {
   return parts.includes(null) ? null : parts.join(' ');
 }
@@ -147,7 +176,7 @@ function joined(...parts: readonly (string | null)[]): string | null {
 /** A name that takes all of the data. */
 function nameText(bytes: Buffer, start: number, end: number): string | null {
   const name = start < end ? readName(bytes, start) : null;
-  return name?.end === end ? name.text : null;
+  return name?.end === end ? textOf(bytes, name) : null;
 }
 
 function numbers(bytes: Buffer, start: number, end: number, ...sizes: readonly (2 | 4)[]): string | null {

@@ -2,7 +2,7 @@ import { invalid } from '../base/errors.js';
 import { dnsClassName, dnsOpcodeName, dnsRcodeName, dnsTypeName, dnsTypeNumber, dnsTypes } from '../linux/dns.js';
 import { defineReport, ifListed } from '../tracker/define-report.js';
 import { defineTracker, type NameSet, type TrackerOptions } from '../tracker/define.js';
-import { answerAddress, answerText, dnsAnswers } from '../tracker/dns-message.js';
+import { dnsAddresses, dnsAnswers } from '../tracker/dns-message.js';
 import { operationMask, pushedOperation } from '../tracker/operation.js';
 
 const operations = ['QUERY', 'RESPONSE'];
@@ -101,12 +101,11 @@ export default defineTracker({
     answerCount: { from: ['answerCount'], read: plain },
     answers: {
       from: ['answers'],
-      read: (message: string | null) => (message === null ? null : dnsAnswers(message).map(answerText)),
+      read: (message: string | null) => (message === null ? null : dnsAnswers(message)),
     },
     addresses: {
       from: ['answers'],
-      read: (message: string | null) =>
-        message === null ? null : dnsAnswers(message).flatMap((answer) => answerAddress(answer) ?? []),
+      read: (message: string | null) => (message === null ? null : dnsAddresses(message)),
     },
   },
   report: defineReport<'dns'>({
