@@ -50,7 +50,7 @@ export interface CatalogTracker {
   readonly fields: readonly CatalogField[];
   readonly options: readonly CatalogOption[];
   /** Where its events stand for many happenings, what of them is a total; else null. */
-  readonly kernelAggregate: Pick<KernelAggregate, 'count' | 'totals'> | null;
+  readonly kernelAggregate: Pick<KernelAggregate, 'count' | 'totals' | 'values'> | null;
   /** Paths of the fields that a table shows where nobody chose. */
   readonly columns: readonly string[];
   /** Own fields with few different values. */

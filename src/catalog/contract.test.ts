@@ -186,6 +186,9 @@ describe.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as co
         if (histogram !== null) expect(layout.fields.get(histogram)?.kind).toBe('eu_log2');
       }
       if (kernelAggregate) expect(Object.keys(kernelAggregate.totals)).toContain(kernelAggregate.count);
+      for (const [field, values] of Object.entries(kernelAggregate?.values ?? {})) {
+        expect(kernelAggregate?.totals).toMatchObject({ [field]: null, [values]: null });
+      }
     });
 
     it('names columns and indexed fields that its events have', () => {

@@ -24,6 +24,11 @@ export interface KernelAggregate {
   readonly count: string;
   /** Fields that are totals of all that an event stands for → the field with the log2 histogram of the single values, or null. */
   readonly totals: Readonly<Record<string, string | null>>;
+  /**
+   * Totals without a histogram that not all that an event stands for add to → the field that tells how many do. AVG divides by it, and
+   * COUNT counts it: by `count` where it is left out.
+   */
+  readonly values?: Readonly<Record<string, string>>;
 }
 
 /**

@@ -42,7 +42,9 @@ export default defineTracker({
     'A path is resolved once for each process, file and reading, when the first call ends; it is null where another thread has closed ' +
       'the descriptor by then. A file that is read under several names has one of them.',
     'io_uring: with IOSQE_CQE_SKIP_SUCCESS the kernel does not report success: such a request counts when it is submitted, without ' +
-      'bytes and duration, and again if it fails. Requests that read several times (IORING_OP_READ_MULTISHOT) are not seen.',
+      'bytes and duration, and again if it fails. Requests that read several times (IORING_OP_READ_MULTISHOT), that ' +
+      'splice (IORING_OP_SPLICE), or with vectors in registered memory (IORING_OP_READV_FIXED, IORING_OP_WRITEV_FIXED) are not seen.',
+    'Durations include time in which the system was suspended.',
   ],
   columns: ['path', 'reads', 'readBytes', 'readNs', 'writes', 'writtenBytes', 'writeNs', 'slow'],
   example: '{ slowerThan: "10ms" }',
@@ -51,7 +53,8 @@ export default defineTracker({
   blindWithout: blindWithoutUring('fio', 'Reads and writes through io_uring'),
   check,
   constants: (options) => ({
-    ...watchedCalls(calls),
+    // The 32-bit ABI has two, for offsets of 32 and of 64 bits.
+    ...watchedCalls(calls, { sendfile64: 3 }),
     eu_self: options['ownCalls'] === true ? 0 : process.pid,
     slower_than_ns: slowerThanNs(options),
   }),
@@ -75,6 +78,7 @@ export default defineTracker({
       writtenBytes: null,
       writeNs: 'writeHistogramNs',
     },
+    values: { readBytes: 'reads', writtenBytes: 'writes' },
   },
   fields: {
     device: { from: ['device'], read: deviceNumbers },

@@ -19,6 +19,8 @@ export interface KernelTotals {
 export interface Total {
   /** The single values by power of two. Null for a total without. */
   readonly histogram: ((event: TraceEvent) => readonly Bucket[] | null) | null;
+  /** Of how many values the total is. Null: as many as its histogram has, or else one of each that the event stands for. */
+  readonly valuesOf: ((event: TraceEvent) => number) | null;
 }
 
 /** Null when none of the trackers aggregates in the kernel. */
@@ -26,9 +28,10 @@ export function kernelTotalsOf(catalog: Catalog, trackers: readonly string[]): K
   const aggregating = trackers.flatMap((name) => {
     const { kernelAggregate } = catalog.need(name);
     if (!kernelAggregate) return [];
-    const totals = Object.entries(kernelAggregate.totals).map(([path, histogram]): [string, Total] => [
+    const { totals: histograms, values = {} } = kernelAggregate;
+    const totals = Object.entries(histograms).map(([path, histogram]): [string, Total] => [
       path,
-      { histogram: histogram === null ? null : (compileReader(histogram) as Total['histogram']) },
+      totalBy(histogram, values[path] ?? null),
     ]);
     return [[name, { count: compileReader(kernelAggregate.count), totals: new Map(totals) }] as const];
   });
@@ -40,6 +43,15 @@ export function kernelTotalsOf(catalog: Catalog, trackers: readonly string[]): K
       return totals ? Number(totals.count(event)) : 1;
     },
     totalOf: (tracker, path) => byName.get(tracker)?.totals.get(path) ?? null,
+  };
+}
+
+/** `histogram` and `values` are the paths of the fields with the single values, and with their number. */
+function totalBy(histogram: string | null, values: string | null): Total {
+  const number = values === null ? null : compileReader(values);
+  return {
+    histogram: histogram === null ? null : (compileReader(histogram) as NonNullable<Total['histogram']>),
+    valuesOf: number && ((event) => Number(number(event))),
   };
 }
 

@@ -40,14 +40,20 @@ export function textOf(value: FieldValue): string | null {
   return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
+/** A histogram without a value is null. */
+const valuesIn = (histogram: readonly Bucket[] | null): number =>
+  (histogram ?? []).reduce((sum, { count }) => sum + Number(count), 0);
+
 /** The value of a measured field in the event at hand: read and parsed once, however many measures take it. */
 export class Cell {
   readonly #read: (event: TraceEvent) => FieldValue;
   readonly #totalOf: ((event: TraceEvent) => Total | null) | null;
   /** Whether the value is a total of all that the event stands for, and not the value of each. */
   total = false;
-  /** The single values of a total, by power of two; null where they are not known. */
+  /** The single values of a total, by power of two; null where there are none, or they are not known. */
   histogram: readonly Bucket[] | null = null;
+  /** Of how many values a total is; null where all that the event stands for have one, and for what is no total. */
+  #values: number | null = null;
   value: FieldValue = null;
   /** NaN when it is no number. Beyond 2^53 only `value`, a decimal text, is exact. */
   number = Number.NaN;
@@ -62,6 +68,9 @@ export class Cell {
       const total = this.#totalOf(event);
       this.total = total !== null;
       this.histogram = total?.histogram?.(event) ?? null;
+      if (total?.valuesOf) this.#values = total.valuesOf(event);
+      else if (total?.histogram) this.#values = valuesIn(this.histogram);
+      else this.#values = null;
     }
     this.set(this.#read(event));
   }
@@ -79,9 +88,9 @@ export class Cell {
     this.number = number;
   }
 
-  /** Of how many the value is: of a total those that are known, else the event's weight. */
+  /** Of how many the value is: of a total those that have one, else the event's weight. */
   countOf(weight: number): number {
-    return this.histogram ? this.histogram.reduce((sum, { count }) => sum + Number(count), 0) : weight;
+    return this.#values ?? weight;
   }
 
   /** Each single value of a total, as far as it is known, with how often it was there: the middle of its power of two, by their ratio. */

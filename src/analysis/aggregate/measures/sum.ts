@@ -7,6 +7,8 @@ import type { Cell } from '../value.js';
  * and overflows into a BigInt. Fractions are added apart, with Neumaier's compensation.
  */
 export class Sum implements State {
+  /** A total of no values is 0, and no value was seen of it. */
+  #seen = false;
   #count = 0;
   #small = 0;
   #big = 0n;
@@ -15,12 +17,13 @@ export class Sum implements State {
   #fractions = false;
 
   get bytes(): number {
-    return 88 + (this.#big === 0n ? 0 : 24);
+    return 96 + (this.#big === 0n ? 0 : 24);
   }
 
   add(cell: Cell, weight: number): void {
     const { number } = cell;
     if (Number.isNaN(number)) return;
+    this.#seen = true;
     this.#count += cell.countOf(weight);
     const times = cell.total ? 1 : weight;
     const product = number * times;
@@ -31,6 +34,7 @@ export class Sum implements State {
 
   merge(other: State): void {
     if (!(other instanceof Sum)) throw mismatch();
+    this.#seen ||= other.#seen;
     this.#count += other.#count;
     this.#big += other.#big;
     const next = this.#small + other.#small;
@@ -43,10 +47,10 @@ export class Sum implements State {
   }
 
   result({ seconds }: Totals, { fn }: Measure): Result {
-    if (this.#count === 0) return resultOf({});
+    if (!this.#seen) return resultOf({});
     const whole = this.#big + BigInt(this.#small);
     const sum = Number(whole) + this.#fraction + this.#compensation;
-    if (fn === 'AVG') return resultOf({ number: sum / this.#count });
+    if (fn === 'AVG') return resultOf({ number: this.#count ? sum / this.#count : null });
     if (fn === 'RATE') return resultOf({ number: seconds ? sum / seconds : null });
     return resultOf({ number: sum, text: this.#fractions ? String(sum) : String(whole) });
   }
