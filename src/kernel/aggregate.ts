@@ -22,6 +22,34 @@ export function aggregatesInMaps(object: BpfObject): boolean {
   return object.mapNames.includes(SIDES[0]);
 }
 
+/** Where in a record is what, in bytes. */
+export interface AggregateShape {
+  readonly bootNsAt: number;
+  /** The 64-bit words that are added up over CPUs. */
+  readonly totals: readonly number[];
+  /** The fields, without the header, that are those of one CPU's record. */
+  readonly others: readonly { readonly offset: number; readonly size: number }[];
+  /** The byte that is 0 where a file's path is not known; null in records without. */
+  readonly pathStateAt: number | null;
+}
+
+/** One record of two CPUs' for the same key, in the memory of either: of what was seen first, but for a path that only the other knows. */
+export function mergeRecords(one: DataView, other: DataView, shape: AggregateShape): DataView {
+  const { bootNsAt, totals, others, pathStateAt } = shape;
+  const [first, second] = bootNs(other, bootNsAt) < bootNs(one, bootNsAt) ? [other, one] : [one, other];
+  for (const at of totals) addWord(first, second, at);
+  if (pathStateAt !== null && !first.getUint8(pathStateAt) && second.getUint8(pathStateAt))
+    for (const { offset, size } of others) bytesOf(first, offset, size).set(bytesOf(second, offset, size));
+  return first;
+}
+
+/** To a few ns after 104 days. */
+const bootNs = (record: DataView, at: number): number =>
+  record.getUint32(at + 4, true) * TWO_32 + record.getUint32(at, true);
+
+const bytesOf = (record: DataView, offset: number, size: number): Uint8Array =>
+  new Uint8Array(record.buffer, record.byteOffset + offset, size);
+
 /**
  * Takes what an object has aggregated out of its maps, as records: one for each key, CPUs added up. Exact: `turn` makes the programs
  * add to the other map, and resolves when none is in this one any more.
@@ -34,9 +62,7 @@ export class AggregateMaps {
   readonly #turn: (side: number) => Promise<void>;
   readonly #keyBytes: number;
   readonly #recordBytes: number;
-  readonly #bootNsAt: number;
-  /** Offsets of the 64-bit words that are added up over CPUs. */
-  readonly #totals: readonly number[];
+  readonly #shape: AggregateShape;
   #side = 0;
   #under: Promise<void> = Promise.resolve();
   /** A reading that has not begun: who asks now is served by it. */
@@ -51,10 +77,15 @@ export class AggregateMaps {
     this.#turn = turn;
     this.#keyBytes = sizes.key;
     this.#recordBytes = sizes.value;
-    this.#bootNsAt = header.get('bootNs')?.offset ?? 0;
-    this.#totals = [...fields.values()]
-      .filter(({ kind }) => kinds[kind].isTotal)
-      .flatMap(({ offset, size }) => Array.from({ length: size / 8 }, (_, i) => offset + 8 * i));
+    const isTotal = ({ kind }: { readonly kind: keyof typeof kinds }) => kinds[kind].isTotal === true;
+    this.#shape = {
+      bootNsAt: header.get('bootNs')?.offset ?? 0,
+      totals: [...fields.values()]
+        .filter(isTotal)
+        .flatMap(({ offset, size }) => Array.from({ length: size / 8 }, (_, i) => offset + 8 * i)),
+      others: [...fields.values()].filter((field) => !isTotal(field)),
+      pathStateAt: fields.get('pathState')?.offset ?? null,
+    };
   }
 
   /**
@@ -79,8 +110,8 @@ export class AggregateMaps {
     const now = bootNow();
     const records = await this.#empty(SIDES[full] ?? SIDES[0]);
     for (const record of records) {
-      record.setUint32(this.#bootNsAt, now % TWO_32, true);
-      record.setUint32(this.#bootNsAt + 4, Math.floor(now / TWO_32), true);
+      record.setUint32(this.#shape.bootNsAt, now % TWO_32, true);
+      record.setUint32(this.#shape.bootNsAt + 4, Math.floor(now / TWO_32), true);
     }
     const each = Math.max(1, Math.floor(CHUNK_BYTES / this.#recordBytes));
     for (let i = 0; i < records.length; i += each) {
@@ -119,8 +150,7 @@ export class AggregateMaps {
       const name = names.toString('latin1', i * this.#keyBytes + CPU_BYTES, (i + 1) * this.#keyBytes);
       const value = new DataView(values.buffer, i * this.#recordBytes, this.#recordBytes);
       const known = merged.get(name);
-      if (known) for (const at of this.#totals) addWord(known, value, at);
-      else merged.set(name, value);
+      merged.set(name, known ? mergeRecords(known, value, this.#shape) : value);
     }
   }
 }
