@@ -36,6 +36,11 @@ typedef __u64 eu_boot_ns;
 /* Nanoseconds, a duration; EU_NO_DURATION is null. */
 typedef __u64 eu_duration_ns;
 #define EU_NO_DURATION (~0ULL)
+/* From one time to a later one, which may have been read on another CPU, whose clock may be a little behind: never less than 0. */
+static __always_inline __u64 eu_since(__u64 now, __u64 then)
+{
+	return now > then ? now - then : 0;
+}
 /* What something has at a moment, in bytes for example: never added up, as a plain __u64 named `…_bytes` is by /metrics. */
 typedef __u64 eu_amount;
 /* A count or a total of a record that stands for many occurrences (aggregate.bpf.h): user space adds up those of all CPUs. */

@@ -284,7 +284,7 @@ int BPF_PROG(fileio_exit, struct pt_regs *regs, long ret)
 	under_way = bpf_task_storage_get(&fileio_calls, task, NULL, 0);
 	if (!under_way || !under_way->began_ns || under_way->call != eu_call_key(nr, call.narrow))
 		return 0;
-	duration_ns = bpf_ktime_get_boot_ns() - under_way->began_ns;
+	duration_ns = eu_since(bpf_ktime_get_boot_ns(), under_way->began_ns);
 	under_way->began_ns = 0;
 	if (under_way->reads)
 		count_call(task, &under_way->read, under_way->read_fd, duration_ns, ret, false);
@@ -325,7 +325,8 @@ static __always_inline void request_ended(void *about, struct io_kiocb *req, enu
 	struct ended ended = { .id = request->id, .writes = request->writes, .ret = res == EU_URING_UNTOLD ? 0 : res };
 	struct eu_header header = request->header;
 
-	ended.duration_ns = why == EU_URING_COMPLETED ? bpf_ktime_get_boot_ns() - request->began_ns : EU_NO_DURATION;
+	ended.duration_ns =
+		why == EU_URING_COMPLETED ? eu_since(bpf_ktime_get_boot_ns(), request->began_ns) : EU_NO_DURATION;
 	/* Else its process has ended, and a kernel thread does the ring's last work. */
 	if (why == EU_URING_COMPLETED && bpf_get_current_task_btf()->tgid == header.pid)
 		ended.file = BPF_CORE_READ(req, file);

@@ -5,7 +5,8 @@
  * A wait begins when a thread is woken, or loses its CPU while it could go on, and ends when it gets one. Its beginning is kept in the
  * thread: a wait may end on another CPU, and nothing is left of a thread that ends.
  *
- * Linux 5.18 and later (fa2c3254d7cf "sched/tracing: Don't re-read p->state when emitting sched_switch event").
+ * The tracepoint has this form since Linux 5.18 (fa2c3254d7cf "sched/tracing: Don't re-read p->state when emitting sched_switch event").
+ * Storage of a task and entries of a map are made under the lock of a run queue: kernels before 6.4 were not tried with that.
  */
 #include "eunomia.bpf.h"
 #include "aggregate.bpf.h"
@@ -25,6 +26,7 @@ EU_AGGREGATES(runqlat);
 
 struct wait {
 	__u64 since_ns; /* 0: it does not wait, as far as is known */
+	__u64 switches; /* how often the thread had given a CPU away by then */
 	bool preempted;
 };
 struct {
@@ -35,6 +37,26 @@ struct {
 } runqlat_waits SEC(".maps");
 
 static const struct eu_header nobody = {};
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct task_struct___scheduled {
+	int on_cpu;
+	unsigned long nvcsw, nivcsw;
+};
+#pragma clang attribute pop
+
+static __always_inline __u64 switches_of(struct task_struct *task)
+{
+	struct task_struct___scheduled *scheduled = (void *)task;
+
+	return scheduled->nvcsw + scheduled->nivcsw;
+}
+
+/* False of one whose end was not seen: the thread has run since. */
+static __always_inline bool is_under_way(const struct wait *wait, struct task_struct *task)
+{
+	return wait->since_ns && wait->switches == switches_of(task);
+}
 
 /*
  * Waits of one process under several names are apart: a process waits before it executes a program, which changes its name, and threads of
@@ -65,21 +87,32 @@ static __always_inline void begin(struct task_struct *task, bool preempted)
 		eu_count(true);
 		return;
 	}
+	/* Woken while it waits already: it lost its CPU on the way to sleep. */
+	if (is_under_way(wait, task))
+		return;
 	wait->since_ns = bpf_ktime_get_boot_ns();
+	wait->switches = switches_of(task);
 	wait->preempted = preempted;
+}
+
+/* A thread that is woken on its way to sleep goes on running, and waits for nothing. */
+static __always_inline void wake(struct task_struct *task)
+{
+	if (!((struct task_struct___scheduled *)task)->on_cpu)
+		begin(task, false);
 }
 
 SEC("tp_btf/sched_wakeup")
 int BPF_PROG(runq_wakeup, struct task_struct *task)
 {
-	begin(task, false);
+	wake(task);
 	return 0;
 }
 
 SEC("tp_btf/sched_wakeup_new")
 int BPF_PROG(runq_wakeup_new, struct task_struct *task)
 {
-	begin(task, false);
+	wake(task);
 	return 0;
 }
 
@@ -102,9 +135,9 @@ static __always_inline void end(struct task_struct *task)
 	struct eu_aggregate_key key;
 	__u64 ns;
 
-	if (!wait || !wait->since_ns)
+	if (!wait || !is_under_way(wait, task))
 		return;
-	ns = bpf_ktime_get_boot_ns() - wait->since_ns;
+	ns = eu_since(bpf_ktime_get_boot_ns(), wait->since_ns);
 	wait->since_ns = 0;
 	if (!is_wanted(task))
 		return;

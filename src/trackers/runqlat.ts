@@ -3,11 +3,12 @@ import { checkEvery, everyMs } from '../tracker/every.js';
 
 export default defineTracker({
   name: 'runqlat',
-  minimumKernel: '5.18',
+  minimumKernel: '6.4',
   blindSpots: [
     'A thread that waits when the session starts is counted from its next wait on, and one that waits when it stops is not counted.',
     'Time in which the host of a virtual machine does not run the CPU (steal time) is no wait here.',
     'A thread that the kernel keeps from running, because its cgroup has used up its share of the CPU (cpu.max), waits all that time.',
+    'Waits include time in which the system was suspended.',
   ],
   columns: ['count', 'waitNs', 'preemptions'],
   example: '{ every: "5s" }',
