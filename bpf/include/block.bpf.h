@@ -38,7 +38,8 @@ struct blkcg_gq {
 	struct blkcg *blkcg;
 };
 struct bio {
-	struct blkcg_gq *bi_blkg;
+	struct block_device *bi_bdev;
+	struct blkcg_gq *bi_blkg; /* where the kernel has CONFIG_BLK_CGROUP */
 };
 struct request {
 	struct request_queue *q;
@@ -46,7 +47,6 @@ struct request {
 	unsigned int __data_len;
 	u64 __sector;
 	struct bio *bio;
-	struct block_device *part;
 };
 #pragma clang attribute pop
 
@@ -86,9 +86,16 @@ static __always_inline enum eu_block_operation eu_block_operation(__u32 flags, _
 	}
 }
 
-/* Of a blk_status_t, which is what completes a request: block/blk-core.c, blk_errors. */
+/*
+ * Of a blk_status_t, which is what completes a request: block/blk-core.c, blk_errors. Numbers from 14 to 17 are others where the kernel has
+ * BLK_STS_ZONE_RESOURCE, which was 14. They are macros, of which BTF says nothing: so they have an errno where another mark of a kernel
+ * without it is there (Linux 6.16, sched_process_exit's group_dead), and are EIO elsewhere.
+ */
 static __always_inline __s32 eu_block_errno(__u8 status)
 {
+	if (status >= 14 && status <= 17 &&
+	    !bpf_core_field_exists(struct trace_event_raw_sched_process_exit, group_dead))
+		return -5;
 	switch (status) {
 	case 0: return 0;
 	case 1: return -95;   /* NOTSUPP: EOPNOTSUPP */
@@ -143,8 +150,11 @@ struct {
 static __always_inline __u64 eu_block_charged(struct request *rq)
 {
 	struct bio *bio = rq->bio;
-	struct cgroup *cgroup = BPF_CORE_READ(bio, bi_blkg, blkcg, css.cgroup);
+	struct cgroup *cgroup;
 
+	if (!bpf_core_field_exists(struct bio, bi_blkg))
+		return 0;
+	cgroup = BPF_CORE_READ(bio, bi_blkg, blkcg, css.cgroup);
 	if (!cgroup || BPF_CORE_READ(cgroup, root, hierarchy_id))
 		return 0;
 	return BPF_CORE_READ(cgroup, kn, id);
@@ -162,14 +172,18 @@ static __always_inline void eu_block_measure(struct eu_block_request *request, s
 	request->flags |= rq->cmd_flags;
 }
 
-/* dev_t: the major number above 20 bits of the minor one. Of the partition, where there is one. */
+/*
+ * dev_t: the major number above 20 bits of the minor one. Of the partition, where there is one: the bio keeps it when its sector is made
+ * one of the disk (blk_partition_remap). The request's own `part` is set after block_io_start, and not at all where the queue's iostats
+ * are off.
+ */
 static __always_inline __u32 eu_block_device(struct request *rq)
 {
-	struct block_device *part = rq->part;
+	__u32 device = BPF_CORE_READ(rq, bio, bi_bdev, bd_dev);
 	struct gendisk *disk;
 
-	if (part)
-		return BPF_CORE_READ(part, bd_dev);
+	if (device)
+		return device;
 	disk = BPF_CORE_READ(rq, q, disk);
 	return disk ? (__u32)BPF_CORE_READ(disk, major) << 20 | BPF_CORE_READ(disk, first_minor) : 0;
 }
@@ -181,7 +195,7 @@ int BPF_PROG(block_start, struct request *rq)
 	struct eu_block_request request = {};
 	__u64 address = (__u64)rq;
 
-	eu_fill(&request.header);
+	eu_uring_fill(&request.header, task);
 	if (task->flags & EU_PF_KTHREAD)
 		request.header.cgroup_id = eu_block_charged(rq) ?: request.header.cgroup_id;
 	if (!eu_header_wanted(&request.header)) {

@@ -18,6 +18,7 @@
 
 #include "eunomia.bpf.h"
 #include "file.bpf.h"
+#include "header.bpf.h"
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -80,8 +81,6 @@ struct io_kiocb {
 #define EU_URING_UNTOLD (-65536L)        /* no result: the kernel does not tell this request's */
 #define EU_URING_SKIPS_SUCCESS (1U << 6) /* IOSQE_CQE_SKIP_SUCCESS */
 
-#define EU_PF_IO_WORKER 0x00000010 /* include/linux/sched.h */
-
 /*
  * How many arguments the tracepoint has in this kernel; 0: there is none. The loader sets it. Before Linux 6.15 it had the
  * completion's members one by one.
@@ -94,20 +93,10 @@ const volatile __u32 eu_args_io_uring_complete = 0;
 
 /* ---- Who submitted it, and which file it is about ---- */
 
-/*
- * As eu_wanted and eu_fill, where the current task may be a worker: its own comm says nothing, so that of its process's first
- * thread counts, which users know and filter by.
- */
+/* As eu_wanted, where the current task may be a worker (eu_uring_fill). */
 static __always_inline bool eu_uring_wanted(struct task_struct *task)
 {
 	return task->flags & EU_PF_IO_WORKER ? eu_wanted_as(task->group_leader) : eu_wanted();
-}
-
-static __always_inline void eu_uring_fill(struct eu_header *h, struct task_struct *task)
-{
-	eu_fill(h);
-	if (task->flags & EU_PF_IO_WORKER)
-		BPF_CORE_READ_INTO(&h->comm, task, group_leader, comm);
 }
 
 /* The file in a ring's own table (direct descriptors), or NULL. Linux 6.13 and later (3597f2786b68: io_rsrc_data.nodes). */

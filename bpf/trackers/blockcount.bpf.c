@@ -35,11 +35,15 @@ EU_WHERE_NUMBER(operation);
 
 const volatile __u32 operations = 0; /* option: bits 1 << operation; 0 is all */
 
-/* It runs with preemption off, and not within itself (kernel/trace/bpf_trace.c, bpf_prog_active): plain adds are exact. */
+/*
+ * It runs with preemption off, and not within itself: the kernel skips a program that interrupts itself on a CPU, and counts that
+ * (kernel/trace/bpf_trace.c, prog->active; a session's skippedRuns). So plain adds are exact.
+ */
 static __always_inline void add(struct blockcount_event *total, const struct eu_block_request *request,
 				enum eu_block_operation operation, struct request *rq, __u64 now)
 {
 	struct gendisk *disk;
+	__u64 ns;
 
 	if (!total->count) {
 		total->device = request->device;
@@ -55,14 +59,17 @@ static __always_inline void add(struct blockcount_event *total, const struct eu_
 		total->bytes += request->bytes;
 		total->size_histogram_bytes.slots[eu_log2_slot(request->bytes)]++;
 	}
-	total->duration_ns += now - request->began_ns;
-	total->duration_histogram_ns.slots[eu_log2_slot(now - request->began_ns)]++;
+	ns = eu_since(now, request->began_ns);
+	total->duration_ns += ns;
+	total->duration_histogram_ns.slots[eu_log2_slot(ns)]++;
 	if (!request->issued_ns)
 		return;
-	total->queue_ns += request->issued_ns - request->began_ns;
-	total->queue_histogram_ns.slots[eu_log2_slot(request->issued_ns - request->began_ns)]++;
-	total->device_ns += now - request->issued_ns;
-	total->device_histogram_ns.slots[eu_log2_slot(now - request->issued_ns)]++;
+	ns = eu_since(request->issued_ns, request->began_ns);
+	total->queue_ns += ns;
+	total->queue_histogram_ns.slots[eu_log2_slot(ns)]++;
+	ns = eu_since(now, request->issued_ns);
+	total->device_ns += ns;
+	total->device_histogram_ns.slots[eu_log2_slot(ns)]++;
 }
 
 SEC("tp_btf/block_rq_complete")

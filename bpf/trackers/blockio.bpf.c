@@ -40,7 +40,7 @@ static __always_inline bool is_wanted(const struct eu_block_request *request, en
 		return false;
 	if (operations && !(operations >> (operation & 31) & 1))
 		return false;
-	if (now - request->began_ns < slower_than_ns)
+	if (eu_since(now, request->began_ns) < slower_than_ns)
 		return false;
 	return !eu_where ||
 	       (eu_passes(operation, operation) && eu_passes(errno, -error) && eu_passes(bytes, request->bytes));
@@ -67,9 +67,9 @@ int BPF_PROG(block_complete, struct request *rq, __u8 status, unsigned int bytes
 		event->header.boot_ns = now;
 		event->sector = has_sector(operation) ? request->sector : NO_SECTOR;
 		event->bytes = request->bytes;
-		event->duration_ns = now - request->began_ns;
-		event->queue_ns = request->issued_ns ? request->issued_ns - request->began_ns : EU_NO_DURATION;
-		event->device_ns = request->issued_ns ? now - request->issued_ns : EU_NO_DURATION;
+		event->duration_ns = eu_since(now, request->began_ns);
+		event->queue_ns = request->issued_ns ? eu_since(request->issued_ns, request->began_ns) : EU_NO_DURATION;
+		event->device_ns = request->issued_ns ? eu_since(now, request->issued_ns) : EU_NO_DURATION;
 		event->errno = error;
 		event->device = request->device;
 		event->flags = request->flags;

@@ -17,7 +17,7 @@ const ifTimed = (ns: string, histogram: readonly Bucket[] | null) => (histogram 
 export default defineTracker({
   name: 'blockcount',
   minimumKernel: '6.5',
-  blindSpots: [...blindSpotsOfBlock, 'Requests that are under way when the session stops are not counted.'],
+  blindSpots: blindSpotsOfBlock,
   columns: ['disk', 'operation', 'count', 'bytes', 'durationNs', 'deviceNs'],
   indexed: ['disk'],
   example: '{ every: "5s" }',

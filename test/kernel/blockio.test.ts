@@ -56,6 +56,36 @@ describe('the tracker blockio', () => {
     }
   });
 
+  it('says which partition a request is to, and the sector on the disk', async () => {
+    const parted = await makeLoop(16 << 20);
+    const part = await parted.part(1 << 20, 4 << 20);
+    const { device } = await part.stats();
+    const tracked = await startTracker('blockio', { pids: [process.pid] });
+    await run(program, [part.path, 'write', '2', '4096']);
+    await run(program, [parted.path, 'read', '1', '4096']);
+    const events = (await tracked.stop()).filter(({ disk: name }) => name === parted.disk);
+    expect(events.filter((event) => event['operation'] === 'WRITE').map((e) => [e['device'], e['sector']])).toEqual([
+      [device, '2048'],
+      [device, '2056'],
+    ]);
+    expect(events.filter((event) => event['operation'] === 'READ').map((e) => [e['device'], e['sector']])).toEqual([
+      [(await parted.stats()).device, '0'],
+    ]);
+    expect(device).not.toBe((await parted.stats()).device);
+  });
+
+  it('knows the requests of the workers of io_uring by the name of their process', async () => {
+    for (const [target, count] of [
+      [{ comms: ['blockload'] }, 20],
+      [{ where: 'process.comm == "blockload"' }, 20],
+      [{ comms: ['nobody'] }, 0],
+    ] as const) {
+      const { events } = await watched(() => load('worker', 20, 4096), { pids: [process.pid], ...target });
+      expect([target, events.length]).toEqual([target, count]);
+      for (const event of events) expect(event).toMatchObject({ process: { comm: 'blockload' }, operation: 'WRITE' });
+    }
+  });
+
   it('reports a flush, of no sector and without a time in the device', async () => {
     const tracked = await startTracker('blockio', { pids: [process.pid], options: { operations: ['FLUSH'] } });
     const { pid } = await load('fsync', 2, 4096);

@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "uring.h"
 /* DISK WHAT COUNT BYTES [PROCESSES]: so many requests, each of so many bytes */
 int main(int argc, char **argv)
 {
@@ -27,7 +28,17 @@ int main(int argc, char **argv)
 			failed += pread(fd, memory, bytes, range[0]) != bytes;
 		else if (!strcmp(what, "write"))
 			failed += pwrite(fd, memory, bytes, range[0]) != bytes;
-		else if (!strcmp(what, "discard"))
+		else if (!strcmp(what, "worker")) { /* through io_uring, in a thread of the kernel's */
+			struct io_uring_sqe e = { .opcode = IORING_OP_WRITE,
+						  .fd = fd,
+						  .addr = (unsigned long)memory,
+						  .len = bytes,
+						  .off = range[0],
+						  .flags = IOSQE_ASYNC };
+			if (!i && set_up(4, 0))
+				return 3;
+			failed += go(e) != bytes;
+		} else if (!strcmp(what, "discard"))
 			failed += ioctl(fd, BLKDISCARD, range) != 0;
 		else {
 			failed += pwrite(fd, memory, bytes, range[0]) != bytes;

@@ -17,6 +17,13 @@ export interface Loop {
   readonly disk: string;
   /** Makes the file that it is in shorter than the disk: what is behind its end cannot be read. */
   shrink(bytes: number): Promise<void>;
+  /** Makes the disk's first partition, of so many bytes from so many on. */
+  part(from: number, bytes: number): Promise<Part>;
+  stats(): Promise<DiskStats>;
+}
+
+export interface Part {
+  readonly path: string;
   stats(): Promise<DiskStats>;
 }
 
@@ -35,7 +42,10 @@ export interface DiskStats {
 const made: string[] = [];
 
 afterAll(async () => {
-  for (const path of made.splice(0)) await exec('losetup', ['--detach', path]);
+  for (const path of made.splice(0)) {
+    await exec('partx', ['--delete', path]).catch(() => undefined); // it has none, mostly
+    await exec('losetup', ['--detach', path]);
+  }
 });
 
 let number = 0;
@@ -45,10 +55,20 @@ export async function makeLoop(bytes: number): Promise<Loop> {
   const file = join(scratch, `disk-${number++}`);
   await writeFile(file, '');
   await truncate(file, bytes);
-  const path = (await exec('losetup', ['--find', '--show', file])).stdout.trim();
+  const path = (await exec('losetup', ['--find', '--show', '--partscan', file])).stdout.trim();
   made.push(path);
   const disk = basename(path);
-  return { path, disk, shrink: (to) => truncate(file, to), stats: () => statsOf(disk) };
+  return {
+    path,
+    disk,
+    shrink: (to) => truncate(file, to),
+    part: async (from, length) => {
+      // Told to the kernel: not every kernel knows tables of partitions.
+      await exec('addpart', [path, '1', String(from / 512), String(length / 512)]);
+      return { path: `${path}p1`, stats: () => statsOf(`${disk}p1`) };
+    },
+    stats: () => statsOf(disk),
+  };
 }
 
 async function statsOf(disk: string): Promise<DiskStats> {
