@@ -98,7 +98,10 @@ static __always_inline void begin(struct task_struct *task, bool preempted)
 /* A thread that is woken on its way to sleep goes on running, and waits for nothing. */
 static __always_inline void wake(struct task_struct *task)
 {
-	if (!((struct task_struct___scheduled *)task)->on_cpu)
+	struct task_struct___scheduled *scheduled = (void *)task;
+
+	/* A kernel for one CPU may not have it. */
+	if (!bpf_core_field_exists(struct task_struct___scheduled, on_cpu) || !scheduled->on_cpu)
 		begin(task, false);
 }
 
