@@ -64,7 +64,7 @@ static __always_inline void eu_release(struct eu_claimed *area)
 static __always_inline void eu_output_claimed(struct eu_claimed *area, __u32 size)
 {
 	size &= EU_AREA_RECORD_MAX - 1;
-	eu_count(bpf_ringbuf_output(&eu_ring, area->record, size, eu_wakeup()) != 0);
+	eu_count(bpf_ringbuf_output(&eu_ring, area->record, size, eu_wakeup(size)) != 0);
 }
 
 #endif

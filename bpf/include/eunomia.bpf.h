@@ -344,18 +344,18 @@ static __always_inline void eu_count(bool lost)
  * Waking the reader is an interrupt that the CPU sends itself: microseconds, in a virtual machine more than all the rest of a
  * hook. (A reader that keeps up has the ring empty each time, so that by itself each event would wake it: kernel/bpf/ringbuf.c.)
  */
-static __always_inline __u64 eu_wakeup(void)
+static __always_inline __u64 eu_wakeup(__u32 size)
 {
 	__u64 wake_at = eu_control.wake_at;
 
 	if (!wake_at)
 		return 0;
-	if (wake_at == ~0ULL || bpf_ringbuf_query(&eu_ring, BPF_RB_AVAIL_DATA) < wake_at)
+	if (wake_at == ~0ULL || bpf_ringbuf_query(&eu_ring, BPF_RB_AVAIL_DATA) + size < wake_at)
 		return BPF_RB_NO_WAKEUP;
 	return BPF_RB_FORCE_WAKEUP;
 }
 
-#define eu_submit(record) bpf_ringbuf_submit(record, eu_wakeup())
+#define eu_submit(record) bpf_ringbuf_submit(record, eu_wakeup(0))
 
 /*
  * A record of variable length is put together in memory of this CPU and then copied into the
@@ -388,7 +388,7 @@ struct eu_area {
 static __always_inline void eu_output(void *record, __u32 size)
 {
 	size &= EU_RECORD_MAX - 1;
-	eu_count(bpf_ringbuf_output(&eu_ring, record, size, eu_wakeup()) != 0);
+	eu_count(bpf_ringbuf_output(&eu_ring, record, size, eu_wakeup(size)) != 0);
 }
 
 static __always_inline eu_str eu_text(__u32 offset, __u32 length)

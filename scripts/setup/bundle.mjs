@@ -35,11 +35,26 @@ const external = [
 ];
 const types = ['plugin.d.ts', 'generated/plugin-event.d.ts'];
 const notices = 'dist/THIRD-PARTY-LICENSES.txt';
+/** The files of the last build. */
+const list = join(cache, 'bundle.json');
+/** By repository: licences of packages whose npm packages hold none. */
+const texts = {
+  'ardatan/graphql-tools': 'LICENSES/third-party/graphql-tools.txt',
+  'ardatan/whatwg-node': 'LICENSES/third-party/whatwg-node.txt',
+};
 
 export async function bundleSource() {
   const trackers = filesUnder('src/trackers', (name) => isSource(name));
   const hash = hashOf([...filesUnder('src', isSource), 'package-lock.json', 'scripts/setup/bundle.mjs']);
-  if (isDone('bundle', hash, ['dist/main.js', ...types.map((file) => `dist/${file}`)])) return;
+  if (
+    isDone('bundle', hash, [
+      'dist/main.js',
+      'dist/chunks',
+      'dist/kernel/worker.js',
+      ...types.map((file) => `dist/${file}`),
+    ])
+  )
+    return;
   say('bundling src/');
   // Only now: it is installed by the step before.
   const { build } = await import('esbuild');
@@ -68,9 +83,15 @@ export async function bundleSource() {
     throw new SetupError(`src/ cannot be bundled:\n${error.message}`);
   });
   checkLateImports(metafile.inputs);
-  for (const name of existsSync(join(root, 'dist')) ? readdirSync(join(root, 'dist')) : [])
-    if (name !== 'bpf') rmSync(join(root, 'dist', name), { recursive: true });
-  for (const file of filesUnder('.cache/bundle')) copy(file, file.replace('.cache/bundle/', 'dist/'));
+  // A server that runs from here imports some chunks late: what it has is removed by the build after the next one.
+  const files = filesUnder('.cache/bundle').map((file) => file.replace('.cache/bundle/', 'dist/'));
+  const isChunk = (file) => file.startsWith('dist/chunks/');
+  for (const file of [...files.filter(isChunk), ...files.filter((one) => !isChunk(one))])
+    copy(file.replace('dist/', '.cache/bundle/'), file);
+  const written = [...files, ...types.map((file) => `dist/${file}`), notices];
+  const kept = new Set([...written, ...filesBefore()]);
+  for (const file of filesUnder('dist')) if (!file.startsWith('dist/bpf/') && !kept.has(file)) rmSync(join(root, file));
+  writeFileSync(list, JSON.stringify(written));
   for (const file of types) copy(`build/${file}`, `dist/${file}`);
   writeFileSync(join(root, notices), noticesOf(Object.keys(metafile.inputs)));
   chmodSync(join(root, 'dist/main.js'), 0o755); // it is the program `eunomia`
@@ -95,19 +116,25 @@ function checkLateImports(inputs) {
   }
 }
 
-/** The licence of each package that is part of the bundle. Throws a SetupError for one that has none. */
+/** The licence and notice of each package that is part of the bundle. Throws a SetupError for one that has none. */
 function noticesOf(inputs) {
   const folders = new Set(
     inputs.flatMap((file) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/.exec(file) ?? []),
   );
   const parts = [...folders].sort().map((folder) => {
-    const { name, version, license } = JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8'));
-    const file = readdirSync(join(root, folder)).find((entry) => /^licen[cs]e/i.test(entry));
-    if (!file && !license) throw new SetupError(`${folder} is part of the bundle, and has no licence.`);
-    const text = file ? readFileSync(join(root, folder, file), 'utf8').trim() : `Licence: ${license}`;
+    const { name, version, repository } = JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8'));
+    const own = readdirSync(join(root, folder)).filter((entry) => /^(licen[cs]e|notice)/i.test(entry));
+    const [, of] = /([^/:]+\/[^/]+?)(?:\.git)?$/.exec(repository?.url ?? '') ?? [];
+    const files = own.length ? own.map((entry) => join(folder, entry)) : [texts[of]];
+    if (!files[0]) throw new SetupError(`${folder} is part of the bundle, and has no licence.`);
+    const text = files.map((file) => readFileSync(join(root, file), 'utf8').trim()).join('\n\n');
     return `${name} ${version}\n\n${text}\n`;
   });
   return `${basename(notices)}: the packages that are part of the files in this folder.\n\n${parts.join(`\n${'-'.repeat(80)}\n\n`)}`;
+}
+
+function filesBefore() {
+  return existsSync(list) ? JSON.parse(readFileSync(list, 'utf8')) : [];
 }
 
 function isSource(name) {

@@ -32,8 +32,10 @@ const EPOLL_CLOEXEC = 0o2000000;
 const EPOLLET = 1 << 31;
 /** Bounds how long the thread's end can wait for its waiter, where nobody has told it to stop. */
 const IDLE_MS = 1000;
-/** A timer may fire so much before its time. */
-const EARLY_MS = 0.5;
+/** Node counts a timer's time in whole milliseconds: it may fire so much before its time. */
+const EARLY_MS = 1;
+/** How long after it has let itself be woken the thread looks once more: longer than a timer's error, and than a program takes. */
+const DROWSY_MS = 3;
 const READY = 64;
 const ready = new Uint8Array(16 * READY);
 /** Each record wakes the thread. */
@@ -102,6 +104,11 @@ function sendChunk(
   ]);
 }
 
+/** Before another ring is read out of turn: the cgroups of new containers are to be known before the events of their processes. */
+function drainUrgent(): void {
+  for (const [id, entry] of sources) if (entry.delayMs === 0 && entry.source.ring.waiting > 0) drain(id, entry);
+}
+
 /** Reads what a source's objects have aggregated. */
 function readAggregates(id: number, entry: Entry): Promise<void> {
   return entry.source.readAggregates((chunk) => sendChunk(id, entry, chunk, 0, bootNow()));
@@ -122,6 +129,9 @@ function look(id: number, entry: Entry, now: number): boolean {
     // A program that has read the word before may write its record after: one look more before sleeping.
     entry.state = 'DROWSY';
     source.setWakeAt(SLEEPING);
+    entry.due = now + DROWSY_MS;
+  } else if (source.ring.waiting > 0) {
+    // A record that is still being written may have read the word before: nothing wakes the thread for it, nor for those behind it.
     entry.due = now + SHORTEST_PAUSE_MS;
   } else entry.state = 'ASLEEP';
   entry.lookedAt = now;
@@ -132,7 +142,7 @@ function wait(entry: Entry, now: number, pauseMs: number): void {
   entry.state = 'AWAKE';
   entry.source.setWakeAt(pauseMs > UNWATCHED_PAUSE_MS ? watermark(entry.source.ring.bytes) : Number.POSITIVE_INFINITY);
   // Rings that may wait as long are looked at together.
-  entry.due = pauseMs === entry.delayMs ? (Math.floor(now / pauseMs) + 1) * pauseMs : now + pauseMs;
+  entry.due = pauseMs === entry.delayMs ? (Math.floor((now + EARLY_MS) / pauseMs) + 1) * pauseMs : now + pauseMs;
 }
 
 /**
@@ -148,6 +158,8 @@ function isCalled({ state, source, lost, delayMs, lookedAt }: Entry, now: number
 async function drainForever(): Promise<void> {
   while (!stopping) {
     if (untaken >= UNTAKEN_BYTES) {
+      // Rings are left to fill: there is nothing to wake for.
+      for (const { source } of sources.values()) source.setWakeAt(Number.POSITIVE_INFINITY);
       await new Promise((resolve) => setTimeout(resolve, SHORTEST_PAUSE_MS));
       continue;
     }
@@ -251,6 +263,7 @@ const note = serveChannel<KernelProtocol>(
       counters: async ({ source }) => {
         const entry = entryOf(source);
         await entry.source.settled; // who asks may rely on what was set before
+        drainUrgent();
         const counters = entry.source.counters();
         while (drain(source, entry));
         return counters;
@@ -258,6 +271,7 @@ const note = serveChannel<KernelProtocol>(
       read: async ({ source }) => {
         const entry = sources.get(source);
         if (!entry) return; // its end has read it
+        drainUrgent();
         await readAggregates(source, entry);
         while (drain(source, entry));
       },

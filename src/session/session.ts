@@ -432,7 +432,10 @@ export class Session {
 
   /** How long an event may wait for others before it is handed over: as its least patient reader says. */
   get #delayMs(): number {
-    return this.#delays.size ? Math.min(...[...this.#delays].map(({ ms }) => ms)) : DEFAULT_DELAY_MS;
+    const least = Math.min(...[...this.#delays].map(({ ms }) => ms));
+    // A store and a limit wait no longer than they would without a patient subscriber.
+    const others = !this.#delays.size || this.recorder || this.spec.limit !== null;
+    return others ? Math.min(DEFAULT_DELAY_MS, least) : least;
   }
 
   #applyDelay(): void {
