@@ -49,6 +49,8 @@ const volatile bool named_only = false; /* option: only messages with a name, or
 #define EXTENSIONS_MAX (EU_AREA_INPUT_MAX / 4) /* so many have room: of type and length alone */
 #define NAME_MAX 255
 
+#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
+
 /* In the area's `state`: where in the input. */
 struct walk {
 	__u32 at;
@@ -161,7 +163,8 @@ static __always_inline void take(struct __sk_buff *skb, const struct eu_packet *
 
 	if (eu_where && (!eu_passes(remote_port, remote) || !eu_passes_address(remote_address, &packet->target, false)))
 		return;
-	if (!eu_uring_wanted(task))
+	/* A worker of MPTCP or of a sockmap sends what another process wrote, also with the socket's lock. */
+	if (task->flags & PF_KTHREAD || !eu_uring_wanted(task))
 		return;
 	area = eu_claim(sni);
 	if (!area)

@@ -19,8 +19,16 @@ export default defineTracker({
     'With Encrypted Client Hello the true name is encrypted: `name` is a public name of the provider, and `encrypted` is true.',
     'A process may ask for any name, and connect to any address.',
     'A ClientHello that is written in several pieces or several records: `malformed` is true where its name is not in the first; one ' +
-      'whose first piece has less than 38 bytes of the message has no event.',
-    'A ClientHello that the kernel sends only after the write has returned, since the window was full.',
+      'whose first piece has at most 38 bytes of the message has no event.',
+    'A ClientHello behind other bytes in one segment: a header of the PROXY protocol, pipelined STARTTLS, writes that MSG_MORE, ' +
+      'TCP_CORK or the algorithm of Nagle joined.',
+    'A ClientHello that the kernel sends only after the write has returned: the window was full, or pacing, the timer of TCP_CORK, ' +
+      'the algorithm of Nagle or a queue of netfilter (NFQUEUE) held it back.',
+    'A ClientHello that a thread of the kernel sends, as with several subflows of MPTCP and with sockmaps.',
+    'A record whose version does not begin with 3, which TLS forbids and servers may accept.',
+    'Memory that the process changes after the kernel has taken it without a copy (MSG_ZEROCOPY, sendfile, splice): another name may ' +
+      'be sent than was read.',
+    'Packets that IPsec, or a route with encapsulation of its own (MPLS, SRv6), has wrapped.',
     'What servers of this machine are asked for by clients of others.',
     'Packets that no TCP socket of this machine sends: forwarded ones, as those of virtual machines, raw and packet sockets, AF_XDP.',
   ],

@@ -4,7 +4,7 @@ import { connect, type ConnectionOptions } from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
 import { expectExactLoss } from '../support/loss.js';
 import { startTracker, type Seen } from '../support/session.js';
-import { compileC, run } from '../support/workload.js';
+import { compileC, ended, run, start } from '../support/workload.js';
 
 const servers: Server[] = [];
 afterEach(async () => {
@@ -215,6 +215,66 @@ describe('a ClientHello', () => {
       { name: null, malformed: true },
     ]);
     expect(await sni.stop()).toEqual([]);
+  });
+
+  it("that a thread of the kernel passes on is not reported as that one's", async () => {
+    // What `from` receives, a worker of the kernel sends through `out` (BPF_MAP_TYPE_SOCKMAP).
+    const relay = await compileC(
+      'relay',
+      `
+      #include <arpa/inet.h>
+      #include <linux/bpf.h>
+      #include <stdlib.h>
+      #include <sys/socket.h>
+      #include <sys/syscall.h>
+      #include <unistd.h>
+      static int bpf(int command, union bpf_attr *given) { return syscall(SYS_bpf, command, given, sizeof(*given)); }
+      static int put(int map, int key, int fd)
+      {
+        union bpf_attr update = { .map_fd = map, .key = (unsigned long)&key, .value = (unsigned long)&fd };
+        return bpf(BPF_MAP_UPDATE_ELEM, &update);
+      }
+      int main(int argc, char **argv)
+      {
+        union bpf_attr make = { .map_type = BPF_MAP_TYPE_SOCKMAP, .key_size = 4, .value_size = 4, .max_entries = 2 };
+        int map = bpf(BPF_MAP_CREATE, &make);
+        struct bpf_insn pass_on[] = { /* bpf_sk_redirect_map(skb, map, 0, 0) */
+          { .code = BPF_LD | BPF_DW | BPF_IMM, .dst_reg = 2, .src_reg = BPF_PSEUDO_MAP_FD, .imm = map }, {},
+          { .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 3 }, { .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 4 },
+          { .code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_sk_redirect_map }, { .code = BPF_JMP | BPF_EXIT },
+        };
+        union bpf_attr load = {
+          .prog_type = BPF_PROG_TYPE_SK_SKB, .expected_attach_type = BPF_SK_SKB_VERDICT,
+          .insns = (unsigned long)pass_on, .insn_cnt = 6, .license = (unsigned long)"GPL",
+        };
+        union bpf_attr attach = { .target_fd = map, .attach_type = BPF_SK_SKB_VERDICT };
+        struct sockaddr_in target = { .sin_family = AF_INET, .sin_port = htons(atoi(argv[1])) };
+        struct sockaddr_in own = { .sin_family = AF_INET };
+        socklen_t length = sizeof(own);
+        char hello[4096];
+        long size = read(0, hello, sizeof(hello));
+        int listener = socket(AF_INET, SOCK_STREAM, 0), to = socket(AF_INET, SOCK_STREAM, 0);
+        int out = socket(AF_INET, SOCK_STREAM, 0);
+        target.sin_addr.s_addr = own.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        if (bind(listener, (void *)&own, length) || listen(listener, 1) || getsockname(listener, (void *)&own, &length) ||
+            connect(to, (void *)&own, length) || connect(out, (void *)&target, length)) return 1;
+        attach.attach_bpf_fd = bpf(BPF_PROG_LOAD, &load);
+        if (bpf(BPF_PROG_ATTACH, &attach) || put(map, 0, out) || put(map, 1, accept(listener, NULL, NULL))) return 2;
+        if (size <= 0 || write(to, hello, size) != size) return 3;
+        read(out, hello, 1); /* until the server closes */
+        return 0;
+      }`,
+    );
+    const { port, received } = await listen();
+    const hello = helloOf([serverName('relayed.test')]);
+    const sni = await startTracker('sni', { where: 'name == "relayed.test"' });
+    const child = start(relay, [String(port)]);
+    child.stdin?.end(hello);
+    expect((await ended(child)).code).toBe(0);
+    expect(Buffer.concat(received)).toEqual(hello);
+    const seen = await sni.stop();
+    expect(seen.map(({ process: { pid, comm } }) => [pid, comm])).toEqual([[child.pid, 'relay']]);
+    expect(seen[0]?.['remotePort']).not.toBe(port);
   });
 
   it('of any bytes is decoded safely', async () => {
