@@ -1,15 +1,13 @@
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { statSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { EunomiaError } from '../base/errors.js';
-import { cgroupRoot } from './attach.js';
+import { cgroupHint, cgroupRoot, type Place } from './attach.js';
 
 const mountOf = (point: string) => `40 30 0:37 / ${point} rw,relatime - cgroup2 cgroup2 rw`;
 
-function codeOf(mountinfo: string): string {
+function codeOf(mountinfo: string, place?: Place): string {
   try {
-    return cgroupRoot(mountinfo);
+    return place ? cgroupRoot(mountinfo, () => place) : cgroupRoot(mountinfo);
   } catch (error) {
     return error instanceof EunomiaError ? `${error.code}: ${error.message}` : String(error);
   }
@@ -22,13 +20,28 @@ it('has no place for programs of cgroups without a hierarchy', () => {
 });
 
 it('refuses a cgroup that is not the root, as a container has it', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'eunomia-cgroup-'));
-  expect(statSync(folder).ino).not.toBe(1);
-  expect(codeOf(mountOf(folder))).toMatch(/^NO_CGROUP_ROOT: .* is not the root .*.*cgroupns=host/);
-  rmSync(folder, { recursive: true });
+  expect(codeOf(mountOf('/sys/fs/cgroup'), { inode: 2, fileSystem: 0x63677270 })).toMatch(
+    /^NO_CGROUP_ROOT: \/sys\/fs\/cgroup is not the root .* or only a part of the hierarchy is mounted;.*cgroupns=host/,
+  );
+});
+
+it('refuses what is mounted over the hierarchy, even another root', () => {
+  // So has proc's the inode 1, on each machine.
+  expect(statSync('/proc').ino).toBe(1);
+  expect(codeOf(mountOf('/proc'))).toMatch(/^NO_CGROUP_ROOT: another file system .* at \/proc/);
+});
+
+it('refuses a directory that it cannot read, and says why', () => {
+  expect(codeOf(mountOf('/no/such/folder'))).toMatch(/^NO_CGROUP_ROOT: \/no\/such\/folder, .* \(ENOENT: /);
 });
 
 it('takes the root, whose inode is 1', () => {
-  // So has proc's, which each machine has.
-  expect(codeOf(mountOf('/proc'))).toBe('/proc');
+  expect(codeOf(mountOf('/sys/fs/cgroup'), { inode: 1, fileSystem: 0x63677270 })).toBe('/sys/fs/cgroup');
+});
+
+it('says what is wrong with a cgroup where the errno alone says something else', () => {
+  expect(cgroupHint('E2BIG', true)).toMatch(/64/);
+  expect(cgroupHint('EPERM', true)).toMatch(/another program may hold/);
+  expect(cgroupHint('EPERM', false)).toBeNull();
+  expect(cgroupHint('EBADF', true)).toBeNull();
 });

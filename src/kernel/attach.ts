@@ -1,8 +1,10 @@
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, statfsSync, statSync } from 'node:fs';
 import { arch } from 'node:os';
-import { EunomiaError } from '../base/errors.js';
+import { EunomiaError, KernelError, messageOf } from '../base/errors.js';
 import { findCgroupMount } from '../linux/cgroup-mount.js';
+import { missingCapabilities } from '../linux/hook-capability.js';
 import { onlineCpus } from './cpus.js';
+import { heldCapabilities } from './environment.js';
 import { lastFailure, later, laterFailure, loadLibbpf, loadLibc, memory, type Pointer } from './libbpf.js';
 import { BpfLink } from './link.js';
 
@@ -26,25 +28,68 @@ export type Attachment =
 const ANY_CGROUP_HOOK = 'cgroup_skb/egress';
 /** The inode of the root directory of a hierarchy, whatever it is mounted as (fs/kernfs: the first node of a tree). */
 const ROOT_INODE = 1;
+/** include/uapi/linux/magic.h: CGROUP2_SUPER_MAGIC */
+const CGROUP2 = 0x63677270;
+
+/** What the kernel says of a directory: its inode, and the type of its file system. */
+export interface Place {
+  readonly inode: number;
+  readonly fileSystem: number;
+}
+
+const lookAt = (path: string): Place => ({ inode: statSync(path).ino, fileSystem: statfsSync(path).type });
 
 /**
  * The directory of the v2 hierarchy's root, to which programs of cgroups attach that are to see all processes. Throws NO_CGROUP_ROOT where
  * it is not visible: a program attached to another cgroup would see what is in that one alone.
  */
-export function cgroupRoot(mountinfo = readFileSync('/proc/self/mountinfo', 'utf8')): string {
+export function cgroupRoot(mountinfo = readFileSync('/proc/self/mountinfo', 'utf8'), look = lookAt): string {
   const mount = findCgroupMount(mountinfo);
   if (!mount)
     throw new EunomiaError(
       'NO_CGROUP_ROOT',
       'no cgroup v2 hierarchy is mounted: mount -t cgroup2 none /sys/fs/cgroup, or at /sys/fs/cgroup/unified beside v1',
     );
-  if (statSync(mount.point).ino !== ROOT_INODE)
+  let place: Place;
+  try {
+    place = look(mount.point);
+  } catch (cause) {
+    throw new EunomiaError(
+      'NO_CGROUP_ROOT',
+      `${mount.point}, where the cgroup v2 hierarchy is mounted, cannot be read (${messageOf(cause)}): ` +
+        'make it accessible to this process, or mount the hierarchy elsewhere',
+      { cause },
+    );
+  }
+  if (place.fileSystem !== CGROUP2)
+    throw new EunomiaError(
+      'NO_CGROUP_ROOT',
+      `another file system is mounted over the cgroup v2 hierarchy at ${mount.point}: ` +
+        'unmount it, or mount the hierarchy elsewhere',
+    );
+  if (place.inode !== ROOT_INODE)
     throw new EunomiaError(
       'NO_CGROUP_ROOT',
       `${mount.point} is not the root of the cgroup v2 hierarchy but a cgroup in it: ` +
-        "this process is in a container that has a cgroup namespace of its own; start it with the host's (Docker: cgroupns=host)",
+        'this process is in a container that has a cgroup namespace of its own, or only a part of the hierarchy is mounted; ' +
+        "start it with the host's namespace (Docker: cgroupns=host), or mount all of it",
     );
   return mount.point;
+}
+
+/**
+ * What mends an errno of attaching a program to a cgroup, where it means something else than elsewhere (__cgroup_bpf_attach of the kernel);
+ * null for other errnos. `isCapable`: the process has the capabilities for it.
+ */
+export function cgroupHint(errno: string | null, isCapable: boolean): string | null {
+  if (errno === 'E2BIG')
+    return 'as many programs as the kernel allows (64) are attached to this hook of the cgroup already';
+  if (errno === 'EPERM' && isCapable)
+    return (
+      'another program may hold this hook of the cgroup for itself: ' +
+      'bpftool cgroup show lists it, and it must be attached anew with the flag "multi"'
+    );
+  return null;
 }
 
 const O_DIRECTORY = 0o200000;
@@ -60,7 +105,12 @@ export async function attachCgroup(
   if (fd < 0) throw lastFailure(`${operation} to ${at.cgroup}`);
   try {
     const link = await later(loadLibbpf().program_attach_cgroup, program, fd);
-    if (link === null) throw laterFailure(`${operation} to ${at.cgroup}`, [ANY_CGROUP_HOOK]);
+    if (link === null) {
+      const error = laterFailure(`${operation} to ${at.cgroup}`, [ANY_CGROUP_HOOK]);
+      const isCapable = missingCapabilities([ANY_CGROUP_HOOK], heldCapabilities()).length === 0;
+      const hint = cgroupHint(error.errno, isCapable);
+      throw hint === null ? error : new KernelError(error.operation, error.errno, hint);
+    }
     return new BpfLink(link);
   } finally {
     libc.close(fd);

@@ -1,4 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { messageOf } from '../base/errors.js';
+import { cgroupRoot } from './attach.js';
 import { loadLibbpf } from './libbpf.js';
 import type { FeatureProbe } from './protocol.js';
 
@@ -44,10 +46,21 @@ export function probeFeatures(): FeatureProbe[] {
       /^\S+ \S+ \S+ \S+ \S+ .* - cgroup2 /m.test(readFileSync('/proc/self/mountinfo', 'utf8')),
       'no cgroup2 hierarchy is mounted',
     ),
+    cgroupRootFeature(),
     feature(
       'kprobes',
       existsSync('/sys/kernel/debug/kprobes') || existsSync('/proc/sys/debug/kprobes-optimization'),
       'the kernel was built without CONFIG_KPROBES; Eunomia does not need them',
     ),
   ];
+}
+
+/** Where programs of cgroups attach. A hierarchy may be mounted, and its root not be visible. */
+function cgroupRootFeature(): FeatureProbe {
+  try {
+    cgroupRoot();
+    return { name: 'cgroup_root', available: true, reason: null };
+  } catch (error) {
+    return { name: 'cgroup_root', available: false, reason: messageOf(error) };
+  }
 }

@@ -9,7 +9,7 @@ import { loadLibbpf } from '../../src/kernel/libbpf.js';
 import { BpfObject } from '../../src/kernel/object.js';
 import { root } from '../../src/base/paths.js';
 import { heldIds, heldPrograms, nothing, remaining } from '../support/bpf.js';
-import { compileBpf, ended, run, scratch, start, work, workloadPath } from '../support/workload.js';
+import { compileBpf, compileC, ended, run, scratch, start, work, workloadPath } from '../support/workload.js';
 import { until } from '../support/until.js';
 
 const HEAD = `
@@ -183,6 +183,53 @@ describe('attaching a program', () => {
     child.stdin?.write('\n');
     await ended(child);
     expect([calls, returns, one].map(hits)).toEqual([12, 12, 5]);
+  });
+
+  it('to a cgroup that has as many as the kernel allows says so', async () => {
+    const cgroup = await makeCgroup();
+    const names = Array.from({ length: 65 }, (_, i) => `f${i}`);
+    const object = await load(
+      't_many',
+      names.map((name) => `SEC("cgroup_skb/egress") int ${name}(struct __sk_buff *skb) { return 1; }`).join('\n'),
+      Object.fromEntries(names.map((name) => [name, { cgroup }])),
+    );
+    await expect(object.attach()).rejects.toThrow(
+      /^attaching t_many's program f64 .*: E2BIG \(as many programs as the kernel allows \(64\)/,
+    );
+  });
+
+  it('to a cgroup that another program holds for itself says so, and asks for no capability', async () => {
+    const cgroup = await makeCgroup();
+    // With no flag, as BPF_F_ALLOW_MULTI is one; it stays until the cgroup is removed.
+    const holder = await compileC(
+      'holder',
+      `
+      #include <fcntl.h>
+      #include <linux/bpf.h>
+      #include <sys/syscall.h>
+      #include <unistd.h>
+      int main(int argc, char **argv)
+      {
+        struct bpf_insn allow[] = {
+          { .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 1 }, { .code = BPF_JMP | BPF_EXIT },
+        };
+        union bpf_attr load = {
+          .prog_type = BPF_PROG_TYPE_CGROUP_SKB, .expected_attach_type = BPF_CGROUP_INET_EGRESS,
+          .insns = (unsigned long)allow, .insn_cnt = 2, .license = (unsigned long)"GPL",
+        };
+        union bpf_attr attach = { .attach_type = BPF_CGROUP_INET_EGRESS };
+        attach.target_fd = open(argv[1], O_RDONLY | O_DIRECTORY);
+        attach.attach_bpf_fd = syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof(load));
+        return syscall(SYS_bpf, BPF_PROG_ATTACH, &attach, sizeof(attach)) ? 1 : 0;
+      }`,
+    );
+    expect((await run(holder, [cgroup])).code).toBe(0);
+    const object = await load('t_held', 'SEC("cgroup_skb/egress") int f(struct __sk_buff *skb) { return 1; }', {
+      f: { cgroup },
+    });
+    await expect(object.attach()).rejects.toThrow(
+      /^attaching t_held's program f .*: EPERM \(another program may hold this hook of the cgroup for itself/,
+    );
   });
 
   it('fails with what it was about to do, and what the kernel said', async () => {

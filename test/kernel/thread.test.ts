@@ -181,7 +181,17 @@ describe('the kernel thread', () => {
 
   it('probes what the kernel can', async () => {
     const features = new Map((await thread().probe()).map((feature) => [feature.name, feature]));
-    for (const name of ['btf', 'ringbuf', 'raw_tracepoint', 'task_btf', 'bpf_loop', 'cgroup_skb', 'perf_event']) {
+    const names = [
+      'btf',
+      'ringbuf',
+      'raw_tracepoint',
+      'task_btf',
+      'bpf_loop',
+      'cgroup_skb',
+      'perf_event',
+      'cgroup_root',
+    ];
+    for (const name of names) {
       expect(features.get(name)).toEqual({ name, available: true, reason: null });
     }
   });
