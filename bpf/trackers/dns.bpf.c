@@ -85,9 +85,10 @@ struct client {
 	struct eu_header header; /* of the process that connected, or sent first */
 	eu_ip server;
 	__be16 port;
-	bool known;  /* the two are those that the process addressed */
+	bool known;  /* the two are those that sendmsg or connect said last */
 	bool wanted; /* the target holds the process, and the filter may take it */
 	__u8 addressed;
+	__be16 other; /* with TO_OTHER: the port that was said */
 	bool owned;
 	/* Of a stream, by direction: what comes next, the next message's length or, if that is known, the message. */
 	bool synchronised[2];
@@ -137,7 +138,7 @@ static __always_inline void own(struct client *client)
 
 /* ---- What processes ask for ---- */
 
-static __always_inline void address(struct bpf_sock_addr *ctx, const eu_ip *ip)
+static __always_inline void address(struct bpf_sock_addr *ctx, const eu_ip *ip, bool sends)
 {
 	__u32 protocol = ctx->protocol;
 	__be16 port = ctx->user_port;
@@ -149,11 +150,13 @@ static __always_inline void address(struct bpf_sock_addr *ctx, const eu_ip *ip)
 		return;
 	client = bpf_sk_storage_get(&dns_clients, sk, NULL, server ? BPF_SK_STORAGE_GET_F_CREATE : 0);
 	if (!client) {
-		if (server && eu_wanted())
-			eu_count(true); /* no memory: its messages will not be seen */
+		/* No memory: its message will not be seen. After connect it is tried again with each packet (adopt). */
+		if (server && sends && eu_wanted())
+			eu_count(true);
 		return;
 	}
 	client->addressed = server ? TO_SERVER : TO_OTHER;
+	client->other = port;
 	if (!server)
 		return;
 	client->server = *ip;
@@ -164,15 +167,15 @@ static __always_inline void address(struct bpf_sock_addr *ctx, const eu_ip *ip)
 	client->synchronised[SENT] = client->synchronised[RECEIVED] = false;
 }
 
-static __always_inline void address_ipv4(struct bpf_sock_addr *ctx)
+static __always_inline void address_ipv4(struct bpf_sock_addr *ctx, bool sends)
 {
 	eu_ip ip;
 
 	eu_map_ipv4(&ip, ctx->user_ip4);
-	address(ctx, &ip);
+	address(ctx, &ip, sends);
 }
 
-static __always_inline void address_ipv6(struct bpf_sock_addr *ctx)
+static __always_inline void address_ipv6(struct bpf_sock_addr *ctx, bool sends)
 {
 	eu_ip ip;
 	__u32 *words = (__u32 *)ip.bytes;
@@ -181,27 +184,27 @@ static __always_inline void address_ipv6(struct bpf_sock_addr *ctx)
 	words[1] = ctx->user_ip6[1];
 	words[2] = ctx->user_ip6[2];
 	words[3] = ctx->user_ip6[3];
-	address(ctx, &ip);
+	address(ctx, &ip, sends);
 }
 
 EU_CGROUP_PROGRAM("cgroup/connect4", dns_connect4, struct bpf_sock_addr)
 {
-	address_ipv4(ctx);
+	address_ipv4(ctx, false);
 }
 
 EU_CGROUP_PROGRAM("cgroup/connect6", dns_connect6, struct bpf_sock_addr)
 {
-	address_ipv6(ctx);
+	address_ipv6(ctx, false);
 }
 
 EU_CGROUP_PROGRAM("cgroup/sendmsg4", dns_sendmsg4, struct bpf_sock_addr)
 {
-	address_ipv4(ctx);
+	address_ipv4(ctx, true);
 }
 
 EU_CGROUP_PROGRAM("cgroup/sendmsg6", dns_sendmsg6, struct bpf_sock_addr)
 {
-	address_ipv6(ctx);
+	address_ipv6(ctx, true);
 }
 
 /* ---- Messages ---- */
@@ -221,18 +224,29 @@ struct seen {
 		__u32 part;     /* of UDP: the bytes of each datagram */
 		__u32 sequence; /* of TCP: that of the first byte */
 	};
+	eu_ip server; /* as the process addressed it, with its port */
+	__be16 port;
 	__u16 local_port;
-	__be16 port; /* of the server */
 	enum dns_protocol protocol;
 	__u8 direction;
-	bool translated; /* the packet has another server's address than the process used */
+	bool serves; /* the local port is a server's: the socket may be a server's, which speaks to another server */
 };
 
-/* Is a query one of a process that is wanted? */
+/* Is a message one of a process that is wanted? */
 static __always_inline bool is_wanted(struct seen *m)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
+	struct query_key key = { .socket = m->socket };
+	__be16 id = 0;
 
+	if (m->direction == RECEIVED) {
+		if (m->client->wanted)
+			return true;
+		if (m->there >= sizeof(id) && bpf_skb_load_bytes(m->skb, m->at, &id, sizeof(id)))
+			return false;
+		key.id = bpf_ntohs(id);
+		return bpf_map_lookup_elem(&dns_queries, &key);
+	}
 	if (m->protocol == DNS_PROTOCOL_TCP) /* softirq sends, too */
 		return m->client->wanted;
 	return !(task->flags & PF_KTHREAD) && eu_uring_wanted(task);
@@ -276,7 +290,7 @@ static __always_inline void fill(struct seen *m, struct dns_event *event, const 
 
 	event->message_bytes = m->length;
 	event->local_address = response ? m->packet.target : m->packet.source;
-	event->server_address = m->translated ? m->client->server : response ? m->packet.source : m->packet.target;
+	event->server_address = m->server;
 	event->local_port = m->local_port;
 	event->server_port = bpf_ntohs(m->port);
 	event->protocol = m->protocol;
@@ -305,7 +319,7 @@ static __attribute__((noinline)) int take(struct seen *m)
 	struct eu_claimed *area;
 	__u32 size = sizeof(*event);
 
-	if (!response && !is_wanted(m))
+	if (!is_wanted(m)) /* before an area is claimed: where there is none, the message counts as lost */
 		return 0;
 	area = eu_claim(dns);
 	if (!area)
@@ -314,6 +328,9 @@ static __attribute__((noinline)) int take(struct seen *m)
 	event->latency_ns = EU_NO_DURATION;
 	eu_dns_read_header(&message, m->skb, m->at, m->there, area);
 	key.id = message.id;
+	/* A server's response to another server, and the query before it. */
+	if (m->serves && message.there >= EU_DNS_HEADER && !(message.flags & EU_DNS_RESPONSE) == response)
+		goto out;
 	if (!response)
 		fill_asker(m, event);
 	else if (!read_query(m, event, &key, now))
@@ -387,8 +404,11 @@ static __always_inline void take_segment(struct seen *m)
 	m->protocol = DNS_PROTOCOL_TCP;
 	if (tcp.flags & EU_TCP_SYN)
 		m->sequence++;
-	if (tcp.flags & EU_TCP_SYN || (!m->client->synchronised[direction] && m->bytes)) {
-		/* A connection of before the session: what begins a segment begins a message, mostly. */
+	if (!m->client->synchronised[direction] && (tcp.flags & EU_TCP_SYN || m->bytes)) {
+		/*
+		 * A connection of before the session: what begins a segment begins a message, mostly. A SYN later on is another's, who would
+		 * have the rest of the stream missed: the kernel drops it.
+		 */
 		m->client->next[direction] = m->sequence;
 		m->client->due[direction] = 0;
 		m->client->synchronised[direction] = true;
@@ -396,9 +416,12 @@ static __always_inline void take_segment(struct seen *m)
 	if (!m->bytes)
 		return;
 	bpf_loop(STEPS_MAX, take_next, m, 0);
-	/* More messages than that: what follows in the segment is not looked at, and the next one begins anew. */
-	if (m->client->next[direction] - m->sequence < m->bytes)
+	/* More messages than that: what follows in the segment is not looked at (one lost event), and the next one begins anew. */
+	if (m->client->next[direction] - m->sequence < m->bytes) {
 		m->client->synchronised[direction] = false;
+		if (m->client->wanted)
+			eu_count(true);
+	}
 }
 
 /* One of several datagrams that were sent as one (UDP_SEGMENT), or received so (UDP_GRO). */
@@ -441,6 +464,8 @@ static __always_inline struct client *adopt(struct bpf_sock *sk)
 
 	if (!is_server_port(sk->dst_port) || (sk->protocol == IPPROTO_TCP && !is_locked_by_process(sk)))
 		return NULL;
+	if (bpf_get_current_task_btf()->flags & PF_KTHREAD)
+		return NULL;
 	client = bpf_sk_storage_get(&dns_clients, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
 	if (client)
 		own(client);
@@ -449,14 +474,89 @@ static __always_inline struct client *adopt(struct bpf_sock *sk)
 	return client;
 }
 
-/* Is a packet of this UDP socket to a server? */
-static __always_inline bool is_to_server(struct client *client, struct bpf_sock *sk, __be16 port)
+/* How a packet's server is known. */
+enum server { NO_SERVER, SERVER_SAID, SERVER_CONNECTED, SERVER_OF_PACKET };
+
+/*
+ * NAT may have changed a packet's port, so that it tells little. What sendmsg said may be of another packet: of one that was never sent
+ * (MSG_PROBE), or of another thread's. So it does not hide a query, unless the packet's port is the one that was said.
+ */
+static __always_inline enum server server_of(struct client *client, struct bpf_sock *sk, __be16 port, __be16 peer)
 {
 	__u8 addressed = client->addressed;
 
+	if (sk->protocol == IPPROTO_TCP)
+		return SERVER_CONNECTED;
 	client->addressed = NOT_SAID;
-	return is_server_port(port) || addressed == TO_SERVER ||
-	       (addressed == NOT_SAID && is_server_port(sk->dst_port));
+	if (addressed == TO_SERVER)
+		return SERVER_SAID;
+	if (addressed == TO_OTHER && port == client->other)
+		return NO_SERVER;
+	if (is_server_port(peer))
+		return SERVER_CONNECTED;
+	if (is_server_port(port))
+		return SERVER_OF_PACKET;
+	return !peer && client->known ? SERVER_SAID : NO_SERVER;
+}
+
+/* clang else makes one load of several, at an offset or from a pointer that depends, which the verifier refuses. */
+#define LOAD(field)                   \
+	({                            \
+		__u32 loaded = field; \
+		barrier_var(loaded);  \
+		loaded;               \
+	})
+
+static __always_inline void read_peer(struct bpf_sock *sk, eu_ip *peer)
+{
+	__u32 ipv4 = LOAD(sk->dst_ip4), *words = (__u32 *)peer->bytes;
+	__u32 ipv6[] = { LOAD(sk->dst_ip6[0]), LOAD(sk->dst_ip6[1]), LOAD(sk->dst_ip6[2]), LOAD(sk->dst_ip6[3]) };
+
+	if (sk->family == AF_INET) {
+		eu_map_ipv4(peer, ipv4);
+		return;
+	}
+	words[0] = ipv6[0];
+	words[1] = ipv6[1];
+	words[2] = ipv6[2];
+	words[3] = ipv6[3];
+}
+
+static __always_inline bool is_same(const eu_ip *a, const eu_ip *b)
+{
+	const __u64 *left = (const __u64 *)a->bytes, *right = (const __u64 *)b->bytes;
+
+	return left[0] == right[0] && left[1] == right[1];
+}
+
+/* The server that a packet is sent to, as the process addressed it; false: none. */
+static __always_inline bool find_server(struct seen *m, struct bpf_sock *sk, __be16 port)
+{
+	__be16 peer_port = LOAD(sk->dst_port);
+	enum server server = server_of(m->client, sk, port, peer_port);
+
+	if (server == NO_SERVER)
+		return false;
+	m->server = m->packet.target;
+	m->port = port;
+	if (server == SERVER_OF_PACKET)
+		return true;
+	if (peer_port) {
+		eu_ip peer __attribute__((aligned(8)));
+
+		read_peer(sk, &peer);
+		/* A packet to the peer itself is not to somebody else whom sendmsg said. */
+		if (server == SERVER_CONNECTED || (port == peer_port && is_same(&peer, &m->packet.target))) {
+			m->server = peer;
+			m->port = peer_port;
+			return true;
+		}
+	}
+	if (eu_is_unspecified(&m->client->server))
+		return true; /* the kernel took a loopback address */
+	m->server = m->client->server;
+	m->port = LOAD(m->client->port);
+	return true;
 }
 
 /* The packet's socket, where it may be one that speaks to a server. Most packets of other sockets end here. */
@@ -485,15 +585,14 @@ static __always_inline void take_packet(struct __sk_buff *skb, struct bpf_sock *
 	if (direction == RECEIVED) {
 		if (!is_server_port(ends[0]))
 			return;
+		m.server = m.packet.source;
 		m.port = ends[0];
-	} else {
-		if (protocol == IPPROTO_UDP && !is_to_server(client, sk, ends[1]))
-			return;
-		m.translated = client->known && !is_server_port(ends[1]);
-		m.port = m.translated ? client->port : ends[1];
+	} else if (!find_server(&m, sk, ends[1])) {
+		return;
 	}
 	m.socket = bpf_get_socket_cookie(skb);
 	m.local_port = sk->src_port;
+	m.serves = is_server_port(bpf_htons(m.local_port));
 	if (protocol == IPPROTO_TCP)
 		take_segment(&m);
 	else

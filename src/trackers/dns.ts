@@ -43,12 +43,19 @@ export default defineTracker({
     'DNS over HTTPS, TLS or QUIC, and DNS on other ports than those of the option `ports`: see the trackers tcp and open.',
     'Names that are resolved without DNS by the process itself: from /etc/hosts, by nscd, by systemd-resolved over varlink or D-Bus ' +
       '(nss-resolve). The queries of such a service itself are reported, as its own.',
-    'What a DNS server receives and sends back. Its queries to other servers are reported.',
+    'What a DNS server receives and sends back, so also responses sent, and queries received, by a socket whose own port is ' +
+      'one of `ports`. Its queries to other servers are reported.',
     'Queries and responses of multicast DNS that are not of one socket to one address.',
+    'What becomes of a message after it was seen: its memory may change (zero-copy: MSG_ZEROCOPY, sendfile), a daemon may change or drop ' +
+      'it (NFQUEUE), and a tunnel or IPsec takes it elsewhere. What arrives inside of IPsec is seen where it is decrypted, if at all.',
+    'A socket that several processes share: a response to a query of a process outside of the target may be reported for the process ' +
+      'inside that used the socket first. Where several threads send to several servers by one socket at once, `serverAddress` may be ' +
+      'that of another one of them.',
     'Packets that no socket of this machine sends: forwarded ones, as those of virtual machines, raw and packet sockets, AF_XDP.',
     'A query whose port another BPF program rewrites when it is sent, as service meshes do, if the new port is not one of `ports`.',
     'Over TCP, a message whose header or first question is not in one segment: `malformed` is true. A stream is not followed beyond ' +
-      'a segment that arrives out of order; in one segment, 1,024 messages are seen.',
+      'a segment that arrives out of order, or while another one of it is being looked at on another CPU. In one segment, 1,024 messages ' +
+      'are seen; what follows is one lost event.',
     'Over TCP, the process is the one that connected; over UDP, the one that sent the query.',
     'A response has no latency, and belongs to the process that first used the socket, if its query was before the session or ' +
       'if some 16,000 other queries were waiting for a response.',
