@@ -141,8 +141,6 @@ struct {
 	__type(value, struct eu_block_request);
 } eu_block_requests SEC(".maps");
 
-#define EU_PF_KTHREAD 0x00200000 /* include/linux/sched.h */
-
 /*
  * The v2 cgroup that a kernel thread makes the request for (writeback, mostly), or 0: it is in a hierarchy of v1, or not known. There
  * the process says nothing, and the cgroup is that of the page's owner.
@@ -196,7 +194,7 @@ int BPF_PROG(block_start, struct request *rq)
 	__u64 address = (__u64)rq;
 
 	eu_uring_fill(&request.header, task);
-	if (task->flags & EU_PF_KTHREAD)
+	if (task->flags & PF_KTHREAD)
 		request.header.cgroup_id = eu_block_charged(rq) ?: request.header.cgroup_id;
 	if (!eu_header_wanted(&request.header)) {
 		/* One at this address whose end was not seen. */

@@ -106,10 +106,6 @@ static __always_inline bool eu_syscall_wanted(struct task_struct *task)
 
 /* ---- How long a call takes: eu_syscall_begin at its entry, eu_syscall_began at its exit ---- */
 
-/* include/uapi/linux/bpf.h */
-#define BPF_MAP_TYPE_TASK_STORAGE 29
-#define BPF_LOCAL_STORAGE_GET_F_CREATE 1
-
 /*
  * When the task's call under way began. In the task itself: a call may end on another CPU, a thread that executes a
  * program takes another tid, and what is left of a call without an end goes with the task. Since Linux 5.12

@@ -5,8 +5,6 @@
 
 #include "eunomia.bpf.h"
 
-#define EU_PF_IO_WORKER 0x00000010 /* include/linux/sched.h */
-
 /*
  * As eu_fill, where the current task may be a worker of io_uring (iou-wrk-…, iou-sqp-…): its own comm says nothing, so that of its
  * process's first thread counts, which users know and filter by.
@@ -14,7 +12,7 @@
 static __always_inline void eu_uring_fill(struct eu_header *h, struct task_struct *task)
 {
 	eu_fill(h);
-	if (task->flags & EU_PF_IO_WORKER)
+	if (task->flags & PF_IO_WORKER)
 		BPF_CORE_READ_INTO(&h->comm, task, group_leader, comm);
 }
 

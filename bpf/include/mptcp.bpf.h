@@ -32,7 +32,6 @@ struct tcp_sock___mptcp {
 #pragma clang attribute pop
 
 #define IPPROTO_MPTCP 262
-#define EU_PF_KTHREAD 0x00200000 /* include/linux/sched.h */
 
 /* What the kernel knows of a TCP socket as a subflow, or NULL: it is none. */
 static __always_inline struct mptcp_subflow_context *eu_subflow(struct sock *sk)
@@ -54,7 +53,7 @@ static __always_inline bool eu_is_joining(struct sock *sk)
 /* Whether the kernel's own worker does this to a subflow: no process's doing. */
 static __always_inline bool eu_by_mptcp_worker(struct sock *sk)
 {
-	return bpf_get_current_task_btf()->flags & EU_PF_KTHREAD && eu_subflow(sk);
+	return bpf_get_current_task_btf()->flags & PF_KTHREAD && eu_subflow(sk);
 }
 
 #endif

@@ -46,6 +46,7 @@ enum bpf_map_type {
 	BPF_MAP_TYPE_LPM_TRIE = 11,
 	BPF_MAP_TYPE_SK_STORAGE = 24,
 	BPF_MAP_TYPE_RINGBUF = 27,
+	BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
 
 enum {
@@ -56,6 +57,14 @@ enum {
 
 enum {
 	BPF_SK_STORAGE_GET_F_CREATE = 1,
+	BPF_LOCAL_STORAGE_GET_F_CREATE = 1, /* of bpf_task_storage_get */
+};
+
+/* include/linux/sched.h: flags of a task */
+enum {
+	PF_IO_WORKER = 0x00000010,
+	PF_USER_WORKER = 0x00004000,
+	PF_KTHREAD = 0x00200000,
 };
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)

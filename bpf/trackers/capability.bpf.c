@@ -45,9 +45,6 @@ struct task_struct___traced {
 #pragma clang attribute pop
 
 #define CAP_SYS_ADMIN 21
-#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
-#define PF_IO_WORKER 0x00000010
-#define PF_USER_WORKER 0x00004000
 #define CLONE_ANY_NS 0x7e020000UL /* include/uapi/linux/sched.h */
 #define NO_CALL (-1)
 

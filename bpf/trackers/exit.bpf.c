@@ -18,7 +18,6 @@ EU_WHERE_NUMBER(signal);
 const volatile bool failed_only = false; /* option: only exit_code != 0 or a signal */
 
 /* The kernel's numbers: include/linux/sched.h, include/linux/sched/signal.h. */
-#define PF_KTHREAD 0x00200000
 #define SIGNAL_GROUP_EXIT 4
 
 /*

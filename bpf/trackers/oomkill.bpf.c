@@ -40,8 +40,6 @@ struct signal_struct___oom {
 };
 #pragma clang attribute pop
 
-#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
-
 SEC("tp_btf/mark_victim")
 int BPF_PROG(oom_victim, struct task_struct *victim)
 {

@@ -200,10 +200,6 @@ static __always_inline __u32 command_use(__u32 set, __u32 number)
 
 /* ---- Calls that change the caller: what it was at their entry ---- */
 
-/* include/uapi/linux/bpf.h */
-#define BPF_MAP_TYPE_TASK_STORAGE 29
-#define BPF_LOCAL_STORAGE_GET_F_CREATE 1
-
 struct privilege_entry {
 	__u32 value; /* of the call; 0: taken */
 	__u32 uid;

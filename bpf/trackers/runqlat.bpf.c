@@ -20,10 +20,6 @@ struct runqlat_event {
 };
 EU_AGGREGATES(runqlat);
 
-/* include/uapi/linux/bpf.h */
-#define BPF_MAP_TYPE_TASK_STORAGE 29
-#define BPF_LOCAL_STORAGE_GET_F_CREATE 1
-
 struct wait {
 	__u64 since_ns; /* 0: it does not wait, as far as is known */
 	__u64 switches; /* how often the thread had given a CPU away by then */

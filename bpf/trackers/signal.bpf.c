@@ -79,7 +79,6 @@ struct task_struct___signal {
 #define SI_KERNEL 0x80
 #define SEND_SIG_NOINFO ((void *)0)
 #define SEND_SIG_PRIV ((void *)1)
-#define PF_KTHREAD 0x00200000
 
 /* Which argument of a call is the signal's number. */
 static __always_inline __u32 signal_argument(__u32 call)

@@ -49,8 +49,6 @@ const volatile bool named_only = false; /* option: only messages with a name, or
 #define EXTENSIONS_MAX (EU_AREA_INPUT_MAX / 4) /* so many have room: of type and length alone */
 #define NAME_MAX 255
 
-#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
-
 /* In the area's `state`: where in the input. */
 struct walk {
 	__u32 at;

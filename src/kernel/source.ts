@@ -152,8 +152,8 @@ export class Source {
   }
 
   /**
-   * While its ring is looked at by itself, its programs wake nobody, or only where so many bytes wait: that costs them more than all
-   * the rest. SLEEPING lets each record wake the reader.
+   * Its programs wake the thread where so many bytes wait: 0 is each record, infinity never. To wake it costs them more than all the
+   * rest.
    */
   setWakeAt(bytes: number): void {
     const word = Number.isFinite(bytes) ? BigInt(bytes) : NEVER;

@@ -8,10 +8,11 @@ import type { Unloaded } from './object.js';
 import { loadOptional } from './optional.js';
 import { probeFeatures } from './probe.js';
 import type { KernelProtocol, SourceCounters, SourceSpec } from './protocol.js';
-import { nextPause, QUIET_LOOKS, SHORTEST_PAUSE_MS, UNWATCHED_PAUSE_MS, watermark } from './pause.js';
+import { SHORTEST_PAUSE_MS } from './pause.js';
 import type { RingChunk } from './ring.js';
 import { Source } from './source.js';
 import { SpareMemory } from './spare.js';
+import { IDLE_MS, RingWatch } from './watch.js';
 
 /**
  * The kernel thread: loads, attaches and drains, so that the event loop that serves clients never
@@ -30,16 +31,8 @@ const EPOLLIN = 1;
 const EFD_NONBLOCK_CLOEXEC = 0o2004000;
 const EPOLL_CLOEXEC = 0o2000000;
 const EPOLLET = 1 << 31;
-/** Bounds how long the thread's end can wait for its waiter, where nobody has told it to stop. */
-const IDLE_MS = 1000;
-/** Node counts a timer's time in whole milliseconds: it may fire so much before its time. */
-const EARLY_MS = 1;
-/** How long after it has let itself be woken the thread looks once more: longer than a timer's error, and than a program takes. */
-const DROWSY_MS = 3;
 const READY = 64;
 const ready = new Uint8Array(16 * READY);
-/** Each record wakes the thread. */
-const SLEEPING = 0;
 // glibc's malloc.h. libbpf reads the kernel's BTF (6 MB) at each load: memory that is kept is not faulted in anew.
 const M_TRIM_THRESHOLD = -1;
 const M_MMAP_THRESHOLD = -3;
@@ -49,15 +42,8 @@ interface Entry {
   /** Lost while the records taken last were in the ring: they are missing before those taken next. */
   lost: number;
   readBefore: number;
-  /** How long an event may wait for others. */
-  delayMs: number;
-  /** AWAKE: looked at when it is due; DROWSY: once more; ASLEEP: when one of its programs wakes the thread. */
-  state: 'AWAKE' | 'DROWSY' | 'ASLEEP';
-  /** On the clock of `performance.now()`. */
-  lookedAt: number;
-  due: number;
-  /** Looks in a row that found nothing. */
-  quiet: number;
+  /** When its ring is to be looked at. */
+  readonly watch: RingWatch;
   /** Read what is aggregated in maps at their intervals. */
   readonly timers: readonly NodeJS.Timeout[];
 }
@@ -106,7 +92,7 @@ function sendChunk(
 
 /** Before another ring is read out of turn: the cgroups of new containers are to be known before the events of their processes. */
 function drainUrgent(): void {
-  for (const [id, entry] of sources) if (entry.delayMs === 0 && entry.source.ring.waiting > 0) drain(id, entry);
+  for (const [id, entry] of sources) if (entry.watch.isUrgent && entry.source.ring.waiting > 0) drain(id, entry);
 }
 
 /** Reads what a source's objects have aggregated. */
@@ -114,62 +100,28 @@ function readAggregates(id: number, entry: Entry): Promise<void> {
   return entry.source.readAggregates((chunk) => sendChunk(id, entry, chunk, 0, bootNow()));
 }
 
-/** Looks at a source's ring, and decides when it is to be looked at again. True when there is so much more that it is to be read at once. */
+/** Looks at a source's ring. True when there is so much more in it that it is to be read at once. */
 function look(id: number, entry: Entry, now: number): boolean {
-  const { source } = entry;
-  const { waiting, bytes } = source.ring;
-  const drained = drain(id, entry);
-  if (drained) {
-    entry.quiet = 0;
-    const elapsedMs = now - entry.lookedAt;
-    wait(entry, now, nextPause({ elapsedMs, waiting, ringBytes: bytes, delayMs: entry.delayMs }));
-  } else if (entry.state === 'AWAKE' && ++entry.quiet < (entry.delayMs < UNWATCHED_PAUSE_MS ? QUIET_LOOKS : 1)) {
-    wait(entry, now, SHORTEST_PAUSE_MS);
-  } else if (entry.state === 'AWAKE') {
-    // A program that has read the word before may write its record after: one look more before sleeping.
-    entry.state = 'DROWSY';
-    source.setWakeAt(SLEEPING);
-    entry.due = now + DROWSY_MS;
-  } else if (source.ring.waiting > 0) {
-    // A record that is still being written may have read the word before: nothing wakes the thread for it, nor for those behind it.
-    entry.due = now + SHORTEST_PAUSE_MS;
-  } else entry.state = 'ASLEEP';
-  entry.lookedAt = now;
-  return drained && source.ring.waiting > bytes * BUSY_SHARE;
-}
-
-function wait(entry: Entry, now: number, pauseMs: number): void {
-  entry.state = 'AWAKE';
-  entry.source.setWakeAt(pauseMs > UNWATCHED_PAUSE_MS ? watermark(entry.source.ring.bytes) : Number.POSITIVE_INFINITY);
-  // Rings that may wait as long are looked at together.
-  entry.due = pauseMs === entry.delayMs ? (Math.floor((now + EARLY_MS) / pauseMs) + 1) * pauseMs : now + pauseMs;
-}
-
-/**
- * Whether a ring is to be looked at before its time: an event has ended its silence, or it fills. What is wanted at once is looked at
- * whenever another one is: a container's cgroup is to be known before the events of its processes.
- */
-function isCalled({ state, source, lost, delayMs, lookedAt }: Entry, now: number): boolean {
-  const { waiting, bytes } = source.ring;
-  if (state === 'AWAKE' && delayMs > 0) return waiting >= watermark(bytes);
-  return waiting > 0 || lost > 0 || (state === 'ASLEEP' && now - lookedAt >= IDLE_MS);
+  const { ring } = entry.source;
+  const { waiting } = ring;
+  const taken = drain(id, entry);
+  entry.watch.looked(now, waiting, taken);
+  return taken && ring.waiting > ring.bytes * BUSY_SHARE;
 }
 
 async function drainForever(): Promise<void> {
   while (!stopping) {
+    const now = performance.now();
     if (untaken >= UNTAKEN_BYTES) {
-      // Rings are left to fill: there is nothing to wake for.
-      for (const { source } of sources.values()) source.setWakeAt(Number.POSITIVE_INFINITY);
+      for (const { watch } of sources.values()) watch.neglect(now);
       await new Promise((resolve) => setTimeout(resolve, SHORTEST_PAUSE_MS));
       continue;
     }
-    const now = performance.now();
     let busy = false;
     let due = Number.POSITIVE_INFINITY;
     for (const [id, entry] of sources) {
-      if ((entry.state !== 'ASLEEP' && now >= entry.due - EARLY_MS) || isCalled(entry, now))
-        busy = look(id, entry, now) || busy;
-      if (entry.state !== 'ASLEEP') due = Math.min(due, entry.due);
+      if (entry.watch.isCalled(now, entry.lost > 0)) busy = look(id, entry, now) || busy;
+      due = Math.min(due, entry.watch.due);
     }
     if (busy) await new Promise((resolve) => setImmediate(resolve));
     else await wokenOr(due - performance.now());
@@ -209,11 +161,7 @@ async function load(id: number, spec: SourceSpec): Promise<readonly Unloaded[]> 
     source,
     lost: 0,
     readBefore: bootNow(),
-    delayMs: spec.delayMs,
-    state: 'DROWSY',
-    lookedAt: performance.now(),
-    due: 0,
-    quiet: 0,
+    watch: new RingWatch(source.ring, (bytes) => source.setWakeAt(bytes), spec.delayMs, performance.now()),
     timers: source.aggregates.map((maps) =>
       setInterval(() => {
         // The server has not taken what it was sent: aggregates can wait, and lose nothing by it. What fails stays for the next reading.
@@ -294,11 +242,7 @@ const note = serveChannel<KernelProtocol>(
     },
     posts: {
       delay: ({ source, ms }) => {
-        const entry = sources.get(source);
-        if (!entry) return;
-        entry.delayMs = ms;
-        // One that waits longer than that is looked at now.
-        if (entry.state === 'AWAKE') entry.due = Math.min(entry.due, performance.now() + ms);
+        sources.get(source)?.watch.setDelay(ms, performance.now());
         call();
       },
       taken: ({ bytes, spare }) => {
