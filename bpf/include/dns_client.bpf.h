@@ -79,7 +79,7 @@ static __always_inline void dns_address(struct bpf_sock_addr *ctx, const eu_ip *
 		return;
 	client = bpf_sk_storage_get(&dns_clients, sk, NULL, server ? BPF_SK_STORAGE_GET_F_CREATE : 0);
 	if (!client) {
-		/* No memory: its message will not be seen. After connect it is tried again with each packet (adopt). */
+		/* No memory: its message will not be seen. After connect it is tried again with each packet (dns_adopt). */
 		if (server && sends && eu_wanted())
 			eu_count(true);
 		return;

@@ -115,6 +115,21 @@ describe('the catalog', () => {
     );
     expect(() => catalog.checkOptions('opne', {})).toThrow('there is no tracker "opne"; did you mean "open"?');
   });
+
+  const lists = catalog.trackers.flatMap(({ name, options }) =>
+    options.filter(({ type }) => type.startsWith('[')).map((option) => ({ tracker: name, option: option.name })),
+  );
+
+  it('finds options that are lists', () => expect(lists.length).toBeGreaterThan(5));
+
+  it.each(lists)('refuses an empty list for $option of $tracker, which would select all or nothing', (each) =>
+    expect(() => catalog.check(each.tracker, { [each.option]: [] }, 'w')).toThrow(`w.${each.option}: `),
+  );
+
+  it('says what a list of names could hold', () =>
+    expect(() => catalog.check('tcp', { operations: [] }, 'trackers[0].tcp')).toThrow(
+      'trackers[0].tcp.operations: is empty; leave it out, or give at least one, for example [',
+    ));
 });
 
 describe('a compiled field', () => {

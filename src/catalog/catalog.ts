@@ -3,6 +3,7 @@ import {
   coerceInputValue,
   getNamedType,
   getNullableType,
+  isEnumType,
   isInputObjectType,
   isInputType,
   isLeafType,
@@ -161,9 +162,20 @@ export class Catalog {
     return writtenAs(value, input);
   }
 
-  /** Throws BAD_USER_INPUT for options, of the right types, that the tracker itself refuses. `where` is their path. */
+  /**
+   * Throws BAD_USER_INPUT for options, of the right types, that the tracker itself refuses or that select nothing.
+   * `where` is their path.
+   */
   check(tracker: string, options: TrackerOptions, where = tracker): void {
     this.#checks.get(tracker)?.(options, where);
+    // An empty list is neither all nor a session that sees nothing: whoever sent one made a mistake.
+    for (const { name, type } of Object.values(this.#inputs.get(tracker)?.getFields() ?? {})) {
+      const given = options[name];
+      if (!Array.isArray(given) || given.length > 0) continue;
+      const of = getNamedType(type);
+      const example = isEnumType(of) ? `, for example [${of.getValues()[0]?.name}]` : '';
+      throw invalid(`${where}.${name}`, `is empty; leave it out, or give at least one${example}`);
+    }
   }
 
   /** Coerces options as the schema would: defaults filled in. Throws for an unknown option or a value of the wrong type. */

@@ -1,18 +1,11 @@
-import { invalid } from '../base/errors.js';
 import { blindSpotsOfBlock, blockOperations, deviceNumbers, requestFlags } from '../tracker/block.js';
-import { defineTracker, pushedErrno, type TrackerOptions } from '../tracker/define.js';
+import { defineTracker, pushedErrno } from '../tracker/define.js';
 import { flagNames } from '../tracker/flag.js';
 import { operationMask, pushedOperation } from '../tracker/operation.js';
 import { checkSlowerThan, slowerThanNs } from '../tracker/slower-than.js';
 
 const KNOWN_FLAGS = requestFlags.reduce((all, [bits]) => all | bits, 0);
 const NO_SECTOR = String(2n ** 64n - 1n);
-
-function check(options: TrackerOptions, where: string): void {
-  if ((options['operations'] as readonly string[] | null | undefined)?.length === 0)
-    throw invalid(`${where}.operations`, 'is empty; leave it out, or name operations, for example [WRITE, FLUSH]');
-  checkSlowerThan(options, where);
-}
 
 export default defineTracker({
   name: 'blockio',
@@ -22,7 +15,7 @@ export default defineTracker({
   indexed: ['disk'],
   example: '{ operations: [READ, WRITE] }',
   trigger: 'f=/var/tmp/example; dd if=/dev/zero of=$f bs=8k count=1 oflag=direct; rm $f',
-  check,
+  check: checkSlowerThan,
   constants: (options) => ({
     failed_only: options['failedOnly'] === true,
     slower_than_ns: slowerThanNs(options),

@@ -2,6 +2,7 @@ import { invalid, suggest } from '../base/errors.js';
 import { capabilities, capabilityName, isCapability } from '../linux/capability.js';
 import { syscallName, type SyscallAbi } from '../linux/syscalls.js';
 import { defineReport, ifListed, ifSet } from '../tracker/define-report.js';
+import { ofFirst } from '../tracker/aggregated.js';
 import { defineTracker, type NameSet, type TrackerOptions } from '../tracker/define.js';
 import { checkEvery, everyMs } from '../tracker/every.js';
 import { watchedCalls } from '../tracker/watched-calls.js';
@@ -77,11 +78,7 @@ export default defineTracker({
     granted: { kind: 'code', stem: 'granted', max: 1, read: Boolean },
     nr: { kind: 'number', stem: 'nr', null: -1 },
     userNsLevel: { kind: 'number', stem: 'user_ns_level' },
-    // The header is that of the check that was seen first: these may be others for later ones.
-    'process.tid': null,
-    'process.uid': null,
-    'process.gid': null,
-    'process.comm': null,
+    ...ofFirst,
   },
   kernelAggregate: { everyMs, count: 'count', totals: { count: null } },
   fields: {

@@ -1,5 +1,5 @@
-import type { Bucket } from '../event/event.js';
 import { deviceNumbers } from '../tracker/block.js';
+import { ifTimed, ofFirst } from '../tracker/aggregated.js';
 import { defineTracker, ifPath, type TrackerOptions } from '../tracker/define.js';
 import { checkEvery, everyMs } from '../tracker/every.js';
 import { checkSlowerThan, slowerThanNs } from '../tracker/slower-than.js';
@@ -27,9 +27,6 @@ function check(options: TrackerOptions, where: string): void {
   checkSlowerThan(options, where);
   checkEvery(options, where);
 }
-
-/** What nothing was timed for is unknown, not 0. */
-const ifTimed = (ns: string, histogram: readonly Bucket[] | null) => (histogram === null ? null : ns);
 
 export default defineTracker({
   name: 'fileio',
@@ -59,11 +56,7 @@ export default defineTracker({
     slower_than_ns: slowerThanNs(options),
   }),
   pushed: {
-    // The header is that of the call that was seen first: these may be others for later ones.
-    'process.tid': null,
-    'process.uid': null,
-    'process.gid': null,
-    'process.comm': null,
+    ...ofFirst,
   },
   kernelAggregate: {
     everyMs,

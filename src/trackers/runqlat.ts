@@ -15,12 +15,8 @@ export default defineTracker({
   trigger: 'sleep 0.01',
   check: checkEvery,
   constants: () => ({}),
-  pushed: {
-    // The header is that of the thread that was seen first: these may be others for later ones.
-    'process.tid': null,
-    'process.uid': null,
-    'process.gid': null,
-  },
+  // By name they are apart.
+  pushed: { 'process.tid': null, 'process.uid': null, 'process.gid': null },
   kernelAggregate: {
     everyMs,
     count: 'count',

@@ -1,5 +1,5 @@
-import type { Bucket } from '../event/event.js';
 import { defineReport } from '../tracker/define-report.js';
+import { ifTimed, ofFirst } from '../tracker/aggregated.js';
 import { defineTracker, type TrackerOptions } from '../tracker/define.js';
 import { checkEvery, everyMs } from '../tracker/every.js';
 import { nameField, pushedName, restrictingCalls, syscallConstants, syscallSelection } from '../tracker/syscall-set.js';
@@ -8,9 +8,6 @@ function check(options: TrackerOptions, where: string): void {
   syscallSelection(options, where);
   checkEvery(options, where);
 }
-
-/** What no call was timed for is unknown, not 0. */
-const ifTimed = (durationNs: string, histogram: readonly Bucket[] | null) => (histogram === null ? null : durationNs);
 
 export default defineTracker({
   name: 'syscount',
@@ -29,11 +26,7 @@ export default defineTracker({
   pushed: {
     nr: { kind: 'number', stem: 'nr' },
     name: pushedName,
-    // The header is that of the call that was seen first: these may be others for later ones.
-    'process.tid': null,
-    'process.uid': null,
-    'process.gid': null,
-    'process.comm': null,
+    ...ofFirst,
   },
   kernelAggregate: {
     everyMs,
