@@ -25,7 +25,10 @@ function project(
   };
 }
 
-/** End-to-end tests that neither count what the whole machine does nor mind that it is busy: they build, install, ask a database, or ask a server for few events. */
+/**
+ * End-to-end tests that neither count what the whole machine does nor mind that it is busy: they build, install, ask a
+ * database, or ask a server for few events.
+ */
 const beside = [
   'access',
   'cli',

@@ -12,7 +12,10 @@ export interface ProbeData {
   readonly query: string;
 }
 
-/** How long a response took, and how much of that the server's main thread had a processor: other programs of the machine lengthen only the first. */
+/**
+ * How long a response took, and how much of that the server's main thread had a processor: other programs of the
+ * machine lengthen only the first.
+ */
 export interface Delay {
   readonly ms: number;
   readonly cpuMs: number;

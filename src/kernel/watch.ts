@@ -33,7 +33,10 @@ export class RingWatch {
   /** Looks in a row that found nothing. */
   #quiet = 0;
 
-  /** `setWakeAt`: programs wake the thread where so many bytes wait; 0 is each record, infinity never. `delayMs`: how long an event may wait. */
+  /**
+   * `setWakeAt`: programs wake the thread where so many bytes wait; 0 is each record, infinity never. `delayMs`: how
+   * long an event may wait.
+   */
   constructor(ring: WatchedRing, setWakeAt: (bytes: number) => void, delayMs: number, now: number) {
     this.#ring = ring;
     this.#setWakeAt = setWakeAt;

@@ -30,7 +30,10 @@ export type { Page } from './stream/reading.js';
 
 /** How long the end of a session waits for its store. */
 const STORE_MS = 3000;
-/** How long an event waits for others where no reader says otherwise: nobody sees it, and a hand-over costs as much as thousands of events. */
+/**
+ * How long an event waits for others where no reader says otherwise: nobody sees it, and a hand-over costs as much as
+ * thousands of events.
+ */
 export const DEFAULT_DELAY_MS = 50;
 
 export interface SessionDependencies {

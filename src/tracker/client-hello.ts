@@ -1,6 +1,9 @@
 import { sha256 } from '../base/hash.js';
 
-/** What a ClientHello of TLS offers (RFC 8446, 4.1.2). Anybody may have made it: of one that is malformed there is nothing, and nothing throws. */
+/**
+ * What a ClientHello of TLS offers (RFC 8446, 4.1.2). Anybody may have made it: of one that is malformed there is
+ * nothing, and nothing throws.
+ */
 export interface ClientHello {
   /** The highest version that it offers, as on the wire: 0x0304 is TLS 1.3. */
   readonly version: number;

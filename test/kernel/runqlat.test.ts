@@ -3,7 +3,10 @@ import type { Bucket } from '../../src/event/event.js';
 import { startTracker, type Seen, type TrackOptions } from '../support/session.js';
 import { compileC, run } from '../support/workload.js';
 
-/** Prints what the kernel counts of each of its threads: /proc/PID/task/TID/schedstat, time on a CPU, waiting for one, and how often it got one. */
+/**
+ * Prints what the kernel counts of each of its threads: /proc/PID/task/TID/schedstat, time on a CPU, waiting for one,
+ * and how often it got one.
+ */
 const source = `
 #define _GNU_SOURCE
 #include <fcntl.h>
