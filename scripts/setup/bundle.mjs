@@ -12,17 +12,11 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { SetupError, cache, filesUnder, hashOf, isDone, markDone, root, say } from './project.mjs';
+import { SetupError, cache, filesUnder, hashOf, isDone, isSource, markDone, root, say } from './project.mjs';
 
-/** Programs and threads of their own, and what is looked up in a folder instead of imported. */
-const entries = [
-  'src/main.ts',
-  'src/plugin.ts',
-  'src/kernel/worker.ts',
-  'src/storage/duckdb/worker.ts',
-  'src/plugins/worker.ts',
-  'src/telemetry/otlp/worker.ts',
-];
+/** The program, and what plugins import. */
+const entries = ['src/main.ts', 'src/plugin.ts'];
+const licences = 'LICENSES/third-party';
 /** Left in node_modules: what brings a library or another file that it finds by its own place, and what dockerode needs for ssh. */
 const external = [
   'koffi',
@@ -39,13 +33,20 @@ const notices = 'dist/THIRD-PARTY-LICENSES.txt';
 const list = join(cache, 'bundle.json');
 /** By repository: licences of packages whose npm packages hold none. */
 const texts = {
-  'ardatan/graphql-tools': 'LICENSES/third-party/graphql-tools.txt',
-  'ardatan/whatwg-node': 'LICENSES/third-party/whatwg-node.txt',
+  'ardatan/graphql-tools': `${licences}/graphql-tools.txt`,
+  'ardatan/whatwg-node': `${licences}/whatwg-node.txt`,
 };
 
 export async function bundleSource() {
-  const trackers = filesUnder('src/trackers', (name) => isSource(name));
-  const hash = hashOf([...filesUnder('src', isSource), 'package-lock.json', 'scripts/setup/bundle.mjs']);
+  // Threads start from files of their own, and trackers are looked up in their folder.
+  const workers = filesUnder('src', (name) => name === 'worker.ts');
+  const trackers = filesUnder('src/trackers', isSource);
+  const hash = hashOf([
+    ...filesUnder('src', isSource),
+    ...filesUnder(licences),
+    'package-lock.json',
+    'scripts/setup/bundle.mjs',
+  ]);
   if (
     isDone('bundle', hash, [
       'dist/main.js',
@@ -62,7 +63,7 @@ export async function bundleSource() {
   rmSync(out, { recursive: true, force: true });
   const { metafile } = await build({
     absWorkingDir: root,
-    entryPoints: [...entries, ...trackers],
+    entryPoints: [...entries, ...workers, ...trackers],
     outdir: out,
     outbase: 'src',
     chunkNames: 'chunks/[name]-[hash]',
@@ -135,8 +136,4 @@ function noticesOf(inputs) {
 
 function filesBefore() {
   return existsSync(list) ? JSON.parse(readFileSync(list, 'utf8')) : [];
-}
-
-function isSource(name) {
-  return name.endsWith('.ts') && !name.endsWith('.test.ts');
 }

@@ -40,6 +40,11 @@ export function filesUnder(folder, passes = () => true) {
     .sort();
 }
 
+/** Whether a file of src/ is part of the product: its tests are not. */
+export function isSource(name) {
+  return name.endsWith('.ts') && !name.endsWith('.test.ts');
+}
+
 /** Changes when a file's content, the list of files, or one of `others` does. */
 export function hashOf(files, ...others) {
   const hash = createHash('sha256');

@@ -2,7 +2,7 @@
 // scripts; bench/ → build/bench/. What runs is bundled into dist/ (bundle.mjs).
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { SetupError, filesUnder, hashOf, isDone, markDone, root, runTool, say } from './project.mjs';
+import { SetupError, filesUnder, hashOf, isDone, isSource, markDone, root, runTool, say } from './project.mjs';
 
 const contract = 'schema.graphql';
 const generated = 'src/generated/schema.ts';
@@ -86,10 +86,6 @@ function removeStale() {
 }
 
 /** Tests stand beside their source and are not compiled: a changed one leaves build/ as it is. */
-function isSource(name) {
-  return name.endsWith('.ts') && !name.endsWith('.test.ts');
-}
-
 function packageVersion(name) {
   return JSON.parse(readFileSync(join(root, 'node_modules', name, 'package.json'), 'utf8')).version;
 }
