@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { median, type Figure, type Report } from './figure.js';
 
@@ -48,6 +49,7 @@ function add(report: Report, name: string, after: readonly Figure[], before: rea
   const merit = (figures: readonly Figure[]) => figures.map(({ value }) => (isRate ? value : 1 / value));
   const [now, then] = [merit(after), merit(before)];
   const ratio = median(now) / median(then);
+  if (!Number.isFinite(ratio)) return report.skip(`${name}: ${figure}`, 'of 0 there is no share');
   const isSlower = ratio < 1 - NOISE && Math.max(...now) < Math.min(...then);
   const shown = (figures: readonly Figure[]) => figures.map(({ value }) => value.toLocaleString('en-US')).join(', ');
   report.add(
@@ -61,7 +63,10 @@ function add(report: Report, name: string, after: readonly Figure[], before: rea
 
 /** The figures of one short run, in a process of its own. */
 async function run({ directory }: Side, name: string): Promise<Figure[]> {
-  const child = spawn(process.execPath, [join(directory, 'build/bench/main.js'), name, '--quick', '--json'], {
+  // Earlier versions compile into dist/.
+  const program = ['build', 'dist'].map((folder) => join(directory, folder, 'bench/main.js')).find(existsSync);
+  if (!program) throw new Error(`${directory} has no benchmarks: node scripts/setup.mjs --bench builds them`);
+  const child = spawn(process.execPath, [program, name, '--quick', '--json'], {
     cwd: directory,
     stdio: ['ignore', 'pipe', 'inherit'],
   });

@@ -81,7 +81,7 @@ async function measureRates(report: Report, server: ServerProcess, workload: Wor
   }
 }
 
-/** Sessions of `open`, each with a process of its own that does nothing as its target. */
+/** Sessions of `open` whose target has no event: the first process, while it has a name that it never has. */
 async function startSessions(server: ServerProcess, count: number): Promise<void> {
   for (let i = 0; i < count; i++)
     await startSession(server, 1, { target: { pids: [1], descendants: false, comms: [`none-${i}`] } });

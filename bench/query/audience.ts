@@ -83,11 +83,12 @@ async function fan({ url, session, subscribers, equal }: Extract<Ask, { kind: 'f
   }
 }
 
-function watchDelay({ url, session }: Extract<Ask, { kind: 'delay' }>): Promise<void> {
+function watchDelay({ url, session, maxDelay }: Extract<Ask, { kind: 'delay' }>): Promise<void> {
   const query =
-    'subscription D($session: ID!) { events(session: $session) { events { process { pid comm } time ... on OpenEvent { path fd } } } }';
+    'subscription D($session: ID!, $maxDelay: Duration) { events(session: $session, maxDelay: $maxDelay) ' +
+    '{ events { process { pid comm } time ... on OpenEvent { path fd } } } }';
   delays = [];
-  return subscribe(url, query, { session }, (data) => {
+  return subscribe(url, query, { session, maxDelay }, (data) => {
     const at = wallMs();
     const { payload } = JSON.parse(data.toString()) as {
       payload: { data: { events: { events: readonly { readonly time: string }[] } } };

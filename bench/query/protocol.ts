@@ -19,7 +19,7 @@ export type Ask =
     }
   | { readonly kind: 'fanned' }
   /** Subscribe to a session's events, and compare their times with the moment when they are here. */
-  | { readonly kind: 'delay'; readonly url: string; readonly session: string }
+  | { readonly kind: 'delay'; readonly url: string; readonly session: string; readonly maxDelay: string }
   | { readonly kind: 'delayed' }
   | { readonly kind: 'leave' };
 
