@@ -1,29 +1,12 @@
-import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect } from 'node:net';
-import { afterEach, describe, expect, it } from 'vitest';
-import { startDnsServer, type DnsServer } from '../support/dns.js';
-import { encodeQuery, encodeResponse, numbers } from '../support/dns-message.js';
-import { startTracker, type Seen } from '../support/session.js';
+import { describe, expect, it } from 'vitest';
+import { encodeQuery, numbers } from '../support/dns-message.js';
+import { framed, query, response, serve, socket, V4 } from '../support/dns-scene.js';
+import { startTracker } from '../support/session.js';
 import { compileC, run } from '../support/workload.js';
 
 /** What would hide queries of a process, or have them reported otherwise than it sent them. */
-
-const V4 = '127.0.53.1';
-
-const closing: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0)) await close();
-});
-
-async function serve(): Promise<void> {
-  const server: DnsServer = await startDnsServer(V4, (_question, query) => encodeResponse(query, []));
-  closing.push(() => server.close());
-}
-
-const query = (e: Seen) => e['operation'] === 'QUERY';
-const response = (name: string) => (e: Seen) => e['operation'] === 'RESPONSE' && e['name'] === name;
-const framed = (message: Buffer) => Buffer.concat([numbers(message.length), message]);
 
 describe('a query that NAT takes elsewhere', () => {
   it('has the server that the process addressed, and is hidden by no message that is not sent', async () => {
@@ -90,8 +73,7 @@ describe('a query that NAT takes elsewhere', () => {
 it('tells a server’s messages from those of a client that has a server’s port, too', async () => {
   await serve();
   const dns = await startTracker('dns', { pids: [process.pid] });
-  const mine = createSocket('udp4').bind(53, '127.0.53.2');
-  closing.push(() => mine.close());
+  const mine = socket().bind(53, '127.0.53.2');
   await once(mine, 'listening');
   for (const name of ['first.test', 'second.test']) {
     mine.send(encodeQuery(1, name), 53, V4);
@@ -120,7 +102,7 @@ describe('a stream', () => {
     await dns.next(response('last.test'));
     stream.destroy();
     const seen = await dns.stop();
-    expect(seen.filter(query)).toHaveLength(1025);
+    expect(seen.filter(query())).toHaveLength(1025);
     const { produced, lost } = await dns.stats();
     expect([produced, lost]).toEqual([seen.length + 1, 1]);
   });
