@@ -128,11 +128,11 @@ describe('an event', () => {
     const fixture = await open();
     closing.push(() => close(fixture));
     const session = await start(fixture, 'trackers: [{ exec: {} }, { open: {} }]');
-    const follow = async (where: string): Promise<AsyncIterator<{ data?: { events: { events: Told[] } } | null }>> => {
+    const follow = async (where: string) => {
       const query = `subscription { events(session: "${session}"${where}) { events { ${EVENT} } } }`;
       const answer = await executeLocally(fixture.service, { query }, callerOf('viewer'));
       if (!isStream(answer)) throw new Error(JSON.stringify(answer));
-      return answer as unknown as AsyncIterator<{ data?: { events: { events: Told[] } } | null }>;
+      return answer;
     };
     const whole = await follow('');
     const filtered = await follow(', where: { expr: "bootNs in [3, 8]" }');
@@ -140,8 +140,11 @@ describe('an event', () => {
     fixture.kernel.emit(5);
     const read = async (stream: typeof whole, count: number): Promise<Told[]> => {
       const events: Told[] = [];
-      while (events.length < count) events.push(...((await stream.next()).value?.data?.events.events ?? []));
-      await stream.return?.();
+      while (events.length < count) {
+        const { value } = (await stream.next()) as IteratorResult<{ data: { events: { events: Told[] } } }, undefined>;
+        events.push(...(value?.data.events.events ?? []));
+      }
+      await stream.return();
       return events;
     };
     const page = await eventsOf(fixture, session);

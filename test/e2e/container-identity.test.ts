@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { findCgroupMount } from '../../src/linux/cgroup-mount.js';
 import { ContainerRegistry } from '../../src/inventory/registry.js';
 import { createLog } from '../../src/base/log.js';
+import { closeAll } from '../support/closing.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { createHarness, Tracked, type Harness } from '../support/session.js';
 import { specOf } from '../support/spec.js';
@@ -35,10 +36,14 @@ afterEach(async () => {
   for (const session of harness.manager.list()) await harness.manager.remove(session.id);
 });
 
-afterAll(async () => {
-  await harness.close();
-  await docker.stop();
-}, 60_000);
+afterAll(
+  () =>
+    closeAll(
+      () => harness.close(),
+      () => docker.stop(),
+    ),
+  60_000,
+);
 
 async function track(tracker: string, target: Parameters<typeof specOf>[2]): Promise<Tracked> {
   const runtime = harness.trackers.get(tracker);

@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createLog } from '../../src/base/log.js';
 import { ContainerRegistry } from '../../src/inventory/registry.js';
+import { closeAll } from '../support/closing.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { createHarness, Tracked, type Harness } from '../support/session.js';
 import { specOf } from '../support/spec.js';
@@ -195,10 +196,14 @@ describe('a pid namespace of a container that an engine knows', () => {
     beside = await createHarness({ engine: docker.host });
   }, 60_000);
 
-  afterAll(async () => {
-    await beside.close();
-    await docker.stop();
-  }, 60_000);
+  afterAll(
+    () =>
+      closeAll(
+        () => beside.close(),
+        () => docker.stop(),
+      ),
+    60_000,
+  );
 
   it('is that container, nested ones and processes that were put there from outside too', async () => {
     const id = await docker.run(

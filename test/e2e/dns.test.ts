@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { closeAll } from '../support/closing.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { startServer, startSession, statsOf, stopSession } from '../support/server.js';
 
@@ -9,12 +10,18 @@ beforeAll(async () => {
   docker = await startDocker();
   await docker.docker('network', 'create', '--subnet', '10.214.53.0/24', NETWORK);
 }, 60_000);
-afterAll(async () => {
-  const ids = await docker.docker('ps', '-aq');
-  if (ids !== '') await docker.docker('rm', '-f', ...ids.split('\n'));
-  await docker.docker('network', 'rm', NETWORK);
-  await docker.stop();
-}, 120_000);
+afterAll(
+  () =>
+    closeAll(
+      async () => {
+        const ids = await docker.docker('ps', '-aq');
+        if (ids !== '') await docker.docker('rm', '-f', ...ids.split('\n'));
+        await docker.docker('network', 'rm', NETWORK);
+      },
+      () => docker.stop(),
+    ),
+  120_000,
+);
 
 interface Asked {
   readonly operation: string;

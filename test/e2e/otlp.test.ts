@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cert, createCertificate, key } from '../support/certificate.js';
+import { closeAll } from '../support/closing.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { startCollector, type ReceivedLog, type TestCollector } from '../support/otlp.js';
 import { startServer, startSession, statsOf, stopSession, type TestServer } from '../support/server.js';
@@ -54,12 +55,16 @@ beforeAll(async () => {
   );
 }, 60_000);
 
-afterAll(async () => {
-  await server.end('SIGTERM');
-  await collector.close();
-  await docker.stop();
-  await rm(folder, { recursive: true });
-}, 60_000);
+afterAll(
+  () =>
+    closeAll(
+      () => server.end('SIGTERM'),
+      () => collector.close(),
+      () => docker.stop(),
+      () => rm(folder, { recursive: true }),
+    ),
+  60_000,
+);
 
 const of = (session: string): ReceivedLog[] =>
   collector.logs.filter(({ attributes }) => attributes['eunomia.session.id'] === session);

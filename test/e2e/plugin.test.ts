@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
 import { findCgroupMount } from '../../src/linux/cgroup-mount.js';
+import { closeAll } from '../support/closing.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { startServer, startSession, type TestServer } from '../support/server.js';
 import { untilHolds } from '../support/until.js';
@@ -36,11 +37,15 @@ beforeAll(async () => {
   port = (listener.address() as { port: number }).port;
   host = Object.entries(networkInterfaces()).find(([name]) => /^eunomia\d+$/.test(name))?.[1]?.[0]?.address ?? '';
 }, 60_000);
-afterAll(async () => {
-  listener.close();
-  await docker.stop();
-  await rm(directory, { recursive: true });
-}, 120_000);
+afterAll(
+  () =>
+    closeAll(
+      () => listener.close(),
+      () => docker.stop(),
+      () => rm(directory, { recursive: true }),
+    ),
+  120_000,
+);
 
 interface Alert {
   readonly severity: string;
