@@ -18,6 +18,8 @@ type Talk = {
     never: { ask: object; reply: null };
     throw: { ask: object; reply: null };
     exit: { ask: object; reply: null };
+    /** Its thread does nothing else from now on. */
+    spin: { ask: object; reply: null };
     say: { ask: { notes: number }; reply: number };
     raw: { ask: { message: unknown }; reply: null };
     thread: { ask: object; reply: number };
@@ -28,10 +30,11 @@ type Talk = {
 };
 
 const source = `
-import { parentPort, threadId } from 'node:worker_threads';
+import { parentPort, threadId, workerData } from 'node:worker_threads';
 import { serveChannel } from ${JSON.stringify(pathToFileURL(packageFile('build/base/channel.js')).href)};
 import { EunomiaError, KernelError } from ${JSON.stringify(pathToFileURL(packageFile('build/base/errors.js')).href)};
 const posted = [];
+if (workerData) process.on('exit', () => Atomics.store(workerData, 0, 1)); // not of a thread that is terminated
 const note = serveChannel(parentPort, {
   asks: {
     double: ({ number, afterMs = 0 }) => new Promise((resolve) => setTimeout(resolve, afterMs, number * 2)),
@@ -44,6 +47,7 @@ const note = serveChannel(parentPort, {
     never: () => new Promise(() => {}),
     throw: () => { setImmediate(() => { throw new Error('a fault of the thread'); }); return new Promise(() => {}); },
     exit: () => { process.exit(3); },
+    spin: () => { setImmediate(() => { for (;;); }); return null; },
     say: ({ notes }) => { for (let i = 0; i < notes; i++) note('number', i); return notes; },
     raw: ({ message }) => { parentPort.postMessage(message); return new Promise(() => {}); },
     thread: () => threadId,
@@ -99,6 +103,24 @@ describe('a channel', () => {
       }),
     );
     expect(order).toEqual([0, 1, 2]);
+  });
+
+  it('lets its thread end by itself, so that nothing of it is under way any more', async () => {
+    const leftByItself = new Int32Array(new SharedArrayBuffer(4));
+    const channel = open({ worker: { workerData: leftByItself } });
+    expect(await channel.ask('double', { number: 1 })).toBe(2);
+    await channel.end(new Error('it is over'));
+    expect(Atomics.load(leftByItself, 0)).toBe(1);
+    await channel.end(new Error('again'));
+    expect(channel.dead?.message).toBe('it is over');
+  });
+
+  it('terminates a thread that does not end when asked to', async () => {
+    const leftByItself = new Int32Array(new SharedArrayBuffer(4));
+    const channel = open({ worker: { workerData: leftByItself } });
+    await channel.ask('spin', {});
+    await channel.end(new Error('it is over'));
+    expect(Atomics.load(leftByItself, 0)).toBe(0);
   });
 
   it('moves what is to be transferred', async () => {

@@ -26,6 +26,7 @@ interface Failure {
 }
 
 type ToWorker =
+  | { readonly type: 'end' }
   | { readonly type: 'ask'; readonly id: number; readonly kind: string; readonly body: unknown }
   | { readonly type: 'post'; readonly kind: string; readonly body: unknown };
 
@@ -77,6 +78,9 @@ export interface ChannelOptions<P extends Protocol> {
  */
 const LAST_MESSAGES_MS = 1000;
 
+/** How long a thread that is asked to end may take for it; then it is terminated. */
+const END_MS = 500;
+
 /** The server's end of a worker thread: asks and their replies, notes in order, the thread's death and its next start. */
 export class Channel<P extends Protocol> {
   readonly #options: ChannelOptions<P>;
@@ -126,11 +130,17 @@ export class Channel<P extends Protocol> {
     this.#need().postMessage({ type: 'post', kind, body } satisfies ToWorker, [...transfer]);
   }
 
-  /** Ends the thread for good; asks are rejected with `error`, or with why the thread was dead already. Idempotent. */
+  /**
+   * Ends the thread for good; asks are rejected with `error`, or with why the thread was dead already. Idempotent.
+   *
+   * The thread is asked to end by itself, and is terminated only if it does not: before it ends by itself Node waits for V8's jobs about it
+   * (compiling, mostly), and when it is terminated it does not. A job that is still running then asks the platform for an isolate that is
+   * gone, and the process aborts (node_platform.cc, ForIsolate; Node 20 and later, nodejs/node#51290).
+   */
   async end(error: Error): Promise<void> {
     this.#ended = true;
     this.#reject((this.#dead ??= error));
-    await this.#worker?.terminate();
+    if (this.#worker) await ended(this.#worker);
   }
 
   #need(): Worker {
@@ -211,6 +221,18 @@ export class Channel<P extends Protocol> {
   }
 }
 
+/** Resolves when the thread has ended: by itself, if it does so in time. */
+async function ended(worker: Worker): Promise<void> {
+  if (worker.threadId < 0) return;
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => (timer = setTimeout(resolve, END_MS)));
+  const exit = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  worker.postMessage({ type: 'end' } satisfies ToWorker);
+  await Promise.race([exit, late]);
+  clearTimeout(timer);
+  await worker.terminate();
+}
+
 /** A reply, with what of it is handed over instead of cloned. */
 export class Transferred<Body> {
   readonly body: Body;
@@ -248,7 +270,10 @@ export type SendNote<P extends Protocol> = <Kind extends Key<P['notes']>>(
   transfer?: readonly ArrayBuffer[],
 ) => void;
 
-/** The worker's end of the channel, on its `parentPort`. */
+/**
+ * The worker's end of the channel, on its `parentPort`. When the other end ends it, the port is closed: a thread that holds nothing else
+ * open ends with it.
+ */
 export function serveChannel<P extends Protocol>(
   port: MessagePort,
   { asks, posts }: Handlers<P>,
@@ -271,6 +296,10 @@ export function serveChannel<P extends Protocol>(
   };
   let last: Promise<void> = Promise.resolve();
   port.on('message', (message: ToWorker) => {
+    if (message.type === 'end') {
+      port.close();
+      return;
+    }
     if (message.type === 'post') {
       const handler = postHandlers.get(message.kind);
       if (!handler) throw new TypeError(`the thread is sent "${message.kind}", which it does not know`);
