@@ -42,14 +42,15 @@ export interface SessionHandle {
   readonly spec: SpecView | null;
   /** Filters (CEL) of the exports that a recording came from; empty for what is no replay. */
   readonly exported: readonly string[];
-  readonly explain: FilterPlan;
-  readonly notices: readonly string[];
-  /** Decimal; null where it is not known any more. */
-  readonly undecided: string | null;
   readonly containers: readonly Container[];
   /** Where it is written to; null when it is in memory only. */
   readonly persistence: RecorderStats | null;
 
+  /** These tell of events, so each reads the ring first: in one answer they agree with its events and its counts. */
+  explain(): Promise<FilterPlan>;
+  notices(): Promise<readonly string[]>;
+  /** Decimal; null where it is not known any more. */
+  undecided(): Promise<string | null>;
   stats(): Promise<SessionStats>;
   /** Rejects with BAD_CURSOR for a cursor that is not of this session. */
   page(request: PageRequest): Promise<Page>;

@@ -133,15 +133,18 @@ export class LiveSession implements SessionHandle {
     return this.#session.spec.exported ?? [];
   }
 
-  get explain(): FilterPlan {
+  async explain(): Promise<FilterPlan> {
+    await this.#session.refresh();
     return this.#session.explain();
   }
 
-  get notices(): readonly string[] {
+  async notices(): Promise<readonly string[]> {
+    await this.#session.refresh();
     return this.#session.notices();
   }
 
-  get undecided(): string {
+  async undecided(): Promise<string> {
+    await this.#session.refresh();
     return String(this.#session.undecided);
   }
 

@@ -25,9 +25,7 @@ import { filterFor, filterInTurn, rangeOf, replayOf } from './request.js';
 /** A session that is in no memory any more: it reads like one that has stopped. */
 export class StoredSession implements SessionHandle {
   readonly captured: readonly string[] = [];
-  readonly notices: readonly string[] = [];
   readonly exported: readonly string[] = [];
-  readonly undecided = null;
   readonly containers: SessionHandle['containers'] = [];
   readonly #record: StoredRecord;
   readonly #store: Store;
@@ -146,8 +144,16 @@ export class StoredSession implements SessionHandle {
     return specView(this.asked);
   }
 
+  notices(): Promise<readonly string[]> {
+    return Promise.resolve([]);
+  }
+
+  undecided(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
   /** Nothing evaluates its events any more. */
-  get explain(): FilterPlan {
+  explain(): Promise<FilterPlan> {
     const trackers = this.trackers.map((tracker) => ({
       tracker,
       inKernel: null,
@@ -155,12 +161,12 @@ export class StoredSession implements SessionHandle {
       hooks: [],
       captured: [],
     }));
-    return {
+    return Promise.resolve({
       where: this.asked?.where ?? null,
       trackers,
       notices: [],
       sharing: { sessions: 0, eventsPerSecond: null, reason: 'the session has ended, and is in its store only' },
-    };
+    });
   }
 
   async page(request: PageRequest): Promise<Page> {

@@ -91,6 +91,9 @@ export const sessionResolvers = {
   },
   Session: {
     stats: typed((session: SessionHandle) => session.stats()),
+    explain: typed((session: SessionHandle) => session.explain()),
+    notices: typed((session: SessionHandle) => session.notices()),
+    undecided: typed((session: SessionHandle) => session.undecided()),
     events: typed<SessionHandle, SessionEventsArgs>(eventsOf),
   },
 } satisfies ResolverMap;
