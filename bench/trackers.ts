@@ -10,24 +10,32 @@ interface Load {
   readonly calls: number;
 }
 
-/** What makes an event of each tracker. `executed`, `connected` and `bound` are several system calls and more than one event for some. */
+/**
+ * What makes an event of each tracker. `executed`, `connected`, `greeted` and `bound` are several system calls and more than one event for
+ * some.
+ */
 const loads: Readonly<Record<string, Load>> = {
   bind: { kind: 'bound', calls: 10_000 },
+  blockcount: { kind: 'fetched', calls: 3_000 },
+  blockio: { kind: 'fetched', calls: 3_000 },
   capability: { kind: 'empowered', calls: 50_000 },
   dns: { kind: 'asked', calls: 20_000 },
   exec: { kind: 'executed', calls: 600 },
   exit: { kind: 'executed', calls: 600 },
+  fileio: { kind: 'cached', calls: 100_000 },
   fsop: { kind: 'removed', calls: 50_000 },
   mount: { kind: 'unmounted', calls: 50_000 },
   open: { kind: 'opened', calls: 20_000 },
   privilege: { kind: 'empowered', calls: 50_000 },
+  runqlat: { kind: 'switched', calls: 20_000 },
   signal: { kind: 'signalled', calls: 50_000 },
+  sni: { kind: 'greeted', calls: 2_000 },
   syscall: { kind: 'trivial', calls: 50_000 },
   syscount: { kind: 'trivial', calls: 100_000 },
   tcp: { kind: 'connected', calls: 2_000 },
 };
 /** Their events come when the counts are read. */
-const aggregating: ReadonlySet<string> = new Set(['capability', 'syscount']);
+const aggregating: ReadonlySet<string> = new Set(['blockcount', 'capability', 'fileio', 'runqlat', 'syscount']);
 const rare: ReadonlySet<string> = new Set(['oomkill']);
 const CPU = 1;
 const WATCHED = 'watched, default captures';

@@ -11,8 +11,9 @@
  * `executed` (a child that executes /bin/true with two dozen arguments, and its end), `connected` (a TCP connection over
  * loopback, accepted, and closed at both ends), `signalled` (SIGCONT to itself, which does nothing), `removed` (unlink of a
  * path that does not exist), `unmounted` (umount of one), `bound` (a UDP socket that is made, bound to loopback and closed),
- * `asked` (a DNS query over loopback, and its response: four calls), `empowered` (capset of the capabilities that it has) or
- * `trivial` (getppid).
+ * `asked` (a DNS query over loopback, and its response: four calls), `empowered` (capset of the capabilities that it has),
+ * `greeted` (a ClientHello over a new TCP connection), `cached` and `fetched` (pread of 4 KiB of a file from memory and, with
+ * O_DIRECT, from its disk), `switched` (a byte to another process on the same CPU and back) or `trivial` (getppid).
  *
  * A `paced` that cannot keep up makes all its calls none the less, later. The answer is one line: the calls made, the
  * nanoseconds that they took, and (`free`) the median over the slices of what a thousand calls take, which tells what a call
@@ -103,7 +104,8 @@ static void executed(void)
 		fail("waitpid");
 }
 
-static void connected(void)
+/* A TCP connection over loopback, on which the client says `hello` if there is one. */
+static void connection(const unsigned char *hello, size_t hello_bytes)
 {
 	static struct sockaddr_in address = { .sin_family = AF_INET };
 	static int listener = -1;
@@ -124,9 +126,92 @@ static void connected(void)
 	server = accept(listener, NULL, NULL);
 	if (server < 0)
 		fail("accept");
+	if (hello && send(client, hello, hello_bytes, 0) < 0)
+		fail("send");
 	setsockopt(client, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 	close(client);
 	close(server);
+}
+
+static void connected(void)
+{
+	connection(NULL, 0);
+}
+
+static void greeted(void)
+{
+	/* RFC 8446, 4.1.2: one cipher suite, and the server's name. */
+	static unsigned char hello[71] = { 0x16, 3, 1, 0, 66, 1, 0, 0, 62, 3, 3 };
+	static const unsigned char rest[] = "\0\0\2\x13\1\1\0\0\x13\0\0\0\xf\0\xd\0\0\nbench.test";
+
+	memcpy(hello + 43, rest, sizeof(rest) - 1);
+	connection(hello, sizeof(hello));
+}
+
+static int temporary(int flags)
+{
+	char name[] = "/var/tmp/eunomia-bench-XXXXXX";
+	static const char block[4096];
+	int fd = mkstemp(name), again;
+
+	if (fd < 0 || write(fd, block, sizeof(block)) != sizeof(block) || fsync(fd))
+		fail(name);
+	again = open(name, O_RDONLY | flags);
+	if (again < 0)
+		fail(name);
+	unlink(name);
+	close(fd);
+	return again;
+}
+
+static void pread_of(int fd)
+{
+	static char block[4096] __attribute__((aligned(4096)));
+
+	if (pread(fd, block, sizeof(block), 0) != sizeof(block))
+		fail("pread");
+}
+
+static void cached(void)
+{
+	static int fd = -1;
+
+	if (fd < 0)
+		fd = temporary(0);
+	pread_of(fd);
+}
+
+static void fetched(void)
+{
+	static int fd = -1;
+
+	if (fd < 0)
+		fd = temporary(O_DIRECT);
+	pread_of(fd);
+}
+
+static void switched(void)
+{
+	static int there[2] = { -1 }, back[2];
+	char byte = 0;
+
+	if (there[0] < 0) {
+		pid_t child;
+
+		if (pipe2(there, O_CLOEXEC) || pipe2(back, O_CLOEXEC))
+			fail("pipe");
+		child = fork();
+		if (child < 0)
+			fail("fork");
+		if (child == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			while (read(there[0], &byte, 1) == 1 && write(back[1], &byte, 1) == 1)
+				;
+			_exit(0);
+		}
+	}
+	if (write(there[1], &byte, 1) != 1 || read(back[0], &byte, 1) != 1)
+		fail("pipe");
 }
 
 static void signalled(void)
@@ -257,7 +342,8 @@ static const struct kind {
 } kinds[] = { { "opened", opened, 1000 },       { "refused", refused, 1000 },     { "trivial", trivial, 1000 },
 	      { "executed", executed, 10 },     { "connected", connected, 10 },   { "signalled", signalled, 1000 },
 	      { "removed", removed, 1000 },     { "unmounted", unmounted, 1000 }, { "bound", bound, 100 },
-	      { "empowered", empowered, 1000 }, { "asked", asked, 100 } };
+	      { "empowered", empowered, 1000 }, { "asked", asked, 100 },          { "greeted", greeted, 10 },
+	      { "cached", cached, 1000 },       { "fetched", fetched, 100 },      { "switched", switched, 100 } };
 
 static const struct kind *find(const char *name)
 {

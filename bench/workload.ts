@@ -20,6 +20,10 @@ export type CallKind =
   | 'bound'
   | 'asked'
   | 'empowered'
+  | 'greeted'
+  | 'cached'
+  | 'fetched'
+  | 'switched'
   | 'trivial';
 
 export interface Work {
