@@ -142,7 +142,8 @@ describe('an event', () => {
       const events: Told[] = [];
       while (events.length < count) {
         const { value } = (await stream.next()) as IteratorResult<{ data: { events: { events: Told[] } } }, undefined>;
-        events.push(...(value?.data.events.events ?? []));
+        if (value === undefined) break;
+        events.push(...value.data.events.events);
       }
       await stream.return();
       return events;
