@@ -8,6 +8,8 @@ import { Workload, type CallKind } from './workload.js';
 interface Load {
   readonly kind: CallKind;
   readonly calls: number;
+  /** What it does to its process stays: it has one of its own. */
+  readonly alone?: true;
 }
 
 /**
@@ -28,6 +30,7 @@ const loads: Readonly<Record<string, Load>> = {
   open: { kind: 'opened', calls: 20_000 },
   privilege: { kind: 'empowered', calls: 50_000 },
   runqlat: { kind: 'switched', calls: 20_000 },
+  seccomp: { kind: 'forbidden', calls: 50_000, alone: true },
   signal: { kind: 'signalled', calls: 50_000 },
   sni: { kind: 'greeted', calls: 2_000 },
   syscall: { kind: 'trivial', calls: 50_000 },
@@ -55,7 +58,11 @@ export async function trackers(report: Report, options: { readonly quick: boolea
       const load = loads[name];
       if (rare.has(name)) report.skip(name, 'its hook runs for its events alone, which are rare');
       else if (!load) report.skip(name, 'bench/trackers.ts names no workload for it');
-      else await measure(report, eunomia, workload, name, load, options.quick ? 3 : 15);
+      else {
+        const process = load.alone ? await Workload.start({ cpu: CPU }) : workload;
+        await measure(report, eunomia, process, name, load, options.quick ? 3 : 15);
+        if (load.alone) await process.close();
+      }
     }
   } finally {
     await workload.close();

@@ -13,7 +13,8 @@
  * path that does not exist), `unmounted` (umount of one), `bound` (a UDP socket that is made, bound to loopback and closed),
  * `asked` (a DNS query over loopback, and its response: four calls), `empowered` (capset of the capabilities that it has),
  * `greeted` (a ClientHello over a new TCP connection), `cached` and `fetched` (pread of 4 KiB of a file from memory and, with
- * O_DIRECT, from its disk), `switched` (a byte to another process on the same CPU and back) or `trivial` (getppid).
+ * O_DIRECT, from its disk), `switched` (a byte to another process on the same CPU and back), `trivial` (getppid) or, of a process for
+ * these alone, `forbidden` (acct, which a seccomp filter of its own refuses) and `permitted` (getppid, which that filter allows).
  *
  * A `paced` that cannot keep up makes all its calls none the less, later. The answer is one line: the calls made, the
  * nanoseconds that they took, and (`free`) the median over the slices of what a thousand calls take, which tells what a call
@@ -24,6 +25,8 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
@@ -290,6 +293,40 @@ static void trivial(void)
 	syscall(SYS_getppid);
 }
 
+/* From the first such call on, for good: what else the process does then is asked of the filter too. */
+static void filter(void)
+{
+	static int has;
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0), /* struct seccomp_data: nr */
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_acct, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
+
+	if (has)
+		return;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		fail("seccomp");
+	has = 1;
+}
+
+static void forbidden(void)
+{
+	filter();
+	if (syscall(SYS_acct, NULL) == 0) {
+		fprintf(stderr, "workload: the filter allows what it should refuse\n");
+		exit(1);
+	}
+}
+
+static void permitted(void)
+{
+	filter();
+	syscall(SYS_getppid);
+}
+
 static void answer(uint64_t calls, uint64_t ns, uint64_t median)
 {
 	printf("%llu %llu %llu\n", (unsigned long long)calls, (unsigned long long)ns, (unsigned long long)median);
@@ -343,7 +380,8 @@ static const struct kind {
 	      { "executed", executed, 10 },     { "connected", connected, 10 },   { "signalled", signalled, 1000 },
 	      { "removed", removed, 1000 },     { "unmounted", unmounted, 1000 }, { "bound", bound, 100 },
 	      { "empowered", empowered, 1000 }, { "asked", asked, 100 },          { "greeted", greeted, 10 },
-	      { "cached", cached, 1000 },       { "fetched", fetched, 100 },      { "switched", switched, 100 } };
+	      { "cached", cached, 1000 },       { "fetched", fetched, 100 },      { "switched", switched, 100 },
+	      { "forbidden", forbidden, 1000 }, { "permitted", permitted, 1000 } };
 
 static const struct kind *find(const char *name)
 {

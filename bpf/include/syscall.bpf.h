@@ -33,7 +33,7 @@ struct task_struct___x86 {
 	struct thread_info thread_info;
 };
 struct pt_regs {
-	unsigned long r10, r9, r8, bx, ax, cx, dx, si, di, orig_ax;
+	unsigned long r10, r9, r8, bp, bx, ax, cx, dx, si, di, orig_ax;
 };
 #pragma clang attribute pop
 

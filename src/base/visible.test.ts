@@ -115,6 +115,7 @@ describe('a report in Markdown', () => {
     privileges: null,
     capabilities: null,
     dnsNames: null,
+    refusedCalls: null,
     missing: [],
   });
 

@@ -57,6 +57,7 @@ const REPORT = `session sessions { id trackers from to } container { id name ima
   privileges { entries { call command errno count comms targets } ${OTHER} }
   capabilities { entries { capability count denied comms } ${OTHER} }
   dnsNames { entries { name types count responses failed failures comms } ${OTHER} }
+  refusedCalls { entries { name action errno count comms } ${OTHER} }
   missing { section tracker reason }`;
 
 export function addReport(program: Command, world: World): void {

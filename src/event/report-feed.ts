@@ -1,5 +1,5 @@
 import type { TraceEvent } from './event.js';
-import type { ReportSections } from './report.js';
+import type { RefusalAction, ReportSections } from './report.js';
 
 /**
  * How trackers feed behaviour reports. A tracker's definition turns each of its events into a fact; the sections of the report
@@ -86,6 +86,16 @@ export interface NameFact {
   readonly rcode: string | null;
 }
 
+/** A seccomp filter refused a system call. */
+export interface RefusalFact {
+  /** The system call, as in strace. */
+  readonly name: string;
+  /** What the filter did. */
+  readonly action: RefusalAction;
+  /** The error that the caller got; null if the call did not return, or pretended success. */
+  readonly errno: string | null;
+}
+
 /** The kinds of facts. */
 export interface ReportFacts {
   readonly programs: ProgramFact;
@@ -96,6 +106,7 @@ export interface ReportFacts {
   readonly privileges: PrivilegeFact;
   readonly capabilities: CapabilityFact;
   readonly names: NameFact;
+  readonly refusals: RefusalFact;
 }
 
 export type FactKind = keyof ReportFacts;
@@ -111,6 +122,7 @@ export const sectionsOf = {
   privileges: ['privileges'],
   capabilities: ['capabilities'],
   names: ['dnsNames'],
+  refusals: ['refusedCalls'],
 } as const satisfies Readonly<Record<FactKind, readonly SectionName[]>>;
 
 /** An option of a tracker that can exclude events from a report. */

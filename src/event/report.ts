@@ -111,6 +111,21 @@ export interface DnsNameEntry {
   readonly comms: readonly string[];
 }
 
+/** The schema's SeccompAction. */
+export type RefusalAction = 'ERRNO' | 'ERRNO_OR_USER_NOTIF' | 'TRAP' | 'KILL_THREAD' | 'KILL_PROCESS' | 'STRICT';
+
+export interface RefusedCallEntry {
+  /** The system call, as in strace. */
+  readonly name: string;
+  /** What the filter did. */
+  readonly action: RefusalAction;
+  /** The error that callers got; null if the calls did not return, or pretended success. */
+  readonly errno: string | null;
+  readonly count: string;
+  /** Comms of some of the callers. */
+  readonly comms: readonly string[];
+}
+
 /** A section for which no tracker of the session provides data. */
 export interface MissingSection {
   readonly section: string;
@@ -146,6 +161,7 @@ export interface ReportSections {
   readonly privileges: Section<PrivilegeEntry> | null;
   readonly capabilities: Section<CapabilityEntry> | null;
   readonly dnsNames: Section<DnsNameEntry> | null;
+  readonly refusedCalls: Section<RefusedCallEntry> | null;
 }
 
 /** A session that a report summarizes. */
@@ -224,6 +240,7 @@ export const describe: {
   privileges: ({ call, command, errno }) => `${command ?? call}${because(errno)}`,
   capabilities: ({ capability, denied }) => `${capability}${denied === '0' ? '' : ' (denied)'}`,
   dnsNames: ({ name }) => name ?? 'no name',
+  refusedCalls: ({ name, action, errno }) => `${name} (${errno ?? action})`,
 };
 
 export const sections = Object.keys(describe) as (keyof ReportSections)[];

@@ -19,7 +19,7 @@ const KIB = 1024;
 const GIB = 1024 ** 3;
 const MIN_RING = 64 * KIB;
 const MAX_RING = 256 * KIB ** 2;
-const MAX_TRACKERS = 8;
+const MAX_TRACKERS = 16;
 const MAX_LABELS = 32;
 // The kernel's maps hold this many of each kind; more is a mistake of a program.
 const MAX_TARGETS = 1024;

@@ -119,6 +119,7 @@ describe('the report of a container', () => {
       without('privileges', 'privilege'),
       without('capabilities', 'capability'),
       without('dnsNames', 'dns'),
+      without('refusedCalls', 'seccomp'),
     ]);
   });
 
@@ -179,6 +180,7 @@ describe('the report of a container', () => {
       'exit',
       'open',
       'privilege',
+      'seccomp',
       'syscount',
       'tcp',
     ]);

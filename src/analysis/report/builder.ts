@@ -16,6 +16,7 @@ import { Names } from './section/names.js';
 import { Network } from './section/network.js';
 import { Privileges } from './section/privileges.js';
 import { Programs } from './section/programs.js';
+import { Refusals } from './section/refusals.js';
 import type { SectionCounter } from './section/section.js';
 import { Syscalls } from './section/syscalls.js';
 
@@ -63,6 +64,7 @@ const unobserved: ReportSections = {
   privileges: null,
   capabilities: null,
   dnsNames: null,
+  refusedCalls: null,
 };
 const kinds = Object.keys(sectionsOf) as FactKind[];
 
@@ -87,6 +89,7 @@ export class ReportBuilder {
     privileges: new Privileges(),
     capabilities: new Capabilities(),
     names: new Names(),
+    refusals: new Refusals(),
   };
   readonly #sources: ReportSource[] = [];
   /** Of the session that is being read. */

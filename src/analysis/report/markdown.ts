@@ -98,6 +98,11 @@ const tables: { readonly [Name in keyof ReportSections]: SectionTable<EntryOf<Na
       comms.join(', '),
     ],
   },
+  refusedCalls: {
+    title: 'System calls that seccomp refused',
+    columns: ['Count', 'Call', 'Action', 'Error', 'By'],
+    cells: ({ count, name, action, errno, comms }) => [count, name, action, errno, comms.join(', ')],
+  },
 };
 
 /** A report for people. Text that processes chose is code, so that none of it formats the page. */

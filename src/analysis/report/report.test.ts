@@ -197,6 +197,34 @@ describe('a report', () => {
     expect(markdown(report)).toContain('| 1 | gone.test | A | 1 | 1 | NXDOMAIN | worker |');
   });
 
+  it('counts calls that seccomp refused, by call, action and error', () => {
+    const refused = (name: string, action: string, errno: string | null) => event('seccomp', { name, action, errno });
+    const report = reportOf(
+      [
+        refused('mount', 'ERRNO', 'EPERM'),
+        refused('mount', 'ERRNO', 'EPERM'),
+        refused('mount', 'ERRNO', null), // pretends success
+        refused('keyctl', 'KILL_PROCESS', null),
+      ],
+      { ran: ['seccomp'], options: { seccomp: { actions: ['ERRNO'] } } },
+    );
+    const comms = ['worker'];
+    expect(report.refusedCalls?.entries).toEqual([
+      { name: 'mount', action: 'ERRNO', errno: 'EPERM', count: '2', comms },
+      { name: 'keyctl', action: 'KILL_PROCESS', errno: null, count: '1', comms },
+      { name: 'mount', action: 'ERRNO', errno: null, count: '1', comms },
+    ]);
+    expect(report.restricted.map(({ section, restriction }) => [section, restriction])).toEqual([
+      ['refusedCalls', 'seccomp.actions'],
+    ]);
+    expect(markdown(report)).toContain('| 2 | mount | ERRNO | EPERM | worker |');
+    expect(compareReports(reportOf([], { ran: ['seccomp'] }), report).added.map(({ what }) => what)).toEqual([
+      'mount (EPERM)',
+      'keyctl (KILL_PROCESS)',
+      'mount (ERRNO)',
+    ]);
+  });
+
   it('says of each section that is missing which tracker would feed it', () => {
     const report = reportOf([], { ran: ['exec'] });
     expect(report.programs).toEqual({ entries: [], other: { entries: 0, count: '0' } });

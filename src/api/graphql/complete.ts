@@ -84,6 +84,10 @@ export interface ResolverSources {
   TrackerSpec: Of<Spec['trackers']>;
 }
 
+/** What sections of a report list. */
+type Listed =
+  'Capability' | 'DnsName' | 'Exit' | 'File' | 'Peer' | 'Port' | 'Privilege' | 'Program' | 'RefusedCall' | 'Syscall';
+
 /** Parts of connections, reports and alerts, which are made as the contract has them. */
 type Made =
   | 'AlertContainer'
@@ -91,7 +95,7 @@ type Made =
   | 'HistoryEdge'
   | 'PageInfo'
   | 'AlertProcess'
-  | `${'Capability' | 'DnsName' | 'Exit' | 'File' | 'Peer' | 'Port' | 'Privilege' | 'Program' | 'Syscall'}${'Entry' | 'Section'}`
+  | `${Listed}${'Entry' | 'Section'}`
   | 'MissingSection'
   | 'ReportContainer'
   | 'ReportDifference'
