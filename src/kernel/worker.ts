@@ -180,6 +180,7 @@ async function load(id: number, spec: SourceSpec): Promise<readonly Unloaded[]> 
 async function close(id: number): Promise<SourceCounters> {
   const entry = sources.get(id);
   if (!entry) return { produced: [], lost: [], skippedRuns: 0, ringPeakBytes: 0 };
+  await entry.source.settled; // what is being attached cannot be closed, and who asked for counts before has them first
   for (const timer of entry.timers) clearInterval(timer);
   await entry.source.detach();
   await programsEnded();

@@ -36,6 +36,7 @@ describe('sessions with an equal kernel configuration', () => {
     await Promise.all(stayed.map((session) => session.stop('REQUESTED')));
     expect(loaded()).toBe(0);
     for (const session of [...stayed, ...left]) {
+      expect([session.state, session.stopReason, session.error]).toEqual(['STOPPED', 'REQUESTED', null]);
       const { produced, lost, received, discarded, delivered, queued } = await session.stats();
       expect(produced).toBe(lost + received);
       expect(received).toBe(discarded + delivered + queued);

@@ -132,8 +132,9 @@ export class SourcePool {
         }
         let skippedRuns: number;
         try {
-          await source.read();
-          skippedRuns = (await source.counters()).skippedRuns;
+          // Both are asked at once: whoever leaves meanwhile may be the last one, and close it behind them.
+          const [counters] = await Promise.all([source.counters(), source.read()]);
+          ({ skippedRuns } = counters);
         } finally {
           entry.sharers.delete(sharer);
         }
