@@ -98,7 +98,7 @@ export async function pieces(report: Report, options: { readonly quick: boolean 
 }
 
 interface Held {
-  readonly session: { readonly events: { readonly totalCount: number } };
+  readonly session: { readonly events: { readonly totalCount: string } };
   readonly kept: { readonly persistence: { readonly written: string } };
 }
 
@@ -109,7 +109,7 @@ async function untilHeld(server: ServerProcess, session: string, kept: string): 
     'kept: session(id: $kept) { persistence { written } } }';
   for (;;) {
     const held = await server.ask<Held>(query, { session, kept });
-    if (Math.min(held.session.events.totalCount, Number(held.kept.persistence.written)) >= EVENTS) return;
+    if (Math.min(Number(held.session.events.totalCount), Number(held.kept.persistence.written)) >= EVENTS) return;
     await sleep(50);
   }
 }

@@ -10,10 +10,11 @@ import type { StoreKind } from '../session/spec.js';
 import { placed } from '../storage/query.js';
 import type { EventQuery, HistoryPlace, Store, StoredPage, StoreStatus } from '../storage/store.js';
 import { aggregateStored } from './aggregate.js';
-import { inRange, listInRange } from './check.js';
+import { listInRange } from './check.js';
 import type { Parts } from './parts.js';
 import { reportOfHistory } from './report.js';
-import type { ReportRequest } from './session/handle.js';
+import type { PageRequest, ReportRequest } from './session/handle.js';
+import { oneEnd } from './session/request.js';
 
 const DAY_NS = 86_400_000_000_000n;
 const MAX_DAYS = 366n;
@@ -21,6 +22,9 @@ const MAX_PAGE = 10_000;
 const MAX_SESSIONS = 100;
 
 export type HistoryRequest = Partial<QueryHistoryArgs>;
+
+/** As `PageRequest` of a session has it. */
+export type HistoryPageRequest = Omit<PageRequest, 'where'>;
 
 export interface HistoryPage {
   readonly events: readonly { readonly event: TraceEvent; readonly session: string }[];
@@ -46,10 +50,14 @@ export class History {
   }
 
   /** Events in the order of their times. Rejects with BAD_CURSOR, BAD_USER_INPUT or STORE_UNAVAILABLE. */
-  async page(first: number, after: string | null): Promise<HistoryPage> {
-    const limit = inRange('first', first, 1, MAX_PAGE);
-    const place = after === null ? null : placeOf(after);
-    const { events, ...page } = await this.#store.history(this.#query, place, limit);
+  async page(request: HistoryPageRequest): Promise<HistoryPage> {
+    const { first, last } = oneEnd(request.first, request.last, request.before, MAX_PAGE);
+    const { events, ...page } = await this.#store.history(this.#query, {
+      after: placeOf('after', request.after),
+      before: placeOf('before', request.before),
+      limit: last ?? first ?? 0,
+      backwards: last !== undefined,
+    });
     return {
       ...page,
       events: events.map((stored) => ({ event: placed(stored), session: stored.place.session })),
@@ -138,14 +146,15 @@ function cursorOf({ time, session, seq }: HistoryPlace): string {
   return Buffer.from(`h1:${time}:${session}:${seq}`).toString('base64url');
 }
 
-function placeOf(cursor: string): HistoryPlace {
+function placeOf(argument: 'after' | 'before', cursor: string | undefined): HistoryPlace | null {
+  if (cursor === undefined) return null;
   const [, time, session, seq] =
     /^h1:(\d{1,19}):([^:]{1,64}):(\d{1,15})$/.exec(Buffer.from(cursor, 'base64url').toString('latin1')) ?? [];
   if (time === undefined || session === undefined) {
     throw new EunomiaError(
       'BAD_CURSOR',
-      `after: "${cursor.slice(0, 64)}" is no place in a history; use a cursor that a page of it gave, or leave it out`,
-      { details: { argument: 'after' } },
+      `${argument}: "${cursor.slice(0, 64)}" is no place in a history; use a cursor that a page of it gave, or leave it out`,
+      { details: { argument } },
     );
   }
   return { time: BigInt(time), session, seq: Number(seq) };

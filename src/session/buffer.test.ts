@@ -39,6 +39,30 @@ describe('a page', () => {
     expect([placesOf(page.events), page.hasNext, page.hasPrevious]).toEqual([range(26, 30), false, true]);
   });
 
+  it('goes back from a cursor to the oldest event, and lies between two', () => {
+    const buffer = filled(3);
+    const places: number[] = [];
+    for (let page = buffer.page({ last: 7 }); ; page = buffer.page({ last: 7, before: page.cursorAfter(0) })) {
+      expect([page.hasNext, page.hasPrevious]).toEqual([places.length > 0, places.length < 23]);
+      places.unshift(...placesOf(page.events));
+      if (!page.hasPrevious) break;
+    }
+    expect(places).toEqual(range(0, 30));
+    const [five, twenty] = [5, 20].map((i) => buffer.page({ first: 30 }).cursorAfter(i));
+    const between = { after: five, before: twenty };
+    const pages = [buffer.page({ first: 4, ...between }), buffer.page({ last: 4, ...between })];
+    expect(pages.map(({ events, hasNext, hasPrevious }) => [placesOf(events), hasNext, hasPrevious])).toEqual([
+      [range(6, 10), true, true],
+      [range(16, 20), true, true],
+    ]);
+    const nothing = { events: [], gaps: [], hasNext: true, hasPrevious: true };
+    expect(buffer.page({ after: twenty, before: five })).toMatchObject(nothing);
+    expect(filled(4, 1).page({ last: 5, before: filled(1).page({}).cursorAfter(3) })).toMatchObject({
+      ...nothing,
+      hasPrevious: false,
+    });
+  });
+
   it('says what was evicted behind its cursor, since the session began', () => {
     const cursor = filled(1).page({ first: 3 }).cursorAfter(2);
     const page = filled(4, 2).page({ first: 5, after: cursor });
@@ -63,6 +87,7 @@ describe('a page', () => {
   it('refuses the cursor of another session, and of a place that is not reached', () => {
     const buffer = filled(1);
     expect(() => buffer.page({ after: 'x' })).toThrow('is not a cursor');
+    expect(() => buffer.page({ before: 'x' })).toThrow(/^before: "x" is not a cursor/);
     expect(() => buffer.page({ after: filled(2).page({}).cursorAfter(19) })).toThrow('has not reached');
     expect(() => buffer.startOf({ after: Buffer.from('1:s2:0').toString('base64url') })).toThrow('of the session s2');
   });
@@ -75,9 +100,22 @@ describe('a filtered page', () => {
     for (let cursor: string | null = null; ;) {
       const page = await buffer.pageWhere({ first: 3, after: cursor, where: every(4) });
       places.push(...placesOf(page.events));
-      expect(page.total).toBe(40);
+      expect(page.total).toBeNull();
       if (!page.hasNext) break;
       cursor = after(page);
+    }
+    expect(places).toEqual(range(0, 10).map((i) => i * 4));
+  });
+
+  it('goes back from a cursor to the oldest event that matches', async () => {
+    const buffer = filled(4);
+    const places: number[] = [];
+    for (let cursor: string | null = null; ;) {
+      const page = await buffer.pageWhere({ last: 3, before: cursor, where: every(4) });
+      expect(page.hasNext).toBe(cursor !== null);
+      places.unshift(...placesOf(page.events));
+      if (!page.hasPrevious) break;
+      cursor = page.cursorAfter(0);
     }
     expect(places).toEqual(range(0, 10).map((i) => i * 4));
   });

@@ -3,7 +3,7 @@ import { nowText, wallTimeOf } from '../event/clock.js';
 import type { EventBatch } from '../record/batch.js';
 import { eventsOf } from '../record/delivery.js';
 import { BatchBuffer, type Slice } from '../record/batch-buffer.js';
-import { cursorOf, parseCursor } from './cursor.js';
+import { boundsOf, cursorOf, parseCursor } from './cursor.js';
 import { missingGap, type FilteredPageRequest, type Missing, type Page, type PageRequest } from './stream/reading.js';
 import { gapsOf, scan } from './stream/scan.js';
 
@@ -87,15 +87,15 @@ export class SessionBuffer {
   }
 
   /** A page of all events. Throws BAD_CURSOR for a cursor that is not of this session. */
-  page({ first = 100, last, after }: PageRequest): Page {
+  page({ first = 100, last, after, before }: PageRequest): Page {
     const next = this.#history.nextSeq;
     const oldest = this.#history.firstSeq;
-    const wanted = after ? parseCursor(after, this.#session, next) : oldest;
-    const from = last == null ? Math.max(wanted, oldest) : Math.max(oldest, next - last);
-    const to = last == null ? Math.min(next, from + first) : next;
+    const { low, high, evicted } = this.#bounds(after, before);
+    const from = last == null ? low : Math.max(low, high - last);
+    const to = last == null ? Math.min(high, from + first) : high;
     // To the very end also with a loss that no event has followed yet.
     const slices = this.#history.slices(from, to < next ? to : undefined);
-    const missing = last == null ? this.#missing(from - wanted) : null;
+    const missing = from === low ? this.#missing(evicted) : null;
     return {
       events: eventsOf(slices),
       cursorAfter: (index) => this.cursorAt(from + index + 1),
@@ -110,25 +110,30 @@ export class SessionBuffer {
    * A page of the events that match. They are evaluated in turns, so that millions of them do not block the server; events that arrive
    * meanwhile are excluded. Rejects with BAD_CURSOR for a cursor that is not of this session.
    */
-  async pageWhere({ first = 100, last, after, where }: FilteredPageRequest): Promise<Page> {
+  async pageWhere({ first = 100, last, after, before, where }: FilteredPageRequest): Promise<Page> {
     const end = this.#history.nextSeq;
     const oldest = this.#history.firstSeq;
-    const total = this.#history.retained;
-    const wanted = after ? parseCursor(after, this.#session, end) : oldest;
-    const start = Math.max(wanted, oldest);
-    const missing = this.#missing(start - wanted);
+    const { low, high, evicted } = this.#bounds(after, before);
+    const slices = low < high ? this.#history.slices(low, high) : [];
     const { found, scanned, more } =
-      last == null
-        ? await scan(this.#history.slices(start, end), where, first)
-        : await scan(this.#history.slices(oldest, end).reverse(), where, last, true);
+      last == null ? await scan(slices, where, first) : await scan(slices.reverse(), where, last, true);
+    const missing = last == null || !more ? this.#missing(evicted) : null;
     return {
       events: found.map(({ event }) => event),
-      cursorAfter: (index) => this.cursorAt((found[index]?.place ?? start - 1) + 1),
-      hasNext: last == null && more,
-      hasPrevious: last == null ? start > oldest : more,
-      total,
+      cursorAfter: (index) => this.cursorAt((found[index]?.place ?? low - 1) + 1),
+      hasNext: (last == null && more) || high < end,
+      hasPrevious: (last != null && more) || low > oldest,
+      total: null,
       gaps: [...(missing ? [missingGap(missing)] : []), ...gapsOf(scanned)],
     };
+  }
+
+  /** Where a page may lie among what is retained, and how many events behind `after` are not any more. */
+  #bounds(after?: string | null, before?: string | null): { low: number; high: number; evicted: number } {
+    const { firstSeq: oldest, nextSeq: next } = this.#history;
+    const { from, to } = boundsOf({ after, before }, this.#session, next);
+    const low = Math.max(from ?? oldest, oldest);
+    return { low, high: Math.max(low, Math.min(to ?? next, next)), evicted: low - (from ?? low) };
   }
 
   #missing(count: number): Missing | null {

@@ -1,6 +1,6 @@
 import type { Gap, TraceEvent } from '../event/event.js';
 import type { EventFilter } from '../filter/index.js';
-import { cursorOf, parseCursor } from '../session/cursor.js';
+import { boundsOf, cursorOf } from '../session/cursor.js';
 import { placeAt } from '../record/place.js';
 import { RowBatch } from '../record/row.js';
 import type { Page } from '../session/session.js';
@@ -17,6 +17,7 @@ export interface PageArguments {
   readonly first?: number;
   readonly last?: number | null;
   readonly after?: string | null;
+  readonly before?: string | null;
   readonly where: EventFilter | null;
 }
 
@@ -24,27 +25,32 @@ export function queryOf({ id, trackers }: StoredSource, filter: EventFilter | nu
   return { sessions: [id], trackers, from: null, to: null, containers: null, filter };
 }
 
-/** A page as a session in memory would return it; `next` is the place behind the last event, `total` how many there are. */
+/**
+ * A page as a session in memory would return it; `next` is the place behind the last event, `total` how many there are. Rejects with
+ * BAD_CURSOR.
+ */
 export async function storedPage(
   source: StoredSource,
-  { first = 100, last, after, where }: PageArguments,
+  { first = 100, last, where, ...cursors }: PageArguments,
   next: number,
   total: number,
 ): Promise<Page> {
-  const from = after ? parseCursor(after, source.id, next) : 0;
+  const { from, to } = boundsOf(cursors, source.id, next);
+  const isCut = to !== null && to < next;
   const { events, ...page } = await source.store.page({
     ...queryOf(source, where),
     session: source.id,
-    fromSeq: last == null ? from : 0,
-    toSeq: next,
+    fromSeq: from ?? 0,
+    toSeq: isCut ? to : next,
     limit: last ?? first,
     backwards: last != null,
   });
   return {
     ...page,
     events: events.map(placed),
-    cursorAfter: (index) => cursorOf(source.id, (events[index]?.place.seq ?? from - 1) + 1),
-    total,
+    cursorAfter: (index) => cursorOf(source.id, (events[index]?.place.seq ?? (from ?? 0) - 1) + 1),
+    hasNext: page.hasNext || isCut,
+    total: where ? null : total,
   };
 }
 

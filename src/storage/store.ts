@@ -137,6 +137,15 @@ export interface HistoryPlace extends SessionPlace {
   readonly time: bigint;
 }
 
+/** A part of the events of all sessions: behind the one place and ahead of the other, where they are given. */
+export interface HistoryRange {
+  readonly after: HistoryPlace | null;
+  readonly before: HistoryPlace | null;
+  readonly limit: number;
+  /** The last ones of the part instead of the first; still oldest first. */
+  readonly backwards: boolean;
+}
+
 export interface StoredEvent {
   readonly event: TraceEvent;
   /** Its own place, not the one behind it. */
@@ -245,8 +254,8 @@ export interface Store {
   session(id: string): Promise<StoredRecord | null>;
   /** Events of one session in the order of their places, from place `from` on (or the last ones before `to`). */
   page(query: PageQuery): Promise<StoredPage>;
-  /** Events of many sessions in the order of their times, those behind a place. */
-  history(query: EventQuery, after: HistoryPlace | null, limit: number): Promise<StoredPage>;
+  /** Events of many sessions in the order of their times. */
+  history(query: EventQuery, range: HistoryRange): Promise<StoredPage>;
   /** All events of one session in the order of their places, part by part, with what is missing among them; in bounded memory. */
   read(query: WholeQuery): AsyncIterable<Pick<StoredPage, 'events' | 'gaps'>>;
   /** Containers that these events are of, perhaps also some whose events are gone; as they were known last. */

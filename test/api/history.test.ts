@@ -56,7 +56,7 @@ describe('a stored session', () => {
         persistence: { state: 'DONE', written: '250' },
         stats: { produced: '257', lost: '7', retained: '250' },
         events: {
-          totalCount: 250,
+          totalCount: '250',
           nodes: [{ bootNs: '0' }, { bootNs: '1' }],
           gaps: [{ lost: '7', where: 'KERNEL' }],
           pageInfo: { hasNextPage: true },
@@ -112,6 +112,74 @@ describe('history', () => {
     const rest = dataOf(await page(`, after: "${pageInfo.endCursor}"`));
     expect(rest.history.events.edges).toHaveLength(50);
     expect((await page(', after: "bm8"')).errors?.[0]).toMatchObject({ extensions: { code: 'BAD_CURSOR' } });
+  });
+
+  it('has the same events in pages of any length, forwards and backwards, as its session has', async () => {
+    const { url } = await serve(true);
+    interface Events {
+      readonly nodes: readonly { readonly bootNs: string }[];
+      readonly pageInfo: {
+        readonly hasNextPage: boolean;
+        readonly hasPreviousPage: boolean;
+        readonly startCursor: string;
+        readonly endCursor: string;
+      };
+    }
+    const all = Array.from({ length: 84 }, (_, i) => String(i * 3));
+    const where = `{ bootNs: { in: ${JSON.stringify(all)} }, process: { comm: { regex: "^$" } } }`;
+    const fields = '{ nodes { bootNs } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } }';
+    const places: Readonly<Record<string, (args: string) => Promise<Events>>> = {
+      session: async (args) =>
+        dataOf(
+          await ask<{ session: { events: Events } }>(
+            url,
+            `{ session(id: "stored") { events(${args}, where: ${where}) ${fields} } }`,
+          ),
+        ).session.events,
+      history: async (args) =>
+        dataOf(
+          await ask<{ history: { events: Events } }>(
+            url,
+            `{ history(from: "1970-01-01T00:00:00Z", to: "1970-01-02T00:00:00Z", where: ${where}) ` +
+              `{ events(${args}) ${fields} } }`,
+          ),
+        ).history.events,
+    };
+    const ofAll = (events: Events) => events.nodes.map(({ bootNs }) => bootNs);
+    for (const read of Object.values(places)) {
+      for (const size of [1, 10, 84, 100]) {
+        const forwards: string[] = [];
+        for (let page = await read(`first: ${size}`); ;) {
+          forwards.push(...ofAll(page));
+          expect(page.pageInfo.hasPreviousPage).toBe(forwards.length > page.nodes.length);
+          if (!page.pageInfo.hasNextPage) break;
+          page = await read(`first: ${size}, after: "${page.pageInfo.endCursor}"`);
+        }
+        const backwards: string[] = [];
+        for (let page = await read(`last: ${size}`); ;) {
+          expect(page.pageInfo.hasNextPage).toBe(backwards.length > 0);
+          backwards.unshift(...ofAll(page));
+          if (!page.pageInfo.hasPreviousPage) break;
+          page = await read(`last: ${size}, before: "${page.pageInfo.startCursor}"`);
+        }
+        expect([forwards, backwards]).toEqual([all, all]);
+      }
+      const { startCursor, endCursor } = (await read('first: 10, after: null')).pageInfo;
+      expect(ofAll(await read(`first: 100, after: "${startCursor}", before: "${endCursor}"`))).toEqual(all.slice(1, 9));
+      expect(ofAll(await read(`last: 3, after: "${startCursor}", before: "${endCursor}"`))).toEqual(all.slice(6, 9));
+      expect(ofAll(await read(`before: "${endCursor}"`))).toEqual(all.slice(0, 9));
+    }
+    const refused = await ask(url, '{ history { events(before: "bm8") { nodes { time } } } }');
+    expect(refused.errors?.[0]?.message).toMatch(/^before: "bm8" is no place in a history/);
+    expect(
+      (await ask(url, '{ session(id: "stored") { events(before: "bm8") { nodes { time } } } }')).errors?.[0],
+    ).toMatchObject({
+      message: expect.stringMatching(/^before: "bm8" is not a cursor/) as string,
+      extensions: { code: 'BAD_CURSOR', argument: 'before' },
+    });
+    expect(
+      (await ask(url, '{ history { events(first: 1, last: 1) { nodes { time } } } }')).errors?.[0]?.message,
+    ).toMatch(/^last: cannot be joined with `first`/);
   });
 
   it('without a store is refused, as is a session that persists', async () => {

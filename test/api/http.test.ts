@@ -122,7 +122,7 @@ describe('over HTTP', () => {
       stats: { produced: '13', lost: '3', received: '10', delivered: '10', retained: '10', subscribers: [] },
       captured: ['args', 'argsTruncated', 'cwd'],
       events: {
-        totalCount: 10,
+        totalCount: '10',
         gaps: [{ lost: '3', where: 'KERNEL' }],
         pageInfo: { hasNextPage: true, hasPreviousPage: false },
       },

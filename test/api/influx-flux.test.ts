@@ -217,8 +217,7 @@ data
         containers: null,
         filter: null,
       },
-      null,
-      10,
+      { after: null, before: null, limit: 10, backwards: false },
     );
     expect(page.events).toMatchObject([
       {

@@ -144,7 +144,7 @@ describe('a page of events', () => {
     readonly edges: readonly unknown[];
     readonly again: readonly unknown[];
     readonly gaps: readonly unknown[];
-    readonly totalCount: number;
+    readonly totalCount: string;
     readonly pageInfo: { readonly endCursor: string };
   }
 
@@ -203,7 +203,7 @@ describe('a page of events', () => {
     expect([...inOneTurn.values()].reduce((sum, count) => sum + count)).toBe(EVENTS);
     expect(Math.max(...inOneTurn.values())).toBeLessThanOrEqual(256);
     vi.restoreAllMocks();
-    expect(page.totalCount).toBe(EVENTS);
+    expect(page.totalCount).toBe(String(EVENTS));
     expect(page.gaps).toHaveLength(6);
     expect(page.edges).toEqual(short.edges);
     expect(page.again).toEqual(short.again);

@@ -35,7 +35,7 @@ interface Pages {
     readonly events: {
       readonly nodes: readonly Node[];
       readonly gaps: readonly object[];
-      readonly pageInfo: { readonly endCursor: string | null };
+      readonly pageInfo: { readonly startCursor: string | null; readonly endCursor: string | null };
     };
   };
 }
@@ -48,6 +48,10 @@ const PAGE =
   'query ($id: ID!, $after: Cursor) { session(id: $id) { events(first: 3000, after: $after, where: { open: { path: ' +
   '{ prefix: "/cursor/" } } }) { nodes { ... on OpenEvent { path } } gaps { where lost dropped } pageInfo { ' +
   'endCursor } } } }';
+const BACK =
+  'query ($id: ID!, $before: Cursor) { session(id: $id) { events(last: 3000, before: $before, where: { open: { path: ' +
+  '{ prefix: "/cursor/" } } }) { nodes { ... on OpenEvent { path } } gaps { where lost dropped } pageInfo { ' +
+  'startCursor } } } }';
 const LIVE =
   'subscription ($id: ID!, $after: Cursor) { events(session: $id, after: $after, where: { open: { path: { prefix: ' +
   '"/cursor/" } } }) { events { ... on OpenEvent { path } } gap { where lost dropped } cursor } }';
@@ -105,6 +109,15 @@ describe('one cursor', () => {
     expect(reader.gaps).toEqual([]);
     expect(reader.seen.length).toBe(await made);
     expect(reader.seen.findIndex((number, i) => number !== i)).toBe(-1);
+    // From the end back, out of memory and into the store: the same events.
+    const back: Node[] = [];
+    for (let before: string | null = null; back.length < 60_000 && back.length < reader.seen.length;) {
+      const { events }: Pages['session'] = (await server.query<Pages>(BACK, { id, before })).session;
+      expect(events.gaps).toEqual([]);
+      back.unshift(...events.nodes);
+      before = events.pageInfo.startCursor;
+    }
+    expect(back.map(({ path }) => Number(path?.slice('/cursor/'.length)))).toEqual(reader.seen.slice(-back.length));
     const { evicted, lost } = await statsOf(server, id);
     expect(lost).toBe(0);
     expect(evicted).toBeGreaterThan(0);

@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { storedParts } from '../../src/storage/parts.js';
 import type { TraceEvent } from '../../src/event/event.js';
 import { filterOf } from '../../src/filter/index.js';
+import type { HistoryPlace, StoredPage } from '../../src/storage/store.js';
 import {
   aggregate,
   catalog,
@@ -19,6 +20,7 @@ import {
   type Database,
 } from '../support/influx.js';
 import { BASE, count, influxStores, storedQuery } from '../support/influx-stores.js';
+import { firstOf } from '../support/store.js';
 
 /** What the store reads back from a real InfluxDB 1.6. */
 const { open, keep } = influxStores();
@@ -84,8 +86,25 @@ describe('events in an InfluxDB 1.x', () => {
     await sink.finish(ended);
     expect(sink.progress).toMatchObject({ written: events.length, pending: 0, error: null });
 
-    const page = await store.history(storedQuery(record.id), null, 1000);
+    const page = await store.history(storedQuery(record.id), firstOf(1000));
     expect(page.hasNext).toBe(false);
+    const ahead: StoredPage['events'][number][] = [];
+    for (let after: HistoryPlace | null = null, more = true; more;) {
+      const part: StoredPage = await store.history(storedQuery(record.id), firstOf(9, { after }));
+      ahead.push(...part.events);
+      after = part.events.at(-1)?.place ?? null;
+      more = part.hasNext;
+    }
+    expect(ahead).toEqual(page.events);
+    const back: StoredPage['events'][number][] = [];
+    for (let before: HistoryPlace | null = null, more = true; more;) {
+      const part: StoredPage = await store.history(storedQuery(record.id), firstOf(9, { before, backwards: true }));
+      expect([part.hasNext, part.events.length > 0]).toEqual([before !== null, true]);
+      back.unshift(...part.events);
+      before = part.events[0]?.place ?? null;
+      more = part.hasPrevious;
+    }
+    expect(back).toEqual(page.events);
     const stored = [...page.events].sort((a, b) => a.place.seq - b.place.seq).map(({ event }) => event);
     expect(stored.map(({ process, time: at }) => [process.pid, at])).toEqual(
       events.map(({ process, time: at }) => [process.pid, at]),
@@ -100,7 +119,7 @@ describe('events in an InfluxDB 1.x', () => {
         { container: { name: { eq: text } } },
         { exec: { filename: { prefix: text } }, process: { pid: { eq: 100 } }, container: { name: { suffix: text } } },
       ]) {
-        const found = (await store.history(storedQuery(record.id, where), null, 1000)).events.map(
+        const found = (await store.history(storedQuery(record.id, where), firstOf(1000))).events.map(
           ({ event }) => Reflect.get(event, 'filename') as string,
         );
         expect(found).toEqual(
@@ -131,7 +150,7 @@ describe('events in an InfluxDB 1.x', () => {
     await sink.write([sliceOf(events, 0)], null);
     await sink.finish(ended);
     const found = async (where: object) =>
-      (await store.history(storedQuery(record.id, where), null, 1000)).events.length;
+      (await store.history(storedQuery(record.id, where), firstOf(1000))).events.length;
     expect(await found({ exec: { errno: { eq: 'ENOENT' } } })).toBe(100);
     expect(await found({ exec: { errno: { ne: 'ENOENT' } } })).toBe(0);
     expect(await found({ not: { exec: { errno: { eq: 'ENOENT' } } } })).toBe(200);
@@ -148,8 +167,8 @@ describe('events in an InfluxDB 1.x', () => {
       expect(await found({ exec: { filename: { ne: text } } })).toBe(300);
       expect(await found({ container: { name: { contains: text } } })).toBe(0);
     }
-    expect((await store.history(storedQuery(`x' OR "session" != '`), null, 10)).events).toEqual([]);
-    expect((await store.history(storedQuery("\\' OR 1=1 --"), null, 10)).events).toEqual([]);
+    expect((await store.history(storedQuery(`x' OR "session" != '`), firstOf(10))).events).toEqual([]);
+    expect((await store.history(storedQuery("\\' OR 1=1 --"), firstOf(10))).events).toEqual([]);
   });
 
   it('are grouped and measured by the database, or here where it cannot', async () => {
@@ -262,7 +281,7 @@ describe('events in an InfluxDB 1.x', () => {
     });
     await other.store.remove(record.id);
     expect(await other.store.session(record.id)).toBeNull();
-    expect((await other.store.history(storedQuery(record.id), null, 10)).events).toEqual([]);
+    expect((await other.store.history(storedQuery(record.id), firstOf(10))).events).toEqual([]);
   });
 });
 

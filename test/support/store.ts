@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { contractSchema } from '../../src/api/graphql/schema.js';
 import { DuckStore, type DuckOptions } from '../../src/storage/duckdb/index.js';
-import type { EventQuery, SessionEnd, SessionRecord } from '../../src/storage/store.js';
+import type { EventQuery, HistoryRange, SessionEnd, SessionRecord } from '../../src/storage/store.js';
 import { FilterFields } from '../../src/filter/index.js';
 import { Catalog } from '../../src/catalog/catalog.js';
 import { loadTrackers } from '../../src/catalog/load.js';
@@ -47,6 +47,11 @@ export function record(id: string, trackers: readonly string[]): SessionRecord {
     startedAt: '2026-01-31T08:15:30.000000000Z',
     asked: askedOf(trackers),
   };
+}
+
+/** The first events of a history, so many. */
+export function firstOf(limit: number, more: Partial<HistoryRange> = {}): HistoryRange {
+  return { after: null, before: null, limit, backwards: false, ...more };
 }
 
 export const end: SessionEnd = {

@@ -254,10 +254,10 @@ describe('compiled execution', () => {
     const session = { page: async (request: unknown) => (asked.push(request), page) };
     const find = async (_caller: unknown, id: unknown) => (asked.push(id), session);
     const context = { variables: raw, caller, share: shareOf(caller), service: { sessions: { find } } };
-    const expected = { data: { session: { events: { nodes: [{ time: 't' }], totalCount: 1 } } } };
+    const expected = { data: { session: { events: { nodes: [{ time: 't' }], totalCount: '1' } } } };
     expect(JSON.parse(JSON.stringify(await executeHot({ ...execution, context })))).toEqual(expected);
     expect(JSON.parse(JSON.stringify(await executeSlow({ ...execution, context })))).toEqual(expected);
-    const request = { first: 3, last: undefined, after: undefined, where: undefined };
+    const request = { first: 3, last: undefined, after: undefined, before: undefined, where: undefined };
     expect(asked).toEqual(['7', request, '7', request]);
   });
 

@@ -1,4 +1,29 @@
+import type { GraphQLResolveInfo } from 'graphql';
 import { turns } from '../../base/turn.js';
+import type { RequestContext } from './context.js';
+import { isWritten } from './written.js';
+
+interface PageArguments {
+  readonly first?: number | null;
+  readonly last?: number | null;
+  readonly after?: string | null;
+  readonly before?: string | null;
+}
+
+/** What of the arguments of a connection was asked for. `first` has a default, so that only the document tells whether it was. */
+export function pageOf(
+  { first, last, after, before }: PageArguments,
+  info: GraphQLResolveInfo,
+  variables: RequestContext['variables'],
+): { [Name in keyof PageArguments]: NonNullable<PageArguments[Name]> | undefined } {
+  const isDefault = (last != null || before != null) && !isWritten(info, variables, ['first']);
+  return {
+    first: isDefault ? undefined : (first ?? undefined),
+    last: last ?? undefined,
+    after: after ?? undefined,
+    before: before ?? undefined,
+  };
+}
 
 /** Entries of a list that are executed in one piece: with all fields a millisecond or so. */
 export const WINDOW = 256;
@@ -9,7 +34,7 @@ export interface ConnectionOptions<Node> {
   readonly edgeOf: (index: number) => object;
   readonly pageInfo: () => object;
   readonly gaps: readonly object[];
-  readonly totalCount?: number;
+  readonly totalCount?: string | null;
 }
 
 /**
@@ -51,7 +76,7 @@ export class Connection<Node = unknown> {
     return this.#options.pageInfo();
   }
 
-  get totalCount(): number | undefined {
+  get totalCount(): string | null | undefined {
     return this.#options.totalCount;
   }
 

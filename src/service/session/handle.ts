@@ -72,11 +72,12 @@ export interface SessionHandle {
 }
 
 export interface PageRequest {
-  /** Events from `after` on; 100 by default. */
+  /** The oldest events; 100 by default. */
   readonly first?: number | undefined;
   /** The newest events instead. */
   readonly last?: number | undefined;
   readonly after?: string | undefined;
+  readonly before?: string | undefined;
   readonly where: unknown;
 }
 

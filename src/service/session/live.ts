@@ -15,7 +15,7 @@ import type { Gap } from '../../event/event.js';
 import type { BehaviourReport } from '../../event/report.js';
 import type { Container } from '../../inventory/container.js';
 import type { Asked } from '../../session/asked.js';
-import { parseCursor } from '../../session/cursor.js';
+import { boundsOf, parseCursor } from '../../session/cursor.js';
 import type { RecorderStats } from '../../session/recorder.js';
 import { DEFAULT_DELAY_MS, type Page, type Session } from '../../session/session.js';
 import type { SessionOrigin, SessionSpec, SessionState, SessionStats, StopReason } from '../../session/spec.js';
@@ -162,25 +162,27 @@ export class LiveSession implements SessionHandle {
 
   async page(request: PageRequest): Promise<Page> {
     const session = this.#session;
-    const { first, last, after } = rangeOf(request);
+    const range = rangeOf(request);
     const where = await filterInTurn(this.trackers, request.where, this.#parts);
     await session.refresh();
     session.touch();
     const recorded = this.#recorded();
-    const wanted = after ? parseCursor(after, session.id, session.nextSeq) : 0;
-    const inMemory = last == null || where ? wanted >= session.oldestSeq : session.nextSeq - session.oldestSeq >= last;
-    if (recorded && !inMemory) {
-      const page = { first, last, after, where };
-      const next = session.nextSeq;
+    const { last } = range;
+    const next = session.nextSeq;
+    const { from, to } = boundsOf(range, session.id, next);
+    // The lowest place that the page may reach.
+    const wanted = Math.max(from ?? 0, last === undefined || where ? 0 : (to ?? next) - last);
+    if (recorded && wanted < session.oldestSeq) {
+      const page = { ...range, where };
       const written = recorded.recorder.writtenSeq;
       // A page that is full of what is written already need not wait for the rest.
-      if (last == null && written > wanted) {
+      if (last === undefined && written > wanted) {
         const whole = await storedPage(recorded.source, page, written, next);
         if (whole.hasNext) return whole;
       }
       if (await recorded.recorder.reach(next, REACH_MS)) return storedPage(recorded.source, page, next, next);
     }
-    return where ? session.pageWhere({ first, last, after, where }) : session.page({ first, last, after });
+    return where ? session.pageWhere({ ...range, where }) : session.page(range);
   }
 
   subscribe(request: SubscribeRequest): DeliveryStream {

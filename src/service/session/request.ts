@@ -34,12 +34,24 @@ export async function filterInTurn(
 }
 
 /** Throws BAD_USER_INPUT. */
-export function rangeOf({ first, last, after }: PageRequest): Omit<PageRequest, 'where'> {
-  if (last === undefined) return { first: inRange('first', first ?? 100, 1, MAX_PAGE), after };
-  if (first !== undefined) throw invalid('last', 'cannot be joined with `first`; give one of them');
-  if (after !== undefined)
-    throw invalid('last', 'cannot be joined with `after`; the newest events need no place to start from');
-  return { last: inRange('last', last, 1, MAX_PAGE) };
+export function rangeOf({ first, last, after, before }: PageRequest): Omit<PageRequest, 'where'> {
+  const { first: oldest, last: newest } = oneEnd(first, last, before, MAX_PAGE);
+  return { first: oldest, last: newest, after, before };
+}
+
+/** From which end a page is read, and how much: from the oldest event on, unless `last` or a lone `before` says otherwise. */
+export function oneEnd(
+  first: number | undefined,
+  last: number | undefined,
+  before: string | undefined,
+  most: number,
+): { readonly first: number | undefined; readonly last: number | undefined } {
+  if (first !== undefined && last !== undefined)
+    throw invalid('last', 'cannot be joined with `first`; give one of them');
+  const newest = last ?? (first === undefined && before !== undefined ? 100 : undefined);
+  return newest === undefined
+    ? { first: inRange('first', first ?? 100, 1, most), last: undefined }
+    : { first: undefined, last: inRange('last', newest, 1, most) };
 }
 
 /** Throws BAD_USER_INPUT. */

@@ -15,11 +15,14 @@ export interface SubscribeOptions {
 }
 
 export interface PageRequest {
-  /** So many from the oldest on, or behind the cursor. Default 100. */
+  /** So many from the oldest on. Default 100. */
   readonly first?: number;
   /** The newest so many, instead. */
   readonly last?: number | null;
+  /** Only what is behind the event of this cursor. */
   readonly after?: string | null;
+  /** Only what is ahead of the event of this cursor. */
+  readonly before?: string | null;
 }
 
 export interface FilteredPageRequest extends PageRequest {
@@ -32,7 +35,8 @@ export interface Page {
   cursorAfter(index: number): string;
   readonly hasNext: boolean;
   readonly hasPrevious: boolean;
-  readonly total: number;
+  /** How many events there are for all pages together; null where they would have to be read to be counted. */
+  readonly total: number | null;
   readonly gaps: readonly Gap[];
 }
 

@@ -15,6 +15,7 @@ import {
   end,
   everything,
   fields,
+  firstOf,
   openStore,
   record,
   slicesOf,
@@ -23,6 +24,7 @@ import {
 import { fieldType } from '../../event/scalar.js';
 import { Database } from './database.js';
 import { evolveTable, tableOf } from './table.js';
+import type { HistoryPlace, StoredPage } from '../store.js';
 import type { DuckStore } from './index.js';
 
 const closing: (() => Promise<unknown>)[] = [];
@@ -104,10 +106,10 @@ describe('the embedded store', () => {
       expect(seqs(await page({ fromSeq: 7, limit: 11_000 }))).toEqual(from(7, 11_000));
       expect(seqs(await page({ limit: 20_000 }))).toEqual(from(0, count));
       expect(seqs(await page({ limit: 9_000, backwards: true }))).toEqual(from(3_000, 9_000));
-      const history = await store.history(both, null, 10_000);
+      const history = await store.history(both, firstOf(10_000));
       expect(seqs(history)).toEqual(from(0, 10_000));
       expect(history.hasNext).toBe(true);
-      expect(seqs(await store.history(both, history.events.at(-1)?.place ?? null, 10_000))).toEqual(
+      expect(seqs(await store.history(both, firstOf(10_000, { after: history.events.at(-1)?.place ?? null })))).toEqual(
         from(10_000, 2_000),
       );
     },
@@ -318,7 +320,7 @@ describe('a table', () => {
     const more = await store.record(record('b', ['exit']));
     await more.write(slicesOf([batchAt(0, 10)]), null);
     await more.finish(end);
-    const { events } = await store.history(everything(['exit']), null, 100);
+    const { events } = await store.history(everything(['exit']), firstOf(100));
     expect(events).toHaveLength(20);
     expect(events.every(({ event }) => Reflect.get(event, 'signal') === null)).toBe(true);
   });
@@ -348,21 +350,40 @@ describe('history', () => {
       await sink.finish(end);
     }
     const seen: string[] = [];
-    for (let place: Parameters<DuckStore['history']>[1] = null, more = true; more;) {
-      const page = await store.history(everything(['exit']), place, 7);
-      seen.push(...page.events.map((found) => `${found.place.session}${found.place.seq}`));
-      place = page.events.at(-1)?.place ?? null;
+    const places: HistoryPlace[] = [];
+    const nameOf = ({ place: { session, seq } }: StoredPage['events'][number]) => `${session}${seq}`;
+    for (let after: HistoryPlace | null = null, more = true; more;) {
+      const page: StoredPage = await store.history(everything(['exit']), firstOf(7, { after }));
+      expect(page.hasPrevious).toBe(after !== null);
+      seen.push(...page.events.map(nameOf));
+      places.push(...page.events.map(({ place }) => place));
+      after = page.events.at(-1)?.place ?? null;
       more = page.hasNext;
     }
     expect(seen).toEqual(Array.from({ length: 40 }, (_, i) => [`a${i}`, `b${i}`, `c${i}`]).flat());
+    const back: string[] = [];
+    for (let before: HistoryPlace | null = null, more = true; more;) {
+      const page: StoredPage = await store.history(everything(['exit']), firstOf(7, { before, backwards: true }));
+      expect(page.hasNext).toBe(before !== null);
+      back.unshift(...page.events.map(nameOf));
+      before = page.events[0]?.place ?? null;
+      more = page.hasPrevious;
+    }
+    expect(back).toEqual(seen);
+    const between = { after: places[31] ?? null, before: places[91] ?? null, limit: 20 };
+    expect((await store.history(everything(['exit']), { ...between, backwards: false })).events.map(nameOf)).toEqual(
+      seen.slice(32, 52),
+    );
+    expect((await store.history(everything(['exit']), { ...between, backwards: true })).events.map(nameOf)).toEqual(
+      seen.slice(71, 91),
+    );
     const filtered = await store.history(
       {
         ...everything(['exit']),
         sessions: ['b'],
         filter: filterOf({ process: { comm: { regex: '^$' } }, bootNs: { gte: '38' } }, fields, ['exit']),
       },
-      null,
-      7,
+      firstOf(7),
     );
     expect(filtered.events.map(({ place }) => place.seq)).toEqual([38, 39]);
   });

@@ -7,6 +7,7 @@ import type {
   AggregateShape,
   EventQuery,
   HistoryPlace,
+  HistoryRange,
   PageQuery,
   StoredContainer,
   StoredEvent,
@@ -109,7 +110,7 @@ export class EventReader {
     return {
       events,
       hasNext: backwards ? end < (toSeq ?? end) : more,
-      hasPrevious: backwards ? more : start > first,
+      hasPrevious: (backwards && more) || start > first,
       gaps,
     };
   }
@@ -132,38 +133,42 @@ export class EventReader {
     return [...new Map(known.map(({ facts }) => [facts.id, facts])).values()];
   }
 
-  async history(query: EventQuery, after: HistoryPlace | null, limit: number): Promise<StoredPage> {
+  async history(query: EventQuery, { after, before, limit, backwards }: HistoryRange): Promise<StoredPage> {
     const numbers = await this.#facts.scope(query);
     const sources = await this.#sources(query, numbers);
     const ids = await this.#facts.ids();
     const found: ReadEvent[] = [];
     const exact = isExact(sources);
-    let place = after && { time: after.time, session: await this.#facts.numberOf(after.session), seq: after.seq };
+    const numbered = async (place: HistoryPlace | null): Promise<RowPlace | null> =>
+      place && { time: place.time, session: await this.#facts.numberOf(place.session), seq: place.seq };
+    let [low, high] = [await numbered(after), await numbered(before)];
+    const compare = backwards ? (a: RowPlace, b: RowPlace) => byTime(b, a) : byTime;
+    const down = backwards ? ' DESC' : '';
     for (let full = true; full && found.length <= limit;) {
-      const behind = place
-        ? ` AND e.time >= ${place.time} AND (e.time > ${place.time} OR e._session > ${place.session} OR ` +
-          `(e._session = ${place.session} AND e._seq > ${place.seq}))`
-        : '';
+      const within = `${low ? beyond(low, '>') : ''}${high ? beyond(high, '<') : ''}`;
       const want = limit + 1 - found.length;
       const bound = exact ? Math.min(want, READ_EVENTS) : SCAN_ROWS;
       const rows = await inTurns(
         sorted(
-          await this.#rows(sources, `${scopeOf(numbers)}${behind}`, {
-            order: 'e.time, e._session, e._seq',
+          await this.#rows(sources, `${scopeOf(numbers)}${within}`, {
+            order: `e.time${down}, e._session${down}, e._seq${down}`,
             limit: bound,
             lane: 'LONG',
           }),
-          byTime,
+          compare,
         ),
       );
       // Each table gave so many at most: beyond the shortest end of those that gave all, some may be missing.
       const part = rows.slice(0, bound);
       full = rows.length >= bound;
       const end = part.at(-1);
-      if (end) place = { time: end.time, session: end.session, seq: end.seq };
+      if (end && backwards) high = end;
+      else if (end) low = end;
       found.push(...(await inTurns(matching(part, query))).slice(0, want));
     }
+    const more = found.length > limit;
     const events = found.slice(0, limit);
+    if (backwards) events.reverse();
     const [first, last] = [events[0], events.at(-1)];
     const gaps =
       first && last
@@ -173,8 +178,8 @@ export class EventReader {
         : [];
     return {
       events: events.map((event) => stored(event, ids.get(event.session) ?? '')),
-      hasNext: found.length > limit,
-      hasPrevious: after !== null,
+      hasNext: (!backwards && more) || before !== null,
+      hasPrevious: (backwards && more) || after !== null,
       gaps,
     };
   }
@@ -296,6 +301,9 @@ export class EventReader {
   }
 }
 
+/** Of a row, whose session is a number here. */
+type RowPlace = Pick<ReadEvent, 'time' | 'session' | 'seq'>;
+
 /** What is wanted of each table. Null does not restrict. */
 interface Wanted {
   readonly order: string | null;
@@ -326,11 +334,19 @@ function* matching(events: readonly ReadEvent[], { filter }: Pick<EventQuery, 'f
   return found;
 }
 
+/** What is behind a place (`>`), or ahead of it (`<`), in the order of times. */
+function beyond({ time, session, seq }: RowPlace, than: '<' | '>'): string {
+  return (
+    ` AND e.time ${than}= ${time} AND (e.time ${than} ${time} OR e._session ${than} ${session} OR ` +
+    `(e._session = ${session} AND e._seq ${than} ${seq}))`
+  );
+}
+
 function bySeq(a: ReadEvent, b: ReadEvent): number {
   return a.seq - b.seq;
 }
 
-function byTime(a: ReadEvent, b: ReadEvent): number {
+function byTime(a: RowPlace, b: RowPlace): number {
   if (a.time !== b.time) return a.time < b.time ? -1 : 1;
   return a.session - b.session || a.seq - b.seq;
 }

@@ -8,7 +8,7 @@ import type { Catalog } from '../../catalog/catalog.js';
 import type {
   AggregateShape,
   EventQuery,
-  HistoryPlace,
+  HistoryRange,
   PageQuery,
   SessionRecord,
   SessionSink,
@@ -145,9 +145,9 @@ export class DuckStore implements Store {
     return this.#reader.containers(query);
   }
 
-  async history(query: EventQuery, after: HistoryPlace | null, limit: number): Promise<StoredPage> {
+  async history(query: EventQuery, range: HistoryRange): Promise<StoredPage> {
     await this.#ready();
-    return this.#reader.history(query, after, limit);
+    return this.#reader.history(query, range);
   }
 
   async *scan(query: EventQuery): AsyncIterable<readonly TraceEvent[]> {

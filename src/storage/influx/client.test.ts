@@ -50,7 +50,7 @@ const range = {
   sessions: ['abc'],
   filter: null,
 };
-const page = { ...range, tracker: exec, places: null, limit: 10 };
+const page = { ...range, tracker: exec, places: null, limit: 10, backwards: false };
 const windows = planAggregate({ ...range, source: 'RAW', groupBy: ['errno'], measures: [], windowMs: 1000 });
 const clients = (): readonly [InfluxClient1, InfluxClient2] => [
   new InfluxClient1(options, 'one'),

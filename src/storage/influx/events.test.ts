@@ -1,6 +1,7 @@
 import { expect, it, vi } from 'vitest';
 import { catalog, fields } from '../../../test/support/store.js';
 import { turns } from '../../base/turn.js';
+import { nanosOf } from '../../record/nanos.js';
 import { filterOf } from '../../filter/index.js';
 import type { StoredRecord } from '../store.js';
 import type { InfluxClient, StoredRow } from './client.js';
@@ -24,10 +25,11 @@ function readerOf(share = 1): { readonly reader: EventReader; readonly plans: Ev
     events: async (plan: EventPlan) => {
       plans.push(plan);
       const { from, to } = plan.places ?? { from: 0, to: COUNT };
-      const seqs = Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i).filter(
-        (seq) => seq % share === 0,
-      );
-      return { rows: seqs.slice(0, plan.limit).map(rowAt), unsaid: [] };
+      const rows = Array.from({ length: Math.max(0, to - from) }, (_, i) => from + i)
+        .filter((seq) => seq % share === 0)
+        .map(rowAt)
+        .filter(({ time }) => plan.places || (nanosOf(time) >= plan.from && nanosOf(time) < plan.to));
+      return { rows: (plan.backwards ? rows.reverse() : rows).slice(0, plan.limit), unsaid: [] };
     },
     records: async () => [],
   } as Partial<InfluxClient> as InfluxClient;
@@ -53,6 +55,40 @@ it.each([
   const { reader, plans } = readerOf();
   expect(seqsOf(await reader.page(pageOf(more)))).toEqual(expected);
   expect(Math.max(...plans.map(({ limit }) => limit))).toBeLessThanOrEqual(5002);
+});
+
+it('goes through a history in parts, forwards and backwards, and lies between two places', async () => {
+  const { reader } = readerOf();
+  const [from, to] = ['2026-01-31T08:00:00Z', '2026-01-31T09:00:00Z'].map(nanosOf);
+  const query = {
+    sessions: null,
+    trackers: ['exit'],
+    from: from ?? null,
+    to: to ?? null,
+    containers: null,
+    filter: null,
+  };
+  const part = { after: null, before: null, limit: 7000, backwards: false };
+  const forwards: number[] = [];
+  const backwards: number[] = [];
+  for (let page = await reader.history(query, part); ;) {
+    forwards.push(...seqsOf(page));
+    expect(page.hasPrevious).toBe(forwards.length > page.events.length);
+    if (!page.hasNext) break;
+    page = await reader.history(query, { ...part, after: page.events.at(-1)?.place ?? null });
+  }
+  for (let page = await reader.history(query, { ...part, backwards: true }); ;) {
+    expect(page.hasNext).toBe(backwards.length > 0);
+    backwards.unshift(...seqsOf(page));
+    if (!page.hasPrevious) break;
+    page = await reader.history(query, { ...part, backwards: true, before: page.events[0]?.place ?? null });
+  }
+  expect(forwards).toEqual(range(0, COUNT));
+  expect(backwards).toEqual(range(0, COUNT));
+  const { events } = await reader.history(query, part);
+  const between = { after: events[10]?.place ?? null, before: events[50]?.place ?? null, limit: 5 };
+  expect(seqsOf(await reader.history(query, { ...between, backwards: false }))).toEqual(range(11, 16));
+  expect(seqsOf(await reader.history(query, { ...between, backwards: true }))).toEqual(range(45, 50));
 });
 
 it('looks through more places at once where a filter leaves few of them', async () => {

@@ -4,7 +4,16 @@ import type { Catalog, CatalogTracker } from '../../catalog/catalog.js';
 import type { GapWhere, TraceEvent } from '../../event/event.js';
 import { compileFilter, type FilterFields } from '../../filter/index.js';
 import { isTime } from '../facts.js';
-import type { EventQuery, HistoryPlace, PageQuery, StoredEvent, StoredGap, StoredPage, WholeQuery } from '../store.js';
+import type {
+  EventQuery,
+  HistoryPlace,
+  HistoryRange,
+  PageQuery,
+  StoredEvent,
+  StoredGap,
+  StoredPage,
+  WholeQuery,
+} from '../store.js';
 import type { StoredRow } from './client.js';
 import { GAPS } from './column.js';
 import type { Database } from './database.js';
@@ -81,7 +90,7 @@ export class EventReader {
     return {
       events,
       hasNext: backwards ? end < record.nextSeq : found.length > limit || high < end,
-      hasPrevious: backwards ? found.length > limit || low > fromSeq : fromSeq > 0,
+      hasPrevious: (backwards && (found.length > limit || low > fromSeq)) || fromSeq > 0,
       gaps,
     };
   }
@@ -107,40 +116,59 @@ export class EventReader {
     }
   }
 
-  async history(query: EventQuery, after: HistoryPlace | null, limit: number): Promise<StoredPage> {
+  async history(query: EventQuery, { after, before, limit, backwards }: HistoryRange): Promise<StoredPage> {
     const asked = this.#rangeOf(query);
-    let range: Range = after && after.time > asked.from ? { ...asked, from: after.time } : asked;
+    let range: Range = {
+      ...asked,
+      from: after && after.time > asked.from ? after.time : asked.from,
+      to: before && before.time < asked.to ? before.time + 1n : asked.to,
+    };
     checkRange(range);
+    const isWithin = (place: HistoryPlace): boolean =>
+      (!after || orderOf(place, after) > 0) && (!before || orderOf(place, before) < 0);
+    const compare = backwards ? (a: HistoryPlace, b: HistoryPlace) => orderOf(b, a) : orderOf;
     const events: StoredEvent[] = [];
     for (let round = 0; ; round++) {
       const chunk = Math.max(limit + 1, round > 0 ? CHUNK : 0);
       const parts = await Promise.all(
-        range.trackers.map((tracker) => this.#chunk({ ...range, tracker, places: null, limit: chunk })),
+        range.trackers.map((tracker) => this.#chunk({ ...range, tracker, places: null, limit: chunk, backwards })),
       );
-      // A part that is full goes on behind its last time: up to the first of these, all is there.
+      // A part that is full goes on beyond its last time: up to the first of these, all is there.
       const horizon = parts
         .flatMap(({ full }) => (full === null ? [] : [full]))
-        .reduce<bigint | null>((least, time) => (least === null || time < least ? time : least), null);
+        .reduce<bigint | null>(
+          (nearest, time) => (nearest === null || (backwards ? time > nearest : time < nearest) ? time : nearest),
+          null,
+        );
       const whole = parts
         .flatMap((part) => part.events)
-        .filter(({ place }) => horizon === null || place.time < horizon);
+        .filter(({ place: { time } }) => horizon === null || (backwards ? time > horizon : time < horizon));
       events.push(
-        ...(await inTurns(sorted(whole, (a, b) => orderOf(a.place, b.place)))).filter(
-          ({ place }) => !after || orderOf(place, after) > 0,
-        ),
+        ...(await inTurns(sorted(whole, (a, b) => compare(a.place, b.place)))).filter(({ place }) => isWithin(place)),
       );
       if (horizon === null || events.length > limit) break;
-      if (round >= MAX_ROUNDS || horizon === range.from)
+      // A short part may be of one time alone; a long one goes on.
+      const isStuck = chunk >= CHUNK && horizon === (backwards ? range.to - 1n : range.from);
+      if (round >= MAX_ROUNDS || isStuck)
         throw invalid(
           'where',
           'too few of the stored events match, so that too many would have to be read; take a shorter range, or filter by tags too',
         );
-      range = { ...range, from: horizon };
+      range = backwards ? { ...range, to: horizon + 1n } : { ...range, from: horizon };
     }
+    const more = events.length > limit;
     const page = events.slice(0, limit);
-    const last = page.at(-1)?.place.time ?? asked.to;
-    const gaps = await this.#gaps({ ...asked, from: after?.time ?? asked.from, to: last + 1n });
-    return { events: page, hasNext: events.length > limit, hasPrevious: after !== null, gaps };
+    if (backwards) page.reverse();
+    // What is missing up to the end of the page; of one that is read from its end, from its first event on.
+    const first = backwards && more ? page[0]?.place.time : after?.time;
+    const last = backwards ? before?.time : page.at(-1)?.place.time;
+    const gaps = await this.#gaps({ ...asked, from: first ?? asked.from, to: (last ?? asked.to) + 1n });
+    return {
+      events: page,
+      hasNext: (!backwards && more) || before !== null,
+      hasPrevious: (backwards && more) || after !== null,
+      gaps,
+    };
   }
 
   async *scan(query: EventQuery): AsyncGenerator<readonly TraceEvent[]> {
@@ -150,7 +178,14 @@ export class EventReader {
     let scanned = 0;
     for (const tracker of range.trackers) {
       for (let from: bigint | null = range.from; from !== null;) {
-        const { events, full, count } = await this.#chunk({ ...range, from, tracker, places: null, limit: CHUNK });
+        const { events, full, count } = await this.#chunk({
+          ...range,
+          from,
+          tracker,
+          places: null,
+          limit: CHUNK,
+          backwards: false,
+        });
         scanned += count;
         if (scanned > MAX_SCANNED)
           throw invalid(
@@ -177,7 +212,9 @@ export class EventReader {
   }
 
   async #events(range: Range, places: EventPlan['places'], limit: number): Promise<StoredEvent[]> {
-    const parts = await Promise.all(range.trackers.map((tracker) => this.#chunk({ ...range, tracker, places, limit })));
+    const parts = await Promise.all(
+      range.trackers.map((tracker) => this.#chunk({ ...range, tracker, places, limit, backwards: false })),
+    );
     return parts.flatMap(({ events }) => events);
   }
 

@@ -89,7 +89,7 @@ export function recordsText(
 }
 
 export function eventsText(bucket: string, plan: EventPlan): QueryText | null {
-  const { tracker, places, limit } = plan;
+  const { tracker, places, limit, backwards } = plan;
   const seq = column(SEQ);
   const rows = rowsText(
     bucket,
@@ -101,7 +101,9 @@ export function eventsText(bucket: string, plan: EventPlan): QueryText | null {
   return (
     rows && {
       ...rows,
-      text: `import "regexp"\n\n${rows.text}\n  |> group()\n  |> sort(columns: ["_time"])\n  |> limit(n: ${limit})`,
+      text:
+        `import "regexp"\n\n${rows.text}\n  |> group()\n  |> sort(columns: ["_time"]${backwards ? ', desc: true' : ''})\n` +
+        `  |> limit(n: ${limit})`,
     }
   );
 }

@@ -116,13 +116,15 @@ export function recordsText(
 }
 
 export function eventsText(plan: EventPlan): QueryText | null {
-  const { tracker, places, limit } = plan;
+  const { tracker, places, limit, backwards } = plan;
   const seq = influxqlName(SEQ);
   const where = whereOf(plan, columnsOf(tracker), places ? [`${seq} >= ${places.from} AND ${seq} < ${places.to}`] : []);
   return (
     where && {
       ...where,
-      text: `SELECT * FROM ${influxqlName(measurementOf(tracker.name))} WHERE ${where.text} ORDER BY time ASC LIMIT ${limit}`,
+      text:
+        `SELECT * FROM ${influxqlName(measurementOf(tracker.name))} WHERE ${where.text} ` +
+        `ORDER BY time ${backwards ? 'DESC' : 'ASC'} LIMIT ${limit}`,
     }
   );
 }

@@ -69,6 +69,7 @@ describe('a hostile value', () => {
         sessions: [text],
         filter: parseInput(where(text), fields, ['exec']),
         places: null,
+        backwards: false,
         limit: 10,
       })?.text ?? '';
     expect(withoutTexts(plan(value), `'"/`)).toBe(withoutTexts(plan('plain'), `'"/`));
@@ -86,6 +87,7 @@ describe('a hostile value', () => {
         sessions: [text],
         filter: parseInput(where(text), fields, ['exec']),
         places: null,
+        backwards: false,
         limit: 10,
       })?.text ?? '';
     expect(withoutTexts(plan(value), '"')).toBe(withoutTexts(plan('plain'), '"'));

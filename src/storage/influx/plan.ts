@@ -23,8 +23,9 @@ export interface EventPlan extends Omit<Range, 'trackers'> {
   readonly tracker: CatalogTracker;
   /** Only these places; `to` is not in it. */
   readonly places: { readonly from: number; readonly to: number } | null;
-  /** By their times; the first ones. */
+  /** By their times; the first ones, or the last ones, which come in this order then: latest first. */
   readonly limit: number;
+  readonly backwards: boolean;
 }
 
 /** RAW: points of events. ROLLUP: points of rollups. A session has either. */

@@ -118,6 +118,7 @@ export class InfluxSessions {
           tracker,
           places: { from: nextSeq - 1, to: nextSeq },
           limit: 1,
+          backwards: false,
         }),
       ),
     );

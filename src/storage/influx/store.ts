@@ -5,7 +5,7 @@ import type { FilterFields } from '../../filter/index.js';
 import type {
   AggregateShape,
   EventQuery,
-  HistoryPlace,
+  HistoryRange,
   PageQuery,
   SessionRecord,
   SessionSink,
@@ -102,8 +102,8 @@ export class InfluxStore implements Store {
     return this.#events.read(query);
   }
 
-  history(query: EventQuery, after: HistoryPlace | null, limit: number): Promise<StoredPage> {
-    return this.#events.history(query, after, limit);
+  history(query: EventQuery, range: HistoryRange): Promise<StoredPage> {
+    return this.#events.history(query, range);
   }
 
   scan(query: EventQuery): AsyncGenerator<readonly TraceEvent[]> {

@@ -1,7 +1,7 @@
 import type { HistoryAggregateArgs, HistoryEventsArgs, QueryHistoryArgs } from '../../../generated/schema.js';
 import type { History, HistoryPage } from '../../../service/history.js';
 import { turns } from '../../../base/turn.js';
-import { Connection } from '../connection.js';
+import { Connection, pageOf } from '../connection.js';
 import { typed, type ResolverMap } from './types.js';
 
 /** The events of the past, over sessions. */
@@ -17,9 +17,9 @@ export const historyResolvers = {
     ),
   },
   History: {
-    events: typed<History, HistoryEventsArgs>((history, { first, after }, { windows, share, caller }, info) =>
+    events: typed<History, HistoryEventsArgs>((history, args, { variables, windows, share, caller }, info) =>
       share.long(async () => {
-        const connection = connectionOf(await history.page(first ?? 100, after ?? null));
+        const connection = connectionOf(await history.page(pageOf(args, info, variables)));
         windows?.add(connection, info);
         return connection;
       }, caller),

@@ -7,11 +7,10 @@ import type {
   SubscriptionSessionChangedArgs,
 } from '../../../generated/schema.js';
 import type { SessionHandle } from '../../../service/session/handle.js';
-import { Connection } from '../connection.js';
+import { Connection, pageOf } from '../connection.js';
 import type { RequestContext } from '../context.js';
 import { demandOfBatches } from '../demand.js';
 import { FEW } from '../share.js';
-import { isWritten } from '../written.js';
 import { typed, type ResolverMap } from './types.js';
 
 type Page = Awaited<ReturnType<SessionHandle['page']>>;
@@ -30,20 +29,18 @@ function connectionOf(page: Page): Connection {
       endCursor: last < 0 ? null : cursorAfter(last),
     }),
     gaps,
-    totalCount: Number(total),
+    totalCount: total === null ? null : String(total),
   });
 }
 
 function eventsOf(
   session: SessionHandle,
-  { first, last, after, where }: SessionEventsArgs,
+  { where, ...args }: SessionEventsArgs,
   { variables, windows, share, caller }: RequestContext,
   info: GraphQLResolveInfo,
 ): Promise<Connection> {
-  // `first` has a default, so that only the document tells whether both were asked for.
-  const wanted = last == null || isWritten(info, variables, ['first']) ? (first ?? undefined) : undefined;
-  const request = { first: wanted, last: last ?? undefined, after: after ?? undefined, where };
-  const isShort = where == null && (last ?? wanted ?? 0) <= FEW;
+  const request = { ...pageOf(args, info, variables), where };
+  const isShort = where == null && (request.last ?? request.first ?? 0) <= FEW;
   return share[isShort ? 'short' : 'long'](async () => {
     const connection = connectionOf(await session.page(request));
     windows?.add(connection, info);
