@@ -16,6 +16,8 @@ export function sendRaw(url: string, bytes: string | Buffer): Promise<RawRespons
   return new Promise((resolve, reject) => {
     const socket = connect(Number(port), hostname.replace(/^\[(.*)\]$/, '$1'));
     let text = '';
+    /** Its length, once the head is there. Looked for in all of a page of megabytes at each of its chunks, it would take a second. */
+    let whole: number | null = null;
     const finish = (): void => {
       socket.destroy();
       const [head = '', ...rest] = text.split('\r\n\r\n');
@@ -30,17 +32,19 @@ export function sendRaw(url: string, bytes: string | Buffer): Promise<RawRespons
     socket.on('close', finish);
     socket.on('data', (chunk) => {
       text += chunk.toString('latin1');
-      if (isWhole(text)) finish();
+      whole ??= wholeLength(text);
+      if (whole !== null && text.length >= whole) finish();
     });
     socket.write(bytes);
   });
 }
 
-function isWhole(text: string): boolean {
+/** How long a response is at least before it is left, by its head; null while that is not there. */
+function wholeLength(text: string): number | null {
   const end = text.indexOf('\r\n\r\n');
-  if (end < 0) return false;
+  if (end < 0) return null;
   const head = text.slice(0, end);
   const length = /^content-length: (\d+)$/im.exec(head)?.[1];
-  if (length !== undefined) return text.length - end - 4 >= Number(length);
-  return /^HTTP\/1\.1 (101|204|304)/.test(head) || text.length > end + 4;
+  const body = length === undefined ? Number(!/^HTTP\/1\.1 (101|204|304)/.test(head)) : Number(length);
+  return end + 4 + body;
 }
