@@ -163,39 +163,49 @@ export class Database {
       );
   }
 
+  /** Few statements, whatever the number of trackers: a commit waits for the disk, and `duckdb_columns` lists those of all tables. */
   async #prepare(events: readonly EventTable[]): Promise<void> {
-    for (const sql of tables) await this.write(sql);
-    const [row] = await this.write('SELECT max(version) FROM meta');
+    const before = await this.#columns();
+    const [row] = before.has('meta') ? await this.write('SELECT max(version) FROM meta') : [];
     const version = row?.[0] ?? null;
-    if (version === null) await this.write(`INSERT INTO meta VALUES (${VERSION})`);
-    else if (Number(version) > VERSION)
+    if (version !== null && Number(version) > VERSION)
       throw new EunomiaError(
         'STORE_UNAVAILABLE',
         `${this.file} was written by a later version of Eunomia (its format is ${String(version)}, this one ` +
           `reads up to ${VERSION}); start that version, or give another --data-dir`,
       );
+    await this.write('BEGIN');
+    for (const sql of tables) await this.write(sql);
+    if (version === null) await this.write(`INSERT INTO meta VALUES (${VERSION})`);
+    for (const { name, own } of events)
+      if (!before.has(name)) await this.write(createTable(name, [...sharedColumns, ...own]));
+    await this.write('COMMIT');
     for (const table of events) {
-      await this.write(createTable(table.name, [...sharedColumns, ...table.own]));
-      const there = await this.write('SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?', [
-        table.name,
-      ]);
-      for (const sql of evolveTable(table, new Map(there.map(([name, type]) => [String(name), String(type)]))))
-        await this.write(sql);
-      const known = new Map([...sharedColumns, ...table.own].map((column) => [column.name, column]));
-      const columns = await this.write(
-        'SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index',
-        [table.name],
-      );
-      this.columns.set(
-        table.name,
-        columns.map(([name, type]) => {
-          const column = known.get(String(name));
-          return column
-            ? { ...column, unused: false }
-            : { name: String(name), kind: kindOfSql(String(type)), unused: true };
-        }),
-      );
+      const there = before.get(table.name);
+      for (const sql of there ? evolveTable(table, there) : []) await this.write(sql);
     }
+    const after = await this.#columns();
+    for (const { name: table, own } of events) {
+      const known = new Map([...sharedColumns, ...own].map((column) => [column.name, column]));
+      const columns = [...(after.get(table) ?? [])].map(([name, type]) => {
+        const column = known.get(name);
+        return column ? { ...column, unused: false } : { name, kind: kindOfSql(type), unused: true };
+      });
+      this.columns.set(table, columns);
+    }
+  }
+
+  /** Of each table that is there, its columns in their order, with their types. */
+  async #columns(): Promise<ReadonlyMap<string, ReadonlyMap<string, string>>> {
+    const found = new Map<string, Map<string, string>>();
+    const rows = await this.write(
+      'SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE NOT internal ORDER BY table_name, column_index',
+    );
+    for (const [table, name, type] of rows.map((row) => row.map(String))) {
+      const columns = found.get(table ?? '') ?? new Map<string, string>();
+      found.set(table ?? '', columns.set(name ?? '', type ?? ''));
+    }
+    return found;
   }
 }
 

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { DuckDBInstance } from '@duckdb/node-api';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { turns } from '../../base/turn.js';
 import { Aggregator, compileAggregate } from '../../analysis/aggregate/index.js';
@@ -323,6 +324,24 @@ describe('a table', () => {
     const { events } = await store.history(everything(['exit']), firstOf(100));
     expect(events).toHaveLength(20);
     expect(events.every(({ event }) => Reflect.get(event, 'signal') === null)).toBe(true);
+  });
+
+  it('of a file that a later version wrote is refused, and nothing is added to it', async () => {
+    const file = join(await directory(), 'eunomia.duckdb');
+    const [exit = tableOf(tracker), ...others] = catalog.trackers.map(tableOf);
+    const later = await Database.open(file, [exit], '512MB');
+    await later.write('UPDATE meta SET version = 2');
+    later.close();
+    await expect(Database.open(file, [exit, ...others], '512MB')).rejects.toMatchObject({
+      code: 'STORE_UNAVAILABLE',
+      message: expect.stringMatching(/later version of Eunomia \(its format is 2, .* up to 1\)/) as string,
+    });
+    const same = await DuckDBInstance.create(file);
+    const connection = await same.connect();
+    const rows = await (await connection.run("FROM duckdb_tables() WHERE table_name LIKE 'event%'")).getRows();
+    connection.closeSync();
+    same.closeSync();
+    expect(rows).toHaveLength(1);
   });
 
   it('keeps a column whose type has changed under another name', () => {
