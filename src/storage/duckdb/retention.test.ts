@@ -176,20 +176,21 @@ describe('retention by size', () => {
   });
 
   it('keeps what fits of many small tables, of which DuckDB frees none in part', async () => {
-    const database = await Database.open(join(directory, 'eunomia.duckdb'), tables, '512MB');
+    const small = tables.slice(0, 8);
+    const database = await Database.open(join(directory, 'eunomia.duckdb'), small, '512MB');
     closing.push(() => database.close());
     const rows = 60_000;
-    for (const { name } of tables)
+    for (const { name } of small)
       await database.write(
         `INSERT INTO "${name}" (_session, _seq, time, bootNs, cgroupId, process) ` +
           `SELECT 1, i, ${firstTime} + i, hash(i), hash(i + 1), i % 100 FROM range(${rows}) rows(i)`,
       );
     await database.write('CHECKPOINT');
     const most = (await database.bytes()) * 0.7;
-    const retention = limited(database, most, tables);
+    const retention = limited(database, most, small);
     for (let run = 0; run < 3; run++) await retention.run();
     expect(await database.bytes()).toBeLessThanOrEqual(most);
-    for (const { name } of tables) {
+    for (const { name } of small) {
       const [[left] = []] = await database.read(`SELECT count(*) FROM "${name}"`);
       expect(Number(left)).toBeGreaterThan(rows * 0.45);
     }
