@@ -39,7 +39,7 @@ const loads: Readonly<Record<string, Load>> = {
 };
 /** Their events come when the counts are read. */
 const aggregating: ReadonlySet<string> = new Set(['blockcount', 'capability', 'fileio', 'runqlat', 'syscount']);
-const rare: ReadonlySet<string> = new Set(['oomkill']);
+const rare: ReadonlySet<string> = new Set(['oomkill', 'tcpretrans']);
 const CPU = 1;
 const WATCHED = 'watched, default captures';
 const LEAN = 'watched, nothing on demand';

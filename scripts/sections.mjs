@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { filesUnder, root } from './setup/project.mjs';
 
 const DEFINES_ANY = 'bpf/include/cgroup.bpf.h';
-/** Maps, licence, data; and the hooks that a program cannot refuse anything at. */
-const HARMLESS = /^(?:\.maps|license|\.data\.\w+|tp_btf\/\w+)$/;
+/** Maps, licence, data; and the hooks, and iterators, that a program cannot refuse anything at. */
+const HARMLESS = /^(?:\.maps|license|\.data\.\w+|tp_btf\/\w+|iter\/\w+)$/;
 
 /** A sentence for each section of the file that may hold a program that refuses something. */
 export function refusals(file, text) {

@@ -65,13 +65,27 @@ struct eu_tcp_header {
 };
 #define EU_TCP_SYN 0x02
 
+/* Where a packet is: in what a program of a cgroup is given, or in the kernel's memory, from the IP header on. */
+struct eu_bytes_of {
+	struct __sk_buff *skb;
+	const void *memory; /* where `skb` is NULL */
+	__u32 length;       /* of the memory */
+};
+
+static __always_inline bool eu_load_bytes(const struct eu_bytes_of *from, __u32 at, void *to, __u32 size)
+{
+	if (from->skb)
+		return !bpf_skb_load_bytes(from->skb, at, to, size);
+	return at + size <= from->length && !bpf_probe_read_kernel(to, size, from->memory + at);
+}
+
 /* False for a packet that is cut, or is a fragment other than the first: it has no transport header. */
-static __always_inline bool eu_read_packet(struct __sk_buff *skb, struct eu_packet *packet)
+static __always_inline bool eu_read_packet_of(const struct eu_bytes_of *from, struct eu_packet *packet)
 {
 	struct eu_ipv6_header ipv6;
 	struct eu_ipv4_header ipv4;
 
-	if (bpf_skb_load_bytes(skb, 0, &ipv4, sizeof(ipv4)))
+	if (!eu_load_bytes(from, 0, &ipv4, sizeof(ipv4)))
 		return false;
 	packet->version = ipv4.length >> 4;
 	if (packet->version == 4) {
@@ -81,7 +95,7 @@ static __always_inline bool eu_read_packet(struct __sk_buff *skb, struct eu_pack
 		eu_map_ipv4(&packet->target, ipv4.target);
 		return !(ipv4.fragment & bpf_htons(0x1fff));
 	}
-	if (packet->version != 6 || bpf_skb_load_bytes(skb, 0, &ipv6, sizeof(ipv6)))
+	if (packet->version != 6 || !eu_load_bytes(from, 0, &ipv6, sizeof(ipv6)))
 		return false;
 	__builtin_memcpy(packet->source.bytes, ipv6.source, 16);
 	__builtin_memcpy(packet->target.bytes, ipv6.target, 16);
@@ -94,7 +108,7 @@ static __always_inline bool eu_read_packet(struct __sk_buff *skb, struct eu_pack
 		    packet->protocol != EU_IPV6_DSTOPTS && packet->protocol != EU_IPV6_AUTH &&
 		    packet->protocol != EU_IPV6_FRAGMENT)
 			return true;
-		if (bpf_skb_load_bytes(skb, packet->at, next, sizeof(next)))
+		if (!eu_load_bytes(from, packet->at, next, sizeof(next)))
 			return false;
 		if (packet->protocol == EU_IPV6_FRAGMENT) {
 			if (next[2] || next[3] & 0xf8)
@@ -106,6 +120,13 @@ static __always_inline bool eu_read_packet(struct __sk_buff *skb, struct eu_pack
 		packet->protocol = next[0];
 	}
 	return false;
+}
+
+static __always_inline bool eu_read_packet(struct __sk_buff *skb, struct eu_packet *packet)
+{
+	struct eu_bytes_of from = { .skb = skb };
+
+	return eu_read_packet_of(&from, packet);
 }
 
 #endif

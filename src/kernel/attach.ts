@@ -5,7 +5,7 @@ import { findCgroupMount } from '../linux/cgroup-mount.js';
 import { missingCapabilities } from '../linux/hook-capability.js';
 import { onlineCpus } from './cpus.js';
 import { heldCapabilities } from './environment.js';
-import { lastFailure, later, laterFailure, loadLibbpf, loadLibc, memory, type Pointer } from './libbpf.js';
+import { failure, lastFailure, later, laterFailure, loadLibbpf, loadLibc, memory, type Pointer } from './libbpf.js';
 import { BpfLink } from './link.js';
 
 /** Where a program attaches whose section name does not say it. */
@@ -186,5 +186,35 @@ export async function attachPerfEvent(
   } catch (error) {
     for (const link of links) await link.close();
     throw error;
+  }
+}
+
+const ITERATOR_BYTES = 4096;
+
+/** Runs a program once for each of the kernel's things of its kind, which `SEC("iter/KIND")` names. It must write nothing. */
+export async function runIterator(operation: string, program: Pointer): Promise<void> {
+  const bpf = loadLibbpf();
+  const libc = loadLibc();
+  const created = await later(bpf.program_attach, program);
+  if (created === null) throw laterFailure(operation);
+  const link = new BpfLink(created);
+  try {
+    const fd = bpf.iter_create(bpf.link_fd(created));
+    if (fd < 0) throw failure(operation, fd);
+    try {
+      const bytes = new Uint8Array(new ArrayBuffer(ITERATOR_BYTES));
+      // A read ends early after very many things without output: the next goes on.
+      for (let read = 1; read !== 0;) {
+        read = await later(libc.read, fd, bytes, ITERATOR_BYTES);
+        if (read < 0) {
+          const error = laterFailure(operation);
+          if (error.errno !== 'EAGAIN') throw error;
+        }
+      }
+    } finally {
+      libc.close(fd);
+    }
+  } finally {
+    await link.close();
   }
 }

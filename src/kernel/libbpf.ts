@@ -45,6 +45,8 @@ export interface Libbpf {
   program_attach_perf_event: ForeignFunction<[Pointer, number], Nullable>;
   program_attach_uprobe: ForeignFunction<[Pointer, number, string, number, Uint8Array], Nullable>;
   link_destroy: ForeignFunction<[Pointer], number>;
+  link_fd: ForeignFunction<[Pointer], number>;
+  iter_create: ForeignFunction<[number], number>;
   probe_prog_type: ForeignFunction<[number, null], number>;
   probe_map_type: ForeignFunction<[number, null], number>;
   probe_helper: ForeignFunction<[number, number, null], number>;
@@ -101,6 +103,8 @@ const prototypes: Readonly<Record<Exclude<keyof Libbpf, 'version'>, string>> = {
   program_attach_uprobe:
     'void *bpf_program__attach_uprobe_opts(void *prog, int pid, const char *path, size_t offset, const void *opts)',
   link_destroy: 'int bpf_link__destroy(void *link)',
+  link_fd: 'int bpf_link__fd(const void *link)',
+  iter_create: 'int bpf_iter_create(int link_fd)',
   probe_prog_type: 'int libbpf_probe_bpf_prog_type(int type, const void *opts)',
   probe_map_type: 'int libbpf_probe_bpf_map_type(int type, const void *opts)',
   probe_helper: 'int libbpf_probe_bpf_helper(int prog_type, int helper, const void *opts)',

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { EunomiaError } from '../base/errors.js';
-import { attachCgroup, attachPerfEvent, attachUprobe, cgroupRoot, type Attachment } from './attach.js';
+import { attachCgroup, attachPerfEvent, attachUprobe, cgroupRoot, runIterator, type Attachment } from './attach.js';
 import { parseBpfFile } from '../btf/btf.js';
 import { possibleCpus } from './cpus.js';
 import { failure, lastFailure, later, laterFailure, loadLibbpf, loadLibc, memory, type Pointer } from './libbpf.js';
@@ -183,14 +183,15 @@ export class BpfObject {
   }
 
   /**
-   * Attaches the programs that `which` selects, in their order; all of them by default. On failure those attached
-   * before stay until `close`.
+   * Attaches the programs that `which` selects, in their order; all of them by default. Iterators come last and run once, to their end:
+   * they find what was there before the others were attached. On failure those attached before stay until `close`.
    */
   async attach(which: (program: string) => boolean = () => true): Promise<void> {
     const bpf = loadLibbpf();
-    for (const [name, program] of this.#programs) {
-      if (this.#left.has(name) || !which(name)) continue;
-      if (this.#links.has(name)) continue;
+    const wanted = [...this.#programs].filter(([name]) => !this.#left.has(name) && which(name));
+    const isIterator = (program: Pointer) => bpf.program_section(program).startsWith('iter/');
+    for (const [name, program] of wanted) {
+      if (this.#links.has(name) || isIterator(program)) continue;
       const section = bpf.program_section(program);
       const attachment =
         this.#spec.attachments?.[name] ?? (isOfCgroups(section) ? { cgroup: cgroupRoot() } : undefined);
@@ -203,6 +204,8 @@ export class BpfObject {
       else if ('uprobe' in attachment) this.#links.set(name, [await attachUprobe(operation, program, attachment)]);
       else this.#links.set(name, await attachPerfEvent(operation, program, attachment));
     }
+    for (const [name, program] of wanted)
+      if (isIterator(program)) await runIterator(`running ${this.name}'s iterator ${name}`, program);
   }
 
   /** Detaches the programs that `which` selects, the last attached first; what runs on another CPU at this moment may still finish. */

@@ -10,5 +10,10 @@ export function operationMask(names: readonly string[], option: unknown): number
 
 /** The field `operation` of a filter, for objects that declare EU_WHERE_NUMBER(operation). */
 export function pushedOperation(names: readonly string[]): PushedField {
-  return { kind: 'code', stem: 'operation', max: names.length, read: (code) => names[code - 1] ?? null };
+  return pushedEnum('operation', names);
+}
+
+/** A field of a filter whose enum counts from 1, for objects that declare EU_WHERE_NUMBER(stem). */
+export function pushedEnum(stem: string, names: readonly string[]): PushedField {
+  return { kind: 'code', stem, max: names.length, read: (code) => names[code - 1] ?? null };
 }

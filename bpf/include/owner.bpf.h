@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Whose a socket is, and whose a network namespace is, for hooks that run in a softirq or a timer, where the current task is a stranger.
+ *
+ * A TCP socket is the process's that connected it, or that receives from it first; until then, of one that was accepted, the process's that
+ * listens. It is kept in storage of the socket, which the kernel copies to the sockets that a listening one accepts. To watch accept(2)
+ * instead would cost each system call on the machine. Sockets that are there already are found by an iterator over all files.
+ *
+ * Where no process is known, pid is 0, and the container follows from the socket's cgroup, or from the network namespace: the cgroup of a
+ * process that was seen in it.
+ */
+#ifndef EUNOMIA_OWNER_BPF_H
+#define EUNOMIA_OWNER_BPF_H
+
+#include "eunomia.bpf.h"
+#include "header.bpf.h"
+#include "skb.bpf.h"
+#include "sock.bpf.h"
+#include "tcp.bpf.h"
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct sock_common___net {
+	possible_net_t skc_net;
+	__u16 skc_num;
+};
+struct net___cookie {
+	u64 net_cookie;
+};
+struct nsproxy___net {
+	struct net___cookie *net_ns;
+};
+struct sock_cgroup_data {
+	struct cgroup *cgroup; /* since Linux 5.16 never that of another hierarchy (8520e224f547) */
+};
+struct sock___cgroup {
+	struct sock_cgroup_data sk_cgrp_data;
+};
+struct bpf_iter_meta;
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	u32 fd;
+	struct file *file;
+};
+#pragma clang attribute pop
+
+#define EU_ROOT_CGROUP 1
+#define EU_TCP_NEW_SYN_RECV 12 /* include/net/tcp_states.h */
+#define BPF_F_CLONE (1U << 9)
+
+struct eu_owner {
+	struct eu_header header;
+	bool wanted;    /* the filter's verdict, while the process was there */
+	bool inherited; /* from the listening socket: whose it is, is known when a process receives from it */
+	__u8 reserved[6];
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct eu_owner);
+} eu_owners SEC(".maps");
+
+/* A process of a network namespace, by the cookie of that, which no later one has. */
+struct eu_inhabitant {
+	__u64 cgroup_id;
+	__u32 init_pid; /* as in struct eu_header */
+	__u32 mount_ns;
+	__u16 init_start;
+	bool contained; /* in a pid namespace below the initial one */
+	__u8 reserved[5];
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u64);
+	__type(value, struct eu_inhabitant);
+} eu_inhabitants SEC(".maps");
+
+/* ---- Network namespaces ---- */
+
+static __always_inline struct net *eu_net_of_sock(struct sock *sk)
+{
+	return BPF_CORE_READ((struct sock_common___net *)sk, skc_net.net);
+}
+
+/*
+ * The first process that is seen in a namespace stands for it; one in a pid namespace of its own, as containers have, comes before one
+ * that has none: an engine runs tools of its own in a namespace that it prepares.
+ */
+static __always_inline void eu_inhabit(const struct eu_header *h, struct task_struct *task)
+{
+	__u64 cookie = BPF_CORE_READ((struct nsproxy___net *)task->nsproxy, net_ns, net_cookie);
+	bool contained = task->thread_pid->level;
+	struct eu_inhabitant *known, inhabitant = {};
+
+	if (!cookie)
+		return;
+	known = bpf_map_lookup_elem(&eu_inhabitants, &cookie);
+	if (known && (known->contained || !contained))
+		return;
+	inhabitant.cgroup_id = h->cgroup_id;
+	inhabitant.init_pid = h->init_pid;
+	inhabitant.init_start = h->init_start;
+	inhabitant.mount_ns = h->mount_ns;
+	inhabitant.contained = contained;
+	bpf_map_update_elem(&eu_inhabitants, &cookie, &inhabitant, BPF_ANY);
+}
+
+/* What a container runs is executed in its namespaces. */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(owner_exec, struct task_struct *task)
+{
+	struct eu_header h;
+
+	eu_fill(&h);
+	eu_inhabit(&h, task);
+	return 0;
+}
+
+/* ---- Sockets ---- */
+
+static __always_inline void eu_own(struct sock *sk, bool inherited)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct eu_owner *owner;
+
+	if (task->flags & PF_KTHREAD)
+		return;
+	owner = bpf_sk_storage_get(&eu_owners, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!owner)
+		return;
+	eu_uring_fill(&owner->header, task);
+	owner->wanted = eu_header_wanted(&owner->header);
+	owner->inherited = inherited;
+}
+
+/* Both in the context of the process that calls connect(2) or listen(2). */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(owner_state, struct sock *sk, int last_state, int state)
+{
+	if (sk->sk_protocol == IPPROTO_TCP && (state == TCP_SYN_SENT || state == TCP_LISTEN))
+		eu_own(sk, state == TCP_LISTEN);
+	return 0;
+}
+
+SEC("tp_btf/tcp_rcv_space_adjust")
+int BPF_PROG(owner_receive, struct sock *sk)
+{
+	struct eu_owner *owner = bpf_sk_storage_get(&eu_owners, sk, NULL, 0);
+
+	if (owner && owner->inherited)
+		eu_own(sk, false);
+	return 0;
+}
+
+/* The loader runs it once, for each file of each process, after the others are attached. */
+SEC("iter/task_file")
+int owner_files(struct bpf_iter__task_file *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct file *file = ctx->file;
+	struct eu_owner *owner;
+	struct socket *socket;
+	struct eu_header h;
+	struct sock *sk;
+
+	if (!task || !file || task->flags & PF_KTHREAD)
+		return 0;
+	eu_fill_task(&h, task);
+	eu_inhabit(&h, task);
+	socket = bpf_sock_from_file(file);
+	if (!socket)
+		return 0;
+	sk = socket->sk;
+	if (!sk || !eu_sock_is_inet(sk))
+		return 0;
+	owner = bpf_sk_storage_get(&eu_owners, sk, NULL, 0);
+	if (owner) { /* several processes hold it: who receives from it next tells */
+		if (owner->header.pid != h.pid)
+			owner->inherited = true;
+		return 0;
+	}
+	owner = bpf_sk_storage_get(&eu_owners, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!owner)
+		return 0;
+	owner->header = h;
+	owner->wanted = eu_header_wanted(&h);
+	owner->inherited = sk->__sk_common.skc_state == TCP_LISTEN;
+	return 0;
+}
+
+/* ---- Whose it is ---- */
+
+/* Not one of the smaller structs that stand for a connection before it is made and after it has ended. */
+static __always_inline bool eu_is_full_sock(struct sock *sk)
+{
+	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
+
+	return state != TCP_TIME_WAIT && state != EU_TCP_NEW_SYN_RECV;
+}
+
+/* The v2 cgroup of the process that made the socket; 0: not known, or the root's, as of sockets of the kernel. */
+static __always_inline __u64 eu_cgroup_of_sock(struct sock *sk)
+{
+	__u64 id;
+
+	if (!bpf_core_field_exists(struct sock_cgroup_data, cgroup) || !eu_is_full_sock(sk))
+		return 0;
+	id = BPF_CORE_READ((struct sock___cgroup *)sk, sk_cgrp_data.cgroup, kn, id);
+	return id == EU_ROOT_CGROUP ? 0 : id;
+}
+
+/* No process is known. */
+static __always_inline bool eu_find_container(struct eu_header *h, struct sock *sk, struct net *net)
+{
+	struct eu_inhabitant *inhabitant;
+	__u8 *verdict;
+	__u64 cookie;
+
+	__builtin_memset(h, 0, sizeof(*h));
+	h->boot_ns = bpf_ktime_get_boot_ns();
+	h->tracker = eu_tracker;
+	if (sk)
+		h->cgroup_id = eu_cgroup_of_sock(sk);
+	if (!h->cgroup_id && net) {
+		cookie = BPF_CORE_READ((struct net___cookie *)net, net_cookie);
+		inhabitant = bpf_map_lookup_elem(&eu_inhabitants, &cookie);
+		if (inhabitant) {
+			h->cgroup_id = inhabitant->cgroup_id;
+			h->init_pid = inhabitant->init_pid;
+			h->init_start = inhabitant->init_start;
+			h->mount_ns = inhabitant->mount_ns;
+		}
+	}
+	if (eu_by_pid || eu_by_uid || eu_by_comm || (eu_where && !eu_header_passes(h)))
+		return false;
+	if (!eu_by_cgroup)
+		return true;
+	verdict = bpf_map_lookup_elem(&eu_cgroups, &h->cgroup_id);
+	return !verdict || *verdict == EU_KEEP || (*verdict == EU_SKIP_HOST && h->init_pid);
+}
+
+/* Whose a full socket is, or NULL. */
+static __always_inline struct eu_owner *eu_owner_of(struct sock *sk)
+{
+	return bpf_sk_storage_get(&eu_owners, sk, NULL, 0);
+}
+
+/*
+ * Fills the header with whose it is; the first of these that is known: the process, the container of the socket, that of the network
+ * namespace. All but the header may be NULL. False where the session does not want it.
+ */
+static __always_inline bool eu_fill_owner(struct eu_header *h, const struct eu_owner *owner, struct sock *sk,
+					  struct net *net)
+{
+	if (!owner)
+		return eu_find_container(h, sk, net);
+	*h = owner->header;
+	h->boot_ns = bpf_ktime_get_boot_ns();
+	return owner->wanted;
+}
+
+static __always_inline bool eu_find_owner(struct eu_header *h, struct sock *sk, struct net *net)
+{
+	return eu_fill_owner(h, sk ? eu_owner_of(sk) : NULL, sk, net);
+}
+
+#endif
