@@ -35,6 +35,7 @@ const loads: Readonly<Record<string, Load>> = {
   sni: { kind: 'greeted', calls: 2_000 },
   syscall: { kind: 'trivial', calls: 50_000 },
   syscount: { kind: 'trivial', calls: 100_000 },
+  sysctl: { kind: 'tuned', calls: 20_000 },
   tcp: { kind: 'connected', calls: 2_000 },
 };
 /** Their events come when the counts are read. */

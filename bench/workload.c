@@ -13,7 +13,8 @@
  * path that does not exist), `unmounted` (umount of one), `bound` (a UDP socket that is made, bound to loopback and closed),
  * `asked` (a DNS query over loopback, and its response: four calls), `empowered` (capset of the capabilities that it has),
  * `greeted` (a ClientHello over a new TCP connection), `cached` and `fetched` (pread of 4 KiB of a file from memory and, with
- * O_DIRECT, from its disk), `switched` (a byte to another process on the same CPU and back), `trivial` (getppid) or, of a process for
+ * O_DIRECT, from its disk), `switched` (a byte to another process on the same CPU and back), `tuned` (a write of the value that
+ * vm/swappiness has), `trivial` (getppid) or, of a process for
  * these alone, `forbidden` (acct, which a seccomp filter of its own refuses) and `permitted` (getppid, which that filter allows).
  *
  * A `paced` that cannot keep up makes all its calls none the less, later. The answer is one line: the calls made, the
@@ -293,6 +294,20 @@ static void trivial(void)
 	syscall(SYS_getppid);
 }
 
+static void tuned(void)
+{
+	static char value[16];
+	static ssize_t length;
+	static int fd = -1;
+
+	if (fd < 0) {
+		fd = open("/proc/sys/vm/swappiness", O_RDWR);
+		length = fd < 0 ? -1 : pread(fd, value, sizeof(value), 0);
+	}
+	if (length <= 0 || pwrite(fd, value, length, 0) != length)
+		fail("vm/swappiness");
+}
+
 /* From the first such call on, for good: what else the process does then is asked of the filter too. */
 static void filter(void)
 {
@@ -381,7 +396,7 @@ static const struct kind {
 	      { "removed", removed, 1000 },     { "unmounted", unmounted, 1000 }, { "bound", bound, 100 },
 	      { "empowered", empowered, 1000 }, { "asked", asked, 100 },          { "greeted", greeted, 10 },
 	      { "cached", cached, 1000 },       { "fetched", fetched, 100 },      { "switched", switched, 100 },
-	      { "forbidden", forbidden, 1000 }, { "permitted", permitted, 1000 } };
+	      { "tuned", tuned, 100 },          { "forbidden", forbidden, 1000 }, { "permitted", permitted, 1000 } };
 
 static const struct kind *find(const char *name)
 {

@@ -12,7 +12,9 @@ export const neededCapabilities: readonly NeededCapability[] = [
   { name: 'CAP_PERFMON', why: 'for programs that read the memory of the kernel, as all do', hooks: /^/ },
   {
     name: 'CAP_NET_ADMIN',
-    why: 'to attach programs to cgroups, which see packets and the addresses that processes connect to',
+    why:
+      'to attach programs to cgroups, which see packets, the addresses that processes connect to, and the parameters of the kernel that ' +
+      'they write',
     hooks: /^(?:cgroup(?:_skb)?\/|sockops$)/,
   },
   {
