@@ -27,12 +27,15 @@ interface Outcome {
   readonly told: string;
 }
 
+/** With a few BPF programs, each of which is compiled three times here; the documentation needs all of them. */
 beforeAll(() => {
   checkout = join(mkdtempSync(join(tmpdir(), 'eunomia-setup-')), 'checkout');
-  const left = new Set(['node_modules', 'build', 'dist', '.git', '.cache', 'generated']);
+  const left = new Set(['node_modules', 'build', 'dist', '.git', '.cache', 'generated', 'docs']);
   cpSync(root, checkout, {
     recursive: true,
-    filter: (path) => !left.has(path.split('/').at(-1) ?? '') || path === root,
+    filter: (path) =>
+      path === root ||
+      (!left.has(path.split('/').at(-1) ?? '') && !/trackers\/(?!exec|exit|open)\w+\.bpf\.c$/.test(path)),
   });
   symlinkSync(join(root, 'node_modules'), join(checkout, 'node_modules'));
   chmodSync(resolve(checkout, '..'), 0o755); // for the tests without root
@@ -104,18 +107,15 @@ describe('the set-up of a clean checkout', () => {
     expect((await setUp()).told).toContain(`compiling ${before.size} of ${before.size} BPF programs`);
   });
 
-  it('removes what was compiled from sources that are gone', async () => {
+  it('removes what was compiled from sources that are gone, and makes again what was deleted', async () => {
     writeFileSync(join(checkout, 'src/gone.ts'), 'export const x = 1;\n');
     expect((await setUp()).code).toBe(0);
     expect(existsSync(join(checkout, 'build/gone.js'))).toBe(true);
     rmSync(join(checkout, 'src/gone.ts'));
-    expect((await setUp()).code).toBe(0);
-    expect(existsSync(join(checkout, 'build/gone.js'))).toBe(false);
-  });
-
-  it('makes again what was deleted', async () => {
     rmSync(join(checkout, 'dist'), { recursive: true });
     expect((await setUp()).code).toBe(0);
+    expect(existsSync(join(checkout, 'build/gone.js'))).toBe(false);
+    // And makes again what was deleted.
     expect(existsSync(join(checkout, 'dist/main.js'))).toBe(true);
     expect(objects().size).toBeGreaterThan(0);
   });
