@@ -44,48 +44,44 @@ it('a store file that was cut at its end is refused, wherever the cut is, and is
   again.close();
 });
 
-it(
-  'a store whose texts were overwritten with anything leaves out what cannot be read, says so, and gives the rest',
-  { timeout: 60_000 },
-  async () => {
-    const { DuckDBInstance } = await import('@duckdb/node-api');
-    const hostile = [
-      '',
-      '{',
-      'null',
-      '[]',
-      '{"id":7}',
-      '{"id":"b","trackers":"x"}',
-      '{"id":"b","trackers":[],"createdAt":"soon"}',
-      '9'.repeat(400),
-    ];
-    const store = openStore(folder);
-    const unended = hostile.map((_text, i) => `unended-${i}`);
-    const unknown = hostile.map((_text, i) => `unknown-${i}`);
-    for (const id of [...unended, ...unknown]) await (await store.record(record(id, ['exit']))).finish(end);
-    await store.record(record('running', ['exit']));
-    await store.close();
-    const instance = await DuckDBInstance.create(join(folder, 'eunomia.duckdb'));
-    const connection = await instance.connect();
-    for (const [i, text] of hostile.entries()) {
-      await connection.run('UPDATE sessions SET ended = ? WHERE id = ?', [text, `unended-${i}`]);
-      await connection.run('UPDATE sessions SET facts = ? WHERE id = ?', [text, `unknown-${i}`]);
-    }
-    await connection.run("UPDATE sessions SET facts = 'x' WHERE id = 'running'");
-    connection.closeSync();
-    instance.closeSync();
-    const problems: string[] = [];
-    const again = openStore(folder, { onProblem: (problem) => problems.push(problem) });
-    const sessions = await again.sessions();
-    expect(sessions.map(({ id }) => id)).toEqual(unended);
-    for (const session of sessions)
-      expect(session).toMatchObject({ state: 'STOPPED', error: 'how it ended cannot be read: the store is damaged' });
-    expect(problems).toHaveLength(hostile.length + 1);
-    expect(problems[0]).toContain(`session number ${hostile.length + 1} cannot be read: the file is damaged`);
-    expect((await again.status()).state).toBe('READY');
-    await again.close();
-  },
-);
+it('a store whose texts were overwritten with anything leaves out what cannot be read, says so, and gives the rest', async () => {
+  const { DuckDBInstance } = await import('@duckdb/node-api');
+  const hostile = [
+    '',
+    '{',
+    'null',
+    '[]',
+    '{"id":7}',
+    '{"id":"b","trackers":"x"}',
+    '{"id":"b","trackers":[],"createdAt":"soon"}',
+    '9'.repeat(400),
+  ];
+  const store = openStore(folder);
+  const unended = hostile.map((_text, i) => `unended-${i}`);
+  const unknown = hostile.map((_text, i) => `unknown-${i}`);
+  for (const id of [...unended, ...unknown]) await (await store.record(record(id, ['exit']))).finish(end);
+  await store.record(record('running', ['exit']));
+  await store.close();
+  const instance = await DuckDBInstance.create(join(folder, 'eunomia.duckdb'));
+  const connection = await instance.connect();
+  for (const [i, text] of hostile.entries()) {
+    await connection.run('UPDATE sessions SET ended = ? WHERE id = ?', [text, `unended-${i}`]);
+    await connection.run('UPDATE sessions SET facts = ? WHERE id = ?', [text, `unknown-${i}`]);
+  }
+  await connection.run("UPDATE sessions SET facts = 'x' WHERE id = 'running'");
+  connection.closeSync();
+  instance.closeSync();
+  const problems: string[] = [];
+  const again = openStore(folder, { onProblem: (problem) => problems.push(problem) });
+  const sessions = await again.sessions();
+  expect(sessions.map(({ id }) => id)).toEqual(unended);
+  for (const session of sessions)
+    expect(session).toMatchObject({ state: 'STOPPED', error: 'how it ended cannot be read: the store is damaged' });
+  expect(problems).toHaveLength(hostile.length + 1);
+  expect(problems[0]).toContain(`session number ${hostile.length + 1} cannot be read: the file is damaged`);
+  expect((await again.status()).state).toBe('READY');
+  await again.close();
+});
 
 it('whatever stands in an InfluxDB under our names, sessions and events of it can be told or are left out', () => {
   const values = fc.dictionary(

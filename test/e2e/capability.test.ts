@@ -6,8 +6,8 @@ let docker: TestDocker;
 
 beforeAll(async () => {
   docker = await startDocker();
-}, 60_000);
-afterAll(() => docker.stop(), 120_000);
+});
+afterAll(() => docker.stop());
 
 interface Counted {
   readonly capability: string;
@@ -43,4 +43,4 @@ it('counts what containers have capabilities for, and what is refused for want o
       .reduce((sum, { count }) => sum + Number(count), 0);
   expect(new Set(counted.map(({ capability }) => capability))).toEqual(new Set(['CAP_CHOWN']));
   expect([of('without', true), of('without', false), of('with', true), of('with', false)]).toEqual([0, 3, 3, 0]);
-}, 120_000);
+});

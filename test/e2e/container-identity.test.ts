@@ -29,20 +29,18 @@ const cleanups: (() => Promise<unknown> | unknown)[] = [];
 beforeAll(async () => {
   docker = await startDocker();
   harness = await createHarness({ engine: docker.host });
-}, 60_000);
+});
 
 afterEach(async () => {
   for (const clean of cleanups.splice(0).reverse()) await clean();
   for (const session of harness.manager.list()) await harness.manager.remove(session.id);
 });
 
-afterAll(
-  () =>
-    closeAll(
-      () => harness.close(),
-      () => docker.stop(),
-    ),
-  60_000,
+afterAll(() =>
+  closeAll(
+    () => harness.close(),
+    () => docker.stop(),
+  ),
 );
 
 async function track(tracker: string, target: Parameters<typeof specOf>[2]): Promise<Tracked> {
@@ -382,5 +380,5 @@ describe('several engines', () => {
     expect(registry.find(name)).toMatchObject({ state: 'CREATED' });
     await docker.docker('rm', name);
     await until('Docker’s is removed', () => registry.find(name)?.state === 'REMOVED');
-  }, 60_000);
+  });
 });

@@ -32,7 +32,7 @@ beforeAll(async () => {
   loop = join(folder, 'loop');
   writeFileSync(loop, '#!/bin/sh\nwhile true; do /bin/true inside; /bin/sleep 0.05; done\n', { mode: 0o755 });
   harness = await createHarness();
-}, 60_000);
+});
 
 afterEach(async () => {
   for (const clean of cleanups.splice(0).reverse()) await clean();
@@ -194,15 +194,13 @@ describe('a pid namespace of a container that an engine knows', () => {
   beforeAll(async () => {
     docker = await startDocker();
     beside = await createHarness({ engine: docker.host });
-  }, 60_000);
+  });
 
-  afterAll(
-    () =>
-      closeAll(
-        () => beside.close(),
-        () => docker.stop(),
-      ),
-    60_000,
+  afterAll(() =>
+    closeAll(
+      () => beside.close(),
+      () => docker.stop(),
+    ),
   );
 
   it('is that container, nested ones and processes that were put there from outside too', async () => {
@@ -230,5 +228,5 @@ describe('a pid namespace of a container that an engine knows', () => {
     await exec_.stop();
     for (const session of beside.manager.list()) await beside.manager.remove(session.id);
     await docker.docker('rm', '-f', 'known');
-  }, 30_000);
+  });
 });

@@ -49,13 +49,13 @@ beforeAll(async () => {
   const mount = findCgroupMount(await readFile('/proc/self/mountinfo', 'utf8'));
   if (mount === null) throw new Error('these tests need the cgroup v2 hierarchy');
   root = mount.point;
-}, 60_000);
+});
 
 afterEach(async () => {
   await Promise.all(open.splice(0).map(async (registry) => registry.close()));
 });
 
-afterAll(async () => docker.stop(), 60_000);
+afterAll(async () => docker.stop());
 
 describe('a container of a real engine', () => {
   it('is known with its image, labels, compose names and addresses', async () => {
@@ -188,7 +188,7 @@ describe('a container of a real engine', () => {
       expect(registry.byCgroup(ino)).toMatchObject({ id, name: expect.stringMatching(/^brief-/) });
     expect(feed.ids.size).toBe(30);
     expect(settled).toEqual(Array.from({ length: 30 }, () => true));
-  }, 120_000);
+  });
 
   it('is found by mount namespace and pid on a host without the v2 hierarchy', async () => {
     const registry = await startRegistry({ cgroups: null });
@@ -280,7 +280,7 @@ describe('an engine in trouble', () => {
     await until('the removal is noticed', () => registry.find(gone)?.state === 'REMOVED');
     // The reason may change while it is down (connection lost, then refused); the change to and fro is told once each.
     expect(statuses.filter((connected, position) => connected !== statuses[position - 1])).toEqual([false, true]);
-  }, 180_000);
+  });
 
   it('is noticed when it hangs, start returns in two seconds, and nothing of the meantime is missing afterwards', async () => {
     const registry = await startRegistry({
@@ -312,7 +312,7 @@ describe('an engine in trouble', () => {
     await until('connected again', () => registry.engine?.connected === true);
     await brief;
     await until('named from the replayed events', () => registry.find('thawed')?.image === TEST_IMAGE);
-  }, 180_000);
+  });
 
   it('may be absent altogether', async () => {
     const registry = await startRegistry({ sources: dockerSources({ log, hosts: ['unix:///no/such/docker.sock'] }) });

@@ -9,18 +9,16 @@ const NETWORK = 'eunomia-dns';
 beforeAll(async () => {
   docker = await startDocker();
   await docker.docker('network', 'create', '--subnet', '10.214.53.0/24', NETWORK);
-}, 60_000);
-afterAll(
-  () =>
-    closeAll(
-      async () => {
-        const ids = await docker.docker('ps', '-aq');
-        if (ids !== '') await docker.docker('rm', '-f', ...ids.split('\n'));
-        await docker.docker('network', 'rm', NETWORK);
-      },
-      () => docker.stop(),
-    ),
-  120_000,
+});
+afterAll(() =>
+  closeAll(
+    async () => {
+      const ids = await docker.docker('ps', '-aq');
+      if (ids !== '') await docker.docker('rm', '-f', ...ids.split('\n'));
+      await docker.docker('network', 'rm', NETWORK);
+    },
+    () => docker.stop(),
+  ),
 );
 
 interface Asked {
@@ -82,4 +80,4 @@ it('reports what a container asks the resolver of its engine, which is behind ad
       { name: 'web', types: ['A'], count: '1', responses: '1', failed: '0', failures: [], comms: ['nslookup'] },
     ],
   });
-}, 120_000);
+});

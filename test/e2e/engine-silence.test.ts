@@ -11,12 +11,12 @@ let docker: TestDocker;
 
 beforeAll(async () => {
   docker = await startDocker();
-}, 60_000);
+});
 const cleanups: (() => Promise<void>)[] = [];
 afterEach(async () => {
   for (const clean of cleanups.splice(0).reverse()) await clean();
 });
-afterAll(() => docker.stop(), 60_000);
+afterAll(() => docker.stop());
 
 interface Answer {
   readonly session: {
@@ -130,5 +130,4 @@ it(
     expect(received).toBe(out + delivered + queued);
     expect(await server.end('SIGTERM')).toBe(0);
   },
-  120_000,
 );

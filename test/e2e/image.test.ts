@@ -16,8 +16,8 @@ beforeAll(async () => {
   docker = await startDocker();
   await makeBase(docker);
   await buildImage(docker, IMAGE);
-}, 400_000);
-afterAll(() => docker.stop(), 60_000);
+});
+afterAll(() => docker.stop());
 
 /** The body of the README's first query. */
 async function firstQuery(): Promise<string> {

@@ -7,8 +7,8 @@ let docker: TestDocker;
 
 beforeAll(async () => {
   docker = await startDocker();
-}, 60_000);
-afterAll(() => docker.stop(), 120_000);
+});
+afterAll(() => docker.stop());
 
 interface Node {
   readonly operation: string;
@@ -52,7 +52,7 @@ it('a session on a container has what is mounted in it', async () => {
     { operation: 'MOUNT', source: 'scratch', fsType: 'tmpfs', options: 'size=64k', container: { name: 'mounts' } },
     { operation: 'UNMOUNT', source: null, container: { name: 'mounts' } },
   ]);
-}, 120_000);
+});
 
 it('has what a runtime mounts for a container, with the paths behind its descriptors', async () => {
   const server = await startServer(['--engine', docker.socket]);
@@ -70,4 +70,4 @@ it('has what a runtime mounts for a container, with the paths behind its descrip
   const byDescriptor = nodes.filter(({ target }) => /^\/proc\/(thread-)?self\/fd\/\d+$/.test(target ?? ''));
   expect(byDescriptor.length).toBeGreaterThan(0);
   for (const node of byDescriptor) expect([node.target, node.resolved]).toEqual([node.target, expect.any(String)]);
-}, 120_000);
+});

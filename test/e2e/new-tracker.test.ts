@@ -64,7 +64,7 @@ it('npm run new-tracker makes three files and a test, which build and pass; noth
     'src/catalog/contract.test.ts',
     'scripts/setup/tracker-docs.test.ts',
   );
-}, 180_000);
+});
 
 it('refuses a name that is no name in C', async () => {
   await expect(call(process.execPath, ['scripts/new-tracker.mjs', 'net-flow'], { cwd: root })).rejects.toThrow(

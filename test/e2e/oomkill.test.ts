@@ -7,8 +7,8 @@ let docker: TestDocker;
 
 beforeAll(async () => {
   docker = await startDocker();
-}, 60_000);
-afterAll(() => docker.stop(), 120_000);
+});
+afterAll(() => docker.stop());
 
 it("a session on a container has the process that is killed at the container's limit", async () => {
   const server = await startServer(['--engine', docker.socket]);
@@ -46,4 +46,4 @@ it("a session on a container has the process that is killed at the container's l
     },
   ]);
   expect(await nodesOf(other)).toEqual([]);
-}, 120_000);
+});

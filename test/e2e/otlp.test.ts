@@ -53,17 +53,15 @@ beforeAll(async () => {
     ],
     { keep: true },
   );
-}, 60_000);
+});
 
-afterAll(
-  () =>
-    closeAll(
-      () => server.end('SIGTERM'),
-      () => collector.close(),
-      () => docker.stop(),
-      () => rm(folder, { recursive: true }),
-    ),
-  60_000,
+afterAll(() =>
+  closeAll(
+    () => server.end('SIGTERM'),
+    () => collector.close(),
+    () => docker.stop(),
+    () => rm(folder, { recursive: true }),
+  ),
 );
 
 const of = (session: string): ReceivedLog[] =>

@@ -33,7 +33,7 @@ beforeAll(async () => {
   ] as const)
     await symlink(path, join(folder, 'bin', name));
   env = { PATH: `${join(folder, 'bin')}:${join(folder, 'installed/bin')}`, HOME: folder };
-}, 400_000);
+});
 afterAll(() => rm(folder, { recursive: true }));
 
 const installed = (path: string): string => join(folder, 'installed/lib/node_modules/eunomia', path);

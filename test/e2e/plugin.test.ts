@@ -36,15 +36,13 @@ beforeAll(async () => {
   await new Promise<void>((resolve) => listener.listen(0, '0.0.0.0', resolve));
   port = (listener.address() as { port: number }).port;
   host = Object.entries(networkInterfaces()).find(([name]) => /^eunomia\d+$/.test(name))?.[1]?.[0]?.address ?? '';
-}, 60_000);
-afterAll(
-  () =>
-    closeAll(
-      () => listener.close(),
-      () => docker.stop(),
-      () => rm(directory, { recursive: true }),
-    ),
-  120_000,
+});
+afterAll(() =>
+  closeAll(
+    () => listener.close(),
+    () => docker.stop(),
+    () => rm(directory, { recursive: true }),
+  ),
 );
 
 interface Alert {

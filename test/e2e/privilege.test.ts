@@ -11,8 +11,8 @@ let docker: TestDocker;
 
 beforeAll(async () => {
   docker = await startDocker();
-}, 60_000);
-afterAll(() => docker.stop(), 120_000);
+});
+afterAll(() => docker.stop());
 
 interface Node {
   readonly call: string;
@@ -74,4 +74,4 @@ it('has what a container attempts, and what others do to it, with the containers
     comms: ['privileged'],
     targets: ['sleep'],
   });
-}, 120_000);
+});

@@ -40,14 +40,14 @@ beforeAll(async () => {
     await freePort(),
     (await readFile(join(data, 'access-token'), 'utf8')).trim(),
   );
-}, 60_000);
+});
 
 afterAll(async () => {
   await prometheus.stop();
   await server.end('SIGTERM');
   await docker.stop();
   await rm(data, { recursive: true });
-}, 60_000);
+});
 
 async function start(name: string, trackers: string, more = ''): Promise<string> {
   return (

@@ -9,8 +9,8 @@ let docker: TestDocker;
 
 beforeAll(async () => {
   docker = await startDocker();
-}, 60_000);
-afterAll(() => docker.stop(), 120_000);
+});
+afterAll(() => docker.stop());
 
 interface Refused {
   readonly name: string;
@@ -72,4 +72,4 @@ it('reports what the seccomp profiles of containers refuse, by container, and no
     { name: expect.stringMatching(/^mkdir/) as string, action: 'ERRNO', errno: 'EDQUOT', count: '2', comms: ['mkdir'] },
     { name: 'sethostname', action: 'KILL_PROCESS', errno: null, count: '1', comms: ['hostname'] },
   ]);
-}, 120_000);
+});

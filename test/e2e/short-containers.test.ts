@@ -9,8 +9,8 @@ let docker: TestDocker;
 
 beforeAll(async () => {
   docker = await startDocker();
-}, 60_000);
-afterAll(() => docker.stop(), 120_000);
+});
+afterAll(() => docker.stop());
 
 interface Node {
   readonly args: readonly string[] | null;

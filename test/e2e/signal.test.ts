@@ -7,8 +7,8 @@ let docker: TestDocker;
 
 beforeAll(async () => {
   docker = await startDocker();
-}, 60_000);
-afterAll(() => docker.stop(), 120_000);
+});
+afterAll(() => docker.stop());
 
 interface Node {
   readonly signal: string | null;
@@ -68,4 +68,4 @@ it('a session on a container has the signals that it sends and those that it get
   expect(got.find(({ container }) => container === null)?.process.pid).toBe(process.pid);
   expect(sides(await nodesOf(ids.sends))).toEqual(['sends to got']);
   expect(sides(await nodesOf(ids.named))).toEqual(['got to got', 'host to got', 'sends to got']);
-}, 120_000);
+});

@@ -6,8 +6,8 @@ let docker: TestDocker;
 
 beforeAll(async () => {
   docker = await startDocker();
-}, 60_000);
-afterAll(() => docker.stop(), 120_000);
+});
+afterAll(() => docker.stop());
 
 interface Row {
   readonly key: readonly { readonly value: string | null }[];
@@ -66,7 +66,7 @@ it('fileio sums what a container reads and writes by file, with histograms and u
   const times = data?.values['times'];
   expect(times?.unit).toBe('NANOSECONDS');
   expect(times?.buckets?.reduce((sum, { count }) => sum + Number(count), 0)).toBe(50);
-}, 120_000);
+});
 
 it('blockcount says how much a container writes to a disk', async () => {
   const rows = await observed(
@@ -80,4 +80,4 @@ it('blockcount says how much a container writes to a disk', async () => {
   expect(Number(written?.values['bytes']?.text)).toBeGreaterThanOrEqual(50 * 4096);
   expect(written?.values['bytes']?.unit).toBe('BYTES');
   expect(written?.values['device']?.buckets?.reduce((sum, { count }) => sum + Number(count), 0)).toBe(written?.count);
-}, 120_000);
+});

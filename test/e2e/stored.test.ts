@@ -129,7 +129,7 @@ beforeAll(async () => {
   asked = await spec();
   await server.end('SIGTERM');
   server = await startServer(['--engine', docker.host, '--data-dir', folder.path], { keep: true });
-}, 120_000);
+});
 
 afterAll(async () => {
   await server?.end('SIGTERM');

@@ -82,8 +82,8 @@ describe('root in a container with the network of the host', () => {
   let docker: TestDocker;
   beforeAll(async () => {
     docker = await startDocker();
-  }, 120_000);
-  afterAll(() => docker.stop(), 60_000);
+  });
+  afterAll(() => docker.stop());
 
   it.each([[[]], [['--pid', 'host', '--cgroupns', 'host']]])('is sent no token (%j)', async (flags) => {
     const port = await freePort();

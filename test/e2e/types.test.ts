@@ -118,7 +118,7 @@ beforeAll(async () => {
   for (let i = 0; i < 5; i++) await run('bash', ['-c', work]).catch(() => undefined);
   await new Promise((resolve) => setTimeout(resolve, 100));
   await stopSession(server, stored);
-}, 60_000);
+});
 
 afterAll(async () => {
   await server.end('SIGTERM');

@@ -214,7 +214,7 @@ describe('a filter on stored events', () => {
       }),
       { numRuns: RUNS },
     );
-  }, 60_000);
+  });
 
   it('returns the events that it stored', async () => {
     const page = await store.page({

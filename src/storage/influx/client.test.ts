@@ -140,7 +140,7 @@ describe('an InfluxDB that is hostile', () => {
       ),
       { numRuns: 300 },
     );
-  }, 60_000);
+  });
 
   it('and sends CSV with anything changed in it costs an error or sound rows', async () => {
     const change = fc.tuple(
@@ -162,35 +162,31 @@ describe('an InfluxDB that is hostile', () => {
       }),
       { numRuns: 300 },
     );
-  }, 60_000);
+  });
 
   it.each([
     ['JSON', '{"results":[{"series":[', 200],
     ['a quoted text of CSV', `${csv.slice(0, -2)},p0,0,"`, 200],
     ['rows of CSV', csv, 200],
     ['an error', '{"error":"', 500],
-  ])(
-    'and never ends %s is cut off, in bounded memory',
-    async (_what, head, status) => {
-      let sent = 0;
-      answer = (response) => {
-        response.writeHead(status, { 'content-type': 'application/json' });
-        const part = Buffer.alloc(1 << 20, head.includes('series') ? '[1],' : head === csv ? csv : 'x');
-        const more = (): void => {
-          while (!response.destroyed && response.write(part)) sent += part.length;
-        };
-        response.on('drain', more);
-        response.write(head);
-        more();
+  ])('and never ends %s is cut off, in bounded memory', async (_what, head, status) => {
+    let sent = 0;
+    answer = (response) => {
+      response.writeHead(status, { 'content-type': 'application/json' });
+      const part = Buffer.alloc(1 << 20, head.includes('series') ? '[1],' : head === csv ? csv : 'x');
+      const more = (): void => {
+        while (!response.destroyed && response.write(part)) sent += part.length;
       };
-      for (const client of clients()) {
-        sent = 0;
-        await expect(client.events(page)).rejects.toThrow(Error);
-        expect(sent).toBeLessThan(128 << 20);
-      }
-    },
-    60_000,
-  );
+      response.on('drain', more);
+      response.write(head);
+      more();
+    };
+    for (const client of clients()) {
+      sent = 0;
+      await expect(client.events(page)).rejects.toThrow(Error);
+      expect(sent).toBeLessThan(128 << 20);
+    }
+  });
 
   it('and sends a byte now and then, or stops in the middle, is left within the time that a request has', async () => {
     const http = new InfluxHttp({ ...options, timeoutMs: 300 });
