@@ -21,6 +21,7 @@ const loads: Readonly<Record<string, Load>> = {
   blockcount: { kind: 'fetched', calls: 3_000 },
   blockio: { kind: 'fetched', calls: 3_000 },
   capability: { kind: 'empowered', calls: 50_000 },
+  device: { kind: 'probed', calls: 50_000 },
   dns: { kind: 'asked', calls: 20_000 },
   exec: { kind: 'executed', calls: 600 },
   exit: { kind: 'executed', calls: 600 },

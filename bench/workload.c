@@ -14,7 +14,7 @@
  * `asked` (a DNS query over loopback, and its response: four calls), `empowered` (capset of the capabilities that it has),
  * `greeted` (a ClientHello over a new TCP connection), `cached` and `fetched` (pread of 4 KiB of a file from memory and, with
  * O_DIRECT, from its disk), `switched` (a byte to another process on the same CPU and back), `tuned` (a write of the value that
- * vm/swappiness has), `trivial` (getppid) or, of a process for
+ * vm/swappiness has), `probed` (access to /dev/kmsg), `trivial` (getppid) or, of a process for
  * these alone, `forbidden` (acct, which a seccomp filter of its own refuses) and `permitted` (getppid, which that filter allows).
  *
  * A `paced` that cannot keep up makes all its calls none the less, later. The answer is one line: the calls made, the
@@ -308,6 +308,12 @@ static void tuned(void)
 		fail("vm/swappiness");
 }
 
+static void probed(void)
+{
+	if (access("/dev/kmsg", R_OK))
+		fail("/dev/kmsg");
+}
+
 /* From the first such call on, for good: what else the process does then is asked of the filter too. */
 static void filter(void)
 {
@@ -396,7 +402,8 @@ static const struct kind {
 	      { "removed", removed, 1000 },     { "unmounted", unmounted, 1000 }, { "bound", bound, 100 },
 	      { "empowered", empowered, 1000 }, { "asked", asked, 100 },          { "greeted", greeted, 10 },
 	      { "cached", cached, 1000 },       { "fetched", fetched, 100 },      { "switched", switched, 100 },
-	      { "tuned", tuned, 100 },          { "forbidden", forbidden, 1000 }, { "permitted", permitted, 1000 } };
+	      { "tuned", tuned, 100 },          { "probed", probed, 1000 },       { "forbidden", forbidden, 1000 },
+	      { "permitted", permitted, 1000 } };
 
 static const struct kind *find(const char *name)
 {

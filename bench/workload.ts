@@ -7,8 +7,8 @@ import { LineProcess } from './child.js';
  * accepted and closed. `signalled`: SIGCONT to itself. `removed`: unlink of a path that does not exist, `unmounted`
  * umount of one. `bound`: a UDP socket, made, bound and closed. `asked`: a DNS query over
  * loopback, and its response. `trivial`: getppid, next to nothing but the way into
- * the kernel and back. `tuned`: a write of the value that vm/swappiness has. `forbidden`: acct, which a seccomp filter refuses that the
- * process has from then on; `permitted`: getppid, which that filter allows.
+ * the kernel and back. `tuned`: a write of the value that vm/swappiness has. `probed`: access to /dev/kmsg. `forbidden`: acct, which a
+ * seccomp filter refuses that the process has from then on; `permitted`: getppid, which that filter allows.
  */
 export type CallKind =
   | 'opened'
@@ -26,6 +26,7 @@ export type CallKind =
   | 'fetched'
   | 'switched'
   | 'tuned'
+  | 'probed'
   | 'forbidden'
   | 'permitted'
   | 'trivial';

@@ -13,8 +13,8 @@ export const neededCapabilities: readonly NeededCapability[] = [
   {
     name: 'CAP_NET_ADMIN',
     why:
-      'to attach programs to cgroups, which see packets, the addresses that processes connect to, and the parameters of the kernel that ' +
-      'they write',
+      'to attach programs to cgroups, which see packets, the addresses that processes connect to, and the parameters of the kernel and ' +
+      'the devices that they use',
     hooks: /^(?:cgroup(?:_skb)?\/|sockops$)/,
   },
   {
