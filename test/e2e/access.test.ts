@@ -16,19 +16,31 @@ const START = JSON.stringify({ query: 'mutation { startSession(input: { trackers
 
 let data: string;
 let server: TestServer;
+const folders: string[] = [];
+/** Of the tests that want nothing particular of it. */
+let plain: { readonly server: TestServer; readonly data: string } | null = null;
 
 async function open(...args: string[]): Promise<TestServer> {
+  const isPlain = args.length === 0 && process.env['SUDO_UID'] === undefined;
+  if (isPlain && plain) {
+    ({ server, data } = plain);
+    return server;
+  }
   data = await mkdtemp(join(tmpdir(), 'eunomia-access-'));
-  server = await startServer(['--engine', 'none', '--data-dir', data, ...args]);
+  folders.push(data);
+  server = await startServer(['--engine', 'none', '--data-dir', data, ...args], { keep: isPlain });
+  if (isPlain) plain = { server, data };
   return server;
 }
 
 const token = async (): Promise<string> => (await readFile(join(data, 'access-token'), 'utf8')).trim();
 
-afterEach(async () => {
+afterEach(() => {
   delete process.env['SUDO_UID'];
-  await server.end('SIGTERM');
-  await rm(data, { recursive: true });
+});
+afterAll(async () => {
+  await plain?.server.end('SIGTERM');
+  for (const folder of folders) await rm(folder, { recursive: true });
 });
 
 interface Answer {
@@ -168,8 +180,8 @@ describe('root in a container with the network of the host', () => {
   let docker: TestDocker;
   beforeAll(async () => {
     docker = await startDocker();
-  }, 120_000);
-  afterAll(() => docker.stop(), 60_000);
+  });
+  afterAll(() => docker.stop());
 
   it.each([
     [[]],

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
 import { heldIds, heldPrograms, nothing, remaining, type BpfIds } from '../support/bpf.js';
-import { startServer, startSession, statsOf, stopSession, type TestServer } from '../support/server.js';
+import { sharedServer, startServer, startSession, statsOf, stopSession, type TestServer } from '../support/server.js';
 import { run, work } from '../support/workload.js';
 import { until } from '../support/until.js';
 
@@ -116,7 +116,7 @@ describe('two servers', () => {
 
 describe('a session', () => {
   it('stops by itself when its time is up, and stays for queries', async () => {
-    const server = await startServer();
+    const server = await sharedServer();
     const id = await startSession(server, `{ trackers: [{ exit: {} }], ${target}, for: "3s" }`);
     const { pid } = await work('exit', 4);
     await until('it has stopped', async () => (await stateOf(server, id))?.state === 'STOPPED');
@@ -130,7 +130,7 @@ describe('a session', () => {
   });
 
   it('can be stopped twice, is removed once, and is unknown then', async () => {
-    const server = await startServer();
+    const server = await sharedServer();
     const id = await startSession(server, `{ trackers: [{ exit: {} }], ${target} }`);
     for (let i = 0; i < 2; i++) {
       await stopSession(server, id);
@@ -145,19 +145,32 @@ describe('a session', () => {
   });
 
   it('that nobody uses for its time to live is stopped and removed; one that is asked for stays', async () => {
-    const server = await startServer();
-    const forgotten = await startSession(server, `{ trackers: [{ exit: {} }], ${target}, ttl: "1s" }`);
-    const used = await startSession(server, `{ trackers: [{ exit: {} }], ${target}, ttl: "1s" }`);
-    await until('the forgotten one is gone', async () => {
-      await stateOf(server, used); // asking for it is use
-      const { sessions } = await server.query<{ sessions: { id: string }[] }>('{ sessions { id } }');
-      return !sessions.some((session) => session.id === forgotten);
-    });
-    expect(await stateOf(server, used)).toMatchObject({ state: 'RUNNING' });
+    const server = await sharedServer();
+    const ttl = 1000;
+    /** The longest time between two uses: on a machine that stood still for so long, the other one is forgotten, too. */
+    let longest: number;
+    let state: string | undefined;
+    do {
+      const input = `{ trackers: [{ exit: {} }], ${target}, ttl: "${ttl}ms" }`;
+      const forgotten = await startSession(server, input);
+      const used = await startSession(server, input);
+      let last = performance.now();
+      longest = 0;
+      await until('the forgotten one is gone', async () => {
+        state = (await stateOf(server, used))?.state; // asking for it is use
+        longest = Math.max(longest, performance.now() - last);
+        last = performance.now();
+        const { sessions } = await server.query<{ sessions: { id: string }[] }>('{ sessions { id } }');
+        return !sessions.some((session) => session.id === forgotten);
+      });
+      state = (await stateOf(server, used))?.state;
+      longest = Math.max(longest, performance.now() - last);
+    } while (state === undefined && longest >= ttl);
+    expect(state).toBe('RUNNING');
   });
 
   it('gives a late subscriber what was, then what is, without gap or duplicate, while events flow', async () => {
-    const server = await startServer();
+    const server = await sharedServer();
     const id = await startSession(
       server,
       `{ trackers: [{ open: {} }], ${target}, ringBytes: 67108864, bufferBytes: 268435456 }`,
@@ -179,7 +192,7 @@ describe('a session', () => {
   });
 
   it('goes on after a cursor just where the reader was', async () => {
-    const server = await startServer();
+    const server = await sharedServer();
     const id = await startSession(
       server,
       `{ trackers: [{ open: {} }], ${target}, ringBytes: 67108864, bufferBytes: 268435456 }`,
@@ -210,7 +223,7 @@ describe('a session', () => {
   });
 
   it('refuses the cursor of another session', async () => {
-    const server = await startServer();
+    const server = await sharedServer();
     const ids = [
       await startSession(server, `{ trackers: [{ open: {} }], ${target} }`),
       await startSession(server, `{ trackers: [{ open: {} }], ${target} }`),

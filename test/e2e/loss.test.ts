@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { startServer, startSession, statsOf, stopSession } from '../support/server.js';
+import { sharedServer, startSession, statsOf, stopSession } from '../support/server.js';
 import { work, workloadPath } from '../support/workload.js';
 import { until } from '../support/until.js';
 
@@ -20,7 +20,7 @@ interface Events {
 
 it('a ring that is too small loses events: the client is told of each, and all counts add up', async () => {
   await workloadPath();
-  const server = await startServer();
+  const server = await sharedServer();
   const id = await startSession(
     server,
     `{ trackers: [{ open: {} }], target: { pids: [${process.pid}], comms: ["workload"] }, ringBytes: 65536, bufferBytes: 1073741824 }`,
@@ -56,7 +56,7 @@ it('a ring that is too small loses events: the client is told of each, and all c
 });
 
 it('what a session holds is bounded: the oldest events leave, and are counted', async () => {
-  const server = await startServer();
+  const server = await sharedServer();
   const id = await startSession(
     server,
     `{ trackers: [{ open: {} }], target: { pids: [${process.pid}] }, ringBytes: 67108864, bufferBytes: 65536 }`,
@@ -70,7 +70,7 @@ it('what a session holds is bounded: the oldest events leave, and are counted', 
   const { session } = await server.query<{
     session: {
       events: {
-        totalCount: number;
+        totalCount: string;
         nodes: { path: string }[];
         pageInfo: { hasNextPage: boolean; hasPreviousPage: boolean };
       };
@@ -80,7 +80,7 @@ it('what a session holds is bounded: the oldest events leave, and are counted', 
       '} pageInfo { hasNextPage hasPreviousPage } } } }',
     { id },
   );
-  expect(session.events.totalCount).toBe(stats.retained);
+  expect(session.events.totalCount).toBe(String(stats.retained));
   expect(session.events.nodes).toHaveLength(stats.retained);
   expect(session.events.nodes.at(-1)?.path).toBe('/no/bounded-4999');
   expect(session.events.pageInfo).toEqual({ hasNextPage: false, hasPreviousPage: false });

@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createClient, type Client } from 'graphql-ws';
-import { afterEach } from 'vitest';
+import { afterAll, afterEach } from 'vitest';
 import { WebSocket } from 'ws';
 import { root } from '../../src/base/paths.js';
 import { firstLine, start } from './workload.js';
@@ -45,8 +45,33 @@ export async function startServer(
   return server;
 }
 
+const shared = new Map<string, Promise<TestServer>>();
+
+/**
+ * One server for those tests of a file that neither end it nor ask what it has done before: a start takes more than most of them.
+ * It is as `startServer` makes it; the sessions of a test are removed after it.
+ */
+export function sharedServer(args: readonly string[] = ['--engine', 'none']): Promise<TestServer> {
+  const key = JSON.stringify(args);
+  const server = shared.get(key) ?? startServer(args, { keep: true });
+  shared.set(key, server);
+  return server;
+}
+
 afterEach(async () => {
   await Promise.all(running.splice(0).map((server) => server.end('SIGTERM')));
+  for (const server of await Promise.all(shared.values())) {
+    const { sessions } = await server.query<{ sessions: readonly { id: string }[] }>('{ sessions { id } }');
+    for (const { id } of sessions)
+      await server.query('mutation ($id: ID!) { removeSession(id: $id) }', { id }).catch((error: unknown) => {
+        if (!String(error).includes('UNKNOWN_SESSION')) throw error; // its time to live was over
+      });
+  }
+});
+
+afterAll(async () => {
+  for (const server of await Promise.all(shared.values())) await server.end('SIGTERM');
+  shared.clear();
 });
 
 class RunningServer implements TestServer {
