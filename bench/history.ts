@@ -10,8 +10,8 @@ import { ServerProcess } from './served.js';
 import { Workload } from './workload.js';
 
 const START = `mutation ($input: StartSessionInput!) { startSession(input: $input) { id } }`;
-const STOP = `mutation ($id: ID!) { stopSession(id: $id) { persistence { state written dropped error } } }`;
-const STATS = `query ($id: ID!) { session(id: $id) { stats { lost delivered } persistence { written pending dropped error } } }`;
+const STOP = `mutation ($id: ID!) { stopSession(id: $id) { persistence { state written dropped problem } } }`;
+const STATS = `query ($id: ID!) { session(id: $id) { stats { lost delivered } persistence { written pending dropped problem } } }`;
 const GROUP =
   'query ($id: ID!) { session(id: $id) { aggregate(groupBy: ["process.comm", "errno"], measures: [{ fn: MAX, ' +
   'field: "process.pid" }]) { count } } }';
@@ -28,7 +28,7 @@ interface Stats {
       readonly written: string;
       readonly pending: string;
       readonly dropped: string;
-      readonly error: string | null;
+      readonly problem: string | null;
     };
   };
 }
@@ -96,7 +96,7 @@ async function store(
       await tracer.settle(held.received + calls);
     }
     const { stopSession } = await server.ask<{
-      stopSession: { persistence: { state: string; written: string; error: string | null } };
+      stopSession: { persistence: { state: string; written: string; problem: string | null } };
     }>(STOP, { id });
     if (stopSession.persistence.state !== 'DONE')
       throw new Error(`the session was not stored to its end: ${JSON.stringify(stopSession.persistence)}`);
@@ -153,8 +153,8 @@ async function settle(server: ServerProcess, id: string, expected: number): Retu
   let last = -1;
   for (let since = performance.now(); ;) {
     const { session } = await server.ask<Stats>(STATS, { id });
-    const { written, pending, dropped, error } = session.persistence;
-    if (error !== null) throw new Error(error);
+    const { written, pending, dropped, problem } = session.persistence;
+    if (problem !== null) throw new Error(problem);
     const received = Number(written);
     const lost = Number(session.stats.lost) + Number(dropped);
     const all = Number(session.stats.delivered) === received + Number(dropped) && Number(pending) === 0;

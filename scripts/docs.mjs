@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setUpOrExit } from './setup.mjs';
 import { configurationPage } from './docs/configuration.mjs';
-import { errorsPage } from './docs/errors.mjs';
+import { errorSchema, errorsPage } from './docs/errors.mjs';
 import { root } from './setup/project.mjs';
 
 await setUpOrExit({ quiet: true });
@@ -14,6 +14,7 @@ const { defaultTextOf, variableOf } = await import('../build/options/setting.js'
 
 const pages = {
   'docs/errors.md': errorsPage(errorTable),
+  'schema/error.graphql': errorSchema(errorTable),
   'docs/configuration.md': configurationPage({ settingGroups, variableOf, defaultTextOf }),
 };
 for (const [path, text] of Object.entries(pages)) {

@@ -1,7 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, expectTypeOf, it } from 'vitest';
-import { errorsPage } from '../../scripts/docs/errors.mjs';
+import { errorSchema, errorsPage } from '../../scripts/docs/errors.mjs';
 import { errorCodes, errorTable, isErrorCode, statusOf, wholeResponseStatus, type ErrorCode } from './error-code.js';
 import { EunomiaError } from './errors.js';
 import { root } from './paths.js';
@@ -24,8 +24,9 @@ describe('the table of errors', () => {
     expect(errorCodes.filter((code) => !source.includes(`'${code}'`))).toEqual([]);
   });
 
-  it('is what docs/errors.md shows (npm run docs writes it)', () => {
+  it('is what docs/errors.md and the schema show (npm run docs writes it)', () => {
     expect(readFileSync(join(root, 'docs/errors.md'), 'utf8')).toBe(errorsPage(errorTable));
+    expect(readFileSync(join(root, 'schema/error.graphql'), 'utf8')).toBe(errorSchema(errorTable));
   });
 
   it('refuses an unknown code when it is compiled', () => {

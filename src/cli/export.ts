@@ -58,9 +58,9 @@ export function addExport(program: Command, world: World): void {
       return withReplay(world, flags.from ?? '', Number.POSITIVE_INFINITY, flags.logLevel, async (client, replayed) => {
         if (flags.groupBy ?? flags.measures) await replayedToEnd(client);
         await exportTo(client, replayed.id, { ...flags, follow: !(flags.groupBy ?? flags.measures) }, world);
-        const { stopReason, error } = await replayedSession(client);
-        if (stopReason === 'ERROR') throw new UsageError(error ?? 'the recording cannot be read');
-        if (error !== null) world.tell(error);
+        const { stopReason, problem } = await replayedSession(client);
+        if (stopReason === 'ERROR') throw new UsageError(problem ?? 'the recording cannot be read');
+        if (problem !== null) world.tell(problem);
       });
     });
 }

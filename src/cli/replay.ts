@@ -39,7 +39,7 @@ export interface Replayed {
   readonly trackers: readonly string[];
   readonly state: string;
   readonly stopReason: string | null;
-  readonly error: string | null;
+  readonly problem: string | null;
   readonly stats: { readonly lost: string };
 }
 
@@ -101,7 +101,7 @@ export async function withReplay<T>(
 
 export async function replayedSession(client: Client): Promise<Replayed> {
   const { sessions } = await client.query<{ sessions: readonly Replayed[] }>(
-    '{ sessions { id trackers state stopReason error stats { lost } } }',
+    '{ sessions { id trackers state stopReason problem stats { lost } } }',
   );
   const [session] = sessions;
   if (!session) throw new Error('the recording makes no session');
@@ -158,8 +158,8 @@ async function print(file: string, flags: Flags, world: World): Promise<void> {
 
 /** A recording that could not be read to its end is an error; one that was cut is told. */
 export async function tellEnd(client: Client, world: World, summary: (lost: string) => string): Promise<void> {
-  const { error, stopReason, stats } = await replayedSession(client);
+  const { problem, stopReason, stats } = await replayedSession(client);
   world.tell(summary(stats.lost));
-  if (stopReason === 'ERROR') throw new UsageError(error ?? 'the recording cannot be read');
-  if (error !== null) world.tell(error);
+  if (stopReason === 'ERROR') throw new UsageError(problem ?? 'the recording cannot be read');
+  if (problem !== null) world.tell(problem);
 }

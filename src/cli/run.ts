@@ -24,7 +24,7 @@ interface Flags extends ConnectionFlags, TargetFlags {
 
 interface Ending {
   readonly state: string;
-  readonly error: string | null;
+  readonly problem: string | null;
   readonly stopReason: string | null;
   readonly stats: { readonly lost: string };
 }
@@ -149,14 +149,14 @@ async function print(client: Client, id: string, printer: Printer, flags: Flags,
       return text === '' || world.output.write(text);
     },
   });
-  const { stats, error, state, stopReason } = await (ending ??= stop());
+  const { stats, problem, state, stopReason } = await (ending ??= stop());
   world.tell(summary(events, stats.lost, dropped, cause));
-  if (state === 'FAILED' || stopReason === 'ERROR') throw new Error(`the session broke: ${error ?? 'unknown'}`);
+  if (state === 'FAILED' || stopReason === 'ERROR') throw new Error(`the session broke: ${problem ?? 'unknown'}`);
 }
 
 async function stopSession(client: Client, id: string): Promise<Ending> {
   const { stopSession: session } = await client.query<{ stopSession: Ending }>(
-    'mutation Stop($id: ID!) { stopSession(id: $id) { state error stopReason stats { lost } } }',
+    'mutation Stop($id: ID!) { stopSession(id: $id) { state problem stopReason stats { lost } } }',
     { id },
   );
   return session;

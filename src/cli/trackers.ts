@@ -15,14 +15,14 @@ interface Flags extends ConnectionFlags {
 interface Described extends TrackerInfo {
   readonly summary: string;
   readonly available: boolean;
-  readonly unavailableReason: string | null;
+  readonly problem: string | null;
   readonly minimumKernel: string;
   readonly hooks: readonly string[];
   readonly capabilities: readonly string[];
   readonly blindSpots: readonly string[];
 }
 
-const document = `{ trackers { summary available unavailableReason minimumKernel hooks capabilities blindSpots ${trackerFields} } }`;
+const document = `{ trackers { summary available problem minimumKernel hooks capabilities blindSpots ${trackerFields} } }`;
 
 export function addTrackers(program: Command, world: World): void {
   withConnection(program.command('trackers'))
@@ -82,6 +82,6 @@ async function tellAll(tracker: Described, output: Output): Promise<void> {
   );
 }
 
-function availability({ available, unavailableReason }: Described): string {
-  return available ? 'yes' : `no: ${unavailableReason ?? 'unknown'}`;
+function availability({ available, problem }: Described): string {
+  return available ? 'yes' : `no: ${problem ?? 'unknown'}`;
 }

@@ -44,8 +44,8 @@ describe('over HTTP', () => {
   it('tells of the server, its kernel, trackers and containers', async () => {
     const { json, status } = await post(server.url, {
       query: `{ server { version hostname healthy problem runningSessions
-        kernel { release features { name available } } engine { connected error } }
-        trackers { name available unavailableReason hooks blindSpots fields { path onDemand } options { name defaultValue } }
+        kernel { release features { name available } } engine { connected problem } }
+        trackers { name available problem hooks blindSpots fields { path onDemand } options { name defaultValue } }
         containers { name labels { name value } label(name: "tier") cgroupId }
         container(ref: "nothing") { id } }`,
     });
@@ -64,7 +64,7 @@ describe('over HTTP', () => {
       container: null,
     });
     expect(json.data?.['trackers']).toContainEqual(
-      expect.objectContaining({ name: 'tcp', available: false, unavailableReason: 'no tp_btf/inet_sock_set_state' }),
+      expect.objectContaining({ name: 'tcp', available: false, problem: 'no tp_btf/inet_sock_set_state' }),
     );
     expect(json.data?.['trackers']).toContainEqual(
       expect.objectContaining({
@@ -268,7 +268,7 @@ describe('over HTTP', () => {
     [{ trackers: [{ exce: {} }] }, 'Did you mean "exec"'],
   ])('refuses %j with what would be right', async (input, message) => {
     const { json } = await post(server.url, { query: START, variables: { input } });
-    expect(json.data ?? null).toBeNull();
+    expect(json.data?.['startSession'] ?? null).toBeNull();
     expect(json.errors?.map((error) => error.message).join('\n')).toContain(message);
     expect(['BAD_USER_INPUT', 'UNKNOWN_CONTAINER']).toContain(json.errors?.[0]?.extensions?.['code']);
     expect(fixture.services.manager.list()).toEqual([]);
@@ -295,6 +295,49 @@ describe('over HTTP', () => {
     expect(json.errors?.[0]?.message).toContain(message);
     expect(['BAD_USER_INPUT', 'BAD_CURSOR']).toContain(json.errors?.[0]?.extensions?.['code']);
     expect(services.manager.list()).toHaveLength(1);
+  });
+
+  it('leaves the other fields their values where some fail, and says of which field each error is', async () => {
+    const { json } = await post(server.url, {
+      query:
+        'mutation { a: startSession(input: { trackers: [{ exec: {} }] }) { id events(first: 0) { totalCount } stats { ' +
+        'lost } } b: stopSession(id: "nobody") { id } }',
+    });
+    expect(json.data).toEqual({ a: { id: expect.any(String) as string, events: null, stats: { lost: '0' } }, b: null });
+    expect(json.errors?.map(({ path, extensions }) => `${path?.join('.')}: ${extensions?.['code']}`).sort()).toEqual([
+      'a.events: BAD_USER_INPUT',
+      'b: UNKNOWN_SESSION',
+    ]);
+    const { json: read } = await post(server.url, {
+      query:
+        '{ server { version } sessions { state } alerts(first: 0) { id } history(trackers: []) { events { nodes { time } } } }',
+    });
+    expect(read.data).toEqual({
+      server: { version: '0.1.0' },
+      sessions: [{ state: 'RUNNING' }],
+      alerts: null,
+      history: null,
+    });
+    expect(read.errors?.map(({ path }) => path?.[0]).sort()).toEqual(['alerts', 'history']);
+  });
+
+  it('says of each code of an error what it means and what to do', async () => {
+    const { json } = await post(server.url, {
+      query:
+        '{ server { errorCodes { code meaning remedy httpStatus } } __type(name: "ErrorCode") { enumValues { name } } }',
+    });
+    expect(json.errors).toBeUndefined();
+    const { server: about, __type } = json.data as unknown as {
+      server: { errorCodes: { code: string; httpStatus: number | null }[] };
+      __type: { enumValues: { name: string }[] };
+    };
+    expect(about.errorCodes.map(({ code }) => code).sort()).toEqual(__type.enumValues.map(({ name }) => name).sort());
+    expect(about.errorCodes).toContainEqual({
+      code: 'BAD_CURSOR',
+      meaning: expect.stringContaining('another session') as string,
+      remedy: expect.stringContaining('same session') as string,
+      httpStatus: 400,
+    });
   });
 
   it('masks what is not the client’s business, and says what is', async () => {

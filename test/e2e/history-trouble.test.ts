@@ -143,13 +143,13 @@ describe('a disk that is full', () => {
     const persistence = async () => {
       const { session } = await server.query<{
         session: {
-          persistence: { state: string; error: string | null; dropped: string; written: string; pending: string };
+          persistence: { state: string; problem: string | null; dropped: string; written: string; pending: string };
         };
-      }>(`query ($id: ID!) { session(id: $id) { persistence { state error dropped written pending } } }`, { id });
+      }>(`query ($id: ID!) { session(id: $id) { persistence { state problem dropped written pending } } }`, { id });
       return session.persistence;
     };
     const paused = await untilHolds('the store pauses', persistence, ({ state }) => state === 'PAUSED', 60_000);
-    expect(paused.error).toMatch(/no room left/);
+    expect(paused.problem).toMatch(/no room left/);
     const { delivered } = await statsOf(server, id);
     await untilHolds(
       'more is delivered',
@@ -222,7 +222,7 @@ describe('a disk that is full', () => {
       [stopped, 'REQUESTED'],
     ] as const) {
       const { session } = await next.query<{ session: Ended }>(
-        'query ($id: ID!) { session(id: $id) { state stopReason error stats { received lost } events(last: 10) { ' +
+        'query ($id: ID!) { session(id: $id) { state stopReason problem stats { received lost } events(last: 10) { ' +
           'gaps { where lost dropped } } aggregate(groupBy: ["tracker"]) { count } } }',
         { id },
       );
@@ -233,7 +233,9 @@ describe('a disk that is full', () => {
       expect(session).toMatchObject({
         state: 'STOPPED',
         stopReason,
-        error: expect.stringMatching(new RegExp(`^${missing} of its events were not stored .*no room left`)) as string,
+        problem: expect.stringMatching(
+          new RegExp(`^${missing} of its events were not stored .*no room left`),
+        ) as string,
         stats: { lost: '0' },
       });
       expect(session.events.gaps).toEqual([{ where: 'STORE', lost: '0', dropped: String(missing) }]);

@@ -7,7 +7,7 @@ import { firstLine, start } from '../support/workload.js';
 interface Told {
   readonly name: string;
   readonly available: boolean;
-  readonly unavailableReason: string | null;
+  readonly problem: string | null;
   readonly hooks: readonly string[];
   readonly missingCapabilities: readonly string[];
 }
@@ -52,7 +52,7 @@ async function withCapabilities<Result>(
   }
 }
 const all = neededCapabilities.map(({ name }) => name);
-const query = '{ trackers { name available unavailableReason hooks missingCapabilities } }';
+const query = '{ trackers { name available problem hooks missingCapabilities } }';
 const starting = (name: string) => `mutation { startSession(input: { trackers: [{ ${name}: {} }] }) { state } }`;
 
 it('runs every tracker with the capabilities of the table alone', async () => {
@@ -72,9 +72,9 @@ it('says without CAP_NET_ADMIN which trackers that takes away, and runs the othe
       const { trackers } = await ask<{ trackers: Told[] }>(query);
       const without = trackers.filter(({ available }) => !available);
       expect(without.map(({ name }) => name)).toContain('dns');
-      for (const { hooks, missingCapabilities, unavailableReason, name } of without) {
+      for (const { hooks, missingCapabilities, problem, name } of without) {
         expect(missingCapabilities).toEqual([lacking]);
-        expect(unavailableReason).toContain(`this process lacks ${lacking}`);
+        expect(problem).toContain(`this process lacks ${lacking}`);
         expect(hooks.some((hook) => hook.startsWith('cgroup'))).toBe(true);
         // The kernel says so, too.
         await expect(ask(starting(name))).rejects.toThrow(/EPERM \(needs root, or .*CAP_NET_ADMIN/);

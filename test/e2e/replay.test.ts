@@ -292,13 +292,13 @@ describe('a file that is not a whole recording', () => {
         const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ query }) });
         return ((await response.json()) as { data: Data }).data;
       };
-      const { id, error } = await until('it is replayed', async () => {
-        const { sessions } = await ask<{ sessions: { id: string; error: string | null }[] }>(
-          '{ sessions(state: STOPPED) { id error } }',
+      const { id, problem } = await until('it is replayed', async () => {
+        const { sessions } = await ask<{ sessions: { id: string; problem: string | null }[] }>(
+          '{ sessions(state: STOPPED) { id problem } }',
         );
         return sessions[0];
       });
-      expect(error).toContain('it was cut');
+      expect(problem).toContain('it was cut');
       const { session } = await ask<{ session: object }>(
         `{ session(id: "${id}") { report { events lost dropped complete markdown } } }`,
       );

@@ -1,4 +1,5 @@
 import type { GraphQLScalarType } from 'graphql';
+import type { ErrorCode } from '../../base/error-code.js';
 import type { ProcessView, Gap } from '../../event/event.js';
 import type { BehaviourReport, ReportComparison } from '../../event/report.js';
 import type { Resolvers } from '../../generated/schema.js';
@@ -20,6 +21,13 @@ type Yield<Stream> = Stream extends AsyncIterable<infer Item> ? Item : never;
 type Row = Of<Awaited<ReturnType<SessionHandle['aggregate']>>>;
 type Alert = Of<ReturnType<Alerts['list']>>;
 type Container = Of<Awaited<ReturnType<Facts['containers']>>>;
+/** The table of codes. */
+interface ErrorDescription {
+  readonly code: ErrorCode;
+  readonly meaning: string;
+  readonly remedy: string;
+  readonly httpStatus: number | null;
+}
 type Plan = Awaited<ReturnType<SessionHandle['explain']>>;
 type Spec = NonNullable<SessionHandle['spec']>;
 type Selection = Of<NonNullable<NonNullable<Spec['target']>['containers']>>;
@@ -52,6 +60,7 @@ export interface ResolverSources {
   MeasureValue: Of<Row['values']>;
   Node: object;
   ServerNode: ServerView['node'];
+  ErrorDescription: ErrorDescription;
   PersistSpec: NonNullable<Spec['persist']>;
   Persistence: NonNullable<SessionHandle['persistence']>;
   Plugin: PluginView;

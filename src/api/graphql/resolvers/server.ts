@@ -5,6 +5,7 @@ import type {
   QueryProcessArgs,
   QueryTrackersArgs,
 } from '../../../generated/schema.js';
+import { errorCodes, errorTable, type ErrorEntry } from '../../../base/error-code.js';
 import type { ServerView, TrackerView } from '../../../service/facts.js';
 import { inWindows } from '../connection.js';
 import { typed, type ResolverMap } from './types.js';
@@ -13,6 +14,14 @@ import { typed, type ResolverMap } from './types.js';
 interface Labelled {
   readonly labels: Readonly<Record<string, string>>;
 }
+
+type Feature = ServerView['kernel']['features'][number];
+type EngineFacts = ServerView['engines'][number];
+
+const errorDescriptions = errorCodes.map((code) => {
+  const { meaning, remedy, status }: ErrorEntry = errorTable[code];
+  return { code, meaning, remedy, httpStatus: status };
+});
 
 /** Facts: the server and its kernel, trackers, containers, processes. */
 export const serverResolvers = {
@@ -33,11 +42,18 @@ export const serverResolvers = {
   },
   Server: {
     engine: typed((server: ServerView) => server.engine()),
+    errorCodes: () => errorDescriptions,
+  },
+  KernelFeature: {
+    problem: typed(({ reason }: Feature) => reason),
+  },
+  ContainerEngine: {
+    problem: typed(({ error }: EngineFacts) => error),
   },
   // Only who asks for these waits for the kernel.
   Tracker: {
     available: typed(async (tracker: TrackerView) => (await tracker.status()).available),
-    unavailableReason: typed(async (tracker: TrackerView) => (await tracker.status()).reason),
+    problem: typed(async (tracker: TrackerView) => (await tracker.status()).reason),
     hooks: typed(async (tracker: TrackerView) => (await tracker.status()).hooks),
     capabilities: typed(async (tracker: TrackerView) => (await tracker.status()).capabilities),
     missingCapabilities: typed(async (tracker: TrackerView) => (await tracker.status()).missingCapabilities),

@@ -87,10 +87,14 @@ export const sessionResolvers = {
       typeof event === 'object' && event !== null ? Reflect.get(event, '__typename') : undefined,
   },
   Session: {
+    problem: typed(({ error }: SessionHandle) => error),
     stats: typed((session: SessionHandle) => session.stats()),
     explain: typed((session: SessionHandle) => session.explain()),
     notices: typed((session: SessionHandle) => session.notices()),
     undecided: typed((session: SessionHandle) => session.undecided()),
     events: typed<SessionHandle, SessionEventsArgs>(eventsOf),
+  },
+  Persistence: {
+    problem: typed(({ error }: NonNullable<SessionHandle['persistence']>) => error),
   },
 } satisfies ResolverMap;
