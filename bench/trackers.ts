@@ -38,6 +38,7 @@ const loads: Readonly<Record<string, Load>> = {
   syscount: { kind: 'trivial', calls: 100_000 },
   sysctl: { kind: 'tuned', calls: 20_000 },
   tcp: { kind: 'connected', calls: 2_000 },
+  tcpreset: { kind: 'connected', calls: 2_000 },
 };
 /** Their events come when the counts are read. */
 const aggregating: ReadonlySet<string> = new Set(['blockcount', 'capability', 'fileio', 'runqlat', 'syscount']);
