@@ -30,6 +30,15 @@ function valueOf(text: string, series: string): number {
   );
 }
 
+/** Events of all sessions, which are counted when it resolves: a session takes them in turns with other work. */
+async function emit(
+  { kernel, services }: Pick<Fixture, 'kernel' | 'services'>,
+  ...made: Parameters<Fixture['kernel']['emit']>
+): Promise<void> {
+  kernel.emit(...made);
+  await Promise.all(services.manager.list().map((session) => session.refresh()));
+}
+
 async function start(url: string, input: string, headers: Record<string, string> = {}): Promise<string> {
   return startedId(await post(url, { query: `mutation { startSession(input: ${input}) { id } }` }, headers));
 }
@@ -51,10 +60,10 @@ describe('/metrics', () => {
   });
 
   it('counts the events of a session exactly, and keeps the counts when it is removed', async () => {
-    const { url, metrics, kernel } = await serve();
+    const { url, metrics, kernel, services } = await serve();
     const id = await start(url, '{ name: "web", trackers: [{ exec: {} }, { open: {} }] }');
-    kernel.emit(1001, { lost: 7, cgroupId: 4242 });
-    kernel.emit(10, { cgroupId: 1 });
+    await emit({ kernel, services }, 1001, { lost: 7, cgroupId: 4242 });
+    await emit({ kernel, services }, 10, { cgroupId: 1 });
     const text = await scrape(metrics);
     expect(valueOf(text, 'eunomia_events_total{tracker="exec",container="web-1",session="web"}')).toBe(501);
     expect(valueOf(text, 'eunomia_events_total{tracker="open",container="web-1",session="web"}')).toBe(500);
@@ -65,7 +74,7 @@ describe('/metrics', () => {
     expect(valueOf(text, 'eunomia_sessions{state="RUNNING"}')).toBe(1);
     expect(valueOf(text, 'eunomia_session_running{session="web"}')).toBe(1);
 
-    kernel.emit(4, { cgroupId: 4242 });
+    await emit({ kernel, services }, 4, { cgroupId: 4242 });
     await post(url, { query: `mutation { removeSession(id: "${id}") }` });
     const after = await scrape(metrics);
     expect(valueOf(after, 'eunomia_session_delivered_total{session="web"}')).toBe(1015);
@@ -73,30 +82,30 @@ describe('/metrics', () => {
     expect(valueOf(after, 'eunomia_sessions{state="RUNNING"}')).toBe(0);
 
     await start(url, '{ name: "web", trackers: [{ exec: {} }] }');
-    kernel.emit(3, { cgroupId: 4242 });
+    await emit({ kernel, services }, 3, { cgroupId: 4242 });
     const again = await scrape(metrics);
     expect(valueOf(again, 'eunomia_session_delivered_total{session="web"}')).toBe(1018);
     expect(valueOf(again, 'eunomia_events_total{tracker="exec",container="web-1",session="web"}')).toBe(506);
   });
 
   it('counts sessions without a name together, and one that is called as such by its id', async () => {
-    const { url, metrics, kernel } = await serve();
+    const { url, metrics, kernel, services } = await serve();
     await start(url, '{ trackers: [{ exec: {} }] }');
     await start(url, '{ trackers: [{ exec: {} }], ringBytes: 65536 }');
     const id = await start(url, '{ name: "unnamed", trackers: [{ exec: {} }], ringBytes: 131072 }');
-    kernel.emit(2);
+    await emit({ kernel, services }, 2);
     const text = await scrape(metrics);
     expect(valueOf(text, 'eunomia_events_total{tracker="exec",container="host",session="unnamed"}')).toBe(4);
     expect(valueOf(text, `eunomia_events_total{tracker="exec",container="host",session="${id}"}`)).toBe(2);
   });
 
   it('escapes what a client wrote into a label', async () => {
-    const { url, metrics, kernel } = await serve();
+    const { url, metrics, kernel, services } = await serve();
     await post(url, {
       query: 'mutation ($name: String) { startSession(input: { name: $name, trackers: [{ exec: {} }] }) { id } }',
       variables: { name: 'a"}\n{\\' },
     });
-    kernel.emit(1);
+    await emit({ kernel, services }, 1);
     expect(await scrape(metrics)).toContain('session="a\\"}\\n{\\\\"} 1\n');
   });
 
