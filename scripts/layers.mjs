@@ -79,6 +79,11 @@ export const layers = [
     why: 'sessions know readers only by their interface',
   },
   {
+    folder: 'snapshot',
+    what: 'what there is now: processes, sockets, open files',
+    why: 'a snapshot is read from the kernel when somebody asks, and knows no session',
+  },
+  {
     folder: 'analysis',
     what: 'computations over batches',
     why: 'an analysis reads batches; it never reaches into the kernel',

@@ -3,7 +3,7 @@
 #ifndef EUNOMIA_FILE_BPF_H
 #define EUNOMIA_FILE_BPF_H
 
-#include "eunomia.bpf.h"
+#include "record.bpf.h"
 
 /* The address of the file that the task's descriptor stands for, or NULL. Another thread may have closed it. */
 static __always_inline struct file *eu_file(struct task_struct *task, __u32 fd)

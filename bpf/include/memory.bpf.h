@@ -3,7 +3,7 @@
 #ifndef EUNOMIA_MEMORY_BPF_H
 #define EUNOMIA_MEMORY_BPF_H
 
-#include "eunomia.bpf.h"
+#include "record.bpf.h"
 #include "path.bpf.h"
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)

@@ -6,7 +6,7 @@
 #ifndef EUNOMIA_MPTCP_BPF_H
 #define EUNOMIA_MPTCP_BPF_H
 
-#include "eunomia.bpf.h"
+#include "record.bpf.h"
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 

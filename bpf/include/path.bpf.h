@@ -10,7 +10,7 @@
 #ifndef EUNOMIA_PATH_BPF_H
 #define EUNOMIA_PATH_BPF_H
 
-#include "eunomia.bpf.h"
+#include "record.bpf.h"
 #include "file.bpf.h"
 
 #define EU_NAME_MAX 256
@@ -20,7 +20,7 @@
 
 /* Only the text of the first is an absolute path. 0: there is no path. The schema's PathState has the same names. */
 enum eu_path_state {
-	EU_PATH_STATE_ROOTED = 1,      /* below the root of the current task's mount namespace */
+	EU_PATH_STATE_ROOTED = 1,      /* below the root of the mount namespace that it is seen from: the task's */
 	EU_PATH_STATE_OTHER_NAMESPACE, /* below the root of another one: "(unreachable)/etc/passwd" */
 	EU_PATH_STATE_DETACHED,        /* below no root: "(unreachable)/passwd" */
 	EU_PATH_STATE_ANONYMOUS,       /* on no mounted file system: "pipe:[4711]", "/memfd:name (deleted)" */
@@ -141,10 +141,11 @@ static __always_inline int eu_write_anonymous(char *to, struct dentry *dentry)
 
 /*
  * Writes the text of the `struct path` at `address` to `offset` of the area. Returns an EU_PATH_RESULT, or 0 where there
- * is no path. Not static, so that the verifier checks it once per program, however many paths that captures. It
- * builds the text in the area's slack, whose end it then moves to its place.
+ * is no path. `seen_from` is the address of the mount namespace that it is a path in. Not static, so that the verifier checks
+ * it once per program, however many paths that captures. It builds the text in the area's slack, whose end it then moves to
+ * its place.
  */
-__attribute__((noinline)) int eu_write_path(struct eu_area *area, __u32 offset, __u64 address)
+__attribute__((noinline)) int eu_write_path(struct eu_area *area, __u32 offset, __u64 address, __u64 seen_from)
 {
 	const struct path *path = (void *)address;
 	struct eu_path_walk walk = { .cut = true };
@@ -177,7 +178,7 @@ __attribute__((noinline)) int eu_write_path(struct eu_area *area, __u32 offset, 
 		state = EU_PATH_STATE_TRUNCATED;
 	else if (!walk.whole || eu_is_detached(ns))
 		state = EU_PATH_STATE_DETACHED;
-	else if (ns == BPF_CORE_READ(bpf_get_current_task_btf(), nsproxy, mnt_ns))
+	else if ((__u64)ns == seen_from)
 		state = EU_PATH_STATE_ROOTED;
 	else
 		state = EU_PATH_STATE_OTHER_NAMESPACE;
@@ -214,10 +215,12 @@ struct eu_path {
 	bool deleted;
 };
 
-static __always_inline struct eu_path eu_put_path(struct eu_area *area, __u32 *size, const void *path, bool wanted)
+/* `seen_from`: the address of a task's mount namespace. */
+static __always_inline struct eu_path eu_put_path_seen_from(struct eu_area *area, __u32 *size, const void *path,
+							    bool wanted, __u64 seen_from)
 {
 	__u32 offset = *size & (EU_RECORD_MAX - 1);
-	__u32 result = eu_write_path(area, offset, (__u64)path);
+	__u32 result = eu_write_path(area, offset, (__u64)path, seen_from);
 	__u32 length = result >> 16 & EU_PATH_TEXT_MASK;
 	struct eu_path put = { .state = result & 0xff, .deleted = result >> 8 & 1 };
 
@@ -226,6 +229,14 @@ static __always_inline struct eu_path eu_put_path(struct eu_area *area, __u32 *s
 		*size = offset + length;
 	}
 	return put;
+}
+
+/* The same as the current task sees it. */
+static __always_inline struct eu_path eu_put_path(struct eu_area *area, __u32 *size, const void *path, bool wanted)
+{
+	__u64 ns = (__u64)BPF_CORE_READ(bpf_get_current_task_btf(), nsproxy, mnt_ns);
+
+	return eu_put_path_seen_from(area, size, path, wanted, ns);
 }
 
 #define AT_FDCWD -100 /* include/uapi/linux/fcntl.h */

@@ -3,7 +3,7 @@
 #ifndef EUNOMIA_SOCK_BPF_H
 #define EUNOMIA_SOCK_BPF_H
 
-#include "eunomia.bpf.h"
+#include "record.bpf.h"
 #include <bpf/bpf_endian.h>
 
 /* include/linux/socket.h, include/uapi/linux/in.h */

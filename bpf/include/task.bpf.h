@@ -40,15 +40,6 @@ struct task_struct___links {
 };
 #pragma clang attribute pop
 
-/* A pointer that the verifier tracks, as the number that a global function takes. */
-static __always_inline __u64 eu_address(const void *pointer)
-{
-	__u64 address = 0;
-
-	bpf_probe_read_kernel(&address, sizeof(address), &pointer);
-	return address;
-}
-
 /* The first task of a struct pid, as a thread (PIDTYPE_PID, include/linux/pid_types.h); 0: it has ended. */
 static __always_inline __u64 eu_task_of(struct pid *pid)
 {

@@ -120,8 +120,13 @@ export const errorTable = {
   },
   BAD_CURSOR: {
     status: 400,
-    meaning: 'a cursor belongs to another session, or is malformed',
-    remedy: 'use a cursor of the same session, or omit it',
+    meaning: 'a cursor belongs to another session or snapshot, or is malformed',
+    remedy: 'use a cursor of the same session or snapshot, or omit it',
+  },
+  SNAPSHOT_GONE: {
+    status: 400,
+    meaning: 'the snapshot of the cursor is no longer kept: it was not read for a minute, or others needed its memory',
+    remedy: 'omit the cursor to take a new snapshot, and read its pages without delay, or request larger ones',
   },
   UNKNOWN_SESSION: {
     status: 404,
@@ -171,7 +176,7 @@ export const errorTable = {
   },
   NO_KERNEL: {
     status: 400,
-    meaning: 'the server is replaying a recording and cannot start sessions',
+    meaning: 'the server is replaying a recording: it cannot start sessions or take snapshots',
     remedy: 'use a server started with `eunomia serve`',
   },
   NO_STORE: {

@@ -75,9 +75,44 @@ const exec = (pid: number, ...args: string[]): object => ({
   args,
 });
 
+const startTime = '2026-01-31T08:15:30.123456789Z';
+const owner = (pid: number, comm: string, ...fds: number[]): object => ({
+  process: { pid, comm },
+  container: null,
+  fds,
+});
+const [nginx, sh] = [owner(7, 'nginx', 6), owner(9, 'sh', 3)];
+const sockets = [
+  {
+    ...{
+      inode: '90',
+      family: 'AF_INET6',
+      socketType: 'SOCK_STREAM',
+      protocol: 'TCP',
+      state: 'LISTEN',
+      listening: true,
+    },
+    ...{
+      localAddress: '::',
+      localPort: 443,
+      netNs: '5',
+      cgroupId: '1',
+      process: { pid: 7, ppid: 1, uid: 0, comm: 'nginx', startTime },
+    },
+    container: { id: 'a'.repeat(64), name: 'web' },
+    owners: [nginx, owner(8, 'nginx', 6, 7)],
+  },
+  {
+    ...{ inode: '91', family: 'AF_UNIX', socketType: 'SOCK_STREAM', listening: false, path: '@name', netNs: '5' },
+    ...{ cgroupId: '1', process: { pid: 9, ppid: 1, uid: 0, comm: 'sh', startTime }, owners: [sh] },
+  },
+];
+
 /** A server of the real schema, whose sessions play a script of batches and then wait for their end. */
 class FakeServer implements LocalServer {
   readonly sessions: Session[] = [];
+  /** The arguments of each page of sockets. */
+  readonly asked: object[] = [];
   closed = false;
   readonly #script: readonly object[];
   readonly #endless: boolean;
@@ -113,6 +148,17 @@ class FakeServer implements LocalServer {
               ]
             : []),
         ],
+        sockets: (_: unknown, args: { after?: string | null }) => {
+          this.asked.push({ ...args });
+          const page = args.after == null ? 0 : 1;
+          return {
+            totalCount: '2',
+            complete: true,
+            takenAt: '2026-01-31T08:15:30.123456789Z',
+            pageInfo: { hasNextPage: page === 0, hasPreviousPage: page === 1, endCursor: 'cursor' },
+            nodes: sockets.slice(page, page + 1),
+          };
+        },
         session: (_: unknown, { id }: { id: string }) => this.#facts(Number(id)),
       },
       Mutation: {
@@ -382,6 +428,27 @@ it('eunomia containers lists removed ones only with --all', async () => {
   );
   const all = await run(new FakeServer([]), ['containers', '--all', '-o', 'json']);
   expect(JSON.parse(all.out)).toMatchObject([{ name: 'web' }, { name: 'old', state: 'REMOVED', pod: null }]);
+});
+
+it('eunomia sockets lists all pages, filtered by its flags', async () => {
+  const server = new FakeServer([]);
+  const { out, code } = await run(server, ['sockets', '-l', '--where', 'localPort < 1024', '--container', 'web*']);
+  expect(code).toBe(0);
+  expect(out).toBe(
+    'protocol  state   local     remote  rtt ms  container  owners\n' +
+      'tcp       listen  [::]:443  -       -       web        nginx/7 nginx/8\n' +
+      'unix      -       @name     -       -       -          sh/9\n',
+  );
+  const where = { expr: 'localPort < 1024', container: { name: { glob: 'web*' } }, listening: { eq: true } };
+  expect(server.asked).toEqual([
+    { where, first: 1000, after: null },
+    { where, first: 1000, after: 'cursor' },
+  ]);
+  const limited = await run(new FakeServer([]), ['sockets', '-n', '1', '-o', 'json']);
+  expect(JSON.parse(limited.out)).toMatchObject([{ localPort: 443, owners: [{ fds: [6] }, { fds: [6, 7] }] }]);
+  expect((await run(new FakeServer([]), ['sockets', '-n', '0'])).told).toMatch(
+    /--limit: "0" is no whole number from 1/,
+  );
 });
 
 it('eunomia --version tells the version', async () => {

@@ -8,6 +8,7 @@ import type { World } from './world.js';
 import { addPlugin } from './plugin.js';
 import { addRun } from './run.js';
 import { addServe } from './serve.js';
+import { addSnapshots } from './snapshot.js';
 import { addTrackers } from './trackers.js';
 import { UsageError } from './usage.js';
 
@@ -21,7 +22,17 @@ export function createProgram(version: string, world: World): Command {
     .showHelpAfterError('(see eunomia --help)')
     .exitOverride()
     .configureOutput({ writeErr: (text) => world.tell(text.trimEnd()) });
-  for (const add of [addServe, addTrackers, addContainers, addRun, addExport, addReplay, addReport, addPlugin])
+  for (const add of [
+    addServe,
+    addTrackers,
+    addContainers,
+    addSnapshots,
+    addRun,
+    addExport,
+    addReplay,
+    addReport,
+    addPlugin,
+  ])
     add(program, world);
   for (const command of program.commands.flatMap((each) => [each, ...each.commands]))
     command.exitOverride().copyInheritedSettings(program);

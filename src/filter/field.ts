@@ -17,7 +17,7 @@ import { eventTypeName } from '../base/names.js';
 import { rowOf } from '../event/scalar.js';
 import type { Catalog } from '../catalog/catalog.js';
 import type { NameSet } from '../tracker/define.js';
-import { isShared, LABELS, type ValueType } from './ast.js';
+import { LABELS, type ValueType } from './ast.js';
 
 /** An event field that filters support. */
 export interface FilterField {
@@ -42,6 +42,16 @@ const STRUCTURE: ReadonlySet<string> = new Set(['and', 'or', 'not', 'expr']);
 type Fields = ReadonlyMap<string, FilterField>;
 type Owner = GraphQLObjectType | GraphQLInterfaceType;
 
+/** What a filter's input type is for, and what it calls one of them in messages. */
+export interface Filtered {
+  readonly filter: string;
+  readonly type: string;
+  readonly noun: string;
+}
+
+const EVENTS: Filtered = { filter: 'EventFilter', type: 'TraceEvent', noun: 'event' };
+const NO_TRACKERS: Pick<Catalog, 'trackers' | 'get'> = { trackers: [], get: () => undefined };
+
 /**
  * The fields that can be filtered, derived from the schema's input type `EventFilter`. A tracker needs nothing but its
  * section there. No I/O.
@@ -53,12 +63,23 @@ export class FilterFields {
   readonly shared: Fields;
   readonly #own: ReadonlyMap<string, Fields>;
   readonly #label: FilterField | null;
+  readonly #noun: string;
 
-  constructor(schema: GraphQLSchema, catalog: Catalog) {
-    const filter = schema.getType('EventFilter');
-    const event = schema.getType('TraceEvent');
-    if (!isInputObjectType(filter) || !isInterfaceType(event))
-      throw new EunomiaError('BAD_SCHEMA', 'schema.graphql has no input EventFilter, or no interface TraceEvent');
+  /** `filtered`: by default events. Of something else, which no tracker makes, there are no sections. */
+  constructor(
+    schema: GraphQLSchema,
+    catalog: Pick<Catalog, 'trackers' | 'get'> = NO_TRACKERS,
+    filtered: Filtered = EVENTS,
+  ) {
+    const filter = schema.getType(filtered.filter);
+    const event = schema.getType(filtered.type);
+    if (!isInputObjectType(filter) || !(isInterfaceType(event) || isObjectType(event)))
+      throw new EunomiaError(
+        'BAD_SCHEMA',
+        `schema.graphql has no input ${filtered.filter}, or no type ${filtered.type} with fields`,
+      );
+    const isShared = (name: string): boolean => event.getFields()[name] !== undefined;
+    this.#noun = filtered.noun;
     this.trackers = catalog.trackers.map(({ name }) => name);
     const shared = new Map<string, FilterField>();
     const own = new Map<string, Fields>();
@@ -133,7 +154,8 @@ export class FilterFields {
     if (inside) return `"${path}" is not a single value; name one inside it, for example "${inside}"`;
     const elsewhere = this.trackers.filter((tracker) => this.#own.get(tracker)?.has(path));
     const hint = elsewhere.length > 0 ? `; ${elsewhere.join(' and ')} would` : suggest(path, known);
-    return `no event of ${trackers.join(', ')} has the field "${path}"${hint}`;
+    const of = this.trackers.length > 0 ? ` of ${trackers.join(', ')}` : '';
+    return `no ${this.#noun}${of} has the field "${path}"${hint}`;
   }
 }
 

@@ -2,7 +2,7 @@
 export type { Filter } from './ast.js';
 export { parseCel } from './cel.js';
 export { compileContainerFilter, compileFilter, fieldsOf, type Predicate } from './compile.js';
-export { FilterFields, type FilterField } from './field.js';
+export { FilterFields, type Filtered, type FilterField } from './field.js';
 export { parseInput } from './input.js';
 export { optimise } from './optimise.js';
 export { print } from './print.js';

@@ -191,30 +191,50 @@ export async function attachPerfEvent(
 
 const ITERATOR_BYTES = 4096;
 
-/** Runs a program once for each of the kernel's things of its kind, which `SEC("iter/KIND")` names. It must write nothing. */
-export async function runIterator(operation: string, program: Pointer): Promise<void> {
+/** Something that runs an iterator's program while it is read. `close()` leaves nothing of it. */
+export interface OpenIterator {
+  readonly fd: number;
+  close(): Promise<void>;
+}
+
+/** Opens an iterator, whose program runs once for each of the kernel's things of its kind, which `SEC("iter/KIND")` names. */
+export async function openIterator(operation: string, program: Pointer): Promise<OpenIterator> {
   const bpf = loadLibbpf();
-  const libc = loadLibc();
   const created = await later(bpf.program_attach, program);
   if (created === null) throw laterFailure(operation);
   const link = new BpfLink(created);
-  try {
-    const fd = bpf.iter_create(bpf.link_fd(created));
-    if (fd < 0) throw failure(operation, fd);
-    try {
-      const bytes = new Uint8Array(new ArrayBuffer(ITERATOR_BYTES));
-      // A read ends early after very many things without output: the next goes on.
-      for (let read = 1; read !== 0;) {
-        read = await later(libc.read, fd, bytes, ITERATOR_BYTES);
-        if (read < 0) {
-          const error = laterFailure(operation);
-          if (error.errno !== 'EAGAIN') throw error;
-        }
-      }
-    } finally {
-      libc.close(fd);
-    }
-  } finally {
+  const fd = bpf.iter_create(bpf.link_fd(created));
+  if (fd < 0) {
     await link.close();
+    throw failure(operation, fd);
+  }
+  return {
+    fd,
+    close: async () => {
+      loadLibc().close(fd);
+      await link.close();
+    },
+  };
+}
+
+/** Reads what the program writes into `bytes`, on a thread of the pool: how much, 0 at its end. Rejects with a KernelError. */
+export async function readIterator(operation: string, { fd }: OpenIterator, bytes: Uint8Array): Promise<number> {
+  for (;;) {
+    const read = await later(loadLibc().read, fd, bytes, bytes.length);
+    if (read >= 0) return read;
+    const error = laterFailure(operation);
+    // A read ends early after very many things without output: the next goes on.
+    if (error.errno !== 'EAGAIN' && error.errno !== 'EINTR') throw error;
+  }
+}
+
+/** Runs a program once for each of these things. It must write nothing. */
+export async function runIterator(operation: string, program: Pointer): Promise<void> {
+  const iterator = await openIterator(operation, program);
+  try {
+    const bytes = new Uint8Array(new ArrayBuffer(ITERATOR_BYTES));
+    while ((await readIterator(operation, iterator, bytes)) > 0);
+  } finally {
+    await iterator.close();
   }
 }

@@ -1,6 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { EunomiaError } from '../base/errors.js';
-import { attachCgroup, attachPerfEvent, attachUprobe, cgroupRoot, runIterator, type Attachment } from './attach.js';
+import {
+  attachCgroup,
+  attachPerfEvent,
+  attachUprobe,
+  cgroupRoot,
+  runIterator,
+  type Attachment,
+  openIterator,
+  type OpenIterator,
+} from './attach.js';
 import { parseBpfFile } from '../btf/btf.js';
 import { possibleCpus } from './cpus.js';
 import { failure, lastFailure, later, laterFailure, loadLibbpf, loadLibc, memory, type Pointer } from './libbpf.js';
@@ -219,6 +228,13 @@ export class BpfObject {
 
   isAttached(program: string): boolean {
     return this.#links.has(program);
+  }
+
+  /** Opens one of its iterators. Rejects with a KernelError. */
+  openIterator(program: string): Promise<OpenIterator> {
+    const found = this.#programs.get(program);
+    if (!found) throw new EunomiaError('BAD_OBJECT', `${this.name}.bpf.o has no program ${program}`);
+    return openIterator(`opening ${this.name}'s iterator ${program}`, found);
   }
 
   /**

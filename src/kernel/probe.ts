@@ -32,6 +32,11 @@ export function probeFeatures(): FeatureProbe[] {
     feature('task_btf', helper(HELPER_GET_CURRENT_TASK_BTF), 'bpf_get_current_task_btf needs Linux 5.11'),
     feature('bpf_loop', helper(HELPER_LOOP), 'bpf_loop needs Linux 5.17'),
     feature(
+      'task_iterator',
+      hasType('bpf_iter_task_file'),
+      'iterators of open files need Linux 5.8; without them there are no snapshots (`Query.processes`, `Query.sockets`)',
+    ),
+    feature(
       'cgroup_skb',
       bpf.probe_prog_type(PROG_CGROUP_SKB, null) === 1,
       'the kernel was built without CONFIG_CGROUP_BPF',
@@ -53,6 +58,15 @@ export function probeFeatures(): FeatureProbe[] {
       'the kernel was built without CONFIG_KPROBES; Eunomia does not need them',
     ),
   ];
+}
+
+/** Whether the kernel's BTF has a name. 6 MB, searched in a millisecond. */
+function hasType(name: string): boolean {
+  try {
+    return readFileSync('/sys/kernel/btf/vmlinux').includes(`\0${name}\0`);
+  } catch {
+    return false;
+  }
 }
 
 /** Where programs of cgroups attach. A hierarchy may be mounted, and its root not be visible. */

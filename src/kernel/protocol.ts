@@ -70,6 +70,19 @@ export interface FeatureProbe {
   readonly reason: string | null;
 }
 
+/** What an iterator's program wrote while it was read once. */
+export interface SnapshotRecords {
+  /** Records behind 8 bytes each, as in a chunk. */
+  readonly data: Uint8Array;
+  readonly offsets: Uint32Array;
+  readonly clock: ClockOffset;
+  /** When the reading began and when it ended, in ns of CLOCK_BOOTTIME. */
+  readonly from: number;
+  readonly to: number;
+  /** False where there was more than memory is given for. */
+  readonly complete: boolean;
+}
+
 /** A type, as a channel's protocol has to be. A `source` is a number that the server chose when it loaded it. */
 export type KernelProtocol = {
   readonly asks: {
@@ -91,6 +104,8 @@ export type KernelProtocol = {
     readonly close: { readonly ask: { readonly source: number }; readonly reply: SourceCounters };
     readonly probe: { readonly ask: null; readonly reply: readonly FeatureProbe[] };
     readonly try: { readonly ask: ObjectSpec; readonly reply: Unloaded };
+    /** Reads the iterator of an object, which is loaded when it is read first and stays until the thread stops. */
+    readonly snapshot: { readonly ask: ObjectSpec; readonly reply: SnapshotRecords };
     readonly stop: { readonly ask: null; readonly reply: void };
   };
   readonly posts: {

@@ -3,7 +3,15 @@ import { EunomiaError } from '../base/errors.js';
 import { intake } from '../base/turn.js';
 import type { ObjectSpec, Unloaded } from './object.js';
 import { workerFile } from '../base/paths.js';
-import type { CgroupVerdict, Chunk, FeatureProbe, KernelProtocol, SourceCounters, SourceSpec } from './protocol.js';
+import type {
+  CgroupVerdict,
+  Chunk,
+  FeatureProbe,
+  KernelProtocol,
+  SnapshotRecords,
+  SourceCounters,
+  SourceSpec,
+} from './protocol.js';
 
 /** Chunks are acknowledged when so much was taken: each acknowledgement wakes the kernel thread. A small part of what may be untaken. */
 const TAKEN_BYTES = 1 << 20;
@@ -100,6 +108,11 @@ export class KernelThread {
    */
   tryLoad(object: ObjectSpec): Promise<Unloaded> {
     return this.#channel.ask('try', object);
+  }
+
+  /** All that the iterator of an object tells now. Readings of one object come one after the other. Rejects with a KernelError. */
+  snapshot(object: ObjectSpec): Promise<SnapshotRecords> {
+    return this.#channel.ask('snapshot', object);
   }
 
   /** Closes all sources and ends the thread. */

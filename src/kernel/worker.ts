@@ -1,5 +1,5 @@
 import { parentPort } from 'node:worker_threads';
-import { serveChannel } from '../base/channel.js';
+import { serveChannel, Transferred } from '../base/channel.js';
 import { EunomiaError } from '../base/errors.js';
 import { bootNow, ClockWatch } from './clock.js';
 import { programsEnded } from './grace.js';
@@ -10,6 +10,7 @@ import { probeFeatures } from './probe.js';
 import type { KernelProtocol, SourceCounters, SourceSpec } from './protocol.js';
 import { SHORTEST_PAUSE_MS } from './pause.js';
 import type { RingChunk } from './ring.js';
+import { Iterators } from './snapshot.js';
 import { Source } from './source.js';
 import { SpareMemory } from './spare.js';
 import { IDLE_MS, RingWatch } from './watch.js';
@@ -59,6 +60,7 @@ const sources = new Map<number, Entry>();
 const epoll = libc.epoll_create1(EPOLL_CLOEXEC);
 const wake = libc.eventfd(0, EFD_NONBLOCK_CLOEXEC);
 const memory = new SpareMemory();
+const iterators = new Iterators(clock);
 let untaken = 0;
 let stopping = false;
 
@@ -235,7 +237,12 @@ const note = serveChannel<KernelProtocol>(
           await object.close();
         }
       },
+      snapshot: async (spec) => {
+        const records = await iterators.read(spec);
+        return new Transferred(records, [records.data.buffer as ArrayBuffer, records.offsets.buffer as ArrayBuffer]);
+      },
       stop: async () => {
+        await iterators.close();
         for (const id of [...sources.keys()]) await close(id);
         stopping = true;
         call();

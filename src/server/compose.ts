@@ -95,7 +95,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       metrics.add(exporter);
     }
     // What the configuration gets wrong is known by now: nothing of it is in the kernel yet.
-    const { facts, trackerStatus, process } = await ground.start();
+    const { facts, trackerStatus, snapshots, process } = await ground.start();
     const sessions = new SessionManager({
       kernel: ground.kernel,
       registry,
@@ -171,6 +171,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
         engines: () => registry.engines,
       },
       trackerStatus,
+      snapshots,
       process,
     };
     const service = new Service(parts);

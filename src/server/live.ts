@@ -12,6 +12,7 @@ import { ownerOf } from '../kernel/socket-diag.js';
 import { KernelThread } from '../kernel/thread.js';
 import { createRuntime } from '../record/runtime.js';
 import { watchCgroups } from '../session/cgroups.js';
+import { SnapshotReader } from '../snapshot/reader.js';
 import type { Ground } from './ground.js';
 import { TrackerTrials } from './trial.js';
 
@@ -47,6 +48,7 @@ export async function openKernel({ engines }: Config, log: Log): Promise<Ground>
         return {
           facts: { release: release(), architecture: machine(), cpus: availableParallelism(), libbpf, features },
           trackerStatus: (name) => trials.status(name),
+          snapshots: new SnapshotReader(kernel, registry),
           process: (pid) => readProcess(pid, clock.procOffset()),
         };
       },

@@ -51,6 +51,7 @@ export async function openRecording(
         missingCapabilities: [],
         blindSpots: [],
       }),
+      snapshots: null,
       process: () => null,
     }),
     async begin(manager) {

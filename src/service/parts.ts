@@ -11,6 +11,7 @@ import type { FilterFields } from '../filter/index.js';
 import type { Log } from '../base/log.js';
 import type { SessionManager } from '../session/manager.js';
 import type { StoreKind } from '../session/spec.js';
+import type { SnapshotReader } from '../snapshot/reader.js';
 import type { Catalog } from '../catalog/catalog.js';
 
 export interface KernelFacts {
@@ -74,6 +75,8 @@ export interface Parts {
   /** What /metrics tells; any part adds its own. */
   readonly metrics: Metrics;
   trackerStatus(name: string): TrackerStatus | Promise<TrackerStatus>;
+  /** Null where there is no kernel to read. */
+  readonly snapshots: SnapshotReader | null;
   /** A process that is alive now; null when there is none. */
   process(pid: number): ProcessView | null | Promise<ProcessView | null>;
 }

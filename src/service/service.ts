@@ -11,6 +11,7 @@ import type { Parts } from './parts.js';
 import { Plugins } from './plugins.js';
 import { Reports } from './reports.js';
 import { Sessions } from './sessions.js';
+import { Snapshots } from './snapshots.js';
 
 /**
  * All that can be asked of a server, for any protocol. Each use case takes its caller, checks the caller's role and all arguments,
@@ -24,6 +25,7 @@ export class Service {
   readonly exports: Exports;
   readonly plugins: Plugins;
   readonly alerts: Alerts;
+  readonly snapshots: Snapshots;
   readonly nodes: Nodes;
   readonly limits: Limits;
   readonly log: Log;
@@ -38,6 +40,7 @@ export class Service {
     this.exports = new Exports(parts, this.sessions);
     this.plugins = new Plugins(parts);
     this.alerts = new Alerts(parts);
+    this.snapshots = new Snapshots(parts);
     this.nodes = new Nodes(this);
     this.limits = parts.config.limits;
     this.log = parts.log;
@@ -52,5 +55,6 @@ export class Service {
   async end(): Promise<void> {
     await this.sessions.end();
     this.#parts.alerts.end();
+    this.snapshots.end();
   }
 }

@@ -1,3 +1,4 @@
+import { protocolName, socketTypeName } from '../linux/socket.js';
 import { defineTracker, namespaceInode, pushedErrno } from '../tracker/define.js';
 import { pushedOperation } from '../tracker/operation.js';
 import { blindWithoutUring, uring } from '../tracker/uring.js';
@@ -7,28 +8,6 @@ const operations = ['BIND', 'LISTEN'] as const;
 const AF_INET = 2;
 const UNKNOWN = 0xffffffff;
 
-// include/uapi/linux/in.h
-const protocols: Readonly<Record<number, string>> = {
-  1: 'ICMP',
-  6: 'TCP',
-  17: 'UDP',
-  33: 'DCCP',
-  58: 'ICMPV6',
-  115: 'L2TP',
-  132: 'SCTP',
-  136: 'UDPLITE',
-  255: 'RAW',
-  262: 'MPTCP',
-};
-// include/linux/net.h
-const types: Readonly<Record<number, string>> = {
-  1: 'SOCK_STREAM',
-  2: 'SOCK_DGRAM',
-  3: 'SOCK_RAW',
-  4: 'SOCK_RDM',
-  5: 'SOCK_SEQPACKET',
-  6: 'SOCK_DCCP',
-};
 const ifKnown = (value: number) => (value < 0 ? null : value);
 
 export default defineTracker({
@@ -63,8 +42,8 @@ export default defineTracker({
   },
   fields: {
     ipVersion: { from: ['family'], read: (family: number) => (family === AF_INET ? 4 : 6) },
-    protocol: { from: ['protocol'], read: (protocol: number) => protocols[protocol] ?? String(protocol) },
-    socketType: { from: ['socketType'], read: (type: number) => types[type] ?? String(type) },
+    protocol: { from: ['protocol'], read: protocolName },
+    socketType: { from: ['socketType'], read: socketTypeName },
     localAddress: {
       from: ['addressKnown', 'address'],
       read: (known: boolean, address: string) => (known ? address : null),

@@ -3,8 +3,8 @@ import { defaultConfig, type Config, type Limits, type Role } from '../../src/ba
 import { createContainer, type Container, type MutableContainer } from '../../src/inventory/container.js';
 import { ContainerRegistry } from '../../src/inventory/registry.js';
 import type { Bucket, CgroupId, ProcessView, TraceEvent } from '../../src/event/event.js';
-import type { Unloaded } from '../../src/kernel/object.js';
-import type { Chunk, SourceSpec } from '../../src/kernel/protocol.js';
+import type { ObjectSpec, Unloaded } from '../../src/kernel/object.js';
+import type { Chunk, SnapshotRecords, SourceSpec } from '../../src/kernel/protocol.js';
 import type { ChunkReceiver, KernelSource } from '../../src/kernel/thread.js';
 import { Peers } from '../../src/access/peers.js';
 import { ownerOf } from '../../src/kernel/socket-diag.js';
@@ -12,6 +12,7 @@ import { compose } from '../../src/server/compose.js';
 import type { Ground } from '../../src/server/ground.js';
 import type { SessionKernel } from '../../src/session/source/pool.js';
 import { createLog } from '../../src/base/log.js';
+import { SnapshotReader } from '../../src/snapshot/reader.js';
 import type { RecordBatch } from '../../src/record/batch.js';
 import type { TrackerRuntime } from '../../src/record/runtime.js';
 import { PLACE, type EventPlace } from '../../src/record/place.js';
@@ -171,8 +172,19 @@ export class FakeKernel implements SessionKernel {
   unloaded: readonly Unloaded[] = [];
   /** Trackers of which somebody asked whether they can run. */
   readonly tried: string[] = [];
+  /** What an iterator tells, by the name of its object. */
+  readonly records = new Map<string, () => Pick<SnapshotRecords, 'data' | 'offsets'> | Error>();
+  /** How often an iterator was read. */
+  snapshots = 0;
   onDeath: (error: Error) => void = () => {};
   #number = 0;
+
+  async snapshot({ name }: ObjectSpec): Promise<SnapshotRecords> {
+    this.snapshots++;
+    const records = this.records.get(name)?.() ?? { data: new Uint8Array(0), offsets: new Uint32Array(0) };
+    if (records instanceof Error) throw records;
+    return { ...records, clock: { seconds: 0, nanoseconds: 0 }, from: this.snapshots * 1e9, to: 0, complete: true };
+  }
 
   async load(spec: SourceSpec, receive: ChunkReceiver): Promise<KernelSource> {
     if (this.refuse) throw this.refuse;
@@ -380,9 +392,10 @@ export async function createFixture({ limits, ...options }: FixtureOptions = {})
 
 /** A machine of which nothing is real: the composition stands on it as on any other. */
 async function fakeGround(kernel: FakeKernel): Promise<Ground> {
+  const registry = new OneContainerRegistry({ log: createLog('silent'), sources: [] });
   return {
     kernel,
-    registry: new OneContainerRegistry({ log: createLog('silent'), sources: [] }),
+    registry,
     trackers: await fakeTrackers(),
     peers: new Peers(ownerOf),
     problem: null,
@@ -406,6 +419,7 @@ async function fakeGround(kernel: FakeKernel): Promise<Ground> {
           blindSpots: name === 'open' ? ['what this kernel has no tracepoint for'] : [],
         };
       },
+      snapshots: new SnapshotReader(kernel, registry),
       process: (pid) => (pid === process.pid ? new FakeProcess(pid) : null),
     }),
     close: async () => undefined,

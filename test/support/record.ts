@@ -10,16 +10,17 @@ import type { TrackerDefinition } from '../../src/tracker/define.js';
 
 /** Records as a kernel would write them, by the layout of the real objects: for tests without one. */
 
+/** Of a tracker, "session", "cgroup", or a snapshot: "snapshots/socket". */
 export function objectPath(name: string): string {
-  return pathOf(name === 'session' || name === 'cgroup' ? name : `trackers/${snakeCase(name)}`);
+  return pathOf(/^(session|cgroup|snapshots\/.*)$/.test(name) ? name : `trackers/${snakeCase(name)}`);
 }
 
 export function objectFile(name: string): BpfFile {
   return parseBpfFile(readFileSync(objectPath(name)), objectPath(name));
 }
 
-export function layoutOf(name: string): RecordLayout {
-  return compileLayout(objectFile(name), snakeCase(name));
+export function layoutOf(name: string, stem = snakeCase(name)): RecordLayout {
+  return compileLayout(objectFile(name), stem);
 }
 
 export type Values = Readonly<Record<string, number | bigint | Uint8Array>>;

@@ -8,12 +8,14 @@ import type { Facts, ServerView, TrackerView } from '../../service/facts.js';
 import type { Histories, History } from '../../service/history.js';
 import type { AttachmentView, PluginView, ResultBatch, ResultView } from '../../service/plugins.js';
 import type { DeliveryStream, SessionHandle } from '../../service/session/handle.js';
+import type { SocketOwner } from '../../service/snapshots.js';
 import type { Connection } from './connection.js';
+import type { SnapshotConnection } from './resolvers/snapshot.js';
 
 /**
  * Whether every field of the schema has a resolver, or a property of what its type is resolved from. A field that has
- * neither would be null, or an error, in silence: here it does not compile. Types of events are left out: their fields
- * come from records, which `src/catalog/contract.test.ts` checks.
+ * neither would be null, or an error, in silence: here it does not compile. Types of events and of rows of snapshots
+ * are left out: their fields come from records, which `src/catalog/contract.test.ts` and `src/snapshot/contract.test.ts` check.
  */
 
 type Of<List> = List extends readonly (infer Item)[] ? Item : never;
@@ -73,6 +75,8 @@ export interface ResolverSources {
   Pod: NonNullable<Container['pod']>;
   Process: ProcessView;
   ReportComparison: ReportComparison;
+  OpenFileConnection: SnapshotConnection;
+  RunningProcessConnection: SnapshotConnection;
   RestrictedSection: Of<BehaviourReport['restricted']>;
   Server: ServerView;
   Session: SessionHandle;
@@ -81,6 +85,8 @@ export interface ResolverSources {
   SessionSpec: Spec;
   SessionStats: Stats;
   SharingPlan: Plan['sharing'];
+  SocketConnection: SnapshotConnection;
+  SocketOwner: SocketOwner;
   StoreStatus: Of<Awaited<ReturnType<Histories['stores']>>>;
   SubscriberStats: Of<Stats['subscribers']>;
   TargetSpec: NonNullable<Spec['target']>;
@@ -97,8 +103,14 @@ export interface ResolverSources {
 type Listed =
   'Capability' | 'DnsName' | 'Exit' | 'File' | 'Peer' | 'Port' | 'Privilege' | 'Program' | 'RefusedCall' | 'Syscall';
 
-/** Parts of connections, reports and alerts, which are made as the contract has them. */
+/** Parts of connections, reports and alerts, and rows of snapshots, which are made as the contract has them. */
 type Made =
+  | 'OpenFile'
+  | 'OpenFileEdge'
+  | 'RunningProcess'
+  | 'RunningProcessEdge'
+  | 'Socket'
+  | 'SocketEdge'
   | 'AlertContainer'
   | 'EventEdge'
   | 'HistoryEdge'

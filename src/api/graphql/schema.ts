@@ -12,6 +12,7 @@ import { eventIdentity, nodeResolvers } from './resolvers/node.js';
 import { pluginResolvers } from './resolvers/plugin.js';
 import { serverResolvers } from './resolvers/server.js';
 import { sessionResolvers } from './resolvers/session.js';
+import { snapshotResolvers } from './resolvers/snapshot.js';
 import { scalars } from './scalars.js';
 import type { Complete } from './complete.js';
 
@@ -24,6 +25,7 @@ export const resolverMaps = [
   pluginResolvers,
   reportResolvers,
   nodeResolvers,
+  snapshotResolvers,
 ] as const;
 
 /** Does not compile while a field of the schema is resolved by nothing; the error names it. */

@@ -1,0 +1,63 @@
+import type { GraphQLResolveInfo } from 'graphql';
+import type { QueryProcessesArgs } from '../../../generated/schema.js';
+import type { SnapshotKind, SnapshotPage } from '../../../service/snapshots.js';
+import { Connection, pageOf } from '../connection.js';
+import type { RequestContext } from '../context.js';
+import { typed, type ResolverMap } from './types.js';
+
+type Args = Omit<QueryProcessesArgs, 'where'> & { readonly where?: unknown };
+
+/** A page of a snapshot. */
+export class SnapshotConnection extends Connection {
+  readonly takenAt: string;
+  readonly complete: boolean;
+
+  constructor(page: SnapshotPage) {
+    const { rows } = page;
+    const last = rows.length - 1;
+    super({
+      events: rows,
+      edgeOf: (index) => ({ node: rows[index], cursor: page.cursorAfter(index) }),
+      pageInfo: () => ({
+        hasNextPage: page.hasNext,
+        hasPreviousPage: page.hasPrevious,
+        startCursor: last < 0 ? null : page.cursorAfter(0),
+        endCursor: last < 0 ? null : page.cursorAfter(last),
+      }),
+      gaps: [],
+      totalCount: String(page.total),
+    });
+    this.takenAt = page.takenAt;
+    this.complete = page.complete;
+  }
+}
+
+function read(
+  kind: SnapshotKind,
+  container: string | null,
+  { where, ...args }: Args,
+  { service, caller, share, windows, variables }: RequestContext,
+  info: GraphQLResolveInfo,
+): Promise<SnapshotConnection> {
+  const request = { ...pageOf(args, info, variables), where };
+  return share.long(async () => {
+    const connection = new SnapshotConnection(await service.snapshots.page(caller, kind, request, container));
+    windows?.add(connection, info);
+    return connection;
+  }, caller);
+}
+
+const ofAll = (kind: SnapshotKind) =>
+  typed<unknown, Args>((_root, args, context, info) => read(kind, null, args, context, info));
+const ofContainer = (kind: SnapshotKind) =>
+  typed<{ readonly id: string }, Args>(({ id }, args, context, info) => read(kind, id, args, context, info));
+
+/** What there is now, by reading the kernel once. */
+export const snapshotResolvers = {
+  Query: { processes: ofAll('processes'), sockets: ofAll('sockets'), openFiles: ofAll('openFiles') },
+  Container: {
+    processes: ofContainer('processes'),
+    sockets: ofContainer('sockets'),
+    openFiles: ofContainer('openFiles'),
+  },
+} satisfies ResolverMap;

@@ -1,0 +1,121 @@
+import type { Caller } from '../access/caller.js';
+import { EunomiaError } from '../base/errors.js';
+import { turns } from '../base/turn.js';
+import { filterOf, FilterFields, type EventFilter } from '../filter/index.js';
+import { Shelf, type SnapshotPlace } from '../snapshot/shelf.js';
+import { snapshotKinds, type SnapshotKind } from '../snapshot/reader.js';
+import type { Owner, Row } from '../snapshot/rows.js';
+import type { Parts } from './parts.js';
+import { oneEnd } from './session/request.js';
+
+const MAX_PAGE = 10_000;
+const KEPT_MS = 60_000;
+const KEPT_BYTES = 64 << 20;
+
+export type SocketOwner = Owner;
+export type { SnapshotKind } from '../snapshot/reader.js';
+
+export interface SnapshotRequest {
+  readonly first?: number | undefined;
+  readonly last?: number | undefined;
+  readonly after?: string | undefined;
+  readonly before?: string | undefined;
+  readonly where?: unknown;
+}
+
+/** A page of a snapshot's rows. */
+export interface SnapshotPage {
+  readonly takenAt: string;
+  readonly complete: boolean;
+  readonly rows: readonly Row[];
+  /** All that match. */
+  readonly total: number;
+  readonly hasNext: boolean;
+  readonly hasPrevious: boolean;
+  /** The place behind a row of the page. */
+  cursorAfter(index: number): string;
+}
+
+/** What there is now in all namespaces: processes, and the sockets that they have open. */
+export class Snapshots {
+  readonly #parts: Pick<Parts, 'snapshots' | 'schema'>;
+  readonly #shelf = new Shelf({ keptMs: KEPT_MS, bytes: KEPT_BYTES });
+  readonly #fields = new Map<SnapshotKind, FilterFields>();
+
+  constructor(parts: Pick<Parts, 'snapshots' | 'schema'>) {
+    this.#parts = parts;
+  }
+
+  /**
+   * A page of what matches. Without a cursor the kernel is read; the pages around it are of the same moment. `container`: the id of the
+   * only one whose processes count. Rejects with BAD_USER_INPUT, BAD_CURSOR, SNAPSHOT_GONE, NO_KERNEL or a KernelError.
+   */
+  async page(
+    caller: Caller,
+    kind: SnapshotKind,
+    { where: asked, ...range }: SnapshotRequest,
+    container: string | null = null,
+  ): Promise<SnapshotPage> {
+    const { first, last } = oneEnd(range.first, range.last, range.before, MAX_PAGE);
+    if (!turns.isOpen) await turns.next('REQUEST');
+    const where = this.#filter(kind, asked);
+    const of = JSON.stringify([kind, where?.text ?? null, container]);
+    const after = this.#place(range.after, of, 'after');
+    const before = this.#place(range.before, of, 'before');
+    if (after && before && after.id !== before.id)
+      throw new EunomiaError('BAD_CURSOR', 'before: the cursor is of another snapshot than `after`', {
+        details: { argument: 'before' },
+      });
+    const known = after ?? before;
+    const snapshot = known?.snapshot ?? (await this.#take(caller, kind, where, container));
+    const { length } = snapshot.rows;
+    const [oldest, end] = [after?.at ?? 0, Math.max(0, before ? before.at - 1 : length)];
+    const from = last === undefined ? Math.min(oldest, end) : Math.max(oldest, end - last);
+    const to = Math.max(from, first === undefined ? end : Math.min(end, from + first));
+    // One that is read as a whole at once is not kept: there is nothing beside its only page.
+    const id = known?.id ?? (to - from < length ? this.#shelf.keep(snapshot, of) : GONE);
+    return {
+      takenAt: snapshot.takenAt,
+      complete: snapshot.complete,
+      rows: snapshot.rows.slice(from, to),
+      total: length,
+      hasNext: to < length,
+      hasPrevious: from > 0,
+      cursorAfter: (index) => this.#shelf.cursorOf(id, from + index + 1),
+    };
+  }
+
+  /** Forgets all that is kept. */
+  end(): void {
+    this.#shelf.clear();
+  }
+
+  #place(cursor: string | undefined, of: string, argument: string): SnapshotPlace | null {
+    return cursor === undefined ? null : this.#shelf.find(cursor, of, argument);
+  }
+
+  #take(caller: Caller, kind: SnapshotKind, where: EventFilter | null, container: string | null) {
+    const { snapshots } = this.#parts;
+    if (!snapshots)
+      throw new EunomiaError('NO_KERNEL', 'this server replays a recording: it knows nothing of what runs now');
+    const filter = where?.matches ?? null;
+    const matches =
+      container === null
+        ? filter
+        : (row: Row) =>
+            row.container !== null && Reflect.get(row.container, 'id') === container && (!filter || filter(row));
+    return snapshots.take(kind, matches, caller.signal);
+  }
+
+  #filter(kind: SnapshotKind, where: unknown): EventFilter | null {
+    const { name, type, noun } = snapshotKinds[kind].definition;
+    const fields =
+      this.#fields.get(kind) ??
+      new FilterFields(this.#parts.schema, undefined, { filter: `${type}Filter`, type, noun });
+    this.#fields.set(kind, fields);
+    return where == null ? null : filterOf(where, fields, [name]);
+  }
+}
+
+/** The id of no snapshot that is kept. */
+const GONE = '0'.repeat(16);

@@ -1,0 +1,159 @@
+import { readFile } from 'node:fs/promises';
+import { objectPath } from '../base/paths.js';
+import { inTurns, turns, type Work } from '../base/turn.js';
+import { parseBpfFile } from '../btf/btf.js';
+import { compileLayout } from '../btf/layout.js';
+import { wallTimeOf } from '../event/clock.js';
+import type { ContainerRegistry } from '../inventory/registry.js';
+import type { ObjectSpec } from '../kernel/object.js';
+import type { SnapshotRecords } from '../kernel/protocol.js';
+import { RecordBatch } from '../record/batch.js';
+import { compileView, type EventView } from '../record/view.js';
+import { CgroupMatcher } from '../session/target.js';
+import type { SnapshotDefinition } from './definition.js';
+import { processSnapshot } from './process.js';
+import { fileSnapshot } from './file.js';
+import { fileRows, processRows, socketRows, type Row } from './rows.js';
+import { socketSnapshot } from './socket.js';
+
+/** What a row weighs as an object, about. */
+const ROW_BYTES = 200;
+/** Records whose containers are looked up in one piece. */
+const PIECE = 4096;
+
+/** What snapshots need of the kernel thread. */
+export interface SnapshotKernel {
+  snapshot(object: ObjectSpec): Promise<SnapshotRecords>;
+}
+
+interface Kind {
+  readonly definition: SnapshotDefinition;
+  readonly rows: (batch: RecordBatch, matches: ((row: Row) => boolean) | null) => Work<readonly Row[]>;
+}
+
+export const snapshotKinds = {
+  processes: { definition: processSnapshot, rows: processRows },
+  sockets: { definition: socketSnapshot, rows: socketRows },
+  openFiles: { definition: fileSnapshot, rows: fileRows },
+} as const satisfies Readonly<Record<string, Kind>>;
+
+export type SnapshotKind = keyof typeof snapshotKinds;
+
+/** What there was at a moment, as far as it matches. */
+export interface Snapshot {
+  /** When its reading began, RFC 3339. */
+  readonly takenAt: string;
+  /** False where the kernel had more than 64 MiB of records. */
+  readonly complete: boolean;
+  readonly rows: readonly Row[];
+  /** What its rows keep in memory, about. */
+  readonly bytes: number;
+}
+
+/** Takes snapshots of all namespaces, each with the container of each process. */
+export class SnapshotReader {
+  readonly #kernel: SnapshotKernel;
+  readonly #registry: ContainerRegistry;
+  readonly #kinds = new Map<SnapshotKind, Promise<RecordSource>>();
+
+  constructor(kernel: SnapshotKernel, registry: ContainerRegistry) {
+    this.#kernel = kernel;
+    this.#registry = registry;
+  }
+
+  /**
+   * Reads the kernel once, after this call has begun. Rejects with a KernelError where the kernel cannot, and with the signal's reason once
+   * it aborts.
+   */
+  async take(kind: SnapshotKind, matches: ((row: Row) => boolean) | null, signal?: AbortSignal): Promise<Snapshot> {
+    const source = await this.#source(kind);
+    const { records, batch } = await source.read();
+    signal?.throwIfAborted();
+    const rows = await inTurns(snapshotKinds[kind].rows(batch, matches), signal);
+    return {
+      takenAt: wallTimeOf(records.clock, records.from),
+      complete: records.complete,
+      rows,
+      bytes: records.data.buffer.byteLength + rows.length * ROW_BYTES,
+    };
+  }
+
+  #source(kind: SnapshotKind): Promise<RecordSource> {
+    const known = this.#kinds.get(kind);
+    if (known) return known;
+    const made = RecordSource.create(snapshotKinds[kind].definition, this.#kernel, this.#registry);
+    this.#kinds.set(kind, made);
+    made.catch(() => this.#kinds.delete(kind));
+    return made;
+  }
+}
+
+interface Reading {
+  readonly records: SnapshotRecords;
+  readonly batch: RecordBatch;
+}
+
+/** Reads the records of one kind. Who asks while a reading is under way shares the next one with all who ask until it begins. */
+class RecordSource {
+  readonly #object: ObjectSpec;
+  readonly #view: EventView;
+  readonly #kernel: SnapshotKernel;
+  readonly #matcher: CgroupMatcher;
+  #under: Promise<unknown> = Promise.resolve();
+  #next: Promise<Reading> | null = null;
+
+  private constructor(object: ObjectSpec, view: EventView, kernel: SnapshotKernel, matcher: CgroupMatcher) {
+    this.#object = object;
+    this.#view = view;
+    this.#kernel = kernel;
+    this.#matcher = matcher;
+  }
+
+  static async create(
+    definition: SnapshotDefinition,
+    kernel: SnapshotKernel,
+    registry: ContainerRegistry,
+  ): Promise<RecordSource> {
+    const { view, path } = await snapshotView(definition);
+    const object = { name: definition.name, path, constants: {}, unneeded: [] };
+    return new RecordSource(object, view, kernel, new CgroupMatcher(null, registry));
+  }
+
+  read(): Promise<Reading> {
+    if (this.#next) return this.#next;
+    const next = this.#under.then(() => {
+      this.#next = null;
+      return this.#read();
+    });
+    this.#next = next;
+    this.#under = next.catch(() => undefined);
+    return next;
+  }
+
+  async #read(): Promise<Reading> {
+    const records = await this.#kernel.snapshot(this.#object);
+    const { data, offsets, clock } = records;
+    const matcher = this.#matcher;
+    const bytes = new DataView(data.buffer, data.byteOffset, data.byteLength);
+    for (let from = 0; from < offsets.length; from += PIECE) {
+      if (!turns.isOpen) await turns.next('REQUEST');
+      await matcher.prepare(bytes, offsets.subarray(from, from + PIECE));
+    }
+    const batch = new RecordBatch(
+      data,
+      offsets,
+      { views: [this.#view], containerAt: (view, at) => matcher.containerAt(view, at) },
+      { clock, seq: 0, lost: 0, lostFrom: 0, lostTo: 0 },
+    );
+    return { records, batch };
+  }
+}
+
+/** The view on a kind's records, from the BTF of its object. Rejects with BAD_OBJECT. */
+export async function snapshotView(
+  definition: SnapshotDefinition,
+): Promise<{ readonly view: EventView; readonly path: string }> {
+  const path = objectPath(`snapshots/${definition.name}`);
+  const layout = compileLayout(parseBpfFile(await readFile(path), path), definition.name);
+  return { view: compileView({ ...definition, blindSpots: [] }, layout), path };
+}
