@@ -55,7 +55,7 @@ describe("a plugin's definition", () => {
       { ...good, reads: { exec: ['arg'] } },
       /reads.exec\[0\]: no event of exec has the field "arg"; did you mean "args"/,
     ],
-    ["another tracker's field", { ...good, reads: { exec: ['remotePort'] } }, /tcp would/],
+    ["another tracker's field", { ...good, reads: { exec: ['sentBytes'] } }, /; tcp would/],
     ['a bad where', { ...good, where: 'exec.nope == 1' }, /p\.ts: .*nope/],
     ['an interval without its hook', { ...good, every: 1000 }, /belong together/],
     ['a short interval', { ...good, every: 10, onInterval: 'function' }, /100 to 3600000/],

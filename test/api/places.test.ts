@@ -41,7 +41,8 @@ async function hammer(what: (i: number) => Promise<void>): Promise<void> {
     await Promise.all(Array.from({ length: AT_ONCE }, (_, i) => what(done + i)));
 }
 
-async function openStream(): Promise<{ status: number; close(): void }> {
+/** Whoever holds it holds the response, too: of one that nobody holds, Node ends the stream when it collects garbage. */
+async function openStream(): Promise<{ status: number; response: Response; close(): void }> {
   const gone = new AbortController();
   const response = await fetch(server.url, {
     method: 'POST',
@@ -50,7 +51,7 @@ async function openStream(): Promise<{ status: number; close(): void }> {
     signal: gone.signal,
   });
   // A refusal is an event of a stream, with the status that it would have otherwise.
-  return { status: response.status, close: () => gone.abort() };
+  return { status: response.status, response, close: () => gone.abort() };
 }
 
 /** All places can be had, no more, and nothing reads that nobody asked for. */
@@ -262,18 +263,21 @@ describe('the places of one identity', () => {
     });
     const at = await createServer(crowded.services);
     const closing: (() => void)[] = [];
+    const held: Response[] = [];
     try {
       const query = 'mutation { startSession(input: { trackers: [{ exec: {} }] }) { id } }';
       const id = startedId(await post(at.url, { query }, { authorization: own ?? '' }));
       const stream = async (as: string | undefined): Promise<Response> => {
         const gone = new AbortController();
         closing.push(() => gone.abort());
-        return fetch(at.url, {
+        const response = await fetch(at.url, {
           method: 'POST',
           headers: { authorization: as ?? '', 'content-type': 'application/json', accept: 'text/event-stream' },
           body: JSON.stringify({ query: events(id) }),
           signal: gone.signal,
         });
+        held.push(response);
+        return response;
       };
       const socket = await dialWebSocket(at.url, { authorization: own ?? '' });
       closing.push(() => socket.destroy());
@@ -299,6 +303,7 @@ describe('the places of one identity', () => {
       await until('there is a place again', async () => (await stream(own)).status === 200);
     } finally {
       for (const close of closing) close();
+      held.length = 0;
       await crowded.services.plugins.close();
       await at.close();
       await crowded.services.manager.close();
