@@ -15,6 +15,7 @@ import { contractSchema } from '../api/graphql/schema.js';
 import { compileAggregate } from '../analysis/aggregate/index.js';
 import { compileSelector } from '../inventory/selector.js';
 import { filterOf } from '../filter/index.js';
+import { snapshotKinds, type SnapshotKind } from '../snapshot/reader.js';
 import type { ContainerFilter, ReportInput, StartSessionInput } from '../generated/schema.js';
 import { sessionSpec } from './input.js';
 import { pluginRequests } from './plugins.js';
@@ -26,6 +27,8 @@ const schema = contractSchema();
 const { service, services } = await createFixture();
 const read = new Set<string>();
 const TRACKERS = services.catalog.trackers.map(({ name }) => name);
+
+const snapshotNames = Object.keys(snapshotKinds) as SnapshotKind[];
 
 const scalars: Readonly<Record<string, unknown>> = {
   Int: 1,
@@ -116,6 +119,12 @@ const readers: Readonly<Record<string, (value: unknown) => unknown>> = {
     compileAggregate({ groupBy: ['process.comm'], having: [value as never] }, services.catalog, TRACKERS),
   OrderInput: (value) =>
     compileAggregate({ groupBy: ['process.comm'], orderBy: [value as never] }, services.catalog, TRACKERS),
+  ...Object.fromEntries(
+    snapshotNames.map((kind) => [
+      `${snapshotKinds[kind].definition.type}Filter`,
+      (value: unknown) => service.snapshots.page(caller, kind, { where: value }),
+    ]),
+  ),
   ContainerFilter: (value) => service.facts.containers(caller, value as ContainerFilter),
   ReportInput: (value) => service.reports.compare(caller, value as ReportInput, {}),
   LoadPluginInput: (value) => resolver(pluginResolvers, 'Mutation', 'loadPlugin')(null, { input: value }, context),
