@@ -25,7 +25,8 @@ const linted = args.length > 0 || (await lint());
 for (const file of resultFiles) rmSync(file, { force: true });
 const workers = [
   '--fileParallelism',
-  '--minWorkers=1',
+  // As few as at most: vitest ends idle processes of a pool that may shrink twice, and fails by it where there are three or more.
+  `--minWorkers=${availableParallelism()}`,
   `--maxWorkers=${availableParallelism()}`,
   // Processes are kept: what packages a file imports is loaded once. Our own modules are fresh for each file (vitest.config.ts).
   '--poolOptions.forks.isolate=false',
