@@ -14,7 +14,7 @@ import { listInRange } from './check.js';
 import type { Parts } from './parts.js';
 import { reportOfHistory } from './report.js';
 import type { PageRequest, ReportRequest } from './session/handle.js';
-import { oneEnd } from './session/request.js';
+import { endOf } from './session/request.js';
 
 const DAY_NS = 86_400_000_000_000n;
 const MAX_DAYS = 366n;
@@ -51,12 +51,10 @@ export class History {
 
   /** Events in the order of their times. Rejects with BAD_CURSOR, BAD_USER_INPUT or STORE_UNAVAILABLE. */
   async page(request: HistoryPageRequest): Promise<HistoryPage> {
-    const { first, last } = oneEnd(request.first, request.last, request.before, MAX_PAGE);
     const { events, ...page } = await this.#store.history(this.#query, {
       after: placeOf('after', request.after),
       before: placeOf('before', request.before),
-      limit: last ?? first ?? 0,
-      backwards: last !== undefined,
+      ...endOf(request, MAX_PAGE),
     });
     return {
       ...page,

@@ -6,7 +6,8 @@ import { Shelf, type SnapshotPlace } from '../snapshot/shelf.js';
 import { snapshotKinds, type SnapshotKind } from '../snapshot/reader.js';
 import type { Owner, Row } from '../snapshot/rows.js';
 import type { Parts } from './parts.js';
-import { oneEnd } from './session/request.js';
+import type { PageRequest } from './session/handle.js';
+import { endOf } from './session/request.js';
 
 const MAX_PAGE = 10_000;
 const KEPT_MS = 60_000;
@@ -15,13 +16,7 @@ const KEPT_BYTES = 64 << 20;
 export type SocketOwner = Owner;
 export type { SnapshotKind } from '../snapshot/reader.js';
 
-export interface SnapshotRequest {
-  readonly first?: number | undefined;
-  readonly last?: number | undefined;
-  readonly after?: string | undefined;
-  readonly before?: string | undefined;
-  readonly where?: unknown;
-}
+export type SnapshotRequest = Partial<PageRequest>;
 
 /** A page of a snapshot's rows. */
 export interface SnapshotPage {
@@ -36,7 +31,7 @@ export interface SnapshotPage {
   cursorAfter(index: number): string;
 }
 
-/** What there is now in all namespaces: processes, and the sockets that they have open. */
+/** What there is now in all namespaces: processes, and the sockets and files that they have open. */
 export class Snapshots {
   readonly #parts: Pick<Parts, 'snapshots' | 'schema'>;
   readonly #shelf = new Shelf({ keptMs: KEPT_MS, bytes: KEPT_BYTES });
@@ -56,7 +51,7 @@ export class Snapshots {
     { where: asked, ...range }: SnapshotRequest,
     container: string | null = null,
   ): Promise<SnapshotPage> {
-    const { first, last } = oneEnd(range.first, range.last, range.before, MAX_PAGE);
+    const { limit, backwards } = endOf(range, MAX_PAGE);
     if (!turns.isOpen) await turns.next('REQUEST');
     const where = this.#filter(kind, asked);
     const of = JSON.stringify([kind, where?.text ?? null, container]);
@@ -70,8 +65,8 @@ export class Snapshots {
     const snapshot = known?.snapshot ?? (await this.#take(caller, kind, where, container));
     const { length } = snapshot.rows;
     const [oldest, end] = [after?.at ?? 0, Math.max(0, before ? before.at - 1 : length)];
-    const from = last === undefined ? Math.min(oldest, end) : Math.max(oldest, end - last);
-    const to = Math.max(from, first === undefined ? end : Math.min(end, from + first));
+    const from = backwards ? Math.max(oldest, end - limit) : Math.min(oldest, end);
+    const to = Math.max(from, backwards ? end : Math.min(end, from + limit));
     // One that is read as a whole at once is not kept: there is nothing beside its only page.
     const id = known?.id ?? (to - from < length ? this.#shelf.keep(snapshot, of) : GONE);
     return {

@@ -1,6 +1,6 @@
 import type { Gap, TraceEvent } from '../event/event.js';
 import type { EventFilter } from '../filter/index.js';
-import { boundsOf, cursorOf } from '../session/cursor.js';
+import { cursorOf, type Bounds } from '../session/cursor.js';
 import { placeAt } from '../record/place.js';
 import { RowBatch } from '../record/row.js';
 import type { Page } from '../session/session.js';
@@ -13,11 +13,11 @@ export interface StoredSource {
   readonly trackers: readonly string[];
 }
 
-export interface PageArguments {
-  readonly first?: number;
-  readonly last?: number | null;
-  readonly after?: string | null;
-  readonly before?: string | null;
+/** Which page of a session's events: so many of them from one end of its bounds. */
+export interface PageArguments extends Bounds {
+  readonly limit: number;
+  /** The newest ones, still oldest first. */
+  readonly backwards: boolean;
   readonly where: EventFilter | null;
 }
 
@@ -25,25 +25,21 @@ export function queryOf({ id, trackers }: StoredSource, filter: EventFilter | nu
   return { sessions: [id], trackers, from: null, to: null, containers: null, filter };
 }
 
-/**
- * A page as a session in memory would return it; `next` is the place behind the last event, `total` how many there are. Rejects with
- * BAD_CURSOR.
- */
+/** A page as a session in memory would return it, of the events ahead of the place `end`. `total`: how many the session has. */
 export async function storedPage(
   source: StoredSource,
-  { first = 100, last, where, ...cursors }: PageArguments,
-  next: number,
+  { from, to, limit, backwards, where }: PageArguments,
+  end: number,
   total: number,
 ): Promise<Page> {
-  const { from, to } = boundsOf(cursors, source.id, next);
-  const isCut = to !== null && to < next;
+  const isCut = to !== null && to < end;
   const { events, ...page } = await source.store.page({
     ...queryOf(source, where),
     session: source.id,
     fromSeq: from ?? 0,
-    toSeq: isCut ? to : next,
-    limit: last ?? first,
-    backwards: last != null,
+    toSeq: isCut ? to : end,
+    limit,
+    backwards,
   });
   return {
     ...page,

@@ -27,7 +27,7 @@ import { aggregateStored } from '../aggregate.js';
 import { inRange, spanInRange } from '../check.js';
 import type { Parts } from '../parts.js';
 import { reportOfSession } from '../report.js';
-import { filterFor, filterInTurn, MAX_REPLAY, rangeOf, replayOf } from './request.js';
+import { endOf, filterFor, filterInTurn, MAX_PAGE, MAX_REPLAY, replayOf } from './request.js';
 import type {
   DeliveryStream,
   FollowRequest,
@@ -162,26 +162,27 @@ export class LiveSession implements SessionHandle {
 
   async page(request: PageRequest): Promise<Page> {
     const session = this.#session;
-    const range = rangeOf(request);
+    const { after, before } = request;
+    const { limit, backwards } = endOf(request, MAX_PAGE);
     const where = await filterInTurn(this.trackers, request.where, this.#parts);
     await session.refresh();
     session.touch();
     const recorded = this.#recorded();
-    const { last } = range;
     const next = session.nextSeq;
-    const { from, to } = boundsOf(range, session.id, next);
+    const { from, to } = boundsOf({ after, before }, session.id, next);
     // The lowest place that the page may reach.
-    const wanted = Math.max(from ?? 0, last === undefined || where ? 0 : (to ?? next) - last);
+    const wanted = Math.max(from ?? 0, !backwards || where ? 0 : (to ?? next) - limit);
     if (recorded && wanted < session.oldestSeq) {
-      const page = { ...range, where };
+      const page = { from, to, limit, backwards, where };
       const written = recorded.recorder.writtenSeq;
       // A page that is full of what is written already need not wait for the rest.
-      if (last === undefined && written > wanted) {
+      if (!backwards && written > wanted) {
         const whole = await storedPage(recorded.source, page, written, next);
         if (whole.hasNext) return whole;
       }
       if (await recorded.recorder.reach(next, REACH_MS)) return storedPage(recorded.source, page, next, next);
     }
+    const range = { ...(backwards ? { last: limit } : { first: limit }), after, before };
     return where ? session.pageWhere({ ...range, where }) : session.page(range);
   }
 

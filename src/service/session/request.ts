@@ -7,7 +7,9 @@ import type { PageRequest, SubscribeRequest } from './handle.js';
 
 /** Checks of what is asked of a session, wherever it is. */
 
-const MAX_PAGE = 100_000;
+/** Events. */
+export const MAX_PAGE = 100_000;
+const DEFAULT_PAGE = 100;
 export const MAX_REPLAY = 1_000_000;
 
 /** The argument `where`, for events of these trackers; null when it takes them all. Throws BAD_USER_INPUT. */
@@ -33,25 +35,18 @@ export async function filterInTurn(
   return filterFor(trackers, where, parts);
 }
 
-/** Throws BAD_USER_INPUT. */
-export function rangeOf({ first, last, after, before }: PageRequest): Omit<PageRequest, 'where'> {
-  const { first: oldest, last: newest } = oneEnd(first, last, before, MAX_PAGE);
-  return { first: oldest, last: newest, after, before };
+/** How many of what there is, counted from its oldest or, `backwards`, from its newest. */
+export interface PageEnd {
+  readonly limit: number;
+  readonly backwards: boolean;
 }
 
-/** From which end a page is read, and how much: from the oldest event on, unless `last` or a lone `before` says otherwise. */
-export function oneEnd(
-  first: number | undefined,
-  last: number | undefined,
-  before: string | undefined,
-  most: number,
-): { readonly first: number | undefined; readonly last: number | undefined } {
+/** From the oldest on, unless `last` or a lone `before` says otherwise. Throws BAD_USER_INPUT. */
+export function endOf({ first, last, before }: Omit<PageRequest, 'where'>, most: number): PageEnd {
   if (first !== undefined && last !== undefined)
     throw invalid('last', 'cannot be joined with `first`; give one of them');
-  const newest = last ?? (first === undefined && before !== undefined ? 100 : undefined);
-  return newest === undefined
-    ? { first: inRange('first', first ?? 100, 1, most), last: undefined }
-    : { first: undefined, last: inRange('last', newest, 1, most) };
+  const backwards = last !== undefined || (first === undefined && before !== undefined);
+  return { limit: inRange(backwards ? 'last' : 'first', last ?? first ?? DEFAULT_PAGE, 1, most), backwards };
 }
 
 /** Throws BAD_USER_INPUT. */

@@ -5,7 +5,7 @@ import { invalid } from '../../base/errors.js';
 import type { Gap } from '../../event/event.js';
 import type { BehaviourReport } from '../../event/report.js';
 import type { Asked } from '../../session/asked.js';
-import { parseCursor } from '../../session/cursor.js';
+import { boundsOf, parseCursor } from '../../session/cursor.js';
 import type { RecorderStats } from '../../session/recorder.js';
 import type { Page } from '../../session/session.js';
 import type { SessionOrigin, SessionState, SessionStats, StopReason } from '../../session/spec.js';
@@ -20,7 +20,7 @@ import { reportOfSession } from '../report.js';
 import type { PageRequest, ReportRequest, SessionHandle, SubscribeRequest } from './handle.js';
 import { specView, type SpecView } from './asked.js';
 import { storedOrigin, type Origin } from './origin.js';
-import { filterFor, filterInTurn, rangeOf, replayOf } from './request.js';
+import { endOf, filterFor, filterInTurn, MAX_PAGE, replayOf } from './request.js';
 
 /** A session that is in no memory any more: it reads like one that has stopped. */
 export class StoredSession implements SessionHandle {
@@ -170,10 +170,10 @@ export class StoredSession implements SessionHandle {
   }
 
   async page(request: PageRequest): Promise<Page> {
-    const range = rangeOf(request);
+    const end = endOf(request, MAX_PAGE);
     const where = await filterInTurn(this.trackers, request.where, this.#parts);
     const { nextSeq, events } = this.#record;
-    return storedPage(this.#source, { ...range, where }, nextSeq, events);
+    return storedPage(this.#source, { ...end, ...boundsOf(request, this.id, nextSeq), where }, nextSeq, events);
   }
 
   /** From a cursor on, or the last `replay`; ends with the last event that is stored. */
