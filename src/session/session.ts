@@ -80,8 +80,6 @@ export class Session {
   readonly #capture: Capture;
   readonly #buffer: SessionBuffer;
   readonly #readers = new Readers();
-  /** How long an event may wait, by reader. */
-  readonly #delays = new Set<{ readonly ms: number }>();
   readonly #ingest: Ingest;
   #source: SharedSource | null = null;
   /** Of its programs, those that are not loaded: also of programs that are detached again. */
@@ -394,9 +392,6 @@ export class Session {
     this.touch();
     const start = this.#buffer.startOf({ replay, after: cursor });
     const release = this.addDemand(demand);
-    const delay = { ms: maxDelayMs };
-    this.#delays.add(delay);
-    this.#applyDelay();
     const options = {
       ...start,
       id: `${this.id}.${this.#nextStream++}`,
@@ -406,12 +401,13 @@ export class Session {
       where,
       lends,
     };
-    return this.#readers.subscribe(options, () => {
+    const stream = this.#readers.subscribe(options, maxDelayMs, () => {
       release();
-      this.#delays.delete(delay);
       this.#applyDelay();
       this.touch();
     });
+    this.#applyDelay();
+    return stream;
   }
 
   /** A page of the events that it retains and that match. Rejects with BAD_CURSOR for a cursor that is not of this session. */
@@ -435,10 +431,10 @@ export class Session {
 
   /** How long an event may wait for others before it is handed over: as its least patient reader says. */
   get #delayMs(): number {
-    const least = Math.min(...[...this.#delays].map(({ ms }) => ms));
+    const { count, patienceMs } = this.#readers;
     // A store and a limit wait no longer than they would without a patient subscriber.
-    const others = !this.#delays.size || this.recorder || this.spec.limit !== null;
-    return others ? Math.min(DEFAULT_DELAY_MS, least) : least;
+    const others = count === 0 || this.recorder || this.spec.limit !== null;
+    return others ? Math.min(DEFAULT_DELAY_MS, patienceMs) : patienceMs;
   }
 
   #applyDelay(): void {

@@ -5,21 +5,25 @@ import { EventStream, type Selection, type StreamOptions, type SubscriberStats }
 export class Readers {
   readonly #streams = new Set<EventStream>();
   readonly #recorders: EventStream[] = [];
+  /** How long an event may wait for others, by subscriber, in milliseconds. */
+  readonly #delays = new Map<EventStream, number>();
   #ended: { readonly failure: Error | null } | null = null;
   /** Of those that have left. */
   #dropped = 0;
 
-  /** A subscriber; `onClose` is called once when it leaves or has read the end. */
-  subscribe(options: Omit<StreamOptions, 'onClose'>, onClose: () => void): EventStream {
+  /** A subscriber, for which an event may wait so long; `onClose` is called once when it leaves or has read the end. */
+  subscribe(options: Omit<StreamOptions, 'onClose'>, maxDelayMs: number, onClose: () => void): EventStream {
     const stream = new EventStream({
       ...options,
       onClose: (closed) => {
         this.#dropped += closed.stats.dropped;
         this.#streams.delete(closed);
+        this.#delays.delete(closed);
         onClose();
       },
     });
     this.#streams.add(stream);
+    this.#delays.set(stream, maxDelayMs);
     if (this.#ended) end(stream, this.#ended.failure);
     return stream;
   }
@@ -46,6 +50,11 @@ export class Readers {
   /** Subscribers are told of what they have not read by now, as a gap in a last delivery. */
   cut(): void {
     for (const stream of this.#streams) stream.cut();
+  }
+
+  /** How long an event may wait for the least patient subscriber, in milliseconds; infinity where there is none. */
+  get patienceMs(): number {
+    return Math.min(...this.#delays.values());
   }
 
   /** Subscribers that are there. */
