@@ -11,80 +11,9 @@
 #include "calls.bpf.h"
 #include "file.bpf.h"
 #include "path.bpf.h"
+#include "privilege_calls.bpf.h"
 #include "privilege_state.bpf.h"
 #include "task.bpf.h"
-
-enum privilege_operation {
-	PRIVILEGE_OPERATION_SET_UID = 1,
-	PRIVILEGE_OPERATION_SET_GID,
-	PRIVILEGE_OPERATION_SET_GROUPS,
-	PRIVILEGE_OPERATION_SET_CAPABILITIES,
-	PRIVILEGE_OPERATION_JOIN_NAMESPACE,
-	PRIVILEGE_OPERATION_UNSHARE,
-	PRIVILEGE_OPERATION_CLONE,
-	PRIVILEGE_OPERATION_CHANGE_ROOT,
-	PRIVILEGE_OPERATION_TRACE,
-	PRIVILEGE_OPERATION_READ_MEMORY,
-	PRIVILEGE_OPERATION_WRITE_MEMORY,
-	PRIVILEGE_OPERATION_TAKE_DESCRIPTOR,
-	PRIVILEGE_OPERATION_BPF,
-	PRIVILEGE_OPERATION_LOAD_MODULE,
-	PRIVILEGE_OPERATION_UNLOAD_MODULE,
-	PRIVILEGE_OPERATION_KEXEC,
-	PRIVILEGE_OPERATION_CREATE_MEMFD,
-	PRIVILEGE_OPERATION_USERFAULTFD,
-	PRIVILEGE_OPERATION_KEY,
-	PRIVILEGE_OPERATION_PRCTL,
-	PRIVILEGE_OPERATION_SECCOMP,
-	PRIVILEGE_OPERATION_PERF_EVENT,
-	PRIVILEGE_OPERATION_IO_PORTS,
-} __attribute__((packed));
-
-/* In this order in src/trackers/privilege.ts. */
-enum privilege_call {
-	PRIVILEGE_CALL_SETUID = 1,
-	PRIVILEGE_CALL_SETREUID,
-	PRIVILEGE_CALL_SETRESUID,
-	PRIVILEGE_CALL_SETFSUID,
-	PRIVILEGE_CALL_SETGID,
-	PRIVILEGE_CALL_SETREGID,
-	PRIVILEGE_CALL_SETRESGID,
-	PRIVILEGE_CALL_SETFSGID,
-	PRIVILEGE_CALL_SETGROUPS,
-	PRIVILEGE_CALL_CAPSET,
-	PRIVILEGE_CALL_SETNS,
-	PRIVILEGE_CALL_UNSHARE,
-	PRIVILEGE_CALL_CLONE,
-	PRIVILEGE_CALL_CLONE3,
-	PRIVILEGE_CALL_CHROOT,
-	PRIVILEGE_CALL_PIVOT_ROOT,
-	PRIVILEGE_CALL_PTRACE,
-	PRIVILEGE_CALL_PROCESS_VM_READV,
-	PRIVILEGE_CALL_PROCESS_VM_WRITEV,
-	PRIVILEGE_CALL_PIDFD_GETFD,
-	PRIVILEGE_CALL_BPF,
-	PRIVILEGE_CALL_INIT_MODULE,
-	PRIVILEGE_CALL_FINIT_MODULE,
-	PRIVILEGE_CALL_DELETE_MODULE,
-	PRIVILEGE_CALL_KEXEC_LOAD,
-	PRIVILEGE_CALL_KEXEC_FILE_LOAD,
-	PRIVILEGE_CALL_MEMFD_CREATE,
-	PRIVILEGE_CALL_USERFAULTFD,
-	PRIVILEGE_CALL_ADD_KEY,
-	PRIVILEGE_CALL_REQUEST_KEY,
-	PRIVILEGE_CALL_KEYCTL,
-	PRIVILEGE_CALL_PRCTL,
-	PRIVILEGE_CALL_SECCOMP,
-	PRIVILEGE_CALL_PERF_EVENT_OPEN,
-	PRIVILEGE_CALL_IOPL,
-	PRIVILEGE_CALL_IOPERM,
-} __attribute__((packed));
-
-/* A watched call's value: its number, its operation, and bits. */
-#define CALL(value) ((value)&127)
-#define OPERATION(value) ((value) >> 7 & 31)
-#define CALL_CHANGES (1 << 14) /* it can change credentials or namespaces of the caller */
-#define CALL_SHORT_IDS (1 << 15)
 
 struct privilege_event {
 	struct eu_header header; /* uid, gid and mount_ns are those before */
@@ -133,25 +62,7 @@ const volatile bool failed_only = false; /* option: only calls that fail */
 /* The server's process, or 0: to attach a session's programs it calls bpf(2) again and again. */
 const volatile __u32 eu_self = 0;
 
-/* What is done with a command, by its set and its number (privilege_command). */
-enum command_use {
-	COMMAND_REPORTED = 1,
-	COMMAND_CHANGES = 2, /* it can change credentials */
-};
-enum command_set {
-	COMMANDS_PTRACE = 1,
-	COMMANDS_BPF,
-	COMMANDS_KEYCTL,
-	COMMANDS_PRCTL,
-	COMMANDS_SECCOMP,
-};
-#define COMMAND_SETS 6
-#define COMMANDS 128
-const volatile __u16 privilege_commands[COMMAND_SETS * COMMANDS] = {};
-
-/* include/uapi/linux/prctl.h, keyctl.h, ptrace.h, bpf.h, capability.h, sched.h */
-#define PR_SET_VMA 0x53564d41
-#define PR_SET_PTRACER 0x59616d61
+/* include/uapi/linux/keyctl.h, ptrace.h, bpf.h, capability.h, sched.h */
 #define KEYCTL_JOIN_SESSION_KEYRING 1
 #define PTRACE_TRACEME 0
 #define PERF_FLAG_PID_CGROUP 4 /* include/uapi/linux/perf_event.h */
@@ -168,35 +79,6 @@ const volatile __u16 privilege_commands[COMMAND_SETS * COMMANDS] = {};
 
 #define NAME_MAX 256
 #define TEXT_MAX 4096
-
-/* ---- Commands ---- */
-
-static __always_inline __u32 set_of(__u32 call)
-{
-	switch (call) {
-	case PRIVILEGE_CALL_PTRACE: return COMMANDS_PTRACE;
-	case PRIVILEGE_CALL_BPF: return COMMANDS_BPF;
-	case PRIVILEGE_CALL_KEYCTL: return COMMANDS_KEYCTL;
-	case PRIVILEGE_CALL_PRCTL: return COMMANDS_PRCTL;
-	case PRIVILEGE_CALL_SECCOMP: return COMMANDS_SECCOMP;
-	default: return 0;
-	}
-}
-
-/* How the object uses a command. Numbers far above the others have places of their own; the last one is for all that have none. */
-static __always_inline __u32 command_use(__u32 set, __u32 number)
-{
-	__u32 place = number < COMMANDS - 3 ? number : COMMANDS - 1;
-
-	if (set == COMMANDS_PTRACE)
-		place = number < 64 ? number : (number & ~63U) == 0x4200 ? 64 + (number & 63) : COMMANDS - 1;
-	if (number == PR_SET_VMA)
-		place = COMMANDS - 3;
-	if (number == PR_SET_PTRACER)
-		place = COMMANDS - 2;
-	place += set * COMMANDS;
-	return place < COMMAND_SETS * COMMANDS ? privilege_commands[place] : 0;
-}
 
 /* ---- Calls that change the caller: what it was at their entry ---- */
 

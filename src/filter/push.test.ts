@@ -9,7 +9,7 @@ import { decode } from '../btf/decode.js';
 import { nativeAbi, syscallCode, syscallCodes, syscallName, type SyscallAbi } from '../linux/syscalls.js';
 import { Catalog } from '../catalog/catalog.js';
 import { loadTrackers } from '../catalog/load.js';
-import { openFlags } from '../trackers/open.js';
+import { openFlags } from '../tracker/open-flags.js';
 import { filterText, type Pools } from '../../test/support/filters.js';
 import { kernelTakes, type KernelRecord } from '../../test/support/kernel-model.js';
 import { holdsFor } from '../../test/support/property.js';

@@ -1,6 +1,6 @@
 import { deviceNumbers } from '../tracker/block.js';
 import { ifPath } from '../tracker/define.js';
-import { openFlags } from '../trackers/open.js';
+import { openFlags } from '../tracker/open-flags.js';
 import type { SnapshotDefinition } from './definition.js';
 
 export const fileSnapshot: SnapshotDefinition = {

@@ -1,7 +1,8 @@
 import { constants } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import tracker, { openFlags as namesOf } from './open.js';
+import { openFlags as namesOf } from '../tracker/open-flags.js';
+import tracker from './open.js';
 import { eventOf } from '../../test/support/record.js';
 
 const openFlags = (flags: number) => namesOf(BigInt(flags >>> 0));

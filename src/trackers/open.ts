@@ -1,42 +1,12 @@
 import { defineReport, ifSet } from '../tracker/define-report.js';
 import { defineTracker, ifPath, pushedErrno } from '../tracker/define.js';
+import { bitNames, type BitNames, openFlagBits, openFlags, UNKNOWN_OPEN_FLAGS } from '../tracker/open-flags.js';
 import { blindWithoutUring, uring } from '../tracker/uring.js';
 
-// include/uapi/asm-generic/fcntl.h; x86 has the same. O_SYNC holds O_DSYNC's bit, O_TMPFILE O_DIRECTORY's: longer ones first.
-const accessModes = ['O_RDONLY', 'O_WRONLY', 'O_RDWR', 'O_ACCMODE'] as const;
-const bits: readonly (readonly [name: string, bits: number])[] = [
-  ['O_CREAT', 0o100],
-  ['O_EXCL', 0o200],
-  ['O_NOCTTY', 0o400],
-  ['O_TRUNC', 0o1000],
-  ['O_APPEND', 0o2000],
-  ['O_NONBLOCK', 0o4000],
-  ['O_SYNC', 0o4010000],
-  ['O_DSYNC', 0o10000],
-  ['FASYNC', 0o20000],
-  ...(process.arch === 'arm64'
-    ? ([
-        ['O_DIRECT', 0o200000],
-        ['O_LARGEFILE', 0o400000],
-        ['O_TMPFILE', 0o20040000],
-        ['O_DIRECTORY', 0o40000],
-        ['O_NOFOLLOW', 0o100000],
-      ] as const)
-    : ([
-        ['O_DIRECT', 0o40000],
-        ['O_LARGEFILE', 0o100000],
-        ['O_TMPFILE', 0o20200000],
-        ['O_DIRECTORY', 0o200000],
-        ['O_NOFOLLOW', 0o400000],
-      ] as const)),
-  ['O_NOATIME', 0o1000000],
-  ['O_CLOEXEC', 0o2000000],
-  ['O_PATH', 0o10000000],
-];
 const CREATES = 0o100n | 0o20000000n; // O_CREAT, or the bit of O_TMPFILE that is its own
 
 // include/uapi/linux/openat2.h
-const resolveBits: typeof bits = [
+const resolveBits: BitNames = [
   ['RESOLVE_NO_XDEV', 0x01],
   ['RESOLVE_NO_MAGICLINKS', 0x02],
   ['RESOLVE_NO_SYMLINKS', 0x04],
@@ -44,42 +14,9 @@ const resolveBits: typeof bits = [
   ['RESOLVE_IN_ROOT', 0x10],
   ['RESOLVE_CACHED', 0x20],
 ];
-const LOW = 0xffffffffn;
-/** UNKNOWN_FLAGS: openat2's flags could not be read. */
-const unknown = 2n ** 64n - 1n;
-
-/** Names bits of an unsigned 64-bit number; those without a name are one hexadecimal number. All names are of the low 32 bits. */
-function bitNames(value: bigint, known: typeof bits): string[] {
-  const names: string[] = [];
-  let rest = Number(value & LOW) | 0;
-  for (const [name, mask] of known) {
-    if ((rest & mask) !== mask) continue;
-    names.push(name);
-    rest &= ~mask;
-  }
-  const unnamed = (value & ~LOW) | BigInt(rest >>> 0);
-  return unnamed ? [...names, `0x${unnamed.toString(16)}`] : names;
-}
-
-/** Names the bits of open's flags; what has no name is one hexadecimal number. Empty where they are not known. */
-export function openFlags(flags: bigint): string[] {
-  if (flags === unknown) return [];
-  return [accessModes[Number(flags & 3n)] ?? '', ...bitNames(flags & ~3n, bits)];
-}
-
-/** Without which bits `openFlags` has no such name. A longer name that holds the same bits comes before it. */
-function bitsOf(name: string): { mask: number; value: number; exact: boolean } | null {
-  const mode = accessModes.findIndex((known) => known === name);
-  if (mode >= 0) return { mask: 3, value: mode, exact: true };
-  const [, mask] = bits.find(([known]) => known === name) ?? [];
-  return mask === undefined
-    ? null
-    : { mask, value: mask, exact: !bits.some(([other, all]) => other !== name && (all & mask) !== 0) };
-}
-
 const WRITES: ReadonlySet<string> = new Set(['O_WRONLY', 'O_RDWR', 'O_TRUNC']);
 
-const mayCreate = (flags: bigint) => flags !== unknown && (flags & CREATES) !== 0n;
+const mayCreate = (flags: bigint) => flags !== UNKNOWN_OPEN_FLAGS && (flags & CREATES) !== 0n;
 
 export default defineTracker({
   name: 'open',
@@ -102,7 +39,7 @@ export default defineTracker({
   pushed: {
     errno: pushedErrno,
     fd: { kind: 'number', stem: 'fd', null: -1 },
-    flags: { kind: 'bits', stem: 'flags', bitsOf },
+    flags: { kind: 'bits', stem: 'flags', bitsOf: openFlagBits },
     path: { kind: 'text', stem: 'path', bytes: 64 },
     resolved: { kind: 'text', stem: 'resolved', bytes: 64 },
   },
