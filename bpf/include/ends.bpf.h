@@ -5,21 +5,6 @@
 
 #include "owner.bpf.h"
 
-/* The schema's TcpState has the same names. */
-enum eu_tcp_state {
-	EU_TCP_STATE_ESTABLISHED = 1,
-	EU_TCP_STATE_SYN_SENT,
-	EU_TCP_STATE_SYN_RECV,
-	EU_TCP_STATE_FIN_WAIT1,
-	EU_TCP_STATE_FIN_WAIT2,
-	EU_TCP_STATE_TIME_WAIT,
-	EU_TCP_STATE_CLOSE,
-	EU_TCP_STATE_CLOSE_WAIT,
-	EU_TCP_STATE_LAST_ACK,
-	EU_TCP_STATE_LISTEN,
-	EU_TCP_STATE_CLOSING,
-} __attribute__((packed));
-
 EU_WHERE_NUMBER(local_port);
 EU_WHERE_NUMBER(remote_port);
 EU_WHERE_ADDRESS(local_address);
@@ -38,7 +23,7 @@ static __always_inline __u8 eu_state_of(struct sock *sk)
 {
 	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
 
-	return state == EU_TCP_NEW_SYN_RECV ? TCP_SYN_RECV : state;
+	return state == EU_TCP_NEW_SYN_RECV ? EU_SOCKET_STATE_SYN_RECV : state;
 }
 
 /* `sk` may be a request for a connection or one in TIME_WAIT: these begin with the same members. */
@@ -49,7 +34,7 @@ static __always_inline void eu_read_ends(struct eu_ends *ends, struct sock *sk)
 	__builtin_memset(ends, 0, sizeof(*ends));
 	eu_sock_local_ip(sk, family, &ends->local_address);
 	eu_sock_remote_ip(sk, family, &ends->remote_address);
-	ends->local_port = BPF_CORE_READ((struct sock_common___net *)sk, skc_num);
+	ends->local_port = BPF_CORE_READ(sk, __sk_common.skc_num);
 	/* A socket that closes has given its port back. */
 	if (!ends->local_port && eu_is_full_sock(sk))
 		ends->local_port = eu_sock_local_port(sk);

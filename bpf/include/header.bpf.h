@@ -16,6 +16,18 @@ static __always_inline void eu_uring_fill(struct eu_header *h, struct task_struc
 		BPF_CORE_READ_INTO(&h->comm, task, group_leader, comm);
 }
 
+/* What the target says of its cgroup. */
+static __always_inline bool eu_cgroup_holds_header(const struct eu_header *h)
+{
+	__u64 id = h->cgroup_id;
+	__u8 *verdict;
+
+	if (!eu_by_cgroup)
+		return true;
+	verdict = bpf_map_lookup_elem(&eu_cgroups, &id);
+	return !verdict || *verdict == EU_KEEP || (*verdict == EU_SKIP_HOST && h->init_pid);
+}
+
 /* eu_target_holds of a process by its header. */
 static __always_inline bool eu_target_holds_header(const struct eu_header *h)
 {
@@ -40,14 +52,7 @@ static __always_inline bool eu_target_holds_header(const struct eu_header *h)
 		if (!bpf_map_lookup_elem(&eu_comms, &comm))
 			return false;
 	}
-	if (eu_by_cgroup) {
-		__u64 id = h->cgroup_id;
-		__u8 *verdict = bpf_map_lookup_elem(&eu_cgroups, &id);
-
-		if (verdict && (*verdict == EU_SKIP || (*verdict == EU_SKIP_HOST && !h->init_pid)))
-			return false;
-	}
-	return true;
+	return eu_cgroup_holds_header(h);
 }
 
 /* eu_task_passes of a process by its header. */

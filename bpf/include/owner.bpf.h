@@ -19,10 +19,6 @@
 #include "tcp.bpf.h"
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct sock_common___net {
-	possible_net_t skc_net;
-	__u16 skc_num;
-};
 struct net___cookie {
 	u64 net_cookie;
 };
@@ -34,13 +30,6 @@ struct sock_cgroup_data {
 };
 struct sock___cgroup {
 	struct sock_cgroup_data sk_cgrp_data;
-};
-struct bpf_iter_meta;
-struct bpf_iter__task_file {
-	struct bpf_iter_meta *meta;
-	struct task_struct *task;
-	u32 fd;
-	struct file *file;
 };
 #pragma clang attribute pop
 
@@ -81,7 +70,7 @@ struct {
 
 static __always_inline struct net *eu_net_of_sock(struct sock *sk)
 {
-	return BPF_CORE_READ((struct sock_common___net *)sk, skc_net.net);
+	return BPF_CORE_READ(sk, __sk_common.skc_net.net);
 }
 
 /*
@@ -139,8 +128,8 @@ static __always_inline void eu_own(struct sock *sk, bool inherited)
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(owner_state, struct sock *sk, int last_state, int state)
 {
-	if (sk->sk_protocol == IPPROTO_TCP && (state == TCP_SYN_SENT || state == TCP_LISTEN))
-		eu_own(sk, state == TCP_LISTEN);
+	if (sk->sk_protocol == IPPROTO_TCP && (state == EU_SOCKET_STATE_SYN_SENT || state == EU_SOCKET_STATE_LISTEN))
+		eu_own(sk, state == EU_SOCKET_STATE_LISTEN);
 	return 0;
 }
 
@@ -186,7 +175,7 @@ int owner_files(struct bpf_iter__task_file *ctx)
 		return 0;
 	owner->header = h;
 	owner->wanted = eu_header_wanted(&h);
-	owner->inherited = sk->__sk_common.skc_state == TCP_LISTEN;
+	owner->inherited = sk->__sk_common.skc_state == EU_SOCKET_STATE_LISTEN;
 	return 0;
 }
 
@@ -197,7 +186,7 @@ static __always_inline bool eu_is_full_sock(struct sock *sk)
 {
 	__u8 state = BPF_CORE_READ(sk, __sk_common.skc_state);
 
-	return state != TCP_TIME_WAIT && state != EU_TCP_NEW_SYN_RECV;
+	return state != EU_SOCKET_STATE_TIME_WAIT && state != EU_TCP_NEW_SYN_RECV;
 }
 
 /* The v2 cgroup of the process that made the socket; 0: not known, or the root's, as of sockets of the kernel. */
@@ -215,7 +204,6 @@ static __always_inline __u64 eu_cgroup_of_sock(struct sock *sk)
 static __always_inline bool eu_find_container(struct eu_header *h, struct sock *sk, struct net *net)
 {
 	struct eu_inhabitant *inhabitant;
-	__u8 *verdict;
 	__u64 cookie;
 
 	__builtin_memset(h, 0, sizeof(*h));
@@ -235,10 +223,7 @@ static __always_inline bool eu_find_container(struct eu_header *h, struct sock *
 	}
 	if (eu_by_pid || eu_by_uid || eu_by_comm || (eu_where && !eu_header_passes(h)))
 		return false;
-	if (!eu_by_cgroup)
-		return true;
-	verdict = bpf_map_lookup_elem(&eu_cgroups, &h->cgroup_id);
-	return !verdict || *verdict == EU_KEEP || (*verdict == EU_SKIP_HOST && h->init_pid);
+	return eu_cgroup_holds_header(h);
 }
 
 /* Whose a full socket is, or NULL. */

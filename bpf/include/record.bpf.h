@@ -78,6 +78,7 @@ struct eu_header {
 #define EU_EVENT(name) const struct name##_event *eu_event_##name __attribute__((unused))
 /* Keeps the enum that names the capture bits of a tracker in BTF: `enum NAME_capture { NAME_CAPTURE_FIELD }`. */
 #define EU_CAPTURES(name) const enum name##_capture *eu_captures_##name __attribute__((unused))
+
 /* The loader sets it before the verifier runs. */
 const volatile __u16 eu_tracker = 0;
 
@@ -160,6 +161,7 @@ __attribute__((noinline)) int eu_fill(struct eu_header *h)
 	return 0;
 }
 #endif
+
 /* ---- Memory and texts ---- */
 
 /*
@@ -178,10 +180,12 @@ struct eu_area {
 		__type(key, __u32);               \
 		__type(value, struct eu_area);    \
 	} eu_scratch_##name SEC(".maps")
+
 static __always_inline eu_str eu_text(__u32 offset, __u32 length)
 {
 	return length << 16 | offset;
 }
+
 /*
  * Appends a NUL-terminated string of user memory at *size; what is longer than `cap` - 1 is cut.
  * Null for memory that cannot be read: a null pointer, a page that is not present.
@@ -209,4 +213,5 @@ static __always_inline eu_str eu_put_kernel_str(struct eu_area *area, __u32 *siz
 	*size = offset + n;
 	return eu_text(offset, n);
 }
+
 #endif

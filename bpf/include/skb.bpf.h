@@ -7,9 +7,6 @@
 #include "packet.bpf.h"
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-typedef struct {
-	struct net *net;
-} possible_net_t;
 struct net_device {
 	possible_net_t nd_net;
 	int ifindex;

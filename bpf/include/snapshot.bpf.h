@@ -11,23 +11,6 @@
 
 #include "record.bpf.h"
 
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct seq_file;
-struct bpf_iter_meta {
-	struct seq_file *seq;
-};
-struct bpf_iter__task {
-	struct bpf_iter_meta *meta;
-	struct task_struct *task;
-};
-struct bpf_iter__task_file {
-	struct bpf_iter_meta *meta;
-	struct task_struct *task;
-	u32 fd;
-	struct file *file;
-};
-#pragma clang attribute pop
-
 /* src/kernel/snapshot.ts reads it. */
 struct eu_frame {
 	__u32 length; /* of the record, without what fills it up to a multiple of 8 */

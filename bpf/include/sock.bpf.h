@@ -12,6 +12,21 @@
 #define AF_INET6 10
 #define IPPROTO_TCP 6
 
+/* include/net/tcp_states.h. The schema's SocketState has the same names. */
+enum eu_socket_state {
+	EU_SOCKET_STATE_ESTABLISHED = 1,
+	EU_SOCKET_STATE_SYN_SENT,
+	EU_SOCKET_STATE_SYN_RECV,
+	EU_SOCKET_STATE_FIN_WAIT1,
+	EU_SOCKET_STATE_FIN_WAIT2,
+	EU_SOCKET_STATE_TIME_WAIT,
+	EU_SOCKET_STATE_CLOSE,
+	EU_SOCKET_STATE_CLOSE_WAIT,
+	EU_SOCKET_STATE_LAST_ACK,
+	EU_SOCKET_STATE_LISTEN,
+	EU_SOCKET_STATE_CLOSING,
+} __attribute__((packed));
+
 /* ---- Addresses ---- */
 
 static __always_inline void eu_map_ipv4(eu_ip *ip, __be32 address)

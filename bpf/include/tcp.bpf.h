@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
-/* TCP sockets: their states, the one behind a descriptor, and how much payload a connection has carried. */
+/* TCP sockets: the one behind a descriptor, and how much payload a connection has carried. */
 #ifndef EUNOMIA_TCP_BPF_H
 #define EUNOMIA_TCP_BPF_H
 
@@ -7,21 +7,7 @@
 #include "mptcp.bpf.h"
 #include "sock.bpf.h"
 
-/* include/net/tcp_states.h, include/net/sock.h */
-#define SHUTDOWN_MASK 3
-enum {
-	TCP_ESTABLISHED = 1,
-	TCP_SYN_SENT,
-	TCP_SYN_RECV,
-	TCP_FIN_WAIT1,
-	TCP_FIN_WAIT2,
-	TCP_TIME_WAIT,
-	TCP_CLOSE,
-	TCP_CLOSE_WAIT,
-	TCP_LAST_ACK,
-	TCP_LISTEN,
-	TCP_CLOSING,
-};
+#define SHUTDOWN_MASK 3 /* include/net/sock.h */
 
 /* The TCP socket that a file stands for, or NULL. Of an MPTCP socket, its first subflow. */
 static __always_inline struct sock *eu_tcp_socket(struct file *file)
@@ -45,7 +31,7 @@ static __always_inline struct sock *eu_tcp_socket_of(__u32 fd)
 
 /* What tells how to read a connection's counters when it ends. */
 struct eu_tcp_end {
-	__u32 last_state; /* the state before; TCP_CLOSE: not known */
+	__u32 last_state; /* the state before; EU_SOCKET_STATE_CLOSE: not known */
 	bool known;       /* `active` is known */
 	bool active;      /* this end connected */
 };
@@ -66,9 +52,9 @@ static __always_inline __u64 eu_tcp_sent(struct tcp_sock *tp, const struct eu_tc
 	__u32 next = BPF_CORE_READ(tp, snd_nxt);
 	__u64 most = BPF_CORE_READ(tp, bytes_acked) + (__u32)(next - BPF_CORE_READ(tp, snd_una)), least, segments;
 	bool fin_out = next == BPF_CORE_READ(tp, write_seq);
-	bool late = end->last_state == TCP_CLOSE;
-	bool fin = end->last_state == TCP_FIN_WAIT1 || end->last_state == TCP_FIN_WAIT2 ||
-		   end->last_state == TCP_CLOSING || end->last_state == TCP_LAST_ACK;
+	bool late = end->last_state == EU_SOCKET_STATE_CLOSE;
+	bool fin = end->last_state == EU_SOCKET_STATE_FIN_WAIT1 || end->last_state == EU_SOCKET_STATE_FIN_WAIT2 ||
+		   end->last_state == EU_SOCKET_STATE_CLOSING || end->last_state == EU_SOCKET_STATE_LAST_ACK;
 
 	if (most && fin && fin_out)
 		most--;
@@ -109,7 +95,7 @@ static __always_inline struct eu_tcp_bytes eu_tcp_bytes(struct sock *sk, const s
 		return bytes;
 	}
 	/* A disconnect (a reset by close(2)) has set the counters to 0, when a late report comes. */
-	if (end->last_state == TCP_CLOSE && !BPF_CORE_READ(sk, __sk_common.skc_dport))
+	if (end->last_state == EU_SOCKET_STATE_CLOSE && !BPF_CORE_READ(sk, __sk_common.skc_dport))
 		return bytes;
 	bytes.sent = eu_tcp_sent((struct tcp_sock *)sk, end);
 	bytes.received = eu_tcp_received(sk);

@@ -267,7 +267,15 @@ struct in6_addr {
 	__u8 s6_addr[16]; /* through a union in the kernel: read as a whole */
 };
 
+struct socket;
+
+typedef struct {
+	struct net *net;
+} possible_net_t;
+
 struct sock_common {
+	possible_net_t skc_net;
+	__u16 skc_num;
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
 	__be16 skc_dport;
@@ -287,7 +295,11 @@ struct sock {
 	socket_lock_t sk_lock;
 	int sk_err;
 	u8 sk_shutdown;
+	u16 sk_type;
 	u16 sk_protocol;
+	u32 sk_ack_backlog;
+	u32 sk_max_ack_backlog;
+	struct socket *sk_socket;
 };
 
 enum sock_flags {
@@ -320,6 +332,26 @@ struct linux_binprm {
 };
 
 struct pt_regs;
+
+/* What programs of iterators are given. */
+
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	u32 fd;
+	struct file *file;
+};
 
 /* include/uapi/linux/bpf.h: what programs of cgroups are given, and what they see of a socket */
 

@@ -7,21 +7,6 @@
 #include "file.bpf.h"
 #include "tcp.bpf.h"
 
-/* include/net/tcp_states.h. The schema's SocketState has the same names. */
-enum eu_socket_state {
-	EU_SOCKET_STATE_ESTABLISHED = 1,
-	EU_SOCKET_STATE_SYN_SENT,
-	EU_SOCKET_STATE_SYN_RECV,
-	EU_SOCKET_STATE_FIN_WAIT1,
-	EU_SOCKET_STATE_FIN_WAIT2,
-	EU_SOCKET_STATE_TIME_WAIT,
-	EU_SOCKET_STATE_CLOSE,
-	EU_SOCKET_STATE_CLOSE_WAIT,
-	EU_SOCKET_STATE_LAST_ACK,
-	EU_SOCKET_STATE_LISTEN,
-	EU_SOCKET_STATE_CLOSING,
-} __attribute__((packed));
-
 struct socket_event {
 	struct eu_header header; /* of a process that has it open */
 	__u64 inode;
@@ -55,19 +40,6 @@ struct socket_event {
 EU_EVENT(socket);
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct possible_net {
-	struct net *net;
-};
-struct sock_common___snapshot {
-	struct possible_net skc_net;
-};
-struct sock___snapshot {
-	struct sock_common___snapshot __sk_common;
-	struct socket *sk_socket;
-	u32 sk_ack_backlog;
-	u32 sk_max_ack_backlog;
-	u16 sk_type;
-};
 struct tcp_sock___snapshot {
 	u32 srtt_us;
 	u32 mdev_us;
@@ -114,8 +86,8 @@ static __always_inline void put_inet(struct socket_event *event, struct sock *sk
 	    event->state == EU_SOCKET_STATE_CLOSE)
 		event->listening = true;
 	if (event->state == EU_SOCKET_STATE_LISTEN) {
-		event->backlog = BPF_CORE_READ((struct sock___snapshot *)sk, sk_ack_backlog);
-		event->backlog_limit = BPF_CORE_READ((struct sock___snapshot *)sk, sk_max_ack_backlog);
+		event->backlog = BPF_CORE_READ(sk, sk_ack_backlog);
+		event->backlog_limit = BPF_CORE_READ(sk, sk_max_ack_backlog);
 	}
 }
 
@@ -149,10 +121,9 @@ static __always_inline void put_unix(struct eu_area *area, __u32 *size, struct s
 
 	event->listening = event->state == EU_SOCKET_STATE_LISTEN;
 	if (event->listening)
-		event->backlog_limit = BPF_CORE_READ((struct sock___snapshot *)sk, sk_max_ack_backlog);
+		event->backlog_limit = BPF_CORE_READ(sk, sk_max_ack_backlog);
 	if (peer)
-		event->peer_inode =
-			BPF_CORE_READ((struct sock___snapshot *)peer, sk_socket, file, f_path.dentry, d_inode, i_ino);
+		event->peer_inode = BPF_CORE_READ(peer, sk_socket, file, f_path.dentry, d_inode, i_ino);
 	length = BPF_CORE_READ(address, len);
 	if (length <= FAMILY_BYTES)
 		return;
@@ -197,9 +168,9 @@ int snap_socket(struct bpf_iter__task_file *ctx)
 	eu_fill_task(&event->header, task);
 	event->fd = ctx->fd;
 	event->inode = BPF_CORE_READ(file, f_path.dentry, d_inode, i_ino);
-	event->net_ns = BPF_CORE_READ((struct sock___snapshot *)sk, __sk_common.skc_net.net, ns.inum);
+	event->net_ns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	event->family = eu_sock_family(sk);
-	event->socket_type = BPF_CORE_READ((struct sock___snapshot *)sk, sk_type);
+	event->socket_type = BPF_CORE_READ(sk, sk_type);
 	event->protocol = BPF_CORE_READ(sk, sk_protocol);
 	event->srtt_ns = event->rtt_variation_ns = EU_NO_DURATION;
 	event->local_port = event->remote_port = -1;

@@ -40,17 +40,6 @@ EU_WHERE_ADDRESS(address);
 const volatile bool failed_only = false; /* option: only calls that fail */
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct possible_net {
-	struct net *net;
-};
-struct sock_common___bind {
-	struct possible_net skc_net;
-};
-struct sock___bind {
-	struct sock_common___bind __sk_common;
-	u32 sk_max_ack_backlog;
-	u16 sk_type;
-};
 struct io_listen {
 	int backlog;
 };
@@ -80,7 +69,7 @@ static __always_inline __u32 backlog_of(struct sock *sk)
 {
 	if (BPF_CORE_READ(sk, sk_protocol) == IPPROTO_MPTCP)
 		sk = BPF_CORE_READ((struct mptcp_sock *)sk, first);
-	return BPF_CORE_READ((struct sock___bind *)sk, sk_max_ack_backlog);
+	return BPF_CORE_READ(sk, sk_max_ack_backlog);
 }
 
 /* Not static: verified once a program. */
@@ -99,7 +88,7 @@ __attribute__((noinline)) int report(const struct bind_args *args, __u64 socket,
 	if (failed_only && ret >= 0)
 		return 0;
 	family = eu_sock_family(sk);
-	type = BPF_CORE_READ((struct sock___bind *)sk, sk_type);
+	type = BPF_CORE_READ(sk, sk_type);
 	if (args->operation == BIND_OPERATION_BIND && args->address.family && args->address.family != EU_NO_FAMILY)
 		requested = bpf_ntohs(args->address.port);
 	if (args->operation == BIND_OPERATION_BIND && (ret < 0 || at_submit)) {
@@ -133,7 +122,7 @@ __attribute__((noinline)) int report(const struct bind_args *args, __u64 socket,
 	event->requested_port = requested;
 	event->requested_backlog = args->operation == BIND_OPERATION_LISTEN ? args->backlog : 0;
 	event->backlog = args->operation == BIND_OPERATION_LISTEN && ret >= 0 && !at_submit ? backlog_of(sk) : ~0U;
-	event->net_ns = BPF_CORE_READ((struct sock___bind *)sk, __sk_common.skc_net.net, ns.inum);
+	event->net_ns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	event->address = address;
 	eu_submit(event);
 	return 0;

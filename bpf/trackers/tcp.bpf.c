@@ -93,7 +93,7 @@ struct report {
 	__u64 duration_ns;
 	__u32 operation;
 	__s32 errno;
-	__u32 last_state; /* of CLOSE: the state before; TCP_CLOSE: not known */
+	__u32 last_state; /* of CLOSE: the state before; EU_SOCKET_STATE_CLOSE: not known */
 	__u16 family;     /* of the remote address that connect(2) was given; 0: none that could be read */
 	__u16 port;       /* network order */
 	eu_ip remote;
@@ -232,7 +232,7 @@ static __always_inline void established(__u64 key, int last_state)
 		emit(&r);
 	} else if (c && c->phase == OPEN) {
 		c->since = now; /* accepted before the handshake's end: TCP Fast Open */
-	} else if (last_state == TCP_SYN_RECV) {
+	} else if (last_state == EU_SOCKET_STATE_SYN_RECV) {
 		struct connection queued = { .since = now, .phase = QUEUED, .known = true };
 
 		/* The socket is in the accept queue already: accept may be quicker, and its entry stays. */
@@ -247,8 +247,8 @@ static __always_inline void closed(struct sock *sk, __u64 key, int last_state)
 	__u64 now = bpf_ktime_get_boot_ns();
 
 	if (!c) { /* as in left() */
-		if ((last_state != TCP_ESTABLISHED && last_state != TCP_CLOSE_WAIT) || !sk->sk_lock.owned ||
-		    eu_by_mptcp_worker(sk))
+		if ((last_state != EU_SOCKET_STATE_ESTABLISHED && last_state != EU_SOCKET_STATE_CLOSE_WAIT) ||
+		    !sk->sk_lock.owned || eu_by_mptcp_worker(sk))
 			return;
 		own(&r.connection, OPEN);
 		r.operation = TCP_OPERATION_CLOSE;
@@ -280,7 +280,7 @@ static __always_inline void closed(struct sock *sk, __u64 key, int last_state)
 		break;
 	case OPEN: r.operation = TCP_OPERATION_CLOSE; break;
 	default: /* QUEUED, which accept may be about to replace, or FAILED: nothing to tell */
-		if (last_state == TCP_CLOSE)
+		if (last_state == EU_SOCKET_STATE_CLOSE)
 			bpf_map_delete_elem(&tcp_sockets, &key);
 		return;
 	}
@@ -310,13 +310,14 @@ int BPF_PROG(tcp_state, struct sock *sk, int last_state, int state)
 
 	if (sk->sk_protocol != IPPROTO_TCP)
 		return 0;
-	if (state == TCP_SYN_SENT && !eu_is_joining(sk))
+	if (state == EU_SOCKET_STATE_SYN_SENT && !eu_is_joining(sk))
 		connecting(key);
-	else if (state == TCP_ESTABLISHED)
+	else if (state == EU_SOCKET_STATE_ESTABLISHED)
 		established(key, last_state);
-	else if (state == TCP_CLOSE)
+	else if (state == EU_SOCKET_STATE_CLOSE)
 		closed(sk, key, last_state);
-	else if (last_state == TCP_ESTABLISHED || (last_state == TCP_CLOSE_WAIT && state == TCP_LAST_ACK))
+	else if (last_state == EU_SOCKET_STATE_ESTABLISHED ||
+		 (last_state == EU_SOCKET_STATE_CLOSE_WAIT && state == EU_SOCKET_STATE_LAST_ACK))
 		left(sk, key);
 	return 0;
 }
@@ -328,7 +329,7 @@ int BPF_PROG(tcp_state, struct sock *sk, int last_state, int state)
 SEC("tp_btf/tcp_destroy_sock")
 int BPF_PROG(tcp_destroyed, struct sock *sk)
 {
-	closed(sk, (__u64)sk, TCP_CLOSE);
+	closed(sk, (__u64)sk, EU_SOCKET_STATE_CLOSE);
 	return 0;
 }
 
@@ -348,10 +349,11 @@ static __always_inline void accepted(struct sock *sk)
 	emit(&r);
 	bpf_map_update_elem(&tcp_sockets, &key, &r.connection, BPF_ANY);
 	/* The peer may have reset it before: then nobody has reported the close. */
-	if (BPF_CORE_READ(sk, __sk_common.skc_state) == TCP_CLOSE && !bpf_map_delete_elem(&tcp_sockets, &key)) {
+	if (BPF_CORE_READ(sk, __sk_common.skc_state) == EU_SOCKET_STATE_CLOSE &&
+	    !bpf_map_delete_elem(&tcp_sockets, &key)) {
 		r.operation = TCP_OPERATION_CLOSE;
 		r.duration_ns = since(&r.connection, bpf_ktime_get_boot_ns());
-		r.last_state = TCP_CLOSE;
+		r.last_state = EU_SOCKET_STATE_CLOSE;
 		emit(&r);
 	}
 }
@@ -427,7 +429,7 @@ static __always_inline void tcp_uring_accepted(struct sock *sk)
 	__u64 key = (__u64)sk;
 	struct connection *c = bpf_map_lookup_elem(&tcp_sockets, &key);
 
-	if ((!c || c->phase == QUEUED) && BPF_CORE_READ(sk, __sk_common.skc_state) != TCP_LISTEN)
+	if ((!c || c->phase == QUEUED) && BPF_CORE_READ(sk, __sk_common.skc_state) != EU_SOCKET_STATE_LISTEN)
 		accepted(sk);
 }
 

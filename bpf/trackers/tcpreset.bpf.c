@@ -23,7 +23,7 @@ struct tcpreset_event {
 	__u16 remote_port;
 	__u8 ip_version;
 	enum tcpreset_direction direction;
-	enum eu_tcp_state state; /* 0: there is no socket */
+	enum eu_socket_state state; /* 0: there is no socket */
 	__u8 reserved;
 	char reason[EU_ENUM_NAME_LEN]; /* empty: not known */
 };

@@ -24,7 +24,7 @@ struct tcpretrans_event {
 	__u16 local_port;
 	__u16 remote_port;
 	__u8 ip_version;
-	enum eu_tcp_state state;
+	enum eu_socket_state state;
 	enum tcpretrans_reason reason;
 	bool established; /* the following are of a connection, and not of a request for one */
 	eu_errno errno;
@@ -78,7 +78,7 @@ static __always_inline enum tcpretrans_reason reason_of(struct sock *sk, __u8 st
 {
 	struct inet_connection_sock___retransmit *icsk = (void *)sk;
 
-	if (state == TCP_SYN_SENT || state == TCP_SYN_RECV)
+	if (state == EU_SOCKET_STATE_SYN_SENT || state == EU_SOCKET_STATE_SYN_RECV)
 		return TCPRETRANS_REASON_HANDSHAKE;
 	switch (BPF_CORE_READ_BITFIELD_PROBED(icsk, icsk_ca_state)) {
 	case TCP_CA_RECOVERY: return TCPRETRANS_REASON_FAST;
@@ -148,7 +148,8 @@ int BPF_PROG(retrans_segment, struct sock *sk, struct sk_buff *skb)
 SEC("tp_btf/tcp_retransmit_synack")
 int BPF_PROG(retrans_synack, struct sock *sk, struct request_sock *request)
 {
-	struct tcpretrans_event *event = begin(sk, (void *)request, TCP_SYN_RECV, TCPRETRANS_REASON_HANDSHAKE);
+	struct tcpretrans_event *event =
+		begin(sk, (void *)request, EU_SOCKET_STATE_SYN_RECV, TCPRETRANS_REASON_HANDSHAKE);
 
 	if (!event)
 		return 0;

@@ -2,7 +2,7 @@ import type { PushedField } from './define.js';
 
 // Of trackers of TCP that include ends.bpf.h.
 
-/** `enum eu_tcp_state` of ends.bpf.h, by its values from 1. */
+/** `enum eu_socket_state` of sock.bpf.h, by its values from 1. */
 export const tcpStates = [
   'ESTABLISHED',
   'SYN_SENT',

@@ -1,6 +1,7 @@
 import { deviceName, type DeviceType } from '../linux/device.js';
 import { defineTracker } from '../tracker/define.js';
 import { flagNames, type Flags } from '../tracker/flag.js';
+import { pushedEnum } from '../tracker/operation.js';
 
 const types = ['BLOCK', 'CHARACTER'];
 // include/uapi/linux/bpf.h: BPF_DEVCG_ACC_*
@@ -31,7 +32,7 @@ export default defineTracker({
   indexed: ['name'],
   trigger: 'd=$(mktemp -d); mknod $d/kmsg c 1 11; rm -r $d',
   pushed: {
-    type: { kind: 'code', stem: 'type', max: types.length, read: (code) => types[code - 1] ?? null },
+    type: pushedEnum('type', types),
     major: { kind: 'number', stem: 'major' },
     minor: { kind: 'number', stem: 'minor' },
     access: { kind: 'bits', stem: 'access', bitsOf },

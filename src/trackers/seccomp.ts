@@ -1,6 +1,6 @@
 import { defineReport, ifListed } from '../tracker/define-report.js';
 import { defineTracker, pushedErrno } from '../tracker/define.js';
-import { operationMask } from '../tracker/operation.js';
+import { operationMask, pushedEnum } from '../tracker/operation.js';
 import { nameField, pushedName, restrictingCalls, syscallConstants, syscallSelection } from '../tracker/syscall-set.js';
 
 /** `enum seccomp_action` of the object, in its order. */
@@ -44,7 +44,7 @@ export default defineTracker({
     nr: { kind: 'number', stem: 'nr' },
     name: pushedName,
     errno: pushedErrno,
-    action: { kind: 'code', stem: 'action', max: actions.length, read: (code) => actions[code - 1] ?? null },
+    action: pushedEnum('action', actions),
   },
   fields: {
     name: nameField,
