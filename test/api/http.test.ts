@@ -322,15 +322,16 @@ describe('over HTTP', () => {
   });
 
   it('says of each code of an error what it means and what to do', async () => {
-    const { json } = await post(server.url, {
+    interface Data {
+      readonly server: { readonly errorCodes: readonly { readonly code: string }[] };
+      readonly __type: { readonly enumValues: readonly { readonly name: string }[] };
+    }
+    const { json } = await post<Data>(server.url, {
       query:
         '{ server { errorCodes { code meaning remedy httpStatus } } __type(name: "ErrorCode") { enumValues { name } } }',
     });
     expect(json.errors).toBeUndefined();
-    const { server: about, __type } = json.data as unknown as {
-      server: { errorCodes: { code: string; httpStatus: number | null }[] };
-      __type: { enumValues: { name: string }[] };
-    };
+    const { server: about, __type } = dataOf(json);
     expect(about.errorCodes.map(({ code }) => code).sort()).toEqual(__type.enumValues.map(({ name }) => name).sort());
     expect(about.errorCodes).toContainEqual({
       code: 'BAD_CURSOR',
