@@ -2,6 +2,7 @@ import type { Work } from '../base/turn.js';
 import { sorted } from '../base/turn.js';
 import type { ProcessView, TraceEvent } from '../event/event.js';
 import type { RecordBatch } from '../record/batch.js';
+import type { EventView } from '../record/view.js';
 
 /** A row of a snapshot: what a record says, as an event of it would. */
 export type Row = TraceEvent;
@@ -50,31 +51,64 @@ function* matching(batch: RecordBatch, matches: Matches | null): Work<readonly R
  * first process says, with all who have the socket as `owners`.
  */
 export function* socketRows(batch: RecordBatch, matches: Matches | null): Work<readonly Row[]> {
-  const bySocket = new Map<string, { readonly records: Row[]; matched: boolean }>();
+  const bySocket = new Map<number, Socket>();
   for (let i = 0; i < batch.count; i++) {
     if (i % PIECE === PIECE - 1) yield;
     const record = batch.event(i);
-    const inode = Reflect.get(record, 'inode') as string;
-    const known = bySocket.get(inode) ?? { records: [], matched: false };
-    bySocket.set(inode, known);
-    known.records.push(record);
-    known.matched ||= !matches || matches(record);
+    // The kernel counts them in 32 bits (fs/inode.c, get_next_ino).
+    const inode = Number(Reflect.get(record, 'inode'));
+    const socket = bySocket.get(inode) ?? { inode, records: [], matched: false };
+    bySocket.set(inode, socket);
+    socket.records.push(record);
+    socket.matched ||= !matches || matches(record);
   }
-  const rows: { readonly inode: bigint; readonly row: Row }[] = [];
-  for (const [inode, { records, matched }] of bySocket) {
+  const found = yield* sorted(
+    [...bySocket.values()].filter(({ matched }) => matched),
+    (a, b) => a.inode - b.inode,
+  );
+  const rows: Row[] = [];
+  for (const { records } of found) {
     if (rows.length % PIECE === PIECE - 1) yield;
-    if (matched) rows.push({ inode: BigInt(inode), row: socketRow(records) });
+    rows.push(socketRow(batch, records));
   }
-  return (yield* sorted(rows, (a, b) => (a.inode < b.inode ? -1 : a.inode > b.inode ? 1 : 0))).map(({ row }) => row);
+  return rows;
+}
+
+interface Socket {
+  readonly inode: number;
+  readonly records: Row[];
+  matched: boolean;
 }
 
 /** The record of the first owner, which has the fields, with the property `owners`. */
-function socketRow(records: readonly Row[]): Row {
-  const ordered = [...records].sort((a, b) => a.process.pid - b.process.pid || a.process.tid - b.process.tid);
-  const [first] = ordered;
-  return Object.create(first ?? null, {
-    owners: { get: () => ownersOf(ordered), enumerable: true },
-  }) as Row;
+function socketRow(batch: RecordBatch, records: Row[]): Row {
+  if (records.length > 1) records.sort((a, b) => a.process.pid - b.process.pid || a.process.tid - b.process.tid);
+  const [first] = records;
+  const View = first?.constructor as EventView;
+  return new (owned(View))(batch, Reflect.get(Object(first), 'at') as number, records);
+}
+
+type OwnedView = new (batch: RecordBatch, at: number, records: readonly Row[]) => Row;
+const ownedViews = new WeakMap<EventView, OwnedView>();
+
+/** A class, and not a property of each row: objects with properties or a prototype of their own are slow to make and to read. */
+function owned(View: EventView): OwnedView {
+  const known = ownedViews.get(View);
+  if (known) return known;
+  const made = class extends View {
+    readonly #records: readonly Row[];
+
+    constructor(batch: RecordBatch, at: number, records: readonly Row[]) {
+      super(batch, at);
+      this.#records = records;
+    }
+
+    get owners(): readonly Owner[] {
+      return ownersOf(this.#records);
+    }
+  };
+  ownedViews.set(View, made);
+  return made;
 }
 
 function ownersOf(ordered: readonly Row[]): readonly Owner[] {
