@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* file: one record for each open descriptor of each process, whatever it stands for. */
-#include "snapshot.bpf.h"
+#include "descriptors.bpf.h"
 #include "path.bpf.h"
 
 /* The type bits of the mode, shifted; include/uapi/linux/stat.h. The schema's FileType has the same names. */
@@ -57,7 +57,7 @@ int snap_file(struct bpf_iter__task_file *ctx)
 	struct eu_path path;
 	__u32 size = sizeof(*event);
 
-	if (!task || !file)
+	if (!task || !file || !eu_tells_descriptors(ctx->meta, task))
 		return 0;
 	area = eu_snapshot_area();
 	if (!area)

@@ -3,7 +3,7 @@
  * socket: one record for each descriptor that stands for a socket, of all families and network namespaces. Not by the iterators of
  * sockets (iter/tcp, iter/udp, iter/unix): those see one network namespace, and know no process.
  */
-#include "snapshot.bpf.h"
+#include "descriptors.bpf.h"
 #include "file.bpf.h"
 #include "tcp.bpf.h"
 
@@ -157,7 +157,7 @@ int snap_socket(struct bpf_iter__task_file *ctx)
 	if (!task || !file)
 		return 0;
 	socket = bpf_sock_from_file(file);
-	if (!socket)
+	if (!socket || !eu_tells_descriptors(ctx->meta, task))
 		return 0;
 	sk = BPF_CORE_READ(socket, sk);
 	area = eu_snapshot_area();

@@ -354,6 +354,33 @@ describe('open files', () => {
   });
 });
 
+describe('a process whose first thread has ended', () => {
+  it('has each table of descriptors once, however many threads share it', async () => {
+    const child = start(program, ['leaderless']);
+    expect(await firstLine(child)).toBe('ready');
+    const pid = Number(child.pid);
+    const threads = (await readdir(`/proc/${pid}/task`)).map(Number).filter((tid) => tid !== pid);
+    expect(threads).toHaveLength(5);
+    const files = await take('openFiles', `process.pid == ${pid}`);
+    const fdsOf = (tid: number) =>
+      files.filter(({ process }) => process.tid === tid).map((row) => `${String(row['fd'])} ${String(row['path'])}`);
+    const tids = [...new Set(files.map(({ process }) => process.tid))];
+    expect(tids).toHaveLength(2);
+    for (const tid of tids) {
+      const names = await readdir(`/proc/${pid}/task/${tid}/fd`);
+      const links = names.map(async (fd) => `${fd} ${await readlink(`/proc/${pid}/task/${tid}/fd/${fd}`)}`);
+      expect(fdsOf(tid).sort()).toEqual((await Promise.all(links)).sort());
+    }
+    const sockets = await take('sockets', `process.pid == ${pid} && family == "AF_INET"`);
+    const owned = sockets
+      .map(({ owners }) => owners.map(({ process, fds }) => ({ tid: process.tid, fds })))
+      .sort((a, b) => b.length - a.length);
+    // The one from before is in both tables, the other one in one.
+    expect(owned.map((owners) => owners.map(({ tid }) => tid))).toEqual([tids, tids.slice(1)]);
+    expect(owned.flat().every(({ fds }) => fds.includes(800) || fds.includes(900))).toBe(true);
+  });
+});
+
 describe('the kernel', () => {
   const alone = new KernelThread();
   afterAll(() => alone.close());

@@ -87,6 +87,27 @@ static void *own_files(void *unused) /* a thread with descriptors of its own */
 	dup2(TRY(socket(AF_INET, SOCK_DGRAM, 0)), 900);
 	return pause_for_ever(unused);
 }
+static const char *own_status(void)
+{
+	static char text[4096];
+	int fd = TRY(open("/proc/self/status", O_RDONLY));
+
+	text[TRY(read(fd, text, sizeof(text) - 1))] = 0;
+	close(fd);
+	return text;
+}
+static void *two_with_own_files(void *unused)
+{
+	pthread_t thread;
+
+	TRY(unshare(CLONE_FILES));
+	dup2(TRY(socket(AF_INET, SOCK_DGRAM, 0)), 900);
+	pthread_create(&thread, NULL, pause_for_ever, NULL);
+	while (!strstr(own_status(), "Z (zombie)"))
+		usleep(1000);
+	wait_for_end();
+	exit(0);
+}
 
 int main(int argc, char **argv)
 {
@@ -134,6 +155,16 @@ int main(int argc, char **argv)
 			pause_for_ever(0);
 		}
 		wait_for_end();
+	} else if (
+		is(what,
+		   "leaderless")) { /* its first thread has ended; two of its others share descriptors of their own */
+		pthread_t thread;
+
+		TRY(dup2(TRY(socket(AF_INET, SOCK_DGRAM, 0)), 800));
+		for (int i = 0; i < 3; i++)
+			pthread_create(&thread, NULL, pause_for_ever, NULL);
+		pthread_create(&thread, NULL, two_with_own_files, NULL);
+		pthread_exit(NULL);
 	} else if (is(what, "files")) { /* DIRECTORY */
 		int fd, pipes[2];
 
