@@ -255,6 +255,23 @@ describe('what is refused', () => {
     expect(await error(`{ processes(after: "${cursor}") { totalCount } }`)).toMatchObject({ code: 'SNAPSHOT_GONE' });
   });
 
+  it('is what nobody waits for any more, which is no defect', async () => {
+    const gone = new AbortController();
+    tell('process', [{ pid: 1 }]);
+    const read = fixture.kernel.records.get('process');
+    fixture.kernel.records.set('process', () => {
+      gone.abort();
+      return read?.() ?? new KernelError('reading', 'EIO', '');
+    });
+    const result = await executeLocally(
+      fixture.service,
+      { query: '{ processes { totalCount } }' },
+      callerOf('viewer', gone.signal),
+    );
+    if (isStream(result)) throw new Error('a stream');
+    expect(result.errors?.map(({ extensions }) => extensions['code'])).toEqual(['CANCELLED']);
+  });
+
   it('is what the kernel cannot, with its errno, and once it can it is read', async () => {
     fixture.kernel.records.set('socket', () => new KernelError('loading socket.bpf.o', 'EPERM', 'needs root'));
     expect(await error('{ sockets { totalCount } }')).toEqual({

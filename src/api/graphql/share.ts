@@ -22,7 +22,10 @@ export class ClientShare {
   /** Of large results one exists at a time, from the beginning of its operation until it has left. */
   readonly #large = new Gate(1);
 
-  /** Reads next to nothing, once fewer do. Rejects with CANCELLED when the caller has gone before. */
+  /**
+   * Reads next to nothing, once fewer do. Rejects with CANCELLED when the caller has gone before, and where the work ends with the signal's
+   * reason.
+   */
   short<Result>(work: () => Result | Promise<Result>, { signal }: Caller): Promise<Result> {
     return behind(this.#short, work, signal);
   }
@@ -47,6 +50,8 @@ async function behind<Result>(gate: Gate, work: () => Result | Promise<Result>, 
   if (leave instanceof EunomiaError) throw leave;
   try {
     return await work();
+  } catch (error) {
+    throw signal.aborted && error === signal.reason ? cancelled() : error;
   } finally {
     leave();
   }
