@@ -4,7 +4,7 @@ import { turns } from '../base/turn.js';
 import { filterOf, FilterFields, type EventFilter } from '../filter/index.js';
 import { Shelf, type SnapshotPlace } from '../snapshot/shelf.js';
 import { snapshotKinds, type SnapshotKind } from '../snapshot/reader.js';
-import type { Owner, Row } from '../snapshot/rows.js';
+import { recordsOf, type Owner, type Row } from '../snapshot/rows.js';
 import type { Parts } from './parts.js';
 import type { PageRequest } from './session/handle.js';
 import { endOf } from './session/request.js';
@@ -27,6 +27,8 @@ export interface SnapshotPage {
   readonly total: number;
   readonly hasNext: boolean;
   readonly hasPrevious: boolean;
+  /** How many rows one of the page counts as, for what it takes to read it: a socket has a list of owners. */
+  weightOf(index: number): number;
   /** The place behind a row of the page. */
   cursorAfter(index: number): string;
 }
@@ -69,13 +71,15 @@ export class Snapshots {
     const to = Math.max(from, backwards ? end : Math.min(end, from + limit));
     // One that is read as a whole at once is not kept: there is nothing beside its only page.
     const id = known?.id ?? (to - from < length ? this.#shelf.keep(snapshot, of) : GONE);
+    const rows = snapshot.rows.slice(from, to);
     return {
       takenAt: snapshot.takenAt,
       complete: snapshot.complete,
-      rows: snapshot.rows.slice(from, to),
+      rows,
       total: length,
       hasNext: to < length,
       hasPrevious: from > 0,
+      weightOf: (index) => recordsOf(rows[index]),
       cursorAfter: (index) => this.#shelf.cursorOf(id, from + index + 1),
     };
   }

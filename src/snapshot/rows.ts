@@ -88,6 +88,13 @@ function socketRow(batch: RecordBatch, records: Row[]): Row {
   return new (owned(View))(batch, Reflect.get(Object(first), 'at') as number, records);
 }
 
+const RECORDS = Symbol('records');
+
+/** How many records a row is made of. */
+export function recordsOf(row: Row | undefined): number {
+  return (Reflect.get(Object(row), RECORDS) as number | undefined) ?? 1;
+}
+
 type OwnedView = new (batch: RecordBatch, at: number, records: readonly Row[]) => Row;
 const ownedViews = new WeakMap<EventView, OwnedView>();
 
@@ -105,6 +112,10 @@ function owned(View: EventView): OwnedView {
 
     get owners(): readonly Owner[] {
       return ownersOf(this.#records);
+    }
+
+    get [RECORDS](): number {
+      return this.#records.length;
     }
   };
   ownedViews.set(View, made);

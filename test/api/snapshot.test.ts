@@ -1,7 +1,8 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { executeLocally } from '../../src/api/graphql/local.js';
 import { isStream } from '../../src/api/graphql/executor.js';
 import { KernelError } from '../../src/base/errors.js';
+import { turns } from '../../src/base/turn.js';
 import { layoutOf, packed, recordOf, type Values } from '../support/record.js';
 import { callerOf, createFixture, type Fixture } from './support.js';
 
@@ -223,6 +224,51 @@ describe('sockets', () => {
       '{ a: sockets { totalCount } b: sockets { totalCount } c: sockets { totalCount } d: processes { totalCount } }',
     );
     expect(fixture.kernel.snapshots).toBeLessThan(4);
+  });
+});
+
+describe('sockets that many processes have open', () => {
+  const owners = 'nodes { inode owners { fds process { pid comm } } }';
+
+  it.each([
+    ['by graphql-js', ''],
+    ['compiled', 'sessions { events { nodes { bootNs } } }'],
+  ])('are executed in turns, %s: their owners count, not only they', async (how, more) => {
+    const [sockets, processes] = [how === 'compiled' ? 40 : 4, how === 'compiled' ? 100 : 1000];
+    tell(
+      'socket',
+      Array.from({ length: sockets * processes }, (_, i) => ({
+        inode: 1 + (i % sockets),
+        netNs: 5,
+        family: 1,
+        pid: 1 + Math.floor(i / sockets),
+        tid: 1 + Math.floor(i / sockets),
+        cgroupId: HOST,
+        comm: comm('worker'),
+      })),
+    );
+    const [first] = (await fixture.service.snapshots.page(callerOf('viewer'), 'sockets', {})).rows;
+    let turn = 0;
+    const inOneTurn = new Map<number, number>();
+    vi.spyOn(turns, 'isOpen', 'get').mockReturnValue(false);
+    vi.spyOn(turns, 'next').mockImplementation(async () => {
+      await new Promise<void>((resolve) => setImmediate(resolve));
+      turn++;
+    });
+    vi.spyOn(Object.getPrototypeOf(first?.process) as { comm: string }, 'comm', 'get').mockImplementation(() => {
+      inOneTurn.set(turn, (inOneTurn.get(turn) ?? 0) + 1);
+      return 'worker';
+    });
+    const found = await data<{ sockets: { nodes: { owners: { process: { pid: number } }[] }[] } }>(
+      `{ sockets { ${owners} } ${more} }`,
+    );
+    vi.restoreAllMocks();
+    const pids = Array.from({ length: processes }, (_, i) => i + 1);
+    expect(found.sockets.nodes).toHaveLength(sockets);
+    for (const node of found.sockets.nodes) expect(node.owners.map(({ process }) => process.pid)).toEqual(pids);
+    expect([...inOneTurn.values()].reduce((sum, count) => sum + count)).toBe(sockets * processes);
+    // A window is over behind the entry that fills it.
+    expect(Math.max(...inOneTurn.values())).toBeLessThanOrEqual(256 + 100);
   });
 });
 

@@ -35,6 +35,8 @@ export interface ConnectionOptions<Node> {
   readonly pageInfo: () => object;
   readonly gaps: readonly object[];
   readonly totalCount?: string | null;
+  /** How many entries the one at an index counts as: more than one where it has a long list of its own. */
+  readonly weightOf?: (index: number) => number;
 }
 
 /**
@@ -63,6 +65,15 @@ export class Connection<Node = unknown> {
     this.#lists.clear();
   }
 
+  /** Behind the last entry of the window that begins with this one. */
+  windowEnd(from: number): number {
+    const { weightOf } = this.#options;
+    if (!weightOf) return Math.min(from + WINDOW, this.length);
+    let to = from;
+    for (let weight = 0; to < this.length && weight < WINDOW; to++) weight += weightOf(to);
+    return to;
+  }
+
   get nodes(): readonly unknown[] {
     const { events } = this.#options;
     return this.#list('nodes', (index) => events[index]);
@@ -88,7 +99,8 @@ export class Connection<Node = unknown> {
     const known = this.#lists.get(name);
     if (known) return known;
     const { from, to } = this.#window ?? { from: 0, to: this.length };
-    const list = this.#window || this.length <= WINDOW ? entries(from, to, make) : promised(to, make);
+    const isWhole = this.#window !== null || this.windowEnd(0) === this.length;
+    const list = isWhole ? entries(from, to, make) : promised(to, make, (at) => this.windowEnd(at));
     this.#lists.set(name, list);
     return list;
   }
@@ -99,7 +111,13 @@ export class Connection<Node = unknown> {
  * in a turn of its own.
  */
 export function inWindows<Item>(list: readonly Item[]): readonly (Item | Promise<Item>)[] {
-  return list.length <= WINDOW ? list : promised(list.length, (index) => list[index] as Item);
+  return list.length <= WINDOW
+    ? list
+    : promised(
+        list.length,
+        (index) => list[index] as Item,
+        (from) => from + WINDOW,
+      );
 }
 
 function entries(from: number, to: number, make: (index: number) => unknown): unknown[] {
@@ -108,11 +126,19 @@ function entries(from: number, to: number, make: (index: number) => unknown): un
   return list;
 }
 
-function promised<Item>(length: number, make: (index: number) => Item): Promise<Item>[] {
+function promised<Item>(
+  length: number,
+  make: (index: number) => Item,
+  windowEnd: (from: number) => number,
+): Promise<Item>[] {
   const list: Promise<Item>[] = [];
   let turn = Promise.resolve();
+  let end = windowEnd(0);
   for (let i = 0; i < length; i++) {
-    if (i > 0 && i % WINDOW === 0) turn = turn.then(() => turns.next('REQUEST'));
+    if (i === end) {
+      turn = turn.then(() => turns.next('REQUEST'));
+      end = windowEnd(i);
+    }
     list.push(turn.then(() => make(i)));
   }
   return list;

@@ -11,7 +11,7 @@ import {
 } from 'graphql';
 import { compileQuery, isCompiledQuery } from 'graphql-jit';
 import { turns } from '../../base/turn.js';
-import { WINDOW, type Connection } from './connection.js';
+import type { Connection } from './connection.js';
 import type { ExecutionContext } from './context.js';
 import type { Run } from './run.js';
 
@@ -29,7 +29,7 @@ const LISTS: ReadonlySet<string> = new Set(['nodes', 'edges']);
 /** Long connections of one run of a compiled operation: the run itself reads the first window of each, `complete` the others, in turns. */
 export class Windows {
   readonly #run: Run;
-  readonly #open: { readonly connection: Connection; readonly info: GraphQLResolveInfo }[] = [];
+  readonly #open: { readonly connection: Connection; readonly info: GraphQLResolveInfo; readonly end: number }[] = [];
 
   constructor(run: Run) {
     this.#run = run;
@@ -41,9 +41,10 @@ export class Windows {
 
   /** Called where a field of the operation resolves to the connection. */
   add(connection: Connection, info: GraphQLResolveInfo): void {
-    if (connection.length <= WINDOW) return;
-    connection.look(0, WINDOW);
-    this.#open.push({ connection, info });
+    const end = connection.windowEnd(0);
+    if (end === connection.length) return;
+    connection.look(0, end);
+    this.#open.push({ connection, info, end });
   }
 
   /**
@@ -55,15 +56,16 @@ export class Windows {
     context: ExecutionContext,
     variables: Readonly<Record<string, unknown>>,
   ): Promise<boolean> {
-    for (const { connection, info } of this.#open) {
+    for (const { connection, info, end } of this.#open) {
       const target = valueAt(data, info.path);
       if (!isObject(target)) continue;
       const read = readOf(info);
       if (!read) return false;
-      for (let from = WINDOW; from < connection.length; from += WINDOW) {
+      for (let from = end, to: number; from < connection.length; from = to) {
         if (!turns.isOpen) await turns.next('REQUEST');
         if (context.caller.signal.aborted) return true;
-        connection.look(from, from + WINDOW);
+        to = connection.windowEnd(from);
+        connection.look(from, to);
         const part = await this.#run.of(() => read(connection, context, variables));
         if (!part || part.errors) return false;
         for (const [key, entries] of Object.entries(part.data ?? {})) {

@@ -1,7 +1,7 @@
 import type { GraphQLResolveInfo } from 'graphql';
 import type { QueryProcessesArgs } from '../../../generated/schema.js';
-import type { SnapshotKind, SnapshotPage } from '../../../service/snapshots.js';
-import { Connection, pageOf } from '../connection.js';
+import type { SnapshotKind, SnapshotPage, SocketOwner } from '../../../service/snapshots.js';
+import { Connection, inWindows, pageOf } from '../connection.js';
 import type { RequestContext } from '../context.js';
 import { typed, type ResolverMap } from './types.js';
 
@@ -26,6 +26,7 @@ export class SnapshotConnection extends Connection {
       }),
       gaps: [],
       totalCount: String(page.total),
+      weightOf: (index) => page.weightOf(index),
     });
     this.takenAt = page.takenAt;
     this.complete = page.complete;
@@ -59,5 +60,11 @@ export const snapshotResolvers = {
     processes: ofContainer('processes'),
     sockets: ofContainer('sockets'),
     openFiles: ofContainer('openFiles'),
+  },
+  Socket: {
+    // A compiled operation takes no promises in a list.
+    owners: typed<{ readonly owners: readonly SocketOwner[] }>(({ owners }, _args, { windows }) =>
+      windows ? owners : inWindows(owners),
+    ),
   },
 } satisfies ResolverMap;
