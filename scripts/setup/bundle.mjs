@@ -58,7 +58,7 @@ export async function bundleSource() {
     return;
   say('bundling src/');
   // Only now: it is installed by the step before.
-  const { build } = await import('esbuild');
+  const { build, stop } = await import('esbuild');
   const out = join(cache, 'bundle');
   rmSync(out, { recursive: true, force: true });
   const { metafile } = await build({
@@ -83,6 +83,7 @@ export async function bundleSource() {
   }).catch((error) => {
     throw new SetupError(`src/ cannot be bundled:\n${error.message}`);
   });
+  await stop(); // else its process stays as long as this one, which may go on as the server
   checkLateImports(metafile.inputs);
   // A server that runs from here imports some chunks late: what it has is removed by the build after the next one.
   const files = filesUnder('.cache/bundle').map((file) => file.replace('.cache/bundle/', 'dist/'));
@@ -90,7 +91,7 @@ export async function bundleSource() {
   for (const file of [...files.filter(isChunk), ...files.filter((one) => !isChunk(one))])
     copy(file.replace('dist/', '.cache/bundle/'), file);
   const written = [...files, ...types.map((file) => `dist/${file}`), notices];
-  const kept = new Set([...written, ...filesBefore()]);
+  const kept = new Set([...written, ...filesBefore().filter(isChunk)]);
   for (const file of filesUnder('dist')) if (!file.startsWith('dist/bpf/') && !kept.has(file)) rmSync(join(root, file));
   writeFileSync(list, JSON.stringify(written));
   for (const file of types) copy(`build/${file}`, `dist/${file}`);

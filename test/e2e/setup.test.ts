@@ -108,13 +108,17 @@ describe('the set-up of a clean checkout', () => {
   });
 
   it('removes what was compiled from sources that are gone, and makes again what was deleted', async () => {
-    writeFileSync(join(checkout, 'src/gone.ts'), 'export const x = 1;\n');
+    // A server looks for trackers in their folder: one that is left there keeps it from starting.
+    const source = join(checkout, 'src/trackers/gone.ts');
+    const compiled = () => ['build', 'dist'].map((folder) => existsSync(join(checkout, folder, 'trackers/gone.js')));
+    writeFileSync(source, 'export const x = 1;\n');
     expect((await setUp()).code).toBe(0);
-    expect(existsSync(join(checkout, 'build/gone.js'))).toBe(true);
-    rmSync(join(checkout, 'src/gone.ts'));
+    expect(compiled()).toEqual([true, true]);
+    rmSync(source);
+    expect((await setUp()).code).toBe(0);
+    expect(compiled()).toEqual([false, false]);
     rmSync(join(checkout, 'dist'), { recursive: true });
     expect((await setUp()).code).toBe(0);
-    expect(existsSync(join(checkout, 'build/gone.js'))).toBe(false);
     // And makes again what was deleted.
     expect(existsSync(join(checkout, 'dist/main.js'))).toBe(true);
     expect(objects().size).toBeGreaterThan(0);
