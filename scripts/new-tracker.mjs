@@ -1,6 +1,7 @@
 // `npm run new-tracker NAME`: the three files of a tracker and its kernel test, from templates that compile, load and pass. Then builds.
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { format } from './format.mjs';
 import { setUpOrExit } from './setup.mjs';
 import { root } from './setup/project.mjs';
 
@@ -90,6 +91,7 @@ for (const [file, text] of Object.entries(files)) {
   process.stdout.write(`${file}\n`);
 }
 await setUpOrExit();
+await format(true);
 process.stdout.write('when its `trigger` makes an event: npm run samples\n');
 
 function refuse(why) {
