@@ -34,9 +34,10 @@ export function withConnection(command: Command): Command {
   const { engines, logLevel } = generalSettings;
   return command
     .addOption(
-      new Option('--server <url>', 'use the server at this URL; without it, the command loads the trackers itself').env(
-        'EUNOMIA_SERVER',
-      ),
+      new Option(
+        '--server <url>',
+        'use the server at this URL; without it, the command does itself what a server would',
+      ).env('EUNOMIA_SERVER'),
     )
     .addOption(
       new Option(

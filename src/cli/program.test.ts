@@ -108,6 +108,11 @@ const sockets = [
   },
 ];
 
+const emptyOperand = (argument: string) =>
+  new GraphQLError(`${argument}: 1:7: an operand is missing\n  bad ==\n        ^`, {
+    extensions: { code: 'BAD_USER_INPUT' },
+  });
+
 /** A server of the real schema, whose sessions play a script of batches and then wait for their end. */
 class FakeServer implements LocalServer {
   readonly sessions: Session[] = [];
@@ -148,7 +153,8 @@ class FakeServer implements LocalServer {
               ]
             : []),
         ],
-        sockets: (_: unknown, args: { after?: string | null }) => {
+        sockets: (_: unknown, args: { where?: { expr?: string }; after?: string | null }) => {
+          if (args.where?.expr === 'bad ==') throw emptyOperand('where.expr');
           this.asked.push({ ...args });
           const page = args.after == null ? 0 : 1;
           return {
@@ -167,10 +173,7 @@ class FakeServer implements LocalServer {
             throw new GraphQLError('input.for: "soon" is no duration like 10s', {
               extensions: { code: 'BAD_USER_INPUT' },
             });
-          if (input.where?.expr === 'bad ==')
-            throw new GraphQLError('input.where.expr: 1:7: an operand is missing\n  bad ==\n        ^', {
-              extensions: { code: 'BAD_USER_INPUT' },
-            });
+          if (input.where?.expr === 'bad ==') throw emptyOperand('input.where.expr');
           this.sessions.push({
             input,
             wanted: '',
@@ -360,6 +363,7 @@ describe('eunomia run', () => {
     [['run', 'exec:fail'], /no option "fail"; did you mean "failed"/],
     [['run', 'exec', '--for', 'soon'], /input.for: "soon" is no duration/],
     [['run', 'exec', '--where', 'bad =='], /--where: 1:7: an operand is missing\n {2}bad ==\n {8}\^/],
+    [['sockets', '--where', 'bad =='], /^eunomia: --where: 1:7: an operand is missing\n {2}bad ==\n {8}\^/m],
     [['run', 'exec', '--limit', '0'], /--limit: "0" is no whole number/],
     [['run', 'exec', '-o', 'xml'], /Allowed choices are table, json, csv/],
     [['run', 'exec', '--server', 'nowhere'], /no URL like/],

@@ -89,7 +89,8 @@ export function addReport(program: Command, world: World): void {
   });
   command
     .description(
-      'report what a container did: programs, files, network, DNS, system calls, process exits, privileges, capabilities',
+      'report what a container did: programs, files, network, DNS, system calls (also those that seccomp refused), process ' +
+        'exits, privileges, capabilities',
     )
     .argument('[container]', 'name, id or id prefix of the container; with --compare: the earlier report')
     .argument('[other]', 'with --compare: the later report')

@@ -1,5 +1,4 @@
 import { Option, type Command } from 'commander';
-import { EunomiaError } from '../base/errors.js';
 import type { Client } from '../client/client.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import { checkFlags } from './effect.js';
@@ -8,7 +7,7 @@ import { trackerDocument, type TrackerInfo } from './field.js';
 import { parseSetting, parseTracker, resolveTrackers, targetInput, trackerInputs, type TargetFlags } from './input.js';
 import { createPrinter, type Format, type Printer } from './printer.js';
 import { readEvents, type StopCause } from './stream.js';
-import { append, collect, UsageError, wholeNumber } from './usage.js';
+import { append, collect, inFlag, wholeNumber } from './usage.js';
 
 interface Flags extends ConnectionFlags, TargetFlags {
   readonly where?: string;
@@ -108,7 +107,7 @@ async function run(client: Client, names: readonly string[], flags: Flags, world
       },
     )
     .catch((error: unknown) => {
-      throw inWhere(error);
+      throw inFlag(error);
     });
   try {
     await print(client, startSession.id, printer, flags, world);
@@ -118,12 +117,6 @@ async function run(client: Client, names: readonly string[], flags: Flags, world
       .query('mutation Remove($id: ID!) { removeSession(id: $id) }', { id: startSession.id })
       .catch(() => undefined);
   }
-}
-
-/** The server names the argument; who typed it knows the flag. The place in the expression stays. */
-function inWhere(error: unknown): unknown {
-  const [, message] = (error instanceof EunomiaError && /^input\.where(?:\.expr)?: (.*)$/s.exec(error.message)) || [];
-  return message === undefined ? error : new UsageError(`--where: ${message}`);
 }
 
 async function print(client: Client, id: string, printer: Printer, flags: Flags, world: World): Promise<void> {

@@ -2,7 +2,7 @@ import { Option, type Command } from 'commander';
 import type { Client } from '../client/client.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import { cellOf, Table } from './format.js';
-import { wholeNumber } from './usage.js';
+import { inFlag, wholeNumber } from './usage.js';
 import type { World } from './world.js';
 
 interface Flags extends ConnectionFlags {
@@ -135,7 +135,11 @@ async function list(listing: Listing, flags: Flags, client: Client, world: World
   let isWhole = true;
   for (;;) {
     const first = Math.min(PAGE, flags.limit - rows.length);
-    const { page }: { page: Page } = await client.query<{ page: Page }>(document, { where, first, after });
+    const { page }: { page: Page } = await client
+      .query<{ page: Page }>(document, { where, first, after })
+      .catch((error: unknown) => {
+        throw inFlag(error);
+      });
     rows.push(...page.nodes);
     isWhole = page.complete;
     after = page.pageInfo.endCursor;

@@ -1,4 +1,5 @@
 import { splitList } from '../options/kind.js';
+import { EunomiaError } from '../base/errors.js';
 import { UsageError } from '../base/usage.js';
 
 export { UsageError };
@@ -20,4 +21,11 @@ export function wholeNumber(flag: string, least: number, most: number): (value: 
     if (/^\d+$/.test(value) && number >= least && number <= most) return number;
     throw new UsageError(`${flag}: ${JSON.stringify(value)} is no whole number from ${least} to ${most}`);
   };
+}
+
+/** The server names the argument `where`; who typed it knows the flag. The place in the expression stays. */
+export function inFlag(error: unknown): unknown {
+  const [, message] =
+    (error instanceof EunomiaError && /^(?:input\.)?where(?:\.expr)?: (.*)$/s.exec(error.message)) || [];
+  return message === undefined ? error : new UsageError(`--where: ${message}`);
 }
