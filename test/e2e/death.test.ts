@@ -4,7 +4,7 @@ import type { Readable } from 'node:stream';
 import { WebSocket } from 'ws';
 import { expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
-import { heldIds, nothing, remaining } from '../support/bpf.js';
+import { heldIds, released } from '../support/bpf.js';
 import { start } from '../support/workload.js';
 import { until } from '../support/until.js';
 
@@ -108,5 +108,5 @@ it('ends with an error, and leaves nothing in the kernel, when the kernel thread
   const [code] = await exited;
   expect(code).toBe(1);
   expect(await told).toContain('KERNEL_THREAD_ENDED');
-  await until('the kernel has freed all', () => JSON.stringify(remaining(ids)) === JSON.stringify(nothing));
+  await released(ids);
 });

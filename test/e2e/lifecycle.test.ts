@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
-import { heldIds, heldPrograms, nothing, remaining, type BpfIds } from '../support/bpf.js';
+import { heldIds, heldPrograms, released } from '../support/bpf.js';
 import { sharedServer, startServer, startSession, statsOf, stopSession, type TestServer } from '../support/server.js';
 import { run, work } from '../support/workload.js';
 import { until } from '../support/until.js';
@@ -18,10 +18,6 @@ interface Events {
     readonly gap: { readonly lost: string; readonly dropped: string } | null;
     readonly events: readonly { readonly path: string | null }[];
   };
-}
-
-async function gone(ids: BpfIds): Promise<void> {
-  await until('the kernel has freed all', () => JSON.stringify(remaining(ids)) === JSON.stringify(nothing));
 }
 
 async function stateOf(server: TestServer, id: string): Promise<{ state: string; stopReason: string | null } | null> {
@@ -45,7 +41,7 @@ describe('a server that ends', () => {
     expect(ids.programs.size).toBeGreaterThanOrEqual(8);
     expect(ids.links.size).toBeGreaterThanOrEqual(8);
     expect(await server.end(signal)).toBe(0);
-    await gone(ids);
+    await released(ids);
     await expect(fetch(server.url)).rejects.toThrow();
   });
 
@@ -70,7 +66,7 @@ describe('a server that ends', () => {
     const ids = heldIds(server.pid);
     expect(Math.min(ids.programs.size, ids.links.size, ids.maps.size)).toBeGreaterThanOrEqual(8);
     expect(await server.end('SIGKILL')).toBe('SIGKILL');
-    await gone(ids);
+    await released(ids);
   });
 });
 

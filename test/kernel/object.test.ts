@@ -8,7 +8,7 @@ import type { Attachment } from '../../src/kernel/attach.js';
 import { loadLibbpf } from '../../src/kernel/libbpf.js';
 import { BpfObject } from '../../src/kernel/object.js';
 import { root } from '../../src/base/paths.js';
-import { heldIds, heldPrograms, nothing, remaining } from '../support/bpf.js';
+import { heldIds, heldPrograms, released } from '../support/bpf.js';
 import { compileBpf, compileC, ended, run, scratch, start, work, workloadPath } from '../support/workload.js';
 import { until } from '../support/until.js';
 
@@ -387,7 +387,7 @@ describe('an object', () => {
     expect(ids.maps.size).toBeGreaterThan(0);
     await object.close();
     await object.close();
-    await until('the kernel has freed all', () => JSON.stringify(remaining(ids)) === JSON.stringify(nothing));
+    await released(ids);
     expect(heldIds()).toEqual({ programs: new Set(), maps: new Set(), links: new Set() });
   });
 });

@@ -10,7 +10,7 @@ import { KernelThread } from '../../src/kernel/thread.js';
 import { snapshotKinds, SnapshotReader, type SnapshotKind } from '../../src/snapshot/reader.js';
 import type { Owner } from '../../src/snapshot/rows.js';
 import { openFlags } from '../../src/tracker/open-flags.js';
-import { heldIds, heldPrograms, nothing, remaining } from '../support/bpf.js';
+import { heldIds, heldPrograms, released } from '../support/bpf.js';
 import { harness } from '../support/session.js';
 import { until } from '../support/until.js';
 import { compileC, firstLine, scratch, start } from '../support/workload.js';
@@ -400,7 +400,7 @@ describe('the kernel', () => {
     expect(made.links.size).toBe(0); // only while it is read
     expect(heldPrograms().filter((name) => name === 'snap_socket')).toHaveLength(2); // this one, and the harness's
     await alone.close();
-    expect(remaining(made)).toEqual(nothing);
+    await released(made);
   });
 
   it('is asked for an iterator that it does not load, and says why', async () => {

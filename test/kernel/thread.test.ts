@@ -4,7 +4,7 @@ import type { SourceSpec } from '../../src/kernel/protocol.js';
 import { objectPath } from '../../src/base/paths.js';
 import { uring } from '../../src/tracker/uring.js';
 import { KernelThread } from '../../src/kernel/thread.js';
-import { heldIds, heldPrograms, nothing, remaining } from '../support/bpf.js';
+import { heldIds, heldPrograms, released } from '../support/bpf.js';
 import { createHarness, harness, startTracker, type Harness } from '../support/session.js';
 import { specOf } from '../support/spec.js';
 import { compileBpf, work, workloadPath } from '../support/workload.js';
@@ -37,10 +37,6 @@ function thread(): KernelThread {
 afterEach(async () => {
   for (const made of threads.splice(0)) await made.close();
 });
-
-async function gone(ids: ReturnType<typeof heldIds>): Promise<void> {
-  await until('the kernel has freed all', () => JSON.stringify(remaining(ids)) === JSON.stringify(nothing));
-}
 
 describe('the kernel thread', () => {
   it('counts exactly, by what it sent and by what the kernel counted: produced = lost + received', async () => {
@@ -141,11 +137,11 @@ describe('the kernel thread', () => {
       'process_exit',
     ]);
     await first.close();
-    await gone(ids);
+    await released(ids);
     expect(heldPrograms()).toEqual(['exec_done', 'exec_failed', 'follow_exit', 'follow_fork', 'process_exit']);
     const rest = heldIds();
     await second.close();
-    await gone(rest);
+    await released(rest);
     expect(await first.close()).toMatchObject({ produced: [], lost: [] }); // again: nothing to do
   });
 
@@ -203,7 +199,7 @@ describe('the kernel thread', () => {
     const ids = heldIds();
     await kernel.close();
     await kernel.close();
-    await gone(ids);
+    await released(ids);
     await expect(kernel.load(spec('open'), () => {})).rejects.toMatchObject({ code: 'KERNEL_THREAD_ENDED' });
   });
 });
@@ -231,7 +227,7 @@ describe('sessions', () => {
     expect(heldIds()).toEqual(before);
     const own = (which: 'programs' | 'maps' | 'links') =>
       new Set([...during[which]].filter((id) => !before[which].has(id)));
-    await gone({ programs: own('programs'), maps: own('maps'), links: own('links') });
+    await released({ programs: own('programs'), maps: own('maps'), links: own('links') });
     expect(open.session).toMatchObject({ state: 'STOPPED', stopReason: 'REQUESTED', error: null });
   });
 

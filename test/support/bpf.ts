@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import koffi from 'koffi';
+import { untilHolds } from './until.js';
 
 /** What the kernel itself says of its BPF programs, maps and links: a witness beside our own code. */
 
@@ -53,13 +54,20 @@ function read(path: string): string {
 }
 
 /** Those of `ids` that are still in the kernel. */
-export function remaining(ids: BpfIds): Record<Kind, number[]> {
+function remaining(ids: BpfIds): Record<Kind, number[]> {
   const there = kernelIds();
   const left = (kind: Kind) => [...ids[kind]].filter((id) => there[kind].has(id));
   return { programs: left('programs'), maps: left('maps'), links: left('links') };
 }
 
-export const nothing: Record<Kind, number[]> = { programs: [], maps: [], links: [] };
+/** Returns when the kernel has none of `ids` any more: it frees what nobody holds later than the last descriptor is closed. */
+export async function released(ids: BpfIds): Promise<void> {
+  await untilHolds(
+    'the kernel has freed all',
+    () => remaining(ids),
+    (left) => Object.values(left).every((rest) => rest.length === 0),
+  );
+}
 
 const NAME_AT = 64; // struct bpf_prog_info: name
 const NAME_BYTES = 16;
