@@ -15,7 +15,7 @@ import {
 const scalars = { Boolean: 'boolean', Int: 'number', UInt32: 'number', Float: 'number', JSON: 'unknown' };
 
 /** Which event it is: as `dataFields` of src/event/data-field.ts has it. */
-const IDENTITY = new Set(['id', 'cursor', 'session']);
+const IDENTITY = new Set(['id', 'cursor', 'session', 'values']);
 
 /** The TypeScript text of `PluginEvents`, by tracker. */
 export function pluginTypes(sdl) {

@@ -107,7 +107,7 @@ function section(tracker, { definition, hooks, layout }, capabilitiesFor, descri
           options.map((option) => [
             code(option.name),
             code(option.type),
-            option.defaultValue === null ? '' : code(option.defaultValue),
+            option.default === null ? '' : code(JSON.stringify(option.default)),
             cell(option.description),
           ]),
         )

@@ -58,10 +58,10 @@ it('the command line writes the CSV that an export does', () => {
     columns: [],
     options: [],
     fields: [
-      { path: 'comm', type: 'String!', ...field },
-      { path: 'ret', type: 'Int64!', ...field },
-      { path: 'args', type: '[String!]', ...field },
-      { path: 'none', type: 'String', ...field },
+      { path: 'comm', type: { name: 'String!' }, ...field },
+      { path: 'ret', type: { name: 'Int64!' }, ...field },
+      { path: 'args', type: { name: '[String!]' }, ...field },
+      { path: 'none', type: { name: 'String' }, ...field },
     ],
   };
   fc.assert(

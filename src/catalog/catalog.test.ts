@@ -15,6 +15,7 @@ describe('the catalog', () => {
         {
           path: 'process.comm',
           type: 'String!',
+          valueType: { name: 'String!', kind: 'TEXT', list: false, nullable: false, values: null },
           description: expect.stringContaining('15 bytes'),
           unit: null,
           onDemand: false,
@@ -22,6 +23,7 @@ describe('the catalog', () => {
         {
           path: 'time',
           type: 'DateTime!',
+          valueType: { name: 'DateTime!', kind: 'TIME', list: false, nullable: false, values: null },
           description: 'When the event happened, in wall-clock time.',
           unit: null,
           onDemand: false,
@@ -29,6 +31,7 @@ describe('the catalog', () => {
         {
           path: 'args',
           type: '[String!]',
+          valueType: { name: '[String!]', kind: 'TEXT', list: true, nullable: true, values: null },
           description: expect.stringContaining('Null if not captured'),
           unit: null,
           onDemand: true,
@@ -79,14 +82,21 @@ describe('the catalog', () => {
     expect(catalog.get('open')?.options).toContainEqual({
       name: 'failedOnly',
       type: 'Boolean',
+      valueType: { name: 'Boolean', kind: 'BOOLEAN', list: false, nullable: true, values: null },
       description: expect.any(String),
-      defaultValue: 'false',
+      default: false,
     });
     expect(catalog.get('tcp')?.options).toContainEqual({
       name: 'operations',
       type: '[TcpOperation!]',
+      valueType: expect.objectContaining({
+        kind: 'ENUM',
+        list: true,
+        nullable: true,
+        values: expect.arrayContaining([{ name: 'CONNECT', description: expect.any(String) }]),
+      }),
       description: expect.any(String),
-      defaultValue: null,
+      default: null,
     });
   });
 

@@ -1,5 +1,4 @@
 import {
-  astFromValue,
   coerceInputValue,
   getNamedType,
   getNullableType,
@@ -9,7 +8,6 @@ import {
   isLeafType,
   isListType,
   isObjectType,
-  print,
   type GraphQLInputObjectType,
   type GraphQLInputType,
   type GraphQLObjectType,
@@ -22,6 +20,7 @@ import type { FieldValue, TraceEvent } from '../event/event.js';
 import { sectionsOf, type AnyReportFeed } from '../event/report-feed.js';
 import { unitOf, type Unit } from '../event/scalar.js';
 import { eventTypeName } from '../base/names.js';
+import { valueTypeOf, type ValueType } from './value-type.js';
 import type { KernelAggregate, TrackerDefinition, TrackerOptions } from '../tracker/define.js';
 
 export interface CatalogField {
@@ -29,6 +28,7 @@ export interface CatalogField {
   readonly path: string;
   /** The GraphQL type, printed. */
   readonly type: string;
+  readonly valueType: ValueType;
   readonly description: string;
   readonly unit: Unit | null;
   /** Captured only while someone asks for it. */
@@ -37,10 +37,12 @@ export interface CatalogField {
 
 export interface CatalogOption {
   readonly name: string;
+  /** The GraphQL type, printed. */
   readonly type: string;
+  readonly valueType: ValueType;
   readonly description: string;
-  /** A GraphQL literal; null when there is none. */
-  readonly defaultValue: string | null;
+  /** As a variable would have it; null when there is none. */
+  readonly default: unknown;
 }
 
 export interface CatalogTracker {
@@ -73,7 +75,8 @@ export interface CatalogTracker {
 /** Reads a field's value from an event; null when the event has none. */
 export type FieldReader = (event: TraceEvent) => FieldValue;
 
-const LABELS = 'container.labels.';
+/** What the path of a container's label begins with. */
+export const LABELS = 'container.labels.';
 
 /** What the trackers of this build are to a client: joins the schema's types with the definitions. No I/O. */
 export class Catalog {
@@ -258,15 +261,15 @@ function fieldsOf(type: GraphQLObjectType, onDemand: (field: string) => boolean)
     const costly = onDemand(field.name);
     const common = type.getInterfaces().flatMap((known) => known.getFields()[field.name] ?? [])[0];
     const description = field.description ?? common?.description ?? '';
-    if (!isObjectType(inner)) return [described(field.name, String(field.type), description, costly)];
+    if (!isObjectType(inner)) return [described(field.name, field.type, description, costly)];
     return Object.values(inner.getFields())
       .filter((below) => below.args.length === 0 && isValue(below.type))
-      .map((below) => described(`${field.name}.${below.name}`, String(below.type), below.description ?? '', costly));
+      .map((below) => described(`${field.name}.${below.name}`, below.type, below.description ?? '', costly));
   });
 }
 
-function described(path: string, type: string, description: string, onDemand: boolean): CatalogField {
-  return { path, type, description, unit: unitOf(path), onDemand };
+function described(path: string, type: GraphQLOutputType, description: string, onDemand: boolean): CatalogField {
+  return { path, type: String(type), valueType: valueTypeOf(type), description, unit: unitOf(path), onDemand };
 }
 
 /** A field of the tracker's own that says something by itself: no flag and no namespace. */
@@ -284,13 +287,11 @@ function isValue(type: GraphQLOutputType): boolean {
 }
 
 function optionsOf(type: GraphQLInputObjectType): CatalogOption[] {
-  return Object.values(type.getFields()).map((field) => {
-    const literal = field.defaultValue === undefined ? null : astFromValue(field.defaultValue, field.type);
-    return {
-      name: field.name,
-      type: String(field.type),
-      description: field.description ?? '',
-      defaultValue: literal ? print(literal) : null,
-    };
-  });
+  return Object.values(type.getFields()).map((field) => ({
+    name: field.name,
+    type: String(field.type),
+    valueType: valueTypeOf(field.type),
+    description: field.description ?? '',
+    default: writtenAs(field.defaultValue ?? null, field.type),
+  }));
 }

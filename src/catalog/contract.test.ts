@@ -37,7 +37,7 @@ const catalog = new Catalog(
 );
 const common = schema.getType('TraceEvent');
 /** What all events have, and no record; its identity is of where it lies, not of it. */
-const identity = ['cursor', 'id', 'session'];
+const identity = ['cursor', 'id', 'session', 'values'];
 const enriched = isInterfaceType(common)
   ? Object.keys(common.getFields()).filter((name) => !identity.includes(name))
   : [];

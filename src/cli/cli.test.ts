@@ -24,7 +24,7 @@ function tracker(
   };
   const fields = Object.entries({ ...shared, ...own }).map(([path, type]) => ({
     path,
-    type,
+    type: { name: type },
     description: '',
     onDemand: false,
   }));
@@ -34,9 +34,9 @@ function tracker(
     eventType: `${name.charAt(0).toUpperCase()}${name.slice(1)}Event`,
     options: Object.entries(options).map(([option, type]) => ({
       name: option,
-      type,
+      type: { name: type },
       description: '',
-      defaultValue: null,
+      default: null,
     })),
     fields,
   };

@@ -10,20 +10,20 @@ export interface TrackerInfo {
   readonly columns: readonly string[];
   readonly options: readonly {
     readonly name: string;
-    readonly type: string;
+    readonly type: { readonly name: string };
     readonly description: string;
-    readonly defaultValue: string | null;
+    readonly default: unknown;
   }[];
   readonly fields: readonly {
     readonly path: string;
-    readonly type: string;
+    readonly type: { readonly name: string };
     readonly description: string;
     readonly onDemand: boolean;
   }[];
 }
 
 export const trackerFields =
-  'name eventType columns options { name type description defaultValue } fields { path type description onDemand }';
+  'name eventType columns options { name type { name } description default } fields { path type { name } description onDemand }';
 
 export const trackerDocument = `query Trackers($name: String) { trackers(name: $name) { ${trackerFields} } }`;
 
@@ -88,13 +88,13 @@ export function selectionOf(
   columns: readonly Column[],
   others: readonly TrackerInfo[],
 ): Selection {
-  const types = new Map(tracker.fields.map(({ path, type }) => [path, type]));
+  const types = new Map(tracker.fields.map(({ path, type }) => [path, type.name]));
   const tree = new Map<string, Node>();
   for (const { path, keys } of columns) {
     const isLabel = path.startsWith(labels);
     if (!isLabel && !types.has(path)) continue;
     const clashes = others.some(({ fields }) =>
-      fields.some((field) => field.path === path && field.type !== types.get(path)),
+      fields.some((field) => field.path === path && field.type.name !== types.get(path)),
     );
     let level = tree;
     keys.forEach((key, i) => {

@@ -82,9 +82,9 @@ function optionValues(tracker: TrackerInfo, options: TrackerRequest['options']):
       throw new UsageError(`the tracker ${tracker.name} has no option ${JSON.stringify(name)}${hint}`);
     }
     const where = `${tracker.name}.${name}`;
-    const element = /^\[([^\]!]+)/.exec(option.type)?.[1];
+    const element = /^\[([^\]!]+)/.exec(option.type.name)?.[1];
     list = null;
-    if (element === undefined) values[name] = scalar(where, option.type.replace('!', ''), text);
+    if (element === undefined) values[name] = scalar(where, option.type.name.replace('!', ''), text);
     else values[name] = list = [...((values[name] as unknown[] | undefined) ?? []), scalar(where, element, text)];
   }
   return values;

@@ -77,7 +77,9 @@ export function createPrinter(trackers: readonly TrackerInfo[], { format, fields
 }
 
 function kindOf(trackers: readonly TrackerInfo[], { path }: Column): CsvKind {
-  const types = trackers.flatMap(({ fields }) => fields.filter((field) => field.path === path).map(({ type }) => type));
+  const types = trackers.flatMap(({ fields }) =>
+    fields.filter((field) => field.path === path).map(({ type }) => type.name),
+  );
   return types.length > 0 && types.every((type) => !['text', 'list'].includes(fieldType(type).column))
     ? 'PLAIN'
     : 'TEXT';

@@ -16,7 +16,7 @@ const shared = [
 ] as const;
 const field = ([path, type]: readonly [string, string]): object => ({
   path,
-  type,
+  type: { name: type },
   description: `what ${path} is`,
   onDemand: path === 'args',
 });
@@ -33,7 +33,7 @@ const trackers = [
     hooks: ['tp_btf/x'],
     capabilities: ['CAP_BPF'],
     fields: [...shared, ['errno', 'Errno'], ['args', '[String!]']].map((pair) => field(pair as [string, string])),
-    options: [{ name: 'failed', type: 'Boolean', description: 'Failed ones too.', defaultValue: 'true' }],
+    options: [{ name: 'failed', type: { name: 'Boolean' }, description: 'Failed ones too.', default: true }],
   },
   {
     name: 'tcp',

@@ -63,17 +63,17 @@ async function tellAll(tracker: Described, output: Output): Promise<void> {
       `blind spots:${tracker.blindSpots.map((text) => `\n  - ${text}`).join('') || ' none known'}`,
       '',
       options.render(
-        tracker.options.map(({ name, type, defaultValue, description }) => [
+        tracker.options.map(({ name, type, default: value, description }) => [
           name,
-          type,
-          defaultValue ?? '',
+          type.name,
+          value === null ? '' : JSON.stringify(value),
           description,
         ]),
       ),
       fields.render(
         tracker.fields.map(({ path, type, onDemand, description }) => [
           path,
-          type,
+          type.name,
           onDemand ? 'on demand' : 'always',
           description,
         ]),

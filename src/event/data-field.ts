@@ -1,7 +1,7 @@
 import type { GraphQLField, GraphQLObjectType } from 'graphql';
 
-/** Fields of every event that say which one it is, not what happened. */
-const IDENTITY: ReadonlySet<string> = new Set(['id', 'cursor', 'session']);
+/** Fields of every event that say which one it is, and that read others by their names; the others say what happened. */
+const IDENTITY: ReadonlySet<string> = new Set(['id', 'cursor', 'session', 'values']);
 
 /**
  * The fields of a type of the schema that are data. Of an event, all but its identity, which follows from where the event lies: it is no

@@ -1,6 +1,7 @@
 import type { NodeFacts } from '../event/node.js';
 import type { Caller } from '../access/caller.js';
 import type { CatalogTracker } from '../catalog/catalog.js';
+import { ValueReader } from '../catalog/values.js';
 import { invalid } from '../base/errors.js';
 import type { ProcessView } from '../event/event.js';
 import type { ContainerFilter } from '../generated/schema.js';
@@ -69,9 +70,14 @@ export interface TrackerView extends CatalogTracker {
   status(): TrackerStatus | Promise<TrackerStatus>;
 }
 
+/** Most readers that are kept. */
+const READERS = 64;
+
 /** Facts: the server and its kernel, trackers, containers, processes. */
 export class Facts {
   readonly #parts: Parts;
+  /** By their fields: each event of a page asks. */
+  readonly #readers = new Map<string, ValueReader>();
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -91,6 +97,18 @@ export class Facts {
     return catalog.trackers
       .filter((tracker) => name === null || tracker.name === name)
       .map((tracker) => ({ ...tracker, status: () => trackerStatus(tracker.name) }));
+  }
+
+  /** Reads fields of events by their names. Throws BAD_USER_INPUT for names that no tracker has, none, or too many. */
+  values(_caller: Caller, fields: readonly string[], where: string): ValueReader {
+    if (fields.length === 0) throw invalid(where, 'is empty; name at least one field, for example ["process.comm"]');
+    const key = fields.join('\n');
+    const known = this.#readers.get(key);
+    if (known) return known;
+    const made = new ValueReader(this.#parts.catalog, listInRange(where, fields, 256, '["process.comm"]'), where);
+    if (this.#readers.size >= READERS) this.#readers.clear();
+    this.#readers.set(key, made);
+    return made;
   }
 
   /** By name, and those without one last. Rejects with BAD_USER_INPUT. */

@@ -1,6 +1,8 @@
 import { authorize, type Caller } from '../access/caller.js';
 import { EunomiaError, invalid } from '../base/errors.js';
 import type { InputMaybe, PluginInput } from '../generated/schema.js';
+import type { ValueType } from '../catalog/value-type.js';
+import type { OptionDefinition } from '../plugin.js';
 import type { Attachment, Plugin, PluginRequest, PluginResult } from '../plugins/index.js';
 import type { Session } from '../session/session.js';
 import { inRange, textInRange, unknownSession } from './check.js';
@@ -26,6 +28,26 @@ export function pluginRequests(plugins: InputMaybe<readonly PluginInput[]> | und
     seen.add(name);
     return { name, options: options ?? null, restart: restart ?? 'NEVER' };
   });
+}
+
+const optionTypes: Readonly<Record<OptionDefinition['type'], Pick<ValueType, 'name' | 'kind'>>> = {
+  number: { name: 'Float!', kind: 'NUMBER' },
+  integer: { name: 'Int!', kind: 'INTEGER' },
+  string: { name: 'String!', kind: 'TEXT' },
+  boolean: { name: 'Boolean!', kind: 'BOOLEAN' },
+  strings: { name: '[String!]!', kind: 'TEXT' },
+};
+
+/** An option in the vocabulary of trackers' options. All have defaults, so that none is null. */
+function typeOfOption(option: OptionDefinition): ValueType {
+  const names = 'enum' in option ? option.enum : undefined;
+  return {
+    ...optionTypes[option.type],
+    ...(names && { kind: 'ENUM' }),
+    list: option.type === 'strings',
+    nullable: false,
+    values: names?.map((name) => ({ name, description: null })) ?? null,
+  };
 }
 
 /** A plugin that is loaded, as the schema's `Plugin`. */
@@ -83,7 +105,11 @@ export class PluginView {
   }
 
   get options() {
-    return Object.entries(this.#plugin.facts.options).map(([name, option]) => ({ name, ...option }));
+    return Object.entries(this.#plugin.facts.options).map(([name, option]) => ({
+      name,
+      ...option,
+      type: typeOfOption(option),
+    }));
   }
 
   /** Of the sessions in memory, those that it works in. */

@@ -45,7 +45,7 @@ describe('over HTTP', () => {
     const { json, status } = await post(server.url, {
       query: `{ server { version hostname healthy problem runningSessions
         kernel { release features { name available } } engine { connected problem } }
-        trackers { name available problem hooks blindSpots fields { path onDemand } options { name defaultValue } }
+        trackers { name available problem hooks blindSpots fields { path onDemand } options { name default } }
         containers { name labels { name value } label(name: "tier") cgroupId }
         container(ref: "nothing") { id } }`,
     });

@@ -37,7 +37,7 @@ async function ask(query: string, variables: object = {}, role: keyof typeof tok
 
 const LOAD =
   'mutation ($input: LoadPluginInput!) { loadPlugin(input: $input) { name version origin file trackers fields ' +
-  'where problem sessions { id } options { name type default min max enum description } } }';
+  'where problem sessions { id } options { name type { name kind list values { name } } default min max description } } }';
 const load = (text: string, role: keyof typeof tokens = 'admin', replace = false): Promise<GraphQLAnswer> =>
   ask(LOAD, { input: { file: 'p.ts', source: text, replace } }, role);
 const START =
@@ -60,7 +60,14 @@ describe('loading a plugin', () => {
           sessions: [],
           fields: expect.arrayContaining(['args', 'process.pid']),
           options: [
-            { name: 'n', type: 'integer', default: 3, min: 1, max: null, enum: null, description: 'How many.' },
+            {
+              name: 'n',
+              type: { name: 'Int!', kind: 'INTEGER', list: false, values: null },
+              default: 3,
+              min: 1,
+              max: null,
+              description: 'How many.',
+            },
           ],
         },
       },

@@ -4,7 +4,7 @@ import { textOfMs } from '../../event/clock.js';
 import type { Result } from './measures/state.js';
 import type { Group, GroupFactory, Pane } from './pane.js';
 import type { AggregateSpec, Comparison, Operand } from './spec.js';
-import { textOf } from './value.js';
+import { textOf } from '../../event/value-text.js';
 
 /** Groups whose results are made in one piece. */
 const PIECE = 32;

@@ -1,4 +1,5 @@
 import type { Bucket, FieldValue, TraceEvent } from '../../event/event.js';
+import { textOf } from '../../event/value-text.js';
 import { compileField } from '../../catalog/catalog.js';
 import type { Total } from './kernel-total.js';
 
@@ -32,12 +33,6 @@ export function compileKey(path: string, mixed: boolean): KeyReader {
     const value = read(event);
     return typeof value === 'object' && value !== null ? JSON.stringify(value) : (value as KeyValue);
   };
-}
-
-/** As it would stand in JSON, without quotes; a list as JSON. */
-export function textOf(value: FieldValue): string | null {
-  if (value === null) return null;
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
 /** A histogram without a value is null. */

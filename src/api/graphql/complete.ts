@@ -22,6 +22,8 @@ type Of<List> = List extends readonly (infer Item)[] ? Item : never;
 type Yield<Stream> = Stream extends AsyncIterable<infer Item> ? Item : never;
 type Row = Of<Awaited<ReturnType<SessionHandle['aggregate']>>>;
 type Alert = Of<ReturnType<Alerts['list']>>;
+type EventValue = Of<ReturnType<ReturnType<Facts['values']>['of']>>;
+type ValueType = Of<TrackerView['fields']>['valueType'];
 type Container = Of<Awaited<ReturnType<Facts['containers']>>>;
 /** The table of codes. */
 interface ErrorDescription {
@@ -49,6 +51,7 @@ export interface ResolverSources {
   ContainerEngine: Awaited<ReturnType<ServerView['engine']>>;
   EventBatch: Yield<DeliveryStream>;
   EventConnection: Connection;
+  EventValue: EventValue;
   FilterPlan: Plan;
   Gap: Gap;
   GroupValue: Of<Row['key']>;
@@ -91,6 +94,8 @@ export interface ResolverSources {
   SubscriberStats: Of<Stats['subscribers']>;
   TargetSpec: NonNullable<Spec['target']>;
   TimeWindow: NonNullable<Row['window']>;
+  NamedValue: Of<NonNullable<ValueType['values']>>;
+  ValueType: ValueType;
   TopValue: Of<NonNullable<Of<Row['values']>['top']>>;
   Tracker: TrackerView;
   TrackerField: Of<TrackerView['fields']>;

@@ -10,7 +10,7 @@ import { collectSubfields } from 'graphql/execution/collectFields.js';
 import { getArgumentValues } from 'graphql/execution/values.js';
 import { dataFields } from '../../event/data-field.js';
 import type { Demand } from '../../event/event.js';
-import type { SessionAggregateArgs } from '../../generated/schema.js';
+import type { SessionAggregateArgs, TraceEventValuesArgs } from '../../generated/schema.js';
 import { eventTypeName } from '../../base/names.js';
 
 /** The part of GraphQLResolveInfo that tells what an operation selects. */
@@ -89,8 +89,25 @@ class Reader {
   readEvents(nodes: readonly FieldNode[]): void {
     for (const [tracker, type] of this.#types) {
       for (const [node] of this.#collect(type, nodes)) {
-        if (node && this.#isData(type, node.name.value)) this.demand.get(tracker)?.add(node.name.value);
+        if (!node) continue;
+        const { value: name } = node.name;
+        if (this.#isData(type, name)) this.demand.get(tracker)?.add(name);
+        else if (name === 'values') this.#readValues(type, tracker, node);
       }
+    }
+  }
+
+  #readValues(type: GraphQLObjectType, tracker: string, node: FieldNode): void {
+    const field = type.getFields()['values'];
+    if (!field) return;
+    const { fields } = getArgumentValues(
+      field,
+      node,
+      this.#selection.variableValues,
+    ) as unknown as TraceEventValuesArgs;
+    for (const path of fields) {
+      const [first = ''] = path.split('.');
+      if (this.#isData(type, first)) this.demand.get(tracker)?.add(first);
     }
   }
 

@@ -20,6 +20,7 @@ import { checkLimits, parseWithin, type Measured } from './limits.js';
 import { Introspection } from './introspection.js';
 import { inTurns, requests, turns } from '../../base/turn.js';
 import { maskError, maskResult } from './mask.js';
+import { checkValues, valuesNodes, type ValuesNode } from './values.js';
 import { checkRole } from '../../access/role.js';
 import { shareOf } from './share.js';
 import { ResponseStream } from './stream.js';
@@ -45,6 +46,7 @@ interface Parsed {
   readonly document: DocumentNode;
   readonly errors: readonly GraphQLError[];
   readonly hot: boolean;
+  readonly values: readonly ValuesNode[];
 }
 
 /** Parses, validates, limits, authorizes and executes operations: the one way to them for all transports. */
@@ -109,13 +111,14 @@ export class Executor {
     if (typeof query !== 'string')
       throw new EunomiaError('BAD_REQUEST', '`query` is missing: send the text of a GraphQL document');
     const raw = variables ?? {};
-    const { document, errors, hot } = this.#documents.of(query, (text) => this.#parse(text));
+    const { document, errors, hot, values } = this.#documents.of(query, (text) => this.#parse(text));
     if (errors.length > 0) throw new AggregateError(errors);
     const operation = operationOf(document, operationName);
     checkRole(document, operation, caller.role);
     const coerced = getVariableValues(this.schema, operation.variableDefinitions ?? [], raw, { maxErrors: 10 });
     if (coerced.errors) throw new AggregateError(coerced.errors);
     const measured = checkLimits(this.schema, document, operation, coerced.coerced, this.#service.limits);
+    checkValues(values, coerced.coerced, (fields) => void this.#service.facts.values(caller, fields, 'fields'));
     const context: RequestContext = { service: this.#service, caller, share: shareOf(caller), variables: raw };
     return {
       schema: this.schema,
@@ -132,7 +135,8 @@ export class Executor {
   #parse(query: string): Parsed {
     const document = parseWithin(query, this.#service.limits);
     const errors = validate(this.schema, document, undefined, { maxErrors: 20 });
-    return { document, errors, hot: errors.length === 0 && readsEvents(this.schema, document) };
+    const hot = errors.length === 0 && readsEvents(this.schema, document);
+    return { document, errors, hot, values: hot ? valuesNodes(this.schema, document) : [] };
   }
 
   async #subscribe(prepared: Prepared, sink: TextSink | null): Promise<OperationResult> {

@@ -28,7 +28,8 @@ import { EunomiaError } from '../../base/errors.js';
  * What one document may ask for.
  *
  * Cost: each selected field is 1. What is inside of a field with `first`, `last` or `limit` counts that many hundredths of it,
- * at least once: a hundred events cost what one costs. What is inside of any other list counts 10 times.
+ * at least once: a hundred events cost what one costs. What is inside of
+ * `TraceEvent.values` counts once for each field that it names, and what is inside of any other list counts 10 times.
  *
  * Introspection counts by the same rules, but for a reference to a type (`type`, `ofType`) without lists inside: it
  * counts 1, and one level, since tools select nine levels of `ofType` of which a schema has three. A tool's whole
@@ -227,7 +228,8 @@ class Measure {
     if (!field || !node.selectionSet || !isCompositeType(type)) return SCALAR;
     const count = this.#count(node, field);
     const isList = isListType(getNullableType(field.type));
-    const factor = count !== null ? Math.max(1, count / SIZE_OF_ONE) : isList && !sized ? UNSIZED_LIST : 1;
+    const named = this.#named(node, field);
+    const factor = named ?? (count !== null ? Math.max(1, count / SIZE_OF_ONE) : isList && !sized ? UNSIZED_LIST : 1);
     const inner = this.selectionSet(node.selectionSet, type, count !== null && !isList);
     if (isIntrospectionType(parent) && (name === 'type' || name === 'ofType') && !inner.lists) return SCALAR;
     return {
@@ -268,6 +270,15 @@ class Measure {
       if (typeof count === 'number') return count;
     }
     return null;
+  }
+
+  /** How many entries the field has for those that its argument `fields` names; null when it has none. */
+  #named(node: FieldNode, field: GraphQLField<unknown, unknown>): number | null {
+    if (!field.args.some(({ name }) => name === 'fields')) return null;
+    const value = node.arguments?.find(({ name }) => name.value === 'fields')?.value;
+    const given = value?.kind === Kind.VARIABLE ? this.#variables[value.name.value] : value;
+    if (Array.isArray(given)) return Math.max(1, given.length);
+    return value?.kind === Kind.LIST ? Math.max(1, value.values.length) : 1;
   }
 
   #type(name: string | undefined): GraphQLCompositeType | undefined {

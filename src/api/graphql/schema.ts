@@ -8,7 +8,7 @@ import { aggregateResolvers } from './resolvers/aggregate.js';
 import { historyResolvers } from './resolvers/history.js';
 import { mutationResolvers } from './resolvers/mutation.js';
 import { reportResolvers } from './resolvers/report.js';
-import { eventIdentity, nodeResolvers } from './resolvers/node.js';
+import { eventResolvers, nodeResolvers } from './resolvers/node.js';
 import { pluginResolvers } from './resolvers/plugin.js';
 import { serverResolvers } from './resolvers/server.js';
 import { sessionResolvers } from './resolvers/session.js';
@@ -54,7 +54,7 @@ function makeSchema(): GraphQLSchema {
     updateResolversInPlace: true,
   });
   for (const type of schema.getPossibleTypes(assertInterfaceType(schema.getType('TraceEvent'))))
-    for (const [name, resolve] of Object.entries(eventIdentity)) {
+    for (const [name, resolve] of Object.entries(eventResolvers)) {
       const field = type.getFields()[name];
       if (field) field.resolve = resolve;
     }

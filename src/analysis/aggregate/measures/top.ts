@@ -1,5 +1,6 @@
 import { mismatch, resultOf, type Result, type State } from './state.js';
-import { textOf, type Cell } from '../value.js';
+import { textOf } from '../../../event/value-text.js';
+import type { Cell } from '../value.js';
 
 interface Counter {
   readonly value: string | number | boolean;

@@ -1,6 +1,7 @@
-import type { QueryNodeArgs } from '../../../generated/schema.js';
+import type { QueryNodeArgs, TraceEventValuesArgs } from '../../../generated/schema.js';
 import type { PluginView } from '../../../service/plugins.js';
 import type { SessionHandle } from '../../../service/session/handle.js';
+import type { TraceEvent } from '../../../event/event.js';
 import { placeOf } from '../../../record/place.js';
 import { eventCursorOf, eventIdOf } from '../../../service/nodes.js';
 import type { RequestContext } from '../context.js';
@@ -56,7 +57,7 @@ export const nodeResolvers = {
 } satisfies ResolverMap;
 
 /** Of each type of event. Events themselves have none of these: whoever does not select them pays nothing. */
-export const eventIdentity: Readonly<Record<string, AnyField>> = {
+export const eventResolvers: Readonly<Record<string, AnyField>> = {
   id: typed((event: object) => {
     const place = placeOf(event);
     return place && eventIdOf(place);
@@ -69,4 +70,7 @@ export const eventIdentity: Readonly<Record<string, AnyField>> = {
     const place = placeOf(event);
     return place && sessionOf(place.session, context);
   }),
+  values: typed<TraceEvent, TraceEventValuesArgs>((event, { fields }, { service, caller }) =>
+    service.facts.values(caller, fields, 'fields').of(event),
+  ),
 };

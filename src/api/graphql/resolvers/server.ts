@@ -59,6 +59,8 @@ export const serverResolvers = {
     missingCapabilities: typed(async (tracker: TrackerView) => (await tracker.status()).missingCapabilities),
     blindSpots: typed(async (tracker: TrackerView) => [...(await tracker.status()).blindSpots, ...tracker.blindSpots]),
   },
+  TrackerField: { type: typed(({ valueType }: TrackerView['fields'][number]) => valueType) },
+  TrackerOption: { type: typed(({ valueType }: TrackerView['options'][number]) => valueType) },
   Container: {
     labels: typed(labelList),
     label: typed<Labelled, ContainerLabelArgs>(({ labels }, { name }) =>

@@ -1,0 +1,66 @@
+import {
+  GraphQLError,
+  TypeInfo,
+  getNamedType,
+  isInterfaceType,
+  isObjectType,
+  visit,
+  visitWithTypeInfo,
+  type DocumentNode,
+  type FieldNode,
+  type GraphQLField,
+  type GraphQLSchema,
+} from 'graphql';
+import { getArgumentValues } from 'graphql/execution/values.js';
+import { EunomiaError } from '../../base/errors.js';
+import type { TraceEventValuesArgs } from '../../generated/schema.js';
+
+/** A place of a document where fields of events are named at run time. */
+export interface ValuesNode {
+  readonly node: FieldNode;
+  readonly field: GraphQLField<unknown, unknown>;
+}
+
+/** Where a valid document selects `TraceEvent.values`. */
+export function valuesNodes(schema: GraphQLSchema, document: DocumentNode): readonly ValuesNode[] {
+  const info = new TypeInfo(schema);
+  const found: ValuesNode[] = [];
+  visit(
+    document,
+    visitWithTypeInfo(info, {
+      Field(node) {
+        const parent = getNamedType(info.getParentType());
+        const field = info.getFieldDef();
+        if (node.name.value === 'values' && field && isEvent(parent)) found.push({ node, field });
+      },
+    }),
+  );
+  return found;
+}
+
+/**
+ * Has `check` look at what they name: once an operation, and not once an event. Throws a GraphQLError with the place in the
+ * document. A place whose variables the operation does not have is of another operation.
+ */
+export function checkValues(
+  nodes: readonly ValuesNode[],
+  variables: Readonly<Record<string, unknown>>,
+  check: (fields: readonly string[]) => void,
+): void {
+  for (const { node, field } of nodes) {
+    const given = node.arguments?.find(({ name }) => name.value === 'fields')?.value;
+    if (given?.kind === 'Variable' && !(given.name.value in variables)) continue;
+    try {
+      const { fields } = getArgumentValues(field, node, variables) as unknown as TraceEventValuesArgs;
+      check(fields);
+    } catch (error) {
+      if (!(error instanceof EunomiaError)) throw error;
+      throw new GraphQLError(error.message, { nodes: node, originalError: error });
+    }
+  }
+}
+
+function isEvent(type: unknown): boolean {
+  if (isInterfaceType(type)) return type.name === 'TraceEvent';
+  return isObjectType(type) && type.getInterfaces().some(({ name }) => name === 'TraceEvent');
+}
