@@ -1,8 +1,10 @@
-// `npm run lint`: types, style, layout and width of sources and tests, the layers of src/, and the sections of bpf/.
+// `npm run lint`: types, style, layout and width of sources and tests, the layers of src/, the sections of
+// bpf/, and what of schema.graphql breaks clients.
 // The last line tells the verdict.
 import { fileURLToPath } from 'node:url';
 import { resolve } from 'node:path';
 import { format } from './format.mjs';
+import { checkContract } from './contract.mjs';
 import { checkLayers } from './layers.mjs';
 import { setUpOrExit } from './setup.mjs';
 import { runTool } from './setup/project.mjs';
@@ -21,7 +23,7 @@ export async function lint() {
   ).flat();
   const failed = results.filter(({ ok }) => !ok);
   for (const { output } of failed) process.stdout.write(output);
-  const problems = [...checkLayers(), ...checkSections(), ...checkWidth()];
+  const problems = [...checkContract(), ...checkLayers(), ...checkSections(), ...checkWidth()];
   for (const problem of problems) process.stdout.write(`${problem}\n`);
   const passed = failed.length === 0 && problems.length === 0;
   process.stdout.write(passed ? 'lint: passed\n' : 'lint: failed\n');

@@ -7,7 +7,7 @@ const WIDTH = 140;
 /** And the top level's own files. */
 const FOLDERS = ['src', 'schema', 'bpf', 'scripts', 'test', 'bench', 'plugins'];
 const SOURCE = /\.(ts|mjs|c|h|graphql)$/;
-const GENERATED = /^src\/generated\//;
+const GENERATED = /^(src\/generated\/|scripts\/contract\/)/;
 
 /** What may be longer, since it cannot be broken. */
 const EXCEPTIONS = [

@@ -2,6 +2,7 @@ import type { NodeFacts } from '../event/node.js';
 import type { Caller } from '../access/caller.js';
 import type { CatalogTracker } from '../catalog/catalog.js';
 import { ValueReader } from '../catalog/values.js';
+import { API_VERSION } from '../base/api-version.js';
 import { invalid } from '../base/errors.js';
 import type { ProcessView } from '../event/event.js';
 import type { ContainerFilter } from '../generated/schema.js';
@@ -20,6 +21,10 @@ export class ServerView {
 
   get version(): string {
     return this.#parts.server.version;
+  }
+
+  get apiVersion(): string {
+    return API_VERSION;
   }
 
   get node(): NodeFacts {

@@ -1,3 +1,4 @@
+import { API_VERSION } from '../../src/base/api-version.js';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ApiServer } from '../../src/api/http/server.js';
 import {
@@ -43,8 +44,9 @@ describe('over HTTP', () => {
 
   it('tells of the server, its kernel, trackers and containers', async () => {
     const { json, status } = await post(server.url, {
-      query: `{ server { version hostname healthy problem runningSessions
+      query: `{ server { version apiVersion hostname healthy problem runningSessions
         kernel { release features { name available } } engine { connected problem } }
+        __type(name: "DateTime") { specifiedByURL }
         trackers { name available problem hooks blindSpots fields { path onDemand } options { name default } }
         containers { name labels { name value } label(name: "tier") cgroupId }
         container(ref: "nothing") { id } }`,
@@ -52,7 +54,14 @@ describe('over HTTP', () => {
     expect(status).toBe(200);
     expect(json.errors).toBeUndefined();
     expect(json.data).toMatchObject({
-      server: { version: '0.1.0', healthy: true, runningSessions: 0, engine: { connected: false } },
+      __type: { specifiedByURL: 'https://www.rfc-editor.org/rfc/rfc3339' },
+      server: {
+        version: '0.1.0',
+        apiVersion: API_VERSION,
+        healthy: true,
+        runningSessions: 0,
+        engine: { connected: false },
+      },
       containers: [
         {
           name: 'web-1',

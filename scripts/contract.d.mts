@@ -1,0 +1,8 @@
+export function contractProblems(contract: {
+  readonly released: string;
+  readonly current: string;
+  readonly version: string;
+  readonly changelog: string;
+}): readonly string[];
+export function checkContract(): readonly string[];
+export function releasedText(schema: string, version: string): string;
