@@ -21,6 +21,8 @@ export interface Start {
   readonly backlog: readonly Slice[];
   readonly missing: Missing | null;
   readonly startSeq: number;
+  /** Where it was asked to start: before what is missing. */
+  readonly startCursor: string;
 }
 
 /** The events that a session retains in memory, as readers ask for them: by cursor, in pages, from the newest so many on. */
@@ -83,6 +85,7 @@ export class SessionBuffer {
       backlog: startSeq < next ? this.#history.slices(startSeq) : [],
       missing: this.#missing(startSeq - wanted),
       startSeq,
+      startCursor: this.cursorAt(wanted),
     };
   }
 

@@ -48,6 +48,11 @@ export class ResumedStream implements AsyncIterableIterator<Delivery> {
     this.#release = live ? live.session.addDemand(live.demand) : () => undefined;
   }
 
+  /** Where it begins. */
+  get startCursor(): string {
+    return cursorOf(this.#options.source.id, this.#options.from);
+  }
+
   next(): Promise<IteratorResult<Delivery, undefined>> {
     if (this.#live) return this.#live.next();
     const result = this.#turn.then(() => this.#next());

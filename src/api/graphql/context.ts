@@ -15,6 +15,8 @@ export interface RequestContext {
   readonly share: ClientShare;
   /** The variables as the client wrote them: coerced ones do not tell a default from a value that was written. */
   readonly variables: Readonly<Record<string, unknown>>;
+  /** The cursor after which the client goes on with a stream that broke; null when it tells none. */
+  readonly resumeAfter: string | null;
   /** Takes long connections, where the operation runs compiled. */
   readonly windows?: Windows;
   /** Watches what resolvers return, where the operation runs compiled. */

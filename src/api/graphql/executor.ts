@@ -31,6 +31,8 @@ export interface OperationRequest {
   readonly query: string;
   readonly variables?: Readonly<Record<string, unknown>> | null;
   readonly operationName?: string | null;
+  /** The last cursor of a stream of events that broke, as the transport tells it: in place of `after` and `replay`. */
+  readonly resumeAfter?: string | null;
 }
 
 export type OperationResult = ExecutionResult | ResponseStream;
@@ -107,7 +109,7 @@ export class Executor {
     this.#encoders.close();
   }
 
-  #prepare({ query, variables, operationName }: OperationRequest, caller: Caller): Prepared {
+  #prepare({ query, variables, operationName, resumeAfter = null }: OperationRequest, caller: Caller): Prepared {
     if (typeof query !== 'string')
       throw new EunomiaError('BAD_REQUEST', '`query` is missing: send the text of a GraphQL document');
     const raw = variables ?? {};
@@ -119,7 +121,13 @@ export class Executor {
     if (coerced.errors) throw new AggregateError(coerced.errors);
     const measured = checkLimits(this.schema, document, operation, coerced.coerced, this.#service.limits);
     checkValues(values, coerced.coerced, (fields) => void this.#service.facts.values(caller, fields, 'fields'));
-    const context: RequestContext = { service: this.#service, caller, share: shareOf(caller), variables: raw };
+    const context: RequestContext = {
+      service: this.#service,
+      caller,
+      share: shareOf(caller),
+      variables: raw,
+      resumeAfter,
+    };
     return {
       schema: this.schema,
       document,

@@ -23,6 +23,7 @@ export class ResponseStream implements AsyncGenerator<ExecutionResult, undefined
   readonly #options: ResponseStreamOptions;
   readonly #onEnd: (() => void)[];
   #ended = false;
+  #cursor: string | null;
   /** Ends the turn of a result that the reader got, once it asks for another. */
   #endTurn: () => void = () => {};
 
@@ -30,6 +31,15 @@ export class ResponseStream implements AsyncGenerator<ExecutionResult, undefined
     this.#source = source;
     this.#options = options;
     this.#onEnd = [options.onEnd];
+    this.#cursor = cursorOf(source, 'startCursor');
+  }
+
+  /**
+   * The position in a session's events behind the last result that was handed out, or where the stream begins; null for a subscription that
+   * has none.
+   */
+  get cursor(): string | null {
+    return this.#cursor;
   }
 
   /** Calls back once when the stream has ended; at once when it has already. */
@@ -50,6 +60,8 @@ export class ResponseStream implements AsyncGenerator<ExecutionResult, undefined
         if (!turns.isOpen) await turns.next();
         if (this.#ended) break;
         const result = await this.#options.map(value);
+        // A session that changes has a cursor too, which is no place in its stream.
+        if (this.#cursor !== null) this.#cursor = cursorOf(value, 'cursor') ?? this.#cursor;
         if (!this.#options.send || !(result instanceof EncodedResult)) return { done: false, value: result };
         await this.#options.send(result.parts);
         this.#endTurn();
@@ -88,4 +100,9 @@ export class ResponseStream implements AsyncGenerator<ExecutionResult, undefined
     this.#ended = true;
     for (const callback of this.#onEnd.splice(0)) callback();
   }
+}
+
+function cursorOf(value: unknown, property: 'cursor' | 'startCursor'): string | null {
+  const found: unknown = typeof value === 'object' && value !== null ? Reflect.get(value, property) : null;
+  return typeof found === 'string' ? found : null;
 }

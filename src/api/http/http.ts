@@ -16,6 +16,7 @@ import type { Service } from '../../service/service.js';
 import { isStream, type OperationResult, type Executor, type Prepared } from '../graphql/executor.js';
 import { renderGraphiQL } from './graphiql.js';
 import { limitExceeded } from '../graphql/limits.js';
+import { ResponseStream } from '../graphql/stream.js';
 import { isClientError, maskError } from '../graphql/mask.js';
 import { serveMetrics } from './metrics.js';
 import { readParameters } from './parameters.js';
@@ -26,6 +27,7 @@ import { resultText } from '../text/result-text.js';
 import { ENDPOINT, type GuardedHandler, type PublicHandler, type Target } from './routes.js';
 import { begun, Line, requests, turns } from '../../base/turn.js';
 import { sendDownload } from './send.js';
+import { eventStream } from './sse.js';
 import type { Strangers } from './strangers.js';
 import type { Limits } from '../../base/config.js';
 
@@ -44,8 +46,10 @@ interface HttpCaller extends Caller {
   /** As it was returned: connections are counted by it. */
   readonly identity: Identity;
   readonly response: ServerResponse;
-  /** Whether the client takes a stream. */
-  readonly streams: boolean;
+  /** The stream that the client likes best; null when it takes none. */
+  readonly stream: string | null;
+  /** What an EventSource that connects again says. */
+  readonly lastEventId: string | null;
 }
 
 export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void;
@@ -114,7 +118,8 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
         connection: request.socket,
         identity,
         response,
-        streams: accepted.streams.length > 0,
+        stream: accepted.streams[0] ?? null,
+        lastEventId: lastEventIdOf(request),
       };
       return sendNodeResponse(
         await yoga.handleNodeRequestAndResponse(request, response, caller),
@@ -177,6 +182,13 @@ function notAcceptable(what: string, right: string): EunomiaError {
   return new EunomiaError('NOT_ACCEPTABLE', `${what}: send "Accept: ${right}"`);
 }
 
+const EVENT_STREAM = 'text/event-stream';
+
+function lastEventIdOf({ headers }: IncomingMessage): string | null {
+  const id = headers['last-event-id'];
+  return typeof id === 'string' && id !== '' ? id : null;
+}
+
 /** yoga puts a result's text into an event of its own. */
 const PLAIN = { head: '', tail: '' } as const;
 
@@ -186,7 +198,7 @@ function useExecutor({ executor, connections, responses, limits, log }: HttpOpti
     const query = params.query ?? '';
     await lineOf(request).next();
     const prepared = executor.prepare(
-      { query, variables: params.variables, operationName: params.operationName },
+      { query, variables: params.variables, operationName: params.operationName, resumeAfter: caller.lastEventId },
       caller,
     );
     if ('errors' in prepared) return withStatus(prepared, { executed: false });
@@ -224,7 +236,7 @@ function useExecutor({ executor, connections, responses, limits, log }: HttpOpti
   const refusal = (
     { operation: { operation } }: Prepared,
     request: Request,
-    { streams, response }: HttpCaller,
+    { stream, response }: HttpCaller,
   ): ExecutionResult | null => {
     const { method } = request;
     if (operation === 'mutation' && method !== 'POST')
@@ -240,7 +252,7 @@ function useExecutor({ executor, connections, responses, limits, log }: HttpOpti
         ),
         log,
       );
-    if (streams) return null;
+    if (stream !== null) return null;
     return failure(
       notAcceptable(
         'a subscription is a stream',
@@ -280,6 +292,11 @@ function useExecutor({ executor, connections, responses, limits, log }: HttpOpti
   return {
     onRequestParse: ({ setRequestParser, serverContext }) =>
       setRequestParser((request) => read(request, serverContext)),
+    // yoga's own events have no ids.
+    onResultProcess({ result, setResultProcessor, serverContext }) {
+      if (result instanceof ResponseStream && serverContext.stream === EVENT_STREAM)
+        setResultProcessor((_result, fetchAPI) => eventStream(result, fetchAPI), EVENT_STREAM);
+    },
     onParams({ context, setParamsHandler }) {
       setParamsHandler(({ params, request }) => result(params, request, context));
     },

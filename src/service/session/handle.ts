@@ -23,6 +23,8 @@ export interface SessionHandle {
   readonly node: NodeFacts | null;
   readonly state: SessionState;
   readonly error: string | null;
+  /** Behind its newest event. */
+  readonly cursor: string;
   readonly createdAt: string;
   readonly startedAt: string | null;
   readonly stoppedAt: string | null;
@@ -94,6 +96,8 @@ export interface SubscribeRequest {
 
 /** Deliveries in order; `return` ends it at once, also while a `next` waits. */
 export interface DeliveryStream extends AsyncIterableIterator<Delivery> {
+  /** Where it begins: a reader that comes back with it gets all that this one got. */
+  readonly startCursor: string;
   return(): Promise<IteratorResult<Delivery, undefined>>;
 }
 

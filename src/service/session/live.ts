@@ -15,7 +15,7 @@ import type { Gap } from '../../event/event.js';
 import type { BehaviourReport } from '../../event/report.js';
 import type { Container } from '../../inventory/container.js';
 import type { Asked } from '../../session/asked.js';
-import { boundsOf, parseCursor } from '../../session/cursor.js';
+import { boundsOf, cursorOf, parseCursor } from '../../session/cursor.js';
 import type { RecorderStats } from '../../session/recorder.js';
 import { DEFAULT_DELAY_MS, type Page, type Session } from '../../session/session.js';
 import type { SessionOrigin, SessionSpec, SessionState, SessionStats, StopReason } from '../../session/spec.js';
@@ -75,6 +75,10 @@ export class LiveSession implements SessionHandle {
 
   get error(): string | null {
     return this.#session.error;
+  }
+
+  get cursor(): string {
+    return cursorOf(this.id, this.#session.nextSeq);
   }
 
   get createdAt(): string {

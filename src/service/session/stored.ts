@@ -5,7 +5,7 @@ import { invalid } from '../../base/errors.js';
 import type { Gap } from '../../event/event.js';
 import type { BehaviourReport } from '../../event/report.js';
 import type { Asked } from '../../session/asked.js';
-import { boundsOf, parseCursor } from '../../session/cursor.js';
+import { boundsOf, cursorOf, parseCursor } from '../../session/cursor.js';
 import type { RecorderStats } from '../../session/recorder.js';
 import type { Page } from '../../session/session.js';
 import type { SessionOrigin, SessionState, SessionStats, StopReason } from '../../session/spec.js';
@@ -62,6 +62,10 @@ export class StoredSession implements SessionHandle {
 
   get error(): string | null {
     return this.#record.error;
+  }
+
+  get cursor(): string {
+    return cursorOf(this.id, this.#record.nextSeq);
   }
 
   get createdAt(): string {

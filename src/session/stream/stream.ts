@@ -36,6 +36,8 @@ export interface StreamOptions {
   readonly cursorAt: (seq: number) => string;
   /** Where the reader starts, for the cursor of a first delivery without events. */
   readonly startSeq: number;
+  /** Where it asked to start, before what is missing. Default: where it starts. */
+  readonly startCursor?: string;
   /** Which events it gets; all of them when null. */
   readonly where: StreamFilter | null;
   /** Events in one delivery at most, however large they are. Default: what one message may hold. */
@@ -129,6 +131,12 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       this.#counts.received += options.missing.count;
       this.#counts.dropped += options.missing.count;
     }
+  }
+
+  /** Where it begins: a reader that comes back with it gets all that this one got. */
+  get startCursor(): string {
+    const { startCursor, cursorAt, startSeq } = this.#options;
+    return startCursor ?? cursorAt(startSeq);
   }
 
   get stats(): SubscriberStats {

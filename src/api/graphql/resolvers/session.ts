@@ -61,11 +61,11 @@ export const sessionResolvers = {
   Subscription: {
     events: {
       subscribe: typed<unknown, SubscriptionEventsArgs>(
-        async (_root, { session: id, replay, after, where, maxDelay }, { service, caller }, info) => {
+        async (_root, { session: id, replay, after, where, maxDelay }, { service, caller, resumeAfter }, info) => {
           const session = await service.sessions.need(caller, id);
           return session.subscribe({
-            replay: replay ?? undefined,
-            after: after ?? undefined,
+            replay: (resumeAfter === null ? replay : null) ?? undefined,
+            after: resumeAfter ?? after ?? undefined,
             demand: demandOfBatches(info),
             where,
             maxDelay,
