@@ -44,7 +44,7 @@ export async function openStores(
 
 /**
  * The store in a directory. Where it cannot be opened the server runs without history, and says so (`stores`), unless it was told not to:
- * then this rejects with STORE_UNAVAILABLE. DuckDB is loaded only here, for it is large.
+ * then this rejects with STORE_UNAVAILABLE.
  */
 async function openEmbedded(
   directory: string,
@@ -64,8 +64,11 @@ async function openEmbedded(
     retainEveryMs: RETAIN_EVERY_MS,
     onProblem: (problem) => log.error({ problem }, 'the embedded store'),
   });
-  if (!requireHistory) return store;
-  await store.opened;
+  if (!requireHistory) {
+    await store.check();
+    return store;
+  }
+  await store.open();
   const { state, problem } = await store.status();
   if (state === 'READY') return store;
   await store.close();

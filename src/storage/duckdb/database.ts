@@ -1,11 +1,9 @@
-import { randomBytes } from 'node:crypto';
-import { constants } from 'node:fs';
-import { access, rm, stat, statfs } from 'node:fs/promises';
+import { stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api';
 import { EunomiaError, messageOf } from '../../base/errors.js';
-import { openPrivate, privateDirectory, securePrivate } from '../../base/file.js';
 import { finish } from '../../base/turn.js';
+import { checkDirectory } from './directory.js';
 import { pack } from './pack.js';
 import { readRows, type PackedRows } from './packed.js';
 import type { Bound, Lane, Row } from './protocol.js';
@@ -225,25 +223,6 @@ async function partsOf(connection: DuckDBConnection, sql: string, values: readon
     parts.push(pack(chunk, types));
   }
   return parts;
-}
-
-/** Makes the directory ours alone, and what lies there. */
-async function checkDirectory(directory: string, file: string): Promise<void> {
-  try {
-    privateDirectory(directory);
-    await access(directory, constants.R_OK | constants.W_OK | constants.X_OK);
-    for (const name of [file, `${file}.wal`]) await securePrivate(name);
-    // Root passes each check of permissions, and a file system may be read-only all the same.
-    const probe = join(directory, `.probe-${randomBytes(6).toString('hex')}`);
-    await (await openPrivate(probe, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL)).close();
-    await rm(probe);
-  } catch (error) {
-    throw new EunomiaError(
-      'STORE_UNAVAILABLE',
-      `the data directory ${directory} cannot be used: ${messageOf(error)}; give another one with --data-dir, or ` +
-        '--data-dir none for no history',
-    );
-  }
 }
 
 /** What DuckDB's message means to the person who runs the server. */

@@ -1,3 +1,4 @@
+import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { afterEach, describe, expect, it, vi } from 'vitest';
@@ -22,6 +23,7 @@ import {
   slicesOf,
   temporaryDirectory,
 } from '../../../test/support/store.js';
+import { until } from '../../../test/support/until.js';
 import { fieldType } from '../../event/scalar.js';
 import { Database } from './database.js';
 import { evolveTable, tableOf } from './table.js';
@@ -264,6 +266,44 @@ describe('the embedded store', () => {
     const page = await store.page(pageOf('a', { filter, limit: 2000, fromSeq: 3000 }));
     expect(page.events.map(({ place }) => place.seq)).toEqual(Array.from({ length: 1000 }, (_, i) => 3000 + i));
     expect(page.hasNext).toBe(false);
+  });
+});
+
+describe('a new data directory', () => {
+  it('has no file, and no thread opens one, until a session is recorded', async () => {
+    const path = await directory();
+    const store = opened(path);
+    await store.check();
+    expect(await store.sessions()).toEqual([]);
+    expect(await store.session('a')).toBeNull();
+    expect(await store.load()).toMatchObject({ up: true, bytes: 0 });
+    await store.retain();
+    expect(store.isOpen).toBe(false);
+    expect(await readdir(path)).toEqual([]);
+    await (await store.record(record('a', ['exit']))).finish(end);
+    expect(await readdir(path)).toContain('eunomia.duckdb');
+    expect((await store.sessions()).map(({ id }) => id)).toEqual(['a']);
+    await store.close();
+    expect((await opened(path).sessions()).map(({ id }) => id)).toEqual(['a']);
+  });
+
+  it('that cannot be used is told of before a session is recorded', async () => {
+    const path = join(await directory(), 'file');
+    await writeFile(path, '');
+    const problems: string[] = [];
+    const store = opened(path, { onProblem: (problem) => problems.push(problem) });
+    await store.check();
+    await until('the problem is told', () => problems.length > 0);
+    expect(problems[0]).toContain(`the data directory ${path} cannot be used`);
+    await expect(store.sessions()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+  });
+
+  it('is not opened by what asks a store that is closed', async () => {
+    const path = await directory();
+    const store = opened(path);
+    await store.close();
+    await expect(store.record(record('a', ['exit']))).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    expect(await readdir(path)).toEqual([]);
   });
 });
 

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EunomiaError, messageOf } from '../../base/errors.js';
@@ -21,6 +22,7 @@ import type {
   StoreStatus,
   WholeQuery,
 } from '../store.js';
+import { checkDirectory } from './directory.js';
 import { EventReader } from './events.js';
 import { StoredFacts, timeOf, type Query, type QueryOptions } from './known.js';
 import { areFew, readRows } from './packed.js';
@@ -46,7 +48,10 @@ const FILE = 'eunomia.duckdb';
 /** How long `load` waits for the thread. */
 const LOAD_MS = 500;
 
-/** A DuckDB file. All of DuckDB is in a thread of its own. */
+/**
+ * A DuckDB file. All of DuckDB is in a thread of its own, which is started when there is a file already (sessions of it may have been cut
+ * off, events may have become too old), and otherwise with the first session that is recorded: it takes a second of CPU time and 75 MB.
+ */
 export class DuckStore implements Store {
   readonly kind = 'EMBEDDED';
   readonly #options: DuckOptions;
@@ -63,8 +68,9 @@ export class DuckStore implements Store {
     this.#options = options;
     this.#tables = options.catalog.trackers.map(tableOf);
     const { retentionMs, retentionBytes, memoryLimit } = options;
+    const file = join(options.directory, FILE);
     this.#thread = new StoreThread({
-      file: join(options.directory, FILE),
+      file,
       tables: this.#tables,
       memoryLimit,
       retentionMs,
@@ -93,7 +99,7 @@ export class DuckStore implements Store {
     };
     this.#facts = new StoredFacts(this.#query, this.#tables, (number) =>
       options.onProblem(
-        `${join(options.directory, FILE)}: what the store knows of its session number ${number} cannot be read: ` +
+        `${file}: what the store knows of its session number ${number} cannot be read: ` +
           'the file is damaged; the session is left out',
       ),
     );
@@ -104,11 +110,23 @@ export class DuckStore implements Store {
       () => limited && void this.retain().catch(() => undefined),
       options.retainEveryMs,
     ).unref();
+    if (existsSync(file)) void this.open();
   }
 
   /** Resolves once it is known whether the file can be used; never rejects. */
-  get opened(): Promise<void> {
-    return this.#thread.opened;
+  async open(): Promise<void> {
+    if (!this.#closed) await this.#thread.open();
+  }
+
+  /** Whether the thread with the file runs, or is about to. */
+  get isOpen(): boolean {
+    return this.#thread.isStarted && !this.#closed;
+  }
+
+  /** A directory that cannot be used is told of now, and tried again, not only when the first session is recorded. */
+  async check(): Promise<void> {
+    const { directory } = this.#options;
+    if (!this.#thread.isStarted) await checkDirectory(directory, join(directory, FILE)).catch(() => void this.open());
   }
 
   async record(session: SessionRecord): Promise<SessionSink> {
@@ -121,11 +139,13 @@ export class DuckStore implements Store {
   }
 
   async sessions(): Promise<readonly StoredRecord[]> {
+    if (!this.#thread.isStarted) return [];
     await this.#ready();
     return this.#facts.records('true', []);
   }
 
   async session(id: string): Promise<StoredRecord | null> {
+    if (!this.#thread.isStarted) return null;
     await this.#ready();
     return (await this.#facts.records('id = ?', [id]))[0] ?? null;
   }
@@ -167,11 +187,13 @@ export class DuckStore implements Store {
   }
 
   async retain(): Promise<void> {
+    if (!this.#thread.isStarted) return;
     await this.#ready();
     await this.#thread.ask('retain', {});
   }
 
   async load(): Promise<StoreLoad> {
+    if (!this.#thread.isStarted) return { up: !this.#closed, bytes: 0, spool: null, points: null, lagMs: 0 };
     const up = this.#thread.condition.state === 'READY';
     // Behind a long query nobody waits for the size of the file.
     const bytes = up
@@ -187,7 +209,7 @@ export class DuckStore implements Store {
   }
 
   async status(): Promise<StoreStatus> {
-    await this.#thread.opened;
+    await this.open();
     const { directory, retentionMs, retentionBytes } = this.#options;
     const { state, problem } = this.#thread.condition;
     const fixed = {
@@ -226,7 +248,7 @@ export class DuckStore implements Store {
   }
 
   async #ready(): Promise<void> {
-    await this.#thread.opened;
+    await this.open();
     const { state, problem } = this.#thread.condition;
     if (this.#closed || state !== 'READY')
       throw new EunomiaError('STORE_UNAVAILABLE', `the store is not available: ${problem ?? 'it is closed'}`);

@@ -5,7 +5,8 @@ import type { Asks, Condition, Packet, Progress, Removed, StoreProtocol, StoreTh
 
 /** The store's thread as the server sees it. */
 export class StoreThread {
-  readonly #channel: Channel<StoreProtocol>;
+  readonly #data: StoreThreadData;
+  #channel: Channel<StoreProtocol> | null = null;
   #condition: Condition = { state: 'PAUSED', problem: 'the store is being opened' };
   readonly #opened: Promise<void>;
   #resolveOpened: () => void = () => {};
@@ -14,10 +15,24 @@ export class StoreThread {
   onCondition: (condition: Condition) => void = () => {};
 
   constructor(data: StoreThreadData) {
+    this.#data = data;
     this.#opened = new Promise((resolve) => (this.#resolveOpened = resolve));
-    this.#channel = new Channel<StoreProtocol>({
+  }
+
+  get isStarted(): boolean {
+    return this.#channel !== null;
+  }
+
+  /** Starts it, unless it was. Resolves once it is known whether the file can be opened. */
+  open(): Promise<void> {
+    this.#start();
+    return this.#opened;
+  }
+
+  #start(): Channel<StoreProtocol> {
+    return (this.#channel ??= new Channel<StoreProtocol>({
       file: workerFile('storage/duckdb/worker'),
-      worker: { workerData: data, execArgv: [] },
+      worker: { workerData: this.#data, execArgv: [] },
       started: (worker) => worker.unref(),
       notes: {
         progress: (progress) => this.onProgress(progress),
@@ -30,29 +45,25 @@ export class StoreThread {
         if (this.#condition.state !== 'FAILED') this.#became({ state: 'FAILED', problem: message });
         this.#resolveOpened();
       },
-    });
+    }));
   }
 
   get condition(): Condition {
     return this.#condition;
   }
 
-  /** Resolves once it is known whether the file can be opened. */
-  get opened(): Promise<void> {
-    return this.#opened;
-  }
-
   ask<Kind extends keyof Asks>(kind: Kind, ask: Asks[Kind]['ask']): Promise<Asks[Kind]['reply']> {
-    return this.#channel.ask(kind, ask);
+    return this.#start().ask(kind, ask);
   }
 
   /** Events that a dead thread does not get are missing in the file; how many the sessions' sinks count. */
   send(packet: Packet, transfer: readonly ArrayBuffer[]): void {
-    if (!this.#channel.dead) this.#channel.post('events', packet, transfer);
+    if (this.#channel?.dead === null) this.#channel.post('events', packet, transfer);
   }
 
   /** Resolves to why the last words of sessions could not be written; null when all is in the file. */
   async close(): Promise<string | null> {
+    if (!this.#channel) return null;
     const problem = await this.ask('close', {}).then(() => null, messageOf);
     this.onCondition = () => {};
     await this.#channel.end(new EunomiaError('STORE_UNAVAILABLE', 'the store is closed'));
