@@ -88,6 +88,7 @@ enum syscall_work_bit {
 struct call_state {
 	bool seen; /* it has ended a call: the first to end may have begun before that could be seen, or be the fork that made the task */
 	bool begun; /* the call that it is in was let through, or is told of already */
+	bool emulated; /* is_emulated(), when it ended a call last: so the next one is, though its tracer lets go of it meanwhile */
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -200,6 +201,7 @@ int BPF_PROG(seccomp_exit, struct pt_regs *regs, long ret)
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct call_state *state;
 	int mode = mode_of(task);
+	bool emulated;
 	__u32 action;
 
 	/* A process that is killed is told of by its signal. */
@@ -208,12 +210,14 @@ int BPF_PROG(seccomp_exit, struct pt_regs *regs, long ret)
 	state = bpf_task_storage_get(&states, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!state)
 		return 0;
+	emulated = state->emulated;
+	state->emulated = is_emulated(task);
 	if (state->begun || !state->seen) {
 		state->begun = false;
 		state->seen = true;
 		return 0;
 	}
-	if (eu_syscall_nr(regs) < 0 || is_emulated(task)) /* a tracer has skipped it */
+	if (eu_syscall_nr(regs) < 0 || emulated || state->emulated) /* a tracer has skipped it */
 		return 0;
 	action = SECCOMP_ACTION_ERRNO;
 	if (is_supervised(task)) {

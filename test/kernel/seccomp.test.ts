@@ -210,7 +210,8 @@ int main(int argc, char **argv)
 		}
 		waitpid(child, &status, 0);
 		for (int i = 0; i < 2; i++) { ptrace(31 /* PTRACE_SYSEMU */, child, 0, 0); waitpid(child, &status, 0); }
-		kill(child, SIGKILL);
+		ptrace(PTRACE_DETACH, child, 0, 0); /* while it is in the second call */
+		waitpid(child, &status, 0);
 	} else if (is(what, "compat")) {
 		long ret;
 
