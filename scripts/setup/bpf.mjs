@@ -75,10 +75,10 @@ async function compile(clang, flags, { source, step, object, hash }) {
   return null;
 }
 
-/** Objects whose source is gone would be taken for trackers. */
+/** Objects whose source is gone would be taken for trackers; clang's own temporary files are what a set-up that was killed leaves. */
 function removeOthers(architecture, units) {
   const kept = new Set(units.map(({ object }) => object));
-  for (const file of filesUnder(join('dist/bpf', architecture), (name) => name.endsWith('.bpf.o'))) {
+  for (const file of filesUnder(join('dist/bpf', architecture))) {
     if (!kept.has(file)) rmSync(join(root, file));
   }
 }

@@ -115,8 +115,12 @@ describe('the set-up of a clean checkout', () => {
     expect((await setUp()).code).toBe(0);
     expect(compiled()).toEqual([true, true]);
     rmSync(source);
+    // As a set-up leaves it that was killed while clang wrote.
+    const half = join(checkout, 'dist/bpf', process.arch, 'cgroup.bpf.o-d5d115c8.new.tmp');
+    writeFileSync(half, '');
     expect((await setUp()).code).toBe(0);
     expect(compiled()).toEqual([false, false]);
+    expect(existsSync(half)).toBe(false);
     rmSync(join(checkout, 'dist'), { recursive: true });
     expect((await setUp()).code).toBe(0);
     // And makes again what was deleted.
