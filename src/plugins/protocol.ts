@@ -9,6 +9,8 @@ export type RealmKind = 'TRUSTED' | 'SANDBOX';
 export interface RealmLimits {
   /** Processor time of one call of a hook, or of the evaluation of the source. A machine that is busy with others does not end a plugin. */
   readonly callMs: number;
+  /** What loading and the start of a session may take beyond `callMs`: code is compiled, and caches are cold. */
+  readonly loadMs: number;
   readonly memoryBytes: number;
 }
 

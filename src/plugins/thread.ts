@@ -10,13 +10,12 @@ export type { Done } from './protocol.js';
 
 /** What a plugin may take, in a server and in a test of it alike. */
 export const defaultLimits: Readonly<Record<RealmKind, RealmLimits>> = {
-  TRUSTED: { callMs: 5000, memoryBytes: 256 << 20 },
-  SANDBOX: { callMs: 1000, memoryBytes: 64 << 20 },
+  TRUSTED: { callMs: 5000, loadMs: 5000, memoryBytes: 256 << 20 },
+  SANDBOX: { callMs: 1000, loadMs: 5000, memoryBytes: 64 << 20 },
 };
 
 /** The sandbox ends its own calls; this side only ends a sandbox that does not come to it. */
 const GRACE_MS: Readonly<Record<RealmKind, number>> = { TRUSTED: 0, SANDBOX: 2000 };
-const LOAD_MS = 5000;
 /** A call that uses no processor time is blocked, as `Atomics.wait` blocks, and not merely starved. */
 const BLOCKED_MS = 60_000;
 
@@ -92,7 +91,7 @@ export class PluginThread {
   ): Promise<{ readonly thread: PluginThread; readonly facts: PluginFacts }> {
     const thread = new PluginThread(source, realm, limits, strict);
     try {
-      const loaded = readDefinition(await thread.#ask('load', null, LOAD_MS + limits.callMs));
+      const loaded = readDefinition(await thread.#ask('load', null, limits.loadMs + limits.callMs));
       if (loaded === null) throw new PluginDied(NO_REPLY);
       return { thread, facts: checkDefinition(loaded.definition, source.file, vocabulary) };
     } catch (error) {
@@ -109,7 +108,7 @@ export class PluginThread {
     ask: PluginProtocol['asks'][Kind]['ask'],
     transfer: readonly ArrayBuffer[] = [],
   ): Promise<Done> {
-    const ms = this.#limits.callMs + this.#graceMs + (kind === 'start' ? LOAD_MS : 0);
+    const ms = this.#limits.callMs + this.#graceMs + (kind === 'start' ? this.#limits.loadMs : 0);
     const done = readDone(await this.#ask(kind, ask, ms, transfer));
     if (done !== null) return done;
     await this.#end(NO_REPLY);
