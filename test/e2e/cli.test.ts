@@ -73,6 +73,18 @@ async function serve(
   return { server, url };
 }
 
+let lasting: ReturnType<typeof serve> | null = null;
+afterAll(async () => (await lasting)?.server.child.kill('SIGKILL'));
+
+/** The address of a server for all tests that need just any. */
+async function anyServer(): Promise<string> {
+  lasting ??= serve().then((served) => {
+    started.splice(started.indexOf(served.server), 1);
+    return served;
+  });
+  return (await lasting).url;
+}
+
 /** Executes /bin/echo in a child of ours; `--pid` of this process sees nothing else. */
 function echo(word: string): void {
   execFileSync('/bin/echo', [word]);
@@ -191,7 +203,7 @@ describe('eunomia run', () => {
   });
 
   it('ends quietly when its reader goes away, and leaves no session', async () => {
-    const { url } = await serve();
+    const url = await anyServer();
     const command = run('exec', ...self, '-o', 'json', '--server', url);
     await command.says(/tracing/);
     command.child.stdout.destroy();
@@ -212,7 +224,7 @@ describe('eunomia run', () => {
     command.child.stdout.pause();
     for (let i = 0; i < 20; i++) execFileSync('/bin/sh', ['-c', 'for i in $(seq 300); do : </etc/hostname; done']);
     command.child.kill('SIGINT');
-    await sleep(2500);
+    await until('it has ended', () => command.child.exitCode !== null);
     command.child.stdout.resume(); // "close" waits for it
     expect(await command.ends()).toBe(0);
   });
@@ -330,8 +342,7 @@ describe('eunomia serve', () => {
   });
 
   it('says which port is in use', async () => {
-    const { url } = await serve();
-    const { port } = new URL(url);
+    const { port } = new URL(await anyServer());
     const second = new Command(['serve', '--data-dir', 'none', '--port', port, ...quiet]);
     expect([await second.ends(), second.out]).toEqual([1, '']);
     expect(second.told).toMatch(new RegExp(`^eunomia: .*${port} .*in use.*--port.*\n$`));

@@ -30,6 +30,8 @@ async function withCapabilities<Result>(
     '0',
     '--engine',
     'none',
+    '--data-dir',
+    'none',
     '--log-level',
     'error',
   ]);

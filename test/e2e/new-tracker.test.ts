@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
+import { copyCheckout } from '../support/checkout.js';
 
 const call = promisify(execFile);
 const copy = await mkdtemp(join(tmpdir(), 'eunomia-tracker-'));
@@ -19,22 +20,9 @@ const inCopy = async (program: string, ...args: string[]): Promise<string> =>
     })
   ).stdout;
 
-/**
- * What stands in the checkout, also uncommitted, as a repository of its own. What was built comes along, so that little
- * is left to build.
- */
+/** As a repository of its own. */
 async function makeCopy(): Promise<void> {
-  const { stdout } = await call('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
-    cwd: root,
-    maxBuffer: 1 << 24,
-  });
-  for (const file of stdout.split('\0').filter(Boolean)) {
-    await mkdir(join(copy, dirname(file)), { recursive: true });
-    await cp(join(root, file), join(copy, file));
-  }
-  for (const folder of ['build', 'dist', '.cache', 'src/generated'])
-    await cp(join(root, folder), join(copy, folder), { recursive: true });
-  await symlink(join(root, 'node_modules'), join(copy, 'node_modules'));
+  await copyCheckout(copy);
   await inCopy('git', 'init', '-q');
   await inCopy('git', 'add', '-A');
   await inCopy('git', '-c', 'user.name=test', '-c', 'user.email=test@localhost', 'commit', '-qm', 'all');

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
+import { copyCheckout } from '../support/checkout.js';
 import { firstLine, start } from '../support/workload.js';
 
 const run = promisify(execFile);
@@ -13,8 +14,10 @@ let env: NodeJS.ProcessEnv;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'eunomia-package-'));
+  const checkout = join(folder, 'checkout');
+  await copyCheckout(checkout);
   await run('npm', ['run', '--silent', 'package', '--', '--pack-destination', folder], {
-    cwd: root,
+    cwd: checkout,
     maxBuffer: 64 << 20,
   });
   const [tarball = ''] = (await readdir(folder)).filter((file) => file.endsWith('.tgz'));

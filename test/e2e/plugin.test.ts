@@ -1,6 +1,6 @@
 import { chmod, copyFile, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
-import { networkInterfaces, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -35,7 +35,7 @@ beforeAll(async () => {
   listener = createServer((socket) => void socket.on('error', () => undefined).end('exit\n'));
   await new Promise<void>((resolve) => listener.listen(0, '0.0.0.0', resolve));
   port = (listener.address() as { port: number }).port;
-  host = Object.entries(networkInterfaces()).find(([name]) => /^eunomia\d+$/.test(name))?.[1]?.[0]?.address ?? '';
+  host = docker.address ?? '';
 });
 afterAll(() =>
   closeAll(

@@ -17,6 +17,8 @@ export interface TestDocker {
   readonly host: string;
   /** Whether containers get an address; false where this machine lets us make no bridge. */
   readonly network: boolean;
+  /** The host's address on the bridge of its containers; null without a bridge. */
+  readonly address: string | null;
   /** dockerd's process id now. */
   readonly pid: () => number;
   /** `docker run ARGS`; resolves with its standard output, trimmed. */
@@ -57,7 +59,7 @@ export async function startDocker(): Promise<TestDocker> {
         `--exec-root=${join(base, 'exec')}`,
         `--pidfile=${join(base, 'dockerd.pid')}`,
         `--host=${host}`,
-        `--bridge=${bridge ?? 'none'}`,
+        `--bridge=${bridge?.name ?? 'none'}`,
         '--live-restore',
         // Nothing of the host's firewall or routing is touched: containers reach the host and each other over the bridge.
         '--iptables=false',
@@ -106,7 +108,7 @@ export async function startDocker(): Promise<TestDocker> {
       await killByFile(join(base, 'exec/containerd/containerd.pid'));
       await killShims(base);
       await unmountBelow(base);
-      if (bridge !== null) await exec('ip', ['link', 'del', bridge]).catch(() => undefined);
+      if (bridge !== null) await exec('ip', ['link', 'del', bridge.name]).catch(() => undefined);
       await rm(base, { recursive: true, force: true });
     }
   };
@@ -122,6 +124,7 @@ export async function startDocker(): Promise<TestDocker> {
     socket,
     host,
     network: bridge !== null,
+    address: bridge?.address ?? null,
     pid: () => daemon?.pid ?? 0,
     run: async (...args) => docker('run', ...args),
     docker,
@@ -137,19 +140,20 @@ export async function startDocker(): Promise<TestDocker> {
 }
 
 /** A bridge for this engine alone, so that engines of parallel tests do not meet on docker0. Null where none can be made. */
-async function makeBridge(): Promise<string | null> {
+async function makeBridge(): Promise<{ readonly name: string; readonly address: string } | null> {
   for (let attempt = 0; attempt < 5; attempt += 1) {
     const number = Math.floor(Math.random() * 250);
     const name = `eunomia${number}`;
+    const address = `10.213.${number}.1`;
     try {
       await exec('ip', ['link', 'add', 'name', name, 'type', 'bridge']);
     } catch {
       continue;
     }
     try {
-      await exec('ip', ['addr', 'add', `10.213.${number}.1/24`, 'dev', name]);
+      await exec('ip', ['addr', 'add', `${address}/24`, 'dev', name]);
       await exec('ip', ['link', 'set', name, 'up']);
-      return name;
+      return { name, address };
     } catch {
       await exec('ip', ['link', 'del', name]).catch(() => undefined);
     }
