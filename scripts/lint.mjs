@@ -4,7 +4,6 @@
 import { fileURLToPath } from 'node:url';
 import { resolve } from 'node:path';
 import { format } from './format.mjs';
-import { checkContract } from './contract.mjs';
 import { checkLayers } from './layers.mjs';
 import { setUpOrExit } from './setup.mjs';
 import { runTool } from './setup/project.mjs';
@@ -13,6 +12,8 @@ import { checkWidth } from './width.mjs';
 
 /** True when there is nothing to complain about; prints what there is. */
 export async function lint() {
+  // Only now: it imports a package, which the set-up before has installed.
+  const { checkContract } = await import('./contract.mjs');
   const results = (
     await Promise.all([
       runTool('tsc', ['-p', 'tsconfig.test.json']),
