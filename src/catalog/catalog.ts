@@ -22,6 +22,7 @@ import { unitOf, type Unit } from '../event/scalar.js';
 import { eventTypeName } from '../base/names.js';
 import { valueTypeOf, type ValueType } from './value-type.js';
 import type { KernelAggregate, TrackerDefinition, TrackerOptions } from '../tracker/define.js';
+import { listed } from '../base/listed.js';
 
 export interface CatalogField {
   /** Dotted, as one would select it. */
@@ -154,7 +155,7 @@ export class Catalog {
       });
     }
     const elsewhere = this.trackers.filter(({ name }) => this.#paths.get(name)?.has(path)).map(({ name }) => name);
-    const hint = elsewhere.length > 0 ? `; ${elsewhere.join(' and ')} would` : suggest(path, known);
+    const hint = elsewhere.length > 0 ? `; ${listed(elsewhere)} would` : suggest(path, known);
     throw invalid(where, `no event of ${trackers.join(', ')} has the field "${path}"${hint}`, { field: path });
   }
 

@@ -1,4 +1,5 @@
 import type { TrackerDefinition } from '../tracker/define.js';
+import { listed } from '../base/listed.js';
 
 /** Optional programs that a tracker's object was loaded without, as the kernel thread tells them. */
 export interface UnloadedPrograms {
@@ -23,7 +24,7 @@ export function refusals({ blindWithout = [] }: TrackerDefinition, { missing, re
       mine.length + programs.filter((program) => missing.includes(program)).length < programs.length
     )
       return [];
-    const which = mine.map(({ program, errno }) => `${program} (${errno ?? 'no errno'})`).join(' and ');
+    const which = listed(mine.map(({ program, errno }) => `${program} (${errno ?? 'no errno'})`));
     return [
       `${what}: the kernel's verifier refused the program ${which}. ` +
         `This is a fault of this version of Eunomia, not of the kernel; the server's log has the verifier's message.`,

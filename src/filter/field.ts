@@ -17,6 +17,7 @@ import { eventTypeName } from '../base/names.js';
 import { rowOf } from '../event/scalar.js';
 import type { Catalog } from '../catalog/catalog.js';
 import type { NameSet } from '../tracker/define.js';
+import { listed } from '../base/listed.js';
 import { LABELS, type ValueType } from './ast.js';
 
 /** An event field that filters support. */
@@ -153,7 +154,7 @@ export class FilterFields {
     const inside = [...known].find((candidate) => candidate.startsWith(`${path}.`));
     if (inside) return `"${path}" is not a single value; name one inside it, for example "${inside}"`;
     const elsewhere = this.trackers.filter((tracker) => this.#own.get(tracker)?.has(path));
-    const hint = elsewhere.length > 0 ? `; ${elsewhere.join(' and ')} would` : suggest(path, known);
+    const hint = elsewhere.length > 0 ? `; ${listed(elsewhere)} would` : suggest(path, known);
     const of = this.trackers.length > 0 ? ` of ${trackers.join(', ')}` : '';
     return `no ${this.#noun}${of} has the field "${path}"${hint}`;
   }

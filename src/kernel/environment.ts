@@ -3,6 +3,7 @@ import { EunomiaError } from '../base/errors.js';
 import { capabilityNames } from '../linux/capability.js';
 import { capabilitiesFor, missingCapabilities } from '../linux/hook-capability.js';
 import { loadLibbpf } from './libbpf.js';
+import { listed } from '../base/listed.js';
 
 /** Those that trackers of any kind need. */
 const ANY_HOOK = 'tp_btf/sys_exit';
@@ -19,7 +20,7 @@ export function checkEnvironment(): string {
   if (missingCapabilities([ANY_HOOK], heldCapabilities()).length > 0) {
     throw new EunomiaError(
       'NOT_PRIVILEGED',
-      `loading BPF programs needs root, or the capabilities ${capabilitiesFor([ANY_HOOK]).join(' and ')}: start it with sudo`,
+      `loading BPF programs needs root, or the capabilities ${listed(capabilitiesFor([ANY_HOOK]))}: start it with sudo`,
     );
   }
   if (!existsSync('/sys/kernel/btf/vmlinux')) {

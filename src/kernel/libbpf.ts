@@ -2,6 +2,7 @@ import koffi from 'koffi';
 import { capabilitiesFor } from '../linux/hook-capability.js';
 import { errnoName } from '../linux/linux.js';
 import { EunomiaError, KernelError } from '../base/errors.js';
+import { listed } from '../base/listed.js';
 
 /**
  * libbpf 1.x and the few calls of libc that Eunomia needs, through koffi. Pointers are bigints.
@@ -195,7 +196,7 @@ export function hintFor(errno: string | null, hooks: readonly string[] = ['']): 
   switch (errno) {
     case 'EPERM':
     case 'EACCES':
-      return `needs root, or ${capabilitiesFor(hooks).join(' and ')}, and a kernel that is not locked down`;
+      return `needs root, or ${listed(capabilitiesFor(hooks))}, and a kernel that is not locked down`;
     case 'ENOMEM':
       return 'the kernel has no memory for it, or RLIMIT_MEMLOCK is too low';
     case 'ESRCH':

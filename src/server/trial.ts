@@ -7,6 +7,7 @@ import { capabilitiesFor, missingCapabilities } from '../linux/hook-capability.j
 import type { TrackerRuntime } from '../record/runtime.js';
 import type { TrackerStatus } from '../service/parts.js';
 import { warnOfRefused } from '../session/source/refused.js';
+import { listed } from '../base/listed.js';
 
 /** Objects loaded at a time. Each takes a thread of the pool, which sessions and the waiter on the rings need too. */
 const LANES = 2;
@@ -62,7 +63,7 @@ export class TrackerTrials {
   async #try({ definition, hooksOf, objectSpec }: TrackerRuntime): Promise<TrackerStatus> {
     const status = (hooks: readonly string[]) => {
       const missing = missingCapabilities(hooks, this.#held);
-      const lacking = `this process lacks ${missing.join(' and ')}, which ${hooks.join(', ')} ${hooks.length > 1 ? 'need' : 'needs'}`;
+      const lacking = `this process lacks ${listed(missing)}, which ${hooks.join(', ')} ${hooks.length > 1 ? 'need' : 'needs'}`;
       return {
         available: missing.length === 0,
         reason: missing.length === 0 ? null : lacking,

@@ -12,6 +12,7 @@ import { exclusionsOf, narrowedBy } from './exclusion.js';
 import type { ReportRequest, SessionHandle } from './session/handle.js';
 import { storedOrigin, type Narrowing, type Origin } from './session/origin.js';
 import { upToDate } from './session/recorded.js';
+import { listed } from '../base/listed.js';
 
 /** Reports are made event by event, of sessions in memory and of stored ones alike. */
 
@@ -196,10 +197,9 @@ function pick(all: readonly StoredContainer[], ref: string): StoredContainer {
   if (another)
     throw new EunomiaError(
       'AMBIGUOUS_CONTAINER',
-      `container: "${ref}" stands for ${found
-        .map(({ id, name }) => `${name ?? 'a nameless one'} (${id.slice(0, 12)})`)
-        .slice(0, 5)
-        .join(' and ')}; give more of the id`,
+      `container: "${ref}" stands for ${listed(
+        found.slice(0, 5).map(({ id, name }) => `${name ?? 'a nameless one'} (${id.slice(0, 12)})`),
+      )}; give more of the id`,
       { details: { argument: 'container' } },
     );
   const { id, name, image } = container;
