@@ -23,6 +23,7 @@ const loads: Readonly<Record<string, Load>> = {
   capability: { kind: 'empowered', calls: 50_000 },
   device: { kind: 'probed', calls: 50_000 },
   dns: { kind: 'asked', calls: 20_000 },
+  drop: { kind: 'flooded', calls: 50_000 },
   exec: { kind: 'executed', calls: 600 },
   exit: { kind: 'executed', calls: 600 },
   fileio: { kind: 'cached', calls: 100_000 },

@@ -13,8 +13,9 @@
  * path that does not exist), `unmounted` (umount of one), `bound` (a UDP socket that is made, bound to loopback and closed),
  * `asked` (a DNS query over loopback, and its response: four calls), `empowered` (capset of the capabilities that it has),
  * `greeted` (a ClientHello over a new TCP connection), `cached` and `fetched` (pread of 4 KiB of a file from memory and, with
- * O_DIRECT, from its disk), `switched` (a byte to another process on the same CPU and back), `tuned` (a write of the value that
- * vm/swappiness has), `probed` (access to /dev/kmsg), `trivial` (getppid) or, of a process for
+ * O_DIRECT, from its disk), `flooded` (a datagram to a UDP socket of its own whose buffer is full), `switched` (a byte to
+ * another process on the same CPU and back), `tuned` (a write of the value that vm/swappiness has), `probed` (access to
+ * /dev/kmsg), `trivial` (getppid) or, of a process for
  * these alone, `forbidden` (acct, which a seccomp filter of its own refuses) and `permitted` (getppid, which that filter allows).
  *
  * A `paced` that cannot keep up makes all its calls none the less, later. The answer is one line: the calls made, the
@@ -150,6 +151,30 @@ static void greeted(void)
 
 	memcpy(hello + 43, rest, sizeof(rest) - 1);
 	connection(hello, sizeof(hello));
+}
+
+static void flooded(void)
+{
+	static struct sockaddr_in address = { .sin_family = AF_INET };
+	static int sending = -1;
+	const int least = 1;
+	socklen_t length = sizeof(address);
+	char byte = 0;
+
+	if (sending < 0) {
+		int full = socket(AF_INET, SOCK_DGRAM, 0);
+
+		address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		sending = socket(AF_INET, SOCK_DGRAM, 0);
+		if (setsockopt(full, SOL_SOCKET, SO_RCVBUF, &least, sizeof(least)) ||
+		    bind(full, (void *)&address, sizeof(address)) || getsockname(full, (void *)&address, &length) ||
+		    connect(sending, (void *)&address, sizeof(address)))
+			fail("connecting");
+		for (int i = 0; i < 100; i++)
+			send(sending, &byte, 1, 0);
+	}
+	if (send(sending, &byte, 1, 0) != 1)
+		fail("send");
 }
 
 static int temporary(int flags)
@@ -403,7 +428,7 @@ static const struct kind {
 	      { "empowered", empowered, 1000 }, { "asked", asked, 100 },          { "greeted", greeted, 10 },
 	      { "cached", cached, 1000 },       { "fetched", fetched, 100 },      { "switched", switched, 100 },
 	      { "tuned", tuned, 100 },          { "probed", probed, 1000 },       { "forbidden", forbidden, 1000 },
-	      { "permitted", permitted, 1000 } };
+	      { "permitted", permitted, 1000 }, { "flooded", flooded, 1000 } };
 
 static const struct kind *find(const char *name)
 {

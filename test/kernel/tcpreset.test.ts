@@ -122,6 +122,12 @@ describe('the tracker tcpreset', () => {
       [{ where: 'reason == "NO_SOCKET"' }, 1],
       [{ where: 'reason == "TCP_ABORT_ON_CLOSE"' }, 1],
       [{ where: 'reason.startsWith("NO_SO")' }, 1],
+      [{ where: 'reason == null' }, 3],
+      [{ ...mine, where: 'reason != "TCP_STATE"' }, 1],
+      [{ ...mine, where: '!(reason == "TCP_STATE")' }, 4],
+      [{ ...mine, where: 'localAddress == "10.0.0.1"' }, 0],
+      [{ pids: [process.pid], descendants: false }, 0],
+      [{ comms: ['nobody'] }, 0],
     ] as const) {
       const { events, stats } = await whole(
         () => resets(1, options as TrackOptions),

@@ -1,0 +1,51 @@
+import { protocolName } from '../linux/socket.js';
+import { defineTracker, namespaceInode } from '../tracker/define.js';
+
+const ifPorts = (known: boolean, port: number) => (known ? port : null);
+const ifIp = (version: number, address: string) => (version ? address : null);
+
+export default defineTracker({
+  name: 'drop',
+  minimumKernel: '5.17',
+  blindSpots: [
+    'Packets that are dropped before the kernel makes a socket buffer of them: by network cards, drivers and XDP.',
+    'Packets that the kernel drops as if they had been consumed. Without the option `unspecified`, also those for which it gives no ' +
+      'reason; with the option, some of what is reported is no loss.',
+    'A packet of several segments (GSO, GRO) is one event.',
+    'The process is known for TCP sockets, and for sockets that exist when the session starts. For a packet of another socket or of ' +
+      'none, and for one that is dropped before its socket is found, `process.pid` is 0 and `process.comm` is empty. The container is ' +
+      'then that of the socket, or of the network namespace: where several containers share one (the containers of a pod), that of the ' +
+      'first process seen in it.',
+    'A packet that is dropped between containers, on a bridge for example, is in the network namespace of the device that it is at, ' +
+      "mostly the host's.",
+  ],
+  columns: ['reason', 'location', 'protocol', 'sourceAddress', 'sourcePort', 'targetAddress', 'targetPort', 'device'],
+  indexed: ['reason', 'protocol'],
+  example: '{ unspecified: false }',
+  // Data for a socket that its process has closed.
+  trigger:
+    `node -e 'net.createServer({ allowHalfOpen: true }, (c) => c.resume().on("end", () => c.write("late", () => ` +
+    `setTimeout(process.exit, 50)))).listen(0, "127.0.0.1", function () { net.connect(this.address().port, "127.0.0.1", ` +
+    `function () { this.destroy() }) })'`,
+  pushed: {
+    reason: { kind: 'text', stem: 'reason', bytes: 64 },
+    location: { kind: 'text', stem: 'location', bytes: 64 },
+    sourcePort: { kind: 'number', stem: 'source_port', null: -1, min: 0 },
+    targetPort: { kind: 'number', stem: 'target_port', null: -1, min: 0 },
+    sourceAddress: { kind: 'address', stem: 'source_address' },
+    targetAddress: { kind: 'address', stem: 'target_address' },
+  },
+  fields: {
+    protocol: {
+      from: ['hasProtocol', 'protocol'],
+      read: (known: boolean, protocol: number) => (known ? protocolName(protocol) : null),
+    },
+    ipVersion: { from: ['ipVersion'], read: (version: number) => version || null },
+    sourceAddress: { from: ['ipVersion', 'sourceAddress'], read: ifIp },
+    targetAddress: { from: ['ipVersion', 'targetAddress'], read: ifIp },
+    sourcePort: { from: ['hasPorts', 'sourcePort'], read: ifPorts },
+    targetPort: { from: ['hasPorts', 'targetPort'], read: ifPorts },
+    netNs: { from: ['netNs'], read: namespaceInode },
+    device: { from: ['device'], read: (name: string) => name || null },
+  },
+});
