@@ -94,6 +94,7 @@ it('a tracker of two words gets its input, its event and its filter from its own
     'process',
     'container',
     'cgroupId',
+    'values',
     'direction',
     'before',
     'peer',
