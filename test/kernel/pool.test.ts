@@ -1,6 +1,5 @@
 import { uring } from '../../src/tracker/uring.js';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { objectPath } from '../../src/base/paths.js';
@@ -8,7 +7,7 @@ import type { Chunk } from '../../src/kernel/protocol.js';
 import { KernelThread } from '../../src/kernel/thread.js';
 import { SourcePool } from '../../src/session/source/pool.js';
 import { startTracker } from '../support/session.js';
-import { ended, start, work, workloadPath } from '../support/workload.js';
+import { ended, start, work, workloadPath, firstLine } from '../support/workload.js';
 import { until } from '../support/until.js';
 
 describe('sessions with an equal kernel configuration', () => {
@@ -60,23 +59,22 @@ describe('sessions with an equal kernel configuration', () => {
 
   it('follow a new process of a pid that an older session knew as another', async () => {
     const workload = await workloadPath();
+    const command = [workload, 'gate', workload, 'openat', '/no/reused', '0', '0'];
     const gated = async () => {
-      const child = start(workload, ['gate', workload, 'openat', '/no/reused', '0', '0']);
+      const child = start(workload, command.slice(1));
       await once(child, 'spawn');
       return child;
     };
-    const former = await gated();
-    const pid = former.pid ?? 0;
-    const older = await startTracker('open', { pids: [pid] });
-    former.stdin?.write('\n');
-    await ended(former);
-    await older.next((e) => e['path'] === '/no/reused');
-    const child = await until('the pid is used again', async () => {
-      await writeFile('/proc/sys/kernel/ns_last_pid', String(pid - 1));
-      const another = await gated();
-      if (another.pid === pid) return another;
-      another.kill('SIGKILL');
-      return null;
+    // Unless another process of the machine got the pid meanwhile, and keeps it.
+    const { child, pid } = await until('the pid is used again', async () => {
+      const former = await gated();
+      const pid = former.pid ?? 0;
+      const older = await startTracker('open', { pids: [pid] });
+      former.stdin?.write('\n');
+      await ended(former);
+      await older.next((e) => e['path'] === '/no/reused');
+      const another = start(workload, ['as', String(pid), ...command]);
+      return (await firstLine(another)) === 'made' && { child: another, pid };
     });
     const newer = await startTracker('open', { pids: [pid] });
     child.stdin?.write('\n');

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <linux/sched.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -21,6 +22,22 @@
 static int is(const char *a, const char *b)
 {
 	return strcmp(a, b) == 0;
+}
+
+/* as PID PROGRAM ARGS…: in a child of that pid. Prints "made", or "taken" where another process has the pid; exits as the child does. */
+static int run_as(pid_t wanted, char **command)
+{
+	struct clone_args args = { .exit_signal = SIGCHLD, .set_tid = (unsigned long)&wanted, .set_tid_size = 1 };
+	int pid = syscall(SYS_clone3, &args, sizeof(args)), status;
+
+	if (pid == 0)
+		_exit(execvp(command[0], command));
+	puts(pid == wanted ? "made" : errno == EEXIST ? "taken" : strerror(errno));
+	fflush(stdout);
+	if (pid < 0)
+		return 1;
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 
 static long result(long value)
@@ -313,6 +330,8 @@ int main(int argc, char **argv)
 		return path_case(argv[2], argv[3]);
 	if (is(what, "no-address"))
 		return no_address();
+	if (argc > 3 && is(what, "as"))
+		return run_as(atoi(argv[2]), argv + 3);
 	if (argc > 2 && is(what, "gate")) { /* starts the rest of its arguments once it can read a line */
 		char line[16];
 
