@@ -47,26 +47,6 @@ const beside = [
   'token-file',
 ].map((name) => `test/e2e/${name}.test.ts`);
 
-/**
- * Tests that a neighbour would disturb: they count all containers or disks of the machine, or watch it without a target and may lose
- * nothing. The other kernel and end-to-end tests have a target, a disk, a port, an engine or a name of their own.
- */
-const alone = [
-  'e2e/container-identity',
-  'e2e/container-namespaces',
-  'e2e/containers',
-  'e2e/engine-silence',
-  'e2e/history',
-  'e2e/influx-server',
-  'e2e/report',
-  'e2e/short-containers',
-  'e2e/storage-io',
-  'e2e/stored',
-  'e2e/witness',
-  'kernel/pool',
-].map((name) => `test/${name}.test.ts`);
-const aloneIn = (folder: string): string[] => alone.filter((file) => file.includes(`/${folder}/`));
-
 /** Those first: they take long, and others fill the time that they wait. */
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -79,17 +59,16 @@ class LongFirst extends BaseSequencer {
 export default defineConfig({
   test: {
     pool: 'forks',
-    // scripts/test.mjs runs `kernel` and `e2e` beside the first three; vitest 3 knows this only for all projects of a run.
+    // Kernel and most e2e tests count what the whole machine does: one file at a time. vitest 3 knows this only for all
+    // projects: scripts/test.mjs runs the first three side by side.
     fileParallelism: false,
     sequence: { sequencer: LongFirst },
     projects: [
       project('unit', 1, 120, ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'test/unit/**/*.test.ts']),
       project('api', 1, 120),
       project('e2e-beside', 1, 300, beside),
-      project('kernel', 2, 180, undefined, alone),
-      project('e2e', 3, 300, undefined, [...beside, ...alone]),
-      project('kernel-alone', 4, 180, aloneIn('kernel')),
-      project('e2e-alone', 5, 300, aloneIn('e2e')),
+      project('kernel', 2, 180),
+      project('e2e', 3, 300, undefined, beside),
     ],
   },
 });

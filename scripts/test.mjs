@@ -18,28 +18,23 @@ const { values: asked, tokens } = parseArgs({
   strict: false,
   tokens: true,
 });
-const resultFiles = [1, 2, 3].map((n) => join(cache, `test-results-${n}.json`));
+const resultFiles = [1, 2].map((n) => join(cache, `test-results-${n}.json`));
 
 await setUpOrExit({ tests: true });
 const linted = args.length > 0 || (await lint());
 for (const file of resultFiles) rmSync(file, { force: true });
-const cores = Math.max(1, availableParallelism() - 1);
-const manyFiles = [
+const workers = [
   '--fileParallelism',
   // As few as at most: vitest ends idle processes of a pool that may shrink twice, and fails by it where there are three or more.
-  `--minWorkers=${cores}`,
-  `--maxWorkers=${cores}`,
+  `--minWorkers=${availableParallelism()}`,
+  `--maxWorkers=${availableParallelism()}`,
   // Processes are kept: what packages a file imports is loaded once. Our own modules are fresh for each file (vitest.config.ts).
   '--poolOptions.forks.isolate=false',
 ];
 let interrupted = false;
-// Kernel and e2e tests wait most of the time, for processes, containers and databases: the others use the processor meanwhile.
 const code = [
-  ...(await Promise.all([
-    vitest(['kernel', 'e2e'], resultFiles[0]),
-    vitest(['unit', 'api', 'e2e-beside'], resultFiles[1], manyFiles),
-  ])),
-  await vitest(['kernel-alone', 'e2e-alone'], resultFiles[2]),
+  await vitest(['unit', 'api', 'e2e-beside'], resultFiles[0], workers),
+  await vitest(['kernel', 'e2e'], resultFiles[1]),
 ].find((one) => one !== 0);
 const { passed, failed, skipped } = count();
 const problems = [];
@@ -80,7 +75,7 @@ function vitest(projects, resultFile, options = []) {
   });
 }
 
-/** As vitest takes `--project`: some names, or all but those with a `!`. `e2e` and `kernel` mean all of their projects. */
+/** As vitest takes `--project`: some names, or all but those with a `!`. `e2e` means both of its projects. */
 function isAsked(name, names) {
   const isMeant = (one) => name === one || name.startsWith(`${one}-`);
   const some = names.filter((one) => !one.startsWith('!'));
