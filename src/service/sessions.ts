@@ -76,26 +76,27 @@ export class Sessions {
     return session;
   }
 
-  /** Each session there is in memory, then each that changes; ends when the session `id`, if given, is removed. Throws UNKNOWN_SESSION. */
-  changes(caller: Caller, id: string | null): AsyncIterableIterator<SessionHandle> {
+  /**
+   * Each session there is in memory, then each that changes; ends when the session `id`, if given, is removed. Of one that
+   * only its store remembers, that one: it does not change any more. Rejects with UNKNOWN_SESSION.
+   */
+  async changes(caller: Caller, id: string | null): Promise<AsyncIterableIterator<SessionHandle>> {
     if (id !== null) {
-      const session = this.#parts.manager.get(id);
-      if (!session) throw unknownSession(id);
-      session.touch();
+      const session = await this.need(caller, id);
+      if (!this.#parts.manager.get(id)) return once(session);
     }
     const feed = this.#parts.manager.changes(id);
     const handleOf = ({ done, value }: IteratorResult<Session, undefined>): IteratorResult<SessionHandle, undefined> =>
       done ? { done, value: undefined } : { done: false, value: this.#live(value, caller) };
-    return {
+    const changes: AsyncIterableIterator<SessionHandle> = {
       next: () => feed.next().then(handleOf),
       return: async () => {
         await feed.return?.();
         return { done: true, value: undefined };
       },
-      [Symbol.asyncIterator]() {
-        return this;
-      },
+      [Symbol.asyncIterator]: () => changes,
     };
+    return changes;
   }
 
   /**
@@ -199,6 +200,10 @@ export class Sessions {
   #live(session: Session, caller: Caller): SessionHandle {
     return new LiveSession(session, this.#parts, caller);
   }
+}
+
+async function* once<Item>(item: Item): AsyncGenerator<Item, undefined> {
+  yield item;
 }
 
 /** A store that does not respond costs what only it knows, and nothing else. */

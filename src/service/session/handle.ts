@@ -61,8 +61,8 @@ export interface SessionHandle {
   /** Rejects with STORE_UNAVAILABLE when the store cannot tell all of the events at the moment. */
   aggregate(input: AggregateInput, where: unknown): Promise<readonly AggregateRow[]>;
   /**
-   * An aggregate that is kept up to date. Throws UNKNOWN_SESSION for a session that is in its store only: nothing
-   * changes there any more.
+   * An aggregate that is kept up to date, and ends with the session: of one that is in its store only, with the events that it
+   * begins with.
    */
   follow(request: FollowRequest): AsyncIterableIterator<AggregateChange>;
   /** Rejects with BAD_USER_INPUT, UNKNOWN_CONTAINER, AMBIGUOUS_CONTAINER, or what its store says. */

@@ -24,10 +24,10 @@ import { queryOf, storedPage, type StoredSource } from '../../storage/query.js';
 import type { SessionRecorder } from '../../storage/recorder.js';
 import { ResumedStream } from '../../storage/resume.js';
 import { aggregateStored } from '../aggregate.js';
-import { inRange, spanInRange } from '../check.js';
+import { spanInRange } from '../check.js';
 import type { Parts } from '../parts.js';
 import { reportOfSession } from '../report.js';
-import { endOf, filterFor, filterInTurn, MAX_PAGE, MAX_REPLAY, replayOf } from './request.js';
+import { endOf, filterFor, filterInTurn, MAX_PAGE, paceOf, replayOf } from './request.js';
 import type {
   DeliveryStream,
   FollowRequest,
@@ -40,9 +40,7 @@ import { specView, type SpecView } from './asked.js';
 import { REACH_MS, recorderOf } from './recorded.js';
 import { heldOrigin, storedOrigin, type Origin } from './origin.js';
 
-const MIN_EVERY_MS = 100;
 const MAX_DELAY_MS = 10_000;
-const HOUR = 3_600_000;
 
 /** A session in memory, live or replayed. What memory has let go of is read from its store, when it has one. */
 export class LiveSession implements SessionHandle {
@@ -230,9 +228,8 @@ export class LiveSession implements SessionHandle {
   follow({ every, replay, where, ...input }: FollowRequest): LiveAggregate {
     const session = this.#session;
     const { catalog } = this.#parts;
-    const everyMs = spanInRange('every', every ?? 1000, MIN_EVERY_MS, HOUR);
+    const { everyMs, replay: checked } = paceOf({ every, replay });
     const spec = compileAggregate(input, catalog, this.trackers);
-    const checked = replay == null ? undefined : inRange('replay', replay, 0, MAX_REPLAY, 'events');
     const filter = filterFor(this.trackers, where, this.#parts);
     const demand = demandOf(spec, catalog, this.trackers);
     // The aggregator evaluates the filter, not the stream: it tells how many events it discarded.

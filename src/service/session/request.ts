@@ -1,16 +1,18 @@
 import { invalid } from '../../base/errors.js';
 import { turns } from '../../base/turn.js';
 import { filterOf, type EventFilter } from '../../filter/index.js';
-import { inRange } from '../check.js';
+import { inRange, spanInRange } from '../check.js';
 import type { Parts } from '../parts.js';
-import type { PageRequest, SubscribeRequest } from './handle.js';
+import type { FollowRequest, PageRequest, SubscribeRequest } from './handle.js';
 
 /** Checks of what is asked of a session, wherever it is. */
 
 /** Events. */
 export const MAX_PAGE = 100_000;
 const DEFAULT_PAGE = 100;
-export const MAX_REPLAY = 1_000_000;
+const MAX_REPLAY = 1_000_000;
+const MIN_EVERY_MS = 100;
+const HOUR = 3_600_000;
 
 /** The argument `where`, for events of these trackers; null when it takes them all. Throws BAD_USER_INPUT. */
 export function filterFor(
@@ -47,6 +49,17 @@ export function endOf({ first, last, before }: Omit<PageRequest, 'where'>, most:
     throw invalid('last', 'cannot be joined with `first`; give one of them');
   const backwards = last !== undefined || (first === undefined && before !== undefined);
   return { limit: inRange(backwards ? 'last' : 'first', last ?? first ?? DEFAULT_PAGE, 1, most), backwards };
+}
+
+/** Throws BAD_USER_INPUT. */
+export function paceOf({ every, replay }: Pick<FollowRequest, 'every' | 'replay'>): {
+  readonly everyMs: number;
+  readonly replay: number | undefined;
+} {
+  return {
+    everyMs: spanInRange('every', every ?? 1000, MIN_EVERY_MS, HOUR),
+    replay: replay == null ? undefined : inRange('replay', replay, 0, MAX_REPLAY, 'events'),
+  };
 }
 
 /** Throws BAD_USER_INPUT. */

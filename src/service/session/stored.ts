@@ -1,6 +1,12 @@
 import type { NodeFacts } from '../../event/node.js';
 import type { Caller } from '../../access/caller.js';
-import { compileAggregate, type AggregateInput, type AggregateRow } from '../../analysis/aggregate/index.js';
+import {
+  Aggregator,
+  compileAggregate,
+  LiveAggregate,
+  type AggregateInput,
+  type AggregateRow,
+} from '../../analysis/aggregate/index.js';
 import { invalid } from '../../base/errors.js';
 import type { Gap } from '../../event/event.js';
 import type { BehaviourReport } from '../../event/report.js';
@@ -14,13 +20,12 @@ import { queryOf, storedPage, type StoredSource } from '../../storage/query.js';
 import { ResumedStream } from '../../storage/resume.js';
 import type { Store, StoredRecord } from '../../storage/store.js';
 import { aggregateStored } from '../aggregate.js';
-import { unknownSession } from '../check.js';
 import type { Parts } from '../parts.js';
 import { reportOfSession } from '../report.js';
-import type { PageRequest, ReportRequest, SessionHandle, SubscribeRequest } from './handle.js';
+import type { FollowRequest, PageRequest, ReportRequest, SessionHandle, SubscribeRequest } from './handle.js';
 import { specView, type SpecView } from './asked.js';
 import { storedOrigin, type Origin } from './origin.js';
-import { endOf, filterFor, filterInTurn, MAX_PAGE, replayOf } from './request.js';
+import { endOf, filterFor, filterInTurn, MAX_PAGE, paceOf, replayOf } from './request.js';
 
 /** A session that is in no memory any more: it reads like one that has stopped. */
 export class StoredSession implements SessionHandle {
@@ -196,8 +201,25 @@ export class StoredSession implements SessionHandle {
     return aggregateStored(this.#store, queryOf(this.#source, filter), spec);
   }
 
-  follow(): never {
-    throw unknownSession(this.id);
+  /** Ends with the change that has all: nothing more comes. */
+  follow({ every, replay, where, ...input }: FollowRequest): LiveAggregate {
+    const pace = paceOf({ every, replay });
+    const spec = compileAggregate(input, this.#parts.catalog, this.trackers);
+    const filter = filterFor(this.trackers, where, this.#parts);
+    const stored = this.subscribe({ replay: pace.replay ?? 0, where: null, demand: new Map() });
+    const source = {
+      next: () => stored.next(),
+      return: () => stored.return(),
+      // Time goes by with the events: by the clock, all their windows closed long ago.
+      stats: { queued: 1 },
+    };
+    return new LiveAggregate(
+      new Aggregator(spec, { live: true, accept: filter?.matches }),
+      source,
+      pace.everyMs,
+      null,
+      () => this.error !== null,
+    );
   }
 
   /** Its gaps are stored among its events. */
