@@ -54,6 +54,8 @@ export interface SessionHandle {
   /** Decimal; null where it is not known any more. */
   undecided(): Promise<string | null>;
   stats(): Promise<SessionStats>;
+  /** The same as it changes, until the session has ended; `every` is in milliseconds, 1000 by default. Throws BAD_USER_INPUT. */
+  followStats(every: number | null): AsyncIterableIterator<SessionStats>;
   /** Rejects with BAD_CURSOR for a cursor that is not of this session. */
   page(request: PageRequest): Promise<Page>;
   /** Events from a place on, and those to come until the session ends. Throws BAD_CURSOR. */

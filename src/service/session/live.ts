@@ -37,6 +37,7 @@ import type {
   SubscribeRequest,
 } from './handle.js';
 import { specView, type SpecView } from './asked.js';
+import { Counts } from './counts.js';
 import { REACH_MS, recorderOf } from './recorded.js';
 import { heldOrigin, storedOrigin, type Origin } from './origin.js';
 
@@ -160,6 +161,11 @@ export class LiveSession implements SessionHandle {
 
   stats(): Promise<SessionStats> {
     return this.#session.stats();
+  }
+
+  followStats(every: number | null): Counts {
+    const { everyMs } = paceOf({ every });
+    return new Counts({ read: () => this.stats(), ended: this.#session.done, everyMs });
   }
 
   async page(request: PageRequest): Promise<Page> {

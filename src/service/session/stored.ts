@@ -24,6 +24,7 @@ import type { Parts } from '../parts.js';
 import { reportOfSession } from '../report.js';
 import type { FollowRequest, PageRequest, ReportRequest, SessionHandle, SubscribeRequest } from './handle.js';
 import { specView, type SpecView } from './asked.js';
+import { Counts } from './counts.js';
 import { storedOrigin, type Origin } from './origin.js';
 import { endOf, filterFor, filterInTurn, MAX_PAGE, paceOf, replayOf } from './request.js';
 
@@ -176,6 +177,11 @@ export class StoredSession implements SessionHandle {
       notices: [],
       sharing: { sessions: 0, eventsPerSecond: null, reason: 'the session has ended, and is in its store only' },
     });
+  }
+
+  followStats(every: number | null): Counts {
+    const { everyMs } = paceOf({ every });
+    return new Counts({ read: () => this.stats(), ended: Promise.resolve(), everyMs });
   }
 
   async page(request: PageRequest): Promise<Page> {

@@ -5,6 +5,7 @@ import type {
   SessionEventsArgs,
   SubscriptionEventsArgs,
   SubscriptionSessionChangedArgs,
+  SubscriptionSessionStatsArgs,
 } from '../../../generated/schema.js';
 import type { SessionHandle } from '../../../service/session/handle.js';
 import { Connection, pageOf } from '../connection.js';
@@ -73,6 +74,12 @@ export const sessionResolvers = {
         },
       ),
       resolve: (delivery) => delivery,
+    },
+    sessionStats: {
+      subscribe: typed<unknown, SubscriptionSessionStatsArgs>(async (_root, { session, every }, { service, caller }) =>
+        (await service.sessions.need(caller, session)).followStats(every ?? null),
+      ),
+      resolve: (stats) => stats,
     },
     sessionChanged: {
       subscribe: typed<unknown, SubscriptionSessionChangedArgs>((_root, { id }, { service, caller }) =>
