@@ -40,9 +40,17 @@ const loads: Readonly<Record<string, Load>> = {
   sysctl: { kind: 'tuned', calls: 20_000 },
   tcp: { kind: 'connected', calls: 2_000 },
   tcpreset: { kind: 'connected', calls: 2_000 },
+  tcprtt: { kind: 'exchanged', calls: 20_000 },
 };
 /** Their events come when the counts are read. */
-const aggregating: ReadonlySet<string> = new Set(['blockcount', 'capability', 'fileio', 'runqlat', 'syscount']);
+const aggregating: ReadonlySet<string> = new Set([
+  'blockcount',
+  'capability',
+  'fileio',
+  'runqlat',
+  'syscount',
+  'tcprtt',
+]);
 const rare: ReadonlySet<string> = new Set(['oomkill', 'tcpretrans']);
 const CPU = 1;
 const WATCHED = 'watched, default captures';

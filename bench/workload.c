@@ -13,9 +13,9 @@
  * path that does not exist), `unmounted` (umount of one), `bound` (a UDP socket that is made, bound to loopback and closed),
  * `asked` (a DNS query over loopback, and its response: four calls), `empowered` (capset of the capabilities that it has),
  * `greeted` (a ClientHello over a new TCP connection), `cached` and `fetched` (pread of 4 KiB of a file from memory and, with
- * O_DIRECT, from its disk), `flooded` (a datagram to a UDP socket of its own whose buffer is full), `switched` (a byte to
- * another process on the same CPU and back), `tuned` (a write of the value that vm/swappiness has), `probed` (access to
- * /dev/kmsg), `trivial` (getppid) or, of a process for
+ * O_DIRECT, from its disk), `exchanged` (a byte over a TCP connection and back), `flooded` (a datagram to a UDP socket of its
+ * own whose buffer is full), `switched` (a byte to another process on the same CPU and back), `tuned` (a write of the value
+ * that vm/swappiness has), `probed` (access to /dev/kmsg), `trivial` (getppid) or, of a process for
  * these alone, `forbidden` (acct, which a seccomp filter of its own refuses) and `permitted` (getppid, which that filter allows).
  *
  * A `paced` that cannot keep up makes all its calls none the less, later. The answer is one line: the calls made, the
@@ -30,6 +30,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -151,6 +152,33 @@ static void greeted(void)
 
 	memcpy(hello + 43, rest, sizeof(rest) - 1);
 	connection(hello, sizeof(hello));
+}
+
+static void exchanged(void)
+{
+	static struct sockaddr_in address = { .sin_family = AF_INET };
+	static int client = -1, server;
+	const int on = 1;
+	socklen_t length = sizeof(address);
+	char byte = 0;
+
+	if (client < 0) {
+		int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+		address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		client = socket(AF_INET, SOCK_STREAM, 0);
+		if (bind(listener, (void *)&address, sizeof(address)) || listen(listener, 1) ||
+		    getsockname(listener, (void *)&address, &length) ||
+		    connect(client, (void *)&address, sizeof(address)))
+			fail("connecting");
+		server = accept(listener, NULL, NULL);
+		close(listener);
+		setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		setsockopt(server, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	}
+	if (write(client, &byte, 1) != 1 || read(server, &byte, 1) != 1 || write(server, &byte, 1) != 1 ||
+	    read(client, &byte, 1) != 1)
+		fail("exchange");
 }
 
 static void flooded(void)
@@ -428,7 +456,7 @@ static const struct kind {
 	      { "empowered", empowered, 1000 }, { "asked", asked, 100 },          { "greeted", greeted, 10 },
 	      { "cached", cached, 1000 },       { "fetched", fetched, 100 },      { "switched", switched, 100 },
 	      { "tuned", tuned, 100 },          { "probed", probed, 1000 },       { "forbidden", forbidden, 1000 },
-	      { "permitted", permitted, 1000 }, { "flooded", flooded, 1000 } };
+	      { "permitted", permitted, 1000 }, { "flooded", flooded, 1000 },     { "exchanged", exchanged, 100 } };
 
 static const struct kind *find(const char *name)
 {

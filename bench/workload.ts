@@ -24,6 +24,7 @@ export type CallKind =
   | 'greeted'
   | 'cached'
   | 'fetched'
+  | 'exchanged'
   | 'flooded'
   | 'switched'
   | 'tuned'

@@ -37,11 +37,19 @@ struct sock___cgroup {
 #define EU_TCP_NEW_SYN_RECV 12 /* include/net/tcp_states.h */
 #define BPF_F_CLONE (1U << 9)
 
+/* Which end of a connection a socket is. */
+enum eu_side {
+	EU_SIDE_UNKNOWN, /* it was there before the session */
+	EU_SIDE_CONNECTED,
+	EU_SIDE_ACCEPTED, /* a listening socket, too: those that it accepts inherit it */
+} __attribute__((packed));
+
 struct eu_owner {
 	struct eu_header header;
 	bool wanted;    /* the filter's verdict, while the process was there */
 	bool inherited; /* from the listening socket: whose it is, is known when a process receives from it */
-	__u8 reserved[6];
+	enum eu_side side;
+	__u8 reserved[5];
 };
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
@@ -109,7 +117,7 @@ int BPF_PROG(owner_exec, struct task_struct *task)
 
 /* ---- Sockets ---- */
 
-static __always_inline void eu_own(struct sock *sk, bool inherited)
+static __always_inline void eu_own(struct sock *sk, enum eu_side side, bool inherited)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct eu_owner *owner;
@@ -122,14 +130,19 @@ static __always_inline void eu_own(struct sock *sk, bool inherited)
 	eu_uring_fill(&owner->header, task);
 	owner->wanted = eu_header_wanted(&owner->header);
 	owner->inherited = inherited;
+	owner->side = side;
 }
 
 /* Both in the context of the process that calls connect(2) or listen(2). */
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(owner_state, struct sock *sk, int last_state, int state)
 {
-	if (sk->sk_protocol == IPPROTO_TCP && (state == EU_SOCKET_STATE_SYN_SENT || state == EU_SOCKET_STATE_LISTEN))
-		eu_own(sk, state == EU_SOCKET_STATE_LISTEN);
+	if (sk->sk_protocol != IPPROTO_TCP)
+		return 0;
+	if (state == EU_SOCKET_STATE_SYN_SENT)
+		eu_own(sk, EU_SIDE_CONNECTED, false);
+	else if (state == EU_SOCKET_STATE_LISTEN)
+		eu_own(sk, EU_SIDE_ACCEPTED, true);
 	return 0;
 }
 
@@ -139,7 +152,7 @@ int BPF_PROG(owner_receive, struct sock *sk)
 	struct eu_owner *owner = bpf_sk_storage_get(&eu_owners, sk, NULL, 0);
 
 	if (owner && owner->inherited)
-		eu_own(sk, false);
+		eu_own(sk, owner->side, false);
 	return 0;
 }
 
@@ -175,7 +188,10 @@ int owner_files(struct bpf_iter__task_file *ctx)
 		return 0;
 	owner->header = h;
 	owner->wanted = eu_header_wanted(&h);
-	owner->inherited = sk->__sk_common.skc_state == EU_SOCKET_STATE_LISTEN;
+	if (sk->__sk_common.skc_state == EU_SOCKET_STATE_LISTEN) {
+		owner->inherited = true;
+		owner->side = EU_SIDE_ACCEPTED;
+	}
 	return 0;
 }
 
