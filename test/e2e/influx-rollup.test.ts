@@ -15,7 +15,7 @@ import {
 } from '../support/influx.js';
 import { BASE, influxStores, storedQuery } from '../support/influx-stores.js';
 import { firstOf } from '../support/store.js';
-import { until } from '../support/until.js';
+import { until, untilHolds } from '../support/until.js';
 
 /** Sums in windows of time, in a real InfluxDB 1.6 and a real VictoriaMetrics. */
 const { open, keep } = influxStores();
@@ -91,7 +91,8 @@ describe('rollups', () => {
       const lines = (await response.text()).trim().split('\n').filter(Boolean);
       return lines.flatMap((line) => (JSON.parse(line) as { values: number[] }).values);
     };
-    await until('it can be read', async () => (await exported()).length > 0);
-    expect((await exported()).reduce((sum, value) => sum + value, 0)).toBe(10_000);
+    // It shows points a while after it took them, and not all of them at once.
+    const events = async () => (await exported()).reduce((sum, value) => sum + value, 0);
+    expect(await untilHolds('all can be read', events, (count) => count >= 10_000)).toBe(10_000);
   });
 });
