@@ -1,37 +1,22 @@
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { buildPrograms } from './build.js';
 import type { Report } from './figure.js';
-import { climb, type Tracer } from './ladder.js';
-import { RING_BYTES } from './peer.js';
+import { climb } from './ladder.js';
+import { watchMemory } from './resident.js';
 import { ServerProcess } from './served.js';
+import { store } from './stored.js';
 import { Workload } from './workload.js';
 
-const START = `mutation ($input: StartSessionInput!) { startSession(input: $input) { id } }`;
 const STOP = `mutation ($id: ID!) { stopSession(id: $id) { persistence { state written dropped problem } } }`;
-const STATS = `query ($id: ID!) { session(id: $id) { stats { lost delivered } persistence { written pending dropped problem } } }`;
 const GROUP =
   'query ($id: ID!) { session(id: $id) { aggregate(groupBy: ["process.comm", "errno"], measures: [{ fn: MAX, ' +
   'field: "process.pid" }]) { count } } }';
 const STORED_GOAL = 200_000;
 const GROUP_GOAL_MS = 1000;
 const MILLION = 1_000_000;
-/** A store that gets on no further for so long is stuck. */
-const STUCK_MS = 20_000;
-
-interface Stats {
-  readonly session: {
-    readonly stats: { readonly lost: string; readonly delivered: string };
-    readonly persistence: {
-      readonly written: string;
-      readonly pending: string;
-      readonly dropped: string;
-      readonly problem: string | null;
-    };
-  };
-}
 
 /** What the embedded store takes, keeps and answers. */
 export async function history(report: Report, { quick }: { readonly quick: boolean }): Promise<void> {
@@ -40,8 +25,8 @@ export async function history(report: Report, { quick }: { readonly quick: boole
   const workload = await Workload.start();
   try {
     const millions = quick ? 1 : 10;
-    const bytes = await store(report, workload, directory, quick, millions);
-    await answer(report, directory, bytes, millions);
+    const kept = await fill(report, workload, directory, quick, millions);
+    await answer(report, directory, kept, millions);
   } finally {
     await workload.close();
     await rm(directory, { recursive: true, force: true });
@@ -53,7 +38,7 @@ interface Kept {
   readonly events: number;
 }
 
-async function store(
+async function fill(
   report: Report,
   workload: Workload,
   directory: string,
@@ -63,17 +48,7 @@ async function store(
   const server = await ServerProcess.start([], ['--data-dir', directory]);
   const memory = watchMemory(server.pid);
   try {
-    const { startSession } = await server.ask<{ startSession: { id: string } }>(START, {
-      input: {
-        trackers: [{ open: {} }],
-        target: { pids: [workload.pid], descendants: false },
-        ringBytes: RING_BYTES,
-        persist: {},
-      },
-    });
-    const { id } = startSession;
-    const tracer: Tracer = { settle: (expected) => settle(server, id, expected), close: async () => undefined };
-    await tracer.settle(0);
+    const { id, tracer } = await store(server, workload.pid);
     const reached = await climb(workload, tracer, { from: 60_000, stepMs: quick ? 2000 : 5000 });
     report.add(
       'kernel to embedded store, sustained',
@@ -146,34 +121,4 @@ async function answer(report: Report, directory: string, { session, events }: Ke
     memory.stop();
     await server.close();
   }
-}
-
-/** Once all that was made is written. */
-async function settle(server: ServerProcess, id: string, expected: number): ReturnType<Tracer['settle']> {
-  let last = -1;
-  for (let since = performance.now(); ;) {
-    const { session } = await server.ask<Stats>(STATS, { id });
-    const { written, pending, dropped, problem } = session.persistence;
-    if (problem !== null) throw new Error(problem);
-    const received = Number(written);
-    const lost = Number(session.stats.lost) + Number(dropped);
-    const all = Number(session.stats.delivered) === received + Number(dropped) && Number(pending) === 0;
-    if (all && received + lost >= expected) return { received, lost, at: performance.now() };
-    if (received !== last) since = performance.now();
-    else if (all && performance.now() - since > 500) return { received, lost, at: since };
-    if (performance.now() - since > STUCK_MS)
-      throw new Error(`the store got no further than ${received} of ${expected} events`);
-    last = received;
-    await sleep(20);
-  }
-}
-
-function watchMemory(pid: number): { most(): number; stop(): void } {
-  let most = 0;
-  const look = async (): Promise<void> => {
-    const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
-    most = Math.max(most, Number(/^VmRSS:\s*(\d+)/m.exec(status)?.[1] ?? 0) * 1024);
-  };
-  const timer = setInterval(() => void look(), 200);
-  return { most: () => most, stop: () => clearInterval(timer) };
 }

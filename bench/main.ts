@@ -5,6 +5,7 @@ import { fairness } from './fairness.js';
 import { floods } from './floods.js';
 import { history } from './history.js';
 import { idle } from './idle.js';
+import { memory } from './memory.js';
 import { pieces } from './pieces.js';
 import { plugins } from './plugins.js';
 import { query } from './query.js';
@@ -21,6 +22,7 @@ const benches: Readonly<Record<string, (report: Report, options: { readonly quic
   plugins,
   fairness,
   idle,
+  memory,
   floods,
   pieces,
   trackers,
