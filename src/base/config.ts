@@ -104,6 +104,8 @@ export interface Config {
   readonly retentionMs: number | null;
   /** Beyond this size the embedded store's oldest events are deleted; null keeps them. */
   readonly retentionBytes: number | null;
+  /** What DuckDB may use for queries and its cache of the file. */
+  readonly storeMemoryBytes: number;
   /** Null: there is none. */
   readonly influx: InfluxConfig | null;
   /** Null: nothing is sent. */
@@ -132,6 +134,7 @@ export const defaultConfig: Config = {
   requireHistory: false,
   retentionMs: null,
   retentionBytes: null,
+  storeMemoryBytes: 256 << 20,
   influx: null,
   otlp: null,
   plugins: null,

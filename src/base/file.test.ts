@@ -205,7 +205,7 @@ describe('a folder of our own', () => {
 });
 
 describe('the data directory', () => {
-  const open = async (): Promise<void> => (await Database.open(at('data', 'eunomia.duckdb'), [], '64MB')).close();
+  const open = async (): Promise<void> => (await Database.open(at('data', 'eunomia.duckdb'), [], 64 << 20)).close();
 
   it('that everybody may read hides its history from then on', async () => {
     mkdirSync(at('data'));

@@ -42,9 +42,9 @@ export function configOf(sources: SettingSources): Config {
 function historyOf(
   sources: SettingSources,
   dataDirectory: string | null,
-): Pick<Config, 'requireHistory' | 'retentionMs' | 'retentionBytes'> {
-  const { requireHistory, retentionAge, retentionBytes } = historySettings;
-  for (const each of [requireHistory, retentionAge, retentionBytes]) {
+): Pick<Config, 'requireHistory' | 'retentionMs' | 'retentionBytes' | 'storeMemoryBytes'> {
+  const { requireHistory, retentionAge, retentionBytes, storeMemory } = historySettings;
+  for (const each of [requireHistory, retentionAge, retentionBytes, storeMemory]) {
     const from = sources.from(each);
     // What stands in the environment may be meant for another server.
     const set = (from === 'flag' || from === 'file') && sources.value<unknown, unknown>(each) !== false;
@@ -55,6 +55,7 @@ function historyOf(
     requireHistory: sources.value(requireHistory),
     retentionMs: sources.value(retentionAge),
     retentionBytes: sources.value(retentionBytes),
+    storeMemoryBytes: sources.value(storeMemory),
   };
 }
 

@@ -1,12 +1,14 @@
 import { defaultConfig, roles, type Role, type Token } from '../base/config.js';
 import { defaultDataDirectory } from '../access/access-token.js';
 import { endpointForms, parseEndpoint } from '../inventory/docker/endpoint.js';
-import { choice, fail, list, onOff, path, secret, size, text, time, whole, type Kind } from './kind.js';
+import { choice, fail, list, onOff, path, secret, size, sizeText, text, time, whole, type Kind } from './kind.js';
 import { setting } from './setting.js';
 
 const DAY = 86_400_000;
 /** Smaller files would hold little but what DuckDB needs for itself. */
 const MIN_RETENTION = 16 << 20;
+/** With less, DuckDB cannot commit what it gets at once. */
+const MIN_STORE_MEMORY = 64 << 20;
 
 /** Where the server listens, and who may use it. */
 export const accessSettings = {
@@ -154,6 +156,15 @@ export const historySettings = {
     default: null,
     text: 'delete the oldest history beyond this size',
     example: '10GiB',
+  }),
+  storeMemory: setting({
+    flag: 'store-memory',
+    key: 'storeMemory',
+    kind: size(MIN_STORE_MEMORY),
+    default: defaultConfig.storeMemoryBytes,
+    defaultText: sizeText(defaultConfig.storeMemoryBytes),
+    text: 'what the embedded store may use for queries and its cache; what a query needs beyond it goes to temporary files',
+    example: '1GiB',
   }),
 };
 

@@ -10,8 +10,6 @@ import type { StoreKind } from '../session/spec.js';
 import { openInfluxStore, type MakeGroups } from '../storage/influx/index.js';
 import type { Store } from '../storage/store.js';
 
-/** What DuckDB may take for queries and its cache of the file. */
-const STORE_MEMORY = '1GB';
 const RETAIN_EVERY_MS = 30_000;
 
 interface Ours {
@@ -48,7 +46,7 @@ export async function openStores(
  */
 async function openEmbedded(
   directory: string,
-  { retentionMs, retentionBytes, requireHistory }: Config,
+  { retentionMs, retentionBytes, storeMemoryBytes, requireHistory }: Config,
   catalog: Catalog,
   fields: FilterFields,
   log: Log,
@@ -60,7 +58,7 @@ async function openEmbedded(
     fields,
     retentionMs,
     retentionBytes,
-    memoryLimit: STORE_MEMORY,
+    memoryBytes: storeMemoryBytes,
     retainEveryMs: RETAIN_EVERY_MS,
     onProblem: (problem) => log.error({ problem }, 'the embedded store'),
   });

@@ -16,7 +16,7 @@ afterEach(() => rmSync(folder, { recursive: true }));
 
 it('a store file that was cut at its end is refused, wherever the cut is, and is left as it is', async () => {
   const file = join(folder, 'eunomia.duckdb');
-  const made = await Database.open(file, [], '64MB');
+  const made = await Database.open(file, [], 64 << 20);
   await made.write("INSERT INTO sessions SELECT range, 'id' || range, repeat('x', 500), NULL, 0, 0 FROM range(40000)");
   made.close();
   const whole = readFileSync(file);
@@ -30,14 +30,14 @@ it('a store file that was cut at its end is refused, wherever the cut is, and is
     1,
   ]) {
     writeFileSync(file, whole.subarray(0, size));
-    await expect(Database.open(file, [], '64MB')).rejects.toMatchObject({
+    await expect(Database.open(file, [], 64 << 20)).rejects.toMatchObject({
       code: 'STORE_UNAVAILABLE',
       message: expect.stringMatching(/is damaged.*move it and .*\.wal away/) as string,
     });
     expect(readFileSync(file).equals(whole.subarray(0, size))).toBe(true);
   }
   writeFileSync(file, whole);
-  const again = await Database.open(file, [], '64MB');
+  const again = await Database.open(file, [], 64 << 20);
   expect(await again.read('SELECT count(*), sum(length(facts))::BIGINT FROM sessions')).toEqual([
     [40_000n, 20_000_000n],
   ]);

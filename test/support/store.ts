@@ -27,7 +27,7 @@ export function openStore(directory: string, options: Partial<DuckOptions> = {})
     fields,
     retentionMs: null,
     retentionBytes: null,
-    memoryLimit: '512MB',
+    memoryBytes: 512 << 20,
     retainEveryMs: 3_600_000,
     onProblem: () => undefined,
     ...options,

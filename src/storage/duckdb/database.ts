@@ -72,13 +72,13 @@ export class Database {
   }
 
   /** Opens or makes the file, with all tables. Rejects with STORE_UNAVAILABLE, which says why and what to do. */
-  static async open(file: string, events: readonly EventTable[], memoryLimit: string): Promise<Database> {
+  static async open(file: string, events: readonly EventTable[], memoryBytes: number): Promise<Database> {
     await checkDirectory(dirname(file), file);
     let instance: DuckDBInstance;
     try {
       instance = await DuckDBInstance.create(file, {
         threads: '2',
-        memory_limit: memoryLimit,
+        memory_limit: `${memoryBytes}B`,
         checkpoint_threshold: CHECKPOINT_BYTES,
         temp_directory: join(dirname(file), 'temporary'),
         autoload_known_extensions: 'false',

@@ -323,7 +323,7 @@ describe('a session that is removed while its events wait to be written', () => 
     expect(second.progress).toMatchObject({ written: 1000, pending: 0, error: null });
     expect(await store.sessions()).toMatchObject([{ id: 'second', state: 'STOPPED', events: 1000, missing: 0 }]);
     await store.close();
-    const database = await Database.open(join(path, 'eunomia.duckdb'), [tableOf(catalog.need('exit'))], '512MB');
+    const database = await Database.open(join(path, 'eunomia.duckdb'), [tableOf(catalog.need('exit'))], 512 << 20);
     closing.push(async () => database.close());
     // The number 1 was the first one's.
     expect(await database.read('SELECT DISTINCT _session FROM event_exit')).toEqual([[2]]);
@@ -369,10 +369,10 @@ describe('a table', () => {
   it('of a file that a later version wrote is refused, and nothing is added to it', async () => {
     const file = join(await directory(), 'eunomia.duckdb');
     const [exit = tableOf(tracker), ...others] = catalog.trackers.map(tableOf);
-    const later = await Database.open(file, [exit], '512MB');
+    const later = await Database.open(file, [exit], 512 << 20);
     await later.write('UPDATE meta SET version = 2');
     later.close();
-    await expect(Database.open(file, [exit, ...others], '512MB')).rejects.toMatchObject({
+    await expect(Database.open(file, [exit, ...others], 512 << 20)).rejects.toMatchObject({
       code: 'STORE_UNAVAILABLE',
       message: expect.stringMatching(/later version of Eunomia \(its format is 2, .* up to 1\)/) as string,
     });

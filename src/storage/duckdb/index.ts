@@ -37,8 +37,7 @@ export interface DuckOptions {
   readonly fields: FilterFields;
   readonly retentionMs: number | null;
   readonly retentionBytes: number | null;
-  /** As DuckDB takes it, for example "1GB". */
-  readonly memoryLimit: string;
+  readonly memoryBytes: number;
   /** How often what is too old or too much is deleted. */
   readonly retainEveryMs: number;
   readonly onProblem: (problem: string) => void;
@@ -67,12 +66,12 @@ export class DuckStore implements Store {
   constructor(options: DuckOptions) {
     this.#options = options;
     this.#tables = options.catalog.trackers.map(tableOf);
-    const { retentionMs, retentionBytes, memoryLimit } = options;
+    const { retentionMs, retentionBytes, memoryBytes } = options;
     const file = join(options.directory, FILE);
     this.#thread = new StoreThread({
       file,
       tables: this.#tables,
-      memoryLimit,
+      memoryBytes,
       retentionMs,
       retentionBytes,
     });

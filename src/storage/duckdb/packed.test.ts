@@ -13,7 +13,7 @@ afterEach(async () => {
 async function opened(): Promise<Database> {
   const { path, remove } = await temporaryDirectory();
   closing.push(remove);
-  const database = await Database.open(join(path, 'eunomia.duckdb'), [], '256MB');
+  const database = await Database.open(join(path, 'eunomia.duckdb'), [], 256 << 20);
   closing.push(() => database.close());
   return database;
 }

@@ -10,7 +10,7 @@ import type { EventTable } from './table.js';
 export interface StoreThreadData {
   readonly file: string;
   readonly tables: readonly EventTable[];
-  readonly memoryLimit: string;
+  readonly memoryBytes: number;
   readonly retentionMs: number | null;
   readonly retentionBytes: number | null;
 }

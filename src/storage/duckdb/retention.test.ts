@@ -73,7 +73,7 @@ describe('retention by age', () => {
     const pids = (await store.page(pageOf('running'))).events.map(({ event }) => event.process.pid);
     expect(pids).toEqual([...range(1500, 30), ...range(0, 5), ...range(1500, 5)]);
     await store.close();
-    const database = await Database.open(join(directory, 'eunomia.duckdb'), tables, '512MB');
+    const database = await Database.open(join(directory, 'eunomia.duckdb'), tables, 512 << 20);
     closing.push(() => database.close());
     // 30 of before, of which 5 have another row since they came back.
     expect(await database.read('SELECT count(*), count(DISTINCT pid) FROM processes')).toEqual([[40n, 35n]]);
@@ -89,7 +89,7 @@ describe('retention by age', () => {
     }
     await running.finish(end);
     await store.close();
-    const database = await Database.open(join(directory, 'eunomia.duckdb'), tables, '512MB');
+    const database = await Database.open(join(directory, 'eunomia.duckdb'), tables, 512 << 20);
     closing.push(() => database.close());
     expect(await database.read('SELECT count(*), count(DISTINCT pid) FROM processes')).toEqual([[50n, 50n]]);
   });
@@ -115,7 +115,7 @@ describe('retention by size', () => {
 
   /** Sessions one after the other, as large as they come. */
   async function filled(): Promise<Database> {
-    const database = await Database.open(join(directory, 'eunomia.duckdb'), exitOnly, '512MB');
+    const database = await Database.open(join(directory, 'eunomia.duckdb'), exitOnly, 512 << 20);
     closing.push(() => database.close());
     for (let session = 1; session <= sessions; session++) {
       const facts = JSON.stringify(record(`s${session}`, ['exit']));
@@ -177,7 +177,7 @@ describe('retention by size', () => {
 
   it('keeps what fits of many small tables, of which DuckDB frees none in part', async () => {
     const small = tables.slice(0, 8);
-    const database = await Database.open(join(directory, 'eunomia.duckdb'), small, '512MB');
+    const database = await Database.open(join(directory, 'eunomia.duckdb'), small, 512 << 20);
     closing.push(() => database.close());
     const rows = 60_000;
     for (const { name } of small)

@@ -66,7 +66,7 @@ function need(): Database {
 
 /** `last`: only to write how sessions ended; nothing more of them is written. */
 async function open({ last = false } = {}): Promise<void> {
-  const opened = await Database.open(data.file, data.tables, data.memoryLimit);
+  const opened = await Database.open(data.file, data.tables, data.memoryBytes);
   try {
     if (writer) await writer.use(opened);
     else {
