@@ -41,6 +41,7 @@ const loads: Readonly<Record<string, Load>> = {
   tcp: { kind: 'connected', calls: 2_000 },
   tcpreset: { kind: 'connected', calls: 2_000 },
   tcprtt: { kind: 'exchanged', calls: 20_000 },
+  unix: { kind: 'misdialled', calls: 50_000 },
 };
 /** Their events come when the counts are read. */
 const aggregating: ReadonlySet<string> = new Set([

@@ -26,6 +26,7 @@ export type CallKind =
   | 'fetched'
   | 'exchanged'
   | 'flooded'
+  | 'misdialled'
   | 'switched'
   | 'tuned'
   | 'probed'

@@ -10,7 +10,7 @@
 #include "eunomia.bpf.h"
 #include "compat.bpf.h"
 #include "tcp.bpf.h"
-#include "tcp_uring.bpf.h"
+#include "connect_uring.bpf.h"
 
 enum tcp_operation {
 	TCP_OPERATION_CONNECT = 1,
@@ -424,18 +424,21 @@ int BPF_PROG(tcp_syscall, struct pt_regs *regs, long ret)
 }
 
 /* A socket that has an owner already was not accepted now: another request with the same user_data has ended. */
-static __always_inline void tcp_uring_accepted(struct sock *sk)
+static __always_inline void uring_accepted(struct file *file)
 {
+	struct sock *sk = eu_tcp_socket(file);
 	__u64 key = (__u64)sk;
-	struct connection *c = bpf_map_lookup_elem(&tcp_sockets, &key);
+	struct connection *c = sk ? bpf_map_lookup_elem(&tcp_sockets, &key) : NULL;
 
+	if (!sk)
+		return;
 	if ((!c || c->phase == QUEUED) && BPF_CORE_READ(sk, __sk_common.skc_state) != EU_SOCKET_STATE_LISTEN)
 		accepted(sk);
 }
 
-static __always_inline void tcp_uring_connected(struct sock *sk, const struct eu_sockaddr *address, __s32 res)
+static __always_inline void uring_connected(struct file *file, const struct eu_sockaddr *address, __s32 res)
 {
-	attempt_ended(sk, address, res);
+	attempt_ended(eu_tcp_socket(file), address, res);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -38,9 +38,9 @@ export default defineTracker({
   columns: ['operation', 'errno', 'localAddress', 'localPort', 'remoteAddress', 'remotePort', 'durationNs'],
   example: '{ operations: [CONNECT, CONNECT_FAILED] }',
   trigger: `node -e 'net.connect(1, "127.0.0.1").on("error", () => 0)'`,
-  optional: uring('tcp'),
+  optional: uring('conn'),
   blindWithout: blindWithoutUring(
-    'tcp',
+    'conn',
     'Connections that are accepted, and connects that fail without a packet, through io_uring',
   ),
   constants: (options) => ({

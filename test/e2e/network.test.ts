@@ -1,6 +1,10 @@
+import { mkdir } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { closeAll } from '../support/closing.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
+import { unixSource } from '../support/unix.js';
+import { compileC, scratch } from '../support/workload.js';
 import { startServer, startSession, statsOf, stopSession } from '../support/server.js';
 
 let docker: TestDocker;
@@ -83,4 +87,44 @@ it('names the container whose packet it was, by process, or by network namespace
   ]);
   expect(new Set(events.map(({ container }) => container?.name))).toEqual(new Set(['silent', 'asker']));
   expect((await statsOf(server, other)).delivered).toBe(0);
+});
+
+it('has the containers of both ends of a Unix domain socket, whatever each calls it', async () => {
+  const program = await compileC('unixload', unixSource, '-static');
+  const shared = join(scratch, 'shared');
+  await mkdir(shared);
+  const mounts = (at: string) => ['-v', `${dirname(program)}:/load:ro`, '-v', `${shared}:${at}`];
+  const server = await startServer(['--engine', docker.socket]);
+  const session = await startSession(
+    server,
+    '{ trackers: [{ unix: {} }], target: { containers: [{ name: "caller" }], waitForContainers: true } }',
+  );
+  const serving = docker.run(
+    '--name',
+    'listener',
+    ...mounts('/here'),
+    TEST_IMAGE,
+    '/load/unixload',
+    'serve',
+    'call',
+    '1',
+    '/here/s',
+  );
+  const calling = `until [ -S /there/s ]; do sleep 0.05; done; /load/unixload connect call 1 /there/s`;
+  await docker.run('--name', 'caller', ...mounts('/there'), TEST_IMAGE, 'sh', '-c', calling);
+  await serving;
+  await stopSession(server, session);
+  const page = await server.query<{ session: { events: { nodes: readonly { path: string | null }[] } } }>(
+    `query ($id: ID!) { session(id: $id) { events(last: 1000) { nodes { process { comm } container { name }
+      ... on UnixEvent { operation path requestedPath peerComm peerContainerName } } } } }`,
+    { id: session },
+  );
+  const names = { process: { comm: 'unixload' }, path: '/here/s', peerComm: 'unixload' };
+  const [caller, listener] = ['caller', 'listener'].map((name) => ({ name }));
+  expect(page.session.events.nodes.filter(({ path }) => path === '/here/s')).toEqual(
+    expect.arrayContaining([
+      { ...names, operation: 'CONNECT', requestedPath: '/there/s', container: caller, peerContainerName: 'listener' },
+      { ...names, operation: 'ACCEPT', requestedPath: null, container: listener, peerContainerName: 'caller' },
+    ]),
+  );
 });

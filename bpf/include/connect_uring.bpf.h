@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
- * Connects and accepts through io_uring, for the tracker tcp. An accept may be a multishot one, which goes on after its first connection:
- * it is found by its ring and the user's number for it.
+ * Connects and accepts through io_uring, of sockets of any family. An accept may be a multishot one, which goes on after its first
+ * connection: it is found by its ring and the user's number for it.
  */
-#ifndef EUNOMIA_TCP_URING_BPF_H
-#define EUNOMIA_TCP_URING_BPF_H
+#ifndef EUNOMIA_CONNECT_URING_BPF_H
+#define EUNOMIA_CONNECT_URING_BPF_H
 
-#include "tcp.bpf.h"
+#include "sock.bpf.h"
 #include "uring.bpf.h"
 
-/* What the tracker does with these: a socket that the current process may have accepted, */
-static __always_inline void tcp_uring_accepted(struct sock *sk);
-/* and a connect that has ended with this result. `sk` may be NULL. */
-static __always_inline void tcp_uring_connected(struct sock *sk, const struct eu_sockaddr *address, __s32 res);
+/* What the tracker does with these: a file of the current process's, maybe of a socket that it has accepted, or NULL, */
+static __always_inline void uring_accepted(struct file *file);
+/* and a connect that has ended with this result. `file` is of the socket, or NULL. */
+static __always_inline void uring_connected(struct file *file, const struct eu_sockaddr *address, __s32 res);
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 struct io_accept {
@@ -25,13 +25,13 @@ struct io_connect {
 };
 #pragma clang attribute pop
 
-struct tcp_request {
+struct conn_request {
 	struct eu_uring_request request;
 	struct eu_sockaddr address; /* of a connect */
 	__u32 slot;                 /* of an accept */
 	__u32 opcode;
 };
-EU_URING_REQUESTS(tcp, 16384);
+EU_URING_REQUESTS(conn, 16384);
 
 /* Accepts that go on after their first connection: a completion of theirs has no request. */
 struct multishot {
@@ -44,46 +44,42 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct eu_uring_key);
 	__type(value, struct multishot);
-} tcp_multishots SEC(".maps");
+} conn_multishots SEC(".maps");
 
 /* `slot`: of a direct descriptor, as in struct io_accept; else 0. */
 static __always_inline void ring_accepted(__u64 ring, __u32 slot, __s32 res)
 {
-	struct sock *sk;
-
 	if (res < 0)
 		return;
 	if (slot)
-		sk = eu_tcp_socket(eu_uring_file((void *)ring, slot == IORING_FILE_INDEX_ALLOC ? res : slot - 1));
+		uring_accepted(eu_uring_file((void *)ring, slot == IORING_FILE_INDEX_ALLOC ? res : slot - 1));
 	else
-		sk = eu_tcp_socket_of(res);
-	if (sk)
-		tcp_uring_accepted(sk);
+		uring_accepted(eu_file(bpf_get_current_task_btf(), res));
 }
 
 static __always_inline void remember_multishot(struct io_kiocb *req, __u32 slot)
 {
 	struct eu_uring_key key = eu_uring_key(req);
-	struct multishot *known = bpf_map_lookup_elem(&tcp_multishots, &key);
+	struct multishot *known = bpf_map_lookup_elem(&conn_multishots, &key);
 	struct multishot first = { .slot = slot, .count = 1 };
 
 	if (known)
 		__sync_fetch_and_add(&known->count, 1);
 	else
-		bpf_map_update_elem(&tcp_multishots, &key, &first, BPF_ANY);
+		bpf_map_update_elem(&conn_multishots, &key, &first, BPF_ANY);
 }
 
 static __always_inline void forget_multishot(const struct eu_uring_key *key)
 {
-	struct multishot *many = bpf_map_lookup_elem(&tcp_multishots, key);
+	struct multishot *many = bpf_map_lookup_elem(&conn_multishots, key);
 
 	if (many && --many->count == 0)
-		bpf_map_delete_elem(&tcp_multishots, key);
+		bpf_map_delete_elem(&conn_multishots, key);
 }
 
 static __always_inline void submitted(struct io_kiocb *req)
 {
-	struct tcp_request request = { .opcode = req->opcode };
+	struct conn_request request = { .opcode = req->opcode };
 	__u64 key = (__u64)req;
 
 	if (request.opcode == IORING_OP_CONNECT) {
@@ -102,24 +98,24 @@ static __always_inline void submitted(struct io_kiocb *req)
 	}
 	eu_uring_remember(&request.request, req);
 	/* Whether it will be an event, and whose, is not known yet: so it counts as none where there is no room. */
-	bpf_map_update_elem(&tcp_requests, &key, &request, BPF_ANY);
+	bpf_map_update_elem(&conn_requests, &key, &request, BPF_ANY);
 }
 
-EU_URING_SUBMIT(tcp, submitted)
+EU_URING_SUBMIT(conn, submitted)
 
 static __always_inline void request_ended(void *ended, struct io_kiocb *req, enum eu_uring_why why, long res)
 {
-	struct tcp_request *request = ended;
+	struct conn_request *request = ended;
 
 	if (request->opcode == IORING_OP_ACCEPT)
 		ring_accepted(request->request.key.ring, request->slot, res);
 	else
-		tcp_uring_connected(eu_tcp_socket(BPF_CORE_READ(req, file)), &request->address, res);
+		uring_connected(BPF_CORE_READ(req, file), &request->address, res);
 }
 
 static __always_inline void request_completed(void *ended, struct io_kiocb *req, enum eu_uring_why why, long res)
 {
-	struct tcp_request *request = ended;
+	struct conn_request *request = ended;
 
 	if (request->opcode == IORING_OP_ACCEPT)
 		forget_multishot(&request->request.key);
@@ -142,13 +138,13 @@ static __always_inline void went_on(unsigned long long *ctx)
 		key.user_data = ctx[2];
 		res = ctx[3];
 	}
-	multishot = bpf_map_lookup_elem(&tcp_multishots, &key);
+	multishot = bpf_map_lookup_elem(&conn_multishots, &key);
 	if (multishot)
 		ring_accepted(key.ring, multishot->slot, res);
 }
 
 SEC("tp_btf/io_uring_complete")
-int tcp_complete(unsigned long long *ctx)
+int conn_complete(unsigned long long *ctx)
 {
 	struct io_kiocb *req = (void *)ctx[1];
 	u8 opcode;
@@ -159,20 +155,20 @@ int tcp_complete(unsigned long long *ctx)
 	}
 	opcode = BPF_CORE_READ(req, opcode);
 	if (opcode == IORING_OP_ACCEPT || opcode == IORING_OP_CONNECT)
-		eu_uring_complete(&tcp_requests, req, request_completed);
+		eu_uring_complete(&conn_requests, req, request_completed);
 	return 0;
 }
 
 SEC("tp_btf/io_uring_cqe_overflow")
-int BPF_PROG(tcp_overflow, void *ring, unsigned long long user_data, s32 res)
+int BPF_PROG(conn_overflow, void *ring, unsigned long long user_data, s32 res)
 {
 	struct eu_uring_key key = { .ring = (__u64)ring, .user_data = user_data };
-	struct multishot *multishot = bpf_map_lookup_elem(&tcp_multishots, &key);
+	struct multishot *multishot = bpf_map_lookup_elem(&conn_multishots, &key);
 
 	if (multishot)
 		ring_accepted(key.ring, multishot->slot, res);
 	else
-		eu_uring_complete_by_key(&tcp_requests, key, res, request_ended);
+		eu_uring_complete_by_key(&conn_requests, key, res, request_ended);
 	return 0;
 }
 
