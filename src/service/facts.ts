@@ -75,6 +75,8 @@ export interface TrackerView extends CatalogTracker {
   status(): TrackerStatus | Promise<TrackerStatus>;
 }
 
+/** All fields of all trackers are some three hundred: each is a valid one to ask for. */
+const MOST_FIELDS = 1000;
 /** Most readers that are kept. */
 const READERS = 64;
 
@@ -110,7 +112,11 @@ export class Facts {
     const key = fields.join('\n');
     const known = this.#readers.get(key);
     if (known) return known;
-    const made = new ValueReader(this.#parts.catalog, listInRange(where, fields, 256, '["process.comm"]'), where);
+    const made = new ValueReader(
+      this.#parts.catalog,
+      listInRange(where, fields, MOST_FIELDS, '["process.comm"]'),
+      where,
+    );
     if (this.#readers.size >= READERS) this.#readers.clear();
     this.#readers.set(key, made);
     return made;
