@@ -2,12 +2,16 @@
 // docs/samples.json. Needs root.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setUpOrExit } from './setup.mjs';
 import { root } from './setup/project.mjs';
 import { example, samplesFile } from './setup/tracker-docs.mjs';
+
+/** A trigger that takes longer waits for what never comes. */
+const TRIGGER_MS = 30_000;
 
 await setUpOrExit({ quiet: true });
 const { loadTrackers } = await import('../build/catalog/load.js');
@@ -54,12 +58,19 @@ async function sampleOf(url, tracker, definition) {
   const nodes = /nodes \{.*\}(?= \}\n {2}\})/.exec(example(tracker, definition))?.[0];
   const shell = spawn('sh', ['-c', `read start && ${definition.trigger}; true`], {
     stdio: ['pipe', 'ignore', 'ignore'],
+    detached: true, // a process group, which can be ended as a whole
     env: { ...process.env, PATH: `${dirname(process.execPath)}:${process.env.PATH}` },
   });
   const input = `{ trackers: [{ ${definition.name}: ${definition.example ?? '{}'} }], target: { pids: [${shell.pid}] } }`;
   const { startSession: session } = await ask(url, `mutation { startSession(input: ${input}) { id } }`);
   shell.stdin.write('\n');
-  await once(shell, 'exit');
+  const exited = once(shell, 'exit');
+  if ((await Promise.race([exited, sleep(TRIGGER_MS, 'late', { ref: false })])) === 'late') {
+    process.kill(-shell.pid, 'SIGKILL');
+    throw new Error(
+      `${definition.name}: its trigger has not ended after ${TRIGGER_MS / 1000} s: ${definition.trigger}`,
+    );
+  }
   await ask(url, 'mutation Stop($id: ID!) { stopSession(id: $id) { id } }', session);
   const found = await ask(
     url,

@@ -23,10 +23,11 @@ export default defineTracker({
   indexed: ['reason', 'protocol'],
   example: '{ unspecified: false }',
   // Data for a socket that its process has closed.
+  // What comes to a connection that is shut down in both directions.
   trigger:
-    `node -e 'net.createServer({ allowHalfOpen: true }, (c) => c.resume().on("end", () => c.write("late", () => ` +
-    `setTimeout(process.exit, 50)))).listen(0, "127.0.0.1", function () { net.connect(this.address().port, "127.0.0.1", ` +
-    `function () { this.destroy() }) })'`,
+    `perl -MIO::Socket::INET -e '$l = IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1"); ` +
+    `$c = IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => $l->sockport); $s = $l->accept; ` +
+    `shutdown($c, 2); syswrite($s, "late"); select(undef, undef, undef, 0.1)'`,
   pushed: {
     reason: { kind: 'text', stem: 'reason', bytes: 64 },
     location: { kind: 'text', stem: 'location', bytes: 64 },
