@@ -22,7 +22,6 @@ export default defineTracker({
   columns: ['reason', 'location', 'protocol', 'sourceAddress', 'sourcePort', 'targetAddress', 'targetPort', 'device'],
   indexed: ['reason', 'protocol'],
   example: '{ unspecified: false }',
-  // Data for a socket that its process has closed.
   // What comes to a connection that is shut down in both directions.
   trigger:
     `perl -MIO::Socket::INET -e '$l = IO::Socket::INET->new(Listen => 1, LocalAddr => "127.0.0.1"); ` +

@@ -10,8 +10,9 @@ import { collectSubfields } from 'graphql/execution/collectFields.js';
 import { getArgumentValues } from 'graphql/execution/values.js';
 import { dataFields } from '../../event/data-field.js';
 import type { Demand } from '../../event/event.js';
-import type { SessionAggregateArgs, TraceEventValuesArgs } from '../../generated/schema.js';
+import type { SessionAggregateArgs } from '../../generated/schema.js';
 import { eventTypeName } from '../../base/names.js';
+import { namedFields } from './values.js';
 
 /** The part of GraphQLResolveInfo that tells what an operation selects. */
 export type Selection = Pick<
@@ -100,12 +101,7 @@ class Reader {
   #readValues(type: GraphQLObjectType, tracker: string, node: FieldNode): void {
     const field = type.getFields()['values'];
     if (!field) return;
-    const { fields } = getArgumentValues(
-      field,
-      node,
-      this.#selection.variableValues,
-    ) as unknown as TraceEventValuesArgs;
-    for (const path of fields) {
+    for (const path of namedFields(field, node, this.#selection.variableValues)) {
       const [first = ''] = path.split('.');
       if (this.#isData(type, first)) this.demand.get(tracker)?.add(first);
     }

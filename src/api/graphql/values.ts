@@ -13,7 +13,6 @@ import {
 } from 'graphql';
 import { getArgumentValues } from 'graphql/execution/values.js';
 import { EunomiaError } from '../../base/errors.js';
-import type { TraceEventValuesArgs } from '../../generated/schema.js';
 
 /** A place of a document where fields of events are named at run time. */
 export interface ValuesNode {
@@ -51,13 +50,22 @@ export function checkValues(
     const given = node.arguments?.find(({ name }) => name.value === 'fields')?.value;
     if (given?.kind === 'Variable' && !(given.name.value in variables)) continue;
     try {
-      const { fields } = getArgumentValues(field, node, variables) as unknown as TraceEventValuesArgs;
-      check(fields);
+      check(namedFields(field, node, variables));
     } catch (error) {
       if (!(error instanceof EunomiaError)) throw error;
       throw new GraphQLError(error.message, { nodes: node, originalError: error });
     }
   }
+}
+
+/** The argument of `TraceEvent.values`. */
+export function namedFields(
+  field: GraphQLField<unknown, unknown>,
+  node: FieldNode,
+  variables: Readonly<Record<string, unknown>>,
+): readonly string[] {
+  const { fields } = getArgumentValues(field, node, variables);
+  return Array.isArray(fields) ? fields.map(String) : [];
 }
 
 function isEvent(type: unknown): boolean {

@@ -303,6 +303,8 @@ describe('a new data directory', () => {
     const store = opened(path);
     await store.close();
     await expect(store.record(record('a', ['exit']))).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    expect(await store.status()).toMatchObject({ bytes: null, sessions: 0 });
+    expect(store.isOpen).toBe(false);
     expect(await readdir(path)).toEqual([]);
   });
 });

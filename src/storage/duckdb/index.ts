@@ -220,6 +220,7 @@ export class DuckStore implements Store {
       retentionBytes,
     } as const;
     try {
+      if (this.#closed) throw new EunomiaError('STORE_UNAVAILABLE', 'the store is closed');
       const { bytes } = await this.#thread.ask('status', {});
       const all = this.#tables
         .map(({ name }) => `SELECT min(time) AS a, max(time) AS b FROM "${name}"`)
