@@ -6,6 +6,7 @@
 #include "descriptors.bpf.h"
 #include "file.bpf.h"
 #include "tcp.bpf.h"
+#include "unix.bpf.h"
 
 struct socket_event {
 	struct eu_header header; /* of a process that has it open */
@@ -49,26 +50,12 @@ struct tcp_sock___snapshot {
 	u32 rcv_nxt;
 	u32 copied_seq;
 };
-struct sockaddr_un {
-	char sun_path[108];
-};
-struct unix_address {
-	int len; /* with the family */
-	struct sockaddr_un name[];
-};
-struct unix_sock {
-	struct unix_address *addr;
-	struct sock *peer;
-};
 #pragma clang attribute pop
 
-#define AF_UNIX 1
 #define AF_VSOCK 40
 #define SOCK_RAW 3
 #define IPPROTO_UDP 17
 #define IPPROTO_UDPLITE 136
-#define PATH_BYTES 108
-#define FAMILY_BYTES 2
 
 static __always_inline void put_inet(struct socket_event *event, struct sock *sk)
 {
@@ -115,32 +102,15 @@ static __always_inline void put_tcp(struct socket_event *event, struct sock *sk)
 
 static __always_inline void put_unix(struct eu_area *area, __u32 *size, struct socket_event *event, struct sock *sk)
 {
-	struct unix_address *address = BPF_CORE_READ((struct unix_sock *)sk, addr);
 	struct sock *peer = BPF_CORE_READ((struct unix_sock *)sk, peer);
-	__u32 offset = *size & (EU_SNAPSHOT_MAX - 1), length;
+	bool abstract;
 
 	event->listening = event->state == EU_SOCKET_STATE_LISTEN;
 	if (event->listening)
 		event->backlog_limit = BPF_CORE_READ(sk, sk_max_ack_backlog);
 	if (peer)
 		event->peer_inode = BPF_CORE_READ(peer, sk_socket, file, f_path.dentry, d_inode, i_ino);
-	length = BPF_CORE_READ(address, len);
-	if (length <= FAMILY_BYTES)
-		return;
-	length -= FAMILY_BYTES;
-	if (length > PATH_BYTES)
-		length = PATH_BYTES;
-	if (bpf_probe_read_kernel(area->bytes + offset, length, &address->name[0].sun_path))
-		return;
-	if (area->bytes[offset]) { /* a path, which may have more behind its end */
-		long n = bpf_probe_read_kernel_str(area->bytes + offset, PATH_BYTES + 1, &address->name[0].sun_path);
-
-		length = n > 0 ? (n - 1) & 127 : 0;
-	} else {
-		area->bytes[offset] = '@'; /* an abstract name, as ss and /proc/net/unix show it */
-	}
-	event->path = eu_text(offset, length);
-	*size = offset + length;
+	event->path = eu_put_unix_bound(area, size, sk, &abstract);
 }
 
 SEC("iter/task_file")

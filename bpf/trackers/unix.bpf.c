@@ -10,6 +10,7 @@
 #include "file.bpf.h"
 #include "sock.bpf.h"
 #include "task.bpf.h"
+#include "unix.bpf.h"
 
 enum unix_operation {
 	UNIX_OPERATION_CONNECT = 1,
@@ -40,91 +41,16 @@ EU_WHERE_TEXT(requested_path);
 
 const volatile __u32 operations = 0; /* option: bits 1 << operation; 0 is all */
 
-/* include/linux/socket.h, include/uapi/linux/un.h, include/uapi/linux/net.h */
-#define AF_UNIX 1
-#define PATH_LEN 108
+/* include/uapi/linux/net.h */
 #define SYS_CONNECT 3
 #define SYS_ACCEPT 5
 #define SYS_ACCEPT4 18
 
-struct unix_name {
-	__u16 family;
-	char path[PATH_LEN];
-	char end; /* NUL: a path may fill the whole array */
-};
-
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-struct sockaddr_un {
-	__u16 sun_family;
-};
-struct unix_address {
-	int len; /* with the family */
-	struct sockaddr_un name[];
-};
-struct unix_sock {
-	struct unix_address *addr;
-	struct sock *peer;
-};
 struct sock___peer {
 	struct pid *sk_peer_pid;
 };
 #pragma clang attribute pop
-
-struct abstract_name {
-	char *text;
-	__u32 length;
-	__u32 used; /* up to the last byte that is no NUL */
-};
-
-static long show_nul(__u32 i, struct abstract_name *name)
-{
-	__u32 at = (i + 1) & 127;
-
-	if (at >= name->length || at >= PATH_LEN)
-		return 1;
-	if (name->text[at])
-		name->used = at + 1;
-	else
-		name->text[at] = '@';
-	return 0;
-}
-
-/*
- * Appends a name of `length` bytes. That of an abstract socket begins with NUL, which is written as "@", as others in it are; those at
- * its end, which are part of the name where a program passes the whole array, are left out.
- */
-static __always_inline eu_str put_name(struct eu_area *area, __u32 *size, const struct unix_name *name, __u32 length,
-				       bool *abstract)
-{
-	__u32 offset = *size & (EU_RECORD_MAX - 1);
-	char *text = (char *)area->bytes + offset;
-	struct abstract_name shown = { .text = text, .used = 1 };
-
-	if (length <= sizeof(name->family) || length > sizeof(name->family) + PATH_LEN)
-		return 0;
-	*abstract = !name->path[0];
-	if (!*abstract)
-		return eu_put_kernel_str(area, size, name->path, PATH_LEN + 1);
-	shown.length = length - sizeof(name->family);
-	__builtin_memcpy(text, name->path, PATH_LEN);
-	text[0] = '@';
-	bpf_loop(PATH_LEN, show_nul, &shown, 0);
-	*size = offset + shown.used;
-	return eu_text(offset, shown.used);
-}
-
-/* The name of a socket. */
-static __always_inline eu_str put_bound(struct eu_area *area, __u32 *size, struct sock *sk, bool *abstract)
-{
-	struct unix_address *address = BPF_CORE_READ((struct unix_sock *)sk, addr);
-	__u32 length = BPF_CORE_READ(address, len);
-	struct unix_name name = {};
-
-	if (!address || length > sizeof(name) - 1 ||
-	    bpf_probe_read_kernel(&name, length, (void *)address + bpf_core_field_offset(struct unix_address, name)))
-		return 0;
-	return put_name(area, size, &name, length, abstract);
-}
 
 struct unix_call {
 	const void *passed; /* of CONNECT: the address in the caller's memory, or NULL */
@@ -139,7 +65,7 @@ __attribute__((noinline)) int report(const struct unix_call *call, __u64 socket)
 	struct task_struct *task = bpf_get_current_task_btf();
 	__u32 size = sizeof(struct unix_event), length;
 	struct sock *sk = (void *)socket, *bound;
-	struct unix_name passed = {};
+	struct eu_unix_name passed = {};
 	struct unix_event *event;
 	struct eu_area *area;
 	bool abstract = false;
@@ -170,11 +96,11 @@ __attribute__((noinline)) int report(const struct unix_call *call, __u64 socket)
 		return 0;
 	event->requested_path = 0;
 	if (passed.family == AF_UNIX)
-		event->requested_path = put_name(area, &size, &passed, length, &abstract);
+		event->requested_path = eu_put_unix_name(area, &size, &passed, length, &abstract);
 	event->path = event->requested_path;
 	bound = call->operation == UNIX_OPERATION_ACCEPT ? sk : BPF_CORE_READ((struct unix_sock *)sk, peer);
 	if (call->ret >= 0 && bound) {
-		eu_str name = put_bound(area, &size, bound, &abstract);
+		eu_str name = eu_put_unix_bound(area, &size, bound, &abstract);
 
 		event->path = name ?: event->path;
 	}

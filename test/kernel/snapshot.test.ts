@@ -176,7 +176,7 @@ describe('sockets of a network namespace', () => {
         type: types[String(socket['socketType'])],
         inode: socket['inode'],
         state: socket['state'],
-        path: (socket['path'] as string | null)?.replaceAll('\0', '@') ?? null,
+        path: socket['path'],
         peer: socket['peerInode'],
         limit: socket['backlogLimit'],
         owners: ownersOf(socket),
