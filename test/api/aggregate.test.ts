@@ -3,7 +3,7 @@ import { WebSocket } from 'ws';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ApiServer } from '../../src/api/http/server.js';
 import type { Session } from '../../src/session/session.js';
-import { createServer, createFixture, keepEmitting, dataOf, post, startedId, type Fixture } from './support.js';
+import { createServer, createFixture, keepEmitting, dataOf, post, type Fixture, startedSession } from './support.js';
 import { until } from '../support/until.js';
 
 let fixture: Fixture;
@@ -27,12 +27,7 @@ afterEach(async () => {
   await server.close();
 });
 
-async function start(input = '{ trackers: [{ exec: {} }] }'): Promise<Session> {
-  const id = startedId(await post(server.url, { query: `mutation { startSession(input: ${input}) { id } }` }));
-  const session = fixture.services.manager.get(id);
-  if (!session) throw new Error('no session');
-  return session;
-}
+const start = (input?: string): Promise<Session> => startedSession(fixture, server, input);
 
 interface Row {
   readonly key: readonly { readonly field: string; readonly value: string }[];

@@ -6,7 +6,7 @@ import type { ApiServer } from '../../src/api/http/server.js';
 import { EunomiaError } from '../../src/base/errors.js';
 import type { Session } from '../../src/session/session.js';
 import { dial, dialWebSocket, frame, identify } from '../support/socket.js';
-import { createServer, createFixture, post, startedId, type Fixture, type FixtureOptions } from './support.js';
+import { createServer, createFixture, post, type Fixture, type FixtureOptions, startedSession } from './support.js';
 import { until } from '../support/until.js';
 
 /** What a reader gets when a session ends, by whatever end: all of it, or the number of what is missing, and never a silent rest. */
@@ -24,12 +24,7 @@ afterEach(async () => {
   await fixture.services.manager.close();
 });
 
-async function start(input = '{ trackers: [{ exec: {} }] }'): Promise<Session> {
-  const id = startedId(await post(server.url, { query: `mutation { startSession(input: ${input}) { id } }` }));
-  const session = fixture.services.manager.get(id);
-  if (!session) throw new Error('no session');
-  return session;
-}
+const start = (input?: string): Promise<Session> => startedSession(fixture, server, input);
 
 interface Told {
   events: number;

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
 import type { ApiServer } from '../../src/api/http/server.js';
 import type { Session } from '../../src/session/session.js';
-import { createFixture, createServer, post, startedId, type Fixture, type FixtureOptions } from './support.js';
+import { createFixture, createServer, post, type Fixture, type FixtureOptions, startedSession } from './support.js';
 import { until } from '../support/until.js';
 
 let fixture: Fixture;
@@ -27,12 +27,7 @@ afterEach(async () => {
   await server.close();
 });
 
-async function start(input = '{ trackers: [{ exec: {} }] }'): Promise<Session> {
-  const id = startedId(await post(server.url, { query: `mutation { startSession(input: ${input}) { id } }` }));
-  const session = fixture.services.manager.get(id);
-  if (!session) throw new Error('no session');
-  return session;
-}
+const start = (input?: string): Promise<Session> => startedSession(fixture, server, input);
 
 async function cursorOf({ id }: Session): Promise<string> {
   const { json } = await post(server.url, { query: `{ session(id: "${id}") { cursor } }` });

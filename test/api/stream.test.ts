@@ -10,9 +10,9 @@ import {
   createFixture,
   keepEmitting,
   post,
-  startedId,
   type Fixture,
   type FixtureOptions,
+  startedSession,
 } from './support.js';
 import { dialWebSocket, frame, identify } from '../support/socket.js';
 import { until } from '../support/until.js';
@@ -49,12 +49,7 @@ function connect(connectionParams?: Record<string, unknown>): Client {
   return client;
 }
 
-async function start(input = '{ trackers: [{ exec: {} }] }'): Promise<Session> {
-  const id = startedId(await post(server.url, { query: `mutation { startSession(input: ${input}) { id } }` }));
-  const session = fixture.services.manager.get(id);
-  if (!session) throw new Error('no session');
-  return session;
-}
+const start = (input?: string): Promise<Session> => startedSession(fixture, server, input);
 
 interface Batch {
   events: { bootNs: string; args?: string[] | null }[];

@@ -10,6 +10,7 @@ import { Peers } from '../../src/access/peers.js';
 import { ownerOf } from '../../src/kernel/socket-diag.js';
 import { compose } from '../../src/server/compose.js';
 import type { Ground } from '../../src/server/ground.js';
+import type { Session } from '../../src/session/session.js';
 import type { SessionKernel } from '../../src/session/source/pool.js';
 import { createLog } from '../../src/base/log.js';
 import { SnapshotReader } from '../../src/snapshot/reader.js';
@@ -473,4 +474,17 @@ export function startedId({ json }: { readonly json: GraphQLAnswer }): string {
   const started: unknown = json.data?.['startSession'];
   if (typeof started === 'object' && started !== null && 'id' in started) return String(started.id);
   throw new Error(`no session was started: ${JSON.stringify(json)}`);
+}
+
+/** Starts a session over HTTP. */
+export async function startedSession(
+  { services }: Fixture,
+  { url }: ApiServer,
+  input = '{ trackers: [{ exec: {} }] }',
+): Promise<Session> {
+  const session = services.manager.get(
+    startedId(await post(url, { query: `mutation { startSession(input: ${input}) { id } }` })),
+  );
+  if (!session) throw new Error('no session');
+  return session;
 }

@@ -12,11 +12,7 @@ beforeAll(async () => {
 });
 afterAll(() =>
   closeAll(
-    async () => {
-      const ids = await docker.docker('ps', '-aq');
-      if (ids !== '') await docker.docker('rm', '-f', ...ids.split('\n'));
-      await docker.docker('network', 'rm', NETWORK);
-    },
+    () => docker.removeNetwork(NETWORK),
     () => docker.stop(),
   ),
 );

@@ -14,18 +14,12 @@ const SILENT = '10.214.54.80';
 beforeAll(async () => {
   docker = await startDocker();
   await docker.docker('network', 'create', '--subnet', '10.214.54.0/24', NETWORK);
-}, 60_000);
-afterAll(
-  () =>
-    closeAll(
-      async () => {
-        const ids = await docker.docker('ps', '-aq');
-        if (ids !== '') await docker.docker('rm', '-f', ...ids.split('\n'));
-        await docker.docker('network', 'rm', NETWORK);
-      },
-      () => docker.stop(),
-    ),
-  120_000,
+});
+afterAll(() =>
+  closeAll(
+    () => docker.removeNetwork(NETWORK),
+    () => docker.stop(),
+  ),
 );
 
 interface Seen {

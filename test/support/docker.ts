@@ -21,6 +21,8 @@ export interface TestDocker {
   readonly address: string | null;
   /** dockerd's process id now. */
   readonly pid: () => number;
+  /** Removes a network of the engine, with all of the engine's containers. */
+  readonly removeNetwork: (name: string) => Promise<void>;
   /** `docker run ARGS`; resolves with its standard output, trimmed. */
   run(...args: string[]): Promise<string>;
   /** `docker ARGS`. */
@@ -99,8 +101,7 @@ export async function startDocker(): Promise<TestDocker> {
     daemon?.kill('SIGCONT');
     try {
       if (daemon === null) await start();
-      const ids = await docker('ps', '-aq');
-      if (ids !== '') await docker('rm', '-f', ...ids.split('\n'));
+      await removeContainers(docker);
     } catch {
       // The engine cannot: what it ran is killed below.
     } finally {
@@ -126,6 +127,10 @@ export async function startDocker(): Promise<TestDocker> {
     network: bridge !== null,
     address: bridge?.address ?? null,
     pid: () => daemon?.pid ?? 0,
+    removeNetwork: async (name) => {
+      await removeContainers(docker);
+      await docker('network', 'rm', name);
+    },
     run: async (...args) => docker('run', ...args),
     docker,
     kill: async () => {
@@ -137,6 +142,11 @@ export async function startDocker(): Promise<TestDocker> {
     restart: start,
     stop,
   };
+}
+
+async function removeContainers(docker: TestDocker['docker']): Promise<void> {
+  const ids = await docker('ps', '-aq');
+  if (ids !== '') await docker('rm', '-f', ...ids.split('\n'));
 }
 
 /** A bridge for this engine alone, so that engines of parallel tests do not meet on docker0. Null where none can be made. */
