@@ -7,7 +7,7 @@ import { setting } from './setting.js';
 const DAY = 86_400_000;
 /** Smaller files would hold little but what DuckDB needs for itself. */
 const MIN_RETENTION = 16 << 20;
-/** With less, DuckDB cannot commit what it gets at once. */
+/** With so much, events were stored as fast as a process made them, and grouped by the million; less was not tried. */
 const MIN_STORE_MEMORY = 64 << 20;
 
 /** Where the server listens, and who may use it. */
