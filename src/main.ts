@@ -2,19 +2,14 @@
 import { packageVersion } from './base/paths.js';
 import { openOutput } from './cli/output.js';
 import { runProgram } from './cli/program.js';
+import { stopping } from './cli/stopping.js';
 import { visibleLines } from './base/visible.js';
 
-const stopping = new AbortController();
+const { signal: stopped, receive } = stopping((code) => process.exit(code));
 // What is written, by DuckDB too, holds command lines of other users: it is for the owner alone.
 process.umask(0o077);
 
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(signal, () => {
-    // The second one is meant: what the kernel holds for us goes with the process.
-    if (stopping.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143);
-    stopping.abort();
-  });
-}
+for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(name, receive);
 
 const output = openOutput();
 const code = await runProgram(process.argv.slice(2), packageVersion(), {
@@ -24,7 +19,7 @@ const code = await runProgram(process.argv.slice(2), packageVersion(), {
   testPlugin: async (test, onOutcome) => (await import('./server/plugin-test.js')).testPlugin(test, onOutcome),
   output,
   tell: (line) => process.stderr.write(`${visibleLines(line)}\n`),
-  signal: stopping.signal,
+  signal: stopped,
 });
 output.close();
 process.exit(code);
