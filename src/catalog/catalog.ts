@@ -145,8 +145,8 @@ export class Catalog {
   /** Throws unless an event of one of these trackers has the field. `where` is the path of the argument that named it. */
   checkField(path: string, trackers: readonly string[], where = 'field'): void {
     if (path.startsWith(LABELS) && path.length > LABELS.length) return;
+    if (trackers.some((name) => this.#paths.get(name)?.has(path))) return;
     const known = new Set(trackers.flatMap((name) => [...(this.#paths.get(name) ?? [])]));
-    if (known.has(path)) return;
     const inside = [...known].filter((candidate) => candidate.startsWith(`${path}.`));
     if (inside.length > 0 || path === 'container.labels') {
       const example = inside[0] ?? 'container.labels.NAME';

@@ -58,28 +58,35 @@ const label = valueTypeOf(GraphQLString);
 
 /** Reads fields that are named at run time from events of any tracker. */
 export class ValueReader {
-  readonly #byTracker: ReadonlyMap<string, readonly Asked[]>;
+  readonly #catalog: Catalog;
+  readonly #fields: readonly string[];
+  /** Made when the first event of the tracker is read: few of all trackers are in one session. */
+  readonly #byTracker = new Map<string, readonly Asked[]>();
 
   /** Throws BAD_USER_INPUT for a name that no tracker's events have. `where` is the path of the argument. */
   constructor(catalog: Catalog, fields: readonly string[], where = 'fields') {
     const names = catalog.trackers.map(({ name }) => name);
     fields.forEach((field, index) => catalog.checkField(field, names, `${where}[${index}]`));
-    this.#byTracker = new Map(
-      catalog.trackers.map((tracker) => {
-        const known = new Map(tracker.fields.map((field) => [field.path, field]));
-        const asked = fields.map((field): Asked => {
-          const { valueType: type = null, unit = null } = known.get(field) ?? {};
-          if (type) return { field, type, unit, read: compileField(field) };
-          if (field.startsWith(LABELS)) return { field, type: label, unit: null, read: compileField(field) };
-          return { field, type: null, unit: null, read: null };
-        });
-        return [tracker.name, asked];
-      }),
-    );
+    this.#catalog = catalog;
+    this.#fields = fields;
   }
 
   /** In the order of the fields. */
   of(event: TraceEvent): readonly EventValue[] {
-    return (this.#byTracker.get(event.tracker) ?? []).map((asked) => new EventValue(asked, event));
+    return this.#askedOf(event.tracker).map((asked) => new EventValue(asked, event));
+  }
+
+  #askedOf(tracker: string): readonly Asked[] {
+    const known = this.#byTracker.get(tracker);
+    if (known) return known;
+    const own = new Map((this.#catalog.get(tracker)?.fields ?? []).map((field) => [field.path, field]));
+    const made = this.#fields.map((field): Asked => {
+      const { valueType: type = null, unit = null } = own.get(field) ?? {};
+      if (type) return { field, type, unit, read: compileField(field) };
+      if (field.startsWith(LABELS)) return { field, type: label, unit: null, read: compileField(field) };
+      return { field, type: null, unit: null, read: null };
+    });
+    this.#byTracker.set(tracker, made);
+    return made;
   }
 }

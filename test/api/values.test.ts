@@ -1,4 +1,5 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { Connection } from '../../src/api/graphql/connection.js';
 import { isStream } from '../../src/api/graphql/executor.js';
 import { executeLocally } from '../../src/api/graphql/local.js';
 import { until } from '../support/until.js';
@@ -195,5 +196,60 @@ describe('values by name', () => {
     const query = page('values(fields: $fields) { text type { name } }').replace('first: 2', 'first: 10000');
     const { errors } = await ask(of, query, { session: of.session, fields });
     expect(errors?.[0]?.extensions['code']).toBe('LIMIT_EXCEEDED');
+  });
+
+  it('are of the fields that were named, whatever characters are in the name of a label', async () => {
+    const of = await withEvents('DEFAULT');
+    const one = ['container.labels.tier\nprocess.pid'];
+    const two = ['container.labels.tier', 'process.pid'];
+    for (const fields of [one, two]) {
+      const [first = []] = await valuesOf(of, fields, 'field');
+      expect(first.map(({ field }) => field)).toEqual(fields);
+    }
+  });
+
+  const other = (declared: string, fields: string): string =>
+    `query Other(${declared}) { session(id: "x") { events { nodes { values(fields: ${fields}) { text } } } } }`;
+
+  it.each([
+    [
+      'is text there',
+      `query Asked($f: String) { trackers(name: $f) { name } } ${other('$f: [EventField!]!', '$f')}`,
+      'exec',
+    ],
+    [
+      'is null there',
+      `query Asked($f: String) { trackers(name: $f) { name } } ${other('$f: [EventField!]!', '$f')}`,
+      null,
+    ],
+    [
+      'is a number there',
+      `query Asked($f: Int) { alerts(first: $f) { id } } ${other('$f: EventField!', '["args", $f]')}`,
+      5,
+    ],
+    ['is not there', `query Asked { server { version } } ${other('$f: EventField!', '["args", $f]')}`, undefined],
+  ])('of another operation are not checked: its variable %s', async (_what, query, f) => {
+    const { service } = await withEvents('DEFAULT');
+    const answer = await executeLocally(
+      service,
+      { query, variables: { f }, operationName: 'Asked' },
+      callerOf('admin'),
+    );
+    expect(answer).not.toHaveProperty('errors');
+    expect(answer).toHaveProperty('data');
+  });
+
+  it('are read a few events at a time where there are many of each', async () => {
+    const of = await withEvents('DEFAULT');
+    const look = vi.spyOn(Connection.prototype, 'look');
+    const fields = Array.from({ length: 1000 }, () => 'tracker');
+    const query = page('values(fields: $fields) { text }').replace('first: 2', 'first: 10');
+    const { data } = await ask(of, query, { session: of.session, fields });
+    const { nodes } = (data as { session: { events: { nodes: { values: object[] }[] } } }).session.events;
+    expect(nodes.map(({ values }) => values.length)).toEqual(Array.from({ length: 10 }, () => 1000));
+    const windows = look.mock.calls.map(([from, to]) => to - from);
+    look.mockRestore();
+    expect(windows.reduce((sum, length) => sum + length, 0)).toBe(10);
+    expect(Math.max(...windows)).toBeLessThanOrEqual(3);
   });
 });

@@ -17,6 +17,8 @@ export interface RequestContext {
   readonly variables: Readonly<Record<string, unknown>>;
   /** The cursor after which the client goes on with a stream that broke; null when it tells none. */
   readonly resumeAfter: string | null;
+  /** How many values each event has whose fields are named at run time (`TraceEvent.values`). */
+  readonly valuesAnEvent: number;
   /** Takes long connections, where the operation runs compiled. */
   readonly windows?: Windows;
   /** Watches what resolvers return, where the operation runs compiled. */

@@ -48,7 +48,7 @@ interface Parsed {
   readonly document: DocumentNode;
   readonly errors: readonly GraphQLError[];
   readonly hot: boolean;
-  readonly values: readonly ValuesNode[];
+  readonly values: ReadonlyMap<string, readonly ValuesNode[]>;
 }
 
 /** Parses, validates, limits, authorizes and executes operations: the one way to them for all transports. */
@@ -120,13 +120,19 @@ export class Executor {
     const coerced = getVariableValues(this.schema, operation.variableDefinitions ?? [], raw, { maxErrors: 10 });
     if (coerced.errors) throw new AggregateError(coerced.errors);
     const measured = checkLimits(this.schema, document, operation, coerced.coerced, this.#service.limits);
-    checkValues(values, coerced.coerced, (fields) => void this.#service.facts.values(caller, fields, 'fields'));
+    const own = values.get(operation.name?.value ?? '') ?? [];
+    const named = checkValues(
+      own,
+      coerced.coerced,
+      (fields) => void this.#service.facts.values(caller, fields, 'fields'),
+    );
     const context: RequestContext = {
       service: this.#service,
       caller,
       share: shareOf(caller),
       variables: raw,
       resumeAfter,
+      valuesAnEvent: named,
     };
     return {
       schema: this.schema,
@@ -144,7 +150,7 @@ export class Executor {
     const document = parseWithin(query, this.#service.limits);
     const errors = validate(this.schema, document, undefined, { maxErrors: 20 });
     const hot = errors.length === 0 && readsEvents(this.schema, document);
-    return { document, errors, hot, values: hot ? valuesNodes(this.schema, document) : [] };
+    return { document, errors, hot, values: hot ? valuesNodes(this.schema, document) : new Map() };
   }
 
   async #subscribe(prepared: Prepared, sink: TextSink | null): Promise<OperationResult> {

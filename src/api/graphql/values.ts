@@ -4,6 +4,7 @@ import {
   getNamedType,
   isInterfaceType,
   isObjectType,
+  separateOperations,
   visit,
   visitWithTypeInfo,
   type DocumentNode,
@@ -20,8 +21,13 @@ export interface ValuesNode {
   readonly field: GraphQLField<unknown, unknown>;
 }
 
-/** Where a valid document selects `TraceEvent.values`. */
-export function valuesNodes(schema: GraphQLSchema, document: DocumentNode): readonly ValuesNode[] {
+/** Where each operation of a valid document selects `TraceEvent.values`, by the operation's name; "" where it has none. */
+export function valuesNodes(schema: GraphQLSchema, document: DocumentNode): ReadonlyMap<string, readonly ValuesNode[]> {
+  const operations = Object.entries(separateOperations(document));
+  return new Map(operations.map(([name, own]) => [name, nodesOf(schema, own)]));
+}
+
+function nodesOf(schema: GraphQLSchema, document: DocumentNode): readonly ValuesNode[] {
   const info = new TypeInfo(schema);
   const found: ValuesNode[] = [];
   visit(
@@ -38,24 +44,27 @@ export function valuesNodes(schema: GraphQLSchema, document: DocumentNode): read
 }
 
 /**
- * Has `check` look at what they name: once an operation, and not once an event. Throws a GraphQLError with the place in the
- * document. A place whose variables the operation does not have is of another operation.
+ * Has `check` look at what they name: once an operation, and not once an event. `nodes` are of the operation that is executed:
+ * those of others have variables that it need not have. Throws a GraphQLError with the place in the document. Returns how many values
+ * one event has at all of these places.
  */
 export function checkValues(
   nodes: readonly ValuesNode[],
   variables: Readonly<Record<string, unknown>>,
   check: (fields: readonly string[]) => void,
-): void {
+): number {
+  let count = 0;
   for (const { node, field } of nodes) {
-    const given = node.arguments?.find(({ name }) => name.value === 'fields')?.value;
-    if (given?.kind === 'Variable' && !(given.name.value in variables)) continue;
     try {
-      check(namedFields(field, node, variables));
+      const fields = namedFields(field, node, variables);
+      check(fields);
+      count += fields.length;
     } catch (error) {
       if (!(error instanceof EunomiaError)) throw error;
       throw new GraphQLError(error.message, { nodes: node, originalError: error });
     }
   }
+  return count;
 }
 
 /** The argument of `TraceEvent.values`. */

@@ -1,7 +1,7 @@
 import type { HistoryAggregateArgs, HistoryEventsArgs, QueryHistoryArgs } from '../../../generated/schema.js';
 import type { History, HistoryPage } from '../../../service/history.js';
 import { turns } from '../../../base/turn.js';
-import { Connection, pageOf } from '../connection.js';
+import { Connection, pageOf, weightOfEvent } from '../connection.js';
 import { typed, type ResolverMap } from './types.js';
 
 /** The events of the past, over sessions. */
@@ -17,12 +17,14 @@ export const historyResolvers = {
     ),
   },
   History: {
-    events: typed<History, HistoryEventsArgs>((history, args, { variables, windows, share, caller }, info) =>
-      share.long(async () => {
-        const connection = connectionOf(await history.page(pageOf(args, info, variables)));
-        windows?.add(connection, info);
-        return connection;
-      }, caller),
+    events: typed<History, HistoryEventsArgs>(
+      (history, args, { variables, windows, share, caller, valuesAnEvent }, info) =>
+        share.long(async () => {
+          const page = await history.page(pageOf(args, info, variables));
+          const connection = connectionOf(page, weightOfEvent(valuesAnEvent));
+          windows?.add(connection, info);
+          return connection;
+        }, caller),
     ),
     aggregate: typed<History, HistoryAggregateArgs>((history, args, { share, caller }) =>
       share.long(() => history.aggregate(args), caller),
@@ -30,7 +32,7 @@ export const historyResolvers = {
   },
 } satisfies ResolverMap;
 
-function connectionOf({ events, cursorAt, hasNext, hasPrevious, gaps }: HistoryPage): Connection {
+function connectionOf({ events, cursorAt, hasNext, hasPrevious, gaps }: HistoryPage, weight: number): Connection {
   return new Connection({
     events: events.map(({ event }) => event),
     edgeOf: (index) => ({
@@ -45,5 +47,6 @@ function connectionOf({ events, cursorAt, hasNext, hasPrevious, gaps }: HistoryP
       endCursor: events.length ? cursorAt(events.length - 1) : null,
     }),
     gaps,
+    weightOf: () => weight,
   });
 }

@@ -8,7 +8,7 @@ import type {
   SubscriptionSessionStatsArgs,
 } from '../../../generated/schema.js';
 import type { SessionHandle } from '../../../service/session/handle.js';
-import { Connection, pageOf } from '../connection.js';
+import { Connection, pageOf, weightOfEvent } from '../connection.js';
 import type { RequestContext } from '../context.js';
 import { demandOfBatches } from '../demand.js';
 import { FEW } from '../share.js';
@@ -16,7 +16,7 @@ import { typed, type ResolverMap } from './types.js';
 
 type Page = Awaited<ReturnType<SessionHandle['page']>>;
 
-function connectionOf(page: Page): Connection {
+function connectionOf(page: Page, weight: number): Connection {
   const { events, hasNext, hasPrevious, total, gaps } = page;
   const cursorAfter = (index: number): string => page.cursorAfter(index);
   const last = events.length - 1;
@@ -31,19 +31,20 @@ function connectionOf(page: Page): Connection {
     }),
     gaps,
     totalCount: total === null ? null : String(total),
+    weightOf: () => weight,
   });
 }
 
 function eventsOf(
   session: SessionHandle,
   { where, ...args }: SessionEventsArgs,
-  { variables, windows, share, caller }: RequestContext,
+  { variables, windows, share, caller, valuesAnEvent }: RequestContext,
   info: GraphQLResolveInfo,
 ): Promise<Connection> {
   const request = { ...pageOf(args, info, variables), where };
   const isShort = where == null && (request.last ?? request.first ?? 0) <= FEW;
   return share[isShort ? 'short' : 'long'](async () => {
-    const connection = connectionOf(await session.page(request));
+    const connection = connectionOf(await session.page(request), weightOfEvent(valuesAnEvent));
     windows?.add(connection, info);
     return connection;
   }, caller);
