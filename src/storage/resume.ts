@@ -1,3 +1,4 @@
+import { Gate } from '../base/gate.js';
 import type { Demand } from '../event/event.js';
 import type { EventFilter } from '../filter/index.js';
 import { cursorOf } from '../session/cursor.js';
@@ -6,12 +7,25 @@ import { Delivery } from '../record/delivery.js';
 import type { EventStream } from '../session/stream/stream.js';
 import { batchOf, gapOf, queryOf, type StoredSource } from './query.js';
 import type { SessionRecorder } from './recorder.js';
+import type { Store, StoredPage } from './store.js';
 
 /** Events in one delivery: it becomes one message. */
 const PART = 8192;
 /** Events for which the filter is evaluated for one delivery, where few pass. */
 const SCANNED = 65_536;
 const REACH_MS = 5000;
+/** Reads that streams have under way in one store. */
+const READS = 2;
+const gates = new WeakMap<Store, Gate>();
+
+/** A store does to the end what it is asked, also for readers that have left: what waits does so here, where it can be dropped. */
+function gateOf(store: Store): Gate {
+  const known = gates.get(store);
+  if (known) return known;
+  const made = new Gate(READS);
+  gates.set(store, made);
+  return made;
+}
 
 export interface ResumeOptions {
   readonly source: StoredSource;
@@ -115,21 +129,33 @@ export class ResumedStream implements AsyncIterableIterator<Delivery> {
     const { source, where } = this.#options;
     const from = this.#from;
     const to = where ? Math.min(end, from + SCANNED) : end;
-    const page = await source.store.page({
-      ...queryOf(source, where),
-      session: source.id,
-      fromSeq: from,
-      toSeq: to,
-      limit: PART,
-      backwards: false,
-    });
-    if (this.#done) return null;
+    const page = await this.#page(from, to);
+    if (!page || this.#done) return null;
     const last = page.events.at(-1)?.place.seq;
     this.#from = page.hasNext && last !== undefined ? last + 1 : to;
     const gap = gapOf(page, where ? 0 : this.#from - from - page.events.length);
     if (!page.events.length && !gap) return null;
     const batch = batchOf(page.events, from);
     return new Delivery(batch.count ? [{ batch, from: 0, to: batch.count }] : [], gap, cursorOf(source.id, this.#from));
+  }
+
+  /** Null for a reader that left while it waited. */
+  async #page(fromSeq: number, toSeq: number): Promise<StoredPage | null> {
+    const { source, where } = this.#options;
+    const leave = await gateOf(source.store).enter();
+    try {
+      if (this.#done) return null;
+      return await source.store.page({
+        ...queryOf(source, where),
+        session: source.id,
+        fromSeq,
+        toSeq,
+        limit: PART,
+        backwards: false,
+      });
+    } finally {
+      leave();
+    }
   }
 
   #finish(): void {
