@@ -44,6 +44,29 @@ it('a store file that was cut at its end is refused, wherever the cut is, and is
   again.close();
 });
 
+it('a store file from whose end DuckDB has cut free blocks is whole, and one that lacks more is not', async () => {
+  const file = join(folder, 'eunomia.duckdb');
+  const opened = () => Database.open(file, [], 64 << 20);
+  let store = await opened();
+  await store.write("INSERT INTO sessions SELECT range, 'kept', sha256(range::VARCHAR), NULL, 0, 0 FROM range(30000)");
+  await store.write('CHECKPOINT');
+  await store.write('CREATE TABLE large AS SELECT sha256(range::VARCHAR) AS text FROM range(90000)');
+  store.close();
+  store = await opened();
+  await store.write('DROP TABLE large');
+  store.close();
+  const whole = readFileSync(file);
+  store = await opened();
+  const [[blocks, blockBytes] = []] = await store.read('SELECT total_blocks, block_size FROM pragma_database_size()');
+  expect(whole.length).toBeLessThan(Number(blocks) * Number(blockBytes)); // what its header says
+  expect(await store.read('SELECT count(*), sum(length(facts))::BIGINT FROM sessions')).toEqual([
+    [30_000n, 1_920_000n],
+  ]);
+  store.close();
+  writeFileSync(file, whole.subarray(0, whole.length - 1));
+  await expect(opened()).rejects.toMatchObject({ message: expect.stringContaining('is damaged') as string });
+});
+
 it('a store whose texts were overwritten with anything leaves out what cannot be read, says so, and gives the rest', async () => {
   const { DuckDBInstance } = await import('@duckdb/node-api');
   const hostile = [

@@ -149,16 +149,40 @@ export class Database {
     this.#instance.closeSync();
   }
 
-  /** DuckDB opens a file that was cut at its end, and misses what lay there only once it is read. */
+  /**
+   * DuckDB opens a file that was cut at its end, and misses what lay there only once it is read. Blocks at the end that are free need not
+   * be there: DuckDB cuts them off itself when it closes the file.
+   */
   async #checkLength(): Promise<void> {
-    const [row] = await this.write('SELECT (total_blocks * block_size)::BIGINT FROM pragma_database_size()');
-    const [needed, size] = [Number(row?.[0] ?? 0) + HEADERS_BYTES, (await stat(this.file)).size];
+    const [row] = await this.write('SELECT total_blocks, block_size FROM pragma_database_size()');
+    const [blocks = 0, blockBytes = 0] = (row ?? []).map(Number);
+    const { size } = await stat(this.file);
+    if (size >= HEADERS_BYTES + blocks * blockBytes) return;
+    const needed = HEADERS_BYTES + (await this.#blocksInUse(blocks)) * blockBytes;
     if (size < needed)
       throw new EunomiaError(
         'STORE_UNAVAILABLE',
         `${this.file} is damaged: it ends after ${size} bytes, and has to have ${needed}; put a copy of it in ` +
           `its place, or, to go on without what it holds, move it and ${this.file}.wal away; then start again`,
       );
+  }
+
+  /** How many blocks there are up to the last one in use; `all` where the file cannot tell. Looks at each segment of each table. */
+  async #blocksInUse(all: number): Promise<number> {
+    try {
+      const names = await this.write('SELECT table_name FROM duckdb_tables() WHERE NOT internal');
+      const parts = names.map(
+        ([name]) =>
+          'SELECT greatest(max(block_id), max(list_max(additional_block_ids))) AS last ' +
+          `FROM pragma_storage_info('${String(name)}')`,
+      );
+      const [row] = await this.write(
+        `SELECT max(last) FROM (${['SELECT max(block_id) AS last FROM pragma_metadata_info()', ...parts].join(' UNION ALL ')})`,
+      );
+      return row?.[0] == null ? all : Number(row[0]) + 1;
+    } catch {
+      return all;
+    }
   }
 
   /** Few statements, whatever the number of trackers: a commit waits for the disk, and `duckdb_columns` lists those of all tables. */
