@@ -303,7 +303,7 @@ describe('a new data directory', () => {
     const store = opened(path);
     await store.close();
     await expect(store.record(record('a', ['exit']))).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
-    expect(await store.status()).toMatchObject({ bytes: null, sessions: 0 });
+    expect(await store.status()).toMatchObject({ state: 'FAILED', problem: 'the store is closed', bytes: null });
     expect(store.isOpen).toBe(false);
     expect(await readdir(path)).toEqual([]);
   });

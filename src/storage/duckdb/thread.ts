@@ -63,10 +63,9 @@ export class StoreThread {
 
   /** Resolves to why the last words of sessions could not be written; null when all is in the file. */
   async close(): Promise<string | null> {
-    if (!this.#channel) return null;
-    const problem = await this.ask('close', {}).then(() => null, messageOf);
+    const problem = this.isStarted ? await this.ask('close', {}).then(() => null, messageOf) : null;
     this.onCondition = () => {};
-    await this.#channel.end(new EunomiaError('STORE_UNAVAILABLE', 'the store is closed'));
+    await this.#channel?.end(new EunomiaError('STORE_UNAVAILABLE', 'the store is closed'));
     if (this.#condition.state !== 'FAILED') this.#became({ state: 'FAILED', problem: 'the store is closed' });
     return problem;
   }
