@@ -61,10 +61,16 @@ function vitest(projects, resultFile, options = []) {
   const child = spawn(process.execPath, [join(root, 'node_modules/.bin/vitest'), ...all, ...withoutProjects()], {
     cwd: root,
     stdio: ['ignore', 'inherit', 'inherit'],
+    detached: true, // in a process group of its own
   });
+  // The signal goes to vitest, to the processes in which it runs test files, and to what these started: the end of one ends no other.
   const kill = (signal) => {
     interrupted = true;
-    child.kill(signal);
+    try {
+      process.kill(-child.pid, signal);
+    } catch {
+      // all of them have ended
+    }
   };
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, kill);
   return new Promise((resolve) => {
