@@ -1,8 +1,8 @@
-import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { buildPrograms } from './build.js';
 import type { Report } from './figure.js';
 import { bpftraceMissing, startBpftrace } from './peer.js';
+import { cpuNs } from './query/process.js';
 import { ListenerProcess, serve, ServerProcess, startSession } from './served.js';
 import { Workload } from './workload.js';
 
@@ -18,6 +18,10 @@ const SESSIONS = 50;
 const SESSIONS_GOAL = 1;
 /** What starts late, and what collects garbage of the start, is over by then. */
 const SETTLED_MS = 2_000;
+/** In a server that has just started, V8 compiles what the first 100,000 events run, for longer than a rate is measured. */
+const WARM_RATE = 20_000;
+const WARM_MS = 5_000;
+const FRESH_RATE = 100;
 
 /**
  * CPU of the server at the rates of a watcher that runs day and night: tracker `open` with five fields, one WebSocket subscriber. bpftrace
@@ -62,6 +66,12 @@ async function measureRates(report: Report, server: ServerProcess, workload: Wor
   const peer = missing ? null : await startBpftrace(workload.pid);
   try {
     let made = (await client.count()).events;
+    const fresh = await sharesOf([server.pid], () => workload.paced('refused', FRESH_RATE, ms));
+    report.add(`${FRESH_RATE} events/s, the first that a server has`, fresh[0] ?? Number.NaN, '% of a core');
+    await workload.paced('refused', WARM_RATE, WARM_MS);
+    made += Math.round((FRESH_RATE * ms + WARM_RATE * WARM_MS) / 1000);
+    await session.settle(made);
+    await sleep(SETTLED_MS);
     for (const [rate, goal] of GOALS) {
       await workload.paced('refused', rate, 500);
       const shares = await sharesOf([server.pid, ...(peer ? [peer.pid] : [])], () =>
@@ -91,17 +101,9 @@ const lower = (goal: number) => ({ goal, better: 'lower' as const });
 
 /** The share of a core that each process takes while `work` is under way, in percent. */
 async function sharesOf(pids: readonly number[], work: () => Promise<unknown>): Promise<readonly number[]> {
-  const before = pids.map(cpuNsOf);
+  const before = pids.map(cpuNs);
   const since = process.hrtime.bigint();
   await work();
   const elapsed = Number(process.hrtime.bigint() - since);
-  return pids.map((pid, i) => (100 * (cpuNsOf(pid) - (before[i] ?? 0))) / elapsed);
-}
-
-/** CPU time of all threads of a process, as the scheduler counts it. A thread that has ended is not in it: none does here. */
-function cpuNsOf(pid: number): number {
-  return readdirSync(`/proc/${pid}/task`).reduce(
-    (sum, tid) => sum + Number(readFileSync(`/proc/${pid}/task/${tid}/schedstat`, 'utf8').split(' ')[0]),
-    0,
-  );
+  return pids.map((pid, i) => (100 * (cpuNs(pid) - (before[i] ?? 0))) / elapsed);
 }

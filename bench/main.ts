@@ -9,6 +9,7 @@ import { memory } from './memory.js';
 import { pieces } from './pieces.js';
 import { plugins } from './plugins.js';
 import { query } from './query.js';
+import { scale } from './scale.js';
 import { syscount } from './syscount.js';
 import { throughput } from './throughput.js';
 import { trackers } from './trackers.js';
@@ -26,6 +27,7 @@ const benches: Readonly<Record<string, (report: Report, options: { readonly quic
   floods,
   pieces,
   trackers,
+  scale,
 };
 
 const usage =

@@ -32,3 +32,11 @@ export function ownBytes(pid: number): number {
   const [, resident = 0, shared = 0] = readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ').map(Number);
   return (resident - shared) * PAGE_BYTES;
 }
+
+/** CPU time of all threads of a process, as the scheduler counts it, in nanoseconds. A thread that has ended is not in it. */
+export function cpuNs(pid: number): number {
+  return readdirSync(`/proc/${pid}/task`).reduce(
+    (sum, tid) => sum + Number(readFileSync(`/proc/${pid}/task/${tid}/schedstat`, 'utf8').split(' ')[0]),
+    0,
+  );
+}
