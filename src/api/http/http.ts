@@ -16,6 +16,7 @@ import type { Service } from '../../service/service.js';
 import { isStream, type OperationResult, type Executor, type Prepared } from '../graphql/executor.js';
 import { renderGraphiQL } from './graphiql.js';
 import { limitExceeded } from '../graphql/limits.js';
+import { isLong, longResponse, longResult } from './long.js';
 import { ResponseStream } from '../graphql/stream.js';
 import { isClientError, maskError } from '../graphql/mask.js';
 import { serveMetrics } from './metrics.js';
@@ -23,7 +24,7 @@ import { readParameters } from './parameters.js';
 import { joinPipeline } from './pipeline.js';
 import { refuse } from './refuse.js';
 import type { Responses } from './responses.js';
-import { resultText } from '../text/result-text.js';
+import { byteLength, resultText } from '../text/result-text.js';
 import { ENDPOINT, type GuardedHandler, type PublicHandler, type Target } from './routes.js';
 import { begun, Line, requests, turns } from '../../base/turn.js';
 import { sendDownload } from './send.js';
@@ -46,6 +47,8 @@ interface HttpCaller extends Caller {
   /** As it was returned: connections are counted by it. */
   readonly identity: Identity;
   readonly response: ServerResponse;
+  /** The type of results that the client likes best; null when it takes none. */
+  readonly mediaType: string | null;
   /** The stream that the client likes best; null when it takes none. */
   readonly stream: string | null;
   /** What an EventSource that connects again says. */
@@ -118,6 +121,7 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
         connection: request.socket,
         identity,
         response,
+        mediaType: accepted.results[0] ?? null,
         stream: accepted.streams[0] ?? null,
         lastEventId: lastEventIdOf(request),
       };
@@ -292,10 +296,12 @@ function useExecutor({ executor, connections, responses, limits, log }: HttpOpti
   return {
     onRequestParse: ({ setRequestParser, serverContext }) =>
       setRequestParser((request) => read(request, serverContext)),
-    // yoga's own events have no ids.
-    onResultProcess({ result, setResultProcessor, serverContext }) {
-      if (result instanceof ResponseStream && serverContext.stream === EVENT_STREAM)
+    onResultProcess({ result, setResultProcessor, serverContext: { mediaType, stream } }) {
+      // yoga's own events have no ids.
+      if (result instanceof ResponseStream && stream === EVENT_STREAM)
         setResultProcessor((_result, fetchAPI) => eventStream(result, fetchAPI), EVENT_STREAM);
+      else if (mediaType !== null && (Array.isArray(result) ? result.some(isLong) : isLong(result)))
+        setResultProcessor(longResponse, mediaType);
     },
     onParams({ context, setParamsHandler }) {
       setParamsHandler(({ params, request }) => result(params, request, context));
@@ -307,9 +313,10 @@ function useExecutor({ executor, connections, responses, limits, log }: HttpOpti
 async function inPieces(result: ExecutionResult, sized: (length: number) => void): Promise<ExecutionResult> {
   if (result.errors) return result;
   const text = await begun(resultText(result), requests, turns);
-  sized(text.length);
-  // Without the data: the text may wait for long until it is sent.
-  return Object.assign({ ...result, data: null }, { stringify: () => text });
+  sized(byteLength(text));
+  return typeof text === 'string'
+    ? Object.assign({ ...result, data: null }, { stringify: () => text })
+    : longResult(result, text);
 }
 
 /** A request that was not executed has a status of its own only for clients that accept application/graphql-response+json. */

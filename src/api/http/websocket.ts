@@ -287,7 +287,11 @@ async function* sendInPieces(
   const endTurn = await turn?.();
   try {
     const text = await begun(resultText(result), requests, turns);
-    await send([Buffer.from(`${head}${text}${tail}`)]);
+    await send(
+      typeof text === 'string'
+        ? [Buffer.from(`${head}${text}${tail}`)]
+        : [Buffer.from(head), ...text, Buffer.from(tail)],
+    );
   } finally {
     endTurn?.();
   }

@@ -1,7 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { resultText } from './result-text.js';
+import { byteLength, resultText, type ResultText } from './result-text.js';
 import { finish, inTurns } from '../../base/turn.js';
+
+function joined(text: ResultText): string {
+  return typeof text === 'string' ? text : Buffer.concat(text).toString();
+}
 
 describe('a result as text', () => {
   it('is what JSON.stringify makes of it', () => {
@@ -13,7 +17,7 @@ describe('a result as text', () => {
         (data, extensions, length) => {
           const list = Array.from({ length }, (_, i) => ({ i, text: `"${i}"`, none: null }));
           const result = { extensions, data: data && { ...data, list, nested: [[list.slice(0, 3)], { list }] } };
-          expect(JSON.parse(finish(resultText(result as never)))).toEqual(JSON.parse(JSON.stringify(result)));
+          expect(JSON.parse(joined(finish(resultText(result as never))))).toEqual(JSON.parse(JSON.stringify(result)));
         },
       ),
     );
@@ -31,7 +35,19 @@ describe('a result as text', () => {
     const timer = setInterval(() => ticks++, 0);
     const text = await inTurns(resultText({ data: { nodes } }));
     clearInterval(timer);
-    expect(text).toBe(JSON.stringify({ data: { nodes } }));
+    expect(joined(text)).toBe(JSON.stringify({ data: { nodes } }));
     expect(ticks).toBeGreaterThan(2);
+  });
+
+  it('is made of parts, none of which is long, where it is long itself', () => {
+    const entries = Array.from({ length: 20_000 }, (_, i) => ({ i, text: 'ä'.repeat(100) }));
+    for (const data of [{ entries }, { deep: entries.slice(0, 60).map((entry) => ({ entry, entries })) }]) {
+      const parts = finish(resultText({ data }));
+      if (typeof parts === 'string') throw new Error('it is one text');
+      expect(Math.max(...parts.map(({ length }) => length))).toBeLessThan(256 << 10);
+      expect(parts.reduce((sum, { length }) => sum + length, 0)).toBe(Buffer.byteLength(JSON.stringify({ data })));
+      expect(byteLength(parts)).toBe(Buffer.byteLength(JSON.stringify({ data })));
+    }
+    expect(finish(resultText({ data: { entries: entries.slice(0, 10) } }))).toBeTypeOf('string');
   });
 });

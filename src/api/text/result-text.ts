@@ -3,35 +3,82 @@ import type { Work } from '../../base/turn.js';
 
 /** Entries of a list that are written in one piece. */
 const PIECE = 64;
+/** Characters of one part. To join, encode and copy a text of megabytes are long pieces, each of them. */
+const PART = 64 << 10;
+
+/** The text of a result: one string where it is short, and parts encoded as UTF-8 where it is long. */
+export type ResultText = string | readonly Buffer[];
 
 /** A result as JSON, in pieces: a page of events may be tens of megabytes. The same text as `JSON.stringify` makes. */
-export function* resultText({ data, ...rest }: ExecutionResult): Work<string> {
+export function* resultText({ data, ...rest }: ExecutionResult): Work<ResultText> {
+  const parts = new Parts();
   const others = JSON.stringify(rest).slice(1, -1);
-  if (data === undefined) return `{${others}}`;
-  return `{${others}${others && ','}"data":${yield* text(data)}}`;
+  parts.add(`{${others}`);
+  if (data !== undefined) {
+    parts.add(`${others && ','}"data":`);
+    yield* write(data, parts);
+  }
+  parts.add('}');
+  return parts.end();
 }
 
-function* text(value: unknown): Work<string> {
-  if (Array.isArray(value)) return yield* listText(value as readonly unknown[]);
-  if (typeof value !== 'object' || value === null || 'toJSON' in value) return JSON.stringify(value) ?? 'null';
-  const parts: string[] = [];
+/** Bytes of a text, as it is sent. */
+export function byteLength(text: ResultText): number {
+  return typeof text === 'string' ? Buffer.byteLength(text) : text.reduce((sum, part) => sum + part.length, 0);
+}
+
+class Parts {
+  readonly #parts: Buffer[] = [];
+  #text = '';
+
+  add(text: string): void {
+    this.#text += text;
+    if (this.#text.length >= PART) this.#cut();
+  }
+
+  end(): ResultText {
+    if (this.#parts.length === 0) return this.#text;
+    this.#cut();
+    return this.#parts;
+  }
+
+  #cut(): void {
+    if (this.#text === '') return;
+    this.#parts.push(Buffer.from(this.#text));
+    this.#text = '';
+  }
+}
+
+function* write(value: unknown, parts: Parts): Work<void> {
+  if (Array.isArray(value)) return yield* writeList(value as readonly unknown[], parts);
+  if (typeof value !== 'object' || value === null || 'toJSON' in value)
+    return parts.add(JSON.stringify(value) ?? 'null');
+  let separator = '';
+  parts.add('{');
   for (const [key, inner] of Object.entries(value) as [string, unknown][]) {
-    if (inner !== undefined)
-      parts.push(`${JSON.stringify(key)}:${typeof inner === 'object' ? yield* text(inner) : JSON.stringify(inner)}`);
+    if (inner === undefined) continue;
+    parts.add(`${separator}${JSON.stringify(key)}:`);
+    separator = ',';
+    if (typeof inner === 'object') yield* write(inner, parts);
+    else parts.add(JSON.stringify(inner) ?? 'null');
   }
-  return `{${parts.join(',')}}`;
+  parts.add('}');
 }
 
-function* listText(list: readonly unknown[]): Work<string> {
-  const parts: string[] = [];
+function* writeList(list: readonly unknown[], parts: Parts): Work<void> {
+  parts.add('[');
   if (list.length <= PIECE) {
-    for (const entry of list) parts.push(yield* text(entry ?? null));
+    for (const [i, entry] of list.entries()) {
+      if (i > 0) parts.add(',');
+      yield* write(entry ?? null, parts);
+    }
     yield;
-    return `[${parts.join(',')}]`;
+  } else {
+    for (let at = 0; at < list.length; at += PIECE) {
+      if (at > 0) parts.add(',');
+      parts.add(JSON.stringify(list.slice(at, at + PIECE)).slice(1, -1));
+      yield;
+    }
   }
-  for (let at = 0; at < list.length; at += PIECE) {
-    parts.push(JSON.stringify(list.slice(at, at + PIECE)).slice(1, -1));
-    yield;
-  }
-  return `[${parts.join(',')}]`;
+  parts.add(']');
 }
