@@ -10,7 +10,7 @@ import { bundleSource } from './setup/bundle.mjs';
 import { exclusively } from './setup/lock.mjs';
 import { installPackages } from './setup/packages.mjs';
 import { SetupError, beQuiet, say, steps } from './setup/project.mjs';
-import { installSystem } from './setup/system.mjs';
+import { systemInstaller } from './setup/system.mjs';
 import { writeTrackerDocs } from './setup/tracker-docs.mjs';
 import { assembleContract, compileBench, compileSource, generateTypes } from './setup/typescript.mjs';
 
@@ -19,19 +19,19 @@ export async function setUp({ quiet = false, tests = false, bench = false, every
   if (quiet) beQuiet();
   const start = performance.now();
   checkNode();
-  await installSystem({ tests });
+  const installSystem = systemInstaller({ tests });
   await exclusively(async () => {
-    await installPackages();
-    const compileAll = async () => {
+    const compileTypeScript = async () => {
       await assembleContract();
       await generateTypes();
       await compileSource();
       await bundleSource();
       if (bench) await compileBench();
     };
+    // One waits for the network and the disk while the other computes. What fails is told once nothing is under way any more.
     const results = await Promise.allSettled([
-      compileBpf(everyArchitecture ? allArchitectures : undefined),
-      compileAll(),
+      installSystem().then(() => compileBpf(everyArchitecture ? allArchitectures : undefined)),
+      installPackages().then(compileTypeScript),
     ]);
     for (const result of results) if (result.status === 'rejected') throw result.reason;
     await writeTrackerDocs();

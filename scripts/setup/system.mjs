@@ -75,11 +75,11 @@ const elsewhere = [
   ['apk', 'apk add clang libbpf-dev'],
 ];
 
-/** Installs what is missing, or throws a SetupError with the command that would. */
-export async function installSystem({ tests }) {
+/** Returns what installs all that is missing. Throws a SetupError with the command that would, where we cannot. */
+export function systemInstaller({ tests }) {
   const wanted = tests ? [...toRun, ...toTest] : toRun;
   const missing = wanted.filter(({ there }) => !there());
-  if (!missing.length) return;
+  if (!missing.length) return async () => {};
   const packages = [...new Set(missing.map(({ apt }) => apt))];
   const missed = missing.map(({ what }) => what).join(', ');
   const command = `apt-get update && apt-get install -y --no-install-recommends ${packages.join(' ')}`;
@@ -92,6 +92,10 @@ export async function installSystem({ tests }) {
   if (process.getuid?.() !== 0)
     throw new SetupError(`missing: ${missed}. Only root may install them; run:\n  sudo sh -c '${command}'`);
 
+  return () => install(packages, wanted, command);
+}
+
+async function install(packages, wanted, command) {
   say(`installing ${packages.join(', ')} with apt-get`);
   const quietly = ['-qq', '-o', 'Dpkg::Use-Pty=0', '-o', 'DPkg::Lock::Timeout=300'];
   const env = { DEBIAN_FRONTEND: 'noninteractive', NEEDRESTART_MODE: 'l', LC_ALL: 'C.UTF-8' };
