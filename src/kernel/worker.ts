@@ -140,7 +140,7 @@ async function wokenOr(ms: number): Promise<void> {
   });
   if (!Number.isFinite(ms)) return waiter;
   let timer: NodeJS.Timeout | undefined;
-  const over = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
+  const over = new Promise<void>((resolve) => (timer = setTimeout(resolve, Math.max(0, ms))));
   await Promise.race([waiter, over]);
   clearTimeout(timer);
 }

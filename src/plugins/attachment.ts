@@ -283,8 +283,8 @@ export class Attachment {
 
   async #pause(ms: number): Promise<void> {
     const until = Date.now() + ms;
-    while (Date.now() < until && !this.#detached && !this.#next) {
-      const timer = setTimeout(() => this.#signal(), until - Date.now()).unref();
+    for (let left = ms; left > 0 && !this.#detached && !this.#next; left = until - Date.now()) {
+      const timer = setTimeout(() => this.#signal(), left).unref();
       await this.#signalOrWait();
       clearTimeout(timer);
     }
