@@ -80,8 +80,8 @@ export default definePlugin({
     },
   },
   metrics: { findings: { type: 'counter', help: 'Scans and beacons found, by kind.', labels: ['kind'] } },
-  reads: { tcp: ['time', 'bootNs', 'process', 'container', 'operation', 'remoteAddress', 'remotePort'] },
-  where: 'tcp.operation in ["CONNECT", "CONNECT_FAILED"]',
+  reads: { tcp: ['time', 'bootNs', 'process', 'container', 'tcpOperation', 'remoteAddress', 'remotePort'] },
+  where: 'tcp.tcpOperation in ["CONNECT", "CONNECT_FAILED"]',
   onBatch(events, context) {
     const { ports, hosts, windowSeconds, jitter, minSeconds, ignore } = context.options;
     for (const event of events) {

@@ -70,7 +70,7 @@ export default definePlugin({
   metrics: { findings: { type: 'counter', help: 'Shells found, by kind.', labels: ['kind'] } },
   reads: {
     exec: ['bootNs', 'time', 'process', 'container', 'executable', 'args', 'parentComm', 'errno', 'stdin'],
-    tcp: ['bootNs', 'time', 'process', 'container', 'operation', 'remoteAddress', 'remotePort'],
+    tcp: ['bootNs', 'time', 'process', 'container', 'tcpOperation', 'remoteAddress', 'remotePort'],
   },
   onBatch(events, context) {
     const { shells: names, relays, servers, windowSeconds } = context.options;
@@ -95,7 +95,7 @@ export default definePlugin({
           to,
         );
       if (event.tracker === 'tcp') {
-        if (event.operation !== 'CONNECT' || !event.remoteAddress || isLocal(event.remoteAddress)) continue;
+        if (event.tcpOperation !== 'CONNECT' || !event.remoteAddress || isLocal(event.remoteAddress)) continue;
         const connection = { to: `${event.remoteAddress}:${event.remotePort}`, at, comm: process.comm };
         remember(connections, own, connection);
         const shell = shells.get(own);

@@ -6,3 +6,7 @@ export function contractProblems(contract: {
 }): readonly string[];
 export function checkContract(): readonly string[];
 export function releasedText(schema: string, version: string): string;
+export function changesOf(
+  released: string,
+  current: string,
+): { readonly breaking: readonly string[]; readonly added: readonly string[] };

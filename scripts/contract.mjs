@@ -65,6 +65,16 @@ export function contractProblems({ released, current, version, changelog }) {
   return problems;
 }
 
+/** What a release changes for clients: what breaks them, a sentence each, and where something is new. */
+export function changesOf(released, current) {
+  const [before, now] = [buildSchema(released), buildSchema(current)];
+  const breaks = breaksOf(before, now);
+  // What has changed looks like a break from both sides.
+  const changed = new Set(breaks.map(({ where }) => where));
+  const added = breaksOf(now, before).filter(({ where }) => !changed.has(where));
+  return { breaking: breaks.map(({ what }) => what), added: [...new Set(added.map(({ where }) => where))] };
+}
+
 /** What breaks a client of the schema `before`: where, and what has happened, a sentence. */
 function breaksOf(before, now) {
   const found = [
@@ -182,19 +192,12 @@ if (process.argv[1] && resolve(process.argv[1]) === fileURLToPath(import.meta.ur
     writeFileSync(join(root, releasedFile), releasedText(read('schema.graphql'), versionOfSource()));
     process.stdout.write(`${releasedFile}: written\n`);
   } else {
-    const released = buildSchema(read(releasedFile));
-    const current = buildSchema(read('schema.graphql'));
+    const { breaking, added } = changesOf(read(releasedFile), read('schema.graphql'));
     const say = (title, changes) => {
       process.stdout.write(`${title}: ${changes.length}\n${changes.map((text) => `  ${text}\n`).join('')}`);
     };
-    say(
-      'breaking',
-      breaksOf(released, current).map(({ what }) => what),
-    );
-    say(
-      'new',
-      breaksOf(current, released).map(({ where }) => where),
-    );
+    say('breaking', breaking);
+    say('new', added);
     const problems = checkContract();
     say('problems', problems);
     process.exitCode = problems.length > 0 ? 1 : 0;

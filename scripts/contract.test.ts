@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { buildSchema, isScalarType, isSpecifiedScalarType } from 'graphql';
 import { describe, expect, it } from 'vitest';
 import { root } from '../src/base/paths.js';
-import { checkContract, contractProblems, releasedText } from './contract.mjs';
+import { changesOf, checkContract, contractProblems, releasedText } from './contract.mjs';
 
 const before = `
   enum Colour { RED GREEN }
@@ -76,6 +76,17 @@ describe('what breaks clients', () => {
       expect.stringContaining('`Thing.name` was not deprecated in API 1.4'),
     ]);
   });
+});
+
+it('what has changed is told once: as a break, and not as something new', () => {
+  const now = before
+    .replace('size(unit: Colour = RED): Int!', 'size(unit: Colour = RED): Int')
+    .replace('RED GREEN', 'RED BLUE');
+  expect(changesOf(before, now.replace('type Query {', 'type Query { more: Int '))).toEqual({
+    breaking: ['GREEN was removed from enum type Colour.', 'Thing.size changed type from Int! to Int.'],
+    added: ['Colour.BLUE', 'Query.more'],
+  });
+  expect(changesOf(before, before)).toEqual({ breaking: [], added: [] });
 });
 
 it('what is new takes a minor version', () => {

@@ -18,7 +18,7 @@ enum bind_operation {
 struct bind_event {
 	struct eu_header header;
 	eu_errno errno;
-	enum bind_operation operation;
+	enum bind_operation bind_operation;
 	bool address_known;
 	__u16 family;         /* of the socket: AF_INET or AF_INET6 */
 	__u16 protocol;       /* IPPROTO_* */
@@ -113,7 +113,7 @@ __attribute__((noinline)) int report(const struct bind_args *args, __u64 socket,
 		return 0;
 	eu_uring_fill(&event->header, task);
 	event->errno = ret < 0 ? ret : 0;
-	event->operation = args->operation;
+	event->bind_operation = args->operation;
 	event->address_known = known;
 	event->family = family;
 	event->protocol = BPF_CORE_READ(sk, sk_protocol);

@@ -9,7 +9,7 @@
 struct blockcount_event {
 	struct eu_header header; /* boot_ns is of the reading, tid of the thread that was seen first */
 	__u32 device;            /* dev_t */
-	enum eu_block_operation operation;
+	enum eu_block_operation block_operation;
 	__u8 reserved[3];
 	char disk[EU_DISK_NAME_LEN];
 	eu_total count;
@@ -47,7 +47,7 @@ static __always_inline void add(struct blockcount_event *total, const struct eu_
 
 	if (!total->count) {
 		total->device = request->device;
-		total->operation = operation;
+		total->block_operation = operation;
 		disk = BPF_CORE_READ(rq, q, disk);
 		if (disk)
 			BPF_CORE_READ_INTO(&total->disk, disk, disk_name);

@@ -12,7 +12,7 @@ struct blockio_event {
 	eu_errno errno;
 	__u32 device; /* dev_t */
 	__u32 flags;  /* REQ_* */
-	enum eu_block_operation operation;
+	enum eu_block_operation block_operation;
 	__u8 reserved[3];
 	char disk[EU_DISK_NAME_LEN];
 };
@@ -73,7 +73,7 @@ int BPF_PROG(block_complete, struct request *rq, __u8 status, unsigned int bytes
 		event->errno = error;
 		event->device = request->device;
 		event->flags = request->flags;
-		event->operation = operation;
+		event->block_operation = operation;
 		__builtin_memset(event->reserved, 0, sizeof(event->reserved));
 		__builtin_memset(event->disk, 0, sizeof(event->disk));
 		disk = BPF_CORE_READ(rq, q, disk);

@@ -16,11 +16,6 @@ enum dns_operation {
 	DNS_OPERATION_RESPONSE,
 } __attribute__((packed));
 
-enum dns_protocol {
-	DNS_PROTOCOL_UDP = 1,
-	DNS_PROTOCOL_TCP,
-} __attribute__((packed));
-
 struct dns_event {
 	struct eu_header header; /* of the process that asked */
 	eu_duration_ns latency_ns;
@@ -29,8 +24,8 @@ struct dns_event {
 	__u32 message_bytes;
 	__u16 local_port;
 	__u16 server_port;
-	enum dns_operation operation;
-	enum dns_protocol protocol;
+	enum dns_operation dns_operation;
+	__u8 protocol; /* IPPROTO_* */
 	__u8 ip_version;
 	bool malformed;
 	/* Of the message. What is not known of it is 0, and numbers are one more than in the message. */
@@ -122,7 +117,7 @@ struct seen {
 	};
 	struct dns_server server;
 	__u16 local_port;
-	enum dns_protocol protocol;
+	__u8 protocol; /* IPPROTO_* */
 	__u8 direction;
 	bool serves; /* the local port is a server's: the socket may be a server's, which speaks to another server */
 };
@@ -142,14 +137,14 @@ static __always_inline bool is_wanted(struct seen *m)
 		key.id = bpf_ntohs(id);
 		return bpf_map_lookup_elem(&dns_queries, &key);
 	}
-	if (m->protocol == DNS_PROTOCOL_TCP) /* softirq sends, too */
+	if (m->protocol == IPPROTO_TCP) /* softirq sends, too */
 		return m->client->wanted;
 	return !(task->flags & PF_KTHREAD) && eu_uring_wanted(task);
 }
 
 static __always_inline void fill_asker(struct seen *m, struct dns_event *event)
 {
-	if (m->protocol == DNS_PROTOCOL_TCP)
+	if (m->protocol == IPPROTO_TCP)
 		event->header = m->client->header;
 	else
 		eu_uring_fill(&event->header, bpf_get_current_task_btf());
@@ -172,7 +167,7 @@ static __always_inline bool read_query(struct seen *m, struct dns_event *event, 
 
 static __always_inline bool passes(struct dns_event *event)
 {
-	return eu_passes(operation, event->operation) && eu_passes(question_type, event->question_type) &&
+	return eu_passes(operation, event->dns_operation) && eu_passes(question_type, event->question_type) &&
 	       eu_passes(rcode, event->rcode) && eu_passes(latency_ns, event->latency_ns) &&
 	       eu_passes(server_port, event->server_port) &&
 	       eu_passes_address(server_address, &event->server_address, false);
@@ -231,11 +226,11 @@ static __attribute__((noinline)) int take(struct seen *m)
 	else if (!read_query(m, event, &key, now))
 		goto out;
 	event->header.boot_ns = now;
-	event->operation = response ? DNS_OPERATION_RESPONSE : DNS_OPERATION_QUERY;
+	event->dns_operation = response ? DNS_OPERATION_RESPONSE : DNS_OPERATION_QUERY;
 	fill(m, event, &message);
 	if (!response && !event->malformed)
 		bpf_map_update_elem(&dns_queries, &key, &event->header, BPF_ANY);
-	if (operations && !(operations & (1U << (event->operation & 31))))
+	if (operations && !(operations & (1U << (event->dns_operation & 31))))
 		goto out;
 	if (message.questions && eu_dns_read_question(&message, area, &size)) {
 		event->name = message.name;
@@ -296,7 +291,7 @@ static __always_inline void take_segment(struct seen *m)
 		return;
 	m->bytes = m->skb->len - m->payload;
 	m->sequence = bpf_ntohl(tcp.sequence);
-	m->protocol = DNS_PROTOCOL_TCP;
+	m->protocol = IPPROTO_TCP;
 	if (tcp.flags & EU_TCP_SYN)
 		m->sequence++;
 	if (!m->client->synchronised[direction] && (tcp.flags & EU_TCP_SYN || m->bytes)) {
@@ -339,7 +334,7 @@ static __always_inline void take_datagram(struct seen *m)
 		return;
 	m->bytes = m->skb->len - m->payload;
 	m->part = m->skb->gso_size ?: m->bytes;
-	m->protocol = DNS_PROTOCOL_UDP;
+	m->protocol = IPPROTO_UDP;
 	if (m->part)
 		bpf_loop(DATAGRAMS_MAX, take_part, m, 0);
 }

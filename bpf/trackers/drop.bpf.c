@@ -24,7 +24,7 @@ struct drop_event {
 	__u32 net_ns;
 	__u32 ether_type;
 	__u32 reserved;
-	char reason[EU_ENUM_NAME_LEN];
+	char drop_reason[EU_ENUM_NAME_LEN];
 	char location[EU_ENUM_NAME_LEN];
 	char device[16];
 };
@@ -203,9 +203,9 @@ int BPF_PROG(drop_packet, struct sk_buff *skb, void *location, __u32 reason)
 	event = (void *)area;
 	if (!eu_fill_owner(&event->header, owner_of(receiver, sender), sk, net))
 		return 0;
-	name_reason(event->reason, reason);
+	name_reason(event->drop_reason, reason);
 	name_place(event->location, (__u64)location);
-	if (eu_where && (!eu_passes_chars(reason, event->reason) || !eu_passes_chars(location, event->location)))
+	if (eu_where && (!eu_passes_chars(reason, event->drop_reason) || !eu_passes_chars(location, event->location)))
 		return 0;
 	event->source_address = packet.ip.source;
 	event->target_address = packet.ip.target;

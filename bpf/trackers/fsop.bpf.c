@@ -26,7 +26,7 @@ enum fsop_capture {
 struct fsop_event {
 	struct eu_header header;
 	eu_errno errno;
-	enum fsop_operation operation;
+	enum fsop_operation fsop_operation;
 	enum eu_path_state resolved_state;
 	__u8 reserved[2];
 	__u32 flags;  /* as passed: their names depend on the operation */
@@ -58,7 +58,7 @@ const volatile __u32 operations = 0;     /* option: bits 1 << operation; 0 is al
 static __always_inline void fill_args(struct fsop_event *event, const struct fsop_args *args, long ret)
 {
 	event->errno = ret < 0 ? ret : 0;
-	event->operation = args->operation;
+	event->fsop_operation = args->operation;
 	event->resolved_state = 0;
 	event->reserved[0] = event->reserved[1] = 0;
 	event->flags = args->flags;

@@ -40,7 +40,7 @@ enum call {
 struct mount_event {
 	struct eu_header header;
 	eu_errno errno;
-	enum mount_operation operation;
+	enum mount_operation mount_operation;
 	enum eu_path_state resolved_state;
 	bool attributes_known; /* of SET_ATTRIBUTES: the caller's structure was read */
 	__u8 reserved;
@@ -194,7 +194,7 @@ static __always_inline void fill_args(struct mount_event *event, const struct mo
 	struct passed_attributes passed = {};
 
 	event->errno = ret < 0 ? ret : 0;
-	event->operation = args->operation;
+	event->mount_operation = args->operation;
 	event->resolved_state = 0;
 	event->reserved = 0;
 	event->flags = args->flags;

@@ -19,8 +19,8 @@ struct privilege_event {
 	struct eu_header header; /* uid, gid and mount_ns are those before */
 	struct eu_header target; /* whom it is done to; all 0: nobody, or not known */
 	eu_errno errno;
-	enum privilege_operation operation;
-	enum privilege_call call;
+	enum privilege_operation privilege_operation;
+	enum privilege_call privilege_call;
 	enum eu_path_state resolved_state;
 	bool before_known;
 	bool memory_known; /* what the caller pointed to was read: `detail_…` */
@@ -289,8 +289,8 @@ static __always_inline __u64 target_of(__u32 call, const unsigned long args[EU_C
 
 static __always_inline void clear(struct privilege_event *event, __u32 value, const unsigned long args[EU_CALL_ARGS])
 {
-	event->operation = OPERATION(value);
-	event->call = CALL(value);
+	event->privilege_operation = OPERATION(value);
+	event->privilege_call = CALL(value);
 	event->resolved_state = 0;
 	event->memory_known = false;
 	__builtin_memset(event->reserved, 0, sizeof(event->reserved));

@@ -36,10 +36,10 @@ struct signal_event {
 	__s32 code;              /* si_code */
 	__u32 sender_pid;        /* that of the header, where `sent` */
 	__s32 requested_pid;     /* of a failed call: as passed */
-	enum signal_result result;
+	enum signal_result signal_result;
 	enum signal_handler handler;
-	enum signal_call call; /* that failed */
-	bool sent;             /* by the process of the header */
+	enum signal_call signal_call; /* that failed */
+	bool sent;                    /* by the process of the header */
 	bool to_thread;
 	__u8 reserved[3];
 };
@@ -165,9 +165,9 @@ int BPF_PROG(signal_sent, int number, struct kernel_siginfo *info, struct task_s
 	event->signal = signal;
 	event->code = code;
 	event->requested_pid = 0;
-	event->result = result + 1;
+	event->signal_result = result + 1;
 	event->handler = signal && signal <= MAX_SIGNAL ? handler_of(target, signal) : 0;
-	event->call = 0;
+	event->signal_call = 0;
 	event->sent = sent;
 	event->sender_pid = current->tgid;
 	event->to_thread = !group;
@@ -205,9 +205,9 @@ int BPF_PROG(signal_failed, struct pt_regs *regs, long ret)
 	event->code = 0;
 	event->requested_pid =
 		call.value == SIGNAL_CALL_TGKILL || call.value == SIGNAL_CALL_RT_TGSIGQUEUEINFO ? args[1] : args[0];
-	event->result = 0;
+	event->signal_result = 0;
 	event->handler = 0;
-	event->call = call.value;
+	event->signal_call = call.value;
 	event->sent = true;
 	event->sender_pid = event->header.pid;
 	event->to_thread = call.value == SIGNAL_CALL_TKILL || signal_argument(call.value) == 2;

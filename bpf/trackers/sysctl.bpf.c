@@ -21,7 +21,7 @@ struct sysctl_event {
 	eu_str new_value;
 	__u32 position;
 	__u32 net_ns;
-	enum sysctl_operation operation;
+	enum sysctl_operation sysctl_operation;
 	bool truncated;
 	__u8 reserved[2];
 };
@@ -99,7 +99,7 @@ static __always_inline bool fill(struct bpf_sysctl *ctx, struct eu_claimed *area
 	eu_uring_fill(&event->header, task);
 	event->position = ctx->file_pos;
 	event->net_ns = task->nsproxy->net_ns->ns.inum;
-	event->operation = ctx->write ? SYSCTL_OPERATION_WRITE : SYSCTL_OPERATION_READ;
+	event->sysctl_operation = ctx->write ? SYSCTL_OPERATION_WRITE : SYSCTL_OPERATION_READ;
 	event->truncated = truncated;
 	event->reserved[0] = event->reserved[1] = 0;
 	return true;

@@ -21,7 +21,7 @@ enum tcp_operation {
 
 struct tcp_event {
 	struct eu_header header;
-	enum tcp_operation operation;
+	enum tcp_operation tcp_operation;
 	eu_errno errno;   /* of CONNECT_FAILED */
 	__u16 family;     /* of the packets: 2 (IPv4, through an IPv6 socket too) or 10 (IPv6) */
 	__u16 local_port; /* 0: not known */
@@ -168,7 +168,7 @@ __attribute__((noinline)) int emit(const struct report *r)
 		return 0;
 	event->header = r->connection.header;
 	event->header.boot_ns = bpf_ktime_get_boot_ns();
-	event->operation = r->operation;
+	event->tcp_operation = r->operation;
 	event->errno = r->errno;
 	event->known = ends.known;
 	event->duration_ns = r->duration_ns;

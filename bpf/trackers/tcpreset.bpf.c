@@ -25,7 +25,7 @@ struct tcpreset_event {
 	enum tcpreset_direction direction;
 	enum eu_socket_state state; /* 0: there is no socket */
 	__u8 reserved;
-	char reason[EU_ENUM_NAME_LEN]; /* empty: not known */
+	char reset_reason[EU_ENUM_NAME_LEN]; /* empty: not known */
 };
 EU_EVENT(tcpreset);
 
@@ -68,7 +68,7 @@ static __always_inline void report(struct sock *sk, struct net *net, struct eu_e
 	event->direction = direction;
 	event->state = sk ? eu_state_of(sk) : 0;
 	event->reserved = 0;
-	__builtin_memcpy(event->reason, text, sizeof(text));
+	__builtin_memcpy(event->reset_reason, text, sizeof(text));
 	eu_submit(event);
 }
 

@@ -25,7 +25,7 @@ struct tcpretrans_event {
 	__u16 remote_port;
 	__u8 ip_version;
 	enum eu_socket_state state;
-	enum tcpretrans_reason reason;
+	enum tcpretrans_reason retransmit_reason;
 	bool established; /* the following are of a connection, and not of a request for one */
 	eu_errno errno;
 	__u32 sequence;
@@ -113,7 +113,7 @@ static __always_inline struct tcpretrans_event *begin(struct sock *sk, struct so
 	event->remote_port = ends.remote_port;
 	event->ip_version = ends.ip_version;
 	event->state = state;
-	event->reason = reason;
+	event->retransmit_reason = reason;
 	event->reserved = 0;
 	return event;
 }

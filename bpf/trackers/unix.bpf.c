@@ -27,7 +27,7 @@ struct unix_event {
 	eu_str path;           /* that the listening socket has; where that is not known, as passed */
 	eu_str requested_path; /* of CONNECT: as passed */
 	__u16 socket_type;     /* SOCK_* */
-	enum unix_operation operation;
+	enum unix_operation unix_operation;
 	bool abstract; /* of `path` */
 };
 EU_EVENT(unix);
@@ -109,7 +109,7 @@ __attribute__((noinline)) int report(const struct unix_call *call, __u64 socket)
 		return 0;
 	event->errno = call->ret < 0 ? call->ret : 0;
 	event->socket_type = BPF_CORE_READ(sk, sk_type);
-	event->operation = call->operation;
+	event->unix_operation = call->operation;
 	event->abstract = abstract;
 	eu_output(area, size);
 	return 0;

@@ -3,7 +3,7 @@
 // TrackerInput, its section of EventFilter, and filters for enums. What a tracker's file writes itself takes the place of the derived.
 import { readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { Kind, Source, parse } from 'graphql';
+import { Kind, Source, parse, print as printNode } from 'graphql';
 import { SetupError, filesUnder, root } from './project.mjs';
 
 const baseFolder = 'schema';
@@ -45,6 +45,7 @@ export function assembleSchema({ base, trackers }) {
   for (const name of ['TrackerInput', 'EventFilter']) need(known, name);
 
   const parts = trackers.map((file) => trackerPart(file, shared));
+  checkOneType(parts, shared);
   const enums = new Map(
     [...common, ...parts.flatMap((part) => part.definitions)]
       .filter(isEnum)
@@ -128,6 +129,35 @@ function trackerPart(file, shared) {
     changed: event.node.fields.filter(isShared),
     filter: byName.get(`${pascal}EventFilter`),
   };
+}
+
+/**
+ * Throws where two events have a field of one name and different types, or arguments: a query that asks for both is invalid
+ * (OverlappingFieldsCanBeMerged; `Int` beside `Int!` is, too), so that nobody could ask for all fields.
+ */
+function checkOneType(parts, shared) {
+  const first = new Map();
+  const common = shared.node.fields.map((of) => ({ of, event: shared.name, file: shared.file }));
+  const own = parts.flatMap(({ event, file }) => event.node.fields.map((of) => ({ of, event: event.name, file })));
+  for (const { of, event, file } of [...common, ...own]) {
+    const name = of.name.value;
+    const signature = signatureOf(of);
+    const known = first.get(name);
+    if (!known) first.set(name, { signature, where: `${event}.${name} (${file.path}:${lineOf(of)})` });
+    else if (known.signature !== signature)
+      throw problem(
+        file,
+        of,
+        `${event}.${name} is ${signature}, and ${known.where} is ${known.signature}: fields of one name have one type in all events, ` +
+          'so that a query can ask for all of them; let both be nullable, share a type, or give this one a name of its own',
+      );
+  }
+}
+
+/** A field's type, behind its arguments, where it has any. */
+function signatureOf({ arguments: args, type }) {
+  const bare = args.map((each) => printNode({ ...each, description: undefined, directives: [] })).sort();
+  return `${bare.length ? `(${bare.join(', ')}): ` : ''}${printNode(type)}`;
 }
 
 /** The event with the fields that all events have. */
@@ -261,7 +291,11 @@ function need(definitions, name, file) {
 }
 
 function problem(file, node, what) {
-  return new SetupError(`${file.path}:${(node.name ?? node).loc.startToken.line}: ${what}`);
+  return new SetupError(`${file.path}:${lineOf(node)}: ${what}`);
+}
+
+function lineOf(node) {
+  return (node.name ?? node).loc.startToken.line;
 }
 
 function stemOf(path) {

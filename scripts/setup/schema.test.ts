@@ -37,7 +37,7 @@ type MadeUpEvent implements TraceEvent {
   """When it ended, by the wall clock."""
   time: DateTime!
   """Its direction. Never of another."""
-  direction: FlowDirection!
+  flowDirection: FlowDirection!
   """The direction before; null when it had none."""
   before: FlowDirection
   """The peer's address, e.g. "::1". Null when it has none."""
@@ -95,7 +95,7 @@ it('a tracker of two words gets its input, its event and its filter from its own
     'container',
     'cgroupId',
     'values',
-    'direction',
+    'flowDirection',
     'before',
     'peer',
     'packets',
@@ -104,7 +104,7 @@ it('a tracker of two words gets its input, its event and its filter from its own
   expect(event.time).toEqual(['DateTime!', 'When it ended, by the wall clock.']);
   expect(event.bootNs).toEqual(fieldsOf('TraceEvent').bootNs);
   expect(fieldsOf('MadeUpEventFilter')).toEqual({
-    direction: ['FlowDirectionFilter', 'Its direction.'],
+    flowDirection: ['FlowDirectionFilter', 'Its direction.'],
     before: ['FlowDirectionFilter', 'The direction before; null when it had none.'],
     peer: ['AddressFilter', 'The peer\'s address, e.g. "::1".'],
     packets: ['UInt64Filter', 'Its packets: those above 2^63 too.'],
@@ -149,6 +149,21 @@ it.each([
     'an extension',
     `${own}\nextend input TrackerInput { x: Int }`,
     'src/trackers/made_up.graphql:38: only definitions of types have a place here',
+  ],
+  [
+    'a field that another event has with another type',
+    own.replace('  names: [String!]', '  exitCode: Int!'),
+    'src/trackers/made_up.graphql:29: MadeUpEvent.exitCode is Int!, and ExitEvent.exitCode (src/trackers/exit.graphql:',
+  ],
+  [
+    'a field that all events have, with another type',
+    own.replace('  time: DateTime!', '  time: DateTime'),
+    'src/trackers/made_up.graphql:19: MadeUpEvent.time is DateTime, and TraceEvent.time (schema/event.graphql:',
+  ],
+  [
+    'a field that another event has with other arguments',
+    own.replace('  names: [String!]', '  exitCode("Which." of: Int): Int'),
+    'MadeUpEvent.exitCode is (of: Int): Int, and ExitEvent.exitCode',
   ],
   ['what is no GraphQL', `${own}\ntype {`, 'src/trackers/made_up.graphql:38: Syntax Error: Expected Name, found "{".'],
 ])('refuses %s, with its place', (_, text, message) => {

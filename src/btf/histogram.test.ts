@@ -66,7 +66,7 @@ it('is in a recording as it is in an event, and is checked when it is read again
   const recorder = new Recorder(schema, ['syscount'], null);
   const line = JSON.parse(JSON.stringify(recorder.record(event))) as Record<string, unknown>;
   expect(line[path]).toEqual(buckets);
-  const reviver = new Reviver(schema, ['syscount']);
+  const reviver = new Reviver(schema, [{ name: 'syscount' }]);
   expect(Reflect.get(reviver.event(line), path)).toEqual(buckets);
   expect(() => reviver.event({ ...line, [path]: [{ from: 1, to: null, count: 2 }] })).toThrow(
     `"${path}[0].count" is 2, not decimal digits in a string`,

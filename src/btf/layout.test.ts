@@ -95,7 +95,7 @@ describe('a record layout', () => {
     });
     expect(kinds('tcp')).toMatchObject({ operation: 'enum', family: 'u16', localAddress: 'eu_ip', sentBytes: 'u64' });
     expect(layoutOf('tcp').fields.get('localAddress')?.size).toBe(16);
-    expect([...(layoutOf('tcp').fields.get('operation')?.values ?? [])]).toEqual([
+    expect([...(layoutOf('tcp').fields.get('tcpOperation')?.values ?? [])]).toEqual([
       [1, 'CONNECT'],
       [2, 'ACCEPT'],
       [3, 'CLOSE'],

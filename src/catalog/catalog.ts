@@ -55,6 +55,8 @@ export interface CatalogTracker {
   readonly options: readonly CatalogOption[];
   /** Where its events stand for many happenings, what of them is a total; else null. */
   readonly kernelAggregate: Pick<KernelAggregate, 'count' | 'totals' | 'values'> | null;
+  /** Its fields that had another name → that name. */
+  readonly formerNames: NonNullable<TrackerDefinition['formerNames']>;
   /** Paths of the fields that a table shows where nobody chose. */
   readonly columns: readonly string[];
   /** Own fields with few different values. */
@@ -110,6 +112,7 @@ export class Catalog {
         fields,
         options: options ? optionsOf(options.type) : [],
         kernelAggregate: definition.kernelAggregate ?? null,
+        formerNames: definition.formerNames ?? {},
         columns: definition.columns ?? fields.filter(isTelling).map(({ path }) => path),
         indexed: definition.indexed ?? [],
         blindSpots: definition.blindSpots,

@@ -1,5 +1,6 @@
 import {
   buildSchema,
+  executeSync,
   validateSchema,
   getNamedType,
   isEnumType,
@@ -8,6 +9,8 @@ import {
   isListType,
   isNonNullType,
   isObjectType,
+  parse,
+  validate,
   type GraphQLField,
   type GraphQLObjectType,
   type GraphQLOutputType,
@@ -86,6 +89,37 @@ it('there is a tracker for each field of TrackerInput, and none besides', () => 
     runtimes.map((r) => r.definition.name).sort(),
   );
   expect(enriched.sort()).toEqual(['bootNs', 'cgroupId', 'container', 'process', 'time', 'tracker']);
+});
+
+it('one query can ask all trackers for all fields, and gets them', () => {
+  const selection = (of: GraphQLOutputType): string => {
+    const named = getNamedType(of);
+    if (!isObjectType(named)) return '';
+    return ` { ${dataFields(named)
+      .filter(({ args }) => args.length === 0)
+      .map((field) => field.name + selection(field.type))
+      .join(' ')} }`;
+  };
+  const events = runtimes.map(emptyEvent);
+  const parts = runtimes.map(
+    ({ definition: { name } }) => `... on ${eventTypeName(name)}${selection(eventType(name))}`,
+  );
+  const document = parse(`{ node(id: "x") { __typename ${parts.join(' ')} } }`);
+  expect(validate(schema, document)).toEqual([]);
+  for (const event of events) {
+    const { errors, data } = executeSync({ schema, document, rootValue: { node: event } });
+    expect(errors).toBeUndefined();
+    const own = dataFields(eventType(event.tracker)).map(({ name }) => name);
+    expect(Object.keys(data?.node ?? {}).sort()).toEqual(['__typename', ...own].sort());
+  }
+});
+
+it('a name that a field had is no name of another one', () => {
+  for (const { name, formerNames } of catalog.trackers)
+    for (const [now, then] of Object.entries(formerNames)) {
+      expect(Object.keys(eventType(name).getFields())).toContain(now);
+      expect(Object.keys(eventType(name).getFields())).not.toContain(then);
+    }
 });
 
 it('each section of a report is fed by a tracker, and by one that nothing supersedes', () => {

@@ -55,7 +55,7 @@ const open = tracker(
 );
 const tcp = tracker(
   'tcp',
-  { operation: 'TcpOperation!', remotePort: 'Int!' },
+  { tcpOperation: 'TcpOperation!', remotePort: 'Int!' },
   { operations: '[TcpOperation!]', most: 'Int' },
 );
 

@@ -66,7 +66,7 @@ const exec = eventWith('exec', {
 });
 const tcp = eventWith('tcp', {
   ...common,
-  operation: 'CONNECT',
+  tcpOperation: 'CONNECT',
   errno: null,
   localAddress: '10.1.2.3',
   localPort: 40000,
@@ -108,7 +108,7 @@ describe('a filter in the form of the schema', () => {
     ['boolean', { exec: { argsTruncated: { eq: false } } }, exec, true],
     ['errno', { open: { errno: { in: ['ENOENT', 'EACCES'] } } }, failed, true],
     ['errno by another name', { open: { errno: { eq: '2' } } }, failed, true],
-    ['enum', { tcp: { operation: { ne: 'CLOSE' } } }, tcp, true],
+    ['enum', { tcp: { tcpOperation: { ne: 'CLOSE' } } }, tcp, true],
     ['an address, however written', { tcp: { localAddress: { eq: '::ffff:10.1.2.3' } } }, tcp, true],
     ['an address in another notation', { tcp: { remoteAddress: { in: ['2001:DB8:0::1'] } } }, tcp, true],
     ['cidr', { tcp: { localAddress: { cidr: ['192.168.0.0/16', '10.0.0.0/8'] } } }, tcp, true],
@@ -236,8 +236,8 @@ describe('a filter in the form of the schema', () => {
     ],
     [{ open: { errno: { eq: '0' } } }, 'Success is null'],
     [
-      { tcp: { operation: { eq: 'CONECT' } } },
-      'where.tcp.operation.eq: needs one of CONNECT, ACCEPT, CLOSE, CONNECT_FAILED; it is "CONECT"; did you mean "CONNECT"?',
+      { tcp: { tcpOperation: { eq: 'CONECT' } } },
+      'where.tcp.tcpOperation.eq: needs one of CONNECT, ACCEPT, CLOSE, CONNECT_FAILED; it is "CONECT"; did you mean "CONNECT"?',
     ],
     [{ exec: { argsTruncated: { eq: 'yes' } } }, 'where.exec.argsTruncated.eq: needs true or false; it is "yes"'],
     [{ tcp: { remoteAddress: { eq: '10.1.2' } } }, 'where.tcp.remoteAddress.eq: "10.1.2" is no IP address'],

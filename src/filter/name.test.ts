@@ -21,8 +21,8 @@ it('a filter that compares with a name that there is not is refused, with near o
   expect(input({ capabilitiesLost: { has: 'CAP_SYS_ADMINS' } })).toThrow(near);
   expect(input({ capAmbientBefore: { any: { in: ['CAP_BPF', 'CAP_SYS_ADMINS'] } } })).toThrow(near);
   expect(cel('command == "PTRACE_ATACH"')).toThrow('"PTRACE_ATACH" is no command; did you mean "PTRACE_ATTACH"');
-  expect(cel('call == "SETIUD"')).toThrow('did you mean "SETUID"');
-  expect(cel('operation == "SETUID"')).toThrow('did you mean "SET_UID"');
+  expect(cel('privilegeCall == "SETIUD"')).toThrow('did you mean "SETUID"');
+  expect(cel('privilegeOperation == "SETUID"')).toThrow('did you mean "SET_UID"');
 });
 
 it('names that there are, numbers in their place, and patterns are not refused', () => {

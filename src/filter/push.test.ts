@@ -154,7 +154,7 @@ const own: Readonly<Record<string, fc.Arbitrary<{ record: KernelRecord; event: o
   })),
   tcp: fc
     .record({
-      operation: oneOf([1, 2, 3, 4]),
+      tcpOperation: oneOf([1, 2, 3, 4]),
       errno: error,
       family: oneOf([0, 2, 10]),
       local: oneOf(ips),
@@ -164,7 +164,7 @@ const own: Readonly<Record<string, fc.Arbitrary<{ record: KernelRecord; event: o
     })
     .map((r) => ({
       record: {
-        operation: BigInt(r.operation),
+        operation: BigInt(r.tcpOperation),
         errno: BigInt(r.errno),
         local_port: BigInt(r.localPort || -1),
         remote_port: BigInt(r.family ? r.remotePort : -1),
@@ -172,7 +172,7 @@ const own: Readonly<Record<string, fc.Arbitrary<{ record: KernelRecord; event: o
         remote_address: r.family ? r.remote : null,
       },
       event: {
-        operation: ['CONNECT', 'ACCEPT', 'CLOSE', 'CONNECT_FAILED'][r.operation - 1],
+        tcpOperation: ['CONNECT', 'ACCEPT', 'CLOSE', 'CONNECT_FAILED'][r.tcpOperation - 1],
         errno: errnoName(r.errno),
         localPort: r.localPort || null,
         remotePort: r.family ? r.remotePort : null,

@@ -74,7 +74,7 @@ afterEach(() => rm(folder, { recursive: true }));
 async function entriesOf(...lines: object[]): Promise<Entry[]> {
   const file = join(folder, 'r.ndjson');
   await writeFile(file, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
-  const recording = await Recording.open(file, schema, ['exit', 'exec']);
+  const recording = await Recording.open(file, schema, [{ name: 'exit' }, { name: 'exec' }]);
   const entries: Entry[] = [];
   for await (const entry of recording.entries()) entries.push(entry);
   return entries;
@@ -86,6 +86,18 @@ describe('a recorded line', () => {
     if (entry?.kind !== 'event') throw new Error('no event');
     expect(entry.event.container).toMatchObject({ labels: { b: '', tier: '=x' }, cgroupId: 4242 });
     expect(new Recorder(schema, ['exit'], null).record(entry.event)).toEqual(exit);
+  });
+
+  it('of an older version has the fields under their names now', async () => {
+    const file = join(folder, 'old.ndjson');
+    const { exitCode, ...rest } = exit;
+    const lines = [head, { ...rest, code: exitCode }, { ...exit, code: 7 }];
+    await writeFile(file, lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+    const recording = await Recording.open(file, schema, [{ name: 'exit', formerNames: { exitCode: 'code' } }]);
+    const read: unknown[] = [];
+    for await (const entry of recording.entries())
+      if (entry.kind === 'event') read.push(Reflect.get(entry.event, 'exitCode'));
+    expect(read).toEqual([0, 0]);
   });
 
   it('shares its container with others of it', async () => {

@@ -4,7 +4,7 @@ import { EunomiaError, messageOf } from '../base/errors.js';
 import { readAsked, type Asked } from '../session/asked.js';
 import type { TraceEvent } from '../event/event.js';
 import { RECORDING } from './ndjson.js';
-import { Reviver, shown, Unfit } from './revive.js';
+import { Reviver, shown, Unfit, type Recordable } from './revive.js';
 
 /** The session that was recorded, as the first line tells it. */
 export interface RecordedSession {
@@ -39,28 +39,30 @@ export class Recording {
   readonly #lines: AsyncGenerator<Line>;
   readonly #reviver: Reviver;
 
-  private constructor(file: string, session: RecordedSession, lines: AsyncGenerator<Line>, schema: GraphQLSchema) {
+  private constructor(file: string, session: RecordedSession, lines: AsyncGenerator<Line>, reviver: Reviver) {
     this.file = file;
     this.session = session;
     this.#lines = lines;
-    this.#reviver = new Reviver(schema, session.trackers);
+    this.#reviver = reviver;
   }
 
   /** Reads the first line. Rejects with BAD_RECORDING when the file is none, or one that this build cannot replay. */
-  static async open(file: string, schema: GraphQLSchema, trackers: readonly string[]): Promise<Recording> {
+  static async open(file: string, schema: GraphQLSchema, trackers: readonly Recordable[]): Promise<Recording> {
     const lines = linesOf(file);
     try {
       const first = await lines.next();
       const head = first.done ? null : headOf(first.value, file);
       if (!head) throw bad(file, 1, 'the file is empty');
-      const unknown = head.trackers.filter((name) => !trackers.includes(name));
+      const known = trackers.map(({ name }) => name);
+      const unknown = head.trackers.filter((name) => !known.includes(name));
       if (unknown.length)
         throw bad(
           file,
           1,
-          `it was recorded with the tracker ${unknown.join(', ')}, which this build does not have; it has ${trackers.join(', ')}`,
+          `it was recorded with the tracker ${unknown.join(', ')}, which this build does not have; it has ${known.join(', ')}`,
         );
-      return new Recording(file, head, lines, schema);
+      const recorded = trackers.filter(({ name }) => head.trackers.includes(name));
+      return new Recording(file, head, lines, new Reviver(schema, recorded));
     } catch (error) {
       await lines.return(undefined);
       throw error;

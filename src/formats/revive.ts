@@ -14,7 +14,11 @@ import { dataFields } from '../event/data-field.js';
 import type { TraceEvent } from '../event/event.js';
 import { HISTOGRAM_BUCKET, rowOf, type ColumnType } from '../event/scalar.js';
 import { eventTypeName } from '../base/names.js';
+import type { TrackerDefinition } from '../tracker/define.js';
 import { eventType } from './recorder.js';
+
+/** A tracker whose events are in recordings. */
+export type Recordable = Pick<TrackerDefinition, 'name' | 'formerNames'>;
 
 /** Throws Unfit. `at` is the path in the line, for the message. */
 type Revive = (value: unknown, at: string) => unknown;
@@ -57,9 +61,11 @@ export class Reviver {
   readonly #containers = new Map<string, Container>();
 
   /** `partial`: a line may lack fields, which are undefined in its event then; null where none is allowed is still an error. */
-  constructor(schema: GraphQLSchema, trackers: readonly string[], { partial = false } = {}) {
+  constructor(schema: GraphQLSchema, trackers: readonly Recordable[], { partial = false } = {}) {
     this.#partial = partial;
-    this.#events = new Map(trackers.map((name) => [name, this.#objectOf(eventType(schema, name))]));
+    this.#events = new Map(
+      trackers.map(({ name, formerNames }) => [name, this.#objectOf(eventType(schema, name), formerNames)]),
+    );
   }
 
   /** Throws Unfit. */
@@ -73,16 +79,18 @@ export class Reviver {
     return { __typename: eventTypeName(tracker), ...(revive(line, '') as object) } as TraceEvent;
   }
 
-  #objectOf(type: GraphQLObjectType): Revive {
+  #objectOf(type: GraphQLObjectType, formerNames: Recordable['formerNames'] = {}): Revive {
     const fields = dataFields(type)
       .filter(({ args }) => args.length === 0)
-      .map(({ name, type: of }) => [name, this.#valueOf(of)] as const);
+      .map(({ name, type: of }) => [name, this.#valueOf(of), formerNames[name]] as const);
     return (value, at) => {
       if (typeof value !== 'object' || value === null || Array.isArray(value))
         throw new Unfit(`${quoted(at)} is ${shown(value)}, not an object`);
       const made: Record<string, unknown> = {};
-      for (const [name, revive] of fields)
-        made[name] = revive(Reflect.get(value, name), at === '' ? name : `${at}.${name}`);
+      for (const [name, revive, former] of fields) {
+        const known = former === undefined || Object.hasOwn(value, name) ? name : former;
+        made[name] = revive(Reflect.get(value, known), at === '' ? name : `${at}.${name}`);
+      }
       return made;
     };
   }

@@ -164,7 +164,7 @@ const expected = Object.fromEntries(
 );
 const live = trackers.flatMap(someEvents);
 const recorder = new Recorder(schema, names, null);
-const reviver = new Reviver(schema, names);
+const reviver = new Reviver(schema, trackers);
 const recorded = live.map((event) => reviver.event(recorder.record(event)));
 
 describe('the types that a plugin is written against', () => {

@@ -115,7 +115,7 @@ describe('an event', () => {
   it('of tcp has bytes at its close only, and no address where none was named', () => {
     const localAddress = Uint8Array.from([...new Array<number>(10).fill(0), 255, 255, 127, 0, 0, 1]);
     const values = {
-      operation: 3,
+      tcpOperation: 3,
       family: 2,
       known: 7,
       localAddress,
@@ -126,7 +126,7 @@ describe('an event', () => {
       durationNs: 2n ** 64n - 1n,
     };
     expect(eventOf(tcp, values)).toMatchObject({
-      operation: 'CLOSE',
+      tcpOperation: 'CLOSE',
       ipVersion: 4,
       localAddress: '127.0.0.1',
       remoteAddress: '::',
@@ -137,18 +137,18 @@ describe('an event', () => {
       durationNs: null,
     });
     expect(eventOf(tcp, { ...values, sentBytes: 2n ** 64n - 1n })).toMatchObject({
-      operation: 'CLOSE',
+      tcpOperation: 'CLOSE',
       sentBytes: null,
       receivedBytes: '0',
     });
-    expect(eventOf(tcp, { ...values, operation: 1, durationNs: 5n })).toMatchObject({
-      operation: 'CONNECT',
+    expect(eventOf(tcp, { ...values, tcpOperation: 1, durationNs: 5n })).toMatchObject({
+      tcpOperation: 'CONNECT',
       sentBytes: null,
       receivedBytes: null,
       durationNs: '5',
     });
-    expect(eventOf(tcp, { operation: 4, errno: -111, family: 0 })).toMatchObject({
-      operation: 'CONNECT_FAILED',
+    expect(eventOf(tcp, { tcpOperation: 4, errno: -111, family: 0 })).toMatchObject({
+      tcpOperation: 'CONNECT_FAILED',
       ipVersion: null,
       localAddress: null,
       remoteAddress: null,
@@ -160,7 +160,7 @@ describe('an event', () => {
       localPort: null,
       remoteAddress: null,
       remotePort: null,
-      operation: null,
+      tcpOperation: null,
     });
     expect(eventOf(tcp, { family: 10, known: 6 })).toMatchObject({
       localAddress: null,

@@ -10,11 +10,7 @@ export async function testPlugin(request: Omit<ReplayRequest, 'revive'>, onOutco
   const schema = contractSchema();
   const definitions = await loadTrackers();
   const catalog = new Catalog(schema, definitions, () => false);
-  const reviver = new Reviver(
-    schema,
-    definitions.map(({ name }) => name),
-    { partial: true },
-  );
+  const reviver = new Reviver(schema, definitions, { partial: true });
   return replayPlugin(
     { ...request, revive: (line) => reviver.event(line) },
     { catalog, fields: new FilterFields(schema, catalog) },

@@ -19,11 +19,7 @@ export async function openRecording(
   log: Log,
 ): Promise<Ground> {
   const definitions = await loadTrackers();
-  const recording = await Recording.open(
-    file,
-    schema,
-    definitions.map(({ name }) => name),
-  );
+  const recording = await Recording.open(file, schema, definitions);
   const { session } = recording;
   const trackers = new Map(definitions.map((definition) => [definition.name, recordedTracker(definition)]));
   const registry = new ContainerRegistry({ log, sources: [], cgroups: null });

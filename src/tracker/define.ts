@@ -102,6 +102,11 @@ export interface TrackerDefinition {
   /** Fields whose value is formatted or computed. A record field not named here reaches the schema as it is. */
   readonly fields?: Readonly<Record<string, FieldDefinition>>;
   /**
+   * Fields, by their name now, that had another one in an earlier version: what was stored or recorded then is read under it. Such a name
+   * is never given to another field. Default: none.
+   */
+  readonly formerNames?: Readonly<Record<string, string>>;
+  /**
    * Fields of a filter that the object evaluates, by their path, besides those of the header (filter/push.ts); null
    * takes one of these out, for a tracker whose header says something else of the process than the current task does.
    * Never may the object refuse what the filter takes.

@@ -24,7 +24,8 @@ export default defineTracker({
       'again if it fails.',
     'On arm64, calls of 32-bit programs.',
   ],
-  columns: ['operation', 'errno', 'protocol', 'localAddress', 'localPort', 'requestedPort', 'backlog'],
+  formerNames: { bindOperation: 'operation' },
+  columns: ['bindOperation', 'errno', 'protocol', 'localAddress', 'localPort', 'requestedPort', 'backlog'],
   indexed: ['protocol'],
   example: '{ failedOnly: true }',
   trigger: `node -e 'net.createServer().on("error", () => 0).listen(80, "192.0.2.1")'`,
@@ -35,7 +36,7 @@ export default defineTracker({
     failed_only: options.failedOnly === true,
   }),
   pushed: {
-    operation: pushedOperation(operations),
+    bindOperation: pushedOperation(operations),
     errno: pushedErrno,
     localPort: { kind: 'number', stem: 'port', null: -1, min: 0 },
     localAddress: { kind: 'address', stem: 'address' },
@@ -51,7 +52,7 @@ export default defineTracker({
     localPort: { from: ['port'], read: ifKnown },
     requestedPort: { from: ['requestedPort'], read: ifKnown },
     requestedBacklog: {
-      from: ['operation', 'requestedBacklog'],
+      from: ['bindOperation', 'requestedBacklog'],
       read: (operation: string, backlog: number) => (operation === 'LISTEN' ? backlog : null),
     },
     backlog: { from: ['backlog'], read: (backlog: number) => (backlog === UNKNOWN ? null : backlog) },

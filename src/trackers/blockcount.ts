@@ -8,14 +8,15 @@ export default defineTracker({
   name: 'blockcount',
   minimumKernel: '6.5',
   blindSpots: blindSpotsOfBlock,
-  columns: ['disk', 'operation', 'count', 'bytes', 'durationNs', 'deviceNs'],
+  formerNames: { blockOperation: 'operation' },
+  columns: ['disk', 'blockOperation', 'count', 'bytes', 'durationNs', 'deviceNs'],
   indexed: ['disk'],
   example: '{ every: "5s" }',
   trigger: 'f=/var/tmp/example; dd if=/dev/zero of=$f bs=8k count=100 oflag=direct; rm $f',
   check: checkEvery,
   constants: (options) => ({ operations: operationMask(blockOperations, options['operations']) }),
   pushed: {
-    operation: pushedOperation(blockOperations),
+    blockOperation: pushedOperation(blockOperations),
     ...ofFirst,
   },
   kernelAggregate: {

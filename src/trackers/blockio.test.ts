@@ -12,7 +12,7 @@ describe('an event of blockio', () => {
       device: (259 << 20) | 3,
       flags: (1 << 11) | (1 << 18) | (1 << 30) | 1,
       disk: Buffer.from('nvme0n1'),
-      operation: 2,
+      blockOperation: 2,
       sector: 8,
       queueNs: 5,
       deviceNs: 7,
@@ -21,7 +21,7 @@ describe('an event of blockio', () => {
       device: '259:3',
       flags: ['SYNC', 'PREFLUSH'],
       disk: 'nvme0n1',
-      operation: 'WRITE',
+      blockOperation: 'WRITE',
       sector: '8',
       queueNs: '5',
       deviceNs: '7',
@@ -29,7 +29,7 @@ describe('an event of blockio', () => {
   });
 
   it('has null for what a request has not', () => {
-    const event = eventOf(blockio, { operation: 3, sector: none, queueNs: none, deviceNs: none });
+    const event = eventOf(blockio, { blockOperation: 3, sector: none, queueNs: none, deviceNs: none });
     expect(event).toMatchObject({ device: null, disk: null, sector: null, queueNs: null, deviceNs: null, errno: null });
   });
 });

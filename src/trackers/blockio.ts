@@ -11,7 +11,8 @@ export default defineTracker({
   name: 'blockio',
   minimumKernel: '6.5',
   blindSpots: blindSpotsOfBlock,
-  columns: ['disk', 'operation', 'bytes', 'queueNs', 'deviceNs', 'errno'],
+  formerNames: { blockOperation: 'operation' },
+  columns: ['disk', 'blockOperation', 'bytes', 'queueNs', 'deviceNs', 'errno'],
   indexed: ['disk'],
   example: '{ operations: [READ, WRITE] }',
   trigger: 'f=/var/tmp/example; dd if=/dev/zero of=$f bs=8k count=1 oflag=direct; rm $f',
@@ -22,7 +23,7 @@ export default defineTracker({
     operations: operationMask(blockOperations, options['operations']),
   }),
   pushed: {
-    operation: pushedOperation(blockOperations),
+    blockOperation: pushedOperation(blockOperations),
     errno: pushedErrno,
     bytes: { kind: 'number', stem: 'bytes' },
   },

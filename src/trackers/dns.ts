@@ -1,5 +1,6 @@
 import { invalid } from '../base/errors.js';
 import { dnsClassName, dnsOpcodeName, dnsRcodeName, dnsTypeName, dnsTypeNumber, dnsTypes } from '../linux/dns.js';
+import { protocolName } from '../linux/socket.js';
 import { defineReport, ifListed } from '../tracker/define-report.js';
 import { defineTracker, type NameSet, type TrackerOptions } from '../tracker/define.js';
 import { dnsAddresses, dnsAnswers } from '../tracker/dns-message.js';
@@ -61,8 +62,9 @@ export default defineTracker({
       'if some 16,000 other queries were waiting for a response.',
     'Several questions in one message: only the first one is decoded.',
   ],
-  columns: ['operation', 'protocol', 'serverAddress', 'name', 'queryType', 'rcode', 'addresses', 'latencyNs'],
-  indexed: ['queryType', 'rcode'],
+  formerNames: { dnsOperation: 'operation' },
+  columns: ['dnsOperation', 'protocol', 'serverAddress', 'name', 'queryType', 'rcode', 'addresses', 'latencyNs'],
+  indexed: ['protocol', 'queryType', 'rcode'],
   example: '{ operations: [RESPONSE] }',
   // A server of its own, for there may be none.
   trigger:
@@ -79,7 +81,7 @@ export default defineTracker({
   }),
   names: { queryType: typeNames },
   pushed: {
-    operation: pushedOperation(operations),
+    dnsOperation: pushedOperation(operations),
     queryType: {
       kind: 'code',
       stem: 'question_type',
@@ -97,14 +99,15 @@ export default defineTracker({
     name: { kind: 'text', stem: 'name', bytes: 64 },
   },
   fields: {
+    protocol: { from: ['protocol'], read: protocolName },
     messageId: { from: ['messageId'], read: plain },
     queryType: { from: ['questionType'], read: ifKnown(dnsTypeName) },
     queryClass: { from: ['questionClass'], read: ifKnown(dnsClassName) },
     questions: { from: ['questions'], read: plain },
     opcode: { from: ['opcode'], read: ifKnown(dnsOpcodeName) },
     rcode: { from: ['rcode'], read: ifKnown(dnsRcodeName) },
-    authoritative: { from: ['operation', 'authoritative'], read: ifResponse },
-    truncated: { from: ['operation', 'truncated'], read: ifResponse },
+    authoritative: { from: ['dnsOperation', 'authoritative'], read: ifResponse },
+    truncated: { from: ['dnsOperation', 'truncated'], read: ifResponse },
     answerCount: { from: ['answerCount'], read: plain },
     answers: {
       from: ['answers'],
@@ -117,7 +120,7 @@ export default defineTracker({
   },
   report: defineReport<'dns'>({
     feeds: 'names',
-    read: ({ operation, name, queryType, rcode }) => ({ operation, name, type: queryType, rcode }),
+    read: ({ dnsOperation, name, queryType, rcode }) => ({ operation: dnsOperation, name, type: queryType, rcode }),
     restricting: [ifListed('operations', 'operations that are not listed are excluded')],
   }),
 });

@@ -19,8 +19,18 @@ export default defineTracker({
     'A packet that is dropped between containers, on a bridge for example, is in the network namespace of the device that it is at, ' +
       "mostly the host's.",
   ],
-  columns: ['reason', 'location', 'protocol', 'sourceAddress', 'sourcePort', 'targetAddress', 'targetPort', 'device'],
-  indexed: ['reason', 'protocol'],
+  formerNames: { dropReason: 'reason' },
+  columns: [
+    'dropReason',
+    'location',
+    'protocol',
+    'sourceAddress',
+    'sourcePort',
+    'targetAddress',
+    'targetPort',
+    'device',
+  ],
+  indexed: ['dropReason', 'protocol'],
   example: '{ unspecified: false }',
   // What comes to a connection that is shut down in both directions.
   trigger:
@@ -28,7 +38,7 @@ export default defineTracker({
     `$c = IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => $l->sockport); $s = $l->accept; ` +
     `shutdown($c, 2); syswrite($s, "late"); select(undef, undef, undef, 0.1)'`,
   pushed: {
-    reason: { kind: 'text', stem: 'reason', bytes: 64 },
+    dropReason: { kind: 'text', stem: 'reason', bytes: 64 },
     location: { kind: 'text', stem: 'location', bytes: 64 },
     sourcePort: { kind: 'number', stem: 'source_port', null: -1, min: 0 },
     targetPort: { kind: 'number', stem: 'target_port', null: -1, min: 0 },

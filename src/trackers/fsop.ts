@@ -163,7 +163,8 @@ export default defineTracker({
       'is full, requests with equal user_data may get the result of each other.',
     'On arm64, calls of 32-bit programs.',
   ],
-  columns: ['operation', 'errno', 'directory', 'path', 'newPath', 'resolved', 'modeText', 'flags'],
+  formerNames: { fsopOperation: 'operation' },
+  columns: ['fsopOperation', 'errno', 'directory', 'path', 'newPath', 'resolved', 'modeText', 'flags'],
   example: '{ operations: [UNLINK, RENAME, CHMOD] }',
   trigger: 'f=$(mktemp) && chmod 600 "$f" && mv "$f" "$f.old" && rm "$f.old"',
   optional: uring('fsop'),
@@ -174,37 +175,37 @@ export default defineTracker({
     operations: operationMask(operations, options.operations),
   }),
   pushed: {
-    operation: pushedOperation(operations),
+    fsopOperation: pushedOperation(operations),
     errno: pushedErrno,
     path: { kind: 'text', stem: 'path', bytes: 64 },
     newPath: { kind: 'text', stem: 'new_path', bytes: 64 },
   },
   fields: {
-    flags: { from: ['operation', 'flags'], read: fsopFlags },
+    flags: { from: ['fsopOperation', 'flags'], read: fsopFlags },
     mode: {
-      from: ['operation', 'mode'],
+      from: ['fsopOperation', 'mode'],
       read: (operation: string, mode: number) => (MODES.has(operation) ? mode & 0o7777 : null),
     },
     modeText: {
-      from: ['operation', 'mode'],
+      from: ['fsopOperation', 'mode'],
       read: (operation: string, mode: number) => (MODES.has(operation) ? modeText(mode) : null),
     },
-    fileType: { from: ['operation', 'mode'], read: fileType },
+    fileType: { from: ['fsopOperation', 'mode'], read: fileType },
     // include/linux/kdev_t.h: new_decode_dev
     deviceMajor: {
-      from: ['operation', 'mode', 'device'],
+      from: ['fsopOperation', 'mode', 'device'],
       read: (operation: string, mode: number, device: number) =>
         isDevice(operation, mode) ? (device >>> 8) & 0xfff : null,
     },
     deviceMinor: {
-      from: ['operation', 'mode', 'device'],
+      from: ['fsopOperation', 'mode', 'device'],
       read: (operation: string, mode: number, device: number) =>
         isDevice(operation, mode) ? (device & 0xff) | ((device >>> 12) & 0xfff00) : null,
     },
-    owner: { from: ['operation', 'owner'], read: ownerOf },
-    group: { from: ['operation', 'group'], read: ownerOf },
+    owner: { from: ['fsopOperation', 'owner'], read: ownerOf },
+    group: { from: ['fsopOperation', 'group'], read: ownerOf },
     length: {
-      from: ['operation', 'length'],
+      from: ['fsopOperation', 'length'],
       read: (operation: string, length: string) => (operation === 'TRUNCATE' ? length : null),
     },
   },

@@ -110,7 +110,8 @@ export default defineTracker({
     '`options` of a file system with binary options (NFS, SMB through older tools) end at their first NUL.',
     'On arm64, calls of 32-bit programs.',
   ],
-  columns: ['operation', 'errno', 'source', 'targetDirectory', 'target', 'resolved', 'fsType', 'flags'],
+  formerNames: { mountOperation: 'operation' },
+  columns: ['mountOperation', 'errno', 'source', 'targetDirectory', 'target', 'resolved', 'fsType', 'flags'],
   indexed: ['fsType'],
   example: '{ operations: [MOUNT, BIND, ATTACH, UNMOUNT] }',
   trigger: 'd=$(mktemp -d); mount -t tmpfs -o size=1M tmpfs $d && umount $d; rmdir $d',
@@ -120,18 +121,18 @@ export default defineTracker({
     operations: operationMask(operations, options.operations),
   }),
   pushed: {
-    operation: pushedOperation(operations),
+    mountOperation: pushedOperation(operations),
     errno: pushedErrno,
     source: { kind: 'text', stem: 'source', bytes: 64 },
     target: { kind: 'text', stem: 'target', bytes: 64 },
     fsType: { kind: 'text', stem: 'fs_type', bytes: 64 },
   },
   fields: {
-    flags: { from: ['operation', 'flags'], read: mountFlagNames },
+    flags: { from: ['mountOperation', 'flags'], read: mountFlagNames },
     attributesSet: { from: ['attributesKnown', 'attributesSet'], read: ifKnown },
     attributesCleared: { from: ['attributesKnown', 'attributesCleared'], read: ifKnown },
     propagation: {
-      from: ['operation', 'flags', 'propagation'],
+      from: ['mountOperation', 'flags', 'propagation'],
       read: (operation: Operation, flags: number, passed: number) => {
         const bits = operation === 'SET_PROPAGATION' ? flags : operation === 'SET_ATTRIBUTES' ? passed : 0;
         return propagation.find(([bit]) => bits & bit)?.[1] ?? null;

@@ -59,7 +59,8 @@ export default defineTracker({
   report: defineReport<'open'>({
     feeds: 'files',
     demand: ['path', 'resolved'],
-    read: ({ resolved, path, errno, flags }) => {
+    read: ({ resolved, path, errno, flags: shown }) => {
+      const flags = shown ?? [];
       // O_PATH gives a name only: nothing can be read or written through it.
       const opened = errno === null && !flags.includes('O_PATH');
       return {

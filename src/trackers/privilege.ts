@@ -180,7 +180,7 @@ const chosenOf = ({ operations: given }: Readonly<Record<string, unknown>>) => {
 // ---- Fields ----
 
 const passedFrom = [
-  'call', 'arg0', 'arg1', 'arg2', 'arg3', 'arg4', 'memoryKnown', 'detail0', 'detail1', 'detail2',
+  'privilegeCall', 'arg0', 'arg1', 'arg2', 'arg3', 'arg4', 'memoryKnown', 'detail0', 'detail1', 'detail2',
   'path', 'objectName', 'objectType', 'second', 'command',
 ] as const; // prettier-ignore
 
@@ -339,7 +339,8 @@ export default defineTracker({
       'call that one of them is in.',
     'On arm64, calls of 32-bit programs.',
   ],
-  columns: ['call', 'command', 'errno', 'arguments', 'targetComm', 'changes'],
+  formerNames: { privilegeOperation: 'operation', privilegeCall: 'call' },
+  columns: ['privilegeCall', 'command', 'errno', 'arguments', 'targetComm', 'changes'],
   indexed: ['command'],
   example: '{ operations: [SET_UID, SET_CAPABILITIES, UNSHARE, TRACE] }',
   trigger: 'unshare --user --map-root-user setpriv --no-new-privs true',
@@ -362,8 +363,8 @@ export default defineTracker({
     ...Object.fromEntries(capabilityFields.map((field) => [field, capabilityNameSet])),
   },
   pushed: {
-    operation: pushedOperation(operations),
-    call: { kind: 'code', stem: 'called', max: names.length, read: callOfCode },
+    privilegeOperation: pushedOperation(operations),
+    privilegeCall: { kind: 'code', stem: 'called', max: names.length, read: callOfCode },
     command: { kind: 'code', stem: 'command', max: 0, codeOf: commandCode, read: commandName },
     errno: pushedErrno,
     targetPid: { kind: 'number', stem: 'target_pid', null: 0 },
@@ -380,11 +381,11 @@ export default defineTracker({
     flags: ofPassed(passedFlags),
     objectType: ofPassed(objectTypeOf),
     oldRoot: {
-      from: ['call', 'second'],
+      from: ['privilegeCall', 'second'],
       read: (call: string, text: string | null) => (call === 'PIVOT_ROOT' ? text : null),
     },
     parameters: {
-      from: ['call', 'second'],
+      from: ['privilegeCall', 'second'],
       read: (call: string, text: string | null) => (call === 'PIVOT_ROOT' ? null : text),
     },
     result: { from: ['errno', 'result'], read: ifSucceeded },
@@ -398,8 +399,8 @@ export default defineTracker({
   },
   report: defineReport<'privilege'>({
     feeds: 'privileges',
-    read: ({ call, command, errno, targetComm }) => ({
-      call: call.toLowerCase(),
+    read: ({ privilegeCall, command, errno, targetComm }) => ({
+      call: privilegeCall.toLowerCase(),
       command: command ?? null,
       errno: errno ?? null,
       target: targetComm ?? null,

@@ -56,7 +56,7 @@ export default defineTracker({
   },
   report: defineReport<'seccomp'>({
     feeds: 'refusals',
-    read: ({ name, action, errno }) => ({ name, action, errno }),
+    read: ({ name, action, errno }) => (name === null ? null : { name, action, errno }),
     restricting: [...restrictingCalls, ifListed('actions', 'actions that are not listed are excluded')],
   }),
 });

@@ -67,7 +67,8 @@ export default defineTracker({
       'and has events only for the targets it reached.',
     'On arm64, failed calls of 32-bit programs are not seen.',
   ],
-  columns: ['signal', 'code', 'errno', 'senderPid', 'targetPid', 'targetComm', 'targetContainerName', 'result'],
+  formerNames: { signalResult: 'result', signalCall: 'call' },
+  columns: ['signal', 'code', 'errno', 'senderPid', 'targetPid', 'targetComm', 'targetContainerName', 'signalResult'],
   indexed: ['signal', 'code'],
   example: '{ failed: false }',
   trigger: "sh -c 'kill -TERM $$'",
@@ -82,13 +83,13 @@ export default defineTracker({
     ...secondProcess('target'),
     signal: { from: ['signal'], read: nameOf },
     code: {
-      from: ['result', 'signal', 'code'],
+      from: ['signalResult', 'signal', 'code'],
       read: (result: string | null, signal: number, code: number) =>
         result === null ? null : signalCode(signal, code),
     },
     senderPid: { from: ['sent', 'senderPid'], read: (sent: boolean, pid: number) => (sent ? pid : null) },
     requestedPid: {
-      from: ['call', 'requestedPid'],
+      from: ['signalCall', 'requestedPid'],
       read: (call: string | null, pid: number) => (call === null || call === PIDFD_SEND_SIGNAL ? null : pid),
     },
   },

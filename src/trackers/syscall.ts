@@ -28,7 +28,7 @@ export default defineTracker({
   },
   report: defineReport<'syscall'>({
     feeds: 'syscalls',
-    read: ({ name, errno }) => ({ name, count: 1, errors: errno === null ? 0 : 1 }),
+    read: ({ name, errno }) => (name === null ? null : { name, count: 1, errors: errno === null ? 0 : 1 }),
     restricting: [...restrictingCalls, ifSet('failedOnly', 'calls that succeed are excluded')],
     supersededBy: ['syscount'],
   }),

@@ -39,7 +39,7 @@ export default defineTracker({
   },
   report: defineReport<'syscount'>({
     feeds: 'syscalls',
-    read: ({ name, count, errors }) => ({ name, count: Number(count), errors: Number(errors) }),
+    read: ({ name, count, errors }) => (name === null ? null : { name, count: Number(count), errors: Number(errors) }),
     restricting: restrictingCalls,
   }),
 });

@@ -15,8 +15,9 @@ export default defineTracker({
     ...blindSpotsOfOwner,
     "TCP outside the kernel's own: raw and packet sockets, AF_XDP, programs with their own network stack.",
   ],
-  columns: ['direction', 'localAddress', 'localPort', 'remoteAddress', 'remotePort', 'state', 'reason'],
-  indexed: ['reason'],
+  formerNames: { resetReason: 'reason' },
+  columns: ['direction', 'localAddress', 'localPort', 'remoteAddress', 'remotePort', 'state', 'resetReason'],
+  indexed: ['resetReason'],
   example: '{ directions: [SENT] }',
   trigger:
     `node -e 'const s = net.createServer((c) => c.resetAndDestroy()).listen(0, "127.0.0.1", () => ` +
@@ -24,10 +25,10 @@ export default defineTracker({
   constants: (options) => ({ directions: operationMask(directions, options['directions']) }),
   pushed: {
     direction: pushedEnum('direction', directions),
-    reason: { kind: 'text', stem: 'reason', bytes: 64 },
+    resetReason: { kind: 'text', stem: 'reason', bytes: 64 },
     ...pushedEnds,
   },
   fields: {
-    reason: { from: ['reason'], read: (reason: string) => reason || null },
+    resetReason: { from: ['resetReason'], read: (reason: string) => reason || null },
   },
 });

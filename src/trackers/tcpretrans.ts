@@ -19,7 +19,17 @@ export default defineTracker({
       'their own network stack.',
     'Before Linux 6.17, attempts that fail, as for want of a route: `errno` is always null there.',
   ],
-  columns: ['reason', 'localAddress', 'localPort', 'remoteAddress', 'remotePort', 'state', 'segments', 'srttNs'],
+  formerNames: { retransmitReason: 'reason' },
+  columns: [
+    'retransmitReason',
+    'localAddress',
+    'localPort',
+    'remoteAddress',
+    'remotePort',
+    'state',
+    'segments',
+    'srttNs',
+  ],
   example: '{ reasons: [HANDSHAKE, TIMEOUT] }',
   // An address that nobody has, in a network namespace of its own: the SYN is sent again after a second.
   trigger:
@@ -27,7 +37,7 @@ export default defineTracker({
     `node -e "net.connect(9, \\"192.0.2.1\\"); setTimeout(process.exit, 1500)"'`,
   constants: (options) => ({ reasons: operationMask(reasons, options['reasons']) }),
   pushed: {
-    reason: pushedEnum('reason', reasons),
+    retransmitReason: pushedEnum('reason', reasons),
     state: pushedEnum('state', tcpStates),
     ...pushedEnds,
   },

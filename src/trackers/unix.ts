@@ -22,7 +22,8 @@ export default defineTracker({
       'seen. If the completion queue is full, requests with equal user_data may be confused with each other.',
     'On arm64, calls of 32-bit programs.',
   ],
-  columns: ['operation', 'errno', 'path', 'socketType', 'peerPid', 'peerComm', 'peerContainerName'],
+  formerNames: { unixOperation: 'operation' },
+  columns: ['unixOperation', 'errno', 'path', 'socketType', 'peerPid', 'peerComm', 'peerContainerName'],
   example: '{ operations: [CONNECT] }',
   trigger:
     `node -e 'const path = "/tmp/example.sock", s = net.createServer((c) => c.end()).listen(path, () => ` +
@@ -34,7 +35,7 @@ export default defineTracker({
     operations: operationMask(operations, options['operations']),
   }),
   pushed: {
-    operation: pushedOperation(operations),
+    unixOperation: pushedOperation(operations),
     errno: pushedErrno,
     peerPid: { kind: 'number', stem: 'peer_pid', null: 0 },
     path: { kind: 'text', stem: 'path', bytes: 64 },

@@ -39,7 +39,7 @@ function batch(): RecordBatch {
       '(unreachable)/shadow',
     ),
     made('open', { bootNs: 4, errno: -2, fd: -1, flags: 2n ** 64n - 1n }),
-    made('tcp', { bootNs: 5, operation: 4, errno: -97, durationNs: 2n ** 64n - 1n }),
+    made('tcp', { bootNs: 5, tcpOperation: 4, errno: -97, durationNs: 2n ** 64n - 1n }),
   ]);
   const context = {
     views: definitions.map((definition) => compileView(definition, layoutOf(definition.name))),

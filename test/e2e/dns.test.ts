@@ -18,7 +18,7 @@ afterAll(() =>
 );
 
 interface Asked {
-  readonly operation: string;
+  readonly dnsOperation: string;
   readonly name: string | null;
   readonly queryType: string | null;
   readonly rcode: string | null;
@@ -44,7 +44,7 @@ it('reports what a container asks the resolver of its engine, which is behind ad
   expect([lost, produced]).toEqual([0, received]);
   const page = await server.query<{ session: { events: { nodes: readonly Asked[] } } }>(
     `query ($id: ID!) { session(id: $id) { events(last: 1000) { nodes { process { comm } container { name }
-      ... on DnsEvent { operation name queryType rcode addresses serverAddress serverPort latencyNs } } } } }`,
+      ... on DnsEvent { dnsOperation name queryType rcode addresses serverAddress serverPort latencyNs } } } } }`,
     { id: session },
   );
   const common = {
@@ -57,10 +57,10 @@ it('reports what a container asks the resolver of its engine, which is behind ad
     container: { name: 'asker' },
   };
   expect(page.session.events.nodes).toEqual([
-    { ...common, operation: 'QUERY', rcode: null, addresses: null, latencyNs: null },
+    { ...common, dnsOperation: 'QUERY', rcode: null, addresses: null, latencyNs: null },
     {
       ...common,
-      operation: 'RESPONSE',
+      dnsOperation: 'RESPONSE',
       rcode: 'NOERROR',
       addresses: ['10.214.53.80'],
       latencyNs: expect.stringMatching(/^\d+$/) as string,

@@ -11,7 +11,7 @@ beforeAll(async () => {
 afterAll(() => docker.stop());
 
 interface Node {
-  readonly operation: string;
+  readonly mountOperation: string;
   readonly source: string | null;
   readonly target: string | null;
   readonly resolved: string | null;
@@ -24,7 +24,7 @@ interface Node {
 async function nodesOf(server: TestServer, session: string): Promise<readonly Node[]> {
   const page = await server.query<{ session: { events: { nodes: readonly Node[] } } }>(
     `query ($id: ID!) { session(id: $id) { events(last: 1000) { nodes { process { comm } container { name }
-      ... on MountEvent { operation source target resolved fsType options } } } } }`,
+      ... on MountEvent { mountOperation source target resolved fsType options } } } } }`,
     { id: session },
   );
   return page.session.events.nodes;
@@ -49,8 +49,8 @@ it('a session on a container has what is mounted in it', async () => {
   await until('both are here', async () => (await ours()).length >= 2);
   await stop(server, session);
   expect(await ours()).toMatchObject([
-    { operation: 'MOUNT', source: 'scratch', fsType: 'tmpfs', options: 'size=64k', container: { name: 'mounts' } },
-    { operation: 'UNMOUNT', source: null, container: { name: 'mounts' } },
+    { mountOperation: 'MOUNT', source: 'scratch', fsType: 'tmpfs', options: 'size=64k', container: { name: 'mounts' } },
+    { mountOperation: 'UNMOUNT', source: null, container: { name: 'mounts' } },
   ]);
 });
 
@@ -62,11 +62,11 @@ it('has what a runtime mounts for a container, with the paths behind its descrip
   );
   await docker.run('--rm', TEST_IMAGE, 'true');
   await until('the root is replaced', async () =>
-    (await nodesOf(server, session)).some(({ operation }) => operation === 'PIVOT_ROOT'),
+    (await nodesOf(server, session)).some(({ mountOperation: operation }) => operation === 'PIVOT_ROOT'),
   );
   await stop(server, session);
   const nodes = await nodesOf(server, session);
-  expect(nodes.some(({ operation, fsType }) => operation === 'MOUNT' && fsType === 'proc')).toBe(true);
+  expect(nodes.some(({ mountOperation: operation, fsType }) => operation === 'MOUNT' && fsType === 'proc')).toBe(true);
   const byDescriptor = nodes.filter(({ target }) => /^\/proc\/(thread-)?self\/fd\/\d+$/.test(target ?? ''));
   expect(byDescriptor.length).toBeGreaterThan(0);
   for (const node of byDescriptor) expect([node.target, node.resolved]).toEqual([node.target, expect.any(String)]);

@@ -28,7 +28,7 @@ interface Seen {
   readonly container: { readonly name: string | null } | null;
   readonly direction?: string;
   readonly resetReason?: string | null;
-  readonly reason?: string;
+  readonly dropReason?: string;
   readonly localPort?: number;
   readonly remotePort?: number;
   readonly protocol?: string | null;
@@ -53,8 +53,8 @@ it('names the container whose packet it was, by process, or by network namespace
   expect([lost, produced]).toEqual([0, received]);
   const page = await server.query<{ session: { events: { nodes: readonly Seen[] } } }>(
     `query ($id: ID!) { session(id: $id) { events(last: 1000) { nodes { tracker process { pid comm } container { name }
-      ... on TcpresetEvent { direction resetReason: reason localPort remotePort }
-      ... on DropEvent { reason protocol targetAddress } } } } }`,
+      ... on TcpresetEvent { direction resetReason localPort remotePort }
+      ... on DropEvent { dropReason protocol targetAddress } } } } }`,
     { id: session },
   );
   const events = page.session.events.nodes;
@@ -77,7 +77,7 @@ it('names the container whose packet it was, by process, or by network namespace
     ]),
   );
   expect(events.filter(({ protocol }) => protocol === 'UDP')).toMatchObject([
-    { tracker: 'drop', reason: 'NO_SOCKET', targetAddress: SILENT, container: { name: 'silent' } },
+    { tracker: 'drop', dropReason: 'NO_SOCKET', targetAddress: SILENT, container: { name: 'silent' } },
   ]);
   expect(new Set(events.map(({ container }) => container?.name))).toEqual(new Set(['silent', 'asker']));
   expect((await statsOf(server, other)).delivered).toBe(0);
@@ -110,15 +110,21 @@ it('has the containers of both ends of a Unix domain socket, whatever each calls
   await stopSession(server, session);
   const page = await server.query<{ session: { events: { nodes: readonly { path: string | null }[] } } }>(
     `query ($id: ID!) { session(id: $id) { events(last: 1000) { nodes { process { comm } container { name }
-      ... on UnixEvent { operation path requestedPath peerComm peerContainerName } } } } }`,
+      ... on UnixEvent { unixOperation path requestedPath peerComm peerContainerName } } } } }`,
     { id: session },
   );
   const names = { process: { comm: 'unixload' }, path: '/here/s', peerComm: 'unixload' };
   const [caller, listener] = ['caller', 'listener'].map((name) => ({ name }));
   expect(page.session.events.nodes.filter(({ path }) => path === '/here/s')).toEqual(
     expect.arrayContaining([
-      { ...names, operation: 'CONNECT', requestedPath: '/there/s', container: caller, peerContainerName: 'listener' },
-      { ...names, operation: 'ACCEPT', requestedPath: null, container: listener, peerContainerName: 'caller' },
+      {
+        ...names,
+        unixOperation: 'CONNECT',
+        requestedPath: '/there/s',
+        container: caller,
+        peerContainerName: 'listener',
+      },
+      { ...names, unixOperation: 'ACCEPT', requestedPath: null, container: listener, peerContainerName: 'caller' },
     ]),
   );
 });

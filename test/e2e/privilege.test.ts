@@ -15,7 +15,7 @@ beforeAll(async () => {
 afterAll(() => docker.stop());
 
 interface Node {
-  readonly call: string;
+  readonly privilegeCall: string;
   readonly command: string | null;
   readonly errno: string | null;
   readonly capabilitiesGained: readonly string[] | null;
@@ -41,19 +41,19 @@ it('has what a container attempts, and what others do to it, with the containers
   const nodesOf = async (): Promise<Node[]> => {
     const page = await server.query<{ session: { events: { nodes: Node[] } } }>(
       `query ($id: ID!) { session(id: $id) { events(last: 1000) { nodes { process { comm } container { name }
-        ... on PrivilegeEvent { call command errno capabilitiesGained targetContainerId targetContainerName } } } } }`,
+        ... on PrivilegeEvent { privilegeCall command errno capabilitiesGained targetContainerId targetContainerName } } } } }`,
       { id: session },
     );
     return page.session.events.nodes;
   };
-  const entered = ({ call, process }: Node) => call === 'SETNS' && process.comm === 'privileged';
+  const entered = ({ privilegeCall: call, process }: Node) => call === 'SETNS' && process.comm === 'privileged';
   await until('all are here', async () => (await nodesOf()).some(entered));
   await stopSession(server, session);
   const stats = await statsOf(server, session);
   expect([stats.lost, stats.produced]).toEqual([0, stats.received]);
   const nodes = await nodesOf();
   const of = (comm: string, call: string) =>
-    nodes.find((node) => node.process.comm === comm && node.call === call && node.errno === 'EPERM');
+    nodes.find((node) => node.process.comm === comm && node.privilegeCall === call && node.errno === 'EPERM');
   expect(of('unshare', 'UNSHARE')).toMatchObject({ container: { name: 'confined' } });
   expect(of('chroot', 'CHROOT')).toMatchObject({ container: { name: 'confined' } });
   const there = { container: null, targetContainerId: id, targetContainerName: 'confined', errno: null };

@@ -141,8 +141,8 @@ describe('a real Prometheus', () => {
       { uid },
     );
     await new Promise((resolve) => peer.close(resolve));
-    await scraped('eunomia_event_kinds_total{session="network", field="operation", value="CONNECT"}', 1);
-    await scraped('eunomia_event_kinds_total{session="network", field="operation", value="CLOSE"}', 1);
+    await scraped('eunomia_event_kinds_total{session="network", field="tcpOperation", value="CONNECT"}', 1);
+    await scraped('eunomia_event_kinds_total{session="network", field="tcpOperation", value="CLOSE"}', 1);
     await scraped('eunomia_event_bytes_total{session="network", field="receivedBytes"}', 1000);
     await scraped('eunomia_event_bytes_total{session="network", field="sentBytes"}', 0);
   });

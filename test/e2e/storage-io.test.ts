@@ -71,7 +71,7 @@ it('fileio sums what a container reads and writes by file, with histograms and u
 it('blockcount says how much a container writes to a disk', async () => {
   const rows = await observed(
     'blockcount',
-    '"operation"',
+    '"blockOperation"',
     '[{ fn: SUM, field: "bytes", name: "bytes" }, { fn: HISTOGRAM, field: "deviceNs", name: "device" }]',
   );
   expect(new Set(rows.map(({ key: [container] }) => container))).toEqual(new Set(['watched-blockcount']));

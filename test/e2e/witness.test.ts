@@ -182,8 +182,9 @@ describe('the same workload, seen by bpftrace', () => {
     await until(
       'all are closed',
       () =>
-        tcp.events.filter((e) => e['operation'] === 'CLOSE' && about(Number(e['localPort']), Number(e['remotePort'])))
-          .length ===
+        tcp.events.filter(
+          (e) => e['tcpOperation'] === 'CLOSE' && about(Number(e['localPort']), Number(e['remotePort'])),
+        ).length ===
         2 * ports.size,
     );
     const ours = (await tcp.stop()).filter((e) => about(Number(e['localPort']), Number(e['remotePort'])));
@@ -206,9 +207,9 @@ describe('the same workload, seen by bpftrace', () => {
       return after === 7 && before !== 3 ? [`CLOSE ${at}`] : [];
     });
     const mine = ours.map((e) =>
-      e['operation'] === 'CONNECT_FAILED'
+      e['tcpOperation'] === 'CONNECT_FAILED'
         ? `CONNECT_FAILED ${String(e['remotePort'])}`
-        : `${String(e['operation'])} ${String(e['localPort'])} ${String(e['remotePort'])}`,
+        : `${String(e['tcpOperation'])} ${String(e['localPort'])} ${String(e['remotePort'])}`,
     );
     expect(ports.size).toBeGreaterThan(100);
     expect(inOrder(mine)).toEqual(inOrder(told));

@@ -195,13 +195,13 @@ describe('32-bit calls', () => {
   itNarrow('that connect and accept are seen by tcp, also within socketcall', async () => {
     const tcp = await startTracker('tcp', ours);
     const { pid, stdout } = await load('accept');
-    await until('the closes', () => tcp.events.filter((e) => e['operation'] === 'CLOSE').length >= 4);
+    await until('the closes', () => tcp.events.filter((e) => e['tcpOperation'] === 'CLOSE').length >= 4);
     const [port, failed] = stdout.split(' ').map(Number);
     const events = only(await tcp.stop(), pid);
     expect(failed).toBe(-101);
-    expect(events.filter((e) => e['operation'] === 'CONNECT').map((e) => e['remotePort'])).toEqual([port, port]);
-    expect(events.filter((e) => e['operation'] === 'ACCEPT').map((e) => e['localPort'])).toEqual([port, port]);
-    expect(events.filter((e) => e['operation'] === 'CONNECT_FAILED')).toMatchObject([
+    expect(events.filter((e) => e['tcpOperation'] === 'CONNECT').map((e) => e['remotePort'])).toEqual([port, port]);
+    expect(events.filter((e) => e['tcpOperation'] === 'ACCEPT').map((e) => e['localPort'])).toEqual([port, port]);
+    expect(events.filter((e) => e['tcpOperation'] === 'CONNECT_FAILED')).toMatchObject([
       { errno: 'ENETUNREACH', remoteAddress: '255.255.255.255', remotePort: port },
     ]);
   });

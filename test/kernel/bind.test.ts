@@ -132,8 +132,8 @@ describe('the tracker bind', () => {
     const netNs = /\d+/.exec(await readlink('/proc/self/ns/net'))?.[0];
     const somaxconn = Number((await exec('cat', ['/proc/sys/net/core/somaxconn'])).stdout);
     const tcp = { ipVersion: 4, protocol: 'TCP', socketType: 'SOCK_STREAM', netNs };
-    const bound = { operation: 'BIND', requestedBacklog: null, backlog: null };
-    const listens = { operation: 'LISTEN', requestedPort: null };
+    const bound = { bindOperation: 'BIND', requestedBacklog: null, backlog: null };
+    const listens = { bindOperation: 'LISTEN', requestedPort: null };
     for (const [i, expected] of [
       { ...tcp, ...bound, errno: null, localAddress: '127.0.0.1', localPort: one, requestedPort: 0 },
       { ...tcp, ...listens, localAddress: '127.0.0.1', localPort: one, requestedBacklog: 100000, backlog: somaxconn },
@@ -156,9 +156,9 @@ describe('the tracker bind', () => {
     expect(results).toEqual([0, 0, -22]);
     const events = await eventsOf(bind, pid, 3);
     for (const [i, expected] of [
-      { operation: 'BIND', localAddress: '127.0.0.1', localPort: ports[0], requestedPort: null, errno: null },
-      { operation: 'LISTEN', localPort: ports[0], requestedBacklog: 9, backlog: 9 },
-      { operation: 'BIND', errno: 'EINVAL', localAddress: null, localPort: null, requestedPort: null },
+      { bindOperation: 'BIND', localAddress: '127.0.0.1', localPort: ports[0], requestedPort: null, errno: null },
+      { bindOperation: 'LISTEN', localPort: ports[0], requestedBacklog: 9, backlog: 9 },
+      { bindOperation: 'BIND', errno: 'EINVAL', localAddress: null, localPort: null, requestedPort: null },
     ].entries())
       expect([i, events[i]]).toMatchObject([i, expected]);
   });
@@ -181,9 +181,9 @@ describe('the tracker bind', () => {
     expect(results).toEqual([0, 0, 0]);
     const events = await eventsOf(bind, pid, 3);
     for (const [i, expected] of [
-      { operation: 'BIND', localAddress: '127.0.0.1', localPort: ports[0], requestedPort: 0 },
-      { operation: 'LISTEN', localPort: ports[0], backlog: 7 },
-      { operation: 'LISTEN', localPort: ports[0], backlog: 6 },
+      { bindOperation: 'BIND', localAddress: '127.0.0.1', localPort: ports[0], requestedPort: 0 },
+      { bindOperation: 'LISTEN', localPort: ports[0], backlog: 7 },
+      { bindOperation: 'LISTEN', localPort: ports[0], backlog: 6 },
     ].entries())
       expect([i, events[i]]).toMatchObject([i, expected]);
   });
@@ -191,7 +191,7 @@ describe('the tracker bind', () => {
   it('is selected by failure and filtered by operation, port and address in the kernel', async () => {
     for (const [options, where, count] of [
       [{ failedOnly: true }, undefined, 4],
-      [{}, 'operation == "LISTEN"', 4],
+      [{}, 'bindOperation == "LISTEN"', 4],
       [{}, 'localPort == 77', 1],
       [{}, 'localAddress == "192.0.2.1"', 1],
       [{}, 'errno == "EFAULT" && localAddress == null', 1],
@@ -225,7 +225,7 @@ describe('the same sockets, seen by ss', () => {
     });
     child.stdin?.end();
     const ours = (await bind.stop())
-      .filter((e) => e.process.pid === pid && e['operation'] === 'LISTEN')
+      .filter((e) => e.process.pid === pid && e['bindOperation'] === 'LISTEN')
       .map((e) => {
         const address = String(e['localAddress']);
         return `${address.includes(':') ? `[${address}]` : address}:${String(e['localPort'])} ${String(e['backlog'])}`;

@@ -32,8 +32,8 @@ describe('the tracker blockcount', () => {
       },
       { pids: [process.pid] },
     );
-    const reads = events.filter((event) => event['operation'] === 'READ');
-    const writes = events.filter((event) => event['operation'] === 'WRITE');
+    const reads = events.filter((event) => event['blockOperation'] === 'READ');
+    const writes = events.filter((event) => event['blockOperation'] === 'WRITE');
     expect([sum(reads, 'count'), sum(reads, 'bytes') / 512]).toEqual([counted.reads, counted.sectorsRead]);
     expect([sum(writes, 'count'), sum(writes, 'bytes') / 512]).toEqual([counted.writes, counted.sectorsWritten]);
     expect(sum(events, 'count')).toBe(450);
@@ -79,7 +79,7 @@ describe('the tracker blockcount', () => {
   it('is selected and filtered in the kernel', async () => {
     for (const [options, where, count] of [
       [{ operations: ['READ'] }, undefined, 10],
-      [{}, 'operation == "WRITE"', 20],
+      [{}, 'blockOperation == "WRITE"', 20],
     ] as const) {
       const { events, stats } = await watchDisk(
         disk,

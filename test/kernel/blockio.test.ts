@@ -25,7 +25,7 @@ describe('the tracker blockio', () => {
       await load('discard', 5, 65536);
       await load('fsync', 3, 4096);
     });
-    const of = (operation: string) => events.filter((event) => event['operation'] === operation);
+    const of = (operation: string) => events.filter((event) => event['blockOperation'] === operation);
     expect(counted).toMatchObject({ reads: 100, discards: 5 });
     expect([of('READ').length, bytesOf(of('READ')) / 512]).toEqual([counted.reads, counted.sectorsRead]);
     // The kernel counts a flush that a process asks for among the writes.
@@ -40,7 +40,7 @@ describe('the tracker blockio', () => {
     const tracked = await startTracker('blockio', { pids: [process.pid] });
     const { pid } = await load('write', 3, 8192);
     const events = (await tracked.stop()).filter(onDisk);
-    expect(events.map(({ sector, bytes, operation }) => [sector, bytes, operation])).toEqual(
+    expect(events.map(({ sector, bytes, blockOperation: operation }) => [sector, bytes, operation])).toEqual(
       [0, 16, 32].map((sector) => [String(sector), '8192', 'WRITE']),
     );
     for (const event of events) {
@@ -64,13 +64,15 @@ describe('the tracker blockio', () => {
     await run(program, [part.path, 'write', '2', '4096']);
     await run(program, [parted.path, 'read', '1', '4096']);
     const events = (await tracked.stop()).filter(({ disk: name }) => name === parted.disk);
-    expect(events.filter((event) => event['operation'] === 'WRITE').map((e) => [e['device'], e['sector']])).toEqual([
+    expect(
+      events.filter((event) => event['blockOperation'] === 'WRITE').map((e) => [e['device'], e['sector']]),
+    ).toEqual([
       [device, '2048'],
       [device, '2056'],
     ]);
-    expect(events.filter((event) => event['operation'] === 'READ').map((e) => [e['device'], e['sector']])).toEqual([
-      [(await parted.stats()).device, '0'],
-    ]);
+    expect(events.filter((event) => event['blockOperation'] === 'READ').map((e) => [e['device'], e['sector']])).toEqual(
+      [[(await parted.stats()).device, '0']],
+    );
     expect(device).not.toBe((await parted.stats()).device);
   });
 
@@ -82,7 +84,8 @@ describe('the tracker blockio', () => {
     ] as const) {
       const { events } = await watched(() => load('worker', 20, 4096), { pids: [process.pid], ...target });
       expect([target, events.length]).toEqual([target, count]);
-      for (const event of events) expect(event).toMatchObject({ process: { comm: 'blockload' }, operation: 'WRITE' });
+      for (const event of events)
+        expect(event).toMatchObject({ process: { comm: 'blockload' }, blockOperation: 'WRITE' });
     }
   });
 
@@ -93,7 +96,7 @@ describe('the tracker blockio', () => {
     expect(events).toHaveLength(2);
     for (const event of events)
       expect(event).toMatchObject({
-        operation: 'FLUSH',
+        blockOperation: 'FLUSH',
         process: { pid },
         bytes: '0',
         sector: null,
@@ -111,7 +114,7 @@ describe('the tracker blockio', () => {
     const events = await tracked.stop();
     expect(stdout).toBe('1');
     expect(events).toEqual([
-      expect.objectContaining({ disk: broken.disk, operation: 'READ', errno: 'EIO', sector: '8', bytes: '4096' }),
+      expect.objectContaining({ disk: broken.disk, blockOperation: 'READ', errno: 'EIO', sector: '8', bytes: '4096' }),
     ]);
   });
 
@@ -125,7 +128,7 @@ describe('the tracker blockio', () => {
       [{ operations: ['READ'] }, undefined, 10],
       [{ slowerThan: 1e-6 }, undefined, 30],
       [{ slowerThan: 3_600_000 }, undefined, 0],
-      [{}, 'operation == "WRITE"', 20],
+      [{}, 'blockOperation == "WRITE"', 20],
       [{}, 'bytes > 4096', 10],
       [{}, 'errno != null', 0],
       [{}, 'process.comm == "blockload" && bytes == 4096', 20],
@@ -160,7 +163,7 @@ describe('the tracker blockio', () => {
       await run('dd', ['if=/dev/zero', `of=${disk.path}`, 'bs=4096', 'count=8', 'conv=notrunc', 'status=none']);
       await run('sync', [disk.path]);
     });
-    expect(bytesOf(events.filter((event) => event['operation'] === 'WRITE')) / 512).toBe(counted.sectorsWritten);
+    expect(bytesOf(events.filter((event) => event['blockOperation'] === 'WRITE')) / 512).toBe(counted.sectorsWritten);
     expect(counted.sectorsWritten).toBeGreaterThanOrEqual(64);
   });
 });

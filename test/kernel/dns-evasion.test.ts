@@ -80,7 +80,7 @@ it('tells a server’s messages from those of a client that has a server’s por
     await dns.next(response(name));
   }
   const seen = await dns.stop();
-  expect(seen.map((e) => [e['operation'], e['name'], e['serverAddress'], e['malformed']])).toEqual([
+  expect(seen.map((e) => [e['dnsOperation'], e['name'], e['serverAddress'], e['malformed']])).toEqual([
     ['QUERY', 'first.test', V4, false],
     ['RESPONSE', 'first.test', V4, false],
     ['QUERY', 'second.test', V4, false],
@@ -150,7 +150,7 @@ describe('a stream', () => {
     await dns.next(response('last.test'));
     stream.destroy();
     const seen = await dns.stop();
-    expect(seen.map(({ operation, name }) => `${String(operation)} ${String(name)}`)).toEqual([
+    expect(seen.map(({ dnsOperation: operation, name }) => `${String(operation)} ${String(name)}`)).toEqual([
       'QUERY first.test',
       'RESPONSE first.test',
       'QUERY last.test',

@@ -65,12 +65,9 @@ describe('glibc', () => {
     const dns = await startTracker('dns', { comms: ['getent'] });
     await resolving(resolver(), 'getent', 'ahosts', 'both.test');
     const seen = await dns.stop();
-    expect(seen.map(({ operation, queryType }) => `${String(operation)} ${String(queryType)}`).sort()).toEqual([
-      'QUERY A',
-      'QUERY AAAA',
-      'RESPONSE A',
-      'RESPONSE AAAA',
-    ]);
+    expect(
+      seen.map(({ dnsOperation: operation, queryType }) => `${String(operation)} ${String(queryType)}`).sort(),
+    ).toEqual(['QUERY A', 'QUERY AAAA', 'RESPONSE A', 'RESPONSE AAAA']);
     const aaaa = seen.find((e) => response()(e) && e['queryType'] === 'AAAA');
     expect(aaaa).toMatchObject({ addresses: ['2001:db8::1'], answers: ['both.test 300 IN AAAA 2001:db8::1'] });
     expect(new Set(seen.map(({ localPort }) => localPort)).size).toBe(1);
@@ -121,7 +118,7 @@ describe('glibc', () => {
     const { stdout } = await resolving(resolver(), 'getent', 'ahostsv4', 'large.test');
     expect(stdout).toContain('192.0.2.1');
     const seen = await dns.stop();
-    expect(seen.map(({ operation, protocol, truncated }) => [operation, protocol, truncated])).toEqual([
+    expect(seen.map(({ dnsOperation: operation, protocol, truncated }) => [operation, protocol, truncated])).toEqual([
       ['QUERY', 'UDP', null],
       ['RESPONSE', 'UDP', true],
       ['QUERY', 'TCP', null],
@@ -208,7 +205,7 @@ describe('a filter', () => {
     await serve();
     const filters: readonly (readonly [where: string, expected: readonly string[]])[] = [
       ['name == "two.test"', ['QUERY two.test', 'RESPONSE two.test']],
-      ['name.startsWith("t") && operation == "QUERY"', ['QUERY two.test']],
+      ['name.startsWith("t") && dnsOperation == "QUERY"', ['QUERY two.test']],
       ['queryType == "AAAA"', ['QUERY six.test', 'RESPONSE six.test']],
       ['rcode == "NXDOMAIN"', ['RESPONSE gone.none']],
       ['rcode != "NOERROR"', ['RESPONSE gone.none']],
@@ -237,7 +234,7 @@ describe('a filter', () => {
       const session = sessions[i];
       if (!session) continue;
       const seen = await session.stop();
-      expect([where, seen.map((e) => `${String(e['operation'])} ${String(e['name'])}`)]).toEqual([where, expected]);
+      expect([where, seen.map((e) => `${String(e['dnsOperation'])} ${String(e['name'])}`)]).toEqual([where, expected]);
       const { produced, discarded } = await session.stats();
       expect([where, produced, discarded]).toEqual([where, expected.length, 0]);
       for (const each of seen) expect(each['answers']).toBeNull();
@@ -267,7 +264,7 @@ describe('a filter', () => {
     child.stdin?.write('\n');
     await Promise.all(ends);
     const seen = await dns.stop();
-    expect(seen.map(({ operation, process: { pid } }) => [operation, pid])).toEqual([
+    expect(seen.map(({ dnsOperation: operation, process: { pid } }) => [operation, pid])).toEqual([
       ['QUERY', child.pid],
       ['RESPONSE', child.pid],
     ]);
@@ -306,7 +303,7 @@ it('sees what tcpdump sees, over UDP and TCP', async () => {
     ),
   ];
   const expected = seen.map((e) =>
-    e['operation'] === 'QUERY'
+    e['dnsOperation'] === 'QUERY'
       ? `QUERY ${String(e['messageId'])} ${String(e['queryType'])} ${String(e['name'])} ${String(e['messageBytes'])}`
       : `RESPONSE ${String(e['messageId'])} ${e['rcode'] === 'NXDOMAIN' ? 'NXDomain' : 'NoError'} ${String(e['answerCount'])} ` +
         `${(e['addresses'] as string[]).join()} ${String(e['messageBytes'])}`,

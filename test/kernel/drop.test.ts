@@ -55,7 +55,7 @@ describe('the tracker drop', () => {
         for (const event of run.events)
           expect(event).toMatchObject({
             tracker: 'drop',
-            reason: 'NETFILTER_DROP',
+            dropReason: 'NETFILTER_DROP',
             location: expect.stringMatching(/^\w+$/) as string,
             protocol: 'UDP',
             ipVersion: 4,
@@ -82,7 +82,7 @@ describe('the tracker drop', () => {
       );
       expect(events).toMatchObject(
         Array.from({ length: 3 }, () => ({
-          reason: 'NO_SOCKET',
+          dropReason: 'NO_SOCKET',
           protocol: 'UDP',
           ipVersion: host === '::1' ? 6 : 4,
           sourceAddress: host,
@@ -109,7 +109,7 @@ describe('the tracker drop', () => {
     expect(full).toBeGreaterThan(10);
     expect(events).toHaveLength(full);
     expect(events[0]).toMatchObject({
-      reason: 'SOCKET_RCVBUFF',
+      dropReason: 'SOCKET_RCVBUFF',
       netNs: netns.inode,
       process: { pid: server.pid, comm: 'node' },
     });
@@ -117,11 +117,11 @@ describe('the tracker drop', () => {
 
   it('is filtered in the kernel by reason, place, address, port and process', async () => {
     for (const [options, count] of [
-      [{ where: `reason == "NO_SOCKET" && targetPort == 5003` }, 4],
+      [{ where: `dropReason == "NO_SOCKET" && targetPort == 5003` }, 4],
       [{ where: 'targetPort == 5003 && location.startsWith("__udp4")' }, 4],
       [{ where: 'targetPort == 5003 && targetAddress == "127.0.0.1"' }, 4],
       [{ where: 'targetPort == 5003', options: { unspecified: true, otherProtocols: true } }, 4],
-      [{ where: 'targetPort == 5003 && reason == "NETFILTER_DROP"' }, 0],
+      [{ where: 'targetPort == 5003 && dropReason == "NETFILTER_DROP"' }, 0],
       [{ where: 'targetPort == 5003 && sourceAddress == "127.0.0.2"' }, 0],
       [{ where: 'targetPort == 5003 && location == "nowhere"' }, 0],
       [{ where: 'targetPort == 1 && sourcePort == 1' }, 0],

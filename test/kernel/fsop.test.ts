@@ -132,7 +132,7 @@ describe('the tracker fsop', () => {
     const sub = join(folder, 'sub');
     const file = join(folder, 'file');
     const at = (operation: string, path: string | null, more: object = {}) => ({
-      operation,
+      fsopOperation: operation,
       path,
       newPath: null,
       newDirectory: null,
@@ -218,13 +218,13 @@ describe('the tracker fsop', () => {
     const events = (await fsop.stop()).filter((e) => e.process.pid === pid);
     const path = 'file32';
     for (const [i, one] of [
-      { operation: 'CHMOD', path, mode: 0o640 },
-      { operation: 'CHOWN', path, owner: 70000, group: null },
-      { operation: 'CHOWN', path, owner: 7, group: null },
-      { operation: 'TRUNCATE', path, length: String(2 ** 32 + 705032704) },
-      { operation: 'TRUNCATE', path: null, length: '10' },
-      { operation: 'RENAME', path, newPath: 'file33', flags: ['RENAME_NOREPLACE'] },
-      { operation: 'UNLINK', path: 'file33', errno: null },
+      { fsopOperation: 'CHMOD', path, mode: 0o640 },
+      { fsopOperation: 'CHOWN', path, owner: 70000, group: null },
+      { fsopOperation: 'CHOWN', path, owner: 7, group: null },
+      { fsopOperation: 'TRUNCATE', path, length: String(2 ** 32 + 705032704) },
+      { fsopOperation: 'TRUNCATE', path: null, length: '10' },
+      { fsopOperation: 'RENAME', path, newPath: 'file33', flags: ['RENAME_NOREPLACE'] },
+      { fsopOperation: 'UNLINK', path: 'file33', errno: null },
     ].entries())
       expect([i, events[i]]).toMatchObject([i, one]);
     expect(events).toHaveLength(7);
@@ -238,15 +238,15 @@ describe('the tracker fsop', () => {
     await until('all are here', () => fsop.events.filter((e) => e.process.pid === pid).length >= results.length);
     const events = (await fsop.stop()).filter((e) => e.process.pid === pid);
     for (const [i, one] of [
-      { operation: 'MKDIR', path: 'rd', directory: sub, mode: 0o750, errno: null },
-      { operation: 'SYMLINK', path: 'rtext', directory: null, newPath: 'rsoft', newDirectory: sub, flags: [] },
-      { operation: 'LINK', path: 'ringed', directory: folder, newPath: 'rhard', newDirectory: sub },
-      { operation: 'RENAME', path: 'rhard', newPath: 'ringed', flags: ['RENAME_NOREPLACE'], errno: 'EEXIST' },
-      { operation: 'SETXATTR', path: 'ringed', attribute: 'trusted.ring', flags: ['XATTR_CREATE'] },
-      { operation: 'SETXATTR', path: null, resolved: join(folder, 'ringed'), attribute: 'trusted.ring' },
-      { operation: 'TRUNCATE', path: null, resolved: join(folder, 'ringed'), length: '4096' },
-      { operation: 'UNLINK', path: '/no/ring', directory: null, errno: 'ENOENT' },
-      { operation: 'RMDIR', path: 'rd', directory: sub, flags: ['AT_REMOVEDIR'] },
+      { fsopOperation: 'MKDIR', path: 'rd', directory: sub, mode: 0o750, errno: null },
+      { fsopOperation: 'SYMLINK', path: 'rtext', directory: null, newPath: 'rsoft', newDirectory: sub, flags: [] },
+      { fsopOperation: 'LINK', path: 'ringed', directory: folder, newPath: 'rhard', newDirectory: sub },
+      { fsopOperation: 'RENAME', path: 'rhard', newPath: 'ringed', flags: ['RENAME_NOREPLACE'], errno: 'EEXIST' },
+      { fsopOperation: 'SETXATTR', path: 'ringed', attribute: 'trusted.ring', flags: ['XATTR_CREATE'] },
+      { fsopOperation: 'SETXATTR', path: null, resolved: join(folder, 'ringed'), attribute: 'trusted.ring' },
+      { fsopOperation: 'TRUNCATE', path: null, resolved: join(folder, 'ringed'), length: '4096' },
+      { fsopOperation: 'UNLINK', path: '/no/ring', directory: null, errno: 'ENOENT' },
+      { fsopOperation: 'RMDIR', path: 'rd', directory: sub, flags: ['AT_REMOVEDIR'] },
     ].entries())
       expect([i, events[i]]).toMatchObject([i, one]);
     expect(events).toHaveLength(9);
@@ -256,7 +256,7 @@ describe('the tracker fsop', () => {
     for (const [options, where, count] of [
       [{ operations: ['RMDIR'] }, undefined, 2],
       [{ failedOnly: true, operations: ['UNLINK'] }, undefined, 2],
-      [{}, 'operation == "RENAME"', 4],
+      [{}, 'fsopOperation == "RENAME"', 4],
       [{}, 'path.startsWith("ren")', 1],
       [{}, 'newPath == "file" && errno == "EEXIST"', 1],
     ] as const) {
@@ -272,7 +272,7 @@ describe('the tracker fsop', () => {
     const fsop = await startTracker('fsop', { ...mine, capture: 'DEMANDED' });
     const { pid } = await work('unlink', '/no/such');
     expect(await fsop.next((e) => e.process.pid === pid)).toMatchObject({
-      operation: 'UNLINK',
+      fsopOperation: 'UNLINK',
       errno: 'ENOENT',
       path: null,
       directory: null,
@@ -297,7 +297,7 @@ describe('the same calls, seen by strace', () => {
     const fsop = await startTracker('fsop', { ...mine, comms: ['fsops'] });
     await run('strace', ['-s', '4096', '-e', `trace=${calls}`, '-o', log, program, 'plain', folder]);
     // An older strace does not know fchmodat2, and shows its number.
-    const isNew = (e: Seen) => e['operation'] === 'CHMOD' && String(e['flags']) === 'AT_SYMLINK_NOFOLLOW';
+    const isNew = (e: Seen) => e['fsopOperation'] === 'CHMOD' && String(e['flags']) === 'AT_SYMLINK_NOFOLLOW';
     const events = await fsop.stop();
     const ours = events
       .filter((e) => !isNew(e))

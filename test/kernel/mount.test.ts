@@ -134,21 +134,27 @@ describe('the tracker mount', () => {
     const target = events[5]?.['target'];
     expect(target).toMatch(/^\/proc\/self\/fd\/\d+$/);
     expectAll(events, [
-      { operation: 'SET_PROPAGATION', target: '/', flags: ['MS_REC', 'MS_PRIVATE'], propagation: 'MS_PRIVATE' },
+      { mountOperation: 'SET_PROPAGATION', target: '/', flags: ['MS_REC', 'MS_PRIVATE'], propagation: 'MS_PRIVATE' },
       {
         ...at,
-        operation: 'MOUNT',
+        mountOperation: 'MOUNT',
         source: 'mine',
         target: 'a',
         fsType: 'tmpfs',
         options: 'size=1M',
         flags: ['MS_NOSUID', 'MS_NODEV'],
       },
-      { ...at, operation: 'BIND', source: 'a', sourceDirectory: folder, target: 'b', flags: ['MS_BIND'] },
-      { ...at, operation: 'REMOUNT', target: 'a', options: 'size=2M', flags: ['MS_RDONLY', 'MS_NOSUID', 'MS_REMOUNT'] },
-      { ...at, operation: 'MOVE', source: 'b', sourceDirectory: folder, target: 'c', flags: ['MS_MOVE'] },
+      { ...at, mountOperation: 'BIND', source: 'a', sourceDirectory: folder, target: 'b', flags: ['MS_BIND'] },
       {
-        operation: 'MOUNT',
+        ...at,
+        mountOperation: 'REMOUNT',
+        target: 'a',
+        options: 'size=2M',
+        flags: ['MS_RDONLY', 'MS_NOSUID', 'MS_REMOUNT'],
+      },
+      { ...at, mountOperation: 'MOVE', source: 'b', sourceDirectory: folder, target: 'c', flags: ['MS_MOVE'] },
+      {
+        mountOperation: 'MOUNT',
         source: 'via',
         target,
         resolved: join(folder, 'b'),
@@ -156,13 +162,13 @@ describe('the tracker mount', () => {
         fsType: 'tmpfs',
         flags: ['MS_RDONLY'], // without the magic number
       },
-      { ...at, operation: 'UNMOUNT', target: 'b', flags: ['MNT_DETACH', 'UMOUNT_NOFOLLOW'] },
-      { ...at, operation: 'UNMOUNT', errno: 'ENOENT', target: 'nowhere', flags: [] },
-      { ...at, operation: 'MOUNT', errno: 'ENODEV', source: 'x', target: 'a', fsType: 'nosuchfs', flags: [] },
-      { operation: 'MOUNT', errno: 'EFAULT', source: 'x', target: null, fsType: 'tmpfs' },
-      { ...at, operation: 'BIND', source: 'root', sourceDirectory: folder, target: 'root' },
+      { ...at, mountOperation: 'UNMOUNT', target: 'b', flags: ['MNT_DETACH', 'UMOUNT_NOFOLLOW'] },
+      { ...at, mountOperation: 'UNMOUNT', errno: 'ENOENT', target: 'nowhere', flags: [] },
+      { ...at, mountOperation: 'MOUNT', errno: 'ENODEV', source: 'x', target: 'a', fsType: 'nosuchfs', flags: [] },
+      { mountOperation: 'MOUNT', errno: 'EFAULT', source: 'x', target: null, fsType: 'tmpfs' },
+      { ...at, mountOperation: 'BIND', source: 'root', sourceDirectory: folder, target: 'root' },
       {
-        operation: 'PIVOT_ROOT',
+        mountOperation: 'PIVOT_ROOT',
         target: 'root',
         oldRoot: 'root/old',
         flags: [],
@@ -178,11 +184,18 @@ describe('the tracker mount', () => {
     expect(results).toEqual([0, 0, 0, 0, -14, 0, 0]);
     const at = { targetDirectory: folder };
     expectAll(await eventsOf(mount, pid, 7), [
-      { operation: 'SET_PROPAGATION', target: '/', propagation: 'MS_PRIVATE' },
-      { ...at, operation: 'ATTACH', source: 'fresh', fsType: 'tmpfs', target: 'b', flags: ['MOVE_MOUNT_F_EMPTY_PATH'] },
+      { mountOperation: 'SET_PROPAGATION', target: '/', propagation: 'MS_PRIVATE' },
       {
         ...at,
-        operation: 'SET_ATTRIBUTES',
+        mountOperation: 'ATTACH',
+        source: 'fresh',
+        fsType: 'tmpfs',
+        target: 'b',
+        flags: ['MOVE_MOUNT_F_EMPTY_PATH'],
+      },
+      {
+        ...at,
+        mountOperation: 'SET_ATTRIBUTES',
         target: 'b',
         flags: ['AT_RECURSIVE'],
         attributesSet: ['MOUNT_ATTR_RDONLY', 'MOUNT_ATTR_NOEXEC'],
@@ -190,7 +203,7 @@ describe('the tracker mount', () => {
         propagation: 'MS_SHARED',
       },
       {
-        operation: 'SET_ATTRIBUTES',
+        mountOperation: 'SET_ATTRIBUTES',
         target: null,
         resolved: join(folder, 'b'),
         resolvedState: 'ROOTED',
@@ -198,9 +211,9 @@ describe('the tracker mount', () => {
         attributesSet: [],
         attributesCleared: ['MOUNT_ATTR_NOEXEC'],
       },
-      { ...at, operation: 'SET_ATTRIBUTES', errno: 'EFAULT', target: 'b' },
+      { ...at, mountOperation: 'SET_ATTRIBUTES', errno: 'EFAULT', target: 'b' },
       {
-        operation: 'ATTACH',
+        mountOperation: 'ATTACH',
         source: 'fresh',
         fsType: 'tmpfs',
         target: null,
@@ -208,7 +221,7 @@ describe('the tracker mount', () => {
         resolvedState: 'ROOTED',
         flags: ['MOVE_MOUNT_F_EMPTY_PATH', 'MOVE_MOUNT_T_EMPTY_PATH'],
       },
-      { ...at, operation: 'ATTACH', source: 'c', sourceDirectory: folder, target: 'd', flags: [] },
+      { ...at, mountOperation: 'ATTACH', source: 'c', sourceDirectory: folder, target: 'd', flags: [] },
     ]);
   });
 
@@ -216,7 +229,7 @@ describe('the tracker mount', () => {
     const mount = await startTracker('mount', mine);
     const { pid, results } = await work('compat');
     expect(results).toEqual([0, 0, 0, 0, 0]);
-    const events = (await eventsOf(mount, pid, 5)).filter((e) => e['operation'] === 'UNMOUNT');
+    const events = (await eventsOf(mount, pid, 5)).filter((e) => e['mountOperation'] === 'UNMOUNT');
     expect(events).toMatchObject([
       { target: 'a', flags: [], errno: null },
       { target: 'a', flags: ['MNT_DETACH'], errno: null },
@@ -227,7 +240,7 @@ describe('the tracker mount', () => {
     for (const [options, where, count] of [
       [{ failedOnly: true }, undefined, 3],
       [{ operations: ['BIND', 'MOVE'] }, undefined, 3],
-      [{}, 'operation == "PIVOT_ROOT"', 1],
+      [{}, 'mountOperation == "PIVOT_ROOT"', 1],
       [{}, 'errno == "ENODEV"', 1],
       [{}, 'source == "mine"', 1],
       [{}, 'target == "a" && fsType == "nosuchfs"', 1],
@@ -278,7 +291,7 @@ describe('the same calls, seen by strace', () => {
           ...(e['flags'] as string[]),
           ...((e['attributesSet'] as string[] | null) ?? []),
           ...((e['attributesCleared'] as string[] | null) ?? []),
-          ...(e['operation'] === 'SET_ATTRIBUTES' && e['propagation'] ? [String(e['propagation'])] : []),
+          ...(e['mountOperation'] === 'SET_ATTRIBUTES' && e['propagation'] ? [String(e['propagation'])] : []),
         ].sort(),
       ]);
     expect(theirs.length).toBeGreaterThan(5);

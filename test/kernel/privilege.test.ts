@@ -91,7 +91,7 @@ async function exactly(what: string, expected: readonly Readonly<Record<string, 
   for (const [i, event] of events.entries()) {
     expectState(event, 'Before', before);
     before = lines[i];
-    if (event['operation'] !== 'CLONE') expectState(event, 'After', before);
+    if (event['privilegeOperation'] !== 'CLONE') expectState(event, 'After', before);
     expect([event.process.uid, event.process.gid]).toEqual([event['uidBefore'], event['gidBefore']]);
     expect(event.process.mountNs).toBe(String(event['mountNsBefore']));
   }
@@ -101,27 +101,32 @@ async function exactly(what: string, expected: readonly Readonly<Record<string, 
 describe('the tracker privilege', () => {
   it('reports user and group ids, before and after as /proc has them', async () => {
     const { events } = await exactly('ids', [
-      { operation: 'SET_GROUPS', call: 'SETGROUPS', arguments: ['size=0'], changes: [] },
+      { privilegeOperation: 'SET_GROUPS', privilegeCall: 'SETGROUPS', arguments: ['size=0'], changes: [] },
       {
-        operation: 'SET_GID',
-        call: 'SETRESGID',
+        privilegeOperation: 'SET_GID',
+        privilegeCall: 'SETRESGID',
         arguments: ['rgid=1000', 'egid=-1', 'sgid=1001'],
         changes: ['gid 0 → 1000', 'sgid 0 → 1001'],
       },
-      { call: 'SETFSGID', arguments: ['gid=78'], result: '0', changes: ['fsgid 0 → 78'] },
-      { call: 'SETREGID', arguments: ['rgid=-1', 'egid=1001'] },
-      { call: 'SETGID', arguments: ['gid=1002'] },
-      { operation: 'SET_UID', call: 'SETFSUID', arguments: ['uid=77'], result: '0' },
-      { call: 'SETREUID', arguments: ['ruid=1000', 'euid=-1'] },
+      { privilegeCall: 'SETFSGID', arguments: ['gid=78'], result: '0', changes: ['fsgid 0 → 78'] },
+      { privilegeCall: 'SETREGID', arguments: ['rgid=-1', 'egid=1001'] },
+      { privilegeCall: 'SETGID', arguments: ['gid=1002'] },
+      { privilegeOperation: 'SET_UID', privilegeCall: 'SETFSUID', arguments: ['uid=77'], result: '0' },
+      { privilegeCall: 'SETREUID', arguments: ['ruid=1000', 'euid=-1'] },
       {
-        call: 'SETRESUID',
+        privilegeCall: 'SETRESUID',
         arguments: ['ruid=-1', 'euid=1001', 'suid=-1'],
         capabilitiesGained: [],
         capEffectiveAfter: [],
       },
-      { call: 'SETRESUID', arguments: ['ruid=-1', 'euid=0', 'suid=-1'], capabilitiesLost: [], capEffectiveBefore: [] },
-      { call: 'SETUID', arguments: ['uid=1002'], capPermittedAfter: [] },
-      { call: 'SETUID', arguments: ['uid=0'], result: null, changes: [] },
+      {
+        privilegeCall: 'SETRESUID',
+        arguments: ['ruid=-1', 'euid=0', 'suid=-1'],
+        capabilitiesLost: [],
+        capEffectiveBefore: [],
+      },
+      { privilegeCall: 'SETUID', arguments: ['uid=1002'], capPermittedAfter: [] },
+      { privilegeCall: 'SETUID', arguments: ['uid=0'], result: null, changes: [] },
     ]);
     const [lost, gained] = [events[7], events[8]];
     expect(lost?.['capabilitiesLost']).toEqual(lost?.['capEffectiveBefore']);
@@ -132,8 +137,8 @@ describe('the tracker privilege', () => {
   it('reports capabilities, prctl and seccomp, and a call that seccomp refuses', async () => {
     const { events } = await exactly('caps', [
       {
-        operation: 'PRCTL',
-        call: 'PRCTL',
+        privilegeOperation: 'PRCTL',
+        privilegeCall: 'PRCTL',
         command: 'PR_CAPBSET_DROP',
         arguments: ['cap=CAP_SYS_MODULE'],
         changes: ['capBounding -CAP_SYS_MODULE'],
@@ -147,8 +152,8 @@ describe('the tracker privilege', () => {
         changes: ['securebits none → SECBIT_NO_SETUID_FIXUP|SECBIT_KEEP_CAPS'],
       },
       {
-        operation: 'SET_CAPABILITIES',
-        call: 'CAPSET',
+        privilegeOperation: 'SET_CAPABILITIES',
+        privilegeCall: 'CAPSET',
         command: null,
         arguments: [
           'effective=CAP_CHOWN|CAP_NET_ADMIN',
@@ -165,16 +170,16 @@ describe('the tracker privilege', () => {
       },
       { command: 'PR_CAP_AMBIENT', arguments: ['operation=PR_CAP_AMBIENT_RAISE', 'cap=CAP_SYS_ADMIN'], changes: [] },
       { command: 'PR_CAP_AMBIENT', arguments: ['operation=PR_CAP_AMBIENT_CLEAR_ALL'], capAmbientAfter: [] },
-      { call: 'CAPSET', arguments: ['effective=?', 'permitted=?', 'inheritable=?'], changes: [] },
+      { privilegeCall: 'CAPSET', arguments: ['effective=?', 'permitted=?', 'inheritable=?'], changes: [] },
       { command: 'PR_SET_DUMPABLE', arguments: ['dumpable=SUID_DUMP_USER'], changes: [] },
       { command: 'PR_SET_NO_NEW_PRIVS', arguments: ['value=1'], changes: ['noNewPrivs false → true'] },
       {
-        operation: 'SECCOMP',
+        privilegeOperation: 'SECCOMP',
         command: 'SECCOMP_SET_MODE_FILTER',
         flags: ['SECCOMP_FILTER_FLAG_LOG'],
         changes: ['seccompMode DISABLED → FILTER'],
       },
-      { call: 'UNSHARE', flags: ['CLONE_NEWUTS'], changes: [], seccompModeBefore: 'FILTER' },
+      { privilegeCall: 'UNSHARE', flags: ['CLONE_NEWUTS'], changes: [], seccompModeBefore: 'FILTER' },
     ]);
     expect(events.at(-1)?.['errno']).toBe('ENOTTY');
   });
@@ -182,28 +187,43 @@ describe('the tracker privilege', () => {
   it('reports namespaces that are left, joined and made for a child, and whose they are', async () => {
     const { events, lines, first } = await exactly('namespaces', [
       {
-        operation: 'UNSHARE',
-        call: 'UNSHARE',
+        privilegeOperation: 'UNSHARE',
+        privilegeCall: 'UNSHARE',
         arguments: ['flags=CLONE_NEWUTS|CLONE_NEWIPC'],
         flags: ['CLONE_NEWUTS', 'CLONE_NEWIPC'],
         targetPid: null,
       },
-      { call: 'UNSHARE', flags: ['0x1'], changes: [] },
-      { call: 'UNSHARE', flags: ['CLONE_FILES'], changes: [] },
+      { privilegeCall: 'UNSHARE', flags: ['0x1'], changes: [] },
+      { privilegeCall: 'UNSHARE', flags: ['CLONE_FILES'], changes: [] },
       {
-        operation: 'JOIN_NAMESPACE',
-        call: 'SETNS',
+        privilegeOperation: 'JOIN_NAMESPACE',
+        privilegeCall: 'SETNS',
         flags: ['CLONE_NEWUTS'],
         resolvedState: 'ANONYMOUS',
         targetPid: null,
       },
-      { call: 'SETNS', flags: ['CLONE_NEWIPC'], resolved: 'anon_inode:[pidfd]', targetPid: process.pid },
-      { call: 'SETNS', arguments: ['fd=-1', 'nstype=CLONE_NEWNET'], resolved: null, targetPid: null, changes: [] },
-      { operation: 'CLONE', call: 'CLONE', flags: ['CLONE_NEWUSER', 'CLONE_NEWPID'], targetComm: 'privileged' },
-      { call: 'CLONE', flags: ['CLONE_FS', 'CLONE_NEWNS'], targetPid: null, result: null },
-      { call: 'CLONE3', flags: ['CLONE_NEWCGROUP', 'CLONE_NEWNET'], arguments: ['flags=CLONE_NEWCGROUP|CLONE_NEWNET'] },
-      { call: 'CLONE3', flags: ['CLONE_FS', 'CLONE_NEWNS'], targetPid: null },
-      { call: 'UNSHARE', flags: ['CLONE_NEWUSER'], userNsLevelBefore: 0, userNsLevelAfter: 1 },
+      { privilegeCall: 'SETNS', flags: ['CLONE_NEWIPC'], resolved: 'anon_inode:[pidfd]', targetPid: process.pid },
+      {
+        privilegeCall: 'SETNS',
+        arguments: ['fd=-1', 'nstype=CLONE_NEWNET'],
+        resolved: null,
+        targetPid: null,
+        changes: [],
+      },
+      {
+        privilegeOperation: 'CLONE',
+        privilegeCall: 'CLONE',
+        flags: ['CLONE_NEWUSER', 'CLONE_NEWPID'],
+        targetComm: 'privileged',
+      },
+      { privilegeCall: 'CLONE', flags: ['CLONE_FS', 'CLONE_NEWNS'], targetPid: null, result: null },
+      {
+        privilegeCall: 'CLONE3',
+        flags: ['CLONE_NEWCGROUP', 'CLONE_NEWNET'],
+        arguments: ['flags=CLONE_NEWCGROUP|CLONE_NEWNET'],
+      },
+      { privilegeCall: 'CLONE3', flags: ['CLONE_FS', 'CLONE_NEWNS'], targetPid: null },
+      { privilegeCall: 'UNSHARE', flags: ['CLONE_NEWUSER'], userNsLevelBefore: 0, userNsLevelAfter: 1 },
     ]);
     expect(events[3]?.['resolved']).toBe(`uts:[${first?.spaces[4]}]`);
     for (const i of [6, 8]) {
@@ -221,11 +241,11 @@ describe('the tracker privilege', () => {
     await mkdir(folder);
     const { events } = await traced('root', {}, folder);
     expect(events).toMatchObject([
-      { call: 'CHROOT', errno: 'ENOENT', path: 'nowhere', directory: folder, resolved: null },
-      { call: 'PIVOT_ROOT', path: 'below', oldRoot: 'below/old', parameters: null },
+      { privilegeCall: 'CHROOT', errno: 'ENOENT', path: 'nowhere', directory: folder, resolved: null },
+      { privilegeCall: 'PIVOT_ROOT', path: 'below', oldRoot: 'below/old', parameters: null },
       {
-        operation: 'CHANGE_ROOT',
-        call: 'CHROOT',
+        privilegeOperation: 'CHANGE_ROOT',
+        privilegeCall: 'CHROOT',
         errno: null,
         arguments: ['path="below"'],
         directory: folder,
@@ -242,16 +262,16 @@ describe('the tracker privilege', () => {
     expect(events).toMatchObject([
       {
         ...done,
-        operation: 'WRITE_MEMORY',
+        privilegeOperation: 'WRITE_MEMORY',
         result: '8',
         arguments: [`pid=${String(child)}`, 'liovcnt=1', 'riovcnt=1'],
       },
-      { ...done, operation: 'READ_MEMORY', result: '8' },
-      { operation: 'READ_MEMORY', errno: 'ESRCH', targetPid: null, targetComm: null },
-      { ...done, operation: 'TAKE_DESCRIPTOR', call: 'PIDFD_GETFD', resolvedState: 'ANONYMOUS' },
+      { ...done, privilegeOperation: 'READ_MEMORY', result: '8' },
+      { privilegeOperation: 'READ_MEMORY', errno: 'ESRCH', targetPid: null, targetComm: null },
+      { ...done, privilegeOperation: 'TAKE_DESCRIPTOR', privilegeCall: 'PIDFD_GETFD', resolvedState: 'ANONYMOUS' },
       {
         ...done,
-        operation: 'TRACE',
+        privilegeOperation: 'TRACE',
         command: 'PTRACE_SEIZE',
         flags: ['PTRACE_O_TRACEEXEC', 'PTRACE_O_EXITKILL'],
         arguments: [`pid=${String(child)}`, 'options=PTRACE_O_TRACEEXEC|PTRACE_O_EXITKILL'],
@@ -268,18 +288,18 @@ describe('the tracker privilege', () => {
   it('reports memfds, keys, BPF, modules, kexec and performance counters by what they are called with', async () => {
     const calls = [
       {
-        operation: 'CREATE_MEMFD',
+        privilegeOperation: 'CREATE_MEMFD',
         arguments: ['name="secret"', 'flags=MFD_CLOEXEC|MFD_ALLOW_SEALING'],
         objectName: 'secret',
       },
-      { call: 'MEMFD_CREATE', arguments: ['name=?', 'flags=0'], objectName: null },
-      { operation: 'USERFAULTFD', flags: ['UFFD_USER_MODE_ONLY', 'O_CLOEXEC'] },
-      { operation: 'KEY', command: 'KEYCTL_JOIN_SESSION_KEYRING', objectName: 'eunomia-ring' },
-      { call: 'ADD_KEY', objectType: 'user', objectName: 'eunomia:key', command: null },
-      { call: 'REQUEST_KEY', objectType: 'user', objectName: 'eunomia:none' },
+      { privilegeCall: 'MEMFD_CREATE', arguments: ['name=?', 'flags=0'], objectName: null },
+      { privilegeOperation: 'USERFAULTFD', flags: ['UFFD_USER_MODE_ONLY', 'O_CLOEXEC'] },
+      { privilegeOperation: 'KEY', command: 'KEYCTL_JOIN_SESSION_KEYRING', objectName: 'eunomia-ring' },
+      { privilegeCall: 'ADD_KEY', objectType: 'user', objectName: 'eunomia:key', command: null },
+      { privilegeCall: 'REQUEST_KEY', objectType: 'user', objectName: 'eunomia:none' },
       { command: 'KEYCTL_CLEAR', arguments: ['key=-3'] },
       {
-        operation: 'BPF',
+        privilegeOperation: 'BPF',
         command: 'BPF_MAP_CREATE',
         objectType: 'BPF_MAP_TYPE_ARRAY',
         objectName: 'counts',
@@ -287,16 +307,25 @@ describe('the tracker privilege', () => {
       },
       { command: 'BPF_PROG_LOAD', objectType: 'BPF_PROG_TYPE_SOCKET_FILTER', objectName: 'nothing' },
       { command: 'BPF_OBJ_GET', path: '/no/such/pin', objectType: null },
-      { operation: 'LOAD_MODULE', call: 'INIT_MODULE', parameters: 'a=1' },
-      { call: 'FINIT_MODULE', parameters: 'b=2', flags: ['MODULE_INIT_IGNORE_MODVERSIONS'], resolved: '/etc/hostname' },
-      { operation: 'UNLOAD_MODULE', objectName: 'no_such_module', flags: ['O_NONBLOCK'] },
-      { operation: 'KEXEC', call: 'KEXEC_LOAD', arguments: ['entry=0x0', 'nr_segments=0', 'flags=0x100000'] },
-      { call: 'KEXEC_FILE_LOAD', parameters: 'run', flags: ['0x100000'] },
-      { operation: 'PERF_EVENT', targetPid: process.pid, flags: ['PERF_FLAG_FD_CLOEXEC'] },
+      { privilegeOperation: 'LOAD_MODULE', privilegeCall: 'INIT_MODULE', parameters: 'a=1' },
+      {
+        privilegeCall: 'FINIT_MODULE',
+        parameters: 'b=2',
+        flags: ['MODULE_INIT_IGNORE_MODVERSIONS'],
+        resolved: '/etc/hostname',
+      },
+      { privilegeOperation: 'UNLOAD_MODULE', objectName: 'no_such_module', flags: ['O_NONBLOCK'] },
+      {
+        privilegeOperation: 'KEXEC',
+        privilegeCall: 'KEXEC_LOAD',
+        arguments: ['entry=0x0', 'nr_segments=0', 'flags=0x100000'],
+      },
+      { privilegeCall: 'KEXEC_FILE_LOAD', parameters: 'run', flags: ['0x100000'] },
+      { privilegeOperation: 'PERF_EVENT', targetPid: process.pid, flags: ['PERF_FLAG_FD_CLOEXEC'] },
       ...(process.arch === 'x64'
         ? [
-            { operation: 'IO_PORTS', call: 'IOPL', arguments: ['level=0'] },
-            { call: 'IOPERM', arguments: ['from=0', 'num=1', 'turn_on=0'] },
+            { privilegeOperation: 'IO_PORTS', privilegeCall: 'IOPL', arguments: ['level=0'] },
+            { privilegeCall: 'IOPERM', arguments: ['from=0', 'num=1', 'turn_on=0'] },
           ]
         : []),
     ];
@@ -308,10 +337,10 @@ describe('the tracker privilege', () => {
 
   itNarrow('reports 32-bit calls, with ids of 16 bits widened', async () => {
     await exactly('compat', [
-      { call: 'UNSHARE', flags: ['CLONE_NEWUTS'] },
+      { privilegeCall: 'UNSHARE', flags: ['CLONE_NEWUTS'] },
       { command: 'PR_CAPBSET_DROP', arguments: ['cap=CAP_SYS_BOOT'] },
-      { call: 'SETRESUID', arguments: ['ruid=-1', 'euid=1000', 'suid=-1'] },
-      { call: 'SETRESUID', arguments: ['ruid=-1', 'euid=0', 'suid=-1'] },
+      { privilegeCall: 'SETRESUID', arguments: ['ruid=-1', 'euid=1000', 'suid=-1'] },
+      { privilegeCall: 'SETRESUID', arguments: ['ruid=-1', 'euid=0', 'suid=-1'] },
       { command: 'PTRACE_ATTACH', arguments: ['pid=4000000'] },
     ]);
   });
@@ -322,8 +351,8 @@ describe('the tracker privilege', () => {
       ['ids', { operations: ['SET_UID'] }, undefined, 6],
       ['namespaces', { operations: ['CLONE'], failedOnly: true }, undefined, 2],
       ['trace', { operations: ['TRACE'], routine: true }, undefined, 7],
-      ['ids', {}, 'operation == "SET_GID"', 4],
-      ['ids', {}, 'call == "SETRESUID" || call == "SETREUID"', 3],
+      ['ids', {}, 'privilegeOperation == "SET_GID"', 4],
+      ['ids', {}, 'privilegeCall == "SETRESUID" || privilegeCall == "SETREUID"', 3],
       ['ids', {}, 'errno == "EPERM"', 1],
       ['ids', {}, 'euidBefore != 0', 2],
       ['ids', {}, 'euidBefore == 0 && euidAfter == 1001', 1],
@@ -347,13 +376,16 @@ describe('the tracker privilege', () => {
     const pid = sleeper.pid ?? 0;
     const tracked = await startTracker('privilege', { pids: [pid] });
     await run(program, ['seize', String(pid)]);
-    expect(await tracked.next(({ call }) => call === 'PTRACE')).toMatchObject({ targetPid: pid, targetComm: 'sleep' });
+    expect(await tracked.next(({ privilegeCall: call }) => call === 'PTRACE')).toMatchObject({
+      targetPid: pid,
+      targetComm: 'sleep',
+    });
     expect(await tracked.stop()).toHaveLength(1);
     sleeper.kill();
     const changed = await startTracker('privilege', { uids: [1000] });
     await run(program, ['ids']);
     const events = (await changed.stop()).filter(({ process: { comm } }) => comm === 'privileged');
-    expect(events.map(({ call, process: { uid } }) => [call, uid])).toEqual([
+    expect(events.map(({ privilegeCall: call, process: { uid } }) => [call, uid])).toEqual([
       ['SETRESUID', 1000],
       ['SETRESUID', 1000],
       ['SETUID', 1000],
@@ -398,11 +430,11 @@ describe('the same calls, seen by strace', () => {
       });
     const ours = (await tracked.stop())
       .filter(
-        ({ process: { comm }, operation }) =>
+        ({ process: { comm }, privilegeOperation: operation }) =>
           comm === 'privileged' && !/CLONE|MODULE|KEXEC|IO_PORTS/.test(String(operation)),
       )
       .map((event) => {
-        const call = String(event['call']).toLowerCase();
+        const call = String(event['privilegeCall']).toLowerCase();
         const args = event['arguments'] as string[];
         const said = idCall.test(call)
           ? args.map((text) => text.split('=')[1] ?? '')

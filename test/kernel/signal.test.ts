@@ -134,15 +134,15 @@ describe('the tracker signal', () => {
       targetContainerName: null,
       toThread: false,
       requestedPid: null,
-      call: null,
+      signalCall: null,
     };
     const usr1 = await signal.next(to(pid, 'SIGUSR1'));
-    expect(usr1).toMatchObject({ ...common, result: 'DELIVERED', handler: 'FUNCTION' });
+    expect(usr1).toMatchObject({ ...common, signalResult: 'DELIVERED', handler: 'FUNCTION' });
     expect(String(usr1['targetStartTime']) < usr1.time).toBe(true);
     expect(usr1['targetCgroupId']).toBe(usr1.cgroupId);
-    expect(await signal.next(to(pid, 'SIGUSR2'))).toMatchObject({ result: 'IGNORED', handler: 'IGNORE' });
-    expect(await signal.next(to(pid, 'SIGHUP'))).toMatchObject({ result: 'DELIVERED', handler: 'DEFAULT' });
-    expect(await signal.next(to(pid, 'SIGHUP'))).toMatchObject({ result: 'ALREADY_PENDING' });
+    expect(await signal.next(to(pid, 'SIGUSR2'))).toMatchObject({ signalResult: 'IGNORED', handler: 'IGNORE' });
+    expect(await signal.next(to(pid, 'SIGHUP'))).toMatchObject({ signalResult: 'DELIVERED', handler: 'DEFAULT' });
+    expect(await signal.next(to(pid, 'SIGHUP'))).toMatchObject({ signalResult: 'ALREADY_PENDING' });
     await end();
   });
 
@@ -205,22 +205,29 @@ describe('the tracker signal', () => {
     const { pid, stdout } = await work('fail');
     expect(stdout.split('\n').map(Number)).toEqual([-3, -3, -3, -3, -3, -9, -3, -22, -3]);
     const no = 0x3ffffff;
-    const failed = { senderPid: pid, targetPid: null, targetComm: null, targetUid: null, code: null, result: null };
+    const failed = {
+      senderPid: pid,
+      targetPid: null,
+      targetComm: null,
+      targetUid: null,
+      code: null,
+      signalResult: null,
+    };
     for (const expected of [
-      { call: 'KILL', signal: 'SIGTERM', errno: 'ESRCH', requestedPid: no, toThread: false },
-      { call: 'TKILL', signal: 'SIGRTMIN-1', errno: 'ESRCH', requestedPid: no, toThread: true },
-      { call: 'TGKILL', signal: 'SIGKILL', errno: 'ESRCH', requestedPid: no - 1, toThread: true },
-      { call: 'RT_SIGQUEUEINFO', signal: 'SIGRTMIN+6', errno: 'ESRCH', requestedPid: no },
-      { call: 'RT_TGSIGQUEUEINFO', signal: 'SIGRTMIN+7', errno: 'ESRCH', requestedPid: no - 1 },
-      { call: 'PIDFD_SEND_SIGNAL', signal: 'SIGUSR1', errno: 'EBADF', requestedPid: null },
-      { call: 'KILL', signal: null, errno: 'ESRCH', requestedPid: no },
-      { call: 'KILL', signal: '99', errno: 'EINVAL', requestedPid: 0 },
-      { call: 'KILL', signal: 'SIGINT', errno: 'ESRCH', requestedPid: -no },
+      { signalCall: 'KILL', signal: 'SIGTERM', errno: 'ESRCH', requestedPid: no, toThread: false },
+      { signalCall: 'TKILL', signal: 'SIGRTMIN-1', errno: 'ESRCH', requestedPid: no, toThread: true },
+      { signalCall: 'TGKILL', signal: 'SIGKILL', errno: 'ESRCH', requestedPid: no - 1, toThread: true },
+      { signalCall: 'RT_SIGQUEUEINFO', signal: 'SIGRTMIN+6', errno: 'ESRCH', requestedPid: no },
+      { signalCall: 'RT_TGSIGQUEUEINFO', signal: 'SIGRTMIN+7', errno: 'ESRCH', requestedPid: no - 1 },
+      { signalCall: 'PIDFD_SEND_SIGNAL', signal: 'SIGUSR1', errno: 'EBADF', requestedPid: null },
+      { signalCall: 'KILL', signal: null, errno: 'ESRCH', requestedPid: no },
+      { signalCall: 'KILL', signal: '99', errno: 'EINVAL', requestedPid: 0 },
+      { signalCall: 'KILL', signal: 'SIGINT', errno: 'ESRCH', requestedPid: -no },
     ])
       expect(await signal.next(by(pid))).toMatchObject({ ...failed, ...expected });
     const refused = await work('refused', 1);
     expect(await signal.next(by(refused.pid))).toMatchObject({
-      call: 'KILL',
+      signalCall: 'KILL',
       errno: 'EPERM',
       signal: 'SIGKILL',
       requestedPid: 1,
@@ -232,7 +239,7 @@ describe('the tracker signal', () => {
     const signal = await startTracker('signal', mine);
     const { pid, stdout } = await work('compat');
     expect(stdout).toBe('-3');
-    expect(await signal.next(by(pid))).toMatchObject({ call: 'KILL', errno: 'ESRCH', requestedPid: 0x3ffffff });
+    expect(await signal.next(by(pid))).toMatchObject({ signalCall: 'KILL', errno: 'ESRCH', requestedPid: 0x3ffffff });
   });
 
   it('leaves failed calls out where they are not asked for, and does not attach for them', async () => {

@@ -84,7 +84,8 @@ async function accessed(args: readonly (string | number)[], options: TrackOption
   const events = (await tracked.stop()).filter(({ process: { comm } }) => comm === 'parameters');
   return { pid, events, lines: stdout.split('\n'), stats: await tracked.stats() };
 }
-const brief = (events: readonly Seen[]) => events.map((e) => [e['operation'], e['name'], e['oldValue'], e['newValue']]);
+const brief = (events: readonly Seen[]) =>
+  events.map((e) => [e['sysctlOperation'], e['name'], e['oldValue'], e['newValue']]);
 
 describe('the tracker sysctl', () => {
   it('reports a write with the values before and after, which are those of /proc/sys', async () => {
@@ -161,8 +162,8 @@ describe('the tracker sysctl', () => {
       ['name == "kernel/hostname"', 1],
       ['name.startsWith("net/")', 2],
       ['newValue == "1" && oldValue == "0"', 1],
-      ['operation == "READ"', 0],
-      ['operation == "WRITE" && newValue != null', 3],
+      ['sysctlOperation == "READ"', 0],
+      ['sysctlOperation == "WRITE" && newValue != null', 3],
       ['process.comm == "other"', 0],
     ] as const) {
       const { events, stats } = await accessed(writes, { where });

@@ -24,7 +24,7 @@ async function closedPort(host: string): Promise<number> {
   return port;
 }
 
-const at = (operation: string, pid: number) => (e: Seen) => e['operation'] === operation && e.process.pid === pid;
+const at = (operation: string, pid: number) => (e: Seen) => e['tcpOperation'] === operation && e.process.pid === pid;
 
 /** One blocking connection between two processes of workload.c with exact amounts both ways. */
 async function exchange(
@@ -108,8 +108,8 @@ describe('the tracker tcp', () => {
     server.close();
     const sides = [await tcp.next((e) => e['remotePort'] === port), await tcp.next((e) => e['localPort'] === port)];
     expect(sides).toMatchObject([
-      { operation: 'CLOSE', sentBytes: String(up), receivedBytes: String(down), durationNs: null },
-      { operation: 'CLOSE', sentBytes: String(down), receivedBytes: String(up), durationNs: null },
+      { tcpOperation: 'CLOSE', sentBytes: String(up), receivedBytes: String(down), durationNs: null },
+      { tcpOperation: 'CLOSE', sentBytes: String(down), receivedBytes: String(up), durationNs: null },
     ]);
   });
 
@@ -119,7 +119,7 @@ describe('the tracker tcp', () => {
     const socket = connect(port, '127.0.0.1');
     await once(server, 'connection');
     await once(socket, 'connect');
-    expect(await tcp.next((e) => e['operation'] === 'ACCEPT' && e['localPort'] === port)).toMatchObject({
+    expect(await tcp.next((e) => e['tcpOperation'] === 'ACCEPT' && e['localPort'] === port)).toMatchObject({
       ipVersion: 4,
       localAddress: '127.0.0.1',
       remoteAddress: '127.0.0.1',
@@ -145,8 +145,8 @@ describe('the tracker tcp', () => {
     await once(server, 'close');
     // A client's side ends in TIME_WAIT, which is its CLOSE; ask until the kernel has told all.
     for (let i = 0; i < count; i++) {
-      await tcp.next((e) => e['operation'] === 'CLOSE' && e['remotePort'] === port);
-      await tcp.next((e) => e['operation'] === 'CLOSE' && e['localPort'] === port);
+      await tcp.next((e) => e['tcpOperation'] === 'CLOSE' && e['remotePort'] === port);
+      await tcp.next((e) => e['tcpOperation'] === 'CLOSE' && e['localPort'] === port);
     }
     const events = (await tcp.stop()).filter((e) => e['remotePort'] === port || e['localPort'] === port);
     for (const [operation, side] of [
@@ -155,10 +155,10 @@ describe('the tracker tcp', () => {
       ['CLOSE', 'localPort'],
       ['CLOSE', 'remotePort'],
     ] as const) {
-      expect(events.filter((e) => e['operation'] === operation && e[side] === port)).toHaveLength(count);
+      expect(events.filter((e) => e['tcpOperation'] === operation && e[side] === port)).toHaveLength(count);
     }
     const sent = events
-      .filter((e) => e['operation'] === 'CLOSE' && e['remotePort'] === port)
+      .filter((e) => e['tcpOperation'] === 'CLOSE' && e['remotePort'] === port)
       .map((e) => Number(e['sentBytes']));
     expect(sent.sort((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, i) => i * 1000));
     expect(events).toHaveLength(4 * count);
@@ -198,7 +198,7 @@ describe('the tracker tcp', () => {
     const { stdout } = await ended(start('unshare', ['--net', await workloadPath(), 'connect', '192.0.2.1', '80']));
     expect(stdout).toBe('-101');
     expect(await tcp.next((e) => e['remoteAddress'] === '192.0.2.1')).toMatchObject({
-      operation: 'CONNECT_FAILED',
+      tcpOperation: 'CONNECT_FAILED',
       errno: 'ENETUNREACH',
       remotePort: 80,
     });
@@ -247,7 +247,9 @@ describe('the tracker tcp', () => {
       remoteAddress: '127.0.0.1',
       remotePort: Number(stdout),
     });
-    const operations = (await tcp.stop()).filter(({ process: { pid: of } }) => of === pid).map((e) => e['operation']);
+    const operations = (await tcp.stop())
+      .filter(({ process: { pid: of } }) => of === pid)
+      .map((e) => e['tcpOperation']);
     expect(operations.filter((operation) => operation === 'CONNECT_FAILED')).toHaveLength(1);
     expect(operations.filter((operation) => operation === 'CONNECT')).toHaveLength(1);
   });
@@ -262,11 +264,11 @@ describe('the tracker tcp', () => {
     socket.on('error', () => {});
     socket.write('12345');
     await new Promise((resolve) => socket.once('close', resolve));
-    expect(await tcp.next((e) => e['operation'] === 'CLOSE' && e['localPort'] === port)).toMatchObject({
+    expect(await tcp.next((e) => e['tcpOperation'] === 'CLOSE' && e['localPort'] === port)).toMatchObject({
       receivedBytes: '5',
       sentBytes: '0',
     });
-    expect(await tcp.next((e) => e['operation'] === 'CLOSE' && e['remotePort'] === port)).toMatchObject({
+    expect(await tcp.next((e) => e['tcpOperation'] === 'CLOSE' && e['remotePort'] === port)).toMatchObject({
       sentBytes: '5',
       receivedBytes: '0',
     });
@@ -281,18 +283,18 @@ describe('the tracker tcp', () => {
     await work('connect', '127.0.0.1', refused);
     await closes.next((e) => e['remotePort'] === port);
     await closes.next((e) => e['localPort'] === port);
-    expect((await closes.stop()).map((e) => e['operation'])).toEqual(['CLOSE', 'CLOSE']);
-    expect((await both.stop()).map((e) => e['operation'])).toEqual(['CONNECT', 'CONNECT_FAILED']);
+    expect((await closes.stop()).map((e) => e['tcpOperation'])).toEqual(['CLOSE', 'CLOSE']);
+    expect((await both.stop()).map((e) => e['tcpOperation'])).toEqual(['CONNECT', 'CONNECT_FAILED']);
   });
 
   it('filters by the process that connected, also where the kernel acts for it later', async () => {
     const { server, port } = await listen('127.0.0.1', (socket) => socket.end('bye'));
     const tcp = await startTracker('tcp', { pids: [process.pid], descendants: false });
     const { pid } = await work('talk', '127.0.0.1', port, 0, 3);
-    await tcp.next((e) => e['operation'] === 'CLOSE' && e['localPort'] === port);
+    await tcp.next((e) => e['tcpOperation'] === 'CLOSE' && e['localPort'] === port);
     server.close();
     const events = (await tcp.stop()).filter((e) => e['localPort'] === port || e['remotePort'] === port);
-    expect(events.map((e) => e['operation'])).toEqual(['ACCEPT', 'CLOSE']);
+    expect(events.map((e) => e['tcpOperation'])).toEqual(['ACCEPT', 'CLOSE']);
     expect(events.every((e) => e.process.pid === process.pid && e.process.pid !== pid)).toBe(true);
   });
 });

@@ -80,13 +80,13 @@ describe('the tracker tcpreset', () => {
     expect([of(ports.port, 'SENT').length, of(ports.port, 'RECEIVED').length]).toEqual([3 * times, 3 * times]);
     const loopback = { ipVersion: 4, localAddress: '127.0.0.1', remoteAddress: '127.0.0.1' };
     const server = { ...loopback, process: { pid, comm: 'node' }, localPort: ports.port };
-    const client = { ...loopback, process: { pid, comm: 'node' }, remotePort: ports.port, reason: null };
+    const client = { ...loopback, process: { pid, comm: 'node' }, remotePort: ports.port, resetReason: null };
     for (const [list, reason] of [
       [ports.unread, 'TCP_ABORT_ON_CLOSE'],
       [ports.lingering, expect.stringMatching(/^TCP_(STATE|ABORT_ON_LINGER)$/) as string],
     ] as const)
       for (const port of list) {
-        expect(of(port, 'SENT')).toMatchObject([{ ...server, remotePort: port, state: 'CLOSE', reason }]);
+        expect(of(port, 'SENT')).toMatchObject([{ ...server, remotePort: port, state: 'CLOSE', resetReason: reason }]);
         expect(of(port, 'RECEIVED')).toMatchObject([{ ...client, localPort: port, state: 'ESTABLISHED' }]);
       }
     const refused = events.filter((e) => e['state'] === null || e['state'] === 'SYN_SENT');
@@ -95,7 +95,7 @@ describe('the tracker tcpreset', () => {
         ...loopback,
         localPort: ports.port,
         state: null,
-        reason: 'NO_SOCKET',
+        resetReason: 'NO_SOCKET',
         process: { pid: 0, comm: '' },
         container: null,
       })),
@@ -119,12 +119,12 @@ describe('the tracker tcpreset', () => {
       [mine, 5],
       [{ ...mine, options: { directions: ['SENT'] } }, 2],
       [{ ...mine, where: 'direction == "RECEIVED"' }, 3],
-      [{ where: 'reason == "NO_SOCKET"' }, 1],
-      [{ where: 'reason == "TCP_ABORT_ON_CLOSE"' }, 1],
-      [{ where: 'reason.startsWith("NO_SO")' }, 1],
-      [{ where: 'reason == null' }, 3],
-      [{ ...mine, where: 'reason != "TCP_STATE"' }, 1],
-      [{ ...mine, where: '!(reason == "TCP_STATE")' }, 4],
+      [{ where: 'resetReason == "NO_SOCKET"' }, 1],
+      [{ where: 'resetReason == "TCP_ABORT_ON_CLOSE"' }, 1],
+      [{ where: 'resetReason.startsWith("NO_SO")' }, 1],
+      [{ where: 'resetReason == null' }, 3],
+      [{ ...mine, where: 'resetReason != "TCP_STATE"' }, 1],
+      [{ ...mine, where: '!(resetReason == "TCP_STATE")' }, 4],
       [{ ...mine, where: 'localAddress == "10.0.0.1"' }, 0],
       [{ pids: [process.pid], descendants: false }, 0],
       [{ comms: ['nobody'] }, 0],

@@ -110,8 +110,8 @@ describe('the tracker tcpretrans', () => {
     }
     expect(Math.max(...events.map((e) => Number(e['retransmits'])))).toBe(segments);
     expect(counted('TcpExt.TCPFastRetrans')).toBeGreaterThan(0);
-    expect(events.filter((e) => e['reason'] === 'FAST').length).toBeGreaterThan(0);
-    const probes = events.filter((e) => e['reason'] === 'TAIL_LOSS_PROBE');
+    expect(events.filter((e) => e['retransmitReason'] === 'FAST').length).toBeGreaterThan(0);
+    const probes = events.filter((e) => e['retransmitReason'] === 'TAIL_LOSS_PROBE');
     expect(sum(probes, 'segments')).toBe(counted('TcpExt.TCPLossProbes'));
   });
 
@@ -121,7 +121,7 @@ describe('the tracker tcpretrans', () => {
     const before = await netns.counters();
     const { timeout, talking } = await dropping(['--dport', String(port), ...big], async () => {
       const talking = netns.run(program, 'talk', '127.0.0.1', port, 1000, 0);
-      return { talking, timeout: await tracked.next((e) => e['reason'] === 'TIMEOUT') };
+      return { talking, timeout: await tracked.next((e) => e['retransmitReason'] === 'TIMEOUT') };
     });
     expect([(await talking).code, (await over).code]).toEqual([0, 0]);
     const after = await netns.counters();
@@ -131,7 +131,11 @@ describe('the tracker tcpretrans', () => {
       payloadBytes: '1000',
     });
     expect(after.get('TcpExt.TCPTimeouts')).toBeGreaterThan(before.get('TcpExt.TCPTimeouts') ?? 0);
-    expect(events[0]).toMatchObject({ reason: 'TAIL_LOSS_PROBE', segments: 1, sequence: timeout['sequence'] });
+    expect(events[0]).toMatchObject({
+      retransmitReason: 'TAIL_LOSS_PROBE',
+      segments: 1,
+      sequence: timeout['sequence'],
+    });
   });
 
   it.each([
@@ -147,7 +151,7 @@ describe('the tracker tcpretrans', () => {
       return { event: await tracked.next((e) => e[port_] === port), client };
     });
     expect(event).toMatchObject({
-      reason: 'HANDSHAKE',
+      retransmitReason: 'HANDSHAKE',
       state: flags === 'SYN' ? 'SYN_SENT' : 'SYN_RECV',
       process: { pid: flags === 'SYN' ? client.pid : server, comm: 'workload' },
       segments: 1,
@@ -196,7 +200,7 @@ describe('the tracker tcpretrans', () => {
       [{ comms: ['nobody'] }, false],
       [{ ...mine, options: { reasons: ['HANDSHAKE'] } }, false],
       [{ ...mine, where: 'remoteAddress == "127.0.0.2"' }, false],
-      [{ ...mine, where: 'reason == "OTHER"' }, false],
+      [{ ...mine, where: 'retransmitReason == "OTHER"' }, false],
       [{ ...mine, where: 'localPort == 1' }, false],
       [{ ...mine, where: 'state == "LISTEN"' }, false],
     ] as const)

@@ -74,7 +74,7 @@ describe('the tracker unix', () => {
         peerContainerId: null,
       };
       const requestedPath = how === 'call' ? common.path : null;
-      const at = (operation: string) => run.events.filter((event) => event['operation'] === operation);
+      const at = (operation: string) => run.events.filter((event) => event['unixOperation'] === operation);
       expect(at('CONNECT')).toMatchObject([
         { ...common, requestedPath, process: { pid: client, comm: 'unixload' }, peerPid: server, peerTid: server },
       ]);
@@ -95,7 +95,7 @@ describe('the tracker unix', () => {
 
   itNarrow('reports calls of the 32-bit ABI', async () => {
     const { events, name, pids } = await connection({ how: 'narrow' });
-    expect(events.map((e) => [e['operation'], e['path'], e.process.pid, e['peerPid']])).toEqual(
+    expect(events.map((e) => [e['unixOperation'], e['path'], e.process.pid, e['peerPid']])).toEqual(
       expect.arrayContaining([
         ['CONNECT', name, pids.client, pids.server],
         ['ACCEPT', name, pids.server, pids.client],
@@ -107,7 +107,7 @@ describe('the tracker unix', () => {
     const name = fresh();
     const called = name.replace(`${scratch}/`, '../' + scratch.split('/').at(-1) + '/');
     const { events } = await connection({ name, called });
-    expect(events.find((event) => event['operation'] === 'CONNECT')).toMatchObject({
+    expect(events.find((event) => event['unixOperation'] === 'CONNECT')).toMatchObject({
       path: name,
       requestedPath: called,
     });
@@ -118,7 +118,7 @@ describe('the tracker unix', () => {
     expect(told.client).toBe(0);
     expect(events).toMatchObject([
       {
-        operation: 'CONNECT',
+        unixOperation: 'CONNECT',
         path: name,
         socketType: 'SOCK_DGRAM',
         process: { pid: pids.client },
@@ -138,7 +138,7 @@ describe('the tracker unix', () => {
       expect(stdout).toMatch(path.startsWith('@') ? /^-111 / : /^-2 /);
       const fields = { errno, path, requestedPath: path, abstract: path.startsWith('@'), peerPid: null };
       expect(await tracked.next((event) => event.process.pid === pid)).toMatchObject({
-        operation: 'CONNECT',
+        unixOperation: 'CONNECT',
         ...fields,
       });
     }
@@ -149,7 +149,7 @@ describe('the tracker unix', () => {
     for (const [options, seen] of [
       [mine, ['ACCEPT', 'CONNECT']],
       [{ ...mine, options: { operations: ['ACCEPT'] } }, ['ACCEPT']],
-      [{ ...mine, where: 'operation == "CONNECT"' }, ['CONNECT']],
+      [{ ...mine, where: 'unixOperation == "CONNECT"' }, ['CONNECT']],
       [{ where: `path == "${name}"` }, ['ACCEPT', 'CONNECT']],
       [{ where: `requestedPath == "${name}"` }, ['CONNECT']],
       [{ ...mine, where: 'path.startsWith("/no/")' }, []],
@@ -161,7 +161,7 @@ describe('the tracker unix', () => {
       [{ pids: [process.pid], descendants: false }, []],
     ] as const) {
       const { events, stats } = await connection({ options: options as TrackOptions, name });
-      expect([options, events.map((event) => event['operation']).sort()]).toEqual([options, seen]);
+      expect([options, events.map((event) => event['unixOperation']).sort()]).toEqual([options, seen]);
       expect([options, stats.produced, stats.discarded]).toEqual([options, seen.length, 0]);
     }
   });
@@ -174,7 +174,7 @@ describe('the tracker unix', () => {
     const tracked = await startTracker('unix', { pids: [server.pid ?? 0] });
     const client = await run(program, ['connect', 'call', '1', name]);
     await served;
-    expect((await tracked.stop()).map((e) => [e['operation'], e.process.pid]).sort()).toEqual([
+    expect((await tracked.stop()).map((e) => [e['unixOperation'], e.process.pid]).sort()).toEqual([
       ['ACCEPT', server.pid],
       ['CONNECT', client.pid],
     ]);

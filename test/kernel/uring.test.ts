@@ -276,12 +276,12 @@ async function tcpOf(
   expect([code, stdout]).toEqual([0, stdout]);
   await until(
     'the closes',
-    () => tcp.events.filter((e) => e['operation'] === 'CLOSE' && e.process.pid === pid).length >= closes,
+    () => tcp.events.filter((e) => e['tcpOperation'] === 'CLOSE' && e.process.pid === pid).length >= closes,
   );
   return { events: (await tcp.stop()).filter((e) => e.process.pid === pid), out: numbers(stdout), pid };
 }
 const ports = (events: readonly Seen[], operation: string, side: string) =>
-  events.filter((e) => e['operation'] === operation).map((e) => e[side]);
+  events.filter((e) => e['tcpOperation'] === operation).map((e) => e[side]);
 
 describe.skipIf(!hasUring)('connections through io_uring', () => {
   it.each(['accept', 'multishot', 'direct-accept', 'mptcp-accept'])('are seen by tcp: %s', async (how) => {
@@ -296,8 +296,8 @@ describe.skipIf(!hasUring)('connections through io_uring', () => {
     const { events, out } = await tcpOf(['connect'], 0);
     expect(out.slice(0, 2)).toEqual([-101, -111]);
     expect(events).toMatchObject([
-      { operation: 'CONNECT_FAILED', errno: 'ENETUNREACH', remoteAddress: '255.255.255.255', remotePort: 9 },
-      { operation: 'CONNECT_FAILED', errno: 'ECONNREFUSED', remoteAddress: '127.0.0.1', remotePort: out[2] },
+      { tcpOperation: 'CONNECT_FAILED', errno: 'ENETUNREACH', remoteAddress: '255.255.255.255', remotePort: 9 },
+      { tcpOperation: 'CONNECT_FAILED', errno: 'ECONNREFUSED', remoteAddress: '127.0.0.1', remotePort: out[2] },
     ]);
   });
 });
@@ -317,10 +317,10 @@ describe.skipIf(!hasMptcp)('connections of MPTCP', () => {
   ])('from a client of %s have one event for each step at each end, and their bytes', async (_name, protocol) => {
     const { events, out } = await tcpOf(['mptcp', protocol], 2);
     const [port] = out;
-    expect(events.map((e) => e['operation']).sort()).toEqual(['ACCEPT', 'CLOSE', 'CLOSE', 'CONNECT']);
+    expect(events.map((e) => e['tcpOperation']).sort()).toEqual(['ACCEPT', 'CLOSE', 'CLOSE', 'CONNECT']);
     expect(ports(events, 'ACCEPT', 'localPort')).toEqual([port]);
     expect(ports(events, 'CONNECT', 'remotePort')).toEqual([port]);
-    const closes = events.filter((e) => e['operation'] === 'CLOSE');
+    const closes = events.filter((e) => e['tcpOperation'] === 'CLOSE');
     expect(closes.find((e) => e['remotePort'] === port)).toMatchObject({
       sentBytes: '5',
       receivedBytes: '7',

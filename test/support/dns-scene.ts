@@ -37,9 +37,9 @@ export function socket(kind: 'udp4' | 'udp6' = 'udp4'): Socket {
 }
 
 export const query = (name?: string) => (e: Seen) =>
-  e['operation'] === 'QUERY' && (name === undefined || e['name'] === name);
+  e['dnsOperation'] === 'QUERY' && (name === undefined || e['name'] === name);
 export const response = (name?: string) => (e: Seen) =>
-  e['operation'] === 'RESPONSE' && (name === undefined || e['name'] === name);
+  e['dnsOperation'] === 'RESPONSE' && (name === undefined || e['name'] === name);
 
 /** A message as it is sent over TCP. */
 export const framed = (message: Buffer) => Buffer.concat([numbers(message.length), message]);

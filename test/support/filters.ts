@@ -170,7 +170,7 @@ function leaves(pools: Pools): Readonly<Record<string, readonly Text[]>> {
       number('tcp.remotePort', pools.ports),
       address('tcp.localAddress', pools),
       address('tcp.remoteAddress', pools),
-      oneOf(['CONNECT', 'ACCEPT', 'CLOSE', 'CONNECT_FAILED']).map((one) => `tcp.operation == ${quote(one)}`),
+      oneOf(['CONNECT', 'ACCEPT', 'CLOSE', 'CONNECT_FAILED']).map((one) => `tcp.tcpOperation == ${quote(one)}`),
       oneOf(['tcp.ipVersion == 4', 'tcp.ipVersion == 6']),
     ],
     syscount: [

@@ -59,7 +59,7 @@ const opened = (path: string, flags: string[], errno: string | null = null): Tra
   event('open', { path, resolved: errno === null ? path : null, flags, errno });
 const tcp = (operation: string, more: Record<string, unknown> = {}): TraceEvent =>
   event('tcp', {
-    operation,
+    tcpOperation: operation,
     errno: null,
     localAddress: '10.0.0.1',
     localPort: 40_000,
@@ -163,7 +163,7 @@ describe('a report', () => {
 
   it('counts names that DNS was asked for, and how often and why there was no answer', () => {
     const dns = (operation: string, name: string | null, queryType: string | null, rcode: string | null = null) =>
-      event('dns', { operation, name, queryType, rcode });
+      event('dns', { dnsOperation: operation, name, queryType, rcode });
     const report = reportOf(
       [
         dns('QUERY', 'a.test', 'A'),

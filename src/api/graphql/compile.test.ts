@@ -12,7 +12,7 @@ const own: Readonly<Record<string, readonly string[]>> = {
   ExecEvent: ['errno', 'filename', 'args', 'argsTruncated', 'cwd', 'parentComm', 'pidNs'],
   ExitEvent: ['exitCode', 'signal', 'coreDumped', 'lifetimeNs'],
   OpenEvent: ['errno', 'fd', 'path', 'flags', 'mode'],
-  TcpEvent: ['operation', 'ipVersion', 'localPort', 'sentBytes'],
+  TcpEvent: ['tcpOperation', 'ipVersion', 'localPort', 'sentBytes'],
 };
 
 // Selections
@@ -141,7 +141,7 @@ function events(rate: number): fc.Arbitrary<unknown[]> {
     path: odd(text, rate),
     flags: odd(fc.array(text, { maxLength: 2 }), rate),
     mode: number,
-    operation: odd(fc.constantFrom('CONNECT', 'CLOSE'), rate),
+    tcpOperation: odd(fc.constantFrom('CONNECT', 'CLOSE'), rate),
     ipVersion: number,
     localPort: number,
     sentBytes: odd(fc.nat(), rate),

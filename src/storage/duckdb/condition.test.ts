@@ -87,7 +87,7 @@ function eventAt(i: number): TraceEvent {
     case 1:
       return eventWith('tcp', {
         ...shared,
-        operation: pick(['CONNECT', 'CLOSE'], n),
+        tcpOperation: pick(['CONNECT', 'CLOSE'], n),
         errno,
         ipVersion: 4,
         localAddress: pick(['10.0.0.1', '2001:db8::1'], n),

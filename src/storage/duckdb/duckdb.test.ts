@@ -386,6 +386,40 @@ describe('a table', () => {
     expect(rows).toHaveLength(1);
   });
 
+  it('of an older file has the fields under their names now, for all trackers', async () => {
+    const renamed = catalog.trackers.filter(({ formerNames }) => Object.keys(formerNames).length);
+    expect(renamed.length).toBeGreaterThan(0);
+    const path = await directory();
+    const fresh = opened(path);
+    const names = renamed.map(({ name }) => name);
+    const sink = await fresh.record(record('a', names));
+    const events = renamed.map(({ name, formerNames }, i) =>
+      eventWith(name, {
+        ...Object.fromEntries(Object.keys(formerNames).map((field) => [field, `${field} of ${name}`])),
+        time: `2026-01-31T08:15:30.${String(i).padStart(9, '0')}Z`,
+      }),
+    );
+    const clock = { seconds: 1_769_847_330, nanoseconds: 0 };
+    await sink.write(slicesOf([new RowBatch(events, { clock, seq: 0, lost: 0, lostFrom: 0, lostTo: 0 })]), null);
+    await sink.finish(end);
+    await fresh.close();
+    const file = await DuckDBInstance.create(join(path, 'eunomia.duckdb'));
+    const connection = await file.connect();
+    for (const { name, formerNames } of renamed)
+      for (const [now, then] of Object.entries(formerNames))
+        await connection.run(`ALTER TABLE "event_${name}" RENAME COLUMN "${now}" TO "${then}"`);
+    connection.closeSync();
+    file.closeSync();
+    for (const store of [opened(path), opened(path)]) {
+      const read = (await store.history(everything(names), firstOf(100))).events;
+      expect(read).toHaveLength(renamed.length);
+      for (const { event } of read)
+        for (const field of Object.keys(catalog.need(event.tracker).formerNames))
+          expect(Reflect.get(event, field)).toBe(`${field} of ${event.tracker}`);
+      await store.close();
+    }
+  });
+
   it('keeps a column whose type has changed under another name', () => {
     const there = new Map([
       ['exitCode', 'VARCHAR'],

@@ -17,6 +17,8 @@ export interface EventTable {
   readonly name: string;
   /** The tracker's own, after those that all tables have. */
   readonly own: readonly Column[];
+  /** Columns that had another name → that name. */
+  readonly former: Readonly<Record<string, string>>;
 }
 
 /** What all events have, in their order. Names with an underscore are no field's. Times are nanoseconds since 1970, UTC. */
@@ -47,11 +49,11 @@ export const processColumns: readonly Column[] = [
 const SHARED: ReadonlySet<string> = new Set(['tracker', 'time', 'bootNs', 'cgroupId', 'process', 'container']);
 
 /** Derived from the schema: a new tracker, or a new field, needs no word here. */
-export function tableOf({ name, eventType, fields }: CatalogTracker): EventTable {
+export function tableOf({ name, eventType, fields, formerNames }: CatalogTracker): EventTable {
   const own = fields
     .filter(({ path }) => !SHARED.has(path.split('.')[0] ?? path))
     .map(({ path, type }) => ({ name: path, kind: fieldType(type).column }));
-  return { tracker: name, eventType, name: `event_${name}`, own };
+  return { tracker: name, eventType, name: `event_${name}`, own, former: formerNames };
 }
 
 export const sqlTypes: Readonly<Record<ColumnKind, string>> = {
@@ -87,17 +89,21 @@ export function createTable(name: string, columns: readonly Column[]): string {
 
 /**
  * What makes a table that is there hold these columns too. A column whose type has changed is kept under another name, for what
- * it holds can no longer be read as the field; one that the tracker no longer has stays, and is null from now on.
+ * it holds can no longer be read as the field; one whose field has another name now gets that; one that the tracker no longer
+ * has stays, and is null from now on.
  */
 export function evolveTable(table: EventTable, there: ReadonlyMap<string, string>): string[] {
   return table.own.flatMap(({ name, kind }) => {
     const known = there.get(name);
     const type = sqlTypes[kind];
     if (known === type) return [];
+    const rename = (from: string, to: string) =>
+      `ALTER TABLE ${quote(table.name)} RENAME COLUMN ${quote(from)} TO ${quote(to)}`;
     const add = `ALTER TABLE ${quote(table.name)} ADD COLUMN ${quote(name)} ${type}`;
-    if (known === undefined) return [add];
+    const former = Object.hasOwn(table.former, name) ? table.former[name] : undefined;
+    if (known === undefined) return [former !== undefined && there.get(former) === type ? rename(former, name) : add];
     let old = `${name}_${known.toLowerCase()}`;
     while (there.has(old)) old = `${old}_`;
-    return [`ALTER TABLE ${quote(table.name)} RENAME COLUMN ${quote(name)} TO ${quote(old)}`, add];
+    return [rename(name, old), add];
   });
 }

@@ -134,7 +134,7 @@ describe('the line of an event', () => {
       {
         ...execEvent(timeAt(0)),
         tracker: 'tcp',
-        operation: 'CONNECT',
+        tcpOperation: 'CONNECT',
         remoteAddress: '10.0.0.1',
         remotePort: 80,
         localPort: 5,
@@ -145,7 +145,7 @@ describe('the line of an event', () => {
     const tags = events.map((event) => Object.keys(parse(writerOf().lineOf(event, 0)).tags));
     expect(tags).toEqual([
       ['host', 'session', 'tracker'],
-      ['host', 'session', 'tracker', 'operation'],
+      ['host', 'session', 'tracker', 'tcpOperation'],
       ['host', 'session', 'tracker', 'name', 'errno'],
     ]);
   });

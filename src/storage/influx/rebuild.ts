@@ -25,9 +25,11 @@ export class Rebuilder {
       container: null,
     };
     for (const column of this.#columns) {
-      const value = valueOf(column, columns);
       const [root = '', inner] = column.path.split('.');
       if (root === 'container') continue;
+      const { [root]: former } = this.#tracker.formerNames;
+      const value =
+        valueOf(column, columns) ?? (former === undefined ? null : valueOf({ ...column, name: former }, columns));
       if (inner === undefined) event[root] = value;
       else event[root] = { ...(event[root] as object | undefined), [inner]: value };
     }

@@ -150,7 +150,7 @@ export class EventCounts implements MetricsSource {
       {
         name: 'eunomia_event_kinds_total',
         type: 'counter',
-        help: 'Events by the value of an enumerated field, for example `operation` of tcp.',
+        help: 'Events by the value of an enumerated field, for example `tcpOperation` of tcp.',
         samples: merged(kinds),
       },
       {
