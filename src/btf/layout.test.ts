@@ -93,7 +93,12 @@ describe('a record layout', () => {
       coreDumped: 'bool',
       lifetimeNs: 'eu_duration_ns',
     });
-    expect(kinds('tcp')).toMatchObject({ operation: 'enum', family: 'u16', localAddress: 'eu_ip', sentBytes: 'u64' });
+    expect(kinds('tcp')).toMatchObject({
+      tcpOperation: 'enum',
+      family: 'u16',
+      localAddress: 'eu_ip',
+      sentBytes: 'u64',
+    });
     expect(layoutOf('tcp').fields.get('localAddress')?.size).toBe(16);
     expect([...(layoutOf('tcp').fields.get('tcpOperation')?.values ?? [])]).toEqual([
       [1, 'CONNECT'],
