@@ -28,6 +28,7 @@ const loads: Readonly<Record<string, Load>> = {
   exit: { kind: 'executed', calls: 600 },
   fileio: { kind: 'cached', calls: 100_000 },
   fsop: { kind: 'removed', calls: 50_000 },
+  ipc: { kind: 'sought', calls: 50_000 },
   mount: { kind: 'unmounted', calls: 50_000 },
   open: { kind: 'opened', calls: 20_000 },
   privilege: { kind: 'empowered', calls: 50_000 },

@@ -14,10 +14,10 @@
  * `asked` (a DNS query over loopback, and its response: four calls), `empowered` (capset of the capabilities that it has),
  * `greeted` (a ClientHello over a new TCP connection), `cached` and `fetched` (pread of 4 KiB of a file from memory and, with
  * O_DIRECT, from its disk), `exchanged` (a byte over a TCP connection and back), `flooded` (a datagram to a UDP socket of its
- * own whose buffer is full), `misdialled` (connect to a Unix domain socket that does not exist), `switched` (a byte to another
- * process on the same CPU and back), `tuned` (a write of the value that vm/swappiness has), `probed` (access to /dev/kmsg),
- * `trivial` (getppid) or, of a process for
- * these alone, `forbidden` (acct, which a seccomp filter of its own refuses) and `permitted` (getppid, which that filter allows).
+ * own whose buffer is full), `misdialled` (connect to a Unix domain socket that does not exist), `sought` (msgget of a key
+ * that nothing has), `switched` (a byte to another process on the same CPU and back), `tuned` (a write of the value that
+ * vm/swappiness has), `probed` (access to /dev/kmsg), `trivial` (getppid) or, of a process for these alone,
+ * `forbidden` (acct, which a seccomp filter of its own refuses) and `permitted` (getppid, which that filter allows).
  *
  * A `paced` that cannot keep up makes all its calls none the less, later. The answer is one line: the calls made, the
  * nanoseconds that they took, and (`free`) the median over the slices of what a thousand calls take, which tells what a call
@@ -181,6 +181,12 @@ static void exchanged(void)
 	if (write(client, &byte, 1) != 1 || read(server, &byte, 1) != 1 || write(server, &byte, 1) != 1 ||
 	    read(client, &byte, 1) != 1)
 		fail("exchange");
+}
+
+static void sought(void)
+{
+	if (msgget(0x7fffff01, 0) != -1)
+		fail("sought");
 }
 
 static void misdialled(void)
@@ -465,14 +471,18 @@ static const struct kind {
 	const char *name;
 	void (*call)(void);
 	uint64_t slice; /* calls between two looks at the clock */
-} kinds[] = { { "opened", opened, 1000 },        { "refused", refused, 1000 },     { "trivial", trivial, 1000 },
-	      { "executed", executed, 10 },      { "connected", connected, 10 },   { "signalled", signalled, 1000 },
-	      { "removed", removed, 1000 },      { "unmounted", unmounted, 1000 }, { "bound", bound, 100 },
-	      { "empowered", empowered, 1000 },  { "asked", asked, 100 },          { "greeted", greeted, 10 },
-	      { "cached", cached, 1000 },        { "fetched", fetched, 100 },      { "switched", switched, 100 },
-	      { "tuned", tuned, 100 },           { "probed", probed, 1000 },       { "forbidden", forbidden, 1000 },
-	      { "permitted", permitted, 1000 },  { "flooded", flooded, 1000 },     { "exchanged", exchanged, 100 },
-	      { "misdialled", misdialled, 1000 } };
+} kinds[] = { { "opened", opened, 1000 },       { "refused", refused, 1000 },
+	      { "trivial", trivial, 1000 },     { "executed", executed, 10 },
+	      { "connected", connected, 10 },   { "signalled", signalled, 1000 },
+	      { "removed", removed, 1000 },     { "unmounted", unmounted, 1000 },
+	      { "bound", bound, 100 },          { "empowered", empowered, 1000 },
+	      { "asked", asked, 100 },          { "greeted", greeted, 10 },
+	      { "cached", cached, 1000 },       { "fetched", fetched, 100 },
+	      { "switched", switched, 100 },    { "tuned", tuned, 100 },
+	      { "probed", probed, 1000 },       { "forbidden", forbidden, 1000 },
+	      { "permitted", permitted, 1000 }, { "flooded", flooded, 1000 },
+	      { "exchanged", exchanged, 100 },  { "misdialled", misdialled, 1000 },
+	      { "sought", sought, 1000 } };
 
 static const struct kind *find(const char *name)
 {

@@ -27,6 +27,7 @@ export type CallKind =
   | 'exchanged'
   | 'flooded'
   | 'misdialled'
+  | 'sought'
   | 'switched'
   | 'tuned'
   | 'probed'

@@ -56,14 +56,9 @@ static __always_inline bool eu_is_xa_node(__u64 entry)
 
 #define EU_XA_LEVELS 8 /* of 32 bits, 4 (CONFIG_BASE_SMALL) or 6 a level */
 
-/* The task of that number in the current task's pid namespace, as find_task_by_vpid() finds it: its address, or 0. */
-__attribute__((noinline)) __u64 eu_task_numbered(__u32 number)
+/* What an IDR has at a number, as idr_find() finds it, from the head of its tree: an address, or 0. */
+static __always_inline __u64 eu_idr_find(__u64 entry, __u32 number)
 {
-	struct pid *pid = bpf_get_current_task_btf()->thread_pid;
-	struct upid *own = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
-			   BPF_CORE_READ(pid, level) * bpf_core_type_size(struct upid);
-	struct pid_namespace *ns = BPF_CORE_READ(own, ns);
-	__u64 entry = (__u64)BPF_CORE_READ((struct pid_namespace___idr *)ns, idr.idr_rt.xa_head);
 	__u32 slots = bpf_core_field_size(struct xa_node, slots) / sizeof(void *);
 	bool top = true;
 
@@ -77,7 +72,21 @@ __attribute__((noinline)) __u64 eu_task_numbered(__u32 number)
 		entry = 0;
 		bpf_probe_read_kernel(&entry, sizeof(entry), &node->slots[slot & (slots - 1)]);
 	}
-	return top || !entry || entry & 3 ? 0 : eu_task_of((struct pid *)entry);
+	/* An entry that is no node is that of number 0. */
+	return entry & 3 || (top && number) ? 0 : entry;
+}
+
+/* The task of that number in the current task's pid namespace, as find_task_by_vpid() finds it: its address, or 0. */
+__attribute__((noinline)) __u64 eu_task_numbered(__u32 number)
+{
+	struct pid *pid = bpf_get_current_task_btf()->thread_pid;
+	struct upid *own = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
+			   BPF_CORE_READ(pid, level) * bpf_core_type_size(struct upid);
+	struct pid_namespace *ns = BPF_CORE_READ(own, ns);
+	__u64 head = (__u64)BPF_CORE_READ((struct pid_namespace___idr *)ns, idr.idr_rt.xa_head);
+	__u64 found = eu_idr_find(head, number);
+
+	return found ? eu_task_of((struct pid *)found) : 0;
 }
 
 /*

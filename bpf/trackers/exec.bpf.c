@@ -2,6 +2,7 @@
 /* exec: one event for each execve and execveat, at its end: successful ones in the new image, failed ones in the old. */
 #include "eunomia.bpf.h"
 #include "compat.bpf.h"
+#include "descriptor_kind.bpf.h"
 #include "path.bpf.h"
 
 enum exec_capture {
@@ -18,18 +19,6 @@ enum exec_capture {
 	EXEC_CAPTURE_STDIN,
 };
 
-/* What descriptor 0 is in the new image. 0: not captured, or the exec failed. */
-enum exec_stdin {
-	EXEC_STDIN_CLOSED = 1,
-	EXEC_STDIN_FILE,
-	EXEC_STDIN_DEVICE,
-	EXEC_STDIN_TERMINAL,
-	EXEC_STDIN_PIPE,
-	EXEC_STDIN_INET_SOCKET,
-	EXEC_STDIN_UNIX_SOCKET,
-	EXEC_STDIN_OTHER,
-} __attribute__((packed));
-
 struct exec_event {
 	struct eu_header header;
 	eu_errno errno;
@@ -40,8 +29,8 @@ struct exec_event {
 	enum eu_path_state executable_state;
 	bool executable_deleted; /* known where executable_state is */
 	enum eu_path_state cwd_state;
-	bool cwd_deleted; /* known where cwd_state is */
-	enum exec_stdin stdin;
+	bool cwd_deleted;              /* known where cwd_state is */
+	enum eu_descriptor_kind stdin; /* of the new image; 0: not captured, or the exec failed */
 	__u8 reserved[2];
 	eu_str filename;   /* as the caller passed it; of a successful execveat, the kernel's "/dev/fd/N/…" */
 	eu_str executable; /* of a script, its interpreter; null when the exec failed */
@@ -84,55 +73,6 @@ static __always_inline void fill_exec(struct exec_event *event, long ret)
 	event->stdin = 0;
 	event->reserved[0] = event->reserved[1] = 0;
 	event->parent_comm = event->filename = event->executable = event->cwd = event->directory = event->args = 0;
-}
-
-#define S_IFMT 0170000 /* include/uapi/linux/stat.h */
-#define S_IFSOCK 0140000
-#define S_IFREG 0100000
-#define S_IFBLK 0060000
-#define S_IFDIR 0040000
-#define S_IFCHR 0020000
-#define S_IFIFO 0010000
-#define MINOR_BITS 20 /* include/linux/kdev_t.h */
-#define TTY_MAJOR 4   /* include/uapi/linux/major.h, like the next ones */
-#define TTYAUX_MAJOR 5
-#define UNIX98_PTY_SLAVE_MAJOR 136
-#define UNIX98_PTY_MAJOR_COUNT 8
-#define AF_UNIX 1
-#define AF_INET 2
-#define AF_INET6 10
-
-static __always_inline enum exec_stdin stdin_of(struct task_struct *task)
-{
-	struct file *file = eu_file(task, 0);
-	struct inode *inode;
-	__u32 major;
-	__u16 family;
-
-	if (!file)
-		return EXEC_STDIN_CLOSED;
-	inode = BPF_CORE_READ(file, f_path.dentry, d_inode);
-	switch (BPF_CORE_READ(inode, i_mode) & S_IFMT) {
-	case S_IFREG:
-	case S_IFDIR: return EXEC_STDIN_FILE;
-	case S_IFIFO: return EXEC_STDIN_PIPE;
-	case S_IFBLK: return EXEC_STDIN_DEVICE;
-	case S_IFCHR:
-		major = BPF_CORE_READ(inode, i_rdev) >> MINOR_BITS;
-		if (major == TTY_MAJOR || major == TTYAUX_MAJOR ||
-		    (major >= UNIX98_PTY_SLAVE_MAJOR && major < UNIX98_PTY_SLAVE_MAJOR + UNIX98_PTY_MAJOR_COUNT))
-			return EXEC_STDIN_TERMINAL;
-		return EXEC_STDIN_DEVICE;
-	case S_IFSOCK: {
-		struct socket *socket = BPF_CORE_READ(file, private_data);
-
-		family = BPF_CORE_READ(socket, sk, __sk_common.skc_family);
-		if (family == AF_INET || family == AF_INET6)
-			return EXEC_STDIN_INET_SOCKET;
-		return family == AF_UNIX ? EXEC_STDIN_UNIX_SOCKET : EXEC_STDIN_OTHER;
-	}
-	}
-	return EXEC_STDIN_OTHER; /* an eventfd, a timerfd … */
 }
 
 /* Nobody asks for more than the header and whether it failed: a record of a known size is written where the reader finds it. */
@@ -210,7 +150,7 @@ int BPF_PROG(exec_done, struct task_struct *task, pid_t old_pid, struct linux_bi
 		return 0;
 	put_common(area, &size, task);
 	if (eu_captures(EXEC_CAPTURE_STDIN))
-		event->stdin = stdin_of(task);
+		event->stdin = eu_descriptor_kind(eu_file(task, 0));
 	if (eu_captures(EXEC_CAPTURE_ARGS)) {
 		struct mm_struct *mm = BPF_CORE_READ(task, mm);
 		unsigned long start = BPF_CORE_READ(mm, arg_start);

@@ -105,7 +105,7 @@ describe('the catalog', () => {
     ['process', 'name one inside it, for example "process.pid"'],
     ['container.labels', 'for example "container.labels.NAME"'],
     ['container.labels.', 'no event of exec has the field'],
-    ['fd', 'no event of exec has the field "fd"; open would'],
+    ['fd', 'no event of exec has the field "fd"; ipc and open would'],
     ['', 'no event of exec has the field ""'],
   ])('refuses the field %j', (path, message) =>
     expect(() => catalog.checkField(path, ['exec'], 'groupBy[0]')).toThrow(message),
