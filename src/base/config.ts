@@ -12,6 +12,9 @@ export interface Token {
 export interface Limits {
   /** Sessions that may run at once. */
   readonly sessions: number;
+  /** Sessions that have stopped and stay in memory, and bytes of events that these retain together. */
+  readonly stoppedSessions: number;
+  readonly stoppedBytes: number;
   /** Levels of nesting in a document. */
   readonly depth: number;
   /** Sum of a document's field costs (see api/limits). */
@@ -144,6 +147,8 @@ export const defaultConfig: Config = {
   nodeName: null,
   limits: {
     sessions: 64,
+    stoppedSessions: 1_000,
+    stoppedBytes: 512 << 20,
     depth: 12,
     cost: 10_000,
     aliases: 30,

@@ -107,6 +107,8 @@ export function accessOf(sources: SettingSources): Pick<Config, 'host' | 'port' 
 export function limitsOf(sources: SettingSources): Limits {
   return {
     sessions: sources.value(limitSettings.sessions),
+    stoppedSessions: sources.value(limitSettings.stoppedSessions),
+    stoppedBytes: sources.value(limitSettings.stoppedBytes),
     depth: sources.value(limitSettings.depth),
     cost: sources.value(limitSettings.cost),
     aliases: sources.value(limitSettings.aliases),

@@ -16,6 +16,23 @@ export const limitSettings = {
     text: 'sessions that may run at once',
     example: 8,
   }),
+  stoppedSessions: setting({
+    flag: 'max-stopped-sessions',
+    key: 'limits.stoppedSessions',
+    kind: whole(1, 100_000),
+    default: limits.stoppedSessions,
+    text: 'stopped sessions in memory; those that stopped first are removed, and what of them is persisted stays in the store',
+    example: 100,
+  }),
+  stoppedBytes: setting({
+    flag: 'max-stopped-bytes',
+    key: 'limits.stoppedBytes',
+    kind: size(0, 65_536 * MIB),
+    default: limits.stoppedBytes,
+    defaultText: sizeText(limits.stoppedBytes),
+    text: 'events that stopped sessions retain together, as records; beyond it, those that stopped first lose theirs, the newest never',
+    example: '128MiB',
+  }),
   connections: setting({
     flag: 'max-connections',
     key: 'limits.connections',

@@ -14,6 +14,7 @@ export class BatchBuffer {
   bytes = 0;
   evicted = 0;
   retained = 0;
+  #nextSeq = 0;
 
   constructor(budget: number) {
     this.#budget = budget;
@@ -24,9 +25,19 @@ export class BatchBuffer {
     batch.lease?.hold();
     this.bytes += batch.byteLength;
     this.retained += batch.count;
-    let out = 0;
+    this.#nextSeq = batch.seq + batch.count;
     // The newest batch stays even when it alone is over the budget: a chunk is 1 MiB at most.
-    while (this.bytes > this.#budget && out < this.#batches.length - 1) {
+    this.#evict(this.#budget, this.#batches.length - 1);
+  }
+
+  /** Evicts the oldest batches until so many bytes are left; places stay what they are. */
+  shrink(bytes: number): void {
+    this.#evict(bytes, this.#batches.length);
+  }
+
+  #evict(budget: number, most: number): void {
+    let out = 0;
+    while (this.bytes > budget && out < most) {
       const oldest = this.#batches[out++];
       if (!oldest) break;
       this.bytes -= oldest.byteLength;
@@ -39,13 +50,12 @@ export class BatchBuffer {
 
   /** Place of the oldest event held; of the next one when none is. */
   get firstSeq(): number {
-    return this.#batches[0]?.seq ?? 0;
+    return this.#batches[0]?.seq ?? this.#nextSeq;
   }
 
   /** Place of the event to come. */
   get nextSeq(): number {
-    const last = this.#batches.at(-1);
-    return last ? last.seq + last.count : 0;
+    return this.#nextSeq;
   }
 
   /**

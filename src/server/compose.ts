@@ -102,6 +102,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       trackers,
       subscriberBytes: config.limits.subscriberBytes,
       maxSessions: config.limits.sessions,
+      stopped: { sessions: config.limits.stoppedSessions, bytes: config.limits.stoppedBytes },
       drainMs: config.limits.drainMs,
       observer: counting,
       log,

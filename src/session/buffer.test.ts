@@ -158,3 +158,18 @@ it('counts what is retained and evicted, and forgets everything when it is clear
   buffer.clear();
   expect([buffer.counts.retained, buffer.counts.retainedBytes, buffer.slices()]).toEqual([0, 0, []]);
 });
+
+it('what is evicted to the last event is told as missing, and places stay what they were', () => {
+  const buffer = filled(3);
+  const [first, end] = [buffer.page({ first: 1 }), buffer.page({})];
+  buffer.shrink(size);
+  expect(buffer.counts).toEqual({ retained: 10, evicted: 20, retainedBytes: size });
+  buffer.shrink(0);
+  expect(buffer.counts).toEqual({ retained: 0, evicted: 30, retainedBytes: 0 });
+  expect([buffer.oldestSeq, buffer.nextSeq]).toEqual([30, 30]);
+  const behind = buffer.page({ after: after(first) });
+  expect(behind).toMatchObject({ events: [], hasNext: false, hasPrevious: false, gaps: [{ dropped: 29 }] });
+  expect(buffer.page({ after: after(end) })).toMatchObject({ events: [], gaps: [] });
+  expect(buffer.startOf({ replay: 5 })).toMatchObject({ backlog: [], missing: null, startSeq: 30 });
+  expect(buffer.startOf({ after: after(first) })).toMatchObject({ backlog: [], missing: { count: 29 }, startSeq: 30 });
+});

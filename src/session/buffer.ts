@@ -41,6 +41,11 @@ export class SessionBuffer {
     this.#history.push(batch);
   }
 
+  /** Evicts the oldest events until so many bytes of records are left. */
+  shrink(bytes: number): void {
+    this.#history.shrink(bytes);
+  }
+
   /** Forgets all events. */
   clear(): void {
     this.#history.clear();

@@ -8,6 +8,7 @@ import type { Record, Recorder } from './recorder.js';
 import type { RecordedSource } from './replay.js';
 import { Session, type SessionDependencies } from './session.js';
 import type { SessionSpec, StopReason } from './spec.js';
+import { StoppedSessions, type StoppedLimits } from './stopped.js';
 
 /** How often sessions with a time to live are looked at. */
 const TTL_CHECK_MS = 500;
@@ -21,6 +22,8 @@ export interface ManagerOptions extends Omit<SessionDependencies, 'onState' | 'p
   readonly kernel: SessionKernel | null;
   /** Sessions that may run at once. */
   readonly maxSessions: number;
+  /** Beyond it, those that stopped first lose their events, or are removed. Replays are never among them. */
+  readonly stopped: StoppedLimits;
   /** How long readers have, at the end of the server or of a session that is removed, for what they have not read. */
   readonly drainMs: number;
   /** For sessions that are to be stored. */
@@ -34,6 +37,7 @@ export class SessionManager {
   readonly #options: ManagerOptions;
   readonly #pool: SourcePool | null;
   readonly #sessions = new Map<string, Session>();
+  readonly #stopped: StoppedSessions<Session>;
   readonly #feeds = new Set<ChangeFeed>();
   /** Runs while there is a session with a time to live. */
   #ttlTimer: NodeJS.Timeout | null = null;
@@ -47,6 +51,7 @@ export class SessionManager {
 
   constructor(options: ManagerOptions) {
     this.#options = options;
+    this.#stopped = new StoppedSessions(options.stopped);
     this.#pool = options.kernel && new SourcePool(options.kernel);
     this.died = new Promise((resolve) => {
       if (options.kernel)
@@ -171,6 +176,7 @@ export class SessionManager {
     const session = this.#need(id);
     await session.stop(reason);
     this.#sessions.delete(id);
+    this.#stopped.delete(session);
     for (const feed of this.#feeds) feed.removed(session);
     this.#leaving.add(session);
     // Not awaited: who removes a session does not wait for its readers.
@@ -243,8 +249,25 @@ export class SessionManager {
   }
 
   #announce(session: Session): void {
-    if (session.state === 'STOPPED') this.#options.observer?.onEnd(session);
+    if (session.state === 'STOPPED') {
+      this.#options.observer?.onEnd(session);
+      // All of them stop at the end of the server, whose readers still read.
+      if (session.origin === 'LIVE' && !this.#ending) this.#bound(session);
+    }
     for (const feed of this.#feeds) feed.changed(session);
+  }
+
+  #bound(stopped: Session): void {
+    for (const { id } of this.#stopped.add(stopped)) {
+      this.#options.log.info({ session: id }, 'too many sessions have stopped: the one that stopped first is removed');
+      this.#remove(id, 'UNUSED');
+    }
+  }
+
+  #remove(id: string, reason: StopReason): void {
+    this.remove(id, reason).catch((error: unknown) =>
+      this.#options.log.error({ session: id, err: error }, 'removing a session that nobody uses'),
+    );
   }
 
   #watchUnused(on: boolean): void {
@@ -260,9 +283,7 @@ export class SessionManager {
     for (const session of this.#sessions.values()) {
       const { ttlMs } = session.spec;
       if (ttlMs === null || session.unusedMs < ttlMs || session.state === 'STARTING') continue;
-      this.remove(session.id, 'UNUSED').catch((error: unknown) =>
-        this.#options.log.error({ session: session.id, err: error }, 'removing an unused session'),
-      );
+      this.#remove(session.id, 'UNUSED');
     }
   }
 }

@@ -299,6 +299,16 @@ export class Session {
     this.#readers.cut();
   }
 
+  /** Bytes of records that it retains. */
+  get retainedBytes(): number {
+    return this.#buffer.counts.retainedBytes;
+  }
+
+  /** Evicts its oldest events until so many bytes of records are left. */
+  shrink(bytes: number): void {
+    this.#buffer.shrink(bytes);
+  }
+
   /** Forgets its events. */
   clear(): void {
     this.#buffer.clear();

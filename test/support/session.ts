@@ -55,6 +55,7 @@ export async function createHarness({
     trackers,
     subscriberBytes,
     maxSessions: 64,
+    stopped: { sessions: 1_000, bytes: 512 << 20 },
     drainMs: 500,
     log,
   });
