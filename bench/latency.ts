@@ -3,8 +3,8 @@ import { ServerProcess, type ClientProcess } from './served.js';
 import type { Workload } from './workload.js';
 
 const EVENTS_PER_SECOND = 1_000;
-const COLD_MS = 150;
-const WARM_MS = 50;
+const COLD_MS = 100;
+const WARM_MS = 20;
 
 /**
  * From the moment when a client sends `startSession` over HTTP until it has the first event, which a new WebSocket brings:

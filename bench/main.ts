@@ -11,6 +11,7 @@ import { plugins } from './plugins.js';
 import { query } from './query.js';
 import { scale } from './scale.js';
 import { syscount } from './syscount.js';
+import { start } from './start.js';
 import { throughput } from './throughput.js';
 import { trackers } from './trackers.js';
 
@@ -26,6 +27,7 @@ const benches: Readonly<Record<string, (report: Report, options: { readonly quic
   memory,
   floods,
   pieces,
+  start,
   trackers,
   scale,
 };
