@@ -1,4 +1,15 @@
 import { EunomiaError } from '../base/errors.js';
+import {
+  cString,
+  isElf,
+  readSections,
+  readSymbols,
+  SHF_EXECINSTR,
+  SHT_NOBITS,
+  SHT_PROGBITS,
+  STT_FUNC,
+  STT_OBJECT,
+} from './elf.js';
 
 /**
  * Reads the metadata of a compiled BPF object: types (.BTF), global variables and program sections. Needs neither
@@ -79,108 +90,35 @@ export interface BtfType {
   readonly bool: boolean;
 }
 
-const SHT_SYMTAB = 2;
-const SHT_PROGBITS = 1;
-const SHT_NOBITS = 8;
-const SHF_EXECINSTR = 4;
-const STT_OBJECT = 1;
-const STT_FUNC = 2;
-
 export function parseBpfFile(bytes: Uint8Array, label: string): BpfFile {
   const corrupt = (what: string) =>
     new EunomiaError('BAD_OBJECT', `${label} is not a BPF object: ${what}; build it again with npm run build`);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   try {
-    if (
-      bytes.length < 64 ||
-      view.getUint32(0, false) !== 0x7f454c46 ||
-      view.getUint8(4) !== 2 ||
-      view.getUint8(5) !== 1
-    ) {
-      throw corrupt('no 64-bit little-endian ELF header');
-    }
-    const sections = readSections(bytes, view);
+    if (!isElf(bytes)) throw corrupt('no 64-bit little-endian ELF header');
+    const sections = readSections(bytes);
     const btf = sections.find((s) => s.name === '.BTF');
     if (!btf) throw corrupt('it has no BTF (clang needs -g)');
-    const symbols = readSymbols(bytes, view, sections);
+    const symbols = readSymbols(bytes, sections).flatMap((symbol) => {
+      const section = sections[symbol.section];
+      return section && (section.type === SHT_PROGBITS || section.type === SHT_NOBITS) ? [{ ...symbol, section }] : [];
+    });
     return {
       types: parseTypes(bytes.subarray(btf.offset, btf.offset + btf.size)),
       programs: new Map(
-        [...symbols]
-          .filter(
-            ([, { kind, section }]) => kind === STT_FUNC && section.flags & SHF_EXECINSTR && section.name !== '.text',
-          )
-          .map(([name, { section }]) => [name, section.name]),
+        symbols
+          .filter(({ kind, section }) => kind === STT_FUNC && section.flags & SHF_EXECINSTR && section.name !== '.text')
+          .map(({ name, section }) => [name, section.name]),
       ),
       variables: new Map(
-        [...symbols]
-          .filter(([, { kind }]) => kind === STT_OBJECT)
-          .map(([name, { section, offset, size }]) => [name, { section: section.name, offset, size }]),
+        symbols
+          .filter(({ kind }) => kind === STT_OBJECT)
+          .map(({ name, section, offset, size }) => [name, { section: section.name, offset, size }]),
       ),
     };
   } catch (error) {
     if (error instanceof RangeError) throw corrupt('it is cut short');
     throw error;
   }
-}
-
-interface Section {
-  readonly name: string;
-  readonly type: number;
-  readonly flags: number;
-  readonly offset: number;
-  readonly size: number;
-  readonly link: number;
-}
-
-function readSections(bytes: Uint8Array, view: DataView): Section[] {
-  const tableAt = Number(view.getBigUint64(0x28, true));
-  const entrySize = view.getUint16(0x3a, true);
-  const count = view.getUint16(0x3c, true);
-  const namesIndex = view.getUint16(0x3e, true);
-  const raw = Array.from({ length: count }, (_, i) => {
-    const at = tableAt + i * entrySize;
-    return {
-      nameAt: view.getUint32(at, true),
-      type: view.getUint32(at + 4, true),
-      flags: Number(view.getBigUint64(at + 8, true)),
-      offset: Number(view.getBigUint64(at + 0x18, true)),
-      size: Number(view.getBigUint64(at + 0x20, true)),
-      link: view.getUint32(at + 0x28, true),
-    };
-  });
-  const names = raw[namesIndex];
-  return raw.map((s) => ({ ...s, name: names ? cString(bytes, names.offset + s.nameAt) : '' }));
-}
-
-interface BpfSymbol {
-  readonly kind: number;
-  readonly section: Section;
-  readonly offset: number;
-  readonly size: number;
-}
-
-function readSymbols(bytes: Uint8Array, view: DataView, sections: readonly Section[]): Map<string, BpfSymbol> {
-  const symbols = new Map<string, BpfSymbol>();
-  const table = sections.find((s) => s.type === SHT_SYMTAB);
-  const strings = table && sections[table.link];
-  if (!table || !strings) return symbols;
-  for (let at = table.offset; at < table.offset + table.size; at += 24) {
-    const section = sections[view.getUint16(at + 6, true)];
-    if (!section || (section.type !== SHT_PROGBITS && section.type !== SHT_NOBITS)) continue;
-    symbols.set(cString(bytes, strings.offset + view.getUint32(at, true)), {
-      kind: view.getUint8(at + 4) & 0xf,
-      section,
-      offset: Number(view.getBigUint64(at + 8, true)),
-      size: Number(view.getBigUint64(at + 16, true)),
-    });
-  }
-  return symbols;
-}
-
-function cString(bytes: Uint8Array, at: number): string {
-  const end = bytes.indexOf(0, at);
-  return Buffer.from(bytes.buffer, bytes.byteOffset + at, (end < 0 ? bytes.length : end) - at).toString('utf8');
 }
 
 const voidType: BtfType = {
