@@ -45,8 +45,8 @@ struct eu_aggregate_key {
 static __always_inline struct eu_aggregate_key eu_aggregate_key(struct task_struct *task, __u32 what)
 {
 	return (struct eu_aggregate_key){
-		.start_and_cpu = task->group_leader->start_boottime << 16 | (__u16)bpf_get_smp_processor_id(),
-		.cgroup_id = task->cgroups->dfl_cgrp->kn->id,
+		.start_and_cpu = eu_far(task)->group_leader->start_boottime << 16 | (__u16)bpf_get_smp_processor_id(),
+		.cgroup_id = eu_far(task)->cgroups->dfl_cgrp->kn->id,
 		.pid = task->tgid,
 		.what = what,
 	};

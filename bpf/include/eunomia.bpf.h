@@ -105,11 +105,11 @@ static __always_inline bool eu_task_passes(struct task_struct *task, struct task
 		return false;
 	if (!eu_passes(pid, task->tgid) || !eu_passes(tid, task->pid))
 		return false;
-	if (!eu_passes(uid, task->cred->uid.val) || !eu_passes(gid, task->cred->gid.val))
+	if (!eu_passes(uid, eu_far(task)->cred->uid.val) || !eu_passes(gid, eu_far(task)->cred->gid.val))
 		return false;
 	if (!eu_passes_chars(comm, named->comm))
 		return false;
-	return eu_passes(cgroup_id, task->cgroups->dfl_cgrp->kn->id);
+	return eu_passes(cgroup_id, eu_far(task)->cgroups->dfl_cgrp->kn->id);
 }
 
 /* Does the session's target hold the task? Every kind in use must match. `named`: whose comm counts. */
@@ -121,7 +121,7 @@ static __always_inline bool eu_target_holds(struct task_struct *task, struct tas
 			return false;
 	}
 	if (eu_by_uid) {
-		__u32 uid = task->cred->uid.val;
+		__u32 uid = eu_far(task)->cred->uid.val;
 		if (!bpf_map_lookup_elem(&eu_uids, &uid))
 			return false;
 	}
@@ -133,9 +133,9 @@ static __always_inline bool eu_target_holds(struct task_struct *task, struct tas
 			return false;
 	}
 	if (eu_by_cgroup) {
-		__u64 id = task->cgroups->dfl_cgrp->kn->id;
+		__u64 id = eu_far(task)->cgroups->dfl_cgrp->kn->id;
 		__u8 *verdict = bpf_map_lookup_elem(&eu_cgroups, &id);
-		if (verdict && (*verdict == EU_SKIP || (*verdict == EU_SKIP_HOST && !task->thread_pid->level)))
+		if (verdict && (*verdict == EU_SKIP || (*verdict == EU_SKIP_HOST && !eu_far(task)->thread_pid->level)))
 			return false;
 	}
 	return true;

@@ -28,7 +28,7 @@ int BPF_PROG(follow_exit, struct task_struct *task)
 {
 	__u32 pid = task->tgid;
 
-	if (task->signal->live.counter == 0)
+	if (eu_far(task)->signal->live.counter == 0)
 		bpf_map_delete_elem(&eu_pids, &pid);
 	return 0;
 }

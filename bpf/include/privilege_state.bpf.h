@@ -144,14 +144,18 @@ __attribute__((noinline)) int privilege_read_state(struct privilege_state *state
 static __always_inline bool privilege_in_other_namespaces(struct task_struct *parent, struct task_struct *child)
 {
 	struct nsproxy___all *old, *new;
+	struct cred___all *cred, *own;
 
-	if (parent->cred != child->cred && BPF_CORE_READ((struct cred___all *)parent->cred, user_ns) !=
-						   BPF_CORE_READ((struct cred___all *)child->cred, user_ns))
+	parent = eu_far(parent);
+	child = eu_far(child);
+	cred = (void *)parent->cred;
+	own = (void *)child->cred;
+	if (cred != own && BPF_CORE_READ(cred, user_ns) != BPF_CORE_READ(own, user_ns))
 		return true;
-	if (parent->nsproxy == child->nsproxy)
-		return false;
 	old = (void *)parent->nsproxy;
 	new = (void *)child->nsproxy;
+	if (old == new)
+		return false;
 	return BPF_CORE_READ(old, mnt_ns) != BPF_CORE_READ(new, mnt_ns) ||
 	       BPF_CORE_READ(old, uts_ns) != BPF_CORE_READ(new, uts_ns) ||
 	       BPF_CORE_READ(old, ipc_ns) != BPF_CORE_READ(new, ipc_ns) ||
@@ -164,7 +168,7 @@ static __always_inline bool privilege_in_other_namespaces(struct task_struct *pa
 /* The child's number in its parent's pid namespace, which clone(2) returns. */
 static __always_inline __u32 privilege_number_for(struct task_struct *parent, struct task_struct *child)
 {
-	struct upid *own = (void *)child->thread_pid + bpf_core_field_offset(struct pid, numbers) +
+	struct upid *own = (void *)eu_far(child)->thread_pid + bpf_core_field_offset(struct pid, numbers) +
 			   BPF_CORE_READ(parent, thread_pid, level) * bpf_core_type_size(struct upid);
 
 	return BPF_CORE_READ(own, nr);

@@ -91,6 +91,19 @@ static __always_inline __u64 eu_address(const void *pointer)
 	return address;
 }
 
+/*
+ * A pointer that the verifier trusts, as one that it does not. To follow a pointer through a trusted one takes the kernel up to four linear
+ * searches of its whole BTF, each time that it verifies a program (btf_nested_type_is_trusted, Linux 6.3: 57539b1c0ac2): some 2 ms. This
+ * takes none, and is a move of a register. Kernels without that search lack the function too (Linux 6.2: a35b9af4ec2c); the loader
+ * says whether it is there.
+ */
+extern void *bpf_rdonly_cast(const void *object, __u32 btf_id) __ksym __weak;
+const volatile bool eu_has_bpf_rdonly_cast = false;
+#define eu_far(pointer)                                                                                    \
+	((typeof(pointer))(eu_has_bpf_rdonly_cast                                                          \
+				   ? bpf_rdonly_cast(pointer, bpf_core_type_id_kernel(typeof(*(pointer)))) \
+				   : (void *)(pointer)))
+
 /* ---- The header ---- */
 
 #define EU_TICK_NS 10000000 /* /proc counts start times in these: USER_HZ is 100 on all architectures */
@@ -99,9 +112,9 @@ static __always_inline __u64 eu_address(const void *pointer)
  * The pid namespace that a container without a cgroup of its own is told by. The outermost one: those inside it are the container's own
  * affair. Its first process names it, since the kernel gives the number of a namespace (ns.inum) anew as soon as one ends.
  */
-static __always_inline void eu_fill_init(struct eu_header *h, struct task_struct *task)
+static __always_inline void eu_fill_init(struct eu_header *h, struct task_struct *far)
 {
-	struct pid *pid = task->thread_pid;
+	struct pid *pid = far->thread_pid;
 
 	h->init_pid = 0;
 	h->init_start = 0;
@@ -129,19 +142,20 @@ static __always_inline void eu_fill_init(struct eu_header *h, struct task_struct
  */
 static __always_inline void eu_fill_task(struct eu_header *h, struct task_struct *task)
 {
-	const struct cred *cred = task->cred;
+	struct task_struct *far = eu_far(task);
+	const struct cred *cred = far->cred;
 
 	h->boot_ns = bpf_ktime_get_boot_ns();
-	h->cgroup_id = task->cgroups->dfl_cgrp->kn->id;
-	h->start_boot_ns = task->group_leader->start_boottime;
+	h->cgroup_id = far->cgroups->dfl_cgrp->kn->id;
+	h->start_boot_ns = far->group_leader->start_boottime;
 	h->pid = task->tgid;
 	h->tid = task->pid;
-	h->ppid = task->real_parent->tgid;
+	h->ppid = far->real_parent->tgid;
 	h->uid = cred->uid.val;
 	h->gid = cred->gid.val;
-	h->mount_ns = task->nsproxy->mnt_ns->ns.inum; /* 0 late in a task's exit: a null pointer reads as 0 */
+	h->mount_ns = far->nsproxy->mnt_ns->ns.inum; /* 0 late in a task's exit: a null pointer reads as 0 */
 	h->tracker = eu_tracker;
-	eu_fill_init(h, task);
+	eu_fill_init(h, far);
 	/* What is behind its NUL is not decoded. */
 	((__u64 *)h->comm)[0] = ((__u64 *)task->comm)[0];
 	((__u64 *)h->comm)[1] = ((__u64 *)task->comm)[1];

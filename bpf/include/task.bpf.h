@@ -79,7 +79,7 @@ static __always_inline __u64 eu_idr_find(__u64 entry, __u32 number)
 /* The task of that number in the current task's pid namespace, as find_task_by_vpid() finds it: its address, or 0. */
 __attribute__((noinline)) __u64 eu_task_numbered(__u32 number)
 {
-	struct pid *pid = bpf_get_current_task_btf()->thread_pid;
+	struct pid *pid = eu_far(bpf_get_current_task_btf())->thread_pid;
 	struct upid *own = (void *)pid + bpf_core_field_offset(struct pid, numbers) +
 			   BPF_CORE_READ(pid, level) * bpf_core_type_size(struct upid);
 	struct pid_namespace *ns = BPF_CORE_READ(own, ns);

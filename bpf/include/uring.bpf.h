@@ -119,7 +119,7 @@ static __always_inline struct file *eu_uring_submitted_file(struct io_kiocb *req
 {
 	__s32 fd = BPF_CORE_READ(req, cqe.fd);
 
-	return req->flags & EU_URING_FIXED_FILE ? eu_uring_file(req->ctx, fd) : eu_file(task, fd);
+	return req->flags & EU_URING_FIXED_FILE ? eu_uring_file(eu_far(req)->ctx, fd) : eu_file(task, fd);
 }
 
 /* ---- Requests under way ---- */
@@ -132,7 +132,7 @@ struct eu_uring_key {
 
 static __always_inline struct eu_uring_key eu_uring_key(struct io_kiocb *req)
 {
-	return (struct eu_uring_key){ .ring = (__u64)req->ctx, .user_data = req->cqe.user_data };
+	return (struct eu_uring_key){ .ring = (__u64)eu_far(req)->ctx, .user_data = req->cqe.user_data };
 }
 
 /* What is remembered of any request: the first member of a tracker's `struct NAME_request`. */

@@ -48,11 +48,11 @@ int BPF_PROG(process_exit, struct task_struct *task)
 
 	if (task->flags & PF_KTHREAD)
 		return 0;
-	leader = task->group_leader;
+	leader = eu_far(task)->group_leader;
 	start = leader->start_boottime;
 	if (!is_last(ctx, task, start))
 		return 0;
-	signal = task->signal;
+	signal = eu_far(task)->signal;
 	/* As wait(2) decides: exit_group(2) and fatal signals end all threads; else the first thread's code is the process's. */
 	code = signal->flags & SIGNAL_GROUP_EXIT ? signal->group_exit_code : leader->exit_code;
 	if (failed_only && !(code & 0xffff))

@@ -126,9 +126,9 @@ int BPF_PROG(privilege_enter, struct pt_regs *regs, long nr)
 	entry->passes = !eu_where || eu_task_passes(task, task);
 	if (!entry->passes)
 		return 0;
-	entry->uid = task->cred->uid.val;
-	entry->gid = task->cred->gid.val;
-	entry->mount_ns = task->nsproxy->mnt_ns->ns.inum;
+	entry->uid = eu_far(task)->cred->uid.val;
+	entry->gid = eu_far(task)->cred->gid.val;
+	entry->mount_ns = eu_far(task)->nsproxy->mnt_ns->ns.inum;
 	privilege_read_state(&entry->state, eu_address(task));
 	return 0;
 }

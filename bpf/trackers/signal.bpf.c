@@ -111,7 +111,7 @@ static __always_inline bool is_sender(struct task_struct *current, struct task_s
 	if (code == SI_USER || code == SI_TKILL || code == SI_QUEUE)
 		return true;
 	if (signal == SIGCHLD && code > 0 && code < SI_KERNEL) /* CLD_*: about a child, mostly by itself */
-		return current->real_parent->tgid == target->tgid;
+		return eu_far(current)->real_parent->tgid == target->tgid;
 	return is_sending(current, signal);
 }
 

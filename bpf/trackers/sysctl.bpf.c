@@ -98,7 +98,7 @@ static __always_inline bool fill(struct bpf_sysctl *ctx, struct eu_claimed *area
 		return false;
 	eu_uring_fill(&event->header, task);
 	event->position = ctx->file_pos;
-	event->net_ns = task->nsproxy->net_ns->ns.inum;
+	event->net_ns = eu_far(task)->nsproxy->net_ns->ns.inum;
 	event->sysctl_operation = ctx->write ? SYSCTL_OPERATION_WRITE : SYSCTL_OPERATION_READ;
 	event->truncated = truncated;
 	event->reserved[0] = event->reserved[1] = 0;
