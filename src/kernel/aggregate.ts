@@ -4,7 +4,7 @@ import { bootNow } from './clock.js';
 import { failure, later, loadLibbpf } from './libbpf.js';
 import { kinds } from '../btf/kind.js';
 import { compileLayout } from '../btf/layout.js';
-import type { BpfObject } from './object.js';
+import type { KernelObject } from './kernel-object.js';
 import type { RingChunk } from './ring.js';
 
 // aggregate.bpf.h: two maps, of which one is added to; a key begins with the CPU.
@@ -18,7 +18,7 @@ const ENOENT = -2;
 const ENOSPC = -28;
 const TWO_32 = 4294967296;
 
-export function aggregatesInMaps(object: BpfObject): boolean {
+export function aggregatesInMaps(object: KernelObject): boolean {
   return object.mapNames.includes(SIDES[0]);
 }
 
@@ -58,7 +58,7 @@ export class AggregateMaps {
   readonly everyMs: number;
   /** Records made so far. */
   made = 0;
-  readonly #object: BpfObject;
+  readonly #object: KernelObject;
   readonly #turn: (side: number) => Promise<void>;
   readonly #keyBytes: number;
   readonly #recordBytes: number;
@@ -69,7 +69,7 @@ export class AggregateMaps {
   #next: Promise<void> | null = null;
 
   /** `path` is the object's file. Throws BAD_OBJECT when its BTF has no such record. */
-  constructor(object: BpfObject, path: string, everyMs: number, turn: (side: number) => Promise<void>) {
+  constructor(object: KernelObject, path: string, everyMs: number, turn: (side: number) => Promise<void>) {
     const { header, fields } = compileLayout(parseBpfFile(readFileSync(path), path), object.name);
     const sizes = object.mapSizes(SIDES[0]);
     this.everyMs = everyMs;

@@ -6,7 +6,7 @@ import { missingCapabilities } from '../linux/hook-capability.js';
 import { onlineCpus } from './cpus.js';
 import { heldCapabilities } from './environment.js';
 import { failure, lastFailure, later, laterFailure, loadLibbpf, loadLibc, memory, type Pointer } from './libbpf.js';
-import { BpfLink } from './link.js';
+import { BpfLink, type Link } from './link.js';
 
 /** Where a program attaches whose section name does not say it. */
 export type Attachment =
@@ -95,23 +95,22 @@ export function cgroupHint(errno: string | null, isCapable: boolean): string | n
 const O_DIRECTORY = 0o200000;
 const O_CLOEXEC = 0o2000000;
 
+/** `link` attaches to a directory's descriptor; where that fails it throws the KernelError of `place`, on these hooks. */
 export async function attachCgroup(
   operation: string,
-  program: Pointer,
   at: Extract<Attachment, { cgroup: string }>,
-): Promise<BpfLink> {
+  link: (directory: number, place: string, hooks: readonly string[]) => Promise<Link>,
+): Promise<Link> {
   const libc = loadLibc();
   const fd = libc.open(at.cgroup, O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) throw lastFailure(`${operation} to ${at.cgroup}`);
   try {
-    const link = await later(loadLibbpf().program_attach_cgroup, program, fd);
-    if (link === null) {
-      const error = laterFailure(`${operation} to ${at.cgroup}`, [ANY_CGROUP_HOOK]);
-      const isCapable = missingCapabilities([ANY_CGROUP_HOOK], heldCapabilities()).length === 0;
-      const hint = cgroupHint(error.errno, isCapable);
-      throw hint === null ? error : new KernelError(error.operation, error.errno, hint);
-    }
-    return new BpfLink(link);
+    return await link(fd, `${operation} to ${at.cgroup}`, [ANY_CGROUP_HOOK]);
+  } catch (error) {
+    if (!(error instanceof KernelError)) throw error;
+    const isCapable = missingCapabilities([ANY_CGROUP_HOOK], heldCapabilities()).length === 0;
+    const hint = cgroupHint(error.errno, isCapable);
+    throw hint === null ? error : new KernelError(error.operation, error.errno, hint);
   } finally {
     libc.close(fd);
   }
@@ -197,13 +196,12 @@ export interface OpenIterator {
   close(): Promise<void>;
 }
 
-/** Opens an iterator, whose program runs once for each of the kernel's things of its kind, which `SEC("iter/KIND")` names. */
-export async function openIterator(operation: string, program: Pointer): Promise<OpenIterator> {
-  const bpf = loadLibbpf();
-  const created = await later(bpf.program_attach, program);
-  if (created === null) throw laterFailure(operation);
-  const link = new BpfLink(created);
-  const fd = bpf.iter_create(bpf.link_fd(created));
+/**
+ * Opens an iterator by its link, which is closed with it. Its program runs once for each of the kernel's things of its kind, which
+ * `SEC("iter/KIND")` names.
+ */
+export async function openIterator(operation: string, link: Link, linkFd: number): Promise<OpenIterator> {
+  const fd = loadLibbpf().iter_create(linkFd);
   if (fd < 0) {
     await link.close();
     throw failure(operation, fd);
@@ -228,9 +226,8 @@ export async function readIterator(operation: string, { fd }: OpenIterator, byte
   }
 }
 
-/** Runs a program once for each of these things. It must write nothing. */
-export async function runIterator(operation: string, program: Pointer): Promise<void> {
-  const iterator = await openIterator(operation, program);
+/** Runs an iterator's program once for each of its things, and closes it. It must write nothing. */
+export async function runIterator(operation: string, iterator: OpenIterator): Promise<void> {
   try {
     const bytes = new Uint8Array(new ArrayBuffer(ITERATOR_BYTES));
     while ((await readIterator(operation, iterator, bytes)) > 0);

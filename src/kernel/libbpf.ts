@@ -23,10 +23,17 @@ export interface Libbpf {
   object_open: ForeignFunction<[string, null], Nullable>;
   object_load: ForeignFunction<[Pointer], number>;
   object_close: ForeignFunction<[Pointer], void>;
+  object_btf_fd: ForeignFunction<[Pointer], number>;
   object_next_map: ForeignFunction<[Pointer, Nullable], Nullable>;
   object_next_program: ForeignFunction<[Pointer, Nullable], Nullable>;
   map_name: ForeignFunction<[Pointer], string>;
   map_fd: ForeignFunction<[Pointer], number>;
+  map_type: ForeignFunction<[Pointer], number>;
+  map_max_entries: ForeignFunction<[Pointer], number>;
+  map_flags: ForeignFunction<[Pointer], number>;
+  map_extra: ForeignFunction<[Pointer], bigint | number>;
+  map_key_type: ForeignFunction<[Pointer], number>;
+  map_value_type: ForeignFunction<[Pointer], number>;
   program_fd: ForeignFunction<[Pointer], number>;
   map_set_max_entries: ForeignFunction<[Pointer, number], number>;
   map_key_size: ForeignFunction<[Pointer], number>;
@@ -39,6 +46,11 @@ export interface Libbpf {
   map_take_batch: ForeignFunction<[number, Bytes, Uint8Array, Uint8Array, Uint8Array, Uint32Array, null], number>;
   program_name: ForeignFunction<[Pointer], string>;
   program_section: ForeignFunction<[Pointer], string>;
+  program_type: ForeignFunction<[Pointer], number>;
+  program_attach_type: ForeignFunction<[Pointer], number>;
+  program_flags: ForeignFunction<[Pointer], number>;
+  program_instructions: ForeignFunction<[Pointer], Nullable>;
+  program_instruction_count: ForeignFunction<[Pointer], number | bigint>;
   program_set_autoload: ForeignFunction<[Pointer, boolean], number>;
   program_set_log_buf: ForeignFunction<[Pointer, Pointer, number], number>;
   program_attach: ForeignFunction<[Pointer], Nullable>;
@@ -48,6 +60,13 @@ export interface Libbpf {
   link_destroy: ForeignFunction<[Pointer], number>;
   link_fd: ForeignFunction<[Pointer], number>;
   iter_create: ForeignFunction<[number], number>;
+  info: ForeignFunction<[number, Uint8Array, Uint32Array], number>;
+  btf_load: ForeignFunction<[Uint8Array, number, null], number>;
+  map_create: ForeignFunction<[number, string, number, number, number, Uint8Array], number>;
+  map_freeze: ForeignFunction<[number], number>;
+  program_load: ForeignFunction<[number, string, string, Uint8Array, number, Uint8Array], number>;
+  raw_tracepoint_open: ForeignFunction<[null, number], number>;
+  link_create: ForeignFunction<[number, number, number, null], number>;
   probe_prog_type: ForeignFunction<[number, null], number>;
   probe_map_type: ForeignFunction<[number, null], number>;
   probe_helper: ForeignFunction<[number, number, null], number>;
@@ -78,10 +97,17 @@ const prototypes: Readonly<Record<Exclude<keyof Libbpf, 'version'>, string>> = {
   object_open: 'void *bpf_object__open_file(const char *path, const void *opts)',
   object_load: 'int bpf_object__load(void *obj)',
   object_close: 'void bpf_object__close(void *obj)',
+  object_btf_fd: 'int bpf_object__btf_fd(const void *obj)',
   object_next_map: 'void *bpf_object__next_map(void *obj, void *map)',
   object_next_program: 'void *bpf_object__next_program(void *obj, void *prog)',
   map_name: 'const char *bpf_map__name(void *map)',
   map_fd: 'int bpf_map__fd(void *map)',
+  map_type: 'int bpf_map__type(const void *map)',
+  map_max_entries: 'uint32_t bpf_map__max_entries(const void *map)',
+  map_flags: 'uint32_t bpf_map__map_flags(const void *map)',
+  map_extra: 'uint64_t bpf_map__map_extra(const void *map)',
+  map_key_type: 'uint32_t bpf_map__btf_key_type_id(const void *map)',
+  map_value_type: 'uint32_t bpf_map__btf_value_type_id(const void *map)',
   program_fd: 'int bpf_program__fd(void *program)',
   map_set_max_entries: 'int bpf_map__set_max_entries(void *map, uint32_t n)',
   map_key_size: 'uint32_t bpf_map__key_size(void *map)',
@@ -96,6 +122,11 @@ const prototypes: Readonly<Record<Exclude<keyof Libbpf, 'version'>, string>> = {
     'uint32_t *count, const void *opts)',
   program_name: 'const char *bpf_program__name(void *prog)',
   program_section: 'const char *bpf_program__section_name(void *prog)',
+  program_type: 'int bpf_program__type(const void *prog)',
+  program_attach_type: 'int bpf_program__expected_attach_type(const void *prog)',
+  program_flags: 'uint32_t bpf_program__flags(const void *prog)',
+  program_instructions: 'void *bpf_program__insns(const void *prog)',
+  program_instruction_count: 'size_t bpf_program__insn_cnt(const void *prog)',
   program_set_autoload: 'int bpf_program__set_autoload(void *prog, bool autoload)',
   program_set_log_buf: 'int bpf_program__set_log_buf(void *prog, void *buf, size_t size)',
   program_attach: 'void *bpf_program__attach(void *prog)',
@@ -106,6 +137,15 @@ const prototypes: Readonly<Record<Exclude<keyof Libbpf, 'version'>, string>> = {
   link_destroy: 'int bpf_link__destroy(void *link)',
   link_fd: 'int bpf_link__fd(const void *link)',
   iter_create: 'int bpf_iter_create(int link_fd)',
+  info: 'int bpf_obj_get_info_by_fd(int fd, void *info, uint32_t *length)',
+  btf_load: 'int bpf_btf_load(const void *data, size_t size, const void *opts)',
+  map_create:
+    'int bpf_map_create(int type, const char *name, uint32_t key, uint32_t value, uint32_t entries, const void *opts)',
+  map_freeze: 'int bpf_map_freeze(int fd)',
+  program_load:
+    'int bpf_prog_load(int type, const char *name, const char *license, const void *insns, size_t count, const void *opts)',
+  raw_tracepoint_open: 'int bpf_raw_tracepoint_open(const char *name, int fd)',
+  link_create: 'int bpf_link_create(int fd, int target, int attach_type, const void *opts)',
   probe_prog_type: 'int libbpf_probe_bpf_prog_type(int type, const void *opts)',
   probe_map_type: 'int libbpf_probe_bpf_map_type(int type, const void *opts)',
   probe_helper: 'int libbpf_probe_bpf_helper(int prog_type, int helper, const void *opts)',

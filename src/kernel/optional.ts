@@ -1,5 +1,9 @@
 import { KernelError } from '../base/errors.js';
-import { BpfObject, type ObjectSpec, type RefusedProgram } from './object.js';
+import { imageOf, keepImage } from './image.js';
+import { ImageObject } from './image-object.js';
+import type { KernelObject } from './kernel-object.js';
+import { BpfObject } from './object.js';
+import type { ObjectSpec, RefusedProgram } from './object-spec.js';
 
 /** What the kernel, or libbpf, says of a hook that it does not have or does not let anybody use. 524 is its own ENOTSUPP. */
 const LACKING: ReadonlySet<string | null> = new Set(['ENOENT', 'ESRCH', 'EINVAL', 'EPERM', 'EOPNOTSUPP', '524']);
@@ -19,8 +23,32 @@ type Attempt = { readonly object: BpfObject } | { readonly error: unknown; reado
  */
 export async function loadOptional(
   spec: ObjectSpec,
-  prepare: (object: BpfObject) => void = () => {},
-): Promise<BpfObject> {
+  prepare: (object: KernelObject) => void = () => {},
+): Promise<KernelObject> {
+  const loaded = await loadImage(spec, prepare);
+  if (loaded) return loaded;
+  const object = await loadFile(spec, prepare);
+  const image = object.image(imageOf(spec.path));
+  if (image) keepImage(spec.path, image);
+  return object;
+}
+
+/** Null where there is no image of it yet, or the kernel refuses it: libbpf says why, and finds what can be left out. */
+async function loadImage(spec: ObjectSpec, prepare: (object: KernelObject) => void): Promise<KernelObject | null> {
+  const image = imageOf(spec.path);
+  const object = image && ImageObject.open(spec, image);
+  if (!object) return null;
+  try {
+    prepare(object);
+    await object.load();
+    return object;
+  } catch {
+    await object.close();
+    return null;
+  }
+}
+
+async function loadFile(spec: ObjectSpec, prepare: (object: KernelObject) => void): Promise<BpfObject> {
   const attempt = async ({ missing, refused }: Without): Promise<Attempt> => {
     const object = await BpfObject.open(spec, { missing, refused });
     try {

@@ -3,6 +3,7 @@ import { messageOf } from '../base/errors.js';
 import { cgroupRoot } from './attach.js';
 import { loadLibbpf } from './libbpf.js';
 import type { FeatureProbe } from './protocol.js';
+import { kernelHas } from './tracepoints.js';
 
 // include/uapi/linux/bpf.h
 const PROG_RAW_TRACEPOINT = 17;
@@ -33,7 +34,7 @@ export function probeFeatures(): FeatureProbe[] {
     feature('bpf_loop', helper(HELPER_LOOP), 'bpf_loop needs Linux 5.17'),
     feature(
       'task_iterator',
-      hasType('bpf_iter_task_file'),
+      kernelHas('bpf_iter_task_file'),
       'iterators of open files need Linux 5.8; without them there are no snapshots (`Query.processes`, `Query.sockets`)',
     ),
     feature(
@@ -58,15 +59,6 @@ export function probeFeatures(): FeatureProbe[] {
       'the kernel was built without CONFIG_KPROBES; Eunomia does not need them',
     ),
   ];
-}
-
-/** Whether the kernel's BTF has a name. 6 MB, searched in a millisecond. */
-function hasType(name: string): boolean {
-  try {
-    return readFileSync('/sys/kernel/btf/vmlinux').includes(`\0${name}\0`);
-  } catch {
-    return false;
-  }
 }
 
 /** Where programs of cgroups attach. A hierarchy may be mounted, and its root not be visible. */

@@ -1,5 +1,5 @@
 import type { ClockOffset } from '../base/clock.js';
-import type { ObjectSpec, Unloaded } from './object.js';
+import type { ObjectSpec, Unloaded } from './object-spec.js';
 
 /** What the server's thread and the kernel thread say to each other. Everything here is cloned or transferred. */
 
@@ -112,6 +112,8 @@ export type KernelProtocol = {
     readonly taken: Acknowledgement;
     /** How long an event of the source may wait for others, from now on. */
     readonly delay: { readonly source: number; readonly ms: number };
+    /** What waits in the source's ring, or else its next event, is handed over at once. */
+    readonly hurry: { readonly source: number };
   };
   readonly notes: { readonly chunk: { readonly source: number; readonly chunk: Chunk } };
 };

@@ -1,6 +1,7 @@
 import { readIterator, type OpenIterator } from './attach.js';
 import { bootNow, type ClockWatch } from './clock.js';
-import { BpfObject, type ObjectSpec } from './object.js';
+import { BpfObject } from './object.js';
+import type { ObjectSpec } from './object-spec.js';
 import type { SnapshotRecords } from './protocol.js';
 
 // struct eu_frame of bpf/include/snapshot.bpf.h.

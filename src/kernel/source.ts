@@ -4,7 +4,8 @@ import { bootNow } from './clock.js';
 import { possibleCpus } from './cpus.js';
 import { programsEnded } from './grace.js';
 import { failure, loadLibbpf } from './libbpf.js';
-import { BpfObject, type ObjectSpec, type Unloaded } from './object.js';
+import type { KernelObject } from './kernel-object.js';
+import type { ObjectSpec, Unloaded } from './object-spec.js';
 import { loadOptional } from './optional.js';
 import { objectPath } from '../base/paths.js';
 import type { CgroupVerdict, SourceCounters, SourceFilter, SourceObject, SourceSets, SourceSpec } from './protocol.js';
@@ -39,11 +40,13 @@ const SET_BITS = 32;
 const VERDICTS: Readonly<Record<CgroupVerdict, number>> = { SKIP: 0, KEEP: 1, SKIP_HOST: 2 };
 const NO_SETS: SourceSets = { numbers: [], prefixes: [] };
 
+const sessionSpec: ObjectSpec = { name: 'session', path: objectPath('session'), constants: {}, unneeded: [] };
+
 /** The programs of one session in the kernel: its ring, its filter maps, its trackers' objects. Lives in the kernel thread. */
 export class Source {
   readonly ring: Ring;
-  readonly #session: BpfObject;
-  readonly #objects: readonly BpfObject[];
+  readonly #session: KernelObject;
+  readonly #objects: readonly KernelObject[];
   readonly #controls: readonly BigUint64Array[];
   readonly #demanded: readonly (readonly (readonly [program: string, bits: bigint])[])[];
   /** What the objects aggregate in maps, by object; null for one that does not. */
@@ -54,7 +57,12 @@ export class Source {
   /** Of all objects, at the last `newlyLost`. */
   #lost = 0;
 
-  private constructor(session: BpfObject, objects: readonly BpfObject[], ring: Ring, specs: readonly SourceObject[]) {
+  private constructor(
+    session: KernelObject,
+    objects: readonly KernelObject[],
+    ring: Ring,
+    specs: readonly SourceObject[],
+  ) {
     this.#session = session;
     this.#objects = objects;
     this.#controls = objects.map((object) => new BigUint64Array(object.globals(CONTROL)));
@@ -76,19 +84,14 @@ export class Source {
   /** Loads and attaches. Rejects with a KernelError; nothing stays in the kernel after a rejection. */
   static async load(spec: SourceSpec): Promise<Source> {
     const { filter, sets = NO_SETS } = spec;
-    const opened: BpfObject[] = [];
+    const opened: KernelObject[] = [];
     let ring: Ring | null = null;
     try {
-      const session = await BpfObject.open({
-        name: 'session',
-        path: objectPath('session'),
-        constants: {},
-        unneeded: [],
+      const session = await loadOptional(sessionSpec, (object) => {
+        object.setMaxEntries(RING, spec.ringBytes);
+        shrinkUnused(object, filter, sets);
       });
       opened.push(session);
-      session.setMaxEntries(RING, spec.ringBytes);
-      shrinkUnused(session, filter, sets);
-      await session.load();
       fillFilter(session, filter);
       fillSets(session, sets);
 
@@ -228,12 +231,12 @@ function unneededToFollow({ pids, descendants }: SourceFilter, index: number): s
 }
 
 async function loadTracker(
-  session: BpfObject,
+  session: KernelObject,
   filter: SourceFilter,
   object: SourceObject,
   index: number,
-  opened: BpfObject[],
-): Promise<BpfObject> {
+  opened: KernelObject[],
+): Promise<KernelObject> {
   const spec: ObjectSpec = {
     ...object,
     constants: {
@@ -246,10 +249,11 @@ async function loadTracker(
     },
     unneeded: [...object.unneeded, ...unneededToFollow(filter, index)],
   };
-  return loadOptional(spec, (tracker) => {
-    opened.push(tracker);
+  const loaded = await loadOptional(spec, (tracker) => {
     for (const name of SHARED_MAPS) if (tracker.mapNames.includes(name)) tracker.reuseMap(name, session.mapFd(name));
   });
+  opened.push(loaded);
+  return loaded;
 }
 
 const counterWords = FIRST_COUNTER + COUNTER_WORDS * Math.min(possibleCpus(), 512);
@@ -260,7 +264,7 @@ function total(control: BigUint64Array, word: number): number {
   return sum;
 }
 
-function shrinkUnused(session: BpfObject, filter: SourceFilter, { numbers, prefixes }: SourceSets): void {
+function shrinkUnused(session: KernelObject, filter: SourceFilter, { numbers, prefixes }: SourceSets): void {
   session.setMaxEntries(NUMBERS, Math.max(1, numbers.length));
   session.setMaxEntries(PREFIXES, Math.max(1, prefixes.length));
   if (!filter.cgroups) session.setMaxEntries('eu_cgroups', 1);
@@ -269,7 +273,7 @@ function shrinkUnused(session: BpfObject, filter: SourceFilter, { numbers, prefi
   if (!filter.comms) session.setMaxEntries('eu_comms', 1);
 }
 
-function fillFilter(session: BpfObject, filter: SourceFilter): void {
+function fillFilter(session: KernelObject, filter: SourceFilter): void {
   for (const [id, verdict] of filter.cgroups ?? [])
     update(session.mapFd('eu_cgroups'), 'eu_cgroups', u64(id), VERDICTS[verdict]);
   for (const pid of filter.pids ?? [])
@@ -282,7 +286,7 @@ function fillFilter(session: BpfObject, filter: SourceFilter): void {
   }
 }
 
-function fillSets(session: BpfObject, { numbers, prefixes }: SourceSets): void {
+function fillSets(session: KernelObject, { numbers, prefixes }: SourceSets): void {
   for (const [set, value] of numbers) {
     const key = new DataView(new ArrayBuffer(NUMBER_BYTES));
     key.setUint32(0, set, true);
@@ -299,7 +303,7 @@ function fillSets(session: BpfObject, { numbers, prefixes }: SourceSets): void {
 }
 
 /** Adds the descendants that are there already. New ones are followed by now, so a few rounds find all. */
-function seedDescendants(session: BpfObject, pids: readonly number[]): void {
+function seedDescendants(session: KernelObject, pids: readonly number[]): void {
   const known = new Set(pids);
   const fd = session.mapFd('eu_pids');
   for (let found = true; found;) {

@@ -1,7 +1,7 @@
 import { Channel } from '../base/channel.js';
 import { EunomiaError } from '../base/errors.js';
 import { intake } from '../base/turn.js';
-import type { ObjectSpec, Unloaded } from './object.js';
+import type { ObjectSpec, Unloaded } from './object-spec.js';
 import { workerFile } from '../base/paths.js';
 import type {
   CgroupVerdict,
@@ -30,6 +30,8 @@ export interface KernelSource {
   setVerdicts(cgroups: readonly (readonly [id: number, verdict: CgroupVerdict | null])[]): Promise<void>;
   /** How long an event may wait for others before it is handed over, in milliseconds, from now on. */
   setDelay(ms: number): void;
+  /** What waits in the ring, or else the next event, is handed over at once. */
+  hurry(): void;
   /** Exact counts. All that was in the ring at that moment was delivered before this resolves. */
   counters(): Promise<SourceCounters>;
   /** All that happened before it was asked was delivered before this resolves: what is in the ring, and what is aggregated in maps. */
@@ -85,6 +87,9 @@ export class KernelThread {
       setVerdicts: (cgroups) => channel.ask('setVerdicts', { source, cgroups }),
       setDelay: (ms) => {
         if (!channel.dead) channel.post('delay', { source, ms });
+      },
+      hurry: () => {
+        if (!channel.dead) channel.post('hurry', { source });
       },
       counters: () => channel.ask('counters', { source }),
       read: () => channel.ask('read', { source }),

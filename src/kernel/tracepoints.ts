@@ -4,20 +4,36 @@ import { readFileSync } from 'node:fs';
 const KIND_PTR = 2;
 const KIND_TYPEDEF = 8;
 const KIND_FUNC_PROTO = 13;
+const KERNEL_BTF = '/sys/kernel/btf/vmlinux';
 const PREFIX = 'btf_trace_';
 /** Bytes after a type's 12, by kind: fixed, and for each of its members. */
 const fixed: Readonly<Record<number, number>> = { 1: 4, 3: 12, 14: 4, 17: 4 };
 const each: Readonly<Record<number, number>> = { 4: 12, 5: 12, 6: 8, 13: 8, 15: 12, 19: 12 };
 
 let running: ReadonlyMap<string, number> | null = null;
+const functions = new Map<string, boolean>();
 
 /**
  * How many arguments a tracepoint of the running kernel has, as a program of type tp_btf sees them; null where there is
  * none of this name, or where the kernel does not tell its types. Reads 6 MB once: some 10 ms.
  */
 export function tracepointArguments(name: string): number | null {
-  running ??= readTracepoints('/sys/kernel/btf/vmlinux');
+  running ??= readTracepoints(KERNEL_BTF);
   return running.get(name) ?? null;
+}
+
+/** Whether the running kernel has something of this name: a function that programs may call. Reads 6 MB once a name: a millisecond or two. */
+export function kernelHas(name: string): boolean {
+  let has = functions.get(name);
+  if (has === undefined) {
+    try {
+      has = readFileSync(KERNEL_BTF).includes(`\0${name}\0`);
+    } catch {
+      has = false;
+    }
+    functions.set(name, has);
+  }
+  return has;
 }
 
 function readTracepoints(path: string): ReadonlyMap<string, number> {

@@ -56,6 +56,36 @@ describe('a watched ring', () => {
     expect(bench.ring.waiting).toBe(0);
   });
 
+  it('is read at once for somebody who has begun to read', () => {
+    const bench = new Bench(1_000);
+    bench.until(2_500);
+    bench.ring.waiting = 100;
+    bench.turn();
+    bench.ring.waiting = 100;
+    bench.until(2_510);
+    expect(bench.ring.waiting).toBe(100);
+    bench.watch.hurry(bench.now);
+    bench.turn();
+    expect(bench.ring.waiting).toBe(0);
+    // What comes behind is gathered again.
+    bench.ring.waiting = 100;
+    bench.turn();
+    expect(bench.ring.waiting).toBe(100);
+  });
+
+  it('is read with its next event by somebody who began to read when it was empty', () => {
+    const bench = new Bench(1_000);
+    bench.until(2_500);
+    bench.ring.waiting = 100;
+    bench.turn();
+    bench.watch.hurry(bench.now);
+    bench.turn();
+    expect(bench.wakeAt).toBe(0);
+    bench.ring.waiting = 100;
+    bench.turn();
+    expect(bench.ring.waiting).toBe(0);
+  });
+
   it('is read before its time where it fills', () => {
     const bench = new Bench(10_000);
     bench.ring.waiting = 100;

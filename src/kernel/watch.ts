@@ -91,6 +91,11 @@ export class RingWatch {
     if (this.#state === 'AWAKE') this.#due = Math.min(this.#due, now + ms);
   }
 
+  /** Somebody has begun to read: what waits, or else the next event, is not held back for others. */
+  hurry(now: number): void {
+    if (this.#state === 'AWAKE') this.#due = now;
+  }
+
   /** Nobody takes records for now: the ring is left to fill, and there is nothing to wake for. It is looked at as soon as somebody does. */
   neglect(now: number): void {
     this.#state = 'AWAKE';

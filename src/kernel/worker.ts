@@ -4,7 +4,7 @@ import { EunomiaError } from '../base/errors.js';
 import { bootNow, ClockWatch } from './clock.js';
 import { programsEnded } from './grace.js';
 import { lastFailure, later, loadLibc } from './libbpf.js';
-import type { Unloaded } from './object.js';
+import type { Unloaded } from './object-spec.js';
 import { loadOptional } from './optional.js';
 import { probeFeatures } from './probe.js';
 import type { KernelProtocol, SourceCounters, SourceSpec } from './protocol.js';
@@ -251,6 +251,10 @@ const note = serveChannel<KernelProtocol>(
     posts: {
       delay: ({ source, ms }) => {
         sources.get(source)?.watch.setDelay(ms, performance.now());
+        call();
+      },
+      hurry: ({ source }) => {
+        sources.get(source)?.watch.hurry(performance.now());
         call();
       },
       taken: ({ bytes, spare }) => {

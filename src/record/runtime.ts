@@ -3,7 +3,7 @@ import { EunomiaError, messageOf } from '../base/errors.js';
 import { parseBpfFile } from '../btf/btf.js';
 import type { UnloadedPrograms } from '../catalog/unloaded.js';
 import { compileLayout, type RecordLayout } from '../btf/layout.js';
-import type { ObjectSpec } from '../kernel/object.js';
+import type { ObjectSpec } from '../kernel/object-spec.js';
 import { objectPath } from '../base/paths.js';
 import { snakeCase } from '../base/names.js';
 import type { Constant, TrackerDefinition, TrackerOptions } from '../tracker/define.js';

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { createLog } from '../base/log.js';
 import { loadTrackers } from '../catalog/load.js';
-import type { ObjectSpec, Unloaded } from '../kernel/object.js';
+import type { ObjectSpec, Unloaded } from '../kernel/object-spec.js';
 import { createRuntime } from '../record/runtime.js';
 import { TrackerTrials } from './trial.js';
 

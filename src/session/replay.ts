@@ -87,6 +87,7 @@ export function createReplay({ startedAt, entries, problem, speed }: ReplayOptio
         setCapture: () => Promise.resolve(),
         setVerdicts: () => Promise.resolve(),
         setDelay: () => {},
+        hurry: () => {},
         read: () => Promise.resolve(),
         counters: () => Promise.resolve({ ...counts, skippedRuns: null, ringPeakBytes: 0 }),
         facts: () => ({ sessions: 1, eventsPerSecond: null }),

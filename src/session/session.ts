@@ -417,6 +417,7 @@ export class Session {
       this.touch();
     });
     this.#applyDelay();
+    this.#source?.hurry();
     return stream;
   }
 

@@ -5,7 +5,7 @@ import { parseBpfFile } from '../btf/btf.js';
 import { compileLayout } from '../btf/layout.js';
 import { wallTimeOf } from '../event/clock.js';
 import type { ContainerRegistry } from '../inventory/registry.js';
-import type { ObjectSpec } from '../kernel/object.js';
+import type { ObjectSpec } from '../kernel/object-spec.js';
 import type { SnapshotRecords } from '../kernel/protocol.js';
 import { RecordBatch } from '../record/batch.js';
 import { compileView, type EventView } from '../record/view.js';

@@ -3,7 +3,7 @@ import { defaultConfig, type Config, type Limits, type Role } from '../../src/ba
 import { createContainer, type Container, type MutableContainer } from '../../src/inventory/container.js';
 import { ContainerRegistry } from '../../src/inventory/registry.js';
 import type { Bucket, CgroupId, ProcessView, TraceEvent } from '../../src/event/event.js';
-import type { ObjectSpec, Unloaded } from '../../src/kernel/object.js';
+import type { ObjectSpec, Unloaded } from '../../src/kernel/object-spec.js';
 import type { Chunk, SnapshotRecords, SourceSpec } from '../../src/kernel/protocol.js';
 import type { ChunkReceiver, KernelSource } from '../../src/kernel/thread.js';
 import { Peers } from '../../src/access/peers.js';
@@ -218,6 +218,7 @@ export class FakeKernel implements SessionKernel {
       setCapture: async (object: number, mask: bigint) => void (source.masks[object] = mask),
       setVerdicts: async () => undefined,
       setDelay: () => {},
+      hurry: () => {},
       counters: async () => {
         await taking;
         return counters();

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { parseBpfFile } from '../../src/btf/btf.js';
-import type { ObjectSpec } from '../../src/kernel/object.js';
+import type { ObjectSpec } from '../../src/kernel/object-spec.js';
 import { KernelThread } from '../../src/kernel/thread.js';
 import { parseTracepoints } from '../../src/kernel/tracepoints.js';
 import { loadTrackers } from '../../src/catalog/load.js';

@@ -55,6 +55,7 @@ export async function playedSession(
           setCapture: () => Promise.resolve(),
           setVerdicts: () => Promise.resolve(),
           setDelay: () => {},
+          hurry: () => {},
           read: () => Promise.resolve(),
           counters: () => Promise.resolve(counters),
           facts: () => ({ sessions: 1, eventsPerSecond: null }),

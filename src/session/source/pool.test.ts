@@ -22,6 +22,7 @@ function heldKernel(): { readonly kernel: SessionKernel; reply(): Promise<void> 
           setCapture: () => Promise.resolve(),
           setVerdicts: () => Promise.resolve(),
           setDelay: () => {},
+          hurry: () => {},
           counters: () => ask(counters),
           read: () => ask(undefined),
           close: () => {

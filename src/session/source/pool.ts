@@ -1,4 +1,4 @@
-import type { Unloaded } from '../../kernel/object.js';
+import type { Unloaded } from '../../kernel/object-spec.js';
 import type { CgroupVerdict, Chunk, SourceCounters, SourceSpec } from '../../kernel/protocol.js';
 import type { KernelSource, KernelThread } from '../../kernel/thread.js';
 import { intake } from '../../base/turn.js';
@@ -17,6 +17,8 @@ export interface SharedSource {
   setVerdicts(cgroups: readonly (readonly [id: number, verdict: CgroupVerdict | null])[]): Promise<void>;
   /** How long an event may wait for others, for this session; the kernel thread waits no longer than the least patient sharer. */
   setDelay(ms: number): void;
+  /** What waits in the ring, or else the next event, is handed over at once: somebody has begun to read. */
+  hurry(): void;
   /** Since this session joined. Exact: what was in the ring is delivered before it resolves. */
   counters(): Promise<SessionCounters>;
   /** All that happened before it was asked is delivered before it resolves, including what is aggregated in kernel maps. */
@@ -122,6 +124,7 @@ export class SourcePool {
         sharer.delayMs = ms;
         applyDelay(entry, source);
       },
+      hurry: () => source.hurry(),
       counters: async () => since(await source.counters()),
       read: () => source.read(),
       facts: () => ({ sessions: entry.members, eventsPerSecond: entry.rate.perSecond }),

@@ -1,5 +1,5 @@
 import type { Log } from '../../base/log.js';
-import type { RefusedProgram } from '../../kernel/object.js';
+import type { RefusedProgram } from '../../kernel/object-spec.js';
 
 /** The log has what the verifier said; clients are told what is not seen without the program (catalog/unloaded.ts). */
 export function warnOfRefused(

@@ -1,0 +1,238 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { afterEach, describe, expect, it } from 'vitest';
+import { loadTrackers } from '../../src/catalog/load.js';
+import { imageOf } from '../../src/kernel/image.js';
+import { ImageObject } from '../../src/kernel/image-object.js';
+import type { KernelObject } from '../../src/kernel/kernel-object.js';
+import { loadLibbpf } from '../../src/kernel/libbpf.js';
+import { BpfObject } from '../../src/kernel/object.js';
+import type { ObjectSpec } from '../../src/kernel/object-spec.js';
+import { loadOptional } from '../../src/kernel/optional.js';
+import { createRuntime } from '../../src/record/runtime.js';
+import { heldIds, heldPrograms, released } from '../support/bpf.js';
+import { compileBpf, ended, start } from '../support/workload.js';
+
+/** What comes of an image is what comes of libbpf: the same programs, seen from the kernel. */
+
+const open: KernelObject[] = [];
+afterEach(async () => {
+  const ids = heldIds();
+  for (const object of open.splice(0)) await object.close();
+  expect(heldPrograms()).toEqual([]);
+  await released(ids);
+});
+
+async function load(spec: ObjectSpec, prepare?: (object: KernelObject) => void): Promise<KernelObject> {
+  const object = await loadOptional(spec, prepare);
+  open.push(object);
+  return object;
+}
+
+async function drop(object: KernelObject): Promise<void> {
+  open.splice(open.indexOf(object), 1);
+  await object.close();
+}
+
+// struct bpf_prog_info of include/uapi/linux/bpf.h
+const INFO_BYTES = 232;
+const NAME_AT = 64;
+const infoWords = { jited: 16, xlated: 20, functions: 144, verified: 216, attachTo: 224 };
+
+/** What the kernel says of the programs that this process holds, by name: how long they are, of how many functions, and where they attach. */
+function programs(): Record<string, Record<keyof typeof infoWords, number>> {
+  const held: Record<string, Record<keyof typeof infoWords, number>> = {};
+  for (const fd of heldDescriptors()) {
+    const info = new DataView(new ArrayBuffer(INFO_BYTES));
+    loadLibbpf().info(fd, new Uint8Array(info.buffer), Uint32Array.of(INFO_BYTES));
+    const name = Buffer.from(info.buffer, NAME_AT, 16).toString('latin1').replace(/\0.*/s, '');
+    held[name] = Object.fromEntries(
+      Object.entries(infoWords).map(([word, at]) => [word, info.getUint32(at, true)]),
+    ) as Record<keyof typeof infoWords, number>;
+  }
+  return held;
+}
+
+function heldDescriptors(): number[] {
+  return readdirSync('/proc/self/fdinfo')
+    .map(Number)
+    .filter((fd) => {
+      try {
+        return (
+          /^prog_id:/m.test(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8')) &&
+          !/^link_id:/m.test(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))
+        );
+      } catch {
+        return false; // closed meanwhile
+      }
+    });
+}
+
+const runtimes = await Promise.all((await loadTrackers()).map(createRuntime));
+
+it.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as const))(
+  '%s is loaded from its image as it is from its file',
+  async (_name, { objectSpec }) => {
+    const spec = objectSpec({});
+    const filtered = { ...spec, constants: { ...spec.constants, eu_by_pid: true } };
+    const first = await load(filtered);
+    expect(first).toBeInstanceOf(BpfObject);
+    const byFile = programs();
+    await drop(first);
+    const second = await load(filtered);
+    expect(second).toBeInstanceOf(ImageObject);
+    expect(programs()).toEqual(byFile);
+    expect(second.unloaded).toEqual(first.unloaded);
+    await second.attach((program) => !program.startsWith('follow_'));
+    await second.detach();
+  },
+);
+
+const HEAD = `
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+const volatile __u64 add = 1;
+struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, __u64); } hits SEC(".maps");
+`;
+const ON_EXEC = `
+__attribute__((noinline)) int count(__u64 n)
+{
+	__u32 zero = 0;
+	__u64 *value = bpf_map_lookup_elem(&hits, &zero);
+
+	if (value)
+		__sync_fetch_and_add(value, n);
+	return 0;
+}
+SEC("tp_btf/sched_process_exec") int BPF_PROG(on_exec, struct task_struct *task) { return count(add); }`;
+
+function hits(object: KernelObject): number {
+  const value = new Uint8Array(8);
+  loadLibbpf().map_lookup(object.mapFd('hits'), new Uint8Array(4), value);
+  return Number(new BigUint64Array(value.buffer)[0]);
+}
+
+async function spec(name: string, source: string, more: Partial<ObjectSpec> = {}): Promise<ObjectSpec> {
+  return { name, path: await compileBpf(name, HEAD + source), constants: {}, unneeded: [], ...more };
+}
+
+/** Loads from the file, so that there is an image. */
+async function prepared(of: ObjectSpec): Promise<void> {
+  const object = await load(of);
+  expect(object).toBeInstanceOf(BpfObject);
+  await drop(object);
+}
+
+describe('an object that is loaded from its image', () => {
+  it('has its own constants, maps and counts, and the code of the file', async () => {
+    const object = await spec('t_image', ON_EXEC);
+    await prepared(object);
+    const one = await load(object);
+    const other = await load({ ...object, constants: { add: 1000n } });
+    expect([one, other].every((loaded) => loaded instanceof ImageObject)).toBe(true);
+    await one.attach();
+    await other.attach();
+    await ended(start('/bin/true'));
+    expect(hits(one)).toBeGreaterThanOrEqual(1);
+    expect(hits(other)).toBeGreaterThanOrEqual(1000);
+    expect(hits(other) % 1000).toBe(0);
+    await one.detach();
+    const before = hits(one);
+    await ended(start('/bin/true'));
+    expect(hits(one)).toBe(before);
+  });
+
+  it('uses maps of another object, and sizes of its own', async () => {
+    const object = await spec('t_shared', ON_EXEC);
+    const sized = await load(object, (opened) => opened.setMaxEntries('hits', 7));
+    await drop(sized);
+    const one = await load(object, (opened) => opened.setMaxEntries('hits', 3));
+    expect(one).toBeInstanceOf(ImageObject);
+    expect(entriesOf(one.mapFd('hits'))).toBe(3);
+    const other = await load(object, (opened) => opened.reuseMap('hits', one.mapFd('hits')));
+    expect(other).toBeInstanceOf(ImageObject);
+    await other.attach();
+    await ended(start('/bin/true'));
+    expect(hits(one)).toBeGreaterThanOrEqual(1);
+    await drop(other);
+    expect(hits(one)).toBeGreaterThanOrEqual(1); // the map is its owner's
+  });
+
+  it('is the one of the file as it is now', async () => {
+    const object = await spec('t_changed', ON_EXEC);
+    await prepared(object);
+    await spec('t_changed', ON_EXEC.replaceAll('on_exec', 'on_exec_2'));
+    expect(await load(object)).toBeInstanceOf(BpfObject);
+    expect(heldPrograms()).toEqual(['on_exec_2']);
+  });
+
+  it('has the programs that were loaded before; others bring it to its file once more', async () => {
+    const object = await spec(
+      't_more',
+      `${ON_EXEC}
+      SEC("tp_btf/sched_process_fork") int BPF_PROG(on_fork, struct task_struct *parent) { return count(add); }`,
+    );
+    await prepared({ ...object, unneeded: ['on_fork'] });
+    const fork = await load({ ...object, unneeded: ['on_exec'] });
+    expect(fork).toBeInstanceOf(BpfObject);
+    await drop(fork);
+    expect(await load(object)).toBeInstanceOf(ImageObject);
+    expect(heldPrograms()).toEqual(['on_exec', 'on_fork']);
+  });
+
+  it('says what libbpf says where the verifier refuses it', async () => {
+    const object = await spec(
+      't_wild',
+      `const volatile bool wild = false;
+      SEC("tp_btf/sched_process_exec") int BPF_PROG(on_exec, struct task_struct *task)
+      { return wild ? *(volatile int *)(long)task->pid : 0; }`,
+    );
+    const refused = { ...object, constants: { wild: true } };
+    const say = (error: { operation?: string; errno?: string | null; verifierLog?: string | null }) => ({
+      operation: error.operation,
+      errno: error.errno,
+      log: error.verifierLog?.replaceAll(/0xffff[0-9a-f]{12}/g, 'an address'),
+    });
+    const byFile = await loadOptional(refused).then(() => null, say);
+    expect(byFile).toMatchObject({
+      operation: 'loading t_wild.bpf.o, program on_exec',
+      log: expect.stringContaining('invalid mem access') as string,
+    });
+    await prepared(object);
+    expect(imageOf(object.path)).not.toBeNull();
+    expect(await loadOptional(refused).then(() => null, say)).toEqual(byFile);
+    expect(heldPrograms()).toEqual([]);
+    // Optional programs are left out as before.
+    const optional = { ...refused, optional: { on_exec: [3] } };
+    expect((await load(optional)).unloaded.refused).toMatchObject([{ program: 'on_exec' }]);
+  });
+
+  it('is loaded many times at once, also while there is no image yet', async () => {
+    const object = await spec('t_many', ON_EXEC);
+    const round = () => Promise.all(Array.from({ length: 8 }, () => load(object)));
+    expect(await round()).toHaveLength(8);
+    expect((await round()).every((loaded) => loaded instanceof ImageObject)).toBe(true);
+    expect(heldPrograms()).toHaveLength(16);
+  });
+
+  it('leaves nothing in the kernel where what prepares it fails', async () => {
+    const object = await spec('t_fails', ON_EXEC);
+    await prepared(object);
+    await expect(load(object, (opened) => opened.setMaxEntries('none', 1))).rejects.toMatchObject({
+      code: 'BAD_OBJECT',
+    });
+    await expect(load({ ...object, constants: { none: 1 } })).rejects.toMatchObject({ code: 'BAD_OBJECT' });
+    await expect(load({ ...object, unneeded: ['none'] })).rejects.toMatchObject({ code: 'BAD_OBJECT' });
+    await expect(load(object, (opened) => opened.setMaxEntries('hits', 0))).rejects.toMatchObject({
+      code: 'KERNEL_ERROR',
+    });
+    expect(heldPrograms()).toEqual([]);
+  });
+});
+
+function entriesOf(fd: number): number {
+  const info = new DataView(new ArrayBuffer(80));
+  loadLibbpf().info(fd, new Uint8Array(info.buffer), Uint32Array.of(80));
+  return info.getUint32(16, true);
+}
