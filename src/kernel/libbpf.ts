@@ -73,7 +73,7 @@ export interface Libbpf {
 }
 
 export interface Libc {
-  mmap: ForeignFunction<[null, number, number, number, number, number], Pointer>;
+  mmap: ForeignFunction<[Pointer | null, number, number, number, number, number], Pointer | null>;
   munmap: ForeignFunction<[Pointer, number], number>;
   close: ForeignFunction<[number], number>;
   open: ForeignFunction<[string, number], number>;
