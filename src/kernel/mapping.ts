@@ -24,8 +24,8 @@ interface Place {
 }
 
 /**
- * Places where nothing is mapped now, by their size. They are used again because each ArrayBuffer counts as memory that V8 should free: with a
- * new one of 32 MiB for each ring, each start of a session was followed by a collection of all garbage, of up to 30 ms.
+ * Places where nothing is mapped now, by their size. They are used again because each ArrayBuffer counts as memory that V8 should free:
+ * with a new one of 32 MiB for each ring, each start of a session was followed by a collection of all garbage, of up to 30 ms.
  */
 const free = new Map<number, Place[]>();
 

@@ -22,7 +22,7 @@ export function tracepointArguments(name: string): number | null {
   return running.get(name) ?? null;
 }
 
-/** Whether the running kernel has something of this name: a function that programs may call. Reads 6 MB once a name: a millisecond or two. */
+/** Whether the running kernel has something of this name: a function that programs may call, or a type. Reads 6 MB once a name. */
 export function kernelHas(name: string): boolean {
   let has = functions.get(name);
   if (has === undefined) {

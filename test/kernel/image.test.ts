@@ -38,7 +38,7 @@ const INFO_BYTES = 232;
 const NAME_AT = 64;
 const infoWords = { jited: 16, xlated: 20, functions: 144, verified: 216, attachTo: 224 };
 
-/** What the kernel says of the programs that this process holds, by name: how long they are, of how many functions, and where they attach. */
+/** What the kernel says of the programs that this process holds, by name: their sizes, and where they attach. */
 function programs(): Record<string, Record<keyof typeof infoWords, number>> {
   const held: Record<string, Record<keyof typeof infoWords, number>> = {};
   for (const fd of heldDescriptors()) {
