@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { objectPath } from '../../test/support/record.js';
 import { parseBpfFile } from './btf.js';
 import { readSections, readSymbols } from './elf.js';
-import { linkedFunctions } from './functions.js';
+import { ObjectFunctions } from './functions.js';
 
 const bytes = readFileSync(objectPath('open'));
 const { types } = parseBpfFile(bytes, 'open.bpf.o');
@@ -17,7 +17,7 @@ function codeOf(program: string): Uint8Array {
   return Uint8Array.from(bytes.subarray(at, at + symbol.size));
 }
 
-const names = (functions: ReturnType<typeof linkedFunctions>) =>
+const names = (functions: ReturnType<ObjectFunctions['of']>) =>
   functions?.map(({ at, type }) => [at, types[type]?.name] as const) ?? null;
 
 /** As libbpf links it: the callee behind the caller, and the call to it. */
@@ -30,7 +30,7 @@ function linked(caller: string, callee: string): Uint8Array {
 }
 
 it('tells the function of a program that calls none', () => {
-  expect(names(linkedFunctions(bytes, 'follow_exit', codeOf('follow_exit')))).toEqual([[0, 'follow_exit']]);
+  expect(names(new ObjectFunctions(bytes).of('follow_exit', codeOf('follow_exit')))).toEqual([[0, 'follow_exit']]);
 });
 
 it('follows a call into another section by its relocation, and calls from there', () => {
@@ -41,10 +41,10 @@ it('follows a call into another section by its relocation, and calls from there'
   for (let i = 0; i < whole.length / 8; i++)
     if (code.getUint8(8 * i) === 0x85 && code.getUint8(8 * i + 1) >> 4 === 1)
       code.setInt32(8 * i + 4, behind - i - 1, true);
-  const found = names(linkedFunctions(bytes, 'open_overflow', whole));
+  const found = names(new ObjectFunctions(bytes).of('open_overflow', whole));
   expect(found?.[0]).toEqual([0, 'open_overflow']);
 });
 
 it('returns null for a program that is not in the file', () => {
-  expect(linkedFunctions(bytes, 'nothing', codeOf('follow_exit'))).toBeNull();
+  expect(new ObjectFunctions(bytes).of('nothing', codeOf('follow_exit'))).toBeNull();
 });

@@ -6,6 +6,7 @@ import {
   STT_FUNC,
   STT_SECTION,
   viewOf,
+  type Section,
   type ElfSymbol,
 } from './elf.js';
 
@@ -30,66 +31,75 @@ interface Place {
 }
 
 /**
- * The functions of a program that libbpf has linked: behind the program's own instructions it puts those of each function that it
- * calls. Both are walked side by side, call by call, since the linked one no longer says which function is which. The kernel needs
- * their types to verify global functions by themselves, and callbacks at all. Null where the file does not tell all of them.
+ * Tells the functions of an object's programs as libbpf has linked them: behind a program's own instructions it puts those of each function
+ * that it calls. Both are walked side by side, call by call, since the linked one no longer says which function is which. The kernel
+ * needs their types to verify global functions by themselves, and callbacks at all.
  */
-export function linkedFunctions(
-  object: Uint8Array,
-  program: string,
-  linked: Uint8Array,
-): readonly LinkedFunction[] | null {
-  const sections = readSections(object);
-  const symbols = readSymbols(object, sections);
-  const own = symbols.find(({ name, kind }) => name === program && kind === STT_FUNC);
-  if (!own) return null;
-  const file = viewOf(object);
-  const code = viewOf(linked);
-  const types = functionTypes(object);
-  const relocated = new Map<number, ReadonlyMap<number, ElfSymbol>>();
-  const symbolAt = ({ section, offset }: Place): ElfSymbol | undefined => {
-    let known = relocated.get(section);
-    if (!known) {
-      const entries = readRelocations(object, sections, section).flatMap(({ offset: at, symbol }) => {
-        const found = symbols[symbol];
-        return found ? [[at, found] as const] : [];
-      });
-      relocated.set(section, (known = new Map(entries)));
+export class ObjectFunctions {
+  readonly #file: DataView;
+  readonly #sections: readonly Section[];
+  readonly #symbols: readonly ElfSymbol[];
+  readonly #types: ReadonlyMap<string, number>;
+  /** By section, the symbols that its instructions name, by their offset. */
+  readonly #relocated = new Map<number, ReadonlyMap<number, ElfSymbol>>();
+
+  constructor(private readonly object: Uint8Array) {
+    this.#file = viewOf(object);
+    this.#sections = readSections(object);
+    this.#symbols = readSymbols(object, this.#sections);
+    this.#types = functionTypes(object, this.#sections);
+  }
+
+  /** Of a linked program, the first of which is the program itself. Null where the file does not tell all of them. */
+  of(program: string, linked: Uint8Array): readonly LinkedFunction[] | null {
+    const own = this.#symbols.find(({ name, kind }) => name === program && kind === STT_FUNC);
+    if (!own) return null;
+    const code = viewOf(linked);
+    const starts = [0, ...callees(code)].sort((a, b) => a - b);
+    const places = new Map<number, Place>([[0, own]]);
+    const waiting = [0];
+    for (let start = waiting.pop(); start !== undefined; start = waiting.pop()) {
+      const place = places.get(start);
+      if (!place) return null;
+      const end = starts.find((one) => one > start) ?? linked.length / INSTRUCTION_BYTES;
+      for (const { at, target, isCall } of references(code, start, end)) {
+        if (places.has(target)) continue;
+        const offset = place.offset + (at - start) * INSTRUCTION_BYTES;
+        const callee = this.#leadsTo({ section: place.section, offset }, isCall);
+        if (!callee) return null;
+        places.set(target, callee);
+        waiting.push(target);
+      }
     }
-    return known.get(offset);
-  };
+    const functions = [...places].map(([at, { section, offset }]) => ({
+      at,
+      type: this.#types.get(`${this.#sections[section]?.name} ${offset}`) ?? 0,
+    }));
+    return functions.some(({ type }) => type === 0) ? null : functions.sort((a, b) => a.at - b.at);
+  }
+
   /** The function that a call, or a load of a function's address, of the file leads to. */
-  const leadsTo = (place: Place, isCall: boolean): Place | null => {
-    const at = (sections[place.section]?.offset ?? 0) + place.offset;
-    const immediate = file.getInt32(at + 4, true);
-    const symbol = symbolAt(place);
+  #leadsTo(place: Place, isCall: boolean): Place | null {
+    const at = (this.#sections[place.section]?.offset ?? 0) + place.offset;
+    const immediate = this.#file.getInt32(at + 4, true);
+    const symbol = this.#symbolAt(place);
     // Within a section the compiler has resolved calls of static functions itself.
     if (!symbol) return isCall ? { ...place, offset: place.offset + (immediate + 1) * INSTRUCTION_BYTES } : null;
     const from = symbol.kind === STT_SECTION ? 0 : symbol.offset;
     return { section: symbol.section, offset: from + (isCall ? (immediate + 1) * INSTRUCTION_BYTES : immediate) };
-  };
-
-  const starts = [0, ...callees(code)].sort((a, b) => a - b);
-  const places = new Map<number, Place>([[0, own]]);
-  const waiting = [0];
-  for (let start = waiting.pop(); start !== undefined; start = waiting.pop()) {
-    const place = places.get(start);
-    if (!place) return null;
-    const end = starts.find((one) => one > start) ?? linked.length / INSTRUCTION_BYTES;
-    for (const { at, target, isCall } of references(code, start, end)) {
-      if (places.has(target)) continue;
-      const offset = place.offset + (at - start) * INSTRUCTION_BYTES;
-      const callee = leadsTo({ section: place.section, offset }, isCall);
-      if (!callee) return null;
-      places.set(target, callee);
-      waiting.push(target);
-    }
   }
-  const functions = [...places].map(([at, { section, offset }]) => ({
-    at,
-    type: types.get(`${sections[section]?.name} ${offset}`) ?? 0,
-  }));
-  return functions.some(({ type }) => type === 0) ? null : functions.sort((a, b) => a.at - b.at);
+
+  #symbolAt({ section, offset }: Place): ElfSymbol | undefined {
+    let known = this.#relocated.get(section);
+    if (!known) {
+      const entries = readRelocations(this.object, this.#sections, section).flatMap(({ offset: at, symbol }) => {
+        const found = this.#symbols[symbol];
+        return found ? [[at, found] as const] : [];
+      });
+      this.#relocated.set(section, (known = new Map(entries)));
+    }
+    return known.get(offset);
+  }
 }
 
 interface Reference {
@@ -117,8 +127,7 @@ function callees(code: DataView): ReadonlySet<number> {
 }
 
 /** Types of the functions in .BTF.ext, by section and offset. Format: Documentation/bpf/btf.rst, "func_info". */
-function functionTypes(object: Uint8Array): ReadonlyMap<string, number> {
-  const sections = readSections(object);
+function functionTypes(object: Uint8Array, sections: readonly Section[]): ReadonlyMap<string, number> {
   const types = new Map<string, number>();
   const extension = sections.find(({ name }) => name === '.BTF.ext');
   const btf = sections.find(({ name }) => name === '.BTF');

@@ -1,6 +1,6 @@
 import koffi from 'koffi';
 import { cString, readSections } from '../btf/elf.js';
-import { INSTRUCTION_BYTES, linkedFunctions, LOAD_IMMEDIATE } from '../btf/functions.js';
+import { INSTRUCTION_BYTES, LOAD_IMMEDIATE, ObjectFunctions } from '../btf/functions.js';
 import { loadLibbpf, memory, type Pointer } from './libbpf.js';
 import { stampOf, type ObjectFile, type ReadObjectFile } from './object-file.js';
 
@@ -87,9 +87,10 @@ export function makeImage(source: ImageSource, known: ObjectImage | null): Objec
   const btf = readBtf(bpf.object_btf_fd(object));
   if (!license || !btf) return null;
   const fds = new Map(maps.map(({ pointer }, i) => [bpf.map_fd(pointer), i]));
-  const programs = new Map(known?.programs);
+  const functions = new ObjectFunctions(bytes);
+  const programs = new Map(known?.file.stamp === stamp ? known.programs : null);
   for (const [name, pointer] of source.programs) {
-    const program = programs.has(name) ? null : imageProgram(bytes, name, pointer, fds);
+    const program = programs.has(name) ? null : imageProgram(functions, name, pointer, fds);
     if (program) programs.set(name, program);
   }
   return {
@@ -109,7 +110,7 @@ export function makeImage(source: ImageSource, known: ObjectImage | null): Objec
 }
 
 function imageProgram(
-  object: Uint8Array,
+  known: ObjectFunctions,
   name: string,
   program: Pointer,
   maps: ReadonlyMap<number, number>,
@@ -119,7 +120,7 @@ function imageProgram(
   if (pointer === null) return null;
   const size = Number(bpf.program_instruction_count(program)) * INSTRUCTION_BYTES;
   const instructions = new Uint8Array(memory(pointer, size)).slice();
-  const functions = linkedFunctions(object, name, instructions);
+  const functions = known.of(name, instructions);
   if (!functions || !nameMaps(instructions, maps)) return null;
   const type = bpf.program_type(program);
   const info = new DataView(new ArrayBuffer(PROGRAM_INFO_BYTES));
