@@ -84,6 +84,11 @@ export const layers = [
     why: 'a snapshot is read from the kernel when somebody asks, and knows no session',
   },
   {
+    folder: 'graph',
+    what: 'what an event touches: the table of processes, and what containers use',
+    why: 'it is asked by whoever shows an event, and knows no reader',
+  },
+  {
     folder: 'analysis',
     what: 'computations over batches',
     why: 'an analysis reads batches; it never reaches into the kernel',

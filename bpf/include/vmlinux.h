@@ -256,6 +256,7 @@ struct task_struct {
 	u64 start_boottime;
 	int exit_code;
 	unsigned int flags;
+	unsigned int in_execve : 1;
 };
 
 /* Linux 6.16 tells the tracepoint whether the process ends with this task. */

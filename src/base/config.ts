@@ -122,6 +122,8 @@ export interface Config {
   readonly metricsConfig: string | null;
   /** What people call this server among others; null is the host's name. */
   readonly nodeName: string | null;
+  /** Memory of the table of processes; 0 keeps none. */
+  readonly processTableBytes: number;
   readonly limits: Limits;
 }
 
@@ -145,6 +147,7 @@ export const defaultConfig: Config = {
   replay: null,
   metricsConfig: null,
   nodeName: null,
+  processTableBytes: 32 << 20,
   limits: {
     sessions: 64,
     stoppedSessions: 1_000,

@@ -266,7 +266,7 @@ function fieldsOf(type: GraphQLObjectType, onDemand: (field: string) => boolean)
     const common = type.getInterfaces().flatMap((known) => known.getFields()[field.name] ?? [])[0];
     const description = field.description ?? common?.description ?? '';
     if (!isObjectType(inner)) return [described(field.name, field.type, description, costly)];
-    return Object.values(inner.getFields())
+    return dataFields(inner)
       .filter((below) => below.args.length === 0 && isValue(below.type))
       .map((below) => described(`${field.name}.${below.name}`, below.type, below.description ?? '', costly));
   });

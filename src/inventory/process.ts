@@ -2,7 +2,9 @@ import { textOfBytes } from '../base/bytes.js';
 import { readFileSync } from 'node:fs';
 import { readFile, readlink } from 'node:fs/promises';
 import type { ProcessView } from '../event/event.js';
-import { wallTimeOf, type ClockOffset } from '../event/clock.js';
+import { wallTimeOf } from '../event/clock.js';
+import { sightedAs } from '../event/sighting.js';
+import { bootNamespaceNs, bootNow, type ClockWatch } from '../kernel/clock.js';
 
 /** /proc counts in these, whatever the kernel's HZ (include/linux/jiffies.h USER_HZ). */
 const TICK_NS = 10_000_000;
@@ -25,8 +27,14 @@ export function startTicks(pid: number): string | null {
   }
 }
 
+/** The initial one (include/linux/proc_ns.h, PROC_PID_INIT_INO): in another one, pids are not those that the kernel's programs tell. */
+const INITIAL_PID_NS = 'pid:[4026531836]';
+
 /** A process that is alive now, by /proc; null when there is none. Its start is known to 10 ms. */
-export async function readProcess(pid: number, clock: ClockOffset): Promise<ProcessView | null> {
+export async function readProcess(
+  pid: number,
+  clock: Pick<ClockWatch, 'offset' | 'procOffset'>,
+): Promise<ProcessView | null> {
   try {
     const [stat, status] = await Promise.all([
       readFile(`/proc/${pid}/stat`, 'latin1'),
@@ -41,16 +49,27 @@ export async function readProcess(pid: number, clock: ClockOffset): Promise<Proc
     const tgid = real('Tgid');
     if (tgid !== pid) return null; // the id of a thread
     const mountNs = await readlink(`/proc/${pid}/ns/mnt`).catch(() => '');
-    return {
+    const pidNs = await readlink('/proc/self/ns/pid').catch(() => '');
+    const process: ProcessView = {
       pid,
       tid: pid,
       ppid: Number(fields[PPID]),
       uid: real('Uid'),
       gid: real('Gid'),
       comm: textOfBytes(Buffer.from(stat.slice(stat.indexOf('(') + 1, stat.lastIndexOf(')')), 'latin1')),
-      startTime: wallTimeOf(clock, Number(fields[START]) * TICK_NS),
+      startTime: wallTimeOf(clock.procOffset(), Number(fields[START]) * TICK_NS),
       mountNs: /\d+/.exec(mountNs)?.[0] ?? null,
     };
+    if (pidNs !== INITIAL_PID_NS) return process;
+    return sightedAs(process, {
+      pid,
+      startNs: Number(fields[START]) * TICK_NS - Number(bootNamespaceNs),
+      toleranceNs: TICK_NS,
+      atNs: bootNow(),
+      clock: clock.offset(),
+      session: null,
+      container: undefined,
+    });
   } catch {
     return null;
   }

@@ -34,6 +34,7 @@ export function configOf(sources: SettingSources): Config {
     logLevel: () => sources.value(generalSettings.logLevel),
     metricsConfig: () => sources.value(generalSettings.metricsConfig),
     nodeName: () => sources.value(generalSettings.nodeName),
+    processTableBytes: () => sources.value(generalSettings.processTable),
     limits: () => limitsOf(sources),
   });
   return { ...access, ...history, ...rest, localToken: null, dataDirectory, replay: null };

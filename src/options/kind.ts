@@ -99,6 +99,25 @@ export function size(least: number, most: number | null = null): Kind<number> {
   };
 }
 
+/** The same, and 0 for none at all. */
+export function sizeOrNone(least: number): Kind<number> {
+  const { placeholder, right, parse, read } = size(least);
+  const rightOrNone = `${right}, or 0`;
+  const or = <From>(from: (value: From) => number, value: From): number => {
+    try {
+      return `${value}` === '0' ? 0 : from(value);
+    } catch {
+      return refuse(value, rightOrNone);
+    }
+  };
+  return {
+    placeholder,
+    right: rightOrNone,
+    parse: (value) => or(parse, value),
+    read: (value, where) => or((one: unknown) => read(one, where), value),
+  };
+}
+
 /** Milliseconds: "500ms", "5s", "12h", "30d". */
 export function time(least: number, most: number, example: string): Kind<number> {
   const right = `a time from ${timeText(least)} to ${timeText(most)}, for example ${example}`;

@@ -1,7 +1,21 @@
 import { defaultConfig, roles, type Role, type Token } from '../base/config.js';
 import { defaultDataDirectory } from '../access/access-token.js';
 import { endpointForms, parseEndpoint } from '../inventory/docker/endpoint.js';
-import { choice, fail, list, onOff, path, secret, size, sizeText, text, time, whole, type Kind } from './kind.js';
+import {
+  choice,
+  fail,
+  list,
+  onOff,
+  path,
+  secret,
+  size,
+  sizeOrNone,
+  sizeText,
+  text,
+  time,
+  whole,
+  type Kind,
+} from './kind.js';
 import { setting } from './setting.js';
 
 const DAY = 86_400_000;
@@ -9,6 +23,9 @@ const DAY = 86_400_000;
 const MIN_RETENTION = 16 << 20;
 /** With so much, events were stored as fast as a process made them, and grouped by the million; less was not tried. */
 const MIN_STORE_MEMORY = 64 << 20;
+
+/** Room for some thousand processes. */
+const MIN_PROCESS_TABLE = 1 << 20;
 
 /** Where the server listens, and who may use it. */
 export const accessSettings = {
@@ -111,6 +128,15 @@ export const generalSettings = {
     defaultText: 'the host name',
     text: 'what this server is called among others (Server.node.name)',
     example: 'web-1',
+  }),
+  processTable: setting({
+    flag: 'process-table',
+    key: 'processTable',
+    kind: sizeOrNone(MIN_PROCESS_TABLE),
+    default: defaultConfig.processTableBytes,
+    defaultText: sizeText(defaultConfig.processTableBytes),
+    text: 'memory for the processes that exist and have ended, of which events show parents and programs; 0 keeps no table',
+    example: '128MiB',
   }),
   logLevel: setting({
     flag: 'log-level',

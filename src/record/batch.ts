@@ -19,6 +19,7 @@ export interface BatchContext {
 export const headerOffsets = {
   bootNs: 0,
   cgroupId: 8,
+  startBootNs: 16,
   pid: 24,
   mountNs: 44,
   tracker: 48,

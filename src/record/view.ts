@@ -5,6 +5,7 @@ import { eventTypeName } from '../base/names.js';
 import { namespaceInode, type FieldDefinition, type TrackerDefinition } from '../tracker/define.js';
 import type { RecordBatch } from './batch.js';
 import { PLACE } from './place.js';
+import { SIGHTING, type Sighting } from '../event/sighting.js';
 import { decode } from '../btf/decode.js';
 import { kinds } from '../btf/kind.js';
 
@@ -73,7 +74,25 @@ function compileProcess(header: RecordLayout['header']): ProcessClass {
     ${getter('startTime', `return D.time(this.batch.clock, ${word(header, 'startBootNs', 4)}, ${word(header, 'startBootNs', 0)})`)}
     ${getter('mountNs', `return N(${read(need(header, 'mountNs'))})`)} }`,
   )(decode, makers, namespaceInode);
-  return compiled as ProcessClass;
+  const Process = compiled as ProcessClass;
+  const [start, seen] = [need(header, 'startBootNs').offset, need(header, 'bootNs').offset];
+  Object.defineProperty(Process.prototype, SIGHTING, {
+    get(this: { readonly batch: RecordBatch; readonly at: number; readonly pid: number }): Sighting {
+      const { batch, at, pid } = this;
+      const nanoseconds = (from: number): number =>
+        batch.view.getUint32(from + 4, true) * 4294967296 + batch.view.getUint32(from, true);
+      return {
+        pid,
+        startNs: nanoseconds(at + start),
+        toleranceNs: 0,
+        atNs: nanoseconds(at + seen),
+        clock: batch.clock,
+        session: batch.context.session ?? null,
+        container: batch.containerAt(at),
+      };
+    },
+  });
+  return Process;
 }
 
 function getter(name: string, body: string): string {

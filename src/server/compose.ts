@@ -95,7 +95,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       metrics.add(exporter);
     }
     // What the configuration gets wrong is known by now: nothing of it is in the kernel yet.
-    const { facts, trackerStatus, snapshots, process } = await ground.start();
+    const { facts, trackerStatus, snapshots, processes, process } = await ground.start();
     const sessions = new SessionManager({
       kernel: ground.kernel,
       registry,
@@ -147,6 +147,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
         trackers: [...trackers.keys()],
         isAvailable: async (tracker) => (await trackerStatus(tracker)).available,
         maxContainers: MAX_CONTAINERS,
+        processTable: () => (processes && config.processTableBytes > 0 ? processes.stats() : null),
       }),
     );
     const parts: Parts = {
@@ -173,6 +174,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       },
       trackerStatus,
       snapshots,
+      processes,
       process,
     };
     const service = new Service(parts);

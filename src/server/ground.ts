@@ -5,6 +5,7 @@ import type { TrackerRuntime } from '../record/runtime.js';
 import type { KernelFacts, TrackerStatus } from '../service/parts.js';
 import type { SessionManager } from '../session/manager.js';
 import type { SessionKernel } from '../session/source/pool.js';
+import type { ProcessGraph } from '../graph/graph.js';
 import type { SnapshotReader } from '../snapshot/reader.js';
 
 /** What a server stands on: the kernel of this machine, a recording, or a double in a test. All else is composed the same way. */
@@ -36,6 +37,8 @@ export interface Machine {
   trackerStatus(name: string): TrackerStatus | Promise<TrackerStatus>;
   /** Null where there is no kernel to read. */
   readonly snapshots: SnapshotReader | null;
+  /** Null where there is no kernel to tell of processes. */
+  readonly processes: ProcessGraph | null;
   /** A process that is alive now; null when there is none. */
   process(pid: number): ProcessView | null | Promise<ProcessView | null>;
 }

@@ -1,7 +1,9 @@
+import { readFile } from 'node:fs/promises';
 import { availableParallelism, machine, release } from 'node:os';
 import type { Config } from '../base/config.js';
 import type { Log } from '../base/log.js';
 import { loadTrackers } from '../catalog/load.js';
+import { ProcessGraph } from '../graph/graph.js';
 import { readProcess } from '../inventory/process.js';
 import type { CreateSource } from '../inventory/source.js';
 import { ContainerRegistry } from '../inventory/registry.js';
@@ -20,14 +22,16 @@ import { TrackerTrials } from './trial.js';
  * The kernel of this machine. Rejects with NO_LIBBPF, LIBBPF_TOO_OLD, NOT_PRIVILEGED or NO_BTF, with what would mend
  * it; nothing is left behind then. Its `start` rejects with a KernelError.
  */
-export async function openKernel({ engines }: Config, log: Log): Promise<Ground> {
+export async function openKernel({ engines, processTableBytes }: Config, log: Log): Promise<Ground> {
   const libbpf = checkEnvironment();
   const kernel = new KernelThread();
   const registry = new ContainerRegistry({
     log,
     sources: await engineSources(engines, log),
   });
+  let processes: ProcessGraph | null = null;
   const close = async (): Promise<void> => {
+    await processes?.close();
     await kernel.close();
     await registry.close();
   };
@@ -45,11 +49,20 @@ export async function openKernel({ engines }: Config, log: Log): Promise<Ground>
         const [features] = await Promise.all([kernel.probe(), registry.start()]);
         const trials = new TrackerTrials(kernel, runtimes, log);
         const clock = new ClockWatch();
+        processes = new ProcessGraph({
+          kernel,
+          registry,
+          log,
+          limitBytes: processTableBytes,
+          clock: () => clock.offset(),
+          boot: await bootId(),
+        });
         return {
           facts: { release: release(), architecture: machine(), cpus: availableParallelism(), libbpf, features },
           trackerStatus: (name) => trials.status(name),
           snapshots: new SnapshotReader(kernel, registry),
-          process: (pid) => readProcess(pid, clock.procOffset()),
+          processes,
+          process: (pid) => readProcess(pid, clock),
         };
       },
       close,
@@ -58,6 +71,11 @@ export async function openKernel({ engines }: Config, log: Log): Promise<Ground>
     await close();
     throw error;
   }
+}
+
+/** The beginning of the id that the kernel gave to this boot. */
+async function bootId(): Promise<string> {
+  return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).slice(0, 8);
 }
 
 /** dockerode takes a tenth of a second to load, and some MiB: only where there is an engine. */

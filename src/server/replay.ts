@@ -48,6 +48,7 @@ export async function openRecording(
         blindSpots: [],
       }),
       snapshots: null,
+      processes: null,
       process: () => null,
     }),
     async begin(manager) {

@@ -22,6 +22,8 @@ export async function serve(config: Config, log: Log): Promise<Listening> {
     const { createApp } = await import('./app.js');
     const app = await createApp(config, log);
     const { url, close } = listener.serve(app.service, app.peers);
+    // Others need it too, but nobody waits for it: it is part of no start.
+    void app.parts.processes?.start();
     return { url, died: app.died, close: () => close().finally(() => app.close()) };
   } catch (error) {
     await listener.close();

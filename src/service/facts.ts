@@ -4,11 +4,10 @@ import type { CatalogTracker } from '../catalog/catalog.js';
 import { ValueReader } from '../catalog/values.js';
 import { API_VERSION } from '../base/api-version.js';
 import { invalid } from '../base/errors.js';
-import type { ProcessView } from '../event/event.js';
 import type { ContainerFilter } from '../generated/schema.js';
 import type { Container } from '../inventory/container.js';
 import { compileSelector } from '../inventory/selector.js';
-import { inRange, listInRange } from './check.js';
+import { listInRange } from './check.js';
 import type { EngineFacts, KernelFacts, Parts, TrackerStatus } from './parts.js';
 
 /** The server and its kernel, as the schema's `Server`. */
@@ -80,7 +79,7 @@ const MOST_FIELDS = 1000;
 /** Most readers that are kept. */
 const READERS = 64;
 
-/** Facts: the server and its kernel, trackers, containers, processes. */
+/** Facts: the server and its kernel, trackers, containers. */
 export class Facts {
   readonly #parts: Parts;
   /** By their fields: each event of a page asks. */
@@ -154,13 +153,6 @@ export class Facts {
     const { registry } = this.#parts;
     await registry.refresh();
     return registry.list().find((container) => container.id === id) ?? null;
-  }
-
-  /** One that is alive; with `startTime`, only the one that started then. Rejects with BAD_USER_INPUT. */
-  async process(_caller: Caller, pid: number, startTime: string | null): Promise<ProcessView | null> {
-    inRange('pid', pid, 1, 2 ** 22);
-    const process = await this.#parts.process(pid);
-    return process && (startTime === null || process.startTime === startTime) ? process : null;
   }
 }
 

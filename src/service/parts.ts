@@ -12,6 +12,7 @@ import type { Log } from '../base/log.js';
 import type { SessionManager } from '../session/manager.js';
 import type { StoreKind } from '../session/spec.js';
 import type { SnapshotReader } from '../snapshot/reader.js';
+import type { ProcessGraph } from '../graph/graph.js';
 import type { Catalog } from '../catalog/catalog.js';
 
 export interface KernelFacts {
@@ -77,6 +78,8 @@ export interface Parts {
   trackerStatus(name: string): TrackerStatus | Promise<TrackerStatus>;
   /** Null where there is no kernel to read. */
   readonly snapshots: SnapshotReader | null;
+  /** Null where there is no kernel to tell of processes. */
+  readonly processes: ProcessGraph | null;
   /** A process that is alive now; null when there is none. */
   process(pid: number): ProcessView | null | Promise<ProcessView | null>;
 }

@@ -9,6 +9,7 @@ import { Histories } from './history.js';
 import { Nodes } from './nodes.js';
 import type { Parts } from './parts.js';
 import { Plugins } from './plugins.js';
+import { Processes } from './processes.js';
 import { Reports } from './reports.js';
 import { Sessions } from './sessions.js';
 import { Snapshots } from './snapshots.js';
@@ -26,6 +27,7 @@ export class Service {
   readonly plugins: Plugins;
   readonly alerts: Alerts;
   readonly snapshots: Snapshots;
+  readonly processes: Processes;
   readonly nodes: Nodes;
   readonly limits: Limits;
   readonly log: Log;
@@ -41,6 +43,7 @@ export class Service {
     this.plugins = new Plugins(parts);
     this.alerts = new Alerts(parts);
     this.snapshots = new Snapshots(parts);
+    this.processes = new Processes(parts, this.sessions, this.snapshots);
     this.nodes = new Nodes(this);
     this.limits = parts.config.limits;
     this.log = parts.log;

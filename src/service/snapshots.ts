@@ -84,6 +84,11 @@ export class Snapshots {
     };
   }
 
+  /** All there is of a kind, read now. Rejects with NO_KERNEL or a KernelError. */
+  async all(caller: Caller, kind: SnapshotKind): Promise<readonly Row[]> {
+    return (await this.#take(caller, kind, null, null)).rows;
+  }
+
   /** Forgets all that is kept. */
   end(): void {
     this.#shelf.clear();

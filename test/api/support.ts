@@ -421,6 +421,7 @@ async function fakeGround(kernel: FakeKernel): Promise<Ground> {
           blindSpots: name === 'open' ? ['what this kernel has no tracepoint for'] : [],
         };
       },
+      processes: null,
       snapshots: new SnapshotReader(kernel, registry),
       process: (pid) => (pid === process.pid ? new FakeProcess(pid) : null),
     }),

@@ -12,7 +12,7 @@ import type { TrackerDefinition } from '../../src/tracker/define.js';
 
 /** Of a tracker, "session", "cgroup", or a snapshot: "snapshots/socket". */
 export function objectPath(name: string): string {
-  return pathOf(/^(session|cgroup|snapshots\/.*)$/.test(name) ? name : `trackers/${snakeCase(name)}`);
+  return pathOf(/^(session|cgroup|lineage|snapshots\/.*)$/.test(name) ? name : `trackers/${snakeCase(name)}`);
 }
 
 export function objectFile(name: string): BpfFile {

@@ -16,6 +16,7 @@ import {
   type SelectionNode,
 } from 'graphql';
 import { compileQuery, isCompiledQuery } from 'graphql-jit';
+import { isOfGraph } from '../../event/data-field.js';
 import type { ExecutionContext } from './context.js';
 import { Run } from './run.js';
 import { Windows } from './windows.js';
@@ -104,6 +105,19 @@ export function readsEvents(schema: GraphQLSchema, document: DocumentNode): bool
   visit(
     document,
     visitWithTypeInfo(info, { Field: () => void (found ||= MANY.has(String(getNamedType(info.getType())))) }),
+  );
+  return found;
+}
+
+/** Whether an operation selects what leads on from processes. */
+export function readsGraph(schema: GraphQLSchema, document: DocumentNode): boolean {
+  const info = new TypeInfo(schema);
+  let found = false;
+  visit(
+    document,
+    visitWithTypeInfo(info, {
+      Field: ({ name }) => void (found ||= isOfGraph(String(info.getParentType()), name.value)),
+    }),
   );
   return found;
 }

@@ -9,6 +9,7 @@ import type { Histories, History } from '../../service/history.js';
 import type { AttachmentView, PluginView, ResultBatch, ResultView } from '../../service/plugins.js';
 import type { DeliveryStream, SessionHandle } from '../../service/session/handle.js';
 import type { SocketOwner } from '../../service/snapshots.js';
+import type { Processes } from '../../service/processes.js';
 import type { Connection } from './connection.js';
 import type { SnapshotConnection } from './resolvers/snapshot.js';
 
@@ -77,6 +78,7 @@ export interface ResolverSources {
   PluginResultPage: ReturnType<AttachmentView['page']>;
   Pod: NonNullable<Container['pod']>;
   Process: ProcessView;
+  ProcessTable: NonNullable<ReturnType<Processes['table']>>;
   ReportComparison: ReportComparison;
   OpenFileConnection: SnapshotConnection;
   RunningProcessConnection: SnapshotConnection;

@@ -19,6 +19,8 @@ export interface RequestContext {
   readonly resumeAfter: string | null;
   /** How many values each event has whose fields are named at run time (`TraceEvent.values`). */
   readonly valuesAnEvent: number;
+  /** Whether it selects what leads on from processes (`Process.parent` and the like). */
+  readonly readsGraph: boolean;
   /** Takes long connections, where the operation runs compiled. */
   readonly windows?: Windows;
   /** Watches what resolvers return, where the operation runs compiled. */

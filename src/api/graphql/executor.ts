@@ -12,7 +12,7 @@ import {
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Caller } from '../../access/caller.js';
 import { EunomiaError } from '../../base/errors.js';
-import { executeHot, executeSlow, readsEvents, type Execution } from './compile.js';
+import { executeHot, executeSlow, readsEvents, readsGraph, type Execution } from './compile.js';
 import type { Service } from '../../service/service.js';
 import type { RequestContext } from './context.js';
 import { Documents } from './documents.js';
@@ -49,7 +49,11 @@ interface Parsed {
   readonly errors: readonly GraphQLError[];
   readonly hot: boolean;
   readonly values: ReadonlyMap<string, readonly ValuesNode[]>;
+  readonly graph: boolean;
 }
+
+/** Values of lists below a process that take as long as one that is named at run time. */
+const LIST_VALUES = 4;
 
 /** Parses, validates, limits, authorizes and executes operations: the one way to them for all transports. */
 export class Executor {
@@ -113,7 +117,7 @@ export class Executor {
     if (typeof query !== 'string')
       throw new EunomiaError('BAD_REQUEST', '`query` is missing: send the text of a GraphQL document');
     const raw = variables ?? {};
-    const { document, errors, hot, values } = this.#documents.of(query, (text) => this.#parse(text));
+    const { document, errors, hot, values, graph } = this.#documents.of(query, (text) => this.#parse(text));
     if (errors.length > 0) throw new AggregateError(errors);
     const operation = operationOf(document, operationName);
     checkRole(document, operation, caller.role);
@@ -132,7 +136,8 @@ export class Executor {
       share: shareOf(caller),
       variables: raw,
       resumeAfter,
-      valuesAnEvent: named,
+      valuesAnEvent: named + Math.ceil(measured.listsOfProcess / LIST_VALUES),
+      readsGraph: graph,
     };
     return {
       schema: this.schema,
@@ -150,7 +155,8 @@ export class Executor {
     const document = parseWithin(query, this.#service.limits);
     const errors = validate(this.schema, document, undefined, { maxErrors: 20 });
     const hot = errors.length === 0 && readsEvents(this.schema, document);
-    return { document, errors, hot, values: hot ? valuesNodes(this.schema, document) : new Map() };
+    const graph = errors.length === 0 && readsGraph(this.schema, document);
+    return { document, errors, hot, values: hot ? valuesNodes(this.schema, document) : new Map(), graph };
   }
 
   async #subscribe(prepared: Prepared, sink: TextSink | null): Promise<OperationResult> {
@@ -168,9 +174,13 @@ export class Executor {
     const execute = prepared.hot ? executeHot : executeSlow;
     const encoder = sink && this.#encoders.open(prepared, sink);
     const stream = new ResponseStream(source[Symbol.asyncIterator](), {
-      map: async (payload) =>
-        (encoder && (await inTurns(encoder.encode(payload), undefined, turns, 'FLOW'))) ??
-        maskResult(await execute(prepared, payload), log),
+      map: async (payload) => {
+        if (context.readsGraph) await this.#service.processes.ready();
+        return (
+          (encoder && (await inTurns(encoder.encode(payload), undefined, turns, 'FLOW'))) ??
+          maskResult(await execute(prepared, payload), log)
+        );
+      },
       send: sink?.send ?? null,
       turn: sink?.turn,
       fail: (error) => ({ errors: [maskError(error, log)] }),

@@ -42,6 +42,8 @@ const UNSIZED_LIST = 10;
  * its fields until its text is made.
  */
 const ENTRY_VALUES = 16;
+/** What a list of a process may weigh, in values: so that it is executed in some milliseconds. */
+const PROCESS_LIST_VALUES = 1 << 15;
 /**
  * How often one name may stand in a document. Validation compares each two fields of a name, wherever fragments may bring them together
  * (OverlappingFieldsCanBeMergedRule): a thousand take it most of a second.
@@ -121,6 +123,11 @@ export interface Measured {
   readonly values: number;
 }
 
+interface MeasuredOperation extends Measured {
+  /** The same of the lists below one process: its ancestors, children, files and sockets, and what is selected in them. */
+  readonly listsOfProcess: number;
+}
+
 /** Throws LIMIT_EXCEEDED when it is too deep, too costly, or has too many aliases. The document must be valid. */
 export function checkLimits(
   schema: GraphQLSchema,
@@ -128,9 +135,9 @@ export function checkLimits(
   operation: OperationDefinitionNode,
   variables: Readonly<Record<string, unknown>>,
   limits: Limits,
-): Measured {
+): MeasuredOperation {
   const root = schema.getRootType(operation.operation);
-  if (!root) return { cost: 0, values: 0 };
+  if (!root) return { cost: 0, values: 0, listsOfProcess: 0 };
   const measure = new Measure(schema, document, variables);
   const { depth, cost, values } = measure.selectionSet(operation.selectionSet, root, false);
   if (measure.aliases > limits.aliases) {
@@ -159,7 +166,7 @@ export function checkLimits(
         'limit) at once, or select fewer fields',
     );
   }
-  return { cost: rounded, values };
+  return { cost: rounded, values, listsOfProcess: measure.listsOfProcess };
 }
 
 const metaFields: ReadonlyMap<string, GraphQLField<unknown, unknown>> = new Map(
@@ -181,6 +188,7 @@ class Measure {
   /** By fragment and whether it stands in a sized field: a fragment that is spread a thousand times is measured once. */
   readonly #measured = new Map<string, Size>();
   readonly #aliased = new Set<FieldNode>();
+  #listsOfProcess = 0;
 
   constructor(schema: GraphQLSchema, document: DocumentNode, variables: Readonly<Record<string, unknown>>) {
     this.#schema = schema;
@@ -192,6 +200,10 @@ class Measure {
 
   get aliases(): number {
     return this.#aliased.size;
+  }
+
+  get listsOfProcess(): number {
+    return this.#listsOfProcess;
   }
 
   /** `sized`: the field around it has told how long its lists are. */
@@ -232,12 +244,27 @@ class Measure {
     const factor = named ?? (count !== null ? Math.max(1, count / SIZE_OF_ONE) : isList && !sized ? UNSIZED_LIST : 1);
     const inner = this.selectionSet(node.selectionSet, type, count !== null && !isList);
     if (isIntrospectionType(parent) && (name === 'type' || name === 'ofType') && !inner.lists) return SCALAR;
-    return {
+    const size = {
       depth: 1 + inner.depth,
       cost: 1 + factor * inner.cost,
       values: 1 + (count !== null ? Math.max(1, count) * (ENTRY_VALUES + inner.values) : factor * inner.values),
       lists: isList || inner.lists,
     };
+    if (isList && count !== null && parent.name === 'Process') this.#countList(name, size.values);
+    return size;
+  }
+
+  /** Executors run the lists of a process in one piece, however deep they go. */
+  #countList(name: string, values: number): void {
+    if (values > PROCESS_LIST_VALUES)
+      throw limitExceeded(
+        'processList',
+        PROCESS_LIST_VALUES,
+        values,
+        `Process.${name} has up to ${values} values with what is selected in it; at most ${PROCESS_LIST_VALUES} are allowed: ` +
+          'give a smaller `first`, or select fewer fields or lists inside',
+      );
+    this.#listsOfProcess += values;
   }
 
   #fragment(name: string, sized: boolean): Size {

@@ -18,6 +18,7 @@ it('does not wait for a tracker that takes long to try, and tries each once', as
       return tracker === 'slow' ? new Promise<boolean>((resolve) => (end = resolve)) : tracker === 'exec';
     },
     maxContainers: 10,
+    processTable: () => null,
   });
   const scrape = async (): Promise<unknown> => {
     const families = await metrics.metrics();

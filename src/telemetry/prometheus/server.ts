@@ -3,6 +3,16 @@ import type { ContainerRegistry } from '../../inventory/registry.js';
 import type { MetricFamily, MetricsSource } from '../../event/metric.js';
 import { containerLabel } from './label.js';
 
+/** What is told of the table of processes. */
+export interface ProcessTableFacts {
+  readonly processes: number;
+  readonly ended: number;
+  readonly bytes: number;
+  readonly evicted: number;
+  readonly refused: number;
+  readonly lost: number;
+}
+
 export interface ServerMetricsOptions {
   readonly version: string;
   readonly kernelRelease: string;
@@ -13,6 +23,8 @@ export interface ServerMetricsOptions {
   readonly trackers: readonly string[];
   /** Whether a tracker can run here; the first call may take a while. */
   readonly isAvailable: (tracker: string) => Promise<boolean>;
+  /** Of the table of processes; null where there is none. */
+  readonly processTable: () => ProcessTableFacts | null;
   /** Containers that are described one by one. */
   readonly maxContainers: number;
 }
@@ -60,6 +72,7 @@ export class ServerMetrics implements MetricsSource {
         samples: [...(await this.#tried())].map(([tracker, on]) => ({ labels: { tracker }, value: flag(on) })),
       },
       ...this.#containers(),
+      ...processTable(this.#options.processTable()),
     ];
   }
 
@@ -102,4 +115,35 @@ export class ServerMetrics implements MetricsSource {
       },
     ];
   }
+}
+
+function processTable(facts: ProcessTableFacts | null): MetricFamily[] {
+  if (!facts) return [];
+  const { processes, ended, bytes, evicted, refused, lost } = facts;
+  const counter = (name: string, help: string, value: number): MetricFamily => ({
+    name: `eunomia_process_table_${name}_total`,
+    type: 'counter',
+    help,
+    samples: [{ labels: {}, value }],
+  });
+  return [
+    {
+      name: 'eunomia_process_table_processes',
+      type: 'gauge',
+      help: 'Processes in the table of processes: those that run, and those that have ended and are remembered.',
+      samples: [
+        { labels: { state: 'running' }, value: processes - ended },
+        { labels: { state: 'ended' }, value: ended },
+      ],
+    },
+    {
+      name: 'eunomia_process_table_bytes',
+      type: 'gauge',
+      help: 'Memory of the table of processes, about (--process-table is its limit).',
+      samples: [{ labels: {}, value: bytes }],
+    },
+    counter('evictions', 'Processes that the table has forgotten to make room.', evicted),
+    counter('refusals', 'Processes that the table has not taken because it was full of running ones.', refused),
+    counter('losses', 'Forks, execs and exits that the table has missed; it lists all processes anew then.', lost),
+  ];
 }

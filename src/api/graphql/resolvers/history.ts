@@ -18,9 +18,13 @@ export const historyResolvers = {
   },
   History: {
     events: typed<History, HistoryEventsArgs>(
-      (history, args, { variables, windows, share, caller, valuesAnEvent }, info) =>
+      (history, args, { variables, windows, share, caller, valuesAnEvent, readsGraph, service }, info) =>
         share.long(async () => {
           const page = await history.page(pageOf(args, info, variables));
+          if (readsGraph) {
+            await service.processes.ready();
+            service.processes.sight(page.events.map(({ event }) => event));
+          }
           const connection = connectionOf(page, weightOfEvent(valuesAnEvent));
           windows?.add(connection, info);
           return connection;

@@ -37,7 +37,7 @@ export const serverResolvers = {
       service.facts.container(caller, ref),
     ),
     process: typed<unknown, QueryProcessArgs>((_root, { pid, startTime }, { service, caller }) =>
-      service.facts.process(caller, pid, startTime ?? null),
+      service.processes.process(caller, pid, startTime ?? null),
     ),
   },
   Server: {

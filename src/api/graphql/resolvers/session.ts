@@ -16,6 +16,23 @@ import { typed, type ResolverMap } from './types.js';
 
 type Page = Awaited<ReturnType<SessionHandle['page']>>;
 
+/** A page of events as the schema has it. */
+export function connectionOfPage(
+  page: Page,
+  {
+    windows,
+    valuesAnEvent,
+    readsGraph,
+    service,
+  }: Pick<RequestContext, 'windows' | 'valuesAnEvent' | 'readsGraph' | 'service'>,
+  info: GraphQLResolveInfo,
+): Connection {
+  if (readsGraph) service.processes.sight(page.events);
+  const connection = connectionOf(page, weightOfEvent(valuesAnEvent));
+  windows?.add(connection, info);
+  return connection;
+}
+
 function connectionOf(page: Page, weight: number): Connection {
   const { events, hasNext, hasPrevious, total, gaps } = page;
   const cursorAfter = (index: number): string => page.cursorAfter(index);
@@ -38,15 +55,16 @@ function connectionOf(page: Page, weight: number): Connection {
 function eventsOf(
   session: SessionHandle,
   { where, ...args }: SessionEventsArgs,
-  { variables, windows, share, caller, valuesAnEvent }: RequestContext,
+  { variables, share, caller, ...context }: RequestContext,
   info: GraphQLResolveInfo,
 ): Promise<Connection> {
   const request = { ...pageOf(args, info, variables), where };
   const isShort = where == null && (request.last ?? request.first ?? 0) <= FEW;
   return share[isShort ? 'short' : 'long'](async () => {
-    const connection = connectionOf(await session.page(request), weightOfEvent(valuesAnEvent));
-    windows?.add(connection, info);
-    return connection;
+    const page = await session.page(request);
+    // Once for all its processes, so that none of them has to wait.
+    if (context.readsGraph) await context.service.processes.ready();
+    return connectionOfPage(page, context, info);
   }, caller);
 }
 

@@ -1,7 +1,7 @@
 import type { GraphQLResolveInfo } from 'graphql';
 import type { QueryProcessesArgs } from '../../../generated/schema.js';
 import type { SnapshotKind, SnapshotPage, SocketOwner } from '../../../service/snapshots.js';
-import { Connection, inWindows, pageOf } from '../connection.js';
+import { Connection, inWindows, pageOf, weightOfEvent } from '../connection.js';
 import type { RequestContext } from '../context.js';
 import { typed, type ResolverMap } from './types.js';
 
@@ -12,7 +12,7 @@ export class SnapshotConnection extends Connection {
   readonly takenAt: string;
   readonly complete: boolean;
 
-  constructor(page: SnapshotPage) {
+  constructor(page: SnapshotPage, weight: number) {
     const { rows } = page;
     const last = rows.length - 1;
     super({
@@ -26,7 +26,7 @@ export class SnapshotConnection extends Connection {
       }),
       gaps: [],
       totalCount: String(page.total),
-      weightOf: (index) => page.weightOf(index),
+      weightOf: (index) => page.weightOf(index) * weight,
     });
     this.takenAt = page.takenAt;
     this.complete = page.complete;
@@ -37,12 +37,14 @@ function read(
   kind: SnapshotKind,
   container: string | null,
   { where, ...args }: Args,
-  { service, caller, share, windows, variables }: RequestContext,
+  { service, caller, share, windows, variables, valuesAnEvent, readsGraph }: RequestContext,
   info: GraphQLResolveInfo,
 ): Promise<SnapshotConnection> {
   const request = { ...pageOf(args, info, variables), where };
   return share.long(async () => {
-    const connection = new SnapshotConnection(await service.snapshots.page(caller, kind, request, container));
+    const page = await service.snapshots.page(caller, kind, request, container);
+    if (readsGraph) await service.processes.ready();
+    const connection = new SnapshotConnection(page, weightOfEvent(valuesAnEvent));
     windows?.add(connection, info);
     return connection;
   }, caller);

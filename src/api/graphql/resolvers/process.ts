@@ -1,0 +1,108 @@
+import type { GraphQLResolveInfo } from 'graphql';
+import type {
+  ProcessAncestorsArgs,
+  ProcessChildrenArgs,
+  ProcessEventsArgs,
+  ProcessOpenFilesArgs,
+  ProcessSocketsArgs,
+} from '../../../generated/schema.js';
+import type { ProcessView } from '../../../event/event.js';
+import type { Found, HeldThings } from '../../../service/processes.js';
+import { pageOf } from '../connection.js';
+import type { RequestContext } from '../context.js';
+import { connectionOfPage } from './session.js';
+import { typed, type ResolverMap } from './types.js';
+
+/** Of one operation: processes of all its events are read at once. */
+const heldOf = new WeakMap<RequestContext, HeldThings>();
+
+export function held(context: RequestContext): HeldThings {
+  const known = heldOf.get(context) ?? context.service.processes.held(context.caller);
+  heldOf.set(context, known);
+  return known;
+}
+
+type Read<Args> = (found: Found | null, args: Args, context: RequestContext) => unknown;
+
+/** A field of what the table knows of a process. No promise while nothing has to be waited for. */
+function looked<Args>(read: Read<Args>) {
+  return typed<ProcessView, Args>((process, args, context) => {
+    const found = context.service.processes.find(context.caller, process);
+    return found instanceof Promise ? found.then((one) => read(one, args, context)) : read(found, args, context);
+  });
+}
+
+/** The same; null where it does not know the process. */
+function known(read: (found: Found, context: RequestContext) => unknown) {
+  return looked<object>((found, _args, context) => found && read(found, context));
+}
+
+const ofImage = (name: 'executable' | 'executableState' | 'executableDeleted' | 'args' | 'argsTruncated') =>
+  known((found) => imageOf(found)?.[name] ?? null);
+const ofCwd = (name: 'cwd' | 'cwdState' | 'cwdDeleted') => known((found) => imageOf(found)?.[name] ?? null);
+
+function imageOf({ known: process, sighting }: Found) {
+  return process.at(sighting.atNs).image;
+}
+
+async function eventsOf(
+  process: ProcessView,
+  { where, session, ...args }: ProcessEventsArgs,
+  context: RequestContext,
+  info: GraphQLResolveInfo,
+) {
+  const { service, caller, share, variables } = context;
+  held(context).countList();
+  const request = { ...pageOf(args, info, variables), where };
+  return share.long(async () => {
+    const page = await service.processes.eventsOf(caller, process, session ?? null, request);
+    return page && connectionOfPage(page, context, info);
+  }, caller);
+}
+
+/** Where a process leads to. */
+export const processResolvers = {
+  Process: {
+    id: typed((process: ProcessView, _args, { service, caller }) => service.processes.idOf(caller, process)),
+    executable: ofImage('executable'),
+    executableState: ofImage('executableState'),
+    executableDeleted: ofImage('executableDeleted'),
+    args: ofImage('args'),
+    argsTruncated: ofImage('argsTruncated'),
+    cwd: ofCwd('cwd'),
+    cwdState: ofCwd('cwdState'),
+    cwdDeleted: ofCwd('cwdDeleted'),
+    exitTime: known((found, { service }) => service.processes.exitTimeOf(found)),
+    exitCode: known((found, { service }) => service.processes.exitCodeOf(found)),
+    exitSignal: known((found, { service }) => service.processes.exitSignalOf(found)),
+    user: typed(async (process: ProcessView, _args, { service, caller }) =>
+      service.processes.userOf(await service.processes.find(caller, process), process),
+    ),
+    container: known((found, { service }) => service.processes.containerOf(found)),
+    parent: known((found, { service }) => service.processes.parentOf(found)),
+    ancestors: looked<ProcessAncestorsArgs>((found, { first }, { service }) =>
+      service.processes.ancestorsOf(found, first ?? 16),
+    ),
+    children: looked<ProcessChildrenArgs>((found, { first, running }, { service }) =>
+      service.processes.childrenOf(found, first ?? 100, running ?? null),
+    ),
+    events: typed<ProcessView, ProcessEventsArgs>(eventsOf),
+    openFiles: typed<ProcessView, ProcessOpenFilesArgs>(async (process, { first }, context) => {
+      const { service, caller } = context;
+      return held(context).of('openFiles', await service.processes.find(caller, process), process, first ?? 100);
+    }),
+    sockets: typed<ProcessView, ProcessSocketsArgs>(async (process, { first, listening }, context) => {
+      const { service, caller } = context;
+      return held(context).of(
+        'sockets',
+        await service.processes.find(caller, process),
+        process,
+        first ?? 100,
+        listening == null ? undefined : (row) => Reflect.get(row, 'listening') === listening,
+      );
+    }),
+  },
+  Server: {
+    processTable: typed((_server: object, _args, { service, caller }) => service.processes.table(caller)),
+  },
+} satisfies ResolverMap;

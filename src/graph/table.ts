@@ -1,0 +1,307 @@
+/** The program that a process runs. Processes that were forked and have not executed another one share their parent's. */
+export interface Image {
+  /** Null for threads of the kernel, and where it is not known. */
+  readonly executable: string | null;
+  readonly executableState: string | null;
+  readonly executableDeleted: boolean | null;
+  /** Null where the program was executed before the table was fed: nobody has seen them. */
+  readonly args: readonly string[] | null;
+  readonly argsTruncated: boolean | null;
+  readonly cwd: string | null;
+  readonly cwdState: string | null;
+  readonly cwdDeleted: boolean | null;
+}
+
+export const UNKNOWN_CGROUP = -1;
+
+/** What may change while a process lives. */
+export interface Traits {
+  readonly comm: string;
+  readonly uid: number;
+  readonly gid: number;
+  /** UNKNOWN_CGROUP where nobody told it. */
+  readonly cgroupId: number;
+  readonly mountNs: number;
+  /** The first process of its pid namespace, as records have it. */
+  readonly initPid: number;
+  readonly initStart: number;
+}
+
+/** A process as the kernel tells of it. */
+export interface Told extends Traits {
+  readonly pid: number;
+  readonly startNs: number;
+  readonly ppid: number;
+  /** Null where it is not told. */
+  readonly parentStartNs: number | null;
+  readonly atNs: number;
+}
+
+/** From an exec, or the fork, on. */
+interface Generation extends Traits {
+  readonly sinceNs: number;
+  comm: string;
+  readonly image: Image | null;
+}
+
+export interface Exit {
+  /** Null where nobody has seen it. */
+  readonly atNs: number | null;
+  /** As wait(2) has it; null where nobody has seen it. */
+  readonly code: number | null;
+}
+
+/** A process, alive or not. Its parent is the one that started it, whoever has adopted it since. */
+export class KnownProcess {
+  readonly pid: number;
+  readonly startNs: number;
+  readonly ppid: number;
+  parent: KnownProcess | null = null;
+  children: Set<KnownProcess> | null = null;
+  exit: Exit | null = null;
+  /** The one that had its pid before. */
+  previous: KnownProcess | null = null;
+  readonly generations: Generation[] = [];
+
+  constructor({ pid, startNs, ppid }: Told) {
+    this.pid = pid;
+    this.startNs = startNs;
+    this.ppid = ppid;
+  }
+
+  /** What it was at a time: since its last exec before that, or at first. */
+  at(atNs: number): Generation {
+    const { generations } = this;
+    let found = generations.length - 1;
+    while (found > 0 && (generations[found]?.sinceNs ?? 0) > atNs + EXEC_NS) found--;
+    const generation = generations[found];
+    if (!generation) throw new RangeError(`the process ${this.pid} has no generation`);
+    return generation;
+  }
+}
+
+/** What is counted of the table. */
+export interface TableStats {
+  readonly processes: number;
+  /** Of these, those that have ended. */
+  readonly ended: number;
+  readonly bytes: number;
+  /** Forgotten to make room, since the start. */
+  readonly evicted: number;
+  /** Not taken, for there was no room and all others were alive, since the start. */
+  readonly refused: number;
+}
+
+/**
+ * Two programs on the tracepoint of one exec run one after the other, and either may be first: so much later than an event of an exec the
+ * table may hear of it. An execve takes longer than this itself: what the old program did was before.
+ */
+const EXEC_NS = 50_000;
+const TICK_NS = 10_000_000;
+/** What each part weighs in memory, about: measured by filling a table. */
+const PROCESS_BYTES = 580;
+const GENERATION_BYTES = 240;
+const IMAGE_BYTES = 280;
+const TEXT_BYTES = 40;
+/** Generations of a process that are kept, the newest. */
+const GENERATIONS = 8;
+
+/**
+ * The processes of the machine with their parents, as the kernel tells of them: a process that has ended stays, for it may be the ancestor
+ * of others. The memory is bounded: beyond it, those that have ended go, first those of whom no other descends. Nothing here waits, or asks
+ * anybody.
+ */
+export class ProcessTable {
+  readonly #limit: number;
+  readonly #byPid = new Map<number, KnownProcess>();
+  /** Ended, and without children that are known, in the order in which they became so. */
+  readonly #leaves = new Set<KnownProcess>();
+  /** Ended, with such children. */
+  readonly #forebears = new Set<KnownProcess>();
+  /** How many generations have an image. */
+  readonly #uses = new Map<Image, number>();
+  #bytes = 0;
+  #processes = 0;
+  #evicted = 0;
+  #refused = 0;
+
+  constructor(limitBytes: number) {
+    this.#limit = limitBytes;
+  }
+
+  get stats(): TableStats {
+    return {
+      processes: this.#processes,
+      ended: this.#leaves.size + this.#forebears.size,
+      bytes: this.#bytes,
+      evicted: this.#evicted,
+      refused: this.#refused,
+    };
+  }
+
+  /** The process of this identity; null when it is not known. `toleranceNs`: of the start time; the nearest one then. */
+  find(pid: number, startNs: number, toleranceNs = 0): KnownProcess | null {
+    let found: KnownProcess | null = null;
+    let least = toleranceNs;
+    for (let known = this.#byPid.get(pid) ?? null; known; known = known.previous) {
+      const apart = Math.abs(known.startNs - startNs);
+      if (apart > least) continue;
+      [found, least] = [known, apart];
+    }
+    return found;
+  }
+
+  /** The one that has the pid now; null when none is known. */
+  living(pid: number): KnownProcess | null {
+    const newest = this.#byPid.get(pid) ?? null;
+    return newest?.exit ? null : newest;
+  }
+
+  forked(told: Told): void {
+    const known = this.find(told.pid, told.startNs);
+    if (known) return this.#adopt(known, told); // found by an iterator before
+    this.#add(told, null);
+  }
+
+  executed(told: Told, image: Image): void {
+    const known = this.find(told.pid, told.startNs) ?? this.#add(told, image);
+    if (!known) return;
+    const last = known.generations.at(-1);
+    if (last && last.sinceNs >= told.atNs) return; // added just now
+    this.#push(known, { ...traitsOf(told), sinceNs: told.atNs, image });
+    this.#makeRoom();
+  }
+
+  renamed(told: Told): void {
+    const generation = this.find(told.pid, told.startNs)?.generations.at(-1);
+    if (generation) generation.comm = told.comm;
+  }
+
+  exited(told: Told, code: number): void {
+    const known = this.find(told.pid, told.startNs) ?? this.#add(told, null);
+    if (known) this.#end(known, { atNs: told.atNs, code });
+  }
+
+  /**
+   * All processes there are, with their images, as an iterator told from `fromNs` on. Adds those that are not known; what is known and not
+   * among them has ended, when nobody saw it.
+   */
+  there(all: readonly (Told & { readonly image: Image | null })[], fromNs: number): void {
+    const starts = new Map(all.map(({ pid, startNs }) => [pid, startNs]));
+    // Parents before their children.
+    for (const one of [...all].sort((a, b) => a.startNs - b.startNs)) {
+      const known = this.find(one.pid, one.startNs);
+      const parentStartNs = starts.get(one.ppid) ?? null;
+      if (known) this.#adopt(known, { ...one, parentStartNs });
+      else this.#add({ ...one, parentStartNs }, one.image);
+    }
+    for (const known of this.#byPid.values())
+      if (!known.exit && known.startNs < fromNs && starts.get(known.pid) !== known.startNs)
+        this.#end(known, { atNs: null, code: null });
+  }
+
+  /** Null when there is no room. */
+  #add(told: Told, image: Image | null): KnownProcess | null {
+    if (this.#bytes >= this.#limit && this.#leaves.size === 0 && this.#forebears.size === 0) {
+      this.#refused++;
+      return null;
+    }
+    const process = new KnownProcess(told);
+    const before = this.#byPid.get(told.pid) ?? null;
+    // Its pid is another's now: it has ended, though nobody told.
+    if (before && !before.exit) this.#end(before, { atNs: null, code: null });
+    process.previous = this.#byPid.get(told.pid) ?? null;
+    this.#byPid.set(told.pid, process);
+    this.#processes++;
+    this.#bytes += PROCESS_BYTES;
+    this.#adopt(process, told);
+    const inherited = image ?? process.parent?.at(told.startNs).image ?? null;
+    this.#push(process, { ...traitsOf(told), sinceNs: told.startNs, image: inherited });
+    this.#makeRoom();
+    return process;
+  }
+
+  /** Takes what is told of its parent, where that is not known yet. */
+  #adopt(process: KnownProcess, { ppid, parentStartNs }: Told): void {
+    if (process.parent || ppid === 0 || ppid === process.pid) return;
+    // Of a parent that /proc told of, the start is known to 10 ms.
+    const parent = parentStartNs === null ? null : this.find(ppid, parentStartNs, TICK_NS);
+    if (!parent || parent.startNs > process.startNs) return;
+    process.parent = parent;
+    (parent.children ??= new Set()).add(process);
+    if (this.#leaves.delete(parent)) this.#forebears.add(parent);
+  }
+
+  #push(process: KnownProcess, generation: Generation): void {
+    const { image } = generation;
+    process.generations.push(generation);
+    this.#bytes += GENERATION_BYTES;
+    if (image) {
+      const uses = this.#uses.get(image) ?? 0;
+      if (uses === 0) this.#bytes += weightOf(image);
+      this.#uses.set(image, uses + 1);
+    }
+    if (process.generations.length > GENERATIONS) this.#drop(process.generations.shift());
+  }
+
+  #drop(generation: Generation | undefined): void {
+    if (!generation) return;
+    this.#bytes -= GENERATION_BYTES;
+    const { image } = generation;
+    if (!image) return;
+    const uses = this.#uses.get(image) ?? 0;
+    if (uses > 1) return void this.#uses.set(image, uses - 1);
+    this.#uses.delete(image);
+    this.#bytes -= weightOf(image);
+  }
+
+  #end(process: KnownProcess, exit: Exit): void {
+    if (process.exit && exit.atNs === null) return;
+    process.exit = exit;
+    if (process.children?.size) this.#forebears.add(process);
+    else this.#leaves.add(process);
+  }
+
+  #makeRoom(): void {
+    while (this.#bytes > this.#limit) {
+      const [oldest] = this.#leaves.size > 0 ? this.#leaves : this.#forebears;
+      if (!oldest) return;
+      this.#forget(oldest);
+    }
+  }
+
+  #forget(process: KnownProcess): void {
+    this.#leaves.delete(process);
+    this.#forebears.delete(process);
+    for (const child of process.children ?? []) child.parent = null;
+    const { parent } = process;
+    parent?.children?.delete(process);
+    if (parent && !parent.children?.size && this.#forebears.delete(parent)) this.#leaves.add(parent);
+    this.#unlink(process);
+    for (const generation of process.generations) this.#drop(generation);
+    this.#bytes -= PROCESS_BYTES;
+    this.#processes--;
+    this.#evicted++;
+  }
+
+  #unlink(process: KnownProcess): void {
+    const { pid, previous } = process;
+    const newest = this.#byPid.get(pid);
+    if (newest === process) {
+      if (previous) this.#byPid.set(pid, previous);
+      else this.#byPid.delete(pid);
+      return;
+    }
+    for (let known = newest ?? null; known; known = known.previous)
+      if (known.previous === process) known.previous = previous;
+  }
+}
+
+function traitsOf({ comm, uid, gid, cgroupId, mountNs, initPid, initStart }: Told): Traits {
+  return { comm, uid, gid, cgroupId, mountNs, initPid, initStart };
+}
+
+function weightOf({ executable, args, cwd }: Image): number {
+  const texts = [executable ?? '', cwd ?? '', ...(args ?? [])];
+  return texts.reduce((sum, text) => sum + TEXT_BYTES + text.length, IMAGE_BYTES);
+}

@@ -1,0 +1,312 @@
+import type { Caller } from '../access/caller.js';
+import { EunomiaError } from '../base/errors.js';
+import { inTurns, type Work } from '../base/turn.js';
+import { wallTimeOf } from '../event/clock.js';
+import type { ProcessView, TraceEvent } from '../event/event.js';
+import { SIGHTING, sightedAs, sightingOf, type Sighting } from '../event/sighting.js';
+import { ProcessOfTable, type GraphStats } from '../graph/graph.js';
+import type { KnownProcess } from '../graph/table.js';
+import { Users } from '../inventory/users.js';
+import { signalName } from '../linux/linux.js';
+import { nanosOf, textOfNanos } from '../record/nanos.js';
+import { placeOf } from '../record/place.js';
+import type { Page } from '../session/session.js';
+import type { Owner, Row } from '../snapshot/rows.js';
+import { inRange } from './check.js';
+import type { Parts } from './parts.js';
+import type { PageRequest } from './session/handle.js';
+import type { Sessions } from './sessions.js';
+import type { Snapshots } from './snapshots.js';
+
+const MOST_ANCESTORS = 256;
+const MOST_CHILDREN = 1000;
+const MOST_HELD = 1000;
+/** Lists of events of processes and containers in one operation: each reads a session. */
+const MOST_LISTS = 20;
+/** The clock of an event and that of now are apart by more than this: the event is of another boot, or of another machine. */
+const SAME_BOOT_NS = 60_000_000_000n;
+/** Start times of one process may be shown this much apart: /proc has them in steps of 10 ms, and the wall clock is slewed. */
+const START_NS = 11_000_000n;
+const EXACT_START_NS = 1_000_000n;
+/** Rows that are looked at in one piece. */
+const PIECE = 512;
+
+/** A process of the API that the table knows, and from where it was reached. */
+export interface Found {
+  readonly known: KnownProcess;
+  readonly sighting: Sighting;
+}
+
+/** What leads on from a process: to its program, its parents and children, what it has open, what it did. */
+export class Processes {
+  readonly #parts: Pick<Parts, 'processes' | 'process'>;
+  readonly #sessions: Sessions;
+  readonly #snapshots: Snapshots;
+  readonly #users = new Users();
+
+  constructor(parts: Pick<Parts, 'processes' | 'process'>, sessions: Sessions, snapshots: Snapshots) {
+    this.#parts = parts;
+    this.#sessions = sessions;
+    this.#snapshots = snapshots;
+  }
+
+  /** Of the table of processes; null where there is none. */
+  table(_caller: Caller): GraphStats | null {
+    const stats = this.#parts.processes?.stats();
+    return stats && stats.limitBytes > 0 ? stats : null;
+  }
+
+  /** Null when all that has happened so far is known; else resolves when it is. For a reader of many processes. */
+  ready(): Promise<void> | null {
+    return this.#parts.processes?.ready() ?? null;
+  }
+
+  /** A promise only where the table has not heard yet of what happened before the process was seen. Null for one that is not known. */
+  find(_caller: Caller, process: object): Found | null | Promise<Found | null> {
+    const sighting = sightingOf(process);
+    const graph = this.#parts.processes;
+    if (!sighting || !graph) return null;
+    const look = (): Found | null => {
+      const known = process instanceof ProcessOfTable ? process.known : graph.find(sighting);
+      return known && { known, sighting };
+    };
+    if (process instanceof ProcessOfTable) return look();
+    const wait = graph.ready(sighting.atNs);
+    return wait ? wait.then(look) : look();
+  }
+
+  /** A promise where /proc told of the process, whose starts are not exact. */
+  idOf(caller: Caller, process: ProcessView): string | Promise<string> {
+    const { processes } = this.#parts;
+    const sighting = sightingOf(process);
+    if (!processes || !sighting) return `process:${process.pid}:${process.startTime}`;
+    const idOf = (startNs: number): string => `process:${processes.boot}:${process.pid}:${startNs}`;
+    if (sighting.toleranceNs === 0) return idOf(sighting.startNs);
+    return Promise.resolve(this.find(caller, process)).then((found) => idOf((found?.known ?? sighting).startNs));
+  }
+
+  /** The process of an id that `idOf` made; null where it is not known, or not any more. */
+  async byId(_caller: Caller, id: string): Promise<ProcessView | null> {
+    const { processes } = this.#parts;
+    const [, boot, pid, startNs] = /^process:([0-9a-f]{8}):(\d{1,10}):(\d{1,17})$/.exec(id) ?? [];
+    if (!processes || boot !== processes.boot) return null;
+    await processes.ready();
+    const known = processes.find({ pid: Number(pid), startNs: Number(startNs), toleranceNs: 0 });
+    return known && new ProcessOfTable(known, this.#now());
+  }
+
+  /**
+   * One that is alive; with `startTime`, only the one that started then, which may have ended. Rejects with BAD_USER_INPUT.
+   */
+  async process(_caller: Caller, pid: number, startTime: string | null): Promise<ProcessView | null> {
+    inRange('pid', pid, 1, 2 ** 22);
+    const { process: alive, processes } = this.#parts;
+    const process = await alive(pid);
+    if (startTime === null) return process;
+    const started = nanosOf(startTime);
+    const apart = process && nanosOf(process.startTime) - started;
+    if (apart !== null && apart >= -START_NS && apart <= START_NS) return process;
+    if (!processes) return null;
+    await processes.ready();
+    const { seconds, nanoseconds } = processes.clock;
+    const startNs = Number(started - BigInt(seconds) * 1_000_000_000n - BigInt(nanoseconds));
+    const known = processes.find({ pid, startNs, toleranceNs: Number(START_NS) });
+    return known && new ProcessOfTable(known, this.#now());
+  }
+
+  parentOf({ known, sighting }: Found): ProcessView | null {
+    return known.parent && new ProcessOfTable(known.parent, sighting);
+  }
+
+  /** Rejects with BAD_USER_INPUT, as the others do that take a number. */
+  ancestorsOf(found: Found | null, first: number): readonly ProcessView[] | null {
+    const most = inRange('first', first, 1, MOST_ANCESTORS);
+    if (!found) return null;
+    const { known, sighting } = found;
+    const ancestors: ProcessView[] = [];
+    for (let one = known.parent; one && ancestors.length < most; one = one.parent)
+      ancestors.push(new ProcessOfTable(one, sighting));
+    return ancestors;
+  }
+
+  /** As of now: those to come are as little of the past as those that have gone. */
+  childrenOf(found: Found | null, first: number, running: boolean | null): readonly ProcessView[] | null {
+    const most = inRange('first', first, 1, MOST_CHILDREN);
+    if (!found) return null;
+    const { known, sighting } = found;
+    const children: ProcessView[] = [];
+    for (const child of known.children ?? []) {
+      if (children.length === most) break;
+      if (running === null || running === !child.exit)
+        children.push(new ProcessOfTable(child, { ...sighting, atNs: Number.POSITIVE_INFINITY }));
+    }
+    return children;
+  }
+
+  containerOf({ known, sighting }: Found): object | null | Promise<object | null> {
+    const { processes } = this.#parts;
+    if (sighting.container !== undefined || !processes) return sighting.container ?? null;
+    return processes.containerOf(known.at(sighting.atNs), known.pid);
+  }
+
+  /** Null in a container, whose users this machine does not know. */
+  async userOf(found: Found | null, process: ProcessView): Promise<string | null> {
+    if (!found || (await this.containerOf(found))) return null;
+    return this.#users.nameOf(process.uid);
+  }
+
+  exitTimeOf({ known: { exit }, sighting }: Found): string | null {
+    return exit?.atNs == null ? null : wallTimeOf(sighting.clock, exit.atNs);
+  }
+
+  exitCodeOf({ known: { exit } }: Found): number | null {
+    return exit?.code == null || exit.code & 0x7f ? null : (exit.code >> 8) & 0xff;
+  }
+
+  exitSignalOf({ known: { exit } }: Found): string | null {
+    return exit?.code == null ? null : signalName(exit.code & 0x7f);
+  }
+
+  /** What one operation reads of all processes at once. */
+  held(caller: Caller): HeldThings {
+    return new HeldThings(caller, this.#snapshots);
+  }
+
+  /**
+   * A page of a process's events; null where there is no such session, or none is named and none has seen the process. Rejects as
+   * `SessionHandle.page` does.
+   */
+  async eventsOf(
+    caller: Caller,
+    process: ProcessView,
+    session: string | null,
+    { where, ...range }: PageRequest,
+  ): Promise<Page | null> {
+    const id = session ?? sightingOf(process)?.session ?? null;
+    const handle = id === null ? null : await this.#sessions.find(caller, id);
+    if (!handle) return null;
+    const start = nanosOf(process.startTime);
+    const apart = sightingOf(process)?.toleranceNs === 0 ? EXACT_START_NS : START_NS;
+    const own = {
+      process: {
+        pid: { eq: process.pid },
+        startTime: { gte: textOfNanos(start - apart), lte: textOfNanos(start + apart) },
+      },
+    };
+    return handle.page({ ...range, where: where == null ? own : { and: [own, where] } });
+  }
+
+  /** Gives processes of events that are plain data (stored ones) their sightings, as far as they are of this boot. */
+  sight(events: readonly TraceEvent[]): void {
+    const graph = this.#parts.processes;
+    if (!graph) return;
+    const { seconds, nanoseconds } = graph.clock;
+    const now = BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds);
+    for (const event of events) {
+      const { process, bootNs, time } = event;
+      if (SIGHTING in process) continue;
+      // Exact, whatever the wall clock was set to: both were shown with one offset.
+      const offset = nanosOf(time) - BigInt(bootNs);
+      if (offset - now > SAME_BOOT_NS || now - offset > SAME_BOOT_NS) continue;
+      sightedAs(process, {
+        pid: process.pid,
+        startNs: Number(nanosOf(process.startTime) - offset),
+        toleranceNs: 0,
+        atNs: Number(bootNs),
+        clock: { seconds: Number(offset / 1_000_000_000n), nanoseconds: Number(offset % 1_000_000_000n) },
+        session: placeOf(event)?.session ?? null,
+        container: event.container,
+      });
+    }
+  }
+
+  #now(): Pick<Sighting, 'atNs' | 'clock' | 'session'> {
+    const clock = this.#parts.processes?.clock ?? { seconds: 0, nanoseconds: 0 };
+    return { atNs: Number.POSITIVE_INFINITY, clock, session: null };
+  }
+}
+
+type HeldKind = 'openFiles' | 'sockets';
+
+/** What processes have open, read once for all of an operation. */
+export class HeldThings {
+  readonly #caller: Caller;
+  readonly #snapshots: Snapshots;
+  readonly #readings = new Map<HeldKind, Promise<ReadonlyMap<number, readonly HeldRow[]>>>();
+  #lists = 0;
+
+  constructor(caller: Caller, snapshots: Snapshots) {
+    this.#caller = caller;
+    this.#snapshots = snapshots;
+  }
+
+  /** Null for a process that has ended. Rejects with BAD_USER_INPUT, NO_KERNEL or a KernelError. */
+  async of(
+    kind: HeldKind,
+    found: Found | null,
+    process: object,
+    first: number,
+    matches: (row: Row) => boolean = () => true,
+  ): Promise<readonly Row[] | null> {
+    const most = inRange('first', first, 1, MOST_HELD);
+    const sighting = sightingOf(process);
+    if (!sighting || found?.known.exit) return null;
+    const rows = (await this.#read(kind)).get(sighting.pid)?.filter(({ startNs }) => isOf(startNs, sighting));
+    // It may have ended since the table was asked; one without descriptors (a thread of the kernel) is in the table alone.
+    if (!rows?.length) return found && !found.known.exit ? [] : null;
+    return rows
+      .map(({ row }) => row)
+      .filter(matches)
+      .slice(0, most);
+  }
+
+  /** Called for each list of events. Throws LIMIT_EXCEEDED for one too many. */
+  countList(): void {
+    if (++this.#lists <= MOST_LISTS) return;
+    const message =
+      `an operation reads the events of at most ${MOST_LISTS} processes and containers; ` +
+      "filter a session's events instead";
+    throw new EunomiaError('LIMIT_EXCEEDED', message, {
+      details: { limit: 'eventLists', maximum: MOST_LISTS, actual: this.#lists },
+    });
+  }
+
+  #read(kind: HeldKind): Promise<ReadonlyMap<number, readonly HeldRow[]>> {
+    const known = this.#readings.get(kind);
+    if (known) return known;
+    const reading = this.#snapshots
+      .all(this.#caller, kind)
+      .then((rows) => inTurns(byProcess(rows, kind), this.#caller.signal));
+    this.#readings.set(kind, reading);
+    return reading;
+  }
+}
+
+interface HeldRow {
+  readonly row: Row;
+  /** Of the process that has it open. */
+  readonly startNs: number;
+}
+
+function isOf(startNs: number, sighting: Sighting): boolean {
+  return Math.abs(startNs - sighting.startNs) <= sighting.toleranceNs;
+}
+
+function* byProcess(rows: readonly Row[], kind: HeldKind): Work<ReadonlyMap<number, readonly HeldRow[]>> {
+  const found = new Map<number, HeldRow[]>();
+  const add = (process: object, row: Row): void => {
+    const sighting = sightingOf(process);
+    if (!sighting) return;
+    const { pid, startNs } = sighting;
+    const known = found.get(pid) ?? [];
+    // Several threads of a process may have the socket.
+    if (known.at(-1)?.row !== row) known.push({ row, startNs });
+    found.set(pid, known);
+  };
+  for (const [index, row] of rows.entries()) {
+    if (index % PIECE === PIECE - 1) yield;
+    if (kind === 'openFiles') add(row.process, row);
+    else for (const { process } of Reflect.get(row, 'owners') as readonly Owner[]) add(process, row);
+  }
+  return found;
+}
