@@ -37,6 +37,12 @@ export function objectPath(name: string): string {
   return join(root, 'dist/bpf', process.arch, `${name}.bpf.o`);
 }
 
+/** The name of a compiled BPF object of ours, "trackers/open"; null for a file that is none. */
+export function objectName(path: string): string | null {
+  const [, name] = /^(.+)\.bpf\.o$/.exec(relative(join(root, 'dist/bpf', process.arch), path)) ?? [];
+  return name === undefined || name.startsWith('..') ? null : name;
+}
+
 /** As package.json has it. */
 export function packageVersion(): string {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };

@@ -3,7 +3,7 @@ import { INSTRUCTION_BYTES } from '../btf/functions.js';
 import { EunomiaError } from '../base/errors.js';
 import { attachCgroup, openIterator, type Attachment, type OpenIterator } from './attach.js';
 import { FUNCTION_INFO_BYTES, type ImageMap, type ImageProgram, type ObjectImage } from './image.js';
-import { KernelObject } from './kernel-object.js';
+import { entriesHere, KernelObject } from './kernel-object.js';
 import { failure, later, loadLibbpf, loadLibc } from './libbpf.js';
 import { FdLink, type Link } from './link.js';
 import { writeConstants } from './object-file.js';
@@ -39,7 +39,7 @@ export class ImageObject extends KernelObject {
   static open(spec: ObjectSpec, image: ObjectImage): ImageObject | null {
     const object = new ImageObject(spec, image);
     for (const [name, section] of image.sections) object.sections.set(name, section);
-    for (const { name, initial } of image.maps) if (initial) object.#constants.set(name, initial.slice());
+    for (const { name, initial } of image.maps) if (initial) object.#constants.set(name, new Uint8Array(initial));
     object.select();
     for (const name of image.sections.keys()) if (!object.left.has(name) && !image.programs.has(name)) return null;
     writeConstants(spec, image.file.variables, () => {
@@ -135,7 +135,7 @@ export class ImageObject extends KernelObject {
     options.setUint32(16, map.value, true);
     options.setUint32(28, map.flags, true);
     options.setBigUint64(32, map.extra, true);
-    const entries = this.#sizes.get(map.name) ?? map.maxEntries;
+    const entries = this.#sizes.get(map.name) ?? entriesHere(map.name) ?? map.maxEntries;
     const name = map.name.slice(0, NAME_LENGTH);
     const fd = bpf.map_create(map.type, name, map.keySize, map.valueSize, entries, new Uint8Array(options.buffer));
     if (fd < 0) throw failure(operation, fd);

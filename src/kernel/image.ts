@@ -1,8 +1,11 @@
 import koffi from 'koffi';
+import { readFileSync } from 'node:fs';
+import { objectName } from '../base/paths.js';
 import { cString, readSections } from '../btf/elf.js';
 import { INSTRUCTION_BYTES, LOAD_IMMEDIATE, ObjectFunctions } from '../btf/functions.js';
 import { loadLibbpf, memory, type Pointer } from './libbpf.js';
 import { stampOf, type ObjectFile, type ReadObjectFile } from './object-file.js';
+import { kernelStore } from './store.js';
 
 /**
  * What libbpf has made of an object for the running kernel: its programs linked, and their accesses to the kernel's structs
@@ -174,16 +177,36 @@ function bytesOf(view: DataView): Uint8Array {
 }
 
 /** The images of this thread, by the objects' paths. */
-const images = new Map<string, { readonly stamp: string; readonly image: ObjectImage }>();
+const images = new Map<string, ObjectImage>();
 
 /** What libbpf made of the object at this path; null before it has, and where the file is another one now. */
 export function imageOf(path: string): ObjectImage | null {
-  const known = images.get(path);
-  if (known && known.stamp === stampOf(path)) return known.image;
+  const image = images.get(path);
+  if (image && image.file.stamp === stampOf(path)) return image;
   images.delete(path);
-  return null;
+  const kept = storedImage(path);
+  if (kept) images.set(path, kept);
+  return kept;
 }
 
-export function keepImage(path: string, image: ObjectImage): void {
-  images.set(path, { stamp: image.file.stamp, image });
+/** From now on for this thread, and for those to come. */
+export function keepImage(image: ObjectImage, object: Uint8Array): void {
+  const { path } = image.file;
+  images.set(path, image);
+  const name = storedName(path);
+  if (name !== null) kernelStore()?.write(name, object, image);
+}
+
+function storedImage(path: string): ObjectImage | null {
+  const store = kernelStore();
+  const name = storedName(path);
+  if (!store || name === null) return null;
+  const stamp = stampOf(path);
+  const image = store.read(name, readFileSync(path)) as ObjectImage | null; // its hash says that it was written here
+  return image && { ...image, file: { path, stamp, variables: image.file.variables } };
+}
+
+/** Only images of our own objects are kept: there are so many and no more. */
+function storedName(path: string): string | null {
+  return objectName(path)?.replaceAll('/', '-') ?? null;
 }

@@ -7,7 +7,7 @@ import {
   type Attachment,
   type OpenIterator,
 } from './attach.js';
-import { makeImage, type ImageSource, type ObjectImage } from './image.js';
+import { keepImage, makeImage, type ImageSource, type ObjectImage } from './image.js';
 import { entriesHere, KernelObject } from './kernel-object.js';
 import { failure, lastFailure, later, laterFailure, loadLibbpf, loadLibc, memory, type Pointer } from './libbpf.js';
 import { BpfLink, type Link } from './link.js';
@@ -113,13 +113,14 @@ export class BpfObject extends KernelObject {
     }
   }
 
-  /** What a loaded object can be loaded from again; with the programs of `known`, an earlier image of the same file. */
-  image(known: ObjectImage | null): ObjectImage | null {
+  /** Keeps what a loaded object can be loaded from again, with the programs of an image that there was before. */
+  keepImage(known: ObjectImage | null): void {
     const programs = new Map([...this.#programs].filter(([name]) => !this.left.has(name)));
-    return makeImage(
+    const image = makeImage(
       { object: this.#object, file: this.#file, sections: this.sections, maps: this.#original, programs },
       known,
     );
+    if (image) keepImage(image, this.#file.bytes);
   }
 
   protected programFd(name: string): number {
@@ -167,8 +168,6 @@ export class BpfObject extends KernelObject {
     ) {
       const name = bpf.map_name(map);
       this.#maps.set(name, map);
-      const entries = entriesHere(name);
-      if (entries !== null) bpf.map_set_max_entries(map, entries);
       const initial = initialValue(map);
       this.#original.push({
         pointer: map,
@@ -179,6 +178,8 @@ export class BpfObject extends KernelObject {
         extra: BigInt(bpf.map_extra(map)),
         initial: initial && new Uint8Array(initial).slice(),
       });
+      const entries = entriesHere(name);
+      if (entries !== null) bpf.map_set_max_entries(map, entries);
     }
     for (
       let program = bpf.object_next_program(this.#object, null);

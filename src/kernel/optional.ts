@@ -1,5 +1,5 @@
 import { KernelError } from '../base/errors.js';
-import { imageOf, keepImage } from './image.js';
+import { imageOf } from './image.js';
 import { ImageObject } from './image-object.js';
 import type { KernelObject } from './kernel-object.js';
 import { BpfObject } from './object.js';
@@ -25,27 +25,22 @@ export async function loadOptional(
   spec: ObjectSpec,
   prepare: (object: KernelObject) => void = () => {},
 ): Promise<KernelObject> {
-  const loaded = await loadImage(spec, prepare);
-  if (loaded) return loaded;
-  const object = await loadFile(spec, prepare);
-  const image = object.image(imageOf(spec.path));
-  if (image) keepImage(spec.path, image);
-  return object;
-}
-
-/** Null where there is no image of it yet, or the kernel refuses it: libbpf says why, and finds what can be left out. */
-async function loadImage(spec: ObjectSpec, prepare: (object: KernelObject) => void): Promise<KernelObject | null> {
   const image = imageOf(spec.path);
   const object = image && ImageObject.open(spec, image);
-  if (!object) return null;
-  try {
-    prepare(object);
-    await object.load();
-    return object;
-  } catch {
-    await object.close();
-    return null;
+  if (object) {
+    try {
+      prepare(object);
+      await object.load();
+      return object;
+    } catch {
+      // The kernel refuses it: libbpf says why, and finds what can be left out.
+      await object.close();
+    }
   }
+  const loaded = await loadFile(spec, prepare);
+  // What the kernel has refused may be the image's fault: it is made anew.
+  loaded.keepImage(object ? null : image);
+  return loaded;
 }
 
 async function loadFile(spec: ObjectSpec, prepare: (object: KernelObject) => void): Promise<BpfObject> {

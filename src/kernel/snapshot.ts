@@ -1,7 +1,8 @@
 import { readIterator, type OpenIterator } from './attach.js';
 import { bootNow, type ClockWatch } from './clock.js';
-import { BpfObject } from './object.js';
+import type { KernelObject } from './kernel-object.js';
 import type { ObjectSpec } from './object-spec.js';
+import { loadOptional } from './optional.js';
 import type { SnapshotRecords } from './protocol.js';
 
 // struct eu_frame of bpf/include/snapshot.bpf.h.
@@ -46,27 +47,20 @@ export class Iterators {
 
 /** A loaded object with one program, which is an iterator. */
 class Iterator {
-  readonly #object: BpfObject;
+  readonly #object: KernelObject;
   readonly #program: string;
   readonly #clock: ClockWatch;
   /** One reading at a time: the program puts records together in one piece of memory. */
   #last: Promise<unknown> = Promise.resolve();
 
-  private constructor(object: BpfObject, program: string, clock: ClockWatch) {
+  private constructor(object: KernelObject, program: string, clock: ClockWatch) {
     this.#object = object;
     this.#program = program;
     this.#clock = clock;
   }
 
   static async load(spec: ObjectSpec, clock: ClockWatch): Promise<Iterator> {
-    const object = await BpfObject.open(spec);
-    try {
-      await object.load();
-      return new Iterator(object, `snap_${spec.name}`, clock);
-    } catch (error) {
-      await object.close();
-      throw error;
-    }
+    return new Iterator(await loadOptional(spec), `snap_${spec.name}`, clock);
   }
 
   read(): Promise<SnapshotRecords> {

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { kernelStore } from './store.js';
 
 /** Format: Documentation/bpf/btf.rst. */
 const KIND_PTR = 2;
@@ -10,40 +11,53 @@ const PREFIX = 'btf_trace_';
 const fixed: Readonly<Record<number, number>> = { 1: 4, 3: 12, 14: 4, 17: 4 };
 const each: Readonly<Record<number, number>> = { 4: 12, 5: 12, 6: 8, 13: 8, 15: 12, 19: 12 };
 
-let running: ReadonlyMap<string, number> | null = null;
-const functions = new Map<string, boolean>();
+/** What was asked of the running kernel's BTF so far. */
+interface Facts {
+  /** Null: not read yet. */
+  tracepoints: ReadonlyMap<string, number> | null;
+  readonly names: Map<string, boolean>;
+}
+
+const FACTS = 'facts';
+let facts: Facts | null = null;
 
 /**
  * How many arguments a tracepoint of the running kernel has, as a program of type tp_btf sees them; null where there is
  * none of this name, or where the kernel does not tell its types. Reads 6 MB once: some 10 ms.
  */
 export function tracepointArguments(name: string): number | null {
-  running ??= readTracepoints(KERNEL_BTF);
-  return running.get(name) ?? null;
+  const known = knownFacts();
+  known.tracepoints ??= ofKernel(parseTracepoints) ?? new Map();
+  return known.tracepoints.get(name) ?? null;
 }
 
 /** Whether the running kernel has something of this name: a function that programs may call, or a type. Reads 6 MB once a name. */
 export function kernelHas(name: string): boolean {
-  let has = functions.get(name);
+  const { names } = knownFacts();
+  let has = names.get(name);
   if (has === undefined) {
-    try {
-      has = readFileSync(KERNEL_BTF).includes(`\0${name}\0`);
-    } catch {
-      has = false;
-    }
-    functions.set(name, has);
+    has = ofKernel((btf) => btf.includes(`\0${name}\0`)) ?? false;
+    names.set(name, has);
   }
   return has;
 }
 
-function readTracepoints(path: string): ReadonlyMap<string, number> {
+function knownFacts(): Facts {
+  facts ??= (kernelStore()?.read(FACTS, FACTS) as Facts | null) ?? { tracepoints: null, names: new Map() };
+  return facts;
+}
+
+/** Null where the kernel does not tell its types. What was found is kept for later processes. */
+function ofKernel<Result>(find: (btf: Buffer) => Result): Result | null {
   let btf: Buffer;
   try {
-    btf = readFileSync(path);
+    btf = readFileSync(KERNEL_BTF);
   } catch {
-    return new Map();
+    return null;
   }
-  return parseTracepoints(btf);
+  const found = find(btf);
+  setImmediate(() => kernelStore()?.write(FACTS, FACTS, facts));
+  return found;
 }
 
 /** By name, the arguments of each tracepoint that a kernel's BTF describes: typedef btf_trace_NAME → pointer → prototype. */

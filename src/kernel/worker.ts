@@ -13,6 +13,7 @@ import type { RingChunk } from './ring.js';
 import { Iterators } from './snapshot.js';
 import { Source } from './source.js';
 import { SpareMemory } from './spare.js';
+import { kernelStore, openKernelStore, useKernelStore } from './store.js';
 import { IDLE_MS, RingWatch } from './watch.js';
 
 /**
@@ -52,6 +53,7 @@ interface Entry {
 const port = parentPort;
 if (!port) throw new Error('kernel/worker.js runs as a worker thread only');
 
+useKernelStore(openKernelStore());
 const libc = loadLibc();
 libc.mallopt(M_MMAP_THRESHOLD, 32 << 20);
 libc.mallopt(M_TRIM_THRESHOLD, 64 << 20);
@@ -244,6 +246,7 @@ const note = serveChannel<KernelProtocol>(
       stop: async () => {
         await iterators.close();
         for (const id of [...sources.keys()]) await close(id);
+        await kernelStore()?.written;
         stopping = true;
         call();
       },

@@ -1,7 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { afterEach, describe, expect, it } from 'vitest';
+import { readFile, rm, truncate } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { loadTrackers } from '../../src/catalog/load.js';
-import { imageOf } from '../../src/kernel/image.js';
+import { imageOf, type ObjectImage } from '../../src/kernel/image.js';
 import { ImageObject } from '../../src/kernel/image-object.js';
 import type { KernelObject } from '../../src/kernel/kernel-object.js';
 import { loadLibbpf } from '../../src/kernel/libbpf.js';
@@ -10,7 +12,7 @@ import type { ObjectSpec } from '../../src/kernel/object-spec.js';
 import { loadOptional } from '../../src/kernel/optional.js';
 import { createRuntime } from '../../src/record/runtime.js';
 import { heldIds, heldPrograms, released } from '../support/bpf.js';
-import { compileBpf, ended, start } from '../support/workload.js';
+import { compileBpf, ended, scratch, start } from '../support/workload.js';
 
 /** What comes of an image is what comes of libbpf: the same programs, seen from the kernel. */
 
@@ -234,3 +236,70 @@ function entriesOf(fd: number): number {
   loadLibbpf().info(fd, new Uint8Array(info.buffer), Uint32Array.of(80));
   return info.getUint32(16, true);
 }
+
+describe('an image that is kept for later processes', () => {
+  const spec = { ...(runtimes.find(({ definition }) => definition.name === 'exit') ?? runtimes[0])?.objectSpec({}) };
+
+  /** The modules as a process has them that begins: with no image in memory. */
+  async function inNewProcess(kernel = 'this one') {
+    vi.resetModules();
+    const { KernelStore, useKernelStore } = await import('../../src/kernel/store.js');
+    const store = new KernelStore(kept, kernel);
+    useKernelStore(store);
+    const { loadOptional: loadThere } = await import('../../src/kernel/optional.js');
+    const object = await loadThere(spec as ObjectSpec);
+    open.push(object);
+    await store.written;
+    return { from: object.constructor.name, programs: programs(), object };
+  }
+
+  const kept = join(scratch, 'kernel');
+  beforeEach(() => rm(kept, { recursive: true, force: true }));
+
+  it('is loaded by the next process, and is the same', async () => {
+    const first = await inNewProcess();
+    expect(first.from).toBe('BpfObject');
+    await drop(first.object);
+    const second = await inNewProcess();
+    expect(second.from).toBe('ImageObject');
+    expect(second.programs).toEqual(first.programs);
+    await second.object.attach();
+  });
+
+  it('is of one kernel: under another one libbpf makes another', async () => {
+    await drop((await inNewProcess()).object);
+    const other = await inNewProcess('another kernel');
+    expect(other.from).toBe('BpfObject');
+    await drop(other.object);
+    expect((await inNewProcess('another kernel')).from).toBe('ImageObject');
+  });
+
+  it('is made anew where it is damaged', async () => {
+    await drop((await inNewProcess()).object);
+    const file = join(kept, 'trackers-exit');
+    await truncate(file, 1_000);
+    const second = await inNewProcess();
+    expect(second.from).toBe('BpfObject');
+    await drop(second.object);
+    expect((await inNewProcess()).from).toBe('ImageObject');
+  });
+
+  it('is made anew where this kernel refuses it', async () => {
+    const first = await inNewProcess();
+    await drop(first.object);
+    const { KernelStore } = await import('../../src/kernel/store.js');
+    const store = new KernelStore(kept, 'this one');
+    const object = await readFile(spec.path ?? '');
+    const image = store.read('trackers-exit', object) as ObjectImage;
+    for (const { instructions } of image.programs.values()) instructions.fill(0xff);
+    store.write('trackers-exit', object, image);
+    await store.written;
+    const second = await inNewProcess();
+    expect(second.from).toBe('BpfObject');
+    expect(second.programs).toEqual(first.programs);
+    await drop(second.object);
+    const third = await inNewProcess();
+    expect(third.from).toBe('ImageObject');
+    expect(third.programs).toEqual(first.programs);
+  });
+});
