@@ -8,12 +8,13 @@
 /* The address of the file that the task's descriptor stands for, or NULL. Another thread may have closed it. */
 static __always_inline struct file *eu_file(struct task_struct *task, __u32 fd)
 {
-	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct files_struct *files = EU_READ(task, files);
+	struct fdtable *table = EU_READ(files, fdt);
 	struct file **slot, *file = NULL;
 
-	if (fd >= BPF_CORE_READ(table, max_fds))
+	if (fd >= EU_READ(table, max_fds))
 		return NULL;
-	slot = BPF_CORE_READ(table, fd);
+	slot = EU_READ(table, fd);
 	bpf_probe_read_kernel(&file, sizeof(file), slot + fd);
 	return file;
 }

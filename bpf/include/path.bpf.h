@@ -46,26 +46,26 @@ static long eu_path_step(__u32 index, void *context)
 
 	if (dentry == walk->root) {
 		struct mount *mount = walk->mount;
-		struct mount *above = BPF_CORE_READ(mount, mnt_parent);
+		struct mount *above = EU_READ(mount, mnt_parent);
 
 		if (!above || above == mount) {
 			walk->whole = true;
 			walk->cut = false;
 			return 1;
 		}
-		walk->dentry = BPF_CORE_READ(mount, mnt_mountpoint);
+		walk->dentry = EU_READ(mount, mnt_mountpoint);
 		walk->mount = above;
-		walk->root = BPF_CORE_READ(above, mnt.mnt_root);
+		walk->root = EU_READ(above, mnt.mnt_root);
 		return 0;
 	}
-	parent = BPF_CORE_READ(dentry, d_parent);
+	parent = EU_READ(dentry, d_parent);
 	/* The root of a file system that is not the mount's: nameless, or moved out of a bind mount. */
 	if (dentry == parent) {
 		walk->cut = false;
 		return 1;
 	}
-	length = BPF_CORE_READ(dentry, d_name.len) & (EU_NAME_MAX - 1);
-	name = BPF_CORE_READ(dentry, d_name.name);
+	length = EU_READ(dentry, d_name.len) & (EU_NAME_MAX - 1);
+	name = EU_READ(dentry, d_name.name);
 	if (walk->at < length + 1)
 		return 1;
 	at = (walk->at - length) & (EU_PATH_MAX - 1);
@@ -95,7 +95,7 @@ static __always_inline bool eu_is_detached(struct mnt_namespace *ns)
 		return true;
 	if (bpf_core_field_exists(struct mnt_namespace___seq, seq))
 		return !BPF_CORE_READ((struct mnt_namespace___seq *)ns, seq);
-	return !BPF_CORE_READ(ns, ns.ns_id);
+	return !EU_READ(ns, ns.ns_id);
 }
 
 /* The first four characters of a file system's name. */
@@ -159,19 +159,19 @@ __attribute__((noinline)) int eu_write_path(struct eu_area *area, __u32 offset, 
 	if (!area || !path)
 		return 0;
 	offset &= EU_RECORD_MAX - 1;
-	vfsmount = BPF_CORE_READ(path, mnt);
-	dentry = BPF_CORE_READ(path, dentry);
+	vfsmount = EU_READ(path, mnt);
+	dentry = EU_READ(path, dentry);
 	if (!dentry || !vfsmount)
 		return 0;
 	walk.dentry = dentry;
-	walk.root = BPF_CORE_READ(vfsmount, mnt_root);
+	walk.root = EU_READ(vfsmount, mnt_root);
 	walk.mount = (void *)vfsmount - bpf_core_field_offset(struct mount, mnt);
 	walk.text = (char *)area->bytes + EU_RECORD_MAX + EU_PATH_MARK_MAX;
 	walk.at = EU_PATH_MAX - 1;
 	bpf_loop(EU_PATH_DEPTH, eu_path_step, &walk, 0);
 
 	top = walk.mount;
-	ns = BPF_CORE_READ(top, mnt_ns);
+	ns = EU_READ(top, mnt_ns);
 	if (!walk.whole && !walk.cut && eu_is_internal(ns))
 		return eu_write_anonymous((char *)area->bytes + offset, dentry);
 	if (walk.cut)
@@ -183,7 +183,7 @@ __attribute__((noinline)) int eu_write_path(struct eu_area *area, __u32 offset, 
 	else
 		state = EU_PATH_STATE_OTHER_NAMESPACE;
 	/* As d_unlinked() has it: its name has left the cache of names. */
-	deleted = !BPF_CORE_READ(dentry, d_hash.pprev) && BPF_CORE_READ(dentry, d_parent) != dentry;
+	deleted = !EU_READ(dentry, d_hash.pprev) && EU_READ(dentry, d_parent) != dentry;
 
 	at = walk.at & (EU_PATH_MAX - 1);
 	if (at == EU_PATH_MAX - 1) /* no name at all: the root itself */
@@ -234,7 +234,8 @@ static __always_inline struct eu_path eu_put_path_seen_from(struct eu_area *area
 /* The same as the current task sees it. */
 static __always_inline struct eu_path eu_put_path(struct eu_area *area, __u32 *size, const void *path, bool wanted)
 {
-	__u64 ns = (__u64)BPF_CORE_READ(bpf_get_current_task_btf(), nsproxy, mnt_ns);
+	struct nsproxy *nsproxy = EU_READ(bpf_get_current_task_btf(), nsproxy);
+	__u64 ns = (__u64)BPF_CORE_READ(nsproxy, mnt_ns); /* a number to the verifier */
 
 	return eu_put_path_seen_from(area, size, path, wanted, ns);
 }

@@ -104,6 +104,9 @@ const volatile bool eu_has_bpf_rdonly_cast = false;
 				   ? bpf_rdonly_cast(pointer, bpf_core_type_id_kernel(typeof(*(pointer)))) \
 				   : (void *)(pointer)))
 
+/* BPF_CORE_READ of one member, where possible by a load, which costs a tenth of a helper's call. */
+#define EU_READ(pointer, member) (eu_has_bpf_rdonly_cast ? eu_far(pointer)->member : BPF_CORE_READ(pointer, member))
+
 /* ---- The header ---- */
 
 #define EU_TICK_NS 10000000 /* /proc counts start times in these: USER_HZ is 100 on all architectures */
