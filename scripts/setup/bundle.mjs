@@ -29,6 +29,8 @@ const external = [
 ];
 const types = ['plugin.d.ts', 'generated/plugin-event.d.ts'];
 const notices = 'dist/THIRD-PARTY-LICENSES.txt';
+/** The contract, parsed: src/api/graphql/contract.ts reads it. */
+const contract = 'dist/schema.json';
 /** The files of the last build. */
 const list = join(cache, 'bundle.json');
 /** By repository: licences of packages whose npm packages hold none. */
@@ -44,6 +46,7 @@ export async function bundleSource() {
   const hash = hashOf([
     ...filesUnder('src', isSource),
     ...filesUnder(licences),
+    'schema.graphql',
     'package-lock.json',
     'scripts/setup/bundle.mjs',
   ]);
@@ -52,6 +55,7 @@ export async function bundleSource() {
       'dist/main.js',
       'dist/chunks',
       'dist/kernel/worker.js',
+      contract,
       ...types.map((file) => `dist/${file}`),
     ])
   )
@@ -90,11 +94,17 @@ export async function bundleSource() {
   const isChunk = (file) => file.startsWith('dist/chunks/');
   for (const file of [...files.filter(isChunk), ...files.filter((one) => !isChunk(one))])
     copy(file.replace('dist/', '.cache/bundle/'), file);
-  const written = [...files, ...types.map((file) => `dist/${file}`), notices];
+  const written = [...files, ...types.map((file) => `dist/${file}`), notices, contract];
   const kept = new Set([...written, ...filesBefore().filter(isChunk)]);
   for (const file of filesUnder('dist')) if (!file.startsWith('dist/bpf/') && !kept.has(file)) rmSync(join(root, file));
   writeFileSync(list, JSON.stringify(written));
   for (const file of types) copy(`build/${file}`, `dist/${file}`);
+  // Compiled by the step before.
+  const { parseContract } = await import(join(root, 'build/api/graphql/contract.js'));
+  writeFileSync(
+    join(root, contract),
+    JSON.stringify(parseContract(readFileSync(join(root, 'schema.graphql'), 'utf8'))),
+  );
   writeFileSync(join(root, notices), noticesOf(Object.keys(metafile.inputs)));
   chmodSync(join(root, 'dist/main.js'), 0o755); // it is the program `eunomia`
   markDone('bundle', hash);

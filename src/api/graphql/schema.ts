@@ -1,8 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { requests } from '../../base/turn.js';
-import { packageFile } from '../../base/paths.js';
 import { makeExecutableSchema } from '@graphql-tools/schema';
-import { assertInterfaceType, isObjectType, parse, visit, type GraphQLSchema } from 'graphql';
+import { assertInterfaceType, isObjectType, type GraphQLSchema } from 'graphql';
+import { readContract } from './contract.js';
 import type { RequestContext } from './context.js';
 import { aggregateResolvers } from './resolvers/aggregate.js';
 import { historyResolvers } from './resolvers/history.js';
@@ -44,11 +43,8 @@ export function contractSchema(): GraphQLSchema {
 let made: GraphQLSchema | null = null;
 
 function makeSchema(): GraphQLSchema {
-  const typeDefs = visit(parse(readFileSync(packageFile('schema.graphql'), 'utf8'), { noLocation: true }), {
-    StringValue: (node, key) => (key === 'description' ? { ...node, value: inParagraphs(node.value) } : undefined),
-  });
   const schema = makeExecutableSchema({
-    typeDefs,
+    typeDefs: readContract(),
     resolvers: [scalars, ...complete],
     // A test validates it: at each start it would take most of the time that the schema takes.
     assumeValidSDL: true,
@@ -78,9 +74,4 @@ function makeSchema(): GraphQLSchema {
     }
   }
   return schema;
-}
-
-/** The file's lines are as long as an editor is wide; whoever shows a description breaks its lines anew. */
-function inParagraphs(description: string): string {
-  return description.replace(/([^\n])\n(?!\n)/g, '$1 ');
 }
