@@ -2,7 +2,7 @@
 /*
  * Keeps a session's set of processes right: adds the descendants of a targeted process, takes out
  * those that have ended, for a pid may be another's after that. Part of every tracker's object, and loaded
- * with one of a session's: an object of their own would have libbpf read the kernel's BTF once more (25 ms).
+ * with one of a session's.
  */
 #ifndef EUNOMIA_FOLLOW_BPF_H
 #define EUNOMIA_FOLLOW_BPF_H

@@ -4,7 +4,7 @@ import { EunomiaError } from '../base/errors.js';
 import { attachCgroup, openIterator, type Attachment, type OpenIterator } from './attach.js';
 import { FUNCTION_INFO_BYTES, type ImageMap, type ImageProgram, type ObjectImage } from './image.js';
 import { entriesHere, KernelObject } from './kernel-object.js';
-import { failure, later, loadLibbpf, loadLibc } from './libbpf.js';
+import { failure, later, loadLibbpf, loadLibc, type Libbpf } from './libbpf.js';
 import { FdLink, type Link } from './link.js';
 import { writeConstants } from './object-file.js';
 import type { ObjectSpec } from './object-spec.js';
@@ -17,6 +17,11 @@ const NAME_LENGTH = 15;
 // bpf.h of libbpf 1.0: struct bpf_map_create_opts and struct bpf_prog_load_opts.
 const MAP_OPTIONS_BYTES = 48;
 const PROGRAM_OPTIONS_BYTES = 104;
+
+const TYPE_RINGBUF = 27;
+const isRing = ({ type }: ImageMap): boolean => type === TYPE_RINGBUF;
+
+type CreateMap = (...args: Parameters<Libbpf['map_create']>) => number | Promise<number>;
 
 /** An object that is loaded from its image, by the system calls alone: programs side by side. */
 export class ImageObject extends KernelObject {
@@ -77,7 +82,16 @@ export class ImageObject extends KernelObject {
     const types = bpf.btf_load(btf, btf.length, null);
     if (types < 0) throw failure(`loading the BTF of ${this.name}.bpf.o`, types);
     try {
-      for (const map of maps) if (!this.#reused.has(map.name)) this.#maps.set(map.name, this.#create(map, types));
+      const own = maps.filter(({ name }) => !this.#reused.has(name));
+      // The kernel clears a ring's memory when it makes it: milliseconds, on a thread of the pool.
+      const [rings, others] = [own.filter(isRing), own.filter((map) => !isRing(map))];
+      const making = rings.map((map) => this.#create(map, types, (...args) => later(bpf.map_create, ...args)));
+      try {
+        for (const map of others) await this.#create(map, types, (...args) => bpf.map_create(...args));
+      } finally {
+        await Promise.allSettled(making);
+      }
+      await Promise.all(making);
       const fds = Int32Array.from(maps, ({ name }) => this.mapFd(name));
       const wanted = [...programs.values()].filter(({ name }) => !this.left.has(name));
       // All are waited for: what still loads cannot be closed.
@@ -125,7 +139,7 @@ export class ImageObject extends KernelObject {
     this.sections.clear();
   }
 
-  #create(map: ImageMap, types: number): number {
+  async #create(map: ImageMap, types: number, create: CreateMap): Promise<void> {
     const bpf = loadLibbpf();
     const operation = `making ${this.name}'s map ${map.name}`;
     const options = new DataView(new ArrayBuffer(MAP_OPTIONS_BYTES));
@@ -137,7 +151,7 @@ export class ImageObject extends KernelObject {
     options.setBigUint64(32, map.extra, true);
     const entries = this.#sizes.get(map.name) ?? entriesHere(map.name) ?? map.maxEntries;
     const name = map.name.slice(0, NAME_LENGTH);
-    const fd = bpf.map_create(map.type, name, map.keySize, map.valueSize, entries, new Uint8Array(options.buffer));
+    const fd = await create(map.type, name, map.keySize, map.valueSize, entries, new Uint8Array(options.buffer));
     if (fd < 0) throw failure(operation, fd);
     const initial = this.#constants.get(map.name);
     const filled = initial?.some((byte) => byte !== 0) ? bpf.map_update(fd, new Uint8Array(4), initial, 0) : 0;
@@ -146,7 +160,7 @@ export class ImageObject extends KernelObject {
       loadLibc().close(fd);
       throw failure(operation, Math.min(filled, frozen));
     }
-    return fd;
+    this.#maps.set(map.name, fd);
   }
 
   async #load(program: ImageProgram, types: number, maps: Int32Array): Promise<void> {

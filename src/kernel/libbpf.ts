@@ -87,7 +87,6 @@ export interface Libc {
   calloc: ForeignFunction<[number, number], Pointer>;
   free: ForeignFunction<[Pointer], void>;
   getpagesize: ForeignFunction<[], number>;
-  mallopt: ForeignFunction<[number, number], number>;
   /** perf_event_open, membarrier: number and up to five arguments. */
   syscall: ForeignFunction<[number, number, number, number, number, number], number>;
   syscallBytes: ForeignFunction<[number, Uint8Array, number, number, number, number], number>;
@@ -204,7 +203,6 @@ export function loadLibc(): Libc {
     calloc: library.func('void *calloc(size_t n, size_t size)'),
     free: library.func('void free(void *p)'),
     getpagesize: library.func('int getpagesize()'),
-    mallopt: library.func('int mallopt(int param, int value)'),
     syscall: library.func('long syscall(long nr, long a, long b, long c, long d, long e)'),
     syscallBytes: library.func('long syscall(long nr, const void *a, long b, long c, long d, long e)'),
   };

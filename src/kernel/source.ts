@@ -95,11 +95,14 @@ export class Source {
       fillFilter(session, filter);
       fillSets(session, sets);
 
-      // Side by side: most of a load is libbpf reading the kernel's BTF. All are waited for: what still loads cannot be closed.
+      // Side by side, and the ring is mapped meanwhile. All are waited for: what still loads cannot be closed.
       const loading = spec.objects.map((object, index) => loadTracker(session, filter, object, index, opened));
-      await Promise.allSettled(loading);
+      try {
+        ring = new Ring(session.mapFd(RING), spec.ringBytes);
+      } finally {
+        await Promise.allSettled(loading);
+      }
       const objects = await Promise.all(loading);
-      ring = new Ring(session.mapFd(RING), spec.ringBytes);
       const source = new Source(session, objects, ring, spec.objects);
       for (const [index, { capture }] of spec.objects.entries()) source.#store(index, CAPTURE, capture);
       // Forks are followed before the trackers see anything, exits after, so that a tracker of exits still finds the process.

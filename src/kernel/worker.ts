@@ -35,9 +35,6 @@ const EPOLL_CLOEXEC = 0o2000000;
 const EPOLLET = 1 << 31;
 const READY = 64;
 const ready = new Uint8Array(16 * READY);
-// glibc's malloc.h. libbpf reads the kernel's BTF (6 MB) at each load: memory that is kept is not faulted in anew.
-const M_TRIM_THRESHOLD = -1;
-const M_MMAP_THRESHOLD = -3;
 
 interface Entry {
   readonly source: Source;
@@ -55,8 +52,6 @@ if (!port) throw new Error('kernel/worker.js runs as a worker thread only');
 
 useKernelStore(openKernelStore());
 const libc = loadLibc();
-libc.mallopt(M_MMAP_THRESHOLD, 32 << 20);
-libc.mallopt(M_TRIM_THRESHOLD, 64 << 20);
 const clock = new ClockWatch();
 const sources = new Map<number, Entry>();
 const epoll = libc.epoll_create1(EPOLL_CLOEXEC);
