@@ -35,6 +35,18 @@ export function stampOf(path: string): string {
 }
 
 /**
+ * Whether the kernel compiles programs to machine code: only then may they call its functions. Where it does not say, it does: most kernels
+ * cannot do otherwise (CONFIG_BPF_JIT_ALWAYS_ON).
+ */
+function isCompiled(): boolean {
+  try {
+    return readFileSync('/proc/sys/net/core/bpf_jit_enable', 'utf8').trim() !== '0';
+  } catch {
+    return true; // this process has a network namespace of its own
+  }
+}
+
+/**
  * Writes an object's constants (`const volatile`) into what its .rodata begins with: those of the spec, and those that say what machine it
  * is. Throws BAD_OBJECT for one that the object does not have.
  */
@@ -45,7 +57,7 @@ export function writeConstants({ name, constants }: ObjectSpec, variables: Varia
   });
   const functions = [...variables.keys()].flatMap((variable) => {
     const [, kernelFunction] = /^eu_has_(\w+)$/.exec(variable) ?? [];
-    return kernelFunction === undefined ? [] : [[variable, kernelHas(kernelFunction)] as const];
+    return kernelFunction === undefined ? [] : [[variable, isCompiled() && kernelHas(kernelFunction)] as const];
   });
   const page = variables.has(PAGE_BYTES) ? [[PAGE_BYTES, loadLibc().getpagesize()] as const] : [];
   for (const [constant, value] of [...tracepoints, ...functions, ...page, ...Object.entries(constants)]) {

@@ -40,6 +40,7 @@ describe.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as co
     it.each([
       ['without a filter', {}],
       ['with a filter of all fields that the kernel evaluates', everyRule(spec.path)],
+      ['without the casts of newer kernels', { ...everyRule(spec.path), eu_has_bpf_rdonly_cast: false }],
     ])('are loaded where this kernel has their hooks: %s', async (_how, rules) => {
       const { missing, refused } = await kernel.tryLoad({ ...spec, constants: { ...spec.constants, ...rules } });
       expect(refused).toEqual([]);
