@@ -112,7 +112,14 @@ class Scan {
     for (const pid of entriesOf('/proc')) {
       if (!/^\d+$/.test(pid)) continue;
       for (const fd of entriesOf(`/proc/${pid}/fd`)) {
-        this.#holders.get(linkOf(`/proc/${pid}/fd/${fd}`) ?? '')?.push(pid);
+        let link: string | null = null;
+        try {
+          link = readlinkSync(`/proc/${pid}/fd/${fd}`);
+        } catch (error) {
+          // None of a process that is not for us to see can be read: an error takes as long as many links.
+          if (isDenied(error)) break;
+        }
+        if (link !== null) this.#holders.get(link)?.push(pid);
         if (performance.now() - turn < TURN_MS) continue;
         await new Promise((resolve) => setImmediate(resolve));
         turn = performance.now();
@@ -164,6 +171,10 @@ function linkOf(path: string): string | null {
   } catch {
     return null; // closed, ended, or not for us to see
   }
+}
+
+function isDenied(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'EACCES';
 }
 
 function entriesOf(path: string): string[] {
