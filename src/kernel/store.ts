@@ -81,9 +81,17 @@ function hash(bytes: Uint8Array | string): Buffer {
 
 /** Of this boot; null where there is no folder that a boot empties, or where the kernel does not tell its build ID. */
 export function openKernelStore(): KernelStore | null {
-  const folder = process.getuid?.() === 0 ? '/run' : process.env['XDG_RUNTIME_DIR'];
+  const folder = runtimeFolder();
   const kernel = kernelIdentity();
-  return folder && kernel !== null ? new KernelStore(join(folder, 'eunomia', 'kernel'), kernel) : null;
+  return folder !== null && kernel !== null ? new KernelStore(join(folder, 'kernel'), kernel) : null;
+}
+
+/** systemd's for a service (RuntimeDirectory=), /run's for root, that of the user's login for others. */
+function runtimeFolder(): string | null {
+  const { RUNTIME_DIRECTORY: service, XDG_RUNTIME_DIR: login } = process.env;
+  if (service) return service.split(':')[0] ?? null;
+  if (process.getuid?.() === 0) return '/run/eunomia';
+  return login ? join(login, 'eunomia') : null;
 }
 
 /** Names the kernel that runs, and no other one: its build ID is in its notes (ld --build-id). */
