@@ -44,7 +44,7 @@ export async function measureCost(report: Report, eunomia: LocalEunomia, rounds:
   ];
   const untraced: Readonly<Record<'refused' | 'opened', number[]>> = { refused: [], opened: [] };
   const added = new Map(ways.map(({ name }): [string, number[]] => [name, []]));
-  const workload = await Workload.start({ cpu: CPU });
+  const workload = await Workload.start({ cpu: CPU, first: true });
   try {
     for (let round = 0; round < rounds; round++) {
       const base = { refused: await nsPerCall(workload, 'refused'), opened: await nsPerCall(workload, 'opened') };

@@ -23,7 +23,9 @@
  * nanoseconds that they took, and (`free`) the median over the slices of what a thousand calls take, which tells what a call
  * costs also where other processes take the CPU away. The end of standard input ends it.
  *
- *   workload [--cpu N] [--path PATH]
+ *   workload [--cpu N] [--priority N] [--path PATH]
+ *
+ * --priority: of a real-time process, which other processes do not interrupt.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -506,6 +508,14 @@ int main(int argc, char **argv)
 			CPU_SET(atoi(argv[i + 1]), &set);
 			if (sched_setaffinity(0, sizeof(set), &set) != 0) {
 				perror("sched_setaffinity");
+				return 1;
+			}
+		}
+		if (strcmp(argv[i], "--priority") == 0) {
+			struct sched_param param = { .sched_priority = atoi(argv[i + 1]) };
+
+			if (sched_setscheduler(0, SCHED_FIFO, &param) != 0) {
+				perror("sched_setscheduler");
 				return 1;
 			}
 		}
