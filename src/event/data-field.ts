@@ -27,6 +27,7 @@ const GRAPH: Readonly<Record<string, ReadonlySet<string>>> = {
     'openFiles',
     'sockets',
   ]),
+  Container: new Set(['listeningPorts', 'sessions', 'events', 'resources']),
 };
 
 /** Whether a field of a type of the schema is one of these. */

@@ -232,6 +232,7 @@ type HeldKind = 'openFiles' | 'sockets';
 export class HeldThings {
   readonly #caller: Caller;
   readonly #snapshots: Snapshots;
+  readonly #made = new Map<string, Promise<unknown>>();
   readonly #readings = new Map<HeldKind, Promise<ReadonlyMap<number, readonly HeldRow[]>>>();
   #lists = 0;
 
@@ -260,6 +261,23 @@ export class HeldThings {
       .slice(0, most);
   }
 
+  /** Made once for all of the operation that ask for the same. */
+  once<Value>(key: string, make: () => Promise<Value>): Promise<Value> {
+    const made = (this.#made.get(key) as Promise<Value> | undefined) ?? make();
+    this.#made.set(key, made);
+    return made;
+  }
+
+  /** The sockets that processes of a container have open. */
+  async ofContainer(id: string): Promise<readonly Row[]> {
+    const rows = new Set<Row>();
+    for (const held of (await this.#read('sockets')).values())
+      for (const { row } of held)
+        if ((Reflect.get(row, 'owners') as readonly Owner[]).some(({ container }) => idOf(container) === id))
+          rows.add(row);
+    return [...rows];
+  }
+
   /** Called for each list of events. Throws LIMIT_EXCEEDED for one too many. */
   countList(): void {
     if (++this.#lists <= MOST_LISTS) return;
@@ -280,6 +298,10 @@ export class HeldThings {
     this.#readings.set(kind, reading);
     return reading;
   }
+}
+
+function idOf(container: object | null): unknown {
+  return container && Reflect.get(container, 'id');
 }
 
 interface HeldRow {

@@ -3,6 +3,7 @@ import type { Limits } from '../base/config.js';
 import type { Log } from '../base/log.js';
 import type { Metrics } from '../telemetry/prometheus/index.js';
 import { Alerts } from './alerts.js';
+import { Containers } from './containers.js';
 import { Exports } from './export.js';
 import { Facts } from './facts.js';
 import { Histories } from './history.js';
@@ -28,6 +29,7 @@ export class Service {
   readonly alerts: Alerts;
   readonly snapshots: Snapshots;
   readonly processes: Processes;
+  readonly containers: Containers;
   readonly nodes: Nodes;
   readonly limits: Limits;
   readonly log: Log;
@@ -44,6 +46,7 @@ export class Service {
     this.alerts = new Alerts(parts);
     this.snapshots = new Snapshots(parts);
     this.processes = new Processes(parts, this.sessions, this.snapshots);
+    this.containers = new Containers(parts, this.sessions);
     this.nodes = new Nodes(this);
     this.limits = parts.config.limits;
     this.log = parts.log;

@@ -1,5 +1,7 @@
 import type { GraphQLResolveInfo } from 'graphql';
 import type {
+  ContainerEventsArgs,
+  ContainerSessionsArgs,
   ProcessAncestorsArgs,
   ProcessChildrenArgs,
   ProcessEventsArgs,
@@ -7,20 +9,17 @@ import type {
   ProcessSocketsArgs,
 } from '../../../generated/schema.js';
 import type { ProcessView } from '../../../event/event.js';
-import type { Found, HeldThings } from '../../../service/processes.js';
+import { listeningPorts } from '../../../service/containers.js';
+import type { SessionHandle } from '../../../service/session/handle.js';
+import type { Found } from '../../../service/processes.js';
 import { pageOf } from '../connection.js';
 import type { RequestContext } from '../context.js';
 import { connectionOfPage } from './session.js';
+import { held } from './held.js';
 import { typed, type ResolverMap } from './types.js';
 
-/** Of one operation: processes of all its events are read at once. */
-const heldOf = new WeakMap<RequestContext, HeldThings>();
-
-export function held(context: RequestContext): HeldThings {
-  const known = heldOf.get(context) ?? context.service.processes.held(context.caller);
-  heldOf.set(context, known);
-  return known;
-}
+/** As the registry has it: what resolvers of its fields get. */
+type Container = SessionHandle['containers'][number];
 
 type Read<Args> = (found: Found | null, args: Args, context: RequestContext) => unknown;
 
@@ -56,6 +55,7 @@ async function eventsOf(
   const request = { ...pageOf(args, info, variables), where };
   return share.long(async () => {
     const page = await service.processes.eventsOf(caller, process, session ?? null, request);
+    if (context.readsGraph) await service.processes.ready();
     return page && connectionOfPage(page, context, info);
   }, caller);
 }
@@ -100,6 +100,31 @@ export const processResolvers = {
         first ?? 100,
         listening == null ? undefined : (row) => Reflect.get(row, 'listening') === listening,
       );
+    }),
+  },
+  Container: {
+    listeningPorts: typed(async ({ id }: Container, _args, context) =>
+      listeningPorts(await held(context).ofContainer(id)),
+    ),
+    sessions: typed<Container, ContainerSessionsArgs>((container, { state }, context) => {
+      const { service, caller, share } = context;
+      return held(context).once(`sessions ${container.id} ${state ?? ''}`, () =>
+        share.long(() => service.containers.sessions(caller, container, state ?? null), caller),
+      );
+    }),
+    events: typed<Container, ContainerEventsArgs>((container, { where, session, ...args }, context, info) => {
+      const { service, caller, share, variables } = context;
+      held(context).countList();
+      const request = { ...pageOf(args, info, variables), where };
+      return share.long(async () => {
+        const page = await service.containers.events(caller, container, session, request);
+        if (context.readsGraph) await service.processes.ready();
+        return page && connectionOfPage(page, context, info);
+      }, caller);
+    }),
+    resources: typed((container: Container, _args, context) => {
+      const { service, caller } = context;
+      return held(context).once(`resources ${container.id}`, () => service.containers.resources(caller, container));
     }),
   },
   Server: {

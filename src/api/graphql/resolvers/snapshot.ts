@@ -3,6 +3,7 @@ import type { QueryProcessesArgs } from '../../../generated/schema.js';
 import type { SnapshotKind, SnapshotPage, SocketOwner } from '../../../service/snapshots.js';
 import { Connection, inWindows, pageOf, weightOfEvent } from '../connection.js';
 import type { RequestContext } from '../context.js';
+import { held } from './held.js';
 import { typed, type ResolverMap } from './types.js';
 
 type Args = Omit<QueryProcessesArgs, 'where'> & { readonly where?: unknown };
@@ -37,12 +38,17 @@ function read(
   kind: SnapshotKind,
   container: string | null,
   { where, ...args }: Args,
-  { service, caller, share, windows, variables, valuesAnEvent, readsGraph }: RequestContext,
+  context: RequestContext,
   info: GraphQLResolveInfo,
 ): Promise<SnapshotConnection> {
+  const { service, caller, share, windows, variables, valuesAnEvent, readsGraph } = context;
   const request = { ...pageOf(args, info, variables), where };
+  const take = () => service.snapshots.page(caller, kind, request, container);
   return share.long(async () => {
-    const page = await service.snapshots.page(caller, kind, request, container);
+    // A thousand events of one container are one reading.
+    const page = await (container === null
+      ? take()
+      : held(context).once(`${kind} ${container} ${JSON.stringify(request)}`, take));
     if (readsGraph) await service.processes.ready();
     const connection = new SnapshotConnection(page, weightOfEvent(valuesAnEvent));
     windows?.add(connection, info);

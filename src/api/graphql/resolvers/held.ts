@@ -1,0 +1,11 @@
+import type { HeldThings } from '../../../service/processes.js';
+import type { RequestContext } from '../context.js';
+
+/** Of one operation: what all its events lead to is read at once. */
+const heldOf = new WeakMap<RequestContext, HeldThings>();
+
+export function held(context: RequestContext): HeldThings {
+  const known = heldOf.get(context) ?? context.service.processes.held(context.caller);
+  heldOf.set(context, known);
+  return known;
+}
