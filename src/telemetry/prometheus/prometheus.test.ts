@@ -16,16 +16,23 @@ const field = (
   kind: FieldKind,
   offset: number,
   values: [number, string][] = [],
-): readonly [string, RecordField] => [name, { name, kind, offset, size: 8, values: new Map(values) }];
+  size = 8,
+): readonly [string, RecordField] => [name, { name, kind, offset, size, values: new Map(values) }];
 const runtime: CountedTracker = {
   layout: {
     captures: new Map<string, number>(),
     fields: new Map([
       field('errno', 'eu_errno', 80),
-      field('operation', 'enum', 84, [
-        [0, 'CONNECT'],
-        [1, 'CLOSE'],
-      ]),
+      field(
+        'operation',
+        'enum',
+        84,
+        [
+          [0, 'CONNECT'],
+          [1, 'CLOSE'],
+        ],
+        1,
+      ),
       field('sentBytes', 'u64', 88),
       field('durationNs', 'eu_duration_ns', 96),
       field('ports', 'u64', 104),
@@ -58,7 +65,8 @@ function batchOf(events: readonly Made[]): RecordBatch {
     if (place === names.length - 1) view.setUint32(at + 52, place, true);
     else view.setBigUint64(at + 8, BigInt(place), true);
     view.setInt32(at + 80, errno, true);
-    view.setUint32(at + 84, operation, true);
+    view.setUint8(at + 84, operation);
+    view.setUint8(at + 85, Number(bytes & 255n)); // another field, right behind it
     view.setBigUint64(at + 88, bytes, true);
     view.setBigUint64(at + 96, duration ?? 0xffffffffffffffffn, true);
   });

@@ -22,7 +22,7 @@ export interface CountedFields {
   /** Those of type eu_duration_ns: histograms. */
   readonly durations: readonly CountedField[];
   /** Enumerations that every event has: events by value. */
-  readonly kinds: readonly (CountedField & { readonly values: ReadonlyMap<number, string> })[];
+  readonly kinds: readonly (CountedField & Pick<RecordField, 'size' | 'values'>)[];
 }
 
 /** A tracker as far as its records are counted. */

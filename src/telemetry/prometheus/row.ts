@@ -52,7 +52,7 @@ export class CountRow {
     const records = { view: batch.view, offsets: batch.offsets, from, to };
     this.events += to - from;
     errors.forEach(({ offset }, i) => countErrors(this.errors[i], records, offset));
-    kinds.forEach(({ offset }, i) => countKinds(this.kinds[i], records, offset));
+    kinds.forEach(({ offset, size }, i) => countKinds(this.kinds[i], records, offset, size));
     bytes.forEach(({ offset }, i) => (this.bytes[i] = (this.bytes[i] ?? 0) + totalOf(records, offset)));
     sums.forEach(({ offset }, i) => (this.sums[i] = (this.sums[i] ?? 0) + totalOf(records, offset)));
     durations.forEach(({ offset }, i) =>
@@ -90,15 +90,19 @@ function countErrors(
   if (last !== 0) increment(counts, Math.abs(last), to - since);
 }
 
+/** An enum has 1, 2 or 4 bytes; what is behind it is another field. */
 function countKinds(
   counts: Map<number, number> | undefined,
   { view, offsets, from, to }: Records,
   offset: number,
+  size: number,
 ): void {
+  const read = (at: number): number =>
+    size === 1 ? view.getUint8(at) : size === 2 ? view.getUint16(at, true) : view.getUint32(at, true);
   let since = from;
   let last = -1;
   for (let i = from; i < to; i++) {
-    const kind = view.getUint32((offsets[i] ?? 0) + offset, true);
+    const kind = read((offsets[i] ?? 0) + offset);
     if (kind === last) continue;
     if (last >= 0) increment(counts, last, i - since);
     last = kind;
