@@ -369,6 +369,7 @@ struct bpf_sock {
 struct __sk_buff {
 	__u32 len;
 	struct bpf_sock *sk;
+	__u32 gso_segs; /* of what is segmented later, or was before: how many; else 0 or 1 */
 	__u32 gso_size; /* of what is segmented later, the payload of each packet; else 0 */
 };
 

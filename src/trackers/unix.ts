@@ -15,6 +15,7 @@ export default defineTracker({
       'one that inherited it, one that was passed it, or, of a service manager, the service that it starts (socket activation).',
     'The peer of datagram sockets, of calls that fail, and one that has ended by then.',
     'The path that a connect passed is read when the call ends: another thread may have changed it by then.',
+    'A call whose descriptor another thread closes or replaces while it ends: what the descriptor stands for by then decides.',
     'A path is what the program passed to bind(2) or connect(2): relative ones, symbolic links and mounts are not resolved.',
     'An abstract name whose last bytes are NUL is shown without them; other NULs in it are "@".',
     'io_uring: requests under way when the session starts, such as a multishot accept, and all that it accepts; the path that a connect ' +

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Whose a socket of UDP, or of another protocol without connections, is: the process's that sent or received by it last. Linux 6.3 and
+ * later (6e6eda44b939 "sock: add tracepoint for send recv length"); the programs are optional.
+ */
+#ifndef EUNOMIA_OWNER_UDP_BPF_H
+#define EUNOMIA_OWNER_UDP_BPF_H
+
+#include "owner.bpf.h"
+
+#define IPPROTO_MPTCP_OWN 262 /* include/uapi/linux/in.h: its subflows are sockets of TCP */
+
+/* A process sends by a socket, or receives. */
+static __always_inline void eu_own_datagrams(struct sock *sk)
+{
+	struct eu_owner *owner;
+
+	if (!eu_sock_is_inet(sk) || sk->sk_protocol == IPPROTO_TCP || sk->sk_protocol == IPPROTO_MPTCP_OWN)
+		return;
+	owner = bpf_sk_storage_get(&eu_owners, sk, NULL, 0);
+	if (!owner || owner->header.pid != bpf_get_current_task_btf()->tgid)
+		eu_own(sk, EU_SIDE_UNKNOWN, false);
+}
+
+#endif
