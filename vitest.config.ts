@@ -32,6 +32,7 @@ function project(
 const beside = [
   'access',
   'cli',
+  'clients',
   'configuration',
   'engine-hostile',
   'image',

@@ -55,6 +55,7 @@ const toTest = [
   program('victoria-metrics', 'victoria-metrics'),
   program('prometheus', 'prometheus'),
   program('debootstrap', 'debootstrap'),
+  program('chromium', 'chromium'),
   program('setpriv', 'util-linux'),
   { what: 'a static busybox', apt: 'busybox-static', there: () => isStatic(which('busybox')) },
 ];
