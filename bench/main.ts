@@ -16,7 +16,12 @@ import { throughput } from './throughput.js';
 import { trackers } from './trackers.js';
 
 /** Runs one benchmark by its name. Adding one: a file that exports a function like these, and its line here. */
-const benches: Readonly<Record<string, (report: Report, options: { readonly quick: boolean }) => Promise<void>>> = {
+interface BenchOptions {
+  readonly quick: boolean;
+  /** Of `trackers`: those that are measured; none is all. */
+  readonly only: readonly string[];
+}
+const benches: Readonly<Record<string, (report: Report, options: BenchOptions) => Promise<void>>> = {
   throughput,
   query,
   syscount,
@@ -34,7 +39,7 @@ const benches: Readonly<Record<string, (report: Report, options: { readonly quic
 
 const usage =
   `npm run --silent bench -- NAME [--json] [--quick]; NAME is one of: ${Object.keys(benches).join(', ')}; ` +
-  'or compare --before DIRECTORY NAME… [--json]';
+  'trackers takes names of trackers too; or compare --before DIRECTORY NAME… [--json]';
 
 function fail(message: string): never {
   process.stderr.write(`bench: ${message}\n`);
@@ -70,9 +75,9 @@ function chosen(): (report: Report) => Promise<void> {
     more.forEach(benchOf);
     return (report) => compare(report, before, more);
   }
-  if (name === undefined || more.length || before !== undefined) fail(usage);
+  if (name === undefined || (more.length && name !== 'trackers') || before !== undefined) fail(usage);
   const bench = benchOf(name);
-  return (report) => bench(report, { quick });
+  return (report) => bench(report, { quick, only: more });
 }
 
 const { values, positionals } = readArguments();

@@ -21,6 +21,7 @@ const loads: Readonly<Record<string, Load>> = {
   blockcount: { kind: 'fetched', calls: 3_000 },
   blockio: { kind: 'fetched', calls: 3_000 },
   capability: { kind: 'empowered', calls: 50_000 },
+  cputhrottle: { kind: 'switched', calls: 20_000 },
   device: { kind: 'probed', calls: 50_000 },
   dns: { kind: 'asked', calls: 20_000 },
   drop: { kind: 'flooded', calls: 50_000 },
@@ -58,7 +59,7 @@ const aggregating: ReadonlySet<string> = new Set([
   'tcprtt',
 ]);
 /** What they watch is rare: what is measured is what their hooks add where nothing of it happens. */
-const eventless: ReadonlySet<string> = new Set(['tcpretrans']);
+const eventless: ReadonlySet<string> = new Set(['cputhrottle', 'tcpretrans']);
 const rare: ReadonlySet<string> = new Set(['oomkill']);
 const CPU = 1;
 const WATCHED = 'watched, default captures';
@@ -67,14 +68,20 @@ const OTHER = 'another process is watched';
 
 /**
  * What each tracker adds to what a process does: where it is watched, with the fields that a session captures by default and with none on
- * demand, and where a session watches another process. All take turns in each round.
+ * demand, and where a session watches another process. All take turns in each round. `only`: of these trackers; where it is empty, of all.
  */
-export async function trackers(report: Report, options: { readonly quick: boolean }): Promise<void> {
+export async function trackers(
+  report: Report,
+  options: { readonly quick: boolean; readonly only: readonly string[] },
+): Promise<void> {
+  const unknown = options.only.find((name) => !loads[name] && !rare.has(name));
+  if (unknown !== undefined) throw new Error(`bench/trackers.ts names no workload for "${unknown}"`);
   await buildPrograms();
   const eunomia = await LocalEunomia.start();
   const workload = await Workload.start({ cpu: CPU });
   try {
     for (const { name } of await loadTrackers()) {
+      if (options.only.length && !options.only.includes(name)) continue;
       const load = loads[name];
       if (rare.has(name)) report.skip(name, 'its hook runs for its events alone, which are rare');
       else if (!load) report.skip(name, 'bench/trackers.ts names no workload for it');

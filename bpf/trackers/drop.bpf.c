@@ -7,7 +7,7 @@
  */
 #include "eunomia.bpf.h"
 #include "enum_name.bpf.h"
-#include "owner.bpf.h"
+#include "owner_udp.bpf.h"
 #include "skb.bpf.h"
 
 struct drop_event {
@@ -223,6 +223,20 @@ int BPF_PROG(drop_packet, struct sk_buff *skb, void *location, __u32 reason)
 	if (device)
 		BPF_CORE_READ_INTO(&event->device, device, name);
 	eu_output(area, sizeof(*event));
+	return 0;
+}
+
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(owner_sent, struct sock *sk)
+{
+	eu_own_datagrams(sk);
+	return 0;
+}
+
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(owner_received, struct sock *sk)
+{
+	eu_own_datagrams(sk);
 	return 0;
 }
 

@@ -98,7 +98,7 @@ describe('a CEL expression', () => {
     ['process == 1', '"process" is not a single value; name one inside it, for example "process.pid"'],
     ['container == 1', '== does not apply to "container" (ContainerEventFilter); it takes == null'],
     ['container.labels == "x"', 'name a label: container.labels["NAME"]'],
-    ['exit.fd == 1', '1:1: no event of exit has the field "fd"; open would'],
+    ['exit.fd == 1', '1:1: no event of exit has the field "fd"; ipc and open would'],
     ['exec', '1:1: exec is a tracker; write tracker == "exec", or name a field of it, for example exec.errno'],
     ['process.pid', '1:1: "process.pid" is no condition; compare it'],
     ['"x"', '1:1: "x" is no condition'],

@@ -12,14 +12,23 @@ export default defineTracker({
     'Packets that the kernel drops as if they had been consumed. Without the option `unspecified`, also those for which it gives no ' +
       'reason; with the option, some of what is reported is no loss.',
     'A packet of several segments (GSO, GRO) is one event.',
-    'The process is known for TCP sockets, and for sockets that exist when the session starts. For a packet of another socket or of ' +
-      'none, and for one that is dropped before its socket is found, `process.pid` is 0 and `process.comm` is empty. The container is ' +
-      'then that of the socket, or of the network namespace: where several containers share one (the containers of a pod), that of the ' +
-      'first process seen in it.',
+    'The process is known for TCP sockets, for sockets that exist when the session starts, and for others once a process has sent or ' +
+      'received by them: the first datagram of a new socket that is dropped on its way out has none. For a packet of no socket, and for ' +
+      'one that is dropped before its socket is found, `process.pid` is 0 and `process.comm` is empty. The container is then that of ' +
+      'the socket, or of the network namespace: where several containers share one (the containers of a pod), that of the first process ' +
+      'seen in it.',
     'A packet that is dropped between containers, on a bridge for example, is in the network namespace of the device that it is at, ' +
       "mostly the host's.",
   ],
   formerNames: { dropReason: 'reason' },
+  optional: { owner_sent: [3], owner_received: [3] },
+  blindWithout: [
+    {
+      programs: ['owner_sent', 'owner_received'],
+      what: 'The process of UDP sockets that are made during the session',
+      lacking: 'this kernel has no tracepoint sock_send_length (Linux 6.3 and later)',
+    },
+  ],
   columns: [
     'dropReason',
     'location',

@@ -292,7 +292,7 @@ describe('over HTTP', () => {
       'aggregate(groupBy: ["process.com"]) { count }',
       'groupBy[0]: no event of exec has the field "process.com"; did you mean "process.comm"',
     ],
-    ['aggregate(groupBy: ["fd"]) { count }', 'no event of exec has the field "fd"; open would'],
+    ['aggregate(groupBy: ["fd"]) { count }', 'no event of exec has the field "fd"; ipc and open would'],
     ['events(after: "nonsense") { totalCount }', 'cursor'],
   ])('refuses %s', async (selection, message) => {
     const { services } = fixture;

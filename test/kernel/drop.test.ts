@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { whole } from '../support/loop.js';
 import { makeNetns, type Netns } from '../support/netns.js';
 import { startTracker, type TrackOptions } from '../support/session.js';
+import { until } from '../support/until.js';
 import { ended, firstLine } from '../support/workload.js';
 
 /** Sends so many datagrams to a port. */
@@ -12,6 +13,17 @@ const [host, port, times] = [process.argv[1], Number(process.argv[2]), Number(pr
   for (let i = 0; i < times; i++) await new Promise((resolve) => socket.send('0123456789', port, host, () => resolve()));
   socket.close();
 })();
+`;
+/** The same, once it has received a datagram. Prints its port before and a word after. */
+const hard = `
+const s = require('node:dgram').createSocket({ type: 'udp4', recvBufferSize: 2304 });
+const { writeSync, readSync } = require('node:fs');
+s.bind(0, '127.0.0.1', () => writeSync(1, s.address().port + '\\n'));
+s.once('message', () => {
+  writeSync(1, 'heard\\n');
+  readSync(0, Buffer.alloc(1));
+  process.exit();
+});
 `;
 /** A socket with a small buffer that is never read: what comes while it blocks, and its buffer is full, is dropped. Prints its port. */
 const deaf = `
@@ -113,6 +125,27 @@ describe('the tracker drop', () => {
       netNs: netns.inode,
       process: { pid: server.pid, comm: 'node' },
     });
+  });
+
+  it('names the process of a UDP socket that is made during the session', async () => {
+    const tracked = await startTracker('drop', { pids: [process.pid] });
+    const server = netns.start(process.execPath, '-e', hard);
+    let said = '';
+    const over = ended(server);
+    server.stdout?.on('data', (text: string) => (said += text));
+    await until('the server listens', () => /^\d+\n/.test(said));
+    const port = Number(said.split('\n')[0]);
+    expect((await netns.run(process.execPath, '-e', sender, '127.0.0.1', port, 1)).code).toBe(0);
+    await until('it has received', () => said.includes('heard'));
+    const before = (await netns.counters()).get('Udp.RcvbufErrors') ?? 0;
+    expect((await netns.run(process.execPath, '-e', sender, '127.0.0.1', port, 50)).code).toBe(0);
+    const full = ((await netns.counters()).get('Udp.RcvbufErrors') ?? 0) - before;
+    const events = (await tracked.stop()).filter((e) => e['targetPort'] === port);
+    server.stdin?.end('x');
+    await over;
+    expect(full).toBeGreaterThan(10);
+    expect(events).toHaveLength(full);
+    for (const event of events) expect(event.process).toMatchObject({ pid: server.pid, comm: 'node' });
   });
 
   it('is filtered in the kernel by reason, place, address, port and process', async () => {

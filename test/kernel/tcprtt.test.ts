@@ -1,8 +1,9 @@
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { Bucket } from '../../src/event/event.js';
 import { whole } from '../support/loop.js';
-import { startTracker, type Seen, type TrackOptions } from '../support/session.js';
-import { compileC, ended, firstLine, start } from '../support/workload.js';
+import { createHarness, startTracker, Tracked, type Seen, type TrackOptions } from '../support/session.js';
+import { specOf } from '../support/spec.js';
+import { compileC, ended, firstLine, run, start } from '../support/workload.js';
 
 /**
  * ADDRESS TIMES early|late: prints its port, and a child connects to it, before or after something comes on standard input. Then they
@@ -79,9 +80,37 @@ int main(int argc, char **argv)
 }
 `;
 
+/** COUNT: connects to so many addresses of loopback, one after the other, to itself. */
+const scatterSource = `
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	struct linger reset = { 1, 0 };
+	socklen_t size = sizeof(a);
+	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	if (bind(listener, (void *)&a, size) || listen(listener, 8) || getsockname(listener, (void *)&a, &size)) return 2;
+	for (int i = 0; i < atoi(argv[1]); i++) {
+		int client = socket(AF_INET, SOCK_STREAM, 0), server;
+		a.sin_addr.s_addr = htonl(0x7f000001 + i);
+		if (connect(client, (void *)&a, sizeof(a)) || (server = accept(listener, NULL, NULL)) < 0) return 3;
+		setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)); /* nothing waits for 60 s */
+		close(client);
+		close(server);
+	}
+	return 0;
+}
+`;
+
 let program = '';
+let scatter = '';
 beforeAll(async () => {
   program = await compileC('rttload', source);
+  scatter = await compileC('rttscatter', scatterSource);
 });
 
 interface End {
@@ -212,5 +241,37 @@ describe('the tracker tcprtt', () => {
       expect([String(options), seen]).toEqual([String(options), ends]);
       expect([String(options), stats.discarded]).toEqual([String(options), 0]);
     }
+  });
+
+  it('counts each round-trip time where there are more peers than room, in an event of its own or as lost', async () => {
+    // The same is counted three times: by a session whose maps are read before they are full, and by two whose maps are not read.
+    const { manager, trackers, close } = await createHarness({ subscriberBytes: 256 << 20 });
+    onTestFinished(close);
+    const runtime = trackers.get('tcprtt');
+    if (!runtime) throw new Error('no tracker tcprtt');
+    const track = async (every: number, ringBytes: number) => {
+      const spec = specOf(
+        [{ name: 'tcprtt', options: { every } }],
+        { ringBytes, bufferBytes: 1 << 30 },
+        { comms: ['rttscatter'] },
+      );
+      return new Tracked(await manager.start(spec), runtime, manager, new Map());
+    };
+    const often = await track(50, 16 << 20);
+    const [roomy, tight] = [await track(3_600_000, 16 << 20), await track(3_600_000, 4096)];
+    expect((await run(scatter, ['75000'])).code).toBe(0);
+    const seen = { often: await often.stop(), roomy: await roomy.stop(), tight: await tight.stop() };
+    const all = total(seen.often, 'count');
+    expect(all).toBeGreaterThanOrEqual(75_000);
+    expect(new Set(seen.often.map((event) => event['remoteAddress'])).size).toBe(75_000);
+    expect((await often.stats()).lost).toBe(0);
+
+    expect([total(seen.roomy, 'count'), (await roomy.stats()).lost]).toEqual([all, 0]);
+    expect(counted(seen.roomy)).toBe(all);
+
+    const { produced, lost, received, skippedRuns } = await tight.stats();
+    expect(lost).toBeGreaterThan(0);
+    expect([produced, received, skippedRuns]).toEqual([lost + received, seen.tight.length, 0]);
+    expect(total(seen.tight, 'count') + lost).toBe(all);
   });
 });

@@ -53,6 +53,7 @@ describe('the tracker unix', () => {
     ['call', 'an abstract name', STREAM, '@'],
     ['call', 'an abstract name as long as the array', STREAM, '+'],
     ['call', 'an abstract name with a NUL', STREAM, '@/'],
+    ['call', 'an abstract name with bytes that are no text', STREAM, '@!'],
     ['uring', 'a stream', STREAM, '/'],
     ['multishot', 'an abstract name', STREAM, '@'],
   ])(
@@ -66,7 +67,7 @@ describe('the tracker unix', () => {
       const common = {
         tracker: 'unix',
         errno: null,
-        path: file ? name : name.replace(/^\+|\//g, '@'),
+        path: file ? name : name.replace(/^\+|\//g, '@').replace('!', '\\xff'),
         abstract: !file,
         socketType: type === STREAM ? 'SOCK_STREAM' : 'SOCK_SEQPACKET',
         peerComm: 'unixload',
@@ -164,6 +165,27 @@ describe('the tracker unix', () => {
       expect([options, events.map((event) => event['unixOperation']).sort()]).toEqual([options, seen]);
       expect([options, stats.produced, stats.discarded]).toEqual([options, seen.length, 0]);
     }
+  });
+
+  it('has the right peer for each of many connections at once', async () => {
+    const count = 500;
+    const name = fresh();
+    const tracked = await startTracker('unix', mine);
+    const { pid, code, stdout } = await run(program, ['crowd', String(count), name]);
+    expect(code).toBe(0);
+    const events = await tracked.stop();
+    const of = (operation: string) => events.filter((event) => event['unixOperation'] === operation);
+    const clients = stdout.split('\n').map(Number);
+    expect(new Set(clients).size).toBe(count);
+    expect(of('ACCEPT').map((event) => event['peerPid'])).toEqual(clients);
+    expect(
+      of('CONNECT')
+        .map((event) => event.process.pid)
+        .sort(),
+    ).toEqual([...clients].sort());
+    expect(new Set(of('CONNECT').map((event) => event['peerPid']))).toEqual(new Set([pid]));
+    expect(new Set(events.map((event) => event['path']))).toEqual(new Set([name]));
+    await rm(name, { force: true });
   });
 
   it('is of a session that targets either of the two processes', async () => {

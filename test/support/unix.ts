@@ -1,8 +1,9 @@
 /**
  * serve HOW TYPE NAME: prints "ready", accepts a connection, prints whose it is (SO_PEERCRED), and reads to its end.
  * connect HOW TYPE NAME: prints what connect returns, and whose the other end is; 0 if the kernel does not know.
+ * crowd COUNT NAME: so many children connect at once; prints whose each connection is.
  * fail COUNT: connects so often to what is not there. HOW is "call", "uring", "multishot" or "narrow". A NAME with "@" is abstract, and has
- * NUL for each "/"; one with "+" too, and is as long as the array.
+ * NUL for each "/", and 0xff for each "!"; one with "+" too, and is as long as the array.
  */
 export const unixSource = `
 #define _GNU_SOURCE
@@ -13,6 +14,7 @@ export const unixSource = `
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "narrow.h"
 #include "uring.h"
@@ -27,7 +29,7 @@ static void name(const char *text)
 	if (*text == '+') size = sizeof(*a);
 	if (*text != '@' && *text != '+') return;
 	a->sun_path[0] = 0;
-	for (char *c = a->sun_path; c < a->sun_path + strlen(text); c++) if (*c == '/') *c = 0;
+	for (char *c = a->sun_path; c < a->sun_path + strlen(text); c++) *c = *c == '/' ? 0 : *c == '!' ? 0xff : *c;
 }
 static int peer_of(int fd)
 {
@@ -60,6 +62,25 @@ int main(int argc, char **argv)
 		name("/no/socket");
 		fd = socket(AF_UNIX, SOCK_STREAM, 0);
 		for (int i = atoi(argv[2]); i > 0; i--) connect(fd, (void *)a, size);
+		return 0;
+	}
+	if (!strcmp(argv[1], "crowd")) {
+		int count = atoi(argv[2]), *fds = calloc(count, sizeof(int)), listener;
+		name(argv[3]);
+		listener = socket(AF_UNIX, SOCK_STREAM, 0);
+		if (bind(listener, (void *)a, size) || listen(listener, count)) return 4;
+		for (int i = 0; i < count; i++)
+			if (!fork()) {
+				fd = socket(AF_UNIX, SOCK_STREAM, 0);
+				close(listener);
+				if (connect(fd, (void *)a, size)) _exit(5);
+				while (read(fd, &byte, 1) > 0) ;
+				_exit(0);
+			}
+		for (int i = 0; i < count; i++) fds[i] = accept(listener, NULL, NULL);
+		for (int i = 0; i < count; i++) printf("%d\\n", peer_of(fds[i]));
+		for (int i = 0; i < count; i++) close(fds[i]);
+		for (int i = 0; i < count; i++) if (wait(&result) < 0 || result) return 6;
 		return 0;
 	}
 	name(argv[4]);
