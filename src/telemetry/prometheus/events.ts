@@ -125,7 +125,9 @@ export class EventCounts implements MetricsSource {
           );
           fields?.kinds.forEach(({ name, values }, i) => {
             for (const [code, value] of row.kinds[i] ?? [])
-              kinds.push({ labels: { ...labels, field: name, value: values.get(code) ?? OTHER }, value });
+              // 0 is null where the enum does not name it.
+              if (code !== 0 || values.has(0))
+                kinds.push({ labels: { ...labels, field: name, value: values.get(code) ?? OTHER }, value });
           });
           fields?.durations.forEach(({ name }, i) => {
             const from = row.durations[i];

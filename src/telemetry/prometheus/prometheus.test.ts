@@ -28,8 +28,8 @@ const runtime: CountedTracker = {
         'enum',
         84,
         [
-          [0, 'CONNECT'],
-          [1, 'CLOSE'],
+          [1, 'CONNECT'],
+          [2, 'CLOSE'],
         ],
         1,
       ),
@@ -98,7 +98,7 @@ const sum = (found: MetricFamily, pick: (labels: Readonly<Record<string, string>
 const made: fc.Arbitrary<Made> = fc.record({
   container: fc.constantFrom(null, 'a', 'b', 'c'),
   errno: fc.constantFrom(0, -2, -13, -111),
-  operation: fc.constantFrom(0, 1, 9),
+  operation: fc.constantFrom(0, 1, 2, 9), // 0 is null
   bytes: fc.bigInt(0n, 1n << 40n),
   duration: fc.option(fc.bigInt(0n, 100_000_000_000n)),
 });
@@ -120,7 +120,7 @@ describe('counting events for /metrics', () => {
           ).toBe(its.filter(({ errno }) => errno === -13).length);
           expect(
             sum(family(families, 'eunomia_event_kinds_total'), (labels) => of(labels) && labels['value'] === 'CLOSE'),
-          ).toBe(its.filter(({ operation }) => operation === 1).length);
+          ).toBe(its.filter(({ operation }) => operation === 2).length);
           expect(
             sum(family(families, 'eunomia_event_kinds_total'), (labels) => of(labels) && labels['value'] === OTHER),
           ).toBe(its.filter(({ operation }) => operation === 9).length);
