@@ -16,6 +16,12 @@ static __always_inline void eu_uring_fill(struct eu_header *h, struct task_struc
 		BPF_CORE_READ_INTO(&h->comm, task, group_leader, comm);
 }
 
+/* As eu_wanted, where the current task may be a worker (eu_uring_fill). */
+static __always_inline bool eu_uring_wanted(struct task_struct *task)
+{
+	return task->flags & PF_IO_WORKER ? eu_wanted_as(eu_far(task)->group_leader) : eu_wanted();
+}
+
 /* What the target says of its cgroup. */
 static __always_inline bool eu_cgroup_holds_header(const struct eu_header *h)
 {

@@ -93,12 +93,6 @@ const volatile __u32 eu_args_io_uring_complete = 0;
 
 /* ---- Who submitted it, and which file it is about ---- */
 
-/* As eu_wanted, where the current task may be a worker (eu_uring_fill). */
-static __always_inline bool eu_uring_wanted(struct task_struct *task)
-{
-	return task->flags & PF_IO_WORKER ? eu_wanted_as(eu_far(task)->group_leader) : eu_wanted();
-}
-
 /* The file in a ring's own table (direct descriptors), or NULL. Linux 6.13 and later (3597f2786b68: io_rsrc_data.nodes). */
 static __always_inline struct file *eu_uring_file(struct io_ring_ctx *ring, __u32 slot)
 {

@@ -163,9 +163,9 @@ static __always_inline void transferred(struct sock *sk, long ret, enum what wha
 	if (ret < 0 || what == PEEKED)
 		return;
 	eu_own_datagrams(sk);
-	eu_uring_fill(&header, task);
-	if (!eu_header_wanted(&header))
+	if (!eu_uring_wanted(task))
 		return;
+	eu_uring_fill(&header, task);
 	peer.protocol = sk->sk_protocol;
 	peer.ip_version = family == AF_INET || eu_is_ipv4(&peer.address) ? 4 : 6;
 	take_ports(&peer, sk, eu_owner_of(sk), port);

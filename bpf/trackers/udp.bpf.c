@@ -59,7 +59,7 @@ static __always_inline void report(struct sock *sk, long ret, enum udp_operation
 		return;
 	if (operations && !(operations >> operation & 1))
 		return;
-	if (!(task->flags & PF_IO_WORKER ? eu_wanted_as(task->group_leader) : eu_wanted()))
+	if (!eu_uring_wanted(task))
 		return;
 	local_port = sk->__sk_common.skc_num;
 	eu_sock_local_ip(sk, family, &local);
