@@ -5,6 +5,7 @@ import { EunomiaError } from '../base/errors.js';
 /** What only some roles may do, by the name of its mutation. All else a viewer may. */
 const needed = {
   startSession: 'operator',
+  updateSession: 'operator',
   stopSession: 'operator',
   removeSession: 'operator',
   trace: 'operator',

@@ -118,6 +118,7 @@ class FakeServer implements LocalServer {
   readonly sessions: Session[] = [];
   /** The arguments of each page of sockets. */
   readonly asked: object[] = [];
+  readonly updates: { readonly id: string; readonly input: Record<string, unknown> }[] = [];
   closed = false;
   readonly #script: readonly object[];
   readonly #endless: boolean;
@@ -128,31 +129,41 @@ class FakeServer implements LocalServer {
       Query: {
         trackers: (_: unknown, { name }: { name: string | null }) =>
           trackers.filter((tracker) => name === null || name === undefined || tracker.name === name),
-        containers: (_: unknown, { where }: { where: { states: string[] } | null }) => [
-          {
-            id: 'a'.repeat(64),
-            name: 'web',
-            image: 'nginx',
-            state: 'RUNNING',
-            runtime: 'docker',
-            pid: 7,
-            ips: ['10.0.0.2'],
-            labels: [],
-          },
-          ...(where?.states.includes('REMOVED')
-            ? [
-                {
-                  id: 'b'.repeat(64),
-                  name: 'old',
-                  image: 'nginx',
-                  state: 'REMOVED',
-                  runtime: 'docker',
-                  ips: [],
-                  labels: [],
-                },
-              ]
-            : []),
-        ],
+        containers: (_: unknown, { where }: { where: { states?: string[]; any?: { name: string }[] } | null }) => {
+          if (where?.any) return where.any.some(({ name }) => name === 'idle') ? [{ id: 'c', name: 'idle' }] : [];
+          return [
+            {
+              id: 'a'.repeat(64),
+              name: 'web',
+              image: 'nginx',
+              state: 'RUNNING',
+              runtime: 'docker',
+              pid: 7,
+              ips: ['10.0.0.2'],
+              labels: [],
+            },
+            ...(where?.states?.includes('REMOVED')
+              ? [
+                  {
+                    id: 'b'.repeat(64),
+                    name: 'old',
+                    image: 'nginx',
+                    state: 'REMOVED',
+                    runtime: 'docker',
+                    ips: [],
+                    labels: [],
+                  },
+                ]
+              : []),
+          ];
+        },
+        processes: () => ({
+          totalCount: '0',
+          complete: true,
+          takenAt: '2026-01-31T08:15:30.123456789Z',
+          pageInfo: { hasNextPage: false, hasPreviousPage: false, endCursor: null },
+          nodes: [],
+        }),
         sockets: (_: unknown, args: { where?: { expr?: string }; after?: string | null }) => {
           if (args.where?.expr === 'bad ==') throw emptyOperand('where.expr');
           this.asked.push({ ...args });
@@ -183,6 +194,23 @@ class FakeServer implements LocalServer {
             stop: () => undefined,
           });
           return this.#facts(this.sessions.length - 1);
+        },
+        updateSession: (_: unknown, { id, input }: { id: string; input: Record<string, unknown> }) => {
+          this.updates.push({ id, input });
+          if (input['target'])
+            throw new GraphQLError(
+              'input.target.containers: no container matches [] (with waitForContainers: true the session waits for one)',
+              {
+                extensions: { code: 'UNKNOWN_CONTAINER' },
+              },
+            );
+          return {
+            id,
+            name: null,
+            stopsAt: null,
+            explain: { where: 'errno != null' },
+            changes: [{ at: '2026-01-31T08:15:30.123456789Z' }],
+          };
         },
         stopSession: (_: unknown, { id }: { id: string }) => {
           const session = this.sessions[Number(id)];
@@ -361,7 +389,7 @@ describe('eunomia run', () => {
     [['run', 'exce'], /no tracker "exce"; did you mean "exec"/],
     [['run', 'exec', '-f', 'arg'], /no field "arg" in exec; did you mean "args"/],
     [['run', 'exec:fail'], /no option "fail"; did you mean "failed"/],
-    [['run', 'exec', '--for', 'soon'], /input.for: "soon" is no duration/],
+    [['run', 'exec', '--for', 'soon'], /^eunomia: --for: "soon" is no duration/m],
     [['run', 'exec', '--where', 'bad =='], /--where: 1:7: an operand is missing\n {2}bad ==\n {8}\^/],
     [['sockets', '--where', 'bad =='], /^eunomia: --where: 1:7: an operand is missing\n {2}bad ==\n {8}\^/m],
     [['run', 'exec', '--limit', '0'], /--limit: "0" is no whole number/],
@@ -453,6 +481,47 @@ it('eunomia sockets lists all pages, filtered by its flags', async () => {
   expect((await run(new FakeServer([]), ['sockets', '-n', '0'])).told).toMatch(
     /--limit: "0" is no whole number from 1/,
   );
+});
+
+it('eunomia processes --container fails where there is no such container, and not where it has no process', async () => {
+  const none = await run(new FakeServer([]), ['processes', '--container', 'wep']);
+  expect(none).toMatchObject({ code: 1, out: '' });
+  expect(none.told).toMatch(/--container: no container matches "wep"; did you mean "web"\?; there are web/);
+  expect(await run(new FakeServer([]), ['processes', '--container', 'idle'])).toMatchObject({ code: 0 });
+});
+
+it('eunomia update changes what its flags name, and leaves the rest', async () => {
+  const server = new FakeServer([]);
+  const { out, code } = await run(server, [
+    'update',
+    's',
+    '--where',
+    'errno != null',
+    '--no-for',
+    '--no-target',
+    '--no-name',
+  ]);
+  expect([code, out]).toEqual([
+    0,
+    's: no name, filter errno != null, until it is stopped; changed at 2026-01-31T08:15:30.123456789Z\n',
+  ]);
+  await run(server, ['update', 's', '--no-where', '--for', '1h', '--capture', 'all', '--name', 'x']);
+  expect(server.updates).toEqual([
+    { id: 's', input: { where: { expr: 'errno != null' }, for: null, target: null, name: null } },
+    { id: 's', input: { where: null, for: '1h', capture: 'ALL', name: 'x' } },
+  ]);
+  const refused = await run(server, ['update', 's', '--container', 'nosuch']);
+  expect(refused.told).toMatch(/^eunomia: --container: no container matches .*with --wait the session waits for one/m);
+  expect(refused.code).toBe(1);
+  for (const [flags, message] of [
+    [[], 'nothing to change'],
+    [['--wait', '--name', 'x'], '--wait: waits for containers'],
+    [['--no-target', '--pid', '1'], '--no-target: the whole machine is no container'],
+  ] as const)
+    expect(await run(server, ['update', 's', ...flags])).toMatchObject({
+      code: 2,
+      told: expect.stringContaining(message) as string,
+    });
 });
 
 it('eunomia --version tells the version', async () => {

@@ -10,7 +10,8 @@ import { addRun } from './run.js';
 import { addServe } from './serve.js';
 import { addSnapshots } from './snapshot.js';
 import { addTrackers } from './trackers.js';
-import { UsageError } from './usage.js';
+import { addUpdate } from './update.js';
+import { inFlag, UsageError } from './usage.js';
 
 export const exitCode = { ok: 0, failure: 1, usage: 2 } as const;
 
@@ -28,6 +29,7 @@ export function createProgram(version: string, world: World): Command {
     addContainers,
     addSnapshots,
     addRun,
+    addUpdate,
     addExport,
     addReplay,
     addReport,
@@ -47,7 +49,7 @@ export async function runProgram(argv: readonly string[], version: string, world
     return exitCode.ok;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCode.ok : exitCode.usage; // it has printed its message
-    world.tell(`eunomia: ${textOf(error)}`);
+    world.tell(`eunomia: ${textOf(inFlag(error))}`);
     return isUsage(error) ? exitCode.usage : exitCode.failure;
   }
 }

@@ -7,7 +7,7 @@ import { trackerDocument, type TrackerInfo } from './field.js';
 import { parseSetting, parseTracker, resolveTrackers, targetInput, trackerInputs, type TargetFlags } from './input.js';
 import { createPrinter, type Format, type Printer } from './printer.js';
 import { readEvents, type StopCause } from './stream.js';
-import { append, collect, inFlag, wholeNumber } from './usage.js';
+import { append, collect, wholeNumber } from './usage.js';
 
 interface Flags extends ConnectionFlags, TargetFlags {
   readonly where?: string;
@@ -89,26 +89,22 @@ async function run(client: Client, names: readonly string[], flags: Flags, world
     width: world.output.width,
   });
   if (world.signal.aborted) return;
-  const { startSession } = await client
-    .query<{ startSession: { id: string } }>(
-      'mutation Start($input: StartSessionInput!) { startSession(input: $input) { id } }',
-      {
-        input: {
-          trackers: inputs,
-          target,
-          where: flags.where === undefined ? null : { expr: flags.where },
-          capture: flags.capture.toUpperCase(),
-          // Captured from the first event on, also before our subscription is there.
-          fields: printer.paths,
-          for: flags.for ?? null,
-          name: flags.name ?? `eunomia run ${names.join(' ')}`.slice(0, 100),
-          ttl: timeToLive,
-        },
+  const { startSession } = await client.query<{ startSession: { id: string } }>(
+    'mutation Start($input: StartSessionInput!) { startSession(input: $input) { id } }',
+    {
+      input: {
+        trackers: inputs,
+        target,
+        where: flags.where === undefined ? null : { expr: flags.where },
+        capture: flags.capture.toUpperCase(),
+        // Captured from the first event on, also before our subscription is there.
+        fields: printer.paths,
+        for: flags.for ?? null,
+        name: flags.name ?? `eunomia run ${names.join(' ')}`.slice(0, 100),
+        ttl: timeToLive,
       },
-    )
-    .catch((error: unknown) => {
-      throw inFlag(error);
-    });
+    },
+  );
   try {
     await print(client, startSession.id, printer, flags, world);
   } finally {

@@ -2,7 +2,8 @@ import { Option, type Command } from 'commander';
 import type { Client } from '../client/client.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import { cellOf, Table } from './format.js';
-import { inFlag, wholeNumber } from './usage.js';
+import { EunomiaError, suggest } from '../base/errors.js';
+import { wholeNumber } from './usage.js';
 import type { World } from './world.js';
 
 interface Flags extends ConnectionFlags {
@@ -135,16 +136,13 @@ async function list(listing: Listing, flags: Flags, client: Client, world: World
   let isWhole = true;
   for (;;) {
     const first = Math.min(PAGE, flags.limit - rows.length);
-    const { page }: { page: Page } = await client
-      .query<{ page: Page }>(document, { where, first, after })
-      .catch((error: unknown) => {
-        throw inFlag(error);
-      });
+    const { page }: { page: Page } = await client.query<{ page: Page }>(document, { where, first, after });
     rows.push(...page.nodes);
     isWhole = page.complete;
     after = page.pageInfo.endCursor;
     if (!page.pageInfo.hasNextPage || rows.length >= flags.limit) break;
   }
+  if (rows.length === 0 && flags.container !== undefined) await requireContainer(client, flags.container);
   if (flags.output === 'json') await world.output.write(`${JSON.stringify(rows, null, 2)}\n`);
   else {
     const table = new Table(
@@ -154,6 +152,23 @@ async function list(listing: Listing, flags: Flags, client: Client, world: World
     await world.output.write(table.render(rows.map((row) => listing.columns.map(([, cell]) => cellOf(cell(row))))));
   }
   if (!isWhole) world.tell('eunomia: there was more than the server has memory for: the list is not complete');
+}
+
+/** Nothing is listed of a container that has nothing, and of a name that was mistyped. */
+async function requireContainer(client: Client, name: string): Promise<void> {
+  const { named, all } = await client.query<{
+    named: readonly object[];
+    all: readonly { name: string | null; id: string }[];
+  }>(`query Named($where: ContainerFilter!) { named: containers(where: $where) { id } all: containers { name id } }`, {
+    where: { any: [{ name }] },
+  });
+  if (named.length) return;
+  const known = all.map((one) => one.name ?? one.id.slice(0, 12));
+  throw new EunomiaError(
+    'UNKNOWN_CONTAINER',
+    `--container: no container matches ${JSON.stringify(name)}${suggest(name, known)}; ` +
+      (known.length ? `there are ${known.slice(0, 10).join(', ')}${known.length > 10 ? ', …' : ''}` : 'there are none'),
+  );
 }
 
 function whereOf({ where, container, listening }: Flags): object {

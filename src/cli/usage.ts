@@ -23,9 +23,34 @@ export function wholeNumber(flag: string, least: number, most: number): (value: 
   };
 }
 
-/** The server names the argument `where`; who typed it knows the flag. The place in the expression stays. */
+/** Arguments of the API, as errors begin with them, and the flags that they come from. The first one that fits counts. */
+const flags: readonly (readonly [argument: RegExp, flag: string])[] = [
+  [/^(?:input\.)?where(?:\.expr)?: /, '--where'],
+  [/^(?:input\.)?for: /, '--for'],
+  [/^(?:input\.)?name: /, '--name'],
+  [/^limit: /, '--limit'],
+  [/^input\.capture: /, '--capture'],
+  [/^input\.(?:fields)(?:\[\d+\])?: /, '--fields'],
+  [/^input\.target\.containers\[\d+\]\.image: /, '--image'],
+  [/^input\.target\.containers\[\d+\]\.labels[^:]*: /, '--label'],
+  [/^input\.target\.containers[^:]*: /, '--container'],
+  [/^input\.target\.waitForContainers: /, '--wait'],
+  [/^input\.target\.cgroups[^:]*: /, '--cgroup'],
+  [/^input\.target\.pids[^:]*: /, '--pid'],
+  [/^input\.target\.descendants: /, '--no-descendants'],
+  [/^input\.target\.uids[^:]*: /, '--uid'],
+  [/^input\.target\.comms[^:]*: /, '--comm'],
+];
+
+/** The server's errors name arguments; who typed a command knows its flags. */
 export function inFlag(error: unknown): unknown {
-  const [, message] =
-    (error instanceof EunomiaError && /^(?:input\.)?where(?:\.expr)?: (.*)$/s.exec(error.message)) || [];
-  return message === undefined ? error : new UsageError(`--where: ${message}`);
+  if (!(error instanceof EunomiaError)) return error;
+  const { message, code, details } = error;
+  const known = flags.find(([argument]) => argument.test(message));
+  // "input.trackers[0].open.failedOnly" is known as "open.failedOnly".
+  const named = known
+    ? message.replace(known[0], `${known[1]}: `)
+    : message.replace(/^input\.trackers\[\d+\][.:] ?/, '');
+  const text = named.replace('with waitForContainers: true the session', 'with --wait the session');
+  return text === message ? error : new EunomiaError(code, text, { details, cause: error });
 }

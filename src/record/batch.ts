@@ -21,6 +21,7 @@ export const headerOffsets = {
   cgroupId: 8,
   startBootNs: 16,
   pid: 24,
+  tid: 28,
   mountNs: 44,
   tracker: 48,
   initStart: 50,

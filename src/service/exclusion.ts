@@ -2,7 +2,7 @@ import type { ReportSubject } from '../analysis/report/index.js';
 import type { Exclusion } from '../event/report.js';
 import { createContainer, type Container } from '../inventory/container.js';
 import { compileSelector } from '../inventory/selector.js';
-import type { AskedSelector, AskedTarget } from '../session/asked.js';
+import type { Asked, AskedSelector, AskedTarget } from '../session/asked.js';
 import type { EventQuery } from '../storage/store.js';
 import type { Origin } from './session/origin.js';
 
@@ -25,27 +25,48 @@ export function exclusionsOf(
       },
       ...filtered,
     ];
-  const { where, input } = asked;
+  const { changes = [] } = asked;
+  // What held for a while has excluded what happened in that.
+  const regimes = [
+    ...changes.map(({ at, input, where }, i) => {
+      const from = changes[i - 1]?.at;
+      return { input, where, when: from === undefined ? `, until ${at}` : `, from ${from} until ${at}` };
+    }),
+    { ...asked, when: changes.length ? `, from ${changes.at(-1)?.at}` : '' },
+  ];
+  return [...regimes.flatMap((regime) => exclusionsOfRegime(regime, subject)), ...filtered];
+}
+
+interface Regime extends Pick<Asked, 'input' | 'where'> {
+  /** Of a session that was changed: when it held. */
+  readonly when: string;
+}
+
+function exclusionsOfRegime(
+  { input: { target }, where, when }: Regime,
+  subject: Pick<ReportSubject, 'container'>,
+): Exclusion[] {
+  // What held at other times excludes something else.
+  const held = when && ` // ${when.slice(2)}`;
   return [
     ...(where === null
       ? []
       : [
           {
             restriction: 'session.where',
-            reason: "events that do not match the session's filter are excluded",
-            value: where,
+            reason: `events that do not match the session's filter are excluded${when}`,
+            value: `${where}${held}`,
           },
         ]),
-    ...(input.target && excludes(input.target, subject)
+    ...(target && excludes(target, subject)
       ? [
           {
             restriction: 'session.target',
-            reason: "events outside the session's target are excluded",
-            value: JSON.stringify(input.target),
+            reason: `events outside the session's target are excluded${when}`,
+            value: `${JSON.stringify(target)}${held}`,
           },
         ]
       : []),
-    ...filtered,
   ];
 }
 

@@ -16,8 +16,8 @@ import { compileAggregate } from '../analysis/aggregate/index.js';
 import { compileSelector } from '../inventory/selector.js';
 import { filterOf } from '../filter/index.js';
 import { snapshotKinds, type SnapshotKind } from '../snapshot/reader.js';
-import type { ContainerFilter, ReportInput, StartSessionInput } from '../generated/schema.js';
-import { sessionSpec } from './input.js';
+import type { ContainerFilter, ReportInput, StartSessionInput, UpdateSessionInput } from '../generated/schema.js';
+import { sessionSpec, updatedSpec } from './input.js';
 import { pluginRequests } from './plugins.js';
 import { callerOf, createFixture } from '../../test/api/support.js';
 
@@ -111,6 +111,11 @@ const readers: Readonly<Record<string, (value: unknown) => unknown>> = {
     pluginRequests(input.plugins);
     if (input.target?.containers) compileSelector(input.target.containers);
     sessionSpec(input, services.catalog, services.fields);
+  },
+  UpdateSessionInput: (value) => {
+    const { catalog, fields: filters } = services;
+    const running = sessionSpec({ trackers: [{ exec: {} }] }, catalog, filters);
+    updatedSpec(running, value as UpdateSessionInput, { catalog, filters, passedMs: 0 });
   },
   EventFilter: (value) => filterOf(value, services.fields, TRACKERS),
   Measure: (value) => compileAggregate({ groupBy: [], measures: [value as never] }, services.catalog, TRACKERS),

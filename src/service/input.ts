@@ -1,5 +1,6 @@
 import { bytesOfText, textOfBytes } from '../base/bytes.js';
-import { invalid } from '../base/errors.js';
+import { formatDuration } from '../base/duration.js';
+import { EunomiaError, invalid } from '../base/errors.js';
 import { sessionFilterOf, type FilterFields } from '../filter/index.js';
 import type { CaptureMode } from '../event/event.js';
 import type {
@@ -9,6 +10,7 @@ import type {
   StartSessionInput,
   TargetInput,
   TrackerInput,
+  UpdateSessionInput,
 } from '../generated/schema.js';
 import type { Asked, AskedInput } from '../session/asked.js';
 import type { SessionSpec, TargetSpec } from '../session/spec.js';
@@ -21,6 +23,8 @@ const MIN_RING = 64 * KIB;
 const MAX_RING = 256 * KIB ** 2;
 const MAX_TRACKERS = 16;
 const MAX_LABELS = 32;
+/** Each is kept with the session. */
+const MAX_CHANGES = 100;
 // The kernel's maps hold this many of each kind; more is a mistake of a program.
 const MAX_TARGETS = 1024;
 const MAX_COMM_BYTES = 15;
@@ -55,7 +59,13 @@ export function sessionSpec(
       'input.where',
     ),
     capture: trace?.capture ?? input.capture ?? 'DEFAULT',
-    fields: trace?.fields ?? fieldsOf(input, catalog),
+    fields:
+      trace?.fields ??
+      fieldsOf(
+        input.fields,
+        trackers.map(({ name }) => name),
+        catalog,
+      ),
     forMs: trace?.forMs ?? forMs,
     name: input.name == null ? null : textInRange('input.name', input.name, 100),
     labels: labelsOf(input.labels),
@@ -66,6 +76,69 @@ export function sessionSpec(
     persist: input.persist == null ? null : persistOf(input.persist),
   } satisfies Omit<SessionSpec, 'asked'>;
   return { ...spec, asked: askedOf(input, spec, catalog) };
+}
+
+/** Of what a client may change, what it has given: null where it removes something. */
+export type Update = { readonly [Field in keyof UpdateSessionInput]: UpdateSessionInput[Field] };
+
+/**
+ * Another specification of a running session. What is not given stays the same object. `passedMs`: for how long it has run. Throws
+ * BAD_USER_INPUT.
+ */
+export function updatedSpec(
+  before: SessionSpec,
+  given: Update,
+  {
+    catalog,
+    filters,
+    passedMs,
+  }: { readonly catalog: Catalog; readonly filters: FilterFields; readonly passedMs: number },
+): SessionSpec {
+  const update = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)) as Update;
+  const { asked } = before;
+  if (!asked)
+    throw new EunomiaError('NOT_RUNNING', 'what the session was asked for is not known, so that it cannot be changed');
+  if (Object.keys(update).length === 0)
+    throw invalid('input', 'is empty; give at least one field to change, for example { name: "web" }');
+  if ((asked.changes?.length ?? 0) >= MAX_CHANGES)
+    throw invalid('input', `the session was changed ${MAX_CHANGES} times, which is the most; start another one`);
+  if (update.capture === null)
+    throw invalid('input.capture', 'is null; give DEFAULT, DEMANDED or ALL, or leave it out');
+  const names = before.trackers.map(({ name }) => name);
+  const has = (field: keyof Update): boolean => Object.hasOwn(update, field);
+  const forMs = has('for')
+    ? update.for == null
+      ? null
+      : spanInRange('input.for', update.for, 10, DAYS_30)
+    : before.forMs;
+  if (has('for') && forMs !== null && forMs <= passedMs)
+    throw invalid(
+      'input.for',
+      `"${formatDuration(forMs)}" has passed: the session has run for ${formatDuration(Math.round(passedMs))}; give more, or stop it`,
+    );
+  // What plugins read besides what the client has asked for.
+  const others = before.fields.filter((field) => !asked.input.fields.includes(field));
+  const fields = has('fields') ? fieldsOf(update.fields, names, catalog) : asked.input.fields;
+  const spec: SessionSpec = {
+    ...before,
+    target: has('target') ? (update.target == null ? null : targetOf(update.target)) : before.target,
+    where: has('where')
+      ? sessionFilterOf(
+          update.where,
+          filters,
+          before.trackers.map(({ name }) => catalog.need(name)),
+          'input.where',
+        )
+      : before.where,
+    capture: update.capture ?? before.capture,
+    fields: has('fields') ? [...new Set([...fields, ...others])] : before.fields,
+    forMs,
+    name: has('name') ? (update.name == null ? null : textInRange('input.name', update.name, 100)) : before.name,
+    labels: has('labels') ? labelsOf(update.labels) : before.labels,
+  };
+  const written = catalog.written('UpdateSessionInput', update) as Partial<AskedInput>;
+  const input = { ...asked.input, ...written, fields, labels: spec.labels, capture: spec.capture };
+  return { ...spec, asked: { ...asked, input, where: spec.where?.text ?? null } };
 }
 
 /** What can be read back of a session, and started again. */
@@ -88,8 +161,11 @@ function persistOf({ store, mode }: PersistInput): SessionSpec['persist'] {
 }
 
 /** Only a tracker's own fields can cost something; others are there anyway. */
-function fieldsOf({ fields, trackers }: StartSessionInput, catalog: Catalog): readonly string[] {
-  const names = trackers.flatMap((entry) => Object.keys(entry));
+function fieldsOf(
+  fields: InputMaybe<readonly string[]> | undefined,
+  names: readonly string[],
+  catalog: Catalog,
+): readonly string[] {
   fields?.forEach((path, index) => catalog.checkField(path, names, `input.fields[${index}]`));
   return fields ?? [];
 }

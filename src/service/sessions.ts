@@ -7,7 +7,7 @@ import type { PluginRequest } from '../plugins/index.js';
 import type { Session } from '../session/session.js';
 import type { SessionSpec, SessionState } from '../session/spec.js';
 import { inRange, spanInRange, unknownSession } from './check.js';
-import { sessionSpec } from './input.js';
+import { sessionSpec, updatedSpec, type Update } from './input.js';
 import type { Parts } from './parts.js';
 import { pluginRequests } from './plugins.js';
 import type { SessionHandle } from './session/handle.js';
@@ -114,6 +114,20 @@ export class Sessions {
   async startConfigured(caller: Caller, spec: SessionSpec, plugins: readonly PluginRequest[]): Promise<Session> {
     authorize(caller, 'startSession');
     return this.#start(spec, plugins);
+  }
+
+  /**
+   * Changes a running session. Rejects, with nothing changed, with FORBIDDEN, UNKNOWN_SESSION, NOT_RUNNING, BAD_USER_INPUT, and as the
+   * manager does.
+   */
+  async update(caller: Caller, id: string, input: Update): Promise<SessionHandle> {
+    authorize(caller, 'updateSession');
+    const { catalog, fields: filters, manager } = this.#parts;
+    const handle = await this.need(caller, id);
+    if (!manager.get(id))
+      throw new EunomiaError('NOT_RUNNING', `the session "${id}" has ended; only a running session can be changed`);
+    await manager.change(id, (spec, passedMs) => updatedSpec(spec, input, { catalog, filters, passedMs }));
+    return handle;
   }
 
   /** Stops it; one that has stopped stays as it is. Resolves when all that its plugins found is there. */

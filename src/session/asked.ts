@@ -8,6 +8,16 @@ export interface Asked {
   readonly where: string | null;
   /** Of `trace`: the events at which it stopped. */
   readonly limit: number | null;
+  /** What it was asked for before it was changed, oldest first. */
+  readonly changes?: readonly AskedBefore[] | undefined;
+}
+
+/** What a session was asked for up to a change. */
+export interface AskedBefore extends Pick<Asked, 'input' | 'where'> {
+  /** When it was changed. */
+  readonly at: string;
+  /** The place of the first event behind the change. */
+  readonly seq: number;
 }
 
 type Json = Readonly<Record<string, unknown>>;
@@ -89,10 +99,21 @@ const input = v.object({
     v.object({ name: v.string(), options: v.optional(v.unknown()), restart: v.picklist(['NEVER', 'ON_FAILURE']) }),
   ),
 });
-const asked = v.object({ input, where: v.nullable(v.string()), limit: v.nullable(v.number()) });
+const cel = v.nullable(v.string());
+const change = v.object({ at: v.string(), seq: v.number(), input, where: cel });
+const asked = v.object({ input, where: cel, limit: v.nullable(v.number()), changes: v.optional(v.array(change)) });
 
 /** Null for what is none: a store or a recording of a version that did not keep it, or one that is damaged. */
 export function readAsked(value: unknown): Asked | null {
   const read = v.safeParse(asked, value);
   return read.success ? read.output : null;
+}
+
+/** What is asked now, with what was before. */
+export function changedAsked(
+  asked: Asked,
+  { input, where, changes = [] }: Asked,
+  change: Pick<AskedBefore, 'at' | 'seq'>,
+): Asked {
+  return { ...asked, changes: [...changes, { ...change, input, where }] };
 }

@@ -4,7 +4,7 @@ import type { SessionSpec } from './spec.js';
 
 /** Which on-demand fields a session captures: what its `capture` mode selects, and what its readers demand while they read. */
 export class Capture {
-  readonly #spec: Pick<SessionSpec, 'capture' | 'fields' | 'where'>;
+  #spec: Pick<SessionSpec, 'capture' | 'fields' | 'where'>;
   readonly #trackers: readonly TrackerRuntime[];
   readonly #onChange: (object: number, mask: bigint) => void;
   readonly #demands = new Set<Demand>();
@@ -43,6 +43,12 @@ export class Capture {
     return () => {
       if (this.#demands.delete(held)) this.#apply();
     };
+  }
+
+  /** Captures by another specification from now on. */
+  use(spec: Pick<SessionSpec, 'capture' | 'fields' | 'where'>): void {
+    this.#spec = spec;
+    this.#apply();
   }
 
   /** Tells of what differs from these masks: a source that was opened with them could not be told of demands that came meanwhile. */

@@ -16,6 +16,13 @@ import { Waiting } from './waiting.js';
 
 type Matches = (event: TraceEvent) => boolean;
 
+/** By what events are judged. */
+interface Judgement {
+  readonly matcher: CgroupMatcher;
+  readonly context: BatchContext;
+  readonly matches: Matches | null;
+}
+
 /** `received = discarded + delivered + queued` always. */
 export type IngestCounts = Pick<SessionStats, 'received' | 'discarded' | 'delivered' | 'queued' | 'receivedBytes'>;
 
@@ -75,10 +82,11 @@ export class Ingest {
 
   /**
    * What takes the chunks of a source; where it returns a promise, the next one must not come before that has resolved. `matches`: what
-   * the source leaves of the session's filter; null when that is nothing.
+   * the source leaves of the session's filter; null when that is nothing. `matcher`: of another target than the first one.
    */
-  taker(matches: Matches | null): ChunkTaker {
-    return (chunk, lease) => this.#receive(chunk, lease, matches);
+  taker(matches: Matches | null, matcher = this.#options.matcher): ChunkTaker {
+    const context: BatchContext = { ...this.#context, containerAt: (view, at) => matcher.containerAt(view, at) };
+    return (chunk, lease) => this.#receive(chunk, lease, { matcher, context, matches });
   }
 
   /** Takes events of a recording: their target, filter and containers were evaluated when they were recorded. */
@@ -94,21 +102,21 @@ export class Ingest {
     this.#deliver(batch);
   }
 
-  #receive(chunk: Chunk, lease: Lease, matches: Matches | null): Promise<void> | null {
+  #receive(chunk: Chunk, lease: Lease, by: Judgement): Promise<void> | null {
     const { data, offsets } = chunk;
     this.#counts.received += offsets.length;
     this.#counts.receivedBytes += data.byteLength;
     this.#counts.queued += offsets.length;
     this.#lost += chunk.lost;
-    const { matcher } = this.#options;
+    const { matcher } = by;
     const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
     const { last } = this.#held;
     // Behind others that wait: order is kept.
     const unknown = last ? last.then(() => matcher.prepare(view, offsets)) : matcher.prepare(view, offsets);
-    if (!unknown) return this.#evaluate(chunk, view, lease, matches);
+    if (!unknown) return this.#evaluate(chunk, view, lease, by);
     lease.hold();
     this.#held.add(
-      unknown.then(() => this.#evaluate(chunk, view, lease, matches)).finally(() => lease.release()),
+      unknown.then(() => this.#evaluate(chunk, view, lease, by)).finally(() => lease.release()),
       data.byteLength,
     );
     if (this.#held.isFull) matcher.hurry();
@@ -116,8 +124,13 @@ export class Ingest {
   }
 
   /** A promise where the session's filter needs more than this turn. */
-  #evaluate(chunk: Chunk, view: DataView, lease: Lease, matches: Matches | null): Promise<void> | null {
-    const { matcher, buffer, limit } = this.#options;
+  #evaluate(
+    chunk: Chunk,
+    view: DataView,
+    lease: Lease,
+    { matcher, context, matches }: Judgement,
+  ): Promise<void> | null {
+    const { buffer, limit } = this.#options;
     const place = {
       clock: chunk.clock,
       seq: buffer.nextSeq,
@@ -125,7 +138,7 @@ export class Ingest {
       lostFrom: chunk.readBefore,
       lostTo: chunk.readAt,
     };
-    const offered = new RecordBatch(chunk.data, matcher.select(view, chunk.offsets), this.#context, place, null, lease);
+    const offered = new RecordBatch(chunk.data, matcher.select(view, chunk.offsets), context, place, null, lease);
     const room = limit === null ? Number.POSITIVE_INFINITY : limit - this.#counts.delivered;
     if (!matches && offered.count <= room) {
       this.#admit(chunk, offered, room);

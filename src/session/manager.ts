@@ -7,7 +7,7 @@ import { SourcePool, type SessionKernel } from './source/pool.js';
 import type { Record, Recorder } from './recorder.js';
 import type { RecordedSource } from './replay.js';
 import { Session, type SessionDependencies } from './session.js';
-import type { SessionSpec, StopReason } from './spec.js';
+import type { SessionSpec, StopReason, TargetSpec } from './spec.js';
 import { StoppedSessions, type StoppedLimits } from './stopped.js';
 
 /** How often sessions with a time to live are looked at. */
@@ -81,14 +81,34 @@ export class SessionManager {
         },
       );
     }
-    spec.target?.pids.forEach((pid, i) => {
+    await this.#requireTarget(spec.target);
+    return this.#begin(spec);
+  }
+
+  /**
+   * Changes a running session: `make` is given its specification, and for how many milliseconds it has run. Rejects, with nothing
+   * changed, with what `make` throws, with UNKNOWN_SESSION, and as `start` and `Session.change` do.
+   */
+  async change(id: string, make: (spec: SessionSpec, passedMs: number) => SessionSpec): Promise<Session> {
+    const session = this.#need(id);
+    session.touch();
+    await session.change(async (spec) => {
+      const { startedAt, createdAt } = session;
+      const made = make(spec, Date.now() - Date.parse(startedAt ?? createdAt));
+      if (made.target !== spec.target) await this.#requireTarget(made.target);
+      return made;
+    });
+    return session;
+  }
+
+  async #requireTarget(target: TargetSpec | null): Promise<void> {
+    target?.pids.forEach((pid, i) => {
       if (!existsSync(`/proc/${pid}`))
         throw invalid(`input.target.pids[${i}]`, `no process ${pid} is alive in the server's pid namespace`);
     });
     // Those without a cgroup of their own are found by looking alone.
-    if (spec.target?.containers.length) await this.#options.registry.refresh();
-    await this.#requireCgroups(spec.target?.cgroups ?? []);
-    return this.#begin(spec);
+    if (target?.containers.length) await this.#options.registry.refresh();
+    await this.#requireCgroups(target?.cgroups ?? []);
   }
 
   async #requireCgroups(ids: readonly number[]): Promise<void> {

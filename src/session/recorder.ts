@@ -28,6 +28,8 @@ export interface Recorder {
   readonly stats: RecorderStats;
   /** Resolves when the session's end is written, or never will be. */
   readonly ended: Promise<void>;
+  /** The session was changed: the store remembers what is asked of it now, and what was before. */
+  update(): void;
   /** The server ends before all is written: gives the store what is known of the rest. */
   giveUp(): Promise<void>;
   /** Gives up: the session never started. */

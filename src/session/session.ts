@@ -5,24 +5,23 @@ import type { ContainerRegistry } from '../inventory/registry.js';
 import type { Demand, Gap, TraceEvent } from '../event/event.js';
 import type { Log } from '../base/log.js';
 import { nowText, textOfMs } from '../event/clock.js';
-import { configure } from './source/configuration.js';
+import { changedAsked } from './asked.js';
 import type { Slice } from '../record/batch-buffer.js';
 import { SessionBuffer } from './buffer.js';
 import { Capture } from './capture.js';
 import { Ingest } from './ingest.js';
+import { Programs, type Change } from './programs.js';
 import { Readers } from './stream/readers.js';
 import type { FilteredPageRequest, Page, PageRequest, SubscribeOptions } from './stream/reading.js';
 import type { EventStream } from './stream/stream.js';
 import type { SessionObserver } from './observer.js';
 import type { SessionCounters, SharedSource, SourcePool } from './source/pool.js';
-import { warnOfRefused } from './source/refused.js';
 import { explain, type FilterPlan } from './source/plan.js';
 import { refusals } from '../catalog/unloaded.js';
 import type { TrackerRuntime } from '../record/runtime.js';
 import type { Recorder, RecorderInput } from './recorder.js';
 import type { RecordedSource, ReplayEnd } from './replay.js';
-import type { Sharing } from './source/sharing.js';
-import type { SessionOrigin, SessionSpec, SessionState, SessionStats, StopReason } from './spec.js';
+import type { SessionOrigin, SessionSpec, SessionState, SessionStats, StopReason, TargetSpec } from './spec.js';
 import { CgroupMatcher } from './target.js';
 import { after } from './timer.js';
 
@@ -58,7 +57,6 @@ export interface SessionDependencies {
  */
 export class Session {
   readonly id: string;
-  readonly spec: SessionSpec;
   readonly createdAt = nowText();
   readonly origin: SessionOrigin;
   state: SessionState = 'STARTING';
@@ -76,17 +74,24 @@ export class Session {
 
   readonly #deps: SessionDependencies;
   readonly #trackers: readonly TrackerRuntime[];
-  readonly #matcher: CgroupMatcher;
+  #spec: SessionSpec;
+  #matcher: CgroupMatcher;
   readonly #capture: Capture;
   readonly #buffer: SessionBuffer;
   readonly #readers = new Readers();
   readonly #ingest: Ingest;
   #source: SharedSource | null = null;
+  /** The same, of a session that is no replay. */
+  #programs: Programs | null = null;
+  /** Settles when the change that is under way is done; changes come one after the other. */
+  #changing: Promise<unknown> = Promise.resolve();
+  #isChanging = false;
+  /** Events of which its targets before could not be decided. */
+  #undecidedBefore = 0;
   /** Of its programs, those that are not loaded: also of programs that are detached again. */
   #unloaded: SharedSource['unloaded'] = [];
   /** Of a replay. */
   readonly #uncounted: Gap[] = [];
-  #sharing: Sharing | null = null;
   #counters: SessionCounters = { produced: 0, lost: 0, skippedRuns: null, ringPeakBytes: 0 };
   #stopping: Promise<void> | null = null;
   /** Settles when it is attached, or could not be. */
@@ -101,7 +106,7 @@ export class Session {
 
   constructor(id: string, spec: SessionSpec, deps: SessionDependencies) {
     this.id = id;
-    this.spec = spec;
+    this.#spec = spec;
     this.#deps = deps;
     this.origin = deps.replay ? 'REPLAY' : 'LIVE';
     this.#trackers = spec.trackers.map(({ name }) => {
@@ -113,17 +118,7 @@ export class Session {
         );
       return tracker;
     });
-    this.#matcher = new CgroupMatcher(
-      spec.target,
-      deps.registry,
-      (notices) =>
-        deps.log.warn(
-          { session: id, notices },
-          'a session keeps events of containers that no engine names: whether its target holds them is undecided',
-        ),
-      this.#trackers.map(({ layout }) => layout.second),
-    );
-    if (spec.target) this.#matcher.requireContainers(spec.target);
+    this.#matcher = this.#matcherOf(spec.target);
     this.#capture = new Capture(spec, this.#trackers, (object, mask) => {
       this.#source
         ?.setCapture(object, mask)
@@ -149,6 +144,28 @@ export class Session {
     this.detached = new Promise((resolve) => (this.#resolveDetached = resolve));
   }
 
+  /** What holds now. */
+  get spec(): SessionSpec {
+    return this.#spec;
+  }
+
+  /** Throws UNKNOWN_CONTAINER. */
+  #matcherOf(target: TargetSpec | null): CgroupMatcher {
+    const { log, registry } = this.#deps;
+    const matcher = new CgroupMatcher(
+      target,
+      registry,
+      (notices) =>
+        log.warn(
+          { session: this.id, notices },
+          'a session keeps events of containers that no engine names: whether its target holds them is undecided',
+        ),
+      this.#trackers.map(({ layout }) => layout.second),
+    );
+    if (target) matcher.requireContainers(target);
+    return matcher;
+  }
+
   /**
    * Loads and attaches. Rejects with a KernelError; the session is FAILED then. A session that was stopped before or
    * meanwhile ends, and rejects with STOPPED.
@@ -161,7 +178,6 @@ export class Session {
         this.#starting = this.#open(masks);
         this.#source = await this.#starting;
         this.#unloaded = this.#source.unloaded;
-        this.#tellRefused(this.#source);
         this.#capture.catchUp(masks);
         this.#source.setDelay(this.#delayMs);
       }
@@ -180,29 +196,18 @@ export class Session {
     }
     this.startedAt = this.#deps.replay?.startedAt ?? nowText();
     this.#deps.registry.on('change', this.#onContainer);
-    if (forMs !== null) {
-      this.stopsAt = textOfMs(Date.now() + forMs);
-      this.#cancelDuration = after(forMs, () => void this.stop('DURATION'));
-    }
+    this.#stopAfter(forMs);
     this.#setState('RUNNING');
   }
 
-  /** What is attached to the kernel for it; null while nothing is, and of a replay. */
-  get #programs(): SharedSource | null {
-    return this.origin === 'LIVE' ? this.#source : null;
+  #stopAfter(ms: number | null): void {
+    this.#cancelDuration();
+    this.#cancelDuration = () => {};
+    this.stopsAt = ms === null ? null : textOfMs(Date.now() + ms);
+    if (ms !== null) this.#cancelDuration = after(ms, () => void this.stop('DURATION'));
   }
 
-  #tellRefused({ unloaded }: SharedSource): void {
-    for (const [i, { refused }] of unloaded.entries())
-      for (const one of refused)
-        warnOfRefused(this.#deps.log, {
-          session: this.id,
-          tracker: this.#trackers[i]?.definition.name ?? '',
-          ...one,
-        });
-  }
-
-  #open(masks: readonly bigint[]): Promise<SharedSource> {
+  async #open(masks: readonly bigint[]): Promise<SharedSource> {
     const { replay, pool } = this.#deps;
     if (replay)
       return replay.play({
@@ -212,11 +217,85 @@ export class Session {
         end: (problem) => this.#endReplay(problem),
       });
     if (!pool) throw new EunomiaError('NO_KERNEL', 'this server replays a recording, and starts no session of its own');
-    const { key, source, sharing } = configure(this.spec, this.#trackers, masks, this.#matcher, pool, this.#delayMs);
-    this.#sharing = sharing;
-    const { where } = this.spec;
-    const matches = (sharing?.pushed ? where?.rest : where?.whole)?.matches ?? null;
-    return pool.join(key, source, masks, this.#ingest.taker(matches));
+    const judge = { spec: this.spec, matcher: this.#matcher, masks, delayMs: this.#delayMs };
+    return (this.#programs = await Programs.join(judge, {
+      session: this.id,
+      trackers: this.#trackers,
+      pool,
+      ingest: this.#ingest,
+      log: this.#deps.log,
+      nextSeq: () => this.nextSeq,
+    }));
+  }
+
+  /**
+   * Makes it another one of its specification, which `make` is given; the trackers stay. What happened before is judged by the old one,
+   * what happens from then on by the new one, and each event once. Resolves when it holds, with the place of the first event behind the
+   * change. Rejects, with nothing changed, with what `make` throws, and with NOT_RUNNING, UNKNOWN_CONTAINER, BAD_USER_INPUT or a
+   * KernelError.
+   */
+  change(make: (spec: SessionSpec) => SessionSpec | Promise<SessionSpec>): Promise<number> {
+    const changed = this.#changing.then(async () => {
+      this.#isChanging = true;
+      try {
+        this.#requireRunning();
+        return await this.#change(await make(this.#spec));
+      } finally {
+        this.#isChanging = false;
+      }
+    });
+    this.#changing = changed.catch(() => undefined);
+    return changed;
+  }
+
+  #requireRunning(): Programs {
+    if (this.origin === 'REPLAY')
+      throw new EunomiaError('NOT_RUNNING', 'the session replays a recording, which was filtered when it was recorded');
+    if (this.state !== 'RUNNING' || this.#stopping || !this.#programs)
+      throw new EunomiaError('NOT_RUNNING', 'only a running session can be changed: this one has ended, or ends now');
+    return this.#programs;
+  }
+
+  async #change(spec: SessionSpec): Promise<number> {
+    const before = this.#spec;
+    const programs = this.#requireRunning();
+    let change: Change = { at: nowText(), seq: this.nextSeq };
+    if (spec.where !== before.where || spec.target !== before.target) change = await this.#judgeBy(spec, programs);
+    else this.#capture.use(spec);
+    const asked = spec.asked && before.asked ? changedAsked(spec.asked, before.asked, change) : spec.asked;
+    this.#spec = { ...spec, asked };
+    if (spec.forMs !== before.forMs && !this.#stopping) {
+      const passedMs = Date.now() - Date.parse(this.startedAt ?? this.createdAt);
+      this.#stopAfter(spec.forMs === null ? null : Math.max(0, spec.forMs - passedMs));
+    }
+    this.recorder?.update();
+    this.#deps.onState(this);
+    return change.seq;
+  }
+
+  async #judgeBy(spec: SessionSpec, programs: Programs): Promise<Change> {
+    const before = this.#spec;
+    const matcher = spec.target === before.target ? this.#matcher : this.#matcherOf(spec.target);
+    // Until it is changed, its filter reads what it reads now.
+    const release = this.#capture.add(before.where?.demand ?? new Map());
+    this.#capture.use(spec);
+    try {
+      const { masks } = this.#capture;
+      const change = await programs.judgeBy({ spec, matcher, masks, delayMs: this.#delayMs }, () => {
+        if (matcher !== this.#matcher) this.#undecidedBefore += this.#matcher.undecidedEvents;
+        this.#matcher = matcher;
+        this.#spec = spec;
+        this.#unloaded = programs.unloaded;
+        this.#capture.catchUp(masks);
+      });
+      this.#deps.log.info({ session: this.id, ...change }, 'a session is changed');
+      return change;
+    } catch (error) {
+      this.#capture.use(before);
+      throw error;
+    } finally {
+      release();
+    }
   }
 
   /** Detaches, delivers what is in the ring, and ends the streams. Resolves when that is done; the first reason stays. */
@@ -239,6 +318,7 @@ export class Session {
     this.#cancelDuration();
     this.stopsAt = null;
     this.#setState('STOPPING');
+    await this.#changing;
     // What is being attached is detached once it can be.
     if (
       (await this.#starting?.then(
@@ -339,8 +419,8 @@ export class Session {
       ...explain({
         spec: this.spec,
         runtimes: this.#trackers,
-        sharing: this.#sharing,
-        programs: this.#programs,
+        sharing: this.#programs?.sharing ?? null,
+        programs: this.#source && this.#programs,
         captured: this.captured(),
         replayed: this.origin === 'REPLAY',
       }),
@@ -350,7 +430,7 @@ export class Session {
 
   /** Events that it kept though no engine told the names of their containers, so that nobody can say whether its target holds them. */
   get undecided(): number {
-    return this.#matcher.undecidedEvents;
+    return this.#undecidedBefore + this.#matcher.undecidedEvents;
   }
 
   /** What one must know to read its events rightly; for people. */
@@ -371,6 +451,8 @@ export class Session {
 
   /** Exact: what is in the ring is read before it resolves. */
   async stats(): Promise<SessionStats> {
+    // While two sources tell of the same, nobody can say which of them counts.
+    if (this.#isChanging) await this.#changing;
     const counters = (await this.#source?.counters().catch(() => null)) ?? this.#counters;
     const { counts } = this.#ingest;
     const lost = Math.max(this.#ingest.lost, counters.lost);
@@ -475,13 +557,7 @@ export class Session {
   }
 
   readonly #onContainer = (container: Container): void => {
-    const changed = this.#matcher.reevaluate(container);
-    if (changed.length)
-      this.#source
-        ?.setVerdicts(changed)
-        .catch((error: unknown) =>
-          this.#deps.log.error({ session: this.id, err: error }, 'telling the kernel of a container'),
-        );
+    if (this.#source) this.#programs?.reevaluate(container);
   };
 
   /**

@@ -23,6 +23,8 @@ export class SessionRecorder implements Recorder {
   #state: 'OPEN' | 'DONE' | 'FAILED' = 'OPEN';
   #error: string | null = null;
   #discarded = false;
+  /** Of what is known of it, not all is in the store. */
+  #isChanged = false;
   /** How old the oldest event that is not written is, by the places of events. */
   readonly #lag = new Lag();
 
@@ -93,6 +95,21 @@ export class SessionRecorder implements Recorder {
       );
   }
 
+  update(): void {
+    if (this.#state === 'OPEN') void this.#update();
+  }
+
+  async #update(): Promise<void> {
+    try {
+      await this.#sink.update(recordOf(this.#session, this.#persist));
+      this.#isChanged = false;
+    } catch (error) {
+      // Tried again at its end.
+      this.#isChanged = true;
+      this.#log.warn({ session: this.#session.id, err: error }, 'storing a change of a session');
+    }
+  }
+
   async giveUp(): Promise<void> {
     if (this.#state === 'OPEN') this.#sink.giveUp(await this.#end(), this.#session.nextSeq);
   }
@@ -122,6 +139,7 @@ export class SessionRecorder implements Recorder {
         await this.#sink.write(slices, gap);
       }
       if (this.#discarded) return;
+      if (this.#isChanged) await this.#update();
       await this.#sink.finish(await this.#end());
       this.#state = 'DONE';
     } catch (error) {

@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { ResumedStream } from './resume.js';
 import type { Store, StoredPage } from './store.js';
 
-const EMPTY = { events: [], gaps: [], hasNext: false, hasPrevious: false } as unknown as StoredPage;
+const EMPTY: StoredPage = { events: [], gaps: [], hasNext: false, hasPrevious: false };
 
 it('reads nothing for readers that left before it was their turn', async () => {
   const reads: (() => void)[] = [];

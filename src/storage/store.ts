@@ -90,6 +90,8 @@ export interface SessionSink {
    */
   write(slices: readonly Slice[], gap: Gap | null): Promise<void>;
   readonly progress: SinkProgress;
+  /** The session was changed. Resolves when that is written. */
+  update(session: SessionRecord): Promise<void>;
   /** Resolves when all that was taken over is written. */
   flush(): Promise<void>;
   /** Writes the rest, and how the session ended. No call follows. */

@@ -189,7 +189,10 @@ describe('an EventSource that reconnects', () => {
     const response = await fetch(`${server.url}?query=${encodeURIComponent(EVENTS(session.id))}`, {
       headers: { accept: 'text/event-stream', 'x-eunomia': '1', 'last-event-id': cursor },
     });
-    expect(await response.text()).toContain('BAD_CURSOR');
+    const told = await response.text();
+    expect(told).toContain('BAD_CURSOR');
+    expect(told).toMatch(/Last-Event-ID: the cursor is of the session/);
+    expect(told).not.toContain('after:');
   });
 
   it('gets no ids where a stream has no places', async () => {

@@ -180,6 +180,11 @@ export class FakeKernel implements SessionKernel {
   onDeath: (error: Error) => void = () => {};
   #number = 0;
 
+  /** An event's time is its number. */
+  bootNow(): number {
+    return this.#number;
+  }
+
   async snapshot({ name }: ObjectSpec): Promise<SnapshotRecords> {
     this.snapshots++;
     const records = this.records.get(name)?.() ?? { data: new Uint8Array(0), offsets: new Uint32Array(0) };

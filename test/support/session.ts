@@ -173,8 +173,8 @@ export function harness(): Promise<Harness> {
   return (shared ??= createHarness());
 }
 
-/** Starts one tracker on a target; it is stopped and removed after the test. */
-function sessionFilter(where: string, name: string, trackers: Harness['trackers']): SessionFilter {
+/** A session's filter in CEL. */
+export function sessionFilter(where: string, name: string, trackers: Harness['trackers']): SessionFilter {
   const schema = contractSchema();
   const catalog = new Catalog(
     schema,
@@ -189,6 +189,7 @@ function sessionFilter(where: string, name: string, trackers: Harness['trackers'
   );
 }
 
+/** Starts one tracker on a target; it is stopped and removed after the test. */
 export async function startTracker(
   name: string,
   { options = {}, capture, fields, ringBytes, bufferBytes, demand = new Map(), where, ...target }: TrackOptions = {},

@@ -98,6 +98,7 @@ export interface ResolverSources {
   SessionPlugin: AttachmentView;
   SessionPluginStats: AttachmentView['stats'];
   SessionSpec: Spec;
+  SessionChange: Of<SessionHandle['changes']>;
   SessionStats: Stats;
   SharingPlan: Plan['sharing'];
   SocketConnection: SnapshotConnection;

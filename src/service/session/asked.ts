@@ -1,4 +1,5 @@
 import type { Asked, AskedInput, AskedTarget } from '../../session/asked.js';
+import { cursorOf } from '../../session/cursor.js';
 
 /** What was asked of a session, as the schema's `SessionSpec`. */
 export interface SpecView {
@@ -32,6 +33,20 @@ export interface SelectorView {
   readonly id: string | null;
   readonly image: string | null;
   readonly labels: readonly { readonly name: string; readonly value: string | null }[] | null;
+}
+
+/** A change of a session while it ran, as the schema's `SessionChange`. */
+export interface ChangeView {
+  readonly at: string;
+  readonly cursor: string;
+  readonly before: SpecView;
+}
+
+export function changeViews(session: string, asked: Asked | null): readonly ChangeView[] {
+  return (asked?.changes ?? []).flatMap(({ at, seq, input, where }) => {
+    const before = specView({ input, where, limit: asked?.limit ?? null });
+    return before ? [{ at, cursor: cursorOf(session, seq), before }] : [];
+  });
 }
 
 export function specView(asked: Asked | null): SpecView | null {

@@ -9,7 +9,7 @@ import type { RecorderStats } from '../../session/recorder.js';
 import type { Page } from '../../session/session.js';
 import type { SessionOrigin, SessionState, SessionStats, StopReason } from '../../session/spec.js';
 import type { Delivery } from '../../record/delivery.js';
-import type { SpecView } from './asked.js';
+import type { ChangeView, SpecView } from './asked.js';
 import type { Origin } from './origin.js';
 
 /**
@@ -42,6 +42,8 @@ export interface SessionHandle {
   readonly asked: Asked | null;
   /** The same, as the schema has it. */
   readonly spec: SpecView | null;
+  /** What it was asked for before, oldest first. */
+  readonly changes: readonly ChangeView[];
   /** Filters (CEL) of the exports that a recording came from; empty for what is no replay. */
   readonly exported: readonly string[];
   readonly containers: readonly Container[];

@@ -36,7 +36,7 @@ import type {
   SessionHandle,
   SubscribeRequest,
 } from './handle.js';
-import { specView, type SpecView } from './asked.js';
+import { changeViews, specView, type ChangeView, type SpecView } from './asked.js';
 import { Counts } from './counts.js';
 import { REACH_MS, recorderOf } from './recorded.js';
 import { heldOrigin, storedOrigin, type Origin } from './origin.js';
@@ -126,6 +126,10 @@ export class LiveSession implements SessionHandle {
 
   get asked(): Asked | null {
     return this.#session.spec.asked;
+  }
+
+  get changes(): readonly ChangeView[] {
+    return changeViews(this.id, this.asked);
   }
 
   get spec(): SpecView | null {

@@ -23,7 +23,7 @@ import { aggregateStored } from '../aggregate.js';
 import type { Parts } from '../parts.js';
 import { reportOfSession } from '../report.js';
 import type { FollowRequest, PageRequest, ReportRequest, SessionHandle, SubscribeRequest } from './handle.js';
-import { specView, type SpecView } from './asked.js';
+import { changeViews, specView, type ChangeView, type SpecView } from './asked.js';
 import { Counts } from './counts.js';
 import { storedOrigin, type Origin } from './origin.js';
 import { endOf, filterFor, filterInTurn, MAX_PAGE, paceOf, replayOf } from './request.js';
@@ -148,6 +148,10 @@ export class StoredSession implements SessionHandle {
 
   get asked(): Asked | null {
     return this.#record.asked;
+  }
+
+  get changes(): readonly ChangeView[] {
+    return changeViews(this.id, this.asked);
   }
 
   get spec(): SpecView | null {

@@ -16,7 +16,10 @@ export interface KernelConfiguration {
   readonly sharing: Sharing | null;
 }
 
-/** With a filter: programs that evaluate the part that the kernel can evaluate, or those of sessions without a filter. */
+/**
+ * With a filter: programs that evaluate the part that the kernel can evaluate, or those of sessions without a filter. `keep`: the key of
+ * the programs that the session has, which it keeps if they can serve it.
+ */
 export function configure(
   spec: SessionSpec,
   trackers: readonly TrackerRuntime[],
@@ -24,11 +27,14 @@ export function configure(
   matcher: CgroupMatcher,
   pool: SourcePool,
   delayMs: number,
+  keep: string | null = null,
 ): KernelConfiguration {
   const plain = plainSource(spec, trackers, masks, matcher, delayMs);
   const key = keyOf(spec, plain);
   const { where } = spec;
   if (!where) return { key, source: plain, sharing: null };
+  if (keep === key)
+    return { key, source: plain, sharing: { pushed: false, reason: 'its programs aggregate, and go on as they were' } };
   const pushed = pushedSource(plain, where);
   const pushedKey = keyOf(spec, pushed);
   const sharing = decide(where.isPushed, pool.find(pushedKey), pool.find(key));

@@ -1,12 +1,16 @@
 import type { Unloaded } from '../../kernel/object-spec.js';
 import type { CgroupVerdict, Chunk, SourceCounters, SourceSpec } from '../../kernel/protocol.js';
 import type { KernelSource, KernelThread } from '../../kernel/thread.js';
+import { bootNow } from '../../kernel/clock.js';
 import { intake } from '../../base/turn.js';
 import { Lease } from '../../record/lease.js';
 import { Rate, type LoadedSource } from './sharing.js';
 
 /** What sessions need of a kernel. */
-export type SessionKernel = Pick<KernelThread, 'load' | 'onDeath'>;
+export type SessionKernel = Pick<KernelThread, 'load' | 'onDeath'> & {
+  /** CLOCK_BOOTTIME in ns, as its records have it. Default: this machine's. */
+  bootNow?(): number;
+};
 
 /** One session's part in a loaded source. */
 export interface SharedSource {
@@ -77,6 +81,11 @@ export class SourcePool {
 
   constructor(kernel: SessionKernel) {
     this.#kernel = kernel;
+  }
+
+  /** In ns since boot. */
+  get now(): number {
+    return this.#kernel.bootNow?.() ?? bootNow();
   }
 
   /** What runs under the key; null when nothing does. */

@@ -16,8 +16,8 @@ export interface LoadedSource {
 export const QUIET = 10_000;
 
 /**
- * Whether a session with a filter gets programs that evaluate it, or shares those of sessions without a filter. Decided once, when it
- * starts: a session keeps its programs, because replacing them would lose events. See docs/decisions/010-sharing-filters.md.
+ * Whether a session with a filter gets programs that evaluate it, or shares those of sessions without a filter. Decided when it starts, and
+ * when its filter or target is changed. See docs/decisions/010-sharing-filters.md.
  */
 export function decide(canPush: boolean, own: LoadedSource | null, plain: LoadedSource | null): Sharing {
   if (!canPush) return { pushed: false, reason: 'the kernel cannot evaluate any part of the filter' };

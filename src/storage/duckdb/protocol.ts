@@ -30,6 +30,8 @@ export type Lane = 'SHORT' | 'LONG';
 /** A type, as a channel's protocol has to be. */
 export type Asks = {
   begin: { readonly ask: { readonly session: SessionRecord }; readonly reply: { readonly number: number } };
+  /** What is known of a session has changed. */
+  update: { readonly ask: { readonly number: number; readonly session: SessionRecord }; readonly reply: null };
   /**
    * `containers` of its events, as they are known at its end. Returns when the end is written, which waits while
    * nothing can be. `complete` is false when events before `nextSeq` were not sent: what is not in the file then

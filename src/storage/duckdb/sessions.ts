@@ -19,6 +19,13 @@ export async function beginSession(database: Database, session: SessionRecord, a
   return number;
 }
 
+export async function updateSession(database: Database, number: number, session: SessionRecord): Promise<void> {
+  await database.write('UPDATE sessions SET facts = ? WHERE number = ?::INTEGER', [
+    JSON.stringify(session),
+    String(number),
+  ]);
+}
+
 export async function endSession(database: Database, number: number, end: SessionEnd, nextSeq: number): Promise<void> {
   await database.write('UPDATE sessions SET ended = ?, next_seq = ?::BIGINT WHERE number = ?::INTEGER', [
     JSON.stringify(end),

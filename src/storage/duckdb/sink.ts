@@ -2,7 +2,7 @@ import type { Container } from '../../inventory/container.js';
 import type { Gap } from '../../event/event.js';
 import type { Slice } from '../../record/batch-buffer.js';
 import { packBatch } from '../../record/wire.js';
-import type { SessionEnd, SessionSink, SinkProgress } from '../store.js';
+import type { SessionEnd, SessionRecord, SessionSink, SinkProgress } from '../store.js';
 import type { StoreThread } from './thread.js';
 
 /** Bytes that the thread may hold of one session; beyond it the session's queue, which is bounded and counts, holds them. */
@@ -77,6 +77,10 @@ export class DuckSink implements SessionSink {
   /** Retention has deleted so many of its events. */
   removed(events: number): void {
     this.#removed += events;
+  }
+
+  async update(session: SessionRecord): Promise<void> {
+    await this.#thread.ask('update', { number: this.number, session });
   }
 
   async flush(): Promise<void> {

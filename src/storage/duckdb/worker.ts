@@ -7,7 +7,15 @@ import { Database, explain, freeBytes } from './database.js';
 import type { Asks, Condition, Packet, StoreProtocol, StoreThreadData } from './protocol.js';
 import { Reserve } from './reserve.js';
 import { Retention } from './retention.js';
-import { adoptInterrupted, beginSession, endSession, endUnwritten, ofAll, removeSession } from './sessions.js';
+import {
+  adoptInterrupted,
+  beginSession,
+  endSession,
+  endUnwritten,
+  ofAll,
+  removeSession,
+  updateSession,
+} from './sessions.js';
 import { EventWriter } from './writer.js';
 
 /** The store's thread: DuckDB, and all that is written to it. Reads run beside the writes, in DuckDB's own threads. */
@@ -294,6 +302,10 @@ const note = serveChannel<StoreProtocol>(
           await writer?.begin(number, session.trackers);
           return { number };
         }),
+      update: async ({ number, session }) => {
+        await exclusively((open) => updateSession(open, number, session));
+        return null;
+      },
       finish: async (ask) => {
         await new Promise<void>((resolve) => {
           ends.set(ask.number, { ask, after: received, resolve });

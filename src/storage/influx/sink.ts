@@ -30,6 +30,7 @@ const QUIET_MS = 2000;
 /** Makes points of one session's events, in turns, and gives them to the sender. */
 export class InfluxSink implements SessionSink {
   readonly #options: SinkOptions;
+  #record: SessionRecord;
   readonly #timer: NodeJS.Timeout | null;
   /** Up to which point of the sender events were given, and how many events and places that were. */
   readonly #marks: { readonly accepted: number; readonly events: number; readonly nextSeq: number }[] = [];
@@ -45,6 +46,7 @@ export class InfluxSink implements SessionSink {
 
   constructor(options: SinkOptions) {
     this.#options = options;
+    this.#record = options.record;
     this.#timer = 'take' in options.writer ? setInterval(() => void this.#tick(), TICK_MS).unref() : null;
   }
 
@@ -83,6 +85,11 @@ export class InfluxSink implements SessionSink {
   get #lost(): number {
     const { writer } = this.#options;
     return this.#refused + ('take' in writer ? writer.missed : 0);
+  }
+
+  async update(record: SessionRecord): Promise<void> {
+    this.#record = record;
+    await this.#options.sender.push([this.sessionLine(null)]);
   }
 
   async flush(): Promise<void> {
@@ -129,11 +136,13 @@ export class InfluxSink implements SessionSink {
    * those that were lost on their way.
    */
   sessionLine(end: SessionEnd | null, nextSeq = 0, missing = 0): string {
-    const { node, record, sender } = this.#options;
+    const { node, sender } = this.#options;
+    const record = this.#record;
     const { id, name, labels, trackers, options, capture, mode, createdAt, asked } = record;
     const startedAt = end?.startedAt ?? record.startedAt;
     const fields = {
-      ...(name === null ? {} : { name: textValue(name) }),
+      // Of a session that has lost its name, the point has the one before.
+      name: textValue(name ?? ''),
       [NODE_FIELDS.id]: textValue(node.id),
       [NODE_FIELDS.name]: textValue(node.name),
       [SPOOL]: textValue(sender.spoolId),

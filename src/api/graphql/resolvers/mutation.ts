@@ -3,6 +3,7 @@ import type {
   MutationStartSessionArgs,
   MutationStopSessionArgs,
   MutationTraceArgs,
+  MutationUpdateSessionArgs,
 } from '../../../generated/schema.js';
 import { demandOfSession } from '../demand.js';
 import { isWritten } from '../written.js';
@@ -13,6 +14,9 @@ export const mutationResolvers = {
   Mutation: {
     startSession: typed<unknown, MutationStartSessionArgs>((_root, { input }, { service, caller }) =>
       service.sessions.start(caller, input),
+    ),
+    updateSession: typed<unknown, MutationUpdateSessionArgs>((_root, { id, input }, { service, caller }) =>
+      service.sessions.update(caller, id, input),
     ),
     stopSession: typed<unknown, MutationStopSessionArgs>((_root, { id }, { service, caller }) =>
       service.sessions.stop(caller, id),

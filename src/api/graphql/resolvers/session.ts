@@ -7,6 +7,7 @@ import type {
   SubscriptionSessionChangedArgs,
   SubscriptionSessionStatsArgs,
 } from '../../../generated/schema.js';
+import { EunomiaError } from '../../../base/errors.js';
 import type { SessionHandle } from '../../../service/session/handle.js';
 import { Connection, pageOf, weightOfEvent } from '../connection.js';
 import type { RequestContext } from '../context.js';
@@ -68,6 +69,15 @@ function eventsOf(
   }, caller);
 }
 
+/** A cursor that came in a header is told as that. */
+function ofHeader(error: unknown): unknown {
+  if (!(error instanceof EunomiaError) || error.code !== 'BAD_CURSOR') return error;
+  return new EunomiaError('BAD_CURSOR', error.message.replace(/^after: /, 'Last-Event-ID: '), {
+    details: { ...error.details, argument: 'Last-Event-ID' },
+    cause: error,
+  });
+}
+
 /** Reading sessions, once and live. */
 export const sessionResolvers = {
   Query: {
@@ -83,13 +93,17 @@ export const sessionResolvers = {
       subscribe: typed<unknown, SubscriptionEventsArgs>(
         async (_root, { session: id, replay, after, where, maxDelay }, { service, caller, resumeAfter }, info) => {
           const session = await service.sessions.need(caller, id);
-          return session.subscribe({
-            replay: (resumeAfter === null ? replay : null) ?? undefined,
-            after: resumeAfter ?? after ?? undefined,
-            demand: demandOfBatches(info),
-            where,
-            maxDelay,
-          });
+          try {
+            return session.subscribe({
+              replay: (resumeAfter === null ? replay : null) ?? undefined,
+              after: resumeAfter ?? after ?? undefined,
+              demand: demandOfBatches(info),
+              where,
+              maxDelay,
+            });
+          } catch (error) {
+            throw resumeAfter === null ? error : ofHeader(error);
+          }
         },
       ),
       resolve: (delivery) => delivery,

@@ -1,0 +1,99 @@
+import { Option, type Command } from 'commander';
+import { withClient, withConnection, type ConnectionFlags } from './connection.js';
+import { checkFlags } from './effect.js';
+import { targetInput, type TargetFlags } from './input.js';
+import { append, collect, UsageError } from './usage.js';
+import type { World } from './world.js';
+
+interface Flags extends ConnectionFlags, TargetFlags {
+  readonly where?: string | false;
+  readonly for?: string | false;
+  readonly name?: string | false;
+  readonly capture?: string;
+  /** False: the whole machine. */
+  readonly target?: boolean;
+}
+
+interface Changed {
+  readonly id: string;
+  readonly name: string | null;
+  readonly stopsAt: string | null;
+  readonly explain: { readonly where: string | null };
+  readonly changes: readonly { readonly at: string }[];
+}
+
+const document = `mutation Update($id: ID!, $input: UpdateSessionInput!) {
+  updateSession(id: $id, input: $input) { id name stopsAt explain { where } changes { at } } }`;
+
+export function addUpdate(program: Command, world: World): void {
+  const command = withConnection(program.command('update'));
+  checkFlags<Flags>(command, ({ container, image, label, cgroup, pid, uid, comm, target }, refuse) => {
+    if (!(container ?? image ?? label))
+      refuse(['wait'], 'waits for containers; name them with --container, --image or --label');
+    if (!pid) refuse(['descendants'], 'belongs to --pid');
+    if (target === false && [container, image, label, cgroup, pid, uid, comm].some((list) => list !== undefined))
+      throw new UsageError(
+        '--no-target: the whole machine is no container, process, user or thread; leave one of them out',
+      );
+  });
+  command
+    .description('change a running session without losing an event; what is not given stays')
+    .argument('<session>', 'its id')
+    .option(
+      '-c, --container <glob>',
+      'watch these containers instead: name, or at least 12 digits of the id (repeatable)',
+      append,
+    )
+    .option('--image <glob>', 'watch containers of these images instead (repeatable)', append)
+    .option('--label <name=value>', 'watch containers with these labels instead (repeatable, all must match)', append)
+    .option('-w, --wait', 'the containers need not exist yet')
+    .option('--cgroup <id>', 'watch these v2 cgroups instead (repeatable)', collect)
+    .option('-p, --pid <pid>', 'watch these processes and their descendants instead (repeatable)', collect)
+    .option('--no-descendants', 'with --pid: exclude the descendants')
+    .option('-u, --uid <uid>', 'watch these users instead (repeatable)', collect)
+    .option('--comm <name>', 'watch threads with this name instead (repeatable)', append)
+    .option('--no-target', 'watch the whole machine')
+    .option('--where <expression>', 'keep only events that match this CEL expression')
+    .option('--no-where', 'keep all events of the target')
+    .option('--for <duration>', 'stop it this long after its start: 10m, 1h')
+    .option('--no-for', 'do not stop it after a time')
+    .option('--name <text>', 'its name')
+    .option('--no-name', 'remove its name')
+    .addOption(
+      new Option('--capture <mode>', 'which on-demand fields are captured').choices(['demanded', 'default', 'all']),
+    )
+    .action((id: string, flags: Flags) =>
+      withClient(world, flags, async (client) => {
+        const { updateSession } = await client.query<{ updateSession: Changed }>(document, {
+          id,
+          input: inputOf(flags),
+        });
+        await world.output.write(`${textOf(updateSession)}\n`);
+      }),
+    );
+}
+
+/** `UpdateSessionInput`. Throws a UsageError where nothing is given. */
+function inputOf(flags: Flags): Record<string, unknown> {
+  const target = targetInput(flags);
+  const unless = <Value>(value: Value | false): Value | null => (value === false ? null : value);
+  const input = {
+    ...(target ? { target } : flags.target === false ? { target: null } : {}),
+    ...(flags.where === undefined ? {} : { where: flags.where === false ? null : { expr: flags.where } }),
+    ...(flags.for === undefined ? {} : { for: unless(flags.for) }),
+    ...(flags.name === undefined ? {} : { name: unless(flags.name) }),
+    ...(flags.capture === undefined ? {} : { capture: flags.capture.toUpperCase() }),
+  };
+  if (Object.keys(input).length === 0)
+    throw new UsageError('nothing to change: give for example --where, --container, --for or --name');
+  return input;
+}
+
+function textOf({ id, name, stopsAt, explain: { where }, changes }: Changed): string {
+  const facts = [
+    name === null ? 'no name' : `name ${JSON.stringify(name)}`,
+    where === null ? 'no filter' : `filter ${where}`,
+    stopsAt === null ? 'until it is stopped' : `until ${stopsAt}`,
+  ];
+  return `${id}: ${facts.join(', ')}; changed at ${changes.at(-1)?.at ?? 'once'}`;
+}

@@ -1,0 +1,260 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { batchAt } from '../support/record.js';
+import { temporaryDirectory } from '../support/store.js';
+import { until } from '../support/until.js';
+import { callerOf, createFixture, createServer, dataOf, post, type Fixture, type FixtureOptions } from './support.js';
+
+const closing: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+async function serve(options: FixtureOptions = {}): Promise<{ fixture: Fixture; url: string }> {
+  const fixture = await createFixture(options);
+  const server = await createServer(fixture.services);
+  closing.push(async () => {
+    await fixture.services.manager.close();
+    await server.close();
+    for (const store of fixture.services.stores.values()) await store.close();
+  });
+  return { fixture, url: server.url };
+}
+
+const FACTS = `id name labels { name value } capture stopsAt spec { where target { pids } for input }
+  changes { at cursor before { where target { pids } input } } explain { where } stats { produced lost received delivered discarded }`;
+
+interface Facts {
+  readonly id: string;
+  readonly name: string | null;
+  readonly capture: string;
+  readonly stopsAt: string | null;
+  readonly spec: {
+    readonly where: unknown;
+    readonly target: { readonly pids: readonly number[] | null } | null;
+    readonly for: string | null;
+    readonly input: Readonly<Record<string, unknown>>;
+  };
+  readonly changes: readonly {
+    readonly at: string;
+    readonly cursor: string;
+    readonly before: { readonly where: unknown; readonly input: Readonly<Record<string, unknown>> };
+  }[];
+  readonly explain: { readonly where: string | null };
+}
+
+async function start(url: string, input: object): Promise<string> {
+  const { json } = await post<{ startSession: { id: string } }>(url, {
+    query: 'mutation ($input: StartSessionInput!) { startSession(input: $input) { id } }',
+    variables: { input },
+  });
+  return dataOf(json).startSession.id;
+}
+
+async function update(url: string, id: string, input: object) {
+  const { json } = await post<{ updateSession: Facts | null }>(url, {
+    query: `mutation ($id: ID!, $input: UpdateSessionInput!) { updateSession(id: $id, input: $input) { ${FACTS} } }`,
+    variables: { id, input },
+  });
+  return json;
+}
+
+async function factsOf(url: string, id: string): Promise<Facts | null> {
+  const { json } = await post<{ session: Facts | null }>(url, {
+    query: `query ($id: ID!) { session(id: $id) { ${FACTS} } }`,
+    variables: { id },
+  });
+  return dataOf(json).session;
+}
+
+async function numbers(url: string, id: string, after: string | null = null): Promise<number[]> {
+  const { json } = await post<{ session: { events: { nodes: readonly { bootNs: string }[] } } }>(url, {
+    query:
+      'query ($id: ID!, $after: Cursor) { session(id: $id) { events(first: 10000, after: $after) { nodes { bootNs } } } }',
+    variables: { id, after },
+  });
+  return dataOf(json).session.events.nodes.map(({ bootNs }) => Number(bootNs));
+}
+
+/** Ten real records of exits, numbered from here. */
+function exits({ kernel }: Fixture, from: number): void {
+  const { bytes, offsets } = batchAt(from, 10);
+  kernel.deliver({
+    data: bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer,
+    offsets,
+  });
+}
+
+const upTo = (bound: number) => ({ bootNs: { lt: String(bound) } });
+const exec = { trackers: [{ exec: {} }] };
+
+describe('updateSession', () => {
+  it('judges by the filter that held, tells the place of the change, and reads back as what holds', async () => {
+    const { fixture, url } = await serve();
+    const id = await start(url, { ...exec, where: upTo(5), name: 'one' });
+    fixture.kernel.emit(10);
+    const changed = dataOf(await update(url, id, { where: null, name: null })).updateSession;
+    expect(changed).toMatchObject({
+      name: null,
+      spec: { where: null, input: { where: null, name: null } },
+      explain: { where: null },
+      changes: [{ before: { where: upTo(5), input: { name: 'one' } } }],
+    });
+    fixture.kernel.emit(10);
+    dataOf(await update(url, id, { where: upTo(25), target: { pids: [process.pid] } }));
+    fixture.kernel.emit(10);
+    expect(await numbers(url, id)).toEqual([0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24]);
+    const facts = await factsOf(url, id);
+    expect(facts?.changes.map(({ before }) => before.where)).toEqual([upTo(5), null]);
+    expect(await numbers(url, id, facts?.changes[0]?.cursor)).toEqual(Array.from({ length: 15 }, (_, i) => 10 + i));
+    expect(await numbers(url, id, facts?.changes[1]?.cursor)).toEqual([20, 21, 22, 23, 24]);
+    expect(facts).toMatchObject({
+      spec: { where: upTo(25), target: { pids: [process.pid] } },
+      stats: { produced: '30', lost: '0', received: '30', delivered: '20', discarded: '10' },
+    });
+    // What is read back is the input of the same session.
+    const again = await start(url, facts?.spec.input ?? {});
+    expect((await factsOf(url, again))?.spec).toEqual(facts?.spec);
+    expect((await factsOf(url, again))?.changes).toEqual([]);
+  });
+
+  it('changes names, labels, capture and duration alone, and leaves what is left out', async () => {
+    const { fixture, url } = await serve();
+    const id = await start(url, { ...exec, where: upTo(5), labels: [{ name: 'a', value: 'b' }], for: '10m' });
+    const sources = fixture.kernel.sources.length;
+    const first = dataOf(await update(url, id, { name: 'two', capture: 'ALL' })).updateSession;
+    expect(first).toMatchObject({
+      name: 'two',
+      labels: [{ name: 'a', value: 'b' }],
+      capture: 'ALL',
+      spec: { where: upTo(5) },
+    });
+    const stops = Date.parse(first?.stopsAt ?? '');
+    const second = dataOf(await update(url, id, { for: '20m', labels: null })).updateSession;
+    expect(second).toMatchObject({ name: 'two', labels: [], spec: { for: '20m' } });
+    expect(Math.abs(Date.parse(second?.stopsAt ?? '') - stops - 600_000)).toBeLessThan(2000);
+    expect(dataOf(await update(url, id, { for: null })).updateSession?.stopsAt).toBeNull();
+    expect(fixture.kernel.sources).toHaveLength(sources);
+  });
+
+  it('stops after the new duration', async () => {
+    const { url } = await serve();
+    const id = await start(url, exec);
+    dataOf(await update(url, id, { for: '3s' }));
+    const stopped = async () =>
+      dataOf(
+        (
+          await post<{ session: { stopReason: string | null } }>(url, {
+            query: `{ session(id: "${id}") { stopReason } }`,
+          })
+        ).json,
+      ).session.stopReason;
+    await until('it stops', async () => (await stopped()) === 'DURATION');
+  });
+
+  it.each([
+    [{}, 'input: is empty; give at least one field to change'],
+    [{ capture: null }, 'input.capture: is null'],
+    [{ name: '' }, 'input.name: is empty'],
+    [{ name: 'ok', labels: [{ name: '', value: 'x' }] }, 'input.labels[0].name: is empty'],
+    [{ name: 'ok', for: '1ms' }, 'input.for: "1ms" is out of range'],
+    [{ name: 'ok', for: '10ms' }, 'input.for: "10ms" has passed'],
+    [{ name: 'ok', where: { bootNs: {} } }, 'input.where.bootNs'],
+    [{ name: 'ok', where: { open: {} } }, 'input.where'],
+    [{ name: 'ok', target: { pids: [] } }, 'input.target.pids: is empty'],
+    [{ name: 'ok', target: { pids: [4194303] } }, 'input.target.pids[0]: no process 4194303 is alive'],
+    [{ name: 'ok', target: { containers: [{ name: 'nosuch' }] } }, 'input.target.containers: no container matches'],
+    [{ name: 'ok', target: { cgroups: ['1'], descendants: false } }, 'input.target.descendants: belongs to `pids`'],
+    [{ name: 'ok', fields: ['nosuch'] }, 'input.fields[0]: no event of exec has the field "nosuch"'],
+  ])('refuses %j, and changes nothing', async (input, message) => {
+    const { fixture, url } = await serve();
+    const id = await start(url, { ...exec, where: upTo(5) });
+    const before = await factsOf(url, id);
+    await until(
+      '10 ms have passed',
+      () => Date.now() - Date.parse(fixture.services.manager.get(id)?.startedAt ?? '') > 20,
+    );
+    const { data, errors } = await update(url, id, input);
+    expect(data).toEqual({ updateSession: null });
+    expect(errors?.[0]?.message).toContain(message);
+    expect(await factsOf(url, id)).toEqual(before);
+  });
+
+  it('changes nothing where other programs cannot be loaded', async () => {
+    const { fixture, url } = await serve();
+    const id = await start(url, exec);
+    const before = await factsOf(url, id);
+    fixture.kernel.refuse = new Error('no room');
+    expect((await update(url, id, { name: 'ok', target: { pids: [process.pid] } })).errors).toHaveLength(1);
+    fixture.kernel.refuse = null;
+    expect(await factsOf(url, id)).toEqual(before);
+    fixture.kernel.emit(3);
+    expect(await numbers(url, id)).toEqual([0, 1, 2]);
+  });
+
+  it('is for those who may start sessions', async () => {
+    const { fixture } = await serve();
+    const { id } = await fixture.service.sessions.start(callerOf('operator'), { trackers: [{ exec: {} }] });
+    const { sessions } = fixture.service;
+    await expect(sessions.update(callerOf('viewer'), id, { name: 'x' })).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    await expect(sessions.update(callerOf('operator'), 'nosuch', { name: 'x' })).rejects.toMatchObject({
+      code: 'UNKNOWN_SESSION',
+    });
+    expect((await sessions.update(callerOf('operator'), id, { name: 'x' })).name).toBe('x');
+  });
+
+  it('is refused once the session has ended', async () => {
+    const { url } = await serve();
+    const id = await start(url, exec);
+    dataOf((await post(url, { query: `mutation { stopSession(id: "${id}") { id } }` })).json);
+    expect((await update(url, id, { name: 'x' })).errors?.[0]?.extensions?.['code']).toBe('NOT_RUNNING');
+  });
+
+  it('can be asked for by many at once: each holds, one after the other', async () => {
+    const { fixture, url } = await serve();
+    const id = await start(url, exec);
+    const bounds = Array.from({ length: 8 }, (_, i) => 1000 + i);
+    const timer = setInterval(() => fixture.kernel.emit(5), 5);
+    try {
+      await Promise.all(bounds.map(async (bound) => dataOf(await update(url, id, { where: upTo(bound) }))));
+    } finally {
+      clearInterval(timer);
+    }
+    const facts = await factsOf(url, id);
+    const held = [...(facts?.changes ?? []).slice(1).map(({ before }) => before.where), facts?.spec.where];
+    expect(held).toHaveLength(bounds.length);
+    expect(held).toEqual(expect.arrayContaining(bounds.map(upTo)));
+    const all = await numbers(url, id);
+    expect(all).toEqual(Array.from(all, (_, i) => i));
+  });
+
+  it('is kept by its store, whose reports say what was excluded when', async () => {
+    const { path: dataDirectory, remove } = await temporaryDirectory();
+    closing.push(remove);
+    const { fixture, url } = await serve({ dataDirectory });
+    const id = await start(url, { trackers: [{ exit: {} }], persist: {}, where: upTo(5) });
+    exits(fixture, 0);
+    dataOf(await update(url, id, { where: null, name: 'renamed' }));
+    exits(fixture, 10);
+    dataOf((await post(url, { query: `mutation { stopSession(id: "${id}") { id } }` })).json);
+    const live = await factsOf(url, id);
+    await fixture.services.manager.remove(id); // in memory alone
+    const stored = await factsOf(url, id);
+    expect(stored).toMatchObject({ name: 'renamed', changes: live?.changes, spec: live?.spec });
+    expect(await numbers(url, id)).toEqual([0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
+    const { json } = await post<{
+      session: {
+        report: { complete: boolean; restricted: readonly { restriction: string; reason: string; value: string }[] };
+      };
+    }>(url, {
+      query: `{ session(id: "${id}") { report { complete restricted { restriction reason value } } } }`,
+    });
+    const { complete, restricted } = dataOf(json).session.report;
+    const at = live?.changes[0]?.at;
+    expect(complete).toBe(false);
+    expect(restricted[0]).toMatchObject({
+      restriction: 'session.where',
+      reason: `events that do not match the session's filter are excluded, until ${at}`,
+      value: expect.stringContaining(`// until ${at}`) as string,
+    });
+  });
+});
