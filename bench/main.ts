@@ -3,6 +3,7 @@ import { compare } from './compare.js';
 import { Report } from './figure.js';
 import { fairness } from './fairness.js';
 import { floods } from './floods.js';
+import { graph } from './graph.js';
 import { history } from './history.js';
 import { idle } from './idle.js';
 import { memory } from './memory.js';
@@ -31,6 +32,7 @@ const benches: Readonly<Record<string, (report: Report, options: BenchOptions) =
   idle,
   memory,
   floods,
+  graph,
   pieces,
   start,
   trackers,

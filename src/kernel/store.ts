@@ -94,7 +94,7 @@ function runtimeFolder(): string | null {
   return login ? join(login, 'eunomia') : null;
 }
 
-/** Names the kernel that runs, and no other one: its build ID is in its notes. */
+/** Names the kernel that runs, and no other one: its build ID is in its notes (ld --build-id). */
 function kernelIdentity(): string | null {
   try {
     const notes = readFileSync('/sys/kernel/notes');

@@ -2,11 +2,12 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, readlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
 import { sharedServer, startServer, startSession, stopSession, type TestServer } from '../support/server.js';
 import { until } from '../support/until.js';
-import { start } from '../support/workload.js';
+import { scratch, start } from '../support/workload.js';
 
 const exec = promisify(execFile);
 
@@ -287,4 +288,36 @@ it('refuses lists of processes that are too long, or within lists too deep', asy
     /Process.children has up to [\d]+ values/,
   );
   expect(await refused('children(first: 30) { ancestors { pid executable } }')).toBe('accepted');
+});
+
+it('leads from events that come from a store to what the table knows, and to nothing else after a restart', async () => {
+  const flags = ['--engine', 'none', '--data-dir', join(scratch, 'history')];
+  const first = await startServer(flags);
+  await fed(first);
+  const id = await startSession(first, '{ name: "kept", trackers: [{ exec: {} }], persist: {} }');
+  await exec('sh', ['-c', '/bin/true stored; :']);
+  const QUERY = `query ($sessions: [ID!]) { history(sessions: $sessions, where: { exec: { args: { has: "stored" } } }) {
+    events(first: 10) { nodes { process { id pid args parent { pid comm args } ancestors { pid } } } } } }`;
+  interface Found {
+    readonly history: { readonly events: { readonly nodes: readonly { readonly process: Node }[] } };
+  }
+  const [child] = await until('it is stored', async () => {
+    const { history } = await first.query<Found>(QUERY, { sessions: [id] });
+    return history.events.nodes.length === 1 && history.events.nodes.map(({ process: one }) => one);
+  });
+  expect(child).toMatchObject({
+    args: ['/bin/true', 'stored'],
+    parent: { comm: 'sh', args: ['sh', '-c', '/bin/true stored; :'] },
+  });
+  expect(child?.ancestors?.map(({ pid }) => pid).slice(0, 2)).toEqual([child?.parent?.pid, process.pid]);
+  await stopSession(first, id);
+  await first.end('SIGTERM');
+
+  const second = await startServer(flags);
+  await fed(second);
+  const { history } = await second.query<Found>(QUERY, { sessions: [id] });
+  // It ended before the table began: its id is the same, and nothing else is known.
+  expect(history.events.nodes).toEqual([
+    { process: { id: child?.id, pid: child?.pid, args: null, parent: null, ancestors: null } },
+  ]);
 });
