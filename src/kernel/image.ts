@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { objectName } from '../base/paths.js';
 import { cString, readSections } from '../btf/elf.js';
 import { INSTRUCTION_BYTES, LOAD_IMMEDIATE, ObjectFunctions } from '../btf/functions.js';
+import { isOfCgroups } from './kernel-object.js';
 import { loadLibbpf, memory, type Pointer } from './libbpf.js';
 import { stampOf, type ObjectFile, type ReadObjectFile } from './object-file.js';
 import { kernelStore } from './store.js';
@@ -71,6 +72,10 @@ const PSEUDO_MAP_VALUE = 2;
 const PSEUDO_MAP_IDX = 5;
 const PSEUDO_MAP_IDX_VALUE = 6;
 const TYPE_TRACING = 26;
+const TYPE_PROG_ARRAY = 3;
+/** Maps that libbpf fills, from the object's file or from what it knows of the kernel: their content is in no image. */
+const isFilled = ({ name, type }: { readonly name: string; readonly type: number }): boolean =>
+  type === TYPE_PROG_ARRAY || name.endsWith('.kconfig');
 /** struct bpf_prog_info: attach_btf_obj_id, attach_btf_id (Linux 6.0, commit b79c9fc9551b). */
 const PROGRAM_INFO_BYTES = 232;
 const ATTACH_OBJECT_AT = 220;
@@ -81,19 +86,24 @@ const KERNEL_BTF = 1;
 const BTF_INFO_BYTES = 32;
 export const FUNCTION_INFO_BYTES = 8;
 
-/** Copies what is needed of a loaded object; null where that is not all to be had: on a kernel before Linux 6.0, for one. */
+/**
+ * Copies what is needed of a loaded object; null where that is not all to be had: on a kernel before Linux 6.0, for one, or of maps that
+ * libbpf fills.
+ */
 export function makeImage(source: ImageSource, known: ObjectImage | null): ObjectImage | null {
   const bpf = loadLibbpf();
   const { object, maps } = source;
   const { path, stamp, variables, bytes } = source.file;
   const license = readSections(bytes).find(({ name }) => name === 'license');
   const btf = readBtf(bpf.object_btf_fd(object));
-  if (!license || !btf) return null;
+  if (!license || !btf || maps.some(isFilled)) return null;
   const fds = new Map(maps.map(({ pointer }, i) => [bpf.map_fd(pointer), i]));
   const functions = new ObjectFunctions(bytes);
   const programs = new Map(known?.file.stamp === stamp ? known.programs : null);
   for (const [name, pointer] of source.programs) {
-    const program = programs.has(name) ? null : imageProgram(functions, name, pointer, fds);
+    const program = programs.has(name)
+      ? null
+      : imageProgram(functions, name, source.sections.get(name) ?? '', pointer, fds);
     if (program) programs.set(name, program);
   }
   return {
@@ -115,6 +125,7 @@ export function makeImage(source: ImageSource, known: ObjectImage | null): Objec
 function imageProgram(
   known: ObjectFunctions,
   name: string,
+  section: string,
   program: Pointer,
   maps: ReadonlyMap<number, number>,
 ): ImageProgram | null {
@@ -129,6 +140,8 @@ function imageProgram(
   const info = new DataView(new ArrayBuffer(PROGRAM_INFO_BYTES));
   if (bpf.info(bpf.program_fd(program), bytesOf(info), Uint32Array.of(PROGRAM_INFO_BYTES)) < 0) return null;
   const attachTo = info.getUint32(ATTACH_AT, true);
+  // Others are attached by what libbpf reads of their sections: a tracepoint's name, a function's place.
+  if (type !== TYPE_TRACING && !isOfCgroups(section)) return null;
   if (type === TYPE_TRACING && (attachTo === 0 || info.getUint32(ATTACH_OBJECT_AT, true) !== KERNEL_BTF)) return null;
   return {
     name,

@@ -208,6 +208,33 @@ describe('an object that is loaded from its image', () => {
     expect((await load(optional)).unloaded.refused).toMatchObject([{ program: 'on_exec' }]);
   });
 
+  it.each([
+    [
+      'constants of the kernel',
+      `extern int LINUX_KERNEL_VERSION __kconfig;
+      SEC("tp_btf/sched_process_exec") int BPF_PROG(on_exec, struct task_struct *task)
+      { return LINUX_KERNEL_VERSION ? count(1) : 0; }`,
+    ],
+    [
+      'jumps that the file names',
+      `SEC("raw_tp/sched_process_exec") int on_jump(void *ctx) { return count(1); }
+      struct { __uint(type, 3); __uint(max_entries, 1); __uint(key_size, 4); __array(values, int(void *)); } jumps
+      SEC(".maps") = { .values = { (void *)&on_jump } };
+      SEC("raw_tp/sched_process_fork") int on_fork(void *ctx) { bpf_tail_call(ctx, &jumps, 0); return 0; }`,
+    ],
+    ['a hook by its name', 'SEC("raw_tp/sched_process_exec") int on_exec(void *ctx) { return count(1); }'],
+  ])('is loaded from its file each time where it has %s', async (what, programsOfIt) => {
+    const [count] = ON_EXEC.split('SEC("tp_btf');
+    const object = await spec(`t_file${what.length}`, `${count}${programsOfIt}`);
+    for (const _ of [1, 2]) {
+      const loaded = await load(object);
+      await loaded.attach((program) => program !== 'on_jump');
+      await ended(start('/bin/true'));
+      expect(hits(loaded)).toBeGreaterThanOrEqual(1);
+      await drop(loaded);
+    }
+  });
+
   it('is loaded many times at once, also while there is no image yet', async () => {
     const object = await spec('t_many', ON_EXEC);
     const round = () => Promise.all(Array.from({ length: 8 }, () => load(object)));
