@@ -10,6 +10,7 @@
 #define SCM_RIGHTS 1
 #define EU_MESSAGES_MAX 1024
 #define EU_RIGHTS_MAX 253
+/* What one call can hold up its CPU for: a call may carry more, of empty control messages by the million. */
 #define EU_RIGHTS_STEPS (1 << 17)
 
 /* struct msghdr, of 64 and of 32 bits */
@@ -161,16 +162,19 @@ static long eu_rights_step(__u32 i, struct eu_rights_at *at)
 	return 0;
 }
 
-/* Calls on_right for each descriptor of the messages. */
-static __always_inline void eu_each_right(const struct eu_rights *rights)
+/*
+ * Calls on_right for each descriptor of the messages. False where the call carries more than EU_RIGHTS_STEPS allow for: not all were seen.
+ */
+static __always_inline bool eu_each_right(const struct eu_rights *rights)
 {
 	__u32 key = 0;
 	struct eu_rights_at at = { .rights = bpf_map_lookup_elem(&eu_rights_of_cpu, &key) };
 
 	if (!at.rights)
-		return;
+		return false;
 	*at.rights = *rights;
 	bpf_loop(EU_RIGHTS_STEPS, eu_rights_step, &at, 0);
+	return !at.rights->descriptors && !at.rights->left && !at.rights->messages;
 }
 
 #endif

@@ -180,8 +180,8 @@ static __always_inline void messages(const struct ipc_call *call, long ret, bool
 	if (rights.messages > EU_MESSAGES_MAX)
 		rights.messages = EU_MESSAGES_MAX;
 	rights.socket = unix_socket(eu_file(bpf_get_current_task_btf(), call->args[0]));
-	if (rights.socket)
-		eu_each_right(&rights);
+	if (rights.socket && !eu_each_right(&rights) && !at_enter && eu_wanted())
+		eu_count(true);
 }
 
 /* ---- Calls ---- */

@@ -184,6 +184,8 @@ export default defineTracker({
     'The peer of FD_SEND is that of the socket (SO_PEERCRED): of a socketpair the process that made it. Null for datagrams.',
     'Control data is read from the memory of the process when the call ends: another thread may have changed it by then. Descriptors ' +
       'that another thread has closed by then are CLOSED.',
+    'A call of sendmmsg or recvmmsg whose messages carry more than some 130,000 descriptors and control messages together: what follows ' +
+      'counts as one lost event.',
     'io_uring: with IORING_RECV_MULTISHOT the received descriptors are not reported; nor are descriptors that IORING_OP_MSG_RING passes ' +
       'to another ring.',
     'On arm64, calls of 32-bit programs.',

@@ -219,6 +219,16 @@ describe('the tracker ipc', () => {
     ]);
   });
 
+  it('says so where a call carries more than can be looked at', async () => {
+    const tracked = await startTracker('ipc', mine);
+    const { code, stdout } = await run(program, ['padded']);
+    expect([code, stdout]).toEqual([0, 'sent 20']);
+    const events = await tracked.stop();
+    expect(events.length).toBeGreaterThan(0);
+    expect(events.length).toBeLessThan(20);
+    expect(await tracked.stats()).toMatchObject({ produced: events.length + 1, received: events.length, lost: 1 });
+  });
+
   it('has the process that created a segment as the peer of another one that attaches it, and is of its sessions', async () => {
     const tracked = await startTracker('ipc', { where: `ipcOperation == "SHM_ATTACH"`, comms: ['ipcload'] });
     const { pid, stdout } = await run(program, ['attach', String(KEY + 2)]);

@@ -208,6 +208,29 @@ static int narrow(int key)
 	say("MSG_CONTROL", old(117, 14, id, IPC_RMID | 0x100, 0, 0));
 	return 0;
 }
+/* 20 messages, each of which carries one descriptor behind very many control messages that are none of the kernel's. */
+static void padded(void)
+{
+	enum { MESSAGES = 20, PADDING = 8000 };
+	static char control[PADDING * CMSG_SPACE(0) + CMSG_SPACE(sizeof(int))];
+	struct cmsghdr *c = (void *)control;
+	struct mmsghdr h[MESSAGES] = {};
+	int s[2];
+	for (int i = 0; i < PADDING; i++, c = (void *)c + CMSG_SPACE(0)) {
+		c->cmsg_len = CMSG_LEN(0);
+		c->cmsg_level = 12345;
+	}
+	c->cmsg_len = CMSG_LEN(sizeof(int));
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	for (int i = 0; i < MESSAGES; i++) {
+		h[i].msg_hdr.msg_iov = &vec[0];
+		h[i].msg_hdr.msg_iovlen = 1;
+		h[i].msg_hdr.msg_control = control;
+		h[i].msg_hdr.msg_controllen = sizeof(control);
+	}
+	if (!socketpair(AF_UNIX, SOCK_STREAM, 0, s)) printf("sent %d\\n", sendmmsg(s[1], h, MESSAGES, 0));
+}
 int main(int argc, char **argv)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -217,6 +240,7 @@ int main(int argc, char **argv)
 	else if (!strcmp(argv[1], "pass")) return pass(argv[2], argv[3]);
 	else if (!strcmp(argv[1], "attach")) return attach(atoi(argv[2]));
 	else if (!strcmp(argv[1], "bad")) return bad();
+	else if (!strcmp(argv[1], "padded")) padded();
 	else if (!strcmp(argv[1], "narrow")) return narrow(atoi(argv[2]));
 	else if (!strcmp(argv[1], "flood")) for (int i = atoi(argv[2]); i > 0; i--) msgget(0x7fffff01, 0);
 	return 0;
