@@ -60,7 +60,7 @@ function selectionOf(name: string): { readonly shared: string; readonly own: str
       .filter(({ args }) => args.length === 0)
       .map((field) => {
         const type = getNamedType(field.type);
-        return isObjectType(type) ? `${field.name} { ${textOf(Object.values(type.getFields()))} }` : field.name;
+        return isObjectType(type) ? `${field.name} { ${textOf(dataFields(type))} }` : field.name;
       })
       .join(' ');
   const event = assertObjectType(schema.getType(name));

@@ -149,3 +149,12 @@ it('says random filters in Flux that compiles', async () => {
     { numRuns: 500 },
   );
 });
+
+it.each(['-9223372036854775808', '-9223372036854775807', '9223372036854775807'])(
+  'says the integer %s in Flux that compiles',
+  async (ret) => {
+    const filter = parseInput({ syscall: { ret: { eq: ret } } }, fields, fields.trackers);
+    const tracker = catalog.need('syscall');
+    await expectValid(eventsText(BUCKET, { ...range, filter, tracker, places: null, backwards: false, limit: 10 }));
+  },
+);

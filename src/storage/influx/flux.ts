@@ -40,9 +40,17 @@ function testOf(target: Column, name: string, comparison: Parameters<Dialect['co
 }
 
 function literalOf({ kind }: Column, value: string | number | boolean): string | null {
-  if (kind === 'integer') return /^-?\d+$/.test(String(value)) && isInt64(String(value)) ? String(value) : null;
+  if (kind === 'integer') return integerOf(String(value));
   if (kind === 'boolean') return typeof value === 'boolean' ? String(value) : null;
   return fluxText(kind === 'tag' ? storedTag(String(value)) : storedText(String(value)));
+}
+
+const LEAST = String(-(2n ** 63n));
+
+/** Flux reads a sign and a number, which must not be beyond an int64 by itself. */
+function integerOf(text: string): string | null {
+  if (text === LEAST) return '(-9223372036854775807 - 1)';
+  return /^-?\d+$/.test(text) && isInt64(text) ? text : null;
 }
 
 function time(ns: bigint): string {
