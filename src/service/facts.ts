@@ -7,7 +7,9 @@ import { invalid } from '../base/errors.js';
 import type { ContainerFilter } from '../generated/schema.js';
 import type { Container } from '../inventory/container.js';
 import { compileSelector } from '../inventory/selector.js';
+import { Changing } from './changing.js';
 import { listInRange } from './check.js';
+import { ContainerFeed } from './container-feed.js';
 import type { EngineFacts, KernelFacts, Parts, TrackerStatus } from './parts.js';
 
 /** The server and its kernel, as the schema's `Server`. */
@@ -78,12 +80,18 @@ export interface TrackerView extends CatalogTracker {
 const MOST_FIELDS = 1000;
 /** Most readers that are kept. */
 const READERS = 64;
+/** How often is looked whether the server's health has changed. */
+const HEALTH_MS = 500;
 
 /** Facts: the server and its kernel, trackers, containers. */
 export class Facts {
   readonly #parts: Parts;
   /** By their fields: each event of a page asks. */
   readonly #readers = new Map<string, ValueReader>();
+  readonly #feeds = new Set<ContainerFeed>();
+  #end: () => void = () => {};
+  readonly #ended = new Promise<void>((resolve) => (this.#end = resolve));
+  #isEnding = false;
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -124,20 +132,44 @@ export class Facts {
 
   /** By name, and those without one last. Rejects with BAD_USER_INPUT. */
   async containers(_caller: Caller, where: ContainerFilter | null): Promise<Container[]> {
-    const states =
-      where?.states == null ? null : new Set<string>(listInRange('where.states', where.states, 8, '[RUNNING]'));
-    const matches =
-      where?.any == null
-        ? () => true
-        : compileSelector(listInRange('where.any', where.any, 100, '[{ name: "web-*" }]'));
+    const matches = matcherOf(where);
     const { registry } = this.#parts;
     await registry.refresh();
     return registry
       .list()
-      .filter(
-        (container) => (states ? states.has(container.state) : container.state !== 'REMOVED') && matches(container),
-      )
+      .filter((container) => (where?.states != null || container.state !== 'REMOVED') && matches(container))
       .sort((a, b) => compare(a.name ?? '\uFFFF', b.name ?? '\uFFFF') || compare(a.id, b.id));
+  }
+
+  /** Those that `containers` returns, and then each that comes, changes or goes. Rejects with BAD_USER_INPUT. */
+  async containerChanges(caller: Caller, where: ContainerFilter | null): Promise<ContainerFeed> {
+    const first = await this.containers(caller, where);
+    const feed = new ContainerFeed(this.#parts.registry, first, matcherOf(where), (closed) =>
+      this.#feeds.delete(closed),
+    );
+    this.#feeds.add(feed);
+    if (this.#isEnding) feed.end();
+    return feed;
+  }
+
+  /** The server whenever its health, or the state of an engine, has changed; at once first. */
+  serverChanges(caller: Caller): AsyncIterableIterator<ServerView> {
+    const view = this.server(caller);
+    const read = async () => ({ healthy: view.healthy, problem: view.problem, engines: view.engines });
+    const changes = new Changing({ read, ended: this.#ended, everyMs: HEALTH_MS });
+    const views: AsyncIterableIterator<ServerView> = {
+      next: () => changes.next().then(({ done }) => (done ? { done, value: undefined } : { done: false, value: view })),
+      return: () => changes.return().then(() => ({ done: true, value: undefined })),
+      [Symbol.asyncIterator]: () => views,
+    };
+    return views;
+  }
+
+  /** Ends what follows it. */
+  end(): void {
+    this.#isEnding = true;
+    for (const feed of this.#feeds) feed.end();
+    this.#end();
   }
 
   /** By name, id, or the beginning of an id. Rejects with BAD_USER_INPUT or AMBIGUOUS_CONTAINER. */
@@ -154,6 +186,15 @@ export class Facts {
     await registry.refresh();
     return registry.list().find((container) => container.id === id) ?? null;
   }
+}
+
+/** What a filter of containers takes; removed ones too, unless it names states. Throws BAD_USER_INPUT. */
+function matcherOf(where: ContainerFilter | null): (container: Container) => boolean {
+  const states =
+    where?.states == null ? null : new Set<string>(listInRange('where.states', where.states, 8, '[RUNNING]'));
+  const selects =
+    where?.any == null ? () => true : compileSelector(listInRange('where.any', where.any, 100, '[{ name: "web-*" }]'));
+  return (container) => (states?.has(container.state) ?? true) && selects(container);
 }
 
 function compare(a: string, b: string): number {

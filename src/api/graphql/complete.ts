@@ -4,6 +4,7 @@ import type { ProcessView, Gap } from '../../event/event.js';
 import type { BehaviourReport, ReportComparison } from '../../event/report.js';
 import type { Resolvers } from '../../generated/schema.js';
 import type { Alerts } from '../../service/alerts.js';
+import type { ContainerChange } from '../../service/container-feed.js';
 import type { Facts, ServerView, TrackerView } from '../../service/facts.js';
 import type { Histories, History } from '../../service/history.js';
 import type { AttachmentView, PluginView, ResultBatch, ResultView } from '../../service/plugins.js';
@@ -49,6 +50,7 @@ export interface ResolverSources {
   Alert: Alert;
   BehaviourReport: BehaviourReport;
   Container: Container;
+  ContainerChange: ContainerChange;
   ContainerSelection: Selection;
   ContainerEngine: Awaited<ReturnType<ServerView['engine']>>;
   EventBatch: Yield<DeliveryStream>;

@@ -37,7 +37,7 @@ import type {
   SubscribeRequest,
 } from './handle.js';
 import { changeViews, specView, type ChangeView, type SpecView } from './asked.js';
-import { Counts } from './counts.js';
+import { Changing } from '../changing.js';
 import { REACH_MS, recorderOf } from './recorded.js';
 import { heldOrigin, storedOrigin, type Origin } from './origin.js';
 
@@ -167,9 +167,9 @@ export class LiveSession implements SessionHandle {
     return this.#session.stats();
   }
 
-  followStats(every: number | null): Counts {
+  followStats(every: number | null): Changing<SessionStats> {
     const { everyMs } = paceOf({ every });
-    return new Counts({ read: () => this.stats(), ended: this.#session.done, everyMs });
+    return new Changing({ read: () => this.stats(), ended: this.#session.done, everyMs });
   }
 
   async page(request: PageRequest): Promise<Page> {

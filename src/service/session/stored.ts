@@ -24,7 +24,7 @@ import type { Parts } from '../parts.js';
 import { reportOfSession } from '../report.js';
 import type { FollowRequest, PageRequest, ReportRequest, SessionHandle, SubscribeRequest } from './handle.js';
 import { changeViews, specView, type ChangeView, type SpecView } from './asked.js';
-import { Counts } from './counts.js';
+import { Changing } from '../changing.js';
 import { storedOrigin, type Origin } from './origin.js';
 import { endOf, filterFor, filterInTurn, MAX_PAGE, paceOf, replayOf } from './request.js';
 
@@ -183,9 +183,9 @@ export class StoredSession implements SessionHandle {
     });
   }
 
-  followStats(every: number | null): Counts {
+  followStats(every: number | null): Changing<SessionStats> {
     const { everyMs } = paceOf({ every });
-    return new Counts({ read: () => this.stats(), ended: Promise.resolve(), everyMs });
+    return new Changing({ read: () => this.stats(), ended: Promise.resolve(), everyMs });
   }
 
   async page(request: PageRequest): Promise<Page> {

@@ -4,6 +4,7 @@ import type {
   QueryContainersArgs,
   QueryProcessArgs,
   QueryTrackersArgs,
+  SubscriptionContainerChangedArgs,
 } from '../../../generated/schema.js';
 import { errorCodes, errorTable, type ErrorEntry } from '../../../base/error-code.js';
 import type { ServerView, TrackerView } from '../../../service/facts.js';
@@ -39,6 +40,18 @@ export const serverResolvers = {
     process: typed<unknown, QueryProcessArgs>((_root, { pid, startTime }, { service, caller }) =>
       service.processes.process(caller, pid, startTime ?? null),
     ),
+  },
+  Subscription: {
+    containerChanged: {
+      subscribe: typed<unknown, SubscriptionContainerChangedArgs>((_root, { where }, { service, caller }) =>
+        service.facts.containerChanges(caller, where ?? null),
+      ),
+      resolve: (change) => change,
+    },
+    serverChanged: {
+      subscribe: typed((_root: unknown, _args, { service, caller }) => service.facts.serverChanges(caller)),
+      resolve: (server) => server,
+    },
   },
   Server: {
     engine: typed((server: ServerView) => server.engine()),

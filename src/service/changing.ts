@@ -1,21 +1,17 @@
-import type { SessionStats } from '../../session/spec.js';
-
-type Result = IteratorResult<SessionStats, undefined>;
-
-export interface CountsOptions {
-  readonly read: () => Promise<SessionStats>;
-  /** Resolves when they do not change any more. */
+export interface ChangingOptions<Value> {
+  readonly read: () => Promise<Value>;
+  /** Resolves when it does not change any more. */
   readonly ended: Promise<unknown>;
   /** Milliseconds between two results at least. */
   readonly everyMs: number;
 }
 
 /**
- * A session's counts: at once, whenever they have changed but at most every so often, and once more when it has ended. They are read when a
- * reader asks, so that one that is slow gets fewer.
+ * A value, such as a session's counts: at once, whenever it has changed but at most every so often, and once more when it changes no
+ * more. It is read when a reader asks, so that one that is slow gets fewer.
  */
-export class Counts implements AsyncIterableIterator<SessionStats> {
-  readonly #options: CountsOptions;
+export class Changing<Value> implements AsyncIterableIterator<Value> {
+  readonly #options: ChangingOptions<Value>;
   #told = '';
   #at = Number.NEGATIVE_INFINITY;
   #state: 'READING' | 'ENDED' | 'CLOSED' = 'READING';
@@ -23,7 +19,7 @@ export class Counts implements AsyncIterableIterator<SessionStats> {
   /** Calls of `next` are served one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(options: CountsOptions) {
+  constructor(options: ChangingOptions<Value>) {
     this.#options = options;
     const end = (): void => {
       if (this.#state === 'READING') this.#state = 'ENDED';
@@ -32,13 +28,13 @@ export class Counts implements AsyncIterableIterator<SessionStats> {
     options.ended.then(end, end);
   }
 
-  next(): Promise<Result> {
+  next(): Promise<IteratorResult<Value, undefined>> {
     const result = this.#turn.then(() => this.#next());
     this.#turn = result.catch(() => undefined);
     return result;
   }
 
-  async return(): Promise<Result> {
+  async return(): Promise<IteratorResult<Value, undefined>> {
     this.#state = 'CLOSED';
     this.#wake();
     return { done: true, value: undefined };
@@ -48,7 +44,7 @@ export class Counts implements AsyncIterableIterator<SessionStats> {
     return this;
   }
 
-  async #next(): Promise<Result> {
+  async #next(): Promise<IteratorResult<Value, undefined>> {
     for (;;) {
       if (this.#state === 'READING') await this.#pause(this.#at + this.#options.everyMs - Date.now());
       if (this.#state === 'CLOSED') return { done: true, value: undefined };
