@@ -116,10 +116,11 @@ __attribute__((noinline)) int report_descriptor(const struct eu_rights *rights, 
 		return 0;
 	sk = (void *)rights->socket;
 	file = eu_file(task, descriptor);
-	if (rights->use == USE_REMEMBER) {
+	/* Once more at the end: before, the message may have been in memory that was not there yet, and could not be read. */
+	if (rights->use == USE_REMEMBER || (rights->use == USE_SENT && rights->ret >= 0))
 		remember(rights, file);
+	if (rights->use == USE_REMEMBER)
 		return 0;
-	}
 	area = eu_scratch(ipc);
 	if (!area)
 		return 0;

@@ -229,6 +229,12 @@ describe('the tracker ipc', () => {
     expect(await tracked.stats()).toMatchObject({ produced: events.length + 1, received: events.length, lost: 1 });
   });
 
+  it('knows the sender of a message that was in no memory when the call began', async () => {
+    const { pid, lines, events } = await watched(['unread']);
+    expect(lines[0]).toBe('1 1');
+    expect(events).toMatchObject([{ ipcOperation: 'FD_SEND' }, { ipcOperation: 'FD_RECEIVE', peerPid: pid }]);
+  });
+
   it('has the process that created a segment as the peer of another one that attaches it, and is of its sessions', async () => {
     const tracked = await startTracker('ipc', { where: `ipcOperation == "SHM_ATTACH"`, comms: ['ipcload'] });
     const { pid, stdout } = await run(program, ['attach', String(KEY + 2)]);

@@ -231,6 +231,17 @@ static void padded(void)
 	}
 	if (!socketpair(AF_UNIX, SOCK_STREAM, 0, s)) printf("sent %d\\n", sendmmsg(s[1], h, MESSAGES, 0));
 }
+/* The message is where the process has never looked: its page comes when the kernel reads it. */
+static void unread(void)
+{
+	struct msghdr h = { .msg_iov = &vec[0], .msg_iovlen = 1, .msg_control = control[0] };
+	struct msghdr in = { .msg_iov = into, .msg_iovlen = 1, .msg_control = control[1], .msg_controllen = sizeof(control[1]) };
+	int s[2], file = memfd_create("message", 0);
+	put_fds(&h, (void *)control[0], &file, 1);
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, s) || write(file, &h, sizeof(h)) != sizeof(h)) return;
+	printf("%d ", (int)sendmsg(s[1], mmap(0, sizeof(h), PROT_READ, MAP_PRIVATE, file, 0), 0));
+	printf("%d\\n", (int)recvmsg(s[0], &in, 0));
+}
 int main(int argc, char **argv)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -241,6 +252,7 @@ int main(int argc, char **argv)
 	else if (!strcmp(argv[1], "attach")) return attach(atoi(argv[2]));
 	else if (!strcmp(argv[1], "bad")) return bad();
 	else if (!strcmp(argv[1], "padded")) padded();
+	else if (!strcmp(argv[1], "unread")) unread();
 	else if (!strcmp(argv[1], "narrow")) return narrow(atoi(argv[2]));
 	else if (!strcmp(argv[1], "flood")) for (int i = atoi(argv[2]); i > 0; i--) msgget(0x7fffff01, 0);
 	return 0;
