@@ -19,7 +19,8 @@ export default defineTracker({
     'Packets that are dropped before they reach the socket, or, where they are sent, after it: a queue, a firewall, a network card. ' +
       'What is sent again counts again. Headers below IP (Ethernet) and tunnels around the packet are not counted.',
     'The bytes of a process are those of its calls: what it maps and sends without a copy (MSG_ZEROCOPY) counts when it is sent; ' +
-      'TCP_ZEROCOPY_RECEIVE does not count. Peeks (MSG_PEEK) and error queues do not.',
+      'TCP_ZEROCOPY_RECEIVE and splice(2) from a socket of TCP, as proxies use it, do not count as received. Peeks (MSG_PEEK) and error ' +
+      'queues do not.',
     'The peer of an unconnected socket that receives without asking for the address (recv, or recvmsg without msg_name): ' +
       '`remoteAddress` is null there for what the process takes; the packets have it.',
     'Packets belong to the process that owns the socket, calls to the process that makes them: of a socket that several processes ' +
