@@ -1,4 +1,13 @@
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -45,6 +54,16 @@ describe('what is kept of the kernel', () => {
     await store.written;
     expect(store.read('one', 'a source')).toBe(19);
     expect(readdirSync(folder)).toEqual(['one']);
+  });
+
+  it('is written where a process was killed that wrote, and what that left is removed', async () => {
+    await kept(new KernelStore(folder, 'a kernel'));
+    for (const name of ['.one.17.0', '.two.18.1']) writeFileSync(join(folder, name), 'the beginning');
+    utimesSync(join(folder, '.one.17.0'), 1, 1);
+    const store = new KernelStore(folder, 'a kernel');
+    await kept(store);
+    expect(readdirSync(folder).sort()).toEqual(['.two.18.1', 'one']); // the other one may be being written
+    expect(store.read('one', 'a source')).toEqual(value);
   });
 
   it('is not there where it is damaged: a byte changed anywhere, or cut', async () => {

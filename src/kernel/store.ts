@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { constants, readFileSync } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
+import { readdir, rename, rm, stat } from 'node:fs/promises';
 import { arch, machine, release, version } from 'node:os';
 import { join } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
@@ -12,6 +12,8 @@ import { loadLibbpf } from './libbpf.js';
 const HASH_BYTES = 32;
 /** Another form of what is kept gets another number. */
 const FORM = 1;
+/** What is being written has a name with a dot before it; after this time its process has been killed meanwhile. */
+const ABANDONED_MS = 60_000;
 
 /**
  * What has been worked out of the running kernel with some effort, kept for later processes: in /run, which a boot empties. It is for this
@@ -21,6 +23,7 @@ const FORM = 1;
 export class KernelStore {
   readonly #folder: string;
   readonly #kernel: string;
+  #swept = false;
   #writing: Promise<void> = Promise.resolve();
 
   /** `kernel` tells it apart from all others. */
@@ -57,6 +60,8 @@ export class KernelStore {
     const made = join(this.#folder, `.${name}.${process.pid}.${threadId}`);
     try {
       privateDirectory(this.#folder);
+      if (!this.#swept) await this.#sweep();
+      this.#swept = true;
       const file = await openPrivate(made, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC);
       try {
         await file.writeFile(Buffer.concat([hash(rest), rest]));
@@ -66,6 +71,17 @@ export class KernelStore {
       await rename(made, join(this.#folder, name));
     } catch {
       await rm(made, { force: true }).catch(() => undefined);
+    }
+  }
+
+  /** Removes what processes that were killed have left. */
+  async #sweep(): Promise<void> {
+    for (const name of await readdir(this.#folder)) {
+      if (!name.startsWith('.')) continue;
+      const path = join(this.#folder, name);
+      const written = await stat(path).catch(() => null);
+      if (written && Date.now() - written.mtimeMs > ABANDONED_MS)
+        await rm(path, { force: true }).catch(() => undefined);
     }
   }
 
