@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { closeAll } from '../support/closing.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
+import { ipcSource } from '../support/ipc.js';
 import { unixSource } from '../support/unix.js';
 import { compileC, scratch } from '../support/workload.js';
 import { startServer, startSession, statsOf, stopSession } from '../support/server.js';
@@ -127,4 +128,74 @@ it('has the containers of both ends of a Unix domain socket, whatever each calls
       { ...names, unixOperation: 'ACCEPT', requestedPath: null, container: listener, peerContainerName: 'caller' },
     ]),
   );
+});
+
+interface Counted {
+  readonly tracker: string;
+  readonly process: { readonly comm: string };
+  readonly container: { readonly name: string | null } | null;
+  readonly [field: string]: unknown;
+}
+
+it('counts what containers send each other in both measures, how they are throttled, and what they pass', async () => {
+  const program = await compileC('ipcload', ipcSource, '-static', '-lrt');
+  const ADDRESS = '10.214.54.81';
+  const server = await startServer(['--engine', docker.socket]);
+  const names = ['drain', 'source', 'busy', 'sharer'];
+  const session = await startSession(
+    server,
+    `{ trackers: [{ flow: {} }, { cputhrottle: {} }, { ipc: { operations: [FD_SEND, FD_RECEIVE] } }],
+       target: { containers: [${names.map((name) => `{ name: "${name}" }`).join(', ')}], waitForContainers: true } }`,
+  );
+  // It reads from the connection itself: nc may end before it has read all.
+  const receive = 'nc -l -p 7000 -e sh -c "wc -c >/tmp/n"; cat /tmp/n';
+  const drain = docker.run('--name', 'drain', '--network', NETWORK, '--ip', ADDRESS, TEST_IMAGE, 'sh', '-c', receive);
+  const send = `until head -c 200000 /dev/zero | nc -w 5 ${ADDRESS} 7000; do sleep 0.05; done`;
+  await docker.run('--name', 'source', '--network', NETWORK, TEST_IMAGE, 'sh', '-c', send);
+  const came = Number((await drain).trim());
+  expect(came).toBe(200_000);
+  await docker.run(
+    '--name',
+    'busy',
+    '--cpus',
+    '0.1',
+    TEST_IMAGE,
+    'sh',
+    '-c',
+    'i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done',
+  );
+  const load = ['-v', `${dirname(program)}:/load:ro`];
+  await docker.run('--name', 'sharer', ...load, TEST_IMAGE, '/load/ipcload', 'pass', 'call', '/load/ipcload');
+  await stopSession(server, session);
+  const { lost, produced, received } = await statsOf(server, session);
+  expect([lost, produced]).toEqual([0, received]);
+  const page = await server.query<{ session: { events: { nodes: readonly Counted[] } } }>(
+    `query ($id: ID!) { session(id: $id) { events(last: 1000) { nodes { tracker process { comm } container { name }
+      ... on FlowEvent { protocol remoteAddress remotePort localPort processSentBytes processReceivedBytes wireSentBytes wireReceivedBytes }
+      ... on CputhrottleEvent { count throttledNs quotaNs periodNs }
+      ... on IpcEvent { ipcOperation path descriptorKind peerComm peerContainerName } } } } }`,
+    { id: session },
+  );
+  const of = (tracker: string, name: string) =>
+    page.session.events.nodes.filter((event) => event.tracker === tracker && event.container?.name === name);
+  const sum = (events: readonly Counted[], field: string) => events.reduce((n, event) => n + Number(event[field]), 0);
+
+  const sent = of('flow', 'source').filter((event) => event['remotePort'] === 7000);
+  const taken = of('flow', 'drain').filter((event) => event['localPort'] === 7000);
+  for (const event of sent)
+    expect(event).toMatchObject({ protocol: 'TCP', remoteAddress: ADDRESS, process: { comm: 'nc' } });
+  expect([sum(sent, 'processSentBytes'), sum(taken, 'processReceivedBytes')]).toEqual([200_000, came]);
+  expect(sum(sent, 'wireSentBytes')).toBeGreaterThan(200_000);
+  expect(sum(taken, 'wireReceivedBytes')).toBeGreaterThan(came);
+  expect(sum(sent, 'wireReceivedBytes')).toBeGreaterThan(100);
+
+  const throttled = of('cputhrottle', 'busy');
+  expect(sum(throttled, 'count')).toBeGreaterThan(0);
+  for (const event of throttled) expect(event).toMatchObject({ quotaNs: '10000000', periodNs: '100000000' });
+
+  const passed = { path: '/load/ipcload', descriptorKind: 'FILE', peerComm: 'ipcload', peerContainerName: 'sharer' };
+  expect(of('ipc', 'sharer').filter((event) => event['path'] === '/load/ipcload')).toMatchObject([
+    { ...passed, ipcOperation: 'FD_SEND' },
+    { ...passed, ipcOperation: 'FD_RECEIVE' },
+  ]);
 });
