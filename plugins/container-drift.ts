@@ -52,7 +52,7 @@ export default definePlugin({
       const { container } = event;
       if (!container || event.errno !== null) continue;
       if (event.tracker === 'open') {
-        if (!event.flags.some((flag) => ['O_WRONLY', 'O_RDWR', 'O_CREAT', 'O_TRUNC'].includes(flag))) continue;
+        if (!event.flags?.some((flag) => ['O_WRONLY', 'O_RDWR', 'O_CREAT', 'O_TRUNC'].includes(flag))) continue;
         const path = event.resolved ?? event.path;
         if (!path || /^\/(dev|proc|sys)\//.test(path)) continue;
         const key = `${container.id} ${path}`;

@@ -62,11 +62,14 @@ export default definePlugin({
   onBatch(events, context) {
     const { factor, minMs, warmUp, ignore, ignorePrograms } = context.options;
     for (const event of events) {
-      const { comm } = event.process;
-      if (event.durationNs === null || ignore.includes(event.name)) continue;
+      const {
+        name,
+        process: { comm },
+      } = event;
+      if (name === null || event.durationNs === null || ignore.includes(name)) continue;
       if (ignorePrograms.some((beginning) => comm.startsWith(beginning))) continue;
       const ns = Math.max(1, Number(event.durationNs));
-      const key = `${event.container?.id ?? ''} ${event.name}`;
+      const key = `${event.container?.id ?? ''} ${name}`;
       const known = usual.get(key) ?? { count: 0, mean: Math.log(ns), variance: 0 };
       if (known.count === 0 && usual.size >= MAX) continue;
       usual.set(key, known);
@@ -80,10 +83,10 @@ export default definePlugin({
         const ms = Math.round(ns / 1e4) / 100;
         const usualMs = Math.round(Math.exp(known.mean) / 1e4) / 100;
         const where = event.container?.name ?? event.container?.id ?? 'the host';
-        context.count('outliers', { call: event.name });
+        context.count('outliers', { call: name });
         context.observe('outlier_seconds', ns / 1e9);
         context.emit('outlier', {
-          call: event.name,
+          call: name,
           ms,
           usualMs,
           container: event.container?.name ?? null,
@@ -93,7 +96,7 @@ export default definePlugin({
         context.alert({
           severity: 'LOW',
           title: 'A slow system call',
-          message: `${event.name} of ${comm} in ${where} took ${ms} ms; it usually takes ${usualMs} ms`,
+          message: `${name} of ${comm} in ${where} took ${ms} ms; it usually takes ${usualMs} ms`,
           event,
           key: `${key} ${comm}`,
         });

@@ -16,6 +16,15 @@ const scalars = { Boolean: 'boolean', Int: 'number', UInt32: 'number', Float: 'n
 
 /** Which event it is: as `dataFields` of src/event/data-field.ts has it. */
 const IDENTITY = new Set(['id', 'cursor', 'session', 'values']);
+/** What is known of a process beside its events, as GRAPH there has it: src/plugins/value.test.ts compares. */
+const BESIDE = {
+  Process: new Set(
+    (
+      'id executable executableState executableDeleted args argsTruncated cwd cwdState cwdDeleted exitTime exitCode exitSignal user ' +
+      'container parent ancestors children events openFiles sockets'
+    ).split(' '),
+  ),
+};
 
 /** The TypeScript text of `PluginEvents`, by tracker. */
 export function pluginTypes(sdl) {
@@ -59,7 +68,10 @@ export function pluginTypes(sdl) {
   // A plugin reads single values, and labels, which it has by their names.
   const insideOf = (type) =>
     Object.values(type.getFields())
-      .filter(({ args, type: of }) => args.length === 0 && (isLeafType(getNamedType(of)) || isLabels(of)))
+      .filter(({ name, args, type: of }) => {
+        if (BESIDE[type.name]?.has(name) || args.length > 0) return false;
+        return isLeafType(getNamedType(of)) || isLabels(of);
+      })
       .map((field) =>
         isLabels(field.type)
           ? fieldOf(

@@ -110,7 +110,7 @@ function runtimeFolder(): string | null {
   return login ? join(login, 'eunomia') : null;
 }
 
-/** Names the kernel that runs, and no other one: its build ID is in its notes (ld --build-id). */
+/** Names the kernel that runs, and no other one: its build ID is in its notes. */
 function kernelIdentity(): string | null {
   try {
     const notes = readFileSync('/sys/kernel/notes');

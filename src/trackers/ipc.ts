@@ -177,7 +177,7 @@ export default defineTracker({
       'reports, as shm_unlink(3) is a UNLINK of fsop; memfd_create(2) is an operation of privilege, as pidfd_getfd(2) is, which takes a ' +
       'descriptor without a message.',
     'Semaphores of sem_open(3) and sem_init(3): they are memory, and calls of futex(2) where somebody waits.',
-    'mq_getsetattr(2), and reading, polling or inheriting a queue by its descriptor.',
+    'What is done with a message queue by its descriptor: mq_getsetattr(2), reading, polling, inheriting.',
     'Segments that are detached when a process ends or executes a program, and what the kernel removes with an IPC namespace.',
     'The peer of FD_RECEIVE is the last process that was seen sending this file to this socket. It is null for messages that were sent ' +
       'before the session, and may be another one where several processes send the same file to one socket.',
