@@ -18,6 +18,7 @@ class Scene implements FeedKernel {
   processes: readonly Values[] = [];
   lists = 0;
   closed = 0;
+  whileListing: () => void = () => undefined;
   #steps: Uint8Array[] = [];
   #lost = 0;
   #take: ChunkReceiver = () => undefined;
@@ -31,7 +32,7 @@ class Scene implements FeedKernel {
       setDelay: () => undefined,
       hurry: () => undefined,
       counters: async () => ({ produced: [], lost: [], skippedRuns: 0, ringPeakBytes: 0 }),
-      read: async () => this.#read(),
+      read: async () => this.read(),
       close: async () => {
         this.closed++;
         return { produced: [], lost: [], skippedRuns: 0, ringPeakBytes: 0 };
@@ -41,7 +42,9 @@ class Scene implements FeedKernel {
 
   snapshot: FeedKernel['snapshot'] = async () => {
     this.lists++;
-    const { data, offsets } = packed(this.processes.map((values) => recordOf(listed, { state: 2, ...values })));
+    const { processes } = this;
+    this.whileListing();
+    const { data, offsets } = packed(processes.map((values) => recordOf(listed, { state: 2, ...values })));
     const clock = { seconds: 0, nanoseconds: 0 };
     return { data: new Uint8Array(data), offsets, clock, from: 1e9, to: 1e9, complete: true };
   };
@@ -54,7 +57,7 @@ class Scene implements FeedKernel {
     this.#lost += count;
   }
 
-  #read(): void {
+  read(): void {
     const { data, offsets } = packed(this.#steps.splice(0));
     const chunk: Chunk = {
       data: new Uint8Array(data),
@@ -125,6 +128,25 @@ it('lists all processes anew after a loss, before who reads is answered', async 
   expect([kernel.lists, feed.lost, feed.lists]).toEqual([2, 2, 2]);
   expect(kernel.table.find(SHELL, 5)?.exit).toEqual({ atNs: null, code: null });
   expect(kernel.table.find(CHILD, 8)).toMatchObject({ exit: null, parent: { pid: INIT } });
+  await feed.close();
+});
+
+it('lists again after a loss that came while it listed', async () => {
+  const { kernel, feed } = await scene();
+  kernel.step(FORK, { pid: SHELL, startBootNs: 5, bootNs: 5, ppid: INIT, parentStartNs: 0 });
+  kernel.processes = [...kernel.processes, { pid: SHELL, startBootNs: 5, ppid: INIT }];
+  kernel.lose(1);
+  kernel.whileListing = () => {
+    kernel.whileListing = () => undefined;
+    // Listed, it ends, and the record of that is lost.
+    kernel.processes = kernel.processes.filter(({ pid }) => pid !== SHELL);
+    kernel.lose(1);
+    kernel.read();
+  };
+  await feed.read();
+  await feed.read();
+  expect(kernel.table.find(SHELL, 5)?.exit).toEqual({ atNs: null, code: null });
+  expect([feed.lost, feed.lists]).toEqual([2, 3]);
   await feed.close();
 });
 

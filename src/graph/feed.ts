@@ -43,6 +43,8 @@ export class ProcessFeed {
   #lists = 0;
   #mending: Promise<void> | null = null;
   #mendAt = 0;
+  /** Records were lost since the last list was begun. */
+  #missed = false;
   #closed = false;
   /** All that happened before this, in ns since boot, is in the table. */
   #knownToNs = 0;
@@ -143,7 +145,16 @@ export class ProcessFeed {
     }
     if (lost === 0) return;
     this.#lost += lost;
-    this.#mending ??= this.#mend().finally(() => (this.#mending = null));
+    this.#missed = true;
+    this.#mendSoon();
+  }
+
+  #mendSoon(): void {
+    this.#mending ??= this.#mend().finally(() => {
+      this.#mending = null;
+      // The list may have passed by then what was lost while it was made.
+      if (this.#missed && !this.#closed) this.#mendSoon();
+    });
   }
 
   async #mend(): Promise<void> {
@@ -151,6 +162,7 @@ export class ProcessFeed {
     if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait).unref());
     if (this.#closed) return;
     this.#mendAt = performance.now() + MEND_MS;
+    this.#missed = false;
     try {
       await this.#list();
       this.#log.warn({ lost: this.#lost }, 'the table of processes missed some, and has listed all again');

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { outermost, parsePressure, resourcesOf } from './resources.js';
+import { ownCgroup, parsePressure, resourcesOf } from './resources.js';
 
 /** Files as the kernel writes them. */
 const reading = (files: Readonly<Record<string, string>>) => async (directory: string, file: string) =>
@@ -108,7 +108,16 @@ it('is null where the kernel tells nothing', async () => {
 });
 
 it('takes the cgroup that is named after the container, not one inside it', () => {
-  expect(outermost('/system.slice/docker-abc.scope/init.scope', 'abc')).toBe('/system.slice/docker-abc.scope');
-  expect(outermost('/docker/abc', 'abc')).toBe('/docker/abc');
-  expect(outermost('/lxc/web/deep', 'lxc:web')).toBe('/lxc/web/deep');
+  const id = 'ab'.repeat(32);
+  expect(ownCgroup(`/system.slice/docker-${id}.scope/init.scope`, id)).toBe(`/system.slice/docker-${id}.scope`);
+  expect(ownCgroup(`/docker/${id}`, id)).toBe(`/docker/${id}`);
+  expect(ownCgroup('/lxc.payload.web/init.scope', 'lxc:web')).toBe('/lxc.payload.web');
+  expect(ownCgroup('/machine.slice/machine-web.scope/payload/init.scope', 'nspawn:web')).toBe(
+    '/machine.slice/machine-web.scope',
+  );
+});
+
+it('takes no cgroup of the host for that of a container', () => {
+  expect(ownCgroup('/', 'lxc:web')).toBeNull();
+  expect(ownCgroup('/user.slice/session-1.scope', 'pidns:7-abcdef01')).toBeNull();
 });

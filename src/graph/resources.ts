@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { cgroupDirectory } from '../inventory/cgroup.js';
+import { cgroupClaims, cgroupDirectory } from '../inventory/cgroup.js';
 import { readProcessCgroups } from '../inventory/process-cgroup.js';
 import { startTicks } from '../inventory/process.js';
 import { findCgroupMount, findLegacyMounts } from '../linux/cgroup-mount.js';
@@ -78,9 +78,9 @@ const NO_LIMIT = 1n << 62n;
 const TICK_NS = 10_000_000n;
 
 /**
- * What the container of a process uses now, by the process's cgroup, or by the one around it that has the container's id in its name.
- * Null when the process has gone, or `startedAs` (ticks of /proc) is not its start. Files of cgroups are made up by the kernel when they
- * are read.
+ * What the container of a process uses now, by the cgroup of each hierarchy that is the container's: the process may be in one within it,
+ * and in a hierarchy where it is in one of the host, that tells of others too. Null when there is none, when the process has gone, or
+ * `startedAs` (ticks of /proc) is not its start. Files of cgroups are made up by the kernel when they are read.
  */
 export async function readResources(pid: number, startedAs: string, containerId: string): Promise<Resources | null> {
   if (startTicks(pid) !== startedAs) return null;
@@ -91,23 +91,21 @@ export async function readResources(pid: number, startedAs: string, containerId:
   const legacy = new Map<string, string>();
   let unified: string | null = null;
   for (const place of cgroups) {
+    const own = ownCgroup(place.path, containerId);
+    if (own === null) continue;
     if (place.unified) {
-      if (mount) unified = cgroupDirectory(mount, outermost(place.path, containerId));
+      if (mount) unified = cgroupDirectory(mount, own);
       continue;
     }
     const at = legacyMounts.get(place.controllers);
-    if (at)
-      for (const name of place.controllers.split(','))
-        legacy.set(name, cgroupDirectory(at, outermost(place.path, containerId)));
+    if (at) for (const name of place.controllers.split(',')) legacy.set(name, cgroupDirectory(at, own));
   }
-  return resourcesOf({ unified, legacy });
+  return unified === null && legacy.size === 0 ? null : resourcesOf({ unified, legacy });
 }
 
-/** A container may have cgroups of its own within its cgroup, and its first process be in one of them. Pure. */
-export function outermost(path: string, containerId: string): string {
-  const parts = path.split('/');
-  const own = parts.findIndex((part) => part.includes(containerId));
-  return own < 0 ? path : parts.slice(0, own + 1).join('/');
+/** The cgroup of a container, which is the one of a process in it or around that; null where it is in a cgroup of the host. Pure. */
+export function ownCgroup(path: string, containerId: string): string | null {
+  return cgroupClaims(path).find((claim) => claim.containerId === containerId)?.path ?? null;
 }
 
 /** Of a cgroup by its directories. */

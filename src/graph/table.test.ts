@@ -194,4 +194,38 @@ describe('a table of processes', () => {
     expect(made.find(10, 100)?.generations.length).toBe(8);
     expect(made.find(10, 100)?.at(0).image?.executable).toBe('/bin/92');
   });
+
+  it('stays within its bytes also where all are alive and execute one program after the other', () => {
+    const limit = 1 << 20;
+    const made = table(limit);
+    for (let pid = 2; pid <= 300; pid++) made.forked(told(pid, pid));
+    for (let exec = 1; exec <= 8; exec++)
+      for (let pid = 2; pid <= 300; pid++) {
+        const args = Array.from({ length: 500 }, (_, i) => `${i} of ${pid}`);
+        made.executed(told(pid, pid, { atNs: exec * MS, comm: `exec${exec}` }), image('/bin/many', args));
+      }
+    const { bytes, processes, refused } = made.stats;
+    expect(bytes).toBeLessThanOrEqual(limit);
+    expect([processes, refused > 0]).toEqual([300, true]);
+    // What it is called is known, though what it executes is not.
+    expect(made.find(300, 300)?.at(9 * MS)).toMatchObject({ comm: 'exec8', image: null });
+  });
+
+  it('tells children that run from those that have ended, as they come, end and are forgotten', () => {
+    const made = table();
+    const init = made.find(1, 1);
+    const pids = (run: boolean) => init?.childrenThat(run).map(({ pid }) => pid);
+    expect([pids(true), pids(false)]).toEqual([[], []]);
+    for (const pid of [10, 11, 12]) made.forked(told(pid, pid));
+    expect([pids(true), pids(false)]).toEqual([[10, 11, 12], []]);
+    made.exited(told(11, 11, { atNs: MS }), 0);
+    expect([pids(true), pids(false)]).toEqual([[10, 12], [11]]);
+    const small = table(3_000);
+    const [first, second] = [20, 21];
+    small.forked(told(first, first));
+    small.exited(told(first, first), 0);
+    expect(small.find(1, 1)?.childrenThat(false)).toHaveLength(1);
+    for (let pid = second; small.find(first, first); pid++) small.forked(told(pid, pid));
+    expect(small.find(1, 1)?.childrenThat(false)).toHaveLength(0);
+  });
 });

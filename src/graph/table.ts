@@ -1,3 +1,5 @@
+import { Line } from '../base/line.js';
+
 /** The program that a process runs. Processes that were forked and have not executed another one share their parent's. */
 export interface Image {
   /** Null for threads of the kernel, and where it is not known. */
@@ -62,11 +64,25 @@ export class KnownProcess {
   /** The one that had its pid before. */
   previous: KnownProcess | null = null;
   readonly generations: Generation[] = [];
+  /** Of the children, those that run, and those that have ended; null when that was not asked for since they changed. */
+  #running: readonly KnownProcess[] | null = null;
+  #ended: readonly KnownProcess[] | null = null;
 
   constructor({ pid, startNs, ppid }: Told) {
     this.pid = pid;
     this.startNs = startNs;
     this.ppid = ppid;
+  }
+
+  /** Oldest first. An operation may ask for them once for each event, and a shell may have had ten thousands. */
+  childrenThat(run: boolean): readonly KnownProcess[] {
+    if (run) return (this.#running ??= [...(this.children ?? [])].filter(({ exit }) => !exit));
+    return (this.#ended ??= [...(this.children ?? [])].filter(({ exit }) => exit));
+  }
+
+  /** Called when a child has come, gone or ended. */
+  childrenChanged(): void {
+    this.#running = this.#ended = null;
   }
 
   /** What it was at a time: since its last exec before that, or at first. */
@@ -115,9 +131,9 @@ export class ProcessTable {
   readonly #limit: number;
   readonly #byPid = new Map<number, KnownProcess>();
   /** Ended, and without children that are known, in the order in which they became so. */
-  readonly #leaves = new Set<KnownProcess>();
+  readonly #leaves = new Line<KnownProcess>();
   /** Ended, with such children. */
-  readonly #forebears = new Set<KnownProcess>();
+  readonly #forebears = new Line<KnownProcess>();
   /** How many generations have an image. */
   readonly #uses = new Map<Image, number>();
   #bytes = 0;
@@ -170,6 +186,7 @@ export class ProcessTable {
     if (last && last.sinceNs >= told.atNs) return; // added just now
     this.#push(known, { ...traitsOf(told), sinceNs: told.atNs, image });
     this.#makeRoom();
+    this.#slim(known);
   }
 
   renamed(told: Told): void {
@@ -228,6 +245,7 @@ export class ProcessTable {
     const parent = parentStartNs === null ? null : this.find(ppid, parentStartNs, TICK_NS);
     if (!parent || parent.startNs > process.startNs) return;
     process.parent = parent;
+    parent.childrenChanged();
     (parent.children ??= new Set()).add(process);
     if (this.#leaves.delete(parent)) this.#forebears.add(parent);
   }
@@ -258,24 +276,35 @@ export class ProcessTable {
   #end(process: KnownProcess, exit: Exit): void {
     if (process.exit && exit.atNs === null) return;
     process.exit = exit;
+    process.parent?.childrenChanged();
     if (process.children?.size) this.#forebears.add(process);
     else this.#leaves.add(process);
   }
 
   #makeRoom(): void {
     while (this.#bytes > this.#limit) {
-      const [oldest] = this.#leaves.size > 0 ? this.#leaves : this.#forebears;
+      const oldest = this.#leaves.take() ?? this.#forebears.take();
       if (!oldest) return;
       this.#forget(oldest);
     }
   }
 
+  /** Of one that is alive, where nobody is left to forget: what it was before goes, and then what it executes. */
+  #slim(process: KnownProcess): void {
+    const { generations } = process;
+    while (this.#bytes > this.#limit && generations.length > 1) this.#drop(generations.shift());
+    const [last] = generations;
+    if (this.#bytes <= this.#limit || !last?.image) return;
+    this.#drop(generations.pop());
+    this.#push(process, { ...last, image: null });
+    this.#refused++;
+  }
+
   #forget(process: KnownProcess): void {
-    this.#leaves.delete(process);
-    this.#forebears.delete(process);
     for (const child of process.children ?? []) child.parent = null;
     const { parent } = process;
     parent?.children?.delete(process);
+    parent?.childrenChanged();
     if (parent && !parent.children?.size && this.#forebears.delete(parent)) this.#leaves.add(parent);
     this.#unlink(process);
     for (const generation of process.generations) this.#drop(generation);

@@ -134,11 +134,11 @@ export class Processes {
     const most = inRange('first', first, 1, MOST_CHILDREN);
     if (!found) return null;
     const { known, sighting } = found;
+    const from = { ...sighting, atNs: Number.POSITIVE_INFINITY };
     const children: ProcessView[] = [];
-    for (const child of known.children ?? []) {
+    for (const child of running === null ? (known.children ?? []) : known.childrenThat(running)) {
       if (children.length === most) break;
-      if (running === null || running === !child.exit)
-        children.push(new ProcessOfTable(child, { ...sighting, atNs: Number.POSITIVE_INFINITY }));
+      children.push(new ProcessOfTable(child, from));
     }
     return children;
   }
