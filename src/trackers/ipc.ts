@@ -180,10 +180,12 @@ export default defineTracker({
     'What is done with a message queue by its descriptor: mq_getsetattr(2), reading, polling, inheriting.',
     'Segments that are detached when a process ends or executes a program, and what the kernel removes with an IPC namespace.',
     'The peer of FD_RECEIVE is the last process that was seen sending this file to this socket. It is null for messages that were sent ' +
-      'before the session, and may be another one where several processes send the same file to one socket.',
+      'before the session, and may be another one where several processes send the same file to one socket, or try to: a send that ' +
+      'fails counts too.',
     'The peer of FD_SEND is that of the socket (SO_PEERCRED): of a socketpair the process that made it. Null for datagrams.',
-    'Control data is read from the memory of the process when the call ends: another thread may have changed it by then. Descriptors ' +
-      'that another thread has closed by then are CLOSED.',
+    'Control data is read from the memory of the process when the call ends. Another thread may have changed it by then, and so may the ' +
+      'call itself, of a program that lets it write its control data over its own msghdr. Descriptors that another thread has closed by ' +
+      'then are CLOSED.',
     'A call of sendmmsg or recvmmsg whose messages carry more than some 130,000 descriptors and control messages together: what follows ' +
       'counts as one lost event.',
     'io_uring: with IORING_RECV_MULTISHOT the received descriptors are not reported; nor are descriptors that IORING_OP_MSG_RING passes ' +
