@@ -1,7 +1,8 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, readlink, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
@@ -260,6 +261,36 @@ it('is told in a subscription as soon as the event is, whatever was read first',
     expect(one.args).toEqual(['/bin/true', `quick-${index}`]);
     expect(one.parent?.args).toEqual(['sh', '-c', `/bin/true quick-${index}; :`]);
     expect(one.ancestors?.map(({ pid }) => pid)).toEqual([one.parent?.pid, process.pid]);
+  }
+});
+
+it('is told of stored events in a subscription as in a query, after a restart too', async () => {
+  const data = await mkdtemp(join(tmpdir(), 'eunomia-graph-'));
+  try {
+    const args = ['--engine', 'none', '--data-dir', data];
+    const first = await startServer(args);
+    const session = await startSession(first, '{ trackers: [{ exec: {} }], persist: { store: EMBEDDED } }');
+    const child = start('sleep', ['600']);
+    await until('its exec is seen', async () =>
+      (await eventsOf(first, session, '{ exec: { args: { has: "600" } } }')).some(({ pid }) => pid === child.pid),
+    );
+    await stopSession(first, session);
+    await first.end('SIGTERM');
+    const server = await startServer(args);
+    await fed(server);
+    const stream = server.subscribe<{ events: { events: readonly { process: Node }[] } }>(
+      `subscription ($id: ID!) { events(session: $id, replay: 1000) { events {
+        process { ${KNOWN} parent { ${KNOWN} } ancestors(first: 2) { ${KNOWN} } } } } }`,
+      { id: session },
+    );
+    const seen: Node[] = [];
+    for await (const { events } of stream) seen.push(...events.events.map(({ process: one }) => one));
+    const found = seen.find(({ pid }) => pid === child.pid);
+    expect(found).toMatchObject({ exitTime: null, parent: { pid: process.pid } });
+    expect(found?.ancestors?.map(({ pid }) => pid)).toEqual([process.pid, process.ppid]);
+    child.kill();
+  } finally {
+    await rm(data, { recursive: true });
   }
 });
 

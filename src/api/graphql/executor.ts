@@ -13,6 +13,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Caller } from '../../access/caller.js';
 import { EunomiaError } from '../../base/errors.js';
 import { executeHot, executeSlow, readsEvents, readsGraph, type Execution } from './compile.js';
+import { Delivery } from '../../record/delivery.js';
 import type { Service } from '../../service/service.js';
 import type { RequestContext } from './context.js';
 import { Documents } from './documents.js';
@@ -179,7 +180,10 @@ export class Executor {
     const payloads = source[Symbol.asyncIterator]();
     const stream = new ResponseStream(context.readsGraph ? inParts(payloads) : payloads, {
       map: async (payload) => {
-        if (context.readsGraph) await this.#service.processes.ready();
+        if (context.readsGraph) {
+          await this.#service.processes.ready();
+          if (payload instanceof Delivery) this.#service.processes.sight(payload.events);
+        }
         return (
           (encoder && (await inTurns(encoder.encode(payload), undefined, turns, 'FLOW'))) ??
           maskResult(await execute(prepared, payload), log)
