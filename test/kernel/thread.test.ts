@@ -82,6 +82,28 @@ describe('the kernel thread', () => {
     await source.close();
   });
 
+  it('hands over what waits, or else the next event, to somebody who begins to read', async () => {
+    const kernel = thread();
+    await workloadPath();
+    let received = 0;
+    const source = await kernel.load({ ...spec('open'), delayMs: 600_000 }, ({ offsets }) => {
+      received += offsets.length;
+    });
+    await work('burst', '/no/first', 1, 1);
+    await until('the first', () => received > 0);
+    for (let i = 0; i < 3; i++) {
+      const had = received;
+      await work('burst', '/no/waiting', 5, 1);
+      source.hurry();
+      await until('those that wait', () => received >= had + 5);
+    }
+    const had = received;
+    source.hurry();
+    await work('burst', '/no/next', 5, 1);
+    await until('the next', () => received > had);
+    await source.close();
+  });
+
   it('reads a ring that fills before its events have waited so long: nothing is lost', async () => {
     const kernel = thread();
     await workloadPath();
