@@ -1,10 +1,12 @@
 #!/usr/bin/env node
+import { keepCompiled } from './base/compiled.js';
 import { packageVersion } from './base/paths.js';
 import { openOutput } from './cli/output.js';
 import { runProgram } from './cli/program.js';
 import { stopping } from './cli/stopping.js';
 import { visibleLines } from './base/visible.js';
 
+keepCompiled();
 const { signal: stopped, receive } = stopping((code) => process.exit(code));
 // What is written, by DuckDB too, holds command lines of other users: it is for the owner alone.
 process.umask(0o077);

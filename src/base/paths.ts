@@ -43,6 +43,17 @@ export function objectName(path: string): string | null {
   return name === undefined || name.startsWith('..') ? null : name;
 }
 
+/**
+ * What a boot, or the end of a login, empties: systemd's folder for a service (RuntimeDirectory=), /run's for root, that of the login for
+ * others. Null where there is none.
+ */
+export function runtimeFolder(): string | null {
+  const { RUNTIME_DIRECTORY: service, XDG_RUNTIME_DIR: login } = process.env;
+  if (service) return service.split(':')[0] ?? null;
+  if (process.getuid?.() === 0) return '/run/eunomia';
+  return login ? join(login, 'eunomia') : null;
+}
+
 /** As package.json has it. */
 export function packageVersion(): string {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };

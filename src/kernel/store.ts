@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { deserialize, serialize } from 'node:v8';
 import { threadId } from 'node:worker_threads';
 import { openPrivate, privateDirectory, readTrusted } from '../base/file.js';
+import { runtimeFolder } from '../base/paths.js';
 import { loadLibbpf } from './libbpf.js';
 
 /** What is in a file's first bytes: the hash of the rest, and of what it was made for. */
@@ -100,14 +101,6 @@ export function openKernelStore(): KernelStore | null {
   const folder = runtimeFolder();
   const kernel = kernelIdentity();
   return folder !== null && kernel !== null ? new KernelStore(join(folder, 'kernel'), kernel) : null;
-}
-
-/** systemd's for a service (RuntimeDirectory=), /run's for root, that of the user's login for others. */
-function runtimeFolder(): string | null {
-  const { RUNTIME_DIRECTORY: service, XDG_RUNTIME_DIR: login } = process.env;
-  if (service) return service.split(':')[0] ?? null;
-  if (process.getuid?.() === 0) return '/run/eunomia';
-  return login ? join(login, 'eunomia') : null;
 }
 
 /** Names the kernel that runs, and no other one: its build ID is in its notes. */
