@@ -1,12 +1,14 @@
 import koffi from 'koffi';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { objectName } from '../base/paths.js';
 import { cString, readSections } from '../btf/elf.js';
 import { INSTRUCTION_BYTES, LOAD_IMMEDIATE, ObjectFunctions } from '../btf/functions.js';
+import { relocatedTypes } from '../btf/relocated.js';
 import { isOfCgroups } from './kernel-object.js';
 import { loadLibbpf, memory, type Pointer } from './libbpf.js';
 import { stampOf, type ObjectFile, type ReadObjectFile } from './object-file.js';
 import { kernelStore } from './store.js';
+import { kernelLacks } from './tracepoints.js';
 
 /**
  * What libbpf has made of an object for the running kernel: its programs linked, and their accesses to the kernel's structs
@@ -15,6 +17,11 @@ import { kernelStore } from './store.js';
  */
 export interface ObjectImage {
   readonly file: ObjectFile;
+  /**
+   * The kernel's modules, where the object looks for types that the kernel itself has not: one that is loaded later may have them. Null for
+   * an object that finds all of them in the kernel.
+   */
+  readonly modules: string | null;
   /** All its programs, in their order, with their sections. */
   readonly sections: ReadonlyMap<string, string>;
   readonly license: string;
@@ -93,7 +100,7 @@ export const FUNCTION_INFO_BYTES = 8;
 export function makeImage(source: ImageSource, known: ObjectImage | null): ObjectImage | null {
   const bpf = loadLibbpf();
   const { object, maps } = source;
-  const { path, stamp, variables, bytes } = source.file;
+  const { path, stamp, variables, bytes, types } = source.file;
   const license = readSections(bytes).find(({ name }) => name === 'license');
   const btf = readBtf(bpf.object_btf_fd(object));
   if (!license || !btf || maps.some(isFilled)) return null;
@@ -108,6 +115,7 @@ export function makeImage(source: ImageSource, known: ObjectImage | null): Objec
   }
   return {
     file: { path, stamp, variables },
+    modules: kernelLacks(relocatedTypes(bytes, types)).length ? kernelModules() : null,
     sections: new Map(source.sections),
     license: cString(bytes, license.offset),
     btf,
@@ -195,7 +203,7 @@ const images = new Map<string, ObjectImage>();
 /** What libbpf made of the object at this path; null before it has, and where the file is another one now. */
 export function imageOf(path: string): ObjectImage | null {
   const image = images.get(path);
-  if (image && image.file.stamp === stampOf(path)) return image;
+  if (image && image.file.stamp === stampOf(path) && isOfModules(image)) return image;
   images.delete(path);
   const kept = storedImage(path);
   if (kept) images.set(path, kept);
@@ -216,7 +224,16 @@ function storedImage(path: string): ObjectImage | null {
   if (!store || name === null) return null;
   const stamp = stampOf(path);
   const image = store.read(name, readFileSync(path)) as ObjectImage | null; // its hash says that it was written here
-  return image && { ...image, file: { path, stamp, variables: image.file.variables } };
+  return image && isOfModules(image) ? { ...image, file: { path, stamp, variables: image.file.variables } } : null;
+}
+
+function isOfModules({ modules }: ObjectImage): boolean {
+  return modules === null || modules === kernelModules();
+}
+
+/** Those that tell their types. */
+function kernelModules(): string {
+  return readdirSync('/sys/kernel/btf').sort().join();
 }
 
 /** Only images of our own objects are kept: there are so many and no more. */

@@ -20,13 +20,15 @@ export interface ObjectFile {
 
 export interface ReadObjectFile extends ObjectFile {
   readonly bytes: Uint8Array;
+  readonly types: BpfFile['types'];
 }
 
 /** Throws BAD_OBJECT where it is no BPF object. */
 export function readObjectFile(path: string): ReadObjectFile {
   const stamp = stampOf(path); // before it is read: what replaces the file meanwhile has another one
   const bytes = readFileSync(path);
-  return { path, stamp, bytes, variables: parseBpfFile(bytes, path).variables };
+  const { types, variables } = parseBpfFile(bytes, path);
+  return { path, stamp, bytes, types, variables };
 }
 
 export function stampOf(path: string): string {

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { parseTracepoints } from './tracepoints.js';
+import { parseTracepoints, parseTypeNames } from './tracepoints.js';
 import { loadTrackers } from '../catalog/load.js';
 
 const BTF = '/sys/kernel/btf/vmlinux';
@@ -12,6 +12,13 @@ describe.skipIf(!existsSync(BTF))('the tracepoints of the running kernel', () =>
     expect(found.get('inet_sock_set_state')).toBe(3);
     expect(found.has('no_such_tracepoint')).toBe(false);
     expect(found.size).toBeGreaterThan(100);
+  });
+});
+
+describe.skipIf(!existsSync(BTF))('the types of the running kernel', () => {
+  it('are told from names of other things, and from what is not there', () => {
+    const names = new Set(['task_struct', 'pid_t', 'vfs_read', 'no_such_type', 'nsproxy']);
+    expect(parseTypeNames(readFileSync(BTF), names)).toEqual(new Set(['task_struct', 'pid_t', 'nsproxy']));
   });
 });
 

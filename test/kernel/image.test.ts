@@ -311,6 +311,20 @@ describe('an image that is kept for later processes', () => {
     expect((await inNewProcess()).from).toBe('ImageObject');
   });
 
+  it('is made anew where it depends on modules, and others are loaded now', async () => {
+    await drop((await inNewProcess()).object);
+    const { KernelStore } = await import('../../src/kernel/store.js');
+    const store = new KernelStore(kept, 'this one');
+    const object = await readFile(spec.path ?? '');
+    const image = store.read('trackers-exit', object) as ObjectImage;
+    store.write('trackers-exit', object, { ...image, modules: 'vmlinux,no_such_module' });
+    await store.written;
+    const second = await inNewProcess();
+    expect(second.from).toBe('BpfObject');
+    await drop(second.object);
+    expect((await inNewProcess()).from).toBe('ImageObject');
+  });
+
   it('is made anew where this kernel refuses it', async () => {
     const first = await inNewProcess();
     await drop(first.object);
