@@ -147,7 +147,7 @@ struct {
  */
 static __always_inline __u64 eu_block_charged(struct request *rq)
 {
-	struct bio *bio = rq->bio;
+	struct bio *bio = eu_far(rq)->bio;
 	struct cgroup *cgroup;
 
 	if (!bpf_core_field_exists(struct bio, bi_blkg))

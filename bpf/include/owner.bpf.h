@@ -87,7 +87,7 @@ static __always_inline struct net *eu_net_of_sock(struct sock *sk)
  */
 static __always_inline void eu_inhabit(const struct eu_header *h, struct task_struct *task)
 {
-	__u64 cookie = BPF_CORE_READ((struct nsproxy___net *)task->nsproxy, net_ns, net_cookie);
+	__u64 cookie = BPF_CORE_READ((struct nsproxy___net *)eu_far(task)->nsproxy, net_ns, net_cookie);
 	bool contained = eu_far(task)->thread_pid->level;
 	struct eu_inhabitant *known, inhabitant = {};
 

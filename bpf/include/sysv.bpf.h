@@ -56,7 +56,7 @@ struct eu_sysv {
 
 static __always_inline struct ipc_namespace *eu_ipc_ns(void)
 {
-	return BPF_CORE_READ((struct nsproxy___ipc *)bpf_get_current_task_btf()->nsproxy, ipc_ns);
+	return BPF_CORE_READ((struct nsproxy___ipc *)eu_far(bpf_get_current_task_btf())->nsproxy, ipc_ns);
 }
 
 /* include/linux/ipc_namespace.h, ipc/util.h: an id has the object's index in its lower 15 bits, or, booted with ipcmni_extend, 24 */

@@ -144,7 +144,7 @@ int BPF_PROG(cap_checked, const struct cred *cred, struct user_namespace *needed
 		return 0;
 	if (!eu_syscall_wanted(task))
 		return 0;
-	own = BPF_CORE_READ((struct cred___spaces *)task->cred, user_ns, level);
+	own = BPF_CORE_READ((struct cred___spaces *)eu_far(task)->cred, user_ns, level);
 	compat = nr != NO_CALL && eu_task_is_32bit(task);
 	/* Levels are at most 32 (include/linux/user_namespace.h), numbers of calls below 1024. */
 	what = (capability & 63) | !ret << 6 | (level & 63) << 7 | (own & 63) << 13 | compat << 19;

@@ -52,7 +52,7 @@ int BPF_PROG(oom_victim, struct task_struct *victim)
 	__u32 size = sizeof(*event);
 	__s32 adj;
 
-	adj = BPF_CORE_READ((struct signal_struct___oom *)victim->signal, oom_score_adj);
+	adj = BPF_CORE_READ((struct signal_struct___oom *)eu_far(victim)->signal, oom_score_adj);
 	if (eu_where && (!eu_passes(oom_score_adj, adj) || !eu_passes(trigger_pid, triggered ? current->tgid : 0)))
 		return 0;
 	if (!eu_wanted_either(victim, triggered ? current : victim))
