@@ -91,6 +91,17 @@ it('there is a tracker for each field of TrackerInput, and none besides', () => 
   expect(enriched.sort()).toEqual(['bootNs', 'cgroupId', 'container', 'process', 'time', 'tracker']);
 });
 
+it('fields of one name take the same names in all events: a filter for several trackers holds for fewer, too', () => {
+  const firsts = new Map<string, { readonly of: string | null; readonly where: string }>();
+  for (const { name, names, fields } of catalog.trackers)
+    for (const { path } of fields) {
+      const here = { of: names[path]?.of ?? null, where: `${name}.${path}` };
+      const first = firsts.get(path) ?? here;
+      firsts.set(path, first);
+      expect({ ...here, of: first.of }).toEqual(here);
+    }
+});
+
 it('one query can ask all trackers for all fields, and gets them', () => {
   const selection = (of: GraphQLOutputType): string => {
     const named = getNamedType(of);

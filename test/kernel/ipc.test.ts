@@ -67,12 +67,12 @@ describe('the tracker ipc', () => {
       { pid, ...segment, flags: ['IPC_CREAT', 'IPC_EXCL'], mode: 0o640, peerPid: pid, peerComm: 'ipcload' },
     ]);
     expect(at('SHM_ATTACH')).toMatchObject([
-      { ...segment, flags: ['SHM_RDONLY'], peerPid: pid, mode: null, command: null, durationNs: null },
+      { ...segment, flags: ['SHM_RDONLY'], peerPid: pid, mode: null, controlCommand: null, durationNs: null },
       { ipcId: id, key: null, sizeBytes: null, errno: 'EINVAL', peerPid: null },
     ]);
     expect(at('SHM_CONTROL')).toMatchObject([
-      { ...segment, command: 'IPC_STAT' },
-      { ...segment, command: 'IPC_RMID' },
+      { ...segment, controlCommand: 'IPC_STAT' },
+      { ...segment, controlCommand: 'IPC_RMID' },
     ]);
     expect(at('SHM_DETACH')).toMatchObject([segment, { ipcId: null, key: null, sizeBytes: null, errno: 'EINVAL' }]);
 
@@ -83,14 +83,14 @@ describe('the tracker ipc', () => {
       { ...queue, sizeBytes: '5', messageType: '7', flags: ['MSG_NOERROR'] },
       { ...queue, sizeBytes: null, messageType: null, flags: ['IPC_NOWAIT'], errno: 'ENOMSG' },
     ]);
-    expect(at('MSG_CONTROL')).toMatchObject([{ ...queue, command: 'IPC_RMID' }]);
+    expect(at('MSG_CONTROL')).toMatchObject([{ ...queue, controlCommand: 'IPC_RMID' }]);
 
     const set = { key: KEY, ipcId: Number(lines.find((line) => line.startsWith('SEM_GET'))?.split(' ')[1]) };
     expect(at('SEM_GET')).toMatchObject([{ ...set, semaphores: 3, semaphore: null, flags: ['IPC_CREAT'] }]);
     expect(at('SEM_CONTROL')).toMatchObject([
-      { ...set, semaphores: 3, command: 'SETVAL', semaphore: 1, semaphoreValue: 9 },
-      { ...set, semaphores: 3, command: 'GETVAL', semaphore: 1, semaphoreValue: 9 },
-      { ...set, semaphores: 3, command: 'IPC_RMID', semaphore: null, semaphoreValue: null },
+      { ...set, semaphores: 3, controlCommand: 'SETVAL', semaphore: 1, semaphoreValue: 9 },
+      { ...set, semaphores: 3, controlCommand: 'GETVAL', semaphore: 1, semaphoreValue: 9 },
+      { ...set, semaphores: 3, controlCommand: 'IPC_RMID', semaphore: null, semaphoreValue: null },
     ]);
     expect(at('SEM_OPERATE')).toMatchObject([
       { ...set, semaphores: 3, semaphoreOperations: ['2: +5', '2: -1 SEM_UNDO', '0: 0 IPC_NOWAIT'] },
@@ -262,7 +262,7 @@ describe('the tracker ipc', () => {
       { ipcOperation: 'MSG_GET', key: KEY + 4 },
       { ipcOperation: 'MSG_SEND', sizeBytes: '3', messageType: '5' },
       { ipcOperation: 'MSG_RECEIVE', sizeBytes: '3', messageType: '5' },
-      { ipcOperation: 'MSG_CONTROL', command: 'IPC_RMID' },
+      { ipcOperation: 'MSG_CONTROL', controlCommand: 'IPC_RMID' },
     ]);
   });
 
