@@ -282,6 +282,12 @@ function labelsOf(labels: InputMaybe<readonly LabelInput[]> | undefined): readon
     });
   return labels.map(({ name, value }, index) => {
     textInRange(`input.labels[${index}].name`, name, 100);
+    const first = labels.findIndex((label) => label.name === name);
+    if (first < index)
+      throw invalid(
+        `input.labels[${index}].name`,
+        `is "${name}", as input.labels[${first}].name is; give each label once`,
+      );
     if (value.length > 1000)
       throw invalid(`input.labels[${index}].value`, `has ${value.length} characters; at most 1000 are allowed`, {
         max: 1000,

@@ -256,6 +256,17 @@ describe('over HTTP', () => {
     [{ trackers: [{ exec: {} }], name: 'x'.repeat(101) }, 'input.name: has 101 characters; at most 100 are allowed'],
     [{ trackers: [{ exec: {} }], labels: [{ name: '', value: '' }] }, 'input.labels[0].name: is empty'],
     [
+      {
+        trackers: [{ exec: {} }],
+        labels: [
+          { name: 'a', value: '1' },
+          { name: 'b', value: '' },
+          { name: 'a', value: '2' },
+        ],
+      },
+      'input.labels[2].name: is "a", as input.labels[0].name is; give each label once',
+    ],
+    [
       { trackers: [{ exec: {} }], target: { pids: [0] } },
       'input.target.pids[0]: 0 is out of range; give 1 to 4,194,304',
     ],

@@ -45,7 +45,7 @@ it('one query goes from a DNS event to its process, its ancestors, its container
       session: { events: { nodes: readonly { name: string; process: Step & { ancestors: readonly Step[] } }[] } };
     }>(
       `query ($id: ID!) { session(id: $id) { events(first: 1, where: { dns: { name: { eq: "eunomia.test" } } }) { nodes {
-        ... on DnsEvent { name process { pid comm ancestors { pid comm container {
+        ... on DnsEvent { name process { pid comm ancestors(first: 64) { pid comm container {
           name
           listeningPorts { protocol port socket { process { comm } } }
           events(session: $id, last: 2, where: { exec: {} }) { nodes { ... on ExecEvent { args process { parent { comm } } } } }

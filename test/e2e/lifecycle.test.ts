@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
-import { heldIds, heldPrograms, released } from '../support/bpf.js';
+import { heldIds, released, sessionPrograms } from '../support/bpf.js';
 import { sharedServer, startServer, startSession, statsOf, stopSession, type TestServer } from '../support/server.js';
 import { run, work } from '../support/workload.js';
 import { until } from '../support/until.js';
@@ -117,7 +117,7 @@ describe('a session', () => {
     const { pid } = await work('exit', 4);
     await until('it has stopped', async () => (await stateOf(server, id))?.state === 'STOPPED');
     expect(await stateOf(server, id)).toEqual({ state: 'STOPPED', stopReason: 'DURATION' });
-    expect(heldPrograms(server.pid)).toEqual(['cgroup_made']);
+    expect(sessionPrograms(server.pid)).toEqual([]);
     const { session } = await server.query<{ session: { events: { nodes: object[] } } }>(
       'query ($id: ID!) { session(id: $id) { events { nodes { process { pid } ... on ExitEvent { exitCode } } } } }',
       { id },

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { heldPrograms } from '../support/bpf.js';
+import { heldPrograms, sessionPrograms } from '../support/bpf.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { sharedServer, startSession, stopSession, STATS, type Stats, type TestServer } from '../support/server.js';
 import { run, workloadPath } from '../support/workload.js';
@@ -214,7 +214,7 @@ describe('the main job: one request while a container starts', () => {
     await expect(
       startSession(server, '{ trackers: [{ exec: {} }], target: { containers: [{ name: "nobody" }] } }'),
     ).rejects.toThrow('UNKNOWN_CONTAINER');
-    expect(heldPrograms(server.pid)).toEqual(['cgroup_made']);
+    expect(sessionPrograms(server.pid)).toEqual([]);
     await startSession(
       server,
       '{ trackers: [{ exec: {} }], target: { containers: [{ name: "nobody" }], waitForContainers: true } }',

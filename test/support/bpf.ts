@@ -91,3 +91,8 @@ export function programName(id: number): string | null {
 export function heldPrograms(pid: number | 'self' = 'self'): string[] {
   return [...heldIds(pid).programs].map((id) => programName(id) ?? '').sort();
 }
+
+/** Those that sessions have loaded: a server holds others for the cgroups of containers and for the table of processes. */
+export function sessionPrograms(pid: number | 'self' = 'self'): string[] {
+  return heldPrograms(pid).filter((name) => !/^(?:cgroup_made|lineage_|snap_)/.test(name));
+}
