@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { heldPrograms, sessionPrograms } from '../support/bpf.js';
+import { sessionPrograms } from '../support/bpf.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { sharedServer, startSession, stopSession, STATS, type Stats, type TestServer } from '../support/server.js';
 import { run, workloadPath } from '../support/workload.js';
@@ -142,14 +142,14 @@ describe('the main job: one request while a container starts', () => {
 
   it('stops at a number of events, and then nothing of it is in the kernel', async () => {
     const server = await sharedServer(['--engine', docker.socket]);
-    const before = heldPrograms(server.pid);
+    const before = sessionPrograms(server.pid);
     const answer = server.query<Traced>(TRACE, { target: { pids: [process.pid] }, for: '60s', limit: 3 });
     await running(server, answer);
     for (let i = 0; i < 6; i++) await run('/bin/true', [String(i)]);
     const { trace } = await answer;
     expect(trace).toMatchObject({ state: 'STOPPED', stopReason: 'LIMIT' });
     expect(trace.events.nodes.map((event) => event.args)).toEqual([0, 1, 2].map((i) => ['/bin/true', String(i)]));
-    expect(heldPrograms(server.pid)).toEqual(before);
+    expect(sessionPrograms(server.pid)).toEqual(before);
   });
 
   it('captures just what the request selects', async () => {
