@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { copyFile, cp, mkdir, readFile, rm, symlink } from 'node:fs/promises';
+import { copyFile, cp, mkdir, readFile, realpath, rm, symlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { parse } from 'yaml';
@@ -45,7 +45,8 @@ export async function makeBase(docker: TestDocker): Promise<string> {
   });
   const local = join(folder, 'usr/local');
   await copyFile(process.execPath, join(local, 'bin/node'));
-  const npm = join((await exec('npm', ['root', '-g'])).stdout.trim(), 'npm');
+  // Not below `npm root -g`: that is beside the Node that runs, which may have come without npm.
+  const npm = dirname(dirname(await realpath((await exec('which', ['npm'])).stdout.trim())));
   await mkdir(join(local, 'lib/node_modules'), { recursive: true });
   await cp(npm, join(local, 'lib/node_modules/npm'), { recursive: true });
   await symlink('../lib/node_modules/npm/bin/npm-cli.js', join(local, 'bin/npm'));
