@@ -20,8 +20,8 @@ const IDENTITY = new Set(['id', 'cursor', 'session', 'values']);
 const BESIDE = {
   Process: new Set(
     (
-      'id executable executableState executableDeleted args argsTruncated cwd cwdState cwdDeleted exitTime exitCode exitSignal user ' +
-      'container parent ancestors children events openFiles sockets'
+      'identity executable executableState executableDeleted args argsTruncated cwd cwdState cwdDeleted exitTime exitCode ' +
+      'exitSignal user container parent ancestors children events openFiles sockets'
     ).split(' '),
   ),
 };

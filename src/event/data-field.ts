@@ -6,7 +6,7 @@ const IDENTITY: ReadonlySet<string> = new Set(['id', 'cursor', 'session', 'value
 /** Fields that lead from an object of an event to others, or that are known of it beside the event: no event has them. */
 const GRAPH: Readonly<Record<string, ReadonlySet<string>>> = {
   Process: new Set([
-    'id',
+    'identity',
     'executable',
     'executableState',
     'executableDeleted',

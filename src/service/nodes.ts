@@ -6,7 +6,6 @@ import type { TraceEvent } from '../event/event.js';
 import type { Alerts } from './alerts.js';
 import type { Facts } from './facts.js';
 import type { Histories } from './history.js';
-import type { Processes } from './processes.js';
 import type { Plugins } from './plugins.js';
 import type { Sessions } from './sessions.js';
 
@@ -33,7 +32,6 @@ interface Finders {
   readonly plugins: Plugins;
   readonly histories: Histories;
   readonly alerts: Alerts;
-  readonly processes: Processes;
 }
 
 /** All that has an id, by it. Ids of sessions, alerts and containers are their own; those of others begin with their kind. */
@@ -52,7 +50,6 @@ export class Nodes {
       return event && { type: Reflect.get(event, '__typename') as string, object: event };
     }
     if (id.startsWith('plugin:')) return named('Plugin', plugins.byId(caller, id));
-    if (id.startsWith('process:')) return named('Process', await this.#finders.processes.byId(caller, id));
     if (id.startsWith('store:')) {
       const stores = await histories.stores(caller);
       return named('StoreStatus', stores.find((store) => store.id === id) ?? null);

@@ -76,23 +76,13 @@ export class Processes {
   }
 
   /** A promise where /proc told of the process, whose starts are not exact. */
-  idOf(caller: Caller, process: ProcessView): string | Promise<string> {
+  identityOf(caller: Caller, process: ProcessView): string | Promise<string> {
     const { processes } = this.#parts;
     const sighting = sightingOf(process);
-    if (!processes || !sighting) return `process:${process.pid}:${process.startTime}`;
-    const idOf = (startNs: number): string => `process:${processes.boot}:${process.pid}:${startNs}`;
-    if (sighting.toleranceNs === 0) return idOf(sighting.startNs);
-    return Promise.resolve(this.find(caller, process)).then((found) => idOf((found?.known ?? sighting).startNs));
-  }
-
-  /** The process of an id that `idOf` made; null where it is not known, or not any more. */
-  async byId(_caller: Caller, id: string): Promise<ProcessView | null> {
-    const { processes } = this.#parts;
-    const [, boot, pid, startNs] = /^process:([0-9a-f]{8}):(\d{1,10}):(\d{1,17})$/.exec(id) ?? [];
-    if (!processes || boot !== processes.boot) return null;
-    await processes.ready();
-    const known = processes.find({ pid: Number(pid), startNs: Number(startNs), toleranceNs: 0 });
-    return known && new ProcessOfTable(known, this.#now());
+    if (!processes || !sighting) return `${process.pid}:${process.startTime}`;
+    const started = (startNs: number): string => `${processes.boot}:${process.pid}:${startNs}`;
+    if (sighting.toleranceNs === 0) return started(sighting.startNs);
+    return Promise.resolve(this.find(caller, process)).then((found) => started((found?.known ?? sighting).startNs));
   }
 
   /**

@@ -14,7 +14,7 @@ const exec = promisify(execFile);
 
 /** A process as the queries here select it. */
 interface Known {
-  readonly id: string;
+  readonly identity: string;
   readonly pid: number;
   readonly comm: string;
   readonly startTime: string;
@@ -31,7 +31,7 @@ interface Node extends Known {
   readonly ancestors: readonly Known[] | null;
 }
 
-const KNOWN = 'id pid comm startTime executable args cwd user exitTime exitCode exitSignal';
+const KNOWN = 'identity pid comm startTime executable args cwd user exitTime exitCode exitSignal';
 
 async function fed(server: TestServer): Promise<void> {
   await until('the table of processes is fed', async () => {
@@ -132,17 +132,15 @@ it('tells two processes apart that had the same pid, and their children', async 
   expect(before?.args).toEqual(['sh', ...shell('first')]);
   expect(again?.args).toEqual(['sh', ...shell('second')]);
   expect(before?.pid).toBe(pid);
-  expect(before?.id).not.toBe(again?.id);
+  expect(before?.identity).not.toBe(again?.identity);
   expect(Date.parse(before?.startTime ?? '')).toBeLessThan(Date.parse(again?.startTime ?? ''));
-  // Each by its id, and by its pid and start.
+  // Each by its pid and start.
   for (const one of [before, again]) {
-    const found = await server.query<{ node: Known; process: Known }>(
-      `query ($id: ID!, $pid: Int!, $at: DateTime) { node(id: $id) { ... on Process { ${KNOWN} } }
-        process(pid: $pid, startTime: $at) { ${KNOWN} } }`,
-      { id: one?.id, pid, at: one?.startTime },
+    const found = await server.query<{ process: Known }>(
+      `query ($pid: Int!, $at: DateTime) { process(pid: $pid, startTime: $at) { ${KNOWN} } }`,
+      { pid, at: one?.startTime },
     );
-    expect(found.node).toMatchObject({ id: one?.id, args: one?.args, exitCode: 7 });
-    expect(found.process).toMatchObject({ id: one?.id, args: one?.args, exitCode: 7 });
+    expect(found.process).toMatchObject({ identity: one?.identity, args: one?.args, exitCode: 7 });
   }
 });
 
@@ -160,7 +158,7 @@ it('has the program of an event’s time, not that of now, and a rename of a pro
     return all.length === 3 && all;
   });
   expect(found.map(({ args }) => args?.[0])).toEqual(['sh', 'env', 'sh']);
-  expect(new Set(found.map(({ id }) => id)).size).toBe(1);
+  expect(new Set(found.map(({ identity }) => identity)).size).toBe(1);
   const now = await until('it is renamed', async () => {
     const read = await server.query<{ process: { comm: string; args: string[]; parent: { pid: number } } }>(
       `{ process(pid: ${pid}) { comm args parent { pid } } }`,
@@ -328,7 +326,7 @@ it('leads from events that come from a store to what the table knows, and to not
   const id = await startSession(first, '{ name: "kept", trackers: [{ exec: {} }], persist: {} }');
   await exec('sh', ['-c', '/bin/true stored; :']);
   const QUERY = `query ($sessions: [ID!]) { history(sessions: $sessions, where: { exec: { args: { has: "stored" } } }) {
-    events(first: 10) { nodes { process { id pid args parent { pid comm args } ancestors { pid } } } } } }`;
+    events(first: 10) { nodes { process { identity pid args parent { pid comm args } ancestors { pid } } } } } }`;
   interface Found {
     readonly history: { readonly events: { readonly nodes: readonly { readonly process: Node }[] } };
   }
@@ -347,8 +345,8 @@ it('leads from events that come from a store to what the table knows, and to not
   const second = await startServer(flags);
   await fed(second);
   const { history } = await second.query<Found>(QUERY, { sessions: [id] });
-  // It ended before the table began: its id is the same, and nothing else is known.
+  // It ended before the table began: its identity is the same, and nothing else is known.
   expect(history.events.nodes).toEqual([
-    { process: { id: child?.id, pid: child?.pid, args: null, parent: null, ancestors: null } },
+    { process: { identity: child?.identity, pid: child?.pid, args: null, parent: null, ancestors: null } },
   ]);
 });

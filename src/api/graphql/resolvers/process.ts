@@ -63,7 +63,9 @@ async function eventsOf(
 /** Where a process leads to. */
 export const processResolvers = {
   Process: {
-    id: typed((process: ProcessView, _args, { service, caller }) => service.processes.idOf(caller, process)),
+    identity: typed((process: ProcessView, _args, { service, caller }) =>
+      service.processes.identityOf(caller, process),
+    ),
     executable: ofImage('executable'),
     executableState: ofImage('executableState'),
     executableDeleted: ofImage('executableDeleted'),
