@@ -5,8 +5,10 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import {
   getNamedType,
+  getNullableType,
   isEnumType,
   isInterfaceType,
+  isLeafType,
   isListType,
   isNonNullType,
   isObjectType,
@@ -17,6 +19,7 @@ import {
 } from 'graphql';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { contractSchema } from '../../src/api/graphql/schema.js';
+import { isOfGraph } from '../../src/event/data-field.js';
 import { startServer, startSession, stopSession, type TestServer } from '../support/server.js';
 
 /** Every field of the schema that needs no argument, over real data: each value is what its type says. */
@@ -61,13 +64,26 @@ function selectionOf(type: GraphQLNamedType, only: string, above: readonly strin
     // Sessions, and pages of other things, are asked for by themselves.
     if (inner.name === 'Session') return [`${field.name} { __typename id }`];
     if (composite && above.length > 0 && inner.name.endsWith('Connection')) return [];
+    const few = isListType(getNullableType(field.type)) && field.args.some(({ name }) => name === 'first');
+    const name = few ? `${field.name}(first: 2)` : field.name;
+    // Where it leads from one object to others is followed by one step.
+    if (composite && isOfGraph(type.name, field.name))
+      return above.some((one) => one === 'Process' || one === 'Container') ? [] : [`${name} ${leavesOf(inner)}`];
     const below = selectionOf(inner, only, [...above, type.name]);
-    return composite ? (below ? [`${field.name} ${below}`] : []) : [field.name];
+    return composite ? (below ? [`${name} ${below}`] : []) : [name];
   });
   const fragment = isInterfaceType(type)
     ? ` ... on ${only} ${selectionOf(schema.getType(only) ?? type, only, [...above, type.name])}`
     : '';
   return fields.length ? `{ __typename ${fields.join(' ')}${fragment} }` : '';
+}
+
+function leavesOf(type: GraphQLNamedType): string {
+  if (!isObjectType(type)) throw new Error(`${type.name} is no object`);
+  const leaves = Object.values(type.getFields()).filter(
+    (field) => isLeafType(getNamedType(field.type)) && !field.args.some(isRequiredArgument),
+  );
+  return `{ __typename ${leaves.map(({ name }) => name).join(' ')} }`;
 }
 
 let checked = new Map<string, number>();
