@@ -13,6 +13,7 @@ export default defineTracker({
       'cgroups are out of memory at the same time, or a limit is lowered below what is in use, it may be another one, or none.',
     "The victim's memory is what the kernel's log reports: counts that lag behind by up to 32 pages, or twice the number " +
       'of CPUs if that is more, for each CPU.',
+    'With a target of pids, a victim that has ended before the kernel marks it: it is sent SIGKILL first, and may run on another CPU.',
     'Allocations that fail without a victim, and processes killed by daemons in user space (systemd-oomd, earlyoom), ' +
       'which send ordinary signals: see the tracker signal.',
   ],

@@ -136,19 +136,25 @@ describe('the tracker oomkill', () => {
   });
 
   it('tells the victim from the process whose allocation failed', async () => {
-    const victim = await hungry(1000, 12);
-    const other = await hungry(0, 2);
-    const byVictim = await startTracker('oomkill', { pids: [victim.pid] });
-    const byTrigger = await startTracker('oomkill', { pids: [other.pid] });
-    const byStranger = await startTracker('oomkill', { pids: [1], descendants: false });
-    other.eat();
-    expect((await victim.ended).signal).toBe('SIGKILL');
-    expect((await other.ended).signal).toBe('SIGKILL'); // it goes on, alone
-    const first = { process: { pid: victim.pid }, oomScoreAdj: 1000, triggerPid: other.pid, triggerComm: 'hungry' };
-    const second = { process: { pid: other.pid }, oomScoreAdj: 0, triggerPid: other.pid };
-    expect(await byVictim.stop()).toMatchObject([first]);
-    expect(await byTrigger.stop()).toMatchObject([first, second]);
-    expect(await byStranger.stop()).toEqual([]);
+    // The kernel sends SIGKILL before it marks the victim: one that has ended by then, on another CPU, is in no target of pids any more.
+    for (let round = 1; ; round++) {
+      const victim = await hungry(1000, 12);
+      const other = await hungry(0, 2);
+      const byVictim = await startTracker('oomkill', { pids: [victim.pid] });
+      const byTrigger = await startTracker('oomkill', { pids: [other.pid] });
+      const byStranger = await startTracker('oomkill', { pids: [1], descendants: false });
+      other.eat();
+      expect((await victim.ended).signal).toBe('SIGKILL');
+      expect((await other.ended).signal).toBe('SIGKILL'); // it goes on, alone
+      const first = { process: { pid: victim.pid }, oomScoreAdj: 1000, triggerPid: other.pid, triggerComm: 'hungry' };
+      const second = { process: { pid: other.pid }, oomScoreAdj: 0, triggerPid: other.pid };
+      const seen = await byVictim.stop();
+      expect(await byTrigger.stop()).toMatchObject([first, second]);
+      expect(await byStranger.stop()).toEqual([]);
+      if (seen.length === 0 && round < 5) continue;
+      expect(seen).toMatchObject([first]);
+      return;
+    }
   });
 
   it('is filtered in the kernel by trigger, score and cgroup, and selected by its option', async () => {
