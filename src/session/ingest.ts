@@ -16,8 +16,8 @@ import { Waiting } from './waiting.js';
 
 type Matches = (event: TraceEvent) => boolean;
 
-/** By what events are judged. */
-interface Judgement {
+/** By what the events of a source are evaluated. */
+interface Evaluation {
   readonly matcher: CgroupMatcher;
   readonly context: BatchContext;
   readonly matches: Matches | null;
@@ -102,7 +102,7 @@ export class Ingest {
     this.#deliver(batch);
   }
 
-  #receive(chunk: Chunk, lease: Lease, by: Judgement): Promise<void> | null {
+  #receive(chunk: Chunk, lease: Lease, by: Evaluation): Promise<void> | null {
     const { data, offsets } = chunk;
     this.#counts.received += offsets.length;
     this.#counts.receivedBytes += data.byteLength;
@@ -128,7 +128,7 @@ export class Ingest {
     chunk: Chunk,
     view: DataView,
     lease: Lease,
-    { matcher, context, matches }: Judgement,
+    { matcher, context, matches }: Evaluation,
   ): Promise<void> | null {
     const { buffer, limit } = this.#options;
     const place = {

@@ -116,7 +116,7 @@ it('a boundary between two sources gives each happening once, whatever each of t
       await next.inlet.release({ from: at });
       for (const { first, second, old: inOld, next: inNext } of all) {
         const times = (inOld && old.taken.includes(first) ? 1 : 0) + (inNext && next.taken.includes(second) ? 1 : 0);
-        // One that the boundary divides is there twice; one that only one of them takes is judged by that.
+        // One that the boundary divides is there twice; one that only one of them takes is evaluated by that.
         expect(times).toBeLessThanOrEqual(1);
         if (inOld && inNext) expect(times).toBe(1);
       }

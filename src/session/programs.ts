@@ -22,8 +22,8 @@ const OVERLAP_MS = 40;
 /** When a session was changed, and the place of the first event behind that. */
 export type Change = Pick<AskedBefore, 'at' | 'seq'>;
 
-/** By what a session judges. */
-export interface Judge {
+/** By what a session decides which events are its own, and what of them is captured. */
+export interface Criteria {
   readonly spec: SessionSpec;
   readonly matcher: CgroupMatcher;
   readonly masks: readonly bigint[];
@@ -68,7 +68,7 @@ export class Programs implements SharedSource {
   }
 
   /** Loads and attaches. Rejects with a KernelError; nothing stays attached then. */
-  static async join({ spec, matcher, masks, delayMs }: Judge, options: ProgramsOptions): Promise<Programs> {
+  static async join({ spec, matcher, masks, delayMs }: Criteria, options: ProgramsOptions): Promise<Programs> {
     const { trackers, pool, ingest } = options;
     const { key, source: wanted, sharing } = configure(spec, trackers, masks, matcher, pool, delayMs);
     const inlet = new Inlet(ingest.taker(matchesOf(spec, sharing)));
@@ -85,18 +85,18 @@ export class Programs implements SharedSource {
   }
 
   /**
-   * Judges by another filter or target from now on. `takeOver` is called when all that happened before is delivered, and nothing of what
+   * Changes to another filter or target. `takeOver` is called when all that happened before is delivered, and nothing of what
    * happened after it. Rejects with a KernelError, or BAD_USER_INPUT where kernel maps would have to be divided; nothing has changed then.
    */
-  async judgeBy(judge: Judge, takeOver: () => void): Promise<Change> {
+  async changeTo(criteria: Criteria, takeOver: () => void): Promise<Change> {
     const { trackers, pool, ingest, nextSeq } = this.#options;
-    const { spec, matcher, masks, delayMs } = judge;
+    const { spec, matcher, masks, delayMs } = criteria;
     const { key, source, inlet } = this.#attached;
     const aggregates = trackers.some(({ definition }) => definition.kernelAggregate !== undefined);
     const next = configure(spec, trackers, masks, matcher, pool, delayMs, aggregates ? key : null);
     const taker = ingest.taker(matchesOf(spec, next.sharing), matcher);
     if (next.key !== key) {
-      if (!aggregates) return this.#replace(judge, next, taker, takeOver);
+      if (!aggregates) return this.#replace(criteria, next, taker, takeOver);
       throw invalid(
         'input',
         'the trackers of this session aggregate in the kernel, where what they have counted cannot be divided at a moment: ' +
@@ -115,7 +115,7 @@ export class Programs implements SharedSource {
 
   /** Other programs take over, at a moment when both see what happens. */
   async #replace(
-    { matcher, masks, delayMs }: Judge,
+    { matcher, masks, delayMs }: Criteria,
     { key, source: wanted, sharing }: KernelConfiguration,
     taker: ChunkTaker,
     takeOver: () => void,

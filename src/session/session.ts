@@ -217,8 +217,8 @@ export class Session {
         end: (problem) => this.#endReplay(problem),
       });
     if (!pool) throw new EunomiaError('NO_KERNEL', 'this server replays a recording, and starts no session of its own');
-    const judge = { spec: this.spec, matcher: this.#matcher, masks, delayMs: this.#delayMs };
-    return (this.#programs = await Programs.join(judge, {
+    const criteria = { spec: this.spec, matcher: this.#matcher, masks, delayMs: this.#delayMs };
+    return (this.#programs = await Programs.join(criteria, {
       session: this.id,
       trackers: this.#trackers,
       pool,
@@ -229,9 +229,9 @@ export class Session {
   }
 
   /**
-   * Makes it another one of its specification, which `make` is given; the trackers stay. What happened before is judged by the old one,
-   * what happens from then on by the new one, and each event once. Resolves when it holds, with the place of the first event behind the
-   * change. Rejects, with nothing changed, with what `make` throws, and with NOT_RUNNING, UNKNOWN_CONTAINER, BAD_USER_INPUT or a
+   * Makes it another one of its specification, which `make` is given; the trackers stay. What happened before is evaluated by the old
+   * one, what happens from then on by the new one, and each event once. Resolves when it holds, with the place of the first event behind
+   * the change. Rejects, with nothing changed, with what `make` throws, and with NOT_RUNNING, UNKNOWN_CONTAINER, BAD_USER_INPUT or a
    * KernelError.
    */
   change(make: (spec: SessionSpec) => SessionSpec | Promise<SessionSpec>): Promise<number> {
@@ -260,7 +260,8 @@ export class Session {
     const before = this.#spec;
     const programs = this.#requireRunning();
     let change: Change = { at: nowText(), seq: this.nextSeq };
-    if (spec.where !== before.where || spec.target !== before.target) change = await this.#judgeBy(spec, programs);
+    if (spec.where !== before.where || spec.target !== before.target)
+      change = await this.#changeCriteria(spec, programs);
     else this.#capture.use(spec);
     const asked = spec.asked && before.asked ? changedAsked(spec.asked, before.asked, change) : spec.asked;
     this.#spec = { ...spec, asked };
@@ -273,7 +274,7 @@ export class Session {
     return change.seq;
   }
 
-  async #judgeBy(spec: SessionSpec, programs: Programs): Promise<Change> {
+  async #changeCriteria(spec: SessionSpec, programs: Programs): Promise<Change> {
     const before = this.#spec;
     const matcher = spec.target === before.target ? this.#matcher : this.#matcherOf(spec.target);
     // Until it is changed, its filter reads what it reads now.
@@ -281,7 +282,7 @@ export class Session {
     this.#capture.use(spec);
     try {
       const { masks } = this.#capture;
-      const change = await programs.judgeBy({ spec, matcher, masks, delayMs: this.#delayMs }, () => {
+      const change = await programs.changeTo({ spec, matcher, masks, delayMs: this.#delayMs }, () => {
         if (matcher !== this.#matcher) this.#undecidedBefore += this.#matcher.undecidedEvents;
         this.#matcher = matcher;
         this.#spec = spec;

@@ -6,10 +6,10 @@ import { RowBatch } from '../record/row.js';
 import type { Page } from '../session/session.js';
 import type { EventQuery, Store, StoredEvent, StoredPage } from './store.js';
 
-/** What is common to all who read one session from a store. */
-export interface StoredSource {
+/** What is common to all who read one session from a store. `Reads`: what they ask the store for. */
+export interface StoredSource<Reads extends keyof Store = keyof Store> {
   readonly id: string;
-  readonly store: Store;
+  readonly store: Pick<Store, Reads>;
   readonly trackers: readonly string[];
 }
 
@@ -21,13 +21,16 @@ export interface PageArguments extends Bounds {
   readonly where: EventFilter | null;
 }
 
-export function queryOf({ id, trackers }: StoredSource, filter: EventFilter | null): EventQuery {
+export function queryOf(
+  { id, trackers }: Pick<StoredSource, 'id' | 'trackers'>,
+  filter: EventFilter | null,
+): EventQuery {
   return { sessions: [id], trackers, from: null, to: null, containers: null, filter };
 }
 
 /** A page as a session in memory would return it, of the events ahead of the place `end`. `total`: how many the session has. */
 export async function storedPage(
-  source: StoredSource,
+  source: StoredSource<'page'>,
   { from, to, limit, backwards, where }: PageArguments,
   end: number,
   total: number,

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { ResumedStream } from './resume.js';
-import type { Store, StoredPage } from './store.js';
+import type { StoredPage } from './store.js';
 
 const EMPTY: StoredPage = { events: [], gaps: [], hasNext: false, hasPrevious: false };
 
@@ -9,7 +9,7 @@ it('reads nothing for readers that left before it was their turn', async () => {
   const reads: (() => void)[] = [];
   const store = {
     page: () => new Promise<StoredPage>((resolve) => reads.push(() => resolve(EMPTY))),
-  } as unknown as Store;
+  };
   const resumed = (): ResumedStream =>
     new ResumedStream({ source: { store, id: 'a', trackers: ['open'] }, from: 0, where: null, live: null, end: 10 });
   const left = Array.from({ length: 100 }, resumed);

@@ -7,7 +7,7 @@ import { Delivery } from '../record/delivery.js';
 import type { EventStream } from '../session/stream/stream.js';
 import { batchOf, gapOf, queryOf, type StoredSource } from './query.js';
 import type { SessionRecorder } from './recorder.js';
-import type { Store, StoredPage } from './store.js';
+import type { StoredPage } from './store.js';
 
 /** Events in one delivery: it becomes one message. */
 const PART = 8192;
@@ -16,10 +16,10 @@ const SCANNED = 65_536;
 const REACH_MS = 5000;
 /** Reads that streams have under way in one store. */
 const READS = 2;
-const gates = new WeakMap<Store, Gate>();
+const gates = new WeakMap<StoredSource<'page'>['store'], Gate>();
 
 /** A store does to the end what it is asked, also for readers that have left: what waits does so here, where it can be dropped. */
-function gateOf(store: Store): Gate {
+function gateOf(store: StoredSource<'page'>['store']): Gate {
   const known = gates.get(store);
   if (known) return known;
   const made = new Gate(READS);
@@ -28,7 +28,7 @@ function gateOf(store: Store): Gate {
 }
 
 export interface ResumeOptions {
-  readonly source: StoredSource;
+  readonly source: StoredSource<'page'>;
   /** The place to go on from. */
   readonly from: number;
   readonly where: EventFilter | null;

@@ -88,7 +88,7 @@ const upTo = (bound: number) => ({ bootNs: { lt: String(bound) } });
 const exec = { trackers: [{ exec: {} }] };
 
 describe('updateSession', () => {
-  it('judges by the filter that held, tells the place of the change, and reads back as what holds', async () => {
+  it('evaluates the filter that held, tells the place of the change, and reads back as what holds', async () => {
     const { fixture, url } = await serve();
     const id = await start(url, { ...exec, where: upTo(5), name: 'one' });
     fixture.kernel.emit(10);

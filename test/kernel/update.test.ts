@@ -83,7 +83,7 @@ function faults(numbers: readonly number[], regimes: readonly Regime[]): string[
 const numberOf = (path: unknown): number => Number(String(path).split('/').at(-1));
 
 describe('a session that is changed', () => {
-  it('has each event once, judged by what held when it happened, and counts exactly, for any changes under load', async () => {
+  it('has each event once, evaluated by what held when it happened, and counts exactly, for any changes under load', async () => {
     const { manager } = await harness();
     const directories = fc.option(fc.uniqueArray(fc.integer({ min: 0, max: DIRECTORIES - 1 }), { minLength: 1 }));
     const change = fc.record({

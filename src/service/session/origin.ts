@@ -50,7 +50,7 @@ export function heldOrigin(session: Session, registry: ContainerRegistry): Origi
 
 export function storedOrigin(record: StoredRecord, store: Store): Origin {
   const { id, trackers, options, startedAt, stoppedAt, asked } = record;
-  const query = queryOf({ id, trackers, store }, null);
+  const query = queryOf({ id, trackers }, null);
   return {
     source: { id, trackers, options, from: startedAt, to: stoppedAt },
     asked,
