@@ -2,6 +2,7 @@ import { askedOf } from './asked.js';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterEach } from 'vitest';
 import { contractSchema } from '../../src/api/graphql/schema.js';
 import { DuckStore, type DuckOptions } from '../../src/storage/duckdb/index.js';
 import type { EventQuery, HistoryRange, SessionEnd, SessionRecord } from '../../src/storage/store.js';
@@ -32,6 +33,28 @@ export function openStore(directory: string, options: Partial<DuckOptions> = {})
     onProblem: () => undefined,
     ...options,
   });
+}
+
+/** Directories of a test's own and the stores in them, closed and removed after it. To be called once a file, outside of its tests. */
+export function storesOfTest() {
+  const closing: (() => Promise<unknown>)[] = [];
+  afterEach(async () => {
+    for (const close of closing.splice(0).reverse()) await close();
+  });
+  return {
+    /** Called after the test, before what was there earlier is closed. */
+    atEnd: (close: () => Promise<unknown>): void => void closing.push(close),
+    async directory(): Promise<string> {
+      const { path, remove } = await temporaryDirectory();
+      closing.push(remove);
+      return path;
+    },
+    opened(path: string, options: Partial<DuckOptions> = {}): DuckStore {
+      const store = openStore(path, options);
+      closing.push(() => store.close());
+      return store;
+    },
+  };
 }
 
 export function record(id: string, trackers: readonly string[]): SessionRecord {

@@ -1,7 +1,6 @@
 import { readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DuckDBInstance } from '@duckdb/node-api';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { turns } from '../../base/turn.js';
 import { Aggregator, compileAggregate } from '../../analysis/aggregate/index.js';
 import { createContainer } from '../../inventory/container.js';
@@ -18,34 +17,16 @@ import {
   everything,
   fields,
   firstOf,
-  openStore,
   record,
   slicesOf,
-  temporaryDirectory,
+  storesOfTest,
 } from '../../../test/support/store.js';
 import { until } from '../../../test/support/until.js';
-import { fieldType } from '../../event/scalar.js';
 import { Database } from './database.js';
-import { evolveTable, tableOf } from './table.js';
+import { tableOf } from './table.js';
 import type { HistoryPlace, StoredPage } from '../store.js';
-import type { DuckStore } from './index.js';
 
-const closing: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
-
-async function directory(): Promise<string> {
-  const { path, remove } = await temporaryDirectory();
-  closing.push(remove);
-  return path;
-}
-
-function opened(path: string, options: Parameters<typeof openStore>[1] = {}): DuckStore {
-  const store = openStore(path, options);
-  closing.push(() => store.close());
-  return store;
-}
+const { atEnd, directory, opened } = storesOfTest();
 
 const pageOf = (session: string, more: object = {}) => ({
   ...everything(['exit']),
@@ -326,113 +307,10 @@ describe('a session that is removed while its events wait to be written', () => 
     expect(await store.sessions()).toMatchObject([{ id: 'second', state: 'STOPPED', events: 1000, missing: 0 }]);
     await store.close();
     const database = await Database.open(join(path, 'eunomia.duckdb'), [tableOf(catalog.need('exit'))], 512 << 20);
-    closing.push(async () => database.close());
+    atEnd(async () => database.close());
     // The number 1 was the first one's.
     expect(await database.read('SELECT DISTINCT _session FROM event_exit')).toEqual([[2]]);
     expect(await database.read('SELECT number FROM sessions')).toEqual([[2]]);
-  });
-});
-
-describe('a table', () => {
-  const tracker = catalog.need('exit');
-
-  it('has a column for each field of the tracker, by its GraphQL type', () => {
-    expect(tableOf(tracker)).toMatchObject({
-      name: 'event_exit',
-      own: [
-        { name: 'exitCode', kind: 'int32' },
-        { name: 'signal', kind: 'text' },
-        { name: 'coreDumped', kind: 'bool' },
-        { name: 'lifetimeNs', kind: 'uint64' },
-      ],
-    });
-    expect(
-      ['[String!]!', 'Int64!', 'Errno', 'DateTime!', 'UInt32!', 'Float'].map((type) => fieldType(type).column),
-    ).toEqual(['list', 'int64', 'text', 'time', 'uint32', 'double']);
-  });
-
-  it('grows with the tracker: what was stored before has null there', async () => {
-    const path = await directory();
-    const less = { ...tracker, fields: tracker.fields.filter(({ path: field }) => field !== 'signal') };
-    const older = opened(path, { catalog: { ...catalog, trackers: [less] } as never });
-    const sink = await older.record(record('a', ['exit']));
-    await sink.write(slicesOf([batchAt(0, 10)]), null);
-    await sink.finish(end);
-    await older.close();
-    const store = opened(path);
-    const more = await store.record(record('b', ['exit']));
-    await more.write(slicesOf([batchAt(0, 10)]), null);
-    await more.finish(end);
-    const { events } = await store.history(everything(['exit']), firstOf(100));
-    expect(events).toHaveLength(20);
-    expect(events.every(({ event }) => Reflect.get(event, 'signal') === null)).toBe(true);
-  });
-
-  it('of a file that a later version wrote is refused, and nothing is added to it', async () => {
-    const file = join(await directory(), 'eunomia.duckdb');
-    const [exit = tableOf(tracker), ...others] = catalog.trackers.map(tableOf);
-    const later = await Database.open(file, [exit], 512 << 20);
-    await later.write('UPDATE meta SET version = 2');
-    later.close();
-    await expect(Database.open(file, [exit, ...others], 512 << 20)).rejects.toMatchObject({
-      code: 'STORE_UNAVAILABLE',
-      message: expect.stringMatching(/later version of Eunomia \(its format is 2, .* up to 1\)/) as string,
-    });
-    const same = await DuckDBInstance.create(file);
-    const connection = await same.connect();
-    const rows = await (await connection.run("FROM duckdb_tables() WHERE table_name LIKE 'event%'")).getRows();
-    connection.closeSync();
-    same.closeSync();
-    expect(rows).toHaveLength(1);
-  });
-
-  it('of an older file has the fields under their names now, for all trackers', async () => {
-    const renamed = catalog.trackers.filter(({ formerNames }) => Object.keys(formerNames).length);
-    expect(renamed.length).toBeGreaterThan(0);
-    const path = await directory();
-    const fresh = opened(path);
-    const names = renamed.map(({ name }) => name);
-    const sink = await fresh.record(record('a', names));
-    const events = renamed.map(({ name, formerNames }, i) =>
-      eventWith(name, {
-        ...Object.fromEntries(Object.keys(formerNames).map((field) => [field, `${field} of ${name}`])),
-        time: `2026-01-31T08:15:30.${String(i).padStart(9, '0')}Z`,
-      }),
-    );
-    const clock = { seconds: 1_769_847_330, nanoseconds: 0 };
-    await sink.write(slicesOf([new RowBatch(events, { clock, seq: 0, lost: 0, lostFrom: 0, lostTo: 0 })]), null);
-    await sink.finish(end);
-    await fresh.close();
-    const file = await DuckDBInstance.create(join(path, 'eunomia.duckdb'));
-    const connection = await file.connect();
-    for (const { name, formerNames } of renamed)
-      for (const [now, then] of Object.entries(formerNames))
-        await connection.run(`ALTER TABLE "event_${name}" RENAME COLUMN "${now}" TO "${then}"`);
-    connection.closeSync();
-    file.closeSync();
-    for (const store of [opened(path), opened(path)]) {
-      const read = (await store.history(everything(names), firstOf(100))).events;
-      expect(read).toHaveLength(renamed.length);
-      for (const { event } of read)
-        for (const field of Object.keys(catalog.need(event.tracker).formerNames))
-          expect(Reflect.get(event, field)).toBe(`${field} of ${event.tracker}`);
-      await store.close();
-    }
-  });
-
-  it('keeps a column whose type has changed under another name', () => {
-    const there = new Map([
-      ['exitCode', 'VARCHAR'],
-      ['exitCode_varchar', 'VARCHAR'],
-      ['signal', 'VARCHAR'],
-      ['coreDumped', 'BOOLEAN'],
-      ['lifetimeNs', 'UBIGINT'],
-      ['gone', 'INTEGER'],
-    ]);
-    expect(evolveTable(tableOf(tracker), there)).toEqual([
-      'ALTER TABLE "event_exit" RENAME COLUMN "exitCode" TO "exitCode_varchar_"',
-      'ALTER TABLE "event_exit" ADD COLUMN "exitCode" INTEGER',
-    ]);
   });
 });
 
