@@ -4,6 +4,7 @@
  * processes with their parents. Threads are left out. Not a tracker: the table of processes reads it (src/graph/).
  */
 #include "eunomia.bpf.h"
+#include "argv.bpf.h"
 #include "last_thread.bpf.h"
 #include "path.bpf.h"
 #include "task.bpf.h"
@@ -73,8 +74,7 @@ int BPF_PROG(lineage_exec, struct task_struct *task, pid_t old_pid, struct linux
 	struct file *file = BPF_CORE_READ(mm, exe_file);
 	struct eu_path executable, cwd;
 	struct eu_area *area;
-	unsigned long start, length;
-	__u32 size = sizeof(*event), offset;
+	__u32 size = sizeof(*event);
 
 	area = eu_scratch(lineage);
 	if (!area)
@@ -90,20 +90,7 @@ int BPF_PROG(lineage_exec, struct task_struct *task, pid_t old_pid, struct linux
 	event->cwd_state = cwd.state;
 	event->cwd_deleted = cwd.deleted;
 
-	start = BPF_CORE_READ(mm, arg_start);
-	length = BPF_CORE_READ(mm, arg_end) - start;
-	offset = size & (EU_RECORD_MAX - 1);
-	if (length > ARGS_MAX) {
-		length = ARGS_MAX;
-		event->args_truncated = true;
-	}
-	length &= ARGS_MAX;
-	if (bpf_probe_read_user(area->bytes + offset, length, (void *)start)) {
-		length = 0;
-		event->args_truncated = true;
-	}
-	event->args = eu_text(offset, length);
-	size = offset + length;
+	event->args = eu_put_argv(area, &size, mm, ARGS_MAX, &event->args_truncated);
 	eu_output(area, size);
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /* exec: one event for each execve and execveat, at its end: successful ones in the new image, failed ones in the old. */
 #include "eunomia.bpf.h"
+#include "argv.bpf.h"
 #include "compat.bpf.h"
 #include "descriptor_kind.bpf.h"
 #include "path.bpf.h"
@@ -151,24 +152,8 @@ int BPF_PROG(exec_done, struct task_struct *task, pid_t old_pid, struct linux_bi
 	put_common(area, &size, task);
 	if (eu_captures(EXEC_CAPTURE_STDIN))
 		event->stdin = eu_descriptor_kind(eu_file(task, 0));
-	if (eu_captures(EXEC_CAPTURE_ARGS)) {
-		struct mm_struct *mm = BPF_CORE_READ(task, mm);
-		unsigned long start = BPF_CORE_READ(mm, arg_start);
-		unsigned long length = BPF_CORE_READ(mm, arg_end) - start;
-		__u32 offset = size & (EU_RECORD_MAX - 1);
-
-		if (length > ARGS_MAX) {
-			length = ARGS_MAX;
-			event->args_truncated = true;
-		}
-		length &= ARGS_MAX;
-		if (bpf_probe_read_user(area->bytes + offset, length, (void *)start)) {
-			length = 0;
-			event->args_truncated = true;
-		}
-		event->args = eu_text(offset, length);
-		size = offset + length;
-	}
+	if (eu_captures(EXEC_CAPTURE_ARGS))
+		event->args = eu_put_argv(area, &size, BPF_CORE_READ(task, mm), ARGS_MAX, &event->args_truncated);
 	eu_output(area, size);
 	return 0;
 }
