@@ -1,4 +1,5 @@
 import type { Gap } from '../event/event.js';
+import type { AskedFrom } from '../session/asked.js';
 
 /** What is told of the session with its events; plain JSON. */
 export type Facts = Readonly<Record<string, unknown>>;
@@ -22,6 +23,8 @@ export interface Encoder<Item> {
   head(): string | Uint8Array;
   /** `gap` is what is missing just before the first of them. */
   items(items: readonly Item[], gap: Gap | null): string | Uint8Array;
+  /** The session was changed at this place. */
+  change(change: AskedFrom): string | Uint8Array;
   end(ending: Ending): string | Uint8Array;
 }
 

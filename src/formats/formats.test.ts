@@ -194,6 +194,7 @@ describe('a replay', () => {
     await new Promise<void>((resolve) => {
       const player: Player = {
         play: (events, { lost }) => batches.push({ events, lost }),
+        change: () => undefined,
         miss: () => undefined,
         queued: () => 0,
         end: () => resolve(),

@@ -7,7 +7,7 @@ export const RECORDING = 1;
 
 /**
  * One JSON object a line: first `{"eunomia": …}`, the session's facts; then events as GraphQL has them, with `{"gap": …}` where some are
- * missing; last `{"end": …}`, without which the file was cut.
+ * missing, and `{"change": …}` where the session was changed; last `{"end": …}`, without which the file was cut.
  */
 export function ndjson<Item>(sheet: Sheet<Item>, facts: Facts): Encoder<Item> {
   return {
@@ -18,6 +18,7 @@ export function ndjson<Item>(sheet: Sheet<Item>, facts: Facts): Encoder<Item> {
       for (const item of items) text += lineOf(sheet.record(item));
       return text;
     },
+    change: ({ at, input, where }) => lineOf({ change: { at, input, where } }),
     end: ({ items, lost, dropped, complete, state }) =>
       lineOf({ end: { items: String(items), lost: String(lost), dropped: String(dropped), complete, state } }),
   };

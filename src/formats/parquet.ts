@@ -1,6 +1,7 @@
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
 import type { Bucket, FieldValue } from '../event/event.js';
 import type { ColumnType } from '../event/scalar.js';
+import type { AskedFrom } from '../session/asked.js';
 import type { Encoder, Facts } from './encoder.js';
 import type { Column, Sheet } from './sheet.js';
 
@@ -23,6 +24,7 @@ export function parquet<Item>({ columns, row }: Sheet<Item>, facts: Facts): Enco
     createdBy: 'eunomia',
   });
   const rows: FieldValue[][] = [];
+  const changes: AskedFrom[] = [];
   const writeGroup = (): void => {
     const group = rows.splice(0);
     void writer.write({
@@ -43,10 +45,15 @@ export function parquet<Item>({ columns, row }: Sheet<Item>, facts: Facts): Enco
       }
       return bytes.take();
     },
+    change: (change) => {
+      changes.push(change);
+      return '';
+    },
     end: (ending) => {
       if (rows.length) writeGroup();
       writer.kvMetadata = [
         { key: 'eunomia', value: JSON.stringify(facts) },
+        { key: 'eunomia.changes', value: JSON.stringify(changes) },
         { key: 'eunomia.end', value: JSON.stringify(ending) },
       ];
       void writer.finish();

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import type { GraphQLSchema } from 'graphql';
 import { EunomiaError, messageOf } from '../base/errors.js';
-import { readAsked, type Asked } from '../session/asked.js';
+import { firstAsked, readAsked, readAskedFrom, type Asked, type AskedFrom } from '../session/asked.js';
 import type { TraceEvent } from '../event/event.js';
 import { RECORDING } from './ndjson.js';
 import { Reviver, shown, Unfit, type Recordable } from './revive.js';
@@ -15,7 +15,7 @@ export interface RecordedSession {
   /** Of the trackers, by name. */
   readonly options: Readonly<Record<string, Readonly<Record<string, unknown>>>>;
   readonly startedAt: string | null;
-  /** What was asked of it; null in a recording of a version that did not write it. */
+  /** What was asked of it at first; null in a recording of a version that did not write it. */
   readonly asked: Asked | null;
   /** The filters of the exports that it came from, as CEL expressions: it has only what matches all of them. */
   readonly exported: readonly string[];
@@ -24,7 +24,9 @@ export interface RecordedSession {
 export type Entry =
   | { readonly kind: 'event'; readonly event: TraceEvent }
   /** So many events are missing here. */
-  | { readonly kind: 'gap'; readonly from: string; readonly to: string; readonly missing: number };
+  | { readonly kind: 'gap'; readonly from: string; readonly to: string; readonly missing: number }
+  /** The session was changed here. */
+  | { readonly kind: 'change'; readonly change: AskedFrom };
 
 /** A line beyond it is none of ours: argv is 32 KiB at most, a path 4 KiB. */
 const LONGEST_LINE = 8 << 20;
@@ -86,6 +88,7 @@ export class Recording {
       }
       if (!value) throw bad(this.file, line.number, `this is no JSON object: ${shown(line.text)}`);
       if ('end' in value) ended = true;
+      else if ('change' in value) yield changeIn(value['change'], this.file, line.number);
       else if ('gap' in value) yield gapOf(value['gap'], this.file, line.number);
       else yield { kind: 'event', event: this.#event(value, line.number) };
     }
@@ -187,6 +190,7 @@ function headOf(line: Line, file: string): RecordedSession {
   if (!Array.isArray(trackers) || trackers.length === 0 || !trackers.every((tracker) => typeof tracker === 'string')) {
     throw bad(file, 1, `"eunomia.session.trackers" is ${shown(trackers)}, not a list of trackers`);
   }
+  const asked = readAsked(spec);
   return {
     id,
     name: typeof name === 'string' ? name : null,
@@ -200,7 +204,7 @@ function headOf(line: Line, file: string): RecordedSession {
         )
       : {},
     startedAt: typeof startedAt === 'string' ? startedAt : null,
-    asked: readAsked(spec),
+    asked: asked && firstAsked(asked),
     exported: [...(Array.isArray(exported) ? exported : []), where].filter((filter) => typeof filter === 'string'),
   };
 }
@@ -213,4 +217,10 @@ function gapOf(gap: unknown, file: string, line: number): Entry {
   if (!isTime(from) || !isTime(to) || !Number.isSafeInteger(missing) || missing < 0)
     throw bad(file, line, `"gap" is ${shown(gap)}; it needs from, to, lost and dropped`);
   return { kind: 'gap', from, to, missing };
+}
+
+function changeIn(value: unknown, file: string, line: number): Entry {
+  const change = readAskedFrom(value);
+  if (!change) throw bad(file, line, `"change" is ${shown(value)}; it needs at, input and where`);
+  return { kind: 'change', change };
 }

@@ -17,6 +17,8 @@ import {
 import type { Parts } from './parts.js';
 import type { SessionHandle } from './session/handle.js';
 import type { Origin } from './session/origin.js';
+import { changesOf, type AskedFrom } from '../session/asked.js';
+import { placeOf } from '../record/place.js';
 import { filterFor } from './session/request.js';
 import type { Sessions } from './sessions.js';
 
@@ -97,7 +99,7 @@ export class Exports {
     return {
       contentType: encoder.contentType,
       filename: filenameOf(session, 'events', format),
-      body: encoded(encoder, parts, session, signal),
+      body: encoded(encoder, changing(parts, session), session, signal),
     };
   }
 
@@ -167,6 +169,8 @@ interface Part<Item> {
   readonly items: readonly Item[];
   /** What is missing before them. */
   readonly gap: Gap | null;
+  /** How the session was changed behind them. */
+  readonly change?: AskedFrom;
 }
 
 async function* encoded<Item>(
@@ -184,11 +188,37 @@ async function* encoded<Item>(
     if (part.gap) missing.add(part.gap);
     const piece = encoder.items(part.items, part.gap);
     if (piece.length) yield piece;
+    if (part.change) yield encoder.change(part.change);
     if (signal.aborted) return;
   }
   const { lost, dropped, complete } = missing;
   const end = encoder.end({ items, lost, dropped, complete, state: session.state });
   if (end.length) yield end;
+}
+
+/** The same events, divided where the session was changed. */
+async function* changing(
+  parts: AsyncGenerator<Part<TraceEvent>>,
+  session: SessionHandle,
+): AsyncGenerator<Part<TraceEvent>> {
+  let count = 0;
+  const untold = (): ReturnType<typeof changesOf> => changesOf(session.asked).slice(count);
+  for await (const part of parts) {
+    let { items, gap } = part;
+    const last = items.at(-1);
+    for (const change of last ? untold().filter(({ seq }) => seq <= seqOf(last)) : []) {
+      const to = items.findIndex((event) => seqOf(event) >= change.seq);
+      yield { items: items.slice(0, to), gap, change };
+      [items, gap] = [items.slice(to), null];
+      count++;
+    }
+    yield { items, gap };
+  }
+  for (const change of untold()) yield { items: [], gap: null, change };
+}
+
+function seqOf(event: TraceEvent): number {
+  return placeOf(event)?.seq ?? 0;
 }
 
 /** What is missing of all events of a session, of which an aggregate has no gaps. */

@@ -20,6 +20,12 @@ export interface AskedBefore extends Pick<Asked, 'input' | 'where'> {
   readonly seq: number;
 }
 
+/** What a session was changed to. */
+export interface AskedFrom extends Pick<Asked, 'input' | 'where'> {
+  /** When it was changed. */
+  readonly at: string;
+}
+
 type Json = Readonly<Record<string, unknown>>;
 
 /** `StartSessionInput` as JSON: durations are texts, and so are integers of 64 bits. */
@@ -107,6 +113,27 @@ const asked = v.object({ input, where: cel, limit: v.nullable(v.number()), chang
 export function readAsked(value: unknown): Asked | null {
   const read = v.safeParse(asked, value);
   return read.success ? read.output : null;
+}
+
+/** The same of a change. */
+export function readAskedFrom(value: unknown): AskedFrom | null {
+  const read = v.safeParse(v.object({ at: v.string(), input, where: cel }), value);
+  return read.success ? read.output : null;
+}
+
+/** What a session was asked for at first, of one that was changed since. */
+export function firstAsked(asked: Asked): Asked {
+  const { input, where } = asked.changes?.[0] ?? asked;
+  return { ...asked, input, where, changes: [] };
+}
+
+/** The changes of a session, each with what holds from then on. */
+export function changesOf(asked: Asked | null): readonly (AskedFrom & Pick<AskedBefore, 'seq'>)[] {
+  const { changes = [] } = asked ?? {};
+  return changes.flatMap(({ at, seq }, i) => {
+    const after = changes[i + 1] ?? asked;
+    return after ? [{ at, seq, input: after.input, where: after.where }] : [];
+  });
 }
 
 /** What is asked now, with what was before. */

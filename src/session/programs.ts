@@ -88,7 +88,7 @@ export class Programs implements SharedSource {
    * Changes to another filter or target. `takeOver` is called when all that happened before is delivered, and nothing of what
    * happened after it. Rejects with a KernelError, or BAD_USER_INPUT where kernel maps would have to be divided; nothing has changed then.
    */
-  async changeTo(criteria: Criteria, takeOver: () => void): Promise<Change> {
+  async changeTo(criteria: Criteria, takeOver: (change: Change) => void): Promise<Change> {
     const { trackers, pool, ingest, nextSeq } = this.#options;
     const { spec, matcher, masks, delayMs } = criteria;
     const { key, source, inlet } = this.#attached;
@@ -107,8 +107,8 @@ export class Programs implements SharedSource {
     await inlet.hold();
     await ingest.settled;
     this.#attached = { key, source, inlet, matcher, sharing: next.sharing };
-    takeOver();
     const change = { at: nowText(), seq: nextSeq() };
+    takeOver(change);
     await inlet.release({}, taker);
     return change;
   }
@@ -118,7 +118,7 @@ export class Programs implements SharedSource {
     { matcher, masks, delayMs }: Criteria,
     { key, source: wanted, sharing }: KernelConfiguration,
     taker: ChunkTaker,
-    takeOver: () => void,
+    takeOver: (change: Change) => void,
   ): Promise<Change> {
     const { pool, ingest, nextSeq } = this.#options;
     const old = this.#attached;
@@ -151,8 +151,8 @@ export class Programs implements SharedSource {
     this.#attached = { key, source, inlet, matcher, sharing };
     this.#next = null;
     source.setDelay(delayMs);
-    takeOver();
     const change = { at: textOfMs(Date.now() - (pool.now - end) / 1e6), seq: nextSeq() };
+    takeOver(change);
     await inlet.release({ from: end });
     this.#before = this.#with(await old.source.close(), old.inlet);
     return change;

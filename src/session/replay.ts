@@ -3,13 +3,16 @@ import { messageOf } from '../base/errors.js';
 import type { TraceEvent } from '../event/event.js';
 import type { TrackerDefinition } from '../tracker/define.js';
 import type { ClockOffset } from '../event/clock.js';
+import type { AskedFrom } from './asked.js';
 import type { SharedSource } from './source/pool.js';
 import type { TrackerRuntime } from '../record/runtime.js';
 
 /** A line of a recording. */
 export type RecordedEntry =
   | { readonly kind: 'event'; readonly event: TraceEvent }
-  | { readonly kind: 'gap'; readonly from: string; readonly to: string; readonly missing: number };
+  | { readonly kind: 'gap'; readonly from: string; readonly to: string; readonly missing: number }
+  /** The session was changed here. */
+  | { readonly kind: 'change'; readonly change: AskedFrom };
 
 type Gap = Extract<RecordedEntry, { kind: 'gap' }>;
 
@@ -37,6 +40,8 @@ export interface ReplayEnd {
 /** The session that is played to. */
 export interface Player {
   play(events: readonly TraceEvent[], gap: RecordedGap): void;
+  /** What the session was asked for from here on. */
+  change(change: AskedFrom): void;
   /** Between these times events are missing that nobody counted. */
   miss(from: string, to: string): void;
   /** Events that wait for the slowest reader. */
@@ -127,6 +132,11 @@ async function playAll(
   try {
     for await (const entry of entries) {
       if (signal.aborted) return;
+      if (entry.kind === 'change') {
+        flush();
+        player.change(entry.change);
+        continue;
+      }
       const ms = Date.parse(entry.kind === 'event' ? entry.event.time : entry.to);
       first ??= ms;
       // Events of several CPUs may be a little out of order: nobody waits backwards.

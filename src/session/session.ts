@@ -5,7 +5,7 @@ import type { ContainerRegistry } from '../inventory/registry.js';
 import type { Demand, Gap, TraceEvent } from '../event/event.js';
 import type { Log } from '../base/log.js';
 import { nowText, textOfMs } from '../event/clock.js';
-import { changedAsked } from './asked.js';
+import { changedAsked, type Asked } from './asked.js';
 import type { Slice } from '../record/batch-buffer.js';
 import { SessionBuffer } from './buffer.js';
 import { Capture } from './capture.js';
@@ -212,6 +212,7 @@ export class Session {
     if (replay)
       return replay.play({
         play: (events, gap) => this.#ingest.play(events, gap),
+        change: ({ at, ...to }) => this.#changeReplayed(to, { at, seq: this.nextSeq }),
         miss: (from, to) => void this.#uncounted.push({ from, to, lost: 0, dropped: 0, where: 'STORE' }),
         queued: () => this.#readers.mostQueued,
         end: (problem) => this.#endReplay(problem),
@@ -262,9 +263,10 @@ export class Session {
     let change: Change = { at: nowText(), seq: this.nextSeq };
     if (spec.where !== before.where || spec.target !== before.target)
       change = await this.#changeCriteria(spec, programs);
-    else this.#capture.use(spec);
-    const asked = spec.asked && before.asked ? changedAsked(spec.asked, before.asked, change) : spec.asked;
-    this.#spec = { ...spec, asked };
+    else {
+      this.#capture.use(spec);
+      this.#hold(spec, change);
+    }
     if (spec.forMs !== before.forMs && !this.#stopping) {
       const passedMs = Date.now() - Date.parse(this.startedAt ?? this.createdAt);
       this.#stopAfter(spec.forMs === null ? null : Math.max(0, spec.forMs - passedMs));
@@ -272,6 +274,12 @@ export class Session {
     this.recorder?.update();
     this.#deps.onState(this);
     return change.seq;
+  }
+
+  /** From this place on, it is another one of its specification: a reader of the event there finds that told. */
+  #hold(spec: SessionSpec, change: Change): void {
+    const { asked: before } = this.#spec;
+    this.#spec = { ...spec, asked: spec.asked && before ? changedAsked(spec.asked, before, change) : spec.asked };
   }
 
   async #changeCriteria(spec: SessionSpec, programs: Programs): Promise<Change> {
@@ -282,10 +290,10 @@ export class Session {
     this.#capture.use(spec);
     try {
       const { masks } = this.#capture;
-      const change = await programs.changeTo({ spec, matcher, masks, delayMs: this.#delayMs }, () => {
+      const change = await programs.changeTo({ spec, matcher, masks, delayMs: this.#delayMs }, (made) => {
         if (matcher !== this.#matcher) this.#undecidedBefore += this.#matcher.undecidedEvents;
         this.#matcher = matcher;
-        this.#spec = spec;
+        this.#hold(spec, made);
         this.#unloaded = programs.unloaded;
         this.#capture.catchUp(masks);
       });
@@ -571,6 +579,14 @@ export class Session {
     if (!hasEnded || this.error === null) return [...this.#uncounted];
     const [from, to] = [last ?? this.startedAt ?? this.createdAt, this.stoppedAt ?? nowText()];
     return [...this.#uncounted, { from, to, lost: 0, dropped: 0, where: this.origin === 'LIVE' ? 'KERNEL' : 'STORE' }];
+  }
+
+  /** The recorded session was changed here. */
+  #changeReplayed(to: Pick<Asked, 'input' | 'where'>, change: Change): void {
+    const { asked } = this.#spec;
+    if (!asked) return;
+    this.#hold({ ...this.#spec, asked: { ...asked, ...to } }, change);
+    this.#deps.onState(this);
   }
 
   #endReplay({ problem, broken }: ReplayEnd): void {

@@ -1,5 +1,12 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { contractSchema } from '../../src/api/graphql/schema.js';
+import { loadTrackers } from '../../src/catalog/load.js';
+import { Recording } from '../../src/formats/index.js';
+import { createReplay } from '../../src/session/replay.js';
 import { batchAt } from '../support/record.js';
+import { specOf } from '../support/spec.js';
 import { temporaryDirectory } from '../support/store.js';
 import { until } from '../support/until.js';
 import { callerOf, createFixture, createServer, dataOf, post, type Fixture, type FixtureOptions } from './support.js';
@@ -256,5 +263,58 @@ describe('updateSession', () => {
       reason: `events that do not match the session's filter are excluded, until ${at}`,
       value: expect.stringContaining(`// until ${at}`) as string,
     });
+  });
+
+  it.each([
+    { name: 'from its first event on', query: '', first: 5 },
+    { name: 'where it has only some of the events', query: '&where=bootNs%20%3E%3D%203', first: 2 },
+  ])('is told in a recording at its place, and a replay has it there: $name', async ({ query, first }) => {
+    const { fixture, url } = await serve();
+    const { services } = fixture;
+    const id = await start(url, { trackers: [{ exit: {} }], where: upTo(5), name: 'one' });
+    exits(fixture, 0);
+    const path = `/export/${id}.ndjson?follow=true${query}`;
+    const response = await fetch(url.replace('/graphql', path), { headers: { 'x-eunomia': '1' } });
+    await until('a reader', () => services.manager.get(id)?.hasReaders === true);
+    dataOf(await update(url, id, { where: null, name: 'two' }));
+    exits(fixture, 10);
+    dataOf(await update(url, id, { where: upTo(25) }));
+    exits(fixture, 20);
+    dataOf(await update(url, id, { labels: [{ name: 'a', value: 'b' }] }));
+    dataOf((await post(url, { query: `mutation { stopSession(id: "${id}") { id } }` })).json);
+    const text = await response.text();
+    const kinds = text
+      .trimEnd()
+      .split('\n')
+      .map((line) => Object.keys(JSON.parse(line) as object)[0] ?? '');
+    const events = (count: number) => Array<string>(count).fill('tracker');
+    expect(kinds).toEqual(
+      [['eunomia'], events(first), ['change'], events(10), ['change'], events(5), ['change', 'end']].flat(),
+    );
+
+    const { path: directory, remove } = await temporaryDirectory();
+    closing.push(remove);
+    await writeFile(join(directory, 'it.ndjson'), text);
+    const recording = await Recording.open(join(directory, 'it.ndjson'), contractSchema(), await loadTrackers());
+    const { asked } = recording.session;
+    expect(asked).toMatchObject({ where: 'bootNs < 5', changes: [], input: { name: 'one' } });
+    const replay = await services.manager.replay(
+      { ...specOf([{ name: 'exit', options: {} }]), asked },
+      createReplay({
+        startedAt: null,
+        entries: recording.entries(),
+        problem: () => recording.problem,
+        speed: Infinity,
+      }),
+    );
+    await replay.done;
+    const [live, replayed] = [await factsOf(url, id), await factsOf(url, replay.id)];
+    const told = ({ at, before }: Facts['changes'][number]) => ({ at, before });
+    expect(replayed?.changes.map(told)).toEqual(live?.changes.map(told));
+    expect(replayed?.spec).toEqual(live?.spec);
+    const counts = await Promise.all(
+      (replayed?.changes ?? []).map(async ({ cursor }) => (await numbers(url, replay.id, cursor)).length),
+    );
+    expect(counts).toEqual([15, 5, 0]);
   });
 });
