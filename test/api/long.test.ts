@@ -69,3 +69,34 @@ it('a long result is one message of a WebSocket', async () => {
   await client.dispose();
   expect(results).toEqual([expected]);
 });
+
+it.each([
+  ['text/event-stream', ':\n\nevent: next\ndata: ', '\n\nevent: complete\ndata:\n\n'],
+  ['multipart/mixed', '', '\r\n-----\r\n'],
+])('a long result and a batch with one are whole for a client that accepts %s alone', async (accept, head, tail) => {
+  const type = 'application/json; charset=utf-8';
+  const short = { query: '{ __typename }' };
+  const cases = [
+    { body: short, result: { data: { __typename: 'Query' } } },
+    { body: { query }, result: expected },
+    { body: [short, { query }], result: [{ data: { __typename: 'Query' } }, expected] },
+  ];
+  for (const { body, result } of cases) {
+    const response = await fetch(server.url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', accept },
+      body: JSON.stringify(body),
+    });
+    expect(response.headers.get('content-type')).toContain(accept);
+    const text = await response.text();
+    const parts = text.split('\r\n\r\n');
+    const json =
+      accept === 'multipart/mixed' ? (parts[1] ?? '').slice(0, -tail.length) : text.slice(head.length, -tail.length);
+    const whole =
+      accept === 'multipart/mixed'
+        ? `\r\n---\r\nContent-Type: ${type}\r\nContent-Length: ${Buffer.byteLength(json)}\r\n\r\n${json}${tail}`
+        : `${head}${json}${tail}`;
+    expect(text).toBe(whole);
+    expect(JSON.parse(json)).toEqual(result);
+  }
+});

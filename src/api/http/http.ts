@@ -28,7 +28,7 @@ import { byteLength, resultText } from '../text/result-text.js';
 import { ENDPOINT, type GuardedHandler, type PublicHandler, type Target } from './routes.js';
 import { begun, Line, requests, turns } from '../../base/turn.js';
 import { sendDownload } from './send.js';
-import { eventStream } from './sse.js';
+import { EVENT_STREAM, eventStream } from './sse.js';
 import type { Strangers } from './strangers.js';
 import type { Limits } from '../../base/config.js';
 
@@ -186,8 +186,6 @@ function notAcceptable(what: string, right: string): EunomiaError {
   return new EunomiaError('NOT_ACCEPTABLE', `${what}: send "Accept: ${right}"`);
 }
 
-const EVENT_STREAM = 'text/event-stream';
-
 function lastEventIdOf({ headers }: IncomingMessage): string | null {
   const id = headers['last-event-id'];
   return typeof id === 'string' && id !== '' ? id : null;
@@ -300,8 +298,8 @@ function useExecutor({ executor, connections, responses, limits, log }: HttpOpti
       // yoga's own events have no ids.
       if (result instanceof ResponseStream && stream === EVENT_STREAM)
         setResultProcessor((_result, fetchAPI) => eventStream(result, fetchAPI), EVENT_STREAM);
-      else if (mediaType !== null && (Array.isArray(result) ? result.some(isLong) : isLong(result)))
-        setResultProcessor(longResponse, mediaType);
+      else if (Array.isArray(result) ? result.some(isLong) : isLong(result))
+        setResultProcessor(longResponse, mediaType ?? stream ?? EVENT_STREAM);
     },
     onParams({ context, setParamsHandler }) {
       setParamsHandler(({ params, request }) => result(params, request, context));

@@ -4,6 +4,7 @@ import type { ExecutionResult } from 'graphql';
 import { processRegularResult, type FetchAPI } from 'graphql-yoga';
 import { turns } from '../../base/turn.js';
 import { byteLength } from '../text/result-text.js';
+import { EVENT_STREAM, EVENT_STREAM_HEADERS } from './sse.js';
 
 /** Stands for a long text where yoga puts results together. No client knows it, so none can write it into another result. */
 const MARK = randomUUID();
@@ -23,17 +24,44 @@ export function isLong(result: object): result is LongResult {
   return 'parts' in result && Array.isArray(result.parts) && 'stringify' in result;
 }
 
-/** The response of one result or a batch of them, of which some are long. Its status and headers are those that yoga gives it. */
+interface Framing {
+  readonly headers: Readonly<Record<string, string>>;
+  /** Before a text of so many bytes. */
+  readonly head: (length: number) => string;
+  readonly tail: string;
+}
+
+/** What is around a result for a client that accepts nothing but a stream: as yoga has it for a short one. */
+const FRAMINGS: Readonly<Record<string, Framing>> = {
+  [EVENT_STREAM]: {
+    headers: EVENT_STREAM_HEADERS,
+    head: () => ':\n\nevent: next\ndata: ',
+    tail: '\n\nevent: complete\ndata:\n\n',
+  },
+  'multipart/mixed': {
+    headers: { 'Content-Type': 'multipart/mixed; boundary="-"', Connection: 'keep-alive' },
+    head: (length) => `\r\n---\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: ${length}\r\n\r\n`,
+    tail: '\r\n-----\r\n',
+  },
+};
+
+/**
+ * The response of one result or a batch of them, of which some are long, as a type of results or of streams. Its status and headers are
+ * those that yoga gives it.
+ */
 export async function longResponse(
   result: Parameters<typeof processRegularResult>[0],
   fetchAPI: FetchAPI,
   mediaType: string,
 ): Promise<Response> {
+  const framing = FRAMINGS[mediaType];
   const response = processRegularResult(result, fetchAPI, mediaType);
   const between = (await response.text()).split(MARK).map((text) => Buffer.from(text));
   const long = (Array.isArray(result) ? result : [result]).filter(isLong);
-  const parts = between.flatMap((text, i) => [text, ...(long[i]?.parts ?? [])]).filter(({ length }) => length > 0);
+  const text = between.flatMap((piece, i) => [piece, ...(long[i]?.parts ?? [])]).filter(({ length }) => length > 0);
+  const parts = framing ? [Buffer.from(framing.head(byteLength(text))), ...text, Buffer.from(framing.tail)] : text;
   const headers = new fetchAPI.Headers(response.headers);
+  for (const [name, value] of Object.entries(framing?.headers ?? {})) headers.set(name, value);
   headers.set('Content-Length', String(byteLength(parts)));
   // The type does not know a body that Node reads.
   const body = Readable.from(inTurns(parts), { objectMode: false }) as unknown as ReadableStream<Uint8Array>;

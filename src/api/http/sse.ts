@@ -7,8 +7,10 @@ import { EncodedResult } from '../text/text.js';
 const PING_MS = 12_000;
 const PING = ':\n\n';
 
-const HEADERS = {
-  'Content-Type': 'text/event-stream',
+export const EVENT_STREAM = 'text/event-stream';
+
+export const EVENT_STREAM_HEADERS = {
+  'Content-Type': EVENT_STREAM,
   Connection: 'keep-alive',
   // A proxy that compressed or buffered it would hold events back.
   'Cache-Control': 'no-cache, no-transform',
@@ -45,7 +47,7 @@ export function eventStream(stream: ResponseStream, { Response, ReadableStream }
       await stream.return();
     },
   });
-  return new Response(body, { headers: HEADERS });
+  return new Response(body, { headers: EVENT_STREAM_HEADERS });
 }
 
 function frame(result: ExecutionResult, stream: ResponseStream): Uint8Array {
