@@ -81,10 +81,8 @@ export class BatchBuffer {
     return slices;
   }
 
+  /** Evicts all. */
   clear(): void {
-    for (const { lease } of this.#batches) lease?.release();
-    this.#batches = [];
-    this.bytes = 0;
-    this.retained = 0;
+    this.#evict(-1, this.#batches.length);
   }
 }

@@ -7,6 +7,8 @@ import type { Page } from '../session/session.js';
 import type { SessionState } from '../session/spec.js';
 import type { Row } from '../snapshot/rows.js';
 import type { Parts } from './parts.js';
+import { selects } from './exclusion.js';
+import type { TargetView } from './session/asked.js';
 import type { PageRequest, SessionHandle } from './session/handle.js';
 import type { Sessions } from './sessions.js';
 
@@ -44,13 +46,13 @@ export class Containers {
     return resources && { takenAt, ...resources };
   }
 
-  /** The sessions in memory that its events may be in: those whose target includes it, or names no containers. */
-  async sessions(caller: Caller, { id }: Container, state: SessionState | null): Promise<readonly SessionHandle[]> {
+  /** The sessions in memory that its events may be in: those whose target includes it, or names no containers, or did so earlier. */
+  async sessions(caller: Caller, container: Container, state: SessionState | null): Promise<readonly SessionHandle[]> {
     const all = await this.#sessions.list(caller, state);
     return all.filter(
-      (session) =>
-        this.#parts.manager.get(session.id) !== undefined &&
-        (!session.spec?.target?.containers?.length || session.containers.some((one) => one.id === id)),
+      ({ id, spec, changes }) =>
+        this.#parts.manager.get(id) !== undefined &&
+        [spec, ...changes.map(({ before }) => before)].some((one) => mayHold(one?.target ?? null, container)),
     );
   }
 
@@ -65,6 +67,10 @@ export class Containers {
     const own = { container: { id: { eq: id } } };
     return handle && handle.page({ ...range, where: where == null ? own : { and: [own, where] } });
   }
+}
+
+function mayHold(target: TargetView | null, container: Container): boolean {
+  return !target?.containers || target.cgroups !== null || target.containers.some((one) => selects(one, container));
 }
 
 /** The ports of the sockets, of IPv4 and IPv6, by port. A TCP socket that listens, or a UDP socket that takes from all. */

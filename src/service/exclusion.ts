@@ -105,8 +105,8 @@ function excludes(target: AskedTarget, { container }: Pick<ReportSubject, 'conta
   return !containers?.some((selector) => !selector.labels && selects(selector, known));
 }
 
-/** A recording may have been written by hand. */
-function selects(selector: AskedSelector, container: Container): boolean {
+/** Whether a selector of a session holds a container. A recording may have been written by hand. */
+export function selects(selector: AskedSelector, container: Container): boolean {
   try {
     return compileSelector([selector])(container);
   } catch {

@@ -151,12 +151,13 @@ describe('a subscriber starts', () => {
   });
 });
 
-it('counts what is retained and evicted, and forgets everything when it is cleared', () => {
+it('counts what is retained and evicted, and evicts everything when it is cleared', () => {
   const buffer = filled(4, 2);
   expect(buffer.counts).toEqual({ retained: 20, evicted: 20, retainedBytes: 2 * size });
   expect([buffer.oldestSeq, buffer.nextSeq, placesOf(buffer.events())]).toEqual([20, 40, range(20, 40)]);
   buffer.clear();
-  expect([buffer.counts.retained, buffer.counts.retainedBytes, buffer.slices()]).toEqual([0, 0, []]);
+  // Who begins to read it now is told that they are missing.
+  expect([buffer.counts, buffer.slices()]).toEqual([{ retained: 0, evicted: 40, retainedBytes: 0 }, []]);
 });
 
 it('what is evicted to the last event is told as missing, and places stay what they were', () => {

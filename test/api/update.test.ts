@@ -234,6 +234,26 @@ describe('updateSession', () => {
     expect(all).toEqual(Array.from(all, (_, i) => i));
   });
 
+  it('leaves it among the sessions of a container that its target held before', async () => {
+    const { url } = await serve();
+    const of = (name: string) => ({ containers: [{ name }], waitForContainers: true });
+    const id = await start(url, { ...exec, target: of('web-*') });
+    const other = await start(url, { ...exec, target: of('db') });
+    const seen = async () =>
+      dataOf(
+        (
+          await post<{ container: { sessions: readonly { id: string }[] } }>(url, {
+            query: '{ container(ref: "web-1") { sessions { id } } }',
+          })
+        ).json,
+      ).container.sessions.map((session) => session.id);
+    expect(await seen()).toEqual([id]);
+    dataOf(await update(url, id, { target: of('db') }));
+    expect(await seen()).toEqual([id]);
+    dataOf(await update(url, other, { target: null }));
+    expect(await seen()).toEqual([id, other]);
+  });
+
   it('is kept by its store, whose reports say what was excluded when', async () => {
     const { path: dataDirectory, remove } = await temporaryDirectory();
     closing.push(remove);
