@@ -124,6 +124,8 @@ export interface Config {
   readonly nodeName: string | null;
   /** Memory of the table of processes; 0 keeps none. */
   readonly processTableBytes: number;
+  /** Whether responses are compressed for clients that accept it. */
+  readonly compression: boolean;
   readonly limits: Limits;
 }
 
@@ -148,6 +150,7 @@ export const defaultConfig: Config = {
   metricsConfig: null,
   nodeName: null,
   processTableBytes: 32 << 20,
+  compression: true,
   limits: {
     sessions: 64,
     stoppedSessions: 1_000,

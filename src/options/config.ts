@@ -35,6 +35,7 @@ export function configOf(sources: SettingSources): Config {
     metricsConfig: () => sources.value(generalSettings.metricsConfig),
     nodeName: () => sources.value(generalSettings.nodeName),
     processTableBytes: () => sources.value(generalSettings.processTable),
+    compression: () => sources.value(accessSettings.compression),
     limits: () => limitsOf(sources),
   });
   return { ...access, ...history, ...rest, localToken: null, dataDirectory, replay: null };

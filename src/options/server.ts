@@ -89,6 +89,14 @@ export const accessSettings = {
       'without a token; on loopback only',
     example: true,
   }),
+  compression: setting({
+    flag: 'compression',
+    key: 'compression',
+    kind: onOff(),
+    default: defaultConfig.compression,
+    text: 'compress results, exports and metrics for clients that accept it (docs/decisions/107-compression.md)',
+    example: false,
+  }),
 };
 
 /** What the server watches with, and what it tells. */

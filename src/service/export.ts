@@ -46,6 +46,10 @@ export interface ExportRequest {
 export interface Download {
   readonly contentType: string;
   readonly filename: string;
+  /** Whether it becomes smaller by compression: Parquet is compressed in itself. */
+  readonly compressible: boolean;
+  /** Whether it goes on with what comes: a reader wants each part at once. */
+  readonly live: boolean;
   /** Made piece by piece as they are asked for; the caller's signal ends it. */
   readonly body: AsyncGenerator<string | Uint8Array, void>;
 }
@@ -95,10 +99,13 @@ export class Exports {
     const demand = new Map(trackers.map((name) => [name, roots]));
     const origin = await session.events();
     const ended = session.state === 'STOPPED' || session.state === 'FAILED';
-    const parts = follow && !ended ? following(session, where, demand, signal) : held(origin, filter);
+    const live = follow && !ended;
+    const parts = live ? following(session, where, demand, signal) : held(origin, filter);
     return {
       contentType: encoder.contentType,
       filename: filenameOf(session, 'events', format),
+      compressible: format !== 'parquet',
+      live,
       body: encoded(encoder, changing(parts, session), session, signal),
     };
   }
@@ -121,6 +128,8 @@ export class Exports {
     return {
       contentType: encoder.contentType,
       filename: filenameOf(session, 'aggregate', format),
+      compressible: format !== 'parquet',
+      live: false,
       body: encoded(encoder, rows(), session, signal, missing),
     };
   }

@@ -32,7 +32,7 @@ afterEach(async () => {
 async function send(body: unknown, accept: string) {
   const response = await fetch(server.url, {
     method: 'POST',
-    headers: { 'content-type': 'application/json', accept },
+    headers: { 'content-type': 'application/json', accept, 'accept-encoding': 'identity' },
     body: JSON.stringify(body),
   });
   const text = await response.text();

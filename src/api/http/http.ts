@@ -9,6 +9,7 @@ import type { Log } from '../../base/log.js';
 import { acceptable, plainAccept } from './accept.js';
 import { admit } from './admit.js';
 import { Bodies } from './bodies.js';
+import { COMPRESSOR_BYTES, type Coded, type Coding, type Compression } from './compression.js';
 import { closeWithConnection } from './closing.js';
 import type { Access } from '../../access/access.js';
 import { isRefused, type Connections } from './connections.js';
@@ -16,7 +17,7 @@ import type { Service } from '../../service/service.js';
 import { isStream, type OperationResult, type Executor, type Prepared } from '../graphql/executor.js';
 import { renderGraphiQL } from './graphiql.js';
 import { limitExceeded } from '../graphql/limits.js';
-import { isLong, longResponse, longResult } from './long.js';
+import { hasLong, longResult, resultResponse } from './long.js';
 import { ResponseStream } from '../graphql/stream.js';
 import { isClientError, maskError } from '../graphql/mask.js';
 import { serveMetrics } from './metrics.js';
@@ -27,7 +28,7 @@ import type { Responses } from './responses.js';
 import { byteLength, resultText } from '../text/result-text.js';
 import { ENDPOINT, type GuardedHandler, type PublicHandler, type Target } from './routes.js';
 import { begun, Line, requests, turns } from '../../base/turn.js';
-import { sendDownload } from './send.js';
+import { sendDownload, sendWhole } from './send.js';
 import { EVENT_STREAM, eventStream } from './sse.js';
 import type { Strangers } from './strangers.js';
 import type { Limits } from '../../base/config.js';
@@ -39,6 +40,7 @@ export interface HttpOptions {
   readonly connections: Connections;
   readonly strangers: Strangers;
   readonly responses: Responses;
+  readonly compression: Compression;
   readonly limits: Limits;
   readonly log: Log;
 }
@@ -53,13 +55,15 @@ interface HttpCaller extends Caller {
   readonly stream: string | null;
   /** What an EventSource that connects again says. */
   readonly lastEventId: string | null;
+  /** How the client likes results compressed best; null for not at all. */
+  readonly coding: Coding | null;
 }
 
 export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => void;
 
 /** GraphQL over HTTP, with subscriptions as server-sent events, and GraphiQL for browsers. */
 export function createHttpHandler(options: HttpOptions): HttpHandler {
-  const { access, limits, log } = options;
+  const { access, compression, limits, log } = options;
   const bodies = new Bodies(limits.bodyBytes);
   const yoga = createYoga<HttpCaller>({
     graphqlEndpoint: ENDPOINT,
@@ -80,13 +84,21 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
     },
   });
 
+  /** The page has megabytes: anybody may ask for it, and it is compressed once. */
+  const pages = new Map<Coding | null, Promise<Coded>>();
+  const pageIn = (coding: Coding | null): Promise<Coded> => {
+    const page =
+      pages.get(coding) ??
+      renderGraphiQL({ title: 'Eunomia' }).then((html) => compression.whole(coding, Buffer.from(html)));
+    pages.set(coding, page);
+    return page;
+  };
+
   const open: Record<PublicHandler, (exchange: Exchange) => unknown> = {
     home: ({ response }) => response.writeHead(302, { Location: ENDPOINT }).end(),
-    page: async ({ response }) => {
-      const html = await renderGraphiQL({ title: 'Eunomia' });
-      response
-        .writeHead(200, { 'Content-Type': 'text/html; charset=utf-8', 'Content-Length': Buffer.byteLength(html) })
-        .end(html);
+    page: async ({ request, response }) => {
+      const coding = compression.accepted(request.headers);
+      sendWhole(request, response, await pageIn(coding), { 'Content-Type': 'text/html; charset=utf-8' });
     },
     health: ({ response }) => {
       const { healthy } = options.service.facts;
@@ -124,6 +136,7 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
         mediaType: accepted.results[0] ?? null,
         stream: accepted.streams[0] ?? null,
         lastEventId: lastEventIdOf(request),
+        coding: compression.accepted(request.headers),
       };
       return sendNodeResponse(
         await yoga.handleNodeRequestAndResponse(request, response, caller),
@@ -132,10 +145,10 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
         true,
       );
     },
-    download: ({ response, target }, identity) =>
-      sendDownload(response, target, options, identity, callerOf(identity, response)),
+    download: ({ request, response, target }, identity) =>
+      sendDownload(request, response, target, options, identity, callerOf(identity, response)),
     metrics: ({ request, response }, identity) =>
-      serveMetrics(request, response, options.service, callerOf(identity, response)),
+      serveMetrics(request, response, compression, options.service, callerOf(identity, response)),
   };
   const serve = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     await joinPipeline(request, response);
@@ -161,6 +174,7 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
     closeWithConnection(request, response);
     response.setHeader('X-Content-Type-Options', 'nosniff');
     response.setHeader('X-Frame-Options', 'DENY');
+    response.setHeader('Vary', compression.vary);
     serve(request, response).catch((error: unknown) => {
       if (request.socket.destroyed) return; // nobody is there to be told, and that may be all that is wrong
       refuse(response, { error: new EunomiaError('INTERNAL_SERVER_ERROR', maskError(error, log).message) });
@@ -195,7 +209,14 @@ function lastEventIdOf({ headers }: IncomingMessage): string | null {
 const PLAIN = { head: '', tail: '' } as const;
 
 /** Hands operations to the executor; yoga reads requests and writes responses. */
-function useExecutor({ executor, connections, responses, limits, log }: HttpOptions): Plugin<object, HttpCaller> {
+function useExecutor({
+  executor,
+  connections,
+  responses,
+  compression,
+  limits,
+  log,
+}: HttpOptions): Plugin<object, HttpCaller> {
   const result = async (params: GraphQLParams, request: Request, caller: HttpCaller): Promise<OperationResult> => {
     const query = params.query ?? '';
     await lineOf(request).next();
@@ -213,7 +234,7 @@ function useExecutor({ executor, connections, responses, limits, log }: HttpOpti
         const sized = responses.take(caller.response, caller.identity, prepared.measured);
         if (sized instanceof EunomiaError) return failure(sized, log, { 'Retry-After': '1' });
         const result = (await executor.execute(prepared)) as ExecutionResult;
-        return await inPieces(withStatus(result, { executed: true }), sized);
+        return await inPieces(withStatus(result, { executed: true }), caller.coding, sized);
       } finally {
         left();
       }
@@ -294,12 +315,16 @@ function useExecutor({ executor, connections, responses, limits, log }: HttpOpti
   return {
     onRequestParse: ({ setRequestParser, serverContext }) =>
       setRequestParser((request) => read(request, serverContext)),
-    onResultProcess({ result, setResultProcessor, serverContext: { mediaType, stream } }) {
+    onResultProcess({ result, setResultProcessor, serverContext: { mediaType, stream, coding } }) {
       // yoga's own events have no ids.
       if (result instanceof ResponseStream && stream === EVENT_STREAM)
         setResultProcessor((_result, fetchAPI) => eventStream(result, fetchAPI), EVENT_STREAM);
-      else if (Array.isArray(result) ? result.some(isLong) : isLong(result))
-        setResultProcessor(longResponse, mediaType ?? stream ?? EVENT_STREAM);
+      else if (hasLong(result) || (mediaType !== null && !(Symbol.asyncIterator in result)))
+        setResultProcessor(
+          (_result, fetchAPI, type) =>
+            resultResponse(result, fetchAPI, type, { compression, coding: mediaType === null ? null : coding }),
+          mediaType ?? stream ?? EVENT_STREAM,
+        );
     },
     onParams({ context, setParamsHandler }) {
       setParamsHandler(({ params, request }) => result(params, request, context));
@@ -308,10 +333,15 @@ function useExecutor({ executor, connections, responses, limits, log }: HttpOpti
 }
 
 /** The same result, with its text: yoga takes that, and would else make it in one piece. What has errors is small, and yoga reads them. */
-async function inPieces(result: ExecutionResult, sized: (length: number) => void): Promise<ExecutionResult> {
+async function inPieces(
+  result: ExecutionResult,
+  coding: Coding | null,
+  sized: (length: number) => void,
+): Promise<ExecutionResult> {
   if (result.errors) return result;
   const text = await begun(resultText(result), requests, turns);
-  sized(byteLength(text));
+  // Of a short text, all that waits for the client is the text.
+  sized(byteLength(text) + (coding === null || typeof text === 'string' ? 0 : COMPRESSOR_BYTES));
   return typeof text === 'string'
     ? Object.assign({ ...result, data: null }, { stringify: () => text })
     : longResult(result, text);

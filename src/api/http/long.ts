@@ -4,6 +4,7 @@ import type { ExecutionResult } from 'graphql';
 import { processRegularResult, type FetchAPI } from 'graphql-yoga';
 import { turns } from '../../base/turn.js';
 import { byteLength } from '../text/result-text.js';
+import { encodingHeader, type Coding, type Compression } from './compression.js';
 import { EVENT_STREAM, EVENT_STREAM_HEADERS } from './sse.js';
 
 /** Stands for a long text where yoga puts results together. No client knows it, so none can write it into another result. */
@@ -20,8 +21,13 @@ export function longResult(result: ExecutionResult, parts: readonly Buffer[]): L
   return { ...result, data: null, parts, stringify: () => MARK };
 }
 
-export function isLong(result: object): result is LongResult {
+function isLong(result: object): result is LongResult {
   return 'parts' in result && Array.isArray(result.parts) && 'stringify' in result;
+}
+
+/** Whether it is one, or a batch with one. */
+export function hasLong(result: object): boolean {
+  return Array.isArray(result) ? result.some(isLong) : isLong(result);
 }
 
 interface Framing {
@@ -46,26 +52,44 @@ const FRAMINGS: Readonly<Record<string, Framing>> = {
 };
 
 /**
- * The response of one result or a batch of them, of which some are long, as a type of results or of streams. Its status and headers are
- * those that yoga gives it.
+ * The response of one result or a batch of them, of which some may be long, as a type of results or of streams. Its status and headers are
+ * those that yoga gives it. A short one is compressed as a whole, so that a compressor lives no longer than that, and a long one as its
+ * client takes it.
  */
-export async function longResponse(
+export async function resultResponse(
   result: Parameters<typeof processRegularResult>[0],
   fetchAPI: FetchAPI,
   mediaType: string,
+  { compression, coding }: { readonly compression: Compression; readonly coding: Coding | null },
 ): Promise<Response> {
-  const framing = FRAMINGS[mediaType];
   const response = processRegularResult(result, fetchAPI, mediaType);
-  const between = (await response.text()).split(MARK).map((text) => Buffer.from(text));
   const long = (Array.isArray(result) ? result : [result]).filter(isLong);
-  const text = between.flatMap((piece, i) => [piece, ...(long[i]?.parts ?? [])]).filter(({ length }) => length > 0);
-  const parts = framing ? [Buffer.from(framing.head(byteLength(text))), ...text, Buffer.from(framing.tail)] : text;
+  if (long.length === 0 && coding === null) return response;
+  const text = await response.text();
+  const { status } = response;
   const headers = new fetchAPI.Headers(response.headers);
+  if (long.length === 0) {
+    const coded = await compression.whole(coding, Buffer.from(text));
+    for (const [name, value] of Object.entries(encodingHeader(coded.coding))) headers.set(name, value);
+    headers.set('Content-Length', String(coded.body.length));
+    return new fetchAPI.Response(coded.body as Uint8Array<ArrayBuffer>, { status, headers });
+  }
+  const whole = text
+    .split(MARK)
+    .flatMap((piece, i) => [Buffer.from(piece), ...(long[i]?.parts ?? [])])
+    .filter(({ length }) => length > 0);
+  const framing = FRAMINGS[mediaType];
+  const parts = framing ? [Buffer.from(framing.head(byteLength(whole))), ...whole, Buffer.from(framing.tail)] : whole;
   for (const [name, value] of Object.entries(framing?.headers ?? {})) headers.set(name, value);
-  headers.set('Content-Length', String(byteLength(parts)));
+  if (coding === null) headers.set('Content-Length', String(byteLength(parts)));
+  else {
+    headers.delete('Content-Length');
+    headers.set('Content-Encoding', coding);
+  }
+  const body =
+    coding === null ? Readable.from(inTurns(parts), { objectMode: false }) : compression.stream(coding, inTurns(parts));
   // The type does not know a body that Node reads.
-  const body = Readable.from(inTurns(parts), { objectMode: false }) as unknown as ReadableStream<Uint8Array>;
-  return new fetchAPI.Response(body, { status: response.status, headers });
+  return new fetchAPI.Response(body as unknown as ReadableStream<Uint8Array>, { status, headers });
 }
 
 /** A client that takes each part at once would get all of them in one piece. */

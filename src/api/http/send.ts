@@ -1,9 +1,10 @@
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Caller, Identity } from '../../access/caller.js';
 import { EunomiaError } from '../../base/errors.js';
 import type { Download } from '../../service/export.js';
+import { encodingHeader, type Coded } from './compression.js';
 import { isRefused } from './connections.js';
 import { readDownload } from './download.js';
 import type { HttpOptions } from './http.js';
@@ -12,15 +13,28 @@ import { parseQuery } from './parameters.js';
 import { refuse } from './refuse.js';
 import type { Target } from './routes.js';
 
+/** Sends a body that is there as a whole, with its length. */
+export function sendWhole(
+  { method }: IncomingMessage,
+  response: ServerResponse,
+  { body, coding }: Coded,
+  headers: Readonly<Record<string, string>>,
+): void {
+  response
+    .writeHead(200, { ...headers, ...encodingHeader(coding), 'Content-Length': body.length })
+    .end(method === 'HEAD' ? undefined : body);
+}
+
 /** Returns a GET of a download. It is made as fast as the client takes it, and ends when the client goes away. */
 export async function sendDownload(
+  { headers }: IncomingMessage,
   response: ServerResponse,
   target: Target,
-  options: Pick<HttpOptions, 'service' | 'connections' | 'log'>,
+  options: Pick<HttpOptions, 'service' | 'connections' | 'compression' | 'log'>,
   identity: Identity,
   caller: Caller,
 ): Promise<void> {
-  const { connections, service, log } = options;
+  const { connections, compression, service, log } = options;
   const { path, query } = target;
   const place = connections.take(response, identity);
   if (isRefused(place)) return refuse(response, { error: place });
@@ -32,13 +46,19 @@ export async function sendDownload(
     return null;
   });
   if (!download) return;
+  const coding = download.compressible ? compression.accepted(headers) : null;
   response.writeHead(200, {
+    ...encodingHeader(coding),
     'Content-Type': download.contentType,
     'Content-Disposition': `attachment; filename="${download.filename}"`,
     'Cache-Control': 'no-store',
   });
   // The status is sent: a download that fails breaks off, so that no client takes a part for the whole.
-  await pipeline(Readable.from(download.body, { objectMode: false }), response).catch((error: unknown) => {
+  await pipeline([
+    Readable.from(download.body, { objectMode: false }),
+    ...(coding === null ? [] : [compression.open(coding, download)]),
+    response,
+  ]).catch((error: unknown) => {
     if (!caller.signal.aborted) log.error({ err: error }, 'a download failed');
   });
 }

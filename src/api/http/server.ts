@@ -4,6 +4,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { Config } from '../../base/config.js';
 import { EunomiaError, messageOf } from '../../base/errors.js';
 import { Access, checkListen, loadTls } from '../../access/access.js';
+import { Compression } from './compression.js';
 import { Connections } from './connections.js';
 import type { PeerCheck } from '../../access/peer.js';
 import type { Service } from '../../service/service.js';
@@ -86,6 +87,7 @@ export async function openListener(config: Config): Promise<Listener> {
         connections: new Connections(config.limits),
         strangers,
         responses: new Responses(),
+        compression: new Compression(config.compression),
         limits: config.limits,
         log,
       };
