@@ -126,6 +126,8 @@ export interface Config {
   readonly processTableBytes: number;
   /** Whether responses are compressed for clients that accept it. */
   readonly compression: boolean;
+  /** A file of documents that clients may name instead of sending them; `only` these are executed. Null: there is none. */
+  readonly trustedDocuments: { readonly file: string; readonly only: boolean } | null;
   readonly limits: Limits;
 }
 
@@ -151,6 +153,7 @@ export const defaultConfig: Config = {
   nodeName: null,
   processTableBytes: 32 << 20,
   compression: true,
+  trustedDocuments: null,
   limits: {
     sessions: 64,
     stoppedSessions: 1_000,

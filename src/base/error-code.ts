@@ -98,6 +98,18 @@ export const errorTable = {
   },
 
   // Operations.
+  PERSISTED_QUERY_NOT_FOUND: {
+    status: 404,
+    meaning:
+      'the server does not know, or no longer knows, the document that the request names (`extensions.persistedQuery` or `documentId`)',
+    remedy: 'send the text of the document with its hash, as clients of automatic persisted queries do by themselves',
+  },
+  UNTRUSTED_DOCUMENT: {
+    status: 403,
+    meaning: 'the server executes only documents that its administrator has listed',
+    remedy:
+      'have the document listed (`--trusted-documents`, [configuration](configuration.md)), or use a token of an administrator',
+  },
   GRAPHQL_PARSE_FAILED: {
     status: 400,
     meaning: 'the operation is not valid GraphQL syntax',
@@ -282,6 +294,11 @@ export const errorTable = {
     status: null,
     meaning: 'the file given by `--metrics-config` is invalid at this line and column',
     remedy: 'use a value that the message describes ([metrics](metrics.md))',
+  },
+  BAD_TRUSTED_DOCUMENTS: {
+    status: null,
+    meaning: 'the file given by `--trusted-documents` is invalid, or a document in it does not match the schema',
+    remedy: 'correct what the message describes ([documents](api.md#persisted-documents))',
   },
   BAD_OTLP: {
     status: null,

@@ -36,6 +36,7 @@ export function configOf(sources: SettingSources): Config {
     nodeName: () => sources.value(generalSettings.nodeName),
     processTableBytes: () => sources.value(generalSettings.processTable),
     compression: () => sources.value(accessSettings.compression),
+    trustedDocuments: () => trustedDocumentsOf(sources),
     limits: () => limitsOf(sources),
   });
   return { ...access, ...history, ...rest, localToken: null, dataDirectory, replay: null };
@@ -104,6 +105,14 @@ export function accessOf(sources: SettingSources): Pick<Config, 'host' | 'port' 
     tokens: [...tokens, ...(file === null ? [] : readTokens(file, sources))],
     insecureNoAuth: open,
   };
+}
+
+function trustedDocumentsOf(sources: SettingSources): Config['trustedDocuments'] {
+  const file = sources.value(accessSettings.trustedDocuments);
+  const only = sources.value(accessSettings.trustedDocumentsOnly);
+  if (file === null && only)
+    throw sources.error(accessSettings.trustedDocumentsOnly, 'needs --trusted-documents as well');
+  return file === null ? null : { file, only };
 }
 
 export function limitsOf(sources: SettingSources): Limits {

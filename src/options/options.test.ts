@@ -52,6 +52,7 @@ function failure(work: () => unknown): { readonly message: string; readonly erro
 const companions: Readonly<Record<string, Variables>> = {
   'tls-cert': { EUNOMIA_TLS_KEY: 'other.pem' },
   'tls-key': { EUNOMIA_TLS_CERT: 'other.pem' },
+  'trusted-documents-only': { EUNOMIA_TRUSTED_DOCUMENTS: 'documents.json' },
   'influx-password': { EUNOMIA_INFLUX_USER: 'somebody' },
 };
 

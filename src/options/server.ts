@@ -89,6 +89,22 @@ export const accessSettings = {
       'without a token; on loopback only',
     example: true,
   }),
+  trustedDocuments: setting({
+    flag: 'trusted-documents',
+    key: 'trustedDocuments.file',
+    kind: path(),
+    default: null,
+    text: 'documents that clients may name instead of sending them: JSON, { "ID": "TEXT" } or a manifest of Apollo (docs/api.md)',
+    example: 'documents.json',
+  }),
+  trustedDocumentsOnly: setting({
+    flag: 'trusted-documents-only',
+    key: 'trustedDocuments.only',
+    kind: onOff(),
+    default: false,
+    text: 'refuse all other documents, but of administrators',
+    example: true,
+  }),
   compression: setting({
     flag: 'compression',
     key: 'compression',

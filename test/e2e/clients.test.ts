@@ -92,6 +92,22 @@ it('what the client preset of GraphQL Code Generator makes compiles, and types r
   await tool('tsc', '-p', 'codegen');
 });
 
+it('Apollo Client and urql send the hash of a document, its text once, and from then on the hash alone', async () => {
+  interface Seen {
+    readonly versions: readonly string[];
+    readonly sent: readonly string[];
+  }
+  const { complaints, ...clients } = await runClient<
+    Readonly<Record<'apollo' | 'apolloGet' | 'urql' | 'urqlGet', Seen>> & { readonly complaints: readonly string[] }
+  >(folder, 'persisted.mjs', [server.url]);
+  expect(complaints).toEqual([]);
+  for (const { versions } of Object.values(clients)) expect(versions.filter(Boolean)).toHaveLength(3);
+  const posts = ['POST hash', 'POST text', 'POST hash', 'POST hash'];
+  expect([clients.apollo.sent, clients.urql.sent]).toEqual([posts, posts]);
+  for (const { sent } of [clients.apolloGet, clients.urqlGet])
+    expect([sent[0], sent[1]?.split(' ')[1], ...sent.slice(2)]).toEqual(['GET hash', 'text', 'GET hash', 'GET hash']);
+});
+
 it('EventSource of Chromium goes on where it was when its connection breaks, without loss or duplicate', async () => {
   const proxy = await Proxy.listen(Number(new URL(server.url).port));
   const selection = '{ events { ... on OpenEvent { path } } gap { lost dropped } }';

@@ -27,8 +27,8 @@ const own: Readonly<Record<string, unknown>> = {
   'influx.url': 'https://127.0.0.1:9',
   'otlp.url': 'https://127.0.0.1:9',
 };
-/** It excludes tokens. */
-const excluded = ['insecureNoAuth'];
+/** They exclude tokens, and the documents of this test. */
+const excluded = ['insecureNoAuth', 'trustedDocuments.only'];
 
 /** A file with each setting. */
 function wholeFile(): string {
@@ -59,6 +59,7 @@ describe('eunomia serve --config with each setting', () => {
     writeFileSync(join(folder, 'tls/key.pem'), key, { mode: 0o600 });
     writeFileSync(join(folder, 'tokens'), 'operator:from-a-file\n', { mode: 0o600 });
     writeFileSync(join(folder, 'otlp-headers'), 'X-Tenant: a\n', { mode: 0o600 });
+    writeFileSync(join(folder, 'documents.json'), '{ "version": "{ server { version } }" }', { mode: 0o600 });
     mkdirSync(join(folder, 'plugins'), { mode: 0o700 });
     copyFileSync(join(root, 'plugins/port-scan.ts'), join(folder, 'plugins/port-scan.ts'));
     writeFileSync(

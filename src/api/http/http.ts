@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { GraphQLError, type ExecutionResult } from 'graphql';
-import { createYoga, type GraphQLParams, type Plugin } from 'graphql-yoga';
+import { createYoga, type Plugin } from 'graphql-yoga';
 import { sendNodeResponse } from '@whatwg-node/server';
 import type { Caller, Identity } from '../../access/caller.js';
 import { isErrorCode, statusOf, wholeResponseStatus } from '../../base/error-code.js';
@@ -21,7 +21,8 @@ import { hasLong, longResult, resultResponse } from './long.js';
 import { ResponseStream } from '../graphql/stream.js';
 import { isClientError, maskError } from '../graphql/mask.js';
 import { serveMetrics } from './metrics.js';
-import { readParameters } from './parameters.js';
+import { readParameters, type Parameters } from './parameters.js';
+import type { PersistedDocuments } from './persisted.js';
 import { joinPipeline } from './pipeline.js';
 import { refuse } from './refuse.js';
 import type { Responses } from './responses.js';
@@ -35,6 +36,7 @@ import type { Limits } from '../../base/config.js';
 
 export interface HttpOptions {
   readonly executor: Executor;
+  readonly documents: PersistedDocuments;
   readonly service: Service;
   readonly access: Access;
   readonly connections: Connections;
@@ -67,6 +69,7 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
   const bodies = new Bodies(limits.bodyBytes);
   const yoga = createYoga<HttpCaller>({
     graphqlEndpoint: ENDPOINT,
+    extraParamNames: ['documentId'],
     plugins: [useExecutor(options)],
     batching: { limit: Number.MAX_SAFE_INTEGER }, // its message does not tell how many there were: `useExecutor` checks
     maxRequestBodySize: limits.bodyBytes,
@@ -211,19 +214,16 @@ const PLAIN = { head: '', tail: '' } as const;
 /** Hands operations to the executor; yoga reads requests and writes responses. */
 function useExecutor({
   executor,
+  documents,
   connections,
   responses,
   compression,
   limits,
   log,
 }: HttpOptions): Plugin<object, HttpCaller> {
-  const result = async (params: GraphQLParams, request: Request, caller: HttpCaller): Promise<OperationResult> => {
-    const query = params.query ?? '';
+  const result = async (params: Parameters, request: Request, caller: HttpCaller): Promise<OperationResult> => {
     await lineOf(request).next();
-    const prepared = executor.prepare(
-      { query, variables: params.variables, operationName: params.operationName, resumeAfter: caller.lastEventId },
-      caller,
-    );
+    const prepared = documents.prepare({ ...params, resumeAfter: caller.lastEventId }, caller.identity, caller);
     if ('errors' in prepared) return withStatus(prepared, { executed: false });
     const refused = refusal(prepared, request, caller) ?? overspent(prepared, request);
     if (refused) return refused;
@@ -302,7 +302,7 @@ function useExecutor({
     spent.set(request, sum);
     return null;
   };
-  const read = async (request: Request, { response }: HttpCaller): Promise<GraphQLParams | GraphQLParams[]> => {
+  const read = async (request: Request, { response }: HttpCaller): Promise<Parameters | Parameters[]> => {
     const batch = await readParameters(request).catch((error: unknown) => {
       throw error instanceof EunomiaError ? statusError(maskError(error, log)) : error;
     });

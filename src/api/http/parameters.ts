@@ -10,14 +10,20 @@ interface RequestLike {
   arrayBuffer(): Promise<ArrayBuffer>;
 }
 
-const NAMES = ['query', 'variables', 'operationName', 'extensions'] as const;
+const NAMES = ['query', 'variables', 'operationName', 'extensions', 'documentId'] as const;
+
+/** Of one operation: yoga's, and the name of a document. */
+export interface Parameters extends GraphQLParams {
+  readonly documentId?: string | undefined;
+}
+
 const TYPES = 'application/json (or application/graphql with the bare document)';
 
 /**
  * Reads the parameters of one operation, or of a batch, from a GET's query string or a POST's body. Rejects with
  * BAD_REQUEST, UNSUPPORTED_MEDIA_TYPE, or CANCELLED when the client goes away; whoever limits the body's size rejects by itself.
  */
-export async function readParameters(request: RequestLike): Promise<GraphQLParams | GraphQLParams[]> {
+export async function readParameters(request: RequestLike): Promise<Parameters | Parameters[]> {
   if (request.method === 'GET') return ofForm(queryOf(request.url), 'the query string');
   const [type = '', ...attributes] = (request.headers.get('content-type') ?? '')
     .toLowerCase()
@@ -82,7 +88,7 @@ async function textOf(request: RequestLike): Promise<string> {
   }
 }
 
-function ofForm(text: string, where: string): GraphQLParams {
+function ofForm(text: string, where: string): Parameters {
   const form = parseQuery(text, where);
   for (const name of new Set(form.keys())) {
     if (!NAMES.some((known) => known === name))
@@ -96,6 +102,7 @@ function ofForm(text: string, where: string): GraphQLParams {
     {
       query: form.get('query') ?? undefined,
       operationName: form.get('operationName') || undefined,
+      documentId: form.get('documentId') ?? undefined,
       variables: json('variables'),
       extensions: json('extensions'),
     },
@@ -103,28 +110,35 @@ function ofForm(text: string, where: string): GraphQLParams {
   );
 }
 
-function ofJson(text: string): GraphQLParams | GraphQLParams[] {
+function ofJson(text: string): Parameters | Parameters[] {
   const body = parseJson(text, 'the body');
   if (!Array.isArray(body)) return checked(body, '');
   return body.map((operation: unknown, i) => checked(operation, ` of operation ${i} of the batch`));
 }
 
-function checked(value: unknown, of: string): GraphQLParams {
+function checked(value: unknown, of: string): Parameters {
   if (!isObject(value)) throw badRequest(`the parameters${of} are ${kindOf(value)}; send an object with \`query\``);
   for (const name of Object.keys(value)) {
     if (!NAMES.some((known) => known === name))
       throw badRequest(`there is no parameter "${name.slice(0, 60)}"${of}; there are ${NAMES.join(', ')}`);
   }
-  const { query, operationName, variables, extensions } = value;
-  if (typeof query !== 'string')
-    throw badRequest(`\`query\`${of} is ${kindOf(query)}; send the text of a GraphQL document`);
+  const { query, operationName, variables, extensions: more, documentId } = value;
+  const extensions = objectOf(more, 'extensions', of);
+  const isNamed = documentId != null || extensions?.['persistedQuery'] != null;
+  if (typeof query !== 'string' && !(isNamed && query == null))
+    throw badRequest(
+      `\`query\`${of} is ${kindOf(query)}; send the text of a GraphQL document, or name one that is persisted`,
+    );
+  if (documentId != null && typeof documentId !== 'string')
+    throw badRequest(`\`documentId\`${of} is ${kindOf(documentId)}; send the id of a persisted document`);
   if (operationName !== undefined && operationName !== null && typeof operationName !== 'string')
     throw badRequest(`\`operationName\`${of} is ${kindOf(operationName)}; send a name`);
   return {
-    query,
+    query: query ?? '', // yoga wants one
     operationName: operationName ?? undefined,
     variables: objectOf(variables, 'variables', of),
-    extensions: objectOf(extensions, 'extensions', of),
+    extensions,
+    ...(documentId == null ? {} : { documentId }),
   };
 }
 

@@ -11,12 +11,14 @@ import type { Service } from '../../service/service.js';
 import { Executor } from '../graphql/executor.js';
 import { createHttpHandler, type HttpHandler } from './http.js';
 import { refuseMalformed } from './malformed.js';
+import { PersistedDocuments } from './persisted.js';
 import { refuse } from './refuse.js';
 import { Responses } from './responses.js';
 import { ENDPOINT } from './routes.js';
 import { contractSchema } from '../graphql/schema.js';
 import { StalledClients } from './stalled.js';
 import { Strangers } from './strangers.js';
+import { loadTrusted } from './trusted.js';
 import { serveWebSockets } from './websocket.js';
 
 export interface ApiServer {
@@ -45,12 +47,13 @@ const REQUEST_MS = 30_000;
 const CHECK_MS = 1_000;
 
 /**
- * Takes the address that the server will be reached at. Rejects with UNSAFE_LISTENER, BAD_TLS, PORT_IN_USE or
- * CANNOT_LISTEN; nothing is left open then.
+ * Takes the address that the server will be reached at. Rejects with UNSAFE_LISTENER, BAD_TLS, BAD_TRUSTED_DOCUMENTS, PORT_IN_USE
+ * or CANNOT_LISTEN; nothing is left open then.
  */
 export async function openListener(config: Config): Promise<Listener> {
   checkListen(config);
   const tls = config.tls && loadTls(config.tls);
+  const trusted = loadTrusted(config);
   const { identifyMs } = config.limits;
   // Without a Host header: Node's response would have no body, `admit` checks it.
   const http = {
@@ -82,6 +85,7 @@ export async function openListener(config: Config): Promise<Listener> {
       const executor = new Executor(contractSchema(), service);
       const options = {
         executor,
+        documents: new PersistedDocuments({ executor, trusted, log }),
         service,
         access: new Access(config, peers),
         connections: new Connections(config.limits),

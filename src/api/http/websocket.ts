@@ -17,6 +17,7 @@ import { limitExceeded } from '../graphql/limits.js';
 import { maskError } from '../graphql/mask.js';
 import { Operations, type Operation } from './operation.js';
 import { Outgoing } from './outgoing.js';
+import type { PersistedDocuments } from './persisted.js';
 import { refuseRaw } from './refuse.js';
 import type { Responses } from './responses.js';
 import type { Strangers } from './strangers.js';
@@ -26,6 +27,7 @@ import { begun, Line, requests, turns } from '../../base/turn.js';
 
 export interface WebSocketOptions {
   readonly executor: Executor;
+  readonly documents: PersistedDocuments;
   readonly access: Access;
   readonly connections: Connections;
   readonly strangers: Strangers;
@@ -183,7 +185,7 @@ function admit(
 }
 
 function createProtocol(options: WebSocketOptions) {
-  const { executor, access, responses, limits, log } = options;
+  const { executor, documents, access, responses, limits, log } = options;
   return makeServer<Record<string, unknown>, Extra>({
     connectionInitWaitTimeout: limits.identifyMs,
     onConnect: async ({ extra, connectionParams }: Connection) => {
@@ -230,10 +232,11 @@ function createProtocol(options: WebSocketOptions) {
           ),
         ];
       }
-      const prepared = executor.prepare(
-        { query: payload.query, variables: payload.variables, operationName: payload.operationName },
-        { ...identity, signal: operation.gone.signal, connection: extra.socket },
-      );
+      const prepared = documents.prepare(payload, identity, {
+        ...identity,
+        signal: operation.gone.signal,
+        connection: extra.socket,
+      });
       if ('errors' in prepared) return prepared.errors;
       if (prepared.operation.operation !== 'subscription') {
         // Those that wait take no room: of a hundred pages that are asked for at once, all are sent.
