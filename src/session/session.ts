@@ -393,6 +393,11 @@ export class Session {
     return this.#buffer.counts.retainedBytes;
   }
 
+  /** Whether its store has not got all of it yet. */
+  get isUnwritten(): boolean {
+    return this.recorder !== null && this.recorder.stats.pending > 0;
+  }
+
   /** Evicts its oldest events until so many bytes of records are left. */
   shrink(bytes: number): void {
     this.#buffer.shrink(bytes);

@@ -2,7 +2,10 @@ import { expect, it } from 'vitest';
 import { StoppedSessions } from './stopped.js';
 
 class Stopped {
-  constructor(public retainedBytes: number) {}
+  constructor(
+    public retainedBytes: number,
+    readonly isUnwritten = false,
+  ) {}
 
   /** Batches have 10 bytes each. */
   shrink(bytes: number): void {
@@ -38,4 +41,13 @@ it('says which are too many, and forgets those that are removed', () => {
   sessions.delete(a);
   sessions.delete(b);
   expect([sessions.add(d), sessions.bytes]).toEqual([[], 7]);
+});
+
+it('spares those that their store has yet to write, as long as there are others', () => {
+  const [a, b, c, d] = [true, false, false, false].map((isUnwritten) => new Stopped(100, isUnwritten));
+  if (!a || !b || !c || !d) throw new Error('not four');
+  const sessions = new StoppedSessions<Stopped>({ sessions: 3, bytes: 150 });
+  for (const one of [a, b, c]) expect(sessions.add(one)).toEqual([]);
+  expect([a, b, c].map(({ retainedBytes }) => retainedBytes)).toEqual([50, 0, 100]);
+  expect(sessions.add(d)).toEqual([b]);
 });

@@ -8,6 +8,8 @@ export interface StoppedLimits {
 /** A session as this sees it. */
 export interface StoppedSession {
   readonly retainedBytes: number;
+  /** Its store has not got all of it yet, and may not respond: until it has, nobody else has its events. */
+  readonly isUnwritten: boolean;
   /** Evicts the oldest events until so many bytes are left. */
   shrink(bytes: number): void;
 }
@@ -25,19 +27,22 @@ export class StoppedSessions<Session extends StoppedSession> {
   }
 
   /**
-   * Evicts events of those that stopped first, where all retain too much. What the newest retains is never evicted: whoever stopped it
-   * is about to read it. Returns those to be removed, since there are too many.
+   * Evicts events of those that stopped first, where all retain too much; of those that a store has yet to write, last. What the newest
+   * retains is never evicted: whoever stopped it is about to read it. Returns those to be removed, since there are too many.
    */
   add(session: Session): readonly Session[] {
     this.#sessions.add(session);
     let excess = this.bytes - this.#limits.bytes;
-    for (const one of this.#sessions) {
-      if (excess <= 0 || one === session) break;
+    const all = [...this.#sessions];
+    const order = [...all.filter((one) => !one.isUnwritten), ...all.filter((one) => one.isUnwritten)];
+    for (const one of order) {
+      if (excess <= 0) break;
+      if (one === session) continue;
       const before = one.retainedBytes;
       one.shrink(Math.max(0, before - excess));
       excess -= before - one.retainedBytes;
     }
-    return [...this.#sessions].slice(0, Math.max(0, this.#sessions.size - this.#limits.sessions));
+    return order.slice(0, Math.max(0, this.#sessions.size - this.#limits.sessions));
   }
 
   delete(session: Session): void {

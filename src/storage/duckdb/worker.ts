@@ -266,8 +266,9 @@ async function fail(error: unknown): Promise<void> {
   letGo();
   queue = [...written, ...queue];
   written = [];
-  for (const task of tasks.splice(0)) await task();
+  // First: what waits is refused with it.
   tell(writer ? 'PAUSED' : 'FAILED', why.message);
+  for (const task of tasks.splice(0)) await task();
 }
 
 /** What is committed is on disk, whether or not DuckDB has the room to tidy up. */
