@@ -33,6 +33,7 @@ const loads: Readonly<Record<string, Load>> = {
   ipc: { kind: 'sought', calls: 50_000 },
   mount: { kind: 'unmounted', calls: 50_000 },
   open: { kind: 'opened', calls: 20_000 },
+  packet: { kind: 'exchanged', calls: 20_000 },
   privilege: { kind: 'empowered', calls: 50_000 },
   runqlat: { kind: 'switched', calls: 20_000 },
   seccomp: { kind: 'forbidden', calls: 50_000, alone: true },

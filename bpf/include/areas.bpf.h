@@ -24,41 +24,41 @@ struct eu_claimed {
 	__u64 taken;
 };
 
-#define EU_AREAS(name)                            \
+/* `area` has the record at offset 0, and a __u64 `taken`. */
+#define EU_AREAS_OF(name, area)                   \
 	struct {                                  \
 		__uint(type, BPF_MAP_TYPE_ARRAY); \
 		__uint(max_entries, 1);           \
 		__type(key, __u32);               \
-		__type(value, struct eu_claimed); \
+		__type(value, area);              \
 	} eu_areas_##name SEC(".maps")
+#define EU_AREAS(name) EU_AREAS_OF(name, struct eu_claimed)
 
-static __always_inline struct eu_claimed *eu_claim_from(void *areas)
+static __always_inline void *eu_claim_from(void *areas, __u32 taken_at)
 {
 	__u32 first = bpf_get_smp_processor_id() * EU_AREAS_PER_CPU;
 
 	for (__u32 i = 0; i < EU_AREAS_PER_CPU; i++) {
 		__u32 index = first + i;
-		struct eu_claimed *area = bpf_map_lookup_elem(areas, &index);
+		void *area = bpf_map_lookup_elem(areas, &index);
 
-		if (area && !__sync_val_compare_and_swap(&area->taken, 0, 1))
+		if (area && !__sync_val_compare_and_swap((__u64 *)(area + taken_at), 0, 1))
 			return area;
 	}
 	return NULL;
 }
 
 /* An area of this CPU; NULL (counted as lost) if all are taken. Whoever claims one releases it. */
-#define eu_claim(name)                                                        \
-	({                                                                    \
-		struct eu_claimed *eu_area = eu_claim_from(&eu_areas_##name); \
-		if (!eu_area)                                                 \
-			eu_count(true);                                       \
-		eu_area;                                                      \
+#define eu_claim_of(name, area_type)                                                                        \
+	({                                                                                                  \
+		area_type *eu_area = eu_claim_from(&eu_areas_##name, __builtin_offsetof(area_type, taken)); \
+		if (!eu_area)                                                                               \
+			eu_count(true);                                                                     \
+		eu_area;                                                                                    \
 	})
+#define eu_claim(name) eu_claim_of(name, struct eu_claimed)
 
-static __always_inline void eu_release(struct eu_claimed *area)
-{
-	__sync_val_compare_and_swap(&area->taken, 1, 0);
-}
+#define eu_release(area) __sync_val_compare_and_swap(&(area)->taken, 1, 0)
 
 /* Copies the first `size` bytes of the record into the ring, or counts them as lost. */
 static __always_inline void eu_output_claimed(struct eu_claimed *area, __u32 size)

@@ -257,9 +257,11 @@ static __always_inline bool eu_fill_owner(struct eu_header *h, const struct eu_o
 {
 	if (!owner)
 		return eu_find_container(h, sk, net);
+	if (!owner->wanted)
+		return false;
 	*h = owner->header;
 	h->boot_ns = bpf_ktime_get_boot_ns();
-	return owner->wanted;
+	return true;
 }
 
 static __always_inline bool eu_find_owner(struct eu_header *h, struct sock *sk, struct net *net)

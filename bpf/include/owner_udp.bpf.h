@@ -22,4 +22,19 @@ static __always_inline void eu_own_datagrams(struct sock *sk)
 		eu_own(sk, EU_SIDE_UNKNOWN, false);
 }
 
+/* For trackers that have no other program on these tracepoints. */
+#define EU_OWN_DATAGRAMS                              \
+	SEC("tp_btf/sock_send_length")                \
+	int BPF_PROG(owner_sent, struct sock *sk)     \
+	{                                             \
+		eu_own_datagrams(sk);                 \
+		return 0;                             \
+	}                                             \
+	SEC("tp_btf/sock_recv_length")                \
+	int BPF_PROG(owner_received, struct sock *sk) \
+	{                                             \
+		eu_own_datagrams(sk);                 \
+		return 0;                             \
+	}
+
 #endif

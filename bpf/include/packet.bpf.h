@@ -79,6 +79,12 @@ static __always_inline bool eu_load_bytes(const struct eu_bytes_of *from, __u32 
 	return at + size <= from->length && !bpf_probe_read_kernel(to, size, from->memory + at);
 }
 
+/* TCP, UDP, DCCP, SCTP, UDP-Lite */
+static __always_inline bool eu_carries_ports(__u8 protocol)
+{
+	return protocol == 6 || protocol == 17 || protocol == 33 || protocol == 132 || protocol == 136;
+}
+
 /* False for a packet that is cut, or is a fragment other than the first: it has no transport header. */
 static __always_inline bool eu_read_packet_of(const struct eu_bytes_of *from, struct eu_packet *packet)
 {

@@ -121,11 +121,6 @@ struct packet {
 	bool has_ports;
 };
 
-static __always_inline bool carries_ports(__u8 protocol)
-{
-	return protocol == 6 || protocol == 17 || protocol == 33 || protocol == 132 || protocol == 136;
-}
-
 static __always_inline void read_packet(struct packet *packet, struct sk_buff *skb)
 {
 	struct eu_bytes_of from;
@@ -140,7 +135,7 @@ static __always_inline void read_packet(struct packet *packet, struct sk_buff *s
 	if (!packet->is_ip)
 		return;
 	packet->bytes = from.length + BPF_CORE_READ(skb, data_len);
-	packet->has_ports = packet->has_protocol && carries_ports(packet->ip.protocol) &&
+	packet->has_ports = packet->has_protocol && eu_carries_ports(packet->ip.protocol) &&
 			    eu_load_bytes(&from, packet->ip.at, packet->ports, sizeof(packet->ports));
 	/* A fragment's IPv4 header says what it is a fragment of. */
 	packet->has_protocol |= packet->ip.version == 4;
@@ -226,18 +221,6 @@ int BPF_PROG(drop_packet, struct sk_buff *skb, void *location, __u32 reason)
 	return 0;
 }
 
-SEC("tp_btf/sock_send_length")
-int BPF_PROG(owner_sent, struct sock *sk)
-{
-	eu_own_datagrams(sk);
-	return 0;
-}
-
-SEC("tp_btf/sock_recv_length")
-int BPF_PROG(owner_received, struct sock *sk)
-{
-	eu_own_datagrams(sk);
-	return 0;
-}
+EU_OWN_DATAGRAMS
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

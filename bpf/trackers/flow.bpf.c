@@ -10,9 +10,7 @@
 #include "eunomia.bpf.h"
 #include "addressed.bpf.h"
 #include "aggregate.bpf.h"
-#include "cgroup.bpf.h"
-#include "owner_udp.bpf.h"
-#include "packet.bpf.h"
+#include "owned_packet.bpf.h"
 
 struct flow_event {
 	struct eu_header header; /* boot_ns is of the reading */
@@ -217,29 +215,22 @@ static __always_inline __u32 transport_header(struct __sk_buff *skb, const struc
 static __always_inline void passed(struct __sk_buff *skb, bool sends)
 {
 	__u32 segments = skb->gso_segs, bytes = skb->len;
-	struct bpf_sock *sk = skb->sk;
 	struct eu_packet packet = {};
-	struct eu_header header;
 	struct eu_owner *owner;
+	struct eu_header header;
 	struct peer peer = {};
+	struct bpf_sock *sk;
 	struct sock *raw;
 	__be16 ports[2] = {};
 	__u16 port;
 
+	sk = eu_sock_of_packet(skb);
 	if (!sk)
-		return;
-	sk = bpf_sk_fullsock(sk);
-	if (!sk || (sk->family != AF_INET && sk->family != AF_INET6))
 		return;
 	raw = (void *)eu_address(sk);
 	owner = bpf_sk_storage_get(&eu_owners, sk, NULL, 0);
-	if (owner) {
-		if (!owner->wanted)
-			return;
-		header = owner->header;
-	} else if (!eu_find_container(&header, raw, eu_net_of_sock(raw))) {
+	if (!eu_fill_owner(&header, owner, raw, eu_net_of_sock(raw)))
 		return;
-	}
 	/* False for a fragment other than the first, too, which has no ports. */
 	if (eu_read_packet(skb, &packet))
 		bpf_skb_load_bytes(skb, packet.at, ports, sizeof(ports));
@@ -272,21 +263,6 @@ EU_CGROUP_PROGRAM("cgroup_skb/egress", flow_egress, struct __sk_buff)
 EU_CGROUP_PROGRAM("cgroup_skb/ingress", flow_ingress, struct __sk_buff)
 {
 	passed(ctx, false);
-}
-
-/* A socket is its maker's until another process uses it. */
-EU_CGROUP_PROGRAM("cgroup/sock_create", flow_create, struct bpf_sock)
-{
-	struct task_struct *task = bpf_get_current_task_btf();
-	struct eu_owner *owner;
-
-	if (task->flags & PF_KTHREAD)
-		return;
-	owner = bpf_sk_storage_get(&eu_owners, ctx, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!owner)
-		return;
-	eu_uring_fill(&owner->header, task);
-	owner->wanted = eu_header_wanted(&owner->header);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

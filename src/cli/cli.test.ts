@@ -3,7 +3,8 @@ import { chosenColumns, columnOf, selectionOf, textAt, type TrackerInfo } from '
 import { cellOf, Table } from './format.js';
 import { csvCell, csvLine } from '../base/csv.js';
 import { visible } from '../base/visible.js';
-import { parseSetting, parseTracker, resolveTrackers, targetInput, trackerInputs } from './input.js';
+import { parseSetting, parseTracker, resolveTrackers, trackerInputs } from './input.js';
+import { targetInput } from './target.js';
 import { createPrinter } from './printer.js';
 import { endpoint } from '../client/remote.js';
 import { tableColumns } from './column.js';

@@ -1,13 +1,8 @@
-import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { constants } from 'node:fs';
-import { lstat, rename, rm } from 'node:fs/promises';
-import { finished } from 'node:stream/promises';
 import { Option, type Command } from 'commander';
-import { openPrivate } from '../base/file.js';
 import type { Client, Parameters } from '../client/client.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import { checkFlags } from './effect.js';
+import { toFile, toOutput } from './file.js';
 import { replayedSession, withReplay } from './replay.js';
 import { collect, UsageError, wholeNumber } from './usage.js';
 import type { World } from './world.js';
@@ -37,8 +32,11 @@ export function addExport(program: Command, world: World): void {
     .argument('[session]', 'id of a session on the server given by --server')
     .option('--from <file>', 'convert a recording (NDJSON) instead of exporting a session')
     .addOption(
-      new Option('--format <format>', 'ndjson (for `eunomia replay`), csv or parquet')
-        .choices(['ndjson', 'csv', 'parquet'])
+      new Option(
+        '--format <format>',
+        'ndjson (for `eunomia replay`), csv, parquet, or pcapng (packets of the tracker packet)',
+      )
+        .choices(['ndjson', 'csv', 'parquet', 'pcapng'])
         .default('ndjson'),
     )
     .option('-o, --output <file>', 'write to this file, which appears when it is complete; default: standard output')
@@ -85,44 +83,9 @@ async function exportTo(client: Client, session: string, flags: Flags, world: Wo
     limit: flags.limit?.toString(),
   };
   const pieces = client.download(`/export/${encodeURIComponent(session)}.${flags.format}`, parameters);
-  const bytes = flags.output === undefined ? await toOutput(pieces, world) : await toFile(pieces, flags.output, world);
+  const bytes =
+    flags.output === undefined
+      ? await toOutput(pieces, world.output, world.signal)
+      : await toFile(pieces, flags.output, world.signal);
   if (flags.output !== undefined) world.tell(`${flags.output}: ${bytes} bytes`);
-}
-
-async function toOutput(pieces: AsyncIterable<string | Uint8Array>, world: World): Promise<number> {
-  let bytes = 0;
-  for await (const piece of pieces) {
-    bytes += Buffer.byteLength(piece);
-    if (world.signal.aborted || !(await world.output.write(piece))) break;
-  }
-  return bytes;
-}
-
-/** Under another name until it is whole: a file that is there is complete. Only its owner may read it: events hold command lines. */
-async function toFile(pieces: AsyncIterable<string | Uint8Array>, file: string, world: World): Promise<number> {
-  const there = await lstat(file).catch(() => null);
-  if (there && !there.isFile())
-    throw new UsageError(
-      `--output: ${file} is there and is no regular file; without --output the export goes to standard output`,
-    );
-  // A name that nobody can have laid out a link under.
-  const part = `${file}.${randomBytes(6).toString('hex')}.part`;
-  const handle = await openPrivate(part, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL);
-  const stream = handle.createWriteStream();
-  let bytes = 0;
-  try {
-    for await (const piece of pieces) {
-      if (world.signal.aborted) throw new Error(`stopped before ${file} was whole`);
-      bytes += Buffer.byteLength(piece);
-      if (!stream.write(piece)) await once(stream, 'drain');
-    }
-    stream.end();
-    await finished(stream);
-    await rename(part, file);
-  } catch (error) {
-    stream.destroy();
-    await rm(part, { force: true });
-    throw error;
-  }
-  return bytes;
 }

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import { EunomiaError, messageOf } from '../base/errors.js';
 import { addContainers } from './containers.js';
 import { addExport } from './export.js';
+import { addPcap } from './pcap.js';
 import { addReplay } from './replay.js';
 import { addReport } from './report.js';
 import type { World } from './world.js';
@@ -29,6 +30,7 @@ export function createProgram(version: string, world: World): Command {
     addContainers,
     addSnapshots,
     addRun,
+    addPcap,
     addUpdate,
     addExport,
     addReplay,

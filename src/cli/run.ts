@@ -4,9 +4,10 @@ import { withClient, withConnection, type ConnectionFlags } from './connection.j
 import { checkFlags } from './effect.js';
 import type { World } from './world.js';
 import { trackerDocument, type TrackerInfo } from './field.js';
-import { parseSetting, parseTracker, resolveTrackers, targetInput, trackerInputs, type TargetFlags } from './input.js';
+import { parseSetting, parseTracker, resolveTrackers, trackerInputs } from './input.js';
 import { createPrinter, type Format, type Printer } from './printer.js';
 import { readEvents, type StopCause } from './stream.js';
+import { targetInput, withTarget, type TargetFlags } from './target.js';
 import { append, collect, wholeNumber } from './usage.js';
 
 interface Flags extends ConnectionFlags, TargetFlags {
@@ -33,28 +34,16 @@ const timeToLive = '1m';
 
 export function addRun(program: Command, world: World): void {
   const command = withConnection(program.command('run'));
-  checkFlags<Flags>(command, ({ output, container, image, label, pid }, refuse) => {
+  checkFlags<Flags>(command, ({ output }, refuse) => {
     if (output !== 'json') refuse(['gaps'], 'is for --output json; other formats tell gaps on stderr');
-    if (!(container ?? image ?? label))
-      refuse(['wait'], 'waits for containers; name them with --container, --image or --label');
-    if (!pid) refuse(['descendants'], 'belongs to --pid');
   });
   command
     .description('run trackers and print their events, until Ctrl-C, --for or --limit')
-    .argument('<tracker...>', 'a tracker, optionally with options: open, open:failedOnly, tcp:operations=CONNECT,CLOSE')
-    .option(
-      '-c, --container <glob>',
-      'only in these containers: name, or at least 12 digits of the id (repeatable)',
-      append,
-    )
-    .option('--image <glob>', 'only in containers of these images (repeatable)', append)
-    .option('--label <name=value>', 'only in containers with these labels (repeatable, all must match)', append)
-    .option('-w, --wait', 'wait for containers that do not exist yet')
-    .option('--cgroup <id>', 'only in these v2 cgroups (repeatable)', collect)
-    .option('-p, --pid <pid>', 'only these processes and their descendants (repeatable)', collect)
-    .option('--no-descendants', 'with --pid: exclude the descendants')
-    .option('-u, --uid <uid>', 'only these users (repeatable)', collect)
-    .option('--comm <name>', 'only threads with this name (repeatable)', append)
+    .argument(
+      '<tracker...>',
+      'a tracker, optionally with options: open, open:failedOnly, tcp:operations=CONNECT,CLOSE',
+    );
+  withTarget(command)
     .option('--where <expression>', 'only events that match this CEL expression: errno == "ENOENT" && process.uid == 0')
     .option('--for <duration>', 'stop after this time: 500ms, 10s, 5m')
     .option('-n, --limit <events>', 'stop after this many events', wholeNumber('--limit', 1, Number.MAX_SAFE_INTEGER))

@@ -1,8 +1,8 @@
 import { Option, type Command } from 'commander';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import { checkFlags } from './effect.js';
-import { targetInput, type TargetFlags } from './input.js';
-import { append, collect, UsageError } from './usage.js';
+import { targetInput, withTarget, type TargetFlags } from './target.js';
+import { UsageError } from './usage.js';
 import type { World } from './world.js';
 
 interface Flags extends ConnectionFlags, TargetFlags {
@@ -27,10 +27,7 @@ const document = `mutation Update($id: ID!, $input: UpdateSessionInput!) {
 
 export function addUpdate(program: Command, world: World): void {
   const command = withConnection(program.command('update'));
-  checkFlags<Flags>(command, ({ container, image, label, cgroup, pid, uid, comm, target }, refuse) => {
-    if (!(container ?? image ?? label))
-      refuse(['wait'], 'waits for containers; name them with --container, --image or --label');
-    if (!pid) refuse(['descendants'], 'belongs to --pid');
+  checkFlags<Flags>(command, ({ container, image, label, cgroup, pid, uid, comm, target }) => {
     if (target === false && [container, image, label, cgroup, pid, uid, comm].some((list) => list !== undefined))
       throw new UsageError(
         '--no-target: the whole machine is no container, process, user or thread; leave one of them out',
@@ -38,20 +35,8 @@ export function addUpdate(program: Command, world: World): void {
   });
   command
     .description('change a running session without losing an event; what is not given stays')
-    .argument('<session>', 'its id')
-    .option(
-      '-c, --container <glob>',
-      'watch these containers instead: name, or at least 12 digits of the id (repeatable)',
-      append,
-    )
-    .option('--image <glob>', 'watch containers of these images instead (repeatable)', append)
-    .option('--label <name=value>', 'watch containers with these labels instead (repeatable, all must match)', append)
-    .option('-w, --wait', 'the containers need not exist yet')
-    .option('--cgroup <id>', 'watch these v2 cgroups instead (repeatable)', collect)
-    .option('-p, --pid <pid>', 'watch these processes and their descendants instead (repeatable)', collect)
-    .option('--no-descendants', 'with --pid: exclude the descendants')
-    .option('-u, --uid <uid>', 'watch these users instead (repeatable)', collect)
-    .option('--comm <name>', 'watch threads with this name instead (repeatable)', append)
+    .argument('<session>', 'its id');
+  withTarget(command)
     .option('--no-target', 'watch the whole machine')
     .option('--where <expression>', 'keep only events that match this CEL expression')
     .option('--no-where', 'keep all events of the target')

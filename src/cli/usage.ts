@@ -42,15 +42,19 @@ const flags: readonly (readonly [argument: RegExp, flag: string])[] = [
   [/^input\.target\.comms[^:]*: /, '--comm'],
 ];
 
+/** How graphql-js writes what a scalar refuses. */
+const REFUSED_VALUE = /^Variable "\$input" got invalid value .* at "(input\.[^"]+)"; /s;
+
 /** The server's errors name arguments; who typed a command knows its flags. */
 export function inFlag(error: unknown): unknown {
   if (!(error instanceof EunomiaError)) return error;
-  const { message, code, details } = error;
+  const { code, details } = error;
+  const message = error.message.replace(REFUSED_VALUE, '$1: ');
   const known = flags.find(([argument]) => argument.test(message));
   // "input.trackers[0].open.failedOnly" is known as "open.failedOnly".
   const named = known
     ? message.replace(known[0], `${known[1]}: `)
     : message.replace(/^input\.trackers\[\d+\][.:] ?/, '');
   const text = named.replace('with waitForContainers: true the session', 'with --wait the session');
-  return text === message ? error : new EunomiaError(code, text, { details, cause: error });
+  return text === error.message ? error : new EunomiaError(code, text, { details, cause: error });
 }

@@ -49,6 +49,14 @@ export function textOfMs(ms: number): string {
   return wallText(Math.floor(ms / 1000), Math.floor((ms % 1000) * 1_000_000));
 }
 
+const TIME = /^(.{19})\.(\d{9})Z$/;
+
+/** Reads a time in RFC 3339 with nine digits of a second, as all our times are. */
+export function nanosecondsSince1970(time: string): bigint {
+  const [, second = '', fraction = ''] = TIME.exec(time) ?? [];
+  return BigInt(Date.parse(`${second}Z`)) * 1_000_000n + BigInt(fraction);
+}
+
 /** Formats an s64 in decimal. `high` is its signed upper half. */
 export function signedDecimal(high: number, low: number): string {
   if (high >= -0x200000 && high < 0x200000) return String(high * TWO_32 + low);

@@ -28,5 +28,8 @@ export interface Encoder<Item> {
   end(ending: Ending): string | Uint8Array;
 }
 
-export const formats = ['ndjson', 'csv', 'parquet'] as const;
+/** Of events of any tracker, and of aggregates. */
+const sheetFormats = ['ndjson', 'csv', 'parquet'] as const;
+export type SheetFormat = (typeof sheetFormats)[number];
+export const formats = [...sheetFormats, 'pcapng'] as const;
 export type ExportFormat = (typeof formats)[number];

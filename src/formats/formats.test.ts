@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { contractSchema } from '../api/graphql/schema.js';
 import { createEncoder, Recorder, Recording, type Entry, type Sheet } from './index.js';
-import { nanoseconds } from './parquet.js';
+import { nanosecondsSince1970 } from '../event/clock.js';
 import type { FieldValue, TraceEvent } from '../event/event.js';
 import { hostileText } from '../../test/support/hostile.js';
 import { createReplay, type Player, type RecordedEntry } from '../session/replay.js';
@@ -234,5 +234,5 @@ describe('a replay', () => {
 });
 
 it('times keep their nanoseconds', () => {
-  expect(nanoseconds('2026-01-31T08:15:30.123456789Z')).toBe(1_769_847_330_123_456_789n);
+  expect(nanosecondsSince1970('2026-01-31T08:15:30.123456789Z')).toBe(1_769_847_330_123_456_789n);
 });

@@ -1,6 +1,7 @@
 export { createEncoder } from './create.js';
-export { formats, type Encoder, type Ending, type ExportFormat, type Facts } from './encoder.js';
+export { formats, type Encoder, type Ending, type ExportFormat, type Facts, type SheetFormat } from './encoder.js';
 export { aggregateSheet } from './group.js';
+export { packetFields, packetTracker, pcapng } from './pcapng.js';
 export { Recording, type Entry, type RecordedSession } from './recording.js';
 export { Recorder, type Recorded } from './recorder.js';
 export { eventSheet, rootsOf, type Column, type Sheet } from './sheet.js';

@@ -1,4 +1,5 @@
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
+import { nanosecondsSince1970 } from '../event/clock.js';
 import type { Bucket, FieldValue } from '../event/event.js';
 import type { ColumnType } from '../event/scalar.js';
 import type { AskedFrom } from '../session/asked.js';
@@ -123,7 +124,7 @@ function valueOf(value: FieldValue, type: ColumnType): unknown {
     case 'text':
       return typeof value === 'object' ? JSON.stringify(value) : String(value);
     case 'time':
-      return nanoseconds(String(value));
+      return nanosecondsSince1970(String(value));
     case 'uint64':
     case 'int64':
       return BigInt(String(value));
@@ -132,12 +133,4 @@ function valueOf(value: FieldValue, type: ColumnType): unknown {
     default:
       return value;
   }
-}
-
-const TIME = /^(.{19})\.(\d{9})Z$/;
-
-/** RFC 3339 with nine digits of a second, as all our times are. */
-export function nanoseconds(time: string): bigint {
-  const [, second = '', fraction = ''] = TIME.exec(time) ?? [];
-  return BigInt(Date.parse(`${second}Z`)) * 1_000_000n + BigInt(fraction);
 }

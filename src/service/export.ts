@@ -10,9 +10,13 @@ import {
   aggregateSheet,
   createEncoder,
   eventSheet,
+  packetFields,
+  packetTracker,
+  pcapng,
   rootsOf,
   type Encoder,
   type ExportFormat,
+  type SheetFormat,
 } from '../formats/index.js';
 import type { Parts } from './parts.js';
 import type { SessionHandle } from './session/handle.js';
@@ -60,7 +64,6 @@ const PART = 512;
 
 interface Job {
   readonly session: SessionHandle;
-  readonly format: ExportFormat;
   readonly where: string | null;
   readonly filter: EventFilter | null;
   readonly signal: AbortSignal;
@@ -80,15 +83,34 @@ export class Exports {
   async open(caller: Caller, { session: id, format, where, content }: ExportRequest): Promise<Download> {
     const session = await this.#sessions.need(caller, id);
     const filter = filterFor(session.trackers, where === null ? null : { expr: where }, this.#parts);
-    const job: Job = { session, format, where, filter, signal: caller.signal };
-    return content.kind === 'EVENTS' ? this.#events(job, content) : this.#aggregate(job, content.input);
+    const job: Job = { session, where, filter, signal: caller.signal };
+    if (format === 'pcapng') return this.#packets(job, content);
+    return content.kind === 'EVENTS' ? this.#events(job, format, content) : this.#aggregate(job, format, content.input);
   }
 
-  async #events(
-    { session, format, where, filter, signal }: Job,
+  #packets(job: Job, content: ExportRequest['content']): Promise<Download> {
+    const { trackers } = job.session;
+    if (!trackers.includes(packetTracker))
+      throw invalid(
+        'format',
+        `pcapng has packets, which are events of the tracker ${packetTracker}; the session has ${trackers.join(', ')}: ` +
+          'ask for ndjson, csv or parquet',
+      );
+    if (content.kind === 'AGGREGATE')
+      throw invalid('format', 'pcapng has packets and no aggregates; ask for ndjson, csv or parquet');
+    if (content.fields) throw invalid('fields', 'is not for pcapng, whose packets are always whole; leave it out');
+    const { server } = this.#parts;
+    const encoder = pcapng({ version: server.version, kernel: server.kernel.release });
+    return download(job, encoder, 'pcapng', new Map([[packetTracker, new Set(packetFields)]]), content.follow);
+  }
+
+  #events(
+    job: Job,
+    format: SheetFormat,
     { fields, follow }: { readonly fields: readonly string[] | null; readonly follow: boolean },
   ): Promise<Download> {
     const { catalog, schema } = this.#parts;
+    const { session, where } = job;
     const { trackers } = session;
     if (fields && fields.length > MAX_FIELDS)
       throw invalid('fields', `has ${fields.length} fields; at most ${MAX_FIELDS} are allowed`);
@@ -96,21 +118,10 @@ export class Exports {
     const sheet = eventSheet(schema, trackers, fields);
     const encoder = createEncoder(format, sheet, { ...this.#facts(session), fields, where, aggregate: false });
     const roots = rootsOf(sheet.columns);
-    const demand = new Map(trackers.map((name) => [name, roots]));
-    const origin = await session.events();
-    const ended = session.state === 'STOPPED' || session.state === 'FAILED';
-    const live = follow && !ended;
-    const parts = live ? following(session, where, demand, signal) : held(origin, filter);
-    return {
-      contentType: encoder.contentType,
-      filename: filenameOf(session, 'events', format),
-      compressible: format !== 'parquet',
-      live,
-      body: encoded(encoder, changing(parts, session), session, signal),
-    };
+    return download(job, encoder, format, new Map(trackers.map((name) => [name, roots])), follow);
   }
 
-  #aggregate({ session, format, where, signal }: Job, input: AggregateInput): Download {
+  #aggregate({ session, where, signal }: Job, format: SheetFormat, input: AggregateInput): Download {
     const spec = compileAggregate(input, this.#parts.catalog, session.trackers);
     const groupBy = spec.groupBy.map(({ path }) => path);
     const sheet = aggregateSheet({
@@ -166,6 +177,26 @@ export class Exports {
       })),
     };
   }
+}
+
+async function download(
+  { session, where, filter, signal }: Job,
+  encoder: Encoder<TraceEvent>,
+  format: ExportFormat,
+  demand: Demand,
+  follow: boolean,
+): Promise<Download> {
+  const origin = await session.events();
+  const ended = session.state === 'STOPPED' || session.state === 'FAILED';
+  const live = follow && !ended;
+  const parts = live ? following(session, where, demand, signal) : held(origin, filter);
+  return {
+    contentType: encoder.contentType,
+    filename: filenameOf(session, 'events', format),
+    compressible: format !== 'parquet',
+    live,
+    body: encoded(encoder, changing(parts, session), session, signal),
+  };
 }
 
 /** How a measure's value is written in a column. */

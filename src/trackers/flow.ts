@@ -8,7 +8,7 @@ const ifPort = (port: number): number | null => port || null;
 const ofProcess = ['flow_sent', 'flow_received'];
 /** They tell what an unconnected socket was addressed to, for the counts of processes. */
 const ofAddress = ['flow_sendmsg4', 'flow_sendmsg6', 'flow_recvmsg4', 'flow_recvmsg6'];
-const ofWire = ['flow_egress', 'flow_ingress', 'flow_create'];
+const ofWire = ['flow_egress', 'flow_ingress', 'owner_create'];
 
 export default defineTracker({
   name: 'flow',

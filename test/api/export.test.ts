@@ -289,7 +289,8 @@ describe('an export of an aggregate', () => {
 describe('a download that is refused', () => {
   it.each([
     ['nothing.ndjson', 404, /there is no session "nothing"/],
-    ['ID.xml', 400, /\.ndjson, \.csv or \.parquet/],
+    ['ID.xml', 400, /\.ndjson, \.csv, \.parquet or \.pcapng/],
+    ['ID.pcapng', 400, /format: pcapng has packets, which are events of the tracker packet; the session has exec/],
     ['ID.csv?fields=process.com', 400, /fields\[0\]: .*did you mean "process.comm"/],
     ['ID.csv?field=x', 400, /no parameter of a download; did you mean "fields"/],
     ['ID.csv?where=pid%20%3D%3D', 400, /where\.expr/],

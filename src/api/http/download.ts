@@ -9,7 +9,10 @@ export function readDownload(path: string, query: URLSearchParams): ExportReques
   const [, session = '', extension = ''] = /^\/export\/([^/]*)\.([^./]*)$/.exec(path) ?? [];
   const format = exportFormats.find((name) => name === extension);
   if (!format)
-    throw invalid('path', `"${path.slice(0, 100)}" is no download; ask for /export/SESSION.ndjson, .csv or .parquet`);
+    throw invalid(
+      'path',
+      `"${path.slice(0, 100)}" is no download; ask for /export/SESSION.ndjson, .csv, .parquet or .pcapng`,
+    );
   for (const name of new Set(query.keys())) {
     if (!PARAMETERS.includes(name))
       throw invalid(

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/* Packets to and from sockets, as programs of cgroups see them, and whose they are. */
+#ifndef EUNOMIA_OWNED_PACKET_BPF_H
+#define EUNOMIA_OWNED_PACKET_BPF_H
+
+#include "cgroup.bpf.h"
+#include "owner_udp.bpf.h"
+#include "packet.bpf.h"
+
+/* A socket is its maker's until another process uses it. */
+EU_CGROUP_PROGRAM("cgroup/sock_create", owner_create, struct bpf_sock)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct eu_owner *owner;
+
+	if (task->flags & PF_KTHREAD)
+		return;
+	owner = bpf_sk_storage_get(&eu_owners, ctx, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!owner)
+		return;
+	eu_uring_fill(&owner->header, task);
+	owner->wanted = eu_header_wanted(&owner->header);
+}
+
+/* The socket of the packet; NULL where it is none of IP, or has none. */
+static __always_inline struct bpf_sock *eu_sock_of_packet(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	if (!sk)
+		return NULL;
+	sk = bpf_sk_fullsock(sk);
+	return sk && (sk->family == AF_INET || sk->family == AF_INET6) ? sk : NULL;
+}
+
+#endif

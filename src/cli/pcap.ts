@@ -1,0 +1,89 @@
+import type { Command } from 'commander';
+import type { Client } from '../client/client.js';
+import { withClient, withConnection, type ConnectionFlags } from './connection.js';
+import { toFile, toOutput } from './file.js';
+import { targetInput, withTarget, type TargetFlags } from './target.js';
+import { UsageError, wholeNumber } from './usage.js';
+import type { World } from './world.js';
+
+interface Flags extends ConnectionFlags, TargetFlags {
+  readonly output?: string;
+  readonly snap?: number;
+  readonly where?: string;
+  readonly for?: string;
+  readonly name?: string;
+}
+
+interface Ending {
+  readonly problem: string | null;
+  readonly state: string;
+  readonly stopReason: string | null;
+  readonly stats: { readonly received: string; readonly lost: string };
+}
+
+/** A session of a command that was killed: the server removes it after this time. */
+const timeToLive = '1m';
+
+export function addPcap(program: Command, world: World): void {
+  const command = withConnection(program.command('pcap')).description(
+    'write IP packets of containers and processes as pcapng, for Wireshark and tcpdump, until Ctrl-C or --for',
+  );
+  withTarget(command)
+    .option('-o, --output <file>', 'write to this file, which appears when it is complete; default: standard output')
+    .option('--snap <bytes>', 'bytes of each packet that are kept (default: 256)', wholeNumber('--snap', 0, 16_384))
+    .option('--where <expression>', 'only packets that match this CEL expression: targetPort == 443')
+    .option('--for <duration>', 'stop after this time: 500ms, 10s, 5m')
+    .option('--name <text>', 'a name for the session')
+    .action((flags: Flags) => {
+      if (flags.output === undefined && world.output.width !== null)
+        throw new UsageError(
+          '--output: packets are no text for a terminal; name a file, or use a pipe: eunomia pcap | tcpdump -r -',
+        );
+      return withClient(world, flags, (client) => capture(client, flags, world));
+    });
+}
+
+async function capture(client: Client, flags: Flags, world: World): Promise<void> {
+  const { startSession } = await client.query<{ startSession: { id: string } }>(
+    'mutation Start($input: StartSessionInput!) { startSession(input: $input) { id } }',
+    {
+      input: {
+        trackers: [{ packet: flags.snap === undefined ? {} : { snapLength: flags.snap } }],
+        target: targetInput(flags),
+        where: flags.where === undefined ? null : { expr: flags.where },
+        capture: 'DEMANDED',
+        fields: ['data'],
+        for: flags.for ?? null,
+        name: flags.name ?? 'eunomia pcap',
+        ttl: timeToLive,
+      },
+    },
+  );
+  const { id } = startSession;
+  const stop = (): Promise<Ending> => stopSession(client, id);
+  const end = (): void => void stop().catch(() => undefined);
+  world.signal.addEventListener('abort', end, { once: true });
+  if (world.signal.aborted) end();
+  try {
+    world.tell(`capturing${flags.for === undefined ? '' : ` for ${flags.for}`}; Ctrl-C stops`);
+    const pieces = client.download(`/export/${encodeURIComponent(id)}.pcapng`, { follow: 'true' });
+    const bytes =
+      flags.output === undefined ? await toOutput(pieces, world.output) : await toFile(pieces, flags.output);
+    const { stats, problem, state, stopReason } = await stop();
+    const packets = `${stats.received} packets, ${stats.lost} lost`;
+    world.tell(flags.output === undefined ? packets : `${flags.output}: ${packets}, ${bytes} bytes`);
+    if (state === 'FAILED' || stopReason === 'ERROR') throw new Error(`the session broke: ${problem ?? 'unknown'}`);
+  } finally {
+    world.signal.removeEventListener('abort', end);
+    // Already gone when the server ended or removed it: then there is nothing to do.
+    await client.query('mutation Remove($id: ID!) { removeSession(id: $id) }', { id }).catch(() => undefined);
+  }
+}
+
+async function stopSession(client: Client, id: string): Promise<Ending> {
+  const { stopSession: session } = await client.query<{ stopSession: Ending }>(
+    'mutation Stop($id: ID!) { stopSession(id: $id) { state problem stopReason stats { received lost } } }',
+    { id },
+  );
+  return session;
+}
