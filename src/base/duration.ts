@@ -11,6 +11,7 @@ export function parseDuration(text: string): number | null {
 /** 90_000 → "90s": the largest unit that leaves a whole number. `parseDuration` returns the same duration. */
 export function formatDuration(ms: number): string {
   const ns = Math.round(ms * 1e6);
+  if (ns === 0) return '0s';
   for (const unit of ['h', 'm', 's', 'ms', 'us']) {
     const count = ns / (NANOSECONDS[unit] ?? 1);
     if (Number.isInteger(count)) return `${count}${unit}`;

@@ -48,15 +48,19 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** "did you mean …?" for a name that is not among `known`; empty when nothing is near. */
+/** "did you mean …?" for a name that is not among `known`; empty when nothing is near. "comm" is near to "process.comm". */
 export function suggest(name: string, known: Iterable<string>): string {
   const near = [...known]
-    .map((candidate) => ({ candidate, distance: editDistance(name.toLowerCase(), candidate.toLowerCase()) }))
-    .filter(({ candidate, distance }) => distance <= Math.max(2, Math.floor(candidate.length / 3)))
+    .map((candidate) => ({ candidate, distance: distance(name.toLowerCase(), candidate.toLowerCase()) }))
+    .filter(({ candidate, distance: far }) => far <= Math.max(2, Math.floor(candidate.length / 3)))
     .sort((a, b) => a.distance - b.distance)
     .slice(0, 3)
     .map(({ candidate }) => `"${candidate}"`);
   return near.length ? `; did you mean ${near.join(' or ')}?` : '';
+}
+
+function distance(name: string, candidate: string): number {
+  return name !== '' && candidate.endsWith(`.${name}`) ? 0 : editDistance(name, candidate);
 }
 
 function editDistance(a: string, b: string): number {

@@ -102,6 +102,7 @@ describe('the catalog', () => {
 
   it.each([
     ['procss.comm', 'did you mean "process.comm"?'],
+    ['comm', '; did you mean "process.comm"?'],
     ['process', 'name one inside it, for example "process.pid"'],
     ['container.labels', 'for example "container.labels.NAME"'],
     ['container.labels.', 'no event of exec has the field'],

@@ -49,7 +49,7 @@ export function addExport(program: Command, world: World): void {
     .option('-n, --limit <rows>', 'maximum number of rows of the aggregate', wholeNumber('--limit', 1, 10_000))
     .action((session: string | undefined, flags: Flags) => {
       if ((session === undefined) === (flags.from === undefined))
-        throw new UsageError('name a session or a recording with --from: one of them');
+        throw new UsageError('give either the id of a session or a recording with --from');
       if (session !== undefined && flags.server === undefined)
         throw new UsageError('--server: which server has the session? Give its URL, or EUNOMIA_SERVER');
       if (session !== undefined) return withClient(world, flags, (client) => exportTo(client, session, flags, world));

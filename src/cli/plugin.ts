@@ -3,6 +3,7 @@ import { basename, join } from 'node:path';
 import { Option, type Command } from 'commander';
 import { packageFile } from '../base/paths.js';
 import { EunomiaError, messageOf } from '../base/errors.js';
+import { counted } from '../base/listed.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import { Table } from './format.js';
 import { UsageError } from './usage.js';
@@ -180,7 +181,8 @@ async function test(path: string, { replay, options, sandbox }: TestFlags, world
   });
   const { name, version, events, discarded, failed, suppressed, errors } = summary;
   world.tell(
-    `${name} ${version}: ${events} events, ${discarded} not for it, ${failed} in calls that failed, ${suppressed} results left out`,
+    `${name} ${version}: ${counted(events, 'event')}, ${discarded} not for it, ${failed} in calls that failed, ` +
+      `${counted(suppressed, 'result')} left out`,
   );
   if (errors.length)
     throw new EunomiaError(

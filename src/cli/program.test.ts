@@ -199,7 +199,8 @@ class FakeServer implements LocalServer {
           this.updates.push({ id, input });
           if (input['target'])
             throw new GraphQLError(
-              'input.target.containers: no container matches [] (with waitForContainers: true the session waits for one)',
+              'input.target.containers: no container has the name "nosuch" ' +
+                '(no container runs now); with waitForContainers: true the session waits for one',
               {
                 extensions: { code: 'UNKNOWN_CONTAINER' },
               },
@@ -379,7 +380,7 @@ describe('eunomia run', () => {
     const apart = await run(new FakeServer(script), ['run', 'exec', '-o', 'json', '-f', 'process.pid']);
     expect(apart.out).toBe('{"process":{"pid":1}}\n');
     expect(apart.told).toContain('gap: 1 lost in the kernel, 7 dropped');
-    expect(apart.told).toContain('1 events, 3 lost, 7 dropped');
+    expect(apart.told).toContain('1 event, 3 lost, 7 dropped');
     const within = await run(new FakeServer(script), ['run', 'exec', '-o', 'json', '-f', 'process.pid', '--gaps']);
     expect(within.out).toBe(`{"gap":${JSON.stringify(gap)}}\n{"process":{"pid":1}}\n`);
   });
@@ -511,7 +512,9 @@ it('eunomia update changes what its flags name, and leaves the rest', async () =
     { id: 's', input: { where: null, for: '1h', capture: 'ALL', name: 'x' } },
   ]);
   const refused = await run(server, ['update', 's', '--container', 'nosuch']);
-  expect(refused.told).toMatch(/^eunomia: --container: no container matches .*with --wait the session waits for one/m);
+  expect(refused.told).toMatch(
+    /^eunomia: --container: no container has the name "nosuch" .*with --wait the session waits for one/m,
+  );
   expect(refused.code).toBe(1);
   for (const [flags, message] of [
     [[], 'nothing to change'],

@@ -1,6 +1,7 @@
 import { Option, type Command } from 'commander';
 import { defaultConfig, type Config } from '../base/config.js';
 import { createLog } from '../base/log.js';
+import { counted } from '../base/listed.js';
 import { createLocalClient, type Client } from '../client/client.js';
 import { checkFlags } from './effect.js';
 import { trackerDocument, type TrackerInfo } from './field.js';
@@ -147,12 +148,12 @@ async function print(file: string, flags: Flags, world: World): Promise<void> {
           .catch(() => undefined),
       async onBatch(batch) {
         if (batch.gap && !(flags.gaps && flags.output === 'json'))
-          world.tell(`gap: ${batch.gap.lost} events are missing, ${batch.gap.from} to ${batch.gap.to}`);
+          world.tell(`gap: ${counted(batch.gap.lost, 'event')} missing, ${batch.gap.from} to ${batch.gap.to}`);
         const text = printer.print(batch.events, flags.gaps ? batch.gap : null);
         return text === '' || world.output.write(text);
       },
     });
-    await tellEnd(client, world, (lost) => `${events} events, ${lost} lost, ${dropped} dropped`);
+    await tellEnd(client, world, (lost) => `${counted(events, 'event')}, ${lost} lost, ${dropped} dropped`);
   });
 }
 

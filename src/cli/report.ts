@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Option, type Command } from 'commander';
 import { messageOf } from '../base/errors.js';
+import { counted } from '../base/listed.js';
 import { visible } from '../base/visible.js';
 import { compareReports, type BehaviourReport, type Difference } from '../event/report.js';
 import type { Client } from '../client/client.js';
@@ -138,7 +139,7 @@ async function make(container: string | undefined, flags: Flags, world: World): 
     return withReplay(world, flags.file, Number.POSITIVE_INFINITY, flags.logLevel, async (client, { id }) => {
       await replayedToEnd(client);
       await tellEnd(client, world, (lost) =>
-        lost === '0' ? 'the recording lacks nothing' : `the recording lacks ${lost} events`,
+        lost === '0' ? 'the recording lacks nothing' : `the recording lacks ${counted(lost, 'event')}`,
       );
       await write(await ask(client, id, container, flags));
     });

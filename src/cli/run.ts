@@ -1,5 +1,6 @@
 import { Option, type Command } from 'commander';
 import type { Client } from '../client/client.js';
+import { counted } from '../base/listed.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import { checkFlags } from './effect.js';
 import type { World } from './world.js';
@@ -142,5 +143,5 @@ async function stopSession(client: Client, id: string): Promise<Ending> {
 
 function summary(events: number, lost: string, dropped: bigint, cause: StopCause): string {
   const because = { ended: '', limit: ' (limit)', signal: '', reader: ' (the reader went away)' }[cause];
-  return `${events} events, ${lost} lost, ${dropped} dropped${because}`;
+  return `${counted(events, 'event')}, ${lost} lost, ${dropped} dropped${because}`;
 }

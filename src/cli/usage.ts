@@ -33,6 +33,8 @@ const flags: readonly (readonly [argument: RegExp, flag: string])[] = [
   [/^input\.(?:fields)(?:\[\d+\])?: /, '--fields'],
   [/^input\.target\.containers\[\d+\]\.image: /, '--image'],
   [/^input\.target\.containers\[\d+\]\.labels[^:]*: /, '--label'],
+  [/^input\.target\.containers: (?=no container has the image )/, '--image'],
+  [/^input\.target\.containers: (?=no container has the label )/, '--label'],
   [/^input\.target\.containers[^:]*: /, '--container'],
   [/^input\.target\.waitForContainers: /, '--wait'],
   [/^input\.target\.cgroups[^:]*: /, '--cgroup'],

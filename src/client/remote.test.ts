@@ -1,6 +1,9 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { cert, key } from '../../test/support/certificate.js';
 import { createRemoteClient } from './remote.js';
 
 describe('a client whose connections are guarded', () => {
@@ -42,6 +45,29 @@ describe('a client whose connections are guarded', () => {
       for await (const _ of client.download('/export/x.ndjson', {})) break;
     }).rejects.toThrow('somebody else listens there');
     expect(received).toEqual(['Bearer secret', 'Bearer secret']);
+    await client.close();
+  });
+});
+
+describe('a server that does not respond', () => {
+  const plain = createServer((_, response) => response.end());
+  const secure = createTlsServer({ cert, key }, (_, response) => response.end());
+  const portOf = (server: typeof plain): number => (server.address() as AddressInfo).port;
+  beforeAll(async () => {
+    await Promise.all([plain, secure].map((server) => once(server.listen(0, '127.0.0.1'), 'listening')));
+  });
+  afterAll(() => {
+    for (const server of [plain, secure]) server.close();
+  });
+
+  it.each([
+    ['is not there', () => 'http://127.0.0.1:9', /ECONNREFUSED.*`eunomia serve` starts one$/],
+    ['speaks no TLS', () => `https://127.0.0.1:${portOf(plain)}`, /does not speak TLS: try http:\/\/$/],
+    ['speaks TLS', () => `http://127.0.0.1:${portOf(secure)}`, /if the server has a certificate, use https:\/\/$/],
+    ['has a certificate of its own', () => `https://127.0.0.1:${portOf(secure)}`, /--ca names the authority/],
+  ])('because it %s fails with what would help', async (_what, server, message) => {
+    const client = createRemoteClient({ server: server() });
+    await expect(client.query('{ ok }')).rejects.toThrow(message);
     await client.close();
   });
 });

@@ -106,7 +106,7 @@ function post(url: URL, body: string, headers: Record<string, string>, trust: Tr
   const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
   return new Promise((resolve, reject) => {
     const unreachable = (error: Error): void =>
-      reject(new EunomiaError('UNREACHABLE', `no response from ${url.href}: ${reasonOf(error)}`));
+      reject(new EunomiaError('UNREACHABLE', `no response from ${url.href}: ${reasonOf(error, url)}`));
     const request = send(url, {
       method: 'POST',
       headers: {
@@ -144,7 +144,7 @@ async function* get(url: URL, headers: Record<string, string>, trust: Trust): As
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
     const request = send(url, { headers, ...trust }, resolve);
     request.on('error', (error) =>
-      reject(new EunomiaError('UNREACHABLE', `no response from ${url.origin}: ${reasonOf(error)}`)),
+      reject(new EunomiaError('UNREACHABLE', `no response from ${url.origin}: ${reasonOf(error, url)}`)),
     );
     request.end();
   });
@@ -181,9 +181,16 @@ function hint(status: number | undefined): string {
   return status === 401 || status === 403 ? ' It wants a token: --token or EUNOMIA_TOKEN.' : '';
 }
 
-/** A connection that was tried at several addresses (localhost) fails with a list of errors and no message. */
-function reasonOf(error: Error): string {
-  return error instanceof AggregateError ? error.errors.map(messageOf).join(', ') : messageOf(error);
+/** Why there is no response, and what would help. A connection tried at several addresses (localhost) fails with a list of errors. */
+function reasonOf(error: Error, { protocol }: URL): string {
+  const { code = '' } = error as NodeJS.ErrnoException;
+  if (code === 'EPROTO' && protocol === 'https:') return 'what listens there does not speak TLS: try http://';
+  const because = error instanceof AggregateError ? error.errors.map(messageOf).join(', ') : messageOf(error);
+  if (code === 'ECONNREFUSED') return `${because}: is a server running there? \`eunomia serve\` starts one`;
+  if (code === 'ECONNRESET' && protocol === 'http:') return `${because}: if the server has a certificate, use https://`;
+  return /_CERT|LEAF_SIGNATURE/.test(code)
+    ? `${because}: --ca names the authority that signed its certificate`
+    : because;
 }
 
 function openSocket(url: URL, connectionParams: Record<string, string>, trust: Trust): SocketClient {

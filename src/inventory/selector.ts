@@ -50,6 +50,20 @@ export function compileSelector(selectors: readonly ContainerSelector[]): Predic
   return (container) => predicates.some((matches) => matches(container));
 }
 
+/** The selectors as a sentence has them: `the name "web-*" and the label "tier=front", or the image "nginx"`. */
+export function describeSelectors(selectors: readonly ContainerSelector[]): string {
+  const one = ({ name, id, image, labels }: ContainerSelector): string =>
+    [
+      ...(name == null ? [] : [`the name ${JSON.stringify(name)}`]),
+      ...(id == null ? [] : [`the id ${JSON.stringify(id)}`]),
+      ...(image == null ? [] : [`the image ${JSON.stringify(image)}`]),
+      ...(labels ?? []).map(
+        (label) => `the label ${JSON.stringify(label.value == null ? label.name : `${label.name}=${label.value}`)}`,
+      ),
+    ].join(' and ');
+  return selectors.map(one).join(', or ');
+}
+
 /**
  * Whether a container could match the selectors once its name, image and labels are known: all but the id is taken to match.
  * The selectors have been compiled before.

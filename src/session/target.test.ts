@@ -75,3 +75,27 @@ it('of a session that has ended only what happened to it is told, and nothing of
   const { matcher } = await undecided();
   expect(matcher.notices(true)).toEqual([kept]);
 });
+
+it.each([
+  [[{ name: 'wbe' }], 'the name "wbe"; did you mean "web"?'],
+  [[{ name: 'eeee' }], 'the name "eeee"; did you mean the id "eeeeeeeeeeee"?'],
+  [[{ image: 'ngnix' }], 'the image "ngnix"; did you mean "nginx"?'],
+  [
+    [{ id: 'ffff', image: 'x' }, { labels: [{ name: 'tier', value: 'front' }, { name: 'a' }] }],
+    '"ffff" and the image "x", or the label "tier=front" and the label "a"',
+  ],
+])(
+  'of a target %j that holds no container, what was asked for is told, and what comes near',
+  async (containers, told) => {
+    const registry = new ContainerRegistry({ log: pino({ level: 'silent' }), sources: [] });
+    registries.push(registry);
+    await registry.start();
+    Object.assign(registry.learnCgroup(cgroupId, `/docker-${id}.scope`) ?? {}, {
+      name: 'web',
+      image: 'nginx',
+      state: 'RUNNING',
+    });
+    const selected = { ...target, containers, waitForContainers: false };
+    expect(() => new CgroupMatcher(selected, registry).requireContainers(selected)).toThrow(told);
+  },
+);

@@ -2,8 +2,8 @@ import { setMaxListeners } from 'node:events';
 import { isAlive, type Container } from '../inventory/container.js';
 import type { NamespaceInit } from '../inventory/namespace.js';
 import type { ContainerRegistry } from '../inventory/registry.js';
-import { compileSelector, couldMatch } from '../inventory/selector.js';
-import { EunomiaError } from '../base/errors.js';
+import { compileSelector, couldMatch, describeSelectors, type ContainerSelector } from '../inventory/selector.js';
+import { EunomiaError, suggest } from '../base/errors.js';
 import type { CgroupId } from '../event/event.js';
 import { cgroupIdAt, headerOffsets, initAt } from '../record/batch.js';
 import type { CgroupVerdict } from '../kernel/protocol.js';
@@ -105,10 +105,8 @@ export class CgroupMatcher {
   /** Throws UNKNOWN_CONTAINER when a selector matches nothing that is there, and was not asked to wait for it. */
   requireContainers(target: TargetSpec): void {
     if (!target.containers.length || target.waitForContainers || this.containers().length) return;
-    const there = this.#registry
-      .list()
-      .filter(isAlive)
-      .map((c) => c.name ?? c.id.slice(0, 12));
+    const alive = this.#registry.list().filter(isAlive);
+    const there = alive.map((c) => c.name ?? c.id.slice(0, 12));
     const silent = this.#registry.silentEngines
       .map(({ endpoint, error }) => `; names may be missing, for the engine at ${endpoint} does not respond: ${error}`)
       .join('');
@@ -117,8 +115,8 @@ export class CgroupMatcher {
       : 'no container runs now';
     throw new EunomiaError(
       'UNKNOWN_CONTAINER',
-      `input.target.containers: no container matches ` +
-        `${JSON.stringify(target.containers)} (${which}${silent}); with waitForContainers: true the session waits for one`,
+      `input.target.containers: no container has ${describeSelectors(target.containers)}${near(target.containers, alive)} ` +
+        `(${which}${silent}); with waitForContainers: true the session waits for one`,
       { details: { argument: 'input.target.containers', running: there } },
     );
   }
@@ -402,4 +400,15 @@ function addPid(pids: Set<number>, pid: number): void {
 
 function initOf(key: Key): NamespaceInit {
   return { pid: Math.floor(-key / 65_536), start: -key % 65_536 };
+}
+
+/** The names, ids and images that come near to what was asked for; the beginning of an id is often given as a name. */
+function near(selectors: readonly ContainerSelector[], alive: readonly Container[]): string {
+  const [selector] = selectors;
+  if (selector === undefined || selectors.length > 1) return '';
+  const { name, image } = selector;
+  const byId = alive.filter(({ id }) => name != null && name.length > 1 && id.startsWith(name));
+  if (byId.length) return `; did you mean the id "${byId[0]?.id.slice(0, 12)}"?`;
+  if (name != null) return suggest(name, new Set(alive.flatMap((container) => container.name ?? [])));
+  return image == null ? '' : suggest(image, new Set(alive.flatMap((container) => container.image ?? [])));
 }

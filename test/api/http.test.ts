@@ -283,7 +283,7 @@ describe('over HTTP', () => {
       { trackers: [{ exec: {} }], target: { containers: [{}] } },
       'input.target.containers[0]: is empty; give at least one of name, id, image and labels',
     ],
-    [{ trackers: [{ exec: {} }], target: { containers: [{ name: 'nope' }] } }, 'no container matches'],
+    [{ trackers: [{ exec: {} }], target: { containers: [{ name: 'nope' }] } }, 'no container has the name "nope"'],
     [{ trackers: [{ exec: { faild: true } }] }, 'Did you mean "failed"?'],
     [{ trackers: [{ exce: {} }] }, 'Did you mean "exec"'],
   ])('refuses %j with what would be right', async (input, message) => {
@@ -374,6 +374,13 @@ describe('over HTTP', () => {
       message: expect.stringContaining('Syntax Error'),
       extensions: { code: 'GRAPHQL_PARSE_FAILED' },
     });
+    const misplaced = await post(server.url, {
+      query: 'query ($n: Int) { session(id: $n) { id } }',
+      variables: { n: 1 },
+    });
+    expect(misplaced.json.errors?.[0]).toMatchObject({ extensions: { code: 'GRAPHQL_VALIDATION_FAILED' } });
+    const missing = await post(server.url, { query: 'query ($id: ID!) { session(id: $id) { id } }' });
+    expect(missing.json.errors?.[0]).toMatchObject({ extensions: { code: 'BAD_USER_INPUT' } });
     const unknown = await post(server.url, { query: '{ servr { version } }' });
     expect(unknown.json.errors?.[0]).toMatchObject({
       message: expect.stringContaining('Did you mean "server"'),

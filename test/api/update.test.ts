@@ -169,7 +169,10 @@ describe('updateSession', () => {
     [{ name: 'ok', where: { open: {} } }, 'input.where'],
     [{ name: 'ok', target: { pids: [] } }, 'input.target.pids: is empty'],
     [{ name: 'ok', target: { pids: [4194303] } }, 'input.target.pids[0]: no process 4194303 is alive'],
-    [{ name: 'ok', target: { containers: [{ name: 'nosuch' }] } }, 'input.target.containers: no container matches'],
+    [
+      { name: 'ok', target: { containers: [{ name: 'nosuch' }] } },
+      'input.target.containers: no container has the name "nosuch"',
+    ],
     [{ name: 'ok', target: { cgroups: ['1'], descendants: false } }, 'input.target.descendants: belongs to `pids`'],
     [{ name: 'ok', fields: ['nosuch'] }, 'input.fields[0]: no event of exec has the field "nosuch"'],
   ])('refuses %j, and changes nothing', async (input, message) => {

@@ -164,7 +164,7 @@ describe('eunomia run', () => {
     expect(command.out).toMatch(
       /^time +container\.name +process\.pid +process\.comm +process\.ppid +errno +args\n\d\d:\d\d:\d\d\.\d{3}Z +- +\d+ +echo +\d+ +- +\/bin\/echo timed\n$/,
     );
-    expect(command.told).toContain('1 events, 0 lost, 0 dropped');
+    expect(command.told).toContain('1 event, 0 lost, 0 dropped');
   });
 
   it("passes a tracker's options on", async () => {

@@ -1,4 +1,5 @@
 import { sections, type BehaviourReport, type ReportSections, type Section } from '../../event/report.js';
+import { counted } from '../../base/listed.js';
 import { visible } from '../../base/visible.js';
 
 const MOST_SESSIONS = 20;
@@ -120,7 +121,7 @@ export function markdown(report: BehaviourReport): string {
     [
       ...(container ? [`- Container: ${code(container.id)}, image ${code(container.image ?? 'unknown')}`] : []),
       `- Time: ${from ?? 'nothing happened'} to ${to ?? 'nothing happened'}`,
-      `- ${sessionsOf(report)}, trackers ${trackers.join(', ') || 'none'}; ${events} events`,
+      `- ${sessionsOf(report)}, trackers ${trackers.join(', ') || 'none'}; ${counted(events, 'event')}`,
       `- ${completeness(report)}`,
       ...(restrictions.length
         ? [

@@ -72,5 +72,7 @@ function codeOf(error: GraphQLError): ErrorCode {
   if (error.message.startsWith('Syntax Error')) return 'GRAPHQL_PARSE_FAILED';
   // Of execution: what the data is, not what the client wrote.
   if (error.path) return 'INTERNAL_SERVER_ERROR';
-  return error.message.startsWith('Variable "$') ? 'BAD_USER_INPUT' : 'GRAPHQL_VALIDATION_FAILED';
+  // Of the values of variables; other errors about variables are the document's.
+  const isValue = /^Variable "\$\w+" (?:got invalid value|of (?:required|non-null) type)/.test(error.message);
+  return isValue ? 'BAD_USER_INPUT' : 'GRAPHQL_VALIDATION_FAILED';
 }

@@ -1,5 +1,6 @@
 import type { HrTime } from '@opentelemetry/api';
 import type { ReadableLogRecord } from '@opentelemetry/sdk-logs';
+import { counted } from '../../base/listed.js';
 import type { Container } from '../../inventory/container.js';
 import type { Bucket, Gap, TraceEvent } from '../../event/event.js';
 import { compileField, type FieldReader } from '../../catalog/catalog.js';
@@ -87,7 +88,7 @@ export class RecordMaker {
       to,
       WARN,
       'WARN',
-      `${lost + dropped} events are missing`,
+      `${counted(lost + dropped, 'event')} missing`,
       { ...sessionAttributes(session), from, to, lost, dropped, where },
       null,
     );
