@@ -20,6 +20,7 @@ import type { FieldValue, TraceEvent } from '../event/event.js';
 import { sectionsOf, type AnyReportFeed } from '../event/report-feed.js';
 import { unitOf, type Unit } from '../event/scalar.js';
 import { eventTypeName } from '../base/names.js';
+import { lineagePath, lineageValues, type Lineage } from '../event/lineage.js';
 import { valueTypeOf, type ValueType } from './value-type.js';
 import type { KernelAggregate, TrackerDefinition, TrackerOptions } from '../tracker/define.js';
 import { listed } from '../base/listed.js';
@@ -84,6 +85,8 @@ export const LABELS = 'container.labels.';
 /** What the trackers of this build are to a client: joins the schema's types with the definitions. No I/O. */
 export class Catalog {
   readonly trackers: readonly CatalogTracker[];
+  /** What the composition knows of the processes of events, once it does. Null: nothing. */
+  lineage: Lineage | null = null;
   readonly #schema: GraphQLSchema;
   readonly #byName: ReadonlyMap<string, CatalogTracker>;
   readonly #paths: ReadonlyMap<string, ReadonlySet<string>>;
@@ -162,6 +165,31 @@ export class Catalog {
     throw invalid(where, `no event of ${trackers.join(', ')} has the field "${path}"${hint}`, { field: path });
   }
 
+  /** As `checkField`, where what the table of processes has can be read too: in aggregates. */
+  checkValue(path: string, trackers: readonly string[], where = 'field'): void {
+    const inside = lineagePath(path);
+    if (inside === null) return this.checkField(path, trackers, where);
+    const { problem = null } = this.lineage ?? {};
+    if (!lineageValues.has(path)) {
+      const what =
+        inside === 'parent' || inside.startsWith('ancestors') ? 'is not a single value' : 'is no value of it';
+      const near = suggest(path, lineageValues.keys());
+      throw invalid(where, `"${path}" ${what}; name one, for example "process.parent.comm"${near}`, { field: path });
+    }
+    if (problem !== null)
+      throw invalid(where, `"${path}" comes from the table of processes, and there is none: ${problem}`, {
+        field: path,
+      });
+  }
+
+  /** The type, printed, of such a value, or of a field of a tracker's events; undefined where there is none. */
+  typeOf(path: string, tracker: string): string | undefined {
+    const name = lineageValues.get(path);
+    const process = name === undefined ? undefined : this.#schema.getType('Process');
+    if (name !== undefined && isObjectType(process)) return String(process.getFields()[name]?.type);
+    return this.need(tracker).fields.find((field) => field.path === path)?.type;
+  }
+
   /** A coerced value of an input type of the schema as JSON, as a client would send it. What is undefined is left out. */
   written(type: string, value: unknown): unknown {
     const input = this.#schema.getType(type);
@@ -198,8 +226,18 @@ export class Catalog {
   }
 }
 
-/** Compiles a path, checked before by `Catalog.checkField`, into a reader for aggregates and tables. */
-export function compileField(path: string): FieldReader {
+/** Compiles a path, checked before by `Catalog.checkField` or `checkValue`, into a reader for aggregates and tables. */
+export function compileField(path: string, lineage: Lineage | null = null): FieldReader {
+  const inside = lineagePath(path);
+  if (inside !== null) {
+    const ofParent = inside.startsWith('parent.');
+    const name = ofParent ? inside.slice('parent.'.length) : inside;
+    return (event) => {
+      const process = lineage?.of(event) ?? null;
+      const of = ofParent ? process?.parent : process;
+      return of ? valueAt(of, name) : null;
+    };
+  }
   if (path.startsWith(LABELS)) {
     const label = path.slice(LABELS.length);
     return ({ container }) => {

@@ -1,4 +1,5 @@
 import type { TraceEvent } from '../event/event.js';
+import { lineagePath } from '../event/lineage.js';
 
 /**
  * How the values of a field are compared. `length` is the length of the list at the path. `object` is a field that
@@ -16,6 +17,7 @@ export type ValueType =
   | 'errno'
   | 'enum'
   | 'strings'
+  | 'processes'
   | 'length'
   | 'object';
 
@@ -45,8 +47,8 @@ export type Scalar = string | number | boolean;
 export interface Comparison {
   readonly kind: 'comparison';
   /**
-   * The path as in the schema's `EventField`: "process.pid", "container.labels.NAME", "path"; "" is an element of the
-   * list in an `any`.
+   * The path as in the schema's `EventField`: "process.pid", "container.labels.NAME", "path". In an `any`, "" is an
+   * element of its list, and ".comm" a field of the element.
    */
   readonly path: string;
   readonly type: ValueType;
@@ -55,8 +57,8 @@ export interface Comparison {
 }
 
 /**
- * True if at least one text of a list matches the filter, whose comparisons have the path "". False if the list is
- * null.
+ * True if at least one element of a list, a text or an ancestor of the process, matches the filter, whose comparisons
+ * have the path "" or that of a field of the element. False if the list is null.
  */
 export interface Any {
   readonly kind: 'any';
@@ -114,6 +116,10 @@ export function isTracker(name: string): Comparison {
 }
 
 export const LABELS = 'container.labels.';
+/** The list of the ancestors of the event's process. */
+export const ANCESTORS = 'process.ancestors';
+/** The parent: null where there are no ancestors. */
+export const PARENT = 'process.parent';
 
 // The compiler checks that these are the interface's.
 const shared: Readonly<Record<Exclude<keyof TraceEvent, '__typename'>, true>> = {
@@ -127,7 +133,27 @@ const shared: Readonly<Record<Exclude<keyof TraceEvent, '__typename'>, true>> = 
 
 /** Returns whether events of all trackers have the field. */
 export function isShared(path: string): boolean {
-  return path === '' || Object.hasOwn(shared, firstOf(path));
+  return isOfElement(path) || Object.hasOwn(shared, firstOf(path));
+}
+
+/** Returns whether the path is an element of a list, or a field of it. */
+export function isOfElement(path: string): boolean {
+  return path === '' || path.startsWith('.');
+}
+
+/** Returns whether the filter reads something that only the table of processes has. */
+export function readsLineage(filter: Filter): boolean {
+  switch (filter.kind) {
+    case 'always':
+      return false;
+    case 'not':
+      return readsLineage(filter.filter);
+    case 'and':
+    case 'or':
+      return filter.filters.some(readsLineage);
+    default:
+      return lineagePath(filter.path) !== null;
+  }
 }
 
 /** Returns the event's field that is read: "process" for "process.pid". */

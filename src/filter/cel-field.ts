@@ -1,4 +1,6 @@
 import type { ASTNode } from '@marcbachmann/cel-js';
+import { suggest } from '../base/errors.js';
+import { listed } from '../base/listed.js';
 import { and, isTracker, LABELS, type Filter } from './ast.js';
 import { element, type FilterField, type FilterFields } from './field.js';
 
@@ -46,10 +48,7 @@ export function findField(
 ): Reference | string {
   const [first = '', ...rest] = names;
   const path = names.join('.');
-  if (variable !== null)
-    return names.length === 1 && first === variable
-      ? { field: element(list), tracker: null }
-      : `inside exists() only its variable can be compared: "${variable}"`;
+  if (variable !== null) return findInElement(names, fields, variable, list);
 
   if (path.startsWith(LABELS)) {
     const field = fields.label(path.slice(LABELS.length));
@@ -68,7 +67,30 @@ export function findField(
     return own
       ? `${first} is a tracker; write tracker == "${first}", or name a field of it, for example ${first}.${[...own.keys()][0] ?? ''}`
       : fields.missing(trackers, path);
+  const refusal = fields.refusalOf(found.field);
+  if (refusal !== null) return refusal;
   if (found.mixed)
     return `"${path}" is of different types; name the tracker too: ${found.of.map((tracker) => `${tracker}.${path}`).join(' or ')}`;
   return { field: found.field, tracker: null };
+}
+
+function findInElement(
+  names: readonly string[],
+  fields: FilterFields,
+  variable: string,
+  list: FilterField | null,
+): Reference | string {
+  const [first, ...rest] = names;
+  if (first !== variable) return `inside exists() only its variable can be compared: "${variable}"`;
+  const inside = list ? fields.elementFields(list) : new Map<string, FilterField>();
+  if (inside.size === 0)
+    return rest.length === 0
+      ? { field: element(list), tracker: null }
+      : `inside exists() only its variable can be compared: "${variable}"`;
+  const known = [...inside.keys()].map((path) => path.slice(1));
+  const field = inside.get(`.${rest.join('.')}`);
+  if (field) return { field, tracker: null };
+  return rest.length === 0
+    ? `"${variable}" is a process; compare a field of it, for example ${variable}.${known[0] ?? 'pid'}`
+    : `a process of "${list?.path}" has no field "${rest.join('.')}"${suggest(rest.join('.'), known)}; it has ${listed(known)}`;
 }

@@ -318,3 +318,33 @@ describe('a printed filter', () => {
     );
   });
 });
+
+describe('ancestors', () => {
+  it.each([
+    ['process.ancestors.exists(p, p.comm == "sshd")', 'process.ancestors.exists(x, x.comm == "sshd")'],
+    ['process.ancestors.exists(p, "-c" in p.args)', 'process.ancestors.exists(x, "-c" in x.args)'],
+    [
+      '!process.ancestors.exists(p, p.args.exists(a, a.startsWith("-")))',
+      '!process.ancestors.exists(x, x.args.exists(x, x.startsWith("-")))',
+    ],
+    ['process.ancestors.exists(p, p.comm != null)', 'process.parent != null'],
+    ['process.ancestors.exists(p, size(p.args) > 3)', 'process.ancestors.exists(x, size(x.args) > 3)'],
+  ])('%s is %s, and means the same when it is read again', (text, canonical) => {
+    const read = (cel: string): string => print(optimise(parseCel(cel, fields, ['exec']), fields, ['exec']));
+    expect(read(text)).toBe(canonical);
+    expect(read(canonical)).toBe(canonical);
+  });
+
+  it.each([
+    ['process.ancestors.exists(p, p == "sshd")', /"p" is a process; compare a field of it, for example p.pid/],
+    ['process.ancestors.exists(p, p.com == "sshd")', /no field "com"; did you mean "comm"/],
+    ['process.ancestors.exists(p, process.comm == "sshd")', /inside exists\(\) only its variable can be compared: "p"/],
+    ['"sshd" in process.ancestors', /is a list of processes; write process.ancestors.exists\(p, p.comm == "sshd"\)/],
+    ['size(process.ancestors) > 2', /is a list of processes/],
+    ['process.ancestors.comm == "sshd"', /no event of exec has the field "process.ancestors.comm"/],
+    ['process.parent.parent.comm == "sh"', /no event of exec has the field "process.parent.parent.comm"/],
+    ['process.parent == "sh"', /== does not apply to "process.parent"/],
+  ])('%s is refused', (text, message) => {
+    expect(() => parseCel(text, fields, ['exec'])).toThrow(message);
+  });
+});

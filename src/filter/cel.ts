@@ -44,6 +44,9 @@ const WRITTEN: Readonly<Record<string, string>> = {
   length: 'size()',
 };
 
+const OF_PROCESSES =
+  'is a list of processes; write process.ancestors.exists(p, p.comm == "sshd"), or compare it with null';
+
 /** A constant. `time` is true if it was written as timestamp("…"). */
 interface Constant {
   readonly value: unknown;
@@ -196,6 +199,7 @@ class Converter {
     }
     const reference = this.#reference(right);
     const { field } = reference;
+    if (field.type === 'processes') return this.#fail(right, OF_PROCESSES);
     if (field.type !== 'strings')
       return this.#fail(
         right,
@@ -230,7 +234,7 @@ class Converter {
 
   #exists(node: ASTNode, receiver: ASTNode, [variable, predicate]: readonly ASTNode[]): Filter {
     const reference = this.#reference(receiver);
-    if (reference.field.type !== 'strings')
+    if (reference.field.type !== 'strings' && reference.field.type !== 'processes')
       return this.#fail(receiver, `"${reference.field.path || this.#variable}" is not a list; exists() is for lists`);
     if (!predicate || variable?.op !== 'id')
       return this.#fail(node, 'exists() takes a name and a condition: args.exists(a, a.startsWith("-"))');
@@ -268,6 +272,7 @@ class Converter {
           : undefined;
     if (!list) return this.#reference(node);
     const { field, tracker } = this.#reference(list);
+    if (field.type === 'processes') return this.#fail(list, OF_PROCESSES);
     if (field.type !== 'strings')
       return this.#fail(list, `"${field.path || this.#variable}" is not a list; size() is for lists`);
     return { field: lengthOf(field), tracker };

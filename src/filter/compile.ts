@@ -1,7 +1,18 @@
 import type { Demand, TraceEvent } from '../event/event.js';
-import { firstOf, LABELS, type Any, type Comparison, type Filter, type Operator } from './ast.js';
+import { lineagePath, MOST_ANCESTORS, type Lineage, type ProcessAt } from '../event/lineage.js';
+import {
+  ANCESTORS,
+  firstOf,
+  isOfElement,
+  LABELS,
+  type Any,
+  type Comparison,
+  type Filter,
+  type Operator,
+} from './ast.js';
 import type { FilterFields } from './field.js';
 import { checked, optimise } from './optimise.js';
+import { isMembership } from './print.js';
 import { compileCidr, compileGlob, compileRegex, type TextPredicate } from './pattern.js';
 
 export type Predicate = (event: TraceEvent) => boolean;
@@ -14,7 +25,7 @@ export type Predicate = (event: TraceEvent) => boolean;
 export function compileFilter(filter: Filter, fields: FilterFields, trackers: readonly string[]): Predicate {
   const patterns: Patterns = new Map();
   const predicates = new Map(
-    trackers.map((tracker) => [tracker, compileOne(optimise(filter, fields, [tracker]), patterns)]),
+    trackers.map((tracker) => [tracker, compileOne(optimise(filter, fields, [tracker]), patterns, fields.lineage)]),
   );
   const [only] = predicates.values();
   if (only && predicates.size === 1) return only;
@@ -52,8 +63,12 @@ function collect(filter: Filter, paths: Set<string>): void {
 /** Patterns, each compiled once for all trackers. */
 type Patterns = Map<string, TextPredicate>;
 
-function compileOne<Event = TraceEvent>(filter: Filter, patterns: Patterns): (event: Event) => boolean {
-  const compiled: unknown = new Generator(filter, patterns).compile();
+function compileOne<Event = TraceEvent>(
+  filter: Filter,
+  patterns: Patterns,
+  lineage: Lineage | null = null,
+): (event: Event) => boolean {
+  const compiled: unknown = new Generator(filter, patterns, lineage).compile();
   return compiled as (event: Event) => boolean;
 }
 
@@ -82,6 +97,20 @@ const runtime = {
     for (const text of list) if (matches(text)) return true;
     return false;
   },
+
+  anyAncestor(
+    process: ProcessAt,
+    matches: (ancestor: ProcessAt) => boolean,
+    known: WeakMap<ProcessAt, boolean>,
+  ): boolean {
+    const before = known.get(process);
+    if (before !== undefined) return before;
+    let found = false;
+    let left = MOST_ANCESTORS;
+    for (let one = process.parent; one && !found && left > 0; one = one.parent, left--) found = matches(one);
+    known.set(process, found);
+    return found;
+  },
 };
 
 /** Types whose values are decimal texts; that of `container.cgroupId` is a number. */
@@ -100,20 +129,26 @@ const FEW = 4;
 class Generator {
   readonly #filter: Filter;
   readonly #patterns: Patterns;
+  readonly #lineage: Lineage | null;
   readonly #constants: unknown[] = [];
   readonly #reads = new Map<string, number>();
   readonly #locals = new Map<string, string>();
   #temporaries = 0;
 
-  constructor(filter: Filter, patterns: Patterns) {
+  constructor(filter: Filter, patterns: Patterns, lineage: Lineage | null) {
     this.#filter = filter;
     this.#patterns = patterns;
+    this.#lineage = lineage;
     count(filter, this.#reads);
   }
 
   compile(): unknown {
     const body = this.#code(this.#filter);
-    const names = [...this.#locals.values(), ...Array.from({ length: this.#temporaries }, (_, index) => `t${index}`)];
+    const names = [
+      ...this.#locals.values(),
+      'process',
+      ...Array.from({ length: this.#temporaries }, (_, index) => `t${index}`),
+    ];
     const source = `'use strict';
       const [${this.#constants.map((_, index) => `k${index}`).join(', ')}] = constants;
       return function matches(event) { ${names.length ? `let ${names.join(', ')};` : ''} return ${body}; }`;
@@ -147,7 +182,7 @@ class Generator {
   /** Values that are read more than once are kept in a variable for the current event. */
   #read(path: string): string {
     const read = this.#access(path);
-    if (path === '' || (this.#reads.get(path) ?? 0) < 2) return read;
+    if (path === '' || path === ANCESTORS || (this.#reads.get(path) ?? 0) < 2) return read;
     const local = this.#locals.get(path) ?? `r${this.#locals.size}`;
     this.#locals.set(path, local);
     return `(${local} !== undefined ? ${local} : ${local} = ${read} ?? null)`;
@@ -155,19 +190,26 @@ class Generator {
 
   #access(path: string): string {
     if (path === '') return 'event';
+    if (isOfElement(path)) return `event[${JSON.stringify(path.slice(1))}]`;
+    const inside = lineagePath(path);
+    if (inside !== null) {
+      // Looked for once an event. A process that is known has a list of ancestors.
+      const found = `(process !== undefined ? process : process = ${this.#constant(this.#lineage)}?.of(event) ?? null)`;
+      return path === ANCESTORS ? found : `${found}${membersOf(inside, '?.')}`;
+    }
     if (path.startsWith(LABELS)) return `runtime.label(event.container, ${this.#constant(path.slice(LABELS.length))})`;
-    return `event${path
-      .split('.')
-      .map((name, index) => `${index > 0 ? '?.' : ''}[${JSON.stringify(name)}]`)
-      .join('')}`;
+    return `event${membersOf(path, '')}`;
   }
 
   #any({ path, filter }: Any): string {
     const list = this.#temporary();
+    const matches = (): string => this.#constant(compileOne(filter, this.#patterns));
     const found =
-      filter.kind === 'comparison' && filter.op === 'eq'
-        ? `${list}.includes(${this.#constant(filter.value)})`
-        : `runtime.some(${list}, ${this.#constant(compileOne(filter, this.#patterns))})`;
+      path === ANCESTORS
+        ? `runtime.anyAncestor(${list}, ${matches()}, ${this.#constant(new WeakMap<ProcessAt, boolean>())})`
+        : isMembership(filter)
+          ? `${list}.includes(${this.#constant(filter.value)})`
+          : `runtime.some(${list}, ${matches()})`;
     return `((${list} = ${this.#read(path)}) != null && ${found})`;
   }
 
@@ -226,6 +268,14 @@ class Generator {
       ? `(${v} === ${this.#constant(value)} || ${v} === ${this.#constant(number)})`
       : `(${v} === ${this.#constant(value)})`;
   }
+}
+
+/** Code that reads the members of a path, one of the other. */
+function membersOf(path: string, first: '' | '?.'): string {
+  return path
+    .split('.')
+    .map((name, index) => `${index > 0 ? '?.' : first}[${JSON.stringify(name)}]`)
+    .join('');
 }
 
 function count(filter: Filter, reads: Map<string, number>): void {

@@ -1,3 +1,4 @@
+import { lineagePath } from '../event/lineage.js';
 import { LABELS, type Filter, type ValueType } from './ast.js';
 import type { FilterFields } from './field.js';
 
@@ -16,9 +17,11 @@ const READ: Readonly<Record<ValueType, number>> = {
   time: 6,
   length: 12,
   strings: 12,
+  processes: 12,
 };
 const CONTAINER = 5;
 const ON_DEMAND = 6;
+const LINEAGE = 10;
 const OPERATOR: Readonly<Record<string, number>> = { glob: 25, regex: 25, cidr: 6, contains: 2, prefix: 1, suffix: 1 };
 
 /** Returns the approximate cost of evaluating the filter for one event. */
@@ -32,18 +35,17 @@ export function costOf(filter: Filter, fields: FilterFields, scope: readonly str
     case 'or':
       return filter.filters.reduce((sum, inner) => sum + costOf(inner, fields, scope), 0);
     case 'any':
-      return READ.strings + onDemand(filter.path, fields, scope) + 3 * costOf(filter.filter, fields, scope);
+      return READ.strings + placeOf(filter.path, fields, scope) + 3 * costOf(filter.filter, fields, scope);
     case 'comparison': {
       // The tracker of an event is known without reading the event.
       if (filter.path === 'tracker') return 0;
-      const place = filter.path.startsWith('container')
-        ? CONTAINER + (filter.path.startsWith(LABELS) ? 1 : 0)
-        : onDemand(filter.path, fields, scope);
-      return READ[filter.type] + place + (OPERATOR[filter.op] ?? 0);
+      return READ[filter.type] + placeOf(filter.path, fields, scope) + (OPERATOR[filter.op] ?? 0);
     }
   }
 }
 
-function onDemand(path: string, fields: FilterFields, scope: readonly string[]): number {
+function placeOf(path: string, fields: FilterFields, scope: readonly string[]): number {
+  if (path.startsWith('container')) return CONTAINER + (path.startsWith(LABELS) ? 1 : 0);
+  if (lineagePath(path) !== null) return LINEAGE;
   return scope.some((tracker) => fields.get(tracker, path)?.onDemand) ? ON_DEMAND : 0;
 }

@@ -16,9 +16,10 @@ import { EunomiaError, suggest } from '../base/errors.js';
 import { eventTypeName } from '../base/names.js';
 import { rowOf } from '../event/scalar.js';
 import type { Catalog } from '../catalog/catalog.js';
+import { lineagePath, type Lineage } from '../event/lineage.js';
 import type { NameSet } from '../tracker/define.js';
 import { listed } from '../base/listed.js';
-import { LABELS, type ValueType } from './ast.js';
+import { ANCESTORS, isOfElement, LABELS, type ValueType } from './ast.js';
 
 /** An event field that filters support. */
 export interface FilterField {
@@ -51,7 +52,8 @@ export interface Filtered {
 }
 
 const EVENTS: Filtered = { filter: 'EventFilter', type: 'TraceEvent', noun: 'event' };
-const NO_TRACKERS: Pick<Catalog, 'trackers' | 'get'> = { trackers: [], get: () => undefined };
+/** What fields are derived from besides the schema. */
+type Known = Pick<Catalog, 'trackers' | 'get' | 'lineage'>;
 
 /**
  * The fields that can be filtered, derived from the schema's input type `EventFilter`. A tracker needs nothing but its
@@ -64,12 +66,15 @@ export class FilterFields {
   readonly shared: Fields;
   readonly #own: ReadonlyMap<string, Fields>;
   readonly #label: FilterField | null;
+  /** Fields of an ancestor, by the path that they have in an `any`. */
+  readonly #ancestor: Fields;
+  readonly #known: Pick<Known, 'lineage'>;
   readonly #noun: string;
 
   /** `filtered`: by default events. Of something else, which no tracker makes, there are no sections. */
   constructor(
     schema: GraphQLSchema,
-    catalog: Pick<Catalog, 'trackers' | 'get'> = NO_TRACKERS,
+    catalog: Known = { trackers: [], get: () => undefined, lineage: null },
     filtered: Filtered = EVENTS,
   ) {
     const filter = schema.getType(filtered.filter);
@@ -81,6 +86,7 @@ export class FilterFields {
       );
     const isShared = (name: string): boolean => event.getFields()[name] !== undefined;
     this.#noun = filtered.noun;
+    this.#known = catalog;
     this.trackers = catalog.trackers.map(({ name }) => name);
     const shared = new Map<string, FilterField>();
     const own = new Map<string, Fields>();
@@ -104,6 +110,23 @@ export class FilterFields {
     this.shared = shared;
     this.#own = own;
     this.#label = label;
+    this.#ancestor = toMap(ancestorFields(schema));
+  }
+
+  /** Where fields come from that only the table of processes has; null where there is nothing. */
+  get lineage(): Lineage | null {
+    return this.#known.lineage;
+  }
+
+  /** Why a field cannot be filtered here; null if it can. */
+  refusalOf({ path }: FilterField): string | null {
+    const problem = lineagePath(path) === null ? null : (this.lineage?.problem ?? null);
+    return problem === null ? null : `"${path}" comes from the table of processes, and there is none: ${problem}`;
+  }
+
+  /** The fields of an element of a list: "pid" of an ancestor as ".pid". Empty if its elements are texts. */
+  elementFields({ type }: Pick<FilterField, 'type'>): Fields {
+    return type === 'processes' ? this.#ancestor : new Map<string, FilterField>();
   }
 
   /** A tracker's own fields; undefined if `EventFilter` has no section for it. */
@@ -113,6 +136,7 @@ export class FilterFields {
 
   /** Returns the field of a tracker's events; undefined if they have none. */
   get(tracker: string, path: string): FilterField | undefined {
+    if (isOfElement(path)) return this.#ancestor.get(path);
     return (
       this.shared.get(path) ??
       this.#own.get(tracker)?.get(path) ??
@@ -224,7 +248,7 @@ function fieldsOf({ name, input, owner, nullable, prefix = '' }: Place): FilterF
   const path = `${prefix}${name}`;
   if (!output) throw unfit(path, `${owner.name} has no such field`);
   const canBeNull = nullable || !isNonNullType(output);
-  const leaf = leafOf(path, input, canBeNull);
+  const leaf = path === ANCESTORS ? ancestors(input) : leafOf(path, input, canBeNull);
   if (leaf) return [leaf];
   const inner = getNamedType(output);
   if (!isObjectType(inner))
@@ -238,6 +262,20 @@ function fieldsOf({ name, input, owner, nullable, prefix = '' }: Place): FilterF
   });
   const self = input.getFields()['isNull'] ? [made(path, 'object', input, canBeNull, ['isNull'], null)] : [];
   return [...self, ...fields];
+}
+
+function ancestors(input: GraphQLInputObjectType): FilterField {
+  return made(ANCESTORS, 'processes', input, true, Object.keys(input.getFields()), null);
+}
+
+/** Of the ancestors' own filter in the schema, the fields. */
+function ancestorFields(schema: GraphQLSchema): FilterField[] {
+  const [input, owner] = [schema.getType('AncestorFilter'), schema.getType('Process')];
+  if (!isInputObjectType(input) || !isObjectType(owner)) return [];
+  return Object.values(input.getFields()).flatMap(({ name, type }) => {
+    const below = getNamedType(type);
+    return isInputObjectType(below) ? fieldsOf({ name, input: below, owner, nullable: false, prefix: '.' }) : [];
+  });
 }
 
 function leafOf(path: string, input: GraphQLInputObjectType, nullable: boolean): FilterField | null {

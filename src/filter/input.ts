@@ -90,6 +90,7 @@ class InputParser {
 
   #field(fields: ReadonlyMap<string, FilterField>, path: string, value: unknown, where: string): Filter {
     const field = fields.get(path);
+    if (field) this.#refuse(field, where);
     if (field && field.type !== 'object') return this.#operators(field, value, where);
     const inside = [...fields.keys()].flatMap((known) =>
       known.startsWith(`${path}.`) ? [known.slice(path.length + 1)] : [],
@@ -146,6 +147,10 @@ class InputParser {
       );
     if (op === 'has')
       return { kind: 'any', path: field.path, filter: this.#compare(element(field), 'eq', operand, where) };
+    if (op === 'any' && field.type === 'processes') {
+      const elements = this.#fields.elementFields(field);
+      return { kind: 'any', path: field.path, filter: this.#field(elements, '', operand, where) };
+    }
     if (op === 'any') {
       const filter = this.#operators(element(field), operand, where);
       return { kind: 'any', path: field.path, filter };
@@ -159,6 +164,11 @@ class InputParser {
         ),
       );
     return this.#compare(field, op as Operator, operand, where);
+  }
+
+  #refuse(field: FilterField, where: string): void {
+    const why = this.#fields.refusalOf(field);
+    if (why !== null) throw invalid(where, why, { field: field.path });
   }
 
   #compare(field: FilterField, op: Operator, operand: unknown, where: string): Comparison {

@@ -120,6 +120,7 @@ function scalarOf({ type, values, names, path }: FilterField, raw: unknown, fail
     case 'enum':
       return enumOf(raw, values ?? [], fail);
     case 'strings':
+    case 'processes':
     case 'object':
       return fail(`"${path}" cannot be compared with a single value`);
   }

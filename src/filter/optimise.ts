@@ -1,10 +1,12 @@
 import {
   ALWAYS,
+  ANCESTORS,
   and,
   compare,
   isTracker,
   NEVER,
   or,
+  PARENT,
   type Any,
   type Comparison,
   type Filter,
@@ -134,7 +136,8 @@ class Folder {
     this.#list = path;
     const inner = this.fold(filter, scope);
     if (inner.kind !== 'always') return { kind: 'any', path, filter: inner };
-    return inner.value ? compare(path, 'length', 'gt', 0) : NEVER;
+    if (!inner.value) return NEVER;
+    return path === ANCESTORS ? compare(PARENT, 'object', 'isNull', false) : compare(path, 'length', 'gt', 0);
   }
 
   #and(filters: readonly Filter[], scope: readonly string[]): Filter {

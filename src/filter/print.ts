@@ -1,4 +1,4 @@
-import { isShared, LABELS, type Any, type Comparison, type Filter, type Scalar } from './ast.js';
+import { isOfElement, isShared, LABELS, type Any, type Comparison, type Filter, type Scalar } from './ast.js';
 
 /**
  * Prints the filter as a CEL expression. For an optimised filter the text is canonical: equal filters have the same
@@ -56,13 +56,18 @@ function printIn(filter: Filter, tracker: string | null, place: number): string 
 
 /** Whether its text is a field or a call, which binds more tightly than "!". A comparison does not. */
 function isPostfix(filter: Filter): boolean {
-  if (filter.kind === 'any') return filter.filter.kind !== 'comparison' || filter.filter.op !== 'eq';
+  if (filter.kind === 'any') return !isMembership(filter.filter);
   return (
     filter.kind === 'comparison' &&
     (filter.op in METHOD ||
       filter.op === 'cidr' ||
       (filter.type === 'boolean' && filter.value === true && filter.op === 'eq'))
   );
+}
+
+/** Whether it asks for an element, of a list of texts, that is equal to a constant. */
+export function isMembership(filter: Filter): filter is Comparison {
+  return filter.kind === 'comparison' && filter.op === 'eq' && filter.path === '';
 }
 
 function wrap(text: string, binding: number, place: number): string {
@@ -79,15 +84,14 @@ function isTrackerComparison(filter: Filter): filter is Comparison {
 }
 
 function pathOf(path: string, tracker: string | null): string {
-  if (path === '') return ELEMENT;
+  if (isOfElement(path)) return `${ELEMENT}${path}`;
   if (path.startsWith(LABELS)) return `${LABELS.slice(0, -1)}[${quote(path.slice(LABELS.length))}]`;
   return tracker !== null && !isShared(path) ? `${tracker}.${path}` : path;
 }
 
 function printAny({ path, filter }: Any, tracker: string | null, place: number): string {
   const list = pathOf(path, tracker);
-  if (filter.kind === 'comparison' && filter.op === 'eq')
-    return wrap(`${literal(filter, filter.value)} in ${list}`, UNARY, place);
+  if (isMembership(filter)) return wrap(`${literal(filter, filter.value)} in ${list}`, UNARY, place);
   return `${list}.exists(${ELEMENT}, ${printIn(filter, null, 0)})`;
 }
 

@@ -1,11 +1,11 @@
-import type { Demand, TraceEvent } from '../event/event.js';
+import type { Demand } from '../event/event.js';
 import { ALWAYS, NEVER, type Filter } from './ast.js';
 import { compileFilter, type Predicate } from './compile.js';
 import type { FilterFields } from './field.js';
 import { optimise } from './optimise.js';
 import { print } from './print.js';
 import { pushDown, restOf, type Pushdown, type PushTarget } from './push.js';
-import { filterOf, type EventFilter } from './where.js';
+import { filterOf, readyOf, type EventFilter } from './where.js';
 
 /**
  * The predicate that evaluates a session's events in user space, and its text per tracker; null if there is nothing to
@@ -13,6 +13,8 @@ import { filterOf, type EventFilter } from './where.js';
  */
 export interface Evaluation {
   readonly matches: Predicate | null;
+  /** As that of an `EventFilter`. */
+  readonly ready: EventFilter['ready'];
   textOf(tracker: string): string | null;
 }
 
@@ -33,10 +35,11 @@ export class SessionFilter {
     this.text = where.text;
     this.demand = where.demand;
     this.pushdowns = pushDown(where.filter, trackers, fields);
-    this.whole = evaluation(where.filter, where.matches, (tracker) => optimise(where.filter, fields, [tracker]));
+    this.whole = evaluation(where, (tracker) => optimise(where.filter, fields, [tracker]));
     const rest = restOf(this.pushdowns, fields);
     const restFor = new Map(this.pushdowns.map((pushdown) => [pushdown.tracker, pushdown.rest]));
-    this.rest = evaluation(rest, compileFilter(rest, fields, names), (tracker) => restFor.get(tracker) ?? NEVER);
+    const evaluated = { filter: rest, matches: compileFilter(rest, fields, names), ready: readyOf(rest, fields) };
+    this.rest = evaluation(evaluated, (tracker) => restFor.get(tracker) ?? NEVER);
   }
 
   /** Whether the kernel can evaluate any part of it. */
@@ -51,12 +54,11 @@ export class SessionFilter {
 }
 
 function evaluation(
-  filter: Filter,
-  matches: (event: TraceEvent) => boolean,
+  { filter, matches, ready }: Pick<EventFilter, 'filter' | 'matches' | 'ready'>,
   filterFor: (tracker: string) => Filter,
 ): Evaluation {
   const isAll = filter.kind === 'always' && filter.value;
-  return { matches: isAll ? null : matches, textOf: (tracker) => textOf(filterFor(tracker)) };
+  return { matches: isAll ? null : matches, ready, textOf: (tracker) => textOf(filterFor(tracker)) };
 }
 
 function textOf(filter: Filter): string | null {

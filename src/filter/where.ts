@@ -1,5 +1,5 @@
 import type { Demand } from '../event/event.js';
-import type { Filter } from './ast.js';
+import { readsLineage, type Filter } from './ast.js';
 import { compileFilter, fieldsOf, type Predicate } from './compile.js';
 import type { FilterFields } from './field.js';
 import { parseInput } from './input.js';
@@ -15,12 +15,19 @@ export class EventFilter {
   readonly matches: Predicate;
   /** The fields that it reads, by tracker. Trackers of which no event can match are omitted. */
   readonly demand: Demand;
+  /**
+   * Of a filter that reads what the table of processes has: to be called before `matches` is, when the events have
+   * happened. Returns null when what had happened before is known, else a promise that resolves when it is and never
+   * rejects. Null where the events are enough.
+   */
+  readonly ready: (() => Promise<void> | null) | null;
 
   constructor(filter: Filter, fields: FilterFields, trackers: readonly string[]) {
     this.filter = optimise(filter, fields, trackers);
     this.text = print(this.filter);
     this.matches = compileFilter(this.filter, fields, trackers);
     this.demand = fieldsOf(this.filter, fields, trackers);
+    this.ready = readyOf(this.filter, fields);
   }
 
   /**
@@ -32,6 +39,11 @@ export class EventFilter {
       [...this.demand].map(([tracker, read]) => [tracker, new Set([...read, ...(selection.get(tracker) ?? [])])]),
     );
   }
+}
+
+/** As `EventFilter.ready`. */
+export function readyOf(filter: Filter, { lineage }: FilterFields): EventFilter['ready'] {
+  return lineage && readsLineage(filter) ? () => lineage.ready() : null;
 }
 
 /**

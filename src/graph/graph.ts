@@ -7,6 +7,7 @@ import type { ContainerRegistry } from '../inventory/registry.js';
 import { headerOffsets } from '../record/batch.js';
 import { CgroupMatcher } from '../session/target.js';
 import { namespaceInode } from '../tracker/define.js';
+import { TableLineage } from './lineage.js';
 import { ProcessFeed, type FeedKernel } from './feed.js';
 import { ProcessTable, UNKNOWN_CGROUP, type KnownProcess, type TableStats, type Traits } from './table.js';
 
@@ -38,6 +39,8 @@ export interface GraphStats extends TableStats {
 
 /** The processes of this machine, alive and ended, with their parents and containers. */
 export class ProcessGraph {
+  /** For filters and groups. */
+  readonly lineage: TableLineage;
   readonly boot: string;
   readonly #options: GraphOptions;
   readonly #table: ProcessTable;
@@ -46,6 +49,8 @@ export class ProcessGraph {
   #starting: Promise<void> | null = null;
   #problem: string | null = null;
   #retryAt = 0;
+  /** Since when the table knows what happens, in ns since 1970. */
+  #sinceNs: bigint | null = null;
   #closed = false;
 
   constructor(options: GraphOptions) {
@@ -53,6 +58,13 @@ export class ProcessGraph {
     this.boot = options.boot;
     this.#table = new ProcessTable(options.limitBytes);
     this.#containers = new CgroupMatcher(null, options.registry);
+    this.lineage = new TableLineage({
+      table: this.#table,
+      ready: () => this.ready(),
+      clock: options.clock,
+      problem: () => (options.limitBytes === 0 ? 'the server was started with --process-table 0' : this.#problem),
+      sinceNs: () => this.#sinceNs ?? BigInt(Date.now()) * 1_000_000n,
+    });
   }
 
   /** Begins to feed the table, unless that was done. Never rejects: what fails is told by `stats`, and tried again later. */
@@ -117,6 +129,7 @@ export class ProcessGraph {
     const { kernel, log } = this.#options;
     try {
       this.#feed = await ProcessFeed.start(kernel, this.#table, log);
+      this.#sinceNs = BigInt(Date.now()) * 1_000_000n;
       this.#problem = null;
     } catch (error) {
       this.#problem = messageOf(error);

@@ -1,4 +1,5 @@
 import { Line } from '../base/line.js';
+import type { Standing } from './lineage.js';
 
 /** The program that a process runs. Processes that were forked and have not executed another one share their parent's. */
 export interface Image {
@@ -40,7 +41,7 @@ export interface Told extends Traits {
 }
 
 /** From an exec, or the fork, on. */
-interface Generation extends Traits {
+export interface Generation extends Traits {
   readonly sinceNs: number;
   comm: string;
   readonly image: Image | null;
@@ -64,6 +65,8 @@ export class KnownProcess {
   /** The one that had its pid before. */
   previous: KnownProcess | null = null;
   readonly generations: Generation[] = [];
+  /** What a filter or a group read of it last; null until one does. */
+  standing: Standing | null = null;
   /** Of the children, those that run, and those that have ended; null when that was not asked for since they changed. */
   #running: readonly KnownProcess[] | null = null;
   #ended: readonly KnownProcess[] | null = null;
@@ -87,12 +90,19 @@ export class KnownProcess {
 
   /** What it was at a time: since its last exec before that, or at first. */
   at(atNs: number): Generation {
+    return this.spanAt(atNs).generation;
+  }
+
+  /** The same, and between which times it was that; `toNs` is not in it. */
+  spanAt(atNs: number): { readonly generation: Generation; readonly fromNs: number; readonly toNs: number } {
     const { generations } = this;
     let found = generations.length - 1;
     while (found > 0 && (generations[found]?.sinceNs ?? 0) > atNs + EXEC_NS) found--;
     const generation = generations[found];
     if (!generation) throw new RangeError(`the process ${this.pid} has no generation`);
-    return generation;
+    const fromNs = found > 0 ? generation.sinceNs - EXEC_NS : Number.NEGATIVE_INFINITY;
+    const toNs = (generations[found + 1]?.sinceNs ?? Number.POSITIVE_INFINITY) - EXEC_NS;
+    return { generation, fromNs, toNs };
   }
 }
 
@@ -138,11 +148,17 @@ export class ProcessTable {
   readonly #uses = new Map<Image, number>();
   #bytes = 0;
   #processes = 0;
+  #version = 0;
   #evicted = 0;
   #refused = 0;
 
   constructor(limitBytes: number) {
     this.#limit = limitBytes;
+  }
+
+  /** Differs when what was told of a process before, or of its ancestors, may hold no longer. */
+  get version(): number {
+    return this.#version;
   }
 
   get stats(): TableStats {
@@ -184,6 +200,7 @@ export class ProcessTable {
     if (!known) return;
     const last = known.generations.at(-1);
     if (last && last.sinceNs >= told.atNs) return; // added just now
+    this.#version++;
     this.#push(known, { ...traitsOf(told), sinceNs: told.atNs, image });
     this.#makeRoom();
     this.#slim(known);
@@ -191,7 +208,9 @@ export class ProcessTable {
 
   renamed(told: Told): void {
     const generation = this.find(told.pid, told.startNs)?.generations.at(-1);
-    if (generation) generation.comm = told.comm;
+    if (!generation) return;
+    generation.comm = told.comm;
+    this.#version++;
   }
 
   exited(told: Told, code: number): void {
@@ -245,6 +264,7 @@ export class ProcessTable {
     const parent = parentStartNs === null ? null : this.find(ppid, parentStartNs, TICK_NS);
     if (!parent || parent.startNs > process.startNs) return;
     process.parent = parent;
+    if (process.generations.length) this.#version++;
     parent.childrenChanged();
     (parent.children ??= new Set()).add(process);
     if (this.#leaves.delete(parent)) this.#forebears.add(parent);
@@ -301,6 +321,7 @@ export class ProcessTable {
   }
 
   #forget(process: KnownProcess): void {
+    this.#version++;
     for (const child of process.children ?? []) child.parent = null;
     const { parent } = process;
     parent?.children?.delete(process);

@@ -177,6 +177,7 @@ function streamFilter(
   const text = `tracker in ${[...trackers].sort().join(',')} && (${where?.text ?? 'true'})`;
   return {
     text,
+    ready: where?.ready ?? null,
     matches: where
       ? (event) => trackers.has(event.tracker) && where.matches(event)
       : (event) => trackers.has(event.tracker),

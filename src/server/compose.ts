@@ -8,6 +8,7 @@ import type { Log } from '../base/log.js';
 import { packageVersion } from '../base/paths.js';
 import { Catalog } from '../catalog/catalog.js';
 import { nowText } from '../event/clock.js';
+import { noLineage } from '../event/lineage.js';
 import { FilterFields } from '../filter/index.js';
 import { PluginHost } from '../plugins/index.js';
 import { storeOf } from '../service/history.js';
@@ -96,6 +97,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
     }
     // What the configuration gets wrong is known by now: nothing of it is in the kernel yet.
     const { facts, trackerStatus, snapshots, processes, process } = await ground.start();
+    catalog.lineage = processes?.lineage ?? noLineage(ground.problem ?? 'this server has no kernel to ask');
     const sessions = new SessionManager({
       kernel: ground.kernel,
       registry,

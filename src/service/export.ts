@@ -1,5 +1,5 @@
 import type { Caller } from '../access/caller.js';
-import { compileAggregate, type AggregateInput, type AggregateSpec } from '../analysis/aggregate/index.js';
+import type { AggregateInput, AggregateSpec } from '../analysis/aggregate/index.js';
 import { invalid } from '../base/errors.js';
 import { turns } from '../base/turn.js';
 import { nowText } from '../event/clock.js';
@@ -23,7 +23,7 @@ import type { SessionHandle } from './session/handle.js';
 import type { Origin } from './session/origin.js';
 import { changesOf, type AskedFrom } from '../session/asked.js';
 import { placeOf } from '../record/place.js';
-import { filterFor } from './session/request.js';
+import { aggregateFor, filterFor } from './session/request.js';
 import type { Sessions } from './sessions.js';
 
 export type { AggregateInput } from '../analysis/aggregate/index.js';
@@ -82,7 +82,7 @@ export class Exports {
   /** Checks the request and begins the file. Rejects with UNKNOWN_SESSION, BAD_USER_INPUT or STORE_UNAVAILABLE. */
   async open(caller: Caller, { session: id, format, where, content }: ExportRequest): Promise<Download> {
     const session = await this.#sessions.need(caller, id);
-    const filter = filterFor(session.trackers, where === null ? null : { expr: where }, this.#parts);
+    const filter = filterFor(session, where === null ? null : { expr: where }, this.#parts);
     const job: Job = { session, where, filter, signal: caller.signal };
     if (format === 'pcapng') return this.#packets(job, content);
     return content.kind === 'EVENTS' ? this.#events(job, format, content) : this.#aggregate(job, format, content.input);
@@ -122,7 +122,7 @@ export class Exports {
   }
 
   #aggregate({ session, where, signal }: Job, format: SheetFormat, input: AggregateInput): Download {
-    const spec = compileAggregate(input, this.#parts.catalog, session.trackers);
+    const spec = aggregateFor(session, input, this.#parts);
     const groupBy = spec.groupBy.map(({ path }) => path);
     const sheet = aggregateSheet({
       groupBy,
@@ -273,6 +273,7 @@ async function addMissing(missing: Missing, session: SessionHandle): Promise<voi
 
 /** All that there is of it by now. */
 async function* held(origin: Origin, filter: EventFilter | null): AsyncGenerator<Part<TraceEvent>> {
+  await filter?.ready?.();
   for await (const { events, gap } of origin.parts({ filter })) {
     if (!events.length && gap) yield { items: [], gap };
     for (let at = 0; at < events.length; at += PART)

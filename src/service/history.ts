@@ -14,7 +14,7 @@ import { listInRange } from './check.js';
 import type { Parts } from './parts.js';
 import { reportOfHistory } from './report.js';
 import type { PageRequest, ReportRequest } from './session/handle.js';
-import { endOf } from './session/request.js';
+import { endOf, requireSince } from './session/request.js';
 
 const DAY_NS = 86_400_000_000_000n;
 const MAX_DAYS = 366n;
@@ -51,6 +51,7 @@ export class History {
 
   /** Events in the order of their times. Rejects with BAD_CURSOR, BAD_USER_INPUT or STORE_UNAVAILABLE. */
   async page(request: HistoryPageRequest): Promise<HistoryPage> {
+    await this.#query.filter?.ready?.();
     const { events, ...page } = await this.#store.history(this.#query, {
       after: placeOf('after', request.after),
       before: placeOf('before', request.before),
@@ -67,7 +68,10 @@ export class History {
   }
 
   async aggregate(input: AggregateInput): Promise<readonly AggregateRow[]> {
-    const spec = compileAggregate(input, this.#parts.catalog, this.#query.trackers);
+    const { catalog, fields } = this.#parts;
+    const spec = compileAggregate(input, catalog, this.#query.trackers);
+    if (spec.lineage) requireSince(this.#query.from ?? 0n, '`from`', 'groupBy', fields);
+    await this.#query.filter?.ready?.();
     return aggregateStored(this.#store, this.#query, spec);
   }
 
@@ -123,6 +127,7 @@ export class Histories {
       containers: containers ?? null,
       filter: filterOf(where, fields, names),
     };
+    if (query.filter?.ready) requireSince(since, '`from`', 'where', fields);
     return new History(store, query, this.#parts, caller);
   }
 }

@@ -3,13 +3,14 @@ import { EunomiaError } from '../base/errors.js';
 import { inTurns, type Work } from '../base/turn.js';
 import { wallTimeOf } from '../event/clock.js';
 import type { ProcessView, TraceEvent } from '../event/event.js';
+import { MOST_ANCESTORS } from '../event/lineage.js';
 import { SIGHTING, sightedAs, sightingOf, type Sighting } from '../event/sighting.js';
 import { ProcessOfTable, type GraphStats } from '../graph/graph.js';
+import { sightingOfRow } from '../graph/lineage.js';
 import type { KnownProcess } from '../graph/table.js';
 import { Users } from '../inventory/users.js';
 import { signalName } from '../linux/linux.js';
 import { nanosOf, textOfNanos } from '../record/nanos.js';
-import { placeOf } from '../record/place.js';
 import type { Page } from '../session/session.js';
 import type { Owner, Row } from '../snapshot/rows.js';
 import { inRange } from './check.js';
@@ -18,13 +19,10 @@ import type { PageRequest } from './session/handle.js';
 import type { Sessions } from './sessions.js';
 import type { Snapshots } from './snapshots.js';
 
-const MOST_ANCESTORS = 256;
 const MOST_CHILDREN = 1000;
 const MOST_HELD = 1000;
 /** Lists of events of processes and containers in one operation: each reads a session. */
 const MOST_LISTS = 20;
-/** The clock of an event and that of now are apart by more than this: the event is of another boot, or of another machine. */
-const SAME_BOOT_NS = 60_000_000_000n;
 /** Start times of one process may be shown this much apart: /proc has them in steps of 10 ms, and the wall clock is slewed. */
 const START_NS = 11_000_000n;
 const EXACT_START_NS = 1_000_000n;
@@ -190,23 +188,9 @@ export class Processes {
   sight(events: readonly TraceEvent[]): void {
     const graph = this.#parts.processes;
     if (!graph) return;
-    const { seconds, nanoseconds } = graph.clock;
-    const now = BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds);
     for (const event of events) {
-      const { process, bootNs, time } = event;
-      if (SIGHTING in process) continue;
-      // Exact, whatever the wall clock was set to: both were shown with one offset.
-      const offset = nanosOf(time) - BigInt(bootNs);
-      if (offset - now > SAME_BOOT_NS || now - offset > SAME_BOOT_NS) continue;
-      sightedAs(process, {
-        pid: process.pid,
-        startNs: Number(nanosOf(process.startTime) - offset),
-        toleranceNs: 0,
-        atNs: Number(bootNs),
-        clock: { seconds: Number(offset / 1_000_000_000n), nanoseconds: Number(offset % 1_000_000_000n) },
-        session: placeOf(event)?.session ?? null,
-        container: event.container,
-      });
+      const sighting = SIGHTING in event.process ? null : sightingOfRow(event, graph.clock);
+      if (sighting) sightedAs(event.process, sighting);
     }
   }
 

@@ -1,5 +1,5 @@
 import { authorize, type Caller } from '../access/caller.js';
-import { EunomiaError } from '../base/errors.js';
+import { EunomiaError, invalid } from '../base/errors.js';
 import type { CaptureMode, Demand } from '../event/event.js';
 import { filterOf } from '../filter/index.js';
 import type { StartSessionInput } from '../generated/schema.js';
@@ -201,6 +201,7 @@ export class Sessions {
       Object.values(plugins.check(request, trackers, where(index), index).facts.reads).flat(),
     );
     const fields = [...new Set([...spec.fields, ...reads.map((path) => path.split('.')[0] ?? path)])];
+    await this.#requireProcesses(spec);
     const session = await manager.start({ ...spec, fields });
     try {
       requests.forEach((request, index) => plugins.attach(session, request, true, where(index)));
@@ -209,6 +210,16 @@ export class Sessions {
       throw error;
     }
     return session;
+  }
+
+  /** A server that runs for one command begins its table of processes here. Rejects with BAD_USER_INPUT where it cannot. */
+  async #requireProcesses({ where }: SessionSpec): Promise<void> {
+    const ready = where?.whole.ready;
+    if (!ready) return;
+    await ready();
+    const problem = this.#parts.catalog.lineage?.problem ?? null;
+    if (problem !== null)
+      throw invalid('input.where', `it reads the table of processes, and there is none: ${problem}`);
   }
 
   #live(session: Session, caller: Caller): SessionHandle {

@@ -35,11 +35,11 @@ export interface SnapshotPage {
 
 /** What there is now in all namespaces: processes, and the sockets and files that they have open. */
 export class Snapshots {
-  readonly #parts: Pick<Parts, 'snapshots' | 'schema'>;
+  readonly #parts: Pick<Parts, 'snapshots' | 'schema' | 'catalog'>;
   readonly #shelf = new Shelf({ keptMs: KEPT_MS, bytes: KEPT_BYTES });
   readonly #fields = new Map<SnapshotKind, FilterFields>();
 
-  constructor(parts: Pick<Parts, 'snapshots' | 'schema'>) {
+  constructor(parts: Pick<Parts, 'snapshots' | 'schema' | 'catalog'>) {
     this.#parts = parts;
   }
 
@@ -108,14 +108,18 @@ export class Snapshots {
         ? filter
         : (row: Row) =>
             row.container !== null && Reflect.get(row.container, 'id') === container && (!filter || filter(row));
-    return snapshots.take(kind, matches, caller.signal);
+    return snapshots.take(kind, matches, caller.signal, where?.ready);
   }
 
   #filter(kind: SnapshotKind, where: unknown): EventFilter | null {
     const { name, type, noun } = snapshotKinds[kind].definition;
     const fields =
       this.#fields.get(kind) ??
-      new FilterFields(this.#parts.schema, undefined, { filter: `${type}Filter`, type, noun });
+      new FilterFields(
+        this.#parts.schema,
+        { trackers: [], get: () => undefined, lineage: this.#parts.catalog.lineage },
+        { filter: `${type}Filter`, type, noun },
+      );
     this.#fields.set(kind, fields);
     return where == null ? null : filterOf(where, fields, [name]);
   }

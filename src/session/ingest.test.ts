@@ -68,7 +68,7 @@ function setUp({ target: wanted = null, limit = null, matches = null }: Setting 
     onFull: () => full.push(ingest.counts.delivered),
     onError: (error) => errors.push(error),
   });
-  const take = ingest.taker(matches);
+  const take = ingest.taker({ matches, ready: null });
   let lent = 0;
   const give = (chunk: Chunk): Promise<void> | null => {
     lent++;

@@ -16,11 +16,18 @@ import { Waiting } from './waiting.js';
 
 type Matches = (event: TraceEvent) => boolean;
 
+/** What a source leaves of a session's filter. */
+export interface LeftFilter {
+  /** Null when nothing is left. */
+  readonly matches: Matches | null;
+  /** As that of an `EventFilter`. */
+  readonly ready: (() => Promise<void> | null) | null;
+}
+
 /** By what the events of a source are evaluated. */
-interface Evaluation {
+interface Evaluation extends LeftFilter {
   readonly matcher: CgroupMatcher;
   readonly context: BatchContext;
-  readonly matches: Matches | null;
 }
 
 /** `received = discarded + delivered + queued` always. */
@@ -81,12 +88,12 @@ export class Ingest {
   }
 
   /**
-   * What takes the chunks of a source; where it returns a promise, the next one must not come before that has resolved. `matches`: what
-   * the source leaves of the session's filter; null when that is nothing. `matcher`: of another target than the first one.
+   * What takes the chunks of a source; where it returns a promise, the next one must not come before that has resolved. `matcher`: of
+   * another target than the first one.
    */
-  taker(matches: Matches | null, matcher = this.#options.matcher): ChunkTaker {
+  taker({ matches, ready }: LeftFilter, matcher = this.#options.matcher): ChunkTaker {
     const context: BatchContext = { ...this.#context, containerAt: (view, at) => matcher.containerAt(view, at) };
-    return (chunk, lease) => this.#receive(chunk, lease, { matcher, context, matches });
+    return (chunk, lease) => this.#receive(chunk, lease, { matcher, context, matches, ready });
   }
 
   /** Takes events of a recording: their target, filter and containers were evaluated when they were recorded. */
@@ -108,11 +115,13 @@ export class Ingest {
     this.#counts.receivedBytes += data.byteLength;
     this.#counts.queued += offsets.length;
     this.#lost += chunk.lost;
-    const { matcher } = by;
+    const { matcher, ready } = by;
     const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
     const { last } = this.#held;
     // Behind others that wait: order is kept.
-    const unknown = last ? last.then(() => matcher.prepare(view, offsets)) : matcher.prepare(view, offsets);
+    const containers = last ? last.then(() => matcher.prepare(view, offsets)) : matcher.prepare(view, offsets);
+    const processes = offsets.length ? (ready?.() ?? null) : null;
+    const unknown = containers && processes ? Promise.all([containers, processes]) : (containers ?? processes);
     if (!unknown) return this.#evaluate(chunk, view, lease, by);
     lease.hold();
     this.#held.add(
@@ -128,7 +137,7 @@ export class Ingest {
     chunk: Chunk,
     view: DataView,
     lease: Lease,
-    { matcher, context, matches }: Evaluation,
+    { matcher, context, matches }: Omit<Evaluation, 'ready'>,
   ): Promise<void> | null {
     const { buffer, limit } = this.#options;
     const place = {

@@ -2,12 +2,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { invalid } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { nowText, textOfMs } from '../event/clock.js';
-import type { TraceEvent } from '../event/event.js';
 import type { Container } from '../inventory/container.js';
 import type { CgroupVerdict } from '../kernel/protocol.js';
 import type { TrackerRuntime } from '../record/runtime.js';
 import type { AskedBefore } from './asked.js';
-import type { Ingest } from './ingest.js';
+import type { Ingest, LeftFilter } from './ingest.js';
 import { Inlet, pauseBetween, WRITTEN_NS } from './inlet.js';
 import { configure, type KernelConfiguration } from './source/configuration.js';
 import type { ChunkTaker, SessionCounters, SharedSource, SourceFacts, SourcePool } from './source/pool.js';
@@ -71,7 +70,7 @@ export class Programs implements SharedSource {
   static async join({ spec, matcher, masks, delayMs }: Criteria, options: ProgramsOptions): Promise<Programs> {
     const { trackers, pool, ingest } = options;
     const { key, source: wanted, sharing } = configure(spec, trackers, masks, matcher, pool, delayMs);
-    const inlet = new Inlet(ingest.taker(matchesOf(spec, sharing)));
+    const inlet = new Inlet(ingest.taker(leftOf(spec, sharing)));
     const source = await pool.join(key, wanted, masks, inlet.take);
     return new Programs(options, { key, source, inlet, matcher, sharing });
   }
@@ -94,7 +93,7 @@ export class Programs implements SharedSource {
     const { key, source, inlet } = this.#attached;
     const aggregates = trackers.some(({ definition }) => definition.kernelAggregate !== undefined);
     const next = configure(spec, trackers, masks, matcher, pool, delayMs, aggregates ? key : null);
-    const taker = ingest.taker(matchesOf(spec, next.sharing), matcher);
+    const taker = ingest.taker(leftOf(spec, next.sharing), matcher);
     if (next.key !== key) {
       if (!aggregates) return this.#replace(criteria, next, taker, takeOver);
       throw invalid(
@@ -227,6 +226,6 @@ export class Programs implements SharedSource {
 }
 
 /** What of a session's filter its source leaves. */
-function matchesOf({ where }: SessionSpec, sharing: Sharing | null): ((event: TraceEvent) => boolean) | null {
-  return (sharing?.pushed ? where?.rest : where?.whole)?.matches ?? null;
+function leftOf({ where }: SessionSpec, sharing: Sharing | null): LeftFilter {
+  return (sharing?.pushed ? where?.rest : where?.whole) ?? { matches: null, ready: null };
 }

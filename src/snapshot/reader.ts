@@ -63,11 +63,17 @@ export class SnapshotReader {
 
   /**
    * Reads the kernel once, after this call has begun. Rejects with a KernelError where the kernel cannot, and with the signal's reason once
-   * it aborts.
+   * it aborts. `ready`: as that of an `EventFilter`, of which `matches` is.
    */
-  async take(kind: SnapshotKind, matches: ((row: Row) => boolean) | null, signal?: AbortSignal): Promise<Snapshot> {
+  async take(
+    kind: SnapshotKind,
+    matches: ((row: Row) => boolean) | null,
+    signal?: AbortSignal,
+    ready: (() => Promise<void> | null) | null = null,
+  ): Promise<Snapshot> {
     const source = await this.#source(kind);
     const { records, batch } = await source.read();
+    await ready?.();
     signal?.throwIfAborted();
     const rows = await inTurns(snapshotKinds[kind].rows(batch, matches), signal);
     return {

@@ -127,6 +127,7 @@ export class ResumedStream implements AsyncIterableIterator<Delivery> {
 
   async #read(end: number): Promise<Delivery | null> {
     const { source, where } = this.#options;
+    await where?.ready?.();
     const from = this.#from;
     const to = where ? Math.min(end, from + SCANNED) : end;
     const page = await this.#page(from, to);

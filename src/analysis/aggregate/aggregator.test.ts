@@ -67,6 +67,7 @@ const specOf = (spec: Partial<AggregateSpec> = {}): AggregateSpec => ({
   limit: 1000,
   maxGroups: 1000,
   kernelTotals: null,
+  lineage: null,
   ...spec,
 });
 

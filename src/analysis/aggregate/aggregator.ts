@@ -14,6 +14,8 @@ import { Cell, compileKey, compileReader, type KeyReader, type KeyValue } from '
 export interface AggregatorOptions {
   /** Only events that it takes are counted; the others are `discarded`. Default: all. */
   readonly accept?: (event: TraceEvent) => boolean;
+  /** What has to be known before `accept` is asked: see `EventFilter.ready`. */
+  readonly ready?: (() => Promise<void> | null) | null;
   /** How many happenings an event stands for. Default: as the specification's trackers say (`kernelTotals`), else 1. */
   readonly weightOf?: (event: TraceEvent) => number;
   /** Beyond it no new group is told apart; the groups that are there go on to grow. Default 64 MiB. */
@@ -93,13 +95,16 @@ export class Aggregator {
     this.#weightOf = options.weightOf ?? kernelTotals?.weightOf ?? null;
     this.#factory = new GroupFactory(spec);
     this.#panes = new Panes(this.#factory);
-    this.#keys = spec.groupBy.map(({ path, mixed }) => compileKey(path, mixed));
+    this.#keys = spec.groupBy.map(({ path, mixed }) => compileKey(path, mixed, spec.lineage));
     this.#key = spec.groupBy.map(() => null);
     const { fields } = this.#factory;
     const read = [...new Set(fields.filter((field) => field !== null))];
     this.#cells = read.map(
       (field) =>
-        new Cell(compileReader(field), kernelTotals && ((event) => kernelTotals.totalOf(event.tracker, field))),
+        new Cell(
+          compileReader(field, spec.lineage),
+          kernelTotals && ((event) => kernelTotals.totalOf(event.tracker, field)),
+        ),
     );
     this.#numbers = read.map((field) =>
       kernelTotals === null && spec.measures.every((measure) => measure.field !== field || takesNumbers(measure))
@@ -282,6 +287,11 @@ export class Aggregator {
   /** Windows that end by then, in milliseconds since the epoch, have closed: what comes for them is missed. */
   get closedUntilMs(): number {
     return this.#nextWindow * (this.spec.window?.slideMs ?? 1);
+  }
+
+  /** Null when what it reads of events is known; else resolves when it is. Never rejects. */
+  ready(): Promise<void> | null {
+    return (this.#options.ready ?? this.spec.lineage?.ready)?.() ?? null;
   }
 
   /** Whether a filter of its own is evaluated on each event. */

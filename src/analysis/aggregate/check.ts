@@ -102,7 +102,7 @@ function checkMeasured(
     if (fn === 'COUNT' || fn === 'RATE') return false;
     throw invalid(`${where}.field`, `${fn} needs the field that it measures${exampleOf(fn, catalog, trackers)}`);
   }
-  catalog.checkField(field, trackers, `${where}.field`);
+  catalog.checkValue(field, trackers, `${where}.field`);
   checkKernelTotals(fn, field, where, catalog, trackers);
   if (!needsNumber.has(fn)) return false;
   const types = typesOf(field, catalog, trackers);
@@ -168,12 +168,7 @@ export function isMixed(path: string, catalog: Catalog, trackers: readonly strin
 
 /** The GraphQL types, without list and null, that a field has in the events of these trackers. */
 function typesOf(path: string, catalog: Catalog, trackers: readonly string[]): string[] {
-  const types = trackers.flatMap((name) =>
-    catalog
-      .need(name)
-      .fields.filter((field) => field.path === path)
-      .map(({ type }) => type.replace(/!/g, '')),
-  );
+  const types = trackers.flatMap((name) => catalog.typeOf(path, name)?.replace(/!/g, '') ?? []);
   return types.length ? types : ['String']; // a label
 }
 

@@ -69,6 +69,7 @@ const spec: AggregateSpec = {
   orderBy: [],
   limit: 1000,
   kernelTotals: null,
+  lineage: null,
   maxGroups: 1000,
 };
 

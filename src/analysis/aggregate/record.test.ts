@@ -113,6 +113,7 @@ describe('an aggregate of records', () => {
             limit: 1000,
             maxGroups,
             kernelTotals: null,
+            lineage: null,
           };
           const ofRecords = new Aggregator(spec);
           const ofEvents = new Aggregator(spec, { accept: () => true }); // a filter wants events
@@ -148,6 +149,7 @@ describe('an aggregate of records', () => {
       limit: 9,
       maxGroups: 9,
       kernelTotals: null,
+      lineage: null,
     };
     const aggregator = new Aggregator(spec);
     aggregator.addBatch(batchOf(list, [null]));

@@ -15,6 +15,7 @@ export async function addSlices(
   lane: Lane = 'REQUEST',
 ): Promise<void> {
   const size = aggregator.isFiltered ? FILTERED : PART;
+  await aggregator.ready();
   for (const { batch, from, to } of slices) {
     for (let at = from; at < to; at += size) {
       if (!turns.isOpen) await turns.next(lane);
@@ -26,6 +27,7 @@ export async function addSlices(
 /** As `addSlices`, for events without their batch. */
 export async function addEvents(aggregator: Aggregator, events: readonly TraceEvent[]): Promise<void> {
   const size = aggregator.isFiltered ? FILTERED : PART;
+  await aggregator.ready();
   for (let at = 0; at < events.length; at += size) {
     if (!turns.isOpen) await turns.next('REQUEST');
     aggregator.add(events.slice(at, at + size));

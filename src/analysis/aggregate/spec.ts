@@ -1,5 +1,6 @@
 import { invalid, suggest } from '../../base/errors.js';
 import type { Demand } from '../../event/event.js';
+import { lineagePath, type Lineage } from '../../event/lineage.js';
 import type { Catalog } from '../../catalog/catalog.js';
 import { compileMeasures, isMixed, type Maybe, type MeasureInput } from './check.js';
 import type { Measure } from './measures/index.js';
@@ -38,6 +39,8 @@ export interface AggregateSpec {
   readonly maxGroups: number;
   /** Where events stand for many happenings; null where each is one. */
   readonly kernelTotals: KernelTotals | null;
+  /** Of the processes of events, where a field that is read comes from there; else null. */
+  readonly lineage: Lineage | null;
 }
 
 export const DEFAULT_LIMIT = 1000;
@@ -56,6 +59,7 @@ const UNIQUE: ReadonlySet<string> = new Set(['time', 'bootNs']);
 export function compileAggregate(input: AggregateInput, catalog: Catalog, trackers: readonly string[]): AggregateSpec {
   const groupBy = groupsOf(input, catalog, trackers);
   const measures = compileMeasures(input.measures ?? [], catalog, trackers);
+  const paths = [...groupBy.map(({ path }) => path), ...measures.flatMap(({ field }) => field ?? [])];
   const operand = operandsOf(
     groupBy.map(({ path }) => path),
     measures,
@@ -74,6 +78,7 @@ export function compileAggregate(input: AggregateInput, catalog: Catalog, tracke
     limit: within('limit', input.limit ?? DEFAULT_LIMIT, MAX_LIMIT, 'rows'),
     maxGroups: within('maxGroups', input.maxGroups ?? DEFAULT_GROUPS, MAX_GROUPS, 'groups'),
     kernelTotals: kernelTotalsOf(catalog, trackers),
+    lineage: paths.some((path) => lineagePath(path) !== null) ? catalog.lineage : null,
   };
 }
 
@@ -108,7 +113,7 @@ function groupsOf(
   atMost('groupBy', groupBy, MAX_FIELDS);
   return groupBy.map((path, index) => {
     const where = `groupBy[${index}]`;
-    catalog.checkField(path, trackers, where);
+    catalog.checkValue(path, trackers, where);
     const before = groupBy.indexOf(path);
     if (before < index) throw invalid(where, `"${path}" is there already, in groupBy[${before}]`, { field: path });
     if (UNIQUE.has(path)) {

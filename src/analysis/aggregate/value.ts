@@ -1,5 +1,6 @@
 import type { Bucket, FieldValue, TraceEvent } from '../../event/event.js';
 import { textOf } from '../../event/value-text.js';
+import { lineagePath, type Lineage } from '../../event/lineage.js';
 import { compileField } from '../../catalog/catalog.js';
 import type { Total } from './kernel-total.js';
 
@@ -16,18 +17,18 @@ const PLAIN = /^[A-Za-z_]\w*(\.[A-Za-z_]\w*)?$/;
  * Compiles a path, checked before by the catalog, into a reader. Generated code as in pipeline/view.ts: one closure for all paths
  * reads its properties megamorphically, which costs several times as much as the field itself.
  */
-export function compileReader(path: string): (event: TraceEvent) => FieldValue {
+export function compileReader(path: string, lineage: Lineage | null = null): (event: TraceEvent) => FieldValue {
   const [first = '', second] = path.split('.');
   // A label's name is the client's text, and must not find what every object inherits.
-  if (!PLAIN.test(path)) return compileField(path);
+  if (!PLAIN.test(path) || lineagePath(path) !== null) return compileField(path, lineage);
   const body = second === undefined ? `event.${first}` : `event.${first}?.${second}`;
   const compiled: unknown = new Function('event', `return ${body} ?? null`);
   return compiled as (event: TraceEvent) => FieldValue;
 }
 
 /** `mixed`: trackers differ in the field's type, so that only its text tells whether two values are one. */
-export function compileKey(path: string, mixed: boolean): KeyReader {
-  const read = compileReader(path);
+export function compileKey(path: string, mixed: boolean, lineage: Lineage | null = null): KeyReader {
+  const read = compileReader(path, lineage);
   if (mixed) return (event) => textOf(read(event));
   return (event) => {
     const value = read(event);

@@ -172,12 +172,12 @@ function metricOf(
         'is no name of a label; give letters, digits and _, for example "container"',
       );
     file.text(field, [...at('groupBy'), label], '"container.name"');
-    if (/^process\.(pid|tid|ppid|startTime)$|^(bootNs|time)$/.test(String(field)))
+    if (/^process\.(parent\.)?(pid|tid|ppid|startTime)$|^(bootNs|time)$/.test(String(field)))
       throw file.fail(
         [...at('groupBy'), label],
         `"${String(field)}" has a value for every process or event: a metric cannot be grouped by it; \`aggregate\` in GraphQL can`,
       );
-    file.at([...at('groupBy'), label], () => catalog.checkField(String(field), trackers, 'groupBy'));
+    file.at([...at('groupBy'), label], () => catalog.checkValue(String(field), trackers, 'groupBy'));
   }
   const windowMs = type === 'gauge' ? windowOf(file, given['window'] ?? DEFAULT_WINDOW, at('window')) : null;
   if (type !== 'gauge' && given['window'] !== undefined)

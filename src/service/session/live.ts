@@ -3,7 +3,6 @@ import type { Caller } from '../../access/caller.js';
 import {
   addSlices,
   Aggregator,
-  compileAggregate,
   demandOf,
   LiveAggregate,
   type AggregateInput,
@@ -27,7 +26,7 @@ import { aggregateStored } from '../aggregate.js';
 import { spanInRange } from '../check.js';
 import type { Parts } from '../parts.js';
 import { reportOfSession } from '../report.js';
-import { endOf, filterFor, filterInTurn, MAX_PAGE, paceOf, replayOf } from './request.js';
+import { acceptOf, aggregateFor, endOf, filterFor, filterInTurn, MAX_PAGE, paceOf, replayOf } from './request.js';
 import type {
   DeliveryStream,
   FollowRequest,
@@ -176,9 +175,10 @@ export class LiveSession implements SessionHandle {
     const session = this.#session;
     const { after, before } = request;
     const { limit, backwards } = endOf(request, MAX_PAGE);
-    const where = await filterInTurn(this.trackers, request.where, this.#parts);
+    const where = await filterInTurn(this, request.where, this.#parts);
     await session.refresh();
     session.touch();
+    await where?.ready?.();
     const recorded = this.#recorded();
     const next = session.nextSeq;
     const { from, to } = boundsOf({ after, before }, session.id, next);
@@ -202,7 +202,7 @@ export class LiveSession implements SessionHandle {
     const session = this.#session;
     const { after } = request;
     const replay = replayOf(request);
-    const where = filterFor(this.trackers, request.where, this.#parts);
+    const where = filterFor(this, request.where, this.#parts);
     const demand = where?.with(request.demand) ?? request.demand;
     const maxDelayMs = spanInRange('maxDelay', request.maxDelay ?? DEFAULT_DELAY_MS, 0, MAX_DELAY_MS);
     const recorded = this.#recorded();
@@ -220,9 +220,10 @@ export class LiveSession implements SessionHandle {
 
   async aggregate(input: AggregateInput, where: unknown): Promise<readonly AggregateRow[]> {
     const session = this.#session;
-    const filter = await filterInTurn(this.trackers, where, this.#parts);
-    const spec = compileAggregate(input, this.#parts.catalog, this.trackers);
+    const filter = await filterInTurn(this, where, this.#parts);
+    const spec = aggregateFor(this, input, this.#parts);
     await session.refresh();
+    await filter?.ready?.();
     const recorded = this.#recorded();
     if (recorded && session.oldestSeq > 0) {
       if (await recorded.recorder.reach(session.nextSeq, REACH_MS))
@@ -230,7 +231,7 @@ export class LiveSession implements SessionHandle {
       // Memory holds the newest events only: what it gives would look like the whole.
       if (session.oldestSeq > 0) throw this.#behind(recorded.recorder);
     }
-    const aggregator = new Aggregator(spec, { accept: filter?.matches });
+    const aggregator = new Aggregator(spec, acceptOf(filter));
     await addSlices(aggregator, session.held());
     return inTurns(aggregator.collecting());
   }
@@ -239,13 +240,13 @@ export class LiveSession implements SessionHandle {
     const session = this.#session;
     const { catalog } = this.#parts;
     const { everyMs, replay: checked } = paceOf({ every, replay });
-    const spec = compileAggregate(input, catalog, this.trackers);
-    const filter = filterFor(this.trackers, where, this.#parts);
+    const spec = aggregateFor(this, input, this.#parts);
+    const filter = filterFor(this, where, this.#parts);
     const demand = demandOf(spec, catalog, this.trackers);
     // The aggregator evaluates the filter, not the stream: it tells how many events it discarded.
     const source = session.subscribe({ replay: checked, demand: filter?.with(demand) ?? demand, lends: true });
     return new LiveAggregate(
-      new Aggregator(spec, { live: true, accept: filter?.matches }),
+      new Aggregator(spec, { live: true, ...acceptOf(filter) }),
       source,
       everyMs,
       session.aggregatesInKernel ? () => session.refresh() : null,

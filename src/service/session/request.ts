@@ -1,9 +1,16 @@
+import {
+  compileAggregate,
+  type AggregateInput,
+  type AggregateSpec,
+  type AggregatorOptions,
+} from '../../analysis/aggregate/index.js';
 import { invalid } from '../../base/errors.js';
 import { turns } from '../../base/turn.js';
-import { filterOf, type EventFilter } from '../../filter/index.js';
+import { filterOf, type EventFilter, type FilterFields } from '../../filter/index.js';
+import { nanosOf, textOfNanos } from '../../record/nanos.js';
 import { inRange, spanInRange } from '../check.js';
 import type { Parts } from '../parts.js';
-import type { FollowRequest, PageRequest, SubscribeRequest } from './handle.js';
+import type { FollowRequest, PageRequest, SessionHandle, SubscribeRequest } from './handle.js';
 
 /** Checks of what is asked of a session, wherever it is. */
 
@@ -14,13 +21,52 @@ const MAX_REPLAY = 1_000_000;
 const MIN_EVERY_MS = 100;
 const HOUR = 3_600_000;
 
-/** The argument `where`, for events of these trackers; null when it takes them all. Throws BAD_USER_INPUT. */
+type Asked = Pick<SessionHandle, 'id' | 'trackers' | 'persistence' | 'createdAt'>;
+
+/** The argument `where`, for events of a session; null when it takes them all. Throws BAD_USER_INPUT. */
 export function filterFor(
-  trackers: readonly string[],
+  session: Asked,
   where: unknown,
-  { fields }: Pick<Parts, 'fields'>,
+  parts: Pick<Parts, 'fields' | 'manager'>,
 ): EventFilter | null {
-  return where == null ? null : filterOf(where, fields, trackers);
+  const filter = where == null ? null : filterOf(where, parts.fields, session.trackers);
+  if (filter?.ready) requireKnown(session, 'where', parts);
+  return filter;
+}
+
+/** What to aggregate of a session. Throws BAD_USER_INPUT. */
+export function aggregateFor(
+  session: Asked,
+  input: AggregateInput,
+  parts: Pick<Parts, 'catalog' | 'fields' | 'manager'>,
+): AggregateSpec {
+  const spec = compileAggregate(input, parts.catalog, session.trackers);
+  if (spec.lineage) requireKnown(session, 'groupBy', parts);
+  return spec;
+}
+
+/** The processes of a session in memory were seen by this server; of one that only a store has, they may be older. */
+function requireKnown({ id, createdAt }: Asked, where: string, { fields, manager }: Pick<Parts, 'fields' | 'manager'>) {
+  if (!manager.get(id)) requireSince(nanosOf(createdAt), `the session "${id}"`, where, fields);
+}
+
+/**
+ * Throws BAD_USER_INPUT where events from this time on, in ns since 1970, are older than the table of processes: what their processes
+ * were started by is stored nowhere, and what is not known would look like what does not match.
+ */
+export function requireSince(
+  fromNs: bigint,
+  what: string,
+  where: string,
+  { lineage }: Pick<FilterFields, 'lineage'>,
+): void {
+  if (!lineage || fromNs >= lineage.sinceNs) return;
+  throw invalid(
+    where,
+    `the executables, arguments and ancestors of processes are not stored: they are known of events since ` +
+      `${textOfNanos(lineage.sinceNs)}, when this server's table of processes began, and ${what} is older; ask for later ` +
+      'events, or give such a condition to the session that is stored (`StartSessionInput.where`)',
+  );
 }
 
 /**
@@ -28,13 +74,18 @@ export function filterFor(
  * it may have aliases.
  */
 export async function filterInTurn(
-  trackers: readonly string[],
+  session: Asked,
   where: unknown,
-  parts: Pick<Parts, 'fields'>,
+  parts: Pick<Parts, 'fields' | 'manager'>,
 ): Promise<EventFilter | null> {
   if (where == null) return null;
   if (!turns.isOpen) await turns.next('REQUEST');
-  return filterFor(trackers, where, parts);
+  return filterFor(session, where, parts);
+}
+
+/** For an aggregate of the events that a filter takes. */
+export function acceptOf(filter: EventFilter | null): Pick<AggregatorOptions, 'accept' | 'ready'> {
+  return filter ? { accept: filter.matches, ready: filter.ready } : {};
 }
 
 /** How many of what there is, counted from its oldest or, `backwards`, from its newest. */

@@ -1,12 +1,6 @@
 import type { NodeFacts } from '../../event/node.js';
 import type { Caller } from '../../access/caller.js';
-import {
-  Aggregator,
-  compileAggregate,
-  LiveAggregate,
-  type AggregateInput,
-  type AggregateRow,
-} from '../../analysis/aggregate/index.js';
+import { Aggregator, LiveAggregate, type AggregateInput, type AggregateRow } from '../../analysis/aggregate/index.js';
 import { invalid } from '../../base/errors.js';
 import type { Gap } from '../../event/event.js';
 import type { BehaviourReport } from '../../event/report.js';
@@ -26,7 +20,7 @@ import type { FollowRequest, PageRequest, ReportRequest, SessionHandle, Subscrib
 import { changeViews, specView, type ChangeView, type SpecView } from './asked.js';
 import { Changing } from '../changing.js';
 import { storedOrigin, type Origin } from './origin.js';
-import { endOf, filterFor, filterInTurn, MAX_PAGE, paceOf, replayOf } from './request.js';
+import { acceptOf, aggregateFor, endOf, filterFor, filterInTurn, MAX_PAGE, paceOf, replayOf } from './request.js';
 
 /** A session that is in no memory any more: it reads like one that has stopped. */
 export class StoredSession implements SessionHandle {
@@ -190,7 +184,7 @@ export class StoredSession implements SessionHandle {
 
   async page(request: PageRequest): Promise<Page> {
     const end = endOf(request, MAX_PAGE);
-    const where = await filterInTurn(this.trackers, request.where, this.#parts);
+    const where = await filterInTurn(this, request.where, this.#parts);
     const { nextSeq, events } = this.#record;
     return storedPage(this.#source, { ...end, ...boundsOf(request, this.id, nextSeq), where }, nextSeq, events);
   }
@@ -200,22 +194,22 @@ export class StoredSession implements SessionHandle {
     const { nextSeq } = this.#record;
     const { after } = request;
     const replay = replayOf(request);
-    const where = filterFor(this.trackers, request.where, this.#parts);
+    const where = filterFor(this, request.where, this.#parts);
     const from = after ? parseCursor(after, this.id, nextSeq) : Math.max(0, nextSeq - (replay ?? 0));
     return new ResumedStream({ source: this.#source, from, where, live: null, end: nextSeq });
   }
 
   async aggregate(input: AggregateInput, where: unknown): Promise<readonly AggregateRow[]> {
-    const filter = await filterInTurn(this.trackers, where, this.#parts);
-    const spec = compileAggregate(input, this.#parts.catalog, this.trackers);
+    const filter = await filterInTurn(this, where, this.#parts);
+    const spec = aggregateFor(this, input, this.#parts);
     return aggregateStored(this.#store, queryOf(this.#source, filter), spec);
   }
 
   /** Ends with the change that has all: nothing more comes. */
   follow({ every, replay, where, ...input }: FollowRequest): LiveAggregate {
     const pace = paceOf({ every, replay });
-    const spec = compileAggregate(input, this.#parts.catalog, this.trackers);
-    const filter = filterFor(this.trackers, where, this.#parts);
+    const spec = aggregateFor(this, input, this.#parts);
+    const filter = filterFor(this, where, this.#parts);
     const stored = this.subscribe({ replay: pace.replay ?? 0, where: null, demand: new Map() });
     const source = {
       next: () => stored.next(),
@@ -224,7 +218,7 @@ export class StoredSession implements SessionHandle {
       stats: { queued: 1 },
     };
     return new LiveAggregate(
-      new Aggregator(spec, { live: true, accept: filter?.matches }),
+      new Aggregator(spec, { live: true, ...acceptOf(filter) }),
       source,
       pace.everyMs,
       null,

@@ -23,6 +23,7 @@ export async function* heldParts(session: Session, filter: StreamFilter | null):
   await session.refresh();
   const { evicted } = await session.stats();
   const slices = session.held();
+  await filter?.ready?.();
   const first = slices[0]?.batch;
   if (evicted)
     yield {

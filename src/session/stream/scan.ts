@@ -25,13 +25,14 @@ const PART = 16;
 /** The first `limit` events that match; of `backwards`, whose slices come newest first, the last ones. */
 export async function scan(
   slices: readonly Slice[],
-  { matches }: StreamFilter,
+  { matches, ready }: StreamFilter,
   limit: number,
   backwards = false,
 ): Promise<Scan> {
   const found: Found[] = [];
   const scanned: Slice[] = [];
   let more = false;
+  await ready?.();
   for (const slice of slices) {
     if (more) break;
     scanned.push(slice);

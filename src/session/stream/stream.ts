@@ -22,6 +22,8 @@ export interface SubscriberStats {
 export interface StreamFilter {
   readonly text: string;
   readonly matches: (event: TraceEvent) => boolean;
+  /** As that of an `EventFilter`. */
+  readonly ready?: (() => Promise<void> | null) | null;
 }
 
 export interface StreamOptions {
@@ -63,9 +65,12 @@ export class Selection {
   readonly #work: Work<EventBatch>;
   /** What passed the filter; null until all is evaluated. */
   result: EventBatch | null = null;
+  /** While what the filter reads is not known: resolves when it is. */
+  blocked: Promise<void> | null;
 
-  constructor({ batch, from, to }: Slice, { matches }: StreamFilter) {
+  constructor({ batch, from, to }: Slice, { matches, ready }: StreamFilter) {
     this.#work = batch.selecting(matches, from, to);
+    this.blocked = ready?.()?.then(() => void (this.blocked = null)) ?? null;
   }
 
   advance(): EventBatch | null {
@@ -231,6 +236,16 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
     this.#serve();
   }
 
+  /** Goes on once what a filter reads is known. */
+  #unblocked({ blocked }: Selection): void {
+    if (this.#waits || !blocked) return;
+    this.#waits = true;
+    void blocked.then(() => {
+      this.#waits = false;
+      this.#work();
+    });
+  }
+
   /** Goes on in a turn of its own, once others had theirs. */
   #later(): void {
     if (this.#waits) return;
@@ -244,6 +259,7 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
   /** Takes from what was offered what the filter leaves of it, as far as the turn goes. */
   #evaluate(): void {
     for (let first = this.#offered[0]; first; first = this.#offered[0]) {
+      if (first.selection.blocked) return this.#unblocked(first.selection);
       if (!first.selection.result && !turns.isOpen) return this.#later();
       const selected = first.selection.advance();
       if (!selected) continue;
@@ -269,6 +285,10 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
     const { where } = this.#options;
     if (where) {
       const selection = (this.#selecting ??= new Selection(slice, where));
+      if (selection.blocked) {
+        this.#unblocked(selection);
+        return false;
+      }
       let selected = selection.advance();
       while (!selected && turns.isOpen) selected = selection.advance();
       if (!selected) return false;

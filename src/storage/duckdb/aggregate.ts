@@ -1,5 +1,6 @@
 import type { Work } from '../../base/turn.js';
 import type { AggregateShape, StoredRow } from '../store.js';
+import { lineagePath } from '../../event/lineage.js';
 import { columnOf, type Condition } from './condition.js';
 import type { Bound, Row, Value } from './protocol.js';
 import { textOfNanos } from '../../record/nanos.js';
@@ -119,7 +120,7 @@ function keyOf(path: string, table: EventTable, labels: Bound[], facts: string[]
   }
   const known = CONTAINER.exec(path)?.[1];
   if (known) return fact(`json_extract_string(facts, '/${known}')`);
-  if (path.startsWith('container')) return null;
+  if (path.startsWith('container') || lineagePath(path) !== null) return null;
   const column = columnOf(path, table);
   if (!column) return 'NULL'; // another tracker's field
   if (column.kind === 'time' || column.kind === 'double') return null;
@@ -129,6 +130,7 @@ function keyOf(path: string, table: EventTable, labels: Bound[], facts: string[]
 function measuredOf(fn: string, field: string | null, time: boolean, table: EventTable): string | null {
   if (!EXACT.has(fn)) return null;
   if (field === null) return 'NULL::BIGINT';
+  if (lineagePath(field) !== null) return null;
   const column = columnOf(field, table);
   if (!column) return field.startsWith('container') || field === 'tracker' ? null : 'NULL';
   if (fn === 'COUNT') return `CASE WHEN ${column.sql} IS NULL THEN NULL ELSE 1 END`;

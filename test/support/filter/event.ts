@@ -1,5 +1,7 @@
 import * as fc from 'fast-check';
 import type { FilterField, FilterFields } from '../../../src/filter/index.js';
+import type { Lineage, ProcessAt } from '../../../src/event/lineage.js';
+import { lineagePath } from '../../../src/event/lineage.js';
 import { texts, bigs, times, addresses } from './pool.js';
 import { valuesOf } from './tree.js';
 
@@ -31,6 +33,42 @@ const container = (fields: FilterFields) =>
   fc
     .tuple(record(below(fields, 'container.'), 'container.'.length), labels)
     .map(([known, all]) => ({ ...known, labels: all }));
+/** A process of the table, with up to three ancestors. */
+const ancestry = (fields: FilterFields): fc.Arbitrary<Plain | null> => {
+  const found = [...(fields.elementFields({ type: 'processes' }).values() ?? [])];
+  return fc
+    .array(record(found, 1), { maxLength: 3 })
+    .map((all) => all.reduceRight<Plain | null>((parent, one) => ({ ...one, parent }), null));
+};
+const process = (fields: FilterFields): fc.Arbitrary<Plain> => {
+  const all = below(fields, 'process.');
+  const ofTable = all.filter(({ path }) => lineagePath(path) !== null);
+  return fc
+    .record({
+      own: record(
+        all.filter((field) => !ofTable.includes(field)),
+        'process.'.length,
+      ),
+      known: fc.option(
+        fc.record({
+          program: record(
+            ofTable.filter(({ path }) => !/^process\.(parent|ancestors)/.test(path)),
+            'process.'.length,
+          ),
+          parent: ancestry(fields),
+        }),
+        { freq: 4 },
+      ),
+    })
+    .map(({ own, known }) => ({ ...own, ...known?.program, parent: known?.parent ?? null, ancestors: known && [] }));
+};
+/** What the table of processes has of such an event. */
+export const plainLineage: Lineage = {
+  of: ({ process: found }) => (Reflect.get(found, 'ancestors') ? (found as unknown as ProcessAt) : null),
+  ready: () => null,
+  problem: null,
+  sinceNs: 0n,
+};
 const event = (fields: FilterFields): fc.Arbitrary<Plain> =>
   fc.constantFrom(...fields.trackers).chain((tracker) =>
     fc
@@ -39,7 +77,7 @@ const event = (fields: FilterFields): fc.Arbitrary<Plain> =>
         time: oneOf(times),
         bootNs: oneOf(bigs),
         cgroupId: oneOf(bigs),
-        process: record(below(fields, 'process.'), 'process.'.length),
+        process: process(fields),
         container: fc.option(container(fields), { freq: 3 }),
       })
       .map(({ own, ...common }) => ({ tracker, ...common, ...own })),

@@ -10,12 +10,23 @@ export function evaluate(tree: Tree, event: Plain): boolean {
       return tree.trees.some((inner) => evaluate(inner, event));
     case 'not':
       return !evaluate(tree.tree, event);
+    case 'ancestor':
+      return ancestorsOf(event).some((ancestor) =>
+        evaluateLeaf(tree.leaf, valueAt(ancestor, tree.leaf.field.path.slice(1))),
+      );
     case 'leaf':
       return (
         (tree.tracker === null || event['tracker'] === tree.tracker) &&
         evaluateLeaf(tree, valueAt(event, tree.field.path))
       );
   }
+}
+
+function ancestorsOf(event: Plain): Plain[] {
+  const found: Plain[] = [];
+  for (let one = valueAt(event, 'process.parent'); one !== null; one = valueAt(one as Plain, 'parent'))
+    found.push(one as Plain);
+  return found;
 }
 
 function valueAt(event: Plain, path: string): unknown {

@@ -21,6 +21,8 @@ export type Json = string | number | boolean | readonly (string | number)[];
 export type Tree =
   | { readonly kind: 'and' | 'or'; readonly trees: readonly Tree[] }
   | { readonly kind: 'not'; readonly tree: Tree }
+  /** Some ancestor of the process. The leaf's path is ".comm". */
+  | { readonly kind: 'ancestor'; readonly leaf: Leaf }
   | {
       readonly kind: 'leaf';
       readonly tracker: string | null;
@@ -93,18 +95,25 @@ const named = (fields: FilterFields): { tracker: string | null; field: FilterFie
   ),
 ];
 
+const leafOf = (tracker: string | null, field: FilterField, op: string): fc.Arbitrary<Leaf> =>
+  fc.record({
+    kind: fc.constant('leaf' as const),
+    tracker: fc.constant(tracker),
+    field: fc.constant(field),
+    op: fc.constant(op),
+    value: operand(field, op),
+    style: fc.nat(3),
+  });
+
 const leaf = (fields: FilterFields): fc.Arbitrary<Tree> =>
   fc.constantFrom(...named(fields)).chain(({ tracker, field }) =>
-    fc.constantFrom(...field.operators).chain((op) =>
-      fc.record({
-        kind: fc.constant('leaf' as const),
-        tracker: fc.constant(tracker),
-        field: fc.constant(field),
-        op: fc.constant(op),
-        value: operand(field, op),
-        style: fc.nat(3),
-      }),
-    ),
+    fc.constantFrom(...field.operators).chain((op): fc.Arbitrary<Tree> => {
+      if (field.type !== 'processes' || op !== 'any') return leafOf(tracker, field, op);
+      return fc
+        .constantFrom(...fields.elementFields(field).values())
+        .chain((inside) => fc.constantFrom(...inside.operators).chain((inner) => leafOf(null, inside, inner)))
+        .map((one) => ({ kind: 'ancestor', leaf: one }));
+    }),
   );
 
 /** Random trees over all fields. */

@@ -9,13 +9,16 @@ export function toInput(tree: Tree, fields: FilterFields): Record<string, unknow
       return { [tree.kind]: tree.trees.map((inner) => toInput(inner, fields)) };
     case 'not':
       return { not: toInput(tree.tree, fields) };
+    case 'ancestor': {
+      const { field, op, value } = tree.leaf;
+      return { process: { ancestors: { any: { [field.path.slice(1)]: operatorsOf(op, value) } } } };
+    }
     case 'leaf': {
       const { tracker, field, op, value } = tree;
       const label = field.path.startsWith('container.labels.') ? field.path.slice('container.labels.'.length) : null;
       // The schema's form has a tracker's fields only in its section.
       if (tracker === null && !fields.shared.has(field.path) && label === null) return { expr: toCel(tree) };
-      const operators =
-        op === 'any' ? { any: { contains: value } } : op === 'length' ? { length: { gte: value } } : { [op]: value };
+      const operators = operatorsOf(op, value);
       if (label !== null) return { container: { labels: [{ name: label, value: operators }] } };
       if (tracker !== null) return { [tracker]: { [field.path]: operators } };
       return field.path
@@ -23,6 +26,10 @@ export function toInput(tree: Tree, fields: FilterFields): Record<string, unknow
         .reduceRight<Record<string, unknown>>((inner, name) => ({ [name]: inner }), operators);
     }
   }
+}
+
+function operatorsOf(op: string, value: Json): Record<string, unknown> {
+  return op === 'any' ? { any: { contains: value } } : op === 'length' ? { length: { gte: value } } : { [op]: value };
 }
 
 const flipped: Readonly<Record<string, string>> = {
@@ -42,16 +49,19 @@ export function toCel(tree: Tree): string {
       return `(${tree.trees.map(toCel).join(tree.kind === 'and' ? ' && ' : '\n|| ')})`;
     case 'not':
       return `!(${toCel(tree.tree)})`;
+    case 'ancestor':
+      return `process.ancestors.exists(p, ${leafToCel(tree.leaf, 'p')})`;
     case 'leaf':
       return leafToCel(tree);
   }
 }
 
-function leafToCel({ tracker, field, op, value, style }: Leaf): string {
+/** `of`: of a field of an element, the element. */
+function leafToCel({ tracker, field, op, value, style }: Leaf, of = ''): string {
   const label = /^container\.labels\.(.*)$/s.exec(field.path)?.[1];
   const path =
     label === undefined
-      ? `${tracker === null ? '' : `${tracker}.`}${field.path}`
+      ? `${tracker === null ? of : `${tracker}.`}${field.path}`
       : `container.labels[${JSON.stringify(label)}]`;
   const constant = (item: Json): string => {
     if (field.type === 'int64') return style % 2 ? JSON.stringify(item) : String(item);

@@ -1,0 +1,174 @@
+import type { TraceEvent } from '../event/event.js';
+import { MOST_ANCESTORS, type Lineage, type ProcessAt } from '../event/lineage.js';
+import { sightingOf, type Sighting } from '../event/sighting.js';
+import type { ClockOffset } from '../event/clock.js';
+import { headerOffsets, RecordBatch } from '../record/batch.js';
+import { nanosOf } from '../record/nanos.js';
+import { placeOf } from '../record/place.js';
+import { namespaceInode } from '../tracker/define.js';
+import { startNsAt } from './decode.js';
+import type { Generation, KnownProcess, ProcessTable } from './table.js';
+
+/** The clock of an event and that of now are apart by more than this: the event is of another boot, or of another machine. */
+const SAME_BOOT_NS = 60_000_000_000n;
+/** So long one waits at most, where the table lists all processes anew or the kernel thread is busy: then what is known has to do. */
+const MOST_WAIT_MS = 500;
+
+/** A process at all times of a span, which holds its ancestors too: one for all events of the process in that span. */
+export class Standing implements ProcessAt {
+  readonly parent: Standing | null;
+  /** ns since boot; `toNs` is not in it. */
+  readonly fromNs: number;
+  readonly toNs: number;
+  /** Of the table, when it was made: it holds no longer than that. */
+  readonly version: number;
+  readonly #known: KnownProcess;
+  readonly #generation: Generation;
+
+  constructor(known: KnownProcess, atNs: number, parent: Standing | null, version: number) {
+    const { generation, fromNs, toNs } = known.spanAt(atNs);
+    this.#known = known;
+    this.#generation = generation;
+    this.parent = parent;
+    this.fromNs = parent ? Math.max(fromNs, parent.fromNs) : fromNs;
+    this.toNs = parent ? Math.min(toNs, parent.toNs) : toNs;
+    this.version = version;
+  }
+
+  get pid(): number {
+    return this.#known.pid;
+  }
+
+  get ppid(): number {
+    return this.#known.ppid;
+  }
+
+  get uid(): number {
+    return this.#generation.uid;
+  }
+
+  get gid(): number {
+    return this.#generation.gid;
+  }
+
+  get comm(): string {
+    return this.#generation.comm;
+  }
+
+  get mountNs(): string | null {
+    return namespaceInode(this.#generation.mountNs);
+  }
+
+  get executable(): string | null {
+    return this.#generation.image?.executable ?? null;
+  }
+
+  get executableDeleted(): boolean | null {
+    return this.#generation.image?.executableDeleted ?? null;
+  }
+
+  get args(): readonly string[] | null {
+    return this.#generation.image?.args ?? null;
+  }
+
+  get cwd(): string | null {
+    return this.#generation.image?.cwd ?? null;
+  }
+}
+
+/** What a lineage needs of the graph. */
+export interface LineageSource {
+  readonly table: ProcessTable;
+  /** Null when all that has happened is known; else resolves when it is. */
+  ready(): Promise<void> | null;
+  clock(): ClockOffset;
+  problem(): string | null;
+  sinceNs(): bigint;
+}
+
+/** The processes of events, and their ancestors, by the table of processes. */
+export class TableLineage implements Lineage {
+  readonly #source: LineageSource;
+
+  constructor(source: LineageSource) {
+    this.#source = source;
+  }
+
+  get problem(): string | null {
+    return this.#source.problem();
+  }
+
+  get sinceNs(): bigint {
+    return this.#source.sinceNs();
+  }
+
+  ready = (): Promise<void> | null => {
+    const ready = this.#source.ready();
+    if (!ready) return null;
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, MOST_WAIT_MS);
+      void ready.finally(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  };
+
+  of(event: TraceEvent): Standing | null {
+    const { table, clock } = this.#source;
+    const { batch, at } = event as Partial<{ readonly batch: unknown; readonly at: number }>;
+    // Of a record, without an object for its process.
+    if (batch instanceof RecordBatch && at !== undefined) {
+      const { view } = batch;
+      const known = table.find(view.getUint32(at + headerOffsets.pid, true), startNsAt(view, at));
+      return known && this.#standing(known, bootNsAt(view, at));
+    }
+    const sighting = sightingOf(event.process) ?? sightingOfRow(event, clock());
+    const known = sighting && table.find(sighting.pid, sighting.startNs, sighting.toleranceNs);
+    return known && this.#standing(known, sighting.atNs);
+  }
+
+  #standing(known: KnownProcess, atNs: number): Standing {
+    const { version } = this.#source.table;
+    const holds = (one: Standing | null): one is Standing =>
+      one !== null && one.version === version && atNs >= one.fromNs && atNs < one.toNs;
+    const chain: KnownProcess[] = [];
+    let next: KnownProcess | null = known;
+    while (next && !holds(next.standing) && chain.length <= MOST_ANCESTORS) {
+      chain.push(next);
+      next = next.parent;
+    }
+    const isWhole = !next || holds(next.standing);
+    let standing: Standing | null = next && holds(next.standing) ? next.standing : null;
+    for (const one of chain.reverse()) {
+      standing = new Standing(one, atNs, standing, version);
+      // One whose ancestors were not all looked at is right for its descendant alone.
+      if (isWhole || one === known) one.standing = standing;
+    }
+    return standing ?? new Standing(known, atNs, null, version);
+  }
+}
+
+function bootNsAt(view: DataView, at: number): number {
+  return (
+    view.getUint32(at + headerOffsets.bootNs + 4, true) * 4294967296 + view.getUint32(at + headerOffsets.bootNs, true)
+  );
+}
+
+/** Of the process of an event that is plain data, as a stored one; null where it is of another boot. `clock`: that of now. */
+export function sightingOfRow(event: TraceEvent, { seconds, nanoseconds }: ClockOffset): Sighting | null {
+  const { process, bootNs, time } = event;
+  const now = BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds);
+  // Exact, whatever the wall clock was set to: both were shown with one offset.
+  const offset = nanosOf(time) - BigInt(bootNs);
+  if (offset - now > SAME_BOOT_NS || now - offset > SAME_BOOT_NS) return null;
+  return {
+    pid: process.pid,
+    startNs: Number(nanosOf(process.startTime) - offset),
+    toleranceNs: 0,
+    atNs: Number(bootNs),
+    clock: { seconds: Number(offset / 1_000_000_000n), nanoseconds: Number(offset % 1_000_000_000n) },
+    session: placeOf(event)?.session ?? null,
+    container: event.container,
+  };
+}
