@@ -103,7 +103,10 @@ export type KernelProtocol = {
     readonly read: { readonly ask: { readonly source: number }; readonly reply: void };
     readonly close: { readonly ask: { readonly source: number }; readonly reply: SourceCounters };
     readonly probe: { readonly ask: null; readonly reply: readonly FeatureProbe[] };
-    readonly try: { readonly ask: ObjectSpec; readonly reply: Unloaded };
+    readonly try: {
+      readonly ask: { readonly object: ObjectSpec; readonly remembered: boolean };
+      readonly reply: Unloaded;
+    };
     /** Reads the iterator of an object, which is loaded when it is read first and stays until the thread stops. */
     readonly snapshot: { readonly ask: ObjectSpec; readonly reply: SnapshotRecords };
     readonly stop: { readonly ask: null; readonly reply: void };

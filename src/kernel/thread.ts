@@ -109,10 +109,10 @@ export class KernelThread {
 
   /**
    * Loads an object and drops it: whether this kernel's verifier accepts it. Resolves to the optional programs that it
-   * is without here. Rejects with a KernelError.
+   * is without here. Rejects with a KernelError. `remembered`: an earlier process may have done it, with the same rights.
    */
-  tryLoad(object: ObjectSpec): Promise<Unloaded> {
-    return this.#channel.ask('try', object);
+  tryLoad(object: ObjectSpec, { remembered = false } = {}): Promise<Unloaded> {
+    return this.#channel.ask('try', { object, remembered });
   }
 
   /** All that the iterator of an object tells now. Readings of one object come one after the other. Rejects with a KernelError. */

@@ -5,7 +5,6 @@ import { bootNow, ClockWatch } from './clock.js';
 import { programsEnded } from './grace.js';
 import { lastFailure, later, loadLibc } from './libbpf.js';
 import type { Unloaded } from './object-spec.js';
-import { loadOptional } from './optional.js';
 import { probeFeatures } from './probe.js';
 import type { KernelProtocol, SourceCounters, SourceSpec } from './protocol.js';
 import { SHORTEST_PAUSE_MS } from './pause.js';
@@ -14,6 +13,7 @@ import { Iterators } from './snapshot.js';
 import { Source } from './source.js';
 import { SpareMemory } from './spare.js';
 import { kernelStore, openKernelStore, useKernelStore } from './store.js';
+import { rememberedTrial, tryObject } from './trial.js';
 import { IDLE_MS, RingWatch } from './watch.js';
 
 /**
@@ -225,15 +225,7 @@ const note = serveChannel<KernelProtocol>(
       },
       close: ({ source }) => close(source),
       probe: () => probeFeatures(),
-      try: async (spec) => {
-        const object = await loadOptional(spec);
-        try {
-          object.checkPlaces();
-          return object.unloaded;
-        } finally {
-          await object.close();
-        }
-      },
+      try: ({ object, remembered }) => (remembered ? rememberedTrial(object) : tryObject(object)),
       snapshot: async (spec) => {
         const records = await iterators.read(spec);
         return new Transferred(records, [records.data.buffer as ArrayBuffer, records.offsets.buffer as ArrayBuffer]);

@@ -22,8 +22,8 @@ const NO_TRACKER: TrackerStatus = {
 };
 
 /**
- * Whether this kernel can run each tracker. Loading its object says so, and costs as much as starting a session: it is done once, when
- * somebody first asks.
+ * Whether this kernel can run each tracker. Loading its object says so, and costs as much as starting a session: it is done when somebody
+ * first asks, once a boot.
  */
 export class TrackerTrials {
   readonly #kernel: Pick<KernelThread, 'tryLoad'>;
@@ -73,7 +73,7 @@ export class TrackerTrials {
       };
     };
     try {
-      const unloaded = await this.#kernel.tryLoad(objectSpec({}));
+      const unloaded = await this.#kernel.tryLoad(objectSpec({}), { remembered: true });
       for (const refused of unloaded.refused) warnOfRefused(this.#log, { tracker: definition.name, ...refused });
       return { ...status(hooksOf({}, unloaded)), blindSpots: blindSpotsWithout(definition, unloaded) };
     } catch (error) {
