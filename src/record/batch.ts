@@ -96,13 +96,17 @@ export abstract class EventBatch implements BatchPlace {
 
   /** As `only`, in pieces. */
   *selecting(matches: (event: TraceEvent) => boolean, from = 0, to = this.count): Work<EventBatch> {
-    const picked = yield* this.#matching(matches, from, to);
-    if (picked.length === this.count) return this;
+    return this.at(yield* this.#matching(matches, from, to), from === 0);
+  }
+
+  /** The events at these indexes, with their places; this batch itself when they are all. `first`: the loss before the batch is told. */
+  at(indexes: Uint32Array, first = true): EventBatch {
+    if (indexes.length === this.count) return this;
     const { clock, seq, lostFrom, lostTo } = this;
     return this.pick(
-      picked,
-      { clock, seq, lost: from === 0 ? this.lost : 0, lostFrom, lostTo },
-      picked.map((index) => this.placeOf(index) - seq),
+      indexes,
+      { clock, seq, lost: first ? this.lost : 0, lostFrom, lostTo },
+      indexes.map((index) => this.placeOf(index) - seq),
     );
   }
 

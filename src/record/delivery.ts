@@ -11,12 +11,15 @@ export class Delivery {
   readonly gap: Gap | null;
   /** Opaque; goes on after the last of the events. */
   readonly cursor: string;
+  /** Events that its reader's thinning left out, behind the delivery before and ahead of the cursor. */
+  readonly skipped: number;
   #events: readonly TraceEvent[] | null = null;
 
-  constructor(slices: readonly Slice[], gap: Gap | null, cursor: string) {
+  constructor(slices: readonly Slice[], gap: Gap | null, cursor: string, skipped = 0) {
     this.slices = slices;
     this.gap = gap;
     this.cursor = cursor;
+    this.skipped = skipped;
   }
 
   /** Made when first asked for. */

@@ -492,6 +492,7 @@ export class Session {
     after: cursor,
     demand,
     where = null,
+    thinning = null,
     lends = false,
     maxDelayMs = DEFAULT_DELAY_MS,
   }: SubscribeOptions): EventStream {
@@ -505,6 +506,7 @@ export class Session {
       queueBytes: this.#deps.subscriberBytes,
       cursorAt: (seq: number) => this.#buffer.cursorAt(seq),
       where,
+      thinning,
       lends,
     };
     const stream = this.#readers.subscribe(options, maxDelayMs, () => {

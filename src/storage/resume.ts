@@ -5,6 +5,7 @@ import { cursorOf } from '../session/cursor.js';
 import type { Session } from '../session/session.js';
 import { Delivery } from '../record/delivery.js';
 import type { EventStream } from '../session/stream/stream.js';
+import type { Thinning } from '../session/stream/thinning.js';
 import { batchOf, gapOf, queryOf, type StoredSource } from './query.js';
 import type { SessionRecorder } from './recorder.js';
 import type { StoredPage } from './store.js';
@@ -32,6 +33,8 @@ export interface ResumeOptions {
   /** The place to go on from. */
   readonly from: number;
   readonly where: EventFilter | null;
+  /** What is left out of what matches. */
+  readonly thinning?: Thinning | null;
   /** The session while it is in memory, and its recorder; else how far it goes. */
   readonly live: {
     readonly session: Session;
@@ -51,6 +54,8 @@ export class ResumedStream implements AsyncIterableIterator<Delivery> {
   readonly #release: () => void;
   #from: number;
   #live: EventStream | null = null;
+  /** Left out of what was read from the store, and in no delivery yet. */
+  #skipped = 0;
   #done = false;
   /** Calls of `next` are served one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
@@ -89,6 +94,7 @@ export class ResumedStream implements AsyncIterableIterator<Delivery> {
       const delivery = await this.#step();
       if (delivery) return { done: false, value: delivery };
     }
+    if (this.#skipped) return { done: false, value: this.#rest() };
     return this.#live && !this.#done ? this.#live.next() : { done: true, value: undefined };
   }
 
@@ -112,21 +118,29 @@ export class ResumedStream implements AsyncIterableIterator<Delivery> {
     return written > this.#from ? this.#read(written) : this.#goLive();
   }
 
+  /** What was left out behind the last event of the store. */
+  #rest(): Delivery {
+    const skipped = this.#skipped;
+    this.#skipped = 0;
+    return new Delivery([], null, cursorOf(this.#options.source.id, this.#from), skipped);
+  }
+
   #goLive(): null {
-    const { source, where, live } = this.#options;
+    const { source, where, thinning, live } = this.#options;
     if (this.#done || !live) return null;
     this.#live = live.session.subscribe({
       after: cursorOf(source.id, this.#from),
       demand: live.demand,
       maxDelayMs: live.maxDelayMs,
       where,
+      thinning,
     });
     this.#release();
     return null;
   }
 
   async #read(end: number): Promise<Delivery | null> {
-    const { source, where } = this.#options;
+    const { source, where, thinning } = this.#options;
     await where?.ready?.();
     const from = this.#from;
     const to = where ? Math.min(end, from + SCANNED) : end;
@@ -135,9 +149,14 @@ export class ResumedStream implements AsyncIterableIterator<Delivery> {
     const last = page.events.at(-1)?.place.seq;
     this.#from = page.hasNext && last !== undefined ? last + 1 : to;
     const gap = gapOf(page, where ? 0 : this.#from - from - page.events.length);
-    if (!page.events.length && !gap) return null;
-    const batch = batchOf(page.events, from);
-    return new Delivery(batch.count ? [{ batch, from: 0, to: batch.count }] : [], gap, cursorOf(source.id, this.#from));
+    const all = batchOf(page.events, from);
+    const { batch, kept } = thinning?.of(all) ?? { batch: all, kept: null };
+    this.#skipped += kept ? all.count - kept.length : 0;
+    if (!batch.count && !gap) return null;
+    const skipped = this.#skipped;
+    this.#skipped = 0;
+    const slices = batch.count ? [{ batch, from: 0, to: batch.count }] : [];
+    return new Delivery(slices, gap, cursorOf(source.id, this.#from), skipped);
   }
 
   /** Null for a reader that left while it waited. */

@@ -94,6 +94,9 @@ export interface SubscribeRequest {
   /** The fields that the reader selects; those of its filter are added. */
   readonly demand: Demand;
   readonly where: unknown;
+  /** The share of events that is kept, above 0 and up to 1; and how many in a second at most. All by default. */
+  readonly sample?: number | null | undefined;
+  readonly maxPerSecond?: number | null | undefined;
   /** How long an event may wait for others, in milliseconds; 50 by default. */
   readonly maxDelay?: number | null | undefined;
 }

@@ -26,7 +26,17 @@ import { aggregateStored } from '../aggregate.js';
 import { spanInRange } from '../check.js';
 import type { Parts } from '../parts.js';
 import { reportOfSession } from '../report.js';
-import { acceptOf, aggregateFor, endOf, filterFor, filterInTurn, MAX_PAGE, paceOf, replayOf } from './request.js';
+import {
+  acceptOf,
+  aggregateFor,
+  endOf,
+  filterFor,
+  filterInTurn,
+  MAX_PAGE,
+  paceOf,
+  replayOf,
+  thinningOf,
+} from './request.js';
 import type {
   DeliveryStream,
   FollowRequest,
@@ -203,16 +213,18 @@ export class LiveSession implements SessionHandle {
     const { after } = request;
     const replay = replayOf(request);
     const where = filterFor(this, request.where, this.#parts);
+    const thinning = thinningOf(request);
     const demand = where?.with(request.demand) ?? request.demand;
     const maxDelayMs = spanInRange('maxDelay', request.maxDelay ?? DEFAULT_DELAY_MS, 0, MAX_DELAY_MS);
     const recorded = this.#recorded();
     const from = after ? parseCursor(after, session.id, session.nextSeq) : Math.max(0, session.nextSeq - (replay ?? 0));
     if (!recorded || from >= session.oldestSeq)
-      return session.subscribe({ replay, after, demand, where, lends: true, maxDelayMs });
+      return session.subscribe({ replay, after, demand, where, thinning, lends: true, maxDelayMs });
     return new ResumedStream({
       source: recorded.source,
       from,
       where,
+      thinning,
       live: { session, recorder: recorded.recorder, demand, maxDelayMs },
       end: session.nextSeq,
     });

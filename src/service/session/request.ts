@@ -8,6 +8,7 @@ import { invalid } from '../../base/errors.js';
 import { turns } from '../../base/turn.js';
 import { filterOf, type EventFilter, type FilterFields } from '../../filter/index.js';
 import { nanosOf, textOfNanos } from '../../record/nanos.js';
+import { Thinning } from '../../session/stream/thinning.js';
 import { inRange, spanInRange } from '../check.js';
 import type { Parts } from '../parts.js';
 import type { FollowRequest, PageRequest, SessionHandle, SubscribeRequest } from './handle.js';
@@ -20,6 +21,7 @@ const DEFAULT_PAGE = 100;
 const MAX_REPLAY = 1_000_000;
 const MIN_EVERY_MS = 100;
 const HOUR = 3_600_000;
+const MAX_PER_SECOND = 1_000_000;
 
 type Asked = Pick<SessionHandle, 'id' | 'trackers' | 'persistence' | 'createdAt'>;
 
@@ -111,6 +113,14 @@ export function paceOf({ every, replay }: Pick<FollowRequest, 'every' | 'replay'
     everyMs: spanInRange('every', every ?? 1000, MIN_EVERY_MS, HOUR),
     replay: replay == null ? undefined : inRange('replay', replay, 0, MAX_REPLAY, 'events'),
   };
+}
+
+/** Null when nothing is to be left out. Throws BAD_USER_INPUT. */
+export function thinningOf({ sample = null, maxPerSecond = null }: SubscribeRequest): Thinning | null {
+  if (sample !== null && !(sample > 0 && sample <= 1))
+    throw invalid('sample', `must be above 0 and at most 1, for example 0.1 for a tenth of the events, not ${sample}`);
+  if (maxPerSecond !== null) inRange('maxPerSecond', maxPerSecond, 1, MAX_PER_SECOND, 'events');
+  return sample === null && maxPerSecond === null ? null : new Thinning({ sample, maxPerSecond });
 }
 
 /** Throws BAD_USER_INPUT. */

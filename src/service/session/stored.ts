@@ -20,7 +20,17 @@ import type { FollowRequest, PageRequest, ReportRequest, SessionHandle, Subscrib
 import { changeViews, specView, type ChangeView, type SpecView } from './asked.js';
 import { Changing } from '../changing.js';
 import { storedOrigin, type Origin } from './origin.js';
-import { acceptOf, aggregateFor, endOf, filterFor, filterInTurn, MAX_PAGE, paceOf, replayOf } from './request.js';
+import {
+  acceptOf,
+  aggregateFor,
+  endOf,
+  filterFor,
+  filterInTurn,
+  MAX_PAGE,
+  paceOf,
+  replayOf,
+  thinningOf,
+} from './request.js';
 
 /** A session that is in no memory any more: it reads like one that has stopped. */
 export class StoredSession implements SessionHandle {
@@ -196,7 +206,14 @@ export class StoredSession implements SessionHandle {
     const replay = replayOf(request);
     const where = filterFor(this, request.where, this.#parts);
     const from = after ? parseCursor(after, this.id, nextSeq) : Math.max(0, nextSeq - (replay ?? 0));
-    return new ResumedStream({ source: this.#source, from, where, live: null, end: nextSeq });
+    return new ResumedStream({
+      source: this.#source,
+      from,
+      where,
+      thinning: thinningOf(request),
+      live: null,
+      end: nextSeq,
+    });
   }
 
   async aggregate(input: AggregateInput, where: unknown): Promise<readonly AggregateRow[]> {

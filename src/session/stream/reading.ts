@@ -1,5 +1,6 @@
 import type { Demand, Gap, TraceEvent } from '../../event/event.js';
 import type { StreamFilter } from './stream.js';
+import type { Thinning } from './thinning.js';
 
 /** How a session's events are asked for: live, and in pages. */
 
@@ -8,6 +9,8 @@ export interface SubscribeOptions {
   readonly after?: string | null;
   readonly demand: Demand;
   readonly where?: StreamFilter | null;
+  /** What is left out of what matches. */
+  readonly thinning?: Thinning | null;
   /** How long an event may wait for others before it is delivered. */
   readonly maxDelayMs?: number;
   /** As in `StreamOptions`. */

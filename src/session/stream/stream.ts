@@ -4,8 +4,9 @@ import type { EventBatch } from '../../record/batch.js';
 import { Delivery } from '../../record/delivery.js';
 import { wallTimeOf } from '../../event/clock.js';
 import type { Slice } from '../../record/batch-buffer.js';
+import type { Thinning } from './thinning.js';
 
-/** Counts of one reader; `received = discarded + delivered + dropped + queued` holds at any time. */
+/** Counts of one reader; `received = discarded + skipped + delivered + dropped + queued` holds at any time. */
 export interface SubscriberStats {
   readonly id: string;
   readonly since: string;
@@ -13,6 +14,8 @@ export interface SubscriberStats {
   readonly where: string | null;
   readonly received: number;
   readonly discarded: number;
+  /** Left out by its thinning. */
+  readonly skipped: number;
   readonly delivered: number;
   readonly dropped: number;
   readonly queued: number;
@@ -42,6 +45,8 @@ export interface StreamOptions {
   readonly startCursor?: string;
   /** Which events it gets; all of them when null. */
   readonly where: StreamFilter | null;
+  /** What is left out of these; nothing when null. One reader's own: it counts. */
+  readonly thinning?: Thinning | null;
   /** Events in one delivery at most, however large they are. Default: what one message may hold. */
   readonly deliveryEvents?: number;
   /**
@@ -81,10 +86,21 @@ export class Selection {
   }
 }
 
-/** A batch of which a filter has not taken its part yet. */
+/** A batch of which filter and thinning have not taken their parts yet. */
 interface Offered {
   readonly batch: EventBatch;
-  readonly selection: Selection;
+  /** Null: there is no filter. */
+  readonly selection: Selection | null;
+}
+
+/** What waits to be handed out, and what its reader's thinning left out of it. */
+interface Waiting extends Slice {
+  readonly skips?: {
+    /** Left out ahead of the first event, also of batches of which nothing is left. */
+    readonly before: number;
+    /** Of each event, its index before others were left out. */
+    readonly kept: Uint32Array;
+  };
 }
 
 /**
@@ -97,10 +113,10 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
   /** Not yet evaluated. */
   #backlog: Slice[];
   /** The first part of the backlog, evaluated. */
-  #front: Slice | null = null;
+  #front: Waiting | null = null;
   /** Of the first part of the backlog, as far as it is evaluated. */
   #selecting: Selection | null = null;
-  #queue: Slice[] = [];
+  #queue: Waiting[] = [];
   /** Behind the queue: its filter has to be evaluated. */
   #offered: Offered[] = [];
   /** Of both. */
@@ -109,6 +125,8 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
   #lent: Slice[] = [];
   /** Left the queue unread since the last delivery; a loss in the kernel that these batches told of is told with them. */
   #dropped: { count: number; lost: number; from: string; to: string } | null = null;
+  /** Left out behind the last event that waits, and where the last of them was; and with batches that were dropped. */
+  #skipped = { behind: 0, end: 0, dropped: 0 };
   #missing: StreamOptions['missing'];
   #waiting: {
     readonly resolve: (result: IteratorResult<Delivery, undefined>) => void;
@@ -121,7 +139,7 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
   #lastSeq: number;
   /** Whether it waits for a turn. */
   #waits = false;
-  readonly #counts = { received: 0, discarded: 0, delivered: 0, dropped: 0, queued: 0 };
+  readonly #counts = { received: 0, discarded: 0, skipped: 0, delivered: 0, dropped: 0, queued: 0 };
 
   constructor(options: StreamOptions) {
     this.#options = options;
@@ -156,7 +174,7 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
   /** `shared` holds the filters' work on this batch, by their text: readers with equal filters do it once. */
   push(batch: EventBatch, shared = new Map<string, Selection>()): void {
     if (this.#ended || this.#closed) return;
-    const { where } = this.#options;
+    const { where, thinning } = this.#options;
     this.#counts.received += batch.count;
     this.#counts.queued += batch.count;
     if (!batch.count && !batch.lost) return;
@@ -167,7 +185,8 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       const selection = shared.get(where.text) ?? new Selection(slice, where);
       shared.set(where.text, selection);
       this.#offered.push({ batch, selection });
-    } else this.#queue.push(slice);
+    } else if (thinning) this.#offered.push({ batch, selection: null });
+    else this.#queue.push(slice);
     while (this.#queueBytes > this.#options.queueBytes && this.#queue.length + this.#offered.length > 1) this.#drop();
     this.#work();
   }
@@ -256,26 +275,44 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
     });
   }
 
-  /** Takes from what was offered what the filter leaves of it, as far as the turn goes. */
+  /** Takes from what was offered what filter and thinning leave of it, as far as the turn goes. */
   #evaluate(): void {
     for (let first = this.#offered[0]; first; first = this.#offered[0]) {
-      if (first.selection.blocked) return this.#unblocked(first.selection);
-      if (!first.selection.result && !turns.isOpen) return this.#later();
-      const selected = first.selection.advance();
+      // What comes first is thinned first. `#serve` goes on here.
+      if (this.#options.thinning && this.#backlog.length) return;
+      const { batch, selection } = first;
+      if (selection?.blocked) return this.#unblocked(selection);
+      if (!selection?.result && !turns.isOpen) return this.#later();
+      const selected = selection ? selection.advance() : batch;
       if (!selected) continue;
       this.#offered.shift();
-      const { batch } = first;
       this.#queueBytes -= batch.byteLength;
       this.#counts.discarded += batch.count - selected.count;
       this.#counts.queued -= batch.count - selected.count;
+      const left = this.#thin({ batch: selected, from: 0, to: selected.count });
       // What was dropped before is told also where nothing of this one is left.
-      if (selected.count || selected.lost || this.#dropped) {
-        selected.lease?.hold();
-        this.#queue.push({ batch: selected, from: 0, to: selected.count });
-        this.#queueBytes += selected.byteLength;
-      }
+      if (left.to > left.from || left.batch.lost || this.#dropped) {
+        left.batch.lease?.hold();
+        this.#queue.push(left);
+        this.#queueBytes += left.batch.byteLength;
+      } else this.#skipped.behind += left.skips?.before ?? 0;
       batch.lease?.release();
     }
+  }
+
+  /** Counts what is left out of a part of a batch, where its events come next. */
+  #thin({ batch, from, to }: Slice): Waiting {
+    const { thinning } = this.#options;
+    if (!thinning) return { batch, from, to };
+    const { batch: left, kept } = thinning.of(batch, from, to);
+    const skipped = to - from - kept.length;
+    this.#counts.skipped += skipped;
+    this.#counts.queued -= skipped;
+    const before = this.#skipped.behind;
+    const last = kept.at(-1);
+    this.#skipped.behind = last === undefined ? skipped : to - from - last - 1;
+    if (to > from) this.#skipped.end = batch.placeOf(to - 1) + 1;
+    return { batch: left, from: 0, to: kept.length, skips: { before, kept } };
   }
 
   /** Makes the next part of the backlog the front of what is read. False: its filter needs another turn. */
@@ -296,8 +333,8 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       const left = slice.to - slice.from - selected.count;
       this.#counts.discarded += left;
       this.#counts.queued -= left;
-      this.#front = { batch: selected, from: 0, to: selected.count };
-    } else this.#front = slice;
+      this.#front = this.#thin({ batch: selected, from: 0, to: selected.count });
+    } else this.#front = this.#thin(slice);
     this.#backlog.shift();
     return true;
   }
@@ -307,6 +344,7 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
     const slice = offered ? { batch: offered.batch, from: 0, to: offered.batch.count } : this.#queue.shift();
     if (!slice) return;
     this.#queueBytes -= slice.batch.byteLength;
+    this.#skipped.dropped += skippedIn(slice, slice.to);
     this.#count(slice);
     slice.batch.lease?.release();
   }
@@ -333,13 +371,13 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
         this.#backlog[0] ??
         this.#queue[0] ??
         this.#missing ??
-        (this.#ended && !this.#offered.length ? this.#dropped : null);
+        (this.#ended && !this.#offered.length ? (this.#dropped ?? (this.#skips ? this.#skipped : null)) : null);
       if (some && !turns.isOpen) return this.#later();
       const delivery = some ? this.#take() : null;
       if (delivery) this.#waiting.shift()?.resolve({ done: false, value: delivery });
       // Few events pass the filter: the rest is evaluated once others had their turn.
       else if (this.#backlog.length) return this.#later();
-      else if (this.#offered.length) return;
+      else if (this.#offered.length) return this.#later();
       else if (this.#ended || this.#closed) {
         const failure = this.#failure;
         this.#failure = null;
@@ -369,6 +407,7 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
   #take(): Delivery | null {
     const slices: Slice[] = [];
     let gap = this.#takeMissing();
+    let skipped = 0;
     let count = 0;
     /** The part of a delivery that is taken. */
     let filled = 0;
@@ -391,11 +430,16 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
               where: gap.where,
             }
           : before;
-      if (live) this.#dropped = null;
+      if (live) {
+        this.#dropped = null;
+        skipped += this.#skipped.dropped;
+        this.#skipped.dropped = 0;
+      }
 
       const to = Math.min(next.to, next.from + most);
       if (to > next.from) slices.push(this.#lend({ batch: next.batch, from: next.from, to }));
       count += to - next.from;
+      skipped += skippedIn(next, to);
       filled += (to - next.from) / most;
       // A batch without events stands for those dropped before it, too.
       this.#lastSeq = to > 0 ? next.batch.placeOf(to - 1) + 1 : Math.max(this.#lastSeq, next.batch.seq);
@@ -409,15 +453,19 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       }
     }
     // At the end nothing follows that a gap could stand before.
-    if (
+    const isLast =
       this.#ended &&
-      this.#dropped &&
       !this.#front &&
       !this.#backlog.length &&
       !this.#queue.length &&
       !this.#offered.length &&
-      !slices.length
-    ) {
+      !slices.length;
+    if (isLast && this.#skips) {
+      skipped += this.#skips;
+      this.#skipped = { ...this.#skipped, behind: 0, dropped: 0 };
+      this.#lastSeq = Math.max(this.#lastSeq, this.#skipped.end);
+    }
+    if (isLast && this.#dropped) {
       const { from, to, lost, count: dropped } = this.#dropped;
       gap = {
         from: gap?.from ?? from,
@@ -428,10 +476,15 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       };
       this.#dropped = null;
     }
-    if (!slices.length && !gap) return null;
+    if (!slices.length && !gap && !skipped) return null;
     this.#counts.queued -= count;
     this.#counts.delivered += count;
-    return new Delivery(slices, gap, this.#options.cursorAt(this.#lastSeq));
+    return new Delivery(slices, gap, this.#options.cursorAt(this.#lastSeq), skipped);
+  }
+
+  /** Left out, and in no delivery yet if nothing more comes. */
+  get #skips(): number {
+    return this.#skipped.behind + this.#skipped.dropped;
   }
 
   /** Events of a batch in one delivery at most. */
@@ -476,4 +529,12 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       where: dropped ? 'QUEUE' : 'KERNEL',
     };
   }
+}
+
+/** Events that were left out ahead of index `to`, and that are in no delivery before. */
+function skippedIn({ from, skips }: Waiting, to: number): number {
+  if (!skips) return 0;
+  const { before, kept } = skips;
+  const ahead = (index: number): number => (index === 0 ? 0 : (kept[index - 1] ?? 0) + 1 - index);
+  return ahead(to) - ahead(from) + (from === 0 ? before : 0);
 }

@@ -91,7 +91,12 @@ export const sessionResolvers = {
   Subscription: {
     events: {
       subscribe: typed<unknown, SubscriptionEventsArgs>(
-        async (_root, { session: id, replay, after, where, maxDelay }, { service, caller, resumeAfter }, info) => {
+        async (
+          _root,
+          { session: id, replay, after, where, sample, maxPerSecond, maxDelay },
+          { service, caller, resumeAfter },
+          info,
+        ) => {
           const session = await service.sessions.need(caller, id);
           try {
             return session.subscribe({
@@ -99,6 +104,8 @@ export const sessionResolvers = {
               after: resumeAfter ?? after ?? undefined,
               demand: demandOfBatches(info),
               where,
+              sample,
+              maxPerSecond,
               maxDelay,
             });
           } catch (error) {
