@@ -53,7 +53,10 @@ async function ask(url, query, variables = {}) {
   return data;
 }
 
-/** The first event that the example's options and selection give of the trigger's processes. */
+/**
+ * An event that the example's options and selection give of the trigger's processes: the first one with a text of the trigger, such
+ * as a path, or else the first one.
+ */
 async function sampleOf(url, tracker, definition) {
   const nodes = /nodes \{.*\}(?= \}\n {2}\})/.exec(example(tracker, definition))?.[0];
   const shell = spawn('sh', ['-c', `read start && ${definition.trigger}; true`], {
@@ -74,10 +77,12 @@ async function sampleOf(url, tracker, definition) {
   await ask(url, 'mutation Stop($id: ID!) { stopSession(id: $id) { id } }', session);
   const found = await ask(
     url,
-    `query Sample($id: ID!) { session(id: $id) { events(first: 1) { ${nodes} } } }`,
+    `query Sample($id: ID!) { session(id: $id) { events(first: 1000) { ${nodes} } } }`,
     session,
   );
-  const [sample] = found.session.events.nodes;
+  const { nodes: events } = found.session.events;
+  const isNamed = (value) => typeof value === 'string' && value.length > 3 && definition.trigger.includes(value);
+  const sample = events.find((event) => Object.values(event).some(isNamed)) ?? events[0];
   if (!sample) throw new Error(`${definition.name}: its trigger made no event: ${definition.trigger}`);
   return sample;
 }

@@ -143,6 +143,8 @@ async function scaffold(name: string, world: World): Promise<void> {
     container: { id: 'c0ffee', name: 'web', image: 'nginx:1.27', labels: [] },
     errno,
     filename: `/bin/${comm}`,
+    executable: errno === null ? `/bin/${comm}` : null,
+    args: [comm],
   }));
   await writeFile(join(name, 'plugin.ts'), template);
   await writeFile(join(name, 'tsconfig.json'), `${JSON.stringify(PROJECT, null, 2)}\n`);

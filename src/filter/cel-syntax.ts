@@ -29,11 +29,32 @@ export function parseSyntax(text: string, where: string): ASTNode {
     if (error instanceof RangeError) throw invalid(where, 'is nested too deeply');
     if (!(error instanceof ParseError)) throw invalid(where, messageOf(error));
     const range = error.range ?? { start: 0, end: 0 };
-    throw errorAt(where, text, range, messageFor(error, text.slice(range.start, range.end)));
+    throw errorAt(
+      where,
+      text,
+      range,
+      messageFor(error, text.slice(range.start, range.end), text.slice(0, range.start), text.charAt(range.end)),
+    );
   }
 }
 
-function messageFor({ code, summary }: ParseError, found: string): string {
+/** What other languages write otherwise. */
+const WRITTEN: ReadonlyMap<string, string> = new Map([
+  ['=', '"==" compares'],
+  ['=~', 'write .matches("…")'],
+  ['&', 'write "&&"'],
+  ['|', 'write "||"'],
+  ['and', 'write "&&"'],
+  ['or', 'write "||"'],
+  ['like', 'write .glob("…") or .contains("…")'],
+]);
+
+function rightFor(found: string, before: string, next: string): string {
+  if (/\bnot\s*$/i.test(before)) return 'write "!" for "not"';
+  return WRITTEN.get(found + next) ?? WRITTEN.get(found.toLowerCase()) ?? 'join conditions with && or ||';
+}
+
+function messageFor({ code, summary }: ParseError, found: string, before: string, next: string): string {
   const instead = found === '' ? 'but the expression ends' : `not ${JSON.stringify(found)}`;
   switch (code) {
     case 'unexpected_token':
@@ -41,10 +62,7 @@ function messageFor({ code, summary }: ParseError, found: string): string {
     case 'expected_token':
       return `${TOKENS[/^Expected (\w+)/.exec(summary)?.[1] ?? ''] ?? 'something else'} is expected here, ${instead}`;
     case 'unexpected_character':
-      return (
-        `${JSON.stringify(found)} is not expected ` +
-        `here${{ '=': '; "==" compares', '&': '; write "&&"', '|': '; write "||"' }[found] ?? '; join conditions with && or ||'}`
-      );
+      return `${JSON.stringify(found)} is not expected here; ${rightFor(found, before, next)}`;
     case 'limit_exceeded':
       return `this is too much: ${summary.replace(
         /^Exceeded (\w+) \((\d+)\)$/,

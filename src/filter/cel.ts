@@ -125,7 +125,7 @@ class Converter {
         );
       }
       default:
-        return this.#fail(node, beyond(node.op));
+        return this.#fail(node, beyond(node));
     }
   }
 
@@ -149,11 +149,16 @@ class Converter {
     if (constants[0] && constants[1]) return this.#fail(node, 'compares two constants; one side must be a field');
     if (!constants[0] && !constants[1]) {
       const names = [left, right].every((side) => namesOf(side));
+      const word = names && [right, left].find((side) => this.#isWord(side));
+      if (word) {
+        const text = JSON.stringify(word.args);
+        return this.#fail(word, `${text} is no field; a text is written in quotes: ${text}`);
+      }
       return this.#fail(
         node,
         names
           ? 'compares two fields, which a filter cannot; one side must be a constant'
-          : `one side must be a field, the other a constant; ${beyond(namesOf(left) ? right.op : left.op)}`,
+          : `one side must be a field, the other a constant; ${beyond(namesOf(left) ? right : left)}`,
       );
     }
     const [subject, constant, op] = constants[1]
@@ -279,9 +284,17 @@ class Converter {
   }
 
   #reference(node: ASTNode): Reference {
-    const names = namesOf(node) ?? this.#fail(node, `a field is expected here; ${beyond(node.op)}`);
+    const names = namesOf(node) ?? this.#fail(node, `a field is expected here; ${beyond(node)}`);
     const found = findField(names, this.#context.fields, this.#context.trackers, this.#variable, this.#list);
     return typeof found === 'string' ? this.#fail(node, found) : found;
+  }
+
+  /** A single name that no field and no tracker has: a text without its quotes. */
+  #isWord(node: ASTNode): boolean {
+    if (node.op !== 'id' || node.args === this.#variable) return false;
+    const { fields, trackers } = this.#context;
+    const isField = fields.among(trackers, node.args) ?? fields.own(node.args);
+    return !isField && ![...fields.shared.keys()].some((path) => path.startsWith(`${node.args}.`));
   }
 
   #constant(node: ASTNode): Constant | null {
@@ -339,7 +352,12 @@ class Converter {
 }
 
 /** CEL features that filters do not support. */
-function beyond(op: string): string {
+function beyond({ op, args }: ASTNode): string {
+  if (op === '[]') return 'a filter selects no element of a list; write "…" in LIST, or LIST.exists(x, x == "…")';
+  if (op === 'call' || op === 'rcall') {
+    const conditions = Object.keys(METHODS).map((name) => `.${name}()`);
+    return `a filter has no value ${String(args[0])}(); compare the field itself, or write a condition: ${conditions.join(', ')}`;
+  }
   if (op === '?:') return 'a filter has no "? :"; join conditions with && and ||';
   if (op === 'list') return 'a list stands only on the right of "in"';
   if (op === 'map') return 'a filter has no maps';

@@ -107,6 +107,13 @@ export class FilterFields {
       const labels = input.getFields()['labels']?.type;
       if (isListType(labels)) label = labelOf(getNamedType(labels));
     }
+    const tracker = shared.get('tracker');
+    const names = new Set(this.trackers);
+    if (tracker && names.size)
+      shared.set('tracker', {
+        ...tracker,
+        names: { of: 'tracker', has: (name) => names.has(name), all: this.trackers },
+      });
     this.shared = shared;
     this.#own = own;
     this.#label = label;

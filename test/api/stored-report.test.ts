@@ -251,14 +251,14 @@ describe('the report of a range of time', () => {
     });
   });
 
-  it('of a time when nothing was recorded says that nobody looked', async () => {
+  it('of a time when nothing was recorded says that nothing was observed', async () => {
     const { url } = await serve();
     const query = `{ history(${RANGE}) { report { sessions { id } exits { entries { count } } missing { section } markdown } } }`;
     const answer = await post<{ history: { report: BehaviourReport & { markdown: string } } }>(url, { query });
     const { report: made } = dataOf(answer.json).history;
     expect(made).toMatchObject({ sessions: [], exits: null });
     expect(made.missing).toContainEqual({ section: 'exits' });
-    expect(made.markdown).toContain('No session was recorded in this time: nobody looked');
+    expect(made.markdown).toContain('No session was recorded in this time: nothing was observed');
   });
 
   it('is compared with another, or with a session', async () => {

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,11 +44,15 @@ const installed = (path: string): string => join(folder, 'installed/lib/node_mod
 
 it('holds what runs, for both architectures, and nothing else', async () => {
   expect((await readdir(installed('.'))).sort()).toEqual([
+    'CHANGELOG.md',
+    'CONTRIBUTING.md',
     'LICENSE',
     'LICENSES',
     'README.md',
+    'SECURITY.md',
     'deploy',
     'dist',
+    'docs',
     'node_modules',
     'npm-shrinkwrap.json',
     'package.json',
@@ -66,6 +71,13 @@ it('holds what runs, for both architectures, and nothing else', async () => {
   expect(other.sort()).toEqual(['THIRD-PARTY-LICENSES.txt', 'plugin-event.d.ts', 'plugin.d.ts', 'schema.json']);
   const dependencies = await readdir(installed('node_modules'));
   for (const name of ['typescript', 'vitest', 'oxlint']) expect(dependencies).not.toContain(name);
+});
+
+it('has what README.md links', async () => {
+  const readme = await readFile(installed('README.md'), 'utf8');
+  const links = [...readme.matchAll(/\]\((?!https?:)([^)#\s]+)/g)].map(([, link = '']) => link);
+  expect(links).toContain('docs/configuration.md');
+  expect(links.filter((link) => !existsSync(installed(link)))).toEqual([]);
 });
 
 it('tells its version', async () => {

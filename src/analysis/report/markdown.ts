@@ -121,7 +121,8 @@ export function markdown(report: BehaviourReport): string {
     [
       ...(container ? [`- Container: ${code(container.id)}, image ${code(container.image ?? 'unknown')}`] : []),
       `- Time: ${from ?? 'nothing happened'} to ${to ?? 'nothing happened'}`,
-      `- ${sessionsOf(report)}, trackers ${trackers.join(', ') || 'none'}; ${counted(events, 'event')}`,
+      `- ${sessionsOf(report)}${report.session === null ? '. Trackers' : ', trackers'} ${trackers.join(', ') || 'none'}; ` +
+        counted(events, 'event'),
       `- ${completeness(report)}`,
       ...(restrictions.length
         ? [
@@ -150,8 +151,8 @@ function sessionsOf({ session, sessions }: BehaviourReport): string {
     .map(({ id, from, to }) => `${code(id)} (${from ?? 'not started'} to ${to ?? 'now'})`);
   const more = sessions.length - shown.length;
   return sessions.length
-    ? `Sessions ${shown.join(', ')}${more ? ` and ${more} more` : ''}; nobody looked at other times`
-    : 'No session was recorded in this time: nobody looked';
+    ? `Sessions ${shown.join(', ')}${more ? ` and ${more} more` : ''}; other times were not observed`
+    : 'No session was recorded in this time: nothing was observed';
 }
 
 function completeness({ lost, dropped, uncounted, complete, session }: BehaviourReport): string {

@@ -1,6 +1,10 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { runInNewContext } from 'node:vm';
+import { buildSchema, parse, validate } from 'graphql';
 import { describe, expect, it } from 'vitest';
-import { renderGraphiQL } from './graphiql.js';
+import { root } from '../../base/paths.js';
+import { firstOperations, renderGraphiQL } from './graphiql.js';
 
 interface Page {
   readonly sent: { readonly url: string; readonly authorization: string | null }[];
@@ -62,5 +66,10 @@ describe('the page of GraphiQL', () => {
     page.fetch('/graphql');
     expect(page.sent).toEqual([{ url: '/graphql', authorization: null }]);
     expect(page.shown).toEqual([]);
+  });
+
+  it('opens with operations that are valid', () => {
+    const schema = buildSchema(readFileSync(join(root, 'schema.graphql'), 'utf8'));
+    expect(validate(schema, parse(firstOperations))).toEqual([]);
   });
 });

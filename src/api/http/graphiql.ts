@@ -6,6 +6,47 @@ type Render = (options: GraphiQLOptions) => string | Promise<string>;
 const bundled: string = '@graphql-yoga/render-graphiql';
 let render: Promise<Render> | null = null;
 
+/** What the page shows to who opens it for the first time. */
+export const firstOperations = `# Eunomia: what containers and processes do. The button or Ctrl-Enter runs the operation at the cursor;
+# the documentation at the left describes each type, field and argument.
+
+# What can be watched on this machine, and why not, if something cannot.
+query Trackers {
+  trackers { name available problem summary }
+}
+
+query Containers {
+  containers { name image state startedAt }
+}
+
+# The programs that are executed within five seconds, on the whole machine.
+mutation Trace {
+  trace(input: { trackers: [{ exec: {} }] }, for: "5s") {
+    stats { produced lost received }
+    aggregate(groupBy: ["container.name", "process.comm"]) { key { value } count }
+    events(last: 100) {
+      nodes { time process { pid comm } container { name image } ... on ExecEvent { errno executable args } }
+    }
+  }
+}
+
+# For live events, start a session, and subscribe to it. It is removed when no client has asked for it for a minute.
+mutation Start {
+  startSession(input: { trackers: [{ open: { failedOnly: true } }, { tcp: {} }], ttl: "1m" }) { id }
+}
+
+subscription Live($session: ID!) {
+  events(session: $session, replay: 10) {
+    gap { lost dropped }
+    events {
+      time tracker process { pid comm } container { name }
+      ... on OpenEvent { path errno }
+      ... on TcpEvent { tcpOperation remoteAddress remotePort }
+    }
+  }
+}
+`;
+
 /** GraphiQL's page, whole when `@graphql-yoga/render-graphiql` is installed: it then works without internet. */
 export async function renderGraphiQL(options: GraphiQLOptions = {}): Promise<string> {
   render ??= import(bundled).then(

@@ -15,7 +15,7 @@ import type { Access } from '../../access/access.js';
 import { isRefused, type Connections } from './connections.js';
 import type { Service } from '../../service/service.js';
 import { isStream, type OperationResult, type Executor, type Prepared } from '../graphql/executor.js';
-import { renderGraphiQL } from './graphiql.js';
+import { firstOperations, renderGraphiQL } from './graphiql.js';
 import { limitExceeded } from '../graphql/limits.js';
 import { hasLong, longResult, resultResponse } from './long.js';
 import { ResponseStream } from '../graphql/stream.js';
@@ -92,7 +92,9 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
   const pageIn = (coding: Coding | null): Promise<Coded> => {
     const page =
       pages.get(coding) ??
-      renderGraphiQL({ title: 'Eunomia' }).then((html) => compression.whole(coding, Buffer.from(html)));
+      renderGraphiQL({ title: 'Eunomia', defaultQuery: firstOperations }).then((html) =>
+        compression.whole(coding, Buffer.from(html)),
+      );
     pages.set(coding, page);
     return page;
   };
