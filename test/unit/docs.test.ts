@@ -216,6 +216,16 @@ describe('the documentation', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('has one decision to a number, which its heading repeats', () => {
+    const files = readdirSync(join(root, 'docs/decisions')).sort();
+    const numbers = files.map((name) => name.slice(0, 3));
+    expect(numbers).toEqual([...new Set(numbers)]);
+    const wrong = files.filter(
+      (name) => !readFileSync(join(root, 'docs/decisions', name), 'utf8').startsWith(`# ${name.slice(0, 3)}: `),
+    );
+    expect(wrong).toEqual([]);
+  });
+
   it('names files that exist', () => {
     const file = /^(?:src|docs|test|bpf|plugins|docker|deploy|scripts|schema|bench)\/[\w./-]+$/;
     const wrong = findings((text) =>
