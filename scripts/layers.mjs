@@ -80,7 +80,7 @@ export const layers = [
   },
   {
     folder: 'snapshot',
-    what: 'what there is now: processes, sockets, open files',
+    what: 'what there is now: processes, sockets, open files, mounts',
     why: 'a snapshot is read from the kernel when somebody asks, and knows no session',
   },
   {

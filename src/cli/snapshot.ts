@@ -111,6 +111,26 @@ const listings: readonly Listing[] = [
       ],
     ],
   },
+  {
+    command: 'mounts',
+    text: 'list what is mounted, in all mount namespaces',
+    field: 'mounts',
+    filter: 'MountFilter',
+    selection:
+      'mountNs mountId parentId target source root fsType device readOnly mountFlags fsOptions propagation peerGroup ' +
+      `masterGroup ${WHO}`,
+    columns: [
+      ['namespace', ({ mountNs }) => mountNs],
+      ['pid', (row) => at(row, 'process', 'pid')],
+      ['comm', (row) => at(row, 'process', 'comm')],
+      ['container', containerOf],
+      ['target', ({ target }) => target],
+      ['source', ({ source }) => source],
+      ['type', ({ fsType }) => fsType],
+      ['flags', ({ mountFlags }) => mountFlags],
+      ['propagation', ({ propagation }) => lower(propagation)],
+    ],
+  },
 ];
 
 export function addSnapshots(program: Command, world: World): void {

@@ -3,7 +3,7 @@ import { EunomiaError } from '../base/errors.js';
 import { turns } from '../base/turn.js';
 import { filterOf, FilterFields, type EventFilter } from '../filter/index.js';
 import { Shelf, type SnapshotPlace } from '../snapshot/shelf.js';
-import { snapshotKinds, type SnapshotKind } from '../snapshot/reader.js';
+import { snapshotTypes, type SnapshotKind } from '../snapshot/reader.js';
 import { recordsOf, type Owner, type Row } from '../snapshot/rows.js';
 import type { Parts } from './parts.js';
 import type { PageRequest } from './session/handle.js';
@@ -112,7 +112,7 @@ export class Snapshots {
   }
 
   #filter(kind: SnapshotKind, where: unknown): EventFilter | null {
-    const { name, type, noun } = snapshotKinds[kind].definition;
+    const { name, type, noun } = snapshotTypes[kind];
     const fields =
       this.#fields.get(kind) ??
       new FilterFields(

@@ -13,6 +13,7 @@ import { CgroupMatcher } from '../session/target.js';
 import type { SnapshotDefinition } from './definition.js';
 import { processSnapshot } from './process.js';
 import { fileSnapshot } from './file.js';
+import { Mount, namespacesOf, parseMounts, readMountInfo, type Namespace } from './mount.js';
 import { fileRows, processRows, socketRows, type Row } from './rows.js';
 import { socketSnapshot } from './socket.js';
 
@@ -20,6 +21,12 @@ import { socketSnapshot } from './socket.js';
 const ROW_BYTES = 200;
 /** Records whose containers are looked up in one piece. */
 const PIECE = 4096;
+/** Of what the kernel tells of mounts: as much as of records. A mount weighs more as an object than as a line. */
+const MOST_MOUNT_BYTES = 64 << 20;
+const MOUNT_BYTES = 800;
+/** Namespaces whose mounts are read at once, and mounts that are filtered in one piece. */
+const AT_ONCE = 4;
+const MOUNTS = 64;
 
 /** What snapshots need of the kernel thread. */
 export interface SnapshotKernel {
@@ -37,7 +44,17 @@ export const snapshotKinds = {
   openFiles: { definition: fileSnapshot, rows: fileRows },
 } as const satisfies Readonly<Record<string, Kind>>;
 
-export type SnapshotKind = keyof typeof snapshotKinds;
+/** What the kernel lists by an iterator. */
+export type IteratedKind = keyof typeof snapshotKinds;
+export type SnapshotKind = IteratedKind | 'mounts';
+
+/** The types of rows in the schema, and what messages call them. */
+export const snapshotTypes: Readonly<Record<SnapshotKind, Pick<SnapshotDefinition, 'name' | 'type' | 'noun'>>> = {
+  processes: processSnapshot,
+  sockets: socketSnapshot,
+  openFiles: fileSnapshot,
+  mounts: { name: 'mount', type: 'Mount', noun: 'mount' },
+};
 
 /** What there was at a moment, as far as it matches. */
 export interface Snapshot {
@@ -54,7 +71,7 @@ export interface Snapshot {
 export class SnapshotReader {
   readonly #kernel: SnapshotKernel;
   readonly #registry: ContainerRegistry;
-  readonly #kinds = new Map<SnapshotKind, Promise<RecordSource>>();
+  readonly #kinds = new Map<IteratedKind, Promise<RecordSource>>();
 
   constructor(kernel: SnapshotKernel, registry: ContainerRegistry) {
     this.#kernel = kernel;
@@ -71,6 +88,7 @@ export class SnapshotReader {
     signal?: AbortSignal,
     ready: (() => Promise<void> | null) | null = null,
   ): Promise<Snapshot> {
+    if (kind === 'mounts') return this.#mounts(matches, signal, ready);
     const source = await this.#source(kind);
     const { records, batch } = await source.read();
     await ready?.();
@@ -84,7 +102,36 @@ export class SnapshotReader {
     };
   }
 
-  #source(kind: SnapshotKind): Promise<RecordSource> {
+  /** What each mount namespace has, by a process in it: these are listed first. */
+  async #mounts(
+    matches: ((row: Row) => boolean) | null,
+    signal: AbortSignal | undefined,
+    ready: (() => Promise<void> | null) | null,
+  ): Promise<Snapshot> {
+    const processes = await this.take('processes', null, signal);
+    const namespaces = await inTurns(namespacesOf(processes.rows), signal);
+    await ready?.();
+    const rows: Row[] = [];
+    let read = 0;
+    for (let at = 0; at < namespaces.length && read <= MOST_MOUNT_BYTES; at += AT_ONCE) {
+      signal?.throwIfAborted();
+      const some = namespaces.slice(at, at + AT_ONCE);
+      const found = await Promise.all(some.map(async (one) => ({ ...one, told: await readMountInfo(one) })));
+      for (const { told, mountNs } of found) {
+        read += told?.text.length ?? 0;
+        if (told && read <= MOST_MOUNT_BYTES) rows.push(...(await inTurns(mountRows(told, mountNs, matches), signal)));
+      }
+    }
+    const { takenAt, complete } = processes;
+    return {
+      takenAt,
+      complete: complete && read <= MOST_MOUNT_BYTES,
+      rows,
+      bytes: processes.bytes + rows.length * MOUNT_BYTES,
+    };
+  }
+
+  #source(kind: IteratedKind): Promise<RecordSource> {
     const known = this.#kinds.get(kind);
     if (known) return known;
     const made = RecordSource.create(snapshotKinds[kind].definition, this.#kernel, this.#registry);
@@ -92,6 +139,21 @@ export class SnapshotReader {
     made.catch(() => this.#kinds.delete(kind));
     return made;
   }
+}
+
+function* mountRows(
+  { row, text }: { readonly row: Row; readonly text: Buffer },
+  mountNs: Namespace['mountNs'],
+  matches: ((row: Row) => boolean) | null,
+): Work<Row[]> {
+  const mounts = yield* parseMounts(text);
+  const rows: Row[] = [];
+  for (const [index, facts] of mounts.entries()) {
+    if (index % MOUNTS === MOUNTS - 1) yield;
+    const mount = new Mount(row, mountNs, facts);
+    if (!matches || matches(mount)) rows.push(mount);
+  }
+  return rows;
 }
 
 interface Reading {

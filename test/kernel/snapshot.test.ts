@@ -7,7 +7,7 @@ import { contractSchema } from '../../src/api/graphql/schema.js';
 import { root } from '../../src/base/paths.js';
 import { FilterFields, filterOf } from '../../src/filter/index.js';
 import { KernelThread } from '../../src/kernel/thread.js';
-import { snapshotKinds, SnapshotReader, type SnapshotKind } from '../../src/snapshot/reader.js';
+import { snapshotTypes, SnapshotReader, type SnapshotKind } from '../../src/snapshot/reader.js';
 import type { Owner } from '../../src/snapshot/rows.js';
 import { openFlags } from '../../src/tracker/open-flags.js';
 import { heldIds, heldPrograms, released } from '../support/bpf.js';
@@ -32,7 +32,7 @@ interface Seen {
 }
 
 async function take(kind: SnapshotKind, expr?: string): Promise<readonly Seen[]> {
-  const { name, type, noun } = snapshotKinds[kind].definition;
+  const { name, type, noun } = snapshotTypes[kind];
   const fields = new FilterFields(contractSchema(), undefined, { filter: `${type}Filter`, type, noun });
   const where = expr === undefined ? null : filterOf({ expr }, fields, [name]);
   const { rows, complete } = await reader.take(kind, where?.matches ?? null);

@@ -92,6 +92,7 @@ export interface ResolverSources {
   ListeningPort: ListeningPort;
   ProcessTable: NonNullable<ReturnType<Processes['table']>>;
   ReportComparison: ReportComparison;
+  MountConnection: SnapshotConnection;
   OpenFileConnection: SnapshotConnection;
   RunningProcessConnection: SnapshotConnection;
   RestrictedSection: Of<BehaviourReport['restricted']>;
@@ -125,6 +126,8 @@ type Listed =
 
 /** Parts of connections, reports and alerts, and rows of snapshots, which are made as the contract has them. */
 type Made =
+  | 'Mount'
+  | 'MountEdge'
   | 'OpenFile'
   | 'OpenFileEdge'
   | 'RunningProcess'

@@ -63,11 +63,17 @@ const ofContainer = (kind: SnapshotKind) =>
 
 /** What there is now, by reading the kernel once. */
 export const snapshotResolvers = {
-  Query: { processes: ofAll('processes'), sockets: ofAll('sockets'), openFiles: ofAll('openFiles') },
+  Query: {
+    processes: ofAll('processes'),
+    sockets: ofAll('sockets'),
+    openFiles: ofAll('openFiles'),
+    mounts: ofAll('mounts'),
+  },
   Container: {
     processes: ofContainer('processes'),
     sockets: ofContainer('sockets'),
     openFiles: ofContainer('openFiles'),
+    mounts: ofContainer('mounts'),
   },
   Socket: {
     // A compiled operation takes no promises in a list.
