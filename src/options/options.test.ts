@@ -482,11 +482,12 @@ describe('what messages and documentation name', () => {
       'responses',
       'processList',
       'eventLists',
+      'processEntries',
     ];
     const text = sources.map(textIn).join('\n');
     const named = [
       ...[...text.matchAll(/limitExceeded\(\s*'(\w+)'/g)].map(([, limit]) => limit),
-      ...[...text.matchAll(/LIMIT_EXCEEDED'[^}]*details: \{\s*limit: '(\w+)'/g)].map(([, limit]) => limit),
+      ...[...text.matchAll(/details[:=\s]+\{\s*limit: '(\w+)'/g)].map(([, limit]) => limit),
     ];
     expect(named.length).toBeGreaterThan(7);
     const keys = new Set(Object.values(limitSettings).map(({ key }) => key));

@@ -23,6 +23,8 @@ const MOST_CHILDREN = 1000;
 const MOST_HELD = 1000;
 /** Lists of events of processes and containers in one operation: each reads a session. */
 const MOST_LISTS = 20;
+/** Processes, files and sockets in lists below the processes of one operation: some hundred megabytes while the result is made. */
+const MOST_ENTRIES = 1 << 18;
 /** Start times of one process may be shown this much apart: /proc has them in steps of 10 ms, and the wall clock is slewed. */
 const START_NS = 11_000_000n;
 const EXACT_START_NS = 1_000_000n;
@@ -209,6 +211,8 @@ export class HeldThings {
   readonly #made = new Map<string, Promise<unknown>>();
   readonly #readings = new Map<HeldKind, Promise<ReadonlyMap<number, readonly HeldRow[]>>>();
   #lists = 0;
+  #entries = 0;
+  #refusal: EunomiaError | null = null;
 
   constructor(caller: Caller, snapshots: Snapshots) {
     this.#caller = caller;
@@ -252,15 +256,32 @@ export class HeldThings {
     return [...rows];
   }
 
-  /** Called for each list of events. Throws LIMIT_EXCEEDED for one too many. */
-  countList(): void {
-    if (++this.#lists <= MOST_LISTS) return;
+  /** Why the operation has no result: it asks for more than one may have. */
+  get refusal(): EunomiaError | null {
+    return this.#refusal;
+  }
+
+  /** Called for each list of events: whether it may be read. */
+  countList(): boolean {
+    const actual = ++this.#lists;
     const message =
       `an operation reads the events of at most ${MOST_LISTS} processes and containers; ` +
       "filter a session's events instead";
-    throw new EunomiaError('LIMIT_EXCEEDED', message, {
-      details: { limit: 'eventLists', maximum: MOST_LISTS, actual: this.#lists },
-    });
+    const details = { limit: 'eventLists', maximum: MOST_LISTS, actual };
+    if (actual > MOST_LISTS) this.#refusal ??= new EunomiaError('LIMIT_EXCEEDED', message, { details });
+    return this.#refusal === null;
+  }
+
+  /** A list below a process; null once the operation has too many entries. */
+  bounded<Entry>(list: readonly Entry[] | null): readonly Entry[] | null {
+    this.#entries += list?.length ?? 0;
+    const actual = this.#entries;
+    const message =
+      `lists of processes, files and sockets below the processes of an operation have at most ${MOST_ENTRIES} entries ` +
+      'together: give a smaller `first`, there or to the events';
+    const details = { limit: 'processEntries', maximum: MOST_ENTRIES, actual };
+    if (actual > MOST_ENTRIES) this.#refusal ??= new EunomiaError('LIMIT_EXCEEDED', message, { details });
+    return this.#refusal === null ? list : null;
   }
 
   #read(kind: HeldKind): Promise<ReadonlyMap<number, readonly HeldRow[]>> {

@@ -262,6 +262,56 @@ it('is told in a subscription as soon as the event is, whatever was read first',
   }
 });
 
+it('reads for each result of a subscription what its processes have open then, however many results there are', async () => {
+  const server = await sharedServer();
+  await fed(server);
+  const session = await startSession(
+    server,
+    '{ trackers: [{ open: { failedOnly: true } }], where: { open: { path: { contains: "/none/held-" } } } }',
+  );
+  const stream = server.subscribe<{
+    events: {
+      events: readonly { process: { openFiles: readonly { path: string }[] | null; events: object | null } }[];
+    };
+  }>(
+    `subscription ($id: ID!) { events(session: $id, replay: 100, maxDelay: "0s") { events {
+      process { openFiles { path } events(first: 1) { nodes { time } } } } } }`,
+    { id: session },
+  );
+  // An operation may list the events of 20 processes: here that is a result.
+  for (let i = 0; i < 22; i++) {
+    const next = stream.next();
+    const child = start('sh', ['-c', `exec 9</etc/hostname; true </none/held-${i}; sleep 600`]);
+    const { value } = await next;
+    expect(value?.events.events).toEqual([
+      {
+        process: {
+          openFiles: expect.arrayContaining([{ path: '/etc/hostname' }]) as unknown,
+          events: { nodes: [{ time: expect.any(String) as unknown }] },
+        },
+      },
+    ]);
+    child.kill();
+  }
+  await stream.return(undefined);
+  await stopSession(server, session);
+});
+
+it('refuses an operation as a whole that lists the events of too many processes, whatever else it has', async () => {
+  const server = await sharedServer();
+  await fed(server);
+  const session = await startSession(server, '{ trackers: [{ exec: {} }] }');
+  for (let i = 0; i < 25; i++) await exec('/bin/true');
+  const asked = server.query(
+    `query ($id: ID!) { session(id: $id) { events(first: 1000) { nodes { time process { events(first: 1) { nodes { time } } } } } } }`,
+    { id: session },
+  );
+  const text = await asked.then(() => '', String);
+  expect(text.match(/"message"/g)).toHaveLength(1);
+  expect(text).toContain('"limit":"eventLists"');
+  await stopSession(server, session);
+});
+
 it('is told of stored events in a subscription as in a query, after a restart too', async () => {
   const data = await mkdtemp(join(tmpdir(), 'eunomia-graph-'));
   try {

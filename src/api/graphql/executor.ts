@@ -14,6 +14,7 @@ import type { Caller } from '../../access/caller.js';
 import { EunomiaError } from '../../base/errors.js';
 import { executeHot, executeSlow, readsEvents, readsGraph, type Execution } from './compile.js';
 import { Delivery } from '../../record/delivery.js';
+import { refusalOf } from './resolvers/held.js';
 import type { Service } from '../../service/service.js';
 import type { RequestContext } from './context.js';
 import { Documents } from './documents.js';
@@ -93,7 +94,7 @@ export class Executor {
       // Clients may send many at once: each begins in a turn.
       if (!requests.isOpen) await requests.next();
       const result = await (prepared.hot ? executeHot(prepared) : this.#introspection.of(prepared, executeSlow));
-      return maskResult(result, this.#service.log);
+      return this.#checked(prepared, result);
     } catch (error) {
       return { errors: [maskError(error, this.#service.log)] };
     }
@@ -163,6 +164,13 @@ export class Executor {
     return { document, errors, hot, values: events ? valuesNodes(this.schema, document) : new Map(), graph };
   }
 
+  /** What went beyond a limit while it was executed is refused as a whole: it may have as many errors as it has events. */
+  #checked({ context }: Prepared, result: ExecutionResult): ExecutionResult {
+    const refusal = refusalOf(context);
+    const { log } = this.#service;
+    return refusal ? { data: null, errors: [maskError(refusal, log)] } : maskResult(result, log);
+  }
+
   async #subscribe(prepared: Prepared, sink: TextSink | null): Promise<OperationResult> {
     if (this.#closed) throw new EunomiaError('SHUTTING_DOWN', 'the server is ending; subscribe again when it is back');
     const { document, operation, context, rawVariables } = prepared;
@@ -176,6 +184,11 @@ export class Executor {
     });
     if (!isAsyncIterable(source)) return maskResult(source, log);
     const execute = prepared.hot ? executeHot : executeSlow;
+    // Each result reads anew what its processes lead to.
+    const answer = async (payload: unknown): Promise<ExecutionResult> => {
+      const own = context.readsGraph ? { ...prepared, context: { ...context } } : prepared;
+      return this.#checked(own, await execute(own, payload));
+    };
     const encoder = sink && this.#encoders.open(prepared, sink);
     const payloads = source[Symbol.asyncIterator]();
     const stream = new ResponseStream(context.readsGraph ? inParts(payloads) : payloads, {
@@ -185,8 +198,7 @@ export class Executor {
           if (payload instanceof Delivery) this.#service.processes.sight(payload.events);
         }
         return (
-          (encoder && (await inTurns(encoder.encode(payload), undefined, turns, 'FLOW'))) ??
-          maskResult(await execute(prepared, payload), log)
+          (encoder && (await inTurns(encoder.encode(payload), undefined, turns, 'FLOW'))) ?? (await answer(payload))
         );
       },
       send: sink?.send ?? null,

@@ -51,7 +51,7 @@ async function eventsOf(
   info: GraphQLResolveInfo,
 ) {
   const { service, caller, share, variables } = context;
-  held(context).countList();
+  if (!held(context).countList()) return null;
   const request = { ...pageOf(args, info, variables), where };
   return share.long(async () => {
     const page = await service.processes.eventsOf(caller, process, session ?? null, request);
@@ -82,26 +82,23 @@ export const processResolvers = {
     ),
     container: known((found, { service }) => service.processes.containerOf(found)),
     parent: known((found, { service }) => service.processes.parentOf(found)),
-    ancestors: looked<ProcessAncestorsArgs>((found, { first }, { service }) =>
-      service.processes.ancestorsOf(found, first ?? 16),
+    ancestors: looked<ProcessAncestorsArgs>((found, { first }, context) =>
+      held(context).bounded(context.service.processes.ancestorsOf(found, first ?? 16)),
     ),
-    children: looked<ProcessChildrenArgs>((found, { first, running }, { service }) =>
-      service.processes.childrenOf(found, first ?? 100, running ?? null),
+    children: looked<ProcessChildrenArgs>((found, { first, running }, context) =>
+      held(context).bounded(context.service.processes.childrenOf(found, first ?? 100, running ?? null)),
     ),
     events: typed<ProcessView, ProcessEventsArgs>(eventsOf),
     openFiles: typed<ProcessView, ProcessOpenFilesArgs>(async (process, { first }, context) => {
       const { service, caller } = context;
-      return held(context).of('openFiles', await service.processes.find(caller, process), process, first ?? 100);
+      const found = await service.processes.find(caller, process);
+      return held(context).bounded(await held(context).of('openFiles', found, process, first ?? 100));
     }),
     sockets: typed<ProcessView, ProcessSocketsArgs>(async (process, { first, listening }, context) => {
       const { service, caller } = context;
-      return held(context).of(
-        'sockets',
-        await service.processes.find(caller, process),
-        process,
-        first ?? 100,
-        listening == null ? undefined : (row) => Reflect.get(row, 'listening') === listening,
-      );
+      const found = await service.processes.find(caller, process);
+      const matches = listening == null ? undefined : (row: object) => Reflect.get(row, 'listening') === listening;
+      return held(context).bounded(await held(context).of('sockets', found, process, first ?? 100, matches));
     }),
   },
   Container: {
@@ -116,7 +113,7 @@ export const processResolvers = {
     }),
     events: typed<Container, ContainerEventsArgs>((container, { where, session, ...args }, context, info) => {
       const { service, caller, share, variables } = context;
-      held(context).countList();
+      if (!held(context).countList()) return null;
       const request = { ...pageOf(args, info, variables), where };
       return share.long(async () => {
         const page = await service.containers.events(caller, container, session, request);
