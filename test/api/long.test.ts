@@ -1,5 +1,5 @@
 import { createClient } from 'graphql-ws';
-import { afterEach, beforeEach, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import WebSocket from 'ws';
 import { executeLocally } from '../../src/api/graphql/local.js';
 import type { ApiServer } from '../../src/api/http/server.js';
@@ -60,6 +60,30 @@ it('long results of a batch are each at their place, beside short ones and error
     typename,
     expected,
   ]);
+});
+
+it('a long result with an error is made in pieces, too, alone and in a batch', async () => {
+  const id = /"\w+"/.exec(query)?.[0];
+  const wrong = query.replace(/\}$/, `wrong: session(id: ${id}) { report(container: "nosuch") { complete } } }`);
+  const { data, errors } = JSON.parse(
+    JSON.stringify(await executeLocally(fixture.service, { query: wrong }, callerOf('admin'))),
+  ) as { data: object; errors: readonly object[] };
+  expect(errors).toHaveLength(1);
+  const written = vi.spyOn(JSON, 'stringify');
+  for (const [body, result] of [
+    [{ query: wrong }, { errors, data }],
+    [
+      [{ query: wrong }, { query }],
+      [{ errors, data }, expected],
+    ],
+  ] as const) {
+    const { status, json } = await send(body, 'application/json');
+    expect(status).toBe(200);
+    expect(json).toEqual(result);
+  }
+  const lengths = written.mock.results.map(({ value }) => String(value).length);
+  written.mockRestore();
+  expect(Math.max(...lengths)).toBeLessThan(100_000);
 });
 
 it('a long result is one message of a WebSocket', async () => {

@@ -334,19 +334,20 @@ function useExecutor({
   };
 }
 
-/** The same result, with its text: yoga takes that, and would else make it in one piece. What has errors is small, and yoga reads them. */
+/** The same result, with its text: yoga takes that, and would else make it in one piece. */
 async function inPieces(
   result: ExecutionResult,
   coding: Coding | null,
   sized: (length: number) => void,
 ): Promise<ExecutionResult> {
-  if (result.errors) return result;
-  const text = await begun(resultText(result), requests, turns);
+  const { data, errors } = result;
+  if (data == null) return result;
+  // yoga writes errors, of which it tells less than there is.
+  const text = await begun(resultText(errors ? { data } : result), requests, turns);
   // Of a short text, all that waits for the client is the text.
   sized(byteLength(text) + (coding === null || typeof text === 'string' ? 0 : COMPRESSOR_BYTES));
-  return typeof text === 'string'
-    ? Object.assign({ ...result, data: null }, { stringify: () => text })
-    : longResult(result, text);
+  if (typeof text !== 'string') return longResult(result, text);
+  return errors ? result : Object.assign({ ...result, data: null }, { stringify: () => text });
 }
 
 /** A request that was not executed has a status of its own only for clients that accept application/graphql-response+json. */

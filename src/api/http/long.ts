@@ -13,12 +13,22 @@ const MARK = randomUUID();
 /** A result whose text is too long to be joined, encoded and copied in one piece. */
 export interface LongResult extends ExecutionResult {
   readonly parts: readonly Buffer[];
-  readonly stringify: () => string;
+  readonly stringify: (result: ExecutionResult) => string;
 }
 
-/** `result` without its data, which may wait for long until it is sent. */
-export function longResult(result: ExecutionResult, parts: readonly Buffer[]): LongResult {
-  return { ...result, data: null, parts, stringify: () => MARK };
+/**
+ * `result` without its data, which may wait for long until it is sent. `text`: all of it, or, where it has errors, an object with the data
+ * alone: those come before it.
+ */
+export function longResult(result: ExecutionResult, text: readonly Buffer[]): LongResult {
+  const without = { ...result, data: null };
+  if (!result.errors) return { ...without, parts: text, stringify: () => MARK };
+  const [first, ...rest] = text;
+  return {
+    ...without,
+    parts: first ? [first.subarray(1), ...rest] : rest,
+    stringify: ({ errors, extensions }) => `${JSON.stringify({ errors, extensions }).slice(0, -1)},${MARK}`,
+  };
 }
 
 function isLong(result: object): result is LongResult {
