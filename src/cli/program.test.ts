@@ -1,4 +1,8 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { makeExecutableSchema } from '@graphql-tools/schema';
 import { execute, GraphQLError, parse, subscribe, validate, type ExecutionResult, OperationTypeNode } from 'graphql';
 import { describe, expect, it } from 'vitest';
@@ -175,6 +179,21 @@ class FakeServer implements LocalServer {
             pageInfo: { hasNextPage: page === 0, hasPreviousPage: page === 1, endCursor: 'cursor' },
             nodes: sockets.slice(page, page + 1),
           };
+        },
+        sessions: (_: unknown, { state }: { state: string | null }) => {
+          this.asked.push({ state });
+          return [
+            {
+              id: 'f5e09a25d284460c',
+              name: 'demo',
+              state: 'STOPPED',
+              trackers: ['exec', 'tcp'],
+              origin: 'LIVE',
+              labels: [],
+              startedAt: '2026-01-31T08:15:30.123456789Z',
+              stats: { produced: '9', lost: '2', received: '7', delivered: '7' },
+            },
+          ];
         },
         session: (_: unknown, { id }: { id: string }) => this.#facts(Number(id)),
       },
@@ -461,6 +480,31 @@ it('eunomia containers lists removed ones only with --all', async () => {
   );
   const all = await run(new FakeServer([]), ['containers', '--all', '-o', 'json']);
   expect(JSON.parse(all.out)).toMatchObject([{ name: 'web' }, { name: 'old', state: 'REMOVED', pod: null }]);
+});
+
+it('eunomia sessions lists those of a server', async () => {
+  const server = new FakeServer([]);
+  const listening = createServer((request, response) =>
+    text(request)
+      .then((body) => server.execute(JSON.parse(body) as Request))
+      .then((result) => response.end(JSON.stringify(result))),
+  ).listen(0, '127.0.0.1');
+  await once(listening, 'listening');
+  const url = `http://127.0.0.1:${(listening.address() as AddressInfo).port}`;
+  const { out } = await run(server, ['sessions', '--running', '--server', url]);
+  expect(out.split('\n').map((line) => line.trimEnd())).toEqual([
+    'id                name  state    trackers  started               stopped  received  lost',
+    'f5e09a25d284460c  demo  stopped  exec,tcp  2026-01-31T08:15:30Z  -        7         2',
+    '',
+  ]);
+  expect(server.asked).toEqual([{ state: 'RUNNING' }]);
+  const json = await run(server, ['sessions', '-o', 'json', '--server', url]);
+  listening.close();
+  expect(JSON.parse(json.out)).toMatchObject([{ id: 'f5e09a25d284460c', stats: { lost: '2' } }]);
+  expect(await run(server, ['sessions'])).toMatchObject({
+    code: 2,
+    told: expect.stringContaining('--server: which server'),
+  });
 });
 
 it('eunomia sockets lists all pages, filtered by its flags', async () => {

@@ -9,6 +9,7 @@ import type { World } from './world.js';
 import { addPlugin } from './plugin.js';
 import { addRun } from './run.js';
 import { addServe } from './serve.js';
+import { addSessions } from './sessions.js';
 import { addSnapshots } from './snapshot.js';
 import { addTrackers } from './trackers.js';
 import { addUpdate } from './update.js';
@@ -30,6 +31,7 @@ export function createProgram(version: string, world: World): Command {
     addContainers,
     addSnapshots,
     addRun,
+    addSessions,
     addPcap,
     addUpdate,
     addExport,

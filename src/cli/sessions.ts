@@ -1,0 +1,66 @@
+import { Option, type Command } from 'commander';
+import { withClient, withConnection, type ConnectionFlags } from './connection.js';
+import { Table } from './format.js';
+import { UsageError } from './usage.js';
+import type { World } from './world.js';
+
+interface Flags extends ConnectionFlags {
+  readonly running?: boolean;
+  readonly output: 'table' | 'json';
+}
+
+interface SessionFields {
+  readonly id: string;
+  readonly name: string | null;
+  readonly state: string;
+  readonly trackers: readonly string[];
+  readonly startedAt: string | null;
+  readonly stoppedAt: string | null;
+  readonly stats: { readonly received: string; readonly lost: string };
+}
+
+const document = `query Sessions($state: SessionState) {
+  sessions(state: $state) {
+    id name state trackers origin startedAt stoppedAt stopsAt stopReason problem labels { name value }
+    stats { produced lost received delivered }
+  }
+}`;
+
+export function addSessions(program: Command, world: World): void {
+  withConnection(program.command('sessions'))
+    .description(
+      "list the server's sessions, in memory and in its stores: `export`, `report` and `update` take their ids",
+    )
+    .option('--running', 'only those that run now')
+    .addOption(new Option('-o, --output <format>', 'output format').choices(['table', 'json']).default('table'))
+    .action((flags: Flags) => {
+      if (flags.server === undefined)
+        throw new UsageError('--server: which server has the sessions? Give its URL, or EUNOMIA_SERVER');
+      return withClient(world, flags, async (client) => {
+        const { sessions } = await client.query<{ sessions: readonly SessionFields[] }>(document, {
+          state: flags.running ? 'RUNNING' : null,
+        });
+        if (flags.output === 'json') return void (await world.output.write(`${JSON.stringify(sessions, null, 2)}\n`));
+        const table = new Table(
+          ['id', 'name', 'state', 'trackers', 'started', 'stopped', 'received', 'lost'],
+          world.output.width,
+        );
+        const rows = sessions.map(({ id, name, state, trackers, startedAt, stoppedAt, stats }) => [
+          id,
+          name ?? '',
+          state.toLowerCase(),
+          trackers.join(','),
+          secondOf(startedAt),
+          secondOf(stoppedAt),
+          stats.received,
+          stats.lost,
+        ]);
+        await world.output.write(table.render(rows));
+      });
+    });
+}
+
+/** "2026-01-31T08:15:30Z": sessions need no nanoseconds. */
+function secondOf(time: string | null): string {
+  return time?.replace(/\.\d+Z$/, 'Z') ?? '';
+}
