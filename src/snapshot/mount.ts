@@ -30,6 +30,8 @@ const PIECE = 128;
 /** Processes that are tried for a namespace, at once and at most: each may end, or change its root or namespace, at any time. */
 const TRIED = 8;
 const MOST_TRIED = 64;
+/** For the mounts of one namespace. */
+const MOST_MS = 5_000;
 
 /** The mounts of a text of mountinfo, in its order, which is that of the kernel's list. Lines that are none are left out. */
 export function* parseMounts(text: Buffer): Work<MountFacts[]> {
@@ -127,12 +129,13 @@ export function* namespacesOf(processes: readonly Row[]): Work<Namespace[]> {
 /**
  * What a process of the namespace reads as its mounts, with that process; null where none of those that were tried is there any more.
  * A process that has changed its root (chroot) sees those mounts only that are below it: others are asked first. Rejects with a
- * KernelError where the server may not look.
+ * KernelError where the server may not look. `text` is null where it takes too long: the kernel needs seconds for ten thousands of mounts
+ * upon each other, which any user can make in a namespace of his own.
  */
-export async function readMountInfo({
-  mountNs,
-  processes,
-}: Namespace): Promise<{ readonly row: Row; readonly text: Buffer } | null> {
+export async function readMountInfo(
+  { mountNs, processes }: Namespace,
+  signal?: AbortSignal,
+): Promise<{ readonly row: Row; readonly text: Buffer | null } | null> {
   for (let at = 0; at < Math.min(processes.length, MOST_TRIED); at += TRIED) {
     const tried = await Promise.all(
       processes.slice(at, at + TRIED).map(async (row) => {
@@ -143,7 +146,11 @@ export async function readMountInfo({
     const alive = tried.filter(({ root }) => root !== null);
     for (const { row } of [...alive.filter(({ root }) => root === '/'), ...alive.filter(({ root }) => root !== '/')]) {
       const { pid } = row.process;
-      const text = await readFile(`/proc/${pid}/mountinfo`).catch(goneOf(pid));
+      const late = AbortSignal.timeout(MOST_MS);
+      const either = signal ? AbortSignal.any([signal, late]) : late;
+      const text = await readFile(`/proc/${pid}/mountinfo`, { signal: either }).catch(goneOf(pid));
+      signal?.throwIfAborted();
+      if (late.aborted && !text) return { row, text };
       // Its pid may be another's by now, and it may have entered another namespace.
       const now = await readlink(`/proc/${pid}/ns/mnt`).catch(goneOf(pid));
       if (text?.length && now === `mnt:[${mountNs}]`) return { row, text };

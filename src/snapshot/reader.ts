@@ -25,7 +25,7 @@ const PIECE = 4096;
 const MOST_MOUNT_BYTES = 64 << 20;
 const MOUNT_BYTES = 800;
 /** Namespaces whose mounts are read at once, and mounts that are filtered in one piece. */
-const AT_ONCE = 4;
+const AT_ONCE = 2;
 const MOUNTS = 64;
 
 /** What snapshots need of the kernel thread. */
@@ -60,7 +60,7 @@ export const snapshotTypes: Readonly<Record<SnapshotKind, Pick<SnapshotDefinitio
 export interface Snapshot {
   /** When its reading began, RFC 3339. */
   readonly takenAt: string;
-  /** False where the kernel had more than 64 MiB of records. */
+  /** False where the kernel had more than 64 MiB of records, or took too long to tell of mounts. */
   readonly complete: boolean;
   readonly rows: readonly Row[];
   /** What its rows keep in memory, about. */
@@ -72,6 +72,9 @@ export class SnapshotReader {
   readonly #kernel: SnapshotKernel;
   readonly #registry: ContainerRegistry;
   readonly #kinds = new Map<IteratedKind, Promise<RecordSource>>();
+
+  /** Settles when no mounts are being read. */
+  #under: Promise<unknown> = Promise.resolve();
 
   constructor(kernel: SnapshotKernel, registry: ContainerRegistry) {
     this.#kernel = kernel;
@@ -88,7 +91,12 @@ export class SnapshotReader {
     signal?: AbortSignal,
     ready: (() => Promise<void> | null) | null = null,
   ): Promise<Snapshot> {
-    if (kind === 'mounts') return this.#mounts(matches, signal, ready);
+    if (kind === 'mounts') {
+      // One after the other: each may keep threads for seconds that others need too.
+      const made = this.#under.then(() => this.#mounts(matches, signal, ready));
+      this.#under = made.catch(() => undefined);
+      return made;
+    }
     const source = await this.#source(kind);
     const { records, batch } = await source.read();
     await ready?.();
@@ -113,19 +121,22 @@ export class SnapshotReader {
     await ready?.();
     const rows: Row[] = [];
     let read = 0;
+    let isWhole = processes.complete;
     for (let at = 0; at < namespaces.length && read <= MOST_MOUNT_BYTES; at += AT_ONCE) {
       signal?.throwIfAborted();
       const some = namespaces.slice(at, at + AT_ONCE);
-      const found = await Promise.all(some.map(async (one) => ({ ...one, told: await readMountInfo(one) })));
+      const found = await Promise.all(some.map(async (one) => ({ ...one, told: await readMountInfo(one, signal) })));
       for (const { told, mountNs } of found) {
-        read += told?.text.length ?? 0;
-        if (told && read <= MOST_MOUNT_BYTES) rows.push(...(await inTurns(mountRows(told, mountNs, matches), signal)));
+        if (!told) continue;
+        const { row, text } = told;
+        read += text?.length ?? 0;
+        if (!text || read > MOST_MOUNT_BYTES) isWhole = false;
+        else await inTurns(addMounts(rows, { row, text, mountNs }, matches), signal);
       }
     }
-    const { takenAt, complete } = processes;
     return {
-      takenAt,
-      complete: complete && read <= MOST_MOUNT_BYTES,
+      takenAt: processes.takenAt,
+      complete: isWhole,
       rows,
       bytes: processes.bytes + rows.length * MOUNT_BYTES,
     };
@@ -141,19 +152,18 @@ export class SnapshotReader {
   }
 }
 
-function* mountRows(
-  { row, text }: { readonly row: Row; readonly text: Buffer },
-  mountNs: Namespace['mountNs'],
+/** Adds the mounts that match. */
+function* addMounts(
+  rows: Row[],
+  { row, text, mountNs }: { readonly row: Row; readonly text: Buffer; readonly mountNs: Namespace['mountNs'] },
   matches: ((row: Row) => boolean) | null,
-): Work<Row[]> {
+): Work<void> {
   const mounts = yield* parseMounts(text);
-  const rows: Row[] = [];
   for (const [index, facts] of mounts.entries()) {
     if (index % MOUNTS === MOUNTS - 1) yield;
     const mount = new Mount(row, mountNs, facts);
     if (!matches || matches(mount)) rows.push(mount);
   }
-  return rows;
 }
 
 interface Reading {
