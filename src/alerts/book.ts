@@ -27,6 +27,8 @@ export interface NewAlert {
 
 export interface Alert extends Omit<NewAlert, 'time'> {
   readonly id: string;
+  /** From 0, over the life of the server. */
+  readonly seq: number;
   readonly raisedAt: string;
   /** The time of the event that caused it; without an event, when it was raised. */
   readonly time: string;
@@ -57,6 +59,7 @@ export interface AlertCount {
  */
 export class AlertBook {
   #alerts: Alert[] = [];
+  #nextSeq = 0;
   readonly #recent = new Map<string, { readonly alert: Alert; readonly until: number }>();
   readonly #readers = new Set<AlertReader>();
   readonly #onAlert: (alert: Alert) => void;
@@ -83,6 +86,7 @@ export class AlertBook {
       ...raised,
       time: raised.time ?? at,
       id: randomBytes(8).toString('hex'),
+      seq: this.#nextSeq++,
       raisedAt: at,
       count: 1,
       lastAt: at,

@@ -58,7 +58,7 @@ it('what calls return is added up, and alerts are raised', () => {
   );
   findings.take(doneWith({ metrics: [seen], suppressed: 1 }, { busyMs: 0.2 }), facts);
   expect(findings.counts).toMatchObject({ alerts: 1, suppressed: 5, errors: 0, busyMs: 0.3, memoryBytes: 100 });
-  expect(findings.results.page(10, 0).results).toMatchObject([{ seq: 0, kind: 'k', json: '1', version: '2' }]);
+  expect(findings.results.held).toMatchObject([{ seq: 0, kind: 'k', json: '1', version: '2' }]);
   expect(findings.metrics.samples('p', 's')).toMatchObject([{ value: 4 }]);
   expect(raised).toEqual([[alert, 'p', 's']]);
 });

@@ -45,10 +45,9 @@ export class Results {
     for (const feed of this.#feeds) feed.push(added);
   }
 
-  /** The oldest held from place `after` on, `first` at most. */
-  page(first: number, after: number): { readonly results: readonly PluginResult[]; readonly hasNext: boolean } {
-    const from = Math.max(0, after - (this.#results[0]?.seq ?? 0));
-    return { results: this.#results.slice(from, from + first), hasNext: this.#results.length > from + first };
+  /** Those that are held, oldest first. */
+  get held(): readonly PluginResult[] {
+    return this.#results;
   }
 
   follow(replay: number): Feed<PluginResult> {

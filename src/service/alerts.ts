@@ -1,12 +1,12 @@
 import type { Caller } from '../access/caller.js';
 import { severities, type Alert, type Severity } from '../alerts/book.js';
-import { inRange } from './check.js';
+import { listingOf, type Listing } from './listing.js';
+import type { PageRequest } from './session/handle.js';
 import type { Parts } from './parts.js';
 
 const MAX_PAGE = 10_000;
 
-export interface AlertsRequest {
-  readonly first: number;
+export interface AlertsRequest extends Omit<PageRequest, 'where'> {
   /** This and severer ones; all when null. */
   readonly severity: Severity | null;
   readonly session: string | null;
@@ -20,13 +20,12 @@ export class Alerts {
     this.#parts = parts;
   }
 
-  /** The newest first. Throws BAD_USER_INPUT. */
-  list(_caller: Caller, { first, severity, session }: AlertsRequest): readonly Alert[] {
+  /** The newest first. Throws BAD_USER_INPUT or BAD_CURSOR. */
+  page(_caller: Caller, { severity, session, ...range }: AlertsRequest): Listing<Alert> {
     const severe = atLeast(severity);
-    return this.#parts.alerts.list(
-      inRange('first', first, 1, MAX_PAGE),
-      (alert) => severe(alert) && (session === null || alert.session === session),
-    );
+    const matches = (alert: Alert): boolean => severe(alert) && (session === null || alert.session === session);
+    const all = this.#parts.alerts.list(Number.POSITIVE_INFINITY, matches);
+    return listingOf(all, range, { name: 'alerts', keyOf: ({ seq }) => [-seq], most: MAX_PAGE });
   }
 
   /** Null when there is none, or not any more. */

@@ -6,7 +6,9 @@ import type { OptionDefinition } from '../plugin.js';
 import type { Attachment, Plugin, PluginRequest, PluginResult } from '../plugins/index.js';
 import type { Session } from '../session/session.js';
 import { inRange, textInRange, unknownSession } from './check.js';
+import { listingOf, type Listing } from './listing.js';
 import type { Parts } from './parts.js';
+import type { PageRequest } from './session/handle.js';
 
 const MAX_PAGE = 10_000;
 const MAX_PLUGINS = 8;
@@ -172,16 +174,14 @@ export class AttachmentView {
     return { ...counts, results: results.count, queued, dropped };
   }
 
-  /** The oldest held behind the place `after`. Throws BAD_USER_INPUT. */
-  page(
-    first: number,
-    after: number | null,
-  ): { readonly results: readonly ResultView[]; readonly hasNextPage: boolean } {
-    const page = this.#attachment.results.page(
-      inRange('first', first, 1, MAX_PAGE),
-      after === null ? 0 : inRange('after', after, 0, 2 ** 31 - 1) + 1,
-    );
-    return { results: page.results.map(resultOf), hasNextPage: page.hasNext };
+  /** A page of the results that are held, oldest first. Throws BAD_USER_INPUT or BAD_CURSOR. */
+  page(range: Omit<PageRequest, 'where'>): Listing<ResultView> {
+    const page = listingOf(this.#attachment.results.held, range, {
+      name: `results of ${this.name}`,
+      keyOf: ({ seq }) => [seq],
+      most: MAX_PAGE,
+    });
+    return { ...page, rows: page.rows.map(resultOf) };
   }
 }
 

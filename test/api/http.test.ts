@@ -330,7 +330,7 @@ describe('over HTTP', () => {
     ]);
     const { json: read } = await post(server.url, {
       query:
-        '{ server { version } sessions { state } alerts(first: 0) { id } history(trackers: []) { events { nodes { time } } } }',
+        '{ server { version } sessions { state } alerts(first: 0) { totalCount } history(trackers: []) { events { nodes { time } } } }',
     });
     expect(read.data).toEqual({
       server: { version: '0.1.0' },

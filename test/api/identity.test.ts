@@ -188,11 +188,14 @@ it('sessions, containers, alerts, plugins and stores are found by their ids, and
   const alert = { severity: 'LOW', title: 't', message: 'm', source: 'plugin:p', session: a } as const;
   fixture.services.alerts.raise({ ...alert, time: null, tracker: null, process: null, container: null, key: null });
   const streams = [a, b].map((id) => fixture.services.manager.get(id)?.subscribe({ demand: new Map() }));
-  const told = await ask<Record<string, readonly { readonly id: string }[]>>(
+  interface One {
+    readonly id: string;
+  }
+  const told = await ask<Record<string, readonly One[] | { readonly nodes: readonly One[] }>>(
     fixture,
-    '{ sessions { id } containers { id } alerts { id } plugins { id } stores { id } }',
+    '{ sessions { id } containers { id } alerts { nodes { id } } plugins { id } stores { id } }',
   );
-  const ids = Object.values(told).flatMap((list) => list.map(({ id }) => id));
+  const ids = Object.values(told).flatMap((list) => ('nodes' in list ? list.nodes : list).map(({ id }) => id));
   expect(ids).toContain(webContainer.id);
   expect(ids).toHaveLength(6);
   expect(new Set(ids).size).toBe(6);

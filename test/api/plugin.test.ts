@@ -42,8 +42,8 @@ const load = (text: string, role: keyof typeof tokens = 'admin', replace = false
   ask(LOAD, { input: { file: 'p.ts', source: text, replace } }, role);
 const START =
   'mutation ($plugins: [PluginInput!]) { startSession(input: { trackers: [{ exec: {} }], plugins: $plugins }) { ' +
-  'id plugins { name version state options problem stats { events dropped } results { results { seq value } ' +
-  'hasNextPage } errors { message at count } } } }';
+  'id plugins { name version state options problem stats { events dropped } results { nodes { seq value } ' +
+  'pageInfo { hasNextPage } } errors { message at count } } } }';
 
 describe('loading a plugin', () => {
   it('tells what it is', async () => {
@@ -133,7 +133,7 @@ describe('a session', () => {
           version: '1.2.3',
           options: { n: 7 },
           problem: null,
-          results: { results: [], hasNextPage: false },
+          results: { nodes: [], pageInfo: { hasNextPage: false } },
           errors: [],
         },
       ],
@@ -224,20 +224,23 @@ it('alerts are listed newest first, by severity and session', async () => {
   fixture.services.alerts.raise({ ...alert, severity: 'LOW', session: 'a' });
   fixture.services.alerts.raise({ ...alert, severity: 'HIGH', session: 'b' });
   const { data } = await ask(
-    '{ all: alerts { severity process { pid comm } count time } severe: alerts(severity: MEDIUM) { sessionId session { id } } of: ' +
-      'alerts(session: "a") { severity } }',
+    '{ all: alerts { totalCount nodes { severity process { pid comm } count time } } ' +
+      'severe: alerts(severity: MEDIUM) { nodes { sessionId session { id } } } of: alerts(session: "a") { nodes { severity } } }',
     {},
     'viewer',
   );
   expect(data).toEqual({
-    all: [
-      { severity: 'HIGH', process: { pid: 7, comm: 'sh' }, count: 1, time: expect.any(String) },
-      { severity: 'LOW', process: { pid: 7, comm: 'sh' }, count: 1, time: expect.any(String) },
-    ],
-    severe: [{ sessionId: 'b', session: null }],
-    of: [{ severity: 'LOW' }],
+    all: {
+      totalCount: '2',
+      nodes: [
+        { severity: 'HIGH', process: { pid: 7, comm: 'sh' }, count: 1, time: expect.any(String) },
+        { severity: 'LOW', process: { pid: 7, comm: 'sh' }, count: 1, time: expect.any(String) },
+      ],
+    },
+    severe: { nodes: [{ sessionId: 'b', session: null }] },
+    of: { nodes: [{ severity: 'LOW' }] },
   });
-  expect((await ask('{ alerts(first: 0) { id } }')).errors?.[0]?.message).toMatch(/first/);
+  expect((await ask('{ alerts(first: 0) { nodes { id } } }')).errors?.[0]?.message).toMatch(/first/);
 });
 
 describe('live, over WebSocket', () => {
@@ -275,20 +278,23 @@ describe('live, over WebSocket', () => {
     const next = stream.next();
     attachment.results.add([{ kind: 'new', json: '{"n":3}' }], '1');
     expect((await next).value).toMatchObject({ data: { pluginResults: { results: [{ seq: 2, value: { n: 3 } }] } } });
-    const pages =
-      'query ($id: ID!) { session(id: $id) { plugins { all: results { results { seq } } rest: results(after: 0) ' +
-      '{ results { seq } } none: results(after: 2) { results { seq } } } } }';
-    expect((await ask(pages, { id }, 'viewer')).data).toEqual({
-      session: {
-        plugins: [
-          {
-            all: { results: [{ seq: 0 }, { seq: 1 }, { seq: 2 }] },
-            rest: { results: [{ seq: 1 }, { seq: 2 }] },
-            none: { results: [] },
-          },
-        ],
-      },
-    });
+    const pages = async (args: string) => {
+      const { data } = await ask(
+        `query ($id: ID!) { session(id: $id) { plugins { results${args} { totalCount edges { cursor node { seq } } } } } }`,
+        { id },
+        'viewer',
+      );
+      const { session } = data as unknown as {
+        session: { plugins: { results: { totalCount: string; edges: { cursor: string; node: { seq: number } }[] } }[] };
+      };
+      return session.plugins[0]?.results;
+    };
+    const all = await pages('');
+    expect(all?.edges.map(({ node }) => node.seq)).toEqual([0, 1, 2]);
+    const [first, , last] = all?.edges ?? [];
+    expect((await pages(`(after: "${first?.cursor}")`))?.edges.map(({ node }) => node.seq)).toEqual([1, 2]);
+    expect((await pages(`(last: 1, before: "${last?.cursor}")`))?.edges.map(({ node }) => node.seq)).toEqual([1]);
+    expect(await pages(`(after: "${last?.cursor}")`)).toEqual({ totalCount: '3', edges: [] });
     const end = stream.next();
     await ask('mutation ($id: ID!) { stopSession(id: $id) { id } }', { id }, 'operator');
     expect((await end).done).toBe(true);

@@ -305,8 +305,10 @@ describe('fields of a query', () => {
       });
     const turnsTaken = countTurns();
     vi.spyOn(requests, 'isOpen', 'get').mockReturnValue(true); // the text, which has turns of its own, is none of these
-    const { json } = await post(server.url, { query: '{ alerts(first: 2000) { title } }' });
-    expect(json.data?.['alerts']).toEqual(Array.from({ length: 2_000 }, (_, i) => ({ title: `alert ${1_999 - i}` })));
+    const { json } = await post(server.url, { query: '{ alerts(first: 2000) { nodes { title } } }' });
+    expect(json.data?.['alerts']).toEqual({
+      nodes: Array.from({ length: 2_000 }, (_, i) => ({ title: `alert ${1_999 - i}` })),
+    });
     // 256 entries a turn.
     expect(turnsTaken()).toBeGreaterThanOrEqual(7);
   });

@@ -224,7 +224,7 @@ describe('values by name', () => {
     ],
     [
       'is a number there',
-      `query Asked($f: Int) { alerts(first: $f) { id } } ${other('$f: EventField!', '["args", $f]')}`,
+      `query Asked($f: Int) { alerts(first: $f) { totalCount } } ${other('$f: EventField!', '["args", $f]')}`,
       5,
     ],
     ['is not there', `query Asked { server { version } } ${other('$f: EventField!', '["args", $f]')}`, undefined],

@@ -56,10 +56,10 @@ interface Alert {
 
 async function alertsOf(server: TestServer): Promise<readonly Alert[]> {
   return (
-    await server.query<{ alerts: Alert[] }>(
-      '{ alerts(first: 1000) { severity title message source container { name } process { pid } } }',
+    await server.query<{ alerts: { nodes: Alert[] } }>(
+      '{ alerts(first: 1000) { nodes { severity title message source container { name } process { pid } } } }',
     )
-  ).alerts;
+  ).alerts.nodes;
 }
 
 async function alertOf(server: TestServer, container: string, title: string, message = /(?:)/): Promise<Alert> {
@@ -262,12 +262,12 @@ describe.each(['trusted', 'sandboxed'])('the shipped plugins, %s', (how) => {
           problem: string | null;
           errors: unknown[];
           stats: { dropped: string; failed: string };
-          results: { results: { kind: string; value: Record<string, number> }[] };
+          results: { nodes: { kind: string; value: Record<string, number> }[] };
         }[];
       };
     }>(
       'query ($id: ID!) { session(id: $id) { plugins { name state problem errors { message at } stats { dropped ' +
-        'failed } results(first: 10000) { results { kind value } } } } }',
+        'failed } results(first: 10000) { nodes { kind value } } } } }',
       { id: session },
     );
     expect(
@@ -284,8 +284,7 @@ describe.each(['trusted', 'sandboxed'])('the shipped plugins, %s', (how) => {
       })),
     );
     const tops =
-      answer.plugins.find(({ name }) => name === 'template')?.results.results.filter(({ kind }) => kind === 'top') ??
-      [];
+      answer.plugins.find(({ name }) => name === 'template')?.results.nodes.filter(({ kind }) => kind === 'top') ?? [];
     const counts = new Map<string, number>();
     for (const { value } of tops)
       for (const [what, count] of Object.entries(value)) counts.set(what, (counts.get(what) ?? 0) + count);

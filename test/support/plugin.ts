@@ -60,7 +60,7 @@ export async function createPlugins(
 
 /** What a plugin has emitted, as values. */
 export function found(attachment: Attachment): Record<string, unknown>[] {
-  return attachment.results.page(100_000, 0).results.map(({ json }) => JSON.parse(json) as Record<string, unknown>);
+  return attachment.results.held.map(({ json }) => JSON.parse(json) as Record<string, unknown>);
 }
 
 /** A plugin's source from its essentials. */

@@ -271,6 +271,13 @@ describe('compiled execution', () => {
     };
     const sound = { __typename: 'ExecEvent', time: 't', tracker: 'exec' };
     const soundOnes = Array.from({ length: 600 }, () => sound);
+    const pageOf = (rows: readonly object[]) => ({
+      rows,
+      cursorAfter: String,
+      hasNext: false,
+      hasPrevious: false,
+      total: rows.length,
+    });
     const brokenAlert = {
       get title(): string {
         throw new RangeError('outside of the buffer');
@@ -303,22 +310,22 @@ describe('compiled execution', () => {
       ],
       [
         'beside promises that settle later',
-        '{ container(ref: "x") { id } alerts { title } session(id: "x") { events { nodes { time } } } }',
+        '{ container(ref: "x") { id } alerts { nodes { title } } session(id: "x") { events { nodes { time } } } }',
         {
           facts: { container: () => turn().then(() => ({ id: 'c' })) },
-          alerts: { list: () => [brokenAlert] },
+          alerts: { page: () => pageOf([brokenAlert]) },
           sessions: { find: () => turn().then(() => sessionWith([sound])) },
         },
-        ['alerts', 0, 'title'],
+        ['alerts', 'nodes', 0, 'title'],
       ],
       [
         'in a long list of promises',
-        '{ alerts(first: 1000) { title } session(id: "x") { events { nodes { time } } } }',
+        '{ alerts(first: 1000) { nodes { title } } session(id: "x") { events { nodes { time } } } }',
         {
-          alerts: { list: () => [brokenAlert, ...Array.from({ length: 300 }, () => ({ title: 't' }))] },
+          alerts: { page: () => pageOf([brokenAlert, ...Array.from({ length: 300 }, () => ({ title: 't' }))]) },
           sessions: { find: async () => sessionWith([sound]) },
         },
-        ['alerts', 0, 'title'],
+        ['alerts', 'nodes', 0, 'title'],
       ],
     ])('%s, the operation ends with the error, and nothing is left unhandled', async (_where, query, service, path) => {
       const execution = prepare(query, {});

@@ -24,7 +24,7 @@ import type { SnapshotConnection } from './resolvers/snapshot.js';
 type Of<List> = List extends readonly (infer Item)[] ? Item : never;
 type Yield<Stream> = Stream extends AsyncIterable<infer Item> ? Item : never;
 type Row = Of<Awaited<ReturnType<SessionHandle['aggregate']>>>;
-type Alert = Of<ReturnType<Alerts['list']>>;
+type Alert = Of<ReturnType<Alerts['page']>['rows']>;
 type EventValue = Of<ReturnType<ReturnType<Facts['values']>['of']>>;
 type ValueType = Of<TrackerView['fields']>['valueType'];
 type Container = Of<Awaited<ReturnType<Facts['containers']>>>;
@@ -48,6 +48,7 @@ export interface ResolverSources {
   AggregateChange: Yield<ReturnType<SessionHandle['follow']>>;
   AggregateRow: Row;
   Alert: Alert;
+  AlertConnection: Connection;
   BehaviourReport: BehaviourReport;
   Container: Container;
   ContainerChange: ContainerChange;
@@ -78,7 +79,7 @@ export interface ResolverSources {
   PluginSpec: Of<Spec['plugins']>;
   PluginResult: ResultView;
   PluginResultBatch: ResultBatch;
-  PluginResultPage: ReturnType<AttachmentView['page']>;
+  PluginResultConnection: Connection;
   Pod: NonNullable<Container['pod']>;
   Process: ProcessView;
   ContainerResources: ContainerResources;
@@ -135,6 +136,8 @@ type Made =
   | 'Socket'
   | 'SocketEdge'
   | 'AlertContainer'
+  | 'AlertEdge'
+  | 'PluginResultEdge'
   | 'EventEdge'
   | 'HistoryEdge'
   | 'PageInfo'

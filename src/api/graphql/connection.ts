@@ -1,5 +1,6 @@
 import type { GraphQLResolveInfo } from 'graphql';
 import { turns } from '../../base/turn.js';
+import type { Listing } from '../../service/listing.js';
 import type { RequestContext } from './context.js';
 import { isWritten } from './written.js';
 
@@ -112,6 +113,34 @@ export class Connection<Node = unknown> {
     this.#lists.set(name, list);
     return list;
   }
+}
+
+/** A page of rows, as its connection is made of it. */
+export function ofRows<Row>({ rows, cursorAfter, hasNext, hasPrevious, total }: Listing<Row>): ConnectionOptions<Row> {
+  const last = rows.length - 1;
+  return {
+    events: rows,
+    edgeOf: (index) => ({ node: rows[index], cursor: cursorAfter(index) }),
+    pageInfo: () => ({
+      hasNextPage: hasNext,
+      hasPreviousPage: hasPrevious,
+      startCursor: last < 0 ? null : cursorAfter(0),
+      endCursor: last < 0 ? null : cursorAfter(last),
+    }),
+    gaps: [],
+    totalCount: String(total),
+  };
+}
+
+/** The connection of a page of rows, where a field resolves to it. */
+export function connectionOfRows<Row>(
+  page: Listing<Row>,
+  { windows }: Pick<RequestContext, 'windows'>,
+  info: GraphQLResolveInfo,
+): Connection<Row> {
+  const connection = new Connection(ofRows(page));
+  windows?.add(connection, info);
+  return connection;
 }
 
 /**

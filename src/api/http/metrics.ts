@@ -13,8 +13,10 @@ export async function serveMetrics(
   service: Service,
   caller: Caller,
 ): Promise<void> {
+  // What fails before anything is read is told as it is everywhere.
+  const made = service.metrics(caller, request.headers.accept);
   try {
-    const { contentType, body } = await service.metrics(caller, request.headers.accept);
+    const { contentType, body } = await made;
     const coding = compression.accepted(request.headers);
     sendWhole(request, response, await compression.whole(coding, Buffer.from(body)), {
       'Content-Type': contentType,

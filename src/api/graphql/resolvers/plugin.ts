@@ -12,7 +12,7 @@ import type {
 } from '../../../generated/schema.js';
 import type { AttachmentView, ResultBatch } from '../../../service/plugins.js';
 import type { SessionHandle } from '../../../service/session/handle.js';
-import { inWindows } from '../connection.js';
+import { connectionOfRows, pageOf } from '../connection.js';
 import { typed, type ResolverMap } from './types.js';
 
 /** Plugins, what they find, and alerts. */
@@ -21,15 +21,11 @@ export const pluginResolvers = {
     plugins: typed<unknown, QueryPluginsArgs>((_root, { name }, { service, caller }) =>
       service.plugins.list(caller, name ?? null),
     ),
-    alerts: typed<unknown, QueryAlertsArgs>((_root, { first, severity, session }, { service, caller }) =>
-      inWindows(
-        service.alerts.list(caller, {
-          first: first ?? 100,
-          severity: severity ?? null,
-          session: session ?? null,
-        }),
-      ),
-    ),
+    alerts: typed<unknown, QueryAlertsArgs>((_root, { severity, session, ...args }, context, info) => {
+      const { service, caller, variables } = context;
+      const of = { severity: severity ?? null, session: session ?? null };
+      return connectionOfRows(service.alerts.page(caller, { ...pageOf(args, info, variables), ...of }), context, info);
+    }),
   },
   Mutation: {
     attachPlugin: typed<unknown, MutationAttachPluginArgs>(
@@ -74,8 +70,8 @@ export const pluginResolvers = {
     plugins: typed<SessionHandle>(({ id }, _args, { service, caller }) => service.plugins.of(caller, id)),
   },
   SessionPlugin: {
-    results: typed<AttachmentView, SessionPluginResultsArgs>((attachment, { first, after }) =>
-      attachment.page(first ?? 100, after ?? null),
+    results: typed<AttachmentView, SessionPluginResultsArgs>((attachment, args, context, info) =>
+      connectionOfRows(attachment.page(pageOf(args, info, context.variables)), context, info),
     ),
   },
   PluginResultBatch: {

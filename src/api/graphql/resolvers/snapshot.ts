@@ -1,7 +1,7 @@
 import type { GraphQLResolveInfo } from 'graphql';
 import type { QueryProcessesArgs } from '../../../generated/schema.js';
 import type { SnapshotKind, SnapshotPage, SocketOwner } from '../../../service/snapshots.js';
-import { Connection, inWindows, pageOf, weightOfEvent } from '../connection.js';
+import { Connection, inWindows, ofRows, pageOf, weightOfEvent } from '../connection.js';
 import type { RequestContext } from '../context.js';
 import { held } from './held.js';
 import { typed, type ResolverMap } from './types.js';
@@ -14,21 +14,7 @@ export class SnapshotConnection extends Connection {
   readonly complete: boolean;
 
   constructor(page: SnapshotPage, weight: number) {
-    const { rows } = page;
-    const last = rows.length - 1;
-    super({
-      events: rows,
-      edgeOf: (index) => ({ node: rows[index], cursor: page.cursorAfter(index) }),
-      pageInfo: () => ({
-        hasNextPage: page.hasNext,
-        hasPreviousPage: page.hasPrevious,
-        startCursor: last < 0 ? null : page.cursorAfter(0),
-        endCursor: last < 0 ? null : page.cursorAfter(last),
-      }),
-      gaps: [],
-      totalCount: String(page.total),
-      weightOf: (index) => page.weightOf(index) * weight,
-    });
+    super({ ...ofRows(page), weightOf: (index) => page.weightOf(index) * weight });
     this.takenAt = page.takenAt;
     this.complete = page.complete;
   }
