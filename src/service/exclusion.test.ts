@@ -46,3 +46,20 @@ it('what was exported with a filter, and what nobody knows, is named', () => {
     ['export.where', 'process.uid == 0'],
   ]);
 });
+
+it('a change of a name alone is none of what is excluded', () => {
+  const asked = askedOf(['exec'], { target: { pids: [1] } });
+  const { input } = asked;
+  const changes = ['1', '2', '3'].map((at, i) => ({
+    at,
+    seq: i,
+    input: { ...input, name: at },
+    where: i < 2 ? 'a' : null,
+  }));
+  const excluded = (all: typeof changes): string[] =>
+    exclusionsOf({ asked: { ...asked, changes: all }, exported: [] }, { container: null }).map(({ value }) => value);
+  const target = '{"pids":[1]}';
+  // The last one changed nothing but the name, and the first one neither.
+  expect(excluded(changes)).toEqual(['a // until 2', `${target} // until 2`, `${target} // from 2`]);
+  expect(excluded(changes.slice(2))).toEqual([target]);
+});

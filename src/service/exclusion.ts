@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { ReportSubject } from '../analysis/report/index.js';
 import type { Exclusion } from '../event/report.js';
 import { createContainer, type Container } from '../inventory/container.js';
@@ -25,7 +26,7 @@ export function exclusionsOf(
       },
       ...filtered,
     ];
-  const { changes = [] } = asked;
+  const changes = (asked.changes ?? []).filter((change, i, all) => excludesAnother(change, all[i + 1] ?? asked));
   // What held for a while has excluded what happened in that.
   const regimes = [
     ...changes.map(({ at, input, where }, i) => {
@@ -35,6 +36,11 @@ export function exclusionsOf(
     { ...asked, when: changes.length ? `, from ${changes.at(-1)?.at}` : '' },
   ];
   return [...regimes.flatMap((regime) => exclusionsOfRegime(regime, subject)), ...filtered];
+}
+
+/** Whether a change is one of what is excluded: of another one, such as a name, nothing is told. */
+function excludesAnother(before: Pick<Asked, 'input' | 'where'>, after: Pick<Asked, 'input' | 'where'>): boolean {
+  return before.where !== after.where || !isDeepStrictEqual(before.input.target ?? null, after.input.target ?? null);
 }
 
 interface Regime extends Pick<Asked, 'input' | 'where'> {
