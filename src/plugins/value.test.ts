@@ -76,6 +76,7 @@ const container = {
 const BYTES: Readonly<Record<string, Buffer>> = {
   ipc: Buffer.of(2, 0, 0xff, 0xff, 0, 0x10), // struct sembuf
   dns: encodeResponse(encodeQuery(1, 'a.example'), [{ type: A, data: Buffer.of(192, 0, 2, 1) }]),
+  packet: Buffer.of(0x45, 0),
   sni: hello([0x1301], extension(16, sized(Buffer.from('\x02h2')))),
 };
 const bytesOf = (tracker: string) => BYTES[tracker] ?? Buffer.alloc(0);
