@@ -366,10 +366,13 @@ describe('eunomia serve', () => {
   });
 });
 
-it('says when no server responds', async () => {
+it('says when no server responds, and what would help', async () => {
   const command = new Command(['trackers', '--server', 'http://127.0.0.1:9']);
   expect(await command.ends()).toBe(1);
-  expect(command.told).toBe('eunomia: no response from http://127.0.0.1:9/graphql: connect ECONNREFUSED 127.0.0.1:9\n');
+  expect(command.told).toBe(
+    'eunomia: no response from http://127.0.0.1:9/graphql: connect ECONNREFUSED 127.0.0.1:9: is a server running there? ' +
+      '`eunomia serve` starts one\n',
+  );
 });
 
 async function sessionsOf(url: string): Promise<unknown> {
