@@ -19,6 +19,7 @@ describe('an aggregate', () => {
       limit: 1000,
       maxGroups: 10_000,
       kernelTotals: null,
+      lineage: null,
     });
   });
 

@@ -144,7 +144,7 @@ interface Said {
 }
 
 function valueOf(field: FilterField, op: string): fc.Arbitrary<unknown> {
-  const pool = field.values ?? operands[field.type] ?? [];
+  const pool = field.values ?? field.names?.all ?? operands[field.type] ?? [];
   if (op === 'isNull') return fc.boolean();
   if (op === 'in') return fc.array(fc.constantFrom(...(pool as readonly string[])), { minLength: 1, maxLength: 6 });
   if (op === 'glob') return fc.constantFrom('*', '/etc*', '[a-z]*');
