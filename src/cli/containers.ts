@@ -1,7 +1,8 @@
 import { Option, type Command } from 'commander';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
-import type { World } from './world.js';
 import { Table } from './format.js';
+import { allRows } from './pages.js';
+import type { World } from './world.js';
 
 interface Flags extends ConnectionFlags {
   readonly all?: boolean;
@@ -20,10 +21,13 @@ interface ContainerFields {
 
 const states = ['CREATED', 'RUNNING', 'PAUSED', 'RESTARTING', 'EXITED', 'DEAD', 'UNKNOWN', 'REMOVED'];
 
-const document = `query Containers($where: ContainerFilter) {
-  containers(where: $where) {
-    id name image imageId state runtime pid ips cgroupId createdAt startedAt finishedAt
-    composeProject composeService labels { name value } pod { name namespace uid } podUid
+const document = `query Containers($where: ContainerFilter, $first: Int, $after: Cursor) {
+  page: containers(where: $where, first: $first, after: $after) {
+    pageInfo { hasNextPage endCursor }
+    nodes {
+      id name image imageId state runtime pid ips cgroupId createdAt startedAt finishedAt
+      composeProject composeService labels { name value } pod { name namespace uid } podUid
+    }
   }
 }`;
 
@@ -35,7 +39,7 @@ export function addContainers(program: Command, world: World): void {
     .action((flags: Flags) =>
       withClient(world, flags, async (client) => {
         const where = flags.all ? { states } : null;
-        const { containers } = await client.query<{ containers: readonly ContainerFields[] }>(document, { where });
+        const { rows: containers } = await allRows<ContainerFields>(client, document, { where });
         if (flags.output === 'json') {
           await world.output.write(`${JSON.stringify(containers, null, 2)}\n`);
           return;

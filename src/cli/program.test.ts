@@ -117,6 +117,8 @@ const emptyOperand = (argument: string) =>
     extensions: { code: 'BAD_USER_INPUT' },
   });
 
+const onePage = (nodes: readonly object[]) => ({ nodes, pageInfo: { hasNextPage: false, endCursor: null } });
+
 /** A server of the real schema, whose sessions play a script of batches and then wait for their end. */
 class FakeServer implements LocalServer {
   readonly sessions: Session[] = [];
@@ -134,8 +136,9 @@ class FakeServer implements LocalServer {
         trackers: (_: unknown, { name }: { name: string | null }) =>
           trackers.filter((tracker) => name === null || name === undefined || tracker.name === name),
         containers: (_: unknown, { where }: { where: { states?: string[]; any?: { name: string }[] } | null }) => {
-          if (where?.any) return where.any.some(({ name }) => name === 'idle') ? [{ id: 'c', name: 'idle' }] : [];
-          return [
+          if (where?.any)
+            return onePage(where.any.some(({ name }) => name === 'idle') ? [{ id: 'c', name: 'idle' }] : []);
+          return onePage([
             {
               id: 'a'.repeat(64),
               name: 'web',
@@ -159,7 +162,7 @@ class FakeServer implements LocalServer {
                   },
                 ]
               : []),
-          ];
+          ]);
         },
         processes: () => ({
           totalCount: '0',
@@ -182,7 +185,7 @@ class FakeServer implements LocalServer {
         },
         sessions: (_: unknown, { state }: { state: string | null }) => {
           this.asked.push({ state });
-          return [
+          return onePage([
             {
               id: 'f5e09a25d284460c',
               name: 'demo',
@@ -193,7 +196,7 @@ class FakeServer implements LocalServer {
               startedAt: '2026-01-31T08:15:30.123456789Z',
               stats: { produced: '9', lost: '2', received: '7', delivered: '7' },
             },
-          ];
+          ]);
         },
         session: (_: unknown, { id }: { id: string }) => this.#facts(Number(id)),
       },

@@ -101,10 +101,10 @@ export async function withReplay<T>(
 }
 
 export async function replayedSession(client: Client): Promise<Replayed> {
-  const { sessions } = await client.query<{ sessions: readonly Replayed[] }>(
-    '{ sessions { id trackers state stopReason problem stats { lost } } }',
+  const { sessions } = await client.query<{ sessions: { readonly nodes: readonly Replayed[] } }>(
+    '{ sessions(first: 1) { nodes { id trackers state stopReason problem stats { lost } } } }',
   );
-  const [session] = sessions;
+  const [session] = sessions.nodes;
   if (!session) throw new Error('the recording makes no session');
   return session;
 }

@@ -1,6 +1,7 @@
 import { Option, type Command } from 'commander';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import { Table } from './format.js';
+import { allRows } from './pages.js';
 import { UsageError } from './usage.js';
 import type { World } from './world.js';
 
@@ -19,10 +20,13 @@ interface SessionFields {
   readonly stats: { readonly received: string; readonly lost: string };
 }
 
-const document = `query Sessions($state: SessionState) {
-  sessions(state: $state) {
-    id name state trackers origin startedAt stoppedAt stopsAt stopReason problem labels { name value }
-    stats { produced lost received delivered }
+const document = `query Sessions($state: SessionState, $first: Int, $after: Cursor) {
+  page: sessions(state: $state, first: $first, after: $after) {
+    pageInfo { hasNextPage endCursor }
+    nodes {
+      id name state trackers origin startedAt stoppedAt stopsAt stopReason problem labels { name value }
+      stats { produced lost received delivered }
+    }
   }
 }`;
 
@@ -37,7 +41,7 @@ export function addSessions(program: Command, world: World): void {
       if (flags.server === undefined)
         throw new UsageError('--server: which server has the sessions? Give its URL, or EUNOMIA_SERVER');
       return withClient(world, flags, async (client) => {
-        const { sessions } = await client.query<{ sessions: readonly SessionFields[] }>(document, {
+        const { rows: sessions } = await allRows<SessionFields>(client, document, {
           state: flags.running ? 'RUNNING' : null,
         });
         if (flags.output === 'json') return void (await world.output.write(`${JSON.stringify(sessions, null, 2)}\n`));

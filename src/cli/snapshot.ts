@@ -2,6 +2,7 @@ import { Option, type Command } from 'commander';
 import type { Client } from '../client/client.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import { cellOf, Table } from './format.js';
+import { allRows, type Page } from './pages.js';
 import { EunomiaError, suggest } from '../base/errors.js';
 import { wholeNumber } from './usage.js';
 import type { World } from './world.js';
@@ -16,11 +17,8 @@ interface Flags extends ConnectionFlags {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-interface Page {
-  readonly nodes: readonly Fields[];
-  readonly totalCount: string;
+interface SnapshotPage extends Page<Fields> {
   readonly complete: boolean;
-  readonly pageInfo: { readonly hasNextPage: boolean; readonly endCursor: string | null };
 }
 
 /** A command that lists a snapshot. */
@@ -150,18 +148,13 @@ async function list(listing: Listing, flags: Flags, client: Client, world: World
   const where = whereOf(flags);
   const document = `query List($where: ${listing.filter}, $first: Int, $after: Cursor) {
     page: ${listing.field}(where: $where, first: $first, after: $after) {
-      totalCount complete pageInfo { hasNextPage endCursor } nodes { ${listing.selection} } } }`;
-  const rows: Fields[] = [];
-  let after: string | null = null;
-  let isWhole = true;
-  for (;;) {
-    const first = Math.min(PAGE, flags.limit - rows.length);
-    const { page }: { page: Page } = await client.query<{ page: Page }>(document, { where, first, after });
-    rows.push(...page.nodes);
-    isWhole = page.complete;
-    after = page.pageInfo.endCursor;
-    if (!page.pageInfo.hasNextPage || rows.length >= flags.limit) break;
-  }
+      complete pageInfo { hasNextPage endCursor } nodes { ${listing.selection} } } }`;
+  const { rows, last } = await allRows<Fields, SnapshotPage>(
+    client,
+    document,
+    { where },
+    { most: flags.limit, each: PAGE },
+  );
   if (rows.length === 0 && flags.container !== undefined) await requireContainer(client, flags.container);
   if (flags.output === 'json') await world.output.write(`${JSON.stringify(rows, null, 2)}\n`);
   else {
@@ -171,19 +164,23 @@ async function list(listing: Listing, flags: Flags, client: Client, world: World
     );
     await world.output.write(table.render(rows.map((row) => listing.columns.map(([, cell]) => cellOf(cell(row))))));
   }
-  if (!isWhole) world.tell('eunomia: there was more than the server has memory for: the list is not complete');
+  if (!last.complete) world.tell('eunomia: there was more than the server has memory for: the list is not complete');
 }
 
 /** Nothing is listed of a container that has nothing, and of a name that was mistyped. */
 async function requireContainer(client: Client, name: string): Promise<void> {
-  const { named, all } = await client.query<{
-    named: readonly object[];
-    all: readonly { name: string | null; id: string }[];
-  }>(`query Named($where: ContainerFilter!) { named: containers(where: $where) { id } all: containers { name id } }`, {
-    where: { any: [{ name }] },
-  });
-  if (named.length) return;
-  const known = all.map((one) => one.name ?? one.id.slice(0, 12));
+  const { named } = await client.query<{ named: Page<object> }>(
+    'query Named($where: ContainerFilter!) { named: containers(where: $where, first: 1) { nodes { id } } }',
+    { where: { any: [{ name }] } },
+  );
+  if (named.nodes.length) return;
+  const all = await allRows<{ readonly name: string | null; readonly id: string }>(
+    client,
+    'query All($first: Int, $after: Cursor) { page: containers(first: $first, after: $after) { ' +
+      'nodes { name id } pageInfo { hasNextPage endCursor } } }',
+    {},
+  );
+  const known = all.rows.map((one) => one.name ?? one.id.slice(0, 12));
   throw new EunomiaError(
     'UNKNOWN_CONTAINER',
     `--container: no container matches ${JSON.stringify(name)}${suggest(name, known)}; ` +

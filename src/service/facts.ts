@@ -10,7 +10,14 @@ import { compileSelector } from '../inventory/selector.js';
 import { Changing } from './changing.js';
 import { listInRange } from './check.js';
 import { ContainerFeed } from './container-feed.js';
+import { listingOf, type Listing, type RowKey } from './listing.js';
 import type { EngineFacts, KernelFacts, Parts, TrackerStatus } from './parts.js';
+import type { PageRequest } from './session/handle.js';
+
+/** Behind all names. */
+const NAMELESS = '\uFFFF';
+/** Of one page. */
+const MOST_CONTAINERS = 10_000;
 
 /** The server and its kernel, as the schema's `Server`. */
 export class ServerView {
@@ -138,7 +145,16 @@ export class Facts {
     return registry
       .list()
       .filter((container) => (where?.states != null || container.state !== 'REMOVED') && matches(container))
-      .sort((a, b) => compare(a.name ?? '\uFFFF', b.name ?? '\uFFFF') || compare(a.id, b.id));
+      .sort((a, b) => compare(a.name ?? NAMELESS, b.name ?? NAMELESS) || compare(a.id, b.id));
+  }
+
+  /** A page of the same. Rejects with BAD_USER_INPUT or BAD_CURSOR. */
+  async containerPage(
+    caller: Caller,
+    { where, ...range }: Omit<PageRequest, 'where'> & { readonly where: ContainerFilter | null },
+  ): Promise<Listing<Container>> {
+    const keyOf = ({ name, id }: Container): RowKey => [name ?? NAMELESS, id];
+    return listingOf(await this.containers(caller, where), range, { name: 'containers', keyOf, most: MOST_CONTAINERS });
   }
 
   /** Those that `containers` returns, and then each that comes, changes or goes. Rejects with BAD_USER_INPUT. */

@@ -53,6 +53,14 @@ export function listingOf<Row>(
   };
 }
 
+/** A copy that is sorted by these keys. */
+export function byKey<Row>(rows: readonly Row[], keyOf: (row: Row) => RowKey): Row[] {
+  return rows
+    .map((row) => ({ row, key: keyOf(row) }))
+    .sort((a, b) => compareKeys(a.key, b.key))
+    .map(({ row }) => row);
+}
+
 /** The index of the first row at this key or behind it (`AHEAD`), or behind it only. */
 function placeOf<Row>(
   sorted: readonly Row[],

@@ -8,9 +8,10 @@ import type { Session } from '../session/session.js';
 import type { SessionSpec, SessionState } from '../session/spec.js';
 import { inRange, spanInRange, unknownSession } from './check.js';
 import { sessionSpec, updatedSpec, type Update } from './input.js';
+import { byKey, listingOf, type Listing, type RowKey } from './listing.js';
 import type { Parts } from './parts.js';
 import { pluginRequests } from './plugins.js';
-import type { SessionHandle } from './session/handle.js';
+import type { PageRequest, SessionHandle } from './session/handle.js';
 import { LiveSession } from './session/live.js';
 import { StoredSession } from './session/stored.js';
 
@@ -18,6 +19,8 @@ const TEN_MINUTES = 600_000;
 const DEFAULT_TRACE_MS = 10_000;
 const DEFAULT_TRACE_TTL_MS = 60_000;
 const MAX_LIMIT = 2 ** 31 - 1;
+/** Sessions. */
+const MAX_PAGE = 10_000;
 
 /** What one request of `trace` asks for. */
 export interface TraceRequest {
@@ -55,6 +58,15 @@ export class Sessions {
       ...manager.list().map((session) => this.#live(session, caller)),
     ];
     return all.filter((session) => state === null || session.state === state);
+  }
+
+  /** A page of all sessions, in memory or a store, by when they were created. Rejects with BAD_USER_INPUT or BAD_CURSOR. */
+  async page(
+    caller: Caller,
+    { state, ...range }: Omit<PageRequest, 'where'> & { readonly state: SessionState | null },
+  ): Promise<Listing<SessionHandle>> {
+    const keyOf = ({ createdAt, id }: SessionHandle): RowKey => [createdAt, id];
+    return listingOf(byKey(await this.list(caller, state), keyOf), range, { name: 'sessions', keyOf, most: MAX_PAGE });
   }
 
   /** The session in memory, counted as used, or in a store; null when there is none. */

@@ -40,7 +40,7 @@ describe('a stored session', () => {
     const { url } = await serve(true);
     const { data, errors } = await ask(
       url,
-      `{ sessions { id state } session(id: "stored") { origin explain { where } trackers
+      `{ sessions { nodes { id state } } session(id: "stored") { origin explain { where } trackers
         persistence { state written } stats { produced lost retained }
         events(first: 2) { totalCount nodes { bootNs } gaps { lost where } pageInfo { hasNextPage } }
         last: events(last: 1, where: { bootNs: { lt: "100" } }) { nodes { bootNs } }
@@ -49,7 +49,7 @@ describe('a stored session', () => {
     );
     expect(errors).toBeUndefined();
     expect(data).toEqual({
-      sessions: [{ id: 'stored', state: 'STOPPED' }],
+      sessions: { nodes: [{ id: 'stored', state: 'STOPPED' }] },
       session: {
         origin: 'LIVE',
         explain: { where: null },

@@ -52,7 +52,7 @@ describe('introspection over HTTP', () => {
 });
 
 describe('limits over HTTP', () => {
-  const deep = '{ sessions { containers { pod { labels { name } } } } }';
+  const deep = '{ session(id: "x") { containers { pod { labels { name } } } } }';
 
   it('names the limit, the number, and what to do', async () => {
     await serve({ limits: { depth: 4, aliases: 2, tokens: 60, batch: 2, bodyBytes: 2_000, cost: 200 } });

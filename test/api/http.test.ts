@@ -48,7 +48,7 @@ describe('over HTTP', () => {
         kernel { release features { name available } } engine { connected problem } }
         __type(name: "DateTime") { specifiedByURL }
         trackers { name available problem hooks blindSpots fields { path onDemand } options { name default } }
-        containers { name labels { name value } label(name: "tier") cgroupId }
+        containers { totalCount nodes { name labels { name value } label(name: "tier") cgroupId } }
         container(ref: "nothing") { id } }`,
     });
     expect(status).toBe(200);
@@ -62,14 +62,17 @@ describe('over HTTP', () => {
         runningSessions: 0,
         engine: { connected: false },
       },
-      containers: [
-        {
-          name: 'web-1',
-          label: 'front',
-          cgroupId: '4242',
-          labels: [{ name: 'com.docker.compose.project' }, { name: 'tier' }],
-        },
-      ],
+      containers: {
+        totalCount: '1',
+        nodes: [
+          {
+            name: 'web-1',
+            label: 'front',
+            cgroupId: '4242',
+            labels: [{ name: 'com.docker.compose.project' }, { name: 'tier' }],
+          },
+        ],
+      },
       container: null,
     });
     expect(json.data?.['trackers']).toContainEqual(
@@ -330,11 +333,12 @@ describe('over HTTP', () => {
     ]);
     const { json: read } = await post(server.url, {
       query:
-        '{ server { version } sessions { state } alerts(first: 0) { totalCount } history(trackers: []) { events { nodes { time } } } }',
+        '{ server { version } sessions { nodes { state } } alerts(first: 0) { totalCount } ' +
+        'history(trackers: []) { events { nodes { time } } } }',
     });
     expect(read.data).toEqual({
       server: { version: '0.1.0' },
-      sessions: [{ state: 'RUNNING' }],
+      sessions: { nodes: [{ state: 'RUNNING' }] },
       alerts: null,
       history: null,
     });

@@ -193,7 +193,7 @@ it('sessions, containers, alerts, plugins and stores are found by their ids, and
   }
   const told = await ask<Record<string, readonly One[] | { readonly nodes: readonly One[] }>>(
     fixture,
-    '{ sessions { id } containers { id } alerts { nodes { id } } plugins { id } stores { id } }',
+    '{ sessions { nodes { id } } containers { nodes { id } } alerts { nodes { id } } plugins { id } stores { id } }',
   );
   const ids = Object.values(told).flatMap((list) => ('nodes' in list ? list.nodes : list).map(({ id }) => id));
   expect(ids).toContain(webContainer.id);
@@ -206,11 +206,11 @@ it('sessions, containers, alerts, plugins and stores are found by their ids, and
       id: ids[i],
     })),
   );
-  const { sessions } = await ask<{ sessions: { stats: { subscribers: { id: string }[] } }[] }>(
+  const { sessions } = await ask<{ sessions: { nodes: { stats: { subscribers: { id: string }[] } }[] } }>(
     fixture,
-    '{ sessions { stats { subscribers { id } } } }',
+    '{ sessions { nodes { stats { subscribers { id } } } } }',
   );
-  const subscribers = sessions.flatMap(({ stats }) => stats.subscribers.map(({ id }) => id));
+  const subscribers = sessions.nodes.flatMap(({ stats }) => stats.subscribers.map(({ id }) => id));
   expect(new Set(subscribers).size).toBe(2);
   await Promise.all(streams.map((stream) => stream?.return()));
 });

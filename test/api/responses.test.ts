@@ -74,7 +74,7 @@ const leave = (): void => {
 };
 
 async function status(authorization: string): Promise<readonly [code: number, limit: string | undefined]> {
-  const { status: code, json } = await post(server.url, { query: '{ sessions { id } }' }, { authorization });
+  const { status: code, json } = await post(server.url, { query: '{ sessions { nodes { id } } }' }, { authorization });
   return [code, (json as { errors?: { extensions: { limit?: string } }[] }).errors?.[0]?.extensions.limit];
 }
 

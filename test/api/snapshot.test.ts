@@ -232,7 +232,7 @@ describe('sockets that many processes have open', () => {
 
   it.each([
     ['by graphql-js', ''],
-    ['compiled', 'sessions { events { nodes { bootNs } } }'],
+    ['compiled', 'sessions(first: 1) { nodes { events { nodes { bootNs } } } }'],
   ])('are executed in turns, %s: their owners count, not only they', async (how, more) => {
     const [sockets, processes] = [how === 'compiled' ? 40 : 4, how === 'compiled' ? 100 : 1000];
     tell(

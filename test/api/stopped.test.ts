@@ -74,8 +74,8 @@ it('stopped sessions are bounded in number: the one that stopped first is remove
   ];
   await untilHolds(
     'two are in memory',
-    () => ask<{ sessions: readonly { readonly id: string }[] }>('{ sessions { id } }'),
-    ({ sessions }) => !sessions.some(({ id }) => id === others[0]),
+    () => ask<{ sessions: { readonly nodes: readonly { readonly id: string }[] } }>('{ sessions { nodes { id } } }'),
+    ({ sessions }) => !sessions.nodes.some(({ id }) => id === others[0]),
   );
   expect((await seen(others[0] ?? '')).session).toBeNull();
   expect((await seen(others[2] ?? '')).session?.events.nodes).toHaveLength(2_000);

@@ -281,9 +281,9 @@ describe('fields of a query', () => {
     await serve();
     vi.spyOn(requests, 'isOpen', 'get').mockReturnValue(false);
     const next = vi.spyOn(requests, 'next').mockImplementation(() => new Promise((resolve) => setImmediate(resolve)));
-    const aliases = Array.from({ length: 20 }, (_, i) => `a${i}: containers { name }`);
+    const aliases = Array.from({ length: 20 }, (_, i) => `a${i}: containers { nodes { name } }`);
     const { json } = await post(server.url, { query: `{ ${aliases.join(' ')} }` });
-    expect(json.data?.['a19']).toEqual([{ name: 'web-1' }]);
+    expect(json.data?.['a19']).toEqual({ nodes: [{ name: 'web-1' }] });
     expect(next.mock.calls.length).toBeGreaterThanOrEqual(20);
   });
 

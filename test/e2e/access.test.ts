@@ -90,7 +90,7 @@ describe('without tokens', () => {
         expect(body).toContain('this connection belongs to the user 65534');
       }
       expect((await curl(NOBODY, `${url}${QUERY}`, '-H', `authorization: Bearer ${await token()}`)).status).toBe(200);
-      expect(await server.query('{ sessions { id } }')).toEqual({ sessions: [] });
+      expect(await server.query('{ sessions { nodes { id } } }')).toEqual({ sessions: { nodes: [] } });
     },
   );
 
@@ -140,7 +140,7 @@ describe('without tokens', () => {
         '-c',
         `exec 3<>/dev/tcp/127.0.0.1/${port}; printf '${request}%s' '${START}' >&3; exec 3>&-`,
       ]);
-    expect(await server.query('{ sessions { id } }')).toEqual({ sessions: [] });
+    expect(await server.query('{ sessions { nodes { id } } }')).toEqual({ sessions: { nodes: [] } });
   });
 
   it('a WebSocket of another user needs a token', async () => {

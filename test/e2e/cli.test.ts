@@ -379,10 +379,10 @@ async function sessionsOf(url: string): Promise<unknown> {
   const response = await fetch(url, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ query: '{ sessions { id } }' }),
+    body: JSON.stringify({ query: '{ sessions { nodes { id } } }' }),
   });
-  const { data } = (await response.json()) as { data: { sessions: unknown } };
-  return data.sessions;
+  const { data } = (await response.json()) as { data: { sessions: { nodes: unknown } } };
+  return data.sessions.nodes;
 }
 
 /** BPF programs that this process holds, by its file descriptors. */

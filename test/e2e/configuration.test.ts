@@ -102,11 +102,11 @@ describe('eunomia serve --config with each setting', () => {
   });
 
   it('has its stores, its plugins and its configured session', async () => {
-    const { data } = await query('{ stores { kind } plugins { name } sessions { name } }');
+    const { data } = await query('{ stores { kind } plugins { name } sessions { nodes { name } } }');
     expect(data).toMatchObject({
       stores: [{ kind: 'EMBEDDED' }, { kind: 'INFLUX' }],
       plugins: [{ name: 'port-scan' }],
-      sessions: [{ name: 'host' }],
+      sessions: { nodes: [{ name: 'host' }] },
     });
   });
 

@@ -41,12 +41,12 @@ it('an engine that sends times that cannot be, and any other JSON, neither ends 
   try {
     const server = await startServer(['--engine', socket]);
     const state = () =>
-      server.query<{ server: { engine: { connected: boolean } }; containers: readonly { name: string }[] }>(
-        '{ server { engine { connected } } containers { name } }',
+      server.query<{ server: { engine: { connected: boolean } }; containers: { nodes: readonly { name: string }[] } }>(
+        '{ server { engine { connected } } containers { nodes { name } } }',
       );
     const named = (expected: string) =>
       untilHolds(`the container ${expected}`, state, ({ containers }) =>
-        containers.some(({ name }) => name === expected),
+        containers.nodes.some(({ name }) => name === expected),
       );
     await named('web');
     await until('events are asked for', () => streams.length > 0); // containers may be listed before

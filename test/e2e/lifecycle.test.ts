@@ -156,8 +156,10 @@ describe('a session', () => {
         state = (await stateOf(server, used))?.state; // asking for it is use
         longest = Math.max(longest, performance.now() - last);
         last = performance.now();
-        const { sessions } = await server.query<{ sessions: { id: string }[] }>('{ sessions { id } }');
-        return !sessions.some((session) => session.id === forgotten);
+        const { sessions } = await server.query<{ sessions: { nodes: { id: string }[] } }>(
+          '{ sessions { nodes { id } } }',
+        );
+        return !sessions.nodes.some((session) => session.id === forgotten);
       });
       state = (await stateOf(server, used))?.state;
       longest = Math.max(longest, performance.now() - last);

@@ -55,7 +55,9 @@ async function running(server: TestServer, answer: Promise<unknown>): Promise<st
   const refused = answer.then(() => Promise.reject(new Error('the trace has ended before it was seen to run')));
   const runs = until(
     'the trace runs',
-    async () => (await server.query<{ sessions: { id: string }[] }>('{ sessions(state: RUNNING) { id } }')).sessions[0],
+    async () =>
+      (await server.query<{ sessions: { nodes: { id: string }[] } }>('{ sessions(state: RUNNING) { nodes { id } } }'))
+        .sessions.nodes[0],
   );
   return (await Promise.race([runs, refused])).id;
 }

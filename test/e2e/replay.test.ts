@@ -124,8 +124,8 @@ describe('a recording', () => {
       expect(await ask('{ __typename }', 'Bearer wrong')).toMatchObject({
         errors: [{ extensions: { code: 'UNAUTHENTICATED' } }],
       });
-      expect(await ask('{ sessions { name } }', 'Bearer just-look')).toEqual({
-        data: { sessions: [{ name: 'recorded' }] },
+      expect(await ask('{ sessions { nodes { name } } }', 'Bearer just-look')).toEqual({
+        data: { sessions: { nodes: [{ name: 'recorded' }] } },
       });
       expect(await ask('{ a: __typename b: __typename }', 'Bearer just-look')).toMatchObject({
         errors: [{ extensions: { code: 'LIMIT_EXCEEDED', limit: 'aliases', maximum: 1 } }],
@@ -161,17 +161,20 @@ describe('a recording', () => {
         (line) => JSON.parse(line) as { tracker: string; errno?: string | null },
       );
       interface Replayed {
-        readonly sessions: readonly {
-          readonly id: string;
-          readonly name: string;
-          readonly origin: string;
-          readonly state: string;
-          readonly stopReason: string | null;
-          readonly startedAt: string;
-        }[];
+        readonly sessions: {
+          readonly nodes: readonly {
+            readonly id: string;
+            readonly name: string;
+            readonly origin: string;
+            readonly state: string;
+            readonly stopReason: string | null;
+            readonly startedAt: string;
+          }[];
+        };
       }
       const sessions = async () =>
-        (await query<Replayed>('{ sessions { id name origin state stopReason startedAt } }')).data.sessions;
+        (await query<Replayed>('{ sessions { nodes { id name origin state stopReason startedAt } } }')).data.sessions
+          .nodes;
       const [session] = await sessions();
       expect(session).toMatchObject({ name: 'recorded', origin: 'REPLAY' });
       for (let state = session; state?.state !== 'STOPPED'; [state] = await sessions())
@@ -256,11 +259,13 @@ describe('a file that is not a whole recording', () => {
       const url = /(http:\S+)/.exec(await firstLine(child))?.[1] ?? '';
       const headers = { 'content-type': 'application/json' };
       const query =
-        '{ sessions { id state spec { input where } explain { where } notices report { complete restrictions restricted { value } } } }';
+        '{ sessions { nodes { id state spec { input where } explain { where } notices ' +
+        'report { complete restrictions restricted { value } } } } }';
       const replayed = await until('it is replayed', async () => {
         const response = await fetch(url, { method: 'POST', headers, body: JSON.stringify({ query }) });
-        const { data } = (await response.json()) as { data: { sessions: { id: string; state: string }[] } };
-        return data.sessions[0]?.state === 'STOPPED' ? data.sessions[0] : null;
+        const { data } = (await response.json()) as { data: { sessions: { nodes: { id: string; state: string }[] } } };
+        const [first] = data.sessions.nodes;
+        return first?.state === 'STOPPED' ? first : null;
       });
       expect(replayed).toMatchObject({
         spec,
@@ -295,10 +300,10 @@ describe('a file that is not a whole recording', () => {
         return ((await response.json()) as { data: Data }).data;
       };
       const { id, problem } = await until('it is replayed', async () => {
-        const { sessions } = await ask<{ sessions: { id: string; problem: string | null }[] }>(
-          '{ sessions(state: STOPPED) { id problem } }',
+        const { sessions } = await ask<{ sessions: { nodes: { id: string; problem: string | null }[] } }>(
+          '{ sessions(state: STOPPED) { nodes { id problem } } }',
         );
-        return sessions[0];
+        return sessions.nodes[0];
       });
       expect(problem).toContain('it was cut');
       const { session } = await ask<{ session: object }>(

@@ -186,8 +186,8 @@ describe('the report of a container', () => {
     ]);
     expect(paths(made.filesRead)).toContain('/etc/hostname');
     expect(made.syscalls?.entries.map(({ name }) => name)).toContain('openat');
-    const { sessions } = await server.query<{ sessions: { id: string }[] }>('{ sessions { id } }');
-    expect(sessions).toEqual([{ id }]);
+    const { sessions } = await server.query<{ sessions: { nodes: { id: string }[] } }>('{ sessions { nodes { id } } }');
+    expect(sessions.nodes).toEqual([{ id }]);
   });
 
   it.each([

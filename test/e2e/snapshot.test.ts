@@ -41,12 +41,12 @@ it('shows the listening ports and the processes of containers, each in a network
     expect(port?.owners).toEqual([{ process: { pid: await pidOf(name), comm: 'httpd' }, container: { name } }]);
   }
 
-  const { containers } = await server.query<{ containers: readonly unknown[] }>(
-    `{ containers(where: { any: [{ name: "web-*" }] }) { name
+  const { containers } = await server.query<{ containers: { nodes: readonly unknown[] } }>(
+    `{ containers(where: { any: [{ name: "web-*" }] }) { nodes { name
       processes { totalCount nodes { ownPid process { pid } executable } }
-      sockets(where: { listening: { eq: true } }) { totalCount nodes { localPort } } } }`,
+      sockets(where: { listening: { eq: true } }) { totalCount nodes { localPort } } } } }`,
   );
-  expect(containers).toEqual(
+  expect(containers.nodes).toEqual(
     await Promise.all(
       ['web-a', 'web-b'].map(async (name) => ({
         name,

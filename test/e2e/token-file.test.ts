@@ -14,7 +14,9 @@ import { until } from '../support/until.js';
 const SECRET = 't'.repeat(43);
 const LISTENER =
   "require('node:http').createServer((request, response) => { console.log('token ' + " +
-  `request.headers.authorization); response.end('{"data":{"containers":[]}}'); }).listen(Number(process.env.PORT), ` +
+  'request.headers.authorization); ' +
+  `response.end('{"data":{"page":{"nodes":[],"pageInfo":{"hasNextPage":false,"endCursor":null}}}}'); }).listen(` +
+  'Number(process.env.PORT), ' +
   "'127.0.0.1', () => console.log('listening'));";
 
 let data: string;

@@ -61,8 +61,10 @@ export function sharedServer(args: readonly string[] = ['--engine', 'none']): Pr
 afterEach(async () => {
   await Promise.all(running.splice(0).map((server) => server.end('SIGTERM')));
   for (const server of await Promise.all(shared.values())) {
-    const { sessions } = await server.query<{ sessions: readonly { id: string }[] }>('{ sessions { id } }');
-    for (const { id } of sessions)
+    const { sessions } = await server.query<{ sessions: { nodes: readonly { id: string }[] } }>(
+      '{ sessions(first: 1000) { nodes { id } } }',
+    );
+    for (const { id } of sessions.nodes)
       await server.query('mutation ($id: ID!) { removeSession(id: $id) }', { id }).catch((error: unknown) => {
         if (!String(error).includes('UNKNOWN_SESSION')) throw error; // its time to live was over
       });

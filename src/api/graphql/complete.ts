@@ -49,6 +49,8 @@ export interface ResolverSources {
   AggregateRow: Row;
   Alert: Alert;
   AlertConnection: Connection;
+  ContainerConnection: Connection;
+  SessionConnection: Connection;
   BehaviourReport: BehaviourReport;
   Container: Container;
   ContainerChange: ContainerChange;
@@ -137,6 +139,8 @@ type Made =
   | 'SocketEdge'
   | 'AlertContainer'
   | 'AlertEdge'
+  | 'ContainerEdge'
+  | 'SessionEdge'
   | 'PluginResultEdge'
   | 'EventEdge'
   | 'HistoryEdge'

@@ -16,7 +16,7 @@ query Trackers {
 }
 
 query Containers {
-  containers { name image state startedAt }
+  containers { totalCount nodes { name image state startedAt } }
 }
 
 # The programs that are executed within five seconds, on the whole machine.

@@ -8,7 +8,7 @@ import type {
 } from '../../../generated/schema.js';
 import { errorCodes, errorTable, type ErrorEntry } from '../../../base/error-code.js';
 import type { ServerView, TrackerView } from '../../../service/facts.js';
-import { inWindows } from '../connection.js';
+import { connectionOfRows, pageOf } from '../connection.js';
 import { typed, type ResolverMap } from './types.js';
 
 /** A container or a pod. */
@@ -31,9 +31,11 @@ export const serverResolvers = {
     trackers: typed<unknown, QueryTrackersArgs>((_root, { name }, { service, caller }) =>
       service.facts.trackers(caller, name ?? null),
     ),
-    containers: typed<unknown, QueryContainersArgs>((_root, { where }, { service, caller }) =>
-      service.facts.containers(caller, where ?? null).then(inWindows),
-    ),
+    containers: typed<unknown, QueryContainersArgs>(async (_root, { where, ...args }, context, info) => {
+      const { service, caller, variables } = context;
+      const request = { ...pageOf(args, info, variables), where: where ?? null };
+      return connectionOfRows(await service.facts.containerPage(caller, request), context, info);
+    }),
     container: typed<unknown, QueryContainerArgs>((_root, { ref }, { service, caller }) =>
       service.facts.container(caller, ref),
     ),

@@ -9,7 +9,7 @@ import type {
 } from '../../../generated/schema.js';
 import { EunomiaError } from '../../../base/errors.js';
 import type { SessionHandle } from '../../../service/session/handle.js';
-import { Connection, pageOf, weightOfEvent } from '../connection.js';
+import { Connection, connectionOfRows, pageOf, weightOfEvent } from '../connection.js';
 import type { RequestContext } from '../context.js';
 import { demandOfBatches } from '../demand.js';
 import { FEW } from '../share.js';
@@ -81,9 +81,14 @@ function ofHeader(error: unknown): unknown {
 /** Reading sessions, once and live. */
 export const sessionResolvers = {
   Query: {
-    sessions: typed<unknown, QuerySessionsArgs>((_root, { state }, { service, caller, share }) =>
-      share.long(() => service.sessions.list(caller, state ?? null), caller),
-    ),
+    sessions: typed<unknown, QuerySessionsArgs>((_root, { state, ...args }, context, info) => {
+      const { service, caller, share, variables } = context;
+      const request = { ...pageOf(args, info, variables), state: state ?? null };
+      return share.long(
+        async () => connectionOfRows(await service.sessions.page(caller, request), context, info),
+        caller,
+      );
+    }),
     session: typed<unknown, QuerySessionArgs>((_root, { id }, { service, caller, share }) =>
       share.short(() => service.sessions.find(caller, id), caller),
     ),
