@@ -5,7 +5,8 @@ import type { Delivery } from '../record/delivery.js';
 import type { Slice } from '../record/batch-buffer.js';
 import { cursorOf } from '../session/cursor.js';
 import type { Session } from '../session/session.js';
-import type { EventStream, StreamFilter } from '../session/stream/stream.js';
+import type { StreamFilter } from '../session/stream/selection.js';
+import type { EventStream } from '../session/stream/stream.js';
 import { whereOf, type PluginFacts } from './definition.js';
 import type { PluginGap } from './protocol.js';
 

@@ -4,7 +4,7 @@ import { nowText } from '../../event/clock.js';
 import type { Slice } from '../../record/batch-buffer.js';
 import { gapsOf } from './scan.js';
 import type { Session } from '../session.js';
-import type { StreamFilter } from './stream.js';
+import type { StreamFilter } from './selection.js';
 
 /** Some of a session's events, in their order. Wherever they are read from, the parts of a session make one sequence. */
 export interface Part {

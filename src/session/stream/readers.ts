@@ -1,5 +1,6 @@
 import type { EventBatch } from '../../record/batch.js';
-import { EventStream, type Selection, type StreamOptions, type SubscriberStats } from './stream.js';
+import type { Selection } from './selection.js';
+import { EventStream, type StreamOptions, type SubscriberStats } from './stream.js';
 
 /** Who reads a session: subscribers, and recorders, which are part of the session and counted by whoever they write for. */
 export class Readers {

@@ -1,5 +1,5 @@
 import type { Demand, Gap, TraceEvent } from '../../event/event.js';
-import type { StreamFilter } from './stream.js';
+import type { StreamFilter } from './selection.js';
 import type { Thinning } from './thinning.js';
 
 /** How a session's events are asked for: live, and in pages. */

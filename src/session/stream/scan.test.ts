@@ -4,7 +4,8 @@ import type { TraceEvent } from '../../event/event.js';
 import type { EventBatch } from '../../record/batch.js';
 import { BatchBuffer } from '../../record/batch-buffer.js';
 import { scan } from './scan.js';
-import { EventStream, type Selection, type StreamOptions } from './stream.js';
+import type { Selection } from './selection.js';
+import { EventStream, type StreamOptions } from './stream.js';
 import { batchAt } from '../../../test/support/record.js';
 
 const every = (n: number, rest = 0) => ({

@@ -2,7 +2,7 @@ import type { Gap, TraceEvent } from '../../event/event.js';
 import { turns } from '../../base/turn.js';
 import { wallTimeOf } from '../../event/clock.js';
 import type { Slice } from '../../record/batch-buffer.js';
-import type { StreamFilter } from './stream.js';
+import type { StreamFilter } from './selection.js';
 
 export interface Found {
   readonly event: TraceEvent;

@@ -1,10 +1,11 @@
-import type { Gap, TraceEvent } from '../../event/event.js';
-import { turns, type Work } from '../../base/turn.js';
+import type { Gap } from '../../event/event.js';
+import { turns } from '../../base/turn.js';
 import type { EventBatch } from '../../record/batch.js';
 import { Delivery } from '../../record/delivery.js';
 import { wallTimeOf } from '../../event/clock.js';
 import type { Slice } from '../../record/batch-buffer.js';
-import type { Thinning } from './thinning.js';
+import { Selection, type StreamFilter } from './selection.js';
+import { skippedIn, type Thinning, type Waiting } from './thinning.js';
 
 /** Counts of one reader; `received = discarded + skipped + delivered + dropped + queued` holds at any time. */
 export interface SubscriberStats {
@@ -19,14 +20,6 @@ export interface SubscriberStats {
   readonly delivered: number;
   readonly dropped: number;
   readonly queued: number;
-}
-
-/** A filter of a reader's own; equal filters have the same text. */
-export interface StreamFilter {
-  readonly text: string;
-  readonly matches: (event: TraceEvent) => boolean;
-  /** As that of an `EventFilter`. */
-  readonly ready?: (() => Promise<void> | null) | null;
 }
 
 export interface StreamOptions {
@@ -65,42 +58,11 @@ export interface StreamOptions {
 const DELIVERY_EVENTS = 1024;
 const DELIVERY_BYTES = 128 << 10;
 
-/** Evaluates a filter on a part of a batch, piece by piece. Readers with equal filters share one, and whoever has a turn carries it on. */
-export class Selection {
-  readonly #work: Work<EventBatch>;
-  /** What passed the filter; null until all is evaluated. */
-  result: EventBatch | null = null;
-  /** While what the filter reads is not known: resolves when it is. */
-  blocked: Promise<void> | null;
-
-  constructor({ batch, from, to }: Slice, { matches, ready }: StreamFilter) {
-    this.#work = batch.selecting(matches, from, to);
-    this.blocked = ready?.()?.then(() => void (this.blocked = null)) ?? null;
-  }
-
-  advance(): EventBatch | null {
-    if (this.result) return this.result;
-    const { done, value } = this.#work.next();
-    if (done) this.result = value;
-    return this.result;
-  }
-}
-
 /** A batch of which filter and thinning have not taken their parts yet. */
 interface Offered {
   readonly batch: EventBatch;
   /** Null: there is no filter. */
   readonly selection: Selection | null;
-}
-
-/** What waits to be handed out, and what its reader's thinning left out of it. */
-interface Waiting extends Slice {
-  readonly skips?: {
-    /** Left out ahead of the first event, also of batches of which nothing is left. */
-    readonly before: number;
-    /** Of each event, its index before others were left out. */
-    readonly kept: Uint32Array;
-  };
 }
 
 /**
@@ -529,12 +491,4 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       where: dropped ? 'QUEUE' : 'KERNEL',
     };
   }
-}
-
-/** Events that were left out ahead of index `to`, and that are in no delivery before. */
-function skippedIn({ from, skips }: Waiting, to: number): number {
-  if (!skips) return 0;
-  const { before, kept } = skips;
-  const ahead = (index: number): number => (index === 0 ? 0 : (kept[index - 1] ?? 0) + 1 - index);
-  return ahead(to) - ahead(from) + (from === 0 ? before : 0);
 }
