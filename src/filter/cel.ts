@@ -237,11 +237,11 @@ class Converter {
     );
   }
 
-  #exists(node: ASTNode, receiver: ASTNode, [variable, predicate]: readonly ASTNode[]): Filter {
+  #exists(node: ASTNode, receiver: ASTNode, [variable, predicate, more]: readonly ASTNode[]): Filter {
     const reference = this.#reference(receiver);
     if (reference.field.type !== 'strings' && reference.field.type !== 'processes')
       return this.#fail(receiver, `"${reference.field.path || this.#variable}" is not a list; exists() is for lists`);
-    if (!predicate || variable?.op !== 'id')
+    if (!predicate || more || variable?.op !== 'id')
       return this.#fail(node, 'exists() takes a name and a condition: args.exists(a, a.startsWith("-"))');
     return qualified(
       reference,
@@ -249,10 +249,12 @@ class Converter {
     );
   }
 
-  #containsIP(node: ASTNode, receiver: ASTNode, [argument]: readonly ASTNode[]): Filter {
-    const network = receiver.op === 'call' && receiver.args[0] === 'cidr' ? receiver.args[1][0] : undefined;
+  #containsIP(node: ASTNode, receiver: ASTNode, [argument, more]: readonly ASTNode[]): Filter {
+    const networks = receiver.op === 'call' && receiver.args[0] === 'cidr' ? receiver.args[1] : [];
+    const network = networks.length === 1 ? networks[0] : undefined;
     const constant = network && this.#constant(network);
-    if (!argument || !network || !constant) return this.#fail(node, 'write cidr("10.0.0.0/8").containsIP(ADDRESS)');
+    if (!argument || more || !network || !constant)
+      return this.#fail(node, 'write cidr("10.0.0.0/8").containsIP(ADDRESS)');
     const reference = this.#subject(argument);
     return qualified(reference, this.#compare(reference.field, 'cidr', constant.value, node, network));
   }
@@ -310,8 +312,8 @@ class Converter {
       return typeof inner === 'bigint' || typeof inner === 'number' ? { value: -inner, time: false } : null;
     }
     if (node.op !== 'call' || node.args[0] !== 'timestamp') return null;
-    const [text] = node.args[1];
-    if (text?.op !== 'value' || typeof text.args !== 'string')
+    const [text, more] = node.args[1];
+    if (more || text?.op !== 'value' || typeof text.args !== 'string')
       return this.#fail(node, 'timestamp() takes a constant text, for example timestamp("2026-01-31T08:15:30Z")');
     return { value: text.args, time: true };
   }
