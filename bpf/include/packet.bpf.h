@@ -20,7 +20,7 @@ struct eu_packet {
 	eu_ip target;
 	__u32 at; /* where the transport's header begins */
 	__u8 protocol;
-	__u8 version; /* of IP: 4 or 6 */
+	__u8 version; /* of IP: 4 or 6; 0 for what is none of it, such as raw sockets may send, and has no addresses */
 };
 
 struct eu_ipv4_header {
@@ -85,7 +85,7 @@ static __always_inline bool eu_carries_ports(__u8 protocol)
 	return protocol == 6 || protocol == 17 || protocol == 33 || protocol == 132 || protocol == 136;
 }
 
-/* False for a packet that is cut, or is a fragment other than the first: it has no transport header. */
+/* Into one of zeros. False for a packet that is cut, or is a fragment other than the first: it has no transport header. */
 static __always_inline bool eu_read_packet_of(const struct eu_bytes_of *from, struct eu_packet *packet)
 {
 	struct eu_ipv6_header ipv6;
@@ -93,16 +93,17 @@ static __always_inline bool eu_read_packet_of(const struct eu_bytes_of *from, st
 
 	if (!eu_load_bytes(from, 0, &ipv4, sizeof(ipv4)))
 		return false;
-	packet->version = ipv4.length >> 4;
-	if (packet->version == 4) {
+	if (ipv4.length >> 4 == 4) {
+		packet->version = 4;
 		packet->at = (ipv4.length & 15) * 4;
 		packet->protocol = ipv4.protocol;
 		eu_map_ipv4(&packet->source, ipv4.source);
 		eu_map_ipv4(&packet->target, ipv4.target);
 		return !(ipv4.fragment & bpf_htons(0x1fff));
 	}
-	if (packet->version != 6 || !eu_load_bytes(from, 0, &ipv6, sizeof(ipv6)))
+	if (ipv4.length >> 4 != 6 || !eu_load_bytes(from, 0, &ipv6, sizeof(ipv6)))
 		return false;
+	packet->version = 6;
 	__builtin_memcpy(packet->source.bytes, ipv6.source, 16);
 	__builtin_memcpy(packet->target.bytes, ipv6.target, 16);
 	packet->at = sizeof(ipv6);

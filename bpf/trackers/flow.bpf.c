@@ -239,8 +239,9 @@ static __always_inline void passed(struct __sk_buff *skb, bool sends)
 	else
 		segments = 1;
 	peer.protocol = LOAD(sk->protocol);
-	peer.ip_version = packet.version;
-	peer.known = by_peer;
+	/* A raw socket may send what is no IP packet: its version is that of the socket. */
+	peer.ip_version = packet.version ?: LOAD(sk->family) == AF_INET ? 4 : 6;
+	peer.known = by_peer && (packet.version || sk->dst_port);
 	peer.address = sends ? packet.target : packet.source;
 	port = bpf_ntohs(ports[sends]);
 	if (sk->dst_port) {

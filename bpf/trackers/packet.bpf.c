@@ -23,8 +23,8 @@ struct packet_event {
 	__u32 net_ns;
 	__u16 source_port;
 	__u16 target_port;
-	__u8 protocol; /* IPPROTO_* */
-	__u8 ip_version;
+	__u8 protocol;   /* IPPROTO_* */
+	__u8 ip_version; /* 0: not an IP packet */
 	enum packet_direction packet_direction;
 	bool has_protocol;
 	bool has_ports;
@@ -93,8 +93,8 @@ static __always_inline bool passes(const struct packet_event *event)
 	       eu_passes(protocol, event->has_protocol ? event->protocol : UNKNOWN_PROTOCOL) &&
 	       eu_passes(source_port, event->has_ports ? event->source_port : -1) &&
 	       eu_passes(target_port, event->has_ports ? event->target_port : -1) &&
-	       eu_passes_address(source_address, &event->source_address, false) &&
-	       eu_passes_address(target_address, &event->target_address, false);
+	       eu_passes_address(source_address, &event->source_address, !event->ip_version) &&
+	       eu_passes_address(target_address, &event->target_address, !event->ip_version);
 }
 
 static __always_inline void fill_device(struct packet_event *event, struct __sk_buff *skb)

@@ -13,6 +13,7 @@ const UNKNOWN_PROTOCOL = 256;
 const tcpFlags = ['FIN', 'SYN', 'RST', 'PSH', 'ACK', 'URG', 'ECE', 'CWR'];
 
 const ifKnown = <Value>(known: boolean, value: Value): Value | null => (known ? value : null);
+const ifIp = (version: number, address: string): string | null => ifKnown(version > 0, address);
 
 function check(options: TrackerOptions, where: string): void {
   const length = options['snapLength'] as number | null | undefined;
@@ -83,6 +84,9 @@ export default defineTracker({
       from: ['hasProtocol', 'protocol'],
       read: (known: boolean, n: number) => ifKnown(known, protocolName(n)),
     },
+    ipVersion: { from: ['ipVersion'], read: (version: number) => ifKnown(version > 0, version) },
+    sourceAddress: { from: ['ipVersion', 'sourceAddress'], read: ifIp },
+    targetAddress: { from: ['ipVersion', 'targetAddress'], read: ifIp },
     sourcePort: { from: ['hasPorts', 'sourcePort'], read: ifKnown<number> },
     targetPort: { from: ['hasPorts', 'targetPort'], read: ifKnown<number> },
     tcpFlags: {

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { flowSource } from '../support/flow.js';
+import { flowSource, rawSource } from '../support/flow.js';
 import { whole } from '../support/loop.js';
 import { makeNetns, type Netns } from '../support/netns.js';
 import { startTracker, type Seen, type TrackOptions } from '../support/session.js';
@@ -167,6 +167,21 @@ describe('the tracker flow', () => {
       const seen = [...(client.events.length ? ['client'] : []), ...(server.events.length ? ['server'] : [])];
       expect([options, seen, stats.discarded]).toEqual([options, ends, 0]);
     }
+  });
+
+  it('has the version of the socket, and no address, for packets of a raw socket that are none of IP', async () => {
+    const tracked = await startTracker('flow', { ...mine, options: { levels: ['WIRE'] } });
+    expect((await ended(netns.start(await compileC('rawload', rawSource)))).code).toBe(0);
+    const events = (await tracked.stop()).filter((event) => event['wireSentPackets'] === '1');
+    expect(
+      events
+        .map(({ ipVersion, remoteAddress, wireSentBytes }) => [wireSentBytes, ipVersion, remoteAddress])
+        .sort((a, b) => Number(a[0]) - Number(b[0])),
+    ).toEqual([
+      ['50', 6, null],
+      ['55', 4, null],
+      ['60', 4, '0.0.0.0'],
+    ]);
   });
 
   it('counts each call and packet where there are more peers than the maps have room for', async () => {

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import definition from '../../src/trackers/packet.js';
-import { flowSource } from '../support/flow.js';
+import { flowSource, rawSource } from '../support/flow.js';
 import { whole } from '../support/loop.js';
 import { makeNetns, type Netns } from '../support/netns.js';
 import { readPcap } from '../support/pcap.js';
@@ -163,6 +163,24 @@ describe('the tracker packet', () => {
   ])('is filtered in the kernel: %s', async (where, count) => {
     const { events, stats } = await traffic(['udp', '127.0.0.1', 'connected', 1], { where });
     expect([events.length, stats.discarded]).toEqual([count, 0]);
+  });
+
+  it.each([
+    [undefined, 3],
+    ['ipVersion == null', 2],
+    ['sourceAddress == null', 2],
+    ['targetAddress != null', 1],
+    ['cidr("::/0").containsIP(sourceAddress)', 0],
+    ['sourceAddress == "0.0.0.0"', 1],
+  ])('has no address of what is no IP packet, which a raw socket may send: %s', async (where, count) => {
+    const tracked = await startTracker('packet', { ...mine, ...(where === undefined ? {} : { where }) });
+    expect((await ended(netns.start(await compileC('rawload', rawSource)))).code).toBe(0);
+    const events = sent(await tracked.stop());
+    expect(events.length).toBe(count);
+    for (const { ipVersion, sourceAddress, targetAddress, protocol, packetBytes } of events)
+      expect([ipVersion, sourceAddress, targetAddress, protocol]).toEqual(
+        packetBytes === 60 ? [4, '0.0.0.0', '0.0.0.0', '0'] : [null, null, null, null],
+      );
   });
 
   it('has nothing of processes outside of the target', async () => {

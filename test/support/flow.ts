@@ -140,3 +140,22 @@ int main(int argc, char **argv)
 	return 0;
 }
 `;
+
+/** Sends, by raw sockets over loopback, what says to be of IP version 9, over IPv6 and over IPv4, and then an IPv4 packet of zeros. */
+export const rawSource = `
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+int main(void)
+{
+	struct sockaddr_in6 a6 = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	struct sockaddr_in a4 = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int s6 = socket(AF_INET6, SOCK_RAW, IPPROTO_RAW), s4 = socket(AF_INET, SOCK_RAW, IPPROTO_RAW), yes = 1;
+	char packet[64] = { 0x95 };
+	if (setsockopt(s6, IPPROTO_IPV6, 36 /* IPV6_HDRINCL */, &yes, sizeof(yes))) return 1;
+	if (sendto(s6, packet, 50, 0, (void *)&a6, sizeof(a6)) != 50) return 2;
+	if (sendto(s4, packet, 55, 0, (void *)&a4, sizeof(a4)) != 55) return 3;
+	packet[0] = 0x45;
+	return sendto(s6, packet, 60, 0, (void *)&a6, sizeof(a6)) != 60;
+}
+`;
