@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { constants } from 'node:fs';
-import { lstat, rename, rm } from 'node:fs/promises';
-import { finished } from 'node:stream/promises';
+import { access, lstat, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { openPrivate } from '../base/file.js';
 import type { Output } from './output.js';
 import { UsageError } from './usage.js';
@@ -21,6 +20,21 @@ export async function toOutput(
   return bytes;
 }
 
+/** Rejects with a UsageError where no file can be put there, before anything is begun for it. */
+export async function checkFile(file: string): Promise<void> {
+  if (file === '') throw new UsageError('--output: is empty; give the name of a file');
+  const there = await lstat(file).catch(() => null);
+  if (there && !there.isFile())
+    throw new UsageError(
+      `--output: ${file} is there and is no regular file; without --output, standard output is used`,
+    );
+  const folder = dirname(file);
+  await access(folder, constants.W_OK).catch(({ code, message }: NodeJS.ErrnoException) => {
+    if (code === 'ENOENT') throw new UsageError(`--output: there is no directory ${folder}`);
+    throw new UsageError(`--output: ${code === 'EACCES' ? `no right to make a file in ${folder}` : message}`);
+  });
+}
+
 /**
  * Writes under another name until it is whole: a file that is there is complete. Only its owner may read it: events hold command lines.
  * Rejects, and leaves nothing, when `signal` aborts before that. Resolves to the number of bytes.
@@ -30,27 +44,22 @@ export async function toFile(
   file: string,
   signal?: AbortSignal,
 ): Promise<number> {
-  const there = await lstat(file).catch(() => null);
-  if (there && !there.isFile())
-    throw new UsageError(
-      `--output: ${file} is there and is no regular file; without --output the export goes to standard output`,
-    );
+  await checkFile(file);
   // A name that nobody can have laid out a link under.
   const part = `${file}.${randomBytes(6).toString('hex')}.part`;
   const handle = await openPrivate(part, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL);
-  const stream = handle.createWriteStream();
   let bytes = 0;
   try {
     for await (const piece of pieces) {
       if (signal?.aborted) throw new Error(`stopped before ${file} was whole`);
       bytes += Buffer.byteLength(piece);
-      if (!stream.write(piece)) await once(stream, 'drain');
+      // Awaited, and no stream: its error would come while the next piece is waited for, and end the process.
+      await handle.writeFile(piece);
     }
-    stream.end();
-    await finished(stream);
+    await handle.close();
     await rename(part, file);
   } catch (error) {
-    stream.destroy();
+    await handle.close();
     await rm(part, { force: true });
     throw error;
   }

@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
 import type { Client } from '../client/client.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
-import { toFile, toOutput } from './file.js';
+import { checkFile, toFile, toOutput } from './file.js';
+import { PacketCounter } from './packet-counter.js';
 import { targetInput, withTarget, type TargetFlags } from './target.js';
 import { UsageError, wholeNumber } from './usage.js';
 import type { World } from './world.js';
@@ -18,7 +19,7 @@ interface Ending {
   readonly problem: string | null;
   readonly state: string;
   readonly stopReason: string | null;
-  readonly stats: { readonly received: string; readonly lost: string };
+  readonly stats: { readonly delivered: string; readonly lost: string };
 }
 
 /** A session of a command that was killed: the server removes it after this time. */
@@ -34,12 +35,13 @@ export function addPcap(program: Command, world: World): void {
     .option('--where <expression>', 'only packets that match this CEL expression: targetPort == 443')
     .option('--for <duration>', 'stop after this time: 500ms, 10s, 5m')
     .option('--name <text>', 'a name for the session')
-    .action((flags: Flags) => {
+    .action(async (flags: Flags) => {
       if (flags.output === undefined && world.output.width !== null)
         throw new UsageError(
           '--output: packets are no text for a terminal; name a file, or use a pipe: eunomia pcap | tcpdump -r -',
         );
-      return withClient(world, flags, (client) => capture(client, flags, world));
+      if (flags.output !== undefined) await checkFile(flags.output);
+      await withClient(world, flags, (client) => capture(client, flags, world));
     });
 }
 
@@ -66,11 +68,22 @@ async function capture(client: Client, flags: Flags, world: World): Promise<void
   if (world.signal.aborted) end();
   try {
     world.tell(`capturing${flags.for === undefined ? '' : ` for ${flags.for}`}; Ctrl-C stops`);
-    const pieces = client.download(`/export/${encodeURIComponent(id)}.pcapng`, { follow: 'true' });
+    const counter = new PacketCounter();
+    let isWhole = false;
+    const pieces = (async function* () {
+      for await (const piece of client.download(`/export/${encodeURIComponent(id)}.pcapng`, { follow: 'true' })) {
+        counter.add(Buffer.from(piece));
+        yield piece;
+      }
+      isWhole = true;
+    })();
     const bytes =
       flags.output === undefined ? await toOutput(pieces, world.output) : await toFile(pieces, flags.output);
     const { stats, problem, state, stopReason } = await stop();
-    const packets = `${stats.received} packets, ${stats.lost} lost`;
+    const dropped = isWhole ? Number(stats.delivered) - counter.packets : 0;
+    const packets =
+      `${counter.packets} packets, ${stats.lost} lost` +
+      (dropped > 0 ? `, ${dropped} dropped (too many to write: --where, --container or a smaller --snap helps)` : '');
     world.tell(flags.output === undefined ? packets : `${flags.output}: ${packets}, ${bytes} bytes`);
     if (state === 'FAILED' || stopReason === 'ERROR') throw new Error(`the session broke: ${problem ?? 'unknown'}`);
   } finally {
@@ -82,7 +95,7 @@ async function capture(client: Client, flags: Flags, world: World): Promise<void
 
 async function stopSession(client: Client, id: string): Promise<Ending> {
   const { stopSession: session } = await client.query<{ stopSession: Ending }>(
-    'mutation Stop($id: ID!) { stopSession(id: $id) { state problem stopReason stats { received lost } } }',
+    'mutation Stop($id: ID!) { stopSession(id: $id) { state problem stopReason stats { delivered lost } } }',
     { id },
   );
   return session;

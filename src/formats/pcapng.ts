@@ -25,6 +25,7 @@ const PACKET_FLAGS = 2;
 const PACKET_DROPS = 4;
 const STATISTICS_RECEIVED = 4;
 const STATISTICS_DROPS = 5;
+const encoder = new TextEncoder();
 const directions: Readonly<Record<string, number>> = { RECEIVED: 1, SENT: 2 };
 /** A text of an option is at most so long, so that no block needs more than 16 bits of length for it. */
 const TEXT_BYTES = 512;
@@ -37,15 +38,15 @@ export interface PcapngFacts {
 /**
  * Packets as pcapng (draft-ietf-opsawg-pcapng), in network byte order: an interface for each container, named after it, and one named
  * "host"; each packet with its time in nanoseconds, its direction and, as a comment, its process. What is missing before a packet is its
- * drop count; the statistics at the end have it all. Events of other trackers are left out.
+ * drop count; the statistics at the end have it all. Events of other trackers are left out. A file without packets has an interface too:
+ * tcpdump reads none that has not.
  */
 export function pcapng({ version, kernel }: PcapngFacts): Encoder<TraceEvent> {
   const interfaces = new Map<string, Interface>();
   let packets = 0;
   let missing = 0n;
 
-  const write = (event: TraceEvent, parts: Buffer[]): void => {
-    const container = event.container as Container | null;
+  const interfaceOf = (container: Container | null, parts: Buffer[]): Interface => {
     const id = container?.id ?? '';
     let at = interfaces.get(id);
     if (!at) {
@@ -53,6 +54,10 @@ export function pcapng({ version, kernel }: PcapngFacts): Encoder<TraceEvent> {
       interfaces.set(id, at);
       parts.push(interfaceBlock(container));
     }
+    return at;
+  };
+  const write = (event: TraceEvent, parts: Buffer[]): void => {
+    const at = interfaceOf(event.container as Container | null, parts);
     at.lastTime = nanosecondsSince1970(event.time);
     parts.push(packetBlock(event, at, missing));
     missing = 0n;
@@ -70,8 +75,9 @@ export function pcapng({ version, kernel }: PcapngFacts): Encoder<TraceEvent> {
     },
     change: () => '',
     end: (ending) => {
-      const [first] = interfaces.values();
-      return first ? statisticsBlock(first, packets, ending) : Buffer.alloc(0);
+      const parts: Buffer[] = [];
+      const first = interfaces.values().next().value ?? interfaceOf(null, parts);
+      return Buffer.concat([...parts, statisticsBlock(first, packets, ending)]);
     },
   };
 }
@@ -156,7 +162,9 @@ function wide(value: bigint): Buffer {
 const padded = (length: number): number => (length + 3) & ~3;
 
 function text(code: number, value: string): Buffer {
-  return option(code, Buffer.from(value.slice(0, TEXT_BYTES)).subarray(0, TEXT_BYTES));
+  const bytes = Buffer.alloc(TEXT_BYTES);
+  // Whole characters only.
+  return option(code, bytes.subarray(0, encoder.encodeInto(value, bytes).written));
 }
 
 function option(code: number, value: Buffer): Buffer {

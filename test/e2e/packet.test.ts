@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readFile, stat } from 'node:fs/promises';
+import { mkdtemp, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -80,6 +80,24 @@ it.each([
   const command = pcap('--engine', 'none', ...flags);
   expect((await command.over).code).toBe(2);
   expect(command.told).toMatch(message);
+});
+
+it('has an interface where no packet came, and tells of a full disk', async () => {
+  const file = join(scratch, 'quiet.pcapng');
+  const quiet = pcap('--engine', docker.socket, '--container', 'talker', '--for', '100ms', '-o', file);
+  expect((await quiet.over).code).toBe(0);
+  expect(await texts(file)).toEqual(['']);
+
+  const folder = await mkdtemp(join(scratch, 'full-'));
+  const mounted = 'mount -t tmpfs -o size=4k tmpfs "$0" && "$@"; code=$?; ls "$0" >&2; exit $code';
+  const args = [process.execPath, main, 'pcap', '--engine', docker.socket, '--container', 'talker'];
+  const full = started('unshare', '-m', 'sh', '-c', mounted, folder, ...args, '-o', join(folder, 'full.pcapng'));
+  await until('it captures', () => full.told.includes('capturing'));
+  let over = false;
+  void full.over.then(() => (over = true));
+  while (!over) await talk();
+  expect((await full.over).code).toBe(1);
+  expect(full.told).toMatch(/^capturing; Ctrl-C stops\neunomia: ENOSPC: no space left on device, write\n$/);
 });
 
 it('a session has the same packets while it runs, after its end, and from the store', async () => {
