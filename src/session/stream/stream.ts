@@ -58,6 +58,9 @@ export interface StreamOptions {
 const DELIVERY_EVENTS = 1024;
 const DELIVERY_BYTES = 128 << 10;
 
+/** What a batch without events weighs, which tells of a loss only: its objects. */
+const EMPTY_BYTES = 1024;
+
 /** A batch of which filter and thinning have not taken their parts yet. */
 interface Offered {
   readonly batch: EventBatch;
@@ -141,7 +144,7 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
     this.#counts.queued += batch.count;
     if (!batch.count && !batch.lost) return;
     batch.lease?.hold();
-    this.#queueBytes += batch.byteLength;
+    this.#queueBytes += weightOf(batch);
     const slice = { batch, from: 0, to: batch.count };
     if (where) {
       const selection = shared.get(where.text) ?? new Selection(slice, where);
@@ -173,6 +176,7 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
     if (this.#closed) return;
     this.#ended = true;
     const waiting = [...(this.#front ? [this.#front] : []), ...this.#backlog];
+    if (this.#front) this.#skipped.dropped += skippedIn(this.#front, this.#front.to);
     this.#front = null;
     this.#selecting = null;
     this.#backlog = [];
@@ -248,15 +252,15 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       const selected = selection ? selection.advance() : batch;
       if (!selected) continue;
       this.#offered.shift();
-      this.#queueBytes -= batch.byteLength;
+      this.#queueBytes -= weightOf(batch);
       this.#counts.discarded += batch.count - selected.count;
       this.#counts.queued -= batch.count - selected.count;
       const left = this.#thin({ batch: selected, from: 0, to: selected.count });
-      // What was dropped before is told also where nothing of this one is left.
-      if (left.to > left.from || left.batch.lost || this.#dropped) {
+      // What was dropped before is told also where nothing of this one is left, and nothing waits that it could stand before.
+      if (left.to > left.from || left.batch.lost || (this.#dropped && !this.#queue.length)) {
         left.batch.lease?.hold();
         this.#queue.push(left);
-        this.#queueBytes += left.batch.byteLength;
+        this.#queueBytes += weightOf(left.batch);
       } else this.#skipped.behind += left.skips?.before ?? 0;
       batch.lease?.release();
     }
@@ -305,7 +309,7 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
     const offered = this.#queue.length ? undefined : this.#offered.shift();
     const slice = offered ? { batch: offered.batch, from: 0, to: offered.batch.count } : this.#queue.shift();
     if (!slice) return;
-    this.#queueBytes -= slice.batch.byteLength;
+    this.#queueBytes -= weightOf(slice.batch);
     this.#skipped.dropped += skippedIn(slice, slice.to);
     this.#count(slice);
     slice.batch.lease?.release();
@@ -410,7 +414,7 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       else if (rest) this.#queue[0] = rest;
       else {
         this.#queue.shift();
-        this.#queueBytes -= next.batch.byteLength;
+        this.#queueBytes -= weightOf(next.batch);
         next.batch.lease?.release();
       }
     }
@@ -425,7 +429,8 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
     if (isLast && this.#skips) {
       skipped += this.#skips;
       this.#skipped = { ...this.#skipped, behind: 0, dropped: 0 };
-      this.#lastSeq = Math.max(this.#lastSeq, this.#skipped.end);
+      // A stream that is cut goes on before what was dropped.
+      if (!this.#dropped) this.#lastSeq = Math.max(this.#lastSeq, this.#skipped.end);
     }
     if (isLast && this.#dropped) {
       const { from, to, lost, count: dropped } = this.#dropped;
@@ -491,4 +496,9 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       where: dropped ? 'QUEUE' : 'KERNEL',
     };
   }
+}
+
+/** What a batch takes of the room that a queue has. */
+function weightOf({ count, byteLength }: EventBatch): number {
+  return count ? byteLength : EMPTY_BYTES;
 }

@@ -1,5 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { heldBytes } from '../../../test/support/memory.js';
+import { turns } from '../../base/turn.js';
 import { BatchBuffer } from '../../record/batch-buffer.js';
 import { batchAt } from '../../../test/support/record.js';
 import { EventStream, type StreamOptions } from './stream.js';
@@ -59,6 +61,11 @@ describe('a sample', () => {
   });
 });
 
+it('the smallest sample there can be keeps something', () => {
+  const thinning = new Thinning({ sample: Number.MIN_VALUE, maxPerSecond: null });
+  expect(thinning.keeps(2 ** 32 - 0x9e3779b9, 0)).toBe(true);
+});
+
 describe('a rate', () => {
   it('is kept in each second of the events, and a second that is over does not begin again', () => {
     const thinning = new Thinning({ sample: null, maxPerSecond: 2 });
@@ -96,7 +103,8 @@ describe('a stream that is thinned', () => {
         fc.constantFrom(0.05, 0.5, 0.9, null),
         fc.constantFrom(null, 1, 30),
         fc.constantFrom(null, 3),
-        async (held, list, sample, maxPerSecond, n) => {
+        fc.boolean(),
+        async (held, list, sample, maxPerSecond, n, cut) => {
           const history = new BatchBuffer(1 << 24);
           let seq = 0;
           for (const count of held) {
@@ -115,8 +123,11 @@ describe('a stream that is thinned', () => {
             }
             holdsLaw(stream);
           }
-          stream.end();
+          if (cut) stream.cut();
+          else stream.end();
           const story = { events: 0, skipped: 0, dropped: 0 };
+          let told = 0;
+          let wasCut = false;
           // Events that a filter discards are between the others: without one, places tell the story exactly.
           const exact = n === null;
           for (;;) {
@@ -131,13 +142,19 @@ describe('a stream that is thinned', () => {
             ).toBeGreaterThan(0);
             const last = value.events.at(-1);
             if (last) expect(Number(value.cursor)).toBeGreaterThan(Number(last.bootNs));
-            if (exact) expect(story.events + story.skipped + story.dropped).toBe(Number(value.cursor));
+            // What a stream that is cut tells last is behind its cursor, so that it can be asked for again.
+            const isCut = cut && value.events.length === 0 && value.gap !== null;
+            const { events, skipped, dropped } = story;
+            if (exact) expect([events + skipped + dropped, ...(isCut ? [told] : [])]).toContain(Number(value.cursor));
+            wasCut ||= isCut && Number(value.cursor) === told;
+            told = Number(value.cursor);
           }
           const { stats } = stream;
           expect(story).toEqual({ events: stats.delivered, skipped: stats.skipped, dropped: stats.dropped });
           expect(stats.queued).toBe(0);
           expect(stats.received).toBe(seq);
           if (exact) expect(story.events + story.skipped + story.dropped).toBe(seq);
+          if (exact && !wasCut) expect(told).toBe(seq);
         },
       ),
       { numRuns: 300 },
@@ -159,6 +176,41 @@ describe('a stream that is thinned', () => {
     const whole = await read(0);
     expect(whole.length).toBeGreaterThan(300);
     expect(await read(777)).toEqual(whole.filter((place) => place >= 777));
+  });
+
+  it('that is cut goes on before what was dropped, and tells all that was left out', async () => {
+    const history = new BatchBuffer(1 << 24);
+    for (let seq = 0; seq < 300; seq += 100) history.push(batchAt(seq, 100));
+    const thinning = new Thinning({ sample: 0.5, maxPerSecond: null });
+    const stream = streamOf({ backlog: history.slices(0), thinning, deliveryEvents: 16 });
+    const first = (await stream.next()).value;
+    stream.cut();
+    const last = (await stream.next()).value;
+    expect(last).toMatchObject({ events: [], cursor: first?.cursor });
+    const told = [first, last].map(
+      (each) => (each?.events.length ?? 0) + (each?.skipped ?? 0) + (each?.gap?.dropped ?? 0),
+    );
+    expect(told[0]).toBe(Number(first?.cursor));
+    expect((told[0] ?? 0) + (told[1] ?? 0)).toBe(300);
+  });
+
+  it('holds little while nothing is left for a reader that does not read, and tells all of it', async () => {
+    const bytes = 64 << 10;
+    const stream = streamOf({ thinning: new Thinning({ sample: 1e-9, maxPerSecond: null }), queueBytes: bytes });
+    const before = heldBytes();
+    const count = 20_000;
+    for (let seq = 0; seq < count; seq++) {
+      stream.push(batchAt(seq, 1, 1));
+      if (seq % 50 === 0) await turns.next();
+    }
+    expect(heldBytes() - before).toBeLessThan(20 * bytes);
+    stream.end();
+    const told = { left: 0, lost: 0 };
+    for await (const { skipped, gap } of stream) {
+      told.left += skipped + (gap?.dropped ?? 0);
+      told.lost += gap?.lost ?? 0;
+    }
+    expect(told).toEqual({ left: count, lost: count });
   });
 
   it('goes on behind the last that was left out when nothing is left', async () => {

@@ -33,7 +33,7 @@ export class Thinning {
 
   /** `sample`: above 0, up to 1. Null: no bound. */
   constructor({ sample, maxPerSecond }: { readonly sample: number | null; readonly maxPerSecond: number | null }) {
-    this.#below = Math.round((sample ?? 1) * HASHES);
+    this.#below = Math.ceil((sample ?? 1) * HASHES); // the smallest sample keeps one hash, and not none
     this.#most = maxPerSecond ?? Number.POSITIVE_INFINITY;
   }
 
