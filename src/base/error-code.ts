@@ -62,8 +62,8 @@ export const errorTable = {
   },
   UNSUPPORTED_MEDIA_TYPE: {
     status: 415,
-    meaning: "the request's body has a type or charset that the server does not accept",
-    remedy: 'send `application/json` in UTF-8',
+    meaning: "the request's body has a type, charset or compression that the server does not accept",
+    remedy: 'send `application/json` in UTF-8, not compressed',
   },
   EXPECTATION_FAILED: {
     status: 417,

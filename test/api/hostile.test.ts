@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
@@ -180,6 +181,29 @@ describe('a hostile request', () => {
     const response = await send('{"query":"{ __typename }"}', type);
     expectRefused(response, 'UNSUPPORTED_MEDIA_TYPE');
     expect(response.status).toBe(415);
+  });
+
+  it.each(['gzip', 'br, identity', 'identity identity'])(
+    'that is compressed (%s) is refused with 415, unread, and told so',
+    async (coding) => {
+      const packed = gzipSync('{"query":"{ __typename }"}');
+      const response = await fetch(server.url, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json', 'Content-Encoding': coding },
+        body: packed,
+      });
+      expect(response.status).toBe(415);
+      expect(response.headers.get('accept-encoding')).toBe('identity');
+      const text = await response.text();
+      expect(JSON.parse(text)).toMatchObject({ errors: [{ extensions: { code: 'UNSUPPORTED_MEDIA_TYPE' } }] });
+      expect(text.length).toBeLessThan(500);
+    },
+  );
+
+  it('whose coding is the identity is served', async () => {
+    const headers = { 'Content-Type': 'application/json', 'Content-Encoding': 'Identity' };
+    const response = await fetch(server.url, { method: 'POST', headers, body: '{"query":"{ __typename }"}' });
+    expect(await response.json()).toEqual({ data: { __typename: 'Query' } });
   });
 
   it.each([

@@ -49,6 +49,18 @@ export async function admit(request: IncomingMessage, access: Access, limits: Li
   return { access: 'ROLE', handler: route.handler, target, identity };
 }
 
+/** Of a request with a body that is compressed: a few bytes of one would take the server's memory. Null where it is not. */
+export function refusePacked({ 'content-encoding': coding = 'identity' }: IncomingHttpHeaders): Refusal | null {
+  if (coding.split(',').every((name) => ['', 'identity'].includes(name.trim().toLowerCase()))) return null;
+  return {
+    error: new EunomiaError(
+      'UNSUPPORTED_MEDIA_TYPE',
+      `the body is sent with "Content-Encoding: ${coding.slice(0, 40)}", and compressed ones are not read here; send it as it is`,
+    ),
+    headers: { 'Accept-Encoding': 'identity' }, // RFC 9110, 12.5.3
+  };
+}
+
 /** The same for an upgrade to a WebSocket, whose client is known later: null when the upgrade may go on. */
 export function refuseUpgrade(request: IncomingMessage, access: Access): Refusal | null {
   const found = find(request, access, true);

@@ -7,7 +7,7 @@ import { isErrorCode, statusOf, wholeResponseStatus } from '../../base/error-cod
 import { EunomiaError } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import { acceptable, plainAccept } from './accept.js';
-import { admit } from './admit.js';
+import { admit, refusePacked } from './admit.js';
 import { Bodies } from './bodies.js';
 import { COMPRESSOR_BYTES, type Coded, type Coding, type Compression } from './compression.js';
 import { closeWithConnection } from './closing.js';
@@ -130,6 +130,8 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
             'application/graphql-response+json, application/json, or text/event-stream',
           ),
         });
+      const packed = refusePacked(request.headers);
+      if (packed) return refuse(response, packed);
       const full = bodies.take(request, identity);
       if (full) return refuse(response, { error: full, headers: { 'Retry-After': '1' } });
       request.headers.accept = plain; // yoga knows neither weights nor preferences
