@@ -10,7 +10,7 @@ import { compileSelector } from '../inventory/selector.js';
 import { Changing } from './changing.js';
 import { listInRange } from './check.js';
 import { ContainerFeed } from './container-feed.js';
-import { listingOf, type Listing, type RowKey } from './listing.js';
+import { byKey, listingOf, type Listing, type RowKey } from './listing.js';
 import type { EngineFacts, KernelFacts, Parts, TrackerStatus } from './parts.js';
 import type { PageRequest } from './session/handle.js';
 
@@ -142,10 +142,10 @@ export class Facts {
     const matches = matcherOf(where);
     const { registry } = this.#parts;
     await registry.refresh();
-    return registry
+    const found = registry
       .list()
-      .filter((container) => (where?.states != null || container.state !== 'REMOVED') && matches(container))
-      .sort((a, b) => compare(a.name ?? NAMELESS, b.name ?? NAMELESS) || compare(a.id, b.id));
+      .filter((container) => (where?.states != null || container.state !== 'REMOVED') && matches(container));
+    return byKey(found, keyOfContainer);
   }
 
   /** A page of the same. Rejects with BAD_USER_INPUT or BAD_CURSOR. */
@@ -153,8 +153,8 @@ export class Facts {
     caller: Caller,
     { where, ...range }: Omit<PageRequest, 'where'> & { readonly where: ContainerFilter | null },
   ): Promise<Listing<Container>> {
-    const keyOf = ({ name, id }: Container): RowKey => [name ?? NAMELESS, id];
-    return listingOf(await this.containers(caller, where), range, { name: 'containers', keyOf, most: MOST_CONTAINERS });
+    const ordered = await this.containers(caller, where);
+    return listingOf(ordered, range, { name: 'containers', keyOf: keyOfContainer, most: MOST_CONTAINERS });
   }
 
   /** Those that `containers` returns, and then each that comes, changes or goes. Rejects with BAD_USER_INPUT. */
@@ -213,6 +213,6 @@ function matcherOf(where: ContainerFilter | null): (container: Container) => boo
   return (container) => (states?.has(container.state) ?? true) && selects(container);
 }
 
-function compare(a: string, b: string): number {
-  return a < b ? -1 : a > b ? 1 : 0;
+function keyOfContainer({ name, id }: Container): RowKey {
+  return [name ?? NAMELESS, id];
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { listingOf, type ListingOptions } from './listing.js';
+import { byKey, listingOf, type ListingOptions } from './listing.js';
 
 const options: ListingOptions<number> = { name: 'numbers', keyOf: (row) => [String(row % 10), row], most: 50 };
 const sorted = (rows: readonly number[]): number[] => [...new Set(rows)].sort((a, b) => (a % 10) - (b % 10) || a - b);
@@ -79,4 +79,16 @@ describe('a list in pages', () => {
       );
     },
   );
+});
+
+it('tens of thousands of rows are sorted in turns, between which others have theirs', async () => {
+  const rows = Array.from({ length: 30_000 }, (_, i) => ({ at: String((i * 7_919) % 30_000).padStart(5, '0'), id: `${i}` }));
+  let turns = 0;
+  let ended = false;
+  const count = (): void => void (ended || (turns++, setImmediate(count)));
+  count();
+  const sorted = await byKey(rows, ({ at, id }) => [at, id]);
+  ended = true;
+  expect(turns).toBeGreaterThan(2);
+  expect(sorted).toEqual([...rows].sort((a, b) => (a.at < b.at ? -1 : 1)));
 });

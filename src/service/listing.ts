@@ -1,4 +1,5 @@
 import { EunomiaError } from '../base/errors.js';
+import { inTurns, sorted } from '../base/turn.js';
 import { endOf } from './session/request.js';
 import type { PageRequest } from './session/handle.js';
 
@@ -29,22 +30,22 @@ export interface Listing<Row> {
  * Throws BAD_USER_INPUT, and BAD_CURSOR for what is no cursor of such a list.
  */
 export function listingOf<Row>(
-  sorted: readonly Row[],
+  ordered: readonly Row[],
   { first, last, after, before }: Omit<PageRequest, 'where'>,
   { name, keyOf, most }: ListingOptions<Row>,
 ): Listing<Row> {
   const { limit, backwards } = endOf({ first, last, before }, most);
   const place = (cursor: string | undefined, argument: string, end: 'AHEAD' | 'BEHIND', otherwise: number): number =>
-    cursor === undefined ? otherwise : placeOf(sorted, keyOf, parse(cursor, name, argument), end);
+    cursor === undefined ? otherwise : placeOf(ordered, keyOf, parse(cursor, name, argument), end);
   const oldest = place(after, 'after', 'BEHIND', 0);
-  const end = Math.max(oldest, place(before, 'before', 'AHEAD', sorted.length));
+  const end = Math.max(oldest, place(before, 'before', 'AHEAD', ordered.length));
   const from = backwards ? Math.max(oldest, end - limit) : oldest;
   const to = backwards ? end : Math.min(end, from + limit);
-  const rows = sorted.slice(from, to);
+  const rows = ordered.slice(from, to);
   return {
     rows,
-    total: sorted.length,
-    hasNext: to < sorted.length,
+    total: ordered.length,
+    hasNext: to < ordered.length,
     hasPrevious: from > 0,
     cursorAfter: (index) => {
       const row = rows[index];
@@ -53,25 +54,24 @@ export function listingOf<Row>(
   };
 }
 
-/** A copy that is sorted by these keys. */
-export function byKey<Row>(rows: readonly Row[], keyOf: (row: Row) => RowKey): Row[] {
-  return rows
-    .map((row) => ({ row, key: keyOf(row) }))
-    .sort((a, b) => compareKeys(a.key, b.key))
-    .map(({ row }) => row);
+/** A copy that is sorted by these keys, in turns: there may be tens of thousands of rows. */
+export async function byKey<Row>(rows: readonly Row[], keyOf: (row: Row) => RowKey): Promise<Row[]> {
+  const keyed = rows.map((row) => ({ row, key: keyOf(row) }));
+  const ordered = await inTurns(sorted(keyed, (a, b) => compareKeys(a.key, b.key)));
+  return ordered.map(({ row }) => row);
 }
 
 /** The index of the first row at this key or behind it (`AHEAD`), or behind it only. */
 function placeOf<Row>(
-  sorted: readonly Row[],
+  ordered: readonly Row[],
   keyOf: (row: Row) => RowKey,
   key: RowKey,
   end: 'AHEAD' | 'BEHIND',
 ): number {
   let low = 0;
-  for (let high = sorted.length; low < high;) {
+  for (let high = ordered.length; low < high;) {
     const middle = (low + high) >> 1;
-    const order = compareKeys(keyOf(sorted[middle] as Row), key);
+    const order = compareKeys(keyOf(ordered[middle] as Row), key);
     if (order < 0 || (order === 0 && end === 'BEHIND')) low = middle + 1;
     else high = middle;
   }
@@ -79,8 +79,8 @@ function placeOf<Row>(
 }
 
 function compareKeys(a: RowKey, b: RowKey): number {
-  for (const [i, one] of a.entries()) {
-    const other = b[i] ?? '';
+  for (let i = 0; i < a.length; i++) {
+    const [one = '', other = ''] = [a[i], b[i]];
     if (one !== other) return one < other ? -1 : 1;
   }
   return 0;

@@ -66,7 +66,8 @@ export class Sessions {
     { state, ...range }: Omit<PageRequest, 'where'> & { readonly state: SessionState | null },
   ): Promise<Listing<SessionHandle>> {
     const keyOf = ({ createdAt, id }: SessionHandle): RowKey => [createdAt, id];
-    return listingOf(byKey(await this.list(caller, state), keyOf), range, { name: 'sessions', keyOf, most: MAX_PAGE });
+    const ordered = await byKey(await this.list(caller, state), keyOf);
+    return listingOf(ordered, range, { name: 'sessions', keyOf, most: MAX_PAGE });
   }
 
   /** The session in memory, counted as used, or in a store; null when there is none. */

@@ -220,6 +220,13 @@ describe('trusted documents', () => {
     [{ a: '{' }, 'the document "a": Syntax Error'],
     [{ format: 'apollo-persisted-query-manifest' }, 'is a manifest without `operations`'],
     [{ format: 'apollo-persisted-query-manifest', operations: [{ id: 'a' }] }, 'entry 0'],
+    [
+      {
+        format: 'apollo-persisted-query-manifest',
+        operations: ['{ __typename }', 'query B { __typename }'].map((body) => ({ id: 'a', body })),
+      },
+      'the id "a" is there twice',
+    ],
   ])('%j keeps the server from starting: %s', async (content, message) => {
     writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content), { mode: 0o600 });
     await close();

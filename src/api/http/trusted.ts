@@ -38,8 +38,11 @@ export function loadTrusted({
 }: Pick<Config, 'trustedDocuments' | 'limits'>): TrustedDocuments {
   if (!trustedDocuments) return new TrustedDocuments();
   const { file, only } = trustedDocuments;
-  const documents = new Map(readDocuments(file));
-  for (const [id, text] of documents) {
+  const documents = new Map<string, string>();
+  for (const [id, text] of readDocuments(file)) {
+    if ((documents.get(id) ?? text) !== text)
+      throw wrong(file, `the id "${id.slice(0, 100)}" is there twice, with different documents`);
+    documents.set(id, text);
     const problem = problemOf(text, limits);
     if (problem !== null) throw wrong(file, `the document "${id.slice(0, 100)}": ${problem}`);
   }
