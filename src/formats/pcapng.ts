@@ -45,8 +45,10 @@ export function pcapng({ version, kernel }: PcapngFacts): Encoder<TraceEvent> {
   const interfaces = new Map<string, Interface>();
   let packets = 0;
   let missing = 0n;
+  let lastGap = 0n;
 
-  const interfaceOf = (container: Container | null, parts: Buffer[]): Interface => {
+  const write = (event: TraceEvent, parts: Buffer[]): void => {
+    const container = event.container as Container | null;
     const id = container?.id ?? '';
     let at = interfaces.get(id);
     if (!at) {
@@ -54,10 +56,6 @@ export function pcapng({ version, kernel }: PcapngFacts): Encoder<TraceEvent> {
       interfaces.set(id, at);
       parts.push(interfaceBlock(container));
     }
-    return at;
-  };
-  const write = (event: TraceEvent, parts: Buffer[]): void => {
-    const at = interfaceOf(event.container as Container | null, parts);
     at.lastTime = nanosecondsSince1970(event.time);
     parts.push(packetBlock(event, at, missing));
     missing = 0n;
@@ -68,16 +66,20 @@ export function pcapng({ version, kernel }: PcapngFacts): Encoder<TraceEvent> {
     contentType: 'application/x-pcapng',
     head: () => sectionBlock(version, kernel),
     items: (events, gap) => {
-      if (gap) missing += missingOf(gap);
+      if (gap) {
+        missing += missingOf(gap);
+        lastGap = nanosecondsSince1970(gap.to);
+      }
       const parts: Buffer[] = [];
       for (const event of events) if (event.tracker === packetTracker) write(event, parts);
       return Buffer.concat(parts);
     },
     change: () => '',
     end: (ending) => {
-      const parts: Buffer[] = [];
-      const first = interfaces.values().next().value ?? interfaceOf(null, parts);
-      return Buffer.concat([...parts, statisticsBlock(first, packets, ending)]);
+      const [first] = interfaces.values();
+      if (first) return statisticsBlock(first, packets, ending);
+      // Readers refuse a file without an interface, and what is missing is told of one.
+      return Buffer.concat([interfaceBlock(null), statisticsBlock({ number: 0, lastTime: lastGap }, 0, ending)]);
     },
   };
 }
