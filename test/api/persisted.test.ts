@@ -172,7 +172,14 @@ describe('trusted documents', () => {
     expect(await ask({ documentId: 'version' })).toEqual(answered);
     expect(await ask({ documentId: `sha256:${sha256(trusted.version)}` })).toEqual(answered);
     expect(await ask(named(trusted.version))).toEqual(answered);
-    expect(await ask({ documentId: 'other' })).toMatchObject({ errors: notFound });
+    expect(await ask({ documentId: 'other' })).toMatchObject({
+      errors: [
+        {
+          message: expect.stringContaining('documentId: this server has no document "other"; send the text') as string,
+          extensions: { code: 'PERSISTED_QUERY_NOT_FOUND' },
+        },
+      ],
+    });
     expect(await ask({ query: QUERY })).toEqual(answered);
     const url = new URL(server.url);
     url.searchParams.set('documentId', 'version');

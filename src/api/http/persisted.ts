@@ -79,7 +79,7 @@ export class PersistedDocuments {
         '`extensions.persistedQuery.sha256Hash` is not the SHA-256 of `query`: send the hash of its UTF-8 as 64 hexadecimal digits',
       );
     if (by === 'ID' && written !== '') throw badRequest('`documentId` and `query` are both given; send one of them');
-    if (by !== 'NONE' && written === '') return this.#find(id, identity);
+    if (by !== 'NONE' && written === '') return this.#find({ by, id }, identity);
     if (written !== '' && !this.#trusted.allows(written, identity.role))
       throw new EunomiaError(
         'UNTRUSTED_DOCUMENT',
@@ -88,11 +88,16 @@ export class PersistedDocuments {
     return written;
   }
 
-  #find(id: string, identity: Identity): string {
+  #find({ by, id }: Exclude<Reference, { by: 'NONE' }>, identity: Identity): string {
     const found = this.#trusted.get(id) ?? this.#registered.get(identity)?.get(id);
-    // The message is part of the protocol: urql goes by it.
-    if (found === undefined) throw new EunomiaError('PERSISTED_QUERY_NOT_FOUND', 'PersistedQueryNotFound');
-    return found;
+    if (found !== undefined) return found;
+    // The first message is part of the protocol: urql goes by it.
+    const message =
+      by === 'HASH'
+        ? 'PersistedQueryNotFound'
+        : `documentId: this server has no document ${JSON.stringify(id.slice(0, 100))}; ` +
+          'send the text of the document as `query`, or have it listed (--trusted-documents)';
+    throw new EunomiaError('PERSISTED_QUERY_NOT_FOUND', message);
   }
 
   #registeredOf(identity: Identity): Registered {
