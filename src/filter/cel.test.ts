@@ -358,7 +358,10 @@ describe('ancestors', () => {
     ['process.ancestors.exists(p, process.comm == "sshd")', /inside exists\(\) only its variable can be compared: "p"/],
     ['"sshd" in process.ancestors', /is a list of processes; write process.ancestors.exists\(p, p.comm == "sshd"\)/],
     ['size(process.ancestors) > 2', /is a list of processes/],
-    ['process.ancestors.comm == "sshd"', /no event of exec has the field "process.ancestors.comm"/],
+    [
+      'process.ancestors.comm == "sshd"',
+      /"process.ancestors" is a list of processes; write process.ancestors.exists\(p, p.comm == …\)/,
+    ],
     ['process.parent.parent.comm == "sh"', /no event of exec has the field "process.parent.parent.comm"/],
     ['process.parent == "sh"', /== does not apply to "process.parent"/],
   ])('%s is refused', (text, message) => {

@@ -184,6 +184,9 @@ export class FilterFields {
     );
     const inside = [...known].find((candidate) => candidate.startsWith(`${path}.`));
     if (inside) return `"${path}" is not a single value; name one inside it, for example "${inside}"`;
+    const [, list = '', field = ''] = /^(.+)\.(\w+)$/.exec(path) ?? [];
+    if (this.shared.get(list)?.type === 'processes' && this.#ancestor.has(`.${field}`))
+      return `"${list}" is a list of processes; write ${list}.exists(p, p.${field} == …)`;
     const elsewhere = this.trackers.filter((tracker) => this.#own.get(tracker)?.has(path));
     const hint = elsewhere.length > 0 ? `; ${listed(elsewhere)} would` : suggest(path, known);
     const of = this.trackers.length > 0 ? ` of ${trackers.join(', ')}` : '';
