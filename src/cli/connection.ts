@@ -14,16 +14,30 @@ import { generalSettings, historySettings } from '../options/server.js';
 import { defaultTextOf, variableOf } from '../options/setting.js';
 import { SettingSources } from '../options/sources.js';
 import { flagOf } from './flags.js';
-import { collect } from './usage.js';
+import { collect, UsageError } from './usage.js';
 import type { World } from './world.js';
 
-/** Flags of each command that asks a server. */
-export interface ConnectionFlags {
+/** Which server a command asks, and how. */
+export interface ServerFlags {
   readonly server?: string;
   readonly token?: string;
   readonly ca?: string;
+}
+
+/** Flags of each command that asks a server, or does what a server would. */
+export interface ConnectionFlags extends ServerFlags {
   readonly engine?: readonly string[];
   readonly logLevel: string;
+}
+
+const LOG_LEVEL = 'warn';
+
+/** For commands about what only a running server has: sessions, plugins. Without one, they fail with `question`. */
+export function withServer(command: Command, question: string): Command {
+  checkFlags<ServerFlags>(command, ({ server }) => {
+    if (server === undefined) throw new UsageError(`--server: ${question} Give its URL, or EUNOMIA_SERVER`);
+  });
+  return addServer(command, 'the URL of the server; required');
 }
 
 export function withConnection(command: Command): Command {
@@ -32,13 +46,20 @@ export function withConnection(command: Command): Command {
     else refuse(['engine', 'logLevel'], 'cannot be combined with --server');
   });
   const { engines, logLevel } = generalSettings;
-  return command
+  return addServer(command, 'use the server at this URL; without it, the command does itself what a server would')
     .addOption(
-      new Option(
-        '--server <url>',
-        'use the server at this URL; without it, the command does itself what a server would',
-      ).env('EUNOMIA_SERVER'),
+      new Option('--engine <socket>', `without --server: ${engines.text}; by default ${defaultTextOf(engines)}`)
+        .argParser(collect)
+        .env(variableOf(engines)),
     )
+    .addOption(
+      flagOf(logLevel, 'without --server: log to stderr from this level on', LOG_LEVEL).env(variableOf(logLevel)),
+    );
+}
+
+function addServer(command: Command, text: string): Command {
+  return command
+    .addOption(new Option('--server <url>', text).env('EUNOMIA_SERVER'))
     .addOption(
       new Option(
         '--token <secret>',
@@ -47,21 +68,13 @@ export function withConnection(command: Command): Command {
     )
     .addOption(
       new Option('--ca <file>', "PEM file of the authority that signed the server's certificate").env('EUNOMIA_CA'),
-    )
-    .addOption(
-      new Option('--engine <socket>', `without --server: ${engines.text}; by default ${defaultTextOf(engines)}`)
-        .argParser(collect)
-        .env(variableOf(engines)),
-    )
-    .addOption(
-      flagOf(logLevel, 'without --server: log to stderr from this level on', 'warn').env(variableOf(logLevel)),
     );
 }
 
 /** Runs some work with a client, and closes it whatever happens. */
 export async function withClient<T>(
   world: World,
-  flags: ConnectionFlags,
+  flags: Partial<ConnectionFlags>,
   work: (client: Client) => Promise<T>,
 ): Promise<T> {
   const { client, unsent } = await connect(world, flags);
@@ -78,7 +91,7 @@ export async function withClient<T>(
 /** `unsent`: why a token that this user can read was not sent. */
 async function connect(
   world: World,
-  { server, token, ca, engine, logLevel }: ConnectionFlags,
+  { server, token, ca, engine, logLevel = LOG_LEVEL }: Partial<ConnectionFlags>,
 ): Promise<{ readonly client: Client; readonly unsent: string | null }> {
   if (server !== undefined) {
     const own = token === undefined ? await ownToken(server) : null;

@@ -9,7 +9,7 @@ import type { World } from './world.js';
 
 interface Flags extends ConnectionFlags {
   readonly from?: string;
-  readonly format: string;
+  readonly format?: string;
   readonly output?: string;
   readonly fields?: readonly string[];
   readonly where?: string;
@@ -19,6 +19,8 @@ interface Flags extends ConnectionFlags {
   readonly window?: string;
   readonly limit?: number;
 }
+
+const formats = ['ndjson', 'csv', 'parquet', 'pcapng'];
 
 export function addExport(program: Command, world: World): void {
   const command = withConnection(program.command('export'));
@@ -34,10 +36,8 @@ export function addExport(program: Command, world: World): void {
     .addOption(
       new Option(
         '--format <format>',
-        'ndjson (for `eunomia replay`), csv, parquet, or pcapng (packets of the tracker packet)',
-      )
-        .choices(['ndjson', 'csv', 'parquet', 'pcapng'])
-        .default('ndjson'),
+        'ndjson (for `eunomia replay`), csv, parquet, or pcapng (packets of the tracker packet); default: as --output ends, else ndjson',
+      ).choices(formats),
     )
     .option('-o, --output <file>', 'write to this file, which appears when it is complete; default: standard output')
     .option('-f, --fields <paths>', 'only these fields: process.comm,args', collect)
@@ -82,7 +82,8 @@ async function exportTo(client: Client, session: string, flags: Flags, world: Wo
     window: flags.window,
     limit: flags.limit?.toString(),
   };
-  const pieces = client.download(`/export/${encodeURIComponent(session)}.${flags.format}`, parameters);
+  const format = flags.format ?? formats.find((each) => flags.output?.endsWith(`.${each}`)) ?? 'ndjson';
+  const pieces = client.download(`/export/${encodeURIComponent(session)}.${format}`, parameters);
   const bytes =
     flags.output === undefined
       ? await toOutput(pieces, world.output, world.signal)

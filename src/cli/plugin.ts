@@ -4,7 +4,7 @@ import { Option, type Command } from 'commander';
 import { packageFile } from '../base/paths.js';
 import { EunomiaError, messageOf } from '../base/errors.js';
 import { counted } from '../base/listed.js';
-import { withClient, withConnection, type ConnectionFlags } from './connection.js';
+import { withClient, withServer, type ServerFlags } from './connection.js';
 import { Table } from './format.js';
 import { UsageError } from './usage.js';
 import type { World } from './world.js';
@@ -62,11 +62,13 @@ export function addPlugin(program: Command, world: World): void {
     .option('--options <json>', "the plugin's options as a JSON object")
     .addOption(new Option('--sandbox', 'run it in the sandbox, like an uploaded plugin').default(false))
     .action((path: string, flags: TestFlags) => test(path, flags, world));
-  withConnection(plugin.command('list'))
+  // A server of its own would have no plugins, and forget those that it was sent.
+  const question = 'which server has the plugins?';
+  withServer(plugin.command('list'), question)
     .description("list the server's plugins")
     .addOption(new Option('-o, --output <format>', 'output format').choices(['table', 'json']).default('table'))
-    .action((flags: ConnectionFlags & { readonly output: string }) =>
-      withClient(world, needServer(flags), async (client) => {
+    .action((flags: ServerFlags & { readonly output: string }) =>
+      withClient(world, flags, async (client) => {
         const { plugins } = await client.query<{ plugins: readonly ListedPlugin[] }>(LIST);
         if (flags.output === 'json') await world.output.write(`${JSON.stringify(plugins, null, 2)}\n`);
         else {
@@ -86,32 +88,26 @@ export function addPlugin(program: Command, world: World): void {
         }
       }),
     );
-  withConnection(plugin.command('load'))
+  withServer(plugin.command('load'), question)
     .description('upload a plugin to the server, where it runs in a sandbox; requires the role admin')
     .argument('<file>', 'TypeScript or JavaScript')
     .option('--replace', 'replace a plugin of the same name; its sessions continue with the new code', false)
-    .action((file: string, flags: ConnectionFlags & { readonly replace: boolean }) =>
-      withClient(world, needServer(flags), async (client) => {
+    .action((file: string, flags: ServerFlags & { readonly replace: boolean }) =>
+      withClient(world, flags, async (client) => {
         const input = { file: basename(file), source: await read(file), replace: flags.replace };
         const { loadPlugin } = await client.query<{ loadPlugin: { name: string; version: string } }>(LOAD, { input });
         await world.output.write(`loaded ${loadPlugin.name} ${loadPlugin.version}\n`);
       }),
     );
-  withConnection(plugin.command('unload'))
+  withServer(plugin.command('unload'), question)
     .description('stop a plugin in all sessions and unload it; requires the role admin')
     .argument('<name>')
-    .action((name: string, flags: ConnectionFlags) =>
-      withClient(world, needServer(flags), async (client) => {
+    .action((name: string, flags: ServerFlags) =>
+      withClient(world, flags, async (client) => {
         await client.query(UNLOAD, { name });
         await world.output.write(`unloaded ${name}\n`);
       }),
     );
-}
-
-/** A server of its own would have no plugins, and forget those that it was sent. */
-function needServer<Flags extends ConnectionFlags>(flags: Flags): Flags {
-  if (flags.server === undefined) throw new UsageError('which server? Give --server URL, or EUNOMIA_SERVER');
-  return flags;
 }
 
 async function scaffold(name: string, world: World): Promise<void> {

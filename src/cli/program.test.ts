@@ -1,6 +1,9 @@
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import { exec, FakeServer, trackers } from '../../test/support/fake-server.js';
@@ -140,6 +143,9 @@ describe('eunomia run', () => {
     ],
     [['replay', 'x.ndjson', '--token', 'viewer:a'], /--token: is for serving; give --port as well/],
     [['replay', 'x.ndjson', '--port', '0', '--tls-cert', 'a.pem'], /belong together/],
+    [['update', 'abc', '--where', 'errno != null'], /--server: which server has the session\? Give its URL/],
+    [['plugin', 'list'], /--server: which server has the plugins\?/],
+    [['sessions', '--engine', 'none'], /unknown option '--engine'/],
     [['export', '--from', 'x.ndjson', '--follow'], /--follow: a recording has an end already/],
     [['export', '--from', 'x.ndjson', '--window', '1m'], /--window: is of an aggregate/],
     [['report', 'web', '--from', '2026-01-01T00:00:00Z'], /--from: belongs to --session or --file/],
@@ -192,29 +198,68 @@ it('eunomia containers lists removed ones only with --all', async () => {
   expect(JSON.parse(all.out)).toMatchObject([{ name: 'web' }, { name: 'old', state: 'REMOVED', pod: null }]);
 });
 
+/** The server over HTTP, and the paths that were asked for with GET. */
+async function served(
+  server: FakeServer,
+  work: (url: string, paths: readonly (string | undefined)[]) => Promise<void>,
+): Promise<void> {
+  const paths: (string | undefined)[] = [];
+  const listening = createServer((request, response) => {
+    if (request.method === 'GET') return void (paths.push(request.url), response.end());
+    void text(request)
+      .then((body) => server.execute(JSON.parse(body) as Request))
+      .then((result) => response.end(JSON.stringify(result)));
+  }).listen(0, '127.0.0.1');
+  await once(listening, 'listening');
+  try {
+    await work(`http://127.0.0.1:${(listening.address() as AddressInfo).port}`, paths);
+  } finally {
+    listening.close();
+  }
+}
+
 it('eunomia sessions lists those of a server', async () => {
   const server = new FakeServer([]);
-  const listening = createServer((request, response) =>
-    text(request)
-      .then((body) => server.execute(JSON.parse(body) as Request))
-      .then((result) => response.end(JSON.stringify(result))),
-  ).listen(0, '127.0.0.1');
-  await once(listening, 'listening');
-  const url = `http://127.0.0.1:${(listening.address() as AddressInfo).port}`;
-  const { out } = await run(server, ['sessions', '--running', '--server', url]);
-  expect(out.split('\n').map((line) => line.trimEnd())).toEqual([
-    'id                name  state    trackers  started               stopped  received  lost',
-    'f5e09a25d284460c  demo  stopped  exec,tcp  2026-01-31T08:15:30Z  -        7         2',
-    '',
-  ]);
-  expect(server.asked).toEqual([{ state: 'RUNNING' }]);
-  const json = await run(server, ['sessions', '-o', 'json', '--server', url]);
-  listening.close();
-  expect(JSON.parse(json.out)).toMatchObject([{ id: 'f5e09a25d284460c', stats: { lost: '2' } }]);
+  await served(server, async (url) => {
+    const { out } = await run(server, ['sessions', '--running', '--server', url]);
+    expect(out.split('\n').map((line) => line.trimEnd())).toEqual([
+      'id                name  state    trackers  started               stopped  received  lost',
+      'f5e09a25d284460c  demo  stopped  exec,tcp  2026-01-31T08:15:30Z  -        7         2',
+      '',
+    ]);
+    expect(server.asked).toEqual([{ state: 'RUNNING' }]);
+    const json = await run(server, ['sessions', '-o', 'json', '--server', url]);
+    expect(JSON.parse(json.out)).toMatchObject([{ id: 'f5e09a25d284460c', stats: { lost: '2' } }]);
+  });
   expect(await run(server, ['sessions'])).toMatchObject({
     code: 2,
     told: expect.stringContaining('--server: which server'),
   });
+});
+
+it('eunomia export writes the format that the name of the file says, unless --format does', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'eunomia-export-'));
+  const server = new FakeServer([]);
+  await served(server, async (url, paths) => {
+    for (const flags of [
+      ['-o', 'a.pcapng'],
+      ['-o', 'a.csv'],
+      ['-o', 'a.txt'],
+      ['-o', 'a.csv', '--format', 'parquet'],
+      [],
+    ])
+      await run(server, [
+        'export',
+        's',
+        '--server',
+        url,
+        ...flags.map((each) => (each.startsWith('a.') ? join(directory, each) : each)),
+      ]);
+    expect(paths.map((path) => path?.replace(/\?$/, ''))).toEqual(
+      ['pcapng', 'csv', 'ndjson', 'parquet', 'ndjson'].map((format) => `/export/s.${format}`),
+    );
+  });
+  await rm(directory, { recursive: true });
 });
 
 it('eunomia sockets lists all pages, filtered by its flags', async () => {
@@ -247,38 +292,33 @@ it('eunomia processes --container fails where there is no such container, and no
 
 it('eunomia update changes what its flags name, and leaves the rest', async () => {
   const server = new FakeServer([]);
-  const { out, code } = await run(server, [
-    'update',
-    's',
-    '--where',
-    'errno != null',
-    '--no-for',
-    '--no-target',
-    '--no-name',
-  ]);
-  expect([code, out]).toEqual([
-    0,
-    's: no name, filter errno != null, until it is stopped; changed at 2026-01-31T08:15:30.123456789Z\n',
-  ]);
-  await run(server, ['update', 's', '--no-where', '--for', '1h', '--capture', 'all', '--name', 'x']);
-  expect(server.updates).toEqual([
-    { id: 's', input: { where: { expr: 'errno != null' }, for: null, target: null, name: null } },
-    { id: 's', input: { where: null, for: '1h', capture: 'ALL', name: 'x' } },
-  ]);
-  const refused = await run(server, ['update', 's', '--container', 'nosuch']);
-  expect(refused.told).toMatch(
-    /^eunomia: --container: no container has the name "nosuch" .*with --wait the session waits for one/m,
-  );
-  expect(refused.code).toBe(1);
-  for (const [flags, message] of [
-    [[], 'nothing to change'],
-    [['--wait', '--name', 'x'], '--wait: waits for containers'],
-    [['--no-target', '--pid', '1'], '--no-target: the whole machine is no container'],
-  ] as const)
-    expect(await run(server, ['update', 's', ...flags])).toMatchObject({
-      code: 2,
-      told: expect.stringContaining(message) as string,
-    });
+  await served(server, async (url) => {
+    const update = (...flags: readonly string[]) => run(server, ['update', 's', '--server', url, ...flags]);
+    const { out, code } = await update('--where', 'errno != null', '--no-for', '--no-target', '--no-name');
+    expect([code, out]).toEqual([
+      0,
+      's: no name, filter errno != null, until it is stopped; changed at 2026-01-31T08:15:30.123456789Z\n',
+    ]);
+    await update('--no-where', '--for', '1h', '--capture', 'all', '--name', 'x');
+    expect(server.updates).toEqual([
+      { id: 's', input: { where: { expr: 'errno != null' }, for: null, target: null, name: null } },
+      { id: 's', input: { where: null, for: '1h', capture: 'ALL', name: 'x' } },
+    ]);
+    const refused = await update('--container', 'nosuch');
+    expect(refused.told).toMatch(
+      /^eunomia: --container: no container has the name "nosuch" .*with --wait the session waits for one/m,
+    );
+    expect(refused.code).toBe(1);
+    for (const [flags, message] of [
+      [[], 'nothing to change'],
+      [['--wait', '--name', 'x'], '--wait: waits for containers'],
+      [['--no-target', '--pid', '1'], '--no-target: the whole machine is no container'],
+    ] as const)
+      expect(await update(...flags)).toMatchObject({
+        code: 2,
+        told: expect.stringContaining(message) as string,
+      });
+  });
 });
 
 it('eunomia --version tells the version', async () => {

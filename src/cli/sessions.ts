@@ -1,11 +1,10 @@
 import { Option, type Command } from 'commander';
-import { withClient, withConnection, type ConnectionFlags } from './connection.js';
+import { withClient, withServer, type ServerFlags } from './connection.js';
 import { Table } from './format.js';
 import { allRows } from './pages.js';
-import { UsageError } from './usage.js';
 import type { World } from './world.js';
 
-interface Flags extends ConnectionFlags {
+interface Flags extends ServerFlags {
   readonly running?: boolean;
   readonly output: 'table' | 'json';
 }
@@ -31,16 +30,14 @@ const document = `query Sessions($state: SessionState, $first: Int, $after: Curs
 }`;
 
 export function addSessions(program: Command, world: World): void {
-  withConnection(program.command('sessions'))
+  withServer(program.command('sessions'), 'which server has the sessions?')
     .description(
       "list the server's sessions, in memory and in its stores: `export`, `report` and `update` take their ids",
     )
     .option('--running', 'only those that run now')
     .addOption(new Option('-o, --output <format>', 'output format').choices(['table', 'json']).default('table'))
-    .action((flags: Flags) => {
-      if (flags.server === undefined)
-        throw new UsageError('--server: which server has the sessions? Give its URL, or EUNOMIA_SERVER');
-      return withClient(world, flags, async (client) => {
+    .action((flags: Flags) =>
+      withClient(world, flags, async (client) => {
         const { rows: sessions } = await allRows<SessionFields>(client, document, {
           state: flags.running ? 'RUNNING' : null,
         });
@@ -60,8 +57,8 @@ export function addSessions(program: Command, world: World): void {
           stats.lost,
         ]);
         await world.output.write(table.render(rows));
-      });
-    });
+      }),
+    );
 }
 
 /** "2026-01-31T08:15:30Z": sessions need no nanoseconds. */

@@ -1,11 +1,11 @@
 import { Option, type Command } from 'commander';
-import { withClient, withConnection, type ConnectionFlags } from './connection.js';
+import { withClient, withServer, type ServerFlags } from './connection.js';
 import { checkFlags } from './effect.js';
 import { targetInput, withTarget, type TargetFlags } from './target.js';
 import { UsageError } from './usage.js';
 import type { World } from './world.js';
 
-interface Flags extends ConnectionFlags, TargetFlags {
+interface Flags extends ServerFlags, TargetFlags {
   readonly where?: string | false;
   readonly for?: string | false;
   readonly name?: string | false;
@@ -26,7 +26,7 @@ const document = `mutation Update($id: ID!, $input: UpdateSessionInput!) {
   updateSession(id: $id, input: $input) { id name stopsAt explain { where } changes { at } } }`;
 
 export function addUpdate(program: Command, world: World): void {
-  const command = withConnection(program.command('update'));
+  const command = withServer(program.command('update'), 'which server has the session?');
   checkFlags<Flags>(command, ({ container, image, label, cgroup, pid, uid, comm, target }) => {
     if (target === false && [container, image, label, cgroup, pid, uid, comm].some((list) => list !== undefined))
       throw new UsageError(
