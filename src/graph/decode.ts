@@ -1,6 +1,6 @@
 import type { TraceEvent } from '../event/event.js';
 import { headerOffsets, initAt, cgroupIdAt, type RecordBatch } from '../record/batch.js';
-import type { Image, Told } from './table.js';
+import type { Image, Told } from './process.js';
 
 /** What a record's header says of its process. */
 export function toldAt(batch: RecordBatch, index: number, event: TraceEvent, parentStartNs: number | null): Told {

@@ -14,7 +14,8 @@ import { compileView } from '../record/view.js';
 import { processSnapshot } from '../snapshot/process.js';
 import { snapshotView, type SnapshotKernel } from '../snapshot/reader.js';
 import { imageOf, toldAt } from './decode.js';
-import { UNKNOWN_CGROUP, type Image, type ProcessTable, type Told } from './table.js';
+import { UNKNOWN_CGROUP, type Image, type Told } from './process.js';
+import type { ProcessTable } from './table.js';
 
 /** About a second of a machine that forks 2,000 processes a second, each of which executes a program. */
 const RING_BYTES = 1 << 21;

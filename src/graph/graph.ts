@@ -9,7 +9,8 @@ import { CgroupMatcher } from '../session/target.js';
 import { namespaceInode } from '../tracker/define.js';
 import { TableLineage } from './lineage.js';
 import { ProcessFeed, type FeedKernel } from './feed.js';
-import { ProcessTable, UNKNOWN_CGROUP, type KnownProcess, type TableStats, type Traits } from './table.js';
+import { UNKNOWN_CGROUP, type KnownProcess, type Traits } from './process.js';
+import { ProcessTable, type TableStats } from './table.js';
 
 /** How long after a failed start the next one may begin. */
 const RETRY_MS = 30_000;

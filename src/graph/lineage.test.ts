@@ -9,7 +9,8 @@ import { compileFilter, FilterFields, parseCel } from '../filter/index.js';
 import { eventWith } from '../../test/support/event.js';
 import { holdsFor } from '../../test/support/property.js';
 import { TableLineage } from './lineage.js';
-import { ProcessTable, type Image, type Told } from './table.js';
+import type { Image, Told } from './process.js';
+import { ProcessTable } from './table.js';
 
 const CLOCK = { seconds: 1_700_000_000, nanoseconds: 0 };
 const MS = 1_000_000;

@@ -1,80 +1,18 @@
 import type { TraceEvent } from '../event/event.js';
-import { MOST_ANCESTORS, type Lineage, type ProcessAt } from '../event/lineage.js';
+import { MOST_ANCESTORS, type Lineage } from '../event/lineage.js';
 import { sightingOf, type Sighting } from '../event/sighting.js';
 import type { ClockOffset } from '../event/clock.js';
 import { headerOffsets, RecordBatch } from '../record/batch.js';
 import { nanosOf } from '../record/nanos.js';
 import { placeOf } from '../record/place.js';
-import { namespaceInode } from '../tracker/define.js';
 import { startNsAt } from './decode.js';
-import type { Generation, KnownProcess, ProcessTable } from './table.js';
+import { Standing, type KnownProcess } from './process.js';
+import type { ProcessTable } from './table.js';
 
 /** The clock of an event and that of now are apart by more than this: the event is of another boot, or of another machine. */
 const SAME_BOOT_NS = 60_000_000_000n;
 /** So long one waits at most, where the table lists all processes anew or the kernel thread is busy: then what is known has to do. */
 const MOST_WAIT_MS = 500;
-
-/** A process at all times of a span, which holds its ancestors too: one for all events of the process in that span. */
-export class Standing implements ProcessAt {
-  readonly parent: Standing | null;
-  /** ns since boot; `toNs` is not in it. */
-  readonly fromNs: number;
-  readonly toNs: number;
-  /** Of the table, when it was made: it holds no longer than that. */
-  readonly version: number;
-  readonly #known: KnownProcess;
-  readonly #generation: Generation;
-
-  constructor(known: KnownProcess, atNs: number, parent: Standing | null, version: number) {
-    const { generation, fromNs, toNs } = known.spanAt(atNs);
-    this.#known = known;
-    this.#generation = generation;
-    this.parent = parent;
-    this.fromNs = parent ? Math.max(fromNs, parent.fromNs) : fromNs;
-    this.toNs = parent ? Math.min(toNs, parent.toNs) : toNs;
-    this.version = version;
-  }
-
-  get pid(): number {
-    return this.#known.pid;
-  }
-
-  get ppid(): number {
-    return this.#known.ppid;
-  }
-
-  get uid(): number {
-    return this.#generation.uid;
-  }
-
-  get gid(): number {
-    return this.#generation.gid;
-  }
-
-  get comm(): string {
-    return this.#generation.comm;
-  }
-
-  get mountNs(): string | null {
-    return namespaceInode(this.#generation.mountNs);
-  }
-
-  get executable(): string | null {
-    return this.#generation.image?.executable ?? null;
-  }
-
-  get executableDeleted(): boolean | null {
-    return this.#generation.image?.executableDeleted ?? null;
-  }
-
-  get args(): readonly string[] | null {
-    return this.#generation.image?.args ?? null;
-  }
-
-  get cwd(): string | null {
-    return this.#generation.image?.cwd ?? null;
-  }
-}
 
 /** What a lineage needs of the graph. */
 export interface LineageSource {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { ProcessTable, type Image, type KnownProcess, type Told } from './table.js';
+import type { Image, KnownProcess, Told } from './process.js';
+import { ProcessTable } from './table.js';
 
 const LARGE = 1 << 30;
 const MS = 1_000_000;

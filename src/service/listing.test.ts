@@ -82,7 +82,10 @@ describe('a list in pages', () => {
 });
 
 it('tens of thousands of rows are sorted in turns, between which others have theirs', async () => {
-  const rows = Array.from({ length: 30_000 }, (_, i) => ({ at: String((i * 7_919) % 30_000).padStart(5, '0'), id: `${i}` }));
+  const rows = Array.from({ length: 30_000 }, (_, i) => ({
+    at: String((i * 7_919) % 30_000).padStart(5, '0'),
+    id: `${i}`,
+  }));
   let turns = 0;
   let ended = false;
   const count = (): void => void (ended || (turns++, setImmediate(count)));

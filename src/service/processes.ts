@@ -7,7 +7,7 @@ import { MOST_ANCESTORS } from '../event/lineage.js';
 import { SIGHTING, sightedAs, sightingOf, type Sighting } from '../event/sighting.js';
 import { ProcessOfTable, type GraphStats } from '../graph/graph.js';
 import { sightingOfRow } from '../graph/lineage.js';
-import type { KnownProcess } from '../graph/table.js';
+import type { KnownProcess } from '../graph/process.js';
 import { Users } from '../inventory/users.js';
 import { signalName } from '../linux/linux.js';
 import { nanosOf, textOfNanos } from '../record/nanos.js';
