@@ -17,7 +17,7 @@ import { SetupError, cache, filesUnder, hashOf, isDone, isSource, markDone, root
 /** The program, and what plugins import. */
 const entries = ['src/main.ts', 'src/plugin.ts'];
 const licences = 'LICENSES/third-party';
-/** Left in node_modules: what brings a library or another file that it finds by its own place, and what dockerode needs for ssh. */
+/** Left in node_modules: what brings a library or another file that it finds by its own place. */
 const external = [
   'koffi',
   '@duckdb/node-api',
@@ -25,8 +25,17 @@ const external = [
   '@jitl/quickjs-wasmfile-release-sync',
   'quickjs-emscripten-core',
   '@graphql-yoga/render-graphiql',
-  'dockerode',
 ];
+/**
+ * What dockerode and its docker-modem load at once, at three quarters of their cost, and need for one thing each: gRPC to build images with
+ * BuildKit, SSH, and certificates (whose package has no licence to ship). They stay in node_modules, and are loaded when they are called.
+ */
+const ofModem =
+  "require('node:module').createRequire(require('node:module').createRequire(require.resolve('dockerode')).resolve('docker-modem'))";
+const calledLate = {
+  'dockerode/lib/docker.js': { './session': "require('dockerode/lib/session')" },
+  'docker-modem/lib/modem.js': { './ssh': `${ofModem}('./ssh')`, 'split-ca': `${ofModem}('split-ca')` },
+};
 const types = ['plugin.d.ts', 'generated/plugin-event.d.ts'];
 const notices = 'dist/THIRD-PARTY-LICENSES.txt';
 /** The contract, parsed: src/api/graphql/contract.ts reads it. */
@@ -77,6 +86,7 @@ export async function bundleSource() {
     platform: 'node',
     target: 'node20.19',
     external,
+    plugins: [lateCalls],
     // CommonJS packages ask for Node's own modules.
     banner: {
       js: "import { createRequire as eunomiaRequire } from 'node:module'; const require = eunomiaRequire(import.meta.url);",
@@ -109,6 +119,31 @@ export async function bundleSource() {
   chmodSync(join(root, 'dist/main.js'), 0o755); // it is the program `eunomia`
   markDone('bundle', hash);
 }
+
+/** Each module of `calledLate` is a function that loads it. */
+const lateCalls = {
+  name: 'late-calls',
+  setup({ onResolve, onLoad, onEnd }) {
+    const met = new Set();
+    onResolve({ filter: /^dockerode\/lib\// }, ({ path }) => ({ path, external: true }));
+    onResolve({ filter: /^(\.\/|split-ca$)/ }, ({ path, importer }) => {
+      const from = Object.keys(calledLate).find((file) => importer.endsWith(`node_modules/${file}`));
+      const expression = from && calledLate[from][path];
+      if (!expression) return null;
+      met.add(from);
+      return { path: `${from}:${path}`, namespace: 'late', pluginData: expression };
+    });
+    onLoad({ filter: /./, namespace: 'late' }, ({ pluginData }) => ({
+      contents: `module.exports = (...given) => ${pluginData}(...given);`,
+    }));
+    onEnd(() => {
+      const errors = Object.keys(calledLate)
+        .filter((file) => !met.has(file))
+        .map((file) => ({ text: `${file} does not load what scripts/setup/bundle.mjs wants to be loaded late` }));
+      return { errors };
+    });
+  },
+};
 
 function copy(from, to) {
   mkdirSync(dirname(join(root, to)), { recursive: true });

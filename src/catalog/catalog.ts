@@ -300,7 +300,7 @@ function optionsType(
 function fieldsOf(type: GraphQLObjectType, onDemand: (field: string) => boolean): CatalogField[] {
   return dataFields(type).flatMap((field) => {
     const inner = getNullableType(field.type);
-    const costly = onDemand(field.name);
+    const costly = (): boolean => onDemand(field.name);
     const common = type.getInterfaces().flatMap((known) => known.getFields()[field.name] ?? [])[0];
     const description = field.description ?? common?.description ?? '';
     if (!isObjectType(inner)) return [described(field.name, field.type, description, costly)];
@@ -310,8 +310,18 @@ function fieldsOf(type: GraphQLObjectType, onDemand: (field: string) => boolean)
   });
 }
 
-function described(path: string, type: GraphQLOutputType, description: string, onDemand: boolean): CatalogField {
-  return { path, type: String(type), valueType: valueTypeOf(type), description, unit: unitOf(path), onDemand };
+function described(path: string, type: GraphQLOutputType, description: string, onDemand: () => boolean): CatalogField {
+  return {
+    path,
+    type: String(type),
+    valueType: valueTypeOf(type),
+    description,
+    unit: unitOf(path),
+    // Reads the tracker's object: when somebody asks.
+    get onDemand() {
+      return onDemand();
+    },
+  };
 }
 
 /** A field of the tracker's own that says something by itself: no flag and no namespace. */

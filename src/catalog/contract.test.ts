@@ -32,7 +32,7 @@ import { loadTrackers } from './load.js';
 import { eventOf, objectFile } from '../../test/support/record.js';
 
 const schema = buildSchema(readFileSync(join(root, 'schema.graphql'), 'utf8'));
-const runtimes = await Promise.all((await loadTrackers()).map(createRuntime));
+const runtimes = (await loadTrackers()).map(createRuntime);
 const catalog = new Catalog(
   schema,
   runtimes.map(({ definition }) => definition),

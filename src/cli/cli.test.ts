@@ -3,7 +3,7 @@ import { chosenColumns, columnOf, selectionOf, textAt, type TrackerInfo } from '
 import { cellOf, Table } from './format.js';
 import { csvCell, csvLine } from '../base/csv.js';
 import { visible } from '../base/visible.js';
-import { parseSetting, parseTracker, resolveTrackers, trackerInputs } from './input.js';
+import { parseSetting, parseTracker, trackerInputs } from './input.js';
 import { targetInput } from './target.js';
 import { createPrinter } from './printer.js';
 import { endpoint } from '../client/remote.js';
@@ -110,8 +110,7 @@ it('writes rows of RFC 4180, a list as JSON in one field', () => {
 
 describe('a tracker argument', () => {
   const inputs = (...texts: string[]): unknown => {
-    const requests = texts.map(parseTracker);
-    return trackerInputs(requests, resolveTrackers(requests, [exec, open, tcp]));
+    return trackerInputs(texts.map(parseTracker), [exec, open, tcp]);
   };
 
   it('becomes the typed input', () => {
@@ -128,8 +127,6 @@ describe('a tracker argument', () => {
   });
 
   it.each([
-    ['opne', /no tracker "opne"; did you mean "open"/],
-    ['zzzzzzz', /there are exec, open, tcp/],
     ['open:failedOnyl', /no option "failedOnyl"; did you mean "failedOnly"/],
     ['open:failedOnly=maybe', /neither true nor false/],
     ['tcp:most=1.5', /no whole number/],

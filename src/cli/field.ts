@@ -1,31 +1,46 @@
 import { suggest } from '../base/errors.js';
+import type { Client } from '../client/client.js';
 import { fieldType } from '../event/scalar.js';
 import { cellOf } from './format.js';
 import { UsageError } from './usage.js';
 
-/** What `Query.trackers` tells of a tracker and its events; asked for with `trackerDocument`. */
+/** What `Query.trackers` tells of a tracker and its events. */
 export interface TrackerInfo {
   readonly name: string;
   readonly eventType: string;
   readonly columns: readonly string[];
-  readonly options: readonly {
-    readonly name: string;
-    readonly type: { readonly name: string };
-    readonly description: string;
-    readonly default: unknown;
-  }[];
-  readonly fields: readonly {
-    readonly path: string;
-    readonly type: { readonly name: string };
-    readonly description: string;
-    readonly onDemand: boolean;
-  }[];
+  readonly options: readonly { readonly name: string; readonly type: { readonly name: string } }[];
+  readonly fields: readonly { readonly path: string; readonly type: { readonly name: string } }[];
 }
 
-export const trackerFields =
-  'name eventType columns options { name type { name } description default } fields { path type { name } description onDemand }';
+const trackerFields = 'name eventType columns options { name type { name } } fields { path type { name } }';
 
-export const trackerDocument = `query Trackers($name: String) { trackers(name: $name) { ${trackerFields} } }`;
+/** These trackers, each once, in this order. One that the server has not is a UsageError. `fields`: a selection of Query.trackers. */
+export async function describeTrackers<Info = TrackerInfo>(
+  client: Client,
+  names: readonly string[],
+  fields = trackerFields,
+): Promise<readonly Info[]> {
+  const chosen = [...new Set(names)];
+  const variables = chosen.map((_name, i) => `$name${i}: String`).join(' ');
+  // Those alone: of all thirty, it takes the server longer than to start a session.
+  const parts = chosen.map((_name, i) => `tracker${i}: trackers(name: $name${i}) { ${fields} }`);
+  const { all, ...found } = await client.query<
+    { all: readonly { readonly name: string }[] } & Record<string, readonly Info[]>
+  >(
+    `query Trackers(${variables}) { all: trackers { name } ${parts.join(' ')} }`,
+    Object.fromEntries(chosen.map((name, i) => [`name${i}`, name])),
+  );
+  const known = all.map(({ name }) => name);
+  return chosen.map((name, i) => {
+    const [tracker] = found[`tracker${i}`] ?? [];
+    if (!tracker)
+      throw new UsageError(
+        `no tracker ${JSON.stringify(name)}${suggest(name, known) || `; there are ${known.join(', ')}`}`,
+      );
+    return tracker;
+  });
+}
 
 /** An event as the server sent it. */
 export type EventFields = Readonly<Record<string, unknown>>;

@@ -33,23 +33,6 @@ function parseOption(text: string): readonly [string, string | null] {
   return [name, value ?? null];
 }
 
-/** The trackers that were asked for, among those that the server knows. */
-export function resolveTrackers(
-  requests: readonly TrackerRequest[],
-  known: readonly TrackerInfo[],
-): readonly TrackerInfo[] {
-  const names = known.map(({ name }) => name);
-  const chosen = new Set(requests.map(({ name }) => name));
-  return [...chosen].map((name) => {
-    const tracker = known.find((candidate) => candidate.name === name);
-    if (!tracker)
-      throw new UsageError(
-        `no tracker ${JSON.stringify(name)}${suggest(name, names) || `; there are ${names.join(', ')}`}`,
-      );
-    return tracker;
-  });
-}
-
 /** `StartSessionInput.trackers`. */
 export function trackerInputs(
   requests: readonly TrackerRequest[],

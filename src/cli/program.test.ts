@@ -120,6 +120,7 @@ describe('eunomia run', () => {
   it.each([
     [['run'], /missing required argument 'tracker'/],
     [['run', 'exce'], /no tracker "exce"; did you mean "exec"/],
+    [['run', 'zzzzzzz'], /no tracker "zzzzzzz"; there are exec, tcp/],
     [['run', 'exec', '-f', 'arg'], /no field "arg" in exec; did you mean "args"/],
     [['run', 'exec:fail'], /no option "fail"; did you mean "failed"/],
     [['run', 'exec', '--for', 'soon'], /^eunomia: --for: "soon" is no duration/m],

@@ -4,7 +4,7 @@ import { createLog } from '../base/log.js';
 import { counted } from '../base/listed.js';
 import { createLocalClient, type Client } from '../client/client.js';
 import { checkFlags } from './effect.js';
-import { trackerDocument, type TrackerInfo } from './field.js';
+import { describeTrackers } from './field.js';
 import { accessOf, limitsOf } from '../options/config.js';
 import { accessSettings, generalSettings } from '../options/server.js';
 import { variableOf } from '../options/setting.js';
@@ -127,9 +127,7 @@ function speedOf(text: string): number {
 
 async function print(file: string, flags: Flags, world: World): Promise<void> {
   await withReplay(world, file, flags.speed, flags.logLevel, async (client, session) => {
-    const { trackers } = await client.query<{ trackers: readonly TrackerInfo[] }>(trackerDocument);
-    const recorded = trackers.filter(({ name }) => session.trackers.includes(name));
-    const printer = createPrinter(recorded, {
+    const printer = createPrinter(await describeTrackers(client, session.trackers), {
       format: flags.output,
       fields: flags.fields ?? null,
       width: world.output.width,

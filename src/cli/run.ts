@@ -4,8 +4,8 @@ import { counted } from '../base/listed.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import { checkFlags } from './effect.js';
 import type { World } from './world.js';
-import { trackerDocument, type TrackerInfo } from './field.js';
-import { parseSetting, parseTracker, resolveTrackers, trackerInputs } from './input.js';
+import { describeTrackers } from './field.js';
+import { parseSetting, parseTracker, trackerInputs } from './input.js';
 import { createPrinter, type Format, type Printer } from './printer.js';
 import { readEvents, type StopCause } from './stream.js';
 import { targetInput, withTarget, type TargetFlags } from './target.js';
@@ -68,9 +68,11 @@ export function addRun(program: Command, world: World): void {
 }
 
 async function run(client: Client, names: readonly string[], flags: Flags, world: World): Promise<void> {
-  const known = await client.query<{ trackers: readonly TrackerInfo[] }>(trackerDocument);
   const requests = names.map(parseTracker);
-  const trackers = resolveTrackers(requests, known.trackers);
+  const trackers = await describeTrackers(
+    client,
+    requests.map(({ name }) => name),
+  );
   const inputs = trackerInputs([...requests, ...(flags.set ?? []).map(parseSetting)], trackers);
   const target = targetInput(flags);
   const printer = createPrinter(trackers, {

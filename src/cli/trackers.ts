@@ -1,28 +1,44 @@
 import { Option, type Command } from 'commander';
-import { suggest } from '../base/errors.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import type { World } from './world.js';
-import { trackerFields, type TrackerInfo } from './field.js';
+import { describeTrackers } from './field.js';
 import { Table } from './format.js';
 import type { Output } from './output.js';
-import { UsageError } from './usage.js';
 
 interface Flags extends ConnectionFlags {
   readonly output: 'table' | 'json';
 }
 
 /** A tracker, and what the server's kernel says of it. */
-interface Described extends TrackerInfo {
+interface Listed {
+  readonly name: string;
   readonly summary: string;
   readonly available: boolean;
   readonly problem: string | null;
+}
+
+interface Described extends Listed {
   readonly minimumKernel: string;
   readonly hooks: readonly string[];
   readonly capabilities: readonly string[];
   readonly blindSpots: readonly string[];
+  readonly options: readonly {
+    readonly name: string;
+    readonly type: { readonly name: string };
+    readonly description: string;
+    readonly default: unknown;
+  }[];
+  readonly fields: readonly {
+    readonly path: string;
+    readonly type: { readonly name: string };
+    readonly description: string;
+    readonly onDemand: boolean;
+  }[];
 }
 
-const document = `{ trackers { summary available problem minimumKernel hooks capabilities blindSpots ${trackerFields} } }`;
+const listDocument = '{ trackers { name summary available problem } }';
+const fields = `name summary available problem minimumKernel hooks capabilities blindSpots eventType columns
+  options { name type { name } description default } fields { path type { name } description onDemand }`;
 
 export function addTrackers(program: Command, world: World): void {
   withConnection(program.command('trackers'))
@@ -31,22 +47,21 @@ export function addTrackers(program: Command, world: World): void {
     .addOption(new Option('-o, --output <format>', 'output format').choices(['table', 'json']).default('table'))
     .action((name: string | undefined, flags: Flags) =>
       withClient(world, flags, async (client) => {
-        const { trackers } = await client.query<{ trackers: readonly Described[] }>(document);
-        const chosen = name === undefined ? trackers : trackers.filter((tracker) => tracker.name === name);
-        if (name !== undefined && !chosen.length) {
-          const names = trackers.map((tracker) => tracker.name);
-          throw new UsageError(
-            `no tracker ${JSON.stringify(name)}${suggest(name, names) || `; there are ${names.join(', ')}`}`,
-          );
+        if (name === undefined && flags.output === 'table') {
+          const { trackers } = await client.query<{ trackers: readonly Listed[] }>(listDocument);
+          return listAll(trackers, world.output);
         }
-        if (flags.output === 'json') await world.output.write(`${JSON.stringify(chosen, null, 2)}\n`);
-        else if (name === undefined) await listAll(chosen, world.output);
-        else for (const tracker of chosen) await tellAll(tracker, world.output);
+        const trackers =
+          name === undefined
+            ? (await client.query<{ trackers: readonly Described[] }>(`{ trackers { ${fields} } }`)).trackers
+            : await describeTrackers<Described>(client, [name], fields);
+        if (flags.output === 'json') await world.output.write(`${JSON.stringify(trackers, null, 2)}\n`);
+        else for (const tracker of trackers) await tellAll(tracker, world.output);
       }),
     );
 }
 
-async function listAll(trackers: readonly Described[], output: Output): Promise<void> {
+async function listAll(trackers: readonly Listed[], output: Output): Promise<void> {
   const table = new Table(['name', 'available', 'summary'], output.width);
   await output.write(table.render(trackers.map((tracker) => [tracker.name, availability(tracker), tracker.summary])));
 }
@@ -82,6 +97,6 @@ async function tellAll(tracker: Described, output: Output): Promise<void> {
   );
 }
 
-function availability({ available, problem }: Described): string {
+function availability({ available, problem }: Listed): string {
   return available ? 'yes' : `no: ${problem ?? 'unknown'}`;
 }

@@ -47,5 +47,5 @@ export function costOf(filter: Filter, fields: FilterFields, scope: readonly str
 function placeOf(path: string, fields: FilterFields, scope: readonly string[]): number {
   if (path.startsWith('container')) return CONTAINER + (path.startsWith(LABELS) ? 1 : 0);
   if (lineagePath(path) !== null) return LINEAGE;
-  return scope.some((tracker) => fields.get(tracker, path)?.onDemand) ? ON_DEMAND : 0;
+  return scope.some((tracker) => fields.isOnDemand(tracker, path)) ? ON_DEMAND : 0;
 }

@@ -34,8 +34,6 @@ export interface FilterField {
   readonly nullable: boolean;
   /** The names that its text, or the texts of its list, can be; null if any text is possible. */
   readonly names: NameSet | null;
-  /** True if it is captured only on demand; such a field is usually large. */
-  readonly onDemand: boolean;
 }
 
 /** Fields of `EventFilter` that are not fields of events. */
@@ -68,7 +66,7 @@ export class FilterFields {
   readonly #label: FilterField | null;
   /** Fields of an ancestor, by the path that they have in an `any`. */
   readonly #ancestor: Fields;
-  readonly #known: Pick<Known, 'lineage'>;
+  readonly #known: Pick<Known, 'get' | 'lineage'>;
   readonly #noun: string;
 
   /** `filtered`: by default events. Of something else, which no tracker makes, there are no sections. */
@@ -94,11 +92,9 @@ export class FilterFields {
     for (const [name, { type }] of Object.entries(filter.getFields())) {
       const input = getNamedType(type);
       if (STRUCTURE.has(name) || !isInputObjectType(input)) continue;
-      const onDemand = (path: string): boolean =>
-        catalog.get(name)?.fields.find((field) => field.path === path)?.onDemand ?? false;
       const found = isShared(name)
         ? fieldsOf({ name, input, owner: event, nullable: false })
-        : ownFields(schema, name, input, onDemand).map((field) => ({
+        : ownFields(schema, name, input).map((field) => ({
             ...field,
             names: catalog.get(name)?.names[field.path] ?? null,
           }));
@@ -118,6 +114,12 @@ export class FilterFields {
     this.#own = own;
     this.#label = label;
     this.#ancestor = toMap(ancestorFields(schema));
+  }
+
+  /** Whether it is captured only on demand; such a field is usually large. */
+  isOnDemand(tracker: string, path: string): boolean {
+    if (!this.#own.get(tracker)?.has(path)) return false;
+    return this.#known.get(tracker)?.fields.find((field) => field.path === path)?.onDemand ?? false;
   }
 
   /** Where fields come from that only the table of processes has; null where there is nothing. */
@@ -204,7 +206,6 @@ export function element(list: Pick<FilterField, 'names'> | null): FilterField {
     values: null,
     names: list?.names ?? null,
     nullable: false,
-    onDemand: false,
   };
 }
 
@@ -222,23 +223,13 @@ function toMap(fields: readonly FilterField[]): Fields {
   return new Map(fields.map((field) => [field.path, field]));
 }
 
-function ownFields(
-  schema: GraphQLSchema,
-  tracker: string,
-  input: GraphQLInputObjectType,
-  onDemand: (path: string) => boolean,
-): FilterField[] {
+function ownFields(schema: GraphQLSchema, tracker: string, input: GraphQLInputObjectType): FilterField[] {
   const owner = schema.getType(eventTypeName(tracker));
   if (!isObjectType(owner)) throw unfit(`EventFilter.${tracker}`, `has no type ${eventTypeName(tracker)} beside it`);
   return Object.keys(input.getFields()).flatMap((name) => {
     const field = input.getFields()[name];
     const type = field && getNamedType(field.type);
-    return isInputObjectType(type)
-      ? fieldsOf({ name, input: type, owner, nullable: false }).map((found) => ({
-          ...found,
-          onDemand: onDemand(found.path),
-        }))
-      : [];
+    return isInputObjectType(type) ? fieldsOf({ name, input: type, owner, nullable: false }) : [];
   });
 }
 
@@ -321,7 +312,7 @@ function made(
   operators: readonly string[],
   values: readonly string[] | null,
 ): FilterField {
-  return { path, type, filterType: input.name, operators, values, names: null, nullable, onDemand: false };
+  return { path, type, filterType: input.name, operators, values, names: null, nullable };
 }
 
 function unfit(path: string, why: string): EunomiaError {

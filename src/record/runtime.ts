@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { EunomiaError, messageOf } from '../base/errors.js';
-import { parseBpfFile } from '../btf/btf.js';
+import { parseBpfFile, type BpfFile } from '../btf/btf.js';
 import type { UnloadedPrograms } from '../catalog/unloaded.js';
 import { compileLayout, type RecordLayout } from '../btf/layout.js';
 import type { ObjectSpec } from '../kernel/object-spec.js';
@@ -28,59 +28,106 @@ export interface TrackerRuntime {
   objectSpec(options: TrackerOptions): ObjectSpec;
 }
 
-/** Reads the tracker's object file. Rejects with BAD_OBJECT where it is missing or does not fit the definition. */
-export async function createRuntime(definition: TrackerDefinition): Promise<TrackerRuntime> {
-  const stem = snakeCase(definition.name);
-  const path = objectPath(`trackers/${stem}`);
-  const file = parseBpfFile(
-    await readFile(path).catch((error: unknown) => {
-      throw new EunomiaError(
-        'BAD_OBJECT',
-        `the tracker ${definition.name} was not compiled (npm run build): ${messageOf(error)}`,
-      );
-    }),
-    path,
-  );
-  const layout = compileLayout(file, stem);
-  checkHeader(layout);
-  const computed = definition.fields ?? {};
-  const captureOf = (field: string): bigint =>
-    (computed[field]?.from ?? [field]).reduce((mask, name) => {
-      const bit = layout.captures.get(name);
+/**
+ * The object file is read when something of it is asked for, at once: of thirty trackers, most commands and servers use few. What is
+ * asked for then throws BAD_OBJECT where the file is missing or does not fit the definition.
+ */
+export function createRuntime(definition: TrackerDefinition): TrackerRuntime {
+  return new ObjectRuntime(definition);
+}
+
+class ObjectRuntime implements TrackerRuntime {
+  readonly definition: TrackerDefinition;
+  readonly #stem: string;
+  readonly #path: string;
+  #file: BpfFile | null = null;
+  #layout: RecordLayout | null = null;
+  #view: EventView | null = null;
+  #allCaptures: bigint | null = null;
+  #onDemand: readonly string[] | null = null;
+
+  constructor(definition: TrackerDefinition) {
+    this.definition = definition;
+    this.#stem = snakeCase(definition.name);
+    this.#path = objectPath(`trackers/${this.#stem}`);
+  }
+
+  get layout(): RecordLayout {
+    if (!this.#layout) {
+      const layout = compileLayout(this.#read(), this.#stem);
+      checkHeader(layout);
+      this.#layout = layout;
+    }
+    return this.#layout;
+  }
+
+  get view(): EventView {
+    return (this.#view ??= compileView(this.definition, this.layout));
+  }
+
+  get hooks(): readonly string[] {
+    return this.#hooksBut([]);
+  }
+
+  get allCaptures(): bigint {
+    return (this.#allCaptures ??= [...this.layout.captures.values()].reduce(
+      (mask, bit) => mask | (1n << BigInt(bit)),
+      0n,
+    ));
+  }
+
+  get onDemand(): readonly string[] {
+    if (!this.#onDemand) {
+      const fields = [...this.layout.fields.keys(), ...Object.keys(this.definition.fields ?? {})];
+      this.#onDemand = [...new Set(fields)].filter((field) => this.captureOf(field) !== 0n);
+    }
+    return this.#onDemand;
+  }
+
+  hooksOf(options: TrackerOptions, { missing, refused }: UnloadedPrograms = { missing: [], refused: [] }) {
+    const unneeded = this.definition.unneeded?.(options) ?? [];
+    return this.#hooksBut([...unneeded, ...missing, ...refused.map(({ program }) => program)]);
+  }
+
+  captureOf(field: string): bigint {
+    return (this.definition.fields?.[field]?.from ?? [field]).reduce((mask, name) => {
+      const bit = this.layout.captures.get(name);
       return bit === undefined ? mask : mask | (1n << BigInt(bit));
     }, 0n);
-  const hooksBut = (unneeded: readonly string[]): string[] =>
-    [
-      ...new Set(
-        [...file.programs]
-          .filter(([name]) => !name.startsWith('follow_') && !unneeded.includes(name))
-          .map(([, section]) => section),
-      ),
-    ].sort();
-  return {
-    definition,
-    layout,
-    view: compileView(definition, layout),
-    hooks: hooksBut([]),
-    hooksOf: (options, { missing, refused } = { missing: [], refused: [] }) =>
-      hooksBut([...(definition.unneeded?.(options) ?? []), ...missing, ...refused.map(({ program }) => program)]),
-    captureOf,
-    allCaptures: [...layout.captures.values()].reduce((mask, bit) => mask | (1n << BigInt(bit)), 0n),
-    onDemand: [...new Set([...layout.fields.keys(), ...Object.keys(computed)])].filter(
-      (field) => captureOf(field) !== 0n,
-    ),
-    objectSpec: (options) => ({
-      name: definition.name,
-      path,
-      constants: definition.constants?.(options) ?? plainConstants(options),
-      unneeded: definition.unneeded?.(options) ?? [],
+  }
+
+  objectSpec(options: TrackerOptions): ObjectSpec {
+    const { name, constants, unneeded, demanded = {}, optional, kernelAggregate } = this.definition;
+    return {
+      name,
+      path: this.#path,
+      constants: constants?.(options) ?? plainConstants(options),
+      unneeded: unneeded?.(options) ?? [],
       demanded: Object.fromEntries(
-        Object.entries(definition.demanded ?? {}).map(([program, field]) => [program, captureOf(field)]),
+        Object.entries(demanded).map(([program, field]) => [program, this.captureOf(field)]),
       ),
-      ...(definition.optional ? { optional: definition.optional } : {}),
-      ...(definition.kernelAggregate ? { aggregatesEveryMs: definition.kernelAggregate.everyMs(options) } : {}),
-    }),
-  };
+      ...(optional ? { optional } : {}),
+      ...(kernelAggregate ? { aggregatesEveryMs: kernelAggregate.everyMs(options) } : {}),
+    };
+  }
+
+  #hooksBut(unneeded: readonly string[]): readonly string[] {
+    const programs = [...this.#read().programs];
+    const attached = programs.filter(([name]) => !name.startsWith('follow_') && !unneeded.includes(name));
+    return [...new Set(attached.map(([, section]) => section))].sort();
+  }
+
+  #read(): BpfFile {
+    return (this.#file ??= parseBpfFile(bytesOf(this.definition, this.#path), this.#path));
+  }
+}
+
+function bytesOf({ name }: TrackerDefinition, path: string): Uint8Array {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new EunomiaError('BAD_OBJECT', `the tracker ${name} was not compiled (npm run build): ${messageOf(error)}`);
+  }
 }
 
 /** Each option that was given is the constant of its name. */
@@ -98,7 +145,7 @@ function checkHeader(layout: RecordLayout): void {
     if (layout.header.get(name)?.offset !== offset) {
       throw new EunomiaError(
         'BAD_OBJECT',
-        `${layout.tracker}: struct eu_header has ${name} elsewhere than pipeline/batch.ts; build again`,
+        `${layout.tracker}: struct eu_header has ${name} elsewhere than src/record/batch.ts; build again`,
       );
     }
   }

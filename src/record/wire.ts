@@ -101,7 +101,7 @@ export class BatchReader {
       if (!definition) throw new EunomiaError('UNKNOWN_TRACKER', `there is no tracker "${name}"`);
       return createRuntime(definition);
     });
-    return new BatchReader((await Promise.all(runtimes)).map(({ view }) => view));
+    return new BatchReader(runtimes.map(({ view }) => view));
   }
 
   read(message: BatchMessage): EventBatch {

@@ -36,7 +36,7 @@ export async function openKernel({ engines, processTableBytes }: Config, log: Lo
     await registry.close();
   };
   try {
-    const runtimes = await Promise.all((await loadTrackers()).map(createRuntime));
+    const runtimes = (await loadTrackers()).map(createRuntime);
     return {
       kernel,
       registry,

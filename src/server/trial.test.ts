@@ -3,9 +3,10 @@ import { createLog } from '../base/log.js';
 import { loadTrackers } from '../catalog/load.js';
 import type { ObjectSpec, Unloaded } from '../kernel/object-spec.js';
 import { createRuntime } from '../record/runtime.js';
+import open from '../trackers/open.js';
 import { TrackerTrials } from './trial.js';
 
-const runtimes = await Promise.all((await loadTrackers()).map(createRuntime));
+const runtimes = (await loadTrackers()).map(createRuntime);
 const names = runtimes.map(({ definition }) => definition.name);
 
 /** A kernel whose loads the test ends, one by one. */
@@ -48,6 +49,18 @@ it('loads a tracker once, when it is first asked for', async () => {
   expect(again).toBe(open);
   expect(await status('open')).toBe(open);
   expect(kernel.asked).toEqual(['open']);
+});
+
+it('says why where the object of a tracker is not there, and the others are as before', async () => {
+  const broken = createRuntime({ ...open, name: 'missing' });
+  const made = new TrackerTrials(
+    { tryLoad: () => Promise.reject(new Error('no such object')) },
+    [broken],
+    createLog('silent'),
+    new Set(['CAP_SYS_ADMIN']),
+  );
+  expect(await made.status('missing')).toMatchObject({ available: false, reason: 'no such object', hooks: [] });
+  expect(() => broken.layout).toThrow(expect.objectContaining({ code: 'BAD_OBJECT' }) as Error);
 });
 
 it('loads two at a time, so that sessions get their turn', async () => {

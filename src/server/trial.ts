@@ -60,7 +60,7 @@ export class TrackerTrials {
    * Loads it and drops it: the kernel itself says whether it can. Which capability is lacking, it does not say, and that one is, of some
    * programs only when they are attached: the table of capabilities does.
    */
-  async #try({ definition, hooksOf, objectSpec }: TrackerRuntime): Promise<TrackerStatus> {
+  async #try(tracker: TrackerRuntime): Promise<TrackerStatus> {
     const status = (hooks: readonly string[]) => {
       const missing = missingCapabilities(hooks, this.#held);
       const lacking = `this process lacks ${listed(missing)}, which ${hooks.join(', ')} ${hooks.length > 1 ? 'need' : 'needs'}`;
@@ -73,12 +73,22 @@ export class TrackerTrials {
       };
     };
     try {
-      const unloaded = await this.#kernel.tryLoad(objectSpec({}), { remembered: true });
-      for (const refused of unloaded.refused) warnOfRefused(this.#log, { tracker: definition.name, ...refused });
-      return { ...status(hooksOf({}, unloaded)), blindSpots: blindSpotsWithout(definition, unloaded) };
+      const unloaded = await this.#kernel.tryLoad(tracker.objectSpec({}), { remembered: true });
+      for (const refused of unloaded.refused)
+        warnOfRefused(this.#log, { tracker: tracker.definition.name, ...refused });
+      return { ...status(tracker.hooksOf({}, unloaded)), blindSpots: blindSpotsWithout(tracker.definition, unloaded) };
     } catch (error) {
-      const lacking = status(hooksOf({}));
+      const lacking = status(hooksOrNone(tracker));
       return { ...lacking, available: false, reason: lacking.reason ?? messageOf(error), blindSpots: [] };
     }
+  }
+}
+
+/** None where it is the object that cannot be read. */
+function hooksOrNone(tracker: TrackerRuntime): readonly string[] {
+  try {
+    return tracker.hooksOf({});
+  } catch {
+    return [];
   }
 }

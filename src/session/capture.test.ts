@@ -7,7 +7,7 @@ import { Capture } from './capture.js';
 
 let trackers: TrackerRuntime[];
 beforeAll(async () => {
-  trackers = await Promise.all([exec, open].map(createRuntime));
+  trackers = [exec, open].map(createRuntime);
 });
 
 const demand = (tracker: string, ...fields: string[]) => new Map([[tracker, new Set(fields)]]);

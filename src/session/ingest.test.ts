@@ -33,7 +33,7 @@ const even = ({ bootNs }: TraceEvent) => Number(bootNs) % 2 === 0;
 
 let tracker: TrackerRuntime;
 beforeAll(async () => {
-  tracker = await createRuntime(exit);
+  tracker = createRuntime(exit);
 });
 
 /** One record for each number, which is its bootNs; of this cgroup. */

@@ -68,12 +68,12 @@ function heldDescriptors(): number[] {
     });
 }
 
-const runtimes = await Promise.all((await loadTrackers()).map(createRuntime));
+const runtimes = (await loadTrackers()).map(createRuntime);
 
 it.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as const))(
   '%s is loaded from its image as it is from its file',
-  async (_name, { objectSpec }) => {
-    const spec = objectSpec({});
+  async (_name, tracker) => {
+    const spec = tracker.objectSpec({});
     const filtered = { ...spec, constants: { ...spec.constants, eu_by_pid: true } };
     const first = await load(filtered);
     expect(first).toBeInstanceOf(BpfObject);

@@ -12,7 +12,7 @@ import { compileBpf } from '../support/workload.js';
 const kernel = new KernelThread();
 afterAll(() => kernel.close());
 
-const runtimes = await Promise.all((await loadTrackers()).map(createRuntime));
+const runtimes = (await loadTrackers()).map(createRuntime);
 const tracepoints = parseTracepoints(readFileSync('/sys/kernel/btf/vmlinux'));
 
 /** What the kernel evaluates of a session's filter, of every field that the object knows: a range of numbers, or a set. */
@@ -27,8 +27,8 @@ function everyRule(path: string): Record<string, number | boolean> {
 
 describe.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as const))(
   'the optional programs of %s',
-  (_name, { objectSpec }) => {
-    const spec = objectSpec({});
+  (_name, tracker) => {
+    const spec = tracker.objectSpec({});
     const { programs } = parseBpfFile(readFileSync(spec.path), spec.path);
     const hookless = Object.entries(spec.optional ?? {})
       .filter(([program, known]) => {

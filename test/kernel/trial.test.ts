@@ -33,7 +33,7 @@ async function tried(spec: ObjectSpec, kernel = 'this kernel') {
 async function exec(): Promise<ObjectSpec> {
   const definition = (await loadTrackers()).find(({ name }) => name === 'exec');
   if (!definition) throw new Error('no tracker exec');
-  return (await createRuntime(definition)).objectSpec({});
+  return createRuntime(definition).objectSpec({});
 }
 
 describe('whether an object loads', () => {

@@ -45,7 +45,7 @@ export async function createHarness({
     log,
     sources: engine === undefined ? [] : dockerSources({ log, hosts: [engine] }),
   });
-  const runtimes = await Promise.all((await loadTrackers()).map(createRuntime));
+  const runtimes = (await loadTrackers()).map(createRuntime);
   const trackers = new Map(runtimes.map((runtime) => [runtime.definition.name, runtime]));
   await watchCgroups(kernel, registry);
   await registry.start();

@@ -1,11 +1,12 @@
 import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ContainerRegistry } from '../registry.js';
-import { endpoints, type Endpoint } from './endpoint.js';
+import { endpoints, parseEndpoint, type Endpoint } from './endpoint.js';
 import { Engine } from './engine.js';
+import type { SourceSink } from '../source.js';
 
 let folder: string;
 beforeEach(async () => {
@@ -36,6 +37,43 @@ describe('the engines to follow', () => {
     expect(endpoints(null, { DOCKER_HOST: '' }, [at('docker.sock'), at('podman.sock')])).toEqual([
       { host: `unix://${at('docker.sock')}`, presumed: true },
     ]);
+  });
+});
+
+it.each([
+  ['ssh://build%40er@h:2222', { host: 'h', port: '2222', username: 'build@er' }],
+  ['ssh://h', { host: 'h', port: 22, username: userInfo().username }],
+])('%s is reached as its user, with the keys of the agent', (endpoint, expected) => {
+  expect(parseEndpoint(endpoint)).toEqual({
+    protocol: 'ssh',
+    ...expected,
+    sshOptions: { agent: process.env['SSH_AUTH_SOCK'] },
+  });
+});
+
+describe('an engine over TCP or SSH', () => {
+  const engine = (host: string): Engine =>
+    new Engine({ endpoint: named(host), log: pino({ level: 'silent' }) }, {
+      facts: () => undefined,
+      absent: () => undefined,
+    } as unknown as SourceSink);
+  afterEach(() => {
+    delete process.env['DOCKER_CERT_PATH'];
+    delete process.env['DOCKER_TLS_VERIFY'];
+  });
+
+  it('is refused with the place of the certificates where they are none', async () => {
+    process.env['DOCKER_CERT_PATH'] = folder;
+    process.env['DOCKER_TLS_VERIFY'] = '1';
+    process.env['DOCKER_HOST'] = 'tcp://127.0.0.1:1';
+    await writeFile(at('ca.pem'), 'none');
+    expect(() => engine('tcp://127.0.0.1:1')).toThrow(
+      expect.objectContaining({
+        code: 'BAD_USER_INPUT',
+        message: expect.stringContaining(`read from DOCKER_CERT_PATH (${folder})`) as string,
+      }) as Error,
+    );
+    delete process.env['DOCKER_HOST'];
   });
 });
 

@@ -1,4 +1,5 @@
 import { existsSync, realpathSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import type Docker from 'dockerode';
 import { invalid } from '../../base/errors.js';
 
@@ -57,7 +58,16 @@ export function parseEndpoint(endpoint: string): Docker.DockerOptions | null {
   const url = URL.canParse(address) ? new URL(address) : null;
   if (url === null || url.hostname === '' || !schemes.includes(url.protocol)) return null;
   const { hostname, port, protocol } = url;
-  if (protocol === 'ssh:') return { protocol: 'ssh', host: hostname, port: port || 22 };
+  if (protocol === 'ssh:') {
+    const username = decodeURIComponent(url.username) || userInfo().username;
+    return {
+      protocol: 'ssh',
+      host: hostname,
+      port: port || 22,
+      username,
+      sshOptions: { agent: process.env['SSH_AUTH_SOCK'] },
+    };
+  }
   const secure = protocol === 'https:' || port === '2376' || process.env['DOCKER_TLS_VERIFY'] === '1';
   return { host: hostname, port: port || (secure ? 2376 : 2375), protocol: secure ? 'https' : 'http' };
 }

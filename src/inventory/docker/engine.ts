@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Docker from 'dockerode';
-import { messageOf } from '../../base/errors.js';
+import { invalid, messageOf } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import { readInspected, readList } from './response.js';
 import type { ContainerFacts } from '../container.js';
@@ -58,7 +58,7 @@ export class Engine implements ContainerSource {
     this.#requestMs = options.requestMs ?? 5000;
     this.#pingMs = options.pingMs ?? 5000;
     this.#backoffMs = options.backoffMs ?? 5000;
-    this.#docker = new Docker(dockerOptions(options.endpoint.host));
+    this.#docker = clientOf(options.endpoint.host);
     const { host, presumed } = options.endpoint;
     this.#status = { connected: false, error: null, version: null, kind: null, endpoint: host, presumed };
     this.#inspector = new Inspector({
@@ -292,4 +292,18 @@ function statusCodeOf(error: unknown): number | undefined {
   const code: unknown =
     typeof error === 'object' && error !== null && 'statusCode' in error ? error.statusCode : undefined;
   return typeof code === 'number' ? code : undefined;
+}
+
+/** Throws EunomiaError BAD_USER_INPUT when the endpoint is no address, and when the certificates for it are none. */
+function clientOf(host: string): Docker {
+  const options = dockerOptions(host);
+  try {
+    return new Docker(options);
+  } catch (error) {
+    const folder = process.env['DOCKER_CERT_PATH'];
+    throw invalid(
+      '--engine',
+      `${host}: ${messageOf(error)}; ca.pem, cert.pem and key.pem are read from DOCKER_CERT_PATH (${folder ?? 'not set'})`,
+    );
+  }
 }

@@ -28,7 +28,7 @@ const MAX_CAUSE = 1000;
 
 /** What docker-modem takes besides what @types/dockerode 4.0.2 knows of it. */
 interface Dialling {
-  dial(options: object, callback: (error: unknown, response: IncomingMessage | null) => void): void;
+  dial(options: object, callback: (error: unknown, response: IncomingMessage | null | undefined) => void): void;
 }
 
 // docker-modem collects the body of a status that is not among these.
@@ -48,7 +48,7 @@ export function open(
   return new Promise((resolve, reject) => {
     modem.dial(
       { path, method: 'GET', isStream: true, statusCodes: ANY_STATUS, abortSignal, options },
-      (error, response) => (response === null ? reject(error) : resolve(response)),
+      (error, response) => (response ? resolve(response) : reject(error)),
     );
   });
 }

@@ -50,12 +50,12 @@ export function explain({
   const inServer = sharing?.pushed ? where?.rest : where?.whole;
   return {
     where: (replayed ? asked?.where : where?.text) ?? null,
-    trackers: runtimes.map(({ definition: { name }, hooksOf, onDemand }, i) => ({
-      tracker: name,
-      inKernel: sharing?.pushed ? (where?.inKernel(name) ?? null) : null,
-      inServer: inServer?.textOf(name) ?? null,
-      hooks: programs ? hooksOf(trackers[i]?.options ?? {}, programs.unloaded[i]) : [],
-      captured: captured.filter((field) => onDemand.includes(field)),
+    trackers: runtimes.map((runtime, i) => ({
+      tracker: runtime.definition.name,
+      inKernel: sharing?.pushed ? (where?.inKernel(runtime.definition.name) ?? null) : null,
+      inServer: inServer?.textOf(runtime.definition.name) ?? null,
+      hooks: programs ? runtime.hooksOf(trackers[i]?.options ?? {}, programs.unloaded[i]) : [],
+      captured: captured.filter((field) => runtime.onDemand.includes(field)),
     })),
     sharing: {
       sessions: facts?.sessions ?? 0,

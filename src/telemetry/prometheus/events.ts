@@ -52,7 +52,7 @@ interface Access {
  */
 export class EventCounts implements MetricsSource {
   readonly #options: EventCountsOptions;
-  readonly #fields: ReadonlyMap<string, CountedFields>;
+  readonly #fields = new Map<string, CountedFields>();
   readonly #containers: LabelValues;
   readonly #sessions: LabelValues;
   /** Session label → tracker → container label. */
@@ -61,7 +61,6 @@ export class EventCounts implements MetricsSource {
 
   constructor(options: EventCountsOptions) {
     this.#options = options;
-    this.#fields = new Map([...options.trackers].map(([name, runtime]) => [name, countedFields(runtime)]));
     this.#containers = new LabelValues(options.maxContainers, options.idleMs, (container) =>
       this.#forgetContainer(container),
     );
@@ -109,7 +108,7 @@ export class EventCounts implements MetricsSource {
     const durations: HistogramSample[] = [];
     for (const [session, trackers] of this.#rows) {
       for (const [tracker, containers] of trackers) {
-        const fields = this.#fields.get(tracker);
+        const fields = this.#fieldsOf(tracker);
         for (const [container, row] of fields ? containers : []) {
           const labels = { tracker, container, session };
           events.push({ labels, value: row.events });
@@ -201,6 +200,16 @@ export class EventCounts implements MetricsSource {
     ];
   }
 
+  /** Read when it is first counted: thirty trackers' objects are not, at a start. */
+  #fieldsOf(name: string): CountedFields | undefined {
+    const known = this.#fields.get(name);
+    const tracker = this.#options.trackers.get(name);
+    if (known || !tracker) return known;
+    const made = countedFields(tracker);
+    this.#fields.set(name, made);
+    return made;
+  }
+
   #accessOf(session: CountedSession, nowMs: number): Access {
     const label = this.#sessions.of(sessionLabel(session), nowMs);
     const known = this.#access.get(session);
@@ -209,7 +218,7 @@ export class EventCounts implements MetricsSource {
       label,
       trackers: session.spec.trackers.map(({ name }) => ({
         name,
-        fields: this.#fields.get(name) ?? { errors: [], bytes: [], sums: [], durations: [], kinds: [] },
+        fields: this.#fieldsOf(name) ?? { errors: [], bytes: [], sums: [], durations: [], kinds: [] },
         places: new Map<object | null, Place>(),
       })),
     };
