@@ -70,9 +70,9 @@ export abstract class KernelObject {
     return mapping.memory;
   }
 
-  /** Throws what `attach` would where a place to attach to is not visible. */
-  checkPlaces(): void {
-    for (const [name, section] of this.sections) if (!this.left.has(name) && isOfCgroups(section)) cgroupRoot();
+  /** Whether it has programs of cgroups, which are attached to the root of the v2 hierarchy. */
+  get ofCgroups(): boolean {
+    return [...this.sections].some(([name, section]) => !this.left.has(name) && isOfCgroups(section));
   }
 
   /**

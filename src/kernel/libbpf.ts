@@ -229,12 +229,12 @@ export function later<Args extends unknown[], Result>(
   });
 }
 
-/** What usually mends an errno of the bpf system call, about programs on these hooks. */
-export function hintFor(errno: string | null, hooks: readonly string[] = ['']): string {
+/** What usually mends an errno of the bpf system call, about programs on these hooks, or maps. */
+export function hintFor(errno: string | null, hooks: readonly string[] = []): string {
   switch (errno) {
     case 'EPERM':
     case 'EACCES':
-      return `needs root, or ${listed(capabilitiesFor(hooks))}, and a kernel that is not locked down`;
+      return `needs root, or ${listed(capabilitiesFor(['', ...hooks]))}, and a kernel that is not locked down`;
     case 'ENOMEM':
       return 'the kernel has no memory for it, or RLIMIT_MEMLOCK is too low';
     case 'ESRCH':

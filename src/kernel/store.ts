@@ -12,7 +12,7 @@ import { loadLibbpf } from './libbpf.js';
 /** What is in a file's first bytes: the hash of the rest, and of what it was made for. */
 const HASH_BYTES = 32;
 /** Another form of what is kept gets another number. */
-const FORM = 2;
+const FORM = 3;
 /** What is being written has a name with a dot before it; after this time its process has been killed meanwhile. */
 const ABANDONED_MS = 60_000;
 

@@ -1,43 +1,64 @@
 import { readFileSync } from 'node:fs';
 import { serialize } from 'node:v8';
+import { cgroupRoot } from './attach.js';
 import type { ObjectSpec, Unloaded } from './object-spec.js';
 import { loadOptional } from './optional.js';
 import { kernelStore } from './store.js';
 
 /**
  * Loads an object and drops it: whether this kernel's verifier accepts it. Resolves to the optional programs that it is without here.
- * Rejects with a KernelError.
+ * Rejects with a KernelError, and with NO_CGROUP_ROOT.
  */
 export async function tryObject(spec: ObjectSpec): Promise<Unloaded> {
+  return placed(await load(spec));
+}
+
+/** The same, without loading it where an earlier process could under the same conditions in the same kernel. */
+export async function rememberedTrial(spec: ObjectSpec): Promise<Unloaded> {
+  const store = kernelStore();
+  const name = `tried-${spec.name}`;
+  const known = store?.read(name, conditions(spec)) as Trial | null | undefined;
+  if (known) return placed(known);
+  const trial = await load(spec);
+  // What the verifier has refused is told with its log, each time.
+  if (trial.unloaded.refused.length === 0) store?.write(name, conditions(spec), trial);
+  return placed(trial);
+}
+
+interface Trial {
+  readonly unloaded: Unloaded;
+  /** It has programs of cgroups. */
+  readonly ofCgroups: boolean;
+}
+
+async function load(spec: ObjectSpec): Promise<Trial> {
   const object = await loadOptional(spec);
   try {
-    object.checkPlaces();
-    return object.unloaded;
+    return { unloaded: object.unloaded, ofCgroups: object.ofCgroups };
   } finally {
     await object.close();
   }
 }
 
-/** The same, without loading it where an earlier process could, with the same rights and the same modules in the same kernel. */
-export async function rememberedTrial(spec: ObjectSpec): Promise<Unloaded> {
-  const store = kernelStore();
-  const name = `tried-${spec.name}`;
-  const known = store?.read(name, conditions(spec)) as Unloaded | null | undefined;
-  if (known) return known;
-  const unloaded = await tryObject(spec);
-  // What the verifier has refused is told with its log, each time.
-  if (unloaded.refused.length === 0) store?.write(name, conditions(spec), unloaded);
+/** Where programs attach may be mounted and unmounted at any time: that is looked at anew. */
+function placed({ unloaded, ofCgroups }: Trial): Unloaded {
+  if (ofCgroups) cgroupRoot();
   return unloaded;
 }
 
-/** All that decides beside the kernel. Modules bring hooks, and name themselves in a line each, with counts that change. */
+/**
+ * All that decides beside the kernel, where the server itself starts. Modules bring hooks, and name themselves in a line each, with counts
+ * that change. Without the compiler to machine code, the kernel refuses some programs.
+ */
 function conditions(spec: ObjectSpec): Buffer {
   const modules = textOf('/proc/modules')
     .split('\n')
     .map((line) => line.split(' ')[0] ?? '');
   const [, rights = ''] = /^CapEff:\s*(\S+)/m.exec(textOf('/proc/self/status')) ?? [];
   const lockdown = textOf('/sys/kernel/security/lockdown');
-  return Buffer.concat([readFileSync(spec.path), serialize({ spec, modules: modules.sort(), rights, lockdown })]);
+  const compiled = textOf('/proc/sys/net/core/bpf_jit_enable');
+  const all = { spec, modules: modules.sort(), rights, lockdown, compiled };
+  return Buffer.concat([readFileSync(spec.path), serialize(all)]);
 }
 
 /** Empty where there is no such file: a kernel without modules, or without lockdown. */

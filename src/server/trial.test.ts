@@ -1,4 +1,5 @@
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
+import { EunomiaError, KernelError } from '../base/errors.js';
 import { createLog } from '../base/log.js';
 import { loadTrackers } from '../catalog/load.js';
 import type { ObjectSpec, Unloaded } from '../kernel/object-spec.js';
@@ -88,6 +89,35 @@ it('tells why a tracker cannot run, and goes on with the others', async () => {
     { available: true, reason: null },
   ]);
   expect(await status('no-such')).toMatchObject({ available: false, reason: 'there is no such tracker' });
+});
+
+it('tries again later what failed for a reason that may pass, and nothing else', async () => {
+  vi.useFakeTimers({ toFake: ['performance'] });
+  try {
+    const { kernel, status } = trials();
+    const outcomes = [
+      new KernelError('loading it', 'EMFILE', ''),
+      new EunomiaError('NO_CGROUP_ROOT', 'no cgroup v2 hierarchy is mounted'),
+      new KernelError('loading it', 'EINVAL', ''),
+    ];
+    const [first = '', second = '', third = ''] = names;
+    const tried = Promise.all([first, second, third].map(status));
+    await new Promise(setImmediate);
+    for (const outcome of outcomes) await kernel.end(outcome);
+    expect((await tried).map(({ available }) => available)).toEqual([false, false, false]);
+    expect((await status(first)).reason).toBe('loading it: EMFILE');
+    expect(kernel.asked).toEqual([first, second, third]);
+
+    vi.advanceTimersByTime(30_000);
+    const again = Promise.all([first, second, third].map(status));
+    await new Promise(setImmediate);
+    await kernel.end();
+    await kernel.end();
+    expect((await again).map(({ available }) => available)).toEqual([true, true, false]);
+    expect(kernel.asked).toEqual([first, second, third, first, second]);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 it('tells which capability a tracker lacks, which the kernel does not say', async () => {

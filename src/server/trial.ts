@@ -1,4 +1,4 @@
-import { messageOf } from '../base/errors.js';
+import { EunomiaError, KernelError, messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { blindSpotsWithout } from '../catalog/unloaded.js';
 import { heldCapabilities } from '../kernel/environment.js';
@@ -12,6 +12,19 @@ import { listed } from '../base/listed.js';
 /** Objects loaded at a time. Each takes a thread of the pool, which sessions and the waiter on the rings need too. */
 const LANES = 2;
 
+/** After so long, what failed for a reason that may pass is tried again when somebody asks. */
+const RETRY_MS = 30_000;
+/** Descriptors, memory and places that are lacking now. What a kernel refuses otherwise, it goes on refusing. */
+const PASSING: ReadonlySet<string | null> = new Set([
+  'EAGAIN',
+  'EBUSY',
+  'EINTR',
+  'EMFILE',
+  'ENFILE',
+  'ENOMEM',
+  'ENOSPC',
+]);
+
 const NO_TRACKER: TrackerStatus = {
   available: false,
   reason: 'there is no such tracker',
@@ -23,7 +36,7 @@ const NO_TRACKER: TrackerStatus = {
 
 /**
  * Whether this kernel can run each tracker. Loading its object says so, and costs as much as starting a session: it is done when somebody
- * first asks, once a boot.
+ * first asks, and again only where it failed for a reason that may pass.
  */
 export class TrackerTrials {
   readonly #kernel: Pick<KernelThread, 'tryLoad'>;
@@ -31,6 +44,8 @@ export class TrackerTrials {
   readonly #runtimes: ReadonlyMap<string, TrackerRuntime>;
   readonly #held: ReadonlySet<string>;
   readonly #trials = new Map<string, Promise<TrackerStatus>>();
+  /** When those that failed for a reason that may pass are tried again. */
+  readonly #retryAt = new Map<string, number>();
 
   /** `held`: the capabilities of this process. */
   constructor(
@@ -50,7 +65,9 @@ export class TrackerTrials {
     const runtime = this.#runtimes.get(name);
     if (!runtime) return Promise.resolve(NO_TRACKER);
     const known = this.#trials.get(name);
-    if (known) return known;
+    if (known && (this.#retryAt.get(name) ?? Number.POSITIVE_INFINITY) > performance.now()) return known;
+    this.#retryAt.delete(name);
+    this.#trials.delete(name); // the last ones tried are behind the others
     const trial = Promise.resolve([...this.#trials.values()].at(-LANES)).then(() => this.#try(runtime));
     this.#trials.set(name, trial);
     return trial;
@@ -78,6 +95,7 @@ export class TrackerTrials {
         warnOfRefused(this.#log, { tracker: tracker.definition.name, ...refused });
       return { ...status(tracker.hooksOf({}, unloaded)), blindSpots: blindSpotsWithout(tracker.definition, unloaded) };
     } catch (error) {
+      if (mayPass(error)) this.#retryAt.set(tracker.definition.name, performance.now() + RETRY_MS);
       const lacking = status(hooksOrNone(tracker));
       return { ...lacking, available: false, reason: lacking.reason ?? messageOf(error), blindSpots: [] };
     }
@@ -91,4 +109,9 @@ function hooksOrNone(tracker: TrackerRuntime): readonly string[] {
   } catch {
     return [];
   }
+}
+
+function mayPass(error: unknown): boolean {
+  if (error instanceof KernelError) return PASSING.has(error.errno);
+  return error instanceof EunomiaError && error.code === 'NO_CGROUP_ROOT';
 }

@@ -1,8 +1,6 @@
-import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { root } from '../../src/base/paths.js';
 import { neededCapabilities } from '../../src/linux/hook-capability.js';
-import { firstLine, start } from '../support/workload.js';
+import { servedBy, type Ask } from '../support/served.js';
 
 interface Told {
   readonly name: string;
@@ -13,45 +11,9 @@ interface Told {
 }
 
 /** Runs the server with these capabilities alone. */
-async function withCapabilities<Result>(
-  names: readonly string[],
-  use: (ask: <Data>(query: string) => Promise<Data>) => Promise<Result>,
-): Promise<Result> {
+function withCapabilities<Result>(names: readonly string[], use: (ask: Ask) => Promise<Result>): Promise<Result> {
   const caps = ['-all', ...names.map((name) => `+${name.replace('CAP_', '').toLowerCase()}`)].join(',');
-  const child = start('setpriv', [
-    '--bounding-set',
-    caps,
-    '--inh-caps',
-    caps,
-    process.execPath,
-    join(root, 'dist/main.js'),
-    'serve',
-    '--port',
-    '0',
-    '--engine',
-    'none',
-    '--data-dir',
-    'none',
-    '--log-level',
-    'error',
-  ]);
-  const url = /http:\S+/.exec(await firstLine(child))?.[0] ?? '';
-  try {
-    return await use(async <Data>(query: string) => {
-      const response = await fetch(url, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ query }),
-      });
-      const { data, errors } = (await response.json()) as { data: Data; errors?: unknown };
-      if (errors !== undefined) throw new Error(JSON.stringify(errors));
-      return data;
-    });
-  } finally {
-    const ended = new Promise((resolve) => child.once('exit', resolve));
-    child.kill('SIGTERM');
-    await ended;
-  }
+  return servedBy(['setpriv', '--bounding-set', caps, '--inh-caps', caps], use);
 }
 const all = neededCapabilities.map(({ name }) => name);
 const query = '{ trackers { name available problem hooks missingCapabilities } }';

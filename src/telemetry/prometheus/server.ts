@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import type { ContainerRegistry } from '../../inventory/registry.js';
 import type { MetricFamily, MetricsSource } from '../../event/metric.js';
 import { containerLabel } from './label.js';
@@ -21,7 +21,7 @@ export interface ServerMetricsOptions {
   readonly healthy: () => boolean;
   readonly engineConnected: () => boolean | Promise<boolean>;
   readonly trackers: readonly string[];
-  /** Whether a tracker can run here; the first call may take a while. */
+  /** Whether a tracker can run here; a call may take a while where that has to be tried, and costs little otherwise. */
   readonly isAvailable: (tracker: string) => Promise<boolean>;
   /** Of the table of processes; null where there is none. */
   readonly processTable: () => ProcessTableFacts | null;
@@ -37,7 +37,8 @@ export class ServerMetrics implements MetricsSource {
   readonly #options: ServerMetricsOptions;
   /** By tracker: whether it can run here, as far as that is known. */
   readonly #available = new Map<string, boolean>();
-  #trials: Promise<unknown> | null = null;
+  /** Those that are being asked for. */
+  readonly #asked = new Map<string, Promise<unknown>>();
 
   constructor(options: ServerMetricsOptions) {
     this.#options = options;
@@ -77,16 +78,19 @@ export class ServerMetrics implements MetricsSource {
   }
 
   async #tried(): Promise<ReadonlyMap<string, boolean>> {
-    const { trackers, isAvailable } = this.#options;
-    this.#trials ??= Promise.all(
-      trackers.map(async (tracker) => this.#available.set(tracker, await isAvailable(tracker))),
-    );
-    if (this.#available.size < trackers.length) {
-      const late = new AbortController();
-      await Promise.race([this.#trials, sleep(TRIAL_MS, undefined, { signal: late.signal }).catch(() => undefined)]);
-      late.abort();
-    }
+    const { trackers } = this.#options;
+    for (const tracker of trackers) if (!this.#asked.has(tracker)) this.#asked.set(tracker, this.#ask(tracker));
+    const late = new AbortController();
+    const enough =
+      this.#available.size < trackers.length ? sleep(TRIAL_MS, undefined, { signal: late.signal }) : setImmediate();
+    await Promise.race([Promise.all(this.#asked.values()), enough.catch(() => undefined)]);
+    late.abort();
     return this.#available;
+  }
+
+  async #ask(tracker: string): Promise<void> {
+    this.#available.set(tracker, await this.#options.isAvailable(tracker));
+    this.#asked.delete(tracker);
   }
 
   #containers(): MetricFamily[] {
