@@ -298,12 +298,16 @@ it('eunomia update changes what its flags name, and leaves the rest', async () =
     const { out, code } = await update('--where', 'errno != null', '--no-for', '--no-target', '--no-name');
     expect([code, out]).toEqual([
       0,
-      's: no name, filter errno != null, until it is stopped; changed at 2026-01-31T08:15:30.123456789Z\n',
+      's: no name, filter errno != null, until it is stopped, in memory only; changed at 2026-01-31T08:15:30.123456789Z\n',
     ]);
     await update('--no-where', '--for', '1h', '--capture', 'all', '--name', 'x');
+    for (const flags of [['--persist'], ['--persist', 'influx'], ['--no-persist']]) await update(...flags);
     expect(server.updates).toEqual([
       { id: 's', input: { where: { expr: 'errno != null' }, for: null, target: null, name: null } },
       { id: 's', input: { where: null, for: '1h', capture: 'ALL', name: 'x' } },
+      { id: 's', input: { persist: { store: 'EMBEDDED' } } },
+      { id: 's', input: { persist: { store: 'INFLUX' } } },
+      { id: 's', input: { persist: null } },
     ]);
     const refused = await update('--container', 'nosuch');
     expect(refused.told).toMatch(
@@ -313,6 +317,7 @@ it('eunomia update changes what its flags name, and leaves the rest', async () =
     for (const [flags, message] of [
       [[], 'nothing to change'],
       [['--wait', '--name', 'x'], '--wait: waits for containers'],
+      [['--persist', 'nosuch'], 'Allowed choices are embedded, influx'],
       [['--no-target', '--pid', '1'], '--no-target: the whole machine is no container'],
     ] as const)
       expect(await update(...flags)).toMatchObject({

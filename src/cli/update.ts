@@ -10,6 +10,8 @@ interface Flags extends ServerFlags, TargetFlags {
   readonly for?: string | false;
   readonly name?: string | false;
   readonly capture?: string;
+  /** The store; true for the default one. */
+  readonly persist?: string | boolean;
   /** False: the whole machine. */
   readonly target?: boolean;
 }
@@ -19,11 +21,12 @@ interface Changed {
   readonly name: string | null;
   readonly stopsAt: string | null;
   readonly explain: { readonly where: string | null };
+  readonly persistence: { readonly store: string; readonly state: string } | null;
   readonly changes: readonly { readonly at: string }[];
 }
 
 const document = `mutation Update($id: ID!, $input: UpdateSessionInput!) {
-  updateSession(id: $id, input: $input) { id name stopsAt explain { where } changes { at } } }`;
+  updateSession(id: $id, input: $input) { id name stopsAt explain { where } persistence { store state } changes { at } } }`;
 
 export function addUpdate(program: Command, world: World): void {
   const command = withServer(program.command('update'), 'which server has the session?');
@@ -47,6 +50,13 @@ export function addUpdate(program: Command, world: World): void {
     .addOption(
       new Option('--capture <mode>', 'which on-demand fields are captured').choices(['demanded', 'default', 'all']),
     )
+    .addOption(
+      new Option('--persist [store]', 'write its events from now on to a store; the embedded one by default').choices([
+        'embedded',
+        'influx',
+      ]),
+    )
+    .option('--no-persist', 'keep its events in memory only from now on; what was stored stays')
     .action((id: string, flags: Flags) =>
       withClient(world, flags, async (client) => {
         const { updateSession } = await client.query<{ updateSession: Changed }>(document, {
@@ -68,17 +78,24 @@ function inputOf(flags: Flags): Record<string, unknown> {
     ...(flags.for === undefined ? {} : { for: unless(flags.for) }),
     ...(flags.name === undefined ? {} : { name: unless(flags.name) }),
     ...(flags.capture === undefined ? {} : { capture: flags.capture.toUpperCase() }),
+    ...(flags.persist === undefined ? {} : { persist: persistInput(flags.persist) }),
   };
   if (Object.keys(input).length === 0)
     throw new UsageError('nothing to change: give for example --where, --container, --for or --name');
   return input;
 }
 
-function textOf({ id, name, stopsAt, explain: { where }, changes }: Changed): string {
+function persistInput(store: string | boolean): object | null {
+  if (store === false) return null;
+  return store === true ? {} : { store: store.toUpperCase() };
+}
+
+function textOf({ id, name, stopsAt, explain: { where }, persistence, changes }: Changed): string {
   const facts = [
     name === null ? 'no name' : `name ${JSON.stringify(name)}`,
     where === null ? 'no filter' : `filter ${where}`,
     stopsAt === null ? 'until it is stopped' : `until ${stopsAt}`,
+    persistence === null || persistence.state === 'OFF' ? 'in memory only' : `stored in ${persistence.store}`,
   ];
   return `${id}: ${facts.join(', ')}; changed at ${changes.at(-1)?.at ?? 'once'}`;
 }

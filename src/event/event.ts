@@ -46,7 +46,7 @@ export interface TraceEvent {
   readonly container: object | null;
 }
 
-export type GapWhere = 'KERNEL' | 'QUEUE' | 'STORE' | 'CLIENT';
+export type GapWhere = 'KERNEL' | 'QUEUE' | 'STORE' | 'OFF' | 'CLIENT';
 
 /** Events that are missing at a position in a stream. */
 export interface Gap {

@@ -5,7 +5,7 @@ import { exclusionsOf } from './exclusion.js';
 
 const web = { id: 'ab'.repeat(32), name: 'web-1', image: 'registry/nginx:1.27' };
 const restrictions = (target: AskedTarget | null, container: typeof web | null = web): string[] =>
-  exclusionsOf({ asked: askedOf(['exec'], { target }), exported: [] }, { container }).map(
+  exclusionsOf({ asked: askedOf(['exec'], { target }), exported: [], stored: false }, { container }).map(
     ({ restriction }) => restriction,
   );
 
@@ -39,7 +39,10 @@ describe('the target of a session', () => {
 });
 
 it('what was exported with a filter, and what nobody knows, is named', () => {
-  const named = exclusionsOf({ asked: null, exported: ['errno != null', 'process.uid == 0'] }, { container: null });
+  const named = exclusionsOf(
+    { asked: null, exported: ['errno != null', 'process.uid == 0'], stored: false },
+    { container: null },
+  );
   expect(named.map(({ restriction, value }) => [restriction, value])).toEqual([
     ['session.spec', 'null'],
     ['export.where', 'errno != null'],
@@ -57,7 +60,9 @@ it('a change of a name alone is none of what is excluded', () => {
     where: i < 2 ? 'a' : null,
   }));
   const excluded = (all: typeof changes): string[] =>
-    exclusionsOf({ asked: { ...asked, changes: all }, exported: [] }, { container: null }).map(({ value }) => value);
+    exclusionsOf({ asked: { ...asked, changes: all }, exported: [], stored: false }, { container: null }).map(
+      ({ value }) => value,
+    );
   const target = '{"pids":[1]}';
   // The last one changed nothing but the name, and the first one neither.
   expect(excluded(changes)).toEqual(['a // until 2', `${target} // until 2`, `${target} // from 2`]);

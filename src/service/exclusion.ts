@@ -9,7 +9,7 @@ import type { Origin } from './session/origin.js';
 
 /** What kept events out of a session before anybody asked for a report: its own filter and target, and those of its export. */
 export function exclusionsOf(
-  { asked, exported }: Pick<Origin, 'asked' | 'exported'>,
+  { asked, exported, stored }: Pick<Origin, 'asked' | 'exported' | 'stored'>,
   subject: Pick<ReportSubject, 'container'>,
 ): Exclusion[] {
   const filtered = exported.map((where) => ({
@@ -35,7 +35,24 @@ export function exclusionsOf(
     }),
     { ...asked, when: changes.length ? `, from ${changes.at(-1)?.at}` : '' },
   ];
-  return [...regimes.flatMap((regime) => exclusionsOfRegime(regime, subject)), ...filtered];
+  return [
+    ...regimes.flatMap((regime) => exclusionsOfRegime(regime, subject)),
+    ...(stored ? unstored(asked) : []),
+    ...filtered,
+  ];
+}
+
+/** When a session was in memory only, which its store has a part of. */
+function unstored(asked: Asked): Exclusion[] {
+  const isStored = ({ input }: Pick<Asked, 'input'>): boolean => input.persist != null;
+  const switches = (asked.changes ?? []).filter((change, i, all) => isStored(change) !== isStored(all[i + 1] ?? asked));
+  return [...switches, { ...asked, at: null }].flatMap(({ at, input }, i) => {
+    if (isStored({ input }) || switches.length === 0) return [];
+    const times = [...(i ? [`from ${switches[i - 1]?.at}`] : []), ...(at === null ? [] : [`until ${at}`])];
+    const when = times.join(' ');
+    const reason = `events that happened ${when} were not to be stored`;
+    return [{ restriction: 'session.persist', reason, value: `null // ${when}` }];
+  });
 }
 
 /** Whether a change is one of what is excluded: of another one, such as a name, nothing is told. */

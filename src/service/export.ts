@@ -266,7 +266,8 @@ async function addMissing(missing: Missing, session: SessionHandle): Promise<voi
   const { lost, evicted } = await session.stats();
   const { persistence, error, stopReason } = session;
   // What memory let go of is in the store, unless that has not got it.
-  const dropped = persistence ? persistence.dropped + persistence.removed : evicted;
+  const unstored = persistence && persistence.dropped + persistence.removed + persistence.omitted;
+  const dropped = unstored === null ? evicted : Math.min(unstored, evicted);
   if (lost || dropped) missing.add({ lost, dropped });
   if (error !== null || stopReason === 'INTERRUPTED') missing.add({ lost: 0, dropped: 0 });
 }

@@ -135,9 +135,11 @@ export function updatedSpec(
     forMs,
     name: has('name') ? (update.name == null ? null : textInRange('input.name', update.name, 100)) : before.name,
     labels: has('labels') ? labelsOf(update.labels) : before.labels,
+    persist: has('persist') ? changedPersist(before.persist, update.persist) : before.persist,
   };
   const written = catalog.written('UpdateSessionInput', update) as Partial<AskedInput>;
-  const input = { ...asked.input, ...written, fields, labels: spec.labels, capture: spec.capture };
+  const { labels, capture, persist } = spec;
+  const input = { ...asked.input, ...written, fields, labels, capture, persist };
   return { ...spec, asked: { ...asked, input, where: spec.where?.text ?? null } };
 }
 
@@ -158,6 +160,15 @@ function persistOf({ store, mode }: PersistInput): SessionSpec['persist'] {
   if (kind === 'EMBEDDED' && mode === 'ROLLUP')
     throw invalid('input.persist.mode', 'the embedded store writes each event; give EVENTS, or leave it out');
   return { store: kind, mode: mode ?? (kind === 'EMBEDDED' ? 'EVENTS' : 'ROLLUP') };
+}
+
+/** The same object where it is the same. */
+function changedPersist(
+  before: SessionSpec['persist'],
+  given: InputMaybe<PersistInput> | undefined,
+): SessionSpec['persist'] {
+  const after = given == null ? null : persistOf(given);
+  return before && after?.store === before.store && after.mode === before.mode ? before : after;
 }
 
 /** Only a tracker's own fields can cost something; others are there anyway. */

@@ -7,7 +7,7 @@ import { SourcePool, type SessionKernel } from './source/pool.js';
 import type { Record, Recorder } from './recorder.js';
 import type { RecordedSource } from './replay.js';
 import { Session, type SessionDependencies } from './session.js';
-import type { SessionSpec, StopReason, TargetSpec } from './spec.js';
+import type { PersistSpec, SessionSpec, StopReason, TargetSpec } from './spec.js';
 import { StoppedSessions, type StoppedLimits } from './stopped.js';
 
 /** How often sessions with a time to live are looked at. */
@@ -92,13 +92,52 @@ export class SessionManager {
   async change(id: string, make: (spec: SessionSpec, passedMs: number) => SessionSpec): Promise<Session> {
     const session = this.#need(id);
     session.touch();
-    await session.change(async (spec) => {
-      const { startedAt, createdAt } = session;
-      const made = make(spec, Date.now() - Date.parse(startedAt ?? createdAt));
-      if (made.target !== spec.target) await this.#requireTarget(made.target);
-      return made;
-    });
+    let begun: Recorder | null = null;
+    try {
+      await session.change(async (spec) => {
+        const { startedAt, createdAt } = session;
+        const made = make(spec, Date.now() - Date.parse(startedAt ?? createdAt));
+        if (made.target !== spec.target) await this.#requireTarget(made.target);
+        if (made.persist && made.persist !== spec.persist) begun = await this.#recordOn(session, made.persist);
+        return made;
+      });
+    } catch (error) {
+      if (begun) await this.#discard(session, begun);
+      throw error;
+    }
     return session;
+  }
+
+  /** Sees to it that a session which runs can be recorded. Returns the recorder if it is a new one. */
+  async #recordOn(session: Session, persist: PersistSpec): Promise<Recorder | null> {
+    if (!session.recorder) return this.#record(session, persist);
+    const { store, mode, state, error } = session.recorder.stats;
+    if (store !== persist.store || mode !== persist.mode)
+      throw invalid(
+        'input.persist',
+        `asks for ${persist.store} with ${persist.mode}, and a part of the session is stored in ${store} with ${mode}: ` +
+          'a session has one store and one mode; give these, or start another session',
+      );
+    if (state === 'FAILED')
+      throw new EunomiaError(
+        'STORE_UNAVAILABLE',
+        `what writes this session has failed (${error}), and is not begun again; start another session`,
+      );
+    return null;
+  }
+
+  async #record(session: Session, persist: PersistSpec): Promise<Recorder> {
+    if (!this.#options.record) throw new EunomiaError('NO_STORE', 'this server has no store; start it with --data-dir');
+    const recorder = await this.#options.record(session, persist);
+    session.recorder = recorder;
+    this.#recorders.set(session.id, recorder);
+    void recorder.ended.then(() => this.#recorders.delete(session.id));
+    return recorder;
+  }
+
+  async #discard(session: Session, recorder: Recorder): Promise<void> {
+    session.recorder = null;
+    await recorder.discard();
   }
 
   async #requireTarget(target: TargetSpec | null): Promise<void> {
@@ -150,12 +189,7 @@ export class SessionManager {
     this.#sessions.set(session.id, session);
     if (spec.ttlMs !== null) this.#watchUnused(true);
     try {
-      if (spec.persist) {
-        if (!this.#options.record)
-          throw new EunomiaError('NO_STORE', 'this server has no store; start it with --data-dir');
-        session.recorder = await this.#options.record(session, spec.persist);
-        this.#keepRecorder(session.id, session.recorder);
-      }
+      if (spec.persist) (await this.#record(session, spec.persist)).switch(true);
       this.#options.tap?.(session);
       await session.start();
     } catch (error) {
@@ -164,11 +198,6 @@ export class SessionManager {
       throw error;
     }
     return session;
-  }
-
-  #keepRecorder(id: string, recorder: Recorder): void {
-    this.#recorders.set(id, recorder);
-    void recorder.ended.then(() => this.#recorders.delete(id));
   }
 
   /** The most sessions that may run at once. */
@@ -250,7 +279,9 @@ export class SessionManager {
 
   /** A store that is behind gets on for a while; one that cannot write at all is not waited for. It is told what it will miss. */
   async #awaitStores(): Promise<void> {
-    await hold(() => [...this.#recorders.values()].some(({ stats }) => stats.state === 'WRITING'), STORED_MS);
+    const isWriting = ({ stats: { state, error } }: Recorder): boolean =>
+      state === 'WRITING' || (state === 'OFF' && error === null);
+    await hold(() => [...this.#recorders.values()].some(isWriting), STORED_MS);
     for (const [id, recorder] of this.#recorders) {
       const { pending, error } = recorder.stats;
       this.#options.log.warn({ session: id, pending, error }, 'ending, with events that are not stored');

@@ -69,7 +69,7 @@ export class Session {
   readonly done: Promise<void>;
   /** Resolves when it is out of the kernel, and all that it saw is handed to its readers. */
   readonly detached: Promise<void>;
-  /** Null when it is in memory only. Set before it starts. */
+  /** Null when it is in memory only, and always was. Set before it starts, or before it is changed to be stored. */
   recorder: Recorder | null = null;
 
   readonly #deps: SessionDependencies;
@@ -261,7 +261,8 @@ export class Session {
     const before = this.#spec;
     const programs = this.#requireRunning();
     let change: Change = { at: nowText(), seq: this.nextSeq };
-    if (spec.where !== before.where || spec.target !== before.target)
+    const isStoredElsewise = spec.persist !== before.persist;
+    if (spec.where !== before.where || spec.target !== before.target || isStoredElsewise)
       change = await this.#changeCriteria(spec, programs);
     else {
       this.#capture.use(spec);
@@ -278,7 +279,8 @@ export class Session {
 
   /** From this place on, it is another one of its specification: a reader of the event there finds that told. */
   #hold(spec: SessionSpec, change: Change): void {
-    const { asked: before } = this.#spec;
+    const { asked: before, persist } = this.#spec;
+    if (spec.persist !== persist) this.recorder?.switch(spec.persist !== null);
     this.#spec = { ...spec, asked: spec.asked && before ? changedAsked(spec.asked, before, change) : spec.asked };
   }
 
@@ -356,12 +358,9 @@ export class Session {
     this.#resolveDone();
   }
 
-  /**
-   * A reader of all its events that is no subscriber, with a queue of its own: for a store, or an export. To be
-   * called before it starts.
-   */
+  /** A reader of all its events from now on that is no subscriber, with a queue of its own: for a store, or an export. */
   record(queueBytes: number): RecorderInput {
-    return this.#readers.record({
+    const stream = this.#readers.record({
       id: 'store',
       since: nowText(),
       queueBytes,
@@ -372,6 +371,19 @@ export class Session {
       where: null,
       cursorAt: (seq) => this.#buffer.cursorAt(seq),
     });
+    return {
+      next: () => stream.next(),
+      return: () => stream.return(),
+      offer: (isOffered) => this.#readers.offer(stream, isOffered),
+      get stats() {
+        return stream.stats;
+      },
+    };
+  }
+
+  /** Events that the kernel lost, as far as what was read tells. */
+  get lost(): number {
+    return this.#ingest.lost;
   }
 
   /** Place of the oldest event that it holds in memory, and of the next that will come. */

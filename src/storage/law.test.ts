@@ -8,6 +8,7 @@ import { playedSession } from '../../test/support/played.js';
 import { openStore, temporaryDirectory } from '../../test/support/store.js';
 import { until } from '../../test/support/until.js';
 import type { InfluxClient } from './influx/client.js';
+import { queryOf } from './query.js';
 import { SessionRecorder } from './recorder.js';
 import type { Store } from './store.js';
 
@@ -80,6 +81,7 @@ describe.each(modes)('what a session hands to a store ($store, $mode)', (persist
         const { session, add } = await playedSession();
         const recording = await SessionRecorder.begin(session, persist, store, log);
         session.recorder = recording;
+        recording.switch(true);
         let given = 0;
         const law = (): void => {
           const { written, pending, dropped } = recording.stats;
@@ -109,6 +111,92 @@ describe.each(modes)('what a session hands to a store ($store, $mode)', (persist
       { numRuns: one ? 5 : 40 },
     );
   });
+});
+
+describe.each(modes)('a session that is switched on and off ($store, $mode)', (persist) => {
+  it(
+    'hands over what happens while it is on, and tells of the rest where it is missing',
+    { timeout: 120_000 },
+    async () => {
+      const steps = fc.array(fc.tuple(fc.integer({ min: 0, max: 300 }), fc.integer({ min: 0, max: 2 }), fc.boolean()), {
+        minLength: 1,
+        maxLength: 8,
+      });
+      const one = persist.store === 'EMBEDDED' ? await embedded() : null;
+      await fc.assert(
+        fc.asyncProperty(steps, async (all) => {
+          const database = new FakeDatabase();
+          const opened = one ? null : await influxOn(database);
+          const store = one ?? opened?.store;
+          if (!store) throw new Error('there is no store');
+          // What an attempt that failed has left would be found by the next one.
+          await one?.remove('s');
+          const { session, add } = await playedSession();
+          let [given, off] = [0, 0];
+          let [isOn, lostOff] = [false, 0];
+          add(5, 1);
+          const recording = await SessionRecorder.begin(session, persist, store, log);
+          session.recorder = recording;
+          off += 5;
+          lostOff += 1;
+          const law = (): void => {
+            const { written, pending, dropped, omitted, state } = recording.stats;
+            expect({ all: written + pending + dropped, omitted }).toEqual({ all: given, omitted: off });
+            if (session.stoppedAt === null) expect(state === 'OFF').toBe(!isOn);
+          };
+          for (const [events, lost, isNext] of all) {
+            isOn = isNext;
+            recording.switch(isNext);
+            law();
+            add(events, lost);
+            if (isNext) given += events;
+            else [off, lostOff] = [off + events, lostOff + lost];
+            law();
+            if (events % 3 === 0) await sleep(1);
+          }
+          await session.stop('REQUESTED');
+          await recording.ended;
+          await until('nothing waits', () => {
+            law();
+            return recording.stats.pending === 0 && (opened?.sender.stats.queued ?? 0) === 0;
+          });
+          expect(recording.stats).toMatchObject({ state: 'DONE', written: given, dropped: 0 });
+          if (one) {
+            const record = await one.session(session.id);
+            expect(record).toMatchObject({
+              events: given,
+              missing: off,
+              omitted: off,
+              removed: 0,
+              nextSeq: given + off,
+            });
+            const query = { ...queryOf({ id: session.id, trackers: ['exit'] }, null), session: session.id };
+            const gaps = [];
+            const places: number[] = [];
+            for await (const part of one.read(query)) {
+              gaps.push(...part.gaps);
+              places.push(...part.events.map(({ place }) => place.seq));
+            }
+            const offs = gaps.filter(({ where }) => where === 'OFF');
+            expect(offs.reduce((sum, { dropped }) => sum + dropped, 0)).toBe(off);
+            expect(offs.reduce((sum, { lost }) => sum + lost, 0)).toBe(lostOff);
+            for (const { seq, dropped } of offs)
+              expect(places.filter((place) => place >= seq && place < seq + dropped)).toEqual([]);
+            // In pages of any size, each gap is told once.
+            const paged = [];
+            for (let fromSeq = 0; fromSeq < given + off; fromSeq += 97)
+              paged.push(
+                ...(await one.page({ ...query, fromSeq, toSeq: fromSeq + 97, limit: 1000, backwards: false })).gaps,
+              );
+            expect(paged.filter(({ where, dropped }) => where === 'OFF' && dropped)).toEqual(
+              offs.filter(({ dropped }) => dropped),
+            );
+          } else expect(database.events).toBe(given);
+        }),
+        { numRuns: one ? 12 : 30 },
+      );
+    },
+  );
 });
 
 describe('a rollup', () => {

@@ -1,6 +1,10 @@
 import { isUncounted } from '../event/missing.js';
 import type { Part } from '../session/stream/parts.js';
-import type { EventQuery, Store, StoredEvent, StoredRecord } from './store.js';
+import type { StoredSource } from './query.js';
+import type { EventQuery, Store, StoredEvent, StoredPage, StoredRecord } from './store.js';
+
+/** Events of one page. */
+const PART = 8192;
 
 export interface StoredWhole {
   readonly record: StoredRecord;
@@ -14,23 +18,43 @@ export async function* storedParts({ record, store }: StoredWhole, query: EventQ
   const end = newest ?? stoppedAt ?? begin;
   if (removed) yield { events: [], gap: { from: begin, to: oldest ?? end, lost: 0, dropped: removed, where: 'STORE' } };
   let counted = true;
-  for await (const { events, gaps } of store.read({ ...query, session: id })) {
-    let rest = events;
-    let before: Part['gap'] = null;
-    for (const { seq, from, to, lost, dropped, where } of gaps) {
-      const at = rest.findIndex(({ place }) => place.seq >= seq);
-      const head = at < 0 ? rest : rest.slice(0, at);
-      if (head.length || before) yield partOf(head, before);
-      rest = rest.slice(head.length);
-      before = { from, to, lost, dropped, where };
-      if (isUncounted({ lost, dropped })) counted = false;
-    }
-    if (rest.length || before) yield partOf(rest, before);
+  for await (const page of store.read({ ...query, session: id })) {
+    if (page.gaps.some(isUncounted)) counted = false;
+    yield* partsOf(page);
   }
   // Not every store has a gap for what a server took along that was killed; none has one for what a session did not see that failed.
   if (stopReason === 'ERROR' || (stopReason === 'INTERRUPTED' && counted)) {
     const to = stoppedAt !== null && stoppedAt > end ? stoppedAt : end;
     yield { events: [], gap: { from: end, to, lost: 0, dropped: 0, where: 'STORE' } };
+  }
+}
+
+/** What is missing, each at its place. */
+export function* partsOf({ events, gaps }: Pick<StoredPage, 'events' | 'gaps'>): Generator<Part, void> {
+  let rest = events;
+  let before: Part['gap'] = null;
+  for (const { seq, from, to, lost, dropped, where } of gaps) {
+    const at = rest.findIndex(({ place }) => place.seq >= seq);
+    const head = at < 0 ? rest : rest.slice(0, at);
+    if (head.length || before) yield partOf(head, before);
+    rest = rest.slice(head.length);
+    before = { from, to, lost, dropped, where };
+  }
+  if (rest.length || before) yield partOf(rest, before);
+}
+
+/** The stored events of a running session ahead of a place that match, in their order, with what is missing among them. */
+export async function* storedBefore(
+  { id, store }: Pick<StoredSource<'page'>, 'id' | 'store'>,
+  place: number,
+  query: EventQuery,
+): AsyncGenerator<Pick<StoredPage, 'events' | 'gaps'>, void> {
+  for (let fromSeq = 0; fromSeq < place;) {
+    const page = await store.page({ ...query, session: id, fromSeq, toSeq: place, limit: PART, backwards: false });
+    yield page;
+    const last = page.events.at(-1);
+    if (!page.hasNext || !last) return;
+    fromSeq = last.place.seq + 1;
   }
 }
 

@@ -108,14 +108,16 @@ export class ResumedStream implements AsyncIterableIterator<Delivery> {
     }
     const { session, recorder } = live;
     session.touch();
-    // What memory no longer holds must be written before it can be read; where it never will be, memory tells of the gap.
+    // What memory no longer holds must be written before it can be read; where it never will be, memory tells of the gap. From where only
+    // memory has events that it still holds, it is memory's turn.
+    const written = (): number => Math.min(recorder.writtenSeq, recorder.storedUntil(session.oldestSeq));
     if (
       this.#from >= session.oldestSeq ||
-      (recorder.writtenSeq <= this.#from && !(await recorder.reach(session.oldestSeq, REACH_MS)))
+      (written() <= this.#from && !(await recorder.reach(session.oldestSeq, REACH_MS)))
     )
       return this.#goLive();
-    const written = recorder.writtenSeq;
-    return written > this.#from ? this.#read(written) : this.#goLive();
+    const until = written();
+    return until > this.#from ? this.#read(until) : this.#goLive();
   }
 
   /** What was left out behind the last event of the store. */

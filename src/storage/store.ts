@@ -55,10 +55,12 @@ export interface StoredRecord extends SessionRecord {
   readonly receivedBytes: number;
   /** Events that are stored. */
   readonly events: number;
-  /** Events that should be and are not: the store was too slow, too full, or retention took them. */
+  /** Events that are not stored: the store was too slow, too full, or off, or retention took them. */
   readonly missing: number;
   /** Of these, those that retention took, at the session's beginning: no gap tells of them. */
   readonly removed: number;
+  /** Of those missing, those that were not to be stored: they happened while the session was in memory only. */
+  readonly omitted: number;
   /** Place of the event that would come next. */
   readonly nextSeq: number;
   /** Times of the first and last event that is stored; null when there is none. */
@@ -89,6 +91,8 @@ export interface SessionSink {
    * written; the reader's bounded queue holds what comes meanwhile. Rejects when nothing can be written any more.
    */
   write(slices: readonly Slice[], gap: Gap | null): Promise<void>;
+  /** The session goes on at a place: what is missing before it was not to be stored. */
+  skip(gap: Gap, nextSeq: number): Promise<void>;
   readonly progress: SinkProgress;
   /** The session was changed. Resolves when that is written. */
   update(session: SessionRecord): Promise<void>;

@@ -226,6 +226,7 @@ export class FakeServer implements LocalServer {
             name: null,
             stopsAt: null,
             explain: { where: 'errno != null' },
+            persistence: null,
             changes: [{ at: '2026-01-31T08:15:30.123456789Z' }],
           };
         },

@@ -1,6 +1,7 @@
 import type { NodeFacts } from '../../event/node.js';
 import type { Caller } from '../../access/caller.js';
 import {
+  addEvents,
   addSlices,
   Aggregator,
   demandOf,
@@ -11,6 +12,7 @@ import {
 import { EunomiaError } from '../../base/errors.js';
 import { inTurns } from '../../base/turn.js';
 import type { Gap } from '../../event/event.js';
+import type { EventFilter } from '../../filter/index.js';
 import type { BehaviourReport } from '../../event/report.js';
 import type { Container } from '../../inventory/container.js';
 import type { Asked } from '../../session/asked.js';
@@ -21,6 +23,7 @@ import type { SessionOrigin, SessionSpec, SessionState, SessionStats, StopReason
 import type { FilterPlan } from '../../session/source/plan.js';
 import { queryOf, storedPage, type StoredSource } from '../../storage/query.js';
 import type { SessionRecorder } from '../../storage/recorder.js';
+import { storedBefore } from '../../storage/parts.js';
 import { ResumedStream } from '../../storage/resume.js';
 import { aggregateStored } from '../aggregate.js';
 import { spanInRange } from '../check.js';
@@ -36,6 +39,7 @@ import {
   paceOf,
   replayOf,
   thinningOf,
+  type PageEnd,
 } from './request.js';
 import type {
   DeliveryStream,
@@ -48,9 +52,14 @@ import type {
 import { changeViews, specView, type ChangeView, type SpecView } from './asked.js';
 import { Changing } from '../changing.js';
 import { REACH_MS, recorderOf } from './recorded.js';
-import { heldOrigin, storedOrigin, type Origin } from './origin.js';
+import { dividedOrigin, heldOrigin, storedOrigin, type Division, type Origin } from './origin.js';
 
 const MAX_DELAY_MS = 10_000;
+
+interface Recorded {
+  readonly recorder: SessionRecorder;
+  readonly source: StoredSource;
+}
 
 /** A session in memory, live or replayed. What memory has let go of is read from its store, when it has one. */
 export class LiveSession implements SessionHandle {
@@ -194,7 +203,10 @@ export class LiveSession implements SessionHandle {
     const { from, to } = boundsOf({ after, before }, session.id, next);
     // The lowest place that the page may reach.
     const wanted = Math.max(from ?? 0, !backwards || where ? 0 : (to ?? next) - limit);
-    if (recorded && wanted < session.oldestSeq) {
+    const place = recorded && this.#place(recorded);
+    if (recorded && place !== null && wanted < place)
+      return this.#dividedPage(recorded, place, { ...request, limit, backwards, where });
+    if (recorded && place === null && wanted < session.oldestSeq) {
       const page = { from, to, limit, backwards, where };
       const written = recorded.recorder.writtenSeq;
       // A page that is full of what is written already need not wait for the rest.
@@ -237,13 +249,24 @@ export class LiveSession implements SessionHandle {
     await session.refresh();
     await filter?.ready?.();
     const recorded = this.#recorded();
+    const divided = recorded && (await this.#divided(recorded));
+    const aggregator = new Aggregator(spec, acceptOf(filter));
+    if (divided) {
+      const { source, place, held } = divided;
+      for await (const { events } of storedBefore(source, place, queryOf(source, filter)))
+        await addEvents(
+          aggregator,
+          events.map(({ event }) => event),
+        );
+      await addSlices(aggregator, held.slices);
+      return inTurns(aggregator.collecting());
+    }
     if (recorded && session.oldestSeq > 0) {
       if (await recorded.recorder.reach(session.nextSeq, REACH_MS))
         return aggregateStored(recorded.source.store, queryOf(recorded.source, filter), spec);
       // Memory holds the newest events only: what it gives would look like the whole.
       if (session.oldestSeq > 0) throw this.#behind(recorded.recorder);
     }
-    const aggregator = new Aggregator(spec, acceptOf(filter));
     await addSlices(aggregator, session.held());
     return inTurns(aggregator.collecting());
   }
@@ -278,6 +301,8 @@ export class LiveSession implements SessionHandle {
     const session = this.#session;
     await session.refresh();
     const recorded = this.#recorded();
+    const divided = recorded && (await this.#divided(recorded));
+    if (divided) return dividedOrigin(session, divided, this.#parts.registry);
     // A session that is not stored tells itself what memory let go of.
     if (!recorded || session.oldestSeq === 0) return heldOrigin(session, this.#parts.registry);
     const {
@@ -291,9 +316,61 @@ export class LiveSession implements SessionHandle {
   }
 
   /** Where its events are stored too, each of them; null where memory is all there is. */
-  #recorded(): { readonly recorder: SessionRecorder; readonly source: StoredSource } | null {
+  #recorded(): Recorded | null {
     const recorder = recorderOf(this.#session);
     return recorder && { recorder, source: { id: this.id, store: recorder.store, trackers: this.trackers } };
+  }
+
+  /**
+   * Null unless memory still has events that are not in the store, since they were not to be stored, and no longer has others that are:
+   * what is ahead of this place is then read from the store, and the rest from memory. What neither has is told as evicted.
+   */
+  #place({ recorder }: Recorded): number | null {
+    const { oldestSeq } = this.#session;
+    const until = recorder.storedUntil(oldestSeq);
+    return until === Number.POSITIVE_INFINITY || oldestSeq === 0 ? null : Math.min(until, oldestSeq);
+  }
+
+  /** What memory holds is held from the call on. Rejects with STORE_UNAVAILABLE. */
+  async #divided(recorded: Recorded): Promise<Division | null> {
+    const session = this.#session;
+    const place = this.#place(recorded);
+    if (place === null) return null;
+    const held = { slices: session.held(), oldestSeq: session.oldestSeq };
+    if (!(await recorded.recorder.reach(place, REACH_MS))) throw this.#behind(recorded.recorder);
+    return { source: recorded.source, place, held };
+  }
+
+  async #dividedPage(
+    { source, recorder }: Recorded,
+    place: number,
+    { after, before, limit, backwards, where }: PageRequest & PageEnd & { readonly where: EventFilter | null },
+  ): Promise<Page> {
+    const session = this.#session;
+    const { from, to } = boundsOf({ after, before }, session.id, session.nextSeq);
+    // First, as memory goes on evicting.
+    const range = {
+      ...(backwards ? { last: limit } : { first: limit }),
+      after: cursorOf(session.id, Math.max(place, from ?? 0)),
+      before: to !== null && to < place ? cursorOf(session.id, place) : before,
+    };
+    const later = await (where ? session.pageWhere({ ...range, where }) : session.page(range));
+    if (backwards && later.events.length >= limit) return { ...later, hasPrevious: true };
+    const left = backwards ? limit - later.events.length : limit;
+    await recorder.reach(place, REACH_MS);
+    const bounds = { from, to: to === null ? place : Math.min(to, place), limit: left, backwards, where };
+    const earlier = await storedPage(source, bounds, place, 0);
+    const few = backwards ? later.events : later.events.slice(0, limit - earlier.events.length);
+    const isCut = earlier.hasNext && earlier.events.length >= limit;
+    const count = earlier.events.length;
+    return {
+      events: [...earlier.events, ...few],
+      cursorAfter: (index) => (index < count ? earlier.cursorAfter(index) : later.cursorAfter(index - count)),
+      hasNext: later.hasNext || few.length < later.events.length || isCut || (to !== null && to < session.nextSeq),
+      hasPrevious: earlier.hasPrevious,
+      total: null,
+      gaps: few.length || !isCut ? [...earlier.gaps, ...later.gaps] : earlier.gaps,
+    };
   }
 
   #behind({ stats: { error, pending } }: SessionRecorder): EunomiaError {

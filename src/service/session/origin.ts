@@ -2,10 +2,18 @@ import type { ReportSource } from '../../analysis/report/index.js';
 import type { ContainerRegistry } from '../../inventory/registry.js';
 import type { Asked } from '../../session/asked.js';
 import type { Session } from '../../session/session.js';
-import { heldParts, type Part } from '../../session/stream/parts.js';
-import { storedParts } from '../../storage/parts.js';
-import { queryOf } from '../../storage/query.js';
+import { heldParts, type Held, type Part } from '../../session/stream/parts.js';
+import { partsOf, storedBefore, storedParts } from '../../storage/parts.js';
+import { queryOf, type StoredSource } from '../../storage/query.js';
 import type { EventQuery, Store, StoredContainer, StoredRecord } from '../../storage/store.js';
+
+/** Where the events of a session in memory are of which the store has not all that memory lacks. */
+export interface Division {
+  readonly source: StoredSource;
+  /** Events ahead of it are in the store. */
+  readonly place: number;
+  readonly held: Held;
+}
 
 export type Narrowing = Partial<Pick<EventQuery, 'from' | 'to' | 'containers' | 'filter'>>;
 
@@ -44,6 +52,27 @@ export function heldOrigin(session: Session, registry: ContainerRegistry): Origi
           if (container) seen.set((container as StoredContainer).id, container as StoredContainer);
       }
       return [...seen.values()];
+    },
+  };
+}
+
+/** Of a session that is stored in part: what is ahead of a place from its store, and from there on what memory holds. */
+export function dividedOrigin(
+  session: Session,
+  { source, place, held }: Division,
+  registry: ContainerRegistry,
+): Origin {
+  const origin = heldOrigin(session, registry);
+  return {
+    ...origin,
+    async *parts(narrowing) {
+      for await (const page of storedBefore(source, place, { ...queryOf(source, null), ...narrowing }))
+        yield* partsOf(page);
+      yield* heldParts(session, narrowing.filter ?? null, held, place);
+    },
+    async containers() {
+      const known = await Promise.all([source.store.containers(queryOf(source, null)), origin.containers()]);
+      return [...new Map(known.flat().map((container) => [container.id, container])).values()];
     },
   };
 }

@@ -115,14 +115,15 @@ export class StoredSession implements SessionHandle {
   }
 
   get persistence(): RecorderStats {
-    const { mode, events, missing, removed } = this.#record;
+    const { mode, events, missing, removed, omitted } = this.#record;
     return {
       store: this.#store.kind,
       mode,
       state: 'DONE',
       written: events + removed,
       pending: 0,
-      dropped: missing - removed,
+      dropped: missing - removed - omitted,
+      omitted,
       removed,
       lagMs: 0,
       error: null,

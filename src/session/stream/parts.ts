@@ -18,11 +18,26 @@ const PART = 512;
 /** Events of which a filter makes one part: it may take a millisecond for each. */
 const FILTERED = 32;
 
-/** What a session holds in memory now, that matches. Its memory stays as long as the slowest reader needs it. */
-export async function* heldParts(session: Session, filter: StreamFilter | null): AsyncGenerator<Part, void> {
+/** What a session holds in memory at a moment. It stays as long as the slowest reader needs it. */
+export interface Held {
+  readonly slices: readonly Slice[];
+  readonly oldestSeq: number;
+}
+
+export async function hold(session: Session): Promise<Held> {
   await session.refresh();
-  const { evicted } = await session.stats();
-  const slices = session.held();
+  return { slices: session.held(), oldestSeq: session.oldestSeq };
+}
+
+/** What a session holds in memory that matches, and what it has evicted behind the place `from`. */
+export async function* heldParts(
+  session: Session,
+  filter: StreamFilter | null,
+  held?: Held,
+  from = 0,
+): AsyncGenerator<Part, void> {
+  const { slices, oldestSeq } = held ?? (await hold(session));
+  const evicted = oldestSeq - from;
   await filter?.ready?.();
   const first = slices[0]?.batch;
   if (evicted)

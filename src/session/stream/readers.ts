@@ -5,7 +5,9 @@ import { EventStream, type StreamOptions, type SubscriberStats } from './stream.
 /** Who reads a session: subscribers, and recorders, which are part of the session and counted by whoever they write for. */
 export class Readers {
   readonly #streams = new Set<EventStream>();
-  readonly #recorders: EventStream[] = [];
+  readonly #recorders = new Set<EventStream>();
+  /** Recorders that get nothing for the time being. */
+  readonly #paused = new Set<EventStream>();
   /** How long an event may wait for others, by subscriber, in milliseconds. */
   readonly #delays = new Map<EventStream, number>();
   #ended: { readonly failure: Error | null } | null = null;
@@ -30,15 +32,22 @@ export class Readers {
   }
 
   record(options: Omit<StreamOptions, 'onClose'>): EventStream {
-    const recorder = new EventStream({ ...options, onClose: () => undefined });
-    this.#recorders.push(recorder);
+    const recorder = new EventStream({ ...options, onClose: (closed) => this.#recorders.delete(closed) });
+    this.#recorders.add(recorder);
+    if (this.#ended) recorder.end();
     return recorder;
+  }
+
+  /** Whether a recorder is offered what comes from now on. It stays until the end either way. */
+  offer(recorder: EventStream, isOffered: boolean): void {
+    if (isOffered) this.#paused.delete(recorder);
+    else this.#paused.add(recorder);
   }
 
   push(batch: EventBatch): void {
     const shared = new Map<string, Selection>();
     for (const stream of this.#streams) stream.push(batch, shared);
-    for (const recorder of this.#recorders) recorder.push(batch);
+    for (const recorder of this.#recorders) if (!this.#paused.has(recorder)) recorder.push(batch);
   }
 
   /** They read what is queued, and then the end; subscribers then the failure, if there was one: more may have happened than they got. */

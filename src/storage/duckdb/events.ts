@@ -21,6 +21,7 @@ import { conditionOf, needTables } from './condition.js';
 import type { Query, StoredFacts } from './known.js';
 import type { Lane } from './protocol.js';
 import { eventColumns, eventOf, type ReadEvent } from './read.js';
+import { isToldUpTo } from '../gap.js';
 import type { EventTable } from './table.js';
 
 /** Places that a page looks through at first; the next part is larger. */
@@ -72,7 +73,9 @@ export class EventReader {
     ]);
     const end = Math.min(behind, toSeq ?? Number.POSITIVE_INFINITY);
     const start = Math.max(first, fromSeq);
-    const told = this.#gaps(`_session = ${number} AND _seq >= ${Math.min(start, fromSeq)} AND _seq <= ${end}`);
+    // Behind the last event, there may be more than one.
+    const last = end < behind ? end : (toSeq ?? Number.MAX_SAFE_INTEGER);
+    const told = this.#gaps(`_session = ${number} AND _seq >= ${Math.min(start, fromSeq)} AND _seq <= ${last}`);
     told.catch(() => undefined); // it is awaited below, unless another question fails first
     const found: StoredEvent[] = [];
     let [low, high] = [start, end];
@@ -95,18 +98,17 @@ export class EventReader {
       const taken = events.slice(0, some);
       for (const event of taken) found.push(stored(event, session));
       // Each table gave `some` at most: beyond the last one taken, there may be more.
-      const last = events.length >= some ? taken.at(-1) : undefined;
-      if (backwards) high = last?.seq ?? from;
-      else low = last ? last.seq + 1 : to;
+      const furthest = events.length >= some ? taken.at(-1) : undefined;
+      if (backwards) high = furthest?.seq ?? from;
+      else low = furthest ? furthest.seq + 1 : to;
     }
     const more = found.length > limit;
     const events = found.slice(0, limit);
     if (backwards) events.reverse();
-    const last = events.at(-1);
     // What is missing stands before the event of its place, and after the last one.
-    const until = more && !backwards ? (last?.place.seq ?? end) : end;
+    const until = more && !backwards ? (events.at(-1)?.place.seq ?? end) : last;
     const since = backwards && more ? (events[0]?.place.seq ?? start) : Math.min(start, fromSeq);
-    const gaps = (await told).filter(({ seq }) => seq >= since && seq <= until);
+    const gaps = (await told).filter((gap) => gap.seq >= since && isToldUpTo(gap, until));
     return {
       events,
       hasNext: backwards ? end < (toSeq ?? end) : more,
@@ -296,7 +298,7 @@ export class EventReader {
       to: textOfNanos(BigInt(to ?? 0)),
       lost: Number(lost),
       dropped: Number(dropped),
-      where: place === 'STORE' ? 'STORE' : 'KERNEL',
+      where: place === 'STORE' || place === 'OFF' ? place : 'KERNEL',
     }));
   }
 }

@@ -68,14 +68,22 @@ export class StoredFacts {
     );
     // Each question waits its turn among others: what can be asked at once is.
     const [gaps, extents] = await Promise.all([
-      this.#query('SELECT _session, sum(dropped)::BIGINT FROM gaps GROUP BY _session'),
+      this.#query(
+        `SELECT _session, sum(dropped)::BIGINT, coalesce(sum(dropped) FILTER (WHERE place = 'OFF'), 0)::BIGINT ` +
+          'FROM gaps GROUP BY _session',
+      ),
       this.#query(
         `SELECT _session, sum(n)::BIGINT, min(a), max(b), max(s) FROM (${parts.join(' UNION ALL ')}) GROUP BY _session`,
         [],
         { lane: rows.length === 1 ? 'SHORT' : 'LONG' },
       ),
     ]);
-    const told = new Map(gaps.map(([number, dropped]) => [Number(number), Number(dropped)]));
+    const told = new Map(
+      gaps.map(([number, dropped, omitted]) => [
+        Number(number),
+        { dropped: Number(dropped), omitted: Number(omitted) },
+      ]),
+    );
     const counts = new Map(extents.map((row) => [Number(row[0]), row]));
     return rows.flatMap(([number, facts, ended, missing, nextSeq]) => {
       const session = readRecord(facts);
@@ -87,6 +95,7 @@ export class StoredFacts {
       const [, events, oldest, newest, seq] = counts.get(Number(number)) ?? [];
       this.#numbers.set(session.id, Number(number));
       const next = Math.max(Number(nextSeq), seq == null ? 0 : Number(seq) + 1);
+      const gap = told.get(Number(number));
       const absent = Math.max(Number(missing), next - Number(events ?? 0));
       return [
         {
@@ -102,7 +111,8 @@ export class StoredFacts {
           receivedBytes: end?.receivedBytes ?? 0,
           events: Number(events ?? 0),
           missing: absent,
-          removed: Math.max(0, absent - (told.get(Number(number)) ?? 0)),
+          removed: Math.max(0, absent - (gap?.dropped ?? 0)),
+          omitted: Math.min(absent, gap?.omitted ?? 0),
           nextSeq: next,
           oldest: timeOf(oldest),
           newest: timeOf(newest),

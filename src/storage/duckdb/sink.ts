@@ -69,6 +69,13 @@ export class DuckSink implements SessionSink {
       await new Promise<void>((resolve) => this.#room.push(resolve));
   }
 
+  async skip(gap: Gap, nextSeq: number): Promise<void> {
+    // At the place of the first that is missing: it is told once, whichever place a reader goes on from.
+    const { nextSeq: seq } = this.#sent;
+    this.#thread.send({ number: this.number, batches: [], gap, seq, nextSeq, events: 0, bytes: 0 }, []);
+    this.#sent = { ...this.#sent, nextSeq };
+  }
+
   committed(events: number, bytes: number, nextSeq: number): void {
     this.#done = { events: this.#done.events + events, bytes: this.#done.bytes + bytes, nextSeq };
     for (const resolve of this.#room.splice(0)) resolve();

@@ -116,7 +116,7 @@ export class EventWriter {
           String(nanosOf(gap.to)),
           String(gap.lost),
           String(gap.dropped),
-          gap.dropped ? 'STORE' : 'KERNEL',
+          gap.where === 'OFF' ? gap.where : gap.dropped ? 'STORE' : 'KERNEL',
         ],
       );
     }

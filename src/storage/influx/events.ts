@@ -4,6 +4,7 @@ import type { Catalog, CatalogTracker } from '../../catalog/catalog.js';
 import type { GapWhere, TraceEvent } from '../../event/event.js';
 import { compileFilter, type FilterFields } from '../../filter/index.js';
 import { isTime } from '../facts.js';
+import { isToldUpTo } from '../gap.js';
 import type {
   EventQuery,
   HistoryPlace,
@@ -58,7 +59,9 @@ export class EventReader {
     const range = this.#rangeOf(lifeOf({ ...query, sessions: [session] }, [record]));
     const end = Math.min(query.toSeq ?? record.nextSeq, record.nextSeq);
     const found: StoredEvent[] = [];
-    // Places are dense: a span of them has at most as many events. A filter may leave few, so that the span grows.
+    const all = await this.#gaps(range);
+    const holes = all.filter(({ where }) => where === 'OFF');
+    // Places are dense but for holes: a span of them has at most as many events. A filter may leave few, so that the span grows.
     let span = Math.min(limit, CHUNK) + 1;
     let low = backwards ? end : fromSeq;
     let high = low;
@@ -67,6 +70,14 @@ export class EventReader {
       found.length <= limit && looked < PAGE_PLACES && (backwards ? low > fromSeq : high < end);
       looked += span
     ) {
+      // Where it was off, there may be any number of places without events.
+      const at = backwards ? low - 1 : high;
+      const hole = holes.find(({ seq, dropped }) => at >= seq && at < seq + dropped);
+      if (hole) {
+        if (backwards) low = Math.max(fromSeq, hole.seq);
+        else high = Math.min(end, hole.seq + hole.dropped);
+        continue;
+      }
       const places = backwards
         ? { from: Math.max(fromSeq, low - span), to: low }
         : { from: high, to: Math.min(end, high + span) };
@@ -83,7 +94,7 @@ export class EventReader {
     // What is missing stands before the event of its place, and after the last one.
     const since = backwards && more ? (events[0]?.place.seq ?? fromSeq) : fromSeq;
     const until = more && !backwards ? (events.at(-1)?.place.seq ?? end) : end;
-    const gaps = (await this.#gaps(range)).filter(({ seq }) => seq >= since && seq <= until);
+    const gaps = all.filter((gap) => gap.seq >= since && isToldUpTo(gap, until));
     // What it had taken along when it was interrupted, nobody counted.
     if (record.stopReason === 'INTERRUPTED' && record.stoppedAt !== null && until === record.nextSeq)
       gaps.push({ seq: until, from: record.stoppedAt, to: record.stoppedAt, lost: 0, dropped: 0, where: 'STORE' });
@@ -264,7 +275,7 @@ function* rebuilt(
 }
 
 function isGapWhere(value: unknown): value is GapWhere {
-  return value === 'KERNEL' || value === 'QUEUE' || value === 'STORE';
+  return value === 'KERNEL' || value === 'QUEUE' || value === 'STORE' || value === 'OFF';
 }
 
 function orderOf(a: HistoryPlace, b: HistoryPlace): number {

@@ -28,7 +28,7 @@ function record(createdAt: string, stoppedAt: string | null): StoredRecord {
     },
     ...{ createdAt, startedAt: createdAt, state: stoppedAt === null ? 'RUNNING' : 'STOPPED', stoppedAt },
     ...{ stopReason: null, error: null, lost: 0, received: null, discarded: 0, receivedBytes: 0 },
-    ...{ events: 0, missing: 0, removed: 0, nextSeq: 0, oldest: null, newest: null },
+    ...{ events: 0, missing: 0, removed: 0, omitted: 0, nextSeq: 0, oldest: null, newest: null },
   };
 }
 

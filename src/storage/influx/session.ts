@@ -72,6 +72,7 @@ export function recordOf({ columns, time }: StoredRow, writer: Writer): StoredRe
     events: number('events', 0),
     missing: number('missing', 0),
     removed: 0,
+    omitted: number('omitted', 0),
     // Of one that did not end nobody counted: as far as there may be any.
     nextSeq: number('nextSeq', Number.MAX_SAFE_INTEGER),
     oldest: null,

@@ -40,6 +40,8 @@ export class InfluxSink implements SessionSink {
   #safe = 0;
   /** Of those given, the events whose points will never be in the database. */
   #refused = 0;
+  /** Events that it was not given, and not meant to. */
+  #omitted = 0;
   #nextSeq = 0;
   #safeSeq = 0;
   #lastWrite = 0;
@@ -67,6 +69,13 @@ export class InfluxSink implements SessionSink {
     }
   }
 
+  async skip(gap: Gap, nextSeq: number): Promise<void> {
+    const line = this.#gapLine(gap);
+    this.#omitted += gap.dropped;
+    this.#nextSeq = nextSeq;
+    await this.#give([line], 0);
+  }
+
   get progress(): SinkProgress {
     this.#settle();
     const { state, problem } = this.#options.sender.stats;
@@ -79,6 +88,10 @@ export class InfluxSink implements SessionSink {
       nextSeq: this.#safeSeq,
       error: state === 'AWAY' || state === 'REFUSED' ? problem : null,
     };
+  }
+
+  get omitted(): number {
+    return this.#omitted;
   }
 
   /** Events that will never be in the database: they came too late, or it or the spool refused their points. */
@@ -166,7 +179,8 @@ export class InfluxSink implements SessionSink {
             discarded: `${end.discarded}i`,
             receivedBytes: `${end.receivedBytes}i`,
             events: `${this.#taken - this.#lost}i`,
-            missing: `${this.#lost + missing}i`,
+            missing: `${this.#lost + this.#omitted + missing}i`,
+            omitted: `${this.#omitted}i`,
             nextSeq: `${nextSeq}i`,
           }
         : {}),

@@ -270,7 +270,18 @@ describe('metrics of stores', () => {
     lagMs = 0,
   ): PersistedSession => ({
     recorder: {
-      stats: { store: 'INFLUX', mode: 'EVENTS', state, written, dropped, removed: 0, pending: 3, lagMs, error: null },
+      stats: {
+        store: 'INFLUX',
+        mode: 'EVENTS',
+        state,
+        written,
+        dropped,
+        omitted: 0,
+        removed: 0,
+        pending: 3,
+        lagMs,
+        error: null,
+      },
     },
   });
   const load = {

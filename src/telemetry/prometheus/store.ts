@@ -25,7 +25,7 @@ export interface PersistedSessions {
 }
 
 type Counts = Pick<RecorderStats, 'written' | 'dropped'>;
-const recordingStates = ['WRITING', 'PAUSED', 'DONE', 'FAILED'] as const;
+const recordingStates = ['WRITING', 'PAUSED', 'OFF', 'DONE', 'FAILED'] as const;
 
 /** How far stores are behind what sessions deliver. What sessions counted that are gone stays in the sums. */
 export class StoreMetrics implements MetricsSource {
