@@ -4,21 +4,23 @@
  * turn's budget bounds how long these wait, whatever the number of readers.
  *
  * Work asks `isOpen` before each piece (a millisecond or two at most) and goes on while it is true; else it waits with
- * `next` or `enter`. Who waits is served in the order of asking, so that each gets as many turns as any other. Work
- * that ends (a page, an aggregate, a text) has a lane of its own: it takes every second turn, however many readers that
- * never end wait in the other.
+ * `next` or `enter`. Who waits is served in the order of asking, so that each gets as many turns as any other of its
+ * lane. The lanes take turns: work that somebody waits for (a page, an aggregate, a text) is not behind readers that
+ * never end, nor is either behind the files that clients download, however many there are.
  */
 
-/** `REQUEST`: work for one request, which ends. `FLOW`: work that goes on as long as events come. */
-export type Lane = 'REQUEST' | 'FLOW';
+/** `REQUEST`: work for one request, which ends. `FLOW`: work that goes on as long as events come. `FILE`: exports. */
+export type Lane = 'REQUEST' | 'FLOW' | 'FILE';
+const LANES: readonly Lane[] = ['REQUEST', 'FLOW', 'FILE'];
 
 /** Milliseconds of one turn. A request takes a handful of turns, and should be served within tens of milliseconds. */
 const BUDGET_MS = 5;
 
 export class Turns {
   readonly #budgetMs: number;
-  readonly #waiting: Readonly<Record<Lane, (() => void)[]>> = { REQUEST: [], FLOW: [] };
-  #served: Lane = 'FLOW';
+  readonly #waiting: Readonly<Record<Lane, (() => void)[]>> = { REQUEST: [], FLOW: [], FILE: [] };
+  /** The lane that was served last, by its index. */
+  #served = LANES.length - 1;
   /** When the first piece of this turn began; null before it. */
   #since: number | null = null;
 
@@ -53,9 +55,13 @@ export class Turns {
 
   readonly #serve = (): void => {
     if (!this.isOpen) return void setImmediate(this.#serve);
-    const other: Lane = this.#served === 'FLOW' ? 'REQUEST' : 'FLOW';
-    if (this.#waiting[other].length) this.#served = other;
-    this.#waiting[this.#served].shift()?.();
+    for (let i = 1; i <= LANES.length; i++) {
+      const at = (this.#served + i) % LANES.length;
+      const first = this.#waiting[LANES[at] ?? 'FLOW'].shift();
+      if (!first) continue;
+      this.#served = at;
+      return first();
+    }
   };
 }
 

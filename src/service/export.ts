@@ -223,7 +223,7 @@ async function* encoded<Item>(
   let items = 0;
   yield encoder.head();
   for await (const part of parts) {
-    if (!turns.isOpen) await turns.next();
+    if (!turns.isOpen) await turns.next('FILE');
     items += part.items.length;
     if (part.gap) missing.add(part.gap);
     const piece = encoder.items(part.items, part.gap);
@@ -275,7 +275,7 @@ async function addMissing(missing: Missing, session: SessionHandle): Promise<voi
 /** All that there is of it by now. */
 async function* held(origin: Origin, filter: EventFilter | null): AsyncGenerator<Part<TraceEvent>> {
   await filter?.ready?.();
-  for await (const { events, gap } of origin.parts({ filter })) {
+  for await (const { events, gap } of origin.parts({ filter }, 'FILE')) {
     if (!events.length && gap) yield { items: [], gap };
     for (let at = 0; at < events.length; at += PART)
       yield { items: events.slice(at, at + PART), gap: at === 0 ? gap : null };

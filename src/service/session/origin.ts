@@ -1,3 +1,4 @@
+import type { Lane } from '../../base/turn.js';
 import type { ReportSource } from '../../analysis/report/index.js';
 import type { ContainerRegistry } from '../../inventory/registry.js';
 import type { Asked } from '../../session/asked.js';
@@ -25,8 +26,11 @@ export interface Origin {
   readonly exported: readonly string[];
   /** Whether each of them is read from a store. */
   readonly stored: boolean;
-  /** In their order, with what is missing among them. A store leaves out what does not match; memory only what the filter does not take. */
-  parts(narrowing: Narrowing): AsyncGenerator<Part, void>;
+  /**
+   * In their order, with what is missing among them. A store leaves out what does not match; memory only what the filter does not take, and
+   * is read in turns of `lane`.
+   */
+  parts(narrowing: Narrowing, lane?: Lane): AsyncGenerator<Part, void>;
   /** Those that the events are of; of a session in memory also those there are, which did nothing then. */
   containers(): Promise<readonly StoredContainer[]>;
 }
@@ -44,7 +48,7 @@ export function heldOrigin(session: Session, registry: ContainerRegistry): Origi
     asked: spec.asked,
     exported: spec.exported ?? [],
     stored: false,
-    parts: ({ filter = null }) => heldParts(session, filter),
+    parts: ({ filter = null }, lane) => heldParts(session, filter, { lane }),
     async containers() {
       const seen = new Map<string, StoredContainer>(registry.list().map((container) => [container.id, container]));
       for await (const { events } of heldParts(session, null)) {
@@ -65,10 +69,10 @@ export function dividedOrigin(
   const origin = heldOrigin(session, registry);
   return {
     ...origin,
-    async *parts(narrowing) {
+    async *parts(narrowing, lane) {
       for await (const page of storedBefore(source, place, { ...queryOf(source, null), ...narrowing }))
         yield* partsOf(page);
-      yield* heldParts(session, narrowing.filter ?? null, held, place);
+      yield* heldParts(session, narrowing.filter ?? null, { held, from: place, lane });
     },
     async containers() {
       const known = await Promise.all([source.store.containers(queryOf(source, null)), origin.containers()]);

@@ -1,5 +1,5 @@
 import type { Gap, TraceEvent } from '../../event/event.js';
-import { turns } from '../../base/turn.js';
+import { turns, type Lane } from '../../base/turn.js';
 import { nowText } from '../../event/clock.js';
 import type { Slice } from '../../record/batch-buffer.js';
 import { gapsOf } from './scan.js';
@@ -29,12 +29,15 @@ export async function hold(session: Session): Promise<Held> {
   return { slices: session.held(), oldestSeq: session.oldestSeq };
 }
 
-/** What a session holds in memory that matches, and what it has evicted behind the place `from`. */
+/** What a session holds in memory that matches, and what it has evicted behind the place `from`. `lane`: of its turns. */
 export async function* heldParts(
   session: Session,
   filter: StreamFilter | null,
-  held?: Held,
-  from = 0,
+  {
+    held,
+    from = 0,
+    lane = 'REQUEST',
+  }: { readonly held?: Held; readonly from?: number; readonly lane?: Lane | undefined } = {},
 ): AsyncGenerator<Part, void> {
   const { slices, oldestSeq } = held ?? (await hold(session));
   const evicted = oldestSeq - from;
@@ -54,7 +57,7 @@ export async function* heldParts(
   for (const slice of slices) {
     for (const part of partsOf(slice, filter)) {
       yield part;
-      if (!turns.isOpen) await turns.next('REQUEST');
+      if (!turns.isOpen) await turns.next(lane);
     }
   }
   const last = slices.findLast(({ from, to }) => to > from);
