@@ -45,7 +45,23 @@ interface Model {
   readonly pid: number;
   readonly startNs: number;
   readonly parent: Model | null;
-  readonly eras: { readonly sinceNs: number; comm: string; readonly executable: string }[];
+  readonly eras: Era[];
+}
+
+/** `program`: differs between any two execs. */
+interface Era {
+  readonly sinceNs: number;
+  readonly comm: string;
+  readonly executable: string;
+  readonly program: number;
+}
+
+/** Eight are kept: programs rather than their names, and the newest. */
+function begin({ eras }: Model, era: Era): void {
+  eras.push(era);
+  if (eras.length <= 8) return;
+  const names = eras.filter((one, i) => i < 8 && eras[i - 1]?.program === one.program);
+  eras.splice(eras.indexOf(names[0] ?? (eras[0] as Era)), 1);
 }
 
 type Step = readonly [kind: 'fork' | 'exec' | 'rename' | 'exit', which: number, name: (typeof NAMES)[number]];
@@ -57,27 +73,25 @@ function grown(steps: readonly Step[]): { table: ProcessTable; models: Model[]; 
     pid: 1,
     startNs: 0,
     parent: null,
-    eras: [{ sinceNs: 0, comm: 'init', executable: '/bin/init' }],
+    eras: [{ sinceNs: 0, comm: 'init', executable: '/bin/init', program: 0 }],
   };
   table.there([{ ...told(1, 0, { comm: 'init' }), image: image('init') }], 0);
   const models = [init];
   steps.forEach(([kind, which, name], i) => {
     const atNs = (i + 1) * MS;
     const one = models[which % models.length] ?? init;
-    const last = one.eras.at(-1) ?? { comm: '', executable: '' };
+    const last = one.eras.at(-1) ?? { comm: '', executable: '', program: 0 };
     const of = told(one.pid, one.startNs, { atNs, comm: last.comm, ppid: one.parent?.pid ?? 0 });
     if (kind === 'fork') {
       const child: Model = { pid: models.length + 1, startNs: atNs, parent: one, eras: [{ ...last, sinceNs: atNs }] };
       models.push(child);
       table.forked(told(child.pid, atNs, { comm: last.comm, ppid: one.pid, parentStartNs: one.startNs }));
     } else if (kind === 'exec') {
-      one.eras.push({ sinceNs: atNs, comm: name, executable: `/bin/${name}` });
-      if (one.eras.length > 8) one.eras.shift();
+      begin(one, { sinceNs: atNs, comm: name, executable: `/bin/${name}`, program: i + 1 });
       // Its parent may have ended: who adopted it does not matter.
       table.executed({ ...of, comm: name, ppid: 1, parentStartNs: 0 }, image(name));
     } else if (kind === 'rename') {
-      const era = one.eras.at(-1);
-      if (era) era.comm = name;
+      if (name !== last.comm) begin(one, { ...last, sinceNs: atNs, comm: name });
       table.renamed({ ...of, comm: name });
     } else table.exited(of, 0);
   });
@@ -201,6 +215,7 @@ describe('the processes of events', () => {
     expect(lineage.of(eventOf(child, 3 * MS))?.parent?.executable).toBe('/bin/init');
     table.renamed(told(shell.pid, shell.startNs, { atNs: 6 * MS, comm: 'sshd: me' }));
     expect(lineage.of(eventOf(child, at))?.parent?.comm).toBe('sshd: me');
+    expect(lineage.of(eventOf(child, 5.5 * MS))?.parent?.comm).toBe('sshd');
   });
 
   it('are null, and match nothing but a test for null, where the table does not know the process', () => {

@@ -46,10 +46,9 @@ export interface Told extends Traits {
   readonly atNs: number;
 }
 
-/** From an exec, or the fork, on. */
+/** From the fork, an exec or a rename on. */
 export interface Generation extends Traits {
   readonly sinceNs: number;
-  comm: string;
   readonly image: Image | null;
 }
 
@@ -94,7 +93,7 @@ export class KnownProcess {
     this.#running = this.#ended = null;
   }
 
-  /** What it was at a time: since its last exec before that, or at first. */
+  /** What it was at a time: since its last exec or rename before that, or at first. */
   at(atNs: number): Generation {
     return this.spanAt(atNs).generation;
   }

@@ -104,7 +104,25 @@ describe('a table of processes', () => {
     expect(made.find(10, 100 * MS)?.at(Number.POSITIVE_INFINITY)).toMatchObject({ comm: 'sh', uid: 5 });
     made.renamed(told(11, 200 * MS, { atNs: 400 * MS, comm: 'worker' }));
     expect(child?.at(500 * MS).comm).toBe('worker');
+    expect(child?.at(350 * MS)).toMatchObject({ comm: 'ls', image: { executable: '/bin/ls' } });
     expect(made.find(10, 100 * MS)?.at(500 * MS).comm).toBe('sh');
+  });
+
+  it('forgets names of a program before programs, and the oldest first', () => {
+    const made = table();
+    made.forked(told(10, 100 * MS));
+    for (const name of ['a', 'b', 'c'])
+      made.executed(
+        told(10, 100 * MS, { atNs: (200 + name.charCodeAt(0)) * MS - 97 * MS, comm: name }),
+        image(`/bin/${name}`),
+      );
+    for (let i = 0; i < 100; i++) made.renamed(told(10, 100 * MS, { atNs: (300 + i) * MS, comm: `c${i}` }));
+    const process = made.find(10, 100 * MS);
+    expect(process?.generations.map(({ comm }) => comm)).toEqual(['p10', 'a', 'b', 'c', 'c96', 'c97', 'c98', 'c99']);
+    expect(process?.at(350 * MS)).toMatchObject({ comm: 'c', image: { executable: '/bin/c' } });
+    const { bytes } = made.stats;
+    made.renamed(told(10, 100 * MS, { atNs: 500 * MS, comm: 'last' }));
+    expect(made.stats.bytes).toBe(bytes);
   });
 
   it('takes a list of all processes: adds what it does not know, and ends what is not there any more', () => {

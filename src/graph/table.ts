@@ -19,7 +19,7 @@ const PROCESS_BYTES = 580;
 const GENERATION_BYTES = 240;
 const IMAGE_BYTES = 280;
 const TEXT_BYTES = 40;
-/** Generations of a process that are kept, the newest. */
+/** Generations of a process that are kept. */
 const GENERATIONS = 8;
 
 /**
@@ -96,11 +96,14 @@ export class ProcessTable {
     this.#slim(known);
   }
 
-  renamed(told: Told): void {
-    const generation = this.find(told.pid, told.startNs)?.generations.at(-1);
-    if (!generation) return;
-    generation.comm = told.comm;
+  renamed({ pid, startNs, atNs, comm }: Told): void {
+    const known = this.find(pid, startNs);
+    const last = known?.generations.at(-1);
+    if (!known || !last || last.comm === comm) return;
     this.#version++;
+    this.#push(known, { ...last, comm, sinceNs: Math.max(atNs, last.sinceNs) });
+    this.#makeRoom();
+    this.#slim(known);
   }
 
   exited(told: Told, code: number): void {
@@ -169,10 +172,11 @@ export class ProcessTable {
       if (uses === 0) this.#bytes += weightOf(image);
       this.#uses.set(image, uses + 1);
     }
-    if (process.generations.length > GENERATIONS) this.#drop(process.generations.shift());
+    if (process.generations.length > GENERATIONS)
+      this.#drop(...process.generations.splice(leastOf(process.generations), 1));
   }
 
-  #drop(generation: Generation | undefined): void {
+  #drop(generation?: Generation): void {
     if (!generation) return;
     this.#bytes -= GENERATION_BYTES;
     const { image } = generation;
@@ -235,6 +239,14 @@ export class ProcessTable {
     for (let known = newest ?? null; known; known = known.previous)
       if (known.previous === process) known.previous = previous;
   }
+}
+
+/** Which one goes where there are too many: the oldest that is but one of several names of a program, else the oldest. */
+function leastOf(generations: readonly Generation[]): number {
+  const name = generations.findIndex(
+    ({ image }, i) => i > 0 && i < generations.length - 1 && image === generations[i - 1]?.image,
+  );
+  return Math.max(0, name);
 }
 
 function traitsOf({ comm, uid, gid, cgroupId, mountNs, initPid, initStart }: Told): Traits {
