@@ -9,6 +9,8 @@ const needed = {
   stopSession: 'operator',
   removeSession: 'operator',
   trace: 'operator',
+  saveQuery: 'operator',
+  deleteQuery: 'operator',
   attachPlugin: 'operator',
   detachPlugin: 'operator',
   loadPlugin: 'admin',
@@ -28,7 +30,7 @@ export function refusalOf(mutation: string, role: Role): EunomiaError | null {
   if (isAtLeast(role, least)) return null;
   const isAdmin = least === 'admin';
   const what = isAdmin ? `${mutation} needs` : 'mutations need';
-  const may = role === 'viewer' ? 'query and subscribe' : 'start and stop sessions';
+  const may = role === 'viewer' ? 'query and subscribe' : 'start and stop sessions, and save queries';
   const how = isAdmin
     ? '; start the server with --token admin:SECRET, or better a line of --tokens-file, and send that token'
     : '';

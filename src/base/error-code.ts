@@ -213,6 +213,22 @@ export const errorTable = {
     meaning: 'a plugin of this name is loaded',
     remedy: 'use another name, or `replace: true`',
   },
+  UNKNOWN_QUERY: {
+    status: 400,
+    meaning: 'there is no saved query of this name',
+    remedy: '`savedQueries` lists those there are',
+  },
+  QUERY_CONFLICT: {
+    status: 400,
+    meaning:
+      'a saved query is of another version than the one that was to be replaced or deleted: somebody has saved it meanwhile',
+    remedy: 'read it again, and give its version as `ifVersion`',
+  },
+  QUERY_IN_USE: {
+    status: 400,
+    meaning: 'a saved query is named by others, which would be wrong without it',
+    remedy: 'delete or change those first; the message names them',
+  },
   ALREADY_ATTACHED: { status: 400, meaning: 'the plugin is attached to this session', remedy: 'detach it first' },
   TOO_MANY_PLUGINS: {
     status: 400,

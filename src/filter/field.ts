@@ -37,7 +37,7 @@ export interface FilterField {
 }
 
 /** Fields of `EventFilter` that are not fields of events. */
-const STRUCTURE: ReadonlySet<string> = new Set(['and', 'or', 'not', 'expr']);
+const STRUCTURE: ReadonlySet<string> = new Set(['and', 'or', 'not', 'expr', 'saved']);
 
 type Fields = ReadonlyMap<string, FilterField>;
 type Owner = GraphQLObjectType | GraphQLInterfaceType;
@@ -62,6 +62,8 @@ export class FilterFields {
   readonly trackers: readonly string[];
   /** Fields of all events, by their path. */
   readonly shared: Fields;
+  /** What a saved filter of a name is, as JSON; throws BAD_USER_INPUT, with this path, for a name of none. Null where there are none. */
+  saved: ((name: string, where: string) => unknown) | null = null;
   readonly #own: ReadonlyMap<string, Fields>;
   readonly #label: FilterField | null;
   /** Fields of an ancestor, by the path that they have in an `any`. */

@@ -17,14 +17,22 @@ export function parseInput(input: unknown, fields: FilterFields, trackers: reado
   return new InputParser(fields, trackers).filter(input, where, true);
 }
 
+/** Checks a filter that is to be saved, as `parseInput` does. */
+export function checkSaved(input: unknown, fields: FilterFields, trackers: readonly string[], where: string): void {
+  new InputParser(fields, trackers, true).filter(input, where, true);
+}
+
 class InputParser {
   readonly #fields: FilterFields;
   readonly #trackers: readonly string[];
   readonly #budget = new Budget();
+  /** Whether it is within a saved filter. */
+  #isSaved: boolean;
 
-  constructor(fields: FilterFields, trackers: readonly string[]) {
+  constructor(fields: FilterFields, trackers: readonly string[], isSaved = false) {
     this.#fields = fields;
     this.#trackers = trackers;
+    this.#isSaved = isSaved;
   }
 
   filter(input: unknown, where: string, mayBeEmpty = false, depth = 0): Filter {
@@ -51,6 +59,8 @@ class InputParser {
       case 'expr':
         if (typeof value !== 'string') throw invalid(where, `needs a CEL expression; it is ${show(value)}`);
         return parseCel(value, this.#fields, this.#trackers, where, this.#budget);
+      case 'saved':
+        if (this.#fields.saved) return this.#saved(value, where, depth, this.#fields.saved);
     }
     const own = this.#fields.own(name);
     if (own) return this.#section(name, value, where);
@@ -65,12 +75,25 @@ class InputParser {
       'or',
       'not',
       'expr',
+      ...(this.#fields.saved ? ['saved'] : []),
     ];
     throw invalid(
       where,
       `there is no such field${elsewhere.length > 0 ? `; it is a tracker's own: write ${elsewhere.join(' or ')}` : suggest(name, known)}`,
       { field: name },
     );
+  }
+
+  /** One within a saved one is refused: filters could name each other in a circle. */
+  #saved(name: unknown, where: string, depth: number, find: NonNullable<FilterFields['saved']>): Filter {
+    if (typeof name !== 'string') throw invalid(where, `needs the name of a saved filter; it is ${show(name)}`);
+    if (this.#isSaved) throw invalid(where, 'a saved filter cannot name another one; write its conditions here');
+    this.#isSaved = true;
+    try {
+      return this.filter(find(name, where), where, true, depth + 1);
+    } finally {
+      this.#isSaved = false;
+    }
   }
 
   /** A tracker's section: matches events of that tracker whose own fields match. */

@@ -483,6 +483,7 @@ describe('what messages and documentation name', () => {
       'processList',
       'eventLists',
       'processEntries',
+      'savedQueries',
     ];
     const text = sources.map(textIn).join('\n');
     const named = [

@@ -13,6 +13,8 @@ import { FilterFields } from '../filter/index.js';
 import { PluginHost } from '../plugins/index.js';
 import { storeOf } from '../service/history.js';
 import type { Parts } from '../service/parts.js';
+import { QueryBook } from '../service/queries/book.js';
+import { savedFilters } from '../service/queries/queries.js';
 import { Service } from '../service/service.js';
 import { SessionManager } from '../session/manager.js';
 import type { StoreKind } from '../session/spec.js';
@@ -82,6 +84,8 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       (tracker, field) => trackers.get(tracker)?.onDemand.includes(field) ?? false,
     );
     const fields = new FilterFields(schema, catalog);
+    const queries = new QueryBook(config.dataDirectory);
+    fields.saved = savedFilters(queries);
     const counting = new BuiltinMetrics({ trackers, log, manager: () => sessions, stores: () => stores.values() });
     const { metrics } = counting;
     const node = await nodeOf(config, log);
@@ -161,6 +165,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       stores,
       plugins: host,
       alerts,
+      queries,
       config,
       log,
       metrics,

@@ -3,7 +3,7 @@ import { compileAggregate, type AggregateInput, type AggregateRow } from '../ana
 import { EunomiaError, invalid } from '../base/errors.js';
 import type { TraceEvent } from '../event/event.js';
 import type { BehaviourReport } from '../event/report.js';
-import { filterOf } from '../filter/index.js';
+import { allOf, filterOf } from '../filter/index.js';
 import type { QueryHistoryArgs } from '../generated/schema.js';
 import { nanosOf } from '../record/nanos.js';
 import type { StoreKind } from '../session/spec.js';
@@ -41,12 +41,15 @@ export class History {
   readonly #query: EventQuery;
   readonly #parts: Parts;
   readonly #caller: Caller;
+  /** What its filter was made of. */
+  readonly #where: unknown;
 
-  constructor(store: Store, query: EventQuery, parts: Parts, caller: Caller) {
+  constructor(store: Store, query: EventQuery, parts: Parts, caller: Caller, where: unknown) {
     this.#store = store;
     this.#query = query;
     this.#parts = parts;
     this.#caller = caller;
+    this.#where = where;
   }
 
   /** Events in the order of their times. Rejects with BAD_CURSOR, BAD_USER_INPUT or STORE_UNAVAILABLE. */
@@ -67,12 +70,16 @@ export class History {
     };
   }
 
-  async aggregate(input: AggregateInput): Promise<readonly AggregateRow[]> {
+  /** `where`: of what the history has, only this. */
+  async aggregate(input: AggregateInput, where: unknown = null): Promise<readonly AggregateRow[]> {
     const { catalog, fields } = this.#parts;
-    const spec = compileAggregate(input, catalog, this.#query.trackers);
-    if (spec.lineage) requireSince(this.#query.from ?? 0n, '`from`', 'groupBy', fields);
-    await this.#query.filter?.ready?.();
-    return aggregateStored(this.#store, this.#query, spec);
+    const { trackers, from } = this.#query;
+    const spec = compileAggregate(input, catalog, trackers);
+    const filter =
+      where === null ? this.#query.filter : filterOf(allOf([this.#where, where]), fields, trackers, 'where');
+    if (spec.lineage || filter?.ready) requireSince(from ?? 0n, '`from`', spec.lineage ? 'groupBy' : 'where', fields);
+    await filter?.ready?.();
+    return aggregateStored(this.#store, { ...this.#query, filter }, spec);
   }
 
   /** Rejects as `SessionHandle.report` does. */
@@ -128,7 +135,7 @@ export class Histories {
       filter: filterOf(where, fields, names),
     };
     if (query.filter?.ready) requireSince(since, '`from`', 'where', fields);
-    return new History(store, query, this.#parts, caller);
+    return new History(store, query, this.#parts, caller, where);
   }
 }
 

@@ -16,7 +16,13 @@ import { compileAggregate } from '../analysis/aggregate/index.js';
 import { compileSelector } from '../inventory/selector.js';
 import { filterOf } from '../filter/index.js';
 import { snapshotTypes, type SnapshotKind } from '../snapshot/reader.js';
-import type { ContainerFilter, ReportInput, StartSessionInput, UpdateSessionInput } from '../generated/schema.js';
+import type {
+  ContainerFilter,
+  ReportInput,
+  SavedContentInput,
+  StartSessionInput,
+  UpdateSessionInput,
+} from '../generated/schema.js';
 import { sessionSpec, updatedSpec } from './input.js';
 import { pluginRequests } from './plugins.js';
 import { callerOf, createFixture } from '../../test/api/support.js';
@@ -134,6 +140,7 @@ const readers: Readonly<Record<string, (value: unknown) => unknown>> = {
   ),
   ContainerFilter: (value) => service.facts.containers(caller, value as ContainerFilter),
   ReportInput: (value) => service.reports.compare(caller, value as ReportInput, {}),
+  SavedContentInput: (value) => service.queries.save(caller, { name: 'q', content: value as SavedContentInput }),
   LoadPluginInput: (value) => resolver(pluginResolvers, 'Mutation', 'loadPlugin')(null, { input: value }, context),
 };
 

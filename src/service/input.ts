@@ -1,7 +1,7 @@
 import { bytesOfText, textOfBytes } from '../base/bytes.js';
 import { formatDuration } from '../base/duration.js';
 import { EunomiaError, invalid } from '../base/errors.js';
-import { sessionFilterOf, type FilterFields } from '../filter/index.js';
+import { sessionFilterOf, writtenOut, type FilterFields } from '../filter/index.js';
 import type { CaptureMode } from '../event/event.js';
 import type {
   InputMaybe,
@@ -75,7 +75,7 @@ export function sessionSpec(
     limit: trace?.limit ?? null,
     persist: input.persist == null ? null : persistOf(input.persist),
   } satisfies Omit<SessionSpec, 'asked'>;
-  return { ...spec, asked: askedOf(input, spec, catalog) };
+  return { ...spec, asked: askedOf(input, spec, catalog, filters) };
 }
 
 /** Of what a client may change, what it has given: null where it removes something. */
@@ -139,20 +139,32 @@ export function updatedSpec(
   };
   const written = catalog.written('UpdateSessionInput', update) as Partial<AskedInput>;
   const { labels, capture, persist } = spec;
-  const input = { ...asked.input, ...written, fields, labels, capture, persist };
+  const input = withoutNames({ ...asked.input, ...written, fields, labels, capture, persist }, filters);
   return { ...spec, asked: { ...asked, input, where: spec.where?.text ?? null } };
 }
 
 /** What can be read back of a session, and started again. */
-function askedOf(input: StartSessionInput, spec: Omit<SessionSpec, 'asked'>, catalog: Catalog): Asked {
+function askedOf(
+  input: StartSessionInput,
+  spec: Omit<SessionSpec, 'asked'>,
+  catalog: Catalog,
+  filters: FilterFields,
+): Asked {
   const { capture, fields, forMs, labels, ttlMs, bufferBytes, ringBytes, persist } = spec;
   const plugins = (input.plugins ?? []).map(({ restart, ...plugin }) => ({ ...plugin, restart: restart ?? 'NEVER' }));
   const whole = { ...input, capture, fields, for: forMs, labels, ttl: ttlMs, bufferBytes, ringBytes, persist, plugins };
   return {
-    input: catalog.written('StartSessionInput', whole) as AskedInput,
+    input: withoutNames(catalog.written('StartSessionInput', whole) as AskedInput, filters),
     where: spec.where?.text ?? null,
     limit: spec.limit,
   };
+}
+
+/** What saved filters are now: they may be others when the input is read. */
+function withoutNames(input: AskedInput, filters: FilterFields): AskedInput {
+  return input.where == null
+    ? input
+    : { ...input, where: writtenOut(input.where, filters, 'input.where') as AskedInput['where'] };
 }
 
 function persistOf({ store, mode }: PersistInput): SessionSpec['persist'] {

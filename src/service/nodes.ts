@@ -7,6 +7,7 @@ import type { Alerts } from './alerts.js';
 import type { Facts } from './facts.js';
 import type { Histories } from './history.js';
 import type { Plugins } from './plugins.js';
+import type { Queries } from './queries/queries.js';
 import type { Sessions } from './sessions.js';
 
 /** An object of the schema, and the name of its type. */
@@ -32,6 +33,7 @@ interface Finders {
   readonly plugins: Plugins;
   readonly histories: Histories;
   readonly alerts: Alerts;
+  readonly queries: Queries;
 }
 
 /** All that has an id, by it. Ids of sessions, alerts and containers are their own; those of others begin with their kind. */
@@ -50,6 +52,7 @@ export class Nodes {
       return event && { type: Reflect.get(event, '__typename') as string, object: event };
     }
     if (id.startsWith('plugin:')) return named('Plugin', plugins.byId(caller, id));
+    if (id.startsWith('query:')) return named('SavedQuery', this.#finders.queries.byId(caller, id));
     if (id.startsWith('store:')) {
       const stores = await histories.stores(caller);
       return named('StoreStatus', stores.find((store) => store.id === id) ?? null);

@@ -14,6 +14,7 @@ import type { StoreKind } from '../session/spec.js';
 import type { SnapshotReader } from '../snapshot/reader.js';
 import type { ProcessGraph } from '../graph/graph.js';
 import type { Catalog } from '../catalog/catalog.js';
+import type { QueryBook } from './queries/book.js';
 
 export interface KernelFacts {
   readonly release: string;
@@ -70,6 +71,7 @@ export interface Parts {
   readonly stores: ReadonlyMap<StoreKind, Store>;
   readonly plugins: PluginHost;
   readonly alerts: AlertBook;
+  readonly queries: QueryBook;
   readonly config: Config;
   readonly log: Log;
   readonly server: ServerFacts;

@@ -11,6 +11,7 @@ import { Nodes } from './nodes.js';
 import type { Parts } from './parts.js';
 import { Plugins } from './plugins.js';
 import { Processes } from './processes.js';
+import { Queries } from './queries/queries.js';
 import { Reports } from './reports.js';
 import { Sessions } from './sessions.js';
 import { Snapshots } from './snapshots.js';
@@ -27,6 +28,7 @@ export class Service {
   readonly exports: Exports;
   readonly plugins: Plugins;
   readonly alerts: Alerts;
+  readonly queries: Queries;
   readonly snapshots: Snapshots;
   readonly processes: Processes;
   readonly containers: Containers;
@@ -44,6 +46,7 @@ export class Service {
     this.exports = new Exports(parts, this.sessions);
     this.plugins = new Plugins(parts);
     this.alerts = new Alerts(parts);
+    this.queries = new Queries(parts);
     this.snapshots = new Snapshots(parts);
     this.processes = new Processes(parts, this.sessions, this.snapshots);
     this.containers = new Containers(parts, this.sessions);

@@ -8,6 +8,7 @@ import type { ContainerChange } from '../../service/container-feed.js';
 import type { Facts, ServerView, TrackerView } from '../../service/facts.js';
 import type { Histories, History } from '../../service/history.js';
 import type { AttachmentView, PluginView, ResultBatch, ResultView } from '../../service/plugins.js';
+import type { SavedQueryView } from '../../service/queries/queries.js';
 import type { DeliveryStream, SessionHandle } from '../../service/session/handle.js';
 import type { SocketOwner } from '../../service/snapshots.js';
 import type { ContainerResources, ListeningPort } from '../../service/containers.js';
@@ -51,6 +52,8 @@ export interface ResolverSources {
   AlertConnection: Connection;
   ContainerConnection: Connection;
   SessionConnection: Connection;
+  SavedQuery: SavedQueryView;
+  SavedQueryConnection: Connection;
   BehaviourReport: BehaviourReport;
   Container: Container;
   ContainerChange: ContainerChange;
@@ -143,6 +146,7 @@ type Made =
   | 'SessionEdge'
   | 'PluginResultEdge'
   | 'EventEdge'
+  | 'SavedQueryEdge'
   | 'HistoryEdge'
   | 'PageInfo'
   | 'AlertProcess'

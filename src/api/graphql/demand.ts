@@ -10,7 +10,6 @@ import { collectSubfields } from 'graphql/execution/collectFields.js';
 import { getArgumentValues } from 'graphql/execution/values.js';
 import { dataFields } from '../../event/data-field.js';
 import type { Demand } from '../../event/event.js';
-import type { SessionAggregateArgs } from '../../generated/schema.js';
 import { eventTypeName } from '../../base/names.js';
 import { namedFields } from './values.js';
 
@@ -38,6 +37,7 @@ export function demandOfSession(
   selection: Selection,
   readBy: (where: unknown) => Demand | null,
   byReports: Demand,
+  savedAs: (name: string) => { readonly input: Groups; readonly where: unknown },
 ): Demand {
   const reader = new Reader(selection);
   reader.below(selection, 'events', (nodes, page, parent) => {
@@ -52,11 +52,24 @@ export function demandOfSession(
     reader.readWhere(nodes, parent, 'aggregate', readBy);
     reader.readGroups(nodes, parent);
   });
+  reader.below(selection, 'savedAggregate', (nodes, _row, parent) => {
+    const { name, where } = reader.argumentsOf(nodes, parent, 'savedAggregate');
+    const saved = savedAs(String(name));
+    reader.read(readBy(saved.where));
+    reader.read(readBy(where));
+    reader.readFields(saved.input);
+  });
   reader.below(selection, 'report', () => {
     for (const [tracker, fields] of byReports) for (const field of fields) reader.demand.get(tracker)?.add(field);
   });
   return reader.demand;
 }
+
+/** What an aggregate reads by its groups and measures. */
+type Groups = {
+  readonly groupBy: readonly string[];
+  readonly measures?: readonly { readonly field?: string | null | undefined }[] | null | undefined;
+};
 
 class Reader {
   readonly #selection: Selection;
@@ -113,19 +126,28 @@ class Reader {
     name: string,
     readBy: (where: unknown) => Demand | null,
   ): void {
+    this.read(readBy(node ? this.argumentsOf([node], parent, name)['where'] : null));
+  }
+
+  argumentsOf(
+    [node]: readonly FieldNode[],
+    parent: GraphQLObjectType,
+    name: string,
+  ): Readonly<Record<string, unknown>> {
     const field = parent.getFields()[name];
-    const where = node && field ? getArgumentValues(field, node, this.#selection.variableValues)['where'] : null;
-    for (const [tracker, paths] of readBy(where) ?? []) for (const path of paths) this.demand.get(tracker)?.add(path);
+    return node && field ? getArgumentValues(field, node, this.#selection.variableValues) : {};
+  }
+
+  read(demand: Demand | null): void {
+    for (const [tracker, paths] of demand ?? []) for (const path of paths) this.demand.get(tracker)?.add(path);
   }
 
   readGroups(nodes: readonly FieldNode[], session: GraphQLObjectType): void {
-    const [node] = nodes;
-    const field = session.getFields()['aggregate'];
-    if (!node || !field) return;
-    const values = getArgumentValues(field, node, this.#selection.variableValues);
     // As the schema has coerced them.
-    const groupBy = values['groupBy'] as SessionAggregateArgs['groupBy'];
-    const measures = values['measures'] as SessionAggregateArgs['measures'];
+    this.readFields(this.argumentsOf(nodes, session, 'aggregate') as Partial<Groups>);
+  }
+
+  readFields({ groupBy = [], measures }: Partial<Groups>): void {
     const paths = [...groupBy, ...(measures ?? []).flatMap(({ field: path }) => path ?? [])];
     for (const path of paths) {
       const [first = ''] = path.split('.');

@@ -29,7 +29,8 @@ export const mutationResolvers = {
       service.sessions.trace(caller, {
         ...args,
         capture: isWritten(info, variables, ['input', 'capture']) ? (args.input.capture ?? 'DEFAULT') : null,
-        selects: (readBy) => demandOfSession(info, readBy, service.reports.demand),
+        selects: (readBy) =>
+          demandOfSession(info, readBy, service.reports.demand, (name) => service.queries.aggregate(caller, name)),
       }),
     ),
   },
