@@ -52,6 +52,7 @@ export default defineTracker({
   name: '${camel}',
   minimumKernel: '5.12',
   blindSpots: ['A process that is forked and executes no program has no event.'],
+  details: 'executed by thread {oldTid}',
   columns: ['oldTid'],
   trigger: '/bin/true',
   // TODO: if its events belong in a section of a behaviour report, say so with \`report\` (see src/trackers/exec.ts).

@@ -55,6 +55,7 @@ it('the command line writes the CSV that an export does', () => {
   const tracker: TrackerInfo = {
     name: 'exec',
     eventType: 'ExecEvent',
+    details: '',
     columns: [],
     options: [],
     fields: [

@@ -127,7 +127,14 @@ it('comes back from the embedded store, and from points of InfluxDB', async () =
 
 it('is selected with its bounds by the command line, and readable in a table', () => {
   const field = { path, type: { name: '[HistogramBucket!]' }, description: '', onDemand: false };
-  const tracker = { name: 'syscount', eventType: 'SyscountEvent', columns: [], options: [], fields: [field] };
+  const tracker = {
+    name: 'syscount',
+    eventType: 'SyscountEvent',
+    details: '',
+    columns: [],
+    options: [],
+    fields: [field],
+  };
   const selection = selectionOf(tracker, [{ path, keys: [path] }], [tracker]);
   expect(selection.fragment).toBe(`... on SyscountEvent { ${path} { from to count } }`);
   expect(selection.read({ [path]: buckets })).toEqual({ [path]: buckets });

@@ -58,6 +58,8 @@ export interface CatalogTracker {
   readonly kernelAggregate: Pick<KernelAggregate, 'count' | 'totals' | 'values'> | null;
   /** Its fields that had another name → that name. */
   readonly formerNames: NonNullable<TrackerDefinition['formerNames']>;
+  /** What of an event one line tells: see DetailsTemplate. */
+  readonly details: string;
   /** Paths of the fields that a table shows where nobody chose. */
   readonly columns: readonly string[];
   /** Own fields with few different values. */
@@ -107,6 +109,7 @@ export class Catalog {
       const { name } = definition;
       const [, options] = inputs[index] ?? [];
       const fields = fieldsOf(eventType(schema, name), (field) => onDemand(name, field));
+      const columns = definition.columns ?? fields.filter(isTelling).map(({ path }) => path);
       return {
         name,
         summary: options?.summary ?? '',
@@ -116,7 +119,8 @@ export class Catalog {
         options: options ? optionsOf(options.type) : [],
         kernelAggregate: definition.kernelAggregate ?? null,
         formerNames: definition.formerNames ?? {},
-        columns: definition.columns ?? fields.filter(isTelling).map(({ path }) => path),
+        details: definition.details ?? columns.map((path) => `[{${path}}]`).join(' '),
+        columns,
         indexed: definition.indexed ?? [],
         blindSpots: definition.blindSpots,
         pushed: definition.pushed,

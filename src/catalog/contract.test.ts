@@ -26,6 +26,7 @@ import { dataFields } from '../event/data-field.js';
 import type { TraceEvent } from '../event/event.js';
 import { sectionsOf, type SectionName } from '../event/report-feed.js';
 import { eventTypeName, snakeCase } from '../base/names.js';
+import { DetailsTemplate } from '../event/details.js';
 import { createRuntime, type TrackerRuntime } from '../record/runtime.js';
 import { Catalog } from './catalog.js';
 import { loadTrackers } from './load.js';
@@ -234,6 +235,12 @@ describe.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as co
       for (const [field, values] of Object.entries(kernelAggregate?.values ?? {})) {
         expect(kernelAggregate?.totals).toMatchObject({ [field]: null, [values]: null });
       }
+    });
+
+    it('tells an event in one line, of fields that it has', () => {
+      expect(runtime.definition.details).toBeDefined();
+      const paths = catalog.need(name).fields.map(({ path }) => path);
+      expect(paths).toEqual(expect.arrayContaining([...new DetailsTemplate(runtime.definition.details ?? '').fields]));
     });
 
     it('names columns and indexed fields that its events have', () => {

@@ -31,6 +31,7 @@ function tracker(
   }));
   return {
     name,
+    details: columns.map((path) => `[{${path}}]`).join(' '),
     columns,
     eventType: `${name.charAt(0).toUpperCase()}${name.slice(1)}Event`,
     options: Object.entries(options).map(([option, type]) => ({
@@ -249,11 +250,10 @@ describe('the printer', () => {
     );
   });
 
-  it('prints a table with a clock for people', () => {
+  it('prints a line for each event, with a clock, for people', () => {
     const printer = createPrinter([exec], { format: 'table', fields: null, width: null });
     expect(printer.print(events.slice(0, 1))).toBe(
-      'time           container.name  process.pid  process.comm  errno  args\n08:15:30.123Z  -               7   ' +
-        "         ls            -      ls 'a b'\n",
+      "TIME (UTC)    CONTAINER  PID  COMM  EVENT  DETAILS\n08:15:30.123  -          7    ls    exec   ls 'a b'\n",
     );
   });
 

@@ -8,12 +8,14 @@ import { UsageError } from './usage.js';
 export interface TrackerInfo {
   readonly name: string;
   readonly eventType: string;
+  /** A template: DetailsTemplate. */
+  readonly details: string;
   readonly columns: readonly string[];
   readonly options: readonly { readonly name: string; readonly type: { readonly name: string } }[];
   readonly fields: readonly { readonly path: string; readonly type: { readonly name: string } }[];
 }
 
-const trackerFields = 'name eventType columns options { name type { name } } fields { path type { name } }';
+const trackerFields = 'name eventType details columns options { name type { name } } fields { path type { name } }';
 
 /** These trackers, each once, in this order. One that the server has not is a UsageError. `fields`: a selection of Query.trackers. */
 export async function describeTrackers<Info = TrackerInfo>(

@@ -1,5 +1,7 @@
 import { visible } from '../base/visible.js';
+import { shellWord } from '../event/details.js';
 import type { Bucket } from '../event/event.js';
+import { cutTo, padTo, widthOf } from './width.js';
 
 /**
  * A value as text of a table's cell: a list's elements with blanks between them, nothing as "". A bucket of a histogram
@@ -15,7 +17,7 @@ export function cellOf(value: unknown): string {
 function itemOf(item: unknown): string {
   if (isLabel(item)) return `${item.name}=${item.value}`;
   if (isBucket(item)) return `${item.from ?? ''}..${item.to ?? ''}:${item.count}`;
-  return word(cellOf(item));
+  return shellWord(cellOf(item));
 }
 
 function isBucket(item: unknown): item is Bucket {
@@ -24,11 +26,6 @@ function isBucket(item: unknown): item is Bucket {
 
 function isLabel(item: unknown): item is { name: string; value: string } {
   return typeof item === 'object' && item !== null && 'name' in item && 'value' in item;
-}
-
-/** As one would type it in a shell, so that ["a b"] and ["a", "b"] look different. */
-function word(text: string): string {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
 const gutter = 2;
@@ -52,7 +49,7 @@ export class Table {
   render(rows: readonly (readonly string[])[]): string {
     const cells = rows.map((row) => row.map((cell) => visible(cell) || '-'));
     for (const row of cells)
-      row.forEach((cell, i) => (this.#widths[i] = Math.max(this.#widths[i] ?? 0, lengthOf(cell))));
+      row.forEach((cell, i) => (this.#widths[i] = Math.max(this.#widths[i] ?? 0, widthOf(cell))));
     const widths = this.#fit();
     const lines = this.#begun ? cells : [this.#headers, ...cells];
     this.#begun = true;
@@ -79,20 +76,7 @@ export class Table {
 
 function line(row: readonly string[], widths: readonly number[]): string {
   return row
-    .map((cell, i) => pad(cut(cell, widths[i] ?? 0), widths[i] ?? 0))
+    .map((cell, i) => padTo(cutTo(cell, widths[i] ?? 0), widths[i] ?? 0))
     .join(' '.repeat(gutter))
     .trimEnd();
-}
-
-/** By code points: a name may hold more than ASCII. */
-function lengthOf(text: string): number {
-  return [...text].length;
-}
-
-function cut(text: string, width: number): string {
-  return lengthOf(text) <= width ? text : `${[...text].slice(0, width - 1).join('')}…`;
-}
-
-function pad(text: string, width: number): string {
-  return text + ' '.repeat(Math.max(0, width - lengthOf(text)));
 }

@@ -19,7 +19,7 @@ export interface Output {
  * pipe is opened anew, non-blocking, through /proc.
  */
 export function openOutput(): Output {
-  if (process.stdout.isTTY) return terminalOf(outputOf(process.stdout, () => process.stdout.columns));
+  if (process.stdout.isTTY) return terminalOf(outputOf(process.stdout, () => process.stdout.columns || null));
   const pipe = fstatSync(1).isFIFO() ? reopen() : null;
   return outputOf(pipe ?? process.stdout, () => null);
 }

@@ -1,6 +1,7 @@
 import {
   allColumns,
   chosenColumns,
+  columnOf,
   selectionOf,
   textAt,
   valueAt,
@@ -9,7 +10,9 @@ import {
   type Selection,
   type TrackerInfo,
 } from './field.js';
-import { tableColumns } from './column.js';
+import { lineColumns, tableColumns } from './column.js';
+import { EventLines } from './lines.js';
+import { DetailsTemplate } from '../event/details.js';
 import { fieldType } from '../event/scalar.js';
 import { csvCell, csvLine, type CsvKind } from '../base/csv.js';
 import { Table } from './format.js';
@@ -64,6 +67,7 @@ export function createPrinter(trackers: readonly TrackerInfo[], { format, fields
           .join(''),
     };
   }
+  if (fields === null) return linePrinter(trackers, { columns, selection, read, width });
   const table = new Table(headers, width);
   return {
     paths: headers,
@@ -73,6 +77,58 @@ export function createPrinter(trackers: readonly TrackerInfo[], { format, fields
       events.length
         ? table.render(events.map(read).map((event) => columns.map((column) => textAt(event, column))))
         : '',
+  };
+}
+
+/** A line for each event; what it tells is of its tracker's template. */
+function linePrinter(
+  trackers: readonly TrackerInfo[],
+  {
+    columns,
+    selection,
+    read,
+    width,
+  }: Pick<Printer, 'selection'> &
+    Pick<PrinterOptions, 'width'> & {
+      readonly columns: readonly Column[];
+      readonly read: (event: EventFields) => EventFields;
+    },
+): Printer {
+  const lines = new EventLines(width, trackers.length > 1);
+  const types = new Map(
+    trackers.map(({ name, eventType, details, fields }) => [
+      eventType,
+      {
+        name,
+        template: new DetailsTemplate(details),
+        typeOf: new Map(fields.map(({ path, type }) => [path, type.name])),
+      },
+    ]),
+  );
+  return {
+    paths: columns.map(({ path }) => path),
+    selection,
+    head: '', // with the first events: their widths are the columns'
+    print: (events) =>
+      lines.render(
+        events.flatMap((each) => {
+          const tracker = types.get(String(each['__typename']));
+          if (!tracker) return [];
+          const event = read(each);
+          const text = (path: string): string => textAt(event, columnOf(path));
+          return {
+            time: text('time').replace(/Z$/, ''),
+            container: text('container.name') || text('container.id').slice(0, 12),
+            pid: text('process.pid'),
+            comm: text('process.comm'),
+            event: tracker.name,
+            details: tracker.template.render((path) => ({
+              value: valueAt(event, columnOf(path)),
+              type: tracker.typeOf.get(path) ?? 'String',
+            })),
+          };
+        }),
+      ),
   };
 }
 
@@ -91,6 +147,7 @@ function columnsFor(
   fields: readonly string[] | null,
 ): readonly Column[] {
   if (fields) return chosenColumns(trackers, fields);
+  if (format === 'table') return lineColumns(trackers);
   return format === 'json' ? allColumns(trackers) : tableColumns(trackers);
 }
 

@@ -37,7 +37,7 @@ interface Described extends Listed {
 }
 
 const listDocument = '{ trackers { name summary available problem } }';
-const fields = `name summary available problem minimumKernel hooks capabilities blindSpots eventType columns
+const fields = `name summary available problem minimumKernel hooks capabilities blindSpots eventType details columns
   options { name type { name } description default } fields { path type { name } description onDemand }`;
 
 export function addTrackers(program: Command, world: World): void {

@@ -74,6 +74,11 @@ export function fieldType(printed: string): FieldType {
     : { ...row, list, wide: row.column === 'uint64' || row.column === 'int64' };
 }
 
+/** Whether the values of a printed type, or of its list, are names of an enumeration. */
+export function isEnumType(printed: string): boolean {
+  return !isScalar(printed.replace(/[[\]!]/g, ''));
+}
+
 /** Returns the row of a named type. */
 export function rowOf(name: string): ScalarRow {
   return isScalar(name) ? scalars[name] : enumRow;

@@ -138,6 +138,8 @@ export interface TrackerDefinition {
   readonly blindWithout?: readonly BlindWithout[];
   /** What of its kind the tracker does not see on any kernel, or not exactly: a sentence each. Empty for none that is known. */
   readonly blindSpots: readonly string[];
+  /** What of an event one line tells, besides when, where and who: see DetailsTemplate (src/event/details.ts). Default: its columns. */
+  readonly details?: string;
   /**
    * Paths of the fields that a table shows where nobody chose, besides when, where and who. Default: its own fields
    * but flags and namespaces.

@@ -13,6 +13,7 @@ const ifKnown = (value: number) => (value < 0 ? null : value);
 export default defineTracker({
   name: 'bind',
   minimumKernel: '5.12',
+  details: '{bindOperation} {localAddress@localPort} [{protocol}] [backlog {backlog}] [= {errno}]',
   blindSpots: [
     'Sockets of other families than IPv4 and IPv6, and calls on what is no socket.',
     'Ports that the kernel gives a socket without a bind: at connect, at the first packet that is sent, at a listen (that has its port).',

@@ -7,6 +7,7 @@ import { operationMask, pushedOperation } from '../tracker/operation.js';
 export default defineTracker({
   name: 'blockcount',
   minimumKernel: '6.5',
+  details: '{blockOperation} [{disk}] × {count}, {bytes} [in {durationNs}][, errors {errors>0}]',
   blindSpots: blindSpotsOfBlock,
   formerNames: { blockOperation: 'operation' },
   columns: ['disk', 'blockOperation', 'count', 'bytes', 'durationNs', 'deviceNs'],

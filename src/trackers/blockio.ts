@@ -10,6 +10,7 @@ const NO_SECTOR = String(2n ** 64n - 1n);
 export default defineTracker({
   name: 'blockio',
   minimumKernel: '6.5',
+  details: '{blockOperation} [{disk}] {bytes} [queued {queueNs}] [device {deviceNs}] [= {errno}]',
   blindSpots: blindSpotsOfBlock,
   formerNames: { blockOperation: 'operation' },
   columns: ['disk', 'blockOperation', 'bytes', 'queueNs', 'deviceNs', 'errno'],

@@ -49,6 +49,7 @@ const ifCall = <Value>(nr: number, value: Value) => (nr < 0 ? null : value);
 export default defineTracker({
   name: 'capability',
   minimumKernel: '6.14',
+  details: '{capability} {granted:granted:denied} [in {name}] × {count}',
   blindSpots: [
     'What a process was allowed without a capability: the kernel asks for one only where the other rules refuse. A refusal ' +
       'for another reason, by seccomp or file modes for example, is not in here either.',

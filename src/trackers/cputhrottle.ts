@@ -5,6 +5,7 @@ import { checkEvery, everyMs } from '../tracker/every.js';
 export default defineTracker({
   name: 'cputhrottle',
   minimumKernel: '6.18',
+  details: 'throttled × {count}, {throttledNs} in all[, quota {quotaNs} of {periodNs}]',
   blindSpots: [
     'Which cgroup has used up its share: `quotaNs` and `periodNs` are those of the nearest one that has a limit.',
     'A thread that is throttled when the session starts is not counted, nor is one that is still throttled when it stops, or that is ' +

@@ -19,6 +19,7 @@ function bitsOf(name: string): { mask: number; value: number; exact: boolean } |
 export default defineTracker({
   name: 'device',
   minimumKernel: '5.18',
+  details: '{access} {type} {major}:{minor} [{name}] {denied:denied:allowed}',
   blindSpots: [
     'Whether the call succeeds: the rules of a cgroup v1, file modes, capabilities and the driver decide after the event, or before. ' +
       'An attempt that file modes or the option nodev of a mount refuse has no event: see the tracker open.',

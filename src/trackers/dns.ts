@@ -40,6 +40,8 @@ const ifResponse = (operation: string, value: boolean) => (operation === 'RESPON
 export default defineTracker({
   name: 'dns',
   minimumKernel: '5.17',
+  details:
+    '{dnsOperation} [{queryType}] [{name}] [{rcode}] [{addresses}] [{latencyNs}] [@{serverAddress}] [{malformed:malformed}]',
   blindSpots: [
     'DNS over HTTPS, TLS or QUIC, and DNS on other ports than those of the option `ports`: see the trackers tcp and open.',
     'Names that are resolved without DNS by the process itself: from /etc/hosts, by nscd, by systemd-resolved over varlink or D-Bus ' +

@@ -4,6 +4,7 @@ import { defineTracker, ifPath, namespaceInode, pushedErrno } from '../tracker/d
 export default defineTracker({
   name: 'exec',
   minimumKernel: '5.17',
+  details: '{args|filename} [= {errno}]',
   trigger: 'ls /etc',
   blindSpots: [
     'For a successful execveat, `filename` is the kernel\'s name of the file ("/dev/fd/N/…"), not the path as passed.',

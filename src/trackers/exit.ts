@@ -5,6 +5,7 @@ import { defineTracker } from '../tracker/define.js';
 export default defineTracker({
   name: 'exit',
   minimumKernel: '5.12',
+  details: '[code {exitCode}] [killed by {signal}] [{coreDumped:with a core dump}] after {lifetimeNs}',
   blindSpots: [
     'A thread that exits while its process continues has no event.',
     'The event is reported when the process starts to exit. Its memory and files are released up to a tenth of a second later.',

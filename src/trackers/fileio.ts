@@ -31,6 +31,7 @@ function check(options: TrackerOptions, where: string): void {
 export default defineTracker({
   name: 'fileio',
   minimumKernel: '5.17',
+  details: '{path|inode} [read {readBytes>0}] [written {writtenBytes>0}] [errors {errors>0}] [{slow:slow}]',
   blindSpots: [
     'Files that are mapped into memory (mmap): what is read and written there makes no call.',
     'Requests of asynchronous I/O (io_submit).',

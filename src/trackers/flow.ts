@@ -13,6 +13,9 @@ const ofWire = ['flow_egress', 'flow_ingress', 'owner_create'];
 export default defineTracker({
   name: 'flow',
   minimumKernel: '5.12',
+  details:
+    '[{protocol}] [{remoteAddress@remotePort}] ' +
+    'sent {processSentBytes} (wire {wireSentBytes}) received {processReceivedBytes} (wire {wireReceivedBytes})',
   blindSpots: [
     'Packets that are only forwarded, and packets of no socket: answers of the kernel to closed ports (RST, ICMP), and the end of ' +
       'connections whose socket has ended (TIME_WAIT).',

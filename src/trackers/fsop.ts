@@ -149,6 +149,7 @@ const ownerOf = (operation: string, id: number) => (operation === 'CHOWN' && id 
 export default defineTracker({
   name: 'fsop',
   minimumKernel: '5.17',
+  details: '{fsopOperation} {resolved|path} [> {newPath}] [{modeText}] [= {errno}]',
   blindSpots: [
     'What a path leads to: `path` is what the caller passed, and `directory` where it starts. Symbolic ' +
       'links, ".." and mounts on the way are not resolved, and `path` is read when the call ends, so that ' +

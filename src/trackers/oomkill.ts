@@ -5,6 +5,7 @@ const ifLimited = (limited: boolean, bytes: string) => (limited ? bytes : null);
 export default defineTracker({
   name: 'oomkill',
   minimumKernel: '6.9',
+  details: 'killed with {anonBytes} [of {limitBytes}] [in {memoryCgroup}] [by {triggerPid} {triggerComm}]',
   blindSpots: [
     'Processes that are killed with the victim because they share its memory (CLONE_VM) have no event of their own: see the tracker exit.',
     'A process that is exiting already, and would release its memory, is selected without being killed again: ' +

@@ -21,6 +21,7 @@ const mayCreate = (flags: bigint) => flags !== UNKNOWN_OPEN_FLAGS && (flags & CR
 export default defineTracker({
   name: 'open',
   minimumKernel: '5.17',
+  details: '{path|resolved} [= {errno}] [{flags}] [= {fd}]',
   blindSpots: [
     'Files that a process obtains without opening them: inherited descriptors, descriptors passed over a ' +
       'socket (SCM_RIGHTS) or obtained with pidfd_getfd; fsmount, open_tree, memfd_create and sockets.',

@@ -27,6 +27,8 @@ function check(options: TrackerOptions, where: string): void {
 export default defineTracker({
   name: 'packet',
   minimumKernel: '5.12',
+  details:
+    '{packetDirection} [{protocol}] [{sourceAddress@sourcePort} > {targetAddress@targetPort}] {packetBytes} [{tcpFlags}]',
   blindSpots: [
     'Packets that are only forwarded, and packets of no socket: answers of the kernel to closed ports (RST, ICMP), and the end of ' +
       'connections whose socket has ended (TIME_WAIT). Packet sockets, AF_XDP, and programs with their own network stack.',

@@ -316,6 +316,7 @@ const ofEffective = (read: (before: string, after: string) => string[]): FieldDe
 export default defineTracker({
   name: 'privilege',
   minimumKernel: '5.17',
+  details: '{privilegeCall} [{command}] [{arguments}] [of {targetPid} {targetComm}] [{changes}] [= {errno}]',
   blindSpots: [
     'Privileges that change without one of these calls: executing a set-user-ID program or one with file capabilities (the ' +
       'tracker exec reports the execution), a write to /proc/PID/uid_map or gid_map, ioctls, a change of cgroup, Landlock.',

@@ -4,6 +4,7 @@ import { checkEvery, everyMs } from '../tracker/every.js';
 export default defineTracker({
   name: 'runqlat',
   minimumKernel: '6.4',
+  details: 'waited × {count}, {waitNs} in all[, preempted × {preemptions>0}]',
   blindSpots: [
     'A thread that waits when the session starts is counted from its next wait on, and one that waits when it stops is not counted.',
     'Time in which the host of a virtual machine does not run the CPU (steal time) is no wait here.',

@@ -11,6 +11,7 @@ const returning: ReadonlySet<string> = new Set(['ERRNO', 'ERRNO_OR_USER_NOTIF'])
 export default defineTracker({
   name: 'seccomp',
   minimumKernel: '5.17',
+  details: '{name|nr} {action} [= {errno}]',
   blindSpots: [
     'Calls that a filter allows and only logs (SECCOMP_RET_LOG), or passes to a tracer: no BPF program is told. The kernel writes the ' +
       'former to its log and to the audit subsystem (records of type 1326).',

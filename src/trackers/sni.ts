@@ -14,6 +14,7 @@ const ofHello = (read: (hello: ClientHello) => FieldValue): FieldDefinition => (
 export default defineTracker({
   name: 'sni',
   minimumKernel: '5.17',
+  details: '[{name}] [{remoteAddress@remotePort}] [{alpn}] [{tlsVersion}] [{ja4}] [{malformed:malformed}]',
   blindSpots: [
     'QUIC (HTTP/3) and DTLS, which are sent over UDP.',
     'With Encrypted Client Hello the true name is encrypted: `name` is a public name of the provider, and `encrypted` is true.',

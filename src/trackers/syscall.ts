@@ -5,6 +5,7 @@ import { nameField, pushedName, restrictingCalls, syscallConstants, syscallSelec
 export default defineTracker({
   name: 'syscall',
   minimumKernel: '5.12',
+  details: '{name|nr} [= {errno|ret}] [{durationNs}]',
   blindSpots: [
     'Calls that do not return: exit, exit_group, rt_sigreturn, and calls in progress when their process is killed.',
     'io_uring requests, which are not system calls: only io_uring_enter is reported, and with IORING_SETUP_SQPOLL not even that.',

@@ -4,6 +4,7 @@ import { pushedOperation } from '../tracker/operation.js';
 export default defineTracker({
   name: 'sysctl',
   minimumKernel: '5.17',
+  details: '{sysctlOperation} {name} [{oldValue}] [> {newValue}]',
   blindSpots: [
     'Whether the kernel takes the new value: it is checked after the event. A value that is not valid, or a `position` other than 0, ' +
       'changes nothing.',

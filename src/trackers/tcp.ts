@@ -25,6 +25,9 @@ const atClose = (operation: string, bytes: string) =>
 export default defineTracker({
   name: 'tcp',
   minimumKernel: '5.12',
+  details:
+    '{tcpOperation} {remoteAddress@remotePort} [{durationNs}] [sent {sentBytes}] [received {receivedBytes}] ' +
+    '[= {errno}] [from {localAddress@localPort}]',
   blindSpots: [
     'Connections established before the session have no CONNECT or ACCEPT, and may have no CLOSE if the peer or the kernel closes them.',
     'An MPTCP connection is represented by its first subflow: addresses, establishment and close are ' +

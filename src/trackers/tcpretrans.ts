@@ -9,6 +9,7 @@ const ifEstablished = <Value>(established: boolean, value: Value): Value | null 
 export default defineTracker({
   name: 'tcpretrans',
   minimumKernel: '5.12',
+  details: '{retransmitReason} {remoteAddress@remotePort} segments {segments} [{state}] [rtt {srttNs}]',
   blindSpots: [
     'Whether a segment was really lost: it, or its acknowledgement, may only have been late. What is lost without being sent ' +
       'again, as the last segments of a connection that is given up, has no event.',

@@ -8,6 +8,7 @@ const ifPort = (port: number): number | null => port || null;
 export default defineTracker({
   name: 'tcprtt',
   minimumKernel: '5.12',
+  details: '{remoteAddress@remotePort} [{srttNs}] × {count}',
   blindSpots: [
     "The kernel's round-trip time is smoothed: one measurement changes it by an eighth of the difference. It includes the time that the " +
       'other end takes to acknowledge, which may wait 40 ms and more for data to send along.',

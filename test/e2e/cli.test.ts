@@ -162,7 +162,7 @@ describe('eunomia run', () => {
     expect(await command.ends()).toBe(0);
     expect(Date.now() - since).toBeLessThan(60_000);
     expect(command.out).toMatch(
-      /^time +container\.name +process\.pid +process\.comm +process\.ppid +errno +args\n\d\d:\d\d:\d\d\.\d{3}Z +- +\d+ +echo +\d+ +- +\/bin\/echo timed\n$/,
+      /^TIME \(UTC\) +CONTAINER +PID +COMM +EVENT +DETAILS\n\d\d:\d\d:\d\d\.\d{3} +- +\d+ +echo +exec +\/bin\/echo timed\n$/,
     );
     expect(command.told).toContain('1 event, 0 lost, 0 dropped');
   });
