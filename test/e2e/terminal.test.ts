@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import stringWidth from 'string-width';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
 
@@ -94,6 +95,17 @@ it.each([
   expect(stdout).toContain('\\u001b');
   expect(stdout.replaceAll(/\r+\n/g, '\n')).not.toMatch(/(?![\t\n])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u);
 });
+
+it.each([60, 80, 120, 200])(
+  'a terminal of %d columns shows each event in one line, with the whole time',
+  async (width) => {
+    const command = `stty cols ${width}; '${process.execPath}' '${join(root, 'dist/main.js')}' replay '${recording}' --speed max`;
+    const { stdout } = await run('script', ['-qec', command, '/dev/null']);
+    const lines = stdout.split(/\r*\n/).filter((line) => /^(TIME|\d\d:)/.test(line));
+    expect(lines.map((line) => line.slice(0, 12))).toEqual(['TIME (UTC)  ', '08:15:31.000']);
+    for (const line of lines) expect(stringWidth(line)).toBeLessThanOrEqual(width);
+  },
+);
 
 it('a pipe is given the characters themselves, as a program needs them', async () => {
   const { stdout } = await run(process.execPath, [
