@@ -5,6 +5,7 @@ import { checkFile, toFile, toOutput } from './file.js';
 import { PacketCounter } from './packet-counter.js';
 import { targetInput, withTarget, type TargetFlags } from './target.js';
 import { UsageError, wholeNumber } from './usage.js';
+import { whereInput } from './where.js';
 import type { World } from './world.js';
 
 interface Flags extends ConnectionFlags, TargetFlags {
@@ -52,7 +53,7 @@ async function capture(client: Client, flags: Flags, world: World): Promise<void
       input: {
         trackers: [{ packet: flags.snap === undefined ? {} : { snapLength: flags.snap } }],
         target: targetInput(flags),
-        where: flags.where === undefined ? null : { expr: flags.where },
+        where: flags.where === undefined ? null : whereInput(flags.where),
         capture: 'DEMANDED',
         fields: ['data'],
         for: flags.for ?? null,

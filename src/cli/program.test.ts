@@ -88,6 +88,8 @@ describe('eunomia run', () => {
     const server = new FakeServer(two);
     await run(server, ['run', 'exec', '--where', 'process.uid == 0 && errno != null']);
     expect(server.sessions).toMatchObject([{ input: { where: { expr: 'process.uid == 0 && errno != null' } } }]);
+    await run(server, ['run', 'exec', '--where', '@failed']);
+    expect(server.sessions.at(-1)).toMatchObject({ input: { where: { saved: 'failed' } } });
   });
 
   it('ends cleanly on Ctrl-C', async () => {
@@ -218,6 +220,19 @@ async function served(
     listening.close();
   }
 }
+
+it('eunomia queries lists what is saved on a server', async () => {
+  const server = new FakeServer([]);
+  await served(server, async (url) => {
+    const { out } = await run(server, ['queries', '--kind', 'filter', '--server', url]);
+    expect(out).toMatch(
+      /^NAME +KIND +VERSION +SAVED BY +SAVED AT +DESCRIPTION\nfailed +filter +7 +ann +2026-01-31T08:15:30Z +what failed\n$/i,
+    );
+    const json = await run(server, ['queries', '-o', 'json', '--server', url]);
+    expect(JSON.parse(json.out)).toMatchObject([{ name: 'failed', kind: 'FILTER', content: { filter: {} } }]);
+  });
+  expect(await run(server, ['queries'])).toMatchObject({ code: 2, out: '' });
+});
 
 it('eunomia sessions lists those of a server', async () => {
   const server = new FakeServer([]);

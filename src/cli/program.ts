@@ -9,6 +9,7 @@ import type { World } from './world.js';
 import { addPlugin } from './plugin.js';
 import { addRun } from './run.js';
 import { addServe } from './serve.js';
+import { addQueries } from './queries.js';
 import { addSessions } from './sessions.js';
 import { addSnapshots } from './snapshot.js';
 import { addTrackers } from './trackers.js';
@@ -32,6 +33,7 @@ export function createProgram(version: string, world: World): Command {
     addSnapshots,
     addRun,
     addSessions,
+    addQueries,
     addPcap,
     addUpdate,
     addExport,

@@ -3,6 +3,7 @@ import type { Client } from '../client/client.js';
 import { counted } from '../base/listed.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import { checkFlags } from './effect.js';
+import { whereInput } from './where.js';
 import type { World } from './world.js';
 import { describeTrackers } from './field.js';
 import { parseSetting, parseTracker, trackerInputs } from './input.js';
@@ -45,7 +46,10 @@ export function addRun(program: Command, world: World): void {
       'a tracker, optionally with options: open, open:failedOnly, tcp:operations=CONNECT,CLOSE',
     );
   withTarget(command)
-    .option('--where <expression>', 'only events that match this CEL expression: errno == "ENOENT" && process.uid == 0')
+    .option(
+      '--where <expression>',
+      'only events that match this CEL expression, or a saved filter, @NAME: errno == "ENOENT" && process.uid == 0',
+    )
     .option('--for <duration>', 'stop after this time: 500ms, 10s, 5m')
     .option('-n, --limit <events>', 'stop after this many events', wholeNumber('--limit', 1, Number.MAX_SAFE_INTEGER))
     .addOption(
@@ -87,7 +91,7 @@ async function run(client: Client, names: readonly string[], flags: Flags, world
       input: {
         trackers: inputs,
         target,
-        where: flags.where === undefined ? null : { expr: flags.where },
+        where: flags.where === undefined ? null : whereInput(flags.where),
         capture: flags.capture.toUpperCase(),
         // Captured from the first event on, also before our subscription is there.
         fields: printer.paths,

@@ -3,6 +3,7 @@ import { withClient, withServer, type ServerFlags } from './connection.js';
 import { checkFlags } from './effect.js';
 import { targetInput, withTarget, type TargetFlags } from './target.js';
 import { UsageError } from './usage.js';
+import { whereInput } from './where.js';
 import type { World } from './world.js';
 
 interface Flags extends ServerFlags, TargetFlags {
@@ -41,7 +42,7 @@ export function addUpdate(program: Command, world: World): void {
     .argument('<session>', 'its id');
   withTarget(command)
     .option('--no-target', 'watch the whole machine')
-    .option('--where <expression>', 'keep only events that match this CEL expression')
+    .option('--where <expression>', 'keep only events that match this CEL expression, or the saved filter @NAME')
     .option('--no-where', 'keep all events of the target')
     .option('--for <duration>', 'stop it this long after its start: 10m, 1h')
     .option('--no-for', 'do not stop it after a time')
@@ -74,7 +75,7 @@ function inputOf(flags: Flags): Record<string, unknown> {
   const unless = <Value>(value: Value | false): Value | null => (value === false ? null : value);
   const input = {
     ...(target ? { target } : flags.target === false ? { target: null } : {}),
-    ...(flags.where === undefined ? {} : { where: flags.where === false ? null : { expr: flags.where } }),
+    ...(flags.where === undefined ? {} : { where: flags.where === false ? null : whereInput(flags.where) }),
     ...(flags.for === undefined ? {} : { for: unless(flags.for) }),
     ...(flags.name === undefined ? {} : { name: unless(flags.name) }),
     ...(flags.capture === undefined ? {} : { capture: flags.capture.toUpperCase() }),

@@ -25,7 +25,7 @@ export function wholeNumber(flag: string, least: number, most: number): (value: 
 
 /** Arguments of the API, as errors begin with them, and the flags that they come from. The first one that fits counts. */
 const flags: readonly (readonly [argument: RegExp, flag: string])[] = [
-  [/^(?:input\.)?where(?:\.expr)?: /, '--where'],
+  [/^(?:input\.)?where(?:\.expr|\.saved)?: /, '--where'],
   [/^(?:input\.)?for: /, '--for'],
   [/^(?:input\.)?name: /, '--name'],
   [/^limit: /, '--limit'],

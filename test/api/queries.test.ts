@@ -4,7 +4,16 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { refusalOf } from '../../src/access/role.js';
 import { batchAt } from '../support/record.js';
 import { temporaryDirectory } from '../support/store.js';
-import { callerOf, createFixture, createServer, dataOf, post, type Fixture, type FixtureOptions } from './support.js';
+import {
+  callerOf,
+  createFixture,
+  createServer,
+  dataOf,
+  keepEmitting,
+  post,
+  type Fixture,
+  type FixtureOptions,
+} from './support.js';
 
 const closing: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -240,6 +249,19 @@ describe('saved queries', () => {
       'name: "early" is a filter, and no aggregate',
       expect.stringMatching(/^name: there is no saved query "cont"; did you mean "count"\?/),
     ]);
+  });
+
+  it('are captured by a trace that asks for them', async () => {
+    const { fixture, url } = await serve();
+    await saved(url, 'by args', { aggregate: { groupBy: ['args'], where: { exec: { cwd: { isNull: false } } } } });
+    const stop = keepEmitting(fixture.kernel, 4, 5);
+    const { json } = await post<{ trace: { captured: readonly string[]; savedAggregate: readonly object[] } }>(url, {
+      query: `mutation { trace(input: { trackers: [{ exec: {} }] }, for: "5m", limit: 4) {
+        captured savedAggregate(name: "by args") { count } } }`,
+    });
+    stop();
+    expect(dataOf(json).trace.captured).toEqual(['args', 'argsTruncated', 'cwd']);
+    expect(dataOf(json).trace.savedAggregate).toHaveLength(4);
   });
 
   it('are not overwritten by somebody who has not seen the last version', async () => {

@@ -179,6 +179,18 @@ export class FakeServer implements LocalServer {
             nodes: sockets.slice(page, page + 1),
           };
         },
+        savedQueries: () =>
+          onePage([
+            {
+              name: 'failed',
+              kind: 'FILTER',
+              description: 'what failed',
+              version: 7,
+              savedBy: 'ann',
+              savedAt: '2026-01-31T08:15:30.123456789Z',
+              content: { filter: { where: { expr: 'errno != null' } } },
+            },
+          ]),
         sessions: (_: unknown, { state }: { state: string | null }) => {
           this.asked.push({ state });
           return onePage([
