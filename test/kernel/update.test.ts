@@ -4,7 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { SessionSpec } from '../../src/session/spec.js';
+import { createLog } from '../../src/base/log.js';
+import { queryOf } from '../../src/storage/query.js';
+import { SessionRecorder } from '../../src/storage/recorder.js';
 import { specOf } from '../support/spec.js';
+import { openStore, temporaryDirectory } from '../support/store.js';
 import { harness, sessionFilter } from '../support/session.js';
 import { until } from '../support/until.js';
 
@@ -137,6 +141,67 @@ describe('a session that is changed', () => {
       { numRuns: Number(process.env['EUNOMIA_UPDATE_RUNS'] ?? 12), endOnFailure: true },
     );
   }, 300_000);
+
+  it('has in its store just what happened while it was to be stored, under load', async () => {
+    const { manager } = await harness();
+    const { path, remove } = await temporaryDirectory();
+    const store = openStore(path);
+    try {
+      const target = specOf([], {}, { pids: [await opening(1)] }).target;
+      const open = [{ name: 'open', options: { failedOnly: true } }];
+      const session = await manager.start({
+        ...specOf(open, { bufferBytes: 1 << 30, ringBytes: 64 << 20 }),
+        target,
+        where: await filterOf([0, 1, 2, 3, 4, 5, 6, 7]),
+      });
+      const persist = { store: 'EMBEDDED', mode: 'EVENTS' } as const;
+      const recorder = await SessionRecorder.begin(session, persist, store, createLog('silent'));
+      session.recorder = recorder;
+      const switches: number[] = [];
+      for (let i = 0; i < 6; i++) {
+        const so = session.nextSeq;
+        await until('some more', () => session.nextSeq > so + 500);
+        // In one change with another filter, and alone.
+        const where = i % 3 === 0 ? await filterOf([i, i + 1]) : null;
+        switches.push(
+          await session.change((now) => ({
+            ...now,
+            persist: now.persist ? null : persist,
+            ...(where ? { where } : {}),
+          })),
+        );
+      }
+      await manager.stop(session.id);
+      const { lost, evicted } = await session.stats();
+      expect([lost, evicted]).toEqual([0, 0]);
+      const all = [...session.events()].map((event) => numberOf(Reflect.get(event, 'path')));
+      const wanted = [0, 2, 4].flatMap((i) => all.slice(switches[i], switches[i + 1]));
+      expect(wanted.length).toBeGreaterThan(1000);
+      const { written, pending, dropped, omitted, state } = recorder.stats;
+      expect({ written, pending, dropped, omitted, state }).toEqual({
+        written: wanted.length,
+        pending: 0,
+        dropped: 0,
+        omitted: all.length - wanted.length,
+        state: 'DONE',
+      });
+      const stored: number[] = [];
+      const gaps: number[] = [];
+      const query = { ...queryOf({ id: session.id, trackers: ['open'] }, null), session: session.id };
+      for await (const part of store.read(query)) {
+        stored.push(...part.events.map(({ event }) => numberOf(Reflect.get(event, 'path'))));
+        gaps.push(...part.gaps.map((gap) => gap.dropped));
+      }
+      expect(stored).toEqual(wanted);
+      const ends = [0, ...switches, all.length];
+      expect(gaps).toEqual([0, 2, 4, 6].map((i) => (ends[i + 1] ?? 0) - (ends[i] ?? 0)));
+      await manager.remove(session.id);
+    } finally {
+      await end();
+      await store.close();
+      await remove();
+    }
+  }, 120_000);
 
   it('keeps programs that aggregate: its filter in the server can be changed, what needs other programs is refused', async () => {
     const { manager, trackers } = await harness();
