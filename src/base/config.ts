@@ -48,7 +48,7 @@ export interface InfluxConfig {
   /** http or https, without credentials. */
   readonly url: string;
   /** The protocol: 1 or 2. Null: the server is asked. */
-  readonly version: 1 | 2 | null;
+  readonly version: 1 | 2 | 3 | null;
   readonly token: string | null;
   readonly username: string | null;
   readonly password: string | null;

@@ -22,10 +22,10 @@ export const influxSettings = {
   influxVersion: setting({
     flag: 'influx-version',
     key: 'influx.version',
-    kind: choice(['1', '2'], '<number>'),
+    kind: choice(['1', '2', '3'], '<number>'),
     default: null,
     defaultText: 'the server is asked',
-    text: 'its protocol: 1 (/write, InfluxQL) or 2 (/api/v2, Flux)',
+    text: 'its protocol: 1 (/write, InfluxQL), 2 (/api/v2, Flux) or 3 (/api/v3, SQL)',
     example: 2,
   }),
   influxToken: setting({
@@ -34,7 +34,7 @@ export const influxSettings = {
     kind: secret('<token>'),
     default: null,
     secret: true,
-    text: 'the token for 2.x (other users see arguments: prefer the variable)',
+    text: 'the token for 2.x and 3.x (other users see arguments: prefer the variable)',
     example: 'influx-secret',
   }),
   influxUser: setting({
@@ -137,7 +137,7 @@ export function influxOf(sources: SettingSources, dataDirectory: string | null):
   const version = sources.value(influxSettings.influxVersion);
   return {
     url,
-    version: version === null ? null : version === '1' ? 1 : 2,
+    version: version === null ? null : (Number(version) as 1 | 2 | 3),
     token: sources.value(influxSettings.influxToken),
     username,
     password,

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { InfluxOptions } from './client.js';
 import { InfluxClient1 } from './client1.js';
 import { InfluxClient2 } from './client2.js';
+import { InfluxClient3 } from './client3.js';
 import { ConnectingClient } from './index.js';
 import { HttpError, InfluxHttp } from './http.js';
 import { planAggregate } from './plan.js';
@@ -52,16 +53,17 @@ const range = {
 };
 const page = { ...range, tracker: exec, places: null, limit: 10, backwards: false };
 const windows = planAggregate({ ...range, source: 'RAW', groupBy: ['errno'], measures: [], windowMs: 1000 });
-const clients = (): readonly [InfluxClient1, InfluxClient2] => [
+const clients = (): readonly [InfluxClient1, InfluxClient2, InfluxClient3] => [
   new InfluxClient1(options, 'one'),
   new InfluxClient2(options, 'two'),
+  new InfluxClient3(options, 'three'),
 ];
 
 /**
  * What each question gave: rows, or an error. A row has a time that is a text, and values; a sum is a finite number in
  * a window that a date has.
  */
-async function asked(client: InfluxClient1 | InfluxClient2): Promise<readonly ('rows' | 'error')[]> {
+async function asked(client: ReturnType<typeof clients>[number]): Promise<readonly ('rows' | 'error')[]> {
   const whole = client
     .events(page)
     .then(({ rows }) =>
@@ -114,6 +116,19 @@ const csv =
   ',result,table,_start,_time,value,errno\r\n' +
   ',p0,0,2026-01-31T08:15:30Z,2026-01-31T08:15:30.000000001Z,1,ENOENT\r\n\r\n';
 
+/** A table with these columns, and its rows. */
+const lines = ['time', 'session', 'seq', 'errno']
+  .map((column) => ({
+    table_name: 'eunomia_exec',
+    column_name: column,
+    time: '2026-01-31T08:15:30.000000001',
+    w: '2026-01-31T08:15:30',
+    k0: 'ENOENT',
+    p0: 1,
+  }))
+  .map((row) => `${JSON.stringify(row)}\n`)
+  .join('');
+
 const sends =
   (type: string, body: string, status = 200) =>
   (response: ServerResponse): void =>
@@ -121,17 +136,19 @@ const sends =
 
 describe('an InfluxDB that is hostile', () => {
   it('but sends what a sound one does gives rows', async () => {
-    const [one, two] = clients();
+    const [one, two, three] = clients();
     answer = sends('application/json', JSON.stringify(sound));
     expect((await asked(one)).slice(0, 3)).toEqual(['rows', 'rows', 'rows']);
     answer = sends('text/csv', csv);
     expect((await asked(two)).slice(0, 3)).toEqual(['rows', 'rows', 'rows']);
+    answer = sends('application/jsonl', lines);
+    expect((await asked(three)).slice(0, 3)).toEqual(['rows', 'rows', 'rows']);
   });
 
   it('and sends any JSON, or a response with other values in it, costs an error or sound rows', async () => {
     await fc.assert(
       fc.asyncProperty(
-        fc.oneof(hostileJson, mutated(sound)),
+        fc.oneof(hostileJson, mutated(sound), mutated(JSON.parse(lines.split('\n')[1] ?? ''))),
         fc.constantFrom(200, 200, 200, 400, 500, 302),
         async (json, status) => {
           answer = sends('application/json', JSON.stringify(json) ?? '', status);

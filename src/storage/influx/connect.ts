@@ -1,37 +1,53 @@
 import type { QueryResult, InfluxClient, InfluxOptions, PartialRow, StoredRow } from './client.js';
 import { InfluxClient1 } from './client1.js';
 import { InfluxClient2 } from './client2.js';
+import { InfluxClient3 } from './client3.js';
 import { HttpError, InfluxHttp } from './http.js';
 import type { AggregatePlan, EventPlan, Range } from './plan.js';
 
 const MAX_NAME = 100;
 
-/** Asks the server what it is: /ping names the version, and VictoriaMetrics, which calls itself 1.8 there, tells itself at /health. */
-async function detect(
-  options: InfluxOptions,
-  signal: AbortSignal,
-): Promise<{ readonly version: 1 | 2; readonly product: string }> {
+interface Server {
+  readonly version: 1 | 2 | 3;
+  readonly product: string;
+}
+
+/**
+ * Asks the server what it is. /ping names the version, to InfluxDB 3 only with a token; VictoriaMetrics, which calls itself 1.8 there,
+ * tells itself at /health, where InfluxDB 3 says the same.
+ */
+async function detect(options: InfluxOptions, signal: AbortSignal): Promise<Server> {
+  const { token, username } = options;
   const http = new InfluxHttp(options);
-  if (
-    (await saidOrRefused(http.text('/health', { method: 'GET', signal, headers: { accept: 'text/plain' } }))) === 'OK'
-  )
-    return { version: 2, product: 'VictoriaMetrics' };
-  const name = await saidOrRefused(
-    http.ask('/ping', { method: 'GET', signal }, async ({ headers }) =>
+  const name =
+    (await pinged(http, signal)) ??
+    (token === null ? null : await pinged(new InfluxHttp(options, { authorization: `Bearer ${token}` }), signal));
+  // Of the others, only a 1.x that was told to guards it.
+  if (name === null)
+    return username === null ? { version: 3, product: 'InfluxDB 3' } : { version: 1, product: 'InfluxDB' };
+  const product = `InfluxDB ${name.replace(/^v/, '')}`.trim();
+  if (/^v?3\./.test(name)) return { version: 3, product };
+  const health = http.text('/health', { method: 'GET', signal, headers: { accept: 'text/plain' } });
+  if ((await health.catch(refused)) === 'OK') return { version: 2, product: 'VictoriaMetrics' };
+  return { version: /^v?1\./.test(name) ? 1 : 2, product };
+}
+
+/** What the server calls its version; empty when it does not say; null when it tells that to nobody without a (right) token. */
+async function pinged(http: InfluxHttp, signal: AbortSignal): Promise<string | null> {
+  try {
+    return await http.ask('/ping', { method: 'GET', signal }, async ({ headers }) =>
       String(headers['x-influxdb-version'] ?? '').slice(0, MAX_NAME),
-    ),
-  );
-  return { version: /^v?1\./.test(name) ? 1 : 2, product: `InfluxDB ${name.replace(/^v/, '')}`.trim() };
+    );
+  } catch (error) {
+    refused(error);
+    return error instanceof HttpError && (error.statusCode === 401 || error.statusCode === 403) ? null : '';
+  }
 }
 
 /** What a server refuses is a response too. */
-async function saidOrRefused(response: Promise<string>): Promise<string> {
-  try {
-    return await response;
-  } catch (error) {
-    if (error instanceof HttpError) return '';
-    throw error;
-  }
+function refused(error: unknown): string {
+  if (error instanceof HttpError) return '';
+  throw error;
 }
 
 /** A client of the version that was configured, or that the server turns out to be once it responds. */
@@ -83,6 +99,8 @@ export class ConnectingClient implements InfluxClient {
   }
 }
 
-function clientOf(options: InfluxOptions, version: 1 | 2, product: string): InfluxClient {
-  return version === 1 ? new InfluxClient1(options, product) : new InfluxClient2(options, product);
+const CLIENTS = { 1: InfluxClient1, 2: InfluxClient2, 3: InfluxClient3 } as const;
+
+function clientOf(options: InfluxOptions, version: Server['version'], product: string): InfluxClient {
+  return new CLIENTS[version](options, product);
 }

@@ -26,7 +26,8 @@ export function failureOf(error: unknown): Failure {
   if (status === null || status === 408 || status === 429 || status >= 500)
     return { ...failure, kind: 'AWAY', retryAfterMs: retryAfterOf(error) };
   if (status === 413) return { ...failure, kind: 'TOO_LARGE' };
-  if (status === 400 || status === 422) return { ...failure, kind: 'REJECTED', points: rejectedOf(message) };
+  if (status === 400 || status === 422)
+    return { ...failure, kind: 'REJECTED', points: listedOf(error) ?? rejectedOf(message) };
   return { ...failure, kind: 'REFUSED' };
 }
 
@@ -35,6 +36,12 @@ function rejectedOf(message: string): number | null {
   if (!message.includes('partial write')) return null;
   const dropped = Number(/dropped=(\d+)/.exec(message)?.[1] ?? 0);
   return dropped + message.split('unable to parse').length - 1 || null;
+}
+
+/** 3.x lists the lines of a request that it did not write. */
+function listedOf(error: unknown): number | null {
+  const { data } = parsedIn(textAt(error, 'body') ?? '');
+  return Array.isArray(data) ? data.length || null : null;
 }
 
 function said(error: unknown): string {
@@ -46,13 +53,25 @@ function said(error: unknown): string {
   return code !== null && !text.includes(code) ? `${code} ${text}`.trim() : text;
 }
 
-/** 2.x says `{ "message": … }`, 1.x `{ "error": … }`; the package `influx` puts words of its own before it. */
+/**
+ * 2.x says `{ "message": … }`, 1.x and 3.x `{ "error": … }`, 3.x with what is wrong with which line; the package `influx` puts words of its
+ * own before it.
+ */
 function messageIn(body: string): string | null {
+  const json = parsedIn(body);
+  const words = textAt(json, 'message') ?? textAt(json, 'error');
+  const first: unknown = Array.isArray(json['data']) ? json['data'][0] : json['data'];
+  const line = textAt(first, 'error_message');
+  return words !== null && line !== null ? `${words}: ${line}` : words;
+}
+
+/** The object in a body; an empty one for what is none. */
+function parsedIn(body: string): Readonly<Record<string, unknown>> {
   try {
     const json: unknown = JSON.parse(body.slice(Math.max(0, body.indexOf('{'))));
-    return textAt(json, 'message') ?? textAt(json, 'error');
+    return typeof json === 'object' && json !== null ? (json as Record<string, unknown>) : {};
   } catch {
-    return null;
+    return {};
   }
 }
 

@@ -15,6 +15,8 @@ export interface HttpRequest {
   readonly headers?: Readonly<Record<string, string>>;
   /** Ends the request. It also ends by itself, body included, after `timeoutMs`. */
   readonly signal?: AbortSignal;
+  /** How much of an error's text is read, where it lists what was refused. Default MAX_ERROR_BYTES. */
+  readonly errorBytes?: number;
 }
 
 export interface HttpReply {
@@ -59,7 +61,7 @@ export class InfluxHttp {
   /** Calls `read` with a response of 2xx. Rejects with HttpError for others, and with the system's error. */
   async ask<Result>(
     path: string,
-    { method, body = '', headers, signal }: HttpRequest,
+    { method, body = '', headers, signal, errorBytes = MAX_ERROR_BYTES }: HttpRequest,
     read: (reply: HttpReply) => Promise<Result>,
   ): Promise<Result> {
     const timeout = AbortSignal.timeout(this.#timeoutMs);
@@ -69,7 +71,7 @@ export class InfluxHttp {
       response = await this.#send(path, method, Buffer.from(body), headers ?? {}, ends);
       const { statusCode = 0 } = response;
       if (statusCode < 200 || statusCode > 299)
-        throw new HttpError(statusCode, await beginningOf(response), response.headers);
+        throw new HttpError(statusCode, await beginningOf(response, errorBytes), response.headers);
       return await read({ headers: response.headers, body: bounded(response) });
     } catch (error) {
       throw timeout.aborted
@@ -134,13 +136,13 @@ async function* bounded(response: http.IncomingMessage): AsyncGenerator<Buffer, 
   }
 }
 
-async function beginningOf(response: AsyncIterable<Buffer>): Promise<string> {
+async function beginningOf(response: AsyncIterable<Buffer>, bytes: number): Promise<string> {
   const parts: Buffer[] = [];
   let length = 0;
   for await (const part of response) {
     parts.push(part);
     length += part.length;
-    if (length > MAX_ERROR_BYTES) break;
+    if (length > bytes) break;
   }
-  return Buffer.concat(parts).subarray(0, MAX_ERROR_BYTES).toString('utf8');
+  return Buffer.concat(parts).subarray(0, bytes).toString('utf8');
 }

@@ -3,7 +3,7 @@ import { EunomiaError } from '../../base/errors.js';
 
 /**
  * The only place where a text becomes part of a query. Nothing that a client or a watched process wrote reaches
- * InfluxQL or Flux in any other way, and no pattern of a client ever does: RE2 and the scanners of the query languages
+ * InfluxQL, Flux or SQL in any other way, and no pattern of a client ever does: RE2 and the scanners of the query languages
  * disagree about where a pattern ends (`\Qx\` is a whole pattern to RE2; to InfluxQL its backslash hides the closing
  * slash).
  */
@@ -55,6 +55,37 @@ export function fluxName(text: string): string {
 /** A text of the delete API's predicate, which has no escape but this one. Null for a text that it cannot express. */
 export function predicateText(text: string): string | null {
   return UNSAYABLE.test(text) || /[\\\n]/.test(text) ? null : `"${text.replaceAll('"', '\\"')}"`;
+}
+
+/** The name of a table or a column of SQL. Names are ours, or the database's own. */
+export function sqlName(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** A regular expression of SQL: it has no quote. */
+export function sqlRegex(pattern: Pattern): string {
+  return `'${pattern}'`;
+}
+
+/** The texts of one query of SQL, which are sent beside it. */
+export class SqlTexts {
+  readonly #values = new Map<string, string>();
+
+  /** What stands for the text in the query; null for a text that has no UTF-8. */
+  add(text: string): string | null {
+    if (UNSAYABLE.test(text)) return null;
+    const name = this.#values.get(text) ?? `t${this.#values.size}`;
+    this.#values.set(text, name);
+    return `$${name}`;
+  }
+
+  /** Those that stand in a query: of a condition that nothing depends on, none is left. */
+  of(query: string): Readonly<Record<string, string>> {
+    const used = new Set(query.match(/\$t\d+/g));
+    return Object.fromEntries(
+      [...this.#values].flatMap(([text, name]) => (used.has(`$${name}`) ? [[name, text]] : [])),
+    );
+  }
 }
 
 /** A regular expression that we wrote: letters and digits, and of all other characters only our operators and `\x{…}`. */

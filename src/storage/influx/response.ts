@@ -10,6 +10,7 @@ import type { StoredRow, StoredValue } from './client.js';
 
 /** The library copies what it has of a line with each part that comes. */
 const MAX_LINE_BYTES = 4 << 20;
+const LINE_FEED = 0x0a;
 
 const name = v.pipe(v.string(), v.maxLength(1024));
 /** Checked by a plain function: there may be millions. */
@@ -94,6 +95,36 @@ export async function readTables(body: AsyncIterable<Buffer>): Promise<FluxRow[]
   return rows;
 }
 
+/** The rows of a response to SQL: an object a line. Rejects for what is none. */
+export async function readJsonLines(body: AsyncIterable<Buffer>): Promise<FluxRow[]> {
+  const rows: FluxRow[] = [];
+  const take = (line: Buffer): void => {
+    const text = line.toString().trim();
+    if (text === '') return;
+    const row = json(text);
+    if (!isRow(row)) throw odd('a row has a cell that is no value');
+    rows.push(row);
+  };
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const part of body) {
+    let from = 0;
+    for (let at = part.indexOf(LINE_FEED); at !== -1; at = part.indexOf(LINE_FEED, from)) {
+      take(Buffer.concat([rest, part.subarray(from, at)]));
+      rest = Buffer.alloc(0);
+      from = at + 1;
+    }
+    rest = Buffer.concat([rest, part.subarray(from)]);
+    if (rest.length > MAX_LINE_BYTES) throw odd(`a line has more than ${MAX_LINE_BYTES >> 20} MiB`);
+  }
+  take(rest);
+  return rows;
+}
+
+/** A time of SQL, which is in UTC and does not say so. */
+export function zoned(time: unknown): unknown {
+  return typeof time === 'string' && !time.endsWith('Z') ? `${time}Z` : time;
+}
+
 /** A row of events or records. The store passes over one without a time: another program's. */
 export function rowAt(time: unknown, columns: FluxRow): StoredRow {
   return { time: typeof time === 'string' ? time : '', columns };
@@ -120,6 +151,7 @@ function isRow(row: unknown): row is FluxRow {
   return (
     typeof row === 'object' &&
     row !== null &&
+    !Array.isArray(row) &&
     Object.values(row).every((value) => value === undefined || isValue(value))
   );
 }
