@@ -8,7 +8,7 @@ import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api';
  * InfluxDB 3 Core as far as its documentation and its client describe it: /ping, /api/v3/configure/database, /api/v3/write_lp (and
  * /api/v2/write, which the client uses by default) and /api/v3/query_sql. No real one can be installed here.
  *
- * Line protocol is read strictly: a line that does not parse, and one whose column has another type, is refused with InfluxData's words. SQL
+ * Line protocol is read strictly: a line that does not parse, and one with a column of another type, is refused in InfluxData's words. SQL
  * is really executed, by DuckDB, over what was written. DuckDB is not DataFusion. What we use of SQL means the same in both: quoted names,
  * comparisons, AND, OR, NOT, IS NULL, CAST, COUNT, SUM, MIN, MAX, GROUP BY, ORDER BY, LIMIT, UNION ALL, `$name`. Three functions are
  * DataFusion's only, and macros here: to_timestamp_nanos, date_bin, regexp_like (both engines' patterns are RE2's in what we write).
