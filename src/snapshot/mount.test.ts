@@ -4,7 +4,7 @@ import { finish } from '../base/turn.js';
 import { textOfBytes } from '../base/bytes.js';
 import { eventWith } from '../../test/support/event.js';
 import { holdsFor } from '../../test/support/property.js';
-import { namespacesOf, parseMounts } from './mount.js';
+import { namespacesOf, parseMounts, quickestFirst } from './mount.js';
 
 /** As fs/seq_file.c does. */
 function mangled(bytes: Uint8Array, escaped: string): Buffer {
@@ -105,4 +105,21 @@ it('finds the processes of each mount namespace', () => {
     ['10', [2]],
     ['20', [1, 4]],
   ]);
+});
+
+it('takes what takes long behind all others, and nothing once the time for all is over', async () => {
+  const takes: Readonly<Record<string, number>> = { slow: 20, hopeless: 1_000, quick: 1, other: 1 };
+  const asked: [string, number][] = [];
+  const take = async (name: string, mostMs: number): Promise<boolean> => {
+    asked.push([name, mostMs]);
+    return (takes[name] ?? 0) <= mostMs;
+  };
+  const names = Object.keys(takes);
+  const patience = { atOnce: 1, quickMs: 10, mostMs: 50, allMs: 60_000 };
+  expect(await quickestFirst(names, take, patience)).toBe(false);
+  expect(asked).toEqual([...names.map((name) => [name, 10]), ['slow', 50], ['hopeless', 50]]);
+  expect(await quickestFirst(['slow', 'quick'], take, patience)).toBe(true);
+  asked.length = 0;
+  expect(await quickestFirst(names, take, { ...patience, allMs: -1 })).toBe(false);
+  expect(asked).toEqual([]);
 });

@@ -30,8 +30,6 @@ const PIECE = 128;
 /** Processes that are tried for a namespace, at once and at most: each may end, or change its root or namespace, at any time. */
 const TRIED = 8;
 const MOST_TRIED = 64;
-/** For the mounts of one namespace. */
-const MOST_MS = 5_000;
 
 /** The mounts of a text of mountinfo, in its order, which is that of the kernel's list. Lines that are none are left out. */
 export function* parseMounts(text: Buffer): Work<MountFacts[]> {
@@ -129,11 +127,12 @@ export function* namespacesOf(processes: readonly Row[]): Work<Namespace[]> {
 /**
  * What a process of the namespace reads as its mounts, with that process; null where none of those that were tried is there any more.
  * A process that has changed its root (chroot) sees those mounts only that are below it: others are asked first. Rejects with a
- * KernelError where the server may not look. `text` is null where it takes too long: the kernel needs seconds for ten thousands of mounts
- * upon each other, which any user can make in a namespace of his own.
+ * KernelError where the server may not look. `text` is null where it takes longer than `mostMs`: the kernel needs seconds for ten
+ * thousands of mounts upon each other, which any user can make in a namespace of his own.
  */
 export async function readMountInfo(
   { mountNs, processes }: Namespace,
+  mostMs: number,
   signal?: AbortSignal,
 ): Promise<{ readonly row: Row; readonly text: Buffer | null } | null> {
   for (let at = 0; at < Math.min(processes.length, MOST_TRIED); at += TRIED) {
@@ -146,7 +145,7 @@ export async function readMountInfo(
     const alive = tried.filter(({ root }) => root !== null);
     for (const { row } of [...alive.filter(({ root }) => root === '/'), ...alive.filter(({ root }) => root !== '/')]) {
       const { pid } = row.process;
-      const late = AbortSignal.timeout(MOST_MS);
+      const late = AbortSignal.timeout(mostMs);
       const either = signal ? AbortSignal.any([signal, late]) : late;
       const text = await readFile(`/proc/${pid}/mountinfo`, { signal: either }).catch(goneOf(pid));
       signal?.throwIfAborted();
@@ -157,6 +156,39 @@ export async function readMountInfo(
     }
   }
   return null;
+}
+
+export interface Patience {
+  readonly atOnce: number;
+  /** For one; longer only once all others have had as much. */
+  readonly quickMs: number;
+  readonly mostMs: number;
+  /** For all: none is begun after that. */
+  readonly allMs: number;
+}
+
+/**
+ * Takes all, those that take long behind the others, so that nobody's namespaces hide those of others. `take` resolves to false where it
+ * would have taken longer. Resolves to whether all were taken.
+ */
+export async function quickestFirst<Item>(
+  items: readonly Item[],
+  take: (item: Item, mostMs: number) => Promise<boolean>,
+  { atOnce, quickMs, mostMs, allMs }: Patience,
+): Promise<boolean> {
+  const end = performance.now() + allMs;
+  let left = items;
+  for (const ms of [quickMs, mostMs]) {
+    const late: Item[] = [];
+    for (let at = 0; at < left.length; at += atOnce) {
+      if (performance.now() > end) return false;
+      const some = left.slice(at, at + atOnce);
+      const taken = await Promise.all(some.map((item) => take(item, ms)));
+      late.push(...some.filter((_, i) => taken[i] === false));
+    }
+    left = late;
+  }
+  return left.length === 0;
 }
 
 /** A process may have ended at any time; one that may not be looked at is another matter. */

@@ -13,7 +13,7 @@ import { CgroupMatcher } from '../session/target.js';
 import type { SnapshotDefinition } from './definition.js';
 import { processSnapshot } from './process.js';
 import { fileSnapshot } from './file.js';
-import { Mount, namespacesOf, parseMounts, readMountInfo, type Namespace } from './mount.js';
+import { Mount, namespacesOf, parseMounts, quickestFirst, readMountInfo, type Namespace } from './mount.js';
 import { fileRows, processRows, socketRows, type Row } from './rows.js';
 import { socketSnapshot } from './socket.js';
 
@@ -24,8 +24,8 @@ const PIECE = 4096;
 /** Of what the kernel tells of mounts: as much as of records. A mount weighs more as an object than as a line. */
 const MOST_MOUNT_BYTES = 64 << 20;
 const MOUNT_BYTES = 800;
-/** Namespaces whose mounts are read at once, and mounts that are filtered in one piece. */
-const AT_ONCE = 2;
+const PATIENCE = { atOnce: 2, quickMs: 500, mostMs: 5_000, allMs: 15_000 };
+/** Mounts that are filtered in one piece. */
 const MOUNTS = 64;
 
 /** What snapshots need of the kernel thread. */
@@ -119,24 +119,24 @@ export class SnapshotReader {
     const processes = await this.take('processes', null, signal);
     const namespaces = await inTurns(namespacesOf(processes.rows), signal);
     await ready?.();
-    const rows: Row[] = [];
+    const found = new Map<Namespace, readonly Row[]>();
     let read = 0;
-    let isWhole = processes.complete;
-    for (let at = 0; at < namespaces.length && read <= MOST_MOUNT_BYTES; at += AT_ONCE) {
+    const take = async (one: Namespace, mostMs: number): Promise<boolean> => {
       signal?.throwIfAborted();
-      const some = namespaces.slice(at, at + AT_ONCE);
-      const found = await Promise.all(some.map(async (one) => ({ ...one, told: await readMountInfo(one, signal) })));
-      for (const { told, mountNs } of found) {
-        if (!told) continue;
-        const { row, text } = told;
-        read += text?.length ?? 0;
-        if (!text || read > MOST_MOUNT_BYTES) isWhole = false;
-        else await inTurns(addMounts(rows, { row, text, mountNs }, matches), signal);
-      }
-    }
+      if (read > MOST_MOUNT_BYTES) return false;
+      const told = await readMountInfo(one, mostMs, signal);
+      if (!told) return true;
+      const { row, text } = told;
+      read += text?.length ?? 0;
+      if (!text || read > MOST_MOUNT_BYTES) return false;
+      found.set(one, await inTurns(mountRows({ row, text, mountNs: one.mountNs }, matches), signal));
+      return true;
+    };
+    const isWhole = await quickestFirst(namespaces, take, PATIENCE);
+    const rows = namespaces.flatMap((one) => found.get(one) ?? []);
     return {
       takenAt: processes.takenAt,
-      complete: isWhole,
+      complete: isWhole && processes.complete,
       rows,
       bytes: processes.bytes + rows.length * MOUNT_BYTES,
     };
@@ -152,18 +152,19 @@ export class SnapshotReader {
   }
 }
 
-/** Adds the mounts that match. */
-function* addMounts(
-  rows: Row[],
+/** The mounts that match. */
+function* mountRows(
   { row, text, mountNs }: { readonly row: Row; readonly text: Buffer; readonly mountNs: Namespace['mountNs'] },
   matches: ((row: Row) => boolean) | null,
-): Work<void> {
+): Work<readonly Row[]> {
   const mounts = yield* parseMounts(text);
+  const rows: Row[] = [];
   for (const [index, facts] of mounts.entries()) {
     if (index % MOUNTS === MOUNTS - 1) yield;
     const mount = new Mount(row, mountNs, facts);
     if (!matches || matches(mount)) rows.push(mount);
   }
+  return rows;
 }
 
 interface Reading {
