@@ -15,6 +15,16 @@ export interface Sighting {
   readonly session: string | null;
   /** Its container, null for the host's; undefined where it is not known and has to be looked for. */
   readonly container: object | null | undefined;
+  /** Of an event of a session that is in its store only: what is stored of the process. */
+  readonly past?: Past | undefined;
+}
+
+/** A process as a store remembers it. */
+export interface Past {
+  /** Of which boot of the machine it is: pid and start are of that alone. */
+  readonly boot: string;
+  /** A process of the graph; null where it was not stored. */
+  readonly known: object | null;
 }
 
 /** Where processes carry it; views of records compute it when somebody asks. Not data: no column, filter or export has it. */

@@ -7,6 +7,7 @@ import type { ContainerRegistry } from '../inventory/registry.js';
 import { headerOffsets } from '../record/batch.js';
 import { CgroupMatcher } from '../session/target.js';
 import { namespaceInode } from '../tracker/define.js';
+import { ProcessCollector } from './collector.js';
 import { TableLineage } from './lineage.js';
 import { ProcessFeed, type FeedKernel } from './feed.js';
 import { UNKNOWN_CGROUP, type KnownProcess, type Traits } from './process.js';
@@ -61,6 +62,7 @@ export class ProcessGraph {
     this.#containers = new CgroupMatcher(null, options.registry);
     this.lineage = new TableLineage({
       table: this.#table,
+      boot: options.boot,
       ready: () => this.ready(),
       clock: options.clock,
       problem: () => (options.limitBytes === 0 ? 'the server was started with --process-table 0' : this.#problem),
@@ -86,6 +88,11 @@ export class ProcessGraph {
 
   find({ pid, startNs, toleranceNs }: Pick<Sighting, 'pid' | 'startNs' | 'toleranceNs'>): KnownProcess | null {
     return this.#table.find(pid, startNs, toleranceNs);
+  }
+
+  /** Collects the processes of a session that is stored. Null where no process is known. */
+  collector(): ProcessCollector | null {
+    return this.lineage.problem === null ? new ProcessCollector(this) : null;
   }
 
   /** The container of a process as it was; null for the host. A promise where it has to be looked for. */
@@ -141,7 +148,7 @@ export class ProcessGraph {
 }
 
 /** From where a process was reached: what its times are shown with, and as of when it is told. */
-export type Standpoint = Pick<Sighting, 'atNs' | 'clock' | 'session'>;
+export type Standpoint = Pick<Sighting, 'atNs' | 'clock' | 'session' | 'past'>;
 
 /** A process of the table, as the schema's `Process`. */
 export class ProcessOfTable implements ProcessView {
@@ -189,7 +196,8 @@ export class ProcessOfTable implements ProcessView {
 
   get [SIGHTING](): Sighting {
     const { pid, startNs } = this.known;
-    const { atNs, clock, session } = this.from; // which is the sighting of another process
-    return { pid, startNs, toleranceNs: 0, atNs, clock, session, container: undefined };
+    const { atNs, clock, session, past } = this.from; // which is the sighting of another process
+    const own = past && { boot: past.boot, known: this.known };
+    return { pid, startNs, toleranceNs: 0, atNs, clock, session, container: undefined, past: own };
   }
 }

@@ -1,30 +1,31 @@
 import type { TraceEvent } from '../event/event.js';
 import { MOST_ANCESTORS, type Lineage } from '../event/lineage.js';
-import { sightingOf, type Sighting } from '../event/sighting.js';
+import { sightingOf } from '../event/sighting.js';
 import type { ClockOffset } from '../event/clock.js';
 import { headerOffsets, RecordBatch } from '../record/batch.js';
-import { nanosOf } from '../record/nanos.js';
-import { placeOf } from '../record/place.js';
 import { startNsAt } from './decode.js';
 import { Standing, type KnownProcess } from './process.js';
+import { isOfBoot, rememberedAs, sightingOfRow } from './past.js';
 import type { ProcessTable } from './table.js';
 
-/** The clock of an event and that of now are apart by more than this: the event is of another boot, or of another machine. */
-const SAME_BOOT_NS = 60_000_000_000n;
 /** So long one waits at most, where the table lists all processes anew or the kernel thread is busy: then what is known has to do. */
 const MOST_WAIT_MS = 500;
+/** The version of what is stored: it does not change. */
+const PAST = -1;
 
 /** What a lineage needs of the graph. */
 export interface LineageSource {
   readonly table: ProcessTable;
   /** Null when all that has happened is known; else resolves when it is. */
+  /** Which boot the table is of. */
+  readonly boot: string;
   ready(): Promise<void> | null;
   clock(): ClockOffset;
   problem(): string | null;
   sinceNs(): bigint;
 }
 
-/** The processes of events, and their ancestors, by the table of processes. */
+/** The processes of events, and their ancestors, by what is stored of their session, or by the table of processes. */
 export class TableLineage implements Lineage {
   readonly #source: LineageSource;
 
@@ -53,21 +54,24 @@ export class TableLineage implements Lineage {
   };
 
   of(event: TraceEvent): Standing | null {
-    const { table, clock } = this.#source;
+    const { table, clock, boot } = this.#source;
     const { batch, at } = event as Partial<{ readonly batch: unknown; readonly at: number }>;
     // Of a record, without an object for its process.
     if (batch instanceof RecordBatch && at !== undefined) {
       const { view } = batch;
       const known = table.find(view.getUint32(at + headerOffsets.pid, true), startNsAt(view, at));
-      return known && this.#standing(known, bootNsAt(view, at));
+      return known && this.#standing(known, bootNsAt(view, at), table.version);
     }
     const sighting = sightingOf(event.process) ?? sightingOfRow(event, clock());
-    const known = sighting && table.find(sighting.pid, sighting.startNs, sighting.toleranceNs);
-    return known && this.#standing(known, sighting.atNs);
+    if (!sighting) return null;
+    const past = rememberedAs(sighting);
+    if (past) return this.#standing(past, sighting.atNs, PAST);
+    if (!isOfBoot(sighting, boot)) return null;
+    const known = table.find(sighting.pid, sighting.startNs, sighting.toleranceNs);
+    return known && this.#standing(known, sighting.atNs, table.version);
   }
 
-  #standing(known: KnownProcess, atNs: number): Standing {
-    const { version } = this.#source.table;
+  #standing(known: KnownProcess, atNs: number, version: number): Standing {
     const holds = (one: Standing | null): one is Standing =>
       one !== null && one.version === version && atNs >= one.fromNs && atNs < one.toNs;
     const chain: KnownProcess[] = [];
@@ -91,22 +95,4 @@ function bootNsAt(view: DataView, at: number): number {
   return (
     view.getUint32(at + headerOffsets.bootNs + 4, true) * 4294967296 + view.getUint32(at + headerOffsets.bootNs, true)
   );
-}
-
-/** Of the process of an event that is plain data, as a stored one; null where it is of another boot. `clock`: that of now. */
-export function sightingOfRow(event: TraceEvent, { seconds, nanoseconds }: ClockOffset): Sighting | null {
-  const { process, bootNs, time } = event;
-  const now = BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds);
-  // Exact, whatever the wall clock was set to: both were shown with one offset.
-  const offset = nanosOf(time) - BigInt(bootNs);
-  if (offset - now > SAME_BOOT_NS || now - offset > SAME_BOOT_NS) return null;
-  return {
-    pid: process.pid,
-    startNs: Number(nanosOf(process.startTime) - offset),
-    toleranceNs: 0,
-    atNs: Number(bootNs),
-    clock: { seconds: Number(offset / 1_000_000_000n), nanoseconds: Number(offset % 1_000_000_000n) },
-    session: placeOf(event)?.session ?? null,
-    container: event.container,
-  };
 }

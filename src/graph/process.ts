@@ -72,11 +72,13 @@ export class KnownProcess {
   readonly generations: Generation[] = [];
   /** What a filter or a group read of it last; null until one does. */
   standing: Standing | null = null;
+  /** Differs when what it was, its parent or its end has. */
+  changes = 0;
   /** Of the children, those that run, and those that have ended; null when that was not asked for since they changed. */
   #running: readonly KnownProcess[] | null = null;
   #ended: readonly KnownProcess[] | null = null;
 
-  constructor({ pid, startNs, ppid }: Told) {
+  constructor({ pid, startNs, ppid }: Pick<Told, 'pid' | 'startNs' | 'ppid'>) {
     this.pid = pid;
     this.startNs = startNs;
     this.ppid = ppid;

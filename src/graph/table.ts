@@ -157,6 +157,7 @@ export class ProcessTable {
     const parent = parentStartNs === null ? null : this.find(ppid, parentStartNs, TICK_NS);
     if (!parent || parent.startNs > process.startNs) return;
     process.parent = parent;
+    process.changes++;
     if (process.generations.length) this.#version++;
     parent.childrenChanged();
     (parent.children ??= new Set()).add(process);
@@ -166,6 +167,7 @@ export class ProcessTable {
   #push(process: KnownProcess, generation: Generation): void {
     const { image } = generation;
     process.generations.push(generation);
+    process.changes++;
     this.#bytes += GENERATION_BYTES;
     if (image) {
       const uses = this.#uses.get(image) ?? 0;
@@ -190,6 +192,7 @@ export class ProcessTable {
   #end(process: KnownProcess, exit: Exit): void {
     if (process.exit && exit.atNs === null) return;
     process.exit = exit;
+    process.changes++;
     process.parent?.childrenChanged();
     if (process.children?.size) this.#forebears.add(process);
     else this.#leaves.add(process);

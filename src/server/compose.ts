@@ -113,8 +113,11 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       observer: counting,
       log,
       tap: (session) => exporter?.follow(session),
-      record: async (session, persist) =>
-        SessionRecorder.begin(session, persist, storeOf(persist.store, { stores }), log),
+      record: async (session, persist) => {
+        const collector = persist.store === 'EMBEDDED' && persist.mode === 'EVENTS' ? processes?.collector() : null;
+        const store = storeOf(persist.store, { stores });
+        return SessionRecorder.begin(session, persist, { store, log, collector: collector ?? null });
+      },
     });
     manager = sessions;
     let { problem } = ground;

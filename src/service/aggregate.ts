@@ -11,6 +11,7 @@ export async function aggregateStored(
   const rows = await store.aggregate(query, spec);
   if (rows) return rows;
   const aggregator = new Aggregator(spec);
-  for await (const events of store.scan(query)) await addEvents(aggregator, events);
+  for await (const events of store.scan({ ...query, processes: spec.lineage !== null }))
+    await addEvents(aggregator, events);
   return inTurns(aggregator.collecting());
 }

@@ -1,9 +1,14 @@
 import type { Caller } from '../access/caller.js';
-import { compileAggregate, type AggregateInput, type AggregateRow } from '../analysis/aggregate/index.js';
+import {
+  compileAggregate,
+  type AggregateInput,
+  type AggregateRow,
+  type AggregateSpec,
+} from '../analysis/aggregate/index.js';
 import { EunomiaError, invalid } from '../base/errors.js';
 import type { TraceEvent } from '../event/event.js';
 import type { BehaviourReport } from '../event/report.js';
-import { allOf, filterOf } from '../filter/index.js';
+import { allOf, filterOf, type EventFilter } from '../filter/index.js';
 import type { QueryHistoryArgs } from '../generated/schema.js';
 import { nanosOf } from '../record/nanos.js';
 import type { StoreKind } from '../session/spec.js';
@@ -54,7 +59,7 @@ export class History {
 
   /** Events in the order of their times. Rejects with BAD_CURSOR, BAD_USER_INPUT or STORE_UNAVAILABLE. */
   async page(request: HistoryPageRequest): Promise<HistoryPage> {
-    await this.#query.filter?.ready?.();
+    await this.#ready(this.#query.filter);
     const { events, ...page } = await this.#store.history(this.#query, {
       after: placeOf('after', request.after),
       before: placeOf('before', request.before),
@@ -73,17 +78,32 @@ export class History {
   /** `where`: of what the history has, only this. */
   async aggregate(input: AggregateInput, where: unknown = null): Promise<readonly AggregateRow[]> {
     const { catalog, fields } = this.#parts;
-    const { trackers, from } = this.#query;
+    const { trackers } = this.#query;
     const spec = compileAggregate(input, catalog, trackers);
     const filter =
       where === null ? this.#query.filter : filterOf(allOf([this.#where, where]), fields, trackers, 'where');
-    if (spec.lineage || filter?.ready) requireSince(from ?? 0n, '`from`', spec.lineage ? 'groupBy' : 'where', fields);
-    await filter?.ready?.();
+    await this.#ready(filter, spec);
     return aggregateStored(this.#store, { ...this.#query, filter }, spec);
   }
 
+  /** Rejects with BAD_USER_INPUT for sessions of whose processes nothing is known. */
+  async #ready(filter: EventFilter | null, spec: Pick<AggregateSpec, 'lineage'> | null = null): Promise<void> {
+    const { sessions, from, to } = this.#query;
+    const reads = filter?.ready ? 'where' : spec?.lineage ? 'groupBy' : null;
+    if (reads === null) return;
+    const { fields, manager } = this.#parts;
+    for (const { id, boot, createdAt, startedAt, stoppedAt } of await this.#store.sessions()) {
+      if (boot !== null || manager.get(id) || (sessions && !sessions.includes(id))) continue;
+      const isEarlier = from !== null && stoppedAt !== null && nanosOf(stoppedAt) < from;
+      const isLater = to !== null && nanosOf(startedAt ?? createdAt) >= to;
+      if (!isEarlier && !isLater) requireSince(nanosOf(createdAt), `the session "${id}"`, reads, fields);
+    }
+    await filter?.ready?.();
+  }
+
   /** Rejects as `SessionHandle.report` does. */
-  report(subject: Omit<ReportRequest, 'from' | 'to'>): Promise<BehaviourReport> {
+  async report(subject: Omit<ReportRequest, 'from' | 'to'>): Promise<BehaviourReport> {
+    await this.#ready(this.#query.filter);
     return reportOfHistory({ store: this.#store, query: this.#query }, subject, this.#parts, this.#caller);
   }
 }
@@ -134,7 +154,6 @@ export class Histories {
       containers: containers ?? null,
       filter: filterOf(where, fields, names),
     };
-    if (query.filter?.ready) requireSince(since, '`from`', 'where', fields);
     return new History(store, query, this.#parts, caller, where);
   }
 }

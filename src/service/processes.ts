@@ -6,10 +6,11 @@ import type { ProcessView, TraceEvent } from '../event/event.js';
 import { MOST_ANCESTORS } from '../event/lineage.js';
 import { SIGHTING, sightedAs, sightingOf, type Sighting } from '../event/sighting.js';
 import { ProcessOfTable, type GraphStats } from '../graph/graph.js';
-import { sightingOfRow } from '../graph/lineage.js';
-import type { KnownProcess } from '../graph/process.js';
+import { isOfBoot, rememberedAs, sightingOfRow, type PastProcesses } from '../graph/past.js';
+import type { Exit, KnownProcess } from '../graph/process.js';
 import { Users } from '../inventory/users.js';
 import { signalName } from '../linux/linux.js';
+import { placeOf } from '../record/place.js';
 import { nanosOf, textOfNanos } from '../record/nanos.js';
 import type { Page } from '../session/session.js';
 import type { Owner, Row } from '../snapshot/rows.js';
@@ -39,12 +40,16 @@ export interface Found {
 
 /** What leads on from a process: to its program, its parents and children, what it has open, what it did. */
 export class Processes {
-  readonly #parts: Pick<Parts, 'processes' | 'process'>;
+  readonly #parts: Pick<Parts, 'processes' | 'process' | 'stores' | 'manager'>;
   readonly #sessions: Sessions;
   readonly #snapshots: Snapshots;
   readonly #users = new Users();
 
-  constructor(parts: Pick<Parts, 'processes' | 'process'>, sessions: Sessions, snapshots: Snapshots) {
+  constructor(
+    parts: Pick<Parts, 'processes' | 'process' | 'stores' | 'manager'>,
+    sessions: Sessions,
+    snapshots: Snapshots,
+  ) {
     this.#parts = parts;
     this.#sessions = sessions;
     this.#snapshots = snapshots;
@@ -64,13 +69,15 @@ export class Processes {
   /** A promise only where the table has not heard yet of what happened before the process was seen. Null for one that is not known. */
   find(_caller: Caller, process: object): Found | null | Promise<Found | null> {
     const sighting = sightingOf(process);
+    if (!sighting) return null;
+    const reached = process instanceof ProcessOfTable ? process.known : rememberedAs(sighting);
+    if (reached) return { known: reached, sighting };
     const graph = this.#parts.processes;
-    if (!sighting || !graph) return null;
+    if (!graph || !isOfBoot(sighting, graph.boot)) return null;
     const look = (): Found | null => {
-      const known = process instanceof ProcessOfTable ? process.known : graph.find(sighting);
+      const known = graph.find(sighting);
       return known && { known, sighting };
     };
-    if (process instanceof ProcessOfTable) return look();
     const wait = graph.ready(sighting.atNs);
     return wait ? wait.then(look) : look();
   }
@@ -79,8 +86,9 @@ export class Processes {
   identityOf(caller: Caller, process: ProcessView): string | Promise<string> {
     const { processes } = this.#parts;
     const sighting = sightingOf(process);
-    if (!processes || !sighting) return `${process.pid}:${process.startTime}`;
-    const started = (startNs: number): string => `${processes.boot}:${process.pid}:${startNs}`;
+    const boot = sighting?.past?.boot ?? processes?.boot;
+    if (boot === undefined || !sighting) return `${process.pid}:${process.startTime}`;
+    const started = (startNs: number): string => `${boot}:${process.pid}:${startNs}`;
     if (sighting.toleranceNs === 0) return started(sighting.startNs);
     return Promise.resolve(this.find(caller, process)).then((found) => started((found?.known ?? sighting).startNs));
   }
@@ -123,8 +131,10 @@ export class Processes {
   childrenOf(found: Found | null, first: number, running: boolean | null): readonly ProcessView[] | null {
     const most = inRange('first', first, 1, MOST_CHILDREN);
     if (!found) return null;
-    const { known, sighting } = found;
-    const from = { ...sighting, atNs: Number.POSITIVE_INFINITY };
+    const { sighting } = found;
+    const known = this.currentOf(found);
+    if (!known) return null;
+    const from = { ...sighting, atNs: Number.POSITIVE_INFINITY, past: undefined };
     const children: ProcessView[] = [];
     for (const child of running === null ? (known.children ?? []) : known.childrenThat(running)) {
       if (children.length === most) break;
@@ -135,31 +145,51 @@ export class Processes {
 
   containerOf({ known, sighting }: Found): object | null | Promise<object | null> {
     const { processes } = this.#parts;
-    if (sighting.container !== undefined || !processes) return sighting.container ?? null;
+    if (sighting.container !== undefined || !processes || !isOfBoot(sighting, processes.boot))
+      return sighting.container ?? null;
     return processes.containerOf(known.at(sighting.atNs), known.pid);
   }
 
   /** Null in a container, whose users this machine does not know. */
   async userOf(found: Found | null, process: ProcessView): Promise<string | null> {
     if (!found || (await this.containerOf(found))) return null;
+    // Of another boot, nobody knows whether it was in a container.
+    const { container } = found.sighting;
+    if (container === undefined && !isOfBoot(found.sighting, this.#parts.processes?.boot ?? '')) return null;
     return this.#users.nameOf(process.uid);
   }
 
-  exitTimeOf({ known: { exit }, sighting }: Found): string | null {
+  /** The same process in the table, which knows what it did later; null where that does not know it, or knows nothing of its boot. */
+  currentOf({ known, sighting }: Found): KnownProcess | null {
+    if (sighting.past === undefined) return known;
+    const { processes } = this.#parts;
+    if (!processes || !isOfBoot(sighting, processes.boot)) return null;
+    return processes.find({ pid: known.pid, startNs: known.startNs, toleranceNs: 0 });
+  }
+
+  #exitOf(found: Found): Exit | null {
+    return found.known.exit ?? this.currentOf(found)?.exit ?? null;
+  }
+
+  exitTimeOf(found: Found): string | null {
+    const { sighting } = found;
+    const exit = this.#exitOf(found);
     return exit?.atNs == null ? null : wallTimeOf(sighting.clock, exit.atNs);
   }
 
-  exitCodeOf({ known: { exit } }: Found): number | null {
+  exitCodeOf(found: Found): number | null {
+    const exit = this.#exitOf(found);
     return exit?.code == null || exit.code & 0x7f ? null : (exit.code >> 8) & 0xff;
   }
 
-  exitSignalOf({ known: { exit } }: Found): string | null {
+  exitSignalOf(found: Found): string | null {
+    const exit = this.#exitOf(found);
     return exit?.code == null ? null : signalName(exit.code & 0x7f);
   }
 
   /** What one operation reads of all processes at once. */
   held(caller: Caller): HeldThings {
-    return new HeldThings(caller, this.#snapshots);
+    return new HeldThings(caller, this.#snapshots, (found) => this.currentOf(found));
   }
 
   /**
@@ -186,14 +216,36 @@ export class Processes {
     return handle.page({ ...range, where: where == null ? own : { and: [own, where] } });
   }
 
-  /** Gives processes of events that are plain data (stored ones) their sightings, as far as they are of this boot. */
-  sight(events: readonly TraceEvent[]): void {
-    const graph = this.#parts.processes;
-    if (!graph) return;
-    for (const event of events) {
-      const sighting = SIGHTING in event.process ? null : sightingOfRow(event, graph.clock);
-      if (sighting) sightedAs(event.process, sighting);
+  /**
+   * Gives processes of events that are plain data (stored ones) their sightings: by what is stored of their session, or, of this boot, by
+   * the table.
+   */
+  async sight(events: readonly TraceEvent[]): Promise<void> {
+    const rows = events.filter(({ process }) => !(SIGHTING in process));
+    for (const id of new Set(rows.map(sessionOf))) {
+      const own = rows.filter((event) => sessionOf(event) === id);
+      const past = id === null || this.#parts.manager.get(id) ? null : await this.#pastOf(id);
+      await inTurns(past ? past.sight(own) : this.#sighting(own));
     }
+  }
+
+  *#sighting(events: readonly TraceEvent[]): Work<void> {
+    const { processes } = this.#parts;
+    if (!processes) return;
+    const { clock } = processes;
+    for (const [index, event] of events.entries()) {
+      const sighting = sightingOfRow(event, clock);
+      if (sighting) sightedAs(event.process, sighting);
+      if (index % PIECE === PIECE - 1) yield;
+    }
+  }
+
+  async #pastOf(session: string): Promise<PastProcesses | null> {
+    for (const store of this.#parts.stores.values()) {
+      const past = await store.processes(session);
+      if (past) return past;
+    }
+    return null;
   }
 
   #now(): Pick<Sighting, 'atNs' | 'clock' | 'session'> {
@@ -202,19 +254,29 @@ export class Processes {
   }
 }
 
+function sessionOf(event: TraceEvent): string | null {
+  return placeOf(event)?.session ?? null;
+}
+
 type HeldKind = 'openFiles' | 'sockets';
 
 /** What processes have open, read once for all of an operation. */
 export class HeldThings {
   readonly #caller: Caller;
   readonly #snapshots: Snapshots;
+  readonly #currentOf: (found: Found) => KnownProcess | null;
   readonly #made = new Map<string, Promise<unknown>>();
   readonly #readings = new Map<HeldKind, Promise<ReadonlyMap<number, readonly HeldRow[]>>>();
   #lists = 0;
   #entries = 0;
   #refusal: EunomiaError | null = null;
 
-  constructor(caller: Caller, snapshots: Snapshots) {
+  constructor(
+    caller: Caller,
+    snapshots: Snapshots,
+    currentOf: (found: Found) => KnownProcess | null = ({ known }) => known,
+  ) {
+    this.#currentOf = currentOf;
     this.#caller = caller;
     this.#snapshots = snapshots;
   }
@@ -229,10 +291,11 @@ export class HeldThings {
   ): Promise<readonly Row[] | null> {
     const most = inRange('first', first, 1, MOST_HELD);
     const sighting = sightingOf(process);
-    if (!sighting || found?.known.exit) return null;
+    const current = found && this.#currentOf(found);
+    if (!sighting || current?.exit || (!current && sighting.past)) return null;
     const rows = (await this.#read(kind)).get(sighting.pid)?.filter(({ startNs }) => isOf(startNs, sighting));
     // It may have ended since the table was asked; one without descriptors (a thread of the kernel) is in the table alone.
-    if (!rows?.length) return found && !found.known.exit ? [] : null;
+    if (!rows?.length) return current && !current.exit ? [] : null;
     return rows
       .map(({ row }) => row)
       .filter(matches)

@@ -17,6 +17,8 @@ export interface RecorderStats {
   /** How long the oldest event that is not written waits; 0 when all are. */
   readonly lagMs: number;
   readonly error: string | null;
+  /** Processes that are stored with the events, and those that are not, for there were too many; null where none are. */
+  readonly processes: { readonly stored: number; readonly dropped: number } | null;
 }
 
 /** What a recorder reads a session through: a reader of its own that is no subscriber. */

@@ -38,6 +38,7 @@ const record = v.object({
   createdAt: time,
   startedAt: v.fallback(v.nullable(time), null),
   asked: v.pipe(v.optional(v.unknown(), null), v.transform(readAsked)),
+  boot: v.fallback(v.optional(text, null), null),
 });
 const end = v.object({
   startedAt: v.fallback(v.nullable(time), null),
@@ -49,6 +50,7 @@ const end = v.object({
   received: count,
   discarded: count,
   receivedBytes: count,
+  processes: v.fallback(v.optional(v.nullable(v.object({ stored: count, dropped: count })), null), null),
 });
 
 /** RFC 3339 in UTC, of a moment that exists. */
@@ -89,6 +91,7 @@ export function readEnd(json: unknown, otherwise: string): SessionEnd {
     received: 0,
     discarded: 0,
     receivedBytes: 0,
+    processes: null,
   };
 }
 

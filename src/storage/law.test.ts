@@ -79,7 +79,7 @@ describe.each(modes)('what a session hands to a store ($store, $mode)', (persist
         const store = one ?? opened?.store;
         if (!store) throw new Error('there is no store');
         const { session, add } = await playedSession();
-        const recording = await SessionRecorder.begin(session, persist, store, log);
+        const recording = await SessionRecorder.begin(session, persist, { store, log, collector: null });
         session.recorder = recording;
         recording.switch(true);
         let given = 0;
@@ -135,7 +135,7 @@ describe.each(modes)('a session that is switched on and off ($store, $mode)', (p
           let [given, off] = [0, 0];
           let [isOn, lostOff] = [false, 0];
           add(5, 1);
-          const recording = await SessionRecorder.begin(session, persist, store, log);
+          const recording = await SessionRecorder.begin(session, persist, { store, log, collector: null });
           session.recorder = recording;
           off += 5;
           lostOff += 1;

@@ -11,6 +11,8 @@ export interface StoredSource<Reads extends keyof Store = keyof Store> {
   readonly id: string;
   readonly store: Pick<Store, Reads>;
   readonly trackers: readonly string[];
+  /** As `EventQuery.processes`. */
+  readonly processes?: boolean;
 }
 
 /** Which page of a session's events: so many of them from one end of its bounds. */
@@ -22,10 +24,10 @@ export interface PageArguments extends Bounds {
 }
 
 export function queryOf(
-  { id, trackers }: Pick<StoredSource, 'id' | 'trackers'>,
+  { id, trackers, processes = false }: Pick<StoredSource, 'id' | 'trackers' | 'processes'>,
   filter: EventFilter | null,
 ): EventQuery {
-  return { sessions: [id], trackers, from: null, to: null, containers: null, filter };
+  return { sessions: [id], trackers, from: null, to: null, containers: null, filter, processes };
 }
 
 /** A page as a session in memory would return it, of the events ahead of the place `end`. `total`: how many the session has. */

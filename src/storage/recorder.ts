@@ -6,6 +6,7 @@ import type { Slice } from '../record/batch-buffer.js';
 import type { Recorder, RecorderInput, RecorderStats } from '../session/recorder.js';
 import type { Session } from '../session/session.js';
 import type { PersistSpec } from '../session/spec.js';
+import type { ProcessCollector } from '../graph/collector.js';
 import { Lag } from './lag.js';
 import type { SessionEnd, SessionRecord, SessionSink, Store } from './store.js';
 
@@ -23,6 +24,13 @@ interface Off {
   readonly gap: Gap;
 }
 
+export interface RecorderParts {
+  readonly store: Store;
+  readonly log: Log;
+  /** Of the processes that the session's events are of; null where the store keeps none, or none are known. */
+  readonly collector: ProcessCollector | null;
+}
+
 /** Reads a session to its end and gives its events to a store, but for those that happen while it is off. */
 export class SessionRecorder implements Recorder {
   readonly ended: Promise<void>;
@@ -32,6 +40,7 @@ export class SessionRecorder implements Recorder {
   readonly #sink: SessionSink;
   readonly #source: RecorderInput;
   readonly #log: Log;
+  readonly #collector: ProcessCollector | null;
   #state: 'OPEN' | 'DONE' | 'FAILED' = 'OPEN';
   #error: string | null = null;
   #discarded = false;
@@ -45,8 +54,14 @@ export class SessionRecorder implements Recorder {
   /** How old the oldest event that is not written is, by the places of events. */
   readonly #lag = new Lag();
 
-  private constructor(session: Session, persist: PersistSpec, store: Store, sink: SessionSink, log: Log) {
+  private constructor(
+    session: Session,
+    persist: PersistSpec,
+    { store, log, collector }: RecorderParts,
+    sink: SessionSink,
+  ) {
     this.#session = session;
+    this.#collector = collector;
     this.#persist = persist;
     this.#store = store;
     this.#sink = sink;
@@ -58,8 +73,10 @@ export class SessionRecorder implements Recorder {
   }
 
   /** Off at first. Rejects with STORE_UNAVAILABLE. */
-  static async begin(session: Session, persist: PersistSpec, store: Store, log: Log): Promise<SessionRecorder> {
-    return new SessionRecorder(session, persist, store, await store.record(recordOf(session, persist)), log);
+  static async begin(session: Session, persist: PersistSpec, parts: RecorderParts): Promise<SessionRecorder> {
+    const { store, collector } = parts;
+    const sink = await store.record(recordOf(session, persist, collector), collector);
+    return new SessionRecorder(session, persist, parts, sink);
   }
 
   get store(): Store {
@@ -128,6 +145,7 @@ export class SessionRecorder implements Recorder {
       omitted: this.#omitted,
       removed,
       lagMs: this.#lag.ageMs(nextSeq, performance.now()),
+      processes: this.#collector?.stats ?? null,
       error: problem,
     };
   }
@@ -170,7 +188,7 @@ export class SessionRecorder implements Recorder {
 
   async #update(): Promise<void> {
     try {
-      await this.#sink.update(recordOf(this.#session, this.#persist));
+      await this.#sink.update(recordOf(this.#session, this.#persist, this.#collector));
       this.#isChanged = false;
     } catch (error) {
       // Tried again at its end.
@@ -196,6 +214,7 @@ export class SessionRecorder implements Recorder {
       received,
       discarded,
       receivedBytes,
+      processes: this.#collector?.stats ?? null,
     };
   }
 
@@ -244,7 +263,11 @@ export class SessionRecorder implements Recorder {
   }
 }
 
-function recordOf({ id, spec, createdAt, startedAt }: Session, { mode }: PersistSpec): SessionRecord {
+function recordOf(
+  { id, spec, createdAt, startedAt }: Session,
+  { mode }: PersistSpec,
+  collector: ProcessCollector | null,
+): SessionRecord {
   return {
     id,
     name: spec.name,
@@ -256,5 +279,6 @@ function recordOf({ id, spec, createdAt, startedAt }: Session, { mode }: Persist
     createdAt,
     startedAt: startedAt ?? createdAt,
     asked: spec.asked,
+    boot: collector?.boot ?? null,
   };
 }

@@ -5,6 +5,8 @@ import type { Container } from '../inventory/container.js';
 import type { ContainerSelector } from '../inventory/selector.js';
 import type { CaptureMode, Gap, TraceEvent } from '../event/event.js';
 import type { EventFilter } from '../filter/index.js';
+import type { CollectorStats, ProcessCollector } from '../graph/collector.js';
+import type { PastProcesses } from '../graph/past.js';
 import type { Slice } from '../record/batch-buffer.js';
 import type { Asked } from '../session/asked.js';
 import type { PersistMode, SessionState, StopReason, StoreKind } from '../session/spec.js';
@@ -23,6 +25,11 @@ export interface SessionRecord {
   readonly startedAt: string | null;
   /** What was asked of it; null for a session that was stored before this was. */
   readonly asked: Asked | null;
+  /**
+   * Which boot the processes are of that are stored with its events; null where none are: it was stored before they were, or without a
+   * table of processes.
+   */
+  readonly boot: string | null;
 }
 
 /** How a session ended. */
@@ -38,6 +45,8 @@ export interface SessionEnd {
   readonly received: number;
   readonly discarded: number;
   readonly receivedBytes: number;
+  /** Of the processes of its events; null where none are stored. */
+  readonly processes?: CollectorStats | null;
 }
 
 /** A session as the store remembers it. */
@@ -53,6 +62,8 @@ export interface StoredRecord extends SessionRecord {
   readonly received: number | null;
   readonly discarded: number;
   readonly receivedBytes: number;
+  /** As they were counted at its end. */
+  readonly processes?: CollectorStats | null;
   /** Events that are stored. */
   readonly events: number;
   /** Events that are not stored: the store was too slow, too full, or off, or retention took them. */
@@ -119,6 +130,8 @@ export interface EventQuery {
   readonly containers: readonly ContainerSelector[] | null;
   /** For events of these trackers. */
   readonly filter: EventFilter | null;
+  /** Whether the reader wants to know of the events' processes what is stored of them; a filter that does has it anyway. */
+  readonly processes?: boolean;
 }
 
 /** A part of a session's events, in the order of their places. */
@@ -253,8 +266,16 @@ export interface StoreLoad {
  */
 export interface Store {
   readonly kind: StoreKind;
-  /** Begins to record a session. Rejects when the store cannot take it. */
-  record(session: SessionRecord): Promise<SessionSink>;
+  /**
+   * Begins to record a session, with what `collector` knows of its processes where the store keeps that. Rejects when the store cannot
+   * take it.
+   */
+  record(session: SessionRecord, collector?: ProcessCollector | null): Promise<SessionSink>;
+  /**
+   * The processes of a session's events and their ancestors, as they were known while it was recorded. Null while it is, for a session that
+   * the store has not, and where they are not stored.
+   */
+  processes(session: string): Promise<PastProcesses | null>;
   /** All sessions that it remembers, oldest first, those that run now included. */
   sessions(): Promise<readonly StoredRecord[]>;
   session(id: string): Promise<StoredRecord | null>;

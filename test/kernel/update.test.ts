@@ -155,7 +155,11 @@ describe('a session that is changed', () => {
         where: await filterOf([0, 1, 2, 3, 4, 5, 6, 7]),
       });
       const persist = { store: 'EMBEDDED', mode: 'EVENTS' } as const;
-      const recorder = await SessionRecorder.begin(session, persist, store, createLog('silent'));
+      const recorder = await SessionRecorder.begin(session, persist, {
+        store,
+        log: createLog('silent'),
+        collector: null,
+      });
       session.recorder = recorder;
       const switches: number[] = [];
       for (let i = 0; i < 6; i++) {

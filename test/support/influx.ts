@@ -223,6 +223,7 @@ export function sessionOf(
     createdAt: now,
     startedAt: now,
     asked: askedOf(trackers),
+    boot: null,
   };
 }
 

@@ -69,6 +69,7 @@ export function record(id: string, trackers: readonly string[]): SessionRecord {
     createdAt: '2026-01-31T08:15:30.000000000Z',
     startedAt: '2026-01-31T08:15:30.000000000Z',
     asked: askedOf(trackers),
+    boot: null,
   };
 }
 

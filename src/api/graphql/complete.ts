@@ -78,6 +78,7 @@ export interface ResolverSources {
   ErrorDescription: ErrorDescription;
   PersistSpec: NonNullable<Spec['persist']>;
   Persistence: NonNullable<SessionHandle['persistence']>;
+  StoredProcesses: NonNullable<NonNullable<SessionHandle['persistence']>['processes']>;
   Plugin: PluginView;
   PluginError: Of<AttachmentView['errors']>;
   PluginOption: Of<PluginView['options']>;

@@ -195,7 +195,7 @@ export class Executor {
       map: async (payload) => {
         if (context.readsGraph) {
           await this.#service.processes.ready();
-          if (payload instanceof Delivery) this.#service.processes.sight(payload.events);
+          if (payload instanceof Delivery) await this.#service.processes.sight(payload.events);
         }
         return (
           (encoder && (await inTurns(encoder.encode(payload), undefined, turns, 'FLOW'))) ?? (await answer(payload))

@@ -23,7 +23,10 @@ const MIN_EVERY_MS = 100;
 const HOUR = 3_600_000;
 const MAX_PER_SECOND = 1_000_000;
 
-type Asked = Pick<SessionHandle, 'id' | 'trackers' | 'persistence' | 'createdAt'>;
+type Asked = Pick<SessionHandle, 'id' | 'trackers' | 'persistence' | 'createdAt'> & {
+  /** As `SessionRecord.boot`; of a session in memory undefined. */
+  readonly boot?: string | null;
+};
 
 /** The argument `where`, for events of a session; null when it takes them all. Throws BAD_USER_INPUT. */
 export function filterFor(
@@ -47,14 +50,18 @@ export function aggregateFor(
   return spec;
 }
 
-/** The processes of a session in memory were seen by this server; of one that only a store has, they may be older. */
-function requireKnown({ id, createdAt }: Asked, where: string, { fields, manager }: Pick<Parts, 'fields' | 'manager'>) {
-  if (!manager.get(id)) requireSince(nanosOf(createdAt), `the session "${id}"`, where, fields);
+/** The processes of a session in memory were seen by this server; one that only a store has may be older, and stored without them. */
+function requireKnown(
+  { id, createdAt, boot = null }: Asked,
+  where: string,
+  { fields, manager }: Pick<Parts, 'fields' | 'manager'>,
+) {
+  if (boot === null && !manager.get(id)) requireSince(nanosOf(createdAt), `the session "${id}"`, where, fields);
 }
 
 /**
- * Throws BAD_USER_INPUT where events from this time on, in ns since 1970, are older than the table of processes: what their processes
- * were started by is stored nowhere, and what is not known would look like what does not match.
+ * Throws BAD_USER_INPUT where events from this time on, in ns since 1970, are older than the table of processes, for events without stored
+ * processes: what is not known would look like what does not match.
  */
 export function requireSince(
   fromNs: bigint,
@@ -65,9 +72,9 @@ export function requireSince(
   if (!lineage || fromNs >= lineage.sinceNs) return;
   throw invalid(
     where,
-    `the executables, arguments and ancestors of processes are not stored: they are known of events since ` +
-      `${textOfNanos(lineage.sinceNs)}, when this server's table of processes began, and ${what} is older; ask for later ` +
-      'events, or give such a condition to the session that is stored (`StartSessionInput.where`)',
+    `the executables, arguments and ancestors of processes were not stored with all of these events: ${what} is older than this ` +
+      `server's table of processes, which began at ${textOfNanos(lineage.sinceNs)}, and was stored by an older version, without such a ` +
+      'table, or in InfluxDB; ask for later events, or give such a condition to the session that is stored (`StartSessionInput.where`)',
   );
 }
 

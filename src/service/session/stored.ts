@@ -53,6 +53,10 @@ export class StoredSession implements SessionHandle {
     return this.#record.id;
   }
 
+  get boot(): string | null {
+    return this.#record.boot;
+  }
+
   get trackers(): readonly string[] {
     return this.#record.trackers;
   }
@@ -126,6 +130,7 @@ export class StoredSession implements SessionHandle {
       omitted,
       removed,
       lagMs: 0,
+      processes: this.#record.processes ?? null,
       error: null,
     };
   }
@@ -202,13 +207,17 @@ export class StoredSession implements SessionHandle {
 
   /** From a cursor on, or the last `replay`; ends with the last event that is stored. */
   subscribe(request: SubscribeRequest): ResumedStream {
+    return this.#subscribe(request, false);
+  }
+
+  #subscribe(request: SubscribeRequest, processes: boolean): ResumedStream {
     const { nextSeq } = this.#record;
     const { after } = request;
     const replay = replayOf(request);
     const where = filterFor(this, request.where, this.#parts);
     const from = after ? parseCursor(after, this.id, nextSeq) : Math.max(0, nextSeq - (replay ?? 0));
     return new ResumedStream({
-      source: this.#source,
+      source: { ...this.#source, processes },
       from,
       where,
       thinning: thinningOf(request),
@@ -228,7 +237,8 @@ export class StoredSession implements SessionHandle {
     const pace = paceOf({ every, replay });
     const spec = aggregateFor(this, input, this.#parts);
     const filter = filterFor(this, where, this.#parts);
-    const stored = this.subscribe({ replay: pace.replay ?? 0, where: null, demand: new Map() });
+    const reads = spec.lineage !== null || filter?.ready != null;
+    const stored = this.#subscribe({ replay: pace.replay ?? 0, where: null, demand: new Map() }, reads);
     const source = {
       next: () => stored.next(),
       return: () => stored.return(),

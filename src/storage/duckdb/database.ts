@@ -11,6 +11,7 @@ import {
   createTable,
   evolveTable,
   kindOfSql,
+  lineageColumns,
   processColumns,
   sharedColumns,
   type Column,
@@ -40,6 +41,7 @@ const tables = [
     'BIGINT, dropped BIGINT, place VARCHAR)',
   'CREATE TABLE IF NOT EXISTS containers (_session INTEGER, id INTEGER, facts VARCHAR)',
   createTable('processes', processColumns),
+  createTable('lineage', lineageColumns),
 ];
 
 export interface TableColumn extends Column {

@@ -11,6 +11,8 @@ export interface ProcessRow extends Omit<ProcessView, 'startTime'> {
   readonly id: number;
   /** Nanoseconds since 1970. */
   readonly startTime: bigint;
+  /** The same, in ns since boot. */
+  readonly startNs: number;
 }
 
 // struct eu_header in 32-bit words: start_boot_ns to mount_ns, and comm. Checked against BTF by pipeline/runtime.ts.
@@ -54,7 +56,8 @@ export class ProcessTable {
     }
   }
 
-  ofView(process: ProcessView): number {
+  /** `clock`: what its times are shown with. */
+  ofView(process: ProcessView, clock: ClockOffset): number {
     const { pid, tid, ppid, uid, gid, comm, startTime, mountNs } = process;
     const key = [pid, tid, ppid, uid, gid, mountNs, startTime, comm].join(' ');
     const known = this.#byText.get(key);
@@ -62,7 +65,9 @@ export class ProcessTable {
     const id = this.#nextId();
     if (this.#byText.size >= MOST) this.#byText.clear();
     this.#byText.set(key, id);
-    this.#made.push({ id, pid, tid, ppid, uid, gid, comm, startTime: nanosOf(startTime), mountNs });
+    const start = nanosOf(startTime);
+    const startNs = Number(start - offsetOf(clock));
+    this.#made.push({ id, pid, tid, ppid, uid, gid, comm, startTime: start, startNs, mountNs });
     return id;
   }
 
@@ -123,9 +128,11 @@ function rowAt({ view, bytes, clock }: RecordBatch, at: number, id: number): Pro
   const word = (index: number): number => view.getUint32(at + index * 4, true);
   const comm = bytes.subarray(at + COMM_WORD * 4, at + COMM_WORD * 4 + COMM_BYTES);
   const end = comm.indexOf(0);
+  const start = view.getBigUint64(at + FIRST_WORD * 4, true);
   return {
     id,
-    startTime: view.getBigUint64(at + FIRST_WORD * 4, true) + offsetOf(clock),
+    startTime: start + offsetOf(clock),
+    startNs: Number(start),
     pid: word(6),
     tid: word(7),
     ppid: word(8),

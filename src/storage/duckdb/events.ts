@@ -1,6 +1,7 @@
 import { inTurns, sorted, type Work } from '../../base/turn.js';
 import type { TraceEvent } from '../../event/event.js';
 import type { FilterFields } from '../../filter/index.js';
+import type { PastProcesses } from '../../graph/past.js';
 import type { Catalog } from '../../catalog/catalog.js';
 import { textOfNanos } from '../../record/nanos.js';
 import type {
@@ -46,6 +47,8 @@ export interface ReaderOptions {
   readonly tables: readonly EventTable[];
   readonly catalog: Catalog;
   readonly fields: FilterFields;
+  /** The processes that are stored of a session, by its number. */
+  readonly pastOf: (number: number) => Promise<PastProcesses | null>;
 }
 
 /** Reads stored events: SQL narrows as far as it is exact, the filter itself decides the rest. The methods are those of `Store`. */
@@ -55,8 +58,10 @@ export class EventReader {
   readonly #tables: readonly EventTable[];
   readonly #catalog: Catalog;
   readonly #fields: FilterFields;
+  readonly #pastOf: ReaderOptions['pastOf'];
 
-  constructor({ query, facts, tables, catalog, fields }: ReaderOptions) {
+  constructor({ query, facts, tables, catalog, fields, pastOf }: ReaderOptions) {
+    this.#pastOf = pastOf;
     this.#query = query;
     this.#facts = facts;
     this.#tables = tables;
@@ -166,6 +171,7 @@ export class EventReader {
       const end = part.at(-1);
       if (end && backwards) high = end;
       else if (end) low = end;
+      await this.#remember(part, query);
       found.push(...(await inTurns(matching(part, query))).slice(0, want));
     }
     const more = found.length > limit;
@@ -262,12 +268,13 @@ export class EventReader {
   async #events(
     sources: readonly RowSource[],
     where: string,
-    query: Pick<EventQuery, 'filter'>,
+    query: Pick<EventQuery, 'filter' | 'processes'>,
     wanted: Wanted,
     compare: (a: ReadEvent, b: ReadEvent) => number,
   ): Promise<readonly ReadEvent[]> {
     const exact = isExact(sources);
     const events = await this.#rows(sources, where, exact ? wanted : { ...wanted, limit: null, lane: 'LONG' });
+    await this.#remember(events, query);
     return inTurns(sorted(exact ? events : await inTurns(matching(events, query)), compare));
   }
 
@@ -286,6 +293,16 @@ export class EventReader {
       }),
     );
     return lists.flat();
+  }
+
+  /** Has events lead to what is stored of their processes, where somebody wants to know. */
+  async #remember(events: readonly ReadEvent[], { filter, processes }: Pick<EventQuery, 'filter' | 'processes'>) {
+    if (!processes && !filter?.ready) return;
+    for (const number of new Set(events.map(({ session }) => session))) {
+      const past = await this.#pastOf(number);
+      const own = events.filter(({ session }) => session === number).map(({ event }) => event);
+      if (past) await inTurns(past.sight(own));
+    }
   }
 
   async #gaps(where: string): Promise<StoredGap[]> {

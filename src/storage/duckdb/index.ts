@@ -5,6 +5,8 @@ import { EunomiaError, messageOf } from '../../base/errors.js';
 import { finish, inTurns } from '../../base/turn.js';
 import type { TraceEvent } from '../../event/event.js';
 import type { FilterFields } from '../../filter/index.js';
+import type { ProcessCollector } from '../../graph/collector.js';
+import type { PastProcesses } from '../../graph/past.js';
 import type { Catalog } from '../../catalog/catalog.js';
 import type {
   AggregateShape,
@@ -29,6 +31,7 @@ import { areFew, readRows } from './packed.js';
 import type { Bound, Row } from './protocol.js';
 import { DuckSink } from './sink.js';
 import { tableOf, type EventTable } from './table.js';
+import { PastCache } from './past.js';
 import { StoreThread } from './thread.js';
 
 export interface DuckOptions {
@@ -59,6 +62,7 @@ export class DuckStore implements Store {
   readonly #query: Query;
   readonly #sinks = new Map<number, DuckSink>();
   readonly #facts: StoredFacts;
+  readonly #past: PastCache;
   readonly #reader: EventReader;
   readonly #retaining: NodeJS.Timeout;
   #closed: Promise<void> | null = null;
@@ -75,12 +79,13 @@ export class DuckStore implements Store {
       retentionMs,
       retentionBytes,
     });
+    this.#thread.onSeen = ({ number, processes }) => this.#sinks.get(number)?.seen(processes);
     this.#thread.onProgress = ({ packets }) => {
       for (const { number, events, bytes, nextSeq } of packets)
         this.#sinks.get(number)?.committed(events, bytes, nextSeq);
     };
     this.#thread.onRemoved = ({ sessions }) => {
-      for (const { number, events } of sessions) this.#sinks.get(number)?.removed(events);
+      for (const { number, events, processes } of sessions) this.#sinks.get(number)?.removed(events, processes);
     };
     this.#thread.onCondition = ({ state, problem }) => {
       if (problem !== null) options.onProblem(problem);
@@ -103,7 +108,18 @@ export class DuckStore implements Store {
       ),
     );
     const { catalog, fields } = options;
-    this.#reader = new EventReader({ query: this.#query, facts: this.#facts, tables: this.#tables, catalog, fields });
+    this.#past = new PastCache(this.#query, (number) => {
+      const sink = this.#sinks.get(number);
+      return sink !== undefined && !sink.isEnded;
+    });
+    this.#reader = new EventReader({
+      query: this.#query,
+      facts: this.#facts,
+      tables: this.#tables,
+      catalog,
+      fields,
+      pastOf: (number) => this.#past.of(number),
+    });
     const limited = retentionMs !== null || retentionBytes !== null;
     this.#retaining = setInterval(
       () => limited && void this.retain().catch(() => undefined),
@@ -128,10 +144,17 @@ export class DuckStore implements Store {
     if (!this.#thread.isStarted) await checkDirectory(directory, join(directory, FILE)).catch(() => void this.open());
   }
 
-  async record(session: SessionRecord): Promise<SessionSink> {
+  async processes(session: string): Promise<PastProcesses | null> {
+    if (!this.#thread.isStarted) return null;
+    await this.#ready();
+    const number = await this.#facts.numberIfAny(session);
+    return number === null ? null : this.#past.of(number);
+  }
+
+  async record(session: SessionRecord, collector: ProcessCollector | null = null): Promise<SessionSink> {
     await this.#ready();
     const { number } = await this.#thread.ask('begin', { session });
-    const sink = new DuckSink(number, this.#thread);
+    const sink = new DuckSink(number, this.#thread, collector);
     this.#sinks.set(number, sink);
     this.#facts.add(session.id, number);
     return sink;

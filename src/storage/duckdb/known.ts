@@ -109,6 +109,7 @@ export class StoredFacts {
           received: end === null || end.stopReason === 'INTERRUPTED' ? null : end.received,
           discarded: end?.discarded ?? 0,
           receivedBytes: end?.receivedBytes ?? 0,
+          processes: end?.processes ?? null,
           events: Number(events ?? 0),
           missing: absent,
           removed: Math.max(0, absent - (gap?.dropped ?? 0)),
@@ -145,14 +146,19 @@ export class StoredFacts {
 
   /** Rejects with UNKNOWN_SESSION. */
   async numberOf(id: string): Promise<number> {
+    const number = await this.numberIfAny(id);
+    if (number !== null) return number;
+    throw new EunomiaError(
+      'UNKNOWN_SESSION',
+      `the store has no session "${id.slice(0, 64)}"; \`sessions\` lists those there are`,
+    );
+  }
+
+  async numberIfAny(id: string): Promise<number | null> {
     const known = this.#numbers.get(id);
     if (known !== undefined) return known;
     const [row] = await this.#query('SELECT number FROM sessions WHERE id = ?', [id]);
-    if (!row)
-      throw new EunomiaError(
-        'UNKNOWN_SESSION',
-        `the store has no session "${id.slice(0, 64)}"; \`sessions\` lists those there are`,
-      );
+    if (!row) return null;
     this.#numbers.set(id, Number(row[0]));
     return Number(row[0]);
   }

@@ -1,4 +1,5 @@
 import type { Container } from '../../inventory/container.js';
+import type { Collected } from '../../graph/collector.js';
 import type { Gap } from '../../event/event.js';
 import type { BatchMessage } from '../../record/wire.js';
 import type { SessionEnd, SessionRecord } from '../store.js';
@@ -71,6 +72,14 @@ export interface Packet {
   readonly nextSeq: number;
   readonly events: number;
   readonly bytes: number;
+  /** What is known of the processes of events before these. */
+  readonly processes?: readonly Collected[];
+}
+
+/** Processes of a session's events that its events before did not have; some are told again. */
+export interface Seen {
+  readonly number: number;
+  readonly processes: readonly (readonly [pid: number, startNs: number])[];
 }
 
 /** Packets are committed, in the order in which they came. */
@@ -83,9 +92,9 @@ export interface Progress {
   }[];
 }
 
-/** Retention has deleted events of these sessions. */
+/** Retention has deleted events of these sessions, and processes that had ended. */
 export interface Removed {
-  readonly sessions: readonly { readonly number: number; readonly events: number }[];
+  readonly sessions: readonly { readonly number: number; readonly events: number; readonly processes: number }[];
 }
 
 /** Whether it can write; the first one tells that the file is open, or why it is not. */
@@ -97,5 +106,10 @@ export interface Condition {
 export type StoreProtocol = {
   readonly asks: Asks;
   readonly posts: { readonly events: Packet };
-  readonly notes: { readonly progress: Progress; readonly removed: Removed; readonly condition: Condition };
+  readonly notes: {
+    readonly seen: Seen;
+    readonly progress: Progress;
+    readonly removed: Removed;
+    readonly condition: Condition;
+  };
 };

@@ -1,7 +1,7 @@
 import { nanosOf } from '../../record/nanos.js';
 import { readEnd, readRecord } from '../facts.js';
 import type { Database } from './database.js';
-import type { Row } from './protocol.js';
+import type { Removed, Row } from './protocol.js';
 import { ofAll, removeRows } from './sessions.js';
 import { quote, type EventTable } from './table.js';
 
@@ -33,8 +33,8 @@ export interface RetentionOptions {
   readonly exclusively: Exclusively;
   /** Called before processes of a session are deleted that no stored event refers to: no later event may refer to them. */
   readonly forget: (session: number) => void;
-  /** Called with how many events each session has lost. */
-  readonly removed: (events: ReadonlyMap<number, number>) => void;
+  /** Called with how many events each session has lost, and how many of the processes that had ended. */
+  readonly removed: (sessions: Removed['sessions']) => void;
 }
 
 /**
@@ -147,6 +147,7 @@ export class Retention {
     const { tables, removed } = this.#options;
     const isOld = `time < ${cut}`;
     const lost = new Map<number, number>();
+    const gone = new Map<number, number>();
     for (const { name } of tables)
       for (const [number, events] of await database.write(
         `SELECT _session, count(*) FROM ${quote(name)} WHERE ${isOld} GROUP BY _session`,
@@ -159,10 +160,13 @@ export class Retention {
       const events = lost.get(session);
       if (ended !== null && (events ?? endedBefore(facts, ended, cut)) && !(await this.#hasEvents(database, session)))
         await removeRows(database, session, tables);
-      else if (events !== undefined) await this.#shrink(database, session, events);
+      else if (events !== undefined) {
+        await this.#shrink(database, session, events);
+        gone.set(session, await this.#shrinkLineage(database, session, cut));
+      }
     }
     await database.write('COMMIT');
-    if (lost.size) removed(lost);
+    if (lost.size) removed([...lost].map(([number, events]) => ({ number, events, processes: gone.get(number) ?? 0 })));
   }
 
   async #hasEvents(database: Database, session: number): Promise<boolean> {
@@ -185,6 +189,22 @@ export class Retention {
     await database.write(
       `DELETE FROM processes WHERE _session = ${session} AND id NOT IN (SELECT DISTINCT process FROM (${left}))`,
     );
+  }
+
+  /**
+   * Deletes the processes that had ended before the cut, once they are many: no event is left of them. But not the ancestors of those that
+   * are left. Returns how many.
+   */
+  async #shrinkLineage(database: Database, session: number, cut: bigint): Promise<number> {
+    const of = `FROM lineage WHERE _session = ${session}`;
+    const [[all, old] = []] = await database.write(`SELECT count(*), count(*) FILTER (ended < ${cut}) ${of}`);
+    if (Number(old) < MANY_PROCESSES || 2 * Number(old) < Number(all)) return 0;
+    const kept =
+      `WITH RECURSIVE kept(pid, start) AS (SELECT pid, start ${of} AND (ended IS NULL OR ended >= ${cut}) ` +
+      'UNION SELECT l.ppid, l.parentStart FROM lineage l JOIN kept k ON l.pid = k.pid AND l.start = k.start ' +
+      `WHERE l._session = ${session} AND l.parentStart IS NOT NULL) SELECT row(pid, start) FROM kept`;
+    const deleted = await database.write(`DELETE ${of} AND row(pid, start) NOT IN (${kept}) RETURNING pid, start`);
+    return new Set(deleted.map((row) => row.join(':'))).size;
   }
 }
 

@@ -90,7 +90,7 @@ async function removeNumber(database: Database, number: number, tables: readonly
 
 /** A session with all that belongs to it, within a transaction. */
 export async function removeRows(database: Database, number: number, tables: readonly EventTable[]): Promise<void> {
-  for (const name of [...tables.map((table) => table.name), 'gaps', 'containers', 'processes'])
+  for (const name of [...tables.map((table) => table.name), 'gaps', 'containers', 'processes', 'lineage'])
     await database.write(`DELETE FROM ${quote(name)} WHERE _session = ?::INTEGER`, [String(number)]);
   await database.write('DELETE FROM sessions WHERE number = ?::INTEGER', [String(number)]);
 }
@@ -123,6 +123,7 @@ export async function adoptInterrupted(database: Database, tables: readonly Even
       received: nextSeq,
       discarded: 0,
       receivedBytes: 0,
+      processes: null,
     };
     await endSession(database, Number(number), end, nextSeq);
     await database.write('INSERT INTO gaps VALUES (?::INTEGER, ?::BIGINT, ?::BIGINT, ?::BIGINT, 0, 0, ?)', [

@@ -1,12 +1,19 @@
 import type { Container } from '../../inventory/container.js';
 import type { Gap } from '../../event/event.js';
 import type { Slice } from '../../record/batch-buffer.js';
+import { turns } from '../../base/turn.js';
+import type { ProcessCollector } from '../../graph/collector.js';
 import { packBatch } from '../../record/wire.js';
 import type { SessionEnd, SessionRecord, SessionSink, SinkProgress } from '../store.js';
 import type { StoreThread } from './thread.js';
 
 /** Bytes that the thread may hold of one session; beyond it the session's queue, which is bounded and counts, holds them. */
 const IN_FLIGHT = 48 << 20;
+
+/** Processes of a session that was killed are stored up to so long before that; as often the table of processes is asked for more. */
+const COLLECT_MS = 1000;
+/** Processes of one message: copying them takes a few milliseconds. */
+const COLLECTED = 256;
 
 /** One session's way to the thread. */
 export class DuckSink implements SessionSink {
@@ -19,8 +26,14 @@ export class DuckSink implements SessionSink {
   #room: (() => void)[] = [];
   #finished = false;
   #removed = 0;
+  readonly #collector: ProcessCollector | null;
+  #collecting: NodeJS.Timeout | null = null;
+  #collected: Promise<void> = Promise.resolve();
+  #stopped = false;
+  #ended = false;
 
-  constructor(number: number, thread: StoreThread) {
+  constructor(number: number, thread: StoreThread, collector: ProcessCollector | null) {
+    this.#collector = collector;
     this.number = number;
     this.#thread = thread;
   }
@@ -81,9 +94,57 @@ export class DuckSink implements SessionSink {
     for (const resolve of this.#room.splice(0)) resolve();
   }
 
-  /** Retention has deleted so many of its events. */
-  removed(events: number): void {
+  /** Retention has deleted so many of its events, and so many of the processes that had ended. */
+  removed(events: number, processes: number): void {
     this.#removed += events;
+    this.#collector?.forget(processes);
+  }
+
+  /** Whether all of it is written. */
+  get isEnded(): boolean {
+    return this.#ended;
+  }
+
+  /** These processes have events. */
+  seen(processes: readonly (readonly [pid: number, startNs: number])[]): void {
+    const collector = this.#collector;
+    if (!collector) return;
+    for (const [pid, startNs] of processes) collector.see(pid, startNs);
+    this.#collectLater();
+  }
+
+  /** Again and again while it runs: processes that are stored may go on to execute another program, and to end. */
+  #collectLater(): void {
+    if (this.#stopped) return;
+    this.#collecting ??= setTimeout(() => {
+      void this.#collect().finally(() => {
+        this.#collecting = null;
+        this.#collectLater();
+      });
+    }, COLLECT_MS).unref();
+  }
+
+  /** Sends what is known of them by now. One after the other. */
+  #collect(): Promise<void> {
+    const collecting = async (): Promise<void> => {
+      const found = (await this.#collector?.take()) ?? [];
+      for (let at = 0; at < found.length; at += COLLECTED) {
+        if (!turns.isOpen) await turns.next();
+        const processes = found.slice(at, at + COLLECTED);
+        const { number } = this;
+        const { nextSeq } = this.#sent;
+        this.#thread.send(
+          { number, batches: [], gap: null, seq: nextSeq, nextSeq, events: 0, bytes: 0, processes },
+          [],
+        );
+      }
+    };
+    return (this.#collected = this.#collected.then(collecting));
+  }
+
+  #stopCollecting(): void {
+    this.#stopped = true;
+    if (this.#collecting) clearTimeout(this.#collecting);
   }
 
   async update(session: SessionRecord): Promise<void> {
@@ -95,17 +156,27 @@ export class DuckSink implements SessionSink {
   }
 
   async finish(end: SessionEnd): Promise<void> {
+    // Only when its last events are written has the thread told whose they are.
+    if (this.#collector)
+      await this.flush().then(
+        () => this.#collect(),
+        () => undefined,
+      );
+    if (this.#stopped) return; // it was given up meanwhile
+    this.#stopCollecting();
     await this.#thread.ask('finish', {
       number: this.number,
-      end,
+      end: { ...end, processes: this.#collector?.stats ?? null },
       nextSeq: this.#sent.nextSeq,
       containers: [...this.#containers],
       complete: true,
     });
+    this.#ended = true;
     this.#containers.clear();
   }
 
   giveUp(end: SessionEnd, nextSeq: number): void {
+    this.#stopCollecting();
     // Not awaited: it is written when the store closes, at the latest.
     this.#thread
       .ask('finish', { number: this.number, end, nextSeq, containers: [...this.#containers], complete: false })
@@ -115,6 +186,7 @@ export class DuckSink implements SessionSink {
   /** The thread has ended: nobody will make room any more. */
   abandon(): void {
     this.#finished = true;
+    this.#stopCollecting();
     for (const resolve of this.#room.splice(0)) resolve();
   }
 }

@@ -48,6 +48,42 @@ export const processColumns: readonly Column[] = [
 
 const SHARED: ReadonlySet<string> = new Set(['tracker', 'time', 'bootNs', 'cgroupId', 'process', 'container']);
 
+/**
+ * A process of a session's events, or an ancestor of one, as the graph knew it: a row for each program that it executed and each name that
+ * it had, with what all of them share in each. Times without a word are ns since boot, as the kernel has them.
+ */
+export const lineageColumns = [
+  { name: '_session', kind: 'int32' },
+  { name: 'pid', kind: 'int32' },
+  { name: 'start', kind: 'uint64' },
+  { name: 'ppid', kind: 'int32' },
+  { name: 'parentStart', kind: 'uint64' },
+  /** About when it ended, in ns since 1970; null while it runs. */
+  { name: 'ended', kind: 'time' },
+  { name: 'exit', kind: 'uint64' },
+  { name: 'exitCode', kind: 'int32' },
+  /** Which of its rows it is, oldest first. */
+  { name: 'nth', kind: 'int32' },
+  { name: 'since', kind: 'uint64' },
+  { name: 'comm', kind: 'text' },
+  { name: 'uid', kind: 'uint32' },
+  { name: 'gid', kind: 'uint32' },
+  { name: 'cgroupId', kind: 'uint64' },
+  { name: 'mountNs', kind: 'uint64' },
+  { name: 'initPid', kind: 'int32' },
+  { name: 'initStart', kind: 'uint64' },
+  /** False where the program is not known: what follows is null then. */
+  { name: 'isKnown', kind: 'bool' },
+  { name: 'executable', kind: 'text' },
+  { name: 'executableState', kind: 'text' },
+  { name: 'executableDeleted', kind: 'bool' },
+  { name: 'args', kind: 'list' },
+  { name: 'argsTruncated', kind: 'bool' },
+  { name: 'cwd', kind: 'text' },
+  { name: 'cwdState', kind: 'text' },
+  { name: 'cwdDeleted', kind: 'bool' },
+] as const satisfies readonly Column[];
+
 /** Derived from the schema: a new tracker, or a new field, needs no word here. */
 export function tableOf({ name, eventType, fields, formerNames }: CatalogTracker): EventTable {
   const own = fields

@@ -1,7 +1,7 @@
 import { Channel } from '../../base/channel.js';
 import { workerFile } from '../../base/paths.js';
 import { EunomiaError, messageOf } from '../../base/errors.js';
-import type { Asks, Condition, Packet, Progress, Removed, StoreProtocol, StoreThreadData } from './protocol.js';
+import type { Asks, Condition, Packet, Progress, Removed, Seen, StoreProtocol, StoreThreadData } from './protocol.js';
 
 /** The store's thread as the server sees it. */
 export class StoreThread {
@@ -10,6 +10,7 @@ export class StoreThread {
   #condition: Condition = { state: 'PAUSED', problem: 'the store is being opened' };
   readonly #opened: Promise<void>;
   #resolveOpened: () => void = () => {};
+  onSeen: (seen: Seen) => void = () => {};
   onProgress: (progress: Progress) => void = () => {};
   onRemoved: (removed: Removed) => void = () => {};
   onCondition: (condition: Condition) => void = () => {};
@@ -35,6 +36,7 @@ export class StoreThread {
       worker: { workerData: this.#data, execArgv: [] },
       started: (worker) => worker.unref(),
       notes: {
+        seen: (seen) => this.onSeen(seen),
         progress: (progress) => this.onProgress(progress),
         removed: (removed) => this.onRemoved(removed),
         condition: (condition) => this.#became(condition),

@@ -79,7 +79,7 @@ async function open({ last = false } = {}): Promise<void> {
     if (writer) await writer.use(opened);
     else {
       await adoptInterrupted(opened, data.tables);
-      writer = new EventWriter(opened, data.tables);
+      writer = new EventWriter(opened, data.tables, (seen) => note('seen', seen));
       await writer.use(opened);
     }
     retention = new Retention({
@@ -89,8 +89,7 @@ async function open({ last = false } = {}): Promise<void> {
       maxBytes: data.retentionBytes,
       exclusively,
       forget: (number) => writer?.forget(number),
-      removed: (events) =>
-        note('removed', { sessions: [...events].map(([number, count]) => ({ number, events: count })) }),
+      removed: (sessions) => note('removed', { sessions }),
     });
   } catch (error) {
     opened.close();
@@ -210,9 +209,8 @@ async function step(): Promise<void> {
     performance.now() - lastCommit >= COMMIT_MS ||
     writer.rows >= COMMIT_ROWS ||
     tasks.length > 0 ||
-    waiting.length > 0 ||
-    ends.size > 0 ||
-    closing;
+    // Not for each packet of those before them: a commit waits for the disk.
+    (queue.length === 0 && (waiting.length > 0 || ends.size > 0 || closing));
   if (due && written.length) await commit();
   if (!written.length) {
     await writeEnds();

@@ -8,8 +8,9 @@ import { ChunkWriter } from './chunk.js';
 import type { Database } from './database.js';
 import { ContainerTable, offsetOf, ProcessTable } from './dimension.js';
 import { encoderOf, readerOf, type FieldEncoder, type Reader } from './encode.js';
-import type { Packet } from './protocol.js';
-import { processColumns, type EventTable } from './table.js';
+import { deleteTold, writeLineage } from './lineage.js';
+import type { Packet, Seen } from './protocol.js';
+import { lineageColumns, processColumns, type EventTable } from './table.js';
 
 /** How a tracker's events become rows. */
 interface TableWriter {
@@ -50,7 +51,11 @@ export class EventWriter {
   /** Rows of the transaction. */
   rows = 0;
 
-  constructor(database: Database, tables: readonly EventTable[]) {
+  readonly #onSeen: (seen: Seen) => void;
+
+  /** `onSeen` is told of processes of events before the events are committed. */
+  constructor(database: Database, tables: readonly EventTable[], onSeen: (seen: Seen) => void = () => undefined) {
+    this.#onSeen = onSeen;
     this.#database = database;
     this.#tables = tables;
   }
@@ -102,7 +107,7 @@ export class EventWriter {
   }
 
   /** Writes a packet into the transaction. Rejects when DuckDB does; the whole transaction is lost then. */
-  async write({ number, batches, gap, seq }: Packet): Promise<void> {
+  async write({ number, batches, gap, seq, processes }: Packet): Promise<void> {
     const session = this.#sessions.get(number);
     if (!session) throw new RangeError(`no session ${number} is being recorded`);
     await this.#begin();
@@ -126,6 +131,7 @@ export class EventWriter {
       else await this.#writeRows(number, session, batch);
       this.rows += batch.count;
     }
+    if (processes?.length) await this.#writeLineage(number, processes);
   }
 
   /** Ends the transaction. Rejects when it is not sure to be on disk. */
@@ -190,12 +196,24 @@ export class EventWriter {
     return made;
   }
 
-  async #chunks(table: EventTable): Promise<ChunkWriter> {
-    const known = this.#writers.get(table.name);
+  #chunks({ name }: EventTable): Promise<ChunkWriter> {
+    return this.#writerOf(name, this.#database.columns.get(name) ?? []);
+  }
+
+  async #writerOf(table: string, columns: ConstructorParameters<typeof ChunkWriter>[0]): Promise<ChunkWriter> {
+    const known = this.#writers.get(table);
     if (known) return known;
-    const made = await createWriter(this.#database, table.name, this.#database.columns.get(table.name) ?? []);
-    this.#writers.set(table.name, made);
+    const made = new ChunkWriter(columns, await this.#database.writer.createAppender(table));
+    this.#writers.set(table, made);
     return made;
+  }
+
+  async #writeLineage(number: number, processes: Packet['processes'] & object): Promise<void> {
+    const writer = await this.#writerOf('lineage', lineageColumns);
+    // What is told again may have been told in this transaction.
+    writer.flush();
+    await deleteTold(this.#database, number, processes);
+    this.rows += writeLineage(writer, number, processes);
   }
 
   async #writeRecords(number: number, session: Recorded, batch: RecordBatch): Promise<void> {
@@ -250,7 +268,7 @@ export class EventWriter {
         event.time,
         event.bootNs,
         event.cgroupId,
-        session.processes.ofView(event.process),
+        session.processes.ofView(event.process, batch.clock),
         container && session.containers.idOf(container),
       ];
       shared.forEach((value, column) => chunk.columns[column]?.setValue(row, value));
@@ -261,9 +279,8 @@ export class EventWriter {
   async #writeDimensions(number: number, { processes, containers }: Recorded): Promise<void> {
     const rows = processes.take();
     if (rows.length) {
-      const writer =
-        this.#writers.get('processes') ?? (await createWriter(this.#database, 'processes', processColumns));
-      this.#writers.set('processes', writer);
+      const writer = await this.#writerOf('processes', processColumns);
+      this.#onSeen({ number, processes: rows.map(({ pid, startNs }) => [pid, startNs] as const) });
       for (const process of rows) {
         const row = writer.next();
         const { id, pid, tid, ppid, uid, gid, comm, startTime, mountNs } = process;
@@ -287,12 +304,4 @@ export class EventWriter {
         ]);
     }
   }
-}
-
-async function createWriter(
-  database: Database,
-  table: string,
-  columns: ConstructorParameters<typeof ChunkWriter>[0],
-): Promise<ChunkWriter> {
-  return new ChunkWriter(columns, await database.writer.createAppender(table));
 }

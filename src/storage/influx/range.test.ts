@@ -23,6 +23,7 @@ function record(createdAt: string, stoppedAt: string | null): StoredRecord {
       trackers: ['exec'],
       options: {},
       asked: null,
+      boot: null,
       capture: 'DEFAULT',
       mode: 'EVENTS',
     },

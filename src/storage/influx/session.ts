@@ -56,6 +56,7 @@ export function recordOf({ columns, time }: StoredRow, writer: Writer): StoredRe
     trackers: readNames(text('trackers')),
     options: readOptions(text('options')),
     asked: readAsked(parsed(pieces.join(''))),
+    boot: null,
     node: owner,
     capture: readCapture(text('capture')),
     mode: readMode(text('mode')),

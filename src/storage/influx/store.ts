@@ -66,6 +66,11 @@ export class InfluxStore implements Store {
     options.sender.start();
   }
 
+  /** None are stored. */
+  processes(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
   async record(record: SessionRecord): Promise<SessionSink> {
     const { host, node, sender, makeGroups, catalog } = this.#options;
     const trackers = trackersOf(record.trackers, catalog);

@@ -281,6 +281,7 @@ describe('metrics of stores', () => {
         pending: 3,
         lagMs,
         error: null,
+        processes: null,
       },
     },
   });

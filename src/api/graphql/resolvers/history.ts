@@ -23,7 +23,7 @@ export const historyResolvers = {
           const page = await history.page(pageOf(args, info, variables));
           if (readsGraph) {
             await service.processes.ready();
-            service.processes.sight(page.events.map(({ event }) => event));
+            await service.processes.sight(page.events.map(({ event }) => event));
           }
           const connection = connectionOf(page, weightOfEvent(valuesAnEvent));
           windows?.add(connection, info);

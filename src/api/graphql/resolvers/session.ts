@@ -18,7 +18,7 @@ import { typed, type ResolverMap } from './types.js';
 type Page = Awaited<ReturnType<SessionHandle['page']>>;
 
 /** A page of events as the schema has it. */
-export function connectionOfPage(
+export async function connectionOfPage(
   page: Page,
   {
     windows,
@@ -27,8 +27,8 @@ export function connectionOfPage(
     service,
   }: Pick<RequestContext, 'windows' | 'valuesAnEvent' | 'readsGraph' | 'service'>,
   info: GraphQLResolveInfo,
-): Connection {
-  if (readsGraph) service.processes.sight(page.events);
+): Promise<Connection> {
+  if (readsGraph) await service.processes.sight(page.events);
   const connection = connectionOf(page, weightOfEvent(valuesAnEvent));
   windows?.add(connection, info);
   return connection;
