@@ -10,6 +10,8 @@ export interface Output {
   readonly width: number | null;
   /** Resolves once the reader took the text, and with false when there is no reader any more (`| head`). */
   write(text: string | Uint8Array): Promise<boolean>;
+  /** Empties the screen; does nothing where there is no terminal. */
+  clear(): Promise<boolean>;
   /** Lets go of what the reader did not take. */
   close(): void;
 }
@@ -44,6 +46,7 @@ export function terminalOf(output: Output): Output {
       return output.width;
     },
     write: (text) => output.write(visibleLines(typeof text === 'string' ? text : decoder.write(Buffer.from(text)))),
+    clear: () => output.write('\u001b[H\u001b[2J'),
     close: () => output.close(),
   };
 }
@@ -67,6 +70,7 @@ export function outputOf(stream: Writable, columns: () => number | null = () => 
         });
       });
     },
+    clear: () => Promise.resolve(!gone),
     close() {
       if (stream !== process.stdout) stream.destroy();
     },

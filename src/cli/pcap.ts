@@ -3,6 +3,7 @@ import type { Client } from '../client/client.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import { checkFile, toFile, toOutput } from './file.js';
 import { PacketCounter } from './packet-counter.js';
+import { withSession } from './session.js';
 import { targetInput, withTarget, type TargetFlags } from './target.js';
 import { UsageError, wholeNumber } from './usage.js';
 import { whereInput } from './where.js';
@@ -15,16 +16,6 @@ interface Flags extends ConnectionFlags, TargetFlags {
   readonly for?: string;
   readonly name?: string;
 }
-
-interface Ending {
-  readonly problem: string | null;
-  readonly state: string;
-  readonly stopReason: string | null;
-  readonly stats: { readonly delivered: string; readonly lost: string };
-}
-
-/** A session of a command that was killed: the server removes it after this time. */
-const timeToLive = '1m';
 
 export function addPcap(program: Command, world: World): void {
   const command = withConnection(program.command('pcap')).description(
@@ -46,58 +37,41 @@ export function addPcap(program: Command, world: World): void {
     });
 }
 
-async function capture(client: Client, flags: Flags, world: World): Promise<void> {
-  const { startSession } = await client.query<{ startSession: { id: string } }>(
-    'mutation Start($input: StartSessionInput!) { startSession(input: $input) { id } }',
-    {
-      input: {
-        trackers: [{ packet: flags.snap === undefined ? {} : { snapLength: flags.snap } }],
-        target: targetInput(flags),
-        where: flags.where === undefined ? null : whereInput(flags.where),
-        capture: 'DEMANDED',
-        fields: ['data'],
-        for: flags.for ?? null,
-        name: flags.name ?? 'eunomia pcap',
-        ttl: timeToLive,
-      },
-    },
-  );
-  const { id } = startSession;
-  const stop = (): Promise<Ending> => stopSession(client, id);
-  const end = (): void => void stop().catch(() => undefined);
-  world.signal.addEventListener('abort', end, { once: true });
-  if (world.signal.aborted) end();
-  try {
-    world.tell(`capturing${flags.for === undefined ? '' : ` for ${flags.for}`}; Ctrl-C stops`);
-    const counter = new PacketCounter();
-    let isWhole = false;
-    const pieces = (async function* () {
-      for await (const piece of client.download(`/export/${encodeURIComponent(id)}.pcapng`, { follow: 'true' })) {
-        counter.add(Buffer.from(piece));
-        yield piece;
-      }
-      isWhole = true;
-    })();
-    const bytes =
-      flags.output === undefined ? await toOutput(pieces, world.output) : await toFile(pieces, flags.output);
-    const { stats, problem, state, stopReason } = await stop();
-    const dropped = isWhole ? Number(stats.delivered) - counter.packets : 0;
-    const packets =
-      `${counter.packets} packets, ${stats.lost} lost` +
-      (dropped > 0 ? `, ${dropped} dropped (too many to write: --where, --container or a smaller --snap helps)` : '');
-    world.tell(flags.output === undefined ? packets : `${flags.output}: ${packets}, ${bytes} bytes`);
-    if (state === 'FAILED' || stopReason === 'ERROR') throw new Error(`the session broke: ${problem ?? 'unknown'}`);
-  } finally {
-    world.signal.removeEventListener('abort', end);
-    // Already gone when the server ended or removed it: then there is nothing to do.
-    await client.query('mutation Remove($id: ID!) { removeSession(id: $id) }', { id }).catch(() => undefined);
-  }
-}
-
-async function stopSession(client: Client, id: string): Promise<Ending> {
-  const { stopSession: session } = await client.query<{ stopSession: Ending }>(
-    'mutation Stop($id: ID!) { stopSession(id: $id) { state problem stopReason stats { delivered lost } } }',
-    { id },
-  );
-  return session;
+function capture(client: Client, flags: Flags, world: World): Promise<void> {
+  const input = {
+    trackers: [{ packet: flags.snap === undefined ? {} : { snapLength: flags.snap } }],
+    target: targetInput(flags),
+    where: flags.where === undefined ? null : whereInput(flags.where),
+    capture: 'DEMANDED',
+    fields: ['data'],
+    for: flags.for ?? null,
+    name: flags.name ?? 'eunomia pcap',
+  };
+  return withSession(client, input, async (id, stop) => {
+    const end = (): void => void stop().catch(() => undefined);
+    world.signal.addEventListener('abort', end, { once: true });
+    if (world.signal.aborted) end();
+    try {
+      world.tell(`capturing${flags.for === undefined ? '' : ` for ${flags.for}`}; Ctrl-C stops`);
+      const counter = new PacketCounter();
+      let isWhole = false;
+      const pieces = (async function* () {
+        for await (const piece of client.download(`/export/${encodeURIComponent(id)}.pcapng`, { follow: 'true' })) {
+          counter.add(Buffer.from(piece));
+          yield piece;
+        }
+        isWhole = true;
+      })();
+      const bytes =
+        flags.output === undefined ? await toOutput(pieces, world.output) : await toFile(pieces, flags.output);
+      const { stats } = await stop();
+      const dropped = isWhole ? Number(stats.delivered) - counter.packets : 0;
+      const packets =
+        `${counter.packets} packets, ${stats.lost} lost` +
+        (dropped > 0 ? `, ${dropped} dropped (too many to write: --where, --container or a smaller --snap helps)` : '');
+      world.tell(flags.output === undefined ? packets : `${flags.output}: ${packets}, ${bytes} bytes`);
+    } finally {
+      world.signal.removeEventListener('abort', end);
+    }
+  });
 }

@@ -38,6 +38,7 @@ async function run(
         if (abortAfter >= 0 && out.length > abortAfter) stopping.abort();
         return reader;
       },
+      clear: () => Promise.resolve(true),
       close: () => undefined,
     },
     tell: (line) => (told += `${line}\n`),

@@ -8,6 +8,7 @@ import { addReport } from './report.js';
 import type { World } from './world.js';
 import { addPlugin } from './plugin.js';
 import { addRun } from './run.js';
+import { addTop } from './top.js';
 import { addServe } from './serve.js';
 import { addQueries } from './queries.js';
 import { addSessions } from './sessions.js';
@@ -32,6 +33,7 @@ export function createProgram(version: string, world: World): Command {
     addContainers,
     addSnapshots,
     addRun,
+    addTop,
     addSessions,
     addQueries,
     addPcap,

@@ -8,6 +8,7 @@ import type { World } from './world.js';
 import { describeTrackers } from './field.js';
 import { parseSetting, parseTracker, trackerInputs } from './input.js';
 import { createPrinter, type Format, type Printer } from './printer.js';
+import { withSession, type Ending } from './session.js';
 import { readEvents, type StopCause } from './stream.js';
 import { targetInput, withTarget, type TargetFlags } from './target.js';
 import { append, collect, wholeNumber } from './usage.js';
@@ -23,16 +24,6 @@ interface Flags extends ConnectionFlags, TargetFlags {
   readonly gaps?: boolean;
   readonly name?: string;
 }
-
-interface Ending {
-  readonly state: string;
-  readonly problem: string | null;
-  readonly stopReason: string | null;
-  readonly stats: { readonly lost: string };
-}
-
-/** A session of a command that was killed: the server removes it after this time. */
-const timeToLive = '1m';
 
 export function addRun(program: Command, world: World): void {
   const command = withConnection(program.command('run'));
@@ -85,36 +76,30 @@ async function run(client: Client, names: readonly string[], flags: Flags, world
     width: world.output.width,
   });
   if (world.signal.aborted) return;
-  const { startSession } = await client.query<{ startSession: { id: string } }>(
-    'mutation Start($input: StartSessionInput!) { startSession(input: $input) { id } }',
-    {
-      input: {
-        trackers: inputs,
-        target,
-        where: flags.where === undefined ? null : whereInput(flags.where),
-        capture: flags.capture.toUpperCase(),
-        // Captured from the first event on, also before our subscription is there.
-        fields: printer.paths,
-        for: flags.for ?? null,
-        name: flags.name ?? `eunomia run ${names.join(' ')}`.slice(0, 100),
-        ttl: timeToLive,
-      },
-    },
-  );
-  try {
-    await print(client, startSession.id, printer, flags, world);
-  } finally {
-    // Already gone when the server ended or removed it: then there is nothing to do.
-    await client
-      .query('mutation Remove($id: ID!) { removeSession(id: $id) }', { id: startSession.id })
-      .catch(() => undefined);
-  }
+  const input = {
+    trackers: inputs,
+    target,
+    where: flags.where === undefined ? null : whereInput(flags.where),
+    capture: flags.capture.toUpperCase(),
+    // Captured from the first event on, also before our subscription is there.
+    fields: printer.paths,
+    for: flags.for ?? null,
+    name: flags.name ?? `eunomia run ${names.join(' ')}`.slice(0, 100),
+  };
+  await withSession(client, input, (id, stop) => print({ client, id, stop, printer, flags, world }));
 }
 
-async function print(client: Client, id: string, printer: Printer, flags: Flags, world: World): Promise<void> {
+interface Printing {
+  readonly client: Client;
+  readonly id: string;
+  readonly stop: () => Promise<Ending>;
+  readonly printer: Printer;
+  readonly flags: Flags;
+  readonly world: World;
+}
+
+async function print({ client, id, stop, printer, flags, world }: Printing): Promise<void> {
   if (printer.head) await world.output.write(printer.head);
-  const stop = (): Promise<Ending> => stopSession(client, id);
-  let ending: Promise<Ending> | undefined;
   const { events, dropped, cause } = await readEvents({
     client,
     session: id,
@@ -123,7 +108,7 @@ async function print(client: Client, id: string, printer: Printer, flags: Flags,
     signal: world.signal,
     ready: () =>
       world.tell(`tracing ${flags.for === undefined ? '' : `for ${flags.for}`}; Ctrl-C stops`.replace(' ;', ';')),
-    stop: () => void (ending ??= stop()).catch(() => undefined),
+    stop: () => void stop().catch(() => undefined),
     async onBatch(batch) {
       const text = printer.print(batch.events, flags.gaps ? batch.gap : null);
       if (batch.gap && !(flags.gaps && flags.output === 'json')) {
@@ -134,17 +119,8 @@ async function print(client: Client, id: string, printer: Printer, flags: Flags,
       return text === '' || world.output.write(text);
     },
   });
-  const { stats, problem, state, stopReason } = await (ending ??= stop());
+  const { stats } = await stop();
   world.tell(summary(events, stats.lost, dropped, cause));
-  if (state === 'FAILED' || stopReason === 'ERROR') throw new Error(`the session broke: ${problem ?? 'unknown'}`);
-}
-
-async function stopSession(client: Client, id: string): Promise<Ending> {
-  const { stopSession: session } = await client.query<{ stopSession: Ending }>(
-    'mutation Stop($id: ID!) { stopSession(id: $id) { state problem stopReason stats { lost } } }',
-    { id },
-  );
-  return session;
 }
 
 function summary(events: number, lost: string, dropped: bigint, cause: StopCause): string {

@@ -29,6 +29,9 @@ const flags: readonly (readonly [argument: RegExp, flag: string])[] = [
   [/^(?:input\.)?for: /, '--for'],
   [/^(?:input\.)?name: /, '--name'],
   [/^limit: /, '--limit'],
+  [/^every: /, '--every'],
+  [/^groupBy(?:\[\d+\])?: /, '--by'],
+  [/^measures\[0\]\.field: /, '--sum'],
   [/^input\.capture: /, '--capture'],
   [/^input\.(?:fields)(?:\[\d+\])?: /, '--fields'],
   [/^input\.target\.containers\[\d+\]\.image: /, '--image'],
@@ -45,13 +48,14 @@ const flags: readonly (readonly [argument: RegExp, flag: string])[] = [
 ];
 
 /** How graphql-js writes what a scalar refuses. */
-const REFUSED_VALUE = /^Variable "\$input" got invalid value .* at "(input\.[^"]+)"; /s;
+const REFUSED_VALUE =
+  /^Variable "\$(?:input" got invalid value .* at "(input\.[^"]+)|(\w+)" got invalid value [^;]*)"; /s;
 
 /** The server's errors name arguments; who typed a command knows its flags. */
 export function inFlag(error: unknown): unknown {
   if (!(error instanceof EunomiaError)) return error;
   const { code, details } = error;
-  const message = error.message.replace(REFUSED_VALUE, '$1: ');
+  const message = error.message.replace(REFUSED_VALUE, '$1$2: ');
   const known = flags.find(([argument]) => argument.test(message));
   // "input.trackers[0].open.failedOnly" is known as "open.failedOnly".
   const named = known

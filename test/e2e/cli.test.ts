@@ -62,7 +62,8 @@ class Command {
 
 const quiet = ['--log-level', 'silent', '--engine', 'none'];
 /** What only concerns a server of its own is refused beside `--server`. */
-const run = (...args: string[]): Command => new Command(['run', ...args, ...(args.includes('--server') ? [] : quiet)]);
+const command = (...args: string[]): Command => new Command([...args, ...(args.includes('--server') ? [] : quiet)]);
+const run = (...args: string[]): Command => command('run', ...args);
 
 async function serve(
   args: readonly string[] = [],
@@ -165,6 +166,25 @@ describe('eunomia run', () => {
       /^TIME \(UTC\) +CONTAINER +PID +COMM +EVENT +DETAILS\n\d\d:\d\d:\d\d\.\d{3} +- +\d+ +echo +exec +\/bin\/echo timed\n$/,
     );
     expect(command.told).toContain('1 event, 0 lost, 0 dropped');
+  });
+
+  it('top counts by fields, and prints the groups at the end into a pipe', async () => {
+    const counting = command('top', 'exec', ...self, '--by', 'process.comm,filename', '--for', '3s');
+    await counting.says(/counting for 3s/);
+    for (let i = 0; i < 3; i++) echo('counted');
+    expect(await counting.ends()).toBe(0);
+    expect(counting.out).toMatch(/^count +per second +process\.comm +filename\n3 +\d+ +echo +\/bin\/echo\n$/);
+    expect(counting.told).toContain('3 events, 0 lost, 0 dropped');
+  });
+
+  it.each([
+    [['--by', 'nosuch'], '--by: no event of exec has the field "nosuch"'],
+    [['--every', '1'], '--every: Duration cannot be "1"'],
+    [['--sum', 'filename'], '--sum: "filename" is String'],
+  ])('top refuses %j in words of the command line', async (flags, message) => {
+    const counting = command('top', 'exec', ...self, ...flags, '--for', '1s');
+    expect(await counting.ends()).toBe(2);
+    expect(counting.told).toContain(message);
   });
 
   it("passes a tracker's options on", async () => {

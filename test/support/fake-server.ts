@@ -294,7 +294,7 @@ export class FakeServer implements LocalServer {
     return {
       id: String(index),
       state: session?.stopped ? 'STOPPED' : 'RUNNING',
-      stats: { lost: '3', subscribers: session?.subscribers ?? [] },
+      stats: { delivered: '1', lost: '3', subscribers: session?.subscribers ?? [] },
     };
   }
 

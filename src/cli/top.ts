@@ -1,0 +1,179 @@
+import { Option, type Command } from 'commander';
+import type { Client } from '../client/client.js';
+import { counted } from '../base/listed.js';
+import { bytesText, durationText } from '../event/details.js';
+import { withClient, withConnection, type ConnectionFlags } from './connection.js';
+import { describeTrackers } from './field.js';
+import { Table } from './format.js';
+import { parseSetting, parseTracker, trackerInputs } from './input.js';
+import { withSession } from './session.js';
+import { targetInput, withTarget, type TargetFlags } from './target.js';
+import { append, collect, wholeNumber } from './usage.js';
+import { whereInput } from './where.js';
+import type { World } from './world.js';
+
+interface Flags extends ConnectionFlags, TargetFlags {
+  readonly by?: readonly string[];
+  readonly sum?: string;
+  readonly every: string;
+  readonly where?: string;
+  readonly for?: string;
+  readonly limit: number;
+  readonly set?: readonly string[];
+  readonly output: 'table' | 'json';
+}
+
+interface Row {
+  readonly key: readonly { readonly value: string | null }[];
+  readonly count: string;
+  readonly other: boolean;
+  readonly values: readonly { readonly name: string; readonly unit: string | null; readonly number: number | null }[];
+}
+
+interface Change {
+  readonly at: string;
+  readonly rows: readonly Row[];
+  readonly events: string;
+  readonly missed: string;
+  readonly lost: string;
+  readonly dropped: string;
+  readonly final: boolean;
+}
+
+const document = `subscription Top($session: ID!, $by: [EventField!]!, $measures: [Measure!], $every: Duration) {
+  aggregate(session: $session, groupBy: $by, measures: $measures, every: $every, replay: 1000000) {
+    at events missed lost dropped final rows { key { value } count other values { name unit number } } } }`;
+
+const usual = ['container.name', 'process.comm'];
+
+export function addTop(program: Command, world: World): void {
+  withTarget(
+    withConnection(program.command('top'))
+      .description('count events by container, program or any other field, live, until Ctrl-C or --for')
+      .argument('<tracker...>', 'a tracker, optionally with options: open, tcp:operations=CONNECT'),
+  )
+    .option('--by <fields>', `group by these fields: container.name,path (default: ${usual.join(',')})`, collect)
+    .option('--sum <field>', 'add up this number, and sort by it: readBytes')
+    .option('--every <duration>', 'show the counts at this interval, 100ms to 1h', '1s')
+    .option('-n, --limit <rows>', 'show this many groups', wholeNumber('--limit', 1, 1000), 20)
+    .option('--where <expression>', 'only events that match this CEL expression, or the saved filter @NAME')
+    .option('--for <duration>', 'stop after this time: 500ms, 10s, 5m')
+    .option('--set <tracker.option=value>', "set a tracker's option (repeatable)", append)
+    .addOption(
+      new Option(
+        '-o, --output <format>',
+        'table (on a terminal drawn anew at each interval, else printed at the end), or json (a line for each change)',
+      )
+        .choices(['table', 'json'])
+        .default('table'),
+    )
+    .action((names: readonly string[], flags: Flags) =>
+      withClient(world, flags, (client) => top(client, names, flags, world)),
+    );
+}
+
+async function top(client: Client, names: readonly string[], flags: Flags, world: World): Promise<void> {
+  const requests = names.map(parseTracker);
+  const trackers = await describeTrackers(
+    client,
+    requests.map(({ name }) => name),
+  );
+  const by = flags.by ?? usual;
+  const sums = flags.sum === undefined ? [] : [flags.sum];
+  const known = new Set(trackers.flatMap(({ fields }) => fields.map(({ path }) => path)));
+  const input = {
+    trackers: trackerInputs([...requests, ...(flags.set ?? []).map(parseSetting)], trackers),
+    target: targetInput(flags),
+    where: flags.where === undefined ? null : whereInput(flags.where),
+    capture: 'DEMANDED',
+    // Captured from the first event on, also before our subscription is there. What events themselves have not, the aggregate may.
+    fields: [...by, ...sums].filter((path) => known.has(path)),
+    for: flags.for ?? null,
+    name: `eunomia top ${names.join(' ')}`.slice(0, 100),
+  };
+  await withSession(client, input, async (session, stop) => {
+    const end = (): void => void stop().catch(() => undefined);
+    world.signal.addEventListener('abort', end, { once: true });
+    if (world.signal.aborted) end();
+    const groups = new Groups(by, flags);
+    let last: Change | null = null;
+    try {
+      world.tell(`counting${flags.for === undefined ? '' : ` for ${flags.for}`}; Ctrl-C stops`);
+      const measures = sums.map((field) => ({ fn: 'SUM', field }));
+      for await (const { aggregate: change } of client.subscribe<{ aggregate: Change }>(document, {
+        session,
+        by,
+        measures,
+        every: flags.every,
+      })) {
+        groups.add(change);
+        last = change;
+        if (flags.output === 'json') await world.output.write(`${JSON.stringify(change)}\n`);
+        else if (world.output.width !== null || change.final) {
+          await world.output.clear();
+          await world.output.write(groups.table(world.output.width));
+        }
+      }
+    } finally {
+      world.signal.removeEventListener('abort', end);
+    }
+    if (last) world.tell(summary(last));
+  });
+}
+
+function summary({ events, lost, dropped, missed }: Change): string {
+  const late = missed === '0' ? '' : `, ${missed} too late for a row`;
+  return `${counted(Number(events), 'event')}, ${lost} lost, ${dropped} dropped${late}`;
+}
+
+/** The groups as they are now, and what came since the change before. */
+class Groups {
+  readonly #by: readonly string[];
+  readonly #flags: Pick<Flags, 'sum' | 'limit'>;
+  readonly #rows = new Map<string, { readonly row: Row; readonly rate: number; readonly change: number }>();
+  #changes = 0;
+  #at = 0;
+
+  constructor(by: readonly string[], flags: Pick<Flags, 'sum' | 'limit'>) {
+    this.#by = by;
+    this.#flags = flags;
+  }
+
+  add({ at, rows }: Change): void {
+    const now = Date.parse(at);
+    const seconds = this.#at === 0 ? 0 : (now - this.#at) / 1000;
+    this.#at = now;
+    this.#changes++;
+    for (const row of rows) {
+      const key = JSON.stringify([row.other, ...row.key.map(({ value }) => value)]);
+      const before = Number(this.#rows.get(key)?.row.count ?? 0);
+      const rate = seconds > 0 ? (Number(row.count) - before) / seconds : 0;
+      this.#rows.set(key, { row, rate, change: this.#changes });
+    }
+  }
+
+  /** The largest groups first; those beyond the limit are left out. */
+  table(width: number | null): string {
+    const { sum, limit } = this.#flags;
+    const amount = ({ row }: { readonly row: Row }): number =>
+      sum === undefined ? Number(row.count) : (row.values[0]?.number ?? 0);
+    const sorted = [...this.#rows.values()].sort((a, b) => amount(b) - amount(a)).slice(0, limit);
+    const headers = ['count', 'per second', ...(sum === undefined ? [] : [`sum(${sum})`]), ...this.#by];
+    const table = new Table(headers, width);
+    return table.render(
+      sorted.map(({ row, rate, change }) => [
+        row.count,
+        // A group that is not in the last change has had no event since.
+        String(Math.round(change === this.#changes ? rate : 0)),
+        ...(sum === undefined ? [] : [sumText(row)]),
+        ...row.key.map(({ value }) => (row.other ? '(others)' : (value ?? ''))),
+      ]),
+    );
+  }
+}
+
+function sumText({ values: [value] }: Row): string {
+  if (!value || value.number === null) return '';
+  if (value.unit === 'BYTES') return bytesText(value.number);
+  return value.unit === 'NANOSECONDS' ? durationText(BigInt(Math.round(value.number))) : String(value.number);
+}
