@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import { validate } from 'graphql';
 import type { Config, Limits, Role } from '../../base/config.js';
 import { EunomiaError, messageOf } from '../../base/errors.js';
 import { readTrusted } from '../../base/file.js';
 import { parseWithin } from '../graphql/limits.js';
 import { contractSchema } from '../graphql/schema.js';
+import { problemsOf } from '../graphql/validate.js';
 
 /** Documents of a file that an administrator has listed, by the ids of the file and by their SHA-256. */
 export class TrustedDocuments {
@@ -80,7 +80,7 @@ function readDocuments(file: string): readonly (readonly [string, string])[] {
 /** Null when the document can be executed. */
 function problemOf(text: string, limits: Limits): string | null {
   try {
-    const [error] = validate(contractSchema(), parseWithin(text, limits));
+    const [error] = problemsOf(contractSchema(), parseWithin(text, limits));
     return error?.message ?? null;
   } catch (error) {
     return messageOf(error);
