@@ -1,4 +1,6 @@
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { startServer, startSession, stopSession, type TestServer } from '../support/server.js';
@@ -7,6 +9,7 @@ import { until, untilHolds } from '../support/until.js';
 
 /** A tree of processes of a container, its events in a store, and the server started anew. */
 
+const exec = promisify(execFile);
 const run = randomBytes(3).toString('hex');
 /** What the two shells of the tree are told, and nobody else. */
 const [left, right] = ['left', 'right'].map((side) => `: ${side}-${run}; sh /tmp/leaf.sh; :`) as [string, string];
@@ -195,5 +198,29 @@ describe('the processes of a session that is in its store only, after a restart'
       { id, where: opened },
     );
     expect(session.events.nodes).toEqual([{ process: { children: null, openFiles: null, sockets: null } }]);
+  });
+});
+
+it('of a server that was killed are there up to two seconds before', async () => {
+  const second = await startSession(server, '{ trackers: [{ open: {} }], target: { uids: [0] }, persist: {} }');
+  await exec('sh', ['-c', `: ${left}; cat /etc/hostname > /dev/null; :`]);
+  await untilHolds(
+    'its processes are stored',
+    () =>
+      server.query<{ session: { persistence: { processes: { stored: string } } } }>(
+        `{ session(id: "${second}") { persistence { processes { stored } } } }`,
+      ),
+    ({ session }) => Number(session.persistence.processes.stored) > 0,
+  );
+  await new Promise((resolve) => setTimeout(resolve, 2000)); // what is promised
+  await server.end('SIGKILL');
+  await started();
+  const { session } = await server.query<{ session: { stopReason: string; events: { nodes: readonly Found[] } } }>(
+    `query ($where: EventFilter) { session(id: "${second}") { stopReason events(where: $where) { nodes { ${SELECTED} } } } }`,
+    { where: { expr: `open.path == "/etc/hostname" && process.parent.args.exists(a, a.contains("${left}"))` } },
+  );
+  expect(session).toMatchObject({
+    stopReason: 'INTERRUPTED',
+    events: { nodes: [{ process: { comm: 'cat', exitCode: 0, parent: { comm: 'sh' } } }] },
   });
 });
