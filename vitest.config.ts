@@ -40,6 +40,7 @@ const beside = [
   'influx-injection',
   'influx-outage',
   'influx-rollup',
+  'influx3-client',
   'new-tracker',
   'plugin-cli',
   'replay',
