@@ -54,6 +54,9 @@ interface Sharer {
   readonly onChunk: ChunkTaker;
   readonly masks: bigint[];
   delayMs: number;
+  /** Events that were handed to it, and that it was told as lost. */
+  received: number;
+  lost: number;
 }
 
 interface Entry {
@@ -99,7 +102,7 @@ export class SourcePool {
     const known = this.#entries.get(key);
     const entry = known ?? this.#load(key, spec);
     entry.members++;
-    const sharer: Sharer = { onChunk, masks: [...masks], delayMs: spec.delayMs };
+    const sharer: Sharer = { onChunk, masks: [...masks], delayMs: spec.delayMs, received: 0, lost: 0 };
     const source = await entry.loaded;
     const leave = (): Promise<SourceCounters> | null => {
       entry.sharers.delete(sharer);
@@ -150,9 +153,10 @@ export class SourcePool {
         } finally {
           entry.sharers.delete(sharer);
         }
+        // Its own: a chunk that came behind what it waited for may be with others already, and not with it.
         const counters = {
-          produced: entry.received + entry.lost - before.events,
-          lost: entry.lost - before.lost,
+          produced: sharer.received + sharer.lost,
+          lost: sharer.lost,
           skippedRuns: skippedRuns - skippedBefore,
           ringPeakBytes: 0,
         };
@@ -210,7 +214,8 @@ function applyDelay(entry: Entry, source: KernelSource): void {
 function spread(chunk: Chunk, lease: Lease, sharers: ReadonlySet<Sharer>): Promise<void> | null {
   const left = [...sharers];
   while (left.length && intake.isOpen) {
-    const work = left.shift()?.onChunk(chunk, lease);
+    const sharer = left.shift();
+    const work = sharer && hand(sharer, chunk, lease);
     if (work) return spreadOn(work, chunk, lease, left, sharers);
   }
   if (left.length) return spreadOn(intake.next(), chunk, lease, left, sharers);
@@ -229,9 +234,15 @@ async function spreadOn(
   for (const sharer of left) {
     if (!intake.isOpen) await intake.next();
     // It may have left meanwhile: its counts are final then.
-    if (sharers.has(sharer)) await sharer.onChunk(chunk, lease);
+    if (sharers.has(sharer)) await hand(sharer, chunk, lease);
   }
   lease.release();
+}
+
+function hand(sharer: Sharer, chunk: Chunk, lease: Lease): ReturnType<ChunkTaker> {
+  sharer.received += chunk.offsets.length;
+  sharer.lost += chunk.lost;
+  return sharer.onChunk(chunk, lease);
 }
 
 /** Rejects as `work` does, when what was joined has been left again. */
