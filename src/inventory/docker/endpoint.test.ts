@@ -51,12 +51,12 @@ it.each([
   });
 });
 
+const nothing = (): undefined => undefined;
+const unheard: SourceSink = { facts: nothing, listed: nothing, removed: nothing, absent: nothing, status: nothing };
+
 describe('an engine over TCP or SSH', () => {
   const engine = (host: string): Engine =>
-    new Engine({ endpoint: named(host), log: pino({ level: 'silent' }) }, {
-      facts: () => undefined,
-      absent: () => undefined,
-    } as unknown as SourceSink);
+    new Engine({ endpoint: named(host), log: pino({ level: 'silent' }) }, unheard);
   afterEach(() => {
     delete process.env['DOCKER_CERT_PATH'];
     delete process.env['DOCKER_TLS_VERIFY'];

@@ -4,6 +4,14 @@ import type { Chunk, SourceCounters, SourceSpec } from '../../kernel/protocol.js
 import type { ChunkReceiver } from '../../kernel/thread.js';
 import { SourcePool, type SessionKernel } from './pool.js';
 
+const chunkOf = (events: number): Chunk => ({
+  data: new Uint8Array(8),
+  offsets: new Uint32Array(events),
+  lost: 0,
+  clock: { seconds: 0, nanoseconds: 0 },
+  readAt: 2,
+  readBefore: 1,
+});
 const counters: SourceCounters = { produced: [5], lost: [0], skippedRuns: 3, ringPeakBytes: 0 };
 
 /** A source that replies to nothing before it is told to, and to nothing that it is asked behind its close. */
@@ -36,11 +44,7 @@ function heldKernel(): { readonly kernel: SessionKernel; reply(): Promise<void>;
         });
       },
     },
-    send: (events) =>
-      void receiver(
-        { data: new Uint8Array(8), offsets: new Uint32Array(events), lost: 0 } as unknown as Chunk,
-        () => undefined,
-      ),
+    send: (events) => void receiver(chunkOf(events), () => undefined),
     async reply() {
       while (waiting.length) {
         for (const one of waiting.splice(0)) one();

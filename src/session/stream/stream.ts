@@ -5,7 +5,8 @@ import { Delivery } from '../../record/delivery.js';
 import { wallTimeOf } from '../../event/clock.js';
 import type { Slice } from '../../record/batch-buffer.js';
 import { Selection, type StreamFilter } from './selection.js';
-import { skippedIn, type Thinning, type Waiting } from './thinning.js';
+import type { Thinning } from './thinning.js';
+import { skippedIn, weightOf, type Waiting } from './waiting.js';
 
 /** Counts of one reader; `received = discarded + skipped + delivered + dropped + queued` holds at any time. */
 export interface SubscriberStats {
@@ -57,9 +58,6 @@ export interface StreamOptions {
  */
 const DELIVERY_EVENTS = 1024;
 const DELIVERY_BYTES = 128 << 10;
-
-/** What a batch without events weighs, which tells of a loss only: its objects. */
-const EMPTY_BYTES = 1024;
 
 /** A batch of which filter and thinning have not taken their parts yet. */
 interface Offered {
@@ -496,9 +494,4 @@ export class EventStream implements AsyncIterableIterator<Delivery> {
       where: dropped ? 'QUEUE' : 'KERNEL',
     };
   }
-}
-
-/** What a batch takes of the room that a queue has. */
-function weightOf({ count, byteLength }: EventBatch): number {
-  return count ? byteLength : EMPTY_BYTES;
 }

@@ -1,20 +1,9 @@
-import type { Slice } from '../../record/batch-buffer.js';
 import type { EventBatch } from '../../record/batch.js';
 
 /** What is left of a batch: `kept[i]` is the index in the batch before of the event at index i. */
 export interface Thinned {
   readonly batch: EventBatch;
   readonly kept: Uint32Array;
-}
-
-/** What waits to be handed out, and what its reader's thinning left out of it. */
-export interface Waiting extends Slice {
-  readonly skips?: {
-    /** Left out ahead of the first event, also of batches of which nothing is left. */
-    readonly before: number;
-    /** Of each event, its index before others were left out. */
-    readonly kept: Uint32Array;
-  };
 }
 
 const HASHES = 2 ** 32;
@@ -70,12 +59,4 @@ function hashOf(place: number): number {
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
   return (hash ^ (hash >>> 16)) >>> 0;
-}
-
-/** Events that were left out ahead of index `to`, and that are in no delivery before. */
-export function skippedIn({ from, skips }: Waiting, to: number): number {
-  if (!skips) return 0;
-  const { before, kept } = skips;
-  const ahead = (index: number): number => (index === 0 ? 0 : (kept[index - 1] ?? 0) + 1 - index);
-  return ahead(to) - ahead(from) + (from === 0 ? before : 0);
 }
