@@ -7,7 +7,7 @@ import type { Alerts } from './alerts.js';
 import type { Facts } from './facts.js';
 import type { Histories } from './history.js';
 import type { Plugins } from './plugins.js';
-import type { Queries } from './queries/queries.js';
+import type { Queries } from './saved-queries/queries.js';
 import type { Sessions } from './sessions.js';
 
 /** An object of the schema, and the name of its type. */

@@ -14,7 +14,7 @@ import type { StoreKind } from '../session/spec.js';
 import type { SnapshotReader } from '../snapshot/reader.js';
 import type { ProcessGraph } from '../graph/graph.js';
 import type { Catalog } from '../catalog/catalog.js';
-import type { QueryBook } from './queries/book.js';
+import type { QueryBook } from './saved-queries/book.js';
 
 export interface KernelFacts {
   readonly release: string;

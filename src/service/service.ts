@@ -11,7 +11,7 @@ import { Nodes } from './nodes.js';
 import type { Parts } from './parts.js';
 import { Plugins } from './plugins.js';
 import { Processes } from './processes.js';
-import { Queries } from './queries/queries.js';
+import { Queries } from './saved-queries/queries.js';
 import { Reports } from './reports.js';
 import { Sessions } from './sessions.js';
 import { Snapshots } from './snapshots.js';

@@ -8,7 +8,7 @@ import type { ContainerChange } from '../../service/container-feed.js';
 import type { Facts, ServerView, TrackerView } from '../../service/facts.js';
 import type { Histories, History } from '../../service/history.js';
 import type { AttachmentView, PluginView, ResultBatch, ResultView } from '../../service/plugins.js';
-import type { SavedQueryView } from '../../service/queries/queries.js';
+import type { SavedQueryView } from '../../service/saved-queries/queries.js';
 import type { DeliveryStream, SessionHandle } from '../../service/session/handle.js';
 import type { SocketOwner } from '../../service/snapshots.js';
 import type { ContainerResources, ListeningPort } from '../../service/containers.js';

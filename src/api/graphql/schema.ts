@@ -10,7 +10,7 @@ import { reportResolvers } from './resolvers/report.js';
 import { eventResolvers, nodeResolvers } from './resolvers/node.js';
 import { pluginResolvers } from './resolvers/plugin.js';
 import { processResolvers } from './resolvers/process.js';
-import { queryResolvers } from './resolvers/query.js';
+import { savedQueryResolvers } from './resolvers/saved-query.js';
 import { serverResolvers } from './resolvers/server.js';
 import { sessionResolvers } from './resolvers/session.js';
 import { snapshotResolvers } from './resolvers/snapshot.js';
@@ -28,7 +28,7 @@ export const resolverMaps = [
   nodeResolvers,
   snapshotResolvers,
   processResolvers,
-  queryResolvers,
+  savedQueryResolvers,
 ] as const;
 
 /** Does not compile while a field of the schema is resolved by nothing; the error names it. */

@@ -8,13 +8,13 @@ import type {
   SubscriptionSavedAggregateArgs,
 } from '../../../generated/schema.js';
 import type { History } from '../../../service/history.js';
-import type { SavedQueryView } from '../../../service/queries/queries.js';
+import type { SavedQueryView } from '../../../service/saved-queries/queries.js';
 import type { SessionHandle } from '../../../service/session/handle.js';
 import { connectionOfRows, pageOf } from '../connection.js';
 import { typed, type ResolverMap } from './types.js';
 
 /** Saved queries, and aggregates by their names. */
-export const queryResolvers = {
+export const savedQueryResolvers = {
   Query: {
     savedQueries: typed<unknown, QuerySavedQueriesArgs>((_root, { kind, ...args }, context, info) => {
       const { service, caller, variables } = context;
