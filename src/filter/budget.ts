@@ -6,12 +6,15 @@ const MAX_DEPTH = 50;
 // Each is worth tens of plain comparisons, and one pattern's program is bounded by itself.
 const MAX_PATTERNS = 50;
 const MAX_VALUES = 10_000;
+/** Of the saved filters that are named, each as often as it is: four of the largest. */
+const MAX_SAVED_BYTES = 256 << 10;
 
 /** The maximum cost of a filter, which is evaluated for every event. */
 export class Budget {
   #comparisons = 0;
   #patterns = 0;
   #values = 0;
+  #savedBytes = 0;
 
   take({ op, value }: Comparison, fail: Fail): void {
     if (++this.#comparisons > MAX_COMPARISONS)
@@ -22,6 +25,15 @@ export class Budget {
       fail(`is pattern ${this.#patterns} of the filter; at most ${MAX_PATTERNS} are allowed; join them with "|"`);
     if (Array.isArray(value) && (this.#values += value.length) > MAX_VALUES)
       fail(`brings the values of the filter to ${this.#values}; at most ${MAX_VALUES} are allowed`);
+  }
+
+  /** A saved filter is named. A request bounds what is written in it, and not what it names again and again. */
+  saved(filter: unknown, fail: Fail): void {
+    this.#savedBytes += Buffer.byteLength(JSON.stringify(filter));
+    if (this.#savedBytes > MAX_SAVED_BYTES)
+      fail(
+        `brings the saved filters that the filter names to ${this.#savedBytes} bytes as JSON; at most ${MAX_SAVED_BYTES} are allowed`,
+      );
   }
 
   depth(depth: number, fail: Fail): void {

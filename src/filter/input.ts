@@ -90,7 +90,9 @@ class InputParser {
     if (this.#isSaved) throw invalid(where, 'a saved filter cannot name another one; write its conditions here');
     this.#isSaved = true;
     try {
-      return this.filter(find(name, where), where, true, depth + 1);
+      const filter = find(name, where);
+      this.#budget.saved(filter, failAt(where));
+      return this.filter(filter, where, false, depth + 1);
     } finally {
       this.#isSaved = false;
     }

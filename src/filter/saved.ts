@@ -1,9 +1,9 @@
 import type { FilterFields } from './field.js';
 
 /** All of these filters, as the JSON of an `EventFilter`; undefined ones and `{}` do not restrict. */
-export function allOf(filters: readonly unknown[]): unknown {
+export function allOf(filters: readonly unknown[]): object {
   const restricting = filters.filter(
-    (filter) => typeof filter === 'object' && filter !== null && Object.keys(filter).length > 0,
+    (filter): filter is object => typeof filter === 'object' && filter !== null && Object.keys(filter).length > 0,
   );
   return restricting.length > 1 ? { and: restricting } : (restricting[0] ?? {});
 }

@@ -93,18 +93,18 @@ export class SessionManager {
     const session = this.#need(id);
     session.touch();
     let begun: Recorder | null = null;
-    try {
-      await session.change(async (spec) => {
+    await session.change(
+      async (spec) => {
         const { startedAt, createdAt } = session;
         const made = make(spec, Date.now() - Date.parse(startedAt ?? createdAt));
         if (made.target !== spec.target) await this.#requireTarget(made.target);
         if (made.persist && made.persist !== spec.persist) begun = await this.#recordOn(session, made.persist);
         return made;
-      });
-    } catch (error) {
-      if (begun) await this.#discard(session, begun);
-      throw error;
-    }
+      },
+      async () => {
+        if (begun) await this.#discard(session, begun);
+      },
+    );
     return session;
   }
 

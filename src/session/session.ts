@@ -233,14 +233,20 @@ export class Session {
    * Makes it another one of its specification, which `make` is given; the trackers stay. What happened before is evaluated by the old
    * one, what happens from then on by the new one, and each event once. Resolves when it holds, with the place of the first event behind
    * the change. Rejects, with nothing changed, with what `make` throws, and with NOT_RUNNING, UNKNOWN_CONTAINER, BAD_USER_INPUT or a
-   * KernelError.
+   * KernelError, once `undo` is done, before any other change begins.
    */
-  change(make: (spec: SessionSpec) => SessionSpec | Promise<SessionSpec>): Promise<number> {
+  change(
+    make: (spec: SessionSpec) => SessionSpec | Promise<SessionSpec>,
+    undo: () => Promise<void> = async () => undefined,
+  ): Promise<number> {
     const changed = this.#changing.then(async () => {
       this.#isChanging = true;
       try {
         this.#requireRunning();
         return await this.#change(await make(this.#spec));
+      } catch (error) {
+        await undo();
+        throw error;
       } finally {
         this.#isChanging = false;
       }

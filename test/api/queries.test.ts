@@ -311,10 +311,42 @@ describe('saved queries', () => {
     expect(await find(url, 'early')).toBeNull();
   });
 
+  it('cannot become what an aggregate that names it with others could not use', async () => {
+    const { url } = await serve();
+    const some = (count: number) => ({
+      filter: { where: { or: Array.from({ length: count }, (_, i) => ({ bootNs: { lt: String(i + 5) } })) } },
+    });
+    const { version } = await saved(url, 'some', some(10));
+    await saved(url, 'many', some(900));
+    await saved(url, 'both', byName({ and: [{ saved: 'some' }, { saved: 'many' }, { bootNs: { gt: '2' } }] }));
+    for (const [content, why] of [
+      [some(101), 'at most 1000 are allowed'],
+      [{ filter: { where: { bootNs: { lt: '2' } } } }, 'no value is in the range'],
+    ] as const)
+      expect(messageOf(await save(url, 'some', content, { ifVersion: version }))).toMatch(
+        new RegExp(`^content.filter: the aggregate "both" names it, and would be wrong: .*${why}`),
+      );
+    await saved(url, 'some', some(90), { ifVersion: version });
+  });
+
+  it('are no way around the size of a request', async () => {
+    const { url } = await serve();
+    await saved(url, 'large', { filter: { where: { expr: `bootNs < 5${' '.repeat(9000)}` } } });
+    const where = { or: Array.from({ length: 30 }, () => ({ saved: 'large' })) };
+    const { json } = await post(url, {
+      query: 'mutation ($input: StartSessionInput!) { startSession(input: $input) { id } }',
+      variables: { input: { trackers: [{ exit: {} }], where } },
+    });
+    expect(json.errors?.[0]?.message).toMatch(
+      /^input\.where\.or\[29\]\.saved: brings the saved filters that the filter names to \d+ bytes as JSON; at most 262144 are allowed$/,
+    );
+  });
+
   it.each<[object, string]>([
     [{ filter: { where: { open: { pth: { eq: 'x' } } } } }, 'pth'],
     [{ filter: { where: { expr: 'process.com == "x"' } } }, 'content.filter.where.expr'],
     [{ filter: { where: { open: { path: { prefix: '/' } } }, trackers: ['exec'] } }, 'content.filter.where.open'],
+    [{ filter: { where: {} } }, 'content.filter.where: is empty; give at least one condition, or `trackers`'],
     [{ filter: { where: {}, trackers: ['nosuch'] } }, 'content.filter.trackers[0]'],
     [{ filter: { where: {}, trackers: [] } }, 'content.filter.trackers: is empty'],
     [{ filter: { where: { saved: 'there' } } }, 'content.filter.where.saved: a saved filter cannot name another one'],
@@ -370,7 +402,7 @@ describe('saved queries', () => {
   it('are bounded in number', async () => {
     const { fixture } = await serve();
     const { queries } = fixture.service;
-    const content = { filter: { where: {} } };
+    const content = early;
     for (let i = 0; i < 1000; i++) await queries.save(callerOf('operator'), { name: `q${i}`, content });
     await expect(queries.save(callerOf('operator'), { name: 'one more', content })).rejects.toMatchObject({
       message: 'name: there are 1000 saved queries, which is the most; delete one first',

@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it, vi } from 'vitest';
 import { temporaryDirectory } from '../support/store.js';
 import { callerOf, dataOf, post } from './support.js';
 import { closing, serve, start, update, exits } from './updating.js';
@@ -191,6 +192,27 @@ describe('updateSession with persist', () => {
     expect((await update(url, id, { persist: {}, target: { pids: [process.pid] } })).errors).toBeUndefined();
     happen();
     expect((await keptOf(url, id)).persistence).toMatchObject({ state: 'WRITING', omitted: '0' });
+  });
+
+  it('is stored by a change that comes beside one that fails, however long the store takes to forget that', async () => {
+    const { fixture, url, id, happen } = await withStore();
+    const store = fixture.services.stores.get('EMBEDDED');
+    if (!store) throw new Error('there is a store');
+    const remove = store.remove.bind(store);
+    vi.spyOn(store, 'remove').mockImplementation(async (session) => {
+      await sleep(200);
+      return remove(session);
+    });
+    fixture.kernel.refuse = new Error('no room');
+    const failing = update(url, id, { persist: {}, target: { pids: [process.pid] } });
+    const other = update(url, id, { persist: {} });
+    expect((await failing).errors).toHaveLength(1);
+    expect((await other).errors).toBeUndefined();
+    fixture.kernel.refuse = null;
+    happen();
+    await sleep(300);
+    expect(await store.session(id)).toMatchObject({ id });
+    expect((await keptOf(url, id)).persistence).toMatchObject({ state: 'WRITING', dropped: '0' });
   });
 
   it('needs a store, and keeps to the one that it has', async () => {

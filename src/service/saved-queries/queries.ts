@@ -5,7 +5,7 @@ import { compileAggregate, type AggregateInput } from '../../analysis/aggregate/
 import { EunomiaError, invalid, suggest } from '../../base/errors.js';
 import { listed } from '../../base/listed.js';
 import { nowText } from '../../event/clock.js';
-import { allOf, checkSaved, filterOf, savedIn } from '../../filter/index.js';
+import { allOf, checkSaved, filterOf, savedIn, writtenOut } from '../../filter/index.js';
 import type { SavedContentInput, SavedQueryKind } from '../../generated/schema.js';
 import { inRange, listInRange, textInRange } from '../check.js';
 import { listingOf, type Listing } from '../listing.js';
@@ -150,6 +150,9 @@ export class Queries {
     if (filter) {
       const trackers = this.#trackersOf(filter.trackers, `${where}.filter.trackers`);
       checkSaved(filter.where, fields, trackers, `${where}.filter.where`);
+      // Within `not` and `or`, what is written out could not be read again.
+      if (Object.keys(filterJson(filter)).length === 0)
+        throw invalid(`${where}.filter.where`, 'is empty; give at least one condition, or `trackers`');
       // Compiles it, too: a pattern may be too large.
       filterOf(filter.where, fields, trackers, `${where}.filter.where`);
     } else if (aggregate) {
@@ -185,9 +188,12 @@ export class Queries {
       if (!content.filter)
         throw invalid('content', `the aggregate "${user.name}" names "${name}" as a filter; it has to stay one`);
       const { fields } = this.#parts;
-      const trackers = this.#trackersOf(user.content.aggregate.trackers, 'content.filter.trackers');
+      const { where, trackers: names } = user.content.aggregate;
+      const trackers = this.#trackersOf(names, 'content.filter.trackers');
+      const { filter } = content;
+      const saved = (one: string, at: string): unknown => (one === name ? filterJson(filter) : fields.saved?.(one, at));
       try {
-        checkSaved(filterJson(content.filter), fields, trackers, 'content.filter.where');
+        filterOf(writtenOut(where, { saved }), fields, trackers);
       } catch (error) {
         if (!(error instanceof EunomiaError)) throw error;
         throw invalid('content.filter', `the aggregate "${user.name}" names it, and would be wrong: ${error.message}`);
@@ -236,7 +242,7 @@ export function savedFilters(book: QueryBook): (name: string, where: string) => 
   };
 }
 
-function filterJson(filter: NonNullable<SavedContent['filter']>): unknown {
+function filterJson(filter: NonNullable<SavedContent['filter']>): object {
   return allOf([ofTrackers(filter), filter.where]);
 }
 
