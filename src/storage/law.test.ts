@@ -227,7 +227,7 @@ describe('a rollup', () => {
     const { store, sender } = await influxOn(database);
     const sink = await store.record(sessionOf('ROLLUP', ['exit']));
     await sink.write([sliceOf([at(from), at(from + 1)], 0)], null);
-    sink.giveUp({ ...ended }, 2);
+    sink.giveUp({ ...ended }, 2, { session: sessionOf('ROLLUP', ['exit']), offs: [] });
     await sender.flush();
     await until('all is written', () => sender.stats.queued === 0);
     expect(database.events).toBe(2);

@@ -8,20 +8,16 @@ import type { Session } from '../session/session.js';
 import type { PersistSpec } from '../session/spec.js';
 import type { ProcessCollector } from '../graph/collector.js';
 import { Lag } from './lag.js';
-import type { SessionEnd, SessionRecord, SessionSink, Store } from './store.js';
+import type { Off, SessionEnd, SessionRecord, SessionSink, Store } from './store.js';
 
 /** Bytes of events that may wait for a store: about ten seconds of 400,000 events a second. */
 const QUEUE_BYTES = 256 << 20;
 const FLUSH_LOOK_MS = 5;
 
 /** A span of a session's places whose events are not handed to the store, and what the kernel lost of them. */
-interface Off {
-  readonly from: number;
+interface OffSpan extends Off {
   readonly since: string;
   readonly lostBefore: number;
-  /** The place behind it. */
-  readonly to: number;
-  readonly gap: Gap;
 }
 
 export interface RecorderParts {
@@ -47,10 +43,10 @@ export class SessionRecorder implements Recorder {
   /** Of what is known of it, not all is in the store. */
   #isChanged = false;
   /** Where it was off, in order, and how many of these the sink was told. */
-  readonly #offs: Off[] = [];
+  readonly #offs: OffSpan[] = [];
   #told = 0;
   /** Since when it is off; null while it is on. */
-  #off: Pick<Off, 'from' | 'since' | 'lostBefore'> | null;
+  #off: Pick<OffSpan, 'from' | 'since' | 'lostBefore'> | null;
   /** How old the oldest event that is not written is, by the places of events. */
   readonly #lag = new Lag();
 
@@ -104,12 +100,18 @@ export class SessionRecorder implements Recorder {
     return this.#sink.progress.nextSeq;
   }
 
-  #wasOff({ from, since, lostBefore }: Pick<Off, 'from' | 'since' | 'lostBefore'>, now: string): void {
+  #wasOff({ from, since, lostBefore }: Pick<OffSpan, 'from' | 'since' | 'lostBefore'>, now: string): void {
     const { nextSeq: to } = this.#session;
     const lost = this.#session.lost - lostBefore;
     if (to === from && !lost) return;
     const gap: Gap = { from: since, to: now, lost, dropped: to - from, where: 'OFF' };
     this.#offs.push({ from, since, lostBefore, to, gap });
+  }
+
+  /** The session has ended. */
+  #endOff(): void {
+    if (this.#off) this.#wasOff(this.#off, this.#session.stoppedAt ?? nowText());
+    this.#off = null;
   }
 
   /**
@@ -198,7 +200,11 @@ export class SessionRecorder implements Recorder {
   }
 
   async giveUp(): Promise<void> {
-    if (this.#state === 'OPEN') this.#sink.giveUp(await this.#end(), this.#session.nextSeq);
+    if (this.#state !== 'OPEN') return;
+    const end = await this.#end();
+    this.#endOff();
+    const session = recordOf(this.#session, this.#persist, this.#collector);
+    this.#sink.giveUp(end, this.#session.nextSeq, { session, offs: this.#offs });
   }
 
   async #end(): Promise<SessionEnd> {
@@ -249,8 +255,7 @@ export class SessionRecorder implements Recorder {
         await this.#write(slices, gap);
       }
       if (this.#discarded) return;
-      if (this.#off) this.#wasOff(this.#off, this.#session.stoppedAt ?? nowText());
-      this.#off = null;
+      this.#endOff();
       await this.#tellOffs(Number.POSITIVE_INFINITY);
       if (this.#isChanged) await this.#update();
       await this.#sink.finish(await this.#end());

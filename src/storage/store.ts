@@ -115,7 +115,20 @@ export interface SessionSink {
    * The server ends before the rest could be written: tells how the session ended and the place behind its last event,
    * so that what is missing is stored as a gap with its counts. Written by the store's `close` at the latest.
    */
-  giveUp(end: SessionEnd, nextSeq: number): void;
+  giveUp(end: SessionEnd, nextSeq: number, known: LastKnown): void;
+}
+
+/** What is known of a session at the end of the server, told before or not. */
+export interface LastKnown {
+  readonly session: SessionRecord;
+  readonly offs: readonly Off[];
+}
+
+/** Places whose events were not to be stored; `to` is the one behind them. */
+export interface Off {
+  readonly gap: Gap;
+  readonly from: number;
+  readonly to: number;
 }
 
 /** Which stored events. All that is given must hold; null does not restrict. */

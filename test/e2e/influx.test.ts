@@ -393,15 +393,19 @@ describe('a session in an InfluxDB whose server was killed', () => {
     const record = sessionOf('EVENTS');
     const sink = await store.record(record);
     await sink.write([sliceOf([execEvent(timeAt(BASE)), execEvent(timeAt(BASE + 1))], 0)], null);
-    sink.giveUp({ ...ended, stopReason: 'SHUTDOWN', received: 7 }, 7);
+    const gap = { from: timeAt(BASE + 2), to: timeAt(BASE + 3), lost: 0, dropped: 4, where: 'OFF' } as const;
+    const session = { ...record, name: 'renamed' };
+    sink.giveUp({ ...ended, stopReason: 'SHUTDOWN', received: 11 }, 11, { session, offs: [{ gap, from: 3, to: 7 }] });
     await sender.close();
     const other = await open(database.url);
     expect(await other.store.session(record.id)).toMatchObject({
       stopReason: 'SHUTDOWN',
       error: '5 of its events were not stored before the server ended',
+      name: 'renamed',
       events: 2,
-      missing: 5,
-      nextSeq: 7,
+      missing: 9,
+      omitted: 4,
+      nextSeq: 11,
     });
   });
 

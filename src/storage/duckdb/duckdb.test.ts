@@ -9,6 +9,7 @@ import { RowBatch } from '../../record/row.js';
 import { compileView } from '../../record/view.js';
 import { filterOf } from '../../filter/index.js';
 import open from '../../trackers/open.js';
+import { textOfMs } from '../../event/clock.js';
 import { eventWith } from '../../../test/support/event.js';
 import { batchAt, layoutOf, packed, recordOf } from '../../../test/support/record.js';
 import {
@@ -39,6 +40,33 @@ const pageOf = (session: string, more: object = {}) => ({
 });
 
 describe('the embedded store', () => {
+  it('that closes before it could write all knows what was not to be stored from what is missing', async () => {
+    const path = await directory();
+    const store = opened(path);
+    const sink = await store.record(record('a', ['exit']));
+    const off = (from: number, to: number) =>
+      ({
+        from,
+        to,
+        gap: { from: textOfMs(from), to: textOfMs(to), lost: 0, dropped: to - from, where: 'OFF' },
+      }) as const;
+    const [told, untold] = [off(2, 5), off(8, 12)];
+    await sink.write(slicesOf([batchAt(0, 2)]), null);
+    await sink.skip(told.gap, told.to);
+    await sink.flush();
+    const session = { ...record('a', ['exit']), name: 'renamed' };
+    sink.giveUp({ ...end, received: 15 }, 15, { session, offs: [told, untold] });
+    await store.close();
+    expect(await opened(path).session('a')).toMatchObject({
+      name: 'renamed',
+      error: '6 of its events were not stored before the server ended',
+      events: 2,
+      missing: 13,
+      omitted: 7,
+      nextSeq: 15,
+    });
+  });
+
   it('returns the events of a session in pages, also after it was opened anew', async () => {
     const path = await directory();
     const store = opened(path);

@@ -2,7 +2,7 @@ import type { Container } from '../../inventory/container.js';
 import type { Collected } from '../../graph/collector.js';
 import type { Gap } from '../../event/event.js';
 import type { BatchMessage } from '../../record/wire.js';
-import type { SessionEnd, SessionRecord } from '../store.js';
+import type { LastKnown, SessionEnd, SessionRecord } from '../store.js';
 import type { PackedRows } from './packed.js';
 import type { EventTable } from './table.js';
 
@@ -35,7 +35,7 @@ export type Asks = {
   update: { readonly ask: { readonly number: number; readonly session: SessionRecord }; readonly reply: null };
   /**
    * `containers` of its events, as they are known at its end. Returns when the end is written, which waits while
-   * nothing can be. `complete` is false when events before `nextSeq` were not sent: what is not in the file then
+   * nothing can be. `cut` is given when events before `nextSeq` were not sent: what is not in the file then
    * becomes a gap. A second one replaces the first.
    */
   finish: {
@@ -44,7 +44,7 @@ export type Asks = {
       readonly end: SessionEnd;
       readonly nextSeq: number;
       readonly containers: readonly Container[];
-      readonly complete: boolean;
+      readonly cut: LastKnown | null;
     };
     readonly reply: null;
   };

@@ -1,7 +1,7 @@
 import { textOfMs } from '../../event/clock.js';
 import { nanosOf, textOfNanos } from '../../record/nanos.js';
 import { readRecord } from '../facts.js';
-import type { SessionEnd, SessionRecord } from '../store.js';
+import type { LastKnown, SessionEnd, SessionRecord } from '../store.js';
 import type { Database } from './database.js';
 import { quote, type EventTable } from './table.js';
 
@@ -32,6 +32,19 @@ export async function endSession(database: Database, number: number, end: Sessio
     String(nextSeq),
     String(number),
   ]);
+}
+
+/** Of what is known of a session, writes what is not in the file yet. */
+export async function tellLastKnown(database: Database, number: number, { session, offs }: LastKnown): Promise<void> {
+  await updateSession(database, number, session);
+  for (const { gap, from } of offs) {
+    const values = [String(number), String(from), String(nanosOf(gap.from)), String(nanosOf(gap.to)), String(gap.lost)];
+    await database.write(
+      `INSERT INTO gaps SELECT $1::INTEGER, $2::BIGINT, $3::BIGINT, $4::BIGINT, $5::BIGINT, $6::BIGINT, 'OFF' WHERE NOT EXISTS (` +
+        `FROM gaps WHERE _session = $1::INTEGER AND place = 'OFF' AND from_time = $3::BIGINT AND to_time = $4::BIGINT)`,
+      [...values, String(gap.dropped)],
+    );
+  }
 }
 
 /**

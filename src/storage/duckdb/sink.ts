@@ -4,7 +4,7 @@ import type { Slice } from '../../record/batch-buffer.js';
 import { turns } from '../../base/turn.js';
 import type { ProcessCollector } from '../../graph/collector.js';
 import { packBatch } from '../../record/wire.js';
-import type { SessionEnd, SessionRecord, SessionSink, SinkProgress } from '../store.js';
+import type { LastKnown, SessionEnd, SessionRecord, SessionSink, SinkProgress } from '../store.js';
 import type { StoreThread } from './thread.js';
 
 /** Bytes that the thread may hold of one session; beyond it the session's queue, which is bounded and counts, holds them. */
@@ -169,18 +169,18 @@ export class DuckSink implements SessionSink {
       end: { ...end, processes: this.#collector?.stats ?? null },
       nextSeq: this.#sent.nextSeq,
       containers: [...this.#containers],
-      complete: true,
+      cut: null,
     });
     this.#ended = true;
     this.#containers.clear();
   }
 
-  giveUp(end: SessionEnd, nextSeq: number): void {
+  giveUp(end: SessionEnd, nextSeq: number, { session, offs }: LastKnown): void {
     this.#stopCollecting();
+    const { number } = this;
+    const cut = { session, offs: offs.map(({ gap, from, to }) => ({ gap, from, to })) };
     // Not awaited: it is written when the store closes, at the latest.
-    this.#thread
-      .ask('finish', { number: this.number, end, nextSeq, containers: [...this.#containers], complete: false })
-      .catch(() => undefined);
+    this.#thread.ask('finish', { number, end, nextSeq, containers: [...this.#containers], cut }).catch(() => undefined);
   }
 
   /** The thread has ended: nobody will make room any more. */

@@ -14,6 +14,7 @@ import {
   endUnwritten,
   ofAll,
   removeSession,
+  tellLastKnown,
   updateSession,
 } from './sessions.js';
 import { EventWriter } from './writer.js';
@@ -149,7 +150,7 @@ async function writeLastWords(): Promise<void> {
   await reserve.free();
   try {
     if (!database) await open({ last: true });
-    for (const { ask } of ends.values()) await writeEnd(need(), { ...ask, complete: false });
+    for (const { ask } of ends.values()) await writeEnd(need(), ask, true);
     ends.clear();
   } catch (error) {
     throw explain(error, data.file);
@@ -168,12 +169,14 @@ async function writeEnds(): Promise<void> {
 
 async function writeEnd(
   opened: Database,
-  { number, end, nextSeq, containers, complete }: Asks['finish']['ask'],
+  { number, end, nextSeq, containers, cut }: Asks['finish']['ask'],
+  isCut = cut !== null,
 ): Promise<void> {
   await opened.write('BEGIN');
   await writer?.tell(number, containers);
-  if (complete) await endSession(opened, number, end, nextSeq);
-  else await endUnwritten(opened, number, end, nextSeq, data.tables, condition.problem);
+  if (cut) await tellLastKnown(opened, number, cut);
+  if (isCut) await endUnwritten(opened, number, end, nextSeq, data.tables, condition.problem);
+  else await endSession(opened, number, end, nextSeq);
   await opened.write('COMMIT');
   writer?.end(number);
 }

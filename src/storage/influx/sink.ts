@@ -3,7 +3,7 @@ import type { NodeFacts } from '../../event/node.js';
 import type { Gap } from '../../event/event.js';
 import type { Slice } from '../../record/batch-buffer.js';
 import { turns } from '../../base/turn.js';
-import type { SessionEnd, SessionRecord, SessionSink, SinkProgress } from '../store.js';
+import type { LastKnown, SessionEnd, SessionRecord, SessionSink, SinkProgress } from '../store.js';
 import { GAPS, NODE_FIELDS, OWN_TAGS, SESSIONS, SPEC, SPOOL } from './column.js';
 import { jsonPieces, listValue, tag, textValue } from './line.js';
 import { nanosecondsOf, type PointWriter } from './point.js';
@@ -122,14 +122,19 @@ export class InfluxSink implements SessionSink {
     onFinish();
   }
 
-  giveUp(end: SessionEnd, nextSeq: number): void {
+  giveUp(end: SessionEnd, nextSeq: number, { session, offs }: LastKnown): void {
     const { sender } = this.#options;
-    const dropped = Math.max(0, nextSeq - this.#nextSeq);
+    const untold = offs.filter(({ to }) => to > this.#nextSeq).map(({ gap }) => gap);
+    const omitted = untold.reduce((sum, gap) => sum + gap.dropped, 0);
+    const dropped = Math.max(0, nextSeq - this.#nextSeq - omitted);
+    this.#record = session;
+    this.#omitted += omitted;
     const { stoppedAt: at } = end;
     const { problem } = sender.stats;
     const error = `${dropped} of its events were not stored before the server ended${problem === null ? '' : `: ${problem}`}`;
     void this.#close();
     void sender.push([
+      ...untold.map((gap) => this.#gapLine(gap)),
       ...(dropped ? [this.#gapLine({ from: at, to: at, lost: 0, dropped, where: 'STORE' })] : []),
       this.sessionLine(dropped ? { ...end, error: end.error ?? error } : end, nextSeq, dropped),
     ]);
