@@ -6,7 +6,7 @@ import { randomTree } from '../support/filter/tree.js';
 import { toInput } from '../support/filter/written.js';
 import { aggregate, ended, fields, execEvent, exitEvent, sessionOf, sliceOf, timeAt } from '../support/influx.js';
 import { fakeInflux3, type FakeInflux3 } from '../support/influx3.js';
-import { BASE, influxStores, storedQuery } from '../support/influx-stores.js';
+import { BASE, influxStores, readBeyondOff, storedQuery } from '../support/influx-stores.js';
 import { firstOf } from '../support/store.js';
 
 /** The whole store on the contract of InfluxDB 3 (test/support/influx3.ts): it is found out by what the server says. */
@@ -101,6 +101,62 @@ describe('events in an InfluxDB 3', () => {
     expect(await found({ process: { pid: { gt: -1 } } })).toHaveLength(hostile.length);
     expect(await found({ exec: { filename: { glob: '*quot*' } } })).toEqual([3]);
     expect(await found({ exec: { filename: { regex: '^a b=c' } } })).toEqual([4]);
+  });
+
+  it('are read on beyond what was not to be stored, however much that is, and it is told once', async () => {
+    await readBeyondOff((await opened()).store);
+  });
+
+  it('and sessions are what they were called and asked for by, whatever it holds', async () => {
+    const { store } = await opened();
+    const texts = [...hostile, "' OR 1=1 --", '" OR ""="', '{"a":', '%'];
+    const sinks = await Promise.all(
+      texts.map((name, i) => store.record({ ...sessionOf('EVENTS'), name, labels: [{ name: `l${i}`, value: name }] })),
+    );
+    for (const sink of sinks) await sink.finish(ended);
+    expect((await store.sessions()).map(({ name, labels }) => [name, labels[0]?.value]).sort()).toEqual(
+      texts.map((name) => [name, name]).sort(),
+    );
+    for (const id of [...texts, '\ud800']) {
+      expect(await store.session(id)).toBeNull();
+      expect((await store.history(storedQuery(id), firstOf(10))).events).toEqual([]);
+    }
+    const named = server.requests.filter((each) => each.includes('query_sql')).map((each) => each.split('"params"')[0]);
+    expect(named.filter((each) => each?.includes('1=1') || each?.includes('DROP TABLE'))).toEqual([]);
+  });
+
+  it('are compared with numbers at the limits of their types', async () => {
+    const { store } = await opened();
+    const record = sessionOf('EVENTS');
+    const sink = await store.record(record);
+    const values = [
+      '0',
+      '9007199254740993',
+      '9223372036854775806',
+      '9223372036854775807',
+      '9223372036854775808',
+      '18446744073709551615',
+    ];
+    const events = values.map((netNs, i) => execEvent(timeAt(BASE, i), { netNs }));
+    await sink.write([sliceOf(events, 0)], null);
+    await sink.finish(ended);
+    for (const wide of [values, values.slice(0, 4)])
+      for (const value of wide)
+        for (const [op, holds] of [
+          ['eq', (a: bigint, b: bigint) => a === b],
+          ['lt', (a: bigint, b: bigint) => a < b],
+          ['gte', (a: bigint, b: bigint) => a >= b],
+        ] as const) {
+          const { events: found } = await store.history(
+            storedQuery(record.id, { exec: { netNs: { [op]: value } } }),
+            firstOf(100),
+          );
+          expect([op, value, found.map(({ place }) => place.seq)]).toEqual([
+            op,
+            value,
+            values.flatMap((each, i) => (holds(BigInt(each), BigInt(value)) ? [i] : [])),
+          ]);
+        }
   });
 
   it('are no fewer than a filter takes, whatever the filter', async () => {

@@ -19,7 +19,7 @@ import {
   timeAt,
   type Database,
 } from '../support/influx.js';
-import { BASE, count, influxStores, storedQuery } from '../support/influx-stores.js';
+import { BASE, count, influxStores, readBeyondOff, storedQuery } from '../support/influx-stores.js';
 import { firstOf } from '../support/store.js';
 
 /** What the store reads back from a real InfluxDB 1.6. */
@@ -137,65 +137,7 @@ describe('events in an InfluxDB 1.x', () => {
   });
 
   it('are read on beyond what was not to be stored, however much that is, and it is told once', async () => {
-    const { store } = await open(database.url);
-    const record = sessionOf('EVENTS');
-    const sink = await store.record(record);
-    const part = (from: number, at: number) =>
-      sliceOf(
-        Array.from({ length: 30 }, (_, i) => execEvent(timeAt(BASE, at + i))),
-        from,
-      );
-    const off = (dropped: number, at: number) =>
-      ({ from: timeAt(BASE, at), to: timeAt(BASE, at + 1), lost: 2, dropped, where: 'OFF' }) as const;
-    // More places than one page looks through.
-    const later = 20_000_000;
-    await sink.skip(off(10, 0), 10);
-    await sink.write([part(10, 100)], null);
-    await sink.skip(off(later - 40, 200), later);
-    await sink.write([part(later, 300)], null);
-    await sink.skip(off(5, 400), later + 35);
-    expect(sink.progress).toMatchObject({ dropped: 0 });
-    await sink.finish(ended);
-    expect(sink.progress).toMatchObject({ written: 60, pending: 0, dropped: 0, error: null });
-    expect(await store.session(record.id)).toMatchObject({
-      events: 60,
-      missing: later - 25,
-      omitted: later - 25,
-      nextSeq: later + 35,
-    });
-    const places = [10, later].flatMap((from) => Array.from({ length: 30 }, (_, i) => from + i));
-    const gaps = [10, later - 40, 5].map((dropped) => ({ where: 'OFF', lost: 2, dropped }));
-    const query = { ...storedQuery(record.id), session: record.id };
-    const read = { places: [] as number[], gaps: [] as object[] };
-    for await (const { events, gaps: found } of store.read(query)) {
-      read.places.push(...events.map(({ place }) => place.seq));
-      read.gaps.push(...found);
-    }
-    expect(read.places).toEqual(places);
-    expect(read.gaps).toMatchObject(gaps);
-    for (const backwards of [false, true]) {
-      const paged = { places: [] as number[], gaps: [] as object[] };
-      let [from, to] = [0, later + 35];
-      for (let more = true; more;) {
-        const page = await store.page({ ...query, fromSeq: from, toSeq: to, limit: 17, backwards });
-        const seqs = page.events.map(({ place }) => place.seq);
-        if (backwards)
-          [paged.places, paged.gaps] = [
-            [...seqs, ...paged.places],
-            [...page.gaps, ...paged.gaps],
-          ];
-        else
-          [paged.places, paged.gaps] = [
-            [...paged.places, ...seqs],
-            [...paged.gaps, ...page.gaps],
-          ];
-        if (backwards) to = seqs[0] ?? 0;
-        else from = (seqs.at(-1) ?? to) + 1;
-        more = paged.places.length < 60 && (backwards ? page.hasPrevious : page.hasNext);
-      }
-      expect(paged.places).toEqual(places);
-      if (!backwards) expect(paged.gaps).toMatchObject(gaps);
-    }
+    await readBeyondOff((await open(database.url)).store);
   });
 
   it('are found by filters, the same as when evaluated here, and hostile values find nothing', async () => {

@@ -4,7 +4,7 @@ import { measurementOf } from './column.js';
 import { HttpError, InfluxHttp } from './http.js';
 import { originalTag } from './line.js';
 import type { AggregatePlan, EventPlan, Range } from './plan.js';
-import { numberAt, readJsonLines, rowAt, windowAt, zoned, type FluxRow } from './response.js';
+import { needColumns, numberAt, readJsonLines, rowAt, windowAt, zoned, type FluxRow } from './response.js';
 import {
   aggregateText,
   eventsText,
@@ -81,7 +81,14 @@ export class InfluxClient3 implements InfluxClient {
       throw invalid('measures', 'the SQL of InfluxDB 3 estimates a QUANTILE; it is made of the events');
     const query = aggregateText(plan, await this.#tables(plan.measurements));
     if (!query) return nothing;
-    const rows = (await this.#rows(query)).flatMap((row) => {
+    const known = new Set([
+      WINDOW,
+      ...plan.groups.map((_, i) => keyOf(i)),
+      ...plan.partials.map((_, i) => resultOf(i)),
+    ]);
+    const required = plan.windowMs === null ? [] : [WINDOW];
+    const found = await this.#rows(query, (row) => needColumns(row, required, known));
+    const rows = found.flatMap((row) => {
       const key = plan.groups.map((_, i) => {
         const value = row[keyOf(i)];
         return value == null || value === '' ? null : originalTag(String(value));
@@ -106,21 +113,22 @@ export class InfluxClient3 implements InfluxClient {
 
   async #tables(names: readonly string[]): Promise<Tables> {
     const tables = new Map<string, Set<string>>();
-    for (const { table_name: table, column_name: column } of await this.#rows(tablesText(names))) {
+    const rows = await this.#rows(tablesText(names), (row) => needColumns(row, ['table_name', 'column_name'], null));
+    for (const { table_name: table, column_name: column } of rows) {
       const columns = tables.get(String(table)) ?? new Set();
       tables.set(String(table), columns.add(String(column)));
     }
     return tables;
   }
 
-  async #points(query: SqlText): Promise<StoredRow[]> {
-    return (await this.#rows(query)).map((row) => rowAt(zoned(row['time']), row));
+  #points(query: SqlText): Promise<StoredRow[]> {
+    return this.#rows(query, (row) => rowAt(zoned(needColumns(row, ['time'], null)['time']), row));
   }
 
-  #rows({ text, params }: SqlText): Promise<FluxRow[]> {
+  #rows<Row>({ text, params, most }: SqlText, rowOf: (row: FluxRow) => Row): Promise<Row[]> {
     const body = JSON.stringify({ db: this.#options.bucket, q: text, format: 'jsonl', params });
     return this.#http.ask('/api/v3/query_sql', { method: 'POST', body, headers: JSON_BODY }, (reply) =>
-      readJsonLines(reply.body),
+      readJsonLines(reply.body, most, rowOf),
     );
   }
 }

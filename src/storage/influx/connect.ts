@@ -2,6 +2,7 @@ import type { QueryResult, InfluxClient, InfluxOptions, PartialRow, StoredRow } 
 import { InfluxClient1 } from './client1.js';
 import { InfluxClient2 } from './client2.js';
 import { InfluxClient3 } from './client3.js';
+import { failureOf } from './failure.js';
 import { HttpError, InfluxHttp } from './http.js';
 import type { AggregatePlan, EventPlan, Range } from './plan.js';
 
@@ -44,9 +45,9 @@ async function pinged(http: InfluxHttp, signal: AbortSignal): Promise<string | n
   }
 }
 
-/** What a server refuses is a response too. */
+/** What a server refuses is a response too; that it is busy, or that a proxy does not reach it, says nothing of what it is. */
 function refused(error: unknown): string {
-  if (error instanceof HttpError) return '';
+  if (error instanceof HttpError && failureOf(error).kind !== 'AWAY') return '';
   throw error;
 }
 

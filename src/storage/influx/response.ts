@@ -95,15 +95,20 @@ export async function readTables(body: AsyncIterable<Buffer>): Promise<FluxRow[]
   return rows;
 }
 
-/** The rows of a response to SQL: an object a line. Rejects for what is none. */
-export async function readJsonLines(body: AsyncIterable<Buffer>): Promise<FluxRow[]> {
-  const rows: FluxRow[] = [];
+/** The rows of a response to SQL, an object a line, read while they come. Rejects for what is none, and beyond `most` (null: any). */
+export async function readJsonLines<Row>(
+  body: AsyncIterable<Buffer>,
+  most: number | null,
+  rowOf: (row: FluxRow) => Row,
+): Promise<Row[]> {
+  const rows: Row[] = [];
   const take = (line: Buffer): void => {
     const text = line.toString().trim();
     if (text === '') return;
     const row = json(text);
     if (!isRow(row)) throw odd('a row has a cell that is no value');
-    rows.push(row);
+    if (rows.length === most) throw odd(`it has more than ${most} rows`);
+    rows.push(rowOf(row));
   };
   let rest: Buffer = Buffer.alloc(0);
   for await (const part of body) {
@@ -123,6 +128,15 @@ export async function readJsonLines(body: AsyncIterable<Buffer>): Promise<FluxRo
 /** A time of SQL, which is in UTC and does not say so. */
 export function zoned(time: unknown): unknown {
   return typeof time === 'string' && !time.endsWith('Z') ? `${time}Z` : time;
+}
+
+/** A row of SQL that has the required columns, as texts, and none but `known` (null: any): an error may come as a success. */
+export function needColumns(row: FluxRow, required: readonly string[], known: ReadonlySet<string> | null): FluxRow {
+  const missing = required.find((name) => typeof row[name] !== 'string');
+  if (missing !== undefined) throw odd(`a row has no "${missing}"`);
+  const more = known && Object.keys(row).find((name) => !known.has(name));
+  if (more != null) throw odd(`a row has "${more}", which nobody asked for`);
+  return row;
 }
 
 /** A row of events or records. The store passes over one without a time: another program's. */

@@ -13,6 +13,8 @@ export type Tables = ReadonlyMap<string, ReadonlySet<string>>;
 
 export interface SqlText extends QueryText {
   readonly params: Readonly<Record<string, string>>;
+  /** Of rows that it gives at most; null is any number. */
+  readonly most: number | null;
 }
 
 const SYMBOL: Readonly<Record<string, string>> = { eq: '=', ne: '<>', lt: '<', lte: '<=', gt: '>', gte: '>=' };
@@ -97,7 +99,7 @@ export function tablesText(names: readonly string[]): SqlText {
   const texts = new SqlTexts();
   const known = names.map((name) => `table_name = ${texts.add(name)}`).join(' OR ');
   const text = `SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'iox' AND (${known})`;
-  return { text, unsaid: [], params: texts.of(text) };
+  return { text, unsaid: [], params: texts.of(text), most: null };
 }
 
 /** All points of a measurement that is no tracker's. */
@@ -112,7 +114,7 @@ export function recordsText(
   const where = present && whereOf({ ...range, filter: null }, [], present, texts);
   if (!where) return null;
   const text = `SELECT * FROM ${sqlName(measurement)} WHERE ${where.text} ORDER BY time ASC LIMIT ${limit}`;
-  return { ...where, text, params: texts.of(text) };
+  return { ...where, text, params: texts.of(text), most: limit };
 }
 
 export function eventsText(plan: EventPlan, tables: Tables): SqlText | null {
@@ -133,7 +135,7 @@ export function eventsText(plan: EventPlan, tables: Tables): SqlText | null {
   const text =
     `SELECT ${selected.join(', ')} FROM ${sqlName(measurement)} WHERE ${where.text}${within} ` +
     `ORDER BY time ${backwards ? 'DESC' : 'ASC'} LIMIT ${limit}`;
-  return { ...where, text, params: texts.of(text) };
+  return { ...where, text, params: texts.of(text), most: limit };
 }
 
 /** The column of a window's start, of a group's n-th key, of the n-th number. */
@@ -176,5 +178,6 @@ export function aggregateText(plan: AggregatePlan, tables: Tables): SqlText | nu
   });
   if (!parts.length) return null;
   const text = parts.join(' UNION ALL ');
-  return { text, unsaid: [...unsaid], params: texts.of(text) };
+  const most = plan.windowMs === null ? parts.length * (plan.maxGroups + 1) : null;
+  return { text, unsaid: [...unsaid], params: texts.of(text), most };
 }
