@@ -18,7 +18,13 @@ async function onTerminal(...pieces: readonly (string | Uint8Array)[]): Promise<
     shown += String(text);
     return Promise.resolve(true);
   };
-  const output = terminalOf({ width: 80, write, clear: () => Promise.resolve(true), close: () => undefined });
+  const output = terminalOf({
+    width: 80,
+    height: 24,
+    write,
+    clear: () => Promise.resolve(true),
+    close: () => undefined,
+  });
   for (const piece of pieces) await output.write(piece);
   return shown;
 }

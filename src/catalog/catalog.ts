@@ -166,7 +166,8 @@ export class Catalog {
     }
     const elsewhere = this.trackers.filter(({ name }) => this.#paths.get(name)?.has(path)).map(({ name }) => name);
     const hint = elsewhere.length > 0 ? `; ${listed(elsewhere)} would` : suggest(path, known);
-    throw invalid(where, `no event of ${trackers.join(', ')} has the field "${path}"${hint}`, { field: path });
+    const events = trackers.length === this.trackers.length ? 'no event' : `no event of ${trackers.join(', ')}`;
+    throw invalid(where, `${events} has the field "${path}"${hint}`, { field: path });
   }
 
   /** As `checkField`, where what the table of processes has can be read too: in aggregates. */

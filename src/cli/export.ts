@@ -21,6 +21,11 @@ interface Flags extends ConnectionFlags {
 }
 
 const formats = ['ndjson', 'csv', 'parquet', 'pcapng'];
+const binary: ReadonlySet<string> = new Set(['parquet', 'pcapng']);
+
+function formatOf({ format, output }: Flags): string {
+  return format ?? formats.find((each) => output?.endsWith(`.${each}`)) ?? 'ndjson';
+}
 
 export function addExport(program: Command, world: World): void {
   const command = withConnection(program.command('export'));
@@ -52,6 +57,13 @@ export function addExport(program: Command, world: World): void {
         throw new UsageError('give either the id of a session or a recording with --from');
       if (session !== undefined && flags.server === undefined)
         throw new UsageError('--server: which server has the session? Give its URL, or EUNOMIA_SERVER');
+      if (flags.where?.startsWith('@'))
+        throw new UsageError(
+          '--where: an export takes an expression and no saved filter; `eunomia queries -o json` has its text',
+        );
+      const format = formatOf(flags);
+      if (flags.output === undefined && world.output.width !== null && binary.has(format))
+        throw new UsageError(`--output: ${format} is no text for a terminal; name a file, or use a pipe`);
       if (session !== undefined) return withClient(world, flags, (client) => exportTo(client, session, flags, world));
       return withReplay(world, flags.from ?? '', Number.POSITIVE_INFINITY, flags.logLevel, async (client, replayed) => {
         if (flags.groupBy ?? flags.measures) await replayedToEnd(client);
@@ -82,8 +94,7 @@ async function exportTo(client: Client, session: string, flags: Flags, world: Wo
     window: flags.window,
     limit: flags.limit?.toString(),
   };
-  const format = flags.format ?? formats.find((each) => flags.output?.endsWith(`.${each}`)) ?? 'ndjson';
-  const pieces = client.download(`/export/${encodeURIComponent(session)}.${format}`, parameters);
+  const pieces = client.download(`/export/${encodeURIComponent(session)}.${formatOf(flags)}`, parameters);
   const bytes =
     flags.output === undefined
       ? await toOutput(pieces, world.output, world.signal)

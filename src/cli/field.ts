@@ -11,11 +11,16 @@ export interface TrackerInfo {
   /** A template: DetailsTemplate. */
   readonly details: string;
   readonly columns: readonly string[];
-  readonly options: readonly { readonly name: string; readonly type: { readonly name: string } }[];
+  readonly options: readonly {
+    readonly name: string;
+    /** `values`: of an enumeration. */
+    readonly type: { readonly name: string; readonly values?: readonly { readonly name: string }[] | null };
+  }[];
   readonly fields: readonly { readonly path: string; readonly type: { readonly name: string } }[];
 }
 
-const trackerFields = 'name eventType details columns options { name type { name } } fields { path type { name } }';
+const trackerFields =
+  'name eventType details columns options { name type { name values { name } } } fields { path type { name } }';
 
 /** These trackers, each once, in this order. One that the server has not is a UsageError. `fields`: a selection of Query.trackers. */
 export async function describeTrackers<Info = TrackerInfo>(
@@ -24,17 +29,28 @@ export async function describeTrackers<Info = TrackerInfo>(
   fields = trackerFields,
 ): Promise<readonly Info[]> {
   const chosen = [...new Set(names)];
-  const variables = chosen.map((_name, i) => `$name${i}: String`).join(' ');
-  // Those alone: of all thirty, it takes the server longer than to start a session.
-  const parts = chosen.map((_name, i) => `tracker${i}: trackers(name: $name${i}) { ${fields} }`);
+  // Those alone: of all thirty, it takes the server longer than to start a session. And few at once: a server limits the cost of a query.
+  const groups = Array.from({ length: Math.ceil(chosen.length / AT_ONCE) }, (_, i) =>
+    chosen.slice(i * AT_ONCE, (i + 1) * AT_ONCE),
+  );
+  const found = await Promise.all(groups.map((group) => describeFew<Info>(client, group, fields)));
+  return found.flat();
+}
+
+/** What these cost together, with all that is selected of each, is less than the limit that a server has by default. */
+const AT_ONCE = 4;
+
+async function describeFew<Info>(client: Client, names: readonly string[], fields: string): Promise<readonly Info[]> {
+  const variables = names.map((_name, i) => `$name${i}: String`).join(' ');
+  const parts = names.map((_name, i) => `tracker${i}: trackers(name: $name${i}) { ${fields} }`);
   const { all, ...found } = await client.query<
     { all: readonly { readonly name: string }[] } & Record<string, readonly Info[]>
   >(
     `query Trackers(${variables}) { all: trackers { name } ${parts.join(' ')} }`,
-    Object.fromEntries(chosen.map((name, i) => [`name${i}`, name])),
+    Object.fromEntries(names.map((name, i) => [`name${i}`, name])),
   );
   const known = all.map(({ name }) => name);
-  return chosen.map((name, i) => {
+  return names.map((name, i) => {
     const [tracker] = found[`tracker${i}`] ?? [];
     if (!tracker)
       throw new UsageError(

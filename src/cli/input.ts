@@ -52,12 +52,13 @@ export function trackerInputs(
 
 function optionValues(tracker: TrackerInfo, options: TrackerRequest['options']): Record<string, unknown> {
   const values: Record<string, unknown> = {};
-  let list: unknown[] | null = null;
+  /** The list that values without a name belong to. */
+  let list: { readonly items: unknown[]; readonly read: (text: string | null) => unknown } | null = null;
   for (const [name, text] of options) {
     const option = tracker.options.find((candidate) => candidate.name === name);
     if (!option) {
       if (list && text === null) {
-        list.push(name);
+        list.items.push(list.read(name));
         continue;
       }
       const names = tracker.options.map((candidate) => candidate.name);
@@ -66,21 +67,38 @@ function optionValues(tracker: TrackerInfo, options: TrackerRequest['options']):
     }
     const where = `${tracker.name}.${name}`;
     const element = /^\[([^\]!]+)/.exec(option.type.name)?.[1];
-    list = null;
-    if (element === undefined) values[name] = scalar(where, option.type.name.replace('!', ''), text);
-    else values[name] = list = [...((values[name] as unknown[] | undefined) ?? []), scalar(where, element, text)];
+    const type = element ?? option.type.name.replace('!', '');
+    const names = option.type.values?.map((value) => value.name) ?? null;
+    const read = (given: string | null): unknown => scalar(where, { type, names }, given);
+    if (element === undefined) {
+      list = null;
+      values[name] = read(text);
+      continue;
+    }
+    const items: unknown[] = [...((values[name] as unknown[] | undefined) ?? []), read(text)];
+    list = { items, read };
+    values[name] = items;
   }
   return values;
 }
 
-function scalar(where: string, type: string, text: string | null): unknown {
+/** `names`: those of the enumeration that the type is. */
+function scalar(
+  where: string,
+  { type, names }: { readonly type: string; readonly names: readonly string[] | null },
+  text: string | null,
+): unknown {
   if (type === 'Boolean') {
     if (text === null || text === 'true') return true;
     if (text === 'false') return false;
     throw new UsageError(`${where}: ${JSON.stringify(text)} is neither true nor false`);
   }
   if (text === null || text === '') throw new UsageError(`${where}: it needs a value, as in ${where}=${type}`);
-  if (type !== 'Int' && type !== 'Float') return text; // the server checks enums and its own scalars
+  if (names && !names.includes(text))
+    throw new UsageError(
+      `${where}: ${JSON.stringify(text)} is none of its values${suggest(text, names) || `; there are ${names.join(', ')}`}`,
+    );
+  if (type !== 'Int' && type !== 'Float') return text; // the server checks its own scalars
   const number = Number(text);
   if (Number.isFinite(number) && (type === 'Float' || Number.isInteger(number))) return number;
   throw new UsageError(`${where}: ${JSON.stringify(text)} is no ${type === 'Int' ? 'whole number' : 'number'}`);

@@ -8,6 +8,8 @@ import { visibleLines } from '../base/visible.js';
 export interface Output {
   /** Columns of the terminal; null when it is none. */
   readonly width: number | null;
+  /** Rows of the terminal; null when it is none. */
+  readonly height: number | null;
   /** Resolves once the reader took the text, and with false when there is no reader any more (`| head`). */
   write(text: string | Uint8Array): Promise<boolean>;
   /** Empties the screen; does nothing where there is no terminal. */
@@ -21,9 +23,18 @@ export interface Output {
  * pipe is opened anew, non-blocking, through /proc.
  */
 export function openOutput(): Output {
-  if (process.stdout.isTTY) return terminalOf(outputOf(process.stdout, () => process.stdout.columns || null));
+  if (process.stdout.isTTY) return terminalOf(outputOf(process.stdout, sizeOfTerminal));
   const pipe = fstatSync(1).isFIFO() ? reopen() : null;
-  return outputOf(pipe ?? process.stdout, () => null);
+  return outputOf(pipe ?? process.stdout);
+}
+
+interface Size {
+  readonly width: number | null;
+  readonly height: number | null;
+}
+
+function sizeOfTerminal(): Size {
+  return { width: process.stdout.columns || null, height: process.stdout.rows || null };
 }
 
 function reopen(): Socket | null {
@@ -45,19 +56,25 @@ export function terminalOf(output: Output): Output {
     get width() {
       return output.width;
     },
+    get height() {
+      return output.height;
+    },
     write: (text) => output.write(visibleLines(typeof text === 'string' ? text : decoder.write(Buffer.from(text)))),
     clear: () => output.write('\u001b[H\u001b[2J'),
     close: () => output.close(),
   };
 }
 
-export function outputOf(stream: Writable, columns: () => number | null = () => null): Output {
+export function outputOf(stream: Writable, size: () => Size = () => ({ width: null, height: null })): Output {
   // Each write reports its own error.
   stream.on('error', () => undefined);
   let gone = false;
   return {
     get width() {
-      return columns();
+      return size().width;
+    },
+    get height() {
+      return size().height;
     },
     write(text) {
       if (gone) return Promise.resolve(false);

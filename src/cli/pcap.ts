@@ -41,7 +41,7 @@ function capture(client: Client, flags: Flags, world: World): Promise<void> {
   const input = {
     trackers: [{ packet: flags.snap === undefined ? {} : { snapLength: flags.snap } }],
     target: targetInput(flags),
-    where: flags.where === undefined ? null : whereInput(flags.where),
+    where: flags.where === undefined ? null : whereInput(flags.where, flags),
     capture: 'DEMANDED',
     fields: ['data'],
     for: flags.for ?? null,

@@ -79,7 +79,7 @@ async function run(client: Client, names: readonly string[], flags: Flags, world
   const input = {
     trackers: inputs,
     target,
-    where: flags.where === undefined ? null : whereInput(flags.where),
+    where: flags.where === undefined ? null : whereInput(flags.where, flags),
     capture: flags.capture.toUpperCase(),
     // Captured from the first event on, also before our subscription is there.
     fields: printer.paths,

@@ -5,6 +5,7 @@ import { bytesText, durationText } from '../event/details.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import { describeTrackers } from './field.js';
 import { Table } from './format.js';
+import type { Output } from './output.js';
 import { parseSetting, parseTracker, trackerInputs } from './input.js';
 import { withSession } from './session.js';
 import { targetInput, withTarget, type TargetFlags } from './target.js';
@@ -28,6 +29,13 @@ interface Row {
   readonly count: string;
   readonly other: boolean;
   readonly values: readonly { readonly name: string; readonly unit: string | null; readonly number: number | null }[];
+}
+
+/** `change`: the last one that it was in; `rate`: of the time before that. */
+interface Group {
+  readonly row: Row;
+  readonly rate: number;
+  readonly change: number;
 }
 
 interface Change {
@@ -84,7 +92,7 @@ async function top(client: Client, names: readonly string[], flags: Flags, world
   const input = {
     trackers: trackerInputs([...requests, ...(flags.set ?? []).map(parseSetting)], trackers),
     target: targetInput(flags),
-    where: flags.where === undefined ? null : whereInput(flags.where),
+    where: flags.where === undefined ? null : whereInput(flags.where, flags),
     capture: 'DEMANDED',
     // Captured from the first event on, also before our subscription is there. What events themselves have not, the aggregate may.
     fields: [...by, ...sums].filter((path) => known.has(path)),
@@ -95,6 +103,7 @@ async function top(client: Client, names: readonly string[], flags: Flags, world
     const end = (): void => void stop().catch(() => undefined);
     world.signal.addEventListener('abort', end, { once: true });
     if (world.signal.aborted) end();
+    const started = performance.now();
     const groups = new Groups(by, flags);
     let last: Change | null = null;
     try {
@@ -106,12 +115,12 @@ async function top(client: Client, names: readonly string[], flags: Flags, world
         measures,
         every: flags.every,
       })) {
-        groups.add(change);
+        groups.add(change, (performance.now() - started) / 1000);
         last = change;
         if (flags.output === 'json') await world.output.write(`${JSON.stringify(change)}\n`);
         else if (world.output.width !== null || change.final) {
           await world.output.clear();
-          await world.output.write(groups.table(world.output.width));
+          await world.output.write(groups.table(world.output, change.final));
         }
       }
     } finally {
@@ -127,22 +136,26 @@ function summary({ events, lost, dropped, missed }: Change): string {
 }
 
 /** The groups as they are now, and what came since the change before. */
-class Groups {
+export class Groups {
   readonly #by: readonly string[];
   readonly #flags: Pick<Flags, 'sum' | 'limit'>;
-  readonly #rows = new Map<string, { readonly row: Row; readonly rate: number; readonly change: number }>();
+  readonly #rows = new Map<string, Group>();
+  /** Between the start, as this process saw it, and the last change. */
+  #seconds = 0;
   #changes = 0;
-  #at = 0;
+  #at: number | null = null;
 
   constructor(by: readonly string[], flags: Pick<Flags, 'sum' | 'limit'>) {
     this.#by = by;
     this.#flags = flags;
   }
 
-  add({ at, rows }: Change): void {
+  /** `sinceStart`: seconds, of the first change. After it, the server's clock counts. */
+  add({ at, rows }: Pick<Change, 'at' | 'rows'>, sinceStart: number): void {
     const now = Date.parse(at);
-    const seconds = this.#at === 0 ? 0 : (now - this.#at) / 1000;
+    const seconds = this.#at === null ? sinceStart : (now - this.#at) / 1000;
     this.#at = now;
+    this.#seconds += seconds;
     this.#changes++;
     for (const row of rows) {
       const key = JSON.stringify([row.other, ...row.key.map(({ value }) => value)]);
@@ -152,24 +165,34 @@ class Groups {
     }
   }
 
-  /** The largest groups first; those beyond the limit are left out. */
-  table(width: number | null): string {
-    const { sum, limit } = this.#flags;
-    const amount = ({ row }: { readonly row: Row }): number =>
-      sum === undefined ? Number(row.count) : (row.values[0]?.number ?? 0);
+  /** The largest groups first, up to the limit and the terminal's height. `final`: as many as the limit, and rates of the whole time. */
+  table({ width, height }: Pick<Output, 'width' | 'height'>, final: boolean): string {
+    const { sum } = this.#flags;
+    // A row for the header, and one for the cursor: what scrolls off is the header, and the largest groups.
+    const limit = height === null || final ? this.#flags.limit : Math.min(this.#flags.limit, Math.max(1, height - 2));
+    const rateOf = ({ row, rate, change }: Group): number => {
+      if (final) return this.#seconds > 0 ? Number(row.count) / this.#seconds : 0;
+      // A group that is not in the last change has had no event since.
+      return change === this.#changes ? rate : 0;
+    };
+    const amount = ({ row }: Group): number => (sum === undefined ? Number(row.count) : (row.values[0]?.number ?? 0));
     const sorted = [...this.#rows.values()].sort((a, b) => amount(b) - amount(a)).slice(0, limit);
     const headers = ['count', 'per second', ...(sum === undefined ? [] : [`sum(${sum})`]), ...this.#by];
     const table = new Table(headers, width);
     return table.render(
-      sorted.map(({ row, rate, change }) => [
-        row.count,
-        // A group that is not in the last change has had no event since.
-        String(Math.round(change === this.#changes ? rate : 0)),
-        ...(sum === undefined ? [] : [sumText(row)]),
-        ...row.key.map(({ value }) => (row.other ? '(others)' : (value ?? ''))),
+      sorted.map((group) => [
+        group.row.count,
+        rateText(rateOf(group)),
+        ...(sum === undefined ? [] : [sumText(group.row)]),
+        ...group.row.key.map(({ value }) => (group.row.other ? '(others)' : (value ?? ''))),
       ]),
     );
   }
+}
+
+/** A group with one event in 3 s has not none. */
+function rateText(rate: number): string {
+  return rate > 0 && rate < 1 ? '<1' : String(Math.round(rate));
 }
 
 function sumText({ values: [value] }: Row): string {

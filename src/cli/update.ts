@@ -75,14 +75,14 @@ function inputOf(flags: Flags): Record<string, unknown> {
   const unless = <Value>(value: Value | false): Value | null => (value === false ? null : value);
   const input = {
     ...(target ? { target } : flags.target === false ? { target: null } : {}),
-    ...(flags.where === undefined ? {} : { where: flags.where === false ? null : whereInput(flags.where) }),
+    ...(flags.where === undefined ? {} : { where: flags.where === false ? null : whereInput(flags.where, flags) }),
     ...(flags.for === undefined ? {} : { for: unless(flags.for) }),
     ...(flags.name === undefined ? {} : { name: unless(flags.name) }),
     ...(flags.capture === undefined ? {} : { capture: flags.capture.toUpperCase() }),
     ...(flags.persist === undefined ? {} : { persist: persistInput(flags.persist) }),
   };
   if (Object.keys(input).length === 0)
-    throw new UsageError('nothing to change: give for example --where, --container, --for or --name');
+    throw new UsageError('nothing to change: give for example --where, --container, --for, --persist or --name');
   return input;
 }
 
@@ -96,7 +96,9 @@ function textOf({ id, name, stopsAt, explain: { where }, persistence, changes }:
     name === null ? 'no name' : `name ${JSON.stringify(name)}`,
     where === null ? 'no filter' : `filter ${where}`,
     stopsAt === null ? 'until it is stopped' : `until ${stopsAt}`,
-    persistence === null || persistence.state === 'OFF' ? 'in memory only' : `stored in ${persistence.store}`,
+    persistence === null || persistence.state === 'OFF'
+      ? 'in memory only'
+      : `stored in the ${persistence.store.toLowerCase()} store`,
   ];
   return `${id}: ${facts.join(', ')}; changed at ${changes.at(-1)?.at ?? 'once'}`;
 }

@@ -61,6 +61,8 @@ export function inFlag(error: unknown): unknown {
   const named = known
     ? message.replace(known[0], `${known[1]}: `)
     : message.replace(/^input\.trackers\[\d+\][.:] ?/, '');
-  const text = named.replace('with waitForContainers: true the session', 'with --wait the session');
+  const text = named
+    .replace('with waitForContainers: true the session', 'with --wait the session')
+    .replace('`savedQueries` lists', '`eunomia queries` lists');
   return text === error.message ? error : new EunomiaError(code, text, { details, cause: error });
 }

@@ -63,13 +63,15 @@ export function searchOf(parameters: Parameters): URLSearchParams {
 
 /** The data of a result; throws its errors as one, with the code of the first. */
 export function dataOf<T>(result: Result): T {
-  const [first] = result.errors ?? [];
-  if (first) {
-    const messages = [...new Set(result.errors?.map(({ message }) => message))];
-    const code = first.extensions?.['code'];
-    throw new EunomiaError(isErrorCode(code) ? code : 'SERVER_ERROR', messages.join('\n'));
-  }
+  if (result.errors?.length) throw errorOf(result.errors);
   return result.data as T;
+}
+
+/** The errors of a result as one, with the code of the first. */
+export function errorOf(errors: NonNullable<Result['errors']>): EunomiaError {
+  const messages = [...new Set(errors.map(({ message }) => message))];
+  const code = errors[0]?.extensions?.['code'];
+  return new EunomiaError(isErrorCode(code) ? code : 'SERVER_ERROR', messages.join('\n'));
 }
 
 function isStream(result: Result | AsyncIterable<Result>): result is AsyncIterable<Result> {

@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { WebSocketServer } from 'ws';
 import { cert, key } from '../../test/support/certificate.js';
 import { createRemoteClient } from './remote.js';
 
@@ -70,4 +71,28 @@ describe('a server that does not respond', () => {
     await expect(client.query('{ ok }')).rejects.toThrow(message);
     await client.close();
   });
+});
+
+it('tells why a subscription is refused as a whole, as it tells of a query', async () => {
+  const server = new WebSocketServer({ port: 0, host: '127.0.0.1', handleProtocols: () => 'graphql-transport-ws' });
+  server.on('connection', (socket) =>
+    socket.on('message', (data: Buffer) => {
+      const { type, id } = JSON.parse(data.toString()) as { type: string; id?: string };
+      const payload = [{ message: 'the operation costs 12; at most 10', extensions: { code: 'LIMIT_EXCEEDED' } }];
+      if (type === 'connection_init') socket.send('{"type":"connection_ack"}');
+      if (type === 'subscribe') socket.send(JSON.stringify({ type: 'error', id, payload }));
+    }),
+  );
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const client = createRemoteClient({ server: `http://127.0.0.1:${port}` });
+  try {
+    await expect(client.subscribe('subscription { x }').next()).rejects.toMatchObject({
+      code: 'LIMIT_EXCEEDED',
+      message: 'the operation costs 12; at most 10',
+    });
+  } finally {
+    await client.close();
+    server.close();
+  }
 });

@@ -7,7 +7,7 @@ import { createClient, type Client as SocketClient } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { EunomiaError, messageOf } from '../base/errors.js';
 import { readTrusted } from '../base/file.js';
-import { dataOf, searchOf, type Client, type Variables } from './client.js';
+import { dataOf, errorOf, searchOf, type Client, type Variables } from './client.js';
 import { UsageError } from '../base/usage.js';
 
 export interface RemoteOptions {
@@ -209,7 +209,8 @@ function openSocket(url: URL, connectionParams: Record<string, string>, trust: T
 }
 
 function socketError(url: URL, error: unknown): Error {
-  if (Array.isArray(error)) return new EunomiaError('SERVER_ERROR', error.map(messageOf).join('\n'));
+  // An operation that is refused as a whole.
+  if (Array.isArray(error)) return errorOf(error as NonNullable<ExecutionResult['errors']>);
   if (typeof error === 'object' && error !== null && 'code' in error && 'reason' in error) {
     const because = String(error.reason) || 'no reason given';
     return new EunomiaError('UNREACHABLE', `${url.href} closed the connection: ${because} (${String(error.code)})`);

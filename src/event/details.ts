@@ -172,7 +172,16 @@ export function bytesText(bytes: number): string {
 }
 
 function scaled(value: number, units: readonly (readonly [string, number])[]): string {
-  const [unit, size] = units.find(([, each]) => Math.abs(value) >= each) ?? units.at(-1) ?? ['', 1];
-  const count = value / size;
-  return `${size === 1 || Math.abs(count) >= 100 ? Math.round(count) : Number(count.toPrecision(Math.abs(count) >= 10 ? 3 : 2))} ${unit}`;
+  const fits = units.findIndex(([, each]) => Math.abs(value) >= each);
+  const at = fits < 0 ? units.length - 1 : fits;
+  const [unit, size] = units[at] ?? ['', 1];
+  const count = rounded(value / size, size === 1);
+  const [larger, largerSize] = units[at - 1] ?? [unit, Number.POSITIVE_INFINITY];
+  // 999.9 ms are rounded to 1 s, not to 1000 ms.
+  return Math.abs(count) * size >= largerSize ? `${Math.sign(count)} ${larger}` : `${count} ${unit}`;
+}
+
+function rounded(count: number, whole: boolean): number {
+  if (whole || Math.abs(count) >= 100) return Math.round(count);
+  return Number(count.toPrecision(Math.abs(count) >= 10 ? 3 : 2));
 }

@@ -417,7 +417,13 @@ const program = createProgram('0.0.0', {
   testPlugin: () => Promise.reject(new Error('not here')),
   serve: () => Promise.reject(new Error('not here')),
   local: () => Promise.reject(new Error('not here')),
-  output: { width: null, write: async () => true, clear: () => Promise.resolve(true), close: () => undefined },
+  output: {
+    width: null,
+    height: null,
+    write: async () => true,
+    clear: () => Promise.resolve(true),
+    close: () => undefined,
+  },
   tell: () => undefined,
   signal: new AbortController().signal,
 });

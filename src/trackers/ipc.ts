@@ -173,7 +173,7 @@ export default defineTracker({
   name: 'ipc',
   minimumKernel: '5.17',
   details:
-    '{ipcOperation} [{name|path}] [id {ipcId}] [{sizeBytes}] [fd {fd}] [of {peerPid} {peerComm}] [{durationNs}] [= {errno}]',
+    '{ipcOperation} [{name|path}] [id {ipcId}] [{sizeBytes}] [fd {fd}] [peer {peerPid} {peerComm}] [{durationNs}] [= {errno}]',
   blindSpots: [
     'Reads and writes of shared memory: no call is made. Segments of shm_open(3) are files below /dev/shm, which the tracker open ' +
       'reports, as shm_unlink(3) is a UNLINK of fsop; memfd_create(2) is an operation of privilege, as pidfd_getfd(2) is, which takes a ' +

@@ -27,7 +27,7 @@ export default defineTracker({
   minimumKernel: '5.12',
   details:
     '{tcpOperation} {remoteAddress@remotePort} [{durationNs}] [sent {sentBytes}] [received {receivedBytes}] ' +
-    '[= {errno}] [from {localAddress@localPort}]',
+    '[= {errno}] [local {localAddress@localPort}]',
   blindSpots: [
     'Connections established before the session have no CONNECT or ACCEPT, and may have no CLOSE if the peer or the kernel closes them.',
     'An MPTCP connection is represented by its first subflow: addresses, establishment and close are ' +

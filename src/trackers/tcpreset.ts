@@ -7,7 +7,7 @@ const directions = ['SENT', 'RECEIVED'];
 export default defineTracker({
   name: 'tcpreset',
   minimumKernel: '5.12',
-  details: '{direction} {remoteAddress@remotePort} [{state}] [{resetReason}] [from {localAddress@localPort}]',
+  details: '{direction} {remoteAddress@remotePort} [{state}] [{resetReason}] [local {localAddress@localPort}]',
   blindSpots: [
     'Resets that the kernel ignores, as those with a wrong sequence number, and those that end an attempt to connect to this machine ' +
       'before it was accepted by its handshake: no socket receives them.',

@@ -8,7 +8,7 @@ const ifKnown = <Value>(known: boolean, value: Value): Value | null => (known ? 
 export default defineTracker({
   name: 'udp',
   minimumKernel: '6.3',
-  details: '{udpOperation} {remoteAddress@remotePort} {payloadBytes} [= {errno}] [from {localAddress@localPort}]',
+  details: '{udpOperation} {remoteAddress@remotePort} {payloadBytes} [= {errno}] [local {localAddress@localPort}]',
   blindSpots: [
     'Datagrams that no process takes: that arrive and are dropped (see the tracker drop), or that wait when the session ends. What is ' +
       'sent may never arrive.',

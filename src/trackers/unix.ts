@@ -9,7 +9,7 @@ const operations = ['CONNECT', 'ACCEPT'];
 export default defineTracker({
   name: 'unix',
   minimumKernel: '5.17',
-  details: '{unixOperation} [{path}] [to {peerPid} {peerComm}] [= {errno}]',
+  details: '{unixOperation} [{path}] [peer {peerPid} {peerComm}] [= {errno}]',
   blindSpots: [
     'Connections from before the session, sockets of socketpair(2), and datagrams that are sent to an address without a connect.',
     'The peer is the process that called listen(2), of CONNECT, or connect(2), of ACCEPT. Another process may have the socket by then: ' +

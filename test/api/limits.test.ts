@@ -67,6 +67,25 @@ describe('introspection', () => {
   });
 });
 
+describe('fragments for different types', () => {
+  const eventsOf = (...fragments: readonly string[]): number =>
+    costOf(`subscription { events(session: "x") { events { time ${fragments.join(' ')} } } }`);
+  const exec = '... on ExecEvent { args executable cwd }';
+  const open = '... on OpenEvent { path flags }';
+
+  it('cost what the largest costs: an event is of one type', () => {
+    expect(eventsOf(exec, open)).toBe(eventsOf(exec));
+    expect(eventsOf(exec)).toBeGreaterThan(eventsOf(open));
+  });
+
+  it('of one type cost what they cost together, however they are written', () => {
+    const twice = eventsOf('... on OpenEvent { path }', '... on OpenEvent { flags }');
+    expect(twice).toBe(eventsOf(open));
+    expect(eventsOf('... { ... on OpenEvent { path flags } }')).toBe(twice);
+    expect(eventsOf('... on TraceEvent { cgroupId }', open)).toBe(eventsOf('cgroupId', open));
+  });
+});
+
 describe('a document', () => {
   it.each([
     ['one field a thousand times', `{ ${'__typename '.repeat(1000)} }`],

@@ -378,6 +378,17 @@ describe('saved queries', () => {
     expect(fixture.services.queries.queries.size).toBe(3);
   });
 
+  it('are refused with the path of the argument, in the message and beside it', async () => {
+    const { url } = await serve();
+    const { errors } = await save(url, 'x', { aggregate: { groupBy: ['nosuch'] } });
+    expect(errors).toMatchObject([
+      {
+        message: 'content.aggregate.groupBy[0]: no event has the field "nosuch"',
+        extensions: { argument: 'content.aggregate.groupBy[0]' },
+      },
+    ]);
+  });
+
   it.each(['', ' x', 'x ', '.x', 'a\nb', 'a\u202eb', 'é'.normalize('NFD'), 'x'.repeat(101), '__proto__', '"', '../x'])(
     'have names that can be read and written: not %j',
     async (name) => {

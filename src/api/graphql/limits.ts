@@ -3,6 +3,7 @@ import {
   Kind,
   getNamedType,
   getNullableType,
+  isAbstractType,
   isCompositeType,
   isListType,
   isIntrospectionType,
@@ -17,7 +18,9 @@ import {
   type FragmentDefinitionNode,
   type GraphQLCompositeType,
   type GraphQLField,
+  type FragmentSpreadNode,
   type GraphQLSchema,
+  type InlineFragmentNode,
   type OperationDefinitionNode,
   type SelectionSetNode,
 } from 'graphql';
@@ -30,6 +33,7 @@ import { EunomiaError } from '../../base/errors.js';
  * Cost: each selected field is 1. What is inside of a field with `first`, `last` or `limit` counts that many hundredths of it,
  * at least once: a hundred events cost what one costs. What is inside of
  * `TraceEvent.values` counts once for each field that it names, and what is inside of any other list counts 10 times.
+ * Of fragments for different types of one object, the largest counts: an event is of one type.
  *
  * Introspection counts by the same rules, but for a reference to a type (`type`, `ofType`) without lists inside: it
  * counts 1, and one level, since tools select nine levels of `ofType` of which a schema has three. A tool's whole
@@ -181,6 +185,30 @@ interface Size extends Measured {
 
 const SCALAR: Size = { depth: 1, cost: 1, values: 1, lists: false };
 
+class Sum implements Size {
+  depth = 0;
+  cost = 0;
+  values = 0;
+  lists = false;
+
+  add({ depth, cost, values, lists }: Size): void {
+    this.depth = Math.max(this.depth, depth);
+    this.cost += cost;
+    this.values += values;
+    this.lists ||= lists;
+  }
+
+  /** With the most that one of these adds. */
+  withLargest(others: readonly Size[]): Size {
+    return {
+      depth: Math.max(this.depth, ...others.map(({ depth }) => depth)),
+      cost: this.cost + Math.max(0, ...others.map(({ cost }) => cost)),
+      values: this.values + Math.max(0, ...others.map(({ values }) => values)),
+      lists: this.lists || others.some(({ lists }) => lists),
+    };
+  }
+}
+
 class Measure {
   readonly #schema: GraphQLSchema;
   readonly #variables: Readonly<Record<string, unknown>>;
@@ -208,27 +236,36 @@ class Measure {
 
   /** `sized`: the field around it has told how long its lists are. */
   selectionSet({ selections }: SelectionSetNode, parent: GraphQLCompositeType, sized: boolean): Size {
-    let depth = 0;
-    let cost = 0;
-    let values = 0;
-    let lists = false;
+    const always = new Sum();
+    const byType = new Map<string, Sum>();
     for (const selection of selections) {
-      const size =
-        selection.kind === Kind.FIELD
-          ? this.#field(selection, parent, sized)
-          : selection.kind === Kind.FRAGMENT_SPREAD
-            ? this.#fragment(selection.name.value, sized)
-            : this.selectionSet(
-                selection.selectionSet,
-                this.#type(selection.typeCondition?.name.value) ?? parent,
-                sized,
-              );
-      depth = Math.max(depth, size.depth);
-      cost += size.cost;
-      values += size.values;
-      lists ||= size.lists;
+      if (selection.kind === Kind.FIELD) {
+        always.add(this.#field(selection, parent, sized));
+        continue;
+      }
+      const { type, size } = this.#selected(selection, parent, sized);
+      const sum = isAbstractType(parent) && isObjectType(type) ? (byType.get(type.name) ?? new Sum()) : always;
+      if (sum !== always && isObjectType(type)) byType.set(type.name, sum);
+      sum.add(size);
     }
-    return { depth, cost, values, lists };
+    return always.withLargest([...byType.values()]);
+  }
+
+  /** A fragment, and the type that it is for. */
+  #selected(
+    selection: FragmentSpreadNode | InlineFragmentNode,
+    parent: GraphQLCompositeType,
+    sized: boolean,
+  ): { readonly type: GraphQLCompositeType | undefined; readonly size: Size } {
+    if (selection.kind === Kind.INLINE_FRAGMENT) {
+      const type = this.#type(selection.typeCondition?.name.value) ?? parent;
+      return { type, size: this.selectionSet(selection.selectionSet, type, sized) };
+    }
+    const name = selection.name.value;
+    return {
+      type: this.#type(this.#fragments.get(name)?.typeCondition.name.value),
+      size: this.#fragment(name, sized),
+    };
   }
 
   #field(node: FieldNode, parent: GraphQLCompositeType, sized: boolean): Size {

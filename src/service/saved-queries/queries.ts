@@ -251,11 +251,10 @@ function ofTrackers({ trackers }: { readonly trackers?: readonly string[] | null
 }
 
 function unknownQuery(name: string, book: QueryBook, where: string): EunomiaError {
-  return new EunomiaError(
-    'UNKNOWN_QUERY',
-    `${where}: there is no saved query "${cut(name)}"${suggest(cut(name), book.queries.keys())}; \`savedQueries\` lists those there are`,
-    { details: { argument: where } },
-  );
+  const hint = suggest(cut(name), book.queries.keys()) || '; `savedQueries` lists those there are';
+  return new EunomiaError('UNKNOWN_QUERY', `${where}: there is no saved query "${cut(name)}"${hint}`, {
+    details: { argument: where },
+  });
 }
 
 function requireVersion(name: string, before: SavedQuery | null, ifVersion: number | null): void {
@@ -296,6 +295,7 @@ function within(where: string, check: () => void): void {
     check();
   } catch (error) {
     if (!(error instanceof EunomiaError) || error.code !== 'BAD_USER_INPUT') throw error;
-    throw new EunomiaError(error.code, `${where}.${error.message}`, { details: error.details });
+    const argument = `${where}.${String(error.details['argument'])}`;
+    throw new EunomiaError(error.code, `${where}.${error.message}`, { details: { ...error.details, argument } });
   }
 }
