@@ -329,6 +329,22 @@ describe('saved queries', () => {
     await saved(url, 'some', some(90), { ifVersion: version });
   });
 
+  it('are saved in turns, however many others name them', async () => {
+    const { fixture } = await serve();
+    const { queries } = fixture.service;
+    const operator = callerOf('operator');
+    const many = { or: Array.from({ length: 500 }, (_, i) => ({ process: { comm: { eq: `x${i}` } } })) };
+    await queries.save(operator, { name: 'many', content: { filter: { where: many } } });
+    const aggregate = { groupBy: ['process.comm'], measures: [{ fn: 'COUNT' as const }], where: { saved: 'many' } };
+    for (let i = 0; i < 40; i++) await queries.save(operator, { name: `by ${i}`, content: { aggregate } });
+    let laps = 0;
+    const lap = (): void => void (laps++, (running = setImmediate(lap)));
+    let running = setImmediate(lap);
+    await queries.save(operator, { name: 'many', content: { filter: { where: many } }, ifVersion: 1 });
+    clearImmediate(running);
+    expect(laps).toBeGreaterThan(5);
+  });
+
   it('are no way around the size of a request', async () => {
     const { url } = await serve();
     await saved(url, 'large', { filter: { where: { expr: `bootNs < 5${' '.repeat(9000)}` } } });

@@ -29,6 +29,9 @@ export interface SavedQuery {
   readonly content: SavedContent;
 }
 
+/** What replaces a saved query; null where it is deleted. */
+type Made = Omit<SavedQuery, 'id' | 'name' | 'version'> | null;
+
 /** How many are kept, and what each may have, and all together, as JSON. */
 export const MAX_QUERIES = 1000;
 export const MAX_QUERY_BYTES = 64 << 10;
@@ -89,21 +92,15 @@ export class QueryBook {
    * Saves what `make` returns, or deletes what is of this name for null, when the changes before are done. Rejects, with nothing changed,
    * with what `make` throws, and with STORE_UNAVAILABLE.
    */
-  change(
-    name: string,
-    make: (before: SavedQuery | null) => Omit<SavedQuery, 'id' | 'name' | 'version'> | null,
-  ): Promise<SavedQuery | null> {
+  change(name: string, make: (before: SavedQuery | null) => Made | Promise<Made>): Promise<SavedQuery | null> {
     const changed = this.#turn.then(() => this.#change(name, make));
     this.#turn = changed.catch(() => undefined);
     return changed;
   }
 
-  async #change(
-    name: string,
-    make: (before: SavedQuery | null) => Omit<SavedQuery, 'id' | 'name' | 'version'> | null,
-  ): Promise<SavedQuery | null> {
+  async #change(name: string, make: (before: SavedQuery | null) => Made | Promise<Made>): Promise<SavedQuery | null> {
     const before = this.queries.get(name) ?? null;
-    const made = make(before);
+    const made = await make(before);
     const version = this.#lastVersion + 1;
     const saved = made && { id: before?.id ?? `query:${randomBytes(8).toString('hex')}`, name, version, ...made };
     const queries = new Map(this.queries);

@@ -4,6 +4,7 @@ import { authorize } from '../../access/caller.js';
 import { compileAggregate, type AggregateInput } from '../../analysis/aggregate/index.js';
 import { EunomiaError, invalid, suggest } from '../../base/errors.js';
 import { listed } from '../../base/listed.js';
+import { turns } from '../../base/turn.js';
 import { nowText } from '../../event/clock.js';
 import { allOf, checkSaved, filterOf, savedIn, writtenOut } from '../../filter/index.js';
 import type { SavedContentInput, SavedQueryKind } from '../../generated/schema.js';
@@ -84,12 +85,12 @@ export class Queries {
       throw invalid('content', `has ${bytes} bytes as JSON; at most ${MAX_QUERY_BYTES} are allowed`, {
         max: MAX_QUERY_BYTES,
       });
-    const saved = await this.#book.change(name, (before) => {
+    const saved = await this.#book.change(name, async (before) => {
       requireVersion(name, before, ifVersion ?? null);
       if (!before && this.#book.queries.size >= MAX_QUERIES)
         throw invalid('name', `there are ${MAX_QUERIES} saved queries, which is the most; delete one first`);
       this.#check(name, content, 'content');
-      this.#checkUsers(name, content);
+      await this.#checkUsers(name, content);
       return { description: words, savedBy: caller.who, savedAt: nowText(), content };
     });
     if (!saved) throw new TypeError('what is saved is there');
@@ -179,9 +180,10 @@ export class Queries {
     });
   }
 
-  /** What names it must be right with what it becomes. */
-  #checkUsers(name: string, content: SavedContent): void {
+  /** What names it must be right with what it becomes. These may be all others, and are not checked in one piece. */
+  async #checkUsers(name: string, content: SavedContent): Promise<void> {
     for (const user of this.#users(name)) {
+      if (!turns.isOpen) await turns.next('REQUEST');
       if (user.content.board && content.board)
         throw invalid('content', `the board "${user.name}" lists "${name}", and a board cannot list another one`);
       if (!user.content.aggregate) continue;
