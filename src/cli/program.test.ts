@@ -278,6 +278,12 @@ it('eunomia export writes the format that the name of the file says, unless --fo
   await rm(directory, { recursive: true });
 });
 
+it('eunomia export refuses a saved filter, which it cannot use, before it begins', async () => {
+  const { code, told } = await run(new FakeServer([]), ['export', '--from', 'x.ndjson', '--where', '@failed']);
+  expect(code).toBe(2);
+  expect(told).toContain('--where: an export takes an expression and no saved filter');
+});
+
 it('eunomia sockets lists all pages, filtered by its flags', async () => {
   const server = new FakeServer([]);
   const { out, code } = await run(server, ['sockets', '-l', '--where', 'localPort < 1024', '--container', 'web*']);
