@@ -143,7 +143,7 @@ function shorten(batch: Batch, most: number): Batch {
 }
 
 /** After Ctrl-C, a reader that takes nothing is not waited for: a second is enough for one that does. */
-async function unlessAborted(work: Promise<boolean> | boolean, signal: AbortSignal): Promise<boolean> {
+export async function unlessAborted(work: Promise<boolean> | boolean, signal: AbortSignal): Promise<boolean> {
   if (typeof work === 'boolean') return work;
   const patience = new AbortController();
   const given = new Promise<boolean>((resolve) => {

@@ -8,6 +8,7 @@ import { Table } from './format.js';
 import type { Output } from './output.js';
 import { parseSetting, parseTracker, trackerInputs } from './input.js';
 import { withSession } from './session.js';
+import { unlessAborted } from './stream.js';
 import { targetInput, withTarget, type TargetFlags } from './target.js';
 import { append, collect, wholeNumber } from './usage.js';
 import { whereInput } from './where.js';
@@ -106,6 +107,10 @@ async function top(client: Client, names: readonly string[], flags: Flags, world
     const started = performance.now();
     const groups = new Groups(by, flags);
     let last: Change | null = null;
+    let isRead = true;
+    const { output } = world;
+    const draw = async (final: boolean): Promise<boolean> =>
+      (await output.clear()) && output.write(groups.table(output, final));
     try {
       world.tell(`counting${flags.for === undefined ? '' : ` for ${flags.for}`}; Ctrl-C stops`);
       const measures = sums.map((field) => ({ fn: 'SUM', field }));
@@ -117,16 +122,18 @@ async function top(client: Client, names: readonly string[], flags: Flags, world
       })) {
         groups.add(change, (performance.now() - started) / 1000);
         last = change;
-        if (flags.output === 'json') await world.output.write(`${JSON.stringify(change)}\n`);
-        else if (world.output.width !== null || change.final) {
-          await world.output.clear();
-          await world.output.write(groups.table(world.output, change.final));
-        }
+        if (flags.output === 'json')
+          isRead = await unlessAborted(output.write(`${JSON.stringify(change)}\n`), world.signal);
+        else if (output.width !== null) isRead = await unlessAborted(draw(change.final), world.signal);
+        if (!isRead) break;
       }
     } finally {
       world.signal.removeEventListener('abort', end);
+      // Also where the server has gone: what was counted until then.
+      if (last && flags.output === 'table' && output.width === null)
+        isRead = await unlessAborted(draw(true), world.signal);
     }
-    if (last) world.tell(summary(last));
+    if (last) world.tell(`${summary(last)}${isRead || world.signal.aborted ? '' : ' (the reader went away)'}`);
   });
 }
 

@@ -177,6 +177,45 @@ describe('eunomia run', () => {
     expect(counting.told).toContain('3 events, 0 lost, 0 dropped');
   });
 
+  it('top ends quietly when its reader goes away, and leaves no session', async () => {
+    const url = await anyServer();
+    const counting = command('top', 'exec', ...self, '-o', 'json', '--every', '100ms', '--server', url);
+    await counting.says(/counting/);
+    counting.child.stdout.destroy();
+    let code: number | string = 'still running';
+    for (let i = 0; i < 50 && code === 'still running'; i++) {
+      echo('unread');
+      code = await counting.ends(100);
+    }
+    expect(code).toBe(0);
+    expect(counting.told).toMatch(/\(the reader went away\)\n$/);
+    expect(await sessionsOf(url)).toEqual([]);
+  });
+
+  it('top obeys Ctrl-C while its reader reads nothing', async () => {
+    const counting = command('top', 'open', '--comm', 'bash', '--by', 'path', '-o', 'json', '--every', '100ms');
+    await counting.says(/counting/);
+    counting.child.stdout.pause();
+    for (let i = 0; i < 20; i++)
+      execFileSync('bash', ['-c', `for i in $(seq 500); do : </no/such/$i/${'x'.repeat(200)}; done 2>&-; true`]);
+    counting.child.kill('SIGINT');
+    await until('it has ended', () => counting.child.exitCode !== null);
+    counting.child.stdout.resume(); // "close" waits for it
+    expect(await counting.ends()).toBe(0);
+  });
+
+  it('top prints into a pipe what it had counted when the server goes', async () => {
+    const { server, url } = await serve();
+    const counting = command('top', 'exec', ...self, '--by', 'filename', '--every', '100ms', '--server', url);
+    await counting.says(/counting/);
+    for (let i = 0; i < 3; i++) echo('counted');
+    await sleep(1500);
+    server.child.kill('SIGKILL');
+    expect(await counting.ends()).toBe(1);
+    expect(counting.out).toMatch(/^count +per second +filename\n3 +\d+ +\/bin\/echo\n$/);
+    expect(counting.told).toContain('closed the connection');
+  });
+
   it.each([
     [['--by', 'nosuch'], '--by: no event of exec has the field "nosuch"'],
     [['--every', '1'], '--every: Duration cannot be "1"'],
