@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { TraceEvent } from '../../src/event/event.js';
 import { compileFilter, parseInput } from '../../src/filter/index.js';
 import { texts } from '../support/filter/pool.js';
 import { randomTree } from '../support/filter/tree.js';
@@ -59,14 +60,11 @@ describe('events in an InfluxDB 3', () => {
 
     const page = await store.page({ session: record.id, ...pageOf(0, 1000), backwards: false });
     expect(page.events.map(({ place }) => place.seq)).toEqual(events.map((_, i) => i));
-    const fields = ({ process, time: at, ...rest }: object & { process: { pid: number }; time: string }) => {
-      const { filename, args, errno, pidNs, netNs } = rest as Record<string, unknown>;
-      return [process.pid, at, filename, args, errno, pidNs, netNs];
+    const fields = (event: TraceEvent) => {
+      const { filename, args, errno, pidNs, netNs } = event as TraceEvent & Readonly<Record<string, unknown>>;
+      return [event.process.pid, event.time, filename, args, errno, pidNs, netNs];
     };
-    type Given = Parameters<typeof fields>[0];
-    expect(page.events.map(({ event }) => fields(event as unknown as Given))).toEqual(
-      events.map((event) => fields(event as unknown as Given)),
-    );
+    expect(page.events.map(({ event }) => fields(event))).toEqual(events.map(fields));
     const last = await store.history(storedQuery(record.id), { after: null, before: null, limit: 5, backwards: true });
     expect(last.events.map(({ place }) => place.seq)).toEqual(events.map((_, i) => i).slice(-5));
     expect((await store.session(record.id))?.asked).toEqual(record.asked);
