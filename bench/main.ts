@@ -10,6 +10,7 @@ import { memory } from './memory.js';
 import { pieces } from './pieces.js';
 import { plugins } from './plugins.js';
 import { query } from './query.js';
+import { rollup } from './rollup.js';
 import { scale } from './scale.js';
 import { syscount } from './syscount.js';
 import { start } from './start.js';
@@ -34,6 +35,7 @@ const benches: Readonly<Record<string, (report: Report, options: BenchOptions) =
   floods,
   graph,
   pieces,
+  rollup,
   start,
   trackers,
   scale,
