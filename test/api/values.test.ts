@@ -177,7 +177,7 @@ describe('values by name', () => {
   });
 
   it.each([
-    [['args', 'agrs'], 'fields[1]: no event of', 'did you mean "args"?'],
+    [['args', 'agrs'], 'fields[1]: no event has the field "agrs"', 'did you mean "args"?'],
     [[], 'fields: is empty', 'name at least one field'],
     [Array.from({ length: 1001 }, () => 'args'), 'fields: has 1001 entries', '1,000'],
   ])('of names that are wrong are one error, not one an event', async (fields, where, right) => {
