@@ -12,6 +12,8 @@ import type { PageRequest } from './session/handle.js';
 
 const MAX_PAGE = 10_000;
 const MAX_PLUGINS = 8;
+/** How the source of an alert begins that a plugin raised. */
+const SOURCE = 'plugin:';
 
 /** The argument `input.plugins`, as far as the schema's types leave it open. Throws BAD_USER_INPUT. */
 export function pluginRequests(plugins: InputMaybe<readonly PluginInput[]> | undefined): PluginRequest[] {
@@ -203,6 +205,16 @@ export class Plugins {
       .list()
       .filter(({ facts }) => name === null || facts.name === name)
       .map((plugin) => this.#view(plugin));
+  }
+
+  /** Null when none is loaded of this name. */
+  byName(caller: Caller, name: string): PluginView | null {
+    return this.list(caller, name)[0] ?? null;
+  }
+
+  /** The plugin that an alert's source names; null when it is not loaded any more, or the source is none. */
+  raising(caller: Caller, source: string): PluginView | null {
+    return source.startsWith(SOURCE) ? this.byName(caller, source.slice(SOURCE.length)) : null;
   }
 
   /** Null when none is loaded of this id. */

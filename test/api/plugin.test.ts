@@ -210,6 +210,36 @@ describe('a session', () => {
   });
 });
 
+it('alerts and attachments lead to the plugin as long as one of its name is loaded', async () => {
+  await load(source('p'));
+  const started = await ask(START, { plugins: [{ name: 'p' }] }, 'operator');
+  const id = startedId({ json: { data: { startSession: started.data?.['startSession'] as never } } });
+  const alert = { title: 't', message: 'm', time: null, tracker: null, process: null, container: null, key: null };
+  fixture.services.alerts.raise({ ...alert, severity: 'LOW', session: id, source: 'plugin:p' });
+  fixture.services.alerts.raise({ ...alert, severity: 'LOW', session: id, source: 'p' });
+  const found = async () =>
+    (
+      await ask(
+        'query ($id: ID!) { alerts { nodes { source plugin { id name } } } session(id: $id) { plugins { plugin { id } } } }',
+        { id },
+        'viewer',
+      )
+    ).data;
+  const node = { id: `plugin:${fixture.services.server.node.id}:p` };
+  expect(await found()).toEqual({
+    alerts: {
+      nodes: [
+        { source: 'p', plugin: null },
+        { source: 'plugin:p', plugin: { ...node, name: 'p' } },
+      ],
+    },
+    session: { plugins: [{ plugin: node }] },
+  });
+  await ask('mutation ($id: ID!) { stopSession(id: $id) { id } }', { id }, 'operator');
+  await ask('mutation { unloadPlugin(name: "p") }');
+  expect(await found()).toMatchObject({ alerts: { nodes: [{ plugin: null }, { plugin: null }] } });
+});
+
 it('alerts are listed newest first, by severity and session', async () => {
   const alert = {
     title: 't',

@@ -69,7 +69,13 @@ export const pluginResolvers = {
   Session: {
     plugins: typed<SessionHandle>(({ id }, _args, { service, caller }) => service.plugins.of(caller, id)),
   },
+  Alert: {
+    plugin: typed(({ source }: { readonly source: string }, _args, { service, caller }) =>
+      service.plugins.raising(caller, source),
+    ),
+  },
   SessionPlugin: {
+    plugin: typed<AttachmentView>(({ name }, _args, { service, caller }) => service.plugins.byName(caller, name)),
     results: typed<AttachmentView, SessionPluginResultsArgs>((attachment, args, context, info) =>
       connectionOfRows(attachment.page(pageOf(args, info, context.variables)), context, info),
     ),
