@@ -2,8 +2,8 @@ import type { TraceEvent } from '../event/event.js';
 import { lineagePath } from '../event/lineage.js';
 
 /**
- * How the values of a field are compared. `length` is the length of the list at the path. `object` is a field that
- * contains others and supports only `isNull`.
+ * How the values of a field are compared. `length` is the length of the list at the path, `joined` its texts with a
+ * space between them. `object` is a field that contains others and supports only `isNull`.
  */
 export type ValueType =
   | 'string'
@@ -19,6 +19,7 @@ export type ValueType =
   | 'strings'
   | 'processes'
   | 'length'
+  | 'joined'
   | 'object';
 
 export type Operator =

@@ -66,6 +66,12 @@ describe('a CEL expression', () => {
     ],
     ['size(exec.args) > 2', { exec: { args: { length: { gt: 2 } } } }],
     ['2 < exec.args.size()', { exec: { args: { length: { gt: 2 } } } }],
+    ['exec.args.join(" ").startsWith("sh -c id")', { exec: { args: { joined: { prefix: 'sh -c id' } } } }],
+    ['exec.args.join(" ") in ["sh", "sh -i"]', { exec: { args: { joined: { in: ['sh -i', 'sh'] } } } }],
+    [
+      'process.ancestors.exists(p, p.args.join(" ") == "sshd -D")',
+      { process: { ancestors: { any: { args: { joined: { eq: 'sshd -D' } } } } } },
+    ],
     ['tracker == "open" && path == "x"', { open: { path: { eq: 'x' } } }],
     ['tracker != "open"', { not: { open: {} } }],
     ['true', {}],
@@ -364,6 +370,11 @@ describe('ancestors', () => {
     ],
     ['process.parent.parent.comm == "sh"', /no event of exec has the field "process.parent.parent.comm"/],
     ['process.parent == "sh"', /== does not apply to "process.parent"/],
+    ['process.ancestors.join(" ") == "x"', /is a list of processes/],
+    ['process.comm.join(" ") == "x"', /"process.comm" is not a list; join\(\) is for lists/],
+    ['process.args.join(",") == "x"', /a filter joins texts with a space: write args.join\(" "\)/],
+    ['process.args.join(" ")', /is no condition; compare it with a text/],
+    ['process.args.join(" ") > "x"', /> does not apply to "process.args" \(the joined texts of a list\)/],
   ])('%s is refused', (text, message) => {
     expect(() => parseCel(text, fields, ['exec'])).toThrow(message);
   });

@@ -3,7 +3,7 @@ import { ALWAYS, and, NEVER, or, type Comparison, type Filter, type Operator } f
 import { Budget } from './budget.js';
 import { findField, namesOf, qualified, type Reference } from './cel-field.js';
 import { parseSyntax } from './cel-syntax.js';
-import { element, lengthOf, type FilterField, type FilterFields } from './field.js';
+import { element, joinedOf, lengthOf, type FilterField, type FilterFields } from './field.js';
 import { comparison, emptyRange, show } from './literal.js';
 import type { Fail } from './pattern.js';
 import { errorAt } from './position.js';
@@ -42,6 +42,7 @@ const WRITTEN: Readonly<Record<string, string>> = {
   has: '"…" in',
   any: '.exists()',
   length: 'size()',
+  joined: '.join(" ")',
 };
 
 const OF_PROCESSES =
@@ -231,9 +232,10 @@ class Converter {
     if (name === 'containsIP') return this.#containsIP(node, receiver, args);
     if (name === 'all') return this.#fail(node, 'all() is beyond a filter; write !list.exists(x, !(…))');
     if (name === 'size') return this.#fail(node, 'is no condition; compare it with a number');
+    if (name === 'join') return this.#fail(node, 'is no condition; compare it with a text');
     return this.#fail(
       node,
-      `there is no method ${name}() in a filter; there are ${Object.keys(METHODS).join(', ')}, exists, size and cidr("…").containsIP`,
+      `there is no method ${name}() in a filter; there are ${Object.keys(METHODS).join(', ')}, exists, size, join and cidr("…").containsIP`,
     );
   }
 
@@ -269,8 +271,9 @@ class Converter {
     return this.#fail(node, `there is no function ${name}() in a filter; there are has, size, timestamp and cidr`);
   }
 
-  /** A field, or its length. */
+  /** A field, its length, or its texts joined. */
   #subject(node: ASTNode): Reference {
+    if (node.op === 'rcall' && node.args[0] === 'join') return this.#joined(node, node.args[1], node.args[2]);
     const list =
       node.op === 'call' && node.args[0] === 'size' && node.args[1].length === 1
         ? node.args[1][0]
@@ -283,6 +286,16 @@ class Converter {
     if (field.type !== 'strings')
       return this.#fail(list, `"${field.path || this.#variable}" is not a list; size() is for lists`);
     return { field: lengthOf(field), tracker };
+  }
+
+  #joined(node: ASTNode, list: ASTNode, [separator, more]: readonly ASTNode[]): Reference {
+    if (more || separator?.op !== 'value' || separator.args !== ' ')
+      return this.#fail(node, 'a filter joins texts with a space: write args.join(" ")');
+    const { field, tracker } = this.#reference(list);
+    if (field.type === 'processes') return this.#fail(list, OF_PROCESSES);
+    if (field.type !== 'strings')
+      return this.#fail(list, `"${field.path || this.#variable}" is not a list; join() is for lists`);
+    return { field: joinedOf(field), tracker };
   }
 
   #reference(node: ASTNode): Reference {

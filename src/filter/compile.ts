@@ -188,6 +188,14 @@ class Generator {
     return `(${local} !== undefined ? ${local} : ${local} = ${read} ?? null)`;
   }
 
+  /** Joined once an event, however often it is compared. */
+  #joined(path: string): string {
+    const key = `${path} joined`;
+    const local = this.#locals.get(key) ?? `r${this.#locals.size}`;
+    this.#locals.set(key, local);
+    return `(${local} !== undefined ? ${local} : ${local} = ${this.#read(path)}?.join(' ') ?? null)`;
+  }
+
   #access(path: string): string {
     if (path === '') return 'event';
     if (isOfElement(path)) return `event[${JSON.stringify(path.slice(1))}]`;
@@ -215,7 +223,7 @@ class Generator {
 
   #comparison(comparison: Comparison): string {
     const { path, op, value, type } = comparison;
-    const read = this.#read(path);
+    const read = type === 'joined' ? this.#joined(path) : this.#read(path);
     if (op === 'isNull') return `${read} ${value === true ? '==' : '!='} null`;
     const values = Array.isArray(value) ? value : [value];
     const direct = !isWide(type) && type !== 'length';

@@ -16,6 +16,7 @@ const READ: Readonly<Record<ValueType, number>> = {
   address: 5,
   time: 6,
   length: 12,
+  joined: 25,
   strings: 12,
   processes: 12,
 };

@@ -221,6 +221,11 @@ export function lengthOf(list: FilterField): FilterField {
   };
 }
 
+/** The texts of a list with a space between them; null if the list is null. */
+export function joinedOf(list: FilterField): FilterField {
+  return { ...list, ...element(null), path: list.path, type: 'joined', filterType: 'the joined texts of a list' };
+}
+
 function toMap(fields: readonly FilterField[]): Fields {
   return new Map(fields.map((field) => [field.path, field]));
 }

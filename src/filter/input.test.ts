@@ -119,6 +119,8 @@ describe('a filter in the form of the schema', () => {
     ['has, exactly', { open: { flags: { has: 'O_CRE' } } }, open, false],
     ['any: all of the same text', { exec: { args: { any: { prefix: '-', suffix: 'h' } } } }, exec, false],
     ['length', { exec: { args: { length: { gte: 3, ne: 4 } } } }, exec, true],
+    ['joined', { exec: { args: { joined: { contains: ' ', ne: 'x' } } } }, exec, true],
+    ['joined, an empty list', { open: { flags: { joined: { eq: '' } } } }, failed, true],
     ['a label', { container: { labels: [{ name: 'tier', value: { glob: 'w*' } }] } }, open, true],
     ['a label that must be there', { container: { labels: [{ name: 'tier' }, { name: 'other' }] } }, open, false],
     ['a label that every object inherits', { container: { labels: [{ name: 'constructor' }] } }, open, false],

@@ -2,7 +2,7 @@ import { invalid, suggest } from '../base/errors.js';
 import { and, isTracker, or, type Comparison, type Filter, type Operator } from './ast.js';
 import { Budget } from './budget.js';
 import { parseCel } from './cel.js';
-import { element, lengthOf, type FilterField, type FilterFields } from './field.js';
+import { element, joinedOf, lengthOf, type FilterField, type FilterFields } from './field.js';
 import { comparison, emptyRange, show } from './literal.js';
 import type { Fail } from './pattern.js';
 
@@ -181,6 +181,7 @@ class InputParser {
       return { kind: 'any', path: field.path, filter };
     }
     if (op === 'length') return this.#operators(lengthOf(field), operand, where);
+    if (op === 'joined') return this.#operators(joinedOf(field), operand, where);
     // GraphQL coerces a single value to a list.
     if (op === 'cidr')
       return or(

@@ -106,6 +106,8 @@ function scalarOf({ type, values, names, path }: FilterField, raw: unknown, fail
     case 'uint32':
     case 'length':
       return Number(integerOf(type, raw, fail));
+    case 'joined':
+      return textOf(raw, fail);
     case 'int64':
     case 'uint64':
       return integerOf(type, raw, fail).toString();

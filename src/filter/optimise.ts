@@ -79,6 +79,7 @@ class Folder {
     const exact =
       negated &&
       inner.type !== 'length' &&
+      inner.type !== 'joined' &&
       !this.#canBeNull(inner.path, scope) &&
       this.#has(inner.path, negated, scope);
     return exact ? { ...inner, op: negated } : { kind: 'not', filter: inner };

@@ -97,7 +97,7 @@ function printAny({ path, filter }: Any, tracker: string | null, place: number):
 
 function printComparison(comparison: Comparison, path: string): string {
   const { op, value, type } = comparison;
-  const subject = type === 'length' ? `size(${path})` : path;
+  const subject = type === 'length' ? `size(${path})` : type === 'joined' ? `${path}.join(" ")` : path;
   if (op === 'isNull') return `${subject} ${value === true ? '==' : '!='} null`;
   if (op === 'in')
     return `${subject} in [${(Array.isArray(value) ? value : [value]).map((item: Scalar) => literal(comparison, item)).join(', ')}]`;

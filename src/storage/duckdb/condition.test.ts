@@ -153,6 +153,7 @@ function valueOf(field: FilterField, op: string): fc.Arbitrary<unknown> {
   if (op === 'has') return fc.constantFrom('O_CREAT', 'x');
   if (op === 'any') return fc.constant({ prefix: 'O_C' });
   if (op === 'length') return fc.constant({ gt: 1 });
+  if (op === 'joined') return fc.constant({ prefix: 'O_RDONLY O_C' });
   if (op === 'prefix' || op === 'suffix' || op === 'contains')
     return fc.constantFrom(...texts.filter((text) => text !== ''), '/');
   return fc.constantFrom(...pool);

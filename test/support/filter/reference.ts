@@ -88,6 +88,8 @@ function evaluateLeaf({ field: { type }, op, value }: Leaf, actual: unknown): bo
       return (actual as readonly string[]).includes(text);
     case 'any':
       return (actual as readonly string[]).some((item) => item.includes(text));
+    case 'joined':
+      return (actual as readonly string[]).join(' ').startsWith(text);
     default:
       return (actual as readonly string[]).length >= Number(value);
   }

@@ -76,7 +76,8 @@ function operand(field: FilterField, op: string): fc.Arbitrary<Json> {
     case 'length':
       return fc.integer({ min: 0, max: 4 });
     case 'any':
-      return fc.constantFrom(...parts);
+    case 'joined':
+      return fc.constantFrom(...parts, 'a nginx');
     default:
       return fc.constantFrom(...pool);
   }

@@ -29,7 +29,9 @@ export function toInput(tree: Tree, fields: FilterFields): Record<string, unknow
 }
 
 function operatorsOf(op: string, value: Json): Record<string, unknown> {
-  return op === 'any' ? { any: { contains: value } } : op === 'length' ? { length: { gte: value } } : { [op]: value };
+  if (op === 'any') return { any: { contains: value } };
+  if (op === 'joined') return { joined: { prefix: value } };
+  return op === 'length' ? { length: { gte: value } } : { [op]: value };
 }
 
 const flipped: Readonly<Record<string, string>> = {
@@ -103,6 +105,8 @@ function leafToCel({ tracker, field, op, value, style }: Leaf, of = ''): string 
       return style < 2 ? `${JSON.stringify(value)} in ${path}` : `${path}.exists(it, it == ${JSON.stringify(value)})`;
     case 'any':
       return `${path}.exists(it, it.contains(${JSON.stringify(value)}))`;
+    case 'joined':
+      return `${path}.join(" ").startsWith(${JSON.stringify(value)})`;
     default:
       return style < 2 ? `size(${path}) >= ${String(value)}` : `${String(value)} <= ${path}.size()`;
   }
