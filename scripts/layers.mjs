@@ -120,10 +120,16 @@ export const layers = [
     not: ['kernel', 'storage', 'plugins'],
   },
   {
+    folder: 'rules',
+    what: 'users’ rules: read, compiled, evaluated',
+    why: 'a rule is evaluated on events of any source, in a test as on a server: no session, no kernel',
+    only: ['base', 'event', 'catalog', 'filter'],
+  },
+  {
     folder: 'telemetry',
     what: 'Prometheus and OTLP',
     why: 'it tells others what is there, and changes nothing',
-    not: ['kernel', 'storage', 'plugins', 'alerts'],
+    not: ['kernel', 'storage', 'plugins', 'alerts', 'rules'],
     packages: ['prom-client'],
   },
   {

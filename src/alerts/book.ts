@@ -1,9 +1,8 @@
-import type { Severity } from '../plugin.js';
+import type { Severity } from '../event/severity.js';
 import { randomBytes } from 'node:crypto';
 import { nowText } from '../event/clock.js';
 
-export type { Severity } from '../plugin.js';
-export const severities: readonly Severity[] = ['INFO', 'LOW', 'MEDIUM', 'HIGH', 'CRITICAL'];
+export { severities, type Severity } from '../event/severity.js';
 
 /**
  * An alert as its source raises it (a plugin, a rule). It contains copies, because the process and its container may

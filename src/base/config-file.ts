@@ -1,5 +1,6 @@
 import { isMap, isNode, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
 import type { ErrorCode } from './error-code.js';
+import { formatDuration, parseDuration } from './duration.js';
 import { EunomiaError, messageOf, suggest } from './errors.js';
 import { readTrusted, type FileKind } from './file.js';
 
@@ -129,6 +130,28 @@ export class ConfigFile {
   text(value: unknown, path: Path, example: string): string {
     if (typeof value === 'string' && value !== '') return value;
     throw this.fail(path, `${value === undefined ? 'is missing' : 'is to be a text'}, for example ${example}`);
+  }
+
+  /** One of these words. */
+  oneOf<Word extends string>(value: unknown, path: Path, words: readonly Word[]): Word {
+    const word = words.find((one) => one === value);
+    if (word !== undefined) return word;
+    const near = typeof value === 'string' ? suggest(value, words) : '';
+    throw this.fail(path, `${value === undefined ? 'is missing; give' : 'is to be'} ${words.join(', ')}${near}`);
+  }
+
+  /** A whole number in a range. */
+  whole(value: unknown, path: Path, min: number, max: number): number {
+    if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value;
+    throw this.fail(path, `is to be a whole number from ${min} to ${max}`);
+  }
+
+  /** A duration in a range, in whole milliseconds. */
+  duration(value: unknown, path: Path, minMs: number, maxMs: number): number {
+    const ms = typeof value === 'string' ? parseDuration(value) : null;
+    if (ms !== null && Number.isInteger(ms) && ms >= minMs && ms <= maxMs) return ms;
+    const [from, to] = [formatDuration(minMs), formatDuration(maxMs)];
+    throw this.fail(path, `is to be a duration from "${from}" to "${to}", for example "60s"`);
   }
 
   #nodeAt(path: Path): unknown {

@@ -311,6 +311,12 @@ export const errorTable = {
     meaning: 'the file given by `--metrics-config` is invalid at this line and column',
     remedy: 'use a value that the message describes ([metrics](metrics.md))',
   },
+  BAD_RULES: {
+    status: null,
+    meaning:
+      'a set of rules is invalid at the lines and columns in the message; the rules that were in force still are',
+    remedy: 'correct what the message describes ([rules](rules.md))',
+  },
   BAD_TRUSTED_DOCUMENTS: {
     status: null,
     meaning: 'the file given by `--trusted-documents` is invalid, or a document in it does not match the schema',

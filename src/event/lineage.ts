@@ -4,6 +4,8 @@ import type { TraceEvent } from './event.js';
 /** A process as it was at a time, as far as the table of processes knows it: what filters and groups read of it and of its ancestors. */
 export interface ProcessAt {
   readonly pid: number;
+  /** ns since boot: with the pid, which process it is. */
+  readonly startNs: number;
   readonly ppid: number;
   readonly uid: number;
   readonly gid: number;

@@ -1,10 +1,12 @@
 import type { ASTNode } from '@marcbachmann/cel-js';
-import { ALWAYS, and, NEVER, or, type Comparison, type Filter, type Operator } from './ast.js';
+import { suggest } from '../base/errors.js';
+import { ALWAYS, and, NEVER, or, type Comparison, type Filter, type Operator, type Scalar } from './ast.js';
 import { Budget } from './budget.js';
 import { findField, namesOf, qualified, type Reference } from './cel-field.js';
 import { parseSyntax } from './cel-syntax.js';
 import { element, joinedOf, lengthOf, type FilterField, type FilterFields } from './field.js';
 import { comparison, emptyRange, show } from './literal.js';
+import type { Definitions } from './definitions.js';
 import type { Fail } from './pattern.js';
 import { errorAt } from './position.js';
 
@@ -57,7 +59,7 @@ interface Constant {
 /**
  * Converts a CEL expression into a filter for events of these trackers. Unlike in other uses of CEL, `errno != "EPERM"`
  * is false for null, as everywhere in a filter. Throws BAD_USER_INPUT with the position of the error, also for valid
- * CEL that a filter does not support.
+ * CEL that a filter does not support. `definitions`: what it may name besides fields; a field or a tracker of the name comes first.
  */
 export function parseCel(
   text: string,
@@ -65,8 +67,9 @@ export function parseCel(
   trackers: readonly string[],
   where = 'expr',
   budget = new Budget(),
+  definitions: Definitions | null = null,
 ): Filter {
-  return new Converter({ text, fields, trackers, where, budget }).filter(parseSyntax(text, where));
+  return new Converter({ text, fields, trackers, where, budget, definitions }).filter(parseSyntax(text, where));
 }
 
 interface Context {
@@ -75,17 +78,26 @@ interface Context {
   readonly trackers: readonly string[];
   readonly where: string;
   readonly budget: Budget;
+  readonly definitions: Definitions | null;
 }
 
 class Converter {
   readonly #context: Context;
+  /** What the variables of enclosing `exists` over lists of constants are. */
+  readonly #bound: ReadonlyMap<string, Scalar>;
   /** The variable of the enclosing `exists`; null outside of one. */
   readonly #variable: string | null;
   /** The list whose elements the variable stands for. */
   readonly #list: FilterField | null;
 
-  constructor(context: Context, variable: string | null = null, list: FilterField | null = null) {
+  constructor(
+    context: Context,
+    variable: string | null = null,
+    list: FilterField | null = null,
+    bound: ReadonlyMap<string, Scalar> = new Map(),
+  ) {
     this.#context = context;
+    this.#bound = bound;
     this.#variable = variable;
     this.#list = list;
   }
@@ -117,6 +129,9 @@ class Converter {
       case 'id':
       case '.':
       case '[]': {
+        const macro = node.op === 'id' && this.#variable === null && this.#context.definitions?.macros.get(node.args);
+        if (macro)
+          return new Converter({ ...this.#context, ...macro }).filter(parseSyntax(macro.text, macro.where), depth + 1);
         const reference = this.#reference(node);
         if (reference.field.type === 'boolean')
           return qualified(reference, this.#compare(reference.field, 'eq', true, node));
@@ -150,6 +165,8 @@ class Converter {
     if (constants[0] && constants[1]) return this.#fail(node, 'compares two constants; one side must be a field');
     if (!constants[0] && !constants[1]) {
       const names = [left, right].every((side) => namesOf(side));
+      const defined = [right, left].find((side) => this.#isDefined(side));
+      if (defined) return this.#fail(defined, this.#misused(defined));
       const word = names && [right, left].find((side) => this.#isWord(side));
       if (word) {
         const text = JSON.stringify(word.args);
@@ -182,6 +199,12 @@ class Converter {
   }
 
   #membership(node: ASTNode, [left, right]: readonly [ASTNode, ASTNode]): Filter {
+    const listed = this.#listOf(right);
+    if (listed) {
+      const reference = this.#subject(left);
+      const values = listed.map((value) => (typeof value === 'number' ? BigInt(value) : value));
+      return qualified(reference, this.#compare(reference.field, 'in', values, node, right));
+    }
     if (right.op === 'list') {
       const reference = this.#subject(left);
       const values = right.args.map((item) => {
@@ -195,6 +218,11 @@ class Converter {
     }
     const constant = this.#constant(left);
     const names = namesOf(right);
+    if (!constant && right.op === 'id' && this.#context.definitions)
+      return this.#fail(
+        right,
+        `there is no list "${right.args}"${suggest(right.args, this.#context.definitions.lists.keys())}`,
+      );
     if (!constant || !names)
       return this.#fail(node, '"in" needs a field and a list of constants, or a text and a field that is a list');
     if (this.#variable === null && names.join('.') === 'container.labels') {
@@ -240,6 +268,8 @@ class Converter {
   }
 
   #exists(node: ASTNode, receiver: ASTNode, [variable, predicate, more]: readonly ASTNode[]): Filter {
+    const listed = this.#listOf(receiver);
+    if (listed) return this.#existsIn(node, listed, [variable, predicate, more]);
     const reference = this.#reference(receiver);
     if (reference.field.type !== 'strings' && reference.field.type !== 'processes')
       return this.#fail(receiver, `"${reference.field.path || this.#variable}" is not a list; exists() is for lists`);
@@ -247,8 +277,36 @@ class Converter {
       return this.#fail(node, 'exists() takes a name and a condition: args.exists(a, a.startsWith("-"))');
     return qualified(
       reference,
-      this.#any(reference.field, new Converter(this.#context, variable.args, reference.field).filter(predicate, 1)),
+      this.#any(
+        reference.field,
+        new Converter(this.#context, variable.args, reference.field, this.#bound).filter(predicate, 1),
+      ),
     );
+  }
+
+  /** Of a list of constants: the condition with each of them in it. */
+  #existsIn(
+    node: ASTNode,
+    listed: readonly Scalar[],
+    [variable, predicate, more]: readonly (ASTNode | undefined)[],
+  ): Filter {
+    if (!predicate || more || variable?.op !== 'id')
+      return this.#fail(node, 'exists() takes a name and a condition: dirs.exists(d, path.startsWith(d))');
+    return or(
+      listed.map((value) =>
+        new Converter(
+          this.#context,
+          this.#variable,
+          this.#list,
+          new Map([...this.#bound, [variable.args, value]]),
+        ).filter(predicate, 1),
+      ),
+    );
+  }
+
+  /** The constants of a list that is named; null where the node is no such name. */
+  #listOf(node: ASTNode): readonly Scalar[] | null {
+    return (node.op === 'id' && this.#context.definitions?.lists.get(node.args)) || null;
   }
 
   #containsIP(node: ASTNode, receiver: ASTNode, [argument, more]: readonly ASTNode[]): Filter {
@@ -300,8 +358,28 @@ class Converter {
 
   #reference(node: ASTNode): Reference {
     const names = namesOf(node) ?? this.#fail(node, `a field is expected here; ${beyond(node)}`);
-    const found = findField(names, this.#context.fields, this.#context.trackers, this.#variable, this.#list);
-    return typeof found === 'string' ? this.#fail(node, found) : found;
+    const { fields, trackers, definitions } = this.#context;
+    const found = findField(names, fields, trackers, this.#variable, this.#list);
+    if (typeof found !== 'string') return found;
+    if (this.#isDefined(node)) return this.#fail(node, this.#misused(node));
+    const [only = '', more] = names;
+    const near =
+      more === undefined && definitions
+        ? suggest(only, [...definitions.macros.keys(), ...definitions.lists.keys()])
+        : '';
+    return this.#fail(node, `${found}${near}`);
+  }
+
+  /** A macro or a list. */
+  #isDefined(node: ASTNode): node is ASTNode & { readonly op: 'id' } {
+    const { definitions } = this.#context;
+    return node.op === 'id' && (definitions?.macros.has(node.args) || definitions?.lists.has(node.args)) === true;
+  }
+
+  #misused({ args: name }: ASTNode & { readonly op: 'id' }): string {
+    return this.#context.definitions?.macros.has(name)
+      ? `"${name}" is a macro: a condition by itself, which is compared with nothing`
+      : `"${name}" is a list; write FIELD in ${name}, or ${name}.exists(x, FIELD.startsWith(x))`;
   }
 
   /** A single name that no field and no tracker has: a text without its quotes. */
@@ -313,6 +391,8 @@ class Converter {
   }
 
   #constant(node: ASTNode): Constant | null {
+    const bound = node.op === 'id' ? this.#bound.get(node.args) : undefined;
+    if (bound !== undefined) return { value: typeof bound === 'number' ? BigInt(bound) : bound, time: false };
     if (node.op === 'value') {
       const value = node.args;
       return {

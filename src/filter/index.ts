@@ -2,6 +2,8 @@
 export type { Filter } from './ast.js';
 export { parseCel } from './cel.js';
 export { compileContainerFilter, compileFilter, fieldsOf, type Predicate } from './compile.js';
+export { namesIn, type Definitions, type Macro } from './definitions.js';
+export { and, or, type Scalar } from './ast.js';
 export { FilterFields, type Filtered, type FilterField } from './field.js';
 export { checkSaved, parseInput } from './input.js';
 export { optimise } from './optimise.js';

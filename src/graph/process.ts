@@ -138,6 +138,10 @@ export class Standing implements ProcessAt {
     return this.#known.pid;
   }
 
+  get startNs(): number {
+    return this.#known.startNs;
+  }
+
   get ppid(): number {
     return this.#known.ppid;
   }

@@ -1,3 +1,4 @@
+import { severities } from '../event/severity.js';
 import type { MetricDefinition, PluginAlert } from '../plugin.js';
 import type { AlertContainer, AlertProcess, MetricChange, Outcome, RaisedAlert } from './protocol.js';
 
@@ -8,7 +9,6 @@ const LOGS_PER_SECOND = 50;
 const RESULT_BYTES = 65_536;
 const RESULT_DEPTH = 32;
 const SERIES = 100;
-const SEVERITIES = ['INFO', 'LOW', 'MEDIUM', 'HIGH', 'CRITICAL'];
 
 /** So many a second, and as many at once. */
 class Budget {
@@ -67,8 +67,8 @@ export class Outbox {
   }
 
   alert({ severity, title, message, key }: PluginAlert, event: object | null): void {
-    if (!SEVERITIES.includes(severity))
-      throw new TypeError(`alert: the severity is one of ${SEVERITIES.join(', ')}; it is ${show(severity)}`);
+    if (!severities.includes(severity))
+      throw new TypeError(`alert: the severity is one of ${severities.join(', ')}; it is ${show(severity)}`);
     if (typeof title !== 'string' || !title || typeof message !== 'string')
       throw new TypeError('alert: needs a title and a message');
     if (key !== undefined && typeof key !== 'string')

@@ -9,7 +9,6 @@ import type { SessionSpec } from '../../session/spec.js';
 import type { Catalog } from '../../catalog/catalog.js';
 import { sessionSpec } from '../../service/input.js';
 import { pluginRequests } from '../../service/plugins.js';
-import { parseDuration } from '../../base/duration.js';
 import type { ConfigFile, Path } from '../../base/config-file.js';
 
 const types = ['counter', 'gauge', 'histogram'] as const;
@@ -179,7 +178,8 @@ function metricOf(
       );
     file.at([...at('groupBy'), label], () => catalog.checkValue(String(field), trackers, 'groupBy'));
   }
-  const windowMs = type === 'gauge' ? windowOf(file, given['window'] ?? DEFAULT_WINDOW, at('window')) : null;
+  const windowMs =
+    type === 'gauge' ? file.duration(given['window'] ?? DEFAULT_WINDOW, at('window'), 1_000, 3_600_000) : null;
   if (type !== 'gauge' && given['window'] !== undefined)
     throw file.fail(at('window'), `belongs to gauges; a ${type} counts from the start of the server`);
   const maxSeries = numberOf(file, given['maxSeries'] ?? DEFAULT_SERIES, 1, MAX_SERIES, at('maxSeries'));
@@ -268,10 +268,4 @@ function numberOf(file: ConfigFile, value: unknown, min: number, max: number, pa
       ? `is to be a ${whole ? 'whole ' : ''}number from ${min} to ${max}`
       : 'is to be a number above 0',
   );
-}
-
-function windowOf(file: ConfigFile, value: unknown, path: Path): number {
-  const ms = typeof value === 'string' ? parseDuration(value) : null;
-  if (ms !== null && Number.isInteger(ms) && ms >= 1_000 && ms <= 3_600_000) return ms;
-  throw file.fail(path, 'is to be a duration from "1s" to "1h", for example "60s"');
 }

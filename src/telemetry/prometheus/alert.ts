@@ -1,3 +1,4 @@
+import { severities } from '../../event/severity.js';
 import { LabelValues, type MetricFamily, type MetricsSource } from '../../event/metric.js';
 
 /** Alerts that were raised, as `AlertBook.counts` has them. */
@@ -13,7 +14,6 @@ export interface AlertCount {
 
 /** Sources with a label of their own; as many plugins can be loaded at once. */
 const MAX_SOURCES = 64;
-const SEVERITIES = ['INFO', 'LOW', 'MEDIUM', 'HIGH', 'CRITICAL'];
 const IDLE_MS = 600_000;
 
 /** `eunomia_alerts_total` and `eunomia_alerts_raised_total`, by severity and source. Counts never fall. */
@@ -35,9 +35,9 @@ export class AlertMetrics implements MetricsSource {
     const nowMs = Date.now();
     const counts = this.#counts();
     const silent = this.#sources().flatMap((source) =>
-      SEVERITIES.filter(
-        (severity) => !counts.some((count) => count.source === source && count.severity === severity),
-      ).map((severity) => ({ severity, source, alerts: 0, raised: 0 })),
+      severities
+        .filter((severity) => !counts.some((count) => count.source === source && count.severity === severity))
+        .map((severity) => ({ severity, source, alerts: 0, raised: 0 })),
     );
     const all = [...counts, ...silent].filter(({ source }) => this.#labels.of(source, nowMs) === source);
     const family = (name: string, help: string, of: (count: AlertCount) => number): MetricFamily => ({

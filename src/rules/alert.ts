@@ -1,0 +1,115 @@
+import { compileField, type Catalog } from '../catalog/catalog.js';
+import type { FieldValue, TraceEvent } from '../event/event.js';
+import type { Lineage, ProcessAt } from '../event/lineage.js';
+import type { Severity } from '../event/severity.js';
+import type { CompiledRule, Reading } from './compile.js';
+
+/** An ancestor of an alert's process, as it was when the event happened. */
+export interface AncestorFacts {
+  readonly pid: number;
+  readonly comm: string;
+  readonly uid: number;
+  readonly executable: string | null;
+  readonly args: readonly string[] | null;
+}
+
+/** What was so at the moment of an alert, copied: nothing of it is read later. */
+export interface Evidence {
+  /** The event's own fields that were captured, by their names. */
+  readonly event: Readonly<Record<string, FieldValue>>;
+  /** The parent first. Empty where the process is not known. */
+  readonly ancestors: readonly AncestorFacts[];
+}
+
+/** What a rule raises. */
+export interface RuleAlert {
+  readonly rule: string;
+  readonly severity: Severity;
+  /** The rule's description. */
+  readonly title: string;
+  readonly message: string;
+  readonly tags: readonly string[];
+  readonly attack: readonly string[];
+  /** RFC 3339 with nanoseconds. */
+  readonly time: string;
+  readonly tracker: string;
+  readonly process: object;
+  readonly container: object | null;
+  /** Alerts of the rule with an equal key are combined for `intervalMs`. */
+  readonly key: string;
+  readonly intervalMs: number;
+  readonly evidence: Evidence;
+}
+
+const MAX_MESSAGE = 2000;
+const MAX_TEXT = 4096;
+const MAX_ITEMS = 100;
+const MAX_ANCESTORS = 16;
+
+/** Makes alerts of events. */
+export class AlertWriter {
+  readonly #catalog: Catalog;
+
+  constructor(catalog: Catalog) {
+    this.#catalog = catalog;
+  }
+
+  write(rule: CompiledRule, event: TraceEvent, key: string): RuleAlert {
+    const { definition } = rule;
+    return {
+      rule: definition.name,
+      severity: definition.severity,
+      title: definition.description,
+      message: this.#message(rule, event).slice(0, MAX_MESSAGE),
+      tags: definition.tags,
+      attack: definition.attack,
+      time: event.time,
+      tracker: event.tracker,
+      process: copied(event.process, ['pid', 'tid', 'ppid', 'uid', 'gid', 'comm', 'startTime', 'mountNs']),
+      container: event.container && copied(event.container, ['id', 'name', 'image']),
+      key,
+      intervalMs: definition.intervalMs,
+      evidence: { event: this.#fields(event), ancestors: ancestorsOf(this.#catalog.lineage, event) },
+    };
+  }
+
+  #message({ message }: CompiledRule, event: TraceEvent): string {
+    const { lineage } = this.#catalog;
+    return message.render((field) => ({
+      value: compileField(field, lineage)(event),
+      type: this.#catalog.typeOf(field, event.tracker) ?? 'String',
+    }));
+  }
+
+  #fields(event: TraceEvent): Evidence['event'] {
+    const own = this.#catalog.need(event.tracker).fields.filter(({ path }) => !path.includes('.'));
+    const values = own
+      .map(({ path }) => [path, cut(compileField(path)(event))] as const)
+      .filter(([, value]) => value !== null);
+    return Object.fromEntries(values);
+  }
+}
+
+/** The values of some fields of an event, as one text. */
+export function keyOf({ readers }: Reading, event: TraceEvent): string {
+  return JSON.stringify(readers.map((read) => read(event)));
+}
+
+function ancestorsOf(lineage: Lineage | null, event: TraceEvent): readonly AncestorFacts[] {
+  const ancestors: AncestorFacts[] = [];
+  let one: ProcessAt | null = lineage?.of(event)?.parent ?? null;
+  for (; one && ancestors.length < MAX_ANCESTORS; one = one.parent) {
+    const { pid, comm, uid, executable, args } = one;
+    ancestors.push({ pid, comm, uid, executable, args: args && [...args.slice(0, MAX_ITEMS)] });
+  }
+  return ancestors;
+}
+
+function copied(object: object, names: readonly string[]): object {
+  return Object.fromEntries(names.map((name) => [name, (Reflect.get(object, name) as unknown) ?? null]));
+}
+
+function cut(value: FieldValue): FieldValue {
+  if (typeof value === 'string') return value.slice(0, MAX_TEXT);
+  return Array.isArray(value) ? value.slice(0, MAX_ITEMS) : value;
+}

@@ -1,0 +1,282 @@
+import { EunomiaError } from '../base/errors.js';
+import { compileField, type Catalog, type FieldReader } from '../catalog/catalog.js';
+import { DetailsTemplate } from '../event/details.js';
+import type { Demand } from '../event/event.js';
+import { lineagePath } from '../event/lineage.js';
+import {
+  and,
+  EventFilter,
+  namesIn,
+  or,
+  parseCel,
+  type Definitions,
+  type Filter,
+  type FilterFields,
+  type Macro,
+} from '../filter/index.js';
+import type {
+  Absence,
+  Bond,
+  Condition,
+  Expression,
+  Place,
+  RuleDefinition,
+  RuleSetDefinition,
+  StepDefinition,
+} from './definition.js';
+import { readRules, throwInOrder, type RuleSource } from './format.js';
+
+export interface RuleContext {
+  readonly catalog: Catalog;
+  readonly fields: FilterFields;
+}
+
+/** Reads the values of some fields. */
+export interface Reading {
+  readonly paths: readonly string[];
+  readonly readers: readonly FieldReader[];
+}
+
+export interface CompiledStep {
+  readonly filter: EventFilter;
+  /** The trackers of which an event can match. */
+  readonly trackers: readonly string[];
+}
+
+/** A rule that can be evaluated. */
+export interface CompiledRule {
+  readonly definition: RuleDefinition;
+  readonly steps: readonly CompiledStep[];
+  readonly absence: (Omit<Absence, 'step'> & { readonly step: CompiledStep }) | null;
+  readonly rate: { readonly by: Reading; readonly distinct: Reading | null } | null;
+  readonly firstSeen: { readonly values: Reading; readonly for: Reading } | null;
+  readonly key: Reading;
+  readonly message: DetailsTemplate;
+  /** What it reads of events, by tracker. */
+  readonly demand: Demand;
+  /** Equal for rules that are evaluated in the same way: what one has counted holds for the other. */
+  readonly fingerprint: string;
+}
+
+/** Rules that were read and compiled together, with the lists and macros that they share. */
+export interface RuleSet {
+  readonly rules: readonly CompiledRule[];
+  readonly definition: RuleSetDefinition;
+}
+
+export const noRules: RuleSet = { rules: [], definition: { lists: new Map(), macros: new Map(), rules: [] } };
+
+/** Reads and compiles rule files as one set. Throws BAD_RULES with the places of all that is wrong. */
+export function compileRules(sources: readonly RuleSource[], context: RuleContext): RuleSet {
+  const definition = readRules(sources);
+  const compiler = new Compiler(definition, context);
+  const errors: EunomiaError[] = [];
+  const rules = definition.rules.flatMap((rule) => {
+    try {
+      return [compiler.rule(rule)];
+    } catch (error) {
+      if (!(error instanceof EunomiaError) || error.code !== 'BAD_RULES') throw error;
+      errors.push(error);
+      return [];
+    }
+  });
+  throwInOrder(errors);
+  return { rules, definition };
+}
+
+class Compiler {
+  readonly #context: RuleContext;
+  readonly #definitions: Definitions;
+
+  /** Throws BAD_RULES for macros that are no CEL, or that name each other in a circle, and for names of fields and trackers. */
+  constructor({ lists, macros }: RuleSetDefinition, context: RuleContext) {
+    this.#context = context;
+    const written = new Map([...macros].map(([name, condition]) => [name, macroOf(name, condition)]));
+    const errors: EunomiaError[] = [];
+    const named = new Map<string, ReadonlySet<string>>();
+    for (const [name, condition] of macros) {
+      const { file, path } = condition.first;
+      const taken = this.#takenBy(name) ?? (lists.has(name) ? 'a list' : null);
+      if (taken !== null) errors.push(file.failKey(path, `"${name}" is the name of ${taken}; give another one`));
+      const macro = written.get(name);
+      try {
+        if (macro)
+          named.set(
+            name,
+            inFile(condition.first, () => namesIn(macro)),
+          );
+      } catch (error) {
+        if (!(error instanceof EunomiaError)) throw error;
+        errors.push(error);
+      }
+    }
+    for (const [name, condition] of macros) {
+      const circle = circleFrom(name, named);
+      if (circle)
+        errors.push(condition.first.file.fail(condition.first.path, `macros name each other: ${circle.join(' → ')}`));
+    }
+    throwInOrder(errors);
+    this.#definitions = { lists, macros: written };
+  }
+
+  rule(definition: RuleDefinition): CompiledRule {
+    const { catalog } = this.#context;
+    const { file, path, absence, rate, firstSeen } = definition;
+    const steps = definition.steps.map((step, i) =>
+      this.#step(
+        step,
+        i === definition.steps.length - 1 ? definition.exceptions.map(({ condition }) => condition) : [],
+      ),
+    );
+    const last = definition.steps.at(-1)?.trackers ?? [];
+    const reading = (paths: readonly string[], ...at: string[]): Reading => ({
+      paths,
+      readers: file.each(paths, (field, i) => {
+        file.at([...path, ...at, i], () => catalog.checkValue(field, last, 'field'));
+        return compileField(field, catalog.lineage);
+      }),
+    });
+    const message = this.#message(definition, last);
+    const compiled = {
+      definition,
+      steps,
+      absence: absence && { ...absence, step: this.#step(absence.step, []) },
+      rate: rate && {
+        by: reading(rate.by, 'rate', 'by'),
+        distinct: rate.distinct === null ? null : reading([rate.distinct], 'rate', 'distinct'),
+      },
+      firstSeen: firstSeen && {
+        values: reading(firstSeen.values, 'firstSeen', 'values'),
+        for: reading(firstSeen.for, 'firstSeen', 'for'),
+      },
+      key: reading(definition.key, 'key'),
+      message,
+    };
+    const { by, distinct } = compiled.rate ?? {};
+    const read = [
+      compiled.key,
+      ...[by, distinct, compiled.firstSeen?.values, compiled.firstSeen?.for].filter(
+        (one) => one !== null && one !== undefined,
+      ),
+    ].flatMap(({ paths }) => paths);
+    return {
+      ...compiled,
+      demand: this.#demandOf(
+        [...steps, ...(compiled.absence ? [compiled.absence.step] : [])],
+        [...read, ...message.fields],
+      ),
+      fingerprint: fingerprintOf(definition, [...steps, ...(compiled.absence ? [compiled.absence.step] : [])]),
+    };
+  }
+
+  /** What the name is already; null when nothing. */
+  #takenBy(name: string): string | null {
+    const { fields, catalog } = this.#context;
+    if (catalog.get(name)) return 'a tracker';
+    return fields.among(fields.trackers, name) || ['process', 'container'].includes(name) ? 'a field of events' : null;
+  }
+
+  #step({ trackers, condition, file, path }: StepDefinition, exceptions: readonly Expression[]): CompiledStep {
+    const { catalog, fields } = this.#context;
+    file.each(trackers, (tracker, i) => file.at([...path, 'trackers', i], () => catalog.need(tracker)));
+    const parse = (expression: Expression): Filter =>
+      inFile(expression, () => parseCel(expression.text, fields, trackers, HERE, undefined, this.#definitions));
+    let matching = parse(condition.first);
+    for (const { join, expression } of condition.joined)
+      matching = join === 'and' ? and([matching, parse(expression)]) : or([matching, parse(expression)]);
+    const excepted = exceptions.map(parse);
+    const filter = new EventFilter(
+      excepted.length > 0 ? and([matching, { kind: 'not', filter: or(excepted) }]) : matching,
+      fields,
+      trackers,
+    );
+    return { filter, trackers: [...filter.demand.keys()] };
+  }
+
+  #message({ message, file, path }: RuleDefinition, trackers: readonly string[]): DetailsTemplate {
+    const { catalog } = this.#context;
+    let template: DetailsTemplate;
+    try {
+      template = new DetailsTemplate(message);
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw file.fail([...path, 'message'], `${error.message}; write a field in braces, {process.comm}`);
+    }
+    for (const field of template.fields)
+      file.at([...path, 'message'], () => catalog.checkValue(field, trackers, 'message'));
+    return template;
+  }
+
+  /** What the filters read, what is read of events that match, and what one line tells of them. */
+  #demandOf(steps: readonly CompiledStep[], read: readonly string[]): Demand {
+    const demand = new Map<string, Set<string>>();
+    const { catalog, fields } = this.#context;
+    for (const { filter } of steps)
+      for (const [tracker, filtered] of filter.demand) {
+        const told = new DetailsTemplate(catalog.need(tracker).details).fields;
+        const own = [...read, ...told].filter((path) => lineagePath(path) === null && fields.get(tracker, path));
+        demand.set(tracker, new Set([...(demand.get(tracker) ?? []), ...filtered, ...own.map(firstOf)]));
+      }
+    return demand;
+  }
+}
+
+/** What messages call the expression itself. */
+const HERE = 'condition';
+
+/** Runs a check of an expression, and gives its errors the place of the file. */
+function inFile<Made>({ file, path }: Place, check: () => Made): Made {
+  try {
+    return check();
+  } catch (error) {
+    if (!(error instanceof EunomiaError) || error.code === 'BAD_RULES') throw error;
+    const own = error.details['argument'] === HERE ? `${HERE}: ` : '';
+    throw file.fail(path, error.message.slice(own.length));
+  }
+}
+
+function macroOf(name: string, { first, joined }: Condition): Macro {
+  const { name: file } = first.file;
+  const text = joined.reduce(
+    (before, { join, expression }) => `(${before}) ${join === 'and' ? '&&' : '||'} (${expression.text})`,
+    first.text,
+  );
+  return { text, where: `macro ${name} (${file})` };
+}
+
+/** Names from this one back to itself; null where there are none. */
+function circleFrom(name: string, named: ReadonlyMap<string, ReadonlySet<string>>): readonly string[] | null {
+  const seen = new Set<string>();
+  const walk = (at: string, path: readonly string[]): readonly string[] | null => {
+    for (const next of named.get(at) ?? []) {
+      if (next === name) return [...path, next];
+      if (!named.has(next) || seen.has(next)) continue;
+      seen.add(next);
+      const found = walk(next, [...path, next]);
+      if (found) return found;
+    }
+    return null;
+  };
+  return walk(name, [name]);
+}
+
+function fingerprintOf(definition: RuleDefinition, steps: readonly CompiledStep[]): string {
+  const { name, sequence, rate, firstSeen, absence, key, intervalMs, throttle } = definition;
+  const bond: Bond | undefined = absence?.by;
+  return JSON.stringify([
+    name,
+    steps.map(({ trackers, filter }) => [trackers, filter.text]),
+    sequence,
+    rate,
+    firstSeen,
+    absence && [absence.withinMs, bond],
+    key,
+    intervalMs,
+    throttle,
+  ]);
+}
+
+function firstOf(path: string): string {
+  const dot = path.indexOf('.');
+  return dot < 0 ? path : path.slice(0, dot);
+}

@@ -1,0 +1,342 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { at, engineOf, known, rulesOf } from '../../test/support/rules.js';
+import { holdsFor } from '../../test/support/property.js';
+
+const web = { id: 'aa11', name: 'web', image: 'nginx:1', labels: {} };
+const db = { id: 'bb22', name: 'db', image: 'postgres:1', labels: {} };
+
+const shell = `
+  - name: shell-in-container
+    description: A shell was started in a container.
+    severity: MEDIUM
+    trackers: exec
+    condition: in_container && process.comm in shells
+    message: '{process.comm} [in {container.name}]'
+    key: [container.id, process.pid]`;
+const vocabulary = `
+lists:
+  shells: [sh, bash]
+macros:
+  in_container: container != null
+rules:`;
+
+describe('a rule', () => {
+  it('raises an alert with what was so at that moment', () => {
+    const { engine, alerts } = engineOf(rulesOf(vocabulary + shell));
+    const sshd = known(7, 'sshd');
+    engine.evaluate(at(0, 'exec', { container: web, args: ['sh', '-c', 'id'], known: known(100, 'sh', sshd) }));
+    engine.evaluate(at(1, 'exec', { container: null }));
+    engine.evaluate(at(2, 'exec', { container: web, process: { comm: 'nginx' } }));
+    expect(alerts).toEqual([
+      {
+        rule: 'shell-in-container',
+        severity: 'MEDIUM',
+        title: 'A shell was started in a container.',
+        message: 'sh in web',
+        tags: [],
+        attack: [],
+        time: '2026-01-31T08:15:30.000Z',
+        tracker: 'exec',
+        process: expect.objectContaining({ pid: 100, comm: 'sh', uid: 1000 }) as object,
+        container: { id: 'aa11', name: 'web', image: 'nginx:1' },
+        key: '["aa11",100]',
+        intervalMs: 300_000,
+        evidence: {
+          event: {
+            tracker: 'exec',
+            time: expect.any(String) as string,
+            bootNs: '30000000000',
+            cgroupId: '4242',
+            args: ['sh', '-c', 'id'],
+          },
+          ancestors: [{ pid: 7, comm: 'sshd', uid: 0, executable: '/usr/bin/sshd', args: ['sshd'] }],
+        },
+      },
+    ]);
+    expect(engine.countsOf('shell-in-container')).toMatchObject({ matched: 1, alerts: 1, suppressed: 0 });
+  });
+
+  it('is switched off, overridden and appended to by another file', () => {
+    const set = rulesOf(
+      vocabulary + shell,
+      `
+overrides:
+  lists: { shells: { append: [fish] } }
+  macros: { in_container: { and: 'container.name != "db"' } }
+  rules:
+    shell-in-container:
+      severity: HIGH
+      exceptions: [{ name: operator, condition: process.uid == 42 }]`,
+    );
+    const { engine, alerts } = engineOf(set);
+    const fish = { comm: 'fish' };
+    engine.evaluate(at(0, 'exec', { container: web, process: fish }));
+    engine.evaluate(at(1, 'exec', { container: db, process: fish }));
+    engine.evaluate(at(2, 'exec', { container: web, process: { ...fish, pid: 5, uid: 42 } }));
+    expect(alerts.map(({ severity, message }) => [severity, message])).toEqual([['HIGH', 'fish in web']]);
+
+    const off = engineOf(
+      rulesOf(vocabulary + shell, 'overrides: { rules: { shell-in-container: { enabled: false } } }'),
+    );
+    off.engine.evaluate(at(0, 'exec', { container: web }));
+    expect(off.alerts).toEqual([]);
+    expect(off.engine.countsOf('shell-in-container')).toBeNull();
+  });
+
+  it('combines alerts of one key for its interval, and is throttled beyond its bound', () => {
+    const { engine, alerts, repeats } = engineOf(
+      rulesOf(`${vocabulary}${shell}
+    interval: 10s
+    throttle: { alerts: 2, within: 60s }`),
+    );
+    const of = (ms: number, pid: number): void => engine.evaluate(at(ms, 'exec', { container: web, process: { pid } }));
+    for (const ms of [0, 1000, 9999, 10_000]) of(ms, 1);
+    expect([alerts.length, repeats.length]).toEqual([2, 2]);
+    for (let pid = 2; pid < 1000; pid++) of(11_000, pid);
+    expect([alerts.length, repeats.length]).toEqual([2, 2]);
+    expect(engine.countsOf('shell-in-container')).toMatchObject({
+      matched: 1002,
+      alerts: 2,
+      repeated: 2,
+      suppressed: 998,
+    });
+    of(61_000, 7);
+    expect(alerts).toHaveLength(3);
+  });
+
+  it('counts events, or different values, within a time and by a key', () => {
+    const rule = (more: string): string => `
+rules:
+  - name: scan
+    description: Many ports.
+    severity: LOW
+    trackers: tcp
+    condition: tcpOperation == "CONNECT"
+    message: '{process.comm}'
+    key: []
+    interval: 0s
+    rate: { count: 3, within: 10s, by: [container.id]${more} }`;
+    const connect = (ms: number, remotePort: number, container: object = web) =>
+      at(ms, 'tcp', { container, tcpOperation: 'CONNECT', remotePort });
+
+    const counted = engineOf(rulesOf(rule('')));
+    for (const event of [connect(0, 80), connect(1, 80, db), connect(2, 80), connect(10_001, 80)])
+      counted.engine.evaluate(event);
+    expect(counted.alerts).toHaveLength(0); // the first had gone when the third came
+    counted.engine.evaluate(connect(10_002, 80));
+    expect(counted.alerts).toHaveLength(1);
+    counted.engine.evaluate(connect(10_003, 80));
+    expect(counted.alerts).toHaveLength(1); // it counts anew
+
+    const distinct = engineOf(rulesOf(rule(', distinct: remotePort')));
+    for (const port of [80, 80, 80, 443, 443]) distinct.engine.evaluate(connect(0, port));
+    expect(distinct.alerts).toHaveLength(0);
+    distinct.engine.evaluate(connect(1, 22));
+    expect(distinct.alerts).toHaveLength(1);
+  });
+
+  it.each([
+    ['process', [true, false, false, false]],
+    ['tree', [true, true, true, false]],
+    ['container', [true, true, true, true]],
+  ])('finds a sequence in one %s', (by, expected) => {
+    const set = rulesOf(`
+rules:
+  - name: download-and-run
+    description: What was fetched is run.
+    severity: HIGH
+    message: '{process.comm}'
+    key: []
+    interval: 0s
+    sequence:
+      within: 10s
+      by: ${by}
+      steps:
+        - { trackers: tcp, condition: 'tcpOperation == "CONNECT"' }
+        - { trackers: exec, condition: 'true' }`);
+    const shellProcess = known(50, 'sh', known(1, 'init'));
+    const curl = known(100, 'curl', shellProcess);
+    const others = [
+      curl,
+      known(101, 'child', curl),
+      known(102, 'sibling', shellProcess),
+      known(103, 'other', known(2, 'x')),
+    ];
+    const found = others.map((second) => {
+      const { engine, alerts } = engineOf(set);
+      engine.evaluate(at(0, 'tcp', { container: web, tcpOperation: 'CONNECT', known: curl }));
+      engine.evaluate(at(1, 'exec', { container: web, process: { pid: second.pid }, known: second }));
+      return alerts.length === 1;
+    });
+    expect(found).toEqual(expected);
+  });
+
+  it('takes a sequence in its order and its time, and each of its events once', () => {
+    const set = rulesOf(`
+rules:
+  - name: twice
+    description: Two of a kind.
+    severity: LOW
+    message: '{process.comm}'
+    key: []
+    interval: 0s
+    sequence:
+      within: 10s
+      by: process
+      steps:
+        - { trackers: exec, condition: 'true' }
+        - { trackers: exec, condition: 'true' }`);
+    const { engine, alerts } = engineOf(set);
+    engine.evaluate(at(0, 'exec'));
+    expect(alerts).toHaveLength(0);
+    engine.evaluate(at(10_001, 'exec'));
+    expect(alerts).toHaveLength(0);
+    engine.evaluate(at(20_000, 'exec'));
+    expect(alerts).toHaveLength(1);
+  });
+
+  it('raises what another event should have followed', () => {
+    const set = rulesOf(`
+rules:
+  - name: never-ends
+    description: A process does not end.
+    severity: LOW
+    trackers: exec
+    condition: process.comm == "job"
+    message: '{process.comm}'
+    absence: { trackers: exit, condition: 'true', within: 5s, by: process }`);
+    const { engine, alerts } = engineOf(set);
+    const job = (pid: number) => ({ process: { pid, comm: 'job' } });
+    expect(engine.nextDueMs).toBeNull();
+    engine.evaluate(at(0, 'exec', job(1)));
+    engine.evaluate(at(1000, 'exec', job(2)));
+    engine.evaluate(at(4000, 'exit', job(1)));
+    expect(engine.nextDueMs).toBe(36_000);
+    engine.advance(35_999);
+    expect(alerts).toHaveLength(0);
+    engine.advance(36_001);
+    expect(alerts.map(({ process }) => Reflect.get(process, 'pid') as number)).toEqual([2]);
+    expect(engine.nextDueMs).toBeNull();
+  });
+
+  it('raises what it has not seen of an image that it knows, over a restart too', () => {
+    const set = rulesOf(`
+rules:
+  - name: new-program
+    description: A program that this image did not run before.
+    severity: LOW
+    trackers: exec
+    condition: container != null
+    message: '{process.comm}'
+    key: [process.comm]
+    firstSeen: { values: [process.comm], for: [container.image], learn: 60s }`);
+    const first = engineOf(set);
+    const run = (to: ReturnType<typeof engineOf>, ms: number, comm: string, container: object = web): void =>
+      to.engine.evaluate(at(ms, 'exec', { container, process: { comm } }));
+    run(first, 0, 'nginx');
+    run(first, 59_000, 'logrotate');
+    run(first, 61_000, 'nginx');
+    run(first, 61_000, 'sh');
+    run(first, 61_000, 'postgres', db); // an image of its own
+    expect(first.alerts.map(({ message }) => message)).toEqual(['sh']);
+
+    const again = engineOf(set);
+    again.engine.restore(first.engine.baselines());
+    for (const comm of ['nginx', 'logrotate', 'sh', 'nc']) run(again, 120_000, comm);
+    expect(again.alerts.map(({ message }) => message)).toEqual(['nc']);
+  });
+
+  it('goes on with what it has counted when others change', () => {
+    const rate = `
+  - name: many
+    description: Many.
+    severity: LOW
+    trackers: exec
+    condition: 'true'
+    message: '{process.comm}'
+    rate: { count: 3, within: 10s, by: [] }`;
+    const before = engineOf(rulesOf(`rules:${rate}`));
+    before.engine.evaluate(at(0, 'exec'));
+    before.engine.evaluate(at(1, 'exec'));
+    const after = engineOf(rulesOf(`${vocabulary}${shell}${rate}`), before.engine);
+    after.engine.evaluate(at(2, 'exec'));
+    expect(after.names()).toEqual(['many']);
+  });
+});
+
+describe('the plan', () => {
+  const conditions = [
+    'process.comm == "sh"',
+    'process.comm in ["sh", "bash"]',
+    'path.startsWith("/etc/")',
+    'path.startsWith("/etc/s") || path.startsWith("/root/")',
+    '(path.startsWith("/etc/") || path.startsWith("/etc/shadow")) && process.uid == 0',
+    'path == "/etc/shadow" && process.comm != "sshd"',
+    'errno == "ENOENT" && path.endsWith("x")',
+    'process.uid in [0, 7]',
+    '!(process.comm == "sh")',
+    'container.name == "web"',
+    'process.parent.comm == "sshd"',
+  ];
+  const text = (chosen: readonly number[]): string =>
+    `rules:${chosen
+      .map(
+        (i) => `
+  - name: r${i}
+    description: d
+    severity: LOW
+    trackers: open
+    condition: '${conditions[i] ?? ''}'
+    message: m
+    interval: 0s
+    throttle: { alerts: 10000, within: 1s }`,
+      )
+      .join('')}`;
+
+  it('finds the same rules as comparing each event with each of them', async () => {
+    const event = fc.record({
+      path: fc.constantFrom('/etc/shadow', '/etc/x', '/root/x', '/tmp/x', '/etc/', '/'),
+      errno: fc.constantFrom(null, 'ENOENT'),
+      comm: fc.constantFrom('sh', 'bash', 'sshd'),
+      uid: fc.constantFrom(0, 7, 1000),
+      container: fc.constantFrom(null, web, db),
+      parent: fc.constantFrom('sshd', 'init'),
+    });
+    const indexes = fc.uniqueArray(fc.nat({ max: conditions.length - 1 }), { minLength: 1 });
+    await holdsFor(
+      fc.property(indexes, fc.array(event, { maxLength: 20 }), (chosen, events) => {
+        const set = rulesOf(text(chosen));
+        const { engine, alerts } = engineOf(set);
+        const expected: string[] = [];
+        events.forEach(({ comm, uid, parent, ...fields }, i) => {
+          const made = at(i, 'open', { ...fields, process: { comm, uid }, known: known(100, comm, known(7, parent)) });
+          for (const { definition, steps } of set.rules)
+            if (steps[0]?.filter.matches(made)) expected.push(`${i} ${definition.name}`);
+          engine.evaluate(made);
+        });
+        const found = alerts.map(
+          ({ time, rule }) => `${Date.parse(time) - Date.parse('2026-01-31T08:15:30Z')} ${rule}`,
+        );
+        expect(found.sort()).toEqual(expected.sort());
+      }),
+    );
+  });
+
+  it('compares an event with those rules only that name its value', () => {
+    const many = Array.from(
+      { length: 100 },
+      (_, i) => `
+  - name: p${i}
+    description: d
+    severity: LOW
+    trackers: exec
+    condition: process.comm == "program${i}"
+    message: m`,
+    ).join('');
+    const { engine } = engineOf(rulesOf(`rules:${many}`));
+    engine.evaluate(at(0, 'exec', { process: { comm: 'program7' } }));
+    engine.evaluate(at(0, 'exec', { process: { comm: 'sh' } }));
+    expect([engine.events, engine.comparisons]).toEqual([2, 1]);
+  });
+});

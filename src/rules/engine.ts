@@ -1,0 +1,201 @@
+import type { TraceEvent } from '../event/event.js';
+import { AbsenceBook } from './absence.js';
+import { AlertWriter, keyOf, type RuleAlert } from './alert.js';
+import { Bonds } from './bond.js';
+import type { CompiledRule, RuleContext } from './compile.js';
+import { FirstSeenBook, type StoredBaseline } from './first-seen.js';
+import { ABSENT, Plan, type Candidate } from './plan.js';
+import { SequenceBook } from './sequence.js';
+import { RateWindow, Recent, ThrottleWindow } from './window.js';
+
+/** What becomes of a rule's alerts. */
+export interface RuleSink {
+  /** A new alert. */
+  raise(alert: RuleAlert): void;
+  /** The same again, within the rule's interval. */
+  repeat(alert: RuleAlert): void;
+}
+
+/** What is counted of a rule since it was loaded, or last changed. */
+export interface RuleCounts {
+  /** Events that matched one of its conditions. */
+  matched: number;
+  /** New alerts. */
+  alerts: number;
+  /** Raised again within the interval, and combined with one before. */
+  repeated: number;
+  /** Not raised, for the rule raised too many. */
+  suppressed: number;
+  /** RFC 3339; null when it never was. */
+  lastAt: string | null;
+}
+
+const MAX_RECENT = 10_000;
+
+/**
+ * Evaluates rules on events, whatever their source. Time is that of the events: nothing here reads a clock. What the rules have counted
+ * holds over a change of others.
+ */
+export class RuleEngine {
+  readonly #rules: ReadonlyMap<string, RuleState>;
+  readonly #plan: Plan;
+  readonly #bonds: Bonds;
+  readonly #writer: AlertWriter;
+  readonly #sink: RuleSink;
+  /** Events that were evaluated. */
+  events = 0;
+  /** Steps that events were compared with. */
+  comparisons = 0;
+
+  /** Rules that are equal to those of the engine before go on with what they had. */
+  constructor(
+    rules: readonly CompiledRule[],
+    { catalog, fields }: RuleContext,
+    sink: RuleSink,
+    before: RuleEngine | null = null,
+  ) {
+    const enabled = rules.filter(({ definition }) => definition.enabled);
+    this.#plan = new Plan(enabled, fields);
+    this.#bonds = new Bonds(catalog.lineage);
+    this.#writer = new AlertWriter(catalog);
+    this.#sink = sink;
+    this.#rules = new Map(
+      enabled.map((rule) => {
+        const { name } = rule.definition;
+        const known = before ? before.#rules.get(name) : undefined;
+        return [name, known?.fingerprint === rule.fingerprint ? known : new RuleState(rule)];
+      }),
+    );
+  }
+
+  /** Trackers whose events it can use. */
+  get trackers(): readonly string[] {
+    return this.#plan.trackers;
+  }
+
+  /** Null for a rule that is not evaluated. */
+  countsOf(rule: string): RuleCounts | null {
+    return this.#rules.get(rule)?.counts ?? null;
+  }
+
+  /** Forgotten to make room, by rule: keys, sequences and values. */
+  evictedOf(rule: string): number {
+    return this.#rules.get(rule)?.evicted ?? 0;
+  }
+
+  /** Reads the event, and keeps nothing of it. */
+  evaluate(event: TraceEvent): void {
+    this.events++;
+    const atMs = bootMs(event);
+    const matched: Candidate[] = [];
+    this.#plan.visit(event, (candidate) => {
+      this.comparisons++;
+      if (candidate.step.filter.matches(event)) matched.push(candidate);
+    });
+    // Later steps first: an event that begins a sequence is not the next step of the same one.
+    if (matched.length > 1) matched.sort((a, b) => b.index - a.index);
+    for (const candidate of matched) this.#matched(candidate, event, atMs);
+  }
+
+  /** When `advance` has something to do at the earliest, in ms since boot; null while nothing waits. */
+  get nextDueMs(): number | null {
+    let next: number | null = null;
+    for (const { absence } of this.#rules.values()) {
+      const dueMs = absence?.nextDueMs ?? null;
+      if (dueMs !== null && (next === null || dueMs < next)) next = dueMs;
+    }
+    return next;
+  }
+
+  /** Events up to this time, in ms since boot, were evaluated: raises what waited for one that did not come. */
+  advance(nowMs: number): void {
+    for (const state of this.#rules.values())
+      for (const alert of state.absence?.due(nowMs) ?? []) this.#raise(state, alert.key, nowMs, () => alert);
+  }
+
+  /** Of rules that look for what is new: what they have seen, by rule. */
+  baselines(): ReadonlyMap<string, readonly StoredBaseline[]> {
+    const found = [...this.#rules].map(([name, { firstSeen }]) => [name, firstSeen?.stored() ?? []] as const);
+    return new Map(found.filter(([, stored]) => stored.length > 0));
+  }
+
+  restore(baselines: ReadonlyMap<string, readonly StoredBaseline[]>): void {
+    for (const [name, stored] of baselines) this.#rules.get(name)?.firstSeen?.restore(stored);
+  }
+
+  #matched({ rule, index }: Candidate, event: TraceEvent, atMs: number): void {
+    const state = this.#rules.get(rule.definition.name);
+    if (!state) return;
+    const { absence, sequence, rate, firstSeen } = rule.definition;
+    if (index === ABSENT) {
+      if (absence) state.absence?.settle(this.#bonds.keysOf(event, absence.by), atMs);
+      return;
+    }
+    state.counts.matched++;
+    if (sequence && state.sequence && index === 0) {
+      state.sequence.begin(this.#bonds.keyOf(event, sequence.by), atMs);
+      return;
+    }
+    if (sequence && !state.sequence?.advance(index, this.#bonds.keysOf(event, sequence.by), atMs)) return;
+    if (rate && state.rate && rule.rate) {
+      const value = rule.rate.distinct && keyOf(rule.rate.distinct, event);
+      if (!state.rate.add(keyOf(rule.rate.by, event), value, atMs)) return;
+    }
+    if (firstSeen && state.firstSeen && rule.firstSeen) {
+      const { values, for: of } = rule.firstSeen;
+      if (!state.firstSeen.isNew(keyOf(of, event), keyOf(values, event), Date.parse(event.time))) return;
+    }
+    const key = keyOf(rule.key, event);
+    const write = (): RuleAlert => this.#writer.write(rule, event, key);
+    if (absence && state.absence) state.absence.begin(this.#bonds.keyOf(event, absence.by), write, atMs);
+    else this.#raise(state, key, atMs, write);
+  }
+
+  #raise({ counts, recent, throttle }: RuleState, key: string, atMs: number, write: () => RuleAlert): void {
+    const known = recent.find(key, atMs);
+    if (known) {
+      counts.repeated++;
+      this.#sink.repeat(known);
+      return;
+    }
+    if (!throttle.take(atMs)) return void counts.suppressed++;
+    const alert = write();
+    counts.alerts++;
+    counts.lastAt = alert.time;
+    recent.add(key, alert, atMs);
+    this.#sink.raise(alert);
+  }
+}
+
+/** What one rule has counted, and waits for. */
+class RuleState {
+  readonly fingerprint: string;
+  readonly counts: RuleCounts = { matched: 0, alerts: 0, repeated: 0, suppressed: 0, lastAt: null };
+  readonly recent: Recent<RuleAlert>;
+  readonly throttle: ThrottleWindow;
+  readonly rate: RateWindow | null;
+  readonly sequence: SequenceBook | null;
+  readonly absence: AbsenceBook<RuleAlert> | null;
+  readonly firstSeen: FirstSeenBook | null;
+
+  constructor({ fingerprint, steps, definition }: CompiledRule) {
+    const { intervalMs, throttle, rate, sequence, absence, firstSeen } = definition;
+    this.fingerprint = fingerprint;
+    this.recent = new Recent(intervalMs, MAX_RECENT);
+    this.throttle = new ThrottleWindow(throttle.alerts, throttle.withinMs);
+    this.rate = rate && new RateWindow(rate.count, rate.withinMs);
+    this.sequence = sequence && new SequenceBook(steps.length, sequence.withinMs);
+    this.absence = absence && new AbsenceBook(absence.withinMs);
+    this.firstSeen = firstSeen && new FirstSeenBook(firstSeen.learnMs);
+  }
+
+  get evicted(): number {
+    const { rate, sequence, absence, firstSeen } = this;
+    return [rate, sequence, absence, firstSeen].reduce((sum, book) => sum + (book?.evicted ?? 0), 0);
+  }
+}
+
+/** A double has the milliseconds exactly, and microseconds for a hundred years. */
+function bootMs({ bootNs }: TraceEvent): number {
+  return Number(bootNs) / 1e6;
+}

@@ -1,0 +1,56 @@
+import { BoundedMap } from './bounded.js';
+
+const MAX_SUBJECTS = 1000;
+const MAX_VALUES = 10_000;
+
+interface Baseline {
+  readonly sinceMs: number;
+  readonly values: BoundedMap<true>;
+}
+
+/** As it is kept over restarts. */
+export interface StoredBaseline {
+  readonly subject: string;
+  /** ms since 1970. */
+  readonly since: number;
+  readonly values: readonly string[];
+}
+
+/** What was seen of each subject (an image), so that a value that is new can be told from those that are usual. */
+export class FirstSeenBook {
+  readonly #learnMs: number;
+  readonly #baselines = new BoundedMap<Baseline>(MAX_SUBJECTS);
+
+  constructor(learnMs: number) {
+    this.#learnMs = learnMs;
+  }
+
+  get evicted(): number {
+    return this.#baselines.evicted;
+  }
+
+  /** Whether the value is new to a subject that was watched for long enough. `atMs`: since 1970. */
+  isNew(subject: string, value: string, atMs: number): boolean {
+    let baseline = this.#baselines.get(subject);
+    if (!baseline) this.#baselines.set(subject, (baseline = { sinceMs: atMs, values: new BoundedMap(MAX_VALUES) }));
+    if (baseline.values.get(value)) return false;
+    baseline.values.set(value, true);
+    return atMs - baseline.sinceMs >= this.#learnMs;
+  }
+
+  stored(): readonly StoredBaseline[] {
+    return [...this.#baselines.entries()].map(([subject, { sinceMs, values }]) => ({
+      subject,
+      since: sinceMs,
+      values: [...values.entries()].map(([value]) => value),
+    }));
+  }
+
+  restore(stored: readonly StoredBaseline[]): void {
+    for (const { subject, since, values } of stored) {
+      const baseline = { sinceMs: since, values: new BoundedMap<true>(MAX_VALUES) };
+      for (const value of values) baseline.values.set(value, true);
+      this.#baselines.set(subject, baseline);
+    }
+  }
+}
