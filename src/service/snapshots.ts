@@ -69,8 +69,9 @@ export class Snapshots {
     const [oldest, end] = [after?.at ?? 0, Math.max(0, before ? before.at - 1 : length)];
     const from = backwards ? Math.max(oldest, end - limit) : Math.min(oldest, end);
     const to = Math.max(from, backwards ? end : Math.min(end, from + limit));
-    // One that is read as a whole at once is not kept: there is nothing beside its only page.
-    const id = known?.id ?? (to - from < length ? this.#shelf.keep(snapshot, of) : GONE);
+    // Kept once a client is given a cursor of it.
+    let id = known?.id;
+    const keep = (): string => (id ??= this.#shelf.keep(snapshot, of, to - from === length));
     const rows = snapshot.rows.slice(from, to);
     return {
       takenAt: snapshot.takenAt,
@@ -80,7 +81,7 @@ export class Snapshots {
       hasNext: to < length,
       hasPrevious: from > 0,
       weightOf: (index) => recordsOf(rows[index]),
-      cursorAfter: (index) => this.#shelf.cursorOf(id, from + index + 1),
+      cursorAfter: (index) => this.#shelf.cursorOf(keep(), from + index + 1),
     };
   }
 
@@ -124,6 +125,3 @@ export class Snapshots {
     return where == null ? null : filterOf(where, fields, [name]);
   }
 }
-
-/** The id of no snapshot that is kept. */
-const GONE = '0'.repeat(16);

@@ -53,3 +53,14 @@ it('drops those that were read least recently where memory is short, and never t
   shelf.clear();
   expect(() => shelf.find(large, 'd')).toThrow(failing('SNAPSHOT_GONE', /./));
 });
+
+it('drops those first that their first page showed as a whole', () => {
+  const shelf = new Shelf({ keptMs: 1000, bytes: 100 });
+  const paged = shelf.cursorOf(shelf.keep(snapshot(2, 50), 'a'), 0);
+  const whole = shelf.cursorOf(shelf.keep(snapshot(2, 50), 'b', true), 0);
+  shelf.find(whole, 'b');
+  const newest = shelf.cursorOf(shelf.keep(snapshot(2, 30), 'c', true), 0);
+  expect(() => shelf.find(whole, 'b')).toThrow(failing('SNAPSHOT_GONE', /others needed its memory/));
+  shelf.find(paged, 'a');
+  shelf.find(newest, 'c');
+});

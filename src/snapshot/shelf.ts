@@ -13,6 +13,8 @@ interface Kept {
   readonly snapshot: Snapshot;
   /** What it was taken for: its kind, filter and container. */
   readonly of: string;
+  /** Whether its first page showed all of it. */
+  readonly whole: boolean;
   until: number;
 }
 
@@ -26,7 +28,7 @@ export interface SnapshotPlace {
 
 const CURSOR = /^snapshot:([0-9a-f]{16}):(\d{1,9})$/;
 
-/** Snapshots of which pages are left to be read. */
+/** Snapshots of which clients have cursors. */
 export class Shelf {
   readonly #options: ShelfOptions;
   /** The one that was read least recently first. */
@@ -38,15 +40,19 @@ export class Shelf {
     this.#options = options;
   }
 
-  /** Keeps a snapshot for pages to come; others go where there is not enough memory for all. Returns its id. */
-  keep(snapshot: Snapshot, of: string): string {
+  /**
+   * Keeps a snapshot for pages to come, and returns its id. Where there is not enough memory for all, others go: first those that are
+   * `whole`, of which a client is unlikely to read another page, then those that were read least recently.
+   */
+  keep(snapshot: Snapshot, of: string, whole = false): string {
     const id = randomBytes(8).toString('hex');
-    this.#kept.set(id, { snapshot, of, until: performance.now() + this.#options.keptMs });
+    this.#kept.set(id, { snapshot, of, whole, until: performance.now() + this.#options.keptMs });
     this.#bytes += snapshot.bytes;
-    for (const oldest of this.#kept.keys()) {
-      if (this.#bytes <= this.#options.bytes || oldest === id) break;
-      this.#drop(oldest);
-    }
+    for (const isSpare of [true, false])
+      for (const [oldest, kept] of this.#kept) {
+        if (this.#bytes <= this.#options.bytes) break;
+        if (oldest !== id && kept.whole === isSpare) this.#drop(oldest);
+      }
     this.#timer ??= setInterval(() => this.#sweep(), this.#options.keptMs / 4).unref();
     return id;
   }

@@ -297,23 +297,28 @@ describe('what is refused', () => {
     ).toMatchObject({
       code: 'BAD_CURSOR',
     });
+    // Also of a page that shows all, though nothing comes behind it.
+    const { processes: all } = await data<{ processes: Page }>('{ processes { pageInfo { endCursor } } }');
+    expect(await data(`{ processes(after: "${all.pageInfo.endCursor}") { nodes { process { pid } } } }`)).toEqual({
+      processes: { nodes: [] },
+    });
     fixture.service.snapshots.end();
     expect(await error(`{ processes(after: "${cursor}") { totalCount } }`)).toMatchObject({ code: 'SNAPSHOT_GONE' });
   });
 
-  it('is what nobody waits for any more, which is no defect', async () => {
+  it.each([
+    ['process', '{ processes { totalCount } }'],
+    ['socket', '{ containers { nodes { listeningPorts { address } } } }'],
+  ] as const)('is what nobody waits for any more, which is no defect: %s', async (kind, query) => {
     const gone = new AbortController();
     tell('process', [{ pid: 1 }]);
-    const read = fixture.kernel.records.get('process');
-    fixture.kernel.records.set('process', () => {
+    tell('socket', [{ inode: 3, netNs: 5, family: 1 }]);
+    const read = fixture.kernel.records.get(kind);
+    fixture.kernel.records.set(kind, () => {
       gone.abort();
       return read?.() ?? new KernelError('reading', 'EIO', '');
     });
-    const result = await executeLocally(
-      fixture.service,
-      { query: '{ processes { totalCount } }' },
-      callerOf('viewer', gone.signal),
-    );
+    const result = await executeLocally(fixture.service, { query }, callerOf('viewer', gone.signal));
     if (isStream(result)) throw new Error('a stream');
     expect(result.errors?.map(({ extensions }) => extensions['code'])).toEqual(['CANCELLED']);
   });

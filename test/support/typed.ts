@@ -137,7 +137,7 @@ export function selectionOf(
       const few = isListType(getNullableType(field.type)) && field.args.some(({ name }) => name === 'first');
       const name = few ? `${field.name}(first: 2)` : field.name;
       // Where it leads from one object to others is followed by one step.
-      if (composite && isOfGraph(of.name, field.name))
+      if (composite && isOfGraph(of.name, field.name) && leadsOn(inner))
         return above.some((one) => one === 'Process' || one === 'Container') ? [] : [`${name} ${leavesOf(inner)}`];
       const below = select(inner, [...above, of.name]);
       return composite ? (below ? [`${name} ${below}`] : []) : [name];
@@ -148,6 +148,16 @@ export function selectionOf(
     return fields.length ? `{ __typename ${fields.join(' ')}${fragment} }` : '';
   };
   return select(type, []);
+}
+
+/** Whether it leads to processes and containers again. */
+function leadsOn(type: GraphQLNamedType): boolean {
+  if (!isObjectType(type)) return false;
+  const names = ['Process', 'Container'];
+  return (
+    names.includes(type.name) ||
+    Object.values(type.getFields()).some((one) => names.includes(getNamedType(one.type).name))
+  );
 }
 
 function leavesOf(type: GraphQLNamedType): string {

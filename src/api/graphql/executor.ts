@@ -96,7 +96,7 @@ export class Executor {
       const result = await (prepared.hot ? executeHot(prepared) : this.#introspection.of(prepared, executeSlow));
       return this.#checked(prepared, result);
     } catch (error) {
-      return { errors: [maskError(error, this.#service.log)] };
+      return { errors: [maskError(error, this.#service.log, prepared.context.caller.signal)] };
     }
   }
 
@@ -168,7 +168,7 @@ export class Executor {
   #checked({ context }: Prepared, result: ExecutionResult): ExecutionResult {
     const refusal = refusalOf(context);
     const { log } = this.#service;
-    return refusal ? { data: null, errors: [maskError(refusal, log)] } : maskResult(result, log);
+    return refusal ? { data: null, errors: [maskError(refusal, log)] } : maskResult(result, log, context.caller.signal);
   }
 
   async #subscribe(prepared: Prepared, sink: TextSink | null): Promise<OperationResult> {
@@ -182,7 +182,7 @@ export class Executor {
       variableValues: rawVariables,
       operationName: operation.name?.value ?? null,
     });
-    if (!isAsyncIterable(source)) return maskResult(source, log);
+    if (!isAsyncIterable(source)) return maskResult(source, log, context.caller.signal);
     const execute = prepared.hot ? executeHot : executeSlow;
     // Each result reads anew what its processes lead to.
     const answer = async (payload: unknown): Promise<ExecutionResult> => {
@@ -203,7 +203,7 @@ export class Executor {
       },
       send: sink?.send ?? null,
       turn: sink?.turn,
-      fail: (error) => ({ errors: [maskError(error, log)] }),
+      fail: (error) => ({ errors: [maskError(error, log, context.caller.signal)] }),
       onEnd: () => {
         context.caller.signal.removeEventListener('abort', leave);
         encoder?.close();

@@ -9,16 +9,17 @@ const MESSAGE_END = 300;
 const LONG_TEXT = /"([^"]{60})[^"]+"/g;
 
 /** A result in which each error tells a code, and none tells what is not the client's business. */
-export function maskResult(result: ExecutionResult, log: Log): ExecutionResult {
-  return result.errors ? { ...result, errors: result.errors.map((error) => maskError(error, log)) } : result;
+export function maskResult(result: ExecutionResult, log: Log, signal: AbortSignal): ExecutionResult {
+  return result.errors ? { ...result, errors: result.errors.map((error) => maskError(error, log, signal)) } : result;
 }
 
 /**
  * What a client may see of an error: all of ours, and GraphQL's own (syntax, validation, coercion). Anything else
- * is a defect: it is logged, and the client is told no more than that.
+ * is a defect: it is logged, and the client is told no more than that. What ended because the caller's `signal` aborted is CANCELLED.
  */
-export function maskError(error: unknown, log: Log): GraphQLError {
-  const cause = causeOf(error);
+export function maskError(error: unknown, log: Log, signal?: AbortSignal): GraphQLError {
+  const thrown = causeOf(error);
+  const cause = signal?.aborted && thrown === signal.reason ? cancelled() : thrown;
   const position = error instanceof GraphQLError ? positionOf(error) : {};
   if (cause instanceof EunomiaError) {
     return new GraphQLError(cause.message, { ...position, extensions: { code: cause.code, ...cause.details } });
@@ -75,4 +76,8 @@ function codeOf(error: GraphQLError): ErrorCode {
   // Of the values of variables; other errors about variables are the document's.
   const isValue = /^Variable "\$\w+" (?:got invalid value|of (?:required|non-null) type)/.test(error.message);
   return isValue ? 'BAD_USER_INPUT' : 'GRAPHQL_VALIDATION_FAILED';
+}
+
+export function cancelled(): EunomiaError {
+  return new EunomiaError('CANCELLED', 'the client has gone away, and nobody waits for this');
 }

@@ -1,7 +1,8 @@
 import { OperationTypeNode } from 'graphql';
 import type { Caller } from '../../access/caller.js';
-import { EunomiaError } from '../../base/errors.js';
+import type { EunomiaError } from '../../base/errors.js';
 import { Gate } from '../../base/gate.js';
+import { cancelled } from './mask.js';
 
 /** Fields of one client that are read at a time, of each kind. */
 const READS = 2;
@@ -22,10 +23,7 @@ export class ClientShare {
   /** Of large results one exists at a time, from the beginning of its operation until it has left. */
   readonly #large = new Gate(1);
 
-  /**
-   * Reads next to nothing, once fewer do. Rejects with CANCELLED when the caller has gone before, and where the work ends with the signal's
-   * reason.
-   */
+  /** Reads next to nothing, once fewer do. Rejects with the signal's reason when the caller has gone before. */
   short<Result>(work: () => Result | Promise<Result>, { signal }: Caller): Promise<Result> {
     return behind(this.#short, work, signal);
   }
@@ -46,19 +44,12 @@ export class ClientShare {
 }
 
 async function behind<Result>(gate: Gate, work: () => Result | Promise<Result>, signal: AbortSignal): Promise<Result> {
-  const leave = await gate.enter(signal).catch(cancelled);
-  if (leave instanceof EunomiaError) throw leave;
+  const leave = await gate.enter(signal);
   try {
     return await work();
-  } catch (error) {
-    throw signal.aborted && error === signal.reason ? cancelled() : error;
   } finally {
     leave();
   }
-}
-
-function cancelled(): EunomiaError {
-  return new EunomiaError('CANCELLED', 'the client has gone away, and nobody waits for this');
 }
 
 const shares = new WeakMap<object, ClientShare>();
