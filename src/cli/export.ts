@@ -4,11 +4,17 @@ import { withClient, withConnection, type ConnectionFlags } from './connection.j
 import { checkFlags } from './effect.js';
 import { toFile, toOutput } from './file.js';
 import { replayedSession, withReplay } from './replay.js';
+import { momentOf } from './size.js';
 import { collect, UsageError, wholeNumber } from './usage.js';
 import type { World } from './world.js';
 
 interface Flags extends ConnectionFlags {
+  readonly file?: string;
   readonly from?: string;
+  readonly to?: string;
+  readonly container?: readonly string[];
+  readonly tracker?: readonly string[];
+  readonly store?: string;
   readonly format?: string;
   readonly output?: string;
   readonly fields?: readonly string[];
@@ -29,15 +35,38 @@ function formatOf({ format, output }: Flags): string {
 
 export function addExport(program: Command, world: World): void {
   const command = withConnection(program.command('export'));
-  checkFlags<Flags>(command, ({ from, groupBy, measures }, refuse) => {
-    if (!(groupBy ?? measures))
+  checkFlags<Flags>(command, (flags, refuse) => {
+    if (!(flags.groupBy ?? flags.measures))
       refuse(['window', 'limit'], 'is of an aggregate; give --group-by or --measures as well');
-    if (from !== undefined) refuse(['follow'], 'a recording has an end already');
+    if (flags.file !== undefined) {
+      refuse(['follow'], 'a recording has an end already');
+      refuse(
+        ofRange,
+        'is of what a server has stored; a recording is converted as a whole, or what of it matches --where',
+      );
+    } else if (hasRange(flags)) refuse(['follow'], 'a range of time has an end; leave it out');
   });
   command
-    .description("write a session's events, or an aggregate of them, to a file")
-    .argument('[session]', 'id of a session on the server given by --server')
-    .option('--from <file>', 'convert a recording (NDJSON) instead of exporting a session')
+    .description("write a session's events, all that was stored in a range of time, or an aggregate of them, to a file")
+    .argument(
+      '[session...]',
+      'ids of sessions on the server given by --server; with --from: only of these, default: of all',
+    )
+    .addOption(
+      new Option(
+        '--from <time>',
+        'everything stored since this time (RFC 3339), or since so long ago (90m, 24h); default of a range: 24h before its end',
+      ).argParser(rangeTime('--from')),
+    )
+    .addOption(
+      new Option('--to <time>', 'everything stored before this time, or before so long ago; default: now').argParser(
+        rangeTime('--to'),
+      ),
+    )
+    .option('-c, --container <globs>', 'of a range: only of these containers, by name or id', collect)
+    .option('--tracker <names>', 'of a range: only events of these trackers', collect)
+    .addOption(new Option('--store <store>', 'of a range: the store to read').choices(['embedded', 'influx']))
+    .option('--file <recording>', 'convert a recording (NDJSON) instead; requires neither root nor a server')
     .addOption(
       new Option(
         '--format <format>',
@@ -52,11 +81,13 @@ export function addExport(program: Command, world: World): void {
     .option('--measures <list>', 'measures of the aggregate: p99(durationNs),sum(sentBytes),top(path)', collect)
     .option('--window <duration>', 'time window of the aggregate: 1m')
     .option('-n, --limit <rows>', 'maximum number of rows of the aggregate', wholeNumber('--limit', 1, 10_000))
-    .action((session: string | undefined, flags: Flags) => {
-      if ((session === undefined) === (flags.from === undefined))
-        throw new UsageError('give either the id of a session or a recording with --from');
-      if (session !== undefined && flags.server === undefined)
-        throw new UsageError('--server: which server has the session? Give its URL, or EUNOMIA_SERVER');
+    .action((sessions: readonly string[], flags: Flags) => {
+      const isRange = sessions.length > 1 || hasRange(flags);
+      const [session] = sessions;
+      if ((session === undefined && !isRange) === (flags.file === undefined))
+        throw new UsageError('give the id of a session, a range of time with --from, or a recording with --file');
+      if (flags.file === undefined && flags.server === undefined)
+        throw new UsageError('--server: which server has recorded it? Give its URL, or EUNOMIA_SERVER');
       if (flags.where?.startsWith('@'))
         throw new UsageError(
           '--where: an export takes an expression and no saved filter; `eunomia queries -o json` has its text',
@@ -64,8 +95,12 @@ export function addExport(program: Command, world: World): void {
       const format = formatOf(flags);
       if (flags.output === undefined && world.output.width !== null && binary.has(format))
         throw new UsageError(`--output: ${format} is no text for a terminal; name a file, or use a pipe`);
+      if (isRange)
+        return withClient(world, flags, (client) =>
+          download(client, 'history', rangeParameters(sessions, flags), flags, world),
+        );
       if (session !== undefined) return withClient(world, flags, (client) => exportTo(client, session, flags, world));
-      return withReplay(world, flags.from ?? '', Number.POSITIVE_INFINITY, flags.logLevel, async (client, replayed) => {
+      return withReplay(world, flags.file ?? '', Number.POSITIVE_INFINITY, flags.logLevel, async (client, replayed) => {
         if (flags.groupBy ?? flags.measures) await replayedToEnd(client);
         await exportTo(client, replayed.id, { ...flags, follow: !(flags.groupBy ?? flags.measures) }, world);
         const { stopReason, problem } = await replayedSession(client);
@@ -73,6 +108,23 @@ export function addExport(program: Command, world: World): void {
         if (problem !== null) world.tell(problem);
       });
     });
+}
+
+/** What only ranges of time have. */
+const ofRange = ['from', 'to', 'container', 'tracker', 'store'];
+
+function hasRange({ from, to, container, tracker, store }: Flags): boolean {
+  return [from, to, container, tracker, store].some((given) => given !== undefined);
+}
+
+/** `--from` was a recording once. */
+function rangeTime(flag: string): (value: string) => string {
+  const moment = momentOf(flag);
+  return (value) => {
+    if (/[/.]/.test(value) && !/^\d{4}-/.test(value))
+      throw new UsageError(`${flag}: ${JSON.stringify(value)} is no time; for a recording, use --file`);
+    return moment(value);
+  };
 }
 
 /** Waits until all of the recording is held. */
@@ -84,17 +136,38 @@ export async function replayedToEnd(client: Client): Promise<void> {
   }
 }
 
-async function exportTo(client: Client, session: string, flags: Flags, world: World): Promise<void> {
-  const parameters: Parameters = {
+function exportTo(client: Client, session: string, flags: Flags, world: World): Promise<void> {
+  return download(client, session, { follow: flags.follow ? 'true' : undefined }, flags, world);
+}
+
+function rangeParameters(sessions: readonly string[], { from, to, container, tracker, store }: Flags): Parameters {
+  return {
+    from,
+    to,
+    sessions: sessions.length ? sessions.join(',') : undefined,
+    containers: container?.join(','),
+    trackers: tracker?.join(','),
+    store: store?.toUpperCase(),
+  };
+}
+
+/** `name`: of a session, or "history". */
+async function download(
+  client: Client,
+  name: string,
+  parameters: Parameters,
+  flags: Flags,
+  world: World,
+): Promise<void> {
+  const pieces = client.download(`/export/${encodeURIComponent(name)}.${formatOf(flags)}`, {
+    ...parameters,
     fields: flags.fields?.join(','),
     where: flags.where,
-    follow: flags.follow ? 'true' : undefined,
     groupBy: flags.groupBy?.join(','),
     measures: flags.measures?.join(','),
     window: flags.window,
     limit: flags.limit?.toString(),
-  };
-  const pieces = client.download(`/export/${encodeURIComponent(session)}.${formatOf(flags)}`, parameters);
+  });
   const bytes =
     flags.output === undefined
       ? await toOutput(pieces, world.output, world.signal)

@@ -149,8 +149,8 @@ describe('eunomia run', () => {
     [['update', 'abc', '--where', 'errno != null'], /--server: which server has the session\? Give its URL/],
     [['plugin', 'list'], /--server: which server has the plugins\?/],
     [['sessions', '--engine', 'none'], /unknown option '--engine'/],
-    [['export', '--from', 'x.ndjson', '--follow'], /--follow: a recording has an end already/],
-    [['export', '--from', 'x.ndjson', '--window', '1m'], /--window: is of an aggregate/],
+    [['export', '--file', 'x.ndjson', '--follow'], /--follow: a recording has an end already/],
+    [['export', '--file', 'x.ndjson', '--window', '1m'], /--window: is of an aggregate/],
     [['report', 'web', '--from', '2026-01-01T00:00:00Z'], /--from: belongs to --session or --file/],
     [['report', '--file', 'x.ndjson', '--for', '10s'], /--for: watches from now on/],
     [['report', 'a', 'b', '--compare', '--top', '5'], /--top: cannot be combined with --compare/],
@@ -279,7 +279,7 @@ it('eunomia export writes the format that the name of the file says, unless --fo
 });
 
 it('eunomia export refuses a saved filter, which it cannot use, before it begins', async () => {
-  const { code, told } = await run(new FakeServer([]), ['export', '--from', 'x.ndjson', '--where', '@failed']);
+  const { code, told } = await run(new FakeServer([]), ['export', '--file', 'x.ndjson', '--where', '@failed']);
   expect(code).toBe(2);
   expect(told).toContain('--where: an export takes an expression and no saved filter');
 });
@@ -350,4 +350,38 @@ it('eunomia update changes what its flags name, and leaves the rest', async () =
 
 it('eunomia --version tells the version', async () => {
   expect((await run(new FakeServer([]), ['--version'])).code).toBe(0);
+});
+
+it.each([
+  [
+    ['--from', '2026-01-31T14:00:00Z', '--to', '2026-01-31T15:00:00Z'],
+    { from: '2026-01-31T14:00:00Z', to: '2026-01-31T15:00:00Z' },
+  ],
+  [['a', 'b', '-c', 'web-*,db'], { sessions: 'a,b', containers: 'web-*,db' }],
+  [
+    ['a', '--tracker', 'exec', '--tracker', 'open', '--store', 'influx'],
+    { sessions: 'a', trackers: 'exec,open', store: 'INFLUX' },
+  ],
+])('eunomia export %j asks for a range of time', async (flags, parameters) => {
+  const server = new FakeServer([]);
+  await served(server, async (url, paths) => {
+    await run(server, ['export', '--server', url, ...flags]);
+    const [path = ''] = paths;
+    const { pathname, searchParams } = new URL(path, url);
+    expect(pathname).toBe('/export/history.ndjson');
+    expect(Object.fromEntries(searchParams)).toEqual(parameters);
+  });
+});
+
+it.each([
+  [['--from', 'trace.ndjson'], /--from: "trace.ndjson" is no time; for a recording, use --file/],
+  [['--from', 'noon'], /--from: "noon" is neither a time/],
+  [['--from', '1h', '--follow'], /--follow: a range of time has an end/],
+  [['--from', '1h'], /--server: which server has recorded it\?/],
+  [['--file', 'x.ndjson', '--to', '1h'], /--to: is of what a server has stored/],
+  [['a', '--file', 'x.ndjson'], /give the id of a session, a range of time with --from, or a recording with --file/],
+  [[], /give the id of a session, a range of time/],
+])('eunomia export refuses %j', async (flags, message) => {
+  const { code, told } = await run(new FakeServer([]), ['export', ...flags]);
+  expect({ code, told }).toEqual({ code: 2, told: expect.stringMatching(message) });
 });

@@ -1,31 +1,36 @@
 import type { Gap } from '../event/event.js';
-import type { Encoder, Facts } from './encoder.js';
+import { MOST_ITEMS, type Encoder, type Facts } from './encoder.js';
 import type { Sheet } from './sheet.js';
 
-/** The number in a recording's first line. Another one is another format. */
-export const RECORDING = 1;
-
 /**
- * One JSON object a line: first `{"eunomia": …}`, the session's facts; then events as GraphQL has them, with `{"gap": …}` where some are
+ * One JSON object a line: first `{"eunomia": …}`, the facts; then events as GraphQL has them, with `{"gap": …}` where some are
  * missing, and `{"change": …}` where the session was changed; last `{"end": …}`, without which the file was cut.
  */
 export function ndjson<Item>(sheet: Sheet<Item>, facts: Facts): Encoder<Item> {
   return {
     contentType: 'application/x-ndjson; charset=utf-8',
-    head: () => lineOf({ eunomia: { recording: RECORDING, ...facts } }),
+    most: MOST_ITEMS,
+    head: () => lineOf({ eunomia: facts }),
     items: (items, gap) => {
       let text = gap ? lineOf({ gap: gapRecord(gap) }) : '';
       for (const item of items) text += lineOf(sheet.record(item));
       return text;
     },
-    change: ({ at, input, where }) => lineOf({ change: { at, input, where } }),
+    change: ({ session, at, input, where }) => lineOf({ change: { session, at, input, where } }),
     end: ({ items, lost, dropped, complete, state }) =>
       lineOf({ end: { items: String(items), lost: String(lost), dropped: String(dropped), complete, state } }),
   };
 }
 
-function gapRecord({ from, to, lost, dropped, where }: Gap): object {
-  return { from, to, lost: String(lost), dropped: String(dropped), where };
+function gapRecord({
+  session,
+  from,
+  to,
+  lost,
+  dropped,
+  where,
+}: Gap & { readonly session?: string | undefined }): object {
+  return { session, from, to, lost: String(lost), dropped: String(dropped), where };
 }
 
 function lineOf(value: object): string {

@@ -1,16 +1,19 @@
 import { ByteWriter, ParquetWriter } from 'hyparquet-writer';
+import { finish, type Work } from '../base/turn.js';
 import { nanosecondsSince1970 } from '../event/clock.js';
 import type { Bucket, FieldValue } from '../event/event.js';
 import type { ColumnType } from '../event/scalar.js';
 import type { AskedFrom } from '../session/asked.js';
-import type { Encoder, Facts } from './encoder.js';
+import { itemsAtOnce, type Encoder, type Facts } from './encoder.js';
 import type { Column, Sheet } from './sheet.js';
 
 type Writer = ConstructorParameters<typeof ParquetWriter>[0];
 type SchemaElement = Writer['schema'][number];
 
-/** Rows that are encoded at once: they wait in memory until they are so many, and the server waits while they are encoded (some 10 ms). */
+/** Rows of one group: they wait in memory until they are so many. Groups of a long file are larger: its end lists all of them at once. */
 const GROUP_ROWS = 4096;
+const LONG_ROWS = 16_384;
+const LONG_CELLS = 1 << 20;
 
 /**
  * Parquet with typed columns: times are timestamps in nanoseconds, in UTC but without a zone (DuckDB cuts those with one to microseconds),
@@ -26,32 +29,45 @@ export function parquet<Item>({ columns, row }: Sheet<Item>, facts: Facts): Enco
   });
   const rows: FieldValue[][] = [];
   const changes: AskedFrom[] = [];
-  const writeGroup = (): void => {
-    const group = rows.splice(0);
-    void writer.write({
-      columnData: columns.map(({ name, type }, i) => ({
-        name,
-        data: group.map((values) => valueOf(values[i] ?? null, type)),
-      })),
-      rowGroupSize: GROUP_ROWS,
+  const longRows = Math.max(GROUP_ROWS, Math.min(LONG_ROWS, Math.floor(LONG_CELLS / columns.length)));
+  const groupRows = (): number => (writer.num_rows < 4 * LONG_ROWS ? GROUP_ROWS : longRows);
+  const writeGroup = function* (): Work<Uint8Array> {
+    const group = rows.splice(0, groupRows());
+    const [first, before] = [writer.row_groups.length, writer.num_rows];
+    for (const [i, { name, type }] of columns.entries()) {
+      const data = group.map((values) => valueOf(values[i] ?? null, type));
+      void writer.write({ columnData: [{ name, data }], rowGroupSize: LONG_ROWS });
+      yield;
+    }
+    // The library writes all columns of a group at once, which takes up to a second: here each was a group, and they are made one.
+    const parts = writer.row_groups.splice(first);
+    const sum = (bytes: (part: (typeof parts)[number]) => bigint | undefined): bigint =>
+      parts.reduce((all, part) => all + (bytes(part) ?? 0n), 0n);
+    writer.row_groups.push({
+      columns: parts.flatMap((part) => part.columns),
+      num_rows: BigInt(group.length),
+      total_byte_size: sum((part) => part.total_byte_size),
+      total_compressed_size: sum((part) => part.total_compressed_size),
     });
+    writer.num_rows = before + BigInt(group.length);
+    return bytes.take();
   };
   return {
     contentType: 'application/vnd.apache.parquet',
     head: () => bytes.take(),
+    most: itemsAtOnce(columns),
     items: (items) => {
-      for (const item of items) {
-        rows.push(row(item));
-        if (rows.length >= GROUP_ROWS) writeGroup();
-      }
-      return bytes.take();
+      for (const item of items) rows.push(row(item));
+      return '';
     },
+    due: () => (rows.length < groupRows() ? null : writeGroup()),
+    rest: () => (rows.length ? writeGroup() : null),
     change: (change) => {
       changes.push(change);
       return '';
     },
     end: (ending) => {
-      if (rows.length) writeGroup();
+      while (rows.length) finish(writeGroup());
       writer.kvMetadata = [
         { key: 'eunomia', value: JSON.stringify(facts) },
         { key: 'eunomia.changes', value: JSON.stringify(changes) },

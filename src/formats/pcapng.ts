@@ -1,6 +1,6 @@
 import { nanosecondsSince1970 } from '../event/clock.js';
 import type { Gap, TraceEvent } from '../event/event.js';
-import type { Encoder, Ending } from './encoder.js';
+import { MOST_ITEMS, type Encoder, type Ending } from './encoder.js';
 
 /** The tracker whose events are packets, and the fields of them that the file is made from. */
 export const packetTracker = 'packet';
@@ -65,6 +65,7 @@ export function pcapng({ version, kernel }: PcapngFacts): Encoder<TraceEvent> {
   return {
     contentType: 'application/x-pcapng',
     head: () => sectionBlock(version, kernel),
+    most: MOST_ITEMS,
     items: (events, gap) => {
       if (gap) {
         missing += missingOf(gap);

@@ -3,8 +3,10 @@ import type { GraphQLSchema } from 'graphql';
 import { EunomiaError, messageOf } from '../base/errors.js';
 import { firstAsked, readAsked, readAskedFrom, type Asked, type AskedFrom } from '../session/asked.js';
 import type { TraceEvent } from '../event/event.js';
-import { RECORDING } from './ndjson.js';
 import { Reviver, shown, Unfit, type Recordable } from './revive.js';
+
+/** The number in a recording's first line. Another one is another format. */
+export const RECORDING = 1;
 
 /** The session that was recorded, as the first line tells it. */
 export interface RecordedSession {
@@ -167,6 +169,12 @@ function headOf(line: Line, file: string): RecordedSession {
       file,
       1,
       `this is no recording: it must begin with {"eunomia": …}, as \`eunomia export SESSION --format ndjson\` writes it`,
+    );
+  if (head['history'] !== undefined)
+    throw bad(
+      file,
+      1,
+      'the file has the events of a range of time; only the export of one session can be replayed: `eunomia export SESSION`',
     );
   if (head['recording'] !== RECORDING)
     throw bad(

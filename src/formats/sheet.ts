@@ -53,6 +53,22 @@ export function eventSheet(
   };
 }
 
+/** An event, and the id of its session. */
+export interface SessionEvent {
+  readonly session: string;
+  readonly event: TraceEvent;
+}
+
+/** The same of events of several sessions: the first column, and the first member of each object, is the session's id. */
+export function sessionsSheet(...events: Parameters<typeof eventSheet>): Sheet<SessionEvent> {
+  const { columns, record, row } = eventSheet(...events);
+  return {
+    columns: [{ name: 'session', type: 'text' }, ...columns],
+    record: ({ session, event }) => ({ session, ...record(event) }),
+    row: ({ session, event }) => [session, ...row(event)],
+  };
+}
+
 function typesOf(type: GraphQLObjectType, prefix = ''): Map<string, ColumnType> {
   const fields = dataFields(type).flatMap((field): (readonly [string, ColumnType])[] => {
     if (field.args.length > 0) return [];

@@ -1,32 +1,35 @@
 import type { Caller } from '../access/caller.js';
-import type { AggregateInput, AggregateSpec } from '../analysis/aggregate/index.js';
+import type { AggregateInput } from '../analysis/aggregate/index.js';
 import { invalid } from '../base/errors.js';
-import { turns } from '../base/turn.js';
-import { nowText } from '../event/clock.js';
-import type { Demand, Gap, TraceEvent } from '../event/event.js';
+import type { Demand, TraceEvent } from '../event/event.js';
 import { Missing } from '../event/missing.js';
 import type { EventFilter } from '../filter/index.js';
 import {
-  aggregateSheet,
   createEncoder,
   eventSheet,
   packetFields,
   packetTracker,
   pcapng,
+  RECORDING,
   rootsOf,
   type Encoder,
   type ExportFormat,
   type SheetFormat,
 } from '../formats/index.js';
+import { checkFields, encoded, fileFacts, sheetOf, type Download, type Part } from './encoded.js';
+import { RangeExports, type RangeRequest } from './export-range.js';
+import type { Histories } from './history.js';
 import type { Parts } from './parts.js';
 import type { SessionHandle } from './session/handle.js';
 import type { Origin } from './session/origin.js';
-import { changesOf, type AskedFrom } from '../session/asked.js';
+import { changesOf } from '../session/asked.js';
 import { placeOf } from '../record/place.js';
 import { aggregateFor, filterFor } from './session/request.js';
 import type { Sessions } from './sessions.js';
 
 export type { AggregateInput } from '../analysis/aggregate/index.js';
+export type { Download } from './encoded.js';
+export type { RangeRequest } from './export-range.js';
 export type { ExportFormat } from '../formats/index.js';
 export { formats as exportFormats } from '../formats/index.js';
 
@@ -47,18 +50,6 @@ export interface ExportRequest {
     | { readonly kind: 'AGGREGATE'; readonly input: AggregateInput };
 }
 
-export interface Download {
-  readonly contentType: string;
-  readonly filename: string;
-  /** Whether it becomes smaller by compression: Parquet is compressed in itself. */
-  readonly compressible: boolean;
-  /** Whether it goes on with what comes: a reader wants each part at once. */
-  readonly live: boolean;
-  /** Made piece by piece as they are asked for; the caller's signal ends it. */
-  readonly body: AsyncGenerator<string | Uint8Array, void>;
-}
-
-const MAX_FIELDS = 200;
 /** Events in one piece. */
 const PART = 512;
 
@@ -69,18 +60,24 @@ interface Job {
   readonly signal: AbortSignal;
 }
 
-/** Sessions as files. */
+/** Sessions, and ranges of time, as files. */
 export class Exports {
   readonly #parts: Parts;
   readonly #sessions: Sessions;
+  readonly #ranges: RangeExports;
 
-  constructor(parts: Parts, sessions: Sessions) {
+  constructor(parts: Parts, sessions: Sessions, histories: Histories) {
     this.#parts = parts;
     this.#sessions = sessions;
+    this.#ranges = new RangeExports(parts, histories);
   }
 
   /** Checks the request and begins the file. Rejects with UNKNOWN_SESSION, BAD_USER_INPUT or STORE_UNAVAILABLE. */
-  async open(caller: Caller, { session: id, format, where, content }: ExportRequest): Promise<Download> {
+  open(caller: Caller, request: ExportRequest | RangeRequest): Promise<Download> {
+    return 'range' in request ? this.#ranges.open(caller, request) : this.#session(caller, request);
+  }
+
+  async #session(caller: Caller, { session: id, format, where, content }: ExportRequest): Promise<Download> {
     const session = await this.#sessions.need(caller, id);
     const filter = filterFor(session, where === null ? null : { expr: where }, this.#parts);
     const job: Job = { session, where, filter, signal: caller.signal };
@@ -109,13 +106,10 @@ export class Exports {
     format: SheetFormat,
     { fields, follow }: { readonly fields: readonly string[] | null; readonly follow: boolean },
   ): Promise<Download> {
-    const { catalog, schema } = this.#parts;
     const { session, where } = job;
     const { trackers } = session;
-    if (fields && fields.length > MAX_FIELDS)
-      throw invalid('fields', `has ${fields.length} fields; at most ${MAX_FIELDS} are allowed`);
-    fields?.forEach((field, i) => catalog.checkField(field, trackers, `fields[${i}]`));
-    const sheet = eventSheet(schema, trackers, fields);
+    if (fields) checkFields(fields, trackers, this.#parts);
+    const sheet = eventSheet(this.#parts.schema, trackers, fields);
     const encoder = createEncoder(format, sheet, { ...this.#facts(session), fields, where, aggregate: false });
     const roots = rootsOf(sheet.columns);
     return download(job, encoder, format, new Map(trackers.map((name) => [name, roots])), follow);
@@ -124,13 +118,8 @@ export class Exports {
   #aggregate({ session, where, signal }: Job, format: SheetFormat, input: AggregateInput): Download {
     const spec = aggregateFor(session, input, this.#parts);
     const groupBy = spec.groupBy.map(({ path }) => path);
-    const sheet = aggregateSheet({
-      groupBy,
-      measures: spec.measures.map((measure) => ({ name: measure.name, kind: columnOf(measure) })),
-      windows: spec.window !== null,
-    });
     const facts = { ...this.#facts(session), fields: groupBy, where, aggregate: true };
-    const encoder = createEncoder(format, sheet, facts);
+    const encoder = createEncoder(format, sheetOf(spec), facts);
     const missing = new Missing();
     const rows = async function* () {
       yield { items: await session.aggregate(input, where === null ? null : { expr: where }), gap: null };
@@ -141,40 +130,20 @@ export class Exports {
       filename: filenameOf(session, 'aggregate', format),
       compressible: format !== 'parquet',
       live: false,
-      body: encoded(encoder, rows(), session, signal, missing),
+      body: encoded(encoder, rows(), () => session.state, signal, missing),
     };
   }
 
   /** The session as the file's first line, or its metadata, tells it. */
   #facts(session: SessionHandle): Record<string, unknown> {
-    const { server, catalog } = this.#parts;
     const { id, name, labels, trackers, options, capture, state, createdAt, startedAt, stoppedAt, stopReason } =
       session;
     const { asked, exported } = session;
+    const known = { id, name, labels, trackers, options, capture, state, createdAt, startedAt, stoppedAt, stopReason };
     return {
-      version: server.version,
-      exportedAt: nowText(),
-      host: { hostname: server.hostname, kernel: server.kernel.release, architecture: server.kernel.architecture },
-      session: {
-        id,
-        name,
-        labels,
-        trackers,
-        options,
-        capture,
-        state,
-        createdAt,
-        startedAt,
-        stoppedAt,
-        stopReason,
-        spec: asked,
-        exported,
-      },
-      clock: { time: 'CLOCK_REALTIME, UTC, as RFC 3339 with nanoseconds', bootNs: 'CLOCK_BOOTTIME, in nanoseconds' },
-      trackers: trackers.map((tracker) => ({
-        name: tracker,
-        fields: catalog.need(tracker).fields.map(({ path, type, onDemand }) => ({ path, type, onDemand })),
-      })),
+      recording: RECORDING,
+      ...fileFacts(trackers, this.#parts),
+      session: { ...known, spec: asked, exported },
     };
   }
 }
@@ -195,45 +164,8 @@ async function download(
     filename: filenameOf(session, 'events', format),
     compressible: format !== 'parquet',
     live,
-    body: encoded(encoder, changing(parts, session), session, signal),
+    body: encoded(encoder, changing(parts, session), () => session.state, signal),
   };
-}
-
-/** How a measure's value is written in a column. */
-function columnOf({ fn, time }: AggregateSpec['measures'][number]): 'DOUBLE' | 'TIME' | 'JSON' {
-  if (fn === 'HISTOGRAM' || fn === 'TOP_K') return 'JSON';
-  return time ? 'TIME' : 'DOUBLE';
-}
-
-interface Part<Item> {
-  readonly items: readonly Item[];
-  /** What is missing before them. */
-  readonly gap: Gap | null;
-  /** How the session was changed behind them. */
-  readonly change?: AskedFrom;
-}
-
-async function* encoded<Item>(
-  encoder: Encoder<Item>,
-  parts: AsyncGenerator<Part<Item>>,
-  session: SessionHandle,
-  signal: AbortSignal,
-  missing = new Missing(),
-): AsyncGenerator<string | Uint8Array, void> {
-  let items = 0;
-  yield encoder.head();
-  for await (const part of parts) {
-    if (!turns.isOpen) await turns.next('FILE');
-    items += part.items.length;
-    if (part.gap) missing.add(part.gap);
-    const piece = encoder.items(part.items, part.gap);
-    if (piece.length) yield piece;
-    if (part.change) yield encoder.change(part.change);
-    if (signal.aborted) return;
-  }
-  const { lost, dropped, complete } = missing;
-  const end = encoder.end({ items, lost, dropped, complete, state: session.state });
-  if (end.length) yield end;
 }
 
 /** The same events, divided where the session was changed. */

@@ -13,10 +13,11 @@ import type { QueryHistoryArgs } from '../generated/schema.js';
 import { nanosOf } from '../record/nanos.js';
 import type { StoreKind } from '../session/spec.js';
 import { placed } from '../storage/query.js';
-import type { EventQuery, HistoryPlace, Store, StoredPage, StoreStatus } from '../storage/store.js';
+import type { EventQuery, HistoryPlace, Store, StoredPage, StoredRecord, StoreStatus } from '../storage/store.js';
 import { aggregateStored } from './aggregate.js';
 import { listInRange } from './check.js';
 import type { Parts } from './parts.js';
+import { recordsIn, spanOf } from './range.js';
 import { reportOfHistory } from './report.js';
 import type { PageRequest, ReportRequest } from './session/handle.js';
 import { endOf, requireSince } from './session/request.js';
@@ -38,6 +39,13 @@ export interface HistoryPage {
   readonly hasNext: boolean;
   readonly hasPrevious: boolean;
   readonly gaps: StoredPage['gaps'];
+}
+
+/** A range of time: which events, and the sessions that ran in it. */
+export interface Recorded {
+  readonly store: Store;
+  readonly query: EventQuery;
+  readonly records: readonly StoredRecord[];
 }
 
 /** What stores hold of a span of time, over sessions. */
@@ -75,11 +83,16 @@ export class History {
     };
   }
 
+  /** Checks an aggregate. Throws BAD_USER_INPUT. */
+  aggregation(input: AggregateInput): AggregateSpec {
+    return compileAggregate(input, this.#parts.catalog, this.#query.trackers);
+  }
+
   /** `where`: of what the history has, only this. */
   async aggregate(input: AggregateInput, where: unknown = null): Promise<readonly AggregateRow[]> {
-    const { catalog, fields } = this.#parts;
+    const { fields } = this.#parts;
     const { trackers } = this.#query;
-    const spec = compileAggregate(input, catalog, trackers);
+    const spec = this.aggregation(input);
     const filter =
       where === null ? this.#query.filter : filterOf(allOf([this.#where, where]), fields, trackers, 'where');
     await this.#ready(filter, spec);
@@ -99,6 +112,13 @@ export class History {
       if (!isEarlier && !isLater) requireSince(nanosOf(createdAt), `the session "${id}"`, reads, fields);
     }
     await filter?.ready?.();
+  }
+
+  /** What there is to read in one go. Rejects as `report` does. */
+  async recorded(): Promise<Recorded> {
+    const [store, query] = [this.#store, this.#query];
+    await this.#ready(query.filter);
+    return { store, query, records: await recordsIn(spanOf(query), { store, query }, this.#parts, 'an export') };
   }
 
   /** Rejects as `SessionHandle.report` does. */

@@ -1,17 +1,17 @@
 import { ReportBuilder, type ReportSubject } from '../analysis/report/index.js';
 import type { Caller } from '../access/caller.js';
 import { EunomiaError, invalid } from '../base/errors.js';
-import { Missing } from '../event/missing.js';
+import { Missing, touches } from '../event/missing.js';
 import type { BehaviourReport } from '../event/report.js';
-import { nanosOf, textOfNanos } from '../record/nanos.js';
+import { nanosOf } from '../record/nanos.js';
 import type { Part } from '../session/stream/parts.js';
-import type { EventQuery, Store, StoredContainer, StoredRecord } from '../storage/store.js';
+import type { EventQuery, Store, StoredContainer } from '../storage/store.js';
 import { inRange } from './check.js';
 import type { Parts } from './parts.js';
+import { recordsIn, spanOf } from './range.js';
 import { exclusionsOf, narrowedBy } from './exclusion.js';
 import type { ReportRequest, SessionHandle } from './session/handle.js';
 import { storedOrigin, type Narrowing, type Origin } from './session/origin.js';
-import { upToDate } from './session/recorded.js';
 import { listed } from '../base/listed.js';
 
 /** Reports are made event by event, of sessions in memory and of stored ones alike. */
@@ -20,7 +20,6 @@ const DEFAULT_TOP = 100;
 export const MAX_TOP = 10_000;
 /** Events that are read of a store for one report: some half a minute's work. */
 const MAX_EVENTS = 2_000_000;
-const MAX_SESSIONS = 1000;
 
 type Subject = Omit<ReportRequest, 'from' | 'to'>;
 
@@ -53,29 +52,8 @@ export async function reportOfHistory(
   const top = check(subject);
   if (subject.container != null && query.containers !== null)
     throw invalid('container', 'cannot be joined with `containers` of the history; give one of them');
-  const from = query.from === null ? null : textOfNanos(query.from);
-  const to = textOfNanos(query.to ?? BigInt(Date.now()) * 1_000_000n);
-  await upToDate(store, parts);
-  const named =
-    query.sessions === null
-      ? await store.sessions()
-      : await Promise.all(query.sessions.map(async (id) => (await store.session(id)) ?? unknown(id)));
-  const records = named.filter(
-    (record) => record.trackers.some((tracker) => query.trackers.includes(tracker)) && overlaps(record, from, to),
-  );
-  if (records.length > MAX_SESSIONS)
-    throw invalid(
-      'from',
-      `${records.length.toLocaleString('en-US')} sessions were recorded in this time; a report reads at most ` +
-        `${MAX_SESSIONS.toLocaleString('en-US')}: take a shorter one, or name \`sessions\``,
-      { max: MAX_SESSIONS, actual: records.length },
-    );
-  const rollup = records.find(({ mode }) => mode !== 'EVENTS');
-  if (rollup)
-    throw invalid(
-      'sessions',
-      `the session "${rollup.id}" is stored as rollups, which have no single events; name others, or persist with mode EVENTS`,
-    );
+  const { from, to } = spanOf(query);
+  const records = await recordsIn({ from, to }, { store, query }, parts, 'a report');
   const narrowed = narrowedBy(query);
   const ids = records.map(({ id }) => id);
   const container =
@@ -97,18 +75,6 @@ function check({ container, host, top }: Subject): number {
   if (container != null && host)
     throw invalid('host', 'cannot be joined with `container`: a container is not the host');
   return inRange('top', top ?? DEFAULT_TOP, 1, MAX_TOP, 'entries');
-}
-
-function unknown(id: string): never {
-  throw new EunomiaError(
-    'UNKNOWN_SESSION',
-    `the store has no session "${id.slice(0, 64)}"; \`sessions\` lists those there are`,
-    { details: { session: id } },
-  );
-}
-
-function overlaps({ createdAt, startedAt, stoppedAt }: StoredRecord, from: string | null, to: string): boolean {
-  return (startedAt ?? createdAt) < to && (stoppedAt === null || from === null || stoppedAt >= from);
 }
 
 function factsOf(
@@ -163,12 +129,9 @@ class ReportWriter {
     return container ? { containers: [{ id: container.id }] } : {};
   }
 
-  #miss({ from, to, lost, dropped }: NonNullable<Part['gap']>): void {
-    const { from: since, to: until } = this.#subject;
-    // Events that are dropped came before the one at its end, which is there.
-    const before = since !== null && (lost || !dropped ? to < since : to <= since);
-    if (before || (until !== null && from >= until)) return;
-    this.#missing.add({ lost, dropped });
+  #miss(gap: NonNullable<Part['gap']>): void {
+    const { from, to } = this.#subject;
+    if (touches(gap, from, to)) this.#missing.add(gap);
   }
 }
 

@@ -43,7 +43,7 @@ export class Service {
     this.sessions = new Sessions(parts);
     this.histories = new Histories(parts);
     this.reports = new Reports(parts, this.sessions, this.histories);
-    this.exports = new Exports(parts, this.sessions);
+    this.exports = new Exports(parts, this.sessions, this.histories);
     this.plugins = new Plugins(parts);
     this.alerts = new Alerts(parts);
     this.queries = new Queries(parts);

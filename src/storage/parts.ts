@@ -1,3 +1,4 @@
+import type { Gap } from '../event/event.js';
 import { isUncounted } from '../event/missing.js';
 import type { Part } from '../session/stream/parts.js';
 import type { StoredSource } from './query.js';
@@ -13,20 +14,30 @@ export interface StoredWhole {
 
 /** All of a session's stored events that match, with what is missing at its place: as a session in memory gives what it holds. */
 export async function* storedParts({ record, store }: StoredWhole, query: EventQuery): AsyncGenerator<Part, void> {
-  const { id, removed, createdAt, startedAt, stoppedAt, stopReason, oldest, newest } = record;
-  const begin = startedAt ?? createdAt;
-  const end = newest ?? stoppedAt ?? begin;
-  if (removed) yield { events: [], gap: { from: begin, to: oldest ?? end, lost: 0, dropped: removed, where: 'STORE' } };
+  const { before, after } = edgesOf(record);
+  if (before) yield { events: [], gap: before };
   let counted = true;
-  for await (const page of store.read({ ...query, session: id })) {
+  for await (const page of store.read({ ...query, session: record.id })) {
     if (page.gaps.some(isUncounted)) counted = false;
     yield* partsOf(page);
   }
-  // Not every store has a gap for what a server took along that was killed; none has one for what a session did not see that failed.
-  if (stopReason === 'ERROR' || (stopReason === 'INTERRUPTED' && counted)) {
-    const to = stoppedAt !== null && stoppedAt > end ? stoppedAt : end;
-    yield { events: [], gap: { from: end, to, lost: 0, dropped: 0, where: 'STORE' } };
-  }
+  if (after && (counted || record.stopReason === 'ERROR')) yield { events: [], gap: after };
+}
+
+/**
+ * What is missing of a session that no store has a gap for. `before`: what retention took. `after`: what nobody counted, of a session that
+ * failed, and of one that was interrupted, unless its store tells of that.
+ */
+export function edgesOf(record: StoredRecord): { readonly before: Gap | null; readonly after: Gap | null } {
+  const { removed, createdAt, startedAt, stoppedAt, stopReason, oldest, newest } = record;
+  const begin = startedAt ?? createdAt;
+  const end = newest ?? stoppedAt ?? begin;
+  const to = stoppedAt !== null && stoppedAt > end ? stoppedAt : end;
+  const isCut = stopReason === 'ERROR' || stopReason === 'INTERRUPTED';
+  return {
+    before: removed ? { from: begin, to: oldest ?? end, lost: 0, dropped: removed, where: 'STORE' } : null,
+    after: isCut ? { from: end, to, lost: 0, dropped: 0, where: 'STORE' } : null,
+  };
 }
 
 /** What is missing, each at its place. */

@@ -1,3 +1,4 @@
+import type { Lane } from '../base/turn.js';
 import type { Unit } from '../event/scalar.js';
 import type { NodeFacts } from '../event/node.js';
 import type { Comparison, Operand } from '../analysis/aggregate/spec.js';
@@ -145,6 +146,8 @@ export interface EventQuery {
   readonly filter: EventFilter | null;
   /** Whether the reader wants to know of the events' processes what is stored of them; a filter that does has it anyway. */
   readonly processes?: boolean;
+  /** In whose turns rows become events and are filtered; those of requests by default. */
+  readonly turn?: Lane | undefined;
 }
 
 /** A part of a session's events, in the order of their places. */
@@ -196,6 +199,20 @@ export interface StoredPage {
 /** Events that are missing before the one of this place. Counts of 0 are of a server that was killed: nobody counted. */
 export interface StoredGap extends Gap {
   readonly seq: number;
+}
+
+export interface SessionGap extends StoredGap {
+  readonly session: string;
+}
+
+/** Which gaps of these sessions: those that end in a span of time, in nanoseconds since 1970; `from` is in it, `to` is not. */
+export interface GapQuery {
+  readonly sessions: readonly string[];
+  readonly from: bigint;
+  /** Null does not restrict. */
+  readonly to: bigint | null;
+  /** Only those that begin before it; null does not restrict. */
+  readonly beginBefore: bigint | null;
 }
 
 /** All that there is of one session, or what of it matches. */
@@ -296,6 +313,8 @@ export interface Store {
   page(query: PageQuery): Promise<StoredPage>;
   /** Events of many sessions in the order of their times. */
   history(query: EventQuery, range: HistoryRange): Promise<StoredPage>;
+  /** What is missing of many sessions, in the order of its ends. */
+  gaps(query: GapQuery): Promise<readonly SessionGap[]>;
   /** All events of one session in the order of their places, part by part, with what is missing among them; in bounded memory. */
   read(query: WholeQuery): AsyncIterable<Pick<StoredPage, 'events' | 'gaps'>>;
   /** Containers that these events are of, perhaps also some whose events are gone; as they were known last. */

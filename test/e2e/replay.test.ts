@@ -72,10 +72,10 @@ describe('a recording', () => {
     const [victim, target] = [join(folder, 'victim'), join(folder, 'planted.ndjson')];
     await writeFile(victim, 'precious');
     await symlink(victim, `${target}.part`);
-    expect((await eunomia(['export', '--from', recording, '--output', target])).code).toBe(0);
+    expect((await eunomia(['export', '--file', recording, '--output', target])).code).toBe(0);
     await symlink(victim, join(folder, 'link.ndjson'));
     for (const file of [join(folder, 'link.ndjson'), '/dev/null', folder]) {
-      expect(await eunomia(['export', '--from', recording, '--output', file])).toMatchObject({
+      expect(await eunomia(['export', '--file', recording, '--output', file])).toMatchObject({
         code: 2,
         stderr: expect.stringContaining(`--output: ${file} is there and is no regular file`) as string,
       });
@@ -86,7 +86,7 @@ describe('a recording', () => {
 
   it('replays for a user who may do nothing, and exports again to the same events', async () => {
     const again = join(folder, 'again.ndjson');
-    const { code, stderr } = await eunomia(['export', '--from', recording, '--output', again], nobody);
+    const { code, stderr } = await eunomia(['export', '--file', recording, '--output', again], nobody);
     expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(/again\.ndjson: \d+ bytes/) });
     const [before, after] = await Promise.all([readFile(recording, 'utf8'), readFile(again, 'utf8')]);
     expect(eventsOf(after).length).toBeGreaterThan(20);

@@ -1,12 +1,11 @@
 import { GraphQLError, Kind, print, valueFromASTUntyped, type ValueNode } from 'graphql';
+import { parseDateTime } from '../../base/date-time.js';
 import { formatDuration, parseDuration } from '../../base/duration.js';
 import type { ErrorCode } from '../../base/error-code.js';
 
 // Output costs a call for each field of each event: `serialize` returns strings as they are, and checks nothing that
 // the decoder already guarantees.
 
-// RFC 3339; up to nine digits of a second, since the kernel's clock has no more.
-const DATE_TIME = /^(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})$/;
 const MAX_UINT32 = 2 ** 32 - 1;
 const MAX_UINT64 = 2n ** 64n - 1n;
 const MAX_CURSOR = 256;
@@ -32,19 +31,9 @@ function duration(value: unknown): number {
 }
 
 function dateTime(value: unknown): string {
-  const right = 'write RFC 3339, for example "2026-01-31T08:15:30.123456789Z"';
-  const [, date, time, fraction = '', zone = ''] = (typeof value === 'string' ? DATE_TIME.exec(value) : null) ?? [];
-  if (date === undefined || time === undefined) throw bad('DateTime', value, right);
-  const at = Date.parse(`${date}T${time}${zone.toUpperCase()}`);
-  // Date.parse takes February 31st for March 3rd.
-  if (
-    Number.isNaN(at) ||
-    Number.isNaN(Date.parse(`${date}T00:00:00Z`)) ||
-    new Date(`${date}T00:00:00Z`).toISOString().slice(0, 10) !== date
-  ) {
-    throw bad('DateTime', value, right);
-  }
-  return `${new Date(at).toISOString().slice(0, 19)}.${fraction.padEnd(9, '0')}Z`;
+  const time = typeof value === 'string' ? parseDateTime(value) : null;
+  if (time !== null) return time;
+  throw bad('DateTime', value, 'write RFC 3339, for example "2026-01-31T08:15:30.123456789Z"');
 }
 
 function uint64(value: unknown): string {

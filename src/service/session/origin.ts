@@ -27,8 +27,8 @@ export interface Origin {
   /** Whether each of them is read from a store. */
   readonly stored: boolean;
   /**
-   * In their order, with what is missing among them. A store leaves out what does not match; memory only what the filter does not take, and
-   * is read in turns of `lane`.
+   * In their order, with what is missing among them, read in turns of `lane`. A store leaves out what does not match; memory only what the
+   * filter does not take.
    */
   parts(narrowing: Narrowing, lane?: Lane): AsyncGenerator<Part, void>;
   /** Those that the events are of; of a session in memory also those there are, which did nothing then. */
@@ -70,7 +70,11 @@ export function dividedOrigin(
   return {
     ...origin,
     async *parts(narrowing, lane) {
-      for await (const page of storedBefore(source, place, { ...queryOf(source, null), ...narrowing }))
+      for await (const page of storedBefore(source, place, {
+        ...queryOf(source, null),
+        ...narrowing,
+        turn: lane,
+      }))
         yield* partsOf(page);
       yield* heldParts(session, narrowing.filter ?? null, { held, from: place, lane });
     },
@@ -89,7 +93,7 @@ export function storedOrigin(record: StoredRecord, store: Store): Origin {
     asked,
     exported: [],
     stored: true,
-    parts: (narrowing) => storedParts({ record, store }, { ...query, ...narrowing }),
+    parts: (narrowing, turn) => storedParts({ record, store }, { ...query, ...narrowing, turn }),
     containers: () => store.containers(query),
   };
 }

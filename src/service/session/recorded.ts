@@ -11,15 +11,20 @@ export function recorderOf({ recorder }: Session): SessionRecorder | null {
   return recorder instanceof SessionRecorder && recorder.stats.mode === 'EVENTS' ? recorder : null;
 }
 
-/** Waits until what sessions that run in memory have seen until now is in the store, as far as it keeps up. */
-export async function upToDate(store: Store, { manager }: Pick<Parts, 'manager'>): Promise<void> {
+/**
+ * Waits until what sessions that run in memory have seen until now is in the store, as far as it keeps up. Resolves to the ids of those of
+ * which it has not got all.
+ */
+export async function upToDate(store: Store, { manager }: Pick<Parts, 'manager'>): Promise<readonly string[]> {
   const running = manager
     .list()
     .filter(({ recorder }) => recorder instanceof SessionRecorder && recorder.store === store);
-  await Promise.all(
+  const behind = await Promise.all(
     running.map(async (session) => {
       await session.refresh();
-      await recorderOf(session)?.reach(session.nextSeq, REACH_MS);
+      const reached = await recorderOf(session)?.reach(session.nextSeq, REACH_MS);
+      return reached === false ? [session.id] : [];
     }),
   );
+  return behind.flat();
 }

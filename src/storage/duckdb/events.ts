@@ -1,4 +1,4 @@
-import { inTurns, sorted, type Work } from '../../base/turn.js';
+import { inTurns, sorted, turns, type Work } from '../../base/turn.js';
 import type { TraceEvent } from '../../event/event.js';
 import type { FilterFields } from '../../filter/index.js';
 import type { PastProcesses } from '../../graph/past.js';
@@ -7,9 +7,11 @@ import { textOfNanos } from '../../record/nanos.js';
 import type {
   AggregateShape,
   EventQuery,
+  GapQuery,
   HistoryPlace,
   HistoryRange,
   PageQuery,
+  SessionGap,
   StoredContainer,
   StoredEvent,
   StoredGap,
@@ -20,7 +22,7 @@ import type {
 import { translate, type RowSource } from './aggregate.js';
 import { conditionOf, needTables } from './condition.js';
 import type { Query, StoredFacts } from './known.js';
-import type { Lane } from './protocol.js';
+import type { Lane, Row } from './protocol.js';
 import { eventColumns, eventOf, type ReadEvent } from './read.js';
 import { isToldUpTo } from '../gap.js';
 import type { EventTable } from './table.js';
@@ -155,15 +157,16 @@ export class EventReader {
       const within = `${low ? beyond(low, '>') : ''}${high ? beyond(high, '<') : ''}`;
       const want = limit + 1 - found.length;
       const bound = exact ? Math.min(want, READ_EVENTS) : SCAN_ROWS;
-      const rows = await inTurns(
+      const rows = await inTheTurn(
         sorted(
-          await this.#rows(sources, `${scopeOf(numbers)}${within}`, {
+          await this.#rows(sources, `${scopeOf(numbers)}${within}`, query, {
             order: `e.time${down}, e._session${down}, e._seq${down}`,
             limit: bound,
             lane: 'LONG',
           }),
           compare,
         ),
+        query,
       );
       // Each table gave so many at most: beyond the shortest end of those that gave all, some may be missing.
       const part = rows.slice(0, bound);
@@ -172,7 +175,7 @@ export class EventReader {
       if (end && backwards) high = end;
       else if (end) low = end;
       await this.#remember(part, query);
-      found.push(...(await inTurns(matching(part, query))).slice(0, want));
+      found.push(...(await inTheTurn(matching(part, query), query)).slice(0, want));
     }
     const more = found.length > limit;
     const events = found.slice(0, limit);
@@ -190,6 +193,21 @@ export class EventReader {
       hasPrevious: (backwards && more) || after !== null,
       gaps,
     };
+  }
+
+  async gaps({ sessions, from, to, beginBefore }: GapQuery): Promise<readonly SessionGap[]> {
+    const ids = new Map(await Promise.all(sessions.map(async (id) => [await this.#facts.numberOf(id), id] as const)));
+    if (!ids.size) return [];
+    const bounds = [
+      `to_time >= ${from}`,
+      ...(to === null ? [] : [`to_time < ${to}`]),
+      ...(beginBefore === null ? [] : [`from_time < ${beginBefore}`]),
+    ];
+    const rows = await this.#query(
+      `SELECT ${GAP_COLUMNS}, _session FROM gaps WHERE _session IN (${[...ids.keys()].join(', ')}) AND ` +
+        `${bounds.join(' AND ')} ORDER BY to_time, _session, _seq`,
+    );
+    return rows.map((row) => ({ ...gapOf(row), session: ids.get(Number(row[6])) ?? '' }));
   }
 
   /** Session by session, each in its order. */
@@ -268,18 +286,23 @@ export class EventReader {
   async #events(
     sources: readonly RowSource[],
     where: string,
-    query: Pick<EventQuery, 'filter' | 'processes'>,
+    query: Pick<EventQuery, 'filter' | 'processes' | 'turn'>,
     wanted: Wanted,
     compare: (a: ReadEvent, b: ReadEvent) => number,
   ): Promise<readonly ReadEvent[]> {
     const exact = isExact(sources);
-    const events = await this.#rows(sources, where, exact ? wanted : { ...wanted, limit: null, lane: 'LONG' });
+    const events = await this.#rows(sources, where, query, exact ? wanted : { ...wanted, limit: null, lane: 'LONG' });
     await this.#remember(events, query);
-    return inTurns(sorted(exact ? events : await inTurns(matching(events, query)), compare));
+    return inTheTurn(sorted(exact ? events : await inTheTurn(matching(events, query), query), compare), query);
   }
 
   /** Of each table the first `limit` in this order. */
-  async #rows(sources: readonly RowSource[], where: string, { order, limit, lane }: Wanted): Promise<ReadEvent[]> {
+  async #rows(
+    sources: readonly RowSource[],
+    where: string,
+    { turn }: Pick<EventQuery, 'turn'>,
+    { order, limit, lane }: Wanted,
+  ): Promise<ReadEvent[]> {
     const lists = await Promise.all(
       sources.map(({ table, condition }) => {
         const sql =
@@ -288,6 +311,7 @@ export class EventReader {
           `${condition.sql}${order ? ` ORDER BY ${order}` : ''}${limit === null ? '' : ` LIMIT ${limit}`}`;
         return this.#query(sql, condition.values, {
           lane,
+          turn,
           make: (row) => eventOf(row, table, this.#facts.containerOf),
         });
       }),
@@ -296,28 +320,37 @@ export class EventReader {
   }
 
   /** Has events lead to what is stored of their processes, where somebody wants to know. */
-  async #remember(events: readonly ReadEvent[], { filter, processes }: Pick<EventQuery, 'filter' | 'processes'>) {
+  async #remember(events: readonly ReadEvent[], query: Pick<EventQuery, 'filter' | 'processes' | 'turn'>) {
+    const { filter, processes } = query;
     if (!processes && !filter?.ready) return;
     for (const number of new Set(events.map(({ session }) => session))) {
       const past = await this.#pastOf(number);
       const own = events.filter(({ session }) => session === number).map(({ event }) => event);
-      if (past) await inTurns(past.sight(own));
+      if (past) await inTheTurn(past.sight(own), query);
     }
   }
 
   async #gaps(where: string): Promise<StoredGap[]> {
-    const rows = await this.#query(
-      `SELECT from_time, to_time, lost, dropped, place, _seq FROM gaps WHERE ${where} ORDER BY _session, _seq`,
-    );
-    return rows.map(([from, to, lost, dropped, place, seq]) => ({
-      seq: Number(seq),
-      from: textOfNanos(BigInt(from ?? 0)),
-      to: textOfNanos(BigInt(to ?? 0)),
-      lost: Number(lost),
-      dropped: Number(dropped),
-      where: place === 'STORE' || place === 'OFF' ? place : 'KERNEL',
-    }));
+    return (await this.#query(`SELECT ${GAP_COLUMNS} FROM gaps WHERE ${where} ORDER BY _session, _seq`)).map(gapOf);
   }
+}
+
+const GAP_COLUMNS = 'from_time, to_time, lost, dropped, place, _seq';
+
+function gapOf([from, to, lost, dropped, place, seq]: Row): StoredGap {
+  return {
+    seq: Number(seq),
+    from: textOfNanos(BigInt(from ?? 0)),
+    to: textOfNanos(BigInt(to ?? 0)),
+    lost: Number(lost),
+    dropped: Number(dropped),
+    where: place === 'STORE' || place === 'OFF' ? place : 'KERNEL',
+  };
+}
+
+/** Work for who asks. */
+function inTheTurn<Result>(work: Work<Result>, { turn }: Pick<EventQuery, 'turn'>): Promise<Result> {
+  return inTurns(work, undefined, turns, turn);
 }
 
 /** Of a row, whose session is a number here. */

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EunomiaError, messageOf } from '../../base/errors.js';
-import { finish, inTurns } from '../../base/turn.js';
+import { finish, inTurns, turns } from '../../base/turn.js';
 import type { TraceEvent } from '../../event/event.js';
 import type { FilterFields } from '../../filter/index.js';
 import type { ProcessCollector } from '../../graph/collector.js';
@@ -11,8 +11,10 @@ import type { Catalog } from '../../catalog/catalog.js';
 import type {
   AggregateShape,
   EventQuery,
+  GapQuery,
   HistoryRange,
   PageQuery,
+  SessionGap,
   SessionRecord,
   SessionSink,
   Store,
@@ -95,11 +97,11 @@ export class DuckStore implements Store {
       sql: string,
       values: readonly Bound[] = [],
       // Without `make`, what is made of a row is the row.
-      { lane = 'SHORT', make = (row: Row) => row as Made }: QueryOptions<Made> = {},
+      { lane = 'SHORT', make = (row: Row) => row as Made, turn }: QueryOptions<Made> = {},
     ) => {
       const { parts } = await this.#thread.ask('query', { sql, values, lane });
       const work = readRows(parts, make);
-      return areFew(parts) ? finish(work) : inTurns(work);
+      return areFew(parts) ? finish(work) : inTurns(work, undefined, turns, turn);
     };
     this.#facts = new StoredFacts(this.#query, this.#tables, (number) =>
       options.onProblem(
@@ -190,6 +192,11 @@ export class DuckStore implements Store {
   async history(query: EventQuery, range: HistoryRange): Promise<StoredPage> {
     await this.#ready();
     return this.#reader.history(query, range);
+  }
+
+  async gaps(query: GapQuery): Promise<readonly SessionGap[]> {
+    await this.#ready();
+    return this.#reader.gaps(query);
   }
 
   async *scan(query: EventQuery): AsyncIterable<readonly TraceEvent[]> {

@@ -1,5 +1,6 @@
 import { createContainer, type Container } from '../../inventory/container.js';
 import { EunomiaError } from '../../base/errors.js';
+import type { Lane as TurnLane } from '../../base/turn.js';
 import { textOfNanos } from '../../record/nanos.js';
 import { readEnd, readIdentified, readRecord } from '../facts.js';
 import type { EventQuery, StoredRecord } from '../store.js';
@@ -12,6 +13,8 @@ export interface QueryOptions<Made> {
   readonly lane?: Lane;
   /** What is made of each row, many of them in turns. Default: its values. */
   readonly make?: (row: Row) => Made;
+  /** In whose turns it is made; those of requests by default. */
+  readonly turn?: TurnLane | undefined;
 }
 
 /** Asks the store's thread. Rejects with STORE_UNAVAILABLE, or with what DuckDB says. */

@@ -3,27 +3,31 @@ import { inTurns, sorted, type Work } from '../../base/turn.js';
 import type { Catalog, CatalogTracker } from '../../catalog/catalog.js';
 import type { GapWhere, TraceEvent } from '../../event/event.js';
 import { compileFilter, type FilterFields } from '../../filter/index.js';
+import { nanosOf } from '../../record/nanos.js';
 import { isTime } from '../facts.js';
 import { isToldUpTo } from '../gap.js';
 import type {
   EventQuery,
+  GapQuery,
   HistoryPlace,
   HistoryRange,
   PageQuery,
+  SessionGap,
   StoredEvent,
-  StoredGap,
   StoredPage,
   WholeQuery,
 } from '../store.js';
 import type { StoredRow } from './client.js';
-import { GAPS } from './column.js';
+import { GAPS, OWN_TAGS } from './column.js';
 import type { Database } from './database.js';
 import { checkRange, type EventPlan, type Range } from './plan.js';
-import { lifeOf, rangeOf } from './range.js';
+import { allTime, lifeOf, rangeOf } from './range.js';
 import { Rebuilder } from './rebuild.js';
 import type { InfluxSessions } from './sessions.js';
 
 const MAX_GAPS = 1000;
+/** Of a span of a range: each has events on both sides, as a rule. */
+const MAX_SPAN_GAPS = 100_000;
 /** Points of one question, about: its reply is parsed in one piece, of some ten milliseconds. */
 const CHUNK = 5000;
 /** Places of one question at most, where a filter leaves few points of them. */
@@ -97,7 +101,15 @@ export class EventReader {
     const gaps = all.filter((gap) => gap.seq >= since && isToldUpTo(gap, until));
     // What it had taken along when it was interrupted, nobody counted.
     if (record.stopReason === 'INTERRUPTED' && record.stoppedAt !== null && until === record.nextSeq)
-      gaps.push({ seq: until, from: record.stoppedAt, to: record.stoppedAt, lost: 0, dropped: 0, where: 'STORE' });
+      gaps.push({
+        session,
+        seq: until,
+        from: record.stoppedAt,
+        to: record.stoppedAt,
+        lost: 0,
+        dropped: 0,
+        where: 'STORE',
+      });
     return {
       events,
       hasNext: backwards ? end < record.nextSeq : found.length > limit || high < end,
@@ -240,11 +252,24 @@ export class EventReader {
     return { events, full: rows.length >= plan.limit ? (last?.place.time ?? null) : null, count: rows.length };
   }
 
-  async #gaps({ from, to, sessions }: Range): Promise<StoredGap[]> {
-    const rows = await this.#database.records(GAPS, { from, to, sessions }, MAX_GAPS);
+  async gaps({ sessions, from, to, beginBefore }: GapQuery): Promise<readonly SessionGap[]> {
+    const range = { from, to: to ?? allTime().to, sessions };
+    // The point of a gap has the time of its end.
+    const gaps = range.to > from && sessions.length ? await this.#gaps(range, MAX_SPAN_GAPS) : [];
+    return gaps
+      .filter((gap) => beginBefore === null || nanosOf(gap.from) < beginBefore)
+      .sort((a, b) => (a.to === b.to ? a.seq - b.seq : a.to < b.to ? -1 : 1));
+  }
+
+  async #gaps(
+    { from, to, sessions }: Pick<Range, 'from' | 'to' | 'sessions'>,
+    limit = MAX_GAPS,
+  ): Promise<SessionGap[]> {
+    const rows = await this.#database.records(GAPS, { from, to, sessions }, limit);
     return rows
       .filter(({ columns }) => isTime(columns['from']) && isTime(columns['to']))
       .map(({ columns }: StoredRow) => ({
+        session: String(columns[OWN_TAGS.session] ?? ''),
         seq: Number(columns['seq'] ?? 0),
         from: String(columns['from']),
         to: String(columns['to']),

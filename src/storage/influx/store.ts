@@ -5,8 +5,10 @@ import type { FilterFields } from '../../filter/index.js';
 import type {
   AggregateShape,
   EventQuery,
+  GapQuery,
   HistoryRange,
   PageQuery,
+  SessionGap,
   SessionRecord,
   SessionSink,
   Store,
@@ -109,6 +111,10 @@ export class InfluxStore implements Store {
 
   history(query: EventQuery, range: HistoryRange): Promise<StoredPage> {
     return this.#events.history(query, range);
+  }
+
+  gaps(query: GapQuery): Promise<readonly SessionGap[]> {
+    return this.#events.gaps(query);
   }
 
   scan(query: EventQuery): AsyncGenerator<readonly TraceEvent[]> {
