@@ -123,7 +123,7 @@ export const layers = [
     folder: 'rules',
     what: 'users’ rules: read, compiled, evaluated',
     why: 'a rule is evaluated on events of any source, in a test as on a server: no session, no kernel',
-    only: ['base', 'event', 'catalog', 'filter'],
+    only: ['base', 'linux', 'event', 'catalog', 'filter'],
   },
   {
     folder: 'telemetry',

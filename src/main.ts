@@ -19,6 +19,7 @@ const code = await runProgram(process.argv.slice(2), packageVersion(), {
   serve: async (config, log) => (await import('./server/serve.js')).serve(config, log),
   local: async (config, log) => (await import('./server/serve.js')).serveLocally(config, log),
   testPlugin: async (test, onOutcome) => (await import('./server/plugin-test.js')).testPlugin(test, onOutcome),
+  importRules: async (request) => (await import('./server/rule-import.js')).importRules(request),
   output,
   tell: (line) => process.stderr.write(`${visibleLines(line)}\n`),
   signal: stopped,

@@ -30,6 +30,7 @@ async function run(
         Object.assign(new Error('in use'), { code: 'EADDRINUSE', syscall: 'listen', address: '127.0.0.1', port: 4000 }),
       ),
     testPlugin: () => Promise.reject(new Error('not asked for')),
+    importRules: () => Promise.reject(new Error('not asked for')),
     local: async () => server,
     output: {
       width: null,

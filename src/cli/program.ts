@@ -7,6 +7,7 @@ import { addReplay } from './replay.js';
 import { addReport } from './report.js';
 import type { World } from './world.js';
 import { addPlugin } from './plugin.js';
+import { addRules } from './rules.js';
 import { addRun } from './run.js';
 import { addTop } from './top.js';
 import { addServe } from './serve.js';
@@ -42,6 +43,7 @@ export function createProgram(version: string, world: World): Command {
     addReplay,
     addReport,
     addPlugin,
+    addRules,
   ])
     add(program, world);
   for (const command of program.commands.flatMap((each) => [each, ...each.commands]))

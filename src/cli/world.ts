@@ -50,8 +50,24 @@ export type TestPlugin = (
   onOutcome: (outcome: PluginOutcome) => Promise<void>,
 ) => Promise<PluginSummary>;
 
+/** Files of rules of another system, by their names; as the server takes them. */
+export interface RuleImport {
+  readonly files: readonly { readonly name: string; readonly text: string }[];
+  /** A file as /etc/passwd. */
+  readonly users: { readonly name: string; readonly text: string } | null;
+  /** A file as /etc/hosts. */
+  readonly hosts: string | null;
+  readonly approximate: boolean;
+}
+
+/** A rule file, what became of each rule, for a person, and the number of rules in the file. */
+export type ImportRules = (
+  request: RuleImport,
+) => Promise<{ readonly text: string; readonly report: string; readonly count: number }>;
+
 export interface Servers {
   readonly testPlugin: TestPlugin;
+  readonly importRules: ImportRules;
   /** Starts a server that listens. */
   serve(config: Config, log: Log): Promise<Listener>;
   /** Starts a server for this process alone; it listens nowhere. */

@@ -415,6 +415,7 @@ describe('flags and variables', () => {
 
 const program = createProgram('0.0.0', {
   testPlugin: () => Promise.reject(new Error('not here')),
+  importRules: () => Promise.reject(new Error('not here')),
   serve: () => Promise.reject(new Error('not here')),
   local: () => Promise.reject(new Error('not here')),
   output: {
