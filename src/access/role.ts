@@ -11,6 +11,12 @@ const needed = {
   trace: 'operator',
   saveQuery: 'operator',
   deleteQuery: 'operator',
+  acknowledgeAlert: 'operator',
+  resolveAlert: 'operator',
+  reopenAlert: 'operator',
+  commentAlert: 'operator',
+  silence: 'operator',
+  endSilence: 'operator',
   attachPlugin: 'operator',
   detachPlugin: 'operator',
   loadPlugin: 'admin',
@@ -30,7 +36,7 @@ export function refusalOf(mutation: string, role: Role): EunomiaError | null {
   if (isAtLeast(role, least)) return null;
   const isAdmin = least === 'admin';
   const what = isAdmin ? `${mutation} needs` : 'mutations need';
-  const may = role === 'viewer' ? 'query and subscribe' : 'start and stop sessions, and save queries';
+  const may = role === 'viewer' ? 'query and subscribe' : 'start and stop sessions, save queries and handle alerts';
   const how = isAdmin
     ? '; start the server with --token admin:SECRET, or better a line of --tokens-file, and send that token'
     : '';

@@ -1,46 +1,42 @@
-import type { Severity } from '../event/severity.js';
 import { randomBytes } from 'node:crypto';
+import { Budget } from '../base/budget.js';
+import { messageOf } from '../base/errors.js';
+import type { Log } from '../base/log.js';
 import { nowText } from '../event/clock.js';
+import {
+  stateAfter,
+  type Alert,
+  type AlertAction,
+  type AlertChange,
+  type AlertContainer,
+  type AlertProcess,
+  type AlertState,
+  type NewAlert,
+  type Severity,
+} from './alert.js';
+import { evidenceText } from './evidence.js';
+import { Journal } from './journal.js';
+import { ChangeReader, AlertReader } from './reader.js';
+import { alertRecord, headRecord, type AlertRecord } from './record.js';
+import { silencerOf, type Silence, type SilenceMatch, type Silencer } from './silence.js';
 
-export { severities, type Severity } from '../event/severity.js';
-
-/**
- * An alert as its source raises it (a plugin, a rule). It contains copies, because the process and its container may
- * soon be gone.
- */
-export interface NewAlert {
-  readonly severity: Severity;
-  readonly title: string;
-  readonly message: string;
-  /** What raised it: "plugin:NAME". */
-  readonly source: string;
-  readonly session: string;
-  /** The time of the event that caused it; null if there is none. */
-  readonly time: string | null;
-  readonly tracker: string | null;
-  readonly process: object | null;
-  readonly container: object | null;
-  /** Alerts with the same source, session and key are combined for five minutes. Null: never combined. */
-  readonly key: string | null;
-}
-
-export interface Alert extends Omit<NewAlert, 'time'> {
-  readonly id: string;
-  /** From 0, over the life of the server. */
-  readonly seq: number;
-  readonly raisedAt: string;
-  /** The time of the event that caused it; without an event, when it was raised. */
-  readonly time: string;
-  /** How often it was raised. */
-  count: number;
-  lastAt: string;
-  /** Alerts that a slow reader did not get just before this one; 0 in a list. */
-  readonly missedBefore: number;
-}
+export { severities, type Alert, type NewAlert, type Severity } from './alert.js';
 
 const MAX_ALERTS = 10_000;
+/** About what these may take, their evidence above all. */
+const MAX_BYTES = 64 << 20;
+/** Of an alert without its texts. */
+const ALERT_BYTES = 1024;
 const SAME_MS = 300_000;
-const MAX_WAITING = 1000;
+/** New alerts of one source: one that finds something new all the time is not to push out those of all others. */
+const PER_SECOND = 100;
+const AT_ONCE = 5000;
+const MAX_SOURCES = 1000;
+/** How often it is told and written that alerts were raised again. */
+const COUNT_MS = 1000;
+/** Silences that are in force, and those that are remembered. */
+export const MAX_SILENCES = 500;
+const PAST_SILENCES = 1000;
 
 /** Counts of one source and severity since the server started. */
 export interface AlertCount {
@@ -50,53 +46,143 @@ export interface AlertCount {
   alerts: number;
   /** How often they were raised, including repetitions. */
   raised: number;
+  /** Of the alerts, those that a silence kept from being sent out. */
+  silenced: number;
+  /** Of those raised, how many made no alert, since the source raised too many. */
+  suppressed: number;
+}
+
+/** What happened to an alert: it was raised (no change), or somebody changed it. */
+export interface Happening {
+  readonly revision: number;
+  readonly alert: Alert;
+  readonly change: AlertChange | null;
+}
+
+export interface AlertBookOptions {
+  /**
+   * Called synchronously with each new alert that is not silenced. It must be cheap and must not throw.
+   */
+  readonly onAlert?: (alert: Alert) => void;
+  readonly log?: Log;
 }
 
 /**
- * The newest alerts of the server, and their subscribers. A slow subscriber loses its oldest alerts, is told how many, and
- * delays nobody.
+ * The newest alerts of the server, what people did with them, and their subscribers. With a journal they outlive the server. Raising one
+ * waits for nobody: a slow subscriber loses its oldest alerts and is told how many, and the journal is written behind.
  */
 export class AlertBook {
   #alerts: Alert[] = [];
+  /** Of `#alerts`: those before it are forgotten. */
+  #first = 0;
+  readonly #byId = new Map<string, Alert>();
+  #bytes = 0;
   #nextSeq = 0;
+  #nextRevision = 0;
+  /** By what they are combined: while their interval lasts, and while somebody has acknowledged them. */
   readonly #recent = new Map<string, { readonly alert: Alert; readonly until: number }>();
+  readonly #acknowledged = new Map<string, Alert>();
+  #happenings: Happening[] = [];
+  readonly #silences = new Map<string, Silence>();
+  #silencers: Silencer[] = [];
+  readonly #places = new Map<string, number>();
   readonly #readers = new Set<AlertReader>();
-  readonly #onAlert: (alert: Alert) => void;
+  readonly #changeReaders = new Set<ChangeReader>();
+  readonly #watchers = new Set<() => void>();
+  readonly #options: AlertBookOptions;
   readonly #counts = new Map<string, AlertCount>();
+  readonly #budgets = new Map<string, Budget>();
+  /** Raised again since that was last told. */
+  readonly #counted = new Set<Alert>();
+  #counting: NodeJS.Timeout | null = null;
+  #journal: Journal | null = null;
+  /** Why there is no journal. */
+  #problem: string | null = null;
 
-  /** `onAlert` is called synchronously with each new alert. It must be cheap and must not throw. */
-  constructor(onAlert: (alert: Alert) => void = () => {}) {
-    this.#onAlert = onAlert;
+  constructor(options: AlertBookOptions = {}) {
+    this.#options = options;
   }
 
-  raise(raised: NewAlert): void {
+  /**
+   * With a journal in a directory, which it reads. Where that cannot be used, alerts are in memory, `problem` says why, and so does the log.
+   * Without a directory they are in memory.
+   */
+  static async open(
+    directory: string | null,
+    options: AlertBookOptions & { readonly log: Log; readonly retryMs?: number },
+  ): Promise<AlertBook> {
+    const book = new AlertBook(options);
+    if (directory === null) return book;
+    try {
+      const { journal, records } = await Journal.open({ ...options, directory });
+      for (const record of records) book.#read(record);
+      book.#settle();
+      book.#journal = journal;
+      journal.begin(() => book.#records());
+    } catch (error) {
+      book.#problem = `${messageOf(error)}; alerts end with the server`;
+      options.log.error({ err: error }, 'alerts are in memory only, and end with the server');
+    }
+    return book;
+  }
+
+  /** Whether alerts outlive the server. */
+  get isLasting(): boolean {
+    return this.#journal !== null && this.#journal.problem === null;
+  }
+
+  /** Why alerts do not outlive the server though they should; null when they do, or there is no data directory. */
+  get problem(): string | null {
+    return this.#problem ?? this.#journal?.problem ?? null;
+  }
+
+  get size(): number {
+    return this.#alerts.length - this.#first;
+  }
+
+  /**
+   * Makes an alert, or counts one that there is with this key. Returns that, or null where the source has raised too many. Never throws and
+   * waits for nothing.
+   */
+  raise(raised: NewAlert): Alert | null {
     const now = Date.now();
     const at = nowText();
     const counted = this.#countOf(raised);
     counted.raised++;
-    const key = raised.key === null ? null : JSON.stringify([raised.source, raised.session, raised.key]);
-    const known = key === null ? undefined : this.#recent.get(key);
-    if (known && known.until > now) {
-      known.alert.count++;
-      known.alert.lastAt = at;
-      return;
+    const key = combinedBy(raised);
+    const known = key === null ? null : this.#known(key, now);
+    if (known) {
+      known.count++;
+      known.lastAt = at;
+      this.#countOn(known);
+      return known;
     }
-    const alert: Alert = {
-      ...raised,
-      time: raised.time ?? at,
-      id: randomBytes(8).toString('hex'),
-      seq: this.#nextSeq++,
-      raisedAt: at,
-      count: 1,
-      lastAt: at,
-      missedBefore: 0,
-    };
+    if (!this.#budgetOf(raised.source).take(1)) {
+      counted.suppressed++;
+      return null;
+    }
+    const alert = this.#alertOf(raised, at, now);
     counted.alerts++;
-    if (key !== null) this.#remember(key, alert, now);
-    this.#alerts.push(alert);
-    if (this.#alerts.length > MAX_ALERTS * 1.1) this.#alerts = this.#alerts.slice(-MAX_ALERTS);
+    if (alert.silencedBy) counted.silenced++;
+    if (key !== null) this.#remember(key, alert, now + alert.intervalMs, now);
+    this.#keep(alert);
+    this.#journal?.append(() => (this.#byId.has(alert.id) ? alertRecord(alert) : null));
     for (const reader of this.#readers) reader.push(alert);
-    this.#onAlert(alert);
+    this.#changed(alert);
+    if (!alert.silencedBy) this.#options.onAlert?.(alert);
+    return alert;
+  }
+
+  /** What somebody does with an alert that there is. It is in the journal when it resolves, unless that cannot be written. */
+  async change(alert: Alert, action: AlertAction, by: string, comment: string | null): Promise<void> {
+    const change: AlertChange = { action, by, at: nowText(), comment, revision: this.#nextRevision++ };
+    alert.history = [...alert.history, change];
+    if (action !== 'COMMENTED') alert.state = stateAfter[action];
+    this.#combine(alert);
+    this.#happenings.push({ revision: change.revision, alert, change });
+    this.#journal?.append(() => ({ kind: 'change', seq: alert.seq, change, state: alert.state }));
+    this.#changed(alert);
+    await this.#journal?.written();
   }
 
   /** Counts by source and severity. A source that never raised an alert has none. */
@@ -104,16 +190,31 @@ export class AlertBook {
     return [...this.#counts.values()];
   }
 
+  /** How many there are in each state. */
+  states(): Readonly<Record<AlertState, number>> {
+    const states = { OPEN: 0, ACKNOWLEDGED: 0, RESOLVED: 0 };
+    for (const alert of this.newest()) states[alert.state]++;
+    return states;
+  }
+
+  byId(id: string): Alert | null {
+    return this.#byId.get(id) ?? null;
+  }
+
+  /** All of them, newest first. */
+  *newest(): Generator<Alert, void> {
+    for (let i = this.#alerts.length - 1; i >= this.#first; i--) {
+      const alert = this.#alerts[i];
+      if (alert) yield alert;
+    }
+  }
+
   /** Newest first. */
   list(first: number, matches: (alert: Alert) => boolean): Alert[] {
     const found: Alert[] = [];
-    for (
-      let i = this.#alerts.length - 1;
-      i >= Math.max(0, this.#alerts.length - MAX_ALERTS) && found.length < first;
-      i--
-    ) {
-      const alert = this.#alerts[i];
-      if (alert && matches(alert)) found.push(alert);
+    for (const alert of this.newest()) {
+      if (found.length >= first) break;
+      if (matches(alert)) found.push(alert);
     }
     return found;
   }
@@ -125,78 +226,364 @@ export class AlertBook {
     return reader;
   }
 
-  #countOf({ severity, source }: NewAlert): AlertCount {
-    const key = `${severity} ${source}`;
-    const known = this.#counts.get(key) ?? { severity, source, alerts: 0, raised: 0 };
-    this.#counts.set(key, known);
-    return known;
+  /** Subscribes to alerts that are raised, are raised again (once a second at most), or that somebody changes. */
+  followChanges(matches: (alert: Alert) => boolean): AsyncIterableIterator<Alert> {
+    const reader = new ChangeReader(matches, (closed) => this.#changeReaders.delete(closed));
+    this.#changeReaders.add(reader);
+    return reader;
+  }
+
+  /** Silences that are in force come first, then those that are over, the newest first of each. */
+  silences(): readonly Silence[] {
+    const now = Date.now();
+    const all = [...this.#silences.values()].reverse();
+    return [...all.filter((one) => isActive(one, now)), ...all.filter((one) => !isActive(one, now))];
+  }
+
+  silence(id: string): Silence | null {
+    return this.#silences.get(id) ?? null;
+  }
+
+  /** Alerts that match are silenced from now on. Rejects with BAD_SELECTOR for a glob that is none. */
+  async addSilence(given: SilenceMatch & Pick<Silence, 'reason' | 'by' | 'until'>): Promise<Silence> {
+    const id = `silence:${randomBytes(8).toString('hex')}`;
+    const silence: Silence = { ...given, id, createdAt: nowText(), endedAt: null, endedBy: null };
+    this.#silencers = [...this.#silencers, silencerOf(silence)];
+    await this.#keepSilence(silence);
+    return silence;
+  }
+
+  /** Ends a silence that is in force. */
+  async endSilence(silence: Silence, by: string): Promise<Silence> {
+    const ended = { ...silence, endedAt: nowText(), endedBy: by };
+    this.#silencers = this.#silencers.filter(({ silence: { id } }) => id !== silence.id);
+    await this.#keepSilence(ended);
+    return ended;
+  }
+
+  /** What happened first behind a revision; null when nothing did. What was forgotten is left out. */
+  after(revision: number): Happening | null {
+    let low = 0;
+    for (let high = this.#happenings.length; low < high;) {
+      const middle = (low + high) >> 1;
+      if ((this.#happenings[middle]?.revision ?? 0) <= revision) low = middle + 1;
+      else high = middle;
+    }
+    for (; low < this.#happenings.length; low++) {
+      const happening = this.#happenings[low];
+      if (happening && this.#byId.has(happening.alert.id)) return happening;
+    }
+    return null;
+  }
+
+  /** The revision of what happened last; -1 before anything has. */
+  get revision(): number {
+    return this.#nextRevision - 1;
+  }
+
+  /** Called whenever something has happened, synchronously; it must be cheap and must not throw. Returns what ends that. */
+  watch(watcher: () => void): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
+  /** Up to which revision a receiver was told; null for one that never was. */
+  placeOf(receiver: string): number | null {
+    return this.#places.get(receiver) ?? null;
+  }
+
+  /** It is in the journal when it resolves, unless that cannot be written. */
+  async setPlace(receiver: string, revision: number): Promise<void> {
+    this.#places.set(receiver, revision);
+    this.#journal?.append(() => ({ kind: 'place', receiver, revision: this.#places.get(receiver) ?? revision }));
+    await this.#journal?.written();
+  }
+
+  /** Forgets the places of others than these. */
+  keepPlaces(receivers: readonly string[]): void {
+    for (const name of this.#places.keys()) if (!receivers.includes(name)) this.#places.delete(name);
   }
 
   /** Ends all subscriptions: subscribers receive what is queued for them, and then the end. */
   end(): void {
-    for (const reader of this.#readers) reader.end();
+    this.#tellCounts();
+    for (const reader of [...this.#readers, ...this.#changeReaders]) reader.end();
   }
 
-  #remember(key: string, alert: Alert, now: number): void {
+  /** Writes what is not written yet. Idempotent. */
+  async close(): Promise<void> {
+    this.end();
+    await this.#journal?.close();
+  }
+
+  #alertOf(raised: NewAlert, at: string, now: number): Alert {
+    const { evidence = null, process, container } = raised;
+    const alert = {
+      severity: raised.severity,
+      title: raised.title,
+      message: raised.message,
+      source: raised.source,
+      session: raised.session,
+      tracker: raised.tracker,
+      process: processOf(process),
+      container: containerOf(container),
+      key: raised.key,
+      intervalMs: raised.intervalMs ?? SAME_MS,
+      rule: raised.rule ?? null,
+      tags: raised.tags ?? [],
+      attack: raised.attack ?? [],
+      time: raised.time ?? at,
+      id: randomBytes(8).toString('hex'),
+      seq: this.#nextSeq++,
+      revision: this.#nextRevision++,
+      raisedAt: at,
+      count: 1,
+      lastAt: at,
+      state: 'OPEN' as const,
+      history: [],
+      missedBefore: 0,
+    };
+    return {
+      ...alert,
+      evidence: evidenceText(typeof evidence === 'function' ? madeBy(evidence) : evidence),
+      silencedBy: this.#silencers.find(({ untilMs, matches }) => untilMs > now && matches(alert))?.silence ?? null,
+    };
+  }
+
+  /** An alert that another one with this key is combined with. */
+  #known(key: string, now: number): Alert | null {
+    const recent = this.#recent.get(key);
+    const alert = this.#acknowledged.get(key) ?? (recent && recent.until > now ? recent.alert : null);
+    if (!alert || !this.#byId.has(alert.id)) return null;
+    // What a silence kept back that is over by now, nobody was told.
+    if (alert.silencedBy && !isActive(this.#silences.get(alert.silencedBy.id) ?? alert.silencedBy, now)) return null;
+    return alert;
+  }
+
+  #remember(key: string, alert: Alert, until: number, now: number): void {
+    this.#acknowledged.delete(key);
     this.#recent.delete(key);
-    this.#recent.set(key, { alert, until: now + SAME_MS });
-    // In the order of their end.
-    for (const [oldest, { until }] of this.#recent) {
-      if (until > now && this.#recent.size <= MAX_ALERTS) break;
-      this.#recent.delete(oldest);
+    this.#recent.set(key, { alert, until });
+    if (this.#recent.size <= MAX_ALERTS) return;
+    for (const [
+      old,
+      {
+        until: its,
+        alert: { id },
+      },
+    ] of this.#recent)
+      if (its <= now || !this.#byId.has(id)) this.#recent.delete(old);
+    for (const old of this.#recent.keys()) {
+      if (this.#recent.size <= MAX_ALERTS * 0.9) break;
+      this.#recent.delete(old);
     }
+  }
+
+  /** With what the alert's state is now, whether others are combined with it. */
+  #combine(alert: Alert): void {
+    const key = combinedBy(alert);
+    if (key === null) return;
+    const mine = this.#recent.get(key);
+    if (this.#acknowledged.get(key) === alert) this.#acknowledged.delete(key);
+    if (alert.state === 'ACKNOWLEDGED') {
+      // Not where a newer one with this key was raised.
+      if (mine === undefined || mine.alert.seq <= alert.seq) this.#acknowledged.set(key, alert);
+    } else if (alert.state === 'RESOLVED') {
+      if (mine?.alert === alert) this.#recent.delete(key);
+    } else if (mine === undefined || mine.alert.seq < alert.seq) {
+      const now = Date.now();
+      const until = Date.parse(alert.raisedAt) + alert.intervalMs;
+      if (until > now) this.#remember(key, alert, until, now);
+    }
+  }
+
+  #keep(alert: Alert): void {
+    this.#alerts.push(alert);
+    this.#byId.set(alert.id, alert);
+    this.#bytes += bytesOf(alert);
+    this.#happenings.push({ revision: alert.revision, alert, change: null });
+    while (this.size > MAX_ALERTS || (this.#bytes > MAX_BYTES && this.size > 1)) this.#forgetOldest();
+    if (this.#first < MAX_ALERTS / 10) return;
+    this.#alerts = this.#alerts.slice(this.#first);
+    this.#first = 0;
+    this.#happenings = this.#happenings.filter(({ alert: { id } }) => this.#byId.has(id));
+  }
+
+  #forgetOldest(): void {
+    const oldest = this.#alerts[this.#first++];
+    if (!oldest) return;
+    this.#byId.delete(oldest.id);
+    this.#bytes -= bytesOf(oldest);
+    this.#counted.delete(oldest);
+    const key = combinedBy(oldest);
+    if (key !== null && this.#acknowledged.get(key) === oldest) this.#acknowledged.delete(key);
+    for (const reader of this.#changeReaders) reader.forget(oldest);
+  }
+
+  #changed(alert: Alert): void {
+    for (const reader of this.#changeReaders) reader.push(alert);
+    for (const watcher of this.#watchers) watcher();
+  }
+
+  #countOn(alert: Alert): void {
+    this.#counted.add(alert);
+    this.#counting ??= setTimeout(() => this.#tellCounts(), COUNT_MS).unref();
+  }
+
+  #tellCounts(): void {
+    if (this.#counting) clearTimeout(this.#counting);
+    this.#counting = null;
+    for (const alert of this.#counted) {
+      const { seq } = alert;
+      this.#journal?.append(() => ({ kind: 'count', seq, count: alert.count, lastAt: alert.lastAt }));
+      for (const reader of this.#changeReaders) reader.push(alert);
+    }
+    this.#counted.clear();
+  }
+
+  async #keepSilence(silence: Silence): Promise<void> {
+    this.#setSilence(silence);
+    this.#journal?.append(() => ({ kind: 'silence', silence }));
+    await this.#journal?.written();
+  }
+
+  #setSilence(silence: Silence): void {
+    const now = Date.now();
+    this.#silences.set(silence.id, silence);
+    this.#silencers = this.#silencers.filter(({ untilMs }) => untilMs > now);
+    if (this.#silences.size <= PAST_SILENCES) return;
+    for (const one of this.#silences.values()) {
+      if (isActive(one, now)) continue;
+      this.#silences.delete(one.id);
+      if (this.#silences.size <= PAST_SILENCES) return;
+    }
+  }
+
+  #countOf({ severity, source }: NewAlert): AlertCount {
+    const key = `${severity} ${source}`;
+    const known = this.#counts.get(key) ?? { severity, source, alerts: 0, raised: 0, silenced: 0, suppressed: 0 };
+    this.#counts.set(key, known);
+    return known;
+  }
+
+  #budgetOf(source: string): Budget {
+    const known = this.#budgets.get(source);
+    if (known) return known;
+    if (this.#budgets.size >= MAX_SOURCES) this.#budgets.clear();
+    const budget = new Budget(PER_SECOND, AT_ONCE);
+    this.#budgets.set(source, budget);
+    return budget;
+  }
+
+  /** What a journal tells, in its order. */
+  #read(record: AlertRecord): void {
+    switch (record.kind) {
+      case 'head':
+        this.#nextSeq = Math.max(this.#nextSeq, record.seq);
+        this.#nextRevision = Math.max(this.#nextRevision, record.revision);
+        break;
+      case 'alert': {
+        const { alert } = record;
+        if (this.#byId.has(alert.id)) break;
+        const silencedBy = alert.silencedBy && (this.#silences.get(alert.silencedBy.id) ?? alert.silencedBy);
+        const read: Alert = { ...alert, silencedBy, missedBefore: 0 };
+        this.#keep(read);
+        for (const change of read.history) this.#happenings.push({ revision: change.revision, alert: read, change });
+        this.#nextSeq = Math.max(this.#nextSeq, alert.seq + 1);
+        this.#nextRevision = Math.max(this.#nextRevision, alert.revision + 1);
+        break;
+      }
+      case 'count': {
+        const alert = this.#bySeq(record.seq);
+        if (!alert || alert.count >= record.count) break;
+        alert.count = record.count;
+        alert.lastAt = record.lastAt;
+        break;
+      }
+      case 'change': {
+        const { change, state } = record;
+        this.#nextRevision = Math.max(this.#nextRevision, change.revision + 1);
+        const alert = this.#bySeq(record.seq);
+        if (!alert || (alert.history.at(-1)?.revision ?? -1) >= change.revision) break;
+        alert.history = [...alert.history, change];
+        alert.state = state;
+        this.#happenings.push({ revision: change.revision, alert, change });
+        break;
+      }
+      case 'silence':
+        this.#silences.set(record.silence.id, record.silence);
+        break;
+      case 'place':
+        this.#places.set(record.receiver, record.revision);
+        this.#nextRevision = Math.max(this.#nextRevision, record.revision + 1);
+    }
+  }
+
+  /** To be called when the journal is read. */
+  #settle(): void {
+    const now = Date.now();
+    this.#happenings.sort((a, b) => a.revision - b.revision);
+    this.#silencers = [...this.#silences.values()].filter((one) => isActive(one, now)).map(silencerOf);
+    for (const alert of [...this.newest()].reverse()) this.#combine(alert);
+  }
+
+  #bySeq(seq: number): Alert | null {
+    let low = this.#first;
+    for (let high = this.#alerts.length; low < high;) {
+      const middle = (low + high) >> 1;
+      if ((this.#alerts[middle]?.seq ?? 0) < seq) low = middle + 1;
+      else high = middle;
+    }
+    const found = this.#alerts[low];
+    return found?.seq === seq ? found : null;
+  }
+
+  /** All that a journal has to tell. What happens while it is read comes behind it. */
+  *#records(): Generator<AlertRecord, void> {
+    // Before anything else can happen: nobody was told of what the file does not have.
+    const places = [...this.#places];
+    yield headRecord(this.#nextSeq, this.#nextRevision);
+    for (const [receiver, revision] of places) yield { kind: 'place', receiver, revision };
+    for (const silence of [...this.#silences.values()]) yield { kind: 'silence', silence };
+    const alerts = this.#alerts.slice(this.#first);
+    for (const alert of alerts) if (this.#byId.has(alert.id)) yield alertRecord(alert);
   }
 }
 
-class AlertReader implements AsyncIterableIterator<Alert> {
-  readonly #matches: (alert: Alert) => boolean;
-  readonly #onClose: (reader: AlertReader) => void;
-  readonly #alerts: Alert[] = [];
-  readonly #waiting: ((result: IteratorResult<Alert, undefined>) => void)[] = [];
-  /** Left the queue unread, just before the first of those that wait. */
-  #missed = 0;
-  #ended = false;
+export function isActive({ until, endedAt }: Silence, now: number): boolean {
+  return endedAt === null && Date.parse(until) > now;
+}
 
-  constructor(matches: (alert: Alert) => boolean, onClose: (reader: AlertReader) => void) {
-    this.#matches = matches;
-    this.#onClose = onClose;
-  }
+function combinedBy({
+  source,
+  session,
+  rule,
+  key,
+}: Pick<NewAlert, 'source' | 'session' | 'rule' | 'key'>): string | null {
+  return key === null ? null : JSON.stringify([source, rule == null ? session : null, key]);
+}
 
-  push(alert: Alert): void {
-    if (!this.#matches(alert)) return;
-    const waiting = this.#waiting.shift();
-    if (waiting) return waiting({ done: false, value: alert });
-    this.#alerts.push(alert);
-    if (this.#alerts.length <= MAX_WAITING) return;
-    this.#alerts.shift();
-    this.#missed++;
-  }
+function bytesOf({ title, message, evidence }: Alert): number {
+  return ALERT_BYTES + title.length + message.length + (evidence?.length ?? 0);
+}
 
-  next(): Promise<IteratorResult<Alert, undefined>> {
-    const alert = this.#alerts.shift();
-    if (alert) {
-      const missedBefore = this.#missed;
-      this.#missed = 0;
-      return Promise.resolve({ done: false, value: missedBefore ? { ...alert, missedBefore } : alert });
-    }
-    if (this.#ended) return Promise.resolve({ done: true, value: undefined });
-    return new Promise((resolve) => this.#waiting.push(resolve));
+function madeBy<Made>(make: () => Made | null): Made | null {
+  try {
+    return make();
+  } catch {
+    return null;
   }
+}
 
-  /** Ends the subscription. Queued alerts are still delivered. */
-  end(): void {
-    this.#ended = true;
-    this.#onClose(this);
-    for (const resolve of this.#waiting.splice(0)) resolve({ done: true, value: undefined });
-  }
+/** A copy of what is told of it. */
+function processOf(process: Partial<AlertProcess> | null): AlertProcess | null {
+  if (process === null) return null;
+  const { pid = 0, ppid = null, uid = null, comm = null, startTime = null } = process;
+  return { pid, ppid, uid, comm, startTime };
+}
 
-  return(): Promise<IteratorResult<Alert, undefined>> {
-    this.#alerts.length = 0;
-    this.end();
-    return Promise.resolve({ done: true, value: undefined });
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this;
-  }
+function containerOf(container: Partial<AlertContainer> | null): AlertContainer | null {
+  if (container === null) return null;
+  const { id = '', name = null, image = null } = container;
+  return { id, name, image };
 }

@@ -213,6 +213,21 @@ export const errorTable = {
     meaning: 'a plugin of this name is loaded',
     remedy: 'use another name, or `replace: true`',
   },
+  UNKNOWN_ALERT: {
+    status: 400,
+    meaning: 'there is no alert of this id, or not any more',
+    remedy: '`alerts` lists those there are',
+  },
+  UNKNOWN_SILENCE: {
+    status: 400,
+    meaning: 'there is no silence of this id, or not any more',
+    remedy: '`silences` lists those there are',
+  },
+  ALERT_RESOLVED: {
+    status: 400,
+    meaning: 'the alert is resolved, and cannot be acknowledged',
+    remedy: 'reopen it first',
+  },
   UNKNOWN_QUERY: {
     status: 400,
     meaning: 'there is no saved query of this name',

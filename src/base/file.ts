@@ -12,7 +12,7 @@ import {
   writeFileSync,
   type Stats,
 } from 'node:fs';
-import { open, rename, type FileHandle } from 'node:fs/promises';
+import { open, rename, writeFile, type FileHandle } from 'node:fs/promises';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { EunomiaError } from './errors.js';
 
@@ -171,15 +171,15 @@ export function createPrivate(path: string, text: string): boolean {
 }
 
 /**
- * Puts a text in place of a file of our own, or makes it: mode 0600, in a folder of our own that is made when it is missing. It is on the
+ * Puts a text, or its parts, in place of a file of our own, or makes it: mode 0600, in a folder of our own that is made when it is missing. It is on the
  * disk when it resolves, and whoever reads the file has the old text or the new one. Rejects as `createPrivate` throws.
  */
-export async function replacePrivate(path: string, text: string): Promise<void> {
+export async function replacePrivate(path: string, text: string | AsyncIterable<string>): Promise<void> {
   privateDirectory(dirname(path));
   const part = `${path}.new`;
   const file = await openPrivate(part, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC);
   try {
-    await file.writeFile(text);
+    await writeFile(file, text);
     await file.sync();
   } finally {
     await file.close();

@@ -1,4 +1,5 @@
 import { severities } from '../event/severity.js';
+import { Budget } from '../base/budget.js';
 import type { MetricDefinition, PluginAlert } from '../plugin.js';
 import type { AlertContainer, AlertProcess, MetricChange, Outcome, RaisedAlert } from './protocol.js';
 
@@ -9,27 +10,6 @@ const LOGS_PER_SECOND = 50;
 const RESULT_BYTES = 65_536;
 const RESULT_DEPTH = 32;
 const SERIES = 100;
-
-/** So many a second, and as many at once. */
-class Budget {
-  readonly #perSecond: number;
-  #left: number;
-  #at = performance.now();
-
-  constructor(perSecond: number) {
-    this.#perSecond = perSecond;
-    this.#left = perSecond;
-  }
-
-  take(amount: number): boolean {
-    const now = performance.now();
-    this.#left = Math.min(this.#perSecond, this.#left + ((now - this.#at) / 1000) * this.#perSecond);
-    this.#at = now;
-    if (this.#left < amount) return false;
-    this.#left -= amount;
-    return true;
-  }
-}
 
 /** Collects what a plugin says during a call, within limits: the rest is counted. Lives in the plugin's thread. */
 export class Outbox {

@@ -69,9 +69,11 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
   let manager: SessionManager | null = null;
   let plugins: PluginHost | null = null;
   let exporter: OtlpExporter | null = null;
+  let alerts: AlertBook | null = null;
   const close = async (): Promise<void> => {
     await manager?.close();
     await plugins?.close();
+    await alerts?.close();
     await exporter?.close();
     await Promise.all([...stores.values()].map((store) => store.close()));
     await ground.close();
@@ -122,21 +124,23 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
     manager = sessions;
     let { problem } = ground;
     void sessions.died.then((error) => (problem = `${error.message}; start the server again`));
-    const alerts = new AlertBook((alert) => exporter?.raise(alert));
+    alerts = await AlertBook.open(config.dataDirectory, { log, onAlert: (alert) => exporter?.raise(alert) });
+    const book = alerts;
     const host = new PluginHost({
       vocabulary: { catalog, fields },
       directory: config.plugins,
       log,
       session: (id) => sessions.get(id),
       // What plugins raise goes into the server's list of alerts.
-      raise: (alert, plugin, session) => alerts.raise({ ...alert, source: `plugin:${plugin}`, session }),
+      raise: (alert, plugin, session) => book.raise({ ...alert, source: `plugin:${plugin}`, session }),
     });
     plugins = host;
     await host.open();
     metrics.add(
       new AlertMetrics(
-        () => alerts.counts(),
+        () => book.counts(),
         () => host.list().map(({ facts }) => `plugin:${facts.name}`),
+        () => book.states(),
       ),
     );
     metrics.add(new WorkMetrics(() => host.work()));
@@ -167,7 +171,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       fields,
       stores,
       plugins: host,
-      alerts,
+      alerts: book,
       queries,
       config,
       log,

@@ -1,44 +1,357 @@
-import type { Caller } from '../access/caller.js';
-import { severities, type Alert, type Severity } from '../alerts/book.js';
+import { authorize, type Caller } from '../access/caller.js';
+import { severities, type Alert, type AlertAction, type AlertContainer, type Severity } from '../alerts/alert.js';
+import { isActive, MAX_SILENCES, type AlertBook } from '../alerts/book.js';
+import { containerMatch } from '../alerts/container.js';
+import type { Evidence } from '../alerts/evidence.js';
+import type { Silence } from '../alerts/silence.js';
+import { EunomiaError, invalid } from '../base/errors.js';
+import { nanosecondsSince1970, textOfMs } from '../event/clock.js';
+import type { AlertFilter, AlertGroup, InputMaybe, SilenceInput } from '../generated/schema.js';
+import { DAYS_30, inRange, listInRange, spanInRange, textInRange } from './check.js';
 import { listingOf, type Listing } from './listing.js';
-import type { PageRequest } from './session/handle.js';
 import type { Parts } from './parts.js';
+import type { PageRequest } from './session/handle.js';
 
 const MAX_PAGE = 10_000;
+const MAX_LIST = 100;
+const MAX_TEXT = 1000;
+const MAX_ROWS = 1000;
+const MAX_COMMENT = 2000;
+/** Of one alert. It can be resolved beyond it, so that none has to stay open. */
+const MAX_CHANGES = 100;
 
 export interface AlertsRequest extends Omit<PageRequest, 'where'> {
   /** This and severer ones; all when null. */
   readonly severity: Severity | null;
   readonly session: string | null;
+  readonly where: InputMaybe<AlertFilter>;
 }
 
-/** What plugins and rules raised. */
-export class Alerts {
-  readonly #parts: Pick<Parts, 'alerts'>;
+export interface FollowRequest {
+  readonly severity: Severity | null;
+  readonly where: InputMaybe<AlertFilter>;
+  readonly includeSilenced: boolean;
+}
 
-  constructor(parts: Pick<Parts, 'alerts'>) {
+/** A row of `alertCounts`: what the alerts are not counted by is null. */
+export interface AlertCountRow {
+  readonly severity: Severity | null;
+  readonly state: Alert['state'] | null;
+  readonly source: string | null;
+  readonly rule: string | null;
+  readonly container: AlertContainer | null;
+  readonly image: string | null;
+  readonly sessionId: string | null;
+  readonly alerts: number;
+  readonly raised: string;
+  readonly lastAt: string;
+}
+
+export type SilenceView = Silence & { readonly active: boolean };
+
+type Matches = (alert: Alert) => boolean;
+
+const groups: Readonly<Record<AlertGroup, (alert: Alert) => Partial<AlertCountRow>>> = {
+  SEVERITY: ({ severity }) => ({ severity }),
+  STATE: ({ state }) => ({ state }),
+  SOURCE: ({ source }) => ({ source }),
+  RULE: ({ rule }) => ({ rule }),
+  CONTAINER: ({ container }) => ({ container }),
+  IMAGE: ({ container }) => ({ image: container?.image ?? null }),
+  SESSION: ({ session }) => ({ sessionId: session }),
+};
+/** By what groups are told apart: a container by its id, whatever it is called. */
+const groupKeys: Readonly<Record<AlertGroup, (alert: Alert) => string | null>> = {
+  SEVERITY: ({ severity }) => severity,
+  STATE: ({ state }) => state,
+  SOURCE: ({ source }) => source,
+  RULE: ({ rule }) => rule,
+  CONTAINER: ({ container }) => container?.id ?? null,
+  IMAGE: ({ container }) => container?.image ?? null,
+  SESSION: ({ session }) => session,
+};
+
+/** What plugins and rules raised, and what people do with it. */
+export class Alerts {
+  readonly #parts: Pick<Parts, 'alerts' | 'log'>;
+
+  constructor(parts: Pick<Parts, 'alerts' | 'log'>) {
     this.#parts = parts;
   }
 
-  /** The newest first. Throws BAD_USER_INPUT or BAD_CURSOR. */
-  page(_caller: Caller, { severity, session, ...range }: AlertsRequest): Listing<Alert> {
+  get #book(): AlertBook {
+    return this.#parts.alerts;
+  }
+
+  /** The newest first. Throws BAD_USER_INPUT, BAD_SELECTOR or BAD_CURSOR. */
+  page(_caller: Caller, { severity, session, where, ...range }: AlertsRequest): Listing<Alert> {
     const severe = atLeast(severity);
-    const matches = (alert: Alert): boolean => severe(alert) && (session === null || alert.session === session);
-    const all = this.#parts.alerts.list(Number.POSITIVE_INFINITY, matches);
+    const filter = matcherOf(where);
+    const matches: Matches = (alert) =>
+      severe(alert) && (session === null || alert.session === session) && filter(alert);
+    const all = this.#book.list(Number.POSITIVE_INFINITY, matches);
     return listingOf(all, range, { name: 'alerts', keyOf: ({ seq }) => [-seq], most: MAX_PAGE });
   }
 
   /** Null when there is none, or not any more. */
   byId(_caller: Caller, id: string): Alert | null {
-    return this.#parts.alerts.list(1, (alert) => alert.id === id)[0] ?? null;
+    return this.#book.byId(id);
   }
 
-  follow(_caller: Caller, severity: Severity | null): AsyncIterableIterator<Alert> {
-    return this.#parts.alerts.follow(atLeast(severity));
+  /** Throws BAD_USER_INPUT or BAD_SELECTOR. */
+  counts(
+    _caller: Caller,
+    {
+      by,
+      where,
+      limit,
+    }: { readonly by: readonly AlertGroup[]; readonly where: InputMaybe<AlertFilter>; readonly limit: number },
+  ): AlertCountRow[] {
+    listInRange('by', by, Object.keys(groups).length, '[RULE]');
+    by.forEach((group, i) => {
+      if (by.indexOf(group) < i) throw invalid(`by[${i}]`, `${group} is there already, in by[${by.indexOf(group)}]`);
+    });
+    inRange('limit', limit, 1, MAX_ROWS, 'rows');
+    const matches = matcherOf(where);
+    const rows = new Map<string, { readonly newest: Alert; alerts: number; raised: number; lastAt: string }>();
+    for (const alert of this.#book.newest()) {
+      if (!matches(alert)) continue;
+      const key = JSON.stringify(by.map((group) => groupKeys[group](alert)));
+      const row = rows.get(key) ?? { newest: alert, alerts: 0, raised: 0, lastAt: alert.lastAt };
+      row.alerts++;
+      row.raised += alert.count;
+      if (alert.lastAt > row.lastAt) row.lastAt = alert.lastAt;
+      rows.set(key, row);
+    }
+    const none = {
+      severity: null,
+      state: null,
+      source: null,
+      rule: null,
+      container: null,
+      image: null,
+      sessionId: null,
+    };
+    return [...rows.values()]
+      .sort((a, b) => b.alerts - a.alerts || b.raised - a.raised)
+      .slice(0, limit)
+      .map(({ newest, alerts, raised, lastAt }) => ({
+        ...none,
+        ...Object.assign({}, ...by.map((group) => groups[group](newest))),
+        alerts,
+        raised: String(raised),
+        lastAt,
+      }));
+  }
+
+  status(_caller: Caller) {
+    const { OPEN, ACKNOWLEDGED, RESOLVED } = this.#book.states();
+    const suppressed = this.#book.counts().reduce((sum, counts) => sum + counts.suppressed, 0);
+    return {
+      lasting: this.#book.isLasting,
+      problem: this.#book.problem,
+      open: OPEN,
+      acknowledged: ACKNOWLEDGED,
+      resolved: RESOLVED,
+      suppressed: String(suppressed),
+    };
+  }
+
+  /** Throws BAD_USER_INPUT or BAD_SELECTOR. */
+  follow(_caller: Caller, { severity, where, includeSilenced }: FollowRequest): AsyncIterableIterator<Alert> {
+    const severe = atLeast(severity);
+    const filter = matcherOf(where);
+    const isHeard: Matches = ({ silencedBy }) => includeSilenced || where?.silenced === true || silencedBy === null;
+    return this.#book.follow((alert) => severe(alert) && isHeard(alert) && filter(alert));
+  }
+
+  followChanges(
+    _caller: Caller,
+    { id, severity }: { readonly id: string | null; readonly severity: Severity | null },
+  ): AsyncIterableIterator<Alert> {
+    if (id !== null) this.#need(id);
+    const severe = atLeast(severity);
+    return this.#book.followChanges((alert) => severe(alert) && (id === null || alert.id === id));
+  }
+
+  acknowledge(caller: Caller, id: string, comment: string | null): Promise<Alert> {
+    authorize(caller, 'acknowledgeAlert');
+    return this.#change(caller, id, 'ACKNOWLEDGED', comment);
+  }
+
+  resolve(caller: Caller, id: string, comment: string | null): Promise<Alert> {
+    authorize(caller, 'resolveAlert');
+    return this.#change(caller, id, 'RESOLVED', comment);
+  }
+
+  reopen(caller: Caller, id: string, comment: string | null): Promise<Alert> {
+    authorize(caller, 'reopenAlert');
+    return this.#change(caller, id, 'REOPENED', comment);
+  }
+
+  comment(caller: Caller, id: string, comment: string): Promise<Alert> {
+    authorize(caller, 'commentAlert');
+    return this.#change(caller, id, 'COMMENTED', comment);
+  }
+
+  silences(_caller: Caller, active: boolean | null): SilenceView[] {
+    return this.#book
+      .silences()
+      .map(viewOf)
+      .filter((silence) => active === null || silence.active === active);
+  }
+
+  silenceById(_caller: Caller, id: string): SilenceView | null {
+    const silence = this.#book.silence(id);
+    return silence && viewOf(silence);
+  }
+
+  /** The silence of an alert as it is now. */
+  silenceOf({ silencedBy }: Alert): SilenceView | null {
+    return silencedBy && viewOf(this.#book.silence(silencedBy.id) ?? silencedBy);
+  }
+
+  evidenceOf({ evidence }: Alert): Evidence | null {
+    return evidence === null ? null : (JSON.parse(evidence) as Evidence);
+  }
+
+  /** Rejects with FORBIDDEN, BAD_USER_INPUT, BAD_SELECTOR or LIMIT_EXCEEDED. */
+  async silence(caller: Caller, input: SilenceInput): Promise<SilenceView> {
+    authorize(caller, 'silence');
+    const text = (name: 'rule' | 'source' | 'container' | 'image' | 'key'): string | null =>
+      input[name] == null ? null : textInRange(`input.${name}`, input[name], MAX_TEXT);
+    const match = {
+      rule: text('rule'),
+      source: text('source'),
+      container: text('container'),
+      image: text('image'),
+      key: text('key'),
+      severityAtMost: input.severityAtMost ?? null,
+    };
+    if (Object.values(match).every((value) => value === null))
+      throw invalid(
+        'input',
+        'names nothing; give at least one of rule, source, container, image, key and severityAtMost, for example { rule: "port-scan" }',
+      );
+    if (input.reason.trim() === '') throw invalid('input.reason', 'is empty; say why, for whoever asks later');
+    const reason = textInRange('input.reason', input.reason, MAX_TEXT);
+    const until = untilOf(input);
+    if (this.#book.silences().filter((one) => isActive(one, Date.now())).length >= MAX_SILENCES)
+      throw new EunomiaError(
+        'LIMIT_EXCEEDED',
+        `${MAX_SILENCES} silences are in force, which is the most; end one first, or make one for several of them`,
+        { details: { limit: 'silences', maximum: MAX_SILENCES } },
+      );
+    const silence = await this.#book.addSilence({ ...match, reason, by: caller.who, until });
+    this.#parts.log.info({ silence: silence.id, by: caller.who, ...match, until, reason }, 'alerts are silenced');
+    return viewOf(silence);
+  }
+
+  /** Rejects with FORBIDDEN or UNKNOWN_SILENCE. */
+  async endSilence(caller: Caller, id: string): Promise<SilenceView> {
+    authorize(caller, 'endSilence');
+    const silence = this.#book.silence(id);
+    if (!silence)
+      throw new EunomiaError(
+        'UNKNOWN_SILENCE',
+        `there is no silence "${id.slice(0, 64)}", or not any more; the query \`silences\` lists those there are`,
+      );
+    if (!isActive(silence, Date.now())) return viewOf(silence);
+    const ended = await this.#book.endSilence(silence, caller.who);
+    this.#parts.log.info({ silence: id, by: caller.who }, 'a silence is ended');
+    return viewOf(ended);
+  }
+
+  async #change(caller: Caller, id: string, action: AlertAction, given: string | null): Promise<Alert> {
+    const comment = given === null ? null : textInRange('comment', given, MAX_COMMENT);
+    if (comment?.trim() === '') throw invalid('comment', 'is blank; say something, or leave it out');
+    const alert = this.#need(id);
+    if (action === 'ACKNOWLEDGED' && alert.state === 'RESOLVED')
+      throw new EunomiaError('ALERT_RESOLVED', 'the alert is resolved; reopen it first, with `reopenAlert`');
+    const isSo = action !== 'COMMENTED' && alert.state === (action === 'REOPENED' ? 'OPEN' : action);
+    if (isSo && comment === null) return alert;
+    const done: AlertAction = isSo ? 'COMMENTED' : action;
+    if (alert.history.length >= MAX_CHANGES && done !== 'RESOLVED')
+      throw new EunomiaError(
+        'LIMIT_EXCEEDED',
+        `the alert has ${MAX_CHANGES} changes, which is the most; it can still be resolved`,
+        { details: { limit: 'alertChanges', maximum: MAX_CHANGES } },
+      );
+    this.#parts.log.info({ alert: id, title: alert.title, by: caller.who, action: done }, 'an alert is handled');
+    await this.#book.change(alert, done, caller.who, comment);
+    return alert;
+  }
+
+  #need(id: string): Alert {
+    const alert = this.#book.byId(id);
+    if (alert) return alert;
+    throw new EunomiaError(
+      'UNKNOWN_ALERT',
+      `there is no alert "${id.slice(0, 64)}", or not any more; the query \`alerts\` lists those there are`,
+    );
   }
 }
 
-function atLeast(severity: Severity | null): (alert: Alert) => boolean {
+function viewOf(silence: Silence): SilenceView {
+  return { ...silence, active: isActive(silence, Date.now()) };
+}
+
+function untilOf({ for: forMs, until }: SilenceInput): string {
+  if ((forMs == null) === (until == null))
+    throw invalid('input', 'needs an end: give either `for`, for example "2h", or `until`');
+  const now = Date.now();
+  if (forMs != null) return textOfMs(now + spanInRange('input.for', forMs, 1000, DAYS_30));
+  const end = until ?? '';
+  const left = Date.parse(end) - now;
+  if (left <= 0) throw invalid('input.until', `${end} has passed; give a later time`);
+  if (left > DAYS_30) throw invalid('input.until', `${end} is more than 30 days from now; give an earlier time`);
+  return end;
+}
+
+/** Throws BAD_USER_INPUT or BAD_SELECTOR. */
+function matcherOf(where: InputMaybe<AlertFilter> | undefined): Matches {
+  if (where == null) return () => true;
+  const all: Matches[] = [];
+  const { severity, states, sources, rules, tags, attack, container, session, key, silenced, since, until } = where;
+  const among = <Value>(
+    name: string,
+    values: InputMaybe<readonly Value[]> | undefined,
+    example: string,
+    test: (alert: Alert, values: readonly Value[]) => boolean,
+  ): void => {
+    if (values == null) return;
+    const list = listInRange(`where.${name}`, values, MAX_LIST, example);
+    all.push((alert) => test(alert, list));
+  };
+  if (severity != null) all.push(atLeast(severity));
+  among('states', states, '[OPEN]', ({ state }, list) => list.includes(state));
+  among('sources', sources, '["plugin:drift"]', ({ source }, list) => list.includes(source));
+  among('rules', rules, '["port-scan"]', ({ rule }, list) => rule !== null && list.includes(rule));
+  among('tags', tags, '["shell"]', (alert, list) => alert.tags.some((tag) => list.includes(tag)));
+  among('attack', attack, '["T1059"]', (alert, list) =>
+    alert.attack.some((id) => list.some((one) => id === one || id.startsWith(`${one}.`))),
+  );
+  if (container != null) {
+    const { name = null, id = null, image = null } = container;
+    if (name === null && id === null && image === null)
+      throw invalid(
+        'where.container',
+        'is empty; give at least one of name, id and image, for example { name: "web-*" }',
+      );
+    const matches = containerMatch({ name, id, image });
+    all.push((alert) => alert.container !== null && matches(alert.container));
+  }
+  if (session != null) all.push((alert) => alert.session === session);
+  if (key != null) all.push((alert) => alert.key === key);
+  if (silenced != null) all.push(({ silencedBy }) => (silencedBy !== null) === silenced);
+  if (since != null) all.push(({ raisedAt }) => raisedAt >= since);
+  if (until != null) all.push(({ raisedAt }) => raisedAt < until);
+  if (since != null && until != null && nanosecondsSince1970(since) >= nanosecondsSince1970(until))
+    throw invalid('where.until', 'is not later than where.since; nothing is between them');
+  return (alert) => all.every((test) => test(alert));
+}
+
+function atLeast(severity: Severity | null): Matches {
   const least = severity === null ? 0 : severities.indexOf(severity);
   return (alert) => severities.indexOf(alert.severity) >= least;
 }

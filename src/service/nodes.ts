@@ -53,6 +53,7 @@ export class Nodes {
     }
     if (id.startsWith('plugin:')) return named('Plugin', plugins.byId(caller, id));
     if (id.startsWith('query:')) return named('SavedQuery', this.#finders.queries.byId(caller, id));
+    if (id.startsWith('silence:')) return named('Silence', alerts.silenceById(caller, id));
     if (id.startsWith('store:')) {
       const stores = await histories.stores(caller);
       return named('StoreStatus', stores.find((store) => store.id === id) ?? null);

@@ -3,7 +3,7 @@ import type { ErrorCode } from '../../base/error-code.js';
 import type { ProcessView, Gap } from '../../event/event.js';
 import type { BehaviourReport, ReportComparison } from '../../event/report.js';
 import type { Resolvers } from '../../generated/schema.js';
-import type { Alerts } from '../../service/alerts.js';
+import type { Alerts, AlertCountRow, SilenceView } from '../../service/alerts.js';
 import type { ContainerChange } from '../../service/container-feed.js';
 import type { Facts, ServerView, TrackerView } from '../../service/facts.js';
 import type { Histories, History } from '../../service/history.js';
@@ -49,6 +49,11 @@ export interface ResolverSources {
   AggregateChange: Yield<ReturnType<SessionHandle['follow']>>;
   AggregateRow: Row;
   Alert: Alert;
+  AlertChange: Of<Alert['history']>;
+  AlertCount: AlertCountRow;
+  AlertEvidence: NonNullable<ReturnType<Alerts['evidenceOf']>>;
+  AlertStatus: ReturnType<Alerts['status']>;
+  Silence: SilenceView;
   AlertConnection: Connection;
   ContainerConnection: Connection;
   SessionConnection: Connection;
@@ -141,6 +146,7 @@ type Made =
   | 'RunningProcessEdge'
   | 'Socket'
   | 'SocketEdge'
+  | 'AlertAncestor'
   | 'AlertContainer'
   | 'AlertEdge'
   | 'ContainerEdge'

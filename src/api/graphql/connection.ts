@@ -137,8 +137,10 @@ export function connectionOfRows<Row>(
   page: Listing<Row>,
   { windows }: Pick<RequestContext, 'windows'>,
   info: GraphQLResolveInfo,
+  weightOf?: (row: Row) => number,
 ): Connection<Row> {
-  const connection = new Connection(ofRows(page));
+  const weigh = weightOf && { weightOf: (index: number) => weightOf(page.rows[index] as Row) };
+  const connection = new Connection({ ...ofRows(page), ...weigh });
   windows?.add(connection, info);
   return connection;
 }

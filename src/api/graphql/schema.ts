@@ -8,6 +8,7 @@ import { historyResolvers } from './resolvers/history.js';
 import { mutationResolvers } from './resolvers/mutation.js';
 import { reportResolvers } from './resolvers/report.js';
 import { eventResolvers, nodeResolvers } from './resolvers/node.js';
+import { alertResolvers } from './resolvers/alert.js';
 import { pluginResolvers } from './resolvers/plugin.js';
 import { processResolvers } from './resolvers/process.js';
 import { savedQueryResolvers } from './resolvers/saved-query.js';
@@ -23,6 +24,7 @@ export const resolverMaps = [
   aggregateResolvers,
   historyResolvers,
   mutationResolvers,
+  alertResolvers,
   pluginResolvers,
   reportResolvers,
   nodeResolvers,

@@ -1,11 +1,12 @@
 import { constants } from 'node:fs';
-import { readdir, readFile, rename, rm, type FileHandle } from 'node:fs/promises';
+import { readdir, rename, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { randomUUID } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import { EunomiaError, messageOf } from '../../base/errors.js';
 import { refuse, type Shares } from './lot.js';
 import { openPrivate, privateDirectory } from '../../base/file.js';
+import { releaseLock, takeLock } from '../../base/lock.js';
 
 export interface SpoolOptions {
   /** Bytes on disk at most. */
@@ -70,7 +71,7 @@ export class Spool {
     const spool = new Spool(directory, options);
     try {
       privateDirectory(directory);
-      await takeLock(join(directory, 'lock'));
+      await lock(join(directory, 'lock'));
       spool.id = await keptId(join(directory, 'id'));
       await spool.#load();
     } catch (error) {
@@ -115,7 +116,7 @@ export class Spool {
       await this.#head?.close();
       await this.#tail?.close();
       this.#head = this.#tail = null;
-      await rm(join(this.#directory, 'lock'), { force: true });
+      await releaseLock(join(this.#directory, 'lock'));
     });
   }
 
@@ -320,21 +321,12 @@ async function writePrivate(path: string, text: string): Promise<void> {
   }
 }
 
-/** The process and when it started: a pid alone may be another's by now. */
-async function startOf(pid: number): Promise<string | null> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => null);
-  return stat === null ? null : (stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '');
-}
-
-async function takeLock(path: string): Promise<void> {
-  const held = (await readPrivate(path)) ?? '';
-  const [pid = '', start = ''] = held.split(' ');
-  if (/^\d+$/.test(pid) && (await startOf(Number(pid))) === start) {
-    throw new EunomiaError(
-      'SPOOL_LOCKED',
-      `${path}: the process ${pid} has this spool; give each server a directory of its own`,
-      { details: { pid: Number(pid) } },
-    );
-  }
-  await writePrivate(path, `${process.pid} ${await startOf(process.pid)}`);
+async function lock(path: string): Promise<void> {
+  const pid = await takeLock(path);
+  if (pid === null) return;
+  throw new EunomiaError(
+    'SPOOL_LOCKED',
+    `${path}: the process ${pid} has this spool; give each server a directory of its own`,
+    { details: { pid } },
+  );
 }

@@ -40,7 +40,7 @@ export interface ExportedAlert {
   readonly title: string;
   readonly message: string;
   readonly source: string;
-  readonly session: string;
+  readonly session: string | null;
   readonly time: string;
   readonly raisedAt: string;
   readonly tracker: string | null;

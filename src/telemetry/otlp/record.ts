@@ -108,7 +108,7 @@ export class RecordMaker {
     container,
   }: ExportedAlert): ReadableLogRecord {
     const attributes: Attributes = {
-      'eunomia.session.id': session,
+      ...(session === null ? {} : { 'eunomia.session.id': session }),
       'alert.id': id,
       'alert.title': title,
       'alert.source': source,

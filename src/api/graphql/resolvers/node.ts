@@ -43,8 +43,10 @@ export const nodeResolvers = {
       typeof value === 'object' && value !== null ? (typeOf.get(value) ?? Reflect.get(value, '__typename')) : undefined,
   },
   Alert: {
-    sessionId: typed(({ session }: { readonly session: string }) => session),
-    session: typed(({ session }: { readonly session: string }, _args, context) => sessionOf(session, context)),
+    sessionId: typed(({ session }: { readonly session: string | null }) => session),
+    session: typed(({ session }: { readonly session: string | null }, _args, context) =>
+      session === null ? null : sessionOf(session, context),
+    ),
   },
   HistoryEdge: {
     session: typed(({ session }: { readonly session: string }, _args, context) => sessionOf(session, context)),

@@ -4,10 +4,8 @@ import type {
   MutationLoadPluginArgs,
   MutationReloadPluginArgs,
   MutationUnloadPluginArgs,
-  QueryAlertsArgs,
   QueryPluginsArgs,
   SessionPluginResultsArgs,
-  SubscriptionAlertsArgs,
   SubscriptionPluginResultsArgs,
 } from '../../../generated/schema.js';
 import type { AttachmentView, ResultBatch } from '../../../service/plugins.js';
@@ -15,17 +13,12 @@ import type { SessionHandle } from '../../../service/session/handle.js';
 import { connectionOfRows, pageOf } from '../connection.js';
 import { typed, type ResolverMap } from './types.js';
 
-/** Plugins, what they find, and alerts. */
+/** Plugins, and what they find. */
 export const pluginResolvers = {
   Query: {
     plugins: typed<unknown, QueryPluginsArgs>((_root, { name }, { service, caller }) =>
       service.plugins.list(caller, name ?? null),
     ),
-    alerts: typed<unknown, QueryAlertsArgs>((_root, { severity, session, ...args }, context, info) => {
-      const { service, caller, variables } = context;
-      const of = { severity: severity ?? null, session: session ?? null };
-      return connectionOfRows(service.alerts.page(caller, { ...pageOf(args, info, variables), ...of }), context, info);
-    }),
   },
   Mutation: {
     attachPlugin: typed<unknown, MutationAttachPluginArgs>(
@@ -59,20 +52,9 @@ export const pluginResolvers = {
       ),
       resolve: (batch) => batch,
     },
-    alerts: {
-      subscribe: typed<unknown, SubscriptionAlertsArgs>((_root, { severity }, { service, caller }) =>
-        service.alerts.follow(caller, severity ?? null),
-      ),
-      resolve: (alert) => alert,
-    },
   },
   Session: {
     plugins: typed<SessionHandle>(({ id }, _args, { service, caller }) => service.plugins.of(caller, id)),
-  },
-  Alert: {
-    plugin: typed(({ source }: { readonly source: string }, _args, { service, caller }) =>
-      service.plugins.raising(caller, source),
-    ),
   },
   SessionPlugin: {
     plugin: typed<AttachmentView>(({ name }, _args, { service, caller }) => service.plugins.byName(caller, name)),

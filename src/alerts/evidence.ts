@@ -1,0 +1,61 @@
+/** A process above the one of the alert, as of that moment. */
+export interface EvidenceProcess {
+  readonly pid: number;
+  readonly uid?: number | null;
+  readonly comm: string | null;
+  readonly executable?: string | null;
+  readonly args?: readonly string[] | null;
+  /** RFC 3339 with nanoseconds. */
+  readonly startTime?: string | null;
+}
+
+/** What there was when an alert was raised, as whoever raises it knows. Plain data: it is copied at once. */
+export interface NewEvidence {
+  /** The event's fields. */
+  readonly event?: object | null;
+  /** From the parent upwards. */
+  readonly ancestors?: readonly EvidenceProcess[];
+  readonly container?: object | null;
+  /** Other events around it, the oldest first. */
+  readonly events?: readonly object[];
+}
+
+export interface Evidence {
+  readonly event: object | null;
+  readonly ancestors: readonly EvidenceProcess[];
+  readonly container: object | null;
+  readonly events: readonly object[];
+  /** Something was left out, since all of it was more than 64 KiB. */
+  readonly truncated: boolean;
+}
+
+/** Bytes of one alert's evidence. */
+export const MAX_EVIDENCE = 64 << 10;
+
+/**
+ * The JSON of evidence, of 64 KiB at most: if it is more, the surrounding events are left out, then the ancestors' arguments, the container,
+ * the event and the ancestors. Null for none, and for what is no JSON. Never throws.
+ */
+export function evidenceText(given: NewEvidence | null): string | null {
+  if (given === null) return null;
+  const { event = null, ancestors = [], container = null, events = [] } = given;
+  let kept: Evidence = { event, ancestors, container, events, truncated: false };
+  try {
+    for (const cut of cuts) {
+      const text = JSON.stringify(kept);
+      if (Buffer.byteLength(text) <= MAX_EVIDENCE) return text;
+      kept = { ...kept, ...cut(kept), truncated: true };
+    }
+    return JSON.stringify(kept);
+  } catch {
+    return null; // a BigInt, a circle, or a getter that throws
+  }
+}
+
+const cuts: readonly ((kept: Evidence) => Partial<Evidence>)[] = [
+  () => ({ events: [] }),
+  ({ ancestors }) => ({ ancestors: ancestors.map((one) => ({ ...one, args: null })) }),
+  () => ({ container: null }),
+  () => ({ event: null }),
+  () => ({ ancestors: [] }),
+];

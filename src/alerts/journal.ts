@@ -1,0 +1,245 @@
+import { constants } from 'node:fs';
+import { copyFile, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import { EunomiaError, messageOf } from '../base/errors.js';
+import { openPrivate, privateDirectory, replacePrivate } from '../base/file.js';
+import { releaseLock, takeLock } from '../base/lock.js';
+import type { Log } from '../base/log.js';
+import { turns } from '../base/turn.js';
+import { readRecord, type AlertRecord } from './record.js';
+
+export interface JournalOptions {
+  readonly directory: string;
+  readonly log: Log;
+  /** How long after a failure it is tried again. Default 5 s. */
+  readonly retryMs?: number;
+}
+
+const FILE = 'alerts.ndjson';
+const LOCK = 'alerts.lock';
+/** Characters of one write. */
+const WRITE = 256 << 10;
+/** A file is made anew when it has twice as much as after the last time, and so much more. */
+const SLACK = 4 << 20;
+
+/**
+ * What happened to alerts, appended to a file of the data directory: a line of JSON each. A line that a crash left unfinished is cut off. It
+ * is written behind what raises alerts, in turns of the event loop. When it cannot be written, the disk being full for example, all that there is
+ * is written anew as soon as it can.
+ */
+export class Journal {
+  readonly #path: string;
+  readonly #lock: string;
+  readonly #log: Log;
+  readonly #retryMs: number;
+  #file: FileHandle;
+  #bytes: number;
+  #compactAt: number;
+  #queue: (() => AlertRecord | null)[] = [];
+  #appended = 0;
+  readonly #waiting: { readonly upTo: number; readonly resolve: () => void }[] = [];
+  #snapshot: () => Iterable<AlertRecord> = () => [];
+  #problem: string | null = null;
+  #work: Promise<void> | null = null;
+  #retry: NodeJS.Timeout | null = null;
+  #rewriting = false;
+  #closed = false;
+
+  private constructor({ directory, log, retryMs = 5000 }: JournalOptions, file: FileHandle, bytes: number) {
+    this.#path = join(directory, FILE);
+    this.#lock = join(directory, LOCK);
+    this.#log = log;
+    this.#retryMs = retryMs;
+    this.#file = file;
+    this.#bytes = bytes;
+    this.#compactAt = 2 * bytes + SLACK;
+  }
+
+  /**
+   * Makes the directory and the file where there are none. Rejects with STORE_UNAVAILABLE, which says why: another server has them, the
+   * disk is read-only, or the file is of a newer version.
+   */
+  static async open(
+    options: JournalOptions,
+  ): Promise<{ readonly journal: Journal; readonly records: readonly AlertRecord[] }> {
+    const { directory, log } = options;
+    const path = join(directory, FILE);
+    let locked = false;
+    try {
+      privateDirectory(directory);
+      const holder = await takeLock(join(directory, LOCK));
+      if (holder !== null)
+        throw new Error(`the process ${holder} has them; give each server a data directory of its own`);
+      locked = true;
+      const file = await openPrivate(path, constants.O_RDWR | constants.O_CREAT | constants.O_APPEND);
+      try {
+        const { records, end, damaged } = recordsOf(await file.readFile());
+        await file.truncate(end);
+        const journal = new Journal(options, file, end);
+        if (damaged > 0) {
+          await copyFile(path, `${path}.damaged`);
+          journal.#bytes = journal.#compactAt = 0;
+          log.error({ path, damaged }, 'lines of the alerts cannot be read: they are left out, and kept beside');
+        }
+        return { journal, records };
+      } catch (error) {
+        await file.close();
+        throw error;
+      }
+    } catch (error) {
+      if (locked) await releaseLock(join(directory, LOCK));
+      throw new EunomiaError('STORE_UNAVAILABLE', `the alerts of ${directory}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  /** Why what happens is not written at the moment; null when it is. */
+  get problem(): string | null {
+    return this.#problem;
+  }
+
+  /** `snapshot`: all that there is, as it is when each record is asked for. To be called before the first record. */
+  begin(snapshot: () => Iterable<AlertRecord>): void {
+    this.#snapshot = snapshot;
+    if (this.#bytes === 0) this.#wake(); // a new file, or a damaged one
+  }
+
+  /** `record` is called when it is written; null for none. */
+  append(record: () => AlertRecord | null): void {
+    if (this.#closed || (this.#problem !== null && !this.#rewriting)) return; // all is written anew
+    this.#queue.push(record);
+    this.#appended++;
+    this.#wake();
+  }
+
+  /** Resolves when all that was appended so far is on the disk, or could not be written (`problem`). */
+  written(): Promise<void> {
+    if (this.#queue.length === 0 && !this.#work) return Promise.resolve();
+    return new Promise((resolve) => this.#waiting.push({ upTo: this.#appended, resolve }));
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (this.#retry) clearTimeout(this.#retry);
+    while (this.#work) await this.#work;
+    if (this.#problem !== null) await this.#rewrite().catch(() => undefined);
+    await this.#file.close().catch(() => undefined);
+    await releaseLock(this.#lock).catch(() => undefined);
+  }
+
+  #wake(): void {
+    this.#work ??= this.#write().finally(() => {
+      this.#work = null;
+      if (this.#queue.length > 0 && this.#problem === null) this.#wake();
+    });
+  }
+
+  /** Never rejects. */
+  async #write(): Promise<void> {
+    // Whoever raised an alert goes on first.
+    await turns.next();
+    try {
+      if (this.#problem !== null || this.#bytes === 0) await this.#rewrite();
+      while (this.#queue.length > 0) {
+        if (this.#bytes >= this.#compactAt) await this.#rewrite();
+        const text = await this.#take();
+        if (text !== '') {
+          await this.#file.appendFile(text);
+          await this.#file.datasync();
+          this.#bytes += Buffer.byteLength(text);
+        }
+        this.#settle();
+      }
+      if (this.#problem !== null) this.#log.info({ path: this.#path }, 'alerts are written again');
+      this.#problem = null;
+    } catch (error) {
+      this.#fail(error);
+      // What was written of it must not stand before the next line.
+      await this.#file.truncate(this.#bytes).catch(() => undefined);
+    }
+    this.#settle();
+  }
+
+  #settle(): void {
+    const settled = this.#appended - this.#queue.length;
+    const waiting = this.#waiting.findIndex(({ upTo }) => upTo > settled);
+    for (const { resolve } of this.#waiting.splice(0, waiting < 0 ? this.#waiting.length : waiting)) resolve();
+  }
+
+  /** The next lines. */
+  async #take(): Promise<string> {
+    let text = '';
+    let taken = 0;
+    for (const record of this.#queue) {
+      if (text.length >= WRITE) break;
+      if (!turns.isOpen) {
+        if (taken > 0) break;
+        await turns.next();
+      }
+      const made = record();
+      if (made) text += `${JSON.stringify(made)}\n`;
+      taken++;
+    }
+    this.#queue.splice(0, taken);
+    return text;
+  }
+
+  /** Puts a file with all that there is in place of this one. What is appended meanwhile comes behind it. */
+  async #rewrite(): Promise<void> {
+    this.#queue.length = 0;
+    this.#rewriting = true;
+    try {
+      await replacePrivate(this.#path, this.#all());
+      const file = await openPrivate(this.#path, constants.O_RDWR | constants.O_APPEND);
+      await this.#file.close().catch(() => undefined);
+      this.#file = file;
+      this.#bytes = (await file.stat()).size;
+      this.#compactAt = 2 * this.#bytes + SLACK;
+    } finally {
+      this.#rewriting = false;
+    }
+  }
+
+  async *#all(): AsyncGenerator<string, void> {
+    let text = '';
+    for (const record of this.#snapshot()) {
+      if (!turns.isOpen) await turns.next();
+      text += `${JSON.stringify(record)}\n`;
+      if (text.length < WRITE) continue;
+      yield text;
+      text = '';
+    }
+    yield text;
+  }
+
+  #fail(error: unknown): void {
+    const problem = `${this.#path} cannot be written: ${messageOf(error)}; alerts are in memory until it can`;
+    if (this.#problem === null) this.#log.error({ err: error }, problem);
+    this.#problem = problem;
+    this.#queue.length = 0;
+    if (this.#closed) return;
+    this.#retry = setTimeout(() => this.#wake(), this.#retryMs).unref();
+  }
+}
+
+/** What is in a file, and where its last whole line ends. */
+function recordsOf(bytes: Buffer): {
+  readonly records: readonly AlertRecord[];
+  readonly end: number;
+  readonly damaged: number;
+} {
+  const records: AlertRecord[] = [];
+  let damaged = 0;
+  let end = 0;
+  for (let next = bytes.indexOf(10); next >= 0; next = bytes.indexOf(10, end)) {
+    const record = readRecord(bytes.toString('utf8', end, next));
+    end = next + 1;
+    if (record === null) damaged++;
+    else if ('newer' in record)
+      throw new Error(
+        `the file was written by a newer version of Eunomia (format ${record.newer}); use that version, or move it away`,
+      );
+    else records.push(record);
+  }
+  return { records, end, damaged };
+}
