@@ -104,8 +104,8 @@ export class AlertBook {
   }
 
   /**
-   * With a journal in a directory, which it reads. Where that cannot be used, alerts are in memory, `problem` says why, and so does the log.
-   * Without a directory they are in memory.
+   * With a journal in a directory, which it reads. Where that cannot be used, alerts are in memory, `problem` says why, and so
+   * does the log. Without a directory they are in memory.
    */
   static async open(
     directory: string | null,

@@ -23,9 +23,9 @@ const WRITE = 256 << 10;
 const SLACK = 4 << 20;
 
 /**
- * What happened to alerts, appended to a file of the data directory: a line of JSON each. A line that a crash left unfinished is cut off. It
- * is written behind what raises alerts, in turns of the event loop. When it cannot be written, the disk being full for example, all that there is
- * is written anew as soon as it can.
+ * What happened to alerts, appended to a file of the data directory: a line of JSON each. A line that a crash left unfinished is
+ * cut off. It is written behind what raises alerts, in turns of the event loop. When it cannot be written, the disk being full
+ * for example, all that there is is written anew as soon as it can.
  */
 export class Journal {
   readonly #path: string;

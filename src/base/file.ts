@@ -171,8 +171,9 @@ export function createPrivate(path: string, text: string): boolean {
 }
 
 /**
- * Puts a text, or its parts, in place of a file of our own, or makes it: mode 0600, in a folder of our own that is made when it is missing. It is on the
- * disk when it resolves, and whoever reads the file has the old text or the new one. Rejects as `createPrivate` throws.
+ * Puts a text, or its parts, in place of a file of our own, or makes it: mode 0600, in a folder of our own that is made when it
+ * is missing. It is on the disk when it resolves, and whoever reads the file has the old text or the new one. Rejects as
+ * `createPrivate` throws.
  */
 export async function replacePrivate(path: string, text: string | AsyncIterable<string>): Promise<void> {
   privateDirectory(dirname(path));

@@ -87,7 +87,8 @@ describe('an alert', () => {
     });
     const evidence =
       'evidence { event ancestors { pid comm executable args startTime } container events truncated } silencedBy { id }';
-    const query = `query ($id: ID!) { alert(id: $id) { rule tags attack sessionId session { id } state ${evidence} } node(id: $id) { id } }`;
+    const fields = `rule tags attack sessionId session { id } state ${evidence}`;
+    const query = `query ($id: ID!) { alert(id: $id) { ${fields} } node(id: $id) { id } }`;
     expect(await asked(query, { id }, 'v')).toEqual({
       alert: {
         rule: 'shell',
