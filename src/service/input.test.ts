@@ -17,9 +17,11 @@ import { compileSelector } from '../inventory/selector.js';
 import { filterOf } from '../filter/index.js';
 import { snapshotTypes, type SnapshotKind } from '../snapshot/reader.js';
 import type {
+  AlertFilter,
   ContainerFilter,
   ReportInput,
   SavedContentInput,
+  SilenceInput,
   StartSessionInput,
   UpdateSessionInput,
 } from '../generated/schema.js';
@@ -141,6 +143,8 @@ const readers: Readonly<Record<string, (value: unknown) => unknown>> = {
   ContainerFilter: (value) => service.facts.containers(caller, value as ContainerFilter),
   ReportInput: (value) => service.reports.compare(caller, value as ReportInput, {}),
   SavedContentInput: (value) => service.queries.save(caller, { name: 'q', content: value as SavedContentInput }),
+  AlertFilter: (value) => service.alerts.counts(caller, { by: ['RULE'], where: value as AlertFilter, limit: 1 }),
+  SilenceInput: (value) => service.alerts.silence(caller, value as SilenceInput),
   LoadPluginInput: (value) => resolver(pluginResolvers, 'Mutation', 'loadPlugin')(null, { input: value }, context),
 };
 
