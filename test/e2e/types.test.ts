@@ -33,6 +33,7 @@ let live: string;
 let stored: string;
 let chosen: string;
 let traced: string;
+let alert: string;
 const TRACKERS = ['exec', 'exit', 'open', 'tcp', 'udp', 'bind', 'privilege', 'signal', 'dns', 'syscall', 'seccomp'];
 /** Those of which a session cannot be updated: they aggregate in the kernel. */
 const FIXED = ['capability', 'runqlat'];
@@ -85,6 +86,12 @@ beforeAll(async () => {
     ['typed board', '{ board: ["typed rows"] }'],
   ])
     await server.query(`mutation { saveQuery(name: "${name}", content: ${content}, description: "A test.") { id } }`);
+  const silence = async (input: string): Promise<string> =>
+    (await server.query<{ silence: { id: string } }>(`mutation { silence(input: { ${input} }) { id } }`)).silence.id;
+  await silence('source: "plugin:typed", severityAtMost: INFO, for: "1h", reason: "A test."');
+  const over =
+    'rule: "r", source: "s", container: "*", image: "*", key: "k", severityAtMost: HIGH, for: "1h", reason: "A test."';
+  await server.query(`mutation { endSilence(id: "${await silence(over)}") { id } }`);
   const input = (trackers: readonly string[], more: string) =>
     `{ trackers: [${trackers.map((name) => `{ ${name}: {} }`).join(', ')}], capture: ALL, name: "typed", ` +
     `labels: [{ name: "a", value: "b" }], for: "1h", ttl: "1h", persist: { store: EMBEDDED }, where: { saved: "typed" }, ` +
@@ -121,6 +128,13 @@ beforeAll(async () => {
     'mutation { trace(input: { trackers: [{ open: {} }], ttl: "1h" }, for: "10s", limit: 5) { id } }',
   );
   traced = trace.id;
+  alert = await until('there is an alert', async () => {
+    const { alerts } = await server.query<{ alerts: { nodes: { id: string }[] } }>(
+      '{ alerts(first: 1) { nodes { id } } }',
+    );
+    return alerts.nodes[0]?.id;
+  });
+  await server.query(`mutation { acknowledgeAlert(id: "${alert}", comment: "A test.") { id } }`);
 });
 
 afterAll(async () => {
@@ -143,7 +157,9 @@ const roots: Readonly<Record<string, readonly (() => string)[]>> = {
   process: [() => `(pid: ${process.pid})`],
   history: [() => '(trackers: ["exec"])', () => `(sessions: ["${stored}"])`],
   session: [session, ...[() => stored, () => chosen, () => traced].map((id) => () => `(id: "${id()}")`)],
-  alerts: [() => '', () => '(last: 10)'],
+  alert: [() => `(id: "${alert}")`],
+  alerts: [() => '', () => '(last: 10)', () => '(where: { silenced: true })'],
+  alertCounts: [() => '(by: [SEVERITY, STATE, SOURCE, RULE, CONTAINER, IMAGE, SESSION])'],
   containers: [() => '', () => '(where: { states: [EXITED] })'],
   openFiles: [() => '', () => '(where: { expr: "container != null" })'],
   compareReports: [() => `(before: { session: "${stored}" }, after: { session: "${live}", container: "typed" })`],
@@ -391,7 +407,13 @@ it('each id leads back to its object', async () => {
 });
 
 /** Fields that have no value here, and why. */
-const unseen: readonly (readonly [RegExp, string])[] = [[/\.problem$/, 'nothing is wrong here']];
+const unseen: readonly (readonly [RegExp, string])[] = [
+  [/\.problem$/, 'nothing is wrong here'],
+  [
+    /^Alert(Count)?\.(rule|tags|attack|evidence)$|^Alert(Evidence|Ancestor)\./,
+    'rules tell it, and there are none here',
+  ],
+];
 
 it('every field of every type has had a value, but those that are listed', () => {
   const operations = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()];
