@@ -20,6 +20,11 @@ const code = await runProgram(process.argv.slice(2), packageVersion(), {
   local: async (config, log) => (await import('./server/serve.js')).serveLocally(config, log),
   testPlugin: async (test, onOutcome) => (await import('./server/plugin-test.js')).testPlugin(test, onOutcome),
   importRules: async (request) => (await import('./server/rule-import.js')).importRules(request),
+  rules: {
+    check: async (paths) => (await import('./server/rule-test.js')).checkRules(paths),
+    test: async (paths, rule, onOutcome) => (await import('./server/rule-test.js')).testRules(paths, rule, onOutcome),
+    explain: async (paths, rule) => (await import('./server/rule-test.js')).explainRulesAt(paths, rule),
+  },
   output,
   tell: (line) => process.stderr.write(`${visibleLines(line)}\n`),
   signal: stopped,

@@ -334,7 +334,8 @@ function isTelling({ path, type }: CatalogField): boolean {
   return !isShared(path) && !type.startsWith('Boolean') && !/^(pid|net|mount|user|ipc|uts|cgroup)Ns$/.test(path);
 }
 
-function isShared(path: string): boolean {
+/** Whether events of all trackers have the field. */
+export function isShared(path: string): boolean {
   return /^(tracker|time|bootNs|cgroupId|process\..*|container\..*)$/.test(path);
 }
 

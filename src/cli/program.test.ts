@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { describe, expect, it } from 'vitest';
 import { exec, FakeServer, trackers } from '../../test/support/fake-server.js';
+import { noRuleTools } from '../../test/support/rule-tools.js';
 import type { Request } from '../client/client.js';
 import { runProgram } from './program.js';
 
@@ -31,6 +32,7 @@ async function run(
       ),
     testPlugin: () => Promise.reject(new Error('not asked for')),
     importRules: () => Promise.reject(new Error('not asked for')),
+    rules: noRuleTools,
     local: async () => server,
     output: {
       width: null,

@@ -16,7 +16,7 @@ import { addSessions } from './sessions.js';
 import { addSnapshots } from './snapshot.js';
 import { addTrackers } from './trackers.js';
 import { addUpdate } from './update.js';
-import { inFlag, UsageError } from './usage.js';
+import { inFlag, Unsuccessful, UsageError } from './usage.js';
 
 export const exitCode = { ok: 0, failure: 1, usage: 2 } as const;
 
@@ -73,7 +73,8 @@ function isUsage(error: unknown): boolean {
 
 /** One clear line for what can happen; the stack for what cannot. */
 function textOf(error: unknown): string {
-  if (error instanceof UsageError || error instanceof EunomiaError) return error.message;
+  if (error instanceof UsageError || error instanceof Unsuccessful || error instanceof EunomiaError)
+    return error.message;
   if (!(error instanceof Error)) return messageOf(error);
   const { code, syscall, address, port, path } = error as NodeJS.ErrnoException & { address?: string; port?: number };
   if (code === 'EADDRINUSE')

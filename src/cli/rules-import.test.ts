@@ -2,6 +2,7 @@ import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { noRuleTools } from '../../test/support/rule-tools.js';
 import { importRules } from '../server/rule-import.js';
 import { runProgram } from './program.js';
 
@@ -32,6 +33,7 @@ async function run(...argv: readonly string[]): Promise<{ code: number; out: str
     serve: refuse,
     local: refuse,
     testPlugin: refuse,
+    rules: noRuleTools,
     importRules,
     output: {
       width: null,

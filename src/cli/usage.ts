@@ -4,6 +4,9 @@ import { UsageError } from '../base/usage.js';
 
 export { UsageError };
 
+/** What a command was asked to check is not so: exit code 1. The message says how much of it. */
+export class Unsuccessful extends Error {}
+
 /** "a,b" and repeated flags alike: a commander argument parser. */
 export function collect(value: string, previous: readonly string[] = []): readonly string[] {
   return [...previous, ...splitList(value)];
@@ -29,6 +32,7 @@ const flags: readonly (readonly [argument: RegExp, flag: string])[] = [
   [/^(?:input\.)?for: /, '--for'],
   [/^(?:input\.)?name: /, '--name'],
   [/^limit: /, '--limit'],
+  [/^rule: /, '--rule'],
   [/^every: /, '--every'],
   [/^groupBy(?:\[\d+\])?: /, '--by'],
   [/^measures\[0\]\.field: /, '--sum'],

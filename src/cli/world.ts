@@ -65,9 +65,60 @@ export type ImportRules = (
   request: RuleImport,
 ) => Promise<{ readonly text: string; readonly report: string; readonly count: number }>;
 
+/** A test of rules that was run. */
+export interface RuleOutcome {
+  readonly file: string;
+  readonly line: number;
+  readonly name: string;
+  readonly events: number;
+  readonly alerts: readonly {
+    readonly alert: { readonly rule: string; readonly severity: string; readonly message: string };
+    readonly times: number;
+    /** Which event it is of, from 0. */
+    readonly event: number;
+  }[];
+  /** With their places; empty where it passed. */
+  readonly problems: readonly string[];
+}
+
+export interface RuleExplanation {
+  readonly name: string;
+  readonly description: string;
+  readonly severity: string;
+  readonly enabled: boolean;
+  readonly conditions: readonly {
+    readonly role: string;
+    readonly condition: string;
+    readonly readsProcesses: boolean;
+    readonly trackers: readonly {
+      readonly tracker: string;
+      readonly inKernel: string | null;
+      readonly inServer: string | null;
+      readonly lookup: string | null;
+      readonly captured: readonly string[];
+    }[];
+  }[];
+  readonly alerts: readonly string[];
+}
+
+/** What can be done with rule files without a server. Each rejects with BAD_RULES and the places of all that is wrong. */
+export interface RuleTools {
+  check(
+    paths: readonly string[],
+  ): Promise<{ readonly files: number; readonly rules: number; readonly lists: number; readonly macros: number }>;
+  /** `rule`: only tests that name it. */
+  test(
+    paths: readonly string[],
+    rule: string | null,
+    onOutcome: (outcome: RuleOutcome) => Promise<void>,
+  ): Promise<{ readonly outcomes: readonly RuleOutcome[]; readonly untested: readonly string[] }>;
+  explain(paths: readonly string[], rule: string | null): Promise<readonly RuleExplanation[]>;
+}
+
 export interface Servers {
   readonly testPlugin: TestPlugin;
   readonly importRules: ImportRules;
+  readonly rules: RuleTools;
   /** Starts a server that listens. */
   serve(config: Config, log: Log): Promise<Listener>;
   /** Starts a server for this process alone; it listens nowhere. */

@@ -24,7 +24,15 @@ export type Recordable = Pick<TrackerDefinition, 'name' | 'formerNames'>;
 type Revive = (value: unknown, at: string) => unknown;
 
 /** A line has something else than its type says. */
-export class Unfit extends Error {}
+export class Unfit extends Error {
+  /** The path in the line, "container.labels[0].value". */
+  readonly at: string;
+
+  constructor(message: string, at: string) {
+    super(message);
+    this.at = at;
+  }
+}
 
 const DIGITS = /^\d{1,20}$/;
 const SIGNED = /^-?\d{1,19}$/;
@@ -75,6 +83,7 @@ export class Reviver {
     if (typeof tracker !== 'string' || !revive)
       throw new Unfit(
         `"tracker" is ${shown(tracker)}, and the recording's first line names ${[...this.#events.keys()].join(', ')}`,
+        'tracker',
       );
     return { __typename: eventTypeName(tracker), ...(revive(line, '') as object) } as TraceEvent;
   }
@@ -85,7 +94,7 @@ export class Reviver {
       .map(({ name, type: of }) => [name, this.#valueOf(of), formerNames[name]] as const);
     return (value, at) => {
       if (typeof value !== 'object' || value === null || Array.isArray(value))
-        throw new Unfit(`${quoted(at)} is ${shown(value)}, not an object`);
+        throw new Unfit(`${quoted(at)} is ${shown(value)}, not an object`, at);
       const made: Record<string, unknown> = {};
       for (const [name, revive, former] of fields) {
         const known = former === undefined || Object.hasOwn(value, name) ? name : former;
@@ -102,7 +111,7 @@ export class Reviver {
     return (value, at) => {
       if (value !== null && value !== undefined) return revive(value, at);
       if (this.#partial && value === undefined) return undefined;
-      if (needed) throw new Unfit(`${quoted(at)} is missing`);
+      if (needed) throw new Unfit(`${quoted(at)} is missing`, at);
       return null;
     };
   }
@@ -111,7 +120,7 @@ export class Reviver {
     const revive = this.#valueOf(element);
     const named = getNamedType(element);
     return (value, at) => {
-      if (!Array.isArray(value)) throw new Unfit(`${quoted(at)} is ${shown(value)}, not a list`);
+      if (!Array.isArray(value)) throw new Unfit(`${quoted(at)} is ${shown(value)}, not a list`, at);
       const list = value.map((item, i) => revive(item, `${at}[${i}]`));
       if (!isObjectType(named) || named.name === HISTOGRAM_BUCKET) return list;
       return Object.fromEntries((list as { name: string; value: string }[]).map((label) => [label.name, label.value]));
@@ -130,7 +139,7 @@ export class Reviver {
       : leaves[rowOf(named.name).column];
     return (value, at) => {
       if (fits(value)) return value;
-      throw new Unfit(`${quoted(at)} is ${shown(value)}, not ${what}`);
+      throw new Unfit(`${quoted(at)} is ${shown(value)}, not ${what}`, at);
     };
   }
 
@@ -142,7 +151,10 @@ export class Reviver {
     const facts = revive(value, at) as Container & { readonly cgroupId: string | null };
     const cgroupId = facts.cgroupId == null ? null : cgroupIdOf(facts.cgroupId);
     if (cgroupId === null && facts.cgroupId != null)
-      throw new Unfit(`${quoted(`${at}.cgroupId`)} is ${shown(facts.cgroupId)}, not the id of a cgroup`);
+      throw new Unfit(
+        `${quoted(`${at}.cgroupId`)} is ${shown(facts.cgroupId)}, not the id of a cgroup`,
+        `${at}.cgroupId`,
+      );
     const made = { ...createContainer(facts.id, facts.runtime), ...facts, cgroupId };
     this.#containers.set(key, made);
     if (this.#containers.size > CONTAINERS)

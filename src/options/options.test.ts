@@ -5,6 +5,7 @@ import { Command } from 'commander';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { configurationPage } from '../../scripts/docs/configuration.mjs';
+import { noRuleTools } from '../../test/support/rule-tools.js';
 import { defaultConfig, type Config } from '../base/config.js';
 import { errorTable, type ErrorEntry } from '../base/error-code.js';
 import { EunomiaError } from '../base/errors.js';
@@ -416,6 +417,7 @@ describe('flags and variables', () => {
 const program = createProgram('0.0.0', {
   testPlugin: () => Promise.reject(new Error('not here')),
   importRules: () => Promise.reject(new Error('not here')),
+  rules: noRuleTools,
   serve: () => Promise.reject(new Error('not here')),
   local: () => Promise.reject(new Error('not here')),
   output: {

@@ -117,7 +117,8 @@ export interface WrittenList extends Place {
   readonly items: readonly (Scalar | { readonly list: string; readonly path: Path })[];
 }
 
-function fileOf(name: string, text: string): ConfigFile {
+/** Throws BAD_RULES. */
+export function fileOf(name: string, text: string): ConfigFile {
   if (Buffer.byteLength(text) > MAX_FILE_BYTES)
     throw new EunomiaError('BAD_RULES', `${name}: has more than ${MAX_FILE_BYTES >> 20} MiB, which is the most`);
   return new ConfigFile(name, text, 'BAD_RULES');

@@ -1,0 +1,5 @@
+/** Tests of rules: events in, alerts expected out. */
+export { type TestContext } from './event.js';
+export { readTests, type Recordings, type RuleTest } from './file.js';
+export { TestProcesses } from './process.js';
+export { runTest, type RaisedAlert, type TestOutcome } from './run.js';

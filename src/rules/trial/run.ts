@@ -1,0 +1,184 @@
+import type { ConfigFile } from '../../base/config-file.js';
+import { counted } from '../../base/listed.js';
+import type { TraceEvent } from '../../event/event.js';
+import type { RuleAlert } from '../alert.js';
+import type { CompiledRule, RuleSet } from '../compile.js';
+import { RuleEngine } from '../engine.js';
+import type { TestContext } from './event.js';
+import type { ExpectedAlert, Recordings, RuleTest } from './file.js';
+import { missOf } from './miss.js';
+
+/** An alert that a test raised. */
+export interface RaisedAlert {
+  readonly alert: RuleAlert;
+  /** With what was combined with it. */
+  times: number;
+  /** Which event it is of, from 0; -1 for a recorded one that nothing followed. */
+  readonly event: number;
+}
+
+export interface TestOutcome {
+  readonly file: string;
+  readonly line: number;
+  readonly name: string;
+  /** Of the rules that it names. */
+  readonly rules: readonly string[];
+  readonly events: number;
+  readonly alerts: readonly RaisedAlert[];
+  /** What is not as expected, each with its place "FILE:LINE:COLUMN"; empty where the test passed. */
+  readonly problems: readonly string[];
+}
+
+/** Time that passes beyond the end of an absence before its alert is raised, in ms. */
+const JUST_AFTER = 0.001;
+
+/** Runs a test on an engine of its own. Rejects with BAD_RECORDING. */
+export async function runTest(
+  test: RuleTest,
+  set: RuleSet,
+  context: TestContext & { readonly recordings: Recordings },
+): Promise<TestOutcome> {
+  const raised: RaisedAlert[] = [];
+  const rules = evaluatedBy(test, set);
+  let events = 0;
+  /** Null while only time passes. */
+  let current: number | null = null;
+  /** Of written events. */
+  const atTime = (time: string): number => test.events.findIndex(({ event }) => event.time === time);
+  const engine = new RuleEngine(rules, context, {
+    raise: (alert) => raised.push({ alert, times: 1, event: current ?? atTime(alert.time) }),
+    repeat: (alert) => {
+      const known = raised.find((one) => one.alert === alert);
+      if (known) known.times++;
+    },
+  });
+  let lastMs = 0;
+  const evaluate = (event: TraceEvent): void => {
+    const atMs = Number(event.bootNs) / 1e6;
+    advance(engine, atMs);
+    current = events;
+    engine.evaluate(event);
+    current = null;
+    lastMs = Math.max(lastMs, atMs);
+    events++;
+  };
+  if (test.recording === null) for (const { event } of test.events) evaluate(event);
+  else for await (const event of context.recordings.events(test.recording, test.file.name)) evaluate(event);
+  advance(engine, lastMs + test.forMs);
+  const told = (rule: string): string => {
+    const compiled = rules.find(({ definition }) => definition.name === rule);
+    const counts = engine.countsOf(rule);
+    if (test.recording !== null)
+      return `its conditions match ${counted(counts?.matched ?? 0, 'event')} of ${events} in ${test.recording}`;
+    return compiled ? missOf(compiled, test.events, counts, context.fields) : '';
+  };
+  return {
+    file: test.file.name,
+    line: Number(test.file.fail(test.path, '').details['line']),
+    name: test.name,
+    rules: test.rules ?? [...new Set(test.alerts.map(({ rule }) => rule))],
+    events,
+    alerts: raised,
+    problems: compare(test, raised, told),
+  };
+}
+
+function evaluatedBy({ rules }: RuleTest, set: RuleSet): readonly CompiledRule[] {
+  if (rules === null) return set.rules;
+  return set.rules
+    .filter(({ definition }) => rules.includes(definition.name))
+    .map((rule) => ({ ...rule, definition: { ...rule.definition, enabled: true } }));
+}
+
+/** Up to this time, each absence at its own. */
+function advance(engine: RuleEngine, toMs: number): void {
+  for (let dueMs = engine.nextDueMs; dueMs !== null && dueMs < toMs; dueMs = engine.nextDueMs)
+    engine.advance(Math.min(toMs, dueMs + JUST_AFTER));
+}
+
+function compare(test: RuleTest, raised: readonly RaisedAlert[], missed: (rule: string) => string): readonly string[] {
+  const pairs = pairsOf(test.alerts, raised);
+  const left = new Set(raised.filter((one) => ![...pairs.values()].includes(one)));
+  const problems: string[] = [];
+  const of = (event: number): string => {
+    if (test.recording === null) return `events[${event}]`;
+    return event < 0 ? 'an event that nothing followed' : `event ${event + 1} of ${test.recording}`;
+  };
+  for (const expected of test.alerts) {
+    if (pairs.has(expected)) continue;
+    const near = [...left]
+      .filter(({ alert }) => alert.rule === expected.rule)
+      .map((one) => ({ one, differences: differencesOf(expected, one) }))
+      .sort((a, b) => a.differences.length - b.differences.length)[0];
+    if (near) left.delete(near.one);
+    problems.push(
+      near
+        ? problem(
+            expected,
+            `the alert of ${expected.rule} for ${of(near.one.event)} has ${near.differences.join(', ')}`,
+          )
+        : problem(expected, `${expected.rule} raised no such alert; ${missed(expected.rule)}`),
+    );
+  }
+  for (const { alert, times, event } of left)
+    problems.push(
+      problem(
+        { file: test.file, path: test.recording === null ? [...test.path, 'events', event] : test.path },
+        `${alert.rule} raised an alert that is not expected, for ${of(event)}` +
+          `${times > 1 ? `, ${times} times` : ''}: ${alert.message}`,
+      ),
+    );
+  return problems;
+}
+
+function problem({ file, path }: { readonly file: ConfigFile; readonly path: RuleTest['path'] }, text: string): string {
+  return file.fail(path, text).message;
+}
+
+/** An alert for each that is expected, as many as can be: one that says little leaves the others to those that say more. */
+function pairsOf(
+  expected: readonly ExpectedAlert[],
+  raised: readonly RaisedAlert[],
+): ReadonlyMap<ExpectedAlert, RaisedAlert> {
+  const taken = new Map<RaisedAlert, ExpectedAlert>();
+  const find = (one: ExpectedAlert, tried: Set<RaisedAlert>): boolean => {
+    for (const candidate of raised) {
+      if (tried.has(candidate) || candidate.alert.rule !== one.rule || differencesOf(one, candidate).length > 0)
+        continue;
+      tried.add(candidate);
+      const other = taken.get(candidate);
+      if (other && !find(other, tried)) continue;
+      taken.set(candidate, one);
+      return true;
+    }
+    return false;
+  };
+  for (const one of expected) find(one, new Set());
+  return new Map([...taken].map(([alert, one]) => [one, alert]));
+}
+
+function differencesOf(expected: ExpectedAlert, { alert, times }: RaisedAlert): readonly string[] {
+  const wanted: (readonly [name: string, is: unknown, expected: unknown])[] = [
+    ...(expected.message === null ? [] : [['message', alert.message, expected.message] as const]),
+    ...(expected.severity === null ? [] : [['severity', alert.severity, expected.severity] as const]),
+    ['times', times, expected.times],
+    ...inner('process', alert.process, expected.process),
+    ...inner('container', alert.container, expected.container),
+  ];
+  return wanted
+    .filter(([, is, to]) => String(is) !== String(to))
+    .map(([name, is, to]) => `${name} ${JSON.stringify(is)}, not ${JSON.stringify(to)}`);
+}
+
+function inner(
+  name: string,
+  is: object | null,
+  expected: Readonly<Record<string, unknown>> | null,
+): (readonly [string, unknown, unknown])[] {
+  if (expected === null) return [[name, is, null]];
+  return Object.entries(expected).map(([field, value]) => [
+    `${name}.${field}`,
+    is && (Reflect.get(is, field) as unknown),
+    value,
+  ]);
+}
