@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { contractSchema } from '../../src/api/graphql/schema.js';
+import { root } from '../../src/base/paths.js';
 import { runProgram } from '../../src/cli/program.js';
 import type { World } from '../../src/cli/world.js';
 import type { TraceEvent } from '../../src/event/event.js';
@@ -225,6 +226,17 @@ describe('eunomia rules explain', () => {
         ],
       },
     ]);
+  });
+});
+
+describe('the documentation', () => {
+  it('has rules that compile, and tests that pass', async () => {
+    const page = readFileSync(join(root, 'docs/rules.md'), 'utf8');
+    const blocks = [...page.matchAll(/^```yaml\n(.*?)^```/gms)].map(([, block = '']) => block);
+    blocks.forEach((block, i) => put(block.startsWith('tests:') ? `${i}.test.yaml` : `${i}.yaml`, block));
+    const { out } = await eunomia('rules', 'test', 'DIR');
+    expect(out).toContain('passed, 0 failed\n');
+    expect(out).not.toContain('0 passed');
   });
 });
 
