@@ -2,7 +2,7 @@ import { Kind, type DocumentNode, type OperationDefinitionNode, type SelectionSe
 import { roles, type Role } from '../base/config.js';
 import { EunomiaError } from '../base/errors.js';
 
-/** What only some roles may do, by the name of its mutation. All else a viewer may. */
+/** What only some roles may do, by the name of its mutation, or of the route `/backup`. All else a viewer may. */
 const needed = {
   startSession: 'operator',
   updateSession: 'operator',
@@ -19,6 +19,7 @@ const needed = {
   endSilence: 'operator',
   attachPlugin: 'operator',
   detachPlugin: 'operator',
+  backup: 'operator',
   loadPlugin: 'admin',
   reloadPlugin: 'admin',
   unloadPlugin: 'admin',
@@ -35,7 +36,7 @@ export function refusalOf(mutation: string, role: Role): EunomiaError | null {
   const least: Role = isGuarded(mutation) ? needed[mutation] : 'operator';
   if (isAtLeast(role, least)) return null;
   const isAdmin = least === 'admin';
-  const what = isAdmin ? `${mutation} needs` : 'mutations need';
+  const what = isAdmin || mutation === 'backup' ? `${mutation} needs` : 'mutations need';
   const may = role === 'viewer' ? 'query and subscribe' : 'start and stop sessions, save queries and handle alerts';
   const how = isAdmin
     ? '; start the server with --token admin:SECRET, or better a line of --tokens-file, and send that token'

@@ -91,6 +91,7 @@ export const errorTable = {
       responses: 503,
       connections: 503,
       identityConnections: 503,
+      backups: 503,
     },
     meaning: 'the request exceeds a limit of the server: `extensions.limit` names it, with `maximum` and `actual`',
     remedy:

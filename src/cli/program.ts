@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { EunomiaError, messageOf } from '../base/errors.js';
+import { addBackup } from './backup.js';
 import { addContainers } from './containers.js';
 import { addExport } from './export.js';
 import { addPcap } from './pcap.js';
@@ -42,6 +43,7 @@ export function createProgram(version: string, world: World): Command {
     addExport,
     addReplay,
     addReport,
+    addBackup,
     addPlugin,
     addRules,
   ])

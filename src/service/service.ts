@@ -3,6 +3,7 @@ import type { Limits } from '../base/config.js';
 import type { Log } from '../base/log.js';
 import type { Metrics } from '../telemetry/prometheus/index.js';
 import { Alerts } from './alerts.js';
+import { Backups } from './backups.js';
 import { Containers } from './containers.js';
 import { Exports } from './export.js';
 import { Facts } from './facts.js';
@@ -26,6 +27,7 @@ export class Service {
   readonly histories: Histories;
   readonly reports: Reports;
   readonly exports: Exports;
+  readonly backups: Backups;
   readonly plugins: Plugins;
   readonly alerts: Alerts;
   readonly queries: Queries;
@@ -44,6 +46,7 @@ export class Service {
     this.histories = new Histories(parts);
     this.reports = new Reports(parts, this.sessions, this.histories);
     this.exports = new Exports(parts, this.sessions, this.histories);
+    this.backups = new Backups(parts);
     this.plugins = new Plugins(parts);
     this.alerts = new Alerts(parts);
     this.queries = new Queries(parts);

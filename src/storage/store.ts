@@ -326,6 +326,12 @@ export interface Store {
    * that: then they are `scan`ned.
    */
   aggregate(query: EventQuery, shape: AggregateShape): Promise<readonly StoredRow[] | null>;
+  /**
+   * Copies all that is stored by now into a file of its own, which the caller deletes, and resolves to its path. Nobody who records waits
+   * for it. Rejects with STORE_UNAVAILABLE, also where there is no room, and with CANCELLED once the signal aborts; no file is left then.
+   * Absent for a store that has no file.
+   */
+  copy?(signal: AbortSignal): Promise<string>;
   /** Forgets a session and its events. */
   remove(session: string): Promise<void>;
   status(): Promise<StoreStatus>;

@@ -4,7 +4,7 @@ import { createYoga, type Plugin } from 'graphql-yoga';
 import { sendNodeResponse } from '@whatwg-node/server';
 import type { Caller, Identity } from '../../access/caller.js';
 import { isErrorCode, statusOf, wholeResponseStatus } from '../../base/error-code.js';
-import { EunomiaError } from '../../base/errors.js';
+import { EunomiaError, invalid } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import { acceptable, plainAccept } from './accept.js';
 import { admit, refusePacked } from './admit.js';
@@ -21,7 +21,8 @@ import { hasLong, longResult, resultResponse } from './long.js';
 import { ResponseStream } from '../graphql/stream.js';
 import { isClientError, maskError } from '../graphql/mask.js';
 import { serveMetrics } from './metrics.js';
-import { readParameters, type Parameters } from './parameters.js';
+import { readDownload } from './download.js';
+import { parseQuery, readParameters, type Parameters } from './parameters.js';
 import type { PersistedDocuments } from './persisted.js';
 import { joinPipeline } from './pipeline.js';
 import { refuse } from './refuse.js';
@@ -152,8 +153,19 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
         true,
       );
     },
-    download: ({ request, response, target }, identity) =>
-      sendDownload(request, response, target, options, identity, callerOf(identity, response)),
+    download: ({ request, response, target: { path, query } }, identity) => {
+      const caller = callerOf(identity, response);
+      const open = async () => options.service.exports.open(caller, readDownload(path, parseQuery(query)));
+      return sendDownload(request, response, options, identity, { caller, open });
+    },
+    backup: ({ request, response, target: { query } }, identity) => {
+      const caller = callerOf(identity, response);
+      const open = async () => {
+        if (query !== '') throw invalid('query', 'a backup has no parameters: it is of all that is stored');
+        return options.service.backups.open(caller);
+      };
+      return sendDownload(request, response, options, identity, { caller, open });
+    },
     metrics: ({ request, response }, identity) =>
       serveMetrics(request, response, compression, options.service, callerOf(identity, response)),
   };

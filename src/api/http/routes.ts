@@ -6,7 +6,7 @@
 /** Handlers that anybody may call: they disclose nothing of the machine. */
 export type PublicHandler = 'home' | 'page' | 'health';
 /** Handlers that are called with the caller's role, and never without one. */
-export type GuardedHandler = 'operation' | 'download' | 'metrics';
+export type GuardedHandler = 'operation' | 'download' | 'backup' | 'metrics';
 
 interface Row {
   readonly path: string | RegExp;
@@ -32,6 +32,7 @@ export const ROUTES: readonly Route[] = [
   { path: ENDPOINT, methods: ['GET', 'POST'], access: 'ROLE', handler: 'operation', forgeable: true },
   { path: ENDPOINT, methods: ['GET'], access: 'UPGRADE' },
   { path: /^\/export\/[A-Za-z0-9._-]{1,200}$/, methods: ['GET'], access: 'ROLE', handler: 'download', forgeable: true },
+  { path: '/backup/eunomia.duckdb', methods: ['GET'], access: 'ROLE', handler: 'backup', forgeable: true },
   { path: '/metrics', methods: ['GET', 'HEAD'], access: 'ROLE', handler: 'metrics', forgeable: false },
   { path: '/healthz', methods: ['GET', 'HEAD'], access: 'PUBLIC', handler: 'health' },
   { path: '/readyz', methods: ['GET', 'HEAD'], access: 'PUBLIC', handler: 'health' },

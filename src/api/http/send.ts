@@ -6,12 +6,9 @@ import { EunomiaError } from '../../base/errors.js';
 import type { Download } from '../../service/export.js';
 import { encodingHeader, type Coded } from './compression.js';
 import { isRefused } from './connections.js';
-import { readDownload } from './download.js';
 import type { HttpOptions } from './http.js';
 import { maskError } from '../graphql/mask.js';
-import { parseQuery } from './parameters.js';
 import { refuse } from './refuse.js';
-import type { Target } from './routes.js';
 
 /** Sends a body that is there as a whole, with its length. */
 export function sendWhole(
@@ -25,21 +22,17 @@ export function sendWhole(
     .end(method === 'HEAD' ? undefined : body);
 }
 
-/** Returns a GET of a download. It is made as fast as the client takes it, and ends when the client goes away. */
+/** Sends what `open` begins. It is made as fast as the client takes it, and ends when the client goes away. */
 export async function sendDownload(
   { headers }: IncomingMessage,
   response: ServerResponse,
-  target: Target,
-  options: Pick<HttpOptions, 'service' | 'connections' | 'compression' | 'log'>,
+  { connections, compression, log }: Pick<HttpOptions, 'connections' | 'compression' | 'log'>,
   identity: Identity,
-  caller: Caller,
+  { caller, open }: { readonly caller: Caller; readonly open: () => Promise<Download> },
 ): Promise<void> {
-  const { connections, compression, service, log } = options;
-  const { path, query } = target;
   const place = connections.take(response, identity);
   if (isRefused(place)) return refuse(response, { error: place });
-  const begin = async (): Promise<Download> => service.exports.open(caller, readDownload(path, parseQuery(query)));
-  const download = await begin().catch((error: unknown) => {
+  const download = await open().catch((error: unknown) => {
     const known =
       error instanceof EunomiaError ? error : new EunomiaError('INTERNAL_SERVER_ERROR', maskError(error, log).message);
     refuse(response, { error: known });

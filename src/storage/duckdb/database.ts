@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { DuckDBInstance, type DuckDBConnection } from '@duckdb/node-api';
 import { EunomiaError, messageOf } from '../../base/errors.js';
 import { finish } from '../../base/turn.js';
+import { copyTables } from './copy.js';
 import { checkDirectory } from './directory.js';
 import { pack } from './pack.js';
 import { readRows, type PackedRows } from './packed.js';
@@ -55,6 +56,7 @@ export class Database {
   /** Of each table of events, its columns as they lie there; those that no field has any more are `unused`. */
   readonly columns = new Map<string, readonly TableColumn[]>();
   readonly #instance: DuckDBInstance;
+  readonly #closed = new AbortController();
   readonly #readers: DuckDBConnection[];
   readonly #turns: Promise<unknown>[];
   /** Queries that each reader has before it. */
@@ -146,7 +148,23 @@ export class Database {
     return Number(row?.[0] ?? 0);
   }
 
+  /**
+   * Copies all that is committed into another file, in a transaction of its own: neither who writes nor who reads waits for it. `leave`:
+   * bytes of the file system that it does not take. Rejects as `copyTables` does.
+   */
+  async copy(to: string, leave: number, signal: AbortSignal): Promise<void> {
+    const closed = AbortSignal.any([signal, this.#closed.signal]);
+    const connection = await this.#instance.connect();
+    try {
+      const needs = await this.blockBytes();
+      await copyTables({ connection, to, free: () => freeBytes(dirname(to)), leave, needs, signal: closed });
+    } finally {
+      connection.closeSync();
+    }
+  }
+
   close(): void {
+    this.#closed.abort();
     for (const connection of [this.writer, ...this.#readers]) connection.closeSync();
     this.#instance.closeSync();
   }

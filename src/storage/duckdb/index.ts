@@ -26,6 +26,7 @@ import type {
   StoreStatus,
   WholeQuery,
 } from '../store.js';
+import { copyName } from './copy.js';
 import { checkDirectory } from './directory.js';
 import { EventReader } from './events.js';
 import { StoredFacts, timeOf, type Query, type QueryOptions } from './known.js';
@@ -207,6 +208,22 @@ export class DuckStore implements Store {
   async aggregate(query: EventQuery, shape: AggregateShape): Promise<readonly StoredRow[] | null> {
     await this.#ready();
     return this.#reader.aggregate(query, shape);
+  }
+
+  /** One at a time. */
+  async copy(signal: AbortSignal): Promise<string> {
+    await this.#ready();
+    const to = copyName(join(this.#options.directory, FILE));
+    const stop = (): void => this.#thread.stopCopy();
+    signal.addEventListener('abort', stop, { once: true });
+    try {
+      const copied = this.#thread.ask('copy', { to });
+      if (signal.aborted) stop();
+      await copied;
+      return to;
+    } finally {
+      signal.removeEventListener('abort', stop);
+    }
   }
 
   async remove(session: string): Promise<void> {

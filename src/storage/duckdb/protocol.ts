@@ -54,6 +54,8 @@ export type Asks = {
     readonly ask: { readonly sql: string; readonly values: readonly Bound[]; readonly lane: Lane };
     readonly reply: { readonly parts: readonly PackedRows[] };
   };
+  /** Copies all that was sent before into a file. One at a time. */
+  copy: { readonly ask: { readonly to: string }; readonly reply: null };
   remove: { readonly ask: { readonly session: string }; readonly reply: null };
   status: { readonly ask: Record<never, never>; readonly reply: { readonly bytes: number } };
   /** Deletes what is beyond age and size now, and gives the room back. */
@@ -105,7 +107,11 @@ export interface Condition {
 
 export type StoreProtocol = {
   readonly asks: Asks;
-  readonly posts: { readonly events: Packet };
+  readonly posts: {
+    readonly events: Packet;
+    /** The copy that is being made is not wanted any more. */
+    readonly stopCopy: null;
+  };
   readonly notes: {
     readonly seen: Seen;
     readonly progress: Progress;

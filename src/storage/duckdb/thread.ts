@@ -63,6 +63,10 @@ export class StoreThread {
     if (this.#channel?.dead === null) this.#channel.post('events', packet, transfer);
   }
 
+  stopCopy(): void {
+    if (this.#channel?.dead === null) this.#channel.post('stopCopy', null);
+  }
+
   /** Resolves to why the last words of sessions could not be written; null when all is in the file. */
   async close(): Promise<string | null> {
     const problem = this.isStarted ? await this.ask('close', {}).then(() => null, messageOf) : null;

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { serveChannel, Transferred } from '../../base/channel.js';
 import { EunomiaError } from '../../base/errors.js';
+import { removeCopies } from './copy.js';
 import { Database, explain, freeBytes } from './database.js';
 import type { Asks, Condition, Packet, StoreProtocol, StoreThreadData } from './protocol.js';
 import { Reserve } from './reserve.js';
@@ -33,8 +34,11 @@ const RETRY_MS = 1000;
 /** With less than this on the file system nothing more is written: DuckDB needs some for what it has begun. */
 const LEAST_FREE = 8 << 20;
 const LOOK_MS = 2000;
+/** Of a copy: free room that it leaves for what is recorded. */
+const COPY_LEAVES = 4 * LEAST_FREE;
 
 let database: Database | null = null;
+let copying: AbortController | null = null;
 let writer: EventWriter | null = null;
 let retention: Retention | null = null;
 let condition: Condition = { state: 'PAUSED', problem: 'the store is being opened' };
@@ -75,6 +79,7 @@ function need(): Database {
 
 /** `last`: only to write how sessions ended; nothing more of them is written. */
 async function open({ last = false } = {}): Promise<void> {
+  if (!writer) await removeCopies(data.file);
   const opened = await Database.open(data.file, data.tables, data.memoryBytes);
   try {
     if (writer) await writer.use(opened);
@@ -330,6 +335,19 @@ const note = serveChannel<StoreProtocol>(
           throw explain(error, data.file);
         }
       },
+      copy: async ({ to }) => {
+        const aborting = new AbortController();
+        copying = aborting;
+        try {
+          await flushed();
+          await need().copy(to, COPY_LEAVES, aborting.signal);
+        } catch (error) {
+          throw explain(error, to);
+        } finally {
+          copying = null;
+        }
+        return null;
+      },
       remove: async ({ session }) => {
         await exclusively(async (open) => {
           // What waits to be written of it, and what is still to come, is not written any more.
@@ -365,6 +383,7 @@ const note = serveChannel<StoreProtocol>(
         queue.push(packet);
         wake();
       },
+      stopCopy: () => copying?.abort(),
     },
   },
   { code: 'STORE_UNAVAILABLE' },
