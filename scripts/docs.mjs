@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setUpOrExit } from './setup.mjs';
 import { configurationPage } from './docs/configuration.mjs';
 import { errorSchema, errorsPage } from './docs/errors.mjs';
+import { rulesPage } from './docs/rules.mjs';
 import { root } from './setup/project.mjs';
 
 await setUpOrExit({ quiet: true });
@@ -15,6 +16,7 @@ const { defaultTextOf, variableOf } = await import('../build/options/setting.js'
 const pages = {
   'docs/errors.md': errorsPage(errorTable),
   'schema/error.graphql': errorSchema(errorTable),
+  'docs/built-in-rules.md': rulesPage(),
   'docs/configuration.md': configurationPage({ settingGroups, variableOf, defaultTextOf }),
 };
 for (const [path, text] of Object.entries(pages)) {

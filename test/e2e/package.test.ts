@@ -57,6 +57,7 @@ it('holds what runs, for both architectures, and nothing else', async () => {
     'npm-shrinkwrap.json',
     'package.json',
     'plugins',
+    'rules',
     'schema.graphql',
   ]);
   const objects = async (architecture: string) =>

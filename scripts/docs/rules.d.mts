@@ -1,0 +1,2 @@
+/** docs/built-in-rules.md. */
+export function rulesPage(): string;

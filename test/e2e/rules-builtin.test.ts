@@ -1,0 +1,143 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { root } from '../../src/base/paths.js';
+import {
+  ACTING_IMAGE,
+  atTerminal,
+  makeActingImage,
+  ordinary,
+  privileged,
+  scriptOf,
+  unusual,
+  type Behaviour,
+} from '../support/behaviours.js';
+import { startDocker, type TestDocker } from '../support/docker.js';
+import { watchRules, type RuleWatch } from '../support/rule-watch.js';
+import { run, scratch, start } from '../support/workload.js';
+
+/** As `--privileged`, which grants capabilities that this machine may not have. */
+const STRONG = [
+  ...['SYS_ADMIN', 'NET_ADMIN', 'SYS_PTRACE', 'SYSLOG', 'SYS_RAWIO', 'MKNOD'].flatMap((name) => ['--cap-add', name]),
+  ...['seccomp=unconfined', 'systempaths=unconfined'].flatMap((option) => ['--security-opt', option]),
+  ...['--device-cgroup-rule', 'b *:* rwm', '--pid', 'host'],
+];
+const NEW_IMAGE = 'eunomia-test/unusual:1';
+const HOUR = 3_600_000;
+
+const folder = join(root, 'rules');
+const sources = readdirSync(folder)
+  .filter((name) => name.endsWith('.yaml') && !name.endsWith('.test.yaml'))
+  .map((name) => ({ name, text: readFileSync(join(folder, name), 'utf8') }));
+const shared = join(scratch, 'shared');
+
+let docker: TestDocker;
+let program: string;
+let watch: RuleWatch;
+let engine: Server;
+beforeAll(async () => {
+  docker = await startDocker();
+  program = await makeActingImage(docker);
+  await docker.docker('tag', ACTING_IMAGE, NEW_IMAGE);
+  await mkdir(shared);
+  await chmod(shared, 0o777);
+  engine = createServer((socket) => socket.destroy()).listen(join(shared, 'docker.sock'));
+  watch = await watchRules(sources, docker.host);
+});
+afterAll(async () => {
+  engine.close();
+  await watch.close();
+  await docker.stop();
+});
+
+interface Told {
+  readonly rule: string;
+  readonly container: string | null;
+  readonly comm: string;
+  readonly message: string;
+}
+
+function told(): Told[] {
+  return watch.alerts.map(({ rule, message, process, container }) => ({
+    rule,
+    container: container && (Reflect.get(container, 'name') as string | null),
+    comm: String(Reflect.get(process, 'comm')),
+    message,
+  }));
+}
+
+/** What is not as it should be: behaviours without their one alert, and alerts without a behaviour. */
+function wrongOf(alerts: readonly Told[], container: string, behaviours: readonly Behaviour[]): string[] {
+  const own = alerts.filter((alert) => alert.container === container);
+  const fits = ({ rule, says, comm }: Behaviour, alert: Told): boolean =>
+    alert.rule === rule &&
+    alert.comm === (comm ?? alert.comm) &&
+    (typeof says === 'string' ? alert.message.includes(says) : says.test(alert.message));
+  const missed = behaviours.filter((behaviour) => own.filter((alert) => fits(behaviour, alert)).length !== 1);
+  const also = behaviours.flatMap(({ also: rules = [] }) => rules);
+  const more = own.filter((alert) => {
+    if (behaviours.some((behaviour) => fits(behaviour, alert))) return false;
+    const at = also.indexOf(alert.rule);
+    if (at >= 0) also.splice(at, 1);
+    return at < 0;
+  });
+  return [
+    ...missed.map(({ rule }) => `not once: ${rule}: ${JSON.stringify(own.filter((alert) => alert.rule === rule))}`),
+    ...more.map((alert) => `unexpected: ${JSON.stringify(alert)}`),
+    ...also.map((rule) => `not: ${rule}`),
+  ];
+}
+
+/** Performs them in a container, and waits until they are told. */
+async function perform(container: string, behaviours: readonly Behaviour[], ...flags: readonly string[]): Promise<string[]> {
+  const before = watch.alerts.length;
+  await writeFile(join(shared, 'script.sh'), scriptOf(behaviours, { terminal: flags.includes('-t') }));
+  await docker.docker('exec', ...flags, container, 'bash', '/shared/script.sh');
+  await sleep(1500); // the tracker capability tells each second
+  return wrongOf(told().slice(before), container, behaviours);
+}
+
+it('tells of each behaviour exactly once, with its process, container and message', async () => {
+  const mounts = ['--network', 'none', '-v', `${shared}:/shared`];
+  const forever = ['sleep', '600'];
+  await docker.run('-d', '--name', 'web', ...mounts, ACTING_IMAGE, ...forever);
+  await docker.run('-d', '--name', 'strong', ...STRONG, ...mounts, ACTING_IMAGE, ...forever);
+  const sender = start(program, ['send', join(shared, 'pass')]);
+  expect(await perform('web', ordinary)).toEqual([]);
+  sender.kill();
+  expect(await perform('strong', privileged, '-e', `HOST_PID=${process.pid}`)).toEqual([]);
+  expect(await perform('web', atTerminal, '-t')).toEqual([]);
+}, 120_000);
+
+it('tells what is new to an image that was watched before', async () => {
+  await docker.run('-d', '--name', 'new', '--network', 'none', '-v', `${shared}:/shared`, NEW_IMAGE, 'sleep', '600');
+  const subject = JSON.stringify([NEW_IMAGE]);
+  const known = ['/bin/busybox', '/bin/bash'].map((executable) => JSON.stringify([executable]));
+  watch.engine.restore(
+    new Map(
+      unusual.map(({ rule }) => [
+        rule,
+        [{ subject, since: Date.now() - 2 * HOUR, values: rule === 'program-new-to-image' ? known : [] }],
+      ]),
+    ),
+  );
+  expect(await perform('new', unusual)).toEqual([]);
+});
+
+it('tells of a kernel module that a program of the host loads', async () => {
+  const before = watch.alerts.length;
+  await run(program, ['module']);
+  await sleep(500);
+  expect(told().slice(before)).toEqual([
+    expect.objectContaining({ rule: 'kernel-module-loaded-on-host', container: null, comm: 'behaviour' }),
+  ]);
+});
+
+it('has performed what each rule looks for', () => {
+  const performed = [...ordinary, ...privileged, ...atTerminal, ...unusual].map(({ rule }) => rule);
+  const names = watch.rules.rules.map(({ definition }) => definition.name);
+  expect(names.filter((name) => !performed.includes(name))).toEqual(['kernel-module-loaded-on-host']);
+});
