@@ -2,20 +2,22 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { rulesPage } from '../../scripts/docs/rules.mjs';
-import { ruleContext } from '../../test/support/rules.js';
 import { root } from '../base/paths.js';
 import { EventFilter, optimise, SessionFilter } from '../filter/index.js';
+import { createRuleContext } from '../server/rule-test.js';
 import { compileRules } from './compile.js';
+import { readTests, runTest } from './trial/index.js';
 
+const context = await createRuleContext();
+const { catalog, fields } = context;
 const folder = join(root, 'rules');
 const files = readdirSync(folder).filter((name) => name.endsWith('.yaml'));
 const set = compileRules(
   files
     .filter((name) => !name.endsWith('.test.yaml'))
     .map((name) => ({ name: `rules/${name}`, text: readFileSync(join(folder, name), 'utf8') })),
-  ruleContext,
+  context,
 );
-const { catalog, fields } = ruleContext;
 const definitions = set.rules.map(({ definition }) => definition);
 
 describe('the built-in rules', () => {
@@ -58,11 +60,26 @@ describe('the built-in rules', () => {
           .map((tracker) => {
             const own = optimise(filter.filter, fields, [tracker]);
             const where = new EventFilter(own, fields, [tracker]);
-            return [`${tracker}: ${definition.name}`, new SessionFilter(where, [catalog.need(tracker)], fields).inKernel(tracker)];
+            return [
+              `${tracker}: ${definition.name}`,
+              new SessionFilter(where, [catalog.need(tracker)], fields).inKernel(tracker),
+            ];
           }),
       ),
     );
     expect(all.filter(([, inKernel]) => inKernel === null)).toEqual([]);
+  });
+
+  it.each(files.filter((name) => name.endsWith('.test.yaml')))('raise what the tests in %s say', async (name) => {
+    const text = readFileSync(join(folder, name), 'utf8');
+    const tests = readTests({ name: `rules/${name}`, text }, set, context);
+    const outcomes = await Promise.all(tests.map((test) => runTest(test, set, context)));
+    expect(outcomes.flatMap(({ problems }) => problems)).toEqual([]);
+    // Each rule of the file beside it has a test that fires, and one that is near.
+    const tested = outcomes.map(({ rules, alerts }) => `${rules.join()} ${alerts.length > 0}`);
+    const rules = set.rules.filter(({ definition }) => definition.file.name === `rules/${name.replace('.test', '')}`);
+    for (const { definition } of rules)
+      for (const fires of [true, false]) expect(tested).toContain(`${definition.name} ${fires}`);
   });
 
   it('are described on a page of the documentation', () => {

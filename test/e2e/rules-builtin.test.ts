@@ -5,16 +5,9 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
-import {
-  ACTING_IMAGE,
-  atTerminal,
-  makeActingImage,
-  ordinary,
-  privileged,
-  scriptOf,
-  unusual,
-  type Behaviour,
-} from '../support/behaviours.js';
+import { ACTING_IMAGE, makeActingImage } from '../support/acting-image.js';
+import { atTerminal, ordinary, privileged, scriptOf, unusual, type Behaviour } from '../support/behaviours.js';
+import type { RuleAlert } from '../../src/rules/alert.js';
 import { startDocker, type TestDocker } from '../support/docker.js';
 import { watchRules, type RuleWatch } from '../support/rule-watch.js';
 import { run, scratch, start } from '../support/workload.js';
@@ -33,6 +26,14 @@ const sources = readdirSync(folder)
   .filter((name) => name.endsWith('.yaml') && !name.endsWith('.test.yaml'))
   .map((name) => ({ name, text: readFileSync(join(folder, name), 'utf8') }));
 const shared = join(scratch, 'shared');
+/** As somebody writes it who lets operators into one container. */
+const own = `
+overrides:
+  rules:
+    terminal-shell-in-container:
+      exceptions:
+        - { name: operators, condition: container.name == "usual" }
+`;
 
 let docker: TestDocker;
 let program: string;
@@ -45,7 +46,7 @@ beforeAll(async () => {
   await mkdir(shared);
   await chmod(shared, 0o777);
   engine = createServer((socket) => socket.destroy()).listen(join(shared, 'docker.sock'));
-  watch = await watchRules(sources, docker.host);
+  watch = await watchRules([...sources, { name: 'own.yaml', text: own }], docker.host);
 });
 afterAll(async () => {
   engine.close();
@@ -92,7 +93,11 @@ function wrongOf(alerts: readonly Told[], container: string, behaviours: readonl
 }
 
 /** Performs them in a container, and waits until they are told. */
-async function perform(container: string, behaviours: readonly Behaviour[], ...flags: readonly string[]): Promise<string[]> {
+async function perform(
+  container: string,
+  behaviours: readonly Behaviour[],
+  ...flags: readonly string[]
+): Promise<string[]> {
   const before = watch.alerts.length;
   await writeFile(join(shared, 'script.sh'), scriptOf(behaviours, { terminal: flags.includes('-t') }));
   await docker.docker('exec', ...flags, container, 'bash', '/shared/script.sh');
@@ -135,6 +140,50 @@ it('tells of a kernel module that a program of the host loads', async () => {
     expect.objectContaining({ rule: 'kernel-module-loaded-on-host', container: null, comm: 'behaviour' }),
   ]);
 });
+
+it('is silent beside usual work', async () => {
+  const before = watch.alerts.length;
+  await writeFile(
+    join(shared, 'server.sh'),
+    'httpd -f -p 8080 -h /etc & while true; do wget -qO- 127.0.0.1:8080/hostname; sleep 0.02; done',
+  );
+  await writeFile(
+    join(shared, 'work.sh'),
+    `for i in $(seq 8); do
+      apt-get do spawn /bin/useradd user$i
+      dpkg do create /usr/bin/tool$i 755
+      dpkg do create /etc/cron.d/job$i 644
+      sh -c 'echo job >> /var/log/job.log; cp /etc/hostname /tmp/job; rm /tmp/job'
+      sleep 2
+    done`,
+  );
+  await writeFile(join(scratch, 'hello.c'), 'int main(void) { return 0; }');
+  await docker.run(
+    '-d',
+    '--name',
+    'usual',
+    '--network',
+    'none',
+    '-v',
+    `${shared}:/shared`,
+    ACTING_IMAGE,
+    'bash',
+    '/shared/server.sh',
+  );
+  const until = Date.now() + 20_000;
+  const working = docker.docker('exec', 'usual', 'bash', '/shared/work.sh');
+  while (Date.now() < until) {
+    await docker.docker('exec', 'usual', 'wget', '-qO-', '127.0.0.1:8080/hostname');
+    await docker.docker('exec', '-t', 'usual', 'sh', '-c', 'ls /; cat /etc/hostname');
+    await run('gcc', ['-o', join(scratch, 'hello'), join(scratch, 'hello.c')]);
+    await run(join(scratch, 'hello'));
+    await sleep(1000);
+  }
+  await working;
+  const here = ({ evidence }: RuleAlert) => evidence.ancestors.some(({ pid }) => pid === process.pid);
+  const raised = watch.alerts.slice(before).filter((alert) => alert.container !== null || here(alert));
+  expect(raised.map(({ rule, message }) => `${rule}: ${message}`)).toEqual([]);
+}, 90_000);
 
 it('has performed what each rule looks for', () => {
   const performed = [...ordinary, ...privileged, ...atTerminal, ...unusual].map(({ rule }) => rule);

@@ -109,7 +109,9 @@ static long memory[4] = { 1, 2, 3, 4 };
 static void ask(int fd, const char *name, int type)
 {
 	unsigned char message[512] = { 0x12, 0x34, 1, 0, 0, 1 };
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons(53),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int at = 12;
 
 	for (const char *label = name; *label;) {
@@ -129,7 +131,9 @@ static void ask(int fd, const char *name, int type)
 
 static int answering(int count)
 {
-	struct sockaddr_in own = { .sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in own = { .sin_family = AF_INET,
+				   .sin_port = htons(53),
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 	unsigned char message[512];
 
@@ -164,7 +168,9 @@ static int pass(int argc, char **argv)
 	struct sockaddr_un name = named(argv[1]);
 	char byte = 'x', control[CMSG_SPACE(sizeof(int))] = { 0 };
 	struct iovec part = { &byte, 1 };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control) };
+	struct msghdr message = {
+		.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)
+	};
 	struct cmsghdr *head = CMSG_FIRSTHDR(&message);
 
 	if (!sending) {
@@ -281,7 +287,8 @@ static int act(int argc, char **argv)
 		struct iovec own = { memory, sizeof(memory) };
 
 		pid = sleeper();
-		status = IS("read-memory") ? process_vm_readv(pid, &own, 1, &own, 1, 0) : process_vm_writev(pid, &own, 1, &own, 1, 0);
+		status = IS("read-memory") ? process_vm_readv(pid, &own, 1, &own, 1, 0)
+					   : process_vm_writev(pid, &own, 1, &own, 1, 0);
 		kill(pid, SIGKILL);
 		return status < 0;
 	}
@@ -361,7 +368,8 @@ static int act(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL, *name = argc > 0 ? (slash ? slash + 1 : argv[0]) : "";
+	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL,
+		   *name = argc > 0 ? (slash ? slash + 1 : argv[0]) : "";
 
 	alarm(60);
 	if (strcmp(name, "behaviour"))

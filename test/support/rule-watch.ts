@@ -52,8 +52,7 @@ export async function watchRules(sources: readonly RuleSource[], docker: string)
   const rules = compileRules(sources, context);
   const demand = new Map<string, Set<string>>();
   for (const rule of rules.rules)
-    for (const [tracker, read] of rule.demand)
-      demand.set(tracker, new Set([...(demand.get(tracker) ?? []), ...read]));
+    for (const [tracker, read] of rule.demand) demand.set(tracker, new Set([...(demand.get(tracker) ?? []), ...read]));
   const alerts: RuleAlert[] = [];
   const engine = new RuleEngine(rules.rules, context, {
     raise: (alert) => void alerts.push(alert),
