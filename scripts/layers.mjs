@@ -133,6 +133,12 @@ export const layers = [
     packages: ['prom-client'],
   },
   {
+    folder: 'webhook',
+    what: 'alerts, sent to others by HTTP',
+    why: 'it reads the book of alerts, and nothing that raises them',
+    only: ['base', 'event', 'alerts'],
+  },
+  {
     folder: 'access',
     what: 'identities and roles',
     why: 'who may do what is decided apart from what is done',

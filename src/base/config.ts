@@ -120,6 +120,8 @@ export interface Config {
   readonly replay: { readonly file: string; readonly speed: number } | null;
   /** A file with aggregates to be told as metrics, and with the sessions that they need; null for none. */
   readonly metricsConfig: string | null;
+  /** A file with where alerts are sent; null for nowhere. */
+  readonly webhooks: string | null;
   /** What people call this server among others; null is the host's name. */
   readonly nodeName: string | null;
   /** Memory of the table of processes; 0 keeps none. */
@@ -150,6 +152,7 @@ export const defaultConfig: Config = {
   logLevel: 'info',
   replay: null,
   metricsConfig: null,
+  webhooks: null,
   nodeName: null,
   processTableBytes: 32 << 20,
   compression: true,

@@ -327,6 +327,11 @@ export const errorTable = {
     meaning: 'the file given by `--metrics-config` is invalid at this line and column',
     remedy: 'use a value that the message describes ([metrics](metrics.md))',
   },
+  BAD_WEBHOOKS: {
+    status: null,
+    meaning: 'the file given by `--webhooks` is invalid at this line and column',
+    remedy: 'use a value that the message describes ([alerts](alerts.md#webhooks))',
+  },
   BAD_RULES: {
     status: null,
     meaning:

@@ -33,6 +33,7 @@ export function configOf(sources: SettingSources): Config {
     plugins: () => sources.value(generalSettings.plugins),
     logLevel: () => sources.value(generalSettings.logLevel),
     metricsConfig: () => sources.value(generalSettings.metricsConfig),
+    webhooks: () => sources.value(generalSettings.webhooks),
     nodeName: () => sources.value(generalSettings.nodeName),
     processTableBytes: () => sources.value(generalSettings.processTable),
     compression: () => sources.value(accessSettings.compression),

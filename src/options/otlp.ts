@@ -1,5 +1,5 @@
-import { validateHeaderName, validateHeaderValue } from 'node:http';
 import type { OtlpConfig } from '../base/config.js';
+import { headersOf, isHeader, NOT_A_HEADER } from '../base/headers.js';
 import { UsageError } from '../base/usage.js';
 import { fail, list, onOff, path, secret, text, whole, type Kind } from './kind.js';
 import { setting } from './setting.js';
@@ -8,9 +8,6 @@ import { address } from './url.js';
 
 const MAX_GLOB = 256;
 const MAX_SECONDS = 86_400;
-/** Headers that the export itself sets. */
-const OWN = /^(content-|transfer-|host$|connection$)/;
-const NOT_A_HEADER = "a header's name or its value has characters that HTTP does not allow there";
 
 /** An OpenTelemetry collector. */
 export const otlpSettings = {
@@ -91,7 +88,8 @@ export function otlpOf(sources: SettingSources): OtlpConfig | null {
   if (caFile !== null && !url.startsWith('https:'))
     throw sources.error(otlpCa, 'only an https:// address has a certificate');
   const [token, file] = [sources.value(otlpToken), sources.value(otlpHeadersFile)];
-  const headers = file === null ? {} : readHeaders(file, sources);
+  const headers =
+    file === null ? {} : headersOf(sources.secretLines(otlpHeadersFile, file), (message) => new UsageError(message));
   if (token !== null) {
     if ('authorization' in headers)
       throw sources.error(otlpToken, `${file} has the header Authorization as well; give one of them`);
@@ -107,32 +105,6 @@ export function otlpOf(sources: SettingSources): OtlpConfig | null {
     alerts,
     metricsMs: seconds === 0 ? null : seconds * 1000,
   };
-}
-
-function readHeaders(file: string, sources: SettingSources): Record<string, string> {
-  const headers: Record<string, string> = {};
-  for (const { line, where } of sources.secretLines(otlpSettings.otlpHeadersFile, file)) {
-    const [, name, value] = /^([^:\s]+)\s*:\s*(.+)$/.exec(line) ?? [];
-    if (name === undefined || value === undefined)
-      throw new UsageError(`${where}: a header is written as "Name: value"`);
-    const key = name.toLowerCase();
-    if (OWN.test(key)) throw new UsageError(`${where}: ${name} is set by the export itself`);
-    if (key in headers) throw new UsageError(`${where}: ${name} is there a second time`);
-    if (!isHeader(key, value)) throw new UsageError(`${where}: ${NOT_A_HEADER}`);
-    headers[key] = value;
-  }
-  return headers;
-}
-
-/** Node's own messages hold the value, which may be a secret. */
-function isHeader(name: string, value: string): boolean {
-  try {
-    validateHeaderName(name);
-    validateHeaderValue(name, value);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function globKind(): Kind<string> {

@@ -142,6 +142,14 @@ export const generalSettings = {
     text: 'aggregates that /metrics exposes, and sessions that run all the time (docs/metrics.md)',
     example: 'metrics.yaml',
   }),
+  webhooks: setting({
+    flag: 'webhooks',
+    key: 'webhooks',
+    kind: path(),
+    default: null,
+    text: 'where alerts are sent by HTTP; only its owner and group may read the file (docs/alerts.md#webhooks)',
+    example: 'webhooks.yaml',
+  }),
   nodeName: setting({
     flag: 'node-name',
     key: 'nodeName',

@@ -2,6 +2,7 @@ import { dirname } from 'node:path';
 import { ConfigFile, throwAll, type Path } from '../base/config-file.js';
 import { messageOf, suggest, type EunomiaError } from '../base/errors.js';
 import { readTrusted } from '../base/file.js';
+import { linesOf, type Line } from '../base/headers.js';
 import { UsageError } from '../base/usage.js';
 import { splitList, WrongValue } from './kind.js';
 import { variableOf, type AnySetting, type Setting } from './setting.js';
@@ -64,17 +65,14 @@ export class SettingSources {
   }
 
   /** The lines of a file that only its owner and group may read, without comments and empty ones. */
-  secretLines(setting: AnySetting, file: string): readonly { readonly line: string; readonly where: string }[] {
+  secretLines(setting: AnySetting, file: string): readonly Line[] {
     let text: string;
     try {
       text = readTrusted(file, 'SECRET').toString();
     } catch (error) {
       throw this.error(setting, messageOf(error));
     }
-    return text
-      .split('\n')
-      .map((line, i) => ({ line: line.trim(), where: `${file}, line ${i + 1}` }))
-      .filter(({ line }) => line !== '' && !line.startsWith('#'));
+    return linesOf(text, file);
   }
 
   #origin(setting: AnySetting): Origin {

@@ -35,6 +35,7 @@ import type { Ground } from './ground.js';
 import { nodeOf } from './node.js';
 import { createExporter } from './otlp.js';
 import { openStores } from './store.js';
+import { Webhooks, parseWebhooks } from '../webhook/index.js';
 
 /** A server without a listener: what listens, what the command line runs in its own process, and what tests use are this. */
 export interface App {
@@ -70,9 +71,11 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
   let plugins: PluginHost | null = null;
   let exporter: OtlpExporter | null = null;
   let alerts: AlertBook | null = null;
+  let webhooks: Webhooks | null = null;
   const close = async (): Promise<void> => {
     await manager?.close();
     await plugins?.close();
+    await webhooks?.close();
     await alerts?.close();
     await exporter?.close();
     await Promise.all([...stores.values()].map((store) => store.close()));
@@ -101,6 +104,10 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       });
       metrics.add(exporter);
     }
+    const receivers =
+      config.webhooks === null
+        ? []
+        : parseWebhooks(ConfigFile.read(config.webhooks, { code: 'BAD_WEBHOOKS', setting: '--webhooks' }, 'SECRET'));
     // What the configuration gets wrong is known by now: nothing of it is in the kernel yet.
     const { facts, trackerStatus, snapshots, processes, process } = await ground.start();
     catalog.lineage = processes?.lineage ?? noLineage(ground.problem ?? 'this server has no kernel to ask');
@@ -126,6 +133,8 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
     void sessions.died.then((error) => (problem = `${error.message}; start the server again`));
     alerts = await AlertBook.open(config.dataDirectory, { log, onAlert: (alert) => exporter?.raise(alert) });
     const book = alerts;
+    webhooks = new Webhooks(receivers, { book, node, version, log });
+    metrics.add(webhooks);
     const host = new PluginHost({
       vocabulary: { catalog, fields },
       directory: config.plugins,
@@ -172,6 +181,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       stores,
       plugins: host,
       alerts: book,
+      webhooks,
       queries,
       config,
       log,

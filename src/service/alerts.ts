@@ -7,6 +7,7 @@ import type { Silence } from '../alerts/silence.js';
 import { EunomiaError, invalid } from '../base/errors.js';
 import { nanosecondsSince1970, textOfMs } from '../event/clock.js';
 import type { AlertFilter, AlertGroup, InputMaybe, SilenceInput } from '../generated/schema.js';
+import type { WebhookStats } from '../webhook/index.js';
 import { DAYS_30, inRange, listInRange, spanInRange, textInRange } from './check.js';
 import { listingOf, type Listing } from './listing.js';
 import type { Parts } from './parts.js';
@@ -73,9 +74,9 @@ const groupKeys: Readonly<Record<AlertGroup, (alert: Alert) => string | null>> =
 
 /** What plugins and rules raised, and what people do with it. */
 export class Alerts {
-  readonly #parts: Pick<Parts, 'alerts' | 'log'>;
+  readonly #parts: Pick<Parts, 'alerts' | 'webhooks' | 'log'>;
 
-  constructor(parts: Pick<Parts, 'alerts' | 'log'>) {
+  constructor(parts: Pick<Parts, 'alerts' | 'webhooks' | 'log'>) {
     this.#parts = parts;
   }
 
@@ -154,6 +155,7 @@ export class Alerts {
       acknowledged: ACKNOWLEDGED,
       resolved: RESOLVED,
       suppressed: String(suppressed),
+      webhooks: this.#parts.webhooks.stats().map(statusOf),
     };
   }
 
@@ -290,6 +292,17 @@ export class Alerts {
       `there is no alert "${id.slice(0, 64)}", or not any more; the query \`alerts\` lists those there are`,
     );
   }
+}
+
+function statusOf({ delivered, refused, failures, forgotten, pending, ...facts }: WebhookStats) {
+  return {
+    ...facts,
+    delivered: String(delivered),
+    refused: String(refused),
+    failures: String(failures),
+    forgotten: String(forgotten),
+    pending: String(pending),
+  };
 }
 
 function viewOf(silence: Silence): SilenceView {

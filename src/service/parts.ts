@@ -14,6 +14,7 @@ import type { StoreKind } from '../session/spec.js';
 import type { SnapshotReader } from '../snapshot/reader.js';
 import type { ProcessGraph } from '../graph/graph.js';
 import type { Catalog } from '../catalog/catalog.js';
+import type { Webhooks } from '../webhook/index.js';
 import type { QueryBook } from './saved-queries/book.js';
 
 export interface KernelFacts {
@@ -71,6 +72,7 @@ export interface Parts {
   readonly stores: ReadonlyMap<StoreKind, Store>;
   readonly plugins: PluginHost;
   readonly alerts: AlertBook;
+  readonly webhooks: Webhooks;
   readonly queries: QueryBook;
   readonly config: Config;
   readonly log: Log;

@@ -54,6 +54,7 @@ export interface ResolverSources {
   AlertEvidence: NonNullable<ReturnType<Alerts['evidenceOf']>>;
   AlertStatus: ReturnType<Alerts['status']>;
   Silence: SilenceView;
+  WebhookStatus: Of<ReturnType<Alerts['status']>['webhooks']>;
   AlertConnection: Connection;
   ContainerConnection: Connection;
   SessionConnection: Connection;

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { Backoff } from '../../base/backoff.js';
 import type { SignalCounts } from './protocol.js';
 import type { Post } from './post.js';
 
@@ -67,20 +68,17 @@ export class Sender {
   }
 
   async #send(): Promise<void> {
-    let waitMs = this.#options.firstWaitMs ?? FIRST_WAIT_MS;
+    const backoff = new Backoff(this.#options.firstWaitMs ?? FIRST_WAIT_MS, LONGEST_WAIT_MS);
     for (let parcel = this.#parcels[0]; parcel; parcel = this.#parcels[0]) {
       const response = await this.#options.post(parcel.body);
       if (response.kind === 'AWAY') {
         this.#counts.failures++;
         this.#problem = response.problem;
-        // Many servers of one collector are not to come back all at once.
-        await sleep(Math.min(response.afterMs ?? waitMs * (0.5 + Math.random() / 2), LONGEST_ASKED_MS), undefined, {
-          ref: false,
-        });
-        waitMs = Math.min(waitMs * 2, LONGEST_WAIT_MS);
+        const waitMs = backoff.next();
+        await sleep(Math.min(response.afterMs ?? waitMs, LONGEST_ASKED_MS), undefined, { ref: false });
         continue;
       }
-      waitMs = this.#options.firstWaitMs ?? FIRST_WAIT_MS;
+      backoff.reset();
       const { count, problem } =
         response.kind === 'REFUSED'
           ? { count: parcel.count, problem: response.problem }

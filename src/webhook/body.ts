@@ -1,0 +1,143 @@
+import type { Alert, AlertChange, Severity } from '../alerts/alert.js';
+import type { Happening } from '../alerts/book.js';
+import type { NodeFacts } from '../event/node.js';
+import { textOfMs } from '../event/clock.js';
+import { eventOf, type Template } from './config.js';
+
+/** What a body is made of besides the alert. */
+export interface BodyContext {
+  readonly node: NodeFacts;
+  /** Of one alert and what happened to it: the same however often it is sent. */
+  readonly delivery: string;
+}
+
+type Body = (happening: Happening, context: BodyContext) => object;
+
+/** How long Alertmanager shows an alert that nobody resolves: without an end of ours it would be minutes. */
+const SHOWN_MS = 86_400_000;
+
+/** The bodies that receivers understand, as JSON. */
+export const bodies: Readonly<Record<Template, Body>> = { eunomia, slack, alertmanager, falcosidekick };
+
+function eunomia({ alert, change }: Happening, { node, delivery }: BodyContext): object {
+  const { missedBefore: _missed, revision: _revision, intervalMs: _interval, seq: _seq, ...facts } = alert;
+  const told = (one: AlertChange) => ({ action: one.action, by: one.by, at: one.at, comment: one.comment });
+  return {
+    version: 1,
+    delivery,
+    event: eventOf(change?.action ?? null),
+    node,
+    alert: {
+      ...facts,
+      silencedBy: undefined,
+      evidence: alert.evidence === null ? null : (JSON.parse(alert.evidence) as unknown),
+      history: alert.history.map(told),
+    },
+    change: change && told(change),
+  };
+}
+
+const COLOURS: Readonly<Record<Severity, string>> = {
+  INFO: '#8c8c8c',
+  LOW: '#2f7ed8',
+  MEDIUM: '#e0a800',
+  HIGH: '#d9601a',
+  CRITICAL: '#b00020',
+};
+
+/** An incoming webhook of Slack, and of what takes its format (Mattermost, Discord at /slack). */
+function slack({ alert, change }: Happening, { node }: BodyContext): object {
+  const { severity, title, message, container, process, rule, source } = alert;
+  const what = change === null ? severity : `${severity}, ${eventOf(change.action)} by ${change.by}`;
+  const said = change?.comment ? `: ${change.comment}` : '';
+  const fields = [
+    ['Container', container && (container.name ?? container.id)],
+    ['Process', process && `${process.comm ?? '?'} (${process.pid})`],
+    [rule === null ? 'Source' : 'Rule', rule ?? source],
+    ['Node', node.name],
+  ] as const;
+  return {
+    text: escaped(`[${what}] ${title}${said}`),
+    attachments: [
+      {
+        color: COLOURS[severity],
+        fallback: escaped(message),
+        text: escaped(message),
+        fields: fields.flatMap(([name, value]) =>
+          value === null ? [] : [{ title: name, value: escaped(value), short: true }],
+        ),
+        ts: Math.floor(Date.parse(alert.time) / 1000),
+      },
+    ],
+  };
+}
+
+/** Slack's own characters: `<!channel>` in the name of a process would call everybody. */
+function escaped(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
+}
+
+/** The API v2 of Alertmanager: a list of alerts, of which the labels say which one it is. */
+function alertmanager({ alert, change }: Happening, { node }: BodyContext): object {
+  const { id, severity, title, message, container, rule, source, raisedAt } = alert;
+  const labels = {
+    alertname: rule ?? title,
+    alert_id: id,
+    severity: severity.toLowerCase(),
+    source,
+    instance: node.name,
+    container: container?.name ?? container?.id ?? '',
+    image: container?.image ?? '',
+  };
+  const isOver = alert.state === 'RESOLVED';
+  return [
+    {
+      labels: Object.fromEntries(Object.entries(labels).filter(([, value]) => value !== '')),
+      annotations: {
+        summary: title,
+        description: message,
+        ...(change?.comment ? { comment: change.comment } : {}),
+      },
+      startsAt: raisedAt,
+      endsAt: isOver ? (endOf(alert) ?? textOfMs(Date.now())) : textOfMs(Date.now() + SHOWN_MS),
+    },
+  ];
+}
+
+function endOf({ history }: Alert): string | null {
+  return history.findLast(({ action }) => action === 'RESOLVED')?.at ?? null;
+}
+
+const PRIORITIES: Readonly<Record<Severity, string>> = {
+  INFO: 'Informational',
+  LOW: 'Notice',
+  MEDIUM: 'Warning',
+  HIGH: 'Error',
+  CRITICAL: 'Critical',
+};
+
+/** An event of Falco, as Falcosidekick takes it. */
+function falcosidekick({ alert }: Happening, { node, delivery }: BodyContext): object {
+  const { severity, title, message, container, process, rule, source, time, tags, attack, tracker } = alert;
+  const fields = {
+    'evt.type': tracker,
+    'container.id': container?.id ?? null,
+    'container.name': container?.name ?? null,
+    'container.image': container?.image ?? null,
+    'proc.pid': process?.pid ?? null,
+    'proc.ppid': process?.ppid ?? null,
+    'proc.name': process?.comm ?? null,
+    'user.uid': process?.uid ?? null,
+  };
+  return {
+    uuid: delivery,
+    output: message,
+    priority: PRIORITIES[severity],
+    rule: rule ?? title,
+    time,
+    source: source.startsWith('plugin:') ? source : 'eunomia',
+    hostname: node.name,
+    tags: [...tags, ...attack],
+    output_fields: Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null)),
+  };
+}

@@ -1,0 +1,167 @@
+import { dirname, resolve } from 'node:path';
+import picomatch from 'picomatch';
+import type { ConfigFile, Path } from '../base/config-file.js';
+import { messageOf } from '../base/errors.js';
+import { readTrusted, type FileKind } from '../base/file.js';
+import { headersOf, linesOf } from '../base/headers.js';
+import { severities, type AlertAction, type Severity } from '../alerts/alert.js';
+
+export const templates = ['eunomia', 'slack', 'alertmanager', 'falcosidekick'] as const;
+export type Template = (typeof templates)[number];
+/** What can happen to an alert: it is raised, or somebody changes it. */
+export const events = ['raised', 'acknowledged', 'resolved', 'reopened', 'commented'] as const;
+export type AlertEvent = (typeof events)[number];
+
+/** Where alerts are sent, and which. */
+export interface WebhookConfig {
+  readonly name: string;
+  /** May hold a secret, as Slack's do: never told. */
+  readonly url: string;
+  readonly template: Template;
+  /** Signs each request; null: they are not signed. */
+  readonly secret: Buffer | null;
+  readonly headers: Readonly<Record<string, string>>;
+  /** PEM; null trusts the system's. */
+  readonly ca: string | null;
+  /** This and severer ones. */
+  readonly severity: Severity;
+  /** Globs; null for all. */
+  readonly rules: readonly string[] | null;
+  readonly sources: readonly string[] | null;
+  readonly on: readonly AlertEvent[];
+}
+
+const NAME = /^[a-z][a-z0-9-]{0,63}$/;
+const settings = [
+  ...['name', 'url', 'template', 'secretFile', 'headersFile', 'ca', 'severity', 'rules', 'sources', 'on'],
+];
+const MAX_WEBHOOKS = 20;
+const MAX_GLOBS = 100;
+const MAX_GLOB = 256;
+/** Bytes. */
+const MIN_SECRET = 16;
+
+/**
+ * Checks a file of webhooks, and reads the files that it names. Throws BAD_WEBHOOKS, for each entry that is wrong with file, line and column, the
+ * setting's path, and what would be right; never with a value that may be a secret.
+ */
+export function parseWebhooks(file: ConfigFile): WebhookConfig[] {
+  const { webhooks } = file.fields(file.value, [], ['webhooks']);
+  const list = file.list(webhooks, ['webhooks']);
+  if (list.length > MAX_WEBHOOKS)
+    throw file.fail(['webhooks'], `has ${list.length} entries; at most ${MAX_WEBHOOKS} are allowed`);
+  const parsed = file.each(list, (webhook, i) => webhookOf(file, webhook, ['webhooks', i]));
+  file.each(parsed, ({ name }, i) => {
+    const before = parsed.findIndex((other) => other.name === name);
+    if (before < i) throw file.fail(['webhooks', i, 'name'], `"${name}" is there already, in webhooks[${before}]`);
+  });
+  return parsed;
+}
+
+function webhookOf(file: ConfigFile, value: unknown, path: Path): WebhookConfig {
+  const given = file.fields(value, path, settings);
+  const name = file.text(given['name'], [...path, 'name'], '"pager"');
+  if (!NAME.test(name))
+    throw file.fail(
+      [...path, 'name'],
+      'is 1 to 64 lower-case letters, digits and hyphens that begin with a letter, for example "pager"',
+    );
+  const url = urlOf(file, given['url'], [...path, 'url']);
+  const template = oneOf(file, given['template'] ?? 'eunomia', [...path, 'template'], templates);
+  const read = (setting: string, trust: FileKind): string | null => {
+    if (given[setting] == null) return null;
+    const named = file.text(given[setting], [...path, setting], '"FILE"');
+    const at = resolve(dirname(file.name), named);
+    try {
+      return readTrusted(at, trust).toString();
+    } catch (error) {
+      throw file.fail([...path, setting], messageOf(error));
+    }
+  };
+  const secret = read('secretFile', 'SECRET')?.trim() ?? null;
+  if (secret !== null && Buffer.byteLength(secret) < MIN_SECRET)
+    throw file.fail(
+      [...path, 'secretFile'],
+      `the secret has less than ${MIN_SECRET} bytes; make one, for example with: openssl rand -hex 32`,
+    );
+  const headers = read('headersFile', 'SECRET');
+  const ca = read('ca', 'CONFIG');
+  if (ca !== null && !url.startsWith('https:'))
+    throw file.fail([...path, 'ca'], 'only an https:// address has a certificate');
+  return {
+    name,
+    url,
+    template,
+    secret: secret === null ? null : Buffer.from(secret),
+    headers:
+      headers === null
+        ? {}
+        : headersOf(linesOf(headers, String(given['headersFile'])), (message) =>
+            file.fail([...path, 'headersFile'], message),
+          ),
+    ca,
+    severity: oneOf(file, given['severity'] ?? 'INFO', [...path, 'severity'], severities),
+    rules: globs(file, given['rules'], [...path, 'rules']),
+    sources: globs(file, given['sources'], [...path, 'sources']),
+    on: onOf(file, given['on'], [...path, 'on'], template),
+  };
+}
+
+/** Messages do not show it: it may be a secret. */
+function urlOf(file: ConfigFile, value: unknown, path: Path): string {
+  const right = 'an address like https://example.com/alerts';
+  const text = file.text(value, path, right);
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (!url || (url.protocol !== 'http:' && url.protocol !== 'https:')) throw file.fail(path, `is not ${right}`);
+  if (url.username || url.password)
+    throw file.fail(path, 'holds a name or a password; give them as a header, in headersFile');
+  if (url.hash) throw file.fail(path, 'ends with a fragment, which is never sent; leave it out');
+  return url.href;
+}
+
+function oneOf<const Word extends string>(file: ConfigFile, value: unknown, path: Path, words: readonly Word[]): Word {
+  const found = words.find((word) => word === value);
+  if (found === undefined) throw file.fail(path, `is to be one of ${words.join(', ')}`);
+  return found;
+}
+
+function globs(file: ConfigFile, value: unknown, path: Path): readonly string[] | null {
+  if (value == null) return null;
+  const list = file.list(value, path);
+  if (list.length < 1 || list.length > MAX_GLOBS)
+    throw file.fail(path, `has ${list.length} entries; give 1 to ${MAX_GLOBS}, or leave it out for all`);
+  return file.each(list, (glob, i) => {
+    const text = file.text(glob, [...path, i], '"shell-*"');
+    if (text.length > MAX_GLOB) throw file.fail([...path, i], `has ${text.length} characters; at most ${MAX_GLOB}`);
+    return text;
+  });
+}
+
+function onOf(file: ConfigFile, value: unknown, path: Path, template: Template): readonly AlertEvent[] {
+  const usual: readonly AlertEvent[] = template === 'falcosidekick' ? ['raised'] : ['raised', 'resolved'];
+  if (value == null) return usual;
+  const list = file.list(value, path);
+  if (list.length === 0) throw file.fail(path, `is empty; give at least one of ${events.join(', ')}`);
+  const on = file.each(list, (event, i) => oneOf(file, event, [...path, i], events));
+  if (template === 'falcosidekick' && on.some((event) => event !== 'raised'))
+    throw file.fail(path, 'falcosidekick knows alerts that are raised, and no more; leave it out');
+  return on;
+}
+
+/** Whether a text matches one of these globs; null matches all. */
+export function globMatch(patterns: readonly string[] | null): (text: string | null) => boolean {
+  if (patterns === null) return () => true;
+  const matches = picomatch([...patterns], { bash: true, dot: true, noextglob: true, nonegate: true });
+  return (text) => text !== null && matches(text);
+}
+
+const eventOfAction: Readonly<Record<AlertAction, AlertEvent>> = {
+  ACKNOWLEDGED: 'acknowledged',
+  RESOLVED: 'resolved',
+  REOPENED: 'reopened',
+  COMMENTED: 'commented',
+};
+
+export function eventOf(action: AlertAction | null): AlertEvent {
+  return action === null ? 'raised' : eventOfAction[action];
+}

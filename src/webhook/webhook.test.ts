@@ -1,0 +1,342 @@
+import { spawn } from 'node:child_process';
+import { createHmac } from 'node:crypto';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Receiver } from '../../test/support/receiver.js';
+import { temporaryDirectory } from '../../test/support/store.js';
+import { until } from '../../test/support/until.js';
+import type { Alert, NewAlert } from '../alerts/alert.js';
+import { AlertBook } from '../alerts/book.js';
+import { createLog } from '../base/log.js';
+import { root } from '../base/paths.js';
+import type { WebhookConfig } from './config.js';
+import { Webhook, type WebhookOptions } from './webhook.js';
+
+const log = createLog('silent');
+const node = { id: 'n', name: 'host-1' };
+const closing: (() => Promise<unknown>)[] = [];
+let directory = '';
+let receiver: Receiver;
+let book: AlertBook;
+
+beforeEach(async () => {
+  const { path, remove } = await temporaryDirectory();
+  directory = path;
+  receiver = await Receiver.start();
+  closing.push(remove, () => receiver.stop());
+  await openBook();
+});
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+async function openBook(): Promise<void> {
+  const opened = await AlertBook.open(directory, { log });
+  book = opened;
+  closing.push(() => opened.close());
+}
+
+const configOf = (more: Partial<WebhookConfig> = {}): WebhookConfig => ({
+  name: 'pager',
+  url: receiver.url,
+  template: 'eunomia',
+  secret: null,
+  headers: {},
+  ca: null,
+  severity: 'INFO',
+  rules: null,
+  sources: null,
+  on: ['raised', 'resolved'],
+  ...more,
+});
+
+function open(more: Partial<WebhookConfig> = {}, options: Partial<WebhookOptions> = {}): Webhook {
+  const webhook = new Webhook({ config: configOf(more), book, node, version: '1', log, firstWaitMs: 20, ...options });
+  closing.push(() => webhook.close());
+  return webhook;
+}
+
+const alertOf = (title: string, more: Partial<NewAlert> = {}): NewAlert => ({
+  severity: 'HIGH',
+  title,
+  message: 'sh <!channel> & more',
+  source: 'rule:shell',
+  rule: 'shell',
+  session: null,
+  time: '2026-01-31T08:15:30.123456789Z',
+  tracker: 'exec',
+  process: { pid: 7, ppid: 1, uid: 0, comm: 'sh' },
+  container: { id: 'c1', name: 'web', image: 'nginx:1' },
+  key: null,
+  tags: ['shell'],
+  attack: ['T1059'],
+  ...more,
+});
+
+function raise(title: string, more?: Partial<NewAlert>): Alert {
+  const alert = book.raise(alertOf(title, more));
+  if (!alert) throw new Error('no alert was made');
+  return alert;
+}
+
+const taken = (count: number) => until(`${count} are taken`, () => receiver.taken.length >= count);
+const idsOf = (deliveries: readonly { readonly headers: Record<string, unknown> }[]) =>
+  deliveries.map(({ headers }) => headers['idempotency-key']);
+
+describe('a webhook', () => {
+  it('sends what happens to alerts, signed, each with an id of its own', async () => {
+    const webhook = open({ secret: Buffer.from('a secret of 16 b'), headers: { 'x-tenant': 'a' } });
+    const alert = raise('one', { evidence: { event: { path: '/x' } } });
+    await book.change(alert, 'COMMENTED', 'ada', 'is not sent');
+    await book.change(alert, 'RESOLVED', 'ada', 'done');
+    await taken(2);
+    const [first, second] = receiver.taken;
+    expect(JSON.parse(first?.body ?? '')).toMatchObject({
+      version: 1,
+      event: 'raised',
+      node,
+      change: null,
+      alert: { id: alert.id, title: 'one', rule: 'shell', evidence: { event: { path: '/x' } } },
+    });
+    expect(JSON.parse(second?.body ?? '')).toMatchObject({
+      event: 'resolved',
+      change: { action: 'RESOLVED', by: 'ada', comment: 'done' },
+      alert: { state: 'RESOLVED', history: [{ action: 'COMMENTED' }, { action: 'RESOLVED' }] },
+    });
+    for (const { headers, body } of receiver.taken) {
+      const timestamp = String(headers['eunomia-timestamp']);
+      const signature = createHmac('sha256', 'a secret of 16 b').update(`${timestamp}.${body}`).digest('hex');
+      expect(headers).toMatchObject({
+        'content-type': 'application/json',
+        'x-tenant': 'a',
+        'eunomia-signature': `v1=${signature}`,
+        'idempotency-key': (JSON.parse(body) as { delivery: string }).delivery,
+      });
+      expect(Math.abs(Number(timestamp) - Date.now() / 1000)).toBeLessThan(60);
+    }
+    expect(new Set(idsOf(receiver.taken)).size).toBe(2);
+    await until('all is done', () => webhook.stats.pending === 0);
+    expect(webhook.stats).toMatchObject({ delivered: 2, problem: null, address: new URL(receiver.url).origin });
+  });
+
+  it('sends what it is for: by severity, rule, source and event, and nothing that is silenced', async () => {
+    await book.addSilence({
+      ...{ rule: 'quiet', source: null, container: null, image: null, key: null, severityAtMost: null },
+      ...{ reason: 'r', by: 'a', until: '2999-01-01T00:00:00.000000000Z' },
+    });
+    open({ severity: 'MEDIUM', rules: ['sh*', 'quiet'], sources: ['rule:*'], on: ['raised'] });
+    raise('too low', { severity: 'LOW' });
+    raise('of another rule', { rule: 'scan' });
+    raise('of a plugin', { rule: null, source: 'plugin:p' });
+    raise('silenced', { rule: 'quiet' });
+    await book.change(raise('sent'), 'RESOLVED', 'a', null);
+    raise('the last');
+    await taken(2);
+    expect(receiver.titles()).toEqual(['sent', 'the last']);
+  });
+
+  it('loses nothing and sends nothing twice while the receiver is away, refuses, is busy and comes back', async () => {
+    const webhook = open();
+    raise('0');
+    await taken(1);
+    await receiver.stop();
+    for (let i = 1; i <= 20; i++) raise(`${i}`);
+    await until('it is found to be away', () => webhook.stats.failures >= 2);
+    expect(webhook.stats.problem).toContain('ECONNREFUSED');
+    receiver.answers.push({ status: 500 }, { status: 503 }, { status: 401 }, { status: 302 }, { status: 200 });
+    await receiver.start();
+    await taken(21);
+    raise('the last');
+    await taken(22);
+    expect(receiver.titles()).toEqual([...Array.from({ length: 21 }, (_, i) => String(i)), 'the last']);
+    expect(new Set(idsOf(receiver.requests.slice(1, 6))).size).toBe(1);
+    await until('all is well', () => webhook.stats.problem === null && webhook.stats.pending === 0);
+  });
+
+  it('waits as long as it is asked to, in seconds or until a date', async () => {
+    open();
+    receiver.answers.push({ status: 429, retryAfter: '1' });
+    raise('one');
+    await taken(1);
+    const [first, second] = receiver.requests;
+    expect((second?.at ?? 0) - (first?.at ?? 0)).toBeGreaterThan(990);
+    receiver.answers.push({ status: 503, retryAfter: new Date(Date.now() + 3000).toUTCString() });
+    raise('two');
+    await taken(2);
+    const [, , third, fourth] = receiver.requests;
+    expect((fourth?.at ?? 0) - (third?.at ?? 0)).toBeGreaterThan(1000);
+  });
+
+  it('gives up what the receiver will never take, and goes on', async () => {
+    const webhook = open();
+    receiver.answers.push({ status: 400 });
+    raise('bad');
+    raise('good');
+    await taken(1);
+    expect(receiver.titles()).toEqual(['good']);
+    expect(webhook.stats).toMatchObject({ refused: 1, failures: 0 });
+  });
+
+  it('that hangs is given up, and tried again, and holds up no other', async () => {
+    const other = await Receiver.start();
+    closing.push(() => other.stop());
+    open({ name: 'hangs' }, { timeoutMs: 300 });
+    open({ name: 'works', url: other.url });
+    receiver.answers.push('hang', 'hang');
+    for (let i = 0; i < 10; i++) raise(`${i}`);
+    await until('the other has all', () => other.taken.length === 10);
+    await taken(10);
+    expect(receiver.titles()).toEqual(other.titles());
+    expect(receiver.requests).toHaveLength(12);
+  });
+
+  it('goes on after a restart where it was; a new one is not told of the past', async () => {
+    const first = open();
+    raise('one');
+    await taken(1);
+    await until('its place is kept', () => book.placeOf('pager') === book.revision);
+    await receiver.stop();
+    raise('two');
+    const three = raise('three');
+    await until('it is found to be away', () => first.stats.failures > 0);
+    await first.close();
+    await book.close();
+    await openBook();
+    await receiver.start();
+    open();
+    const late = await Receiver.start();
+    closing.push(() => late.stop());
+    open({ name: 'new', url: late.url });
+    await book.change(book.byId(three.id) as Alert, 'RESOLVED', 'ada', null);
+    await taken(4);
+    expect(receiver.titles()).toEqual(['one', 'two', 'three', 'three']);
+    await until('the new one is told', () => late.taken.length > 0);
+    expect(late.titles('state')).toEqual(['RESOLVED']);
+  });
+
+  it('loses nothing to a kill -9, and repeats at most the last one, with its id', async () => {
+    await book.close();
+    const first = await webhookInProcess();
+    for (let i = 0; i < 30; i++) first.raise(`${i}`);
+    await first.written();
+    await taken(10);
+    await first.kill();
+    const before = receiver.taken.length;
+    const second = await webhookInProcess();
+    second.raise('the last');
+    await until('the last has come', () => receiver.titles().includes('the last'));
+    await second.kill();
+    const ids = idsOf(receiver.taken);
+    const repeated = ids.filter((id, i) => ids.indexOf(id) < i);
+    expect(repeated.length).toBeLessThanOrEqual(1);
+    if (repeated.length > 0) expect(repeated[0]).toBe(ids[before - 1]);
+    const once = receiver.titles().filter((_title, i) => ids.indexOf(ids[i]) === i);
+    expect(once).toEqual([...Array.from({ length: 30 }, (_, i) => String(i)), 'the last']);
+  });
+});
+
+describe('a body', () => {
+  it('of Slack shows names as they are, and calls nobody', async () => {
+    open({ template: 'slack' });
+    raise('A shell');
+    await taken(1);
+    expect(JSON.parse(receiver.taken[0]?.body ?? '')).toEqual({
+      text: '[HIGH] A shell',
+      attachments: [
+        {
+          color: '#d9601a',
+          fallback: 'sh &lt;!channel&gt; &amp; more',
+          text: 'sh &lt;!channel&gt; &amp; more',
+          fields: [
+            { title: 'Container', value: 'web', short: true },
+            { title: 'Process', value: 'sh (7)', short: true },
+            { title: 'Rule', value: 'shell', short: true },
+            { title: 'Node', value: 'host-1', short: true },
+          ],
+          ts: 1769847330,
+        },
+      ],
+    });
+  });
+
+  it('of Alertmanager has the same labels for an alert and its end', async () => {
+    open({ template: 'alertmanager' });
+    const alert = raise('A shell');
+    await taken(1);
+    await book.change(alert, 'RESOLVED', 'ada', null);
+    await taken(2);
+    const [[raised], [resolved]] = receiver.taken.map(
+      ({ body }) => JSON.parse(body) as Record<string, string | object>[],
+    ) as [Record<string, string>[], Record<string, string>[]];
+    expect(raised).toMatchObject({
+      labels: {
+        ...{ alertname: 'shell', alert_id: alert.id, severity: 'high', source: 'rule:shell' },
+        ...{ instance: 'host-1', container: 'web', image: 'nginx:1' },
+      },
+      annotations: { summary: 'A shell' },
+      startsAt: alert.raisedAt,
+    });
+    expect(Date.parse(raised?.['endsAt'] ?? '')).toBeGreaterThan(Date.now() + 3_600_000);
+    expect(resolved).toMatchObject({ labels: raised?.['labels'], endsAt: alert.history[0]?.at });
+  });
+
+  it('of Falcosidekick is an event of Falco', async () => {
+    open({ template: 'falcosidekick', on: ['raised'] });
+    const alert = raise('A shell');
+    await taken(1);
+    expect(JSON.parse(receiver.taken[0]?.body ?? '')).toEqual({
+      uuid: `${alert.id}-${alert.revision}`,
+      output: 'sh <!channel> & more',
+      priority: 'Error',
+      rule: 'shell',
+      time: '2026-01-31T08:15:30.123456789Z',
+      source: 'eunomia',
+      hostname: 'host-1',
+      tags: ['shell', 'T1059'],
+      output_fields: {
+        ...{ 'evt.type': 'exec', 'container.id': 'c1', 'container.name': 'web', 'container.image': 'nginx:1' },
+        ...{ 'proc.pid': 7, 'proc.ppid': 1, 'proc.name': 'sh', 'user.uid': 0 },
+      },
+    });
+  });
+});
+
+/** The built webhook and a book with a journal in the directory, in a process of their own. */
+async function webhookInProcess() {
+  const path = (file: string): string => JSON.stringify(join(root, 'build', file));
+  const script = `
+    import { createInterface } from 'node:readline';
+    const { AlertBook } = await import(${path('alerts/book.js')});
+    const { Webhook } = await import(${path('webhook/webhook.js')});
+    const { createLog } = await import(${path('base/log.js')});
+    const log = createLog('silent');
+    const book = await AlertBook.open(${JSON.stringify(directory)}, { log });
+    const config = ${JSON.stringify(configOf())};
+    new Webhook({ config, book, node: ${JSON.stringify(node)}, version: '1', log, firstWaitMs: 20 });
+    for await (const line of createInterface({ input: process.stdin })) {
+      const alert = JSON.parse(line);
+      if (alert) book.raise(alert);
+      else {
+        await book.setPlace('parent', book.revision);
+        process.stdout.write('written\\n');
+      }
+    }`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const exited = once(child, 'exit');
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const kill = async (): Promise<void> => {
+    child.kill('SIGKILL');
+    await exited;
+  };
+  closing.push(kill);
+  return {
+    kill,
+    raise: (title: string): void => void child.stdin.write(`${JSON.stringify(alertOf(title))}\n`),
+    written: async (): Promise<void> => {
+      child.stdin.write('null\n');
+      await lines.next();
+    },
+  };
+}
