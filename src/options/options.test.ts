@@ -493,6 +493,8 @@ describe('what messages and documentation name', () => {
       'eventLists',
       'processEntries',
       'savedQueries',
+      'silences',
+      'alertChanges',
     ];
     const text = sources.map(textIn).join('\n');
     const named = [

@@ -42,8 +42,8 @@ const MAX_GLOB = 256;
 const MIN_SECRET = 16;
 
 /**
- * Checks a file of webhooks, and reads the files that it names. Throws BAD_WEBHOOKS, for each entry that is wrong with file, line and column, the
- * setting's path, and what would be right; never with a value that may be a secret.
+ * Checks a file of webhooks, and reads the files that it names. Throws BAD_WEBHOOKS, for each entry that is wrong with file, line
+ * and column, the setting's path, and what would be right; never with a value that may be a secret.
  */
 export function parseWebhooks(file: ConfigFile): WebhookConfig[] {
   const { webhooks } = file.fields(file.value, [], ['webhooks']);

@@ -50,8 +50,9 @@ export interface WebhookStats {
 }
 
 /**
- * Sends what happens to alerts to one receiver, in order, one request at a time. Where it is, the journal of the alerts keeps: what was not taken is
- * sent by the next server. After a crash between a response and that, one request is sent again, with the same delivery id.
+ * Sends what happens to alerts to one receiver, in order, one request at a time. Where it is, the journal of the alerts keeps:
+ * what was not taken is sent by the next server. After a crash between a response and that, one request is sent again, with the
+ * same delivery id.
  */
 export class Webhook {
   readonly #options: WebhookOptions;
