@@ -18,7 +18,10 @@ export function linesOf(text: string, file: string): readonly Line[] {
     .filter(({ line }) => line !== '' && !line.startsWith('#'));
 }
 
-/** Headers, one "Name: value" a line, by their names in lower case. Throws what `fail` makes of a message, which never has a value in it. */
+/**
+ * Headers, one "Name: value" a line, by their names in lower case. Throws what `fail` makes of a message, which never has a value
+ * in it.
+ */
 export function headersOf(lines: readonly Line[], fail: (message: string) => Error): Record<string, string> {
   const headers: Record<string, string> = {};
   for (const { line, where } of lines) {
