@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -65,7 +65,9 @@ beforeAll(async () => {
   await docker.run('-d', '--name', 'idle', TEST_IMAGE, 'sleep', '600');
   await docker.run('--name', 'over', TEST_IMAGE, 'true');
   const token = 'secret-of-the-admin';
-  const bounds = ['--retention-age', '30d', '--retention-bytes', '10GiB'];
+  const webhooks = join(folder, 'webhooks.yaml');
+  writeFileSync(webhooks, 'webhooks: [{ name: nobody, url: "http://127.0.0.1:9/" }]', { mode: 0o600 });
+  const bounds = ['--retention-age', '30d', '--retention-bytes', '10GiB', '--webhooks', webhooks];
   server = await startServer(
     ['--engine', docker.socket, '--data-dir', folder, '--token', `admin:${token}`, ...bounds],
     { keep: true, token },
