@@ -95,6 +95,12 @@ export class SessionRecorder implements Recorder {
     this.#source.offer(isOn);
   }
 
+  /** How many events the store has, or will have: what it refused, and what it has removed, are not among them. */
+  get kept(): number {
+    const { written, pending, removed } = this.stats;
+    return written + pending - removed;
+  }
+
   /** The place behind the last event that is written. */
   get writtenSeq(): number {
     return this.#sink.progress.nextSeq;

@@ -204,20 +204,29 @@ export class LiveSession implements SessionHandle {
     // The lowest place that the page may reach.
     const wanted = Math.max(from ?? 0, !backwards || where ? 0 : (to ?? next) - limit);
     const place = recorded && this.#place(recorded);
-    if (recorded && place !== null && wanted < place)
+    // Backwards, a page goes on behind what was not stored and is evicted.
+    if (recorded && place !== null && wanted < (backwards ? session.oldestSeq : place))
       return this.#dividedPage(recorded, place, { ...request, limit, backwards, where });
     if (recorded && place === null && wanted < session.oldestSeq) {
       const page = { from, to, limit, backwards, where };
       const written = recorded.recorder.writtenSeq;
       // A page that is full of what is written already need not wait for the rest.
       if (!backwards && written > wanted) {
-        const whole = await storedPage(recorded.source, page, written, next);
+        const whole = await storedPage(recorded.source, page, written, recorded.recorder.kept);
         if (whole.hasNext) return whole;
       }
-      if (await recorded.recorder.reach(next, REACH_MS)) return storedPage(recorded.source, page, next, next);
+      if (await recorded.recorder.reach(next, REACH_MS))
+        return storedPage(recorded.source, page, next, recorded.recorder.kept);
     }
     const range = { ...(backwards ? { last: limit } : { first: limit }), after, before };
-    return where ? session.pageWhere({ ...range, where }) : session.page(range);
+    const page = await (where ? session.pageWhere({ ...range, where }) : session.page(range));
+    if (!recorded || session.oldestSeq === 0) return page;
+    // The store has what memory has no longer.
+    return {
+      ...page,
+      hasPrevious: page.hasPrevious || place !== 0,
+      total: where || place !== null ? null : recorded.recorder.kept,
+    };
   }
 
   subscribe(request: SubscribeRequest): DeliveryStream {
@@ -355,9 +364,9 @@ export class LiveSession implements SessionHandle {
       before: to !== null && to < place ? cursorOf(session.id, place) : before,
     };
     const later = await (where ? session.pageWhere({ ...range, where }) : session.page(range));
-    if (backwards && later.events.length >= limit) return { ...later, hasPrevious: true };
+    if (backwards && later.events.length >= limit) return { ...later, hasPrevious: true, total: null };
     const left = backwards ? limit - later.events.length : limit;
-    await recorder.reach(place, REACH_MS);
+    if (!(await recorder.reach(place, REACH_MS))) throw this.#behind(recorder);
     const bounds = { from, to: to === null ? place : Math.min(to, place), limit: left, backwards, where };
     const earlier = await storedPage(source, bounds, place, 0);
     const few = backwards ? later.events : later.events.slice(0, limit - earlier.events.length);
