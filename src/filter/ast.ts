@@ -3,7 +3,8 @@ import { lineagePath } from '../event/lineage.js';
 
 /**
  * How the values of a field are compared. `length` is the length of the list at the path, `joined` its texts with a
- * space between them. `object` is a field that contains others and supports only `isNull`.
+ * space between them. `age` is the time from the process's start, at the path, to the event, in ns. `object` is a field
+ * that contains others and supports only `isNull`.
  */
 export type ValueType =
   | 'string'
@@ -20,6 +21,7 @@ export type ValueType =
   | 'processes'
   | 'length'
   | 'joined'
+  | 'age'
   | 'object';
 
 export type Operator =
@@ -117,6 +119,8 @@ export function isTracker(name: string): Comparison {
 }
 
 export const LABELS = 'container.labels.';
+/** When the event's process started. */
+export const START = 'process.startTime';
 /** The list of the ancestors of the event's process. */
 export const ANCESTORS = 'process.ancestors';
 /** The parent: null where there are no ancestors. */

@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { contractSchema } from '../api/graphql/schema.js';
-import { compileFilter, FilterFields, optimise, parseCel, parseInput, print } from './index.js';
+import { compileFilter, fieldsOf, FilterFields, optimise, parseCel, parseInput, print } from './index.js';
 import { Catalog } from '../catalog/catalog.js';
 import { loadTrackers } from '../catalog/load.js';
 import { holdsFor } from '../../test/support/property.js';
@@ -166,8 +166,8 @@ describe('a CEL expression', () => {
     ['size(open.path) > 3', '"path" is not a list; size() is for lists'],
     ['size(exec.args) > -1', 'needs a whole number from 0'],
     ['size(exec.args) == null', '== null does not apply to "args"'],
-    ['duration("1s") == open.fd', 'a filter has no value duration()'],
-    ['foo(process.pid)', 'there is no function foo() in a filter; there are has, size, timestamp and cidr'],
+    ['duration("1s") == open.fd', '"fd" is compared with no duration'],
+    ['foo(process.pid)', 'there is no function foo() in a filter; there are has, size, timestamp, duration and cidr'],
     [
       'cidr("10.0.0.1/8").containsIP(tcp.remoteAddress)',
       '1:6: "10.0.0.1/8" has bits beyond its length; did you mean "10.0.0.0/8"?',
@@ -339,6 +339,57 @@ describe('a printed filter', () => {
       ),
       { numRuns: 2000 },
     );
+  });
+});
+
+describe('the age of a process', () => {
+  const of = (text: string, time: string): boolean =>
+    compileFilter(parseCel(text, fields, ['open']), fields, ['open'])(
+      eventWith('open', { time, process: { startTime: '2026-01-31T08:15:29.900000000Z' } }),
+    );
+
+  it.each([
+    ['time - process.startTime < duration("5s")', '2026-01-31T08:15:34.899999999Z', true],
+    ['time - process.startTime < duration("5s")', '2026-01-31T08:15:34.900000000Z', false],
+    ['time - process.startTime <= duration("5s")', '2026-01-31T08:15:34.900000000Z', true],
+    ['!(time - process.startTime <= duration("5s"))', '2026-01-31T08:15:34.900000001Z', true],
+    ['duration("100us") >= time - process.startTime', '2026-01-31T08:15:29.900100000Z', true],
+    ['time - process.startTime > duration("720h")', '2026-03-31T08:15:30.000000000Z', true],
+  ])('%s at %s is %s', (text, time, expected) => {
+    expect(of(text, time)).toBe(expected);
+  });
+
+  it.each([
+    ['time - process.startTime < duration("5s")', 'time - process.startTime < duration("5s")'],
+    ['!(time - process.startTime < duration("5000ms"))', 'time - process.startTime >= duration("5s")'],
+    ['time - process.startTime > duration("1h") && time - process.startTime < duration("1s")', 'false'],
+  ])('%s is %s', (text, expected) => {
+    const read = (cel: string): string => print(optimise(parseCel(cel, fields, ['exec']), fields, ['exec']));
+    if (expected === 'false') return expect(() => read(text)).toThrow('no value is in the range');
+    expect(read(text)).toBe(expected);
+    expect(read(expected)).toBe(expected);
+  });
+
+  it.each([
+    ['time - process.startTime < 5', 'needs a duration, for example duration("5s"); it is 5'],
+    ['time - process.startTime < duration("5 seconds")', 'needs a duration, for example duration("5s")'],
+    ['time - process.startTime == duration("5s")', '== does not apply to "process.startTime" (the age of a process)'],
+    ['time - process.startTime', 'a filter does not calculate'],
+    ['process.startTime - time < duration("5s")', 'a filter calculates only the age of a process'],
+    [
+      'process.ancestors.exists(p, time - p.startTime < duration("5s"))',
+      'a filter calculates only the age of a process',
+    ],
+    ['time < duration("5s")', '"time" is compared with no duration'],
+    ['process.pid == duration(5)', 'duration() takes a constant text'],
+    ['duration("5s")', 'duration() is no condition; compare it'],
+  ])('%s is refused', (text, message) => {
+    expect(() => parseCel(text, fields, ['exec'])).toThrow(message);
+  });
+
+  it('reads the time of the event too', () => {
+    const filter = parseCel('time - process.startTime < duration("5s")', fields, ['exec']);
+    expect(fieldsOf(filter, fields, ['exec']).get('exec')).toEqual(new Set(['process', 'time']));
   });
 });
 

@@ -1,10 +1,10 @@
 import type { ASTNode } from '@marcbachmann/cel-js';
 import { suggest } from '../base/errors.js';
-import { ALWAYS, and, NEVER, or, type Comparison, type Filter, type Operator, type Scalar } from './ast.js';
+import { ALWAYS, and, NEVER, or, START, type Comparison, type Filter, type Operator, type Scalar } from './ast.js';
 import { Budget } from './budget.js';
 import { findField, namesOf, qualified, type Reference } from './cel-field.js';
 import { parseSyntax } from './cel-syntax.js';
-import { element, joinedOf, lengthOf, type FilterField, type FilterFields } from './field.js';
+import { ageOf, element, joinedOf, lengthOf, type FilterField, type FilterFields } from './field.js';
 import { comparison, emptyRange, show } from './literal.js';
 import type { Definitions } from './definitions.js';
 import type { Fail } from './pattern.js';
@@ -50,10 +50,11 @@ const WRITTEN: Readonly<Record<string, string>> = {
 const OF_PROCESSES =
   'is a list of processes; write process.ancestors.exists(p, p.comm == "sshd"), or compare it with null';
 
-/** A constant. `time` is true if it was written as timestamp("…"). */
+/** A constant. `time` is true if it was written as timestamp("…"), `duration` as duration("…"). */
 interface Constant {
   readonly value: unknown;
   readonly time: boolean;
+  readonly duration?: boolean;
 }
 
 /**
@@ -192,6 +193,11 @@ class Converter {
     }
     if (constant.time && field.type !== 'time')
       return this.#fail(constants[1] ? right : left, `"${field.path}" is no time`);
+    if (constant.duration && field.type !== 'age')
+      return this.#fail(
+        constants[1] ? right : left,
+        `"${field.path}" is compared with no duration; write time - ${START} < duration("5s")`,
+      );
     // A boolean has no `ne`: there is only one other value.
     if (field.type === 'boolean' && op === '!=' && typeof constant.value === 'boolean')
       return qualified(reference, this.#compare(field, 'eq', !constant.value, node));
@@ -324,13 +330,17 @@ class Converter {
       const reference = this.#reference(argument);
       return qualified(reference, this.#compare(reference.field, 'isNull', false, node));
     }
-    if (name === 'size' || name === 'timestamp' || name === 'cidr')
+    if (name === 'size' || name === 'timestamp' || name === 'duration' || name === 'cidr')
       return this.#fail(node, `${name}() is no condition; compare it`);
-    return this.#fail(node, `there is no function ${name}() in a filter; there are has, size, timestamp and cidr`);
+    return this.#fail(
+      node,
+      `there is no function ${name}() in a filter; there are has, size, timestamp, duration and cidr`,
+    );
   }
 
-  /** A field, its length, or its texts joined. */
+  /** A field, its length, its texts joined, or the age of the process. */
   #subject(node: ASTNode): Reference {
+    if (node.op === '-') return this.#age(node, node.args);
     if (node.op === 'rcall' && node.args[0] === 'join') return this.#joined(node, node.args[1], node.args[2]);
     const list =
       node.op === 'call' && node.args[0] === 'size' && node.args[1].length === 1
@@ -344,6 +354,14 @@ class Converter {
     if (field.type !== 'strings')
       return this.#fail(list, `"${field.path || this.#variable}" is not a list; size() is for lists`);
     return { field: lengthOf(field), tracker };
+  }
+
+  #age(node: ASTNode, [time, start]: readonly [ASTNode, ASTNode]): Reference {
+    const { fields } = this.#context;
+    const field = fields.shared.get(START);
+    if (this.#variable !== null || !field || namesOf(time)?.join('.') !== 'time' || namesOf(start)?.join('.') !== START)
+      return this.#fail(node, `a filter calculates only the age of a process: time - ${START} < duration("5s")`);
+    return { field: ageOf(field), tracker: null };
   }
 
   #joined(node: ASTNode, list: ASTNode, [separator, more]: readonly ASTNode[]): Reference {
@@ -404,8 +422,11 @@ class Converter {
       const inner = this.#constant(node.args)?.value;
       return typeof inner === 'bigint' || typeof inner === 'number' ? { value: -inner, time: false } : null;
     }
-    if (node.op !== 'call' || node.args[0] !== 'timestamp') return null;
-    const [text, more] = node.args[1];
+    const [made = '', [text, more] = []] = node.op === 'call' ? node.args : [];
+    if (made === 'duration' && !more && text?.op === 'value' && typeof text.args === 'string')
+      return { value: text.args, time: false, duration: true };
+    if (made === 'duration') return this.#fail(node, 'duration() takes a constant text, for example duration("5s")');
+    if (made !== 'timestamp') return null;
     if (more || text?.op !== 'value' || typeof text.args !== 'string')
       return this.#fail(node, 'timestamp() takes a constant text, for example timestamp("2026-01-31T08:15:30Z")');
     return { value: text.args, time: true };

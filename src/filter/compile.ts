@@ -57,7 +57,10 @@ export function fieldsOf(filter: Filter, fields: FilterFields, trackers: readonl
 function collect(filter: Filter, paths: Set<string>): void {
   if (filter.kind === 'not') collect(filter.filter, paths);
   else if (filter.kind === 'and' || filter.kind === 'or') for (const inner of filter.filters) collect(inner, paths);
-  else if (filter.kind === 'comparison' || filter.kind === 'any') paths.add(firstOf(filter.path));
+  else if (filter.kind === 'comparison' || filter.kind === 'any') {
+    paths.add(firstOf(filter.path));
+    if (filter.kind === 'comparison' && filter.type === 'age') paths.add('time');
+  }
 }
 
 /** Patterns, each compiled once for all trackers. */
@@ -73,6 +76,13 @@ function compileOne<Event = TraceEvent>(
 }
 
 const runtime = {
+  /** The time between two times of events, in ns. As numbers, since an age is far below 2^53. */
+  age(time: string, start: string | null | undefined): number | null {
+    if (start == null) return null;
+    const seconds = Date.parse(`${time.slice(0, 19)}Z`) - Date.parse(`${start.slice(0, 19)}Z`);
+    return seconds * 1e6 + Number(time.slice(20, 29)) - Number(start.slice(20, 29));
+  },
+
   /**
    * Returns less than 0 if the left one is smaller. Compares decimals without leading zeros, of which the longer one is
    * larger; or a number.
@@ -188,6 +198,10 @@ class Generator {
     return `(${local} !== undefined ? ${local} : ${local} = ${read} ?? null)`;
   }
 
+  #age(path: string): string {
+    return `runtime.age(${this.#read('time')}, ${this.#read(path)})`;
+  }
+
   /** Joined once an event, however often it is compared. */
   #joined(path: string): string {
     const key = `${path} joined`;
@@ -223,7 +237,7 @@ class Generator {
 
   #comparison(comparison: Comparison): string {
     const { path, op, value, type } = comparison;
-    const read = type === 'joined' ? this.#joined(path) : this.#read(path);
+    const read = type === 'joined' ? this.#joined(path) : type === 'age' ? this.#age(path) : this.#read(path);
     if (op === 'isNull') return `${read} ${value === true ? '==' : '!='} null`;
     const values = Array.isArray(value) ? value : [value];
     const direct = !isWide(type) && type !== 'length';
@@ -239,7 +253,7 @@ class Generator {
     if (order)
       return isWide(type)
         ? `runtime.order(${v}, ${this.#constant(value)}) ${order} 0`
-        : `${v} ${order} ${this.#constant(value)}`;
+        : `${v} ${order} ${this.#constant(type === 'age' ? Number(value) : value)}`;
     switch (op) {
       case 'eq':
         return this.#equal(v, value, type);

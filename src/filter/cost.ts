@@ -17,6 +17,7 @@ const READ: Readonly<Record<ValueType, number>> = {
   time: 6,
   length: 12,
   joined: 25,
+  age: 12,
   strings: 12,
   processes: 12,
 };

@@ -226,6 +226,11 @@ export function joinedOf(list: FilterField): FilterField {
   return { ...list, ...element(null), path: list.path, type: 'joined', filterType: 'the joined texts of a list' };
 }
 
+/** How old the process was at the event. */
+export function ageOf(start: FilterField): FilterField {
+  return { ...start, type: 'age', filterType: 'the age of a process', operators: ['lt', 'lte', 'gt', 'gte'] };
+}
+
 function toMap(fields: readonly FilterField[]): Fields {
   return new Map(fields.map((field) => [field.path, field]));
 }

@@ -41,7 +41,7 @@ export function leafOf(
     const domain = field.kind === 'bits' ? bitsOf(filter.filter, field, negated) : null;
     return domain && { domain, shown };
   }
-  if (filter.type === 'length' || filter.type === 'joined') return null;
+  if (filter.type === 'length' || filter.type === 'joined' || filter.type === 'age') return null;
   switch (field.kind) {
     case 'number':
       return { domain: numbersOf(filter, field, negated), shown };

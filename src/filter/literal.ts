@@ -1,3 +1,4 @@
+import { parseDuration } from '../base/duration.js';
 import { suggest } from '../base/errors.js';
 import { errnoName } from '../linux/linux.js';
 import type { NameSet } from '../tracker/define.js';
@@ -106,6 +107,8 @@ function scalarOf({ type, values, names, path }: FilterField, raw: unknown, fail
     case 'uint32':
     case 'length':
       return Number(integerOf(type, raw, fail));
+    case 'age':
+      return ageOf(raw, fail);
     case 'joined':
       return textOf(raw, fail);
     case 'int64':
@@ -141,6 +144,14 @@ function bigintOf(raw: unknown, mayBeText: boolean): bigint | null {
   if (typeof raw === 'bigint') return raw;
   if (typeof raw === 'number') return Number.isSafeInteger(raw) ? BigInt(raw) : null;
   return mayBeText && typeof raw === 'string' && /^-?\d{1,20}$/.test(raw) ? BigInt(raw) : null;
+}
+
+/** In ns, as a decimal text. */
+function ageOf(raw: unknown, fail: Fail): string {
+  const ms = typeof raw === 'string' ? parseDuration(raw) : null;
+  return ms === null
+    ? fail(`needs a duration, for example duration("5s"); it is ${show(raw)}`)
+    : String(Math.round(ms * 1e6));
 }
 
 function timeOf(raw: unknown, fail: Fail): string {

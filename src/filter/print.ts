@@ -1,3 +1,4 @@
+import { formatDuration } from '../base/duration.js';
 import { isOfElement, isShared, LABELS, type Any, type Comparison, type Filter, type Scalar } from './ast.js';
 
 /**
@@ -97,6 +98,8 @@ function printAny({ path, filter }: Any, tracker: string | null, place: number):
 
 function printComparison(comparison: Comparison, path: string): string {
   const { op, value, type } = comparison;
+  if (type === 'age')
+    return `time - ${path} ${INFIX[op] ?? op} duration(${quote(formatDuration(Number(value) / 1e6))})`;
   const subject = type === 'length' ? `size(${path})` : type === 'joined' ? `${path}.join(" ")` : path;
   if (op === 'isNull') return `${subject} ${value === true ? '==' : '!='} null`;
   if (op === 'in')

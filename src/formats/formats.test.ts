@@ -41,6 +41,7 @@ const container = {
   startedAt: null,
   finishedAt: null,
   pid: 7,
+  privileged: true,
   ips: ['10.0.0.1'],
   cgroupId: '4242',
 };

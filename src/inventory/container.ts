@@ -39,6 +39,8 @@ export interface Container {
   readonly removedAt: string | null;
   /** The container's first process, in the host's pid namespace; null while it does not run. */
   readonly pid: number | null;
+  /** Whether it was created with all privileges (`docker run --privileged`); null while no engine tells. */
+  readonly privileged: boolean | null;
   /** Addresses; once the container has stopped, the last ones it had (another may hold them by then). */
   readonly ips: readonly string[];
   /** The container's own v2 cgroup; a restarted container gets a new one. Nested ones: `ContainerRegistry.cgroupIds`. */
@@ -61,6 +63,7 @@ export interface ContainerFacts {
   readonly startedAt?: string;
   readonly finishedAt?: string;
   readonly pid?: number | null;
+  readonly privileged?: boolean;
   readonly ips?: readonly string[];
 }
 
@@ -82,6 +85,7 @@ export function createContainer(id: string, runtime: string): MutableContainer {
     finishedAt: null,
     removedAt: null,
     pid: null,
+    privileged: null,
     ips: [],
     cgroupId: null,
     mountNs: null,
@@ -109,6 +113,7 @@ export function applyFacts(container: MutableContainer, facts: ContainerFacts): 
   container.name = facts.name ?? container.name;
   container.image = facts.image ?? container.image;
   container.imageId = facts.imageId ?? container.imageId;
+  container.privileged = facts.privileged ?? container.privileged;
   container.runtime = facts.runtime ?? container.runtime;
   container.state = facts.state ?? container.state;
   container.createdAt = facts.createdAt ?? container.createdAt;
@@ -131,6 +136,7 @@ export function applyFacts(container: MutableContainer, facts: ContainerFacts): 
       before.name !== container.name ||
       before.image !== container.image ||
       before.imageId !== container.imageId ||
+      before.privileged !== container.privileged ||
       before.labels !== container.labels ||
       before.ips !== container.ips,
     state: before.state !== container.state || before.pid !== container.pid,

@@ -68,6 +68,7 @@ const container = {
   startedAt: '2026-01-31T08:15:30.000000000Z',
   finishedAt: '2026-01-31T08:15:30.000000000Z',
   pid: 7,
+  privileged: false,
   ips: ['10.0.0.1'],
   cgroupId: 4242,
 };

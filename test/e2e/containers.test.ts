@@ -73,7 +73,13 @@ describe('a container of a real engine', () => {
     );
     const container = await until('running', () => {
       const found = registry.find('facts-1');
-      return found?.state === 'RUNNING' && found.mountNs !== null && found.imageId !== null && found;
+      return (
+        found?.state === 'RUNNING' &&
+        found.mountNs !== null &&
+        found.imageId !== null &&
+        found.privileged !== null &&
+        found
+      );
     });
     expect(container).toMatchObject({
       id,
@@ -87,6 +93,7 @@ describe('a container of a real engine', () => {
       },
       composeProject: 'shop',
       composeService: 'cart',
+      privileged: false,
       pod: null,
       runtime: 'docker',
       finishedAt: null,

@@ -57,13 +57,14 @@ export function factsFromInspect(inspected: InspectedContainer, runtime: string)
     startedAt: timestamp(state?.StartedAt),
     finishedAt: timestamp(state?.FinishedAt),
     pid: state?.Pid === undefined ? undefined : state.Pid > 0 ? state.Pid : null,
+    privileged: inspected.HostConfig?.Privileged,
     ips: addresses(inspected.NetworkSettings?.Networks),
   });
 }
 
 /** The facts that time does not change: of a response that an event has overtaken, only these still hold. */
-export function lastingFacts({ id, image, imageId, runtime, createdAt }: ContainerFacts): ContainerFacts {
-  return compact({ id, image, imageId, runtime, createdAt });
+export function lastingFacts({ id, image, imageId, runtime, createdAt, privileged }: ContainerFacts): ContainerFacts {
+  return compact({ id, image, imageId, runtime, createdAt, privileged });
 }
 
 // An event's attributes are the labels, overlaid with these.

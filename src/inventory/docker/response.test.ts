@@ -77,6 +77,16 @@ describe('an engine’s JSON', () => {
     }
   });
 
+  it('tells whether the container has all privileges, if the engine does', () => {
+    const privileged = (HostConfig: unknown): boolean | undefined => {
+      const read = readInspected({ ...inspected, HostConfig });
+      return read ? factsFromInspect(read, 'docker').privileged : undefined;
+    };
+    expect([{ Privileged: true }, { Privileged: false }, {}, undefined, { Privileged: 'yes' }].map(privileged)).toEqual(
+      [true, false, undefined, undefined, undefined],
+    );
+  });
+
   it('with a field of another type costs that field alone', () => {
     const [only] =
       readList([

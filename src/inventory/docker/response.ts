@@ -88,6 +88,7 @@ const inspected = v.object({
     }),
   ),
   Config: optional(v.object({ Image: optional(text), Labels: optional(labels) })),
+  HostConfig: optional(v.object({ Privileged: optional(v.boolean()) })),
   NetworkSettings: optional(settings),
 });
 

@@ -35,7 +35,8 @@ function fsop(
     calls,
     tracker: 'fsop',
     select: ['fsopOperation', operation],
-    arguments: { ...PATH, flags: 'flags', ...more },
+    // Of two paths, neither is called by these names.
+    arguments: { ...(Object.values(more).includes('newPath') ? {} : PATH), flags: 'flags', ...more },
     ...(descriptor ? { descriptor: 'path' as const } : {}),
   };
 }

@@ -89,10 +89,14 @@ export function decide(value: (wanted: number) => number, check: ResolvedCheck):
 
 const YES: ReadonlySet<string> = new Set(['true', '1', 'yes']);
 
-export function compareFlag(whenTrue: Expression, { op, values, text: written }: ResolvedCheck): Expression {
+export function compareFlag(
+  whenTrue: Expression,
+  { op, values, text: written }: ResolvedCheck,
+  whenFalse: Expression = not(whenTrue),
+): Expression {
   const wanted = values.map(({ text: value }) => YES.has(value.toLowerCase()));
   if (op === 'exists') return TRUE;
-  if (op === '=' || op === '==' || op === 'in') return or(wanted.map((yes) => (yes ? whenTrue : not(whenTrue))));
-  if (op === '!=') return and(wanted.map((yes) => (yes ? not(whenTrue) : whenTrue)));
+  if (op === '=' || op === '==' || op === 'in') return or(wanted.map((yes) => (yes ? whenTrue : whenFalse)));
+  if (op === '!=') return and(wanted.map((yes) => (yes ? whenFalse : whenTrue)));
   return lost(written, `"${op}" does not apply to a flag`);
 }

@@ -1,4 +1,4 @@
-import { text, type Compare, type FieldRow } from './compare.js';
+import { compareFlag, text, type Compare, type FieldRow } from './compare.js';
 import { cel, lost, or, TRUE, type Expression } from './expression.js';
 import { alternatives, names, plain, quoted, type Text } from './text.js';
 
@@ -66,6 +66,11 @@ export const containerRows: readonly FieldRow[] = [
       suffix: (value) => cel(`${IMAGE}.matches(${JSON.stringify(`:[^:/@]*${quoted(value)}(?:@.*)?$`)})`),
       contains: (value) => cel(`${IMAGE}.matches(${JSON.stringify(`:[^:/@]*${quoted(value)}[^:/@]*(?:@.*)?$`)})`),
     })),
+  },
+  {
+    names: ['container.privileged'],
+    ours: '`container.privileged`',
+    compare: (check) => compareFlag(cel('container.privileged'), check, cel('container.privileged == false')),
   },
   { names: ['container.image.id'], ours: '`container.imageId`', compare: text(() => plain('container.imageId')) },
   {

@@ -1,3 +1,12 @@
+import {
+  bpfCommands,
+  keyctlOperations,
+  prctlOptions,
+  ptraceRequests,
+  seccompOperations,
+  type Commands,
+} from '../../linux/command.js';
+import { signalName } from '../../linux/linux.js';
 import type { Variant } from './call.js';
 import { firstArgument, laterArguments } from './command-line.js';
 import {
@@ -104,6 +113,31 @@ function modeText(): Text {
   };
 }
 
+/** Numbers of commands, by the call that takes them. */
+const COMMANDS: Readonly<Record<string, Commands>> = {
+  ptrace: ptraceRequests,
+  bpf: bpfCommands,
+  keyctl: keyctlOperations,
+  prctl: prctlOptions,
+  seccomp: seccompOperations,
+};
+
+/** Paths as Falco calls them: a call that has no argument of such a name has no value of it, and a comparison is false. */
+const PATHS: ReadonlySet<string> = new Set([
+  'name',
+  'path',
+  'pathname',
+  'filename',
+  'oldpath',
+  'newpath',
+  'target',
+  'linkpath',
+]);
+
+function asNumber(value: string): number {
+  return /^(?:\d+|0[xX][\da-fA-F]+)$/.test(value) ? Number(value) : Number.NaN;
+}
+
 /** How an argument of a call (call.ts) is compared. */
 const argumentKinds: Readonly<Record<string, Compare>> = {
   path: text((variant) =>
@@ -116,6 +150,10 @@ const argumentKinds: Readonly<Record<string, Compare>> = {
     ...plain('target'),
     eq: (value) => or([plain('target').eq(value), plain('resolved').eq(value)]),
   })),
+  command: text(({ call }) => plain('command', { value: (value) => COMMANDS[call]?.get(asNumber(value)) ?? value })),
+  signal: text(() =>
+    plain('signal', { value: (value) => (asNumber(value) > 0 ? signalName(asNumber(value)) : null) ?? value }),
+  ),
   flags: text(() => names('flags', '|')),
   modeText: text(() => modeText()),
   argv0: text((variant) => firstArgument(own(variant).arguments)),
@@ -155,6 +193,7 @@ const argument: Compare = (check, variant, facts) => {
       facts,
     );
   const target = Object.hasOwn(variant.row.arguments, name) ? variant.row.arguments[name] : undefined;
+  if (target === undefined && PATHS.has(name) && variant.tracker !== 'syscall') return FALSE;
   if (target === undefined)
     return lost(
       check.text,

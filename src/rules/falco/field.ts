@@ -8,7 +8,7 @@ import { lost, type Expression } from './expression.js';
 import type { ResolvedCheck } from './resolve.js';
 
 const MISSING: readonly (readonly [RegExp, string])[] = [
-  [/^proc\.(?:duration|ppid\.duration|pid\.ts|ppid\.ts)$/, 'the age of a process is not compared'],
+  [/^proc\.(?:ppid\.duration|pid\.ts|ppid\.ts)$/, 'only the age of the process itself is compared'],
   [/^proc\.is_exe_(?:upper|lower)_layer$/, 'the layer of an executable in its image is not known'],
   [/^proc\.is_exe_writable$/, 'whether an executable can be written is not known'],
   [/^proc\.exe_ino/, 'the inode of an executable is not in the events'],
@@ -19,7 +19,7 @@ const MISSING: readonly (readonly [RegExp, string])[] = [
   ],
   [/^user\.login|^user\.(?:homedir|shell)/, 'the login of a user is not in the events'],
   [
-    /^container\.(?:privileged|mounts?|healthcheck|liveness|readiness|duration|start_ts|cni|host_)/,
+    /^container\.(?:mounts?|healthcheck|liveness|readiness|duration|start_ts|cni|host_)/,
     'this is not known of containers',
   ],
   [/^k8s\./, 'of pods the name, the namespace and the uid are known'],

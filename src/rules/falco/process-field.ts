@@ -1,3 +1,4 @@
+import { formatDuration } from '../../base/duration.js';
 import type { Variant } from './call.js';
 import { commandLine, firstArgument, laterArguments, type Arguments } from './command-line.js';
 import {
@@ -206,6 +207,16 @@ export const processRows: readonly FieldRow[] = [
       const has = cel('stdin == "TERMINAL"', note);
       if (check.op === '!=' || check.op === '>') return has;
       return check.op === '=' || check.op === '==' ? cel('stdin != "TERMINAL"', note) : lost(check.text, NO_TTY);
+    },
+  },
+  {
+    names: ['proc.duration'],
+    ours: '`time - process.startTime`, from the fork on, compared with a `duration("…")`',
+    compare: (check) => {
+      const [wanted, more] = integersOf(check) ?? [];
+      if (wanted === undefined || more !== undefined || wanted < 0 || !['<', '<=', '>', '>='].includes(check.op))
+        return lost(check.text, 'the age of a process is less or more than a number of nanoseconds');
+      return cel(`time - process.startTime ${check.op} duration("${formatDuration(wanted / 1e6)}")`);
     },
   },
   {

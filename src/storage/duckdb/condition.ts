@@ -170,7 +170,8 @@ class Translator {
   }
 
   #comparison({ path, type, op, value }: Leaf): string | null {
-    if (type === 'length' || type === 'joined' || type === 'strings' || type === 'object') return null;
+    if (type === 'length' || type === 'joined' || type === 'age' || type === 'strings' || type === 'object')
+      return null;
     const column = columnOf(path, this.#table);
     if (!column || column.kind === 'list' || column.kind === 'histogram' || column.kind === 'double') return null;
     if (column.process) this.joins = true;
