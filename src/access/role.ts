@@ -23,6 +23,9 @@ const needed = {
   loadPlugin: 'admin',
   reloadPlugin: 'admin',
   unloadPlugin: 'admin',
+  loadRules: 'admin',
+  unloadRules: 'admin',
+  checkRules: 'operator',
 } as const satisfies Readonly<Record<string, Role>>;
 
 export type GuardedOperation = keyof typeof needed;

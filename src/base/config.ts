@@ -115,6 +115,8 @@ export interface Config {
   readonly otlp: OtlpConfig | null;
   /** Folder of the server's own plugins, which run with its rights; null when there is none. */
   readonly plugins: string | null;
+  /** Folders of rule files, or "builtin" for those of the package. */
+  readonly rules: readonly string[];
   readonly logLevel: string;
   /** Replay this recording instead of watching a kernel: needs neither root nor libbpf, and starts no sessions. `speed` may be infinite. */
   readonly replay: { readonly file: string; readonly speed: number } | null;
@@ -149,6 +151,7 @@ export const defaultConfig: Config = {
   influx: null,
   otlp: null,
   plugins: null,
+  rules: [],
   logLevel: 'info',
   replay: null,
   metricsConfig: null,

@@ -11,4 +11,4 @@ export { print } from './print.js';
 export type { Pushdown, PushTarget } from './push.js';
 export { allOf, savedIn, writtenOut } from './saved.js';
 export { SessionFilter, sessionFilterOf, type Evaluation } from './session.js';
-export { EventFilter, filterOf } from './where.js';
+export { anyOf, EventFilter, filterOf } from './where.js';

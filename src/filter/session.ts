@@ -30,11 +30,21 @@ export class SessionFilter {
   /** The user-space predicate for events that the kernel lets through. */
   readonly rest: Evaluation;
 
-  constructor(where: EventFilter, trackers: readonly PushTarget[], fields: FilterFields) {
+  /** `inKernelOnly`: what the kernel lets through is not evaluated again; whoever reads the events does. */
+  constructor(
+    where: EventFilter,
+    trackers: readonly PushTarget[],
+    fields: FilterFields,
+    { inKernelOnly = false }: { readonly inKernelOnly?: boolean } = {},
+  ) {
     const names = trackers.map(({ name }) => name);
     this.text = where.text;
     this.demand = where.demand;
     this.pushdowns = pushDown(where.filter, trackers, fields);
+    if (inKernelOnly) {
+      this.whole = this.rest = { matches: null, ready: null, textOf: () => null };
+      return;
+    }
     this.whole = evaluation(where, (tracker) => optimise(where.filter, fields, [tracker]));
     const rest = restOf(this.pushdowns, fields);
     const restFor = new Map(this.pushdowns.map((pushdown) => [pushdown.tracker, pushdown.rest]));

@@ -31,6 +31,7 @@ export function configOf(sources: SettingSources): Config {
     influx: () => influxOf(sources, dataDirectory),
     otlp: () => otlpOf(sources),
     plugins: () => sources.value(generalSettings.plugins),
+    rules: () => sources.value(generalSettings.rules),
     logLevel: () => sources.value(generalSettings.logLevel),
     metricsConfig: () => sources.value(generalSettings.metricsConfig),
     webhooks: () => sources.value(generalSettings.webhooks),

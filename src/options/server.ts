@@ -134,6 +134,14 @@ export const generalSettings = {
     text: "load each plugin of this folder, which nobody else may write; they run with the server's rights",
     example: 'plugins',
   }),
+  rules: setting({
+    flag: 'rules',
+    key: 'rules',
+    kind: list(path('<folder>', 'builtin'), { commas: true }),
+    default: [],
+    text: 'raise alerts by the rules in this folder, or by the "builtin" ones; a changed file is loaded at once (repeatable; docs/rules.md)',
+    example: ['builtin', 'rules'],
+  }),
   metricsConfig: setting({
     flag: 'metrics-config',
     key: 'metricsConfig',

@@ -1,6 +1,6 @@
-import { watch, type FSWatcher } from 'node:fs';
 import { basename } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { FolderWatch } from '../base/folder-watch.js';
 import { EunomiaError, invalid, messageOf, suggest } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { nowText } from '../event/clock.js';
@@ -40,10 +40,6 @@ export interface PluginRequest {
 
 const MAX_PLUGINS = 64;
 const MAX_ATTACHMENTS = 32;
-/** A file that an editor writes in several steps is read once. */
-const SETTLE_MS = 150;
-/** Changes that the kernel did not tell of (a file system of another machine) are found so late. */
-const LOOK_EVERY_MS = 1500;
 const SWEEP_MS = 5000;
 /** How long whoever stopped a session waits for its plugins' last word. */
 const LAST_WORD_MS = 10_000;
@@ -60,16 +56,14 @@ export class PluginHost implements PluginMetrics {
   readonly #files = new Map<string, string>();
   /** Path → what was said of it last, so that it is said once. */
   readonly #problems = new Map<string, string>();
-  readonly #timers: NodeJS.Timeout[] = [];
-  #watcher: FSWatcher | null = null;
-  #settling: NodeJS.Timeout | null = null;
-  #looking: Promise<void> = Promise.resolve();
+  readonly #sweeping: NodeJS.Timeout;
+  #watch: FolderWatch | null = null;
   #closed = false;
 
   constructor(options: HostOptions) {
     this.#options = options;
     this.#limits = { ...defaultLimits, ...options.limits };
-    this.#timers.push(setInterval(() => this.#sweep(), SWEEP_MS).unref());
+    this.#sweeping = setInterval(() => this.#sweep(), SWEEP_MS).unref();
   }
 
   /**
@@ -81,19 +75,12 @@ export class PluginHost implements PluginMetrics {
     if (directory === null) return;
     const paths = await pluginFiles(directory);
     await Promise.all(paths.map((path) => this.#loadFile(path)));
-    const look = (): void => {
-      this.#looking = this.#looking
-        .then(() => this.#look(directory))
-        .catch((error: unknown) => this.#options.log.error({ err: error, directory }, 'looking for plugins'));
-    };
-    this.#watcher = watch(directory, { persistent: false }, () => {
-      if (this.#settling) clearTimeout(this.#settling);
-      this.#settling = setTimeout(look, SETTLE_MS).unref();
+    this.#watch = new FolderWatch({
+      directory,
+      look: () => this.#look(directory),
+      onError: (error, what) => this.#options.log.error({ err: error, directory }, what),
+      always: true,
     });
-    this.#watcher.on('error', (error) =>
-      this.#options.log.warn({ err: error, directory }, 'watching the plugins; their folder is read now and then'),
-    );
-    this.#timers.push(setInterval(look, LOOK_EVERY_MS).unref());
   }
 
   /** By name. */
@@ -253,10 +240,8 @@ export class PluginHost implements PluginMetrics {
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#watcher?.close();
-    for (const timer of this.#timers) clearInterval(timer);
-    if (this.#settling) clearTimeout(this.#settling);
-    await this.#looking;
+    clearInterval(this.#sweeping);
+    await this.#watch?.close();
     await Promise.all(
       [...this.#attachments.values()].flatMap((ofSession) =>
         [...ofSession.values()].map((attachment) => attachment.detach()),

@@ -19,6 +19,7 @@ export interface Evidence {
   readonly event: Readonly<Record<string, FieldValue>>;
   /** The parent first. Empty where the process is not known. */
   readonly ancestors: readonly AncestorFacts[];
+  readonly container: object | null;
 }
 
 /** What a rule raises. */
@@ -69,7 +70,11 @@ export class AlertWriter {
       container: event.container && copied(event.container, ['id', 'name', 'image']),
       key,
       intervalMs: definition.intervalMs,
-      evidence: { event: this.#fields(event), ancestors: ancestorsOf(this.#catalog.lineage, event) },
+      evidence: {
+        event: this.#fields(event),
+        ancestors: ancestorsOf(this.#catalog.lineage, event),
+        container: event.container && copied(event.container, ['id', 'name', 'image', 'labels']),
+      },
     };
   }
 

@@ -1,4 +1,5 @@
 import { EunomiaError } from '../base/errors.js';
+import { finish, type Work } from '../base/turn.js';
 import { compileField, type Catalog, type FieldReader } from '../catalog/catalog.js';
 import { DetailsTemplate } from '../event/details.js';
 import type { Demand } from '../event/event.js';
@@ -68,18 +69,25 @@ export const noRules: RuleSet = { rules: [], definition: { lists: new Map(), mac
 
 /** Reads and compiles rule files as one set. Throws BAD_RULES with the places of all that is wrong. */
 export function compileRules(sources: readonly RuleSource[], context: RuleContext): RuleSet {
+  return finish(compilingRules(sources, context));
+}
+
+/** The same in pieces. */
+export function* compilingRules(sources: readonly RuleSource[], context: RuleContext): Work<RuleSet> {
   const definition = readRules(sources);
+  yield;
   const compiler = new Compiler(definition, context);
   const errors: EunomiaError[] = [];
-  const rules = definition.rules.flatMap((rule) => {
+  const rules: CompiledRule[] = [];
+  for (const rule of definition.rules) {
     try {
-      return [compiler.rule(rule)];
+      rules.push(compiler.rule(rule));
     } catch (error) {
       if (!(error instanceof EunomiaError) || error.code !== 'BAD_RULES') throw error;
       errors.push(error);
-      return [];
     }
-  });
+    yield;
+  }
   throwInOrder(errors);
   return { rules, definition };
 }

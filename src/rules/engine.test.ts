@@ -50,6 +50,7 @@ describe('a rule', () => {
             cgroupId: '4242',
             args: ['sh', '-c', 'id'],
           },
+          container: web,
           ancestors: [{ pid: 7, comm: 'sshd', uid: 0, executable: '/usr/bin/sshd', args: ['sshd'] }],
         },
       },

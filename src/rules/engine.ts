@@ -1,4 +1,5 @@
 import type { TraceEvent } from '../event/event.js';
+import type { EventFilter } from '../filter/index.js';
 import { AbsenceBook } from './absence.js';
 import { AlertWriter, keyOf, type RuleAlert } from './alert.js';
 import { Bonds } from './bond.js';
@@ -42,6 +43,8 @@ export class RuleEngine {
   readonly #bonds: Bonds;
   readonly #writer: AlertWriter;
   readonly #sink: RuleSink;
+  /** As `EventFilter.ready`, of all rules. */
+  readonly ready: EventFilter['ready'];
   /** Events that were evaluated. */
   events = 0;
   /** Steps that events were compared with. */
@@ -56,6 +59,7 @@ export class RuleEngine {
   ) {
     const enabled = rules.filter(({ definition }) => definition.enabled);
     this.#plan = new Plan(enabled, fields);
+    this.ready = readyOf(enabled);
     this.#bonds = new Bonds(catalog.lineage);
     this.#writer = new AlertWriter(catalog);
     this.#sink = sink;
@@ -193,6 +197,12 @@ class RuleState {
     const { rate, sequence, absence, firstSeen } = this;
     return [rate, sequence, absence, firstSeen].reduce((sum, book) => sum + (book?.evicted ?? 0), 0);
   }
+}
+
+/** One is as good as the other: all wait for the same table. Trees of processes are read there, too. */
+function readyOf(rules: readonly CompiledRule[]): EventFilter['ready'] {
+  const steps = rules.flatMap(({ steps: own, absence }) => [...own, ...(absence ? [absence.step] : [])]);
+  return steps.map(({ filter }) => filter.ready).find((ready) => ready !== null) ?? null;
 }
 
 /** A double has the milliseconds exactly, and microseconds for a hundred years. */

@@ -13,6 +13,9 @@ import { FilterFields } from '../filter/index.js';
 import { PluginHost } from '../plugins/index.js';
 import { storeOf } from '../service/history.js';
 import type { Parts } from '../service/parts.js';
+import { RuleHost } from '../service/rules/host.js';
+import { RuleRunner } from '../service/rules/runner.js';
+import { alertOf } from '../service/rules/alert.js';
 import { QueryBook } from '../service/saved-queries/book.js';
 import { savedFilters } from '../service/saved-queries/queries.js';
 import { Service } from '../service/service.js';
@@ -72,7 +75,9 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
   let exporter: OtlpExporter | null = null;
   let alerts: AlertBook | null = null;
   let webhooks: Webhooks | null = null;
+  let ruling: RuleHost | null = null;
   const close = async (): Promise<void> => {
+    await ruling?.close();
     await manager?.close();
     await plugins?.close();
     await webhooks?.close();
@@ -172,6 +177,22 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
         processTable: () => (processes && config.processTableBytes > 0 ? processes.stats() : null),
       }),
     );
+    const runner = new RuleRunner({
+      context: { catalog, fields },
+      manager: ground.kernel ? sessions : null,
+      trackerStatus,
+      raise: (alert, session) => book.raise(alertOf(alert, session)),
+      log,
+    });
+    const rules = new RuleHost({
+      context: { catalog, fields },
+      runner,
+      directories: config.rules,
+      dataDirectory: config.dataDirectory,
+      log,
+    });
+    ruling = rules;
+    await rules.open();
     const parts: Parts = {
       schema,
       manager: sessions,
@@ -183,6 +204,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       alerts: book,
       webhooks,
       queries,
+      rules,
       config,
       log,
       metrics,
@@ -215,6 +237,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       metrics.add(exported);
     }
     await ground.begin?.(sessions);
+    await rules.start();
     return { service, parts, peers: ground.peers, died: sessions.died, close };
   } catch (error) {
     await close();

@@ -7,6 +7,7 @@ import type { Alerts } from './alerts.js';
 import type { Facts } from './facts.js';
 import type { Histories } from './history.js';
 import type { Plugins } from './plugins.js';
+import type { Rules } from './rules/rules.js';
 import type { Queries } from './saved-queries/queries.js';
 import type { Sessions } from './sessions.js';
 
@@ -34,6 +35,7 @@ interface Finders {
   readonly histories: Histories;
   readonly alerts: Alerts;
   readonly queries: Queries;
+  readonly rules: Rules;
 }
 
 /** All that has an id, by it. Ids of sessions, alerts and containers are their own; those of others begin with their kind. */
@@ -52,6 +54,7 @@ export class Nodes {
       return event && { type: Reflect.get(event, '__typename') as string, object: event };
     }
     if (id.startsWith('plugin:')) return named('Plugin', plugins.byId(caller, id));
+    if (id.startsWith('rule:')) return named('Rule', this.#finders.rules.byId(caller, id));
     if (id.startsWith('query:')) return named('SavedQuery', this.#finders.queries.byId(caller, id));
     if (id.startsWith('silence:')) return named('Silence', alerts.silenceById(caller, id));
     if (id.startsWith('store:')) {

@@ -15,6 +15,7 @@ import type { SnapshotReader } from '../snapshot/reader.js';
 import type { ProcessGraph } from '../graph/graph.js';
 import type { Catalog } from '../catalog/catalog.js';
 import type { Webhooks } from '../webhook/index.js';
+import type { RuleHost } from './rules/host.js';
 import type { QueryBook } from './saved-queries/book.js';
 
 export interface KernelFacts {
@@ -74,6 +75,7 @@ export interface Parts {
   readonly alerts: AlertBook;
   readonly webhooks: Webhooks;
   readonly queries: QueryBook;
+  readonly rules: RuleHost;
   readonly config: Config;
   readonly log: Log;
   readonly server: ServerFacts;

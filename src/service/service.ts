@@ -14,6 +14,7 @@ import { Plugins } from './plugins.js';
 import { Processes } from './processes.js';
 import { Queries } from './saved-queries/queries.js';
 import { Reports } from './reports.js';
+import { Rules } from './rules/rules.js';
 import { Sessions } from './sessions.js';
 import { Snapshots } from './snapshots.js';
 
@@ -31,6 +32,7 @@ export class Service {
   readonly plugins: Plugins;
   readonly alerts: Alerts;
   readonly queries: Queries;
+  readonly rules: Rules;
   readonly snapshots: Snapshots;
   readonly processes: Processes;
   readonly containers: Containers;
@@ -50,6 +52,7 @@ export class Service {
     this.plugins = new Plugins(parts);
     this.alerts = new Alerts(parts);
     this.queries = new Queries(parts);
+    this.rules = new Rules(parts, this.sessions);
     this.snapshots = new Snapshots(parts);
     this.processes = new Processes(parts, this.sessions, this.snapshots);
     this.containers = new Containers(parts, this.sessions);

@@ -87,11 +87,11 @@ describe('an alert', () => {
     });
     const evidence =
       'evidence { event ancestors { pid comm executable args startTime } container events truncated } silencedBy { id }';
-    const fields = `rule tags attack sessionId session { id } state ${evidence}`;
+    const fields = `ruleName tags attack sessionId session { id } state ${evidence}`;
     const query = `query ($id: ID!) { alert(id: $id) { ${fields} } node(id: $id) { id } }`;
     expect(await asked(query, { id }, 'v')).toEqual({
       alert: {
-        rule: 'shell',
+        ruleName: 'shell',
         tags: ['shell'],
         attack: ['T1059.004'],
         sessionId: null,
@@ -199,12 +199,14 @@ describe('alerts', () => {
   });
 
   const titles = async (where: object) => {
-    const data = await asked<{ alerts: { totalCount: string; nodes: { rule: string | null; severity: string }[] } }>(
-      'query ($where: AlertFilter) { alerts(where: $where) { totalCount nodes { rule severity } } }',
+    const data = await asked<{
+      alerts: { totalCount: string; nodes: { ruleName: string | null; severity: string }[] };
+    }>(
+      'query ($where: AlertFilter) { alerts(where: $where) { totalCount nodes { ruleName severity } } }',
       { where },
       'v',
     );
-    return data.alerts.nodes.map(({ rule, severity }) => `${rule} ${severity}`);
+    return data.alerts.nodes.map(({ ruleName, severity }) => `${ruleName} ${severity}`);
   };
 
   it('are filtered by each of their sides', async () => {

@@ -11,6 +11,7 @@ import { eventResolvers, nodeResolvers } from './resolvers/node.js';
 import { alertResolvers } from './resolvers/alert.js';
 import { pluginResolvers } from './resolvers/plugin.js';
 import { processResolvers } from './resolvers/process.js';
+import { ruleResolvers } from './resolvers/rule.js';
 import { savedQueryResolvers } from './resolvers/saved-query.js';
 import { serverResolvers } from './resolvers/server.js';
 import { sessionResolvers } from './resolvers/session.js';
@@ -31,6 +32,7 @@ export const resolverMaps = [
   snapshotResolvers,
   processResolvers,
   savedQueryResolvers,
+  ruleResolvers,
 ] as const;
 
 /** Does not compile while a field of the schema is resolved by nothing; the error names it. */

@@ -1,0 +1,124 @@
+import { turns } from '../../base/turn.js';
+import type { Demand } from '../../event/event.js';
+import type { RuleEngine } from '../../rules/engine.js';
+import { cursorOf } from '../../session/cursor.js';
+import type { Session } from '../../session/session.js';
+import type { EventStream } from '../../session/stream/stream.js';
+
+/** Events between two looks at the clock: each may be compared with many rules. */
+const PART = 32;
+
+export interface ReaderOptions {
+  readonly session: Session;
+  readonly engine: RuleEngine;
+  readonly demand: Demand;
+  /** Called after some events were evaluated, with the time of the last one in ms since boot. */
+  readonly onEvaluated: (bootMs: number) => void;
+  /** Called once, when its session has ended, with what went wrong; null when it was stopped. */
+  readonly onEnd: (error: unknown) => void;
+}
+
+/** Evaluates all events of one session with the rules that are in force at the place of each. */
+export class RuleReader {
+  readonly session: Session;
+  /** Events that no rule saw: lost in the kernel, or dropped since the server was busy. */
+  missed = 0;
+  readonly #options: ReaderOptions;
+  #engine: RuleEngine;
+  /** Those that are in force from a place on. */
+  #next: { readonly engine: RuleEngine; readonly place: number } | null = null;
+  #stream: EventStream;
+  /** Place of the first event that was not evaluated. */
+  #place: number;
+  /** While rules change: settles when they have. */
+  #paused: Promise<void> | null = null;
+  #isClosed = false;
+
+  constructor(options: ReaderOptions) {
+    const { session, engine, demand } = options;
+    this.#options = options;
+    this.session = session;
+    this.#engine = engine;
+    this.#place = session.oldestSeq;
+    this.#stream = this.#subscribe(demand);
+    void this.#read();
+  }
+
+  get trackers(): readonly string[] {
+    return this.session.spec.trackers.map(({ name }) => name);
+  }
+
+  /**
+   * Puts other rules in force from the place on that `change` resolves with. What they demand is captured before that. Rejects with
+   * what `change` rejects with; the rules before are still in force then.
+   */
+  async change(engine: RuleEngine, demand: Demand, change: () => Promise<number>): Promise<void> {
+    let resume: () => void = () => {};
+    this.#paused = new Promise((resolve) => (resume = resolve));
+    const before = this.#stream;
+    const after = this.#subscribe(demand);
+    try {
+      const place = await change();
+      this.#next = { engine, place };
+      this.#stream = after;
+      await before.return();
+    } catch (error) {
+      await after.return();
+      throw error;
+    } finally {
+      this.#paused = null;
+      resume();
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    await this.#stream.return();
+  }
+
+  /** From the place of the first event that was not evaluated. */
+  #subscribe(demand: Demand): EventStream {
+    const { session } = this.#options;
+    return session.subscribe({ after: cursorOf(session.id, this.#place), demand, maxDelayMs: 0 });
+  }
+
+  async #read(): Promise<void> {
+    const { onEnd } = this.#options;
+    try {
+      for (;;) {
+        const stream = this.#stream;
+        const { done, value } = await stream.next();
+        if (this.#paused) await this.#paused;
+        if (this.#isClosed) return;
+        // Another one has taken its place, and begins with what this one has not evaluated.
+        if (stream !== this.#stream) continue;
+        if (done) break;
+        await (this.#next?.engine ?? this.#engine).ready?.();
+        if (value.gap) this.missed += value.gap.lost + value.gap.dropped;
+        for (const { batch, from, to } of value.slices)
+          for (let at = from; at < to; at += PART) {
+            if (!turns.isOpen) await turns.next('FLOW');
+            const end = Math.min(to, at + PART);
+            for (let i = at; i < end; i++) {
+              const place = batch.placeOf(i);
+              if (place < this.#place) continue; // read twice over a change
+              this.#engineAt(place).evaluate(batch.event(i));
+              this.#place = place + 1;
+            }
+            this.#options.onEvaluated(batch.bootNsAt(end - 1) / 1e6);
+          }
+      }
+      onEnd(null);
+    } catch (error) {
+      onEnd(error);
+    }
+  }
+
+  #engineAt(place: number): RuleEngine {
+    if (this.#next && place >= this.#next.place) {
+      this.#engine = this.#next.engine;
+      this.#next = null;
+    }
+    return this.#engine;
+  }
+}

@@ -1,0 +1,194 @@
+import { authorize, type Caller } from '../../access/caller.js';
+import { EunomiaError } from '../../base/errors.js';
+import { SessionFilter } from '../../filter/index.js';
+import type { CompiledRule, CompiledStep } from '../../rules/compile.js';
+import { Plan } from '../../rules/plan.js';
+import type { Parts } from '../parts.js';
+import type { SessionHandle } from '../session/handle.js';
+import type { Sessions } from '../sessions.js';
+import type { LoadedRule, SentRules } from './host.js';
+
+type RuleParts = Pick<Parts, 'rules' | 'catalog' | 'fields' | 'server'>;
+
+/** A rule, as the schema's `Rule`. */
+export class RuleView {
+  readonly #loaded: LoadedRule;
+  readonly #parts: RuleParts;
+
+  constructor(loaded: LoadedRule, parts: RuleParts) {
+    this.#loaded = loaded;
+    this.#parts = parts;
+  }
+
+  get id(): string {
+    return `rule:${this.#parts.server.node.id}:${this.name}`;
+  }
+
+  get name(): string {
+    return this.#rule.definition.name;
+  }
+
+  get description(): string {
+    return this.#rule.definition.description;
+  }
+
+  get severity() {
+    return this.#rule.definition.severity;
+  }
+
+  get tags(): readonly string[] {
+    return this.#rule.definition.tags;
+  }
+
+  get attack(): readonly string[] {
+    return this.#rule.definition.attack;
+  }
+
+  get enabled(): boolean {
+    return this.#rule.definition.enabled;
+  }
+
+  get problem(): string | null {
+    return this.#loaded.problem;
+  }
+
+  get origin(): 'DIRECTORY' | 'UPLOAD' {
+    return this.#loaded.sent === null ? 'DIRECTORY' : 'UPLOAD';
+  }
+
+  get file(): string {
+    return this.#loaded.sent ?? this.#rule.definition.file.name;
+  }
+
+  get evades(): string | null {
+    return this.#rule.definition.evades;
+  }
+
+  get falsePositives(): string | null {
+    return this.#rule.definition.falsePositives;
+  }
+
+  get steps() {
+    const { steps, absence } = this.#rule;
+    const { catalog, fields } = this.#parts;
+    const { requirements } = new Plan([this.#rule], fields);
+    const pushdownsOf = (step: CompiledStep) => {
+      const trackers = step.trackers.map((name) => catalog.need(name));
+      const session = new SessionFilter(step.filter, trackers, fields);
+      return trackers.map(({ name }) => ({
+        tracker: name,
+        inKernel: session.inKernel(name),
+        lookedUpBy: requirements.get(step)?.get(name)?.path ?? null,
+      }));
+    };
+    return [...steps, ...(absence ? [absence.step] : [])].map((step) => ({
+      trackers: step.trackers,
+      condition: step.filter.text,
+      pushdowns: pushdownsOf(step),
+    }));
+  }
+
+  get stats() {
+    const { engine } = this.#parts.rules.runner;
+    const counts = engine.countsOf(this.name);
+    return {
+      matched: String(counts?.matched ?? 0),
+      alerts: String(counts?.alerts ?? 0),
+      repeated: String(counts?.repeated ?? 0),
+      suppressed: String(counts?.suppressed ?? 0),
+      forgotten: String(engine.evictedOf(this.name)),
+      lastAlertAt: counts?.lastAt ?? null,
+    };
+  }
+
+  get #rule(): CompiledRule {
+    return this.#loaded.rule;
+  }
+}
+
+/** What a client sent, as the schema's `RuleUpload`. */
+export interface RuleUploadView {
+  readonly name: string;
+  readonly source: string;
+  readonly loadedAt: string;
+}
+
+/** All rules, as the schema's `Rules`. */
+export interface RulesView {
+  readonly rules: readonly RuleView[];
+  readonly uploads: readonly RuleUploadView[];
+  readonly sessions: readonly SessionHandle[];
+  readonly loadedAt: string;
+  readonly problem: string | null;
+  readonly evaluated: string;
+  readonly comparisons: string;
+  readonly missed: string;
+}
+
+/** The rules of the server: asking for them, sending and taking them back. */
+export class Rules {
+  readonly #parts: RuleParts;
+  readonly #sessions: Sessions;
+
+  constructor(parts: RuleParts, sessions: Sessions) {
+    this.#parts = parts;
+    this.#sessions = sessions;
+  }
+
+  async all(caller: Caller): Promise<RulesView> {
+    const { rules: host } = this.#parts;
+    const { runner } = host;
+    const sessions = await Promise.all(runner.sessions.map(({ id }) => this.#sessions.find(caller, id)));
+    return {
+      rules: host.rules.map((rule) => new RuleView(rule, this.#parts)),
+      uploads: host.sent.map(uploadOf),
+      sessions: sessions.filter((session) => session !== null),
+      loadedAt: host.loadedAt,
+      problem: host.problem,
+      evaluated: String(runner.engine.events),
+      comparisons: String(runner.engine.comparisons),
+      missed: String(runner.missed),
+    };
+  }
+
+  find(_caller: Caller, name: string): RuleView | null {
+    const rule = this.#parts.rules.find(name);
+    return rule && new RuleView(rule, this.#parts);
+  }
+
+  byId(caller: Caller, id: string): RuleView | null {
+    const of = `rule:${this.#parts.server.node.id}:`;
+    return id.startsWith(of) ? this.find(caller, id.slice(of.length)) : null;
+  }
+
+  /** Rejects with FORBIDDEN, BAD_USER_INPUT, BAD_RULES, LIMIT_EXCEEDED or STORE_UNAVAILABLE. */
+  async load(
+    caller: Caller,
+    { name, source }: { readonly name: string; readonly source: string },
+  ): Promise<RuleUploadView> {
+    authorize(caller, 'loadRules');
+    return uploadOf(await this.#parts.rules.load(name, source));
+  }
+
+  async unload(caller: Caller, name: string): Promise<void> {
+    authorize(caller, 'unloadRules');
+    await this.#parts.rules.unload(name);
+  }
+
+  /** Rejects with FORBIDDEN or BAD_USER_INPUT. */
+  async check(caller: Caller, { name, source }: { readonly name: string; readonly source: string }) {
+    authorize(caller, 'checkRules');
+    try {
+      const { rules } = await this.#parts.rules.check(name, source);
+      const views = rules.map((rule) => new RuleView({ rule, sent: null, problem: null }, this.#parts));
+      return { valid: true, problem: null, rules: views };
+    } catch (error) {
+      if (!(error instanceof EunomiaError) || error.code !== 'BAD_RULES') throw error;
+      return { valid: false, problem: error.message, rules: [] };
+    }
+  }
+}
+
+function uploadOf({ name, text, loadedAt }: SentRules): RuleUploadView {
+  return { name, source: text, loadedAt };
+}

@@ -1,0 +1,316 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { ApiServer } from '../../src/api/http/server.js';
+import { until } from '../support/until.js';
+import { exits } from './updating.js';
+import { createFixture, createServer, post, type Fixture, type FixtureOptions, type GraphQLAnswer } from './support.js';
+
+/** The contract of rules, and how they come in force. What they find on a real kernel, test/e2e shows. */
+
+const tokens = { admin: 'secret-of-the-admin', operator: 'secret-of-the-operator', viewer: 'secret-of-the-viewer' };
+type Role = keyof typeof tokens;
+
+const closing: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+interface AlertFacts {
+  readonly message: string;
+  readonly time: string;
+  readonly count: number;
+}
+
+class RuleServer {
+  readonly fixture: Fixture;
+  readonly #server: ApiServer;
+
+  constructor(fixture: Fixture, server: ApiServer) {
+    this.fixture = fixture;
+    this.#server = server;
+  }
+
+  static async open(options: FixtureOptions = {}): Promise<RuleServer> {
+    const secrets = Object.entries(tokens).map(([role, secret]) => ({ role: role as Role, secret }));
+    const fixture = await createFixture({ ...options, tokens: secrets });
+    const made = new RuleServer(fixture, await createServer(fixture.services));
+    closing.push(() => made.close());
+    return made;
+  }
+
+  async close(): Promise<void> {
+    await this.fixture.services.rules.close();
+    await this.fixture.services.manager.close();
+    await this.#server.close();
+    await Promise.all([...this.fixture.services.stores.values()].map((store) => store.close()));
+  }
+
+  async ask<Data = Record<string, never>>(
+    query: string,
+    variables: object = {},
+    role: Role = 'admin',
+  ): Promise<GraphQLAnswer<Data>> {
+    return (await post<Data>(this.#server.url, { query, variables }, { authorization: `Bearer ${tokens[role]}` })).json;
+  }
+
+  load(name: string, source: string, role: Role = 'admin'): Promise<GraphQLAnswer> {
+    return this.ask(
+      'mutation ($input: LoadRulesInput!) { loadRules(input: $input) { name source } }',
+      { input: { name, source } },
+      role,
+    );
+  }
+
+  async alerts(): Promise<readonly AlertFacts[]> {
+    const { data } = await this.ask<{ alerts: { nodes: readonly AlertFacts[] } }>(
+      '{ alerts(first: 10000) { nodes { message time count source severity session { id name } } } }',
+    );
+    return data?.alerts.nodes ?? [];
+  }
+}
+
+async function folderOf(files: Readonly<Record<string, string>>): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'eunomia-rules-'));
+  closing.push(() => rm(folder, { recursive: true }));
+  for (const [name, text] of Object.entries(files)) await writeFile(join(folder, name), text, { mode: 0o600 });
+  return folder;
+}
+
+const ended = (message: string, more = ''): string => `rules:
+  - name: ended
+    description: A process ended.
+    severity: LOW
+    trackers: exit
+    condition: 'true'
+    message: '${message}'
+    key: [bootNs]
+    interval: 0s
+    throttle: { alerts: 10000, within: 1s }${more}`;
+
+describe('rules of a folder', () => {
+  it('raise alerts of what they look for, in a session of their own', async () => {
+    const server = await RuleServer.open({ rules: [await folderOf({ 'a.yaml': ended('{process.comm} ended') })] });
+    exits(server.fixture, 0, 3);
+    await until('three alerts', async () => (await server.alerts()).length === 3);
+    const { data } = await server.ask<{ rules: { rules: readonly { id: string }[] } }>(
+      '{ rules { problem evaluated comparisons missed sessions { name capture explain { where } } ' +
+        'rules { id name description severity enabled problem origin steps { trackers condition pushdowns { inKernel lookedUpBy } } ' +
+        'stats { matched alerts repeated suppressed forgotten lastAlertAt } } } }',
+    );
+    expect(data).toMatchObject({
+      rules: {
+        problem: null,
+        evaluated: '3',
+        comparisons: '3',
+        missed: '0',
+        sessions: [{ name: 'rules', capture: 'DEMANDED' }],
+        rules: [
+          {
+            name: 'ended',
+            description: 'A process ended.',
+            severity: 'LOW',
+            enabled: true,
+            problem: null,
+            origin: 'DIRECTORY',
+            steps: [{ trackers: ['exit'], condition: 'true', pushdowns: [{ inKernel: null, lookedUpBy: null }] }],
+            stats: { matched: '3', alerts: '3', repeated: '0', suppressed: '0', forgotten: '0' },
+          },
+        ],
+      },
+    });
+    const id = data?.rules.rules[0]?.id ?? '';
+    expect(
+      await server.ask('query ($id: ID!) { node(id: $id) { ... on Rule { name } } rule(name: "ended") { id } }', {
+        id,
+      }),
+    ).toEqual({
+      data: { node: { name: 'ended' }, rule: { id } },
+    });
+    const [alert] = await server.alerts();
+    expect(alert).toMatchObject({ source: 'rule:ended', session: { name: 'rules' }, count: 1 });
+  });
+
+  it('are read again when a file changes, comes and goes; what does not compile changes nothing', async () => {
+    const folder = await folderOf({ 'a.yaml': ended('one') });
+    const server = await RuleServer.open({ rules: [folder] });
+    const facts = async (): Promise<{ problem: string | null; names: string[] }> => {
+      const { data } = await server.ask<{ rules: { problem: string | null; rules: { name: string }[] } }>(
+        '{ rules { problem rules { name } } }',
+      );
+      return { problem: data?.rules.problem ?? null, names: data?.rules.rules.map(({ name }) => name) ?? [] };
+    };
+    await writeFile(join(folder, 'b.yaml'), ended('two').replace('name: ended', 'name: other'));
+    await until('both are there', async () => (await facts()).names.join() === 'ended,other');
+    await writeFile(join(folder, 'a.yaml'), ended('one').replace('exit', 'exot'));
+    await until('the mistake is told', async () => (await facts()).problem !== null);
+    expect(await facts()).toEqual({
+      problem: expect.stringMatching(/a\.yaml:5:15: rules\[0\]\.trackers\[0\]: .*did you mean "exit"/) as string,
+      names: ['ended', 'other'],
+    });
+    await rm(join(folder, 'a.yaml'));
+    await until('one is left', async () => (await facts()).names.join() === 'other');
+    expect((await facts()).problem).toBeNull();
+    await rm(join(folder, 'b.yaml'));
+    await until('no session is left', async () => server.fixture.services.manager.list().length === 0);
+  });
+
+  it('that do not compile keep the server from starting', async () => {
+    const folder = await folderOf({ 'a.yaml': ended('{nothing}') });
+    await expect(createFixture({ rules: [folder] })).rejects.toMatchObject({ code: 'BAD_RULES' });
+    await expect(createFixture({ rules: [join(folder, 'no')] })).rejects.toThrow(/cannot be read: ENOENT/);
+  });
+
+  it('that need a tracker which cannot run here say so, and the others run', async () => {
+    const tcp = ended('x').replace('name: ended', 'name: connected').replace('exit', 'tcp');
+    const server = await RuleServer.open({ rules: [await folderOf({ 'a.yaml': ended('x'), 'b.yaml': tcp })] });
+    const { data } = await server.ask('{ rules { problem rules { name problem } } }');
+    expect(data).toEqual({
+      rules: {
+        problem: null,
+        rules: [
+          { name: 'connected', problem: 'the tracker tcp cannot run here: no tp_btf/inet_sock_set_state' },
+          { name: 'ended', problem: null },
+        ],
+      },
+    });
+    exits(server.fixture, 0, 1);
+    await until('an alert', async () => (await server.alerts()).length === 1);
+  });
+});
+
+describe('rules that are sent', () => {
+  it.each(['viewer', 'operator'] as const)('are not taken of the role %s', async (role) => {
+    const server = await RuleServer.open();
+    const { errors } = await server.load('mine', ended('x'), role);
+    expect(errors).toMatchObject([{ extensions: { code: 'FORBIDDEN' } }]);
+    expect(await server.ask('mutation { unloadRules(name: "mine") }', {}, role)).toMatchObject({
+      errors: [{ extensions: { code: 'FORBIDDEN' } }],
+    });
+  });
+
+  it.each<[string, string, string]>([
+    ['a name that is none', 'My rules', 'input.name: "My rules" is no name; give up to 64 lower-case letters'],
+    ['no name', '', 'input.name: "" is no name'],
+  ])('are refused for %s', async (_what, name, problem) => {
+    const server = await RuleServer.open();
+    const { errors } = await server.load(name, ended('x'));
+    expect(errors?.[0]?.message).toContain(problem);
+  });
+
+  it('are refused with all that is wrong, and change nothing then', async () => {
+    const server = await RuleServer.open();
+    expect(await server.load('mine', ended('one'))).toEqual({
+      data: { loadRules: { name: 'mine', source: ended('one') } },
+    });
+    const { errors } = await server.load('mine', ended('{pid}').replace('LOW', 'low'));
+    expect(errors?.[0]).toMatchObject({ extensions: { code: 'BAD_RULES', line: 4, column: 15 } });
+    const { data } = await server.ask('{ rules { uploads { name source } rules { origin file } } }');
+    expect(data).toEqual({
+      rules: { uploads: [{ name: 'mine', source: ended('one') }], rules: [{ origin: 'UPLOAD', file: 'mine' }] },
+    });
+  });
+
+  it('are checked without being loaded', async () => {
+    const server = await RuleServer.open();
+    const check = (source: string, role: Role = 'operator'): Promise<GraphQLAnswer> =>
+      server.ask(
+        'query ($input: LoadRulesInput!) { checkRules(input: $input) { valid problem rules { name steps { condition } } } }',
+        { input: { name: 'mine', source } },
+        role,
+      );
+    expect(await check(ended('x'))).toEqual({
+      data: { checkRules: { valid: true, problem: null, rules: [{ name: 'ended', steps: [{ condition: 'true' }] }] } },
+    });
+    expect(await check(ended('{x}'))).toMatchObject({ data: { checkRules: { valid: false, rules: [] } } });
+    expect(await check(ended('x'), 'viewer')).toMatchObject({ errors: [{ extensions: { code: 'FORBIDDEN' } }] });
+    expect(server.fixture.services.rules.rules).toEqual([]);
+  });
+
+  it('outlive the server, and are taken back by name', async () => {
+    const dataDirectory = await folderOf({});
+    const first = await RuleServer.open({ dataDirectory });
+    await first.load('mine', ended('kept'));
+    closing.pop();
+    await first.close();
+
+    const second = await RuleServer.open({ dataDirectory });
+    exits(second.fixture, 0, 1);
+    await until('an alert', async () => (await second.alerts()).some(({ message }) => message === 'kept'));
+    expect(await second.ask('mutation { unloadRules(name: "mine") }')).toEqual({ data: { unloadRules: 'mine' } });
+    expect(await second.ask('mutation { unloadRules(name: "mine") }')).toMatchObject({
+      errors: [{ message: expect.stringContaining('no rules were sent as "mine"; there are none') as string }],
+    });
+    closing.pop();
+    await second.close();
+
+    const third = await RuleServer.open({ dataDirectory });
+    expect(third.fixture.services.rules.rules).toEqual([]);
+  });
+
+  it('and that do not compile beside the folders of now do not keep the server from starting', async () => {
+    const dataDirectory = await folderOf({});
+    const first = await RuleServer.open({ dataDirectory });
+    await first.load('mine', ended('kept'));
+    closing.pop();
+    await first.close();
+    const second = await RuleServer.open({ dataDirectory, rules: [await folderOf({ 'a.yaml': ended('folder') })] });
+    const { data } = await second.ask('{ rules { problem rules { file } } }');
+    expect(data).toMatchObject({ rules: { problem: expect.stringContaining('"ended" is there already') as string } });
+    expect(await second.ask('mutation { unloadRules(name: "mine") }')).toEqual({ data: { unloadRules: 'mine' } });
+    expect(await second.ask('{ rules { problem } }')).toEqual({ data: { rules: { problem: null } } });
+  });
+});
+
+describe('a change of rules', () => {
+  it('evaluates each event once, by the rules before or by those after', async () => {
+    const server = await RuleServer.open();
+    await server.load('mine', ended('0'));
+    let sent = 0;
+    const timer = setInterval(() => {
+      exits(server.fixture, sent, 5);
+      sent += 5;
+    }, 3);
+    const other = ended('x')
+      .replace('name: ended', 'name: exec')
+      .replace('exit', 'exec')
+      .replace("'true'", 'process.uid == 7');
+    for (let version = 1; version <= 12; version++) {
+      // Every third change needs another tracker, which comes with a session of its own, and goes again.
+      const more = version % 3 === 0 ? other.slice('rules:'.length) : '';
+      const { errors } = await server.load('mine', `${ended(String(version))}${more}`);
+      expect(errors).toBeUndefined();
+      await sleep(20);
+    }
+    clearInterval(timer);
+    await until('all are evaluated', async () => (await server.alerts()).length >= sent);
+    await sleep(100);
+    const versions = (await server.alerts()).map(({ message }) => Number(message)).reverse();
+    expect(versions).toHaveLength(sent);
+    expect(new Set(versions).size).toBeGreaterThan(6);
+    expect(versions).toEqual([...versions].sort((a, b) => a - b));
+    expect(await server.ask('{ rules { missed sessions { trackers } } }')).toEqual({
+      data: { rules: { missed: '0', sessions: expect.any(Array) as unknown[] } },
+    });
+  });
+
+  it('is told of, and made again, when somebody stops their session', async () => {
+    const server = await RuleServer.open();
+    await server.load('mine', ended('x'));
+    const { data } = await server.ask<{ rules: { sessions: { id: string }[] } }>('{ rules { sessions { id } } }');
+    const [session] = data?.rules.sessions ?? [];
+    await server.ask('mutation ($id: ID!) { stopSession(id: $id) { state } }', session);
+    await until('the problem is told', async () => {
+      const { data: now } = await server.ask<{ rule: { problem: string | null } }>(
+        '{ rule(name: "ended") { problem } }',
+      );
+      return now?.rule.problem === 'the session of the rules was stopped';
+    });
+    await until('another one runs', () => server.fixture.services.rules.runner.sessions.length === 1);
+    exits(server.fixture, 0, 1);
+    await until('an alert', async () => (await server.alerts()).length === 1);
+    expect(await server.ask('{ rule(name: "ended") { problem } }')).toEqual({ data: { rule: { problem: null } } });
+  });
+});
