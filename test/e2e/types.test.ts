@@ -51,6 +51,17 @@ export default definePlugin({ name: 'typed', version: '1', summary: 'A test.',
       context.alert({ severity: 'INFO', title: 'seen', message: 'seen', key: event.process.comm });
     }
   } });`;
+const RULES = `rules:
+  - name: typed
+    description: A test.
+    severity: LOW
+    tags: [test]
+    attack: [T1059.004]
+    trackers: [exec, open]
+    condition: process.comm == "cat"
+    message: '{process.comm}'
+    evades: Nothing.
+    falsePositives: All.`;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'eunomia-types-'));
@@ -78,6 +89,9 @@ beforeAll(async () => {
       source: PLUGIN,
     },
   );
+  await server.query('mutation ($input: LoadRulesInput!) { loadRules(input: $input) { name } }', {
+    input: { name: 'typed', source: RULES },
+  });
   for (const [name, content] of [
     ['typed', '{ filter: { where: { expr: "process.pid > 0" } } }'],
     ['typed opens', '{ filter: { where: { expr: "open.errno != null" }, trackers: ["open"] } }'],
@@ -165,6 +179,8 @@ const roots: Readonly<Record<string, readonly (() => string)[]>> = {
   containers: [() => '', () => '(where: { states: [EXITED] })'],
   openFiles: [() => '', () => '(where: { expr: "container != null" })'],
   compareReports: [() => `(before: { session: "${stored}" }, after: { session: "${live}", container: "typed" })`],
+  rule: [() => '(name: "typed")'],
+  checkRules: ['rules: [x]', 'rules: []'].map((source) => () => `(input: { name: "other", source: "${source}" })`),
   savedQuery: [() => '(name: "typed")', () => '(name: "typed rows")', () => '(name: "typed board")'],
 };
 
@@ -211,7 +227,7 @@ interface Page {
 const allOf = (type: GraphQLOutputType): string => {
   const named = getNamedType(type);
   return selectionOf(schema, named, {
-    takes: (of, field) => named.name !== 'Session' || of !== 'Container' || !isOfGraph(of, field),
+    takes: (of, field) => !['Session', 'Rules'].includes(named.name) || of !== 'Container' || !isOfGraph(of, field),
   });
 };
 
