@@ -495,6 +495,7 @@ describe('what messages and documentation name', () => {
       'savedQueries',
       'silences',
       'alertChanges',
+      'rules',
     ];
     const text = sources.map(textIn).join('\n');
     const named = [

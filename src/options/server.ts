@@ -140,7 +140,7 @@ export const generalSettings = {
     kind: list(path('<folder>', 'builtin'), { commas: true }),
     default: [],
     text: 'raise alerts by the rules in this folder, or by the "builtin" ones; a changed file is loaded at once (repeatable; docs/rules.md)',
-    example: ['builtin', 'rules'],
+    example: ['builtin', '/etc/eunomia/rules'],
   }),
   metricsConfig: setting({
     flag: 'metrics-config',

@@ -19,6 +19,7 @@ import { snapshotTypes, type SnapshotKind } from '../snapshot/reader.js';
 import type {
   AlertFilter,
   ContainerFilter,
+  LoadRulesInput,
   ReportInput,
   SavedContentInput,
   SilenceInput,
@@ -146,6 +147,7 @@ const readers: Readonly<Record<string, (value: unknown) => unknown>> = {
   AlertFilter: (value) => service.alerts.counts(caller, { by: ['RULE'], where: value as AlertFilter, limit: 1 }),
   SilenceInput: (value) => service.alerts.silence(caller, value as SilenceInput),
   LoadPluginInput: (value) => resolver(pluginResolvers, 'Mutation', 'loadPlugin')(null, { input: value }, context),
+  LoadRulesInput: (value) => service.rules.load(caller, value as LoadRulesInput),
 };
 
 describe('each field of each input', () => {
