@@ -139,7 +139,7 @@ export const generalSettings = {
     key: 'rules',
     kind: list(path('<folder>', 'builtin'), { commas: true }),
     default: [],
-    text: 'raise alerts by the rules in this folder, or by the "builtin" ones; a changed file is loaded at once (repeatable; docs/rules.md)',
+    text: 'raise alerts by the rules in this folder, or the "builtin" ones; changed files are loaded at once (repeatable; docs/rules.md)',
     example: ['builtin', '/etc/eunomia/rules'],
   }),
   metricsConfig: setting({

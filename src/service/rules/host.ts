@@ -43,8 +43,8 @@ const MAX_SENT = 64;
 const MAX_SENT_BYTES = 256 << 10;
 
 /**
- * The rules of the server: of its folders, which are read again when they change, and of those that were sent. They are compiled as one set;
- * what does not compile changes nothing.
+ * The rules of the server: of its folders, which are read again when they change, and of those that were sent. They are compiled
+ * as one set; what does not compile changes nothing.
  */
 export class RuleHost {
   readonly #options: RuleHostOptions;
