@@ -389,3 +389,44 @@ describe('a client that does not say who it is', () => {
     }
   });
 });
+
+/** By hand, as subscriptions-transport-ws 0.11 does: the package is deprecated. It sends `start` as soon as the socket is open. */
+describe('a client of subscriptions-transport-ws', () => {
+  it('is told what to use, by each message that it shows, and then closed', async () => {
+    const socket = new WebSocket(server.url.replace('http', 'ws'), 'graphql-ws');
+    const messages: unknown[] = [];
+    socket.on('message', (data) => messages.push(JSON.parse(String(data))));
+    await once(socket, 'open');
+    expect(socket.protocol).toBe('graphql-ws');
+    socket.send(JSON.stringify({ type: 'connection_init', payload: {} }));
+    socket.send(
+      JSON.stringify({ id: '1', type: 'start', payload: { query: 'subscription { sessionChanged { id } }' } }),
+    );
+    const [code, reason] = (await once(socket, 'close')) as [number, Buffer];
+    const payload = {
+      message: expect.stringMatching(/speaks graphql-transport-ws.* use the client of .*"graphql-ws"/),
+    };
+    expect(messages).toEqual([
+      { type: 'connection_error', payload },
+      { type: 'error', id: '1', payload },
+    ]);
+    expect([code, String(reason)]).toEqual([4406, 'use the protocol graphql-transport-ws']);
+  });
+
+  it.each(['{', '[', 'null', '{"type":"start","id":{}}', '['.repeat(100_000)])(
+    'is closed after %.20s',
+    async (text) => {
+      const socket = new WebSocket(server.url.replace('http', 'ws'), 'graphql-ws');
+      await once(socket, 'open');
+      socket.send(text);
+      expect(await once(socket, 'close')).toEqual([4406, expect.anything()]);
+    },
+  );
+
+  it('that also knows the protocol is served', async () => {
+    const socket = new WebSocket(server.url.replace('http', 'ws'), ['graphql-ws', 'graphql-transport-ws']);
+    await once(socket, 'open');
+    expect(socket.protocol).toBe('graphql-transport-ws');
+    socket.terminate();
+  });
+});

@@ -13,6 +13,7 @@ import type { Access } from '../../access/access.js';
 import { isRefused, type Connections } from './connections.js';
 import { isStream, type Executor, type Prepared } from '../graphql/executor.js';
 import { excessOf, MAX_NESTING, MAX_VALUES, type Excess } from './json.js';
+import { LEGACY, refuseLegacy } from './legacy.js';
 import { limitExceeded } from '../graphql/limits.js';
 import { maskError } from '../graphql/mask.js';
 import { Operations, type Operation } from './operation.js';
@@ -74,7 +75,7 @@ export function serveWebSockets(server: Server, options: WebSocketOptions): () =
     noServer: true,
     maxPayload: limits.bodyBytes,
     perMessageDeflate: false,
-    handleProtocols: (protocols) => handleProtocols(protocols),
+    handleProtocols: (protocols) => handleProtocols(protocols) || (protocols.has(LEGACY) ? LEGACY : false),
   });
   const graphql = createProtocol(options);
   const underWay = new Set<Operations>();
@@ -96,7 +97,10 @@ export function serveWebSockets(server: Server, options: WebSocketOptions): () =
     if (socket.destroyed) return;
     const full = identity && admit(request, identity, options);
     if (full) return refuseRaw(socket, { error: full });
-    sockets.handleUpgrade(request, socket, head, (webSocket) => attach(webSocket, socket, request, identity));
+    sockets.handleUpgrade(request, socket, head, (webSocket) => {
+      if (webSocket.protocol === LEGACY) refuseLegacy(webSocket);
+      else attach(webSocket, socket, request, identity);
+    });
   };
 
   const attach = (socket: WebSocket, stream: Duplex, request: IncomingMessage, identity: Identity | null): void => {
