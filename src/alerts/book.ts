@@ -37,6 +37,7 @@ const COUNT_MS = 1000;
 /** Silences that are in force, and those that are remembered. */
 export const MAX_SILENCES = 500;
 const PAST_SILENCES = 1000;
+const MAX_PLACES = 100;
 
 /** Counts of one source and severity since the server started. */
 export interface AlertCount {
@@ -294,14 +295,9 @@ export class AlertBook {
 
   /** It is in the journal when it resolves, unless that cannot be written. */
   async setPlace(receiver: string, revision: number): Promise<void> {
-    this.#places.set(receiver, revision);
+    this.#keepPlace(receiver, revision);
     this.#journal?.append(() => ({ kind: 'place', receiver, revision: this.#places.get(receiver) ?? revision }));
     await this.#journal?.written();
-  }
-
-  /** Forgets the places of others than these. */
-  keepPlaces(receivers: readonly string[]): void {
-    for (const name of this.#places.keys()) if (!receivers.includes(name)) this.#places.delete(name);
   }
 
   /** Ends all subscriptions: subscribers receive what is queued for them, and then the end. */
@@ -441,6 +437,14 @@ export class AlertBook {
     this.#counted.clear();
   }
 
+  /** Those that were set last are kept. */
+  #keepPlace(receiver: string, revision: number): void {
+    this.#places.delete(receiver);
+    this.#places.set(receiver, revision);
+    const [oldest] = this.#places.keys();
+    if (oldest !== undefined && this.#places.size > MAX_PLACES) this.#places.delete(oldest);
+  }
+
   async #keepSilence(silence: Silence): Promise<void> {
     this.#setSilence(silence);
     this.#journal?.append(() => ({ kind: 'silence', silence }));
@@ -514,7 +518,7 @@ export class AlertBook {
         this.#silences.set(record.silence.id, record.silence);
         break;
       case 'place':
-        this.#places.set(record.receiver, record.revision);
+        this.#keepPlace(record.receiver, record.revision);
         this.#nextRevision = Math.max(this.#nextRevision, record.revision + 1);
     }
   }

@@ -1,4 +1,3 @@
-import type { AlertBook } from '../alerts/book.js';
 import type { MetricFamily, MetricsSource } from '../event/metric.js';
 import type { WebhookConfig } from './config.js';
 import { Webhook, type WebhookOptions, type WebhookStats } from './webhook.js';
@@ -10,11 +9,7 @@ export type { WebhookStats } from './webhook.js';
 export class Webhooks implements MetricsSource {
   readonly #webhooks: readonly Webhook[];
 
-  constructor(
-    configs: readonly WebhookConfig[],
-    options: Omit<WebhookOptions, 'config'> & { readonly book: AlertBook },
-  ) {
-    options.book.keepPlaces(configs.map(({ name }) => name));
+  constructor(configs: readonly WebhookConfig[], options: Omit<WebhookOptions, 'config'>) {
     this.#webhooks = configs.map((config) => new Webhook({ ...options, config }));
   }
 

@@ -216,6 +216,20 @@ describe('a webhook', () => {
     expect(late.titles('state')).toEqual(['RESOLVED']);
   });
 
+  it('that was left out for a while goes on where it was', async () => {
+    open();
+    raise('one');
+    await taken(1);
+    await until('its place is kept', () => book.placeOf('pager') === book.revision);
+    for (const close of closing.splice(2).reverse()) await close();
+    await openBook();
+    raise('while it was left out');
+    for (let i = 0; i < 99; i++) await book.setPlace(`another ${i}`, 0);
+    open();
+    await taken(2);
+    expect(receiver.titles()).toEqual(['one', 'while it was left out']);
+  });
+
   it('loses nothing to a kill -9, and repeats at most the last one, with its id', async () => {
     await book.close();
     const first = await webhookInProcess();

@@ -85,9 +85,7 @@ export class OtlpExporter implements MetricsSource {
 
   raise(alert: ExportedAlert): void {
     if (!this.#options.config.alerts) return;
-    // A copy: the container's facts may change until it goes out, and the alert counts on.
-    const { process, container } = alert;
-    this.#alerts.push({ ...alert, process: process && { ...process }, container: container && { ...container } });
+    this.#alerts.push(copyOf(alert));
     if (this.#alerts.length > ALERTS) {
       this.#alerts.shift();
       this.#dropped++;
@@ -186,6 +184,18 @@ export class OtlpExporter implements MetricsSource {
       this.#options.log.warn({ error: messageOf(error) }, 'OTLP: metrics are missing this time');
     }
   }
+}
+
+/** A copy: the container's facts may change until it goes out, the alert counts on, and not all of it is sent. */
+function copyOf(alert: ExportedAlert): ExportedAlert {
+  const { id, severity, title, message, source, session, time, raisedAt, tracker, rule = null, tags, attack } = alert;
+  const { process, container } = alert;
+  return {
+    ...{ id, severity, title, message, source, session, time, raisedAt, tracker, rule },
+    ...{ tags: tags ?? [], attack: attack ?? [] },
+    process: process && { ...process },
+    container: container && { ...container },
+  };
 }
 
 function fieldsOf(catalog: Catalog): Record<string, ExportedField[]> {

@@ -185,6 +185,12 @@ describe('an alert as a log record', () => {
       'process.real_user.id': 0,
       'process.executable.name': 'sh',
     });
+    const rule = { source: 'rule:shell', rule: 'shell', tags: ['shell'], attack: ['T1059.004'], session: null };
+    const [ofRule] = sent(maker.alert({ ...alert, ...rule }));
+    expect(ofRule?.attributes).toMatchObject({
+      ...{ 'alert.rule': 'shell', 'alert.tags': ['shell'], 'alert.attack': ['T1059.004'] },
+    });
+    expect(ofRule?.attributes).not.toHaveProperty('eunomia.session.id');
   });
 });
 

@@ -46,6 +46,10 @@ export interface ExportedAlert {
   readonly tracker: string | null;
   readonly process: object | null;
   readonly container: object | null;
+  /** Of alerts that a rule raised. */
+  readonly rule?: string | null;
+  readonly tags?: readonly string[];
+  readonly attack?: readonly string[];
 }
 
 /** Counts of one signal since the thread began. Of logs these are records, of metrics points. */

@@ -106,12 +106,18 @@ export class RecordMaker {
     tracker,
     process,
     container,
+    rule = null,
+    tags = [],
+    attack = [],
   }: ExportedAlert): ReadableLogRecord {
     const attributes: Attributes = {
       ...(session === null ? {} : { 'eunomia.session.id': session }),
       'alert.id': id,
       'alert.title': title,
       'alert.source': source,
+      ...(rule === null ? {} : { 'alert.rule': rule }),
+      ...(tags.length === 0 ? {} : { 'alert.tags': [...tags] }),
+      ...(attack.length === 0 ? {} : { 'alert.attack': [...attack] }),
       ...(tracker === null ? {} : { tracker }),
     };
     for (const [name, value] of Object.entries(process ?? {})) {
