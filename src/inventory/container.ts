@@ -39,7 +39,7 @@ export interface Container {
   readonly removedAt: string | null;
   /** The container's first process, in the host's pid namespace; null while it does not run. */
   readonly pid: number | null;
-  /** Whether it was created with all privileges (`docker run --privileged`); null while no engine tells. */
+  /** Whether it was created with all capabilities and devices; null while no engine tells. */
   readonly privileged: boolean | null;
   /** Addresses; once the container has stopped, the last ones it had (another may hold them by then). */
   readonly ips: readonly string[];
