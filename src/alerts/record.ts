@@ -76,8 +76,8 @@ const record = v.variant('kind', [
   v.object({ kind: v.literal('count'), seq: count, count, lastAt: text }),
   v.object({ kind: v.literal('change'), seq: count, change, state }),
   v.object({ kind: v.literal('silence'), silence }),
-  /** Up to which revision a receiver was told. */
-  v.object({ kind: v.literal('place'), receiver: text, revision: count }),
+  /** Up to which revision a receiver was told; -1 of one that was there before anything had happened. */
+  v.object({ kind: v.literal('place'), receiver: text, revision: v.pipe(v.number(), v.safeInteger(), v.minValue(-1)) }),
 ]);
 
 export type AlertRecord = v.InferOutput<typeof record>;

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { createHmac } from 'node:crypto';
 import { once } from 'node:events';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -214,6 +215,21 @@ describe('a webhook', () => {
     expect(receiver.titles()).toEqual(['one', 'two', 'three', 'three']);
     await until('the new one is told', () => late.taken.length > 0);
     expect(late.titles('state')).toEqual(['RESOLVED']);
+  });
+
+  it('that was there before the first alert gets it, also when the server ends while the receiver is away', async () => {
+    await receiver.stop();
+    const first = open();
+    await until('its place is kept', () => book.placeOf('pager') !== null);
+    raise('the first');
+    await until('it is found to be away', () => first.stats.failures > 0);
+    for (const close of closing.splice(2).reverse()) await close();
+    await openBook();
+    expect(await readdir(directory)).not.toContain('alerts.ndjson.damaged');
+    await receiver.start();
+    open();
+    await taken(1);
+    expect(receiver.titles()).toEqual(['the first']);
   });
 
   it('that was left out for a while goes on where it was', async () => {
