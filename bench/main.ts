@@ -11,6 +11,7 @@ import { pieces } from './pieces.js';
 import { plugins } from './plugins.js';
 import { query } from './query.js';
 import { rollup } from './rollup.js';
+import { rules } from './rules.js';
 import { scale } from './scale.js';
 import { syscount } from './syscount.js';
 import { start } from './start.js';
@@ -36,6 +37,7 @@ const benches: Readonly<Record<string, (report: Report, options: BenchOptions) =
   graph,
   pieces,
   rollup,
+  rules,
   start,
   trackers,
   scale,
