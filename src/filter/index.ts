@@ -10,5 +10,5 @@ export { optimise } from './optimise.js';
 export { print } from './print.js';
 export type { Pushdown, PushTarget } from './push.js';
 export { allOf, savedIn, writtenOut } from './saved.js';
-export { SessionFilter, sessionFilterOf, type Evaluation } from './session.js';
-export { anyOf, EventFilter, filterOf } from './where.js';
+export { KernelFilter, SessionFilter, sessionFilterOf, type Evaluation } from './session.js';
+export { EventFilter, filterOf } from './where.js';

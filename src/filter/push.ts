@@ -44,15 +44,25 @@ export interface PushTarget {
  * Computes what is pushed down to each of a session's trackers, in their order. Pure. Never discards an event that the
  * filter matches.
  */
-export function pushDown(filter: Filter, trackers: readonly PushTarget[], fields: FilterFields): Pushdown[] {
-  let sets = 0;
+export function pushDown(
+  filter: Filter,
+  trackers: readonly PushTarget[],
+  fields: FilterFields,
+  nextSet: () => number = numbers(),
+): Pushdown[] {
   return trackers.map(({ name, pushed }) => {
     const known = new Map(
       Object.entries({ ...HEADER, ...pushed }).filter((entry): entry is [string, PushedField] => entry[1] !== null),
     );
-    const pusher = new Pusher(optimise(filter, fields, [name]), name, known, fields, () => ++sets);
+    const pusher = new Pusher(optimise(filter, fields, [name]), name, known, fields, nextSet);
     return pusher.push();
   });
+}
+
+/** Numbers for the sets of one session. */
+export function numbers(): () => number {
+  let sets = 0;
+  return () => ++sets;
 }
 
 /** Returns the filter that remains to be evaluated for events of all these trackers. */

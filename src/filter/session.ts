@@ -1,10 +1,11 @@
+import type { Work } from '../base/turn.js';
 import type { Demand } from '../event/event.js';
-import { ALWAYS, NEVER, type Filter } from './ast.js';
+import { ALWAYS, and, isTracker, NEVER, or, type Filter } from './ast.js';
 import { compileFilter, type Predicate } from './compile.js';
 import type { FilterFields } from './field.js';
 import { optimise } from './optimise.js';
 import { print } from './print.js';
-import { pushDown, restOf, type Pushdown, type PushTarget } from './push.js';
+import { numbers, pushDown, restOf, type Pushdown, type PushTarget } from './push.js';
 import { filterOf, readyOf, type EventFilter } from './where.js';
 
 /**
@@ -30,21 +31,11 @@ export class SessionFilter {
   /** The user-space predicate for events that the kernel lets through. */
   readonly rest: Evaluation;
 
-  /** `inKernelOnly`: what the kernel lets through is not evaluated again; whoever reads the events does. */
-  constructor(
-    where: EventFilter,
-    trackers: readonly PushTarget[],
-    fields: FilterFields,
-    { inKernelOnly = false }: { readonly inKernelOnly?: boolean } = {},
-  ) {
+  constructor(where: EventFilter, trackers: readonly PushTarget[], fields: FilterFields) {
     const names = trackers.map(({ name }) => name);
     this.text = where.text;
     this.demand = where.demand;
     this.pushdowns = pushDown(where.filter, trackers, fields);
-    if (inKernelOnly) {
-      this.whole = this.rest = { matches: null, ready: null, textOf: () => null };
-      return;
-    }
     this.whole = evaluation(where, (tracker) => optimise(where.filter, fields, [tracker]));
     const rest = restOf(this.pushdowns, fields);
     const restFor = new Map(this.pushdowns.map((pushdown) => [pushdown.tracker, pushdown.rest]));
@@ -54,13 +45,77 @@ export class SessionFilter {
 
   /** Whether the kernel can evaluate any part of it. */
   get isPushed(): boolean {
-    return this.pushdowns.some(({ constants }) => Object.keys(constants).length > 0);
+    return isPushed(this.pushdowns);
   }
 
   /** Returns the filter that the kernel evaluates for a tracker's events, as a CEL expression; null if none. */
   inKernel(tracker: string): string | null {
-    return textOf(this.pushdowns.find((pushdown) => pushdown.tracker === tracker)?.inKernel ?? ALWAYS);
+    return inKernel(this.pushdowns, tracker);
   }
+}
+
+/** One of many filters whose events somebody evaluates who reads them. */
+export interface FilterPart {
+  readonly filter: Filter;
+  /** Whose events it is for. */
+  readonly trackers: readonly string[];
+}
+
+/**
+ * A session's filter of which the kernel evaluates what it can, and nobody else the rest: for a reader that has many filters of its own
+ * and finds those that an event can match. Made in pieces: there may be hundreds.
+ */
+export class KernelFilter implements SessionFilter {
+  readonly text: string;
+  readonly demand: Demand;
+  readonly pushdowns: readonly Pushdown[];
+  readonly whole = nothing;
+  readonly rest = nothing;
+
+  private constructor(text: string, demand: Demand, pushdowns: readonly Pushdown[]) {
+    this.text = text;
+    this.demand = demand;
+    this.pushdowns = pushdowns;
+  }
+
+  static *of(parts: readonly FilterPart[], trackers: readonly PushTarget[], fields: FilterFields): Work<KernelFilter> {
+    const nextSet = numbers();
+    const pushdowns: Pushdown[] = [];
+    const wanted: Filter[] = [];
+    for (const tracker of trackers) {
+      const own: Filter[] = [];
+      for (const part of parts) {
+        if (!part.trackers.includes(tracker.name)) continue;
+        own.push(optimise(part.filter, fields, [tracker.name]));
+        yield;
+      }
+      const filter = or(own);
+      wanted.push(and([isTracker(tracker.name), filter]));
+      const [pushdown] = pushDown(filter, [tracker], fields, nextSet);
+      if (pushdown) pushdowns.push({ ...pushdown, rest: ALWAYS });
+      yield;
+    }
+    // What is read of events in user space, their reader demands.
+    return new KernelFilter(print(or(wanted)), new Map(), pushdowns);
+  }
+
+  get isPushed(): boolean {
+    return isPushed(this.pushdowns);
+  }
+
+  inKernel(tracker: string): string | null {
+    return inKernel(this.pushdowns, tracker);
+  }
+}
+
+const nothing: Evaluation = { matches: null, ready: null, textOf: () => null };
+
+function isPushed(pushdowns: readonly Pushdown[]): boolean {
+  return pushdowns.some(({ constants }) => Object.keys(constants).length > 0);
+}
+
+function inKernel(pushdowns: readonly Pushdown[], tracker: string): string | null {
+  return textOf(pushdowns.find((pushdown) => pushdown.tracker === tracker)?.inKernel ?? ALWAYS);
 }
 
 function evaluation(

@@ -1,5 +1,5 @@
 import type { Demand } from '../event/event.js';
-import { and, compare, or, readsLineage, type Filter } from './ast.js';
+import { readsLineage, type Filter } from './ast.js';
 import { compileFilter, fieldsOf, type Predicate } from './compile.js';
 import type { FilterFields } from './field.js';
 import { parseInput } from './input.js';
@@ -39,18 +39,6 @@ export class EventFilter {
       [...this.demand].map(([tracker, read]) => [tracker, new Set([...read, ...(selection.get(tracker) ?? [])])]),
     );
   }
-}
-
-/** What all of these filters together look for, each in events of its trackers. */
-export function anyOf(
-  filters: readonly { readonly filter: Filter; readonly trackers: readonly string[] }[],
-  fields: FilterFields,
-  trackers: readonly string[],
-): EventFilter {
-  const qualified = filters.map(({ filter, trackers: own }) =>
-    and([compare('tracker', 'string', 'in', [...own].sort()), filter]),
-  );
-  return new EventFilter(or(qualified), fields, trackers);
 }
 
 /** As `EventFilter.ready`. */

@@ -25,7 +25,7 @@ import type {
   RuleSetDefinition,
   StepDefinition,
 } from './definition.js';
-import { readRules, throwInOrder, type RuleSource } from './format.js';
+import { readingRules, throwInOrder, type RuleSource } from './format.js';
 
 export interface RuleContext {
   readonly catalog: Catalog;
@@ -74,8 +74,7 @@ export function compileRules(sources: readonly RuleSource[], context: RuleContex
 
 /** The same in pieces. */
 export function* compilingRules(sources: readonly RuleSource[], context: RuleContext): Work<RuleSet> {
-  const definition = readRules(sources);
-  yield;
+  const definition = yield* readingRules(sources);
   const compiler = new Compiler(definition, context);
   const errors: EunomiaError[] = [];
   const rules: CompiledRule[] = [];

@@ -1,6 +1,7 @@
 import { ConfigFile, throwAll, type Path } from '../base/config-file.js';
 import { EunomiaError } from '../base/errors.js';
 import { severities } from '../event/severity.js';
+import type { Work } from '../base/turn.js';
 import type { Scalar } from '../filter/index.js';
 import {
   bonds,
@@ -65,9 +66,9 @@ const DEFAULT_KEY = ['container.id', 'process.pid'];
 
 /**
  * Reads rule files: what is written in them, with overrides applied and lists with all that they include. Nothing is compiled. Throws
- * BAD_RULES with the places of all that is wrong.
+ * BAD_RULES with the places of all that is wrong. A piece is one file.
  */
-export function readRules(sources: readonly RuleSource[]): RuleSetDefinition {
+export function* readingRules(sources: readonly RuleSource[]): Work<RuleSetDefinition> {
   const errors: EunomiaError[] = [];
   const collect = <Made>(make: () => Made, otherwise: Made): Made => {
     try {
@@ -100,6 +101,7 @@ export function readRules(sources: readonly RuleSource[]): RuleSetDefinition {
       }, undefined),
     );
     collect(() => overrides.push(reader.overrides(top['overrides'])), undefined);
+    yield;
   }
   if (rules.size > MAX_RULES)
     errors.push(new EunomiaError('BAD_RULES', `there are ${rules.size} rules; at most ${MAX_RULES} are allowed`));

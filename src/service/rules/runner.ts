@@ -1,8 +1,8 @@
 import { messageOf } from '../../base/errors.js';
+import { inTurns } from '../../base/turn.js';
 import type { Log } from '../../base/log.js';
-import type { Catalog } from '../../catalog/catalog.js';
 import type { Demand } from '../../event/event.js';
-import { anyOf, SessionFilter, type FilterFields } from '../../filter/index.js';
+import { KernelFilter } from '../../filter/index.js';
 import type { CompiledRule, RuleContext } from '../../rules/compile.js';
 import type { RuleAlert } from '../../rules/alert.js';
 import { RuleEngine, type RuleSink } from '../../rules/engine.js';
@@ -158,7 +158,7 @@ export class RuleRunner {
     this.#readers = [...used, ...unused, ...(added ? [added] : [])];
     for (const reader of used) {
       const { session, trackers } = reader;
-      const made = this.#criteria(rules, trackers);
+      const made = await this.#criteria(rules, trackers);
       await reader.change(engine, demandOf(rules, trackers), () =>
         session.change((spec) => ({ ...spec, where: made.where, asked: made.asked })),
       );
@@ -177,7 +177,7 @@ export class RuleRunner {
     const spec: SessionSpec = {
       trackers: trackers.map((name) => ({ name, options: context.catalog.checkOptions(name, {}) })),
       target: null,
-      ...this.#criteria(rules, trackers),
+      ...(await this.#criteria(rules, trackers)),
       capture: 'DEMANDED',
       fields: [],
       forMs: null,
@@ -201,9 +201,16 @@ export class RuleRunner {
   }
 
   /** What the sessions of these trackers look for. */
-  #criteria(rules: readonly CompiledRule[], trackers: readonly string[]): Pick<SessionSpec, 'where' | 'asked'> {
+  async #criteria(
+    rules: readonly CompiledRule[],
+    trackers: readonly string[],
+  ): Promise<Pick<SessionSpec, 'where' | 'asked'>> {
     const { catalog, fields } = this.#options.context;
-    const where = filterFor(rules, trackers, catalog, fields);
+    const steps = rules.flatMap(({ steps: own, absence }) => [...own, ...(absence ? [absence.step] : [])]);
+    const parts = steps.map(({ filter: { filter }, trackers: of }) => ({ filter, trackers: of }));
+    const targets = trackers.map((name) => catalog.need(name));
+    // The engine finds the rules that an event can match; comparing it with all of them before would cost more than that.
+    const where = await inTurns(KernelFilter.of(parts, targets, fields));
     const input: AskedInput = {
       trackers: trackers.map((name) => ({ [name]: {} })),
       where: { expr: where.text },
@@ -274,24 +281,6 @@ export class RuleRunner {
   #bootMs({ bootMs, at }: { readonly bootMs: number; readonly at: number }): number {
     return bootMs + performance.now() - at;
   }
-}
-
-/** What any of the rules looks for in events of these trackers. */
-function filterFor(
-  rules: readonly CompiledRule[],
-  trackers: readonly string[],
-  catalog: Catalog,
-  fields: FilterFields,
-): SessionFilter {
-  const steps = rules.flatMap(({ steps, absence }) => [...steps, ...(absence ? [absence.step] : [])]);
-  const filters = steps.map(({ filter: { filter }, trackers: own }) => ({ filter, trackers: own }));
-  // The engine finds the rules that an event can match; comparing it with all of them before would cost more than that.
-  return new SessionFilter(
-    anyOf(filters, fields, trackers),
-    trackers.map((name) => catalog.need(name)),
-    fields,
-    { inKernelOnly: true },
-  );
 }
 
 function demandOf(rules: readonly CompiledRule[], trackers: readonly string[]): Demand {
