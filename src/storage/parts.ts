@@ -1,7 +1,7 @@
 import type { Gap } from '../event/event.js';
 import { isUncounted } from '../event/missing.js';
 import type { Part } from '../session/stream/parts.js';
-import type { StoredSource } from './query.js';
+import { placed, type StoredSource } from './query.js';
 import type { EventQuery, Store, StoredEvent, StoredPage, StoredRecord } from './store.js';
 
 /** Events of one page. */
@@ -70,5 +70,5 @@ export async function* storedBefore(
 }
 
 function partOf(events: readonly StoredEvent[], gap: Part['gap']): Part {
-  return { events: events.map(({ event }) => event), gap };
+  return { events: events.map(placed), gap };
 }

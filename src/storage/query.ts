@@ -67,7 +67,7 @@ export function batchOf(events: readonly StoredEvent[], seq: number): RowBatch {
   );
 }
 
-/** An event for a client, who may ask which one it is; aggregates and reports read millions, and never do. */
+/** An event for whoever may ask which one it is; aggregates read millions, and never do. */
 export function placed({ event, place }: StoredEvent): TraceEvent {
   return placeAt(event, place);
 }

@@ -205,6 +205,16 @@ describe('an export of a range of time', () => {
     );
     expect(told).toEqual(['-', 'a 10', 'b 10', 'change', 'a 20', 'gap a', 'a 30', 'b 30', '-']);
     expect(all[3]).toMatchObject({ change: { session: 'a', at: at(15), where: null } });
+    const alone = await lines('a.ndjson');
+    expect(alone.map(({ time, change }) => (change ? 'change' : (time?.slice(-3, -1) ?? '-')))).toEqual([
+      '-',
+      '10',
+      '20',
+      '-',
+      'change',
+      '30',
+      '-',
+    ]);
   });
 
   it(
