@@ -64,6 +64,7 @@ function setUp({ target: wanted = null, limit = null, matches = null }: Setting 
     buffer,
     readers,
     limit,
+    onCount: () => undefined,
     onBatch: (batch) => batches.push(batch),
     onFull: () => full.push(ingest.counts.delivered),
     onError: (error) => errors.push(error),

@@ -42,6 +42,8 @@ export interface IngestOptions {
   readonly readers: Readers;
   /** Events that are delivered at most; the rest is discarded. Null: no limit. */
   readonly limit: number | null;
+  /** Called before anything is counted. It must be cheap, and must not throw. */
+  readonly onCount: () => void;
   /** Sees each batch of records that is delivered, in the same turn. It must be cheap, and must not throw. */
   readonly onBatch: (batch: RecordBatch) => void;
   /** Called when `limit` events are delivered, and with each chunk that comes after that. */
@@ -77,6 +79,11 @@ export class Ingest {
     return { ...this.#counts };
   }
 
+  /** The same, with what the kernel lost. */
+  get counted(): IngestCounts & Pick<SessionStats, 'lost'> {
+    return { ...this.#counts, lost: this.#lost };
+  }
+
   /** Events that the kernel lost, as far as chunks have told. */
   get lost(): number {
     return this.#lost;
@@ -102,6 +109,7 @@ export class Ingest {
     const seq = buffer.nextSeq;
     events.forEach((event, i) => placeAt(event, { session, seq: seq + i }));
     const batch = new RowBatch(events, { ...gap, seq });
+    this.#options.onCount();
     this.#counts.received += events.length;
     this.#counts.receivedBytes += batch.byteLength;
     this.#counts.delivered += events.length;
@@ -111,6 +119,7 @@ export class Ingest {
 
   #receive(chunk: Chunk, lease: Lease, by: Evaluation): Promise<void> | null {
     const { data, offsets } = chunk;
+    this.#options.onCount();
     this.#counts.received += offsets.length;
     this.#counts.receivedBytes += data.byteLength;
     this.#counts.queued += offsets.length;
@@ -168,6 +177,7 @@ export class Ingest {
 
   /** Takes in what target, filter and limit have left of a chunk. */
   #admit(chunk: Chunk, batch: EventBatch, room: number): void {
+    this.#options.onCount();
     this.#counts.queued -= chunk.offsets.length;
     this.#counts.discarded += chunk.offsets.length - batch.count;
     this.#counts.delivered += batch.count;

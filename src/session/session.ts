@@ -23,6 +23,7 @@ import type { Recorder, RecorderInput } from './recorder.js';
 import type { RecordedSource, ReplayEnd } from './replay.js';
 import type { SessionOrigin, SessionSpec, SessionState, SessionStats, StopReason, TargetSpec } from './spec.js';
 import { CgroupMatcher } from './target.js';
+import { StatsHistory } from './stats-history.js';
 import { after } from './timer.js';
 
 export type { Page } from './stream/reading.js';
@@ -80,6 +81,7 @@ export class Session {
   readonly #buffer: SessionBuffer;
   readonly #readers = new Readers();
   readonly #ingest: Ingest;
+  readonly history = new StatsHistory({ read: () => ({ ...this.#ingest.counted, dropped: this.#readers.dropped }) });
   #source: SharedSource | null = null;
   /** The same, of a session that is no replay. */
   #programs: Programs | null = null;
@@ -136,6 +138,7 @@ export class Session {
       buffer: this.#buffer,
       readers: this.#readers,
       limit: spec.limit,
+      onCount: () => this.history.note(),
       onBatch: (batch) => deps.observer?.onBatch(this, batch),
       onFull: () => void this.stop('LIMIT'),
       onError: (error) => deps.log.error({ session: id, err: error }, 'filtering events by target'),
@@ -356,6 +359,7 @@ export class Session {
     await this.#ingest.settled;
     this.#deps.registry.off('change', this.#onContainer);
     this.stoppedAt = nowText();
+    this.history.end();
     this.#readers.end(this.#failure);
     this.#resolveDetached();
     // Whoever waits for the end finds it stored; a store that cannot write holds nobody up.

@@ -124,6 +124,7 @@ export interface ResolverSources {
   SessionSpec: Spec;
   SessionChange: Of<SessionHandle['changes']>;
   SessionStats: Stats;
+  SessionStatsPoint: Of<NonNullable<Awaited<ReturnType<SessionHandle['statsHistory']>>>>;
   SharingPlan: Plan['sharing'];
   SocketConnection: SnapshotConnection;
   SocketOwner: SocketOwner;

@@ -26,6 +26,7 @@ import {
 } from 'graphql';
 import type { Limits } from '../../base/config.js';
 import { EunomiaError } from '../../base/errors.js';
+import { MAX_POINTS } from '../../service/session/request.js';
 
 /**
  * What one document may ask for.
@@ -59,6 +60,8 @@ const REPEATS = 150;
  */
 const LINES = 5000;
 const sizeArguments = ['last', 'first', 'limit'] as const;
+/** Fields whose lists are long without such an argument: how many entries they have at most. */
+const longLists: Readonly<Record<string, number>> = { 'Session.statsHistory': MAX_POINTS };
 
 export function limitExceeded(limit: string, maximum: number, actual: number | string, message: string): EunomiaError {
   return new EunomiaError('LIMIT_EXCEEDED', message, { details: { limit, maximum, actual } });
@@ -275,7 +278,7 @@ class Measure {
       metaFields.get(name) ?? (isObjectType(parent) || isInterfaceType(parent) ? parent.getFields()[name] : undefined);
     const type = field && getNamedType(field.type);
     if (!field || !node.selectionSet || !isCompositeType(type)) return SCALAR;
-    const count = this.#count(node, field);
+    const count = longLists[`${parent.name}.${name}`] ?? this.#count(node, field);
     const isList = isListType(getNullableType(field.type));
     const named = this.#named(node, field);
     const factor = named ?? (count !== null ? Math.max(1, count / SIZE_OF_ONE) : isList && !sized ? UNSIZED_LIST : 1);

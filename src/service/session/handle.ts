@@ -7,6 +7,7 @@ import type { Asked } from '../../session/asked.js';
 import type { FilterPlan } from '../../session/source/plan.js';
 import type { RecorderStats } from '../../session/recorder.js';
 import type { Page } from '../../session/session.js';
+import type { CountedAt } from '../../session/stats-history.js';
 import type { SessionOrigin, SessionState, SessionStats, StopReason } from '../../session/spec.js';
 import type { Delivery } from '../../record/delivery.js';
 import type { ChangeView, SpecView } from './asked.js';
@@ -58,6 +59,8 @@ export interface SessionHandle {
   stats(): Promise<SessionStats>;
   /** The same as it changes, until the session has ended; `every` is in milliseconds, 1000 by default. Throws BAD_USER_INPUT. */
   followStats(every: number | null): AsyncIterableIterator<SessionStats>;
+  /** Counts at times of the last hour; null for a session that is in its store only. Throws BAD_USER_INPUT. */
+  statsHistory(request: StatsHistoryRequest): Promise<readonly CountedAt[] | null>;
   /** Rejects with BAD_CURSOR for a cursor that is not of this session. */
   page(request: PageRequest): Promise<Page>;
   /** Events from a place on, and those to come until the session ends. Throws BAD_CURSOR. */
@@ -75,6 +78,14 @@ export interface SessionHandle {
   uncounted(last: string | null): readonly Gap[];
   /** Where all of its events are that there are. Rejects as `report` does. */
   events(): Promise<Origin>;
+}
+
+export type { CountedAt } from '../../session/stats-history.js';
+
+/** In milliseconds; by default the last hour, every ten seconds. */
+export interface StatsHistoryRequest {
+  readonly last?: number | null | undefined;
+  readonly every?: number | null | undefined;
 }
 
 export interface PageRequest {

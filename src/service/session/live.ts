@@ -19,6 +19,7 @@ import type { Asked } from '../../session/asked.js';
 import { boundsOf, cursorOf, parseCursor } from '../../session/cursor.js';
 import type { RecorderStats } from '../../session/recorder.js';
 import { DEFAULT_DELAY_MS, type Page, type Session } from '../../session/session.js';
+import type { CountedAt } from '../../session/stats-history.js';
 import type { SessionOrigin, SessionSpec, SessionState, SessionStats, StopReason } from '../../session/spec.js';
 import type { FilterPlan } from '../../session/source/plan.js';
 import { queryOf, storedPage, type StoredSource } from '../../storage/query.js';
@@ -38,6 +39,7 @@ import {
   MAX_PAGE,
   paceOf,
   replayOf,
+  statsSpanOf,
   thinningOf,
   type PageEnd,
 } from './request.js';
@@ -47,6 +49,7 @@ import type {
   PageRequest,
   ReportRequest,
   SessionHandle,
+  StatsHistoryRequest,
   SubscribeRequest,
 } from './handle.js';
 import { changeViews, specView, type ChangeView, type SpecView } from './asked.js';
@@ -183,6 +186,11 @@ export class LiveSession implements SessionHandle {
 
   stats(): Promise<SessionStats> {
     return this.#session.stats();
+  }
+
+  async statsHistory(request: StatsHistoryRequest): Promise<readonly CountedAt[]> {
+    const span = statsSpanOf(request);
+    return this.#session.history.points(span, await this.stats());
   }
 
   followStats(every: number | null): Changing<SessionStats> {

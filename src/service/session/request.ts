@@ -4,19 +4,23 @@ import {
   type AggregateSpec,
   type AggregatorOptions,
 } from '../../analysis/aggregate/index.js';
+import { formatDuration } from '../../base/duration.js';
 import { invalid } from '../../base/errors.js';
 import { turns } from '../../base/turn.js';
 import { filterOf, type EventFilter, type FilterFields } from '../../filter/index.js';
 import { nanosOf, textOfNanos } from '../../record/nanos.js';
+import { STEP_MS, STEPS } from '../../session/stats-history.js';
 import { Thinning } from '../../session/stream/thinning.js';
 import { inRange, spanInRange } from '../check.js';
 import type { Parts } from '../parts.js';
-import type { FollowRequest, PageRequest, SessionHandle, SubscribeRequest } from './handle.js';
+import type { FollowRequest, PageRequest, SessionHandle, StatsHistoryRequest, SubscribeRequest } from './handle.js';
 
 /** Checks of what is asked of a session, wherever it is. */
 
 /** Events. */
 export const MAX_PAGE = 100_000;
+/** Points of a `statsHistory` at most: both its ends too. */
+export const MAX_POINTS = STEPS + 2;
 const DEFAULT_PAGE = 100;
 const MAX_REPLAY = 1_000_000;
 const MIN_EVERY_MS = 100;
@@ -120,6 +124,22 @@ export function paceOf({ every, replay }: Pick<FollowRequest, 'every' | 'replay'
     everyMs: spanInRange('every', every ?? 1000, MIN_EVERY_MS, HOUR),
     replay: replay == null ? undefined : inRange('replay', replay, 0, MAX_REPLAY, 'events'),
   };
+}
+
+/** Throws BAD_USER_INPUT. */
+export function statsSpanOf({ last, every }: StatsHistoryRequest): {
+  readonly lastMs: number;
+  readonly everyMs: number;
+} {
+  const [lastMs, everyMs] = [last ?? HOUR, every ?? STEP_MS];
+  spanInRange('last', lastMs, STEP_MS, HOUR);
+  spanInRange('every', everyMs, STEP_MS, HOUR);
+  if (everyMs % STEP_MS !== 0)
+    throw invalid(
+      'every',
+      `"${formatDuration(everyMs)}" is no multiple of "10s", the interval at which counts are kept; give "10s", "30s" or "1m", for example`,
+    );
+  return { lastMs, everyMs };
 }
 
 /** Null when nothing is to be left out. Throws BAD_USER_INPUT. */

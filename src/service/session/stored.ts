@@ -16,7 +16,14 @@ import type { Store, StoredRecord } from '../../storage/store.js';
 import { aggregateStored } from '../aggregate.js';
 import type { Parts } from '../parts.js';
 import { reportOfSession } from '../report.js';
-import type { FollowRequest, PageRequest, ReportRequest, SessionHandle, SubscribeRequest } from './handle.js';
+import type {
+  FollowRequest,
+  PageRequest,
+  ReportRequest,
+  SessionHandle,
+  StatsHistoryRequest,
+  SubscribeRequest,
+} from './handle.js';
 import { changeViews, specView, type ChangeView, type SpecView } from './asked.js';
 import { Changing } from '../changing.js';
 import { storedOrigin, type Origin } from './origin.js';
@@ -29,6 +36,7 @@ import {
   MAX_PAGE,
   paceOf,
   replayOf,
+  statsSpanOf,
   thinningOf,
 } from './request.js';
 
@@ -191,6 +199,11 @@ export class StoredSession implements SessionHandle {
       notices: [],
       sharing: { sessions: 0, eventsPerSecond: null, reason: 'the session has ended, and is in its store only' },
     });
+  }
+
+  async statsHistory(request: StatsHistoryRequest): Promise<null> {
+    statsSpanOf(request);
+    return null;
   }
 
   followStats(every: number | null): Changing<SessionStats> {

@@ -3,12 +3,14 @@ import type {
   QuerySessionArgs,
   QuerySessionsArgs,
   SessionEventsArgs,
+  SessionStatsHistoryArgs,
   SubscriptionEventsArgs,
   SubscriptionSessionChangedArgs,
   SubscriptionSessionStatsArgs,
 } from '../../../generated/schema.js';
 import { EunomiaError } from '../../../base/errors.js';
-import type { SessionHandle } from '../../../service/session/handle.js';
+import { textOfMs } from '../../../event/clock.js';
+import type { CountedAt, SessionHandle } from '../../../service/session/handle.js';
 import { Connection, connectionOfRows, pageOf, weightOfEvent } from '../connection.js';
 import type { RequestContext } from '../context.js';
 import { demandOfBatches } from '../demand.js';
@@ -141,10 +143,14 @@ export const sessionResolvers = {
   Session: {
     problem: typed(({ error }: SessionHandle) => error),
     stats: typed((session: SessionHandle) => session.stats()),
+    statsHistory: typed<SessionHandle, SessionStatsHistoryArgs>((session, args) => session.statsHistory(args)),
     explain: typed((session: SessionHandle) => session.explain()),
     notices: typed((session: SessionHandle) => session.notices()),
     undecided: typed((session: SessionHandle) => session.undecided()),
     events: typed<SessionHandle, SessionEventsArgs>(eventsOf),
+  },
+  SessionStatsPoint: {
+    time: typed(({ atMs }: CountedAt) => textOfMs(atMs)),
   },
   Persistence: {
     problem: typed(({ error }: NonNullable<SessionHandle['persistence']>) => error),
