@@ -46,7 +46,7 @@ const BUFFER_BYTES = 512 << 20;
 const OTHER = 'other { entries count }';
 const REPORT = `session sessions { id trackers from to } container { id name image }
   host from to trackers events lost dropped uncounted complete restrictions
-  restricted { section restriction reason value } doubled
+  restricted { section restriction excluded value } doubled
   programs { entries { path errno count args parents } ${OTHER} }
   filesRead { entries { path errno count comms } ${OTHER} }
   filesWritten { entries { path errno count comms } ${OTHER} }
@@ -59,7 +59,7 @@ const REPORT = `session sessions { id trackers from to } container { id name ima
   capabilities { entries { capability count denied comms } ${OTHER} }
   dnsNames { entries { name types count responses failed failures comms } ${OTHER} }
   refusedCalls { entries { name action errno count comms } ${OTHER} }
-  missing { section tracker reason }`;
+  missing { section tracker problem }`;
 
 export function addReport(program: Command, world: World): void {
   const command = withConnection(program.command('report'));

@@ -131,7 +131,7 @@ export interface MissingSection {
   readonly section: string;
   /** The tracker that would provide the data. */
   readonly tracker: string;
-  readonly reason: string;
+  readonly problem: string;
 }
 
 /** What excluded events. */
@@ -139,7 +139,7 @@ export interface Exclusion {
   /** One of the report's `restrictions`. */
   readonly restriction: string;
   /** What is excluded, as a sentence without its full stop. */
-  readonly reason: string;
+  readonly excluded: string;
   /** What it was set to: CEL of a filter, else JSON. Two restrictions with one value exclude the same. */
   readonly value: string;
 }

@@ -14,14 +14,14 @@ export function exclusionsOf(
 ): Exclusion[] {
   const filtered = exported.map((where) => ({
     restriction: 'export.where',
-    reason: "events that do not match the recording's filter are excluded",
+    excluded: "events that do not match the recording's filter are excluded",
     value: where,
   }));
   if (!asked)
     return [
       {
         restriction: 'session.spec',
-        reason: 'it is not known whether the session had a filter or a target, which an older version did not keep',
+        excluded: 'it is not known whether the session had a filter or a target, which an older version did not keep',
         value: 'null',
       },
       ...filtered,
@@ -50,8 +50,8 @@ function unstored(asked: Asked): Exclusion[] {
     if (isStored({ input }) || switches.length === 0) return [];
     const times = [...(i ? [`from ${switches[i - 1]?.at}`] : []), ...(at === null ? [] : [`until ${at}`])];
     const when = times.join(' ');
-    const reason = `events that happened ${when} were not to be stored`;
-    return [{ restriction: 'session.persist', reason, value: `null // ${when}` }];
+    const excluded = `events that happened ${when} were not to be stored`;
+    return [{ restriction: 'session.persist', excluded, value: `null // ${when}` }];
   });
 }
 
@@ -77,7 +77,7 @@ function exclusionsOfRegime(
       : [
           {
             restriction: 'session.where',
-            reason: `events that do not match the session's filter are excluded${when}`,
+            excluded: `events that do not match the session's filter are excluded${when}`,
             value: `${where}${held}`,
           },
         ]),
@@ -85,7 +85,7 @@ function exclusionsOfRegime(
       ? [
           {
             restriction: 'session.target',
-            reason: `events outside the session's target are excluded${when}`,
+            excluded: `events outside the session's target are excluded${when}`,
             value: `${JSON.stringify(target)}${held}`,
           },
         ]
@@ -100,7 +100,7 @@ export function narrowedBy({ filter, containers }: Pick<EventQuery, 'filter' | '
       ? [
           {
             restriction: 'history.where',
-            reason: 'events that do not match the filter of the query are excluded',
+            excluded: 'events that do not match the filter of the query are excluded',
             value: filter.text,
           },
         ]
@@ -109,7 +109,7 @@ export function narrowedBy({ filter, containers }: Pick<EventQuery, 'filter' | '
       ? [
           {
             restriction: 'history.containers',
-            reason: 'events of other containers than those of the query are excluded',
+            excluded: 'events of other containers than those of the query are excluded',
             value: JSON.stringify(containers),
           },
         ]

@@ -76,7 +76,7 @@ async function serve(): Promise<Server> {
 const ask = async (url: string, query: string) => (await post(url, { query })).json;
 const FIELDS =
   'session sessions { id trackers from to } events lost dropped complete restrictions restricted { section ' +
-  'restriction reason value } doubled programs { entries { path } } exits { entries { count } other { count } } missing { section ' +
+  'restriction excluded value } doubled programs { entries { path } } exits { entries { count } other { count } } missing { section ' +
   'reason }';
 
 async function report(url: string, args = '', id = 'stored'): Promise<BehaviourReport> {
@@ -181,7 +181,9 @@ describe('the report of a stored session', () => {
     ] as const) {
       const made = await report(url, '', id);
       expect(made).toMatchObject({ complete: false, restrictions: [restriction] });
-      expect(made.restricted).toEqual([{ section: 'exits', restriction, value, reason: expect.any(String) as string }]);
+      expect(made.restricted).toEqual([
+        { section: 'exits', restriction, value, excluded: expect.any(String) as string },
+      ]);
       const { data } = await ask(
         url,
         `{ compareReports(before: { session: "all" }, after: { session: "${id}" }) { certain } }`,

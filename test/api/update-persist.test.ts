@@ -19,7 +19,7 @@ interface Kept {
     readonly complete: boolean;
     readonly events: string;
     readonly dropped: string;
-    readonly restricted: readonly { readonly reason: string }[];
+    readonly restricted: readonly { readonly excluded: string }[];
   };
 }
 
@@ -29,7 +29,7 @@ async function keptOf(url: string, id: string): Promise<Kept> {
       spec { persist { store mode } } changes { before { persist { store } } }
       persistence { store mode state written pending dropped omitted removed }
       events(first: 10000) { nodes { bootNs } gaps { where lost dropped } }
-      report { complete events dropped restricted { reason } } } }`,
+      report { complete events dropped restricted { excluded } } } }`,
     variables: { id },
   });
   return dataOf(json).session;
@@ -89,7 +89,7 @@ describe('updateSession with persist', () => {
     ]);
     expect(stored).toMatchObject({ spec: live.spec, changes: live.changes, persistence: live.persistence });
     expect(stored.report).toMatchObject({ complete: false, events: '20', dropped: '25' });
-    expect(stored.report.restricted.map(({ reason }) => reason)).toEqual(
+    expect(stored.report.restricted.map(({ excluded }) => excluded)).toEqual(
       expect.arrayContaining([
         expect.stringMatching(/^events that happened until \S+ were not to be stored$/),
         expect.stringMatching(/^events that happened from \S+ until \S+ were not to be stored$/),

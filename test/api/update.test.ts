@@ -193,10 +193,10 @@ describe('updateSession', () => {
     expect(await numbers(url, id)).toEqual([0, 1, 2, 3, 4, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]);
     const { json } = await post<{
       session: {
-        report: { complete: boolean; restricted: readonly { restriction: string; reason: string; value: string }[] };
+        report: { complete: boolean; restricted: readonly { restriction: string; excluded: string; value: string }[] };
       };
     }>(url, {
-      query: `{ session(id: "${id}") { report { complete restricted { restriction reason value } } } }`,
+      query: `{ session(id: "${id}") { report { complete restricted { restriction excluded value } } } }`,
     });
     const { complete, restricted } = dataOf(json).session.report;
     const at = live?.changes[0]?.at;

@@ -198,7 +198,7 @@ export class ReportBuilder {
             sections.map((section) => ({
               section,
               restriction: `${tracker}.${option}`,
-              reason: says,
+              excluded: says,
               value: JSON.stringify(value),
             })),
           ),
@@ -232,7 +232,7 @@ export class ReportBuilder {
           session === null
             ? `no session that was read ran with the tracker ${tracker}`
             : `the session ran without the tracker ${tracker}`;
-        return sectionsOf[kind].map((section) => ({ section, tracker, reason: `not observed: ${without}` }));
+        return sectionsOf[kind].map((section) => ({ section, tracker, problem: `not observed: ${without}` }));
       });
   }
 

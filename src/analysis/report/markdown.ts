@@ -138,7 +138,7 @@ export function markdown(report: BehaviourReport): string {
     ].join('\n'),
     ...sections.map((name) => sectionText(name, report)),
     missing.length
-      ? `## Not looked at\n\n${missing.map(({ section: name, reason }) => `- ${name}: ${reason}`).join('\n')}`
+      ? `## Not looked at\n\n${missing.map(({ section: name, problem }) => `- ${name}: ${problem}`).join('\n')}`
       : null,
   ];
   return `${parts.filter((part) => part !== null).join('\n\n')}\n`;
@@ -176,7 +176,7 @@ function sectionText<Name extends keyof ReportSections>(name: Name, report: Beha
   const restricted = report.restricted.filter(({ section }) => section === name);
   return [
     `## ${title}`,
-    ...restricted.map(({ restriction, reason, value }) => `Incomplete: ${reason} (${restriction}${setTo(value)}).`),
+    ...restricted.map(({ restriction, excluded, value }) => `Incomplete: ${excluded} (${restriction}${setTo(value)}).`),
     ...(found.entries.length ? tableText(found, columns, cells) : ['None.']),
   ].join('\n\n');
 }

@@ -232,17 +232,17 @@ describe('a report', () => {
     expect(report.missing).toContainEqual({
       section: 'filesRead',
       tracker: 'open',
-      reason: 'not observed: the session ran without the tracker open',
+      problem: 'not observed: the session ran without the tracker open',
     });
     expect(report.missing).toContainEqual({
       section: 'syscalls',
       tracker: 'syscount',
-      reason: 'not observed: the session ran without the tracker syscount',
+      problem: 'not observed: the session ran without the tracker syscount',
     });
     expect(report.missing).toContainEqual({
       section: 'dnsNames',
       tracker: 'dns',
-      reason: 'not observed: the session ran without the tracker dns',
+      problem: 'not observed: the session ran without the tracker dns',
     });
   });
 
@@ -259,19 +259,19 @@ describe('a report', () => {
       {
         section: 'filesRead',
         restriction: 'open.failedOnly',
-        reason: 'opens that succeed are excluded',
+        excluded: 'opens that succeed are excluded',
         value: 'true',
       },
       {
         section: 'filesWritten',
         restriction: 'open.failedOnly',
-        reason: 'opens that succeed are excluded',
+        excluded: 'opens that succeed are excluded',
         value: 'true',
       },
       {
         section: 'syscalls',
         restriction: 'syscall.only',
-        reason: 'calls that are not listed are excluded',
+        excluded: 'calls that are not listed are excluded',
         value: '["read"]',
       },
     ]);
@@ -340,14 +340,14 @@ describe('two reports', () => {
   it('are certain only where both exclude the same from what is compared', () => {
     const filtered = (value: string): BehaviourReport =>
       reportOf(first, {
-        narrowed: [{ restriction: 'session.where', reason: 'events that do not match are excluded', value }],
+        narrowed: [{ restriction: 'session.where', excluded: 'events that do not match are excluded', value }],
       });
     const listed = (...only: string[]): BehaviourReport => reportOf(first, { options: { syscall: { only } } });
     expect(filtered('process.uid == 0')).toMatchObject({ complete: false, restrictions: ['session.where'] });
     expect(filtered('process.uid == 0').restricted).toContainEqual({
       section: 'filesRead',
       restriction: 'session.where',
-      reason: 'events that do not match are excluded',
+      excluded: 'events that do not match are excluded',
       value: 'process.uid == 0',
     });
     expect(markdown(filtered('process.uid == 0'))).toContain(
