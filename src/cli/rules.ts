@@ -10,7 +10,7 @@ interface Flags {
   readonly output: 'text' | 'json';
 }
 
-const PATHS = 'rule files, or directories of them (*.yaml, *.yml)';
+const PATHS = 'rule files, or directories of them (*.yaml, *.yml); "builtin" for those that come with Eunomia';
 
 export function addRules(program: Command, world: World): void {
   const rules = program
@@ -24,7 +24,7 @@ export function addRules(program: Command, world: World): void {
   rules
     .command('test')
     .description('run the tests beside rule files (NAME.test.yaml): events in, alerts expected out')
-    .argument('<path...>', `${PATHS}, or single files of tests`)
+    .argument('<path...>', `${PATHS}; or single files of tests`)
     .option('--rule <name>', 'only tests that name this rule')
     .addOption(outputOption())
     .action((paths: readonly string[], flags: Flags) => withPlaces(world, () => test(paths, flags, world)));

@@ -2,7 +2,9 @@ import { constants } from 'node:fs';
 import { open, readdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { EunomiaError, messageOf } from '../base/errors.js';
+
 import { throwInOrder, type RuleSource } from '../rules/format.js';
+import { rulesDirectory } from '../service/rules/files.js';
 
 /** What lies at some paths, each file once, in the order of the paths and then of their names. */
 export interface RuleFiles {
@@ -20,7 +22,7 @@ const OF_TESTS = /\.test\.ya?ml$/;
 /**
  * Reads rule files: those of a directory (`*.yaml`, `*.yml`, but none whose name begins with a dot, and not those of its directories) or
  * single ones. Tests are those of a directory, `NAME.test.yaml` beside `NAME.yaml`, or single ones, which are run on the rules of their
- * directory. Rejects with BAD_RULES, which names all that cannot be read. Never waits, not for a FIFO either.
+ * directory. "builtin" is the directory of those that come with the package. Rejects with BAD_RULES, which names all that cannot be read. Never waits, not for a FIFO either.
  */
 export async function readRuleFiles(paths: readonly string[]): Promise<RuleFiles> {
   const errors: EunomiaError[] = [];
@@ -29,7 +31,8 @@ export async function readRuleFiles(paths: readonly string[]): Promise<RuleFiles
   const add = (to: Map<string, string>, files: readonly string[]): void => {
     for (const file of files) if (!to.has(resolve(file))) to.set(resolve(file), file);
   };
-  for (const path of paths) {
+  for (const named of paths) {
+    const path = rulesDirectory(named);
     try {
       const found = await filesAt(path);
       add(rules, found.rules);

@@ -103,6 +103,12 @@ describe('eunomia rules check', () => {
     expect((await eunomia('rules', 'check', 'DIR/b.yml')).told).toContain('DIR/b.yml:7:16: rules[0].condition: 1:30: ');
   });
 
+  it('checks files beside the rules that come with the package', async () => {
+    put('a.yaml', 'overrides: { rules: { no-such-rule: { enabled: false } } }');
+    expect((await eunomia('rules', 'check', 'builtin', 'DIR')).told).toContain('there is no rule "no-such-rule"');
+    expect((await eunomia('rules', 'check', 'builtin')).out).toMatch(/^\d+ rules, .* files: ok\n$/);
+  });
+
   it('prints all errors, each with its place at the beginning of the line', async () => {
     put('a.yaml', shells.replace('MEDIUM', 'BAD'));
     put('b.yaml', others.replace('CONNECT"', 'CONNECT').replace('LOW', 'BAD'));
