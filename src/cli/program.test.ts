@@ -237,6 +237,59 @@ it('eunomia queries lists what is saved on a server', async () => {
   expect(await run(server, ['queries'])).toMatchObject({ code: 2, out: '' });
 });
 
+it('eunomia rules list tells what rules have raised, and which cannot', async () => {
+  const server = new FakeServer([]);
+  await served(server, async (url) => {
+    const { code, out, told } = await run(server, ['rules', 'list', '--server', url]);
+    expect([code, out.split('\n').map((line) => line.split(/ {2,}/))]).toEqual([
+      0,
+      [
+        [
+          'name',
+          'severity',
+          'state',
+          'alerts',
+          'repeated',
+          'suppressed',
+          'last alert',
+          'origin',
+          'file',
+          'description',
+        ],
+        [
+          'port-scan',
+          'high',
+          'on',
+          '2',
+          '4',
+          '0',
+          '2026-01-31T08:15:30Z',
+          'directory',
+          '/etc/rules/r.yaml',
+          'many ports',
+        ],
+        ['off', 'high', 'off', '0', '4', '0', '-', 'directory', '/etc/rules/r.yaml', 'many ports'],
+        ['dead', 'high', 'problem', '0', '4', '0', '-', 'directory', '/etc/rules/r.yaml', 'many ports'],
+        [''],
+      ],
+    ]);
+    expect(told).toBe(
+      'dead is not evaluated: no such hook\n7 events were seen by no rule: they were lost in the kernel, or dropped\n' +
+        'the files as they are now are not in force:\nr.yaml:3:5: rules[0]: no\n',
+    );
+    const json = await run(server, ['rules', 'list', '-o', 'json', '--server', url]);
+    expect(JSON.parse(json.out)).toMatchObject([
+      { name: 'port-scan' },
+      { name: 'off', enabled: false },
+      { name: 'dead' },
+    ]);
+  });
+  expect(await run(server, ['rules', 'list'])).toMatchObject({
+    code: 2,
+    told: expect.stringContaining('--server') as string,
+  });
+});
+
 it('eunomia sessions lists those of a server', async () => {
   const server = new FakeServer([]);
   await served(server, async (url) => {

@@ -2,6 +2,7 @@ import { Option, type Command } from 'commander';
 import { EunomiaError } from '../base/errors.js';
 import { counted } from '../base/listed.js';
 import { addRulesImport } from './rules-import.js';
+import { addRulesList } from './rules-list.js';
 import { Unsuccessful } from './usage.js';
 import type { RuleExplanation, RuleOutcome, World } from './world.js';
 
@@ -15,7 +16,9 @@ const PATHS = 'rule files, or directories of them (*.yaml, *.yml); "builtin" for
 export function addRules(program: Command, world: World): void {
   const rules = program
     .command('rules')
-    .description('check, test and explain rule files, and translate those of other systems');
+    .description(
+      'check, test and explain rule files, translate those of other systems, and list the rules of a server',
+    );
   rules
     .command('check')
     .description('compile rule files as one set, and print all errors with their places')
@@ -38,6 +41,7 @@ export function addRules(program: Command, world: World): void {
     .addOption(outputOption())
     .action((paths: readonly string[], flags: Flags) => withPlaces(world, () => explain(paths, flags, world)));
   addRulesImport(rules, world);
+  addRulesList(rules, world);
 }
 
 function outputOption(): Option {

@@ -2,7 +2,6 @@ import { constants } from 'node:fs';
 import { open, readdir, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { EunomiaError, messageOf } from '../base/errors.js';
-
 import { throwInOrder, type RuleSource } from '../rules/format.js';
 import { rulesDirectory } from '../service/rules/files.js';
 
@@ -21,8 +20,9 @@ const OF_TESTS = /\.test\.ya?ml$/;
 
 /**
  * Reads rule files: those of a directory (`*.yaml`, `*.yml`, but none whose name begins with a dot, and not those of its directories) or
- * single ones. Tests are those of a directory, `NAME.test.yaml` beside `NAME.yaml`, or single ones, which are run on the rules of their
- * directory. "builtin" is the directory of those that come with the package. Rejects with BAD_RULES, which names all that cannot be read. Never waits, not for a FIFO either.
+ * single ones. "builtin" is the directory of those that come with the package. Tests are those of a directory, `NAME.test.yaml` beside
+ * `NAME.yaml`, or single ones, which are run on the rules of their directory. Rejects with BAD_RULES, which names all that cannot be read.
+ * Never waits, not for a FIFO either.
  */
 export async function readRuleFiles(paths: readonly string[]): Promise<RuleFiles> {
   const errors: EunomiaError[] = [];

@@ -179,6 +179,33 @@ export class FakeServer implements LocalServer {
             nodes: sockets.slice(page, page + 1),
           };
         },
+        rules: () => ({
+          problem: 'r.yaml:3:5: rules[0]: no',
+          missed: '7',
+          rules: [
+            { name: 'port-scan', enabled: true, problem: null, stats: { alerts: '2', lastAlertAt: startTime } },
+            { name: 'off', enabled: false, problem: null, stats: {} },
+            { name: 'dead', enabled: true, problem: 'no such hook', stats: {} },
+          ].map(({ stats, ...rule }) => ({
+            severity: 'HIGH',
+            origin: 'DIRECTORY',
+            file: '/etc/rules/r.yaml',
+            description: 'many ports',
+            tags: [],
+            attack: [],
+            steps: [],
+            stats: {
+              matched: '9',
+              alerts: '0',
+              repeated: '4',
+              suppressed: '0',
+              forgotten: '0',
+              lastAlertAt: null,
+              ...stats,
+            },
+            ...rule,
+          })),
+        }),
         savedQueries: () =>
           onePage([
             {
