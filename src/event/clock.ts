@@ -49,12 +49,12 @@ export function textOfMs(ms: number): string {
   return wallText(Math.floor(ms / 1000), Math.floor((ms % 1000) * 1_000_000));
 }
 
-const TIME = /^(.{19})\.(\d{9})Z$/;
+const TIME = /^(.{19})(?:\.(\d{1,9}))?Z$/;
 
-/** Reads a time in RFC 3339 with nine digits of a second, as all our times are. */
+/** Reads a time in RFC 3339 of up to nine digits of a second, in UTC; all of ours have nine. */
 export function nanosecondsSince1970(time: string): bigint {
   const [, second = '', fraction = ''] = TIME.exec(time) ?? [];
-  return BigInt(Date.parse(`${second}Z`)) * 1_000_000n + BigInt(fraction);
+  return BigInt(Date.parse(`${second}Z`)) * 1_000_000n + BigInt(fraction.padEnd(9, '0'));
 }
 
 /** Formats an s64 in decimal. `high` is its signed upper half. */

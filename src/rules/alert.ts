@@ -1,4 +1,5 @@
 import { compileField, type Catalog } from '../catalog/catalog.js';
+import { nanosecondsSince1970, wallTimeOf, type ClockOffset } from '../event/clock.js';
 import type { FieldValue, TraceEvent } from '../event/event.js';
 import type { Lineage, ProcessAt } from '../event/lineage.js';
 import type { Severity } from '../event/severity.js';
@@ -11,6 +12,8 @@ export interface AncestorFacts {
   readonly uid: number;
   readonly executable: string | null;
   readonly args: readonly string[] | null;
+  /** RFC 3339 with nanoseconds. */
+  readonly startTime: string;
 }
 
 /** What was so at the moment of an alert, copied: nothing of it is read later. */
@@ -42,6 +45,7 @@ export interface RuleAlert {
   readonly evidence: Evidence;
 }
 
+const BILLION = 1_000_000_000n;
 const MAX_MESSAGE = 2000;
 const MAX_TEXT = 4096;
 const MAX_ITEMS = 100;
@@ -102,12 +106,20 @@ export function keyOf({ readers }: Reading, event: TraceEvent): string {
 
 function ancestorsOf(lineage: Lineage | null, event: TraceEvent): readonly AncestorFacts[] {
   const ancestors: AncestorFacts[] = [];
+  const offset = offsetAt(event);
   let one: ProcessAt | null = lineage?.of(event)?.parent ?? null;
   for (; one && ancestors.length < MAX_ANCESTORS; one = one.parent) {
-    const { pid, comm, uid, executable, args } = one;
-    ancestors.push({ pid, comm, uid, executable, args: args && [...args.slice(0, MAX_ITEMS)] });
+    const { pid, comm, uid, executable, args, startNs } = one;
+    const startTime = wallTimeOf(offset, startNs);
+    ancestors.push({ pid, comm, uid, executable, args: args && [...args.slice(0, MAX_ITEMS)], startTime });
   }
   return ancestors;
+}
+
+/** Between the two clocks, when the event happened. */
+function offsetAt({ time, bootNs }: TraceEvent): ClockOffset {
+  const offsetNs = nanosecondsSince1970(time) - BigInt(bootNs);
+  return { seconds: Number(offsetNs / BILLION), nanoseconds: Number(offsetNs % BILLION) };
 }
 
 function copied(object: object, names: readonly string[]): object {

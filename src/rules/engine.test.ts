@@ -51,7 +51,16 @@ describe('a rule', () => {
             args: ['sh', '-c', 'id'],
           },
           container: web,
-          ancestors: [{ pid: 7, comm: 'sshd', uid: 0, executable: '/usr/bin/sshd', args: ['sshd'] }],
+          ancestors: [
+            {
+              pid: 7,
+              comm: 'sshd',
+              uid: 0,
+              executable: '/usr/bin/sshd',
+              args: ['sshd'],
+              startTime: '2026-01-31T08:15:00.000007000Z',
+            },
+          ],
         },
       },
     ]);
