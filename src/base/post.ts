@@ -1,5 +1,7 @@
-import { Agent as HttpAgent, request as requestHttp, type IncomingMessage } from 'node:http';
+import { Agent as HttpAgent, request as requestHttp, STATUS_CODES, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
+import { finished } from 'node:stream/promises';
+import { retryAfterMs } from './retry-after.js';
 
 /** What a receiver said of a request. */
 export type PostResult =
@@ -17,6 +19,11 @@ export interface PostOptions {
   readonly ca: string | null;
   /** Whether a request with this status, which is no success, is worth another try. */
   readonly isAgain: (status: number) => boolean;
+  /**
+   * Whether bodies of responses are read: results have them, and problems quote them. False for receivers that may be anything: they
+   * repeat addresses and headers, which may be secrets, so that only the status counts, and it counts when it comes.
+   */
+  readonly reads: boolean;
   /** Of a request with its response. Default 10 s. */
   readonly timeoutMs?: number;
 }
@@ -26,6 +33,9 @@ export type PostHeaders = Readonly<Record<string, string>>;
 const TIMEOUT_MS = 10_000;
 const MAX_RESPONSE = 1 << 20;
 const MOST_SAID = 200;
+/** What is not read may end in this time. */
+const DROP_MS = 200;
+const NOTHING = new Uint8Array();
 
 /** Posts to one address, over connections that are kept; follows no redirects. */
 export class Poster {
@@ -45,7 +55,7 @@ export class Poster {
 
   /** Never rejects. */
   async post(body: Uint8Array, headers: PostHeaders): Promise<PostResult> {
-    const { url, timeoutMs = TIMEOUT_MS } = this.#options;
+    const { url, reads, timeoutMs = TIMEOUT_MS } = this.#options;
     try {
       const response = await new Promise<IncomingMessage>((resolve, reject) => {
         const request = this.#send(url, {
@@ -58,9 +68,10 @@ export class Poster {
         request.on('error', reject);
         request.end(body);
       });
-      return this.#outcomeOf(response, await bodyOf(response));
+      if (!reads) await drop(response);
+      return this.#outcomeOf(response, reads ? await bodyOf(response) : NOTHING);
     } catch (error) {
-      return { kind: 'AWAY', problem: problemOf(error, timeoutMs), afterMs: null };
+      return { kind: 'AWAY', problem: withoutPath(problemOf(error, timeoutMs), url), afterMs: null };
     }
   }
 
@@ -70,36 +81,48 @@ export class Poster {
     this.#agent.destroy();
   }
 
-  #outcomeOf({ statusCode = 0, headers }: IncomingMessage, body: Buffer): PostResult {
-    if (statusCode >= 200 && statusCode < 300) return { kind: 'TAKEN', body };
+  #outcomeOf({ statusCode = 0, headers }: IncomingMessage, body: Uint8Array): PostResult {
+    if (isSuccess(statusCode)) return { kind: 'TAKEN', body };
     // The message of a failed request may be anything; what of it can be read is enough for a log.
-    const said = body
+    const said = Buffer.from(body)
       .toString('utf8')
       .replace(/[^\x20-\x7e]+/g, ' ')
       .trim()
       .slice(0, MOST_SAID);
-    const problem = `${this.#options.who} responded with status ${statusCode}${said ? `: ${said}` : ''}`;
+    // The words of the status line are the receiver's own, too.
+    const words = STATUS_CODES[statusCode];
+    const status = words === undefined || this.#options.reads ? String(statusCode) : `${statusCode} (${words})`;
+    const problem = `${this.#options.who} responded with status ${status}${said ? `: ${said}` : ''}`;
     if (!this.#options.isAgain(statusCode)) return { kind: 'REFUSED', problem };
-    return { kind: 'AWAY', problem, afterMs: retryAfter(headers['retry-after']) };
+    return { kind: 'AWAY', problem, afterMs: retryAfterMs(headers['retry-after']) };
   }
 }
 
-/** Seconds, or a date. */
-function retryAfter(value: string | undefined): number | null {
-  if (value === undefined) return null;
-  const seconds = Number(value);
-  const ms = Number.isNaN(seconds) ? Date.parse(value) - Date.now() : seconds * 1000;
-  return ms > 0 ? ms : null;
+function isSuccess(status = 0): boolean {
+  return status >= 200 && status < 300;
 }
 
-async function bodyOf(response: IncomingMessage): Promise<Buffer> {
+/** A success is one from its header on: the request would be taken twice if its body, which may not end, made it a failure. */
+async function bodyOf(response: IncomingMessage): Promise<Uint8Array> {
   const parts: Buffer[] = [];
   let length = 0;
-  for await (const part of response as AsyncIterable<Buffer>) {
-    length += part.length;
-    if (length <= MAX_RESPONSE) parts.push(part);
+  try {
+    for await (const part of response as AsyncIterable<Buffer>) {
+      length += part.length;
+      if (length <= MAX_RESPONSE) parts.push(part);
+    }
+  } catch (error) {
+    if (!isSuccess(response.statusCode)) throw error;
+    return NOTHING;
   }
   return Buffer.concat(parts);
+}
+
+/** Its connection is kept if the body ends soon, and free for the next request in any case. */
+async function drop(response: IncomingMessage): Promise<void> {
+  response.resume();
+  await finished(response, { signal: AbortSignal.timeout(DROP_MS) }).catch(() => undefined);
+  response.destroy();
 }
 
 function problemOf(error: unknown, timeoutMs: number): string {
@@ -107,4 +130,12 @@ function problemOf(error: unknown, timeoutMs: number): string {
   if (error.name === 'TimeoutError' || error.name === 'AbortError') return `no response within ${timeoutMs / 1000} s`;
   const code: unknown = Reflect.get(error, 'code');
   return error.message || (typeof code === 'string' ? code : error.name);
+}
+
+/** What is behind the host of an address may be a secret, whatever an error says. */
+export function withoutPath(message: string, url: string): string {
+  const { pathname, search } = new URL(url);
+  return [pathname + search, pathname, search]
+    .filter((part) => part.length > 1)
+    .reduce((text, part) => text.replaceAll(part, '…'), message);
 }

@@ -4,7 +4,8 @@ import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { pino } from 'pino';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Receiver } from '../../test/support/receiver.js';
 import { temporaryDirectory } from '../../test/support/store.js';
 import { until } from '../../test/support/until.js';
@@ -170,6 +171,48 @@ describe('a webhook', () => {
     expect((fourth?.at ?? 0) - (third?.at ?? 0)).toBeGreaterThan(1000);
   });
 
+  it('waits at least as long as it would without, whatever it is asked', async () => {
+    open();
+    receiver.answers.push({ status: 503, retryAfter: '0.001' }, { status: 503, retryAfter: 'Infinity' });
+    raise('one');
+    await taken(1);
+    const [first, second, third] = receiver.requests;
+    expect((second?.at ?? 0) - (first?.at ?? 0)).toBeGreaterThan(9);
+    expect((third?.at ?? 0) - (second?.at ?? 0)).toBeGreaterThan(19);
+  });
+
+  it('tells nothing that the receiver says, or its address, to viewers and the log', async () => {
+    const lines: string[] = [];
+    const told = pino({ level: 'info' }, { write: (line: string) => void lines.push(line) });
+    const webhook = open({ headers: { authorization: 'Bearer hunter2' } }, { log: told });
+    receiver.answers.push({ status: 404 }, { status: 418 }, { status: 400 });
+    const problems = new Set<string | null>();
+    raise('one');
+    raise('two');
+    await until('all are handled', () => {
+      problems.add(webhook.stats.problem);
+      return webhook.stats.delivered === 1;
+    });
+    await receiver.stop();
+    raise('three');
+    await until('it is found to be away', () => webhook.stats.problem !== null);
+    problems.add(webhook.stats.problem);
+    expect(lines.join()).toContain('responded with status 404 (Not Found)');
+    expect(lines.join()).toContain('responded with status 400 (Bad Request)');
+    expect(problems).toContain(`the webhook "pager" responded with status 404 (Not Found)`);
+    expect([...lines, ...problems].join()).not.toMatch(/hunter2|hidden|hook\?/);
+  });
+
+  it('is taken by a success whose body never ends, and sent once', async () => {
+    const webhook = open({}, { timeoutMs: 300 });
+    receiver.answers.push(...Array.from({ length: 4 }, () => ({ status: 200, endless: true })));
+    for (let i = 0; i < 5; i++) raise(`${i}`);
+    await taken(5);
+    await until('all is done', () => webhook.stats.pending === 0);
+    expect(receiver.titles()).toEqual(['0', '1', '2', '3', '4']);
+    expect(webhook.stats).toMatchObject({ delivered: 5, problem: null });
+  });
+
   it('gives up what the receiver will never take, and goes on', async () => {
     const webhook = open();
     receiver.answers.push({ status: 400 });
@@ -274,8 +317,10 @@ describe('a body', () => {
     await taken(1);
     expect(JSON.parse(receiver.taken[0]?.body ?? '')).toEqual({
       text: '[HIGH] A shell',
+      mrkdwn: false,
       attachments: [
         {
+          mrkdwn_in: [],
           color: '#d9601a',
           fallback: 'sh &lt;!channel&gt; &amp; more',
           text: 'sh &lt;!channel&gt; &amp; more',
@@ -289,6 +334,39 @@ describe('a body', () => {
         },
       ],
     });
+  });
+
+  it('of Slack leaves nothing to those that take its format that calls people, or hides an address behind a text', async () => {
+    open({ template: 'slack' });
+    raise('@channel @everyone [pay](http://evil)', {
+      message: '![x](http://evil/t.png) [x][y]\n[y]: http://evil <@U1>',
+      process: { pid: 7, ppid: 1, uid: 0, comm: '@here' },
+      container: { id: 'c1', name: '@all', image: null },
+    });
+    await taken(1);
+    const body = receiver.taken[0]?.body ?? '';
+    expect(body).not.toMatch(/@[a-zA-Z]|\](\(|\[|:)|<|>/);
+    expect(JSON.parse(body)).toMatchObject({
+      text: '[HIGH] @\u200bchannel @\u200beveryone [pay]\u200b(http://evil)',
+      mrkdwn: false,
+      attachments: [{ mrkdwn_in: [], fields: [{ value: '@\u200ball' }, { value: '@\u200bhere (7)' }, {}, {}] }],
+    });
+  });
+
+  it('of Alertmanager ends no earlier than it starts, also when the clock was set back', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    closing.push(() => Promise.resolve(vi.useRealTimers()));
+    vi.setSystemTime('2026-01-31T08:00:00Z');
+    open({ template: 'alertmanager' });
+    const alert = raise('A shell');
+    vi.setSystemTime('2026-01-29T08:00:00Z');
+    raise('B shell');
+    await book.change(alert, 'RESOLVED', 'ada', null);
+    await taken(3);
+    const all = receiver.taken.map(({ body }) => (JSON.parse(body) as { startsAt: string; endsAt: string }[])[0]);
+    for (const one of all)
+      expect(Date.parse(one?.endsAt ?? '')).toBeGreaterThanOrEqual(Date.parse(one?.startsAt ?? ''));
+    expect(all[2]).toMatchObject({ startsAt: alert.raisedAt, endsAt: alert.raisedAt });
   });
 
   it('of Alertmanager has the same labels for an alert and its end', async () => {

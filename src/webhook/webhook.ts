@@ -76,6 +76,7 @@ export class Webhook {
       url: config.url,
       ca: config.ca,
       isAgain: (status) => !NEVER.has(status),
+      reads: false,
       ...(timeoutMs === undefined ? {} : { timeoutMs }),
     });
     // A new one is not told of the past.

@@ -41,8 +41,13 @@ export interface TestCollector {
   /** The last that came. */
   readonly points: readonly ReceivedPoint[];
   readonly headers: readonly IncomingMessage['headers'][];
-  /** Responses to the next requests, in turn; then 200. 0 breaks the connection. */
-  readonly answers: { readonly status: number; readonly body?: Uint8Array; readonly retryAfter?: string }[];
+  /** Responses to the next requests, in turn; then 200. 0 breaks the connection, `breaks` does so in the body. */
+  readonly answers: {
+    readonly status: number;
+    readonly body?: Uint8Array;
+    readonly retryAfter?: string;
+    readonly breaks?: boolean;
+  }[];
   /** Breaks each connection while set. */
   away: boolean;
   close(): Promise<void>;
@@ -183,6 +188,7 @@ export async function startCollector(
         'content-type': 'application/x-protobuf',
         ...(answer.retryAfter ? { 'retry-after': answer.retryAfter } : {}),
       });
+      if (answer.breaks) return response.write('part', () => request.socket.destroy());
       return response.end(answer.body ?? '');
     })().catch((error: unknown) => response.writeHead(400).end(String(error)));
   });

@@ -13,8 +13,9 @@ export class Receiver {
   readonly taken: Delivery[] = [];
   /** All requests. */
   readonly requests: Delivery[] = [];
-  /** Responses to the next requests, in turn; then 200. "hang": none ever comes. */
-  readonly answers: ({ readonly status: number; readonly retryAfter?: string } | 'hang')[] = [];
+  /** Responses to the next requests, in turn; then 200. "hang": none ever comes. The body of an endless one never ends. */
+  readonly answers: ({ readonly status: number; readonly retryAfter?: string; readonly endless?: boolean } | 'hang')[] =
+    [];
   #server: Server | null = null;
   #port = 0;
 
@@ -46,8 +47,11 @@ export class Receiver {
         const answer = this.answers.shift() ?? { status: 200 };
         if (answer === 'hang') return;
         if (answer.status < 300) this.taken.push(delivery);
-        const { retryAfter } = answer;
-        response.writeHead(answer.status, retryAfter === undefined ? {} : { 'retry-after': retryAfter }).end('said');
+        const { status, retryAfter, endless = false } = answer;
+        // As many do: the address is in it, and what the headers were.
+        const said = `Cannot POST ${request.url} ${request.headers.authorization}`;
+        response.writeHead(status, said, retryAfter === undefined ? {} : { 'retry-after': retryAfter }).write(said);
+        if (!endless) response.end();
       });
     });
     server.listen(this.#port, '127.0.0.1');

@@ -1,4 +1,5 @@
 import { messageOf } from '../../base/errors.js';
+import { retryAfterMs } from '../../base/retry-after.js';
 
 /**
  * What came of a write that failed. AWAY: the same points again, later. REFUSED: nothing can be written until somebody mends the
@@ -77,8 +78,8 @@ function parsedIn(body: string): Readonly<Record<string, unknown>> {
 
 function retryAfterOf(error: unknown): number | null {
   const headers: unknown = typeof error === 'object' && error !== null ? Reflect.get(error, 'headers') : null;
-  const seconds = Number(textAt(headers, 'retry-after') ?? Number.NaN);
-  return seconds > 0 ? Math.min(seconds * 1000, MAX_RETRY_AFTER) : null;
+  const ms = retryAfterMs(textAt(headers, 'retry-after'));
+  return ms === null ? null : Math.min(ms, MAX_RETRY_AFTER);
 }
 
 function textAt(value: unknown, key: string): string | null {

@@ -170,6 +170,7 @@ it.each([
     { kind: 'REFUSED', message: 'HTTP 404: bucket "x" not found' },
   ],
   [http(429, '', { 'retry-after': '7' }), { kind: 'AWAY', retryAfterMs: 7000 }],
+  [http(503, 'busy', { 'retry-after': '0.001' }), { kind: 'AWAY', retryAfterMs: null }],
   [http(503, 'busy', { 'retry-after': '999999' }), { kind: 'AWAY', retryAfterMs: 300_000 }],
   [http(400, '{"error":"partial write: points beyond retention policy dropped=12"}'), { kind: 'REJECTED', points: 12 }],
   [http(422, '{"message":"nonsense"}'), { kind: 'REJECTED', points: null }],

@@ -359,6 +359,11 @@ describe('a request to a collector', () => {
     });
   });
 
+  it('is not made again once the collector has taken it, also when its response breaks off', async () => {
+    collector.answers.push({ status: 200, breaks: true });
+    expect(await poster(`${collector.url}/v1/logs`, {}, null)(body())).toMatchObject({ kind: 'TAKEN' });
+  });
+
   it('tells how many records the collector rejected', async () => {
     const type = collectorType('logs.v1.ExportLogsServiceResponse');
     collector.answers.push({

@@ -11,7 +11,7 @@ const compress = promisify(gzip);
 
 /** Posts protobuf to one path of a collector. Never rejects. */
 export function poster(url: string, headers: PostHeaders, ca: string | null): Post {
-  const one = new Poster({ who: 'the collector', url, ca, isAgain: (status) => AGAIN.has(status) });
+  const one = new Poster({ who: 'the collector', url, ca, isAgain: (status) => AGAIN.has(status), reads: true });
   const all = { ...headers, 'content-type': 'application/x-protobuf', 'content-encoding': 'gzip' };
   return async (body) => one.post(await compress(body, { level: 1 }), all);
 }
