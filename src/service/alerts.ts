@@ -5,6 +5,7 @@ import { containerMatch } from '../alerts/container.js';
 import type { Evidence } from '../alerts/evidence.js';
 import type { Silence } from '../alerts/silence.js';
 import { EunomiaError, invalid } from '../base/errors.js';
+import { inTurns, sorted, type Work } from '../base/turn.js';
 import { nanosecondsSince1970, textOfMs } from '../event/clock.js';
 import type { AlertFilter, AlertGroup, InputMaybe, SilenceInput } from '../generated/schema.js';
 import type { WebhookStats } from '../webhook/index.js';
@@ -20,6 +21,8 @@ const MAX_ROWS = 1000;
 const MAX_COMMENT = 2000;
 /** Of one alert. It can be resolved beyond it, so that none has to stay open. */
 const MAX_CHANGES = 100;
+/** Alerts between two looks at the clock. A test of one takes microseconds at most, unless it has a glob. */
+const PIECE = 64;
 
 export interface AlertsRequest extends Omit<PageRequest, 'where'> {
   /** This and severer ones; all when null. */
@@ -84,13 +87,13 @@ export class Alerts {
     return this.#parts.alerts;
   }
 
-  /** The newest first. Throws BAD_USER_INPUT, BAD_SELECTOR or BAD_CURSOR. */
-  page(_caller: Caller, { severity, session, where, ...range }: AlertsRequest): Listing<Alert> {
+  /** The newest first. Rejects with BAD_USER_INPUT, BAD_SELECTOR or BAD_CURSOR. */
+  async page(_caller: Caller, { severity, session, where, ...range }: AlertsRequest): Promise<Listing<Alert>> {
     const severe = atLeast(severity);
     const filter = matcherOf(where);
     const matches: Matches = (alert) =>
       severe(alert) && (session === null || alert.session === session) && filter(alert);
-    const all = this.#book.list(Number.POSITIVE_INFINITY, matches);
+    const all = await inTurns(matching([...this.#book.newest()], matches));
     return listingOf(all, range, { name: 'alerts', keyOf: ({ seq }) => [-seq], most: MAX_PAGE });
   }
 
@@ -99,31 +102,22 @@ export class Alerts {
     return this.#book.byId(id);
   }
 
-  /** Throws BAD_USER_INPUT or BAD_SELECTOR. */
-  counts(
+  /** Rejects with BAD_USER_INPUT or BAD_SELECTOR. */
+  async counts(
     _caller: Caller,
     {
       by,
       where,
       limit,
     }: { readonly by: readonly AlertGroup[]; readonly where: InputMaybe<AlertFilter>; readonly limit: number },
-  ): AlertCountRow[] {
+  ): Promise<AlertCountRow[]> {
     listInRange('by', by, Object.keys(groups).length, '[RULE]');
     by.forEach((group, i) => {
       if (by.indexOf(group) < i) throw invalid(`by[${i}]`, `${group} is there already, in by[${by.indexOf(group)}]`);
     });
     inRange('limit', limit, 1, MAX_ROWS, 'rows');
     const matches = matcherOf(where);
-    const rows = new Map<string, { readonly newest: Alert; alerts: number; raised: number; lastAt: string }>();
-    for (const alert of this.#book.newest()) {
-      if (!matches(alert)) continue;
-      const key = JSON.stringify(by.map((group) => groupKeys[group](alert)));
-      const row = rows.get(key) ?? { newest: alert, alerts: 0, raised: 0, lastAt: alert.lastAt };
-      row.alerts++;
-      row.raised += alert.count;
-      if (alert.lastAt > row.lastAt) row.lastAt = alert.lastAt;
-      rows.set(key, row);
-    }
+    const rows = await inTurns(counted([...this.#book.newest()], matches, by));
     const none = {
       severity: null,
       state: null,
@@ -133,16 +127,13 @@ export class Alerts {
       image: null,
       sessionId: null,
     };
-    return [...rows.values()]
-      .sort((a, b) => b.alerts - a.alerts || b.raised - a.raised)
-      .slice(0, limit)
-      .map(({ newest, alerts, raised, lastAt }) => ({
-        ...none,
-        ...Object.assign({}, ...by.map((group) => groups[group](newest))),
-        alerts,
-        raised: String(raised),
-        lastAt,
-      }));
+    return rows.slice(0, limit).map(({ newest, alerts, raised, lastAt }) => ({
+      ...none,
+      ...Object.assign({}, ...by.map((group) => groups[group](newest))),
+      alerts,
+      raised: String(raised),
+      lastAt,
+    }));
   }
 
   status(_caller: Caller) {
@@ -321,6 +312,38 @@ function untilOf({ for: forMs, until }: SilenceInput): string {
   return end;
 }
 
+function* matching(alerts: readonly Alert[], matches: Matches): Work<Alert[]> {
+  const found: Alert[] = [];
+  for (const [i, alert] of alerts.entries()) {
+    if (i % PIECE === PIECE - 1) yield;
+    if (matches(alert)) found.push(alert);
+  }
+  return found;
+}
+
+interface Counted {
+  readonly newest: Alert;
+  alerts: number;
+  raised: number;
+  lastAt: string;
+}
+
+/** The most alerts first. */
+function* counted(newest: readonly Alert[], matches: Matches, by: readonly AlertGroup[]): Work<Counted[]> {
+  const alerts = yield* matching(newest, matches);
+  const rows = new Map<string, Counted>();
+  for (const [i, alert] of alerts.entries()) {
+    if (i % PIECE === PIECE - 1) yield;
+    const key = JSON.stringify(by.map((group) => groupKeys[group](alert)));
+    const row = rows.get(key) ?? { newest: alert, alerts: 0, raised: 0, lastAt: alert.lastAt };
+    row.alerts++;
+    row.raised += alert.count;
+    if (alert.lastAt > row.lastAt) row.lastAt = alert.lastAt;
+    rows.set(key, row);
+  }
+  return yield* sorted([...rows.values()], (a, b) => b.alerts - a.alerts || b.raised - a.raised);
+}
+
 /** Throws BAD_USER_INPUT or BAD_SELECTOR. */
 function matcherOf(where: InputMaybe<AlertFilter> | undefined): Matches {
   if (where == null) return () => true;
@@ -330,20 +353,18 @@ function matcherOf(where: InputMaybe<AlertFilter> | undefined): Matches {
     name: string,
     values: InputMaybe<readonly Value[]> | undefined,
     example: string,
-    test: (alert: Alert, values: readonly Value[]) => boolean,
+    test: (alert: Alert, values: ReadonlySet<Value>) => boolean,
   ): void => {
     if (values == null) return;
-    const list = listInRange(`where.${name}`, values, MAX_LIST, example);
-    all.push((alert) => test(alert, list));
+    const set = new Set(listInRange(`where.${name}`, values, MAX_LIST, example));
+    all.push((alert) => test(alert, set));
   };
   if (severity != null) all.push(atLeast(severity));
-  among('states', states, '[OPEN]', ({ state }, list) => list.includes(state));
-  among('sources', sources, '["plugin:drift"]', ({ source }, list) => list.includes(source));
-  among('rules', rules, '["port-scan"]', ({ rule }, list) => rule !== null && list.includes(rule));
-  among('tags', tags, '["shell"]', (alert, list) => alert.tags.some((tag) => list.includes(tag)));
-  among('attack', attack, '["T1059"]', (alert, list) =>
-    alert.attack.some((id) => list.some((one) => id === one || id.startsWith(`${one}.`))),
-  );
+  among('states', states, '[OPEN]', ({ state }, set) => set.has(state));
+  among('sources', sources, '["plugin:drift"]', ({ source }, set) => set.has(source));
+  among('rules', rules, '["port-scan"]', ({ rule }, set) => rule !== null && set.has(rule));
+  among('tags', tags, '["shell"]', (alert, set) => alert.tags.some((tag) => set.has(tag)));
+  among('attack', attack, '["T1059"]', (alert, set) => alert.attack.some((id) => isWithin(id, set)));
   if (container != null) {
     const { name = null, id = null, image = null } = container;
     if (name === null && id === null && image === null)
@@ -362,6 +383,12 @@ function matcherOf(where: InputMaybe<AlertFilter> | undefined): Matches {
   if (since != null && until != null && nanosecondsSince1970(since) >= nanosecondsSince1970(until))
     throw invalid('where.until', 'is not later than where.since; nothing is between them');
   return (alert) => all.every((test) => test(alert));
+}
+
+/** "T1059.004" is within itself and "T1059". */
+function isWithin(id: string, set: ReadonlySet<string>): boolean {
+  for (let end = id.length; end > 0; end = id.lastIndexOf('.', end - 1)) if (set.has(id.slice(0, end))) return true;
+  return false;
 }
 
 function atLeast(severity: Severity | null): Matches {

@@ -26,7 +26,7 @@ import type { SnapshotConnection } from './resolvers/snapshot.js';
 type Of<List> = List extends readonly (infer Item)[] ? Item : never;
 type Yield<Stream> = Stream extends AsyncIterable<infer Item> ? Item : never;
 type Row = Of<Awaited<ReturnType<SessionHandle['aggregate']>>>;
-type Alert = Of<ReturnType<Alerts['page']>['rows']>;
+type Alert = Of<Awaited<ReturnType<Alerts['page']>>['rows']>;
 type EventValue = Of<ReturnType<ReturnType<Facts['values']>['of']>>;
 type ValueType = Of<TrackerView['fields']>['valueType'];
 type Container = Of<Awaited<ReturnType<Facts['containers']>>>;

@@ -28,10 +28,10 @@ function weightOf({ evidence }: Alert): number {
 /** Alerts, what people do with them, and silences. */
 export const alertResolvers = {
   Query: {
-    alerts: typed<unknown, QueryAlertsArgs>((_root, { severity, session, where, ...args }, context, info) => {
+    alerts: typed<unknown, QueryAlertsArgs>(async (_root, { severity, session, where, ...args }, context, info) => {
       const { service, caller, variables } = context;
       const of = { severity: severity ?? null, session: session ?? null, where: where ?? null };
-      const page = service.alerts.page(caller, { ...pageOf(args, info, variables), ...of });
+      const page = await service.alerts.page(caller, { ...pageOf(args, info, variables), ...of });
       return connectionOfRows(page, context, info, weightOf);
     }),
     alert: typed<unknown, QueryAlertArgs>((_root, { id }, { service, caller }) => service.alerts.byId(caller, id)),
