@@ -35,6 +35,13 @@ export const layers = [
     not: ['event'],
   },
   {
+    folder: 'lock',
+    what: 'files that one process has at a time',
+    why: 'flock(2) takes an open descriptor, and Node has no call for it',
+    only: ['base', 'linux'],
+    packages: ['koffi'],
+  },
+  {
     folder: 'tracker',
     what: 'what a definition of a tracker is, and what several of them share',
     why: 'a definition must be readable and testable by itself: no I/O, no kernel',

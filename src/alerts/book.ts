@@ -115,16 +115,17 @@ export class AlertBook {
     const book = new AlertBook(options);
     if (directory === null) return book;
     try {
-      const { journal, records } = await Journal.open({ ...options, directory });
-      for (const record of records) book.#read(record);
+      const journal = await Journal.open({ ...options, directory }, (record) => book.#read(record));
       book.#settle();
       book.#journal = journal;
       journal.begin(() => book.#records());
+      return book;
     } catch (error) {
-      book.#problem = `${messageOf(error)}; alerts end with the server`;
       options.log.error({ err: error }, 'alerts are in memory only, and end with the server');
+      const empty = new AlertBook(options); // without the part that was read
+      empty.#problem = `${messageOf(error)}; alerts end with the server`;
+      return empty;
     }
-    return book;
   }
 
   /** Whether alerts outlive the server. */
@@ -516,6 +517,8 @@ export class AlertBook {
       }
       case 'silence':
         this.#silences.set(record.silence.id, record.silence);
+        break;
+      case 'whole':
         break;
       case 'place':
         this.#keepPlace(record.receiver, record.revision);

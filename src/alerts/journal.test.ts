@@ -1,8 +1,9 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFile, readFile, readdir, stat, writeFile } from 'node:fs/promises';
+import { appendFile, cp, mkdir, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { temporaryDirectory } from '../../test/support/store.js';
 import { untilHolds } from '../../test/support/until.js';
@@ -45,10 +46,13 @@ async function open(retryMs = 20): Promise<AlertBook> {
   return book;
 }
 
-/** What a server that is killed leaves: nothing is closed. The lock is that of a process that is gone. */
+/** From here on `directory` has what a server that is killed leaves: its files as they are. */
 async function killed(book: AlertBook): Promise<void> {
   await book.setPlace('nobody', book.revision); // behind all that was appended
-  await writeFile(join(directory, 'alerts.lock'), '1 1', { mode: 0o600 });
+  const { path, remove } = await temporaryDirectory();
+  closing.push(remove);
+  await cp(directory, path, { recursive: true });
+  directory = path;
 }
 
 const raise = (book: AlertBook, title: string, more?: Partial<NewAlert>): Alert => {
@@ -170,6 +174,34 @@ describe('alerts', () => {
     ]);
   });
 
+  it('that are raised while a file can be written again are all in it', async () => {
+    const path = join(directory, 'alerts.ndjson');
+    await mkdir(`${path}.new`); // no file can be made anew
+    const book = await open();
+    raise(book, 'before');
+    await book.setPlace('x', 0);
+    expect(book.problem).not.toBeNull();
+    await rm(`${path}.new`, { recursive: true });
+    for (let i = 0; book.problem !== null; i++) {
+      book.raise(alertOf(`meanwhile ${i}`));
+      await turn();
+    }
+    raise(book, 'after');
+    await killed(book);
+    const again = await open();
+    expect(again.list(Number.POSITIVE_INFINITY, () => true)).toEqual(book.list(Number.POSITIVE_INFINITY, () => true));
+  });
+
+  it('are in a file that does not grow with each start', async () => {
+    const receiver = 'x'.repeat(200);
+    for (let day = 0; day < 6; day++) {
+      const book = await open();
+      for (let i = 0; i < 10_000; i++) void book.setPlace(receiver, i);
+      await book.close();
+    }
+    expect((await stat(join(directory, 'alerts.ndjson'))).size).toBeLessThan(8 << 20);
+  });
+
   it('beyond the newest 10,000 are gone, and the file is made anew', async () => {
     const book = await open();
     const message = 'x'.repeat(2000);
@@ -207,6 +239,7 @@ interface Told {
 async function bookInProcess() {
   const script = `
     import { createInterface } from 'node:readline';
+import { setImmediate as turn } from 'node:timers/promises';
     const { AlertBook } = await import(${JSON.stringify(join(root, 'build/alerts/book.js'))});
     const { createLog } = await import(${JSON.stringify(join(root, 'build/base/log.js'))});
     const book = await AlertBook.open(${JSON.stringify(directory)}, { log: createLog('silent'), retryMs: 20 });

@@ -3,10 +3,10 @@ import { copyFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EunomiaError, messageOf } from '../base/errors.js';
 import { openPrivate, privateDirectory, replacePrivate } from '../base/file.js';
-import { releaseLock, takeLock } from '../base/lock.js';
 import type { Log } from '../base/log.js';
 import { turns } from '../base/turn.js';
-import { readRecord, type AlertRecord } from './record.js';
+import { FileLock } from '../lock/lock.js';
+import { readRecord, wholeRecord, type AlertRecord } from './record.js';
 
 export interface JournalOptions {
   readonly directory: string;
@@ -19,7 +19,7 @@ const FILE = 'alerts.ndjson';
 const LOCK = 'alerts.lock';
 /** Characters of one write. */
 const WRITE = 256 << 10;
-/** A file is made anew when it has twice as much as after the last time, and so much more. */
+/** A file is made anew when it has twice as much as the last time it was, and so much more. */
 const SLACK = 4 << 20;
 
 /**
@@ -29,7 +29,7 @@ const SLACK = 4 << 20;
  */
 export class Journal {
   readonly #path: string;
-  readonly #lock: string;
+  readonly #lock: FileLock;
   readonly #log: Log;
   readonly #retryMs: number;
   #file: FileHandle;
@@ -45,49 +45,52 @@ export class Journal {
   #rewriting = false;
   #closed = false;
 
-  private constructor({ directory, log, retryMs = 5000 }: JournalOptions, file: FileHandle, bytes: number) {
+  private constructor(
+    { directory, log, retryMs = 5000 }: JournalOptions,
+    lock: FileLock,
+    file: FileHandle,
+    read: Read,
+  ) {
     this.#path = join(directory, FILE);
-    this.#lock = join(directory, LOCK);
+    this.#lock = lock;
     this.#log = log;
     this.#retryMs = retryMs;
     this.#file = file;
-    this.#bytes = bytes;
-    this.#compactAt = 2 * bytes + SLACK;
+    this.#bytes = read.end;
+    this.#compactAt = 2 * read.whole + SLACK;
   }
 
   /**
-   * Makes the directory and the file where there are none. Rejects with STORE_UNAVAILABLE, which says why: another server has them, the
-   * disk is read-only, or the file is of a newer version.
+   * Makes the directory and the file where there are none, and calls `onRecord` with what is in the file, in its order. Rejects with
+   * STORE_UNAVAILABLE, which says why: another server has them, the disk is read-only, or the file is of a newer version.
    */
-  static async open(
-    options: JournalOptions,
-  ): Promise<{ readonly journal: Journal; readonly records: readonly AlertRecord[] }> {
+  static async open(options: JournalOptions, onRecord: (record: AlertRecord) => void): Promise<Journal> {
     const { directory, log } = options;
     const path = join(directory, FILE);
-    let locked = false;
+    let lock: FileLock | null = null;
     try {
       privateDirectory(directory);
-      const holder = await takeLock(join(directory, LOCK));
-      if (holder !== null)
-        throw new Error(`the process ${holder} has them; give each server a data directory of its own`);
-      locked = true;
+      lock = await lockOf(join(directory, LOCK));
       const file = await openPrivate(path, constants.O_RDWR | constants.O_CREAT | constants.O_APPEND);
       try {
-        const { records, end, damaged } = recordsOf(await file.readFile());
-        await file.truncate(end);
-        const journal = new Journal(options, file, end);
-        if (damaged > 0) {
+        const read = await readAll(file, onRecord);
+        await file.truncate(read.end);
+        const journal = new Journal(options, lock, file, read);
+        if (read.damaged > 0) {
           await copyFile(path, `${path}.damaged`);
           journal.#bytes = journal.#compactAt = 0;
-          log.error({ path, damaged }, 'lines of the alerts cannot be read: they are left out, and kept beside');
+          log.error(
+            { path, damaged: read.damaged },
+            'lines of the alerts cannot be read: they are left out, and kept beside',
+          );
         }
-        return { journal, records };
+        return journal;
       } catch (error) {
         await file.close();
         throw error;
       }
     } catch (error) {
-      if (locked) await releaseLock(join(directory, LOCK));
+      await lock?.release();
       throw new EunomiaError('STORE_UNAVAILABLE', `the alerts of ${directory}: ${messageOf(error)}`, { cause: error });
     }
   }
@@ -105,7 +108,7 @@ export class Journal {
 
   /** `record` is called when it is written; null for none. */
   append(record: () => AlertRecord | null): void {
-    if (this.#closed || (this.#problem !== null && !this.#rewriting)) return; // all is written anew
+    if (this.#closed || (this.#problem !== null && !this.#rewriting)) return; // all will be written anew
     this.#queue.push(record);
     this.#appended++;
     this.#wake();
@@ -124,7 +127,7 @@ export class Journal {
     while (this.#work) await this.#work;
     if (this.#problem !== null) await this.#rewrite().catch(() => undefined);
     await this.#file.close().catch(() => undefined);
-    await releaseLock(this.#lock).catch(() => undefined);
+    await this.#lock.release().catch(() => undefined);
   }
 
   #wake(): void {
@@ -150,8 +153,6 @@ export class Journal {
         }
         this.#settle();
       }
-      if (this.#problem !== null) this.#log.info({ path: this.#path }, 'alerts are written again');
-      this.#problem = null;
     } catch (error) {
       this.#fail(error);
       // What was written of it must not stand before the next line.
@@ -195,6 +196,9 @@ export class Journal {
       this.#file = file;
       this.#bytes = (await file.stat()).size;
       this.#compactAt = 2 * this.#bytes + SLACK;
+      if (this.#problem !== null) this.#log.info({ path: this.#path }, 'alerts are written again');
+      // At once with the end of `rewriting`: what is appended from now on is in no snapshot.
+      this.#problem = null;
     } finally {
       this.#rewriting = false;
     }
@@ -209,7 +213,7 @@ export class Journal {
       yield text;
       text = '';
     }
-    yield text;
+    yield `${text}${JSON.stringify(wholeRecord)}\n`;
   }
 
   #fail(error: unknown): void {
@@ -222,24 +226,52 @@ export class Journal {
   }
 }
 
-/** What is in a file, and where its last whole line ends. */
-function recordsOf(bytes: Buffer): {
-  readonly records: readonly AlertRecord[];
+interface Read {
+  /** Where the last whole line ends. */
   readonly end: number;
+  /** How large the file was when it was made anew. */
+  readonly whole: number;
   readonly damaged: number;
-} {
-  const records: AlertRecord[] = [];
-  let damaged = 0;
-  let end = 0;
-  for (let next = bytes.indexOf(10); next >= 0; next = bytes.indexOf(10, end)) {
-    const record = readRecord(bytes.toString('utf8', end, next));
-    end = next + 1;
+}
+
+/** Reads a file from its start, in turns of the event loop. */
+async function readAll(file: FileHandle, onRecord: (record: AlertRecord) => void): Promise<Read> {
+  let [end, whole, damaged] = [0, 0, 0];
+  for await (const line of linesOf(file)) {
+    if (!turns.isOpen) await turns.next();
+    end += line.length + 1;
+    const record = readRecord(line.toString());
     if (record === null) damaged++;
     else if ('newer' in record)
       throw new Error(
         `the file was written by a newer version of Eunomia (format ${record.newer}); use that version, or move it away`,
       );
-    else records.push(record);
+    else if (record.kind === 'whole') whole = end;
+    else onRecord(record);
   }
-  return { records, end, damaged };
+  return { end, whole, damaged };
+}
+
+/** The whole lines of a file. */
+async function* linesOf(file: FileHandle): AsyncGenerator<Buffer, void> {
+  let parts: Buffer[] = [];
+  for (let position = 0; ;) {
+    const { bytesRead, buffer } = await file.read(Buffer.alloc(WRITE), 0, WRITE, position);
+    if (bytesRead === 0) return;
+    position += bytesRead;
+    let start = 0;
+    for (let end = buffer.indexOf(10); end >= 0 && end < bytesRead; end = buffer.indexOf(10, start)) {
+      yield Buffer.concat([...parts, buffer.subarray(start, end)]);
+      parts = [];
+      start = end + 1;
+    }
+    parts.push(buffer.subarray(start, bytesRead));
+  }
+}
+
+async function lockOf(path: string): Promise<FileLock> {
+  const lock = await FileLock.take(path);
+  if (lock instanceof FileLock) return lock;
+  const holder = lock === null ? 'another process' : `the process ${lock}`;
+  throw new Error(`${holder} has them; give each server a data directory of its own`);
 }

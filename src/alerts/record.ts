@@ -72,6 +72,8 @@ const alert = v.object({
 const record = v.variant('kind', [
   /** The first line. `seq` and `revision` are the next ones. */
   v.object({ kind: v.literal('head'), format: v.literal(FORMAT), seq: count, revision: count }),
+  /** The last line of what a file had when it was made anew. */
+  v.object({ kind: v.literal('whole') }),
   v.object({ kind: v.literal('alert'), alert }),
   v.object({ kind: v.literal('count'), seq: count, count, lastAt: text }),
   v.object({ kind: v.literal('change'), seq: count, change, state }),
@@ -81,6 +83,8 @@ const record = v.variant('kind', [
 ]);
 
 export type AlertRecord = v.InferOutput<typeof record>;
+
+export const wholeRecord: AlertRecord = { kind: 'whole' };
 
 export function headRecord(seq: number, revision: number): AlertRecord {
   return { kind: 'head', format: FORMAT, seq, revision };

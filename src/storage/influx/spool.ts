@@ -6,7 +6,7 @@ import { crc32 } from 'node:zlib';
 import { EunomiaError, messageOf } from '../../base/errors.js';
 import { refuse, type Shares } from './lot.js';
 import { openPrivate, privateDirectory } from '../../base/file.js';
-import { releaseLock, takeLock } from '../../base/lock.js';
+import { FileLock } from '../../lock/lock.js';
 
 export interface SpoolOptions {
   /** Bytes on disk at most. */
@@ -53,6 +53,7 @@ export class Spool {
   #offset = 0;
   #next: { readonly length: number; readonly record: SpoolRecord } | null = null;
   #work: Promise<unknown> = Promise.resolve();
+  #lock: FileLock | null = null;
   /** Of the directory: one server after the other has it, never two at a time. */
   id = '';
   /** Points that went since there was no room. */
@@ -71,10 +72,11 @@ export class Spool {
     const spool = new Spool(directory, options);
     try {
       privateDirectory(directory);
-      await lock(join(directory, 'lock'));
+      spool.#lock = await lockOf(join(directory, 'lock'));
       spool.id = await keptId(join(directory, 'id'));
       await spool.#load();
     } catch (error) {
+      await spool.#lock?.release();
       if (error instanceof EunomiaError && error.code === 'SPOOL_LOCKED') throw error;
       throw new EunomiaError('SPOOL_UNUSABLE', `the spool directory ${directory} cannot be used: ${messageOf(error)}`, {
         cause: error,
@@ -116,7 +118,7 @@ export class Spool {
       await this.#head?.close();
       await this.#tail?.close();
       this.#head = this.#tail = null;
-      await releaseLock(join(this.#directory, 'lock'));
+      await this.#lock?.release();
     });
   }
 
@@ -321,12 +323,12 @@ async function writePrivate(path: string, text: string): Promise<void> {
   }
 }
 
-async function lock(path: string): Promise<void> {
-  const pid = await takeLock(path);
-  if (pid === null) return;
+async function lockOf(path: string): Promise<FileLock> {
+  const lock = await FileLock.take(path);
+  if (lock instanceof FileLock) return lock;
   throw new EunomiaError(
     'SPOOL_LOCKED',
-    `${path}: the process ${pid} has this spool; give each server a directory of its own`,
-    { details: { pid } },
+    `${path}: ${lock === null ? 'another process' : `the process ${lock}`} has this spool; give each server a directory of its own`,
+    { details: { pid: lock } },
   );
 }
