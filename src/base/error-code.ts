@@ -338,6 +338,11 @@ export const errorTable = {
       'a set of rules is invalid at the lines and columns in the message; the rules that were in force still are',
     remedy: 'correct what the message describes ([rules](rules.md))',
   },
+  SESSION_OF_RULES: {
+    status: null,
+    meaning: 'the session belongs to the rules of the server: clients read it, and do not change, stop or remove it',
+    remedy: 'change the rules instead ([rules](rules.md#in-a-server))',
+  },
   BAD_TRUSTED_DOCUMENTS: {
     status: null,
     meaning: 'the file given by `--trusted-documents` is invalid, or a document in it does not match the schema',

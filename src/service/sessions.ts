@@ -137,6 +137,7 @@ export class Sessions {
     authorize(caller, 'updateSession');
     const { catalog, fields: filters, manager } = this.#parts;
     const handle = await this.need(caller, id);
+    this.#requireOwn(id);
     if (!manager.get(id))
       throw new EunomiaError('NOT_RUNNING', `the session "${id}" has ended; only a running session can be changed`);
     await manager.change(id, (spec, passedMs) => updatedSpec(spec, input, { catalog, filters, passedMs }));
@@ -147,6 +148,7 @@ export class Sessions {
   async stop(caller: Caller, id: string): Promise<SessionHandle> {
     authorize(caller, 'stopSession');
     const session = await this.need(caller, id);
+    this.#requireOwn(id);
     const { manager, plugins } = this.#parts;
     if (manager.get(id)) {
       await manager.stop(id, 'REQUESTED');
@@ -159,6 +161,7 @@ export class Sessions {
   async remove(caller: Caller, id: string): Promise<void> {
     authorize(caller, 'removeSession');
     const { persistence } = await this.need(caller, id);
+    this.#requireOwn(id);
     const { manager, stores } = this.#parts;
     if (manager.get(id)) await manager.remove(id);
     if (persistence) await stores.get(persistence.store)?.remove(id);
@@ -223,6 +226,15 @@ export class Sessions {
       throw error;
     }
     return session;
+  }
+
+  /** Throws SESSION_OF_RULES for one that rules run in: changed by somebody else, it would keep events from them, and nobody would know. */
+  #requireOwn(id: string): void {
+    if (this.#parts.rules.runner.sessions.some((session) => session.id === id))
+      throw new EunomiaError(
+        'SESSION_OF_RULES',
+        `the session "${id}" belongs to the rules of the server, which start and end it; change the rules instead`,
+      );
   }
 
   /** A server that runs for one command begins its table of processes here. Rejects with BAD_USER_INPUT where it cannot. */

@@ -296,12 +296,20 @@ describe('a change of rules', () => {
     });
   });
 
-  it('is told of, and made again, when somebody stops their session', async () => {
+  it('is refused to others in their session, which is made again when it ends', async () => {
     const server = await RuleServer.open();
     await server.load('mine', ended('x'));
     const { data } = await server.ask<{ rules: { sessions: { id: string }[] } }>('{ rules { sessions { id } } }');
     const [session] = data?.rules.sessions ?? [];
-    await server.ask('mutation ($id: ID!) { stopSession(id: $id) { state } }', session);
+    for (const mutation of [
+      'stopSession(id: $id) { id }',
+      'removeSession(id: $id)',
+      'updateSession(id: $id, input: { name: "x" }) { id }',
+    ])
+      expect(await server.ask(`mutation ($id: ID!) { ${mutation} }`, session)).toMatchObject({
+        errors: [{ extensions: { code: 'SESSION_OF_RULES' } }],
+      });
+    await server.fixture.services.manager.stop(session?.id ?? '');
     await until('the problem is told', async () => {
       const { data: now } = await server.ask<{ rule: { problem: string | null } }>(
         '{ rule(name: "ended") { problem } }',
