@@ -1,0 +1,147 @@
+import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
+import { startServer, type TestServer } from '../support/server.js';
+import { temporaryDirectory } from '../support/store.js';
+import { until } from '../support/until.js';
+
+/** Rules on the real server: real processes in a real container, over changes of the rules and a restart of the server. */
+
+const run = promisify(execFile);
+
+const closing: (() => Promise<unknown>)[] = [];
+let docker: TestDocker;
+let data = '';
+let folder = '';
+
+beforeEach(async () => {
+  for (const set of [(path: string) => (data = path), (path: string) => (folder = path)]) {
+    const { path, remove } = await temporaryDirectory();
+    set(path);
+    closing.push(remove);
+  }
+  docker = await startDocker();
+  closing.push(() => docker.stop());
+});
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+const write = (text: string): Promise<void> => writeFile(join(folder, 'a.yaml'), text, { mode: 0o600 });
+const start = (): Promise<TestServer> =>
+  startServer(['--engine', docker.socket, '--data-dir', data, '--rules', folder]);
+
+interface AlertFacts {
+  readonly ruleName: string;
+  readonly rule: { readonly name: string } | null;
+  readonly message: string;
+  readonly count: number;
+  readonly process: { readonly pid: number; readonly comm: string };
+  readonly container: { readonly name: string } | null;
+  readonly evidence: {
+    readonly event: Record<string, unknown>;
+    readonly ancestors: readonly { readonly comm: string }[];
+  };
+}
+
+const alertsOf = async (server: TestServer): Promise<readonly AlertFacts[]> => {
+  const { alerts } = await server.query<{ alerts: { nodes: AlertFacts[] } }>(
+    '{ alerts(first: 10000) { nodes { ruleName rule { name } message count process { pid comm } container { name } ' +
+      'evidence { event ancestors { comm startTime } } } } }',
+  );
+  return alerts.nodes;
+};
+
+const inContainer = `rules:
+  - name: secret-read
+    description: A process of a container read a secret.
+    severity: HIGH
+    attack: [T1552.001]
+    trackers: open
+    condition: container != null && resolved.endsWith("/secret") && errno == null
+    message: '{process.comm} read {resolved} in {container.name}'
+    key: [container.id, process.pid]
+  - name: loader
+    description: A shell loads something and runs it.
+    severity: LOW
+    message: '{process.comm} after a write'
+    key: [container.id, process.pid]
+    sequence:
+      within: 30s
+      by: tree
+      steps:
+        - { trackers: open, condition: 'container != null && path == "/tmp/loaded" && "O_CREAT" in flags' }
+        - { trackers: exec, condition: 'filename == "/tmp/loaded"' }`;
+
+it('tell what happens in a container, once, with its process and where it comes from, also over a restart', async () => {
+  await write(inContainer);
+  await docker.run('-d', '--name', 'vault', TEST_IMAGE, 'sleep', '600');
+  const first = await start();
+  const act = (script: string) => docker.docker('exec', 'vault', 'sh', '-c', script);
+  await act(
+    'echo x > /tmp/secret; cat /tmp/secret; cat /tmp/secret; cp /bin/busybox /tmp/loaded; /tmp/loaded true; true',
+  );
+  await until('all are told', async () => (await alertsOf(first)).length >= 4);
+  await sleep(500);
+  const told = await alertsOf(first);
+  // The shell that wrote the secret opened it too.
+  expect(told.map(({ message }) => message).sort()).toEqual(
+    [
+      'cat read /tmp/secret in vault',
+      'cat read /tmp/secret in vault',
+      'sh read /tmp/secret in vault',
+      'loaded after a write',
+    ].sort(),
+  );
+  const [read] = told.filter(({ process }) => process.comm === 'cat');
+  expect(read).toMatchObject({
+    ruleName: 'secret-read',
+    rule: { name: 'secret-read' },
+    count: 1,
+    container: { name: 'vault' },
+    evidence: { event: { resolved: '/tmp/secret' } },
+  });
+  expect(read?.evidence.ancestors[0]?.comm).toBe('sh');
+  expect(await first.query('{ rules { missed problem } }')).toEqual({ rules: { missed: '0', problem: null } });
+  await first.end('SIGKILL');
+
+  const second = await start();
+  expect(await alertsOf(second)).toEqual(told);
+  await act('cat /tmp/secret');
+  await until('one more', async () => (await alertsOf(second)).length === told.length + 1);
+});
+
+it('change while a container works, and each of its processes is told once', async () => {
+  const each = (version: number): string => `rules:
+  - name: marked
+    description: A marked program ran.
+    severity: LOW
+    trackers: exec
+    condition: 'args.exists(a, a.startsWith("mark-"))'
+    message: '${version} {args}'
+    key: [process.pid, bootNs]
+    interval: 0s
+    throttle: { alerts: 10000, within: 1s }`;
+  await write(each(0));
+  const server = await start();
+  await docker.run('-d', '--name', 'worker', TEST_IMAGE, 'sleep', '600');
+  const count = 300;
+  const working = run('sh', ['-c', `for i in $(seq ${count}); do /bin/true mark-$i; done`]);
+  for (let version = 1; version <= 5; version++) {
+    await sleep(60);
+    await write(each(version));
+  }
+  await working;
+  const marks = async (): Promise<readonly string[]> =>
+    (await alertsOf(server)).map(({ message }) => /mark-\d+/.exec(message)?.[0] ?? '');
+  await until('all are told', async () => (await marks()).length >= count);
+  await sleep(300);
+  const found = await marks();
+  expect(found).toHaveLength(count);
+  expect(new Set(found).size).toBe(count);
+  expect(await server.query('{ rules { missed } }')).toEqual({ rules: { missed: '0' } });
+});
