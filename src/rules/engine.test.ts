@@ -204,6 +204,47 @@ rules:
     expect(alerts).toHaveLength(0);
     engine.evaluate(at(20_000, 'exec'));
     expect(alerts).toHaveLength(1);
+    engine.evaluate(at(20_001, 'exec')); // the one before was the end of a sequence, and begins none
+    expect(alerts).toHaveLength(1);
+    engine.evaluate(at(20_002, 'exec'));
+    expect(alerts).toHaveLength(2);
+  });
+
+  it('misses a beat, though an event may be what it waits for and what it begins with', () => {
+    const { engine, alerts } = engineOf(
+      rulesOf(`
+rules:
+  - name: beat
+    description: A beat is missing.
+    severity: LOW
+    trackers: exec
+    condition: 'true'
+    message: '{process.comm}'
+    absence: { trackers: exec, condition: 'true', within: 1s, by: process }`),
+    );
+    for (const ms of [0, 900, 1800]) engine.evaluate(at(ms, 'exec'));
+    engine.advance(32_700);
+    expect(alerts).toHaveLength(0);
+    engine.advance(32_801);
+    expect(alerts).toHaveLength(1);
+  });
+
+  it('that throws is not evaluated any more, and the others are', () => {
+    const set = rulesOf(
+      `${vocabulary}${shell}${shell.replace('shell-in-container', 'other').replace('process.comm in shells', 'process.uid == 7')}`,
+    );
+    const { engine, names, failures } = engineOf(set);
+    const process = { comm: 'sh', uid: 7, pid: 5 };
+    const faulty = at(1, 'exec', { container: web, process });
+    Object.defineProperty(faulty, 'args', {
+      get: () => {
+        throw new Error('a fault');
+      },
+    });
+    engine.evaluate(faulty);
+    expect(failures.map(([rule]) => rule)).toEqual(['shell-in-container', 'other']);
+    engine.evaluate(at(2, 'exec', { container: web, process }));
+    expect(names()).toEqual([]);
   });
 
   it('raises what another event should have followed', () => {

@@ -1,3 +1,4 @@
+import { messageOf } from '../base/errors.js';
 import type { TraceEvent } from '../event/event.js';
 import type { EventFilter } from '../filter/index.js';
 import { AbsenceBook } from './absence.js';
@@ -15,6 +16,8 @@ export interface RuleSink {
   raise(alert: RuleAlert): void;
   /** The same again, within the rule's interval. */
   repeat(alert: RuleAlert): void;
+  /** A rule has thrown, and is not evaluated any more. */
+  failed(rule: string, error: unknown): void;
 }
 
 /** What is counted of a rule since it was loaded, or last changed. */
@@ -39,6 +42,8 @@ const MAX_RECENT = 10_000;
  */
 export class RuleEngine {
   readonly #rules: ReadonlyMap<string, RuleState>;
+  /** Those that wait for what does not come. */
+  readonly #waiting: readonly RuleState[];
   readonly #plan: Plan;
   readonly #bonds: Bonds;
   readonly #writer: AlertWriter;
@@ -67,9 +72,10 @@ export class RuleEngine {
       enabled.map((rule) => {
         const { name } = rule.definition;
         const known = before ? before.#rules.get(name) : undefined;
-        return [name, known?.fingerprint === rule.fingerprint ? known : new RuleState(rule)];
+        return [name, known?.fingerprint === rule.fingerprint ? known : new RuleState(rule, known)];
       }),
     );
+    this.#waiting = [...this.#rules.values()].filter(({ absence }) => absence !== null);
   }
 
   /** Trackers whose events it can use. */
@@ -94,17 +100,24 @@ export class RuleEngine {
     const matched: Candidate[] = [];
     this.#plan.visit(event, (candidate) => {
       this.comparisons++;
-      if (candidate.step.filter.matches(event)) matched.push(candidate);
+      const { step, rule } = candidate;
+      if (this.#safely(rule.definition.name, () => step.filter.matches(event))) matched.push(candidate);
     });
-    // Later steps first: an event that begins a sequence is not the next step of the same one.
-    if (matched.length > 1) matched.sort((a, b) => b.index - a.index);
-    for (const candidate of matched) this.#matched(candidate, event, atMs);
+    // What an event settles before what it begins, and later steps first: it is not the next step of what it begins.
+    if (matched.length > 1) matched.sort((a, b) => orderOf(a) - orderOf(b));
+    let used: CompiledRule | null = null;
+    for (const candidate of matched) {
+      const { rule } = candidate;
+      // A sequence that it carried on has used it.
+      if (rule === used && rule.definition.sequence) continue;
+      if (this.#safely(rule.definition.name, () => this.#matched(candidate, event, atMs)) === 'USED') used = rule;
+    }
   }
 
   /** When `advance` has something to do at the earliest, in ms since boot; null while nothing waits. */
   get nextDueMs(): number | null {
     let next: number | null = null;
-    for (const { absence } of this.#rules.values()) {
+    for (const { absence } of this.#waiting) {
       const dueMs = absence?.nextDueMs ?? null;
       if (dueMs !== null && (next === null || dueMs < next)) next = dueMs;
     }
@@ -113,7 +126,7 @@ export class RuleEngine {
 
   /** Events up to this time, in ms since boot, were evaluated: raises what waited for one that did not come. */
   advance(nowMs: number): void {
-    for (const state of this.#rules.values())
+    for (const state of this.#waiting)
       for (const alert of state.absence?.due(nowMs) ?? []) this.#raise(state, alert.key, nowMs, () => alert);
   }
 
@@ -127,32 +140,49 @@ export class RuleEngine {
     for (const [name, stored] of baselines) this.#rules.get(name)?.firstSeen?.restore(stored);
   }
 
-  #matched({ rule, index }: Candidate, event: TraceEvent, atMs: number): void {
+  /** A rule that throws is not evaluated any more; the others are. */
+  #safely<Result>(name: string, evaluate: () => Result): Result | null {
+    const state = this.#rules.get(name);
+    if (!state || state.problem !== null) return null;
+    try {
+      return evaluate();
+    } catch (error) {
+      state.problem = messageOf(error);
+      this.#sink.failed(name, error);
+      return null;
+    }
+  }
+
+  #matched({ rule, index }: Candidate, event: TraceEvent, atMs: number): 'USED' | null {
     const state = this.#rules.get(rule.definition.name);
-    if (!state) return;
+    if (!state) return null;
     const { absence, sequence, rate, firstSeen } = rule.definition;
     if (index === ABSENT) {
       if (absence) state.absence?.settle(this.#bonds.keysOf(event, absence.by), atMs);
-      return;
+      return null;
     }
     state.counts.matched++;
     if (sequence && state.sequence && index === 0) {
       state.sequence.begin(this.#bonds.keyOf(event, sequence.by), atMs);
-      return;
+      return null;
     }
-    if (sequence && !state.sequence?.advance(index, this.#bonds.keysOf(event, sequence.by), atMs)) return;
+    if (sequence && state.sequence) {
+      const progress = state.sequence.advance(index, this.#bonds.keysOf(event, sequence.by), atMs);
+      if (progress !== 'COMPLETE') return progress === 'FURTHER' ? 'USED' : null;
+    }
     if (rate && state.rate && rule.rate) {
       const value = rule.rate.distinct && keyOf(rule.rate.distinct, event);
-      if (!state.rate.add(keyOf(rule.rate.by, event), value, atMs)) return;
+      if (!state.rate.add(keyOf(rule.rate.by, event), value, atMs)) return null;
     }
     if (firstSeen && state.firstSeen && rule.firstSeen) {
       const { values, for: of } = rule.firstSeen;
-      if (!state.firstSeen.isNew(keyOf(of, event), keyOf(values, event), Date.parse(event.time))) return;
+      if (!state.firstSeen.isNew(keyOf(of, event), keyOf(values, event), Date.parse(event.time))) return null;
     }
     const key = keyOf(rule.key, event);
     const write = (): RuleAlert => this.#writer.write(rule, event, key);
     if (absence && state.absence) state.absence.begin(this.#bonds.keyOf(event, absence.by), write, atMs);
     else this.#raise(state, key, atMs, write);
+    return 'USED';
   }
 
   #raise({ counts, recent, throttle }: RuleState, key: string, atMs: number, write: () => RuleAlert): void {
@@ -181,8 +211,13 @@ class RuleState {
   readonly sequence: SequenceBook | null;
   readonly absence: AbsenceBook<RuleAlert> | null;
   readonly firstSeen: FirstSeenBook | null;
+  /** What `firstSeen` is of. */
+  readonly learns: string | null;
+  /** Why it is not evaluated any more. */
+  problem: string | null = null;
 
-  constructor({ fingerprint, steps, definition }: CompiledRule) {
+  /** `before`: of the rule that it replaces. */
+  constructor({ fingerprint, steps, definition }: CompiledRule, before?: RuleState) {
     const { intervalMs, throttle, rate, sequence, absence, firstSeen } = definition;
     this.fingerprint = fingerprint;
     this.recent = new Recent(intervalMs, MAX_RECENT);
@@ -190,13 +225,20 @@ class RuleState {
     this.rate = rate && new RateWindow(rate.count, rate.withinMs);
     this.sequence = sequence && new SequenceBook(steps.length, sequence.withinMs);
     this.absence = absence && new AbsenceBook(absence.withinMs);
-    this.firstSeen = firstSeen && new FirstSeenBook(firstSeen.learnMs);
+    this.learns = firstSeen && JSON.stringify(firstSeen);
+    // What is usual stays what it is when the condition changes.
+    const isSame = before !== undefined && before.learns === this.learns;
+    this.firstSeen = firstSeen && ((isSame && before.firstSeen) || new FirstSeenBook(firstSeen.learnMs));
   }
 
   get evicted(): number {
     const { rate, sequence, absence, firstSeen } = this;
     return [rate, sequence, absence, firstSeen].reduce((sum, book) => sum + (book?.evicted ?? 0), 0);
   }
+}
+
+function orderOf({ index }: Candidate): number {
+  return index === ABSENT ? Number.NEGATIVE_INFINITY : -index;
 }
 
 /** One is as good as the other: all wait for the same table. Trees of processes are read there, too. */

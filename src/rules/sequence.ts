@@ -31,10 +31,10 @@ export class SequenceBook {
   }
 
   /**
-   * An event matched a later step, and may have one of these keys in common with the steps before. Returns whether it
-   * completes a sequence.
+   * An event matched a later step, and may have one of these keys in common with the steps before. Returns how far
+   * it has brought a sequence; null where there is none.
    */
-  advance(step: number, keys: readonly string[], atMs: number): boolean {
+  advance(step: number, keys: readonly string[], atMs: number): 'FURTHER' | 'COMPLETE' | null {
     const book = this.#waiting[step];
     for (const key of keys) {
       const waiting = book?.get(key);
@@ -43,10 +43,10 @@ export class SequenceBook {
       if (!isLate && atMs < waiting.lastMs) continue;
       book?.delete(key);
       if (isLate) continue;
-      if (step === this.#steps - 1) return true;
+      if (step === this.#steps - 1) return 'COMPLETE';
       this.#waiting[step + 1]?.set(key, { ...waiting, lastMs: atMs });
-      return false;
+      return 'FURTHER';
     }
-    return false;
+    return null;
   }
 }

@@ -65,14 +65,14 @@ export class SessionManager {
 
   /**
    * Starts a session. Rejects, with nothing left behind, with TOO_MANY_SESSIONS, UNKNOWN_CONTAINER, UNKNOWN_CGROUP,
-   * BAD_USER_INPUT (a process that is not there) or KERNEL_ERROR.
+   * BAD_USER_INPUT (a process that is not there) or KERNEL_ERROR. `isOwn`: the server needs it, however many clients have started.
    */
-  async start(spec: SessionSpec): Promise<Session> {
+  async start(spec: SessionSpec, { isOwn = false }: { readonly isOwn?: boolean } = {}): Promise<Session> {
     if (this.#ending) throw new EunomiaError('SHUTTING_DOWN', 'the server is ending');
     const active = this.list().filter(
       (s) => s.state === 'STARTING' || s.state === 'RUNNING' || s.state === 'STOPPING',
     ).length;
-    if (active >= this.#options.maxSessions) {
+    if (active >= this.#options.maxSessions && !isOwn) {
       throw new EunomiaError(
         'TOO_MANY_SESSIONS',
         `${active} sessions run, and the limit is ${this.#options.maxSessions}; stop one, or start the server with a larger --max-sessions`,

@@ -296,6 +296,43 @@ describe('a change of rules', () => {
     });
   });
 
+  it('that cannot be made leaves the rules before in force', async () => {
+    const server = await RuleServer.open({ limits: { sessions: 1 } });
+    await server.load('mine', ended('x'));
+    const { kernel } = server.fixture;
+    kernel.refuse = new Error('no memory');
+    const other = ended('x').replace('name: ended', 'name: opened').replace('exit', 'open').slice('rules:'.length);
+    await server.load('mine', `${ended('y')}${other}`);
+    expect(await server.ask('{ rules { problem } }')).toMatchObject({
+      data: { rules: { problem: expect.stringContaining('; the rules before are in force') as string } },
+    });
+    exits(server.fixture, 0, 2);
+    await until('two alerts', async () => (await server.alerts()).length === 2);
+    expect((await server.alerts()).map(({ message }) => message)).toEqual(['x', 'x']);
+    kernel.refuse = null;
+    await until('it is made', async () => {
+      const { data } = await server.ask<{ rules: { problem: string | null } }>('{ rules { problem } }');
+      return data?.rules.problem === null;
+    });
+    exits(server.fixture, 2, 1);
+    await until('the new one', async () => (await server.alerts()).some(({ message }) => message === 'y'));
+  });
+
+  it('of trackers that aggregate in the kernel is one of what is read, and not of their session', async () => {
+    const server = await RuleServer.open();
+    const counted = ended('x')
+      .replace('name: ended', 'name: counted')
+      .replace('exit', 'syscount')
+      .slice('rules:'.length);
+    await server.load('mine', `${ended('1')}${counted}`);
+    const sessions = () => server.fixture.services.rules.runner.sessions.map(({ id }) => id);
+    const before = sessions();
+    expect(before).toHaveLength(2);
+    await server.load('mine', `${ended('2')}${counted.replace("'true'", 'process.uid == 7')}`);
+    expect(sessions()).toEqual(before);
+    expect(await server.ask('{ rules { problem } }')).toEqual({ data: { rules: { problem: null } } });
+  });
+
   it('is refused to others in their session, which is made again when it ends', async () => {
     const server = await RuleServer.open();
     await server.load('mine', ended('x'));

@@ -57,6 +57,9 @@ export async function watchRules(sources: readonly RuleSource[], docker: string)
   const engine = new RuleEngine(rules.rules, context, {
     raise: (alert) => void alerts.push(alert),
     repeat: () => undefined,
+    failed: (rule, error) => {
+      throw new Error(`the rule ${rule} has failed`, { cause: error });
+    },
   });
   const session = await manager.start(
     specOf(

@@ -31,13 +31,18 @@ export function rulesOf(text: string, ...more: readonly string[]): RuleSet {
 export function engineOf(set: RuleSet, before: RuleEngine | null = null) {
   const alerts: RuleAlert[] = [];
   const repeats: RuleAlert[] = [];
+  const failures: [string, unknown][] = [];
   const engine = new RuleEngine(
     set.rules,
     ruleContext,
-    { raise: (alert) => alerts.push(alert), repeat: (alert) => repeats.push(alert) },
+    {
+      raise: (alert) => alerts.push(alert),
+      repeat: (alert) => repeats.push(alert),
+      failed: (rule, error) => failures.push([rule, error]),
+    },
     before,
   );
-  return { engine, alerts, repeats, names: () => alerts.map(({ rule }) => rule) };
+  return { engine, alerts, repeats, failures, names: () => alerts.map(({ rule }) => rule) };
 }
 
 const START_MS = Date.parse('2026-01-31T08:15:30Z');

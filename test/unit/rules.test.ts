@@ -320,6 +320,7 @@ describe('a recording', () => {
           const engine = new RuleEngine(set.rules, context, {
             raise: ({ rule: name, message }) => raised.push({ rule: name, message }),
             repeat: () => expect.unreachable(),
+            failed: () => expect.unreachable(),
           });
           const start = 30_000;
           let now = start;

@@ -51,6 +51,9 @@ export async function runTest(
       const known = raised.find((one) => one.alert === alert);
       if (known) known.times++;
     },
+    failed: (rule, error) => {
+      throw new Error(`the rule ${rule} has failed`, { cause: error });
+    },
   });
   let lastMs = 0;
   const evaluate = (event: TraceEvent): void => {

@@ -25,8 +25,8 @@ export class RuleReader {
   missed = 0;
   readonly #options: ReaderOptions;
   #engine: RuleEngine;
-  /** Those that are in force from a place on. */
-  #next: { readonly engine: RuleEngine; readonly place: number } | null = null;
+  /** Those that are in force from a place on, in their order. */
+  #next: { readonly engine: RuleEngine; readonly place: number }[] = [];
   #stream: EventStream;
   /** Place of the first event that was not evaluated. */
   #place: number;
@@ -44,6 +44,11 @@ export class RuleReader {
     void this.#read();
   }
 
+  /** Whether its trackers aggregate in the kernel, where a filter cannot be changed while they run. */
+  get isAggregated(): boolean {
+    return this.session.aggregatesInKernel;
+  }
+
   get trackers(): readonly string[] {
     return this.session.spec.trackers.map(({ name }) => name);
   }
@@ -59,7 +64,7 @@ export class RuleReader {
     const after = this.#subscribe(demand);
     try {
       const place = await change();
-      this.#next = { engine, place };
+      this.#next.push({ engine, place });
       this.#stream = after;
       await before.return();
     } catch (error) {
@@ -69,6 +74,11 @@ export class RuleReader {
       this.#paused = null;
       resume();
     }
+  }
+
+  /** Whether events that have happened may not be evaluated yet. */
+  get isBehind(): boolean {
+    return this.#paused !== null || this.#stream.stats.queued > 0;
   }
 
   async close(): Promise<void> {
@@ -93,7 +103,7 @@ export class RuleReader {
         // Another one has taken its place, and begins with what this one has not evaluated.
         if (stream !== this.#stream) continue;
         if (done) break;
-        await (this.#next?.engine ?? this.#engine).ready?.();
+        await (this.#next.at(-1)?.engine ?? this.#engine).ready?.();
         if (value.gap) this.missed += value.gap.lost + value.gap.dropped;
         for (const { batch, from, to } of value.slices)
           for (let at = from; at < to; at += PART) {
@@ -115,9 +125,9 @@ export class RuleReader {
   }
 
   #engineAt(place: number): RuleEngine {
-    if (this.#next && place >= this.#next.place) {
-      this.#engine = this.#next.engine;
-      this.#next = null;
+    for (let [next] = this.#next; next && place >= next.place; [next] = this.#next) {
+      this.#engine = next.engine;
+      this.#next.shift();
     }
     return this.#engine;
   }

@@ -144,7 +144,7 @@ export class Rules {
       uploads: host.sent.map(uploadOf),
       sessions: sessions.filter((session) => session !== null),
       loadedAt: host.loadedAt,
-      problem: host.problem,
+      problem: host.problem ?? runner.problem,
       evaluated: String(runner.engine.events),
       comparisons: String(runner.engine.comparisons),
       missed: String(runner.missed),

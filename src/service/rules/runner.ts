@@ -6,7 +6,6 @@ import { KernelFilter } from '../../filter/index.js';
 import type { CompiledRule, RuleContext } from '../../rules/compile.js';
 import type { RuleAlert } from '../../rules/alert.js';
 import { RuleEngine, type RuleSink } from '../../rules/engine.js';
-import type { AskedInput } from '../../session/asked.js';
 import type { SessionManager } from '../../session/manager.js';
 import type { Session } from '../../session/session.js';
 import type { SessionSpec } from '../../session/spec.js';
@@ -20,8 +19,9 @@ const RING_BYTES = 16 << 20;
 const NAME = 'rules';
 const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 60_000;
-/** An event may come so much later than one that happened after it. */
+/** An event may come so much later than one that happened after it; what is aggregated in the kernel is read at an interval. */
 const GRACE_MS = 500;
+const AGGREGATED_GRACE_MS = 2000;
 
 export interface RunnerOptions {
   readonly context: RuleContext;
@@ -44,6 +44,8 @@ export class RuleRunner {
   readonly #options: RunnerOptions;
   #engine: RuleEngine;
   #rules: readonly CompiledRule[] = [];
+  /** Those that are in force. */
+  #runnable: readonly CompiledRule[] = [];
   #readers: readonly RuleReader[] = [];
   #problems: RuleProblems = new Map();
   /** By readers whose sessions have ended. */
@@ -53,7 +55,8 @@ export class RuleRunner {
   #changing: Promise<unknown> = Promise.resolve();
   #retry: NodeJS.Timeout | null = null;
   #retryMs = FIRST_RETRY_MS;
-  #due: NodeJS.Timeout | null = null;
+  #due: { readonly timer: NodeJS.Timeout; readonly dueMs: number } | null = null;
+  readonly #failed = new Map<string, string>();
   /** The time of the newest event, in ms since boot, and when it was here. */
   #newest: { readonly bootMs: number; readonly at: number } | null = null;
   #isClosed = false;
@@ -66,7 +69,11 @@ export class RuleRunner {
       const reader = this.#readers.find(({ trackers }) => trackers.includes(alert.tracker));
       options.raise(alert, reader?.session.id ?? null);
     };
-    this.#sink = { raise, repeat: raise };
+    const failed = (rule: string, error: unknown): void => {
+      this.#failed.set(rule, `it has failed, and is not evaluated until it is changed: ${messageOf(error)}`);
+      options.log.error({ rule, err: error }, 'a rule has failed');
+    };
+    this.#sink = { raise, repeat: raise, failed };
     this.#engine = new RuleEngine([], options.context, this.#sink);
   }
 
@@ -75,7 +82,7 @@ export class RuleRunner {
   }
 
   get problems(): RuleProblems {
-    return this.#problems;
+    return this.#failed.size > 0 ? new Map([...this.#problems, ...this.#failed]) : this.#problems;
   }
 
   get sessions(): readonly Session[] {
@@ -97,7 +104,7 @@ export class RuleRunner {
   async close(): Promise<void> {
     this.#isClosed = true;
     if (this.#retry) clearTimeout(this.#retry);
-    if (this.#due) clearTimeout(this.#due);
+    if (this.#due) clearTimeout(this.#due.timer);
     await this.#changing;
     await Promise.all(this.#readers.map((reader) => reader.close()));
   }
@@ -109,23 +116,25 @@ export class RuleRunner {
     if (this.#retry) clearTimeout(this.#retry);
     this.#retry = null;
     try {
-      const runnable = await this.#runnable(rules.filter(({ definition }) => definition.enabled));
+      const runnable = await this.#thatCanRun(rules.filter(({ definition }) => definition.enabled));
       const engine = new RuleEngine(runnable, context, this.#sink, this.#engine);
       await this.#change(runnable, engine);
+      this.#failed.clear();
+      this.#runnable = runnable;
       this.#engine = engine;
       this.problem = null;
       this.#retryMs = FIRST_RETRY_MS;
       log.info({ rules: runnable.length, trackers: engine.trackers.length }, 'rules are in force');
     } catch (error) {
-      this.problem = messageOf(error);
+      const before = this.#readers.length > 0 ? '; the rules before are in force' : '';
+      this.problem = `the rules cannot be put in force: ${messageOf(error)}${before}`;
       log.error({ err: error }, 'rules cannot be put in force; this is tried again');
-      await this.#stopAll();
       this.#later();
     }
   }
 
   /** Those whose trackers all run here. */
-  async #runnable(rules: readonly CompiledRule[]): Promise<readonly CompiledRule[]> {
+  async #thatCanRun(rules: readonly CompiledRule[]): Promise<readonly CompiledRule[]> {
     const { manager, trackerStatus } = this.#options;
     const names = [...new Set(rules.flatMap(({ demand }) => [...demand.keys()]))];
     const statuses = await Promise.all(names.map(async (name) => [name, await trackerStatus(name)] as const));
@@ -148,22 +157,40 @@ export class RuleRunner {
     return rules.filter(({ definition }) => !problems.has(definition.name));
   }
 
+  /** All of it, or nothing: rejects with what went wrong. */
   async #change(rules: readonly CompiledRule[], engine: RuleEngine): Promise<void> {
+    const { catalog } = this.#options.context;
     const available = await this.#available(engine.trackers);
     const unused = this.#readers.filter(({ trackers }) => !trackers.some((name) => available.includes(name)));
     const used = this.#readers.filter((reader) => !unused.includes(reader));
     const covered = new Set(used.flatMap(({ trackers }) => trackers));
     const uncovered = available.filter((name) => !covered.has(name));
-    const added = uncovered.length > 0 ? await this.#start(rules, engine, uncovered) : null;
-    this.#readers = [...used, ...unused, ...(added ? [added] : [])];
-    for (const reader of used) {
-      const { session, trackers } = reader;
-      const made = await this.#criteria(rules, trackers);
-      await reader.change(engine, demandOf(rules, trackers), () =>
-        session.change((spec) => ({ ...spec, where: made.where, asked: made.asked })),
-      );
+    // Programs that aggregate keep their filter for as long as they run: they have sessions of their own, without one.
+    const aggregated = uncovered.filter((name) => catalog.need(name).kernelAggregate !== null);
+    const others = uncovered.filter((name) => !aggregated.includes(name));
+    const added: RuleReader[] = [];
+    const changed: RuleReader[] = [];
+    try {
+      for (const trackers of [others, aggregated])
+        if (trackers.length > 0) added.push(await this.#start(rules, engine, trackers));
+      this.#readers = [...this.#readers, ...added];
+      for (const reader of used) {
+        await this.#put(reader, rules, engine);
+        changed.push(reader);
+      }
+    } catch (error) {
+      for (const reader of added) await this.#stop(reader);
+      for (const reader of changed) await this.#put(reader, this.#runnable, this.#engine);
+      throw error;
     }
     await Promise.all(unused.map((reader) => this.#stop(reader)));
+  }
+
+  /** Puts rules in force in a session that runs. */
+  async #put(reader: RuleReader, rules: readonly CompiledRule[], engine: RuleEngine): Promise<void> {
+    const { session, trackers, isAggregated } = reader;
+    const where = isAggregated ? null : await this.#filterFor(rules, trackers);
+    await reader.change(engine, demandOf(rules, trackers), () => session.change((spec) => ({ ...spec, where })));
   }
 
   async #available(trackers: readonly string[]): Promise<readonly string[]> {
@@ -174,10 +201,11 @@ export class RuleRunner {
   async #start(rules: readonly CompiledRule[], engine: RuleEngine, trackers: readonly string[]): Promise<RuleReader> {
     const { context, manager } = this.#options;
     if (!manager) throw new RangeError('a rule runs where there is no kernel');
+    const isAggregated = trackers.some((name) => context.catalog.need(name).kernelAggregate !== null);
     const spec: SessionSpec = {
       trackers: trackers.map((name) => ({ name, options: context.catalog.checkOptions(name, {}) })),
       target: null,
-      ...(await this.#criteria(rules, trackers)),
+      where: isAggregated ? null : await this.#filterFor(rules, trackers),
       capture: 'DEMANDED',
       fields: [],
       forMs: null,
@@ -188,8 +216,10 @@ export class RuleRunner {
       ringBytes: RING_BYTES,
       limit: null,
       persist: null,
+      // No client has asked for it: `rules` tells what for.
+      asked: null,
     };
-    const session = await manager.start(spec);
+    const session = await manager.start(spec, { isOwn: true });
     const reader: RuleReader = new RuleReader({
       session,
       engine,
@@ -200,29 +230,14 @@ export class RuleRunner {
     return reader;
   }
 
-  /** What the sessions of these trackers look for. */
-  async #criteria(
-    rules: readonly CompiledRule[],
-    trackers: readonly string[],
-  ): Promise<Pick<SessionSpec, 'where' | 'asked'>> {
+  /** What the rules look for in events of these trackers, as far as the kernel can tell. */
+  #filterFor(rules: readonly CompiledRule[], trackers: readonly string[]): Promise<KernelFilter> {
     const { catalog, fields } = this.#options.context;
     const steps = rules.flatMap(({ steps: own, absence }) => [...own, ...(absence ? [absence.step] : [])]);
     const parts = steps.map(({ filter: { filter }, trackers: of }) => ({ filter, trackers: of }));
     const targets = trackers.map((name) => catalog.need(name));
     // The engine finds the rules that an event can match; comparing it with all of them before would cost more than that.
-    const where = await inTurns(KernelFilter.of(parts, targets, fields));
-    const input: AskedInput = {
-      trackers: trackers.map((name) => ({ [name]: {} })),
-      where: { expr: where.text },
-      capture: 'DEMANDED',
-      fields: [],
-      name: NAME,
-      labels: [],
-      bufferBytes: BUFFER_BYTES,
-      ringBytes: RING_BYTES,
-      plugins: [],
-    };
-    return { where, asked: { input, where: where.text, limit: null } };
+    return inTurns(KernelFilter.of(parts, targets, fields));
   }
 
   async #stop(reader: RuleReader): Promise<void> {
@@ -235,17 +250,12 @@ export class RuleRunner {
       .catch((error: unknown) => log.warn({ err: error, session: reader.session.id }, 'ending a session of rules'));
   }
 
-  async #stopAll(): Promise<void> {
-    await Promise.all(this.#readers.map((reader) => this.#stop(reader)));
-  }
-
   /** Its session has ended, though rules need it. */
   #ended(reader: RuleReader, error: unknown): void {
     if (this.#isClosed || !this.#readers.includes(reader)) return;
-    this.#readers = this.#readers.filter((one) => one !== reader);
-    this.#missedBefore += reader.missed;
     const { stopReason } = reader.session;
     if (stopReason === 'SHUTDOWN') return;
+    void this.#stop(reader);
     this.problem = error ? messageOf(error) : 'the session of the rules was stopped';
     this.#options.log.warn({ session: reader.session.id, stopReason, err: error }, 'rules have lost their session');
     this.#later();
@@ -268,13 +278,27 @@ export class RuleRunner {
   /** Time passes for rules that wait for what does not come: a timer runs only while one waits. */
   #watchDue(): void {
     const dueMs = this.#engine.nextDueMs;
-    if (dueMs === null || this.#due !== null || !this.#newest) return;
-    const inMs = Math.max(0, dueMs + GRACE_MS - this.#bootMs(this.#newest));
-    this.#due = setTimeout(() => {
-      this.#due = null;
-      if (this.#newest) this.#engine.advance(this.#bootMs(this.#newest) - GRACE_MS + 1);
-      this.#watchDue();
-    }, inMs).unref();
+    if (dueMs === null || !this.#newest || this.#isClosed) return;
+    if (this.#due && this.#due.dueMs <= dueMs) return;
+    if (this.#due) clearTimeout(this.#due.timer);
+    const inMs = Math.max(0, dueMs + this.#graceMs - this.#bootMs(this.#newest));
+    this.#due = { timer: setTimeout(() => this.#passed(), inMs).unref(), dueMs };
+  }
+
+  #passed(): void {
+    this.#due = null;
+    if (!this.#newest || this.#isClosed) return;
+    // What has come and is not evaluated may be what was waited for.
+    if (this.#readers.some(({ isBehind }) => isBehind)) {
+      this.#due = { timer: setTimeout(() => this.#passed(), GRACE_MS).unref(), dueMs: Number.NEGATIVE_INFINITY };
+      return;
+    }
+    this.#engine.advance(this.#bootMs(this.#newest) - this.#graceMs + 1);
+    this.#watchDue();
+  }
+
+  get #graceMs(): number {
+    return this.#readers.some(({ isAggregated }) => isAggregated) ? AGGREGATED_GRACE_MS : GRACE_MS;
   }
 
   /** Now, in ms since boot: at most so much as an event takes to come here behind the clock. */
