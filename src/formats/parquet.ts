@@ -31,7 +31,7 @@ export function parquet<Item>({ columns, row }: Sheet<Item>, facts: Facts): Enco
   const changes: AskedFrom[] = [];
   const longRows = Math.max(GROUP_ROWS, Math.min(LONG_ROWS, Math.floor(LONG_CELLS / columns.length)));
   const groupRows = (): number => (writer.num_rows < 4 * LONG_ROWS ? GROUP_ROWS : longRows);
-  const writeGroup = function* (): Work<Uint8Array> {
+  const writeGroup = function* (): Work<void> {
     const group = rows.splice(0, groupRows());
     const [first, before] = [writer.row_groups.length, writer.num_rows];
     for (const [i, { name, type }] of columns.entries()) {
@@ -50,6 +50,9 @@ export function parquet<Item>({ columns, row }: Sheet<Item>, facts: Facts): Enco
       total_compressed_size: sum((part) => part.total_compressed_size),
     });
     writer.num_rows = before + BigInt(group.length);
+  };
+  const groupOf = function* (): Work<Uint8Array> {
+    yield* writeGroup();
     return bytes.take();
   };
   return {
@@ -60,8 +63,8 @@ export function parquet<Item>({ columns, row }: Sheet<Item>, facts: Facts): Enco
       for (const item of items) rows.push(row(item));
       return '';
     },
-    due: () => (rows.length < groupRows() ? null : writeGroup()),
-    rest: () => (rows.length ? writeGroup() : null),
+    due: () => (rows.length < groupRows() ? null : groupOf()),
+    rest: () => (rows.length ? groupOf() : null),
     change: (change) => {
       changes.push(change);
       return '';

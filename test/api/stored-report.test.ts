@@ -77,7 +77,7 @@ const ask = async (url: string, query: string) => (await post(url, { query })).j
 const FIELDS =
   'session sessions { id trackers from to } events lost dropped complete restrictions restricted { section ' +
   'restriction excluded value } doubled programs { entries { path } } exits { entries { count } other { count } } missing { section ' +
-  'reason }';
+  'problem }';
 
 async function report(url: string, args = '', id = 'stored'): Promise<BehaviourReport> {
   const query = `{ session(id: "${id}") { report${args && `(${args})`} { ${FIELDS} } } }`;
@@ -106,7 +106,7 @@ describe('the report of a stored session', () => {
         {
           section: 'exits',
           restriction: 'exit.failedOnly',
-          reason: 'processes that exit with code 0 are excluded',
+          excluded: 'processes that exit with code 0 are excluded',
           value: 'true',
         },
       ],
@@ -126,8 +126,8 @@ describe('the report of a stored session', () => {
     await add('s2', [{ events: 1 }]);
     expect((await report(url, '', 's2')).missing).toEqual(
       expect.arrayContaining([
-        { section: 'programs', reason: 'not observed: the session ran without the tracker exec' },
-        { section: 'dnsNames', reason: 'not observed: the session ran without the tracker dns' },
+        { section: 'programs', problem: 'not observed: the session ran without the tracker exec' },
+        { section: 'dnsNames', problem: 'not observed: the session ran without the tracker dns' },
       ]),
     );
   });
@@ -237,7 +237,7 @@ describe('the report of a range of time', () => {
     expect(made.sessions.map(({ id }) => id)).toEqual(['first', 'second']);
     expect(made.missing).toContainEqual({
       section: 'programs',
-      reason: 'not observed: no session that was read ran with the tracker exec',
+      problem: 'not observed: no session that was read ran with the tracker exec',
     });
     expect(await overTime(url, `${RANGE}, sessions: ["second"]`)).toMatchObject({ events: '50' });
   });

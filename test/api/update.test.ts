@@ -203,7 +203,7 @@ describe('updateSession', () => {
     expect(complete).toBe(false);
     expect(restricted[0]).toMatchObject({
       restriction: 'session.where',
-      reason: `events that do not match the session's filter are excluded, until ${at}`,
+      excluded: `events that do not match the session's filter are excluded, until ${at}`,
       value: expect.stringContaining(`// until ${at}`) as string,
     });
   });
