@@ -6,8 +6,8 @@ import type { AlertContainer } from './alert.js';
 const KNOWN = 1000;
 
 /**
- * A predicate over the containers of alerts, as they were then: by name, id and image. Throws BAD_SELECTOR. Names repeat, and a glob may
- * take long, so that what it said of the last containers is remembered.
+ * A predicate over the containers of alerts, as they were then: by name, id and image. Throws BAD_SELECTOR. Containers
+ * repeat, so that what was said of the last ones is remembered.
  */
 export function containerMatch(
   selector: Pick<ContainerSelector, 'name' | 'id' | 'image'>,

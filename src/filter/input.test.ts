@@ -231,7 +231,7 @@ describe('a filter in the form of the schema', () => {
     [{ open: { path: { glob: '/a[b' } } }, 'where.open.path.glob: "/a[b" has a [ without its ]'],
     [{ open: { path: { glob: '/{a,b' } } }, 'where.open.path.glob: "/{a,b" has a { without its }'],
     [{ open: { path: { glob: 'a\\' } } }, 'where.open.path.glob: "a\\" ends with a \\'],
-    [{ open: { path: { glob: '[z-a]' } } }, 'where.open.path.glob: "[z-a]" is no glob'],
+    [{ open: { path: { glob: '[z-a]' } } }, 'where.open.path.glob: "[z-a]" has the range z-a, which is empty'],
     [
       { open: { errno: { eq: 'ENOENTT' } } },
       'where.open.errno.eq: "ENOENTT" is no error code of Linux; did you mean "ENOENT"',

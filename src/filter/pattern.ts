@@ -1,10 +1,12 @@
 import ipaddr from 'ipaddr.js';
 import { RE2JS, RE2JSSyntaxException } from 're2js';
 import { messageOf } from '../base/errors.js';
+import type { TextPredicate } from '../base/glob.js';
+
+export { compileGlob, type TextPredicate } from '../base/glob.js';
 
 /** Reports an error in what a client wrote, or in its element at an index. */
 export type Fail = (message: string, index?: number) => never;
-export type TextPredicate = (text: string) => boolean;
 
 export const MAX_PATTERN = 500;
 /**
@@ -13,7 +15,7 @@ export const MAX_PATTERN = 500;
  */
 export const MAX_PROGRAM = 300;
 
-// Regular expressions and globs
+// Regular expressions
 
 /** Compiles an RE2 regular expression. Calls `fail` if it is invalid or too large. */
 export function compileRegex(source: string, fail: Fail): TextPredicate {
@@ -45,56 +47,6 @@ function compileRe2(source: string, flags: number, fail: Fail): RE2JS {
           : '';
     return fail(`${message}${hint}`);
   }
-}
-
-/** Compiles a glob that matches the whole text. */
-export function compileGlob(glob: string, fail: Fail): TextPredicate {
-  const compiled = compileRe2(globSource(glob, fail), RE2JS.DOTALL, (message) =>
-    fail(`"${shorten(glob)}" is no glob: ${message}`),
-  );
-  if (compiled.programSize() > MAX_PROGRAM)
-    return fail(`"${shorten(glob)}" is too complex; use fewer classes and alternatives`);
-  return (text) => compiled.testExact(text);
-}
-
-/** Returns the equivalent regular expression for the whole text. */
-function globSource(glob: string, fail: Fail): string {
-  let source = '';
-  let depth = 0;
-  for (let at = 0; at < glob.length; at++) {
-    const character = glob.charAt(at);
-    if (character === '*') source += '.*';
-    else if (character === '?') source += '.';
-    else if (character === '\\') {
-      if (++at >= glob.length)
-        return fail(`"${shorten(glob)}" ends with a \\ that takes nothing; write \\\\ for a backslash`);
-      source += RE2JS.quote(glob.charAt(at));
-    } else if (character === '[') {
-      const { end, set } = classAt(glob, at, fail);
-      source += set;
-      at = end;
-    } else if (character === '{') {
-      depth++;
-      source += '(?:';
-    } else if (character === '}' && depth > 0) {
-      depth--;
-      source += ')';
-    } else if (character === ',' && depth > 0) source += '|';
-    else source += RE2JS.quote(character);
-  }
-  return depth > 0
-    ? fail(`"${shorten(glob)}" has a { without its }; write \\{ for the character`)
-    : source.replace(/(\.\*){2,}/g, '.*');
-}
-
-function classAt(glob: string, start: number, fail: Fail): { end: number; set: string } {
-  const negated = glob[start + 1] === '!' || glob[start + 1] === '^';
-  const first = start + (negated ? 2 : 1);
-  // "]" as the first character is literal, as in a shell.
-  const end = glob.indexOf(']', first + 1);
-  if (end < 0) return fail(`"${shorten(glob)}" has a [ without its ]; write \\[ for the character`);
-  const inner = glob.slice(first, end).replace(/[\\\]^[&~]/g, '\\$&');
-  return { end, set: `[${negated ? '^' : ''}${inner}]` };
 }
 
 /** Returns the equivalent simple operator, such as `["prefix", "/etc/"]`; null if the pattern needs an automaton. */

@@ -103,10 +103,9 @@ describe('a container selector', () => {
     ['an empty id', [{ id: '' }], /id is empty/],
     ['a long id', [{ id: 'a'.repeat(65) }], /longer than 64/],
     ['an empty name', [{ name: '' }], /name is empty.*"\*"/],
-    ['an open bracket', [{ name: 'web-[1' }], /name "web-\[1" is not a glob.*closed/],
-    ['an open bracket in an image', [{ image: 'a{b' }], /image "a\{b" is not a glob/],
+    ['an open bracket', [{ name: 'web-[1' }], /name: "web-\[1" has a \[ without its \]/],
+    ['an open bracket in an image', [{ image: 'a{b' }], /image: "a\{b" has a \{ without its \}/],
     ['a long pattern', [{ name: 'a'.repeat(257) }], /257 characters; at most 256/],
-    ['too many wildcards', [{ name: 'a*'.repeat(9) }], /more than 8 wildcards/],
     ['no labels', [{ labels: [] }], /labels is empty/],
     ['a label without a name', [{ labels: [{ name: '' }] }], /label's name is empty/],
   ])('says what is wrong with %s, and what would be right', (_, selectors, message) => {
@@ -115,10 +114,17 @@ describe('a container selector', () => {
     );
   });
 
-  it('takes no exponential time over a hostile pattern', () => {
-    const matches = compileSelector([{ name: '+(a|a+(a|aa))b' }, { name: 'a?a?a?a?a?a?a?a*a*a*b' }]);
-    const before = performance.now();
-    expect(matches(container({ name: 'a'.repeat(100) }))).toBe(false);
-    expect(performance.now() - before).toBeLessThan(10_000);
+  it.each(['*?*?*?*?*?*?*?*!', '*a*a*a*a*a*a*a*b', '+(a|a+(a|aa))b', 'a?a?a?a?a?a?a?a*a*a*b'])(
+    'takes no exponential time over %s, which a client may send',
+    (pattern) => {
+      // Backtracking would take longer than the test may: that this ends is the point.
+      const matches = compileSelector([{ name: pattern }, { image: pattern }]);
+      expect(matches(container({ name: 'a'.repeat(512), image: `a/${'a'.repeat(510)}:a` }))).toBe(false);
+    },
+  );
+
+  it('takes names and patterns with any number of wildcards', () => {
+    const matches = compileSelector([{ name: '*a*b*c*d*e*f*g*h*i*j*' }]);
+    expect(matches(container({ name: `${'x'.repeat(1000)}abcdefghij` }))).toBe(true);
   });
 });

@@ -495,6 +495,7 @@ describe('what messages and documentation name', () => {
       'savedQueries',
       'silences',
       'alertChanges',
+      'backups',
       'rules',
     ];
     const text = sources.map(textIn).join('\n');

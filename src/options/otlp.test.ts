@@ -58,6 +58,7 @@ describe('the flags for a collector', () => {
     [{ 'otlp-url': 'http://c', 'otlp-ca': 'a.pem' }, /only an https/],
     [{ 'otlp-url': 'http://c', 'otlp-token': 'hunter2\nx: y' }, /characters that HTTP does not allow/],
     [{ 'otlp-url': 'http://c', 'otlp-events': [''] }, /--otlp-events: "" is not the name of a session or a glob/],
+    [{ 'otlp-url': 'http://c', 'otlp-events': ['a[b'] }, /--otlp-events: .*has a \[ without its \]/],
   ])('refuse %j, and repeat no secret', (flags, message) => {
     expect(() => otlpOf(flags)).toThrow(message);
     expect(() => otlpOf(flags)).not.toThrow(/hunter2/);

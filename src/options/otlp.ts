@@ -1,4 +1,5 @@
 import type { OtlpConfig } from '../base/config.js';
+import { compileGlob } from '../base/glob.js';
 import { headersOf, isHeader, NOT_A_HEADER } from '../base/headers.js';
 import { UsageError } from '../base/usage.js';
 import { fail, list, onOff, path, secret, text, whole, type Kind } from './kind.js';
@@ -109,7 +110,11 @@ export function otlpOf(sources: SettingSources): OtlpConfig | null {
 
 function globKind(): Kind<string> {
   const right = `the name of a session or a glob of 1 to ${MAX_GLOB} characters, for example "audit-*"`;
-  return text('<glob>', right, (value) => (value.length <= MAX_GLOB ? value : fail(`give ${right}`)));
+  return text('<glob>', right, (value) => {
+    if (value.length > MAX_GLOB) fail(`give ${right}`);
+    compileGlob(value, fail);
+    return value;
+  });
 }
 
 function collectorAddress(): Kind<string> {

@@ -75,6 +75,7 @@ it.each([
   ['- { name: a, url: "http://h", severity: high }', 'webhooks[0].severity: is to be one of INFO'],
   ['- { name: a, url: "http://h", on: [raised, gone] }', 'webhooks[0].on[1]: is to be one of raised'],
   ['- { name: a, url: "http://h", on: [] }', 'webhooks[0].on: is empty'],
+  ['- { name: a, url: "http://h", rules: ["a[b"] }', 'webhooks[0].rules[0]: "a[b" has a [ without its ]'],
   ['- { name: a, url: "http://h", rules: [] }', 'webhooks[0].rules: has 0 entries'],
   [
     '- { name: a, url: "http://h", template: falcosidekick, on: [resolved] }',

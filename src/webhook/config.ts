@@ -1,8 +1,8 @@
 import { dirname, resolve } from 'node:path';
-import picomatch from 'picomatch';
 import type { ConfigFile, Path } from '../base/config-file.js';
 import { messageOf } from '../base/errors.js';
 import { readTrusted, type FileKind } from '../base/file.js';
+import { compileGlob } from '../base/glob.js';
 import { headersOf, linesOf } from '../base/headers.js';
 import { severities, type AlertAction, type Severity } from '../alerts/alert.js';
 
@@ -133,6 +133,9 @@ function globs(file: ConfigFile, value: unknown, path: Path): readonly string[] 
   return file.each(list, (glob, i) => {
     const text = file.text(glob, [...path, i], '"shell-*"');
     if (text.length > MAX_GLOB) throw file.fail([...path, i], `has ${text.length} characters; at most ${MAX_GLOB}`);
+    compileGlob(text, (message) => {
+      throw file.fail([...path, i], message);
+    });
     return text;
   });
 }
@@ -151,8 +154,8 @@ function onOf(file: ConfigFile, value: unknown, path: Path, template: Template):
 /** Whether a text matches one of these globs; null matches all. */
 export function globMatch(patterns: readonly string[] | null): (text: string | null) => boolean {
   if (patterns === null) return () => true;
-  const matches = picomatch([...patterns], { bash: true, dot: true, noextglob: true, nonegate: true });
-  return (text) => text !== null && matches(text);
+  const globs = patterns.map((pattern) => compileGlob(pattern));
+  return (text) => text !== null && globs.some((matches) => matches(text));
 }
 
 const eventOfAction: Readonly<Record<AlertAction, AlertEvent>> = {

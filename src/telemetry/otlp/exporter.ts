@@ -1,6 +1,6 @@
-import picomatch from 'picomatch';
 import type { OtlpConfig } from '../../base/config.js';
 import { messageOf } from '../../base/errors.js';
+import { compileGlob, type TextPredicate } from '../../base/glob.js';
 import type { Log } from '../../base/log.js';
 import type { MetricFamily, MetricsSource } from '../../event/metric.js';
 import type { RecorderInput } from '../../session/recorder.js';
@@ -34,7 +34,7 @@ const LABEL = { name: 'otlp', value: 'true' } as const;
 export class OtlpExporter implements MetricsSource {
   readonly #options: ExporterOptions;
   readonly #thread: ExportThread;
-  readonly #isNamed: ((name: string) => boolean) | null;
+  readonly #named: readonly TextPredicate[];
   readonly #sources = new Map<RecorderInput, Promise<void>>();
   readonly #timer: NodeJS.Timeout | null;
   #alerts: ExportedAlert[] = [];
@@ -45,7 +45,7 @@ export class OtlpExporter implements MetricsSource {
   constructor(options: ExporterOptions) {
     const { config, ca, catalog, version, resource, log } = options;
     this.#options = options;
-    this.#isNamed = config.events.length ? picomatch([...config.events], { bash: true, dot: true }) : null;
+    this.#named = config.events.map((glob) => compileGlob(glob));
     this.#thread = new ExportThread(
       {
         url: config.url,
@@ -69,7 +69,7 @@ export class OtlpExporter implements MetricsSource {
     const { id, spec } = session;
     const asks =
       spec.labels.some(({ name, value }) => name === LABEL.name && value === LABEL.value) ||
-      (spec.name !== null && (this.#isNamed?.(spec.name) ?? false));
+      this.#named.some((matches) => spec.name !== null && matches(spec.name));
     if (!asks) return;
     const source = session.record(QUEUE_BYTES);
     const reading = this.#read(source, {
