@@ -120,7 +120,7 @@ it('leaves nothing of a client that goes away, and of a server that was killed',
   expect(await left(path)).toEqual([]);
   paused.destroy();
   await store.close();
-  await writeFile(join(path, 'eunomia.duckdb.copy-0123'), 'what a server left that was killed');
+  await writeFile(join(path, 'eunomia.duckdb.copy-0123456789ab'), 'what a server left that was killed');
   const next = opened(path);
   await next.open();
   expect(await left(path)).toEqual([]);

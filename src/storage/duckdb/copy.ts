@@ -16,11 +16,14 @@ export function copyName(file: string): string {
   return `${file}.copy-${randomBytes(6).toString('hex')}`;
 }
 
-/** Deletes copies that a server left behind which was killed. Never rejects. */
+/** Deletes copies that a server left behind which was killed, by names as ours; nobody else has the file open. Never rejects. */
 export async function removeCopies(file: string): Promise<void> {
   const directory = dirname(file);
   const names = await readdir(directory).catch(() => []);
-  const copies = names.filter((name) => name.startsWith(`${basename(file)}.copy-`));
+  const before = `${basename(file)}.copy-`;
+  const copies = names.filter(
+    (name) => name.startsWith(before) && /^[0-9a-f]{12}(?:\.wal)?$/.test(name.slice(before.length)),
+  );
   await Promise.all(copies.map((name) => rm(join(directory, name), { force: true }).catch(() => undefined)));
 }
 
@@ -53,7 +56,11 @@ export async function copyTables({ connection, to, free, leave, needs, signal }:
     stop(new EunomiaError('CANCELLED', 'the client has gone away, and nobody waits for the copy'));
   const looking = setInterval(() => {
     // Another program may take the room, and the copy may need more than was thought.
-    void free().then((left) => left < leave && stop(noRoom(left, leave)));
+    // Where it cannot be told, the copy itself fails if it has to.
+    free().then(
+      (left) => left < leave && stop(noRoom(left, leave)),
+      () => undefined,
+    );
   }, LOOK_MS);
   signal.addEventListener('abort', cancel, { once: true });
   try {
@@ -91,7 +98,12 @@ async function tablesOf(connection: DuckDBConnection): Promise<readonly string[]
 function noRoom(free: number, needed: number): EunomiaError {
   return new EunomiaError(
     'STORE_UNAVAILABLE',
-    `there is no room for a copy of the history on its file system: it needs ${needed >> 20} MiB, of which some are left to what is ` +
-      `recorded, and ${free >> 20} MiB are free; make room, or set --retention-bytes`,
+    `there is no room for a copy of the history on its file system: it needs ${mebibytes(needed)} MiB, of which some are left to ` +
+      `what is recorded, and ${mebibytes(free)} MiB are free; make room, or set --retention-bytes`,
   );
+}
+
+/** No shift: that is of 32 bits. */
+function mebibytes(bytes: number): number {
+  return Math.ceil(bytes / 2 ** 20);
 }

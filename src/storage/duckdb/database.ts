@@ -156,7 +156,7 @@ export class Database {
     const closed = AbortSignal.any([signal, this.#closed.signal]);
     const connection = await this.#instance.connect();
     try {
-      const needs = await this.blockBytes();
+      const needs = await this.bytes();
       await copyTables({ connection, to, free: () => freeBytes(dirname(to)), leave, needs, signal: closed });
     } finally {
       connection.closeSync();

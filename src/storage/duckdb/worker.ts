@@ -79,9 +79,10 @@ function need(): Database {
 
 /** `last`: only to write how sessions ended; nothing more of them is written. */
 async function open({ last = false } = {}): Promise<void> {
-  if (!writer) await removeCopies(data.file);
   const opened = await Database.open(data.file, data.tables, data.memoryBytes);
   try {
+    // With DuckDB's lock: another server that has the file may be making a copy.
+    if (!writer) await removeCopies(data.file);
     if (writer) await writer.use(opened);
     else {
       await adoptInterrupted(opened, data.tables);
@@ -258,7 +259,7 @@ async function checkRoom(): Promise<void> {
   if (free < LEAST_FREE)
     throw new EunomiaError(
       'STORE_UNAVAILABLE',
-      `there is no room left on the file system of ${data.file} (${free >> 10} KiB are free); make room, or set --retention-bytes`,
+      `there is no room left on the file system of ${data.file} (${Math.floor(free / 1024)} KiB are free); make room, or set --retention-bytes`,
     );
   lastLook = performance.now();
   await reserve.keep();
