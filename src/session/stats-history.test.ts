@@ -4,6 +4,7 @@ import { StatsHistory, STEP_MS, STEPS, type Counted } from './stats-history.js';
 
 function counting() {
   let now = 5000;
+  let ahead = 1_000_000;
   let received = 0;
   const counts = (): Counted => ({
     received,
@@ -13,10 +14,14 @@ function counting() {
     dropped: 0,
     receivedBytes: 8 * received,
   });
-  const history = new StatsHistory({ read: counts, now: () => now });
+  const history = new StatsHistory({ read: counts, now: () => now, date: () => now + ahead });
   return {
     history,
     pass: (ms: number): void => void (now += ms),
+    /** The machine sleeps, or its clock is set. */
+    shift: (ms: number): void => void (ahead += ms),
+    dates: (): number[] =>
+      history.points({ lastMs: STEPS * STEP_MS, everyMs: STEP_MS }, counts()).map(({ atMs }) => atMs - 1_005_000),
     count: (events: number): void => {
       history.note();
       received += events;
@@ -86,6 +91,38 @@ describe('the counts of a session over time', () => {
       }),
       { numRuns: 300 },
     );
+  });
+
+  it('keep their times when the machine sleeps or its clock is set afterwards', () => {
+    const { count, pass, shift, dates, history } = counting();
+    count(1);
+    pass(10_000);
+    count(1);
+    pass(10_000);
+    count(1);
+    expect(dates()).toEqual([0, 10_000, 20_000]);
+    shift(3_600_000);
+    pass(10_000);
+    count(1);
+    pass(5000);
+    expect(dates()).toEqual([0, 10_000, 20_000, 3_630_000, 3_635_000]);
+    history.end();
+    shift(-7_200_000);
+    pass(60_000);
+    expect(dates()).toEqual([0, 10_000, 20_000, 3_630_000, 3_635_000]);
+  });
+
+  it('keep their times also behind what is forgotten', () => {
+    const { count, pass, shift, dates } = counting();
+    count(1);
+    pass(10_000);
+    shift(500_000);
+    for (let i = 0; i < 400; i++) {
+      count(1);
+      pass(10_000);
+    }
+    const all = dates();
+    expect(all).toEqual(all.map((_, i) => 4_510_000 - (all.length - 1 - i) * 10_000));
   });
 
   it('end with the session', () => {

@@ -16,8 +16,16 @@ const ZERO: Counted = { received: 0, discarded: 0, delivered: 0, lost: 0, droppe
 
 export interface StatsHistoryOptions {
   readonly read: () => Counted;
-  /** Milliseconds of a clock that nobody sets. */
+  /** Milliseconds of a clock that nobody sets, and that stands while the machine sleeps. */
   readonly now?: () => number;
+  /** Milliseconds since 1970. */
+  readonly date?: () => number;
+}
+
+/** One moment on both clocks. */
+interface Moment {
+  readonly time: number;
+  readonly atMs: number;
 }
 
 /**
@@ -27,31 +35,39 @@ export interface StatsHistoryOptions {
 export class StatsHistory {
   readonly #read: () => Counted;
   readonly #now: () => number;
+  readonly #date: () => number;
   readonly #begunAt: number;
-  /** Steps in which something was counted, but the last one, oldest first, with the counts at their ends. */
-  readonly #steps: { readonly step: number; readonly counts: Counted }[] = [];
+  /** The beginning, or when it was noted that the last step ended that is forgotten. */
+  #before: Moment;
+  /**
+   * Steps in which something was counted, but the last one, oldest first, with the counts at their ends, and when these were noted. Between
+   * such moments, the machine may have slept or its clock may have been set.
+   */
+  readonly #steps: { readonly step: number; readonly counts: Counted; readonly noted: Moment }[] = [];
   #step = 0;
-  #endedAt: number | null = null;
+  #ended: Moment | null = null;
 
-  constructor({ read, now = () => performance.now() }: StatsHistoryOptions) {
+  constructor({ read, now = () => performance.now(), date = () => Date.now() }: StatsHistoryOptions) {
     this.#read = read;
     this.#now = now;
-    this.#begunAt = now();
+    this.#date = date;
+    this.#before = this.#moment();
+    this.#begunAt = this.#before.time;
   }
 
   /** To be called before anything is counted. */
   note(): void {
     const step = Math.floor((this.#now() - this.#begunAt) / STEP_MS);
     if (step <= this.#step) return;
-    this.#steps.push({ step: this.#step, counts: this.#read() });
+    this.#steps.push({ step: this.#step, counts: this.#read(), noted: this.#moment() });
     this.#step = step;
     // The last one before the hour tells what there was at its beginning.
-    while ((this.#steps[1]?.step ?? step) < step - STEPS) this.#steps.shift();
+    while ((this.#steps[1]?.step ?? step) < step - STEPS) this.#before = this.#steps.shift()?.noted ?? this.#before;
   }
 
   /** Nothing is counted any more. */
   end(): void {
-    this.#endedAt ??= this.#now();
+    this.#ended ??= this.#moment();
   }
 
   /**
@@ -59,9 +75,9 @@ export class StatsHistory {
    * oldest first. Where it began in this time, the first ones are those of its beginning.
    */
   points({ lastMs, everyMs }: { readonly lastMs: number; readonly everyMs: number }, latest: Counted): CountedAt[] {
-    const end = this.#endedAt ?? this.#now();
-    const atMs = (time: number): number => Math.round(Date.now() - this.#now() + time);
-    const [per, last] = [everyMs / STEP_MS, (end - this.#begunAt) / STEP_MS];
+    const end = this.#ended ?? this.#moment();
+    const atMs = this.#dates(end);
+    const [per, last] = [everyMs / STEP_MS, (end.time - this.#begunAt) / STEP_MS];
     const first = Math.max(0, Math.ceil((last - lastMs / STEP_MS) / per), Math.ceil(this.#oldest / per));
     const points: CountedAt[] = [];
     const steps = this.#steps;
@@ -72,7 +88,26 @@ export class StatsHistory {
       const time = this.#begunAt + nth * per * STEP_MS;
       points.push({ atMs: atMs(time), ...(nth * per > this.#step ? latest : counts) });
     }
-    return [...points, { atMs: atMs(end), ...latest }];
+    return [...points, { atMs: Math.round(end.atMs), ...latest }];
+  }
+
+  #moment(): Moment {
+    return { time: this.#now(), atMs: this.#date() };
+  }
+
+  /** Tells the dates of times, which are asked for in order: those between two moments that are known are as far from both. */
+  #dates(end: Moment): (time: number) => number {
+    let [from, to] = [this.#before, this.#before];
+    const later = [...this.#steps.map(({ noted }) => noted), end].values();
+    return (time) => {
+      while (to.time < time) {
+        const { value, done } = later.next();
+        if (done) break;
+        [from, to] = [to, value];
+      }
+      const share = to.time > from.time ? (time - from.time) / (to.time - from.time) : 1;
+      return Math.round(from.atMs + share * (to.atMs - from.atMs));
+    };
   }
 
   /** The first step at whose beginning the counts are known. */
