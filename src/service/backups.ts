@@ -1,19 +1,24 @@
-import { open, rm } from 'node:fs/promises';
+import { open, rm, type FileHandle } from 'node:fs/promises';
 import { authorize, type Caller } from '../access/caller.js';
 import { EunomiaError } from '../base/errors.js';
 import type { Download } from './encoded.js';
 import { storeOf } from './history.js';
+import { Pace, type PaceLimits } from './pace.js';
 import type { Parts } from './parts.js';
 
 const CHUNK_BYTES = 256 << 10;
+/** Of a reader: until it has all, nobody else gets a backup, and the copy takes room on the history's file system. */
+const PACE: PaceLimits = { stallMs: 60_000, spanMs: 300_000, spanBytes: 300 * (64 << 10) };
 
 /** Copies of the embedded history, for other tools and for a day when the disk is gone. */
 export class Backups {
-  readonly #parts: Parts;
+  readonly #parts: Pick<Parts, 'stores'>;
+  readonly #pace: PaceLimits;
   #busy = false;
 
-  constructor(parts: Parts) {
+  constructor(parts: Pick<Parts, 'stores'>, pace = PACE) {
     this.#parts = parts;
+    this.#pace = pace;
   }
 
   /**
@@ -29,35 +34,65 @@ export class Backups {
         details: { limit: 'backups', maximum: 1, actual: 2 },
       });
     this.#busy = true;
-    const { signal } = caller;
+    const free = (): void => void (this.#busy = false);
     try {
-      const path = await store.copy(signal);
+      const path = await store.copy(caller.signal);
       const file = await open(path, 'r').finally(() => rm(path, { force: true }));
-      const close = (): void => {
-        this.#busy = false;
-        file.close().catch(() => undefined);
-      };
-      if (signal.aborted) close();
-      else signal.addEventListener('abort', close, { once: true });
+      return await this.#send(file, caller.signal, free);
+    } catch (error) {
+      free();
+      throw error;
+    }
+  }
+
+  /** `free` is called when the file is closed: at its end, when the client goes away, or when it is too slow. */
+  async #send(file: FileHandle, signal: AbortSignal, free: () => void): Promise<Download> {
+    const giveUp = new AbortController();
+    const pace = new Pace(this.#pace, (why) => {
+      close();
+      giveUp.abort(
+        new EunomiaError('CANCELLED', `a backup was given up, so that another can be made: its reader ${why}`),
+      );
+    });
+    let isClosed = false;
+    const close = (): void => {
+      if (isClosed) return;
+      isClosed = true;
+      pace.done();
+      signal.removeEventListener('abort', close);
+      free();
+      file.close().catch(() => undefined);
+    };
+    signal.addEventListener('abort', close, { once: true });
+    try {
       signal.throwIfAborted();
+      const { size } = await file.stat();
       return {
         contentType: 'application/vnd.duckdb',
         filename: 'eunomia.duckdb',
         compressible: false,
         live: false,
-        body: pieces(file),
+        length: size,
+        tooSlow: giveUp.signal,
+        body: pieces(file, pace, close),
       };
     } catch (error) {
-      this.#busy = false;
+      close();
       throw error;
     }
   }
 }
 
-async function* pieces(file: Awaited<ReturnType<typeof open>>): AsyncGenerator<Uint8Array, void> {
-  for (;;) {
-    const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(CHUNK_BYTES), 0, CHUNK_BYTES, null);
-    if (bytesRead === 0) return;
-    yield buffer.subarray(0, bytesRead);
+/** Each piece is asked for when those before it were taken. */
+async function* pieces(file: FileHandle, pace: Pace, close: () => void): AsyncGenerator<Uint8Array, void> {
+  try {
+    for (;;) {
+      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(CHUNK_BYTES), 0, CHUNK_BYTES, null);
+      if (bytesRead === 0) return;
+      yield buffer.subarray(0, bytesRead);
+      pace.took(bytesRead);
+    }
+  } finally {
+    close();
   }
 }

@@ -17,6 +17,10 @@ export interface Download {
   readonly compressible: boolean;
   /** Whether it goes on with what comes: a reader wants each part at once. */
   readonly live: boolean;
+  /** Bytes of the body, where they are known before. */
+  readonly length?: number;
+  /** Aborts, with an EunomiaError, when the reader is too slow to be waited for. */
+  readonly tooSlow?: AbortSignal;
   /** Made piece by piece as they are asked for; the caller's signal ends it. */
   readonly body: AsyncGenerator<string | Uint8Array, void>;
 }
