@@ -11,7 +11,8 @@ export interface ContainerSelector {
   /** The beginning of the id, or all of it. */
   readonly id?: string | null;
   /**
-   * A glob over the image reference. Matches the reference as given, without its tag or digest, and without `docker.io/library/`, which some engines write and some do not; also the image's id (`sha256:…`).
+   * A glob over the image reference. Matches the reference as given, without its tag or digest, and without
+   * `docker.io/library/`, which some engines write and some do not; also the image's id (`sha256:…`).
    */
   readonly image?: string | null;
   readonly labels?: readonly LabelSelector[] | null;

@@ -259,7 +259,8 @@ async function checkRoom(): Promise<void> {
   if (free < LEAST_FREE)
     throw new EunomiaError(
       'STORE_UNAVAILABLE',
-      `there is no room left on the file system of ${data.file} (${Math.floor(free / 1024)} KiB are free); make room, or set --retention-bytes`,
+      `there is no room left on the file system of ${data.file} (${Math.floor(free / 1024)} KiB are free); ` +
+        'make room, or set --retention-bytes',
     );
   lastLook = performance.now();
   await reserve.keep();
