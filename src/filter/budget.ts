@@ -3,6 +3,8 @@ import type { Fail } from './pattern.js';
 
 const MAX_COMPARISONS = 1000;
 const MAX_DEPTH = 50;
+/** Conditions, with what macros and lists of constants are expanded to. */
+const MAX_CONDITIONS = 20_000;
 // Each is worth tens of plain comparisons, and one pattern's program is bounded by itself.
 const MAX_PATTERNS = 50;
 const MAX_VALUES = 10_000;
@@ -12,6 +14,7 @@ const MAX_SAVED_BYTES = 256 << 10;
 /** The maximum cost of a filter, which is evaluated for every event. */
 export class Budget {
   #comparisons = 0;
+  #conditions = 0;
   #patterns = 0;
   #values = 0;
   #savedBytes = 0;
@@ -34,6 +37,15 @@ export class Budget {
       fail(
         `brings the saved filters that the filter names to ${this.#savedBytes} bytes as JSON; at most ${MAX_SAVED_BYTES} are allowed`,
       );
+  }
+
+  /** A condition of any kind: what compares nothing costs time to convert, too. */
+  condition(depth: number, fail: Fail): void {
+    if (++this.#conditions > MAX_CONDITIONS)
+      fail(
+        `is condition ${this.#conditions} of the filter, with what its macros and lists are expanded to; at most ${MAX_CONDITIONS} are allowed`,
+      );
+    this.depth(depth, fail);
   }
 
   depth(depth: number, fail: Fail): void {

@@ -430,3 +430,9 @@ describe('ancestors', () => {
     expect(() => parseCel(text, fields, ['exec'])).toThrow(message);
   });
 });
+
+describe('a method that every object has', () => {
+  it.each(['constructor', 'toString', '__proto__', 'hasOwnProperty'])('%s is no method of a filter', (name) => {
+    expect(() => parseCel(`process.comm.${name}("x")`, fields, ['exec'])).toThrow(`there is no method ${name}()`);
+  });
+});

@@ -6,7 +6,7 @@ import { findField, namesOf, qualified, type Reference } from './cel-field.js';
 import { parseSyntax } from './cel-syntax.js';
 import { ageOf, element, joinedOf, lengthOf, type FilterField, type FilterFields } from './field.js';
 import { comparison, emptyRange, show } from './literal.js';
-import type { Definitions } from './definitions.js';
+import { syntaxOf, type Definitions } from './definitions.js';
 import type { Fail } from './pattern.js';
 import { errorAt } from './position.js';
 
@@ -104,7 +104,7 @@ class Converter {
   }
 
   filter(node: ASTNode, depth = 0): Filter {
-    this.#context.budget.depth(depth, this.#failAt(node));
+    this.#context.budget.condition(depth, this.#failAt(node));
     switch (node.op) {
       case '&&':
       case '||':
@@ -121,7 +121,7 @@ class Converter {
       case 'in':
         return this.#membership(node, node.args);
       case 'rcall':
-        return this.#method(node, node.args);
+        return this.#method(node, node.args, depth);
       case 'call':
         return this.#call(node, node.args);
       case 'value':
@@ -131,8 +131,7 @@ class Converter {
       case '.':
       case '[]': {
         const macro = node.op === 'id' && this.#variable === null && this.#context.definitions?.macros.get(node.args);
-        if (macro)
-          return new Converter({ ...this.#context, ...macro }).filter(parseSyntax(macro.text, macro.where), depth + 1);
+        if (macro) return new Converter({ ...this.#context, ...macro }).filter(syntaxOf(macro), depth + 1);
         const reference = this.#reference(node);
         if (reference.field.type === 'boolean')
           return qualified(reference, this.#compare(reference.field, 'eq', true, node));
@@ -151,10 +150,11 @@ class Converter {
     const operands: ASTNode[] = [];
     let left = node;
     while (left.op === op) {
-      operands.unshift(left.args[1]);
+      operands.push(left.args[1]);
       left = left.args[0];
     }
-    operands.unshift(left);
+    operands.push(left);
+    operands.reverse();
     const filters = operands.map((operand) => this.filter(operand, depth + 1));
     const joined = op === '&&' ? and(filters) : or(filters);
     const empty = emptyRange(joined);
@@ -248,9 +248,13 @@ class Converter {
     return qualified(reference, this.#any(field, this.#compare(element(field), 'eq', constant.value, left)));
   }
 
-  #method(node: ASTNode, [name, receiver, args]: readonly [string, ASTNode, readonly ASTNode[]]): Filter {
+  #method(
+    node: ASTNode,
+    [name, receiver, args]: readonly [string, ASTNode, readonly ASTNode[]],
+    depth: number,
+  ): Filter {
     const [argument] = args;
-    const op = METHODS[name];
+    const op = Object.hasOwn(METHODS, name) ? METHODS[name] : undefined;
     if (op) {
       if (!argument || args.length !== 1) return this.#fail(node, `${name}() takes one text`);
       const reference = this.#subject(receiver);
@@ -262,7 +266,7 @@ class Converter {
         );
       return qualified(reference, this.#compare(reference.field, op, constant.value, node, argument));
     }
-    if (name === 'exists') return this.#exists(node, receiver, args);
+    if (name === 'exists') return this.#exists(node, receiver, args, depth);
     if (name === 'containsIP') return this.#containsIP(node, receiver, args);
     if (name === 'all') return this.#fail(node, 'all() is beyond a filter; write !list.exists(x, !(…))');
     if (name === 'size') return this.#fail(node, 'is no condition; compare it with a number');
@@ -273,9 +277,9 @@ class Converter {
     );
   }
 
-  #exists(node: ASTNode, receiver: ASTNode, [variable, predicate, more]: readonly ASTNode[]): Filter {
+  #exists(node: ASTNode, receiver: ASTNode, [variable, predicate, more]: readonly ASTNode[], depth: number): Filter {
     const listed = this.#listOf(receiver);
-    if (listed) return this.#existsIn(node, listed, [variable, predicate, more]);
+    if (listed) return this.#existsIn(node, listed, [variable, predicate, more], depth);
     const reference = this.#reference(receiver);
     if (reference.field.type !== 'strings' && reference.field.type !== 'processes')
       return this.#fail(receiver, `"${reference.field.path || this.#variable}" is not a list; exists() is for lists`);
@@ -285,7 +289,7 @@ class Converter {
       reference,
       this.#any(
         reference.field,
-        new Converter(this.#context, variable.args, reference.field, this.#bound).filter(predicate, 1),
+        new Converter(this.#context, variable.args, reference.field, this.#bound).filter(predicate, depth + 1),
       ),
     );
   }
@@ -295,6 +299,7 @@ class Converter {
     node: ASTNode,
     listed: readonly Scalar[],
     [variable, predicate, more]: readonly (ASTNode | undefined)[],
+    depth: number,
   ): Filter {
     if (!predicate || more || variable?.op !== 'id')
       return this.#fail(node, 'exists() takes a name and a condition: dirs.exists(d, path.startsWith(d))');
@@ -305,7 +310,7 @@ class Converter {
           this.#variable,
           this.#list,
           new Map([...this.#bound, [variable.args, value]]),
-        ).filter(predicate, 1),
+        ).filter(predicate, depth + 1),
       ),
     );
   }

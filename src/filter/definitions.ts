@@ -16,8 +16,19 @@ export interface Definitions {
   readonly lists: ReadonlyMap<string, readonly Scalar[]>;
 }
 
+const parsed = new WeakMap<Macro, ASTNode>();
+
+/** A macro's syntax, parsed once however often it is named. Throws BAD_USER_INPUT for a text that is no CEL. */
+export function syntaxOf(macro: Macro): ASTNode {
+  const known = parsed.get(macro);
+  if (known) return known;
+  const made = parseSyntax(macro.text, macro.where);
+  parsed.set(macro, made);
+  return made;
+}
+
 /** The names in an expression that may be those of macros or lists. Throws BAD_USER_INPUT for a text that is no CEL. */
-export function namesIn({ text, where }: Macro): ReadonlySet<string> {
+export function namesIn(macro: Macro): ReadonlySet<string> {
   const names = new Set<string>();
   const walk = (part: unknown, bound: ReadonlySet<string>): void => {
     if (Array.isArray(part)) return part.forEach((inner) => walk(inner, bound));
@@ -30,7 +41,7 @@ export function namesIn({ text, where }: Macro): ReadonlySet<string> {
     }
     walk(part.args, bound);
   };
-  walk(parseSyntax(text, where), new Set());
+  walk(syntaxOf(macro), new Set());
   return names;
 }
 

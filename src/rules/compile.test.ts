@@ -92,6 +92,41 @@ describe('a rule file that is wrong', () => {
     ],
     ['a macro of itself', "macros: { a: 'a' }", 'macros name each other: a → a'],
     ['lists in a circle', 'lists: { a: [{ list: b }], b: [{ list: a }] }', 'lists include each other: a → b → a'],
+    [
+      'lists that write others out again and again',
+      `lists: { ${Array.from({ length: 999 }, (_, i) => `l${i}: [${i ? Array.from({ length: 3 }, (_each, k) => `{ list: l${Math.max(0, i - k - 1)} }`).join(', ') : ''} v${i}]`).join(', ')} }`.replaceAll(
+        '} v',
+        '}, v',
+      ),
+      'lists take more than 100000 values from each other',
+    ],
+    [
+      'a list of more values than 1000',
+      `lists: { a: [{ list: b }, x], b: [${Array.from({ length: 1000 }, (_, i) => i).join(', ')}] }`,
+      'rules.yaml:1:13: lists.a: has more than 1000 values, with those of the lists that it includes',
+    ],
+    [
+      'more lists than 1000',
+      `lists: { ${Array.from({ length: 1001 }, (_, i) => `l${i}: []`).join(', ')} }`,
+      'lists: has 1001 names; at most 1000 are allowed',
+    ],
+    [
+      'macros that write others out again and again',
+      `macros: { m0: 'true', ${Array.from({ length: 12 }, (_, i) => `m${i + 1}: ${Array.from({ length: 10 }, () => `m${i}`).join(' && ')}`).join(', ')} }\n${exec('m12')}`,
+      'is condition 20001 of the filter, with what its macros and lists are expanded to; at most 20000 are allowed',
+    ],
+    [
+      'exists over lists within each other',
+      `lists: { l: [${Array.from({ length: 1000 }, (_, i) => i).join(', ')}] }\n${exec('l.exists(a, l.exists(b, l.exists(c, true)))')}`,
+      'is condition 20001 of the filter',
+    ],
+    [
+      'exceptions that are too much together',
+      `macros: { m0: 'true', ${Array.from({ length: 4 }, (_, i) => `m${i + 1}: ${Array.from({ length: 10 }, () => `m${i}`).join(' && ')}`).join(', ')} }\n${exec('true', 'exceptions: [{ name: a, condition: m4 }, { name: b, condition: m4 }]')}`,
+      'is condition 20001 of the filter',
+    ],
+    ["a list named as an object's prototype", 'lists: { __proto__: [a] }', '"__proto__" is no name'],
+    ["a macro named as an object's prototype", "macros: { __proto__: 'true' }", '"__proto__" is no name'],
     ['a list that is not there', 'lists: { a: [{ list: b }] }', 'rules.yaml:1:14: lists.a[0]: there is no list "b"'],
     [
       'a list of something else',
@@ -221,5 +256,15 @@ describe('a set of rules', () => {
     expect([...(compiled?.demand ?? [])].map(([tracker, fields]) => [tracker, fields.has('resolved')])).toEqual([
       ['open', true],
     ]);
+  });
+});
+
+describe('macros in a long chain', () => {
+  const chain = (last: string): string =>
+    `macros: { m0: '${last}', ${Array.from({ length: 999 }, (_, i) => `m${i + 1}: m${i}`).join(', ')} }`;
+
+  it('are followed once each, whatever names them', () => {
+    expect(rulesOf(chain('true')).definition.macros.size).toBe(1000);
+    expect(problemsOf(chain('m999'))).toMatch(/macros.m0: macros name each other: m0 → m999 → m998 → .* → m1 → m0$/);
   });
 });

@@ -7,6 +7,7 @@ import { lineagePath } from '../event/lineage.js';
 import {
   and,
   EventFilter,
+  FilterBudget,
   namesIn,
   or,
   parseCel,
@@ -117,11 +118,9 @@ class Compiler {
         errors.push(error);
       }
     }
-    for (const [name, condition] of macros) {
-      const circle = circleFrom(name, named);
-      if (circle)
-        errors.push(condition.first.file.fail(condition.first.path, `macros name each other: ${circle.join(' → ')}`));
-    }
+    const circle = circleOf(named);
+    const first = macros.get(circle?.[0] ?? '')?.first;
+    if (circle && first) errors.push(first.file.fail(first.path, `macros name each other: ${circle.join(' → ')}`));
     throwInOrder(errors);
     this.#definitions = { lists, macros: written };
   }
@@ -186,8 +185,10 @@ class Compiler {
   #step({ trackers, condition, file, path }: StepDefinition, exceptions: readonly Expression[]): CompiledStep {
     const { catalog, fields } = this.#context;
     file.each(trackers, (tracker, i) => file.at([...path, 'trackers', i], () => catalog.need(tracker)));
+    // One filter, however many overrides and exceptions it is written in.
+    const budget = new FilterBudget();
     const parse = (expression: Expression): Filter =>
-      inFile(expression, () => parseCel(expression.text, fields, trackers, HERE, undefined, this.#definitions));
+      inFile(expression, () => parseCel(expression.text, fields, trackers, HERE, budget, this.#definitions));
     let matching = parse(condition.first);
     for (const { join, expression } of condition.joined)
       matching = join === 'and' ? and([matching, parse(expression)]) : or([matching, parse(expression)]);
@@ -251,20 +252,31 @@ function macroOf(name: string, { first, joined }: Condition): Macro {
   return { text, where: `macro ${name} (${file})` };
 }
 
-/** Names from this one back to itself; null where there are none. */
-function circleFrom(name: string, named: ReadonlyMap<string, ReadonlySet<string>>): readonly string[] | null {
-  const seen = new Set<string>();
-  const walk = (at: string, path: readonly string[]): readonly string[] | null => {
-    for (const next of named.get(at) ?? []) {
-      if (next === name) return [...path, next];
-      if (!named.has(next) || seen.has(next)) continue;
-      seen.add(next);
-      const found = walk(next, [...path, next]);
-      if (found) return found;
+/** The first circle of names; null where there is none. Each name is followed once, whatever names it. */
+function circleOf(named: ReadonlyMap<string, ReadonlySet<string>>): readonly string[] | null {
+  const done = new Set<string>();
+  for (const start of named.keys()) {
+    /** From the start to where the search is, with what is left to follow from each. */
+    const path: { readonly name: string; readonly next: Iterator<string> }[] = [];
+    const within = new Set<string>();
+    const enter = (name: string): void => {
+      path.push({ name, next: (named.get(name) ?? new Set<string>()).values() });
+      within.add(name);
+      done.add(name);
+    };
+    if (!done.has(start)) enter(start);
+    for (let last = path.at(-1); last; last = path.at(-1)) {
+      const next = last.next.next();
+      if (next.done) {
+        path.pop();
+        within.delete(last.name);
+      } else if (within.has(next.value)) {
+        const names = path.map(({ name }) => name);
+        return [...names.slice(names.indexOf(next.value)), next.value];
+      } else if (!done.has(next.value) && named.has(next.value)) enter(next.value);
     }
-    return null;
-  };
-  return walk(name, [name]);
+  }
+  return null;
 }
 
 function fingerprintOf(definition: RuleDefinition, steps: readonly CompiledStep[]): string {

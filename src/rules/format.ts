@@ -32,12 +32,16 @@ const DAY = 24 * HOUR;
 const MAX_FILE_BYTES = 4 << 20;
 const MAX_RULES = 1000;
 const MAX_LIST = 1000;
+/** Lists, and macros. */
+const MAX_NAMED = 1000;
+/** Values that lists take from others, of all lists together. */
+const MAX_INCLUDED = 100_000;
 const MAX_STEPS = 8;
 const MAX_FIELDS = 8;
 const MAX_WORDS = 32;
 const RULE_NAME = /^[a-z][a-z0-9-]{0,99}$/;
 /** Of a list or a macro. */
-const NAME = /^[a-z_][a-z0-9_]{0,99}$/;
+const NAME = /^(?!__)[a-z_][a-z0-9_]{0,99}$/;
 const ATTACK = /^(T\d{4}(\.\d{3})?|TA\d{4})$/;
 
 const ruleSettings = [
@@ -93,7 +97,7 @@ export function* readingRules(sources: readonly RuleSource[]): Work<RuleSetDefin
       collect(() => addOnce(lists, list, reader.list(list, items), reader.at(['lists', list])), undefined);
     for (const [macro, given] of collect(() => reader.mapping(top['macros'], ['macros']), []))
       collect(() => addOnce(macros, macro, reader.macro(macro, given), reader.at(['macros', macro])), undefined);
-    const written = collect(() => file.list(top['rules'], ['rules']), []);
+    const written = collect(() => reader.rules(top['rules']), []);
     written.forEach((rule, i) =>
       collect(() => {
         const made = reader.rule(rule, ['rules', i]);
@@ -105,10 +109,13 @@ export function* readingRules(sources: readonly RuleSource[]): Work<RuleSetDefin
   }
   if (rules.size > MAX_RULES)
     errors.push(new EunomiaError('BAD_RULES', `there are ${rules.size} rules; at most ${MAX_RULES} are allowed`));
+  for (const [what, { size }] of Object.entries({ lists, macros }))
+    if (size > MAX_NAMED)
+      errors.push(new EunomiaError('BAD_RULES', `there are ${size} ${what}; at most ${MAX_NAMED} are allowed`));
   throwInOrder(errors);
   const changed = applyOverrides({ lists, macros, rules }, overrides);
   return {
-    lists: new Map([...changed.lists.keys()].map((name) => [name, flat(name, changed.lists)])),
+    lists: new FlatLists(changed.lists).all(),
     macros: changed.macros,
     rules: [...changed.rules.values()],
   };
@@ -132,29 +139,53 @@ function addOnce<Item extends object>(all: Map<string, Item>, name: string, item
   all.set(name, item);
 }
 
-/** The constants of a list and of those that it includes. */
-function flat(
-  name: string,
-  lists: ReadonlyMap<string, WrittenList>,
-  within: readonly string[] = [],
-): readonly Scalar[] {
-  const written = lists.get(name);
-  const values = new Set<Scalar>();
-  for (const item of written?.items ?? []) {
-    if (typeof item !== 'object') {
-      values.add(item);
-      continue;
-    }
-    const fail = (message: string): EunomiaError =>
-      written?.file.fail(item.path, message) ?? new EunomiaError('BAD_RULES', message);
-    if (!lists.has(item.list)) throw fail(`there is no list "${item.list}"`);
-    const chain = [...within, name];
-    if (chain.includes(item.list)) throw fail(`lists include each other: ${[...chain, item.list].join(' → ')}`);
-    for (const value of flat(item.list, lists, chain)) values.add(value);
+/** The constants of lists and of those that they include. */
+class FlatLists {
+  readonly #written: ReadonlyMap<string, WrittenList>;
+  readonly #made = new Map<string, readonly Scalar[]>();
+  #included = 0;
+
+  constructor(written: ReadonlyMap<string, WrittenList>) {
+    this.#written = written;
   }
-  if (values.size > MAX_LIST && written)
-    throw written.file.fail(written.path, `has ${values.size} values; at most ${MAX_LIST} are allowed`);
-  return [...values];
+
+  /** Throws BAD_RULES. */
+  all(): ReadonlyMap<string, readonly Scalar[]> {
+    for (const [name, list] of this.#written) this.#of(name, list, new Set());
+    return this.#made;
+  }
+
+  /** `within`: the lists that include it, the outermost first. */
+  #of(name: string, list: WrittenList, within: ReadonlySet<string>): readonly Scalar[] {
+    const made = this.#made.get(name);
+    if (made) return made;
+    const chain = new Set([...within, name]);
+    const values = new Set<Scalar>();
+    for (const item of list.items) {
+      if (typeof item !== 'object') values.add(item);
+      else for (const value of this.#include(item, list, chain)) values.add(value);
+      if (values.size > MAX_LIST)
+        throw list.file.fail(list.path, `has more than ${MAX_LIST} values, with those of the lists that it includes`);
+    }
+    const all = [...values];
+    this.#made.set(name, all);
+    return all;
+  }
+
+  #include(
+    { list: name, path }: { readonly list: string; readonly path: Path },
+    { file }: WrittenList,
+    chain: ReadonlySet<string>,
+  ): readonly Scalar[] {
+    const list = this.#written.get(name);
+    if (!list) throw file.fail(path, `there is no list "${name}"`);
+    if (chain.has(name)) throw file.fail(path, `lists include each other: ${[...chain, name].join(' → ')}`);
+    const values = this.#of(name, list, chain);
+    this.#included += values.length + 1;
+    if (this.#included > MAX_INCLUDED)
+      throw file.fail(path, `lists take more than ${MAX_INCLUDED} values from each other, which is the most`);
+    return values;
+  }
 }
 
 /** Throws these errors as one; those of one file in the order of their places. */
@@ -162,7 +193,9 @@ export function throwInOrder(errors: readonly EunomiaError[]): void {
   const byFile = new Map<unknown, EunomiaError[]>();
   for (const error of errors) {
     const file = error.details['file'];
-    byFile.set(file, [...(byFile.get(file) ?? []), error]);
+    const some = byFile.get(file);
+    if (some) some.push(error);
+    else byFile.set(file, [error]);
   }
   const texts: string[] = [];
   let first: EunomiaError | null = null;
@@ -193,7 +226,17 @@ class Reader {
   mapping(value: unknown, path: Path): readonly (readonly [string, unknown])[] {
     if (value === undefined || value === null) return [];
     if (typeof value !== 'object' || Array.isArray(value)) throw this.#file.fail(path, 'is to be a mapping of names');
-    return Object.entries(value);
+    const entries = Object.entries(value);
+    if (entries.length > MAX_NAMED)
+      throw this.#file.fail(path, `has ${entries.length} names; at most ${MAX_NAMED} are allowed`);
+    return entries;
+  }
+
+  rules(value: unknown): readonly unknown[] {
+    const written = this.#file.list(value, ['rules']);
+    if (written.length > MAX_RULES)
+      throw this.#file.fail(['rules'], `has ${written.length} rules; at most ${MAX_RULES} are allowed`);
+    return written;
   }
 
   list(name: string, value: unknown, path: Path = ['lists', name]): WrittenList {
