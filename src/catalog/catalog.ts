@@ -172,19 +172,24 @@ export class Catalog {
 
   /** As `checkField`, where what the table of processes has can be read too: in aggregates. */
   checkValue(path: string, trackers: readonly string[], where = 'field'): void {
+    this.checkPath(path, trackers, where);
+    const problem = lineagePath(path) === null ? null : (this.lineage?.problem ?? null);
+    if (problem !== null)
+      throw invalid(where, `"${path}" comes from the table of processes, and there is none: ${problem}`, {
+        field: path,
+      });
+  }
+
+  /** The same, whether or not there is a table. */
+  checkPath(path: string, trackers: readonly string[], where: string): void {
     const inside = lineagePath(path);
     if (inside === null) return this.checkField(path, trackers, where);
-    const { problem = null } = this.lineage ?? {};
     if (!lineageValues.has(path)) {
       const what =
         inside === 'parent' || inside.startsWith('ancestors') ? 'is not a single value' : 'is no value of it';
       const near = suggest(path, lineageValues.keys());
       throw invalid(where, `"${path}" ${what}; name one, for example "process.parent.comm"${near}`, { field: path });
     }
-    if (problem !== null)
-      throw invalid(where, `"${path}" comes from the table of processes, and there is none: ${problem}`, {
-        field: path,
-      });
   }
 
   /** The type, printed, of such a value, or of a field of a tracker's events; undefined where there is none. */

@@ -43,7 +43,8 @@ export class Budget {
   condition(depth: number, fail: Fail): void {
     if (++this.#conditions > MAX_CONDITIONS)
       fail(
-        `is condition ${this.#conditions} of the filter, with what its macros and lists are expanded to; at most ${MAX_CONDITIONS} are allowed`,
+        `is condition ${this.#conditions} of the filter, with what its macros and lists are expanded to; ` +
+          `at most ${MAX_CONDITIONS} are allowed`,
       );
     this.depth(depth, fail);
   }

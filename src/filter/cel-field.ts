@@ -38,13 +38,17 @@ export function namesOf(node: ASTNode): string[] | null {
   }
 }
 
-/** Returns the field with these names, or why there is none. `variable` is the element of `list` in `exists(variable, …)`. */
+/**
+ * Returns the field with these names, or why there is none. `variable` is the element of `list` in `exists(variable, …)`;
+ * `readsProcesses` is that of `Definitions`.
+ */
 export function findField(
   names: readonly string[],
   fields: FilterFields,
   trackers: readonly string[],
   variable: string | null,
   list: FilterField | null = null,
+  readsProcesses = false,
 ): Reference | string {
   const [first = '', ...rest] = names;
   const path = names.join('.');
@@ -67,7 +71,7 @@ export function findField(
     return own
       ? `${first} is a tracker; write tracker == "${first}", or name a field of it, for example ${first}.${[...own.keys()][0] ?? ''}`
       : fields.missing(trackers, path);
-  const refusal = fields.refusalOf(found.field);
+  const refusal = readsProcesses ? null : fields.refusalOf(found.field);
   if (refusal !== null) return refusal;
   if (found.mixed)
     return `"${path}" is of different types; name the tracker too: ${found.of.map((tracker) => `${tracker}.${path}`).join(' or ')}`;

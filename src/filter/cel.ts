@@ -382,7 +382,7 @@ class Converter {
   #reference(node: ASTNode): Reference {
     const names = namesOf(node) ?? this.#fail(node, `a field is expected here; ${beyond(node)}`);
     const { fields, trackers, definitions } = this.#context;
-    const found = findField(names, fields, trackers, this.#variable, this.#list);
+    const found = findField(names, fields, trackers, this.#variable, this.#list, definitions?.readsProcesses);
     if (typeof found !== 'string') return found;
     if (this.#isDefined(node)) return this.#fail(node, this.#misused(node));
     const [only = '', more] = names;

@@ -14,6 +14,8 @@ export interface Macro {
 export interface Definitions {
   readonly macros: ReadonlyMap<string, Macro>;
   readonly lists: ReadonlyMap<string, readonly Scalar[]>;
+  /** Whether it may read the table of processes where there is none: who evaluates it leaves it out then. */
+  readonly readsProcesses: boolean;
 }
 
 const parsed = new WeakMap<Macro, ASTNode>();

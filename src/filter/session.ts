@@ -81,7 +81,8 @@ export class KernelFilter implements SessionFilter {
   static *of(parts: readonly FilterPart[], trackers: readonly PushTarget[], fields: FilterFields): Work<KernelFilter> {
     const nextSet = numbers();
     const pushdowns: Pushdown[] = [];
-    const wanted: Filter[] = [];
+    /** As of one filter that joins them with "||". */
+    const texts: string[] = [];
     for (const tracker of trackers) {
       const own: Filter[] = [];
       for (const part of parts) {
@@ -90,13 +91,15 @@ export class KernelFilter implements SessionFilter {
         yield;
       }
       const filter = or(own);
-      wanted.push(and([isTracker(tracker.name), filter]));
+      const wanted = and([isTracker(tracker.name), filter]);
+      texts.push(print(wanted));
+      yield;
       const [pushdown] = pushDown(filter, [tracker], fields, nextSet);
       if (pushdown) pushdowns.push({ ...pushdown, rest: ALWAYS });
       yield;
     }
     // What is read of events in user space, their reader demands.
-    return new KernelFilter(print(or(wanted)), new Map(), pushdowns);
+    return new KernelFilter(texts.join(' || ') || print(NEVER), new Map(), pushdowns);
   }
 
   get isPushed(): boolean {

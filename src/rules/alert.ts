@@ -1,3 +1,4 @@
+import { sha256 } from '../base/hash.js';
 import { compileField, type Catalog } from '../catalog/catalog.js';
 import { nanosecondsSince1970, wallTimeOf, type ClockOffset } from '../event/clock.js';
 import type { FieldValue, TraceEvent } from '../event/event.js';
@@ -42,7 +43,8 @@ export interface RuleAlert {
   /** Alerts of the rule with an equal key are combined for `intervalMs`. */
   readonly key: string;
   readonly intervalMs: number;
-  readonly evidence: Evidence;
+  /** Null in a repetition: it is told with the first one. */
+  readonly evidence: Evidence | null;
 }
 
 const BILLION = 1_000_000_000n;
@@ -50,6 +52,8 @@ const MAX_MESSAGE = 2000;
 const MAX_TEXT = 4096;
 const MAX_ITEMS = 100;
 const MAX_ANCESTORS = 16;
+/** The usual one, of a container and a process, stays readable. */
+const MAX_KEY = 128;
 
 /** Makes alerts of events. */
 export class AlertWriter {
@@ -99,9 +103,10 @@ export class AlertWriter {
   }
 }
 
-/** The values of some fields of an event, as one text. */
+/** The values of some fields of an event, as one text; of a long one, its digest: as many as there are paths may be kept. */
 export function keyOf({ readers }: Reading, event: TraceEvent): string {
-  return JSON.stringify(readers.map((read) => read(event)));
+  const key = JSON.stringify(readers.map((read) => read(event)));
+  return key.length > MAX_KEY ? sha256(key) : key;
 }
 
 function ancestorsOf(lineage: Lineage | null, event: TraceEvent): readonly AncestorFacts[] {

@@ -1,3 +1,4 @@
+import { nanosecondsSince1970 } from '../event/clock.js';
 import type { TraceEvent } from '../event/event.js';
 import type { Lineage, ProcessAt } from '../event/lineage.js';
 import type { Bond } from './definition.js';
@@ -5,6 +6,8 @@ import type { Bond } from './definition.js';
 /** Ancestors of a process that may be the root of its tree. */
 const MOST_UP = 32;
 const HOST = 'host';
+/** What /proc tells of a start: the table has some from there. */
+const TICK_NS = 10_000_000;
 
 /** Finds what an event has in common with others: texts that are equal for events of one process, tree or container. */
 export class Bonds {
@@ -49,10 +52,12 @@ function containerOf({ container }: TraceEvent): string {
   return typeof id === 'string' ? id : HOST;
 }
 
-function processOf({ process }: TraceEvent): string {
-  return `${process.pid} ${process.startTime}`;
+/** As that of its process in the table. The wall clock may have been set since the event before: since boot, the start is the same. */
+function processOf({ process, time, bootNs }: TraceEvent): string {
+  const ageNs = nanosecondsSince1970(time) - nanosecondsSince1970(process.startTime);
+  return keyOfProcess({ pid: process.pid, startNs: Number(BigInt(bootNs) - ageNs) });
 }
 
-function keyOfProcess({ pid, startNs }: ProcessAt): string {
-  return `${pid} ${startNs}`;
+function keyOfProcess({ pid, startNs }: Pick<ProcessAt, 'pid' | 'startNs'>): string {
+  return `${pid} ${Math.round(startNs / TICK_NS)}`;
 }

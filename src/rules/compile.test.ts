@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { noLineage } from '../event/lineage.js';
 import { ruleContext, rulesOf } from '../../test/support/rules.js';
 import { compileRules } from './compile.js';
 
@@ -22,6 +23,13 @@ const problemsOf = (...texts: readonly string[]): string => {
     return (error as Error).message;
   }
 };
+
+/** So many things of a name with a number. */
+const named = (count: number, name: string, made: (i: number) => string, first: string): string =>
+  Array.from({ length: count }, (_, i) => `${name}${i}: ${i === 0 ? first : made(i)}`).join(', ');
+/** Macros each of which names the one before ten times. */
+const tenfold = (count: number): string =>
+  named(count + 1, 'm', (i) => Array.from({ length: 10 }, () => `m${i - 1}`).join(' && '), "'true'");
 
 describe('a rule file that is wrong', () => {
   it.each<[string, string, string]>([
@@ -94,10 +102,7 @@ describe('a rule file that is wrong', () => {
     ['lists in a circle', 'lists: { a: [{ list: b }], b: [{ list: a }] }', 'lists include each other: a → b → a'],
     [
       'lists that write others out again and again',
-      `lists: { ${Array.from({ length: 999 }, (_, i) => `l${i}: [${i ? Array.from({ length: 3 }, (_each, k) => `{ list: l${Math.max(0, i - k - 1)} }`).join(', ') : ''} v${i}]`).join(', ')} }`.replaceAll(
-        '} v',
-        '}, v',
-      ),
+      `lists: { ${named(999, 'l', (i) => `[v${i}, { list: l${i - 1} }]`, '[]')} }`,
       'lists take more than 100000 values from each other',
     ],
     [
@@ -112,7 +117,7 @@ describe('a rule file that is wrong', () => {
     ],
     [
       'macros that write others out again and again',
-      `macros: { m0: 'true', ${Array.from({ length: 12 }, (_, i) => `m${i + 1}: ${Array.from({ length: 10 }, () => `m${i}`).join(' && ')}`).join(', ')} }\n${exec('m12')}`,
+      `macros: { ${tenfold(12)} }\n${exec('m12')}`,
       'is condition 20001 of the filter, with what its macros and lists are expanded to; at most 20000 are allowed',
     ],
     [
@@ -122,7 +127,7 @@ describe('a rule file that is wrong', () => {
     ],
     [
       'exceptions that are too much together',
-      `macros: { m0: 'true', ${Array.from({ length: 4 }, (_, i) => `m${i + 1}: ${Array.from({ length: 10 }, () => `m${i}`).join(' && ')}`).join(', ')} }\n${exec('true', 'exceptions: [{ name: a, condition: m4 }, { name: b, condition: m4 }]')}`,
+      `macros: { ${tenfold(4)} }\n${exec('true', 'exceptions: [{ name: a, condition: m4 }, { name: b, condition: m4 }]')}`,
       'is condition 20001 of the filter',
     ],
     ["a list named as an object's prototype", 'lists: { __proto__: [a] }', '"__proto__" is no name'],
@@ -266,5 +271,23 @@ describe('macros in a long chain', () => {
   it('are followed once each, whatever names them', () => {
     expect(rulesOf(chain('true')).definition.macros.size).toBe(1000);
     expect(problemsOf(chain('m999'))).toMatch(/macros.m0: macros name each other: m0 → m999 → m998 → .* → m1 → m0$/);
+  });
+});
+
+describe('where there is no table of processes', () => {
+  it('a rule that reads it has a problem, and the others have none', () => {
+    const { lineage } = ruleContext.catalog;
+    ruleContext.catalog.lineage = noLineage('it is off');
+    try {
+      const { rules } = rulesOf(
+        exec('process.parent.comm == "sh"'),
+        exec('true', 'rate: { count: 5, within: 1s, by: [process.parent.comm] }').replace('a-rule', 'b-rule'),
+        exec('true').replace('a-rule', 'c-rule').replace('process.comm', 'process.parent.comm'),
+      );
+      const problem = 'it reads the table of processes, and there is none: it is off';
+      expect(rules.map((one) => one.problem)).toEqual([problem, problem, null]);
+    } finally {
+      ruleContext.catalog.lineage = lineage;
+    }
   });
 });

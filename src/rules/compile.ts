@@ -54,6 +54,8 @@ export interface CompiledRule {
   readonly firstSeen: { readonly values: Reading; readonly for: Reading } | null;
   readonly key: Reading;
   readonly message: DetailsTemplate;
+  /** Why it cannot be evaluated here; null when it can. */
+  readonly problem: string | null;
   /** What it reads of events, by tracker. */
   readonly demand: Demand;
   /** Equal for rules that are evaluated in the same way: what one has counted holds for the other. */
@@ -122,7 +124,7 @@ class Compiler {
     const first = macros.get(circle?.[0] ?? '')?.first;
     if (circle && first) errors.push(first.file.fail(first.path, `macros name each other: ${circle.join(' → ')}`));
     throwInOrder(errors);
-    this.#definitions = { lists, macros: written };
+    this.#definitions = { lists, macros: written, readsProcesses: true };
   }
 
   rule(definition: RuleDefinition): CompiledRule {
@@ -138,7 +140,7 @@ class Compiler {
     const reading = (paths: readonly string[], ...at: string[]): Reading => ({
       paths,
       readers: file.each(paths, (field, i) => {
-        file.at([...path, ...at, i], () => catalog.checkValue(field, last, 'field'));
+        file.at([...path, ...at, i], () => catalog.checkPath(field, last, 'field'));
         return compileField(field, catalog.lineage);
       }),
     });
@@ -165,13 +167,12 @@ class Compiler {
         (one) => one !== null && one !== undefined,
       ),
     ].flatMap(({ paths }) => paths);
+    const all = [...steps, ...(compiled.absence ? [compiled.absence.step] : [])];
     return {
       ...compiled,
-      demand: this.#demandOf(
-        [...steps, ...(compiled.absence ? [compiled.absence.step] : [])],
-        [...read, ...message.fields],
-      ),
-      fingerprint: fingerprintOf(definition, [...steps, ...(compiled.absence ? [compiled.absence.step] : [])]),
+      problem: this.#problemOf(all, read),
+      demand: this.#demandOf(all, [...read, ...message.fields]),
+      fingerprint: fingerprintOf(definition, all),
     };
   }
 
@@ -211,8 +212,15 @@ class Compiler {
       throw file.fail([...path, 'message'], `${error.message}; write a field in braces, {process.comm}`);
     }
     for (const field of template.fields)
-      file.at([...path, 'message'], () => catalog.checkValue(field, trackers, 'message'));
+      file.at([...path, 'message'], () => catalog.checkPath(field, trackers, 'message'));
     return template;
+  }
+
+  /** A message tells what is not known as such; a condition, or a key, of it would be wrong. */
+  #problemOf(steps: readonly CompiledStep[], read: readonly string[]): string | null {
+    const { problem = null } = this.#context.catalog.lineage ?? {};
+    const reads = steps.some(({ filter }) => filter.ready !== null) || read.some((path) => lineagePath(path) !== null);
+    return problem !== null && reads ? `it reads the table of processes, and there is none: ${problem}` : null;
   }
 
   /** What the filters read, what is read of events that match, and what one line tells of them. */

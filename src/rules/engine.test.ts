@@ -391,3 +391,45 @@ describe('the plan', () => {
     expect([engine.events, engine.comparisons]).toEqual([2, 1]);
   });
 });
+
+describe('a step of the wall clock', () => {
+  const hangs = `rules:
+  - name: hangs
+    description: d
+    severity: LOW
+    message: m
+    trackers: exec
+    condition: process.comm == "job"
+    absence: { trackers: exit, condition: 'true', within: 1s, by: process }`;
+
+  it('makes no other process of the one that has started', () => {
+    const { engine, names } = engineOf(rulesOf(hangs));
+    engine.evaluate(at(0, 'exec', { process: { comm: 'job', startTime: '2026-01-31T08:15:29.000000000Z' } }));
+    const later = {
+      time: '2026-01-31T08:15:35.005000000Z',
+      process: { comm: 'job', startTime: '2026-01-31T08:15:34.000000000Z' },
+    };
+    engine.evaluate(at(5, 'exit', later));
+    engine.advance(99_999_999);
+    expect(names()).toEqual([]);
+  });
+});
+
+describe('what an engine keeps', () => {
+  const text = (more: string): string => `rules:
+  - { name: r, description: d, severity: LOW, message: m, trackers: open, condition: 'true', ${more} }`;
+
+  it('of a long key is its digest, and of a repetition no evidence', () => {
+    const { engine, alerts, repeats } = engineOf(rulesOf(text('key: [path]')));
+    for (let i = 0; i < 2; i++) engine.evaluate(at(i, 'open', { path: 'a'.repeat(4000) }));
+    expect(alerts[0]?.key).toMatch(/^[0-9a-f]{64}$/);
+    expect(alerts[0]?.evidence).not.toBeNull();
+    expect(repeats[0]).toMatchObject({ key: alerts[0]?.key, evidence: null });
+  });
+
+  it('of values that it forgets is their number', () => {
+    const { engine } = engineOf(rulesOf(text('firstSeen: { values: [path], for: [], learn: 1h }')));
+    for (let i = 0; i < 10_001; i++) engine.evaluate(at(i, 'open', { path: `/${i}` }));
+    expect(engine.evictedOf('r')).toBe(1);
+  });
+});

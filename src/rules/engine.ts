@@ -1,4 +1,5 @@
 import { messageOf } from '../base/errors.js';
+import { finish } from '../base/turn.js';
 import type { TraceEvent } from '../event/event.js';
 import type { EventFilter } from '../filter/index.js';
 import { AbsenceBook } from './absence.js';
@@ -44,7 +45,8 @@ export class RuleEngine {
   readonly #rules: ReadonlyMap<string, RuleState>;
   /** Those that wait for what does not come. */
   readonly #waiting: readonly RuleState[];
-  readonly #plan: Plan;
+  /** By which it finds the steps that an event can match. */
+  readonly plan: Plan;
   readonly #bonds: Bonds;
   readonly #writer: AlertWriter;
   readonly #sink: RuleSink;
@@ -55,15 +57,16 @@ export class RuleEngine {
   /** Steps that events were compared with. */
   comparisons = 0;
 
-  /** Rules that are equal to those of the engine before go on with what they had. */
+  /** Rules that are equal to those of the engine before go on with what they had. `plan`: of those that are enabled. */
   constructor(
     rules: readonly CompiledRule[],
     { catalog, fields }: RuleContext,
     sink: RuleSink,
     before: RuleEngine | null = null,
+    plan: Plan | null = null,
   ) {
     const enabled = rules.filter(({ definition }) => definition.enabled);
-    this.#plan = new Plan(enabled, fields);
+    this.plan = plan ?? finish(Plan.of(enabled, fields));
     this.ready = readyOf(enabled);
     this.#bonds = new Bonds(catalog.lineage);
     this.#writer = new AlertWriter(catalog);
@@ -80,7 +83,7 @@ export class RuleEngine {
 
   /** Trackers whose events it can use. */
   get trackers(): readonly string[] {
-    return this.#plan.trackers;
+    return this.plan.trackers;
   }
 
   /** Null for a rule that is not evaluated. */
@@ -98,7 +101,7 @@ export class RuleEngine {
     this.events++;
     const atMs = bootMs(event);
     const matched: Candidate[] = [];
-    this.#plan.visit(event, (candidate) => {
+    this.plan.visit(event, (candidate) => {
       this.comparisons++;
       const { step, rule } = candidate;
       if (this.#safely(rule.definition.name, () => step.filter.matches(event))) matched.push(candidate);
@@ -196,7 +199,7 @@ export class RuleEngine {
     const alert = write();
     counts.alerts++;
     counts.lastAt = alert.time;
-    recent.add(key, alert, atMs);
+    recent.add(key, { ...alert, evidence: null }, atMs);
     this.#sink.raise(alert);
   }
 }

@@ -1,3 +1,4 @@
+import { finish } from '../base/turn.js';
 import { formatDuration } from '../base/duration.js';
 import { listed } from '../base/listed.js';
 import type { Severity } from '../event/severity.js';
@@ -46,7 +47,7 @@ export function explainRules(
   only: string | null,
 ): readonly ExplainedRule[] {
   // By which field an event finds a rule depends on the others of the set.
-  const { requirements } = new Plan(rules, fields);
+  const { requirements } = finish(Plan.of(rules, fields));
   const explained = (rule: CompiledRule, role: string, step: CompiledStep): ExplainedCondition => ({
     role,
     condition: step.filter.text,

@@ -20,13 +20,15 @@ export interface StoredBaseline {
 export class FirstSeenBook {
   readonly #learnMs: number;
   readonly #baselines = new BoundedMap<Baseline>(MAX_SUBJECTS);
+  #evictedValues = 0;
 
   constructor(learnMs: number) {
     this.#learnMs = learnMs;
   }
 
+  /** Subjects and values that were forgotten to make room. */
   get evicted(): number {
-    return this.#baselines.evicted;
+    return this.#baselines.evicted + this.#evictedValues;
   }
 
   /** Whether the value is new to a subject that was watched for long enough. `atMs`: since 1970. */
@@ -34,7 +36,9 @@ export class FirstSeenBook {
     let baseline = this.#baselines.get(subject);
     if (!baseline) this.#baselines.set(subject, (baseline = { sinceMs: atMs, values: new BoundedMap(MAX_VALUES) }));
     if (baseline.values.get(value)) return false;
+    const { evicted } = baseline.values;
     baseline.values.set(value, true);
+    this.#evictedValues += baseline.values.evicted - evicted;
     return atMs - baseline.sinceMs >= this.#learnMs;
   }
 

@@ -1,3 +1,4 @@
+import type { Work } from '../base/turn.js';
 import { compileField, type FieldReader } from '../catalog/catalog.js';
 import type { TraceEvent } from '../event/event.js';
 import type { Lineage } from '../event/lineage.js';
@@ -47,23 +48,36 @@ export class Plan {
   /** Of each step, by tracker, what an event must have; for those who explain it. */
   readonly requirements: ReadonlyMap<CompiledStep, ReadonlyMap<string, Requirement | null>>;
 
-  constructor(rules: readonly CompiledRule[], fields: FilterFields) {
+  private constructor(byTracker: ReadonlyMap<string, TrackerPlan>, requirements: Plan['requirements']) {
+    this.#byTracker = byTracker;
+    this.requirements = requirements;
+  }
+
+  /** A piece is one step of a rule for one tracker. */
+  static *of(rules: readonly CompiledRule[], fields: FilterFields): Work<Plan> {
     const candidates = rules.flatMap((rule): Candidate[] => [
       ...rule.steps.map((step, index) => ({ rule, step, index })),
       ...(rule.absence ? [{ rule, step: rule.absence.step, index: ABSENT }] : []),
     ]);
-    const trackers = new Set(candidates.flatMap(({ step }) => step.trackers));
+    const byTracker = new Map<string, TrackerPlan>();
     const requirements = new Map<CompiledStep, Map<string, Requirement | null>>();
-    this.requirements = requirements;
-    this.#byTracker = new Map(
-      [...trackers].map((tracker) => {
-        const own = candidates.filter(({ step }) => step.trackers.includes(tracker));
-        const chosen = chosenOf(own, (step) => requirementsOf(optimise(step.filter.filter, fields, [tracker])));
-        for (const [{ step }, requirement] of chosen)
-          requirements.set(step, new Map([...(requirements.get(step) ?? []), [tracker, requirement]]));
-        return [tracker, planOf(chosen, fields.lineage)];
-      }),
-    );
+    for (const tracker of new Set(candidates.flatMap(({ step }) => step.trackers))) {
+      const all = new Map<Candidate, readonly Requirement[]>();
+      for (const candidate of candidates) {
+        const { step } = candidate;
+        if (!step.trackers.includes(tracker)) continue;
+        all.set(candidate, requirementsOf(optimise(step.filter.filter, fields, [tracker])));
+        yield;
+      }
+      const chosen = chosenOf(all);
+      for (const [{ step }, requirement] of chosen) {
+        const ofStep = requirements.get(step) ?? new Map<string, Requirement | null>();
+        requirements.set(step, ofStep.set(tracker, requirement));
+      }
+      yield;
+      byTracker.set(tracker, yield* planOf(chosen, fields.lineage));
+    }
+    return new Plan(byTracker, requirements);
   }
 
   get trackers(): readonly string[] {
@@ -97,11 +111,7 @@ export class Plan {
 }
 
 /** For each step, of what it requires the field that most others require too: its value is read once for all. */
-function chosenOf(
-  candidates: readonly Candidate[],
-  requirementsFor: (step: CompiledStep) => readonly Requirement[],
-): ReadonlyMap<Candidate, Requirement | null> {
-  const all = candidates.map((candidate) => [candidate, requirementsFor(candidate.step)] as const);
+function chosenOf(all: ReadonlyMap<Candidate, readonly Requirement[]>): ReadonlyMap<Candidate, Requirement | null> {
   const uses = new Map<string, number>();
   for (const [, requirements] of all)
     for (const path of new Set(requirements.map(({ path }) => path))) uses.set(path, (uses.get(path) ?? 0) + 1);
@@ -109,16 +119,18 @@ function chosenOf(
     (uses.get(b.path) ?? 0) - (uses.get(a.path) ?? 0) ||
     Number(a.kind === 'prefixes') - Number(b.kind === 'prefixes') ||
     a.values.length - b.values.length;
-  return new Map(all.map(([candidate, requirements]) => [candidate, [...requirements].sort(better)[0] ?? null]));
+  return new Map([...all].map(([candidate, requirements]) => [candidate, [...requirements].sort(better)[0] ?? null]));
 }
 
-function planOf(chosen: ReadonlyMap<Candidate, Requirement | null>, lineage: Lineage | null): TrackerPlan {
+function* planOf(chosen: ReadonlyMap<Candidate, Requirement | null>, lineage: Lineage | null): Work<TrackerPlan> {
   const paths = new Set([...chosen.values()].flatMap((requirement) => requirement?.path ?? []));
-  const groups = [...paths].map((path): Group => {
+  const groups: Group[] = [];
+  for (const path of paths) {
     const byValue = new Map<unknown, Candidate[]>();
     const byPrefix = new Map<number, Map<string, Candidate[]>>();
     for (const [candidate, requirement] of chosen) {
       if (requirement?.path !== path) continue;
+      yield;
       for (const value of requirement.values) {
         if (requirement.kind === 'values') append(byValue, value, candidate);
         else {
@@ -129,8 +141,8 @@ function planOf(chosen: ReadonlyMap<Candidate, Requirement | null>, lineage: Lin
         }
       }
     }
-    return { read: compileField(path, lineage), byValue, byPrefix: [...byPrefix].sort(([a], [b]) => a - b) };
-  });
+    groups.push({ read: compileField(path, lineage), byValue, byPrefix: [...byPrefix].sort(([a], [b]) => a - b) });
+  }
   return { groups, rest: [...chosen].flatMap(([candidate, requirement]) => (requirement ? [] : [candidate])) };
 }
 
@@ -161,8 +173,12 @@ export function requirementsOf(filter: Filter): readonly Requirement[] {
 function usable(requirement: Requirement): readonly Requirement[] {
   if (requirement.kind === 'values') return [requirement];
   const texts = requirement.values.map(String);
-  // One that begins as another does adds nothing.
-  const shortest = texts.filter((text) => !texts.some((other) => other !== text && text.startsWith(other)));
+  // One that begins as another does adds nothing. Sorted, it follows that one, or others that begin so.
+  const shortest: string[] = [];
+  for (const text of texts.sort()) {
+    const last = shortest.at(-1);
+    if (last === undefined || !text.startsWith(last)) shortest.push(text);
+  }
   if (new Set(shortest.map(({ length }) => length)).size > MAX_LENGTHS || shortest.includes('')) return [];
   return [{ ...requirement, values: shortest }];
 }

@@ -43,7 +43,9 @@ export class RateWindow {
 export class ThrottleWindow {
   readonly #most: number;
   readonly #withinMs: number;
+  /** When the last ones passed, the oldest first; those before `#first` are too old. */
   #passed: number[] = [];
+  #first = 0;
 
   constructor(most: number, withinMs: number) {
     this.#most = most;
@@ -51,21 +53,33 @@ export class ThrottleWindow {
   }
 
   take(atMs: number): boolean {
-    this.#passed = this.#passed.filter((passedMs) => atMs - passedMs < this.#withinMs);
-    if (this.#passed.length >= this.#most) return false;
-    this.#passed.push(atMs);
+    const passed = this.#passed;
+    while (this.#first < passed.length && atMs - (passed[this.#first] ?? 0) >= this.#withinMs) this.#first++;
+    if (passed.length - this.#first >= this.#most) return false;
+    // Copied once for as many as are dropped.
+    if (this.#first * 2 > passed.length) {
+      passed.splice(0, this.#first);
+      this.#first = 0;
+    }
+    passed.push(atMs);
     return true;
   }
 }
 
 /** Combines what has the same key for a time. */
 export class Recent<Value> {
-  readonly #known: BoundedMap<{ readonly value: Value; readonly untilMs: number }>;
+  /** The one that ends first is the first: all are kept for the same time. */
+  readonly #known = new Map<string, { readonly value: Value; readonly untilMs: number }>();
   readonly #forMs: number;
+  readonly #most: number;
 
   constructor(forMs: number, most: number) {
     this.#forMs = forMs;
-    this.#known = new BoundedMap(most);
+    this.#most = most;
+  }
+
+  get size(): number {
+    return this.#known.size;
   }
 
   find(key: string, atMs: number): Value | null {
@@ -74,6 +88,11 @@ export class Recent<Value> {
   }
 
   add(key: string, value: Value, atMs: number): void {
-    this.#known.set(key, { value, untilMs: atMs + this.#forMs });
+    this.#known.delete(key);
+    for (const [old, { untilMs }] of this.#known) {
+      if (atMs < untilMs && this.#known.size < this.#most) break;
+      this.#known.delete(old);
+    }
+    if (this.#forMs > 0) this.#known.set(key, { value, untilMs: atMs + this.#forMs });
   }
 }

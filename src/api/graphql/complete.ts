@@ -108,7 +108,7 @@ export interface ResolverSources {
   ReportComparison: ReportComparison;
   Rule: RuleView;
   RuleCheck: Awaited<ReturnType<Rules['check']>>;
-  RulePushdown: Of<Of<RuleView['steps']>['pushdowns']>;
+  RulePushdown: Of<Awaited<Of<RuleView['steps']>['pushdowns']>>;
   RuleStats: RuleView['stats'];
   RuleStep: Of<RuleView['steps']>;
   RuleUpload: RuleUploadView;

@@ -230,6 +230,7 @@ class Translator {
     const lists = new Set(written.flatMap(comparisonsIn).flatMap(({ lists: own }) => own));
     const definitions: Definitions = {
       macros: new Map(),
+      readsProcesses: true,
       lists: new Map([...lists].map((list) => [nameOf(list), this.#resolver.list(list)])),
     };
     try {

@@ -48,7 +48,7 @@ export async function runTest(
   const engine = new RuleEngine(rules, context, {
     raise: (alert) => raised.push({ alert, times: 1, event: current ?? atTime(alert.time) }),
     repeat: (alert) => {
-      const known = raised.find((one) => one.alert === alert);
+      const known = raised.findLast((one) => one.alert.rule === alert.rule && one.alert.key === alert.key);
       if (known) known.times++;
     },
     failed: (rule, error) => {

@@ -125,13 +125,7 @@ export class RuleHost {
    */
   load(name: string, text: string): Promise<SentRules> {
     return this.#inTurn(async () => {
-      if (!NAME.test(name))
-        throw invalid(
-          'input.name',
-          `"${name.slice(0, 64)}" is no name; give up to 64 lower-case letters, digits and "-"`,
-        );
-      if (Buffer.byteLength(text) > MAX_SENT_BYTES)
-        throw invalid('input.source', `has ${Buffer.byteLength(text)} bytes; at most ${MAX_SENT_BYTES} are allowed`);
+      checkSent(name, text);
       if (!this.#sent.has(name) && this.#sent.size >= MAX_SENT)
         throw new EunomiaError(
           'LIMIT_EXCEEDED',
@@ -247,6 +241,15 @@ export class RuleHost {
         return read ? [{ name: basename(file, '.yaml'), text: read.text, loadedAt: nowText() }] : [];
       });
   }
+}
+
+/** Throws BAD_USER_INPUT for a name or a text that the server does not take. */
+export function checkSent(name: string, text: string): void {
+  if (!NAME.test(name))
+    throw invalid('input.name', `"${name.slice(0, 64)}" is no name; give up to 64 lower-case letters, digits and "-"`);
+  const bytes = Buffer.byteLength(text);
+  if (bytes > MAX_SENT_BYTES)
+    throw invalid('input.source', `has ${bytes} bytes; at most ${MAX_SENT_BYTES} are allowed`);
 }
 
 const SENT = ' (sent)';

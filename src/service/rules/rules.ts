@@ -1,23 +1,46 @@
 import { authorize, type Caller } from '../../access/caller.js';
 import { EunomiaError } from '../../base/errors.js';
-import { SessionFilter } from '../../filter/index.js';
+import { inTurns } from '../../base/turn.js';
+import { KernelFilter } from '../../filter/index.js';
 import type { CompiledRule, CompiledStep } from '../../rules/compile.js';
 import { Plan } from '../../rules/plan.js';
 import type { Parts } from '../parts.js';
 import type { SessionHandle } from '../session/handle.js';
 import type { Sessions } from '../sessions.js';
-import type { LoadedRule, SentRules } from './host.js';
+import { checkSent, type LoadedRule, type SentRules } from './host.js';
 
 type RuleParts = Pick<Parts, 'rules' | 'catalog' | 'fields' | 'server'>;
+
+/** What the kernel evaluates of steps, by tracker: the same for as long as the rules are. */
+const inKernel = new WeakMap<CompiledStep, Promise<ReadonlyMap<string, string | null>>>();
+
+function inKernelOf(step: CompiledStep, { catalog, fields }: RuleParts): Promise<ReadonlyMap<string, string | null>> {
+  const known = inKernel.get(step);
+  if (known) return known;
+  const targets = step.trackers.map((name) => catalog.need(name));
+  const parts = [{ filter: step.filter.filter, trackers: step.trackers }];
+  const made = inTurns(KernelFilter.of(parts, targets, fields)).then(
+    (filter) => new Map(step.trackers.map((name) => [name, filter.inKernel(name)])),
+  );
+  inKernel.set(step, made);
+  return made;
+}
 
 /** A rule, as the schema's `Rule`. */
 export class RuleView {
   readonly #loaded: LoadedRule;
   readonly #parts: RuleParts;
+  readonly #plan: () => Plan | Promise<Plan>;
 
-  constructor(loaded: LoadedRule, parts: RuleParts) {
+  /** `plan`: of all rules that it is evaluated with. */
+  constructor(
+    loaded: LoadedRule,
+    parts: RuleParts,
+    plan: () => Plan | Promise<Plan> = () => parts.rules.runner.engine.plan,
+  ) {
     this.#loaded = loaded;
     this.#parts = parts;
+    this.#plan = plan;
   }
 
   get id(): string {
@@ -70,21 +93,23 @@ export class RuleView {
 
   get steps() {
     const { steps, absence } = this.#rule;
-    const { catalog, fields } = this.#parts;
-    const { requirements } = new Plan([this.#rule], fields);
-    const pushdownsOf = (step: CompiledStep) => {
-      const trackers = step.trackers.map((name) => catalog.need(name));
-      const session = new SessionFilter(step.filter, trackers, fields);
-      return trackers.map(({ name }) => ({
-        tracker: name,
-        inKernel: session.inKernel(name),
-        lookedUpBy: requirements.get(step)?.get(name)?.path ?? null,
-      }));
-    };
+    const pushdownsOf = (step: CompiledStep) => this.#pushdownsOf(step);
     return [...steps, ...(absence ? [absence.step] : [])].map((step) => ({
       trackers: step.trackers,
       condition: step.filter.text,
-      pushdowns: pushdownsOf(step),
+      get pushdowns() {
+        return pushdownsOf(step);
+      },
+    }));
+  }
+
+  async #pushdownsOf(step: CompiledStep) {
+    const inKernel = await inKernelOf(step, this.#parts);
+    const requirements = (await this.#plan()).requirements.get(step);
+    return step.trackers.map((tracker) => ({
+      tracker,
+      inKernel: inKernel.get(tracker) ?? null,
+      lookedUpBy: requirements?.get(tracker)?.path ?? null,
     }));
   }
 
@@ -129,6 +154,7 @@ export interface RulesView {
 export class Rules {
   readonly #parts: RuleParts;
   readonly #sessions: Sessions;
+  #checking: Promise<unknown> = Promise.resolve();
 
   constructor(parts: RuleParts, sessions: Sessions) {
     this.#parts = parts;
@@ -175,12 +201,24 @@ export class Rules {
     await this.#parts.rules.unload(name);
   }
 
-  /** Rejects with FORBIDDEN or BAD_USER_INPUT. */
+  /** One after the other: compiling is work for which others wait. Rejects with FORBIDDEN or BAD_USER_INPUT. */
   async check(caller: Caller, { name, source }: { readonly name: string; readonly source: string }) {
     authorize(caller, 'checkRules');
+    checkSent(name, source);
+    const checked = this.#checking.then(() => this.#check(name, source));
+    this.#checking = checked.catch(() => undefined);
+    return checked;
+  }
+
+  async #check(name: string, source: string) {
     try {
       const { rules } = await this.#parts.rules.check(name, source);
-      const views = rules.map((rule) => new RuleView({ rule, sent: null, problem: null }, this.#parts));
+      let plan: Promise<Plan> | null = null;
+      const enabled = rules.filter(({ definition }) => definition.enabled);
+      const planned = (): Promise<Plan> => (plan ??= inTurns(Plan.of(enabled, this.#parts.fields)));
+      const views = rules.map(
+        (rule) => new RuleView({ rule, sent: null, problem: rule.problem }, this.#parts, planned),
+      );
       return { valid: true, problem: null, rules: views };
     } catch (error) {
       if (!(error instanceof EunomiaError) || error.code !== 'BAD_RULES') throw error;

@@ -142,7 +142,7 @@ export class RuleRunner {
       statuses.filter(([, { available }]) => !available).map(([name, { reason }]) => [name, reason]),
     );
     const problems = new Map<string, string>();
-    for (const { definition, demand } of rules) {
+    for (const { definition, demand, problem } of rules) {
       const absent = [...demand.keys()].filter((name) => missing.has(name));
       // Of a rule on several trackers, those that are there are enough; a sequence needs all of its steps.
       const isLost = definition.sequence || definition.absence ? absent.length > 0 : absent.length === demand.size;
@@ -152,6 +152,7 @@ export class RuleRunner {
           definition.name,
           absent.map((name) => `the tracker ${name} cannot run here: ${missing.get(name) ?? 'unknown'}`).join('; '),
         );
+      else if (problem !== null) problems.set(definition.name, problem);
     }
     this.#problems = problems;
     return rules.filter(({ definition }) => !problems.has(definition.name));
