@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { setUpOrExit } from './setup.mjs';
 import { configurationPage } from './docs/configuration.mjs';
 import { errorSchema, errorsPage } from './docs/errors.mjs';
-import { rulesPage } from './docs/rules.mjs';
 import { root } from './setup/project.mjs';
 
 await setUpOrExit({ quiet: true });
@@ -12,6 +11,8 @@ const { errorTable } = await import('../build/base/error-code.js');
 
 const { settingGroups } = await import('../build/options/table.js');
 const { defaultTextOf, variableOf } = await import('../build/options/setting.js');
+// It reads YAML: the package is there once all is set up.
+const { rulesPage } = await import('./docs/rules.mjs');
 
 const pages = {
   'docs/errors.md': errorsPage(errorTable),

@@ -140,7 +140,7 @@ export const generalSettings = {
     kind: list(path('<folder>', 'builtin'), { commas: true }),
     default: [],
     text: 'raise alerts by the rules in this folder, or the "builtin" ones; changed files are loaded at once (repeatable; docs/rules.md)',
-    example: ['builtin', '/etc/eunomia/rules'],
+    example: ['builtin'],
   }),
   metricsConfig: setting({
     flag: 'metrics-config',

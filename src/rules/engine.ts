@@ -2,6 +2,7 @@ import { messageOf } from '../base/errors.js';
 import { finish } from '../base/turn.js';
 import type { TraceEvent } from '../event/event.js';
 import type { EventFilter } from '../filter/index.js';
+import type { Lineage } from '../event/lineage.js';
 import { AbsenceBook } from './absence.js';
 import { AlertWriter, keyOf, type RuleAlert } from './alert.js';
 import { Bonds } from './bond.js';
@@ -67,7 +68,7 @@ export class RuleEngine {
   ) {
     const enabled = rules.filter(({ definition }) => definition.enabled);
     this.plan = plan ?? finish(Plan.of(enabled, fields));
-    this.ready = readyOf(enabled);
+    this.ready = readyOf(enabled, catalog.lineage);
     this.#bonds = new Bonds(catalog.lineage);
     this.#writer = new AlertWriter(catalog);
     this.#sink = sink;
@@ -245,7 +246,12 @@ function orderOf({ index }: Candidate): number {
 }
 
 /** One is as good as the other: all wait for the same table. Trees of processes are read there, too. */
-function readyOf(rules: readonly CompiledRule[]): EventFilter['ready'] {
+function readyOf(rules: readonly CompiledRule[], lineage: Lineage | null): EventFilter['ready'] {
+  if (
+    lineage &&
+    rules.some(({ definition: { sequence, absence } }) => sequence?.by === 'tree' || absence?.by === 'tree')
+  )
+    return () => lineage.ready();
   const steps = rules.flatMap(({ steps: own, absence }) => [...own, ...(absence ? [absence.step] : [])]);
   return steps.map(({ filter }) => filter.ready).find((ready) => ready !== null) ?? null;
 }
