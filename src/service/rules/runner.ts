@@ -5,6 +5,7 @@ import type { Demand } from '../../event/event.js';
 import { KernelFilter } from '../../filter/index.js';
 import type { CompiledRule, RuleContext } from '../../rules/compile.js';
 import type { RuleAlert } from '../../rules/alert.js';
+import { Plan } from '../../rules/plan.js';
 import { RuleEngine, type RuleSink } from '../../rules/engine.js';
 import type { SessionManager } from '../../session/manager.js';
 import type { Session } from '../../session/session.js';
@@ -117,7 +118,8 @@ export class RuleRunner {
     this.#retry = null;
     try {
       const runnable = await this.#thatCanRun(rules.filter(({ definition }) => definition.enabled));
-      const engine = new RuleEngine(runnable, context, this.#sink, this.#engine);
+      const plan = await inTurns(Plan.of(runnable, context.fields));
+      const engine = new RuleEngine(runnable, context, this.#sink, this.#engine, plan);
       await this.#change(runnable, engine);
       this.#failed.clear();
       this.#runnable = runnable;
