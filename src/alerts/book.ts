@@ -27,6 +27,7 @@ const MAX_ALERTS = 10_000;
 const MAX_BYTES = 64 << 20;
 /** Of an alert without its texts. */
 const ALERT_BYTES = 1024;
+const CHANGE_BYTES = 128;
 const SAME_MS = 300_000;
 /** New alerts of one source: one that finds something new all the time is not to push out those of all others. */
 const PER_SECOND = 100;
@@ -60,6 +61,12 @@ export interface Happening {
   readonly change: AlertChange | null;
 }
 
+interface Recent {
+  readonly alert: Alert;
+  /** Milliseconds since 1970. */
+  readonly until: number;
+}
+
 export interface AlertBookOptions {
   /**
    * Called synchronously with each new alert that is not silenced. It must be cheap and must not throw.
@@ -81,7 +88,7 @@ export class AlertBook {
   #nextSeq = 0;
   #nextRevision = 0;
   /** By what they are combined: while their interval lasts, and while somebody has acknowledged them. */
-  readonly #recent = new Map<string, { readonly alert: Alert; readonly until: number }>();
+  readonly #recent = new Map<string, Recent>();
   readonly #acknowledged = new Map<string, Alert>();
   #happenings: Happening[] = [];
   readonly #silences = new Map<string, Silence>();
@@ -166,7 +173,7 @@ export class AlertBook {
     const alert = this.#alertOf(raised, at, now);
     counted.alerts++;
     if (alert.silencedBy) counted.silenced++;
-    if (key !== null) this.#remember(key, alert, now + alert.intervalMs, now);
+    if (key !== null) this.#remember(key, { alert, until: now + alert.intervalMs }, now);
     this.#keep(alert);
     this.#journal?.append(() => (this.#byId.has(alert.id) ? alertRecord(alert) : null));
     for (const reader of this.#readers) reader.push(alert);
@@ -184,6 +191,7 @@ export class AlertBook {
     this.#happenings.push({ revision: change.revision, alert, change });
     this.#journal?.append(() => ({ kind: 'change', seq: alert.seq, change, state: alert.state }));
     this.#changed(alert);
+    this.#grow(alert, change);
     await this.#journal?.written();
   }
 
@@ -350,26 +358,20 @@ export class AlertBook {
   /** An alert that another one with this key is combined with. */
   #known(key: string, now: number): Alert | null {
     const recent = this.#recent.get(key);
-    const alert = this.#acknowledged.get(key) ?? (recent && recent.until > now ? recent.alert : null);
+    const alert = this.#acknowledged.get(key) ?? (recent && lasts(recent, now) ? recent.alert : null);
     if (!alert || !this.#byId.has(alert.id)) return null;
     // What a silence kept back that is over by now, nobody was told.
     if (alert.silencedBy && !isActive(this.#silences.get(alert.silencedBy.id) ?? alert.silencedBy, now)) return null;
     return alert;
   }
 
-  #remember(key: string, alert: Alert, until: number, now: number): void {
+  #remember(key: string, recent: Recent, now: number): void {
     this.#acknowledged.delete(key);
     this.#recent.delete(key);
-    this.#recent.set(key, { alert, until });
+    this.#recent.set(key, recent);
     if (this.#recent.size <= MAX_ALERTS) return;
-    for (const [
-      old,
-      {
-        until: its,
-        alert: { id },
-      },
-    ] of this.#recent)
-      if (its <= now || !this.#byId.has(id)) this.#recent.delete(old);
+    for (const [old, one] of this.#recent)
+      if (!lasts(one, now) || !this.#byId.has(one.alert.id)) this.#recent.delete(old);
     for (const old of this.#recent.keys()) {
       if (this.#recent.size <= MAX_ALERTS * 0.9) break;
       this.#recent.delete(old);
@@ -389,8 +391,8 @@ export class AlertBook {
       if (mine?.alert === alert) this.#recent.delete(key);
     } else if (mine === undefined || mine.alert.seq < alert.seq) {
       const now = Date.now();
-      const until = Date.parse(alert.raisedAt) + alert.intervalMs;
-      if (until > now) this.#remember(key, alert, until, now);
+      const recent = { alert, until: Date.parse(alert.raisedAt) + alert.intervalMs };
+      if (lasts(recent, now)) this.#remember(key, recent, now);
     }
   }
 
@@ -399,11 +401,21 @@ export class AlertBook {
     this.#byId.set(alert.id, alert);
     this.#bytes += bytesOf(alert);
     this.#happenings.push({ revision: alert.revision, alert, change: null });
-    while (this.size > MAX_ALERTS || (this.#bytes > MAX_BYTES && this.size > 1)) this.#forgetOldest();
+    this.#bound();
     if (this.#first < MAX_ALERTS / 10) return;
     this.#alerts = this.#alerts.slice(this.#first);
     this.#first = 0;
     this.#happenings = this.#happenings.filter(({ alert: { id } }) => this.#byId.has(id));
+  }
+
+  /** Counts a change of an alert that may be forgotten. */
+  #grow(alert: Alert, change: AlertChange): void {
+    if (this.#byId.has(alert.id)) this.#bytes += bytesOfChange(change);
+    this.#bound();
+  }
+
+  #bound(): void {
+    while (this.size > MAX_ALERTS || (this.#bytes > MAX_BYTES && this.size > 1)) this.#forgetOldest();
   }
 
   #forgetOldest(): void {
@@ -513,6 +525,7 @@ export class AlertBook {
         alert.history = [...alert.history, change];
         alert.state = state;
         this.#happenings.push({ revision: change.revision, alert, change });
+        this.#grow(alert, change);
         break;
       }
       case 'silence':
@@ -557,6 +570,11 @@ export class AlertBook {
   }
 }
 
+/** Whether others are combined with it. Not where the clock was set back behind its start: that would go on for as long as it was set back. */
+function lasts({ alert, until }: Recent, now: number): boolean {
+  return until > now && until - now <= alert.intervalMs;
+}
+
 export function isActive({ until, endedAt }: Silence, now: number): boolean {
   return endedAt === null && Date.parse(until) > now;
 }
@@ -570,8 +588,16 @@ function combinedBy({
   return key === null ? null : JSON.stringify([source, rule == null ? session : null, key]);
 }
 
-function bytesOf({ title, message, evidence }: Alert): number {
-  return ALERT_BYTES + title.length + message.length + (evidence?.length ?? 0);
+function bytesOf({ title, message, evidence, key, tags, attack, history }: Alert): number {
+  const texts = [title, message, evidence ?? '', key ?? '', ...tags, ...attack];
+  return (
+    texts.reduce((sum, text) => sum + text.length, ALERT_BYTES) +
+    history.reduce((sum, change) => sum + bytesOfChange(change), 0)
+  );
+}
+
+function bytesOfChange({ by, comment }: AlertChange): number {
+  return CHANGE_BYTES + by.length + (comment?.length ?? 0);
 }
 
 function madeBy<Made>(make: () => Made | null): Made | null {

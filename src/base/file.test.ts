@@ -9,6 +9,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readFileSync,
+  readdirSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -20,7 +21,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { pluginFiles, readPlugin } from '../plugins/source.js';
 import { Database } from '../storage/duckdb/database.js';
 import { Spool } from '../storage/influx/spool.js';
-import { openPrivate, privateDirectory, readTrusted } from './file.js';
+import { openPrivate, privateDirectory, readTrusted, replacePrivate } from './file.js';
 
 const STRANGER = 12_345;
 let folder: string;
@@ -201,6 +202,22 @@ describe('a folder of our own', () => {
     await (await openPrivate(at('wide'), constants.O_RDONLY)).close();
     expect(modeOf(at('wide'))).toBe(0o600);
     expect(readFileSync(at('victim'), 'utf8')).toBe('precious');
+  });
+});
+
+describe('a file that is replaced', () => {
+  async function* parts(error?: Error): AsyncGenerator<string> {
+    yield 'new';
+    if (error) throw error;
+  }
+
+  it('is the old one, and has nothing beside it, when that fails', async () => {
+    await replacePrivate(at('file'), parts());
+    await expect(replacePrivate(at('file'), parts(new Error('no text')))).rejects.toThrow('no text');
+    mkdirSync(at('folder'));
+    await expect(replacePrivate(at('folder'), 'text')).rejects.toMatchObject({ code: 'EISDIR' });
+    expect(readdirSync(folder)).toEqual(['file', 'folder']);
+    expect(readFileSync(at('file'), 'utf8')).toBe('new');
   });
 });
 

@@ -12,7 +12,7 @@ import {
   writeFileSync,
   type Stats,
 } from 'node:fs';
-import { open, rename, writeFile, type FileHandle } from 'node:fs/promises';
+import { open, rename, rm, writeFile, type FileHandle } from 'node:fs/promises';
 import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { EunomiaError } from './errors.js';
 
@@ -180,12 +180,17 @@ export async function replacePrivate(path: string, text: string | AsyncIterable<
   const part = `${path}.new`;
   const file = await openPrivate(part, constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC);
   try {
-    await writeFile(file, text);
-    await file.sync();
-  } finally {
-    await file.close();
+    try {
+      await writeFile(file, text);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(part, path);
+  } catch (error) {
+    await rm(part, { force: true }).catch(() => undefined);
+    throw error;
   }
-  await rename(part, path);
   const folder = await open(dirname(path), constants.O_RDONLY | constants.O_DIRECTORY);
   await folder.sync().finally(() => folder.close());
 }

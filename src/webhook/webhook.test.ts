@@ -275,6 +275,21 @@ describe('a webhook', () => {
     expect(receiver.titles()).toEqual(['the first']);
   });
 
+  it('is not told of what it did not want before its filter was changed', async () => {
+    open({ severity: 'HIGH' });
+    raise('high');
+    await taken(1);
+    for (let i = 0; i < 50; i++) raise(`low ${i}`, { severity: 'LOW' });
+    await until('its place is kept', () => book.placeOf('pager') === book.revision);
+    raise('low, just before the end', { severity: 'LOW' });
+    for (const close of closing.splice(2).reverse()) await close();
+    await openBook();
+    open({ severity: 'LOW' });
+    raise('low, and wanted', { severity: 'LOW' });
+    await taken(2);
+    expect(receiver.titles()).toEqual(['high', 'low, and wanted']);
+  });
+
   it('that was left out for a while goes on where it was', async () => {
     open();
     raise('one');

@@ -27,6 +27,8 @@ const LONGEST_WAIT_MS = 60_000;
 const LONGEST_ASKED_MS = 300_000;
 /** What is left at the end of the server may still be sent for so long; the rest the next server sends. */
 const DRAIN_MS = 2000;
+/** How often it is written at most that it has passed what it does not want. */
+const PASSED_MS = 1000;
 /** It is the request itself that these complain about. All else may be mended at the receiver. */
 const NEVER: ReadonlySet<number> = new Set([400, 413, 415, 422]);
 
@@ -61,6 +63,8 @@ export class Webhook {
   readonly #closing = new AbortController();
   readonly #counts = { delivered: 0, refused: 0, failures: 0, forgotten: 0 };
   #place: number;
+  /** The place is not in the journal since it passed what it does not want. */
+  #passed: NodeJS.Timeout | null = null;
   #problem: string | null = null;
   #ending = false;
   #wake: () => void = () => {};
@@ -105,6 +109,7 @@ export class Webhook {
     await this.#running;
     clearTimeout(late);
     this.#abort();
+    if (this.#passed) await this.#keepPlace();
   }
 
   #abort(): void {
@@ -129,12 +134,20 @@ export class Webhook {
       this.#counts.forgotten += next.revision - this.#place - 1;
       if (!this.#wants(next)) {
         this.#place = next.revision;
+        // Else another filter after a restart would find it not told yet.
+        this.#passed ??= setTimeout(() => void this.#keepPlace(), PASSED_MS).unref();
         continue;
       }
       if (!(await this.#deliver(next))) return;
       this.#place = next.revision;
-      await book.setPlace(config.name, this.#place);
+      await this.#keepPlace();
     }
+  }
+
+  #keepPlace(): Promise<void> {
+    if (this.#passed) clearTimeout(this.#passed);
+    this.#passed = null;
+    return this.#options.book.setPlace(this.#options.config.name, this.#place);
   }
 
   /** Until the receiver has taken or refused it: true. False when this is closed before. */

@@ -187,6 +187,11 @@ describe('an alert', () => {
     await asked(`mutation { resolveAlert(id: "${third.id}") { id } }`);
     expect(raise(once).id).not.toBe(third.id);
   });
+
+  it('has a count beyond 32 bits', async () => {
+    raise().count = 3_000_000_000;
+    expect(await asked('{ alerts { nodes { count } } }')).toEqual({ alerts: { nodes: [{ count: '3000000000' }] } });
+  });
 });
 
 describe('alerts', () => {
@@ -356,7 +361,7 @@ it('changes of alerts are sent to whom asks for them, and to nobody else', async
     connectionParams: { authorization: 'Bearer v' },
   });
   closing.push(async () => client.dispose());
-  const changes = client.iterate<{ alertChanged: { title: string; state: string; count: number } }>({
+  const changes = client.iterate<{ alertChanged: { title: string; state: string; count: string } }>({
     query: 'subscription { alertChanged(severity: HIGH) { title state count } }',
   });
   const alerts = client.iterate<{ alerts: { title: string; silencedBy: object | null } }>({
@@ -367,13 +372,13 @@ it('changes of alerts are sent to whom asks for them, and to nobody else', async
   const [change, alert] = [next(), alerts.next()];
   await sleep(300); // both are heard: neither tells that it has begun
   const { id } = raise({ title: 'one', key: 'k' });
-  expect(await change).toEqual({ title: 'one', state: 'OPEN', count: 1 });
+  expect(await change).toEqual({ title: 'one', state: 'OPEN', count: '1' });
   expect((await alert).value.data.alerts).toEqual({ title: 'one', silencedBy: null });
   await asked(`mutation { acknowledgeAlert(id: "${id}") { id } }`);
-  expect(await next()).toEqual({ title: 'one', state: 'ACKNOWLEDGED', count: 1 });
+  expect(await next()).toEqual({ title: 'one', state: 'ACKNOWLEDGED', count: '1' });
   raise({ key: 'k' });
   raise({ key: 'k' });
-  expect(await next()).toEqual({ title: 'one', state: 'ACKNOWLEDGED', count: 3 });
+  expect(await next()).toEqual({ title: 'one', state: 'ACKNOWLEDGED', count: '3' });
   await asked('mutation { silence(input: { rule: "shell", for: "1h", reason: "r" }) { id } }');
   raise({ title: 'two' });
   expect((await alerts.next()).value.data.alerts).toEqual({ title: 'two', silencedBy: { reason: 'r' } });

@@ -263,8 +263,8 @@ it('alerts are listed newest first, by severity and session', async () => {
     all: {
       totalCount: '2',
       nodes: [
-        { severity: 'HIGH', process: { pid: 7, comm: 'sh' }, count: 1, time: expect.any(String) },
-        { severity: 'LOW', process: { pid: 7, comm: 'sh' }, count: 1, time: expect.any(String) },
+        { severity: 'HIGH', process: { pid: 7, comm: 'sh' }, count: '1', time: expect.any(String) },
+        { severity: 'LOW', process: { pid: 7, comm: 'sh' }, count: '1', time: expect.any(String) },
       ],
     },
     severe: { nodes: [{ sessionId: 'b', session: null }] },

@@ -21,7 +21,7 @@ afterEach(async () => {
 interface AlertFacts {
   readonly message: string;
   readonly time: string;
-  readonly count: number;
+  readonly count: string;
 }
 
 class RuleServer {
@@ -130,7 +130,7 @@ describe('rules of a folder', () => {
       data: { node: { name: 'ended' }, rule: { id } },
     });
     const [alert] = await server.alerts();
-    expect(alert).toMatchObject({ source: 'rule:ended', session: { name: 'rules' }, count: 1 });
+    expect(alert).toMatchObject({ source: 'rule:ended', session: { name: 'rules' }, count: '1' });
   });
 
   it('are read again when a file changes, comes and goes; what does not compile changes nothing', async () => {

@@ -50,7 +50,7 @@ async function start(): Promise<TestServer> {
 }
 
 interface Listed {
-  readonly alerts: { readonly nodes: { id: string; title: string; state: string; count: number; process: object }[] };
+  readonly alerts: { readonly nodes: { id: string; title: string; state: string; count: string; process: object }[] };
 }
 
 const listed = async (server: TestServer) =>
