@@ -570,7 +570,7 @@ export class AlertBook {
   }
 }
 
-/** Whether others are combined with it. Not where the clock was set back behind its start: that would go on for as long as it was set back. */
+/** Whether others are combined with it. Not where the clock was set back behind its start: that would last for as long. */
 function lasts({ alert, until }: Recent, now: number): boolean {
   return until > now && until - now <= alert.intervalMs;
 }
