@@ -39,7 +39,7 @@ interface AlertFacts {
   readonly ruleName: string;
   readonly rule: { readonly name: string } | null;
   readonly message: string;
-  readonly count: number;
+  readonly count: string;
   readonly process: { readonly pid: number; readonly comm: string };
   readonly container: { readonly name: string } | null;
   readonly evidence: {
@@ -101,7 +101,7 @@ it('tell what happens in a container, once, with its process and where it comes 
   expect(read).toMatchObject({
     ruleName: 'secret-read',
     rule: { name: 'secret-read' },
-    count: 1,
+    count: '1',
     container: { name: 'vault' },
     evidence: { event: { resolved: '/tmp/secret' } },
   });
