@@ -68,6 +68,9 @@ describe('eunomia serve --config with each setting', () => {
         'Programs., type: counter, session: host }\n',
       { mode: 0o600 },
     );
+    writeFileSync(join(folder, 'webhooks.yaml'), "webhooks: [{ name: a, url: 'http://127.0.0.1:9' }]\n", {
+      mode: 0o600,
+    });
     writeFileSync(file, wholeFile(), { mode: 0o600 });
     server = start(process.execPath, [main, 'serve', '--config', file], { stdio: ['ignore', 'pipe', 'pipe'] });
     server.stderr?.on('data', (chunk) => (told += String(chunk)));
