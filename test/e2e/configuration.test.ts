@@ -104,12 +104,13 @@ describe('eunomia serve --config with each setting', () => {
     expect(await refusal(mutation, 'start')).toMatchObject({ code: 'UNAUTHENTICATED' });
   });
 
-  it('has its stores, its plugins and its configured session', async () => {
+  it('has its stores, its plugins, its configured session and those of its rules', async () => {
     const { data } = await query('{ stores { kind } plugins { name } sessions { nodes { name } } }');
     expect(data).toMatchObject({
       stores: [{ kind: 'EMBEDDED' }, { kind: 'INFLUX' }],
       plugins: [{ name: 'port-scan' }],
-      sessions: { nodes: [{ name: 'host' }] },
+      // Of events, and of what is aggregated in the kernel.
+      sessions: { nodes: [{ name: 'host' }, { name: 'rules' }, { name: 'rules' }] },
     });
   });
 
