@@ -92,6 +92,11 @@ export class RuleEngine {
     return this.#rules.get(rule)?.counts ?? null;
   }
 
+  /** Why a rule is not evaluated any more: it has thrown. Null for all others. */
+  problemOf(rule: string): string | null {
+    return this.#rules.get(rule)?.problem ?? null;
+  }
+
   /** Forgotten to make room, by rule: keys, sequences and values. */
   evictedOf(rule: string): number {
     return this.#rules.get(rule)?.evicted ?? 0;
@@ -140,6 +145,17 @@ export class RuleEngine {
     return new Map(found.filter(([, stored]) => stored.length > 0));
   }
 
+  /** Whether one of its rules looks for what is new. */
+  get learns(): boolean {
+    return [...this.#rules.values()].some(({ firstSeen }) => firstSeen !== null);
+  }
+
+  /** Differs when `baselines` may. */
+  get learned(): number {
+    return [...this.#rules.values()].reduce((sum, { firstSeen }) => sum + (firstSeen?.learned ?? 0), 0);
+  }
+
+  /** Rules that look for what is new go on with what was kept of them. */
   restore(baselines: ReadonlyMap<string, readonly StoredBaseline[]>): void {
     for (const [name, stored] of baselines) this.#rules.get(name)?.firstSeen?.restore(stored);
   }

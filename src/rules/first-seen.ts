@@ -1,7 +1,8 @@
 import { BoundedMap } from './bounded.js';
 
-const MAX_SUBJECTS = 1000;
-const MAX_VALUES = 10_000;
+const MAX_SUBJECTS = 500;
+/** Of each subject. */
+const MAX_VALUES = 1000;
 
 interface Baseline {
   readonly sinceMs: number;
@@ -21,6 +22,8 @@ export class FirstSeenBook {
   readonly #learnMs: number;
   readonly #baselines = new BoundedMap<Baseline>(MAX_SUBJECTS);
   #evictedValues = 0;
+  /** Values that were new, over its life. */
+  learned = 0;
 
   constructor(learnMs: number) {
     this.#learnMs = learnMs;
@@ -36,6 +39,7 @@ export class FirstSeenBook {
     let baseline = this.#baselines.get(subject);
     if (!baseline) this.#baselines.set(subject, (baseline = { sinceMs: atMs, values: new BoundedMap(MAX_VALUES) }));
     if (baseline.values.get(value)) return false;
+    this.learned++;
     const { evicted } = baseline.values;
     baseline.values.set(value, true);
     this.#evictedValues += baseline.values.evicted - evicted;

@@ -13,6 +13,7 @@ import { FilterFields } from '../filter/index.js';
 import { PluginHost } from '../plugins/index.js';
 import { storeOf } from '../service/history.js';
 import type { Parts } from '../service/parts.js';
+import { LearnedFile } from '../service/rules/learned.js';
 import { RuleHost } from '../service/rules/host.js';
 import { RuleRunner } from '../service/rules/runner.js';
 import { alertOf } from '../service/rules/alert.js';
@@ -182,6 +183,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       manager: ground.kernel ? sessions : null,
       trackerStatus,
       raise: (alert, session) => book.raise(alertOf(alert, session)),
+      learned: new LearnedFile(config.dataDirectory, log),
       log,
     });
     const rules = new RuleHost({

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -155,6 +155,48 @@ describe('rules of a folder', () => {
     expect((await facts()).problem).toBeNull();
     await rm(join(folder, 'b.yaml'));
     await until('no session is left', async () => server.fixture.services.manager.list().length === 0);
+  });
+
+  it('are read again when the folder is a link that leads elsewhere from now on', async () => {
+    const [one, two, links] = [
+      await folderOf({ 'a.yaml': ended('one') }),
+      await folderOf({ 'a.yaml': ended('two').replace('name: ended', 'name: other') }),
+      await folderOf({}),
+    ];
+    const link = join(links, 'rules');
+    await symlink(one, link);
+    const server = await RuleServer.open({ rules: [link] });
+    await symlink(two, `${link}.new`);
+    await rename(`${link}.new`, link);
+    await until(
+      'the other one is there',
+      () => server.fixture.services.rules.rules[0]?.rule.definition.name === 'other',
+    );
+  });
+
+  it('keep what they have learned over a restart, a change of their condition, and while they are away', async () => {
+    const dataDirectory = await folderOf({});
+    const learning = (condition: string): string =>
+      ended('new').replace("'true'", condition).replace('key: [bootNs]', 'key: [process.comm]') +
+      '\n    firstSeen: { values: [process.comm], for: [], learn: 0s }';
+    const first = await RuleServer.open({ dataDirectory });
+    await first.load('mine', learning("'true'"));
+    exits(first.fixture, 0, 1);
+    await until('an alert', async () => (await first.alerts()).length === 1);
+    await first.load('mine', learning('process.uid >= 0'));
+    exits(first.fixture, 1, 1);
+    await first.load('mine', ended('none').replace('name: ended', 'name: away'));
+    closing.pop();
+    await first.close();
+
+    const second = await RuleServer.open({ dataDirectory });
+    await second.load('mine', learning("'true'"));
+    exits(second.fixture, 2, 1);
+    await until('it is evaluated', async () => {
+      const { data } = await second.ask<{ rules: { evaluated: string } }>('{ rules { evaluated } }');
+      return data?.rules.evaluated === '1';
+    });
+    expect((await second.alerts()).map(({ count }) => count)).toEqual(['1']);
   });
 
   it('that do not compile keep the server from starting', async () => {

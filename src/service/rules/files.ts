@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { EunomiaError, messageOf } from '../../base/errors.js';
 import { readTrusted } from '../../base/file.js';
@@ -25,6 +25,16 @@ export async function readRuleFolder(directory: string): Promise<readonly RuleSo
     .filter(isRuleFile)
     .sort()
     .map((name) => ruleFile(join(directory, name)));
+}
+
+/** Differs when a rule file of the folder is another one, also behind links: a folder may be one, and lead elsewhere from now on. */
+export async function signatureOf(directory: string): Promise<string> {
+  const names = (await readdir(directory).catch(() => [])).filter(isRuleFile).sort();
+  const facts = names.map(async (name) => {
+    const found = await stat(join(directory, name)).catch(() => null);
+    return [name, found?.dev, found?.ino, found?.size, found?.mtimeMs, found?.ctimeMs];
+  });
+  return JSON.stringify(await Promise.all(facts));
 }
 
 export function isRuleFile(name: string): boolean {

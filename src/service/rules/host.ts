@@ -8,7 +8,7 @@ import type { Log } from '../../base/log.js';
 import { nowText } from '../../event/clock.js';
 import { compilingRules, noRules, type CompiledRule, type RuleContext, type RuleSet } from '../../rules/compile.js';
 import type { RuleSource } from '../../rules/format.js';
-import { readRuleFolder, rulesDirectory } from './files.js';
+import { readRuleFolder, rulesDirectory, signatureOf } from './files.js';
 import type { RuleRunner } from './runner.js';
 
 export interface RuleHostOptions {
@@ -52,6 +52,8 @@ export class RuleHost {
   #sent: ReadonlyMap<string, SentRules> = new Map();
   /** Of the folders, as they were read last. */
   #text = '';
+  /** Of their files, when they were looked at last. */
+  #signature = '';
   #watches: readonly FolderWatch[] = [];
   /** Changes come one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
@@ -89,7 +91,7 @@ export class RuleHost {
           directory: rulesDirectory(named),
           look: () => this.#inTurn(() => this.#look()),
           onError: (error, what) => log.error({ err: error }, what),
-          always: false,
+          always: true,
         }),
     );
     if (this.#set.rules.length > 0) await runner.use(this.#set.rules);
@@ -102,7 +104,7 @@ export class RuleHost {
       .map((rule) => ({
         rule,
         sent: nameOfSent(rule.definition.file.name),
-        problem: runner.problems.get(rule.definition.name) ?? (rule.definition.enabled ? runner.problem : null),
+        problem: rule.definition.enabled ? runner.problemOf(rule.definition.name) : null,
       }))
       .sort((a, b) => (a.rule.definition.name < b.rule.definition.name ? -1 : 1));
   }
@@ -197,7 +199,10 @@ export class RuleHost {
   }
 
   async #look(): Promise<void> {
-    const { context, log } = this.#options;
+    const { context, log, directories } = this.#options;
+    const signature = (await Promise.all(directories.map((named) => signatureOf(rulesDirectory(named))))).join();
+    if (signature === this.#signature) return;
+    this.#signature = signature;
     try {
       const sources = await this.#readFolders();
       const text = JSON.stringify(sources);

@@ -32,6 +32,8 @@ export class RuleReader {
   #place: number;
   /** While rules change: settles when they have. */
   #paused: Promise<void> | null = null;
+  /** Whether it has events that it is evaluating. */
+  #isReading = false;
   #isClosed = false;
 
   constructor(options: ReaderOptions) {
@@ -78,7 +80,7 @@ export class RuleReader {
 
   /** Whether events that have happened may not be evaluated yet. */
   get isBehind(): boolean {
-    return this.#paused !== null || this.#stream.stats.queued > 0;
+    return this.#isReading || this.#paused !== null || this.#stream.stats.queued > 0;
   }
 
   async close(): Promise<void> {
@@ -97,7 +99,9 @@ export class RuleReader {
     try {
       for (;;) {
         const stream = this.#stream;
+        this.#isReading = false;
         const { done, value } = await stream.next();
+        this.#isReading = true;
         if (this.#paused) await this.#paused;
         if (this.#isClosed) return;
         // Another one has taken its place, and begins with what this one has not evaluated.

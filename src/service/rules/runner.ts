@@ -11,6 +11,7 @@ import type { SessionManager } from '../../session/manager.js';
 import type { Session } from '../../session/session.js';
 import type { SessionSpec } from '../../session/spec.js';
 import type { TrackerStatus } from '../parts.js';
+import type { LearnedFile } from './learned.js';
 import { RuleReader } from './reader.js';
 
 /** What rules see of the events around an alert, for whoever looks at the session then. */
@@ -31,11 +32,10 @@ export interface RunnerOptions {
   readonly trackerStatus: (name: string) => TrackerStatus | Promise<TrackerStatus>;
   /** Called with an alert, new or repeated, and the id of the session that saw its event; null if it has ended. */
   readonly raise: (alert: RuleAlert, session: string | null) => void;
+  /** Where what rules have learned is kept over restarts. */
+  readonly learned: LearnedFile;
   readonly log: Log;
 }
-
-/** Why a rule is not evaluated, by its name. */
-export type RuleProblems = ReadonlyMap<string, string>;
 
 /**
  * Runs the rules: keeps sessions with all trackers that they need, and filters of what any of them looks for, for as long as there are
@@ -48,7 +48,8 @@ export class RuleRunner {
   /** Those that are in force. */
   #runnable: readonly CompiledRule[] = [];
   #readers: readonly RuleReader[] = [];
-  #problems: RuleProblems = new Map();
+  /** Why rules cannot be evaluated here, by their names. */
+  #problems: ReadonlyMap<string, string> = new Map();
   /** By readers whose sessions have ended. */
   #missedBefore = 0;
   /** Why no rule is evaluated, though there are some; null otherwise. */
@@ -57,7 +58,6 @@ export class RuleRunner {
   #retry: NodeJS.Timeout | null = null;
   #retryMs = FIRST_RETRY_MS;
   #due: { readonly timer: NodeJS.Timeout; readonly dueMs: number } | null = null;
-  readonly #failed = new Map<string, string>();
   /** The time of the newest event, in ms since boot, and when it was here. */
   #newest: { readonly bootMs: number; readonly at: number } | null = null;
   #isClosed = false;
@@ -70,10 +70,8 @@ export class RuleRunner {
       const reader = this.#readers.find(({ trackers }) => trackers.includes(alert.tracker));
       options.raise(alert, reader?.session.id ?? null);
     };
-    const failed = (rule: string, error: unknown): void => {
-      this.#failed.set(rule, `it has failed, and is not evaluated until it is changed: ${messageOf(error)}`);
-      options.log.error({ rule, err: error }, 'a rule has failed');
-    };
+    const failed = (rule: string, error: unknown): void =>
+      options.log.error({ rule, err: error }, 'a rule has failed, and is not evaluated any more');
     this.#sink = { raise, repeat: raise, failed };
     this.#engine = new RuleEngine([], options.context, this.#sink);
   }
@@ -82,8 +80,11 @@ export class RuleRunner {
     return this.#engine;
   }
 
-  get problems(): RuleProblems {
-    return this.#failed.size > 0 ? new Map([...this.#problems, ...this.#failed]) : this.#problems;
+  /** Why a rule is not evaluated though it is switched on; null when it is. */
+  problemOf(rule: string): string | null {
+    const failure = this.#engine.problemOf(rule);
+    if (failure !== null) return `it has failed, and is not evaluated until it is changed: ${failure}`;
+    return this.#problems.get(rule) ?? this.problem;
   }
 
   get sessions(): readonly Session[] {
@@ -108,6 +109,7 @@ export class RuleRunner {
     if (this.#due) clearTimeout(this.#due.timer);
     await this.#changing;
     await Promise.all(this.#readers.map((reader) => reader.close()));
+    await this.#options.learned.close();
   }
 
   async #use(rules: readonly CompiledRule[]): Promise<void> {
@@ -120,10 +122,12 @@ export class RuleRunner {
       const runnable = await this.#thatCanRun(rules.filter(({ definition }) => definition.enabled));
       const plan = await inTurns(Plan.of(runnable, context.fields));
       const engine = new RuleEngine(runnable, context, this.#sink, this.#engine, plan);
+      // What a rule has learned that was away for a while.
+      engine.restore(this.#options.learned.of(engine));
       await this.#change(runnable, engine);
-      this.#failed.clear();
       this.#runnable = runnable;
       this.#engine = engine;
+      this.#options.learned.follow(engine);
       this.problem = null;
       this.#retryMs = FIRST_RETRY_MS;
       log.info({ rules: runnable.length, trackers: engine.trackers.length }, 'rules are in force');
