@@ -2,7 +2,7 @@ import { BoundedMap } from './bounded.js';
 
 const MAX_SUBJECTS = 500;
 /** Of each subject. */
-const MAX_VALUES = 1000;
+const MAX_VALUES = 4000;
 
 interface Baseline {
   readonly sinceMs: number;
