@@ -108,3 +108,17 @@ export const stateAfter: Readonly<Record<Exclude<AlertAction, 'COMMENTED'>, Aler
   RESOLVED: 'RESOLVED',
   REOPENED: 'OPEN',
 };
+
+/** A copy of what is told of a process. */
+export function processOf(process: Partial<AlertProcess> | null): AlertProcess | null {
+  if (process === null) return null;
+  const { pid = 0, ppid = null, uid = null, comm = null, startTime = null } = process;
+  return { pid, ppid, uid, comm, startTime };
+}
+
+/** A copy of what is told of a container. */
+export function containerOf(container: Partial<AlertContainer> | null): AlertContainer | null {
+  if (container === null) return null;
+  const { id = '', name = null, image = null } = container;
+  return { id, name, image };
+}

@@ -1,24 +1,25 @@
 import { randomBytes } from 'node:crypto';
-import { Budget } from '../base/budget.js';
 import { messageOf } from '../base/errors.js';
 import type { Log } from '../base/log.js';
 import { nowText } from '../event/clock.js';
 import {
+  containerOf,
+  processOf,
   stateAfter,
   type Alert,
   type AlertAction,
   type AlertChange,
-  type AlertContainer,
-  type AlertProcess,
   type AlertState,
   type NewAlert,
-  type Severity,
 } from './alert.js';
+import { Combined, combinedBy } from './combined.js';
+import { Counts, type AlertCount } from './counts.js';
 import { evidenceText } from './evidence.js';
 import { Journal } from './journal.js';
 import { ChangeReader, AlertReader } from './reader.js';
 import { alertRecord, headRecord, type AlertRecord } from './record.js';
-import { silencerOf, type Silence, type SilenceMatch, type Silencer } from './silence.js';
+import { isActive, type Silence, type SilenceMatch } from './silence.js';
+import { SilenceBook } from './silence-book.js';
 
 export { severities, type Alert, type NewAlert, type Severity } from './alert.js';
 
@@ -29,42 +30,15 @@ const MAX_BYTES = 64 << 20;
 const ALERT_BYTES = 1024;
 const CHANGE_BYTES = 128;
 const SAME_MS = 300_000;
-/** New alerts of one source: one that finds something new all the time is not to push out those of all others. */
-const PER_SECOND = 100;
-const AT_ONCE = 5000;
-const MAX_SOURCES = 1000;
 /** How often it is told and written that alerts were raised again. */
 const COUNT_MS = 1000;
-/** Silences that are in force, and those that are remembered. */
-export const MAX_SILENCES = 500;
-const PAST_SILENCES = 1000;
 const MAX_PLACES = 100;
-
-/** Counts of one source and severity since the server started. */
-export interface AlertCount {
-  readonly severity: Severity;
-  readonly source: string;
-  /** Number of alerts; alerts combined by their key count once. */
-  alerts: number;
-  /** How often they were raised, including repetitions. */
-  raised: number;
-  /** Of the alerts, those that a silence kept from being sent out. */
-  silenced: number;
-  /** Of those raised, how many made no alert, since the source raised too many. */
-  suppressed: number;
-}
 
 /** What happened to an alert: it was raised (no change), or somebody changed it. */
 export interface Happening {
   readonly revision: number;
   readonly alert: Alert;
   readonly change: AlertChange | null;
-}
-
-interface Recent {
-  readonly alert: Alert;
-  /** Milliseconds since 1970. */
-  readonly until: number;
 }
 
 export interface AlertBookOptions {
@@ -87,19 +61,15 @@ export class AlertBook {
   #bytes = 0;
   #nextSeq = 0;
   #nextRevision = 0;
-  /** By what they are combined: while their interval lasts, and while somebody has acknowledged them. */
-  readonly #recent = new Map<string, Recent>();
-  readonly #acknowledged = new Map<string, Alert>();
+  readonly #combined = new Combined(({ id }) => this.#byId.has(id));
   #happenings: Happening[] = [];
-  readonly #silences = new Map<string, Silence>();
-  #silencers: Silencer[] = [];
+  readonly #silences = new SilenceBook();
   readonly #places = new Map<string, number>();
   readonly #readers = new Set<AlertReader>();
   readonly #changeReaders = new Set<ChangeReader>();
   readonly #watchers = new Set<() => void>();
   readonly #options: AlertBookOptions;
-  readonly #counts = new Map<string, AlertCount>();
-  readonly #budgets = new Map<string, Budget>();
+  readonly #counts = new Counts();
   /** Raised again since that was last told. */
   readonly #counted = new Set<Alert>();
   #counting: NodeJS.Timeout | null = null;
@@ -156,7 +126,7 @@ export class AlertBook {
   raise(raised: NewAlert): Alert | null {
     const now = Date.now();
     const at = nowText();
-    const counted = this.#countOf(raised);
+    const counted = this.#counts.of(raised);
     counted.raised++;
     const key = combinedBy(raised);
     const known = key === null ? null : this.#known(key, now);
@@ -166,14 +136,14 @@ export class AlertBook {
       this.#countOn(known);
       return known;
     }
-    if (!this.#budgetOf(raised.source).take(1)) {
+    if (!this.#counts.mayRaise(raised.source)) {
       counted.suppressed++;
       return null;
     }
     const alert = this.#alertOf(raised, at, now);
     counted.alerts++;
     if (alert.silencedBy) counted.silenced++;
-    if (key !== null) this.#remember(key, { alert, until: now + alert.intervalMs }, now);
+    if (key !== null) this.#combined.begin(key, alert, now);
     this.#keep(alert);
     this.#journal?.append(() => (this.#byId.has(alert.id) ? alertRecord(alert) : null));
     for (const reader of this.#readers) reader.push(alert);
@@ -187,7 +157,7 @@ export class AlertBook {
     const change: AlertChange = { action, by, at: nowText(), comment, revision: this.#nextRevision++ };
     alert.history = [...alert.history, change];
     if (action !== 'COMMENTED') alert.state = stateAfter[action];
-    this.#combine(alert);
+    this.#combined.changed(alert);
     this.#happenings.push({ revision: change.revision, alert, change });
     this.#journal?.append(() => ({ kind: 'change', seq: alert.seq, change, state: alert.state }));
     this.#changed(alert);
@@ -197,7 +167,7 @@ export class AlertBook {
 
   /** Counts by source and severity. A source that never raised an alert has none. */
   counts(): readonly AlertCount[] {
-    return [...this.#counts.values()];
+    return this.#counts.all();
   }
 
   /** How many there are in each state. */
@@ -245,20 +215,17 @@ export class AlertBook {
 
   /** Silences that are in force come first, then those that are over, the newest first of each. */
   silences(): readonly Silence[] {
-    const now = Date.now();
-    const all = [...this.#silences.values()].reverse();
-    return [...all.filter((one) => isActive(one, now)), ...all.filter((one) => !isActive(one, now))];
+    return this.#silences.list();
   }
 
   silence(id: string): Silence | null {
-    return this.#silences.get(id) ?? null;
+    return this.#silences.get(id);
   }
 
   /** Alerts that match are silenced from now on. Rejects with BAD_SELECTOR for a glob that is none. */
   async addSilence(given: SilenceMatch & Pick<Silence, 'reason' | 'by' | 'until'>): Promise<Silence> {
     const id = `silence:${randomBytes(8).toString('hex')}`;
     const silence: Silence = { ...given, id, createdAt: nowText(), endedAt: null, endedBy: null };
-    this.#silencers = [...this.#silencers, silencerOf(silence)];
     await this.#keepSilence(silence);
     return silence;
   }
@@ -266,7 +233,6 @@ export class AlertBook {
   /** Ends a silence that is in force. */
   async endSilence(silence: Silence, by: string): Promise<Silence> {
     const ended = { ...silence, endedAt: nowText(), endedBy: by };
-    this.#silencers = this.#silencers.filter(({ silence: { id } }) => id !== silence.id);
     await this.#keepSilence(ended);
     return ended;
   }
@@ -351,49 +317,16 @@ export class AlertBook {
     return {
       ...alert,
       evidence: evidenceText(typeof evidence === 'function' ? madeBy(evidence) : evidence),
-      silencedBy: this.#silencers.find(({ untilMs, matches }) => untilMs > now && matches(alert))?.silence ?? null,
+      silencedBy: this.#silences.matching(alert, now),
     };
   }
 
   /** An alert that another one with this key is combined with. */
   #known(key: string, now: number): Alert | null {
-    const recent = this.#recent.get(key);
-    const alert = this.#acknowledged.get(key) ?? (recent && lasts(recent, now) ? recent.alert : null);
-    if (!alert || !this.#byId.has(alert.id)) return null;
+    const alert = this.#combined.find(key, now);
     // What a silence kept back that is over by now, nobody was told.
-    if (alert.silencedBy && !isActive(this.#silences.get(alert.silencedBy.id) ?? alert.silencedBy, now)) return null;
+    if (alert?.silencedBy && !isActive(this.#silences.get(alert.silencedBy.id) ?? alert.silencedBy, now)) return null;
     return alert;
-  }
-
-  #remember(key: string, recent: Recent, now: number): void {
-    this.#acknowledged.delete(key);
-    this.#recent.delete(key);
-    this.#recent.set(key, recent);
-    if (this.#recent.size <= MAX_ALERTS) return;
-    for (const [old, one] of this.#recent)
-      if (!lasts(one, now) || !this.#byId.has(one.alert.id)) this.#recent.delete(old);
-    for (const old of this.#recent.keys()) {
-      if (this.#recent.size <= MAX_ALERTS * 0.9) break;
-      this.#recent.delete(old);
-    }
-  }
-
-  /** With what the alert's state is now, whether others are combined with it. */
-  #combine(alert: Alert): void {
-    const key = combinedBy(alert);
-    if (key === null) return;
-    const mine = this.#recent.get(key);
-    if (this.#acknowledged.get(key) === alert) this.#acknowledged.delete(key);
-    if (alert.state === 'ACKNOWLEDGED') {
-      // Not where a newer one with this key was raised.
-      if (mine === undefined || mine.alert.seq <= alert.seq) this.#acknowledged.set(key, alert);
-    } else if (alert.state === 'RESOLVED') {
-      if (mine?.alert === alert) this.#recent.delete(key);
-    } else if (mine === undefined || mine.alert.seq < alert.seq) {
-      const now = Date.now();
-      const recent = { alert, until: Date.parse(alert.raisedAt) + alert.intervalMs };
-      if (lasts(recent, now)) this.#remember(key, recent, now);
-    }
   }
 
   #keep(alert: Alert): void {
@@ -424,8 +357,7 @@ export class AlertBook {
     this.#byId.delete(oldest.id);
     this.#bytes -= bytesOf(oldest);
     this.#counted.delete(oldest);
-    const key = combinedBy(oldest);
-    if (key !== null && this.#acknowledged.get(key) === oldest) this.#acknowledged.delete(key);
+    this.#combined.forget(oldest);
     for (const reader of this.#changeReaders) reader.forget(oldest);
   }
 
@@ -459,37 +391,9 @@ export class AlertBook {
   }
 
   async #keepSilence(silence: Silence): Promise<void> {
-    this.#setSilence(silence);
+    this.#silences.set(silence);
     this.#journal?.append(() => ({ kind: 'silence', silence }));
     await this.#journal?.written();
-  }
-
-  #setSilence(silence: Silence): void {
-    const now = Date.now();
-    this.#silences.set(silence.id, silence);
-    this.#silencers = this.#silencers.filter(({ untilMs }) => untilMs > now);
-    if (this.#silences.size <= PAST_SILENCES) return;
-    for (const one of this.#silences.values()) {
-      if (isActive(one, now)) continue;
-      this.#silences.delete(one.id);
-      if (this.#silences.size <= PAST_SILENCES) return;
-    }
-  }
-
-  #countOf({ severity, source }: NewAlert): AlertCount {
-    const key = `${severity} ${source}`;
-    const known = this.#counts.get(key) ?? { severity, source, alerts: 0, raised: 0, silenced: 0, suppressed: 0 };
-    this.#counts.set(key, known);
-    return known;
-  }
-
-  #budgetOf(source: string): Budget {
-    const known = this.#budgets.get(source);
-    if (known) return known;
-    if (this.#budgets.size >= MAX_SOURCES) this.#budgets.clear();
-    const budget = new Budget(PER_SECOND, AT_ONCE);
-    this.#budgets.set(source, budget);
-    return budget;
   }
 
   /** What a journal tells, in its order. */
@@ -529,7 +433,7 @@ export class AlertBook {
         break;
       }
       case 'silence':
-        this.#silences.set(record.silence.id, record.silence);
+        this.#silences.set(record.silence);
         break;
       case 'whole':
         break;
@@ -541,10 +445,8 @@ export class AlertBook {
 
   /** To be called when the journal is read. */
   #settle(): void {
-    const now = Date.now();
     this.#happenings.sort((a, b) => a.revision - b.revision);
-    this.#silencers = [...this.#silences.values()].filter((one) => isActive(one, now)).map(silencerOf);
-    for (const alert of [...this.newest()].reverse()) this.#combine(alert);
+    for (const alert of [...this.newest()].reverse()) this.#combined.changed(alert);
   }
 
   #bySeq(seq: number): Alert | null {
@@ -564,28 +466,10 @@ export class AlertBook {
     const places = [...this.#places];
     yield headRecord(this.#nextSeq, this.#nextRevision);
     for (const [receiver, revision] of places) yield { kind: 'place', receiver, revision };
-    for (const silence of [...this.#silences.values()]) yield { kind: 'silence', silence };
+    for (const silence of this.#silences.all()) yield { kind: 'silence', silence };
     const alerts = this.#alerts.slice(this.#first);
     for (const alert of alerts) if (this.#byId.has(alert.id)) yield alertRecord(alert);
   }
-}
-
-/** Whether others are combined with it. Not where the clock was set back behind its start: that would last for as long. */
-function lasts({ alert, until }: Recent, now: number): boolean {
-  return until > now && until - now <= alert.intervalMs;
-}
-
-export function isActive({ until, endedAt }: Silence, now: number): boolean {
-  return endedAt === null && Date.parse(until) > now;
-}
-
-function combinedBy({
-  source,
-  session,
-  rule,
-  key,
-}: Pick<NewAlert, 'source' | 'session' | 'rule' | 'key'>): string | null {
-  return key === null ? null : JSON.stringify([source, rule == null ? session : null, key]);
 }
 
 function bytesOf({ title, message, evidence, key, tags, attack, history }: Alert): number {
@@ -609,14 +493,3 @@ function madeBy<Made>(make: () => Made | null): Made | null {
 }
 
 /** A copy of what is told of it. */
-function processOf(process: Partial<AlertProcess> | null): AlertProcess | null {
-  if (process === null) return null;
-  const { pid = 0, ppid = null, uid = null, comm = null, startTime = null } = process;
-  return { pid, ppid, uid, comm, startTime };
-}
-
-function containerOf(container: Partial<AlertContainer> | null): AlertContainer | null {
-  if (container === null) return null;
-  const { id = '', name = null, image = null } = container;
-  return { id, name, image };
-}

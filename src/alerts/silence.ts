@@ -26,13 +26,18 @@ export interface Silence extends SilenceMatch {
   readonly endedBy: string | null;
 }
 
-type Subject = Pick<Alert, 'severity' | 'source' | 'rule' | 'key' | 'container'>;
+export type Subject = Pick<Alert, 'severity' | 'source' | 'rule' | 'key' | 'container'>;
 
 /** A silence that may still be in force, with its globs compiled. */
 export interface Silencer {
   readonly silence: Silence;
   readonly untilMs: number;
   readonly matches: (alert: Subject) => boolean;
+}
+
+/** Whether it is in force. */
+export function isActive({ until, endedAt }: Silence, now: number): boolean {
+  return endedAt === null && Date.parse(until) > now;
 }
 
 /** Throws BAD_SELECTOR for a glob that is none. */

@@ -1,9 +1,10 @@
 import { authorize, type Caller } from '../access/caller.js';
 import { severities, type Alert, type AlertAction, type AlertContainer, type Severity } from '../alerts/alert.js';
-import { isActive, MAX_SILENCES, type AlertBook } from '../alerts/book.js';
+import type { AlertBook } from '../alerts/book.js';
+import { MAX_SILENCES } from '../alerts/silence-book.js';
 import { containerMatch } from '../alerts/container.js';
 import type { Evidence } from '../alerts/evidence.js';
-import type { Silence } from '../alerts/silence.js';
+import { isActive, type Silence } from '../alerts/silence.js';
 import { EunomiaError, invalid } from '../base/errors.js';
 import { inTurns, sorted, type Work } from '../base/turn.js';
 import { nanosecondsSince1970, textOfMs } from '../event/clock.js';
