@@ -1,21 +1,17 @@
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { configurationPage } from '../../scripts/docs/configuration.mjs';
-import { noRuleTools } from '../../test/support/rule-tools.js';
+import { programOfNobody } from '../../test/support/program.js';
 import { defaultConfig, type Config } from '../base/config.js';
-import { errorTable, type ErrorEntry } from '../base/error-code.js';
 import { EunomiaError } from '../base/errors.js';
 import { root } from '../base/paths.js';
 import { UsageError } from '../base/usage.js';
 import { addSettings, givenFlags } from '../cli/flags.js';
-import { createProgram } from '../cli/program.js';
 import { configOf, readSources } from './config.js';
-import { limitSettings } from './limit.js';
-import { accessSettings, generalSettings } from './server.js';
 import { defaultTextOf, variableOf, type AnySetting } from './setting.js';
 import { allSettings, settingGroups } from './table.js';
 
@@ -132,7 +128,7 @@ describe('each setting', () => {
   });
 
   it('is a flag of serve, which shows it with its variable and its default', () => {
-    const serve = program.commands.find((command) => command.name() === 'serve');
+    const serve = programOfNobody().commands.find((command) => command.name() === 'serve');
     const options = new Map(serve?.options.map((option) => [option.long?.replace(/^--(no-)?/, ''), option]));
     for (const setting of allSettings) {
       const { description } = options.get(setting.flag) ?? { description: `no --${setting.flag}` };
@@ -411,108 +407,5 @@ describe('flags and variables', () => {
       spoolDrop: 'OLDEST',
     });
     expect(configure(['--data-dir', '/data']).influx).toBeNull();
-  });
-});
-
-const program = createProgram('0.0.0', {
-  testPlugin: () => Promise.reject(new Error('not here')),
-  importRules: () => Promise.reject(new Error('not here')),
-  rules: noRuleTools,
-  serve: () => Promise.reject(new Error('not here')),
-  local: () => Promise.reject(new Error('not here')),
-  output: {
-    width: null,
-    height: null,
-    write: async () => true,
-    clear: () => Promise.resolve(true),
-    close: () => undefined,
-  },
-  tell: () => undefined,
-  signal: new AbortController().signal,
-});
-
-describe('what messages and documentation name', () => {
-  const commands = [program, ...program.commands.flatMap((each) => [each, ...each.commands])];
-  const flags = new Set([
-    ...commands.flatMap(({ options }) => options.flatMap(({ long }) => long ?? [])),
-    '--help',
-    '--no',
-  ]);
-  const variables = new Set([
-    ...allSettings.map(variableOf),
-    ...commands.flatMap(({ options }) => options.flatMap(({ envVar }) => envVar ?? [])),
-  ]);
-  const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts') && !name.startsWith('generated'))
-    .map((name) => join('src', name));
-  const pages = ['README.md', ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`)].filter((name) =>
-    name.endsWith('.md'),
-  );
-  const textIn = (name: string): string => readFileSync(join(root, name), 'utf8');
-
-  it.each(sources.filter((name) => /--[a-z]|EUNOMIA_/.test(textIn(name))))('in %s exists', (name) => {
-    // A tracker's trigger is a command of other programs.
-    const text = textIn(name).replace(/^ *trigger: .*$/m, '');
-    const named = [...text.matchAll(/(?<![\w-])--[a-z][a-z-]*[a-z]\b(?!\.\w|-\$)/g)].map(([flag]) => flag);
-    expect(named.filter((flag) => !flags.has(flag) && !flags.has(flag.replace('--no-', '--')))).toEqual([]);
-    const known = [...text.matchAll(/\bEUNOMIA_[A-Z_]*[A-Z]\b/g)].map(([variable]) => variable);
-    expect(known.filter((variable) => !variables.has(variable))).toEqual([]);
-  });
-
-  it.each(pages)('in %s exists, where eunomia is called', (name) => {
-    const named = [
-      ...textIn(name).matchAll(/\beunomia (?:serve|run|export|replay|report|plugin|trackers|containers)\b[^\n`|]*/g),
-    ]
-      .flatMap(([line]) => [...line.matchAll(/(?<![\w-])--[a-z][a-z-]*[a-z]\b/g)])
-      .map(([flag]) => flag);
-    expect(named.filter((flag) => !flags.has(flag))).toEqual([]);
-  });
-
-  it('links the page of settings wherever a flag of serve is the remedy of an error', () => {
-    const serve = new Set(allSettings.map(({ flag }) => `--${flag}`));
-    const entries: readonly [string, ErrorEntry][] = Object.entries(errorTable);
-    const remedies = entries.filter(([, { remedy }]) =>
-      [...remedy.matchAll(/--[a-z][a-z-]*[a-z]/g)].some(([flag]) => serve.has(flag)),
-    );
-    expect(remedies.length).toBeGreaterThan(5);
-    expect(remedies.filter(([, { remedy }]) => !remedy.includes('(configuration.md)')).map(([code]) => code)).toEqual(
-      [],
-    );
-  });
-
-  it('gives each limit that an error names a key, or it cannot be set', () => {
-    const fixed = [
-      'repeats',
-      'lines',
-      'values',
-      'headers',
-      'chunkExtensions',
-      'bodies',
-      'responses',
-      'processList',
-      'eventLists',
-      'processEntries',
-      'savedQueries',
-      'silences',
-      'alertChanges',
-      'backups',
-      'rules',
-    ];
-    const text = sources.map(textIn).join('\n');
-    const named = [
-      ...[...text.matchAll(/limitExceeded\(\s*'(\w+)'/g)].map(([, limit]) => limit),
-      ...[...text.matchAll(/details[:=\s]+\{\s*limit: '(\w+)'/g)].map(([, limit]) => limit),
-    ];
-    expect(named.length).toBeGreaterThan(7);
-    const keys = new Set(Object.values(limitSettings).map(({ key }) => key));
-    expect(named.filter((limit) => !keys.has(`limits.${limit}`) && !fixed.includes(`${limit}`))).toEqual([]);
-    expect(fixed.filter((limit) => !named.includes(limit))).toEqual([]);
-  });
-
-  it('takes settings from the same table everywhere', () => {
-    const own = commands.flatMap(({ options }) => options).filter(({ long }) => long === '--engine');
-    expect(own.length).toBeGreaterThan(1);
-    for (const { description } of own) expect(description).toContain(generalSettings.engines.text);
-    expect(accessSettings.port.default).toBe(defaultConfig.port);
   });
 });

@@ -1,0 +1,23 @@
+import type { Command } from 'commander';
+import { createProgram } from '../../src/cli/program.js';
+import { noRuleTools } from './rule-tools.js';
+
+/** The command line, to look at: none of its commands does anything. */
+export function programOfNobody(): Command {
+  return createProgram('0.0.0', {
+    testPlugin: () => Promise.reject(new Error('not here')),
+    importRules: () => Promise.reject(new Error('not here')),
+    rules: noRuleTools,
+    serve: () => Promise.reject(new Error('not here')),
+    local: () => Promise.reject(new Error('not here')),
+    output: {
+      width: null,
+      height: null,
+      write: async () => true,
+      clear: () => Promise.resolve(true),
+      close: () => undefined,
+    },
+    tell: () => undefined,
+    signal: new AbortController().signal,
+  });
+}
