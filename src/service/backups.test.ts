@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import type { Caller } from '../access/caller.js';
-import type { Store } from '../storage/store.js';
 import { Backups } from './backups.js';
 import type { PaceLimits } from './pace.js';
 
@@ -20,9 +19,8 @@ function backups(slow: Partial<PaceLimits> = {}): Backups {
     await writeFile(path, Buffer.alloc(BYTES));
     return path;
   };
-  const store = { copy } as unknown as Store;
   return new Backups(
-    { stores: new Map([['EMBEDDED', store]]) },
+    { stores: new Map([['EMBEDDED', { copy }]]) },
     { stallMs: 60_000, spanMs: 60_000, spanBytes: 0, ...slow },
   );
 }

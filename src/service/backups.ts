@@ -4,19 +4,25 @@ import { EunomiaError } from '../base/errors.js';
 import type { Download } from './encoded.js';
 import { storeOf } from './history.js';
 import { Pace, type PaceLimits } from './pace.js';
-import type { Parts } from './parts.js';
+import type { StoreKind } from '../session/spec.js';
+import type { Store } from '../storage/store.js';
 
 const CHUNK_BYTES = 256 << 10;
 /** Of a reader: until it has all, nobody else gets a backup, and the copy takes room on the history's file system. */
 const PACE: PaceLimits = { stallMs: 60_000, spanMs: 300_000, spanBytes: 300 * (64 << 10) };
 
+/** What is copied. */
+interface Copied {
+  readonly stores: ReadonlyMap<StoreKind, Pick<Store, 'copy'>>;
+}
+
 /** Copies of the embedded history, for other tools and for a day when the disk is gone. */
 export class Backups {
-  readonly #parts: Pick<Parts, 'stores'>;
+  readonly #parts: Copied;
   readonly #pace: PaceLimits;
   #busy = false;
 
-  constructor(parts: Pick<Parts, 'stores'>, pace = PACE) {
+  constructor(parts: Copied, pace = PACE) {
     this.#parts = parts;
     this.#pace = pace;
   }

@@ -179,7 +179,10 @@ export class Histories {
 }
 
 /** Throws NO_STORE when the server was started without it. */
-export function storeOf(kind: StoreKind, { stores }: Pick<Parts, 'stores'>): Store {
+export function storeOf<Stored = Store>(
+  kind: StoreKind,
+  { stores }: { readonly stores: ReadonlyMap<StoreKind, Stored> },
+): Stored {
   const store = stores.get(kind);
   if (store) return store;
   const there = [...stores.keys()];
