@@ -113,7 +113,7 @@ describe('the report of a container', () => {
     const without = (section: string, tracker: string) => ({
       section,
       tracker,
-      reason: `not observed: the session ran without the tracker ${tracker}`,
+      problem: `not observed: the session ran without the tracker ${tracker}`,
     });
     expect(made.missing).toEqual([
       without('privileges', 'privilege'),

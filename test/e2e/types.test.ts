@@ -71,7 +71,11 @@ beforeAll(async () => {
   await docker.run(
     ...['-d', '--name', 'typed', '--memory', '64m', '--cpus', '1', '--pids-limit', '100'],
     ...[...labels.flatMap((label) => ['--label', label]), TEST_IMAGE],
-    ...['sh', '-c', 'httpd -p 8080; while :; do cat /etc/passwd /no/such; /bin/sleep 0.2; done'],
+    ...[
+      'sh',
+      '-c',
+      'httpd -p 8080; while :; do cat /etc/passwd /no/such; wget -q -O /dev/null 127.0.0.1:8080; /bin/sleep 0.2; done',
+    ],
   );
   await docker.run('-d', '--name', 'idle', TEST_IMAGE, 'sleep', '600');
   await docker.run('--name', 'over', TEST_IMAGE, 'true');
@@ -144,9 +148,9 @@ beforeAll(async () => {
     'mutation { trace(input: { trackers: [{ open: {} }], ttl: "1h" }, for: "10s", limit: 5) { id } }',
   );
   traced = trace.id;
-  alert = await until('there is an alert', async () => {
+  alert = await until('there is an alert of the rule', async () => {
     const { alerts } = await server.query<{ alerts: { nodes: { id: string }[] } }>(
-      '{ alerts(first: 1) { nodes { id } } }',
+      '{ alerts(first: 1, where: { rules: ["typed"] }) { nodes { id } } }',
     );
     return alerts.nodes[0]?.id;
   });

@@ -235,7 +235,8 @@ export class RuleHost {
     if (dataDirectory === null) return [];
     const folder = join(dataDirectory, FOLDER);
     const names = await readdir(folder).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return [];
+      // What is not there, or cannot be, has no rules: that the data directory cannot be used is told by the store.
+      if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return [];
       throw new EunomiaError('BAD_RULES', `${folder}: cannot be read: ${error.message}`);
     });
     return names

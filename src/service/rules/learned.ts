@@ -17,8 +17,8 @@ const baseline = v.object({ subject: v.string(), since: v.number(), values: v.ar
 const file = v.object({ format: v.literal(FORMAT), rules: v.record(v.string(), v.array(baseline)) });
 
 /**
- * What rules have learned (`firstSeen`), in a file of the data directory: it outlives the server, and rules that are away for a while. A file
- * that cannot be read or written is told in the log, and rules learn anew.
+ * What rules have learned (`firstSeen`), in a file of the data directory: it outlives the server, and rules that are away for a while. A
+ * file that cannot be read or written is told in the log, and rules learn anew.
  */
 export class LearnedFile {
   readonly #path: string | null;
