@@ -2,7 +2,6 @@ import { messageOf } from '../base/errors.js';
 import { finish } from '../base/turn.js';
 import type { TraceEvent } from '../event/event.js';
 import type { EventFilter } from '../filter/index.js';
-import type { Lineage } from '../event/lineage.js';
 import { AbsenceBook } from './absence.js';
 import { AlertWriter, keyOf, type RuleAlert } from './alert.js';
 import { Bonds } from './bond.js';
@@ -51,7 +50,7 @@ export class RuleEngine {
   readonly #bonds: Bonds;
   readonly #writer: AlertWriter;
   readonly #sink: RuleSink;
-  /** As `EventFilter.ready`, of all rules. */
+  /** To be awaited before events that came up to now are evaluated, as `EventFilter.ready`. */
   readonly ready: EventFilter['ready'];
   /** Events that were evaluated. */
   events = 0;
@@ -68,7 +67,9 @@ export class RuleEngine {
   ) {
     const enabled = rules.filter(({ definition }) => definition.enabled);
     this.plan = plan ?? finish(Plan.of(enabled, fields));
-    this.ready = readyOf(enabled, catalog.lineage);
+    const { lineage } = catalog;
+    // Each alert tells the ancestors of its process, whatever the conditions read.
+    this.ready = lineage && enabled.length > 0 ? () => lineage.ready() : null;
     this.#bonds = new Bonds(catalog.lineage);
     this.#writer = new AlertWriter(catalog);
     this.#sink = sink;
@@ -259,17 +260,6 @@ class RuleState {
 
 function orderOf({ index }: Candidate): number {
   return index === ABSENT ? Number.NEGATIVE_INFINITY : -index;
-}
-
-/** One is as good as the other: all wait for the same table. Trees of processes are read there, too. */
-function readyOf(rules: readonly CompiledRule[], lineage: Lineage | null): EventFilter['ready'] {
-  if (
-    lineage &&
-    rules.some(({ definition: { sequence, absence } }) => sequence?.by === 'tree' || absence?.by === 'tree')
-  )
-    return () => lineage.ready();
-  const steps = rules.flatMap(({ steps: own, absence }) => [...own, ...(absence ? [absence.step] : [])]);
-  return steps.map(({ filter }) => filter.ready).find((ready) => ready !== null) ?? null;
 }
 
 /** A double has the milliseconds exactly, and microseconds for a hundred years. */
