@@ -178,6 +178,8 @@ export class RuleRunner {
     const added: RuleReader[] = [];
     const changed: RuleReader[] = [];
     try {
+      // The process of the first event may have ended when it is read: the table of processes hears of it if it runs before the session.
+      await engine.ready?.();
       for (const trackers of [others, aggregated])
         if (trackers.length > 0) added.push(await this.#start(rules, engine, trackers));
       this.#readers = [...this.#readers, ...added];
