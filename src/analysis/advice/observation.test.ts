@@ -1,0 +1,76 @@
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import type { Observation, Seen } from '../../event/advice.js';
+import { emptyObservation, merge, mergeSpans, mergeTable } from './observation.js';
+
+const time = fc.integer({ min: 0, max: 99 }).map((second) => `t${String(second).padStart(2, '0')}`);
+const seen: fc.Arbitrary<Seen> = fc
+  .record({ programs: fc.array(fc.constantFrom(...'abcdefghijkl'), { maxLength: 3 }), times: fc.tuple(time, time) })
+  .chain(({ programs, times }) =>
+    fc.nat(9).map((count) => ({
+      programs: [...new Set(programs)].sort(),
+      first: times[0] < times[1] ? times[0] : times[1],
+      last: times[0] < times[1] ? times[1] : times[0],
+      count,
+    })),
+  );
+const call = fc
+  .tuple(seen, fc.constantFrom('read', 'write', 'openat'), fc.boolean(), fc.nat(3))
+  .map(([evidence, name, runtime, errors]) => ({ ...evidence, name, abi: 'X86_64', runtime, errors }));
+const path = fc
+  .tuple(seen, fc.constantFrom('/tmp/a', '/etc/b'), fc.constantFrom('READ', 'WRITE'))
+  .map(([evidence, where, access]) => ({
+    ...evidence,
+    path: where,
+    access: access as 'READ' | 'WRITE',
+    runtime: false,
+  }));
+const observation: fc.Arbitrary<Observation> = fc
+  .record({
+    calls: fc.array(call, { maxLength: 6 }),
+    paths: fc.array(path, { maxLength: 6 }),
+    spans: fc.array(
+      fc.tuple(time, time).map(([a, b]) => (a < b ? { from: a, to: b } : { from: b, to: a })),
+      { maxLength: 3 },
+    ),
+    containers: fc.array(fc.record({ id: fc.constantFrom('a', 'b'), started: fc.option(time) }), { maxLength: 2 }),
+    lost: fc.nat(2),
+    memoryBytes: fc.option(fc.nat(9)),
+    unobserved: fc.array(fc.constantFrom('files', 'names'), { maxLength: 1 }),
+  })
+  .map(({ calls, paths, spans, containers, lost, memoryBytes, unobserved }) =>
+    merge(emptyObservation(), {
+      ...emptyObservation(),
+      calls: mergeTable('calls', calls),
+      paths: mergeTable('paths', paths),
+      spans: mergeSpans(spans),
+      containers: containers.map((container) => ({ ...container, name: null, image: null })),
+      lost,
+      unobserved,
+      peaks: { memoryBytes, pids: null, cpus: null },
+    }),
+  );
+
+it('merges in any order and grouping to the same', () => {
+  fc.assert(
+    fc.property(observation, observation, observation, (a, b, c) => {
+      expect(merge(a, b)).toEqual(merge(b, a));
+      expect(merge(merge(a, b), c)).toEqual(merge(a, merge(b, c)));
+      expect(merge(a, emptyObservation())).toEqual(a);
+    }),
+  );
+});
+
+it('joins times that touch, and keeps those apart that do not', () => {
+  expect(
+    mergeSpans([
+      { from: '5', to: '6' },
+      { from: '1', to: '3' },
+      { from: '3', to: '4' },
+      { from: '2', to: '3' },
+    ]),
+  ).toEqual([
+    { from: '1', to: '4' },
+    { from: '5', to: '6' },
+  ]);
+});
