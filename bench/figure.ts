@@ -76,7 +76,9 @@ function isMet(value: number, { goal, better, noise = 0 }: Goal): boolean {
   return better === 'higher' ? value >= goal * (1 - noise) : value <= goal * (1 + noise);
 }
 
+/** Of what is below 1, two digits that tell something: a share of 0.04 is none of 0. */
 function round(value: number): number {
+  if (Math.abs(value) < 1) return Number(value.toPrecision(2));
   return Math.abs(value) >= 1000 ? Math.round(value) : Math.round(value * 10) / 10;
 }
 
