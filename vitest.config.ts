@@ -42,6 +42,7 @@ const beside = [
   'influx-rollup',
   'influx3-client',
   'new-tracker',
+  'other-origin',
   'plugin-cli',
   'replay',
   'setup',

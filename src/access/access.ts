@@ -192,7 +192,8 @@ export class Access {
     }
     if (origin !== undefined && !isSameOrigin(origin, host)) {
       return forbidden(
-        `a page from ${origin} may not use a server without tokens; start it with --token, or use the page at /graphql of this server`,
+        `a page from ${origin} may not use a server without tokens; start it with --token and --allow-origin ${origin.slice(0, 100)}, ` +
+          'or use the page at /graphql of this server',
       );
     }
     return null;

@@ -94,6 +94,8 @@ export interface Config {
   readonly localToken: string | null;
   /** Without `tokens`: everybody who reaches the (loopback) address is an operator. */
   readonly insecureNoAuth: boolean;
+  /** Origins of web pages that may use the server with a token, besides its own: "https://app.example.com". Empty without `tokens`. */
+  readonly allowedOrigins: readonly string[];
   /**
    * The container engines: each a socket's path, "unix:///…" or "tcp://…"; none when empty; null looks at DOCKER_HOST,
    * else the usual sockets.
@@ -142,6 +144,7 @@ export const defaultConfig: Config = {
   tokens: [],
   localToken: null,
   insecureNoAuth: false,
+  allowedOrigins: [],
   engines: null,
   dataDirectory: null,
   requireHistory: false,

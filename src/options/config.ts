@@ -88,7 +88,9 @@ function allOf<Makers extends Readonly<Record<string, () => unknown>>>(makers: M
 }
 
 /** Where a server listens and who may use it. Throws as `configOf`. */
-export function accessOf(sources: SettingSources): Pick<Config, 'host' | 'port' | 'tls' | 'tokens' | 'insecureNoAuth'> {
+export function accessOf(
+  sources: SettingSources,
+): Pick<Config, 'host' | 'port' | 'tls' | 'tokens' | 'insecureNoAuth' | 'allowedOrigins'> {
   const { tlsCert, tlsKey, insecureNoAuth, tokensFile } = accessSettings;
   const [certFile, keyFile] = [sources.value(tlsCert), sources.value(tlsKey)];
   if ((certFile === null) !== (keyFile === null))
@@ -100,12 +102,19 @@ export function accessOf(sources: SettingSources): Pick<Config, 'host' | 'port' 
   const [tokens, file] = [sources.value(accessSettings.tokens), sources.value(tokensFile)];
   if (open && (tokens.length > 0 || file !== null))
     throw sources.error(insecureNoAuth, 'turns tokens off, and there are some: give one or the other');
+  const allowedOrigins = sources.value(accessSettings.allowedOrigins);
+  if (allowedOrigins.length > 0 && tokens.length === 0 && file === null)
+    throw sources.error(
+      accessSettings.allowedOrigins,
+      'needs --token or --tokens-file: without tokens, such a page could do whatever the owner of its browser may',
+    );
   return {
     host: sources.value(accessSettings.host),
     port: sources.value(accessSettings.port),
     tls: certFile !== null && keyFile !== null ? { certFile, keyFile } : null,
     tokens: [...tokens, ...(file === null ? [] : readTokens(file, sources))],
     insecureNoAuth: open,
+    allowedOrigins,
   };
 }
 

@@ -50,6 +50,7 @@ const companions: Readonly<Record<string, Variables>> = {
   'tls-cert': { EUNOMIA_TLS_KEY: 'other.pem' },
   'tls-key': { EUNOMIA_TLS_CERT: 'other.pem' },
   'trusted-documents-only': { EUNOMIA_TRUSTED_DOCUMENTS: 'documents.json' },
+  'allow-origin': { EUNOMIA_TOKENS: 'viewer:a' },
   'influx-password': { EUNOMIA_INFLUX_USER: 'somebody' },
 };
 
@@ -253,6 +254,22 @@ describe('a configuration file', () => {
       'settings that exclude each other',
       'insecureNoAuth: true\ntokens: [viewer:a]',
       '1:17: insecureNoAuth: turns tokens off',
+    ],
+    [
+      'pages that may use it without a token',
+      'allowedOrigins: [https://a.example]',
+      '1:17: allowedOrigins: needs --token or --tokens-file',
+    ],
+    [
+      'an address in place of an origin',
+      'tokens: [viewer:a]\nallowedOrigins: [https://A.example/app/]',
+      '2:18: allowedOrigins[0]: "https://A.example/app/" is not an origin as browsers send it, for example ' +
+        'https://app.example.com or http://localhost:5173; did you mean https://a.example?',
+    ],
+    [
+      'all origins',
+      'tokens: [viewer:a]\nallowedOrigins: ["*"]',
+      '2:18: allowedOrigins[0]: "*" is not an origin as browsers send it, for example',
     ],
     ['one of a pair', 'host: a\ntls: { cert: a.pem }', '2:14: tls.cert: --tls-cert and --tls-key belong together'],
     ['history that is switched off', 'dataDir: none\nrequireHistory: true', '2:17: requireHistory: is of the history'],

@@ -17,6 +17,7 @@ import {
   type Kind,
 } from './kind.js';
 import { setting } from './setting.js';
+import { origin } from './url.js';
 
 const DAY = 86_400_000;
 /** Smaller files would hold little but what DuckDB needs for itself. */
@@ -88,6 +89,14 @@ export const accessSettings = {
       'let every user and every container with the network of this machine watch all of it and start sessions, ' +
       'without a token; on loopback only',
     example: true,
+  }),
+  allowedOrigins: setting({
+    flag: 'allow-origin',
+    key: 'allowedOrigins',
+    kind: list(origin()),
+    default: [],
+    text: 'let web pages of this origin use the server with a token (repeatable; docs/api.md)',
+    example: ['https://app.example.com'],
   }),
   trustedDocuments: setting({
     flag: 'trusted-documents',

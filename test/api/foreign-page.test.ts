@@ -1,4 +1,4 @@
-import { request as httpRequest } from 'node:http';
+import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ApiServer } from '../../src/api/http/server.js';
 import { createFixture, createServer, type Fixture } from './support.js';
@@ -22,13 +22,13 @@ function raw(
   headers: Record<string, string>,
   method = 'GET',
   body = '',
-): Promise<{ status: number; text: string }> {
+): Promise<{ status: number; text: string; headers: IncomingHttpHeaders }> {
   const { hostname, port } = new URL(server.url);
   return new Promise((resolve, reject) => {
     const request = httpRequest({ hostname, port, path, method, headers }, (response) => {
       let text = '';
       response.on('data', (chunk: Buffer) => (text += String(chunk)));
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, text, headers: response.headers }));
     });
     request.on('error', reject);
     request.end(body);
@@ -85,5 +85,66 @@ describe('against a foreign page', () => {
       text: expect.stringContaining('must be a POST'),
     });
     expect(fixture.services.manager.list()).toEqual([]);
+  });
+});
+
+describe('a page of another origin, at a server with tokens', () => {
+  const origin = 'https://app.example.com';
+  const asks = { origin, 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization' };
+  const body = JSON.stringify({ query: '{ server { version } }' });
+  const withToken = { authorization: 'Bearer secret', 'content-type': 'application/json' };
+
+  beforeEach(async () => {
+    await server.close();
+    const tokens = [{ secret: 'secret', role: 'viewer' }] as const;
+    const config = { ...fixture.services.config, tokens, allowedOrigins: [origin] };
+    server = await createServer({ ...fixture.services, config });
+  });
+
+  it('is let in when it is one of those that are allowed, by any route', async () => {
+    for (const [path, methods] of [
+      ['/graphql', 'GET, POST'],
+      ['/export/s.ndjson', 'GET'],
+      ['/metrics', 'GET, HEAD'],
+    ] as const) {
+      const { status, headers } = await raw(path, asks, 'OPTIONS');
+      expect([status, headers['access-control-allow-origin'], headers['access-control-allow-methods']]).toEqual([
+        204,
+        origin,
+        methods,
+      ]);
+      expect(headers['access-control-allow-headers']?.split(', ')).toEqual(
+        expect.arrayContaining(['authorization', 'content-type']),
+      );
+      expect(headers.vary).toBe('Accept, Accept-Encoding, Origin');
+    }
+    const { status, headers } = await raw('/graphql', { ...withToken, origin }, 'POST', body);
+    expect([status, headers['access-control-allow-origin'], headers['access-control-allow-credentials']]).toEqual([
+      200,
+      origin,
+      undefined,
+    ]);
+    const refused = await raw('/graphql', { 'content-type': 'application/json', origin }, 'POST', body);
+    expect([refused.status, refused.headers['access-control-allow-origin']]).toEqual([401, origin]);
+  });
+
+  it.each([
+    'https://app.example.com.evil.example',
+    'http://app.example.com',
+    'https://app.example.com:8443',
+    'https://APP.example.com',
+    'null',
+    '*',
+  ])('is told nothing when it is another: %s', async (other) => {
+    const asked = await raw('/graphql', { ...asks, origin: other }, 'OPTIONS');
+    expect(asked).toMatchObject({ status: 403, text: expect.stringContaining(`--allow-origin ${other}`) });
+    const sent = await raw('/graphql', { ...withToken, origin: other }, 'POST', body);
+    for (const { headers } of [asked, sent]) expect(headers['access-control-allow-origin']).toBeUndefined();
+  });
+
+  it('finds no path that is none, and a private network when it asks for one', async () => {
+    expect(await raw('/nothing', asks, 'OPTIONS')).toMatchObject({ status: 404 });
+    const { headers } = await raw('/graphql', { ...asks, 'access-control-request-private-network': 'true' }, 'OPTIONS');
+    expect(headers['access-control-allow-private-network']).toBe('true');
   });
 });

@@ -11,6 +11,7 @@ import { admit, refusePacked } from './admit.js';
 import { Bodies } from './bodies.js';
 import { COMPRESSOR_BYTES, type Coded, type Coding, type Compression } from './compression.js';
 import { closeWithConnection } from './closing.js';
+import type { CrossOrigin } from './cross-origin.js';
 import type { Access } from '../../access/access.js';
 import { isRefused, type Connections } from './connections.js';
 import type { Service } from '../../service/service.js';
@@ -44,6 +45,7 @@ export interface HttpOptions {
   readonly strangers: Strangers;
   readonly responses: Responses;
   readonly compression: Compression;
+  readonly crossOrigin: CrossOrigin;
   readonly limits: Limits;
   readonly log: Log;
 }
@@ -66,7 +68,7 @@ export type HttpHandler = (request: IncomingMessage, response: ServerResponse) =
 
 /** GraphQL over HTTP, with subscriptions as server-sent events, and GraphiQL for browsers. */
 export function createHttpHandler(options: HttpOptions): HttpHandler {
-  const { access, compression, limits, log } = options;
+  const { access, compression, crossOrigin, limits, log } = options;
   const bodies = new Bodies(limits.bodyBytes);
   const yoga = createYoga<HttpCaller>({
     graphqlEndpoint: ENDPOINT,
@@ -173,6 +175,7 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
     await joinPipeline(request, response);
     if (!requests.isOpen) await requests.next();
     if (request.socket.destroyed) return;
+    if (crossOrigin.respond(request, response)) return;
     const admission = await admit(request, access, limits);
     switch (admission.access) {
       case 'REFUSED':
@@ -193,7 +196,8 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
     closeWithConnection(request, response);
     response.setHeader('X-Content-Type-Options', 'nosniff');
     response.setHeader('X-Frame-Options', 'DENY');
-    response.setHeader('Vary', compression.vary);
+    response.setHeader('Vary', `${compression.vary}${crossOrigin.vary}`);
+    crossOrigin.mark(request, response);
     serve(request, response).catch((error: unknown) => {
       if (request.socket.destroyed) return; // nobody is there to be told, and that may be all that is wrong
       refuse(response, { error: new EunomiaError('INTERNAL_SERVER_ERROR', maskError(error, log).message) });

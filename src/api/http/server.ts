@@ -6,6 +6,7 @@ import { EunomiaError, messageOf } from '../../base/errors.js';
 import { Access, checkListen, loadTls } from '../../access/access.js';
 import { Compression } from './compression.js';
 import { Connections } from './connections.js';
+import { CrossOrigin } from './cross-origin.js';
 import type { PeerCheck } from '../../access/peer.js';
 import type { Service } from '../../service/service.js';
 import { Executor } from '../graphql/executor.js';
@@ -92,6 +93,7 @@ export async function openListener(config: Config): Promise<Listener> {
         strangers,
         responses: new Responses(),
         compression: new Compression(config.compression),
+        crossOrigin: new CrossOrigin(config.allowedOrigins),
         limits: config.limits,
         log,
       };
