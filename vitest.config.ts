@@ -31,6 +31,7 @@ function project(
  */
 const beside = [
   'access',
+  'alerts-cli',
   'cli',
   'clients',
   'configuration',

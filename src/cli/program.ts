@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander';
 import { EunomiaError, messageOf } from '../base/errors.js';
+import { addAlerts } from './alerts.js';
 import { addBackup } from './backup.js';
 import { addContainers } from './containers.js';
 import { addExport } from './export.js';
@@ -37,6 +38,7 @@ export function createProgram(version: string, world: World): Command {
     addRun,
     addTop,
     addSessions,
+    addAlerts,
     addQueries,
     addPcap,
     addUpdate,

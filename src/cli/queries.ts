@@ -2,6 +2,7 @@ import { Option, type Command } from 'commander';
 import { withClient, withServer, type ServerFlags } from './connection.js';
 import { Table } from './format.js';
 import { allRows } from './pages.js';
+import { secondOf } from './time.js';
 import type { World } from './world.js';
 
 interface Flags extends ServerFlags {
@@ -42,7 +43,7 @@ export function addQueries(program: Command, world: World): void {
           kind.toLowerCase(),
           String(version),
           savedBy,
-          savedAt.replace(/\.\d+Z$/, 'Z'),
+          secondOf(savedAt),
           description ?? '',
         ]);
         await world.output.write(table.render(rows));

@@ -1,6 +1,7 @@
 import { Option, type Command } from 'commander';
 import { withClient, withServer, type ServerFlags } from './connection.js';
 import { Table } from './format.js';
+import { secondOf } from './time.js';
 import type { World } from './world.js';
 
 interface Flags extends ServerFlags {
@@ -72,7 +73,7 @@ async function print(
           stats.alerts,
           stats.repeated,
           stats.suppressed,
-          stats.lastAlertAt?.replace(/\.\d+Z$/, 'Z') ?? '',
+          secondOf(stats.lastAlertAt),
           origin.toLowerCase(),
           file,
           description,

@@ -2,6 +2,7 @@ import { Option, type Command } from 'commander';
 import { withClient, withServer, type ServerFlags } from './connection.js';
 import { Table } from './format.js';
 import { allRows } from './pages.js';
+import { secondOf } from './time.js';
 import type { World } from './world.js';
 
 interface Flags extends ServerFlags {
@@ -59,9 +60,4 @@ export function addSessions(program: Command, world: World): void {
         await world.output.write(table.render(rows));
       }),
     );
-}
-
-/** "2026-01-31T08:15:30Z": sessions need no nanoseconds. */
-function secondOf(time: string | null): string {
-  return time?.replace(/\.\d+Z$/, 'Z') ?? '';
 }

@@ -169,3 +169,21 @@ async function subscribed(client: Client, session: string, queue: BatchQueue): P
     if (!response.session || response.session.stats.subscribers.length) return;
   }
 }
+
+/** What comes until Ctrl-C, which does not wait for what comes next. */
+export async function* untilAborted<T>(stream: AsyncIterableIterator<T>, signal: AbortSignal): AsyncGenerator<T> {
+  const aborted = new Promise<null>((resolve) => {
+    if (signal.aborted) resolve(null);
+    else signal.addEventListener('abort', () => resolve(null), { once: true });
+  });
+  try {
+    for (;;) {
+      const next = await Promise.race([stream.next(), aborted]);
+      if (next === null || next.done) return;
+      yield next.value;
+    }
+  } finally {
+    // Not awaited: a generator that waits for its next item returns only then.
+    void stream.return?.().catch(() => undefined);
+  }
+}
