@@ -272,7 +272,7 @@ rules:
   });
 
   it('raises what it has not seen of an image that it knows, over a restart too', () => {
-    const set = rulesOf(`
+    const text = `
 rules:
   - name: new-program
     description: A program that this image did not run before.
@@ -281,7 +281,8 @@ rules:
     condition: container != null
     message: '{process.comm}'
     key: [process.comm]
-    firstSeen: { values: [process.comm], for: [container.image], learn: 60s }`);
+    firstSeen: { values: [process.comm], for: [container.image], learn: 60s }`;
+    const set = rulesOf(text);
     const first = engineOf(set);
     const run = (to: ReturnType<typeof engineOf>, ms: number, comm: string, container: object = web): void =>
       to.engine.evaluate(at(ms, 'exec', { container, process: { comm } }));
@@ -293,9 +294,15 @@ rules:
     expect(first.alerts.map(({ message }) => message)).toEqual(['sh']);
 
     const again = engineOf(set);
-    again.engine.restore(first.engine.baselines());
+    again.engine.restore(first.engine.learned());
     for (const comm of ['nginx', 'logrotate', 'sh', 'nc']) run(again, 120_000, comm);
     expect(again.alerts.map(({ message }) => message)).toEqual(['nc']);
+
+    const another = engineOf(rulesOf(text.replace('for: [container.image]', 'for: [container.name]')));
+    another.engine.restore(first.engine.learned());
+    run(another, 120_000, 'nginx');
+    run(another, 181_000, 'sh');
+    expect(another.alerts.map(({ message }) => message)).toEqual(['sh']);
   });
 
   it('goes on with what it has counted when others change', () => {

@@ -6,7 +6,7 @@ import { AbsenceBook } from './absence.js';
 import { AlertWriter, keyOf, type RuleAlert } from './alert.js';
 import { Bonds } from './bond.js';
 import type { CompiledRule, RuleContext } from './compile.js';
-import { FirstSeenBook, type StoredBaseline } from './first-seen.js';
+import { FirstSeenBook, type Learned } from './first-seen.js';
 import { ABSENT, Plan, type Candidate } from './plan.js';
 import { SequenceBook } from './sequence.js';
 import { RateWindow, Recent, ThrottleWindow } from './window.js';
@@ -140,25 +140,20 @@ export class RuleEngine {
       for (const alert of state.absence?.due(nowMs) ?? []) this.#raise(state, alert.key, nowMs, () => alert);
   }
 
-  /** Of rules that look for what is new: what they have seen, by rule. */
-  baselines(): ReadonlyMap<string, readonly StoredBaseline[]> {
-    const found = [...this.#rules].map(([name, { firstSeen }]) => [name, firstSeen?.stored() ?? []] as const);
-    return new Map(found.filter(([, stored]) => stored.length > 0));
+  /** What rules that look for what is new have learned, by rule. It goes on growing. */
+  learned(): ReadonlyMap<string, Learned> {
+    const found = new Map<string, Learned>();
+    for (const [name, { learns: of, firstSeen: book }] of this.#rules)
+      if (of !== null && book) found.set(name, { of, book });
+    return found;
   }
 
-  /** Whether one of its rules looks for what is new. */
-  get learns(): boolean {
-    return [...this.#rules.values()].some(({ firstSeen }) => firstSeen !== null);
-  }
-
-  /** Differs when `baselines` may. */
-  get learned(): number {
-    return [...this.#rules.values()].reduce((sum, { firstSeen }) => sum + (firstSeen?.learned ?? 0), 0);
-  }
-
-  /** Rules that look for what is new go on with what was kept of them. */
-  restore(baselines: ReadonlyMap<string, readonly StoredBaseline[]>): void {
-    for (const [name, stored] of baselines) this.#rules.get(name)?.firstSeen?.restore(stored);
+  /** Rules that look for what is new go on with what was kept of them. To be called before the first event. */
+  restore(kept: ReadonlyMap<string, Learned>): void {
+    for (const [name, { of, book }] of kept) {
+      const state = this.#rules.get(name);
+      if (state?.learns === of) state.firstSeen = book;
+    }
   }
 
   /** A rule that throws is not evaluated any more; the others are. */
@@ -197,7 +192,8 @@ export class RuleEngine {
     }
     if (firstSeen && state.firstSeen && rule.firstSeen) {
       const { values, for: of } = rule.firstSeen;
-      if (!state.firstSeen.isNew(keyOf(of, event), keyOf(values, event), Date.parse(event.time))) return null;
+      const [subject, value] = [keyOf(of, event), keyOf(values, event)];
+      if (!state.firstSeen.isNew(subject, value, Date.parse(event.time), firstSeen.learnMs)) return null;
     }
     const key = keyOf(rule.key, event);
     const write = (): RuleAlert => this.#writer.write(rule, event, key);
@@ -231,7 +227,7 @@ class RuleState {
   readonly rate: RateWindow | null;
   readonly sequence: SequenceBook | null;
   readonly absence: AbsenceBook<RuleAlert> | null;
-  readonly firstSeen: FirstSeenBook | null;
+  firstSeen: FirstSeenBook | null;
   /** What `firstSeen` is of. */
   readonly learns: string | null;
   /** Why it is not evaluated any more. */
@@ -249,7 +245,7 @@ class RuleState {
     this.learns = firstSeen && JSON.stringify(firstSeen);
     // What is usual stays what it is when the condition changes.
     const isSame = before !== undefined && before.learns === this.learns;
-    this.firstSeen = firstSeen && ((isSame && before.firstSeen) || new FirstSeenBook(firstSeen.learnMs));
+    this.firstSeen = firstSeen && ((isSame && before.firstSeen) || new FirstSeenBook());
   }
 
   get evicted(): number {

@@ -17,25 +17,27 @@ export interface StoredBaseline {
   readonly values: readonly string[];
 }
 
+/** What a rule has learned. */
+export interface Learned {
+  /** Its `firstSeen`: another one learns anew. */
+  readonly of: string;
+  readonly book: FirstSeenBook;
+}
+
 /** What was seen of each subject (an image), so that a value that is new can be told from those that are usual. */
 export class FirstSeenBook {
-  readonly #learnMs: number;
   readonly #baselines = new BoundedMap<Baseline>(MAX_SUBJECTS);
   #evictedValues = 0;
   /** Values that were new, over its life. */
   learned = 0;
-
-  constructor(learnMs: number) {
-    this.#learnMs = learnMs;
-  }
 
   /** Subjects and values that were forgotten to make room. */
   get evicted(): number {
     return this.#baselines.evicted + this.#evictedValues;
   }
 
-  /** Whether the value is new to a subject that was watched for long enough. `atMs`: since 1970. */
-  isNew(subject: string, value: string, atMs: number): boolean {
+  /** Whether the value is new to a subject that was watched for `learnMs` or longer. `atMs`: since 1970. */
+  isNew(subject: string, value: string, atMs: number, learnMs: number): boolean {
     let baseline = this.#baselines.get(subject);
     if (!baseline) this.#baselines.set(subject, (baseline = { sinceMs: atMs, values: new BoundedMap(MAX_VALUES) }));
     if (baseline.values.get(value)) return false;
@@ -43,22 +45,19 @@ export class FirstSeenBook {
     const { evicted } = baseline.values;
     baseline.values.set(value, true);
     this.#evictedValues += baseline.values.evicted - evicted;
-    return atMs - baseline.sinceMs >= this.#learnMs;
+    return atMs - baseline.sinceMs >= learnMs;
   }
 
-  stored(): readonly StoredBaseline[] {
-    return [...this.#baselines.entries()].map(([subject, { sinceMs, values }]) => ({
-      subject,
-      since: sinceMs,
-      values: [...values.entries()].map(([value]) => value),
-    }));
+  /** Each is copied when it is asked for, since the book may go on learning meanwhile. The subject that was used last comes first. */
+  *stored(): Generator<StoredBaseline, void> {
+    for (const [subject, { sinceMs, values }] of [...this.#baselines.entries()].reverse())
+      yield { subject, since: sinceMs, values: [...values.entries()].map(([value]) => value) };
   }
 
-  restore(stored: readonly StoredBaseline[]): void {
-    for (const { subject, since, values } of stored) {
-      const baseline = { sinceMs: since, values: new BoundedMap<true>(MAX_VALUES) };
-      for (const value of values) baseline.values.set(value, true);
-      this.#baselines.set(subject, baseline);
-    }
+  /** Of several, the one that was used last is to come last. */
+  restore({ subject, since, values }: StoredBaseline): void {
+    const baseline = { sinceMs: since, values: new BoundedMap<true>(MAX_VALUES) };
+    for (const value of values) baseline.values.set(value, true);
+    this.#baselines.set(subject, baseline);
   }
 }

@@ -196,7 +196,23 @@ describe('rules of a folder', () => {
       const { data } = await second.ask<{ rules: { evaluated: string } }>('{ rules { evaluated } }');
       return data?.rules.evaluated === '1';
     });
-    expect((await second.alerts()).map(({ count }) => count)).toEqual(['1']);
+    expect(await second.alerts()).toEqual([]);
+  });
+
+  it('learn anew where they look for something else', async () => {
+    const dataDirectory = await folderOf({});
+    const learning = (value: string): string =>
+      ended(value).replace('key: [bootNs]', `key: [${value}]`) +
+      `\n    firstSeen: { values: [${value}], for: [], learn: 1h }`;
+    const server = await RuleServer.open({ dataDirectory });
+    const learned = (): readonly object[] => [
+      ...(server.fixture.services.rules.runner.engine.learned().get('ended')?.book.stored() ?? []),
+    ];
+    await server.load('mine', learning('process.comm'));
+    exits(server.fixture, 0, 1);
+    await until('it has learned', () => learned().length === 1);
+    await server.load('mine', learning('process.uid'));
+    expect(learned()).toEqual([]);
   });
 
   it('that do not compile keep the server from starting', async () => {

@@ -121,14 +121,13 @@ it('tells what is new to an image that was watched before', async () => {
   await docker.run('-d', '--name', 'new', '--network', 'none', '-v', `${shared}:/shared`, NEW_IMAGE, 'sleep', '600');
   const subject = JSON.stringify([NEW_IMAGE]);
   const known = ['/bin/busybox', '/bin/bash'].map((executable) => JSON.stringify([executable]));
-  watch.engine.restore(
-    new Map(
-      unusual.map(({ rule }) => [
-        rule,
-        [{ subject, since: Date.now() - 2 * HOUR, values: rule === 'program-new-to-image' ? known : [] }],
-      ]),
-    ),
-  );
+  const learned = watch.engine.learned();
+  for (const { rule } of unusual)
+    learned.get(rule)?.book.restore({
+      subject,
+      since: Date.now() - 2 * HOUR,
+      values: rule === 'program-new-to-image' ? known : [],
+    });
   expect(await perform('new', unusual)).toEqual([]);
 });
 

@@ -3,51 +3,68 @@ import * as v from 'valibot';
 import { messageOf } from '../../base/errors.js';
 import { readPrivate, replacePrivate } from '../../base/file.js';
 import type { Log } from '../../base/log.js';
-import { inTurns, type Work } from '../../base/turn.js';
+import { turns } from '../../base/turn.js';
 import type { RuleEngine } from '../../rules/engine.js';
-import type { StoredBaseline } from '../../rules/first-seen.js';
+import { FirstSeenBook, type Learned } from '../../rules/first-seen.js';
 
-const FILE = 'rules-learned.json';
+const FILE = 'rules-learned.ndjson';
 const FORMAT = 1;
-const MAX_BYTES = 64 << 20;
+const MAX_BYTES = 32 << 20;
 /** What was learned last may be lost with a server that is killed. */
 const EVERY_MS = 60_000;
+/** Rules that are away and whose baselines are kept. */
+const MAX_AWAY = 100;
 
-const baseline = v.object({ subject: v.string(), since: v.number(), values: v.array(v.string()) });
-const file = v.object({ format: v.literal(FORMAT), rules: v.record(v.string(), v.array(baseline)) });
+const head = v.object({ format: v.literal(FORMAT) });
+/** A line of the file: one subject of a rule. `of` is the rule's `firstSeen`. */
+const line = v.object({
+  rule: v.string(),
+  of: v.string(),
+  subject: v.string(),
+  since: v.number(),
+  values: v.array(v.string()),
+});
 
 /**
  * What rules have learned (`firstSeen`), in a file of the data directory: it outlives the server, and rules that are away for a while. A
- * file that cannot be read or written is told in the log, and rules learn anew.
+ * file that cannot be read or written is told in the log, and rules learn anew. It is read and written in turns of the event loop.
  */
 export class LearnedFile {
   readonly #path: string | null;
   readonly #log: Log;
-  /** Of rules that are not evaluated now, too. Null until it was read. */
-  #known: Map<string, readonly StoredBaseline[]> | null = null;
-  #engine: RuleEngine | null = null;
-  /** `RuleEngine.learned` when it was written last. */
-  #written = 0;
+  readonly #mostBytes: number;
+  /** By rule: of those that are away before those that are in force. Null until it was read. */
+  #kept: Map<string, Learned> | null = null;
+  /** How many values were learned when it was written last; null where rules have changed since. */
+  #written: number | null = null;
   #timer: NodeJS.Timeout | null = null;
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(directory: string | null, log: Log) {
+  constructor(directory: string | null, log: Log, mostBytes = MAX_BYTES) {
     this.#path = directory === null ? null : join(directory, FILE);
     this.#log = log;
+    this.#mostBytes = mostBytes;
   }
 
-  /** What is known of rules that this engine has, and the one before has not. */
-  of(engine: RuleEngine): ReadonlyMap<string, readonly StoredBaseline[]> {
-    this.#known ??= this.#read();
-    this.#remember();
-    const own = engine.baselines();
-    return new Map([...this.#known].filter(([name]) => !own.has(name)));
+  /** What rules have learned, those in force and those that are away. */
+  async kept(): Promise<ReadonlyMap<string, Learned>> {
+    return (this.#kept ??= await this.#read());
   }
 
-  /** Keeps what this engine learns from now on. */
+  /** Keeps what the rules of this engine learn from now on. */
   follow(engine: RuleEngine): void {
-    this.#engine = engine;
-    if (this.#path === null || this.#timer || !engine.learns) return;
+    const kept = (this.#kept ??= new Map<string, Learned>());
+    const learned = engine.learned();
+    for (const [name, one] of learned) {
+      kept.delete(name);
+      kept.set(name, one);
+    }
+    for (const name of kept.keys()) {
+      if (kept.size <= learned.size + MAX_AWAY) break;
+      kept.delete(name);
+    }
+    this.#written = null;
+    if (this.#path === null || this.#timer || kept.size === 0) return;
     this.#timer = setInterval(() => this.#write(), EVERY_MS).unref();
   }
 
@@ -58,29 +75,51 @@ export class LearnedFile {
     await this.#writing;
   }
 
-  #remember(): void {
-    for (const [name, stored] of this.#engine?.baselines() ?? []) this.#known?.set(name, stored);
-  }
-
   #write(): void {
-    const { learned = 0 } = this.#engine ?? {};
+    const kept = this.#kept;
     const path = this.#path;
-    if (path === null || learned === this.#written) return;
+    if (path === null || kept === null || kept.size === 0) return;
+    const learned = [...kept.values()].reduce((sum, { book }) => sum + book.learned, 0);
+    if (learned === this.#written) return;
     this.#written = learned;
-    this.#remember();
-    const known = new Map(this.#known);
     this.#writing = this.#writing
-      .then(async () => replacePrivate(path, await inTurns(textOf(known))))
-      .catch((error: unknown) =>
-        this.#log.error({ path, problem: messageOf(error) }, 'what rules have learned is not kept'),
-      );
+      .then(() => replacePrivate(path, this.#lines([...kept])))
+      .catch((error: unknown) => {
+        this.#written = null;
+        this.#log.error({ path, problem: messageOf(error) }, 'what rules have learned is not kept');
+      });
   }
 
-  #read(): Map<string, readonly StoredBaseline[]> {
+  /** As much as may be read again. Rules share the room: the subjects that each has used last come first. */
+  async *#lines(kept: readonly (readonly [string, Learned])[]): AsyncGenerator<string, void> {
+    const first = `${JSON.stringify({ format: FORMAT })}\n`;
+    let bytes = first.length;
+    let left = kept.map(([rule, { of, book }]) => ({ rule, of, stored: book.stored() }));
+    yield first;
+    while (left.length > 0) {
+      const more: typeof left = [];
+      for (const one of left) {
+        if (!turns.isOpen) await turns.next();
+        const { done, value } = one.stored.next();
+        if (done) continue;
+        const text = `${JSON.stringify({ rule: one.rule, of: one.of, ...value })}\n`;
+        bytes += Buffer.byteLength(text);
+        if (bytes > this.#mostBytes) {
+          this.#log.warn({ path: this.#path }, 'rules have learned more than is kept: the rest ends with the server');
+          return;
+        }
+        yield text;
+        more.push(one);
+      }
+      left = more;
+    }
+  }
+
+  async #read(): Promise<Map<string, Learned>> {
     if (this.#path === null) return new Map();
     try {
-      const read = readPrivate(this.#path, { most: MAX_BYTES });
-      return new Map(read ? Object.entries(v.parse(file, JSON.parse(read.text)).rules) : []);
+      const read = readPrivate(this.#path, { most: this.#mostBytes });
+      return read ? await learnedOf(read.text) : new Map();
     } catch (error) {
       this.#log.error(
         { path: this.#path, problem: messageOf(error) },
@@ -91,15 +130,17 @@ export class LearnedFile {
   }
 }
 
-function* textOf(known: ReadonlyMap<string, readonly StoredBaseline[]>): Work<string> {
-  const rules: string[] = [];
-  for (const [name, stored] of known) {
-    const baselines: string[] = [];
-    for (const one of stored) {
-      baselines.push(JSON.stringify(one));
-      yield;
-    }
-    rules.push(`${JSON.stringify(name)}:[${baselines.join(',')}]`);
+async function learnedOf(text: string): Promise<Map<string, Learned>> {
+  const kept = new Map<string, Learned>();
+  const lines = text.trimEnd().split('\n');
+  v.parse(head, JSON.parse(lines[0] ?? ''));
+  // What was used last is written first, and forgotten last.
+  for (const read of lines.slice(1).reverse()) {
+    if (!turns.isOpen) await turns.next();
+    const { rule, of, ...stored } = v.parse(line, JSON.parse(read));
+    const learned = kept.get(rule) ?? { of, book: new FirstSeenBook() };
+    learned.book.restore(stored);
+    kept.set(rule, learned);
   }
-  return `{"format":${FORMAT},"rules":{${rules.join(',')}}}\n`;
+  return kept;
 }

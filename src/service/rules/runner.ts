@@ -123,11 +123,13 @@ export class RuleRunner {
       const plan = await inTurns(Plan.of(runnable, context.fields));
       const engine = new RuleEngine(runnable, context, this.#sink, this.#engine, plan);
       // What a rule has learned that was away for a while.
-      engine.restore(this.#options.learned.of(engine));
+      engine.restore(await this.#options.learned.kept());
       await this.#change(runnable, engine);
       this.#runnable = runnable;
       this.#engine = engine;
       this.#options.learned.follow(engine);
+      // An event of its first session may have come before that.
+      this.#watchDue();
       this.problem = null;
       this.#retryMs = FIRST_RETRY_MS;
       log.info({ rules: runnable.length, trackers: engine.trackers.length }, 'rules are in force');
