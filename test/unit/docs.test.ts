@@ -128,6 +128,7 @@ describe('commands in the documentation', () => {
       ...shellLines(text).map((line) => ({ path, line, whole: true })),
       ...inline(text).map((line) => ({ path, line, whole: false })),
     ]);
+    const textOf = new Map(pages.map(({ path, text }) => [path, text]));
     const wrong: string[] = [];
     let tried = 0;
     for (const { path, line, whole } of lines) {
@@ -138,6 +139,8 @@ describe('commands in the documentation', () => {
         .parseAsync([...words], { from: 'user' })
         .catch((error: Error & { readonly code?: string }) => {
           if (error.code === 'commander.version' || (!whole && /missing/i.test(error.code ?? ''))) return;
+          // Of a page that tells of the variable once for all of its commands.
+          if (error.message.endsWith('or EUNOMIA_SERVER') && textOf.get(path)?.includes('`EUNOMIA_SERVER`')) return;
           wrong.push(`${path}: ${line}: ${error.message}`);
         });
     }
