@@ -26,6 +26,7 @@ const needed = {
   loadRules: 'admin',
   unloadRules: 'admin',
   checkRules: 'operator',
+  verifyAdvice: 'admin',
 } as const satisfies Readonly<Record<string, Role>>;
 
 export type GuardedOperation = keyof typeof needed;

@@ -171,6 +171,21 @@ export const errorTable = {
     meaning: 'the maximum number of sessions is running',
     remedy: 'stop one, or start the server with a larger `--max-sessions` ([configuration](configuration.md))',
   },
+  CHECK_FAILED: {
+    status: 400,
+    meaning: 'the check of a verification fails for a copy of the container under its own rights',
+    remedy: 'correct the check: a copy has no other container and no network to talk to',
+  },
+  NO_ENGINE: {
+    status: 400,
+    meaning: 'the operation makes containers, and the engine that knows the container is not connected',
+    remedy: 'name the engine with `--engine`, and see `Query.server.engines` for what is wrong with it',
+  },
+  ENGINE_REFUSED: {
+    status: 502,
+    meaning: 'the container engine refused a request, or did not respond to it in time',
+    remedy: 'the message has the words of the engine',
+  },
   NOT_RUNNING: {
     status: 400,
     meaning: 'the session is not running, but the operation requires it',

@@ -170,7 +170,9 @@ export interface SeccompArgument {
 
 export interface SeccompRule {
   readonly names: readonly string[];
-  readonly action: 'SCMP_ACT_ALLOW';
+  readonly action: 'SCMP_ACT_ALLOW' | 'SCMP_ACT_ERRNO';
+  /** Of SCMP_ACT_ERRNO, where a program expects another error number than the default: ENOSYS of clone3. */
+  readonly errnoRet?: number;
   readonly args?: readonly SeccompArgument[];
 }
 
@@ -381,16 +383,27 @@ export interface VerificationRound {
   readonly check: CheckResult | null;
 }
 
+/** Something outside of the recommendation that a copy attempted. */
+export interface OutsideAttempt {
+  readonly kind: 'CALL' | 'CAPABILITY' | 'PATH';
+  readonly what: string;
+  readonly refused: boolean;
+  /** Null if it succeeded, or a signal ended the program. */
+  readonly errno: string | null;
+  /** Whether the trackers saw it refused. */
+  readonly observed: boolean;
+}
+
 /** Whether a container runs with what is recommended, tried with a copy of it. */
 export interface Verification {
   readonly rounds: readonly VerificationRound[];
   readonly proof: {
     readonly started: boolean;
     readonly checkPassed: boolean;
-    /** A call outside of the profile, and how it was refused. Null if none could be tried. */
-    readonly refusedOutside: { readonly call: string; readonly how: string } | null;
+    /** Empty if it did not come so far, or nothing could be attempted. */
+    readonly outside: readonly OutsideAttempt[];
   };
-  /** The rights of the last round. */
+  /** The rights of the last round; if it ran out of rounds, with what would be added for the next. */
   readonly rights: Rights;
   /** What had to be added to the recommendation: "openat", "CAP_CHOWN". */
   readonly widened: readonly string[];

@@ -116,6 +116,11 @@ export class ContainerRegistry {
     return this.#sources.statuses;
   }
 
+  /** The state of the engine that knows a container; null when none has told of it. */
+  engineOf(id: string): EngineStatus | null {
+    return this.#sources.statusFor(id);
+  }
+
   /** The engines that exist and do not respond now: their new containers have no names. */
   get silentEngines(): readonly EngineStatus[] {
     return this.#sources.silent;

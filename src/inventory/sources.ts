@@ -51,6 +51,11 @@ export class ContainerSources {
     return (this.#sources.find(({ status }) => status.connected) ?? this.#sources[0])?.status ?? null;
   }
 
+  /** The state of the source that knows a container; null when none does. */
+  statusFor(id: string): EngineStatus | null {
+    return this.#owners.get(id)?.status ?? null;
+  }
+
   /** Whether any may yet tell a name. */
   get hopeful(): boolean {
     return this.#sources.some(({ hopeful }) => hopeful);

@@ -295,7 +295,7 @@ function statusCodeOf(error: unknown): number | undefined {
 }
 
 /** Throws EunomiaError BAD_USER_INPUT when the endpoint is no address, and when the certificates for it are none. */
-function clientOf(host: string): Docker {
+export function clientOf(host: string): Docker {
   const options = dockerOptions(host);
   try {
     return new Docker(options);

@@ -1,4 +1,5 @@
 import { STATUS_CODES, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
 import type Docker from 'dockerode';
 import { messageOf } from '../../base/errors.js';
 
@@ -7,7 +8,7 @@ import { messageOf } from '../../base/errors.js';
  * too: whoever listens on the socket could fill the server's memory.
  */
 
-/** What an engine responded with a status other than 200, or what kept it from responding. */
+/** What an engine responded with a status that is no success, or what kept it from responding. */
 export class RequestError extends Error {
   readonly statusCode: number | undefined;
 
@@ -44,11 +45,14 @@ export function open(
   abortSignal: AbortSignal,
   options: object = {},
 ): Promise<IncomingMessage> {
+  return dial(docker, { path, method: 'GET', abortSignal, options });
+}
+
+function dial(docker: Docker, request: object): Promise<IncomingMessage> {
   const modem = docker.modem as Dialling;
   return new Promise((resolve, reject) => {
-    modem.dial(
-      { path, method: 'GET', isStream: true, statusCodes: ANY_STATUS, abortSignal, options },
-      (error, response) => (response ? resolve(response) : reject(error)),
+    modem.dial({ isStream: true, statusCodes: ANY_STATUS, ...request }, (error, response) =>
+      response ? resolve(response) : reject(error),
     );
   });
 }
@@ -66,7 +70,7 @@ export async function bodyOf(response: IncomingMessage, maxBytes: number): Promi
   return Buffer.concat(chunks, size);
 }
 
-/** Headers and body of a GET. Rejects with RequestError for another status than 200, and for a body of more than `maxBytes`. */
+/** Headers and body of a GET. Rejects with RequestError for a status that is no success, and for a body of more than `maxBytes`. */
 export async function get(
   docker: Docker,
   path: string,
@@ -89,10 +93,38 @@ export async function getJson(...request: Parameters<typeof get>): Promise<unkno
   }
 }
 
-/** Rejects with the status, and what the engine says of it, when it is not 200. */
+/** A request that changes something, or asks for the head alone. */
+export interface Change {
+  readonly method: 'POST' | 'PUT' | 'DELETE' | 'HEAD';
+  readonly path: string;
+  readonly query?: object;
+  /** JSON, or an archive. */
+  readonly body?: object;
+  readonly archive?: Buffer | Readable;
+}
+
+/** Headers and body of the response. Rejects with RequestError for a status that is no success. */
+export async function change(
+  docker: Docker,
+  { method, path, query = {}, body, archive }: Change,
+  abortSignal: AbortSignal,
+  maxBytes: number = MAX_BYTES.inspect,
+): Promise<Awaited<ReturnType<typeof get>>> {
+  const response = await dial(docker, {
+    path: `${path}?`,
+    method,
+    abortSignal,
+    ...(archive === undefined ? {} : { file: archive }),
+    options: { _query: query, _body: body ?? {} },
+  });
+  await requireOk(response);
+  return { headers: response.headers, body: await bodyOf(response, maxBytes) };
+}
+
+/** Rejects with the status, and what the engine says of it, when it is 300 or above. */
 export async function requireOk(response: IncomingMessage): Promise<void> {
-  const { statusCode } = response;
-  if (statusCode === 200) return;
+  const { statusCode = 0 } = response;
+  if (statusCode >= 200 && statusCode < 300) return;
   const text = await bodyOf(response, MAX_BYTES.ping).then(String, messageOf);
   throw new RequestError(`(HTTP code ${statusCode}) ${causeOf(text)}`, statusCode);
 }

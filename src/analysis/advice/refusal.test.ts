@@ -1,0 +1,66 @@
+import { describe, expect, it } from 'vitest';
+import type { TraceEvent } from '../../event/event.js';
+import type { AnyReportFeed } from '../../event/report-feed.js';
+import { Refusals } from './refusal.js';
+
+/** An event that is its own fact. */
+const event = (second: number, process: object, fact: object): TraceEvent =>
+  ({ time: `2026-01-01T00:00:0${second}Z`, process: { pid: 7, ppid: 1, comm: 'app', ...process }, ...fact }) as never;
+const feed = (feeds: string): AnyReportFeed => ({ feeds, read: (fact: unknown) => fact }) as never;
+
+function refused(...events: readonly (readonly [feeds: string, event: TraceEvent])[]) {
+  const refusals = new Refusals();
+  for (const [feeds, one] of events) refusals.add(one, feed(feeds));
+  return refusals.all.map(({ kind, what, errno, process }) => [kind, what, errno, process.executable]);
+}
+
+describe('refusals', () => {
+  it('are calls that a filter refuses, once each, with the program that ran then', () => {
+    const call = { name: 'mount', errno: 'EPERM' };
+    const exec = { path: '/bin/app', args: ['app'], errno: null };
+    expect(
+      refused(
+        // Trackers have rings of their own: an exec may be read after what followed it.
+        ['refusals', event(2, {}, call)],
+        ['refusals', event(3, {}, call)],
+        ['programs', event(1, {}, exec)],
+        ['programs', event(4, {}, { ...exec, path: '/bin/later' })],
+        ['refusals', event(5, { pid: 8, ppid: 7, comm: 'child' }, { name: 'bpf', errno: null })],
+      ),
+    ).toEqual([
+      ['CALL', 'mount', 'EPERM', '/bin/app'],
+      ['CALL', 'bpf', null, '/bin/later'],
+    ]);
+  });
+
+  it('are capabilities that a process has not, in the initial user namespace', () => {
+    const denied = { capability: 'CAP_CHOWN', granted: false, call: 'chown', level: 0 };
+    expect(
+      refused(
+        ['capabilities', event(1, {}, denied)],
+        ['capabilities', event(1, {}, { ...denied, capability: 'CAP_KILL', granted: true })],
+        ['capabilities', event(1, {}, { ...denied, capability: 'CAP_SETUID', level: 1 })],
+        ['capabilities', event(1, { comm: 'runc:[2:INIT]' }, { ...denied, capability: 'CAP_SYS_ADMIN' })],
+      ),
+    ).toEqual([['CAPABILITY', 'CAP_CHOWN', null, null]]);
+  });
+
+  it('are paths that cannot be written, and devices; not files that are not there', () => {
+    expect(
+      refused(
+        ['files', event(1, {}, { path: '/etc/x', errno: 'EROFS' })],
+        ['files', event(2, {}, { path: '/none', errno: 'ENOENT' })],
+        ['files', event(3, {}, { path: 'relative', errno: 'EACCES' })],
+        ['files', event(4, {}, { path: '/dev/kvm', errno: 'EPERM' })],
+        ['changes', event(5, {}, { made: '/run/a', removed: '/run/b', changed: null, errno: 'EROFS' })],
+        ['changes', event(6, {}, { made: '/run/c', removed: null, changed: null, errno: null })],
+        ['listens', event(7, {}, { port: 1, errno: 'EACCES' })],
+      ),
+    ).toEqual([
+      ['PATH', '/etc/x', 'EROFS', null],
+      ['DEVICE', '/dev/kvm', 'EPERM', null],
+      ['PATH', '/run/a', 'EROFS', null],
+      ['PATH', '/run/b', 'EROFS', null],
+    ]);
+  });
+});

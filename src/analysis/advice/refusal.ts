@@ -1,0 +1,97 @@
+import type { Refusal } from '../../event/advice.js';
+import type { TraceEvent } from '../../event/event.js';
+import type { AnyReportFeed } from '../../event/report-feed.js';
+
+/** What a file system or the kernel refuses with, whatever seccomp allows. */
+const DENIED: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'EROFS']);
+const MAX_REFUSALS = 10_000;
+/** Names of the processes of runc, crun and youki, until they execute the container's program. */
+const RUNTIME = /^(runc|runc:\[.*|crun|youki|youki:\[.*|exe)$/;
+
+interface Program {
+  readonly since: string;
+  readonly executable: string | null;
+  readonly args: readonly string[] | null;
+}
+
+type Denied = Pick<Refusal, 'kind' | 'what' | 'call' | 'errno'>;
+type Fact = Readonly<Record<string, unknown>>;
+
+/** What facts of a kind say was refused. Kinds that are not here say nothing of it. */
+const readers: Readonly<Record<string, ((fact: Fact) => readonly Denied[]) | undefined>> = {
+  refusals: ({ name, errno }) => [{ kind: 'CALL', what: String(name), call: String(name), errno: textOf(errno) }],
+  capabilities: ({ capability, granted, call, level }) =>
+    granted === true || Number(level ?? 0) > 0
+      ? []
+      : [{ kind: 'CAPABILITY', what: String(capability), call: textOf(call), errno: null }],
+  files: ({ path, errno }) => pathsOf([path], errno),
+  changes: ({ made, removed, changed, errno }) => pathsOf([made, removed, changed], errno),
+};
+
+function pathsOf(paths: readonly unknown[], errno: unknown): readonly Denied[] {
+  const why = textOf(errno);
+  if (why === null || !DENIED.has(why)) return [];
+  return paths.flatMap((path): Denied[] => {
+    if (typeof path !== 'string' || !path.startsWith('/')) return [];
+    const kind = path.startsWith('/dev/') && why === 'EPERM' ? 'DEVICE' : 'PATH';
+    return [{ kind, what: path, call: null, errno: why }];
+  });
+}
+
+function textOf(value: unknown): string | null {
+  return typeof value === 'string' ? value : null;
+}
+
+type Seen = Denied & Pick<TraceEvent, 'process' | 'time'>;
+
+/**
+ * Collects what a container was refused, each once, with the program that its process ran. What its runtime is refused counts only where
+ * the filter refuses it: its capabilities are not the container's.
+ */
+export class Refusals {
+  readonly #seen = new Map<string, Seen>();
+  readonly #programs = new Map<number, Program[]>();
+
+  get all(): readonly Refusal[] {
+    const all = [...this.#seen.values()].sort((a, b) => (a.time < b.time ? -1 : 1));
+    return all.map(({ process, ...denied }) => {
+      const { executable = null, args = null } = this.#programOf(process, denied.time) ?? {};
+      return { ...denied, process: { pid: process.pid, comm: process.comm, executable, args } };
+    });
+  }
+
+  /** In any order. `feed` is that of the event's tracker. */
+  add(event: TraceEvent, feed: AnyReportFeed): void {
+    const fact = feed.read(event) as Fact | null;
+    if (fact === null) return;
+    const { process, time } = event;
+    if (feed.feeds === 'programs') return this.#learn(process.pid, time, fact);
+    for (const denied of readers[feed.feeds]?.(fact) ?? []) {
+      if (denied.kind !== 'CALL' && RUNTIME.test(process.comm)) continue;
+      const key = refusalKey(denied);
+      if (this.#seen.has(key) || this.#seen.size >= MAX_REFUSALS) continue;
+      const { pid, ppid, comm } = process;
+      this.#seen.set(key, { ...denied, time, process: { ...process, pid, ppid, comm } });
+    }
+  }
+
+  #learn(pid: number, since: string, { path, args, errno }: Fact): void {
+    if (errno !== null) return;
+    const program = { since, executable: textOf(path), args: Array.isArray(args) ? args.map(String) : null };
+    this.#programs.set(pid, [...(this.#programs.get(pid) ?? []), program]);
+  }
+
+  /** A process that has executed nothing runs the program of its parent. */
+  #programOf({ pid, ppid }: Seen['process'], time: string): Program | null {
+    const of = (id: number): Program | undefined =>
+      (this.#programs.get(id) ?? [])
+        .filter(({ since }) => since <= time)
+        .sort((a, b) => (a.since < b.since ? 1 : -1))[0];
+    return of(pid) ?? of(ppid) ?? null;
+  }
+}
+
+/** Equal for what is refused in the same way, whoever attempts it. */
+export function refusalKey({ kind, what, call, errno }: Denied): string {
+  return JSON.stringify([kind, what, call, errno]);
+}

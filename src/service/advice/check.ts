@@ -1,0 +1,155 @@
+import { request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { EunomiaError, invalid, messageOf } from '../../base/errors.js';
+import type { CheckResult } from '../../event/advice.js';
+import type { Copy, CopyState } from '../../inventory/docker/copy.js';
+import { inRange } from '../check.js';
+
+/** How it is told that a container works: one of these, or, without, by the health check of its image, or that it goes on running. */
+export interface CheckRequest {
+  /** A program and its arguments, which is run in the copy, under its rights. */
+  readonly command?: readonly string[] | null | undefined;
+  /** A URL that is asked for from outside; its host stands for the copy. A status below 400 is success. */
+  readonly probe?: string | null | undefined;
+}
+
+export interface Check {
+  /** For people. */
+  readonly name: string;
+  /** Tries once. Rejects when the engine is gone. */
+  attempt(copy: Copy, state: CopyState, ms: number): Promise<Attempted>;
+}
+
+export interface Attempted {
+  readonly passed: boolean;
+  readonly output: string;
+}
+
+const MAX_ARGS = 100;
+const MAX_BODY = 64 << 10;
+/** What runs for this long has started. */
+const STEADY_MS = 2000;
+
+/** Rejects with BAD_USER_INPUT. */
+export function checkOf({ command, probe }: CheckRequest, hasHealthCheck: boolean): Check {
+  if (command != null && probe != null) throw invalid('check', 'give either `command` or `probe`');
+  if (command != null) {
+    inRange('check.command', command.length, 1, MAX_ARGS, 'arguments');
+    return commandCheck(command);
+  }
+  if (probe != null) return probeCheck(probe);
+  return hasHealthCheck ? healthCheck : runningCheck();
+}
+
+function commandCheck(command: readonly string[]): Check {
+  return {
+    name: command.join(' '),
+    async attempt(copy, { running }, ms) {
+      if (!running) return { passed: false, output: 'the copy has ended' };
+      try {
+        const { exitCode, output } = await copy.exec(command, ms);
+        return exitCode === 0
+          ? { passed: true, output }
+          : { passed: false, output: `exit code ${exitCode}: ${output}` };
+      } catch (error) {
+        if (!(error instanceof EunomiaError) || error.code !== 'ENGINE_REFUSED') throw error;
+        const { late } = error.details;
+        return { passed: false, output: late === true ? `it had not ended after ${ms / 1000} s` : error.message };
+      }
+    },
+  };
+}
+
+function probeCheck(text: string): Check {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:'))
+    throw invalid('check.probe', `"${text}" is no URL; give one such as "http://localhost:8080/health"`);
+  return {
+    name: url.href,
+    async attempt(copy, { running }, ms) {
+      if (!running) return { passed: false, output: 'the copy has ended' };
+      const address = await copy.address();
+      if (address === null) return { passed: false, output: 'the copy has no address' };
+      try {
+        return await ask(url, address, ms);
+      } catch (error) {
+        const why =
+          error instanceof Error && error.name === 'TimeoutError'
+            ? `no response within ${ms / 1000} s`
+            : messageOf(error);
+        return { passed: false, output: why };
+      }
+    },
+  };
+}
+
+/** The certificate is not verified: it is made out to the container's name, and the copy's address is known to be the copy's. */
+function ask(url: URL, address: string, ms: number): Promise<Attempted> {
+  const request = url.protocol === 'https:' ? httpsRequest : httpRequest;
+  return new Promise((resolve, reject) => {
+    const sent = request({
+      host: address,
+      port: url.port || undefined,
+      path: `${url.pathname}${url.search}`,
+      headers: { host: url.host },
+      servername: url.hostname,
+      rejectUnauthorized: false,
+      agent: false,
+      signal: AbortSignal.timeout(ms),
+    });
+    sent.on('error', reject);
+    sent.on('response', (response) => {
+      const { statusCode = 0 } = response;
+      let size = 0;
+      response.on('error', reject);
+      response.on('data', (chunk: Buffer) => {
+        if ((size += chunk.length) > MAX_BODY) response.destroy();
+      });
+      response.on('close', () => resolve({ passed: statusCode < 400, output: `status ${statusCode}, ${size} bytes` }));
+    });
+    sent.end();
+  });
+}
+
+const healthCheck: Check = {
+  name: "the image's health check",
+  attempt: async (_, { running, health }) => ({
+    passed: running && health === 'healthy',
+    output: running ? String(health) : 'the copy has ended',
+  }),
+};
+
+function runningCheck(): Check {
+  const since = new WeakMap<Copy, number>();
+  return {
+    name: 'it runs, or ends with success',
+    async attempt(copy, { running, exitCode }) {
+      if (!running) return { passed: exitCode === 0, output: `exit code ${exitCode}` };
+      const start = since.get(copy) ?? Date.now();
+      since.set(copy, start);
+      return { passed: Date.now() - start >= STEADY_MS, output: 'running' };
+    },
+  };
+}
+
+const PAUSE_MS = 500;
+const FAILURES = 3;
+
+/** Tries until it passes, the copy ends, the time is over, or it fails again and again while `hopeless`. */
+export async function passing(
+  check: Check,
+  copy: Copy,
+  ms: number,
+  hopeless: () => Promise<boolean>,
+): Promise<CheckResult> {
+  const deadline = Date.now() + ms;
+  for (let failures = 1; ; failures += 1) {
+    const state = await copy.state();
+    const left = Math.max(deadline - Date.now(), PAUSE_MS);
+    const result = { check: check.name, ...(await check.attempt(copy, state, left)) };
+    if (result.passed || !state.running || Date.now() >= deadline) return result;
+    if (failures % FAILURES === 0 && (await hopeless())) return result;
+    await sleep(PAUSE_MS);
+  }
+}

@@ -1,0 +1,342 @@
+import { constants } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { authorize, type Caller } from '../../access/caller.js';
+import { refusalKey } from '../../analysis/advice/refusal.js';
+import { widen, type Missing } from '../../analysis/advice/widen.js';
+import { EunomiaError } from '../../base/errors.js';
+import type {
+  CheckResult,
+  OutsideAttempt,
+  Refusal,
+  Rights,
+  Verification,
+  VerificationRound,
+} from '../../event/advice.js';
+import type { Container } from '../../inventory/container.js';
+import type { Copy } from '../../inventory/docker/copy.js';
+import type { Attempt } from '../../inventory/docker/helper.js';
+import type { Original } from '../../inventory/docker/original.js';
+import type { Rehearsal } from '../../inventory/docker/rehearsal.js';
+import type { Parts } from '../parts.js';
+import { inRange, spanInRange } from '../check.js';
+import type { Sessions } from '../sessions.js';
+import { checkOf, passing, type Check, type CheckRequest } from './check.js';
+import { Runtimes, type RuntimeCalls } from './runtime.js';
+import { refusalTrackers, Watch } from './watch.js';
+
+export interface VerifyRequest {
+  readonly check: CheckRequest;
+  /** How often rights are widened at most; 10 by default. */
+  readonly rounds?: number | null | undefined;
+  /** How long the check may take in each round, in milliseconds; 30 s by default. */
+  readonly timeout?: number | null | undefined;
+}
+
+const DEFAULT_ROUNDS = 10;
+const MAX_ROUNDS = 50;
+const DEFAULT_TIMEOUT_MS = 30_000;
+const MAX_TIMEOUT_MS = 300_000;
+/** No verification lasts longer. */
+const LIMIT_MS = 1_800_000;
+/** What a container attempts soon after its check has passed counts too. */
+const SETTLE_MS = 1200;
+const EXEC_MS = 10_000;
+/** How many calls outside of the profile are attempted. */
+const CALLS = 3;
+
+interface Round extends VerificationRound {
+  readonly missing: readonly Missing[];
+  readonly outside: readonly OutsideAttempt[];
+  readonly oomKilled: boolean;
+  readonly problems: readonly string[];
+}
+
+type Place = Pick<Parts, 'catalog' | 'config' | 'log' | 'registry'>;
+
+/** Tries recommendations with copies of their containers. Everything that is made for it is removed before it ends. */
+export class Verifications {
+  readonly #parts: Place;
+  readonly #sessions: Sessions;
+  readonly #runtimes: Runtimes;
+  readonly #running = new Set<{ readonly abort: AbortController; readonly done: Promise<unknown> }>();
+
+  constructor(parts: Place, sessions: Sessions) {
+    this.#parts = parts;
+    this.#sessions = sessions;
+    this.#runtimes = new Runtimes(parts, sessions);
+  }
+
+  /**
+   * What the runtime of a container's engine needs until it executes the container's program. Rejects with FORBIDDEN, NO_ENGINE or
+   * ENGINE_REFUSED.
+   */
+  async runtimeCalls(caller: Caller, container: Container): Promise<RuntimeCalls> {
+    authorize(caller, 'verifyAdvice');
+    return this.#rehearse(caller, container, (rehearsal, own) => this.#runtimes.of(own, rehearsal));
+  }
+
+  /**
+   * Runs copies of a container under rights, which are widened by what was refused, until the check passes and nothing is refused any more
+   * that the container's own rights allow. Rejects with FORBIDDEN, BAD_USER_INPUT, NO_ENGINE, UNKNOWN_CONTAINER, CHECK_FAILED (the check
+   * fails under the container's own rights too), ENGINE_REFUSED, CANCELLED, and as `Sessions.start` does.
+   */
+  async verify(caller: Caller, container: Container, rights: Rights, request: VerifyRequest): Promise<Verification> {
+    authorize(caller, 'verifyAdvice');
+    const rounds = inRange('rounds', request.rounds ?? DEFAULT_ROUNDS, 1, MAX_ROUNDS, 'rounds');
+    const timeout = spanInRange('timeout', request.timeout ?? DEFAULT_TIMEOUT_MS, 1000, MAX_TIMEOUT_MS);
+    checkOf(request.check, false);
+    return this.#rehearse(caller, container, async (rehearsal, own) => {
+      const original = await rehearsal.original(container.id);
+      const check = checkOf(request.check, hasHealthCheck(original));
+      const trial = new Trial({
+        rehearsal,
+        original,
+        check,
+        timeout,
+        caller: own,
+        sessions: this.#sessions,
+        parts: this.#parts,
+      });
+      return trial.run(rights, rounds);
+    });
+  }
+
+  /** Ends all, and resolves when what they made is removed. */
+  async end(): Promise<void> {
+    for (const { abort } of this.#running) abort.abort();
+    await Promise.allSettled([...this.#running].map(({ done }) => done));
+  }
+
+  async #rehearse<Result>(
+    caller: Caller,
+    { id, name }: Container,
+    use: (rehearsal: Rehearsal, caller: Caller) => Promise<Result>,
+  ): Promise<Result> {
+    const engine = this.#parts.registry.engineOf(id);
+    if (!engine?.connected)
+      throw new EunomiaError(
+        'NO_ENGINE',
+        `no engine is connected that could make a copy of ${name ?? id.slice(0, 12)}: ${engine?.error ?? 'none has told of it'}`,
+      );
+    const abort = new AbortController();
+    const signal = AbortSignal.any([caller.signal, abort.signal, AbortSignal.timeout(LIMIT_MS)]);
+    const { Rehearsal } = await import('../../inventory/docker/rehearsal.js');
+    const rehearsal = new Rehearsal({ host: engine.endpoint, log: this.#parts.log, limitMs: LIMIT_MS, signal });
+    const done = use(rehearsal, { ...caller, signal }).finally(() => rehearsal.close());
+    const entry = { abort, done };
+    this.#running.add(entry);
+    try {
+      return await done;
+    } finally {
+      this.#running.delete(entry);
+    }
+  }
+}
+
+function hasHealthCheck({ Config }: Original): boolean {
+  const { Test } = (Config.Healthcheck ?? {}) as { Test?: unknown };
+  return Array.isArray(Test) && Test.length > 0 && Test[0] !== 'NONE';
+}
+
+interface TrialContext {
+  readonly rehearsal: Rehearsal;
+  readonly original: Original;
+  readonly check: Check;
+  readonly timeout: number;
+  readonly caller: Caller;
+  readonly sessions: Sessions;
+  readonly parts: Place;
+}
+
+/** One verification. */
+class Trial {
+  readonly #context: TrialContext;
+  /** What the container's own rights refuse: by call and kind, with the error number. */
+  #refused: ReadonlyMap<string, string | null> = new Map();
+
+  constructor(context: TrialContext) {
+    this.#context = context;
+  }
+
+  async run(first: Rights, most: number): Promise<Verification> {
+    const own = await this.#round(null, first);
+    this.#refused = new Map(own.missing.map((refusal) => [likeness(refusal), refusal.errno]));
+    if (own.check?.passed !== true) throw this.#failed(own);
+    const problems = new Set(own.problems);
+    const rounds: Round[] = [];
+    const widened = new Set<string>();
+    let rights = first;
+    while (rounds.length < most) {
+      const round = await this.#round(rights, rights);
+      rounds.push(round);
+      for (const problem of round.problems) problems.add(problem);
+      const wider = widen(withMemory(rights, round), round.missing);
+      const more = [...(round.oomKilled && rights.limits.memoryBytes !== null ? ['memory'] : []), ...wider.added];
+      if (more.length === 0) break;
+      for (const one of more) widened.add(one);
+      rights = wider.rights;
+    }
+    return this.#result(rounds, { rights, widened, problems });
+  }
+
+  #result(
+    rounds: readonly Round[],
+    { rights, widened, problems }: { rights: Rights; widened: ReadonlySet<string>; problems: Set<string> },
+  ): Verification {
+    const last = rounds.at(-1);
+    const verified = last?.check?.passed === true && last.rights === rights;
+    if (!verified)
+      problems.add(
+        last?.rights === rights
+          ? `the check does not pass, and nothing that was refused explains it: ${last.check?.output ?? 'it did not start'}`
+          : `after ${rounds.length} rounds there was still something to be added: allow more rounds`,
+      );
+    const outside = last?.outside ?? [];
+    if (verified && outside.length === 0)
+      problems.add('nothing outside of the rights was attempted: the helper does not run here');
+    return {
+      rounds: rounds.map(({ rights: tried, refusals, started, check }) => ({
+        rights: tried,
+        refusals,
+        started,
+        check,
+      })),
+      proof: { started: last?.started ?? false, checkPassed: verified, outside },
+      rights,
+      widened: [...widened],
+      problems: [...problems],
+    };
+  }
+
+  #failed({ check, started, problems }: Round): EunomiaError {
+    const what = started ? `the check (${this.#context.check.name}) fails` : 'a copy of the container does not start';
+    const why = [check?.output, ...problems].filter(Boolean).join('; ').trim();
+    return new EunomiaError(
+      'CHECK_FAILED',
+      `${what} under the container's own rights too: ${why}. A copy has a network of its own, in which nobody else is`,
+    );
+  }
+
+  /** One start of a copy: under its own rights (null), or others. */
+  async #round(tried: Rights | null, rights: Rights): Promise<Round> {
+    const { rehearsal, original, check, timeout, caller, sessions, parts } = this.#context;
+    const { copy, problems } = await rehearsal.copy(original, tried);
+    const watch = await Watch.begin(sessions, parts, caller, { ids: [copy.id], trackers: refusalTrackers });
+    try {
+      const failure = await copy.start();
+      const result = failure === null ? await passing(check, copy, timeout, () => this.#isRefused(watch)) : null;
+      if (result?.passed) await sleep(SETTLE_MS, undefined, { signal: caller.signal });
+      const missing = await this.#missing(watch);
+      const done = result?.passed === true && widen(rights, missing).added.length === 0;
+      const outside = tried !== null && done ? await this.#outside(copy, tried, watch) : [];
+      const state = await copy.state();
+      return {
+        rights,
+        refusals: missing.map(({ answer: _, ...refusal }) => refusal),
+        started: failure === null,
+        check: result && { ...result, output: await explained(result, copy) },
+        missing,
+        outside,
+        oomKilled: state.oomKilled,
+        problems: [...problems, ...(failure === null ? [] : [failure])],
+      };
+    } finally {
+      await watch.remove();
+      await copy.remove();
+    }
+  }
+
+  async #isRefused(watch: Watch): Promise<boolean> {
+    return (await this.#missing(watch)).length > 0;
+  }
+
+  /** What was refused that the container's own rights allow, or refuse in another way. */
+  async #missing(watch: Watch): Promise<readonly Missing[]> {
+    return (await watch.refusals()).flatMap((refusal): Missing[] => {
+      const errno = this.#refused.get(likeness(refusal));
+      if (errno === undefined) return [refusal];
+      if (refusal.kind !== 'CALL' || errno === null || errno === refusal.errno) return [];
+      return [{ ...refusal, answer: numberOf(errno) }];
+    });
+  }
+
+  /** Attempts a call, a capability and a path that are outside of the rights. */
+  async #outside(copy: Copy, rights: Rights, watch: Watch): Promise<readonly OutsideAttempt[]> {
+    const { rehearsal, original } = this.#context;
+    const { attempts } = await import('../../inventory/docker/helper.js');
+    const results: OutsideAttempt[] = [];
+    const running = (await copy.state()).running;
+    for (const attempt of outsideOf(rights, attempts)) {
+      const exitCode = running
+        ? (await copy.exec([programPath(attempt)], EXEC_MS)).exitCode
+        : await this.#alone((await rehearsal.copy(original, rights, attempt.program)).copy);
+      results.push({
+        kind: attempt.kind,
+        what: attempt.what,
+        refused: exitCode !== 0,
+        errno: errnoOf(exitCode),
+        observed: false,
+      });
+    }
+    const seen = new Set((await watch.refusals()).map((refusal) => `${refusal.kind} ${refusal.what}`));
+    return results.map((one) => ({ ...one, observed: seen.has(`${one.kind} ${one.what}`) }));
+  }
+
+  /** Of a container that has ended, another copy runs the attempt in place of its program. */
+  async #alone(copy: Copy): Promise<number> {
+    try {
+      await copy.start();
+      for (let left = EXEC_MS; left > 0; left -= 100) {
+        const { exitCode } = await copy.state();
+        if (exitCode !== null) return exitCode;
+        await sleep(100);
+      }
+      return 0;
+    } finally {
+      await copy.remove();
+    }
+  }
+}
+
+function programPath({ program }: Attempt): string {
+  return `/.eunomia/${program}`;
+}
+
+/** A few calls, a capability and a path that these rights do not have. */
+function outsideOf({ seccomp, capabilities, readOnlyRoot }: Rights, attempts: readonly Attempt[]): readonly Attempt[] {
+  const calls = new Set(seccomp.syscalls.flatMap(({ action, names }) => (action === 'SCMP_ACT_ALLOW' ? names : [])));
+  const of = (kind: Attempt['kind'], has: (what: string) => boolean): readonly Attempt[] =>
+    attempts.filter((one) => one.kind === kind && !has(one.what));
+  return [
+    ...of('CALL', (what) => calls.has(what)).slice(0, CALLS),
+    ...of('CAPABILITY', (what) => capabilities.includes(what)).slice(0, 1),
+    ...of('PATH', () => !readOnlyRoot),
+  ];
+}
+
+/** A container that was killed for its memory gets twice as much. */
+function withMemory(rights: Rights, { oomKilled }: Round): Rights {
+  const { memoryBytes } = rights.limits;
+  return oomKilled && memoryBytes !== null
+    ? { ...rights, limits: { ...rights.limits, memoryBytes: memoryBytes * 2 } }
+    : rights;
+}
+
+async function explained(result: CheckResult, copy: Copy): Promise<string> {
+  if (result.passed) return result.output;
+  const logs = (await copy.logs()).trim();
+  return logs === '' ? result.output : `${result.output}\n${logs}`;
+}
+
+/** The same for what is refused with different error numbers. */
+function likeness(refusal: Refusal): string {
+  return refusalKey({ ...refusal, errno: null });
+}
+
+function numberOf(errno: string): number | null {
+  return new Map(Object.entries(constants.errno)).get(errno) ?? null;
+}
+
+function errnoOf(exitCode: number): string | null {
+  return Object.entries(constants.errno).find(([, number]) => number === exitCode)?.[0] ?? null;
+}
