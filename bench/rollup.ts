@@ -13,9 +13,11 @@ import { Workload } from './workload.js';
 
 const MB = 1e6;
 const RATE = 5_000;
-/** V8's heap grows to what it needs before. */
-const WARM_MS = 60_000;
+/** V8's heap and the session's buffer grow to what they need before. */
+const WARM_MS = 120_000;
 const CALM_MS = 10 * 60_000;
+/** Sizes are taken so often. */
+const PARTS = 10;
 /** As much as one measurement differs from the next. */
 const GROWTH_GOAL_MB = 5;
 const STORED_MS = 60_000;
@@ -61,16 +63,20 @@ export async function rollup(report: Report, { quick }: { readonly quick: boolea
     );
     const run = (ms: number) => workload.paced('opened', RATE, ms);
     const warm = await run(quick ? 5_000 : WARM_MS);
-    const before = await Promise.all(servers.map(({ pid }) => residentOf(pid)));
-    const calm = await run(quick ? 10_000 : CALM_MS);
-    const after = await Promise.all(servers.map(({ pid }) => residentOf(pid)));
+    const resident = () => Promise.all(servers.map(({ pid }) => residentOf(pid)));
+    const sizes = [await resident()];
+    let calls = 0;
+    for (let part = 0; part < PARTS; part++) {
+      calls += (await run((quick ? 10_000 : CALM_MS) / PARTS)).calls;
+      sizes.push(await resident());
+    }
     for (const [i, server] of servers.entries()) {
       const { name, count } = databases[i] as Series;
       const { stats, persistence } = await stored(server, ids[i] ?? '');
       const lost = Number(stats.lost);
       const delivered = Number(stats.delivered);
       const written = Number(persistence.written);
-      const made = warm.calls + calm.calls;
+      const made = warm.calls + calls;
       report.add(
         `${name}, events that nobody told of`,
         made - lost - delivered,
@@ -86,13 +92,13 @@ export async function rollup(report: Report, { quick }: { readonly quick: boolea
         `${written} written`,
       );
       report.add(`${name}, written − read back`, written - (await readBack(count, written)), 'events', zero);
-      const [from = 0, to = 0] = [before[i], after[i]];
+      const own = sizes.map((each) => (each[i] ?? 0) / MB);
       report.add(
         `${name}, growth of the server in ${(quick ? 10_000 : CALM_MS) / 1000} s`,
-        (to - from) / MB,
+        (own.at(-1) ?? 0) - (own[0] ?? 0),
         'MB',
         quick ? null : { goal: GROWTH_GOAL_MB, better: 'lower' }, // its heap grows yet
-        `from ${Math.round(from / MB)} MB`,
+        `each ${(quick ? 10_000 : CALM_MS) / PARTS / 1000} s: ${own.map(Math.round).join(', ')} MB`,
       );
     }
   } finally {
