@@ -42,6 +42,7 @@ const beside = [
   'influx-outage',
   'influx-rollup',
   'influx3-client',
+  'mcp',
   'new-tracker',
   'other-origin',
   'plugin-cli',

@@ -62,7 +62,7 @@ export function addAlerts(program: Command, world: World): void {
         severities.map((one) => one.toLowerCase()),
       ),
     )
-    .option('--state <states>', `in one of these states: ${states.join(',')}`, statesOf)
+    .option('--state <states>', `in one of these states: ${states.join(',')}`, collect)
     .option('--rule <names>', 'raised by one of these rules', collect)
     .option('--source <sources>', 'raised by one of these: rule:NAME, plugin:NAME', collect)
     .option('--container <pattern>', 'of containers with a name like this: web-*')
@@ -99,11 +99,9 @@ export function addAlerts(program: Command, world: World): void {
   addAlertActions(alerts, world);
 }
 
-function statesOf(value: string, before?: readonly string[]): readonly string[] {
-  const given = collect(value, before);
+function checkStates(given: readonly string[] = []): void {
   const wrong = given.find((each) => !states.some((state) => state === each));
   if (wrong !== undefined) throw new UsageError(`--state: ${JSON.stringify(wrong)} is not one of ${states.join(', ')}`);
-  return given;
 }
 
 /** `AlertFilter`. */
@@ -121,6 +119,7 @@ function whereOf({ severity, state, rule, source, container, image, session, sin
 }
 
 async function list(client: Client, flags: Flags, world: World): Promise<void> {
+  checkStates(flags.state);
   const where = whereOf(flags);
   const print = printerOf(flags, world);
   const newest = async (most: number): Promise<readonly AlertFields[]> =>

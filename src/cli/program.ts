@@ -7,6 +7,7 @@ import { addExport } from './export.js';
 import { addPcap } from './pcap.js';
 import { addReplay } from './replay.js';
 import { addReport } from './report.js';
+import { addMcp } from './mcp/mcp.js';
 import type { World } from './world.js';
 import { addPlugin } from './plugin.js';
 import { addRules } from './rules.js';
@@ -50,6 +51,11 @@ export function createProgram(version: string, world: World): Command {
     addRules,
   ])
     add(program, world);
+  addMcp(program, world, {
+    version,
+    create: (own) => createProgram(version, own),
+    run: (argv, own) => runProgram(argv, version, own),
+  });
   for (const command of program.commands.flatMap((each) => [each, ...each.commands]))
     command.exitOverride().copyInheritedSettings(program);
   return program;

@@ -1,3 +1,4 @@
+import type { Option } from 'commander';
 import { splitList } from '../options/kind.js';
 import { EunomiaError } from '../base/errors.js';
 import { UsageError } from '../base/usage.js';
@@ -15,6 +16,11 @@ export function collect(value: string, previous: readonly string[] = []): readon
 /** Repeated flags whose values may hold commas. */
 export function append(value: string, previous: readonly string[] = []): readonly string[] {
   return [...previous, value];
+}
+
+/** Whether a flag may be given several times. */
+export function isRepeatable({ parseArg }: Option): boolean {
+  return parseArg === (collect as typeof parseArg) || parseArg === (append as typeof parseArg);
 }
 
 /** A whole number in a range, or a UsageError that names the flag. */

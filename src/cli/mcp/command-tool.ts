@@ -1,0 +1,158 @@
+import type { Command, Option } from 'commander';
+import { EunomiaError, suggest } from '../../base/errors.js';
+import { counted } from '../../base/listed.js';
+import { isRepeatable } from '../usage.js';
+import type { World } from '../world.js';
+import type { Answer, Tool } from './tool.js';
+
+/** A command of the command line as a tool: its arguments and flags are the tool's arguments. */
+export interface Exposed {
+  readonly tool: string;
+  /** The command's words. */
+  readonly command: readonly string[];
+  /** What the tool does; the command's description where it fits an agent. */
+  readonly description?: string;
+  /** Flags that are always given; the tool has no argument of these names. */
+  readonly fixed?: Readonly<Record<string, string>>;
+  /** Given unless the agent gives them: what a terminal has no need for. */
+  readonly defaults?: Readonly<Record<string, string>>;
+  readonly without?: readonly string[];
+  /** It changes something that lasts. */
+  readonly changes?: true;
+  /** It asks for what only a running server has. */
+  readonly needsServer?: true;
+}
+
+/** Which server, how its output looks, and what never ends is not the agent's to say. */
+const NEVER = ['server', 'token', 'ca', 'engine', 'log-level', 'output', 'follow', 'help', 'version'];
+/** A model reads all of a result: more than this is cut. */
+export const MOST_CHARACTERS = 24_000;
+
+type Run = (argv: readonly string[], world: World) => Promise<number>;
+
+/** `program`: of all commands. `common`: flags that each call has, if its command knows them. */
+export function commandTool(
+  { tool, command: words, description, fixed = {}, defaults = {}, without = [], changes }: Exposed,
+  program: Command,
+  {
+    common,
+    run,
+    world,
+  }: { readonly common: Readonly<Record<string, string>>; readonly run: Run; readonly world: World },
+): Tool {
+  const command = words.reduce<Command>((above, word) => {
+    const found = above.commands.find((each) => each.name() === word);
+    if (!found) throw new RangeError(`there is no command ${words.join(' ')}`);
+    return found;
+  }, program);
+  const options = new Map(command.options.map((option) => [nameOf(option), option]));
+  const given = { ...Object.fromEntries(Object.entries(common).filter(([name]) => options.has(name))), ...fixed };
+  const own = new Map(
+    [...options].filter(
+      ([name, { hidden }]) => !hidden && ![...NEVER, ...without, ...Object.keys(fixed)].includes(name),
+    ),
+  );
+  const positional = command.registeredArguments.filter((argument) => !without.includes(argument.name()));
+  const properties = {
+    ...Object.fromEntries(
+      positional.map((argument) => [
+        argument.name(),
+        { ...typeOf(argument.variadic), description: argument.description },
+      ]),
+    ),
+    ...Object.fromEntries([...own].map(([name, option]) => [name, propertyOf(option, defaults[name])])),
+  };
+  return {
+    name: tool,
+    description: description ?? command.description(),
+    inputSchema: {
+      type: 'object',
+      properties,
+      required: [
+        ...positional.filter(({ required }) => required).map((argument) => argument.name()),
+        ...[...own].filter(([, { mandatory }]) => mandatory).map(([name]) => name),
+      ],
+      additionalProperties: false,
+    },
+    changes: changes === true,
+    async call(args, signal) {
+      const known = Object.keys(properties);
+      const unknown = Object.keys(args).find((name) => !known.includes(name));
+      if (unknown !== undefined)
+        throw new EunomiaError(
+          'BAD_USER_INPUT',
+          `${tool} has no argument "${unknown}"${suggest(unknown, known) || `; it has ${known.join(', ')}`}`,
+        );
+      const flags = Object.entries({ ...given, ...defaults, ...args }).flatMap(([name, value]) => {
+        const option = options.get(name);
+        return option ? flagsOf(name, option, value) : [];
+      });
+      const places = positional.flatMap((argument) => textsOf(args[argument.name()]));
+      return captured(world, signal, (own) => run([...words, ...flags, '--', ...places], own));
+    },
+  };
+}
+
+function nameOf(option: Option): string {
+  return (option.long ?? option.short ?? '').replace(/^-+/, '');
+}
+
+function isSwitch({ required, optional }: Option): boolean {
+  return !required && !optional;
+}
+
+function typeOf(isList: boolean): object {
+  return isList ? { type: 'array', items: { type: 'string' } } : { type: 'string' };
+}
+
+function propertyOf(option: Option, byDefault: string | undefined): object {
+  const { description, argChoices, defaultValue } = option;
+  const standard: unknown = byDefault ?? defaultValue;
+  const text =
+    standard === undefined || standard === false ? description : `${description} (default: ${String(standard)})`;
+  if (isSwitch(option)) return { type: 'boolean', description: text };
+  if (argChoices) return { type: 'string', enum: argChoices, description: text };
+  return { ...typeOf(isRepeatable(option)), description: text };
+}
+
+function textsOf(value: unknown): readonly string[] {
+  if (value === undefined || value === null) return [];
+  return Array.isArray(value)
+    ? value.flatMap(textsOf)
+    : [typeof value === 'object' ? JSON.stringify(value) : String(value)];
+}
+
+function flagsOf(name: string, option: Option, value: unknown): readonly string[] {
+  if (isSwitch(option)) return value === true || value === 'true' ? [`--${name}`] : [];
+  return textsOf(value).map((text) => `--${name}=${text}`);
+}
+
+/** Runs a command whose output is the answer: what it prints, and behind it what it tells. */
+async function captured(world: World, signal: AbortSignal, run: (own: World) => Promise<number>): Promise<Answer> {
+  let text = '';
+  let length = 0;
+  const told: string[] = [];
+  const decoder = new TextDecoder();
+  const code = await run({
+    ...world,
+    signal: AbortSignal.any([world.signal, signal]),
+    tell: (line) => {
+      // A person at a terminal is told how to end it.
+      if (!line.endsWith('Ctrl-C stops')) told.push(line);
+    },
+    output: {
+      width: null,
+      height: null,
+      write: (piece) => {
+        const added = typeof piece === 'string' ? piece : decoder.decode(piece, { stream: true });
+        length += added.length;
+        text += added.slice(0, Math.max(0, MOST_CHARACTERS - text.length));
+        return Promise.resolve(length <= MOST_CHARACTERS);
+      },
+      clear: () => Promise.resolve(true),
+      close: () => undefined,
+    },
+  });
+  const cut = length > MOST_CHARACTERS ? [`(cut after ${counted(MOST_CHARACTERS, 'character')}: ask for less)`] : [];
+  return { text: [text.trimEnd(), ...cut, ...told].filter((part) => part !== '').join('\n'), isError: code !== 0 };
+}
