@@ -27,7 +27,18 @@ struct eu_aggregate_key {
 	__u64 cgroup_id;
 	__u32 pid;
 	__u32 what; /* the tracker's own: what happened */
+	/*
+	 * How many programs the process has executed (self_exec_id), where what one did is not the next one's: the runtime of a
+	 * container and its program are one process. Else 0.
+	 */
+	__u64 program;
 };
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+struct task_struct___program {
+	__u64 self_exec_id;
+};
+#pragma clang attribute pop
 
 /* Declares the two maps. `key_type` begins with a struct eu_aggregate_key: for a tracker whose `what` needs more room. */
 #define EU_AGGREGATES_BY(name, key_type)                              \
@@ -50,6 +61,15 @@ static __always_inline struct eu_aggregate_key eu_aggregate_key(struct task_stru
 		.pid = task->tgid,
 		.what = what,
 	};
+}
+
+/* The same, apart for each program that the process executes. */
+static __always_inline struct eu_aggregate_key eu_aggregate_program_key(struct task_struct *task, __u32 what)
+{
+	struct eu_aggregate_key key = eu_aggregate_key(task, what);
+
+	key.program = BPF_CORE_READ((struct task_struct___program *)task, self_exec_id);
+	return key;
 }
 
 /* The same of a process by its header. */

@@ -149,7 +149,7 @@ int BPF_PROG(cap_checked, const struct cred *cred, struct user_namespace *needed
 	/* Levels are at most 32 (include/linux/user_namespace.h), numbers of calls below 1024. */
 	what = (capability & 63) | !ret << 6 | (level & 63) << 7 | (own & 63) << 13 | compat << 19;
 	what |= nr == NO_CALL ? 1 << 20 : (eu_call_number(nr) & 1023) << 21 | (nr != eu_call_number(nr)) << 31;
-	key = eu_aggregate_key(task, what);
+	key = eu_aggregate_program_key(task, what);
 	total = eu_aggregate_of(&key);
 	if (total) {
 		add(total, nr, compat, capability, ret, level, own);

@@ -71,7 +71,7 @@ int BPF_PROG(syscount_exit, struct pt_regs *regs, long ret)
 	compat = eu_task_is_32bit(task);
 	if (!eu_call_passes(nr, compat) || !eu_syscall_wanted(task))
 		return 0;
-	key = eu_aggregate_key(task, eu_call_key(nr, compat));
+	key = eu_aggregate_program_key(task, eu_call_key(nr, compat));
 	total = eu_aggregate_of(&key);
 	if (total) {
 		add(total, task, nr, compat, ret);

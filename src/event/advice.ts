@@ -9,8 +9,8 @@ export type Phase = 'RUNTIME' | 'START' | 'RUN';
 
 /** Who did something, and when. */
 export interface Seen {
-  /** Executables, or comms where the exec was not seen; sorted, the first few. */
-  readonly programs: readonly string[];
+  /** Comms; sorted, the first few. */
+  readonly comms: readonly string[];
   readonly first: string;
   readonly last: string;
   /** 0 for a system call that was in progress when the advice was made: it has not returned yet. */
@@ -37,8 +37,8 @@ export interface SeenCapability extends Seen, OfRuntime {
   /** Null if the check was in no system call. */
   readonly call: string | null;
   readonly granted: boolean;
-  /** Whether the check was about a user namespace that the container made: then the host's capability is not needed. */
-  readonly ownNamespace: boolean;
+  /** Depth of the user namespace in which it was needed. */
+  readonly level: number;
 }
 
 /** What was done to a path: opened for reading or writing, made (created, linked, renamed to), removed, or its attributes were changed. */
@@ -66,15 +66,21 @@ export interface SeenPort extends Seen {
   readonly port: number;
 }
 
+/** A peer that the container connected to, by TCP. */
 export interface SeenPeer extends Seen {
   readonly address: string;
   readonly port: number;
-  /** The name that DNS gave this address for, in this container. Null if no such answer was seen. */
-  readonly name: string | null;
+}
+
+/** A name that DNS was asked for, and an address that it gave. Null for a name whose answers had none. */
+export interface SeenName extends Seen {
+  readonly name: string;
+  readonly address: string | null;
 }
 
 export interface SeenProgram extends Seen, OfRuntime {
   readonly path: string;
+  readonly comm: string;
 }
 
 export interface SeenPrivilege extends Seen, OfRuntime {
@@ -115,7 +121,7 @@ export interface ObservedContainer {
   readonly id: string;
   readonly name: string | null;
   readonly image: string | null;
-  /** When its runtime was first seen to start it. Null if it was running before. */
+  /** When its runtime was first seen to give it its root directory. Null if it was running before. */
   readonly started: string | null;
 }
 
@@ -150,6 +156,7 @@ export interface Observation {
   readonly devices: readonly SeenDevice[];
   readonly ports: readonly SeenPort[];
   readonly peers: readonly SeenPeer[];
+  readonly names: readonly SeenName[];
   readonly programs: readonly SeenProgram[];
   readonly privileges: readonly SeenPrivilege[];
   readonly users: readonly SeenUser[];
@@ -176,7 +183,7 @@ export interface SeccompRule {
   readonly args?: readonly SeccompArgument[];
 }
 
-/** A seccomp profile as Docker (`--security-opt seccomp=`), Podman, Kubernetes and the OCI runtime specification take it. */
+/** A seccomp profile as Docker, Podman, Kubernetes and the OCI runtime specification take it. */
 export interface SeccompProfile {
   readonly defaultAction: SeccompDefault;
   /** Of SCMP_ACT_ERRNO: 1 is EPERM. */
@@ -255,6 +262,16 @@ export type Aspect =
   | 'PEER'
   | 'LIMIT';
 
+/** Who did something, for people. */
+export interface Evidence {
+  /** Executables, or comms where no exec was seen. */
+  readonly programs: readonly string[];
+  readonly first: string;
+  readonly last: string;
+  /** See `Seen.count`. */
+  readonly count: number;
+}
+
 /** One line of a recommendation, and why it is there. */
 export interface AdviceLine {
   readonly aspect: Aspect;
@@ -264,7 +281,7 @@ export interface AdviceLine {
   readonly why: string;
   readonly phase: Phase;
   /** Null for what no event shows: what the runtime needs, or what was not seen. */
-  readonly evidence: Seen | null;
+  readonly evidence: Evidence | null;
 }
 
 export interface Coverage {

@@ -2,8 +2,8 @@ import type { TraceEvent } from './event.js';
 import type { RefusalAction, ReportSections } from './report.js';
 
 /**
- * How trackers feed behaviour reports. A tracker's definition turns each of its events into a fact; the sections of the report
- * (analysis/report/section/) count facts, and know no tracker.
+ * How trackers feed behaviour reports and advice. A tracker's definition turns each of its events into a fact; the sections of the report
+ * (analysis/report/section/) and the observer of advice (analysis/advice/observer.ts) count facts, and know no tracker.
  */
 
 /** A program was executed, or an attempt failed. */
@@ -28,6 +28,37 @@ export interface FileFact {
   readonly writes: boolean;
 }
 
+/** A file system entry was changed, or an attempt failed. */
+export interface ChangeFact {
+  /** What it makes: a new name for RENAME, LINK and SYMLINK. Absolute, as far as it was captured. Null for none. */
+  readonly made: string | null;
+  /** What is gone afterwards. */
+  readonly removed: string | null;
+  /** What has other attributes or another size. */
+  readonly changed: string | null;
+  /** Why it failed; then nothing was changed. */
+  readonly errno: string | null;
+}
+
+/** A socket began to take connections or datagrams at a port, or an attempt failed. */
+export interface ListenFact {
+  readonly protocol: string | null;
+  readonly address: string | null;
+  readonly port: number | null;
+  readonly errno: string | null;
+}
+
+/** A process wants to use a device. */
+export interface DeviceFact {
+  readonly type: 'BLOCK' | 'CHARACTER';
+  readonly major: number;
+  readonly minor: number;
+  /** Below /dev. Null for numbers that are not fixed. */
+  readonly name: string | null;
+  readonly access: readonly string[];
+  readonly denied: boolean;
+}
+
 /** What happened to a connection. ACCEPT, CONNECT and CLOSE of one connection have the same addresses and ports. */
 export interface ConnectionFact {
   readonly operation: 'CONNECT' | 'ACCEPT' | 'CLOSE' | 'CONNECT_FAILED';
@@ -44,6 +75,8 @@ export interface ConnectionFact {
 /** A system call returned, `count` times. */
 export interface SyscallFact {
   readonly name: string;
+  /** The schema's SyscallAbi. Null in old history. */
+  readonly abi: string | null;
   readonly count: number;
   /** How many of these failed. */
   readonly errors: number;
@@ -74,6 +107,10 @@ export interface CapabilityFact {
   /** Whether the process had it. */
   readonly granted: boolean;
   readonly count: number;
+  /** The system call; null if it was in none. */
+  readonly call: string | null;
+  /** Depth of the user namespace in which it was needed; 0 is the initial one. */
+  readonly level: number;
 }
 
 /** DNS was asked for a name, or has answered. */
@@ -84,6 +121,8 @@ export interface NameFact {
   readonly type: string | null;
   /** Of a response. */
   readonly rcode: string | null;
+  /** Of a response, and if captured. */
+  readonly addresses: readonly string[];
 }
 
 /** A seccomp filter refused a system call. */
@@ -100,6 +139,9 @@ export interface RefusalFact {
 export interface ReportFacts {
   readonly programs: ProgramFact;
   readonly files: FileFact;
+  readonly changes: ChangeFact;
+  readonly listens: ListenFact;
+  readonly devices: DeviceFact;
   readonly network: ConnectionFact;
   readonly syscalls: SyscallFact;
   readonly exits: ExitFact;
@@ -112,10 +154,13 @@ export interface ReportFacts {
 export type FactKind = keyof ReportFacts;
 export type SectionName = keyof ReportSections;
 
-/** The sections that facts of a kind are counted in. */
+/** The sections that facts of a kind are counted in; none for what only advice reads. */
 export const sectionsOf = {
   programs: ['programs'],
   files: ['filesRead', 'filesWritten', 'failedOpens'],
+  changes: [],
+  listens: [],
+  devices: [],
   network: ['peers', 'listeningPorts'],
   syscalls: ['syscalls'],
   exits: ['exits'],
@@ -162,3 +207,14 @@ export type ReportFeeds<Event extends TraceEvent = TraceEvent> = {
 };
 
 export type AnyReportFeed<Event extends TraceEvent = TraceEvent> = ReportFeeds<Event>[FactKind];
+
+/** The feeds whose events count in a session with these trackers: of two that observe the same, one. */
+export function feedsOf<Feed extends Pick<ReportFeed, 'supersededBy'>>(
+  feeds: ReadonlyMap<string, Feed>,
+  trackers: readonly string[],
+): (readonly [string, Feed])[] {
+  return trackers.flatMap((name) => {
+    const feed = feeds.get(name);
+    return feed && !feed.supersededBy?.some((other) => trackers.includes(other)) ? [[name, feed] as const] : [];
+  });
+}

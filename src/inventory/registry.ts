@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CgroupId } from '../event/event.js';
+import type { CurrentRights } from '../event/advice.js';
 import type { Log } from '../base/log.js';
 import { findCgroupMount, type CgroupMount } from '../linux/cgroup-mount.js';
 import { CgroupAttribution } from './attribution.js';
@@ -119,6 +120,11 @@ export class ContainerRegistry {
   /** The state of the engine that knows a container; null when none has told of it. */
   engineOf(id: string): EngineStatus | null {
     return this.#sources.statusFor(id);
+  }
+
+  /** What a container may do now, as its engine tells; null when none does. Rejects when that does not respond. */
+  rights(id: string): Promise<CurrentRights | null> {
+    return this.#sources.rights(id);
   }
 
   /** The engines that exist and do not respond now: their new containers have no names. */

@@ -1,3 +1,4 @@
+import type { CurrentRights } from '../event/advice.js';
 import type { ContainerFacts } from './container.js';
 
 /** A connection to something that knows containers: a container engine, later a CRI runtime or a Kubernetes API. */
@@ -48,6 +49,8 @@ export interface ContainerSource {
   request(id: string): void;
   /** Whether it may know containers of a runtime, as `Container.runtime` names it. Only those does its silence leave without names. */
   covers(runtime: string): boolean;
+  /** What a container may do now; null when it does not know it. Rejects when it does not respond. Absent where it cannot tell. */
+  rights?(id: string): Promise<CurrentRights | null>;
 }
 
 /** Makes a source that tells its sink what it finds, from `start` on. */

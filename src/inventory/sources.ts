@@ -1,3 +1,4 @@
+import type { CurrentRights } from '../event/advice.js';
 import type { ContainerFacts } from './container.js';
 import { isNoEngine, type ContainerSource, type CreateSource, type EngineStatus } from './source.js';
 
@@ -67,6 +68,11 @@ export class ContainerSources {
     return owner
       ? owner.status.connected
       : this.#sources.length > 0 && this.#sources.every(({ status }) => status.connected);
+  }
+
+  /** What a container may do now, as the source tells that knows it; null when none does. Rejects when that does not respond. */
+  async rights(id: string): Promise<CurrentRights | null> {
+    return (await this.#owners.get(id)?.rights?.(id)) ?? null;
   }
 
   /**

@@ -1,3 +1,4 @@
+import { defineReport, ifSet } from '../tracker/define-report.js';
 import { protocolName, socketTypeName } from '../linux/socket.js';
 import { defineTracker, namespaceInode, pushedErrno } from '../tracker/define.js';
 import { pushedOperation } from '../tracker/operation.js';
@@ -59,4 +60,13 @@ export default defineTracker({
     backlog: { from: ['backlog'], read: (backlog: number) => (backlog === UNKNOWN ? null : backlog) },
     netNs: { from: ['netNs'], read: namespaceInode },
   },
+  report: defineReport<'bind'>({
+    feeds: 'listens',
+    // A socket of UDP that was bound to a port of its choice takes datagrams there; one of TCP takes connections once it listens.
+    read: ({ bindOperation, protocol, localAddress, localPort, requestedPort, errno }) =>
+      bindOperation === 'LISTEN' || (protocol === 'UDP' && requestedPort !== 0) || errno !== null
+        ? { protocol, address: localAddress, port: localPort, errno }
+        : null,
+    restricting: [ifSet('failedOnly', 'sockets that are bound without an error are excluded')],
+  }),
 });

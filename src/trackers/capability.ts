@@ -92,7 +92,13 @@ export default defineTracker({
   },
   report: defineReport<'capability'>({
     feeds: 'capabilities',
-    read: ({ capability, granted, count }) => ({ capability, granted, count: Number(count) }),
+    read: ({ capability, granted, count, name, userNsLevel }) => ({
+      capability,
+      granted,
+      count: Number(count),
+      call: name ?? null,
+      level: userNsLevel,
+    }),
     restricting: [
       ifSet('deniedOnly', 'checks that succeed are excluded'),
       ifListed('capabilities', 'capabilities that are not listed are excluded'),

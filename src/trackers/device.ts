@@ -1,4 +1,5 @@
 import { deviceName, type DeviceType } from '../linux/device.js';
+import { defineReport } from '../tracker/define-report.js';
 import { defineTracker } from '../tracker/define.js';
 import { flagNames, type Flags } from '../tracker/flag.js';
 import { pushedEnum } from '../tracker/operation.js';
@@ -46,4 +47,8 @@ export default defineTracker({
     },
     access: { from: ['access'], read: (access: number) => flagNames(access, accesses) },
   },
+  report: defineReport<'device'>({
+    feeds: 'devices',
+    read: ({ type, major, minor, name, access, denied }) => ({ type, major, minor, name, access, denied }),
+  }),
 });

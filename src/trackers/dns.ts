@@ -122,7 +122,14 @@ export default defineTracker({
   },
   report: defineReport<'dns'>({
     feeds: 'names',
-    read: ({ dnsOperation, name, queryType, rcode }) => ({ operation: dnsOperation, name, type: queryType, rcode }),
+    demand: ['addresses'],
+    read: ({ dnsOperation, name, queryType, rcode, addresses }) => ({
+      operation: dnsOperation,
+      name,
+      type: queryType,
+      rcode,
+      addresses: addresses ?? [],
+    }),
     restricting: [ifListed('operations', 'operations that are not listed are excluded')],
   }),
 });

@@ -1,3 +1,5 @@
+import { absolutePath } from '../tracker/absolute-path.js';
+import { defineReport, ifListed, ifSet } from '../tracker/define-report.js';
 import type { Constant } from '../tracker/define.js';
 import { defineTracker, pushedErrno } from '../tracker/define.js';
 import { flagNames, type Flags } from '../tracker/flag.js';
@@ -143,6 +145,10 @@ const TYPES: Readonly<Record<number, string>> = {
 const fileType = (operation: string, mode: number) =>
   operation === 'MKNOD' ? (TYPES[mode & 0o170000] ?? 'OTHER') : null;
 const isDevice = (operation: string, mode: number) => fileType(operation, mode)?.endsWith('_DEVICE') ?? false;
+/** What is made under the new name, what is gone, and what is only changed. */
+const NEW_NAME: ReadonlySet<Operation> = new Set(['RENAME', 'LINK', 'SYMLINK']);
+const MAKES: ReadonlySet<Operation> = new Set(['MKDIR', 'MKNOD']);
+const REMOVES: ReadonlySet<Operation> = new Set(['UNLINK', 'RMDIR', 'RENAME']);
 const UNCHANGED = 0xffffffff;
 const ownerOf = (operation: string, id: number) => (operation === 'CHOWN' && id !== UNCHANGED ? id : null);
 
@@ -210,4 +216,19 @@ export default defineTracker({
       read: (operation: string, length: string) => (operation === 'TRUNCATE' ? length : null),
     },
   },
+  report: defineReport<'fsop'>({
+    feeds: 'changes',
+    demand: ['path', 'directory', 'newPath', 'newDirectory', 'resolved'],
+    read: ({ fsopOperation: operation, path, directory, newPath, newDirectory, resolved, errno }) => {
+      const at = absolutePath(directory, path);
+      const made = NEW_NAME.has(operation) ? absolutePath(newDirectory, newPath) : MAKES.has(operation) ? at : null;
+      const removed = REMOVES.has(operation) ? at : null;
+      const changes = !NEW_NAME.has(operation) && !MAKES.has(operation) && !REMOVES.has(operation);
+      return { made, removed, changed: changes ? (resolved ?? at) : null, errno };
+    },
+    restricting: [
+      ifSet('failedOnly', 'changes that succeed are excluded'),
+      ifListed('operations', 'operations that are not listed are excluded'),
+    ],
+  }),
 });

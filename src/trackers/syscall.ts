@@ -29,7 +29,8 @@ export default defineTracker({
   },
   report: defineReport<'syscall'>({
     feeds: 'syscalls',
-    read: ({ name, errno }) => (name === null ? null : { name, count: 1, errors: errno === null ? 0 : 1 }),
+    read: ({ name, abi, errno }) =>
+      name === null ? null : { name, abi: abi ?? null, count: 1, errors: errno === null ? 0 : 1 },
     restricting: [...restrictingCalls, ifSet('failedOnly', 'calls that succeed are excluded')],
     supersededBy: ['syscount'],
   }),

@@ -40,7 +40,8 @@ export default defineTracker({
   },
   report: defineReport<'syscount'>({
     feeds: 'syscalls',
-    read: ({ name, count, errors }) => (name === null ? null : { name, count: Number(count), errors: Number(errors) }),
+    read: ({ name, abi, count, errors }) =>
+      name === null ? null : { name, abi: abi ?? null, count: Number(count), errors: Number(errors) },
     restricting: restrictingCalls,
   }),
 });

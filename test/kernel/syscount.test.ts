@@ -98,6 +98,26 @@ describe('the tracker syscount', () => {
     expect(stats).toMatchObject({ produced: events.length, lost: 0, received: events.length });
   });
 
+  it('counts the calls of a program apart from those of the one that the process ran before', async () => {
+    const syscount = await startTracker('syscount', {
+      pids: [process.pid],
+      options: { every: 60_000, only: ['getppid', 'execve'] },
+    });
+    const { pid } = await run('sh', ['-c', `exec ${program} threads 0`]);
+    const events = (await syscount.stop()).filter((e) => e.process.pid === pid);
+    expect(new Set(named(events, 'getppid').map((e) => e.process.comm))).toEqual(new Set(['sh']));
+    // An exec returns to the program that it starts.
+    expect(
+      named(events, 'execve')
+        .filter((e) => Number(e['count']) > Number(e['errors']))
+        .map((e) => [e.process.comm, Number(e['count'])])
+        .sort(),
+    ).toEqual([
+      ['sh', 1],
+      ['sumload', 1],
+    ]);
+  });
+
   it('agrees with strace on the same run: each call, and each failure', async (test) => {
     if (!isInPath('strace')) test.skip('strace is not installed (apt-get install strace)');
     const syscount = await startTracker('syscount', ours);

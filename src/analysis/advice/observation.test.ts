@@ -5,10 +5,10 @@ import { emptyObservation, merge, mergeSpans, mergeTable } from './observation.j
 
 const time = fc.integer({ min: 0, max: 99 }).map((second) => `t${String(second).padStart(2, '0')}`);
 const seen: fc.Arbitrary<Seen> = fc
-  .record({ programs: fc.array(fc.constantFrom(...'abcdefghijkl'), { maxLength: 3 }), times: fc.tuple(time, time) })
-  .chain(({ programs, times }) =>
+  .record({ comms: fc.array(fc.constantFrom(...'abcdefghijkl'), { maxLength: 3 }), times: fc.tuple(time, time) })
+  .chain(({ comms, times }) =>
     fc.nat(9).map((count) => ({
-      programs: [...new Set(programs)].sort(),
+      comms: [...new Set(comms)].sort(),
       first: times[0] < times[1] ? times[0] : times[1],
       last: times[0] < times[1] ? times[1] : times[0],
       count,

@@ -6,6 +6,7 @@ import type {
   SeenCall,
   SeenCapability,
   SeenDevice,
+  SeenName,
   SeenPath,
   SeenPeer,
   SeenPort,
@@ -18,8 +19,8 @@ import type {
 
 /** What was seen of a container: tables of what it did, each entry with who, when and how often. Merging is exact: halves make a whole. */
 
-/** Programs that an entry names. */
-const MOST_PROGRAMS = 8;
+/** Names of processes in an entry. */
+const MOST_COMMS = 8;
 
 /** The tables of an observation. */
 export interface Tables {
@@ -29,6 +30,7 @@ export interface Tables {
   readonly devices: SeenDevice;
   readonly ports: SeenPort;
   readonly peers: SeenPeer;
+  readonly names: SeenName;
   readonly programs: SeenProgram;
   readonly privileges: SeenPrivilege;
   readonly users: SeenUser;
@@ -43,12 +45,13 @@ export type Identity<Name extends TableName> = Omit<Tables[Name], keyof Seen | '
 /** The members that identify an entry, in the order that entries are sorted by. */
 const identities: { readonly [Name in TableName]: readonly (keyof Identity<Name> & string)[] } = {
   calls: ['name', 'abi', 'runtime'],
-  capabilities: ['capability', 'call', 'granted', 'ownNamespace', 'runtime'],
+  capabilities: ['capability', 'call', 'granted', 'level', 'runtime'],
   paths: ['path', 'access', 'runtime'],
   devices: ['type', 'major', 'minor', 'name', 'access', 'denied', 'runtime'],
   ports: ['protocol', 'address', 'port'],
-  peers: ['name', 'address', 'port'],
-  programs: ['path', 'runtime'],
+  peers: ['address', 'port'],
+  names: ['name', 'address'],
+  programs: ['path', 'comm', 'runtime'],
   privileges: ['call', 'command', 'errno', 'runtime'],
   users: ['uid', 'gid'],
   refusals: ['kind', 'what', 'errno'],
@@ -81,6 +84,7 @@ export function emptyObservation(): Observation {
     devices: [],
     ports: [],
     peers: [],
+    names: [],
     programs: [],
     privileges: [],
     users: [],
@@ -113,6 +117,7 @@ export function merge(a: Observation, b: Observation): Observation {
     devices: mergeTable('devices', a.devices, b.devices),
     ports: mergeTable('ports', a.ports, b.ports),
     peers: mergeTable('peers', a.peers, b.peers),
+    names: mergeTable('names', a.names, b.names),
     programs: mergeTable('programs', a.programs, b.programs),
     privileges: mergeTable('privileges', a.privileges, b.privileges),
     users: mergeTable('users', a.users, b.users),
@@ -139,7 +144,7 @@ export function mergeSeen<Entry extends Seen>(a: Entry, b: Entry): Entry {
   return {
     ...a,
     ...('errors' in a ? { errors: Number(a.errors) + Number(Reflect.get(b, 'errors')) } : {}),
-    programs: namePrograms([...a.programs, ...b.programs]),
+    comms: firstComms([...a.comms, ...b.comms]),
     first: earlier(a.first, b.first),
     last: later(a.last, b.last),
     count: a.count + b.count,
@@ -147,8 +152,8 @@ export function mergeSeen<Entry extends Seen>(a: Entry, b: Entry): Entry {
 }
 
 /** The first few in the order of their names: so that it does not matter in which order they were seen. */
-export function namePrograms(programs: Iterable<string>): string[] {
-  return [...new Set(programs)].sort(order).slice(0, MOST_PROGRAMS);
+export function firstComms(comms: Iterable<string>): string[] {
+  return [...new Set(comms)].sort(order).slice(0, MOST_COMMS);
 }
 
 /** Disjoint and in their order. */

@@ -8,7 +8,7 @@ import type {
   ReportSections,
   RestrictedSection,
 } from '../../event/report.js';
-import { sectionsOf, type AnyReportFeed, type FactKind, type ReportFeeds } from '../../event/report-feed.js';
+import { feedsOf, sectionsOf, type AnyReportFeed, type FactKind, type ReportFeeds } from '../../event/report-feed.js';
 import { Capabilities } from './section/capabilities.js';
 import { Exits } from './section/exits.js';
 import { Files } from './section/files.js';
@@ -66,20 +66,30 @@ const unobserved: ReportSections = {
   dnsNames: null,
   refusedCalls: null,
 };
-const kinds = Object.keys(sectionsOf) as FactKind[];
+type CountedFeed = ReportFeeds[CountedKind];
+const isCounted = (kind: FactKind): kind is CountedKind => sectionsOf[kind].length > 0;
+const countedFeeds = (trackers: readonly ReportTracker[]): Map<string, CountedFeed> =>
+  new Map(
+    trackers.flatMap(({ name, report }) =>
+      report && isCounted(report.feeds) ? [[name, report as CountedFeed] as const] : [],
+    ),
+  );
+const kinds = (Object.keys(sectionsOf) as FactKind[]).filter(isCounted);
 
-type Counters = { readonly [Kind in FactKind]: SectionCounter<Kind> };
+/** The kinds that have sections. */
+type CountedKind = { [Kind in FactKind]: (typeof sectionsOf)[Kind] extends readonly [] ? never : Kind }[FactKind];
+type Counters = { readonly [Kind in CountedKind]: SectionCounter<Kind> };
 type Taker = (event: TraceEvent) => void;
 
 /** The on-demand fields that a report reads, by tracker. */
 export function reportDemand(trackers: readonly ReportTracker[]): Demand {
-  return new Map(trackers.flatMap(({ name, report }) => (report ? [[name, new Set(report.demand)]] : [])));
+  return new Map([...countedFeeds(trackers)].map(([name, { demand }]) => [name, new Set(demand)]));
 }
 
 /** Summarizes behaviour from events, one by one and session by session, in bounded memory. Pure. */
 export class ReportBuilder {
   readonly #subject: ReportSubject;
-  readonly #feeds: ReadonlyMap<string, AnyReportFeed>;
+  readonly #feeds: ReadonlyMap<string, CountedFeed>;
   readonly #counters: Counters = {
     programs: new Programs(),
     files: new Files(),
@@ -100,13 +110,13 @@ export class ReportBuilder {
 
   constructor(subject: ReportSubject) {
     this.#subject = subject;
-    this.#feeds = new Map(subject.trackers.flatMap(({ name, report }) => (report ? [[name, report]] : [])));
+    this.#feeds = countedFeeds(subject.trackers);
   }
 
   /** The events that follow are of this session. */
   begin(source: ReportSource): void {
     this.#sources.push(source);
-    this.#takers = new Map(this.#feedsOf(source).map(([name, feed]) => [name, this.#taker(feed)]));
+    this.#takers = new Map(feedsOf(this.#feeds, source.trackers).map(([name, feed]) => [name, this.#taker(feed)]));
   }
 
   add(event: TraceEvent): void {
@@ -155,15 +165,7 @@ export class ReportBuilder {
     };
   }
 
-  /** The feeds whose events count in a session: of two trackers that observe the same, one. */
-  #feedsOf({ trackers }: ReportSource): (readonly [string, AnyReportFeed])[] {
-    return trackers.flatMap((name) => {
-      const feed = this.#feeds.get(name);
-      return feed && !feed.supersededBy?.some((other) => trackers.includes(other)) ? [[name, feed] as const] : [];
-    });
-  }
-
-  #taker<Kind extends FactKind>(feed: ReportFeeds[Kind]): Taker {
+  #taker<Kind extends CountedKind>(feed: ReportFeeds[Kind]): Taker {
     const counter: Counters[Kind] = this.#counters[feed.feeds];
     return (event) => {
       const fact = feed.read(event);
@@ -190,7 +192,7 @@ export class ReportBuilder {
 
   #restricted(): RestrictedSection[] {
     const all = this.#sources.flatMap((source) =>
-      this.#feedsOf(source).flatMap(([tracker, { feeds, restricting = [] }]): RestrictedSection[] => [
+      feedsOf(this.#feeds, source.trackers).flatMap(([tracker, { feeds, restricting = [] }]): RestrictedSection[] => [
         ...restricting
           .map((restriction) => ({ ...restriction, value: source.options[tracker]?.[restriction.option] }))
           .filter(({ applies, value }) => applies(value))

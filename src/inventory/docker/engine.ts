@@ -4,8 +4,10 @@ import Docker from 'dockerode';
 import { invalid, messageOf } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import { readInspected, readList } from './response.js';
+import type { CurrentRights } from '../../event/advice.js';
 import type { ContainerFacts } from '../container.js';
 import { factsFromInspect, factsFromList, readEngineEvent } from './docker.js';
+import { readCurrentRights } from './current-rights.js';
 import { dockerOptions, type Endpoint } from './endpoint.js';
 import { shakeHands } from './handshake.js';
 import { Inspector } from './inspector.js';
@@ -202,13 +204,25 @@ export class Engine implements ContainerSource {
     if (notice.kind === 'facts' && notice.inspect) this.#inspector.request(id);
   }
 
+  async rights(id: string): Promise<CurrentRights | null> {
+    if (!this.#status.connected) return null;
+    try {
+      return readCurrentRights(await this.#describe(id));
+    } catch (error) {
+      if (error instanceof RequestError && error.statusCode === 404) return null;
+      throw error;
+    }
+  }
+
+  #describe(id: string): Promise<unknown> {
+    return this.#within(`inspecting ${id.slice(0, 12)}`, this.#closing.signal, (abortSignal) =>
+      getJson(this.#docker, `/containers/${id}/json`, abortSignal, MAX_BYTES.inspect),
+    );
+  }
+
   async #inspect(id: string): Promise<ContainerFacts | null> {
     try {
-      const found = readInspected(
-        await this.#within(`inspecting ${id.slice(0, 12)}`, this.#closing.signal, (abortSignal) =>
-          getJson(this.#docker, `/containers/${id}/json`, abortSignal, MAX_BYTES.inspect),
-        ),
-      );
+      const found = readInspected(await this.#describe(id));
       if (found?.Id !== id) throw new Error('the response is about something else');
       return factsFromInspect(found, this.#status.kind ?? 'docker');
     } catch (error) {

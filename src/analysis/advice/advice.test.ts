@@ -1,0 +1,156 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { eventWith } from '../../../test/support/event.js';
+import { loadTrackers } from '../../catalog/load.js';
+import type { Advice, Observation } from '../../event/advice.js';
+import type { TraceEvent } from '../../event/event.js';
+import { Missing } from '../../event/missing.js';
+import type { ReportSource, ReportTracker } from '../report/index.js';
+import { merge } from './observation.js';
+import { Observer, stablePath } from './observer.js';
+import { recommend, type RecommendOptions } from './recommend.js';
+
+const trackers: readonly ReportTracker[] = (await loadTrackers()).map(({ name, report = null }) => ({ name, report }));
+const ran = trackers.filter(({ report }) => report !== null).map(({ name }) => name);
+const web = { id: 'a'.repeat(64), name: 'web', image: 'web:1' };
+const at = (second: number): string => `2026-01-01T00:00:${String(second).padStart(2, '0')}.000000000Z`;
+
+function event(tracker: string, second: number, fields: Record<string, unknown>, process: object = {}): TraceEvent {
+  return eventWith(tracker, {
+    time: at(second),
+    process: { comm: 'web', uid: 0, gid: 0, pid: 7, ...process },
+    container: web,
+    ...fields,
+  });
+}
+const call = (second: number, name: string, count = 1, errors = 0, process: object = {}): TraceEvent =>
+  event('syscount', second, { name, abi: 'X86_64', count: String(count), errors: String(errors) }, process);
+const runtime = { comm: 'runc:[2:INIT]' };
+const check = (second: number, capability: string, name: string, granted = true, process: object = {}): TraceEvent =>
+  event('capability', second, { capability, granted, name, count: '1', userNsLevel: 0 }, process);
+const opened = (second: number, resolved: string, ...flags: string[]): TraceEvent =>
+  event('open', second, { resolved, path: resolved, errno: null, flags: flags.length ? flags : ['O_RDONLY'] });
+
+function observe(events: readonly TraceEvent[], span: Partial<ReportSource> = {}): Observation {
+  const observer = new Observer({ containers: new Set([web.id]), from: null, to: null, trackers });
+  observer.begin({ id: 's', trackers: ran, options: {}, excluded: [], from: at(0), to: at(60 - 1), ...span });
+  for (const one of events) observer.add(one);
+  return observer.build(new Missing(), at(59));
+}
+const advise = (events: readonly TraceEvent[], options: Partial<RecommendOptions> = {}): Advice =>
+  recommend(observe(events), { current: null, runtimeCalls: ['capset'], action: 'SCMP_ACT_ERRNO', ...options });
+const allowed = ({ rights }: Advice): readonly string[] => rights.seccomp.syscalls[0]?.names ?? [];
+const lineOf = ({ lines }: Advice, aspect: string, what: string) =>
+  lines.find((line) => line.aspect === aspect && line.what === what);
+
+describe('an observation', () => {
+  it('of two halves of a time is, merged, that of the whole', () => {
+    const some = fc.oneof(
+      fc.tuple(fc.constantFrom('read', 'write', 'pivot_root'), fc.nat(3), fc.boolean()).map(
+        ([name, errors, early]) =>
+          (second: number) =>
+            call(second, name, 3, errors, early ? runtime : {}),
+      ),
+      fc.constantFrom('/tmp/a', '/etc/b', '/proc/12/stat').map((path) => (second: number) => opened(second, path)),
+      fc.constantFrom('CAP_CHOWN', 'CAP_KILL').map((name) => (second: number) => check(second, name, 'fchown')),
+      fc.constantFrom(1, 2).map((uid) => (second: number) => call(second, 'read', 1, 0, { uid, comm: `c${uid}` })),
+    );
+    fc.assert(
+      fc.property(fc.array(some, { maxLength: 30 }), fc.nat(30), (made, half) => {
+        const events = made.map((one, i) => one(i + 1));
+        const parts = [
+          observe(events.slice(0, half), { to: at(half + 1) }),
+          observe(events.slice(half), { from: at(half + 1) }),
+        ] as const;
+        expect(merge(...parts)).toEqual(observe(events));
+      }),
+    );
+  });
+
+  it('has one path for what has another number each time', () => {
+    expect(stablePath('/proc/123/task/124/status')).toBe('/proc/PID/task/TID/status');
+    expect(stablePath('/proc/1/fd/7')).toBe('/proc/PID/fd/FD');
+    expect(stablePath('/tmp/#17 (deleted)')).toBe('/tmp/#17');
+    expect(stablePath('/memfd:x (deleted)')).toBeNull();
+    expect(stablePath('pipe:[7]')).toBeNull();
+  });
+});
+
+describe('a recommendation', () => {
+  it('allows what programs called, and of the runtime what it needs under the profile', () => {
+    const made = advise([
+      call(1, 'mount', 3, 0, runtime),
+      call(2, 'read', 5),
+      call(3, 'openat', 2, 2),
+      event('seccomp', 4, { name: 'keyctl', action: 'ERRNO', errno: 'EPERM' }),
+      call(4, 'keyctl', 1, 1),
+    ]);
+    expect(allowed(made)).toEqual([
+      'capset',
+      'execve',
+      'exit',
+      'exit_group',
+      'openat',
+      'read',
+      'restart_syscall',
+      'rt_sigreturn',
+    ]);
+    expect(made.rights.seccomp).toMatchObject({ defaultAction: 'SCMP_ACT_ERRNO', defaultErrnoRet: 1 });
+    expect(lineOf(made, 'CALL', 'read')).toMatchObject({
+      phase: 'RUN',
+      evidence: { programs: ['web'], first: at(2), last: at(2), count: 5 },
+    });
+    expect(lineOf(made, 'CALL', 'capset')).toMatchObject({ phase: 'RUNTIME', evidence: null });
+  });
+
+  it('lets clone make no namespaces where none were made, and has no clone3 where it was refused', () => {
+    expect(advise([call(1, 'clone'), call(1, 'clone3', 1, 1)]).rights.seccomp.syscalls.slice(1)).toEqual([
+      {
+        names: ['clone'],
+        action: 'SCMP_ACT_ALLOW',
+        args: [{ index: 0, value: 0x7e020000, valueTwo: 0, op: 'SCMP_CMP_MASKED_EQ' }],
+      },
+      { names: ['clone3'], action: 'SCMP_ACT_ERRNO', errnoRet: 38 },
+    ]);
+    const makes = event('privilege', 2, { privilegeCall: 'CLONE', command: null, errno: null, targetComm: null });
+    expect(allowed(advise([call(1, 'clone'), makes]))).toContain('clone');
+  });
+
+  it('adds back the capabilities that were used, and not those that were asked for without success', () => {
+    const made = advise([
+      check(1, 'CAP_SYS_ADMIN', 'mount', true, runtime),
+      check(2, 'CAP_CHOWN', 'fchown'),
+      check(2, 'CAP_SYS_ADMIN', 'mount', false),
+      check(3, 'CAP_SYS_TIME', 'settimeofday'),
+      call(3, 'settimeofday', 2, 2),
+    ]);
+    expect(made.rights.capabilities).toEqual(['CAP_CHOWN']);
+  });
+
+  it('mounts the fewest directories that have to be writable, and leaves the root read-only', () => {
+    const made = advise([
+      opened(1, '/tmp/a/b', 'O_WRONLY'),
+      opened(1, '/tmp/c', 'O_RDWR'),
+      opened(2, '/var/lib/web/data/1', 'O_WRONLY'),
+      opened(2, '/var/log/web/access.log', 'O_WRONLY'),
+      opened(2, '/etc/web.conf'),
+      opened(2, '/dev/null', 'O_WRONLY'),
+    ]);
+    expect(made.rights.readOnlyRoot).toBe(true);
+    expect(made.rights.tmpfs.map(({ path }) => path)).toEqual(['/tmp', '/var/log/web']);
+    expect(made.rights.volumes).toEqual([{ path: '/var/lib/web', writable: true }]);
+    expect(advise([opened(1, '/etc/web.conf', 'O_WRONLY')]).rights.readOnlyRoot).toBe(false);
+  });
+
+  it('says how far it can be trusted', () => {
+    const whole = observe([call(1, 'pivot_root', 1, 0, runtime), call(2, 'read')]);
+    const options: RecommendOptions = { current: null, runtimeCalls: [], action: 'SCMP_ACT_LOG' };
+    expect(recommend(whole, options).coverage).toMatchObject({ startSeen: true, complete: true, saturation: 0 });
+    const late = recommend(merge(whole, { ...observe([call(50, 'write')]), lost: 2 }), options).coverage;
+    expect(late).toMatchObject({ complete: false, newCalls: 1, saturation: 0.5, lastNewCall: at(50) });
+    expect(late.reasons).toEqual([
+      '2 events were lost in the kernel',
+      '1 system call appeared first in the last half of the time',
+    ]);
+  });
+});

@@ -1,0 +1,55 @@
+import type { Coverage, Observation } from '../../event/advice.js';
+import { nanosOf } from '../../record/nanos.js';
+import { counted, listed } from '../../base/listed.js';
+
+/** How far an observation can be trusted to be all that a container needs, and why not. */
+export function coverageOf(observation: Observation): Coverage {
+  const { spans, containers, programs, calls, lost, dropped, uncounted, truncated, excluded, unobserved } = observation;
+  const lengths = spans.map(({ from, to }) => nanosOf(to) - nanosOf(from));
+  const watched = lengths.reduce((sum, length) => sum + length, 0n);
+  const firsts = new Map<string, string>();
+  for (const { name, first, count, runtime } of calls) {
+    const known = firsts.get(name);
+    // What was in progress when the advice was made had begun before.
+    if (!runtime && count > 0 && (known === undefined || first < known)) firsts.set(name, first);
+  }
+  const half = halfOf(observation, watched);
+  const newCalls = half === null ? 0 : [...firsts.values()].filter((first) => nanosOf(first) >= half).length;
+  const startSeen = containers.length > 0 && containers.every(({ started }) => started !== null);
+  const reasons = [
+    ...(lost ? [`${counted(lost, 'event')} ${lost === 1 ? 'was' : 'were'} lost in the kernel`] : []),
+    ...(dropped ? [`${counted(dropped, 'event')} ${dropped === 1 ? 'was' : 'were'} dropped`] : []),
+    ...(uncounted ? ['events are missing that nobody counted'] : []),
+    ...(truncated ? ['there were too many different entries: some were left out'] : []),
+    ...(unobserved.length ? [`not observed at all times: ${listed(unobserved)}`] : []),
+    ...excluded,
+    ...(startSeen ? [] : ['the start of the container was not seen']),
+    ...(newCalls ? [`${counted(newCalls, 'system call')} appeared first in the last half of the time`] : []),
+  ];
+  return {
+    watchedNs: Number(watched),
+    from: spans[0]?.from ?? null,
+    to: spans.at(-1)?.to ?? null,
+    startSeen,
+    programs: [...new Set(programs.filter(({ runtime }) => !runtime).map(({ path }) => path))].sort(),
+    calls: firsts.size,
+    newCalls,
+    saturation: firsts.size ? newCalls / firsts.size : 0,
+    lastNewCall: [...firsts.values()].sort().at(-1) ?? null,
+    lost,
+    dropped,
+    complete: reasons.length === 0,
+    reasons,
+  };
+}
+
+/** The moment at which half of the time had been watched, in nanoseconds since 1970. */
+function halfOf({ spans }: Observation, watched: bigint): bigint | null {
+  let rest = watched / 2n;
+  for (const { from, to } of spans) {
+    const length = nanosOf(to) - nanosOf(from);
+    if (rest < length) return nanosOf(from) + rest;
+    rest -= length;
+  }
+  return null;
+}

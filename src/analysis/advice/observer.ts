@@ -1,0 +1,260 @@
+import type { Observation, ObservedContainer, PathAccess, Seen } from '../../event/advice.js';
+import type { Demand, TraceEvent } from '../../event/event.js';
+import type { Missing } from '../../event/missing.js';
+import {
+  feedsOf,
+  type AnyReportFeed,
+  type FactKind,
+  type ReportFacts,
+  type ReportFeeds,
+} from '../../event/report-feed.js';
+import type { ReportSource, ReportTracker } from '../report/index.js';
+import {
+  emptyObservation,
+  firstComms,
+  keyOf,
+  mergeSeen,
+  mergeSpans,
+  mergeTable,
+  tableNames,
+  type Identity,
+  type TableName,
+  type Tables,
+} from './observation.js';
+import { isOfRuntime } from './runtime.js';
+
+/** Entries of one table. */
+const MOST_ENTRIES = 20_000;
+/** The calls by which a runtime gives a container its root directory, and which it makes for nothing else. */
+const ROOT_CALLS: ReadonlySet<string> = new Set(['pivot_root', 'chroot']);
+/** Why an open failed, where rights decided. */
+const REFUSALS: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'EROFS']);
+
+/** What is observed. */
+export interface ObservedSubject {
+  /** Ids of the containers. */
+  readonly containers: ReadonlySet<string>;
+  /** RFC 3339 with nanoseconds; `from` is in it, `to` is not. Null does not restrict. */
+  readonly from: string | null;
+  readonly to: string | null;
+  readonly trackers: readonly ReportTracker[];
+}
+
+type Fact<Kind extends FactKind> = ReportFacts[Kind];
+type Handlers = { readonly [Kind in FactKind]: (fact: Fact<Kind>, event: TraceEvent, at: At) => void };
+
+type TableMaps = { readonly [Name in TableName]: Map<string, Tables[Name]> };
+
+/** When something happened, and whether the container's runtime did it. */
+interface At {
+  readonly time: string;
+  readonly runtime: boolean;
+}
+
+const adviceFeeds = (trackers: readonly ReportTracker[]): Map<string, AnyReportFeed> =>
+  new Map(trackers.flatMap(({ name, report }) => (report ? [[name, report] as const] : [])));
+
+/** The on-demand fields that advice reads, by tracker. */
+export function adviceDemand(trackers: readonly ReportTracker[]): Demand {
+  return new Map([...adviceFeeds(trackers)].map(([name, { demand }]) => [name, new Set(demand)]));
+}
+
+/** Turns events into an observation, session by session, in bounded memory. Pure. */
+export class Observer {
+  readonly #subject: ObservedSubject;
+  readonly #feeds: ReadonlyMap<string, AnyReportFeed>;
+  readonly #tables: TableMaps;
+  readonly #containers = new Map<string, ObservedContainer>();
+  readonly #sources: ReportSource[] = [];
+  #takers: ReadonlyMap<string, (event: TraceEvent, at: At) => void> = new Map();
+  #events = 0;
+  #truncated = false;
+
+  constructor(subject: ObservedSubject) {
+    this.#subject = subject;
+    this.#feeds = adviceFeeds(subject.trackers);
+    this.#tables = Object.fromEntries(tableNames.map((name) => [name, new Map()])) as unknown as TableMaps;
+  }
+
+  /** The events that follow are of this session. */
+  begin(source: ReportSource): void {
+    this.#sources.push(source);
+    this.#takers = new Map(feedsOf(this.#feeds, source.trackers).map(([name, feed]) => [name, this.#taker(feed)]));
+  }
+
+  add(event: TraceEvent): void {
+    const { time, process, container } = event;
+    const { from, to, containers } = this.#subject;
+    if ((from !== null && time < from) || (to !== null && time >= to) || container === null) return;
+    const { id, name, image } = container as ObservedContainer;
+    if (!containers.has(id)) return;
+    this.#events++;
+    if (!this.#containers.has(id)) this.#containers.set(id, { id, name, image, started: null });
+    const runtime = isOfRuntime(process.comm);
+    if (!runtime) this.#add('users', { uid: process.uid, gid: process.gid }, event, time);
+    this.#takers.get(event.tracker)?.(event, { time, runtime });
+  }
+
+  /** `now`: until when a session has been watching that is still running. */
+  build({ lost, dropped, uncounted }: Missing, now: string): Observation {
+    const sorted = <Name extends TableName>(name: Name): Tables[Name][] =>
+      mergeTable(name, [...this.#tables[name].values()]);
+    const observed = new Set(this.#sources.flatMap(({ trackers }) => this.#kindsOf(trackers)));
+    return {
+      ...emptyObservation(),
+      ...Object.fromEntries(tableNames.map((name) => [name, sorted(name)])),
+      containers: [...this.#containers.values()].sort((a, b) => (a.id < b.id ? -1 : 1)),
+      spans: mergeSpans(this.#sources.flatMap(({ from, to }) => this.#spanOf(from, to ?? now))),
+      sessions: [...new Set(this.#sources.map(({ id }) => id))].sort(),
+      trackers: [...new Set(this.#sources.flatMap(({ trackers }) => trackers))].sort(),
+      unobserved: kinds.filter((kind) => !observed.has(kind)).sort(),
+      events: this.#events,
+      lost,
+      dropped,
+      uncounted,
+      excluded: [...new Set(this.#sources.flatMap((source) => this.#excluded(source)))].sort(),
+      truncated: this.#truncated,
+    };
+  }
+
+  #kindsOf(trackers: readonly string[]): FactKind[] {
+    return trackers.flatMap((name) => this.#feeds.get(name)?.feeds ?? []);
+  }
+
+  #spanOf(start: string | null, end: string): { readonly from: string; readonly to: string }[] {
+    if (start === null) return [];
+    const { from, to } = this.#subject;
+    const first = from !== null && from > start ? from : start;
+    const last = to !== null && to < end ? to : end;
+    return first < last ? [{ from: first, to: last }] : [];
+  }
+
+  #excluded(source: ReportSource): string[] {
+    return [
+      ...source.excluded.map(({ excluded }) => excluded),
+      ...feedsOf(this.#feeds, source.trackers).flatMap(([tracker, { restricting = [] }]) =>
+        restricting
+          .filter(({ option, applies }) => applies(source.options[tracker]?.[option]))
+          .map(({ option, says }) => `${says} (${tracker}.${option})`),
+      ),
+    ];
+  }
+
+  #taker<Kind extends FactKind>(feed: ReportFeeds[Kind]): (event: TraceEvent, at: At) => void {
+    const handle: Handlers[Kind] = this.#handlers[feed.feeds];
+    return (event, at) => {
+      const fact = feed.read(event);
+      if (fact) handle(fact, event, at);
+    };
+  }
+
+  readonly #handlers: Handlers = {
+    syscalls: ({ name, abi, count, errors }, event, { time, runtime }) => {
+      if (runtime && ROOT_CALLS.has(name)) this.#started(event, time);
+      this.#add('calls', { name, abi, runtime }, event, time, count, { errors });
+    },
+    capabilities: ({ capability, call, granted, level, count }, event, { time, runtime }) =>
+      this.#add('capabilities', { capability, call, granted, level, runtime }, event, time, count),
+    files: ({ path, errno, reads, writes }, event, at) => {
+      if (errno === null) {
+        if (reads) this.#path('READ', path, event, at);
+        if (writes) this.#path('WRITE', path, event, at);
+      } else if (path !== null && REFUSALS.has(errno) && !at.runtime)
+        this.#add('refusals', { kind: 'PATH', what: path, errno }, event, at.time);
+    },
+    changes: ({ made, removed, changed, errno }, event, at) => {
+      if (errno !== null) return;
+      this.#path('MAKE', made, event, at);
+      this.#path('REMOVE', removed, event, at);
+      this.#path('CHANGE', changed, event, at);
+    },
+    devices: ({ type, major, minor, name, access, denied }, event, { time, runtime }) => {
+      for (const each of access as readonly ('READ' | 'WRITE' | 'MAKE')[])
+        this.#add('devices', { type, major, minor, name, access: each, denied, runtime }, event, time);
+    },
+    listens: ({ protocol, address, port, errno }, event, { time }) => {
+      if (errno === null && protocol !== null && port !== null && port > 0)
+        this.#add('ports', { protocol, address, port }, event, time);
+    },
+    network: ({ operation, localAddress, localPort, remoteAddress, remotePort }, event, { time }) => {
+      if (operation === 'ACCEPT' && localPort !== null)
+        this.#add('ports', { protocol: 'TCP', address: localAddress, port: localPort }, event, time);
+      const connects = operation === 'CONNECT' || operation === 'CONNECT_FAILED';
+      if (connects && remoteAddress !== null && remotePort !== null)
+        this.#add('peers', { address: remoteAddress, port: remotePort }, event, time);
+    },
+    names: ({ name, addresses }, event, { time }) => {
+      if (name === null) return;
+      for (const address of addresses.length ? addresses : [null]) this.#add('names', { name, address }, event, time);
+    },
+    programs: ({ path, errno }, event, { time, runtime }) => {
+      if (path !== null && errno === null)
+        this.#add('programs', { path, comm: event.process.comm, runtime }, event, time);
+    },
+    privileges: ({ call, command, errno }, event, { time, runtime }) => {
+      if (runtime && ROOT_CALLS.has(call)) this.#started(event, time);
+      this.#add('privileges', { call, command, errno, runtime }, event, time);
+    },
+    refusals: ({ name, errno }, event, { time, runtime }) => {
+      if (!runtime) this.#add('refusals', { kind: 'CALL', what: name, errno }, event, time);
+    },
+    exits: () => undefined,
+  };
+
+  #started({ container }: TraceEvent, time: string): void {
+    const known = this.#containers.get((container as ObservedContainer).id);
+    if (known && (known.started === null || time < known.started))
+      this.#containers.set(known.id, { ...known, started: time });
+  }
+
+  #path(access: PathAccess, path: string | null, event: TraceEvent, { time, runtime }: At): void {
+    const shown = path === null ? null : stablePath(path);
+    if (shown !== null) this.#add('paths', { path: shown, access, runtime }, event, time);
+  }
+
+  #add<Name extends TableName>(
+    name: Name,
+    identity: Identity<Name>,
+    { process }: TraceEvent,
+    time: string,
+    count = 1,
+    more: object = {},
+  ): void {
+    const table: Map<string, Tables[Name]> = this.#tables[name];
+    const key = keyOf(name, identity);
+    const known = table.get(key);
+    if (!known && table.size >= MOST_ENTRIES) {
+      this.#truncated = true;
+      return;
+    }
+    const seen: Seen = { comms: firstComms([process.comm]), first: time, last: time, count };
+    const entry = { ...identity, ...more, ...seen } as unknown as Tables[Name];
+    table.set(key, known ? mergeSeen(known, entry) : entry);
+  }
+}
+
+/** One path for what has another number each time; null for what is on no file system that is mounted. */
+export function stablePath(path: string): string | null {
+  if (!path.startsWith('/') || path.startsWith('/memfd:')) return null;
+  return path
+    .replace(/ \(deleted\)$/, '')
+    .replace(/^\/proc\/\d+(?=\/|$)/, '/proc/PID')
+    .replace(/^(\/proc\/PID\/task)\/\d+(?=\/|$)/, '$1/TID')
+    .replace(/^(\/proc\/PID(?:\/task\/TID)?\/(?:fd|fdinfo))\/\d+$/, '$1/FD')
+    .replace(/^\/dev\/pts\/\d+$/, '/dev/pts/N');
+}
+
+/** The kinds of facts that advice is made from. */
+const kinds: readonly FactKind[] = [
+  'syscalls',
+  'capabilities',
+  'files',
+  'changes',
+  'devices',
+  'listens',
+  'network',
+  'names',
+  'programs',
+  'privileges',
+  'refusals',
+];

@@ -1,0 +1,146 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect, it } from 'vitest';
+import { parseAllDocuments } from 'yaml';
+import type { Observation } from '../../../event/advice.js';
+import { emptyObservation } from '../observation.js';
+import { recommend } from '../recommend.js';
+import { renderAdvice } from './index.js';
+
+const exec = promisify(execFile);
+const seen = { comms: ['we|b'], first: '2026-01-01T00:00:00Z', last: '2026-01-01T00:00:01Z', count: 2 };
+const own = { ...seen, runtime: false };
+const observation: Observation = {
+  ...emptyObservation(),
+  containers: [{ id: 'a'.repeat(64), name: "it's web", image: 'registry/web:1', started: null }],
+  spans: [{ from: '2026-01-01T00:00:00Z', to: '2026-01-01T00:01:00Z' }],
+  calls: [{ ...own, name: 'read', abi: 'X86_64', errors: 0 }],
+  capabilities: [{ ...own, capability: 'CAP_CHOWN', call: 'fchown', granted: true, level: 0 }],
+  paths: [
+    { ...own, path: '/tmp/a "b"{c}*', access: 'WRITE' },
+    { ...own, path: '/var/lib/web/x', access: 'MAKE' },
+    { ...own, path: '/usr/lib/libc.so.6', access: 'READ' },
+  ],
+  devices: [{ ...own, type: 'CHARACTER', major: 10, minor: 229, name: 'fuse', access: 'READ', denied: false }],
+  ports: [{ ...seen, protocol: 'TCP', address: '0.0.0.0', port: 443 }],
+  peers: [{ ...seen, address: '192.0.2.1', port: 5432 }],
+  names: [{ ...seen, name: 'db.example', address: '192.0.2.1' }],
+  programs: [{ ...own, path: '/usr/bin/web', comm: 'we|b' }],
+  users: [{ ...seen, uid: 33, gid: 33 }],
+  peaks: { memoryBytes: 50 << 20, pids: 3, cpus: 0.1 },
+};
+const advice = recommend(observation, { current: null, runtimeCalls: ['capset'], action: 'SCMP_ACT_ERRNO' });
+const files = new Map(renderAdvice(advice).map(({ name, content }) => [name, content]));
+const yamlOf = (name: string): unknown[] =>
+  parseAllDocuments(files.get(name) ?? '').map((document) => {
+    expect('errors' in document ? document.errors : []).toEqual([]);
+    return document.toJS() as unknown;
+  });
+
+it('writes a line for a shell that has each right', async () => {
+  const line = files.get('docker-run.txt') ?? '';
+  // A shell takes it apart as it was put together.
+  const { stdout } = await exec('sh', ['-c', `docker() { printf '%s\\n' "$@"; }\n${line}`]);
+  expect(stdout.split('\n')).toEqual([
+    'run',
+    '--read-only',
+    '--tmpfs',
+    '/tmp:size=67108864',
+    '--mount',
+    'type=volume,source=it-s-web-1,target=/var/lib/web',
+    '--device',
+    '/dev/fuse:/dev/fuse:r',
+    '--user',
+    '33:33',
+    '--cap-drop',
+    'ALL',
+    '--cap-add',
+    'CHOWN',
+    '--security-opt',
+    'seccomp=seccomp.json',
+    '--security-opt',
+    'no-new-privileges',
+    '--memory',
+    String(80 << 20),
+    '--pids-limit',
+    '32',
+    '--cpus',
+    '0.25',
+    'registry/web:1',
+    '',
+  ]);
+});
+
+it('writes an override of compose', () => {
+  expect(yamlOf('compose.override.yaml')).toMatchObject([
+    {
+      services: {
+        'it-s-web': {
+          cap_drop: ['ALL'],
+          cap_add: ['CHOWN'],
+          read_only: true,
+          tmpfs: ['/tmp:size=67108864'],
+          volumes: [{ type: 'volume', source: 'it-s-web-1', target: '/var/lib/web' }],
+        },
+      },
+      volumes: { 'it-s-web-1': {} },
+    },
+  ]);
+});
+
+it('writes a security context and a policy of Kubernetes', () => {
+  expect(yamlOf('kubernetes.yaml')).toMatchObject([
+    {
+      spec: {
+        template: {
+          spec: {
+            containers: [
+              {
+                securityContext: {
+                  allowPrivilegeEscalation: false,
+                  readOnlyRootFilesystem: true,
+                  capabilities: { drop: ['ALL'], add: ['CHOWN'] },
+                  runAsUser: 33,
+                  runAsGroup: 33,
+                },
+              },
+            ],
+          },
+        },
+      },
+    },
+    {
+      kind: 'NetworkPolicy',
+      metadata: { annotations: { 'eunomia/peers': 'db.example:5432' } },
+      spec: { ingress: [{ ports: [{ protocol: 'TCP', port: 443 }] }] },
+    },
+  ]);
+});
+
+it('writes a profile that the parser of AppArmor takes', async (test) => {
+  const folder = await mkdtemp(join(tmpdir(), 'eunomia-advice-'));
+  try {
+    const file = join(folder, 'profile');
+    await writeFile(file, files.get('apparmor.profile') ?? '');
+    await exec('apparmor_parser', ['--skip-kernel-load', '--skip-cache', file]).catch((error: unknown) => {
+      if (Reflect.get(Object(error), 'code') === 'ENOENT') test.skip('apparmor_parser is not installed');
+      throw error;
+    });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
+
+it('writes a report in which no text of the container is Markdown', () => {
+  expect(files.get('advice.md')).toContain('| read | was seen | RUN | /usr/bin/web |');
+  expect(files.get('advice.md')).toContain("# Least privilege for it's web");
+});
+
+it('writes rules of which each name is known', () => {
+  expect(yamlOf('rules.yaml')).toMatchObject([
+    { lists: { it_s_web_capabilities: ['CAP_CHOWN'], it_s_web_ports: [443] }, rules: { length: 4 } },
+  ]);
+});
