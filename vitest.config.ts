@@ -47,6 +47,7 @@ const beside = [
   'other-origin',
   'plugin-cli',
   'replay',
+  'sessions-cli',
   'setup',
   'terminal',
   'token-file',

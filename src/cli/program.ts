@@ -1,5 +1,9 @@
 import { Command, CommanderError } from 'commander';
 import { EunomiaError, messageOf } from '../base/errors.js';
+import { addAttach } from './attach.js';
+import { addStart } from './start.js';
+import { addStatus } from './status.js';
+import { addStop } from './stop.js';
 import { addAlerts } from './alerts.js';
 import { addBackup } from './backup.js';
 import { addContainers } from './containers.js';
@@ -38,7 +42,11 @@ export function createProgram(version: string, world: World): Command {
     addSnapshots,
     addRun,
     addTop,
+    addStatus,
     addSessions,
+    addStart,
+    addAttach,
+    addStop,
     addAlerts,
     addQueries,
     addPcap,

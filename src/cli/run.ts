@@ -9,7 +9,7 @@ import { describeTrackers } from './field.js';
 import { parseSetting, parseTracker, trackerInputs } from './input.js';
 import { createPrinter, type Format, type Printer } from './printer.js';
 import { withSession, type Ending } from './session.js';
-import { readEvents, type StopCause } from './stream.js';
+import { readEvents, tellGap, type StopCause } from './stream.js';
 import { targetInput, withTarget, type TargetFlags } from './target.js';
 import { append, collect, wholeNumber } from './usage.js';
 
@@ -107,14 +107,14 @@ async function print({ client, id, stop, printer, flags, world }: Printing): Pro
     limit: flags.limit ?? null,
     signal: world.signal,
     ready: () =>
-      world.tell(`tracing ${flags.for === undefined ? '' : `for ${flags.for}`}; Ctrl-C stops`.replace(' ;', ';')),
+      world.tell(
+        `session ${id}: tracing ${flags.for === undefined ? '' : `for ${flags.for}`}; Ctrl-C stops`.replace(' ;', ';'),
+      ),
     stop: () => void stop().catch(() => undefined),
     async onBatch(batch) {
       const text = printer.print(batch.events, flags.gaps ? batch.gap : null);
       if (batch.gap && !(flags.gaps && flags.output === 'json')) {
-        world.tell(
-          `gap: ${batch.gap.lost} lost in the kernel, ${batch.gap.dropped} dropped, ${batch.gap.from} to ${batch.gap.to}`,
-        );
+        tellGap(batch.gap, world);
       }
       return text === '' || world.output.write(text);
     },

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from '../client/client.js';
 import type { EventFields } from './field.js';
+import type { World } from './world.js';
 
 export interface Gap {
   readonly from: string;
@@ -24,12 +25,17 @@ export interface EventReader {
   /** Of an event. */
   readonly selection: string;
   readonly limit: number | null;
-  /** Stops the session; what is under way is still read. */
+  /** Events before now that are read first; all that the session holds when absent. */
+  readonly replay?: number;
+  /** Ends reading, by `stop`. */
   readonly signal: AbortSignal;
   /** Called once the server knows of this reader: what happens from then on is seen. */
   ready(): void;
-  /** Asks the session to stop; must not throw. */
-  stop(): void;
+  /**
+   * Asks the session to stop, so that what is under way is still read; must not throw. Without it the session goes on, and nothing
+   * more is read.
+   */
+  stop?(): void;
   /** False: nobody reads any more. Awaited before the next batch is looked at. */
   onBatch(batch: Batch): Promise<boolean> | boolean;
 }
@@ -45,14 +51,15 @@ export async function readEvents(reader: EventReader): Promise<{ events: number;
   const document = `subscription Events($session: ID!, $replay: Int) {
     events(session: $session, replay: $replay) { gap { from to lost dropped where } events { ${selection} } }
   }`;
-  const stream = client.subscribe<{ events: Batch }>(document, { session, replay: EVERYTHING });
+  const stream = client.subscribe<{ events: Batch }>(document, { session, replay: reader.replay ?? EVERYTHING });
   const queue = new BatchQueue();
   let cause: StopCause = 'ended';
   let events = 0;
   let dropped = 0n;
   const stop = (why: StopCause): void => {
     if (cause === 'ended') cause = why;
-    reader.stop();
+    if (reader.stop) reader.stop();
+    else queue.end();
   };
   const onAbort = (): void => stop('signal');
   signal.addEventListener('abort', onAbort);
@@ -102,10 +109,16 @@ class BatchQueue {
         while (this.#waiting > mostWaiting && this.#batches.length > 1) this.#drop();
         this.#wake();
       }
-      this.#end = {};
+      this.#end ??= {};
     } catch (error) {
-      this.#end = { error };
+      this.#end ??= { error };
     }
+    this.#wake();
+  }
+
+  /** Nothing more is taken; what waits is still handed on. */
+  end(): void {
+    this.#end ??= {};
     this.#wake();
   }
 
@@ -168,6 +181,11 @@ async function subscribed(client: Client, session: string, queue: BatchQueue): P
     }>(document, { id: session });
     if (!response.session || response.session.stats.subscribers.length) return;
   }
+}
+
+/** Tells a person where events are missing. */
+export function tellGap({ lost, dropped, from, to }: Gap, world: Pick<World, 'tell'>): void {
+  world.tell(`gap: ${lost} lost in the kernel, ${dropped} dropped, ${from} to ${to}`);
 }
 
 /** What comes until Ctrl-C, which does not wait for what comes next. */

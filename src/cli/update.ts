@@ -1,6 +1,7 @@
 import { Option, type Command } from 'commander';
 import { withClient, withServer, type ServerFlags } from './connection.js';
 import { checkFlags } from './effect.js';
+import { persistInput } from './persist.js';
 import { targetInput, withTarget, type TargetFlags } from './target.js';
 import { UsageError } from './usage.js';
 import { whereInput } from './where.js';
@@ -84,11 +85,6 @@ function inputOf(flags: Flags): Record<string, unknown> {
   if (Object.keys(input).length === 0)
     throw new UsageError('nothing to change: give for example --where, --container, --for, --persist or --name');
   return input;
-}
-
-function persistInput(store: string | boolean): object | null {
-  if (store === false) return null;
-  return store === true ? {} : { store: store.toUpperCase() };
 }
 
 function textOf({ id, name, stopsAt, explain: { where }, persistence, changes }: Changed): string {
