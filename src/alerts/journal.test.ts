@@ -150,6 +150,22 @@ describe('alerts', () => {
     expect(others[48]).toMatchObject({ title: 'alert 49', state: 'ACKNOWLEDGED' });
   });
 
+  it('are written by a server that began on a full disk once it has room', async () => {
+    const child = await bookInProcess(['prlimit', '--fsize=0:unlimited']);
+    expect(await child.ask({ raise: alertOf('while it is full') })).toMatchObject({
+      problem: expect.stringContaining('EFBIG'),
+    });
+    child.limit(null);
+    await untilHolds(
+      'it is written',
+      () => child.ask({}),
+      ({ problem }) => problem === null,
+    );
+    await child.end('SIGKILL');
+    const book = await open();
+    expect(book.list(10, () => true)).toMatchObject([{ title: 'while it is full' }]);
+  });
+
   it('are in memory while a file cannot grow, and written once it can', async () => {
     const child = await bookInProcess();
     await child.ask({ raise: alertOf('before') });
@@ -235,8 +251,8 @@ interface Told {
   readonly problem: string | null;
 }
 
-/** A book in a process of its own: the built one, with a journal in the directory. */
-async function bookInProcess() {
+/** A book in a process of its own: the built one, with a journal in the directory. `wrap`: a command to run it by. */
+async function bookInProcess(wrap: readonly string[] = []) {
   const script = `
     import { createInterface } from 'node:readline';
 import { setImmediate as turn } from 'node:timers/promises';
@@ -251,7 +267,8 @@ import { setImmediate as turn } from 'node:timers/promises';
       await book.setPlace('parent', book.revision);
       process.stdout.write(JSON.stringify({ problem: book.problem }) + '\\n');
     }`;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const [command = '', ...args] = [...wrap, process.execPath, '--input-type=module', '-e', script];
+  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   const exited = once(child, 'exit');
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const tell = (command: object): void => void child.stdin.write(`${JSON.stringify({ ...command, quiet: true })}\n`);

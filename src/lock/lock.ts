@@ -29,8 +29,11 @@ export class FileLock {
     const file = await openPrivate(path, constants.O_RDWR | constants.O_CREAT);
     try {
       if (flock(file.fd, LOCK_EX | LOCK_NB) === 0) {
-        await file.truncate(0);
-        await file.write(String(process.pid), 0);
+        // For messages only: on a full disk, the lock is as good without it.
+        await file
+          .truncate(0)
+          .then(() => file.write(String(process.pid), 0))
+          .catch(() => undefined);
         return new FileLock(file);
       }
       const errno = errnoName(koffi.errno());
