@@ -1,8 +1,10 @@
-import { isMap, isNode, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
+import { isMap, isNode, isScalar, type Document, type LineCounter } from 'yaml';
 import type { ErrorCode } from './error-code.js';
 import { formatDuration, parseDuration } from './duration.js';
 import { EunomiaError, messageOf, suggest } from './errors.js';
 import { readTrusted, type FileKind } from './file.js';
+import { finish, type Work } from './turn.js';
+import { parsingYaml, type ParsedYaml } from './yaml.js';
 
 export type Path = readonly (string | number)[];
 type Fields = Readonly<Record<string, unknown>>;
@@ -21,23 +23,24 @@ export class ConfigFile {
   readonly name: string;
   readonly #code: ErrorCode;
   readonly #document: Document;
-  readonly #lines = new LineCounter();
+  readonly #lines: LineCounter;
 
-  /** `name` is what messages call the file. Throws an error of the code for text that is not YAML, or has a tag of its own. */
-  constructor(name: string, text: string, code: ErrorCode) {
+  private constructor(name: string, { document, lines, errors }: ParsedYaml, code: ErrorCode) {
     this.name = name;
     this.#code = code;
-    this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false, uniqueKeys: true });
-    throwAll(
-      [...this.#document.errors, ...this.#document.warnings].map(({ pos: [offset], message }) =>
-        this.#error(offset, message.replace(/\s+$/, '')),
-      ),
-    );
+    this.#document = document;
+    this.#lines = lines;
+    throwAll(errors.map(({ pos: [offset], message }) => this.#error(offset, message.replace(/\s+$/, ''))));
     try {
       this.value = this.#document.toJS({ maxAliasCount: 100 });
     } catch (failure) {
       throw this.#error(0, messageOf(failure));
     }
+  }
+
+  /** `name` is what messages call the file. Throws an error of the code for text that is not YAML, or has a tag of its own. */
+  static *of(name: string, text: string, code: ErrorCode): Work<ConfigFile> {
+    return new ConfigFile(name, yield* parsingYaml(text), code);
   }
 
   /** Reads a file that others can neither write nor replace; of SECRET, nor read. Throws an error of the code. */
@@ -54,7 +57,7 @@ export class ConfigFile {
         { cause: error },
       );
     }
-    return new ConfigFile(path, text, code);
+    return finish(ConfigFile.of(path, text, code));
   }
 
   /** An error at a value, or where it would be: "FILE:LINE:COLUMN: metrics[0].type: message". */

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { noLineage } from '../event/lineage.js';
 import { ruleContext, rulesOf } from '../../test/support/rules.js';
 import { compileRules } from './compile.js';
+import { readingRules } from './format.js';
 
 const rule = (fields: string): string => `rules:
   - name: a-rule
@@ -261,6 +262,18 @@ describe('a set of rules', () => {
     expect([...(compiled?.demand ?? [])].map(([tracker, fields]) => [tracker, fields.has('resolved')])).toEqual([
       ['open', true],
     ]);
+  });
+});
+
+describe('a long rule file', () => {
+  it('is read in pieces', () => {
+    const rules = Array.from(
+      { length: 500 },
+      (_, i) => `\n  - { name: r${i}, description: d, severity: LOW, trackers: exec, condition: 'true', message: m }`,
+    );
+    let pieces = 0;
+    for (const work = readingRules([{ name: 'a.yaml', text: `rules:${rules.join('')}` }]); !work.next().done;) pieces++;
+    expect(pieces).toBeGreaterThan(500);
   });
 });
 

@@ -70,16 +70,19 @@ const DEFAULT_KEY = ['container.id', 'process.pid'];
 
 /**
  * Reads rule files: what is written in them, with overrides applied and lists with all that they include. Nothing is compiled. Throws
- * BAD_RULES with the places of all that is wrong. A piece is one file.
+ * BAD_RULES with the places of all that is wrong. A piece is some of a file's text, or one of its rules.
  */
 export function* readingRules(sources: readonly RuleSource[]): Work<RuleSetDefinition> {
   const errors: EunomiaError[] = [];
+  const keep = (error: unknown): void => {
+    if (!(error instanceof EunomiaError) || error.code !== 'BAD_RULES') throw error;
+    errors.push(error);
+  };
   const collect = <Made>(make: () => Made, otherwise: Made): Made => {
     try {
       return make();
     } catch (error) {
-      if (!(error instanceof EunomiaError) || error.code !== 'BAD_RULES') throw error;
-      errors.push(error);
+      keep(error);
       return otherwise;
     }
   };
@@ -88,22 +91,29 @@ export function* readingRules(sources: readonly RuleSource[]): Work<RuleSetDefin
   const rules = new Map<string, RuleDefinition>();
   const overrides: Overrides[] = [];
   for (const { name, text } of sources) {
-    const file = collect(() => fileOf(name, text), null);
-    const top =
-      file && collect(() => file.fields(file.value ?? {}, [], ['lists', 'macros', 'rules', 'overrides']), null);
-    if (!file || !top) continue;
+    let file: ConfigFile | null = null;
+    try {
+      file = yield* fileOf(name, text);
+    } catch (error) {
+      keep(error);
+    }
+    if (!file) continue;
+    const { value = null } = file;
+    const top = collect(() => file.fields(value ?? {}, [], ['lists', 'macros', 'rules', 'overrides']), null);
+    if (!top) continue;
     const reader = new Reader(file);
     for (const [list, items] of collect(() => reader.mapping(top['lists'], ['lists']), []))
       collect(() => addOnce(lists, list, reader.list(list, items), reader.at(['lists', list])), undefined);
     for (const [macro, given] of collect(() => reader.mapping(top['macros'], ['macros']), []))
       collect(() => addOnce(macros, macro, reader.macro(macro, given), reader.at(['macros', macro])), undefined);
     const written = collect(() => reader.rules(top['rules']), []);
-    written.forEach((rule, i) =>
+    for (const [i, rule] of written.entries()) {
       collect(() => {
         const made = reader.rule(rule, ['rules', i]);
         addOnce(rules, made.name, made, reader.at(['rules', i, 'name']));
-      }, undefined),
-    );
+      }, undefined);
+      yield;
+    }
     collect(() => overrides.push(reader.overrides(top['overrides'])), undefined);
     yield;
   }
@@ -127,10 +137,10 @@ export interface WrittenList extends Place {
 }
 
 /** Throws BAD_RULES. */
-export function fileOf(name: string, text: string): ConfigFile {
+export function* fileOf(name: string, text: string): Work<ConfigFile> {
   if (Buffer.byteLength(text) > MAX_FILE_BYTES)
     throw new EunomiaError('BAD_RULES', `${name}: has more than ${MAX_FILE_BYTES >> 20} MiB, which is the most`);
-  return new ConfigFile(name, text, 'BAD_RULES');
+  return yield* ConfigFile.of(name, text, 'BAD_RULES');
 }
 
 function addOnce<Item extends object>(all: Map<string, Item>, name: string, item: Item, { file, path }: Place): void {

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { ConfigFile } from '../../src/base/config-file.js';
+import { finish } from '../../src/base/turn.js';
 import { ExportedMetrics, parseExported, type ExportedConfig } from '../../src/server/configured/index.js';
 import { contractSchema } from '../../src/api/graphql/schema.js';
 import { root } from '../../src/base/paths.js';
@@ -14,7 +15,7 @@ const METRIC = `${SESSION}metrics:\n  - name: opens_total\n    help: Opens.\n   
 const fixture = await createFixture();
 
 function parse(text: string, { services }: Fixture = fixture): ExportedConfig {
-  return parseExported(new ConfigFile('m.yaml', text, 'BAD_METRICS_CONFIG'), {
+  return parseExported(finish(ConfigFile.of('m.yaml', text, 'BAD_METRICS_CONFIG')), {
     schema: contractSchema(),
     catalog: services.catalog,
     fields: services.fields,

@@ -1,5 +1,6 @@
 import type { ConfigFile, Path } from '../../base/config-file.js';
 import { suggest } from '../../base/errors.js';
+import { finish } from '../../base/turn.js';
 import type { TraceEvent } from '../../event/event.js';
 import { severities, type Severity } from '../../event/severity.js';
 import type { RuleSet } from '../compile.js';
@@ -58,7 +59,7 @@ export function readTests(
   set: RuleSet,
   context: TestContext & { readonly recordings: Recordings },
 ): readonly RuleTest[] {
-  const file = fileOf(source.name, source.text);
+  const file = finish(fileOf(source.name, source.text));
   const top = file.fields(file.value ?? {}, [], ['tests']);
   const written = file.list(top['tests'], ['tests']);
   if (written.length === 0) throw file.fail(['tests'], 'there are no tests; write a list of them');

@@ -1,0 +1,74 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { LineCounter, parseDocument } from 'yaml';
+import { describe, expect, it } from 'vitest';
+import { root } from './paths.js';
+import { finish } from './turn.js';
+import { parsingYaml } from './yaml.js';
+
+const folded = `a: >-\n  ${'some words of a long text '.repeat(80)}\n\n  more\nb: |\n${'  line é 🐧\n'.repeat(150)}`;
+const quoted = `a: "${'x \\u00e9 '.repeat(300)}"\nb: '${"it''s ".repeat(300)}'\nc: {d: [${'e, '.repeat(500)}f]} # ${'g'.repeat(2000)}\n`;
+const anchors = `a: &one [${'1, '.repeat(400)}2]\nb: *one\r\nc: !!str 7\n`;
+
+describe('a YAML document that is parsed in pieces', () => {
+  const rules = join(root, 'rules');
+  const files = readdirSync(rules).map((name) => [name, readFileSync(join(rules, name), 'utf8')] as const);
+
+  it.each<readonly [string, string]>([
+    ...files,
+    ['folded', folded],
+    ['quoted', quoted],
+    ['anchors', anchors],
+    ['empty', ''],
+    ['comment', '# x'],
+  ])('is what the library makes of it as a whole: %s', (_name, text) => {
+    const { document, errors, lines } = finish(parsingYaml(text));
+    const counted = new LineCounter();
+    const whole = parseDocument(text, { lineCounter: counted });
+    expect(document.toJS()).toEqual(whole.toJS());
+    expect(document.range).toEqual(whole.range);
+    expect(lines.lineStarts).toEqual(counted.lineStarts);
+    expect(errors).toEqual([]);
+  });
+
+  it.each([
+    ['a: [1, 2\nb: 3\n', 2],
+    ['a: "open', 1],
+    ['\ta: 1', 1],
+    [`a: ${'['.repeat(100)}`, 1],
+    ['a: !nothing 1', 1],
+    ['- a\nb: 1', 1],
+  ])('has the errors of the library: %j', (text) => {
+    const whole = parseDocument(text, { prettyErrors: false });
+    const { errors } = finish(parsingYaml(text));
+    expect(errors.map(({ pos, message }) => [pos, message])).toEqual(
+      [...whole.errors, ...whole.warnings].map(({ pos, message }) => [pos, message]),
+    );
+    expect(errors.length).toBeGreaterThan(0);
+  });
+
+  it('has each key once, however many there are', () => {
+    const keys = Array.from({ length: 20_000 }, (_, i) => `k${i}: 1\n`).join('');
+    const { errors } = finish(parsingYaml(`${keys}k7: 2\nk9: {a: 1, b: 2, a: 3}\n`));
+    expect(errors.map(({ pos: [at] }) => at - keys.length)).toEqual([0, 6, 23]);
+  });
+
+  it('is refused where it is nested without end', () => {
+    for (const text of [`a: ${'['.repeat(100_000)}`, `${'- '.repeat(100_000)}a`, `${'{a: '.repeat(50_000)}`]) {
+      const { errors } = finish(parsingYaml(text));
+      expect(errors.map(({ message }) => message)).toEqual(['is nested in more than 200 levels']);
+    }
+  });
+
+  it('has no second document', () => {
+    const { errors } = finish(parsingYaml('a: 1\n---\nb: 2\n'));
+    expect(errors.map(({ message }) => message)).toEqual(['has a second document; give each a file of its own']);
+  });
+
+  it('lets others have their turns', () => {
+    const text = Array.from({ length: 5000 }, (_, i) => `b${i}: [some, words]\n`).join('');
+    let pieces = 0;
+    for (const work = parsingYaml(text); !work.next().done;) pieces++;
+    expect(pieces).toBeGreaterThan(100);
+  });
+});
