@@ -2,7 +2,7 @@ import { Kind, type DocumentNode, type OperationDefinitionNode, type SelectionSe
 import { roles, type Role } from '../base/config.js';
 import { EunomiaError } from '../base/errors.js';
 
-/** What only some roles may do, by the name of its mutation, or of the route `/backup`. All else a viewer may. */
+/** What only some roles may do, by the name of its mutation, or of the query or route. All else a viewer may. */
 const needed = {
   startSession: 'operator',
   updateSession: 'operator',
@@ -31,6 +31,9 @@ const needed = {
 
 export type GuardedOperation = keyof typeof needed;
 
+/** No mutations: a viewer is told which of the queries needs more. */
+const others: ReadonlySet<string> = new Set<GuardedOperation>(['backup', 'checkRules']);
+
 export function isAtLeast(role: Role, least: Role): boolean {
   return roles.indexOf(role) >= roles.indexOf(least);
 }
@@ -40,7 +43,7 @@ export function refusalOf(mutation: string, role: Role): EunomiaError | null {
   const least: Role = isGuarded(mutation) ? needed[mutation] : 'operator';
   if (isAtLeast(role, least)) return null;
   const isAdmin = least === 'admin';
-  const what = isAdmin || mutation === 'backup' ? `${mutation} needs` : 'mutations need';
+  const what = isAdmin || others.has(mutation) ? `${mutation} needs` : 'mutations need';
   const may = role === 'viewer' ? 'query and subscribe' : 'start and stop sessions, save queries and handle alerts';
   const how = isAdmin
     ? '; start the server with --token admin:SECRET, or better a line of --tokens-file, and send that token'
