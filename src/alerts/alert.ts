@@ -33,6 +33,8 @@ export interface NewAlert {
   readonly tags?: readonly string[];
   /** Ids of ATT&CK's techniques and tactics: "T1059.004". */
   readonly attack?: readonly string[];
+  /** Names of the webhooks that it is sent to; null or absent: all. */
+  readonly webhooks?: readonly string[] | null;
   /** What there was at that moment. A function is called only when a new alert is made of it, at once. */
   readonly evidence?: NewEvidence | null | (() => NewEvidence | null);
 }
@@ -53,15 +55,17 @@ export interface AlertContainer {
 }
 
 export type AlertState = 'OPEN' | 'ACKNOWLEDGED' | 'RESOLVED';
-export type AlertAction = 'ACKNOWLEDGED' | 'RESOLVED' | 'REOPENED' | 'COMMENTED';
+export type AlertAction = 'ACKNOWLEDGED' | 'RESOLVED' | 'REOPENED' | 'COMMENTED' | 'ACTED';
 
-/** What somebody did with an alert. */
+/** What somebody, or an action of its rule, did with an alert. */
 export interface AlertChange {
   readonly action: AlertAction;
   readonly by: string;
   /** RFC 3339 with nanoseconds. */
   readonly at: string;
   readonly comment: string | null;
+  /** The session with evidence that was started; null for none. */
+  readonly session: string | null;
   /** Its place among all that happens to alerts: see `Alert.revision`. */
   readonly revision: number;
 }
@@ -85,6 +89,8 @@ export interface Alert {
   readonly rule: string | null;
   readonly tags: readonly string[];
   readonly attack: readonly string[];
+  /** Names of the webhooks that it is sent to; null for all. */
+  readonly webhooks: readonly string[] | null;
   /** JSON of an `Evidence`; null if there is none. */
   readonly evidence: string | null;
   /** The silence that kept it from being sent out. */
@@ -103,7 +109,7 @@ export interface Alert {
 }
 
 /** Where changes of state lead. */
-export const stateAfter: Readonly<Record<Exclude<AlertAction, 'COMMENTED'>, AlertState>> = {
+export const stateAfter: Readonly<Record<Exclude<AlertAction, 'COMMENTED' | 'ACTED'>, AlertState>> = {
   ACKNOWLEDGED: 'ACKNOWLEDGED',
   RESOLVED: 'RESOLVED',
   REOPENED: 'OPEN',

@@ -153,10 +153,16 @@ export class AlertBook {
   }
 
   /** What somebody does with an alert that there is. It is in the journal when it resolves, unless that cannot be written. */
-  async change(alert: Alert, action: AlertAction, by: string, comment: string | null): Promise<void> {
-    const change: AlertChange = { action, by, at: nowText(), comment, revision: this.#nextRevision++ };
+  async change(
+    alert: Alert,
+    action: AlertAction,
+    by: string,
+    comment: string | null,
+    session: string | null = null,
+  ): Promise<void> {
+    const change: AlertChange = { action, by, at: nowText(), comment, session, revision: this.#nextRevision++ };
     alert.history = [...alert.history, change];
-    if (action !== 'COMMENTED') alert.state = stateAfter[action];
+    if (action !== 'COMMENTED' && action !== 'ACTED') alert.state = stateAfter[action];
     this.#combined.changed(alert);
     this.#happenings.push({ revision: change.revision, alert, change });
     this.#journal?.append(() => ({ kind: 'change', seq: alert.seq, change, state: alert.state }));
@@ -303,6 +309,7 @@ export class AlertBook {
       rule: raised.rule ?? null,
       tags: raised.tags ?? [],
       attack: raised.attack ?? [],
+      webhooks: raised.webhooks ?? null,
       time: raised.time ?? at,
       id: randomBytes(8).toString('hex'),
       seq: this.#nextSeq++,
@@ -491,5 +498,3 @@ function madeBy<Made>(make: () => Made | null): Made | null {
     return null;
   }
 }
-
-/** A copy of what is told of it. */

@@ -29,11 +29,13 @@ export interface Evidence {
   readonly truncated: boolean;
 }
 
+/** Surrounding events that are left where all are too much. */
+const NEAREST = 4;
 /** Bytes of one alert's evidence. */
 export const MAX_EVIDENCE = 64 << 10;
 
 /**
- * The JSON of evidence, of 64 KiB at most: if it is more, the surrounding events are left out, then the ancestors' arguments, the
+ * The JSON of evidence, of 64 KiB at most: if it is more, the surrounding events are left out, the oldest first, then the ancestors' arguments, the
  * container, the event and the ancestors. Null for none, and for what is no JSON. Never throws.
  */
 export function evidenceText(given: NewEvidence | null): string | null {
@@ -53,6 +55,7 @@ export function evidenceText(given: NewEvidence | null): string | null {
 }
 
 const cuts: readonly ((kept: Evidence) => Partial<Evidence>)[] = [
+  ({ events }) => ({ events: events.slice(-NEAREST) }),
   () => ({ events: [] }),
   ({ ancestors }) => ({ ancestors: ancestors.map((one) => ({ ...one, args: null })) }),
   () => ({ container: null }),

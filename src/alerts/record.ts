@@ -27,10 +27,11 @@ const silence = v.object({
 });
 
 const change = v.object({
-  action: v.picklist(['ACKNOWLEDGED', 'RESOLVED', 'REOPENED', 'COMMENTED']),
+  action: v.picklist(['ACKNOWLEDGED', 'RESOLVED', 'REOPENED', 'COMMENTED', 'ACTED']),
   by: text,
   at: text,
   comment: textOrNull,
+  session: v.optional(textOrNull, null),
   revision: count,
 });
 
@@ -59,6 +60,7 @@ const alert = v.object({
   rule: textOrNull,
   tags: v.array(text),
   attack: v.array(text),
+  webhooks: v.optional(v.nullable(v.array(text)), null),
   evidence: textOrNull,
   silencedBy: v.nullable(silence),
   raisedAt: text,
@@ -98,6 +100,7 @@ export function alertRecord({ missedBefore: _missed, ...stored }: Alert): AlertR
       ...stored,
       tags: [...stored.tags],
       attack: [...stored.attack],
+      webhooks: stored.webhooks && [...stored.webhooks],
       history: [...stored.history],
     },
   };

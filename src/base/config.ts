@@ -12,6 +12,8 @@ export interface Token {
 export interface Limits {
   /** Sessions that may run at once. */
   readonly sessions: number;
+  /** Sessions besides these that may collect evidence for rules at once. */
+  readonly evidenceSessions: number;
   /** Sessions that have stopped and stay in memory, and bytes of events that these retain together. */
   readonly stoppedSessions: number;
   readonly stoppedBytes: number;
@@ -83,6 +85,9 @@ export interface OtlpConfig {
   readonly metricsMs: number | null;
 }
 
+export const ruleActionModes = ['off', 'dry-run', 'on'] as const;
+export type RuleActionMode = (typeof ruleActionModes)[number];
+
 export interface Config {
   readonly host: string;
   /** 0 takes a free port. */
@@ -119,6 +124,8 @@ export interface Config {
   readonly plugins: string | null;
   /** Folders of rule files, or "builtin" for those of the package. */
   readonly rules: readonly string[];
+  /** Whether rules may send signals to processes, and pause and stop containers. */
+  readonly ruleActions: RuleActionMode;
   readonly logLevel: string;
   /** Replay this recording instead of watching a kernel: needs neither root nor libbpf, and starts no sessions. `speed` may be infinite. */
   readonly replay: { readonly file: string; readonly speed: number } | null;
@@ -155,6 +162,7 @@ export const defaultConfig: Config = {
   otlp: null,
   plugins: null,
   rules: [],
+  ruleActions: 'off',
   logLevel: 'info',
   replay: null,
   metricsConfig: null,
@@ -165,6 +173,7 @@ export const defaultConfig: Config = {
   trustedDocuments: null,
   limits: {
     sessions: 64,
+    evidenceSessions: 4,
     stoppedSessions: 1_000,
     stoppedBytes: 512 << 20,
     depth: 12,

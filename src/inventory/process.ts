@@ -7,7 +7,7 @@ import { sightedAs } from '../event/sighting.js';
 import { bootNamespaceNs, bootNow, type ClockWatch } from '../kernel/clock.js';
 
 /** /proc counts in these, whatever the kernel's HZ (include/linux/jiffies.h USER_HZ). */
-const TICK_NS = 10_000_000;
+export const TICK_NS = 10_000_000;
 
 // Of what follows the comm in /proc/PID/stat, counted from 0.
 const PPID = 1;
@@ -28,7 +28,7 @@ export function startTicks(pid: number): string | null {
 }
 
 /** The initial one (include/linux/proc_ns.h, PROC_PID_INIT_INO): in another one, pids are not those that the kernel's programs tell. */
-const INITIAL_PID_NS = 'pid:[4026531836]';
+export const INITIAL_PID_NS = 'pid:[4026531836]';
 
 /** A process that is alive now, by /proc; null when there is none. Its start is known to 10 ms. */
 export async function readProcess(

@@ -10,7 +10,7 @@ import { ContainerDirectory, type ChangeKind } from './directory.js';
 import { Liveness } from './liveness.js';
 import { NamespaceContainers, type NamespaceInit } from './namespace.js';
 import { readMountNs } from './process-cgroup.js';
-import type { CreateSource, EngineStatus } from './source.js';
+import type { ContainerAction, CreateSource, EngineStatus } from './source.js';
 import { ContainerSources } from './sources.js';
 import { CgroupTrust } from './trust.js';
 import { Waiters } from './waiters.js';
@@ -237,6 +237,11 @@ export class ContainerRegistry {
       if (ns && ns !== this.#hostMountNs) this.#directory.learnMountNs(ns, container.id);
     this.#wantFacts(container.id);
     return container;
+  }
+
+  /** Has its engine pause or stop a container. Rejects with why it could not. */
+  act(id: string, action: ContainerAction): Promise<void> {
+    return this.#sources.act(id, action);
   }
 
   /** Whether an engine has told the container's name (and with it image and labels). */

@@ -47,11 +47,16 @@ export interface ContainerSource {
   close(): Promise<void>;
   /** Asks for a container that something else has seen. While disconnected it cuts the pause before the next attempt short. */
   request(id: string): void;
+  /** Does this to a container. Rejects with why it could not. Absent where the source only knows containers. */
+  act?(id: string, action: ContainerAction): Promise<void>;
   /** Whether it may know containers of a runtime, as `Container.runtime` names it. Only those does its silence leave without names. */
   covers(runtime: string): boolean;
   /** What a container may do now; null when it does not know it. Rejects when it does not respond. Absent where it cannot tell. */
   rights?(id: string): Promise<CurrentRights | null>;
 }
+
+/** What an engine can do to a container. */
+export type ContainerAction = 'pause' | 'stop';
 
 /** Makes a source that tells its sink what it finds, from `start` on. */
 export type CreateSource = (sink: SourceSink) => ContainerSource;

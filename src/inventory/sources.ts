@@ -1,6 +1,12 @@
 import type { CurrentRights } from '../event/advice.js';
 import type { ContainerFacts } from './container.js';
-import { isNoEngine, type ContainerSource, type CreateSource, type EngineStatus } from './source.js';
+import {
+  isNoEngine,
+  type ContainerAction,
+  type ContainerSource,
+  type CreateSource,
+  type EngineStatus,
+} from './source.js';
 
 /** Who listens to all sources. */
 export interface SourcesSink {
@@ -101,6 +107,13 @@ export class ContainerSources {
     const owner = this.#owners.get(id);
     if (owner !== undefined) return owner.request(id);
     for (const source of this.#sources) if (this.#missing.get(id)?.has(source) !== true) source.request(id);
+  }
+
+  /** Has the engine of a container do this to it. Rejects with why it could not. */
+  async act(id: string, action: ContainerAction): Promise<void> {
+    const owner = this.#owners.get(id);
+    if (!owner?.act) throw new Error(`no engine is known that could ${action} the container`);
+    await owner.act(id, action);
   }
 
   /** Forgets the containers that nobody remembers. */

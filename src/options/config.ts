@@ -32,6 +32,7 @@ export function configOf(sources: SettingSources): Config {
     otlp: () => otlpOf(sources),
     plugins: () => sources.value(generalSettings.plugins),
     rules: () => sources.value(generalSettings.rules),
+    ruleActions: () => sources.value(generalSettings.ruleActions),
     logLevel: () => sources.value(generalSettings.logLevel),
     metricsConfig: () => sources.value(generalSettings.metricsConfig),
     webhooks: () => sources.value(generalSettings.webhooks),
@@ -129,6 +130,7 @@ function trustedDocumentsOf(sources: SettingSources): Config['trustedDocuments']
 export function limitsOf(sources: SettingSources): Limits {
   return {
     sessions: sources.value(limitSettings.sessions),
+    evidenceSessions: sources.value(limitSettings.evidenceSessions),
     stoppedSessions: sources.value(limitSettings.stoppedSessions),
     stoppedBytes: sources.value(limitSettings.stoppedBytes),
     depth: sources.value(limitSettings.depth),

@@ -16,6 +16,14 @@ export const limitSettings = {
     text: 'sessions that may run at once',
     example: 8,
   }),
+  evidenceSessions: setting({
+    flag: 'max-evidence-sessions',
+    key: 'limits.evidenceSessions',
+    kind: whole(0, 100),
+    default: limits.evidenceSessions,
+    text: 'sessions that may collect evidence for rules at once (the action `collect`), besides those of clients',
+    example: 2,
+  }),
   stoppedSessions: setting({
     flag: 'max-stopped-sessions',
     key: 'limits.stoppedSessions',

@@ -1,4 +1,4 @@
-import { defaultConfig, roles, type Role, type Token } from '../base/config.js';
+import { defaultConfig, roles, ruleActionModes, type Role, type Token } from '../base/config.js';
 import { defaultDataDirectory } from '../access/access-token.js';
 import { endpointForms, parseEndpoint } from '../inventory/docker/endpoint.js';
 import {
@@ -150,6 +150,14 @@ export const generalSettings = {
     default: [],
     text: 'raise alerts by the rules in this folder, or the "builtin" ones; changed files are loaded at once (repeatable; docs/rules.md)',
     example: ['builtin'],
+  }),
+  ruleActions: setting({
+    flag: 'rule-actions',
+    key: 'ruleActions',
+    kind: choice(ruleActionModes, '<mode>'),
+    default: defaultConfig.ruleActions,
+    text: 'whether rules may send signals, and pause and stop containers; "dry-run" only tells what they would do (docs/rules.md#actions)',
+    example: 'dry-run',
   }),
   metricsConfig: setting({
     flag: 'metrics-config',

@@ -4,6 +4,8 @@ import { nanosecondsSince1970, wallTimeOf, type ClockOffset } from '../event/clo
 import type { FieldValue, TraceEvent } from '../event/event.js';
 import type { Lineage, ProcessAt } from '../event/lineage.js';
 import type { Severity } from '../event/severity.js';
+import type { Action } from './action.js';
+import { startOf } from './bond.js';
 import type { CompiledRule, Reading } from './compile.js';
 
 /** An ancestor of an alert's process, as it was when the event happened. */
@@ -24,7 +26,12 @@ export interface Evidence {
   /** The parent first. Empty where the process is not known. */
   readonly ancestors: readonly AncestorFacts[];
   readonly container: object | null;
+  /** Events before it, the oldest first, with the fields that were captured and who caused them. */
+  readonly events: readonly object[];
 }
+
+/** The events before one, the oldest first. */
+export type Before = () => readonly TraceEvent[];
 
 /** What a rule raises. */
 export interface RuleAlert {
@@ -40,6 +47,9 @@ export interface RuleAlert {
   readonly tracker: string;
   readonly process: object;
   readonly container: object | null;
+  /** When the process started, in ns since boot: with its pid, which one it is. */
+  readonly startNs: number;
+  readonly actions: readonly Action[];
   /** Alerts of the rule with an equal key are combined for `intervalMs`. */
   readonly key: string;
   readonly intervalMs: number;
@@ -63,7 +73,7 @@ export class AlertWriter {
     this.#catalog = catalog;
   }
 
-  write(rule: CompiledRule, event: TraceEvent, key: string): RuleAlert {
+  write(rule: CompiledRule, event: TraceEvent, key: string, before: Before): RuleAlert {
     const { definition } = rule;
     return {
       rule: definition.name,
@@ -76,12 +86,15 @@ export class AlertWriter {
       tracker: event.tracker,
       process: copied(event.process, ['pid', 'tid', 'ppid', 'uid', 'gid', 'comm', 'startTime', 'mountNs']),
       container: event.container && copied(event.container, ['id', 'name', 'image']),
+      startNs: startOf(event),
+      actions: definition.actions,
       key,
       intervalMs: definition.intervalMs,
       evidence: {
         event: this.#fields(event),
         ancestors: ancestorsOf(this.#catalog.lineage, event),
         container: event.container && copied(event.container, ['id', 'name', 'image', 'labels']),
+        events: before().map((other) => ({ ...this.#fields(other), process: copied(other.process, ['pid', 'comm']) })),
       },
     };
   }

@@ -5,7 +5,7 @@ import type { Bond } from './definition.js';
 
 /** Ancestors of a process that may be the root of its tree. */
 const MOST_UP = 32;
-const HOST = 'host';
+export const HOST = 'host';
 /** What /proc tells of a start: the table has some from there. */
 const TICK_NS = 10_000_000;
 
@@ -47,15 +47,21 @@ function isOfTree(process: ProcessAt, parent: ProcessAt): boolean {
   return parent.pid > 1 && parent.ppid > 0 && parent.mountNs !== null && parent.mountNs === process.mountNs;
 }
 
-function containerOf({ container }: TraceEvent): string {
+/** The id of the event's container; `HOST` outside of containers. */
+export function containerOf({ container }: TraceEvent): string {
   const id: unknown = container && Reflect.get(container, 'id');
   return typeof id === 'string' ? id : HOST;
 }
 
 /** As that of its process in the table. The wall clock may have been set since the event before: since boot, the start is the same. */
-function processOf({ process, time, bootNs }: TraceEvent): string {
+function processOf(event: TraceEvent): string {
+  return keyOfProcess({ pid: event.process.pid, startNs: startOf(event) });
+}
+
+/** When the event's process started, in ns since boot. */
+export function startOf({ process, time, bootNs }: TraceEvent): number {
   const ageNs = nanosecondsSince1970(time) - nanosecondsSince1970(process.startTime);
-  return keyOfProcess({ pid: process.pid, startNs: Number(BigInt(bootNs) - ageNs) });
+  return Number(BigInt(bootNs) - ageNs);
 }
 
 function keyOfProcess({ pid, startNs }: Pick<ProcessAt, 'pid' | 'startNs'>): string {

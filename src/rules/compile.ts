@@ -1,4 +1,4 @@
-import { EunomiaError } from '../base/errors.js';
+import { EunomiaError, suggest } from '../base/errors.js';
 import { finish, type Work } from '../base/turn.js';
 import { compileField, type Catalog, type FieldReader } from '../catalog/catalog.js';
 import { DetailsTemplate } from '../event/details.js';
@@ -31,6 +31,8 @@ import { readingRules, throwInOrder, type RuleSource } from './format.js';
 export interface RuleContext {
   readonly catalog: Catalog;
   readonly fields: FilterFields;
+  /** Names of the webhooks that there are; absent where that is not known. */
+  readonly webhooks?: readonly string[];
 }
 
 /** Reads the values of some fields. */
@@ -145,6 +147,7 @@ class Compiler {
       }),
     });
     const message = this.#message(definition, last);
+    this.#checkActions(definition);
     const compiled = {
       definition,
       steps,
@@ -214,6 +217,24 @@ class Compiler {
     for (const field of template.fields)
       file.at([...path, 'message'], () => catalog.checkPath(field, trackers, 'message'));
     return template;
+  }
+
+  /** Throws BAD_RULES for an action that names a tracker or a webhook that there is not. */
+  #checkActions({ actions }: RuleDefinition): void {
+    const { catalog, webhooks } = this.#context;
+    for (const action of actions) {
+      const { file, path } = action;
+      if (action.kind === 'collect')
+        file.each(action.trackers, (tracker, i) =>
+          file.at([...path, 'collect', 'trackers', i], () => catalog.need(tracker)),
+        );
+      if (action.kind === 'webhook' && webhooks?.includes(action.webhook) === false)
+        throw file.fail(
+          [...path, 'webhook'],
+          `there is no webhook "${action.webhook}"${suggest(action.webhook, webhooks)}; ` +
+            `--webhooks has ${webhooks.join(', ') || 'none'}`,
+        );
+    }
   }
 
   /** A message tells what is not known as such; a condition, or a key, of it would be wrong. */

@@ -1,6 +1,7 @@
 import type { ConfigFile, Path } from '../base/config-file.js';
 import type { Scalar } from '../filter/index.js';
 import type { Severity } from '../event/severity.js';
+import type { ActionDefinition } from './action.js';
 
 /** Where in which file something is written. */
 export interface Place {
@@ -48,6 +49,8 @@ export interface FirstSeen {
   readonly values: readonly string[];
   readonly for: readonly string[];
   readonly learnMs: number;
+  /** At the rule's first start, what the history has of so long ago counts as seen; null: nothing. */
+  readonly baselineMs: number | null;
 }
 
 export interface Absence {
@@ -84,6 +87,7 @@ export interface RuleDefinition extends Place {
   readonly key: readonly string[];
   readonly intervalMs: number;
   readonly throttle: Throttle;
+  readonly actions: readonly ActionDefinition[];
   /** What gets around it. Null where nobody has written it. */
   readonly evades: string | null;
   readonly falsePositives: string | null;

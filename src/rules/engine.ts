@@ -3,7 +3,7 @@ import { finish } from '../base/turn.js';
 import type { TraceEvent } from '../event/event.js';
 import type { EventFilter } from '../filter/index.js';
 import { AbsenceBook } from './absence.js';
-import { AlertWriter, keyOf, type RuleAlert } from './alert.js';
+import { AlertWriter, keyOf, type Before, type RuleAlert } from './alert.js';
 import { Bonds } from './bond.js';
 import type { CompiledRule, RuleContext } from './compile.js';
 import { FirstSeenBook, type Learned } from './first-seen.js';
@@ -35,7 +35,19 @@ export interface RuleCounts {
   lastAt: string | null;
 }
 
+/** A rule that is to learn from the history before it raises anything. */
+export interface FirstStart {
+  readonly rule: CompiledRule;
+  readonly baselineMs: number;
+  /** From now on, and until the end, its events are learned and raise nothing. */
+  begin(): void;
+  /** An event of the history that matches the rule's condition. */
+  learn(event: TraceEvent): void;
+  end(): void;
+}
+
 const MAX_RECENT = 10_000;
+const noEvents: Before = () => [];
 
 /**
  * Evaluates rules on events, whatever their source. Time is that of the events: nothing here reads a clock. What the rules have counted
@@ -103,8 +115,8 @@ export class RuleEngine {
     return this.#rules.get(rule)?.evicted ?? 0;
   }
 
-  /** Reads the event, and keeps nothing of it. */
-  evaluate(event: TraceEvent): void {
+  /** Reads the event, and keeps nothing of it. `before` is called at once, or not at all. */
+  evaluate(event: TraceEvent, before: Before = noEvents): void {
     this.events++;
     const atMs = bootMs(event);
     const matched: Candidate[] = [];
@@ -120,7 +132,8 @@ export class RuleEngine {
       const { rule } = candidate;
       // A sequence that it carried on has used it.
       if (rule === used && rule.definition.sequence) continue;
-      if (this.#safely(rule.definition.name, () => this.#matched(candidate, event, atMs)) === 'USED') used = rule;
+      if (this.#safely(rule.definition.name, () => this.#matched(candidate, event, atMs, before)) === 'USED')
+        used = rule;
     }
   }
 
@@ -156,6 +169,18 @@ export class RuleEngine {
     }
   }
 
+  /** Rules that have learned nothing yet, and are to begin with what the history has. */
+  firstStarts(): readonly FirstStart[] {
+    return [...this.#rules.values()].flatMap(({ rule, firstSeen }) => {
+      const { baselineMs = null } = rule.definition.firstSeen ?? {};
+      const reading = rule.firstSeen;
+      if (!firstSeen || !reading || baselineMs === null || !firstSeen.isEmpty || firstSeen.isReading) return [];
+      const learn = (event: TraceEvent): void =>
+        firstSeen.learn(keyOf(reading.for, event), keyOf(reading.values, event), Date.parse(event.time));
+      return [{ rule, baselineMs, learn, begin: () => firstSeen.beginHistory(), end: () => firstSeen.endHistory() }];
+    });
+  }
+
   /** A rule that throws is not evaluated any more; the others are. */
   #safely<Result>(name: string, evaluate: () => Result): Result | null {
     const state = this.#rules.get(name);
@@ -169,7 +194,7 @@ export class RuleEngine {
     }
   }
 
-  #matched({ rule, index }: Candidate, event: TraceEvent, atMs: number): 'USED' | null {
+  #matched({ rule, index }: Candidate, event: TraceEvent, atMs: number, before: Before): 'USED' | null {
     const state = this.#rules.get(rule.definition.name);
     if (!state) return null;
     const { absence, sequence, rate, firstSeen } = rule.definition;
@@ -196,7 +221,7 @@ export class RuleEngine {
       if (!state.firstSeen.isNew(subject, value, Date.parse(event.time), firstSeen.learnMs)) return null;
     }
     const key = keyOf(rule.key, event);
-    const write = (): RuleAlert => this.#writer.write(rule, event, key);
+    const write = (): RuleAlert => this.#writer.write(rule, event, key, before);
     if (absence && state.absence) state.absence.begin(this.#bonds.keyOf(event, absence.by), write, atMs);
     else this.#raise(state, key, atMs, write);
     return 'USED';
@@ -220,6 +245,7 @@ export class RuleEngine {
 
 /** What one rule has counted, and waits for. */
 class RuleState {
+  readonly rule: CompiledRule;
   readonly fingerprint: string;
   readonly counts: RuleCounts = { matched: 0, alerts: 0, repeated: 0, suppressed: 0, lastAt: null };
   readonly recent: Recent<RuleAlert>;
@@ -234,7 +260,9 @@ class RuleState {
   problem: string | null = null;
 
   /** `before`: of the rule that it replaces. */
-  constructor({ fingerprint, steps, definition }: CompiledRule, before?: RuleState) {
+  constructor(rule: CompiledRule, before?: RuleState) {
+    const { fingerprint, steps, definition } = rule;
+    this.rule = rule;
     const { intervalMs, throttle, rate, sequence, absence, firstSeen } = definition;
     this.fingerprint = fingerprint;
     this.recent = new Recent(intervalMs, MAX_RECENT);

@@ -5,7 +5,7 @@ const MAX_SUBJECTS = 500;
 const MAX_VALUES = 4000;
 
 interface Baseline {
-  readonly sinceMs: number;
+  sinceMs: number;
   readonly values: BoundedMap<true>;
 }
 
@@ -28,12 +28,38 @@ export interface Learned {
 export class FirstSeenBook {
   readonly #baselines = new BoundedMap<Baseline>(MAX_SUBJECTS);
   #evictedValues = 0;
+  /** While the history is read, nothing is new. */
+  #isReading = false;
   /** Values that were new, over its life. */
   learned = 0;
 
   /** Subjects and values that were forgotten to make room. */
   get evicted(): number {
     return this.#baselines.evicted + this.#evictedValues;
+  }
+
+  get isEmpty(): boolean {
+    return this.#baselines.size === 0;
+  }
+
+  get isReading(): boolean {
+    return this.#isReading;
+  }
+
+  /** What the history has counts as seen: `learn` is called for it, in any order, between these two. */
+  beginHistory(): void {
+    this.#isReading = true;
+  }
+
+  endHistory(): void {
+    this.#isReading = false;
+  }
+
+  /** The value was seen at this time, in ms since 1970. */
+  learn(subject: string, value: string, atMs: number): void {
+    this.isNew(subject, value, atMs, 0);
+    const baseline = this.#baselines.get(subject);
+    if (baseline && atMs < baseline.sinceMs) baseline.sinceMs = atMs;
   }
 
   /** Whether the value is new to a subject that was watched for `learnMs` or longer. `atMs`: since 1970. */
@@ -45,7 +71,7 @@ export class FirstSeenBook {
     const { evicted } = baseline.values;
     baseline.values.set(value, true);
     this.#evictedValues += baseline.values.evicted - evicted;
-    return atMs - baseline.sinceMs >= learnMs;
+    return !this.#isReading && atMs - baseline.sinceMs >= learnMs;
   }
 
   /** Each is copied when it is asked for, since the book may go on learning meanwhile. The subject that was used last comes first. */

@@ -3,6 +3,7 @@ import { EunomiaError } from '../base/errors.js';
 import { severities } from '../event/severity.js';
 import type { Work } from '../base/turn.js';
 import type { Scalar } from '../filter/index.js';
+import { readActions } from './action.js';
 import {
   bonds,
   type Absence,
@@ -62,6 +63,7 @@ const ruleSettings = [
   'key',
   'interval',
   'throttle',
+  'actions',
   'evades',
   'falsePositives',
 ] as const;
@@ -298,6 +300,7 @@ class Reader {
       key: given['key'] === undefined ? DEFAULT_KEY : this.#words(given['key'], at('key'), undefined, MAX_FIELDS),
       intervalMs: file.duration(given['interval'] ?? '5m', at('interval'), 0, DAY),
       throttle: this.#throttle(given['throttle'], at('throttle')),
+      actions: readActions(file, given['actions'], at('actions')),
       evades: this.#prose(given['evades'], at('evades')),
       falsePositives: this.#prose(given['falsePositives'], at('falsePositives')),
     };
@@ -356,6 +359,7 @@ class Reader {
             ...(has('key') && { key: this.#words(of['key'], place('key'), undefined, MAX_FIELDS) }),
             ...(has('interval') && { intervalMs: file.duration(of['interval'], place('interval'), 0, DAY) }),
             ...(has('throttle') && { throttle: this.#throttle(of['throttle'], place('throttle')) }),
+            ...(has('actions') && { actions: readActions(file, of['actions'], place('actions')) }),
           },
         };
       }),
@@ -459,7 +463,7 @@ class Reader {
   }
 
   #firstSeen(value: unknown, path: Path): FirstSeen {
-    const given = this.#file.fields(value, path, ['values', 'for', 'learn']);
+    const given = this.#file.fields(value, path, ['values', 'for', 'learn', 'baseline']);
     const values = this.#words(given['values'], [...path, 'values'], undefined, MAX_FIELDS);
     if (values.length === 0)
       throw this.#file.fail([...path, 'values'], 'is missing; name fields, for example [process.executable]');
@@ -467,6 +471,10 @@ class Reader {
       values,
       for: this.#words(given['for'], [...path, 'for'], undefined, MAX_FIELDS),
       learnMs: this.#file.duration(given['learn'], [...path, 'learn'], 0, 30 * DAY),
+      baselineMs:
+        given['baseline'] === undefined
+          ? null
+          : this.#file.duration(given['baseline'], [...path, 'baseline'], 60_000, 30 * DAY),
     };
   }
 

@@ -14,6 +14,7 @@ export const ofRules = [
   'key',
   'interval',
   'throttle',
+  'actions',
 ] as const;
 
 type Joined = { readonly and?: Expression; readonly or?: Expression };
@@ -34,7 +35,7 @@ export interface Overrides {
       readonly tags: readonly string[];
       /** What replaces what it has. */
       readonly changes: Partial<
-        Pick<RuleDefinition, 'enabled' | 'severity' | 'message' | 'key' | 'intervalMs' | 'throttle'>
+        Pick<RuleDefinition, 'enabled' | 'severity' | 'message' | 'key' | 'intervalMs' | 'throttle' | 'actions'>
       >;
     })[];
 }

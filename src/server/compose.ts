@@ -10,13 +10,15 @@ import { Catalog } from '../catalog/catalog.js';
 import { nowText } from '../event/clock.js';
 import { noLineage } from '../event/lineage.js';
 import { FilterFields } from '../filter/index.js';
+import { Responder } from '../inventory/responder.js';
 import { PluginHost } from '../plugins/index.js';
 import { storeOf } from '../service/history.js';
 import type { Parts } from '../service/parts.js';
+import { RuleActions } from '../service/rules/actions.js';
+import { EvidenceSessions } from '../service/rules/evidence-session.js';
 import { LearnedFile } from '../service/rules/learned.js';
 import { RuleHost } from '../service/rules/host.js';
 import { RuleRunner } from '../service/rules/runner.js';
-import { alertOf } from '../service/rules/alert.js';
 import { QueryBook } from '../service/saved-queries/book.js';
 import { savedFilters } from '../service/saved-queries/queries.js';
 import { Service } from '../service/service.js';
@@ -178,17 +180,34 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
         processTable: () => (processes && config.processTableBytes > 0 ? processes.stats() : null),
       }),
     );
+    const context = { catalog, fields, webhooks: receivers.map(({ name }) => name) };
+    const evidence = new EvidenceSessions({
+      manager: sessions,
+      catalog,
+      most: config.limits.evidenceSessions,
+      isStored: async () => (await stores.get('EMBEDDED')?.status())?.state === 'READY',
+    });
+    const actions = new RuleActions({
+      book,
+      mode: config.ruleActions,
+      evidence: ground.kernel && evidence,
+      responder: new Responder(registry),
+      log,
+    });
+    metrics.add(actions);
     const runner = new RuleRunner({
-      context: { catalog, fields },
+      context,
       manager: ground.kernel ? sessions : null,
       trackerStatus,
-      raise: (alert, session) => book.raise(alertOf(alert, session)),
+      raise: (alert, session) => actions.raise(alert, session),
       learned: new LearnedFile(config.dataDirectory, log),
+      history: (query) => stores.get('EMBEDDED')?.scan(query) ?? null,
       log,
     });
     const rules = new RuleHost({
-      context: { catalog, fields },
+      context,
       runner,
+      actions,
       directories: config.rules,
       dataDirectory: config.dataDirectory,
       log,

@@ -209,6 +209,11 @@ export class Alerts {
     return evidence === null ? null : (JSON.parse(evidence) as Evidence);
   }
 
+  /** Id of the session that collects what happened after it; null for none. */
+  evidenceSessionOf({ history }: Alert): string | null {
+    return history.find(({ session }) => session !== null)?.session ?? null;
+  }
+
   /** Rejects with FORBIDDEN, BAD_USER_INPUT, BAD_SELECTOR or LIMIT_EXCEEDED. */
   async silence(caller: Caller, input: SilenceInput): Promise<SilenceView> {
     authorize(caller, 'silence');

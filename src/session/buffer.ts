@@ -74,6 +74,11 @@ export class SessionBuffer {
     return this.#history.slices(this.#history.firstSeq);
   }
 
+  /** What is held of so many places before this one, oldest first, where it lies. It stays readable after it is evicted. */
+  before(place: number, count: number): readonly Slice[] {
+    return this.#history.slices(Math.max(this.#history.firstSeq, place - count), place);
+  }
+
   /** All events, oldest first, each made when it is asked for. */
   *events(): Generator<TraceEvent> {
     for (const { batch, from, to } of this.slices()) for (let i = from; i < to; i++) yield batch.event(i);

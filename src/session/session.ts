@@ -583,6 +583,11 @@ export class Session {
     return this.#buffer.slices();
   }
 
+  /** What it holds of so many places before this one, oldest first, where it lies. It stays readable when the session lets go of it. */
+  heldBefore(place: number, count: number): readonly Slice[] {
+    return this.#buffer.before(place, count);
+  }
+
   /** All events that it holds, oldest first, each made as it is asked for. */
   events(): Generator<TraceEvent> {
     this.touch();

@@ -9,7 +9,7 @@ import { severities, type AlertAction, type Severity } from '../alerts/alert.js'
 export const templates = ['eunomia', 'slack', 'alertmanager', 'falcosidekick'] as const;
 export type Template = (typeof templates)[number];
 /** What can happen to an alert: it is raised, or somebody changes it. */
-export const events = ['raised', 'acknowledged', 'resolved', 'reopened', 'commented'] as const;
+export const events = ['raised', 'acknowledged', 'resolved', 'reopened', 'commented', 'acted'] as const;
 export type AlertEvent = (typeof events)[number];
 
 /** Where alerts are sent, and which. */
@@ -163,6 +163,7 @@ const eventOfAction: Readonly<Record<AlertAction, AlertEvent>> = {
   RESOLVED: 'resolved',
   REOPENED: 'reopened',
   COMMENTED: 'commented',
+  ACTED: 'acted',
 };
 
 export function eventOf(action: AlertAction | null): AlertEvent {

@@ -212,11 +212,12 @@ export function signatureOf(secret: Buffer, timestamp: string, body: Uint8Array)
   return `v1=${createHmac('sha256', secret).update(`${timestamp}.`).update(body).digest('hex')}`;
 }
 
-function filterOf({ severity, rules, sources, on }: WebhookConfig): (happening: Happening) => boolean {
+function filterOf({ name, severity, rules, sources, on }: WebhookConfig): (happening: Happening) => boolean {
   const least = severities.indexOf(severity);
   const [ofRule, ofSource] = [globMatch(rules), globMatch(sources)];
   return ({ alert, change }) =>
     alert.silencedBy === null &&
+    (alert.webhooks === null || alert.webhooks.includes(name)) &&
     on.includes(eventOf(change?.action ?? null)) &&
     severities.indexOf(alert.severity) >= least &&
     ofRule(alert.rule) &&

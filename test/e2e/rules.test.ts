@@ -44,6 +44,7 @@ interface AlertFacts {
   readonly container: { readonly name: string } | null;
   readonly evidence: {
     readonly event: Record<string, unknown>;
+    readonly events: readonly object[];
     readonly ancestors: readonly { readonly comm: string }[];
   };
 }
@@ -51,7 +52,7 @@ interface AlertFacts {
 const alertsOf = async (server: TestServer): Promise<readonly AlertFacts[]> => {
   const { alerts } = await server.query<{ alerts: { nodes: AlertFacts[] } }>(
     '{ alerts(first: 10000) { nodes { ruleName rule { name } message count process { pid comm } container { name } ' +
-      'evidence { event ancestors { comm startTime } } } } }',
+      'evidence { event events ancestors { comm startTime } } } } }',
   );
   return alerts.nodes;
 };
@@ -106,6 +107,14 @@ it('tell what happens in a container, once, with its process and where it comes 
     evidence: { event: { resolved: '/tmp/secret' } },
   });
   expect(read?.evidence.ancestors[0]?.comm).toBe('sh');
+  // What the container did before.
+  expect(read?.evidence.events).toContainEqual(
+    expect.objectContaining({
+      tracker: 'open',
+      resolved: '/tmp/secret',
+      process: expect.objectContaining({ comm: 'sh' }) as object,
+    }),
+  );
   expect(await first.query('{ rules { missed problem } }')).toEqual({ rules: { missed: '0', problem: null } });
   await first.end('SIGKILL');
 

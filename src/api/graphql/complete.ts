@@ -109,6 +109,8 @@ export interface ResolverSources {
   Rule: RuleView;
   RuleCheck: Awaited<ReturnType<Rules['check']>>;
   RulePushdown: Of<Awaited<Of<RuleView['steps']>['pushdowns']>>;
+  RuleAction: Of<RuleView['actions']>;
+  RuleActionStatus: RulesView['actions'];
   RuleStats: RuleView['stats'];
   RuleStep: Of<RuleView['steps']>;
   RuleUpload: RuleUploadView;

@@ -11,8 +11,14 @@ import { readCurrentRights } from './current-rights.js';
 import { dockerOptions, type Endpoint } from './endpoint.js';
 import { shakeHands } from './handshake.js';
 import { Inspector } from './inspector.js';
-import { get, getJson, MAX_BYTES, open, RequestError, requireOk } from './request.js';
-import { isNoEngine, type ContainerSource, type EngineStatus, type SourceSink } from '../source.js';
+import { change, get, getJson, MAX_BYTES, open, RequestError, requireOk } from './request.js';
+import {
+  isNoEngine,
+  type ContainerAction,
+  type ContainerSource,
+  type EngineStatus,
+  type SourceSink,
+} from '../source.js';
 
 export interface EngineOptions {
   /** unix:///path, /path or tcp://host:port (with DOCKER_CERT_PATH and DOCKER_TLS_VERIFY) of an engine that speaks the Docker API. */
@@ -27,6 +33,7 @@ export interface EngineOptions {
 }
 
 const FIRST_PAUSE_MS = 100;
+const STOP_MS = 30_000;
 // Podman sends the head of its event response only with the first event: the list must not wait for it.
 const EVENTS_GRACE_MS = 300;
 const MAX_LINE = 4 * 1024 * 1024;
@@ -100,6 +107,16 @@ export class Engine implements ContainerSource {
   request(id: string): void {
     if (this.#status.connected) this.#inspector.request(id);
     else this.#waking.abort();
+  }
+
+  /** Stopping takes as long as the container's programs need to end, ten seconds unless the container has another limit. */
+  async act(id: string, action: ContainerAction): Promise<void> {
+    await this.#within(
+      `${action} ${id.slice(0, 12)}`,
+      this.#closing.signal,
+      (abortSignal) => change(this.#docker, { method: 'POST', path: `/containers/${id}/${action}` }, abortSignal),
+      STOP_MS,
+    );
   }
 
   async #follow(onFirst: () => void): Promise<void> {
@@ -247,14 +264,19 @@ export class Engine implements ContainerSource {
   }
 
   /** Runs a request under the time limit. A response may break off midway without a word. */
-  async #within<T>(what: string, signal: AbortSignal, run: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  async #within<T>(
+    what: string,
+    signal: AbortSignal,
+    run: (signal: AbortSignal) => Promise<T>,
+    limitMs = this.#requestMs,
+  ): Promise<T> {
     signal.throwIfAborted();
     const request = new AbortController();
     const response = run(request.signal);
     let giveUp: (reason: Error) => void = () => undefined;
     const givenUp = new Promise<never>((_, reject) => (giveUp = reject));
     const onAbort = (): void => giveUp(new Error('ended'));
-    const timer = setTimeout(() => giveUp(new Error(`no response within ${this.#requestMs} ms`)), this.#requestMs);
+    const timer = setTimeout(() => giveUp(new Error(`no response within ${limitMs} ms`)), limitMs);
     signal.addEventListener('abort', onAbort);
     try {
       return await Promise.race([response, givenUp]);

@@ -8,12 +8,14 @@ import type { Log } from '../../base/log.js';
 import { nowText } from '../../event/clock.js';
 import { compilingRules, noRules, type CompiledRule, type RuleContext, type RuleSet } from '../../rules/compile.js';
 import type { RuleSource } from '../../rules/format.js';
+import type { RuleActions } from './actions.js';
 import { readRuleFolder, rulesDirectory, signatureOf } from './files.js';
 import type { RuleRunner } from './runner.js';
 
 export interface RuleHostOptions {
   readonly context: RuleContext;
   readonly runner: RuleRunner;
+  readonly actions: RuleActions;
   /** Folders of rule files, or the word for those of the package. */
   readonly directories: readonly string[];
   /** Where rules that were sent are kept; null keeps them in memory only. */
@@ -115,6 +117,10 @@ export class RuleHost {
 
   get sent(): readonly SentRules[] {
     return [...this.#sent.values()];
+  }
+
+  get actions(): RuleActions {
+    return this.#options.actions;
   }
 
   get runner(): RuleRunner {

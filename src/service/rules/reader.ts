@@ -1,6 +1,8 @@
 import { turns } from '../../base/turn.js';
 import type { Demand } from '../../event/event.js';
+import type { Slice } from '../../record/batch-buffer.js';
 import type { RuleEngine } from '../../rules/engine.js';
+import { eventsBefore } from './around.js';
 import { cursorOf } from '../../session/cursor.js';
 import type { Session } from '../../session/session.js';
 import type { EventStream } from '../../session/stream/stream.js';
@@ -116,7 +118,8 @@ export class RuleReader {
             for (let i = at; i < end; i++) {
               const place = batch.placeOf(i);
               if (place < this.#place) continue; // read twice over a change
-              this.#engineAt(place).evaluate(batch.event(i));
+              const event = batch.event(i);
+              this.#engineAt(place).evaluate(event, () => eventsBefore(event, place, this.#before));
               this.#place = place + 1;
             }
             this.#options.onEvaluated(batch.bootNsAt(end - 1) / 1e6);
@@ -127,6 +130,8 @@ export class RuleReader {
       onEnd(error);
     }
   }
+
+  readonly #before = (place: number, count: number): readonly Slice[] => this.session.heldBefore(place, count);
 
   #engineAt(place: number): RuleEngine {
     for (let [next] = this.#next; next && place >= next.place; [next] = this.#next) {

@@ -7,6 +7,7 @@ import { Plan } from '../../rules/plan.js';
 import type { Parts } from '../parts.js';
 import type { SessionHandle } from '../session/handle.js';
 import type { Sessions } from '../sessions.js';
+import type { RuleActions } from './actions.js';
 import { checkSent, type LoadedRule, type SentRules } from './host.js';
 
 type RuleParts = Pick<Parts, 'rules' | 'catalog' | 'fields' | 'server'>;
@@ -91,6 +92,19 @@ export class RuleView {
     return this.#rule.definition.falsePositives;
   }
 
+  get actions() {
+    const { actions: taking } = this.#parts.rules;
+    return this.#rule.definition.actions.map((action) => ({
+      kind: action.kind.toUpperCase(),
+      webhook: action.kind === 'webhook' ? action.webhook : null,
+      trackers: action.kind === 'collect' ? action.trackers : null,
+      for: action.kind === 'collect' ? action.forMs : null,
+      events: action.kind === 'collect' ? action.events : null,
+      signal: action.kind === 'kill' ? action.signal : null,
+      problem: taking.problemOf(action),
+    }));
+  }
+
   get steps() {
     const { steps, absence } = this.#rule;
     const pushdownsOf = (step: CompiledStep) => this.#pushdownsOf(step);
@@ -143,6 +157,13 @@ export interface RulesView {
   readonly rules: readonly RuleView[];
   readonly uploads: readonly RuleUploadView[];
   readonly sessions: readonly SessionHandle[];
+  readonly actions: {
+    readonly mode: 'OFF' | 'DRY_RUN' | 'ON';
+    readonly taken: string;
+    readonly failed: string;
+    readonly skipped: string;
+    readonly collecting: number;
+  };
   readonly loadedAt: string;
   readonly problem: string | null;
   readonly evaluated: string;
@@ -169,6 +190,7 @@ export class Rules {
       rules: host.rules.map((rule) => new RuleView(rule, this.#parts)),
       uploads: host.sent.map(uploadOf),
       sessions: sessions.filter((session) => session !== null),
+      actions: statusOf(host.actions),
       loadedAt: host.loadedAt,
       problem: host.problem ?? runner.problem,
       evaluated: String(runner.engine.events),
@@ -225,6 +247,18 @@ export class Rules {
       return { valid: false, problem: error.message, rules: [] };
     }
   }
+}
+
+const modes = { off: 'OFF', 'dry-run': 'DRY_RUN', on: 'ON' } as const;
+
+function statusOf(actions: RuleActions): RulesView['actions'] {
+  return {
+    mode: modes[actions.mode],
+    taken: String(actions.countOf('taken')),
+    failed: String(actions.countOf('failed')),
+    skipped: String(actions.countOf('skipped')),
+    collecting: actions.collecting,
+  };
 }
 
 function uploadOf({ name, text, loadedAt }: SentRules): RuleUploadView {

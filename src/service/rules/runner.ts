@@ -11,6 +11,7 @@ import type { SessionManager } from '../../session/manager.js';
 import type { Session } from '../../session/session.js';
 import type { SessionSpec } from '../../session/spec.js';
 import type { TrackerStatus } from '../parts.js';
+import { learnFromHistory, type HistoryScan } from './baseline.js';
 import type { LearnedFile } from './learned.js';
 import { RuleReader } from './reader.js';
 
@@ -34,6 +35,8 @@ export interface RunnerOptions {
   readonly raise: (alert: RuleAlert, session: string | null) => void;
   /** Where what rules have learned is kept over restarts. */
   readonly learned: LearnedFile;
+  /** Stored events, for rules that begin with them. */
+  readonly history: HistoryScan;
   readonly log: Log;
 }
 
@@ -124,6 +127,7 @@ export class RuleRunner {
       const engine = new RuleEngine(runnable, context, this.#sink, this.#engine, plan);
       // What a rule has learned that was away for a while.
       engine.restore(await this.#options.learned.kept());
+      void learnFromHistory(engine.firstStarts(), { ...this.#options, isOver: () => this.#isClosed });
       await this.#change(runnable, engine);
       this.#runnable = runnable;
       this.#engine = engine;

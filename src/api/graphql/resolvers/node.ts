@@ -1,4 +1,5 @@
 import type { QueryNodeArgs, TraceEventValuesArgs } from '../../../generated/schema.js';
+import type { Alerts } from '../../../service/alerts.js';
 import type { PluginView } from '../../../service/plugins.js';
 import type { SessionHandle } from '../../../service/session/handle.js';
 import type { TraceEvent } from '../../../event/event.js';
@@ -6,6 +7,8 @@ import { placeOf } from '../../../record/place.js';
 import { eventCursorOf, eventIdOf } from '../../../service/nodes.js';
 import type { RequestContext } from '../context.js';
 import { typed, type AnyField, type ResolverMap } from './types.js';
+
+type RaisedAlert = Parameters<Alerts['evidenceSessionOf']>[0];
 
 /** What `Query.node` found is of a type that nothing else tells. */
 const typeOf = new WeakMap<object, string>();
@@ -43,6 +46,11 @@ export const nodeResolvers = {
       typeof value === 'object' && value !== null ? (typeOf.get(value) ?? Reflect.get(value, '__typename')) : undefined,
   },
   Alert: {
+    evidenceSessionId: typed<RaisedAlert>((alert, _args, { service }) => service.alerts.evidenceSessionOf(alert)),
+    evidenceSession: typed<RaisedAlert>((alert, _args, context) => {
+      const id = context.service.alerts.evidenceSessionOf(alert);
+      return id === null ? null : sessionOf(id, context);
+    }),
     sessionId: typed(({ session }: { readonly session: string | null }) => session),
     session: typed(({ session }: { readonly session: string | null }, _args, context) =>
       session === null ? null : sessionOf(session, context),

@@ -1,0 +1,142 @@
+import { expect, it } from 'vitest';
+import { AlertBook } from '../../alerts/book.js';
+import { createLog } from '../../base/log.js';
+import type { Action } from '../../rules/action.js';
+import type { RuleAlert } from '../../rules/alert.js';
+import { until } from '../../../test/support/until.js';
+import { RuleActions, type ActionOptions } from './actions.js';
+
+let seconds = 0;
+/** A new alert of a process of its own. */
+function alertWith(actions: readonly Action[], fields: Partial<RuleAlert> = {}): RuleAlert {
+  const pid = 1000 + seconds++;
+  return {
+    rule: 'miner',
+    severity: 'HIGH',
+    title: 'A miner runs.',
+    message: 'it runs',
+    tags: [],
+    attack: [],
+    time: '2026-01-31T08:15:30.000000000Z',
+    tracker: 'exec',
+    process: { pid, comm: 'xmrig' },
+    container: { id: 'c0ffee', name: 'web', image: 'nginx' },
+    startNs: 7,
+    actions,
+    key: `${pid}`,
+    intervalMs: 300_000,
+    evidence: null,
+    ...fields,
+  };
+}
+
+function actionsWith(mode: ActionOptions['mode'], given: Partial<ActionOptions> = {}) {
+  const done: string[] = [];
+  const book = new AlertBook();
+  const actions = new RuleActions({
+    book,
+    mode,
+    evidence: null,
+    responder: {
+      signal: ({ pid, startNs }, signal) => Promise.resolve(void done.push(`${signal} ${pid} ${startNs}`)),
+      container: (id, action) => Promise.resolve(void done.push(`${action} ${id}`)),
+    },
+    log: createLog('silent'),
+    ...given,
+  });
+  const told = () => [...book.newest()].reverse().flatMap(({ history }) => history.map(({ comment }) => comment));
+  return { actions, book, done, told };
+}
+
+const kill: Action = { kind: 'kill', signal: 'SIGKILL' };
+
+it('act once on an alert, and tell it in its history', async () => {
+  const { actions, book, done, told } = actionsWith('on');
+  const alert = alertWith([kill, { kind: 'pause' }, { kind: 'stop' }]);
+  for (let i = 0; i < 3; i++) actions.raise(alert, null);
+  const { pid } = alert.process as { pid: number };
+  await until('all is told', () => told().length === 3);
+  expect(done.sort()).toEqual([`SIGKILL ${pid} 7`, 'pause c0ffee', 'stop c0ffee']);
+  expect(told().sort()).toEqual([
+    `kill: sent SIGKILL to process ${pid} (xmrig)`,
+    'pause: paused container web',
+    'stop: stopped container web',
+  ]);
+  expect([...book.newest()][0]).toMatchObject({
+    count: 3,
+    state: 'OPEN',
+    history: [{ action: 'ACTED', by: 'rule:miner' }, {}, {}],
+  });
+});
+
+it('only tell what they would do in a dry run, and do nothing where they are off', async () => {
+  const dry = actionsWith('dry-run');
+  dry.actions.raise(alertWith([kill, { kind: 'stop' }], { process: { pid: 5, comm: 'x' } }), null);
+  await until('all is told', () => dry.told().length === 2);
+  expect(dry.told()).toEqual([
+    'kill: dry run: would send SIGKILL to process 5 (x)',
+    'stop: dry run: would stop container web',
+  ]);
+  const off = actionsWith('off');
+  off.actions.raise(alertWith([kill, { kind: 'stop' }]), null);
+  await new Promise(setImmediate);
+  expect([...dry.done, ...off.done, ...off.told()]).toEqual([]);
+  expect([off, dry].map(({ actions }) => actions.problemOf(kill) !== null)).toEqual([true, true]);
+});
+
+it('leave silenced alerts alone', async () => {
+  const { actions, book, done } = actionsWith('on');
+  const match = { rule: 'miner', source: null, container: null, image: null, key: null, severityAtMost: null };
+  await book.addSilence({ ...match, reason: 'a test', by: 'ada', until: '2099-01-01T00:00:00Z' });
+  actions.raise(alertWith([kill]), null);
+  await new Promise(setImmediate);
+  expect(done).toEqual([]);
+});
+
+it('tell what failed, and that there were too many', async () => {
+  const { actions, told } = actionsWith('on', {
+    responder: {
+      signal: () => Promise.reject(new Error('the process has ended')),
+      container: () => Promise.resolve(),
+    },
+  });
+  actions.raise(alertWith([{ kind: 'pause' }], { container: null }), null);
+  for (let i = 0; i < 100; i++) actions.raise(alertWith([kill]), null);
+  await until('all is told', () => told().length === 101);
+  const count = (text: string): number => told().filter((each) => each === text).length;
+  expect(count('pause: failed: the process is in no container')).toBe(1);
+  expect(count('kill: failed: the process has ended')).toBe(60);
+  expect(count('kill: not done: 60 a minute are the most of all rules')).toBe(40);
+  expect((['taken', 'failed', 'skipped'] as const).map((result) => actions.countOf(result))).toEqual([0, 61, 40]);
+});
+
+it('wait for an engine that hangs with nothing but what is asked of it', async () => {
+  const { actions, done, told } = actionsWith('on', {
+    responder: {
+      signal: ({ pid }) => Promise.resolve(void done.push(`${pid}`)),
+      container: () => new Promise(() => undefined),
+    },
+  });
+  for (let i = 0; i < 20; i++) actions.raise(alertWith([{ kind: 'stop' }, kill]), null);
+  await until('all are killed', () => done.length === 20);
+  expect(told().filter((each) => each?.startsWith('stop'))).toEqual([]);
+});
+
+it('count alerts by rule and container where the rule says so', () => {
+  const { actions } = actionsWith('off');
+  actions.raise(alertWith([{ kind: 'metric' }]), null);
+  actions.raise(alertWith([{ kind: 'metric' }], { container: null }), null);
+  actions.raise(alertWith([]), null);
+  const samples = actions.metrics().find(({ name }) => name === 'eunomia_rule_alerts_total')?.samples;
+  expect(samples).toEqual([
+    { labels: { rule: 'miner', container: 'web' }, value: 1 },
+    { labels: { rule: 'miner', container: '' }, value: 1 },
+  ]);
+});
+
+it('send the alert to the webhooks that are named', () => {
+  const { actions, book } = actionsWith('off');
+  actions.raise(alertWith([{ kind: 'webhook', webhook: 'oncall' }]), null);
+  actions.raise(alertWith([]), null);
+  expect([...book.newest()].map(({ webhooks }) => webhooks)).toEqual([null, ['oncall']]);
+});
