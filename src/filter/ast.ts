@@ -60,6 +60,18 @@ export interface Comparison {
 }
 
 /**
+ * Two fields of one event are equal (`eq`), or are not (`ne`); false where one of them is null. Both are compared as the type, the smaller path
+ * is on the left, and paths are as in a comparison.
+ */
+export interface Pair {
+  readonly kind: 'pair';
+  readonly left: string;
+  readonly right: string;
+  readonly type: ValueType;
+  readonly op: 'eq' | 'ne';
+}
+
+/**
  * True if at least one element of a list, a text or an ancestor of the process, matches the filter, whose comparisons
  * have the path "" or that of a field of the element. False if the list is null.
  */
@@ -89,7 +101,7 @@ export interface Always {
  * A filter. A field that the event's tracker does not have is null. A comparison of a tracker's own field comes with
  * `tracker == "open"` in the same `and`.
  */
-export type Filter = Always | Not | Junction | Comparison | Any;
+export type Filter = Always | Not | Junction | Comparison | Pair | Any;
 
 export const ALWAYS: Always = { kind: 'always', value: true };
 export const NEVER: Always = { kind: 'always', value: false };
@@ -111,6 +123,12 @@ function junction(kind: Junction['kind'], filters: readonly Filter[]): Filter | 
 
 export function compare(path: string, type: ValueType, op: Operator, value: Comparison['value']): Comparison {
   return { kind: 'comparison', path, type, op, value };
+}
+
+/** The order of two fields means nothing: equal filters have one form. */
+export function pair(one: string, other: string, type: ValueType, op: Pair['op']): Pair {
+  const [left = one, right = other] = [one, other].sort();
+  return { kind: 'pair', left, right, type, op };
 }
 
 /** Matches events of this tracker. */
@@ -156,6 +174,8 @@ export function readsLineage(filter: Filter): boolean {
     case 'and':
     case 'or':
       return filter.filters.some(readsLineage);
+    case 'pair':
+      return lineagePath(filter.left) !== null || lineagePath(filter.right) !== null;
     default:
       return lineagePath(filter.path) !== null;
   }

@@ -3,6 +3,7 @@ import { suggest } from '../base/errors.js';
 import { ALWAYS, and, NEVER, or, START, type Comparison, type Filter, type Operator, type Scalar } from './ast.js';
 import { Budget } from './budget.js';
 import { findField, namesOf, qualified, type Reference } from './cel-field.js';
+import { pairOf } from './cel-pair.js';
 import { parseSyntax } from './cel-syntax.js';
 import { ageOf, element, joinedOf, lengthOf, type FilterField, type FilterFields } from './field.js';
 import { comparison, emptyRange, show } from './literal.js';
@@ -173,11 +174,10 @@ class Converter {
         const text = JSON.stringify(word.args);
         return this.#fail(word, `${text} is no field; a text is written in quotes: ${text}`);
       }
+      if (names) return this.#pair(node, symbol, [left, right]);
       return this.#fail(
         node,
-        names
-          ? 'compares two fields, which a filter cannot; one side must be a constant'
-          : `one side must be a field, the other a constant; ${beyond(namesOf(left) ? right : left)}`,
+        `one side must be a field, the other a constant or a field; ${beyond(namesOf(left) ? right : left)}`,
       );
     }
     const [subject, constant, op] = constants[1]
@@ -202,6 +202,12 @@ class Converter {
     if (field.type === 'boolean' && op === '!=' && typeof constant.value === 'boolean')
       return qualified(reference, this.#compare(field, 'eq', !constant.value, node));
     return qualified(reference, this.#compare(field, OPERATORS[op], constant.value, node, constants[1] ? right : left));
+  }
+
+  /** Two fields of one event. */
+  #pair(node: ASTNode, symbol: Symbol, [left, right]: readonly [ASTNode, ASTNode]): Filter {
+    const made = pairOf(this.#reference(left), this.#reference(right), symbol, this.#variable ?? '');
+    return typeof made === 'string' ? this.#fail(node, made) : made;
   }
 
   #membership(node: ASTNode, [left, right]: readonly [ASTNode, ASTNode]): Filter {

@@ -9,6 +9,7 @@ import {
   type Comparison,
   type Filter,
   type Operator,
+  type Pair,
 } from './ast.js';
 import type { FilterFields } from './field.js';
 import { checked, optimise } from './optimise.js';
@@ -57,6 +58,7 @@ export function fieldsOf(filter: Filter, fields: FilterFields, trackers: readonl
 function collect(filter: Filter, paths: Set<string>): void {
   if (filter.kind === 'not') collect(filter.filter, paths);
   else if (filter.kind === 'and' || filter.kind === 'or') for (const inner of filter.filters) collect(inner, paths);
+  else if (filter.kind === 'pair') for (const path of [filter.left, filter.right]) paths.add(firstOf(path));
   else if (filter.kind === 'comparison' || filter.kind === 'any') {
     paths.add(firstOf(filter.path));
     if (filter.kind === 'comparison' && filter.type === 'age') paths.add('time');
@@ -186,7 +188,18 @@ class Generator {
         return this.#any(filter);
       case 'comparison':
         return this.#comparison(filter);
+      case 'pair':
+        return this.#pair(filter);
     }
+  }
+
+  #pair({ left, right, type, op }: Pair): string {
+    const [one, other] = [this.#temporary(), this.#temporary()];
+    const equal = isWide(type) ? `String(${one}) === String(${other})` : `${one} === ${other}`;
+    return (
+      `((${one} = ${this.#read(left)}) != null && (${other} = ${this.#read(right)}) != null && ` +
+      `${op === 'eq' ? '' : '!'}(${equal}))`
+    );
   }
 
   /** Values that are read more than once are kept in a variable for the current event. */
@@ -303,6 +316,8 @@ function membersOf(path: string, first: '' | '?.'): string {
 function count(filter: Filter, reads: Map<string, number>): void {
   if (filter.kind === 'not') count(filter.filter, reads);
   else if (filter.kind === 'and' || filter.kind === 'or') for (const inner of filter.filters) count(inner, reads);
+  else if (filter.kind === 'pair')
+    for (const path of [filter.left, filter.right]) reads.set(path, (reads.get(path) ?? 0) + 1);
   else if (filter.kind === 'comparison' || filter.kind === 'any')
     reads.set(filter.path, (reads.get(filter.path) ?? 0) + 1);
 }

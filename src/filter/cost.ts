@@ -38,6 +38,8 @@ export function costOf(filter: Filter, fields: FilterFields, scope: readonly str
       return filter.filters.reduce((sum, inner) => sum + costOf(inner, fields, scope), 0);
     case 'any':
       return READ.strings + placeOf(filter.path, fields, scope) + 3 * costOf(filter.filter, fields, scope);
+    case 'pair':
+      return 2 * READ[filter.type] + placeOf(filter.left, fields, scope) + placeOf(filter.right, fields, scope);
     case 'comparison': {
       // The tracker of an event is known without reading the event.
       if (filter.path === 'tracker') return 0;

@@ -11,6 +11,7 @@ import {
   type Comparison,
   type Filter,
   type Operator,
+  type Pair,
   type Scalar,
 } from './ast.js';
 import { costOf } from './cost.js';
@@ -55,6 +56,8 @@ class Folder {
         return this.#not(this.fold(filter.filter, scope), scope);
       case 'comparison':
         return filter.path === 'tracker' ? this.#tracker(filter, scope) : this.#comparison(filter, scope);
+      case 'pair':
+        return this.#pair(filter, scope);
       case 'any':
         return this.#any(filter, scope);
       case 'and':
@@ -67,6 +70,8 @@ class Folder {
   #not(inner: Filter, scope: readonly string[]): Filter {
     if (inner.kind === 'always') return inner.value ? NEVER : ALWAYS;
     if (inner.kind === 'not') return inner.filter;
+    if (inner.kind === 'pair' && ![inner.left, inner.right].some((path) => this.#canBeNull(path, scope)))
+      return { ...inner, op: inner.op === 'eq' ? 'ne' : 'eq' };
     if (inner.kind !== 'comparison') return { kind: 'not', filter: inner };
     if (inner.op === 'isNull') return { ...inner, value: inner.value !== true };
     if (inner.path === 'tracker')
@@ -130,6 +135,15 @@ class Folder {
   /** Whether a text may be compared with: a pattern may match none of the names that a field has. */
   #isName(path: string, text: string, scope: readonly string[]): boolean {
     return scope.every((tracker) => this.#fields.get(tracker, path)?.names?.has(text) ?? true);
+  }
+
+  /** What is not there is null, which is equal to nothing and not unequal either. */
+  #pair(pair: Pair, scope: readonly string[]): Filter {
+    const { left, right, op } = pair;
+    const isThere = scope.some((tracker) => [left, right].every((path) => this.#fields.get(tracker, path)));
+    if (!isThere) return NEVER;
+    if (left !== right || this.#canBeNull(left, scope)) return pair;
+    return op === 'eq' ? ALWAYS : NEVER;
   }
 
   #any({ path, filter }: Any, scope: readonly string[]): Filter {

@@ -36,9 +36,7 @@ function printIn(filter: Filter, tracker: string | null, place: number): string 
     case 'and': {
       const only = trackerOf(filter.filters) ?? tracker;
       // A field prefixed with the tracker's name implies the tracker.
-      const said =
-        only !== null &&
-        filter.filters.some((inner) => (inner.kind === 'comparison' || inner.kind === 'any') && !isShared(inner.path));
+      const said = only !== null && filter.filters.some((inner) => pathsOf(inner).some((path) => !isShared(path)));
       const parts = filter.filters.filter((inner) => !(said && isTrackerComparison(inner)));
       return wrap(parts.map((inner) => printIn(inner, only, AND)).join(' && '), parts.length > 1 ? AND : UNARY, place);
     }
@@ -50,9 +48,21 @@ function printIn(filter: Filter, tracker: string | null, place: number): string 
       );
     case 'any':
       return printAny(filter, tracker, place);
+    case 'pair':
+      return wrap(
+        `${pathOf(filter.left, tracker)} ${INFIX[filter.op] ?? filter.op} ${pathOf(filter.right, tracker)}`,
+        UNARY,
+        place,
+      );
     case 'comparison':
       return wrap(printComparison(filter, pathOf(filter.path, tracker)), UNARY, place);
   }
+}
+
+/** The fields that it names itself. */
+function pathsOf(filter: Filter): readonly string[] {
+  if (filter.kind === 'pair') return [filter.left, filter.right];
+  return filter.kind === 'comparison' || filter.kind === 'any' ? [filter.path] : [];
 }
 
 /** Whether its text is a field or a call, which binds more tightly than "!". A comparison does not. */

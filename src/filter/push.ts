@@ -143,7 +143,9 @@ class Pusher {
   #isOnly(filter: Filter, stem: string): boolean {
     if (filter.kind === 'comparison' || filter.kind === 'any') return this.#known.get(filter.path)?.stem === stem;
     if (filter.kind === 'not') return this.#isOnly(filter.filter, stem);
-    return filter.kind !== 'always' && filter.filters.every((inner) => this.#isOnly(inner, stem));
+    // The kernel compares no two fields.
+    if (filter.kind === 'always' || filter.kind === 'pair') return false;
+    return filter.filters.every((inner) => this.#isOnly(inner, stem));
   }
 
   /**
@@ -153,6 +155,7 @@ class Pusher {
   #project(filter: Filter, stem: string, negated: boolean): Leaf | null {
     switch (filter.kind) {
       case 'always':
+      case 'pair':
         return null;
       case 'not':
         return this.#project(filter.filter, stem, !negated);

@@ -110,6 +110,8 @@ it('tells of each behaviour exactly once, with its process, container and messag
   const forever = ['sleep', '600'];
   await docker.run('-d', '--name', 'web', ...mounts, ACTING_IMAGE, ...forever);
   await docker.run('-d', '--name', 'strong', ...STRONG, ...mounts, ACTING_IMAGE, ...forever);
+  await docker.run('-d', '--name', 'third', ...mounts, ACTING_IMAGE, ...forever);
+  await docker.docker('exec', '-d', 'third', 'behaviour', 'send', '/shared/across');
   const sender = start(program, ['send', join(shared, 'pass')]);
   expect(await perform('web', ordinary)).toEqual([]);
   sender.kill();

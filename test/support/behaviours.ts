@@ -246,6 +246,12 @@ export const ordinary: readonly Behaviour[] = [
     comm: 'behaviour',
     says: 'passed (fd receive) (unreachable)',
   },
+  {
+    rule: 'descriptor-passed-across-containers',
+    act: 'behaviour receive /shared/across',
+    comm: 'behaviour',
+    says: 'of container third',
+  },
   { rule: 'root-changed', act: 'chroot /', comm: 'chroot', says: 'chroot changed its root to /' },
   {
     rule: 'setuid-bit-set',

@@ -151,6 +151,7 @@ class Translator {
           : null;
       }
       case 'any':
+      case 'pair':
         return null;
       case 'comparison':
         return filter.path === 'container' || filter.path.startsWith('container.')

@@ -42,6 +42,9 @@ export function conditionOf(filter: Filter, columns: readonly Column[], dialect:
       case 'any':
         unsaid.add(node.path);
         return true;
+      case 'pair':
+        unsaid.add(node.left);
+        return true;
       case 'comparison': {
         const column = byPath.get(node.path);
         const text = column ? dialect.compare(column, node, negated) : null;
