@@ -35,8 +35,8 @@ const NEAREST = 4;
 export const MAX_EVIDENCE = 64 << 10;
 
 /**
- * The JSON of evidence, of 64 KiB at most: if it is more, the surrounding events are left out, the oldest first, then the ancestors' arguments, the
- * container, the event and the ancestors. Null for none, and for what is no JSON. Never throws.
+ * The JSON of evidence, of 64 KiB at most: if it is more, the surrounding events are left out, the oldest first, then the ancestors'
+ * arguments, the container, the event and the ancestors. Null for none, and for what is no JSON. Never throws.
  */
 export function evidenceText(given: NewEvidence | null): string | null {
   if (given === null) return null;

@@ -60,8 +60,8 @@ export interface Comparison {
 }
 
 /**
- * Two fields of one event are equal (`eq`), or are not (`ne`); false where one of them is null. Both are compared as the type, the smaller path
- * is on the left, and paths are as in a comparison.
+ * Two fields of one event are equal (`eq`), or are not (`ne`); false where one of them is null. Both are of the type, the
+ * smaller path is on the left, and paths are as in a comparison.
  */
 export interface Pair {
   readonly kind: 'pair';

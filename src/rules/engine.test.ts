@@ -1,5 +1,5 @@
 import * as fc from 'fast-check';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { at, engineOf, known, rulesOf } from '../../test/support/rules.js';
 import { holdsFor } from '../../test/support/property.js';
 
@@ -68,26 +68,6 @@ describe('a rule', () => {
       },
     ]);
     expect(engine.countsOf('shell-in-container')).toMatchObject({ matched: 1, alerts: 1, suppressed: 0 });
-  });
-
-  it('has the events before it in its evidence, and not where it is a repetition', () => {
-    const { engine, alerts, repeats } = engineOf(
-      rulesOf(`rules:
-  - name: shell
-    description: A shell ran.
-    severity: LOW
-    trackers: exec
-    condition: process.comm == "sh"
-    message: '{process.comm}'`),
-    );
-    const before = vi.fn(() => [at(0, 'open', { path: '/etc/shadow', process: { comm: 'cat', pid: 9 } })]);
-    engine.evaluate(at(1, 'exec', { process: { comm: 'nginx' } }), before);
-    for (const ms of [2, 3]) engine.evaluate(at(ms, 'exec', { process: { comm: 'sh' } }), before);
-    expect(alerts[0]?.evidence?.events).toEqual([
-      expect.objectContaining({ tracker: 'open', path: '/etc/shadow', process: { pid: 9, comm: 'cat' } }),
-    ]);
-    expect(repeats[0]?.evidence).toBe(null);
-    expect(before).toHaveBeenCalledTimes(1);
   });
 
   it('is switched off, overridden and appended to by another file', () => {

@@ -1,0 +1,23 @@
+import { expect, it, vi } from 'vitest';
+import { at, engineOf, rulesOf } from '../../test/support/rules.js';
+import type { Before } from './alert.js';
+
+it('has the events before it in its evidence, and not where it is a repetition', () => {
+  const { engine, alerts, repeats } = engineOf(
+    rulesOf(`rules:
+- name: shell
+  description: A shell ran.
+  severity: LOW
+  trackers: exec
+  condition: process.comm == "sh"
+  message: '{process.comm}'`),
+  );
+  const before = vi.fn<Before>(() => [at(0, 'open', { path: '/etc/shadow', process: { comm: 'cat', pid: 9 } })]);
+  engine.evaluate(at(1, 'exec', { process: { comm: 'nginx' } }), before);
+  for (const ms of [2, 3]) engine.evaluate(at(ms, 'exec', { process: { comm: 'sh' } }), before);
+  expect(alerts[0]?.evidence?.events).toEqual([
+    expect.objectContaining({ tracker: 'open', path: '/etc/shadow', process: { pid: 9, comm: 'cat' } }),
+  ]);
+  expect(repeats[0]?.evidence).toBe(null);
+  expect(before).toHaveBeenCalledTimes(1);
+});
