@@ -16,6 +16,12 @@ export interface BufferOptions {
   readonly since: () => string;
 }
 
+/** So many places before this one. */
+export interface Before {
+  readonly place: number;
+  readonly count: number;
+}
+
 /** Where a subscriber begins: with these events, behind these that are missing. */
 export interface Start {
   readonly backlog: readonly Slice[];
@@ -69,14 +75,12 @@ export class SessionBuffer {
     return cursorOf(this.#session, seq);
   }
 
-  /** All events, oldest first, where they lie. They stay readable after they are evicted. */
-  slices(): readonly Slice[] {
-    return this.#history.slices(this.#history.firstSeq);
-  }
-
-  /** What is held of so many places before this one, oldest first, where it lies. It stays readable after it is evicted. */
-  before(place: number, count: number): readonly Slice[] {
-    return this.#history.slices(Math.max(this.#history.firstSeq, place - count), place);
+  /** All events, or those of some places, oldest first, where they lie. They stay readable after they are evicted. */
+  slices(before: Before | null = null): readonly Slice[] {
+    const { firstSeq } = this.#history;
+    return before
+      ? this.#history.slices(Math.max(firstSeq, before.place - before.count), before.place)
+      : this.#history.slices(firstSeq);
   }
 
   /** All events, oldest first, each made when it is asked for. */

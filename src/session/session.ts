@@ -7,7 +7,7 @@ import type { Log } from '../base/log.js';
 import { nowText, textOfMs } from '../event/clock.js';
 import { changedAsked, type Asked } from './asked.js';
 import type { Slice } from '../record/batch-buffer.js';
-import { SessionBuffer } from './buffer.js';
+import { SessionBuffer, type Before } from './buffer.js';
 import { Capture } from './capture.js';
 import { Ingest } from './ingest.js';
 import { Programs, type Change } from './programs.js';
@@ -577,15 +577,13 @@ export class Session {
     return this.#trackers.some(({ definition }) => definition.kernelAggregate !== undefined);
   }
 
-  /** All events that it holds, oldest first, where they lie. They stay readable when the session lets go of them. */
-  held(): readonly Slice[] {
+  /**
+   * All events that it holds, or those of `count` places before one, oldest first, where they lie. They stay readable when the session lets
+   * go of them.
+   */
+  held(before: Before | null = null): readonly Slice[] {
     this.touch();
-    return this.#buffer.slices();
-  }
-
-  /** What it holds of so many places before this one, oldest first, where it lies. It stays readable when the session lets go of it. */
-  heldBefore(place: number, count: number): readonly Slice[] {
-    return this.#buffer.before(place, count);
+    return this.#buffer.slices(before);
   }
 
   /** All events that it holds, oldest first, each made as it is asked for. */

@@ -131,7 +131,7 @@ export class RuleReader {
     }
   }
 
-  readonly #before = (place: number, count: number): readonly Slice[] => this.session.heldBefore(place, count);
+  readonly #before = (place: number, count: number): readonly Slice[] => this.session.held({ place, count });
 
   #engineAt(place: number): RuleEngine {
     for (let [next] = this.#next; next && place >= next.place; [next] = this.#next) {
