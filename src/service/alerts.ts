@@ -263,7 +263,10 @@ export class Alerts {
 
   async #change(caller: Caller, id: string, action: AlertAction, given: string | null): Promise<Alert> {
     const comment = given === null ? null : textInRange('comment', given, MAX_COMMENT);
-    if (comment?.trim() === '') throw invalid('comment', 'is blank; say something, or leave it out');
+    if (comment?.trim() === '') {
+      const right = action === 'COMMENTED' ? 'say something' : 'say something, or leave it out';
+      throw invalid('comment', `is blank; ${right}`);
+    }
     const alert = this.#need(id);
     if (action === 'ACKNOWLEDGED' && alert.state === 'RESOLVED')
       throw new EunomiaError('ALERT_RESOLVED', 'the alert is resolved; reopen it first, with `reopenAlert`');

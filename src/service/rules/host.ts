@@ -187,7 +187,8 @@ export class RuleHost {
     write: (path: (name: string) => string) => Promise<void>,
   ): Promise<void> {
     const { dataDirectory, context } = this.#options;
-    const set = await inTurns(compilingRules([...(await this.#readFolders()), ...sourcesOf(sent)], context));
+    const sources = await this.#readFolders();
+    const set = await inTurns(compilingRules([...sources, ...sourcesOf(sent)], context));
     if (dataDirectory !== null) {
       const folder = join(dataDirectory, FOLDER);
       try {
@@ -201,6 +202,7 @@ export class RuleHost {
       }
     }
     this.#sent = sent;
+    this.#text = JSON.stringify(sources);
     await this.#use(set);
   }
 

@@ -1,0 +1,58 @@
+import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, expect, it } from 'vitest';
+import { createLog } from '../../base/log.js';
+import type { CompiledRule } from '../../rules/compile.js';
+import { ruleContext } from '../../../test/support/rules.js';
+import { RuleHost } from './host.js';
+import { LearnedFile } from './learned.js';
+import { RuleRunner } from './runner.js';
+
+const folders: string[] = [];
+afterEach(() => {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true });
+});
+
+/** What is in force, of a runner that has no kernel. */
+class Runner extends RuleRunner {
+  names: readonly string[] = [];
+  override use(rules: readonly CompiledRule[]): Promise<void> {
+    this.names = rules.map(({ definition }) => definition.name);
+    return Promise.resolve();
+  }
+}
+
+const rule = (name: string): string =>
+  `rules: [{ name: ${name}, description: d, severity: LOW, trackers: exec, condition: 'true', message: m }]\n`;
+
+it('reads a folder again that has become what it was before rules were sent', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'eunomia-host-'));
+  folders.push(folder);
+  const log = createLog('silent');
+  const learned = new LearnedFile(null, log);
+  const runner = new Runner({
+    context: ruleContext,
+    manager: null,
+    trackerStatus: () => Promise.reject(new Error('nothing runs')),
+    raise: () => undefined,
+    learned,
+    log,
+  });
+  const file = join(folder, 'a.yaml');
+  const put = (name: string, second: number): void => {
+    writeFileSync(file, rule(name), { mode: 0o600 });
+    utimesSync(file, second, second);
+  };
+  put('first', 1);
+  const host = new RuleHost({ context: ruleContext, runner, directories: [folder], dataDirectory: null, log });
+  await host.open();
+  put('second', 2);
+  // Reads the folder as it is, before anybody has looked for changes.
+  await host.load('sent', rule('third'));
+  expect(runner.names).toEqual(['second', 'third']);
+  put('first', 3);
+  await host.start();
+  await expect.poll(() => runner.names, { timeout: 10_000 }).toEqual(['first', 'third']);
+  await host.close();
+});
