@@ -179,7 +179,8 @@ export const errorTable = {
   NO_ENGINE: {
     status: 400,
     meaning: 'the operation makes containers, and the engine that knows the container is not connected',
-    remedy: 'name the engine with `--engine`, and see `Query.server.engines` for what is wrong with it',
+    remedy:
+      'name the engine with `--engine` ([configuration](configuration.md)), and see `Query.server.engines` for what is wrong with it',
   },
   ENGINE_REFUSED: {
     status: 502,
