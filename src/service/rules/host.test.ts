@@ -2,9 +2,11 @@ import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
+import { AlertBook } from '../../alerts/book.js';
 import { createLog } from '../../base/log.js';
 import type { CompiledRule } from '../../rules/compile.js';
 import { ruleContext } from '../../../test/support/rules.js';
+import { RuleActions } from './actions.js';
 import { RuleHost } from './host.js';
 import { LearnedFile } from './learned.js';
 import { RuleRunner } from './runner.js';
@@ -30,13 +32,13 @@ it('reads a folder again that has become what it was before rules were sent', as
   const folder = mkdtempSync(join(tmpdir(), 'eunomia-host-'));
   folders.push(folder);
   const log = createLog('silent');
-  const learned = new LearnedFile(null, log);
   const runner = new Runner({
     context: ruleContext,
     manager: null,
     trackerStatus: () => Promise.reject(new Error('nothing runs')),
     raise: () => undefined,
-    learned,
+    learned: new LearnedFile(null, log),
+    history: () => null,
     log,
   });
   const file = join(folder, 'a.yaml');
@@ -45,7 +47,13 @@ it('reads a folder again that has become what it was before rules were sent', as
     utimesSync(file, second, second);
   };
   put('first', 1);
-  const host = new RuleHost({ context: ruleContext, runner, directories: [folder], dataDirectory: null, log });
+  const book = new AlertBook();
+  const responder = {
+    signal: () => Promise.reject(new Error('not here')),
+    container: () => Promise.reject(new Error('not here')),
+  };
+  const actions = new RuleActions({ book, mode: 'off', evidence: null, responder, log });
+  const host = new RuleHost({ context: ruleContext, runner, actions, directories: [folder], dataDirectory: null, log });
   await host.open();
   put('second', 2);
   // Reads the folder as it is, before anybody has looked for changes.
