@@ -37,6 +37,7 @@ const LIST = `{
     rules {
       name severity enabled problem origin file description tags attack
       steps { trackers condition }
+      actions { kind webhook trackers for events signal problem }
       stats { matched alerts repeated suppressed forgotten lastAlertAt }
     }
   }
