@@ -1,22 +1,10 @@
 // EventSource of Chromium on a page of the server: node eventsource.mjs PAGE SUBSCRIPTION. Prints, as a JSON line each, the paths that
 // come with a result, and "opened" for each connection. A line on standard input ends it.
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { chromium } from 'playwright-core';
+import { withTab } from './browser.mjs';
 
 const [page, subscription] = process.argv.slice(2);
-const folder = mkdtempSync(join(tmpdir(), 'eunomia-chromium-'));
-const quiet = ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-component-update', '--disable-sync'];
-const browser = await chromium.launchPersistentContext(folder, {
-  executablePath: '/usr/bin/chromium',
-  headless: true,
-  chromiumSandbox: false,
-  args: [...quiet, '--disable-background-networking'],
-});
-try {
-  const tab = await browser.newPage();
+await withTab(async (tab) => {
   await tab.exposeFunction('tell', (what) => process.stdout.write(`${JSON.stringify(what)}\n`));
   await tab.goto(page, { waitUntil: 'domcontentloaded' });
   await tab.evaluate((query) => {
@@ -32,8 +20,5 @@ try {
     });
   }, subscription);
   await once(process.stdin, 'data');
-} finally {
-  await browser.close();
-  rmSync(folder, { recursive: true, force: true });
-}
+});
 process.exit(0);

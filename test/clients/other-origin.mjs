@@ -1,21 +1,9 @@
 // A page of another origin in Chromium: node other-origin.mjs PAGE SERVER TOKEN SESSION. Prints what each way into
 // the server gave the page, as JSON.
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { chromium } from 'playwright-core';
+import { withTab } from './browser.mjs';
 
 const [page, url, token, session] = process.argv.slice(2);
-const folder = mkdtempSync(join(tmpdir(), 'eunomia-chromium-'));
-const quiet = ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-component-update', '--disable-sync'];
-const browser = await chromium.launchPersistentContext(folder, {
-  executablePath: '/usr/bin/chromium',
-  headless: true,
-  chromiumSandbox: false,
-  args: [...quiet, '--disable-background-networking'],
-});
-try {
-  const tab = await browser.newPage();
+await withTab(async (tab) => {
   await tab.goto(page, { waitUntil: 'domcontentloaded' });
   const seen = await tab.evaluate(
     async ({ url, token, session }) => {
@@ -68,8 +56,5 @@ try {
     { url, token, session },
   );
   process.stdout.write(`${JSON.stringify(seen)}\n`);
-} finally {
-  await browser.close();
-  rmSync(folder, { recursive: true, force: true });
-}
+});
 process.exit(0);
