@@ -145,7 +145,7 @@ describe('eunomia run', () => {
     [['containers', '--ca', 'x'], /--ca: says how to reach a server/],
     [
       ['replay', 'x.ndjson', '--port', '0', '-o', 'json', '-n', '5'],
-      /--output, --limit: is for printing; leave it out with --port/,
+      /--limit, --output: is for printing; leave it out with --port/,
     ],
     [['replay', 'x.ndjson', '--token', 'viewer:a'], /--token: is for serving; give --port as well/],
     [['replay', 'x.ndjson', '--port', '0', '--tls-cert', 'a.pem'], /belong together/],

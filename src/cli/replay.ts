@@ -4,6 +4,7 @@ import { createLog } from '../base/log.js';
 import { counted } from '../base/listed.js';
 import { createLocalClient, type Client } from '../client/client.js';
 import { checkFlags } from './effect.js';
+import { printBatch, printerOf, withEvents, type EventFlags } from './event-flags.js';
 import { describeTrackers } from './field.js';
 import { accessOf, limitsOf } from '../options/config.js';
 import { accessSettings, generalSettings } from '../options/server.js';
@@ -12,18 +13,13 @@ import { SettingSources, type Flags as GivenFlags } from '../options/sources.js'
 import { accessGroup, limitGroup } from '../options/table.js';
 import { addSettings, attributeOf, flagOf, givenFlags } from './flags.js';
 import { serve } from './serve.js';
-import { createPrinter, type Format } from './printer.js';
 import { readEvents } from './stream.js';
-import { collect, UsageError, wholeNumber } from './usage.js';
+import { UsageError } from './usage.js';
 import type { World } from './world.js';
 
-interface Flags {
+interface Flags extends EventFlags {
   readonly speed: number;
   readonly port?: number;
-  readonly output: Format;
-  readonly fields?: readonly string[];
-  readonly gaps?: boolean;
-  readonly limit?: number;
   readonly logLevel: string;
 }
 
@@ -46,11 +42,10 @@ export interface Replayed {
 
 export function addReplay(program: Command, world: World): void {
   const { logLevel } = generalSettings;
-  const command = program.command('replay');
-  checkFlags<Flags>(command, ({ port, output }, refuse) => {
+  const command = withEvents(program.command('replay'));
+  checkFlags<Flags>(command, ({ port }, refuse) => {
     if (port !== undefined) refuse(['output', 'fields', 'gaps', 'limit'], 'is for printing; leave it out with --port');
     else refuse(servingSettings.map(attributeOf), 'is for serving; give --port as well');
-    if (output !== 'json') refuse(['gaps'], 'is for --output json; other formats tell gaps on stderr');
   });
   command
     .description(
@@ -63,14 +58,6 @@ export function addReplay(program: Command, world: World): void {
         .default(Number.POSITIVE_INFINITY, 'max'),
     )
     .addOption(flagOf(accessSettings.port, 'serve the session over GraphQL until Ctrl-C; 0 takes a free port'))
-    .addOption(
-      new Option('-o, --output <format>', 'table, json (one event per line) or csv')
-        .choices(['table', 'json', 'csv'])
-        .default('table'),
-    )
-    .option('-f, --fields <paths>', 'only these fields: process.comm,args', collect)
-    .option('--gaps', 'with json: print a line {"gap": …} where events are missing')
-    .option('-n, --limit <events>', 'stop after this many events', wholeNumber('--limit', 1, Number.MAX_SAFE_INTEGER))
     .addOption(flagOf(logLevel, logLevel.text, 'warn').env(variableOf(logLevel)))
     .action((file: string, flags: Flags) =>
       flags.port === undefined
@@ -127,11 +114,7 @@ function speedOf(text: string): number {
 
 async function print(file: string, flags: Flags, world: World): Promise<void> {
   await withReplay(world, file, flags.speed, flags.logLevel, async (client, session) => {
-    const printer = createPrinter(await describeTrackers(client, session.trackers), {
-      format: flags.output,
-      fields: flags.fields ?? null,
-      width: world.output.width,
-    });
+    const printer = printerOf(await describeTrackers(client, session.trackers), flags, world);
     if (printer.head) await world.output.write(printer.head);
     const { events, dropped } = await readEvents({
       client,
@@ -144,12 +127,11 @@ async function print(file: string, flags: Flags, world: World): Promise<void> {
         void client
           .query('mutation Stop($id: ID!) { stopSession(id: $id) { id } }', { id: session.id })
           .catch(() => undefined),
-      async onBatch(batch) {
-        if (batch.gap && !(flags.gaps && flags.output === 'json'))
-          world.tell(`gap: ${counted(batch.gap.lost, 'event')} missing, ${batch.gap.from} to ${batch.gap.to}`);
-        const text = printer.print(batch.events, flags.gaps ? batch.gap : null);
-        return text === '' || world.output.write(text);
-      },
+      onBatch: (batch) =>
+        printBatch(batch, printer, flags, {
+          world,
+          tellGap: ({ lost, from, to }) => world.tell(`gap: ${counted(lost, 'event')} missing, ${from} to ${to}`),
+        }),
     });
     await tellEnd(client, world, (lost) => `${counted(events, 'event')}, ${lost} lost, ${dropped} dropped`);
   });

@@ -2,60 +2,45 @@ import { Option, type Command } from 'commander';
 import type { Client } from '../client/client.js';
 import { counted } from '../base/listed.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
-import { checkFlags } from './effect.js';
+import { printBatch, printerOf, withEvents, type EventFlags } from './event-flags.js';
 import { whereInput } from './where.js';
 import type { World } from './world.js';
 import { describeTrackers } from './field.js';
 import { parseSetting, parseTracker, trackerInputs } from './input.js';
-import { createPrinter, type Format, type Printer } from './printer.js';
+import type { Printer } from './printer.js';
 import { withSession, type Ending } from './session.js';
 import { readEvents, tellGap, type StopCause } from './stream.js';
 import { targetInput, withTarget, type TargetFlags } from './target.js';
-import { append, collect, wholeNumber } from './usage.js';
+import { append } from './usage.js';
 
-interface Flags extends ConnectionFlags, TargetFlags {
+interface Flags extends ConnectionFlags, TargetFlags, EventFlags {
   readonly where?: string;
   readonly for?: string;
-  readonly limit?: number;
-  readonly output: Format;
-  readonly fields?: readonly string[];
   readonly set?: readonly string[];
   readonly capture: string;
-  readonly gaps?: boolean;
   readonly name?: string;
 }
 
 export function addRun(program: Command, world: World): void {
   const command = withConnection(program.command('run'));
-  checkFlags<Flags>(command, ({ output }, refuse) => {
-    if (output !== 'json') refuse(['gaps'], 'is for --output json; other formats tell gaps on stderr');
-  });
   command
     .description('run trackers and print their events, until Ctrl-C, --for or --limit')
     .argument(
       '<tracker...>',
       'a tracker, optionally with options: open, open:failedOnly, tcp:operations=CONNECT,CLOSE',
     );
-  withTarget(command)
+  withEvents(withTarget(command))
     .option(
       '--where <expression>',
       'only events that match this CEL expression, or a saved filter, @NAME: errno == "ENOENT" && process.uid == 0',
     )
     .option('--for <duration>', 'stop after this time: 500ms, 10s, 5m')
-    .option('-n, --limit <events>', 'stop after this many events', wholeNumber('--limit', 1, Number.MAX_SAFE_INTEGER))
-    .addOption(
-      new Option('-o, --output <format>', 'table, json (one event per line) or csv')
-        .choices(['table', 'json', 'csv'])
-        .default('table'),
-    )
-    .option('-f, --fields <paths>', 'only these fields: process.comm,args', collect)
     .option('--set <tracker.option=value>', "set a tracker's option (repeatable)", append)
     .addOption(
       new Option('--capture <mode>', 'which on-demand fields are captured')
         .choices(['demanded', 'default', 'all'])
         .default('demanded'),
     )
-    .option('--gaps', 'with json: print a line {"gap": …} where events are missing')
     .option('--name <text>', 'a name for the session')
     .action((names: readonly string[], flags: Flags) =>
       withClient(world, flags, (client) => run(client, names, flags, world)),
@@ -70,11 +55,7 @@ async function run(client: Client, names: readonly string[], flags: Flags, world
   );
   const inputs = trackerInputs([...requests, ...(flags.set ?? []).map(parseSetting)], trackers);
   const target = targetInput(flags);
-  const printer = createPrinter(trackers, {
-    format: flags.output,
-    fields: flags.fields ?? null,
-    width: world.output.width,
-  });
+  const printer = printerOf(trackers, flags, world);
   if (world.signal.aborted) return;
   const input = {
     trackers: inputs,
@@ -111,13 +92,7 @@ async function print({ client, id, stop, printer, flags, world }: Printing): Pro
         `session ${id}: tracing ${flags.for === undefined ? '' : `for ${flags.for}`}; Ctrl-C stops`.replace(' ;', ';'),
       ),
     stop: () => void stop().catch(() => undefined),
-    async onBatch(batch) {
-      const text = printer.print(batch.events, flags.gaps ? batch.gap : null);
-      if (batch.gap && !(flags.gaps && flags.output === 'json')) {
-        tellGap(batch.gap, world);
-      }
-      return text === '' || world.output.write(text);
-    },
+    onBatch: (batch) => printBatch(batch, printer, flags, { world, tellGap: (gap) => tellGap(gap, world) }),
   });
   const { stats } = await stop();
   world.tell(summary(events, stats.lost, dropped, cause));
