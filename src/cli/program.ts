@@ -4,6 +4,7 @@ import { addAttach } from './attach.js';
 import { addStart } from './start.js';
 import { addStatus } from './status.js';
 import { addStop } from './stop.js';
+import { addAdvise } from './advise.js';
 import { addAlerts } from './alerts.js';
 import { addBackup } from './backup.js';
 import { addContainers } from './containers.js';
@@ -54,6 +55,7 @@ export function createProgram(version: string, world: World): Command {
     addExport,
     addReplay,
     addReport,
+    addAdvise,
     addBackup,
     addPlugin,
     addRules,

@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Option, type Command } from 'commander';
 import { messageOf } from '../base/errors.js';
 import { counted } from '../base/listed.js';
@@ -12,6 +11,7 @@ import { replayedToEnd } from './export.js';
 import { tellEnd, withReplay } from './replay.js';
 import { momentOf } from './size.js';
 import { UsageError, wholeNumber } from './usage.js';
+import { watched } from './watched.js';
 import type { World } from './world.js';
 
 interface Flags extends ConnectionFlags {
@@ -230,30 +230,10 @@ async function trace(client: Client, container: string | undefined, flags: Flags
     bufferBytes: BUFFER_BYTES,
     name: `eunomia report ${container ?? 'host'}`.slice(0, 100),
   };
-  const { startSession } = await client.query<{ startSession: { id: string } }>(
-    'mutation Start($input: StartSessionInput!) { startSession(input: $input) { id } }',
-    { input },
-  );
-  const { id } = startSession;
-  try {
-    world.tell(`watching for ${flags.for}; Ctrl-C stops and reports`);
-    await ended(client, id, world.signal);
-    return await ask(client, id, container, flags);
-  } finally {
-    await client.query('mutation Remove($id: ID!) { removeSession(id: $id) }', { id }).catch(() => undefined);
-  }
-}
-
-async function ended(client: Client, id: string, signal: AbortSignal): Promise<void> {
-  for (;;) {
-    const { session } = await client.query<{ session: { state: string } | null }>(
-      'query State($id: ID!) { session(id: $id) { state } }',
-      { id },
-    );
-    if (session?.state === 'STOPPED' || session?.state === 'FAILED' || !session) return;
-    if (signal.aborted) await client.query('mutation Stop($id: ID!) { stopSession(id: $id) { id } }', { id });
-    else await sleep(200, undefined, { signal }).catch(() => undefined);
-  }
+  return watched(client, input, world.signal, {
+    started: () => world.tell(`watching for ${flags.for}; Ctrl-C stops and reports`),
+    ended: (id) => ask(client, id, container, flags),
+  });
 }
 
 async function compare(

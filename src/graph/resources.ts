@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cgroupClaims, cgroupDirectory } from '../inventory/cgroup.js';
 import { readProcessCgroups } from '../inventory/process-cgroup.js';
@@ -42,6 +42,8 @@ export interface IoUse {
 
 export interface TaskUse {
   readonly current: string;
+  /** Null where the kernel does not tell. */
+  readonly peak: string | null;
   readonly limit: string | null;
 }
 
@@ -84,6 +86,24 @@ const TICK_NS = 10_000_000n;
  */
 export async function readResources(pid: number, startedAs: string, containerId: string): Promise<Resources | null> {
   if (startTicks(pid) !== startedAs) return null;
+  const places = await placesOf(pid, containerId);
+  return places && resourcesOf(places);
+}
+
+/** The processes of the container of a process, as decimal texts. Empty when it has gone. */
+export async function processesOf(pid: number, containerId: string): Promise<readonly string[]> {
+  const places = await placesOf(pid, containerId);
+  const directory = places?.unified ?? [...(places?.legacy.values() ?? [])][0];
+  if (directory === undefined) return [];
+  const below = await readdir(directory, { recursive: true, withFileTypes: true }).catch(() => []);
+  const lists = below
+    .filter(({ name }) => name === 'cgroup.procs')
+    .map(({ parentPath }) => readText(parentPath, 'cgroup.procs'));
+  return (await Promise.all(lists)).flatMap((list) => list?.split('\n').filter(Boolean) ?? []);
+}
+
+/** The cgroups of a container, by a process of it. Null when there is none, or the process has gone. */
+async function placesOf(pid: number, containerId: string): Promise<Places | null> {
   const [cgroups, mountinfo] = await Promise.all([readProcessCgroups(pid), readFile('/proc/self/mountinfo', 'utf8')]);
   if (cgroups === null) return null;
   const mount = findCgroupMount(mountinfo);
@@ -100,7 +120,7 @@ export async function readResources(pid: number, startedAs: string, containerId:
     const at = legacyMounts.get(place.controllers);
     if (at) for (const name of place.controllers.split(',')) legacy.set(name, cgroupDirectory(at, own));
   }
-  return unified === null && legacy.size === 0 ? null : resourcesOf({ unified, legacy });
+  return unified === null && legacy.size === 0 ? null : { unified, legacy };
 }
 
 /** The cgroup of a container, which is the one of a process in it or around that; null where it is in a cgroup of the host. Pure. */
@@ -237,9 +257,9 @@ async function legacyIo(own: Own): Promise<IoUse | null> {
 }
 
 async function tasksOf(read: Shared): Promise<TaskUse | null> {
-  const [current, limit] = await Promise.all([read('pids.current'), read('pids.max')]);
+  const [current, limit, peak] = await Promise.all([read('pids.current'), read('pids.max'), read('pids.peak')]);
   const count = whole(current);
-  return count === null ? null : { current: count, limit: whole(limit) };
+  return count === null ? null : { current: count, peak: whole(peak), limit: whole(limit) };
 }
 
 async function pressureOf(shared: Shared): Promise<Pressures | null> {

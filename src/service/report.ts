@@ -145,7 +145,7 @@ function tooMany(): EunomiaError {
 }
 
 /** The container that a name or the beginning of an id stands for. */
-function pick(all: readonly StoredContainer[], ref: string): StoredContainer {
+export function pick(all: readonly StoredContainer[], ref: string): StoredContainer {
   const found = all.filter(({ id, name }) => name === ref || id.startsWith(ref));
   const exact = found.filter(({ id, name }) => name === ref || id === ref);
   const [container, another] = exact.length === 1 ? exact : found;

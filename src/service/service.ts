@@ -2,6 +2,7 @@ import type { Caller } from '../access/caller.js';
 import type { Limits } from '../base/config.js';
 import type { Log } from '../base/log.js';
 import type { Metrics } from '../telemetry/prometheus/index.js';
+import { Advices } from './advice/advise.js';
 import { Alerts } from './alerts.js';
 import { Backups } from './backups.js';
 import { Containers } from './containers.js';
@@ -36,6 +37,7 @@ export class Service {
   readonly snapshots: Snapshots;
   readonly processes: Processes;
   readonly containers: Containers;
+  readonly advices: Advices;
   readonly nodes: Nodes;
   readonly limits: Limits;
   readonly log: Log;
@@ -56,6 +58,7 @@ export class Service {
     this.snapshots = new Snapshots(parts);
     this.processes = new Processes(parts, this.sessions, this.snapshots);
     this.containers = new Containers(parts, this.sessions);
+    this.advices = new Advices(parts, this.sessions, this.histories, this.containers);
     this.nodes = new Nodes(this);
     this.limits = parts.config.limits;
     this.log = parts.log;

@@ -1,4 +1,5 @@
 import type {
+  CurrentRights,
   LimitRights,
   Observation,
   PeerRight,
@@ -24,6 +25,7 @@ const LOOPBACK = /^(127\.|::1$|::ffff:127\.)/;
 export function neededCapabilities(
   { capabilities }: Observation,
   calls: ReadonlyMap<string, readonly SeenCall[]>,
+  current: CurrentRights | null,
 ): Map<string, SeenCapability[]> {
   const granted = capabilities.filter((check) => check.granted);
   // That of the container's own user namespace: the first where engines do not map users.
@@ -32,6 +34,8 @@ export function neededCapabilities(
   for (const check of granted) {
     // One in no call is of a page fault or an interrupt, and one in a namespace below needs nothing of the container.
     if (check.runtime || check.call === null || check.level !== own) continue;
+    // Overlayfs works with the rights of who mounted it: what the container does not have was granted to that.
+    if (current && !current.capabilities.includes(check.capability)) continue;
     const seen = calls.get(check.call) ?? [];
     const failed = seen.length > 0 && seen.every(({ count, errors }) => count > 0 && errors === count);
     if (!failed) found.set(check.capability, [...(found.get(check.capability) ?? []), check]);

@@ -12,8 +12,11 @@ import { nativeCalls, syscallNames } from '../../linux/syscalls.js';
 export interface RecommendOptions {
   /** What the container has now; null where no engine tells. */
   readonly current: CurrentRights | null;
-  /** Calls that the container's runtime makes under the profile before it executes the program. */
-  readonly runtimeCalls: readonly string[];
+  /**
+   * Calls that the container's runtime makes under the profile before it executes the program. Null if not known: then those count that it
+   * was seen to make and that Docker's default profile allows, for it starts containers under that.
+   */
+  readonly runtimeCalls: readonly string[] | null;
   readonly action: SeccompDefault;
 }
 
@@ -21,11 +24,12 @@ const DNS_PORT = 53;
 
 /** The least that a container needs, by what was seen of it; a line for each thing, with its evidence. Pure. */
 export function recommend(observation: Observation, options: RecommendOptions): Advice {
+  const runtimeCalls = options.runtimeCalls ?? callsOfRuntime(observation);
   const evidences = evidencesOf(observation);
   const calls = neededCalls(observation);
-  const capabilities = neededCapabilities(observation, calls);
+  const capabilities = neededCapabilities(observation, calls, options.current);
   const files = fileRights(observation, options.current);
-  const names = new Set([...calls.keys(), ...options.runtimeCalls, 'execve']);
+  const names = new Set([...calls.keys(), ...runtimeCalls, 'execve']);
   const rights: Rights = {
     seccomp: profileOf(names, observation, options.action),
     capabilities: [...capabilities.keys()].sort(),
@@ -43,14 +47,14 @@ export function recommend(observation: Observation, options: RecommendOptions): 
   return {
     subject: subjectOf(observation),
     rights,
-    lines: linesOf({ rights, observation, evidences, calls, capabilities, files, runtimeCalls: options.runtimeCalls }),
+    lines: linesOf({ rights, observation, evidences, calls, capabilities, files, runtimeCalls }),
     coverage: coverageOf(observation),
     defaultProfile: {
       allowed: syscallNames().filter((name) => nativeCalls(name).length > 0 && isAllowedByDefault(name)).length,
       remaining: allowed.filter(isAllowedByDefault).length,
       beyond: allowed.filter((name) => !isAllowedByDefault(name)),
     },
-    problems: problemsOf(observation, options, rights),
+    problems: problemsOf(observation, rights, options.current, runtimeCalls),
     observation,
   };
 }
@@ -64,10 +68,21 @@ function subjectOf({ containers }: Observation): Advice['subject'] {
   };
 }
 
+function callsOfRuntime({ calls }: Observation): string[] {
+  return [
+    ...new Set(
+      calls
+        .filter(({ name, runtime }) => runtime && name !== 'clone3' && isAllowedByDefault(name))
+        .map(({ name }) => name),
+    ),
+  ];
+}
+
 function problemsOf(
   { calls, paths, privileges, names, peers, unobserved }: Observation,
-  { current, runtimeCalls }: RecommendOptions,
   { peers: shown }: Rights,
+  current: CurrentRights | null,
+  runtimeCalls: readonly string[],
 ): string[] {
   const unnamed = [
     ...new Set(calls.filter(({ name, runtime }) => !runtime && /syscall_\d+$/.test(name)).map(({ name }) => name)),

@@ -3,6 +3,7 @@ import { makeExecutableSchema } from '@graphql-tools/schema';
 import { assertInterfaceType, isObjectType, type GraphQLSchema } from 'graphql';
 import { readContract } from './contract.js';
 import type { RequestContext } from './context.js';
+import { adviceResolvers } from './resolvers/advice.js';
 import { aggregateResolvers } from './resolvers/aggregate.js';
 import { historyResolvers } from './resolvers/history.js';
 import { mutationResolvers } from './resolvers/mutation.js';
@@ -33,6 +34,7 @@ export const resolverMaps = [
   processResolvers,
   savedQueryResolvers,
   ruleResolvers,
+  adviceResolvers,
 ] as const;
 
 /** Does not compile while a field of the schema is resolved by nothing; the error names it. */

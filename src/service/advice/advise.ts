@@ -1,0 +1,176 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Caller } from '../../access/caller.js';
+import { diffCurrent, diffRights } from '../../analysis/advice/diff.js';
+import { merge } from '../../analysis/advice/observation.js';
+import { adviceDemand, Observer } from '../../analysis/advice/observer.js';
+import { recommend } from '../../analysis/advice/recommend.js';
+import { renderAdvice } from '../../analysis/advice/render/index.js';
+import { EunomiaError, invalid, messageOf } from '../../base/errors.js';
+import type {
+  Advice,
+  AdviceDifference,
+  AdviceFile,
+  CurrentRights,
+  Observation,
+  SeccompDefault,
+} from '../../event/advice.js';
+import { nowText } from '../../event/clock.js';
+import type { Demand } from '../../event/event.js';
+import { Missing, touches } from '../../event/missing.js';
+import type { AdviseInput, SeccompDefaultAction } from '../../generated/schema.js';
+import { nanosOf } from '../../record/nanos.js';
+import type { StoredContainer } from '../../storage/store.js';
+import { listInRange } from '../check.js';
+import type { Containers } from '../containers.js';
+import { exclusionsOf } from '../exclusion.js';
+import type { Histories } from '../history.js';
+import type { Parts } from '../parts.js';
+import type { Origin } from '../session/origin.js';
+import { storedOrigin } from '../session/origin.js';
+import type { Sessions } from '../sessions.js';
+import { readObservation } from './given.js';
+import { liveFacts } from './live-facts.js';
+import { chosenContainers } from './subject.js';
+
+/** Events that are read of a store for one piece of advice. */
+const MAX_EVENTS = 5_000_000;
+const MAX_MERGED = 100;
+
+const actions: Readonly<Record<SeccompDefaultAction, SeccompDefault>> = {
+  ERRNO: 'SCMP_ACT_ERRNO',
+  LOG: 'SCMP_ACT_LOG',
+  KILL: 'SCMP_ACT_KILL_PROCESS',
+};
+
+/** Advice, and what the container has now; null where no engine tells. */
+export interface AdviceView extends Advice {
+  readonly current: CurrentRights | null;
+}
+
+/** The least that containers need, by what sessions saw of them. */
+export class Advices {
+  readonly #parts: Parts;
+  readonly #sessions: Sessions;
+  readonly #histories: Histories;
+  readonly #containers: Containers;
+
+  /** The fields of events that advice reads. */
+  readonly demand: Demand;
+
+  constructor(parts: Parts, sessions: Sessions, histories: Histories, containers: Containers) {
+    this.#parts = parts;
+    this.#sessions = sessions;
+    this.#histories = histories;
+    this.#containers = containers;
+    this.demand = adviceDemand(parts.catalog.trackers);
+  }
+
+  /**
+   * Of one session, or of a range of history. Rejects with BAD_USER_INPUT, UNKNOWN_SESSION, UNKNOWN_CONTAINER, AMBIGUOUS_CONTAINER,
+   * NO_STORE, CANCELLED, or what the store says.
+   */
+  async advise(caller: Caller, input: AdviseInput): Promise<AdviceView> {
+    const origins = await this.#origins(caller, input);
+    const known = await Promise.all(origins.map((origin) => origin.containers()));
+    const chosen = chosenContainers(known.flat(), input, this.#parts.registry);
+    const observation = await this.#observe(caller, origins, chosen, input);
+    if (observation.events === 0)
+      throw new EunomiaError(
+        'UNKNOWN_CONTAINER',
+        `no event was seen of ${chosen.map(({ id, name }) => name ?? id.slice(0, 12)).join(', ')} in this time, so that nothing is known ` +
+          'of what it needs; let it run while a session watches it',
+      );
+    return this.#made(caller, observation, input.action ?? 'ERRNO');
+  }
+
+  /** Of several observations as one: of runs and replicas that are to have the same rights. Rejects with BAD_USER_INPUT. */
+  merge(caller: Caller, given: readonly unknown[], action: SeccompDefaultAction): Promise<AdviceView> {
+    listInRange('advice', given, MAX_MERGED, 'the JSON of two pieces of advice');
+    const observations = given.map((each, i) => readObservation(`advice[${i}]`, each));
+    const same = observations.findIndex((each, i) =>
+      observations.slice(0, i).some((other) => isDeepStrictEqual(each, other)),
+    );
+    if (same >= 0) throw invalid(`advice[${same}]`, 'is given twice: its events would be counted twice');
+    const [first, ...others] = observations;
+    return this.#made(caller, others.reduce(merge, first as Observation), action);
+  }
+
+  /** What only one of the two has, by what was seen. Throws BAD_USER_INPUT. */
+  diff(_caller: Caller, before: unknown, after: unknown): AdviceDifference[] {
+    const rights = (where: string, given: unknown) =>
+      recommend(readObservation(where, given), { current: null, runtimeCalls: [], action: 'SCMP_ACT_ERRNO' }).rights;
+    return diffRights(rights('before', before), rights('after', after));
+  }
+
+  /** What would change for the container. Null where no engine tells what it has. */
+  change({ current, rights }: AdviceView): AdviceDifference[] | null {
+    return current && diffCurrent(current, rights);
+  }
+
+  files(advice: AdviceView): AdviceFile[] {
+    return renderAdvice(advice);
+  }
+
+  async #made(caller: Caller, observation: Observation, action: SeccompDefaultAction): Promise<AdviceView> {
+    const { registry, log } = this.#parts;
+    const [first] = observation.containers;
+    const container = first && (registry.list().find(({ id }) => id === first.id) ?? null);
+    const current = first
+      ? await registry.rights(first.id).catch((error: unknown) => {
+          log.warn({ container: first.id, error: messageOf(error) }, 'the engine does not tell what a container has');
+          return null;
+        })
+      : null;
+    const now = container ? await liveFacts(container, await this.#containers.resources(caller, container)) : null;
+    const names = new Set(observation.calls.filter(({ runtime }) => !runtime).map(({ name }) => name));
+    // Of a call that was seen, no event is missing.
+    const whole = now
+      ? merge(observation, { ...now, calls: now.calls.filter(({ name }) => !names.has(name)) })
+      : observation;
+    return { ...recommend(whole, { current, runtimeCalls: null, action: actions[action] }), current };
+  }
+
+  async #origins(caller: Caller, { session, from, to, store }: AdviseInput): Promise<readonly Origin[]> {
+    if (session != null) {
+      if (store != null) throw invalid('store', 'belongs to a range of time: leave out `session`');
+      if (from != null && to != null && from >= to) throw invalid('to', `"${to}" is not after \`from\`, "${from}"`);
+      return [await (await this.#sessions.need(caller, session)).events()];
+    }
+    if (from == null) throw invalid('session', 'is missing; give a session, or `from` for what was stored since then');
+    const trackers = [...this.demand.keys()];
+    const { store: opened, records } = await this.#histories.open(caller, { from, to, store, trackers }).recorded();
+    return records.map((record) =>
+      storedOrigin({ ...record, trackers: record.trackers.filter((name) => trackers.includes(name)) }, opened),
+    );
+  }
+
+  async #observe(
+    { signal }: Caller,
+    origins: readonly Origin[],
+    chosen: readonly StoredContainer[],
+    { from = null, to = null }: AdviseInput,
+  ): Promise<Observation> {
+    const observer = new Observer({
+      containers: new Set(chosen.map(({ id }) => id)),
+      from,
+      to,
+      trackers: this.#parts.catalog.trackers,
+    });
+    const missing = new Missing();
+    let stored = 0;
+    for (const origin of origins) {
+      const excluded = chosen.flatMap((container) => exclusionsOf(origin, { container }));
+      observer.begin({ ...origin.source, excluded });
+      const range = { from: from === null ? null : nanosOf(from), to: to === null ? null : nanosOf(to) };
+      for await (const { events, gap } of origin.parts({ ...range, containers: chosen.map(({ id }) => ({ id })) })) {
+        if (signal.aborted)
+          throw new EunomiaError('CANCELLED', 'the client has gone away, and nobody waits for the advice');
+        if (gap && touches(gap, from, to)) missing.add(gap);
+        if (origin.stored && (stored += events.length) > MAX_EVENTS)
+          throw invalid('from', `the advice would be of more than ${MAX_EVENTS} stored events; take a shorter time`);
+        for (const event of events) observer.add(event);
+      }
+    }
+    return observer.build(missing, nowText());
+  }
+}

@@ -1,0 +1,180 @@
+import { execFile, spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { root } from '../../src/base/paths.js';
+import type { Advice, SeccompProfile } from '../../src/event/advice.js';
+import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
+import { startServer, startSession, stopSession, type TestServer } from '../support/server.js';
+import { isInPath, straced } from '../support/strace.js';
+
+const exec = promisify(execFile);
+const main = join(root, 'dist/main.js');
+const TRACKERS =
+  '[{ syscount: { latency: false } }, { capability: {} }, { exec: {} }, { open: {} }, { fsop: {} }, { device: {} }, { bind: {} }, ' +
+  '{ tcp: {} }, { dns: {} }, { privilege: {} }, { seccomp: {} }]';
+
+/** Waits until somebody watches; then what a shell script of a job does. */
+const WORK = [
+  'while [ ! -e /tmp/go ]; do sleep 0.1; done',
+  'mkdir -p /tmp/job',
+  'cat /etc/hostname > /tmp/job/copy',
+  'chown 7:7 /tmp/job/copy',
+  'mv /tmp/job/copy /tmp/job/moved',
+  'echo done >> /tmp/log',
+  'ls -l /tmp/job | sort | head -1 > /dev/null',
+].join(' && ');
+
+/** Waits in one call for a connection that never comes, beside a loop. */
+const BESIDE = 'nc -l -p 8123 & while :; do sleep 0.3; done';
+
+let docker: TestDocker;
+let folder: string;
+let server: TestServer;
+let id: string;
+let witness: string;
+
+async function cli(...args: string[]): Promise<{ stdout: string; stderr: string }> {
+  return exec(process.execPath, [main, ...args], { maxBuffer: 64 << 20 });
+}
+
+const allowed = ({ syscalls }: SeccompProfile): string[] =>
+  syscalls.filter(({ action }) => action === 'SCMP_ACT_ALLOW').flatMap(({ names }) => [...names]);
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'eunomia-advise-'));
+  witness = join(folder, 'strace');
+  docker = await startDocker();
+  server = await startServer(['--engine', docker.host, '--data-dir', join(folder, 'data')], { keep: true });
+  id = await startSession(
+    server,
+    `{ trackers: ${TRACKERS}, target: { containers: [{ name: "job" }], waitForContainers: true }, persist: { mode: EVENTS } }`,
+  );
+  await docker.run('-d', '--name', 'job', TEST_IMAGE, 'sh', '-c', WORK);
+  const pid = await docker.docker('inspect', '--format', '{{.State.Pid}}', 'job');
+  const strace = spawn('strace', ['-f', '-c', '-o', witness, '-p', pid], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const ended = new Promise((resolve) => strace.once('close', resolve));
+  await new Promise((resolve) => strace.stderr.once('data', resolve));
+  await writeFile(`/proc/${pid}/root/tmp/go`, '');
+  await ended;
+  await docker.docker('wait', 'job');
+  await stopSession(server, id);
+});
+
+afterAll(async () => {
+  await server?.end('SIGTERM');
+  await docker?.stop();
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe('advice for a container', () => {
+  let out: string;
+  let advice: Advice;
+  const profile = (): string => join(out, 'seccomp.json');
+
+  beforeAll(async () => {
+    out = join(folder, 'out');
+    const { stdout } = await cli('advise', 'job', '--session', id, '--server', server.url, '--out', out, '-o', 'json');
+    advice = JSON.parse(stdout) as Advice;
+  });
+
+  it('allows every call that strace saw, and not half of those of the default profile', async (test) => {
+    if (!isInPath('strace')) test.skip('strace is not installed (apt-get install strace)');
+    const calls = allowed(advice.rights.seccomp);
+    const seen = [...straced(witness).keys()];
+    expect(seen.length).toBeGreaterThan(15);
+    expect(seen.filter((name) => !calls.includes(name))).toEqual([]);
+    expect(advice.defaultProfile.remaining * 2).toBeLessThan(advice.defaultProfile.allowed);
+    // What the runtime did to make the container is not the container's.
+    expect(calls).not.toContain('pivot_root');
+    expect(calls).not.toContain('setns');
+    // The rest has its reason: it was seen by the trackers, or the line says who needs it.
+    const surplus = advice.lines.filter(({ aspect, what }) => aspect === 'CALL' && !seen.includes(what));
+    for (const { evidence, why } of surplus) expect(evidence !== null || why !== 'is needed').toBe(true);
+  });
+
+  it('has the capabilities that were used, and the directories that were written to', () => {
+    expect(advice.rights.capabilities).toEqual(['CAP_CHOWN']);
+    expect(advice.rights).toMatchObject({
+      readOnlyRoot: true,
+      noNewPrivileges: true,
+      user: null,
+      ports: [],
+      peers: [],
+    });
+    expect(advice.rights.tmpfs.map(({ path }) => path)).toEqual(['/tmp']);
+    expect(advice.coverage).toMatchObject({ startSeen: true, lost: 0, dropped: 0 });
+    expect(advice.coverage.programs).toContain('/bin/busybox');
+  });
+
+  it('runs the container, and refuses what is outside of it', async () => {
+    const run = (command: string): Promise<string> =>
+      docker.run(
+        '--rm',
+        '--read-only',
+        ...advice.rights.tmpfs.flatMap(({ path, sizeBytes }) => ['--tmpfs', `${path}:size=${sizeBytes}`]),
+        '--cap-drop',
+        'ALL',
+        ...advice.rights.capabilities.flatMap((name) => ['--cap-add', name.slice('CAP_'.length)]),
+        '--security-opt',
+        `seccomp=${profile()}`,
+        '--security-opt',
+        'no-new-privileges',
+        TEST_IMAGE,
+        'sh',
+        '-c',
+        command,
+      );
+    await run(`: > /tmp/go; ${WORK}`);
+    await expect(run('chroot / true')).rejects.toThrow(/Operation not permitted/);
+    await expect(run('echo > /etc/passwd')).rejects.toThrow(/Read-only file system/);
+  });
+
+  it('is the same from the history', async () => {
+    const from = advice.coverage.from ?? '';
+    const { stdout } = await cli('advise', 'job', '--from', from, '--server', server.url, '-o', 'json');
+    const stored = JSON.parse(stdout) as Advice;
+    expect(stored.rights).toEqual(advice.rights);
+    expect(stored.lines).toEqual(advice.lines);
+  });
+
+  it('writes rules that can be loaded, and tells what differs', async () => {
+    await cli('rules', 'check', join(out, 'rules.yaml'));
+    const file = join(out, 'advice.json');
+    const { stdout, stderr } = await cli('advise', '--merge', file, '--diff', file);
+    expect(stdout).toBe('');
+    expect(stderr).toContain('no difference');
+    const { advise } = await server.query<{ advise: { changes: { aspect: string; what: string; change: string }[] } }>(
+      `{ advise(input: { container: "job", session: "${id}" }) { changes { aspect what change } } }`,
+    );
+    expect(advise.changes).toContainEqual({ aspect: 'CAPABILITY', what: 'CAP_NET_RAW', change: 'REMOVED' });
+    expect(advise.changes).toContainEqual({ aspect: 'ROOT', what: '/', change: 'CHANGED' });
+    expect(await readFile(join(out, 'advice.md'), 'utf8')).toContain('# Least privilege for job');
+  });
+
+  it.each([
+    [['nobody', '--session', 'ID'], /no event that was recorded is of a container "nobody"/],
+    [['--session', 'ID'], /whose rights\?/],
+    [['job', '--session', 'none'], /there is no session "none"/],
+    [['--merge', '/no/such/file'], /--merge: .*ENOENT/],
+    [['--merge', main], /--merge: .*JSON/],
+  ])('says what is wrong with %j', async (args, message) => {
+    const given = args.map((arg) => (arg === 'ID' ? id : arg));
+    const where = given.includes('--merge') ? [] : ['--server', server.url];
+    await expect(cli('advise', ...given, ...where)).rejects.toMatchObject({ stderr: expect.stringMatching(message) });
+  });
+
+  it('watches a container that runs, also one that waits in a call, and leaves no session behind', async () => {
+    await docker.run('-d', '--name', 'waits', TEST_IMAGE, 'sh', '-c', BESIDE);
+    const { stdout } = await cli('advise', 'waits', '--for', '2s', '--server', server.url, '-o', 'json');
+    const waits = JSON.parse(stdout) as Advice;
+    expect(waits.lines.find(({ what }) => /^(accept|poll)/.test(what))?.evidence).toMatchObject({ count: 0 });
+    const { sessions } = await server.query<{ sessions: { nodes: { name: string | null }[] } }>(
+      '{ sessions { nodes { name } } }',
+    );
+    expect(sessions.nodes.filter(({ name }) => name?.startsWith('eunomia advise'))).toEqual([]);
+    await docker.docker('rm', '-f', 'waits');
+  });
+});
