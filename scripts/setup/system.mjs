@@ -51,6 +51,8 @@ const toTest = [
   program('curl', 'curl'),
   program('openssl', 'openssl'),
   program('systemd-analyze', 'systemd'),
+  program('nginx', 'nginx-light'),
+  program('redis-server', 'redis-server'),
   program('influxd', 'influxdb'),
   program('victoria-metrics', 'victoria-metrics'),
   program('prometheus', 'prometheus'),

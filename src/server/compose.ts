@@ -79,7 +79,9 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
   let alerts: AlertBook | null = null;
   let webhooks: Webhooks | null = null;
   let ruling: RuleHost | null = null;
+  let service: Service | null = null;
   const close = async (): Promise<void> => {
+    await service?.verifications.end();
     await ruling?.close();
     await manager?.close();
     await plugins?.close();
@@ -244,7 +246,9 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       processes,
       process,
     };
-    const service = new Service(parts);
+    const served = new Service(parts);
+    service = served;
+    served.verifications.sweep();
     if (config.metricsConfig !== null) {
       const exported = new ExportedMetrics(
         parseExported(
@@ -259,7 +263,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
     }
     await ground.begin?.(sessions);
     await rules.start();
-    return { service, parts, peers: ground.peers, died: sessions.died, close };
+    return { service: served, parts, peers: ground.peers, died: sessions.died, close };
   } catch (error) {
     await close();
     throw error;

@@ -11,6 +11,7 @@ import { Facts } from './facts.js';
 import { Histories } from './history.js';
 import { Nodes } from './nodes.js';
 import type { Parts } from './parts.js';
+import { Verifications } from './advice/verify.js';
 import { Plugins } from './plugins.js';
 import { Processes } from './processes.js';
 import { Queries } from './saved-queries/queries.js';
@@ -38,6 +39,7 @@ export class Service {
   readonly processes: Processes;
   readonly containers: Containers;
   readonly advices: Advices;
+  readonly verifications: Verifications;
   readonly nodes: Nodes;
   readonly limits: Limits;
   readonly log: Log;
@@ -59,6 +61,7 @@ export class Service {
     this.processes = new Processes(parts, this.sessions, this.snapshots);
     this.containers = new Containers(parts, this.sessions);
     this.advices = new Advices(parts, this.sessions, this.histories, this.containers);
+    this.verifications = new Verifications(parts, this.sessions);
     this.nodes = new Nodes(this);
     this.limits = parts.config.limits;
     this.log = parts.log;
@@ -71,6 +74,7 @@ export class Service {
 
   /** Ends all sessions, then what watches them, so that every reader sees the end. Nothing can be started any more. Idempotent. */
   async end(): Promise<void> {
+    await this.verifications.end();
     await this.sessions.end();
     this.facts.end();
     this.#parts.alerts.end();

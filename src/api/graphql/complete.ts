@@ -1,6 +1,7 @@
 import type { GraphQLScalarType } from 'graphql';
 import type { ErrorCode } from '../../base/error-code.js';
 import type { ProcessView, Gap } from '../../event/event.js';
+import type { CheckResult, OutsideAttempt, Refusal, Verification, VerificationRound } from '../../event/advice.js';
 import type { BehaviourReport, ReportComparison } from '../../event/report.js';
 import type { Resolvers } from '../../generated/schema.js';
 import type { Advices, AdviceView } from '../../service/advice/advise.js';
@@ -53,6 +54,11 @@ export interface ResolverSources {
   AdviceDifference: Of<ReturnType<Advices['diff']>>;
   AdviceFile: Of<ReturnType<Advices['files']>>;
   AdviceLine: Of<AdviceView['lines']>;
+  AdviceAttempt: OutsideAttempt;
+  AdviceCheck: CheckResult;
+  AdviceRefusal: Refusal;
+  AdviceRound: VerificationRound;
+  AdviceVerification: Verification;
   AggregateChange: Yield<ReturnType<SessionHandle['follow']>>;
   AggregateRow: Row;
   Alert: Alert;

@@ -13,6 +13,7 @@ import { alertResolvers } from './resolvers/alert.js';
 import { pluginResolvers } from './resolvers/plugin.js';
 import { processResolvers } from './resolvers/process.js';
 import { ruleResolvers } from './resolvers/rule.js';
+import { verificationResolvers } from './resolvers/verification.js';
 import { savedQueryResolvers } from './resolvers/saved-query.js';
 import { serverResolvers } from './resolvers/server.js';
 import { sessionResolvers } from './resolvers/session.js';
@@ -35,6 +36,7 @@ export const resolverMaps = [
   savedQueryResolvers,
   ruleResolvers,
   adviceResolvers,
+  verificationResolvers,
 ] as const;
 
 /** Does not compile while a field of the schema is resolved by nothing; the error names it. */

@@ -44,12 +44,13 @@ export class Runtimes {
     this.#sessions = sessions;
   }
 
-  /** Starts containers of nothing but the helper, where the runtime is not known. Rejects as `Sessions.start` and with ENGINE_REFUSED. */
-  async of(caller: Caller, rehearsal: Rehearsal): Promise<RuntimeCalls> {
+  /** Starts containers of nothing but the helper, where the runtime is not known; null then for others than admins. Rejects as `Sessions.start` and with ENGINE_REFUSED. */
+  async of(caller: Caller, rehearsal: Rehearsal): Promise<RuntimeCalls | null> {
     const runtime = await rehearsal.runtime();
     this.#known ??= this.#read();
     const known = this.#known.get(runtime);
     if (known) return { runtime, ...known };
+    if (caller.role !== 'admin') return null;
     const found = {
       plain: await this.#observe(caller, rehearsal, false),
       noNewPrivileges: await this.#observe(caller, rehearsal, true),

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { authorize, type Caller } from '../../access/caller.js';
 import { refusalKey } from '../../analysis/advice/refusal.js';
 import { widen, type Missing } from '../../analysis/advice/widen.js';
-import { EunomiaError } from '../../base/errors.js';
+import { EunomiaError, messageOf } from '../../base/errors.js';
 import type {
   CheckResult,
   OutsideAttempt,
@@ -12,7 +12,9 @@ import type {
   Verification,
   VerificationRound,
 } from '../../event/advice.js';
+import type { VerifyAdviceInput } from '../../generated/schema.js';
 import type { Container } from '../../inventory/container.js';
+import type { EngineStatus } from '../../inventory/source.js';
 import type { Copy } from '../../inventory/docker/copy.js';
 import type { Attempt } from '../../inventory/docker/helper.js';
 import type { Original } from '../../inventory/docker/original.js';
@@ -21,11 +23,12 @@ import type { Parts } from '../parts.js';
 import { inRange, spanInRange } from '../check.js';
 import type { Sessions } from '../sessions.js';
 import { checkOf, passing, type Check, type CheckRequest } from './check.js';
+import { rightsOf } from './rights.js';
 import { Runtimes, type RuntimeCalls } from './runtime.js';
 import { refusalTrackers, Watch } from './watch.js';
 
 export interface VerifyRequest {
-  readonly check: CheckRequest;
+  readonly check?: CheckRequest | null | undefined;
   /** How often rights are widened at most; 10 by default. */
   readonly rounds?: number | null | undefined;
   /** How long the check may take in each round, in milliseconds; 30 s by default. */
@@ -58,6 +61,7 @@ export class Verifications {
   readonly #parts: Place;
   readonly #sessions: Sessions;
   readonly #runtimes: Runtimes;
+  readonly #swept = new Set<string>();
   readonly #running = new Set<{ readonly abort: AbortController; readonly done: Promise<unknown> }>();
 
   constructor(parts: Place, sessions: Sessions) {
@@ -67,12 +71,27 @@ export class Verifications {
   }
 
   /**
-   * What the runtime of a container's engine needs until it executes the container's program. Rejects with FORBIDDEN, NO_ENGINE or
-   * ENGINE_REFUSED.
+   * What the runtime of a container's engine needs until it executes the container's program. Where it is not known yet, containers are
+   * started to find out, for an admin; for others it is null. Rejects with NO_ENGINE or ENGINE_REFUSED.
    */
-  async runtimeCalls(caller: Caller, container: Container): Promise<RuntimeCalls> {
-    authorize(caller, 'verifyAdvice');
+  async runtimeCalls(caller: Caller, container: Container): Promise<RuntimeCalls | null> {
     return this.#rehearse(caller, container, (rehearsal, own) => this.#runtimes.of(own, rehearsal));
+  }
+
+  /** Verifies what a client sends. Rejects as `verify` does, and with AMBIGUOUS_CONTAINER. */
+  async request(caller: Caller, { container: ref, rights, ...request }: VerifyAdviceInput): Promise<Verification> {
+    authorize(caller, 'verifyAdvice');
+    const given = rightsOf('input.rights', rights);
+    const container = this.#parts.registry.find(ref);
+    if (container === null || container.state === 'REMOVED') throw unknownContainer(ref);
+    return this.verify(caller, container, given, request);
+  }
+
+  /** Removes what servers left behind that were killed: from engines that are connected now, and from others when they come. */
+  sweep(): void {
+    const { registry } = this.#parts;
+    for (const engine of registry.engines) this.#sweep(engine);
+    registry.on('engine', (engine) => this.#sweep(engine));
   }
 
   /**
@@ -84,10 +103,11 @@ export class Verifications {
     authorize(caller, 'verifyAdvice');
     const rounds = inRange('rounds', request.rounds ?? DEFAULT_ROUNDS, 1, MAX_ROUNDS, 'rounds');
     const timeout = spanInRange('timeout', request.timeout ?? DEFAULT_TIMEOUT_MS, 1000, MAX_TIMEOUT_MS);
-    checkOf(request.check, false);
+    const asked = request.check ?? {};
+    checkOf(asked, false);
     return this.#rehearse(caller, container, async (rehearsal, own) => {
       const original = await rehearsal.original(container.id);
-      const check = checkOf(request.check, hasHealthCheck(original));
+      const check = checkOf(asked, hasHealthCheck(original));
       const trial = new Trial({
         rehearsal,
         original,
@@ -97,7 +117,9 @@ export class Verifications {
         sessions: this.#sessions,
         parts: this.#parts,
       });
-      return trial.run(rights, rounds);
+      const runtime = await this.#runtimes.of(own, rehearsal);
+      const calls = (rights.noNewPrivileges ? runtime?.noNewPrivileges : runtime?.plain) ?? [];
+      return trial.run(withCalls(rights, calls), rounds);
     });
   }
 
@@ -105,6 +127,15 @@ export class Verifications {
   async end(): Promise<void> {
     for (const { abort } of this.#running) abort.abort();
     await Promise.allSettled([...this.#running].map(({ done }) => done));
+  }
+
+  #sweep({ connected, endpoint }: EngineStatus): void {
+    const { log } = this.#parts;
+    if (!connected || this.#swept.has(endpoint)) return;
+    this.#swept.add(endpoint);
+    import('../../inventory/docker/rehearsal.js')
+      .then(({ clearLeftovers }) => clearLeftovers(endpoint, log))
+      .catch((error: unknown) => log.warn({ error: messageOf(error), engine: endpoint }, 'cannot remove old copies'));
   }
 
   async #rehearse<Result>(
@@ -131,6 +162,14 @@ export class Verifications {
       this.#running.delete(entry);
     }
   }
+}
+
+function unknownContainer(ref: string): EunomiaError {
+  return new EunomiaError(
+    'UNKNOWN_CONTAINER',
+    `input.container: there is no container "${ref.slice(0, 100)}" that could be copied; it must exist, running or not`,
+    { details: { argument: 'input.container' } },
+  );
 }
 
 function hasHealthCheck({ Config }: Original): boolean {
@@ -312,6 +351,13 @@ function outsideOf({ seccomp, capabilities, readOnlyRoot }: Rights, attempts: re
     ...of('CAPABILITY', (what) => capabilities.includes(what)).slice(0, 1),
     ...of('PATH', () => !readOnlyRoot),
   ];
+}
+
+/** What the runtime needs is no right of the container's, and in each profile. */
+function withCalls(rights: Rights, calls: readonly string[]): Rights {
+  const process = { pid: 0, comm: '', executable: null, args: null };
+  const missing = calls.map((what): Missing => ({ kind: 'CALL', what, process, call: what, errno: null, time: '' }));
+  return widen(rights, missing).rights;
 }
 
 /** A container that was killed for its memory gets twice as much. */
