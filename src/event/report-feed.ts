@@ -21,6 +21,8 @@ export interface ProgramFact {
 export interface FileFact {
   /** Absolute; for a failed attempt, as passed. Null if it was not captured. */
   readonly path: string | null;
+  /** The same; of a failed attempt, with the directory that it starts at, as far as that was captured. */
+  readonly absolute: string | null;
   /** Why it failed; then nothing is read or written. */
   readonly errno: string | null;
   /** What the opened file can be used for: both, one, or neither (O_PATH). */

@@ -1,3 +1,4 @@
+import { absolutePath } from '../tracker/absolute-path.js';
 import { defineReport, ifSet } from '../tracker/define-report.js';
 import { defineTracker, ifPath, pushedErrno } from '../tracker/define.js';
 import { bitNames, type BitNames, openFlagBits, openFlags, UNKNOWN_OPEN_FLAGS } from '../tracker/open-flags.js';
@@ -60,12 +61,13 @@ export default defineTracker({
   report: defineReport<'open'>({
     feeds: 'files',
     demand: ['path', 'resolved'],
-    read: ({ resolved, path, errno, flags: shown }) => {
+    read: ({ resolved, path, directory, errno, flags: shown }) => {
       const flags = shown ?? [];
       // O_PATH gives a name only: nothing can be read or written through it.
       const opened = errno === null && !flags.includes('O_PATH');
       return {
         path: resolved ?? path,
+        absolute: resolved ?? absolutePath(directory, path),
         errno,
         reads: opened && !flags.includes('O_WRONLY'),
         writes: opened && flags.some((flag) => WRITES.has(flag)),

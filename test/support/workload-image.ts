@@ -105,7 +105,10 @@ export const workloads = {
 } as const satisfies Readonly<Record<string, Workload>>;
 
 /** Makes the image of a workload; `docker run IMAGE` starts it. */
-export async function makeWorkload(docker: TestDocker, { image, command, programs, folders, files }: Workload): Promise<void> {
+export async function makeWorkload(
+  docker: TestDocker,
+  { image, command, programs, folders, files }: Workload,
+): Promise<void> {
   const folder = join(scratch, 'image', image.replaceAll(/\W/g, '-'));
   const put = async (from: string, to = from): Promise<void> => {
     await mkdir(dirname(join(folder, to)), { recursive: true });
@@ -116,7 +119,8 @@ export async function makeWorkload(docker: TestDocker, { image, command, program
     const { stdout } = await exec('ldd', [program]);
     for (const [library] of stdout.matchAll(/\/\S+(?= \()/g)) await put(library);
   }
-  for (const whole of folders ?? []) await cp(whole, join(folder, whole), { recursive: true });
+  for (const whole of folders ?? [])
+    await cp(whole, join(folder, whole), { recursive: true, preserveTimestamps: true });
   for (const [name, content] of Object.entries({ 'etc/passwd': PASSWD, 'etc/group': GROUP, ...files })) {
     await mkdir(dirname(join(folder, name)), { recursive: true });
     await writeFile(join(folder, name), content);

@@ -93,6 +93,13 @@ function mountPointOf(path: string): string {
     .join('/');
 }
 
+/** Where a path can be made writable: by a mount, or only with the whole root. A volume has what the image has there; a tmpfs hides it. */
+export function roomFor(path: string): { readonly kind: 'ROOT' | 'TMPFS' | 'VOLUME'; readonly path: string } {
+  if (isBelowOne(path, SYSTEM) || directoryOf(path) === '/') return { kind: 'ROOT', path: '/' };
+  const at = mountPointOf(path);
+  return { kind: isBelowOne(at, SCRATCH) ? 'TMPFS' : 'VOLUME', path: at };
+}
+
 function directoryOf(path: string): string {
   return path.slice(0, path.lastIndexOf('/')) || '/';
 }

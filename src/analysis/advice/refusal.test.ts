@@ -48,10 +48,10 @@ describe('refusals', () => {
   it('are paths that cannot be written, and devices; not files that are not there', () => {
     expect(
       refused(
-        ['files', event(1, {}, { path: '/etc/x', errno: 'EROFS' })],
-        ['files', event(2, {}, { path: '/none', errno: 'ENOENT' })],
-        ['files', event(3, {}, { path: 'relative', errno: 'EACCES' })],
-        ['files', event(4, {}, { path: '/dev/kvm', errno: 'EPERM' })],
+        ['files', event(1, {}, { absolute: '/etc/x', errno: 'EROFS' })],
+        ['files', event(2, {}, { absolute: '/none', errno: 'ENOENT' })],
+        ['files', event(3, {}, { absolute: null, errno: 'EACCES' })],
+        ['files', event(4, {}, { absolute: '/dev/kvm', errno: 'EPERM' })],
         ['changes', event(5, {}, { made: '/run/a', removed: '/run/b', changed: null, errno: 'EROFS' })],
         ['changes', event(6, {}, { made: '/run/c', removed: null, changed: null, errno: null })],
         ['listens', event(7, {}, { port: 1, errno: 'EACCES' })],

@@ -1,12 +1,11 @@
 import type { Refusal } from '../../event/advice.js';
 import type { TraceEvent } from '../../event/event.js';
-import type { AnyReportFeed } from '../../event/report-feed.js';
+import type { AnyReportFeed, FactKind } from '../../event/report-feed.js';
+import { isOfRuntime } from './runtime.js';
 
 /** What a file system or the kernel refuses with, whatever seccomp allows. */
 const DENIED: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'EROFS']);
 const MAX_REFUSALS = 10_000;
-/** Names of the processes of runc, crun and youki, until they execute the container's program. */
-const RUNTIME = /^(runc|runc:\[.*|crun|youki|youki:\[.*|exe)$/;
 
 interface Program {
   readonly since: string;
@@ -18,13 +17,14 @@ type Denied = Pick<Refusal, 'kind' | 'what' | 'call' | 'errno'>;
 type Fact = Readonly<Record<string, unknown>>;
 
 /** What facts of a kind say was refused. Kinds that are not here say nothing of it. */
-const readers: Readonly<Record<string, ((fact: Fact) => readonly Denied[]) | undefined>> = {
+const readers: Partial<Record<FactKind, (fact: Fact) => readonly Denied[]>> = {
   refusals: ({ name, errno }) => [{ kind: 'CALL', what: String(name), call: String(name), errno: textOf(errno) }],
+  // A check in no call is the kernel's own, and nobody waits for it. In a namespace of its own a process has its own capabilities.
   capabilities: ({ capability, granted, call, level }) =>
-    granted === true || Number(level ?? 0) > 0
+    granted === true || call === null || Number(level ?? 0) > 0
       ? []
       : [{ kind: 'CAPABILITY', what: String(capability), call: textOf(call), errno: null }],
-  files: ({ path, errno }) => pathsOf([path], errno),
+  files: ({ absolute, errno }) => pathsOf([absolute], errno),
   changes: ({ made, removed, changed, errno }) => pathsOf([made, removed, changed], errno),
 };
 
@@ -67,7 +67,7 @@ export class Refusals {
     const { process, time } = event;
     if (feed.feeds === 'programs') return this.#learn(process.pid, time, fact);
     for (const denied of readers[feed.feeds]?.(fact) ?? []) {
-      if (denied.kind !== 'CALL' && RUNTIME.test(process.comm)) continue;
+      if (denied.kind !== 'CALL' && isOfRuntime(process.comm)) continue;
       const key = refusalKey(denied);
       if (this.#seen.has(key) || this.#seen.size >= MAX_REFUSALS) continue;
       const { pid, ppid, comm } = process;

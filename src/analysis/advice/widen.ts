@@ -1,4 +1,5 @@
 import type { Refusal, Rights, SeccompProfile, SeccompRule } from '../../event/advice.js';
+import { isBelow, roomFor, TMPFS_BYTES } from './filesystem.js';
 
 /** Rights with what was refused, and what of it was not in them before: "openat", "CAP_CHOWN", "/run". */
 export interface Widened {
@@ -11,11 +12,6 @@ export interface Missing extends Refusal {
   /** The errno's number; null or left out where they allow it. */
   readonly answer?: number | null;
 }
-
-const TMPFS_BYTES = 64 << 20;
-/** Below these, a directory holds what a program makes, and not what its image brings. */
-const SCRATCH =
-  /^(\/tmp|\/var\/tmp|\/run(\/[^/]+)?|\/var\/run(\/[^/]+)?|\/var\/(cache|log|lib|spool|lock)\/[^/]+)(?=\/|$)/;
 
 /**
  * Adds to rights what was refused under them. Never takes anything away: a recommendation that is tried again and again ends with what its
@@ -78,9 +74,18 @@ function withRule(profile: SeccompProfile, rule: SeccompRule): SeccompProfile {
 }
 
 function withCapability(rights: Rights, name: string): Rights {
-  if (!rights.capabilities.includes(name)) return { ...rights, capabilities: [...rights.capabilities, name].sort() };
-  // It is there, and the process could not get it: a program with the set-user-ID bit or capabilities of its own.
-  return rights.noNewPrivileges ? { ...rights, noNewPrivileges: false } : rights;
+  if (rights.capabilities.includes(name)) return rights;
+  return { ...rights, capabilities: [...rights.capabilities, name].sort() };
+}
+
+/**
+ * Permits a program with the set-user-ID bit, or capabilities of its own, to get them: what else could be missing where a process is
+ * refused a capability that its container has?
+ */
+export function permitPrivileges(rights: Rights, refusals: readonly Refusal[]): Widened {
+  const inVain = refusals.some(({ kind, what }) => kind === 'CAPABILITY' && rights.capabilities.includes(what));
+  if (!rights.noNewPrivileges || !inVain) return { rights, added: [] };
+  return { rights: { ...rights, noNewPrivileges: false }, added: ['privileges of executables'] };
 }
 
 function withPath(rights: Rights, { what, errno }: Missing): Rights {
@@ -94,21 +99,24 @@ function withPath(rights: Rights, { what, errno }: Missing): Rights {
     return { ...rights, volumes };
   }
   if (tmpfs || !rights.readOnlyRoot) return rights;
-  const [scratch] = SCRATCH.exec(what.slice(0, what.lastIndexOf('/'))) ?? [];
-  // A tmpfs hides what the image has there, so only where that is nothing.
-  if (scratch === undefined) return { ...rights, readOnlyRoot: false };
-  const all = [...rights.tmpfs, { path: scratch, sizeBytes: TMPFS_BYTES }];
-  return { ...rights, tmpfs: all.sort((a, b) => (a.path < b.path ? -1 : 1)) };
+  const room = roomFor(what);
+  if (room.kind === 'ROOT') return { ...rights, readOnlyRoot: false };
+  if (room.kind === 'VOLUME')
+    return { ...rights, volumes: byPath([...rights.volumes, { path: room.path, writable: true }]) };
+  return { ...rights, tmpfs: byPath([...rights.tmpfs, { path: room.path, sizeBytes: TMPFS_BYTES }]) };
+}
+
+function byPath<Mount extends { readonly path: string }>(mounts: readonly Mount[]): Mount[] {
+  return mounts.toSorted((a, b) => (a.path < b.path ? -1 : 1));
 }
 
 /** The innermost mount that a path is in. */
 function longest<Mount extends { readonly path: string }>(mounts: readonly Mount[], path: string): Mount | null {
-  const inside = mounts.filter((mount) => path === mount.path || path.startsWith(`${mount.path}/`));
+  const inside = mounts.filter((mount) => isBelow(path, mount.path));
   return inside.sort((a, b) => b.path.length - a.path.length)[0] ?? null;
 }
 
 function withDevice(rights: Rights, path: string): Rights {
   if (rights.devices.some((device) => device.path === path)) return rights;
-  const devices = [...rights.devices, { path, access: 'rwm' }];
-  return { ...rights, devices: devices.sort((a, b) => (a.path < b.path ? -1 : 1)) };
+  return { ...rights, devices: byPath([...rights.devices, { path, access: 'rwm' }]) };
 }

@@ -289,7 +289,7 @@ describe('a report', () => {
       feeds: 'files',
       demand: ['member'],
       read: ({ member, refused }: TraceEvent & { readonly member: string; readonly refused?: boolean }) =>
-        refused ? null : { path: member, errno: null, reads: true, writes: false },
+        refused ? null : { path: member, absolute: member, errno: null, reads: true, writes: false },
       restricting: [{ option: 'big', says: 'small members are excluded', applies: (value) => value === 'yes' }],
     };
     const build = [...trackers, { name: 'archive', report: archive }];

@@ -44,7 +44,7 @@ export function readCurrentRights(response: unknown): CurrentRights | null {
   const [, , seccomp = null] = options.find(([, name]) => name === 'seccomp') ?? [];
   return {
     privileged,
-    capabilities: privileged ? [...capabilities].sort() : effective(host.CapAdd ?? [], host.CapDrop ?? []),
+    capabilities: privileged ? [...capabilities].sort() : effectiveCapabilities(host.CapAdd ?? [], host.CapDrop ?? []),
     seccomp: seccomp === null ? 'default' : seccomp === 'unconfined' ? 'unconfined' : 'custom',
     calls: seccomp === null ? null : callsOf(seccomp),
     readOnlyRoot: host.ReadonlyRootfs ?? false,
@@ -74,7 +74,7 @@ function callsOf(json: string): string[] | null {
 }
 
 /** What was added to the default, and dropped from it, in the order of moby's rules. */
-function effective(added: readonly string[], dropped: readonly string[]): string[] {
+export function effectiveCapabilities(added: readonly string[], dropped: readonly string[]): string[] {
   const named = (names: readonly string[]): string[] =>
     names
       .map((name) => name.toUpperCase())

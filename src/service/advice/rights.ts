@@ -6,16 +6,13 @@ import { isCapability } from '../../linux/capability.js';
 /** Rights as clients send them: JSON of `Rights`. */
 
 const name = v.pipe(v.string(), v.minLength(1), v.maxLength(256));
-const path = v.pipe(
-  v.string(),
-  v.maxLength(4096),
-  v.regex(/^\/[^:\0]*$/, 'is no absolute path, or has a colon'),
-);
+const path = v.pipe(v.string(), v.maxLength(4096), v.regex(/^\/[^:\0]*$/, 'is no absolute path, or has a colon'));
 const port = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65_535));
 const protocol = v.picklist(['TCP', 'UDP']);
 const positive = v.nullable(v.pipe(v.number(), v.finite(), v.gtValue(0)));
 const whole = v.nullable(v.pipe(v.number(), v.safeInteger(), v.minValue(1)));
-const list = <const Item extends v.GenericSchema>(item: Item) => v.pipe(v.array(item), v.maxLength(10_000), v.readonly());
+const list = <const Item extends v.GenericSchema>(item: Item) =>
+  v.pipe(v.array(item), v.maxLength(10_000), v.readonly());
 const listed = <const Item extends v.GenericSchema>(item: Item) => v.optional(list(item), []);
 
 const argument = v.strictObject({
@@ -52,7 +49,10 @@ const rights = v.strictObject({
   tmpfs: listed(v.strictObject({ path, sizeBytes: v.pipe(v.number(), v.safeInteger(), v.minValue(4096)) })),
   volumes: listed(v.strictObject({ path, writable: v.boolean() })),
   devices: listed(v.strictObject({ path, access: v.pipe(v.string(), v.regex(/^[rwm]{1,3}$/, 'is not of "rwm"')) })),
-  user: v.optional(v.nullable(v.pipe(v.string(), v.regex(/^[^\s:]+(:[^\s:]+)?$/, 'is no user; write "1000:1000"'))), null),
+  user: v.optional(
+    v.nullable(v.pipe(v.string(), v.regex(/^[^\s:]+(:[^\s:]+)?$/, 'is no user; write "1000:1000"'))),
+    null,
+  ),
   noNewPrivileges: v.optional(v.boolean(), false),
   ports: listed(v.strictObject({ protocol, port })),
   peers: listed(v.strictObject({ protocol, name: v.nullable(v.string()), addresses: list(v.string()), port })),

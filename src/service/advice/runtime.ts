@@ -44,7 +44,10 @@ export class Runtimes {
     this.#sessions = sessions;
   }
 
-  /** Starts containers of nothing but the helper, where the runtime is not known; null then for others than admins. Rejects as `Sessions.start` and with ENGINE_REFUSED. */
+  /**
+   * Starts containers of nothing but the helper, where the runtime is not known; null then for others than admins. Rejects as
+   * `Sessions.start` and with ENGINE_REFUSED.
+   */
   async of(caller: Caller, rehearsal: Rehearsal): Promise<RuntimeCalls | null> {
     const runtime = await rehearsal.runtime();
     this.#known ??= this.#read();

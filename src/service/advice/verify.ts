@@ -1,8 +1,9 @@
 import { constants } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { authorize, type Caller } from '../../access/caller.js';
+import { roomFor } from '../../analysis/advice/filesystem.js';
 import { refusalKey } from '../../analysis/advice/refusal.js';
-import { widen, type Missing } from '../../analysis/advice/widen.js';
+import { permitPrivileges, widen, type Missing, type Widened } from '../../analysis/advice/widen.js';
 import { EunomiaError, messageOf } from '../../base/errors.js';
 import type {
   CheckResult,
@@ -15,6 +16,7 @@ import type {
 import type { VerifyAdviceInput } from '../../generated/schema.js';
 import type { Container } from '../../inventory/container.js';
 import type { EngineStatus } from '../../inventory/source.js';
+import { effectiveCapabilities } from '../../inventory/docker/current-rights.js';
 import type { Copy } from '../../inventory/docker/copy.js';
 import type { Attempt } from '../../inventory/docker/helper.js';
 import type { Original } from '../../inventory/docker/original.js';
@@ -108,18 +110,10 @@ export class Verifications {
     return this.#rehearse(caller, container, async (rehearsal, own) => {
       const original = await rehearsal.original(container.id);
       const check = checkOf(asked, hasHealthCheck(original));
-      const trial = new Trial({
-        rehearsal,
-        original,
-        check,
-        timeout,
-        caller: own,
-        sessions: this.#sessions,
-        parts: this.#parts,
-      });
       const runtime = await this.#runtimes.of(own, rehearsal);
-      const calls = (rights.noNewPrivileges ? runtime?.noNewPrivileges : runtime?.plain) ?? [];
-      return trial.run(withCalls(rights, calls), rounds);
+      const [sessions, parts] = [this.#sessions, this.#parts];
+      const trial = new Trial({ rehearsal, original, runtime, check, timeout, caller: own, sessions, parts });
+      return trial.run(rights, rounds);
     });
   }
 
@@ -180,6 +174,7 @@ function hasHealthCheck({ Config }: Original): boolean {
 interface TrialContext {
   readonly rehearsal: Rehearsal;
   readonly original: Original;
+  readonly runtime: RuntimeCalls | null;
   readonly check: Check;
   readonly timeout: number;
   readonly caller: Caller;
@@ -193,8 +188,12 @@ class Trial {
   /** What the container's own rights refuse: by call and kind, with the error number. */
   #refused: ReadonlyMap<string, string | null> = new Map();
 
+  readonly #capabilities: ReadonlySet<string>;
+
   constructor(context: TrialContext) {
+    const { CapAdd, CapDrop } = context.original.HostConfig;
     this.#context = context;
+    this.#capabilities = new Set(effectiveCapabilities(CapAdd ?? [], CapDrop ?? []));
   }
 
   async run(first: Rights, most: number): Promise<Verification> {
@@ -204,18 +203,26 @@ class Trial {
     const problems = new Set(own.problems);
     const rounds: Round[] = [];
     const widened = new Set<string>();
-    let rights = first;
+    let rights = this.#withRuntime(first);
     while (rounds.length < most) {
       const round = await this.#round(rights, rights);
       rounds.push(round);
       for (const problem of round.problems) problems.add(problem);
-      const wider = widen(withMemory(rights, round), round.missing);
-      const more = [...(round.oomKilled && rights.limits.memoryBytes !== null ? ['memory'] : []), ...wider.added];
-      if (more.length === 0) break;
-      for (const one of more) widened.add(one);
-      rights = wider.rights;
+      const wider = wideningOf(round);
+      if (wider.added.length === 0) break;
+      for (const one of wider.added) widened.add(one);
+      rights = this.#withRuntime(wider.rights);
     }
     return this.#result(rounds, { rights, widened, problems });
+  }
+
+  /** What the runtime needs is no right of the container's, and is in each profile. */
+  #withRuntime(rights: Rights): Rights {
+    const { runtime } = this.#context;
+    const calls = (rights.noNewPrivileges ? runtime?.noNewPrivileges : runtime?.plain) ?? [];
+    const process = { pid: 0, comm: '', executable: null, args: null };
+    const missing = calls.map((what): Missing => ({ kind: 'CALL', what, process, call: what, errno: null, time: '' }));
+    return widen(rights, missing).rights;
   }
 
   #result(
@@ -266,9 +273,10 @@ class Trial {
       const result = failure === null ? await passing(check, copy, timeout, () => this.#isRefused(watch)) : null;
       if (result?.passed) await sleep(SETTLE_MS, undefined, { signal: caller.signal });
       const missing = await this.#missing(watch);
-      const done = result?.passed === true && widen(rights, missing).added.length === 0;
+      const { oomKilled } = await copy.state();
+      const done =
+        result?.passed === true && wideningOf({ rights, missing, check: result, oomKilled }).added.length === 0;
       const outside = tried !== null && done ? await this.#outside(copy, tried, watch) : [];
-      const state = await copy.state();
       return {
         rights,
         refusals: missing.map(({ answer: _, ...refusal }) => refusal),
@@ -276,7 +284,7 @@ class Trial {
         check: result && { ...result, output: await explained(result, copy) },
         missing,
         outside,
-        oomKilled: state.oomKilled,
+        oomKilled,
         problems: [...problems, ...(failure === null ? [] : [failure])],
       };
     } finally {
@@ -292,6 +300,8 @@ class Trial {
   /** What was refused that the container's own rights allow, or refuse in another way. */
   async #missing(watch: Watch): Promise<readonly Missing[]> {
     return (await watch.refusals()).flatMap((refusal): Missing[] => {
+      // Its own rights have not this one either: it lives without.
+      if (refusal.kind === 'CAPABILITY' && !this.#capabilities.has(refusal.what)) return [];
       const errno = this.#refused.get(likeness(refusal));
       if (errno === undefined) return [refusal];
       if (refusal.kind !== 'CALL' || errno === null || errno === refusal.errno) return [];
@@ -353,19 +363,26 @@ function outsideOf({ seccomp, capabilities, readOnlyRoot }: Rights, attempts: re
   ];
 }
 
-/** What the runtime needs is no right of the container's, and in each profile. */
-function withCalls(rights: Rights, calls: readonly string[]): Rights {
-  const process = { pid: 0, comm: '', executable: null, args: null };
-  const missing = calls.map((what): Missing => ({ kind: 'CALL', what, process, call: what, errno: null, time: '' }));
-  return widen(rights, missing).rights;
-}
-
-/** A container that was killed for its memory gets twice as much. */
-function withMemory(rights: Rights, { oomKilled }: Round): Rights {
+/** What the next round is to have more than this one. */
+function wideningOf({
+  rights,
+  missing,
+  check,
+  oomKilled,
+}: Pick<Round, 'rights' | 'missing' | 'check' | 'oomKilled'>): Widened {
+  const passed = check?.passed === true;
   const { memoryBytes } = rights.limits;
-  return oomKilled && memoryBytes !== null
-    ? { ...rights, limits: { ...rights.limits, memoryBytes: memoryBytes * 2 } }
-    : rights;
+  const roomier =
+    oomKilled && memoryBytes !== null
+      ? { ...rights, limits: { ...rights.limits, memoryBytes: memoryBytes * 2 } }
+      : rights;
+  // A program that works without writing beside itself, caches of Python for one, shall not get a writable root for it.
+  const needed = passed
+    ? missing.filter(({ kind, what }) => kind !== 'PATH' || roomFor(what).kind !== 'ROOT')
+    : missing;
+  const wider = widen(roomier, needed);
+  const added = [...(roomier === rights ? [] : ['memory']), ...wider.added];
+  return added.length > 0 || passed ? { rights: wider.rights, added } : permitPrivileges(rights, missing);
 }
 
 async function explained(result: CheckResult, copy: Copy): Promise<string> {
