@@ -25,6 +25,7 @@ import type {
   SilenceInput,
   StartSessionInput,
   UpdateSessionInput,
+  VerifyAdviceInput,
 } from '../generated/schema.js';
 import { sessionSpec, updatedSpec } from './input.js';
 import { pluginRequests } from './plugins.js';
@@ -148,6 +149,7 @@ const readers: Readonly<Record<string, (value: unknown) => unknown>> = {
   SilenceInput: (value) => service.alerts.silence(caller, value as SilenceInput),
   LoadPluginInput: (value) => resolver(pluginResolvers, 'Mutation', 'loadPlugin')(null, { input: value }, context),
   LoadRulesInput: (value) => service.rules.load(caller, value as LoadRulesInput),
+  VerifyAdviceInput: (value) => service.verifications.request(caller, value as VerifyAdviceInput),
 };
 
 describe('each field of each input', () => {

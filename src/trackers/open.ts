@@ -60,7 +60,7 @@ export default defineTracker({
   },
   report: defineReport<'open'>({
     feeds: 'files',
-    demand: ['path', 'resolved'],
+    demand: ['path', 'resolved', 'directory'],
     read: ({ resolved, path, directory, errno, flags: shown }) => {
       const flags = shown ?? [];
       // O_PATH gives a name only: nothing can be read or written through it.

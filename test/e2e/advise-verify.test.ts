@@ -284,10 +284,7 @@ describe('a verification', () => {
     const [killed, other] = [await admin(), await admin()];
     const input = { container: 'idle', rights: nothing(), check: hanging };
     const asked = Promise.allSettled([verify(killed, input)]);
-    await until(
-      'a copy runs',
-      async () => (await docker.docker('ps', '-q', '--filter', 'label=eunomia.advice')) !== '',
-    );
+    await until('all is made', async () => (await leftovers()).length === 4);
     const alive = await admin();
     expect(await leftovers()).toHaveLength(4);
     await Promise.all([other.end('SIGTERM'), alive.end('SIGTERM')]);

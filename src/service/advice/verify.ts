@@ -83,6 +83,7 @@ export class Verifications {
   /** Verifies what a client sends. Rejects as `verify` does, and with AMBIGUOUS_CONTAINER. */
   async request(caller: Caller, { container: ref, rights, ...request }: VerifyAdviceInput): Promise<Verification> {
     authorize(caller, 'verifyAdvice');
+    checkOf(request.check ?? {}, false);
     const given = rightsOf('input.rights', rights);
     const container = this.#parts.registry.find(ref);
     if (container === null || container.state === 'REMOVED') throw unknownContainer(ref);
