@@ -76,7 +76,7 @@ beforeAll(async () => {
     ...[
       'sh',
       '-c',
-      'httpd -p 8080; while :; do sh -c "cat /etc/passwd /no/such; true"; wget -q -O /dev/null 127.0.0.1:8080; /bin/sleep 0.2; done',
+      'httpd -p 8080; while :; do sh -c "cat /etc/passwd /no/such; kill -9 \\$\\$"; wget -q -O /dev/null 127.0.0.1:8080; /bin/sleep 0.2; done',
     ],
   );
   await docker.run('-d', '--name', 'idle', TEST_IMAGE, 'sleep', '600');
@@ -152,7 +152,7 @@ beforeAll(async () => {
   traced = trace.id;
   alert = await until('there is an alert of the rule', async () => {
     const { alerts } = await server.query<{ alerts: { nodes: { id: string; evidenceSessionId: string | null }[] } }>(
-      '{ alerts(first: 1, where: { rules: ["typed"] }) { nodes { id evidenceSessionId } } }',
+      '{ alerts(first: 1, where: { rules: ["typed"], container: { name: "typed" } }) { nodes { id evidenceSessionId } } }',
     );
     return alerts.nodes.find(({ evidenceSessionId }) => evidenceSessionId !== null)?.id;
   });
