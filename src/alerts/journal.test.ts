@@ -258,7 +258,7 @@ async function bookInProcess(wrap: readonly string[] = []) {
 import { setImmediate as turn } from 'node:timers/promises';
     const { AlertBook } = await import(${JSON.stringify(join(root, 'build/alerts/book.js'))});
     const { createLog } = await import(${JSON.stringify(join(root, 'build/base/log.js'))});
-    const book = await AlertBook.open(${JSON.stringify(directory)}, { log: createLog('silent'), retryMs: 20 });
+    const book = await AlertBook.open(${JSON.stringify(directory)}, { log: createLog('silent'), retryMs: 1 });
     for await (const line of createInterface({ input: process.stdin })) {
       const { raise, change, quiet } = JSON.parse(line);
       if (raise) book.raise(raise);

@@ -133,7 +133,9 @@ export class Journal {
   #wake(): void {
     this.#work ??= this.#write().finally(() => {
       this.#work = null;
-      if (this.#queue.length > 0 && this.#problem === null) this.#wake();
+      // Only now: a wake while there is work does nothing.
+      if (this.#problem !== null && !this.#closed) this.#retry = setTimeout(() => this.#wake(), this.#retryMs).unref();
+      else if (this.#queue.length > 0 && this.#problem === null) this.#wake();
     });
   }
 
@@ -221,8 +223,6 @@ export class Journal {
     if (this.#problem === null) this.#log.error({ err: error }, problem);
     this.#problem = problem;
     this.#queue.length = 0;
-    if (this.#closed) return;
-    this.#retry = setTimeout(() => this.#wake(), this.#retryMs).unref();
   }
 }
 

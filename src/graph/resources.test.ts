@@ -18,6 +18,7 @@ it('reads the files of the v2 hierarchy', async () => {
     '/u/io.stat': '8:0 rbytes=10 wbytes=20 rios=1 wios=2 dbytes=0 dios=0\n253:1 rbytes=5 wbytes=0 rios=1 wios=0\n',
     '/u/pids.current': '3\n',
     '/u/pids.max': '100\n',
+    '/u/pids.peak': '4\n',
     '/u/cpu.pressure': 'some avg10=1.50 avg60=0.25 avg300=0.00 total=12\n',
   };
   expect(await resourcesOf({ unified: '/u', legacy: new Map() }, reading(files))).toEqual({
@@ -39,7 +40,7 @@ it('reads the files of the v2 hierarchy', async () => {
       oomKills: '1',
     },
     io: { readBytes: '15', writtenBytes: '20', reads: '2', writes: '2' },
-    tasks: { current: '3', limit: '100' },
+    tasks: { current: '3', peak: '4', limit: '100' },
     pressure: {
       cpu: { some: { avg10: 1.5, avg60: 0.25, avg300: 0, totalNs: '12000' }, full: null },
       memory: null,
@@ -87,7 +88,7 @@ it('reads the files of v1 hierarchies, and pressure beside them', async () => {
       oomKills: '4',
     },
     io: { readBytes: '5', writtenBytes: '2', reads: '1', writes: '1' },
-    tasks: { current: '1', limit: null },
+    tasks: { current: '1', peak: null, limit: null },
     pressure: {
       cpu: null,
       memory: {

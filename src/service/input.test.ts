@@ -25,6 +25,7 @@ import type {
   SilenceInput,
   StartSessionInput,
   UpdateSessionInput,
+  AdviseInput,
   VerifyAdviceInput,
 } from '../generated/schema.js';
 import { sessionSpec, updatedSpec } from './input.js';
@@ -149,6 +150,7 @@ const readers: Readonly<Record<string, (value: unknown) => unknown>> = {
   SilenceInput: (value) => service.alerts.silence(caller, value as SilenceInput),
   LoadPluginInput: (value) => resolver(pluginResolvers, 'Mutation', 'loadPlugin')(null, { input: value }, context),
   LoadRulesInput: (value) => service.rules.load(caller, value as LoadRulesInput),
+  AdviseInput: (value) => service.advices.advise(caller, value as AdviseInput),
   VerifyAdviceInput: (value) => service.verifications.request(caller, value as VerifyAdviceInput),
 };
 

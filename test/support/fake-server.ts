@@ -193,6 +193,7 @@ export class FakeServer implements LocalServer {
             description: 'many ports',
             tags: [],
             attack: [],
+            actions: [],
             steps: [],
             stats: {
               matched: '9',

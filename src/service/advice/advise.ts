@@ -30,7 +30,7 @@ import { storedOrigin } from '../session/origin.js';
 import type { Sessions } from '../sessions.js';
 import { readObservation } from './given.js';
 import { liveFacts } from './live-facts.js';
-import { chosenContainers } from './subject.js';
+import { checkChoice, chosenContainers } from './subject.js';
 
 /** Events that are read of a store for one piece of advice. */
 const MAX_EVENTS = 5_000_000;
@@ -70,6 +70,8 @@ export class Advices {
    * NO_STORE, CANCELLED, or what the store says.
    */
   async advise(caller: Caller, input: AdviseInput): Promise<AdviceView> {
+    checkChoice(input);
+    const action = input.action ?? 'ERRNO';
     const origins = await this.#origins(caller, input);
     const known = await Promise.all(origins.map((origin) => origin.containers()));
     const chosen = chosenContainers(known.flat(), input, this.#parts.registry);
@@ -80,7 +82,7 @@ export class Advices {
         `no event was seen of ${chosen.map(({ id, name }) => name ?? id.slice(0, 12)).join(', ')} in this time, so that nothing is known ` +
           'of what it needs; let it run while a session watches it',
       );
-    return this.#made(caller, observation, input.action ?? 'ERRNO');
+    return this.#made(caller, observation, action);
   }
 
   /** Of several observations as one: of runs and replicas that are to have the same rights. Rejects with BAD_USER_INPUT. */
