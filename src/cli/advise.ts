@@ -4,15 +4,16 @@ import { Option, type Command } from 'commander';
 import { messageOf } from '../base/errors.js';
 import { counted } from '../base/listed.js';
 import { visible } from '../base/visible.js';
-import type { AdviceDifference, AdviceFile } from '../event/advice.js';
+import type { Advice, AdviceDifference, AdviceFile } from '../event/advice.js';
 import type { Client } from '../client/client.js';
+import { ofVerification, verified, withVerification, type VerifyFlags } from './advise-verify.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import { checkFlags } from './effect.js';
 import { UsageError } from './usage.js';
 import { watched } from './watched.js';
 import type { World } from './world.js';
 
-interface Flags extends ConnectionFlags {
+interface Flags extends ConnectionFlags, VerifyFlags {
   readonly for: string;
   readonly wait?: boolean;
   readonly session?: string;
@@ -32,7 +33,7 @@ interface Flags extends ConnectionFlags {
 interface Advised {
   readonly files: readonly AdviceFile[];
   readonly changes: readonly AdviceDifference[] | null;
-  readonly json: unknown;
+  readonly json: Advice;
   readonly coverage: { readonly complete: boolean; readonly reasons: readonly string[] };
 }
 
@@ -57,11 +58,12 @@ const DIFFERENCES = 'aspect what change before after';
 const ADVICE = `files { name content } changes { ${DIFFERENCES} } json coverage { complete reasons }`;
 
 export function addAdvise(program: Command, world: World): void {
-  const command = withConnection(program.command('advise'));
-  checkFlags<Flags>(command, ({ session, from, merge }, refuse) => {
+  const command = withVerification(withConnection(program.command('advise')));
+  checkFlags<Flags>(command, ({ session, from, merge, verify }, refuse) => {
+    if (!verify) refuse(ofVerification, 'belongs to --verify');
     if (merge !== undefined)
       return refuse(
-        ['for', 'wait', 'session', 'from', 'to', 'store', 'image', 'composeService'],
+        ['for', 'wait', 'session', 'from', 'to', 'store', 'image', 'composeService', 'verify', ...ofVerification],
         'cannot be combined with --merge, which reads existing advice',
       );
     if (session !== undefined || from !== undefined)
@@ -103,20 +105,26 @@ async function advise(container: string | undefined, flags: Flags, world: World)
     throw new UsageError('--merge: leave the container out; its files tell whose advice it is');
   if ((session ?? from) !== undefined && server === undefined)
     throw new UsageError('--server: which server has recorded it? Give its URL, or EUNOMIA_SERVER');
+  if (flags.verify && container === undefined)
+    throw new UsageError('--verify: name one container; what is tried is a copy of it');
   const earlier = flags.diff === undefined ? null : await readAdvice('--diff', flags.diff);
   const given = merge && (await Promise.all(merge.map((file) => readAdvice('--merge', file))));
   return withClient(world, flags, async (client) => {
-    const advised = given
+    const seen = given
       ? await merged(client, given, flags)
       : (session ?? from) !== undefined
         ? await ask(client, container, flags, session)
         : await watch(client, container, flags, world);
+    for (const reason of seen.coverage.reasons) world.tell(`not complete: ${visible(reason)}`);
+    const advised =
+      flags.verify && container !== undefined
+        ? { ...seen, files: await verified(client, container, seen.json, flags, world) }
+        : seen;
     if (flags.out !== undefined) await write(advised, flags.out, world);
     if (earlier !== null) return tellDifferences(client, earlier, advised, flags, world);
     const name = flags.output === 'json' ? 'advice.json' : 'advice.md';
     if (flags.out === undefined || flags.output === 'json')
       await world.output.write(advised.files.find((file) => file.name === name)?.content ?? '');
-    for (const reason of advised.coverage.reasons) world.tell(`not complete: ${visible(reason)}`);
   });
 }
 

@@ -60,8 +60,8 @@ export class Service {
     this.snapshots = new Snapshots(parts);
     this.processes = new Processes(parts, this.sessions, this.snapshots);
     this.containers = new Containers(parts, this.sessions);
-    this.advices = new Advices(parts, this.sessions, this.histories, this.containers);
     this.verifications = new Verifications(parts, this.sessions);
+    this.advices = new Advices(parts, this);
     this.nodes = new Nodes(this);
     this.limits = parts.config.limits;
     this.log = parts.log;

@@ -76,7 +76,8 @@ beforeAll(async () => {
     ...[
       'sh',
       '-c',
-      'httpd -p 8080; while :; do sh -c "cat /etc/passwd /no/such; kill -9 \\$\\$"; wget -q -O /dev/null 127.0.0.1:8080; /bin/sleep 0.2; done',
+      'httpd -p 8080; while :; do ' +
+        'sh -c "cat /etc/passwd /no/such; kill -9 \\$\\$"; wget -q -O /dev/null 127.0.0.1:8080; /bin/sleep 0.2; done',
     ],
   );
   await docker.run('-d', '--name', 'idle', TEST_IMAGE, 'sleep', '600');

@@ -6,6 +6,7 @@ import { adviceDemand, Observer } from '../../analysis/advice/observer.js';
 import { recommend } from '../../analysis/advice/recommend.js';
 import { renderAdvice } from '../../analysis/advice/render/index.js';
 import { EunomiaError, invalid, messageOf } from '../../base/errors.js';
+import { listed } from '../../base/listed.js';
 import type {
   Advice,
   AdviceDifference,
@@ -30,7 +31,9 @@ import { storedOrigin } from '../session/origin.js';
 import type { Sessions } from '../sessions.js';
 import { readObservation } from './given.js';
 import { liveFacts } from './live-facts.js';
+import { rightsOf } from './rights.js';
 import { checkChoice, chosenContainers } from './subject.js';
+import type { Verifications } from './verify.js';
 
 /** Events that are read of a store for one piece of advice. */
 const MAX_EVENTS = 5_000_000;
@@ -53,11 +56,26 @@ export class Advices {
   readonly #sessions: Sessions;
   readonly #histories: Histories;
   readonly #containers: Containers;
+  readonly #verifications: Verifications;
 
   /** The fields of events that advice reads. */
   readonly demand: Demand;
 
-  constructor(parts: Parts, sessions: Sessions, histories: Histories, containers: Containers) {
+  constructor(
+    parts: Parts,
+    {
+      sessions,
+      histories,
+      containers,
+      verifications,
+    }: {
+      readonly sessions: Sessions;
+      readonly histories: Histories;
+      readonly containers: Containers;
+      readonly verifications: Verifications;
+    },
+  ) {
+    this.#verifications = verifications;
     this.#parts = parts;
     this.#sessions = sessions;
     this.#histories = histories;
@@ -97,6 +115,18 @@ export class Advices {
     return this.#made(caller, others.reduce(merge, first as Observation), action);
   }
 
+  /** With other rights, which were tried. Rejects with BAD_USER_INPUT. */
+  async withRights(caller: Caller, given: unknown, rights: unknown): Promise<AdviceView> {
+    const observation = readObservation('advice', given);
+    const tried = rightsOf('rights', rights);
+    const advice = await this.#made(caller, observation, 'ERRNO');
+    const others = diffRights(advice.rights, tried).map(
+      ({ aspect, what, change }) => `${aspect.toLowerCase()} ${what} (${change.toLowerCase()})`,
+    );
+    const difference = others.length > 0 ? [`Other than what was seen to be needed: ${listed(others)}.`] : [];
+    return { ...advice, rights: tried, problems: [...advice.problems, ...difference] };
+  }
+
   /** What only one of the two has, by what was seen. Throws BAD_USER_INPUT. */
   diff(_caller: Caller, before: unknown, after: unknown): AdviceDifference[] {
     const rights = (where: string, given: unknown) =>
@@ -129,7 +159,12 @@ export class Advices {
     const whole = now
       ? merge(observation, { ...now, calls: now.calls.filter(({ name }) => !names.has(name)) })
       : observation;
-    return { ...recommend(whole, { current, runtimeCalls: null, action: actions[action] }), current };
+    const runtime = container && (await this.#verifications.knownRuntimeCalls(caller, container));
+    const options = { current, runtimeCalls: null, action: actions[action] };
+    const advice = recommend(whole, options);
+    if (!runtime) return { ...advice, current };
+    const runtimeCalls = advice.rights.noNewPrivileges ? runtime.noNewPrivileges : runtime.plain;
+    return { ...recommend(whole, { ...options, runtimeCalls }), current };
   }
 
   async #origins(caller: Caller, { session, from, to, store }: AdviseInput): Promise<readonly Origin[]> {

@@ -44,22 +44,28 @@ export class Runtimes {
     this.#sessions = sessions;
   }
 
+  /** Null where it was not watched yet. */
+  known(runtime: string): RuntimeCalls | null {
+    this.#known ??= this.#read();
+    const known = this.#known.get(runtime);
+    return known ? { runtime, ...known } : null;
+  }
+
   /**
    * Starts containers of nothing but the helper, where the runtime is not known; null then for others than admins. Rejects as
    * `Sessions.start` and with ENGINE_REFUSED.
    */
   async of(caller: Caller, rehearsal: Rehearsal): Promise<RuntimeCalls | null> {
     const runtime = await rehearsal.runtime();
-    this.#known ??= this.#read();
-    const known = this.#known.get(runtime);
-    if (known) return { runtime, ...known };
+    const known = this.known(runtime);
+    if (known) return known;
     if (caller.role !== 'admin') return null;
     const found = {
       plain: await this.#observe(caller, rehearsal, false),
       noNewPrivileges: await this.#observe(caller, rehearsal, true),
     };
     if (found.plain.length > 0 && found.noNewPrivileges.length > 0) {
-      this.#known.set(runtime, found);
+      this.#known?.set(runtime, found);
       await this.#write();
     }
     return { runtime, ...found };

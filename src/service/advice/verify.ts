@@ -80,6 +80,16 @@ export class Verifications {
     return this.#rehearse(caller, container, (rehearsal, own) => this.#runtimes.of(own, rehearsal));
   }
 
+  /** The same where it is known already: nothing is started. Null where it is not, or where no engine tells. */
+  async knownRuntimeCalls(caller: Caller, container: Container): Promise<RuntimeCalls | null> {
+    return this.#rehearse(caller, container, async (rehearsal) =>
+      this.#runtimes.known(await rehearsal.runtime()),
+    ).catch((error: unknown) => {
+      this.#parts.log.debug({ container: container.id, error: messageOf(error) }, 'no engine tells of its runtime');
+      return null;
+    });
+  }
+
   /** Verifies what a client sends. Rejects as `verify` does, and with AMBIGUOUS_CONTAINER. */
   async request(caller: Caller, { container: ref, rights, ...request }: VerifyAdviceInput): Promise<Verification> {
     authorize(caller, 'verifyAdvice');

@@ -1,4 +1,9 @@
-import type { QueryAdviseArgs, QueryDiffAdviceArgs, QueryMergeAdviceArgs } from '../../../generated/schema.js';
+import type {
+  QueryAdviceWithRightsArgs,
+  QueryAdviseArgs,
+  QueryDiffAdviceArgs,
+  QueryMergeAdviceArgs,
+} from '../../../generated/schema.js';
 import type { AdviceView } from '../../../service/advice/advise.js';
 import { typed, type ResolverMap } from './types.js';
 
@@ -13,6 +18,10 @@ export const adviceResolvers = {
     ),
     mergeAdvice: typed<unknown, QueryMergeAdviceArgs>((_root, { advice, action }, { service, caller, share }) =>
       share.long(() => service.advices.merge(caller, advice, action ?? 'ERRNO'), caller),
+    ),
+    adviceWithRights: typed<unknown, QueryAdviceWithRightsArgs>(
+      (_root, { advice, rights }, { service, caller, share }) =>
+        share.long(() => service.advices.withRights(caller, advice, rights), caller),
     ),
     diffAdvice: typed<unknown, QueryDiffAdviceArgs>((_root, { before, after }, { service, caller, share }) =>
       share.long(() => Promise.resolve(service.advices.diff(caller, before, after)), caller),

@@ -1,0 +1,113 @@
+import { Option, type Command } from 'commander';
+import { counted } from '../base/listed.js';
+import { visible } from '../base/visible.js';
+import type { Advice, AdviceFile, Rights } from '../event/advice.js';
+import type { Client } from '../client/client.js';
+import { UsageError } from './usage.js';
+import type { World } from './world.js';
+
+export interface VerifyFlags {
+  readonly verify?: boolean;
+  readonly check?: string;
+  readonly probe?: string;
+  readonly rounds?: string;
+  readonly checkTimeout?: string;
+}
+
+/** What only makes sense with --verify. */
+export const ofVerification = ['check', 'probe', 'checkTimeout'];
+
+interface Verified {
+  readonly verified: boolean;
+  readonly rights: Rights;
+  readonly widened: readonly string[];
+  readonly problems: readonly string[];
+  readonly outside: readonly { readonly kind: string; readonly what: string; readonly refused: boolean }[];
+  readonly rounds: readonly {
+    readonly started: boolean;
+    readonly check: { readonly check: string; readonly passed: boolean; readonly output: string } | null;
+    readonly refusals: readonly {
+      readonly kind: string;
+      readonly what: string;
+      readonly call: string | null;
+      readonly errno: string | null;
+      readonly comm: string;
+      readonly pid: number;
+    }[];
+  }[];
+}
+
+const VERIFY = `mutation Verify($input: VerifyAdviceInput!) {
+  verifyAdvice(input: $input) {
+    verified rights widened problems outside { kind what refused errno observed }
+    rounds {
+      started check { check passed output }
+      refusals { kind what call errno time pid comm executable args }
+    }
+  }
+}`;
+
+export function withVerification(command: Command): Command {
+  return command
+    .option(
+      '--verify',
+      'try it with copies of the container, widen it by what they are refused, and show that it holds; the container itself is only read',
+    )
+    .addOption(
+      new Option(
+        '--check <command>',
+        'with --verify: it passes if this command of a shell in the copy ends with 0',
+      ).conflicts('probe'),
+    )
+    .option('--probe <url>', 'with --verify: it passes if this URL answers; its host stands for the copy')
+    .option('--check-timeout <duration>', 'with --verify: how long the check may take, 1s to 5m', '30s');
+}
+
+/** Tries rights with copies of a container; returns the files of what they became. Tells what happened, round by round. */
+export async function verified(
+  client: Client,
+  container: string,
+  advice: Advice,
+  { check, probe, checkTimeout }: VerifyFlags,
+  world: World,
+): Promise<readonly AdviceFile[]> {
+  const { verifyAdvice: result } = await client.query<{ verifyAdvice: Verified }>(VERIFY, {
+    input: {
+      container,
+      rights: advice.rights,
+      check: check === undefined && probe === undefined ? null : { command: check && ['sh', '-c', check], probe },
+      timeout: checkTimeout,
+    },
+  });
+  for (const line of linesOf(result)) world.tell(visible(line));
+  if (!result.verified) throw new UsageError('the recommendation could not be verified; nothing was written');
+  const { adviceWithRights } = await client.query<{ adviceWithRights: { readonly files: readonly AdviceFile[] } }>(
+    'query Tried($advice: JSON!, $rights: JSON!) { adviceWithRights(advice: $advice, rights: $rights) { files { name content } } }',
+    { advice, rights: result.rights },
+  );
+  return [...adviceWithRights.files, { name: 'verification.json', content: `${JSON.stringify(result, null, 2)}\n` }];
+}
+
+function linesOf({ verified: holds, rounds, widened, outside, problems }: Verified): readonly string[] {
+  const last = rounds.at(-1);
+  return [
+    ...rounds.flatMap(({ started, check, refusals }, i) => [
+      `copy ${i + 1}: ${started ? 'started' : 'did not start'}${check ? `, ${check.check} ${check.passed ? 'passed' : 'failed'}` : ''}` +
+        `, ${counted(refusals.length, 'refusal')}`,
+      ...refusals.slice(0, 10).map(({ kind, what, call, errno, comm, pid }) => {
+        const how = [call, errno].filter((part) => part !== null).join(' = ');
+        return `  ${kind.toLowerCase()} ${what}: ${comm} (${pid})${how === '' ? '' : ` ${how}`}`;
+      }),
+    ]),
+    ...(holds || !last?.check?.output ? [] : [last.check.output.trimEnd()]),
+    ...(widened.length > 0 ? [`added: ${widened.join(', ')}`] : []),
+    ...outside.map(
+      ({ kind, what, refused }) =>
+        `outside: ${kind.toLowerCase()} ${what} ${refused ? 'was refused' : 'was NOT refused'}`,
+    ),
+    ...problems.map((problem) => `problem: ${problem}`),
+    holds
+      ? 'verified: a copy ran under these rights, its check passed, and what is outside was refused'
+      : 'not verified',
+  ];
+}
