@@ -34,6 +34,8 @@ let stored: string;
 let chosen: string;
 let traced: string;
 let alert: string;
+let advised: string;
+let rights: string;
 const TRACKERS = ['exec', 'exit', 'open', 'tcp', 'udp', 'bind', 'privilege', 'signal', 'dns', 'syscall', 'seccomp'];
 /** Those of which a session cannot be updated: they aggregate in the kernel. */
 const FIXED = ['capability', 'runqlat'];
@@ -85,7 +87,16 @@ beforeAll(async () => {
   const token = 'secret-of-the-admin';
   const webhooks = join(folder, 'webhooks.yaml');
   writeFileSync(webhooks, 'webhooks: [{ name: nobody, url: "http://127.0.0.1:9/" }]', { mode: 0o600 });
-  const bounds = ['--retention-age', '30d', '--retention-bytes', '10GiB', '--webhooks', webhooks];
+  const bounds = [
+    '--max-document-tokens',
+    '1000000',
+    '--retention-age',
+    '30d',
+    '--retention-bytes',
+    '10GiB',
+    '--webhooks',
+    webhooks,
+  ];
   server = await startServer(
     ['--engine', docker.socket, '--data-dir', folder, '--token', `admin:${token}`, ...bounds],
     { keep: true, token },
@@ -151,6 +162,10 @@ beforeAll(async () => {
     'mutation { trace(input: { trackers: [{ open: {} }], ttl: "1h" }, for: "10s", limit: 5) { id } }',
   );
   traced = trace.id;
+  const { advise } = await server.query<{ advise: { json: object; rights: object } }>(
+    `{ advise${advice()} { json rights } }`,
+  );
+  [advised, rights] = [literalOf(advise.json), literalOf(advise.rights)];
   alert = await until('there is an alert of the rule', async () => {
     const { alerts } = await server.query<{ alerts: { nodes: { id: string; evidenceSessionId: string | null }[] } }>(
       '{ alerts(first: 1, where: { rules: ["typed"], container: { name: "typed" } }) { nodes { id evidenceSessionId } } }',
@@ -173,6 +188,15 @@ const rootField = (name: string) => {
 };
 
 const session = () => `(id: "${live}")`;
+const advice = () => `(input: { session: "${live}", container: "typed" })`;
+/** JSON as GraphQL writes values. */
+const literalOf = (value: unknown): string => {
+  if (Array.isArray(value)) return `[${value.map(literalOf).join(', ')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  return `{ ${Object.entries(value)
+    .map(([name, one]) => `${name}: ${literalOf(one)}`)
+    .join(', ')} }`;
+};
 /** The arguments of root fields that need some, or have more to show with them; others are asked without. */
 const roots: Readonly<Record<string, readonly (() => string)[]>> = {
   node: [session],
@@ -185,6 +209,10 @@ const roots: Readonly<Record<string, readonly (() => string)[]>> = {
   alertCounts: [() => '(by: [SEVERITY, STATE, SOURCE, RULE, CONTAINER, IMAGE, SESSION])'],
   containers: [() => '', () => '(where: { states: [EXITED] })'],
   openFiles: [() => '', () => '(where: { expr: "container != null" })'],
+  advise: [() => advice()],
+  mergeAdvice: [() => `(advice: [${advised}])`],
+  diffAdvice: [() => `(before: ${advised}, after: ${advised})`],
+  adviceWithRights: [() => `(advice: ${advised}, rights: ${rights})`],
   compareReports: [() => `(before: { session: "${stored}" }, after: { session: "${live}", container: "typed" })`],
   rule: [() => '(name: "typed")'],
   checkRules: ['rules: [x]', 'rules: []'].map((source) => () => `(input: { name: "other", source: "${source}" })`),
@@ -432,7 +460,10 @@ it('each id leads back to its object', async () => {
 });
 
 /** Fields that have no value here, and why. */
-const unseen: readonly (readonly [RegExp, string])[] = [[/\.problem$/, 'nothing is wrong here']];
+const unseen: readonly (readonly [RegExp, string])[] = [
+  [/\.problem$/, 'nothing is wrong here'],
+  [/^Advice(Verification|Round|Check|Refusal|Attempt)\./, 'a mutation makes them (advise-verify.test.ts)'],
+];
 
 it('every field of every type has had a value, but those that are listed', () => {
   const operations = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()];
