@@ -47,6 +47,7 @@ const toTest = [
   program('bpftool', 'bpftool'),
   program('bpftrace', 'bpftrace'),
   program('strace', 'strace'),
+  program('apparmor_parser', 'apparmor'),
   program('tcpdump', 'tcpdump'),
   program('curl', 'curl'),
   program('openssl', 'openssl'),

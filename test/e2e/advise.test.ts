@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
-import type { Advice, SeccompProfile } from '../../src/event/advice.js';
+import type { Advice, Rights, SeccompProfile } from '../../src/event/advice.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { startServer, startSession, stopSession, type TestServer } from '../support/server.js';
 import { isInPath, straced } from '../support/strace.js';
@@ -16,6 +16,8 @@ const TRACKERS =
   '[{ syscount: { latency: false } }, { capability: {} }, { exec: {} }, { open: {} }, { fsop: {} }, { device: {} }, { bind: {} }, ' +
   '{ tcp: {} }, { dns: {} }, { privilege: {} }, { seccomp: {} }]';
 
+/** Copies of containers are made for an admin. */
+const TOKEN = 'secret-of-the-admin';
 /** Waits until somebody watches; then what a shell script of a job does. */
 const WORK = [
   'while [ ! -e /tmp/go ]; do sleep 0.1; done',
@@ -37,7 +39,10 @@ let id: string;
 let witness: string;
 
 async function cli(...args: string[]): Promise<{ stdout: string; stderr: string }> {
-  return exec(process.execPath, [main, ...args], { maxBuffer: 64 << 20 });
+  return exec(process.execPath, [main, ...args], {
+    maxBuffer: 64 << 20,
+    env: { ...process.env, EUNOMIA_TOKEN: TOKEN },
+  });
 }
 
 const allowed = ({ syscalls }: SeccompProfile): string[] =>
@@ -47,7 +52,8 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'eunomia-advise-'));
   witness = join(folder, 'strace');
   docker = await startDocker();
-  server = await startServer(['--engine', docker.host, '--data-dir', join(folder, 'data')], { keep: true });
+  const args = ['--engine', docker.host, '--data-dir', join(folder, 'data'), '--token', `admin:${TOKEN}`];
+  server = await startServer(args, { keep: true, token: TOKEN });
   id = await startSession(
     server,
     `{ trackers: ${TRACKERS}, target: { containers: [{ name: "job" }], waitForContainers: true }, persist: { mode: EVENTS } }`,
@@ -176,5 +182,46 @@ describe('advice for a container', () => {
     );
     expect(sessions.nodes.filter(({ name }) => name?.startsWith('eunomia advise'))).toEqual([]);
     await docker.docker('rm', '-f', 'waits');
+  });
+
+  it('tries what it recommends with copies, and writes what they ran under', async () => {
+    const work = 'while :; do date > /tmp/now; sleep 0.2; done';
+    await docker.run('-d', '--name', 'tried', TEST_IMAGE, 'sh', '-c', work);
+    const made = join(folder, 'tried');
+    const watched = ['advise', 'tried', '--for', '2s', '--server', server.url, '--out', made];
+    const { stderr } = await cli(...watched, '--verify', '--check', 'test -e /tmp/now');
+    expect(stderr).toMatch(/^copy 1: .*refusal/m);
+    expect(stderr).toMatch(/^outside: call \S+ was refused$/m);
+    expect(stderr).toMatch(/^verified: /m);
+    const profile = JSON.parse(await readFile(join(made, 'seccomp.json'), 'utf8')) as SeccompProfile;
+    const verification = JSON.parse(await readFile(join(made, 'verification.json'), 'utf8')) as { rights: Rights };
+    expect(profile).toEqual(verification.rights.seccomp);
+    expect(allowed(profile)).toContain('execve');
+    expect(await docker.docker('ps', '-q', '--filter', 'name=^tried$')).not.toBe('');
+    // What was watched of the runtime is in the advice from now on.
+    const { stdout } = await cli('advise', 'tried', '--for', '1s', '--server', server.url, '-o', 'json');
+    expect((JSON.parse(stdout) as Advice).problems.filter((text) => text.startsWith('What the runtime needs'))).toEqual(
+      [],
+    );
+    await expect(cli(...watched, '--verify', '--check', 'false')).rejects.toMatchObject({
+      stderr: expect.stringContaining("fails under the container's own rights too"),
+    });
+    await docker.docker('rm', '-f', 'tried');
+  });
+
+  it.each([
+    [['job', '--session', 'ID', '--check', 'true'], /--check: belongs to --verify/],
+    [['--image', 'x', '--session', 'ID', '--verify'], /--verify: name one container/],
+    [
+      ['job', '--session', 'ID', '--verify', '--check', 'true', '--probe', 'http://localhost'],
+      /cannot be used with option/,
+    ],
+    [['job', '--session', 'ID', '--verify', '--probe', 'nowhere'], /"nowhere" is no URL/],
+    [['job', '--session', 'ID', '--verify', '--check-timeout', '10'], /10/],
+  ])('says what is wrong with a verification: %j', async (args, message) => {
+    const given = args.map((arg) => (arg === 'ID' ? id : arg));
+    await expect(cli('advise', ...given, '--server', server.url)).rejects.toMatchObject({
+      stderr: expect.stringMatching(message),
+    });
   });
 });
