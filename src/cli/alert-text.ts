@@ -1,3 +1,4 @@
+import { counted } from '../base/listed.js';
 import { visible, visibleLines } from '../base/visible.js';
 import { shellWord } from '../event/details.js';
 
@@ -59,7 +60,7 @@ export function alertText(alert: WholeAlert): string {
     ['source', alert.source],
     ['tags', [...alert.attack, ...alert.tags].join(', ') || null],
     ['happened', alert.time],
-    ['raised', `${alert.count} times, ${alert.raisedAt} to ${alert.lastAt}`],
+    ['raised', `${counted(alert.count, 'time')}, ${alert.raisedAt} to ${alert.lastAt}`],
     ['silenced', silencedBy && `${silencedBy.reason} (${silencedBy.id})`],
     ['container', container && [container.name ?? container.id, container.image ?? ''].join(' ').trim()],
     [

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Option, type Command } from 'commander';
 import type { Client } from '../client/client.js';
+import { suggest } from '../base/errors.js';
 import { counted } from '../base/listed.js';
 import { severities } from '../event/severity.js';
 import { addAlertActions } from './alert-actions.js';
@@ -81,7 +82,9 @@ export function addAlerts(program: Command, world: World): void {
         .choices(['table', 'json'])
         .default('table'),
     )
-    .action((flags: Flags) => withClient(world, flags, (client) => list(client, flags, world)));
+    .usage('[options]')
+    .argument('[command...]', '', (word) => refuseWord(word, alerts))
+    .action((_none: unknown, flags: Flags) => withClient(world, flags, (client) => list(client, flags, world)));
   withServer(alerts.command('show'), 'which server has the alert?')
     .description('print all that is known of an alert: its evidence, and what people did with it')
     .argument('<alert>', 'its id')
@@ -97,6 +100,14 @@ export function addAlerts(program: Command, world: World): void {
       }),
     );
   addAlertActions(alerts, world);
+}
+
+/** `eunomia alerts` lists: without this, a mistyped command of the group would be too many arguments of the list. */
+function refuseWord(word: string, { commands }: Command): never {
+  const names = commands.map((command) => command.name());
+  throw new UsageError(
+    `\`eunomia alerts\` has no command ${JSON.stringify(word)}${suggest(word, names) || `; there are ${names.join(', ')}`}`,
+  );
 }
 
 function checkStates(given: readonly string[] = []): void {
@@ -120,6 +131,8 @@ function whereOf({ severity, state, rule, source, container, image, session, sin
 
 async function list(client: Client, flags: Flags, world: World): Promise<void> {
   checkStates(flags.state);
+  if (flags.follow && flags.until !== undefined)
+    throw new UsageError('--until: --follow prints what is raised from now on; leave one of them out');
   const where = whereOf(flags);
   const print = printerOf(flags, world);
   const newest = async (most: number): Promise<readonly AlertFields[]> =>

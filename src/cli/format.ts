@@ -30,6 +30,8 @@ function isLabel(item: unknown): item is { name: string; value: string } {
 
 const gutter = 2;
 const narrowest = 8;
+/** What other commands take: never cut. */
+const WHOLE: ReadonlySet<string> = new Set(['id', 'session']);
 
 /** A table that is printed while it grows: columns widen with what they have seen. */
 export class Table {
@@ -56,11 +58,12 @@ export class Table {
     return lines.map((row) => `${line(row, widths)}\n`).join('');
   }
 
-  /** Takes what is too much from the widest columns. */
+  /** Takes what is too much from the widest columns, but not from those of ids. */
   #fit(): readonly number[] {
-    const widths = [...this.#widths];
-    if (this.#terminal === null) return widths;
-    let excess = widths.reduce((sum, width) => sum + width, gutter * (widths.length - 1)) - this.#terminal;
+    if (this.#terminal === null) return this.#widths;
+    const isWhole = this.#headers.map((header) => WHOLE.has(header));
+    const widths = this.#widths.map((width, i) => (isWhole[i] ? 0 : width));
+    let excess = this.#widths.reduce((sum, width) => sum + width, gutter * (widths.length - 1)) - this.#terminal;
     while (excess > 0) {
       const widest = Math.max(...widths);
       if (widest <= narrowest) break;
@@ -70,7 +73,7 @@ export class Table {
       widths[index] = widest - taken;
       excess -= taken;
     }
-    return widths;
+    return this.#widths.map((width, i) => (isWhole[i] ? width : (widths[i] ?? 0)));
   }
 }
 

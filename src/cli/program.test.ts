@@ -274,7 +274,7 @@ it('eunomia rules list tells what rules have raised, and which cannot', async ()
       ],
     ]);
     expect(told).toBe(
-      'dead is not evaluated: no such hook\n7 events were seen by no rule: they were lost in the kernel, or dropped\n' +
+      'dead is not evaluated: no such hook\noff: the action kill is not taken: is off\n7 events were seen by no rule: they were lost in the kernel, or dropped\n' +
         'the files as they are now are not in force:\nr.yaml:3:5: rules[0]: no\n',
     );
     const json = await run(server, ['rules', 'list', '-o', 'json', '--server', url]);
@@ -440,4 +440,14 @@ it.each([
 ])('eunomia export refuses %j', async (flags, message) => {
   const { code, told } = await run(new FakeServer([]), ['export', ...flags]);
   expect({ code, told }).toEqual({ code: 2, told: expect.stringMatching(message) });
+});
+
+it.each([
+  [['alerts', 'shwo', 'a'], '`eunomia alerts` has no command "shwo"; did you mean "show"?'],
+  [['alerts', 'nonesuch'], '`eunomia alerts` has no command "nonesuch"; there are list, show, acknowledge'],
+  [['alerts', '--follow', '--until', '1h', '--server', 'http://127.0.0.1:1'], '--until: --follow prints'],
+  [['start', 'exec', '--persit'], '(see eunomia start --help)'],
+  [['alerts', 'silences', '--actve'], '(see eunomia alerts silences --help)'],
+])('%j: says what would be right', async (args, said) => {
+  expect(await run(new FakeServer([]), args)).toMatchObject({ code: 2, told: expect.stringContaining(said) as string });
 });

@@ -67,8 +67,16 @@ export function createProgram(version: string, world: World): Command {
     run: (argv, own) => runProgram(argv, version, own),
   });
   for (const command of program.commands.flatMap((each) => [each, ...each.commands]))
-    command.exitOverride().copyInheritedSettings(program);
+    command
+      .exitOverride()
+      .copyInheritedSettings(program)
+      .showHelpAfterError(`(see ${pathOf(command)} --help)`);
   return program;
+}
+
+/** "eunomia alerts show": what somebody types for it. */
+function pathOf(command: Command): string {
+  return command.parent ? `${pathOf(command.parent)} ${command.name()}` : command.name();
 }
 
 /** Runs one command, `argv` without node and script; returns the exit code and never throws. */

@@ -16,6 +16,7 @@ interface ListedRule {
   readonly origin: string;
   readonly file: string;
   readonly description: string;
+  readonly actions: readonly { readonly kind: string; readonly problem: string | null }[];
   readonly stats: {
     readonly alerts: string;
     readonly repeated: string;
@@ -83,6 +84,9 @@ async function print(
     );
   }
   for (const { name, problem: why } of rules) if (why !== null) world.tell(`${name} is not evaluated: ${why}`);
+  for (const { name, actions } of rules)
+    for (const { kind, problem: why } of actions)
+      if (why !== null) world.tell(`${name}: the action ${kind.toLowerCase()} is not taken: ${why}`);
   if (missed !== '0') world.tell(`${missed} events were seen by no rule: they were lost in the kernel, or dropped`);
   if (problem !== null) world.tell(`the files as they are now are not in force:\n${problem}`);
 }

@@ -37,6 +37,9 @@ const flags: readonly (readonly [argument: RegExp, flag: string])[] = [
   [/^(?:input\.)?where(?:\.expr|\.saved)?: /, '--where'],
   [/^(?:input\.)?for: /, '--for'],
   [/^(?:input\.)?name: /, '--name'],
+  [/^where\.since: /, '--since'],
+  [/^where\.until: /, '--until'],
+  [/^input\.reason: /, '--reason'],
   [/^limit: /, '--limit'],
   [/^rule: /, '--rule'],
   [/^every: /, '--every'],
@@ -73,6 +76,11 @@ export function inFlag(error: unknown): unknown {
     : message.replace(/^input\.trackers\[\d+\][.:] ?/, '');
   const text = named
     .replace('with waitForContainers: true the session', 'with --wait the session')
-    .replace('`savedQueries` lists', '`eunomia queries` lists');
+    .replace('not later than where.since', 'not later than --since')
+    .replace('`savedQueries` lists', '`eunomia queries` lists')
+    .replace('the query `sessions` lists those there are', '`eunomia sessions` lists those there are')
+    .replace('the query `alerts` lists those there are', '`eunomia alerts` lists those there are')
+    .replace('the query `silences` lists those there are', '`eunomia alerts silences` lists those there are')
+    .replace(/^(?=the token is not known|this server needs a token)/, code === 'UNAUTHENTICATED' ? '--token: ' : '');
   return text === error.message ? error : new EunomiaError(code, text, { details, cause: error });
 }

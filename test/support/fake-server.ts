@@ -184,16 +184,16 @@ export class FakeServer implements LocalServer {
           missed: '7',
           rules: [
             { name: 'port-scan', enabled: true, problem: null, stats: { alerts: '2', lastAlertAt: startTime } },
-            { name: 'off', enabled: false, problem: null, stats: {} },
+            { name: 'off', enabled: false, problem: null, stats: {}, actions: [{ kind: 'KILL', problem: 'is off' }] },
             { name: 'dead', enabled: true, problem: 'no such hook', stats: {} },
-          ].map(({ stats, ...rule }) => ({
+          ].map(({ stats, actions = [], ...rule }) => ({
             severity: 'HIGH',
             origin: 'DIRECTORY',
             file: '/etc/rules/r.yaml',
             description: 'many ports',
             tags: [],
             attack: [],
-            actions: [],
+            actions,
             steps: [],
             stats: {
               matched: '9',

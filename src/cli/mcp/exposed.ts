@@ -47,7 +47,7 @@ export const exposed: readonly Exposed[] = [
   },
   { tool: 'status', command: ['status'], needsServer: true },
   { tool: 'sessions', command: ['sessions'], needsServer: true },
-  { tool: 'alerts', command: ['alerts', 'list'], needsServer: true, defaults: { limit: '20' } },
+  { tool: 'alerts', command: ['alerts', 'list'], needsServer: true, without: ['command'], defaults: { limit: '20' } },
   { tool: 'alert', command: ['alerts', 'show'], needsServer: true },
   { tool: 'rules', command: ['rules', 'list'], needsServer: true },
   { tool: 'saved_queries', command: ['queries'], needsServer: true },

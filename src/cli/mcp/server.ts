@@ -4,6 +4,7 @@ import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
 import { CallToolRequestSchema, ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js';
 import { EunomiaError, messageOf, suggest } from '../../base/errors.js';
+import { exposed } from './exposed.js';
 import type { Answer, Tool } from './tool.js';
 
 const INSTRUCTIONS = `Eunomia watches what the containers and processes of a Linux machine do, with eBPF.
@@ -46,6 +47,14 @@ export function toolServer(
   return server;
 }
 
+/** Why a tool that docs/mcp.md names is not there. */
+function withheld(name: string, tools: readonly Tool[]): string {
+  const changes = exposed.some((each) => each.tool === name && each.changes);
+  return changes && !tools.some((tool) => tool.changes)
+    ? ' here: it changes something, and `eunomia mcp` was started without --allow-changes'
+    : '';
+}
+
 async function callOf(
   tools: readonly Tool[],
   name: string,
@@ -56,7 +65,7 @@ async function callOf(
   const tool = tools.find((each) => each.name === name);
   if (!tool)
     return {
-      text: `there is no tool "${name}"${suggest(name, names) || `; there are ${names.join(', ')}`}`,
+      text: `there is no tool "${name}"${withheld(name, tools) || suggest(name, names) || `; there are ${names.join(', ')}`}`,
       isError: true,
     };
   try {
