@@ -129,7 +129,7 @@ it.each([
   ['graphql', { query: '{' }, 'query: Syntax Error'],
   ['graphql', { query: '{ server { versio } }' }, 'Did you mean "version"'],
   ['schema', { type: 'Contaner' }, 'there is no type "Contaner"; did you mean "Container"'],
-  ['acknowledge_alert', { alert: ['a'] }, 'there is no tool "acknowledge_alert"'],
+  ['acknowledge_alert', { alert: ['a'] }, 'there is no tool "acknowledge_alert" here: it changes something'],
 ])('refuses in words: %s %j', async (tool, args, message) => {
   const answer = await call(clients[0] ?? (await connect()), tool, args);
   expect(answer).toEqual({ isError: true, text: expect.stringContaining(message) });
