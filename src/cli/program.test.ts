@@ -274,7 +274,8 @@ it('eunomia rules list tells what rules have raised, and which cannot', async ()
       ],
     ]);
     expect(told).toBe(
-      'dead is not evaluated: no such hook\noff: the action kill is not taken: is off\n7 events were seen by no rule: they were lost in the kernel, or dropped\n' +
+      'dead is not evaluated: no such hook\noff: the action kill is not taken: is off\n' +
+        '7 events were seen by no rule: they were lost in the kernel, or dropped\n' +
         'the files as they are now are not in force:\nr.yaml:3:5: rules[0]: no\n',
     );
     const json = await run(server, ['rules', 'list', '-o', 'json', '--server', url]);
