@@ -89,7 +89,11 @@ async function print({ client, id, stop, printer, flags, world }: Printing): Pro
     signal: world.signal,
     ready: () =>
       world.tell(
-        `session ${id}: tracing ${flags.for === undefined ? '' : `for ${flags.for}`}; Ctrl-C stops`.replace(' ;', ';'),
+        [
+          // Of a server, where others may read it, too.
+          ...(flags.server === undefined ? [] : [`session ${id}:`]),
+          flags.for === undefined ? 'tracing; Ctrl-C stops' : `tracing for ${flags.for}; Ctrl-C stops`,
+        ].join(' '),
       ),
     stop: () => void stop().catch(() => undefined),
     onBatch: (batch) => printBatch(batch, printer, flags, { world, tellGap: (gap) => tellGap(gap, world) }),
