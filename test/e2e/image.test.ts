@@ -35,6 +35,8 @@ interface Answer {
   };
 }
 
+const isHello = ({ args }: { readonly args: readonly string[] }): boolean => args.at(-1) === 'Hello, kernel';
+
 describe('the image', () => {
   it('holds Node, libbpf and the prebuilt programs, and no compiler', async () => {
     const inside = async (command: string): Promise<string> =>
@@ -86,35 +88,33 @@ describe('the image', () => {
       ).catch(async () => {
         throw new Error(await docker.docker('logs', 'eunomia'));
       });
-      const answer = fetch(`${base}/graphql`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json', authorization: 'Bearer act' },
-        body: await firstQuery(),
-      });
-      await sleep(1500); // the trace runs for five seconds
-      // It lives for a second: where containers have no v2 cgroup, the first process must be there to be looked up.
-      await docker.run(
-        '--rm',
-        '--network',
-        'none',
-        '--name',
-        'hello',
-        TEST_IMAGE,
-        'sh',
-        '-c',
-        'sleep 1; exec /bin/busybox echo "Hello, kernel"',
-      );
-      const { data } = (await (await answer).json()) as Answer;
-      const hello = data.trace.events.nodes.filter(({ args }) => args.at(-1) === 'Hello, kernel');
+      // The trace runs for five seconds: on a busy machine, a container may begin after it.
+      const says = async (name: string): Promise<Answer['data']['trace'] | null> => {
+        const answer = fetch(`${base}/graphql`, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json', authorization: 'Bearer act' },
+          body: await firstQuery(),
+        });
+        await sleep(1500);
+        // It lives for a second: where containers have no v2 cgroup, the first process must be there to be looked up.
+        const work = 'sleep 1; exec /bin/busybox echo "Hello, kernel"';
+        await docker.run('--rm', '--network', 'none', '--name', name, TEST_IMAGE, 'sh', '-c', work);
+        const { trace } = ((await (await answer).json()) as Answer).data;
+        return trace.events.nodes.some(isHello) ? trace : null;
+      };
+      let name = 'hello';
+      let trace = await says(name);
+      for (let i = 1; trace === null && i < 5; i++) trace = await says((name = `hello-${i}`));
+      const hello = trace?.events.nodes.filter(isHello);
       expect(hello).toMatchObject([
         {
-          container: { name: 'hello', image: TEST_IMAGE },
+          container: { name, image: TEST_IMAGE },
           executable: '/bin/busybox',
           args: ['/bin/busybox', 'echo', 'Hello, kernel'],
           process: { comm: 'busybox' },
         },
       ]);
-      expect(data.trace.stats.lost).toBe('0');
+      expect(trace?.stats.lost).toBe('0');
       const stores = await fetch(`${base}/graphql`, {
         method: 'POST',
         headers: { 'content-type': 'application/json', authorization: 'Bearer act' },
@@ -122,8 +122,8 @@ describe('the image', () => {
       });
       expect(await stores.json()).toEqual({ data: { stores: [{ kind: 'EMBEDDED', state: 'READY', problem: null }] } });
       await until('its metrics', async () =>
-        /^eunomia_events_total\{tracker="exec",container="hello",session="host"\} 3$/m.test(
-          await (await fetch(`${base}/metrics`, { headers: { authorization: 'Bearer see' } })).text(),
+        (await (await fetch(`${base}/metrics`, { headers: { authorization: 'Bearer see' } })).text()).includes(
+          `\neunomia_events_total{tracker="exec",container="${name}",session="host"} 3\n`,
         ),
       );
     } finally {
