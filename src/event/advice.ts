@@ -139,7 +139,7 @@ export interface Observation {
   readonly sessions: readonly string[];
   /** Trackers that some of the sessions ran, sorted. */
   readonly trackers: readonly string[];
-  /** Kinds of facts for which some session ran no tracker: "capabilities"; sorted. What is there of them is not all. */
+  /** Kinds of facts for which no tracker ran for some of the time: "capabilities"; sorted. What is there of them is not all. */
   readonly unobserved: readonly string[];
   readonly events: number;
   readonly lost: number;

@@ -67,6 +67,29 @@ describe('an observation', () => {
     );
   });
 
+  it('lacks what some session did not watch while no other did', () => {
+    const observer = new Observer({ containers: new Set([web.id]), from: null, to: null, trackers });
+    const source = { options: {}, excluded: [] };
+    observer.begin({ ...source, id: 'a', trackers: ['syscount', 'exec'], from: at(0), to: at(10) });
+    observer.begin({ ...source, id: 'b', trackers: ran, from: at(10), to: at(20) });
+    const { unobserved } = observer.build(new Missing(), at(59));
+    expect(unobserved).toContain('files');
+    expect(unobserved).not.toContain('syscalls');
+    const parts = [
+      observe([], { trackers: ['syscount', 'exec'], from: at(0), to: at(10) }),
+      observe([], { from: at(10), to: at(20) }),
+    ] as const;
+    expect(merge(...parts).unobserved).toEqual(unobserved);
+  });
+
+  it('has what two sessions watched side by side', () => {
+    const observer = new Observer({ containers: new Set([web.id]), from: null, to: null, trackers });
+    const source = { options: {}, excluded: [], from: at(0), to: at(10) };
+    observer.begin({ ...source, id: 'a', trackers: ['syscount'] });
+    observer.begin({ ...source, id: 'b', trackers: ran.filter((name) => name !== 'syscount') });
+    expect(observer.build(new Missing(), at(59)).unobserved).toEqual([]);
+  });
+
   it('has one path for what has another number each time', () => {
     expect(stablePath('/proc/123/task/124/status')).toBe('/proc/PID/task/TID/status');
     expect(stablePath('/proc/1/fd/7')).toBe('/proc/PID/fd/FD');

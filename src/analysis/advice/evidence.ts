@@ -6,9 +6,9 @@ const START_NS = 10_000_000_000n;
 
 /** What an observation says of who and when. */
 export interface Evidences {
-  of(...seen: readonly Seen[]): Evidence | null;
+  of(seen: readonly Seen[]): Evidence | null;
   /** Of entries that are not of the runtime. */
-  phaseOf(...seen: readonly Seen[]): Phase;
+  phaseOf(seen: readonly Seen[]): Phase;
 }
 
 export function evidencesOf({ programs, containers }: Observation): Evidences {
@@ -18,7 +18,7 @@ export function evidencesOf({ programs, containers }: Observation): Evidences {
   const [started] = containers.length === 1 ? containers.map((container) => container.started) : [null];
   const startEnds = started == null ? null : nanosOf(started) + START_NS;
   return {
-    of: (...seen) => {
+    of: (seen) => {
       const [first] = seen.map((one) => one.first).sort();
       const last = seen
         .map((one) => one.last)
@@ -29,7 +29,7 @@ export function evidencesOf({ programs, containers }: Observation): Evidences {
       const count = seen.reduce((sum, one) => sum + one.count, 0);
       return { programs: [...new Set(names)].sort(), first, last, count };
     },
-    phaseOf: (...seen) => {
+    phaseOf: (seen) => {
       if (startEnds === null) return 'RUN';
       return seen.every(({ last, count }) => count > 0 && nanosOf(last) < startEnds) ? 'START' : 'RUN';
     },

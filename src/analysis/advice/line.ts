@@ -33,8 +33,8 @@ export interface Parts {
 export function linesOf(parts: Parts): AdviceLine[] {
   const { observation, evidences } = parts;
   const line = (aspect: Aspect, what: string, why: string, seen: readonly Seen[]): AdviceLine => {
-    const evidence: Evidence | null = evidences.of(...seen);
-    const phase: Phase = evidence === null ? 'RUN' : evidences.phaseOf(...seen);
+    const evidence: Evidence | null = evidences.of(seen);
+    const phase: Phase = evidence === null ? 'RUN' : evidences.phaseOf(seen);
     return { aspect, what, why, phase, evidence };
   };
   const written = (aspect: Aspect, { path, written: seen }: WrittenDirectory, kind: string): AdviceLine =>

@@ -9,6 +9,7 @@ import type {
   SeenCapability,
 } from '../../event/advice.js';
 import { isDefaultDevice } from './docker-default.js';
+import { add } from './group.js';
 
 /** What a container needs besides calls and files. */
 
@@ -29,7 +30,7 @@ export function neededCapabilities(
 ): Map<string, SeenCapability[]> {
   const granted = capabilities.filter((check) => check.granted);
   // That of the container's own user namespace: the first where engines do not map users.
-  const own = Math.min(...granted.map(({ level }) => level));
+  const own = granted.reduce((least, { level }) => Math.min(least, level), Infinity);
   const found = new Map<string, SeenCapability[]>();
   for (const check of granted) {
     // One in no call is of a page fault or an interrupt, and one in a namespace below needs nothing of the container.
@@ -38,7 +39,7 @@ export function neededCapabilities(
     if (current && !current.capabilities.includes(check.capability)) continue;
     const seen = calls.get(check.call) ?? [];
     const failed = seen.length > 0 && seen.every(({ count, errors }) => count > 0 && errors === count);
-    if (!failed) found.set(check.capability, [...(found.get(check.capability) ?? []), check]);
+    if (!failed) add(found, check.capability, check);
   }
   return found;
 }
@@ -84,17 +85,17 @@ export function portsOf({ ports }: Observation): (PortRight & { seen: Seen[] })[
 
 export function peersOf({ peers, names }: Observation): (PeerRight & { seen: Seen[] })[] {
   const nameOf = new Map(names.flatMap(({ name, address }) => (address === null ? [] : [[address, name] as const])));
-  const found = new Map<string, PeerRight & { addresses: string[]; seen: Seen[] }>();
+  const found = new Map<string, Omit<PeerRight, 'addresses'> & { addresses: Set<string>; seen: Seen[] }>();
   for (const { address, port, ...seen } of peers) {
     if (LOOPBACK.test(address)) continue;
     const name = nameOf.get(address) ?? null;
     const key = `${name ?? address} ${port}`;
-    const known = found.get(key) ?? { protocol: 'TCP' as const, name, addresses: [], port, seen: [] };
-    if (!known.addresses.includes(address)) known.addresses.push(address);
+    const known = found.get(key) ?? { protocol: 'TCP' as const, name, addresses: new Set<string>(), port, seen: [] };
+    known.addresses.add(address);
     known.seen.push(seen);
     found.set(key, known);
   }
-  return [...found].sort(byFirst).map(([, peer]) => ({ ...peer, addresses: peer.addresses.sort() }));
+  return [...found].sort(byFirst).map(([, peer]) => ({ ...peer, addresses: [...peer.addresses].sort() }));
 }
 
 export function limitsOf({ peaks: { memoryBytes, pids, cpus } }: Observation): LimitRights {

@@ -159,11 +159,13 @@ export function firstComms(comms: Iterable<string>): string[] {
 /** Disjoint and in their order. */
 export function mergeSpans(spans: readonly Span[]): Span[] {
   const sorted = [...spans].sort((a, b) => order(a.from, b.from) || order(a.to, b.to));
-  return sorted.reduce<Span[]>((merged, span) => {
+  const merged: Span[] = [];
+  for (const span of sorted) {
     const last = merged.at(-1);
-    if (!last || last.to < span.from) return [...merged, span];
-    return [...merged.slice(0, -1), { from: last.from, to: later(last.to, span.to) }];
-  }, []);
+    if (!last || last.to < span.from) merged.push(span);
+    else merged[merged.length - 1] = { from: last.from, to: later(last.to, span.to) };
+  }
+  return merged;
 }
 
 function mergeContainers(a: readonly ObservedContainer[], b: readonly ObservedContainer[]): ObservedContainer[] {

@@ -1,4 +1,4 @@
-import type { Observation, ObservedContainer, PathAccess, Seen } from '../../event/advice.js';
+import type { Observation, ObservedContainer, PathAccess, Seen, Span } from '../../event/advice.js';
 import type { Demand, TraceEvent } from '../../event/event.js';
 import type { Missing } from '../../event/missing.js';
 import {
@@ -99,15 +99,22 @@ export class Observer {
   build({ lost, dropped, uncounted }: Missing, now: string): Observation {
     const sorted = <Name extends TableName>(name: Name): Tables[Name][] =>
       mergeTable(name, [...this.#tables[name].values()]);
-    const observed = new Set(this.#sources.flatMap(({ trackers }) => this.#kindsOf(trackers)));
+    const spansOf = (sources: readonly ReportSource[]): Span[] =>
+      mergeSpans(sources.flatMap(({ from, to }) => this.#spanOf(from, to ?? now)));
+    const spans = spansOf(this.#sources);
+    // Sessions side by side observe together; one after the other, each has to.
+    const isObserved = (kind: FactKind): boolean => {
+      const observing = this.#sources.filter(({ trackers }) => this.#kindsOf(trackers).includes(kind));
+      return observing.length > 0 && JSON.stringify(spansOf(observing)) === JSON.stringify(spans);
+    };
     return {
       ...emptyObservation(),
       ...Object.fromEntries(tableNames.map((name) => [name, sorted(name)])),
       containers: [...this.#containers.values()].sort((a, b) => (a.id < b.id ? -1 : 1)),
-      spans: mergeSpans(this.#sources.flatMap(({ from, to }) => this.#spanOf(from, to ?? now))),
+      spans,
       sessions: [...new Set(this.#sources.map(({ id }) => id))].sort(),
       trackers: [...new Set(this.#sources.flatMap(({ trackers }) => trackers))].sort(),
-      unobserved: kinds.filter((kind) => !observed.has(kind)).sort(),
+      unobserved: kinds.filter((kind) => !isObserved(kind)).sort(),
       events: this.#events,
       lost,
       dropped,
@@ -121,7 +128,7 @@ export class Observer {
     return trackers.flatMap((name) => this.#feeds.get(name)?.feeds ?? []);
   }
 
-  #spanOf(start: string | null, end: string): { readonly from: string; readonly to: string }[] {
+  #spanOf(start: string | null, end: string): Span[] {
     if (start === null) return [];
     const { from, to } = this.#subject;
     const first = from !== null && from > start ? from : start;

@@ -1,4 +1,5 @@
 import type { Observation, SeccompDefault, SeccompProfile, SeccompRule, SeenCall } from '../../event/advice.js';
+import { add } from './group.js';
 import { nativeAbi } from '../../linux/syscalls.js';
 
 const EPERM = 1;
@@ -26,7 +27,7 @@ export function neededCalls({ calls, refusals }: Observation): Map<string, SeenC
   for (const { kind, what, count } of refusals)
     if (kind === 'CALL') refused.set(what, (refused.get(what) ?? 0) + count);
   const found = new Map<string, SeenCall[]>();
-  for (const call of calls) if (!call.runtime) found.set(call.name, [...(found.get(call.name) ?? []), call]);
+  for (const call of calls) if (!call.runtime) add(found, call.name, call);
   for (const [name, seen] of found) {
     const count = seen.reduce((sum, one) => sum + one.count, 0);
     const errors = seen.reduce((sum, one) => sum + one.errors, 0);

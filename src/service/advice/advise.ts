@@ -7,6 +7,7 @@ import { recommend } from '../../analysis/advice/recommend.js';
 import { renderAdvice } from '../../analysis/advice/render/index.js';
 import { EunomiaError, invalid, messageOf } from '../../base/errors.js';
 import { listed } from '../../base/listed.js';
+import { turns } from '../../base/turn.js';
 import type {
   Advice,
   AdviceDifference,
@@ -38,6 +39,8 @@ import type { Verifications } from './verify.js';
 /** Events that are read of a store for one piece of advice. */
 const MAX_EVENTS = 5_000_000;
 const MAX_MERGED = 100;
+/** Events between two looks at the clock. */
+const PIECE = 128;
 
 const actions: Readonly<Record<SeccompDefaultAction, SeccompDefault>> = {
   ERRNO: 'SCMP_ACT_ERRNO',
@@ -187,8 +190,9 @@ export class Advices {
     chosen: readonly StoredContainer[],
     { from = null, to = null }: AdviseInput,
   ): Promise<Observation> {
+    const ids = new Set(chosen.map(({ id }) => id));
     const observer = new Observer({
-      containers: new Set(chosen.map(({ id }) => id)),
+      containers: ids,
       from,
       to,
       trackers: this.#parts.catalog.trackers,
@@ -197,16 +201,27 @@ export class Advices {
     let stored = 0;
     for (const origin of origins) {
       const excluded = chosen.flatMap((container) => exclusionsOf(origin, { container }));
-      observer.begin({ ...origin.source, excluded });
+      // One that was to watch others has watched these only where it saw them.
+      let watched = !excluded.some(({ restriction }) => restriction === 'session.target');
+      if (watched) observer.begin({ ...origin.source, excluded });
+      const gaps = new Missing();
       const range = { from: from === null ? null : nanosOf(from), to: to === null ? null : nanosOf(to) };
-      for await (const { events, gap } of origin.parts({ ...range, containers: chosen.map(({ id }) => ({ id })) })) {
+      for await (const { events, gap } of origin.parts({ ...range, containers: [...ids].map((id) => ({ id })) })) {
         if (signal.aborted)
           throw new EunomiaError('CANCELLED', 'the client has gone away, and nobody waits for the advice');
-        if (gap && touches(gap, from, to)) missing.add(gap);
+        if (gap && touches(gap, from, to)) gaps.add(gap);
         if (origin.stored && (stored += events.length) > MAX_EVENTS)
           throw invalid('from', `the advice would be of more than ${MAX_EVENTS} stored events; take a shorter time`);
-        for (const event of events) observer.add(event);
+        for (const [i, event] of events.entries()) {
+          if (i % PIECE === 0 && !turns.isOpen) await turns.next('REQUEST');
+          if (!watched && event.container && ids.has((event.container as StoredContainer).id)) {
+            watched = true;
+            observer.begin({ ...origin.source, excluded });
+          }
+          if (watched) observer.add(event);
+        }
       }
+      if (watched) missing.join(gaps);
     }
     return observer.build(missing, nowText());
   }

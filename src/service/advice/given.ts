@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { tableNames } from '../../analysis/advice/observation.js';
 import { invalid } from '../../base/errors.js';
 import type { Observation } from '../../event/advice.js';
+import { isCapability } from '../../linux/capability.js';
 
 /** Advice as clients send it back: the JSON of `Advice.json`, of which the observation is read. */
 
@@ -9,7 +10,19 @@ const MOST = 100_000;
 const text = v.pipe(v.string(), v.maxLength(8192));
 const texts = v.pipe(v.array(text), v.maxLength(MOST));
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
-const time = v.pipe(v.string(), v.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$/, 'is no time'));
+const time = v.pipe(
+  v.string(),
+  v.regex(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$/, 'is no time'),
+  v.check((given) => !Number.isNaN(Date.parse(`${given.slice(0, 19)}Z`)), 'is no time'),
+);
+const absolute = v.pipe(text, v.startsWith('/', 'is no absolute path'));
+/** Below /dev. A colon would begin another part of an option of engines. */
+const device = v.pipe(text, v.regex(/^[^:\s\0]+$/, 'is no name of a device'));
+const capability = v.pipe(text, v.check(isCapability, 'is no capability; write "CAP_CHOWN"'));
+const span = v.pipe(
+  v.strictObject({ from: time, to: time }),
+  v.check(({ from, to }) => from <= to, 'ends before it begins'),
+);
 const orNull = <const Schema extends v.GenericSchema>(schema: Schema) => v.nullable(schema);
 
 const seen = { comms: texts, first: time, last: time, count };
@@ -24,7 +37,7 @@ const observation = v.strictObject({
     v.array(v.strictObject({ id: text, name: orNull(text), image: orNull(text), started: orNull(time) })),
     v.maxLength(MOST),
   ),
-  spans: v.pipe(v.array(v.strictObject({ from: time, to: time })), v.maxLength(MOST)),
+  spans: v.pipe(v.array(span), v.maxLength(MOST)),
   sessions: texts,
   trackers: texts,
   unobserved: texts,
@@ -35,13 +48,13 @@ const observation = v.strictObject({
   excluded: texts,
   truncated: v.boolean(),
   calls: entries({ name: text, abi: orNull(text), errors: count, runtime }),
-  capabilities: entries({ capability: text, call: orNull(text), granted: v.boolean(), level: count, runtime }),
-  paths: entries({ path: text, access: v.picklist(['READ', 'WRITE', 'MAKE', 'REMOVE', 'CHANGE']), runtime }),
+  capabilities: entries({ capability, call: orNull(text), granted: v.boolean(), level: count, runtime }),
+  paths: entries({ path: absolute, access: v.picklist(['READ', 'WRITE', 'MAKE', 'REMOVE', 'CHANGE']), runtime }),
   devices: entries({
     type: v.picklist(['BLOCK', 'CHARACTER']),
     major: count,
     minor: count,
-    name: orNull(text),
+    name: orNull(device),
     access: v.picklist(['READ', 'WRITE', 'MAKE']),
     denied: v.boolean(),
     runtime,

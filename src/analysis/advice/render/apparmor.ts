@@ -3,13 +3,18 @@ import { profileName, shortCapability } from './name.js';
 
 /** Files below one directory above which the directory stands for all of them. */
 const MANY_FILES = 20;
+/** As their octal numbers: the parser takes `\"` for a quote, also where the backslash is escaped. */
+const NUMBERED = /[\p{Cc}"\\]/gu;
 
 /** An AppArmor profile (`apparmor_parser -r`, `--security-opt apparmor=NAME`): files by what was done with them. */
 export function apparmor(advice: Advice): string {
   const { rights, observation } = advice;
-  const programs = new Set(observation.programs.filter(({ runtime }) => !runtime).map(({ path }) => path));
+  // What was executed from memory has no path.
+  const programs = new Set(
+    observation.programs.filter(({ path, runtime }) => !runtime && path.startsWith('/')).map(({ path }) => path),
+  );
   const own = observation.paths.filter(({ runtime }) => !runtime);
-  const files = [...accessOf(own)].map(([path, access]) => `${quoted(path)} ${access},`);
+  const files = accessOf(own).map(({ path, pattern, access }) => `${quoted(path, pattern)} ${access},`);
   const directories = [...rights.tmpfs, ...rights.volumes.filter(({ writable }) => writable)];
   return [
     'abi <abi/3.0>,',
@@ -28,7 +33,7 @@ export function apparmor(advice: Advice): string {
       '/dev/{null,zero,full,random,urandom,tty,pts/*,shm/**} rw,',
       ...[...programs].sort().map((path) => `${quoted(path)} mrix,`),
       ...directories.map(({ path }) => `${quoted(`${path}/`)} rw,`),
-      ...directories.map(({ path }) => `${quoted(`${path}/**`, '/**')} rwkl,`),
+      ...directories.map(({ path }) => `${quoted(path, '/**')} rwkl,`),
       ...(rights.readOnlyRoot ? [] : ['# The root is written to: see advice.md.']),
       ...files,
     ].map((line) => `  ${line}`),
@@ -37,26 +42,40 @@ export function apparmor(advice: Advice): string {
   ].join('\n');
 }
 
-/** What was done with each file; one entry for a directory of which many were read. */
-function accessOf(paths: readonly SeenPath[]): Map<string, string> {
+interface FileAccess {
+  readonly path: string;
+  /** Behind the path: no character of it stands for itself. */
+  readonly pattern: '' | '/*';
+  readonly access: string;
+}
+
+/** What was done with each file; one entry for a directory of which many were used. */
+function accessOf(paths: readonly SeenPath[]): FileAccess[] {
   const byDirectory = new Map<string, Set<string>>();
   const folder = (path: string): string => path.slice(0, path.lastIndexOf('/'));
   for (const { path } of paths)
     byDirectory.set(folder(path), (byDirectory.get(folder(path)) ?? new Set<string>()).add(path));
-  const found = new Map<string, string>();
+  const found = new Map<string, FileAccess>();
   for (const { path, access } of paths) {
     if (path === '/' || path.startsWith('/proc/')) continue;
     const many = (byDirectory.get(folder(path))?.size ?? 0) > MANY_FILES && folder(path) !== '';
-    const shown = many ? `${folder(path)}/*` : path;
-    const writes = access !== 'READ' || found.get(shown)?.includes('w');
+    const shown = many ? ({ path: folder(path), pattern: '/*' } as const) : ({ path, pattern: '' } as const);
+    const key = `${shown.path}\0${shown.pattern}`;
+    const known = found.get(key)?.access;
+    const writes = access !== 'READ' || known?.includes('w');
     // Libraries are opened, then mapped.
-    found.set(shown, writes ? 'rwkl' : /\.so(\.|$)/.test(path) || found.get(shown) === 'mr' ? 'mr' : 'r');
+    const reads = /\.so(\.|$)/.test(path) || known === 'mr' ? 'mr' : 'r';
+    found.set(key, { ...shown, access: writes ? 'rwkl' : reads });
   }
-  return new Map([...found].sort(([a], [b]) => (a < b ? -1 : 1)));
+  return [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, file]) => file);
 }
 
 /** A path as a profile has it: special characters escaped, but for a pattern at its end. */
-function quoted(path: string, pattern = path.endsWith('/*') ? '/*' : ''): string {
-  const plain = path.slice(0, path.length - pattern.length).replace(/[\\"*?[\]{}^@]/g, (character) => `\\${character}`);
+function quoted(path: string, pattern = ''): string {
+  const plain = path.replace(NUMBERED, numbersOf).replace(/[*?[\]{}^@]/g, '\\$&');
   return `"${plain}${pattern}"`;
+}
+
+function numbersOf(character: string): string {
+  return [...Buffer.from(character)].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('');
 }

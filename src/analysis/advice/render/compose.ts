@@ -28,8 +28,13 @@ export function compose(advice: Advice): string {
     ...(pids === null ? {} : { pids_limit: pids }),
     ...(cpus === null ? {} : { cpus }),
   };
-  return stringify({
+  return interpolated({
     services: { [name]: service },
     ...(volumes.length ? { volumes: Object.fromEntries(volumes.map(({ source }) => [source, {}])) } : {}),
   });
+}
+
+/** YAML in which no `$` of a text stands for a variable: Compose replaces those in all values. */
+function interpolated(value: object): string {
+  return stringify(value, (_key, each: unknown) => (typeof each === 'string' ? each.replaceAll('$', '$$$$') : each));
 }

@@ -28,9 +28,9 @@ export function adviceMarkdown(advice: Advice): string {
     `- Start seen: ${coverage.startSeen ? 'yes' : 'no'}`,
     `- System calls first seen in the last half of the time: ${coverage.newCalls} of ${coverage.calls}`,
     `- Of ${defaultProfile.allowed} calls that Docker's default profile allows, ${defaultProfile.remaining} are left` +
-      (defaultProfile.beyond.length ? `; beyond it: ${defaultProfile.beyond.join(', ')}` : ''),
+      (defaultProfile.beyond.length ? `; beyond it: ${cell(defaultProfile.beyond.join(', '))}` : ''),
     coverage.complete ? '- Complete: nothing is missing that is known.' : '- Not complete:',
-    ...(coverage.complete ? [] : coverage.reasons.map((reason) => `  - ${reason}`)),
+    ...(coverage.complete ? [] : coverage.reasons.map((reason) => `  - ${cell(reason)}`)),
     ...(problems.length ? ['', '## Problems', '', ...problems.map((problem) => `- ${cell(problem)}`)] : []),
     ...(Object.keys(titles) as Aspect[]).flatMap((aspect) =>
       section(
