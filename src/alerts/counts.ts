@@ -38,10 +38,11 @@ export class Counts {
 
   /** Whether the source may make one more alert now; counts as one that it makes. */
   mayRaise(source: string): boolean {
-    const known = this.#budgets.get(source);
-    if (known) return known.take(1);
-    if (this.#budgets.size >= MAX_SOURCES) this.#budgets.clear();
-    const budget = new Budget(PER_SECOND, AT_ONCE);
+    const budget = this.#budgets.get(source) ?? new Budget(PER_SECOND, AT_ONCE);
+    // The last one to raise something is the last to be forgotten.
+    this.#budgets.delete(source);
+    const [oldest] = this.#budgets.keys();
+    if (this.#budgets.size >= MAX_SOURCES && oldest !== undefined) this.#budgets.delete(oldest);
     this.#budgets.set(source, budget);
     return budget.take(1);
   }

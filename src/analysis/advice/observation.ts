@@ -60,7 +60,7 @@ const identities: { readonly [Name in TableName]: readonly (keyof Identity<Name>
 export const tableNames = Object.keys(identities) as TableName[];
 
 /** Equal for entries of a table that stand for the same. */
-export function keyOf<Name extends TableName>(table: Name, entry: Identity<Name>): string {
+export function keyOf(table: TableName, entry: object): string {
   return JSON.stringify(identities[table].map((member) => Reflect.get(entry, member)));
 }
 
@@ -133,7 +133,7 @@ export function mergeTable<Name extends TableName>(
 ): Tables[Name][] {
   const found = new Map<string, Tables[Name]>();
   for (const entry of parts.flat()) {
-    const key = keyOf(table, entry as unknown as Identity<Name>);
+    const key = keyOf(table, entry);
     const known = found.get(key);
     found.set(key, known ? mergeSeen(known, entry) : entry);
   }

@@ -73,7 +73,7 @@ export class Observer {
   constructor(subject: ObservedSubject) {
     this.#subject = subject;
     this.#feeds = adviceFeeds(subject.trackers);
-    this.#tables = Object.fromEntries(tableNames.map((name) => [name, new Map()])) as unknown as TableMaps;
+    this.#tables = Object.fromEntries(tableNames.map((name) => [name, new Map()])) as TableMaps;
   }
 
   /** The events that follow are of this session. */
@@ -235,7 +235,7 @@ export class Observer {
       return;
     }
     const seen: Seen = { comms: firstComms([process.comm]), first: time, last: time, count };
-    const entry = { ...identity, ...more, ...seen } as unknown as Tables[Name];
+    const entry = { ...identity, ...more, ...seen } as Tables[Name];
     table.set(key, known ? mergeSeen(known, entry) : entry);
   }
 }

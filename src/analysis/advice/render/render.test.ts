@@ -120,15 +120,12 @@ it('writes a security context and a policy of Kubernetes', () => {
   ]);
 });
 
-it('writes a profile that the parser of AppArmor takes', async (test) => {
+it('writes a profile that the parser of AppArmor takes', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'eunomia-advice-'));
   try {
     const file = join(folder, 'profile');
     await writeFile(file, files.get('apparmor.profile') ?? '');
-    await exec('apparmor_parser', ['--skip-kernel-load', '--skip-cache', file]).catch((error: unknown) => {
-      if (Reflect.get(Object(error), 'code') === 'ENOENT') test.skip('apparmor_parser is not installed');
-      throw error;
-    });
+    await exec('apparmor_parser', ['--skip-kernel-load', '--skip-cache', file]);
   } finally {
     await rm(folder, { recursive: true });
   }
