@@ -113,6 +113,11 @@ describe.each(modes)('what a session hands to a store ($store, $mode)', (persist
   });
 });
 
+/** Events, how many the kernel lost before them, and whether it is on. */
+type Step = [events: number, lost: number, isOn: boolean];
+const lossWhileOn: Step = [0, 1, true];
+const thenOff: Step = [0, 0, false];
+
 describe.each(modes)('a session that is switched on and off ($store, $mode)', (persist) => {
   it(
     'hands over what happens while it is on, and tells of the rest where it is missing',
@@ -193,7 +198,7 @@ describe.each(modes)('a session that is switched on and off ($store, $mode)', (p
             );
           } else expect(database.events).toBe(given);
         }),
-        { numRuns: one ? 12 : 30 },
+        { numRuns: one ? 12 : 30, examples: [[[lossWhileOn, thenOff]]] },
       );
     },
   );

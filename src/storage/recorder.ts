@@ -87,8 +87,8 @@ export class SessionRecorder implements Recorder {
       this.#off = null;
     } else {
       const last = this.#offs.at(-1);
-      // Nothing has happened since it was on: it was off all the time.
-      const isSame = last?.to === nextSeq && this.#told < this.#offs.length;
+      // Nothing has happened or was lost since it was on: it was off all the time.
+      const isSame = last?.to === nextSeq && last.lostBefore + last.gap.lost === lost && this.#told < this.#offs.length;
       this.#off = isSame ? last : { from: nextSeq, since: nowText(), lostBefore: lost };
       if (isSame) this.#offs.pop();
     }
