@@ -38,7 +38,7 @@ interface Advised {
 }
 
 /** Trackers that advice is made from, as far as this machine has them. All are cheap: those of calls and checks count in the kernel. */
-const TRACKERS = [
+export const adviceTrackers = [
   'syscount',
   'capability',
   'exec',
@@ -51,7 +51,7 @@ const TRACKERS = [
   'privilege',
   'seccomp',
 ];
-const OPTIONS: Readonly<Record<string, object>> = { syscount: { latency: false } };
+export const adviceOptions: Readonly<Record<string, object>> = { syscount: { latency: false } };
 /** The session holds what it saw until the advice is made. */
 const BUFFER_BYTES = 512 << 20;
 const DIFFERENCES = 'aspect what change before after';
@@ -161,7 +161,7 @@ async function watch(client: Client, container: string | undefined, flags: Flags
   const { trackers } = await client.query<{
     trackers: readonly { readonly name: string; readonly available: boolean }[];
   }>('{ trackers { name available } }');
-  const available = TRACKERS.filter((name) => trackers.some((one) => one.name === name && one.available));
+  const available = adviceTrackers.filter((name) => trackers.some((one) => one.name === name && one.available));
   const { image, composeService } = flags;
   const [project, service] = composeService?.includes('/') ? composeService.split('/') : [null, composeService];
   const labels = [
@@ -177,7 +177,7 @@ async function watch(client: Client, container: string | undefined, flags: Flags
         ? { image }
         : { labels };
   const input = {
-    trackers: available.map((name) => ({ [name]: OPTIONS[name] ?? {} })),
+    trackers: available.map((name) => ({ [name]: adviceOptions[name] ?? {} })),
     target: { containers: [selector], waitForContainers: flags.wait === true },
     capture: 'DEFAULT',
     for: flags.for,

@@ -1,3 +1,4 @@
+import type { AlikeField } from './alike.js';
 import type { TraceEvent } from './event.js';
 import type { RefusalAction, ReportSections } from './report.js';
 
@@ -194,6 +195,11 @@ export interface ReportFeed<Kind extends FactKind = FactKind, Event extends Trac
    * parameter may be of this tracker's event type). Pure; must not throw.
    */
   read(event: Event): ReportFacts[Kind] | null;
+  /**
+   * The fields from which `read` makes what advice takes of a fact. A store gives events that do not differ in these as one, with the
+   * others missing, so that `read` must bear that. Default: all fields.
+   */
+  readonly alike?: readonly AlikeField[];
   /** Options that exclude events. Default: none. */
   readonly restricting?: readonly Restriction[];
   /**

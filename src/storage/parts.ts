@@ -1,8 +1,10 @@
+import { inTurns, sorted, turns } from '../base/turn.js';
+import type { Alike } from '../event/alike.js';
 import type { Gap } from '../event/event.js';
 import { isUncounted } from '../event/missing.js';
 import type { Part } from '../session/stream/parts.js';
 import { placed, type StoredSource } from './query.js';
-import type { EventQuery, Store, StoredEvent, StoredPage, StoredRecord } from './store.js';
+import type { AlikeFields, EventQuery, Store, StoredEvent, StoredPage, StoredRecord } from './store.js';
 
 /** Events of one page. */
 const PART = 8192;
@@ -22,6 +24,21 @@ export async function* storedParts({ record, store }: StoredWhole, query: EventQ
     yield* partsOf(page);
   }
   if (after && (counted || record.stopReason === 'ERROR')) yield { events: [], gap: after };
+}
+
+/** Events that are alike as one each, in the order of their first, and all that is missing. Null where they have to be read. */
+export async function storedAlike(
+  { record, store }: StoredWhole,
+  query: EventQuery,
+  fields: AlikeFields,
+): Promise<{ readonly alike: readonly Alike[]; readonly gaps: readonly Gap[] } | null> {
+  const alike = await store.alike({ ...query, sessions: [record.id] }, fields);
+  if (alike === null) return null;
+  const inOrder = await inTurns(sorted(alike, byFirst), undefined, turns, query.turn);
+  const gaps = await store.gaps({ sessions: [record.id], from: 0n, to: null, beginBefore: null });
+  const { before, after } = edgesOf(record);
+  const untold = after && (record.stopReason === 'ERROR' || !gaps.some(isUncounted)) ? [after] : [];
+  return { alike: inOrder, gaps: [...(before ? [before] : []), ...gaps, ...untold] };
 }
 
 /**
@@ -71,4 +88,8 @@ export async function* storedBefore(
 
 function partOf(events: readonly StoredEvent[], gap: Part['gap']): Part {
   return { events: events.map(placed), gap };
+}
+
+function byFirst(a: Alike, b: Alike): number {
+  return a.event.time < b.event.time ? -1 : a.event.time > b.event.time ? 1 : 0;
 }

@@ -1,4 +1,5 @@
 import type { Lane } from '../base/turn.js';
+import type { Alike, AlikeField } from '../event/alike.js';
 import type { Unit } from '../event/scalar.js';
 import type { NodeFacts } from '../event/node.js';
 import type { Comparison, Operand } from '../analysis/aggregate/spec.js';
@@ -218,6 +219,9 @@ export interface GapQuery {
 /** All that there is of one session, or what of it matches. */
 export type WholeQuery = Omit<PageQuery, 'fromSeq' | 'toSeq' | 'limit' | 'backwards'>;
 
+/** What of the events of each tracker is told apart. Of a tracker that is not there, no field is. */
+export type AlikeFields = ReadonlyMap<string, readonly AlikeField[]>;
+
 /** A container as reports name it. */
 export type StoredContainer = Pick<Container, 'id' | 'name' | 'image'>;
 
@@ -326,6 +330,11 @@ export interface Store {
    * that: then they are `scan`ned.
    */
   aggregate(query: EventQuery, shape: AggregateShape): Promise<readonly StoredRow[] | null>;
+  /**
+   * Events that do not differ in these fields, nor in their tracker, container, comm, uid and gid, as one each; in no order. Null when the
+   * store cannot do that, or when they are too many: then they are `read`.
+   */
+  alike(query: EventQuery, fields: AlikeFields): Promise<readonly Alike[] | null>;
   /**
    * Copies all that is stored by now into a file of its own, which the caller deletes, and resolves to its path. Nobody who records waits
    * for it. Rejects with STORE_UNAVAILABLE, also where there is no room, and with CANCELLED once the signal aborts; no file is left then.

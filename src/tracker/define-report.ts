@@ -1,3 +1,4 @@
+import type { AlikeField } from '../event/alike.js';
 import type { TraceEvent } from '../event/event.js';
 import type { AnyReportFeed, Restriction, SectionName } from '../event/report-feed.js';
 import type { PluginEvents } from '../generated/plugin-event.js';
@@ -9,6 +10,7 @@ type EventOf<Tracker extends keyof PluginEvents> = TraceEvent & Omit<PluginEvent
 export function defineReport<Tracker extends keyof PluginEvents>(
   feed: AnyReportFeed<EventOf<Tracker>> & {
     readonly demand?: readonly (keyof PluginEvents[Tracker] & string)[];
+    readonly alike?: readonly AlikeField[];
   },
 ): AnyReportFeed {
   return feed;

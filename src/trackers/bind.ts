@@ -62,6 +62,7 @@ export default defineTracker({
   },
   report: defineReport<'bind'>({
     feeds: 'listens',
+    alike: ['bindOperation', 'protocol', 'localAddress', 'localPort', 'requestedPort', 'errno'],
     // A socket of UDP that was bound to a port of its choice takes datagrams there; one of TCP takes connections once it listens.
     read: ({ bindOperation, protocol, localAddress, localPort, requestedPort, errno }) =>
       bindOperation === 'LISTEN' || (protocol === 'UDP' && requestedPort !== 0) || errno !== null

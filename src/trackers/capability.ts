@@ -92,6 +92,7 @@ export default defineTracker({
   },
   report: defineReport<'capability'>({
     feeds: 'capabilities',
+    alike: ['capability', 'granted', 'count', 'name', 'userNsLevel'],
     read: ({ capability, granted, count, name, userNsLevel }) => ({
       capability,
       granted,

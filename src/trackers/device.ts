@@ -49,6 +49,7 @@ export default defineTracker({
   },
   report: defineReport<'device'>({
     feeds: 'devices',
+    alike: ['type', 'major', 'minor', 'name', 'access', 'denied'],
     read: ({ type, major, minor, name, access, denied }) => ({ type, major, minor, name, access, denied }),
   }),
 });

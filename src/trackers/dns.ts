@@ -123,6 +123,7 @@ export default defineTracker({
   report: defineReport<'dns'>({
     feeds: 'names',
     demand: ['addresses'],
+    alike: ['name', 'addresses'],
     read: ({ dnsOperation, name, queryType, rcode, addresses }) => ({
       operation: dnsOperation,
       name,

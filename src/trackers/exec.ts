@@ -33,6 +33,7 @@ export default defineTracker({
   report: defineReport<'exec'>({
     feeds: 'programs',
     demand: ['executable', 'filename', 'args', 'parentComm'],
+    alike: ['executable', 'filename', 'errno'],
     read: ({ executable, filename, errno, args, parentComm }) => ({
       path: errno === null ? (executable ?? filename) : filename,
       errno,

@@ -25,6 +25,7 @@ export default defineTracker({
   },
   report: defineReport<'exit'>({
     feeds: 'exits',
+    alike: [],
     read: (event) => event,
     restricting: [ifSet('failedOnly', 'processes that exit with code 0 are excluded')],
   }),

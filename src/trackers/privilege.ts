@@ -400,6 +400,7 @@ export default defineTracker({
   },
   report: defineReport<'privilege'>({
     feeds: 'privileges',
+    alike: ['privilegeCall', 'command', 'errno'],
     read: ({ privilegeCall, command, errno, targetComm }) => ({
       call: privilegeCall.toLowerCase(),
       command: command ?? null,

@@ -57,6 +57,7 @@ export default defineTracker({
   },
   report: defineReport<'seccomp'>({
     feeds: 'refusals',
+    alike: ['name', 'errno'],
     read: ({ name, action, errno }) => (name === null ? null : { name, action, errno }),
     restricting: [...restrictingCalls, ifListed('actions', 'actions that are not listed are excluded')],
   }),

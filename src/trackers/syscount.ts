@@ -40,6 +40,7 @@ export default defineTracker({
   },
   report: defineReport<'syscount'>({
     feeds: 'syscalls',
+    alike: ['name', 'abi', 'count', 'errors'],
     read: ({ name, abi, count, errors }) =>
       name === null ? null : { name, abi: abi ?? null, count: Number(count), errors: Number(errors) },
     restricting: restrictingCalls,

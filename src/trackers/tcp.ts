@@ -72,6 +72,14 @@ export default defineTracker({
   },
   report: defineReport<'tcp'>({
     feeds: 'network',
+    // The other port of a connection is another one each time.
+    alike: [
+      'tcpOperation',
+      { field: 'localAddress', where: 'tcpOperation', is: ['ACCEPT'] },
+      { field: 'localPort', where: 'tcpOperation', is: ['ACCEPT'] },
+      { field: 'remoteAddress', where: 'tcpOperation', is: ['CONNECT', 'CONNECT_FAILED'] },
+      { field: 'remotePort', where: 'tcpOperation', is: ['CONNECT', 'CONNECT_FAILED'] },
+    ],
     read: (event) => ({
       operation: event.tcpOperation,
       errno: event.errno,

@@ -1,4 +1,5 @@
 import type { Observation, ObservedContainer, PathAccess, Seen, Span } from '../../event/advice.js';
+import type { Alike, AlikeField, TraceFacts } from '../../event/alike.js';
 import type { Demand, TraceEvent } from '../../event/event.js';
 import type { Missing } from '../../event/missing.js';
 import {
@@ -41,12 +42,12 @@ export interface ObservedSubject {
 }
 
 type Fact<Kind extends FactKind> = ReportFacts[Kind];
-type Handlers = { readonly [Kind in FactKind]: (fact: Fact<Kind>, event: TraceEvent, at: At) => void };
+type Handlers = { readonly [Kind in FactKind]: (fact: Fact<Kind>, event: TraceFacts, at: At) => void };
 
 type TableMaps = { readonly [Name in TableName]: Map<string, Tables[Name]> };
 
-/** When something happened, and whether the container's runtime did it. */
-interface At {
+/** When something happened first and last and how often, and whether the container's runtime did it. */
+interface At extends Pick<Alike, 'last' | 'times'> {
   readonly time: string;
   readonly runtime: boolean;
 }
@@ -59,6 +60,17 @@ export function adviceDemand(trackers: readonly ReportTracker[]): Demand {
   return new Map([...adviceFeeds(trackers)].map(([name, { demand }]) => [name, new Set(demand)]));
 }
 
+/** Where a tracker's events do not differ in these fields, they are the same to `Observer`. */
+export function alikeFields(
+  trackers: readonly (ReportTracker & { readonly fields: readonly { readonly path: string }[] })[],
+): ReadonlyMap<string, readonly AlikeField[]> {
+  return new Map(
+    trackers.flatMap(({ name, report, fields }) =>
+      report ? [[name, report.alike ?? fields.map(({ path }) => path)] as const] : [],
+    ),
+  );
+}
+
 /** Turns events into an observation, session by session, in bounded memory. Pure. */
 export class Observer {
   readonly #subject: ObservedSubject;
@@ -66,7 +78,7 @@ export class Observer {
   readonly #tables: TableMaps;
   readonly #containers = new Map<string, ObservedContainer>();
   readonly #sources: ReportSource[] = [];
-  #takers: ReadonlyMap<string, (event: TraceEvent, at: At) => void> = new Map();
+  #takers: ReadonlyMap<string, (event: TraceFacts, at: At) => void> = new Map();
   #events = 0;
   #truncated = false;
 
@@ -82,17 +94,21 @@ export class Observer {
     this.#takers = new Map(feedsOf(this.#feeds, source.trackers).map(([name, feed]) => [name, this.#taker(feed)]));
   }
 
-  add(event: TraceEvent): void {
+  /** An event, or many that are alike. */
+  add(
+    event: TraceFacts,
+    { last, events, times }: Omit<Alike, 'event'> = { last: event.time, events: 1, times: 1 },
+  ): void {
     const { time, process, container } = event;
     const { from, to, containers } = this.#subject;
     if ((from !== null && time < from) || (to !== null && time >= to) || container === null) return;
     const { id, name, image } = container as ObservedContainer;
     if (!containers.has(id)) return;
-    this.#events++;
+    this.#events += events;
     if (!this.#containers.has(id)) this.#containers.set(id, { id, name, image, started: null });
     const runtime = isOfRuntime(process.comm);
-    if (!runtime) this.#add('users', { uid: process.uid, gid: process.gid }, event, time);
-    this.#takers.get(event.tracker)?.(event, { time, runtime });
+    if (!runtime) this.#add('users', { uid: process.uid, gid: process.gid }, event, { time, last, times: events });
+    this.#takers.get(event.tracker)?.(event, { time, last, times, runtime });
   }
 
   /** `now`: until when a session has been watching that is still running. */
@@ -147,27 +163,29 @@ export class Observer {
     ];
   }
 
-  #taker<Kind extends FactKind>(feed: ReportFeeds[Kind]): (event: TraceEvent, at: At) => void {
+  #taker<Kind extends FactKind>(feed: ReportFeeds[Kind]): (event: TraceFacts, at: At) => void {
     const handle: Handlers[Kind] = this.#handlers[feed.feeds];
     return (event, at) => {
-      const fact = feed.read(event);
+      // A feed reads fields of its tracker, which the event has as far as they count.
+      const fact = feed.read(event as TraceEvent);
       if (fact) handle(fact, event, at);
     };
   }
 
   readonly #handlers: Handlers = {
-    syscalls: ({ name, abi, count, errors }, event, { time, runtime }) => {
+    syscalls: ({ name, abi, count, errors }, event, at) => {
+      const { time, runtime, times } = at;
       if (runtime && ROOT_CALLS.has(name)) this.#started(event, time);
-      this.#add('calls', { name, abi, runtime }, event, time, count, { errors });
+      this.#add('calls', { name, abi, runtime }, event, at, count, { errors: errors * times });
     },
-    capabilities: ({ capability, call, granted, level, count }, event, { time, runtime }) =>
-      this.#add('capabilities', { capability, call, granted, level, runtime }, event, time, count),
+    capabilities: ({ capability, call, granted, level, count }, event, at) =>
+      this.#add('capabilities', { capability, call, granted, level, runtime: at.runtime }, event, at, count),
     files: ({ path, errno, reads, writes }, event, at) => {
       if (errno === null) {
         if (reads) this.#path('READ', path, event, at);
         if (writes) this.#path('WRITE', path, event, at);
       } else if (path !== null && REFUSALS.has(errno) && !at.runtime)
-        this.#add('refusals', { kind: 'PATH', what: path, errno }, event, at.time);
+        this.#add('refusals', { kind: 'PATH', what: path, errno }, event, at);
     },
     changes: ({ made, removed, changed, errno }, event, at) => {
       if (errno !== null) return;
@@ -175,55 +193,56 @@ export class Observer {
       this.#path('REMOVE', removed, event, at);
       this.#path('CHANGE', changed, event, at);
     },
-    devices: ({ type, major, minor, name, access, denied }, event, { time, runtime }) => {
+    devices: ({ type, major, minor, name, access, denied }, event, at) => {
       for (const each of access as readonly ('READ' | 'WRITE' | 'MAKE')[])
-        this.#add('devices', { type, major, minor, name, access: each, denied, runtime }, event, time);
+        this.#add('devices', { type, major, minor, name, access: each, denied, runtime: at.runtime }, event, at);
     },
-    listens: ({ protocol, address, port, errno }, event, { time }) => {
+    listens: ({ protocol, address, port, errno }, event, at) => {
       if (errno === null && protocol !== null && port !== null && port > 0)
-        this.#add('ports', { protocol, address, port }, event, time);
+        this.#add('ports', { protocol, address, port }, event, at);
     },
-    network: ({ operation, localAddress, localPort, remoteAddress, remotePort }, event, { time }) => {
+    network: ({ operation, localAddress, localPort, remoteAddress, remotePort }, event, at) => {
       if (operation === 'ACCEPT' && localPort !== null)
-        this.#add('ports', { protocol: 'TCP', address: localAddress, port: localPort }, event, time);
+        this.#add('ports', { protocol: 'TCP', address: localAddress, port: localPort }, event, at);
       const connects = operation === 'CONNECT' || operation === 'CONNECT_FAILED';
       if (connects && remoteAddress !== null && remotePort !== null)
-        this.#add('peers', { address: remoteAddress, port: remotePort }, event, time);
+        this.#add('peers', { address: remoteAddress, port: remotePort }, event, at);
     },
-    names: ({ name, addresses }, event, { time }) => {
+    names: ({ name, addresses }, event, at) => {
       if (name === null) return;
-      for (const address of addresses.length ? addresses : [null]) this.#add('names', { name, address }, event, time);
+      for (const address of addresses.length ? addresses : [null]) this.#add('names', { name, address }, event, at);
     },
-    programs: ({ path, errno }, event, { time, runtime }) => {
+    programs: ({ path, errno }, event, at) => {
       if (path !== null && errno === null)
-        this.#add('programs', { path, comm: event.process.comm, runtime }, event, time);
+        this.#add('programs', { path, comm: event.process.comm, runtime: at.runtime }, event, at);
     },
-    privileges: ({ call, command, errno }, event, { time, runtime }) => {
+    privileges: ({ call, command, errno }, event, at) => {
+      const { time, runtime } = at;
       if (runtime && ROOT_CALLS.has(call)) this.#started(event, time);
-      this.#add('privileges', { call, command, errno, runtime }, event, time);
+      this.#add('privileges', { call, command, errno, runtime }, event, at);
     },
-    refusals: ({ name, errno }, event, { time, runtime }) => {
-      if (!runtime) this.#add('refusals', { kind: 'CALL', what: name, errno }, event, time);
+    refusals: ({ name, errno }, event, at) => {
+      if (!at.runtime) this.#add('refusals', { kind: 'CALL', what: name, errno }, event, at);
     },
     exits: () => undefined,
   };
 
-  #started({ container }: TraceEvent, time: string): void {
+  #started({ container }: TraceFacts, time: string): void {
     const known = this.#containers.get((container as ObservedContainer).id);
     if (known && (known.started === null || time < known.started))
       this.#containers.set(known.id, { ...known, started: time });
   }
 
-  #path(access: PathAccess, path: string | null, event: TraceEvent, { time, runtime }: At): void {
+  #path(access: PathAccess, path: string | null, event: TraceFacts, at: At): void {
     const shown = path === null ? null : stablePath(path);
-    if (shown !== null) this.#add('paths', { path: shown, access, runtime }, event, time);
+    if (shown !== null) this.#add('paths', { path: shown, access, runtime: at.runtime }, event, at);
   }
 
   #add<Name extends TableName>(
     name: Name,
     identity: Identity<Name>,
-    { process }: TraceEvent,
-    time: string,
+    { process }: TraceFacts,
+    { time, last, times }: Pick<At, 'time' | 'last' | 'times'>,
     count = 1,
     more: object = {},
   ): void {
@@ -234,7 +253,7 @@ export class Observer {
       this.#truncated = true;
       return;
     }
-    const seen: Seen = { comms: firstComms([process.comm]), first: time, last: time, count };
+    const seen: Seen = { comms: firstComms([process.comm]), first: time, last, count: count * times };
     const entry = { ...identity, ...more, ...seen } as Tables[Name];
     table.set(key, known ? mergeSeen(known, entry) : entry);
   }

@@ -1,4 +1,4 @@
-import type { Advice, CurrentRights, Observation, Rights, SeccompDefault } from '../../event/advice.js';
+import type { Advice, CurrentRights, Observation, Rights, SeccompDefault, SeccompProfile } from '../../event/advice.js';
 import { listed } from '../../base/listed.js';
 import { coverageOf } from './coverage.js';
 import { isAllowedByDefault } from './docker-default.js';
@@ -43,19 +43,24 @@ export function recommend(observation: Observation, options: RecommendOptions): 
     peers: peersOf(observation).map(({ seen: _seen, ...peer }) => peer),
     limits: limitsOf(observation),
   };
-  const allowed = allowedBy(rights.seccomp);
   return {
     subject: subjectOf(observation),
     rights,
     lines: linesOf({ rights, observation, evidences, calls, capabilities, files, runtimeCalls }),
     coverage: coverageOf(observation),
-    defaultProfile: {
-      allowed: syscallNames().filter((name) => nativeCalls(name).length > 0 && isAllowedByDefault(name)).length,
-      remaining: allowed.filter(isAllowedByDefault).length,
-      beyond: allowed.filter((name) => !isAllowedByDefault(name)),
-    },
+    defaultProfile: againstDefault(rights.seccomp),
     problems: problemsOf(observation, rights, options.current, runtimeCalls),
     observation,
+  };
+}
+
+/** What a profile leaves of Docker's default one. Pure. */
+export function againstDefault(profile: SeccompProfile): Advice['defaultProfile'] {
+  const allowed = allowedBy(profile);
+  return {
+    allowed: syscallNames().filter((name) => nativeCalls(name).length > 0 && isAllowedByDefault(name)).length,
+    remaining: allowed.filter(isAllowedByDefault).length,
+    beyond: allowed.filter((name) => !isAllowedByDefault(name)),
   };
 }
 

@@ -2,8 +2,8 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Caller } from '../../access/caller.js';
 import { diffCurrent, diffRights } from '../../analysis/advice/diff.js';
 import { merge } from '../../analysis/advice/observation.js';
-import { adviceDemand, Observer } from '../../analysis/advice/observer.js';
-import { recommend } from '../../analysis/advice/recommend.js';
+import { adviceDemand, alikeFields, Observer } from '../../analysis/advice/observer.js';
+import { againstDefault, recommend } from '../../analysis/advice/recommend.js';
 import { renderAdvice } from '../../analysis/advice/render/index.js';
 import { EunomiaError, invalid, messageOf } from '../../base/errors.js';
 import { listed } from '../../base/listed.js';
@@ -16,12 +16,13 @@ import type {
   Observation,
   SeccompDefault,
 } from '../../event/advice.js';
+import type { Alike, TraceFacts } from '../../event/alike.js';
 import { nowText } from '../../event/clock.js';
 import type { Demand } from '../../event/event.js';
 import { Missing, touches } from '../../event/missing.js';
 import type { AdviseInput, SeccompDefaultAction } from '../../generated/schema.js';
 import { nanosOf } from '../../record/nanos.js';
-import type { StoredContainer } from '../../storage/store.js';
+import type { AlikeFields, StoredContainer } from '../../storage/store.js';
 import { listInRange } from '../check.js';
 import type { Containers } from '../containers.js';
 import { exclusionsOf } from '../exclusion.js';
@@ -60,6 +61,7 @@ export class Advices {
   readonly #histories: Histories;
   readonly #containers: Containers;
   readonly #verifications: Verifications;
+  readonly #alike: AlikeFields;
 
   /** The fields of events that advice reads. */
   readonly demand: Demand;
@@ -84,6 +86,7 @@ export class Advices {
     this.#histories = histories;
     this.#containers = containers;
     this.demand = adviceDemand(parts.catalog.trackers);
+    this.#alike = alikeFields(parts.catalog.trackers);
   }
 
   /**
@@ -127,7 +130,12 @@ export class Advices {
       ({ aspect, what, change }) => `${aspect.toLowerCase()} ${what} (${change.toLowerCase()})`,
     );
     const difference = others.length > 0 ? [`Other than what was seen to be needed: ${listed(others)}.`] : [];
-    return { ...advice, rights: tried, problems: [...advice.problems, ...difference] };
+    return {
+      ...advice,
+      rights: tried,
+      defaultProfile: againstDefault(tried.seccomp),
+      problems: [...advice.problems, ...difference],
+    };
   }
 
   /** What only one of the two has, by what was seen. Throws BAD_USER_INPUT. */
@@ -204,25 +212,41 @@ export class Advices {
       // One that was to watch others has watched these only where it saw them.
       let watched = !excluded.some(({ restriction }) => restriction === 'session.target');
       if (watched) observer.begin({ ...origin.source, excluded });
+      const take = (event: TraceFacts, more?: Omit<Alike, 'event'>): void => {
+        if (!watched && event.container && ids.has((event.container as StoredContainer).id)) {
+          watched = true;
+          observer.begin({ ...origin.source, excluded });
+        }
+        if (watched) observer.add(event, more);
+      };
       const gaps = new Missing();
       const range = { from: from === null ? null : nanosOf(from), to: to === null ? null : nanosOf(to) };
-      for await (const { events, gap } of origin.parts({ ...range, containers: [...ids].map((id) => ({ id })) })) {
-        if (signal.aborted)
-          throw new EunomiaError('CANCELLED', 'the client has gone away, and nobody waits for the advice');
+      const narrowing = { ...range, containers: [...ids].map((id) => ({ id })) };
+      const whole = await origin.alike(narrowing, this.#alike);
+      checkAwaited(signal);
+      for (const gap of whole?.gaps ?? []) if (touches(gap, from, to)) gaps.add(gap);
+      await forEach(whole?.alike ?? [], ({ event, ...more }) => take(event, more));
+      for await (const { events, gap } of whole ? [] : origin.parts(narrowing)) {
+        checkAwaited(signal);
         if (gap && touches(gap, from, to)) gaps.add(gap);
         if (origin.stored && (stored += events.length) > MAX_EVENTS)
           throw invalid('from', `the advice would be of more than ${MAX_EVENTS} stored events; take a shorter time`);
-        for (const [i, event] of events.entries()) {
-          if (i % PIECE === 0 && !turns.isOpen) await turns.next('REQUEST');
-          if (!watched && event.container && ids.has((event.container as StoredContainer).id)) {
-            watched = true;
-            observer.begin({ ...origin.source, excluded });
-          }
-          if (watched) observer.add(event);
-        }
+        await forEach(events, (event) => take(event));
       }
       if (watched) missing.join(gaps);
     }
     return observer.build(missing, nowText());
   }
+}
+
+/** In turns with all other work. */
+async function forEach<Item>(items: readonly Item[], handle: (item: Item) => void): Promise<void> {
+  for (const [i, item] of items.entries()) {
+    if (i % PIECE === 0 && !turns.isOpen) await turns.next('REQUEST');
+    handle(item);
+  }
+}
+
+function checkAwaited(signal: AbortSignal): void {
+  if (signal.aborted) throw new EunomiaError('CANCELLED', 'the client has gone away, and nobody waits for the advice');
 }

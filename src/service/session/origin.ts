@@ -4,9 +4,9 @@ import type { ContainerRegistry } from '../../inventory/registry.js';
 import type { Asked } from '../../session/asked.js';
 import type { Session } from '../../session/session.js';
 import { heldParts, type Held, type Part } from '../../session/stream/parts.js';
-import { partsOf, storedBefore, storedParts } from '../../storage/parts.js';
+import { partsOf, storedAlike, storedBefore, storedParts } from '../../storage/parts.js';
 import { queryOf, type StoredSource } from '../../storage/query.js';
-import type { EventQuery, Store, StoredContainer, StoredRecord } from '../../storage/store.js';
+import type { AlikeFields, EventQuery, Store, StoredContainer, StoredRecord } from '../../storage/store.js';
 
 /** Where the events of a session in memory are of which the store has not all that memory lacks. */
 export interface Division {
@@ -31,6 +31,8 @@ export interface Origin {
    * filter does not take.
    */
   parts(narrowing: Narrowing, lane?: Lane): AsyncGenerator<Part, void>;
+  /** All that match, as one where these fields do not differ, and what is missing. Null where they have to be read as `parts`. */
+  alike(narrowing: Narrowing, fields: AlikeFields): ReturnType<typeof storedAlike>;
   /** Those that the events are of; of a session in memory also those there are, which did nothing then. */
   containers(): Promise<readonly StoredContainer[]>;
 }
@@ -49,6 +51,7 @@ export function heldOrigin(session: Session, registry: ContainerRegistry): Origi
     exported: spec.exported ?? [],
     stored: false,
     parts: ({ filter = null }, lane) => heldParts(session, filter, { lane }),
+    alike: () => Promise.resolve(null),
     async containers() {
       const seen = new Map<string, StoredContainer>(registry.list().map((container) => [container.id, container]));
       for await (const { events } of heldParts(session, null)) {
@@ -94,6 +97,7 @@ export function storedOrigin(record: StoredRecord, store: Store): Origin {
     exported: [],
     stored: true,
     parts: (narrowing, turn) => storedParts({ record, store }, { ...query, ...narrowing, turn }),
+    alike: (narrowing, fields) => storedAlike({ record, store }, { ...query, ...narrowing }, fields),
     containers: () => store.containers(query),
   };
 }

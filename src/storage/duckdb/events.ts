@@ -1,4 +1,5 @@
 import { inTurns, sorted, turns, type Work } from '../../base/turn.js';
+import type { Alike } from '../../event/alike.js';
 import type { TraceEvent } from '../../event/event.js';
 import type { FilterFields } from '../../filter/index.js';
 import type { PastProcesses } from '../../graph/past.js';
@@ -6,6 +7,7 @@ import type { Catalog } from '../../catalog/catalog.js';
 import { textOfNanos } from '../../record/nanos.js';
 import type {
   AggregateShape,
+  AlikeFields,
   EventQuery,
   GapQuery,
   HistoryPlace,
@@ -20,6 +22,7 @@ import type {
   WholeQuery,
 } from '../store.js';
 import { translate, type RowSource } from './aggregate.js';
+import { alikeQuery } from './alike.js';
 import { conditionOf, needTables } from './condition.js';
 import type { Query, StoredFacts } from './known.js';
 import type { Lane, Row } from './protocol.js';
@@ -40,6 +43,8 @@ const FEW = 256;
 const MOST_PLACES = 32_768;
 /** Rows that are filtered, or handed on, at a time. */
 const SCAN_ROWS = 16_384;
+/** Rows of events that differ: more are no gain over the events one by one, and are held at once. */
+const MOST_ALIKE = 100_000;
 /** Events between two looks at the clock: a regular expression on 32 KiB of arguments may take a millisecond. */
 const PIECE = 16;
 
@@ -228,6 +233,24 @@ export class EventReader {
     return inTurns(translation.reading(await this.#query(translation.sql, translation.values, { lane: 'LONG' })));
   }
 
+  async alike(query: EventQuery, fields: AlikeFields): Promise<readonly Alike[] | null> {
+    const numbers = await this.#facts.scope(query);
+    const sources = await this.#sources(query, numbers);
+    if (!isExact(sources)) return null;
+    const scope = `${scopeOf(numbers)} AND ${scopeOf(numbers, 'p')}`;
+    const found: Alike[] = [];
+    for (const source of sources) {
+      const { tracker } = source.table;
+      const aggregate = this.#catalog.get(tracker)?.kernelAggregate ?? null;
+      const taken = fields.get(tracker) ?? [];
+      const wanted = { scope, most: MOST_ALIKE - found.length + 1 };
+      const { sql, values, make } = alikeQuery(source, taken, aggregate, wanted, this.#facts.containerOf);
+      for (const one of await this.#query(sql, values, { lane: 'LONG', turn: query.turn, make })) found.push(one);
+      if (found.length > MOST_ALIKE) return null;
+    }
+    return found;
+  }
+
   /**
    * Without the tables of trackers that aggregate in the kernel, where none of their events is asked for; null when some are:
    * they stand for many each.
@@ -368,8 +391,9 @@ function isExact(sources: readonly RowSource[]): boolean {
   return sources.every(({ condition }) => condition.exact);
 }
 
-function scopeOf(numbers: readonly number[] | null): string {
-  return numbers ? `e._session IN (${numbers.join(', ') || 'NULL'})` : 'true';
+/** Of rows of this table: `e` for events, `p` for their processes. */
+function scopeOf(numbers: readonly number[] | null, of: 'e' | 'p' = 'e'): string {
+  return numbers ? `${of}._session IN (${numbers.join(', ') || 'NULL'})` : 'true';
 }
 
 function stored({ event, seq, time }: ReadEvent, session: string): StoredEvent {

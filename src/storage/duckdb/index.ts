@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EunomiaError, messageOf } from '../../base/errors.js';
 import { finish, inTurns, turns } from '../../base/turn.js';
+import type { Alike } from '../../event/alike.js';
 import type { TraceEvent } from '../../event/event.js';
 import type { FilterFields } from '../../filter/index.js';
 import type { ProcessCollector } from '../../graph/collector.js';
@@ -10,6 +11,7 @@ import type { PastProcesses } from '../../graph/past.js';
 import type { Catalog } from '../../catalog/catalog.js';
 import type {
   AggregateShape,
+  AlikeFields,
   EventQuery,
   GapQuery,
   HistoryRange,
@@ -208,6 +210,11 @@ export class DuckStore implements Store {
   async aggregate(query: EventQuery, shape: AggregateShape): Promise<readonly StoredRow[] | null> {
     await this.#ready();
     return this.#reader.aggregate(query, shape);
+  }
+
+  async alike(query: EventQuery, fields: AlikeFields): Promise<readonly Alike[] | null> {
+    await this.#ready();
+    return this.#reader.alike(query, fields);
   }
 
   /** One at a time. */

@@ -64,7 +64,7 @@ export function eventOf(
   return { event, session: Number(session), seq: Number(seq), time: BigInt(time ?? 0) };
 }
 
-function put(event: Record<string, unknown>, path: string, value: unknown): void {
+export function put(event: Record<string, unknown>, path: string, value: unknown): void {
   const [first = path, ...rest] = path.split('.');
   if (!rest.length) {
     event[first] = value;
@@ -74,7 +74,7 @@ function put(event: Record<string, unknown>, path: string, value: unknown): void
   put(inner, rest.join('.'), value);
 }
 
-function valueOf(value: Value, kind: ColumnKind): unknown {
+export function valueOf(value: Value, kind: ColumnKind): unknown {
   if (value === null) return null;
   switch (kind) {
     case 'int64':

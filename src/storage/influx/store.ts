@@ -130,6 +130,11 @@ export class InfluxStore implements Store {
     return [...known.values()];
   }
 
+  /** Its points have not all fields of events. */
+  alike(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
   aggregate(query: EventQuery, shape: AggregateShape): Promise<readonly AggregateRow[] | null> {
     const { catalog } = this.#options;
     return aggregate({ database: this.#database, sessions: this.#sessions, catalog }, query, shape);

@@ -1,0 +1,29 @@
+import type { ProcessView, TraceEvent } from './event.js';
+
+/** Events that differ in nothing that a reader takes of them, as one: what a store can tell of millions without handing on each. */
+
+/** What a reader takes of an event besides what all events have. */
+export type TraceFacts = Pick<TraceEvent, '__typename' | 'tracker' | 'time' | 'container'> & {
+  readonly process: Pick<ProcessView, 'uid' | 'gid' | 'comm'>;
+};
+
+/** A field of a tracker, everywhere or in some of its events: null counts for it in the others. */
+export type AlikeField =
+  | string
+  | {
+      readonly field: string;
+      /** A field of text, and its values where `field` is taken. */
+      readonly where: string;
+      readonly is: readonly string[];
+    };
+
+export interface Alike {
+  /** At the time of the first; with the fields that were asked for, and of what the kernel has counted, the totals of all. */
+  readonly event: TraceFacts;
+  /** When the last happened: RFC 3339 with nanoseconds. */
+  readonly last: string;
+  /** How many they are. */
+  readonly events: number;
+  /** How often what `event` tells happened: once where it has totals, else `events` times. */
+  readonly times: number;
+}

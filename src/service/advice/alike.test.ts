@@ -1,0 +1,109 @@
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { eventWith } from '../../../test/support/event.js';
+import { catalog, end, everything, record, slicesOf, storesOfTest } from '../../../test/support/store.js';
+import { adviceDemand, alikeFields, Observer } from '../../analysis/advice/observer.js';
+import type { TraceEvent } from '../../event/event.js';
+import { Missing } from '../../event/missing.js';
+import { createContainer } from '../../inventory/container.js';
+import { RowBatch } from '../../record/row.js';
+import { tableOf, type ColumnKind } from '../../storage/duckdb/table.js';
+import { storedAlike, storedParts, type StoredWhole } from '../../storage/parts.js';
+
+const { directory, opened } = storesOfTest();
+const web = createContainer('a'.repeat(64), 'docker');
+const names = [...adviceDemand(catalog.trackers).keys()];
+const fields = alikeFields(catalog.trackers);
+const SECONDS = 1_769_847_330;
+
+/** Few values, so that some events are alike. */
+const values: Readonly<Record<string, readonly unknown[]>> = {
+  errno: [null, null, 'EACCES'],
+  executable: ['/bin/sh', null],
+  path: ['/tmp/a', 'b', null],
+  resolved: ['/tmp/a', null],
+  directory: ['/srv', null],
+  newPath: ['n', '/opt/n'],
+  newDirectory: ['/var/lib/x', null],
+  flags: [['O_RDONLY'], ['O_WRONLY', 'O_CREAT']],
+  tcpOperation: ['ACCEPT', 'CONNECT', 'CONNECT_FAILED', 'CLOSE'],
+  bindOperation: ['LISTEN', 'BIND'],
+  protocol: ['TCP', 'UDP'],
+  requestedPort: [0, 5353],
+  fsopOperation: ['MKDIR', 'UNLINK', 'RENAME', 'CHMOD'],
+  privilegeCall: ['PIVOT_ROOT', 'PRCTL'],
+  name: ['read', 'pivot_root'],
+};
+const ofKind: Readonly<Record<ColumnKind, readonly unknown[]>> = {
+  bool: [true, false],
+  int32: [1, 2],
+  uint32: [1, 2],
+  int64: ['1', '3'],
+  uint64: ['1', '3'],
+  double: [0.5],
+  text: ['A', 'B'],
+  time: ['2026-01-31T08:15:30.000000000Z'],
+  list: [['A'], ['A', 'B']],
+  histogram: [[]],
+};
+
+/** Each field varies, also those that nobody says advice takes. */
+const eventOf = fc.constantFrom(...names).chain((tracker) => {
+  const own = tableOf(catalog.need(tracker)).own.filter(({ name }) => !name.includes('.'));
+  return fc.record({
+    tracker: fc.constant(tracker),
+    own: fc.record(
+      Object.fromEntries(own.map(({ name, kind }) => [name, fc.constantFrom(...(values[name] ?? ofKind[kind]))])),
+    ),
+    comm: fc.constantFrom('web', 'worker', 'runc:[2:INIT]'),
+    uid: fc.constantFrom(0, 33),
+    container: fc.constantFrom(web, web, null),
+  });
+});
+
+it('advice is the same from events that are alike and from each of them', async () => {
+  const events = fc
+    .sample(eventOf, { numRuns: 3000, seed: 7 })
+    .map(({ tracker, own, comm, uid, container }, i): TraceEvent =>
+      eventWith(tracker, {
+        ...own,
+        bootNs: String(i),
+        time: `2026-01-31T08:15:30.${String(i).padStart(9, '0')}Z`,
+        process: { comm, uid },
+        container,
+      }),
+    );
+  const store = opened(await directory());
+  const sink = await store.record(record('a', names));
+  const gap = { from: events[0]?.time ?? '', to: events[9]?.time ?? '', lost: 3, dropped: 0, where: 'KERNEL' } as const;
+  const place = { clock: { seconds: SECONDS, nanoseconds: 0 }, seq: 0, lost: 0, lostFrom: 0, lostTo: 0 };
+  await sink.write(slicesOf([new RowBatch(events, place)]), gap);
+  await sink.finish({ ...end, stopReason: 'ERROR' });
+  const whole: StoredWhole = { record: (await store.session('a')) ?? expect.fail(), store };
+  const from = BigInt(SECONDS) * 1_000_000_000n + 100n;
+  const query = { ...everything(names), from, containers: [{ id: web.id }] };
+  const observed = async (fill: (observer: Observer, missing: Missing) => Promise<void>, trackers = names) => {
+    const observer = new Observer({ containers: new Set([web.id]), from: null, to: null, trackers: catalog.trackers });
+    observer.begin({ id: 'a', trackers, options: {}, excluded: [], from: null, to: null });
+    const missing = new Missing();
+    await fill(observer, missing);
+    return observer.build(missing, '');
+  };
+  for (const trackers of [names, names.filter((name) => name !== 'syscount')]) {
+    const each = await observed(async (observer, missing) => {
+      for await (const part of storedParts(whole, query)) {
+        if (part.gap) missing.add(part.gap);
+        for (const event of part.events) observer.add(event);
+      }
+    }, trackers);
+    const alike = await observed(async (observer, missing) => {
+      const found = (await storedAlike(whole, query, fields)) ?? expect.fail();
+      for (const one of found.gaps) missing.add(one);
+      for (const { event, ...more } of found.alike) observer.add(event, more);
+      expect(found.alike.length).toBeLessThan(each.events);
+    }, trackers);
+    expect(alike).toEqual(each);
+    expect(each).toMatchObject({ lost: 3, uncounted: true, truncated: false });
+    expect(each.events).toBeGreaterThan(1500);
+  }
+});
