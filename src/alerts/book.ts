@@ -140,7 +140,7 @@ export class AlertBook {
       counted.suppressed++;
       return null;
     }
-    const alert = this.#alertOf(raised, at, now);
+    const alert = this.#alertOf(raised.renewed?.() ?? raised, at, now);
     counted.alerts++;
     if (alert.silencedBy) counted.silenced++;
     if (key !== null) this.#combined.begin(key, alert, now);

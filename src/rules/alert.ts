@@ -19,19 +19,22 @@ export interface AncestorFacts {
   readonly startTime: string;
 }
 
-/** What was so at the moment of an alert, copied: nothing of it is read later. */
+/** What was so at the moment of an alert, copied. */
 export interface Evidence {
   /** The event's own fields that were captured, by their names. */
   readonly event: Readonly<Record<string, FieldValue>>;
   /** The parent first. Empty where the process is not known. */
   readonly ancestors: readonly AncestorFacts[];
   readonly container: object | null;
-  /** Events before it, the oldest first, with the fields that were captured and who caused them. */
-  readonly events: readonly object[];
+  /**
+   * Reads the events before it, the oldest first, with the fields that were captured and who caused them: they are many, and need not be
+   * read where nobody is told of the alert. An alert that waits reads those that there still are.
+   */
+  readonly events: () => readonly object[];
 }
 
-/** The events before one, the oldest first. */
-export type Before = () => readonly TraceEvent[];
+/** Called at once, or not at all; what it returns reads the events before one, the oldest first, then or later. */
+export type Before = () => () => readonly TraceEvent[];
 
 /** What a rule raises. */
 export interface RuleAlert {
@@ -75,6 +78,7 @@ export class AlertWriter {
 
   write(rule: CompiledRule, event: TraceEvent, key: string, before: Before): RuleAlert {
     const { definition } = rule;
+    const read = before();
     return {
       rule: definition.name,
       severity: definition.severity,
@@ -94,7 +98,8 @@ export class AlertWriter {
         event: this.#fields(event),
         ancestors: ancestorsOf(this.#catalog.lineage, event),
         container: event.container && copied(event.container, ['id', 'name', 'image', 'labels']),
-        events: before().map((other) => ({ ...this.#fields(other), process: copied(other.process, ['pid', 'comm']) })),
+        events: () =>
+          read().map((other) => ({ ...this.#fields(other), process: copied(other.process, ['pid', 'comm']) })),
       },
     };
   }

@@ -53,7 +53,7 @@ describe('a rule', () => {
             args: ['sh', '-c', 'id'],
           },
           container: web,
-          events: [],
+          events: expect.any(Function) as () => [],
           ancestors: [
             {
               pid: 7,

@@ -15,8 +15,8 @@ import { RateWindow, Recent, ThrottleWindow } from './window.js';
 export interface RuleSink {
   /** A new alert. */
   raise(alert: RuleAlert): void;
-  /** The same again, within the rule's interval. */
-  repeat(alert: RuleAlert): void;
+  /** The same again, within the rule's interval. `renew`, called at once or not at all, returns what this time would raise. */
+  repeat(alert: RuleAlert, renew: () => RuleAlert): void;
   /** A rule has thrown, and is not evaluated any more. */
   failed(rule: string, error: unknown): void;
 }
@@ -39,15 +39,14 @@ export interface RuleCounts {
 export interface FirstStart {
   readonly rule: CompiledRule;
   readonly baselineMs: number;
-  /** From now on, and until the end, its events are learned and raise nothing. */
-  begin(): void;
+  /** What it learns. */
+  readonly book: FirstSeenBook;
   /** An event of the history that matches the rule's condition. */
   learn(event: TraceEvent): void;
-  end(): void;
 }
 
 const MAX_RECENT = 10_000;
-const noEvents: Before = () => [];
+const noEvents: Before = () => () => [];
 
 /**
  * Evaluates rules on events, whatever their source. Time is that of the events: nothing here reads a clock. What the rules have counted
@@ -68,6 +67,8 @@ export class RuleEngine {
   events = 0;
   /** Steps that events were compared with. */
   comparisons = 0;
+  /** Alerts that were written: each costs as much as thousands of comparisons. */
+  written = 0;
 
   /** Rules that are equal to those of the engine before go on with what they had. `plan`: of those that are enabled. */
   constructor(
@@ -177,7 +178,7 @@ export class RuleEngine {
       if (!firstSeen || !reading || baselineMs === null || !firstSeen.isEmpty || firstSeen.isReading) return [];
       const learn = (event: TraceEvent): void =>
         firstSeen.learn(keyOf(reading.for, event), keyOf(reading.values, event), Date.parse(event.time));
-      return [{ rule, baselineMs, learn, begin: () => firstSeen.beginHistory(), end: () => firstSeen.endHistory() }];
+      return [{ rule, baselineMs, book: firstSeen, learn }];
     });
   }
 
@@ -221,7 +222,10 @@ export class RuleEngine {
       if (!state.firstSeen.isNew(subject, value, Date.parse(event.time), firstSeen.learnMs)) return null;
     }
     const key = keyOf(rule.key, event);
-    const write = (): RuleAlert => this.#writer.write(rule, event, key, before);
+    const write = (): RuleAlert => {
+      this.written++;
+      return this.#writer.write(rule, event, key, before);
+    };
     if (absence && state.absence) state.absence.begin(this.#bonds.keyOf(event, absence.by), write, atMs);
     else this.#raise(state, key, atMs, write);
     return 'USED';
@@ -231,7 +235,7 @@ export class RuleEngine {
     const known = recent.find(key, atMs);
     if (known) {
       counts.repeated++;
-      this.#sink.repeat(known);
+      this.#sink.repeat(known, write);
       return;
     }
     if (!throttle.take(atMs)) return void counts.suppressed++;

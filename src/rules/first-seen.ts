@@ -26,7 +26,7 @@ export interface Learned {
 
 /** What was seen of each subject (an image), so that a value that is new can be told from those that are usual. */
 export class FirstSeenBook {
-  readonly #baselines = new BoundedMap<Baseline>(MAX_SUBJECTS);
+  #baselines = new BoundedMap<Baseline>(MAX_SUBJECTS);
   #evictedValues = 0;
   /** While the history is read, nothing is new. */
   #isReading = false;
@@ -51,8 +51,16 @@ export class FirstSeenBook {
     this.#isReading = true;
   }
 
-  endHistory(): void {
+  /** Of a part, what is usual cannot be told from what is new: its subjects are learned from `nowMs` on, in ms since 1970, as new ones are. */
+  endHistory(isWhole: boolean, nowMs: number): void {
     this.#isReading = false;
+    if (!isWhole) for (const [, baseline] of this.#baselines.entries()) baseline.sinceMs = nowMs;
+  }
+
+  /** Nobody reads it to its end: nothing was learned, and the next one begins with it again. */
+  dropHistory(): void {
+    this.#isReading = false;
+    this.#baselines = new BoundedMap<Baseline>(MAX_SUBJECTS);
   }
 
   /** The value was seen at this time, in ms since 1970. */
@@ -74,8 +82,12 @@ export class FirstSeenBook {
     return !this.#isReading && atMs - baseline.sinceMs >= learnMs;
   }
 
-  /** Each is copied when it is asked for, since the book may go on learning meanwhile. The subject that was used last comes first. */
+  /**
+   * Each is copied when it is asked for, since the book may go on learning meanwhile. The subject that was used last comes first. None while
+   * the history is read: a server that ends meanwhile begins with it again.
+   */
   *stored(): Generator<StoredBaseline, void> {
+    if (this.#isReading) return;
     for (const [subject, { sinceMs, values }] of [...this.#baselines.entries()].reverse())
       yield { subject, since: sinceMs, values: [...values.entries()].map(([value]) => value) };
   }

@@ -201,7 +201,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       context,
       manager: ground.kernel ? sessions : null,
       trackerStatus,
-      raise: (alert, session) => actions.raise(alert, session),
+      raise: (alert, session, renew) => actions.raise(alert, session, renew),
       learned: new LearnedFile(config.dataDirectory, log),
       history: (query) => stores.get('EMBEDDED')?.scan(query) ?? null,
       log,

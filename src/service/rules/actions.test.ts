@@ -69,6 +69,26 @@ it('act once on an alert, and tell it in its history', async () => {
   });
 });
 
+it('of one that is raised again after somebody has resolved it are for what happened then', async () => {
+  const { actions, book, done } = actionsWith('on');
+  const first = alertWith([kill], { key: 'k', process: { pid: 11, comm: 'one' }, startNs: 1 });
+  const second = alertWith([kill], { key: 'k', process: { pid: 22, comm: 'two' }, startNs: 2, message: 'again' });
+  const repeat = () => actions.raise({ ...first, evidence: null }, null, () => second);
+  actions.raise(first, null);
+  repeat();
+  await until('the first one is killed', () => done.length === 1);
+  const [alert] = [...book.newest()];
+  if (!alert) throw new Error('there is no alert');
+  await book.change(alert, 'RESOLVED', 'ada', null);
+  repeat();
+  await until('the second one is killed', () => done.length === 2);
+  expect(done).toEqual(['SIGKILL 11 1', 'SIGKILL 22 2']);
+  expect([...book.newest()].map(({ message, process, count }) => [message, process?.pid, count])).toEqual([
+    ['again', 22, 1],
+    ['it runs', 11, 2],
+  ]);
+});
+
 it('only tell what they would do in a dry run, and do nothing where they are off', async () => {
   const dry = actionsWith('dry-run');
   dry.actions.raise(alertWith([kill, { kind: 'stop' }], { process: { pid: 5, comm: 'x' } }), null);

@@ -1,4 +1,4 @@
-import type { Alert, AlertBook } from '../../alerts/book.js';
+import type { Alert, AlertBook, NewAlert } from '../../alerts/book.js';
 import type { RuleActionMode } from '../../base/config.js';
 import { messageOf } from '../../base/errors.js';
 import { Gate } from '../../base/gate.js';
@@ -82,11 +82,16 @@ export class RuleActions implements MetricsSource {
     return null;
   }
 
-  /** Puts an alert, new or repeated, into the server's list, and acts if it is a new one that is not silenced. */
-  raise(raised: RuleAlert, session: string | null): void {
-    const alert = this.#options.book.raise(alertOf(raised, session));
+  /**
+   * Puts an alert, new or repeated, into the server's list, and acts if it is a new one that is not silenced. `renew`: of a repeated one,
+   * what this time would raise: somebody may have resolved the alert before.
+   */
+  raise(raised: RuleAlert, session: string | null, renew = (): RuleAlert => raised): void {
+    let newest = raised;
+    const renewed = (): NewAlert => alertOf((newest = renew()), session);
+    const alert = this.#options.book.raise({ ...alertOf(raised, session), renewed });
     if (alert === null || alert.count > 1 || alert.silencedBy !== null) return;
-    for (const action of raised.actions) this.#act(action, raised, alert);
+    for (const action of newest.actions) this.#act(action, newest, alert);
   }
 
   #act(action: Action, raised: RuleAlert, alert: Alert): void {

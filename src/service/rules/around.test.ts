@@ -24,7 +24,7 @@ const before = (place: number, count: number) => buffer.slices(Math.max(0, place
 const placesOf = (place: number): number[] => {
   const event = events[place];
   if (!event) throw new RangeError(`no event ${place}`);
-  return eventsBefore(event, place, before).map((found) => events.indexOf(found));
+  return eventsBefore(event, place, before)().map((found) => events.indexOf(found));
 };
 
 it('are the last ones of the container, the oldest first', () => {
@@ -43,6 +43,6 @@ it('are looked for among the last 500 only', () => {
   eventsBefore(alone, 1999, (place, count) => {
     seen = count;
     return before(place, count);
-  });
+  })();
   expect(seen).toBe(500);
 });

@@ -7,27 +7,30 @@ const MOST_SEEN = 500;
 const MOST = 20;
 
 /**
- * The last events of a session before this one, at its place, that are of the same container; outside of containers of the same process.
- * The oldest first. `before` returns what the session holds of so many places.
+ * Returns what reads the last events of a session before this one, at its place, that are of the same container; outside of containers of
+ * the same process. The oldest first; those that the session has let go of by then are not among them. `before` returns what the session
+ * holds of so many places.
  */
 export function eventsBefore(
   event: TraceEvent,
   place: number,
   before: (place: number, count: number) => readonly Slice[],
-): readonly TraceEvent[] {
+): () => readonly TraceEvent[] {
   const container = containerOf(event);
   const { pid, startTime } = event.process;
   const isNear = (other: TraceEvent): boolean =>
     container === HOST
       ? other.process.pid === pid && other.process.startTime === startTime
       : containerOf(other) === container;
-  const found: TraceEvent[] = [];
-  for (const { batch, from, to } of before(place, MOST_SEEN).toReversed())
-    for (let i = to - 1; i >= from; i--) {
-      if (batch.placeOf(i) >= place) continue;
-      const other = batch.event(i);
-      if (isNear(other)) found.push(other);
-      if (found.length === MOST) return found.reverse();
-    }
-  return found.reverse();
+  return () => {
+    const found: TraceEvent[] = [];
+    for (const { batch, from, to } of before(place, MOST_SEEN).toReversed())
+      for (let i = to - 1; i >= from; i--) {
+        if (batch.placeOf(i) >= place) continue;
+        const other = batch.event(i);
+        if (isNear(other)) found.push(other);
+        if (found.length === MOST) return found.reverse();
+      }
+    return found.reverse();
+  };
 }

@@ -79,7 +79,7 @@ export class LearnedFile {
     const kept = this.#kept;
     const path = this.#path;
     if (path === null || kept === null || kept.size === 0) return;
-    const learned = [...kept.values()].reduce((sum, { book }) => sum + book.learned, 0);
+    const learned = [...kept.values()].reduce((sum, { book }) => sum + (book.isReading ? 0 : book.learned), 0);
     if (learned === this.#written) return;
     this.#written = learned;
     this.#writing = this.#writing

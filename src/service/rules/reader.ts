@@ -7,7 +7,7 @@ import { cursorOf } from '../../session/cursor.js';
 import type { Session } from '../../session/session.js';
 import type { EventStream } from '../../session/stream/stream.js';
 
-/** Events between two looks at the clock: each may be compared with many rules. */
+/** Events between two looks at the clock, which also follows each alert: each may be compared with many rules. */
 const PART = 32;
 
 export interface ReaderOptions {
@@ -112,17 +112,19 @@ export class RuleReader {
         await (this.#next.at(-1)?.engine ?? this.#engine).ready?.();
         if (value.gap) this.missed += value.gap.lost + value.gap.dropped;
         for (const { batch, from, to } of value.slices)
-          for (let at = from; at < to; at += PART) {
+          for (let i = from; i < to;) {
             if (!turns.isOpen) await turns.next('FLOW');
-            const end = Math.min(to, at + PART);
-            for (let i = at; i < end; i++) {
+            for (let left = PART; i < to && left > 0; i++, left--) {
               const place = batch.placeOf(i);
               if (place < this.#place) continue; // read twice over a change
               const event = batch.event(i);
-              this.#engineAt(place).evaluate(event, () => eventsBefore(event, place, this.#before));
+              const engine = this.#engineAt(place);
+              const { written } = engine;
+              engine.evaluate(event, () => eventsBefore(event, place, this.#before));
               this.#place = place + 1;
+              if (engine.written > written) left = 0;
             }
-            this.#options.onEvaluated(batch.bootNsAt(end - 1) / 1e6);
+            this.#options.onEvaluated(batch.bootNsAt(i - 1) / 1e6);
           }
       }
       onEnd(null);

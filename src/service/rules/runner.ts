@@ -6,7 +6,7 @@ import { KernelFilter } from '../../filter/index.js';
 import type { CompiledRule, RuleContext } from '../../rules/compile.js';
 import type { RuleAlert } from '../../rules/alert.js';
 import { Plan } from '../../rules/plan.js';
-import { RuleEngine, type RuleSink } from '../../rules/engine.js';
+import { RuleEngine, type FirstStart, type RuleSink } from '../../rules/engine.js';
 import type { SessionManager } from '../../session/manager.js';
 import type { Session } from '../../session/session.js';
 import type { SessionSpec } from '../../session/spec.js';
@@ -31,8 +31,11 @@ export interface RunnerOptions {
   /** Null where there is no kernel, so that no rule runs. */
   readonly manager: Pick<SessionManager, 'start' | 'remove'> | null;
   readonly trackerStatus: (name: string) => TrackerStatus | Promise<TrackerStatus>;
-  /** Called with an alert, new or repeated, and the id of the session that saw its event; null if it has ended. */
-  readonly raise: (alert: RuleAlert, session: string | null) => void;
+  /**
+   * Called with an alert, new or repeated, and the id of the session that saw its event; null if it has ended. `renew`: of a repeated one,
+   * what this time would raise; called at once, or not at all.
+   */
+  readonly raise: (alert: RuleAlert, session: string | null, renew?: () => RuleAlert) => void;
   /** Where what rules have learned is kept over restarts. */
   readonly learned: LearnedFile;
   /** Stored events, for rules that begin with them. */
@@ -58,6 +61,7 @@ export class RuleRunner {
   /** Why no rule is evaluated, though there are some; null otherwise. */
   problem: string | null = null;
   #changing: Promise<unknown> = Promise.resolve();
+  #learning: Promise<void> = Promise.resolve();
   #retry: NodeJS.Timeout | null = null;
   #retryMs = FIRST_RETRY_MS;
   #due: { readonly timer: NodeJS.Timeout; readonly dueMs: number } | null = null;
@@ -69,13 +73,13 @@ export class RuleRunner {
 
   constructor(options: RunnerOptions) {
     this.#options = options;
-    const raise = (alert: RuleAlert): void => {
+    const raise = (alert: RuleAlert, renew?: () => RuleAlert): void => {
       const reader = this.#readers.find(({ trackers }) => trackers.includes(alert.tracker));
-      options.raise(alert, reader?.session.id ?? null);
+      options.raise(alert, reader?.session.id ?? null, renew);
     };
     const failed = (rule: string, error: unknown): void =>
       options.log.error({ rule, err: error }, 'a rule has failed, and is not evaluated any more');
-    this.#sink = { raise, repeat: raise, failed };
+    this.#sink = { raise: (alert) => raise(alert), repeat: raise, failed };
     this.#engine = new RuleEngine([], options.context, this.#sink);
   }
 
@@ -127,11 +131,18 @@ export class RuleRunner {
       const engine = new RuleEngine(runnable, context, this.#sink, this.#engine, plan);
       // What a rule has learned that was away for a while.
       engine.restore(await this.#options.learned.kept());
-      void learnFromHistory(engine.firstStarts(), { ...this.#options, isOver: () => this.#isClosed });
-      await this.#change(runnable, engine);
+      const starts = engine.firstStarts();
+      for (const { book } of starts) book.beginHistory();
+      try {
+        await this.#change(runnable, engine);
+      } catch (error) {
+        for (const { book } of starts) book.dropHistory();
+        throw error;
+      }
       this.#runnable = runnable;
       this.#engine = engine;
       this.#options.learned.follow(engine);
+      this.#learn(starts);
       // An event of its first session may have come before that.
       this.#watchDue();
       this.problem = null;
@@ -143,6 +154,13 @@ export class RuleRunner {
       log.error({ err: error }, 'rules cannot be put in force; this is tried again');
       this.#later();
     }
+  }
+
+  /** One rule at a time reads the history, however often rules change, and only while it is in force. */
+  #learn(starts: readonly FirstStart[]): void {
+    const isOver = ({ rule, book }: FirstStart): boolean =>
+      this.#isClosed || this.#engine.learned().get(rule.definition.name)?.book !== book;
+    this.#learning = this.#learning.then(() => learnFromHistory(starts, { ...this.#options, isOver }));
   }
 
   /** Those whose trackers all run here. */
