@@ -17,7 +17,11 @@ export interface EngineStatus {
 }
 
 /** Whether there is nothing at an address that nobody named: nothing is missing then. */
-export function isNoEngine({ connected, error, presumed = false }: EngineStatus): boolean {
+export function isNoEngine({
+  connected,
+  error,
+  presumed = false,
+}: Pick<EngineStatus, 'connected' | 'error' | 'presumed'>): boolean {
   return !connected && presumed && error !== null && error.includes('ENOENT');
 }
 

@@ -7,6 +7,7 @@ import { invalid } from '../base/errors.js';
 import type { ContainerFilter } from '../generated/schema.js';
 import type { Container } from '../inventory/container.js';
 import { compileSelector } from '../inventory/selector.js';
+import { isNoEngine } from '../inventory/source.js';
 import { Changing } from './changing.js';
 import { listInRange } from './check.js';
 import { ContainerFeed } from './container-feed.js';
@@ -56,7 +57,7 @@ export class ServerView {
   }
 
   get engines(): readonly EngineFacts[] {
-    return this.#parts.server.engines();
+    return this.#parts.server.engines().map(toldOf);
   }
 
   get healthy(): boolean {
@@ -73,8 +74,13 @@ export class ServerView {
 
   /** One that stands for all. */
   async engine(): Promise<EngineFacts> {
-    return this.#parts.server.engine();
+    return toldOf(await this.#parts.server.engine());
   }
+}
+
+/** Where nobody has named an engine and there is none, nothing is wrong. */
+function toldOf(engine: EngineFacts): EngineFacts {
+  return isNoEngine(engine) ? { ...engine, error: null } : engine;
 }
 
 /** A tracker of this build: as the schema's `Tracker`. */

@@ -32,6 +32,8 @@ export interface EngineFacts {
   readonly connected: boolean;
   readonly version: string | null;
   readonly error: string | null;
+  /** Nobody has named it: until it has answered once, there may be no such engine. */
+  readonly presumed?: boolean;
 }
 
 /** What `Query.server` tells. */
