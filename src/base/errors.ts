@@ -50,17 +50,25 @@ export function messageOf(error: unknown): string {
 
 /** "did you mean …?" for a name that is not among `known`; empty when nothing is near. "comm" is near to "process.comm". */
 export function suggest(name: string, known: Iterable<string>): string {
+  const lower = name.toLowerCase();
   const near = [...known]
-    .map((candidate) => ({ candidate, distance: distance(name.toLowerCase(), candidate.toLowerCase()) }))
-    .filter(({ candidate, distance: far }) => far <= Math.max(2, Math.floor(candidate.length / 3)))
+    .map((candidate) => ({ candidate, distance: distance(lower, candidate.toLowerCase()) }))
+    .filter(({ candidate, distance: far }) => far <= farthest(candidate))
     .sort((a, b) => a.distance - b.distance)
     .slice(0, 3)
     .map(({ candidate }) => `"${candidate}"`);
   return near.length ? `; did you mean ${near.join(' or ')}?` : '';
 }
 
+function farthest({ length }: string): number {
+  return Math.max(2, Math.floor(length / 3));
+}
+
 function distance(name: string, candidate: string): number {
-  return name !== '' && candidate.endsWith(`.${name}`) ? 0 : editDistance(name, candidate);
+  if (name !== '' && candidate.endsWith(`.${name}`)) return 0;
+  // The distance is that of the lengths at least. A client's text may have a mebibyte.
+  const least = Math.abs(name.length - candidate.length);
+  return least > farthest(candidate) ? least : editDistance(name, candidate);
 }
 
 function editDistance(a: string, b: string): number {

@@ -1,8 +1,7 @@
 import type { Command, Option } from 'commander';
-import { EunomiaError, suggest } from '../../base/errors.js';
-import { counted } from '../../base/listed.js';
 import { isRepeatable } from '../usage.js';
 import type { World } from '../world.js';
+import { answerOf, MOST_CHARACTERS } from './answer.js';
 import type { Answer, Tool } from './tool.js';
 
 /** A command of the command line as a tool: its arguments and flags are the tool's arguments. */
@@ -25,8 +24,6 @@ export interface Exposed {
 
 /** Which server, how its output looks, and what never ends is not the agent's to say. */
 const NEVER = ['server', 'token', 'ca', 'engine', 'log-level', 'output', 'follow', 'help', 'version'];
-/** A model reads all of a result: more than this is cut. */
-export const MOST_CHARACTERS = 24_000;
 
 type Run = (argv: readonly string[], world: World) => Promise<number>;
 
@@ -76,13 +73,6 @@ export function commandTool(
     },
     changes: changes === true,
     async call(args, signal) {
-      const known = Object.keys(properties);
-      const unknown = Object.keys(args).find((name) => !known.includes(name));
-      if (unknown !== undefined)
-        throw new EunomiaError(
-          'BAD_USER_INPUT',
-          `${tool} has no argument "${unknown}"${suggest(unknown, known) || `; it has ${known.join(', ')}`}`,
-        );
       const flags = Object.entries({ ...given, ...defaults, ...args }).flatMap(([name, value]) => {
         const option = options.get(name);
         return option ? flagsOf(name, option, value) : [];
@@ -115,11 +105,10 @@ function propertyOf(option: Option, byDefault: string | undefined): object {
   return { ...typeOf(isRepeatable(option)), description: text };
 }
 
+/** Of an argument that was checked: a text, a number or a list of these. */
 function textsOf(value: unknown): readonly string[] {
-  if (value === undefined || value === null) return [];
-  return Array.isArray(value)
-    ? value.flatMap(textsOf)
-    : [typeof value === 'object' ? JSON.stringify(value) : String(value)];
+  if (value === undefined) return [];
+  return Array.isArray(value) ? value.map(String) : [String(value)];
 }
 
 function flagsOf(name: string, option: Option, value: unknown): readonly string[] {
@@ -130,7 +119,6 @@ function flagsOf(name: string, option: Option, value: unknown): readonly string[
 /** Runs a command whose output is the answer: what it prints, and behind it what it tells. */
 async function captured(world: World, signal: AbortSignal, run: (own: World) => Promise<number>): Promise<Answer> {
   let text = '';
-  let length = 0;
   const told: string[] = [];
   const decoder = new TextDecoder();
   const code = await run({
@@ -145,14 +133,13 @@ async function captured(world: World, signal: AbortSignal, run: (own: World) => 
       height: null,
       write: (piece) => {
         const added = typeof piece === 'string' ? piece : decoder.decode(piece, { stream: true });
-        length += added.length;
-        text += added.slice(0, Math.max(0, MOST_CHARACTERS - text.length));
-        return Promise.resolve(length <= MOST_CHARACTERS);
+        // One character more tells that there is more.
+        text += added.slice(0, Math.max(0, MOST_CHARACTERS + 1 - text.length));
+        return Promise.resolve(text.length <= MOST_CHARACTERS);
       },
       clear: () => Promise.resolve(true),
       close: () => undefined,
     },
   });
-  const cut = length > MOST_CHARACTERS ? [`(cut after ${counted(MOST_CHARACTERS, 'character')}: ask for less)`] : [];
-  return { text: [text.trimEnd(), ...cut, ...told].filter((part) => part !== '').join('\n'), isError: code !== 0 };
+  return { text: answerOf(text, told), isError: code !== 0 };
 }

@@ -9,7 +9,7 @@ import {
 } from 'graphql';
 import { EunomiaError, messageOf, suggest } from '../../base/errors.js';
 import type { Client } from '../../client/client.js';
-import { MOST_CHARACTERS } from './command-tool.js';
+import { MOST_CHARACTERS } from './answer.js';
 import type { Tool } from './tool.js';
 
 /** Runs some work with a client of the server. */
@@ -20,10 +20,17 @@ const text = (description: string): object => ({ type: 'string', description });
 /** What no command has: the schema, and operations on it. */
 export function schemaTools(withClient: WithClient, allowChanges: boolean): readonly Tool[] {
   let known: Promise<GraphQLSchema> | null = null;
-  const schema = (): Promise<GraphQLSchema> =>
-    (known ??= withClient((client) => client.query<IntrospectionQuery>(getIntrospectionQuery())).then((found) =>
+  const schema = async (): Promise<GraphQLSchema> => {
+    known ??= withClient((client) => client.query<IntrospectionQuery>(getIntrospectionQuery())).then((found) =>
       buildClientSchema(found),
-    ));
+    );
+    try {
+      return await known;
+    } catch (error) {
+      known = null; // the server may be back when it is asked again
+      throw error;
+    }
+  };
   return [
     {
       name: 'schema',
@@ -65,7 +72,7 @@ export function schemaTools(withClient: WithClient, allowChanges: boolean): read
       changes: allowChanges,
       async call({ query, variables = {} }) {
         checkOperation(String(query), allowChanges);
-        const data = await withClient((client) => client.query<object>(String(query), Object(variables)));
+        const data = await withClient((client) => client.query<object>(String(query), { ...Object(variables) }));
         const json = JSON.stringify(data);
         if (json.length > MOST_CHARACTERS)
           throw new EunomiaError(
