@@ -3,7 +3,7 @@ import { severities } from '../event/severity.js';
 import { withClient, withServer, type ServerFlags } from './connection.js';
 import { Table } from './format.js';
 import { secondOf } from './time.js';
-import { UsageError } from './usage.js';
+import { anyCase, forEachId, UsageError } from './usage.js';
 import type { World } from './world.js';
 
 /** What people do with one alert, as the schema names it. */
@@ -52,11 +52,7 @@ export function addAlertActions(alerts: Command, world: World): void {
     .option('--container <pattern>', 'of containers with a name like this: web-*')
     .option('--image <pattern>', 'of containers with an image like this')
     .option('--key <key>', 'with this key')
-    .addOption(
-      new Option('--severity-at-most <severity>', 'of this severity or lower').choices(
-        severities.map((one) => one.toLowerCase()),
-      ),
-    )
+    .addOption(anyCase(new Option('--severity-at-most <severity>', 'of this severity or lower'), severities))
     .option('--for <duration>', 'for so long: 90m, 8h')
     .option('--until <time>', 'until this time (RFC 3339)')
     .requiredOption('--reason <text>', 'why')
@@ -111,15 +107,15 @@ function addAction(
   const document = `mutation Handle($id: ID!, $comment: String${required ? '!' : ''}) {
     alert: ${field}(id: $id, comment: $comment) { id state } }`;
   command.action((ids: readonly string[], flags: ServerFlags & { readonly comment?: string }) =>
-    withClient(world, flags, async (client) => {
-      for (const id of ids) {
+    withClient(world, flags, (client) =>
+      forEachId(ids, async (id) => {
         const { alert } = await client.query<{ alert: { id: string; state: string } }>(document, {
           id,
           comment: flags.comment ?? null,
         });
         await world.output.write(`${alert.id}: ${alert.state.toLowerCase()}\n`);
-      }
-    }),
+      }),
+    ),
   );
 }
 

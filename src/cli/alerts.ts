@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Option, type Command } from 'commander';
 import type { Client } from '../client/client.js';
-import { suggest } from '../base/errors.js';
+import { EunomiaError, suggest } from '../base/errors.js';
 import { counted } from '../base/listed.js';
 import { severities } from '../event/severity.js';
 import { addAlertActions } from './alert-actions.js';
@@ -12,7 +12,7 @@ import { allRows } from './pages.js';
 import { momentOf } from './size.js';
 import { unlessAborted, untilAborted } from './stream.js';
 import { secondOf } from './time.js';
-import { collect, UsageError, wholeNumber } from './usage.js';
+import { anyCase, collect, UsageError, wholeNumber } from './usage.js';
 import type { World } from './world.js';
 
 interface Flags extends ServerFlags {
@@ -58,11 +58,7 @@ export function addAlerts(program: Command, world: World): void {
   const alerts = program.command('alerts').description("list and follow a server's alerts, and handle them");
   withServer(alerts.command('list', { isDefault: true }), 'which server has the alerts?')
     .description('list alerts, the newest last; this is what `eunomia alerts` does')
-    .addOption(
-      new Option('--severity <severity>', 'of this severity or higher').choices(
-        severities.map((one) => one.toLowerCase()),
-      ),
-    )
+    .addOption(anyCase(new Option('--severity <severity>', 'of this severity or higher'), severities))
     .option('--state <states>', `in one of these states: ${states.join(',')}`, collect)
     .option('--rule <names>', 'raised by one of these rules', collect)
     .option('--source <sources>', 'raised by one of these: rule:NAME, plugin:NAME', collect)
@@ -93,7 +89,8 @@ export function addAlerts(program: Command, world: World): void {
       withClient(world, flags, async (client) => {
         const { alert } = await client.query<{ alert: WholeAlert | null }>(SHOW, { id });
         if (!alert)
-          throw new UsageError(
+          throw new EunomiaError(
+            'UNKNOWN_ALERT',
             `there is no alert ${JSON.stringify(id)}, or not any more; \`eunomia alerts\` lists them`,
           );
         await world.output.write(flags.output === 'json' ? `${JSON.stringify(alert, null, 2)}\n` : alertText(alert));
@@ -111,7 +108,7 @@ function refuseWord(word: string, { commands }: Command): never {
 }
 
 function checkStates(given: readonly string[] = []): void {
-  const wrong = given.find((each) => !states.some((state) => state === each));
+  const wrong = given.find((each) => !states.some((state) => state === each.toLowerCase()));
   if (wrong !== undefined) throw new UsageError(`--state: ${JSON.stringify(wrong)} is not one of ${states.join(', ')}`);
 }
 
@@ -139,28 +136,32 @@ async function list(client: Client, flags: Flags, world: World): Promise<void> {
     most === 0 ? [] : (await allRows<AlertFields>(client, LIST, { where }, { most })).rows.toReversed();
   const known = await newest(flags.limit);
   await print(known);
-  if (flags.follow && !world.signal.aborted) await follow({ client, where, known, newest, print, world });
+  if (!flags.follow || world.signal.aborted) return;
+  const last = known.at(-1) ?? (flags.limit === 0 ? (await newest(1)).at(-1) : undefined);
+  await follow({ client, where, known, last, newest, print, world });
 }
 
 interface Following {
   readonly client: Client;
   readonly where: object;
   readonly known: readonly AlertFields[];
+  /** The newest one when it began to follow; none where there was none. */
+  readonly last: AlertFields | undefined;
   newest(most: number): Promise<readonly AlertFields[]>;
   print(alerts: readonly AlertFields[]): Promise<boolean>;
   readonly world: World;
 }
 
-async function follow({ client, where, known, newest, print, world }: Following): Promise<void> {
-  const seen = new Set(known.map(({ id }) => id));
-  const since = known.at(-1)?.raisedAt ?? new Date().toISOString();
+async function follow({ client, where, known, last, newest, print, world }: Following): Promise<void> {
+  const seen = new Set([...known, ...(last ? [last] : [])].map(({ id }) => id));
   const add = (alerts: readonly AlertFields[]): Promise<boolean> => {
-    const fresh = alerts.filter(({ id, raisedAt }) => !seen.has(id) && raisedAt >= since);
+    const fresh = alerts.filter(({ id }) => !seen.has(id));
     for (const { id } of fresh) seen.add(id);
     return print(fresh);
   };
   const between = sleep(SUBSCRIBED_MS, undefined, { signal: world.signal })
-    .then(async () => add(await newest(MOST)))
+    // Those before the last one were there, and not asked for.
+    .then(async () => add((await newest(MOST)).filter(({ raisedAt }) => !last || raisedAt >= last.raisedAt)))
     .catch(() => undefined);
   world.tell('following; Ctrl-C stops');
   const stream = client.subscribe<{ readonly alert: AlertFields & { readonly missedBefore: number } }>(FOLLOW, {

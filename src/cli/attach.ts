@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
+import { EunomiaError } from '../base/errors.js';
 import { counted } from '../base/listed.js';
 import { withClient, withServer, type ServerFlags } from './connection.js';
 import { printBatch, printerOf, withEvents, type EventFlags } from './event-flags.js';
 import { describeTrackers } from './field.js';
 import { readEvents, tellGap } from './stream.js';
-import { UsageError, wholeNumber } from './usage.js';
+import { wholeNumber } from './usage.js';
 import type { World } from './world.js';
 
 interface Flags extends ServerFlags, EventFlags {
@@ -23,7 +24,10 @@ export function addAttach(program: Command, world: World): void {
       withClient(world, flags, async (client) => {
         const { session } = await client.query<{ session: { trackers: readonly string[] } | null }>(SESSION, { id });
         if (!session)
-          throw new UsageError(`the server has no session ${JSON.stringify(id)}; \`eunomia sessions\` lists them`);
+          throw new EunomiaError(
+            'UNKNOWN_SESSION',
+            `the server has no session ${JSON.stringify(id)}; \`eunomia sessions\` lists them`,
+          );
         const printer = printerOf(await describeTrackers(client, session.trackers), flags, world);
         if (printer.head) await world.output.write(printer.head);
         const { events, dropped } = await readEvents({

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { Option, type Command } from 'commander';
-import { messageOf } from '../base/errors.js';
+import { EunomiaError, messageOf } from '../base/errors.js';
 import { counted } from '../base/listed.js';
 import { visible } from '../base/visible.js';
 import { compareReports, type BehaviourReport, type Difference } from '../event/report.js';
@@ -206,7 +206,8 @@ async function ask(
     to: to ?? null,
     top,
   });
-  if (!found) throw new UsageError(`--session: the server has no session ${JSON.stringify(session)}`);
+  if (!found)
+    throw new EunomiaError('UNKNOWN_SESSION', `--session: the server has no session ${JSON.stringify(session)}`);
   return found.report;
 }
 

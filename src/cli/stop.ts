@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { counted } from '../base/listed.js';
 import { withClient, withServer, type ServerFlags } from './connection.js';
+import { forEachId } from './usage.js';
 import type { World } from './world.js';
 
 interface Stopped {
@@ -19,8 +20,8 @@ export function addStop(program: Command, world: World): void {
     .argument('<session...>', 'their ids')
     .option('--remove', 'also delete them with their events, in memory and in stores')
     .action((ids: readonly string[], flags: ServerFlags & { readonly remove?: boolean }) =>
-      withClient(world, flags, async (client) => {
-        for (const id of ids) {
+      withClient(world, flags, (client) =>
+        forEachId(ids, async (id) => {
           const { session } = await client.query<{ session: Stopped }>(STOP, { id });
           if (flags.remove) await client.query(REMOVE, { id });
           const { state, problem, stats } = session;
@@ -28,7 +29,7 @@ export function addStop(program: Command, world: World): void {
           await world.output.write(
             `${id}: ${flags.remove ? 'removed' : state.toLowerCase()}, ${counted(stats.delivered, 'event')}, ${stats.lost} lost${end}\n`,
           );
-        }
-      }),
+        }),
+      ),
     );
 }

@@ -1,6 +1,7 @@
+import { Command, Option } from 'commander';
 import { expect, it } from 'vitest';
 import { EunomiaError } from '../base/errors.js';
-import { inFlag } from './usage.js';
+import { anyCase, forEachId, inFlag } from './usage.js';
 
 it.each([
   ['input.target.containers: no container has the name "wep"', '--container: no container has the name "wep"'],
@@ -23,4 +24,34 @@ it.each([
   ['the server is full', 'the server is full'],
 ])('%s: is told to who typed a command in his words', (message, told) => {
   expect(inFlag(new EunomiaError('BAD_USER_INPUT', message))).toHaveProperty('message', told);
+});
+
+it('takes a word in upper and lower case', () => {
+  const severityOf = (given: string): unknown =>
+    new Command()
+      .exitOverride()
+      .configureOutput({ writeErr: () => undefined })
+      .addOption(anyCase(new Option('--severity <severity>', 'which'), ['LOW', 'HIGH']))
+      .parse(['--severity', given], { from: 'user' })
+      .opts()['severity'];
+  expect(['low', 'HIGH', 'High'].map(severityOf)).toEqual(['low', 'high', 'high']);
+  expect(() => severityOf('huge')).toThrow("argument 'huge' is invalid. Allowed choices are low, high.");
+});
+
+it('goes on behind an id that is not there, and tells of all of them; not where the server is away', async () => {
+  const done: string[] = [];
+  const work = (code: 'UNKNOWN_ALERT' | 'UNREACHABLE') => (id: string) => {
+    if (id.startsWith('no')) return Promise.reject(new EunomiaError(code, `there is no ${id}`));
+    done.push(id);
+    return Promise.resolve();
+  };
+  const ids = ['none', 'a', 'no-other', 'b'];
+  await expect(forEachId(ids, work('UNKNOWN_ALERT'))).rejects.toMatchObject({
+    code: 'UNKNOWN_ALERT',
+    message: 'there is no none\neunomia: there is no no-other',
+  });
+  expect(done.splice(0)).toEqual(['a', 'b']);
+  await expect(forEachId(ids, work('UNREACHABLE'))).rejects.toThrow('there is no none');
+  expect(done).toEqual([]);
+  await forEachId(['a'], work('UNKNOWN_ALERT'));
 });

@@ -1,6 +1,6 @@
-import type { Option } from 'commander';
+import { InvalidArgumentError, type Option } from 'commander';
 import { splitList } from '../options/kind.js';
-import { EunomiaError } from '../base/errors.js';
+import { EunomiaError, messageOf } from '../base/errors.js';
 import { UsageError } from '../base/usage.js';
 
 export { UsageError };
@@ -21,6 +21,35 @@ export function append(value: string, previous: readonly string[] = []): readonl
 /** Whether a flag may be given several times. */
 export function isRepeatable({ parseArg }: Option): boolean {
   return parseArg === (collect as typeof parseArg) || parseArg === (append as typeof parseArg);
+}
+
+/** An option whose value is one of these words, in upper or lower case; it is shown in lower case. */
+export function anyCase(option: Option, words: readonly string[]): Option {
+  const choices = words.map((word) => word.toLowerCase());
+  return option.choices(choices).argParser((value: string) => {
+    const lower = value.toLowerCase();
+    if (choices.includes(lower)) return lower;
+    throw new InvalidArgumentError(`Allowed choices are ${choices.join(', ')}.`);
+  });
+}
+
+/** What is wrong with one of several ids, and with no other. */
+const OF_ONE_ID: ReadonlySet<string> = new Set(['UNKNOWN_SESSION', 'UNKNOWN_ALERT', 'ALERT_RESOLVED']);
+
+/** Does some work for each id, also behind one that is not there. Rejects with all that was wrong. */
+export async function forEachId(ids: readonly string[], work: (id: string) => Promise<void>): Promise<void> {
+  const errors: EunomiaError[] = [];
+  for (const id of ids)
+    try {
+      await work(id);
+    } catch (error) {
+      if (!(error instanceof EunomiaError) || !OF_ONE_ID.has(error.code)) throw error;
+      errors.push(error);
+    }
+  const [first, ...more] = errors;
+  if (!first) return;
+  const messages = [first, ...more].map((error) => messageOf(inFlag(error)));
+  throw new EunomiaError(first.code, messages.join('\neunomia: '), { cause: first });
 }
 
 /** A whole number in a range, or a UsageError that names the flag. */

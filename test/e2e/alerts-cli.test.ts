@@ -87,6 +87,7 @@ it('lists the newest last, as many as are asked for, and those that match', asyn
   expect(
     (await listed('--severity', 'medium', '--rule', 'wanted-file', '--state', 'open', '--since', '1h')).length,
   ).toBeGreaterThan(1);
+  expect((await listed('--severity', 'MEDIUM', '--state', 'OPEN')).length).toBeGreaterThan(1);
   expect(await eunomia()).toMatch(/^id +raised +severity +state +count +source +container +message\n/);
 });
 
@@ -107,6 +108,34 @@ it('shows one with its evidence, and says what was done with it', async () => {
   expect(await listed('--state', 'acknowledged')).toEqual([expect.objectContaining({ id })]);
   expect(await eunomia('resolve', id)).toBe(`${id}: resolved\n`);
   expect(await eunomia('reopen', id)).toBe(`${id}: open\n`);
+});
+
+it('handles those that there are also where one is not there', async () => {
+  const [one, two] = await listed('-n', '2');
+  await expect(eunomia('resolve', one?.id ?? '', 'none', two?.id ?? '')).rejects.toMatchObject({
+    code: 1,
+    stdout: `${one?.id}: resolved\n${two?.id}: resolved\n`,
+    stderr: 'eunomia: there is no alert "none", or not any more; `eunomia alerts` lists those there are\n',
+  });
+  await eunomia('reopen', one?.id ?? '', two?.id ?? '');
+});
+
+it.each([
+  ['alerts', 'show', 'none'],
+  ['alerts', 'resolve', 'none'],
+  ['alerts', 'comment', 'none', '--comment', 'x'],
+  ['alerts', 'unsilence', 'none'],
+  ['attach', 'none'],
+  ['stop', 'none'],
+  ['update', 'none', '--name', 'x'],
+  ['export', 'none'],
+  ['report', '--session', 'none'],
+  ['advise', 'none', '--session', 'none'],
+])('an id that is not there is a failure, and no wrong usage: %s %s %s', async (...args) => {
+  await expect(run(process.execPath, [main, ...args], { env: env() })).rejects.toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/^eunomia: .*\bno (?:session|alert|silence) "none"/),
+  });
 });
 
 it('keeps a rule quiet for a time', async () => {
