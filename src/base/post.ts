@@ -1,6 +1,7 @@
 import { Agent as HttpAgent, request as requestHttp, STATUS_CODES, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https';
 import { finished } from 'node:stream/promises';
+import { responseTo } from './response.js';
 import { retryAfterMs } from './retry-after.js';
 
 /** What a receiver said of a request. */
@@ -57,17 +58,14 @@ export class Poster {
   async post(body: Uint8Array, headers: PostHeaders): Promise<PostResult> {
     const { url, reads, timeoutMs = TIMEOUT_MS } = this.#options;
     try {
-      const response = await new Promise<IncomingMessage>((resolve, reject) => {
-        const request = this.#send(url, {
-          method: 'POST',
-          agent: this.#agent,
-          signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(timeoutMs)]),
-          headers: { ...headers, 'content-length': body.length },
-        });
-        request.on('response', resolve);
-        request.on('error', reject);
-        request.end(body);
+      const request = this.#send(url, {
+        method: 'POST',
+        agent: this.#agent,
+        signal: AbortSignal.any([this.#closing.signal, AbortSignal.timeout(timeoutMs)]),
+        headers: { ...headers, 'content-length': body.length },
       });
+      request.end(body);
+      const response = await responseTo(request);
       if (!reads) await drop(response);
       return this.#outcomeOf(response, reads ? await bodyOf(response) : NOTHING);
     } catch (error) {

@@ -1,4 +1,4 @@
-import { request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import { request as httpRequest, type RequestOptions } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { connect, type Socket } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
@@ -7,6 +7,7 @@ import { createClient, type Client as SocketClient } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { EunomiaError, messageOf } from '../base/errors.js';
 import { readTrusted } from '../base/file.js';
+import { responseTo } from '../base/response.js';
 import { dataOf, errorOf, searchOf, type Client, type Variables } from './client.js';
 import { UsageError } from '../base/usage.js';
 
@@ -102,56 +103,53 @@ function readPem(file: string): Buffer {
   }
 }
 
-function post(url: URL, body: string, headers: Record<string, string>, trust: Trust): Promise<ExecutionResult> {
+async function post(url: URL, body: string, headers: Record<string, string>, trust: Trust): Promise<ExecutionResult> {
   const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
-  return new Promise((resolve, reject) => {
-    const unreachable = (error: Error): void =>
-      reject(new EunomiaError('UNREACHABLE', `no response from ${url.href}: ${reasonOf(error, url)}`));
-    const request = send(url, {
-      method: 'POST',
-      headers: {
-        accept: 'application/graphql-response+json, application/json',
-        'content-type': 'application/json',
-        'content-length': Buffer.byteLength(body),
-        ...headers,
-      },
-      ...trust,
-    });
-    request.on('error', unreachable);
-    request.on('response', (response) => {
-      const chunks: Buffer[] = [];
-      response.on('data', (chunk: Buffer) => chunks.push(chunk));
-      response.on('error', unreachable);
-      response.on('end', () => {
-        const result = parse(Buffer.concat(chunks).toString());
-        if (result) resolve(result);
-        else
-          reject(
-            new EunomiaError(
-              'UNREACHABLE',
-              `${url.href} responded with status ${response.statusCode} and without GraphQL: ` +
-                `is this Eunomia's address?${hint(response.statusCode)}`,
-            ),
-          );
-      });
-    });
-    request.end(body);
+  const request = send(url, {
+    method: 'POST',
+    headers: {
+      accept: 'application/graphql-response+json, application/json',
+      'content-type': 'application/json',
+      'content-length': Buffer.byteLength(body),
+      ...headers,
+    },
+    ...trust,
   });
+  request.end(body);
+  const { statusCode, text } = await reached(url, url.href, async () => {
+    const response = await responseTo(request);
+    return { statusCode: response.statusCode, text: await textOf(response) };
+  });
+  const result = parse(text);
+  if (result) return result;
+  throw new EunomiaError(
+    'UNREACHABLE',
+    `${url.href} responded with status ${statusCode} and without GraphQL: is this Eunomia's address?${hint(statusCode)}`,
+  );
+}
+
+/** Rejects with UNREACHABLE, and why `name` is. */
+async function reached<T>(url: URL, name: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw new EunomiaError('UNREACHABLE', `no response from ${name}: ${reasonOf(error, url)}`);
+  }
+}
+
+async function textOf(response: AsyncIterable<Uint8Array>): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of response) chunks.push(chunk);
+  return Buffer.concat(chunks).toString();
 }
 
 async function* get(url: URL, headers: Record<string, string>, trust: Trust): AsyncGenerator<Uint8Array> {
   const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
-  const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    const request = send(url, { headers, ...trust }, resolve);
-    request.on('error', (error) =>
-      reject(new EunomiaError('UNREACHABLE', `no response from ${url.origin}: ${reasonOf(error, url)}`)),
-    );
-    request.end();
-  });
+  const request = send(url, { headers, ...trust });
+  request.end();
+  const response = await reached(url, url.origin, () => responseTo(request));
   if (response.statusCode !== 200) {
-    const chunks: Buffer[] = [];
-    for await (const chunk of response) chunks.push(chunk as Buffer);
-    const result = parse(Buffer.concat(chunks).toString());
+    const result = parse(await textOf(response));
     if (result) dataOf(result);
     throw new EunomiaError(
       'UNREACHABLE',
@@ -182,8 +180,8 @@ function hint(status: number | undefined): string {
 }
 
 /** Why there is no response, and what would help. A connection tried at several addresses (localhost) fails with a list of errors. */
-function reasonOf(error: Error, { protocol }: URL): string {
-  const { code = '' } = error as NodeJS.ErrnoException;
+function reasonOf(error: unknown, { protocol }: URL): string {
+  const { code = '' } = Object(error) as NodeJS.ErrnoException;
   if (code === 'EPROTO' && protocol === 'https:') return 'what listens there does not speak TLS: try http://';
   const because = error instanceof AggregateError ? error.errors.map(messageOf).join(', ') : messageOf(error);
   if (code === 'ECONNREFUSED') return `${because}: is a server running there? \`eunomia serve\` starts one`;

@@ -1,4 +1,5 @@
 import { expect, it, vi } from 'vitest';
+import type { TraceEvent } from '../event/event.js';
 import { at, engineOf, rulesOf } from '../../test/support/rules.js';
 import type { Before } from './alert.js';
 
@@ -33,7 +34,7 @@ it('reads the events before it when the alert is told, so that thousands that wa
   message: '{process.comm}'
   absence: { trackers: exit, condition: 'true', within: 1m, by: process }`),
   );
-  const read = vi.fn(() => [at(0, 'exec', { args: ['job'] })]);
+  const read = vi.fn<() => readonly TraceEvent[]>(() => [at(0, 'exec', { args: ['job'] })]);
   for (let i = 0; i < 100; i++) engine.evaluate(at(i, 'exec', { process: { comm: 'job', pid: i } }), () => read);
   expect(read).not.toHaveBeenCalled();
   engine.advance(30_000 + 60_001);

@@ -51,7 +51,7 @@ export class FirstSeenBook {
     this.#isReading = true;
   }
 
-  /** Of a part, what is usual cannot be told from what is new: its subjects are learned from `nowMs` on, in ms since 1970, as new ones are. */
+  /** Of a part, what is usual cannot be told from what is new: its subjects are learned from `nowMs` (since 1970) on, as new ones are. */
   endHistory(isWhole: boolean, nowMs: number): void {
     this.#isReading = false;
     if (!isWhole) for (const [, baseline] of this.#baselines.entries()) baseline.sinceMs = nowMs;
@@ -83,8 +83,8 @@ export class FirstSeenBook {
   }
 
   /**
-   * Each is copied when it is asked for, since the book may go on learning meanwhile. The subject that was used last comes first. None while
-   * the history is read: a server that ends meanwhile begins with it again.
+   * Each is copied when it is asked for, since the book may go on learning meanwhile. The subject that was used last comes first.
+   * None while the history is read: a server that ends meanwhile begins with it again.
    */
   *stored(): Generator<StoredBaseline, void> {
     if (this.#isReading) return;

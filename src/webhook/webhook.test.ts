@@ -236,6 +236,14 @@ describe('a webhook', () => {
     expect(receiver.requests).toHaveLength(12);
   });
 
+  it('that switches protocols is tried again', async () => {
+    open({}, { timeoutMs: 300 });
+    receiver.answers.push('switch', 'switch');
+    raise('one');
+    await taken(1);
+    expect(receiver.requests).toHaveLength(3);
+  });
+
   it('goes on after a restart where it was; a new one is not told of the past', async () => {
     const first = open();
     raise('one');

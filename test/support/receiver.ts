@@ -13,9 +13,10 @@ export class Receiver {
   readonly taken: Delivery[] = [];
   /** All requests. */
   readonly requests: Delivery[] = [];
-  /** Responses to the next requests, in turn; then 200. "hang": none ever comes. The body of an endless one never ends. */
-  readonly answers: ({ readonly status: number; readonly retryAfter?: string; readonly endless?: boolean } | 'hang')[] =
-    [];
+  /** Responses to the next requests, in turn; then 200. "hang": none ever comes. "switch": 101. The body of an endless one never ends. */
+  readonly answers: (
+    { readonly status: number; readonly retryAfter?: string; readonly endless?: boolean } | 'hang' | 'switch'
+  )[] = [];
   #server: Server | null = null;
   #port = 0;
 
@@ -46,6 +47,10 @@ export class Receiver {
         this.requests.push(delivery);
         const answer = this.answers.shift() ?? { status: 200 };
         if (answer === 'hang') return;
+        if (answer === 'switch')
+          return void request.socket.write(
+            'HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n',
+          );
         if (answer.status < 300) this.taken.push(delivery);
         const { status, retryAfter, endless = false } = answer;
         // As many do: the address is in it, and what the headers were.

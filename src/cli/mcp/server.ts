@@ -67,7 +67,7 @@ export function toolServer(tools: readonly Tool[], version: string): ToolServer 
     const { text, isError } = await call.finally(() => running.delete(call));
     return { content: [{ type: 'text', text: answerOf(text) }], isError };
   });
-  const closed = new Promise<void>((resolve) => (server.onclose = resolve));
+  const closed = new Promise<void>((resolve) => Object.assign(server, { onclose: resolve }));
   return {
     connect: (transport) => server.connect(transport),
     closed,

@@ -2,6 +2,7 @@ import { request as httpRequest } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EunomiaError, invalid, messageOf } from '../../base/errors.js';
+import { responseTo } from '../../base/response.js';
 import type { CheckResult } from '../../event/advice.js';
 import type { Copy, CopyState } from '../../inventory/docker/copy.js';
 import { inRange } from '../check.js';
@@ -85,31 +86,24 @@ function probeCheck(text: string): Check {
 }
 
 /** The certificate is not verified: it is made out to the container's name, and the copy's address is known to be the copy's. */
-function ask(url: URL, address: string, ms: number): Promise<Attempted> {
+async function ask(url: URL, address: string, ms: number): Promise<Attempted> {
   const request = url.protocol === 'https:' ? httpsRequest : httpRequest;
-  return new Promise((resolve, reject) => {
-    const sent = request({
-      host: address,
-      port: url.port || undefined,
-      path: `${url.pathname}${url.search}`,
-      headers: { host: url.host },
-      servername: url.hostname,
-      rejectUnauthorized: false,
-      agent: false,
-      signal: AbortSignal.timeout(ms),
-    });
-    sent.on('error', reject);
-    sent.on('response', (response) => {
-      const { statusCode = 0 } = response;
-      let size = 0;
-      response.on('error', reject);
-      response.on('data', (chunk: Buffer) => {
-        if ((size += chunk.length) > MAX_BODY) response.destroy();
-      });
-      response.on('close', () => resolve({ passed: statusCode < 400, output: `status ${statusCode}, ${size} bytes` }));
-    });
-    sent.end();
+  const sent = request({
+    host: address,
+    port: url.port || undefined,
+    path: `${url.pathname}${url.search}`,
+    headers: { host: url.host },
+    servername: url.hostname,
+    rejectUnauthorized: false,
+    agent: false,
+    signal: AbortSignal.timeout(ms),
   });
+  sent.end();
+  const response = await responseTo(sent);
+  const { statusCode = 0 } = response;
+  let size = 0;
+  for await (const chunk of response as AsyncIterable<Buffer>) if ((size += chunk.length) > MAX_BODY) break;
+  return { passed: statusCode < 400, output: `status ${statusCode}, ${size} bytes` };
 }
 
 const healthCheck: Check = {

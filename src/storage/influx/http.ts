@@ -2,6 +2,7 @@ import http from 'node:http';
 import https from 'node:https';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
+import { responseTo } from '../../base/response.js';
 import { GZIP_BYTES, QUERY_TIMEOUT_MS, type InfluxOptions } from './client.js';
 
 /** Of a response. Far above what the largest page takes; a database that sends more is none. */
@@ -119,11 +120,9 @@ export class InfluxHttp {
       },
       ...(this.#ca === null ? {} : { ca: this.#ca }),
     };
-    return new Promise((resolve, reject) => {
-      const request = (secure ? https : http).request(options, resolve);
-      request.on('error', reject);
-      request.end(sent);
-    });
+    const request = (secure ? https : http).request(options);
+    request.end(sent);
+    return responseTo(request);
   }
 }
 
