@@ -37,7 +37,7 @@ export interface NewAlert {
   readonly webhooks?: readonly string[] | null;
   /** What there was at that moment. A function is called only when a new alert is made of it, at once. */
   readonly evidence?: NewEvidence | null | (() => NewEvidence | null);
-  /** All of it as it is now, with the same key, where it may tell of an earlier time. Called only when a new alert is made of it, at once. */
+  /** All of it as it is now, with the same key, where it may tell of an earlier time. Called only when a new alert is made, at once. */
   readonly renewed?: () => NewAlert;
 }
 

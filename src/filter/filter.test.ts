@@ -88,7 +88,9 @@ describe(`${RUNS} random filters`, () => {
         ? { kind: 'not', tree: turned(what.tree) }
         : what.kind === 'leaf' || what.kind === 'ancestor'
           ? what
-          : { kind: what.kind, trees: what.trees.map(turned).reverse() };
+          : what.kind === 'pair'
+            ? { ...what, left: what.right, right: what.left }
+            : { kind: what.kind, trees: what.trees.map(turned).reverse() };
     await holdsFor(
       fc.property(trees, (what) => {
         const [one, other] = [what, turned(what)].map((each) =>

@@ -106,6 +106,11 @@ function address(path: string, { addresses, networks }: Pools): Text {
   );
 }
 
+/** Two fields of one event. */
+function pair(one: string, other: string): Text {
+  return oneOf(['==', '!=']).map((op) => `${one} ${op} ${other}`);
+}
+
 /** Comparisons by tracker; those of all trackers are under "", those of all that aggregate in the kernel under "sum". */
 function leaves(pools: Pools): Readonly<Record<string, readonly Text[]>> {
   const small = [-1, 0, 1, 3, 4, 9, 255];
@@ -118,6 +123,8 @@ function leaves(pools: Pools): Readonly<Record<string, readonly Text[]>> {
       number('cgroupId', pools.cgroups),
       text('process.comm', pools.comms),
       oneOf(['container == null', 'container != null', 'process.ppid > 1']),
+      pair('process.pid', 'process.tid'),
+      pair('process.uid', 'process.gid'),
     ],
     // Of an aggregate, whose header is that of one of its calls: which one, the order of threads and CPUs tells.
     sum: [
@@ -131,6 +138,7 @@ function leaves(pools: Pools): Readonly<Record<string, readonly Text[]>> {
       text('open.path', pools.paths),
       text('open.path', pools.paths),
       text('open.resolved', pools.paths),
+      pair('open.path', 'open.resolved'),
       oneOf(flags).map((one) => `${quote(one)} in open.flags`),
       oneOf(flags).map((one) => `!(${quote(one)} in open.flags)`),
       oneOf([
@@ -146,6 +154,8 @@ function leaves(pools: Pools): Readonly<Record<string, readonly Text[]>> {
       errno('exec.errno'),
       text('exec.filename', pools.paths),
       text('exec.executable', pools.paths),
+      pair('exec.filename', 'exec.executable'),
+      pair('process.comm', 'exec.parentComm'),
       oneOf(['exec.executableDeleted', 'exec.executableState in ["ROOTED", "ANONYMOUS"]']),
       text('exec.parentComm', pools.comms),
       oneOf(pools.comms).map((one) => `${quote(one)} in exec.args`),
@@ -168,6 +178,8 @@ function leaves(pools: Pools): Readonly<Record<string, readonly Text[]>> {
       errno('tcp.errno'),
       number('tcp.localPort', pools.ports),
       number('tcp.remotePort', pools.ports),
+      pair('tcp.localPort', 'tcp.remotePort'),
+      pair('tcp.localAddress', 'tcp.remoteAddress'),
       address('tcp.localAddress', pools),
       address('tcp.remoteAddress', pools),
       oneOf(['CONNECT', 'ACCEPT', 'CLOSE', 'CONNECT_FAILED']).map((one) => `tcp.tcpOperation == ${quote(one)}`),

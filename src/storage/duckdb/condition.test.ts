@@ -177,11 +177,29 @@ const leaf: fc.Arbitrary<Said> = fc.constantFrom(...own, ...shared).chain(({ tra
 const label: fc.Arbitrary<object> = fc
   .constantFrom({ name: 'tier', value: { eq: 'front' } }, { name: 'a/b~c' }, { name: 'tier', value: { ne: 'x' } })
   .map((one) => ({ container: { labels: [one] } }));
+/** Two fields of one event; several are null, wide or of another tracker. */
+const pair: fc.Arbitrary<object> = fc
+  .tuple(
+    fc.constantFrom(
+      ['process.pid', 'process.tid'],
+      ['process.comm', 'open.path'],
+      ['open.path', 'open.directory'],
+      ['process.comm', 'container.labels["tier"]'],
+      ['tcp.localAddress', 'tcp.remoteAddress'],
+      ['tcp.sentBytes', 'cgroupId'],
+      ['process.mountNs', 'cgroupId'],
+      ['open.errno', 'errno'],
+      ['time', 'process.startTime'],
+    ),
+    fc.constantFrom('==', '!='),
+  )
+  .map(([[one, other], op]) => ({ expr: `${one} ${op} ${other}` }));
 const { tree } = fc.letrec<{ tree: object }>((tie) => ({
   tree: fc.oneof(
     { depthSize: 'small', maxDepth: 3 },
     leaf.map(({ json }) => json),
     label,
+    pair,
     fc.array(tie('tree'), { minLength: 1, maxLength: 3 }).map((and) => ({ and })),
     fc.array(tie('tree'), { minLength: 1, maxLength: 3 }).map((or) => ({ or })),
     tie('tree').map((not) => ({ not })),

@@ -1,5 +1,5 @@
 import type { Plain } from './event.js';
-import type { Leaf, Tree } from './tree.js';
+import type { Json, Leaf, Pair, Tree } from './tree.js';
 
 /** What a filter means, as simply as can be: what the compiled one is compared with. */
 export function evaluate(tree: Tree, event: Plain): boolean {
@@ -11,8 +11,11 @@ export function evaluate(tree: Tree, event: Plain): boolean {
     case 'not':
       return !evaluate(tree.tree, event);
     case 'ancestor':
-      return ancestorsOf(event).some((ancestor) =>
-        evaluateLeaf(tree.leaf, valueAt(ancestor, tree.leaf.field.path.slice(1))),
+      return ancestorsOf(event).some((ancestor) => evaluateInside(tree.leaf, ancestor));
+    case 'pair':
+      return (
+        [tree.left, tree.right].every(({ tracker }) => tracker === null || tracker === event['tracker']) &&
+        evaluatePair(tree, (path) => valueAt(event, path))
       );
     case 'leaf':
       return (
@@ -20,6 +23,16 @@ export function evaluate(tree: Tree, event: Plain): boolean {
         evaluateLeaf(tree, valueAt(event, tree.field.path))
       );
   }
+}
+
+function evaluateInside(leaf: Leaf | Pair, ancestor: Plain): boolean {
+  const valueOf = (path: string): unknown => valueAt(ancestor, path.slice(1));
+  return leaf.kind === 'pair' ? evaluatePair(leaf, valueOf) : evaluateLeaf(leaf, valueOf(leaf.field.path));
+}
+
+function evaluatePair({ left, right, op }: Pair, valueOf: (path: string) => unknown): boolean {
+  const [one, other] = [valueOf(left.field.path), valueOf(right.field.path)];
+  return one !== null && other !== null && evaluateLeaf({ field: left.field, op, value: other as Json }, one);
 }
 
 function ancestorsOf(event: Plain): Plain[] {
@@ -37,7 +50,7 @@ function valueAt(event: Plain, path: string): unknown {
   return value ?? null;
 }
 
-function evaluateLeaf({ field: { type }, op, value }: Leaf, actual: unknown): boolean {
+function evaluateLeaf({ field: { type }, op, value }: Pick<Leaf, 'field' | 'op' | 'value'>, actual: unknown): boolean {
   if (op === 'isNull') return (actual === null) === value;
   if (actual === null) return false;
   const text = String(value);

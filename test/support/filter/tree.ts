@@ -22,7 +22,9 @@ export type Tree =
   | { readonly kind: 'and' | 'or'; readonly trees: readonly Tree[] }
   | { readonly kind: 'not'; readonly tree: Tree }
   /** Some ancestor of the process. The leaf's path is ".comm". */
-  | { readonly kind: 'ancestor'; readonly leaf: Leaf }
+  | { readonly kind: 'ancestor'; readonly leaf: Leaf | Pair }
+  /** Two fields of one event, or of one ancestor. */
+  | { readonly kind: 'pair'; readonly left: Named; readonly right: Named; readonly op: 'eq' | 'ne' }
   | {
       readonly kind: 'leaf';
       readonly tracker: string | null;
@@ -32,6 +34,13 @@ export type Tree =
       readonly style: number;
     };
 export type Leaf = Extract<Tree, { kind: 'leaf' }>;
+export type Pair = Extract<Tree, { kind: 'pair' }>;
+
+/** A field, with its tracker where that is written. */
+export interface Named {
+  readonly tracker: string | null;
+  readonly field: FilterField;
+}
 
 const operands: Readonly<Record<string, readonly Json[]>> = {
   string: texts,
@@ -83,7 +92,7 @@ function operand(field: FilterField, op: string): fc.Arbitrary<Json> {
   }
 }
 
-const named = (fields: FilterFields): { tracker: string | null; field: FilterField }[] => [
+const named = (fields: FilterFields): Named[] => [
   ...[...fields.shared.values()].map((field) => ({ tracker: null, field })),
   ...['tier', 'a.b/c', 'constructor', '"x']
     .flatMap((name) => fields.label(name) ?? [])
@@ -117,12 +126,48 @@ const leaf = (fields: FilterFields): fc.Arbitrary<Tree> =>
     }),
   );
 
+const PAIRED = ['string', 'int', 'uint32', 'int64', 'uint64', 'boolean', 'time', 'address', 'errno', 'enum'];
+
+/** Fields of one type. Types that few fields have are as frequent as others. */
+function pair(among: readonly Named[]): fc.Arbitrary<Pair> {
+  const kindOf = ({ field: { type, filterType } }: Named): string => (type === 'enum' ? filterType : type);
+  const all = among.filter(({ field }) => PAIRED.includes(field.type));
+  return fc.constantFrom(...new Set(all.map(kindOf))).chain((kind) => {
+    const group = all.filter((each) => kindOf(each) === kind);
+    return fc.constantFrom(...group).chain((left) =>
+      fc.record({
+        kind: fc.constant('pair' as const),
+        left: fc.constant(left),
+        right: fc.constantFrom(
+          ...group.filter(({ tracker }) => tracker === null || left.tracker === null || tracker === left.tracker),
+        ),
+        op: fc.constantFrom('eq' as const, 'ne' as const),
+      }),
+    );
+  });
+}
+
+const pairs = (fields: FilterFields): fc.Arbitrary<Tree> => {
+  const inside = [...fields.elementFields({ type: 'processes' }).values()];
+  return fc.oneof(
+    { weight: 9, arbitrary: pair(named(fields)) },
+    {
+      weight: 1,
+      arbitrary: pair(inside.map((field) => ({ tracker: null, field }))).map((one): Tree => ({
+        kind: 'ancestor',
+        leaf: one,
+      })),
+    },
+  );
+};
+
 /** Random trees over all fields. */
 export function randomTree(fields: FilterFields): fc.Arbitrary<Tree> {
   const { tree } = fc.letrec<{ tree: Tree }>((tie) => ({
     tree: fc.oneof(
       { maxDepth: 4, withCrossShrink: true },
       { weight: 3, arbitrary: leaf(fields) },
+      { weight: 1, arbitrary: pairs(fields) },
       {
         weight: 2,
         arbitrary: fc.record({

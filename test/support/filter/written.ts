@@ -1,5 +1,5 @@
 import type { FilterFields } from '../../../src/filter/index.js';
-import type { Json, Leaf, Tree } from './tree.js';
+import type { Json, Leaf, Named, Pair, Tree } from './tree.js';
 
 /** As the schema's input. */
 export function toInput(tree: Tree, fields: FilterFields): Record<string, unknown> {
@@ -9,7 +9,10 @@ export function toInput(tree: Tree, fields: FilterFields): Record<string, unknow
       return { [tree.kind]: tree.trees.map((inner) => toInput(inner, fields)) };
     case 'not':
       return { not: toInput(tree.tree, fields) };
+    case 'pair':
+      return { expr: toCel(tree) };
     case 'ancestor': {
+      if (tree.leaf.kind === 'pair') return { expr: toCel(tree) };
       const { field, op, value } = tree.leaf;
       return { process: { ancestors: { any: { [field.path.slice(1)]: operatorsOf(op, value) } } } };
     }
@@ -52,19 +55,28 @@ export function toCel(tree: Tree): string {
     case 'not':
       return `!(${toCel(tree.tree)})`;
     case 'ancestor':
-      return `process.ancestors.exists(p, ${leafToCel(tree.leaf, 'p')})`;
+      return `process.ancestors.exists(p, ${tree.leaf.kind === 'pair' ? pairToCel(tree.leaf, 'p') : leafToCel(tree.leaf, 'p')})`;
+    case 'pair':
+      return pairToCel(tree);
     case 'leaf':
       return leafToCel(tree);
   }
 }
 
+function pairToCel({ left, right, op }: Pair, of = ''): string {
+  return `${pathToCel(left, of)} ${op === 'eq' ? '==' : '!='} ${pathToCel(right, of)}`;
+}
+
 /** `of`: of a field of an element, the element. */
-function leafToCel({ tracker, field, op, value, style }: Leaf, of = ''): string {
+function pathToCel({ tracker, field }: Named, of: string): string {
   const label = /^container\.labels\.(.*)$/s.exec(field.path)?.[1];
-  const path =
-    label === undefined
-      ? `${tracker === null ? of : `${tracker}.`}${field.path}`
-      : `container.labels[${JSON.stringify(label)}]`;
+  return label === undefined
+    ? `${tracker === null ? of : `${tracker}.`}${field.path}`
+    : `container.labels[${JSON.stringify(label)}]`;
+}
+
+function leafToCel({ tracker, field, op, value, style }: Leaf, of = ''): string {
+  const path = pathToCel({ tracker, field }, of);
   const constant = (item: Json): string => {
     if (field.type === 'int64') return style % 2 ? JSON.stringify(item) : String(item);
     if (field.type === 'uint64')
