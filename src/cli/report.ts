@@ -46,7 +46,7 @@ const BUFFER_BYTES = 512 << 20;
 const OTHER = 'other { entries count }';
 const REPORT = `session sessions { id trackers from to } container { id name image }
   host from to trackers events lost dropped uncounted complete restrictions
-  restricted { section restriction excluded value } doubled
+  restricted { section restriction excluded value } extensions doubled
   programs { entries { path errno count args parents } ${OTHER} }
   filesRead { entries { path errno count comms } ${OTHER} }
   filesWritten { entries { path errno count comms } ${OTHER} }

@@ -202,6 +202,8 @@ export interface ReportFeed<Kind extends FactKind = FactKind, Event extends Trac
   readonly alike?: readonly AlikeField[];
   /** Options that exclude events. Default: none. */
   readonly restricting?: readonly Restriction[];
+  /** Options that, when true, add events which the tracker leaves out by default. Default: none. */
+  readonly extending?: readonly string[];
   /**
    * Trackers that observe the same, at a lower cost. In a session that also runs one of them, this tracker's events are not counted: they
    * would be counted twice. Default: none.

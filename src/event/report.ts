@@ -142,10 +142,12 @@ export interface Exclusion {
   readonly excluded: string;
   /** What it was set to: CEL of a filter, else JSON. Two restrictions with one value exclude the same. */
   readonly value: string;
+  /** Of whose events something is excluded. Absent: of those of all trackers. */
+  readonly trackers?: readonly string[];
 }
 
 /** A section from which something excludes events. */
-export interface RestrictedSection extends Exclusion {
+export interface RestrictedSection extends Omit<Exclusion, 'trackers'> {
   readonly section: keyof ReportSections;
 }
 
@@ -193,6 +195,8 @@ export interface BehaviourReport extends ReportSections {
   /** What excludes events: "open.failedOnly", "session.where". */
   readonly restrictions: readonly string[];
   readonly restricted: readonly RestrictedSection[];
+  /** Options that added events: "privilege.routine". A file of an older version does not say. */
+  readonly extensions?: readonly string[];
   /**
    * Trackers that several of the sessions ran at the same time: events seen by more than one session are counted more
    * than once.
@@ -250,7 +254,7 @@ export function compareReports(before: BehaviourReport, after: BehaviourReport):
   const added: Difference[] = [];
   const gone: Difference[] = [];
   const notCompared: string[] = [];
-  let certain = isWhole(before) && isWhole(after);
+  let certain = isWhole(before) && isWhole(after) && extensionsOf(before) === extensionsOf(after);
   for (const section of sections) {
     const old = entriesOf(before, section);
     const now = entriesOf(after, section);
@@ -267,6 +271,11 @@ export function compareReports(before: BehaviourReport, after: BehaviourReport):
 /** Whether nothing is missing of what it was to have. A file of a version that did not say so may lack anything. */
 function isWhole({ lost, dropped, uncounted }: BehaviourReport): boolean {
   return lost === '0' && dropped === '0' && uncounted === false;
+}
+
+/** By which options trackers told of more than by default. */
+function extensionsOf({ extensions = [] }: BehaviourReport): string {
+  return extensions.join();
 }
 
 /** What was excluded from a section: equal for two reports that looked at the same. */

@@ -1,11 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { askedOf } from '../../test/support/asked.js';
-import type { AskedTarget } from '../session/asked.js';
+import type { AskedBefore, AskedInput, AskedTarget } from '../session/asked.js';
 import { exclusionsOf } from './exclusion.js';
 
 const web = { id: 'ab'.repeat(32), name: 'web-1', image: 'registry/nginx:1.27' };
+const demand = new Map([
+  ['exec', new Set(['args', 'filename'])],
+  ['open', new Set(['path'])],
+]);
 const restrictions = (target: AskedTarget | null, container: typeof web | null = web): string[] =>
-  exclusionsOf({ asked: askedOf(['exec'], { target }), exported: [], stored: false }, { container }).map(
+  exclusionsOf({ asked: askedOf(['exec'], { target }), exported: [], stored: false }, { container, demand }).map(
     ({ restriction }) => restriction,
   );
 
@@ -41,7 +45,7 @@ describe('the target of a session', () => {
 it('what was exported with a filter, and what nobody knows, is named', () => {
   const named = exclusionsOf(
     { asked: null, exported: ['errno != null', 'process.uid == 0'], stored: false },
-    { container: null },
+    { container: null, demand },
   );
   expect(named.map(({ restriction, value }) => [restriction, value])).toEqual([
     ['session.spec', 'null'],
@@ -60,11 +64,45 @@ it('a change of a name alone is none of what is excluded', () => {
     where: i < 2 ? 'a' : null,
   }));
   const excluded = (all: typeof changes): string[] =>
-    exclusionsOf({ asked: { ...asked, changes: all }, exported: [], stored: false }, { container: null }).map(
+    exclusionsOf({ asked: { ...asked, changes: all }, exported: [], stored: false }, { container: null, demand }).map(
       ({ value }) => value,
     );
   const target = '{"pids":[1]}';
   // The last one changed nothing but the name, and the first one neither.
   expect(excluded(changes)).toEqual(['a // until 2', `${target} // until 2`, `${target} // from 2`]);
   expect(excluded(changes.slice(2))).toEqual([target]);
+});
+
+describe('what was captured only while somebody read it', () => {
+  const excluded = (input: Partial<AskedInput>, changes: readonly AskedBefore[] = []) =>
+    exclusionsOf(
+      { asked: askedOf(['exec', 'exit'], input, { changes }), exported: [], stored: false },
+      { container: null, demand },
+    );
+
+  it('may be missing in what is read of the events, in the sections of its tracker', () => {
+    expect(excluded({ capture: 'DEMANDED', fields: ['filename'] })).toEqual([
+      {
+        restriction: 'session.capture',
+        excluded: 'fields that nobody read were not captured',
+        value: '{"capture":"DEMANDED","fields":["filename"]}',
+        trackers: ['exec'],
+      },
+    ]);
+  });
+
+  it.each<Partial<AskedInput>>([
+    { capture: 'DEFAULT' },
+    { capture: 'ALL' },
+    { capture: 'DEMANDED', fields: ['filename', 'args'] },
+    { capture: 'DEMANDED', trackers: [{ exit: {} }] },
+  ])('is nothing by %j', (input) => {
+    expect(excluded(input)).toEqual([]);
+  });
+
+  it('is told with the time in which it was so', () => {
+    const { input } = askedOf(['exec', 'exit'], { capture: 'DEMANDED' });
+    const changed = excluded({}, [{ at: '1', seq: 0, input, where: null }]);
+    expect(changed.map(({ value }) => value)).toEqual(['{"capture":"DEMANDED","fields":[]} // until 1']);
+  });
 });

@@ -1,16 +1,25 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { ReportSubject } from '../analysis/report/index.js';
+import type { Demand } from '../event/event.js';
 import type { Exclusion } from '../event/report.js';
 import { createContainer, type Container } from '../inventory/container.js';
 import { compileSelector } from '../inventory/selector.js';
-import type { Asked, AskedSelector, AskedTarget } from '../session/asked.js';
+import type { Asked, AskedInput, AskedSelector, AskedTarget } from '../session/asked.js';
 import type { EventQuery } from '../storage/store.js';
 import type { Origin } from './session/origin.js';
 
-/** What kept events out of a session before anybody asked for a report: its own filter and target, and those of its export. */
+interface Reading extends Pick<ReportSubject, 'container'> {
+  /** The on-demand fields that are read of its events. */
+  readonly demand: Demand;
+}
+
+/**
+ * What kept events, or fields of them, out of a session before anybody asked for a report: its own filter, target and capture, and the
+ * filter of its export.
+ */
 export function exclusionsOf(
   { asked, exported, stored }: Pick<Origin, 'asked' | 'exported' | 'stored'>,
-  subject: Pick<ReportSubject, 'container'>,
+  reading: Reading,
 ): Exclusion[] {
   const filtered = exported.map((where) => ({
     restriction: 'export.where',
@@ -26,7 +35,9 @@ export function exclusionsOf(
       },
       ...filtered,
     ];
-  const changes = (asked.changes ?? []).filter((change, i, all) => excludesAnother(change, all[i + 1] ?? asked));
+  const changes = (asked.changes ?? []).filter((change, i, all) =>
+    excludesAnother(change, all[i + 1] ?? asked, reading),
+  );
   // What held for a while has excluded what happened in that.
   const regimes = [
     ...changes.map(({ at, input, where }, i) => {
@@ -36,7 +47,7 @@ export function exclusionsOf(
     { ...asked, when: changes.length ? `, from ${changes.at(-1)?.at}` : '' },
   ];
   return [
-    ...regimes.flatMap((regime) => exclusionsOfRegime(regime, subject)),
+    ...regimes.flatMap((regime) => exclusionsOfRegime(regime, reading)),
     ...(stored ? unstored(asked) : []),
     ...filtered,
   ];
@@ -56,19 +67,33 @@ function unstored(asked: Asked): Exclusion[] {
 }
 
 /** Whether a change is one of what is excluded: of another one, such as a name, nothing is told. */
-function excludesAnother(before: Pick<Asked, 'input' | 'where'>, after: Pick<Asked, 'input' | 'where'>): boolean {
-  return before.where !== after.where || !isDeepStrictEqual(before.input.target ?? null, after.input.target ?? null);
+function excludesAnother(before: Held, after: Held, { demand }: Reading): boolean {
+  const of = ({ input, where }: Held): unknown => [where, input.target ?? null, uncaptured(input, demand)];
+  return !isDeepStrictEqual(of(before), of(after));
 }
 
-interface Regime extends Pick<Asked, 'input' | 'where'> {
+/** The trackers of which fields that are read were not captured unless somebody else read them; and what is set. */
+function uncaptured(
+  { trackers, capture, fields }: AskedInput,
+  demand: Demand,
+): { readonly trackers: readonly string[]; readonly value: string } | null {
+  if (capture !== 'DEMANDED') return null;
+  const lacking = trackers
+    .flatMap((tracker) => Object.keys(tracker))
+    .filter((name) => [...(demand.get(name) ?? [])].some((field) => !fields.includes(field)));
+  return lacking.length ? { trackers: lacking, value: JSON.stringify({ capture, fields: [...fields].sort() }) } : null;
+}
+
+type Held = Pick<Asked, 'input' | 'where'>;
+
+interface Regime extends Held {
   /** Of a session that was changed: when it held. */
   readonly when: string;
 }
 
-function exclusionsOfRegime(
-  { input: { target }, where, when }: Regime,
-  subject: Pick<ReportSubject, 'container'>,
-): Exclusion[] {
+function exclusionsOfRegime({ input, where, when }: Regime, { container, demand }: Reading): Exclusion[] {
+  const { target } = input;
+  const lacking = uncaptured(input, demand);
   // What held at other times excludes something else.
   const held = when && ` // ${when.slice(2)}`;
   return [
@@ -81,12 +106,22 @@ function exclusionsOfRegime(
             value: `${where}${held}`,
           },
         ]),
-    ...(target && excludes(target, subject)
+    ...(target && excludes(target, container)
       ? [
           {
             restriction: 'session.target',
             excluded: `events outside the session's target are excluded${when}`,
             value: `${JSON.stringify(target)}${held}`,
+          },
+        ]
+      : []),
+    ...(lacking
+      ? [
+          {
+            restriction: 'session.capture',
+            excluded: `fields that nobody read were not captured${when}`,
+            value: `${lacking.value}${held}`,
+            trackers: lacking.trackers,
           },
         ]
       : []),
@@ -118,7 +153,7 @@ export function narrowedBy({ filter, containers }: Pick<EventQuery, 'filter' | '
 }
 
 /** Whether a target may leave out events of what the report is about. */
-function excludes(target: AskedTarget, { container }: Pick<ReportSubject, 'container'>): boolean {
+function excludes(target: AskedTarget, container: ReportSubject['container']): boolean {
   const { containers, cgroups, pids, uids, comms } = target;
   if (pids ?? uids ?? comms) return true;
   if (!containers && !cgroups) return false;

@@ -1,6 +1,7 @@
-import { ReportBuilder, type ReportSubject } from '../analysis/report/index.js';
+import { ReportBuilder, reportDemand, type ReportSubject } from '../analysis/report/index.js';
 import type { Caller } from '../access/caller.js';
 import { EunomiaError, invalid } from '../base/errors.js';
+import type { Demand } from '../event/event.js';
 import { Missing, touches } from '../event/missing.js';
 import type { BehaviourReport } from '../event/report.js';
 import { nanosOf } from '../record/nanos.js';
@@ -91,16 +92,18 @@ class ReportWriter {
   readonly #builder: ReportBuilder;
   readonly #signal: AbortSignal;
   readonly #missing = new Missing();
+  readonly #demand: Demand;
   #stored = 0;
 
   constructor(subject: ReportSubject, { signal }: Caller) {
     this.#subject = subject;
     this.#builder = new ReportBuilder(subject);
+    this.#demand = reportDemand(subject.trackers);
     this.#signal = signal;
   }
 
   async read(origin: Origin, narrowing: Narrowing): Promise<void> {
-    const excluded = exclusionsOf(origin, this.#subject);
+    const excluded = exclusionsOf(origin, { ...this.#subject, demand: this.#demand });
     this.#builder.begin({ ...origin.source, excluded });
     for await (const { events, gap } of origin.parts({
       ...this.#narrowing(),

@@ -104,5 +104,6 @@ export default defineTracker({
       ifSet('deniedOnly', 'checks that succeed are excluded'),
       ifListed('capabilities', 'capabilities that are not listed are excluded'),
     ],
+    extending: ['memory', 'ownCalls'],
   }),
 });

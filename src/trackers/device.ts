@@ -1,5 +1,5 @@
 import { deviceName, type DeviceType } from '../linux/device.js';
-import { defineReport } from '../tracker/define-report.js';
+import { defineReport, ifSet } from '../tracker/define-report.js';
 import { defineTracker } from '../tracker/define.js';
 import { flagNames, type Flags } from '../tracker/flag.js';
 import { pushedEnum } from '../tracker/operation.js';
@@ -51,5 +51,7 @@ export default defineTracker({
     feeds: 'devices',
     alike: ['type', 'major', 'minor', 'name', 'access', 'denied'],
     read: ({ type, major, minor, name, access, denied }) => ({ type, major, minor, name, access, denied }),
+    restricting: [ifSet('deniedOnly', 'uses that no cgroup denies are excluded')],
+    extending: ['ordinary'],
   }),
 });

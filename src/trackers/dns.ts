@@ -131,6 +131,9 @@ export default defineTracker({
       rcode,
       addresses: addresses ?? [],
     }),
-    restricting: [ifListed('operations', 'operations that are not listed are excluded')],
+    restricting: [
+      ifListed('operations', 'operations that are not listed are excluded'),
+      ifListed('ports', 'messages of servers at other ports are excluded'),
+    ],
   }),
 });

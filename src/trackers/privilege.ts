@@ -411,5 +411,6 @@ export default defineTracker({
       ifSet('failedOnly', 'calls that succeed are excluded'),
       ifListed('operations', 'operations that are not listed are excluded'),
     ],
+    extending: ['routine', 'ownCalls'],
   }),
 });

@@ -44,5 +44,6 @@ export default defineTracker({
     read: ({ name, abi, count, errors }) =>
       name === null ? null : { name, abi: abi ?? null, count: Number(count), errors: Number(errors) },
     restricting: restrictingCalls,
+    extending: ['ownCalls'],
   }),
 });

@@ -202,6 +202,32 @@ describe('the report of a stored session', () => {
     });
   });
 
+  it('says of which sections fields may be missing that were captured only while somebody read them', async () => {
+    const { url, add } = await server();
+    const [trackers, capture] = [['exit', 'exec'], 'DEMANDED'] as const;
+    const fields = ['executable', 'filename', 'args', 'parentComm'];
+    await add('usual', [{ events: 2 }], { trackers, asked: askedOf(trackers) });
+    await add('some', [{ events: 2 }], { trackers, asked: askedOf(trackers, { capture, fields: ['filename'] }) });
+    await add('enough', [{ events: 2 }], { trackers, asked: askedOf(trackers, { capture, fields }) });
+    const made = await report(url, '', 'some');
+    expect(made).toMatchObject({ complete: false, restrictions: ['session.capture'] });
+    expect(made.restricted).toEqual([
+      {
+        section: 'programs',
+        restriction: 'session.capture',
+        excluded: 'fields that nobody read were not captured',
+        value: '{"capture":"DEMANDED","fields":["filename"]}',
+      },
+    ]);
+    expect(await report(url, '', 'enough')).toMatchObject({ complete: true, restrictions: [] });
+    const { data } = await ask(
+      url,
+      '{ some: compareReports(before: { session: "usual" }, after: { session: "some" }) { certain } ' +
+        'enough: compareReports(before: { session: "usual" }, after: { session: "enough" }) { certain } }',
+    );
+    expect(data).toEqual({ some: { certain: false }, enough: { certain: true } });
+  });
+
   it.each([
     ['container: "nobody"', /^container: no event that was recorded is of a container "nobody"; there are none/],
     ['container: ""', /^container: is empty/],

@@ -159,6 +159,7 @@ export class ReportBuilder {
       complete: complete && exclusions.length === 0,
       restrictions,
       restricted,
+      extensions: this.#extensions(),
       doubled: this.#doubled(),
       ...this.#sections(top),
       missing: this.#missing(),
@@ -204,14 +205,26 @@ export class ReportBuilder {
               value: JSON.stringify(value),
             })),
           ),
-        ...[...source.excluded, ...this.#subject.narrowed].flatMap((exclusion) =>
-          sectionsOf[feeds].map((section) => ({ section, ...exclusion })),
-        ),
+        ...[...source.excluded, ...this.#subject.narrowed]
+          .filter(({ trackers }) => trackers?.includes(tracker) ?? true)
+          .flatMap(({ restriction, excluded, value }) =>
+            sectionsOf[feeds].map((section) => ({ section, restriction, excluded, value })),
+          ),
       ]),
     );
     return [
       ...new Map(all.map((each) => [JSON.stringify([each.section, each.restriction, each.value]), each])).values(),
     ];
+  }
+
+  /** Options by which trackers tell of more than they do by default. */
+  #extensions(): string[] {
+    const all = this.#sources.flatMap(({ trackers, options }) =>
+      feedsOf(this.#feeds, trackers).flatMap(([tracker, { extending = [] }]) =>
+        extending.filter((option) => options[tracker]?.[option] === true).map((option) => `${tracker}.${option}`),
+      ),
+    );
+    return [...new Set(all)].sort();
   }
 
   #doubled(): string[] {

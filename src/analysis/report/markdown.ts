@@ -108,7 +108,7 @@ const tables: { readonly [Name in keyof ReportSections]: SectionTable<EntryOf<Na
 
 /** A report for people. Text that processes chose is code, so that none of it formats the page. */
 export function markdown(report: BehaviourReport): string {
-  const { container, host, from, to, trackers, events, restrictions, doubled, missing } = report;
+  const { container, host, from, to, trackers, events, restrictions, extensions = [], doubled, missing } = report;
   const title = container
     ? `container ${container.name ?? container.id.slice(0, 12)}`
     : host
@@ -129,6 +129,7 @@ export function markdown(report: BehaviourReport): string {
             `- **Only a part was looked at**: events are excluded by ${restrictions.join(', ')}; "none" below may be due to that.`,
           ]
         : []),
+      ...(extensions.length ? [`- **More than by default**: events are added by ${extensions.join(', ')}.`] : []),
       ...(doubled.length
         ? [
             `- **Counted more than once**: several sessions ran with ${doubled.join(', ')} at the same time, and ` +

@@ -358,6 +358,30 @@ describe('two reports', () => {
     expect(compareReports(filtered('process.uid == 0'), filtered('process.uid == 0')).certain).toBe(true);
     expect(compareReports(listed('read'), listed('write')).certain).toBe(false);
     expect(compareReports(listed('read'), listed('read')).certain).toBe(true);
+    const at = (ports: readonly number[] | null): BehaviourReport =>
+      reportOf(first, { ran: ['open', 'dns'], options: { dns: { ports } } });
+    expect(compareReports(at([5353]), at(null)).certain).toBe(false);
+    expect(compareReports(at(null), at(null)).certain).toBe(true);
+  });
+
+  it('are certain only where the trackers of both told of what they leave out by default, or of neither', () => {
+    const among = (options: Readonly<Record<string, Readonly<Record<string, unknown>>>>): BehaviourReport =>
+      reportOf(first, { ran: ['open', 'syscall', 'privilege', 'capability'], options });
+    const usual = among({ syscall: { ownCalls: false }, privilege: { routine: false }, capability: { memory: false } });
+    expect(usual).toMatchObject({ restrictions: [], extensions: [] });
+    for (const [tracker, option] of [
+      ['syscall', 'ownCalls'],
+      ['privilege', 'routine'],
+      ['privilege', 'ownCalls'],
+      ['capability', 'memory'],
+      ['capability', 'ownCalls'],
+    ] as const) {
+      const more = among({ [tracker]: { [option]: true } });
+      expect(more.extensions).toEqual([`${tracker}.${option}`]);
+      expect(markdown(more)).toContain(`**More than by default**: events are added by ${tracker}.${option}.`);
+      expect(compareReports(usual, more).certain).toBe(false);
+      expect(compareReports(more, more).certain).toBe(true);
+    }
   });
 
   it('are not certain where one is a file of a version that did not say whether something is missing uncounted', () => {

@@ -208,7 +208,7 @@ export class Advices {
     const missing = new Missing();
     let stored = 0;
     for (const origin of origins) {
-      const excluded = chosen.flatMap((container) => exclusionsOf(origin, { container }));
+      const excluded = chosen.flatMap((container) => exclusionsOf(origin, { container, demand: this.demand }));
       // One that was to watch others has watched these only where it saw them.
       let watched = !excluded.some(({ restriction }) => restriction === 'session.target');
       if (watched) observer.begin({ ...origin.source, excluded });
