@@ -92,6 +92,7 @@ export const errorTable = {
       connections: 503,
       identityConnections: 503,
       backups: 503,
+      verifications: 503,
     },
     meaning: 'the request exceeds a limit of the server: `extensions.limit` names it, with `maximum` and `actual`',
     remedy:

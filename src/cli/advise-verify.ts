@@ -1,4 +1,5 @@
 import { Option, type Command } from 'commander';
+import { EunomiaError } from '../base/errors.js';
 import { counted } from '../base/listed.js';
 import { visible } from '../base/visible.js';
 import type { Advice, AdviceFile, Rights } from '../event/advice.js';
@@ -63,27 +64,56 @@ export function withVerification(command: Command): Command {
     .option('--check-timeout <duration>', 'with --verify: how long the check may take, 1s to 5m', '30s');
 }
 
+const ANY_RIGHTS = { seccomp: { defaultAction: 'SCMP_ACT_ERRNO', syscalls: [] } };
+
+/** Rejects as a verification would that cannot begin: for want of a role, of an engine, of a check that makes sense. */
+export async function checkVerifiable(
+  client: Client,
+  container: string,
+  flags: VerifyFlags & { readonly wait?: boolean },
+): Promise<void> {
+  const input = { container, rights: ANY_RIGHTS, rounds: 0, ...checkInput(flags) };
+  try {
+    await client.query('mutation Check($input: VerifyAdviceInput!) { verifyAdvice(input: $input) { verified } }', {
+      input,
+    });
+  } catch (error) {
+    // It is waited for.
+    if (!flags.wait || !(error instanceof EunomiaError) || error.code !== 'UNKNOWN_CONTAINER') throw error;
+  }
+}
+
+function checkInput({ check, probe, checkTimeout }: VerifyFlags): object {
+  const none = check === undefined && probe === undefined;
+  return { check: none ? null : { command: check && ['sh', '-c', check], probe }, timeout: checkTimeout };
+}
+
+/** What a server reads of advice: what it was made from. With thousands of files, all of it would be more than servers take. */
+export function sentOf(advice: unknown): unknown {
+  if (typeof advice !== 'object' || advice === null || !('observation' in advice)) return advice;
+  return { observation: advice.observation };
+}
+
 /** Tries rights with copies of a container; returns the files of what they became. Tells what happened, round by round. */
 export async function verified(
   client: Client,
   container: string,
   advice: Advice,
-  { check, probe, checkTimeout }: VerifyFlags,
+  flags: VerifyFlags,
   world: World,
 ): Promise<readonly AdviceFile[]> {
   const { verifyAdvice: result } = await client.query<{ verifyAdvice: Verified }>(VERIFY, {
     input: {
       container,
       rights: advice.rights,
-      check: check === undefined && probe === undefined ? null : { command: check && ['sh', '-c', check], probe },
-      timeout: checkTimeout,
+      ...checkInput(flags),
     },
   });
   for (const line of linesOf(result)) world.tell(visible(line));
   if (!result.verified) throw new UsageError('the recommendation could not be verified; nothing was written');
   const { adviceWithRights } = await client.query<{ adviceWithRights: { readonly files: readonly AdviceFile[] } }>(
     'query Tried($advice: JSON!, $rights: JSON!) { adviceWithRights(advice: $advice, rights: $rights) { files { name content } } }',
-    { advice, rights: result.rights },
+    { advice: sentOf(advice), rights: result.rights },
   );
   return [...adviceWithRights.files, { name: 'verification.json', content: `${JSON.stringify(result, null, 2)}\n` }];
 }

@@ -6,7 +6,14 @@ import { counted } from '../base/listed.js';
 import { visible } from '../base/visible.js';
 import type { Advice, AdviceDifference, AdviceFile } from '../event/advice.js';
 import type { Client } from '../client/client.js';
-import { ofVerification, verified, withVerification, type VerifyFlags } from './advise-verify.js';
+import {
+  checkVerifiable,
+  ofVerification,
+  sentOf,
+  verified,
+  withVerification,
+  type VerifyFlags,
+} from './advise-verify.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import { checkFlags } from './effect.js';
 import { UsageError } from './usage.js';
@@ -113,7 +120,7 @@ async function advise(container: string | undefined, flags: Flags, world: World)
     const seen = given
       ? await merged(client, given, flags)
       : (session ?? from) !== undefined
-        ? await ask(client, container, flags, session)
+        ? await recorded(client, container, flags)
         : await watch(client, container, flags, world);
     for (const reason of seen.coverage.reasons) world.tell(`not complete: ${visible(reason)}`);
     const advised =
@@ -126,6 +133,11 @@ async function advise(container: string | undefined, flags: Flags, world: World)
     if (flags.out === undefined || flags.output === 'json')
       await world.output.write(advised.files.find((file) => file.name === name)?.content ?? '');
   });
+}
+
+async function recorded(client: Client, container: string | undefined, flags: Flags): Promise<Advised> {
+  if (flags.verify && container !== undefined) await checkVerifiable(client, container, flags);
+  return ask(client, container, flags, flags.session);
 }
 
 async function ask(
@@ -186,7 +198,11 @@ async function watch(client: Client, container: string | undefined, flags: Flags
     name: `eunomia advise ${container ?? image ?? composeService}`.slice(0, 100),
   };
   return watched(client, input, world.signal, {
-    started: () => world.tell(`watching for ${flags.for}; Ctrl-C stops and recommends`),
+    started: async () => {
+      // What would be refused afterwards is told now.
+      if (flags.verify && container !== undefined) await checkVerifiable(client, container, flags);
+      world.tell(`watching for ${flags.for}; Ctrl-C stops and recommends`);
+    },
     ended: (id) => ask(client, container, flags, id),
   });
 }
@@ -210,7 +226,7 @@ async function tellDifferences(
 ): Promise<void> {
   const { diffAdvice } = await client.query<{ diffAdvice: readonly AdviceDifference[] }>(
     `query Diff($before: JSON!, $after: JSON!) { diffAdvice(before: $before, after: $after) { ${DIFFERENCES} } }`,
-    { before, after: json },
+    { before, after: sentOf(json) },
   );
   if (output === 'json') return void (await world.output.write(`${JSON.stringify(diffAdvice, null, 2)}\n`));
   const signs = { ADDED: '+', REMOVED: '-', CHANGED: '~' };
@@ -227,7 +243,7 @@ async function tellDifferences(
 
 async function readAdvice(flag: string, file: string): Promise<unknown> {
   try {
-    return JSON.parse(await readFile(file, 'utf8'));
+    return sentOf(JSON.parse(await readFile(file, 'utf8')));
   } catch (error) {
     throw new UsageError(`${flag}: ${file}: ${messageOf(error)}; give an advice.json that eunomia advise wrote`);
   }

@@ -6,7 +6,7 @@ export async function watched<Answer>(
   client: Client,
   input: object,
   signal: AbortSignal,
-  { started, ended }: { started(): void; ended(id: string): Promise<Answer> },
+  { started, ended }: { started(): Promise<void> | void; ended(id: string): Promise<Answer> },
 ): Promise<Answer> {
   const { startSession } = await client.query<{ startSession: { id: string } }>(
     'mutation Start($input: StartSessionInput!) { startSession(input: $input) { id } }',
@@ -14,7 +14,7 @@ export async function watched<Answer>(
   );
   const { id } = startSession;
   try {
-    started();
+    await started();
     await untilEnd(client, id, signal);
     return await ended(id);
   } finally {

@@ -248,7 +248,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
     };
     const served = new Service(parts);
     service = served;
-    served.verifications.sweep();
+    served.verifications.followEngines();
     if (config.metricsConfig !== null) {
       const exported = new ExportedMetrics(
         parseExported(

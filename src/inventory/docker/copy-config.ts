@@ -7,12 +7,15 @@ export interface CopyMount {
   readonly Source: string;
   readonly Target: string;
   readonly ReadOnly: boolean;
+  readonly BindOptions?: { readonly NonRecursive: boolean; readonly Propagation: string };
 }
 
 export interface CopyPlace {
   readonly labels: Readonly<Record<string, string>>;
   readonly network: string;
   readonly mounts: readonly CopyMount[];
+  /** What the engine does with what it writes. */
+  readonly logs: object;
 }
 
 /**
@@ -38,6 +41,7 @@ export function copyConfig(original: Original, rights: Rights | null, place: Cop
       Mounts: place.mounts,
       NetworkMode: place.network,
       RestartPolicy: { Name: 'no' },
+      LogConfig: place.logs,
       ShmSize: host.ShmSize,
       Init: host.Init,
       Runtime: host.Runtime,

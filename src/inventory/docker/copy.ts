@@ -6,7 +6,8 @@ export interface Requests {
   change(what: string, request: Change, ms?: number): Promise<Record<string, unknown>>;
   raw(what: string, request: Change, ms?: number): Promise<{ readonly body: Buffer }>;
   getJson(what: string, path: string): Promise<unknown>;
-  get(what: string, path: string, query: object): Promise<Buffer>;
+  /** The first bytes of a response of any length. */
+  head(what: string, request: Change, ms?: number): Promise<Buffer>;
 }
 
 export interface CopyState {
@@ -35,11 +36,14 @@ export class Copy {
   readonly id: string;
   readonly name: string;
   readonly #requests: Requests;
+  readonly #belongings: readonly string[];
 
-  constructor(id: string, name: string, requests: Requests) {
+  /** `belongings`: paths of what is removed behind it. */
+  constructor(id: string, name: string, requests: Requests, belongings: readonly string[] = []) {
     this.id = id;
     this.name = name;
     this.#requests = requests;
+    this.#belongings = belongings;
   }
 
   /** Why it did not start, in the runtime's words; null when it has. */
@@ -94,22 +98,30 @@ export class Copy {
       body: { Cmd: command, AttachStdout: true, AttachStderr: true },
     });
     const request: Change = { method: 'POST', path: `/exec/${String(Id)}/start`, body: { Detach: false, Tty: false } };
-    const { body } = await this.#requests.raw('running a program in the copy', request, ms);
+    const body = await this.#requests.head('running a program in the copy', request, ms);
     const ended = (await this.#requests.getJson('running a program in the copy', `/exec/${String(Id)}/json?`)) as {
       ExitCode?: unknown;
     } | null;
     return { exitCode: Number(ended?.ExitCode ?? -1), output: textOf(body) };
   }
 
-  /** The end of what it wrote. */
+  /** The end of what it wrote; why it cannot be read, where the engine keeps no logs. */
   async logs(): Promise<string> {
-    const query = { stdout: true, stderr: true, tail: 20 };
-    return textOf(await this.#requests.get('reading the log of the copy', `/containers/${this.id}/logs?`, query));
+    const path = `/containers/${this.id}/logs`;
+    const request: Change = { method: 'GET', path, query: { stdout: true, stderr: true, tail: 20 } };
+    try {
+      return textOf(await this.#requests.head('reading the log of the copy', request));
+    } catch (error) {
+      if (error instanceof EunomiaError && error.details['status'] !== undefined) return error.message;
+      throw error;
+    }
   }
 
+  /** With the volumes that were made for it. */
   async remove(): Promise<void> {
-    const request: Change = { method: 'DELETE', path: `/containers/${this.id}`, query: { force: true, v: true } };
-    await this.#requests.raw('removing the copy', request);
+    const query = { force: true, v: true };
+    const paths = [`/containers/${this.id}`, ...this.#belongings];
+    for (const path of paths) await this.#requests.raw('removing the copy', { method: 'DELETE', path, query });
   }
 }
 

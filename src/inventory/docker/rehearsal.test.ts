@@ -57,7 +57,7 @@ const rights: Rights = {
 };
 
 const original = readOriginal(inspected) as Original;
-const place = { labels: { 'eunomia.advice': '1' }, network: 'own', mounts: [] };
+const place = { labels: { 'eunomia.advice': '1' }, network: 'own', mounts: [], logs: {} };
 
 describe('a copy of a container', () => {
   it('is never privileged, and is in no namespace of the host, behind no port and under no label of the original', () => {

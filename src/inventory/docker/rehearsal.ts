@@ -5,12 +5,12 @@ import { EunomiaError, messageOf } from '../../base/errors.js';
 import type { Log } from '../../base/log.js';
 import type { Rights } from '../../event/advice.js';
 import { copyConfig, type CopyMount } from './copy-config.js';
-import { Copy } from './copy.js';
+import { Copy, type Requests } from './copy.js';
 import { clientOf } from './engine.js';
 import { HELPER, helperArchive } from './helper.js';
 import { readOriginal, type Original, type OriginalMount } from './original.js';
 import { isLeftOver, LABEL, labelsOf, type Labels } from './owner.js';
-import { change, get, getJson, MAX_BYTES, open, RequestError, requireOk, type Change } from './request.js';
+import { begin, change, getJson, headOf, MAX_BYTES, open, RequestError, requireOk, type Change } from './request.js';
 
 export interface RehearsalOptions {
   /** The engine's address. */
@@ -20,6 +20,10 @@ export interface RehearsalOptions {
   readonly limitMs: number;
   /** Ends it. What was made is removed all the same, by `close`. */
   readonly signal: AbortSignal;
+  /** Whether this machine is to reach the copies. They reach it too then, at all ports that are open to anybody. */
+  readonly reachable: boolean;
+  /** "docker", "podman"; null where it is not known. */
+  readonly kind: string | null;
 }
 
 const REQUEST_MS = 60_000;
@@ -29,6 +33,25 @@ const MAX_COPIED = 1 << 30;
 /** Types of files in the modes of Go: all but regular ones; and directories. */
 const NOT_REGULAR = 0x8f280000;
 const DIRECTORY = 0x80000000;
+/** Of what programs write, with the heads of frames, of which the smallest has one byte. */
+const MAX_OUTPUT = 1 << 20;
+/** What a copy writes does not fill the disk, and can be read whatever the engine does with logs otherwise. */
+const LOGS = { Type: 'json-file', Config: { 'max-size': '1m', 'max-file': '1' } };
+
+/** The mount of a copy, with what was made for it; or why there is none. */
+interface Mounted {
+  readonly mount: CopyMount | null;
+  readonly problem?: string;
+  /** Paths of what is removed with the copy. */
+  readonly made?: readonly string[];
+}
+
+interface Copied {
+  readonly volume: string | null;
+  readonly made: readonly string[];
+}
+
+const NOTHING: Copied = { volume: null, made: [] };
 
 /**
  * Copies of containers, to try something with them: never with the original's network, nor with what it writes. `close` removes all
@@ -40,16 +63,21 @@ export class Rehearsal {
   readonly #log: Log;
   readonly #signal: AbortSignal;
   readonly #labels: Labels;
+  readonly #networkOptions: Readonly<Record<string, string>>;
+  /** Where the original has more than is copied. */
+  readonly #large = new Set<string>();
   #copies = 0;
   #network: Promise<string> | null = null;
   #image: Promise<string> | null = null;
   #helper: Promise<CopyMount | null> | null = null;
 
-  constructor({ host, log, limitMs, signal }: RehearsalOptions) {
+  constructor({ host, log, limitMs, signal, reachable, kind }: RehearsalOptions) {
     this.#docker = clientOf(host);
     this.#log = log;
     this.#signal = signal;
     this.#labels = labelsOf(this.id, Date.now() + limitMs);
+    // The host has no address on the bridge then. Podman refuses the option.
+    this.#networkOptions = reachable || kind !== 'docker' ? {} : { 'com.docker.network.bridge.inhibit_ipv4': 'true' };
   }
 
   /** The engine and its runtime: "Docker 20.10.24, runc 1.1.5". */
@@ -79,6 +107,7 @@ export class Rehearsal {
       Labels: this.#labels,
       HostConfig: {
         NetworkMode: 'none',
+        LogConfig: LOGS,
         ...(noNewPrivileges ? { CapDrop: ['ALL'] } : {}),
         SecurityOpt: [`seccomp=${JSON.stringify(seccomp)}`, ...(noNewPrivileges ? ['no-new-privileges'] : [])],
       },
@@ -87,7 +116,8 @@ export class Rehearsal {
 
   /**
    * A copy of a container that has not been started, under `rights` (null: under its own). What the original has in its mounts is
-   * copied, up to 1 GiB of each; `problems` says what could not be. With `program`, it runs that of the helper instead of its own.
+   * copied, up to 1 GiB of each, and removed with the copy; `problems` says what could not be. With `program`, it runs that of the helper
+   * instead of its own.
    */
   async copy(
     original: Original,
@@ -97,32 +127,34 @@ export class Rehearsal {
     const network = await (this.#network ??= this.#makeNetwork());
     const problems: string[] = [];
     const mounts: CopyMount[] = [];
+    const belongings: string[] = [];
     const helper = await (this.#helper ??= this.#makeHelper());
     if (helper) mounts.push(helper);
     for (const mount of original.Mounts) {
       const writable = rights
         ? rights.volumes.some((one) => one.path === mount.Destination && one.writable)
         : mount.RW !== false;
-      const made = await this.#mountOf(original, mount, writable);
-      if (typeof made === 'string') problems.push(made);
-      else if (made) mounts.push(made);
+      const { mount: own, problem, made = [] } = await this.#mountOf(original, mount, writable);
+      if (own) mounts.push(own);
+      if (problem !== undefined) problems.push(problem);
+      belongings.push(...made);
     }
     const had = new Set(original.Mounts.map(({ Destination }) => Destination));
     for (const { path } of rights?.volumes ?? [])
       // The engine fills it with what the image has there.
       if (!had.has(path)) mounts.push({ Type: 'volume', Source: '', Target: path, ReadOnly: false });
-    const config = copyConfig(original, rights, { labels: this.#labels, network, mounts });
+    const config = copyConfig(original, rights, { labels: this.#labels, network, mounts, logs: LOGS });
     const other = program === null ? {} : { Entrypoint: [`${HELPER}/${program}`], Cmd: [], Healthcheck: null };
-    const copy = await this.#create({ ...config, ...other });
+    const copy = await this.#create({ ...config, ...other }, belongings);
     return { copy, problems };
   }
 
-  /** Removes all that was made. Never rejects: what the engine keeps is told to the log, and removed by the next sweep. */
-  async close(): Promise<void> {
-    await removeAll(this.#docker, (labels) => labels[LABEL] === this.id, this.#log);
+  /** Removes all that was made. Never rejects: what the engine keeps is told to the log; then it is false. */
+  async close(): Promise<boolean> {
+    return removeAll(this.#docker, (labels) => labels[LABEL] === this.id, this.#log);
   }
 
-  async #create(body: object): Promise<Copy> {
+  async #create(body: object, belongings: readonly string[] = []): Promise<Copy> {
     const name = `eunomia-advice-${this.id}-${(this.#copies += 1)}`;
     const { Id } = await this.#change('creating the copy', {
       method: 'POST',
@@ -130,18 +162,20 @@ export class Rehearsal {
       query: { name },
       body,
     });
-    return new Copy(String(Id), name, {
+    const requests: Requests = {
       change: (what, request, ms) => this.#change(what, request, ms),
       raw: (what, request, ms) => this.#raw(what, request, ms),
       getJson: (what, path) => this.#getJson(what, path),
-      get: (what, path, query) => this.#get(what, path, query),
-    });
+      head: (what, request, ms) => this.#head(what, request, ms),
+    };
+    return new Copy(String(Id), name, requests, belongings);
   }
 
   async #makeNetwork(): Promise<string> {
     const Name = `eunomia-advice-${this.id}`;
-    // Internal: a copy reaches nobody but itself.
-    const body = { Name, Internal: true, CheckDuplicate: true, Labels: this.#labels };
+    // Internal: a copy reaches no other network.
+    const [Labels, Options] = [this.#labels, this.#networkOptions];
+    const body = { Name, Internal: true, CheckDuplicate: true, Labels, Options };
     await this.#change('creating a network', { method: 'POST', path: '/networks/create', body });
     return Name;
   }
@@ -186,26 +220,29 @@ export class Rehearsal {
     });
   }
 
-  /** A sentence where the copy does without it; null for what is no mount of a file system. */
-  async #mountOf(original: Original, mount: OriginalMount, writable: boolean): Promise<CopyMount | string | null> {
+  async #mountOf(original: Original, mount: OriginalMount, writable: boolean): Promise<Mounted> {
     const { Type, Destination: target } = mount;
     const source = Type === 'volume' ? mount.Name : mount.Source;
-    if ((Type !== 'volume' && Type !== 'bind') || source === null) return null;
+    if ((Type !== 'volume' && Type !== 'bind') || source === null) return { mount: null };
     const mode = await this.#modeOf(original, target);
     if (mode & DIRECTORY) {
-      const volume = await this.#copyOf(original, target);
-      if (volume !== null) return { Type: 'volume', Source: volume, Target: target, ReadOnly: !writable };
+      const { volume, made } = this.#large.has(target) ? NOTHING : await this.#copyOf(original, target);
+      if (volume !== null)
+        return { mount: { Type: 'volume', Source: volume, Target: target, ReadOnly: !writable }, made };
+      this.#large.add(target);
     } else if (mode & NOT_REGULAR) {
-      return `${target} is a socket or device of the original: the copy does not have it`;
+      return { mount: null, problem: `${target} is a socket or device of the original: the copy does not have it` };
     }
-    // Before the copy starts it is clear that it may not write there.
-    return { Type, Source: source, Target: target, ReadOnly: true };
+    // Before the copy starts it is clear that it may not write there. What is mounted below would be writable.
+    const own = Type === 'bind' ? { BindOptions: { NonRecursive: true, Propagation: 'rprivate' } } : {};
+    return { mount: { Type, Source: source, Target: target, ReadOnly: true, ...own } };
   }
 
-  /** Null when it is larger than a copy may be. */
-  async #copyOf(original: Original, path: string): Promise<string | null> {
+  /** `volume` is null when it is larger than a copy may be. */
+  async #copyOf(original: Original, path: string): Promise<Copied> {
     const volume = await this.#makeVolume();
     const filler = await this.#filler(volume, path);
+    const made = [`/containers/${filler.id}`, `/volumes/${volume}`];
     let bytes = 0;
     const counter = new Transform({
       transform: (chunk: Buffer, _, done) => {
@@ -225,10 +262,11 @@ export class Rehearsal {
         query: { path },
         archive: source.pipe(counter),
       });
-      return volume;
+      return { volume, made };
     } catch (error) {
-      if (bytes > MAX_COPIED) return null;
-      throw error;
+      if (bytes <= MAX_COPIED) throw error;
+      await this.#remove(made);
+      return NOTHING;
     }
   }
 
@@ -245,6 +283,11 @@ export class Rehearsal {
     return Number(stat.mode);
   }
 
+  async #remove(paths: readonly string[]): Promise<void> {
+    const query = { force: true, v: true };
+    for (const path of paths) await this.#raw('removing a copy', { method: 'DELETE', path, query });
+  }
+
   async #stream(what: string, path: string, query: object): ReturnType<typeof open> {
     return this.#told(what, async (signal) => {
       const response = await open(this.#docker, path, signal, query);
@@ -253,8 +296,13 @@ export class Rehearsal {
     });
   }
 
-  async #get(what: string, path: string, query: object): Promise<Buffer> {
-    return this.#told(what, async (signal) => (await get(this.#docker, path, signal, MAX_BYTES.inspect, query)).body);
+  async #head(what: string, request: Change, ms?: number): Promise<Buffer> {
+    const respond = async (signal: AbortSignal): Promise<Buffer> => {
+      const response = await begin(this.#docker, request, signal);
+      await requireOk(response);
+      return headOf(response, MAX_OUTPUT);
+    };
+    return this.#told(what, respond, ms);
   }
 
   async #getJson(what: string, path: string): Promise<unknown> {
@@ -292,10 +340,13 @@ function refused(what: string, why: string, details: Record<string, unknown> = {
   return new EunomiaError('ENGINE_REFUSED', `${what}: ${why}`, { details });
 }
 
-/** Removes what rehearsals left behind whose process was killed. Rejects when the engine does not respond. */
-export async function clearLeftovers(host: string, log: Log): Promise<void> {
+/**
+ * Removes what rehearsals left behind: those whose process was killed, and these of this process that could not. Never rejects; false when
+ * something is left.
+ */
+export async function clearLeftovers(host: string, ids: ReadonlySet<string>, log: Log): Promise<boolean> {
   const now = Date.now();
-  await removeAll(clientOf(host), (labels) => isLeftOver(labels, now), log);
+  return removeAll(clientOf(host), (labels) => isLeftOver(labels, now) || ids.has(labels[LABEL] ?? ''), log);
 }
 
 interface Labelled {
@@ -312,24 +363,27 @@ const kinds = [
   { list: '/images/json?', path: '/images', key: 'Id', query: { force: true } },
 ] as const;
 
-async function removeAll(docker: Docker, condemned: (labels: Labels) => boolean, log: Log): Promise<void> {
+/** What cannot be removed keeps nothing else from being removed. */
+async function removeAll(docker: Docker, condemned: (labels: Labels) => boolean, log: Log): Promise<boolean> {
   const signal = AbortSignal.timeout(REMOVE_MS);
-  for (const { list, path, key, query } of kinds) {
-    try {
+  let left = false;
+  const attempt = async (path: string, work: () => Promise<void>): Promise<void> =>
+    work().catch((error: unknown) => {
+      // Somebody else, or the engine, has removed it meanwhile.
+      if (error instanceof RequestError && error.statusCode === 404) return;
+      left = true;
+      log.warn({ error: messageOf(error) }, `cannot remove what a rehearsal of advice has made (${path.slice(1)})`);
+    });
+  for (const { list, path, key, query } of kinds)
+    await attempt(path, async () => {
       const found = await getJson(docker, list, signal, MAX_BYTES.list, { all: true, filters: { label: [LABEL] } });
       const all = (
         Array.isArray(found) ? found : ((found as { Volumes?: unknown } | null)?.Volumes ?? [])
       ) as readonly Labelled[];
-      for (const one of all) {
-        if (!condemned(one.Labels ?? {})) continue;
-        await change(
-          docker,
-          { method: 'DELETE', path: `${path}/${encodeURIComponent(String(one[key]))}`, query },
-          signal,
-        );
+      for (const one of all.filter(({ Labels: labels }) => condemned(labels ?? {}))) {
+        const at = `${path}/${encodeURIComponent(String(one[key]))}`;
+        await attempt(path, async () => void (await change(docker, { method: 'DELETE', path: at, query }, signal)));
       }
-    } catch (error) {
-      log.warn({ error: messageOf(error) }, `cannot remove what a rehearsal of advice has made (${path.slice(1)})`);
-    }
-  }
+    });
+  return !left;
 }

@@ -93,9 +93,9 @@ export async function getJson(...request: Parameters<typeof get>): Promise<unkno
   }
 }
 
-/** A request that changes something, or asks for the head alone. */
+/** A request with a method. */
 export interface Change {
-  readonly method: 'POST' | 'PUT' | 'DELETE' | 'HEAD';
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE' | 'HEAD';
   readonly path: string;
   readonly query?: object;
   /** JSON, or an archive. */
@@ -106,19 +106,39 @@ export interface Change {
 /** Headers and body of the response. Rejects with RequestError for a status that is no success. */
 export async function change(
   docker: Docker,
-  { method, path, query = {}, body, archive }: Change,
+  request: Change,
   abortSignal: AbortSignal,
   maxBytes: number = MAX_BYTES.inspect,
 ): Promise<Awaited<ReturnType<typeof get>>> {
-  const response = await dial(docker, {
+  const response = await begin(docker, request, abortSignal);
+  await requireOk(response);
+  return { headers: response.headers, body: await bodyOf(response, maxBytes) };
+}
+
+/** The response before its body. Statuses are not looked at. */
+export function begin(
+  docker: Docker,
+  { method, path, query = {}, body, archive }: Change,
+  abortSignal: AbortSignal,
+): Promise<IncomingMessage> {
+  return dial(docker, {
     path: `${path}?`,
     method,
     abortSignal,
     ...(archive === undefined ? {} : { file: archive }),
-    options: { _query: query, _body: body ?? {} },
+    options: method === 'GET' ? query : { _query: query, _body: body ?? {} },
   });
-  await requireOk(response);
-  return { headers: response.headers, body: await bodyOf(response, maxBytes) };
+}
+
+/** The first `most` bytes of a body; the rest is read to its end, and forgotten. */
+export async function headOf(response: IncomingMessage, most: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let room = most;
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    if (room > 0) chunks.push(chunk.subarray(0, room));
+    room -= chunk.length;
+  }
+  return Buffer.concat(chunks);
 }
 
 /** Rejects with the status, and what the engine says of it, when it is 300 or above. */

@@ -18,8 +18,8 @@ export interface CheckRequest {
 export interface Check {
   /** For people. */
   readonly name: string;
-  /** Tries once. Rejects when the engine is gone. */
-  attempt(copy: Copy, state: CopyState, ms: number): Promise<Attempted>;
+  /** Tries once. Rejects when the engine is gone, and once the signal aborts. */
+  attempt(copy: Copy, state: CopyState, ms: number, signal: AbortSignal): Promise<Attempted>;
 }
 
 export interface Attempted {
@@ -68,13 +68,14 @@ function probeCheck(text: string): Check {
     throw invalid('check.probe', `"${text}" is no URL; give one such as "http://localhost:8080/health"`);
   return {
     name: url.href,
-    async attempt(copy, { running }, ms) {
+    async attempt(copy, { running }, ms, signal) {
       if (!running) return { passed: false, output: 'the copy has ended' };
       const address = await copy.address();
       if (address === null) return { passed: false, output: 'the copy has no address' };
       try {
-        return await ask(url, address, ms);
+        return await ask(url, address, AbortSignal.any([AbortSignal.timeout(ms), signal]));
       } catch (error) {
+        signal.throwIfAborted();
         const why =
           error instanceof Error && error.name === 'TimeoutError'
             ? `no response within ${ms / 1000} s`
@@ -86,7 +87,7 @@ function probeCheck(text: string): Check {
 }
 
 /** The certificate is not verified: it is made out to the container's name, and the copy's address is known to be the copy's. */
-async function ask(url: URL, address: string, ms: number): Promise<Attempted> {
+async function ask(url: URL, address: string, signal: AbortSignal): Promise<Attempted> {
   const request = url.protocol === 'https:' ? httpsRequest : httpRequest;
   const sent = request({
     host: address,
@@ -96,7 +97,7 @@ async function ask(url: URL, address: string, ms: number): Promise<Attempted> {
     servername: url.hostname,
     rejectUnauthorized: false,
     agent: false,
-    signal: AbortSignal.timeout(ms),
+    signal,
   });
   sent.end();
   const response = await responseTo(sent);
@@ -133,17 +134,16 @@ const FAILURES = 3;
 /** Tries until it passes, the copy ends, the time is over, or it fails again and again while `hopeless`. */
 export async function passing(
   check: Check,
-  copy: Copy,
-  ms: number,
+  { copy, timeout, signal }: { readonly copy: Copy; readonly timeout: number; readonly signal: AbortSignal },
   hopeless: () => Promise<boolean>,
 ): Promise<CheckResult> {
-  const deadline = Date.now() + ms;
+  const deadline = Date.now() + timeout;
   for (let failures = 1; ; failures += 1) {
     const state = await copy.state();
     const left = Math.max(deadline - Date.now(), PAUSE_MS);
-    const result = { check: check.name, ...(await check.attempt(copy, state, left)) };
+    const result = { check: check.name, ...(await check.attempt(copy, state, left, signal)) };
     if (result.passed || !state.running || Date.now() >= deadline) return result;
     if (failures % FAILURES === 0 && (await hopeless())) return result;
-    await sleep(PAUSE_MS);
+    await sleep(PAUSE_MS, undefined, { signal });
   }
 }

@@ -31,7 +31,7 @@ import { refusalTrackers, Watch } from './watch.js';
 
 export interface VerifyRequest {
   readonly check?: CheckRequest | null | undefined;
-  /** How often rights are widened at most; 10 by default. */
+  /** How often rights are widened at most; 10 by default. With 0 it is only checked whether copies can be made: nothing is started. */
   readonly rounds?: number | null | undefined;
   /** How long the check may take in each round, in milliseconds; 30 s by default. */
   readonly timeout?: number | null | undefined;
@@ -48,6 +48,8 @@ const SETTLE_MS = 1200;
 const EXEC_MS = 10_000;
 /** How many calls outside of the profile are attempted. */
 const CALLS = 3;
+/** At once: each has containers, and a session. */
+const MAX_RUNNING = 4;
 
 interface Round extends VerificationRound {
   readonly missing: readonly Missing[];
@@ -63,7 +65,11 @@ export class Verifications {
   readonly #parts: Place;
   readonly #sessions: Sessions;
   readonly #runtimes: Runtimes;
+  /** Engines that are connected, and have been looked through since. */
   readonly #swept = new Set<string>();
+  /** Rehearsals of which an engine would not remove all, with its address. */
+  readonly #unremoved = new Map<string, string>();
+  #verifying = 0;
   readonly #running = new Set<{ readonly abort: AbortController; readonly done: Promise<unknown> }>();
 
   constructor(parts: Place, sessions: Sessions) {
@@ -100,32 +106,42 @@ export class Verifications {
     return this.verify(caller, container, given, request);
   }
 
-  /** Removes what servers left behind that were killed: from engines that are connected now, and from others when they come. */
-  sweep(): void {
-    const { registry } = this.#parts;
-    for (const engine of registry.engines) this.#sweep(engine);
-    registry.on('engine', (engine) => this.#sweep(engine));
+  /** Removes what servers left behind that were killed, and what engines did not remove that went away: from each when it connects. */
+  followEngines(): void {
+    this.#sweepAll();
+    this.#parts.registry.on('engine', (engine) => this.#sweep(engine));
   }
 
   /**
    * Runs copies of a container under rights, which are widened by what was refused, until the check passes and nothing is refused any more
-   * that the container's own rights allow. Rejects with FORBIDDEN, BAD_USER_INPUT, NO_ENGINE, UNKNOWN_CONTAINER, CHECK_FAILED (the check
-   * fails under the container's own rights too), ENGINE_REFUSED, CANCELLED, and as `Sessions.start` does.
+   * that the container's own rights allow. Rejects with FORBIDDEN, BAD_USER_INPUT, LIMIT_EXCEEDED, NO_ENGINE, UNKNOWN_CONTAINER,
+   * CHECK_FAILED (the check fails under the container's own rights too), ENGINE_REFUSED, CANCELLED, and as `Sessions.start` does.
    */
   async verify(caller: Caller, container: Container, rights: Rights, request: VerifyRequest): Promise<Verification> {
     authorize(caller, 'verifyAdvice');
-    const rounds = inRange('rounds', request.rounds ?? DEFAULT_ROUNDS, 1, MAX_ROUNDS, 'rounds');
+    const rounds = inRange('rounds', request.rounds ?? DEFAULT_ROUNDS, 0, MAX_ROUNDS, 'rounds');
     const timeout = spanInRange('timeout', request.timeout ?? DEFAULT_TIMEOUT_MS, 1000, MAX_TIMEOUT_MS);
     const asked = request.check ?? {};
     checkOf(asked, false);
-    return this.#rehearse(caller, container, async (rehearsal, own) => {
+    if (this.#verifying >= MAX_RUNNING)
+      throw new EunomiaError(
+        'LIMIT_EXCEEDED',
+        `${MAX_RUNNING} verifications are running already; ask again when one is done`,
+        {
+          details: { limit: 'verifications', maximum: MAX_RUNNING, actual: this.#verifying + 1 },
+        },
+      );
+    this.#verifying += 1;
+    const attempt = async (rehearsal: Rehearsal, own: Caller): Promise<Verification> => {
       const original = await rehearsal.original(container.id);
       const check = checkOf(asked, hasHealthCheck(original));
+      if (rounds === 0) return untried(rights);
       const runtime = await this.#runtimes.of(own, rehearsal);
       const [sessions, parts] = [this.#sessions, this.#parts];
       const trial = new Trial({ rehearsal, original, runtime, check, timeout, caller: own, sessions, parts });
       return trial.run(rights, rounds);
-    });
+    };
+    return this.#rehearse(caller, container, attempt, asked.probe != null).finally(() => (this.#verifying -= 1));
   }
 
   /** Ends all, and resolves when what they made is removed. */
@@ -134,19 +150,25 @@ export class Verifications {
     await Promise.allSettled([...this.#running].map(({ done }) => done));
   }
 
+  #sweepAll(): void {
+    for (const engine of this.#parts.registry.engines) this.#sweep(engine);
+  }
+
   #sweep({ connected, endpoint }: EngineStatus): void {
-    const { log } = this.#parts;
+    if (!connected) this.#swept.delete(endpoint);
     if (!connected || this.#swept.has(endpoint)) return;
     this.#swept.add(endpoint);
-    import('../../inventory/docker/rehearsal.js')
-      .then(({ clearLeftovers }) => clearLeftovers(endpoint, log))
-      .catch((error: unknown) => log.warn({ error: messageOf(error), engine: endpoint }, 'cannot remove old copies'));
+    const ids = new Set([...this.#unremoved].filter(([, at]) => at === endpoint).map(([id]) => id));
+    void import('../../inventory/docker/rehearsal.js')
+      .then(({ clearLeftovers }) => clearLeftovers(endpoint, ids, this.#parts.log))
+      .then((isClear) => isClear && ids.forEach((id) => this.#unremoved.delete(id)));
   }
 
   async #rehearse<Result>(
     caller: Caller,
     { id, name }: Container,
     use: (rehearsal: Rehearsal, caller: Caller) => Promise<Result>,
+    reachable = false,
   ): Promise<Result> {
     const engine = this.#parts.registry.engineOf(id);
     if (!engine?.connected)
@@ -155,14 +177,27 @@ export class Verifications {
         `no engine is connected that could make a copy of ${name ?? id.slice(0, 12)}: ${engine?.error ?? 'none has told of it'}`,
       );
     const abort = new AbortController();
-    const signal = AbortSignal.any([caller.signal, abort.signal, AbortSignal.timeout(LIMIT_MS)]);
+    const late = AbortSignal.timeout(LIMIT_MS);
+    const signal = AbortSignal.any([caller.signal, abort.signal, late]);
     const { Rehearsal } = await import('../../inventory/docker/rehearsal.js');
-    const rehearsal = new Rehearsal({ host: engine.endpoint, log: this.#parts.log, limitMs: LIMIT_MS, signal });
-    const done = use(rehearsal, { ...caller, signal }).finally(() => rehearsal.close());
+    const { endpoint: host, kind } = engine;
+    const { log } = this.#parts;
+    const rehearsal = new Rehearsal({ host, kind, log, limitMs: LIMIT_MS, signal, reachable });
+    const done = use(rehearsal, { ...caller, signal }).finally(async () => {
+      if (await rehearsal.close()) return;
+      this.#unremoved.set(rehearsal.id, host);
+      // It may be connected again by now.
+      this.#swept.delete(host);
+      this.#sweepAll();
+    });
     const entry = { abort, done };
     this.#running.add(entry);
     try {
       return await done;
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      const why = late.aborted ? `it had not ended after ${LIMIT_MS / 60_000} minutes` : 'it was cancelled';
+      throw new EunomiaError('CANCELLED', `${why}, and its copies are removed`, { cause: error });
     } finally {
       this.#running.delete(entry);
     }
@@ -175,6 +210,16 @@ function unknownContainer(ref: string): EunomiaError {
     `input.container: there is no container "${ref.slice(0, 100)}" that could be copied; it must exist, running or not`,
     { details: { argument: 'input.container' } },
   );
+}
+
+function untried(rights: Rights): Verification {
+  return {
+    rounds: [],
+    proof: { started: false, checkPassed: false, outside: [] },
+    rights,
+    widened: [],
+    problems: ['nothing was tried: `rounds` is 0'],
+  };
 }
 
 function hasHealthCheck({ Config }: Original): boolean {
@@ -281,7 +326,10 @@ class Trial {
     const watch = await Watch.begin(sessions, parts, caller, { ids: [copy.id], trackers: refusalTrackers });
     try {
       const failure = await copy.start();
-      const result = failure === null ? await passing(check, copy, timeout, () => this.#isRefused(watch)) : null;
+      const result =
+        failure === null
+          ? await passing(check, { copy, timeout, signal: caller.signal }, () => this.#isRefused(watch))
+          : null;
       if (result?.passed) await sleep(SETTLE_MS, undefined, { signal: caller.signal });
       const missing = await this.#missing(watch);
       const { oomKilled } = await copy.state();
