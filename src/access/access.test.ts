@@ -50,6 +50,19 @@ describe('a token', () => {
     expect(await access.identify({}, 'bearer  b')).toMatchObject({ role: 'operator' });
   });
 
+  it.each([undefined, null, '', ' ', 'Bearer', 'Bearer '])(
+    'says to %j that a token is needed',
+    async (authorization) => {
+      expect(await access.identify({}, authorization)).toMatchObject({
+        message: expect.stringContaining('this server needs a token'),
+      });
+    },
+  );
+  it.each(['Bearer c', 'Basic a', ['Bearer a'], 7])('says to %j that it knows no such token', async (authorization) => {
+    expect(await access.identify({}, authorization)).toMatchObject({
+      message: expect.stringContaining('the token is not known'),
+    });
+  });
   it.each([undefined, '', 'Bearer', 'Bearer ', 'Bearer c', 'Basic a', 'a', ['Bearer a'], 'Bearer a b'])(
     'is not %j',
     async (value) => expect(await access.identify({}, value)).toMatchObject({ code: 'UNAUTHENTICATED' }),

@@ -80,6 +80,9 @@ const PREFLIGHT_HEADERS = [
   'x-graphql-yoga-csrf',
 ];
 
+/** What clients send whose token is empty. */
+const NO_TOKEN = /^\s*(?:Bearer\s*)?$/i;
+
 /** The rest of this turn of the event loop, one that polls, and one in which a socket that wraps a closed one (TLS) closes. */
 const SETTLING_TURNS = 3;
 
@@ -123,7 +126,7 @@ export class Access {
     if (this.#open) return ANYBODY;
     const identity = this.#identityOf(authorization);
     if (identity) return identity;
-    const given = authorization !== undefined;
+    const given = typeof authorization === 'string' ? !NO_TOKEN.test(authorization) : authorization != null;
     if (!this.#byOwner) return unauthenticated(given);
     const verdict = await this.#verdictOf(connection);
     return verdict.operator ? OWNER : unauthenticated(given, verdict.reason);

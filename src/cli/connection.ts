@@ -13,7 +13,7 @@ import { enginesOf, readSources } from '../options/config.js';
 import { generalSettings, historySettings } from '../options/server.js';
 import { defaultTextOf, variableOf } from '../options/setting.js';
 import { SettingSources } from '../options/sources.js';
-import { flagOf } from './flags.js';
+import { flagOf, orVariable } from './flags.js';
 import { collect, UsageError } from './usage.js';
 import type { World } from './world.js';
 
@@ -48,27 +48,43 @@ export function withConnection(command: Command): Command {
   const { engines, logLevel } = generalSettings;
   return addServer(command, 'use the server at this URL; without it, the command does itself what a server would')
     .addOption(
-      new Option('--engine <socket>', `without --server: ${engines.text}; by default ${defaultTextOf(engines)}`)
-        .argParser(collect)
-        .env(variableOf(engines)),
+      orVariable(
+        new Option('--engine <socket>', `without --server: ${engines.text}; by default ${defaultTextOf(engines)}`),
+        variableOf(engines),
+      ).argParser(collect),
     )
     .addOption(
-      flagOf(logLevel, 'without --server: log to stderr from this level on', LOG_LEVEL).env(variableOf(logLevel)),
+      orVariable(
+        flagOf(logLevel, 'without --server: log to stderr from this level on', LOG_LEVEL),
+        variableOf(logLevel),
+      ),
     );
 }
 
 function addServer(command: Command, text: string): Command {
   return command
-    .addOption(new Option('--server <url>', text).env('EUNOMIA_SERVER'))
+    .addOption(orVariable(new Option('--server <url>', text), 'EUNOMIA_SERVER'))
     .addOption(
-      new Option(
-        '--token <secret>',
-        "the server's token (better in the environment: arguments are visible to all)",
-      ).env('EUNOMIA_TOKEN'),
+      orVariable(
+        new Option('--token <secret>', "the server's token (better in the environment: arguments are visible to all)"),
+        'EUNOMIA_TOKEN',
+      ).argParser(givenToken),
     )
     .addOption(
-      new Option('--ca <file>', "PEM file of the authority that signed the server's certificate").env('EUNOMIA_CA'),
+      orVariable(
+        new Option('--ca <file>', "PEM file of the authority that signed the server's certificate"),
+        'EUNOMIA_CA',
+      ),
     );
+}
+
+function givenToken(value: string): string {
+  if (/^[\x21-\x7e]+$/.test(value)) return value;
+  throw new UsageError(
+    value === ''
+      ? '--token: is empty; leave it out where the server needs none'
+      : '--token: has characters that no header can have, such as spaces; a token has letters, digits and signs of ASCII',
+  );
 }
 
 /** Runs some work with a client, and closes it whatever happens. */
@@ -77,34 +93,47 @@ export async function withClient<T>(
   flags: Partial<ConnectionFlags>,
   work: (client: Client) => Promise<T>,
 ): Promise<T> {
-  const { client, unsent } = await connect(world, flags);
+  const { client, unsent, sent } = await connect(world, flags);
   try {
     return await work(client);
   } catch (error) {
-    if (unsent === null || !(error instanceof EunomiaError) || error.code !== 'UNAUTHENTICATED') throw error;
-    throw new EunomiaError(error.code, `${error.message}; ${unsent}`, { cause: error });
+    if (!(error instanceof EunomiaError) || error.code !== 'UNAUTHENTICATED') throw error;
+    if (sent !== null)
+      throw new EunomiaError(error.code, `this server needs a token, and it is not the one in ${sent}`, {
+        cause: error,
+      });
+    throw unsent === null ? error : new EunomiaError(error.code, `${error.message}; ${unsent}`, { cause: error });
   } finally {
     await client.close();
   }
 }
 
-/** `unsent`: why a token that this user can read was not sent. */
+interface Connected {
+  readonly client: Client;
+  /** Why a token that this user can read was not sent. */
+  readonly unsent: string | null;
+  /** The file whose token was sent, as none was given. */
+  readonly sent: string | null;
+}
+
 async function connect(
   world: World,
   { server, token, ca, engine, logLevel = LOG_LEVEL }: Partial<ConnectionFlags>,
-): Promise<{ readonly client: Client; readonly unsent: string | null }> {
+): Promise<Connected> {
   if (server !== undefined) {
     const own = token === undefined ? await ownToken(server) : null;
     const client = createRemoteClient({ server, token: token ?? own?.secret, ca, guard: own?.guard });
-    return { client, unsent: own?.unsent ?? null };
+    return { client, unsent: own?.unsent ?? null, sent: own?.file ?? null };
   }
   const given = new SettingSources(new Map(engine ? [[generalSettings.engines.flag, engine]] : []), {});
   const config: Config = { ...defaultConfig, engines: enginesOf(given), logLevel };
-  return { client: createLocalClient(await world.local(config, createLog(logLevel))), unsent: null };
+  return { client: createLocalClient(await world.local(config, createLog(logLevel))), unsent: null, sent: null };
 }
 
 interface OwnToken {
   readonly secret?: string;
+  /** Of the secret. */
+  readonly file?: string;
   readonly guard?: (socket: Socket) => Promise<void>;
   readonly unsent?: string;
 }
@@ -132,7 +161,7 @@ async function ownToken(server: string): Promise<OwnToken | null> {
       const again = await check(each);
       if (!again.operator) throw new Error(unsent(again.reason));
     };
-    return { secret: found.secret, guard };
+    return { secret: found.secret, file, guard };
   }
   return null;
 }

@@ -36,6 +36,11 @@ export function flagOf<T, D>(setting: Setting<T, D>, text: string, byDefault?: T
   return byDefault === undefined ? option : option.default(byDefault);
 }
 
+/** A flag whose value may stand in a variable, too. An empty variable counts as none, as those of settings. */
+export function orVariable(option: Option, variable: string): Option {
+  return process.env[variable] === '' ? option : option.env(variable);
+}
+
 /** A switch has two: with "no-" it turns off what a variable or a file turned on. Help shows the one that changes the default. */
 function optionsOf(setting: AnySetting): readonly Option[] {
   const { flag, kind } = setting;

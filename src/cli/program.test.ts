@@ -147,7 +147,7 @@ describe('eunomia run', () => {
       ['replay', 'x.ndjson', '--port', '0', '-o', 'json', '-n', '5'],
       /--limit, --output: is for printing; leave it out with --port/,
     ],
-    [['replay', 'x.ndjson', '--token', 'viewer:a'], /--token: is for serving; give --port as well/],
+    [['replay', 'x.ndjson', '--token', 'viewer:aaaaaaaaaaaaaaaa'], /--token: is for serving; give --port as well/],
     [['replay', 'x.ndjson', '--port', '0', '--tls-cert', 'a.pem'], /belong together/],
     [['update', 'abc', '--where', 'errno != null'], /--server: which server has the session\? Give its URL/],
     [['plugin', 'list'], /--server: which server has the plugins\?/],
@@ -161,6 +161,11 @@ describe('eunomia run', () => {
     [['rnu'], /Did you mean run/],
     [['serve', '--port', '70000'], /--port: "70000" is not a whole number from 0 to 65535/],
     [['serve', '--tokens-file', '/no/such'], /--tokens-file: ENOENT/],
+    [['sessions', '--server', 'http://127.0.0.1:9', '--token', ''], /--token: is empty; leave it out/],
+    [
+      ['sessions', '--server', 'http://127.0.0.1:9', '--token', 'a b'],
+      /--token: has characters that no header can have/,
+    ],
   ])('%j is a usage error and leaves no session', async (argv, message) => {
     const server = new FakeServer([]);
     const { code, told, out } = await run(server, argv);

@@ -11,7 +11,7 @@ import { accessSettings, generalSettings } from '../options/server.js';
 import { variableOf } from '../options/setting.js';
 import { SettingSources, type Flags as GivenFlags } from '../options/sources.js';
 import { accessGroup, limitGroup } from '../options/table.js';
-import { addSettings, attributeOf, flagOf, givenFlags } from './flags.js';
+import { addSettings, attributeOf, flagOf, orVariable, givenFlags } from './flags.js';
 import { serve } from './serve.js';
 import { readEvents } from './stream.js';
 import { UsageError } from './usage.js';
@@ -58,7 +58,7 @@ export function addReplay(program: Command, world: World): void {
         .default(Number.POSITIVE_INFINITY, 'max'),
     )
     .addOption(flagOf(accessSettings.port, 'serve the session over GraphQL until Ctrl-C; 0 takes a free port'))
-    .addOption(flagOf(logLevel, logLevel.text, 'warn').env(variableOf(logLevel)))
+    .addOption(orVariable(flagOf(logLevel, logLevel.text, 'warn'), variableOf(logLevel)))
     .action((file: string, flags: Flags) =>
       flags.port === undefined
         ? print(file, flags, world)

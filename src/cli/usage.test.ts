@@ -26,6 +26,19 @@ it.each([
   expect(inFlag(new EunomiaError('BAD_USER_INPUT', message))).toHaveProperty('message', told);
 });
 
+it.each([
+  [
+    'this server needs a token: send "Authorization: Bearer TOKEN" (over WebSocket in connectionParams)',
+    '--token: this server needs a token: give it, or EUNOMIA_TOKEN',
+  ],
+  [
+    'the token is not known to this server, or the header is not "Authorization: Bearer TOKEN"',
+    '--token: the token is not known to this server',
+  ],
+])('%s: is told as something about --token', (message, told) => {
+  expect(inFlag(new EunomiaError('UNAUTHENTICATED', message))).toHaveProperty('message', told);
+});
+
 it('takes a word in upper and lower case', () => {
   const severityOf = (given: string): unknown =>
     new Command()

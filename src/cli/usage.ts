@@ -110,6 +110,8 @@ export function inFlag(error: unknown): unknown {
     .replace('the query `sessions` lists those there are', '`eunomia sessions` lists those there are')
     .replace('the query `alerts` lists those there are', '`eunomia alerts` lists those there are')
     .replace('the query `silences` lists those there are', '`eunomia alerts silences` lists those there are')
+    .replace('send "Authorization: Bearer TOKEN" (over WebSocket in connectionParams)', 'give it, or EUNOMIA_TOKEN')
+    .replace(', or the header is not "Authorization: Bearer TOKEN"', '')
     .replace(/^(?=the token is not known|this server needs a token)/, code === 'UNAUTHENTICATED' ? '--token: ' : '');
   return text === error.message ? error : new EunomiaError(code, text, { details, cause: error });
 }

@@ -103,20 +103,37 @@ export function accessOf(
   const [tokens, file] = [sources.value(accessSettings.tokens), sources.value(tokensFile)];
   if (open && (tokens.length > 0 || file !== null))
     throw sources.error(insecureNoAuth, 'turns tokens off, and there are some: give one or the other');
-  const allowedOrigins = sources.value(accessSettings.allowedOrigins);
+  const allowedOrigins: readonly string[] = sources.value(accessSettings.allowedOrigins);
   if (allowedOrigins.length > 0 && tokens.length === 0 && file === null)
     throw sources.error(
       accessSettings.allowedOrigins,
       'needs --token or --tokens-file: without tokens, such a page could do whatever the owner of its browser may',
     );
+  const twice = allowedOrigins.find((each, i) => allowedOrigins.indexOf(each) < i);
+  if (twice !== undefined) throw sources.error(accessSettings.allowedOrigins, `has ${twice} twice`);
   return {
     host: sources.value(accessSettings.host),
     port: sources.value(accessSettings.port),
     tls: certFile !== null && keyFile !== null ? { certFile, keyFile } : null,
-    tokens: [...tokens, ...(file === null ? [] : readTokens(file, sources))],
+    tokens: distinct([...tokens, ...(file === null ? [] : readTokens(file, sources))], sources),
     insecureNoAuth: open,
     allowedOrigins,
   };
+}
+
+/** A secret of two roles would let in with either. */
+function distinct(tokens: readonly Token[], sources: SettingSources): readonly Token[] {
+  const known = new Map<string, Token>();
+  for (const token of tokens) {
+    const { role } = known.get(token.secret) ?? token;
+    if (role !== token.role)
+      throw sources.error(
+        accessSettings.tokens,
+        `has one secret for ${role} and for ${token.role}; give each a secret of its own`,
+      );
+    known.set(token.secret, token);
+  }
+  return tokens;
 }
 
 function trustedDocumentsOf(sources: SettingSources): Config['trustedDocuments'] {

@@ -45,12 +45,17 @@ function failure(work: () => unknown): { readonly message: string; readonly erro
   throw new Error('nothing was refused');
 }
 
+/** Of a token: long enough. */
+function secretOf(letter: string): string {
+  return letter.repeat(16);
+}
+
 /** Settings that make sense only beside others. */
 const companions: Readonly<Record<string, Variables>> = {
   'tls-cert': { EUNOMIA_TLS_KEY: 'other.pem' },
   'tls-key': { EUNOMIA_TLS_CERT: 'other.pem' },
   'trusted-documents-only': { EUNOMIA_TRUSTED_DOCUMENTS: 'documents.json' },
-  'allow-origin': { EUNOMIA_TOKENS: 'viewer:a' },
+  'allow-origin': { EUNOMIA_TOKENS: `viewer:${secretOf('a')}` },
   'influx-password': { EUNOMIA_INFLUX_USER: 'somebody' },
 };
 
@@ -83,7 +88,7 @@ const inFile = allSettings.filter((each): each is AnySetting & { readonly key: s
 
 describe('each setting', () => {
   beforeEach(() => {
-    writeFileSync(join(folder, 'tokens'), 'viewer:from-a-file\n', { mode: 0o600 });
+    writeFileSync(join(folder, 'tokens'), 'viewer:from-a-file-of-ours\n', { mode: 0o600 });
     writeFileSync(join(folder, 'otlp-headers'), 'X-Tenant: a\n', { mode: 0o600 });
   });
 
@@ -164,21 +169,24 @@ describe('the order of sources', () => {
   });
 
   it('does not merge lists', () => {
-    const args = write('tokens: [viewer:a, admin:b]\nengines: [none]\n');
+    const [a, b, c, d, g] = ['a', 'b', 'c', 'd', 'g'].map(secretOf);
+    const args = write(`tokens: [viewer:${a}, admin:${b}]\nengines: [none]\n`);
     const secrets = (config: Config): readonly string[] => config.tokens.map(({ secret }) => secret);
-    expect(secrets(configure(args))).toEqual(['a', 'b']);
-    expect(secrets(configure(args, { EUNOMIA_TOKENS: 'operator:c, viewer:d' }))).toEqual(['c', 'd']);
+    expect(secrets(configure(args))).toEqual([a, b]);
+    expect(secrets(configure(args, { EUNOMIA_TOKENS: `operator:${c}, viewer:${d}` }))).toEqual([c, d]);
     expect(
-      secrets(configure([...args, '--token', 'viewer:e,f', '--token', 'viewer:g'], { EUNOMIA_TOKENS: 'admin:c' })),
-    ).toEqual(['e,f', 'g']);
+      secrets(
+        configure([...args, '--token', `viewer:${a},f`, '--token', `viewer:${g}`], { EUNOMIA_TOKENS: `admin:${c}` }),
+      ),
+    ).toEqual([`${a},f`, g]);
     expect(configure([...args, '--engine', '/run/a.sock,/run/b.sock']).engines).toEqual(['/run/a.sock', '/run/b.sock']);
   });
 
   it('adds the tokens of a tokens file, which are a setting of their own', () => {
-    writeFileSync(join(folder, 'tokens'), '# ours\n\noperator:c:d\n', { mode: 0o600 });
-    expect(configure([...write('tokensFile: tokens'), '--token', 'viewer:a']).tokens).toEqual([
-      { role: 'viewer', secret: 'a' },
-      { role: 'operator', secret: 'c:d' },
+    writeFileSync(join(folder, 'tokens'), `# ours\n\noperator:c:${secretOf('d')}\n`, { mode: 0o600 });
+    expect(configure([...write('tokensFile: tokens'), '--token', `viewer:${secretOf('a')}`]).tokens).toEqual([
+      { role: 'viewer', secret: secretOf('a') },
+      { role: 'operator', secret: `c:${secretOf('d')}` },
     ]);
   });
 
@@ -242,7 +250,11 @@ describe('a configuration file', () => {
       'engines:\n  - /run/a.sock\n  - "http://"',
       `3:5: engines[1]: "http://" is no engine's address`,
     ],
-    ['a token without a role', 'tokens: [viewer:a, hunter2]', '1:20: tokens[1]: a token is viewer:SECRET'],
+    [
+      'a token without a role',
+      `tokens: [viewer:${secretOf('a')}, hunter2]`,
+      '1:35: tokens[1]: a token is viewer:SECRET',
+    ],
     [
       'a password that is a number',
       'influx: { password: 12345 }',
@@ -252,7 +264,7 @@ describe('a configuration file', () => {
     ['no YAML', 'limits: [', '1:10: '],
     [
       'settings that exclude each other',
-      'insecureNoAuth: true\ntokens: [viewer:a]',
+      `insecureNoAuth: true\ntokens: [viewer:${secretOf('a')}]`,
       '1:17: insecureNoAuth: turns tokens off',
     ],
     [
@@ -262,14 +274,46 @@ describe('a configuration file', () => {
     ],
     [
       'an address in place of an origin',
-      'tokens: [viewer:a]\nallowedOrigins: [https://A.example/app/]',
+      `tokens: [viewer:${secretOf('a')}]\nallowedOrigins: [https://A.example/app/]`,
       '2:18: allowedOrigins[0]: "https://A.example/app/" is not an origin as browsers send it, for example ' +
         'https://app.example.com or http://localhost:5173; did you mean https://a.example?',
     ],
     [
       'all origins',
-      'tokens: [viewer:a]\nallowedOrigins: ["*"]',
+      `tokens: [viewer:${secretOf('a')}]\nallowedOrigins: ["*"]`,
       '2:18: allowedOrigins[0]: "*" is not an origin as browsers send it, for example',
+    ],
+    [
+      'origins by a wildcard',
+      'allowedOrigins: ["https://*.example.com"]',
+      '1:18: allowedOrigins[0]: "https://*.example.com" has a wildcard, and would let in pages of anybody',
+    ],
+    [
+      'two origins in one',
+      'allowedOrigins: ["https://a.example,https://b.example"]',
+      '1:18: allowedOrigins[0]: "https://a.example,https://b.example" is not an origin as browsers send it, for example ' +
+        'https://app.example.com or http://localhost:5173',
+    ],
+    [
+      'an origin twice',
+      `tokens: [viewer:${secretOf('a')}]\nallowedOrigins: [https://a.example, https://a.example]`,
+      '2:17: allowedOrigins: has https://a.example twice',
+    ],
+    [
+      'a token that can be guessed',
+      'tokens: [viewer:hunter2]',
+      '1:10: tokens[0]: the secret of a token could be guessed: give it at least 16 characters; make one, for example with: ' +
+        'openssl rand -hex 32',
+    ],
+    [
+      'a token that no header can have',
+      'tokens: [viewer:hunter2-und-Umläute]',
+      '1:10: tokens[0]: the secret of a token has characters that no header can have',
+    ],
+    [
+      'two tokens of one secret',
+      `tokens: [viewer:${secretOf('a')}, admin:${secretOf('a')}]`,
+      '1:9: tokens: has one secret for viewer and for admin; give each a secret of its own',
     ],
     ['one of a pair', 'host: a\ntls: { cert: a.pem }', '2:14: tls.cert: --tls-cert and --tls-key belong together'],
     ['history that is switched off', 'dataDir: none\nrequireHistory: true', '2:17: requireHistory: is of the history'],
@@ -379,8 +423,12 @@ describe('flags and variables', () => {
     [['--influx-url', 'http://db', '--influx-password', 'hunter2'], {}, 'needs --influx-user'],
     [['--influx-url', 'http://db', '--data-dir', 'none'], {}, 'needs --influx-spool'],
     [['--token', 'root:hunter2'], {}, '--token: a token is viewer:SECRET, operator:SECRET or admin:SECRET'],
-    [[], { EUNOMIA_TOKENS: 'viewer:a,hunter2' }, 'EUNOMIA_TOKENS: a token is viewer:SECRET'],
-    [['--insecure-no-auth'], { EUNOMIA_TOKENS: 'viewer:hunter2' }, '--insecure-no-auth: turns tokens off'],
+    [[], { EUNOMIA_TOKENS: `viewer:${secretOf('a')},hunter2` }, 'EUNOMIA_TOKENS: a token is viewer:SECRET'],
+    [
+      ['--insecure-no-auth'],
+      { EUNOMIA_TOKENS: 'viewer:hunter2-hunter2-hunter2' },
+      '--insecure-no-auth: turns tokens off',
+    ],
   ])('%j %j are refused, and repeat no secret', (args, variables, message) => {
     const { message: told, error } = failure(() => configure(args, variables));
     expect(told).toContain(message);
@@ -406,7 +454,7 @@ describe('flags and variables', () => {
 
   it('keep a tokens file that everybody may read out, and name the line that is wrong', () => {
     const tokens = join(folder, 'open');
-    writeFileSync(tokens, 'viewer:a\nhunter2\n');
+    writeFileSync(tokens, `viewer:${secretOf('a')}\nhunter2\n`);
     chmodSync(tokens, 0o644);
     expect(() => configure(['--tokens-file', tokens])).toThrow(/--tokens-file: .*open to everybody; run: chmod o=/);
     chmodSync(tokens, 0o600);

@@ -19,6 +19,8 @@ import {
 import { setting } from './setting.js';
 import { origin } from './url.js';
 
+/** Characters of a token's secret: random ones of so many cannot be guessed. */
+const MIN_SECRET = 16;
 const DAY = 86_400_000;
 /** Smaller files would hold little but what DuckDB needs for itself. */
 const MIN_RETENTION = 16 << 20;
@@ -70,7 +72,7 @@ export const accessSettings = {
     default: [],
     secret: true,
     text: 'let in who has this secret, as viewer, operator or admin (repeatable; other users see arguments: prefer --tokens-file)',
-    example: ['viewer:look', 'operator:start'],
+    example: ['viewer:2b7e151628aed2a6', 'operator:3ad77bb40d7a3660'],
   }),
   tokensFile: setting({
     flag: 'tokens-file',
@@ -253,10 +255,16 @@ export const historySettings = {
 
 function tokenKind(): Kind<Token> {
   const right = 'viewer:SECRET, operator:SECRET or admin:SECRET';
-  return secret('<role:secret>', right, (value) => {
+  const long = `at least ${MIN_SECRET} characters`;
+  return secret('<role:secret>', `${right}, the secret with ${long}`, (value) => {
     const [, name, own] = /^([a-z]+):(\S+)$/.exec(value) ?? [];
     const role = roles.find((each): each is Role => each === name);
-    return role === undefined || own === undefined ? fail(`a token is ${right}`) : { role, secret: own };
+    if (role === undefined || own === undefined) return fail(`a token is ${right}`);
+    const problem = /^[\x21-\x7e]+$/.test(own)
+      ? own.length < MIN_SECRET && `could be guessed: give it ${long}`
+      : 'has characters that no header can have: give it letters, digits and signs of ASCII';
+    if (problem) return fail(`the secret of a token ${problem}; make one, for example with: openssl rand -hex 32`);
+    return { role, secret: own };
   });
 }
 

@@ -16,13 +16,21 @@ export function address(example: string, credentials: string, hint = ''): Kind<s
   };
 }
 
+/** What the host of a URL may be, of all that URLs can hold. */
+const HOST = /^(?:\[[0-9a-f:.]+\]|[a-z0-9._-]+)$/;
+
 /** The origin of web pages, as browsers send it (RFC 6454, 6.1). */
 export function origin(): Kind<string> {
   const right = 'an origin as browsers send it, for example https://app.example.com or http://localhost:5173';
   return text('<origin>', right, (value) => {
     const url = URL.canParse(value) ? new URL(value) : null;
-    if (url && ['http:', 'https:'].includes(url.protocol) && url.origin === value) return value;
-    const near = url && url.origin !== 'null' ? `; did you mean ${url.origin}?` : '';
+    const own = url && HOST.test(url.hostname) && url.origin !== 'null' ? url.origin : null;
+    if (own === value && url && ['http:', 'https:'].includes(url.protocol)) return value;
+    if (url?.hostname.includes('*'))
+      return fail(
+        `"${value.slice(0, 100)}" has a wildcard, and would let in pages of anybody who gets such a name; name each origin`,
+      );
+    const near = own === null ? '' : `; did you mean ${own}?`;
     return fail(`"${value.slice(0, 100)}" is not ${right}${near}`);
   });
 }

@@ -169,9 +169,9 @@ describe('without tokens', () => {
 
 describe('with tokens', () => {
   it('root needs one too', async () => {
-    const { url } = await open('--token', 'viewer:the-secret');
+    const { url } = await open('--token', 'viewer:the-secret-of-a-test');
     expect((await curl([], `${url}${QUERY}`)).status).toBe(401);
-    expect((await curl(NOBODY, `${url}${QUERY}`, '-H', 'authorization: Bearer the-secret')).status).toBe(200);
+    expect((await curl(NOBODY, `${url}${QUERY}`, '-H', 'authorization: Bearer the-secret-of-a-test')).status).toBe(200);
     await expect(token()).rejects.toThrow('ENOENT');
   });
 });

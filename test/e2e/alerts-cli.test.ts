@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -118,6 +118,22 @@ it('handles those that there are also where one is not there', async () => {
     stderr: 'eunomia: there is no alert "none", or not any more; `eunomia alerts` lists those there are\n',
   });
   await eunomia('reopen', one?.id ?? '', two?.id ?? '');
+});
+
+it('says that a token is needed where none was given, and whose was sent instead', async () => {
+  const other = mkdtempSync(join(tmpdir(), 'eunomia-other-'));
+  const refused = (token: string) =>
+    run(process.execPath, [main, 'sessions'], {
+      env: { ...env(), EUNOMIA_TOKEN: token, EUNOMIA_DATA_DIR: other, XDG_RUNTIME_DIR: other },
+    });
+  writeFileSync(join(other, 'access-token'), 'a'.repeat(43), { mode: 0o600 });
+  await expect(refused('')).rejects.toMatchObject({
+    stderr: `eunomia: --token: this server needs a token, and it is not the one in ${other}/access-token\n`,
+  });
+  await expect(refused('wrong')).rejects.toMatchObject({
+    stderr: 'eunomia: --token: the token is not known to this server\n',
+  });
+  rmSync(other, { recursive: true });
 });
 
 it.each([

@@ -378,12 +378,12 @@ describe('eunomia serve', () => {
       String(cert),
     ]);
     const tokens = join(folder, 'tokens');
-    writeFileSync(tokens, 'operator:let-me-in\nviewer:just-look\n', { mode: 0o600 });
+    writeFileSync(tokens, 'operator:let-me-in-please\nviewer:just-look-at-this\n', { mode: 0o600 });
     const { url } = await serve(['--tls-cert', String(cert), '--tls-key', String(key), '--tokens-file', tokens]);
     expect(url).toMatch(/^https:/);
     const access = ['--server', url, '--ca', String(cert)];
     const command = new Command(['run', 'exec', ...self, ...access, '-o', 'json', '-f', 'args'], {
-      env: { ...process.env, EUNOMIA_TOKEN: 'let-me-in' },
+      env: { ...process.env, EUNOMIA_TOKEN: 'let-me-in-please' },
     });
     await command.says(/tracing/);
     echo('secret');
@@ -394,10 +394,10 @@ describe('eunomia serve', () => {
     const wrong = new Command(['trackers', ...access, '--token', 'wrong']);
     expect([await wrong.ends(), wrong.out]).toEqual([1, '']);
     expect(wrong.told).toMatch(/^eunomia: .*token/);
-    const viewer = new Command(['run', 'exec', ...access, '--token', 'just-look']);
+    const viewer = new Command(['run', 'exec', ...access, '--token', 'just-look-at-this']);
     expect(await viewer.ends()).toBe(1);
     expect(viewer.told).toMatch(/^eunomia: .*operator/);
-    const distrustful = new Command(['trackers', '--server', url, '--token', 'let-me-in']);
+    const distrustful = new Command(['trackers', '--server', url, '--token', 'let-me-in-please']);
     expect(await distrustful.ends()).toBe(1);
     expect(distrustful.told).toMatch(/^eunomia: no response from .*certificate/);
   });

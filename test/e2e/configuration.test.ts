@@ -21,7 +21,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 /** Values that hold here, where those of the examples do not. Paths are relative to the file. */
 const own: Readonly<Record<string, unknown>> = {
   port: 0,
-  tokens: ['viewer:look', 'admin:own'],
+  tokens: ['viewer:look-at-containers', 'admin:own-the-whole-server'],
   engines: ['none'],
   // Nobody listens there: a database and a collector that are away.
   'influx.url': 'https://127.0.0.1:9',
@@ -57,7 +57,7 @@ describe('eunomia serve --config with each setting', () => {
     for (const name of ['tls/cert.pem', 'influx-ca.pem', 'otlp-ca.pem'])
       writeFileSync(join(folder, name), cert, { mode: 0o600 });
     writeFileSync(join(folder, 'tls/key.pem'), key, { mode: 0o600 });
-    writeFileSync(join(folder, 'tokens'), 'operator:from-a-file\n', { mode: 0o600 });
+    writeFileSync(join(folder, 'tokens'), 'operator:from-a-file-of-ours\n', { mode: 0o600 });
     writeFileSync(join(folder, 'otlp-headers'), 'X-Tenant: a\n', { mode: 0o600 });
     writeFileSync(join(folder, 'documents.json'), '{ "version": "{ server { version } }" }', { mode: 0o600 });
     mkdirSync(join(folder, 'plugins'), { mode: 0o700 });
@@ -91,15 +91,15 @@ describe('eunomia serve --config with each setting', () => {
     const [response] = (await once(sent, 'response')) as [IncomingMessage];
     return text(response);
   };
-  const query = async (document: string, token = 'from-a-file'): Promise<Answer> =>
+  const query = async (document: string, token = 'from-a-file-of-ours'): Promise<Answer> =>
     JSON.parse(await send('/graphql', 'POST', token, JSON.stringify({ query: document }))) as Answer;
   const refusal = async (document: string, token?: string): Promise<unknown> =>
     (await query(document, token)).errors?.[0]?.extensions;
 
   it('listens with the certificate, and knows the tokens of both settings', async () => {
     const mutation = 'mutation { removeSession(id: "none") }';
-    expect(await refusal(mutation, 'look')).toMatchObject({ code: 'FORBIDDEN' });
-    expect(await refusal(mutation, 'own')).toMatchObject({ code: 'UNKNOWN_SESSION' });
+    expect(await refusal(mutation, 'look-at-containers')).toMatchObject({ code: 'FORBIDDEN' });
+    expect(await refusal(mutation, 'own-the-whole-server')).toMatchObject({ code: 'UNKNOWN_SESSION' });
     expect(await refusal(mutation)).toMatchObject({ code: 'UNKNOWN_SESSION' });
     expect(await refusal(mutation, 'start')).toMatchObject({ code: 'UNAUTHENTICATED' });
   });
@@ -126,13 +126,13 @@ describe('eunomia serve --config with each setting', () => {
       maximum: 4000,
     });
     const batch = JSON.stringify(Array.from({ length: 3 }, () => ({ query: '{ __typename }' })));
-    expect(JSON.parse(await send('/graphql', 'POST', 'look', batch))).toMatchObject({
+    expect(JSON.parse(await send('/graphql', 'POST', 'look-at-containers', batch))).toMatchObject({
       errors: [{ extensions: { limit: 'batch', maximum: 2 } }],
     });
   });
 
   it('shows the configured metric', async () => {
-    expect(await send('/metrics', 'GET', 'look', '')).toContain('# HELP execs_total Programs.');
+    expect(await send('/metrics', 'GET', 'look-at-containers', '')).toContain('# HELP execs_total Programs.');
   });
 
   it('ends in order', async () => {

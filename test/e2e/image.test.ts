@@ -71,7 +71,7 @@ describe('the image', () => {
       '--env',
       `EUNOMIA_PORT=${port}`,
       '--env',
-      'EUNOMIA_TOKENS=operator:act,viewer:see',
+      'EUNOMIA_TOKENS=operator:act-on-containers,viewer:see-what-they-do',
       ...(await runFlags(docker, eunomia)),
       IMAGE,
       'serve',
@@ -81,7 +81,7 @@ describe('the image', () => {
     const base = `http://127.0.0.1:${port}`;
     try {
       await until('the server answers', () =>
-        fetch(`${base}/metrics`, { headers: { authorization: 'Bearer see' } }).then(
+        fetch(`${base}/metrics`, { headers: { authorization: 'Bearer see-what-they-do' } }).then(
           ({ ok }) => ok,
           () => false,
         ),
@@ -92,7 +92,7 @@ describe('the image', () => {
       const says = async (name: string): Promise<Answer['data']['trace'] | null> => {
         const answer = fetch(`${base}/graphql`, {
           method: 'POST',
-          headers: { 'content-type': 'application/json', authorization: 'Bearer act' },
+          headers: { 'content-type': 'application/json', authorization: 'Bearer act-on-containers' },
           body: await firstQuery(),
         });
         await sleep(1500);
@@ -117,14 +117,14 @@ describe('the image', () => {
       expect(trace?.stats.lost).toBe('0');
       const stores = await fetch(`${base}/graphql`, {
         method: 'POST',
-        headers: { 'content-type': 'application/json', authorization: 'Bearer act' },
+        headers: { 'content-type': 'application/json', authorization: 'Bearer act-on-containers' },
         body: JSON.stringify({ query: '{ stores { kind state problem } }' }),
       });
       expect(await stores.json()).toEqual({ data: { stores: [{ kind: 'EMBEDDED', state: 'READY', problem: null }] } });
       await until('its metrics', async () =>
-        (await (await fetch(`${base}/metrics`, { headers: { authorization: 'Bearer see' } })).text()).includes(
-          `\neunomia_events_total{tracker="exec",container="${name}",session="host"} 3\n`,
-        ),
+        (
+          await (await fetch(`${base}/metrics`, { headers: { authorization: 'Bearer see-what-they-do' } })).text()
+        ).includes(`\neunomia_events_total{tracker="exec",container="${name}",session="host"} 3\n`),
       );
     } finally {
       await docker.docker('rm', '-f', 'eunomia');

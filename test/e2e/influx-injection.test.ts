@@ -46,7 +46,7 @@ describe('a viewer of the history', () => {
     expect(await databases()).toContain('victim');
     mkdirSync(scratch, { recursive: true });
     const tokens = join(scratch, 'injection-tokens');
-    writeFileSync(tokens, 'operator:let-me-in\nviewer:just-look\n', { mode: 0o600 });
+    writeFileSync(tokens, 'operator:let-me-in-please\nviewer:just-look-at-this\n', { mode: 0o600 });
     server = await startServer(
       [
         '--engine',
@@ -58,7 +58,7 @@ describe('a viewer of the history', () => {
         '--tokens-file',
         tokens,
       ],
-      { token: 'just-look' },
+      { token: 'just-look-at-this' },
     );
     const document =
       'query ($where: EventFilter) { history(store: INFLUX, trackers: ["exec"], where: $where) { events(first: 1) { nodes { time } } } }';

@@ -112,7 +112,7 @@ describe('a recording', () => {
   it('is served with the access settings and the limits of a server', async () => {
     const child = spawn(
       process.execPath,
-      [main, 'replay', recording, '--port', '0', '--token', 'viewer:just-look', '--max-aliases', '1'],
+      [main, 'replay', recording, '--port', '0', '--token', 'viewer:just-look-at-this', '--max-aliases', '1'],
       { stdio: ['ignore', 'pipe', 'inherit'] },
     );
     try {
@@ -124,10 +124,10 @@ describe('a recording', () => {
       expect(await ask('{ __typename }', 'Bearer wrong')).toMatchObject({
         errors: [{ extensions: { code: 'UNAUTHENTICATED' } }],
       });
-      expect(await ask('{ sessions { nodes { name } } }', 'Bearer just-look')).toEqual({
+      expect(await ask('{ sessions { nodes { name } } }', 'Bearer just-look-at-this')).toEqual({
         data: { sessions: { nodes: [{ name: 'recorded' }] } },
       });
-      expect(await ask('{ a: __typename b: __typename }', 'Bearer just-look')).toMatchObject({
+      expect(await ask('{ a: __typename b: __typename }', 'Bearer just-look-at-this')).toMatchObject({
         errors: [{ extensions: { code: 'LIMIT_EXCEEDED', limit: 'aliases', maximum: 1 } }],
       });
     } finally {

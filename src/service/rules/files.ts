@@ -19,7 +19,7 @@ export function rulesDirectory(named: string): string {
  */
 export async function readRuleFolder(directory: string): Promise<readonly RuleSource[]> {
   const names = await readdir(directory).catch((error: unknown) => {
-    throw new EunomiaError('BAD_RULES', `${directory}: cannot be read: ${messageOf(error)}`, { cause: error });
+    throw new EunomiaError('BAD_RULES', `--rules ${directory}: cannot be read: ${messageOf(error)}`, { cause: error });
   });
   return names
     .filter(isRuleFile)
