@@ -181,7 +181,7 @@ export const errorTable = {
     status: 400,
     meaning: 'the operation makes containers, and the engine that knows the container is not connected',
     remedy:
-      'name the engine with `--engine` ([configuration](configuration.md)), and see `Query.server.engines` for what is wrong with it',
+      'name the engine with `--engine` ([configuration](configuration.md)), and see `Server.engines` for what is wrong with it',
   },
   ENGINE_REFUSED: {
     status: 502,

@@ -83,6 +83,16 @@ export class History {
     };
   }
 
+  /** How many events there are; null where only evaluating each would tell. Rejects with STORE_UNAVAILABLE. */
+  async count(): Promise<number | null> {
+    if (this.#query.filter || this.#store.kind !== 'EMBEDDED') return null;
+    const rows = await this.#store.aggregate(
+      this.#query,
+      this.aggregation({ groupBy: [], measures: [{ fn: 'COUNT' }] }),
+    );
+    return rows && rows.reduce((sum, { count }) => sum + count, 0);
+  }
+
   /** Checks an aggregate. Throws BAD_USER_INPUT. */
   aggregation(input: AggregateInput): AggregateSpec {
     return compileAggregate(input, this.#parts.catalog, this.#query.trackers);

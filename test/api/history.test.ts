@@ -194,6 +194,26 @@ describe('history', () => {
     ).toMatch(/^last: cannot be joined with `first`/);
   });
 
+  it('counts its events where nothing has to be evaluated, the same on every page', async () => {
+    const { url } = await serve(true);
+    const from = 'from: "1970-01-01T00:00:00Z"';
+    const count = async (args: string, page = '') => {
+      const query = `{ history(${args}) { events${page} { totalCount nodes { bootNs } } } }`;
+      const { data, errors } = await ask<{ history: { events: { totalCount: string | null } } }>(url, query);
+      expect(errors).toBeUndefined();
+      return data?.history.events.totalCount;
+    };
+    const whole = `${from}, to: "1970-01-02T00:00:00Z"`;
+    expect(await count(whole)).toBe('250');
+    expect(await count(whole, '(first: 1)')).toBe('250');
+    expect(await count(whole, '(last: 10000)')).toBe('250');
+    expect(await count(`${from}, to: "1970-01-01T00:00:00.000000100Z"`)).toBe('100');
+    expect(await count(`${whole}, sessions: ["stored"]`)).toBe('250');
+    expect(await count(`${whole}, trackers: ["open"]`)).toBe('0');
+    expect(await count(`${whole}, containers: [{ name: "web-*" }]`)).toMatch(/^\d+$/);
+    expect(await count(`${whole}, where: { bootNs: { lt: "5" } }`)).toBeNull();
+  });
+
   it('without a store is refused, as is a session that persists', async () => {
     const { url } = await serve(false);
     expect((await ask(url, '{ history { events { nodes { time } } } }')).errors?.[0]).toMatchObject({

@@ -1,7 +1,10 @@
 import type { HistoryAggregateArgs, HistoryEventsArgs, QueryHistoryArgs } from '../../../generated/schema.js';
+import type { TraceEvent } from '../../../event/event.js';
 import type { History, HistoryPage } from '../../../service/history.js';
+import type { Caller } from '../../../access/caller.js';
 import { turns } from '../../../base/turn.js';
-import { Connection, pageOf, weightOfEvent } from '../connection.js';
+import { Connection, pageOf, weightOfEvent, type ConnectionOptions } from '../connection.js';
+import type { ClientShare } from '../share.js';
 import { typed, type ResolverMap } from './types.js';
 
 /** The events of the past, over sessions. */
@@ -25,7 +28,7 @@ export const historyResolvers = {
             await service.processes.ready();
             await service.processes.sight(page.events.map(({ event }) => event));
           }
-          const connection = connectionOf(page, weightOfEvent(valuesAnEvent));
+          const connection = connectionOf(page, history, weightOfEvent(valuesAnEvent));
           windows?.add(connection, info);
           return connection;
         }, caller),
@@ -34,10 +37,34 @@ export const historyResolvers = {
       share.long(() => history.aggregate(args), caller),
     ),
   },
+  HistoryConnection: {
+    totalCount: typed<HistoryConnection>((connection, _args, { share, caller }) => connection.count(share, caller)),
+  },
 } satisfies ResolverMap;
 
-function connectionOf({ events, cursorAt, hasNext, hasPrevious, gaps }: HistoryPage, weight: number): Connection {
-  return new Connection({
+/** Its events are counted once somebody selects that, and once for all windows of a long page. */
+class HistoryConnection extends Connection {
+  readonly #history: History;
+  #counted: Promise<string | null> | null = null;
+
+  constructor(history: History, options: ConnectionOptions<TraceEvent>) {
+    super(options);
+    this.#history = history;
+  }
+
+  count(share: ClientShare, caller: Caller): Promise<string | null> {
+    return (this.#counted ??= share
+      .long(() => this.#history.count(), caller)
+      .then((count) => (count === null ? null : String(count))));
+  }
+}
+
+function connectionOf(
+  { events, cursorAt, hasNext, hasPrevious, gaps }: HistoryPage,
+  history: History,
+  weight: number,
+): HistoryConnection {
+  return new HistoryConnection(history, {
     events: events.map(({ event }) => event),
     edgeOf: (index) => ({
       node: events[index]?.event,
