@@ -168,6 +168,8 @@ describe('a verification', () => {
 
   it('starts nothing with no rounds', async () => {
     expect(await ask('idle', ['true'], { rounds: 0 })).toMatchObject({ verified: false, rounds: [] });
+    const more = { rounds: 0, rights: open({ capabilities: ['CAP_SYS_ADMIN'] }) };
+    await expect(ask('idle', ['true'], more)).rejects.toThrow(/the container itself does not have CAP_SYS_ADMIN/);
     await expect(ask('none', ['true'], { rounds: 0 })).rejects.toThrow(/UNKNOWN_CONTAINER|no container "none"/);
   });
 

@@ -20,7 +20,7 @@ import type {
 /** What was seen of a container: tables of what it did, each entry with who, when and how often. Merging is exact: halves make a whole. */
 
 /** Names of processes in an entry. */
-const MOST_COMMS = 8;
+export const MOST_COMMS = 8;
 
 /** The tables of an observation. */
 export interface Tables {

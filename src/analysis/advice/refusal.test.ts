@@ -33,6 +33,14 @@ describe('refusals', () => {
     ]);
   });
 
+  it('take time linear in the programs that one process executes', () => {
+    const exec = { path: '/bin/app', args: ['app'], errno: null };
+    const execs = Array.from({ length: 100_000 }, () => ['programs', event(1, {}, exec)] as const);
+    expect(refused(...execs, ['refusals', event(2, {}, { name: 'bpf', errno: 'EPERM' })])).toEqual([
+      ['CALL', 'bpf', 'EPERM', '/bin/app'],
+    ]);
+  });
+
   it('are capabilities that a process has not, in the initial user namespace', () => {
     const denied = { capability: 'CAP_CHOWN', granted: false, call: 'chown', level: 0 };
     expect(

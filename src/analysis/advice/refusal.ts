@@ -1,6 +1,7 @@
 import type { Refusal } from '../../event/advice.js';
 import type { TraceEvent } from '../../event/event.js';
 import type { AnyReportFeed, FactKind } from '../../event/report-feed.js';
+import { add } from './group.js';
 import { isOfRuntime } from './runtime.js';
 
 /** What a file system or the kernel refuses with, whatever seccomp allows. */
@@ -78,15 +79,16 @@ export class Refusals {
   #learn(pid: number, since: string, { path, args, errno }: Fact): void {
     if (errno !== null) return;
     const program = { since, executable: textOf(path), args: Array.isArray(args) ? args.map(String) : null };
-    this.#programs.set(pid, [...(this.#programs.get(pid) ?? []), program]);
+    add(this.#programs, pid, program);
   }
 
   /** A process that has executed nothing runs the program of its parent. */
   #programOf({ pid, ppid }: Seen['process'], time: string): Program | null {
     const of = (id: number): Program | undefined =>
-      (this.#programs.get(id) ?? [])
-        .filter(({ since }) => since <= time)
-        .sort((a, b) => (a.since < b.since ? 1 : -1))[0];
+      (this.#programs.get(id) ?? []).reduce<Program | undefined>(
+        (latest, one) => (one.since <= time && (latest === undefined || one.since >= latest.since) ? one : latest),
+        undefined,
+      );
     return of(pid) ?? of(ppid) ?? null;
   }
 }

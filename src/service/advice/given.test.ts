@@ -17,6 +17,7 @@ it.each([
     { capabilities: [{ ...own, capability: 'CAP_CHOWN; id', call: null, granted: true, level: 0 }] },
     /capabilities\.0\.capability: is no capability/,
   ],
+  [{ users: [{ ...seen, comms: Array(9).fill('x'), uid: 0, gid: 0 }] }, /users\.0\.comms/],
   [{ paths: [{ ...own, path: 'x', access: 'READ' }] }, /paths\.0\.path: is no absolute path/],
   [
     {

@@ -1,5 +1,5 @@
 import * as v from 'valibot';
-import { tableNames } from '../../analysis/advice/observation.js';
+import { MOST_COMMS, tableNames } from '../../analysis/advice/observation.js';
 import { invalid } from '../../base/errors.js';
 import type { Observation } from '../../event/advice.js';
 import { isCapability } from '../../linux/capability.js';
@@ -25,7 +25,7 @@ const span = v.pipe(
 );
 const orNull = <const Schema extends v.GenericSchema>(schema: Schema) => v.nullable(schema);
 
-const seen = { comms: texts, first: time, last: time, count };
+const seen = { comms: v.pipe(v.array(text), v.maxLength(MOST_COMMS)), first: time, last: time, count };
 const runtime = v.boolean();
 const port = v.pipe(count, v.maxValue(65_535));
 const entries = <const Entries extends v.ObjectEntries>(members: Entries) =>

@@ -4,7 +4,8 @@ import { authorize, type Caller } from '../../access/caller.js';
 import { roomFor } from '../../analysis/advice/filesystem.js';
 import { refusalKey } from '../../analysis/advice/refusal.js';
 import { permitPrivileges, widen, type Missing, type Widened } from '../../analysis/advice/widen.js';
-import { EunomiaError, messageOf } from '../../base/errors.js';
+import { EunomiaError, invalid, messageOf } from '../../base/errors.js';
+import { listed } from '../../base/listed.js';
 import type {
   CheckResult,
   OutsideAttempt,
@@ -135,6 +136,7 @@ export class Verifications {
     const attempt = async (rehearsal: Rehearsal, own: Caller): Promise<Verification> => {
       const original = await rehearsal.original(container.id);
       const check = checkOf(asked, hasHealthCheck(original));
+      checkCapabilities(original, rights);
       if (rounds === 0) return untried(rights);
       const runtime = await this.#runtimes.of(own, rehearsal);
       const [sessions, parts] = [this.#sessions, this.#parts];
@@ -210,6 +212,18 @@ function unknownContainer(ref: string): EunomiaError {
     `input.container: there is no container "${ref.slice(0, 100)}" that could be copied; it must exist, running or not`,
     { details: { argument: 'input.container' } },
   );
+}
+
+/** A copy gets nothing that the container does not have. */
+function checkCapabilities({ HostConfig: { Privileged, CapAdd, CapDrop } }: Original, rights: Rights): void {
+  if (Privileged === true) return;
+  const own = new Set(effectiveCapabilities(CapAdd ?? [], CapDrop ?? []));
+  const beyond = rights.capabilities.filter((name) => !own.has(name));
+  if (beyond.length > 0)
+    throw invalid(
+      'input.rights.capabilities',
+      `the container itself does not have ${listed(beyond)}; leave out what it does not have`,
+    );
 }
 
 function untried(rights: Rights): Verification {

@@ -109,6 +109,20 @@ describe('files of advice for a hostile container', () => {
     ]);
   });
 
+  it('have a user for Kubernetes where it has a number', () => {
+    const userOf = (user: string): object => {
+      const [patch = ''] = fileOf({ ...hostile, rights: { ...hostile.rights, user } }, 'kubernetes.yaml').split(
+        '---\n',
+      );
+      const { spec } = parse(patch) as { spec: { template: { spec: { containers: [{ securityContext: object }] } } } };
+      const entries = Object.entries(spec.template.spec.containers[0].securityContext);
+      return Object.fromEntries(entries.filter(([name]) => name.startsWith('runAs')));
+    };
+    expect(userOf('www-data')).toEqual({});
+    expect(userOf('7')).toEqual({ runAsUser: 7, runAsNonRoot: true });
+    expect(userOf('0:5')).toEqual({ runAsUser: 0, runAsGroup: 5, runAsNonRoot: false });
+  });
+
   it('have no variable that Compose would replace', () => {
     const advice = madeFrom({ paths: [{ ...own, path: '/var/lib/${HOME}$x/f', access: 'WRITE' }] });
     expect(advice.rights.volumes).toEqual([{ path: '/var/lib/${HOME}$x', writable: true }]);

@@ -14,7 +14,7 @@ export function kubernetes(advice: Advice): string {
 }
 
 function patch(rights: Rights, name: string): object {
-  const [uid, gid] = (rights.user ?? '').split(':').map(Number);
+  const { uid, gid } = /^(?<uid>\d+)(:(?<gid>\d+))?$/.exec(rights.user ?? '')?.groups ?? {};
   const { memoryBytes, cpus } = rights.limits;
   const scratch = rights.tmpfs.map(({ path, sizeBytes }, i) => ({ name: `tmpfs-${i + 1}`, path, sizeBytes }));
   const kept = rights.volumes.map(({ path, writable }, i) => ({ name: `volume-${i + 1}`, path, writable }));
@@ -32,7 +32,9 @@ function patch(rights: Rights, name: string): object {
         ...(rights.capabilities.length ? { add: rights.capabilities.map(shortCapability) } : {}),
       },
       seccompProfile: { type: 'Localhost', localhostProfile: `${name}/seccomp.json` },
-      ...(rights.user === null ? {} : { runAsUser: uid, runAsGroup: gid, runAsNonRoot: true }),
+      // Kubernetes knows users by number only.
+      ...(uid === undefined ? {} : { runAsUser: Number(uid), runAsNonRoot: Number(uid) !== 0 }),
+      ...(gid === undefined ? {} : { runAsGroup: Number(gid) }),
     },
     ...(Object.keys(limits).length ? { resources: { limits } } : {}),
     ...(rights.ports.length
