@@ -121,13 +121,23 @@ it('tell what failed, and that there were too many', async () => {
     },
   });
   actions.raise(alertWith([{ kind: 'pause' }], { container: null }), null);
-  for (let i = 0; i < 100; i++) actions.raise(alertWith([kill]), null);
+  for (let i = 0; i < 100; i++) actions.raise(alertWith([kill], { rule: `rule-${i % 5}` }), null);
   await until('all is told', () => told().length === 101);
   const count = (text: string): number => told().filter((each) => each === text).length;
   expect(count('pause: failed: the process is in no container')).toBe(1);
   expect(count('kill: failed: the process has ended')).toBe(60);
   expect(count('kill: not done: 60 a minute are the most of all rules')).toBe(40);
   expect((['taken', 'failed', 'skipped'] as const).map((result) => actions.countOf(result))).toEqual([0, 61, 40]);
+});
+
+it('of a rule in a storm leave those of other rules their part', async () => {
+  const { actions, done, told } = actionsWith('on');
+  for (let i = 0; i < 200; i++) actions.raise(alertWith([kill], { rule: 'storm' }), null);
+  actions.raise(alertWith([kill], { rule: 'other', process: { pid: 9, comm: 'x' } }), null);
+  await until('what is taken is done', () => done.length >= 21);
+  expect(done).toHaveLength(21);
+  expect(done).toContain('SIGKILL 9 7');
+  expect(told()).toContain('kill: not done: 20 a minute are the most of one rule');
 });
 
 it('wait for an engine that hangs with nothing but what is asked of it', async () => {

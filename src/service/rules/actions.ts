@@ -7,6 +7,7 @@ import { LabelValues, type MetricFamily, type MetricsSource } from '../../event/
 import type { Responder } from '../../inventory/responder.js';
 import { responses, type Action, type ActionKind } from '../../rules/action.js';
 import type { RuleAlert } from '../../rules/alert.js';
+import { BoundedMap } from '../../rules/bounded.js';
 import { ThrottleWindow } from '../../rules/window.js';
 import { alertOf } from './alert.js';
 import type { EvidenceSessions } from './evidence-session.js';
@@ -20,9 +21,13 @@ export interface ActionOptions {
   readonly log: Log;
 }
 
-/** Of all rules together, within a minute. */
+/** Of one kind, of all rules together, within a minute. */
 const MOST = 60;
+/** Of these, of one rule: its storm leaves the others their part. */
+const MOST_OF_RULE = 20;
 const MINUTE_MS = 60_000;
+/** Rules whose actions are counted; those that acted least recently are forgotten. */
+const MAX_RULES = 1000;
 /** Of each kind; more are not taken. */
 const MAX_WAITING = 100;
 /** Requests to engines, and starts of sessions, at once. */
@@ -46,6 +51,8 @@ interface Outcome {
 export class RuleActions implements MetricsSource {
   readonly #options: ActionOptions;
   readonly #throttles = new Map<ActionKind, ThrottleWindow>();
+  /** By kind and rule. */
+  readonly #ofRules = new BoundedMap<ThrottleWindow>(MAX_RULES);
   readonly #gates = new Map<ActionKind, Gate>();
   readonly #waiting = new Map<ActionKind, number>();
   readonly #results = new Map<string, number>();
@@ -118,8 +125,8 @@ export class RuleActions implements MetricsSource {
   async #take(action: Performed, raised: RuleAlert, alert: Alert): Promise<void> {
     const { kind } = action;
     const waiting = this.#waiting.get(kind) ?? 0;
-    if (waiting >= MAX_WAITING || !this.#throttleOf(kind).take(performance.now()))
-      return this.#tell(action, alert, 'skipped', { text: `not done: ${MOST} a minute are the most of all rules` });
+    const tooMany = this.#tooMany(kind, alert.source, waiting);
+    if (tooMany !== null) return this.#tell(action, alert, 'skipped', { text: `not done: ${tooMany}` });
     this.#waiting.set(kind, waiting + 1);
     const leave = await this.#gateOf(kind).enter();
     try {
@@ -162,8 +169,14 @@ export class RuleActions implements MetricsSource {
     void book.change(alert, 'ACTED', alert.source, `${kind}: ${text}`, session ?? null);
   }
 
-  #throttleOf(kind: ActionKind): ThrottleWindow {
-    return made(this.#throttles, kind, () => new ThrottleWindow(MOST, MINUTE_MS));
+  /** Why it is one too many; null where it is not, and then it counts. */
+  #tooMany(kind: ActionKind, source: string, waiting: number): string | null {
+    if (waiting >= MAX_WAITING) return `${MAX_WAITING} others wait`;
+    const now = performance.now();
+    const ofRule = made(this.#ofRules, `${kind} ${source}`, () => new ThrottleWindow(MOST_OF_RULE, MINUTE_MS));
+    if (!ofRule.take(now)) return `${MOST_OF_RULE} a minute are the most of one rule`;
+    const ofAll = made(this.#throttles, kind, () => new ThrottleWindow(MOST, MINUTE_MS));
+    return ofAll.take(now) ? null : `${MOST} a minute are the most of all rules`;
   }
 
   #gateOf(kind: ActionKind): Gate {
@@ -197,7 +210,11 @@ function labelsOf(key: string): { readonly rule: string; readonly container: str
   return { rule, container };
 }
 
-function made<Key, Value>(all: Map<Key, Value>, key: Key, make: () => Value): Value {
+function made<Key, Value>(
+  all: Pick<Map<Key, Value>, 'get'> & { set(key: Key, value: Value): unknown },
+  key: Key,
+  make: () => Value,
+): Value {
   const known = all.get(key);
   if (known !== undefined) return known;
   const value = make();
