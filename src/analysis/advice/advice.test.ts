@@ -6,6 +6,7 @@ import type { Advice, Observation } from '../../event/advice.js';
 import type { TraceEvent } from '../../event/event.js';
 import { Missing } from '../../event/missing.js';
 import type { ReportSource, ReportTracker } from '../report/index.js';
+import { withCallsOf } from './line.js';
 import { merge } from './observation.js';
 import { Observer, stablePath } from './observer.js';
 import { recommend, type RecommendOptions } from './recommend.js';
@@ -176,4 +177,15 @@ describe('a recommendation', () => {
       '1 system call appeared first in the last half of the time',
     ]);
   });
+});
+
+it('has a line for each call of rights that were tried, and none for others', () => {
+  const { lines, rights } = advise([call(1, 'read'), call(2, 'write')]);
+  const tried = { ...rights.seccomp, syscalls: [{ names: ['bpf', 'read'], action: 'SCMP_ACT_ALLOW' }] } as const;
+  const made = withCallsOf(lines, tried);
+  expect(made.filter(({ aspect }) => aspect === 'CALL')).toEqual([
+    { aspect: 'CALL', what: 'bpf', why: 'is in the rights that were tried', phase: 'RUN', evidence: null },
+    lines.find(({ what }) => what === 'read'),
+  ]);
+  expect(made.filter(({ aspect }) => aspect !== 'CALL')).toEqual(lines.filter(({ aspect }) => aspect !== 'CALL'));
 });

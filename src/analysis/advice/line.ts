@@ -5,6 +5,7 @@ import type {
   Observation,
   Phase,
   Rights,
+  SeccompProfile,
   Seen,
   SeenCall,
   SeenCapability,
@@ -75,6 +76,18 @@ export function linesOf(parts: Parts): AdviceLine[] {
       line('PEER', `${name ?? listed(addresses)} ${protocol} ${port}`, 'is connected to', seen),
     ),
     ...limitLines(parts, line),
+  ];
+}
+
+/** Lines for the calls of another profile, in place of those of the recommended one. Pure. */
+export function withCallsOf(lines: readonly AdviceLine[], profile: SeccompProfile): AdviceLine[] {
+  const known = new Map(lines.flatMap((line) => (line.aspect === 'CALL' ? [[line.what, line]] : [])));
+  const why = 'is in the rights that were tried';
+  return [
+    ...allowedBy(profile).map(
+      (what): AdviceLine => known.get(what) ?? { aspect: 'CALL', what, why, phase: 'RUN', evidence: null },
+    ),
+    ...lines.filter(({ aspect }) => aspect !== 'CALL'),
   ];
 }
 

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Caller } from '../../access/caller.js';
 import { diffCurrent, diffRights } from '../../analysis/advice/diff.js';
+import { withCallsOf } from '../../analysis/advice/line.js';
 import { merge } from '../../analysis/advice/observation.js';
 import { adviceDemand, alikeFields, Observer } from '../../analysis/advice/observer.js';
 import { againstDefault, recommend } from '../../analysis/advice/recommend.js';
@@ -133,6 +134,7 @@ export class Advices {
     return {
       ...advice,
       rights: tried,
+      lines: withCallsOf(advice.lines, tried.seccomp),
       defaultProfile: againstDefault(tried.seccomp),
       problems: [...advice.problems, ...difference],
     };
