@@ -107,12 +107,18 @@ describe('a file', () => {
   condition: ka.verb=get
 - rule: good
   condition: evt.type=execve and proc.name=sh
+- macro:
+- rule: exceptions
+  condition: evt.type=execve
+  exceptions: 5
 `);
     expect(told).toEqual([
       'rules.yaml:3: "nothing" is no rule, macro or list',
       'rules.yaml:4: is no rule, macro or list: it is to be a mapping',
       'rules.yaml:13: macro "gone" is changed, and no earlier item defines it',
       'rules.yaml:20: rule "no condition" has no condition',
+      'rules.yaml:28: the item has no macro',
+      'rules.yaml:29: exceptions is to be a list',
     ]);
     expect(rules.map(({ rule: name, problems: [first = ''] }) => `${name}: ${first.split('\n')[0]}`)).toEqual([
       'circle: rules.yaml:5: macro "a" names itself: a → b → a',

@@ -207,7 +207,8 @@ class Reader {
 
   #exceptions(item: YAMLMap): FalcoException[] {
     const list = item.get('exceptions', true);
-    if (!isSeq(list)) return [];
+    if (list === undefined || (isScalar(list) && list.value === null)) return [];
+    if (!isSeq(list)) throw invalid(this.#place(item), 'exceptions is to be a list');
     return list.items.filter(isMap).map((one) => {
       const fields = this.#texts(one, 'fields');
       const single = !isSeq(one.get('fields', true));
@@ -234,7 +235,7 @@ class Reader {
     const text = this.#text(item, key);
     if (text !== undefined && text.trim() !== '') return text;
     const [name] = ['rule', 'macro', 'list'].flatMap((kind) =>
-      item.has(kind) ? `${kind} "${this.#text(item, kind)}"` : [],
+      item.has(kind) && kind !== key ? `${kind} "${this.#text(item, kind)}"` : [],
     );
     throw invalid(this.#place(item), `${name ?? 'the item'} has no ${key}`);
   }
