@@ -15,12 +15,17 @@ import { contractSchema } from '../../src/api/graphql/schema.js';
 import type { StartSessionInput } from '../../src/generated/schema.js';
 import { sessionSpec } from '../../src/service/input.js';
 import type { SessionSpec } from '../../src/session/spec.js';
+import { FilterFields } from '../../src/filter/index.js';
+import { randomTree } from '../support/filter/tree.js';
+import { toInput } from '../support/filter/written.js';
 import { filterText } from '../support/filters.js';
 import { createFixture, createServer, dataOf, post } from './support.js';
 
 const schema = contractSchema();
 const fixture = await createFixture();
 const { catalog, fields } = fixture.services;
+// Filters may name what only a table of processes has.
+catalog.lineage = { of: () => null, ready: () => null, problem: null, sinceNs: 0n };
 const server = await createServer(fixture.services);
 afterAll(async () => {
   await fixture.services.manager.close();
@@ -91,10 +96,23 @@ const objects: fc.Arbitrary<Json> = fc.constantFrom(
   { time: { gt: '2026-01-31T08:15:30Z' }, bootNs: { lt: '18446744073709551615' } },
   { or: [{ container: { isNull: true } }, { container: { name: { glob: 'web-*' } } }] },
 );
+/** The fields of events of these trackers. */
+const fieldsOf = (names: readonly string[]): FilterFields =>
+  new FilterFields(schema, {
+    trackers: names.map((name) => catalog.need(name)),
+    get: (name) => catalog.get(name),
+    lineage: catalog.lineage,
+  });
+/** Of all that a filter can say: each field with each operator, two fields, ancestors. */
+const anyFilterOf = (names: readonly string[]): fc.Arbitrary<Json> => {
+  const own = fieldsOf(names);
+  return randomTree(own).map((tree) => toInput(tree, own));
+};
 const filterOf = (names: readonly string[]): fc.Arbitrary<Json> =>
   fc.oneof(
     filterText(names, pools).map((expr): Json => ({ expr })),
     objects,
+    anyFilterOf(names),
   );
 
 const selectors = fc.oneof(
@@ -127,27 +145,25 @@ const plugins = fc.constantFrom(
   [{ name: 'beacon', options: { least: 3, names: ['a'] }, restart: 'ON_FAILURE' }],
   [{ name: 'beacon' }, { name: 'other', options: null }],
 );
-/** Sizes of rings are powers of two. */
+/** All of a `StartSessionInput`. Sizes of rings are powers of two. */
+const parts = (entries: readonly Json[], names: readonly string[]) => ({
+  trackers: fc.constant(entries),
+  target: some(targets),
+  where: some(filterOf(names)),
+  capture: fc.constantFrom('DEFAULT', 'DEMANDED', 'ALL'),
+  fields: some(fc.constantFrom([], ['process.comm'])),
+  for: some(durations(10, 3_600_000)),
+  name: some(fc.constantFrom('a name', '"quoted" ü')),
+  labels: some(fc.constantFrom([], [{ name: 'tier', value: "o'brien" }])),
+  ttl: some(durations(1000, 3_600_000)),
+  bufferBytes: fc.integer({ min: 65536, max: 1 << 30 }),
+  ringBytes: fc.integer({ min: 16, max: 28 }).map((power) => 2 ** power),
+  persist: some(fc.constantFrom({}, { store: 'INFLUX' }, { store: 'INFLUX', mode: 'EVENTS' })),
+  plugins,
+});
 const inputs: fc.Arbitrary<Json> = trackers.chain((entries) => {
   const names = entries.flatMap((entry) => Object.keys(entry));
-  return fc.record(
-    {
-      trackers: fc.constant(entries),
-      target: some(targets),
-      where: some(filterOf(names)),
-      capture: fc.constantFrom('DEFAULT', 'DEMANDED', 'ALL'),
-      fields: some(fc.constantFrom([], ['process.comm'])),
-      for: some(durations(10, 3_600_000)),
-      name: some(fc.constantFrom('a name', '"quoted" ü')),
-      labels: some(fc.constantFrom([], [{ name: 'tier', value: "o'brien" }])),
-      ttl: some(durations(1000, 3_600_000)),
-      bufferBytes: fc.integer({ min: 65536, max: 1 << 30 }),
-      ringBytes: fc.integer({ min: 16, max: 28 }).map((power) => 2 ** power),
-      persist: some(fc.constantFrom({}, { store: 'INFLUX' }, { store: 'INFLUX', mode: 'EVENTS' })),
-      plugins,
-    },
-    { requiredKeys: ['trackers'] },
-  );
+  return fc.record(parts(entries, names), { requiredKeys: ['trackers'] });
 });
 
 function specOf(input: unknown): SessionSpec {
@@ -178,7 +194,16 @@ async function start(input: unknown): Promise<Started> {
 }
 
 describe('what a session was asked for', () => {
+  it('is any input that the schema has', () => {
+    const of = (name: string): string[] => Object.keys(inputType(name).getFields()).sort();
+    expect(Object.keys(parts([], [])).sort()).toEqual(of('StartSessionInput'));
+    expect([...new Set(fc.sample(targets, { numRuns: 1000, seed: 1 }).flatMap(Object.keys))].sort()).toEqual(
+      of('TargetInput'),
+    );
+  });
+
   it('read back and asked for again, is the same session', () => {
+    let refused = 0;
     fc.assert(
       fc.property(inputs, (input) => {
         let asked: SessionSpec;
@@ -186,7 +211,7 @@ describe('what a session was asked for', () => {
           asked = specOf(input);
         } catch (error) {
           // Some options exclude each other.
-          if (error instanceof EunomiaError && error.code === 'BAD_USER_INPUT') return;
+          if (error instanceof EunomiaError && error.code === 'BAD_USER_INPUT') return void refused++;
           throw error;
         }
         const json = JSON.parse(JSON.stringify(asked.asked?.input)) as unknown;
@@ -194,6 +219,7 @@ describe('what a session was asked for', () => {
       }),
       { numRuns: 500 },
     );
+    expect(refused).toBeLessThan(250);
   });
 
   it('is told by the session, with all defaults, and starts another that tells the same', async () => {

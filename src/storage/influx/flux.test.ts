@@ -93,6 +93,36 @@ it.each(trackers.map(({ name }) => name))('asks for events of %s in Flux that co
       await expectValid(eventsText(BUCKET, { ...range, tracker, places, backwards, limit: 100 }));
 });
 
+it('aggregates over trackers, by random filters, in Flux that compiles', async () => {
+  const counted: HistoryMeasure = { fn: 'COUNT', field: null, name: 'n', q: 0.5, unit: null, time: false };
+  await fc.assert(
+    fc.asyncProperty(
+      randomTree(fields),
+      fc.uniqueArray(fc.constantFrom(...trackers), { minLength: 1, maxLength: 3 }),
+      fc.constantFrom(null, 5_000),
+      async (tree, some, windowMs) => {
+        let filter;
+        try {
+          filter = parseInput(toInput(tree, fields), fields, fields.trackers);
+        } catch {
+          return; // some filters can match nothing, which is an error
+        }
+        const question = {
+          ...range,
+          filter,
+          trackers: some,
+          source: 'RAW' as const,
+          groupBy: ['tracker', 'container.name'],
+        };
+        const plan = planAggregate({ ...question, measures: [counted], windowMs });
+        const query = plan && aggregateText(BUCKET, plan);
+        if (query) await expectValid(query);
+      },
+    ),
+    { numRuns: 200 },
+  );
+});
+
 it('asks for records in Flux that compiles', async () => {
   await expectValid(recordsText(BUCKET, 'eunomia.session', { ...range, sessions: null }, 10));
   await expectValid(recordsText(BUCKET, 'eunomia.gap', range, 10));
