@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Caller } from '../../access/caller.js';
 import { diffCurrent, diffRights } from '../../analysis/advice/diff.js';
 import { withCallsOf } from '../../analysis/advice/line.js';
+import { raises } from '../../analysis/advice/needs.js';
 import { merge } from '../../analysis/advice/observation.js';
 import { adviceDemand, alikeFields, Observer } from '../../analysis/advice/observer.js';
 import { againstDefault, recommend } from '../../analysis/advice/recommend.js';
@@ -173,11 +174,9 @@ export class Advices {
       ? merge(observation, { ...now, calls: now.calls.filter(({ name }) => !names.has(name)) })
       : observation;
     const runtime = container && (await this.#verifications.knownRuntimeCalls(caller, container));
-    const options = { current, runtimeCalls: null, action: actions[action] };
-    const advice = recommend(whole, options);
-    if (!runtime) return { ...advice, current };
-    const runtimeCalls = advice.rights.noNewPrivileges ? runtime.noNewPrivileges : runtime.plain;
-    return { ...recommend(whole, { ...options, runtimeCalls }), current };
+    if (!turns.isOpen) await turns.next('REQUEST');
+    const runtimeCalls = runtime ? runtime[raises(whole) ? 'plain' : 'noNewPrivileges'] : null;
+    return { ...recommend(whole, { current, runtimeCalls, action: actions[action] }), current };
   }
 
   async #origins(caller: Caller, { session, from, to, store }: AdviseInput): Promise<readonly Origin[]> {
