@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { advice } from './advice.js';
 import { compare } from './compare.js';
 import { Report } from './figure.js';
 import { fairness } from './fairness.js';
@@ -25,6 +26,7 @@ interface BenchOptions {
   readonly only: readonly string[];
 }
 const benches: Readonly<Record<string, (report: Report, options: BenchOptions) => Promise<void>>> = {
+  advice,
   throughput,
   query,
   syscount,

@@ -37,6 +37,13 @@ export class ContainerCgroups {
     await this.#end(this.#running.splice(count));
   }
 
+  /** A process goes into the first one; it has to end before `close`. */
+  adopt(pid: number): void {
+    const [first] = this.#running;
+    if (!first) throw new Error('there is no container');
+    writeFileSync(join(first.directory, 'cgroup.procs'), String(pid));
+  }
+
   /** The oldest ends, and a new one starts. */
   async replace(): Promise<void> {
     this.#start();
