@@ -60,6 +60,9 @@ const toTest = [
   program('debootstrap', 'debootstrap'),
   program('chromium', 'chromium'),
   program('setpriv', 'util-linux'),
+  program('mandoc', 'mandoc'),
+  program('zsh', 'zsh'),
+  program('fish', 'fish'),
   { what: 'a static busybox', apt: 'busybox-static', there: () => isStatic(which('busybox')) },
 ];
 

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -25,6 +25,16 @@ export function packageFile(...path: readonly string[]): string {
 /** A folder of the running code, "trackers" for one, for what is found there instead of imported. */
 export function codeFolder(name: string): string {
   return join(running, name);
+}
+
+/** The modules of all trackers by their names, sorted: each is a file of src/trackers/. */
+export function trackerModules(): ReadonlyMap<string, string> {
+  const folder = codeFolder('trackers');
+  const named = readdirSync(folder).flatMap((file) => {
+    const [, name] = /^([a-z][a-z0-9_]*)\.[jt]s$/.exec(file) ?? [];
+    return name === undefined ? [] : [[name, join(folder, file)] as const];
+  });
+  return new Map(named.sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /** The compiled entry of a worker thread, "kernel/worker" for one. Tests, which run from src/, start it from dist/ too. */

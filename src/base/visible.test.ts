@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createPrinter } from '../cli/printer.js';
-import { terminalOf } from '../cli/output.js';
+import { plainOutput, terminalOf } from '../cli/output.js';
 import type { TrackerInfo } from '../cli/field.js';
 import { createEncoder, type Sheet } from '../formats/index.js';
 import { markdown } from '../analysis/report/markdown.js';
@@ -18,13 +18,7 @@ async function onTerminal(...pieces: readonly (string | Uint8Array)[]): Promise<
     shown += String(text);
     return Promise.resolve(true);
   };
-  const output = terminalOf({
-    width: 80,
-    height: 24,
-    write,
-    clear: () => Promise.resolve(true),
-    close: () => undefined,
-  });
+  const output = terminalOf({ ...plainOutput(write), width: 80, height: 24 });
   for (const piece of pieces) await output.write(piece);
   return shown;
 }
@@ -84,7 +78,11 @@ it('the command line writes the CSV that an export does', () => {
         row: () => [comm, ret, args, null],
       };
       const exported = createEncoder('csv', sheet, {});
-      const printer = createPrinter([tracker], { format: 'csv', fields: ['comm', 'ret', 'args', 'none'], width: null });
+      const printer = createPrinter([tracker], {
+        format: 'csv',
+        fields: ['comm', 'ret', 'args', 'none'],
+        terminal: plainOutput(async () => true),
+      });
       const text = printer.head + printer.print([{ __typename: 'ExecEvent', comm, ret, args, none: null }]);
       expect(text).toBe(`${String(exported.head())}${String(exported.items([null], null))}`);
       expect(text.split('\r\n')[1]).not.toMatch(/^"?[=+@\t]/);

@@ -5,6 +5,7 @@ import { csvCell, csvLine } from '../base/csv.js';
 import { visible } from '../base/visible.js';
 import { parseSetting, parseTracker, trackerInputs } from './input.js';
 import { targetInput } from './target.js';
+import { plainOutput } from './output.js';
 import { createPrinter } from './printer.js';
 import { endpoint } from '../client/remote.js';
 import { tableColumns } from './column.js';
@@ -178,6 +179,13 @@ describe('fields', () => {
   });
 
   it('of an object are all that it has', () => {
+    expect(chosenColumns([exec], ['pid', 'comm', 'args']).map(({ path }) => path)).toEqual([
+      'process.pid',
+      'process.comm',
+      'args',
+    ]);
+    const own = { ...exec, fields: [...exec.fields, { path: 'comm', type: { name: 'String' } }] };
+    expect(chosenColumns([exec, own], ['comm']).map(({ path }) => path)).toEqual(['comm']);
     expect(chosenColumns([exec], ['process']).map(({ path }) => path)).toEqual(['process.pid', 'process.comm']);
   });
 
@@ -231,7 +239,7 @@ describe('the printer', () => {
     const printer = createPrinter([exec, open], {
       format: 'json',
       fields: ['process.comm', 'container.name', 'args', 'path'],
-      width: null,
+      terminal: plainOutput(async () => true),
     });
     expect(printer.print(events, { lost: '3' })).toBe(
       '{"gap":{"lost":"3"}}\n{"process":{"comm":"ls"},"container":null,"args":["ls","a b"]}\n' +
@@ -243,7 +251,7 @@ describe('the printer', () => {
     const printer = createPrinter([exec, open], {
       format: 'csv',
       fields: ['process.pid', 'container.name', 'args', 'path'],
-      width: null,
+      terminal: plainOutput(async () => true),
     });
     expect(printer.head + printer.print(events)).toBe(
       'process.pid,container.name,args,path\r\n7,,"[""ls"",""a b""]",\r\n8,web,,/x\r\n',
@@ -251,7 +259,7 @@ describe('the printer', () => {
   });
 
   it('prints a line for each event, with a clock, for people', () => {
-    const printer = createPrinter([exec], { format: 'table', fields: null, width: null });
+    const printer = createPrinter([exec], { format: 'table', fields: null, terminal: plainOutput(async () => true) });
     expect(printer.print(events.slice(0, 1))).toBe(
       "TIME (UTC)    CONTAINER  PID  COMM  EVENT  DETAILS\n08:15:30.123  -          7    ls    exec   ls 'a b'\n",
     );

@@ -1,5 +1,5 @@
 import { DetailsTemplate } from '../event/details.js';
-import { columnOf, type Column, type TrackerInfo } from './field.js';
+import { columnOf, valueAt, type Column, type EventFields, type TrackerInfo } from './field.js';
 
 const first = ['time', 'container.name', 'process.pid', 'process.comm'];
 
@@ -11,8 +11,28 @@ export function tableColumns(trackers: readonly TrackerInfo[]): readonly Column[
   return [...new Set(paths)].filter((path) => known.has(path)).map(columnOf);
 }
 
+/** A field that tells whether it succeeded. */
+export interface Outcome extends Column {
+  readonly success: 0 | null;
+}
+
+/** An exit code is null where a signal killed the process. */
+export function outcomesOf(fields: TrackerInfo['fields']): readonly Outcome[] {
+  return fields.flatMap(({ path, type }) => {
+    if (path === 'exitCode') return { ...columnOf(path), success: 0 };
+    return type.name.startsWith('Errno') ? { ...columnOf(path), success: null } : [];
+  });
+}
+
+export function hasFailed(event: EventFields, outcomes: readonly Outcome[]): boolean {
+  return outcomes.some((column) => (valueAt(event, column) ?? null) !== column.success);
+}
+
 /** What lines of events are made of. */
 export function lineColumns(trackers: readonly TrackerInfo[]): readonly Column[] {
-  const told = trackers.flatMap(({ details }) => new DetailsTemplate(details).fields);
+  const told = trackers.flatMap(({ details, fields }) => [
+    ...new DetailsTemplate(details).fields,
+    ...outcomesOf(fields).map(({ path }) => path),
+  ]);
   return [...new Set(['time', 'container.name', 'container.id', 'process.pid', 'process.comm', ...told])].map(columnOf);
 }

@@ -26,16 +26,20 @@ export function withEvents(command: Command): Command {
         .choices(['table', 'json', 'csv'])
         .default('table'),
     )
-    .option('-f, --fields <paths>', 'only these fields: process.comm,args', collect)
+    .option(
+      '-f, --fields <paths>',
+      'only these fields: process.comm,args; comm is process.comm where no event has a comm of its own',
+      collect,
+    )
     .option('--gaps', 'with json: print a line {"gap": …} where events are missing');
 }
 
 export function printerOf(
   trackers: readonly TrackerInfo[],
   { output, fields }: EventFlags,
-  { output: { width } }: World,
+  { output: terminal }: World,
 ): Printer {
-  return createPrinter(trackers, { format: output, fields: fields ?? null, width });
+  return createPrinter(trackers, { format: output, fields: fields ?? null, terminal });
 }
 
 /** Prints a batch, with its gap where the format has a line for one, else told by `tellGap`. False when nobody reads any more. */

@@ -79,8 +79,9 @@ export function columnOf(path: string): Column {
 
 /** The columns that `--fields` names; "process" stands for all of its fields. A name that no tracker has is a UsageError. */
 export function chosenColumns(trackers: readonly TrackerInfo[], paths: readonly string[]): readonly Column[] {
-  const known = new Set(trackers.flatMap(({ fields }) => fields.map(({ path }) => path)));
-  const chosen = paths.flatMap((path) => {
+  const known = knownPaths(trackers);
+  const chosen = paths.flatMap((given) => {
+    const path = wholePath(given, known);
     if (known.has(path) || (path.startsWith(labels) && path.length > labels.length)) return [path];
     const below = [...known].filter((field) => field.startsWith(`${path}.`));
     if (below.length) return below;
@@ -90,6 +91,16 @@ export function chosenColumns(trackers: readonly TrackerInfo[], paths: readonly 
     );
   });
   return [...new Set(chosen)].map(columnOf);
+}
+
+export function knownPaths(trackers: readonly TrackerInfo[]): ReadonlySet<string> {
+  return new Set(trackers.flatMap(({ fields }) => fields.map(({ path }) => path)));
+}
+
+/** Where people leave out what is plain: `pid` is `process.pid`, `image` is `container.image`, unless events have a field of that name. */
+export function wholePath(given: string, known: ReadonlySet<string>): string {
+  const paths = [given, `process.${given}`, `container.${given}`];
+  return paths.find((path) => known.has(path)) ?? given;
 }
 
 export function allColumns(trackers: readonly TrackerInfo[]): readonly Column[] {

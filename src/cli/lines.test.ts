@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import stringWidth from 'string-width';
 import { describe, expect, it } from 'vitest';
-import { EventLines, type EventLine } from './lines.js';
+import { EventLines, type EventLine, type Terminal } from './lines.js';
+import { Painted } from './paint.js';
 import { cutTo, padTo, widthOf } from './width.js';
 
 const event: EventLine = {
@@ -11,11 +12,19 @@ const event: EventLine = {
   comm: 'sh',
   event: 'open',
   details: '/etc/shadow O_RDONLY = 3',
+  hasFailed: false,
 };
+
+const plain = (width: number | null): Terminal => ({ width, hasColor: false });
+
+/** The lines of one batch, the header's first. */
+function linesOf(lines: EventLines, events: readonly EventLine[]): readonly string[] {
+  return String(lines.render(events)).split('\n');
+}
 
 describe('lines of events', () => {
   it('are a place each for when, where and who, and the rest for what', () => {
-    expect(new EventLines(80, false).render([event, { ...event, container: '', comm: 'bash' }])).toBe(
+    expect(new EventLines(plain(80), false).render([event, { ...event, container: '', comm: 'bash' }])).toBe(
       [
         'TIME (UTC)   CONTAINER PID  COMM EVENT DETAILS',
         '08:15:30.123 web       4242 sh   open  /etc/shadow O_RDONLY = 3',
@@ -26,13 +35,13 @@ describe('lines of events', () => {
   });
 
   it('leave the name of the only tracker out where there is little room', () => {
-    const narrow = new EventLines(60, false).render([{ ...event, container: 'a-long-name' }]).split('\n')[1];
+    const [, narrow] = linesOf(new EventLines(plain(60), false), [{ ...event, container: 'a-long-name' }]);
     expect(narrow).toBe('08:15:30.123 a-long-… 4242 sh   /etc/shadow O_RDONLY = 3');
-    expect(new EventLines(60, true).render([event])).toContain(' open ');
+    expect(new EventLines(plain(60), true).render([event])).toContain(' open ');
   });
 
   it('are not cut where there is no terminal, and the header comes once', () => {
-    const lines = new EventLines(null, false);
+    const lines = new EventLines(plain(null), false);
     expect(lines.render([{ ...event, details: 'x'.repeat(500) }])).toContain('x'.repeat(500));
     expect(lines.render([event])).not.toContain('DETAILS');
   });
@@ -48,7 +57,10 @@ describe('lines of events', () => {
         fc.boolean(),
         fc.array(fc.record({ container: text, comm: text, details: text }), { minLength: 1, maxLength: 5 }),
         (width, several, rows) => {
-          const lines = new EventLines(width, several).render(rows.map((row) => ({ ...event, ...row }))).split('\n');
+          const lines = linesOf(
+            new EventLines(plain(width), several),
+            rows.map((row) => ({ ...event, ...row })),
+          );
           expect(lines.length).toBe(rows.length + 2);
           for (const line of lines) expect(stringWidth(line)).toBeLessThanOrEqual(width);
           for (const line of lines.slice(1, -1)) expect(line).toMatch(/^08:15:30\.123 .* 4242 /);
@@ -58,10 +70,24 @@ describe('lines of events', () => {
   });
 
   it('are aligned by what a terminal shows', () => {
-    const [, wide = '', plain = ''] = new EventLines(120, true)
-      .render([{ ...event, container: '日本' }, event])
-      .split('\n');
-    expect(stringWidth(wide.slice(0, wide.indexOf('4242')))).toBe(plain.indexOf('4242'));
+    const [, wide = '', narrow = ''] = linesOf(new EventLines(plain(120), true), [
+      { ...event, container: '日本' },
+      event,
+    ]);
+    expect(stringWidth(wide.slice(0, wide.indexOf('4242')))).toBe(narrow.indexOf('4242'));
+  });
+
+  it('have colours where the terminal shows them: a faint time, and what failed in red', () => {
+    const lines = new EventLines({ width: 60, hasColor: true }, false);
+    const failed = { ...event, details: '/etc/shadow O_RDONLY EACCES', hasFailed: true };
+    expect(lines.render([event, failed])).toEqual(
+      new Painted(
+        '\u001b[2mTIME (UTC)  \u001b[22m CONT PID  COMM DETAILS\n' +
+          '\u001b[2m08:15:30.123\u001b[22m web  4242 sh   /etc/shadow O_RDONLY = 3\n' +
+          '\u001b[2m08:15:30.123\u001b[22m web  4242 sh  \u001b[31m /etc/shadow O_RDONLY EACCES\u001b[39m\n',
+      ),
+    );
+    expect(String(lines.render([{ ...failed, details: '\u001b[31m' }]))).toContain('\\u001b[31m');
   });
 });
 

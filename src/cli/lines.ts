@@ -1,4 +1,6 @@
 import { visible } from '../base/visible.js';
+import type { Output } from './output.js';
+import { paint, Painted } from './paint.js';
 import { cutTo, padTo, widthOf } from './width.js';
 
 /** An event as a line tells it. */
@@ -10,14 +12,22 @@ export interface EventLine {
   readonly comm: string;
   readonly event: string;
   readonly details: string;
+  /** What it tells of did not succeed. */
+  readonly hasFailed: boolean;
 }
 
 interface Place {
-  readonly key: Exclude<keyof EventLine, 'details'>;
+  readonly key: Exclude<keyof EventLine, 'details' | 'hasFailed'>;
   readonly header: string;
   /** More than this is cut; the time, a pid and the name of a tracker never are. */
   readonly most: number;
 }
+
+interface Row extends Pick<EventLine, 'details' | 'hasFailed'> {
+  readonly cells: readonly string[];
+}
+
+export type Terminal = Pick<Output, 'width' | 'hasColor'>;
 
 /**
  * Lines of events, printed while they come: each place widens with what it has seen, up to a bound that depends on the terminal, and
@@ -25,14 +35,16 @@ interface Place {
  */
 export class EventLines {
   readonly #terminal: number | null;
+  readonly #hasColor: boolean;
   readonly #places: readonly Place[];
   readonly #widths: number[];
   readonly #gutter: string;
   #begun = false;
 
-  /** `terminal`: the width that lines are cut to; null cuts nothing. `several`: trackers. */
-  constructor(terminal: number | null, several: boolean) {
+  /** `width`: what lines are cut to; null cuts nothing. `several`: trackers. */
+  constructor({ width: terminal, hasColor }: Terminal, several: boolean) {
     this.#terminal = terminal;
+    this.#hasColor = hasColor;
     const columns = terminal ?? Number.POSITIVE_INFINITY;
     const most = columns < 80 ? 8 : columns < 120 ? 12 : columns < 160 ? 20 : 40;
     const whole = Number.POSITIVE_INFINITY;
@@ -49,22 +61,28 @@ export class EventLines {
   }
 
   /** The lines of these events, the header's first when they are the first. */
-  render(events: readonly EventLine[]): string {
+  render(events: readonly EventLine[]): string | Painted {
     const rows = events.map((event) => ({
       cells: this.#places.map(({ key, most }) => cutTo(visible(event[key]) || '-', most)),
       details: visible(event.details),
+      hasFailed: event.hasFailed,
     }));
     for (const { cells } of rows)
       cells.forEach((cell, i) => (this.#widths[i] = Math.max(this.#widths[i] ?? 0, widthOf(cell))));
-    const head = { cells: this.#places.map(({ header }) => header), details: 'DETAILS' };
+    const head = { cells: this.#places.map(({ header }) => header), details: 'DETAILS', hasFailed: false };
     const lines = this.#begun ? rows : [head, ...rows];
     this.#begun = true;
-    return lines.map((row) => `${this.#line(row)}\n`).join('');
+    const text = lines.map((row) => `${this.#line(row)}\n`).join('');
+    return this.#hasColor && text ? new Painted(text) : text;
   }
 
-  #line({ cells, details }: { readonly cells: readonly string[]; readonly details: string }): string {
+  #line({ cells, details, hasFailed }: Row): string {
     const padded = cells.map((cell, i) => padTo(cell, this.#widths[i] ?? 0));
     const line = [...padded, details].join(this.#gutter).trimEnd();
-    return this.#terminal === null ? line : cutTo(line, this.#terminal);
+    const shown = this.#terminal === null ? line : cutTo(line, this.#terminal);
+    if (!this.#hasColor) return shown;
+    const time = padded[0]?.length ?? 0;
+    const end = hasFailed ? padded.join(this.#gutter).length : shown.length;
+    return paint(shown.slice(0, time), 'faint') + shown.slice(time, end) + paint(shown.slice(end), 'failure');
   }
 }

@@ -3,6 +3,7 @@ import { Socket } from 'node:net';
 import type { Writable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 import { visibleLines } from '../base/visible.js';
+import { Painted } from './paint.js';
 
 /** Where output goes. */
 export interface Output {
@@ -10,8 +11,10 @@ export interface Output {
   readonly width: number | null;
   /** Rows of the terminal; null when it is none. */
   readonly height: number | null;
+  /** Whether it is a terminal that shows colours, and nobody has asked for none (NO_COLOR). */
+  readonly hasColor: boolean;
   /** Resolves once the reader took the text, and with false when there is no reader any more (`| head`). */
-  write(text: string | Uint8Array): Promise<boolean>;
+  write(text: string | Uint8Array | Painted): Promise<boolean>;
   /** Empties the screen; does nothing where there is no terminal. */
   clear(): Promise<boolean>;
   /** Lets go of what the reader did not take. */
@@ -28,13 +31,23 @@ export function openOutput(): Output {
   return outputOf(pipe ?? process.stdout);
 }
 
-interface Size {
-  readonly width: number | null;
-  readonly height: number | null;
+/** Output that is no terminal. */
+export function plainOutput(write: (text: string | Uint8Array) => Promise<boolean>): Output {
+  return {
+    width: null,
+    height: null,
+    hasColor: false,
+    write: (text) => write(text instanceof Painted ? text.toString() : text),
+    clear: () => Promise.resolve(true),
+    close: () => undefined,
+  };
 }
 
-function sizeOfTerminal(): Size {
-  return { width: process.stdout.columns || null, height: process.stdout.rows || null };
+type Terminal = Pick<Output, 'width' | 'height' | 'hasColor'>;
+
+function sizeOfTerminal(): Terminal {
+  const { columns, rows } = process.stdout;
+  return { width: columns || null, height: rows || null, hasColor: process.stdout.hasColors() };
 }
 
 function reopen(): Socket | null {
@@ -59,32 +72,49 @@ export function terminalOf(output: Output): Output {
     get height() {
       return output.height;
     },
-    write: (text) => output.write(visibleLines(typeof text === 'string' ? text : decoder.write(Buffer.from(text)))),
+    get hasColor() {
+      return output.hasColor;
+    },
+    write: (text) =>
+      output.write(
+        text instanceof Painted
+          ? text
+          : visibleLines(typeof text === 'string' ? text : decoder.write(Buffer.from(text))),
+      ),
     clear: () => output.write('\u001b[H\u001b[2J'),
     close: () => output.close(),
   };
 }
 
-export function outputOf(stream: Writable, size: () => Size = () => ({ width: null, height: null })): Output {
+export function outputOf(
+  stream: Writable,
+  terminal: () => Terminal = () => ({ width: null, height: null, hasColor: false }),
+): Output {
   // Each write reports its own error.
   stream.on('error', () => undefined);
   let gone = false;
   return {
     get width() {
-      return size().width;
+      return terminal().width;
     },
     get height() {
-      return size().height;
+      return terminal().height;
+    },
+    get hasColor() {
+      return terminal().hasColor;
     },
     write(text) {
       if (gone) return Promise.resolve(false);
       return new Promise((resolve, reject) => {
-        stream.write(text, (error: NodeJS.ErrnoException | null | undefined) => {
-          if (!error) return resolve(true);
-          gone = true;
-          if (error.code === 'EPIPE' || error.code === 'ERR_STREAM_DESTROYED') resolve(false);
-          else reject(error);
-        });
+        stream.write(
+          text instanceof Painted ? text.toString() : text,
+          (error: NodeJS.ErrnoException | null | undefined) => {
+            if (!error) return resolve(true);
+            gone = true;
+            if (error.code === 'EPIPE' || error.code === 'ERR_STREAM_DESTROYED') resolve(false);
+            else reject(error);
+          },
+        );
       });
     },
     clear: () => Promise.resolve(!gone),

@@ -10,8 +10,9 @@ import {
   type Selection,
   type TrackerInfo,
 } from './field.js';
-import { lineColumns, tableColumns } from './column.js';
-import { EventLines } from './lines.js';
+import { hasFailed, lineColumns, outcomesOf, tableColumns } from './column.js';
+import { EventLines, type Terminal } from './lines.js';
+import type { Painted } from './paint.js';
 import { DetailsTemplate } from '../event/details.js';
 import { fieldType } from '../event/scalar.js';
 import { csvCell, csvLine, type CsvKind } from '../base/csv.js';
@@ -26,20 +27,20 @@ export interface Printer {
   /** What must be selected of an event. */
   readonly selection: string;
   /** The text of these events; with `gap`, its line before them, where the format has one. */
-  print(events: readonly EventFields[], gap?: object | null): string;
+  print(events: readonly EventFields[], gap?: object | null): string | Painted;
   /** What comes before the first event: a header, so that output without events is valid. */
   readonly head: string;
 }
 
 export interface PrinterOptions {
+  /** Where it goes; of width null cuts nothing. */
+  readonly terminal: Terminal;
   readonly format: Format;
   /** Paths; null for what the format shows by itself: json everything, a table what fits a line. */
   readonly fields: readonly string[] | null;
-  /** Columns of the terminal; null cuts nothing. */
-  readonly width: number | null;
 }
 
-export function createPrinter(trackers: readonly TrackerInfo[], { format, fields, width }: PrinterOptions): Printer {
+export function createPrinter(trackers: readonly TrackerInfo[], { format, fields, terminal }: PrinterOptions): Printer {
   const columns = columnsFor(trackers, format, fields);
   const selections = new Map(trackers.map((tracker) => [tracker.eventType, selectionOf(tracker, columns, trackers)]));
   const selection = ['__typename', ...[...selections.values()].map(({ fragment }) => fragment)].join(' ');
@@ -67,8 +68,8 @@ export function createPrinter(trackers: readonly TrackerInfo[], { format, fields
           .join(''),
     };
   }
-  if (fields === null) return linePrinter(trackers, { columns, selection, read, width });
-  const table = new Table(headers, width);
+  if (fields === null) return linePrinter(trackers, { columns, selection, read, terminal });
+  const table = new Table(headers, terminal.width);
   return {
     paths: headers,
     selection,
@@ -87,14 +88,14 @@ function linePrinter(
     columns,
     selection,
     read,
-    width,
+    terminal,
   }: Pick<Printer, 'selection'> &
-    Pick<PrinterOptions, 'width'> & {
+    Pick<PrinterOptions, 'terminal'> & {
       readonly columns: readonly Column[];
       readonly read: (event: EventFields) => EventFields;
     },
 ): Printer {
-  const lines = new EventLines(width, trackers.length > 1);
+  const lines = new EventLines(terminal, trackers.length > 1);
   const types = new Map(
     trackers.map(({ name, eventType, details, fields }) => [
       eventType,
@@ -102,6 +103,7 @@ function linePrinter(
         name,
         template: new DetailsTemplate(details),
         typeOf: new Map(fields.map(({ path, type }) => [path, type.name])),
+        outcomes: outcomesOf(fields),
       },
     ]),
   );
@@ -126,6 +128,7 @@ function linePrinter(
               value: valueAt(event, columnOf(path)),
               type: tracker.typeOf.get(path) ?? 'String',
             })),
+            hasFailed: hasFailed(event, tracker.outcomes),
           };
         }),
       ),

@@ -9,6 +9,7 @@ import { describe, expect, it } from 'vitest';
 import { exec, FakeServer, trackers } from '../../test/support/fake-server.js';
 import { noRuleTools } from '../../test/support/rule-tools.js';
 import type { Request } from '../client/client.js';
+import { plainOutput } from './output.js';
 import { runProgram } from './program.js';
 
 interface Outcome {
@@ -34,17 +35,11 @@ async function run(
     importRules: () => Promise.reject(new Error('not asked for')),
     rules: noRuleTools,
     local: async () => server,
-    output: {
-      width: null,
-      height: null,
-      write: async (text) => {
-        out += text;
-        if (abortAfter >= 0 && out.length > abortAfter) stopping.abort();
-        return reader;
-      },
-      clear: () => Promise.resolve(true),
-      close: () => undefined,
-    },
+    output: plainOutput(async (text) => {
+      out += text;
+      if (abortAfter >= 0 && out.length > abortAfter) stopping.abort();
+      return reader;
+    }),
     tell: (line) => (told += `${line}\n`),
     signal: stopping.signal,
   });

@@ -7,6 +7,7 @@ import { addStop } from './stop.js';
 import { addAdvise } from './advise.js';
 import { addAlerts } from './alerts.js';
 import { addBackup } from './backup.js';
+import { addCompletion } from './completion.js';
 import { addContainers } from './containers.js';
 import { addExport } from './export.js';
 import { addPcap } from './pcap.js';
@@ -59,6 +60,7 @@ export function createProgram(version: string, world: World): Command {
     addBackup,
     addPlugin,
     addRules,
+    addCompletion,
   ])
     add(program, world);
   addMcp(program, world, {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { noRuleTools } from '../../test/support/rule-tools.js';
 import { importRules } from '../server/rule-import.js';
+import { plainOutput } from './output.js';
 import { runProgram } from './program.js';
 
 const folder = await mkdtemp(join(tmpdir(), 'eunomia-import-'));
@@ -35,16 +36,10 @@ async function run(...argv: readonly string[]): Promise<{ code: number; out: str
     testPlugin: refuse,
     rules: noRuleTools,
     importRules,
-    output: {
-      width: null,
-      height: null,
-      write: async (text) => {
-        out += text;
-        return true;
-      },
-      clear: async () => true,
-      close: () => undefined,
-    },
+    output: plainOutput(async (text) => {
+      out += text;
+      return true;
+    }),
     tell: (line) => (told += `${line}\n`),
     signal: new AbortController().signal,
   });

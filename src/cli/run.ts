@@ -1,7 +1,9 @@
 import { Option, type Command } from 'commander';
 import type { Client } from '../client/client.js';
+import { EunomiaError } from '../base/errors.js';
 import { counted } from '../base/listed.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
+import { checkFlags } from './effect.js';
 import { printBatch, printerOf, withEvents, type EventFlags } from './event-flags.js';
 import { whereInput } from './where.js';
 import type { World } from './world.js';
@@ -11,7 +13,8 @@ import type { Printer } from './printer.js';
 import { withSession, type Ending } from './session.js';
 import { readEvents, tellGap, type StopCause } from './stream.js';
 import { targetInput, withTarget, type TargetFlags } from './target.js';
-import { append } from './usage.js';
+import { top } from './top.js';
+import { append, collect } from './usage.js';
 
 interface Flags extends ConnectionFlags, TargetFlags, EventFlags {
   readonly where?: string;
@@ -19,7 +22,11 @@ interface Flags extends ConnectionFlags, TargetFlags, EventFlags {
   readonly set?: readonly string[];
   readonly capture: string;
   readonly name?: string;
+  readonly countBy?: readonly string[];
 }
+
+/** How `--count-by` counts. */
+const counting = { every: '1s', limit: 1000, output: 'final' } as const;
 
 export function addRun(program: Command, world: World): void {
   const command = withConnection(program.command('run'));
@@ -29,6 +36,13 @@ export function addRun(program: Command, world: World): void {
       '<tracker...>',
       'a tracker, optionally with options: open, open:failedOnly, tcp:operations=CONNECT,CLOSE',
     );
+  checkFlags<Flags>(command, ({ countBy }, refuse) => {
+    if (countBy)
+      refuse(
+        ['fields', 'limit', 'output', 'gaps', 'capture'],
+        'is of events; --count-by prints a table of their counts',
+      );
+  });
   withEvents(withTarget(command))
     .option(
       '--where <expression>',
@@ -42,9 +56,25 @@ export function addRun(program: Command, world: World): void {
         .default('demanded'),
     )
     .option('--name <text>', 'a name for the session')
+    .option(
+      '--count-by <fields>',
+      'count events by these fields instead, container.name,path, and print the counts at the end (live: eunomia top)',
+      collect,
+    )
     .action((names: readonly string[], flags: Flags) =>
-      withClient(world, flags, (client) => run(client, names, flags, world)),
+      withClient(world, flags, (client) =>
+        flags.countBy === undefined
+          ? run(client, names, flags, world)
+          : top(client, names, { ...flags, ...counting, by: flags.countBy }, world).catch(inCountBy),
+      ),
     );
+}
+
+/** The same error, of the flag that was typed. */
+function inCountBy(error: unknown): never {
+  if (!(error instanceof EunomiaError)) throw error;
+  const { code, message, details } = error;
+  throw new EunomiaError(code, message.replace(/^groupBy(?:\[\d+\])?: /, '--count-by: '), { details, cause: error });
 }
 
 async function run(client: Client, names: readonly string[], flags: Flags, world: World): Promise<void> {

@@ -3,7 +3,7 @@ import type { Client } from '../client/client.js';
 import { counted } from '../base/listed.js';
 import { bytesText, durationText } from '../event/details.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
-import { describeTrackers } from './field.js';
+import { describeTrackers, knownPaths, wholePath } from './field.js';
 import { Table } from './format.js';
 import type { Output } from './output.js';
 import { parseSetting, parseTracker, trackerInputs } from './input.js';
@@ -22,7 +22,9 @@ interface Flags extends ConnectionFlags, TargetFlags {
   readonly for?: string;
   readonly limit: number;
   readonly set?: readonly string[];
-  readonly output: 'table' | 'json';
+  readonly name?: string;
+  /** "final": a table at the end, on a terminal too. */
+  readonly output: 'table' | 'json' | 'final';
 }
 
 interface Row {
@@ -61,7 +63,11 @@ export function addTop(program: Command, world: World): void {
       .description('count events by container, program or any other field, live, until Ctrl-C or --for')
       .argument('<tracker...>', 'a tracker, optionally with options: open, tcp:operations=CONNECT'),
   )
-    .option('--by <fields>', `group by these fields: container.name,path (default: ${usual.join(',')})`, collect)
+    .option(
+      '--by <fields>',
+      `group by these fields: image,path (image is container.image; default: ${usual.join(',')})`,
+      collect,
+    )
     .option('--sum <field>', 'add up this number, and sort by it: readBytes')
     .option('--every <duration>', 'show the counts at this interval, 100ms to 1h', '1s')
     .option('-n, --limit <rows>', 'show this many groups', wholeNumber('--limit', 1, 1000), 20)
@@ -81,15 +87,16 @@ export function addTop(program: Command, world: World): void {
     );
 }
 
-async function top(client: Client, names: readonly string[], flags: Flags, world: World): Promise<void> {
+/** Counts events by fields until the session ends, and prints the groups. */
+export async function top(client: Client, names: readonly string[], flags: Flags, world: World): Promise<void> {
   const requests = names.map(parseTracker);
   const trackers = await describeTrackers(
     client,
     requests.map(({ name }) => name),
   );
-  const by = flags.by ?? usual;
-  const sums = flags.sum === undefined ? [] : [flags.sum];
-  const known = new Set(trackers.flatMap(({ fields }) => fields.map(({ path }) => path)));
+  const known = knownPaths(trackers);
+  const by = (flags.by ?? usual).map((path) => wholePath(path, known));
+  const sums = flags.sum === undefined ? [] : [wholePath(flags.sum, known)];
   const input = {
     trackers: trackerInputs([...requests, ...(flags.set ?? []).map(parseSetting)], trackers),
     target: targetInput(flags),
@@ -98,7 +105,7 @@ async function top(client: Client, names: readonly string[], flags: Flags, world
     // Captured from the first event on, also before our subscription is there. What events themselves have not, the aggregate may.
     fields: [...by, ...sums].filter((path) => known.has(path)),
     for: flags.for ?? null,
-    name: `eunomia top ${names.join(' ')}`.slice(0, 100),
+    name: flags.name ?? `eunomia top ${names.join(' ')}`.slice(0, 100),
   };
   await withSession(client, input, async (session, stop) => {
     const end = (): void => void stop().catch(() => undefined);
@@ -109,8 +116,9 @@ async function top(client: Client, names: readonly string[], flags: Flags, world
     let last: Change | null = null;
     let isRead = true;
     const { output } = world;
+    const isLive = flags.output === 'table' && output.width !== null;
     const draw = async (final: boolean): Promise<boolean> =>
-      (await output.clear()) && output.write(groups.table(output, final));
+      (!isLive || (await output.clear())) && output.write(groups.table(output, final));
     try {
       world.tell(`counting${flags.for === undefined ? '' : ` for ${flags.for}`}; Ctrl-C stops`);
       const measures = sums.map((field) => ({ fn: 'SUM', field }));
@@ -124,14 +132,13 @@ async function top(client: Client, names: readonly string[], flags: Flags, world
         last = change;
         if (flags.output === 'json')
           isRead = await unlessAborted(output.write(`${JSON.stringify(change)}\n`), world.signal);
-        else if (output.width !== null) isRead = await unlessAborted(draw(change.final), world.signal);
+        else if (isLive) isRead = await unlessAborted(draw(change.final), world.signal);
         if (!isRead) break;
       }
     } finally {
       world.signal.removeEventListener('abort', end);
       // Also where the server has gone: what was counted until then.
-      if (last && flags.output === 'table' && output.width === null)
-        isRead = await unlessAborted(draw(true), world.signal);
+      if (last && flags.output !== 'json' && !isLive) isRead = await unlessAborted(draw(true), world.signal);
     }
     if (last) world.tell(`${summary(last)}${isRead || world.signal.aborted ? '' : ' (the reader went away)'}`);
   });

@@ -169,8 +169,11 @@ describe('eunomia run', () => {
     expect(command.told).toContain('1 event, 0 lost, 0 dropped');
   });
 
-  it('top counts by fields, and prints the groups at the end into a pipe', async () => {
-    const counting = command('top', 'exec', ...self, '--by', 'process.comm,filename', '--for', '3s');
+  it.each([
+    ['top', '--by', 'process.comm,filename'],
+    ['run', '--count-by', 'comm,filename'],
+  ])('%s counts by fields, and prints the groups at the end into a pipe', async (name, flag, fields) => {
+    const counting = command(name, 'exec', ...self, flag, fields, '--for', '3s');
     await counting.says(/counting for 3s/);
     for (let i = 0; i < 3; i++) echo('counted');
     expect(await counting.ends()).toBe(0);
@@ -223,6 +226,15 @@ describe('eunomia run', () => {
     [['--sum', 'filename'], '--sum: "filename" is String'],
   ])('top refuses %j in words of the command line', async (flags, message) => {
     const counting = command('top', 'exec', ...self, ...flags, '--for', '1s');
+    expect(await counting.ends()).toBe(2);
+    expect(counting.told).toContain(message);
+  });
+
+  it.each([
+    [['--count-by', 'nosuch'], '--count-by: no event of exec has the field "nosuch"'],
+    [['--count-by', 'comm', '-n', '5'], '--limit: is of events'],
+  ])('run refuses %j', async (flags, message) => {
+    const counting = run('exec', ...self, ...flags, '--for', '1s');
     expect(await counting.ends()).toBe(2);
     expect(counting.told).toContain(message);
   });

@@ -67,7 +67,7 @@ it('holds what runs, for both architectures, and nothing else', async () => {
   expect(await objects('arm64')).toEqual(await objects('x64'));
   expect((await objects('x64')).length).toBeGreaterThan(6);
   const other = (await readdir(installed('dist'), { recursive: true, withFileTypes: true }))
-    .filter((entry) => entry.isFile() && !/\.(js|bpf\.o)$/.test(entry.name))
+    .filter((entry) => entry.isFile() && !/\.(js|bpf\.o|1)$/.test(entry.name))
     .map(({ name }) => name);
   expect(other.sort()).toEqual(['THIRD-PARTY-LICENSES.txt', 'plugin-event.d.ts', 'plugin.d.ts', 'schema.json']);
   const dependencies = await readdir(installed('node_modules'));
@@ -79,6 +79,15 @@ it('has what README.md links', async () => {
   const links = [...readme.matchAll(/\]\((?!https?:)([^)#\s]+)/g)].map(([, link = '']) => link);
   expect(links).toContain('docs/configuration.md');
   expect(links.filter((link) => !existsSync(installed(link)))).toEqual([]);
+});
+
+it('has a manual page, which man finds', async () => {
+  const page = installed('../../../share/man/man1/eunomia.1');
+  // Warnings are of style: there is no date.
+  const linted = await run('mandoc', ['-Tlint', '-Werror', page]).catch((error: { readonly stdout: string }) => error);
+  expect(linted.stdout).toBe('');
+  const { stdout } = await run('mandoc', ['-Thtml', page]);
+  expect(stdout.replaceAll(/<[^>]*>/g, '')).toMatch(/--where\s+&lt;expression&gt;\s+only events that match/);
 });
 
 it('tells its version', async () => {

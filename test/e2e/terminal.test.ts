@@ -4,11 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import stringWidth from 'string-width';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
 
 /** Commands on a real terminal (a pseudo-terminal of `script`), over a recording of a process with hostile names. */
 const run = promisify(execFile);
+/** A faint time, and a failure in red. */
+const ourColors = [2, 22, 31, 39].map((code) => `\u001b[${code}m`);
+const uncolored = (text: string): string => ourColors.reduce((rest, color) => rest.replaceAll(color, ''), text);
 const hostile = 'a\u001b]0;title\u0007\u009b31m\u202eb\u200b=\uFEFF';
 let folder: string;
 let recording: string;
@@ -93,7 +96,7 @@ it.each([
     (error: { stdout: string }) => error,
   );
   expect(stdout).toContain('\\u001b');
-  expect(stdout.replaceAll(/\r+\n/g, '\n')).not.toMatch(/(?![\t\n])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u);
+  expect(uncolored(stdout.replaceAll(/\r+\n/g, '\n'))).not.toMatch(/(?![\t\n])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/u);
 });
 
 it.each([60, 80, 120, 200])(
@@ -101,11 +104,90 @@ it.each([60, 80, 120, 200])(
   async (width) => {
     const command = `stty cols ${width}; '${process.execPath}' '${join(root, 'dist/main.js')}' replay '${recording}' --speed max`;
     const { stdout } = await run('script', ['-qec', command, '/dev/null']);
-    const lines = stdout.split(/\r*\n/).filter((line) => /^(TIME|\d\d:)/.test(line));
+    const lines = uncolored(stdout)
+      .split(/\r*\n/)
+      .filter((line) => /^(TIME|\d\d:)/.test(line));
     expect(lines.map((line) => line.slice(0, 12))).toEqual(['TIME (UTC)  ', '08:15:31.000']);
     for (const line of lines) expect(stringWidth(line)).toBeLessThanOrEqual(width);
   },
 );
+
+it('shows colours on a terminal, and none where NO_COLOR or a pipe asks for none', async () => {
+  const command = `'${process.execPath}' '${join(root, 'dist/main.js')}' replay '${recording}' --speed max`;
+  const env = { ...process.env, TERM: 'xterm-256color', NO_COLOR: undefined };
+  const faint = '\u001b[2m08:15:31.000\u001b[22m';
+  const onTerminal = await run('script', ['-qec', command, '/dev/null'], { env });
+  expect(onTerminal.stdout).toContain(faint);
+  const without = await run('script', ['-qec', command, '/dev/null'], { env: { ...env, NO_COLOR: '1' } });
+  expect(without.stdout).toContain('08:15:31.000');
+  expect(without.stdout).not.toContain('\u001b[');
+  const piped = await run('sh', ['-c', command], { env });
+  expect(piped.stdout).toContain('08:15:31.000');
+  expect(piped.stdout).not.toContain('\u001b[');
+});
+
+describe('completion', () => {
+  const commandLines = [
+    'eunomia al',
+    'eunomia alerts si',
+    'eunomia run oomk',
+    'eunomia run open --out',
+    'eunomia run open -o ',
+  ];
+  const expected = ['alerts', 'silence silences', 'oomkill', '--output', 'table json csv'];
+  /** What the shell offers for each line, with the script that the command prints. */
+  async function offered(shell: string, script: string): Promise<readonly string[]> {
+    const file = join(folder, `completion.${shell}`);
+    const { stdout: completion } = await run(process.execPath, [join(root, 'dist/main.js'), 'completion', shell]);
+    await writeFile(file, completion);
+    const { stdout, stderr } = await run(shell, ['-c', script, shell, file], { env: { ...process.env, HOME: folder } });
+    expect(stderr).toBe('');
+    return stdout.trim().split('\n');
+  }
+
+  const perLine = (call: (words: string) => string): string =>
+    commandLines
+      .map((line) =>
+        call(
+          line
+            .split(' ')
+            .map((word) => `'${word}'`)
+            .join(' '),
+        ),
+      )
+      .join('\n');
+
+  it('completes in bash', async () => {
+    const script = `source "$1"
+try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _eunomia; echo "\${COMPREPLY[*]}"; }
+${perLine((words) => `try ${words}`)}
+complete -p eunomia`;
+    expect(await offered('bash', script)).toEqual([
+      ...expected,
+      'complete -o bashdefault -o default -F _eunomia eunomia',
+    ]);
+  });
+
+  it('completes in zsh', async () => {
+    // As bashcompinit calls it, which filters by what is typed afterwards.
+    const script = `autoload -U compinit && compinit -u -D && source "$1"
+try() {
+  local -a COMP_WORDS COMPREPLY; COMP_WORDS=("$@"); integer COMP_CWORD=$(($# - 1)); local typed=\${@[-1]}
+  () { emulate -L sh; setopt kshglob noshglob braceexpand ksharrays; _eunomia }
+  print -r -- \${(M)COMPREPLY:#$typed*}
+}
+${perLine((words) => `try ${words}`)}
+print -r -- \${_comps[eunomia]}`;
+    expect(await offered('zsh', script)).toEqual([...expected, '_bash_complete -o bashdefault -o default -F _eunomia']);
+  });
+
+  it('completes in fish', async () => {
+    const script = `source $argv[2]
+${commandLines.map((line) => `string join -- ' ' (complete -C '${line}' | string split -f1 \\t)`).join('\n')}`;
+    const sorted = (words: string): readonly string[] => words.split(' ').sort();
+    expect((await offered('fish', script)).map(sorted)).toEqual(expected.map(sorted));
+  });
+});
 
 it('a pipe is given the characters themselves, as a program needs them', async () => {
   const { stdout } = await run(process.execPath, [

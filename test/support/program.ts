@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { plainOutput } from '../../src/cli/output.js';
 import { createProgram } from '../../src/cli/program.js';
 import { noRuleTools } from './rule-tools.js';
 
@@ -10,13 +11,7 @@ export function programOfNobody(): Command {
     rules: noRuleTools,
     serve: () => Promise.reject(new Error('not here')),
     local: () => Promise.reject(new Error('not here')),
-    output: {
-      width: null,
-      height: null,
-      write: async () => true,
-      clear: () => Promise.resolve(true),
-      close: () => undefined,
-    },
+    output: plainOutput(async () => true),
     tell: () => undefined,
     signal: new AbortController().signal,
   });

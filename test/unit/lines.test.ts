@@ -45,6 +45,7 @@ describe.each(definitions.map(({ name, details = '' }) => [name, details] as con
       comm: textAt(event, columnOf('process.comm')),
       event: name,
       details: told,
+      hasFailed: false,
     };
 
     it('tells what happened', () => {
@@ -54,7 +55,9 @@ describe.each(definitions.map(({ name, details = '' }) => [name, details] as con
 
     it.each([60, 80, 120, 200])('fits a terminal of %d columns, in one line with the whole time', (width) => {
       for (const several of [false, true]) {
-        const [head = '', text = '', end] = new EventLines(width, several).render([line]).split('\n');
+        const [head = '', text = '', end] = String(
+          new EventLines({ width, hasColor: false }, several).render([line]),
+        ).split('\n');
         expect(end).toBe('');
         for (const each of [head, text]) expect(stringWidth(each)).toBeLessThanOrEqual(width);
         expect(text).toMatch(/^\d\d:\d\d:\d\d\.\d{3} /);

@@ -1,5 +1,6 @@
 import type { Command, Option } from 'commander';
 import { isRepeatable } from '../usage.js';
+import { plainOutput } from '../output.js';
 import type { World } from '../world.js';
 import { answerOf, MOST_CHARACTERS } from './answer.js';
 import type { Answer, Tool } from './tool.js';
@@ -128,18 +129,12 @@ async function captured(world: World, signal: AbortSignal, run: (own: World) => 
       // A person at a terminal is told how to end it.
       if (!line.endsWith('Ctrl-C stops')) told.push(line);
     },
-    output: {
-      width: null,
-      height: null,
-      write: (piece) => {
-        const added = typeof piece === 'string' ? piece : decoder.decode(piece, { stream: true });
-        // One character more tells that there is more.
-        text += added.slice(0, Math.max(0, MOST_CHARACTERS + 1 - text.length));
-        return Promise.resolve(text.length <= MOST_CHARACTERS);
-      },
-      clear: () => Promise.resolve(true),
-      close: () => undefined,
-    },
+    output: plainOutput((piece) => {
+      const added = typeof piece === 'string' ? piece : decoder.decode(piece, { stream: true });
+      // One character more tells that there is more.
+      text += added.slice(0, Math.max(0, MOST_CHARACTERS + 1 - text.length));
+      return Promise.resolve(text.length <= MOST_CHARACTERS);
+    }),
   });
   return { text: answerOf(text, told), isError: code !== 0 };
 }
