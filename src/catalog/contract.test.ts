@@ -83,6 +83,23 @@ it('the contract is a valid schema, which the server takes for granted', () => {
   expect(validateSchema(schema)).toEqual([]);
 });
 
+it('a field that can fail may be null, so that it takes none of the others along', () => {
+  const found = Object.values(schema.getTypeMap())
+    .filter((type): type is GraphQLObjectType => isObjectType(type) && !/^__|^Subscription$/.test(type.name))
+    .flatMap((type) =>
+      Object.values(type.getFields())
+        .filter(({ args }) => args.length > 0 || /^(Query|Mutation)$/.test(type.name))
+        .filter((field) => isNonNullType(field.type))
+        .map(({ name }) => `${type.name}.${name}`),
+    );
+  // What they need is in memory. The fields that `values` names are checked before the operation begins.
+  expect(found.filter((name) => !name.endsWith('Event.values'))).toEqual([
+    'Query.server',
+    'Query.trackers',
+    'Query.plugins',
+  ]);
+});
+
 it('there is a tracker for each field of TrackerInput, and none besides', () => {
   const input = schema.getType('TrackerInput');
   expect(isInputObjectType(input) && Object.keys(input.getFields()).sort()).toEqual(

@@ -6,7 +6,7 @@ import type { Lineage, ProcessAt } from '../event/lineage.js';
 import type { Severity } from '../event/severity.js';
 import type { Action } from './action.js';
 import { startOf } from './bond.js';
-import type { CompiledRule, Reading } from './compile.js';
+import type { CompiledRule, Reading, RuleContext } from './compile.js';
 
 /** An ancestor of an alert's process, as it was when the event happened. */
 export interface AncestorFacts {
@@ -71,9 +71,11 @@ const MAX_KEY = 128;
 /** Makes alerts of events. */
 export class AlertWriter {
   readonly #catalog: Catalog;
+  readonly #idOf: NonNullable<RuleContext['idOf']>;
 
-  constructor(catalog: Catalog) {
+  constructor(catalog: Catalog, idOf: RuleContext['idOf'] = () => null) {
     this.#catalog = catalog;
+    this.#idOf = idOf;
   }
 
   write(rule: CompiledRule, event: TraceEvent, key: string, before: Before): RuleAlert {
@@ -117,7 +119,8 @@ export class AlertWriter {
     const values = own
       .map(({ path }) => [path, cut(compileField(path)(event))] as const)
       .filter(([, value]) => value !== null);
-    return Object.fromEntries(values);
+    const id = this.#idOf(event);
+    return { ...(id !== null && { id }), ...Object.fromEntries(values) };
   }
 }
 

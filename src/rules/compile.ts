@@ -1,3 +1,4 @@
+import type { TraceEvent } from '../event/event.js';
 import { EunomiaError, suggest } from '../base/errors.js';
 import { finish, type Work } from '../base/turn.js';
 import { compileField, type Catalog, type FieldReader } from '../catalog/catalog.js';
@@ -33,6 +34,8 @@ export interface RuleContext {
   readonly fields: FilterFields;
   /** Names of the webhooks that there are; absent where that is not known. */
   readonly webhooks?: readonly string[];
+  /** By which id clients find an event, as long as its session has it; absent or null: by none. */
+  readonly idOf?: (event: TraceEvent) => string | null;
 }
 
 /** Reads the values of some fields. */

@@ -73,7 +73,7 @@ export class RuleEngine {
   /** Rules that are equal to those of the engine before go on with what they had. `plan`: of those that are enabled. */
   constructor(
     rules: readonly CompiledRule[],
-    { catalog, fields }: RuleContext,
+    { catalog, fields, idOf }: RuleContext,
     sink: RuleSink,
     before: RuleEngine | null = null,
     plan: Plan | null = null,
@@ -84,7 +84,7 @@ export class RuleEngine {
     // Each alert tells the ancestors of its process, whatever the conditions read.
     this.ready = lineage && enabled.length > 0 ? () => lineage.ready() : null;
     this.#bonds = new Bonds(catalog.lineage);
-    this.#writer = new AlertWriter(catalog);
+    this.#writer = new AlertWriter(catalog, idOf);
     this.#sink = sink;
     this.#rules = new Map(
       enabled.map((rule) => {

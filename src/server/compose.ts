@@ -15,6 +15,7 @@ import { PluginHost } from '../plugins/index.js';
 import { storeOf } from '../service/history.js';
 import type { Parts } from '../service/parts.js';
 import { RuleActions } from '../service/rules/actions.js';
+import { idOfEvent } from '../service/nodes.js';
 import { EvidenceSessions } from '../service/rules/evidence-session.js';
 import { LearnedFile } from '../service/rules/learned.js';
 import { RuleHost } from '../service/rules/host.js';
@@ -182,7 +183,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
         processTable: () => (processes && config.processTableBytes > 0 ? processes.stats() : null),
       }),
     );
-    const context = { catalog, fields, webhooks: receivers.map(({ name }) => name) };
+    const context = { catalog, fields, webhooks: receivers.map(({ name }) => name), idOf: idOfEvent };
     const evidence = new EvidenceSessions({
       manager: sessions,
       catalog,

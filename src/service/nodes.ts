@@ -23,6 +23,12 @@ export function eventIdOf({ session, seq }: EventPlace): string {
   return `event:${session}:${seq}`;
 }
 
+/** Null for an event of no session. */
+export function idOfEvent(event: object): string | null {
+  const place = placeOf(event);
+  return place && eventIdOf(place);
+}
+
 /** The place behind it. */
 export function eventCursorOf({ session, seq }: EventPlace): string {
   return cursorOf(session, seq + 1);

@@ -107,6 +107,20 @@ it('tell what happens in a container, once, with its process and where it comes 
     evidence: { event: { resolved: '/tmp/secret' } },
   });
   expect(read?.evidence.ancestors[0]?.comm).toBe('sh');
+  // From the alert to its event, and to what happened before it.
+  const ids = [read?.evidence.event, ...(read?.evidence.events ?? [])].map((event) =>
+    String(Reflect.get(event ?? {}, 'id')),
+  );
+  expect(new Set(ids).size).toBe(ids.length);
+  for (const id of ids) {
+    const found = await first.query<{ node: object }>(
+      'query ($id: ID!) { node(id: $id) { ... on TraceEvent { id cursor session { id } } ... on OpenEvent { resolved } } }',
+      { id },
+    );
+    expect(found.node).toMatchObject({ id });
+    if (id === ids[0])
+      expect(found.node).toMatchObject({ resolved: '/tmp/secret', cursor: expect.any(String) as string });
+  }
   // What the container did before.
   expect(read?.evidence.events).toContainEqual(
     expect.objectContaining({

@@ -4,7 +4,7 @@ import type { PluginView } from '../../../service/plugins.js';
 import type { SessionHandle } from '../../../service/session/handle.js';
 import type { TraceEvent } from '../../../event/event.js';
 import { placeOf } from '../../../record/place.js';
-import { eventCursorOf, eventIdOf } from '../../../service/nodes.js';
+import { eventCursorOf, idOfEvent } from '../../../service/nodes.js';
 import type { RequestContext } from '../context.js';
 import { typed, type AnyField, type ResolverMap } from './types.js';
 
@@ -69,8 +69,7 @@ export const nodeResolvers = {
 /** Of each type of event. Events themselves have none of these: whoever does not select them pays nothing. */
 export const eventResolvers: Readonly<Record<string, AnyField>> = {
   id: typed((event: object) => {
-    const place = placeOf(event);
-    return place && eventIdOf(place);
+    return idOfEvent(event);
   }),
   cursor: typed((event: object) => {
     const place = placeOf(event);
