@@ -79,6 +79,7 @@ describe('what messages and documentation name', () => {
       'silences',
       'alertChanges',
       'backups',
+      'verifications',
       'rules',
     ];
     const text = sources.map(textIn).join('\n');
