@@ -4,7 +4,7 @@ import type { ProcessView, TraceEvent } from './event.js';
 
 /** What a reader takes of an event besides what all events have. */
 export type TraceFacts = Pick<TraceEvent, '__typename' | 'tracker' | 'time' | 'container'> & {
-  readonly process: Pick<ProcessView, 'uid' | 'gid' | 'comm'>;
+  readonly process: Pick<ProcessView, 'uid' | 'gid' | 'comm' | 'mountNs'>;
 };
 
 /** A field of a tracker, everywhere or in some of its events: null counts for it in the others. */

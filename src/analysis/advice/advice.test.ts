@@ -26,7 +26,9 @@ function event(tracker: string, second: number, fields: Record<string, unknown>,
 }
 const call = (second: number, name: string, count = 1, errors = 0, process: object = {}): TraceEvent =>
   event('syscount', second, { name, abi: 'X86_64', count: String(count), errors: String(errors) }, process);
-const runtime = { comm: 'runc:[2:INIT]' };
+const HOST = '4026531841';
+const INSIDE = '4026532254';
+const runtime = { comm: 'runc:[2:INIT]', mountNs: INSIDE };
 const check = (second: number, capability: string, name: string, granted = true, process: object = {}): TraceEvent =>
   event('capability', second, { capability, granted, name, count: '1', userNsLevel: 0 }, process);
 const opened = (second: number, resolved: string, ...flags: string[]): TraceEvent =>
@@ -52,6 +54,9 @@ describe('an observation', () => {
           (second: number) =>
             call(second, name, 3, errors, early ? runtime : {}),
       ),
+      fc
+        .constantFrom(HOST, INSIDE)
+        .map((mountNs) => (second: number) => call(second, 'mount', 1, 0, { comm: 'exe', mountNs })),
       fc.constantFrom('/tmp/a', '/etc/b', '/proc/12/stat').map((path) => (second: number) => opened(second, path)),
       fc.constantFrom('CAP_CHOWN', 'CAP_KILL').map((name) => (second: number) => check(second, name, 'fchown')),
       fc.constantFrom(1, 2).map((uid) => (second: number) => call(second, 'read', 1, 0, { uid, comm: `c${uid}` })),
@@ -164,6 +169,34 @@ describe('a recommendation', () => {
     expect(made.rights.tmpfs.map(({ path }) => path)).toEqual(['/tmp', '/var/log/web']);
     expect(made.rights.volumes).toEqual([{ path: '/var/lib/web', writable: true }]);
     expect(advise([opened(1, '/etc/web.conf', 'O_WRONLY')]).rights.readOnlyRoot).toBe(false);
+  });
+
+  it.each(['4026531832', '4026531840', HOST])(
+    'leaves out what a runtime does before it has its name, in %s',
+    (mountNs) => {
+      const made = advise([
+        ...['exe', '6', 'memfd:runc_clon', 'runc', 'runc:[0:PARENT]', 'crun'].map((comm) =>
+          call(1, 'mount', 2, 0, { comm, mountNs }),
+        ),
+        event('exec', 1, { executable: '(unreachable)/', errno: null }, { comm: 'runc', mountNs }),
+        call(2, 'read', 1, 0, { uid: 33, gid: 33, mountNs: INSIDE }),
+      ]);
+      expect(allowed(made)).not.toContain('mount');
+      expect(made.rights.user).toBe('33:33');
+      expect(made.coverage).toMatchObject({ programs: [], startSeen: false });
+    },
+  );
+
+  it('allows what programs call that have the names of a runtime', () => {
+    const made = advise([
+      call(1, 'mount', 1, 0, { comm: 'exe', mountNs: INSIDE }),
+      call(1, 'chroot', 1, 0, { comm: 'runc', mountNs: INSIDE }),
+      call(1, 'read', 1, 0, { comm: '6', mountNs: null }),
+      // Of the host, and by its own program.
+      call(1, 'setns', 1, 0, { comm: 'nsenter', mountNs: HOST }),
+    ]);
+    expect(allowed(made)).toEqual(expect.arrayContaining(['mount', 'chroot', 'read', 'setns']));
+    expect(made.coverage.startSeen).toBe(false);
   });
 
   it('says how far it can be trusted', () => {

@@ -106,7 +106,7 @@ export class Observer {
     if (!containers.has(id)) return;
     this.#events += events;
     if (!this.#containers.has(id)) this.#containers.set(id, { id, name, image, started: null });
-    const runtime = isOfRuntime(process.comm);
+    const runtime = isOfRuntime(process);
     if (!runtime) this.#add('users', { uid: process.uid, gid: process.gid }, event, { time, last, times: events });
     this.#takers.get(event.tracker)?.(event, { time, last, times, runtime });
   }

@@ -49,6 +49,7 @@ describe('refusals', () => {
         ['capabilities', event(1, {}, { ...denied, capability: 'CAP_KILL', granted: true })],
         ['capabilities', event(1, {}, { ...denied, capability: 'CAP_SETUID', level: 1 })],
         ['capabilities', event(1, { comm: 'runc:[2:INIT]' }, { ...denied, capability: 'CAP_SYS_ADMIN' })],
+        ['capabilities', event(1, { comm: 'exe', mountNs: '4026531841' }, { ...denied, capability: 'CAP_SYS_ADMIN' })],
       ),
     ).toEqual([['CAPABILITY', 'CAP_CHOWN', null, null]]);
   });

@@ -68,7 +68,7 @@ export class Refusals {
     const { process, time } = event;
     if (feed.feeds === 'programs') return this.#learn(process.pid, time, fact);
     for (const denied of readers[feed.feeds]?.(fact) ?? []) {
-      if (denied.kind !== 'CALL' && isOfRuntime(process.comm)) continue;
+      if (denied.kind !== 'CALL' && isOfRuntime(process)) continue;
       const key = refusalKey(denied);
       if (this.#seen.has(key) || this.#seen.size >= MAX_REFUSALS) continue;
       const { pid, ppid, comm } = process;

@@ -1,10 +1,19 @@
-/** Names of the processes by which OCI runtimes start a container, up to the exec of its program: of runc, crun and youki. */
-const RUNTIME = /^(runc|runc:\[.*|crun|youki|youki:\[.*)$/;
+import type { ProcessView } from '../../event/event.js';
 
 /**
- * Whether a process of a container is still its runtime's. A program can take such a name too: what it does then is not in the advice,
- * which refuses it more than it needs, and never less.
+ * The mount namespace in which a machine boots is numbered before those that are made later: 4026531832 from Linux 6.17, 4026531840 or
+ * 4026531841 before.
  */
-export function isOfRuntime(comm: string): boolean {
-  return RUNTIME.test(comm);
+const LAST_BOOT_NS = 0xf0000001;
+/** Names of a runtime's processes in that namespace: it executes itself anew, from /proc/self/exe, a descriptor or a memfd. */
+const OUTSIDE = /^(exe|\d+|memfd:.*|runc|runc:\[.*|crun|youki|youki:\[.*)$/;
+/** Their names in the container's mount namespace, up to the exec of its program. A `runc` there is one that the container has executed. */
+const INSIDE = /^(runc:\[.*|crun|youki|youki:\[.*)$/;
+
+/**
+ * Whether a process of a container is still its runtime's (runc, crun, youki). A program can take a name of INSIDE too: what it does then
+ * is not in the advice, which refuses it more than it needs, and never less.
+ */
+export function isOfRuntime({ comm, mountNs }: Pick<ProcessView, 'comm' | 'mountNs'>): boolean {
+  return (mountNs !== null && Number(mountNs) <= LAST_BOOT_NS ? OUTSIDE : INSIDE).test(comm);
 }

@@ -55,7 +55,8 @@ const eventOf = fc.constantFrom(...names).chain((tracker) => {
     own: fc.record(
       Object.fromEntries(own.map(({ name, kind }) => [name, fc.constantFrom(...(values[name] ?? ofKind[kind]))])),
     ),
-    comm: fc.constantFrom('web', 'worker', 'runc:[2:INIT]'),
+    comm: fc.constantFrom('web', 'exe', 'runc:[2:INIT]'),
+    mountNs: fc.constantFrom('4026531832', '4026532254'),
     uid: fc.constantFrom(0, 33),
     container: fc.constantFrom(web, web, null),
   });
@@ -64,12 +65,12 @@ const eventOf = fc.constantFrom(...names).chain((tracker) => {
 it('advice is the same from events that are alike and from each of them', async () => {
   const events = fc
     .sample(eventOf, { numRuns: 3000, seed: 7 })
-    .map(({ tracker, own, comm, uid, container }, i): TraceEvent =>
+    .map(({ tracker, own, comm, mountNs, uid, container }, i): TraceEvent =>
       eventWith(tracker, {
         ...own,
         bootNs: String(i),
         time: `2026-01-31T08:15:30.${String(i).padStart(9, '0')}Z`,
-        process: { comm, uid },
+        process: { comm, mountNs, uid },
         container,
       }),
     );

@@ -5,6 +5,7 @@ import type { Observation, SeenCall } from '../../event/advice.js';
 import { nowText } from '../../event/clock.js';
 import type { Resources } from '../../graph/resources.js';
 import type { Container } from '../../inventory/container.js';
+import { readMountNs } from '../../inventory/process-cgroup.js';
 import { nativeAbi, syscallName } from '../../linux/syscalls.js';
 import { processesOf } from '../../graph/resources.js';
 
@@ -32,6 +33,8 @@ export async function liveFacts(container: Container, used: Resources | null): P
 
 async function callsOf(pid: string): Promise<SeenCall[]> {
   const threads = await readdir(`/proc/${pid}/task`).catch(() => []);
+  const inode = await readMountNs(Number(pid));
+  const mountNs = inode === null ? null : String(inode);
   const found = await Promise.all(
     threads.map(async (tid): Promise<SeenCall[]> => {
       const read = (file: string): Promise<string> =>
@@ -39,7 +42,7 @@ async function callsOf(pid: string): Promise<SeenCall[]> {
       const [call, comm] = await Promise.all([read('syscall'), read('comm')]);
       const [number = ''] = call.split(' ');
       const name = comm.trimEnd();
-      if (!/^\d+$/.test(number) || isOfRuntime(name)) return [];
+      if (!/^\d+$/.test(number) || isOfRuntime({ comm: name, mountNs })) return [];
       const at = nowText();
       return [
         {

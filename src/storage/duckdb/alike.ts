@@ -8,7 +8,7 @@ import { quote, type Column, type EventTable } from './table.js';
 
 /** Events as one that a reader does not tell apart: DuckDB groups them, and one row of a thousand crosses over to this thread. */
 
-const HEAD = ['min(e.time)', 'max(e.time)', 'count(*)', 'e.container', 'p.comm', 'p.uid', 'p.gid'];
+const HEAD = ['min(e.time)', 'max(e.time)', 'count(*)', 'e.container', 'p.comm', 'p.uid', 'p.gid', 'p.mountNs'];
 
 interface Taken {
   readonly column: Column;
@@ -69,12 +69,17 @@ function alikeOf(
   hasTotals: boolean,
   containerOf: (id: number) => object | null,
 ): Alike {
-  const [first, last, count, container, comm, uid, gid] = row;
+  const [first, last, count, container, comm, uid, gid, mountNs] = row;
   const event: Alike['event'] & Record<string, unknown> = {
     __typename: eventType,
     tracker,
     time: textOfNanos(BigInt(first ?? 0)),
-    process: { comm: String(comm ?? ''), uid: Number(uid), gid: Number(gid) },
+    process: {
+      comm: String(comm ?? ''),
+      uid: Number(uid),
+      gid: Number(gid),
+      mountNs: mountNs == null ? null : String(mountNs),
+    },
     container: container == null ? null : containerOf(Number(container)),
   };
   taken.forEach(({ column: { name, kind } }, i) => put(event, name, valueOf(row[HEAD.length + i] ?? null, kind)));
