@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { pino } from 'pino';
+import type { Log } from '../base/log.js';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { TraceEvent } from '../event/event.js';
 import { ContainerRegistry } from '../inventory/registry.js';
@@ -67,7 +68,7 @@ function setUp({ target: wanted = null, limit = null, matches = null }: Setting 
     onCount: () => undefined,
     onBatch: (batch) => batches.push(batch),
     onFull: () => full.push(ingest.counts.delivered),
-    onError: (error) => errors.push(error),
+    log: { error: ({ err }: { err: unknown }) => errors.push(err) } as unknown as Log,
   });
   const take = ingest.taker({ matches, ready: null });
   let lent = 0;

@@ -1,3 +1,4 @@
+import type { Log } from '../base/log.js';
 import { begun, intake } from '../base/turn.js';
 import type { TraceEvent } from '../event/event.js';
 import type { Chunk } from '../kernel/protocol.js';
@@ -6,6 +7,7 @@ import type { Lease } from '../record/lease.js';
 import { placeAt } from '../record/place.js';
 import { RowBatch } from '../record/row.js';
 import type { TrackerRuntime } from '../record/runtime.js';
+import { LossLog } from './loss-log.js';
 import type { SessionBuffer } from './buffer.js';
 import type { RecordedGap } from './replay.js';
 import type { ChunkTaker } from './source/pool.js';
@@ -48,8 +50,8 @@ export interface IngestOptions {
   readonly onBatch: (batch: RecordBatch) => void;
   /** Called when `limit` events are delivered, and with each chunk that comes after that. */
   readonly onFull: () => void;
-  /** A chunk was not delivered: its container could not be looked up, or a filter threw. */
-  readonly onError: (error: unknown) => void;
+  /** Told of what is lost, and of a chunk that was not delivered: its container could not be looked up, or a filter threw. */
+  readonly log: Log;
 }
 
 /**
@@ -63,11 +65,13 @@ export class Ingest {
   #lost = 0;
   /** Chunks wait here until their containers are known. */
   readonly #held: Waiting;
+  readonly #losses: LossLog;
 
   constructor(options: IngestOptions) {
-    const { session, trackers, matcher, onError } = options;
+    const { session, trackers, matcher, log } = options;
     this.#options = options;
-    this.#held = new Waiting(onError);
+    this.#held = new Waiting((error) => log.error({ session, err: error }, 'filtering events by target'));
+    this.#losses = new LossLog(session, log);
     this.#context = {
       session,
       views: trackers.map(({ view }) => view),
@@ -87,6 +91,12 @@ export class Ingest {
   /** Events that the kernel lost, as far as chunks have told. */
   get lost(): number {
     return this.#lost;
+  }
+
+  /** Nothing comes any more. `lost`: as the kernel has counted. Resolves as `settled`. */
+  async end(lost: number): Promise<void> {
+    await this.settled;
+    this.#losses.end(lost);
   }
 
   /** Resolves when all that waits now is delivered; null when nothing waits. Never rejects. */
@@ -124,6 +134,7 @@ export class Ingest {
     this.#counts.receivedBytes += data.byteLength;
     this.#counts.queued += offsets.length;
     this.#lost += chunk.lost;
+    this.#losses.look(this.#lost);
     const { matcher, ready } = by;
     const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
     const { last } = this.#held;

@@ -141,7 +141,7 @@ export class Session {
       onCount: () => this.history.note(),
       onBatch: (batch) => deps.observer?.onBatch(this, batch),
       onFull: () => void this.stop('LIMIT'),
-      onError: (error) => deps.log.error({ session: id, err: error }, 'filtering events by target'),
+      log: deps.log,
     });
     this.done = new Promise((resolve) => (this.#resolveDone = resolve));
     this.detached = new Promise((resolve) => (this.#resolveDetached = resolve));
@@ -356,7 +356,7 @@ export class Session {
       this.#deps.log.error({ session: this.id, err: error }, 'stopping a session');
     }
     this.#source = null;
-    await this.#ingest.settled;
+    await this.#ingest.end(this.#counters.lost);
     this.#deps.registry.off('change', this.#onContainer);
     this.stoppedAt = nowText();
     this.history.end();
