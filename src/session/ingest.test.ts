@@ -57,6 +57,7 @@ function setUp({ target: wanted = null, limit = null, matches = null }: Setting 
   const readers = new Readers();
   const batches: RecordBatch[] = [];
   const errors: unknown[] = [];
+  const losses: number[] = [];
   const full: number[] = [];
   const ingest: Ingest = new Ingest({
     session: 's',
@@ -68,7 +69,10 @@ function setUp({ target: wanted = null, limit = null, matches = null }: Setting 
     onCount: () => undefined,
     onBatch: (batch) => batches.push(batch),
     onFull: () => full.push(ingest.counts.delivered),
-    log: { error: ({ err }: { err: unknown }) => errors.push(err) } as unknown as Log,
+    log: {
+      error: ({ err }: { readonly err: unknown }) => errors.push(err),
+      warn: ({ lostInAll }: { readonly lostInAll: number }) => losses.push(lostInAll),
+    } as unknown as Log,
   });
   const take = ingest.taker({ matches, ready: null });
   let lent = 0;
@@ -90,7 +94,7 @@ function setUp({ target: wanted = null, limit = null, matches = null }: Setting 
     return work;
   };
   const places = () => [...buffer.events()].map(({ bootNs }) => Number(bootNs));
-  return { ingest, buffer, readers, batches, errors, full, offer, places, lent: () => lent };
+  return { ingest, buffer, readers, batches, errors, losses, full, offer, places, lent: () => lent };
 }
 
 describe('a session’s ingest', () => {
@@ -124,7 +128,7 @@ describe('a session’s ingest', () => {
   });
 
   it('tells of a loss though no event of the chunk is left', async () => {
-    const { ingest, readers, offer } = setUp({ target });
+    const { ingest, readers, losses, offer } = setUp({ target });
     const recorder = readers.record({
       id: 'r',
       since: '',
@@ -139,6 +143,10 @@ describe('a session’s ingest', () => {
     await offer(chunkOf([], THEIRS, 3));
     await ingest.settled;
     expect(ingest.lost).toBe(10);
+    // The log too: at once, then a minute later or at the end. The kernel may have counted more.
+    expect(losses).toEqual([7]);
+    await ingest.end(12);
+    expect(losses).toEqual([7, 12]);
     readers.end(null);
     let told = 0;
     for await (const { gap, events } of recorder) {

@@ -65,13 +65,13 @@ export class Ingest {
   #lost = 0;
   /** Chunks wait here until their containers are known. */
   readonly #held: Waiting;
-  readonly #losses: LossLog;
+  /** Null where nothing comes of the kernel: what a recording lacks was told when it was recorded. */
+  #losses: LossLog | null = null;
 
   constructor(options: IngestOptions) {
     const { session, trackers, matcher, log } = options;
     this.#options = options;
     this.#held = new Waiting((error) => log.error({ session, err: error }, 'filtering events by target'));
-    this.#losses = new LossLog(session, log);
     this.#context = {
       session,
       views: trackers.map(({ view }) => view),
@@ -96,7 +96,7 @@ export class Ingest {
   /** Nothing comes any more. `lost`: as the kernel has counted. Resolves as `settled`. */
   async end(lost: number): Promise<void> {
     await this.settled;
-    this.#losses.end(lost);
+    this.#losses?.end(lost);
   }
 
   /** Resolves when all that waits now is delivered; null when nothing waits. Never rejects. */
@@ -134,6 +134,7 @@ export class Ingest {
     this.#counts.receivedBytes += data.byteLength;
     this.#counts.queued += offsets.length;
     this.#lost += chunk.lost;
+    this.#losses ??= new LossLog(this.#options.session, this.#options.log);
     this.#losses.look(this.#lost);
     const { matcher, ready } = by;
     const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
