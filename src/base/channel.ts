@@ -21,6 +21,7 @@ type Reply<P extends Protocol, Kind extends Key<P['asks']>> = P['asks'][Kind]['r
 interface Failure {
   readonly code: ErrorCode;
   readonly message: string;
+  readonly details: EunomiaError['details'];
   /** Of a KernelError, what it was made from. */
   readonly kernel: Pick<KernelError, 'operation' | 'errno' | 'hint' | 'verifierLog'> | null;
 }
@@ -334,6 +335,7 @@ function failureOf(error: unknown, code: ErrorCode): Failure {
   return {
     code: error instanceof EunomiaError ? error.code : code,
     message: messageOf(error),
+    details: error instanceof EunomiaError ? error.details : {},
     kernel:
       operation === undefined
         ? null
@@ -341,8 +343,8 @@ function failureOf(error: unknown, code: ErrorCode): Failure {
   };
 }
 
-function revived({ code, message, kernel }: Failure): Error {
+function revived({ code, message, details, kernel }: Failure): Error {
   return kernel
     ? new KernelError(kernel.operation, kernel.errno, kernel.hint, kernel.verifierLog)
-    : new EunomiaError(code, message);
+    : new EunomiaError(code, message, { details });
 }

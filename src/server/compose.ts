@@ -83,6 +83,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
   let service: Service | null = null;
   const close = async (): Promise<void> => {
     await service?.verifications.end();
+    await service?.advices.end();
     await ruling?.close();
     await manager?.close();
     await plugins?.close();

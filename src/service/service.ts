@@ -75,6 +75,7 @@ export class Service {
   /** Ends all sessions, then what watches them, so that every reader sees the end. Nothing can be started any more. Idempotent. */
   async end(): Promise<void> {
     await this.verifications.end();
+    await this.advices.end();
     await this.sessions.end();
     this.facts.end();
     this.#parts.alerts.end();

@@ -7,7 +7,7 @@ import type { TraceEvent } from '../../event/event.js';
 import { Missing } from '../../event/missing.js';
 import type { ReportSource, ReportTracker } from '../report/index.js';
 import { withCallsOf } from './line.js';
-import { merge } from './observation.js';
+import { emptyObservation, merge } from './observation.js';
 import { Observer, stablePath } from './observer.js';
 import { recommend, type RecommendOptions } from './recommend.js';
 
@@ -38,7 +38,7 @@ function observe(events: readonly TraceEvent[], span: Partial<ReportSource> = {}
   const observer = new Observer({ containers: new Set([web.id]), from: null, to: null, trackers });
   observer.begin({ id: 's', trackers: ran, options: {}, excluded: [], from: at(0), to: at(60 - 1), ...span });
   for (const one of events) observer.add(one);
-  return observer.build(new Missing(), at(59));
+  return merge(observer.build(new Missing(), at(59)), emptyObservation());
 }
 const advise = (events: readonly TraceEvent[], options: Partial<RecommendOptions> = {}): Advice =>
   recommend(observe(events), { current: null, runtimeCalls: ['capset'], action: 'SCMP_ACT_ERRNO', ...options });

@@ -1,10 +1,18 @@
 import type { GraphQLScalarType } from 'graphql';
 import type { ErrorCode } from '../../base/error-code.js';
 import type { ProcessView, Gap } from '../../event/event.js';
-import type { CheckResult, OutsideAttempt, Refusal, Verification, VerificationRound } from '../../event/advice.js';
+import type {
+  AdviceDifference,
+  AdviceFile,
+  CheckResult,
+  OutsideAttempt,
+  Refusal,
+  Verification,
+  VerificationRound,
+} from '../../event/advice.js';
 import type { BehaviourReport, ReportComparison } from '../../event/report.js';
 import type { Resolvers } from '../../generated/schema.js';
-import type { Advices, AdviceView } from '../../service/advice/advise.js';
+import type { AdviceView } from '../../service/advice/protocol.js';
 import type { Alerts, AlertCountRow, SilenceView } from '../../service/alerts.js';
 import type { ContainerChange } from '../../service/container-feed.js';
 import type { Facts, ServerView, TrackerView } from '../../service/facts.js';
@@ -51,8 +59,8 @@ export interface ResolverSources {
   Subscription: object;
   Advice: AdviceView;
   AdviceCoverage: AdviceView['coverage'];
-  AdviceDifference: Of<ReturnType<Advices['diff']>>;
-  AdviceFile: Of<ReturnType<Advices['files']>>;
+  AdviceDifference: AdviceDifference;
+  AdviceFile: AdviceFile;
   AdviceLine: Of<AdviceView['lines']>;
   AdviceAttempt: OutsideAttempt;
   AdviceCheck: CheckResult;

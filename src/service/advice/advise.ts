@@ -1,23 +1,10 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { Caller } from '../../access/caller.js';
-import { diffCurrent, diffRights } from '../../analysis/advice/diff.js';
-import { withCallsOf } from '../../analysis/advice/line.js';
-import { raises } from '../../analysis/advice/needs.js';
-import { merge } from '../../analysis/advice/observation.js';
+import { diffCurrent } from '../../analysis/advice/diff.js';
 import { adviceDemand, alikeFields, Observer } from '../../analysis/advice/observer.js';
-import { againstDefault, recommend } from '../../analysis/advice/recommend.js';
-import { renderAdvice } from '../../analysis/advice/render/index.js';
 import { EunomiaError, invalid, messageOf } from '../../base/errors.js';
-import { listed } from '../../base/listed.js';
-import { turns } from '../../base/turn.js';
-import type {
-  Advice,
-  AdviceDifference,
-  AdviceFile,
-  CurrentRights,
-  Observation,
-  SeccompDefault,
-} from '../../event/advice.js';
+import { buffersOf, pack, unpack, type Packed } from '../../base/packed.js';
+import { inTurns, turns } from '../../base/turn.js';
+import type { AdviceDifference, AdviceFile, Observation, SeccompDefault } from '../../event/advice.js';
 import type { Alike, TraceFacts } from '../../event/alike.js';
 import { nowText } from '../../event/clock.js';
 import type { Demand } from '../../event/event.js';
@@ -33,10 +20,10 @@ import type { Parts } from '../parts.js';
 import type { Origin } from '../session/origin.js';
 import { storedOrigin } from '../session/origin.js';
 import type { Sessions } from '../sessions.js';
-import { readObservation } from './given.js';
 import { liveFacts } from './live-facts.js';
-import { rightsOf } from './rights.js';
+import type { AdviceView, GivenAdvice } from './protocol.js';
 import { checkChoice, chosenContainers } from './subject.js';
+import { AdviceThread } from './thread.js';
 import type { Verifications } from './verify.js';
 
 /** Events that are read of a store for one piece of advice. */
@@ -51,9 +38,15 @@ const actions: Readonly<Record<SeccompDefaultAction, SeccompDefault>> = {
   KILL: 'SCMP_ACT_KILL_PROCESS',
 };
 
-/** Advice, and what the container has now; null where no engine tells. */
-export interface AdviceView extends Advice {
-  readonly current: CurrentRights | null;
+/** What advice is made of. */
+interface Subject {
+  /** An `Observation`. */
+  readonly observation: Packed;
+  /** The id of the first container. */
+  readonly first: string | null;
+  readonly action: SeccompDefaultAction;
+  /** JSON of rights in place of those recommended. */
+  readonly tried?: string | null;
 }
 
 /** The least that containers need, by what sessions saw of them. */
@@ -64,6 +57,7 @@ export class Advices {
   readonly #containers: Containers;
   readonly #verifications: Verifications;
   readonly #alike: AlikeFields;
+  readonly #thread = new AdviceThread();
 
   /** The fields of events that advice reads. */
   readonly demand: Demand;
@@ -108,44 +102,28 @@ export class Advices {
         `no event was seen of ${chosen.map(({ id, name }) => name ?? id.slice(0, 12)).join(', ')} in this time, so that nothing is known ` +
           'of what it needs; let it run while a session watches it',
       );
-    return this.#made(caller, observation, action);
+    const packed = await inTurns(pack(observation), caller.signal);
+    return this.#made(caller, { observation: packed, first: observation.containers[0]?.id ?? null, action });
   }
 
   /** Of several observations as one: of runs and replicas that are to have the same rights. Rejects with BAD_USER_INPUT. */
-  merge(caller: Caller, given: readonly unknown[], action: SeccompDefaultAction): Promise<AdviceView> {
+  async merge(caller: Caller, given: readonly unknown[], action: SeccompDefaultAction): Promise<AdviceView> {
     listInRange('advice', given, MAX_MERGED, 'the JSON of two pieces of advice');
-    const observations = given.map((each, i) => readObservation(`advice[${i}]`, each));
-    const same = observations.findIndex((each, i) =>
-      observations.slice(0, i).some((other) => isDeepStrictEqual(each, other)),
+    return this.#of(
+      caller,
+      given.map((each, i) => givenAs(`advice[${i}]`, each)),
+      action,
     );
-    if (same >= 0) throw invalid(`advice[${same}]`, 'is given twice: its events would be counted twice');
-    const [first, ...others] = observations;
-    return this.#made(caller, others.reduce(merge, first as Observation), action);
   }
 
   /** With other rights, which were tried. Rejects with BAD_USER_INPUT. */
-  async withRights(caller: Caller, given: unknown, rights: unknown): Promise<AdviceView> {
-    const observation = readObservation('advice', given);
-    const tried = rightsOf('rights', rights);
-    const advice = await this.#made(caller, observation, 'ERRNO');
-    const others = diffRights(advice.rights, tried).map(
-      ({ aspect, what, change }) => `${aspect.toLowerCase()} ${what} (${change.toLowerCase()})`,
-    );
-    const difference = others.length > 0 ? [`Other than what was seen to be needed: ${listed(others)}.`] : [];
-    return {
-      ...advice,
-      rights: tried,
-      lines: withCallsOf(advice.lines, tried.seccomp),
-      defaultProfile: againstDefault(tried.seccomp),
-      problems: [...advice.problems, ...difference],
-    };
+  withRights(caller: Caller, given: unknown, rights: unknown): Promise<AdviceView> {
+    return this.#of(caller, [givenAs('advice', given)], 'ERRNO', textOf(rights));
   }
 
-  /** What only one of the two has, by what was seen. Throws BAD_USER_INPUT. */
-  diff(_caller: Caller, before: unknown, after: unknown): AdviceDifference[] {
-    const rights = (where: string, given: unknown) =>
-      recommend(readObservation(where, given), { current: null, runtimeCalls: [], action: 'SCMP_ACT_ERRNO' }).rights;
-    return diffRights(rights('before', before), rights('after', after));
+  /** What only one of the two has, by what was seen. Rejects with BAD_USER_INPUT. */
+  diff({ signal }: Caller, before: unknown, after: unknown): Promise<readonly AdviceDifference[]> {
+    return this.#thread.ask('diff', { before: givenAs('before', before), after: givenAs('after', after) }, { signal });
   }
 
   /** What would change for the container. Null where no engine tells what it has. */
@@ -153,30 +131,42 @@ export class Advices {
     return current && diffCurrent(current, rights);
   }
 
-  files(advice: AdviceView): AdviceFile[] {
-    return renderAdvice(advice);
+  async files({ signal }: Caller, advice: AdviceView): Promise<readonly AdviceFile[]> {
+    const packed = await inTurns(pack(advice), signal);
+    return this.#thread.ask('files', packed, { signal, transfer: buffersOf(packed) });
   }
 
-  async #made(caller: Caller, observation: Observation, action: SeccompDefaultAction): Promise<AdviceView> {
+  /** Idempotent. */
+  end(): Promise<void> {
+    return this.#thread.end();
+  }
+
+  async #of(
+    caller: Caller,
+    given: readonly GivenAdvice[],
+    action: SeccompDefaultAction,
+    tried: string | null = null,
+  ): Promise<AdviceView> {
+    const { observation, container } = await this.#thread.ask('read', given, { signal: caller.signal });
+    return this.#made(caller, { observation, first: container, action, tried });
+  }
+
+  async #made(caller: Caller, { observation, first, action, tried = null }: Subject): Promise<AdviceView> {
     const { registry, log } = this.#parts;
-    const [first] = observation.containers;
-    const container = first && (registry.list().find(({ id }) => id === first.id) ?? null);
-    const current = first
-      ? await registry.rights(first.id).catch((error: unknown) => {
-          log.warn({ container: first.id, error: messageOf(error) }, 'the engine does not tell what a container has');
-          return null;
-        })
-      : null;
+    const { signal } = caller;
+    const container = first === null ? null : (registry.list().find(({ id }) => id === first) ?? null);
+    const current =
+      first === null
+        ? null
+        : await registry.rights(first).catch((error: unknown) => {
+            log.warn({ container: first, error: messageOf(error) }, 'the engine does not tell what a container has');
+            return null;
+          });
     const now = container ? await liveFacts(container, await this.#containers.resources(caller, container)) : null;
-    const names = new Set(observation.calls.filter(({ runtime }) => !runtime).map(({ name }) => name));
-    // Of a call that was seen, no event is missing.
-    const whole = now
-      ? merge(observation, { ...now, calls: now.calls.filter(({ name }) => !names.has(name)) })
-      : observation;
     const runtime = container && (await this.#verifications.knownRuntimeCalls(caller, container));
-    if (!turns.isOpen) await turns.next('REQUEST');
-    const runtimeCalls = runtime ? runtime[raises(whole) ? 'plain' : 'noNewPrivileges'] : null;
-    return { ...recommend(whole, { current, runtimeCalls, action: actions[action] }), current };
+    const ask = { observation, now, current, runtime, action: actions[action], tried };
+    const made = await this.#thread.ask('recommend', ask, { signal, transfer: buffersOf(observation) });
+    return inTurns(unpack<AdviceView>(made), signal);
   }
 
   async #origins(caller: Caller, { session, from, to, store }: AdviseInput): Promise<readonly Origin[]> {
@@ -238,6 +228,15 @@ export class Advices {
     }
     return observer.build(missing, nowText());
   }
+}
+
+/** A client's values are bounded (`parseJson`): their text is made in one piece. */
+function textOf(given: unknown): string {
+  return JSON.stringify(given) ?? 'null';
+}
+
+function givenAs(where: string, given: unknown): GivenAdvice {
+  return { where, json: textOf(given) };
 }
 
 /** In turns with all other work. */

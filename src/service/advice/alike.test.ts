@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { eventWith } from '../../../test/support/event.js';
 import { catalog, end, everything, record, slicesOf, storesOfTest } from '../../../test/support/store.js';
+import { emptyObservation, merge } from '../../analysis/advice/observation.js';
 import { adviceDemand, alikeFields, Observer } from '../../analysis/advice/observer.js';
 import type { TraceEvent } from '../../event/event.js';
 import { Missing } from '../../event/missing.js';
@@ -88,7 +89,7 @@ it('advice is the same from events that are alike and from each of them', async 
     observer.begin({ id: 'a', trackers, options: {}, excluded: [], from: null, to: null });
     const missing = new Missing();
     await fill(observer, missing);
-    return observer.build(missing, '');
+    return merge(observer.build(missing, ''), emptyObservation());
   };
   for (const trackers of [names, names.filter((name) => name !== 'syscount')]) {
     const each = await observed(async (observer, missing) => {

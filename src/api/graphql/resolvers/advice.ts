@@ -4,7 +4,7 @@ import type {
   QueryDiffAdviceArgs,
   QueryMergeAdviceArgs,
 } from '../../../generated/schema.js';
-import type { AdviceView } from '../../../service/advice/advise.js';
+import type { AdviceView } from '../../../service/advice/protocol.js';
 import { typed, type ResolverMap } from './types.js';
 
 type Line = AdviceView['lines'][number];
@@ -24,7 +24,7 @@ export const adviceResolvers = {
         share.long(() => service.advices.withRights(caller, advice, rights), caller),
     ),
     diffAdvice: typed<unknown, QueryDiffAdviceArgs>((_root, { before, after }, { service, caller, share }) =>
-      share.long(() => Promise.resolve(service.advices.diff(caller, before, after)), caller),
+      share.long(() => service.advices.diff(caller, before, after), caller),
     ),
   },
   Advice: {
@@ -34,7 +34,9 @@ export const adviceResolvers = {
     remainingCalls: typed(({ defaultProfile }: AdviceView) => defaultProfile.remaining),
     callsBeyondDefault: typed(({ defaultProfile }: AdviceView) => defaultProfile.beyond),
     changes: typed((advice: AdviceView, _args, { service }) => service.advices.change(advice)),
-    files: typed((advice: AdviceView, _args, { service }) => service.advices.files(advice)),
+    files: typed((advice: AdviceView, _args, { service, caller, share }) =>
+      share.long(() => service.advices.files(caller, advice), caller),
+    ),
     json: typed(({ current: _current, ...advice }: AdviceView) => advice),
   },
   AdviceLine: {
