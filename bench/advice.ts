@@ -52,8 +52,8 @@ const trackersOf = (names: readonly string[]) => names.map((name) => ({ [name]: 
 /** How soon an hour of a busy container becomes advice, and what the trackers of `eunomia advise` cost it. */
 export async function advice(report: Report, { quick }: { readonly quick: boolean }): Promise<void> {
   await buildPrograms();
-  await measureHour(report, quick ? 5 : 20);
-  await measureWatching(report, quick ? 3 : 9);
+  await measureHour(report, quick ? 4 : 20);
+  await measureWatching(report, quick ? 2 : 9);
 }
 
 /**

@@ -1,7 +1,13 @@
-import { expect, it } from 'vitest';
-import type { Caller } from '../access/caller.js';
-import { Facts } from './facts.js';
-import type { EngineFacts, Parts } from './parts.js';
+import { afterAll, expect, it } from 'vitest';
+import { createFixture } from '../../test/api/support.js';
+import { ServerView } from './facts.js';
+import type { EngineFacts } from './parts.js';
+
+const { services: parts, service } = await createFixture();
+afterAll(async () => {
+  await service.end();
+  await parts.manager.close();
+});
 
 const away = 'connect ENOENT /run/docker.sock';
 const base: EngineFacts = {
@@ -17,8 +23,8 @@ it.each<[string, EngineFacts, string | null]>([
   ['that somebody has named', { ...base, presumed: false }, away],
   ['that is there and refuses', { ...base, presumed: true, error: 'connect EACCES' }, 'connect EACCES'],
 ])('an engine %s', async (_which, engine, problem) => {
-  const parts = { server: { engines: () => [engine], engine: () => engine } } as unknown as Parts;
-  const server = new Facts(parts).server({} as Caller);
+  const told = { ...parts.server, engines: () => [engine], engine: () => engine };
+  const server = new ServerView({ ...parts, server: told });
   expect(server.engines).toMatchObject([{ connected: false, error: problem }]);
   expect(await server.engine()).toMatchObject({ connected: false, error: problem });
 });

@@ -1,4 +1,3 @@
-import type { Log } from '../base/log.js';
 import { begun, intake } from '../base/turn.js';
 import type { TraceEvent } from '../event/event.js';
 import type { Chunk } from '../kernel/protocol.js';
@@ -7,7 +6,7 @@ import type { Lease } from '../record/lease.js';
 import { placeAt } from '../record/place.js';
 import { RowBatch } from '../record/row.js';
 import type { TrackerRuntime } from '../record/runtime.js';
-import { LossLog } from './loss-log.js';
+import { LossLog, type LossTold } from './loss-log.js';
 import type { SessionBuffer } from './buffer.js';
 import type { RecordedGap } from './replay.js';
 import type { ChunkTaker } from './source/pool.js';
@@ -51,7 +50,7 @@ export interface IngestOptions {
   /** Called when `limit` events are delivered, and with each chunk that comes after that. */
   readonly onFull: () => void;
   /** Told of what is lost, and of a chunk that was not delivered: its container could not be looked up, or a filter threw. */
-  readonly log: Log;
+  readonly log: LossTold & { error(facts: { readonly session: string; readonly err: unknown }, message: string): void };
 }
 
 /**

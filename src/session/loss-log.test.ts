@@ -1,12 +1,10 @@
 import { expect, it } from 'vitest';
-import type { Log } from '../base/log.js';
 import { LossLog } from './loss-log.js';
 
 it('tells of a loss at once, then once a minute, and of the rest at the end', () => {
   const lines: object[] = [];
   let now = 0;
-  const log = { warn: (line: object) => lines.push(line) } as unknown as Log;
-  const losses = new LossLog('s', log, () => now);
+  const losses = new LossLog('s', { warn: (line) => void lines.push(line) }, () => now);
   losses.look(0);
   expect(lines).toEqual([]);
   for (const lost of [1, 5, 5]) losses.look(lost);

@@ -1,18 +1,21 @@
-import type { Log } from '../base/log.js';
-
 /** Between two lines about the same session. */
 const INTERVAL_MS = 60_000;
+
+/** Where it is told: a `Log` is one. */
+export interface LossTold {
+  warn(facts: object, message: string): void;
+}
 
 /** Tells the log what a session loses: at once, then at most once a minute, and the rest at its end. */
 export class LossLog {
   readonly #session: string;
-  readonly #log: Log;
+  readonly #log: LossTold;
   readonly #now: () => number;
   #told = 0;
   #toldAt = Number.NEGATIVE_INFINITY;
 
   /** `now`: milliseconds of a clock that nobody sets. */
-  constructor(session: string, log: Log, now: () => number = () => performance.now()) {
+  constructor(session: string, log: LossTold, now: () => number = () => performance.now()) {
     this.#session = session;
     this.#log = log;
     this.#now = now;

@@ -1,6 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
-import { PassThrough } from 'node:stream';
 import type { Command } from 'commander';
 import {
   buildSchema,
@@ -16,8 +15,7 @@ import {
 import { describe, expect, it } from 'vitest';
 import { errorTable } from '../../src/base/error-code.js';
 import { root } from '../../src/base/paths.js';
-import { createProgram } from '../../src/cli/program.js';
-import type { World } from '../../src/cli/world.js';
+import { programOfNobody } from '../support/program.js';
 import { variableOf } from '../../src/options/setting.js';
 import { allSettings } from '../../src/options/table.js';
 
@@ -97,16 +95,9 @@ function mistakes(source: string): readonly string[] {
     .map(({ message }) => message);
 }
 
-const world = {
-  input: new PassThrough(),
-  output: { write: () => Promise.resolve(true), width: 80 },
-  tell: () => undefined,
-  signal: new AbortController().signal,
-} as unknown as World;
-
 /** The commands, which do nothing. */
 function inert(): Command {
-  const program = createProgram('0.0.0', world);
+  const program = programOfNobody();
   for (const command of program.commands.flatMap((each) => [each, ...each.commands]))
     if (command.commands.length === 0) command.action(() => undefined);
   return program;

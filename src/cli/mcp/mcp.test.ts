@@ -1,11 +1,11 @@
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { InMemoryTransport } from '@modelcontextprotocol/sdk/inMemory.js';
 import { expect, it } from 'vitest';
+import { nobody as world } from '../../../test/support/program.js';
 import { until } from '../../../test/support/until.js';
 import { EunomiaError } from '../../base/errors.js';
-import type { Client as ServerClient } from '../../client/client.js';
+import { createLocalClient } from '../../client/client.js';
 import { createProgram, runProgram } from '../program.js';
-import type { World } from '../world.js';
 import { answerOf, MOST_CHARACTERS } from './answer.js';
 import { checkArguments } from './argument.js';
 import { toolsOf } from './mcp.js';
@@ -13,7 +13,6 @@ import { schemaTools } from './schema-tool.js';
 import { toolServer } from './server.js';
 import type { Tool } from './tool.js';
 
-const world = { signal: new AbortController().signal, tell: () => undefined } as unknown as World;
 const tools = toolsOf({ server: 'http://127.0.0.1:9', token: 'hush', logLevel: 'warn', allowChanges: true }, world, {
   version: '1',
   create: (own) => createProgram('1', own),
@@ -80,7 +79,10 @@ it('asks for the schema again where the server was away', async () => {
   let asked = 0;
   const [schema] = schemaTools((work) => {
     asked++;
-    return work({ query: () => Promise.reject(new EunomiaError('UNREACHABLE', 'away')) } as unknown as ServerClient);
+    const away = (): never => {
+      throw new EunomiaError('UNREACHABLE', 'away');
+    };
+    return work(createLocalClient({ execute: async () => away(), download: away, close: async () => undefined }));
   }, false);
   for (let i = 0; i < 2; i++) await expect(schema?.call({}, world.signal)).rejects.toThrow('away');
   expect(asked).toBe(2);

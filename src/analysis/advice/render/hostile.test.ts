@@ -132,16 +132,13 @@ describe('files of advice for a hostile container', () => {
     expect(services.web.volumes.map(({ target }) => target)).toEqual(['/var/lib/$${HOME}$$x']);
   });
 
-  it('have a profile that the parser of AppArmor takes', async (test) => {
+  it('have a profile that the parser of AppArmor takes', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'eunomia-advice-'));
     try {
       const file = join(folder, 'profile');
       const profile = fileOf(hostile, 'apparmor.profile');
       await writeFile(file, profile);
-      await exec('apparmor_parser', ['--skip-kernel-load', '--skip-cache', file]).catch((error: unknown) => {
-        if (Reflect.get(Object(error), 'code') === 'ENOENT') test.skip('apparmor_parser is not installed');
-        throw error;
-      });
+      await exec('apparmor_parser', ['--skip-kernel-load', '--skip-cache', file]);
       expect(profile).not.toContain('\u001b');
       for (const line of profile.split('\n').slice(3)) expect(line).toMatch(/^$|^ {2}[#"@/a-z]|^[p}]/);
     } finally {
