@@ -11,6 +11,7 @@ import { SessionBuffer, type Before } from './buffer.js';
 import { Capture } from './capture.js';
 import { Ingest } from './ingest.js';
 import { Programs, type Change } from './programs.js';
+import { recorderInput } from './stream/recorder-input.js';
 import { Readers } from './stream/readers.js';
 import type { FilteredPageRequest, Page, PageRequest, SubscribeOptions } from './stream/reading.js';
 import type { EventStream } from './stream/stream.js';
@@ -370,25 +371,7 @@ export class Session {
 
   /** A reader of all its events from now on that is no subscriber, with a queue of its own: for a store, or an export. */
   record(queueBytes: number): RecorderInput {
-    const stream = this.#readers.record({
-      id: 'store',
-      since: nowText(),
-      queueBytes,
-      deliveryEvents: Number.POSITIVE_INFINITY,
-      backlog: [],
-      missing: null,
-      startSeq: 0,
-      where: null,
-      cursorAt: (seq) => this.#buffer.cursorAt(seq),
-    });
-    return {
-      next: () => stream.next(),
-      return: () => stream.return(),
-      offer: (isOffered) => this.#readers.offer(stream, isOffered),
-      get stats() {
-        return stream.stats;
-      },
-    };
+    return recorderInput(this.#readers, this.#buffer, queueBytes);
   }
 
   /** Events that the kernel lost, as far as what was read tells. */
