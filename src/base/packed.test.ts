@@ -23,6 +23,14 @@ it('comes back as it was', () => {
   );
 });
 
+it('has members of any name', () => {
+  const given: unknown = JSON.parse(
+    '{"__proto__":{"__proto__":[1],"toJSON":"x"},"constructor":[[],[[2]]],"at":"\\ud800"}',
+  );
+  const back = finish(unpack(finish(pack({ given }))));
+  expect(JSON.stringify(back)).toBe(JSON.stringify({ given }));
+});
+
 it('is written and read in many pieces', () => {
   const paths = Array.from({ length: 20_000 }, (_, i) => ({ path: `/${i}`, comms: ['x'] }));
   const packed = finish(pack({ observation: { paths } }));

@@ -61,7 +61,8 @@ function put(whole: Record<string, unknown>, path: readonly string[], value: unk
   let place = whole;
   for (const name of path.slice(0, -1)) place = place[name] as Record<string, unknown>;
   const name = path.at(-1) ?? '';
-  const known = place[name];
+  const known = Object.hasOwn(place, name) ? place[name] : undefined;
   if (Array.isArray(known) && Array.isArray(value)) known.push(...(value as readonly unknown[]));
-  else place[name] = value;
+  // An assignment to "__proto__" would make no member.
+  else Object.defineProperty(place, name, { value, writable: true, enumerable: true, configurable: true });
 }

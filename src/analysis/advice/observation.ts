@@ -94,35 +94,26 @@ export function emptyObservation(): Observation {
 }
 
 /**
- * What was seen in both. Associative and commutative; an empty observation changes nothing. Counts are added: the two must not be of
- * the same events.
+ * What was seen in any of them. Associative and commutative; an empty observation changes nothing. Counts are added: no two must be of the
+ * same events. All at once: each entry is looked at once, however many there are.
  */
-export function merge(a: Observation, b: Observation): Observation {
+export function merge(...all: readonly Observation[]): Observation {
+  const tables = tableNames.map((name) => [name, mergeTable(name, ...all.map((each) => each[name]))]);
   return {
-    version: 1,
-    containers: mergeContainers(a.containers, b.containers),
-    spans: mergeSpans([...a.spans, ...b.spans]),
-    sessions: union(a.sessions, b.sessions),
-    trackers: union(a.trackers, b.trackers),
-    unobserved: union(a.unobserved, b.unobserved),
-    events: a.events + b.events,
-    lost: a.lost + b.lost,
-    dropped: a.dropped + b.dropped,
-    uncounted: a.uncounted || b.uncounted,
-    excluded: union(a.excluded, b.excluded),
-    truncated: a.truncated || b.truncated,
-    calls: mergeTable('calls', a.calls, b.calls),
-    capabilities: mergeTable('capabilities', a.capabilities, b.capabilities),
-    paths: mergeTable('paths', a.paths, b.paths),
-    devices: mergeTable('devices', a.devices, b.devices),
-    ports: mergeTable('ports', a.ports, b.ports),
-    peers: mergeTable('peers', a.peers, b.peers),
-    names: mergeTable('names', a.names, b.names),
-    programs: mergeTable('programs', a.programs, b.programs),
-    privileges: mergeTable('privileges', a.privileges, b.privileges),
-    users: mergeTable('users', a.users, b.users),
-    refusals: mergeTable('refusals', a.refusals, b.refusals),
-    peaks: mergePeaks(a.peaks, b.peaks),
+    ...emptyObservation(),
+    containers: mergeContainers(all.flatMap(({ containers }) => containers)),
+    spans: mergeSpans(all.flatMap(({ spans }) => spans)),
+    sessions: union(all.flatMap(({ sessions }) => sessions)),
+    trackers: union(all.flatMap(({ trackers }) => trackers)),
+    unobserved: union(all.flatMap(({ unobserved }) => unobserved)),
+    events: sum(all.map(({ events }) => events)),
+    lost: sum(all.map(({ lost }) => lost)),
+    dropped: sum(all.map(({ dropped }) => dropped)),
+    uncounted: all.some(({ uncounted }) => uncounted),
+    excluded: union(all.flatMap(({ excluded }) => excluded)),
+    truncated: all.some(({ truncated }) => truncated),
+    ...(Object.fromEntries(tables) as { readonly [Name in TableName]: Tables[Name][] }),
+    peaks: all.map(({ peaks }) => peaks).reduce(mergePeaks, emptyObservation().peaks),
   };
 }
 
@@ -168,9 +159,9 @@ export function mergeSpans(spans: readonly Span[]): Span[] {
   return merged;
 }
 
-function mergeContainers(a: readonly ObservedContainer[], b: readonly ObservedContainer[]): ObservedContainer[] {
+function mergeContainers(containers: readonly ObservedContainer[]): ObservedContainer[] {
   const found = new Map<string, ObservedContainer>();
-  for (const { id, name, image, started } of [...a, ...b]) {
+  for (const { id, name, image, started } of containers) {
     const known = found.get(id);
     found.set(id, {
       id,
@@ -188,10 +179,11 @@ function mergePeaks(a: ResourcePeaks, b: ResourcePeaks): ResourcePeaks {
   return { memoryBytes: most(a.memoryBytes, b.memoryBytes), pids: most(a.pids, b.pids), cpus: most(a.cpus, b.cpus) };
 }
 
-function union(a: readonly string[], b: readonly string[]): string[] {
-  return [...new Set([...a, ...b])].sort(order);
+function union(texts: readonly string[]): string[] {
+  return [...new Set(texts)].sort(order);
 }
 
+const sum = (counts: readonly number[]): number => counts.reduce((all, count) => all + count, 0);
 const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 const earlier = (a: string, b: string): string => (b < a ? b : a);
 const later = (a: string, b: string): string => (b > a ? b : a);

@@ -230,9 +230,11 @@ export class Advices {
   }
 }
 
-/** A client's values are bounded (`parseJson`): their text is made in one piece. */
+/** A client's values are bounded (`parseJson`): their text is made in one piece. What JSON has no number for is not null, but refused. */
 function textOf(given: unknown): string {
-  return JSON.stringify(given) ?? 'null';
+  const refused = (_name: string, value: unknown): unknown =>
+    typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
+  return JSON.stringify(given, refused) ?? 'null';
 }
 
 function givenAs(where: string, given: unknown): GivenAdvice {

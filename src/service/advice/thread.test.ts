@@ -1,7 +1,13 @@
+import { execFile } from 'node:child_process';
+import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import { afterAll, expect, it } from 'vitest';
 import { callerOf, createFixture } from '../../../test/api/support.js';
+import { until } from '../../../test/support/until.js';
 import { emptyObservation } from '../../analysis/advice/observation.js';
+import { packageFile } from '../../base/paths.js';
 import type { Rights } from '../../event/advice.js';
+import { AdviceThread } from './thread.js';
 
 const fixture = await createFixture();
 const { advices } = fixture.service;
@@ -60,11 +66,17 @@ it('comes back with the rights that were tried, and what differs', async () => {
   expect(await advices.diff(caller, one, recommended)).toEqual([]);
 });
 
+const profile = { defaultAction: 'SCMP_ACT_ERRNO', syscalls: [] };
+
 it.each([
   ['advice[1]', () => advices.merge(caller, [given(0, 1), { observation: { lost: 'many' } }], 'ERRNO')],
   ['advice[1]', () => advices.merge(caller, [given(0, 1), given(0, 1)], 'ERRNO')],
   ['advice', () => advices.withRights(caller, 'none', {})],
   ['rights.seccomp', () => advices.withRights(caller, given(0, 1), {})],
+  [
+    'rights.limits.cpus',
+    () => advices.withRights(caller, given(0, 1), { seccomp: profile, limits: { cpus: Infinity } }),
+  ],
   ['after', () => advices.diff(caller, given(0, 1), null)],
 ])('refuses what is wrong by the place of it: %s', async (argument, ask) => {
   await expect(ask()).rejects.toMatchObject({ code: 'BAD_USER_INPUT', details: { argument } });
@@ -81,9 +93,43 @@ it('of a client that has gone is not made, and that of others is', async () => {
   expect((await last).observation.paths).toHaveLength(2);
 });
 
-it('is made again once the thread was ended', async () => {
-  const under = advices.merge(caller, [given(0, 2000), given(2000, 2000)], 'ERRNO');
+it('of a hundred pieces is made in one go: each entry is looked at once', async () => {
+  const pieces = Array.from({ length: 100 }, (_, i) => given(i * 100, 100));
+  const { observation } = await advices.merge(caller, pieces, 'ERRNO');
+  expect(observation.paths).toHaveLength(10_000);
+  expect(observation.calls).toMatchObject([{ name: 'read', count: 100 }]);
+});
+
+const asked = [{ where: 'advice', json: JSON.stringify(given(0, 1)) }];
+const { signal } = new AbortController();
+
+it('is made again once its thread has ended for want of asks', async () => {
+  const thread = new AdviceThread(10);
+  for (let i = 0; i < 3; i++) {
+    await expect(thread.ask('read', asked, { signal })).resolves.toMatchObject({ container: containers[0]?.id });
+    await until('the end of the thread', () => !thread.isStarted);
+  }
+  await thread.end();
+});
+
+it('is made by no thread after the end, whoever waited for a turn then', async () => {
+  const thread = new AdviceThread();
+  const many = [{ where: 'advice', json: JSON.stringify(given(0, 20_000)) }];
+  const asks = [thread.ask('read', many, { signal }), thread.ask('read', asked, { signal })];
+  const outcomes = Promise.allSettled(asks);
   await new Promise((resolve) => setTimeout(resolve, 5));
-  await Promise.all([advices.end(), expect(under).rejects.toMatchObject({ code: 'SHUTTING_DOWN' })]);
-  expect((await advices.merge(caller, [given(0, 1), given(1, 1)], 'ERRNO')).observation.paths).toHaveLength(2);
+  await thread.end();
+  const refused = { status: 'rejected', reason: { code: 'SHUTTING_DOWN' } };
+  expect(await outcomes).toMatchObject([refused, refused]);
+  await expect(thread.ask('read', asked, { signal })).rejects.toMatchObject({ code: 'SHUTTING_DOWN' });
+  expect(thread.isStarted).toBe(false);
+});
+
+it('is waited for by a process in which nothing else is open, which ends then', async () => {
+  const source = `
+    import { AdviceThread } from ${JSON.stringify(pathToFileURL(packageFile('build/service/advice/thread.js')).href)};
+    const ask = new AdviceThread().ask('diff', { before: { where: 'before', json: 'null' } }, { signal: new AbortController().signal });
+    console.log(await ask.catch(({ code }) => code));`;
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', source]);
+  expect(stdout).toBe('BAD_USER_INPUT\n');
 });

@@ -30,7 +30,7 @@ function merged(given: readonly GivenAdvice[]): Observation {
     observations.slice(0, i).some((other) => isDeepStrictEqual(each, other)),
   );
   if (same >= 0) throw invalid(given[same]?.where ?? '', 'is given twice: its events would be counted twice');
-  return observations.reduce(merge, emptyObservation());
+  return merge(...observations);
 }
 
 function viewOf({ observation, now, current, runtime, action }: RecommendAsk): AdviceView {
