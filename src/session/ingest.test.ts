@@ -126,6 +126,14 @@ describe('a session’s ingest', () => {
     ]);
   });
 
+  it('tells the log what chunks have told also where the last count of the kernel is older: its thread has failed', async () => {
+    const { ingest, losses, offer } = setUp();
+    await offer(chunkOf([1], OURS, 7));
+    await offer(chunkOf([2], OURS, 3));
+    await ingest.end(5);
+    expect(losses).toMatchObject([{ lostInAll: 7 }, { lost: 3, lostInAll: 10 }]);
+  });
+
   it('tells of a loss though no event of the chunk is left', async () => {
     const { ingest, readers, losses, offer } = setUp({ target });
     const recorder = readers.record({

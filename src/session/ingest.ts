@@ -92,10 +92,10 @@ export class Ingest {
     return this.#lost;
   }
 
-  /** Nothing comes any more. `lost`: as the kernel has counted. Resolves as `settled`. */
+  /** Nothing comes any more. `lost`: as the kernel has counted, when it was asked last. Resolves as `settled`. */
   async end(lost: number): Promise<void> {
     await this.settled;
-    this.#losses?.end(lost);
+    this.#losses?.end(Math.max(lost, this.#lost));
   }
 
   /** Resolves when all that waits now is delivered; null when nothing waits. Never rejects. */
