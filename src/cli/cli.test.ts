@@ -186,6 +186,9 @@ describe('fields', () => {
     ]);
     const own = { ...exec, fields: [...exec.fields, { path: 'comm', type: { name: 'String' } }] };
     expect(chosenColumns([exec, own], ['comm']).map(({ path }) => path)).toEqual(['comm']);
+    expect(chosenColumns([exec], ['labels.com.example.app']).map(({ path }) => path)).toEqual([
+      'container.labels.com.example.app',
+    ]);
     expect(chosenColumns([exec], ['process']).map(({ path }) => path)).toEqual(['process.pid', 'process.comm']);
   });
 

@@ -43,7 +43,7 @@ export function completionOf(program: Command, shell: Shell): string {
 }
 
 function placesOf(command: Command, path: string): readonly Place[] {
-  const options = command.options.filter(({ hidden }) => !hidden);
+  const options = [command, ...defaultOf(command)].flatMap((each) => each.options).filter(({ hidden }) => !hidden);
   const below = command.commands.map((child) => ({ child, path: `${path} ${child.name()}`.trim() }));
   const flags = options.flatMap((option) =>
     namesOf(option).map((text) => ({ text, help: firstLine(option.description) })),
@@ -63,6 +63,13 @@ function placesOf(command: Command, path: string): readonly Place[] {
   return [place, ...below.flatMap(({ child, path: deeper }) => placesOf(child, deeper))];
 }
 
+/** The command that runs where none is named: `eunomia alerts --rule NAME` is `eunomia alerts list --rule NAME`. */
+function defaultOf(command: Command): readonly Command[] {
+  // Commander tells nobody else.
+  const { _defaultCommandName: name } = command as Command & { readonly _defaultCommandName?: string | null };
+  return command.commands.filter((child) => child.name() === name);
+}
+
 function namesOf({ short, long }: Option): readonly string[] {
   return [long, short].filter((name) => name !== undefined);
 }
@@ -80,13 +87,23 @@ function bashFunction(places: readonly Place[]): string {
   const paths = places.flatMap(({ path }) => (path === '' ? [] : [quoted(path)]));
   return `# Made by "eunomia completion".
 _eunomia() {
-  local current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} command='' words='' i
+  local IFS=$' \\t\\n' current=\${COMP_WORDS[COMP_CWORD]} previous=\${COMP_WORDS[COMP_CWORD-1]} command='' words='' prefix='' i
+  # "--output=json" is three words in bash, and one in zsh.
+  if [[ $current == '=' ]]; then
+    current=''
+  elif [[ $previous == '=' ]]; then
+    previous=\${COMP_WORDS[COMP_CWORD-2]}
+  elif [[ $current == --*=* ]]; then
+    prefix="\${current%%=*}=" previous=\${current%%=*} current=\${current#*=}
+  fi
   for ((i = 1; i < COMP_CWORD; i++)); do
     case "\${command:+$command }\${COMP_WORDS[i]}" in
     ${paths.join(' | ')}) command="\${command:+$command }\${COMP_WORDS[i]}" ;;
     esac
   done
   COMPREPLY=()
+  # Options of a tracker, "open:failedOnly": bash splits there, too.
+  [[ $current == ':' || $previous == ':' ]] && return
   case "$command/$previous" in
 ${places.flatMap(bashValues).join('\n')}
   *)
@@ -95,7 +112,7 @@ ${places.map(({ path, words }) => `    ${quoted(path)}) words=${quoted(words.map
     esac
     ;;
   esac
-  COMPREPLY=($(compgen -W "$words" -- "$current"))
+  COMPREPLY=($(compgen -P "$prefix" -W "$words" -- "$current"))
 }
 `;
 }

@@ -86,9 +86,8 @@ export function chosenColumns(trackers: readonly TrackerInfo[], paths: readonly 
     const below = [...known].filter((field) => field.startsWith(`${path}.`));
     if (below.length) return below;
     const names = trackers.map(({ name }) => name).join(', ');
-    throw new UsageError(
-      `--fields: no field ${JSON.stringify(path)} in ${names}${suggest(path, known) || `; there are ${[...known].join(', ')}`}`,
-    );
+    const near = suggest(path, [...known, ...shortNames(known)]) || `; there are ${[...known].join(', ')}`;
+    throw new UsageError(`--fields: no field ${JSON.stringify(path)} in ${names}${near}`);
   });
   return [...new Set(chosen)].map(columnOf);
 }
@@ -97,10 +96,24 @@ export function knownPaths(trackers: readonly TrackerInfo[]): ReadonlySet<string
   return new Set(trackers.flatMap(({ fields }) => fields.map(({ path }) => path)));
 }
 
-/** Where people leave out what is plain: `pid` is `process.pid`, `image` is `container.image`, unless events have a field of that name. */
+/**
+ * Where people leave out what is plain: `pid` is `process.pid`, `image` is `container.image`, `labels.tier` is `container.labels.tier`,
+ * unless events have a field of that name.
+ */
 export function wholePath(given: string, known: ReadonlySet<string>): string {
-  const paths = [given, `process.${given}`, `container.${given}`];
-  return paths.find((path) => known.has(path)) ?? given;
+  const paths = [given, ...parents.map((parent) => `${parent}${given}`)];
+  const isLabel = `container.${given}`.startsWith(labels) && known.has('container.labels');
+  return paths.find((path) => known.has(path)) ?? (isLabel ? `container.${given}` : given);
+}
+
+const parents = ['process.', 'container.'];
+
+/** What `wholePath` knows besides the paths themselves. */
+function shortNames(known: ReadonlySet<string>): readonly string[] {
+  return [...known].flatMap((path) => {
+    const parent = parents.find((each) => path.startsWith(each));
+    return parent === undefined ? [] : [path.slice(parent.length)];
+  });
 }
 
 export function allColumns(trackers: readonly TrackerInfo[]): readonly Column[] {

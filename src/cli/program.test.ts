@@ -122,6 +122,12 @@ describe('eunomia run', () => {
     [['run', 'exce'], /no tracker "exce"; did you mean "exec"/],
     [['run', 'zzzzzzz'], /no tracker "zzzzzzz"; there are exec, tcp/],
     [['run', 'exec', '-f', 'arg'], /no field "arg" in exec; did you mean "args"/],
+    [['run', 'exec', '-f', 'commm'], /no field "commm" in exec; did you mean "comm"/],
+    // $(pidof nginx) where none runs is not to mean the whole machine.
+    ...['--pid', '--uid', '--cgroup', '--fields', '--count-by'].map(
+      (flag) => [['run', 'exec', flag, ''], new RegExp(`${flag} <.*Give at least one value`)] as const,
+    ),
+    [['top', 'exec', '--sum', ''], /--sum <field>.*Give a value/],
     [['run', 'exec:fail'], /no option "fail"; did you mean "failed"/],
     [['run', 'exec', '--for', 'soon'], /^eunomia: --for: "soon" is no duration/m],
     [['run', 'exec', '--where', 'bad =='], /--where: 1:7: an operand is missing\n {2}bad ==\n {8}\^/],
@@ -161,12 +167,15 @@ describe('eunomia run', () => {
       ['sessions', '--server', 'http://127.0.0.1:9', '--token', 'a b'],
       /--token: has characters that no header can have/,
     ],
-  ])('%j is a usage error and leaves no session', async (argv, message) => {
-    const server = new FakeServer([]);
-    const { code, told, out } = await run(server, argv);
-    expect(told).toMatch(message);
-    expect({ code, out, sessions: server.sessions }).toEqual({ code: 2, out: '', sessions: [] });
-  });
+  ] as readonly (readonly [argv: readonly string[], message: RegExp])[])(
+    '%j is a usage error and leaves no session',
+    async (argv, message) => {
+      const server = new FakeServer([]);
+      const { code, told, out } = await run(server, argv);
+      expect(told).toMatch(message);
+      expect({ code, out, sessions: server.sessions }).toEqual({ code: 2, out: '', sessions: [] });
+    },
+  );
 });
 
 it('eunomia serve says which port is in use, and what to do', async () => {

@@ -10,7 +10,7 @@ import { parseSetting, parseTracker, trackerInputs } from './input.js';
 import { withSession } from './session.js';
 import { unlessAborted } from './stream.js';
 import { targetInput, withTarget, type TargetFlags } from './target.js';
-import { append, collect, wholeNumber } from './usage.js';
+import { append, collect, notEmpty, wholeNumber } from './usage.js';
 import { whereInput } from './where.js';
 import type { World } from './world.js';
 
@@ -68,7 +68,7 @@ export function addTop(program: Command, world: World): void {
       `group by these fields: image,path (image is container.image; default: ${usual.join(',')})`,
       collect,
     )
-    .option('--sum <field>', 'add up this number, and sort by it: readBytes')
+    .option('--sum <field>', 'add up this number, and sort by it: readBytes', notEmpty)
     .option('--every <duration>', 'show the counts at this interval, 100ms to 1h', '1s')
     .option('-n, --limit <rows>', 'show this many groups', wholeNumber('--limit', 1, 1000), 20)
     .option('--where <expression>', 'only events that match this CEL expression, or the saved filter @NAME')

@@ -8,14 +8,25 @@ export { UsageError };
 /** What a command was asked to check is not so: exit code 1. The message says how much of it. */
 export class Unsuccessful extends Error {}
 
-/** "a,b" and repeated flags alike: a commander argument parser. */
+/**
+ * "a,b" and repeated flags alike: a commander argument parser. A list of nothing is refused: `--pid "$(pidof nginx)"` is not to watch
+ * the whole machine where no nginx runs.
+ */
 export function collect(value: string, previous: readonly string[] = []): readonly string[] {
-  return [...previous, ...splitList(value)];
+  const values = splitList(value);
+  if (values.length === 0) throw new InvalidArgumentError('Give at least one value, or leave the flag out.');
+  return [...previous, ...values];
 }
 
 /** Repeated flags whose values may hold commas. */
 export function append(value: string, previous: readonly string[] = []): readonly string[] {
   return [...previous, value];
+}
+
+/** A text with something in it: a commander argument parser. */
+export function notEmpty(value: string): string {
+  if (value.trim() === '') throw new InvalidArgumentError('Give a value, or leave the flag out.');
+  return value;
 }
 
 /** Whether a flag may be given several times. */

@@ -133,9 +133,10 @@ describe('completion', () => {
     'eunomia alerts si',
     'eunomia run oomk',
     'eunomia run open --out',
+    'eunomia alerts --sta',
     'eunomia run open -o ',
   ];
-  const expected = ['alerts', 'silence silences', 'oomkill', '--output', 'table json csv'];
+  const expected = ['alerts', 'silence silences', 'oomkill', '--output', '--state', 'table json csv'];
   /** What the shell offers for each line, with the script that the command prints. */
   async function offered(shell: string, script: string): Promise<readonly string[]> {
     const file = join(folder, `completion.${shell}`);
@@ -162,9 +163,17 @@ describe('completion', () => {
     const script = `source "$1"
 try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _eunomia; echo "\${COMPREPLY[*]}"; }
 ${perLine((words) => `try ${words}`)}
+try eunomia run --output =
+try eunomia run --output = j
+try eunomia run open : ex
+IFS=, try eunomia run open -o c
 complete -p eunomia`;
     expect(await offered('bash', script)).toEqual([
       ...expected,
+      'table json csv',
+      'json',
+      '',
+      'csv',
       'complete -o bashdefault -o default -F _eunomia eunomia',
     ]);
   });
@@ -178,8 +187,13 @@ try() {
   print -r -- \${(M)COMPREPLY:#$typed*}
 }
 ${perLine((words) => `try ${words}`)}
+try eunomia run --output=j
 print -r -- \${_comps[eunomia]}`;
-    expect(await offered('zsh', script)).toEqual([...expected, '_bash_complete -o bashdefault -o default -F _eunomia']);
+    expect(await offered('zsh', script)).toEqual([
+      ...expected,
+      '--output=json',
+      '_bash_complete -o bashdefault -o default -F _eunomia',
+    ]);
   });
 
   it('completes in fish', async () => {
