@@ -52,7 +52,7 @@ const trackersOf = (names: readonly string[]) => names.map((name) => ({ [name]: 
 /** How soon an hour of a busy container becomes advice, and what the trackers of `eunomia advise` cost it. */
 export async function advice(report: Report, { quick }: { readonly quick: boolean }): Promise<void> {
   await buildPrograms();
-  await measureHour(report, quick ? 4 : 20);
+  await measureHour(report, quick ? { seconds: 3, asks: 2 } : { seconds: 20, asks: 3 });
   await measureWatching(report, quick ? 2 : 9);
 }
 
@@ -60,7 +60,10 @@ export async function advice(report: Report, { quick }: { readonly quick: boolea
  * A part of the hour is recorded with all trackers that advice is made from, and stands for the rest: in the store, it is there as
  * often as it fits into the hour, each time later and with other temporary files.
  */
-async function measureHour(report: Report, seconds: number): Promise<void> {
+async function measureHour(
+  report: Report,
+  { seconds, asks }: { readonly seconds: number; readonly asks: number },
+): Promise<void> {
   const directory = await mkdtemp(join(tmpdir(), 'eunomia-bench-'));
   const cgroups = new ContainerCgroups();
   const from = new Date().toISOString();
@@ -76,7 +79,7 @@ async function measureHour(report: Report, seconds: number): Promise<void> {
       const times: number[] = [];
       const cpu: number[] = [];
       let made: Advised['advise'] | null = null;
-      for (let i = 0; i < 3; i++) {
+      for (let i = 0; i < asks; i++) {
         const start = performance.now();
         const before = cpuNs(server.pid);
         const input = { container, from };
