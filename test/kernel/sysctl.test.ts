@@ -43,7 +43,7 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "uring")) { /* in a worker of io_uring */
 		if (set_up(4, 0)) return 3;
 		printf("%d\\n", go((struct io_uring_sqe){ .opcode = IORING_OP_WRITE, .flags = IOSQE_ASYNC,
-			.fd = file("net/ipv4/ip_forward", O_WRONLY), .addr = (long)"1", .len = 1 }));
+			.fd = file("net/ipv4/ip_nonlocal_bind", O_WRONLY), .addr = (long)"1", .len = 1 }));
 		return 0;
 	}
 	for (int i = 1; i + 2 < argc; i += 3) { /* NAME POSITION VALUE; without a value it reads; "x4999" is so long */
@@ -75,7 +75,8 @@ beforeAll(async () => {
 });
 
 const mine = { pids: [process.pid] };
-const FORWARD = 'net/ipv4/ip_forward';
+// 0 in each new network namespace; ip_forward is what the machine has (a dockerd sets it).
+const NONLOCAL_BIND = 'net/ipv4/ip_nonlocal_bind';
 
 async function accessed(args: readonly (string | number)[], options: TrackOptions = {}) {
   const tracked = await startTracker('sysctl', { ...mine, ...options });
@@ -90,18 +91,18 @@ const brief = (events: readonly Seen[]) =>
 describe('the tracker sysctl', () => {
   it('reports a write with the values before and after, which are those of /proc/sys', async () => {
     const { events, lines, pid } = await accessed([
-      ...[FORWARD, 0, '1\n'],
+      ...[NONLOCAL_BIND, 0, '1\n'],
       ...['kernel/hostname', 0, 'reported\n'],
-      ...[FORWARD, 0, '0'],
+      ...[NONLOCAL_BIND, 0, '0'],
       ...['net/ipv4/ip_local_port_range', 0, '20000 30000'],
     ]);
     const [hostname] = (await run('uname', ['-n'])).stdout.split('\n');
     // What the program wrote, and what it read afterwards.
     expect(lines).toEqual(['2 0', '1', '9 0', 'reported', '1 0', '0', '11 0', '20000\t30000']);
     expect(brief(events)).toEqual([
-      ['WRITE', FORWARD, '0', '1'],
+      ['WRITE', NONLOCAL_BIND, '0', '1'],
       ['WRITE', 'kernel/hostname', hostname, 'reported'],
-      ['WRITE', FORWARD, '1', '0'],
+      ['WRITE', NONLOCAL_BIND, '1', '0'],
       ['WRITE', 'net/ipv4/ip_local_port_range', '32768\t60999', '20000 30000'],
     ]);
     expect(events[0]).toMatchObject({
@@ -113,13 +114,13 @@ describe('the tracker sysctl', () => {
   });
 
   it('reports attempts whose value the kernel does not take', async () => {
-    const { events, lines } = await accessed([FORWARD, 0, 'none', FORWARD, 1, '1']);
+    const { events, lines } = await accessed([NONLOCAL_BIND, 0, 'none', NONLOCAL_BIND, 1, '1']);
     expect(lines[0]).toBe('-1 22');
     expect(lines[1]).toBe('0');
     expect(lines[3]).toBe('0'); // nothing is written elsewhere than at the beginning
     expect(brief(events)).toEqual([
-      ['WRITE', FORWARD, '0', 'none'],
-      ['WRITE', FORWARD, '0', '1'],
+      ['WRITE', NONLOCAL_BIND, '0', 'none'],
+      ['WRITE', NONLOCAL_BIND, '0', '1'],
     ]);
     expect(events.map((e) => e['position'])).toEqual([0, 1]);
   });
@@ -127,28 +128,38 @@ describe('the tracker sysctl', () => {
   it("reports a write by io_uring as the process's", async () => {
     const { events, lines, pid } = await accessed(['uring']);
     expect(lines).toEqual(['1']);
-    expect(brief(events)).toEqual([['WRITE', FORWARD, '0', '1']]);
+    expect(brief(events)).toEqual([['WRITE', NONLOCAL_BIND, '0', '1']]);
     expect(events[0]?.process).toMatchObject({ pid, comm: 'parameters' });
   });
 
   it('reports reads only on request, and none of what is behind the end', async () => {
-    const reads = [FORWARD, 0, '', 'kernel/hostname', 2, '', FORWARD, 2, ''];
+    const reads = [NONLOCAL_BIND, 0, '', 'kernel/hostname', 2, '', NONLOCAL_BIND, 2, ''];
     expect((await accessed(reads)).events).toEqual([]);
     const { events, lines } = await accessed(reads, { options: { reads: true } });
     const hostname = lines[3];
     expect(lines[4]).toBe('0 0');
     expect(brief(events)).toEqual([
-      ['READ', FORWARD, '0', null],
-      ['READ', FORWARD, '0', null], // the program looks after each
+      ['READ', NONLOCAL_BIND, '0', null],
+      ['READ', NONLOCAL_BIND, '0', null], // the program looks after each
       ['READ', 'kernel/hostname', hostname, null],
       ['READ', 'kernel/hostname', hostname, null],
-      ['READ', FORWARD, '0', null],
+      ['READ', NONLOCAL_BIND, '0', null],
     ]);
     expect(events.map((e) => e['position'])).toEqual([0, 0, 2, 0, 0]);
   });
 
   it('cuts what is long, and says so', async () => {
-    const { events } = await accessed(['kernel/hostname', 0, 'x3583', FORWARD, 0, 'x3584', FORWARD, 0, 'x6000']);
+    const { events } = await accessed([
+      'kernel/hostname',
+      0,
+      'x3583',
+      NONLOCAL_BIND,
+      0,
+      'x3584',
+      NONLOCAL_BIND,
+      0,
+      'x6000',
+    ]);
     expect(events.map((e) => [e['newValue'], e['truncated']])).toEqual([
       ['x'.repeat(3583), false],
       ['x'.repeat(3583), true],
@@ -157,7 +168,7 @@ describe('the tracker sysctl', () => {
   });
 
   it('is filtered in the kernel by operation, name, values and process', async () => {
-    const writes = [FORWARD, 0, '1', 'kernel/hostname', 0, 'other', FORWARD, 0, '0'];
+    const writes = [NONLOCAL_BIND, 0, '1', 'kernel/hostname', 0, 'other', NONLOCAL_BIND, 0, '0'];
     for (const [where, expected] of [
       ['name == "kernel/hostname"', 1],
       ['name.startsWith("net/")', 2],
