@@ -21,11 +21,13 @@ const LOCK = 'alerts.lock';
 const WRITE = 256 << 10;
 /** A file is made anew when it has twice as much as the last time it was, and so much more. */
 const SLACK = 4 << 20;
+/** Records that wait for room on the disk. With more, the file is made anew once there is room for all of it. */
+const MAX_WAITING = 1000;
 
 /**
  * What happened to alerts, appended to a file of the data directory: a line of JSON each. A line that a crash left unfinished is
  * cut off. It is written behind what raises alerts, in turns of the event loop. When it cannot be written, the disk being full
- * for example, all that there is is written anew as soon as it can.
+ * for example, what waits is written as soon as it can.
  */
 export class Journal {
   readonly #path: string;
@@ -36,6 +38,8 @@ export class Journal {
   #bytes: number;
   #compactAt: number;
   #queue: (() => AlertRecord | null)[] = [];
+  /** Too much was to wait: only a file with all that there is has it. */
+  #isPartial = false;
   #appended = 0;
   readonly #waiting: { readonly upTo: number; readonly resolve: () => void }[] = [];
   #snapshot: () => Iterable<AlertRecord> = () => [];
@@ -108,15 +112,17 @@ export class Journal {
 
   /** `record` is called when it is written; null for none. */
   append(record: () => AlertRecord | null): void {
-    if (this.#closed || (this.#problem !== null && !this.#rewriting)) return; // all will be written anew
+    if (this.#closed) return;
+    if (this.#queue.length >= MAX_WAITING && this.#problem !== null) this.#isPartial = true;
+    if (this.#isPartial && !this.#rewriting) return void (this.#queue.length = 0);
     this.#queue.push(record);
     this.#appended++;
-    this.#wake();
+    if (this.#problem === null) this.#wake();
   }
 
   /** Resolves when all that was appended so far is on the disk, or could not be written (`problem`). */
   written(): Promise<void> {
-    if (this.#queue.length === 0 && !this.#work) return Promise.resolve();
+    if (!this.#work && (this.#queue.length === 0 || this.#problem !== null)) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push({ upTo: this.#appended, resolve }));
   }
 
@@ -125,7 +131,7 @@ export class Journal {
     this.#closed = true;
     if (this.#retry) clearTimeout(this.#retry);
     while (this.#work) await this.#work;
-    if (this.#problem !== null) await this.#rewrite().catch(() => undefined);
+    if (this.#problem !== null) await this.#write();
     await this.#file.close().catch(() => undefined);
     await this.#lock.release().catch(() => undefined);
   }
@@ -144,23 +150,33 @@ export class Journal {
     // Whoever raised an alert goes on first.
     await turns.next();
     try {
-      if (this.#problem !== null || this.#bytes === 0) await this.#rewrite();
-      while (this.#queue.length > 0) {
-        if (this.#bytes >= this.#compactAt) await this.#rewrite();
-        const text = await this.#take();
+      // What a failure left of a line must not stand before the next one.
+      if (this.#problem !== null && this.#bytes > 0) await this.#file.truncate(this.#bytes);
+      for (;;) {
+        if (this.#isPartial || this.#bytes === 0) await this.#rewrite();
+        else if (this.#bytes >= this.#compactAt) await this.#compact();
+        if (this.#queue.length === 0) break;
+        const { text, taken } = await this.#take();
         if (text !== '') {
           await this.#file.appendFile(text);
           await this.#file.datasync();
           this.#bytes += Buffer.byteLength(text);
         }
-        this.#settle();
+        this.#queue.splice(0, taken);
+        this.#mend();
       }
+      this.#mend();
     } catch (error) {
       this.#fail(error);
-      // What was written of it must not stand before the next line.
-      await this.#file.truncate(this.#bytes).catch(() => undefined);
     }
-    this.#settle();
+  }
+
+  /** A file that needs more room than there is goes on as it is. */
+  async #compact(): Promise<void> {
+    await this.#rewrite().catch((error: unknown) => {
+      this.#compactAt = this.#bytes + SLACK;
+      this.#log.warn({ err: error, path: this.#path }, 'the file of the alerts cannot be made shorter: it grows');
+    });
   }
 
   #settle(): void {
@@ -169,8 +185,8 @@ export class Journal {
     for (const { resolve } of this.#waiting.splice(0, waiting < 0 ? this.#waiting.length : waiting)) resolve();
   }
 
-  /** The next lines. */
-  async #take(): Promise<string> {
+  /** The next lines, and of how many records they are. */
+  async #take(): Promise<{ readonly text: string; readonly taken: number }> {
     let text = '';
     let taken = 0;
     for (const record of this.#queue) {
@@ -183,13 +199,12 @@ export class Journal {
       if (made) text += `${JSON.stringify(made)}\n`;
       taken++;
     }
-    this.#queue.splice(0, taken);
-    return text;
+    return { text, taken };
   }
 
   /** Puts a file with all that there is in place of this one. What is appended meanwhile comes behind it. */
   async #rewrite(): Promise<void> {
-    this.#queue.length = 0;
+    const waiting = this.#queue.splice(0);
     this.#rewriting = true;
     try {
       await replacePrivate(this.#path, this.#all());
@@ -198,9 +213,11 @@ export class Journal {
       this.#file = file;
       this.#bytes = (await file.stat()).size;
       this.#compactAt = 2 * this.#bytes + SLACK;
-      if (this.#problem !== null) this.#log.info({ path: this.#path }, 'alerts are written again');
       // At once with the end of `rewriting`: what is appended from now on is in no snapshot.
-      this.#problem = null;
+      this.#isPartial = false;
+    } catch (error) {
+      this.#queue = [...waiting, ...this.#queue];
+      throw error;
     } finally {
       this.#rewriting = false;
     }
@@ -218,11 +235,18 @@ export class Journal {
     yield `${text}${JSON.stringify(wholeRecord)}\n`;
   }
 
+  /** It can be written. */
+  #mend(): void {
+    this.#settle();
+    if (this.#problem !== null) this.#log.info({ path: this.#path }, 'alerts are written again');
+    this.#problem = null;
+  }
+
   #fail(error: unknown): void {
     const problem = `${this.#path} cannot be written: ${messageOf(error)}; alerts are in memory until it can`;
     if (this.#problem === null) this.#log.error({ err: error }, problem);
     this.#problem = problem;
-    this.#queue.length = 0;
+    for (const { resolve } of this.#waiting.splice(0)) resolve();
   }
 }
 
