@@ -34,9 +34,12 @@ export type PostHeaders = Readonly<Record<string, string>>;
 const TIMEOUT_MS = 10_000;
 const MAX_RESPONSE = 1 << 20;
 const MOST_SAID = 200;
-/** What is not read may end in this time. */
+/** What is not read may end in this time, and with so many bytes. */
 const DROP_MS = 200;
+const DROP_BYTES = 64 << 10;
 const NOTHING = new Uint8Array();
+/** What OpenSSL and Node.js say of certificates (doc/api/tls.md, "X509 certificate error codes"). */
+const CERTIFICATE = /CERT|UNABLE_TO_VERIFY|^CRL_|INVALID_CA|INVALID_PURPOSE|PATH_LENGTH|HOSTNAME_MISMATCH/;
 
 /** Posts to one address, over connections that are kept; follows no redirects. */
 export class Poster {
@@ -90,7 +93,8 @@ export class Poster {
     // The words of the status line are the receiver's own, too.
     const words = STATUS_CODES[statusCode];
     const status = words === undefined || this.#options.reads ? String(statusCode) : `${statusCode} (${words})`;
-    const problem = `${this.#options.who} responded with status ${status}${said ? `: ${said}` : ''}`;
+    const redirect = statusCode >= 300 && statusCode < 400 ? ', a redirect, which is not followed' : '';
+    const problem = `${this.#options.who} responded with status ${status}${redirect}${said ? `: ${said}` : ''}`;
     if (!this.#options.isAgain(statusCode)) return { kind: 'REFUSED', problem };
     return { kind: 'AWAY', problem, afterMs: retryAfterMs(headers['retry-after']) };
   }
@@ -118,7 +122,10 @@ async function bodyOf(response: IncomingMessage): Promise<Uint8Array> {
 
 /** Its connection is kept if the body ends soon, and free for the next request in any case. */
 async function drop(response: IncomingMessage): Promise<void> {
-  response.resume();
+  let bytes = 0;
+  response.on('data', (part: Buffer) => {
+    if ((bytes += part.length) > DROP_BYTES) response.destroy();
+  });
   await finished(response, { signal: AbortSignal.timeout(DROP_MS) }).catch(() => undefined);
   response.destroy();
 }
@@ -127,6 +134,10 @@ function problemOf(error: unknown, timeoutMs: number): string {
   if (!(error instanceof Error)) return String(error);
   if (error.name === 'TimeoutError' || error.name === 'AbortError') return `no response within ${timeoutMs / 1000} s`;
   const code: unknown = Reflect.get(error, 'code');
+  // "write EPROTO ID:error:0A00010B:SSL routines:FUNCTION:wrong version number:FILE:350:"
+  const [, reason] = /:SSL routines:[^:]*:([^:]+):/.exec(error.message) ?? [];
+  if (reason !== undefined) return `it does not speak TLS as it should: ${reason}`;
+  if (typeof code === 'string' && CERTIFICATE.test(code)) return `its certificate is not accepted: ${error.message}`;
   return error.message || (typeof code === 'string' ? code : error.name);
 }
 
