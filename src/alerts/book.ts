@@ -168,6 +168,11 @@ export class AlertBook {
     this.#journal?.append(() => ({ kind: 'change', seq: alert.seq, change, state: alert.state }));
     this.#changed(alert);
     this.#grow(alert, change);
+    await this.written();
+  }
+
+  /** Resolves when all that has happened is in the journal, unless that cannot be written. */
+  async written(): Promise<void> {
     await this.#journal?.written();
   }
 
@@ -278,7 +283,7 @@ export class AlertBook {
   async setPlace(receiver: string, revision: number): Promise<void> {
     this.#keepPlace(receiver, revision);
     this.#journal?.append(() => ({ kind: 'place', receiver, revision: this.#places.get(receiver) ?? revision }));
-    await this.#journal?.written();
+    await this.written();
   }
 
   /** Ends all subscriptions: subscribers receive what is queued for them, and then the end. */
@@ -400,7 +405,7 @@ export class AlertBook {
   async #keepSilence(silence: Silence): Promise<void> {
     this.#silences.set(silence);
     this.#journal?.append(() => ({ kind: 'silence', silence }));
-    await this.#journal?.written();
+    await this.written();
   }
 
   /** What a journal tells, in its order. */

@@ -39,14 +39,12 @@ export class AbsenceBook<Item> {
     return first?.dueMs ?? null;
   }
 
-  /** Those for which nothing has come up to this time. */
-  due(nowMs: number): readonly Item[] {
-    const due: Item[] = [];
+  /** Those for which nothing has come up to this time. Others may begin and settle between two of them. */
+  *due(nowMs: number): Generator<Item, void> {
     for (const [key, { item, dueMs }] of this.#waiting) {
-      if (dueMs >= nowMs) break;
+      if (dueMs >= nowMs) return;
       this.#waiting.delete(key);
-      due.push(item);
+      yield item;
     }
-    return due;
   }
 }

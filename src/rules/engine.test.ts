@@ -274,6 +274,25 @@ rules:
     expect(engine.nextDueMs).toBeNull();
   });
 
+  it('raises what is due in pieces, between which others are evaluated', () => {
+    const set = rulesOf(`rules:
+  - name: hangs
+    description: d
+    severity: LOW
+    trackers: exec
+    condition: 'true'
+    message: '{process.pid}'
+    interval: 0s
+    throttle: { alerts: 10000, within: 1s }
+    absence: { trackers: exit, condition: 'true', within: 1s, by: process }`);
+    const { engine, alerts } = engineOf(set);
+    for (let pid = 1; pid <= 1000; pid++) engine.evaluate(at(0, 'exec', { process: { pid } }));
+    let pieces = 0;
+    for (const work = engine.advancing(60_000); !work.next().done;) pieces++;
+    expect(alerts).toHaveLength(1000);
+    expect(pieces).toBe(1000);
+  });
+
   it('raises what it has not seen of an image that it knows, over a restart too', () => {
     const text = `
 rules:

@@ -1,5 +1,5 @@
 import { messageOf } from '../base/errors.js';
-import { finish } from '../base/turn.js';
+import { finish, type Work } from '../base/turn.js';
 import type { TraceEvent } from '../event/event.js';
 import type { EventFilter } from '../filter/index.js';
 import { AbsenceBook } from './absence.js';
@@ -150,8 +150,16 @@ export class RuleEngine {
 
   /** Events up to this time, in ms since boot, were evaluated: raises what waited for one that did not come. */
   advance(nowMs: number): void {
+    finish(this.advancing(nowMs));
+  }
+
+  /** The same in pieces: thousands may wait for the same moment. Events may be evaluated between them. */
+  *advancing(nowMs: number): Work<void> {
     for (const state of this.#waiting)
-      for (const alert of state.absence?.due(nowMs) ?? []) this.#raise(state, alert.key, nowMs, () => alert);
+      for (const alert of state.absence?.due(nowMs) ?? []) {
+        this.#raise(state, alert.key, nowMs, () => alert);
+        yield;
+      }
   }
 
   /** What rules that look for what is new have learned, by rule. It goes on growing. */

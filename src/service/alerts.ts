@@ -271,7 +271,11 @@ export class Alerts {
     if (action === 'ACKNOWLEDGED' && alert.state === 'RESOLVED')
       throw new EunomiaError('ALERT_RESOLVED', 'the alert is resolved; reopen it first, with `reopenAlert`');
     const isSo = action !== 'COMMENTED' && alert.state === (action === 'REOPENED' ? 'OPEN' : action);
-    if (isSo && comment === null) return alert;
+    if (isSo && comment === null) {
+      // Somebody else may have made it so a moment ago.
+      await this.#book.written();
+      return alert;
+    }
     const done: AlertAction = isSo ? 'COMMENTED' : action;
     if (alert.history.length >= MAX_CHANGES && done !== 'RESOLVED')
       throw new EunomiaError(

@@ -155,6 +155,30 @@ describe('an alert', () => {
     });
   });
 
+  it('that several handle at once has each of their changes once, also after a restart', async () => {
+    const { path, remove } = await temporaryDirectory();
+    closing.push(remove);
+    const end = await serve({ dataDirectory: path });
+    const { id } = raise();
+    const m = (name: string, comment?: string) =>
+      asked<Record<string, object>>(
+        `mutation ($id: ID!, $comment: String${name === 'commentAlert' ? '!' : ''}) { ${name}(id: $id, comment: $comment) { id state } }`,
+        { id, comment },
+      );
+    await Promise.all([m('acknowledgeAlert'), m('acknowledgeAlert')]);
+    await Promise.all([m('commentAlert', 'a'), m('commentAlert', 'b'), m('resolveAlert', 'c'), m('resolveAlert', 'd')]);
+    const query = `query ($id: ID!) { alert(id: $id) ${HANDLED} }`;
+    const { alert } = await asked<{ alert: { history: { action: string; comment: string | null }[] } }>(query, { id });
+    expect(alert).toMatchObject({ state: 'RESOLVED' });
+    expect(alert.history.map(({ action }) => action).sort()).toEqual(
+      ['ACKNOWLEDGED', 'COMMENTED', 'COMMENTED', 'COMMENTED', 'RESOLVED'], // who resolves second has said something
+    );
+    expect(new Set(alert.history.map(({ comment }) => comment))).toEqual(new Set([null, 'a', 'b', 'c', 'd']));
+    await end();
+    await serve({ dataDirectory: path });
+    expect(await asked(query, { id })).toEqual({ alert });
+  });
+
   it('is handled by operators, with a comment that says something, and at most 100 times', async () => {
     const { id } = raise();
     for (const name of ['acknowledgeAlert', 'resolveAlert', 'reopenAlert'])

@@ -328,6 +328,57 @@ describe('rules that are sent', () => {
   });
 });
 
+describe('a rule that fires on each event', () => {
+  it('is throttled and counted, keeps so much and no more, and leaves other rules alone', async () => {
+    const server = await RuleServer.open();
+    const storm = (name: string, more: string): string => `
+  - name: ${name}
+    description: A process ended.
+    severity: LOW
+    trackers: exit
+    condition: 'true'
+    message: '{process.pid} ended'
+    ${more}`;
+    const rules = [
+      storm('storm', 'key: [bootNs]\n    interval: 0s'),
+      storm('alike', 'key: []\n    interval: 1h'),
+      storm('rate', 'key: []\n    rate: { count: 2, within: 1h, by: [bootNs] }'),
+      storm('first', 'key: []\n    firstSeen: { values: [process.comm], for: [bootNs], learn: 1h }'),
+      storm('calm', 'key: []').replace("'true'", 'process.pid == 22222'),
+    ];
+    expect((await server.load('mine', `rules:${rules.join('')}`)).errors).toBeUndefined();
+    const events = 40_000;
+    type Counted = {
+      rules: { missed: string; evaluated: string; rules: { name: string; stats: Record<string, string> }[] };
+    };
+    const counted = async (): Promise<Counted['rules']> => {
+      const { data } = await server.ask<Counted>(
+        '{ rules { missed evaluated rules { name stats { matched alerts repeated suppressed forgotten } } } }',
+      );
+      if (!data) throw new Error('no rules are told of');
+      return data.rules;
+    };
+    for (let sent = 0; sent < events; sent += 5000) {
+      exits(server.fixture, sent, 5000);
+      await until('they are evaluated', async () => Number((await counted()).evaluated) >= sent + 5000);
+    }
+    const { missed, rules: all } = await counted();
+    expect(missed).toBe('0');
+    const zero = { repeated: '0', suppressed: '0', forgotten: '0' };
+    const matched = String(events);
+    expect(Object.fromEntries(all.map(({ name, stats }) => [name, stats]))).toEqual({
+      storm: { ...zero, matched, alerts: '60', suppressed: String(events - 60) },
+      alike: { ...zero, matched, alerts: '1', repeated: String(events - 1) },
+      rate: { ...zero, matched, alerts: '0', forgotten: String(events - 10_000) },
+      first: { ...zero, matched, alerts: '0', forgotten: String(events - 500) },
+      calm: { ...zero, matched: '1', alerts: '1' },
+    });
+    const alerts = await server.alerts();
+    expect(alerts).toHaveLength(62);
+    expect(alerts.map(({ count }) => count)).toContain(matched);
+  }, 60_000);
+});
+
 describe('a change of rules', () => {
   it('evaluates each event once, by the rules before or by those after', async () => {
     const server = await RuleServer.open();

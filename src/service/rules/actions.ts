@@ -95,8 +95,8 @@ export class RuleActions implements MetricsSource {
    */
   raise(raised: RuleAlert, session: string | null, renew = (): RuleAlert => raised): void {
     let newest = raised;
-    const renewed = (): NewAlert => alertOf((newest = renew()), session);
-    const alert = this.#options.book.raise({ ...alertOf(raised, session), renewed });
+    const renewed = (): NewAlert => alertOf((newest = renew()), session, renewed);
+    const alert = this.#options.book.raise(alertOf(raised, session, renewed));
     if (alert === null || alert.count > 1 || alert.silencedBy !== null) return;
     for (const action of newest.actions) this.#act(action, newest, alert);
   }

