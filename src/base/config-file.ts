@@ -1,15 +1,16 @@
-import { isMap, isNode, isScalar, type Document, type LineCounter } from 'yaml';
 import type { ErrorCode } from './error-code.js';
 import { formatDuration, parseDuration } from './duration.js';
 import { EunomiaError, messageOf, suggest } from './errors.js';
 import { readTrusted, type FileKind } from './file.js';
 import { finish, type Work } from './turn.js';
-import { parsingYaml, type ParsedYaml } from './yaml.js';
+import { parsingYaml, type ParsedYaml, type YamlPlace } from './yaml.js';
 
 export type Path = readonly (string | number)[];
 type Fields = Readonly<Record<string, unknown>>;
 /** Errors of one file that are told. */
 const MOST_ERRORS = 50;
+/** Errors of one list, behind which it is not looked at: each takes microseconds, and a list may have 100,000 items. */
+const MOST_OF_LIST = 1000;
 
 /** What a file configures: the code of its errors, and the setting that names it. */
 export interface ConfigFileKind {
@@ -22,25 +23,24 @@ export class ConfigFile {
   readonly value: unknown;
   readonly name: string;
   readonly #code: ErrorCode;
-  readonly #document: Document;
-  readonly #lines: LineCounter;
-
-  private constructor(name: string, { document, lines, errors }: ParsedYaml, code: ErrorCode) {
-    this.name = name;
-    this.#code = code;
-    this.#document = document;
-    this.#lines = lines;
-    throwAll(errors.map(({ pos: [offset], message }) => this.#error(offset, message.replace(/\s+$/, ''))));
-    try {
-      this.value = this.#document.toJS({ maxAliasCount: 100 });
-    } catch (failure) {
-      throw this.#error(0, messageOf(failure));
-    }
-  }
+  readonly #text: string;
+  readonly #place: YamlPlace | null;
+  /** Where its lines begin, once an error is told. */
+  #lines: readonly number[] | null = null;
 
   /** `name` is what messages call the file. Throws an error of the code for text that is not YAML, or has a tag of its own. */
+  constructor(name: string, text: string, code: ErrorCode, { value, place, errors }: ParsedYaml) {
+    this.name = name;
+    this.#text = text;
+    this.#code = code;
+    this.#place = place;
+    throwAll(errors.map(({ at, message }) => this.#error(at, message)));
+    this.value = value;
+  }
+
+  /** As the constructor, of text that is not parsed yet. */
   static *of(name: string, text: string, code: ErrorCode): Work<ConfigFile> {
-    return new ConfigFile(name, yield* parsingYaml(text), code);
+    return new ConfigFile(name, text, code, yield* parsingYaml(text));
   }
 
   /** Reads a file that others can neither write nor replace; of SECRET, nor read. Throws an error of the code. */
@@ -63,22 +63,15 @@ export class ConfigFile {
   /** An error at a value, or where it would be: "FILE:LINE:COLUMN: metrics[0].type: message". */
   fail(path: Path, message: string): EunomiaError {
     const text = `${textOf(path)}${path.length ? ': ' : ''}${message}`;
-    for (let length = path.length; length >= 0; length--) {
-      const node = this.#nodeAt(path.slice(0, length));
-      if (isNode(node) && node.range) return this.#error(node.range[0], text);
-    }
-    return this.#error(0, text);
+    return this.#error(this.#nearest(path)?.at ?? 0, text);
   }
 
   /** As `fail`, at a key instead of its value. */
   failKey(path: Path, message: string): EunomiaError {
-    const parent = this.#nodeAt(path.slice(0, -1));
-    const pair = isMap(parent)
-      ? parent.items.find(({ key }) => isScalar(key) && String(key.value) === path.at(-1))
-      : undefined;
-    return isNode(pair?.key) && pair.key.range
-      ? this.#error(pair.key.range[0], `${textOf(path)}: ${message}`)
-      : this.fail(path, message);
+    const { keys = {} } = this.#nearest(path.slice(0, -1)) ?? {};
+    const name = String(path.at(-1));
+    const at = Object.hasOwn(keys, name) ? keys[name] : undefined;
+    return at === undefined ? this.fail(path, message) : this.#error(at, `${textOf(path)}: ${message}`);
   }
 
   /**
@@ -98,6 +91,7 @@ export class ConfigFile {
   each<Item, Made>(items: readonly Item[], make: (item: Item, index: number) => Made): Made[] {
     const errors: EunomiaError[] = [];
     const made = items.flatMap((item, i): Made[] => {
+      if (errors.length >= MOST_OF_LIST) return [];
       try {
         return [make(item, i)];
       } catch (error) {
@@ -157,13 +151,28 @@ export class ConfigFile {
     throw this.fail(path, `is to be a duration from "${from}" to "${to}", for example "60s"`);
   }
 
-  #nodeAt(path: Path): unknown {
-    return path.length ? this.#document.getIn(path, true) : this.#document.contents;
+  /** Of the value at a path, or of what is to have it. */
+  #nearest(path: Path): YamlPlace | null {
+    let place = this.#place;
+    for (const part of path) {
+      const { of = {} } = place ?? {};
+      const next = Object.hasOwn(of, part) ? (Reflect.get(of, part) as YamlPlace) : null;
+      if (!next) break;
+      place = next;
+    }
+    return place;
   }
 
   #error(offset: number, message: string): EunomiaError {
-    const { line, col } = this.#lines.linePos(offset);
-    const at = { file: this.name, line: Math.max(1, line), column: Math.max(1, col) };
+    this.#lines ??= linesOf(this.#text);
+    let line = 0;
+    for (let end = this.#lines.length; line < end;) {
+      const middle = (line + end) >> 1;
+      if ((this.#lines[middle] ?? 0) <= offset) line = middle + 1;
+      else end = middle;
+    }
+    const column = offset - (this.#lines[line - 1] ?? 0) + 1;
+    const at = { file: this.name, line, column };
     return new EunomiaError(this.#code, `${at.file}:${at.line}:${at.column}: ${message}`, { details: at });
   }
 }
@@ -180,8 +189,16 @@ export function throwAll(errors: readonly EunomiaError[]): void {
   if (sorted.length === 1) throw first;
   const texts = [...new Set(sorted.map(({ message }) => message))];
   const more = texts.length - MOST_ERRORS;
-  const shown = more > 0 ? [...texts.slice(0, MOST_ERRORS), `and ${more} more errors`] : texts;
+  const rest = sorted.length < MOST_OF_LIST ? `and ${more} more errors` : 'and many more errors';
+  const shown = more > 0 ? [...texts.slice(0, MOST_ERRORS), rest] : texts;
   throw new EunomiaError(first.code, shown.join('\n'), { details: first.details });
+}
+
+/** Where each line begins. */
+function linesOf(text: string): readonly number[] {
+  const starts = [0];
+  for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', end + 1)) starts.push(end + 1);
+  return starts;
 }
 
 function textOf(path: Path): string {

@@ -4,7 +4,7 @@ import { LineCounter, parseDocument } from 'yaml';
 import { describe, expect, it } from 'vitest';
 import { root } from './paths.js';
 import { finish } from './turn.js';
-import { parsingYaml } from './yaml.js';
+import { composingYaml, parsingYaml } from './yaml.js';
 
 const folded = `a: >-\n  ${'some words of a long text '.repeat(80)}\n\n  more\nb: |\n${'  line é 🐧\n'.repeat(150)}`;
 const quoted = `a: "${'x \\u00e9 '.repeat(300)}"\nb: '${"it''s ".repeat(300)}'\nc: {d: [${'e, '.repeat(500)}f]} # ${'g'.repeat(2000)}\n`;
@@ -22,13 +22,13 @@ describe('a YAML document that is parsed in pieces', () => {
     ['empty', ''],
     ['comment', '# x'],
   ])('is what the library makes of it as a whole: %s', (_name, text) => {
-    const { document, errors, lines } = finish(parsingYaml(text));
     const counted = new LineCounter();
     const whole = parseDocument(text, { lineCounter: counted });
-    expect(document.toJS()).toEqual(whole.toJS());
-    expect(document.range).toEqual(whole.range);
+    const lines = new LineCounter();
+    const { documents } = finish(composingYaml(text, lines));
+    expect(documents.map(({ range }) => range)).toEqual([whole.range]);
     expect(lines.lineStarts).toEqual(counted.lineStarts);
-    expect(errors).toEqual([]);
+    expect(finish(parsingYaml(text))).toMatchObject({ value: whole.toJS() as unknown, errors: [] });
   });
 
   it.each([
@@ -41,8 +41,8 @@ describe('a YAML document that is parsed in pieces', () => {
   ])('has the errors of the library: %j', (text) => {
     const whole = parseDocument(text, { prettyErrors: false });
     const { errors } = finish(parsingYaml(text));
-    expect(errors.map(({ pos, message }) => [pos, message])).toEqual(
-      [...whole.errors, ...whole.warnings].map(({ pos, message }) => [pos, message]),
+    expect(errors).toEqual(
+      [...whole.errors, ...whole.warnings].map(({ pos: [at], message }) => ({ at, message: message.trimEnd() })),
     );
     expect(errors.length).toBeGreaterThan(0);
   });
@@ -50,7 +50,7 @@ describe('a YAML document that is parsed in pieces', () => {
   it('has each key once, however many there are', () => {
     const keys = Array.from({ length: 20_000 }, (_, i) => `k${i}: 1\n`).join('');
     const { errors } = finish(parsingYaml(`${keys}k7: 2\nk9: {a: 1, b: 2, a: 3}\n`));
-    expect(errors.map(({ pos: [at] }) => at - keys.length)).toEqual([0, 6, 23]);
+    expect(errors.map(({ at }) => at - keys.length)).toEqual([0, 6, 23]);
   });
 
   it('is refused where it is nested without end', () => {
@@ -58,6 +58,16 @@ describe('a YAML document that is parsed in pieces', () => {
       const { errors } = finish(parsingYaml(text));
       expect(errors.map(({ message }) => message)).toEqual(['is nested in more than 200 levels']);
     }
+  });
+
+  it('has the place of each value and key, whatever they are called', () => {
+    const text = 'a: [1, {b: x}]\n__proto__: {constructor: 2}\nlast:\n';
+    const { value, place } = finish(parsingYaml(text));
+    expect(Object.keys(value as object)).toEqual(['a', '__proto__', 'last']);
+    expect(JSON.stringify(place)).toBe(
+      '{"at":0,"keys":{"a":0,"__proto__":15,"last":43},"of":{"a":{"at":3,"of":[{"at":4},{"at":7,"keys":{"b":8},"of":{"b":{"at":11}}}]},' +
+        '"__proto__":{"at":26,"keys":{"constructor":27},"of":{"constructor":{"at":40}}},"last":{"at":48}}}',
+    );
   });
 
   it('has no second document', () => {

@@ -1,4 +1,17 @@
-import { Composer, Document, isScalar, Lexer, LineCounter, Parser, visit, YAMLParseError } from 'yaml';
+import {
+  Composer,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  Lexer,
+  LineCounter,
+  Parser,
+  visit,
+  type Document,
+  type YAMLParseError,
+} from 'yaml';
+import { messageOf } from './errors.js';
 import type { Work } from './turn.js';
 
 /** Lexemes of a piece: a word, a space, or a mark each. */
@@ -6,58 +19,117 @@ const PIECE = 256;
 /** The library composes what is nested by calling itself, and takes seconds to find that it has no room for more. */
 const MAX_DEPTH = 200;
 
+/** As `toJS` of the library: how many times what has an anchor may be written out. */
+const MAX_ALIASES = 100;
+
+/** Where a value is in the text. Of a mapping, `keys` has the places of its keys; `of` those of its values, or of the items of a list. */
+export interface YamlPlace {
+  readonly at: number;
+  readonly keys?: Readonly<Record<string, number>>;
+  readonly of?: readonly YamlPlace[] | Readonly<Record<string, YamlPlace>>;
+}
+
+export interface YamlError {
+  readonly at: number;
+  readonly message: string;
+}
+
+/** Plain data, so that a thread can make it for another one. */
 export interface ParsedYaml {
-  readonly document: Document;
-  readonly lines: LineCounter;
-  readonly errors: readonly Pick<YAMLParseError, 'pos' | 'message'>[];
+  /** Null where there are errors. */
+  readonly value: unknown;
+  /** Null for an empty document. */
+  readonly place: YamlPlace | null;
+  readonly errors: readonly YamlError[];
+}
+
+/** What a text has, before it is looked at. `tooDeep`: where it is nested in more than 200 levels, and not read on. */
+interface Composed {
+  readonly documents: readonly Document.Parsed[];
+  readonly tooDeep: YamlError | null;
 }
 
 /**
- * Parses a YAML document, as `parseDocument` of the library does: its errors are returned. That takes seconds for a mebibyte, most of it to
- * find the tokens, which is done in pieces. Keys are compared by a look-up: the library compares each one with all before it, which
- * takes 6 s for 20,000 keys.
+ * Finds the documents of a text, as the library does. To find the tokens takes seconds for a mebibyte, and is done in pieces; each document
+ * is composed in one. `lines` is told where each line begins.
  */
-export function* parsingYaml(text: string): Work<ParsedYaml> {
-  const lines = new LineCounter();
+export function* composingYaml(text: string, lines = new LineCounter()): Work<Composed> {
   const parser = new Parser(lines.addNewLine);
-  const composer = new Composer({ lineCounter: lines, prettyErrors: false, uniqueKeys: false });
+  const composer = new Composer({ prettyErrors: false, uniqueKeys: false });
   const documents: Document.Parsed[] = [];
-  // As `Parser.parse`. It takes a text in parts, too, but makes something else of one that is cut in a plain text or a comment.
   lines.addNewLine(0);
+  // As `Parser.parse`. It takes a text in parts, too, but makes something else of one that is cut in a plain text or a comment.
   let lexemes = 0;
   for (const lexeme of new Lexer().lex(text)) {
     for (const token of parser.next(lexeme)) documents.push(...composer.next(token));
-    if (parser.stack.length > MAX_DEPTH) {
-      const at = parser.offset;
-      const tooDeep = new YAMLParseError([at, at], 'IMPOSSIBLE', `is nested in more than ${MAX_DEPTH} levels`);
-      return { document: new Document(null), lines, errors: [tooDeep] };
-    }
+    if (parser.stack.length > MAX_DEPTH)
+      return { documents, tooDeep: { at: parser.offset, message: `is nested in more than ${MAX_DEPTH} levels` } };
     if (++lexemes % PIECE === 0) yield;
   }
   for (const token of parser.end()) documents.push(...composer.next(token));
   documents.push(...composer.end(true, text.length));
-  const [document, second] = documents;
-  if (!document) throw new RangeError('a document was asked for, and there is none');
-  const errors = [...document.errors, ...document.warnings, ...repeatedKeys(document)];
-  if (second) {
-    const [start = 0, end = start] = second.range;
-    errors.push(
-      new YAMLParseError([start, end], 'MULTIPLE_DOCS', 'has a second document; give each a file of its own'),
-    );
-  }
-  return { document, lines, errors };
+  return { documents, tooDeep: null };
 }
 
-function repeatedKeys(document: Document.Parsed): YAMLParseError[] {
-  const errors: YAMLParseError[] = [];
+/**
+ * Parses a YAML document, as `parseDocument` of the library does: its errors are returned. Keys are compared by a look-up: the library
+ * compares each one with all before it, which takes 6 s for 20,000 keys.
+ */
+export function* parsingYaml(text: string): Work<ParsedYaml> {
+  const { documents, tooDeep } = yield* composingYaml(text);
+  if (tooDeep) return failed([tooDeep]);
+  const [document, second] = documents;
+  if (!document) throw new RangeError('a document was asked for, and there is none');
+  const errors = [...[...document.errors, ...document.warnings].map(errorOf), ...ownErrors(document)];
+  if (second) errors.push({ at: second.range[0], message: 'has a second document; give each a file of its own' });
+  if (errors.length > 0) return failed(errors);
+  try {
+    const value: unknown = document.toJS({ maxAliasCount: MAX_ALIASES });
+    return { value, place: placeOf(document.contents), errors };
+  } catch (error) {
+    return failed([{ at: 0, message: messageOf(error) }]);
+  }
+}
+
+function failed(errors: readonly YamlError[]): ParsedYaml {
+  return { value: null, place: null, errors };
+}
+
+function errorOf({ pos: [at], message }: Pick<YAMLParseError, 'pos' | 'message'>): YamlError {
+  return { at, message: message.trimEnd() };
+}
+
+function placeOf(node: unknown): YamlPlace | null {
+  if (!isNode(node) || !node.range) return null;
+  const [at] = node.range;
+  if (isSeq(node)) return { at, of: node.items.map((item) => placeOf(item) ?? { at }) };
+  if (!isMap(node)) return { at };
+  const keys: [string, number][] = [];
+  const values: [string, YamlPlace][] = [];
+  for (const { key, value } of node.items) {
+    if (!isScalar(key)) continue;
+    const name = String(key.value);
+    const keyAt = key.range?.[0] ?? at;
+    keys.push([name, keyAt]);
+    values.push([name, placeOf(value) ?? { at: keyAt }]);
+  }
+  // Not by assignment: "__proto__" may be among them.
+  return { at, keys: Object.fromEntries(keys), of: Object.fromEntries(values) };
+}
+
+/** What the library lets pass: keys that are there twice, and numbers that JSON, in which threads tell each other, does not have. */
+function ownErrors(document: Document.Parsed): YamlError[] {
+  const errors: YamlError[] = [];
   visit(document, {
+    Scalar: (_key, { value, range }) => {
+      if (typeof value === 'number' && !Number.isFinite(value))
+        errors.push({ at: range?.[0] ?? 0, message: 'is no finite number' });
+    },
     Map: (_key, { items }) => {
       const known = new Set<unknown>();
       for (const { key } of items) {
         if (!isScalar(key)) continue;
-        const [start = 0, end = start] = key.range ?? [];
-        if (known.has(key.value))
-          errors.push(new YAMLParseError([start, end], 'DUPLICATE_KEY', 'Map keys must be unique'));
+        if (known.has(key.value)) errors.push({ at: key.range?.[0] ?? 0, message: 'Map keys must be unique' });
         known.add(key.value);
       }
     },

@@ -83,7 +83,7 @@ export function compileRules(sources: readonly RuleSource[], context: RuleContex
 /** The same in pieces. */
 export function* compilingRules(sources: readonly RuleSource[], context: RuleContext): Work<RuleSet> {
   const definition = yield* readingRules(sources);
-  const compiler = new Compiler(definition, context);
+  const compiler = yield* Compiler.of(definition, context);
   const errors: EunomiaError[] = [];
   const rules: CompiledRule[] = [];
   for (const rule of definition.rules) {
@@ -103,15 +103,19 @@ class Compiler {
   readonly #context: RuleContext;
   readonly #definitions: Definitions;
 
-  /** Throws BAD_RULES for macros that are no CEL, or that name each other in a circle, and for names of fields and trackers. */
-  constructor({ lists, macros }: RuleSetDefinition, context: RuleContext) {
+  private constructor(context: RuleContext, definitions: Definitions) {
     this.#context = context;
+    this.#definitions = definitions;
+  }
+
+  /** Throws BAD_RULES for macros that are no CEL, or that name each other in a circle, and for names of fields and trackers. */
+  static *of({ lists, macros }: RuleSetDefinition, context: RuleContext): Work<Compiler> {
     const written = new Map([...macros].map(([name, condition]) => [name, macroOf(name, condition)]));
     const errors: EunomiaError[] = [];
     const named = new Map<string, ReadonlySet<string>>();
     for (const [name, condition] of macros) {
       const { file, path } = condition.first;
-      const taken = this.#takenBy(name) ?? (lists.has(name) ? 'a list' : null);
+      const taken = takenBy(name, context) ?? (lists.has(name) ? 'a list' : null);
       if (taken !== null) errors.push(file.failKey(path, `"${name}" is the name of ${taken}; give another one`));
       const macro = written.get(name);
       try {
@@ -124,12 +128,13 @@ class Compiler {
         if (!(error instanceof EunomiaError)) throw error;
         errors.push(error);
       }
+      yield;
     }
     const circle = circleOf(named);
     const first = macros.get(circle?.[0] ?? '')?.first;
     if (circle && first) errors.push(first.file.fail(first.path, `macros name each other: ${circle.join(' → ')}`));
     throwInOrder(errors);
-    this.#definitions = { lists, macros: written, readsProcesses: true };
+    return new Compiler(context, { lists, macros: written, readsProcesses: true });
   }
 
   rule(definition: RuleDefinition): CompiledRule {
@@ -180,13 +185,6 @@ class Compiler {
       demand: this.#demandOf(all, [...read, ...message.fields]),
       fingerprint: fingerprintOf(definition, all),
     };
-  }
-
-  /** What the name is already; null when nothing. */
-  #takenBy(name: string): string | null {
-    const { fields, catalog } = this.#context;
-    if (catalog.get(name)) return 'a tracker';
-    return fields.among(fields.trackers, name) || ['process', 'container'].includes(name) ? 'a field of events' : null;
   }
 
   #step({ trackers, condition, file, path }: StepDefinition, exceptions: readonly Expression[]): CompiledStep {
@@ -259,6 +257,12 @@ class Compiler {
       }
     return demand;
   }
+}
+
+/** What a name is already; null when nothing. */
+function takenBy(name: string, { fields, catalog }: RuleContext): string | null {
+  if (catalog.get(name)) return 'a tracker';
+  return fields.among(fields.trackers, name) || ['process', 'container'].includes(name) ? 'a field of events' : null;
 }
 
 /** What messages call the expression itself. */

@@ -2,6 +2,7 @@ import { ConfigFile, throwAll, type Path } from '../base/config-file.js';
 import { EunomiaError } from '../base/errors.js';
 import { severities } from '../event/severity.js';
 import type { Work } from '../base/turn.js';
+import { parsingYaml, type ParsedYaml } from '../base/yaml.js';
 import type { Scalar } from '../filter/index.js';
 import { readActions } from './action.js';
 import {
@@ -26,6 +27,8 @@ export interface RuleSource {
   /** What messages call it. */
   readonly name: string;
   readonly text: string;
+  /** What is in the text, where a thread has parsed it. */
+  readonly parsed?: ParsedYaml;
 }
 
 const HOUR = 3_600_000;
@@ -92,10 +95,10 @@ export function* readingRules(sources: readonly RuleSource[]): Work<RuleSetDefin
   const macros = new Map<string, Condition>();
   const rules = new Map<string, RuleDefinition>();
   const overrides: Overrides[] = [];
-  for (const { name, text } of sources) {
+  for (const source of sources) {
     let file: ConfigFile | null = null;
     try {
-      file = yield* fileOf(name, text);
+      file = yield* fileOf(source);
     } catch (error) {
       keep(error);
     }
@@ -104,10 +107,14 @@ export function* readingRules(sources: readonly RuleSource[]): Work<RuleSetDefin
     const top = collect(() => file.fields(value ?? {}, [], ['lists', 'macros', 'rules', 'overrides']), null);
     if (!top) continue;
     const reader = new Reader(file);
-    for (const [list, items] of collect(() => reader.mapping(top['lists'], ['lists']), []))
+    for (const [list, items] of collect(() => reader.mapping(top['lists'], ['lists']), [])) {
       collect(() => addOnce(lists, list, reader.list(list, items), reader.at(['lists', list])), undefined);
-    for (const [macro, given] of collect(() => reader.mapping(top['macros'], ['macros']), []))
+      yield;
+    }
+    for (const [macro, given] of collect(() => reader.mapping(top['macros'], ['macros']), [])) {
       collect(() => addOnce(macros, macro, reader.macro(macro, given), reader.at(['macros', macro])), undefined);
+      yield;
+    }
     const written = collect(() => reader.rules(top['rules']), []);
     for (const [i, rule] of written.entries()) {
       collect(() => {
@@ -139,10 +146,16 @@ export interface WrittenList extends Place {
 }
 
 /** Throws BAD_RULES. */
-export function* fileOf(name: string, text: string): Work<ConfigFile> {
+export function* fileOf(source: RuleSource): Work<ConfigFile> {
+  checkSize(source);
+  const { name, text, parsed = yield* parsingYaml(text) } = source;
+  return new ConfigFile(name, text, 'BAD_RULES', parsed);
+}
+
+/** Throws BAD_RULES for a file that is too large to be parsed. */
+export function checkSize({ name, text }: RuleSource): void {
   if (Buffer.byteLength(text) > MAX_FILE_BYTES)
     throw new EunomiaError('BAD_RULES', `${name}: has more than ${MAX_FILE_BYTES >> 20} MiB, which is the most`);
-  return yield* ConfigFile.of(name, text, 'BAD_RULES');
 }
 
 function addOnce<Item extends object>(all: Map<string, Item>, name: string, item: Item, { file, path }: Place): void {

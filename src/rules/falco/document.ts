@@ -1,5 +1,7 @@
 import { Document, Scalar, type YAMLMap, type YAMLSeq } from 'yaml';
+import { suggest } from '../../base/errors.js';
 import { comparisonsIn, print, type Expression, type Names } from './expression.js';
+import type { FalcoRule } from './file.js';
 import type { Resolver } from './resolve.js';
 import type { RuleOutcome, TranslatedRule } from './translate.js';
 
@@ -37,6 +39,16 @@ const MOST_TAGS = 32;
 const WIDTH = 120;
 /** Conditions that are longer go on several lines. */
 const LINE = 90;
+
+const severityOf = (priority: string): string | undefined => SEVERITIES[priority.trim().toLowerCase()];
+
+/** What had to be guessed of a rule. */
+export function guessesOf({ priority }: Pick<FalcoRule, 'priority'>): readonly string[] {
+  if (severityOf(priority) !== undefined) return [];
+  const near = suggest(priority.trim().toLowerCase(), Object.keys(SEVERITIES));
+  const what = priority.trim() === '' ? 'it has no priority' : `"${priority.trim()}" is no priority of Falco${near}`;
+  return [`${what}: the severity is MEDIUM`];
+}
 
 /** The name of a list or macro in our files. */
 export function nameOf(name: string): string {
@@ -92,7 +104,7 @@ function ruleNode(
   const node = document.createNode({
     name,
     description: rule.description.replace(/\s+/g, ' ').trim() || rule.name,
-    severity: SEVERITIES[rule.priority.trim().toLowerCase()] ?? 'MEDIUM',
+    severity: severityOf(rule.priority) ?? 'MEDIUM',
     ...(tags.length ? { tags: tags.slice(0, MOST_TAGS) } : {}),
     ...(attack.length ? { attack: attack.slice(0, MOST_TAGS) } : {}),
     ...(rule.enabled ? {} : { enabled: false }),
@@ -110,7 +122,7 @@ function ruleNode(
   node.commentBefore = [
     ` ${rule.name} (${rule.place})`,
     ...left.map((one) => ` FIRES MORE OFTEN: ${one}`),
-    ...notes.map((note) => ` - ${note}`),
+    ...[...guessesOf(rule), ...notes].map((note) => ` - ${note}`),
   ]
     .map((line) => line.replace(/\s+/g, ' ').replace(/^(?! )/, ' '))
     .join('\n');

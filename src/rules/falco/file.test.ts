@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { rulesOf } from '../../../test/support/rules.js';
 import { imported, problems, rule, translated } from '../../../test/support/falco.js';
+import { reportOf } from './import.js';
 
 describe('a file', () => {
   const shells =
@@ -132,9 +133,20 @@ describe('a file', () => {
   it.each([
     ['a mapping', 'rules: []', 'rules.yaml:1: is no file of Falco rules, which is a list'],
     ['no YAML', '- rule: [', 'rules.yaml:1: is no YAML: '],
+    ['nested without end', '['.repeat(200_000), 'rules.yaml:1: is no YAML: is nested in more than 200 levels'],
     ['too large', `# ${'x'.repeat(5 << 20)}`, 'bytes; at most 4194304 are read'],
   ])('that is %s is refused', (_, text, message) => {
     expect(() => imported(text)).toThrow(message);
+  });
+
+  it.each([
+    ['WARNINGS', '"WARNINGS" is no priority of Falco; did you mean "warning"?: the severity is MEDIUM'],
+    ["''", 'it has no priority: the severity is MEDIUM'],
+  ])('with the priority %s tells that its severity is guessed', (priority, told) => {
+    const result = imported(rule('evt.type=execve and proc.name=a').replace('WARNING', priority));
+    expect(reportOf(result).split('\n')[0]).toBe(`guessed: A rule (rules.yaml:2): ${told}`);
+    expect(result.text).toContain(told);
+    expect(reportOf(imported(rule('evt.type=execve and proc.name=a')))).not.toContain('guessed');
   });
 
   it('with macros that name each other many times over is refused, not written out', () => {

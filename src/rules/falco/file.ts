@@ -1,5 +1,7 @@
-import { isMap, isScalar, isSeq, LineCounter, parseAllDocuments, type Node, type YAMLMap } from 'yaml';
+import { isMap, isScalar, isSeq, LineCounter, type Node, type YAMLMap } from 'yaml';
 import { invalid, messageOf } from '../../base/errors.js';
+import { finish } from '../../base/turn.js';
+import { composingYaml } from '../../base/yaml.js';
 
 /** A rule of Falco as it is written, with what later items add to it. */
 export interface FalcoRule {
@@ -95,8 +97,9 @@ class Reader {
   }
 
   #items(text: string): readonly unknown[] {
-    const documents = parseAllDocuments(text, { lineCounter: this.#lines, prettyErrors: false, uniqueKeys: false });
-    const items = [...documents].flatMap((document) => {
+    const { documents, tooDeep } = finish(composingYaml(text, this.#lines));
+    if (tooDeep) throw invalid(this.#placeAt(tooDeep.at), `is no YAML: ${tooDeep.message}`);
+    const items = documents.flatMap((document) => {
       const [error] = document.errors;
       if (error) throw invalid(this.#placeAt(error.pos[0]), `is no YAML: ${error.message}`);
       if (document.contents === null) return [];

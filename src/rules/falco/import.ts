@@ -1,5 +1,5 @@
 import { compileRules, type RuleContext } from '../compile.js';
-import { writeDocument } from './document.js';
+import { guessesOf, writeDocument } from './document.js';
 import { readFalcoFiles } from './file.js';
 import { Resolver } from './resolve.js';
 import { translateRules, type ImportOptions, type RuleOutcome } from './translate.js';
@@ -18,6 +18,8 @@ export interface ImportedRule {
   readonly notes: readonly string[];
   /** What was left out, with `approximate`. */
   readonly left: readonly string[];
+  /** What had to be guessed. */
+  readonly guesses: readonly string[];
   /** Why there is none. */
   readonly problems: readonly string[];
 }
@@ -57,6 +59,7 @@ function toldOf({ rule, translated, problems }: RuleOutcome): ImportedRule {
     names: translated.map(({ name }) => name),
     notes: all(({ notes }) => notes),
     left: all(({ left }) => left),
+    guesses: translated.length ? guessesOf(rule) : [],
     problems,
   };
 }
@@ -67,9 +70,10 @@ export function reportOf({ rules, problems }: ImportedRules): string {
   const count = translated.reduce((sum, { names }) => sum + names.length, 0);
   return [
     ...problems.map((problem) => `passed over: ${problem}`),
-    ...rules.flatMap(({ rule, place, names, left, problems: why }) => [
+    ...rules.flatMap(({ rule, place, names, left, guesses, problems: why }) => [
       ...(names.length ? [] : [`not translated: ${rule} (${place})`, ...why.map((one) => `    ${one}`)]),
       ...(left.length ? [`approximate: ${rule} (${place})`, ...left.map((one) => `    ${one}`)] : []),
+      ...guesses.map((one) => `guessed: ${rule} (${place}): ${one}`),
     ]),
     `${translated.length} of ${rules.length} rules translated${count === translated.length ? '' : `, as ${count} rules`}`,
   ].join('\n');

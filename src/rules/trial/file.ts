@@ -59,7 +59,7 @@ export function readTests(
   set: RuleSet,
   context: TestContext & { readonly recordings: Recordings },
 ): readonly RuleTest[] {
-  const file = finish(fileOf(source.name, source.text));
+  const file = finish(fileOf(source));
   const top = file.fields(file.value ?? {}, [], ['tests']);
   const written = file.list(top['tests'], ['tests']);
   if (written.length === 0) throw file.fail(['tests'], 'there are no tests; write a list of them');

@@ -11,6 +11,7 @@ import type { RuleSource } from '../../rules/format.js';
 import type { RuleActions } from './actions.js';
 import { readRuleFolder, rulesDirectory, signatureOf } from './files.js';
 import type { RuleRunner } from './runner.js';
+import { RuleFileThread } from './thread.js';
 
 export interface RuleHostOptions {
   readonly context: RuleContext;
@@ -50,6 +51,7 @@ const MAX_SENT_BYTES = 256 << 10;
  */
 export class RuleHost {
   readonly #options: RuleHostOptions;
+  readonly #thread = new RuleFileThread();
   #set: RuleSet = noRules;
   #sent: ReadonlyMap<string, SentRules> = new Map();
   /** Of the folders, as they were read last. */
@@ -167,13 +169,19 @@ export class RuleHost {
     const own = { name: name ?? 'rules', text, loadedAt: nowText() };
     const others = [...this.#sent].filter(([sent]) => sent !== name);
     const sources = [...(await this.#readFolders()), ...sourcesOf(new Map([...others, [own.name, own]]))];
-    return inTurns(compilingRules(sources, this.#options.context));
+    return this.#compile(sources);
   }
 
   async close(): Promise<void> {
     await Promise.all(this.#watches.map((watch) => watch.close()));
     await this.#turn;
+    await this.#thread.end();
     await this.#options.runner.close();
+  }
+
+  /** Parsed in a thread, compiled in turns. Rejects with BAD_RULES. */
+  async #compile(sources: readonly RuleSource[]): Promise<RuleSet> {
+    return inTurns(compilingRules(await this.#thread.parse(sources), this.#options.context));
   }
 
   #inTurn<Result>(change: () => Promise<Result>): Promise<Result> {
@@ -186,9 +194,9 @@ export class RuleHost {
     sent: ReadonlyMap<string, SentRules>,
     write: (path: (name: string) => string) => Promise<void>,
   ): Promise<void> {
-    const { dataDirectory, context } = this.#options;
+    const { dataDirectory } = this.#options;
     const sources = await this.#readFolders();
-    const set = await inTurns(compilingRules([...sources, ...sourcesOf(sent)], context));
+    const set = await this.#compile([...sources, ...sourcesOf(sent)]);
     if (dataDirectory !== null) {
       const folder = join(dataDirectory, FOLDER);
       try {
@@ -207,7 +215,7 @@ export class RuleHost {
   }
 
   async #look(): Promise<void> {
-    const { context, log, directories } = this.#options;
+    const { log, directories } = this.#options;
     const signature = (await Promise.all(directories.map((named) => signatureOf(rulesDirectory(named))))).join();
     if (signature === this.#signature) return;
     this.#signature = signature;
@@ -215,7 +223,7 @@ export class RuleHost {
       const sources = await this.#readFolders();
       const text = JSON.stringify(sources);
       if (text === this.#text && this.problem === null) return;
-      const set = await inTurns(compilingRules([...sources, ...sourcesOf(this.#sent)], context));
+      const set = await this.#compile([...sources, ...sourcesOf(this.#sent)]);
       this.#text = text;
       await this.#use(set);
     } catch (error) {
