@@ -1,5 +1,5 @@
 import type { Severity } from '../event/severity.js';
-import type { NewEvidence } from './evidence.js';
+import type { EventsAfter, NewEvidence } from './evidence.js';
 import type { Silence } from './silence.js';
 
 export { severities, type Severity } from '../event/severity.js';
@@ -95,6 +95,8 @@ export interface Alert {
   readonly webhooks: readonly string[] | null;
   /** JSON of an `Evidence`; null if there is none. */
   readonly evidence: string | null;
+  /** Null where none are gathered. */
+  after: EventsAfter | null;
   /** The silence that kept it from being sent out. */
   readonly silencedBy: Silence | null;
   readonly raisedAt: string;

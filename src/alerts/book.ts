@@ -14,7 +14,7 @@ import {
 } from './alert.js';
 import { Combined, combinedBy } from './combined.js';
 import { Counts, type AlertCount } from './counts.js';
-import { evidenceText } from './evidence.js';
+import { evidenceText, type EventsAfter } from './evidence.js';
 import { Journal } from './journal.js';
 import { ChangeReader, AlertReader } from './reader.js';
 import { alertRecord, headRecord, type AlertRecord } from './record.js';
@@ -171,6 +171,16 @@ export class AlertBook {
     await this.written();
   }
 
+  /** What was gathered of events after an alert so far. It is in the journal at the end. */
+  setAfter(alert: Alert, after: EventsAfter): void {
+    if (!this.#byId.has(alert.id)) return;
+    this.#bytes += after.events.length - (alert.after?.events.length ?? 0);
+    alert.after = after;
+    if (!after.isGathering) this.#journal?.append(() => ({ kind: 'after', seq: alert.seq, after }));
+    this.#changed(alert);
+    this.#bound();
+  }
+
   /** Resolves when all that has happened is in the journal, unless that cannot be written. */
   async written(): Promise<void> {
     await this.#journal?.written();
@@ -325,6 +335,7 @@ export class AlertBook {
       state: 'OPEN' as const,
       history: [],
       missedBefore: 0,
+      after: null,
     };
     return {
       ...alert,
@@ -444,6 +455,13 @@ export class AlertBook {
         this.#grow(alert, change);
         break;
       }
+      case 'after': {
+        const alert = this.#bySeq(record.seq);
+        if (!alert) break;
+        this.#bytes += record.after.events.length - (alert.after?.events.length ?? 0);
+        alert.after = record.after;
+        break;
+      }
       case 'silence':
         this.#silences.set(record.silence);
         break;
@@ -458,6 +476,9 @@ export class AlertBook {
   /** To be called when the journal is read. */
   #settle(): void {
     this.#happenings.sort((a, b) => a.revision - b.revision);
+    for (const alert of this.newest())
+      if (alert.after?.isGathering)
+        alert.after = { ...alert.after, isGathering: false, problem: 'the server ended before they were gathered' };
     for (const alert of [...this.newest()].reverse()) this.#combined.changed(alert);
   }
 
@@ -484,8 +505,8 @@ export class AlertBook {
   }
 }
 
-function bytesOf({ title, message, evidence, key, tags, attack, history }: Alert): number {
-  const texts = [title, message, evidence ?? '', key ?? '', ...tags, ...attack];
+function bytesOf({ title, message, evidence, after, key, tags, attack, history }: Alert): number {
+  const texts = [title, message, evidence ?? '', after?.events ?? '', key ?? '', ...tags, ...attack];
   return (
     texts.reduce((sum, text) => sum + text.length, ALERT_BYTES) +
     history.reduce((sum, change) => sum + bytesOfChange(change), 0)

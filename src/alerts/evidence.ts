@@ -29,6 +29,40 @@ export interface Evidence {
   readonly truncated: boolean;
 }
 
+/** Events after an alert, which are gathered once it is raised. */
+export interface EventsAfter {
+  /** JSON of a list. */
+  readonly events: string;
+  /** Whether more may come. */
+  readonly isGathering: boolean;
+  /** Why there may be fewer than there were; null where that is not so. */
+  readonly problem: string | null;
+}
+
+/** All that clients see. */
+export interface WholeEvidence extends Evidence {
+  readonly eventsAfter: readonly object[];
+  readonly gathering: boolean;
+  readonly eventsAfterProblem: string | null;
+}
+
+/** What there is of an alert; null for none. */
+export function evidenceOf({
+  evidence,
+  after,
+}: {
+  readonly evidence: string | null;
+  readonly after: EventsAfter | null;
+}): WholeEvidence | null {
+  if (evidence === null) return null;
+  return {
+    ...(JSON.parse(evidence) as Evidence),
+    eventsAfter: after === null ? [] : (JSON.parse(after.events) as object[]),
+    gathering: after?.isGathering ?? false,
+    eventsAfterProblem: after?.problem ?? null,
+  };
+}
+
 /** Surrounding events that are left where all are too much. */
 const NEAREST = 4;
 /** Bytes of one alert's evidence. */

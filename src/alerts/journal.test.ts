@@ -90,6 +90,23 @@ describe('alerts', () => {
     expect((await stat(join(directory, 'alerts.ndjson'))).mode & 0o777).toBe(0o600);
   });
 
+  it('have the events after them, or say that the server ended before they were gathered', async () => {
+    const first = await open();
+    const evidence = { event: {} };
+    const [one, two, three] = ['one', 'two', 'three'].map((title) => raise(first, title, { evidence }));
+    if (!one || !two || !three) throw new Error('no alerts');
+    for (const alert of [one, two]) first.setAfter(alert, { events: '[]', isGathering: true, problem: null });
+    await first.setPlace('x', 0);
+    first.setAfter(one, { events: '[{"path":"/x"}]', isGathering: false, problem: null });
+    await killed(first);
+    const again = await open();
+    expect([one, two, three].map(({ id }) => again.byId(id)?.after)).toEqual([
+      { events: '[{"path":"/x"}]', isGathering: false, problem: null },
+      { events: '[]', isGathering: false, problem: 'the server ended before they were gathered' },
+      null,
+    ]);
+  });
+
   it('are all there but the one whose line was torn, and the next ones are read', async () => {
     const first = await open();
     raise(first, 'one');

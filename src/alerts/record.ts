@@ -35,6 +35,8 @@ const change = v.object({
   revision: count,
 });
 
+const after = v.object({ events: text, isGathering: v.boolean(), problem: textOrNull });
+
 const alert = v.object({
   id: text,
   seq: count,
@@ -62,6 +64,7 @@ const alert = v.object({
   attack: v.array(text),
   webhooks: v.optional(v.nullable(v.array(text)), null),
   evidence: textOrNull,
+  after: v.optional(v.nullable(after), null),
   silencedBy: v.nullable(silence),
   raisedAt: text,
   time: text,
@@ -79,6 +82,7 @@ const record = v.variant('kind', [
   v.object({ kind: v.literal('alert'), alert }),
   v.object({ kind: v.literal('count'), seq: count, count, lastAt: text }),
   v.object({ kind: v.literal('change'), seq: count, change, state }),
+  v.object({ kind: v.literal('after'), seq: count, after }),
   v.object({ kind: v.literal('silence'), silence }),
   /** Up to which revision a receiver was told; -1 of one that was there before anything had happened. */
   v.object({ kind: v.literal('place'), receiver: text, revision: v.pipe(v.number(), v.safeInteger(), v.minValue(-1)) }),

@@ -44,6 +44,9 @@ it('has the processes above it, its event, and what people said, each line behin
         { pid: 1, comm: 'init', executable: null, args: null },
       ],
       truncated: true,
+      eventsAfter: [{ path: '/tmp/x' }],
+      gathering: false,
+      eventsAfterProblem: null,
     },
   });
   expect(text.split('\n').slice(8)).toEqual([
@@ -53,6 +56,7 @@ it('has the processes above it, its event, and what people said, each line behin
     '  of       1 init',
     '  path     /etc/shadow',
     '  flags    ["O_RDONLY"]',
+    'after      1 event (shown with --output json)',
     'left out   what had more than 64 KiB',
     'commented  t3 by token: two',
     '           lines',

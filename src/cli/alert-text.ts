@@ -39,6 +39,9 @@ export interface WholeAlert {
     readonly event: object | null;
     readonly ancestors: readonly Ancestor[];
     readonly truncated: boolean;
+    readonly eventsAfter: readonly object[];
+    readonly gathering: boolean;
+    readonly eventsAfterProblem: string | null;
   } | null;
 }
 
@@ -46,7 +49,8 @@ export interface WholeAlert {
 export const fieldsOfAlert = `id severity state title message source ruleName tags attack time raisedAt lastAt count key tracker sessionId
   process { pid ppid uid comm startTime } container { id name image } silencedBy { id reason until } rule { evades falsePositives }
   history { action by at comment }
-  evidence { event ancestors { pid uid comm executable args startTime } container events truncated }`;
+  evidence { event ancestors { pid uid comm executable args startTime } container events
+    eventsAfter gathering eventsAfterProblem truncated }`;
 
 /** An alert for a person: a line a fact, those without a value left out. */
 export function alertText(alert: WholeAlert): string {
@@ -70,6 +74,7 @@ export function alertText(alert: WholeAlert): string {
     ...(evidence?.ancestors ?? []).map((one) => ['  of', ancestorText(one)] as const),
     ['session', alert.sessionId],
     ...Object.entries(evidence?.event ?? {}).map(([name, value]) => [`  ${name}`, valueText(value)] as const),
+    ['after', evidence && afterText(evidence)],
     ['left out', evidence?.truncated === true ? 'what had more than 64 KiB' : null],
     ['evaded by', rule?.evades ?? null],
     ['also raised by', rule?.falsePositives ?? null],
@@ -86,6 +91,16 @@ export function alertText(alert: WholeAlert): string {
       ([name, value]) => `${visible(name).padEnd(width)}  ${visibleLines(value).replaceAll('\n', indent).trimEnd()}\n`,
     )
     .join('');
+}
+
+function afterText({
+  eventsAfter,
+  gathering,
+  eventsAfterProblem,
+}: Pick<NonNullable<WholeAlert['evidence']>, 'eventsAfter' | 'gathering' | 'eventsAfterProblem'>): string | null {
+  if (gathering) return 'events are being gathered';
+  const events = eventsAfter.length > 0 ? `${counted(eventsAfter.length, 'event')} (shown with --output json)` : '';
+  return [events, eventsAfterProblem ?? ''].filter(Boolean).join('; ') || null;
 }
 
 function ancestorText({ pid, comm, executable, args }: Ancestor): string {

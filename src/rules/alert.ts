@@ -100,10 +100,14 @@ export class AlertWriter {
         event: this.#fields(event),
         ancestors: ancestorsOf(this.#catalog.lineage, event),
         container: event.container && copied(event.container, ['id', 'name', 'image', 'labels']),
-        events: () =>
-          read().map((other) => ({ ...this.#fields(other), process: copied(other.process, ['pid', 'comm']) })),
+        events: () => read().map((other) => this.nearby(other)),
       },
     };
+  }
+
+  /** What is kept of an event near another one: the fields that were captured, and who caused it. */
+  nearby(event: TraceEvent): object {
+    return { ...this.#fields(event), process: copied(event.process, ['pid', 'comm']) };
   }
 
   #message({ message }: CompiledRule, event: TraceEvent): string {

@@ -48,7 +48,7 @@ function isOfTree(process: ProcessAt, parent: ProcessAt): boolean {
 }
 
 /** The id of the event's container; `HOST` outside of containers. */
-export function containerOf({ container }: TraceEvent): string {
+export function containerOf({ container }: Pick<TraceEvent, 'container'>): string {
   const id: unknown = container && Reflect.get(container, 'id');
   return typeof id === 'string' ? id : HOST;
 }

@@ -16,6 +16,7 @@ import { storeOf } from '../service/history.js';
 import type { Parts } from '../service/parts.js';
 import { RuleActions } from '../service/rules/actions.js';
 import { idOfEvent } from '../service/nodes.js';
+import { EventsAfterAlerts } from '../service/rules/after.js';
 import { EvidenceSessions } from '../service/rules/evidence-session.js';
 import { LearnedFile } from '../service/rules/learned.js';
 import { RuleHost } from '../service/rules/host.js';
@@ -191,8 +192,10 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       most: config.limits.evidenceSessions,
       isStored: async () => (await stores.get('EMBEDDED')?.status())?.state === 'READY',
     });
+    const after = new EventsAfterAlerts(book, context);
     const actions = new RuleActions({
       book,
+      after,
       mode: config.ruleActions,
       evidence: ground.kernel && evidence,
       responder: new Responder(registry),
@@ -204,6 +207,7 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       manager: ground.kernel ? sessions : null,
       trackerStatus,
       raise: (alert, session, renew) => actions.raise(alert, session, renew),
+      after,
       learned: new LearnedFile(config.dataDirectory, log),
       history: (query) => stores.get('EMBEDDED')?.scan(query) ?? null,
       log,

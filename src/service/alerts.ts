@@ -3,7 +3,7 @@ import { severities, type Alert, type AlertAction, type AlertContainer, type Sev
 import type { AlertBook } from '../alerts/book.js';
 import { MAX_SILENCES } from '../alerts/silence-book.js';
 import { containerMatch } from '../alerts/container.js';
-import type { Evidence } from '../alerts/evidence.js';
+import { evidenceOf, type WholeEvidence } from '../alerts/evidence.js';
 import { isActive, type Silence } from '../alerts/silence.js';
 import { EunomiaError, invalid } from '../base/errors.js';
 import { inTurns, sorted, type Work } from '../base/turn.js';
@@ -205,8 +205,8 @@ export class Alerts {
     return silencedBy && viewOf(this.#book.silence(silencedBy.id) ?? silencedBy);
   }
 
-  evidenceOf({ evidence }: Alert): Evidence | null {
-    return evidence === null ? null : (JSON.parse(evidence) as Evidence);
+  evidenceOf(alert: Alert): WholeEvidence | null {
+    return evidenceOf(alert);
   }
 
   /** Id of the session that collects what happened after it; null for none. */

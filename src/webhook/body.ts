@@ -1,5 +1,6 @@
 import type { Alert, AlertChange, Severity } from '../alerts/alert.js';
 import type { Happening } from '../alerts/book.js';
+import { evidenceOf } from '../alerts/evidence.js';
 import type { NodeFacts } from '../event/node.js';
 import { textOfMs } from '../event/clock.js';
 import { eventOf, type Template } from './config.js';
@@ -20,7 +21,14 @@ const SHOWN_MS = 86_400_000;
 export const bodies: Readonly<Record<Template, Body>> = { eunomia, slack, alertmanager, falcosidekick };
 
 function eunomia({ alert, change }: Happening, { node, delivery }: BodyContext): object {
-  const { missedBefore: _missed, revision: _revision, intervalMs: _interval, seq: _seq, ...facts } = alert;
+  const {
+    missedBefore: _missed,
+    revision: _revision,
+    intervalMs: _interval,
+    seq: _seq,
+    after: _after,
+    ...facts
+  } = alert;
   const told = (one: AlertChange) => ({ action: one.action, by: one.by, at: one.at, comment: one.comment });
   return {
     version: 1,
@@ -30,7 +38,7 @@ function eunomia({ alert, change }: Happening, { node, delivery }: BodyContext):
     alert: {
       ...facts,
       silencedBy: undefined,
-      evidence: alert.evidence === null ? null : (JSON.parse(alert.evidence) as unknown),
+      evidence: evidenceOf(alert),
       history: alert.history.map(told),
     },
     change: change && told(change),

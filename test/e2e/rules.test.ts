@@ -45,6 +45,9 @@ interface AlertFacts {
   readonly evidence: {
     readonly event: Record<string, unknown>;
     readonly events: readonly object[];
+    readonly eventsAfter: readonly object[];
+    readonly gathering: boolean;
+    readonly eventsAfterProblem: string | null;
     readonly ancestors: readonly { readonly comm: string }[];
   };
 }
@@ -52,7 +55,7 @@ interface AlertFacts {
 const alertsOf = async (server: TestServer): Promise<readonly AlertFacts[]> => {
   const { alerts } = await server.query<{ alerts: { nodes: AlertFacts[] } }>(
     '{ alerts(first: 10000) { nodes { ruleName rule { name } message count process { pid comm } container { name } ' +
-      'evidence { event events ancestors { comm startTime } } } } }',
+      'evidence { event events eventsAfter gathering eventsAfterProblem ancestors { comm startTime } } } } }',
   );
   return alerts.nodes;
 };
@@ -87,7 +90,11 @@ it('tell what happens in a container, once, with its process and where it comes 
     'echo x > /tmp/secret; cat /tmp/secret; cat /tmp/secret; cp /bin/busybox /tmp/loaded; /tmp/loaded true; true',
   );
   await until('all are told', async () => (await alertsOf(first)).length >= 4);
-  await sleep(500);
+  const [newest] = await alertsOf(first);
+  expect(newest?.evidence).toMatchObject({ gathering: true, eventsAfter: [] });
+  await until('what came after is gathered', async () =>
+    (await alertsOf(first)).every(({ evidence }) => !evidence.gathering),
+  );
   const told = await alertsOf(first);
   // The shell that wrote the secret opened it too.
   expect(told.map(({ message }) => message).sort()).toEqual(
@@ -129,6 +136,18 @@ it('tell what happens in a container, once, with its process and where it comes 
       process: expect.objectContaining({ comm: 'sh' }) as object,
     }),
   );
+  // What it did afterwards: the shell wrote the secret, and then others read it.
+  const written = told.find(({ process }) => process.comm === 'sh');
+  expect(written?.evidence.eventsAfterProblem).toBeNull();
+  expect(written?.evidence.eventsAfter).toContainEqual(
+    expect.objectContaining({
+      id: expect.any(String) as string,
+      tracker: 'open',
+      resolved: '/tmp/secret',
+      process: expect.objectContaining({ comm: 'cat' }) as object,
+    }),
+  );
+  expect(written?.evidence.eventsAfter).not.toContainEqual(written?.evidence.event);
   expect(await first.query('{ rules { missed problem } }')).toEqual({ rules: { missed: '0', problem: null } });
   await first.end('SIGKILL');
 

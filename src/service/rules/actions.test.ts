@@ -37,6 +37,7 @@ function actionsWith(mode: ActionOptions['mode'], given: Partial<ActionOptions> 
     book,
     mode,
     evidence: null,
+    after: { begin: () => undefined },
     responder: {
       signal: ({ pid, startNs }, signal) => Promise.resolve(void done.push(`${signal} ${pid} ${startNs}`)),
       container: (id, action) => Promise.resolve(void done.push(`${action} ${id}`)),

@@ -9,6 +9,7 @@ import { responses, type Action, type ActionKind } from '../../rules/action.js';
 import type { RuleAlert } from '../../rules/alert.js';
 import { BoundedMap } from '../../rules/bounded.js';
 import { ThrottleWindow } from '../../rules/window.js';
+import type { EventsAfterAlerts } from './after.js';
 import { alertOf } from './alert.js';
 import type { EvidenceSessions } from './evidence-session.js';
 
@@ -17,6 +18,7 @@ export interface ActionOptions {
   readonly mode: RuleActionMode;
   /** Null where there is no kernel. */
   readonly evidence: EvidenceSessions | null;
+  readonly after: Pick<EventsAfterAlerts, 'begin'>;
   readonly responder: Pick<Responder, 'signal' | 'container'>;
   readonly log: Log;
 }
@@ -97,7 +99,9 @@ export class RuleActions implements MetricsSource {
     let newest = raised;
     const renewed = (): NewAlert => alertOf((newest = renew()), session, renewed);
     const alert = this.#options.book.raise(alertOf(raised, session, renewed));
-    if (alert === null || alert.count > 1 || alert.silencedBy !== null) return;
+    if (alert === null || alert.count > 1) return;
+    this.#options.after.begin(alert);
+    if (alert.silencedBy !== null) return;
     for (const action of newest.actions) this.#act(action, newest, alert);
   }
 

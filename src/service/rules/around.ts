@@ -6,6 +6,17 @@ import { HOST, containerOf } from '../../rules/bond.js';
 const MOST_SEEN = 500;
 const MOST = 20;
 
+interface Place {
+  readonly process: { readonly pid: number; readonly startTime: string | null };
+  readonly container: object | null;
+}
+
+/** Equal for events that are near each other: of one container; outside of containers of one process. */
+export function nearOf({ container, process }: Place): string {
+  const of = containerOf({ container });
+  return of === HOST ? `${process.pid} ${process.startTime}` : of;
+}
+
 /**
  * Returns what reads the last events of a session before this one, at its place, that are of the same container; outside of containers of
  * the same process. The oldest first; those that the session has let go of by then are not among them. `before` returns what the session
@@ -16,19 +27,14 @@ export function eventsBefore(
   place: number,
   before: (place: number, count: number) => readonly Slice[],
 ): () => readonly TraceEvent[] {
-  const container = containerOf(event);
-  const { pid, startTime } = event.process;
-  const isNear = (other: TraceEvent): boolean =>
-    container === HOST
-      ? other.process.pid === pid && other.process.startTime === startTime
-      : containerOf(other) === container;
+  const near = nearOf(event);
   return () => {
     const found: TraceEvent[] = [];
     for (const { batch, from, to } of before(place, MOST_SEEN).toReversed())
       for (let i = to - 1; i >= from; i--) {
         if (batch.placeOf(i) >= place) continue;
         const other = batch.event(i);
-        if (isNear(other)) found.push(other);
+        if (nearOf(other) === near) found.push(other);
         if (found.length === MOST) return found.reverse();
       }
     return found.reverse();

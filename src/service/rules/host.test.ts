@@ -6,6 +6,7 @@ import { AlertBook } from '../../alerts/book.js';
 import { createLog } from '../../base/log.js';
 import type { CompiledRule } from '../../rules/compile.js';
 import { ruleContext } from '../../../test/support/rules.js';
+import { EventsAfterAlerts } from './after.js';
 import { RuleActions } from './actions.js';
 import { RuleHost } from './host.js';
 import { LearnedFile } from './learned.js';
@@ -32,11 +33,14 @@ it('reads a folder again that has become what it was before rules were sent', as
   const folder = mkdtempSync(join(tmpdir(), 'eunomia-host-'));
   folders.push(folder);
   const log = createLog('silent');
+  const book = new AlertBook();
+  const after = new EventsAfterAlerts(book, ruleContext);
   const runner = new Runner({
     context: ruleContext,
     manager: null,
     trackerStatus: () => Promise.reject(new Error('nothing runs')),
     raise: () => undefined,
+    after,
     learned: new LearnedFile(null, log),
     history: () => null,
     log,
@@ -47,12 +51,11 @@ it('reads a folder again that has become what it was before rules were sent', as
     utimesSync(file, second, second);
   };
   put('first', 1);
-  const book = new AlertBook();
   const responder = {
     signal: () => Promise.reject(new Error('not here')),
     container: () => Promise.reject(new Error('not here')),
   };
-  const actions = new RuleActions({ book, mode: 'off', evidence: null, responder, log });
+  const actions = new RuleActions({ book, mode: 'off', evidence: null, after, responder, log });
   const host = new RuleHost({ context: ruleContext, runner, actions, directories: [folder], dataDirectory: null, log });
   await host.open();
   put('second', 2);

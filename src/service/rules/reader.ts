@@ -2,6 +2,7 @@ import { turns } from '../../base/turn.js';
 import type { Demand } from '../../event/event.js';
 import type { Slice } from '../../record/batch-buffer.js';
 import type { RuleEngine } from '../../rules/engine.js';
+import type { EventsAfterAlerts } from './after.js';
 import { eventsBefore } from './around.js';
 import { cursorOf } from '../../session/cursor.js';
 import type { Session } from '../../session/session.js';
@@ -14,6 +15,7 @@ export interface ReaderOptions {
   readonly session: Session;
   readonly engine: RuleEngine;
   readonly demand: Demand;
+  readonly after: Pick<EventsAfterAlerts, 'see'>;
   /** Called after some events were evaluated, with the time of the last one in ms since boot. */
   readonly onEvaluated: (bootMs: number) => void;
   /** Called once, when its session has ended, with what went wrong; null when it was stopped. */
@@ -97,7 +99,7 @@ export class RuleReader {
   }
 
   async #read(): Promise<void> {
-    const { onEnd } = this.#options;
+    const { onEnd, after } = this.#options;
     try {
       for (;;) {
         const stream = this.#stream;
@@ -120,6 +122,7 @@ export class RuleReader {
               const event = batch.event(i);
               const engine = this.#engineAt(place);
               const { written } = engine;
+              after.see(event);
               engine.evaluate(event, () => eventsBefore(event, place, this.#before));
               this.#place = place + 1;
               if (engine.written > written) left = 0;

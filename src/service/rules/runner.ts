@@ -11,6 +11,7 @@ import type { SessionManager } from '../../session/manager.js';
 import type { Session } from '../../session/session.js';
 import type { SessionSpec } from '../../session/spec.js';
 import type { TrackerStatus } from '../parts.js';
+import type { EventsAfterAlerts } from './after.js';
 import { learnFromHistory, type HistoryScan } from './baseline.js';
 import type { LearnedFile } from './learned.js';
 import { RuleReader } from './reader.js';
@@ -36,6 +37,7 @@ export interface RunnerOptions {
    * what this time would raise; called at once, or not at all.
    */
   readonly raise: (alert: RuleAlert, session: string | null, renew?: () => RuleAlert) => void;
+  readonly after: EventsAfterAlerts;
   /** Where what rules have learned is kept over restarts. */
   readonly learned: LearnedFile;
   /** Stored events, for rules that begin with them. */
@@ -118,6 +120,7 @@ export class RuleRunner {
     if (this.#due) clearTimeout(this.#due.timer);
     await this.#changing;
     await Promise.all(this.#readers.map((reader) => reader.close()));
+    this.#options.after.close();
     await this.#options.learned.close();
   }
 
@@ -259,6 +262,7 @@ export class RuleRunner {
       session,
       engine,
       demand: demandOf(rules, trackers),
+      after: this.#options.after,
       onEvaluated: (bootMs) => this.#evaluated(bootMs),
       onEnd: (error) => this.#ended(reader, error),
     });

@@ -21,8 +21,8 @@ type Alert = Parameters<Alerts['evidenceOf']>[0];
 /** Characters of evidence that take as long as an alert's other fields. */
 const EVIDENCE = 512;
 
-function weightOf({ evidence }: Alert): number {
-  return 1 + (evidence?.length ?? 0) / EVIDENCE;
+function weightOf({ evidence, after }: Alert): number {
+  return 1 + ((evidence?.length ?? 0) + (after?.events.length ?? 0)) / EVIDENCE;
 }
 
 /** Alerts, what people do with them, and silences. */
