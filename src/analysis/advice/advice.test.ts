@@ -73,6 +73,27 @@ describe('an observation', () => {
     );
   });
 
+  it('has one entry for the names of temporary files, of halves as of the whole, and is not cut off by them', () => {
+    const temporary = (from: number, to: number) =>
+      Array.from({ length: to - from }, (_, i) =>
+        opened(1 + ((from + i) % 50), `/tmp/job.${from + i}`, 'O_WRONLY', 'O_CREAT'),
+      );
+    const others = [opened(1, '/tmp/dir/a'), opened(2, '/etc/passwd')];
+    const whole = observe([...temporary(0, 30_000), ...others]);
+    expect(whole.truncated).toBe(false);
+    expect(whole.paths.map(({ path, access, count }) => [path, access, count])).toEqual([
+      ['/etc/passwd', 'READ', 1],
+      ['/tmp/', 'WRITE', 30_000],
+      ['/tmp/dir/a', 'READ', 1],
+    ]);
+    const few = observe([...temporary(0, 600), ...others]);
+    expect(merge(observe([...temporary(0, 300), ...others]), observe(temporary(300, 600))).paths).toEqual(few.paths);
+    expect(merge(observe(temporary(0, 590)), observe([...others, ...temporary(590, 600)])).paths).toEqual(few.paths);
+    const { rights, lines } = advise(temporary(0, 600));
+    expect(rights.tmpfs.map(({ path }) => path)).toEqual(['/tmp']);
+    expect(lines.find(({ what }) => what === '/tmp')?.why).toContain('/tmp/* (more than 500 names)');
+  });
+
   it('lacks what some session did not watch while no other did', () => {
     const observer = new Observer({ containers: new Set([web.id]), from: null, to: null, trackers });
     const source = { options: {}, excluded: [] };
@@ -100,6 +121,8 @@ describe('an observation', () => {
     expect(stablePath('/proc/123/task/124/status')).toBe('/proc/PID/task/TID/status');
     expect(stablePath('/proc/1/fd/7')).toBe('/proc/PID/fd/FD');
     expect(stablePath('/tmp/#17 (deleted)')).toBe('/tmp/#17');
+    expect(stablePath('/srv/made//')).toBe('/srv/made');
+    expect(stablePath('//')).toBe('/');
     expect(stablePath('/memfd:x (deleted)')).toBeNull();
     expect(stablePath('pipe:[7]')).toBeNull();
   });

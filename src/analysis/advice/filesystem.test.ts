@@ -52,6 +52,18 @@ describe('a tmpfs is recommended only where it hides nothing of the image', () =
     expect(rightsOf(started(paths))).toEqual({ readOnlyRoot: true, tmpfs: ['/run', '/tmp'], volumes: [] });
   });
 
+  it('of many names, those of a directory for temporary files are its own, and others were there', () => {
+    const many = (directory: string) => [seen(directory, 'MAKE', 1), seen(directory, 'READ', 2)];
+    expect(rightsOf(started(many('/tmp/'))).tmpfs).toEqual(['/tmp']);
+    expect(rightsOf(started([seen('/tmp/', 'MAKE'), seen('/tmp/a', 'READ', 2)])).tmpfs).toEqual(['/tmp']);
+    expect(rightsOf(started([seen('/tmp/', 'READ'), seen('/tmp/a', 'MAKE')])).volumes).toEqual(['/tmp rw']);
+    const cache = [seen('/var/cache/app', 'MAKE', 1), ...many('/var/cache/app/')];
+    expect(rightsOf(started(cache)).volumes).toEqual(['/var/cache rw']);
+    expect(rightsOf(started(cache.slice(0, 2))).tmpfs).toEqual(['/var/cache']);
+    // A directory with one of the many names was made.
+    expect(rightsOf(started([seen('/run/', 'MAKE'), seen('/run/job.1/pid', 'WRITE', 2)])).tmpfs).toEqual(['/run']);
+  });
+
   it('and in /tmp, what was made before anybody watched is taken for its own', () => {
     expect(rightsOf(started([seen('/tmp/a/b', 'WRITE')], null)).tmpfs).toEqual(['/tmp']);
     expect(rightsOf(started([seen('/tmp/a/b', 'WRITE')])).volumes).toEqual(['/tmp rw']);

@@ -1,5 +1,6 @@
 import type { CurrentRights, Observation, SeenPath, TmpfsRight, VolumeRight } from '../../event/advice.js';
 import { add } from './group.js';
+import { isNames, namesIn } from './names.js';
 
 /** Size of a tmpfs: how much was written is not observed. */
 export const TMPFS_BYTES = 64 << 20;
@@ -100,17 +101,21 @@ function hidingImage(
   for (const { path, access, first } of own)
     if (access === 'READ') read.set(path, first);
     else if (access === 'MAKE' || (access === 'WRITE' && first < (made.get(path) ?? '~'))) made.set(path, first);
+  // Of many names, nobody knows which were made and which were there. In a directory for temporary files, they were made.
+  const amongMany = (path: string): boolean => made.has(namesIn(path)) && isBelowOne(path, TEMPORARY);
   // What it has read and not written before is of the image.
   for (const [path, first] of read) {
     const directory = directoryFor(path);
-    if (directory !== path && first < (made.get(path) ?? '~')) hides(directory);
+    const before = isNames(path) || first < (made.get(path) ?? '~');
+    if (directory !== path && before && !amongMany(path)) hides(directory);
   }
+  const isMade = (path: string): boolean => made.has(path) || made.has(namesIn(path));
   // So is a directory that it writes to and has not made. Of what was made before anybody watched, /tmp holds most.
   const before = containers.some(({ started }) => started === null);
   for (const { path, written } of directories) {
     if (before && isBelowOne(path, TEMPORARY)) continue;
     const parents = written.map((one) => directoryOf(one.path));
-    if (parents.some((parent) => parent !== path && isBelow(parent, path) && !made.has(parent))) hides(path);
+    if (parents.some((parent) => parent !== path && isBelow(parent, path) && !isMade(parent))) hides(path);
   }
   return hiding;
 }

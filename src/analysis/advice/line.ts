@@ -13,6 +13,7 @@ import type {
 import { counted, listed } from '../../base/listed.js';
 import type { Evidences } from './evidence.js';
 import { TMPFS_BYTES, type FileRights, type WrittenDirectory } from './filesystem.js';
+import { shownPath } from './names.js';
 import { allowedBy, unobservable } from './seccomp.js';
 import { byFirst, devicesOf, factors, LEAST, MIB, peersOf, portsOf } from './needs.js';
 
@@ -161,5 +162,5 @@ function limitLines({ rights: { limits }, observation: { peaks } }: Parts, line:
 function pathsOf(paths: readonly string[]): string {
   const all = [...new Set(paths)].sort();
   const more = all.length - 3;
-  return listed([...all.slice(0, 3), ...(more > 0 ? [`${counted(more, 'more path')}`] : [])]);
+  return listed([...all.slice(0, 3).map(shownPath), ...(more > 0 ? [`${counted(more, 'more path')}`] : [])]);
 }

@@ -16,6 +16,8 @@ import type {
   SeenUser,
   Span,
 } from '../../event/advice.js';
+import { add } from './group.js';
+import { isNames, MOST_NAMES, namesIn } from './names.js';
 
 /** What was seen of a container: tables of what it did, each entry with who, when and how often. Merging is exact: halves make a whole. */
 
@@ -128,7 +130,27 @@ export function mergeTable<Name extends TableName>(
     const known = found.get(key);
     found.set(key, known ? mergeSeen(known, entry) : entry);
   }
+  if (table === 'paths') gatherNames(found as Map<string, SeenPath>);
   return [...found].sort(([a], [b]) => order(a, b)).map(([, entry]) => entry);
+}
+
+/**
+ * Makes one entry of the names in a directory, for each access to it of which there are more than `MOST_NAMES`, or one is there already.
+ * Whatever the order in which names come, the same entries are left.
+ */
+export function gatherNames(paths: Map<string, SeenPath>): void {
+  const directories = new Map<string, SeenPath[]>();
+  for (const entry of paths.values()) add(directories, keyOf('paths', namesOf(entry)), entry);
+  for (const [key, entries] of directories) {
+    const [first] = entries;
+    if (!first || !isNames(namesIn(first.path)) || (entries.length <= MOST_NAMES && !paths.has(key))) continue;
+    for (const entry of entries) paths.delete(keyOf('paths', entry));
+    paths.set(key, entries.map(namesOf).reduce(mergeSeen));
+  }
+}
+
+function namesOf<Entry extends Identity<'paths'>>(entry: Entry): Entry {
+  return { ...entry, path: namesIn(entry.path) };
 }
 
 export function mergeSeen<Entry extends Seen>(a: Entry, b: Entry): Entry {

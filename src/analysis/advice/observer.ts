@@ -10,9 +10,11 @@ import {
   type ReportFeeds,
 } from '../../event/report-feed.js';
 import type { ReportSource, ReportTracker } from '../report/index.js';
+import { MOST_NAMES, namesIn } from './names.js';
 import {
   emptyObservation,
   firstComms,
+  gatherNames,
   keyOf,
   mergeSeen,
   mergeSpans,
@@ -75,6 +77,8 @@ export class Observer {
   readonly #subject: ObservedSubject;
   readonly #feeds: ReadonlyMap<string, AnyReportFeed>;
   readonly #tables: TableMaps;
+  /** How many names of a directory there are, for each access to it. */
+  readonly #names = new Map<string, number>();
   readonly #containers = new Map<string, ObservedContainer>();
   readonly #sources: ReportSource[] = [];
   #takers: ReadonlyMap<string, (event: TraceFacts, at: At) => void> = new Map();
@@ -233,9 +237,18 @@ export class Observer {
       this.#containers.set(known.id, { ...known, started: time });
   }
 
-  #path(access: PathAccess, path: string | null, event: TraceFacts, at: At): void {
-    const shown = path === null ? null : stablePath(path);
-    if (shown !== null) this.#add('paths', { path: shown, access, runtime: at.runtime }, event, at);
+  #path(access: PathAccess, given: string | null, event: TraceFacts, at: At): void {
+    const path = given === null ? null : stablePath(given);
+    if (path === null) return;
+    const table = this.#tables.paths;
+    const { size } = table;
+    const { runtime } = at;
+    const names = keyOf('paths', { path: namesIn(path), access, runtime });
+    this.#add('paths', { path: table.has(names) ? namesIn(path) : path, access, runtime }, event, at);
+    if (table.size === size) return;
+    const known = (this.#names.get(names) ?? 0) + 1;
+    this.#names.set(names, known);
+    if (known > MOST_NAMES) gatherNames(table);
   }
 
   #add<Name extends TableName>(
@@ -259,10 +272,13 @@ export class Observer {
   }
 }
 
-/** One path for what has another number each time; null for what is on no file system that is mounted. */
+/** One path for what has another number each time, without slashes at its end; null for what is on no file system that is mounted. */
 export function stablePath(path: string): string | null {
   if (!path.startsWith('/') || path.startsWith('/memfd:')) return null;
+  let end = path.length;
+  while (end > 1 && path.endsWith('/', end)) end--;
   return path
+    .slice(0, end)
     .replace(/ \(deleted\)$/, '')
     .replace(/^\/proc\/\d+(?=\/|$)/, '/proc/PID')
     .replace(/^(\/proc\/PID\/task)\/\d+(?=\/|$)/, '$1/TID')

@@ -1,4 +1,5 @@
 import type { Advice, SeenPath } from '../../../event/advice.js';
+import { isNames } from '../names.js';
 import { profileName, shortCapability } from './name.js';
 
 /** Files below one directory above which the directory stands for all of them. */
@@ -58,13 +59,13 @@ function accessOf(paths: readonly SeenPath[]): FileAccess[] {
   const found = new Map<string, FileAccess>();
   for (const { path, access } of paths) {
     if (path === '/' || path.startsWith('/proc/')) continue;
-    const many = (byDirectory.get(folder(path))?.size ?? 0) > MANY_FILES && folder(path) !== '';
+    const many = isNames(path) || ((byDirectory.get(folder(path))?.size ?? 0) > MANY_FILES && folder(path) !== '');
     const shown = many ? ({ path: folder(path), pattern: '/*' } as const) : ({ path, pattern: '' } as const);
     const key = `${shown.path}\0${shown.pattern}`;
     const known = found.get(key)?.access;
     const writes = access !== 'READ' || known?.includes('w');
     // Libraries are opened, then mapped.
-    const reads = /\.so(\.|$)/.test(path) || known === 'mr' ? 'mr' : 'r';
+    const reads = isNames(path) || /\.so(\.|$)/.test(path) || known === 'mr' ? 'mr' : 'r';
     found.set(key, { ...shown, access: writes ? 'rwkl' : reads });
   }
   return [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, file]) => file);
