@@ -18,6 +18,8 @@ const WARM_MS = 120_000;
 const CALM_MS = 10 * 60_000;
 /** Sizes are taken so often. */
 const PARTS = 10;
+/** Full within the first minutes of other work on the machine, whose processes are not what is measured. */
+const PROCESS_TABLE = '1MiB';
 /** As much as one measurement differs from the next. */
 const GROWTH_GOAL_MB = 5;
 const STORED_MS = 60_000;
@@ -55,7 +57,10 @@ export async function rollup(report: Report, { quick }: { readonly quick: boolea
   try {
     for (const { name, url } of databases)
       servers.push(
-        await ServerProcess.start([], ['--influx-url', url, '--influx-spool', join(folder, `${name}-spool`)]),
+        await ServerProcess.start(
+          [],
+          ['--influx-url', url, '--influx-spool', join(folder, `${name}-spool`), '--process-table', PROCESS_TABLE],
+        ),
       );
     const persist = { store: 'INFLUX', mode: 'ROLLUP' };
     const ids = await Promise.all(

@@ -7,9 +7,21 @@ export type TraceFacts = Pick<TraceEvent, '__typename' | 'tracker' | 'time' | 'c
   readonly process: Pick<ProcessView, 'uid' | 'gid' | 'comm' | 'mountNs'>;
 };
 
+/** Of so many names in one directory, a reader takes that there are many, and none of them. */
+export const MANY_NAMES = 2000;
+/** The name, in the path of such a directory, that stands for all of them: no file is called so. */
+export const ANY_NAME = '\0';
+
 /** A field of a tracker, everywhere or in some of its events: null counts for it in the others. */
 export type AlikeField =
   | string
+  | {
+      /** An absolute path. Of events without `errno` that differ in its last name alone, `ANY_NAME` stands for `MANY_NAMES` or more. */
+      readonly field: string;
+      readonly names: true;
+      /** Fields that count only where the names do. */
+      readonly beside: readonly string[];
+    }
   | {
       readonly field: string;
       /** A field of text, and its values where `field` is taken. */

@@ -219,7 +219,10 @@ export default defineTracker({
   report: defineReport<'fsop'>({
     feeds: 'changes',
     demand: ['path', 'directory', 'newPath', 'newDirectory', 'resolved'],
-    alike: ['fsopOperation', 'path', 'directory', 'newPath', 'newDirectory', 'resolved', 'errno'],
+    alike: [
+      ...['fsopOperation', 'directory', 'newPath', 'newDirectory', 'resolved', 'errno'],
+      { field: 'path', names: true, beside: [] },
+    ],
     read: ({ fsopOperation: operation, path, directory, newPath, newDirectory, resolved, errno }) => {
       const at = absolutePath(directory, path);
       const made = NEW_NAME.has(operation) ? absolutePath(newDirectory, newPath) : MAKES.has(operation) ? at : null;

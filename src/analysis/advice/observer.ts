@@ -1,5 +1,5 @@
 import type { Observation, ObservedContainer, PathAccess, Seen, Span } from '../../event/advice.js';
-import type { Alike, AlikeField, TraceFacts } from '../../event/alike.js';
+import { ANY_NAME, type Alike, type AlikeField, type TraceFacts } from '../../event/alike.js';
 import type { Demand, TraceEvent } from '../../event/event.js';
 import type { Missing } from '../../event/missing.js';
 import {
@@ -10,7 +10,7 @@ import {
   type ReportFeeds,
 } from '../../event/report-feed.js';
 import type { ReportSource, ReportTracker } from '../report/index.js';
-import { MOST_NAMES, namesIn } from './names.js';
+import { isNames, MOST_NAMES, namesIn } from './names.js';
 import {
   emptyObservation,
   firstComms,
@@ -245,10 +245,10 @@ export class Observer {
     const { runtime } = at;
     const names = keyOf('paths', { path: namesIn(path), access, runtime });
     this.#add('paths', { path: table.has(names) ? namesIn(path) : path, access, runtime }, event, at);
-    if (table.size === size) return;
+    if (table.size === size || namesIn(path) === '/') return;
     const known = (this.#names.get(names) ?? 0) + 1;
     this.#names.set(names, known);
-    if (known > MOST_NAMES) gatherNames(table);
+    if (known > MOST_NAMES || isNames(path)) gatherNames(table);
   }
 
   #add<Name extends TableName>(
@@ -275,6 +275,7 @@ export class Observer {
 /** One path for what has another number each time, without slashes at its end; null for what is on no file system that is mounted. */
 export function stablePath(path: string): string | null {
   if (!path.startsWith('/') || path.startsWith('/memfd:')) return null;
+  if (path.endsWith(`/${ANY_NAME}`)) return namesIn(path);
   let end = path.length;
   while (end > 1 && path.endsWith('/', end)) end--;
   return path

@@ -2,6 +2,8 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { eventWith } from '../../../test/support/event.js';
 import { catalog, end, everything, record, slicesOf, storesOfTest } from '../../../test/support/store.js';
+import type { Observation } from '../../event/advice.js';
+import { MANY_NAMES } from '../../event/alike.js';
 import { emptyObservation, merge } from '../../analysis/advice/observation.js';
 import { adviceDemand, alikeFields, Observer } from '../../analysis/advice/observer.js';
 import type { TraceEvent } from '../../event/event.js';
@@ -63,6 +65,48 @@ const eventOf = fc.constantFrom(...names).chain((tracker) => {
   });
 });
 
+/** What is observed of these events once they are stored: event by event, and of those that are alike as one. */
+async function stored(
+  events: readonly TraceEvent[],
+  trackersOf: readonly (readonly string[])[] = [names],
+): Promise<{ readonly each: Observation; readonly alike: Observation; readonly rows: number }[]> {
+  const store = opened(await directory());
+  const sink = await store.record(record('a', names));
+  const gap = { from: events[0]?.time ?? '', to: events[9]?.time ?? '', lost: 3, dropped: 0, where: 'KERNEL' } as const;
+  const place = { clock: { seconds: SECONDS, nanoseconds: 0 }, seq: 0, lost: 0, lostFrom: 0, lostTo: 0 };
+  await sink.write(slicesOf([new RowBatch(events, place)]), gap);
+  await sink.finish({ ...end, stopReason: 'ERROR' });
+  const whole: StoredWhole = { record: (await store.session('a')) ?? expect.fail(), store };
+  const from = BigInt(SECONDS) * 1_000_000_000n + 100n;
+  const query = { ...everything(names), from, containers: [{ id: web.id }] };
+  const observed = async (
+    trackers: readonly string[],
+    fill: (observer: Observer, missing: Missing) => Promise<unknown>,
+  ): Promise<Observation> => {
+    const observer = new Observer({ containers: new Set([web.id]), from: null, to: null, trackers: catalog.trackers });
+    observer.begin({ id: 'a', trackers, options: {}, excluded: [], from: null, to: null });
+    const missing = new Missing();
+    await fill(observer, missing);
+    return merge(observer.build(missing, ''), emptyObservation());
+  };
+  const found = (await storedAlike(whole, query, fields)) ?? expect.fail();
+  const results = [];
+  for (const trackers of trackersOf) {
+    const each = await observed(trackers, async (observer, missing) => {
+      for await (const part of storedParts(whole, query)) {
+        if (part.gap) missing.add(part.gap);
+        for (const event of part.events) observer.add(event);
+      }
+    });
+    const alike = await observed(trackers, async (observer, missing) => {
+      for (const one of found.gaps) missing.add(one);
+      for (const { event, ...more } of found.alike) observer.add(event, more);
+    });
+    results.push({ each, alike, rows: found.alike.length });
+  }
+  return results;
+}
+
 it('advice is the same from events that are alike and from each of them', async () => {
   const events = fc
     .sample(eventOf, { numRuns: 3000, seed: 7 })
@@ -75,37 +119,50 @@ it('advice is the same from events that are alike and from each of them', async 
         container,
       }),
     );
-  const store = opened(await directory());
-  const sink = await store.record(record('a', names));
-  const gap = { from: events[0]?.time ?? '', to: events[9]?.time ?? '', lost: 3, dropped: 0, where: 'KERNEL' } as const;
-  const place = { clock: { seconds: SECONDS, nanoseconds: 0 }, seq: 0, lost: 0, lostFrom: 0, lostTo: 0 };
-  await sink.write(slicesOf([new RowBatch(events, place)]), gap);
-  await sink.finish({ ...end, stopReason: 'ERROR' });
-  const whole: StoredWhole = { record: (await store.session('a')) ?? expect.fail(), store };
-  const from = BigInt(SECONDS) * 1_000_000_000n + 100n;
-  const query = { ...everything(names), from, containers: [{ id: web.id }] };
-  const observed = async (fill: (observer: Observer, missing: Missing) => Promise<void>, trackers = names) => {
-    const observer = new Observer({ containers: new Set([web.id]), from: null, to: null, trackers: catalog.trackers });
-    observer.begin({ id: 'a', trackers, options: {}, excluded: [], from: null, to: null });
-    const missing = new Missing();
-    await fill(observer, missing);
-    return merge(observer.build(missing, ''), emptyObservation());
-  };
-  for (const trackers of [names, names.filter((name) => name !== 'syscount')]) {
-    const each = await observed(async (observer, missing) => {
-      for await (const part of storedParts(whole, query)) {
-        if (part.gap) missing.add(part.gap);
-        for (const event of part.events) observer.add(event);
-      }
-    }, trackers);
-    const alike = await observed(async (observer, missing) => {
-      const found = (await storedAlike(whole, query, fields)) ?? expect.fail();
-      for (const one of found.gaps) missing.add(one);
-      for (const { event, ...more } of found.alike) observer.add(event, more);
-      expect(found.alike.length).toBeLessThan(each.events);
-    }, trackers);
+  for (const { each, alike, rows } of await stored(events, [names, names.filter((name) => name !== 'syscount')])) {
     expect(alike).toEqual(each);
     expect(each).toMatchObject({ lost: 3, uncounted: true, truncated: false });
     expect(each.events).toBeGreaterThan(1500);
+    expect(rows).toBeLessThan(each.events);
   }
+});
+
+it.each([
+  ['temporary files, made and removed', (i: number) => `/tmp/job.${i}`, {}, 4],
+  [
+    'names of which some are written twice',
+    (i: number) => `/tmp/${Math.floor(i / 2)}${i % 2 ? ' (deleted)' : ''}`,
+    {},
+    4,
+  ],
+  ['too few names', (i: number) => `/tmp/${i % (MANY_NAMES - 1)}`, {}, 2 * MANY_NAMES],
+  ['many paths to few names', (i: number) => `/tmp/x/${'../x/'.repeat(i % 40)}${i % 40}`, {}, 80],
+  ['processes', (i: number) => `/proc/${i}`, {}, 2 * MANY_NAMES],
+  ['names of the root', (i: number) => `/${i}`, {}, 2 * MANY_NAMES],
+  ['what was refused', (i: number) => `/srv/${i}`, { errno: 'EACCES' }, 2 * MANY_NAMES],
+])('where there are many names in a directory, too: %s', async (_, nameOf, more, most) => {
+  const events = Array.from({ length: MANY_NAMES }, (__, i) => nameOf(i)).flatMap((path, i): TraceEvent[] => {
+    const at = (k: number) => ({
+      bootNs: String(2 * i + k),
+      time: `2026-01-31T08:15:30.${String(1000 + 2 * i + k).padStart(9, '0')}Z`,
+      process: { comm: 'web', mountNs: '4026532254', uid: 0 },
+      container: web,
+    });
+    const removed = {
+      fsopOperation: 'UNLINK',
+      path,
+      directory: null,
+      newPath: null,
+      newDirectory: null,
+      resolved: null,
+    };
+    return [
+      eventWith('open', { ...at(0), path, resolved: path, directory: '/', errno: null, flags: ['O_WRONLY'], ...more }),
+      eventWith('fsop', { ...at(1), ...removed, errno: null, ...more }),
+    ];
+  });
+  const [{ each, alike, rows } = expect.fail()] = await stored(events);
+  expect(alike).toEqual(each);
+  expect(each.events).toBe(events.length);
+  expect(rows).toBeLessThanOrEqual(most);
 });

@@ -1,4 +1,4 @@
-import type { Alike, AlikeField } from '../../event/alike.js';
+import { ANY_NAME, MANY_NAMES, type Alike, type AlikeField } from '../../event/alike.js';
 import type { CatalogTracker } from '../../catalog/catalog.js';
 import { textOfNanos } from '../../record/nanos.js';
 import type { RowSource } from './aggregate.js';
@@ -8,11 +8,16 @@ import { quote, type Column, type EventTable } from './table.js';
 
 /** Events as one that a reader does not tell apart: DuckDB groups them, and one row of a thousand crosses over to this thread. */
 
-const HEAD = ['min(e.time)', 'max(e.time)', 'count(*)', 'e.container', 'p.comm', 'p.uid', 'p.gid', 'p.mountNs'];
+const HEAD = ['first', 'last', 'n', 'container', 'comm', 'uid', 'gid', 'mountNs'];
+const HEAD_SQL = [
+  ...['min(e.time)', 'max(e.time)', 'count(*)', 'e.container'],
+  ...['comm', 'uid', 'gid', 'mountNs'].map((name) => `p.${quote(name)}`),
+];
 
 interface Taken {
   readonly column: Column;
   readonly sql: string;
+  readonly isTotal: boolean;
 }
 
 /** A query for the events of one tracker, and what a row of it is. */
@@ -33,14 +38,48 @@ export function alikeQuery(
   const totals = totalsOf(kernelAggregate);
   const values: Bound[] = [];
   const taken = fields.flatMap((field) => takenOf(field, table, totals, values));
-  const columns = [...HEAD, ...taken.map(({ sql }) => sql)];
+  const columns = [
+    ...HEAD_SQL.map((sql, i) => `${sql} AS ${quote(HEAD[i] ?? '')}`),
+    ...taken.map(({ sql, column: { name } }) => `${sql} AS ${quote(`own ${name}`)}`),
+  ];
+  const groups =
+    `SELECT ${columns.join(', ')} FROM "${table.name}" e JOIN processes p ON p.id = e.process ` +
+    `WHERE ${scope} AND ${condition.sql} GROUP BY ALL`;
   return {
-    sql:
-      `SELECT ${columns.join(', ')} FROM "${table.name}" e JOIN processes p ON p.id = e.process ` +
-      `WHERE ${scope} AND ${condition.sql} GROUP BY ALL LIMIT ${most}`,
+    sql: `${withoutNames(groups, taken, fields)} LIMIT ${most}`,
     values: [...values, ...condition.values],
     make: (row) => alikeOf(row, table, taken, totals.size > 0, containerOf),
   };
+}
+
+/** Groups that differ in the last name of a path alone as one each, where they are many: `AlikeField.names`. */
+function withoutNames(groups: string, taken: readonly Taken[], fields: readonly AlikeField[]): string {
+  const named = fields.find((field) => typeof field === 'object' && 'names' in field);
+  if (typeof named !== 'object' || !('names' in named)) return groups;
+  const own = (name: string): string => quote(`own ${name}`);
+  const path = own(named.field);
+  const sameName = new Set([named.field, ...named.beside]);
+  const alike = [
+    ...HEAD.slice(3).map(quote),
+    ...taken
+      .filter(({ column: { name }, isTotal }) => !isTotal && !sameName.has(name))
+      .map(({ column }) => own(column.name)),
+    'directory',
+  ];
+  // Where other paths stand for these, or one path is written in many ways, names are no names to the reader.
+  const isDirectory = `length(directory) > 1 AND starts_with(directory, '/') AND NOT contains(directory, '/.') AND
+    NOT starts_with(directory, '/proc/') AND NOT starts_with(directory, '/dev/')`;
+  const columns = taken.map(({ column: { name }, isTotal }) => {
+    if (isTotal) return `sum(${own(name)})`;
+    if (name === named.field) return `CASE WHEN many THEN directory || chr(${ANY_NAME.charCodeAt(0)}) ELSE ${path} END`;
+    return sameName.has(name) ? `CASE WHEN NOT many THEN ${own(name)} END` : own(name);
+  });
+  return `WITH alike AS (${groups}),
+    placed AS (SELECT *, regexp_replace(${path}, '[^/]*$', '') AS directory FROM alike),
+    counted AS (SELECT *, coalesce(${own('errno')} IS NULL AND ${isDirectory} AND
+      count(DISTINCT ${path}) OVER (PARTITION BY ${alike.join(', ')}) >= ${MANY_NAMES}, false) AS many FROM placed)
+    SELECT ${['min(first)', 'max(last)', 'sum(n)::BIGINT', ...HEAD.slice(3).map(quote), ...columns].join(', ')}
+    FROM counted GROUP BY ALL`;
 }
 
 /** Of what the kernel has counted, the fields that can be added up. */
@@ -55,11 +94,11 @@ function takenOf(field: AlikeField, table: EventTable, totals: ReadonlySet<strin
   const column = table.own.find((own) => own.name === name);
   if (!column) return [];
   const sql = `e.${quote(name)}`;
-  if (totals.has(name)) return [{ column, sql: `sum(${sql})` }];
-  if (typeof field === 'string') return [{ column, sql }];
+  if (totals.has(name)) return [{ column, sql: `sum(${sql})`, isTotal: true }];
+  if (typeof field === 'string' || 'names' in field) return [{ column, sql, isTotal: false }];
   values.push(...field.is);
   const among = field.is.map(() => '?').join(', ');
-  return [{ column, sql: `CASE WHEN e.${quote(field.where)} IN (${among}) THEN ${sql} END` }];
+  return [{ column, sql: `CASE WHEN e.${quote(field.where)} IN (${among}) THEN ${sql} END`, isTotal: false }];
 }
 
 function alikeOf(
