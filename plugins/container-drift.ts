@@ -74,7 +74,8 @@ export default definePlugin({
       const why = hidden ?? `${writer} wrote it while the container was watched`;
       const message = `${container.name ?? container.id.slice(0, 12)} (${container.image ?? 'image unknown'}) runs ${file}: ${why}`;
       context.count('drifts', { kind });
-      context.emit('drift', { container: container.name, file, writer: writer ?? null, pid: event.process.pid, kind });
+      const found = { container: container.name, file, writer: writer ?? null, pid: event.process.pid, kind };
+      context.emit('drift', found, { event });
       const severity = hidden || context.options.fetchers.includes(writer ?? '') ? 'HIGH' : 'MEDIUM';
       context.alert({
         severity,

@@ -85,14 +85,15 @@ export default definePlugin({
         const where = event.container?.name ?? event.container?.id ?? 'the host';
         context.count('outliers', { call: name });
         context.observe('outlier_seconds', ns / 1e9);
-        context.emit('outlier', {
+        const found = {
           call: name,
           ms,
           usualMs,
           container: event.container?.name ?? null,
           pid: event.process.pid,
           comm,
-        });
+        };
+        context.emit('outlier', found, { event });
         context.alert({
           severity: 'LOW',
           title: 'A slow system call',

@@ -92,7 +92,7 @@ export default definePlugin({
       const now = Number(event.bootNs) / 1e6;
       const find = (kind: string, severity: 'LOW' | 'MEDIUM', title: string, message: string): void => {
         context.count('findings', { kind });
-        context.emit(kind, { who: name, address, port });
+        context.emit(kind, { who: name, address, port }, { event });
         context.alert({
           severity,
           title,

@@ -83,7 +83,7 @@ export default definePlugin({
       // The same finding in the same container is one alert, whichever process it is.
       const find = (kind: string, severity: 'HIGH' | 'MEDIUM', title: string, message: string, about: string): void => {
         context.count('findings', { kind });
-        context.emit(kind, { pid: process.pid, container: container?.name ?? null, message });
+        context.emit(kind, { pid: process.pid, container: container?.name ?? null, message }, { event });
         context.alert({ severity, title, message, event, key: `${kind}/${container?.id ?? ''}/${about}` });
       };
       const behind = (what: string, { to, comm }: Connection): void =>

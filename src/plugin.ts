@@ -14,10 +14,11 @@ export type { PluginContainer, PluginProcess } from './generated/plugin-event.js
 
 /**
  * An event, with the fields that the plugin declares in `reads`. Reading any other field throws. An event is valid only during the call
- * to which it is passed: copy values to keep them.
+ * to which it is passed: copy values to keep them. `id` is that of `TraceEvent` in the schema: it finds the event again, also after a
+ * restart of the server if the session is stored. It is not declared, and no part of the event's JSON.
  */
 export type PluginEvent<Reads extends PluginReads = PluginReads> = {
-  [Name in keyof Reads & TrackerName]: { readonly tracker: Name } & {
+  [Name in keyof Reads & TrackerName]: { readonly tracker: Name; readonly id: string } & {
     readonly [
       Field in Extract<First<NonNullable<Reads[Name]>[number]>, keyof PluginEvents[Name]>
     ]: PluginEvents[Name][Field];
@@ -79,7 +80,10 @@ export interface PluginAlert {
   readonly title: string;
   /** Human-readable details. Up to 2000 characters. */
   readonly message: string;
-  /** The event that caused it. The alert gets its time, process and container. */
+  /**
+   * The event that caused it: one of the batch, or an object with fields that were copied from one, for example `{ id, time, process }`.
+   * The alert gets its time, process and container, and leads to it by its `id`.
+   */
   readonly event?: object;
   /** If an alert with the same key is less than five minutes old, only the count of that alert is increased. */
   readonly key?: string;
@@ -92,8 +96,11 @@ export interface PluginContext<Options = Readonly<Record<string, unknown>>> {
   readonly session: { readonly id: string; readonly name: string | null };
   /** Numbers of events that are missing immediately before this batch. Null if none are missing. */
   readonly gap: { readonly lost: number; readonly dropped: number } | null;
-  /** Emits a result: any JSON object of up to 64 KiB. Results beyond 1000 or 1 MiB per second are suppressed and counted. */
-  emit(kind: string, value: object): void;
+  /**
+   * Emits a result: any JSON object of up to 64 KiB. Results beyond 1000 or 1 MiB per second are suppressed and counted. It leads to
+   * `event`, as an alert does.
+   */
+  emit(kind: string, value: object, about?: { readonly event?: object }): void;
   alert(alert: PluginAlert): void;
   /** Adds `by` (default 1) to a counter. Throws if the metric or a label was not declared; so do `gauge` and `observe`. */
   count(metric: string, labels?: Readonly<Record<string, string>>, by?: number): void;

@@ -18,6 +18,8 @@ export interface NewAlert {
   readonly session: string | null;
   /** The time of the event that caused it; null if there is none. */
   readonly time: string | null;
+  /** Id of that event; null or absent if there is none. */
+  readonly eventId?: string | null;
   readonly tracker: string | null;
   readonly process: object | null;
   readonly container: object | null;
@@ -83,6 +85,8 @@ export interface Alert {
   readonly message: string;
   readonly source: string;
   readonly session: string | null;
+  /** Of the event that caused it; null if there is none. */
+  readonly eventId: string | null;
   readonly tracker: string | null;
   readonly process: AlertProcess | null;
   readonly container: AlertContainer | null;

@@ -316,6 +316,7 @@ export class AlertBook {
       message: raised.message,
       source: raised.source,
       session: raised.session,
+      eventId: raised.eventId ?? null,
       tracker: raised.tracker,
       process: processOf(process),
       container: containerOf(container),

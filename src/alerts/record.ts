@@ -46,6 +46,7 @@ const alert = v.object({
   message: text,
   source: text,
   session: textOrNull,
+  eventId: v.optional(textOrNull, null),
   tracker: textOrNull,
   process: v.nullable(
     v.object({

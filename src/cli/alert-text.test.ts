@@ -16,6 +16,7 @@ const bare: WholeAlert = {
   count: '2',
   tracker: null,
   sessionId: null,
+  eventId: null,
   process: null,
   container: null,
   silencedBy: null,

@@ -25,6 +25,7 @@ export interface WholeAlert {
   readonly count: string;
   readonly tracker: string | null;
   readonly sessionId: string | null;
+  readonly eventId: string | null;
   readonly process: { readonly pid: number; readonly comm: string | null; readonly uid: number | null } | null;
   readonly container: { readonly id: string; readonly name: string | null; readonly image: string | null } | null;
   readonly silencedBy: { readonly id: string; readonly reason: string } | null;
@@ -47,7 +48,7 @@ export interface WholeAlert {
 
 /** What `WholeAlert` has, and what only JSON shows. */
 export const fieldsOfAlert = `id severity state title message source ruleName tags attack time raisedAt lastAt count key tracker sessionId
-  process { pid ppid uid comm startTime } container { id name image } silencedBy { id reason until } rule { evades falsePositives }
+  eventId process { pid ppid uid comm startTime } container { id name image } silencedBy { id reason until } rule { evades falsePositives }
   history { action by at comment }
   evidence { event ancestors { pid uid comm executable args startTime } container events
     eventsAfter gathering eventsAfterProblem truncated }`;
@@ -73,6 +74,7 @@ export function alertText(alert: WholeAlert): string {
     ],
     ...(evidence?.ancestors ?? []).map((one) => ['  of', ancestorText(one)] as const),
     ['session', alert.sessionId],
+    ['event', alert.eventId],
     ...Object.entries(evidence?.event ?? {}).map(([name, value]) => [`  ${name}`, valueText(value)] as const),
     ['after', evidence && afterText(evidence)],
     ['left out', evidence?.truncated === true ? 'what had more than 64 KiB' : null],

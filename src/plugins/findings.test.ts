@@ -24,6 +24,7 @@ const alert: RaisedAlert = {
   time: null,
   process: null,
   container: null,
+  place: null,
 };
 
 function doneWith(outcome: Partial<Done['outcome']>, done: Partial<Done> = {}): Done {
@@ -51,7 +52,7 @@ it('what calls return is added up, and alerts are raised', () => {
   const seen = { metric: 'seen', labels: [], value: 2, buckets: [] };
   findings.take(
     doneWith(
-      { results: [{ kind: 'k', json: '1' }], alerts: [alert], metrics: [seen], suppressed: 4 },
+      { results: [{ kind: 'k', json: '1', place: null }], alerts: [alert], metrics: [seen], suppressed: 4 },
       { busyMs: 0.1, memoryBytes: 100 },
     ),
     facts,

@@ -22,7 +22,7 @@ const MAX_ERRORS = 20;
 
 /** What came of a plugin in one session: its results, metrics, alerts and errors, and what it cost. */
 export class Findings {
-  readonly results = new Results();
+  readonly results: Results;
   readonly metrics = new MetricBook();
   readonly errors: SeenError[] = [];
   readonly counts = {
@@ -42,6 +42,7 @@ export class Findings {
 
   constructor(options: FindingsOptions) {
     this.#options = options;
+    this.results = new Results(options.session);
   }
 
   /** Takes what a call returned. */

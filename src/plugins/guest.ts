@@ -9,6 +9,8 @@ export const guest = String.raw`(function (host) {
   const ProxyOfMine = Proxy;
   const HOOKS = { batch: 'onBatch', interval: 'onInterval', start: 'onStart', stop: 'onStop' };
   let events = [];
+  // The same without what a test of the plugin puts around them.
+  let rows = [];
   let plugin;
   let strict = false;
   // Tracker -> { row, groups }: prototypes whose getters refuse what the plugin did not declare.
@@ -23,11 +25,22 @@ export const guest = String.raw`(function (host) {
       },
       configurable: true,
     });
+  // Looked up when it is read: an event does not carry it.
+  const identify = (target) =>
+    defineProperty(target, 'id', {
+      get() {
+        const index = rows.indexOf(this);
+        if (index < 0) throw new TypeError('an event has its id only during the call to which it is passed: copy it then');
+        return host('id', stringify(index)) || null;
+      },
+      configurable: true,
+    });
   const prepare = (paths) => {
     for (const tracker in paths) {
       const row = create(Object.prototype);
+      identify(row);
       const groups = {};
-      const may = { '': ['tracker'] };
+      const may = { '': ['tracker', 'id'] };
       for (const path of paths[tracker].declared) {
         const [first, second] = path.split('.');
         may[''].push(first);
@@ -81,15 +94,17 @@ export const guest = String.raw`(function (host) {
     );
     if (refusal !== undefined) throw new TypeError(refusal);
   };
+  const indexed = (event) => {
+    const index = event ? events.indexOf(event) : -1;
+    return index < 0 ? { event } : { index };
+  };
   const context = {
     options: {},
     session: { id: '', name: null },
     gap: null,
-    emit: (kind, value) => say('emit', kind, value),
-    alert: ({ severity, title, message, key, event }) => {
-      const index = event ? events.indexOf(event) : -1;
-      say('alert', { severity, title, message, key }, index, index < 0 ? event : undefined);
-    },
+    emit: (kind, value, about) =>
+      say('emit', kind, value, about && typeof about === 'object' && 'event' in about ? indexed(about.event) : about),
+    alert: ({ severity, title, message, key, event }) => say('alert', { severity, title, message, key }, indexed(event)),
     count: (metric, labels, by) => say('counter', metric, by === undefined ? 1 : by, labels),
     gauge: (metric, value, labels) => say('gauge', metric, value, labels),
     observe: (metric, value, labels) => say('histogram', metric, value, labels),
@@ -126,8 +141,8 @@ export const guest = String.raw`(function (host) {
           prepare(data.paths);
         }
         if (kind === 'batch') {
-          for (let i = 0; i < data.length; i++) data[i] = shown(data[i]);
-          events = data;
+          rows = data;
+          events = data.map(shown);
         }
         const hook = plugin[HOOKS[kind]];
         let returned;
@@ -140,6 +155,7 @@ export const guest = String.raw`(function (host) {
         return told(error);
       } finally {
         events = [];
+        rows = [];
         context.gap = null;
       }
     },

@@ -1,7 +1,8 @@
 import { severities } from '../event/severity.js';
 import { Budget } from '../base/budget.js';
 import type { MetricDefinition, PluginAlert } from '../plugin.js';
-import type { AlertContainer, AlertProcess, MetricChange, Outcome, RaisedAlert } from './protocol.js';
+import { placeOf, placeOfId } from '../record/place.js';
+import type { AlertContainer, AlertProcess, EmittedResult, MetricChange, Outcome, RaisedAlert } from './protocol.js';
 
 const RESULTS_PER_SECOND = 1000;
 const BYTES_PER_SECOND = 1 << 20;
@@ -13,6 +14,7 @@ const SERIES = 100;
 
 /** Collects what a plugin says during a call, within limits: the rest is counted. Lives in the plugin's thread. */
 export class Outbox {
+  readonly #session: string;
   readonly #metrics: Readonly<Record<string, MetricDefinition>>;
   readonly #budgets = {
     results: new Budget(RESULTS_PER_SECOND),
@@ -22,17 +24,20 @@ export class Outbox {
   };
   /** All series that ever were, by metric. */
   readonly #series = new Map<string, Set<string>>();
-  #results: { kind: string; json: string }[] = [];
+  #results: EmittedResult[] = [];
   #alerts: RaisedAlert[] = [];
   #logs: string[] = [];
   #changes = new Map<string, MetricChange>();
   #suppressed = 0;
 
-  constructor(metrics: Readonly<Record<string, MetricDefinition>>) {
+  /** `session`: the id of the one whose events the plugin is given. */
+  constructor(metrics: Readonly<Record<string, MetricDefinition>>, session: string) {
+    this.#session = session;
     this.#metrics = metrics;
   }
 
-  emit(kind: unknown, json: string | undefined): void {
+  /** `about` and `event`: as the plugin says it, but the event itself where it was given a view of one. */
+  emit(kind: unknown, json: string | undefined, about: unknown = null): void {
     if (typeof kind !== 'string' || !/^[a-zA-Z][\w.-]{0,63}$/.test(kind))
       throw new TypeError(`emit: the kind is up to 64 letters, digits, ".", "_" and "-"; it is ${show(kind)}`);
     if (!json?.startsWith('{')) throw new TypeError(`emit: the value of "${kind}" must be an object`);
@@ -42,17 +47,22 @@ export class Outbox {
       );
     if (depthOf(json) > RESULT_DEPTH)
       throw new RangeError(`emit: the value of "${kind}" is nested more than ${RESULT_DEPTH} deep`);
-    if (this.#budgets.results.take(1) && this.#budgets.bytes.take(json.length)) this.#results.push({ kind, json });
+    if (about !== null && !isAbout(about))
+      throw new TypeError(`emit: the third argument is { event }; it is ${show(about)}`);
+    const place = this.#placeOf(eventOf('emit', about?.event));
+    if (this.#budgets.results.take(1) && this.#budgets.bytes.take(json.length))
+      this.#results.push({ kind, json, place });
     else this.#suppressed++;
   }
 
-  alert({ severity, title, message, key }: PluginAlert, event: object | null): void {
+  alert({ severity, title, message, key }: Omit<PluginAlert, 'event'>, about: unknown): void {
     if (!severities.includes(severity))
       throw new TypeError(`alert: the severity is one of ${severities.join(', ')}; it is ${show(severity)}`);
     if (typeof title !== 'string' || !title || typeof message !== 'string')
       throw new TypeError('alert: needs a title and a message');
     if (key !== undefined && typeof key !== 'string')
       throw new TypeError(`alert: the key is a text; it is ${show(key)}`);
+    const event = eventOf('alert', about);
     if (!this.#budgets.alerts.take(1)) return void this.#suppressed++;
     this.#alerts.push({
       severity,
@@ -60,6 +70,7 @@ export class Outbox {
       message: message.slice(0, 2000),
       key: key?.slice(0, 500) ?? null,
       ...factsOf(event),
+      place: this.#placeOf(event),
     });
   }
 
@@ -117,6 +128,14 @@ export class Outbox {
     return outcome;
   }
 
+  /** In the session. Of what the plugin made or kept, by its id: no other session's. */
+  #placeOf(event: object | null): number | null {
+    if (event === null) return null;
+    const id: unknown = Reflect.get(event, 'id');
+    const place = placeOf(event) ?? (typeof id === 'string' ? placeOfId(id) : null);
+    return place?.session === this.#session ? place.seq : null;
+  }
+
   /** Values of labels that would make one series too many are "other". */
   #within(name: string, labels: readonly string[]): readonly string[] {
     const known = this.#series.get(name) ?? new Set();
@@ -156,6 +175,21 @@ function depthOf(json: string): number {
     else if (c === 125 || c === 93) depth--;
   }
   return deepest;
+}
+
+/** An event itself, given in place of `{ event }`, is none. */
+function isAbout(about: unknown): about is { readonly event?: unknown } {
+  if (typeof about !== 'object' || about === null) return false;
+  return 'event' in about || (Object.keys(about).length === 0 && !('tracker' in about));
+}
+
+/** Null for none. */
+function eventOf(what: string, event: unknown): object | null {
+  if (event === undefined || event === null) return null;
+  if (typeof event === 'object') return event;
+  throw new TypeError(
+    `${what}: the event is one that the plugin was given, or an object with its id; it is ${show(event)}`,
+  );
 }
 
 /** What an alert tells of its event: of a whole event all, of one that a plugin made or kept what it has. */

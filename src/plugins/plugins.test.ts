@@ -76,10 +76,13 @@ describe('a source', () => {
 
 describe('an outbox', () => {
   const outbox = (): Outbox =>
-    new Outbox({
-      c: { type: 'counter', help: 'h', labels: ['l'] },
-      h: { type: 'histogram', help: 'h', buckets: [1, 10] },
-    });
+    new Outbox(
+      {
+        c: { type: 'counter', help: 'h', labels: ['l'] },
+        h: { type: 'histogram', help: 'h', buckets: [1, 10] },
+      },
+      's',
+    );
 
   it('lets a thousand results through at once, and counts the rest', () => {
     const box = outbox();
@@ -144,10 +147,10 @@ describe('an outbox', () => {
 });
 
 it('results are held up to a bound, are paged by their places, and are followed', async () => {
-  const results = new Results();
+  const results = new Results('s');
   const feed = results.follow(0);
   results.add(
-    Array.from({ length: 10_010 }, (_, i) => ({ kind: 'k', json: `{"i":${i}}` })),
+    Array.from({ length: 10_010 }, (_, i) => ({ kind: 'k', json: `{"i":${i}}`, place: null })),
     '1',
   );
   expect(results.count).toBe(10_010);

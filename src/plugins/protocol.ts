@@ -63,6 +63,16 @@ export interface RaisedAlert {
   readonly time: string | null;
   readonly process: AlertProcess | null;
   readonly container: AlertContainer | null;
+  /** Of the event that it is about, in the session; null where it names none that is of the session. */
+  readonly place: number | null;
+}
+
+/** A result as it leaves the plugin's thread. */
+export interface EmittedResult {
+  readonly kind: string;
+  readonly json: string;
+  /** As of an alert. */
+  readonly place: number | null;
 }
 
 /** What a series of a metric gained, or became, during a call. */
@@ -77,7 +87,7 @@ export interface MetricChange {
 }
 
 export interface Outcome {
-  readonly results: readonly { readonly kind: string; readonly json: string }[];
+  readonly results: readonly EmittedResult[];
   readonly alerts: readonly RaisedAlert[];
   readonly metrics: readonly MetricChange[];
   readonly logs: readonly string[];

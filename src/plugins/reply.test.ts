@@ -13,10 +13,11 @@ const alert = {
   time,
   process: { pid: 1, ppid: null, uid: 0, comm: 'sh', startTime: time },
   container: { id: 'a'.repeat(64), name: 'web', image: null },
+  place: 41,
 };
 const done = {
   outcome: {
-    results: [{ kind: 'found', json: '{"a":1}' }],
+    results: [{ kind: 'found', json: '{"a":1}', place: null }],
     alerts: [alert],
     metrics: [{ metric: 'm', labels: ['x'], value: 1.5, buckets: [0, 2] }],
     logs: ['a line'],

@@ -31,6 +31,7 @@ const alert = v.object({
   time: orNull(time),
   process: orNull(v.object({ pid, ppid: orNull(pid), uid: orNull(id), comm: orNull(text), startTime: orNull(time) })),
   container: orNull(v.object({ id: text, name: orNull(text), image: orNull(text) })),
+  place: orNull(whole),
 });
 
 const outcome = v.object({
@@ -38,6 +39,7 @@ const outcome = v.object({
     v.object({
       kind: v.pipe(v.string(), v.regex(/^[a-zA-Z][\w.-]{0,63}$/)),
       json: v.pipe(v.string(), v.maxLength(65_536), v.check(isObject)),
+      place: orNull(whole),
     }),
   ),
   alerts: v.array(alert),

@@ -1,5 +1,7 @@
 import { nowText } from '../event/clock.js';
+import { eventIdOf } from '../record/place.js';
 import { Feed } from './feed.js';
+import type { EmittedResult } from './protocol.js';
 
 /** Something that a plugin emitted. */
 export interface PluginResult {
@@ -9,6 +11,8 @@ export interface PluginResult {
   readonly kind: string;
   /** JSON. */
   readonly json: string;
+  /** Of the event that it is about; null for none. */
+  readonly eventId: string | null;
   /** The plugin's version that emitted it. */
   readonly version: string;
 }
@@ -19,21 +23,34 @@ const FEED_LIMIT = 10_000;
 
 /** What a plugin has found in one session: the newest results, and whoever follows them. */
 export class Results {
+  readonly #session: string;
   #results: PluginResult[] = [];
   #bytes = 0;
   #next = 0;
   readonly #feeds = new Set<Feed<PluginResult>>();
   #ended = false;
 
+  constructor(session: string) {
+    this.#session = session;
+  }
+
   /** Results that there ever were. */
   get count(): number {
     return this.#next;
   }
 
-  add(emitted: readonly { readonly kind: string; readonly json: string }[], version: string): void {
+  add(emitted: readonly EmittedResult[], version: string): void {
     if (!emitted.length) return;
     const time = nowText();
-    const added = emitted.map(({ kind, json }) => ({ seq: this.#next++, time, kind, json, version }));
+    const session = this.#session;
+    const added = emitted.map(({ kind, json, place }) => ({
+      seq: this.#next++,
+      time,
+      kind,
+      json,
+      eventId: place === null ? null : eventIdOf({ session, seq: place }),
+      version,
+    }));
     for (const result of added) {
       this.#results.push(result);
       this.#bytes += result.json.length;

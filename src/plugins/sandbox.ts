@@ -12,6 +12,7 @@ import { DeadError, errorOf, type Realm } from './realm.js';
 import { guest } from './guest.js';
 import type { Outbox } from './outbox.js';
 import type { RealmLimits, PluginError, PluginGap, PluginSession, ThreadSpec } from './protocol.js';
+import { idOfEvent } from '../record/place.js';
 import { compileRow, type RowMaker } from './row.js';
 
 const STACK_BYTES = 256 * 1024;
@@ -49,8 +50,8 @@ export class SandboxRealm implements Realm {
       const [kind = '', ...json] = handles.map((handle) =>
         this.#vm.typeof(handle) === 'string' ? this.#vm.getString(handle) : undefined,
       );
-      const refusal = this.#said(kind, json);
-      return refusal === null ? this.#vm.undefined : this.#vm.newString(refusal);
+      const reply = kind === 'id' ? this.#idOf(json[0]) : this.#said(kind, json);
+      return reply === null ? this.#vm.undefined : this.#vm.newString(reply);
     });
     this.#api = this.#run(() => {
       const make = this.#vm.unwrapResult(this.#vm.evalCode(guest, 'eunomia:guest'));
@@ -184,6 +185,17 @@ export class SandboxRealm implements Realm {
     throw new DeadError(errorOf(`${name}: ${message}`, line, this.#file));
   }
 
+  #idOf(index: string | undefined): string | null {
+    const event = this.#events[Number(index)];
+    return event ? idOfEvent(event) : null;
+  }
+
+  /** Which event something is about: an index stands for one that the guest was given. */
+  #aboutOf(about: unknown): unknown {
+    const index = objectOf(about)?.['index'];
+    return typeof index === 'number' ? { event: this.#events[index] } : about;
+  }
+
   /** Returns why it refuses; null when it does not. */
   #said(kind: string, json: readonly (string | undefined)[]): string | null {
     const outbox = this.#outbox;
@@ -192,9 +204,14 @@ export class SandboxRealm implements Realm {
       const [first, second, third] = json;
       // The text is the guest's own JSON, but of whatever the plugin made of it.
       const value = (text: string | undefined): unknown => (text === undefined ? undefined : JSON.parse(text));
-      if (kind === 'emit') outbox.emit(value(first), second === undefined ? undefined : JSON.stringify(value(second)));
+      if (kind === 'emit')
+        outbox.emit(
+          value(first),
+          second === undefined ? undefined : JSON.stringify(value(second)),
+          third === undefined ? undefined : this.#aboutOf(value(third)),
+        );
       else if (kind === 'alert')
-        outbox.alert((value(first) ?? {}) as PluginAlert, this.#events[Number(second)] ?? objectOf(value(third)));
+        outbox.alert((value(first) ?? {}) as PluginAlert, objectOf(this.#aboutOf(value(second)))?.['event']);
       else if (kind === 'log') outbox.log(value(first));
       else if (kind === 'counter' || kind === 'gauge' || kind === 'histogram')
         outbox.metric(kind, value(first), value(second), objectOf(value(third)) ?? {});

@@ -65,8 +65,9 @@ export class TrustedRealm implements Realm {
       options,
       session,
       gap: null,
-      emit: (kind: string, value: object) => outbox.emit(kind, JSON.stringify(value)),
-      alert: (alert: PluginAlert) => outbox.alert(alert, this.#eventOf(alert.event ?? null)),
+      emit: (kind: string, value: object, about?: unknown) =>
+        outbox.emit(kind, JSON.stringify(value), this.#aboutOf(about)),
+      alert: (alert: PluginAlert) => outbox.alert(alert, this.#eventOf(alert.event)),
       count: (metric: string, labels?: Readonly<Record<string, string>>, by = 1) =>
         outbox.metric('counter', metric, by, labels),
       gauge: (metric: string, value: number, labels?: Readonly<Record<string, string>>) =>
@@ -97,8 +98,8 @@ export class TrustedRealm implements Realm {
   }
 
   /** An alert's process and container are told whole, whichever of their fields the plugin reads. */
-  #eventOf(shown: object | null): object | null {
-    if (shown === null) return null;
+  #eventOf(shown: unknown): unknown {
+    if (typeof shown !== 'object' || shown === null) return shown;
     const behind = this.#behind.get(shown);
     if (behind) return behind;
     for (const { View } of this.#views.values()) {
@@ -106,6 +107,12 @@ export class TrustedRealm implements Realm {
       if (event) return event;
     }
     return shown;
+  }
+
+  #aboutOf(about: unknown): unknown {
+    return typeof about === 'object' && about !== null && 'event' in about
+      ? { event: this.#eventOf(about.event) }
+      : about;
   }
 
   interval(): PluginError | null {

@@ -10,6 +10,7 @@ import type { TraceEvent } from '../event/event.js';
 import { FilterFields } from '../filter/index.js';
 import { Recorder, Reviver } from '../formats/index.js';
 import { createContainer } from '../inventory/container.js';
+import { placeAt } from '../record/place.js';
 import type { TrackerDefinition } from '../tracker/define.js';
 import { extension, hello, sized } from '../../test/support/client-hello.js';
 import { A, encodeQuery, encodeResponse } from '../../test/support/dns-message.js';
@@ -17,7 +18,7 @@ import { layoutOf, eventOf, type Values } from '../../test/support/record.js';
 import { checkDefinition } from './definition.js';
 import type { Realm } from './realm.js';
 import { Outbox } from './outbox.js';
-import type { RealmKind } from './protocol.js';
+import type { Outcome, RealmKind } from './protocol.js';
 import { SandboxRealm } from './sandbox.js';
 import { defaultLimits } from './thread.js';
 import { TrustedRealm } from './trusted.js';
@@ -148,15 +149,24 @@ function source(): string {
 
 /** Path → the types of its values, but null, that a plugin gets. */
 async function typesGiven(kind: RealmKind, events: readonly TraceEvent[], strict: boolean): Promise<unknown> {
-  const spec = { file: 'p.js', code: source(), realm: kind, limits: defaultLimits[kind], strict };
+  const { results } = await saidBy(kind, source(), events, strict);
+  return JSON.parse(results[0]?.json ?? 'null');
+}
+
+async function saidBy(
+  kind: RealmKind,
+  code: string,
+  events: readonly TraceEvent[],
+  strict: boolean,
+): Promise<Pick<Outcome, 'results'>> {
+  const spec = { file: 'p.js', code, realm: kind, limits: defaultLimits[kind], strict };
   const realm: Realm = kind === 'TRUSTED' ? new TrustedRealm(spec) : await SandboxRealm.create(spec);
-  const outbox = new Outbox({});
+  const outbox = new Outbox({}, 's');
   const facts = checkDefinition(realm.definition, spec.file, vocabulary);
   expect(realm.start(facts, {}, { id: 's', name: null }, outbox)).toBeNull();
   expect(realm.batch(events, null)).toBeNull();
   expect(realm.stop()).toBeNull();
-  const { results } = outbox.take();
-  return JSON.parse(results[0]?.json ?? 'null');
+  return outbox.take();
 }
 
 const typed = new Map(names.map((name) => [name, typedPaths(name)]));
@@ -169,6 +179,22 @@ const live = trackers.flatMap(someEvents);
 const recorder = new Recorder(schema, names, null);
 const reviver = new Reviver(schema, trackers);
 const recorded = live.map((event) => reviver.event(recorder.record(event)));
+
+it.each<[RealmKind, boolean]>([
+  ['TRUSTED', false],
+  ['SANDBOX', false],
+  ['TRUSTED', true],
+  ['SANDBOX', true],
+])('an event has its id, and a result leads to it: %s, of a test: %s', async (kind, strict) => {
+  const [tracker] = trackers;
+  const events = tracker ? someEvents(tracker) : [];
+  events.forEach((event, i) => placeAt(event, { session: 's', seq: 10 + i }));
+  const code = `exports.default = { name: 'ids', version: '1', summary: 'x', reads: { ${tracker?.name}: ['bootNs'] },
+    onBatch(events, context) { context.emit('ids', { ids: events.map(({ id }) => id) }, { event: events[1] }); } };`;
+  const { results } = await saidBy(kind, code, events, strict);
+  const ids = events.map((_, i) => `event:s:${10 + i}`);
+  expect(results).toEqual([{ kind: 'ids', json: JSON.stringify({ ids }), place: 11 }]);
+});
 
 describe('the types that a plugin is written against', () => {
   it('have each value that it can read, and no other', () => {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { CallTimer, ownThread, threadCpuMs } from './cpu.js';
 import { compilePluginView, strictView } from './view.js';
+import { placeAt } from '../record/place.js';
 import type { TraceEvent } from '../event/event.js';
 import { eventWith } from '../../test/support/event.js';
 
@@ -44,6 +45,14 @@ describe('an event as a plugin has it', () => {
       );
     },
   );
+
+  it('has the id of its event, which is no part of its JSON', () => {
+    const placed = new View(placeAt({ ...event }, { session: 's', seq: 7 }));
+    expect(read(placed, 'id')).toBe('event:s:7');
+    expect(read(strictView(placed, 'open', paths), 'id')).toBe('event:s:7');
+    expect(JSON.parse(JSON.stringify(placed))).not.toHaveProperty('id');
+    expect(read(view, 'id')).toBeNull();
+  });
 
   it('leads back to its event, for an alert', () => {
     expect(View.eventOf(view)).toBe(event);

@@ -1,5 +1,6 @@
 import { suggest } from '../base/errors.js';
 import type { TraceEvent } from '../event/event.js';
+import { idOfEvent } from '../record/place.js';
 import { compileRow, textOf, valueOf } from './row.js';
 
 /** What a plugin may read of the events of one tracker, and what it may not. */
@@ -57,13 +58,15 @@ export function compilePluginView(tracker: string, { declared, undeclared }: Rea
   const compiled: unknown = new Function(
     'row',
     'T',
+    'I',
     `${classes.join('\n')}
     return class { #e; constructor(event) { this.#e = event; }
       get tracker() { return ${JSON.stringify(tracker)}; }
+      get id() { return I(this.#e); }
       ${getters.join('\n')}
       toJSON() { return row(this.#e); }
       static eventOf(value) { return #e in value ? value.#e : null; } }`,
-  )(compileRow(declared), textOf);
+  )(compileRow(declared), textOf, idOfEvent);
   return compiled as PluginView;
 }
 
@@ -79,7 +82,7 @@ export function strictView(
 ): object {
   const names =
     group === null ? [...new Set(declared.map((path) => path.split('.')[0] ?? path))] : inside(declared, group);
-  const known = new Set([...names, ...(group === null ? ['tracker'] : [])]);
+  const known = new Set([...names, ...(group === null ? ['tracker', 'id'] : [])]);
   return new Proxy(view, {
     get(target, key) {
       if (key === 'toJSON') return () => JSON.parse(JSON.stringify(target)) as unknown; // private members are the target's

@@ -17,7 +17,7 @@ const port = parentPort;
 if (!port) throw new Error('a plugin runs in a thread of its own');
 
 let reader: BatchReader | null = null;
-let outbox = new Outbox({});
+let outbox = new Outbox({}, '');
 let memory = { bytes: 0, at: Number.NEGATIVE_INFINITY };
 
 let realm: Realm | null = null;
@@ -61,8 +61,8 @@ const note = serveChannel<PluginProtocol>(
       load,
       start: ({ facts, options, session, trackers }) =>
         call(async (running) => {
-          outbox = new Outbox(facts.metrics);
-          reader = await BatchReader.create(trackers);
+          outbox = new Outbox(facts.metrics, session.id);
+          reader = await BatchReader.create(trackers, session.id);
           return running.start(facts, options, session, outbox);
         }),
       batch: ({ message, from, to, gap }) =>

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { createContainer } from '../inventory/container.js';
 import type { TraceEvent } from '../event/event.js';
 import { cgroupIdAt, RecordBatch, type EventBatch } from './batch.js';
+import { idOfEvent } from './place.js';
 import { RowBatch } from './row.js';
 import { compileView } from './view.js';
 import { BatchReader, packBatch } from './wire.js';
@@ -123,6 +124,13 @@ describe('a batch on its way to another thread', () => {
     expect(facts(read.event(0))).toMatchObject({ pid: 10, container: web.id });
   });
 
+  it('has the places of a session that it is told', async () => {
+    const batch = records([1, 1, 1, 1, 1, 1, 1, 1, 1, 7]).only((event) => event.process.pid % 5 === 0);
+    const read = async (session?: string) => (await BatchReader.create(['exit'], session)).read(sent(batch));
+    expect(eventsOf(await read('s')).map(idOfEvent)).toEqual(['event:s:44', 'event:s:49']);
+    expect(eventsOf(await read()).map(idOfEvent)).toEqual([null, null]);
+  });
+
   it('has one object a container, with the facts that came last', async () => {
     const reader = await BatchReader.create(['exit']);
     const first = reader.read(sent(records([7]))).event(0);
@@ -156,5 +164,11 @@ describe('a batch of rows', () => {
     const read = (await BatchReader.create(['exit'])).read(sent(new RowBatch(rows, place)));
     expect(eventsOf(read)).toEqual(rows);
     expect(read).toMatchObject(place);
+  });
+
+  it('has the places of a session that it is told', async () => {
+    const some = new RowBatch(rows, place).only(({ process }) => process.pid !== 6);
+    const read = (await BatchReader.create(['exit'], 's')).read(sent(some));
+    expect(eventsOf(read).map(idOfEvent)).toEqual(['event:s:40', 'event:s:42']);
   });
 });

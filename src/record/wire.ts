@@ -11,6 +11,7 @@ import {
   type BatchPlace,
   type EventBatch,
 } from './batch.js';
+import { placeAt } from './place.js';
 import { RowBatch } from './row.js';
 import { createRuntime } from './runtime.js';
 
@@ -83,31 +84,50 @@ function ownersOf(batch: RecordBatch): { containers: Container[]; owners: Float6
   return { containers: [...containers.keys()] as Container[], owners: Float64Array.from(owners) };
 }
 
-/** The other end of `packBatch`. One a session, for its trackers by name and in their order. */
+/**
+ * The other end of `packBatch`. One a session, for its trackers by name and in their order. Events know their places if it knows the
+ * session's id.
+ */
 export class BatchReader {
   readonly #views: BatchContext['views'];
+  readonly #session: string | undefined;
   /** One object a container, as everywhere: what was said of it last. */
   readonly #containers = new Map<string, MutableContainer>();
 
-  private constructor(views: BatchContext['views']) {
+  private constructor(views: BatchContext['views'], session: string | undefined) {
     this.#views = views;
+    this.#session = session;
   }
 
   /** Rejects with UNKNOWN_TRACKER, or BAD_OBJECT when a tracker was not compiled. */
-  static async create(trackers: readonly string[]): Promise<BatchReader> {
+  static async create(trackers: readonly string[], session?: string): Promise<BatchReader> {
     const definitions = await loadTrackers();
     const runtimes = trackers.map((name) => {
       const definition = definitions.find((one) => one.name === name);
       if (!definition) throw new EunomiaError('UNKNOWN_TRACKER', `there is no tracker "${name}"`);
       return createRuntime(definition);
     });
-    return new BatchReader(runtimes.map(({ view }) => view));
+    return new BatchReader(
+      runtimes.map(({ view }) => view),
+      session,
+    );
   }
 
   read(message: BatchMessage): EventBatch {
-    if (message.kind === 'rows') return new RowBatch(message.events, message.place, message.places);
+    const session = this.#session;
+    if (message.kind === 'rows') {
+      const batch = new RowBatch(message.events, message.place, message.places);
+      // A symbol does not go between threads.
+      if (session !== undefined) batch.events.forEach((event, i) => placeAt(event, { session, seq: batch.placeOf(i) }));
+      return batch;
+    }
     const { data, offsets, place, places } = message;
-    return new RecordBatch(data, offsets, { views: this.#views, containerAt: this.#finder(message) }, place, places);
+    const context = {
+      views: this.#views,
+      containerAt: this.#finder(message),
+      ...(session !== undefined && { session }),
+    };
+    return new RecordBatch(data, offsets, context, place, places);
   }
 
   #finder({ containers, owners }: RecordMessage): BatchContext['containerAt'] {

@@ -47,6 +47,8 @@ export interface RuleAlert {
   readonly attack: readonly string[];
   /** RFC 3339 with nanoseconds. */
   readonly time: string;
+  /** Null for an event of no session. */
+  readonly eventId: string | null;
   readonly tracker: string;
   readonly process: object;
   readonly container: object | null;
@@ -89,6 +91,7 @@ export class AlertWriter {
       tags: definition.tags,
       attack: definition.attack,
       time: event.time,
+      eventId: this.#idOf(event),
       tracker: event.tracker,
       process: copied(event.process, ['pid', 'tid', 'ppid', 'uid', 'gid', 'comm', 'startTime', 'mountNs']),
       container: event.container && copied(event.container, ['id', 'name', 'image']),

@@ -15,7 +15,7 @@ import { PluginHost } from '../plugins/index.js';
 import { storeOf } from '../service/history.js';
 import type { Parts } from '../service/parts.js';
 import { RuleActions } from '../service/rules/actions.js';
-import { idOfEvent } from '../service/nodes.js';
+import { eventIdOf, idOfEvent } from '../record/place.js';
 import { EventsAfterAlerts } from '../service/rules/after.js';
 import { EvidenceSessions } from '../service/rules/evidence-session.js';
 import { LearnedFile } from '../service/rules/learned.js';
@@ -154,7 +154,13 @@ export async function compose({ config, log, schema, ground }: Composition): Pro
       log,
       session: (id) => sessions.get(id),
       // What plugins raise goes into the server's list of alerts.
-      raise: (alert, plugin, session) => book.raise({ ...alert, source: `plugin:${plugin}`, session }),
+      raise: ({ place, ...alert }, plugin, session) =>
+        book.raise({
+          ...alert,
+          source: `plugin:${plugin}`,
+          session,
+          eventId: place === null ? null : eventIdOf({ session, seq: place }),
+        }),
     });
     plugins = host;
     await host.open();

@@ -1,5 +1,5 @@
 import type { Caller } from '../access/caller.js';
-import { placeOf, type EventPlace } from '../record/place.js';
+import { placeOf, placeOfId, type EventPlace } from '../record/place.js';
 import { cursorOf } from '../session/cursor.js';
 import { EunomiaError } from '../base/errors.js';
 import type { TraceEvent } from '../event/event.js';
@@ -15,18 +15,6 @@ import type { Sessions } from './sessions.js';
 export interface Found {
   readonly type: string;
   readonly object: object;
-}
-
-const EVENT = /^event:(.{1,64}):(\d{1,15})$/;
-
-export function eventIdOf({ session, seq }: EventPlace): string {
-  return `event:${session}:${seq}`;
-}
-
-/** Null for an event of no session. */
-export function idOfEvent(event: object): string | null {
-  const place = placeOf(event);
-  return place && eventIdOf(place);
 }
 
 /** The place behind it. */
@@ -54,9 +42,9 @@ export class Nodes {
 
   async find(caller: Caller, id: string): Promise<Found | null> {
     const { sessions, facts, plugins, histories, alerts } = this.#finders;
-    const [, session, seq] = EVENT.exec(id) ?? [];
-    if (session !== undefined) {
-      const event = await this.#event(caller, { session, seq: Number(seq) });
+    const place = placeOfId(id);
+    if (place) {
+      const event = await this.#event(caller, place);
       return event && { type: Reflect.get(event, '__typename') as string, object: event };
     }
     if (id.startsWith('plugin:')) return named('Plugin', plugins.byId(caller, id));
@@ -72,6 +60,12 @@ export class Nodes {
       named('Alert', alerts.byId(caller, id)) ??
       named('Container', await facts.containerById(caller, id))
     );
+  }
+
+  /** Null for an event that is nowhere any more, and for what is no id of an event. */
+  async event(caller: Caller, id: string): Promise<TraceEvent | null> {
+    const place = placeOfId(id);
+    return place && this.#event(caller, place);
   }
 
   async #event(caller: Caller, place: EventPlace): Promise<TraceEvent | null> {

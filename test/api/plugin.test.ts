@@ -292,8 +292,8 @@ describe('live, over WebSocket', () => {
     const attachment = fixture.services.plugins.need(id, 'p');
     attachment.results.add(
       [
-        { kind: 'old', json: '{"n":1}' },
-        { kind: 'old', json: '{"n":2}' },
+        { kind: 'old', json: '{"n":1}', place: null },
+        { kind: 'old', json: '{"n":2}', place: null },
       ],
       '1',
     );
@@ -306,7 +306,7 @@ describe('live, over WebSocket', () => {
       data: { pluginResults: { results: [{ seq: 1, kind: 'old', value: { n: 2 }, version: '1' }], dropped: 0 } },
     });
     const next = stream.next();
-    attachment.results.add([{ kind: 'new', json: '{"n":3}' }], '1');
+    attachment.results.add([{ kind: 'new', json: '{"n":3}', place: null }], '1');
     expect((await next).value).toMatchObject({ data: { pluginResults: { results: [{ seq: 2, value: { n: 3 } }] } } });
     const pages = async (args: string) => {
       const { data } = await ask(

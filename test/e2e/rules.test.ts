@@ -37,6 +37,8 @@ const start = (): Promise<TestServer> =>
 
 interface AlertFacts {
   readonly ruleName: string;
+  readonly eventId: string | null;
+  readonly event: { readonly id: string } | null;
   readonly rule: { readonly name: string } | null;
   readonly message: string;
   readonly count: string;
@@ -54,7 +56,7 @@ interface AlertFacts {
 
 const alertsOf = async (server: TestServer): Promise<readonly AlertFacts[]> => {
   const { alerts } = await server.query<{ alerts: { nodes: AlertFacts[] } }>(
-    '{ alerts(first: 10000) { nodes { ruleName rule { name } message count process { pid comm } container { name } ' +
+    '{ alerts(first: 10000) { nodes { eventId event { id } ruleName rule { name } message count process { pid comm } container { name } ' +
       'evidence { event events eventsAfter gathering eventsAfterProblem ancestors { comm startTime } } } } }',
   );
   return alerts.nodes;
@@ -119,6 +121,7 @@ it('tell what happens in a container, once, with its process and where it comes 
     String(Reflect.get(event ?? {}, 'id')),
   );
   expect(new Set(ids).size).toBe(ids.length);
+  expect(read).toMatchObject({ eventId: ids[0], event: { id: ids[0] } });
   for (const id of ids) {
     const found = await first.query<{ node: object }>(
       'query ($id: ID!) { node(id: $id) { ... on TraceEvent { id cursor session { id } } ... on OpenEvent { resolved } } }',

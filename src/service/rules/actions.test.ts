@@ -18,6 +18,7 @@ function alertWith(actions: readonly Action[], fields: Partial<RuleAlert> = {}):
     tags: [],
     attack: [],
     time: '2026-01-31T08:15:30.000000000Z',
+    eventId: null,
     tracker: 'exec',
     process: { pid, comm: 'xmrig' },
     container: { id: 'c0ffee', name: 'web', image: 'nginx' },

@@ -3,8 +3,8 @@ import type { Alerts } from '../../../service/alerts.js';
 import type { PluginView } from '../../../service/plugins.js';
 import type { SessionHandle } from '../../../service/session/handle.js';
 import type { TraceEvent } from '../../../event/event.js';
-import { placeOf } from '../../../record/place.js';
-import { eventCursorOf, idOfEvent } from '../../../service/nodes.js';
+import { idOfEvent, placeOf } from '../../../record/place.js';
+import { eventCursorOf } from '../../../service/nodes.js';
 import type { RequestContext } from '../context.js';
 import { typed, type AnyField, type ResolverMap } from './types.js';
 
@@ -27,6 +27,15 @@ function sessionOf(id: string, context: RequestContext): Promise<SessionHandle |
   if (known.size >= MAX_SESSIONS) known.clear();
   known.set(id, found);
   return found;
+}
+
+/** The event that something leads to. */
+function eventOf(
+  { eventId }: { readonly eventId: string | null },
+  _args: unknown,
+  { service, caller, share }: RequestContext,
+): Promise<TraceEvent | null> | null {
+  return eventId === null ? null : share.short(() => service.nodes.event(caller, eventId), caller);
 }
 
 /** What identifies objects, and finds them again. */
@@ -55,6 +64,10 @@ export const nodeResolvers = {
     session: typed(({ session }: { readonly session: string | null }, _args, context) =>
       session === null ? null : sessionOf(session, context),
     ),
+    event: typed(eventOf),
+  },
+  PluginResult: {
+    event: typed(eventOf),
   },
   HistoryEdge: {
     session: typed(({ session }: { readonly session: string }, _args, context) => sessionOf(session, context)),
