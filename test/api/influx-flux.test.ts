@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { filterOf } from '../../src/filter/index.js';
+import { SPOOL } from '../../src/storage/influx/column.js';
 import {
   aggregate,
   catalog,
@@ -236,6 +237,35 @@ data
         },
         place: { session: 's1', seq: 0, time: 1_700_000_000_000_000_005n },
       },
+    ]);
+  });
+
+  it('has sessions of two servers: one that nobody ended was interrupted if it is its own, and others are told', async () => {
+    const row = (id: string, spool: string): string =>
+      `,,0,${timeAt(1_700_000_000_000)},eunomia.session,h,${id},"[""exec""]",EVENTS,RUNNING,${timeAt(1_700_000_000_000)},${spool}`;
+    answers.set('POST /api/v2/query', (request) => ({
+      type: 'text/csv',
+      body: flux(request).includes('eunomia.session')
+        ? csv(
+            '#datatype,string,long,dateTime:RFC3339,string,string,string,string,string,string,string,string',
+            '#group,false,false,false,false,false,false,false,false,false,false,false',
+            '#default,_result,,,,,,,,,,',
+            `,result,table,_time,_measurement,host,session,trackers,mode,state,createdAt,${SPOOL}`,
+            row('own', opened.sender.spoolId),
+            row('others', 'another spool'),
+          )
+        : '\r\n',
+    }));
+    const told = (await opened.store.sessions()).map(({ id, state, stopReason }) => [id, state, stopReason]);
+    expect(told).toEqual([
+      ['own', 'STOPPED', 'INTERRUPTED'],
+      ['others', 'RUNNING', null],
+    ]);
+    await expect.poll(() => opened.sender.stats.written).toBe(1);
+    expect(requests.filter(({ path }) => path.startsWith('/api/v2/write')).map(({ body }) => body.trimEnd())).toEqual([
+      expect.stringMatching(
+        /^eunomia\.session,host=h,session=own state="STOPPED",stopReason="INTERRUPTED",.*,events=0i,nextSeq=0i 1700000000000000000$/,
+      ),
     ]);
   });
 

@@ -317,6 +317,16 @@ describe('an InfluxDB 3', () => {
       nextSeq: 2,
       stoppedAt: timeAt(BASE, 4),
     });
+    await expect
+      .poll(() => other.store.session(record.id))
+      .toMatchObject({
+        state: 'STOPPED',
+        stopReason: 'INTERRUPTED',
+        events: 2,
+        nextSeq: 2,
+        stoppedAt: timeAt(BASE, 4),
+        name: record.name,
+      });
   });
 
   it('says why it deletes no session, what a wrong token is, and which database is not there', async () => {

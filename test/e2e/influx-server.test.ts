@@ -1,9 +1,11 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual, promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { influx1, type Database } from '../support/influx.js';
 import { startServer, startSession, stopSession, type TestServer } from '../support/server.js';
+import { until } from '../support/until.js';
 import { scratch } from '../support/workload.js';
 
 /** The server, its kernel programs and a real InfluxDB, asked as a client asks. */
@@ -71,6 +73,72 @@ it('sessions persisted to InfluxDB are read from it, events and rollups, also af
 
   const { stores } = await second.query<{ stores: object[] }>('{ stores { kind state sessions problem } }');
   expect(stores).toEqual([{ kind: 'INFLUX', state: 'READY', sessions: 2, problem: null }]);
+});
+
+interface Listed {
+  readonly id: string;
+  readonly state: string;
+  readonly stopReason: string | null;
+}
+
+it('two servers on one database know whose sessions are cut off, while the other restarts and is killed', async () => {
+  const server = (name: string): Promise<TestServer> =>
+    startServer([
+      ...['--engine', 'none', '--data-dir', 'none', '--influx-url', database.url],
+      ...['--influx-bucket', 'shared', '--influx-spool', join(scratch, `two-${name}`)],
+    ]);
+  const listed = async (asked: TestServer): Promise<Readonly<Record<string, string>>> => {
+    const { sessions } = await asked.query<{ sessions: { nodes: Listed[] } }>(
+      '{ sessions(first: 100) { nodes { id state stopReason } } }',
+    );
+    return Object.fromEntries(sessions.nodes.map(({ id, state, stopReason }) => [id, stopReason ?? state]));
+  };
+  const lists = async (asked: TestServer, expected: Readonly<Record<string, string>>): Promise<void> => {
+    await until('the list is so', async () => isDeepStrictEqual(await listed(asked), expected)).catch(async () =>
+      expect(await listed(asked)).toEqual(expected),
+    );
+  };
+  const begin = (asked: TestServer, mode: string): Promise<string> =>
+    startSession(asked, `{ trackers: [{ exec: {} }], persist: { store: INFLUX, mode: ${mode} } }`);
+
+  const a = await server('a');
+  const b = await server('b');
+  const [ofA, rolledOfA, ofB, rolledOfB] = [
+    await begin(a, 'EVENTS'),
+    await begin(a, 'ROLLUP'),
+    await begin(b, 'EVENTS'),
+    await begin(b, 'ROLLUP'),
+  ];
+  const running = { [ofA]: 'RUNNING', [rolledOfA]: 'RUNNING', [ofB]: 'RUNNING', [rolledOfB]: 'RUNNING' };
+  await lists(a, running);
+  await lists(b, running);
+
+  await a.end('SIGTERM');
+  const ended = { ...running, [ofA]: 'SHUTDOWN', [rolledOfA]: 'SHUTDOWN' };
+  const again = await server('a');
+  await lists(again, ended);
+  await lists(b, ended);
+
+  const cut = await begin(again, 'EVENTS');
+  const rolledCut = await begin(again, 'ROLLUP');
+  await run('/bin/echo', ['before the end']);
+  const all = { ...ended, [cut]: 'RUNNING', [rolledCut]: 'RUNNING' };
+  await lists(b, all);
+  await sleep(2000); // the events are written
+  await again.end('SIGKILL');
+  await lists(b, all); // it may come back
+  const last = await server('a');
+  const known = { ...ended, [cut]: 'INTERRUPTED', [rolledCut]: 'INTERRUPTED' };
+  await lists(last, known);
+  await lists(b, known);
+  const asked = `{ session(id: "${cut}") { stoppedAt error stats { delivered } events(last: 1) { totalCount } } }`;
+  const { session } = await b.query<{ session: object }>(asked);
+  expect(session).toMatchObject({ stoppedAt: expect.any(String) as string, error: expect.any(String) as string });
+  expect((await last.query<{ session: object }>(asked)).session).toEqual(session);
+
+  await stopSession(b, ofB);
+  await stopSession(b, rolledOfB);
+  await lists(last, { ...known, [ofB]: 'REQUESTED', [rolledOfB]: 'REQUESTED' });
 });
 
 it('a database that is away harms nobody: sessions run, points wait, the store says why', async () => {

@@ -21,6 +21,7 @@ import {
 } from '../support/influx.js';
 import { BASE, count, influxStores, readBeyondOff, storedQuery } from '../support/influx-stores.js';
 import { firstOf } from '../support/store.js';
+import { until } from '../support/until.js';
 
 /** What the store reads back from a real InfluxDB 1.6. */
 const { open, keep } = influxStores();
@@ -317,6 +318,9 @@ describe('a session in an InfluxDB whose server was killed', () => {
     expect(await store.session(record.id)).toMatchObject(told);
     const all = await store.sessions();
     expect(all.find(({ id }) => id === record.id)).toMatchObject(told);
+    await until('another server is told', async () => (await another.store.session(record.id))?.state === 'STOPPED');
+    expect(await another.store.session(record.id)).toMatchObject(told);
+    expect(await another.store.session(rolled.id)).toMatchObject({ state: 'STOPPED', stopReason: 'INTERRUPTED' });
     expect(all.find(({ id }) => id === rolled.id)).toMatchObject({ state: 'STOPPED', stopReason: 'INTERRUPTED' });
     const page = {
       ...storedQuery(record.id),

@@ -155,7 +155,8 @@ it('tell what happens in a container, once, with its process and where it comes 
   await first.end('SIGKILL');
 
   const second = await start();
-  expect(await alertsOf(second)).toEqual(told);
+  // The session of rules is in memory only: its events are gone, and their ids are told.
+  expect(await alertsOf(second)).toEqual(told.map((alert) => ({ ...alert, event: null })));
   await act('cat /tmp/secret');
   await until('one more', async () => (await alertsOf(second)).length === told.length + 1);
 });

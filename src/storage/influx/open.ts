@@ -21,13 +21,15 @@ export async function openInfluxStore(
   if (spool.damagedBytes)
     log.warn({ bytes: spool.damagedBytes }, 'the spool for InfluxDB ended within a record, which was cut off');
   const client = new ConnectingClient({ ...config, ca });
-  return new InfluxStore({
+  const store = new InfluxStore({
     ...rest,
     client,
     sender: new Sender({ writer: client, spool, log }),
     location: `${config.url} ${config.bucket}`,
     retentionMs: config.retentionMs,
   });
+  void store.settle();
+  return store;
 }
 
 function readAuthority(file: string): string {

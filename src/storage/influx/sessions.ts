@@ -2,8 +2,9 @@ import type { Catalog } from '../../catalog/catalog.js';
 import { isTime } from '../facts.js';
 import type { SessionRecord, StoredRecord } from '../store.js';
 import type { StoredRow } from './client.js';
-import { measurementOf, OWN_TAGS, SEQ, SESSIONS } from './column.js';
+import { measurementOf, OWN_TAGS, SEQ, SESSIONS, SPOOL } from './column.js';
 import type { Database } from './database.js';
+import { originalTag, originalText, tag, textValue } from './line.js';
 import { nanosecondsOf, timeOfNanoseconds } from './point.js';
 import { allTime, trackersOf } from './range.js';
 import { recordOf, type Writer } from './session.js';
@@ -19,17 +20,24 @@ export class InfluxSessions {
   readonly #database: Database;
   readonly #catalog: Catalog;
   readonly #writer: Writer;
-  readonly #isEmpty: () => boolean;
+  readonly #isCaughtUp: () => boolean;
+  readonly #write: (line: string) => void;
   /** Those that were interrupted before this server began, once all that was left of them is in the database. */
   readonly #interrupted = new Map<string, Extent>();
   readonly #live = new Map<string, { readonly record: SessionRecord; readonly sink: InfluxSink }>();
 
-  /** `isEmpty`: whether nothing waits to be written to the database. */
-  constructor(database: Database, catalog: Catalog, writer: Writer, isEmpty: () => boolean) {
+  /** `isCaughtUp`: whether the database has all that this server's predecessor left. `write`: writes a point there, now or later. */
+  constructor(
+    database: Database,
+    catalog: Catalog,
+    writer: Writer,
+    { isCaughtUp, write }: { readonly isCaughtUp: () => boolean; readonly write: (line: string) => void },
+  ) {
     this.#database = database;
     this.#catalog = catalog;
     this.#writer = writer;
-    this.#isEmpty = isEmpty;
+    this.#isCaughtUp = isCaughtUp;
+    this.#write = write;
   }
 
   /** A session is being written from now on. */
@@ -53,7 +61,7 @@ export class InfluxSessions {
     // One after the other: only those that were interrupted take a question, and that once.
     for (const row of rows.filter(isOfSession)) {
       const record = recordOf(row, this.#writer);
-      known.set(record.id, this.#live.has(record.id) ? record : await this.#ended(record));
+      known.set(record.id, this.#live.has(record.id) ? record : await this.#ended(record, row));
     }
     for (const [id, { record, sink }] of this.#live) known.set(id, this.#liveRecord(record, sink));
     return [...known.values()];
@@ -69,17 +77,46 @@ export class InfluxSessions {
     if (live) return this.#liveRecord(live.record, live.sink);
     const [row] = await this.#database.records(SESSIONS, { ...allTime(), sessions: [id] }, 1);
     const record = row && isOfSession(row) ? recordOf(row, this.#writer) : null;
-    return record && this.#ended(record);
+    return record && this.#ended(record, row);
+  }
+
+  /** Tells other servers of those that were interrupted. Resolves with false while the database has not all of them yet. */
+  async settle(): Promise<boolean> {
+    await this.all();
+    return this.#isCaughtUp();
   }
 
   /** One that nobody ended has ended with its last event, as far as what is stored tells. */
-  async #ended(record: StoredRecord): Promise<StoredRecord> {
-    if (record.stopReason !== 'INTERRUPTED') return record;
+  async #ended(record: StoredRecord, row: StoredRow | undefined): Promise<StoredRecord> {
+    if (!isOpen(record)) return record;
     const known = this.#interrupted.get(record.id);
-    const extent = known ?? (await this.#extent(record));
+    const ended = { ...record, ...(known ?? (await this.#extent(record))) };
     // Points that its server left in the spool are still to come.
-    if (this.#isEmpty()) this.#interrupted.set(record.id, extent);
-    return { ...record, ...extent };
+    if (!known && this.#isCaughtUp()) {
+      const { events, nextSeq, stoppedAt } = ended;
+      this.#interrupted.set(record.id, { events, nextSeq, stoppedAt });
+      this.#tell(ended, row);
+    }
+    return ended;
+  }
+
+  /** Completes the session's point, for other servers, which cannot know that it was interrupted. */
+  #tell({ id, state, stopReason, error, stoppedAt, events, nextSeq }: StoredRecord, row: StoredRow | undefined): void {
+    const host = row?.columns[OWN_TAGS.host];
+    // A session without a spool is that of a version before; that it is ours is likely, and no more.
+    if (!row || typeof host !== 'string' || originalText(String(row.columns[SPOOL] ?? '')) !== this.#writer.spool)
+      return;
+    const fields = {
+      state: textValue(state),
+      stopReason: textValue(stopReason ?? ''),
+      error: textValue(error ?? ''),
+      ...(stoppedAt === null ? {} : { stoppedAt: textValue(stoppedAt) }),
+      events: `${events}i`,
+      nextSeq: `${nextSeq}i`,
+    };
+    const text = Object.entries(fields).map(([field, value]) => `${field}=${value}`);
+    const tags = `${tag(OWN_TAGS.host, originalTag(host))}${tag(OWN_TAGS.session, id)}`;
+    this.#write(`${SESSIONS}${tags} ${text.join(',')} ${nanosecondsOf(row.time)}`);
   }
 
   /** How far the events of a session go that nobody ended. */
@@ -148,6 +185,11 @@ export class InfluxSessions {
       newest: null,
     };
   }
+}
+
+/** Of one that was interrupted, and of which no server has told how far it goes. */
+function isOpen({ stopReason, nextSeq }: StoredRecord): boolean {
+  return stopReason === 'INTERRUPTED' && nextSeq === Number.MAX_SAFE_INTEGER;
 }
 
 function isOfSession({ time, columns }: StoredRow): boolean {

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { NodeFacts } from '../../event/node.js';
 import type { Catalog } from '../../catalog/catalog.js';
 import type { TraceEvent } from '../../event/event.js';
@@ -31,6 +32,9 @@ import type { Sender } from './sender.js';
 import { InfluxSessions } from './sessions.js';
 import { InfluxSink } from './sink.js';
 
+const FIRST_WAIT_MS = 1000;
+const LONGEST_WAIT_MS = 60_000;
+
 export interface InfluxStoreOptions {
   readonly client: InfluxClient;
   readonly sender: Sender;
@@ -53,16 +57,21 @@ export class InfluxStore implements Store {
   readonly #database: Database;
   readonly #sessions: InfluxSessions;
   readonly #events: EventReader;
+  #closed = false;
 
   constructor(options: InfluxStoreOptions) {
     this.#options = options;
     const { client, location, catalog, host, node, fields, sender } = options;
+    const left = sender.stats.accepted;
     this.#database = new Database(client, location);
     this.#sessions = new InfluxSessions(
       this.#database,
       catalog,
       { host, node, spool: sender.spoolId },
-      () => sender.stats.queued === 0,
+      {
+        isCaughtUp: () => sender.stats.accepted - sender.stats.queued >= left,
+        write: (line) => void sender.push([line]),
+      },
     );
     this.#events = new EventReader(this.#database, this.#sessions, catalog, fields);
     options.sender.start();
@@ -184,7 +193,19 @@ export class InfluxStore implements Store {
     };
   }
 
+  /**
+   * Completes the sessions that this server's predecessor did not end, so that other servers that share the database know it. The database
+   * need not respond yet. Resolves when it is done, or the store was closed.
+   */
+  async settle(): Promise<void> {
+    for (let wait = FIRST_WAIT_MS; !this.#closed; wait = Math.min(2 * wait, LONGEST_WAIT_MS)) {
+      if (await this.#sessions.settle().catch(() => false)) return;
+      await sleep(wait, undefined, { ref: false });
+    }
+  }
+
   async close(): Promise<void> {
+    this.#closed = true;
     await this.#options.sender.close();
   }
 }
