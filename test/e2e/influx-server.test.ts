@@ -131,9 +131,9 @@ it('two servers on one database know whose sessions are cut off, while the other
   const known = { ...ended, [cut]: 'INTERRUPTED', [rolledCut]: 'INTERRUPTED' };
   await lists(last, known);
   await lists(b, known);
-  const asked = `{ session(id: "${cut}") { stoppedAt error stats { delivered } events(last: 1) { totalCount } } }`;
+  const asked = `{ session(id: "${cut}") { stoppedAt problem stats { delivered } events(last: 1) { totalCount } } }`;
   const { session } = await b.query<{ session: object }>(asked);
-  expect(session).toMatchObject({ stoppedAt: expect.any(String) as string, error: expect.any(String) as string });
+  expect(session).toMatchObject({ stoppedAt: expect.any(String) as string, problem: expect.any(String) as string });
   expect((await last.query<{ session: object }>(asked)).session).toEqual(session);
 
   await stopSession(b, ofB);
