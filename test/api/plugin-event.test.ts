@@ -57,6 +57,17 @@ async function ask<Data>({ service }: Fixture, query: string): Promise<Data> {
   return answer.data as Data;
 }
 
+/** Returns what gives the first result of a subscription, and ends it. */
+async function follow({ service }: Fixture, selection: string): Promise<() => Promise<unknown>> {
+  const answer = await executeLocally(service, { query: `subscription { ${selection} }` }, callerOf('viewer'));
+  if (!isStream(answer)) throw new Error(JSON.stringify(answer));
+  return async () => {
+    const { value } = (await answer.next()) as IteratorResult<{ readonly data: unknown }, undefined>;
+    await answer.return();
+    return value?.data;
+  };
+}
+
 async function alertsOf(fixture: Fixture): Promise<readonly Told[]> {
   const { alerts } = await ask<{ alerts: { nodes: Told[] } }>(
     fixture,
@@ -104,10 +115,21 @@ describe.each(['trusted', 'sandboxed'])('a %s plugin', (how) => {
       'mutation { startSession(input: { trackers: [{ exit: {} }], persist: {}, plugins: [{ name: "finder" }] }) { id } }',
     );
     const session = startSession.id;
+    const next = await follow(fixture, `alerts(where: { sources: ["plugin:finder"] }) { title ${FOUND} }`);
+    const nextResults = await follow(
+      fixture,
+      `pluginResults(session: "${session}", plugin: "finder") { results { kind ${FOUND} } }`,
+    );
     const found = async (): Promise<readonly Result[]> =>
       (await resultsOf(fixture, session)).filter(({ kind }) => kind === 'about');
     emit(fixture, 0, 100);
     await until('the first are found', async () => (await found()).length === numbers(0, 100).length);
+    const led = { eventId: `event:${session}:3`, event: { bootNs: '3', session: { id: session } } };
+    expect(await next()).toMatchObject({ alerts: { title: 'about', ...led } });
+    const { pluginResults } = (await nextResults()) as {
+      readonly pluginResults: { readonly results: readonly object[] };
+    };
+    expect(pluginResults.results[0]).toMatchObject({ kind: 'about', ...led });
     if (how === 'trusted') await writeFile(join(folder, 'finder.ts'), plugin(2));
     else await fixture.services.plugins.upload('finder.ts', plugin(2), true);
     await until('new code runs', () => fixture.services.plugins.of(session)[0]?.plugin.facts.version === '2');
@@ -156,7 +178,7 @@ describe.each(['trusted', 'sandboxed'])('a %s plugin', (how) => {
     await ask(again, `mutation { removeSession(id: "${session}") }`);
     const gone = (await alertsOf(again)).find(({ title, message }) => title === 'about' && message === '10');
     expect(gone).toMatchObject({ eventId: `event:${session}:10`, event: null });
-  }, 60_000);
+  }, 180_000);
 
   it.each([
     ["context.emit('k', {}, event);", 'emit: the third argument is { event }'],

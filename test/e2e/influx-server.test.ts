@@ -56,13 +56,23 @@ it('sessions persisted to InfluxDB are read from it, events and rollups, also af
     `history(store: INFLUX, sessions: ["${events}"], trackers: ["exec"], where: { exec: { args: { any: { prefix: ` +
     '"influx-" } } } })';
   const { history } = await second.query<{
-    history: { events: { nodes: { args: string[] }[] }; aggregate: { count: string; key: { value: string }[] }[] };
+    history: {
+      events: { nodes: { id: string; args: string[] }[] };
+      aggregate: { count: string; key: { value: string }[] }[];
+    };
   }>(
-    `{ ${asked} { events(first: 100) { nodes { ... on ExecEvent { args } } } aggregate(groupBy: ` +
+    `{ ${asked} { events(first: 100) { nodes { id ... on ExecEvent { args } } } aggregate(groupBy: ` +
       '["process.comm"]) { count key { value } } } }',
   );
   expect(history.events.nodes.map(({ args }) => args[1])).toEqual(Array.from({ length: 20 }, (_, i) => `influx-${i}`));
   expect(history.aggregate).toEqual([{ count: '20', key: [{ value: 'echo' }] }]);
+
+  const [, some] = history.events.nodes;
+  expect(
+    await second.query('query ($id: ID!) { node(id: $id) { id ... on ExecEvent { args session { id } } } }', {
+      id: some?.id,
+    }),
+  ).toEqual({ node: { ...some, session: { id: events } } });
 
   const sums = await second.query<{ history: { aggregate: { count: string }[] } }>(
     `{ history(store: INFLUX, sessions: ["${rollup}"], trackers: ["exec", "exit"]) { aggregate(groupBy: ["tracker"]) { count } } }`,
