@@ -8,7 +8,7 @@ import { root } from '../../src/base/paths.js';
 import { ACTING_IMAGE, makeActingImage } from '../support/acting-image.js';
 import { atTerminal, ordinary, privileged, scriptOf, unusual, type Behaviour } from '../support/behaviours.js';
 import type { RuleAlert } from '../../src/rules/alert.js';
-import { startDocker, type TestDocker } from '../support/docker.js';
+import { ABLE_RUNTIME, startDocker, type TestDocker } from '../support/docker.js';
 import { watchRules, type RuleWatch } from '../support/rule-watch.js';
 import { run, scratch, start } from '../support/workload.js';
 
@@ -133,6 +133,27 @@ it('tells what is new to an image that was watched before', async () => {
   expect(await perform('new', unusual)).toEqual([]);
 });
 
+it('tells of a container that was created with all privileges, once', async () => {
+  const before = watch.alerts.length;
+  const flags = ['--privileged', '--runtime', ABLE_RUNTIME, '--network', 'none'];
+  await docker.run('-d', '--name', 'able', ...flags, ACTING_IMAGE, 'sleep', '600');
+  for (let i = 0; i < 3; i++) await docker.docker('exec', 'able', 'id');
+  await sleep(1500);
+  const own = told().slice(before);
+  // Of its first program, where the engine has told of the container by then.
+  const message = expect.stringMatching(
+    /^privileged container able of eunomia-test\/acting:1 runs \/bin\/busybox as user 0: (sleep 600|id)$/,
+  ) as string;
+  expect(own.filter(({ container }) => container === 'able')).toEqual([
+    {
+      rule: 'privileged-container-used',
+      container: 'able',
+      comm: expect.stringMatching(/^(sleep|id)$/) as string,
+      message,
+    },
+  ]);
+});
+
 it('tells of a kernel module that a program of the host loads', async () => {
   const before = watch.alerts.length;
   await run(program, ['module']);
@@ -189,7 +210,7 @@ it('is silent beside usual work', async () => {
 it('has performed what each rule looks for', () => {
   const performed = [...ordinary, ...privileged, ...atTerminal, ...unusual].map(({ rule }) => rule);
   const names = watch.rules.rules.map(({ definition }) => definition.name);
-  // The first one is above; --privileged grants capabilities that this machine may not have.
+  // These two are above.
   expect(names.filter((name) => !performed.includes(name)).sort()).toEqual([
     'kernel-module-loaded-on-host',
     'privileged-container-used',

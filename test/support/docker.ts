@@ -1,14 +1,21 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
-import { copyFile, mkdir, mkdtemp, open, readdir, readFile, rm, symlink } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, open, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { capabilities } from '../../src/linux/capability.js';
 
 const exec = promisify(execFile);
 
 /** A busybox whose applets are all in /bin. Made from the package busybox-static. */
 export const TEST_IMAGE = 'eunomia-test/busybox:1';
+
+/**
+ * A runtime of each engine: runc, with the capabilities that this machine has. A machine that lacks one runs no privileged container
+ * otherwise: runc cannot give them all.
+ */
+export const ABLE_RUNTIME = 'able';
 
 export interface TestDocker {
   /** Path of the engine's socket. */
@@ -63,6 +70,7 @@ export async function startDocker(): Promise<TestDocker> {
         `--host=${host}`,
         `--bridge=${bridge?.name ?? 'none'}`,
         '--live-restore',
+        `--add-runtime=${ABLE_RUNTIME}=${join(base, 'runtime')}`,
         // Nothing of the host's firewall or routing is touched: containers reach the host and each other over the bridge.
         '--iptables=false',
         '--ip-masq=false',
@@ -115,6 +123,7 @@ export async function startDocker(): Promise<TestDocker> {
   };
 
   try {
+    await writeFile(join(base, 'runtime'), ableRuntime(), { mode: 0o700 });
     await start();
     await importImage(base, docker);
   } catch (error) {
@@ -142,6 +151,27 @@ export async function startDocker(): Promise<TestDocker> {
     restart: start,
     stop,
   };
+}
+
+/** Takes what this machine does not have out of the container's configuration, or out of that of a process, and goes on as runc. */
+function ableRuntime(): string {
+  return `#!${process.execPath}
+const { spawnSync } = require('node:child_process');
+const { readFileSync, writeFileSync } = require('node:fs');
+const args = process.argv.slice(2);
+const after = (name) => args[args.indexOf(name) + 1];
+const [, bounding] = /^CapBnd:\\s*(\\w+)/m.exec(readFileSync('/proc/self/status', 'utf8'));
+const names = ${JSON.stringify(capabilities)};
+const has = (name) => (BigInt('0x' + bounding) >> BigInt(names.indexOf(name))) & 1n;
+const path = args.includes('--bundle') ? after('--bundle') + '/config.json' : args.includes('--process') ? after('--process') : null;
+if (path !== null) {
+  const whole = JSON.parse(readFileSync(path, 'utf8'));
+  const { capabilities = {} } = whole.process ?? whole;
+  for (const [set, given] of Object.entries(capabilities)) capabilities[set] = given.filter(has);
+  writeFileSync(path, JSON.stringify(whole));
+}
+process.exit(spawnSync('runc', args, { stdio: 'inherit' }).status ?? 1);
+`;
 }
 
 async function removeContainers(docker: TestDocker['docker']): Promise<void> {
