@@ -46,6 +46,7 @@ const beside = [
   'new-tracker',
   'other-origin',
   'package',
+  'pages',
   'plugin-cli',
   'replay',
   'rules-lasting',

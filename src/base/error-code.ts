@@ -399,7 +399,8 @@ export const errorTable = {
   CANNOT_LISTEN: {
     status: null,
     meaning: 'the server cannot listen on the address',
-    remedy: 'use an address of this machine for `--host` ([configuration](configuration.md))',
+    remedy:
+      'use a free port and an address of this machine for `--host` ([configuration](configuration.md)), or `--listen` of `eunomia mcp`',
   },
   SPOOL_LOCKED: {
     status: null,

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
 import { LONGEST_BYTES, MOST_BYTES } from '../../src/api/http/persisted.js';
 import type { ApiServer } from '../../src/api/http/server.js';
+import { blocksRunBy } from '../support/page.js';
 import { createFixture, createServer, post, type Fixture, type FixtureOptions } from './support.js';
 
 let fixture: Fixture;
@@ -34,7 +35,9 @@ afterEach(async () => {
 });
 
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
-const named = (text: string) => ({ extensions: { persistedQuery: { version: 1, sha256Hash: sha256(text) } } });
+/** As docs/api.md has it. */
+const [shown] = blocksRunBy('test/api/persisted.test.ts');
+const named = (text: string) => JSON.parse(shown?.text.replace('HASH', sha256(text)) ?? '') as { extensions: object };
 const QUERY = 'query Node($some: Boolean = true) { server @include(if: $some) { version } }';
 const notFound = [{ message: 'PersistedQueryNotFound', extensions: { code: 'PERSISTED_QUERY_NOT_FOUND' } }];
 

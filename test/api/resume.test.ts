@@ -1,13 +1,11 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { createClient as createSseClient } from 'graphql-sse';
 import { createClient as createWsClient } from 'graphql-ws';
 import { WebSocket } from 'ws';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { root } from '../../src/base/paths.js';
 import type { ApiServer } from '../../src/api/http/server.js';
 import type { Session } from '../../src/session/session.js';
 import { createFixture, createServer, post, type Fixture, type FixtureOptions, startedSession } from './support.js';
+import { blocksRunBy } from '../support/page.js';
 import { until } from '../support/until.js';
 
 let fixture: Fixture;
@@ -209,8 +207,7 @@ describe('an EventSource that reconnects', () => {
 async function recipe(): Promise<{
   resuming: (client: object) => { iterate(request: object): AsyncIterable<unknown> };
 }> {
-  const page = readFileSync(join(root, 'docs/api.md'), 'utf8');
-  const [, code] = /```js\n(export function resuming[^]*?)```/.exec(page) ?? [];
+  const [code] = blocksRunBy('test/api/resume.test.ts').map(({ text }) => text);
   if (code === undefined) throw new Error('docs/api.md has no recipe');
   return (await import(`data:text/javascript,${encodeURIComponent(code)}`)) as Awaited<ReturnType<typeof recipe>>;
 }

@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
 import { installClients, runClient, startClient } from '../support/clients.js';
+import { blocksRunBy } from '../support/page.js';
 import { startServer, startSession, statsOf, type TestServer } from '../support/server.js';
 import { until } from '../support/until.js';
 import { work } from '../support/workload.js';
@@ -112,7 +113,9 @@ it('EventSource of Chromium goes on where it was when its connection breaks, wit
   const proxy = await Proxy.listen(Number(new URL(server.url).port));
   const selection = '{ events { ... on OpenEvent { path } } gap { lost dropped } }';
   const subscription = `subscription { events(session: "${session}", replay: 0) ${selection} }`;
-  const browser = startClient(folder, 'eventsource.mjs', [`http://127.0.0.1:${proxy.port}/graphql`, subscription]);
+  const [shown] = blocksRunBy('test/e2e/clients.test.ts');
+  const page = `http://127.0.0.1:${proxy.port}/graphql`;
+  const browser = startClient(folder, 'eventsource.mjs', [page, subscription, shown?.text ?? '']);
   const paths: (string | null)[] = [];
   const gaps: object[] = [];
   let opened = 0;

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { root } from '../../src/base/paths.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { buildImage, composeServices, makeBase, runFlags } from '../support/image.js';
+import { blocksRunBy } from '../support/page.js';
 import { freePort } from '../support/port.js';
 import { until } from '../support/until.js';
 
@@ -133,6 +134,29 @@ describe('the image', () => {
 });
 
 describe('compose.yaml', () => {
+  it('runs the image as docs/docker.md does, which is how it is run above', async () => {
+    const { eunomia } = await composeServices();
+    const [shown] = blocksRunBy('test/e2e/image.test.ts');
+    const [, flags = ''] = /^docker run -d --name eunomia (.*) eunomia$/ms.exec(shown?.text ?? '') ?? [];
+    const own = eunomia ? await runFlags(docker, eunomia) : [];
+    const asShown = own
+      .join(' ')
+      .replaceAll('--volume', '-v')
+      .replace(docker.socket, '/var/run/docker.sock')
+      .replace('history:', 'eunomia:');
+    expect(
+      asShown
+        .replace(/ -v \S+metrics\.yaml\S*/, '')
+        .split(' -')
+        .sort(),
+    ).toEqual(
+      flags
+        .replaceAll(/\s+(?:\\\n)?\s*/g, ' ')
+        .split(' -')
+        .sort(),
+    );
+  });
+
   it('pins every image, and mounts only files that are there', async () => {
     for (const [name, { image, volumes }] of Object.entries(await composeServices())) {
       expect(`${name}: ${image}`).toMatch(/:v?\d+\.\d+\.\d+$/);

@@ -15,6 +15,7 @@ import { compileRules } from '../../src/rules/compile.js';
 import { RuleEngine } from '../../src/rules/engine.js';
 import { readTests, runTest } from '../../src/rules/trial/index.js';
 import { checkRules, createRuleContext, explainRulesAt, testRules } from '../../src/server/rule-test.js';
+import { blocksIn, blocksRunBy } from '../support/page.js';
 import { at } from '../support/rules.js';
 
 let folder: string;
@@ -243,6 +244,29 @@ describe('the documentation', () => {
     const { out } = await eunomia('rules', 'test', 'DIR');
     expect(out).toContain('passed, 0 failed\n');
     expect(out).not.toContain('0 passed');
+  });
+
+  it('shows what the commands print', async () => {
+    const rules = blocksIn('yaml').filter(({ page, text }) => page === 'docs/rules.md' && /^(rules|lists):/.test(text));
+    const one = rules.map(({ text }, i) => (i === 0 ? text : text.replace('rules:\n', ''))).join('');
+    const [trials] = blocksIn('yaml').filter(({ text }) => text.startsWith('tests:'));
+    const [, checked, wrong, , tested, , explained] = blocksRunBy('test/unit/rules.test.ts').map(({ text }) => text);
+    mkdirSync(join(folder, 'rules'));
+    const shown = async (...argv: readonly string[]) => {
+      const { out, told } = await eunomia('rules', ...argv);
+      return `${out}${told}`.replaceAll('DIR/', '');
+    };
+    put('rules/containers.yaml', one);
+    expect(await shown('check', 'DIR/rules')).toBe(checked);
+    expect(await shown('explain', 'DIR/rules', '--rule', 'shell-in-container')).toBe(explained);
+    put('rules/containers.test.yaml', trials?.text.replace('times: 2', 'times: 1') ?? '');
+    expect(await shown('test', 'DIR/rules')).toBe(tested);
+    let severities = 0;
+    put(
+      'rules/containers.yaml',
+      one.replace(/severity: HIGH/g, (found) => (severities++ === 0 ? 'severity: BAD' : found)),
+    );
+    expect(await shown('check', 'DIR/rules')).toBe(wrong);
   });
 });
 

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Server } from '@modelcontextprotocol/sdk/server/index.js';
+import type { AuthInfo } from '@modelcontextprotocol/sdk/server/auth/types.js';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
 import { CallToolRequestSchema, ListToolsRequestSchema } from '@modelcontextprotocol/sdk/types.js';
@@ -39,7 +40,7 @@ export async function serveTools(tools: readonly Tool[], version: string, signal
   await server.close();
 }
 
-interface ToolServer {
+export interface ToolServer {
   connect(transport: Transport): Promise<void>;
   /** Resolves when the transport is closed, by whomever. */
   readonly closed: Promise<void>;
@@ -60,7 +61,8 @@ export function toolServer(tools: readonly Tool[], version: string): ToolServer 
       annotations: { readOnlyHint: !changes, openWorldHint: false },
     })),
   }));
-  server.setRequestHandler(CallToolRequestSchema, async ({ params }, { signal }) => {
+  server.setRequestHandler(CallToolRequestSchema, async ({ params }, { signal: cancelled, authInfo }) => {
+    const signal = AbortSignal.any([cancelled, ...goneOf(authInfo)]);
     const leave = await gate.enter(signal);
     const call = callOf(tools, params.name, params.arguments ?? {}, signal).finally(leave);
     running.add(call);
@@ -76,6 +78,12 @@ export function toolServer(tools: readonly Tool[], version: string): ToolServer 
       await Promise.race([Promise.allSettled(running), sleep(LAST_MS, undefined, { ref: false })]);
     },
   };
+}
+
+/** What tells that the request's connection is closed, over HTTP: nobody gets the answer then. */
+function goneOf(authInfo: AuthInfo | undefined): readonly AbortSignal[] {
+  const gone = authInfo?.extra?.['gone'];
+  return gone instanceof AbortSignal ? [gone] : [];
 }
 
 /** Why a tool that docs/mcp.md names is not there. */
