@@ -310,9 +310,12 @@ describe('over HTTP', () => {
         )),
       );
     const list = { jsonrpc: '2.0', id: 2, method: 'tools/list' };
-    const alive = await Promise.all(
-      ids.filter((id) => id.length > 3).map(async (id) => (await post(list, { 'mcp-session-id': id })).status),
-    );
+    const alive: number[] = [];
+    for (const id of ids.filter((each) => each.length > 3).slice(-60)) {
+      const response = await post(list, { 'mcp-session-id': id });
+      await response.text();
+      alive.push(response.status);
+    }
     expect(alive.filter((status) => status === 200).length).toBeLessThanOrEqual(20);
     expect(alive.at(-1)).toBe(200);
     expect((await call(viewer, 'status')).isError).toBe(false);

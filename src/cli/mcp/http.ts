@@ -15,6 +15,8 @@ const MAX_OF_A_TOKEN = 20;
 /** Agents do not always end their sessions. */
 const IDLE_MS = 10 * 60_000;
 const SWEEP_MS = 10_000;
+/** So long the server is not asked again about a token whose sessions begin; each call asks it anyway. */
+const ADMITTED_MS = 10_000;
 /** Within which a request is to be there as a whole, and after which a connection on which nothing happens is closed. */
 const [HEADERS_MS, REQUEST_MS, SILENT_MS] = [10_000, 30_000, 120_000];
 
@@ -116,6 +118,8 @@ function refuse(response: ServerResponse, status: number, message: string, heade
 class Sessions {
   readonly #serving: HttpServing;
   readonly #sessions = new Map<string, Session>();
+  /** When the server let tokens in, by their digests. */
+  readonly #admitted = new Map<string, number>();
 
   constructor(serving: HttpServing) {
     this.#serving = serving;
@@ -136,7 +140,7 @@ class Sessions {
     const id = randomUUID();
     const session = await this.#begin(id, digest, token);
     try {
-      await this.#serving.admit(token);
+      await this.#admit(digest, token);
       await this.#pass(session, request, response);
     } catch (error) {
       if (response.headersSent) throw error;
@@ -145,6 +149,12 @@ class Sessions {
     } finally {
       if (session.transport.sessionId === undefined) await this.#end(id, session); // it was no request to begin
     }
+  }
+
+  async #admit(digest: string, token: string): Promise<void> {
+    if (Date.now() - (this.#admitted.get(digest) ?? 0) < ADMITTED_MS) return;
+    await this.#serving.admit(token);
+    this.#admitted.set(digest, Date.now());
   }
 
   async #begin(id: string, digest: string, token: string): Promise<Session> {
