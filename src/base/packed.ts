@@ -63,6 +63,7 @@ function put(whole: Record<string, unknown>, path: readonly string[], value: unk
   const name = path.at(-1) ?? '';
   const known = Object.hasOwn(place, name) ? place[name] : undefined;
   if (Array.isArray(known) && Array.isArray(value)) known.push(...(value as readonly unknown[]));
-  // An assignment to "__proto__" would make no member.
+  // An assignment to "__proto__" would make no member; to others it is several times as fast.
+  else if (name !== '__proto__') place[name] = value;
   else Object.defineProperty(place, name, { value, writable: true, enumerable: true, configurable: true });
 }
