@@ -403,6 +403,19 @@ describe('over HTTP', () => {
     expect(await page.text()).toContain('Eunomia');
   });
 
+  it('sends GraphiQL once to a browser that keeps it', async () => {
+    const asked = (headers: Record<string, string>) =>
+      fetch(server.url, { headers: { accept: 'text/html', 'accept-encoding': 'gzip', ...headers } });
+    const page = await asked({});
+    const tag = page.headers.get('etag') ?? '';
+    expect([page.headers.get('cache-control'), tag]).toEqual(['no-cache', expect.stringMatching(/^"[\w-]{43}"$/)]);
+    const again = await asked({ 'if-none-match': `"other", ${tag}` });
+    expect([again.status, again.headers.get('etag'), await again.text()]).toEqual([304, tag, '']);
+    expect((await asked({ 'if-none-match': '"other"' })).status).toBe(200);
+    // Each coding is a body of its own.
+    expect((await asked({ 'if-none-match': tag, 'accept-encoding': 'identity' })).status).toBe(200);
+  });
+
   it('ends its subscriptions and frees its port when it is closed', async () => {
     await server.close();
     await expect(fetch(server.url)).rejects.toThrow('fetch failed');

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { packageFile } from '../../src/base/paths.js';
 import { filterOf, SessionFilter } from '../../src/filter/index.js';
+import { blocksRunBy } from '../support/page.js';
 import { createRuleContext } from '../../src/server/rule-test.js';
 
 const { catalog, fields } = await createRuleContext();
@@ -27,6 +28,11 @@ const examples = [...page.matchAll(/^\| `(\w+)` \| `(.+?)` \| (.*?) ?\| (.*?) ?\
 
 it.each(examples)('$tracker: $expr is evaluated where docs/filters.md says', ({ tracker, expr, kernel, server }) => {
   expect([kernel, server].map((text) => text.replaceAll('\\|', '|'))).toEqual(placesOf(tracker, expr));
+});
+
+it('shows the error of an unknown field', () => {
+  const [shown] = blocksRunBy('test/unit/filters-page.test.ts');
+  expect(() => filterOf({ expr: 'proces.comm == "sh"' }, fields, ['exec'])).toThrow(shown?.text.trim());
 });
 
 it('has examples, and its other expressions are filters', () => {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { GraphQLError, type ExecutionResult } from 'graphql';
 import { createYoga, type Plugin } from 'graphql-yoga';
@@ -91,13 +92,14 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
   });
 
   /** The page has megabytes: anybody may ask for it, and it is compressed once. */
-  const pages = new Map<Coding | null, Promise<Coded>>();
-  const pageIn = (coding: Coding | null): Promise<Coded> => {
+  const pages = new Map<Coding | null, Promise<Coded & { readonly tag: string }>>();
+  const pageIn = (coding: Coding | null): Promise<Coded & { readonly tag: string }> => {
     const page =
       pages.get(coding) ??
-      renderGraphiQL({ title: 'Eunomia', defaultQuery: firstOperations }).then((html) =>
-        compression.whole(coding, Buffer.from(html)),
-      );
+      renderGraphiQL({ title: 'Eunomia', defaultQuery: firstOperations }).then(async (html) => {
+        const coded = await compression.whole(coding, Buffer.from(html));
+        return { ...coded, tag: `"${createHash('sha256').update(coded.body).digest('base64url')}"` };
+      });
     pages.set(coding, page);
     return page;
   };
@@ -105,8 +107,13 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
   const open: Record<PublicHandler, (exchange: Exchange) => unknown> = {
     home: ({ response }) => response.writeHead(302, { Location: ENDPOINT }).end(),
     page: async ({ request, response }) => {
-      const coding = compression.accepted(request.headers);
-      sendWhole(request, response, await pageIn(coding), { 'Content-Type': 'text/html; charset=utf-8' });
+      const { headers } = request;
+      const page = await pageIn(compression.accepted(headers));
+      // A browser asks each time, and gets megabytes when there is another page.
+      const { tag } = page;
+      const cached = { ETag: tag, 'Cache-Control': 'no-cache' };
+      if (headers['if-none-match']?.split(', ').includes(tag)) return response.writeHead(304, cached).end();
+      sendWhole(request, response, page, { ...cached, 'Content-Type': 'text/html; charset=utf-8' });
     },
     health: ({ response }) => {
       const { healthy } = options.service.facts;
