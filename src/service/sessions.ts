@@ -138,13 +138,18 @@ export class Sessions {
     const { catalog, fields: filters, manager } = this.#parts;
     const handle = await this.need(caller, id);
     this.#requireOwn(id);
-    if (!manager.get(id))
+    if (!manager.get(id)) {
+      requireEnded(handle);
       throw new EunomiaError('NOT_RUNNING', `the session "${id}" has ended; only a running session can be changed`);
+    }
     await manager.change(id, (spec, passedMs) => updatedSpec(spec, input, { catalog, filters, passedMs }));
     return handle;
   }
 
-  /** Stops it; one that has stopped stays as it is. Resolves when all that its plugins found is there. */
+  /**
+   * Stops it; one that has stopped stays as it is. Resolves when all that its plugins found is there. Rejects with NOT_RUNNING for one
+   * that runs in another server.
+   */
   async stop(caller: Caller, id: string): Promise<SessionHandle> {
     authorize(caller, 'stopSession');
     const session = await this.need(caller, id);
@@ -153,7 +158,7 @@ export class Sessions {
     if (manager.get(id)) {
       await manager.stop(id, 'REQUESTED');
       await plugins.settled(id);
-    }
+    } else requireEnded(session);
     return session;
   }
 
@@ -264,4 +269,14 @@ async function whileItLasts<Value>(response: Promise<Value>, otherwise: Value): 
     if (error instanceof EunomiaError && error.code === 'STORE_UNAVAILABLE') return otherwise;
     throw error;
   }
+}
+
+/** Throws NOT_RUNNING for one that this server has not, and that runs: in another server that has the same database. */
+function requireEnded({ id, state, node }: SessionHandle): void {
+  if (state === 'STOPPED' || state === 'FAILED') return;
+  const where = node === null ? 'another server' : `the server of the node "${node.name}" (${node.id})`;
+  throw new EunomiaError(
+    'NOT_RUNNING',
+    `the session "${id}" does not run here, but in ${where}, which shares the database; ask that server`,
+  );
 }

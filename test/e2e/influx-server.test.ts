@@ -123,6 +123,12 @@ it('two servers on one database know whose sessions are cut off, while the other
   await lists(a, running);
   await lists(b, running);
 
+  for (const change of ['stopSession(id: $id)', 'updateSession(id: $id, input: { name: "mine" })'])
+    await expect(b.query(`mutation ($id: ID!) { ${change} { id } }`, { id: ofA })).rejects.toThrow(
+      /does not run here, but in the server of the node .*NOT_RUNNING/,
+    );
+  await lists(b, running);
+
   await a.end('SIGTERM');
   const ended = { ...running, [ofA]: 'SHUTDOWN', [rolledOfA]: 'SHUTDOWN' };
   const again = await server('a');
