@@ -48,7 +48,7 @@ export default definePlugin({ name: 'typed', version: '1', summary: 'A test.',
   onBatch(events, context) {
     if (!thrown) throw new Error((thrown = 'once'));
     for (const event of events) {
-      context.emit('seen', { args: event.args });
+      context.emit('seen', { args: event.args }, { event });
       context.alert({ severity: 'LOW', title: 'seen', message: 'seen', event });
       context.alert({ severity: 'INFO', title: 'seen', message: 'seen', key: event.process.comm });
     }
