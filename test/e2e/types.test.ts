@@ -461,7 +461,7 @@ it('each id leads back to its object', async () => {
 
 /** Fields that have no value here, and why. */
 const unseen: readonly (readonly [RegExp, string])[] = [
-  [/\.problem$/, 'nothing is wrong here'],
+  [/\.(problem|eventsAfterProblem)$/, 'nothing is wrong here'],
   [/^Advice(Verification|Round|Check|Refusal|Attempt)\./, 'a mutation makes them (advise-verify.test.ts)'],
 ];
 
