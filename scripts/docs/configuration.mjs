@@ -6,7 +6,9 @@ const INTRODUCTION = `# Configuration
 
 Each setting of \`eunomia serve\` can be given in three ways: as a flag, as an environment variable, or as a key of a configuration file.
 
-    eunomia serve --config /etc/eunomia/eunomia.yaml --log-level debug
+\`\`\`sh
+eunomia serve --config /etc/eunomia/eunomia.yaml --log-level debug
+\`\`\`
 
 A flag takes precedence over the variable, the variable over the file, and the file over the default. One of them
 gives the whole value: lists are not merged, so \`--token\` replaces all tokens of \`EUNOMIA_TOKENS\` and of the file
@@ -21,14 +23,16 @@ gives the whole value: lists are not merged, so \`--token\` replaces all tokens 
 
 YAML 1.2, or JSON, of at most 1 MiB:
 
-    host: 127.0.0.1
-    tokensFile: tokens          # beside this file
-    retention:
-      age: 30d
-      bytes: 10GiB
-    limits:
-      sessions: 8
-      subscriberBytes: 32MiB
+\`\`\`yaml
+host: 127.0.0.1
+tokensFile: tokens          # beside this file
+retention:
+  age: 30d
+  bytes: 10GiB
+limits:
+  sessions: 8
+  subscriberBytes: 32MiB
+\`\`\`
 
 A key with dots in the tables below is nested, as \`limits.sessions\` is here.
 

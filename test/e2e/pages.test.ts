@@ -34,8 +34,8 @@ const WORK_OF_OTHERS = 'while :; do cat /etc/shadow 2> /dev/null; sleep 0.3; don
 /** A DuckDB that takes the arguments of its command line. */
 const DUCKDB = `#!${process.execPath}
 const { DuckDBInstance } = require(${JSON.stringify(join(root, 'node_modules/@duckdb/node-api'))});
-const [, file, sql] = process.argv.slice(2);
-DuckDBInstance.create(file, { access_mode: 'READ_ONLY' })
+const [flag, file, sql = file] = process.argv.slice(2);
+(flag === '-c' ? DuckDBInstance.create() : DuckDBInstance.create(file, { access_mode: 'READ_ONLY' }))
   .then((instance) => instance.connect())
   .then((connection) => connection.runAndReadAll(sql))
   .then((result) => console.log(JSON.stringify(result.getRowsJson())));
@@ -63,6 +63,9 @@ beforeAll(async () => {
     if (/^(lists|rules):/.test(text) && !text.includes('webhook:'))
       writeFileSync(join(folder, `rules/${line}.yaml`), text);
 
+  const [config] = blocksIn('yaml').filter(({ page }) => page === 'docs/configuration.md');
+  writeFileSync(join(prepared, 'eunomia.yaml'), config?.text ?? '');
+
   docker = await startDocker();
   await docker.docker('tag', TEST_IMAGE, 'busybox');
   await docker.run('--detach', '--name', 'web', '--network', 'none', 'busybox', 'sh', '-c', WORK);
@@ -85,6 +88,8 @@ beforeAll(async () => {
     'eunomia advise web --for 2s --out web-advice && cp web-advice/advice.json a',
     'sleep 1; eunomia advise web --for 1s --out other-advice && cp other-advice/advice.json b',
     `sleep 3; eunomia export ${session} -o trace.ndjson`,
+    `sleep 3; eunomia export ${session} -o trace.parquet`,
+    'eunomia report --host --for 1s --json > after.json',
     'sleep 2; eunomia backup -o eunomia.duckdb',
   ];
   for (const { line, code, out } of await Promise.all(made.map((each) => ran(each, prepared))))
@@ -128,7 +133,9 @@ const filled = (text: string, session: string): string =>
     .replaceAll(/\bSESSION\b|(?<!: )\bID\b(?!!)/g, session)
     .replaceAll('Bearer TOKEN', `Bearer ${token}`)
     .replaceAll('[NAME]', '')
+    .replaceAll('--port 4000', '--port 0')
     .replaceAll('5eb5c1004861f5db', alert)
+    .replaceAll('/etc/eunomia/eunomia.yaml', join(prepared, 'eunomia.yaml'))
     .replaceAll('/etc/eunomia/rules', join(folder, 'rules'))
     .replaceAll(/--for \d+[smh]/g, '--for 1s')
     .replaceAll(/for: \\?"[35]s\\?"/g, (found) => found.replace(/[35]s/, '300ms'));
@@ -145,7 +152,8 @@ interface Ran {
 }
 
 /** What goes on until somebody ends it. */
-const ENDLESS = /^eunomia (?:serve|top|attach)\b|--follow|curl -sN|^eunomia (?:run|pcap) (?!.*--for|.* -n )/;
+const ENDLESS =
+  /^eunomia (?:serve|top|attach)\b|--follow|curl -sN|^eunomia (?:run|pcap) (?!.*--for|.* -n )|^eunomia replay .*--port/;
 
 /** Runs a command as a shell does, and interrupts one that is endless a while after it has said something. */
 async function ran(line: string, cwd: string): Promise<Ran> {

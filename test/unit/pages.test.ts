@@ -8,12 +8,13 @@ import { parse as parseYaml } from 'yaml';
 import { contractSchema } from '../../src/api/graphql/schema.js';
 import { ConfigFile } from '../../src/base/config-file.js';
 import { root } from '../../src/base/paths.js';
+import { configOf, readSources } from '../../src/options/config.js';
 import { finish } from '../../src/base/turn.js';
 import { parseExported } from '../../src/server/configured/index.js';
 import { checkRules, testRules } from '../../src/server/rule-test.js';
 import { parseWebhooks } from '../../src/webhook/index.js';
 import { createFixture } from '../api/support.js';
-import { allBlocks, blocksIn, blocksRunBy, type Block } from '../support/page.js';
+import { allBlocks, blocksIn, blocksRunBy, pages, type Block } from '../support/page.js';
 
 // Each block of code of README.md and docs/ is run by a test: by its language, or by the one that a comment before it names.
 
@@ -59,7 +60,11 @@ it('each block of code is run by a test, or says why not', () => {
     return why === null ? [] : [`${block.page}:${block.line}: ${why}`];
   });
   expect(nobody).toEqual([]);
-  expect(allBlocks.length).toBeGreaterThan(130);
+  expect(allBlocks.length).toBeGreaterThan(150);
+  // Those that are only indented have no language.
+  expect(
+    pages.filter((page) => /\n\n {4}\S/.test(readFileSync(join(root, page), 'utf8').replace(/^```.*?^```/gms, ''))),
+  ).toEqual([]);
   expect(Object.values(runners).filter((file) => !existsSync(join(root, file)))).toEqual([]);
 });
 
@@ -95,6 +100,15 @@ const readers: Readonly<Record<string, (block: Block) => unknown>> = {
     for (const [, name = ''] of text.matchAll(/^ +(?:secretFile|headersFile): (\S+)/gm))
       writeFileSync(join(folder, name), 'Name: a value of 16 characters', { mode: 0o600 });
     return parseWebhooks(finish(ConfigFile.of(join(folder, 'webhooks.yaml'), text, 'BAD_WEBHOOKS')));
+  },
+  host({ text }) {
+    const file = join(folder, 'eunomia.yaml');
+    writeFileSync(file, text);
+    writeFileSync(join(folder, 'tokens'), 'admin:a-secret-of-16-characters', { mode: 0o600 });
+    expect(configOf(readSources(new Map([['config', file]]), {}))).toMatchObject({
+      host: '127.0.0.1',
+      limits: { sessions: 8 },
+    });
   },
   async sessions({ text }) {
     await metricsOf(text);
