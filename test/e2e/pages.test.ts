@@ -133,7 +133,7 @@ const filled = (text: string, session: string): string =>
     .replaceAll('Bearer TOKEN', `Bearer ${token}`)
     .replaceAll('[NAME]', '')
     .replaceAll('--port 4000', '--port 0')
-    .replaceAll('--until 1h', '--until 1s')
+    .replaceAll('--until 1h ', '')
     .replaceAll('5eb5c1004861f5db', alert)
     .replaceAll('/etc/eunomia/eunomia.yaml', join(prepared, 'eunomia.yaml'))
     .replaceAll('/etc/eunomia/rules', join(folder, 'rules'))
