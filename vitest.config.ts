@@ -31,6 +31,9 @@ function project(
  */
 const beside = [
   'access',
+  'advise',
+  'advise-copies',
+  'advise-verify',
   'alerts-cli',
   'cli',
   'clients',

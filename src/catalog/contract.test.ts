@@ -276,7 +276,7 @@ describe.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as co
         expect.arrayContaining([...restricting.map(({ option }) => option), ...extending]),
       );
       // What leaves no event out, whatever it is set to.
-      const neutral = ['every', 'latency'];
+      const neutral = ['every', 'latency', 'arguments'];
       const told = [...restricting.map(({ option }) => option), ...extending, ...neutral];
       expect(options.map((option) => option.name).filter((option) => !told.includes(option))).toEqual([]);
       for (const { sections = [], says } of restricting) {

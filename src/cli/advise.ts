@@ -58,7 +58,9 @@ export const adviceTrackers = [
   'privilege',
   'seccomp',
 ];
-export const adviceOptions: Readonly<Record<string, object>> = { syscount: { latency: false } };
+export const adviceOptions: Readonly<Record<string, object>> = {
+  syscount: { latency: false, arguments: true },
+};
 /** The session holds what it saw until the advice is made. */
 const BUFFER_BYTES = 512 << 20;
 const DIFFERENCES = 'aspect what change before after';

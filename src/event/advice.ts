@@ -27,6 +27,8 @@ export interface SeenCall extends Seen, OfRuntime {
   readonly name: string;
   /** `SyscallAbi` of the schema. Null if not known. */
   readonly abi: string | null;
+  /** What tells calls of this name apart (linux/call-arguments.ts). Null for other calls, and where it is not known. */
+  readonly argument: number | null;
   /** How many failed. */
   readonly errors: number;
 }

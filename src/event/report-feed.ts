@@ -80,6 +80,8 @@ export interface SyscallFact {
   readonly name: string;
   /** The schema's SyscallAbi. Null in old history. */
   readonly abi: string | null;
+  /** What tells calls of this name apart (linux/call-arguments.ts). Null for other calls, and where it was not captured. */
+  readonly argument: number | null;
   readonly count: number;
   /** How many of these failed. */
   readonly errors: number;

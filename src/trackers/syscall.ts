@@ -31,7 +31,7 @@ export default defineTracker({
     feeds: 'syscalls',
     alike: ['name', 'abi', 'errno'],
     read: ({ name, abi, errno }) =>
-      name === null ? null : { name, abi: abi ?? null, count: 1, errors: errno === null ? 0 : 1 },
+      name === null ? null : { name, abi: abi ?? null, argument: null, count: 1, errors: errno === null ? 0 : 1 },
     restricting: [...restrictingCalls, ifSet('failedOnly', 'calls that succeed are excluded')],
     extending: ['ownCalls'],
     supersededBy: ['syscount'],

@@ -1,7 +1,9 @@
 import { defineReport } from '../tracker/define-report.js';
+import { callArguments } from '../linux/call-arguments.js';
 import { ifTimed, ofFirst } from '../tracker/aggregated.js';
 import { defineTracker, type TrackerOptions } from '../tracker/define.js';
 import { checkEvery, everyMs } from '../tracker/every.js';
+import { watchedCalls } from '../tracker/watched-calls.js';
 import { nameField, pushedName, restrictingCalls, syscallConstants, syscallSelection } from '../tracker/syscall-set.js';
 
 function check(options: TrackerOptions, where: string): void {
@@ -22,7 +24,12 @@ export default defineTracker({
   example: '{ every: "5s" }',
   trigger: 'ls /etc',
   check,
-  constants: (options) => ({ ...syscallConstants(options), latency: options.latency !== false }),
+  constants: (options) => ({
+    ...syscallConstants(options),
+    ...watchedCalls(Object.fromEntries(Object.entries(callArguments).map(([name, index]) => [name, index + 1]))),
+    latency: options.latency !== false,
+    arguments: options.arguments === true,
+  }),
   unneeded: (options) => (options.latency === false ? ['syscount_enter'] : []),
   pushed: {
     nr: { kind: 'number', stem: 'nr' },
@@ -36,13 +43,19 @@ export default defineTracker({
   },
   fields: {
     name: nameField,
+    argument: {
+      from: ['hasArgument', 'argument'],
+      read: (has: boolean, argument: number): number | null => (has ? argument : null),
+    },
     durationNs: { from: ['durationNs', 'durationHistogramNs'], read: ifTimed },
   },
   report: defineReport<'syscount'>({
     feeds: 'syscalls',
-    alike: ['name', 'abi', 'count', 'errors'],
-    read: ({ name, abi, count, errors }) =>
-      name === null ? null : { name, abi: abi ?? null, count: Number(count), errors: Number(errors) },
+    alike: ['name', 'abi', 'argument', 'count', 'errors'],
+    read: ({ name, abi, argument, count, errors }) =>
+      name === null
+        ? null
+        : { name, abi: abi ?? null, argument: argument ?? null, count: Number(count), errors: Number(errors) },
     restricting: restrictingCalls,
     extending: ['ownCalls'],
   }),

@@ -20,6 +20,8 @@ const source = `
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -47,6 +49,13 @@ int main(int argc, char **argv)
 	} else if (!strcmp(what, "nap")) { /* n naps of 20 ms */
 		struct timespec t = { 0, 20000000 };
 		for (long i = 0; i < n; i++) syscall(SYS_nanosleep, &t, NULL);
+	} else if (!strcmp(what, "asks")) {
+		for (long i = 0; i < n; i++) {
+			close(socket(AF_UNIX, SOCK_STREAM, 0));
+			close(socket(i % 2 ? AF_INET : AF_NETLINK, SOCK_DGRAM, 0));
+			syscall(SYS_ioctl, -1, 0xffffffff80045430UL, 0); /* the kernel takes 32 bits, and some libraries pass 64 */
+			syscall(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0);
+		}
 	} else if (!strcmp(what, "numbers")) { /* n calls, each of another number */
 		for (long i = 0; i < n; i++) syscall(1000 + i);
 	}
@@ -96,6 +105,27 @@ describe('the tracker syscount', () => {
     expect(events.length).toBeLessThanOrEqual(readings.size * 6);
     expect(new Set(events.map((e) => `${e.bootNs} ${e.process.pid} ${String(e['name'])}`)).size).toBe(events.length);
     expect(stats).toMatchObject({ produced: events.length, lost: 0, received: events.length });
+  });
+
+  it('counts apart what calls are asked to do, on request', async () => {
+    const counts = async (options: object) => {
+      const only = ['socket', 'ioctl', 'prctl', 'close'];
+      const syscount = await startTracker('syscount', { ...ours, options: { every: 60_000, only, ...options } });
+      await load('asks', 10);
+      const events = await syscount.stop();
+      const sums = new Map<string, number>();
+      for (const event of events) {
+        const key = `${String(event['name'])} ${String(event['argument'])}`;
+        sums.set(key, (sums.get(key) ?? 0) + Number(event['count']));
+      }
+      return Object.fromEntries(sums);
+    };
+    // The C library may ask for other things at the start of the program.
+    expect(await counts({ arguments: true })).toMatchObject({
+      ...{ 'socket 1': 10, 'socket 2': 5, 'socket 16': 5 },
+      ...{ 'ioctl 2147767344': 10, 'prctl 3': 10, 'close null': 20 },
+    });
+    expect(await counts({})).toMatchObject({ 'socket null': 20, 'close null': 20 });
   });
 
   it('counts the calls of a program apart from those of the one that the process ran before', async () => {

@@ -24,6 +24,8 @@ function event(tracker: string, second: number, fields: Record<string, unknown>,
     ...fields,
   });
 }
+const asked = (second: number, name: string, argument: number | null, process: object = {}): TraceEvent =>
+  event('syscount', second, { name, abi: 'X86_64', argument, count: '1', errors: '0' }, process);
 const call = (second: number, name: string, count = 1, errors = 0, process: object = {}): TraceEvent =>
   event('syscount', second, { name, abi: 'X86_64', count: String(count), errors: String(errors) }, process);
 const HOST = '4026531841';
@@ -58,6 +60,7 @@ describe('an observation', () => {
         .constantFrom(HOST, INSIDE)
         .map((mountNs) => (second: number) => call(second, 'mount', 1, 0, { comm: 'exe', mountNs })),
       fc.constantFrom('/tmp/a', '/etc/b', '/proc/12/stat').map((path) => (second: number) => opened(second, path)),
+      fc.constantFrom(2, 10, null).map((family) => (second: number) => asked(second, 'socket', family)),
       fc.constantFrom('CAP_CHOWN', 'CAP_KILL').map((name) => (second: number) => check(second, name, 'fchown')),
       fc.constantFrom(1, 2).map((uid) => (second: number) => call(second, 'read', 1, 0, { uid, comm: `c${uid}` })),
     );
@@ -71,6 +74,29 @@ describe('an observation', () => {
         expect(merge(...parts)).toEqual(observe(events));
       }),
     );
+  });
+
+  it('allows calls with the few values of the argument that tells them apart, where none came late', () => {
+    const rulesOf = (name: string, ...events: readonly TraceEvent[]) => {
+      const made = advise([call(1, 'read'), ...events]);
+      const rules = made.rights.seccomp.syscalls.filter(({ names }) => names.includes(name));
+      return [
+        rules.map(({ args }) => args?.map(({ index, valueTwo }) => [index, valueTwo])),
+        lineOf(made, 'CALL', name)?.why,
+      ];
+    };
+    const [two, ten] = [asked(1, 'socket', 2), asked(2, 'socket', 10)];
+    expect(rulesOf('socket', two, ten, two)).toEqual([[[[0, 2]], [[0, 10]]], 'was seen, with 2 and 10 only']);
+    expect(rulesOf('ioctl', asked(1, 'ioctl', 0x5401))).toEqual([[[[1, 0x5401]]], 'was seen, with 0x5401 only']);
+    // One that came in the second half of the time may be followed by others; so may many, and some that nobody knows.
+    const all = [[undefined], 'was seen'];
+    expect(rulesOf('socket', two, asked(45, 'socket', 10))).toEqual(all);
+    expect(rulesOf('ioctl', ...Array.from({ length: 17 }, (_, i) => asked(1, 'ioctl', i)))).toEqual(all);
+    expect(rulesOf('socket', two, asked(2, 'socket', null))).toEqual(all);
+    expect(rulesOf('read', asked(1, 'read', null))).toEqual(all);
+    // The runtime makes it too, under the profile.
+    const made = recommend(observe([two]), { current: null, runtimeCalls: ['socket'], action: 'SCMP_ACT_ERRNO' });
+    expect(allowed(made)).toContain('socket');
   });
 
   it('has one entry for the names of temporary files, of halves as of the whole, and is not cut off by them', () => {

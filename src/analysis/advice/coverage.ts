@@ -5,15 +5,13 @@ import { counted, listed } from '../../base/listed.js';
 /** How far an observation can be trusted to be all that a container needs, and why not. */
 export function coverageOf(observation: Observation): Coverage {
   const { spans, containers, programs, calls, lost, dropped, uncounted, truncated, excluded, unobserved } = observation;
-  const lengths = spans.map(({ from, to }) => nanosOf(to) - nanosOf(from));
-  const watched = lengths.reduce((sum, length) => sum + length, 0n);
   const firsts = new Map<string, string>();
   for (const { name, first, count, runtime } of calls) {
     const known = firsts.get(name);
     // What was in progress when the advice was made had begun before.
     if (!runtime && count > 0 && (known === undefined || first < known)) firsts.set(name, first);
   }
-  const half = halfOf(observation, watched);
+  const half = halfOf(observation);
   const newCalls = half === null ? 0 : [...firsts.values()].filter((first) => nanosOf(first) >= half).length;
   const startSeen = containers.length > 0 && containers.every(({ started }) => started !== null);
   const reasons = [
@@ -27,7 +25,7 @@ export function coverageOf(observation: Observation): Coverage {
     ...(newCalls ? [`${counted(newCalls, 'system call')} appeared first in the last half of the time`] : []),
   ];
   return {
-    watchedNs: Number(watched),
+    watchedNs: Number(watchedOf(observation)),
     from: spans[0]?.from ?? null,
     to: spans.at(-1)?.to ?? null,
     startSeen,
@@ -43,9 +41,15 @@ export function coverageOf(observation: Observation): Coverage {
   };
 }
 
+/** How long was watched, in nanoseconds. */
+function watchedOf({ spans }: Observation): bigint {
+  return spans.map(({ from, to }) => nanosOf(to) - nanosOf(from)).reduce((sum, length) => sum + length, 0n);
+}
+
 /** The moment at which half of the time had been watched, in nanoseconds since 1970. */
-function halfOf({ spans }: Observation, watched: bigint): bigint | null {
-  let rest = watched / 2n;
+export function halfOf(observation: Observation): bigint | null {
+  const { spans } = observation;
+  let rest = watchedOf(observation) / 2n;
   for (const { from, to } of spans) {
     const length = nanosOf(to) - nanosOf(from);
     if (rest < length) return nanosOf(from) + rest;

@@ -11,6 +11,7 @@ import type {
   SeenCapability,
 } from '../../event/advice.js';
 import { counted, listed } from '../../base/listed.js';
+import { callArguments } from '../../linux/call-arguments.js';
 import type { Evidences } from './evidence.js';
 import { TMPFS_BYTES, type FileRights, type WrittenDirectory } from './filesystem.js';
 import { shownPath } from './names.js';
@@ -100,7 +101,12 @@ function callLines({ rights, calls, runtimeCalls }: Parts, line: Line): AdviceLi
     const seen = calls.get(name);
     if (seen) {
       const ongoing = seen.every(({ count }) => count === 0);
-      return line('CALL', name, ongoing ? 'was in progress when the advice was made' : 'was seen', seen);
+      const rules = rights.seccomp.syscalls.filter(({ names }) => names.includes(name) && name in callArguments);
+      const values = rules.flatMap(({ args }) => args?.flatMap(({ valueTwo }) => valueTwo ?? []) ?? []);
+      const only = values.length
+        ? `was seen, with ${listed(values.map((value) => shownArgument(name, value)))} only`
+        : 'was seen';
+      return line('CALL', name, ongoing ? 'was in progress when the advice was made' : only, seen);
     }
     const why =
       runtime.has(name) || name === 'execve'
@@ -110,6 +116,11 @@ function callLines({ rights, calls, runtimeCalls }: Parts, line: Line): AdviceLi
           : 'is needed';
     return { ...line('CALL', name, why, []), phase: runtime.has(name) || name === 'execve' ? 'RUNTIME' : 'RUN' };
   });
+}
+
+/** Requests of ioctl are known by their hexadecimal numbers; families and options by those of their headers. */
+function shownArgument(name: string, value: number): string {
+  return name === 'ioctl' ? `0x${value.toString(16)}` : String(value);
 }
 
 function capabilityLine(name: string, seen: readonly SeenCapability[], { observation }: Parts, line: Line): AdviceLine {

@@ -17,7 +17,7 @@ const seen: fc.Arbitrary<Seen> = fc
   );
 const call = fc
   .tuple(seen, fc.constantFrom('read', 'write', 'openat'), fc.boolean(), fc.nat(3))
-  .map(([evidence, name, runtime, errors]) => ({ ...evidence, name, abi: 'X86_64', runtime, errors }));
+  .map(([evidence, name, runtime, errors]) => ({ ...evidence, name, abi: 'X86_64', argument: null, runtime, errors }));
 const path = fc
   .tuple(seen, fc.constantFrom('/tmp/a', '/etc/b'), fc.constantFrom('READ', 'WRITE'))
   .map(([evidence, where, access]) => ({

@@ -46,7 +46,7 @@ export type Identity<Name extends TableName> = Omit<Tables[Name], keyof Seen | '
 
 /** The members that identify an entry, in the order that entries are sorted by. */
 const identities: { readonly [Name in TableName]: readonly (keyof Identity<Name> & string)[] } = {
-  calls: ['name', 'abi', 'runtime'],
+  calls: ['name', 'abi', 'argument', 'runtime'],
   capabilities: ['capability', 'call', 'granted', 'level', 'runtime'],
   paths: ['path', 'access', 'runtime'],
   devices: ['type', 'major', 'minor', 'name', 'access', 'denied', 'runtime'],

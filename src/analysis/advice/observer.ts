@@ -177,10 +177,10 @@ export class Observer {
   }
 
   readonly #handlers: Handlers = {
-    syscalls: ({ name, abi, count, errors }, event, at) => {
+    syscalls: ({ name, abi, argument, count, errors }, event, at) => {
       const { time, runtime, times } = at;
       if (runtime && ROOT_CALLS.has(name)) this.#started(event, time);
-      this.#add('calls', { name, abi, runtime }, event, at, count, { errors: errors * times });
+      this.#add('calls', { name, abi, argument, runtime }, event, at, count, { errors: errors * times });
     },
     capabilities: ({ capability, call, granted, level, count }, event, at) =>
       this.#add('capabilities', { capability, call, granted, level, runtime: at.runtime }, event, at, count),

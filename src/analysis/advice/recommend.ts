@@ -31,7 +31,7 @@ export function recommend(observation: Observation, options: RecommendOptions): 
   const files = fileRights(observation, options.current);
   const names = new Set([...calls.keys(), ...runtimeCalls, 'execve']);
   const rights: Rights = {
-    seccomp: profileOf(names, observation, options.action),
+    seccomp: profileOf({ names, runtime: runtimeCalls, seen: calls }, observation, options.action),
     capabilities: [...capabilities.keys()].sort(),
     readOnlyRoot: files.readOnlyRoot,
     tmpfs: files.tmpfs.map(({ path, sizeBytes }) => ({ path, sizeBytes })),

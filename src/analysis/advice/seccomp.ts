@@ -1,5 +1,8 @@
 import type { Observation, SeccompDefault, SeccompProfile, SeccompRule, SeenCall } from '../../event/advice.js';
 import { add } from './group.js';
+import { callArguments } from '../../linux/call-arguments.js';
+import { nanosOf } from '../../record/nanos.js';
+import { halfOf } from './coverage.js';
 import { nativeAbi } from '../../linux/syscalls.js';
 
 const EPERM = 1;
@@ -8,6 +11,9 @@ const ENOSYS = 38;
 const NAMESPACE_FLAGS = 0x7e020000;
 /** What personality is usually asked for: PER_LINUX, PER_LINUX32, with UNAME26 each, and the current one. */
 const PERSONALITIES = [0, 8, 0x20000, 0x20008, 0xffffffff];
+
+/** More values than this of an argument are no list of what a program needs. */
+const FEW_ARGUMENTS = 16;
 
 /** Calls without which no program ends or handles a signal. They do not return to their caller, so that no tracker sees them. */
 export const unobservable: readonly string[] = ['exit', 'exit_group', 'restart_syscall', 'rt_sigreturn'];
@@ -45,9 +51,33 @@ function makesNoNamespaces({ privileges, unobserved }: Observation): boolean {
   return !privileges.some(({ call, errno, runtime }) => !runtime && errno === null && call.startsWith('clone'));
 }
 
+/**
+ * The values of the argument that tells calls of this name apart, in their order: where all calls were seen with theirs, the values are few,
+ * and none came in the second half of the time only. Null where it says too little of the next call.
+ */
+export function argumentsOf(name: string, seen: readonly SeenCall[], observation: Observation): number[] | null {
+  if (callArguments[name] === undefined || observation.truncated || seen.length === 0) return null;
+  const firsts = new Map<number, string>();
+  for (const { argument, first } of seen) {
+    if (argument === null) return null;
+    const known = firsts.get(argument);
+    if (known === undefined || first < known) firsts.set(argument, first);
+  }
+  const half = halfOf(observation);
+  const isNew = [...firsts.values()].some((first) => half !== null && nanosOf(first) >= half);
+  return isNew || firsts.size > FEW_ARGUMENTS ? null : [...firsts.keys()].sort((a, b) => a - b);
+}
+
+/** What is allowed and by what: calls, those of them that the runtime makes too, and those of the container's programs as they were seen. */
+export interface AllowedCalls {
+  readonly names: ReadonlySet<string>;
+  readonly runtime: readonly string[];
+  readonly seen: ReadonlyMap<string, readonly SeenCall[]>;
+}
+
 /** A profile that allows these calls, and refuses all others in the chosen way. */
 export function profileOf(
-  names: ReadonlySet<string>,
+  { names, runtime, seen }: AllowedCalls,
   observation: Observation,
   defaultAction: SeccompDefault,
 ): SeccompProfile {
@@ -66,6 +96,15 @@ export function profileOf(
         action: 'SCMP_ACT_ALLOW',
         args: [{ index: 0, value, op: 'SCMP_CMP_EQ' }],
       });
+  for (const [name, index] of Object.entries(callArguments)) {
+    // With which arguments the runtime makes a call is not known.
+    const values = runtime.includes(name) ? null : argumentsOf(name, seen.get(name) ?? [], observation);
+    if (values === null || !all.delete(name)) continue;
+    for (const value of values) {
+      const lower = { index, value: 0xffffffff, valueTwo: value, op: 'SCMP_CMP_MASKED_EQ' } as const;
+      filtered.push({ names: [name], action: 'SCMP_ACT_ALLOW', args: [lower] });
+    }
+  }
   if (!all.has('clone3')) filtered.push({ names: ['clone3'], action: 'SCMP_ACT_ERRNO', errnoRet: ENOSYS });
   return {
     defaultAction,

@@ -47,7 +47,14 @@ const observation = v.strictObject({
   uncounted: v.boolean(),
   excluded: texts,
   truncated: v.boolean(),
-  calls: entries({ name: text, abi: orNull(text), errors: count, runtime }),
+  calls: entries({
+    name: text,
+    abi: orNull(text),
+    // Advice that was made before it existed has none.
+    argument: v.optional(orNull(v.pipe(count, v.maxValue(0xffffffff))), null),
+    errors: count,
+    runtime,
+  }),
   capabilities: entries({ capability, call: orNull(text), granted: v.boolean(), level: count, runtime }),
   paths: entries({ path: absolute, access: v.picklist(['READ', 'WRITE', 'MAKE', 'REMOVE', 'CHANGE']), runtime }),
   devices: entries({

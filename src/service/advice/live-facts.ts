@@ -1,3 +1,4 @@
+import { callArguments } from '../../linux/call-arguments.js';
 import { readdir, readFile } from 'node:fs/promises';
 import { emptyObservation } from '../../analysis/advice/observation.js';
 import { isOfRuntime } from '../../analysis/advice/runtime.js';
@@ -40,14 +41,17 @@ async function callsOf(pid: string): Promise<SeenCall[]> {
       const read = (file: string): Promise<string> =>
         readFile(`/proc/${pid}/task/${tid}/${file}`, 'utf8').catch(() => '');
       const [call, comm] = await Promise.all([read('syscall'), read('comm')]);
-      const [number = ''] = call.split(' ');
+      const [number = '', ...args] = call.split(' ');
       const name = comm.trimEnd();
       if (!/^\d+$/.test(number) || isOfRuntime({ comm: name, mountNs })) return [];
       const at = nowText();
+      const made = syscallName(Number(number));
+      const place = callArguments[made];
       return [
         {
-          name: syscallName(Number(number)),
+          name: made,
           abi: nativeAbi,
+          argument: place === undefined ? null : Number(BigInt(args[place] ?? 0) & 0xffffffffn),
           runtime: false,
           errors: 0,
           comms: [name],

@@ -33,7 +33,7 @@ function madeFrom(more: Partial<Observation>): Advice {
   const observation: Observation = {
     ...emptyObservation(),
     containers: [{ id: 'a'.repeat(64), name: 'web', image: 'web:1', started: null }],
-    calls: [{ ...own, name: 'read', abi: 'X86_64', errors: 0 }],
+    calls: [{ ...own, name: 'read', abi: 'X86_64', argument: null, errors: 0 }],
     ...more,
   };
   return recommend(observation, { current: null, runtimeCalls: ['capset'], action: 'SCMP_ACT_ERRNO' });

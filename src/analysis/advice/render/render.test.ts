@@ -17,7 +17,7 @@ const observation: Observation = {
   ...emptyObservation(),
   containers: [{ id: 'a'.repeat(64), name: "it's web", image: 'registry/web:1', started: null }],
   spans: [{ from: '2026-01-01T00:00:00Z', to: '2026-01-01T00:01:00Z' }],
-  calls: [{ ...own, name: 'read', abi: 'X86_64', errors: 0 }],
+  calls: [{ ...own, name: 'read', abi: 'X86_64', argument: null, errors: 0 }],
   capabilities: [{ ...own, capability: 'CAP_CHOWN', call: 'fchown', granted: true, level: 0 }],
   paths: [
     { ...own, path: '/tmp/a "b"{c}*', access: 'WRITE' },
