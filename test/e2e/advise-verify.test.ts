@@ -291,6 +291,11 @@ describe('a recommendation, tried with copies', () => {
     const result = await verify(server, { container: name, rights: advice.rights, check: one.check });
     expect(result).toMatchObject({ problems: [], verified: true });
     const tried = await withRights(server, advice.json, result.rights);
+    console.log(
+      name,
+      JSON.stringify(advice.rights.seccomp.syscalls.slice(1)),
+      JSON.stringify(result.rights.seccomp.syscalls.slice(1)),
+    );
     for (const { defaultCalls, remainingCalls } of [advice, tried])
       expect(remainingCalls * 2).toBeLessThanOrEqual(defaultCalls);
     const calls = allowedBy(result.rights.seccomp).length;
@@ -313,7 +318,7 @@ describe('a recommendation, tried with copies', () => {
     expect(traced.length).toBeGreaterThan(10);
     expect(traced.filter((call) => !profiled.has(call))).toEqual([]);
     const surplus = tried.lines.filter(({ aspect, what }) => aspect === 'CALL' && !traced.includes(what));
-    expect(surplus.filter(({ why }) => !EXPLAINED.includes(why))).toEqual([]);
+    expect(surplus.filter(({ why }) => !EXPLAINED.some((one) => why.startsWith(one)))).toEqual([]);
     expect(tried.lines.filter(({ aspect }) => aspect === 'CALL')).toHaveLength(calls);
   });
 });

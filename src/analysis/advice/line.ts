@@ -21,6 +21,8 @@ import { byFirst, devicesOf, factors, LEAST, MIB, peersOf, portsOf } from './nee
 /** Capabilities by which a program that starts as root becomes another user. */
 const TO_OTHER_USER: ReadonlySet<string> = new Set(['CAP_SETUID', 'CAP_SETGID', 'CAP_CHOWN', 'CAP_SETPCAP']);
 
+const SEEN = 'was seen';
+
 /** What lines are made from. */
 export interface Parts {
   readonly rights: Rights;
@@ -86,9 +88,11 @@ export function withCallsOf(lines: readonly AdviceLine[], profile: SeccompProfil
   const known = new Map(lines.flatMap((line) => (line.aspect === 'CALL' ? [[line.what, line]] : [])));
   const why = 'is in the rights that were tried';
   return [
-    ...allowedBy(profile).map(
-      (what): AdviceLine => known.get(what) ?? { aspect: 'CALL', what, why, phase: 'RUN', evidence: null },
-    ),
+    ...allowedBy(profile).map((what): AdviceLine => {
+      const line = known.get(what);
+      if (!line) return { aspect: 'CALL', what, why, phase: 'RUN', evidence: null };
+      return line.why.startsWith(SEEN) ? { ...line, why: seenIn(profile, what) } : line;
+    }),
     ...lines.filter(({ aspect }) => aspect !== 'CALL'),
   ];
 }
@@ -101,12 +105,12 @@ function callLines({ rights, calls, runtimeCalls }: Parts, line: Line): AdviceLi
     const seen = calls.get(name);
     if (seen) {
       const ongoing = seen.every(({ count }) => count === 0);
-      const rules = rights.seccomp.syscalls.filter(({ names }) => names.includes(name) && name in callArguments);
-      const values = rules.flatMap(({ args }) => args?.flatMap(({ valueTwo }) => valueTwo ?? []) ?? []);
-      const only = values.length
-        ? `was seen, with ${listed(values.map((value) => shownArgument(name, value)))} only`
-        : 'was seen';
-      return line('CALL', name, ongoing ? 'was in progress when the advice was made' : only, seen);
+      return line(
+        'CALL',
+        name,
+        ongoing ? 'was in progress when the advice was made' : seenIn(rights.seccomp, name),
+        seen,
+      );
     }
     const why =
       runtime.has(name) || name === 'execve'
@@ -116,6 +120,13 @@ function callLines({ rights, calls, runtimeCalls }: Parts, line: Line): AdviceLi
           : 'is needed';
     return { ...line('CALL', name, why, []), phase: runtime.has(name) || name === 'execve' ? 'RUNTIME' : 'RUN' };
   });
+}
+
+/** That a call was seen, and with which values of its argument a profile allows it. */
+function seenIn({ syscalls }: SeccompProfile, name: string): string {
+  const rules = syscalls.filter(({ names }) => names.includes(name) && name in callArguments);
+  const values = rules.flatMap(({ args }) => args?.flatMap(({ valueTwo }) => valueTwo ?? []) ?? []);
+  return values.length ? `${SEEN}, with ${listed(values.map((value) => shownArgument(name, value)))} only` : SEEN;
 }
 
 /** Requests of ioctl are known by their hexadecimal numbers; families and options by those of their headers. */
