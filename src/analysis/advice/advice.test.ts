@@ -91,6 +91,8 @@ describe('an observation', () => {
     // One that came in the second half of the time may be followed by others; so may many, and some that nobody knows.
     const all = [[undefined], 'was seen'];
     expect(rulesOf('socket', two, asked(45, 'socket', 10))).toEqual(all);
+    const started = call(40, 'pivot_root', 1, 0, runtime);
+    expect(rulesOf('socket', started, asked(41, 'socket', 10))).toEqual([[[[0, 10]]], 'was seen, with 10 only']);
     expect(rulesOf('ioctl', ...Array.from({ length: 17 }, (_, i) => asked(1, 'ioctl', i)))).toEqual(all);
     expect(rulesOf('socket', two, asked(2, 'socket', null))).toEqual(all);
     expect(rulesOf('read', asked(1, 'read', null))).toEqual(all);

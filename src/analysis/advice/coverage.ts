@@ -1,4 +1,4 @@
-import type { Coverage, Observation } from '../../event/advice.js';
+import type { Coverage, Observation, Span } from '../../event/advice.js';
 import { nanosOf } from '../../record/nanos.js';
 import { counted, listed } from '../../base/listed.js';
 
@@ -25,7 +25,7 @@ export function coverageOf(observation: Observation): Coverage {
     ...(newCalls ? [`${counted(newCalls, 'system call')} appeared first in the last half of the time`] : []),
   ];
   return {
-    watchedNs: Number(watchedOf(observation)),
+    watchedNs: Number(lengthOf(spans)),
     from: spans[0]?.from ?? null,
     to: spans.at(-1)?.to ?? null,
     startSeen,
@@ -41,18 +41,20 @@ export function coverageOf(observation: Observation): Coverage {
   };
 }
 
-/** How long was watched, in nanoseconds. */
-function watchedOf({ spans }: Observation): bigint {
+/** How long these times are together, in nanoseconds. */
+function lengthOf(spans: readonly Span[]): bigint {
   return spans.map(({ from, to }) => nanosOf(to) - nanosOf(from)).reduce((sum, length) => sum + length, 0n);
 }
 
-/** The moment at which half of the time had been watched, in nanoseconds since 1970. */
-export function halfOf(observation: Observation): bigint | null {
-  const { spans } = observation;
-  let rest = watchedOf(observation) / 2n;
-  for (const { from, to } of spans) {
-    const length = nanosOf(to) - nanosOf(from);
-    if (rest < length) return nanosOf(from) + rest;
+/** The moment at which half of the time had been watched in which there was a container, in nanoseconds since 1970. */
+export function halfOf({ spans, containers }: Observation): bigint | null {
+  const starts = containers.flatMap(({ started }) => started ?? []).sort();
+  const start = starts.length < containers.length ? '' : (starts[0] ?? '');
+  const lived = spans.flatMap(({ from, to }) => (to <= start ? [] : [{ from: from < start ? start : from, to }]));
+  let rest = lengthOf(lived) / 2n;
+  for (const span of lived) {
+    const length = lengthOf([span]);
+    if (rest < length) return nanosOf(span.from) + rest;
     rest -= length;
   }
   return null;

@@ -52,8 +52,8 @@ function makesNoNamespaces({ privileges, unobserved }: Observation): boolean {
 }
 
 /**
- * The values of the argument that tells calls of this name apart, in their order: where all calls were seen with theirs, the values are few,
- * and none came in the second half of the time only. Null where it says too little of the next call.
+ * The values of the argument that tells calls of this name apart, in their order: where all calls were seen with theirs, the values are
+ * few, and none came in the second half of the time only. Null where it says too little of the next call.
  */
 export function argumentsOf(name: string, seen: readonly SeenCall[], observation: Observation): number[] | null {
   if (callArguments[name] === undefined || observation.truncated || seen.length === 0) return null;
@@ -68,7 +68,7 @@ export function argumentsOf(name: string, seen: readonly SeenCall[], observation
   return isNew || firsts.size > FEW_ARGUMENTS ? null : [...firsts.keys()].sort((a, b) => a - b);
 }
 
-/** What is allowed and by what: calls, those of them that the runtime makes too, and those of the container's programs as they were seen. */
+/** What is allowed: all calls, those of them that the runtime makes too, and those of the container's programs as they were seen. */
 export interface AllowedCalls {
   readonly names: ReadonlySet<string>;
   readonly runtime: readonly string[];
