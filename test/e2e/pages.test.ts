@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 
+import { once } from 'node:events';
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -359,6 +360,7 @@ describe('docs/metrics.md', () => {
     const session = await startSession('capture: DEMANDED');
     await until('all of them', async () => {
       readFile('/no/such/file').catch(() => undefined);
+      await once(spawn('true'), 'exit');
       await fetch(`${base}/healthz`, { headers: { connection: 'close' } });
       await server.query(`mutation { trace(input: { trackers: [{ exec: {} }] }, for: "10ms") { id } }`);
       const response = await fetch(`${base}/metrics`, {
