@@ -135,17 +135,22 @@ class Sessions {
         return refuse(response, 404, 'there is no such session: it has ended; begin anew');
       return this.#pass(session, request, response);
     }
+    // Before it has a place among the sessions: who has no token takes none from others.
+    const denial = await this.#admit(digest, token).then(
+      () => null,
+      (error: unknown) => error,
+    );
+    if (denial !== null) {
+      const isDenied = denial instanceof EunomiaError && denial.code === 'UNAUTHENTICATED';
+      const headers: Record<string, string> = isDenied ? { 'www-authenticate': 'Bearer' } : {};
+      return refuse(response, isDenied ? 401 : 502, messageOf(denial), headers);
+    }
     if (!this.#makeRoom(digest))
       return refuse(response, 429, 'there are too many sessions: end those that are not used', { 'retry-after': '10' });
     const id = randomUUID();
     const session = await this.#begin(id, digest, token);
     try {
-      await this.#admit(digest, token);
       await this.#pass(session, request, response);
-    } catch (error) {
-      if (response.headersSent) throw error;
-      const denied = error instanceof EunomiaError && error.code === 'UNAUTHENTICATED';
-      refuse(response, denied ? 401 : 502, messageOf(error), denied ? { 'www-authenticate': 'Bearer' } : {});
     } finally {
       if (session.transport.sessionId === undefined) await this.#end(id, session); // it was no request to begin
     }
