@@ -31,14 +31,12 @@ function project(
  */
 const beside = [
   'access',
-  'advise',
-  'advise-copies',
-  'advise-verify',
   'alerts-cli',
   'cli',
   'clients',
   'configuration',
   'engine-hostile',
+  'graphiql',
   'image',
   'influx',
   'influx-injection',

@@ -23,13 +23,11 @@ const resultFiles = [1, 2].map((n) => join(cache, `test-results-${n}.json`));
 await setUpOrExit({ tests: true });
 const linted = args.length > 0 || (await lint());
 for (const file of resultFiles) rmSync(file, { force: true });
-// One more than there are CPUs: end-to-end tests wait half of their time, for disks, mirrors and engines.
-const atOnce = availableParallelism() + 1;
 const workers = [
   '--fileParallelism',
   // As few as at most: vitest ends idle processes of a pool that may shrink twice, and fails by it where there are three or more.
-  `--minWorkers=${atOnce}`,
-  `--maxWorkers=${atOnce}`,
+  `--minWorkers=${availableParallelism()}`,
+  `--maxWorkers=${availableParallelism()}`,
   // Processes are kept: what packages a file imports is loaded once. Our own modules are fresh for each file (vitest.config.ts).
   '--poolOptions.forks.isolate=false',
 ];

@@ -24,7 +24,6 @@ const external = [
   '@duckdb/node-bindings',
   '@jitl/quickjs-wasmfile-release-sync',
   'quickjs-emscripten-core',
-  '@graphql-yoga/render-graphiql',
 ];
 /**
  * What dockerode and its docker-modem load at once, at three quarters of their cost, and need for one thing each: gRPC to build images with
@@ -36,16 +35,23 @@ const calledLate = {
   'dockerode/lib/docker.js': { './session': "require('dockerode/lib/session')" },
   'docker-modem/lib/modem.js': { './ssh': `${ofModem}('./ssh')`, 'split-ca': `${ofModem}('split-ca')` },
 };
+/** GraphiQL for browsers: page.js and page.css. */
+const page = 'src/api/http/graphiql-page.mjs';
 const types = ['plugin.d.ts', 'generated/plugin-event.d.ts'];
 const notices = 'dist/THIRD-PARTY-LICENSES.txt';
 /** The contract, parsed: src/api/graphql/contract.ts reads it. */
 const contract = 'dist/schema.json';
 /** The files of the last build. */
 const list = join(cache, 'bundle.json');
-/** By repository: licences of packages whose npm packages hold none. */
+/** By repository, or by name: licences of packages whose npm packages hold none. */
 const texts = {
   'ardatan/graphql-tools': `${licences}/graphql-tools.txt`,
   'ardatan/whatwg-node': `${licences}/whatwg-node.txt`,
+  'client-only': `${licences}/react.txt`,
+  'facebook/react': `${licences}/react.txt`,
+  'sudodoki/toggle-selection': `${licences}/toggle-selection.txt`,
+  'tailwindlabs/headlessui': `${licences}/headlessui.txt`,
+  'theKashey/react-remove-scroll-bar': `${licences}/react-remove-scroll-bar.txt`,
 };
 
 export async function bundleSource() {
@@ -54,6 +60,7 @@ export async function bundleSource() {
   const trackers = filesUnder('src/trackers', isSource);
   const hash = hashOf([
     ...filesUnder('src', isSource),
+    page,
     ...filesUnder(licences),
     'schema.graphql',
     'package-lock.json',
@@ -65,6 +72,7 @@ export async function bundleSource() {
       'dist/chunks',
       'dist/kernel/worker.js',
       contract,
+      'dist/graphiql/page.js',
       ...types.map((file) => `dist/${file}`),
     ])
   )
@@ -97,6 +105,23 @@ export async function bundleSource() {
   }).catch((error) => {
     throw new SetupError(`src/ cannot be bundled:\n${error.message}`);
   });
+  const browser = await build({
+    absWorkingDir: root,
+    entryPoints: { page },
+    outdir: join(out, 'graphiql'),
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    platform: 'browser',
+    target: ['chrome100', 'firefox100', 'safari15.4'],
+    define: { 'process.env.NODE_ENV': '"production"' },
+    loader: { '.woff2': 'dataurl', '.ttf': 'dataurl' },
+    legalComments: 'none',
+    metafile: true,
+    logLevel: 'silent',
+  }).catch((error) => {
+    throw new SetupError(`${page} cannot be bundled:\n${error.message}`);
+  });
   await stop(); // else its process stays as long as this one, which may go on as the server
   checkLateImports(metafile.inputs);
   // A server that runs from here imports some chunks late: what it has is removed by the build after the next one.
@@ -115,7 +140,7 @@ export async function bundleSource() {
     join(root, contract),
     JSON.stringify(parseContract(readFileSync(join(root, 'schema.graphql'), 'utf8'))),
   );
-  writeFileSync(join(root, notices), noticesOf(Object.keys(metafile.inputs)));
+  writeFileSync(join(root, notices), noticesOf(Object.keys({ ...metafile.inputs, ...browser.metafile.inputs })));
   chmodSync(join(root, 'dist/main.js'), 0o755); // it is the program `eunomia`
   markDone('bundle', hash);
 }
@@ -171,8 +196,8 @@ function noticesOf(inputs) {
   const parts = [...folders].sort().map((folder) => {
     const { name, version, repository } = JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8'));
     const own = readdirSync(join(root, folder)).filter((entry) => /^(licen[cs]e|notice)/i.test(entry));
-    const [, of] = /([^/:]+\/[^/]+?)(?:\.git)?$/.exec(repository?.url ?? '') ?? [];
-    const files = own.length ? own.map((entry) => join(folder, entry)) : [texts[of]];
+    const [, of] = /([^/:]+\/[^/]+?)(?:\.git)?$/.exec(repository?.url ?? repository ?? '') ?? [];
+    const files = own.length ? own.map((entry) => join(folder, entry)) : [texts[of ?? name]];
     if (!files[0]) throw new SetupError(`${folder} is part of the bundle, and has no licence.`);
     const text = files.map((file) => readFileSync(join(root, file), 'utf8').trim()).join('\n\n');
     return `${name} ${version}\n\n${text}\n`;

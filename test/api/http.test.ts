@@ -400,6 +400,9 @@ describe('over HTTP', () => {
     const page = await fetch(server.url, { headers: { accept: 'text/html' } });
     expect(page.status).toBe(200);
     expect(page.headers.get('x-frame-options')).toBe('DENY');
+    expect(page.headers.get('content-security-policy')).toMatch(
+      /^default-src 'none'; script-src 'sha256-[^;]*; style-src/,
+    );
     expect(await page.text()).toContain('Eunomia');
   });
 

@@ -4,7 +4,7 @@ import { runInNewContext } from 'node:vm';
 import { buildSchema, parse, validate } from 'graphql';
 import { describe, expect, it } from 'vitest';
 import { root } from '../../base/paths.js';
-import { firstOperations, renderGraphiQL } from './graphiql.js';
+import { firstOperations, renderGraphiql } from './graphiql.js';
 
 interface Page {
   readonly sent: { readonly url: string; readonly authorization: string | null }[];
@@ -15,7 +15,7 @@ interface Page {
 
 /** The page's own script, in a browser that records what it does. */
 async function load(hash: string, stored = new Map<string, string>()): Promise<Page> {
-  const script = /<head>\n<script>([^]*?)<\/script>/.exec(await renderGraphiQL({ title: 'Eunomia' }))?.[1];
+  const script = /<script>([^]*?)<\/script>/.exec((await renderGraphiql()).html)?.[1];
   if (script === undefined) throw new Error('the page has no script of its own');
   const sent: Page['sent'] = [];
   const shown: string[] = [];

@@ -1,10 +1,6 @@
-import { renderGraphiQL as renderFromNetwork, type GraphiQLOptions } from 'graphql-yoga';
-
-type Render = (options: GraphiQLOptions) => string | Promise<string>;
-
-/** Not a literal: the package is optional, and without it the page loads GraphiQL from unpkg.com. */
-const bundled: string = '@graphql-yoga/render-graphiql';
-let render: Promise<Render> | null = null;
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { packageFile } from '../../base/paths.js';
 
 /** What the page shows to who opens it for the first time. */
 export const firstOperations = `# Eunomia: what containers and processes do. The button or Ctrl-Enter runs the operation at the cursor;
@@ -47,13 +43,57 @@ subscription Live($session: ID!) {
 }
 `;
 
-/** GraphiQL's page, whole when `@graphql-yoga/render-graphiql` is installed: it then works without internet. */
-export async function renderGraphiQL(options: GraphiQLOptions = {}): Promise<string> {
-  render ??= import(bundled).then(
-    (module: { renderGraphiQL: Render }) => module.renderGraphiQL,
-    () => renderFromNetwork,
-  );
-  return (await (await render)(options)).replace('<head>', () => `<head>\n<script>${SIGN_IN}</script>`);
+export interface GraphiqlPage {
+  readonly html: string;
+  /** Of the header Content-Security-Policy: the page runs its own scripts and asks its own server, nothing else. */
+  readonly policy: string;
+}
+
+/** GraphiQL's page, which loads nothing else: it works without internet. Rejects where the set-up has not made it. */
+export async function renderGraphiql(): Promise<GraphiqlPage> {
+  const part = (name: string): Promise<string> => readFile(packageFile('dist/graphiql', name), 'utf8');
+  const [script, style] = await Promise.all([part('page.js'), part('page.css')]);
+  const options = JSON.stringify({ defaultQuery: firstOperations });
+  const own = inside(script, 'script');
+  return {
+    html: `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>Eunomia</title>
+<script>${SIGN_IN}</script>
+<style>${inside(style, 'style')}
+body { margin: 0 } #graphiql { height: 100vh }</style>
+</head>
+<body>
+<div id="graphiql"></div>
+<script type="application/json" id="options">${options.replaceAll('<', '\\u003c')}</script>
+<script type="module">${own}</script>
+</body>
+</html>
+`,
+    policy: [
+      "default-src 'none'",
+      `script-src ${[SIGN_IN, own].map(hashSource).join(' ')}`,
+      "style-src 'unsafe-inline'", // the editor sets sizes
+      'font-src data:',
+      'img-src data:',
+      "connect-src 'self'",
+      "base-uri 'none'",
+      "form-action 'none'",
+      "frame-ancestors 'none'",
+    ].join('; '),
+  };
+}
+
+/** Text of an element that only its own end tag ends, which its text must not have. */
+function inside(text: string, element: 'script' | 'style'): string {
+  return text.replaceAll(`</${element}`, `<\\/${element}`).replaceAll('<!--', '<\\!--');
+}
+
+function hashSource(script: string): string {
+  return `'sha256-${createHash('sha256').update(script).digest('base64')}'`;
 }
 
 /**

@@ -17,7 +17,7 @@ import type { Access } from '../../access/access.js';
 import { isRefused, type Connections } from './connections.js';
 import type { Service } from '../../service/service.js';
 import { isStream, type OperationResult, type Executor, type Prepared } from '../graphql/executor.js';
-import { firstOperations, renderGraphiQL } from './graphiql.js';
+import { renderGraphiql, type GraphiqlPage } from './graphiql.js';
 import { limitExceeded } from '../graphql/limits.js';
 import { hasLong, longResult, resultResponse } from './long.js';
 import { ResponseStream } from '../graphql/stream.js';
@@ -92,13 +92,14 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
   });
 
   /** The page has megabytes: anybody may ask for it, and it is compressed once. */
-  const pages = new Map<Coding | null, Promise<Coded & { readonly tag: string }>>();
-  const pageIn = (coding: Coding | null): Promise<Coded & { readonly tag: string }> => {
+  type Page = Coded & Pick<GraphiqlPage, 'policy'> & { readonly tag: string };
+  const pages = new Map<Coding | null, Promise<Page>>();
+  const pageIn = (coding: Coding | null): Promise<Page> => {
     const page =
       pages.get(coding) ??
-      renderGraphiQL({ title: 'Eunomia', defaultQuery: firstOperations }).then(async (html) => {
+      renderGraphiql().then(async ({ html, policy }) => {
         const coded = await compression.whole(coding, Buffer.from(html));
-        return { ...coded, tag: `"${createHash('sha256').update(coded.body).digest('base64url')}"` };
+        return { ...coded, policy, tag: `"${createHash('sha256').update(coded.body).digest('base64url')}"` };
       });
     pages.set(coding, page);
     return page;
@@ -110,10 +111,14 @@ export function createHttpHandler(options: HttpOptions): HttpHandler {
       const { headers } = request;
       const page = await pageIn(compression.accepted(headers));
       // A browser asks each time, and gets megabytes when there is another page.
-      const { tag } = page;
+      const { tag, policy } = page;
       const cached = { ETag: tag, 'Cache-Control': 'no-cache' };
       if (headers['if-none-match']?.split(', ').includes(tag)) return response.writeHead(304, cached).end();
-      sendWhole(request, response, page, { ...cached, 'Content-Type': 'text/html; charset=utf-8' });
+      sendWhole(request, response, page, {
+        ...cached,
+        'Content-Type': 'text/html; charset=utf-8',
+        'Content-Security-Policy': policy,
+      });
     },
     health: ({ response }) => {
       const { healthy } = options.service.facts;

@@ -1,0 +1,45 @@
+// GraphiQL's page of a server, in Chromium: node graphiql.mjs URL TOKEN SESSION. Prints what it shows, as JSON.
+import { withTab } from './browser.mjs';
+
+const [url, token, session] = process.argv.slice(2);
+await withTab(async (page) => {
+  const problems = [];
+  const asked = new Set();
+  page.on('console', (message) => message.type() === 'error' && problems.push(message.text()));
+  page.on('pageerror', (error) => problems.push(error.message));
+  page.on('request', (request) => asked.add(new URL(request.url()).protocol + new URL(request.url()).host));
+
+  const open = async (address) => {
+    await page.goto('about:blank');
+    await page.goto(address);
+    await page.locator('.graphiql-query-editor .CodeMirror').waitFor();
+  };
+  const textOf = (selector) =>
+    page.evaluate(
+      (each) => [...document.querySelectorAll(each)].map(({ CodeMirror }) => CodeMirror.getValue()),
+      selector,
+    );
+  /** Runs an operation as a user does, and returns the result once it has this text. */
+  const run = async (operation, awaited) => {
+    const write = (text) => document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror.setValue(text);
+    await page.evaluate(write, operation);
+    await page.locator('.graphiql-execute-button').click();
+    await page.locator('.result-window .CodeMirror').filter({ hasText: awaited }).waitFor();
+    const [text] = await textOf('.result-window .CodeMirror');
+    return JSON.parse(text);
+  };
+
+  await open(`${url}#token=${token}`);
+  const [first] = await textOf('.graphiql-query-editor .CodeMirror');
+  const query = await run('{ server { version } }', 'version');
+  const live = await run(`subscription { events(session: "${session}") { events { tracker } } }`, 'tracker');
+  await page.locator('.graphiql-execute-button').click(); // it ends
+  await page.locator('[aria-label="Show Documentation Explorer"]').click();
+  await page.locator('.graphiql-doc-explorer').filter({ hasText: 'Mutation' }).waitFor();
+  const seen = { first, query, live, problems: [...problems], asked: [...asked] };
+  // Who has no token is shown where to write it.
+  await page.evaluate(() => [sessionStorage, localStorage].forEach((storage) => storage.clear()));
+  await open(url);
+  const headers = (await textOf('.graphiql-editors .CodeMirror')).find((text) => text.includes('authorization'));
+  console.log(JSON.stringify({ ...seen, headers }));
+});
