@@ -107,7 +107,10 @@ export async function bundleSource() {
   });
   const browser = await build({
     absWorkingDir: root,
-    entryPoints: { page },
+    entryPoints: [
+      { in: page, out: 'page' },
+      { in: 'graphiql/graphiql.css', out: 'page' },
+    ],
     outdir: join(out, 'graphiql'),
     bundle: true,
     minify: true,

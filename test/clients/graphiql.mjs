@@ -41,5 +41,5 @@ await withTab(async (page) => {
   await page.evaluate(() => [sessionStorage, localStorage].forEach((storage) => storage.clear()));
   await open(url);
   const headers = (await textOf('.graphiql-editors .CodeMirror')).find((text) => text.includes('authorization'));
-  console.log(JSON.stringify({ ...seen, headers }));
+  process.stdout.write(JSON.stringify({ ...seen, headers }));
 });

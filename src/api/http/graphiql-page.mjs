@@ -1,7 +1,6 @@
 // GraphiQL in the browser: scripts/setup/bundle.mjs makes one script and one style sheet of it, which graphiql.ts puts into a page.
 import { createGraphiQLFetcher } from '@graphiql/toolkit';
 import { GraphiQL } from 'graphiql';
-import 'graphiql/graphiql.css';
 import { createClient } from 'graphql-sse';
 import { createElement } from 'react';
 import { createRoot } from 'react-dom/client';
