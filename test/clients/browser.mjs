@@ -16,7 +16,9 @@ export async function withTab(work) {
     args: [...quiet, '--disable-background-networking'],
   });
   try {
-    await work(await browser.newPage());
+    const page = await browser.newPage();
+    page.setDefaultTimeout(100_000); // it only ends what hangs
+    await work(page);
   } finally {
     await browser.close();
     rmSync(folder, { recursive: true, force: true });

@@ -19,10 +19,9 @@ await withTab(async (page) => {
       (each) => [...document.querySelectorAll(each)].map(({ CodeMirror }) => CodeMirror.getValue()),
       selector,
     );
-  /** Runs an operation as a user does, and returns the result once it has this text. */
-  const run = async (operation, awaited) => {
-    const write = (text) => document.querySelector('.graphiql-query-editor .CodeMirror').CodeMirror.setValue(text);
-    await page.evaluate(write, operation);
+  /** Runs the operation of a link as a user does, and returns the result once it has this text. */
+  const run = async (query, awaited) => {
+    await open(`${url}?${new URLSearchParams({ query })}`);
     await page.locator('.graphiql-execute-button').click();
     await page.locator('.result-window .CodeMirror').filter({ hasText: awaited }).waitFor();
     const [text] = await textOf('.result-window .CodeMirror');

@@ -28,6 +28,16 @@ async function headersTemplate() {
 
 const { defaultQuery } = JSON.parse(document.getElementById('options').textContent);
 const defaultHeaders = await headersTemplate().catch(() => '');
+// A link may bring an operation; the user runs it.
+const link = new URLSearchParams(location.search);
+const given = (name) => link.get(name) ?? undefined;
 createRoot(document.getElementById('graphiql')).render(
-  createElement(GraphiQL, { fetcher, defaultQuery, defaultHeaders, shouldPersistHeaders: false }),
+  createElement(GraphiQL, {
+    fetcher,
+    query: given('query'),
+    variables: given('variables'),
+    defaultQuery,
+    defaultHeaders,
+    shouldPersistHeaders: false,
+  }),
 );
