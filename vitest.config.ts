@@ -18,6 +18,8 @@ function project(
       exclude: [...configDefaults.exclude, ...exclude],
       testTimeout: seconds * 1000,
       hookTimeout: seconds * 2000,
+      // A second by default, which a busy machine takes.
+      expect: { poll: { timeout: 30_000 } },
       sequence: { groupOrder },
       // Fresh modules and mocks for each file, also in a process that is kept for the next file (scripts/test.mjs).
       poolOptions: { forks: { isolate: true } },
