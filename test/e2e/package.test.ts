@@ -69,7 +69,13 @@ it('holds what runs, for both architectures, and nothing else', async () => {
   const other = (await readdir(installed('dist'), { recursive: true, withFileTypes: true }))
     .filter((entry) => entry.isFile() && !/\.(js|bpf\.o|1)$/.test(entry.name))
     .map(({ name }) => name);
-  expect(other.sort()).toEqual(['THIRD-PARTY-LICENSES.txt', 'plugin-event.d.ts', 'plugin.d.ts', 'schema.json']);
+  expect(other.sort()).toEqual([
+    'THIRD-PARTY-LICENSES.txt',
+    'page.css',
+    'plugin-event.d.ts',
+    'plugin.d.ts',
+    'schema.json',
+  ]);
   const dependencies = await readdir(installed('node_modules'));
   for (const name of ['typescript', 'vitest', 'oxlint']) expect(dependencies).not.toContain(name);
 });
