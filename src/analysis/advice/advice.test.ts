@@ -151,6 +151,8 @@ describe('an observation', () => {
     expect(stablePath('/tmp/#17 (deleted)')).toBe('/tmp/#17');
     expect(stablePath('/srv/made//')).toBe('/srv/made');
     expect(stablePath('//')).toBe('/');
+    // Nothing that a container calls a file stands for all names of its directory.
+    expect(stablePath('/etc/ (deleted)')).toBe('/etc');
     expect(stablePath('/memfd:x (deleted)')).toBeNull();
     expect(stablePath('pipe:[7]')).toBeNull();
   });

@@ -62,6 +62,9 @@ describe('a tmpfs is recommended only where it hides nothing of the image', () =
     expect(rightsOf(started(cache.slice(0, 2))).tmpfs).toEqual(['/var/cache']);
     // A directory with one of the many names was made.
     expect(rightsOf(started([seen('/run/', 'MAKE'), seen('/run/job.1/pid', 'WRITE', 2)])).tmpfs).toEqual(['/run']);
+    // That of a cache may be the image's.
+    const beside = [seen('/var/cache/app/', 'MAKE'), seen('/var/cache/app/seed/x', 'WRITE', 2)];
+    expect(rightsOf(started(beside)).volumes).toEqual(['/var/cache/app rw']);
   });
 
   it('and in /tmp, what was made before anybody watched is taken for its own', () => {

@@ -8,6 +8,8 @@ export const TMPFS_BYTES = 64 << 20;
 /** Where a container writes that has nothing of its image: a tmpfs serves. */
 const SCRATCH = ['/tmp', '/run', '/var/run', '/var/tmp', '/var/lock', '/var/cache', '/var/log'];
 const TEMPORARY = ['/tmp', '/var/tmp', '/var/lock'];
+/** Of the same, where images have next to nothing: one of many names that were made there was made too. */
+const EMPTY = [...TEMPORARY, '/run', '/var/run'];
 /** What every container has mounted for itself, or what no disk keeps. */
 const KERNEL = ['/proc', '/sys', '/dev'];
 /** What a program needs to run: where a container writes here, its root cannot be read-only. */
@@ -109,7 +111,7 @@ function hidingImage(
     const before = isNames(path) || first < (made.get(path) ?? '~');
     if (directory !== path && before && !amongMany(path)) hides(directory);
   }
-  const isMade = (path: string): boolean => made.has(path) || made.has(namesIn(path));
+  const isMade = (path: string): boolean => made.has(path) || (made.has(namesIn(path)) && isBelowOne(path, EMPTY));
   // So is a directory that it writes to and has not made. Of what was made before anybody watched, /tmp holds most.
   const before = containers.some(({ started }) => started === null);
   for (const { path, written } of directories) {

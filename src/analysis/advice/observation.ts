@@ -138,15 +138,23 @@ export function mergeTable<Name extends TableName>(
  * Makes one entry of the names in a directory, for each access to it of which there are more than `MOST_NAMES`, or one is there already.
  * Whatever the order in which names come, the same entries are left.
  */
-export function gatherNames(paths: Map<string, SeenPath>): void {
-  const directories = new Map<string, SeenPath[]>();
-  for (const entry of paths.values()) add(directories, keyOf('paths', namesOf(entry)), entry);
-  for (const [key, entries] of directories) {
-    const [first] = entries;
-    if (!first || !isNames(namesIn(first.path)) || (entries.length <= MOST_NAMES && !paths.has(key))) continue;
-    for (const entry of entries) paths.delete(keyOf('paths', entry));
-    paths.set(key, entries.map(namesOf).reduce(mergeSeen));
-  }
+function gatherNames(paths: Map<string, SeenPath>): void {
+  const directories = new Map<string, string[]>();
+  for (const [key, entry] of paths) if (isNames(namesIn(entry.path))) add(directories, namesKeyOf(entry), key);
+  for (const [names, keys] of directories)
+    if (keys.length > MOST_NAMES || paths.has(names)) gatherKeys(paths, names, keys);
+}
+
+/** Makes one entry, with this key, of those with the others: names in one directory and what stands for all of them. */
+export function gatherKeys(paths: Map<string, SeenPath>, names: string, keys: Iterable<string>): void {
+  const entries = [...keys].flatMap((key) => paths.get(key) ?? []);
+  for (const key of keys) paths.delete(key);
+  paths.set(names, entries.map(namesOf).reduce(mergeSeen));
+}
+
+/** The key of the entry that stands for all names in the directory of a path. */
+export function namesKeyOf(entry: Identity<'paths'>): string {
+  return keyOf('paths', namesOf(entry));
 }
 
 function namesOf<Entry extends Identity<'paths'>>(entry: Entry): Entry {

@@ -10,14 +10,16 @@ import {
   type ReportFeeds,
 } from '../../event/report-feed.js';
 import type { ReportSource, ReportTracker } from '../report/index.js';
+import { add } from './group.js';
 import { isNames, MOST_NAMES, namesIn } from './names.js';
 import {
   emptyObservation,
   firstComms,
-  gatherNames,
+  gatherKeys,
   keyOf,
   mergeSeen,
   mergeSpans,
+  namesKeyOf,
   tableNames,
   type Identity,
   type TableName,
@@ -77,8 +79,8 @@ export class Observer {
   readonly #subject: ObservedSubject;
   readonly #feeds: ReadonlyMap<string, AnyReportFeed>;
   readonly #tables: TableMaps;
-  /** How many names of a directory there are, for each access to it. */
-  readonly #names = new Map<string, number>();
+  /** The keys of paths with a name in a directory, by the key of what stands for all of them. */
+  readonly #names = new Map<string, string[]>();
   readonly #containers = new Map<string, ObservedContainer>();
   readonly #sources: ReportSource[] = [];
   #takers: ReadonlyMap<string, (event: TraceFacts, at: At) => void> = new Map();
@@ -243,12 +245,15 @@ export class Observer {
     const table = this.#tables.paths;
     const { size } = table;
     const { runtime } = at;
-    const names = keyOf('paths', { path: namesIn(path), access, runtime });
-    this.#add('paths', { path: table.has(names) ? namesIn(path) : path, access, runtime }, event, at);
-    if (table.size === size || namesIn(path) === '/') return;
-    const known = (this.#names.get(names) ?? 0) + 1;
-    this.#names.set(names, known);
-    if (known > MOST_NAMES || isNames(path)) gatherNames(table);
+    const names = namesKeyOf({ path, access, runtime });
+    const identity = { path: table.has(names) ? namesIn(path) : path, access, runtime };
+    this.#add('paths', identity, event, at);
+    if (table.size === size || !isNames(namesIn(path))) return;
+    add(this.#names, names, keyOf('paths', identity));
+    const known = this.#names.get(names) ?? [];
+    if (known.length <= MOST_NAMES && !isNames(path)) return;
+    gatherKeys(table, names, known);
+    this.#names.delete(names);
   }
 
   #add<Name extends TableName>(
@@ -276,11 +281,12 @@ export class Observer {
 export function stablePath(path: string): string | null {
   if (!path.startsWith('/') || path.startsWith('/memfd:')) return null;
   if (path.endsWith(`/${ANY_NAME}`)) return namesIn(path);
-  let end = path.length;
-  while (end > 1 && path.endsWith('/', end)) end--;
-  return path
+  // What is called " (deleted)" leaves a slash, as it is the end of what stands for all names.
+  const whole = path.replace(/ \(deleted\)$/, '');
+  let end = whole.length;
+  while (end > 1 && whole.endsWith('/', end)) end--;
+  return whole
     .slice(0, end)
-    .replace(/ \(deleted\)$/, '')
     .replace(/^\/proc\/\d+(?=\/|$)/, '/proc/PID')
     .replace(/^(\/proc\/PID\/task)\/\d+(?=\/|$)/, '$1/TID')
     .replace(/^(\/proc\/PID(?:\/task\/TID)?\/(?:fd|fdinfo))\/\d+$/, '$1/FD')

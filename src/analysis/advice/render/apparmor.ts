@@ -65,8 +65,8 @@ function accessOf(paths: readonly SeenPath[]): FileAccess[] {
     const known = found.get(key)?.access;
     const writes = access !== 'READ' || known?.includes('w');
     // Libraries are opened, then mapped.
-    const reads = isNames(path) || /\.so(\.|$)/.test(path) || known === 'mr' ? 'mr' : 'r';
-    found.set(key, { ...shown, access: writes ? 'rwkl' : reads });
+    const maps = (access === 'READ' && (isNames(path) || /\.so(\.|$)/.test(path))) || known?.includes('m');
+    found.set(key, { ...shown, access: `${maps ? 'm' : ''}${writes ? 'rwkl' : 'r'}` });
   }
   return [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, file]) => file);
 }

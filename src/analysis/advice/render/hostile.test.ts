@@ -152,6 +152,19 @@ describe('files of advice for a hostile container', () => {
     expect(lines.filter((line) => line.startsWith('  "/'))).toEqual(['  "/data/\\*" r,', '  "/data/a\\302\\205" r,']);
   });
 
+  it('have a profile that lets a directory of libraries be mapped, also where it is written to', () => {
+    const paths = (['MAKE', 'READ', 'WRITE'] as const).flatMap((access) => [
+      ...['/app/names/', '/app/one.so'].map((path) => ({ ...own, path, access })),
+      ...Array.from({ length: 21 }, (_, i) => ({ ...own, path: `/app/lib/${i}.so`, access })),
+    ]);
+    for (const order of [paths, paths.toReversed()]) {
+      const lines = fileOf(madeFrom({ paths: order }), 'apparmor.profile').split('\n');
+      expect(lines.filter((line) => line.startsWith('  "/app/') && line.includes('m'))).toEqual(
+        ['/app/lib/*', '/app/names/*', '/app/one.so'].map((path) => `  "${path}" mrwkl,`),
+      );
+    }
+  });
+
   it('have a report in which nothing of it is Markdown or acts on a terminal', () => {
     const { coverage } = hostile;
     const report = fileOf({ ...hostile, coverage: { ...coverage, reasons: ['a\n# b \u001b[31m <i>'] } }, 'advice.md');
