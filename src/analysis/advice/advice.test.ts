@@ -2,10 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { eventWith } from '../../../test/support/event.js';
 import { loadTrackers } from '../../catalog/load.js';
-import type { Advice, Observation } from '../../event/advice.js';
+import type { Advice, Observation, SeccompArgument } from '../../event/advice.js';
 import type { TraceEvent } from '../../event/event.js';
 import { Missing } from '../../event/missing.js';
 import type { ReportSource, ReportTracker } from '../report/index.js';
+import { diffRights } from './diff.js';
 import { withCallsOf } from './line.js';
 import { emptyObservation, merge } from './observation.js';
 import { Observer, stablePath } from './observer.js';
@@ -96,6 +97,29 @@ describe('an observation', () => {
     expect(rulesOf('ioctl', ...Array.from({ length: 17 }, (_, i) => asked(1, 'ioctl', i)))).toEqual(all);
     expect(rulesOf('socket', two, asked(2, 'socket', null))).toEqual(all);
     expect(rulesOf('read', asked(1, 'read', null))).toEqual(all);
+    // 32-bit programs name the family in memory, where no filter looks; libseccomp lets them, once there is a filter for socket.
+    expect(
+      rulesOf('socket', two, event('syscount', 1, { name: 'write', abi: 'I386', count: '1', errors: '0' })),
+    ).toEqual(all);
+    expect(
+      rulesOf(
+        'ioctl',
+        asked(1, 'ioctl', 1),
+        event('syscount', 1, { name: 'write', abi: 'I386', count: '1', errors: '0' }),
+      )[0],
+    ).toHaveLength(1);
+    // What Docker's profile refuses each time is not allowed by this one; what fails otherwise is.
+    const fails = (argument: number, count: number) =>
+      event('syscount', 1, { name: 'socket', abi: 'X86_64', argument, count: String(count), errors: String(count) });
+    const refuses = event('seccomp', 2, { name: 'socket', action: 'ERRNO', errno: 'EPERM' });
+    expect(rulesOf('socket', two, fails(40, 1), refuses)[0]).toEqual([[[0, 2]]]);
+    expect(rulesOf('socket', two, fails(38, 1), fails(40, 1), refuses)[0]).toEqual([[[0, 2]], [[0, 38]], [[0, 40]]]);
+    // Nobody watched for any time: half of it says nothing.
+    const timeless = recommend(
+      { ...observe([two]), spans: [] },
+      { current: null, runtimeCalls: [], action: 'SCMP_ACT_ERRNO' },
+    );
+    expect(allowed(timeless)).toContain('socket');
     // The runtime makes it too, under the profile.
     const made = recommend(observe([two]), { current: null, runtimeCalls: ['socket'], action: 'SCMP_ACT_ERRNO' });
     expect(allowed(made)).toContain('socket');
@@ -265,6 +289,26 @@ describe('a recommendation', () => {
   });
 });
 
+it('says of which calls arguments are filtered, and what differs in them', () => {
+  const [two, request] = [asked(1, 'socket', 2), asked(1, 'ioctl', 0x5401)];
+  const filtering = (...events: readonly TraceEvent[]) =>
+    advise(events).problems.filter((text) => /argument/i.test(text));
+  expect(filtering(call(1, 'read'))).toEqual(['No arguments are filtered.']);
+  expect(filtering(two, asked(50, 'ioctl', 1))).toEqual([
+    'Arguments are filtered for socket only.',
+    'ioctl: any argument is allowed. Not all were seen, they are more than 16, some came late, or the runtime makes the call too.',
+  ]);
+  expect(filtering(two, request)).toEqual(['Arguments are filtered for socket and ioctl only.']);
+  const differences = (before: readonly TraceEvent[], after: readonly TraceEvent[]) =>
+    diffRights(advise(before).rights, advise(after).rights).map(({ what, before: was, after: is }) => [what, was, is]);
+  expect(differences([two], [two, asked(2, 'socket', 10)])).toEqual([
+    ['socket', 'allowed with 2 only', 'allowed with 2 and 10 only'],
+  ]);
+  expect(differences([request], [request, asked(50, 'ioctl', 1)])).toEqual([
+    ['ioctl', 'allowed with 0x5401 only', 'allowed'],
+  ]);
+});
+
 it('has a line for each call of rights that were tried, and none for others', () => {
   const { lines, rights } = advise([call(1, 'read'), call(2, 'write')]);
   const tried = { ...rights.seccomp, syscalls: [{ names: ['bpf', 'read'], action: 'SCMP_ACT_ALLOW' }] } as const;
@@ -274,4 +318,12 @@ it('has a line for each call of rights that were tried, and none for others', ()
     lines.find(({ what }) => what === 'read'),
   ]);
   expect(made.filter(({ aspect }) => aspect !== 'CALL')).toEqual(lines.filter(({ aspect }) => aspect !== 'CALL'));
+  const filtered = advise([asked(1, 'ioctl', 7)]);
+  const why = (...args: readonly SeccompArgument[]) => {
+    const syscalls = [{ names: ['ioctl'], action: 'SCMP_ACT_ALLOW', args }] as const;
+    return withCallsOf(filtered.lines, { ...tried, syscalls })[0]?.why;
+  };
+  expect(why({ index: 1, value: 0x5401, op: 'SCMP_CMP_EQ' })).toBe('was seen, with 0x5401 only');
+  expect(why({ index: 0, value: 1, op: 'SCMP_CMP_EQ' })).toBe('was seen, with some arguments only');
+  expect(why()).toBe('was seen');
 });

@@ -1,7 +1,7 @@
 import type { AdviceDifference, Aspect, CurrentRights, Rights } from '../../event/advice.js';
 import { isAllowedByDefault } from './docker-default.js';
 import { nativeCalls, syscallNames } from '../../linux/syscalls.js';
-import { allowedBy } from './seccomp.js';
+import { allowedBy, argumentsIn } from './seccomp.js';
 
 /** What a container may do, for comparison: of each aspect, what there is and how. */
 type Comparable = Readonly<Record<Aspect, ReadonlyMap<string, string>>>;
@@ -11,10 +11,11 @@ export function diffRights(before: Rights, after: Rights): AdviceDifference[] {
   return differences(ofRights(before), ofRights(after));
 }
 
-/** What would change for a container that has rights now. What no engine tells of, such as its peers, is not compared. */
+/** What would change for a container that has rights now. What no engine tells of, such as its peers and arguments of calls, is not compared. */
 export function diffCurrent(current: CurrentRights, after: Rights): AdviceDifference[] {
   const now = ofCurrent(current);
-  return differences(now, { ...ofRights(after), PORT: now.PORT, PEER: now.PEER });
+  const CALL = present(allowedBy(after.seccomp));
+  return differences(now, { ...ofRights(after), CALL, PORT: now.PORT, PEER: now.PEER });
 }
 
 function differences(before: Comparable, after: Comparable): AdviceDifference[] {
@@ -43,8 +44,10 @@ function limits(of: { memoryBytes: number | null; pids: number | null; cpus: num
 }
 
 function ofRights(rights: Rights): Comparable {
+  const { seccomp } = rights;
+  const callOf = (name: string): string => ['allowed', argumentsIn(seccomp, name) ?? []].flat().join(' ');
   return {
-    CALL: present(allowedBy(rights.seccomp)),
+    CALL: new Map(allowedBy(seccomp).map((name) => [name, callOf(name)])),
     CAPABILITY: present(rights.capabilities),
     ROOT: single('/', rights.readOnlyRoot ? 'read-only' : 'writable'),
     TMPFS: present(rights.tmpfs.map(({ path }) => path)),

@@ -11,11 +11,10 @@ import type {
   SeenCapability,
 } from '../../event/advice.js';
 import { counted, listed } from '../../base/listed.js';
-import { callArguments } from '../../linux/call-arguments.js';
 import type { Evidences } from './evidence.js';
 import { TMPFS_BYTES, type FileRights, type WrittenDirectory } from './filesystem.js';
 import { shownPath } from './names.js';
-import { allowedBy, unobservable } from './seccomp.js';
+import { allowedBy, argumentsIn, unobservable } from './seccomp.js';
 import { byFirst, devicesOf, factors, LEAST, MIB, peersOf, portsOf } from './needs.js';
 
 /** Capabilities by which a program that starts as root becomes another user. */
@@ -123,15 +122,9 @@ function callLines({ rights, calls, runtimeCalls }: Parts, line: Line): AdviceLi
 }
 
 /** That a call was seen, and with which values of its argument a profile allows it. */
-function seenIn({ syscalls }: SeccompProfile, name: string): string {
-  const rules = syscalls.filter(({ names }) => names.includes(name) && name in callArguments);
-  const values = rules.flatMap(({ args }) => args?.flatMap(({ valueTwo }) => valueTwo ?? []) ?? []);
-  return values.length ? `${SEEN}, with ${listed(values.map((value) => shownArgument(name, value)))} only` : SEEN;
-}
-
-/** Requests of ioctl are known by their hexadecimal numbers; families and options by those of their headers. */
-function shownArgument(name: string, value: number): string {
-  return name === 'ioctl' ? `0x${value.toString(16)}` : String(value);
+function seenIn(profile: SeccompProfile, name: string): string {
+  const values = argumentsIn(profile, name);
+  return values === null ? SEEN : `${SEEN}, ${values}`;
 }
 
 function capabilityLine(name: string, seen: readonly SeenCapability[], { observation }: Parts, line: Line): AdviceLine {

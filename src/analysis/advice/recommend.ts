@@ -6,7 +6,7 @@ import { evidencesOf } from './evidence.js';
 import { fileRights } from './filesystem.js';
 import { linesOf } from './line.js';
 import { devicesOf, limitsOf, neededCapabilities, peersOf, portsOf, raises, userOf } from './needs.js';
-import { allowedBy, neededCalls, profileOf } from './seccomp.js';
+import { allowedBy, filteringIn, neededCalls, profileOf } from './seccomp.js';
 import { nativeCalls, syscallNames } from '../../linux/syscalls.js';
 
 export interface RecommendOptions {
@@ -84,8 +84,8 @@ function callsOfRuntime({ calls }: Observation): string[] {
 }
 
 function problemsOf(
-  { calls, paths, privileges, names, peers, unobserved }: Observation,
-  { peers: shown }: Rights,
+  { calls, paths, names, peers, unobserved }: Observation,
+  { peers: shown, seccomp }: Rights,
   current: CurrentRights | null,
   runtimeCalls: readonly string[],
 ): string[] {
@@ -95,7 +95,6 @@ function problemsOf(
   const addresses = shown
     .filter(({ name, port }) => name === null && port !== DNS_PORT)
     .flatMap((peer) => peer.addresses);
-  const prctl = privileges.some(({ call, runtime }) => !runtime && call === 'prctl');
   return [
     ...(calls.length ? [] : ['No system call of it was seen: a profile of these calls would stop it.']),
     ...(runtimeCalls.length
@@ -108,6 +107,6 @@ function problemsOf(
       : []),
     ...(peers.length || names.length ? ['Peers by UDP other than DNS servers were not observed.'] : []),
     ...(current ? [] : ['No engine told what the container has: its mounts were taken for part of its image.']),
-    `Arguments are filtered for clone and personality only: those of socket, ioctl${prctl ? '' : ', prctl'} and others were not observed.`,
+    ...filteringIn(seccomp),
   ];
 }

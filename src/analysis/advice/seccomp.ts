@@ -1,4 +1,5 @@
 import type { Observation, SeccompDefault, SeccompProfile, SeccompRule, SeenCall } from '../../event/advice.js';
+import { listed } from '../../base/listed.js';
 import { add } from './group.js';
 import { callArguments } from '../../linux/call-arguments.js';
 import { nanosOf } from '../../record/nanos.js';
@@ -12,6 +13,8 @@ const NAMESPACE_FLAGS = 0x7e020000;
 /** What personality is usually asked for: PER_LINUX, PER_LINUX32, with UNAME26 each, and the current one. */
 const PERSONALITIES = [0, 8, 0x20000, 0x20008, 0xffffffff];
 
+/** The part of an argument that the kernel takes of one that has 32 bits. */
+const LOWER_32 = 0xffffffff;
 /** More values than this of an argument are no list of what a program needs. */
 const FEW_ARGUMENTS = 16;
 
@@ -28,18 +31,16 @@ const architectures: Readonly<Record<string, string>> = {
 };
 
 /** The calls of the container's programs, by name. Without those that its present profile refuses each time: it lives without them. */
-export function neededCalls({ calls, refusals }: Observation): Map<string, SeenCall[]> {
-  const refused = new Map<string, number>();
-  for (const { kind, what, count } of refusals)
-    if (kind === 'CALL') refused.set(what, (refused.get(what) ?? 0) + count);
+export function neededCalls(observation: Observation): Map<string, SeenCall[]> {
+  const refused = refusalsOf(observation);
   const found = new Map<string, SeenCall[]>();
-  for (const call of calls) if (!call.runtime) add(found, call.name, call);
+  for (const call of observation.calls) if (!call.runtime) add(found, call.name, call);
   for (const [name, seen] of found) {
-    const count = seen.reduce((sum, one) => sum + one.count, 0);
-    const errors = seen.reduce((sum, one) => sum + one.errors, 0);
-    const isRefused = count > 0 && errors === count && (refused.get(name) ?? 0) >= count;
+    const count = sumOf(seen, 'count');
+    const fails = count > 0 && failsAlways(seen);
+    const isRefused = fails && (refused.get(name) ?? 0) >= count;
     // Where it is not allowed, Docker's profile has it that there is no such call, and libraries use clone.
-    const isMissing = name === 'clone3' && count > 0 && errors === count;
+    const isMissing = name === 'clone3' && fails;
     if (isRefused || isMissing) found.delete(name);
   }
   return found;
@@ -53,19 +54,35 @@ function makesNoNamespaces({ privileges, unobserved }: Observation): boolean {
 
 /**
  * The values of the argument that tells calls of this name apart, in their order: where all calls were seen with theirs, the values are
- * few, and none came in the second half of the time only. Null where it says too little of the next call.
+ * few, and none came in the second half of the time only. Without those that the present profile refuses each time. Null where it says
+ * too little of the next call.
  */
-export function argumentsOf(name: string, seen: readonly SeenCall[], observation: Observation): number[] | null {
-  if (callArguments[name] === undefined || observation.truncated || seen.length === 0) return null;
-  const firsts = new Map<number, string>();
-  for (const { argument, first } of seen) {
-    if (argument === null) return null;
-    const known = firsts.get(argument);
-    if (known === undefined || first < known) firsts.set(argument, first);
-  }
+function argumentsOf(name: string, seen: readonly SeenCall[], observation: Observation): number[] | null {
   const half = halfOf(observation);
-  const isNew = [...firsts.values()].some((first) => half !== null && nanosOf(first) >= half);
-  return isNew || firsts.size > FEW_ARGUMENTS ? null : [...firsts.keys()].sort((a, b) => a - b);
+  if (observation.truncated || seen.length === 0 || half === null) return null;
+  const byValue = new Map<number, SeenCall[]>();
+  for (const call of seen) {
+    if (call.argument === null) return null;
+    add(byValue, call.argument, call);
+  }
+  const failing = [...byValue].filter(([, calls]) => sumOf(calls, 'count') > 0 && failsAlways(calls));
+  const refused = refusalsOf(observation).get(name) ?? 0;
+  const failures = failing.reduce((sum, [, calls]) => sum + sumOf(calls, 'count'), 0);
+  if (refused >= failures) for (const [value] of failing) byValue.delete(value);
+  const isNew = [...byValue.values()].some((calls) => calls.every(({ first }) => nanosOf(first) >= half));
+  return isNew || byValue.size > FEW_ARGUMENTS ? null : [...byValue.keys()].sort((a, b) => a - b);
+}
+
+const sumOf = (calls: readonly SeenCall[], of: 'count' | 'errors'): number =>
+  calls.reduce((sum, call) => sum + call[of], 0);
+const failsAlways = (calls: readonly SeenCall[]): boolean => sumOf(calls, 'errors') === sumOf(calls, 'count');
+
+/** How often the present profile refused calls, by their name. */
+function refusalsOf({ refusals }: Observation): Map<string, number> {
+  const refused = new Map<string, number>();
+  for (const { kind, what, count } of refusals)
+    if (kind === 'CALL') refused.set(what, (refused.get(what) ?? 0) + count);
+  return refused;
 }
 
 /** What is allowed: all calls, those of them that the runtime makes too, and those of the container's programs as they were seen. */
@@ -97,11 +114,13 @@ export function profileOf(
         args: [{ index: 0, value, op: 'SCMP_CMP_EQ' }],
       });
   for (const [name, index] of Object.entries(callArguments)) {
-    // With which arguments the runtime makes a call is not known.
-    const values = runtime.includes(name) ? null : argumentsOf(name, seen.get(name) ?? [], observation);
+    // With which arguments the runtime makes a call is not known. Where i386 is allowed, a filter for sockets lets socketcall make any:
+    // its arguments are in memory (https://github.com/containerd/containerd/pull/13330).
+    const isHidden = abis.has('I386') && name.startsWith('socket');
+    const values = isHidden || runtime.includes(name) ? null : argumentsOf(name, seen.get(name) ?? [], observation);
     if (values === null || !all.delete(name)) continue;
     for (const value of values) {
-      const lower = { index, value: 0xffffffff, valueTwo: value, op: 'SCMP_CMP_MASKED_EQ' } as const;
+      const lower = { index, value: LOWER_32, valueTwo: value, op: 'SCMP_CMP_MASKED_EQ' } as const;
       filtered.push({ names: [name], action: 'SCMP_ACT_ALLOW', args: [lower] });
     }
   }
@@ -112,6 +131,43 @@ export function profileOf(
     architectures: [...abis].flatMap((abi) => architectures[abi ?? ''] ?? []).sort(),
     syscalls: [{ names: [...all].sort(), action: 'SCMP_ACT_ALLOW' }, ...filtered],
   };
+}
+
+/** With which values of its argument (linux/call-arguments.ts) a profile allows a call: "with 2 and 10 only". Null for all. */
+export function argumentsIn({ syscalls }: SeccompProfile, name: string): string | null {
+  const index = callArguments[name];
+  const rules = syscalls.filter(({ names, action }) => action === 'SCMP_ACT_ALLOW' && names.includes(name));
+  if (index === undefined || rules.length === 0 || rules.some(({ args }) => !args?.length)) return null;
+  const values = rules.map(({ args = [] }) => {
+    const [arg] = args;
+    if (!arg || args.length > 1 || arg.index !== index) return null;
+    if (arg.op === 'SCMP_CMP_EQ') return arg.value;
+    return arg.value === LOWER_32 ? (arg.valueTwo ?? 0) : null;
+  });
+  if (values.includes(null)) return 'with some arguments only';
+  return `with ${listed(values.map((value) => shownArgument(name, value ?? 0)))} only`;
+}
+
+/** Requests of ioctl are known by their hexadecimal numbers; families and options by those of their headers. */
+function shownArgument(name: string, value: number): string {
+  return name === 'ioctl' ? `0x${value.toString(16)}` : String(value);
+}
+
+/** Of which calls a profile filters arguments, and of which that was not possible: a sentence or two. */
+export function filteringIn(profile: SeccompProfile): string[] {
+  const filtered = profile.syscalls.flatMap(({ names, args }) => (args?.length ? names : []));
+  const open = allowedBy(profile).filter((name) => name in callArguments && argumentsIn(profile, name) === null);
+  return [
+    filtered.length
+      ? `Arguments are filtered for ${listed([...new Set(filtered)])} only.`
+      : 'No arguments are filtered.',
+    ...(open.length
+      ? [
+          `${listed(open)}: any argument is allowed. Not all were seen, they are more than ${FEW_ARGUMENTS}, some came late, or the ` +
+            'runtime makes the call too.',
+        ]
+      : []),
+  ];
 }
 
 /** The calls that a profile allows, with any arguments or with some. */

@@ -1,6 +1,6 @@
 import { callArguments } from '../../linux/call-arguments.js';
 import { readdir, readFile } from 'node:fs/promises';
-import { emptyObservation } from '../../analysis/advice/observation.js';
+import { emptyObservation, keyOf } from '../../analysis/advice/observation.js';
 import { isOfRuntime } from '../../analysis/advice/runtime.js';
 import type { Observation, SeenCall } from '../../event/advice.js';
 import { nowText } from '../../event/clock.js';
@@ -23,7 +23,7 @@ export async function liveFacts(container: Container, used: Resources | null): P
   const cpus = usedNs / 1e6 / aliveMs;
   return {
     ...emptyObservation(),
-    calls: [...new Map(calls.map((call) => [call.name, call])).values()].sort((a, b) => (a.name < b.name ? -1 : 1)),
+    calls: [...new Map(calls.map((call) => [keyOf('calls', call), call])).values()],
     peaks: {
       memoryBytes: numberOf(used.memory?.peakBytes),
       pids: numberOf(used.tasks?.peak ?? used.tasks?.current),

@@ -17,8 +17,8 @@ const listed = <const Item extends v.GenericSchema>(item: Item) => v.optional(li
 
 const argument = v.strictObject({
   index: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(5)),
-  value: v.pipe(v.number(), v.integer()),
-  valueTwo: v.exactOptional(v.pipe(v.number(), v.integer())),
+  value: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
+  valueTwo: v.exactOptional(v.pipe(v.number(), v.safeInteger(), v.minValue(0))),
   op: v.picklist(['SCMP_CMP_EQ', 'SCMP_CMP_MASKED_EQ']),
 });
 

@@ -5,8 +5,10 @@ import { afterAll, expect, it } from 'vitest';
 import { callerOf, createFixture } from '../../../test/api/support.js';
 import { until } from '../../../test/support/until.js';
 import { emptyObservation } from '../../analysis/advice/observation.js';
+import { pack, unpack } from '../../base/packed.js';
+import { finish } from '../../base/turn.js';
 import { packageFile } from '../../base/paths.js';
-import type { Rights } from '../../event/advice.js';
+import type { Advice, Rights, SeenCall } from '../../event/advice.js';
 import { AdviceThread } from './thread.js';
 
 const fixture = await createFixture();
@@ -63,7 +65,37 @@ it('comes back with the rights that were tried, and what differs', async () => {
   const tried = await advices.withRights(caller, recommended, rights);
   expect(tried.rights).toEqual(rights);
   expect(tried.problems.join()).toContain('capability CAP_CHOWN (added)');
+  const args = [{ index: 0, value: 2, op: 'SCMP_CMP_EQ' }] as const;
+  const socket = { names: ['socket'], action: 'SCMP_ACT_ALLOW', args } as const;
+  const filtered = { ...rights.seccomp, syscalls: [...rights.seccomp.syscalls, socket] };
+  const { problems } = await advices.withRights(caller, recommended, { ...rights, seccomp: filtered });
+  expect(problems).toContain('Arguments are filtered for socket only.');
+  expect(problems).not.toContain('No arguments are filtered.');
   expect(await advices.diff(caller, one, recommended)).toEqual([]);
+});
+
+it('has the calls that threads are in, apart by the argument that tells them apart', async () => {
+  const call = { ...seen, abi: 'X86_64', errors: 0 };
+  const [seenOne, blocked] = [
+    { ...call, name: 'ioctl', argument: 1 },
+    { ...call, name: 'ioctl', argument: 2, count: 0 },
+  ];
+  const thread = new AdviceThread();
+  try {
+    const ofCalls = async (calls: readonly SeenCall[], now: readonly SeenCall[]) => {
+      const observation = finish(pack({ ...emptyObservation(), calls }));
+      const ask = { current: null, runtime: null, action: 'SCMP_ACT_ERRNO', tried: null } as const;
+      const made = await thread.ask('recommend', { ...ask, observation, now: { ...emptyObservation(), calls: now } });
+      return finish(unpack<Advice>(made)).observation.calls.map(({ argument, count }) => [argument, count]);
+    };
+    expect(await ofCalls([seenOne], [{ ...seenOne, count: 0 }, blocked])).toEqual([
+      [1, 1],
+      [2, 0],
+    ]);
+    expect(await ofCalls([{ ...seenOne, argument: null }], [blocked])).toEqual([[null, 1]]);
+  } finally {
+    await thread.end();
+  }
 });
 
 const profile = { defaultAction: 'SCMP_ACT_ERRNO', syscalls: [] };
@@ -76,6 +108,22 @@ it.each([
   [
     'rights.limits.cpus',
     () => advices.withRights(caller, given(0, 1), { seccomp: profile, limits: { cpus: Infinity } }),
+  ],
+  [
+    'rights.seccomp.syscalls.0.args.0.valueTwo',
+    () =>
+      advices.withRights(caller, given(0, 1), {
+        seccomp: {
+          ...profile,
+          syscalls: [
+            {
+              names: ['ioctl'],
+              action: 'SCMP_ACT_ALLOW',
+              args: [{ index: 1, value: 1, valueTwo: -1, op: 'SCMP_CMP_MASKED_EQ' }],
+            },
+          ],
+        },
+      }),
   ],
   ['after', () => advices.diff(caller, given(0, 1), null)],
 ])('refuses what is wrong by the place of it: %s', async (argument, ask) => {

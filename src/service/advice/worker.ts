@@ -6,12 +6,13 @@ import { raises } from '../../analysis/advice/needs.js';
 import { emptyObservation, merge } from '../../analysis/advice/observation.js';
 import { againstDefault, recommend } from '../../analysis/advice/recommend.js';
 import { renderAdvice } from '../../analysis/advice/render/index.js';
+import { filteringIn } from '../../analysis/advice/seccomp.js';
 import { serveChannel, Transferred } from '../../base/channel.js';
 import { invalid } from '../../base/errors.js';
 import { listed } from '../../base/listed.js';
 import { buffersOf, pack, unpack } from '../../base/packed.js';
 import { finish } from '../../base/turn.js';
-import type { Observation, Rights } from '../../event/advice.js';
+import type { Observation, Rights, SeenCall } from '../../event/advice.js';
 import { readObservation } from './given.js';
 import type { AdviceProtocol, AdviceView, GivenAdvice, RecommendAsk } from './protocol.js';
 import { rightsOf } from './rights.js';
@@ -35,9 +36,12 @@ function merged(given: readonly GivenAdvice[]): Observation {
 
 function viewOf({ observation, now, current, runtime, action }: RecommendAsk): AdviceView {
   const seen = finish(unpack<Observation>(observation));
-  const names = new Set(seen.calls.filter((call) => !call.runtime).map(({ name }) => name));
-  // Of a call that was seen, no event is missing.
-  const more = now && { ...now, calls: now.calls.filter(({ name }) => !names.has(name)) };
+  const likenessOf = ({ name, argument }: SeenCall): string => JSON.stringify([name, argument]);
+  const known = new Set(seen.calls.filter((call) => !call.runtime).map(likenessOf));
+  // Of a call that was seen, no event is missing; with another argument, it is another call.
+  const isUnknown = (call: SeenCall): boolean =>
+    ![call, { ...call, argument: null }].some((one) => known.has(likenessOf(one)));
+  const more = now && { ...now, calls: now.calls.filter(isUnknown) };
   const whole = merge(seen, more ?? emptyObservation());
   const runtimeCalls = runtime && runtime[raises(whole) ? 'plain' : 'noNewPrivileges'];
   return { ...recommend(whole, { current, runtimeCalls, action }), current };
@@ -48,12 +52,14 @@ function withRights(advice: AdviceView, tried: Rights): AdviceView {
     ({ aspect, what, change }) => `${aspect.toLowerCase()} ${what} (${change.toLowerCase()})`,
   );
   const difference = others.length > 0 ? [`Other than what was seen to be needed: ${listed(others)}.`] : [];
+  const recommended = filteringIn(advice.rights.seccomp);
+  const [filtering = ''] = filteringIn(tried.seccomp);
   return {
     ...advice,
     rights: tried,
     lines: withCallsOf(advice.lines, tried.seccomp),
     defaultProfile: againstDefault(tried.seccomp),
-    problems: [...advice.problems, ...difference],
+    problems: [...advice.problems.filter((problem) => !recommended.includes(problem)), filtering, ...difference],
   };
 }
 
