@@ -16,9 +16,14 @@ export const ANY_NAME = '\0';
 export type AlikeField =
   | string
   | {
-      /** An absolute path. Of events without `errno` that differ in its last name alone, `ANY_NAME` stands for `MANY_NAMES` or more. */
+      /**
+       * A path. Of events without `errno` that differ in its last name alone, `ANY_NAME` stands for `MANY_NAMES` or more, where it is
+       * absolute or starts at one that is.
+       */
       readonly field: string;
       readonly names: true;
+      /** The field of the directory at which a relative one starts. */
+      readonly start?: string;
       /** Fields that count only where the names do. */
       readonly beside: readonly string[];
     }

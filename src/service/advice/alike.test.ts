@@ -129,6 +129,11 @@ it('advice is the same from events that are alike and from each of them', async 
 
 it.each([
   ['temporary files, made and removed', (i: number) => `/tmp/job.${i}`, {}, 4],
+  ['a hidden directory', (i: number) => `/root/.cache/${i}`, {}, 4],
+  ['relative names', (i: number) => `job.${i}`, {}, 4],
+  ['relative names below a directory', (i: number) => `x/job.${i}`, {}, 4],
+  ['relative names that lead elsewhere', (i: number) => `../proc/${i}`, {}, 2 * MANY_NAMES],
+  ['a directory that is written in many ways', (i: number) => `//proc//${i}`, {}, 4 + 2 * MANY_NAMES],
   [
     'names of which some are written twice',
     (i: number) => `/tmp/${Math.floor(i / 2)}${i % 2 ? ' (deleted)' : ''}`,
@@ -151,13 +156,21 @@ it.each([
     const removed = {
       fsopOperation: 'UNLINK',
       path,
-      directory: null,
+      directory: '/tmp',
       newPath: null,
       newDirectory: null,
       resolved: null,
     };
     return [
-      eventWith('open', { ...at(0), path, resolved: path, directory: '/', errno: null, flags: ['O_WRONLY'], ...more }),
+      eventWith('open', {
+        ...at(0),
+        path,
+        resolved: path.startsWith('/') ? path : `/tmp/${path}`,
+        directory: '/',
+        errno: null,
+        flags: ['O_WRONLY'],
+        ...more,
+      }),
       eventWith('fsop', { ...at(1), ...removed, errno: null, ...more }),
     ];
   });

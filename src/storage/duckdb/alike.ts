@@ -66,16 +66,19 @@ function withoutNames(groups: string, taken: readonly Taken[], fields: readonly 
       .map(({ column }) => own(column.name)),
     'directory',
   ];
-  // Where other paths stand for these, or one path is written in many ways, names are no names to the reader.
-  const isDirectory = `length(directory) > 1 AND starts_with(directory, '/') AND NOT contains(directory, '/.') AND
-    NOT starts_with(directory, '/proc/') AND NOT starts_with(directory, '/dev/')`;
+  const start =
+    named.start !== undefined && taken.some(({ column: { name } }) => name === named.start) ? own(named.start) : 'NULL';
+  // Where other paths stand for these, or the directory is written in another way than it is read, names are no names to the reader.
+  const isDirectory = `length(whole) > 1 AND starts_with(whole, '/') AND NOT regexp_matches(whole, '/[.]{0,2}/') AND
+    NOT starts_with(whole, '/proc/') AND NOT starts_with(whole, '/dev/')`;
   const columns = taken.map(({ column: { name }, isTotal }) => {
     if (isTotal) return `sum(${own(name)})`;
     if (name === named.field) return `CASE WHEN many THEN directory || chr(${ANY_NAME.charCodeAt(0)}) ELSE ${path} END`;
     return sameName.has(name) ? `CASE WHEN NOT many THEN ${own(name)} END` : own(name);
   });
   return `WITH alike AS (${groups}),
-    placed AS (SELECT *, regexp_replace(${path}, '[^/]*$', '') AS directory FROM alike),
+    named AS (SELECT *, regexp_replace(${path}, '[^/]*$', '') AS directory FROM alike),
+    placed AS (SELECT *, CASE WHEN starts_with(directory, '/') THEN directory ELSE ${start} || '/' || directory END AS whole FROM named),
     counted AS (SELECT *, coalesce(${own('errno')} IS NULL AND ${isDirectory} AND
       count(DISTINCT ${path}) OVER (PARTITION BY ${alike.join(', ')}) >= ${MANY_NAMES}, false) AS many FROM placed)
     SELECT ${['min(first)', 'max(last)', 'sum(n)::BIGINT', ...HEAD.slice(3).map(quote), ...columns].join(', ')}
