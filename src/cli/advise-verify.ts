@@ -30,6 +30,7 @@ interface Verified {
     readonly refusals: readonly {
       readonly kind: string;
       readonly what: string;
+      readonly argument: number | null;
       readonly call: string | null;
       readonly errno: string | null;
       readonly comm: string;
@@ -43,7 +44,7 @@ const VERIFY = `mutation Verify($input: VerifyAdviceInput!) {
     verified rights widened problems outside { kind what refused errno observed }
     rounds {
       started check { check passed output }
-      refusals { kind what call errno time pid comm executable args }
+      refusals { kind what argument call errno time pid comm executable args }
     }
   }
 }`;
@@ -124,9 +125,9 @@ function linesOf({ verified: holds, rounds, widened, outside, problems }: Verifi
     ...rounds.flatMap(({ started, check, refusals }, i) => [
       `copy ${i + 1}: ${started ? 'started' : 'did not start'}${check ? `, ${check.check} ${check.passed ? 'passed' : 'failed'}` : ''}` +
         `, ${counted(refusals.length, 'refusal')}`,
-      ...refusals.slice(0, 10).map(({ kind, what, call, errno, comm, pid }) => {
+      ...refusals.slice(0, 10).map(({ kind, what, argument, call, errno, comm, pid }) => {
         const how = [call, errno].filter((part) => part !== null).join(' = ');
-        return `  ${kind.toLowerCase()} ${what}: ${comm} (${pid})${how === '' ? '' : ` ${how}`}`;
+        return `  ${kind.toLowerCase()} ${[what, argument ?? []].flat().join(' ')}: ${comm} (${pid})${how === '' ? '' : ` ${how}`}`;
       }),
     ]),
     ...(holds || !last?.check?.output ? [] : [last.check.output.trimEnd()]),

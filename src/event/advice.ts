@@ -374,6 +374,8 @@ export interface Refusal {
   readonly kind: RefusalKind;
   /** The call, capability, path or device. */
   readonly what: string;
+  /** Of a call: what tells it apart from others of its name. Null for other calls, and for those after the first few. */
+  readonly argument: number | null;
   readonly process: {
     readonly pid: number;
     readonly comm: string;

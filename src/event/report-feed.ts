@@ -134,6 +134,8 @@ export interface NameFact {
 export interface RefusalFact {
   /** The system call, as in strace. */
   readonly name: string;
+  /** What tells calls of this name apart (linux/call-arguments.ts). Null for other calls, and where it was not read. */
+  readonly argument: number | null;
   /** What the filter did. */
   readonly action: RefusalAction;
   /** The error that the caller got; null if the call did not return, or pretended success. */

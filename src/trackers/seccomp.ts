@@ -1,3 +1,4 @@
+import { argumentOf } from '../linux/call-arguments.js';
 import { defineReport, ifListed } from '../tracker/define-report.js';
 import { defineTracker, pushedErrno } from '../tracker/define.js';
 import { operationMask, pushedEnum } from '../tracker/operation.js';
@@ -58,7 +59,8 @@ export default defineTracker({
   report: defineReport<'seccomp'>({
     feeds: 'refusals',
     alike: ['name', 'errno'],
-    read: ({ name, action, errno }) => (name === null ? null : { name, action, errno }),
+    read: ({ name, action, errno, args }) =>
+      name === null ? null : { name, argument: argumentOf(name, args), action, errno },
     restricting: [...restrictingCalls, ifListed('actions', 'actions that are not listed are excluded')],
   }),
 });

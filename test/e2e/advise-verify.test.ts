@@ -57,7 +57,7 @@ interface Verified {
 async function verify(server: TestServer, input: Record<string, unknown>): Promise<Verified> {
   const { verifyAdvice } = await server.query<{ verifyAdvice: Verified }>(
     `mutation ($input: VerifyAdviceInput!) { verifyAdvice(input: $input) { verified widened problems rights
-      rounds { started check { passed output } refusals { kind what call errno time pid comm executable args } }
+      rounds { started check { passed output } refusals { kind what argument call errno time pid comm executable args } }
       outside { kind what refused errno observed } } }`,
     { input },
   );

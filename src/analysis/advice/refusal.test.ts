@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { TraceEvent } from '../../event/event.js';
 import type { AnyReportFeed } from '../../event/report-feed.js';
-import { Refusals } from './refusal.js';
+import { refusalKey, Refusals } from './refusal.js';
 
 /** An event that is its own fact. */
 const event = (second: number, process: object, fact: object): TraceEvent =>
@@ -31,6 +31,21 @@ describe('refusals', () => {
       ['CALL', 'mount', 'EPERM', '/bin/app'],
       ['CALL', 'bpf', null, '/bin/later'],
     ]);
+  });
+
+  it('are apart by the argument that tells calls apart, as far as these are few', () => {
+    const socket = (argument: number) =>
+      ['refusals', event(1, {}, { name: 'socket', argument, errno: 'EPERM' })] as const;
+    const refusals = new Refusals();
+    for (const [feeds, one] of [socket(40), socket(2), socket(40)]) refusals.add(one, feed(feeds));
+    expect(refusals.all.map(({ what, argument }) => [what, argument])).toEqual([
+      ['socket', 40],
+      ['socket', 2],
+    ]);
+    // What the container's own rights refuse is not what others refuse.
+    const [vsock, inet] = refusals.all;
+    expect(vsock && inet && refusalKey(vsock) === refusalKey(inet)).toBe(false);
+    expect(refused(...Array.from({ length: 1000 }, (_, i) => socket(i)))).toHaveLength(65);
   });
 
   it('take time linear in the programs that one process executes', () => {

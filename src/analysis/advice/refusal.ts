@@ -7,6 +7,8 @@ import { isOfRuntime } from './runtime.js';
 /** What a file system or the kernel refuses with, whatever seccomp allows. */
 const DENIED: ReadonlySet<string> = new Set(['EACCES', 'EPERM', 'EROFS']);
 const MAX_REFUSALS = 10_000;
+/** Of one call, refusals with as many arguments are told apart. */
+const MAX_ARGUMENTS = 64;
 
 interface Program {
   readonly since: string;
@@ -14,17 +16,28 @@ interface Program {
   readonly args: readonly string[] | null;
 }
 
-type Denied = Pick<Refusal, 'kind' | 'what' | 'call' | 'errno'>;
+type Denied = Pick<Refusal, 'kind' | 'what' | 'argument' | 'call' | 'errno'>;
 type Fact = Readonly<Record<string, unknown>>;
 
 /** What facts of a kind say was refused. Kinds that are not here say nothing of it. */
 const readers: Partial<Record<FactKind, (fact: Fact) => readonly Denied[]>> = {
-  refusals: ({ name, errno }) => [{ kind: 'CALL', what: String(name), call: String(name), errno: textOf(errno) }],
+  refusals: ({ name, argument, errno }) => {
+    const call = String(name);
+    return [
+      {
+        kind: 'CALL',
+        what: call,
+        argument: typeof argument === 'number' ? argument : null,
+        call,
+        errno: textOf(errno),
+      },
+    ];
+  },
   // A check in no call is the kernel's own, and nobody waits for it. In a namespace of its own a process has its own capabilities.
   capabilities: ({ capability, granted, call, level }) =>
     granted === true || call === null || Number(level ?? 0) > 0
       ? []
-      : [{ kind: 'CAPABILITY', what: String(capability), call: textOf(call), errno: null }],
+      : [{ kind: 'CAPABILITY', what: String(capability), argument: null, call: textOf(call), errno: null }],
   files: ({ absolute, errno }) => pathsOf([absolute], errno),
   changes: ({ made, removed, changed, errno }) => pathsOf([made, removed, changed], errno),
 };
@@ -35,7 +48,7 @@ function pathsOf(paths: readonly unknown[], errno: unknown): readonly Denied[] {
   return paths.flatMap((path): Denied[] => {
     if (typeof path !== 'string' || !path.startsWith('/')) return [];
     const kind = path.startsWith('/dev/') && why === 'EPERM' ? 'DEVICE' : 'PATH';
-    return [{ kind, what: path, call: null, errno: why }];
+    return [{ kind, what: path, argument: null, call: null, errno: why }];
   });
 }
 
@@ -51,6 +64,7 @@ type Seen = Denied & Pick<TraceEvent, 'process' | 'time'>;
  */
 export class Refusals {
   readonly #seen = new Map<string, Seen>();
+  readonly #arguments = new Map<string, Set<number>>();
   readonly #programs = new Map<number, Program[]>();
 
   get all(): readonly Refusal[] {
@@ -67,13 +81,23 @@ export class Refusals {
     if (fact === null) return;
     const { process, time } = event;
     if (feed.feeds === 'programs') return this.#learn(process.pid, time, fact);
-    for (const denied of readers[feed.feeds]?.(fact) ?? []) {
-      if (denied.kind !== 'CALL' && isOfRuntime(process)) continue;
+    for (const found of readers[feed.feeds]?.(fact) ?? []) {
+      if (found.kind !== 'CALL' && isOfRuntime(process)) continue;
+      const denied = this.#apart(found);
       const key = refusalKey(denied);
       if (this.#seen.has(key) || this.#seen.size >= MAX_REFUSALS) continue;
       const { pid, ppid, comm } = process;
       this.#seen.set(key, { ...denied, time, process: { ...process, pid, ppid, comm } });
     }
+  }
+
+  #apart(denied: Denied): Denied {
+    const { what, argument } = denied;
+    if (argument === null) return denied;
+    const known = this.#arguments.get(what) ?? new Set<number>();
+    this.#arguments.set(what, known);
+    if (known.size < MAX_ARGUMENTS) known.add(argument);
+    return known.has(argument) ? denied : { ...denied, argument: null };
   }
 
   #learn(pid: number, since: string, { path, args, errno }: Fact): void {
@@ -94,6 +118,6 @@ export class Refusals {
 }
 
 /** Equal for what is refused in the same way, whoever attempts it. */
-export function refusalKey({ kind, what, call, errno }: Denied): string {
-  return JSON.stringify([kind, what, call, errno]);
+export function refusalKey({ kind, what, argument, call, errno }: Denied): string {
+  return JSON.stringify([kind, what, argument, call, errno]);
 }

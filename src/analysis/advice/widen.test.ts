@@ -25,6 +25,7 @@ const least: Rights = {
 const refusal = (kind: Refusal['kind'], what: string, errno: string | null = null): Refusal => ({
   kind,
   what,
+  argument: null,
   errno,
   call: null,
   process: { pid: 7, comm: 'app', executable: null, args: null },

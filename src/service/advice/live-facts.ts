@@ -1,4 +1,4 @@
-import { callArguments } from '../../linux/call-arguments.js';
+import { argumentOf } from '../../linux/call-arguments.js';
 import { readdir, readFile } from 'node:fs/promises';
 import { emptyObservation, keyOf } from '../../analysis/advice/observation.js';
 import { isOfRuntime } from '../../analysis/advice/runtime.js';
@@ -46,12 +46,11 @@ async function callsOf(pid: string): Promise<SeenCall[]> {
       if (!/^\d+$/.test(number) || isOfRuntime({ comm: name, mountNs })) return [];
       const at = nowText();
       const made = syscallName(Number(number));
-      const place = callArguments[made];
       return [
         {
           name: made,
           abi: nativeAbi,
-          argument: place === undefined ? null : Number(BigInt(args[place] ?? 0) & 0xffffffffn),
+          argument: argumentOf(made, args),
           runtime: false,
           errors: 0,
           comms: [name],

@@ -291,7 +291,15 @@ class Trial {
     const { runtime } = this.#context;
     const calls = (rights.noNewPrivileges ? runtime?.noNewPrivileges : runtime?.plain) ?? [];
     const process = { pid: 0, comm: '', executable: null, args: null };
-    const missing = calls.map((what): Missing => ({ kind: 'CALL', what, process, call: what, errno: null, time: '' }));
+    const missing = calls.map((what): Missing => ({
+      kind: 'CALL',
+      what,
+      argument: null,
+      process,
+      call: what,
+      errno: null,
+      time: '',
+    }));
     return widen(rights, missing).rights;
   }
 

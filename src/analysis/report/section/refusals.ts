@@ -6,7 +6,7 @@ import { sample, Tally } from './tally.js';
 
 /** System calls that seccomp filters refused, by call, action and error. */
 export class Refusals implements SectionCounter<'refusals'> {
-  readonly #calls = new Tally<RefusalFact & { readonly comms: string[] }>();
+  readonly #calls = new Tally<Omit<RefusalFact, 'argument'> & { readonly comms: string[] }>();
 
   add({ name, action, errno }: RefusalFact, { process }: TraceEvent): void {
     const call = this.#calls.add(`${name} ${action} ${errno}`, () => ({ name, action, errno, comms: [] }));
