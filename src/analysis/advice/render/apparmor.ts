@@ -15,7 +15,8 @@ export function apparmor(advice: Advice): string {
     observation.programs.filter(({ path, runtime }) => !runtime && path.startsWith('/')).map(({ path }) => path),
   );
   const own = observation.paths.filter(({ runtime }) => !runtime);
-  const files = accessOf(own).map(({ path, pattern, access }) => `${quoted(path, pattern)} ${access},`);
+  // A rule for a directory, to list or to make it, ends with a slash; which paths are directories is not observed.
+  const files = accessOf(own).map(({ path, pattern, access }) => `${quoted(path, `${pattern}{,/}`)} ${access},`);
   const directories = [...rights.tmpfs, ...rights.volumes.filter(({ writable }) => writable)];
   return [
     'abi <abi/3.0>,',

@@ -149,7 +149,10 @@ describe('files of advice for a hostile container', () => {
   it('have a profile in which no name of a file is a pattern', () => {
     const paths = ['/data/*', '/data/a\u0085'].map((path) => ({ ...own, path, access: 'READ' as const }));
     const lines = fileOf(madeFrom({ paths }), 'apparmor.profile').split('\n');
-    expect(lines.filter((line) => line.startsWith('  "/'))).toEqual(['  "/data/\\*" r,', '  "/data/a\\302\\205" r,']);
+    expect(lines.filter((line) => line.startsWith('  "/'))).toEqual([
+      '  "/data/\\*{,/}" r,',
+      '  "/data/a\\302\\205{,/}" r,',
+    ]);
   });
 
   it('have a profile that lets a directory of libraries be mapped, also where it is written to', () => {
@@ -160,7 +163,7 @@ describe('files of advice for a hostile container', () => {
     for (const order of [paths, paths.toReversed()]) {
       const lines = fileOf(madeFrom({ paths: order }), 'apparmor.profile').split('\n');
       expect(lines.filter((line) => line.startsWith('  "/app/') && line.includes('m'))).toEqual(
-        ['/app/lib/*', '/app/names/*', '/app/one.so'].map((path) => `  "${path}" mrwkl,`),
+        ['/app/lib/*', '/app/names/*', '/app/one.so'].map((path) => `  "${path}{,/}" mrwkl,`),
       );
     }
   });
