@@ -6,6 +6,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { Bucket } from '../../src/event/event.js';
 import { root } from '../../src/base/paths.js';
 import { heldPrograms } from '../support/bpf.js';
+import { itNarrow } from '../support/narrow.js';
 import { startTracker, type Seen } from '../support/session.js';
 import { isInPath, straced } from '../support/strace.js';
 import { run, scratch, type Ended } from '../support/workload.js';
@@ -56,6 +57,15 @@ int main(int argc, char **argv)
 			syscall(SYS_ioctl, -1, 0xffffffff80045430UL, 0); /* the kernel takes 32 bits, and some libraries pass 64 */
 			syscall(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0);
 		}
+#ifdef __x86_64__
+	} else if (!strcmp(what, "narrow")) { /* the same by the table and the registers of i386, and by the number that x32 has for it */
+		for (long i = 0; i < n; i++) {
+			long result;
+			asm volatile("int $0x80" : "=a"(result) : "a"(54), "b"(-1), "c"(0x5401), "d"(0) : "r8", "r9", "r10", "r11", "memory");
+			asm volatile("int $0x80" : "=a"(result) : "a"(172), "b"(PR_GET_DUMPABLE), "c"(0) : "r8", "r9", "r10", "r11", "memory");
+			syscall(0x40000000 | 514, -1, 0x5402, 0);
+		}
+#endif
 	} else if (!strcmp(what, "numbers")) { /* n calls, each of another number */
 		for (long i = 0; i < n; i++) syscall(1000 + i);
 	}
@@ -107,25 +117,31 @@ describe('the tracker syscount', () => {
     expect(stats).toMatchObject({ produced: events.length, lost: 0, received: events.length });
   });
 
+  const counts = async (options: object, what = 'asks') => {
+    const only = ['socket', 'ioctl', 'prctl', 'close'];
+    const syscount = await startTracker('syscount', { ...ours, options: { every: 60_000, only, ...options } });
+    await load(what, 10);
+    const events = await syscount.stop();
+    const sums = new Map<string, number>();
+    for (const event of events) {
+      const key = `${String(event['name'])} ${String(event['argument'])}`;
+      sums.set(key, (sums.get(key) ?? 0) + Number(event['count']));
+    }
+    return Object.fromEntries(sums);
+  };
+
   it('counts apart what calls are asked to do, on request', async () => {
-    const counts = async (options: object) => {
-      const only = ['socket', 'ioctl', 'prctl', 'close'];
-      const syscount = await startTracker('syscount', { ...ours, options: { every: 60_000, only, ...options } });
-      await load('asks', 10);
-      const events = await syscount.stop();
-      const sums = new Map<string, number>();
-      for (const event of events) {
-        const key = `${String(event['name'])} ${String(event['argument'])}`;
-        sums.set(key, (sums.get(key) ?? 0) + Number(event['count']));
-      }
-      return Object.fromEntries(sums);
-    };
     // The C library may ask for other things at the start of the program.
     expect(await counts({ arguments: true })).toMatchObject({
       ...{ 'socket 1': 10, 'socket 2': 5, 'socket 16': 5 },
       ...{ 'ioctl 2147767344': 10, 'prctl 3': 10, 'close null': 20 },
     });
     expect(await counts({})).toMatchObject({ 'socket null': 20, 'close null': 20 });
+  });
+
+  itNarrow('counts apart what 32-bit calls are asked to do', async () => {
+    const narrow = { 'ioctl 21505': 10, 'ioctl 21506': 10, 'prctl 3': 10 };
+    expect(await counts({ arguments: true }, 'narrow')).toMatchObject(narrow);
   });
 
   it('counts the calls of a program apart from those of the one that the process ran before', async () => {
