@@ -11,7 +11,10 @@ export function diffRights(before: Rights, after: Rights): AdviceDifference[] {
   return differences(ofRights(before), ofRights(after));
 }
 
-/** What would change for a container that has rights now. What no engine tells of, such as its peers and arguments of calls, is not compared. */
+/**
+ * What would change for a container that has rights now. What no engine tells of, such as its peers and arguments of calls, is not
+ * compared.
+ */
 export function diffCurrent(current: CurrentRights, after: Rights): AdviceDifference[] {
   const now = ofCurrent(current);
   const CALL = present(allowedBy(after.seccomp));
