@@ -14,7 +14,7 @@ function check(options: TrackerOptions, where: string): void {
 export default defineTracker({
   name: 'syscount',
   minimumKernel: '5.12',
-  details: '{name|nr} × {count} [in {durationNs}][, errors {errors>0}]',
+  details: '{name|nr} [{argument}] × {count} [in {durationNs}][, errors {errors>0}]',
   blindSpots: [
     'The blind spots of the tracker syscall: calls that do not return, io_uring requests, the vDSO.',
     'Calls in progress when the session stops are not counted.',
