@@ -59,7 +59,8 @@ function makesNoNamespaces({ privileges, unobserved }: Observation): boolean {
  */
 function argumentsOf(name: string, seen: readonly SeenCall[], observation: Observation): number[] | null {
   const half = halfOf(observation);
-  if (observation.truncated || seen.length === 0 || half === null) return null;
+  const { truncated, unobserved } = observation;
+  if (truncated || unobserved.includes('syscalls') || seen.length === 0 || half === null) return null;
   const byValue = new Map<number, SeenCall[]>();
   for (const call of seen) {
     if (call.argument === null) return null;
