@@ -27,7 +27,8 @@ const tables: Readonly<Record<SyscallAbi, Table>> = {
 
 const isArm = process.arch === 'arm64';
 export const nativeAbi: SyscallAbi = isArm ? 'ARM64' : 'X86_64';
-const compatAbi: SyscallAbi = isArm ? 'ARM' : 'I386';
+/** What the architecture's kernel also runs. */
+export const compatAbi: SyscallAbi = isArm ? 'ARM' : 'I386';
 const native = tables[nativeAbi];
 const compat = tables[compatAbi];
 const UNNAMED = /^(|i386_|arm_)syscall_(0|[1-9]\d{0,9})$/;

@@ -93,6 +93,8 @@ it('has the calls that threads are in, apart by the argument that tells them apa
       [2, 0],
     ]);
     expect(await ofCalls([{ ...seenOne, argument: null }], [blocked])).toEqual([[null, 1]]);
+    expect(await ofCalls([{ ...seenOne, abi: null }], [{ ...seenOne, count: 0 }])).toEqual([[1, 1]]);
+    expect(await ofCalls([seenOne], [{ ...seenOne, abi: 'I386', count: 0 }])).toHaveLength(2);
   } finally {
     await thread.end();
   }

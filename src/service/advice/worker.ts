@@ -36,11 +36,12 @@ function merged(given: readonly GivenAdvice[]): Observation {
 
 function viewOf({ observation, now, current, runtime, action }: RecommendAsk): AdviceView {
   const seen = finish(unpack<Observation>(observation));
-  const likenessOf = ({ name, argument }: SeenCall): string => JSON.stringify([name, argument]);
+  const likenessOf = ({ name, abi, argument }: Pick<SeenCall, 'name' | 'abi' | 'argument'>): string =>
+    JSON.stringify([name, abi, argument]);
   const known = new Set(seen.calls.filter((call) => !call.runtime).map(likenessOf));
-  // Of a call that was seen, no event is missing; with another argument, it is another call.
-  const isUnknown = (call: SeenCall): boolean =>
-    ![call, { ...call, argument: null }].some((one) => known.has(likenessOf(one)));
+  // Of a call that was seen, no event is missing; with another argument, or of another ABI, it is another call.
+  const isUnknown = ({ name, abi, argument }: SeenCall): boolean =>
+    ![abi, null].some((a) => [argument, null].some((b) => known.has(likenessOf({ name, abi: a, argument: b }))));
   const more = now && { ...now, calls: now.calls.filter(isUnknown) };
   const whole = merge(seen, more ?? emptyObservation());
   const runtimeCalls = runtime && runtime[raises(whole) ? 'plain' : 'noNewPrivileges'];
