@@ -54,7 +54,7 @@ const kill: Action = { kind: 'kill', signal: 'SIGKILL' };
 
 it('act once on an alert, and tell it in its history', async () => {
   const { actions, book, done, told } = actionsWith('on');
-  const alert = alertWith([kill, { kind: 'pause' }, { kind: 'stop' }]);
+  const alert = alertWith([kill, { kind: 'pause' }, { kind: 'stop' }], { eventId: 'event:s:7' });
   for (let i = 0; i < 3; i++) actions.raise(alert, null);
   const { pid } = alert.process as { pid: number };
   await until('all is told', () => told().length === 3);
@@ -66,6 +66,7 @@ it('act once on an alert, and tell it in its history', async () => {
   ]);
   expect([...book.newest()][0]).toMatchObject({
     count: 3,
+    eventId: 'event:s:7',
     state: 'OPEN',
     history: [{ action: 'ACTED', by: 'rule:miner' }, {}, {}],
   });
