@@ -34,7 +34,12 @@ interface Request {
 
 let server: Server;
 let requests: Request[];
-let answers: Map<string, (request: Request) => { status?: number; type?: string; body: string }>;
+interface Answer {
+  readonly status?: number;
+  readonly type?: string;
+  readonly body: string;
+}
+let answers: Map<string, (request: Request) => Answer | Promise<Answer>>;
 let opened: TestStore;
 
 async function read(request: IncomingMessage): Promise<string> {
@@ -48,7 +53,7 @@ beforeEach(async () => {
   requests = [];
   answers = new Map();
   server = createServer((request, response) => {
-    void read(request).then((body) => {
+    void read(request).then(async (body) => {
       const asked = {
         method: request.method ?? '',
         path: request.url ?? '',
@@ -57,7 +62,7 @@ beforeEach(async () => {
       };
       requests.push(asked);
       const [path = ''] = asked.path.split('?');
-      const answer = answers.get(`${asked.method} ${path}`)?.(asked) ?? { status: 204, body: '' };
+      const answer = (await answers.get(`${asked.method} ${path}`)?.(asked)) ?? { status: 204, body: '' };
       response.writeHead(answer.status ?? 200, { 'content-type': answer.type ?? 'application/json' }).end(answer.body);
     });
   }).listen(0, '127.0.0.1');
@@ -89,6 +94,29 @@ const SESSION = csv(
   `,,0,${timeAt(1_700_000_000_000)},eunomia.session,h,s1,"a ` +
     `""name""",[],"[""exec""]",DEFAULT,EVENTS,STOPPED,2,2,${timeAt(1_700_000_000_000)},${timeAt(1_700_000_060_000)}`,
 );
+
+/** The response to a query for sessions: these run, by their ids and with the spools of their servers. There are no events. */
+function running(request: Request, spools: Readonly<Record<string, string>>): { type: string; body: string } {
+  const time = timeAt(1_700_000_000_000);
+  const rows = Object.entries(spools).map(
+    ([id, spool]) => `,,0,${time},eunomia.session,h,${id},"[""exec""]",EVENTS,RUNNING,${time},${spool}`,
+  );
+  return {
+    type: 'text/csv',
+    body: flux(request).includes('eunomia.session')
+      ? csv(
+          '#datatype,string,long,dateTime:RFC3339,string,string,string,string,string,string,string,string',
+          '#group,false,false,false,false,false,false,false,false,false,false,false',
+          '#default,_result,,,,,,,,,,',
+          `,result,table,_time,_measurement,host,session,trackers,mode,state,createdAt,${SPOOL}`,
+          ...rows,
+        )
+      : '\r\n',
+  };
+}
+
+const written = (): string[] =>
+  requests.filter(({ path }) => path.startsWith('/api/v2/write')).flatMap(({ body }) => body.trimEnd().split('\n'));
 
 describe('InfluxDB 2.x', () => {
   it('gets a bucket at the first write, and points in nanoseconds with the token', async () => {
@@ -241,33 +269,44 @@ data
   });
 
   it('has sessions of two servers: one that nobody ended was interrupted if it is its own, and others are told', async () => {
-    const row = (id: string, spool: string): string =>
-      `,,0,${timeAt(1_700_000_000_000)},eunomia.session,h,${id},"[""exec""]",EVENTS,RUNNING,${timeAt(1_700_000_000_000)},${spool}`;
-    answers.set('POST /api/v2/query', (request) => ({
-      type: 'text/csv',
-      body: flux(request).includes('eunomia.session')
-        ? csv(
-            '#datatype,string,long,dateTime:RFC3339,string,string,string,string,string,string,string,string',
-            '#group,false,false,false,false,false,false,false,false,false,false,false',
-            '#default,_result,,,,,,,,,,',
-            `,result,table,_time,_measurement,host,session,trackers,mode,state,createdAt,${SPOOL}`,
-            row('own', opened.sender.spoolId),
-            row('others', 'another spool'),
-          )
-        : '\r\n',
-    }));
+    answers.set('POST /api/v2/query', (request) =>
+      running(request, { own: opened.sender.spoolId, others: 'another spool' }),
+    );
     const told = (await opened.store.sessions()).map(({ id, state, stopReason }) => [id, state, stopReason]);
     expect(told).toEqual([
       ['own', 'STOPPED', 'INTERRUPTED'],
       ['others', 'RUNNING', null],
     ]);
     await expect.poll(() => opened.sender.stats.written).toBe(1);
-    expect(requests.filter(({ path }) => path.startsWith('/api/v2/write')).map(({ body }) => body.trimEnd())).toEqual([
+    expect(written()).toEqual([
       expect.stringMatching(
         /^eunomia\.session,host=h,session=own state="STOPPED",stopReason="INTERRUPTED",.*,events=0i,nextSeq=0i 1700000000000000000$/,
       ),
     ]);
   });
+
+  it.each(['while the database takes no points', 'while the database is asked'])(
+    'does not call a session interrupted that ends %s',
+    async (when) => {
+      const { store, sender } = opened;
+      const sink = await store.record(sessionOf('EVENTS', ['exec'], 's1'));
+      await expect.poll(() => sender.stats.written).toBe(1);
+      if (when.endsWith('no points')) {
+        answers.set('POST /api/v2/write', () => ({ status: 503, body: '{}' }));
+        await sink.finish(ended);
+      }
+      let ending: Promise<void> | null = null;
+      answers.set('POST /api/v2/query', async (request) => {
+        if (!when.endsWith('no points')) await (ending ??= sink.finish(ended));
+        return running(request, { s1: sender.spoolId });
+      });
+      await (when.endsWith('no points') ? store.session('s1') : store.sessions());
+      answers.delete('POST /api/v2/write');
+      await expect.poll(() => sender.stats.queued, { timeout: 10_000 }).toBe(0);
+      const reasons = written().flatMap((line) => /stopReason="(\w+)"/.exec(line)?.slice(1) ?? []);
+      expect(new Set(reasons)).toEqual(new Set(['REQUESTED']));
+    },
+  );
 
   it('deletes a session by its tag', async () => {
     await opened.store.remove('a"b');

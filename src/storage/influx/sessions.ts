@@ -8,6 +8,7 @@ import { originalTag, originalText, tag, textValue } from './line.js';
 import { nanosecondsOf, timeOfNanoseconds } from './point.js';
 import { allTime, trackersOf } from './range.js';
 import { recordOf, type Writer } from './session.js';
+import type { Sender } from './sender.js';
 import type { InfluxSink } from './sink.js';
 
 const MAX_SESSIONS = 10_000;
@@ -20,24 +21,23 @@ export class InfluxSessions {
   readonly #database: Database;
   readonly #catalog: Catalog;
   readonly #writer: Writer;
-  readonly #isCaughtUp: () => boolean;
-  readonly #write: (line: string) => void;
+  readonly #sender: Pick<Sender, 'stats' | 'push'>;
+  /** Points of this server's predecessor. */
+  readonly #left: number;
   /** Those that were interrupted before this server began, once all that was left of them is in the database. */
   readonly #interrupted = new Map<string, Extent>();
   readonly #live = new Map<string, { readonly record: SessionRecord; readonly sink: InfluxSink }>();
+  /** How many have ended, or were removed, and how many points there were when the last one did. */
+  #ends = 0;
+  #lastEnd = 0;
 
-  /** `isCaughtUp`: whether the database has all that this server's predecessor left. `write`: writes a point there, now or later. */
-  constructor(
-    database: Database,
-    catalog: Catalog,
-    writer: Writer,
-    { isCaughtUp, write }: { readonly isCaughtUp: () => boolean; readonly write: (line: string) => void },
-  ) {
+  /** `sender`: before it was given anything. */
+  constructor(database: Database, catalog: Catalog, writer: Writer, sender: Pick<Sender, 'stats' | 'push'>) {
     this.#database = database;
     this.#catalog = catalog;
     this.#writer = writer;
-    this.#isCaughtUp = isCaughtUp;
-    this.#write = write;
+    this.#sender = sender;
+    this.#left = sender.stats.accepted;
   }
 
   /** A session is being written from now on. */
@@ -45,9 +45,11 @@ export class InfluxSessions {
     this.#live.set(record.id, { record, sink });
   }
 
-  /** It is no longer being written. */
+  /** It is no longer being written: the sender has its end. Or it is being removed. */
   end(id: string): void {
     this.#live.delete(id);
+    this.#ends++;
+    this.#lastEnd = this.#sender.stats.accepted;
   }
 
   /** How many are being written. */
@@ -56,12 +58,18 @@ export class InfluxSessions {
   }
 
   async all(): Promise<readonly StoredRecord[]> {
+    const before = new Map(this.#live);
+    const isSettled = this.#asking();
     const rows = await this.#database.records(SESSIONS, { ...allTime(), sessions: null }, MAX_SESSIONS);
     const known = new Map<string, StoredRecord>();
     // One after the other: only those that were interrupted take a question, and that once.
     for (const row of rows.filter(isOfSession)) {
       const record = recordOf(row, this.#writer);
-      known.set(record.id, this.#live.has(record.id) ? record : await this.#ended(record, row));
+      const live = this.#live.get(record.id) ?? before.get(record.id);
+      known.set(
+        record.id,
+        live && isOpen(record) ? this.#liveRecord(live.record, live.sink) : await this.#ended(record, row, isSettled),
+      );
     }
     for (const [id, { record, sink }] of this.#live) known.set(id, this.#liveRecord(record, sink));
     return [...known.values()];
@@ -75,24 +83,35 @@ export class InfluxSessions {
   async find(id: string): Promise<StoredRecord | null> {
     const live = this.#live.get(id);
     if (live) return this.#liveRecord(live.record, live.sink);
+    const isSettled = this.#asking();
     const [row] = await this.#database.records(SESSIONS, { ...allTime(), sessions: [id] }, 1);
-    const record = row && isOfSession(row) ? recordOf(row, this.#writer) : null;
-    return record && this.#ended(record, row);
+    return row && isOfSession(row) ? this.#ended(recordOf(row, this.#writer), row, isSettled) : null;
   }
 
   /** Tells other servers of those that were interrupted. Resolves with false while the database has not all of them yet. */
   async settle(): Promise<boolean> {
+    const isSettled = this.#asking();
     await this.all();
-    return this.#isCaughtUp();
+    return isSettled();
+  }
+
+  /**
+   * To be called before the database is asked. Returns whether a session that runs by its answer, and is not of those that are being written,
+   * was interrupted: else points that its server left in the spool, or the end of one that has just ended, may be on their way.
+   */
+  #asking(): () => boolean {
+    const ends = this.#ends;
+    const { accepted, queued } = this.#sender.stats;
+    const isThere = accepted - queued >= Math.max(this.#left, this.#lastEnd);
+    return () => isThere && this.#ends === ends;
   }
 
   /** One that nobody ended has ended with its last event, as far as what is stored tells. */
-  async #ended(record: StoredRecord, row: StoredRow | undefined): Promise<StoredRecord> {
+  async #ended(record: StoredRecord, row: StoredRow, isSettled: () => boolean): Promise<StoredRecord> {
     if (!isOpen(record)) return record;
     const known = this.#interrupted.get(record.id);
     const ended = { ...record, ...(known ?? (await this.#extent(record))) };
-    // Points that its server left in the spool are still to come.
-    if (!known && this.#isCaughtUp()) {
+    if (!known && isSettled()) {
       const { events, nextSeq, stoppedAt } = ended;
       this.#interrupted.set(record.id, { events, nextSeq, stoppedAt });
       this.#tell(ended, row);
@@ -101,10 +120,10 @@ export class InfluxSessions {
   }
 
   /** Completes the session's point, for other servers, which cannot know that it was interrupted. */
-  #tell({ id, state, stopReason, error, stoppedAt, events, nextSeq }: StoredRecord, row: StoredRow | undefined): void {
-    const host = row?.columns[OWN_TAGS.host];
+  #tell({ id, state, stopReason, error, stoppedAt, events, nextSeq }: StoredRecord, row: StoredRow): void {
+    const host = row.columns[OWN_TAGS.host];
     // A session without a spool is that of a version before; that it is ours is likely, and no more.
-    if (!row || typeof host !== 'string' || originalText(String(row.columns[SPOOL] ?? '')) !== this.#writer.spool)
+    if (typeof host !== 'string' || originalText(String(row.columns[SPOOL] ?? '')) !== this.#writer.spool)
       return;
     const fields = {
       state: textValue(state),
@@ -116,7 +135,7 @@ export class InfluxSessions {
     };
     const text = Object.entries(fields).map(([field, value]) => `${field}=${value}`);
     const tags = `${tag(OWN_TAGS.host, originalTag(host))}${tag(OWN_TAGS.session, id)}`;
-    this.#write(`${SESSIONS}${tags} ${text.join(',')} ${nanosecondsOf(row.time)}`);
+    void this.#sender.push([`${SESSIONS}${tags} ${text.join(',')} ${nanosecondsOf(row.time)}`]);
   }
 
   /** How far the events of a session go that nobody ended. */

@@ -62,17 +62,8 @@ export class InfluxStore implements Store {
   constructor(options: InfluxStoreOptions) {
     this.#options = options;
     const { client, location, catalog, host, node, fields, sender } = options;
-    const left = sender.stats.accepted;
     this.#database = new Database(client, location);
-    this.#sessions = new InfluxSessions(
-      this.#database,
-      catalog,
-      { host, node, spool: sender.spoolId },
-      {
-        isCaughtUp: () => sender.stats.accepted - sender.stats.queued >= left,
-        write: (line) => void sender.push([line]),
-      },
-    );
+    this.#sessions = new InfluxSessions(this.#database, catalog, { host, node, spool: sender.spoolId }, sender);
     this.#events = new EventReader(this.#database, this.#sessions, catalog, fields);
     options.sender.start();
   }
