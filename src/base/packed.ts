@@ -6,30 +6,35 @@ import type { Work } from './turn.js';
  */
 export type Packed = readonly Uint8Array<ArrayBuffer>[];
 
-/** Entries of lists in one piece. */
-const PIECE = 256;
+/** Values in one piece, about. A long text counts as many. */
+const PIECE = 512;
+const TEXT = 64;
 
-/** What is at a path: a list, or a part of one that follows what is there of it; an object, whose members follow; or anything else. */
-type Part = readonly [path: readonly string[], value: unknown];
+/** What is at a path: of a list or an object, all or what follows what is there of it; or anything else. */
+type Part = readonly [path: readonly string[], value: unknown, size: number];
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** Long lists may be in objects, not in lists. The names of members are those of a type, not of a client. */
+/** Without circles. However it is nested, and whatever its members are called: no piece is large, unless one text is. */
 export function* pack(value: object): Work<Packed> {
   const pieces: Uint8Array<ArrayBuffer>[] = [];
   let parts: Part[] = [];
-  let entries = 0;
+  let size = 0;
   for (const part of partsOf(value, ['value'])) {
     parts.push(part);
-    entries += Array.isArray(part[1]) ? part[1].length + 1 : 1;
-    if (entries < PIECE) continue;
-    pieces.push(encoder.encode(JSON.stringify(parts)));
+    size += part[2];
+    if (size < PIECE) continue;
+    pieces.push(bytesOf(parts));
     parts = [];
-    entries = 0;
+    size = 0;
     yield;
   }
-  return [...pieces, encoder.encode(JSON.stringify(parts))];
+  return [...pieces, bytesOf(parts)];
+}
+
+function bytesOf(parts: readonly Part[]): Uint8Array<ArrayBuffer> {
+  return encoder.encode(JSON.stringify(parts.map(([path, value]) => [path, value])));
 }
 
 /** What was packed. Its type, the two threads have agreed on. */
@@ -48,13 +53,51 @@ export function buffersOf(packed: Packed): ArrayBuffer[] {
 }
 
 function* partsOf(value: unknown, path: readonly string[]): Generator<Part, void> {
-  if (Array.isArray(value)) {
-    for (let at = 0; at === 0 || at < value.length; at += PIECE) yield [path, value.slice(at, at + PIECE)];
-    return;
+  const own = sizeOf(value, PIECE);
+  if (typeof value !== 'object' || value === null || own < PIECE) return yield [path, value, own];
+  const list = Array.isArray(value) ? (value as readonly unknown[]) : null;
+  const names = list ? null : Object.keys(value);
+  let part: unknown[] | Record<string, unknown> = list ? [] : {};
+  let size = 1;
+  for (let i = 0, { length } = list ?? names ?? []; i < length; i++) {
+    const name = names?.[i] ?? String(i);
+    const member: unknown = list ? list[i] : Reflect.get(value, name);
+    if (member === undefined && !list) continue;
+    const more = textSize(name) + sizeOf(member, PIECE);
+    if (size + more >= PIECE) {
+      yield [path, part, size];
+      part = list ? [] : {};
+      size = 1;
+    }
+    // What follows is behind what was told of it.
+    if (more >= PIECE) yield* partsOf(member, [...path, name]);
+    else {
+      size += more;
+      if (Array.isArray(part)) part.push(member);
+      else set(part, name, member);
+    }
   }
-  if (typeof value !== 'object' || value === null) return yield [path, value];
-  yield [path, {}];
-  for (const [name, member] of Object.entries(value)) if (member !== undefined) yield* partsOf(member, [...path, name]);
+  yield [path, part, size];
+}
+
+/** How many values, counted no further than to `most`. */
+function sizeOf(value: unknown, most: number): number {
+  if (typeof value === 'string') return textSize(value);
+  let size = 1;
+  if (typeof value !== 'object' || value === null) return size;
+  if (Array.isArray(value)) {
+    for (let i = 0; i < value.length && size < most; i++) size += sizeOf(value[i], most - size);
+    return size;
+  }
+  for (const name in value) {
+    if (size >= most) break;
+    size += textSize(name) + sizeOf(Reflect.get(value, name), most - size);
+  }
+  return size;
+}
+
+function textSize({ length }: string): number {
+  return 1 + Math.floor(length / TEXT);
 }
 
 function put(whole: Record<string, unknown>, path: readonly string[], value: unknown): void {
@@ -62,8 +105,14 @@ function put(whole: Record<string, unknown>, path: readonly string[], value: unk
   for (const name of path.slice(0, -1)) place = place[name] as Record<string, unknown>;
   const name = path.at(-1) ?? '';
   const known = Object.hasOwn(place, name) ? place[name] : undefined;
-  if (Array.isArray(known) && Array.isArray(value)) known.push(...(value as readonly unknown[]));
-  // An assignment to "__proto__" would make no member; to others it is several times as fast.
-  else if (name !== '__proto__') place[name] = value;
+  if (Array.isArray(known)) known.push(...(value as readonly unknown[]));
+  else if (typeof known === 'object' && known !== null)
+    for (const [member, inside] of Object.entries(value as object)) set(known as Record<string, unknown>, member, inside);
+  else set(place, name, value);
+}
+
+/** An assignment to "__proto__" would make no member; to others it is several times as fast. */
+function set(place: Record<string, unknown>, name: string, value: unknown): void {
+  if (name !== '__proto__') place[name] = value;
   else Object.defineProperty(place, name, { value, writable: true, enumerable: true, configurable: true });
 }

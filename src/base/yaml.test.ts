@@ -53,6 +53,28 @@ describe('a YAML document that is parsed in pieces', () => {
     expect(errors.map(({ at }) => at - keys.length)).toEqual([0, 6, 23]);
   });
 
+  it.each([
+    ['a: !!timestamp 2001-12-14', 'is no text, number, true, false or null'],
+    ['%YAML 1.1\n---\na: 2001-12-14', 'is no text, number, true, false or null'],
+    ['a: !!binary aGVsbG8=', 'is no text, number, true, false or null'],
+    ['a: !!merge x', 'is no text, number, true, false or null'],
+    ['a: !!set {x, y}', 'is no list or mapping'],
+    ['a: !!omap [x: 1]', 'is no list or mapping'],
+    ['a: !!pairs [x: 1]', 'is no list or mapping'],
+    ['a: .nan', 'is no finite number'],
+    ['&a [*a]', 'has an alias within what it stands for'],
+    ['a: &a {b: [*a]}', 'has an alias within what it stands for'],
+    [`a: &a [${'b,'.repeat(100_000)}]\nb: [${'*a,'.repeat(20)}]`, 'its aliases make it larger by more than 1 MiB'],
+    [`a: &a ${'b'.repeat(100_000)}\nb: [${'*a ,'.repeat(20)}]`, 'its aliases make it larger by more than 1 MiB'],
+  ])('is refused where JSON does not have it, or not in that size: %.40j', (text, message) => {
+    expect(finish(parsingYaml(text)).errors).toEqual([{ at: expect.any(Number) as number, message }]);
+  });
+
+  it('has what an explicit tag of JSON says', () => {
+    const { value, errors } = finish(parsingYaml('a: !!str 1\nb: !!map {c: !!seq [!!int "2", !!bool true, !!null ""]}'));
+    expect({ value, errors }).toEqual({ value: { a: '1', b: { c: [2, true, null] } }, errors: [] });
+  });
+
   it('is refused where it is nested without end', () => {
     for (const text of [`a: ${'['.repeat(100_000)}`, `${'- '.repeat(100_000)}a`, `${'{a: '.repeat(50_000)}`]) {
       const { errors } = finish(parsingYaml(text));

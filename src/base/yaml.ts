@@ -21,6 +21,10 @@ const MAX_DEPTH = 200;
 
 /** As `toJS` of the library: how many times what has an anchor may be written out. */
 const MAX_ALIASES = 100;
+/** Characters and values that aliases may add to a text. */
+const MAX_ADDED = 1 << 20;
+/** Tags of what JSON has: others make dates, sets and the like, also without one where a document says that it is YAML 1.1. */
+const COLLECTIONS: readonly (string | undefined)[] = [undefined, 'tag:yaml.org,2002:map', 'tag:yaml.org,2002:seq'];
 
 /** Where a value is in the text. Of a mapping, `keys` has the places of its keys; `of` those of its values, or of the items of a list. */
 export interface YamlPlace {
@@ -85,6 +89,7 @@ export function* parsingYaml(text: string): Work<ParsedYaml> {
   if (errors.length > 0) return failed(errors);
   try {
     const value: unknown = document.toJS({ maxAliasCount: MAX_ALIASES });
+    checkSize(value, text.length + MAX_ADDED);
     return { value, place: placeOf(document.contents), errors };
   } catch (error) {
     return failed([{ at: 0, message: messageOf(error) }]);
@@ -117,22 +122,48 @@ function placeOf(node: unknown): YamlPlace | null {
   return { at, keys: Object.fromEntries(keys), of: Object.fromEntries(values) };
 }
 
-/** What the library lets pass: keys that are there twice, and numbers that JSON, in which threads tell each other, does not have. */
+/** What the library lets pass: keys that are there twice, and what JSON, in which threads tell each other, does not have. */
 function ownErrors(document: Document.Parsed): YamlError[] {
   const errors: YamlError[] = [];
+  const add = (range: readonly number[] | null | undefined, message: string): void =>
+    void errors.push({ at: range?.[0] ?? 0, message });
   visit(document, {
     Scalar: (_key, { value, range }) => {
-      if (typeof value === 'number' && !Number.isFinite(value))
-        errors.push({ at: range?.[0] ?? 0, message: 'is no finite number' });
+      if (typeof value === 'number' && !Number.isFinite(value)) add(range, 'is no finite number');
+      else if (value !== null && !['string', 'number', 'boolean'].includes(typeof value))
+        add(range, 'is no text, number, true, false or null');
     },
-    Map: (_key, { items }) => {
+    Collection: (_key, { tag, range }) => {
+      if (!COLLECTIONS.includes(tag)) add(range, 'is no list or mapping');
+    },
+    Map: (_key, { items, tag, range }) => {
+      if (!COLLECTIONS.includes(tag)) add(range, 'is no list or mapping');
       const known = new Set<unknown>();
       for (const { key } of items) {
         if (!isScalar(key)) continue;
-        if (known.has(key.value)) errors.push({ at: key.range?.[0] ?? 0, message: 'Map keys must be unique' });
+        if (known.has(key.value)) add(key.range, 'Map keys must be unique');
         known.add(key.value);
       }
     },
   });
   return errors;
+}
+
+/** Throws for a value that is within itself, or that is larger than this as JSON, about: aliases are written out in it. */
+function checkSize(value: unknown, most: number): void {
+  const sizes = new Map<object, number>();
+  const sizeOf = (one: unknown): number => {
+    if (typeof one === 'string') return one.length + 1;
+    if (typeof one !== 'object' || one === null) return 1;
+    const known = sizes.get(one);
+    if (known === Number.POSITIVE_INFINITY) throw new RangeError('has an alias within what it stands for');
+    if (known !== undefined) return known;
+    sizes.set(one, Number.POSITIVE_INFINITY);
+    let size = 1;
+    if (Array.isArray(one)) for (const item of one as readonly unknown[]) size += sizeOf(item);
+    else for (const [name, member] of Object.entries(one)) size += name.length + sizeOf(member);
+    sizes.set(one, size);
+    return size;
+  };
+  if (sizeOf(value) > most) throw new RangeError(`its aliases make it larger by more than ${MAX_ADDED >> 20} MiB`);
 }

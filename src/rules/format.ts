@@ -36,6 +36,8 @@ const DAY = 24 * HOUR;
 const MAX_FILE_BYTES = 4 << 20;
 const MAX_RULES = 1000;
 const MAX_LIST = 1000;
+/** As they are written, with those that are there already. */
+const MAX_WRITTEN = 10 * MAX_LIST;
 /** Lists, and macros. */
 const MAX_NAMED = 1000;
 /** Values that lists take from others, of all lists together. */
@@ -123,7 +125,11 @@ export function* readingRules(sources: readonly RuleSource[]): Work<RuleSetDefin
       }, undefined);
       yield;
     }
-    collect(() => overrides.push(reader.overrides(top['overrides'])), undefined);
+    try {
+      overrides.push(yield* reader.overrides(top['overrides']));
+    } catch (error) {
+      keep(error);
+    }
     yield;
   }
   if (rules.size > MAX_RULES)
@@ -266,8 +272,10 @@ class Reader {
 
   list(name: string, value: unknown, path: Path = ['lists', name]): WrittenList {
     this.#name(name, path);
-    const items = this.#file.each(this.#file.list(value, path), (item, i) => this.#item(item, [...path, i]));
-    return { ...this.at(path), items };
+    const written = this.#file.list(value, path);
+    if (written.length > MAX_WRITTEN)
+      throw this.#file.fail(path, `has ${written.length} values; at most ${MAX_LIST} are allowed`);
+    return { ...this.at(path), items: this.#file.each(written, (item, i) => this.#item(item, [...path, i])) };
   }
 
   macro(name: string, value: unknown): Condition {
@@ -329,7 +337,7 @@ class Reader {
     });
   }
 
-  overrides(value: unknown): Overrides {
+  *overrides(value: unknown): Work<Overrides> {
     const file = this.#file;
     const given = file.fields(value ?? {}, ['overrides'], ['rules', 'lists', 'macros']);
     const path = (...parts: string[]): Path => ['overrides', ...parts];
@@ -339,14 +347,17 @@ class Reader {
           .filter((join) => of[join] !== undefined)
           .map((join) => [join, this.#expression(of[join], [...at, join])]),
       );
+    const lists: Overrides['lists'][number][] = [];
+    for (const [name, change] of this.mapping(given['lists'], path('lists'))) {
+      const at = path('lists', name);
+      const { append, replace } = file.fields(change, at, ['append', 'replace']);
+      if ((append === undefined) === (replace === undefined)) throw file.fail(at, 'is to have `append` or `replace`');
+      const how = append === undefined ? 'replace' : 'append';
+      lists.push({ ...this.at(at), name, how, list: this.list(name, append ?? replace, [...at, how]) });
+      yield;
+    }
     return {
-      lists: this.mapping(given['lists'], path('lists')).map(([name, change]) => {
-        const at = path('lists', name);
-        const { append, replace } = file.fields(change, at, ['append', 'replace']);
-        if ((append === undefined) === (replace === undefined)) throw file.fail(at, 'is to have `append` or `replace`');
-        const how = append === undefined ? 'replace' : 'append';
-        return { ...this.at(at), name, how, list: this.list(name, append ?? replace, [...at, how]) };
-      }),
+      lists,
       macros: this.mapping(given['macros'], path('macros')).map(([name, change]) => {
         const at = path('macros', name);
         const of = file.fields(change, at, ['and', 'or', 'replace']);

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
 import { AlertBook } from '../../alerts/book.js';
+import { EunomiaError } from '../../base/errors.js';
 import { createLog } from '../../base/log.js';
 import type { CompiledRule } from '../../rules/compile.js';
 import { ruleContext } from '../../../test/support/rules.js';
@@ -11,6 +12,7 @@ import { RuleActions } from './actions.js';
 import { RuleHost } from './host.js';
 import { LearnedFile } from './learned.js';
 import { RuleRunner } from './runner.js';
+import { RuleFileThread } from './thread.js';
 
 const folders: string[] = [];
 afterEach(() => {
@@ -29,7 +31,8 @@ class Runner extends RuleRunner {
 const rule = (name: string): string =>
   `rules: [{ name: ${name}, description: d, severity: LOW, trackers: exec, condition: 'true', message: m }]\n`;
 
-it('reads a folder again that has become what it was before rules were sent', async () => {
+/** A host with one file in its folder, and what puts a rule there at a time. */
+function hostWith(thread?: ConstructorParameters<typeof RuleHost>[1]) {
   const folder = mkdtempSync(join(tmpdir(), 'eunomia-host-'));
   folders.push(folder);
   const log = createLog('silent');
@@ -56,7 +59,12 @@ it('reads a folder again that has become what it was before rules were sent', as
     container: () => Promise.reject(new Error('not here')),
   };
   const actions = new RuleActions({ book, mode: 'off', evidence: null, after, responder, log });
-  const host = new RuleHost({ context: ruleContext, runner, actions, directories: [folder], dataDirectory: null, log });
+  const options = { context: ruleContext, runner, actions, directories: [folder], dataDirectory: null, log };
+  return { host: new RuleHost(options, thread), runner, put };
+}
+
+it('reads a folder again that has become what it was before rules were sent', async () => {
+  const { host, runner, put } = hostWith();
   await host.open();
   put('second', 2);
   // Reads the folder as it is, before anybody has looked for changes.
@@ -66,4 +74,41 @@ it('reads a folder again that has become what it was before rules were sent', as
   await host.start();
   await expect.poll(() => runner.names, { timeout: 10_000 }).toEqual(['first', 'third']);
   await host.close();
+});
+
+it('reads a folder again after the thread has died, though nothing has changed since', async () => {
+  const thread = new RuleFileThread();
+  let deaths = 0;
+  const { host, runner, put } = hostWith({
+    parse: (sources) =>
+      deaths++ === 0 ? Promise.reject(new EunomiaError('INTERNAL_SERVER_ERROR', 'it has ended')) : thread.parse(sources),
+    end: () => thread.end(),
+  });
+  await host.open();
+  put('second', 2);
+  await host.start();
+  await expect.poll(() => host.problem, { timeout: 10_000 }).toBe('it has ended');
+  await expect.poll(() => runner.names, { timeout: 10_000 }).toEqual(['second']);
+  expect(host.problem).toBeNull();
+  await host.close();
+});
+
+it('ends without waiting for a file that is being parsed, and tells of no problem with it', async () => {
+  const thread = new RuleFileThread();
+  let asked = 0;
+  const { host, put } = hostWith({
+    parse: (sources) => {
+      asked++;
+      return thread.parse(sources.map((source) => ({ ...source, text: `a: [${'b,'.repeat(500_000)}]` })));
+    },
+    end: () => thread.end(),
+  });
+  await host.open();
+  put('second', 2);
+  await host.start();
+  await expect.poll(() => asked, { timeout: 10_000 }).toBe(1);
+  const loading = expect(host.load('x', rule('third'))).rejects.toMatchObject({ code: 'SHUTTING_DOWN' });
+  await host.close();
+  await loading;
+  expect(host.problem).toBeNull();
 });

@@ -51,7 +51,7 @@ const MAX_SENT_BYTES = 256 << 10;
  */
 export class RuleHost {
   readonly #options: RuleHostOptions;
-  readonly #thread = new RuleFileThread();
+  readonly #thread: Pick<RuleFileThread, 'parse' | 'end'>;
   #set: RuleSet = noRules;
   #sent: ReadonlyMap<string, SentRules> = new Map();
   /** Of the folders, as they were read last. */
@@ -65,8 +65,9 @@ export class RuleHost {
   problem: string | null = null;
   loadedAt = nowText();
 
-  constructor(options: RuleHostOptions) {
+  constructor(options: RuleHostOptions, thread: Pick<RuleFileThread, 'parse' | 'end'> = new RuleFileThread()) {
     this.#options = options;
+    this.#thread = thread;
   }
 
   /** Reads and compiles all. Rejects with BAD_RULES: a server that was to run rules does not start without them. */
@@ -173,9 +174,10 @@ export class RuleHost {
   }
 
   async close(): Promise<void> {
+    // First: a change that waits for it would be waited for.
+    await this.#thread.end();
     await Promise.all(this.#watches.map((watch) => watch.close()));
     await this.#turn;
-    await this.#thread.end();
     await this.#options.runner.close();
   }
 
@@ -227,6 +229,9 @@ export class RuleHost {
       this.#text = text;
       await this.#use(set);
     } catch (error) {
+      if (error instanceof EunomiaError && error.code === 'SHUTTING_DOWN') return;
+      // It is not the files: they are read again at the next look.
+      if (!(error instanceof EunomiaError) || error.code !== 'BAD_RULES') this.#signature = '';
       const problem = messageOf(error);
       if (problem !== this.problem)
         log.error({ problem }, 'rules that were changed are not in force; those before are');

@@ -18,7 +18,9 @@ rules:
 `;
 
 it('what a thread makes of a rule file is what is made of it here, errors with their places too', async () => {
-  for (const each of [text, 'a: [1', '', '# x', '['.repeat(1000), 'a: &a [1]\nb: *a\n', 'a: .inf']) {
+  const others = ['a: [1', '', '# x', '['.repeat(1000), 'a: &a [1]\nb: *a\n', 'a: .inf'];
+  const notJson = ['a: &a {b: *a}', 'a: !!timestamp 2001-12-14', 'a: !!set {x}'];
+  for (const each of [text, ...others, ...notJson]) {
     const [source] = await thread.parse([{ name: 'x.yaml', text: each }]);
     expect(source?.parsed).toEqual(JSON.parse(JSON.stringify(finish(parsingYaml(each)))));
   }
@@ -36,7 +38,7 @@ it('what a thread makes of a rule file is what is made of it here, errors with t
   expect(here).toContain('severty');
 });
 
-it('a file of ten thousands of mistakes tells some of them', async () => {
-  const sources = await thread.parse([{ name: 'x.yaml', text: `lists: { a: [${'null, '.repeat(30_000)}] }` }]);
+it('a file of thousands of mistakes tells some of them', async () => {
+  const sources = await thread.parse([{ name: 'x.yaml', text: `lists: { a: [${'null, '.repeat(9_000)}] }` }]);
   expect(() => compileRules(sources, ruleContext)).toThrow(/and many more errors$/);
 });
