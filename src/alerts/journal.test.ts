@@ -1,16 +1,29 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFile, cp, mkdir, readFile, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  appendFile,
+  cp,
+  mkdir,
+  open as openFile,
+  readFile,
+  readdir,
+  rm,
+  stat,
+  writeFile,
+  type FileHandle,
+} from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setImmediate as turn } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { temporaryDirectory } from '../../test/support/store.js';
 import { untilHolds } from '../../test/support/until.js';
 import { createLog } from '../base/log.js';
 import { root } from '../base/paths.js';
 import type { Alert, NewAlert } from './alert.js';
 import { AlertBook } from './book.js';
+import { Journal } from './journal.js';
+import { headRecord } from './record.js';
 
 const log = createLog('silent');
 const closing: (() => Promise<unknown>)[] = [];
@@ -223,6 +236,41 @@ describe('alerts', () => {
     await killed(book);
     const again = await open();
     expect(again.list(Number.POSITIVE_INFINITY, () => true)).toEqual(book.list(Number.POSITIVE_INFINITY, () => true));
+  });
+
+  it('do not fill the memory while a disk hangs, and are all in the file once it goes on', async () => {
+    const { path, remove } = await temporaryDirectory();
+    closing.push(remove);
+    let alerts = 0;
+    const journal = await Journal.open({ directory: path, log, retryMs: 20 }, () => undefined);
+    closing.push(() => journal.close());
+    journal.begin(function* () {
+      yield headRecord(0, alerts);
+      yield { kind: 'place', receiver: 'all', revision: alerts };
+    });
+    await journal.written();
+    const handle = await openFile(path);
+    const files = Object.getPrototypeOf(handle) as FileHandle;
+    await handle.close();
+    let hangs: Promise<void> | null = null;
+    let goOn: () => void = () => undefined;
+    const sync = vi.spyOn(files, 'datasync').mockImplementation(async () => void (await hangs));
+    hangs = new Promise((resolve) => (goOn = resolve));
+    closing.push(() => Promise.resolve(goOn()));
+    let called = 0;
+    const append = () =>
+      journal.append(() => {
+        called++;
+        return { kind: 'place', receiver: 'one', revision: 0 };
+      });
+    append();
+    await expect.poll(() => sync.mock.calls.length).toBe(1);
+    for (alerts = 0; alerts < 150_000; alerts++) append();
+    goOn();
+    await journal.written();
+    expect(called).toBe(1);
+    expect(await readFile(join(path, 'alerts.ndjson'), 'utf8')).toContain('"receiver":"all","revision":150000');
+    sync.mockRestore();
   });
 
   it('are in a file that does not grow with each start', async () => {

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { copyFile, type FileHandle } from 'node:fs/promises';
+import { copyFile, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EunomiaError, messageOf } from '../base/errors.js';
 import { openPrivate, privateDirectory, replacePrivate } from '../base/file.js';
@@ -23,6 +23,8 @@ const WRITE = 256 << 10;
 const SLACK = 4 << 20;
 /** Records that wait for room on the disk. With more, the file is made anew once there is room for all of it. */
 const MAX_WAITING = 1000;
+/** The same of a disk that fails nothing, and takes its time: a storm of alerts counts on 10,000 of them a second. */
+const MAX_QUEUED = 100_000;
 
 /**
  * What happened to alerts, appended to a file of the data directory: a line of JSON each. A line that a crash left unfinished is
@@ -80,14 +82,7 @@ export class Journal {
         const read = await readAll(file, onRecord);
         await file.truncate(read.end);
         const journal = new Journal(options, lock, file, read);
-        if (read.damaged > 0) {
-          await copyFile(path, `${path}.damaged`);
-          journal.#bytes = journal.#compactAt = 0;
-          log.error(
-            { path, damaged: read.damaged },
-            'lines of the alerts cannot be read: they are left out, and kept beside',
-          );
-        }
+        if (read.damaged > 0) await journal.#keepDamaged(read.damaged);
         return journal;
       } catch (error) {
         await file.close();
@@ -96,6 +91,20 @@ export class Journal {
     } catch (error) {
       await lock?.release();
       throw new EunomiaError('STORE_UNAVAILABLE', `the alerts of ${directory}: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  /** Lines that cannot be read are kept beside, and the file is made anew without them. Where that has no room, they stay in it. */
+  async #keepDamaged(damaged: number): Promise<void> {
+    const path = this.#path;
+    const what = 'lines of the alerts cannot be read: they are left out';
+    try {
+      await copyFile(path, `${path}.damaged`);
+      this.#bytes = this.#compactAt = 0;
+      this.#log.error({ path, damaged }, `${what}, and kept beside`);
+    } catch (error) {
+      await rm(`${path}.damaged`, { force: true }).catch(() => undefined);
+      this.#log.error({ err: error, path, damaged }, `${what}, and cannot be kept beside`);
     }
   }
 
@@ -113,16 +122,18 @@ export class Journal {
   /** `record` is called when it is written; null for none. */
   append(record: () => AlertRecord | null): void {
     if (this.#closed) return;
-    if (this.#queue.length >= MAX_WAITING && this.#problem !== null) this.#isPartial = true;
-    if (this.#isPartial && !this.#rewriting) return void (this.#queue.length = 0);
-    this.#queue.push(record);
+    const most = this.#problem !== null && !this.#rewriting ? MAX_WAITING : MAX_QUEUED;
+    if (this.#queue.length >= most) this.#isPartial = true;
     this.#appended++;
+    if (this.#isPartial) this.#queue.length = 0;
+    else this.#queue.push(record);
     if (this.#problem === null) this.#wake();
   }
 
   /** Resolves when all that was appended so far is on the disk, or could not be written (`problem`). */
   written(): Promise<void> {
-    if (!this.#work && (this.#queue.length === 0 || this.#problem !== null)) return Promise.resolve();
+    if (!this.#work && ((this.#queue.length === 0 && !this.#isPartial) || this.#problem !== null))
+      return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push({ upTo: this.#appended, resolve }));
   }
 
@@ -141,7 +152,7 @@ export class Journal {
       this.#work = null;
       // Only now: a wake while there is work does nothing.
       if (this.#problem !== null && !this.#closed) this.#retry = setTimeout(() => this.#wake(), this.#retryMs).unref();
-      else if (this.#queue.length > 0 && this.#problem === null) this.#wake();
+      else if ((this.#queue.length > 0 || this.#isPartial) && this.#problem === null) this.#wake();
     });
   }
 
@@ -155,6 +166,7 @@ export class Journal {
       for (;;) {
         if (this.#isPartial || this.#bytes === 0) await this.#rewrite();
         else if (this.#bytes >= this.#compactAt) await this.#compact();
+        if (this.#isPartial) continue;
         if (this.#queue.length === 0) break;
         const { text, taken } = await this.#take();
         if (text !== '') {
@@ -180,6 +192,8 @@ export class Journal {
   }
 
   #settle(): void {
+    // What was dropped is in no file before the next one.
+    if (this.#isPartial) return;
     const settled = this.#appended - this.#queue.length;
     const waiting = this.#waiting.findIndex(({ upTo }) => upTo > settled);
     for (const { resolve } of this.#waiting.splice(0, waiting < 0 ? this.#waiting.length : waiting)) resolve();
@@ -205,6 +219,8 @@ export class Journal {
   /** Puts a file with all that there is in place of this one. What is appended meanwhile comes behind it. */
   async #rewrite(): Promise<void> {
     const waiting = this.#queue.splice(0);
+    const wasPartial = this.#isPartial;
+    this.#isPartial = false;
     this.#rewriting = true;
     try {
       await replacePrivate(this.#path, this.#all());
@@ -213,10 +229,9 @@ export class Journal {
       this.#file = file;
       this.#bytes = (await file.stat()).size;
       this.#compactAt = 2 * this.#bytes + SLACK;
-      // At once with the end of `rewriting`: what is appended from now on is in no snapshot.
-      this.#isPartial = false;
     } catch (error) {
-      this.#queue = [...waiting, ...this.#queue];
+      this.#isPartial ||= wasPartial;
+      this.#queue = this.#isPartial ? [] : [...waiting, ...this.#queue];
       throw error;
     } finally {
       this.#rewriting = false;

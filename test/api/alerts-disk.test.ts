@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { cp, stat, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, cp, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, expect, it } from 'vitest';
@@ -113,4 +113,26 @@ it('a file of alerts that has no room to be made shorter goes on as it is', asyn
   for (let i = 0; i < 5; i++) book.raise(alertOf(`two-${i}`, 20_000));
   await book.setPlace('x', 1);
   expect(book.problem).toBeNull();
+});
+
+it('a file with a damaged line is used also where there is no room to keep that beside', async () => {
+  const directory = await smallDisk('1m');
+  const receiver = await Receiver.start();
+  closing.push(() => receiver.stop());
+  const first = await AlertBook.open(directory, { log });
+  for (let i = 0; i < 250; i++) first.raise(alertOf(`before-${i}`));
+  await first.close();
+  await appendFile(join(directory, 'alerts.ndjson'), '{ this is no record }\n');
+  await fill(directory, 100);
+  const { book } = await open(directory, receiver);
+  expect(book.size).toBe(250);
+  book.raise(alertOf('after'));
+  await book.written();
+  expect(book.problem).toBeNull();
+  await book.close();
+  await rm(join(directory, 'other'));
+  const again = await AlertBook.open(directory, { log });
+  closing.push(() => again.close());
+  expect([again.size, again.problem]).toEqual([251, null]);
+  expect(await stat(join(directory, 'alerts.ndjson.damaged'))).toBeDefined();
 });

@@ -210,10 +210,11 @@ class Sessions {
     return oldest !== undefined;
   }
 
-  /** Ends what nobody has used for a while. */
+  /** Ends what nobody has used for a while, and forgets verdicts that do not hold any more. */
   endIdle(now = Date.now()): void {
     for (const [id, session] of this.#sessions)
       if (session.requests === 0 && now - session.usedAt > IDLE_MS) void this.#end(id, session);
+    for (const [digest, at] of this.#admitted) if (now - at > ADMITTED_MS) this.#admitted.delete(digest);
   }
 
   async #end(id: string, { server }: Session): Promise<void> {

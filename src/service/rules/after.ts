@@ -8,7 +8,7 @@ import { nearOf } from './around.js';
 /** For how long, how many events and how much of them is gathered after an alert. */
 const FOR_MS = 5000;
 const MOST = 20;
-const MAX_CHARACTERS = 32 << 10;
+const MAX_BYTES = 32 << 10;
 /** Alerts at once. Each event of a rule is looked up while there are any. */
 const MOST_AT_ONCE = 32;
 /** Of them of one rule, so that its storm leaves the others their part. */
@@ -18,7 +18,7 @@ interface Gathering {
   readonly alert: Alert;
   readonly near: string;
   readonly events: string[];
-  characters: number;
+  bytes: number;
   readonly timer: NodeJS.Timeout;
 }
 
@@ -56,7 +56,7 @@ export class EventsAfterAlerts {
     if (tooMany !== null) return void this.skipped++;
     const some = this.#byNear.get(near) ?? new Set();
     const timer = setTimeout(() => this.#end(gathering, null), this.#forMs).unref();
-    const gathering: Gathering = { alert, near, events: [], characters: 0, timer };
+    const gathering: Gathering = { alert, near, events: [], bytes: 0, timer };
     this.#byNear.set(near, some.add(gathering));
     this.#size++;
   }
@@ -67,15 +67,16 @@ export class EventsAfterAlerts {
     const some = this.#byNear.get(nearOf(event));
     if (!some) return;
     const text = JSON.stringify(this.#writer.nearby(event));
+    const bytes = Buffer.byteLength(text);
     for (const gathering of some) {
-      if (gathering.characters + text.length > MAX_CHARACTERS) {
+      if (gathering.bytes + bytes > MAX_BYTES) {
         this.#end(
           gathering,
-          `only the first ${gathering.events.length} are kept: all have more than ${MAX_CHARACTERS >> 10} KiB`,
+          `only the first ${gathering.events.length} are kept: all have more than ${MAX_BYTES >> 10} KiB`,
         );
         continue;
       }
-      gathering.characters += text.length;
+      gathering.bytes += bytes;
       if (gathering.events.push(text) === MOST) this.#end(gathering, null);
     }
   }
