@@ -71,7 +71,7 @@ export class Journal {
    * STORE_UNAVAILABLE, which says why: another server has them, the disk is read-only, or the file is of a newer version.
    */
   static async open(options: JournalOptions, onRecord: (record: AlertRecord) => void): Promise<Journal> {
-    const { directory, log } = options;
+    const { directory } = options;
     const path = join(directory, FILE);
     let lock: FileLock | null = null;
     try {

@@ -43,8 +43,14 @@ it('is written and read in many pieces', () => {
 
 it.each<readonly [string, object]>([
   ['in lists of lists', [[Array.from({ length: 20_000 }, (_, i) => ({ i }))], [], [[1]]]],
-  ['in lists of objects', [{ a: 1, of: Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`k${i}`, {}])) }, 2]],
-  ['in an object of a long name', { ['n'.repeat(20_000)]: Object.fromEntries(Array.from({ length: 2000 }, (_, i) => [`k${i}`, i])) }],
+  [
+    'in lists of objects',
+    [{ a: 1, of: Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`k${i}`, {}])) }, 2],
+  ],
+  [
+    'in an object of a long name',
+    { ['n'.repeat(20_000)]: Object.fromEntries(Array.from({ length: 2000 }, (_, i) => [`k${i}`, i])) },
+  ],
   ['in "__proto__"', JSON.parse(`{"__proto__":[{"__proto__":[${'1,'.repeat(20_000)}2]}]}`) as object],
   ['in texts', [Array.from({ length: 2000 }, (_, i) => `${i}${'x'.repeat(200)}`)]],
 ])('is in small pieces whatever it is in: %s', (_where, given) => {

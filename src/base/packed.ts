@@ -107,7 +107,8 @@ function put(whole: Record<string, unknown>, path: readonly string[], value: unk
   const known = Object.hasOwn(place, name) ? place[name] : undefined;
   if (Array.isArray(known)) known.push(...(value as readonly unknown[]));
   else if (typeof known === 'object' && known !== null)
-    for (const [member, inside] of Object.entries(value as object)) set(known as Record<string, unknown>, member, inside);
+    for (const [member, inside] of Object.entries(value as object))
+      set(known as Record<string, unknown>, member, inside);
   else set(place, name, value);
 }
 

@@ -71,7 +71,9 @@ describe('a YAML document that is parsed in pieces', () => {
   });
 
   it('has what an explicit tag of JSON says', () => {
-    const { value, errors } = finish(parsingYaml('a: !!str 1\nb: !!map {c: !!seq [!!int "2", !!bool true, !!null ""]}'));
+    const { value, errors } = finish(
+      parsingYaml('a: !!str 1\nb: !!map {c: !!seq [!!int "2", !!bool true, !!null ""]}'),
+    );
     expect({ value, errors }).toEqual({ value: { a: '1', b: { c: [2, true, null] } }, errors: [] });
   });
 

@@ -81,7 +81,9 @@ it('reads a folder again after the thread has died, though nothing has changed s
   let deaths = 0;
   const { host, runner, put } = hostWith({
     parse: (sources) =>
-      deaths++ === 0 ? Promise.reject(new EunomiaError('INTERNAL_SERVER_ERROR', 'it has ended')) : thread.parse(sources),
+      deaths++ === 0
+        ? Promise.reject(new EunomiaError('INTERNAL_SERVER_ERROR', 'it has ended'))
+        : thread.parse(sources),
     end: () => thread.end(),
   });
   await host.open();

@@ -123,8 +123,7 @@ export class InfluxSessions {
   #tell({ id, state, stopReason, error, stoppedAt, events, nextSeq }: StoredRecord, row: StoredRow): void {
     const host = row.columns[OWN_TAGS.host];
     // A session without a spool is that of a version before; that it is ours is likely, and no more.
-    if (typeof host !== 'string' || originalText(String(row.columns[SPOOL] ?? '')) !== this.#writer.spool)
-      return;
+    if (typeof host !== 'string' || originalText(String(row.columns[SPOOL] ?? '')) !== this.#writer.spool) return;
     const fields = {
       state: textValue(state),
       stopReason: textValue(stopReason ?? ''),
