@@ -37,6 +37,7 @@ describe('a rule', () => {
         tags: [],
         attack: [],
         time: '2026-01-31T08:15:30.000Z',
+        eventId: null,
         tracker: 'exec',
         process: expect.objectContaining({ pid: 100, comm: 'sh', uid: 1000 }) as object,
         container: { id: 'aa11', name: 'web', image: 'nginx:1' },
