@@ -96,8 +96,8 @@ export class InfluxSessions {
   }
 
   /**
-   * To be called before the database is asked. Returns whether a session that runs by its answer, and is not of those that are being written,
-   * was interrupted: else points that its server left in the spool, or the end of one that has just ended, may be on their way.
+   * To be called before the database is asked. Returns whether a session that runs by its answer, and is not being written, was interrupted:
+   * else points that its server left in the spool, or the end of one that has just ended, may be on their way.
    */
   #asking(): () => boolean {
     const ends = this.#ends;
