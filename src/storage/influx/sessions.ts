@@ -96,7 +96,7 @@ export class InfluxSessions {
   }
 
   /**
-   * To be called before the database is asked. Returns whether a session that runs by its answer, and is not being written, was interrupted:
+   * To be called before the database is asked. Returns whether one that runs by its answer, and is not being written, was interrupted:
    * else points that its server left in the spool, or the end of one that has just ended, may be on their way.
    */
   #asking(): () => boolean {
