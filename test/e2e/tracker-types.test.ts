@@ -51,6 +51,7 @@ const more: Readonly<Record<string, string>> = {
   open: '$workload openat2 ./no-such 0 0; $workload openat2 / 0 0',
   packet: 'exec 3<>/dev/tcp/127.0.0.1/1',
   privilege: 'mkdir r; $privilege ids; $privilege caps; $privilege root $PWD/r; $privilege trace; $privilege rest',
+  syscount: `perl -MSocket -e 'socket(S, AF_UNIX, SOCK_STREAM, 0)'`,
   signal: 'sleep 9 & kill -TERM $!; kill -TERM 4000000',
   tcpretrans:
     `unshare -n bash -c 'ip link set lo up; node -e "const s = net.createServer().listen(0, \\"127.0.0.1\\", () => ` +
@@ -64,6 +65,9 @@ const more: Readonly<Record<string, string>> = {
     `for (1..3) { syswrite($s, "x"); select(undef, undef, undef, 0.05) }'`,
   unix: `perl -MIO::Socket::UNIX -e 'IO::Socket::UNIX->new(Peer => "/no/such")'`,
 };
+
+/** Options without which some fields have no value. */
+const optionsOf: Readonly<Record<string, string>> = { syscount: 'arguments: true' };
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'eunomia-types-'));
@@ -100,7 +104,7 @@ async function record(name: string, trigger: string): Promise<string> {
   const target = name === 'drop' ? '' : `target: { pids: [${shell.pid}] },`;
   const id = await startSession(
     server,
-    `{ trackers: [{ ${name}: {} }], capture: ALL, ${target} persist: { store: EMBEDDED } }`,
+    `{ trackers: [{ ${name}: { ${optionsOf[name] ?? ''} } }], capture: ALL, ${target} persist: { store: EMBEDDED } }`,
   );
   shell.stdin.end('\n');
   await once(shell, 'exit');
