@@ -3,7 +3,6 @@ import { EunomiaError } from '../base/errors.js';
 import { severities } from '../event/severity.js';
 import type { Work } from '../base/turn.js';
 import { parsingYaml, type ParsedYaml } from '../base/yaml.js';
-import type { Scalar } from '../filter/index.js';
 import { readActions } from './action.js';
 import {
   bonds,
@@ -20,6 +19,7 @@ import {
   type StepDefinition,
   type Throttle,
 } from './definition.js';
+import { FlatLists, MAX_LIST, type WrittenList } from './list.js';
 import { applyOverrides, ofRules, type Overrides } from './override.js';
 
 /** A rule file before it is read. */
@@ -35,13 +35,10 @@ const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const MAX_FILE_BYTES = 4 << 20;
 const MAX_RULES = 1000;
-const MAX_LIST = 1000;
 /** As they are written, with those that are there already. */
 const MAX_WRITTEN = 10 * MAX_LIST;
 /** Lists, and macros. */
 const MAX_NAMED = 1000;
-/** Values that lists take from others, of all lists together. */
-const MAX_INCLUDED = 100_000;
 const MAX_STEPS = 8;
 const MAX_FIELDS = 8;
 const MAX_WORDS = 32;
@@ -146,11 +143,6 @@ export function* readingRules(sources: readonly RuleSource[]): Work<RuleSetDefin
   };
 }
 
-/** A list as it is written: a constant, or what another list has. */
-export interface WrittenList extends Place {
-  readonly items: readonly (Scalar | { readonly list: string; readonly path: Path })[];
-}
-
 /** Throws BAD_RULES. */
 export function* fileOf(source: RuleSource): Work<ConfigFile> {
   checkSize(source);
@@ -168,55 +160,6 @@ function addOnce<Item extends object>(all: Map<string, Item>, name: string, item
   if (all.has(name))
     throw file.fail(path, `"${name}" is there already; to change it without editing it, write \`overrides\``);
   all.set(name, item);
-}
-
-/** The constants of lists and of those that they include. */
-class FlatLists {
-  readonly #written: ReadonlyMap<string, WrittenList>;
-  readonly #made = new Map<string, readonly Scalar[]>();
-  #included = 0;
-
-  constructor(written: ReadonlyMap<string, WrittenList>) {
-    this.#written = written;
-  }
-
-  /** Throws BAD_RULES. */
-  all(): ReadonlyMap<string, readonly Scalar[]> {
-    for (const [name, list] of this.#written) this.#of(name, list, new Set());
-    return this.#made;
-  }
-
-  /** `within`: the lists that include it, the outermost first. */
-  #of(name: string, list: WrittenList, within: ReadonlySet<string>): readonly Scalar[] {
-    const made = this.#made.get(name);
-    if (made) return made;
-    const chain = new Set([...within, name]);
-    const values = new Set<Scalar>();
-    for (const item of list.items) {
-      if (typeof item !== 'object') values.add(item);
-      else for (const value of this.#include(item, list, chain)) values.add(value);
-      if (values.size > MAX_LIST)
-        throw list.file.fail(list.path, `has more than ${MAX_LIST} values, with those of the lists that it includes`);
-    }
-    const all = [...values];
-    this.#made.set(name, all);
-    return all;
-  }
-
-  #include(
-    { list: name, path }: { readonly list: string; readonly path: Path },
-    { file }: WrittenList,
-    chain: ReadonlySet<string>,
-  ): readonly Scalar[] {
-    const list = this.#written.get(name);
-    if (!list) throw file.fail(path, `there is no list "${name}"`);
-    if (chain.has(name)) throw file.fail(path, `lists include each other: ${[...chain, name].join(' → ')}`);
-    const values = this.#of(name, list, chain);
-    this.#included += values.length + 1;
-    if (this.#included > MAX_INCLUDED)
-      throw file.fail(path, `lists take more than ${MAX_INCLUDED} values from each other, which is the most`);
-    return values;
-  }
 }
 
 /** Throws these errors as one; those of one file in the order of their places. */

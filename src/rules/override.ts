@@ -1,6 +1,6 @@
 import { suggest } from '../base/errors.js';
 import type { Condition, Exception, Expression, Place, RuleDefinition } from './definition.js';
-import type { WrittenList } from './format.js';
+import type { WrittenList } from './list.js';
 
 /** What may be changed of a rule without editing it. */
 export const ofRules = [

@@ -295,7 +295,8 @@ it('says of which calls arguments are filtered, and what differs in them', () =>
   expect(filtering(call(1, 'read'))).toEqual(['No arguments are filtered.']);
   expect(filtering(two, asked(50, 'ioctl', 1))).toEqual([
     'Arguments are filtered for socket only.',
-    'ioctl: any argument is allowed. Not all were seen, they are more than 16, some came late, or the runtime makes the call too.',
+    'ioctl: allowed with any argument, for one of these reasons: not all were seen, there are more than 16, some came late, or ' +
+      'the runtime makes the call too.',
   ]);
   expect(filtering(two, request)).toEqual(['Arguments are filtered for socket and ioctl only.']);
   const differences = (before: readonly TraceEvent[], after: readonly TraceEvent[]) =>

@@ -164,8 +164,8 @@ export function filteringIn(profile: SeccompProfile): string[] {
       : 'No arguments are filtered.',
     ...(open.length
       ? [
-          `${listed(open)}: any argument is allowed. Not all were seen, they are more than ${FEW_ARGUMENTS}, some came late, or the ` +
-            'runtime makes the call too.',
+          `${listed(open)}: allowed with any argument, for one of these reasons: not all were seen, ` +
+            `there are more than ${FEW_ARGUMENTS}, some came late, or the runtime makes the call too.`,
         ]
       : []),
   ];
