@@ -48,7 +48,8 @@ function placed({ unloaded, ofCgroups }: Trial): Unloaded {
 
 /**
  * All that decides beside the kernel, where the server itself starts. Modules bring hooks, and name themselves in a line each, with counts
- * that change. Without the compiler to machine code, the kernel refuses some programs.
+ * that change. Without the compiler to machine code, the kernel refuses some programs. To the verifier, one process that a program leaves
+ * out is as good as another.
  */
 function conditions(spec: ObjectSpec): Buffer {
   const modules = textOf('/proc/modules')
@@ -57,7 +58,9 @@ function conditions(spec: ObjectSpec): Buffer {
   const [, rights = ''] = /^CapEff:\s*(\S+)/m.exec(textOf('/proc/self/status')) ?? [];
   const lockdown = textOf('/sys/kernel/security/lockdown');
   const compiled = textOf('/proc/sys/net/core/bpf_jit_enable');
-  const all = { spec, modules: modules.sort(), rights, lockdown, compiled };
+  const { eu_self: self = 0, ...constants } = spec.constants;
+  const asked = { ...spec, constants, leavesOut: self !== 0 };
+  const all = { asked, modules: modules.sort(), rights, lockdown, compiled };
   return Buffer.concat([readFileSync(spec.path), serialize(all)]);
 }
 

@@ -31,6 +31,9 @@ export const nativeAbi: SyscallAbi = isArm ? 'ARM64' : 'X86_64';
 export const compatAbi: SyscallAbi = isArm ? 'ARM' : 'I386';
 const native = tables[nativeAbi];
 const compat = tables[compatAbi];
+const nativeNumbers = numbersByName(native);
+const compatNumbers = numbersByName(compat);
+const namesAnywhere = new Set(Object.values(tables).flat());
 const UNNAMED = /^(|i386_|arm_)syscall_(0|[1-9]\d{0,9})$/;
 const COMPAT_PREFIX = isArm ? 'arm_' : 'i386_';
 
@@ -99,16 +102,23 @@ export function syscallCode(name: string): number | null {
 
 /** The numbers of the architecture's own calls of this name; x32 has a second one for some. Empty for a name that it does not have. */
 export function nativeCalls(name: string): readonly number[] {
-  return numbersOf(native, name);
+  return nativeNumbers.get(name) ?? [];
 }
 
 /** The same of its 32-bit ABI. */
 export function compatCalls(name: string): readonly number[] {
-  return numbersOf(compat, name);
+  return compatNumbers.get(name) ?? [];
 }
 
-function numbersOf(table: Table, name: string): number[] {
-  return [...table.entries()].flatMap(([nr, known]) => (known === name ? [nr] : []));
+function numbersByName(table: Table): ReadonlyMap<string, readonly number[]> {
+  const numbers = new Map<string, number[]>();
+  for (const [nr, name] of table.entries()) {
+    if (name === undefined) continue;
+    const known = numbers.get(name);
+    if (known) known.push(nr);
+    else numbers.set(name, [nr]);
+  }
+  return numbers;
 }
 
 /** Returns all names on this architecture, of either ABI. */
@@ -118,5 +128,5 @@ export function syscallNames(): readonly string[] {
 
 /** Returns whether any supported architecture has a call of this name. */
 export function isSyscallElsewhere(name: string): boolean {
-  return Object.values(tables).some((table) => table.includes(name));
+  return namesAnywhere.has(name);
 }

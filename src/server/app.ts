@@ -8,10 +8,14 @@ import { compose, type App } from './compose.js';
  * nothing is left behind then.
  */
 export async function createApp(config: Config, log: Log): Promise<App> {
-  const schema = contractSchema();
   // Loaded here: what only replays needs no libbpf, nor what calls it.
-  const ground = config.replay
-    ? await (await import('./replay.js')).openRecording(config.replay, schema, log)
-    : await (await import('./live.js')).openKernel(config, log);
-  return compose({ config, log, schema, ground });
+  if (config.replay) {
+    const schema = contractSchema();
+    const ground = await (await import('./replay.js')).openRecording(config.replay, schema, log);
+    return compose({ config, log, schema, ground });
+  }
+  const opening = (await import('./live.js')).openKernel(config, log);
+  // The kernel's thread begins meanwhile: the schema takes a tenth of a second.
+  const schema = contractSchema();
+  return compose({ config, log, schema, ground: await opening });
 }

@@ -30,22 +30,22 @@ async function tried(spec: ObjectSpec, kernel = 'this kernel') {
   return { outcome, loaded: loads.mock.calls.length > 0 };
 }
 
-async function exec(): Promise<ObjectSpec> {
-  const definition = (await loadTrackers()).find(({ name }) => name === 'exec');
-  if (!definition) throw new Error('no tracker exec');
+async function objectOf(tracker: string): Promise<ObjectSpec> {
+  const definition = (await loadTrackers()).find(({ name }) => name === tracker);
+  if (!definition) throw new Error(`no tracker ${tracker}`);
   return createRuntime(definition).objectSpec({});
 }
 
 describe('whether an object loads', () => {
   it('is tried once, and known to later processes', async () => {
-    const spec = await exec();
+    const spec = await objectOf('exec');
     const first = await tried(spec);
     expect(first).toEqual({ outcome: { missing: [], refused: [] }, loaded: true });
     expect(await tried(spec)).toEqual({ ...first, loaded: false });
   });
 
   it('is tried anew for another object, other constants and another kernel', async () => {
-    const spec = await exec();
+    const spec = await objectOf('exec');
     await tried(spec);
     const path = join(scratch, 'other.bpf.o');
     copyFileSync(spec.path, path);
@@ -53,6 +53,14 @@ describe('whether an object loads', () => {
     expect(await tried({ ...spec, path })).toMatchObject({ loaded: true });
     expect(await tried({ ...spec, constants: { ...spec.constants, eu_by_pid: true } })).toMatchObject({ loaded: true });
     expect(await tried(spec, 'another kernel')).toMatchObject({ loaded: true });
+  });
+
+  it('is the same whichever process its programs leave out', async () => {
+    const spec = await objectOf('privilege');
+    const but = (eu_self: number) => ({ ...spec, constants: { ...spec.constants, eu_self } });
+    await tried(but(1));
+    expect(await tried(but(2))).toMatchObject({ loaded: false });
+    expect(await tried(but(0))).toMatchObject({ loaded: true });
   });
 
   it('is not remembered where it does not', async () => {
