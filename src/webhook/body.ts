@@ -3,7 +3,8 @@ import type { Happening } from '../alerts/book.js';
 import { evidenceOf } from '../alerts/evidence.js';
 import type { NodeFacts } from '../event/node.js';
 import { textOfMs } from '../event/clock.js';
-import { eventOf, type Template } from './config.js';
+import type { Template, WebhookConfig } from './config.js';
+import { eventOf } from './event.js';
 
 /** What a body is made of besides the alert. */
 export interface BodyContext {
@@ -12,13 +13,17 @@ export interface BodyContext {
   readonly delivery: string;
 }
 
-type Body = (happening: Happening, context: BodyContext) => object;
+type Body = (happening: Happening, context: BodyContext) => unknown;
 
 /** How long Alertmanager shows an alert that nobody resolves: without an end of ours it would be minutes. */
 const SHOWN_MS = 86_400_000;
 
-/** The bodies that receivers understand, as JSON. */
-export const bodies: Readonly<Record<Template, Body>> = { eunomia, slack, alertmanager, falcosidekick };
+const bodies: Readonly<Record<Template, Body>> = { eunomia, slack, alertmanager, falcosidekick };
+
+/** The body for one receiver, as JSON: one that receivers of that kind understand, or what the user's template makes. */
+export function bodyOf({ template, body }: WebhookConfig): Body {
+  return body ? (happening, context) => body(eunomia(happening, context)) : bodies[template];
+}
 
 function eunomia({ alert, change }: Happening, { node, delivery }: BodyContext): object {
   const {

@@ -49,12 +49,27 @@ it('a webhook has what its file says, and the usual for the rest', () => {
 `),
   ).toEqual([
     {
-      ...{ name: 'a', url: 'http://127.0.0.1:9/x?y=z', template: 'eunomia', secret: null, headers: {}, ca: null },
+      ...{
+        name: 'a',
+        url: 'http://127.0.0.1:9/x?y=z',
+        template: 'eunomia',
+        body: null,
+        secret: null,
+        headers: {},
+        ca: null,
+      },
       ...{ severity: 'INFO', rules: null, sources: null, on: ['raised', 'resolved'] },
     },
     expect.objectContaining({ url: 'https://h/', on: ['raised'] }),
     {
-      ...{ name: 'c', url: 'https://h/hook', template: 'slack', secret: Buffer.from('a secret of 16 bytes'), ca: null },
+      ...{
+        name: 'c',
+        url: 'https://h/hook',
+        template: 'slack',
+        body: null,
+        secret: Buffer.from('a secret of 16 bytes'),
+        ca: null,
+      },
       ...{ headers: { authorization: 'Bearer x' }, severity: 'HIGH', rules: ['shell-*'], sources: ['rule:*'] },
       on: ['raised', 'acknowledged'],
     },
@@ -86,6 +101,45 @@ it.each([
   ['- { name: a, url: "http://h", secretFile: short }', 'the secret has less than 16 bytes'],
   ['- { name: a, url: "http://h", headersFile: short }', 'a header is written as "Name: value"'],
   ['- { name: a, url: "http://h", ca: short }', 'only an https:// address has a certificate'],
+  ['- { name: a, url: "http://h", body: "x" }', 'webhooks[0].body: is to be a mapping or a list'],
+  [
+    '- { name: a, url: "http://h", body: [], template: slack }',
+    '2:41: webhooks[0].template: does not go together with `body`',
+  ],
+  [
+    '- { name: a, url: "http://h", body: [], bodyFile: b.json }',
+    'webhooks[0].bodyFile: does not go together with `body`',
+  ],
+  ['- { name: a, url: "http://h", bodyFile: none.json }', 'webhooks[0].bodyFile: ENOENT'],
+  [
+    '- { name: a, url: "http://h", body: { t: "{{alert.tittle}}" } }',
+    '2:42: webhooks[0].body.t: there is no field "alert.tittle"; did you mean "alert.title"',
+  ],
+  ['- { name: a, url: "http://h", body: { t: "{{alert.title" } }', '2:42: webhooks[0].body.t: has {{ without }}'],
+  [
+    '- { name: a, url: "http://h", body: { t: ["x {{alert.evidence}}"] } }',
+    'webhooks[0].body.t[0]: {{alert.evidence}} is an object',
+  ],
+  ['- { name: a, url: "http://h", body: { "{{event}}": 1 } }', 'is a key, which has no placeholders'],
+  [`- { name: a, url: "http://h", body: [${'"{{event}}", '.repeat(201)}] }`, 'has 201 placeholders; at most 200'],
+  [
+    `- { name: a, url: "http://h", body: [${'"{{alert}}", '.repeat(5)}] }`,
+    'has 5 placeholders that are objects; at most 4',
+  ],
+  [`- { name: a, url: "http://h", body: ["${'x'.repeat(70_000)}"] }`, 'bytes; at most 65536'],
+  ['- { name: a, url: "http://h", words: { event: { raised: x } } }', 'webhooks[0].words: is for `body` or `bodyFile`'],
+  [
+    '- { name: a, url: "http://h", body: [], words: { alert.severty: { LOW: x } } }',
+    'webhooks[0].words.alert.severty: there is no such setting; did you mean "alert.severity"?',
+  ],
+  [
+    '- { name: a, url: "http://h", body: [], words: { alert.severity: { LOWER: x } } }',
+    'webhooks[0].words.alert.severity.LOWER: there is no such setting; did you mean "LOW"?',
+  ],
+  [
+    '- { name: a, url: "http://h", body: [], words: { event: { raised: [x] } } }',
+    'words.event.raised: is to be a text',
+  ],
   ['- { name: a, url: "http://h" }\n- { name: a, url: "http://h" }', '3:11: webhooks[1].name: "a" is there already'],
 ])('%s is refused, with its place', (entry, message) => {
   write('open', 'a secret of 16 bytes\n', 0o644);
@@ -94,6 +148,17 @@ it.each([
   expect(text).toMatch(/^webhooks.yaml:\d+:\d+: /);
   expect(text).toContain(message);
   expect(text).not.toContain('secret@');
+});
+
+it('a body of a file of its own is refused with its place there', () => {
+  write('body.json', '{\n  "text": "{{alert.titel}}",\n  "from": "{{nod.name}}"\n}\n');
+  const text = told('webhooks: [{ name: a, url: "http://h", bodyFile: body.json }]\n');
+  expect(text).toContain('body.json:2:11: text: there is no field "alert.titel"; did you mean "alert.title"');
+  expect(text).toContain('\nbody.json:3:11: from: there is no field "nod.name"; did you mean "node.name"');
+  write('body.json', '{ "text": ');
+  expect(told('webhooks: [{ name: a, url: "http://h", bodyFile: body.json }]\n')).toMatch(/^body.json:1:\d+: /);
+  write('body.json', '{}', 0o644);
+  expect(told('webhooks: [{ name: a, url: "http://h", bodyFile: body.json }]\n')).toContain('is open to everybody');
 });
 
 it('a file that others can read is refused, since addresses may be secrets', () => {

@@ -1,16 +1,16 @@
 import { dirname, resolve } from 'node:path';
-import type { ConfigFile, Path } from '../base/config-file.js';
+import { ConfigFile, type Path } from '../base/config-file.js';
 import { messageOf } from '../base/errors.js';
 import { readTrusted, type FileKind } from '../base/file.js';
 import { compileGlob } from '../base/glob.js';
 import { headersOf, linesOf } from '../base/headers.js';
-import { severities, type AlertAction, type Severity } from '../alerts/alert.js';
+import { finish } from '../base/turn.js';
+import { severities, type Severity } from '../alerts/alert.js';
+import { events, type AlertEvent } from './event.js';
+import { compileBody, readWords, type BodyTemplate } from './template.js';
 
 export const templates = ['eunomia', 'slack', 'alertmanager', 'falcosidekick'] as const;
 export type Template = (typeof templates)[number];
-/** What can happen to an alert: it is raised, or somebody changes it. */
-export const events = ['raised', 'acknowledged', 'resolved', 'reopened', 'commented', 'acted'] as const;
-export type AlertEvent = (typeof events)[number];
 
 /** Where alerts are sent, and which. */
 export interface WebhookConfig {
@@ -18,6 +18,8 @@ export interface WebhookConfig {
   /** May hold a secret, as Slack's do: never told. */
   readonly url: string;
   readonly template: Template;
+  /** A template of the user's own, which takes the place of `template`; null for none. */
+  readonly body: BodyTemplate | null;
   /** Signs each request; null: they are not signed. */
   readonly secret: Buffer | null;
   readonly headers: Readonly<Record<string, string>>;
@@ -33,7 +35,21 @@ export interface WebhookConfig {
 
 const NAME = /^[a-z][a-z0-9-]{0,63}$/;
 const settings = [
-  ...['name', 'url', 'template', 'secretFile', 'headersFile', 'ca', 'severity', 'rules', 'sources', 'on'],
+  ...[
+    'name',
+    'url',
+    'template',
+    'body',
+    'bodyFile',
+    'words',
+    'secretFile',
+    'headersFile',
+    'ca',
+    'severity',
+    'rules',
+    'sources',
+    'on',
+  ],
 ];
 const MAX_WEBHOOKS = 20;
 const MAX_GLOBS = 100;
@@ -78,6 +94,7 @@ function webhookOf(file: ConfigFile, value: unknown, path: Path): WebhookConfig 
       throw file.fail([...path, setting], messageOf(error));
     }
   };
+  const body = bodyOf(file, given, path, () => read('bodyFile', 'SECRET'));
   const secret = read('secretFile', 'SECRET')?.trim() ?? null;
   if (secret !== null && Buffer.byteLength(secret) < MIN_SECRET)
     throw file.fail(
@@ -92,6 +109,7 @@ function webhookOf(file: ConfigFile, value: unknown, path: Path): WebhookConfig 
     name,
     url,
     template,
+    body,
     secret: secret === null ? null : Buffer.from(secret),
     headers:
       headers === null
@@ -105,6 +123,30 @@ function webhookOf(file: ConfigFile, value: unknown, path: Path): WebhookConfig 
     sources: globs(file, given['sources'], [...path, 'sources']),
     on: onOf(file, given['on'], [...path, 'on'], template),
   };
+}
+
+/** The template of the user's own. `read`: the file that has it. */
+function bodyOf(
+  file: ConfigFile,
+  given: Readonly<Record<string, unknown>>,
+  path: Path,
+  read: () => string | null,
+): BodyTemplate | null {
+  const { body, bodyFile, template, words } = given;
+  const at = (setting: string): Path => [...path, setting];
+  if (body == null && bodyFile == null) {
+    if (words != null) throw file.failKey(at('words'), 'is for `body` or `bodyFile`, and there is none');
+    return null;
+  }
+  if (body != null && bodyFile != null)
+    throw file.failKey(at('bodyFile'), 'does not go together with `body`; give one');
+  if (template != null)
+    throw file.failKey(at('template'), `does not go together with \`${body != null ? 'body' : 'bodyFile'}\`; give one`);
+  const replaced = readWords(file, words, at('words'));
+  const text = read();
+  if (text === null) return compileBody(file, body, at('body'), replaced);
+  const named = finish(ConfigFile.of(resolve(dirname(file.name), String(bodyFile)), text, 'BAD_WEBHOOKS'));
+  return compileBody(named, named.value, [], replaced);
 }
 
 /** Messages do not show it: it may be a secret. */
@@ -156,16 +198,4 @@ export function globMatch(patterns: readonly string[] | null): (text: string | n
   if (patterns === null) return () => true;
   const globs = patterns.map((pattern) => compileGlob(pattern));
   return (text) => text !== null && globs.some((matches) => matches(text));
-}
-
-const eventOfAction: Readonly<Record<AlertAction, AlertEvent>> = {
-  ACKNOWLEDGED: 'acknowledged',
-  RESOLVED: 'resolved',
-  REOPENED: 'reopened',
-  COMMENTED: 'commented',
-  ACTED: 'acted',
-};
-
-export function eventOf(action: AlertAction | null): AlertEvent {
-  return action === null ? 'raised' : eventOfAction[action];
 }

@@ -60,6 +60,7 @@ function open(url: string, more: Partial<WebhookConfig> = {}): Webhook {
       name: 'pager',
       url,
       template: 'eunomia',
+      body: null,
       secret: null,
       headers: {},
       ca: null,

@@ -12,8 +12,11 @@ import { until } from '../../test/support/until.js';
 import type { Alert, NewAlert } from '../alerts/alert.js';
 import { AlertBook } from '../alerts/book.js';
 import { createLog } from '../base/log.js';
+import { ConfigFile } from '../base/config-file.js';
 import { root } from '../base/paths.js';
-import type { WebhookConfig } from './config.js';
+import { finish } from '../base/turn.js';
+import { parseWebhooks, type WebhookConfig } from './config.js';
+import { placeholders } from './template.js';
 import { Webhook, type WebhookOptions } from './webhook.js';
 
 const log = createLog('silent');
@@ -44,6 +47,7 @@ const configOf = (more: Partial<WebhookConfig> = {}): WebhookConfig => ({
   name: 'pager',
   url: receiver.url,
   template: 'eunomia',
+  body: null,
   secret: null,
   headers: {},
   ca: null,
@@ -470,4 +474,74 @@ async function webhookInProcess() {
       await lines.next();
     },
   };
+}
+
+/** A webhook's settings with this body, as its file has them. */
+function bodyIn(settings: string) {
+  const file = finish(ConfigFile.of('w.yaml', `webhooks: [{ name: a, url: "http://h", ${settings} }]`, 'BAD_WEBHOOKS'));
+  return parseWebhooks(file)[0]?.body ?? null;
+}
+
+describe('a body of the user\u2019s own', () => {
+  it('has values of the alert in its places, whatever is in them', async () => {
+    const body = bodyIn(`body: {
+      routing_key: k, event_action: "{{event}}", dedup_key: "{{alert.id}}",
+      client: [1, true, null, "{{ node.name }}"],
+      payload: { summary: "{{alert.severity}}: {{alert.message}} in {{alert.container.name|alert.container.id}}",
+        severity: "{{alert.severity}}",
+        pid: "{{alert.process.pid}}", tags: "{{alert.tags}}", all: "{{alert.tags}}/{{alert.attack}}/{{change.comment}}",
+        details: "{{alert.evidence}}", by: "{{change.by}}", "__proto__": "{{alert.rule}}" } },
+      words: { event: { raised: trigger, resolved: resolve }, alert.severity: { HIGH: 3 } }`);
+    const webhook = open({ body });
+    const message = '"}, "routing_key": "other", {{alert.id}} \\ \n \u2028 \ud800';
+    const evidence = { event: { path: '"}' } };
+    const alert = raise('one', { message, evidence });
+    await book.change(alert, 'RESOLVED', 'ada', 'do"ne');
+    raise('two', { container: { id: 'c2', name: null, image: null }, process: null, tags: [] });
+    await taken(3);
+    const [first, second, third] = receiver.taken.map(({ body: text }) => JSON.parse(text) as Record<string, unknown>);
+    const payload = {
+      summary: `3: ${message} in web`,
+      severity: 3,
+      pid: 7,
+      tags: ['shell'],
+      all: 'shell/T1059/',
+      details: expect.objectContaining(evidence) as object,
+      by: null,
+    };
+    expect(JSON.stringify(first?.['payload'])).toContain('"__proto__":"shell"');
+    expect(first).toMatchObject({
+      routing_key: 'k',
+      event_action: 'trigger',
+      dedup_key: alert.id,
+      client: [1, true, null, 'host-1'],
+      payload,
+    });
+    expect(second).toMatchObject({ event_action: 'resolve', payload: { by: 'ada', all: 'shell/T1059/do"ne' } });
+    expect(third).toMatchObject({
+      payload: { summary: '3: sh <!channel> & more in c2', pid: null, tags: [], all: '/T1059/', details: null },
+    });
+    expect(webhook.stats).toMatchObject({ template: 'custom', delivered: 3 });
+  });
+
+  it('may have each value that Eunomia\u2019s own body has', async () => {
+    open();
+    await book.change(raise('one', { evidence: { event: {} } }), 'RESOLVED', 'ada', 'done');
+    await taken(2);
+    const found = new Map<string, unknown>();
+    const walk = (value: unknown, path: string): void => {
+      if (path !== '') found.set(path, value);
+      const isOpen = typeof value === 'object' && value !== null && !Array.isArray(value) && path !== 'alert.evidence';
+      if (isOpen)
+        for (const [name, inner] of Object.entries(value)) walk(inner, path === '' ? name : `${path}.${name}`);
+    };
+    walk(JSON.parse(receiver.taken[1]?.body ?? ''), '');
+    expect([...placeholders.keys()].sort()).toEqual([...found.keys()].sort());
+    for (const [name, form] of placeholders) expect([name, form]).toEqual([name, formOf(name, found.get(name))]);
+  });
+});
+
+function formOf(name: string, value: unknown): string {
+  if (Array.isArray(value) ? name !== 'alert.history' : name === 'alert.webhooks') return 'LIST';
+  return typeof value === 'object' && value !== null ? 'OBJECT' : 'VALUE';
 }

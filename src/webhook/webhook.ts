@@ -7,8 +7,9 @@ import type { Log } from '../base/log.js';
 import { Poster, type PostHeaders, type PostResult } from '../base/post.js';
 import { turns } from '../base/turn.js';
 import type { NodeFacts } from '../event/node.js';
-import { bodies } from './body.js';
-import { eventOf, globMatch, type WebhookConfig } from './config.js';
+import { bodyOf } from './body.js';
+import { globMatch, type WebhookConfig } from './config.js';
+import { eventOf } from './event.js';
 
 export interface WebhookOptions {
   readonly config: WebhookConfig;
@@ -93,7 +94,7 @@ export class Webhook {
     const { config, book } = this.#options;
     return {
       name: config.name,
-      template: config.template,
+      template: config.body ? 'custom' : config.template,
       address: new URL(config.url).origin,
       problem: this.#problem,
       ...this.#counts,
@@ -155,7 +156,7 @@ export class Webhook {
     const { config, node, log, firstWaitMs = FIRST_WAIT_MS } = this.#options;
     const { signal } = this.#closing;
     const delivery = `${happening.alert.id}-${happening.revision}`;
-    const body = Buffer.from(JSON.stringify(bodies[config.template](happening, { node, delivery })));
+    const body = Buffer.from(JSON.stringify(bodyOf(config)(happening, { node, delivery })));
     const backoff = new Backoff(firstWaitMs, LONGEST_WAIT_MS);
     for (;;) {
       const result = await this.#poster.post(body, this.#headers(body, delivery));

@@ -52,7 +52,15 @@ const alertOf = (title: string, length = 1000): NewAlert => ({
 async function open(directory: string, receiver: Receiver) {
   const book = await AlertBook.open(directory, { log, retryMs: 20 });
   closing.push(() => book.close());
-  const config = { name: 'a', url: receiver.url, template: 'eunomia' as const, secret: null, headers: {}, ca: null };
+  const config = {
+    name: 'a',
+    url: receiver.url,
+    template: 'eunomia' as const,
+    body: null,
+    secret: null,
+    headers: {},
+    ca: null,
+  };
   const webhook = new Webhook({
     config: { ...config, severity: 'INFO', rules: null, sources: null, on: ['raised', 'acknowledged'] },
     book,
