@@ -58,7 +58,7 @@ export async function advice(report: Report, { quick }: { readonly quick: boolea
 
 /**
  * A part of the hour is recorded with all trackers that advice is made from, and stands for the rest: in the store, it is there as
- * often as it fits into the hour, each time later and with other temporary files.
+ * often as it fits into the hour, each time later, of other processes, and with other temporary files.
  */
 async function measureHour(
   report: Report,
@@ -161,10 +161,12 @@ async function repeat(file: string, seconds: number, times: number): Promise<voi
       'ORDER BY table_name, ordinal_position',
   );
   const [[number, next, ended] = []] = await rows('SELECT number, next_seq, ended FROM sessions');
+  const [[processes] = []] = await rows('SELECT max(id) + 1 FROM processes');
   for (const table of new Set(tables.map(([name]) => String(name)))) {
     const columns = tables.filter(([name]) => name === table).map(([, column, type]) => [String(column), String(type)]);
     const values = columns.map(([column, type]) => {
       if (column === '_seq') return `_seq + k * ${String(next)}`;
+      if (column === 'process') return `process + k * ${String(processes)}`;
       if (column === 'time') return `time + k * ${seconds}000000000`;
       if (column === 'bootNs') return `"bootNs" + (k * ${seconds}000000000)::UBIGINT`;
       return type === 'VARCHAR' ? `replace("${column}", '${JOB}', '${JOB}' || k || '.')` : `"${column}"`;
@@ -173,6 +175,11 @@ async function repeat(file: string, seconds: number, times: number): Promise<voi
       `INSERT INTO "${table}" SELECT ${values.join(', ')} FROM "${table}", range(1, ${times}) r(k) WHERE _session = ${Number(number)}`,
     );
   }
+  const columns = ['_session', `id + k * ${String(processes)}`, 'pid', 'tid', 'ppid', 'uid', 'gid', 'comm'];
+  await db.run(
+    `INSERT INTO processes SELECT ${columns.join(', ')}, "startTime" + k * ${seconds}000000000, "mountNs" ` +
+      `FROM processes, range(1, ${times}) r(k)`,
+  );
   const end = JSON.parse(String(ended)) as { stoppedAt: string };
   end.stoppedAt = new Date(Date.parse(end.stoppedAt) + seconds * (times - 1) * 1000).toISOString();
   await db.run(`UPDATE sessions SET next_seq = next_seq * ${times}, ended = $ended`, { ended: JSON.stringify(end) });

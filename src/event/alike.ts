@@ -24,14 +24,17 @@ export type AlikeField =
       readonly names: true;
       /** The field of the directory at which a relative one starts. */
       readonly start?: string;
-      /** Fields that count only where the names do. */
-      readonly beside: readonly string[];
     }
   | {
       readonly field: string;
       /** A field of text, and its values where `field` is taken. */
       readonly where: string;
       readonly is: readonly string[];
+    }
+  | {
+      readonly field: string;
+      /** A field that is read in its place where it is not null. */
+      readonly unless: string;
     };
 
 export interface Alike {

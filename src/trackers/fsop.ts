@@ -221,7 +221,7 @@ export default defineTracker({
     demand: ['path', 'directory', 'newPath', 'newDirectory', 'resolved'],
     alike: [
       ...['fsopOperation', 'directory', 'newPath', 'newDirectory', 'resolved', 'errno'],
-      { field: 'path', names: true, start: 'directory', beside: [] },
+      { field: 'path', names: true, start: 'directory' },
     ],
     read: ({ fsopOperation: operation, path, directory, newPath, newDirectory, resolved, errno }) => {
       const at = absolutePath(directory, path);

@@ -61,7 +61,7 @@ export default defineTracker({
   report: defineReport<'open'>({
     feeds: 'files',
     demand: ['path', 'resolved', 'directory'],
-    alike: ['path', { field: 'resolved', names: true, beside: ['path'] }, 'errno', 'flags'],
+    alike: [{ field: 'path', unless: 'resolved' }, { field: 'resolved', names: true }, 'errno', 'flags'],
     read: ({ resolved, path, directory, errno, flags: shown }) => {
       const flags = shown ?? [];
       // O_PATH gives a name only: nothing can be read or written through it.

@@ -1,7 +1,16 @@
 import fc from 'fast-check';
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { eventWith } from '../../../test/support/event.js';
-import { catalog, end, everything, record, slicesOf, storesOfTest } from '../../../test/support/store.js';
+import { filterOf, type EventFilter } from '../../filter/index.js';
+import {
+  catalog,
+  end,
+  everything,
+  fields as filterFields,
+  record,
+  slicesOf,
+  storesOfTest,
+} from '../../../test/support/store.js';
 import type { Observation } from '../../event/advice.js';
 import { MANY_NAMES } from '../../event/alike.js';
 import { emptyObservation, merge } from '../../analysis/advice/observation.js';
@@ -69,6 +78,7 @@ const eventOf = fc.constantFrom(...names).chain((tracker) => {
 async function stored(
   events: readonly TraceEvent[],
   trackersOf: readonly (readonly string[])[] = [names],
+  filter: EventFilter | null = null,
 ): Promise<{ readonly each: Observation; readonly alike: Observation; readonly rows: number }[]> {
   const store = opened(await directory());
   const sink = await store.record(record('a', names));
@@ -78,7 +88,7 @@ async function stored(
   await sink.finish({ ...end, stopReason: 'ERROR' });
   const whole: StoredWhole = { record: (await store.session('a')) ?? expect.fail(), store };
   const from = BigInt(SECONDS) * 1_000_000_000n + 100n;
-  const query = { ...everything(names), from, containers: [{ id: web.id }] };
+  const query = { ...everything(names), from, containers: [{ id: web.id }], filter };
   const observed = async (
     trackers: readonly string[],
     fill: (observer: Observer, missing: Missing) => Promise<unknown>,
@@ -107,7 +117,7 @@ async function stored(
   return results;
 }
 
-it('advice is the same from events that are alike and from each of them', async () => {
+describe('advice is the same from events that are alike and from each of them', () => {
   const events = fc
     .sample(eventOf, { numRuns: 3000, seed: 7 })
     .map(({ tracker, own, comm, mountNs, uid, container }, i): TraceEvent =>
@@ -119,12 +129,22 @@ it('advice is the same from events that are alike and from each of them', async 
         container,
       }),
     );
-  for (const { each, alike, rows } of await stored(events, [names, names.filter((name) => name !== 'syscount')])) {
+
+  it('of all trackers, and without one', async () => {
+    for (const { each, alike, rows } of await stored(events, [names, names.filter((name) => name !== 'syscount')])) {
+      expect(alike).toEqual(each);
+      expect(each).toMatchObject({ lost: 3, uncounted: true, truncated: false });
+      expect(each.events).toBeGreaterThan(1500);
+      expect(rows).toBeLessThan(each.events);
+    }
+  });
+
+  it('where a filter asks for their processes', async () => {
+    const filter = filterOf({ process: { comm: { eq: 'web' } } }, filterFields, names);
+    const [{ each, alike } = expect.fail()] = await stored(events, [names], filter);
     expect(alike).toEqual(each);
-    expect(each).toMatchObject({ lost: 3, uncounted: true, truncated: false });
-    expect(each.events).toBeGreaterThan(1500);
-    expect(rows).toBeLessThan(each.events);
-  }
+    expect(each.users.flatMap(({ comms }) => comms)).toEqual(['web', 'web']);
+  });
 });
 
 it.each([

@@ -8,11 +8,9 @@ import { quote, type Column, type EventTable } from './table.js';
 
 /** Events as one that a reader does not tell apart: DuckDB groups them, and one row of a thousand crosses over to this thread. */
 
-const HEAD = ['first', 'last', 'n', 'container', 'comm', 'uid', 'gid', 'mountNs'];
-const HEAD_SQL = [
-  ...['min(e.time)', 'max(e.time)', 'count(*)', 'e.container'],
-  ...['comm', 'uid', 'gid', 'mountNs'].map((name) => `p.${quote(name)}`),
-];
+/** What a reader takes of a process: all that it needs to tell two events' processes apart. */
+const KIND = ['comm', 'uid', 'gid', 'mountNs'];
+const HEAD = ['first', 'last', 'n', 'container', ...KIND];
 
 interface Taken {
   readonly column: Column;
@@ -27,26 +25,57 @@ export interface AlikeQuery {
   readonly make: (row: Row) => Alike;
 }
 
+/**
+ * Tables of one connection: `kinds` of processes that a reader does not tell apart, and which `members` they have. Groups are then told
+ * apart by one number in place of four columns, and the processes of an hour are compared once.
+ */
+export interface Kinds {
+  readonly kinds: string;
+  readonly members: string;
+}
+
+export const kindsNumbered = (number: number): Kinds => ({
+  kinds: `alike_kinds_${number}`,
+  members: `alike_members_${number}`,
+});
+
+/** Statements that make the tables, in their order. `scope` is the condition on sessions, of processes `p`. */
+export function makeKinds({ kinds, members }: Kinds, scope: string): readonly string[] {
+  const same = KIND.map((name) => `p.${quote(name)} IS NOT DISTINCT FROM k.${quote(name)}`);
+  return [
+    `CREATE TEMP TABLE ${kinds} AS SELECT min(id) AS kind, ${KIND.map(quote).join(', ')} FROM processes p WHERE ${scope} GROUP BY ALL`,
+    `CREATE TEMP TABLE ${members} AS SELECT p.id, k.kind FROM processes p JOIN ${kinds} k ON ${same.join(' AND ')} WHERE ${scope}`,
+  ];
+}
+
+export const dropKinds = ({ kinds, members }: Kinds): readonly string[] =>
+  [members, kinds].map((table) => `DROP TABLE IF EXISTS ${table}`);
+
 /** `scope` is the condition on sessions, `most` how many rows are read. */
 export function alikeQuery(
   { table, condition }: RowSource,
   fields: readonly AlikeField[],
   kernelAggregate: CatalogTracker['kernelAggregate'],
-  { scope, most }: { readonly scope: string; readonly most: number },
+  { scope, kinds, most }: { readonly scope: string; readonly kinds: Kinds; readonly most: number },
   containerOf: (id: number) => object | null,
 ): AlikeQuery {
   const totals = totalsOf(kernelAggregate);
   const values: Bound[] = [];
   const taken = fields.flatMap((field) => takenOf(field, table, totals, values));
-  const columns = [
-    ...HEAD_SQL.map((sql, i) => `${sql} AS ${quote(HEAD[i] ?? '')}`),
-    ...taken.map(({ sql, column: { name } }) => `${sql} AS ${quote(`own ${name}`)}`),
-  ];
+  const own = taken.map(({ sql, column: { name } }) => `${sql} AS ${quote(`own ${name}`)}`);
+  const head = ['min(e.time) AS first', 'max(e.time) AS last', 'count(*) AS n', 'e.container', 'm.kind'];
   const groups =
-    `SELECT ${columns.join(', ')} FROM "${table.name}" e JOIN processes p ON p.id = e.process ` +
-    `WHERE ${scope} AND ${condition.sql} GROUP BY ALL`;
+    `SELECT ${[...head, ...own].join(', ')} FROM "${table.name}" e JOIN ${kinds.members} m ON m.id = e.process ` +
+    `${condition.joins ? 'JOIN processes p ON p.id = e.process ' : ''}WHERE ${scope} AND ${condition.sql} GROUP BY ALL`;
+  const columns = [
+    ...['first', 'last', 'n', 'container'].map((name) => `g.${name}`),
+    ...KIND.map((name) => `k.${quote(name)}`),
+    ...taken.map(({ column: { name } }) => `g.${quote(`own ${name}`)}`),
+  ];
   return {
-    sql: `${withoutNames(groups, taken, fields)} LIMIT ${most}`,
+    sql:
+      `SELECT ${columns.join(', ')} FROM (${withoutNames(groups, taken, fields)} LIMIT ${most}) g ` +
+      `JOIN ${kinds.kinds} k ON k.kind = g.kind`,
     values: [...values, ...condition.values],
     make: (row) => alikeOf(row, table, taken, totals.size > 0, containerOf),
   };
@@ -58,11 +87,10 @@ function withoutNames(groups: string, taken: readonly Taken[], fields: readonly 
   if (typeof named !== 'object' || !('names' in named)) return groups;
   const own = (name: string): string => quote(`own ${name}`);
   const path = own(named.field);
-  const sameName = new Set([named.field, ...named.beside]);
   const alike = [
-    ...HEAD.slice(3).map(quote),
+    ...['container', 'kind'],
     ...taken
-      .filter(({ column: { name }, isTotal }) => !isTotal && !sameName.has(name))
+      .filter(({ column: { name }, isTotal }) => !isTotal && name !== named.field)
       .map(({ column }) => own(column.name)),
     'directory',
   ];
@@ -72,16 +100,21 @@ function withoutNames(groups: string, taken: readonly Taken[], fields: readonly 
   const isDirectory = `length(whole) > 1 AND starts_with(whole, '/') AND NOT regexp_matches(whole, '/[.]{0,2}/') AND
     NOT starts_with(whole, '/proc/') AND NOT starts_with(whole, '/dev/')`;
   const columns = taken.map(({ column: { name }, isTotal }) => {
-    if (isTotal) return `sum(${own(name)})`;
-    if (name === named.field) return `CASE WHEN many THEN directory || chr(${ANY_NAME.charCodeAt(0)}) ELSE ${path} END`;
-    return sameName.has(name) ? `CASE WHEN NOT many THEN ${own(name)} END` : own(name);
+    const sql =
+      name === named.field
+        ? `CASE WHEN many THEN directory || chr(${ANY_NAME.charCodeAt(0)}) ELSE ${path} END`
+        : isTotal
+          ? `sum(${own(name)})`
+          : own(name);
+    return `${sql} AS ${own(name)}`;
   });
+  // Groups differ in what they are alike by: as many of them as are alike but for the path have as many paths.
   return `WITH alike AS (${groups}),
     named AS (SELECT *, regexp_replace(${path}, '[^/]*$', '') AS directory FROM alike),
-    placed AS (SELECT *, CASE WHEN starts_with(directory, '/') THEN directory ELSE ${start} || '/' || directory END AS whole FROM named),
-    counted AS (SELECT *, coalesce(${own('errno')} IS NULL AND ${isDirectory} AND
-      count(DISTINCT ${path}) OVER (PARTITION BY ${alike.join(', ')}) >= ${MANY_NAMES}, false) AS many FROM placed)
-    SELECT ${['min(first)', 'max(last)', 'sum(n)::BIGINT', ...HEAD.slice(3).map(quote), ...columns].join(', ')}
+    numbered AS (SELECT *, count(*) OVER (PARTITION BY ${alike.join(', ')}) AS paths FROM named),
+    placed AS (SELECT *, CASE WHEN starts_with(directory, '/') THEN directory ELSE ${start} || '/' || directory END AS whole FROM numbered),
+    counted AS (SELECT *, coalesce(paths >= ${MANY_NAMES} AND ${own('errno')} IS NULL AND ${isDirectory}, false) AS many FROM placed)
+    SELECT min(first) AS first, max(last) AS last, sum(n)::BIGINT AS n, container, kind, ${columns.join(', ')}
     FROM counted GROUP BY ALL`;
 }
 
@@ -99,6 +132,8 @@ function takenOf(field: AlikeField, table: EventTable, totals: ReadonlySet<strin
   const sql = `e.${quote(name)}`;
   if (totals.has(name)) return [{ column, sql: `sum(${sql})`, isTotal: true }];
   if (typeof field === 'string' || 'names' in field) return [{ column, sql, isTotal: false }];
+  if ('unless' in field)
+    return [{ column, sql: `CASE WHEN e.${quote(field.unless)} IS NULL THEN ${sql} END`, isTotal: false }];
   values.push(...field.is);
   const among = field.is.map(() => '?').join(', ');
   return [{ column, sql: `CASE WHEN e.${quote(field.where)} IN (${among}) THEN ${sql} END`, isTotal: false }];

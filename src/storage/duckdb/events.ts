@@ -22,7 +22,7 @@ import type {
   WholeQuery,
 } from '../store.js';
 import { translate, type RowSource } from './aggregate.js';
-import { alikeQuery } from './alike.js';
+import { alikeQuery, dropKinds, kindsNumbered, makeKinds } from './alike.js';
 import { conditionOf, needTables } from './condition.js';
 import type { Query, StoredFacts } from './known.js';
 import type { Lane, Row } from './protocol.js';
@@ -66,6 +66,8 @@ export class EventReader {
   readonly #catalog: Catalog;
   readonly #fields: FilterFields;
   readonly #pastOf: ReaderOptions['pastOf'];
+  /** Tables of kinds of processes that were made. */
+  #kinds = 0;
 
   constructor({ query, facts, tables, catalog, fields, pastOf }: ReaderOptions) {
     this.#pastOf = pastOf;
@@ -237,18 +239,24 @@ export class EventReader {
     const numbers = await this.#facts.scope(query);
     const sources = await this.#sources(query, numbers);
     if (!isExact(sources)) return null;
-    const scope = `${scopeOf(numbers)} AND ${scopeOf(numbers, 'p')}`;
-    const found: Alike[] = [];
-    for (const source of sources) {
-      const { tracker } = source.table;
-      const aggregate = this.#catalog.get(tracker)?.kernelAggregate ?? null;
-      const taken = fields.get(tracker) ?? [];
-      const wanted = { scope, most: MOST_ALIKE - found.length + 1 };
-      const { sql, values, make } = alikeQuery(source, taken, aggregate, wanted, this.#facts.containerOf);
-      for (const one of await this.#query(sql, values, { lane: 'LONG', turn: query.turn, make })) found.push(one);
-      if (found.length > MOST_ALIKE) return null;
+    const kinds = kindsNumbered((this.#kinds += 1));
+    const long = { lane: 'LONG', turn: query.turn } as const;
+    try {
+      for (const sql of makeKinds(kinds, scopeOf(numbers, 'p'))) await this.#query(sql, [], long);
+      const found: Alike[] = [];
+      for (const source of sources) {
+        const { tracker } = source.table;
+        const aggregate = this.#catalog.get(tracker)?.kernelAggregate ?? null;
+        const taken = fields.get(tracker) ?? [];
+        const wanted = { scope: scopeOf(numbers), kinds, most: MOST_ALIKE - found.length + 1 };
+        const { sql, values, make } = alikeQuery(source, taken, aggregate, wanted, this.#facts.containerOf);
+        for (const one of await this.#query(sql, values, { ...long, make })) found.push(one);
+        if (found.length > MOST_ALIKE) return null;
+      }
+      return found;
+    } finally {
+      for (const sql of dropKinds(kinds)) await this.#query(sql, [], long).catch(() => undefined);
     }
-    return found;
   }
 
   /**
