@@ -2,10 +2,12 @@ import { Option, type Command } from 'commander';
 import type { Client, Parameters } from '../client/client.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
 import { checkFlags } from './effect.js';
+import { allTrackers, pathsOf, pathsOfSession, wholePath } from './field.js';
 import { toFile, toOutput } from './file.js';
 import { replayedSession, withReplay } from './replay.js';
 import { momentOf } from './size.js';
 import { collect, UsageError, wholeNumber } from './usage.js';
+import { expressionOf } from './where.js';
 import type { World } from './world.js';
 
 interface Flags extends ConnectionFlags {
@@ -26,6 +28,7 @@ interface Flags extends ConnectionFlags {
   readonly limit?: number;
 }
 
+const HISTORY = 'history';
 const formats = ['ndjson', 'csv', 'parquet', 'pcapng'];
 const binary: ReadonlySet<string> = new Set(['parquet', 'pcapng']);
 
@@ -97,7 +100,7 @@ export function addExport(program: Command, world: World): void {
         throw new UsageError(`--output: ${format} is no text for a terminal; name a file, or use a pipe`);
       if (isRange)
         return withClient(world, flags, (client) =>
-          download(client, 'history', rangeParameters(sessions, flags), flags, world),
+          download(client, HISTORY, rangeParameters(sessions, flags), flags, world),
         );
       if (session !== undefined) return withClient(world, flags, (client) => exportTo(client, session, flags, world));
       return withReplay(world, flags.file ?? '', Number.POSITIVE_INFINITY, flags.logLevel, async (client, replayed) => {
@@ -151,7 +154,29 @@ function rangeParameters(sessions: readonly string[], { from, to, container, tra
   };
 }
 
-/** `name`: of a session, or "history". */
+/** What names fields, with their whole names. */
+async function namedIn(
+  client: Client,
+  name: string,
+  { trackers, sessions }: Parameters,
+  { where, fields, groupBy }: Flags,
+): Promise<Parameters> {
+  if (!(where ?? fields ?? groupBy)) return {};
+  const ids = name === HISTORY ? (sessions?.split(',') ?? []) : [name];
+  const known =
+    trackers === undefined && ids.length > 0
+      ? new Set((await Promise.all(ids.map((id) => pathsOfSession(client, id)))).flatMap((paths) => [...paths]))
+      : await pathsOf(client, trackers?.split(',') ?? (await allTrackers(client)));
+  const joined = (paths: readonly string[] | undefined): string | undefined =>
+    paths?.map((path) => wholePath(path, known)).join(',');
+  return {
+    where: where === undefined ? undefined : await expressionOf(where, known),
+    fields: joined(fields),
+    groupBy: joined(groupBy),
+  };
+}
+
+/** `name`: of a session, or HISTORY. */
 async function download(
   client: Client,
   name: string,
@@ -161,9 +186,7 @@ async function download(
 ): Promise<void> {
   const pieces = client.download(`/export/${encodeURIComponent(name)}.${formatOf(flags)}`, {
     ...parameters,
-    fields: flags.fields?.join(','),
-    where: flags.where,
-    groupBy: flags.groupBy?.join(','),
+    ...(await namedIn(client, name, parameters, flags)),
     measures: flags.measures?.join(','),
     window: flags.window,
     limit: flags.limit?.toString(),

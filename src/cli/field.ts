@@ -1,5 +1,6 @@
 import { suggest } from '../base/errors.js';
 import type { Client } from '../client/client.js';
+import { lineageValues } from '../event/lineage.js';
 import { fieldType } from '../event/scalar.js';
 import { cellOf } from './format.js';
 import { UsageError } from './usage.js';
@@ -92,8 +93,36 @@ export function chosenColumns(trackers: readonly TrackerInfo[], paths: readonly 
   return [...new Set(chosen)].map(columnOf);
 }
 
-export function knownPaths(trackers: readonly TrackerInfo[]): ReadonlySet<string> {
+interface WithPaths {
+  readonly fields: readonly { readonly path: string }[];
+}
+
+export function knownPaths(trackers: readonly WithPaths[]): ReadonlySet<string> {
   return new Set(trackers.flatMap(({ fields }) => fields.map(({ path }) => path)));
+}
+
+/** What filters and groups can name: the table of processes has more of a process than its events. */
+export function readablePaths(trackers: readonly WithPaths[]): ReadonlySet<string> {
+  return new Set([...knownPaths(trackers), ...lineageValues.keys(), 'process.ancestors']);
+}
+
+/** Those of these trackers. */
+export async function pathsOf(client: Client, trackers: readonly string[]): Promise<ReadonlySet<string>> {
+  return readablePaths(await describeTrackers<WithPaths>(client, trackers, 'name fields { path }'));
+}
+
+export async function allTrackers(client: Client): Promise<readonly string[]> {
+  const { trackers } = await client.query<{ trackers: readonly { readonly name: string }[] }>('{ trackers { name } }');
+  return trackers.map(({ name }) => name);
+}
+
+/** Those of the trackers of a session; none where there is no such session. */
+export async function pathsOfSession(client: Client, id: string): Promise<ReadonlySet<string>> {
+  const { session } = await client.query<{ session: { readonly trackers: readonly string[] } | null }>(
+    'query Recorded($id: ID!) { session(id: $id) { trackers } }',
+    { id },
+  );
+  return pathsOf(client, session?.trackers ?? []);
 }
 
 /**

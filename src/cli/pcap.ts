@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { Client } from '../client/client.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
+import { pathsOf } from './field.js';
 import { checkFile, toFile, toOutput } from './file.js';
 import { PacketCounter } from './packet-counter.js';
 import { withSession } from './session.js';
@@ -37,11 +38,11 @@ export function addPcap(program: Command, world: World): void {
     });
 }
 
-function capture(client: Client, flags: Flags, world: World): Promise<void> {
+async function capture(client: Client, flags: Flags, world: World): Promise<void> {
   const input = {
     trackers: [{ packet: flags.snap === undefined ? {} : { snapLength: flags.snap } }],
     target: targetInput(flags),
-    where: flags.where === undefined ? null : whereInput(flags.where, flags),
+    where: flags.where === undefined ? null : await whereInput(flags.where, flags, await pathsOf(client, ['packet'])),
     capture: 'DEMANDED',
     fields: ['data'],
     for: flags.for ?? null,

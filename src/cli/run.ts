@@ -7,7 +7,7 @@ import { checkFlags } from './effect.js';
 import { printBatch, printerOf, withEvents, type EventFlags } from './event-flags.js';
 import { whereInput } from './where.js';
 import type { World } from './world.js';
-import { describeTrackers } from './field.js';
+import { describeTrackers, readablePaths } from './field.js';
 import { parseSetting, parseTracker, trackerInputs } from './input.js';
 import type { Printer } from './printer.js';
 import { withSession, type Ending } from './session.js';
@@ -46,7 +46,7 @@ export function addRun(program: Command, world: World): void {
   withEvents(withTarget(command))
     .option(
       '--where <expression>',
-      'only events that match this CEL expression, or a saved filter, @NAME: errno == "ENOENT" && process.uid == 0',
+      'only events that match this CEL expression, or a saved filter, @NAME: errno == "ENOENT" && uid == 0',
     )
     .option('--for <duration>', 'stop after this time: 500ms, 10s, 5m')
     .option('--set <tracker.option=value>', "set a tracker's option (repeatable)", append)
@@ -90,7 +90,7 @@ async function run(client: Client, names: readonly string[], flags: Flags, world
   const input = {
     trackers: inputs,
     target,
-    where: flags.where === undefined ? null : whereInput(flags.where, flags),
+    where: flags.where === undefined ? null : await whereInput(flags.where, flags, readablePaths(trackers)),
     capture: flags.capture.toUpperCase(),
     // Captured from the first event on, also before our subscription is there.
     fields: printer.paths,

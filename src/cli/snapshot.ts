@@ -5,6 +5,7 @@ import { cellOf, Table } from './format.js';
 import { allRows, type Page } from './pages.js';
 import { EunomiaError, suggest } from '../base/errors.js';
 import { wholeNumber } from './usage.js';
+import { expressionOf } from './where.js';
 import type { World } from './world.js';
 
 interface Flags extends ConnectionFlags {
@@ -145,7 +146,7 @@ export function addSnapshots(program: Command, world: World): void {
 }
 
 async function list(listing: Listing, flags: Flags, client: Client, world: World): Promise<void> {
-  const where = whereOf(flags);
+  const where = await whereOf(listing, flags, client);
   const document = `query List($where: ${listing.filter}, $first: Int, $after: Cursor) {
     page: ${listing.field}(where: $where, first: $first, after: $after) {
       complete pageInfo { hasNextPage endCursor } nodes { ${listing.selection} } } }`;
@@ -188,10 +189,25 @@ async function requireContainer(client: Client, name: string): Promise<void> {
   );
 }
 
-function whereOf({ where, container, listening }: Flags): object {
+async function whereOf({ filter }: Listing, { where, container, listening }: Flags, client: Client): Promise<object> {
   return {
-    ...(where === undefined ? {} : { expr: where }),
+    ...(where === undefined ? {} : { expr: await expressionOf(where, await pathsIn(client, filter)) }),
     ...(container === undefined ? {} : { container: { name: { glob: container } } }),
     ...(listening ? { listening: { eq: true } } : {}),
   };
+}
+
+/** The fields that a filter of the schema has, and what is in them. */
+async function pathsIn(client: Client, filter: string): Promise<ReadonlySet<string>> {
+  type Inputs<Of> = { readonly inputFields: readonly ({ readonly name: string } & Of)[] | null };
+  const { type } = await client.query<{ type: Inputs<{ readonly type: Inputs<object> }> | null }>(
+    'query Paths($filter: String!) { type: __type(name: $filter) { inputFields { name type { inputFields { name } } } } }',
+    { filter },
+  );
+  return new Set(
+    type?.inputFields?.flatMap(({ name, type: of }) => [
+      name,
+      ...(of.inputFields ?? []).map((inner) => `${name}.${inner.name}`),
+    ]),
+  );
 }

@@ -1,6 +1,6 @@
 import { Option, type Command } from 'commander';
 import { withClient, withServer, type ServerFlags } from './connection.js';
-import { describeTrackers } from './field.js';
+import { describeTrackers, readablePaths } from './field.js';
 import { parseSetting, parseTracker, trackerInputs } from './input.js';
 import { persistInput } from './persist.js';
 import { targetInput, withTarget, type TargetFlags } from './target.js';
@@ -57,7 +57,7 @@ export function addStart(program: Command, world: World): void {
           input: {
             trackers: trackerInputs([...requests, ...(flags.set ?? []).map(parseSetting)], trackers),
             target: targetInput(flags),
-            where: flags.where === undefined ? null : whereInput(flags.where, flags),
+            where: flags.where === undefined ? null : await whereInput(flags.where, flags, readablePaths(trackers)),
             capture: flags.capture.toUpperCase(),
             for: flags.for,
             ttl: flags.ttl,

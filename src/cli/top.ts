@@ -3,7 +3,7 @@ import type { Client } from '../client/client.js';
 import { counted } from '../base/listed.js';
 import { bytesText, durationText } from '../event/details.js';
 import { withClient, withConnection, type ConnectionFlags } from './connection.js';
-import { describeTrackers, knownPaths, wholePath } from './field.js';
+import { describeTrackers, knownPaths, readablePaths, wholePath } from './field.js';
 import { Table } from './format.js';
 import type { Output } from './output.js';
 import { parseSetting, parseTracker, trackerInputs } from './input.js';
@@ -94,16 +94,16 @@ export async function top(client: Client, names: readonly string[], flags: Flags
     client,
     requests.map(({ name }) => name),
   );
-  const known = knownPaths(trackers);
+  const known = readablePaths(trackers);
   const by = (flags.by ?? usual).map((path) => wholePath(path, known));
   const sums = flags.sum === undefined ? [] : [wholePath(flags.sum, known)];
   const input = {
     trackers: trackerInputs([...requests, ...(flags.set ?? []).map(parseSetting)], trackers),
     target: targetInput(flags),
-    where: flags.where === undefined ? null : whereInput(flags.where, flags),
+    where: flags.where === undefined ? null : await whereInput(flags.where, flags, known),
     capture: 'DEMANDED',
     // Captured from the first event on, also before our subscription is there. What events themselves have not, the aggregate may.
-    fields: [...by, ...sums].filter((path) => known.has(path)),
+    fields: [...by, ...sums].filter((path) => knownPaths(trackers).has(path)),
     for: flags.for ?? null,
     name: flags.name ?? `eunomia top ${names.join(' ')}`.slice(0, 100),
   };

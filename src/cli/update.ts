@@ -1,6 +1,8 @@
 import { Option, type Command } from 'commander';
+import type { Client } from '../client/client.js';
 import { withClient, withServer, type ServerFlags } from './connection.js';
 import { checkFlags } from './effect.js';
+import { pathsOfSession } from './field.js';
 import { persistInput } from './persist.js';
 import { targetInput, withTarget, type TargetFlags } from './target.js';
 import { UsageError } from './usage.js';
@@ -63,20 +65,20 @@ export function addUpdate(program: Command, world: World): void {
       withClient(world, flags, async (client) => {
         const { updateSession } = await client.query<{ updateSession: Changed }>(document, {
           id,
-          input: inputOf(flags),
+          input: await inputOf(client, id, flags),
         });
         await world.output.write(`${textOf(updateSession)}\n`);
       }),
     );
 }
 
-/** `UpdateSessionInput`. Throws a UsageError where nothing is given. */
-function inputOf(flags: Flags): Record<string, unknown> {
+/** `UpdateSessionInput`. Rejects with a UsageError where nothing is given. */
+async function inputOf(client: Client, id: string, flags: Flags): Promise<Record<string, unknown>> {
   const target = targetInput(flags);
   const unless = <Value>(value: Value | false): Value | null => (value === false ? null : value);
   const input = {
     ...(target ? { target } : flags.target === false ? { target: null } : {}),
-    ...(flags.where === undefined ? {} : { where: flags.where === false ? null : whereInput(flags.where, flags) }),
+    ...(flags.where === undefined ? {} : { where: await whereOf(client, id, flags, flags.where) }),
     ...(flags.for === undefined ? {} : { for: unless(flags.for) }),
     ...(flags.name === undefined ? {} : { name: unless(flags.name) }),
     ...(flags.capture === undefined ? {} : { capture: flags.capture.toUpperCase() }),
@@ -85,6 +87,10 @@ function inputOf(flags: Flags): Record<string, unknown> {
   if (Object.keys(input).length === 0)
     throw new UsageError('nothing to change: give for example --where, --container, --for, --persist or --name');
   return input;
+}
+
+async function whereOf(client: Client, id: string, flags: Flags, where: string | false): Promise<object | null> {
+  return where === false ? null : whereInput(where, flags, await pathsOfSession(client, id));
 }
 
 function textOf({ id, name, stopsAt, explain: { where }, persistence, changes }: Changed): string {

@@ -321,6 +321,7 @@ export class FakeServer implements LocalServer {
     const session = this.sessions[index];
     return {
       id: String(index),
+      trackers: ['exec'],
       state: session?.stopped ? 'STOPPED' : 'RUNNING',
       stats: { delivered: '1', lost: '3', subscribers: session?.subscribers ?? [] },
     };

@@ -195,6 +195,14 @@ function anchors(text: string): ReadonlySet<string> {
 }
 
 describe('the documentation', () => {
+  it('answers three questions by one short command each', () => {
+    const [, section = ''] = /^## Three questions\n(.*?)^## /ms.exec(pages[0]?.text ?? '') ?? [];
+    const commands = blocks(section, 'sh');
+    expect(commands.map((command) => command.trimEnd().split('\n').length)).toEqual([1, 1, 1]);
+    for (const command of commands) expect(command.trimEnd().length).toBeLessThanOrEqual(60);
+    expect(blocks(section, 'text')).toHaveLength(3);
+  });
+
   it('links what exists', () => {
     const wrong = findings((text, path) =>
       [...text.replace(/^```.*?^```/gms, '').matchAll(/\]\(([^)\s]+)\)/g)]

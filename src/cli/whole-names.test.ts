@@ -1,0 +1,41 @@
+import { expect, it } from 'vitest';
+import { wholeNames } from './whole-names.js';
+
+const known = new Set([
+  ...[
+    'time',
+    'path',
+    'errno',
+    'flags',
+    'args',
+    'process.pid',
+    'process.comm',
+    'process.parent.comm',
+    'process.ancestors',
+  ],
+  ...['container.id', 'container.name', 'container.image', 'container.labels', 'container.path'],
+]);
+
+it.each([
+  ['comm=="curl"', 'process.comm=="curl"'],
+  ['pid in [1, 2] && !(image == null)', 'process.pid in [1, 2] && !(container.image == null)'],
+  ['name.glob("web-*") || "comm" in args', 'container.name.glob("web-*") || "comm" in args'],
+  ['parent.comm == "sshd" || parent == null', 'process.parent.comm == "sshd" || process.parent == null'],
+  ['labels["a.b"] == "x" && "y" in labels', 'container.labels["a.b"] == "x" && "y" in container.labels'],
+  ['ancestors.exists(comm, comm.pid == 1)', 'process.ancestors.exists(comm, comm.pid == 1)'],
+  ['args.exists(a, a == "comm") && size(args) < 3', 'args.exists(a, a == "comm") && size(args) < 3'],
+  // Two fields, one below the other.
+  ['comm ==\n  name', 'process.comm ==\n  container.name'],
+  // What events have of this name comes first, and whole names stay.
+  ['path == "/x" && process.comm == "a"', 'path == "/x" && process.comm == "a"'],
+  [
+    'open.path == "/x" && time > timestamp("2026-01-31T00:00:00Z")',
+    'open.path == "/x" && time > timestamp("2026-01-31T00:00:00Z")',
+  ],
+  // The server says what is wrong with these.
+  ['com == "a"', 'com == "a"'],
+  ['comm = "a"', 'comm = "a"'],
+  ['', ''],
+])('%s: whole names', (typed, whole) => {
+  expect(wholeNames(typed, known)).toBe(whole);
+});

@@ -1,0 +1,59 @@
+import { Environment, type ASTNode } from '@marcbachmann/cel-js';
+import { wholePath } from './field.js';
+
+/**
+ * The expression with whole names, `process.comm` for `comm`, as a server takes and keeps it. One that is no CEL stays as it is: the
+ * server says what is wrong with it, and shows it.
+ */
+export function wholeNames(expression: string, known: ReadonlySet<string>): string {
+  let ast: ASTNode;
+  try {
+    ({ ast } = new Environment().parse(expression));
+  } catch {
+    return expression;
+  }
+  const objects = [...known].flatMap((path) => [...path.matchAll(/\./g)].map(({ index }) => path.slice(0, index)));
+  const missing = [...missingParents(ast, new Set([...known, ...objects]), new Set())];
+  return missing
+    .sort((a, b) => b.at - a.at)
+    .reduce((text, { at, parent }) => text.slice(0, at) + parent + text.slice(at), expression);
+}
+
+/** What is to be written where. `bound`: names of elements of lists. */
+function* missingParents(
+  part: unknown,
+  known: ReadonlySet<string>,
+  bound: ReadonlySet<string>,
+): Generator<{ readonly at: number; readonly parent: string }, void> {
+  if (Array.isArray(part)) for (const inner of part) yield* missingParents(inner, known, bound);
+  if (!isNode(part)) return;
+  const named = pathOf(part);
+  if (named !== null) {
+    const { at, names } = named;
+    const path = names.join('.');
+    const whole = bound.has(names[0] ?? '') ? path : wholePath(path, known);
+    if (whole !== path) yield { at, parent: whole.slice(0, whole.length - path.length) };
+    return;
+  }
+  if (part.op === 'rcall' && part.args[0] === 'exists') {
+    const [, list, [variable, ...condition]] = part.args;
+    yield* missingParents(list, known, bound);
+    yield* missingParents(condition, known, variable?.op === 'id' ? new Set([...bound, variable.args]) : bound);
+    return;
+  }
+  yield* missingParents(part.args, known, bound);
+}
+
+/** `container.labels["a.b"]` and where it begins; null for what is no path. */
+function pathOf(node: ASTNode): { readonly at: number; readonly names: readonly string[] } | null {
+  if (node.op === 'id') return { at: node.start, names: [node.args] };
+  if (node.op !== '.' && node.op !== '[]') return null;
+  const [object, member] = node.args;
+  const name = typeof member === 'string' ? member : member.op === 'value' ? member.args : null;
+  const path = typeof name === 'string' ? pathOf(object) : null;
+  return path && { at: path.at, names: [...path.names, String(name)] };
+}
+
+function isNode(part: unknown): part is ASTNode {
+  return typeof part === 'object' && part !== null && 'op' in part && 'args' in part;
+}
