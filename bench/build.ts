@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { root } from '#eunomia/base/paths.js';
 
@@ -41,13 +41,27 @@ export async function buildPrograms(): Promise<void> {
   ]);
 }
 
+/** Compiles an object with a program that does nothing at each of these tracepoints. Resolves to its path. */
+export async function buildEmpty(tracepoints: readonly string[]): Promise<string> {
+  const name = `empty-${tracepoints.join('-')}`;
+  const source = join(out, `${name}.bpf.c`);
+  if (!existsSync(source)) {
+    const programsAt = tracepoints.map((at) => `SEC("tp_btf/${at}") int at_${at}(void *context) { return 0; }`);
+    const head = '#include "vmlinux.h"\n#include <bpf/bpf_helpers.h>\nchar LICENSE[] SEC("license") = "Dual BSD/GPL";';
+    writeFileSync(source, [head, ...programsAt, ''].join('\n'));
+  }
+  const target = join(out, `${name}.bpf.o`);
+  await compile(source, target, bpfFlags);
+  return target;
+}
+
 async function compile(
   source: string,
   target: string,
   flags: readonly string[],
   libraries: readonly string[] = [],
 ): Promise<void> {
-  if (existsSync(target) && statSync(target).mtimeMs > statSync(join(root, source)).mtimeMs) return;
+  if (existsSync(target) && statSync(target).mtimeMs > statSync(resolve(root, source)).mtimeMs) return;
   await promisify(execFile)(findClang(), [...flags, '-o', target, source, ...libraries], { cwd: root });
 }
 

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { createReadStream, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createReadStream, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -49,16 +49,19 @@ export function bpftraceMissing(): string | null {
   return findProgram('bpftrace') ? null : 'bpftrace is not installed (apt-get install bpftrace)';
 }
 
-/**
- * bpftrace's printf of five fields into a file. It tells of losses on stderr. What it has printed is counted when it has
- * ended: the file is written in blocks. So `received` is what was made less what was lost, checked at the end.
- */
-export async function startBpftrace(pid: number): Promise<Tracer & { readonly pid: number }> {
+/** A bpftrace that runs, and what it prints into a file. */
+interface Bpftrace {
+  readonly pid: number;
+  /** Events that it told of as lost so far. */
+  lost(): number;
+  /** Ends it; then the file is whole. Resolves to the number of its lines. */
+  close(): Promise<number>;
+}
+
+/** Resolves when the script's programs are attached. */
+async function runBpftrace(script: string): Promise<Bpftrace> {
   const folder = mkdtempSync(join(tmpdir(), 'eunomia-bench-'));
   const output = join(folder, 'out');
-  const script = `tracepoint:raw_syscalls:sys_exit /pid == ${pid} && args->id == ${NR_OPENAT}/ {
-    $r = (struct pt_regs *)((uint64)curtask->stack + ${STACK_BYTES - PT_REGS_BYTES});
-    printf("%llu %d %s %s %d\\n", nsecs, pid, comm, str(uptr($r->si)), args->ret); }`;
   // tracefs may not be mounted: it is, in a mount namespace that ends with bpftrace.
   const mount = 'mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing; exec bpftrace "$@"';
   const child = spawn('unshare', ['-m', 'sh', '-c', mount, 'sh', '-B', 'full', '-o', output, '-e', script], {
@@ -67,11 +70,9 @@ export async function startBpftrace(pid: number): Promise<Tracer & { readonly pi
   });
   let told = '';
   let ended = false;
-  let lostBefore = 0;
   child.stderr.on('data', (data: Buffer) => (told += String(data)));
   const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
   void closed.then(() => (ended = true));
-  const lost = () => [...told.matchAll(/Lost (\d+) events/g)].reduce((sum, [, count]) => sum + Number(count), 0);
   const kill = () => void child.kill('SIGKILL');
   process.on('exit', kill); // a bench that fails or is interrupted leaves no bpftrace
   /** It misses a SIGINT that comes between its look at the flag and its epoll_wait (0.17), so it is asked until it ends. */
@@ -84,36 +85,59 @@ export async function startBpftrace(pid: number): Promise<Tracer & { readonly pi
     clearTimeout(last);
     process.off('exit', kill);
   };
-  const end = async () => {
+  const close = async () => {
     await interrupt();
+    const lines = existsSync(output) ? await countLines(output) : 0;
     rmSync(folder, { recursive: true, force: true });
+    return lines;
   };
 
   const started = Date.now();
   while (!attached(child.pid ?? 0)) {
     if (ended || Date.now() - started > 10_000) {
-      await end();
+      await close();
       throw new Error(`bpftrace does not start: ${told.trim().split('\n').slice(-3).join('; ')}`);
     }
     await sleep(20);
   }
-  let made = 0;
   return {
     pid: child.pid ?? 0,
+    lost: () => [...told.matchAll(/Lost (\d+) events/g)].reduce((sum, [, count]) => sum + Number(count), 0),
+    close,
+  };
+}
+
+/**
+ * bpftrace's printf of five fields into a file. It tells of losses on stderr. What it has printed is counted when it has
+ * ended: the file is written in blocks. So `received` is what was made less what was lost, checked at the end.
+ */
+export async function startBpftrace(pid: number): Promise<Tracer & { readonly pid: number }> {
+  const peer = await runBpftrace(`tracepoint:raw_syscalls:sys_exit /pid == ${pid} && args->id == ${NR_OPENAT}/ {
+    $r = (struct pt_regs *)((uint64)curtask->stack + ${STACK_BYTES - PT_REGS_BYTES});
+    printf("%llu %d %s %s %d\\n", nsecs, pid, comm, str(uptr($r->si)), args->ret); }`);
+  let lostBefore = 0;
+  let made = 0;
+  return {
+    pid: peer.pid,
     settle: async (expected) => {
-      await idle(child.pid ?? 0);
+      await idle(peer.pid);
       const at = performance.now() - IDLE_MS;
       made = Math.max(made, expected + lostBefore);
-      lostBefore = lost();
+      lostBefore = peer.lost();
       return { received: made - lostBefore, lost: lostBefore, at };
     },
     close: async () => {
-      await interrupt();
-      const printed = await countLines(output);
-      rmSync(folder, { recursive: true, force: true });
-      if (printed + lost() < made) throw new Error(`bpftrace printed ${printed} events and lost ${lost()}, of ${made}`);
+      const printed = await peer.close();
+      if (printed + peer.lost() < made)
+        throw new Error(`bpftrace printed ${printed} events and lost ${peer.lost()}, of ${made}`);
     },
   };
+}
+
+/** bpftrace's printf of time, process and name at each of these tracepoints, of one process. */
+export function startBpftraceAt(tracepoints: readonly string[], pid: number): Promise<Bpftrace> {
+  const places = tracepoints.map((name) => `tracepoint:*:${name}`).join(', ');
+  return runBpftrace(`${places} /pid == ${pid}/ { printf("%llu %d %s\\n", nsecs, pid, comm); }`);
 }
 
 /** It has opened its perf events, and waits. */

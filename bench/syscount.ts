@@ -1,7 +1,7 @@
-import { BpfObject } from '#eunomia/kernel/object.js';
 import { LocalEunomia } from './batch.js';
 import { buildPrograms, programs } from './build.js';
 import { rotated } from './cost.js';
+import { startEmpty } from './empty.js';
 import { median, type Report } from './figure.js';
 import { Workload } from './workload.js';
 
@@ -37,8 +37,8 @@ export async function syscount(report: Report, options: { readonly quick: boolea
 export async function measureSyscount(report: Report, rounds: number): Promise<void> {
   const eunomia = await LocalEunomia.start();
   const ways: readonly Way[] = [
-    { name: EMPTY, start: () => startEmpty(['empty_enter']) },
-    { name: EMPTY_PAIR, start: () => startEmpty([]) },
+    { name: EMPTY, start: () => startEmpty(programs.emptyObject, ['empty_enter']) },
+    { name: EMPTY_PAIR, start: () => startEmpty(programs.emptyObject) },
     { name: COUNTED, start: (pid) => startSyscount(eunomia, pid, null, false) },
     { name: TIMED, start: (pid) => startSyscount(eunomia, pid, null, true) },
     { name: `${COUNTED}, one process`, start: (pid) => startSyscount(eunomia, pid, pid, false) },
@@ -94,18 +94,6 @@ async function startSyscount(
         throw new Error(`syscount counted ${counted} of ${WARM_UP_CALLS + CALLS} calls`);
     },
   };
-}
-
-async function startEmpty(unneeded: readonly string[]): Promise<Running> {
-  const object = await BpfObject.open({ name: 'empty', path: programs.emptyObject, constants: {}, unneeded });
-  try {
-    await object.load();
-    await object.attach();
-  } catch (error) {
-    await object.close();
-    throw error;
-  }
-  return object;
 }
 
 async function nsPerCall(workload: Workload): Promise<number> {

@@ -1,8 +1,12 @@
 import { loadTrackers } from '#eunomia/catalog/load.js';
+import type { CaptureMode } from '#eunomia/event/event.js';
 import { LocalEunomia } from './batch.js';
 import { buildPrograms } from './build.js';
 import { rotated } from './cost.js';
+import { startEmptyAt } from './empty.js';
 import { median, type Report } from './figure.js';
+import { startBpftraceAt } from './peer.js';
+import { programRuns, withProgramStats } from './query/program.js';
 import { Workload, type CallKind } from './workload.js';
 
 interface Load {
@@ -62,14 +66,21 @@ const aggregating: ReadonlySet<string> = new Set([
 /** What they watch is rare: what is measured is what their hooks add where nothing of it happens. */
 const eventless: ReadonlySet<string> = new Set(['cputhrottle', 'tcpretrans']);
 const rare: ReadonlySet<string> = new Set(['oomkill']);
+const TRACEPOINT = 'tp_btf/';
 const CPU = 1;
 const WATCHED = 'watched, default captures';
 const LEAN = 'watched, nothing on demand';
 const OTHER = 'another process is watched';
+const EMPTY = 'programs at its tracepoints that do nothing';
+const PEER = 'bpftrace prints time, pid and comm at its tracepoints';
+/** What a run of a program for a process that it does not watch may take longer than that of one that does nothing. */
+const UNMATCHED_NS = 100;
 
 /**
  * What each tracker adds to what a process does: where it is watched, with the fields that a session captures by default and with none on
- * demand, and where a session watches another process. All take turns in each round. `only`: of these trackers; where it is empty, of all.
+ * demand, and where a session watches another process; and what programs at the same tracepoints add that do nothing, and bpftrace. All
+ * take turns in each round. Also how long a session takes to start, and the bytes of an event. `only`: of these trackers; where it is
+ * empty, of all, and `quick` is without bpftrace then, which takes seconds to start.
  */
 export async function trackers(
   report: Report,
@@ -89,7 +100,9 @@ export async function trackers(
       else {
         const process = load.alone ? await Workload.start({ cpu: CPU }) : workload;
         const calls = options.quick ? Math.ceil(load.calls / 4) : load.calls;
-        await measure(report, eunomia, process, name, { ...load, calls }, options.quick ? 3 : 15);
+        const rounds = options.quick ? 3 : 15;
+        const peer = !options.quick || options.only.length > 0;
+        await measure(report, eunomia, process, name, { ...load, calls }, { rounds, peer });
         if (load.alone) await process.close();
       }
     }
@@ -99,19 +112,45 @@ export async function trackers(
   }
 }
 
+interface Running {
+  /** Throws where it saw nothing of what it watches. Resolves to whether the time of the calls counts. */
+  check?(): Promise<boolean>;
+  close(): Promise<unknown>;
+}
+
 async function measure(
   report: Report,
   eunomia: LocalEunomia,
   workload: Workload,
   tracker: string,
   { kind, calls }: Load,
-  rounds: number,
+  { rounds, peer }: { readonly rounds: number; readonly peer: boolean },
 ): Promise<void> {
-  const ways = [
-    { name: WATCHED, start: () => eunomia.session(tracker, null, 'DEFAULT') },
-    { name: LEAN, start: () => eunomia.session(tracker, null, 'DEMANDED') },
-    { name: OTHER, start: () => eunomia.session(tracker, process.pid, 'DEFAULT') },
-  ] as const;
+  const loadMs: number[] = [];
+  const eventBytes: number[] = [];
+  const sees = !aggregating.has(tracker) && !eventless.has(tracker);
+  const session = async (pid: number | null, capture: CaptureMode): Promise<Running> => {
+    const from = performance.now();
+    const made = await eunomia.session(tracker, pid, capture);
+    loadMs.push(performance.now() - from);
+    return {
+      check: async () => {
+        const { lost, received, retained, retainedBytes } = await made.stats();
+        if (pid === null && received === 0 && sees) throw new Error(`${tracker} has no event of ${kind}`);
+        if (pid === null && capture === 'DEFAULT' && retained > 0) eventBytes.push(retainedBytes / retained);
+        return lost === 0; // a full ring is cheaper to write to than one with room
+      },
+      close: () => eunomia.remove(made),
+    };
+  };
+  const tracepoints = await tracepointsOf(eunomia, tracker);
+  const ways: readonly { readonly name: string; start(): Promise<Running> }[] = [
+    { name: WATCHED, start: () => session(null, 'DEFAULT') },
+    { name: LEAN, start: () => session(null, 'DEMANDED') },
+    { name: OTHER, start: () => session(process.pid, 'DEFAULT') },
+    { name: EMPTY, start: () => startEmptyAt(tracepoints) },
+    ...(peer ? [{ name: PEER, start: () => startBpftraceAt(tracepoints, workload.pid) }] : []),
+  ];
   const nsPerCall = async (): Promise<number> => {
     await workload.nsPerCall(kind, calls / 10);
     return workload.nsPerCall(kind, calls);
@@ -122,30 +161,56 @@ async function measure(
     const base = await nsPerCall();
     untraced.push(base);
     for (const { name, start } of rotated(ways, round)) {
-      const session = await start();
+      const running = await start();
       try {
         const ns = await nsPerCall();
-        const { lost, received } = await session.stats();
-        if (name !== OTHER && received === 0 && !aggregating.has(tracker) && !eventless.has(tracker))
-          throw new Error(`${tracker} has no event of ${kind}`);
-        // A full ring is cheaper to write to than one with room.
-        if (lost === 0) added.get(name)?.push(ns - base);
+        if ((await running.check?.()) ?? true) added.get(name)?.push(ns - base);
       } finally {
-        await eunomia.remove(session);
+        await running.close();
       }
     }
   }
   report.add(`${tracker}: ${kind}, not traced`, median(untraced), 'ns');
   for (const { name } of ways) {
     const samples = added.get(name) ?? [];
+    const note = `median of ${samples.length} rounds`;
     if (samples.length === 0) report.skip(`${tracker}: ${name}`, 'events were lost in each round');
-    else
-      report.add(
-        `${tracker}: ${kind}, ${name}`,
-        median(samples),
-        'ns added',
-        null,
-        `median of ${samples.length} rounds`,
-      );
+    else report.add(`${tracker}: ${kind}, ${name}`, median(samples), 'ns added', null, note);
+  }
+  const runs = await runsOf(tracepoints, async () => void (await workload.nsPerCall(kind, calls / 10)), calls / 10);
+  const [other = Number.NaN, empty = Number.NaN] = [OTHER, EMPTY].map((name) => median(added.get(name) ?? []));
+  report.add(
+    `${tracker}: a run for another process, beyond one that does nothing`,
+    (other - empty) / runs,
+    'ns',
+    { goal: UNMATCHED_NS, better: 'lower' },
+    `${runs.toFixed(1)} runs for ${kind}`,
+  );
+  report.add(`${tracker}: start of a session`, median(loadMs), 'ms', null, 'its programs loaded and attached');
+  if (eventBytes.length) report.add(`${tracker}: an event of ${kind}`, median(eventBytes), 'bytes');
+}
+
+/** Where its programs are attached; what is attached to cgroups is not among them. */
+async function tracepointsOf(eunomia: LocalEunomia, tracker: string): Promise<readonly string[]> {
+  const session = await eunomia.session(tracker, null, 'DEFAULT');
+  try {
+    const hooks = session.explain().trackers.flatMap((one) => one.hooks);
+    return hooks.filter((hook) => hook.startsWith(TRACEPOINT)).map((hook) => hook.slice(TRACEPOINT.length));
+  } finally {
+    await eunomia.remove(session);
+  }
+}
+
+/** How often programs at these tracepoints run for each of the calls. */
+async function runsOf(tracepoints: readonly string[], work: () => Promise<void>, calls: number): Promise<number> {
+  const empty = await startEmptyAt(tracepoints);
+  try {
+    return await withProgramStats(async () => {
+      const before = programRuns();
+      await work();
+      return (programRuns() - before) / calls;
+    });
+  } finally {
+    await empty.close();
   }
 }

@@ -17,13 +17,23 @@ export async function withProgramStats<T>(work: () => Promise<T>): Promise<T> {
 
 /** Nanoseconds in all programs that a process holds, since they were loaded. */
 export function programNs(pid: number | 'self' = 'self'): number {
-  let ns = 0;
+  return sumOf('run_time_ns', pid);
+}
+
+/** How often they ran. */
+export function programRuns(pid: number | 'self' = 'self'): number {
+  return sumOf('run_cnt', pid);
+}
+
+function sumOf(field: string, pid: number | 'self'): number {
+  const pattern = new RegExp(`^${field}:\\s+(\\d+)`, 'm');
+  let sum = 0;
   for (const fd of readdirSync(`/proc/${pid}/fdinfo`)) {
     try {
-      ns += Number(/^run_time_ns:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8'))?.[1] ?? 0);
+      sum += Number(pattern.exec(readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8'))?.[1] ?? 0);
     } catch {
       // The folder itself was open while it was listed.
     }
   }
-  return ns;
+  return sum;
 }

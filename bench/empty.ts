@@ -1,0 +1,20 @@
+import { BpfObject } from '#eunomia/kernel/object.js';
+import { buildEmpty } from './build.js';
+
+/** Attaches the programs of an object of bench/empty.bpf.c's kind, which do nothing. */
+export async function startEmpty(path: string, unneeded: readonly string[] = []): Promise<BpfObject> {
+  const object = await BpfObject.open({ name: 'empty', path, constants: {}, unneeded });
+  try {
+    await object.load();
+    await object.attach();
+  } catch (error) {
+    await object.close();
+    throw error;
+  }
+  return object;
+}
+
+/** The same at each of these tracepoints. */
+export async function startEmptyAt(tracepoints: readonly string[]): Promise<BpfObject> {
+  return startEmpty(await buildEmpty(tracepoints));
+}
