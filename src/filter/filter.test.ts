@@ -7,7 +7,7 @@ import { Catalog } from '../catalog/catalog.js';
 import { loadTrackers } from '../catalog/load.js';
 import { plainLineage, someEvents, type Plain } from '../../test/support/filter/event.js';
 import { evaluate } from '../../test/support/filter/reference.js';
-import { randomTree, type Tree } from '../../test/support/filter/tree.js';
+import { randomTree, trackersOf, type Tree } from '../../test/support/filter/tree.js';
 import { toCel, toInput } from '../../test/support/filter/written.js';
 import { holdsFor } from '../../test/support/property.js';
 
@@ -18,7 +18,16 @@ const fields = new FilterFields(schema, catalog);
 const RUNS = Number(process.env['EUNOMIA_RANDOM_FILTERS'] ?? 2000);
 
 const trees = randomTree(fields);
-const events = someEvents(fields);
+/** A tree, two events of the trackers that it names, if any, and two of any. */
+const treesWithEvents = trees.chain((what) => {
+  const named = trackersOf(what);
+  return fc.tuple(
+    fc.constant(what),
+    fc
+      .tuple(someEvents(fields, 2, named.length > 0 ? named : undefined), someEvents(fields, 2))
+      .map(([one, other]) => [...one, ...other]),
+  );
+});
 
 /** An event that fails the test when a field is read that the demand does not have. */
 function onlyReadable(event: Plain, readable: ReadonlySet<string>): TraceEvent {
@@ -46,7 +55,7 @@ describe(`${RUNS} random filters`, () => {
     let matched = 0;
     let evaluated = 0;
     await holdsFor(
-      fc.property(trees, events, (what, plains) => {
+      fc.property(treesWithEvents, ([what, plains]) => {
         const filter = filterOf(what);
         const matches = compileFilter(filter, fields, fields.trackers);
         const demand = fieldsOf(filter, fields, fields.trackers);
@@ -61,9 +70,9 @@ describe(`${RUNS} random filters`, () => {
       }),
       { numRuns: RUNS },
     );
-    // Else the test would say little.
-    expect(matched / evaluated).toBeGreaterThan(0.2);
-    expect(matched / evaluated).toBeLessThan(0.8);
+    // Else the test would say little. It is 0.27, within 0.01 in two of three runs.
+    expect(matched / evaluated).toBeGreaterThan(0.15);
+    expect(matched / evaluated).toBeLessThan(0.85);
   });
 
   it('mean the same in the form of the schema and in CEL, and after printing and parsing', async () => {
@@ -104,7 +113,7 @@ describe(`${RUNS} random filters`, () => {
 
   it('are evaluated alike, optimised for all trackers or for the one of the event', async () => {
     await holdsFor(
-      fc.property(trees, events, (what, plains) => {
+      fc.property(treesWithEvents, ([what, plains]) => {
         const filter = optimise(filterOf(what), fields, fields.trackers);
         for (const plain of plains) {
           const tracker = String(plain['tracker']);

@@ -208,7 +208,7 @@ describe('a webhook', () => {
   });
 
   it('is taken by a success whose body never ends, and sent once', async () => {
-    const webhook = open({}, { timeoutMs: 300 });
+    const webhook = open();
     receiver.answers.push(...Array.from({ length: 4 }, () => ({ status: 200, endless: true })));
     for (let i = 0; i < 5; i++) raise(`${i}`);
     await taken(5);
@@ -230,7 +230,7 @@ describe('a webhook', () => {
   it('that hangs is given up, and tried again, and holds up no other', async () => {
     const other = await Receiver.start();
     closing.push(() => other.stop());
-    open({ name: 'hangs' }, { timeoutMs: 300 });
+    open({ name: 'hangs' }, { timeoutMs: 2000 });
     open({ name: 'works', url: other.url });
     receiver.answers.push('hang', 'hang');
     for (let i = 0; i < 10; i++) raise(`${i}`);
@@ -241,7 +241,7 @@ describe('a webhook', () => {
   });
 
   it('that switches protocols is tried again', async () => {
-    open({}, { timeoutMs: 300 });
+    open();
     receiver.answers.push('switch', 'switch');
     raise('one');
     await taken(1);

@@ -145,7 +145,7 @@ describe('all that a session saw is told to each reader', () => {
     ['the end of the server', '{ trackers: [{ exec: {} }] }', () => server.close(), 'SHUTDOWN'],
   ];
   it.each(ends)('at %s: over WebSocket, SSE, as a download and in process', async (_what, input, end, reason) => {
-    await serve({ limits: { drainMs: 10_000 } });
+    await serve({ limits: { drainMs: 60_000 } });
     const session = await start(input);
     const ws = await overWebSocket(session, 0);
     const all = [ws.told, overSse(session, 0), overDownload(session), inProcess(session)];

@@ -5,9 +5,9 @@ import { compileFilter, parseInput } from '../../src/filter/index.js';
 import { texts } from '../support/filter/pool.js';
 import { randomTree } from '../support/filter/tree.js';
 import { toInput } from '../support/filter/written.js';
-import { aggregate, ended, fields, execEvent, exitEvent, sessionOf, sliceOf, timeAt } from '../support/influx.js';
+import { BASE, aggregate, ended, fields, execEvent, exitEvent, sessionOf, sliceOf, timeAt } from '../support/influx.js';
 import { fakeInflux3, type FakeInflux3 } from '../support/influx3.js';
-import { BASE, influxStores, readBeyondOff, storedQuery } from '../support/influx-stores.js';
+import { influxStores, readBeyondOff, storedQuery } from '../support/influx-stores.js';
 import { firstOf } from '../support/store.js';
 
 /** The whole store on the contract of InfluxDB 3 (test/support/influx3.ts): it is found out by what the server says. */
@@ -174,6 +174,7 @@ describe('events in an InfluxDB 3', () => {
     );
     await sink.write([sliceOf(events, 0)], null);
     await sink.finish(ended);
+    const whole = await store.history(storedQuery(record.id), firstOf(1000));
     await fc.assert(
       fc.asyncProperty(randomTree(fields), async (tree) => {
         let filter;
@@ -183,7 +184,6 @@ describe('events in an InfluxDB 3', () => {
           expect(String(error)).toContain('no value is in the range');
           return;
         }
-        const whole = await store.history(storedQuery(record.id), firstOf(1000));
         const matches = compileFilter(filter, fields, ['exec']);
         const expected = whole.events.filter(({ event }) => matches(event)).map(({ place }) => place.seq);
         const query = { ...storedQuery(record.id), filter: { filter } } as Parameters<typeof store.history>[0];

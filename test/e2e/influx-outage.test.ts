@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { cert, createCertificate } from '../support/certificate.js';
-import { ended, execEvent, influx1, openStore, sessionOf, sliceOf, timeAt } from '../support/influx.js';
-import { BASE, count, influxStores } from '../support/influx-stores.js';
+import { BASE, ended, execEvent, influx1, openStore, sessionOf, sliceOf, timeAt } from '../support/influx.js';
+import { count, influxStores } from '../support/influx-stores.js';
 import { scratch } from '../support/workload.js';
 import { until } from '../support/until.js';
 

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { TraceEvent } from '../../src/event/event.js';
 import { filterOf } from '../../src/filter/index.js';
 import {
+  BASE,
   aggregate,
   ended,
   exitEvent,
@@ -13,7 +14,7 @@ import {
   timeAt,
   victoria,
 } from '../support/influx.js';
-import { BASE, influxStores, storedQuery } from '../support/influx-stores.js';
+import { influxStores, storedQuery } from '../support/influx-stores.js';
 import { firstOf } from '../support/store.js';
 import { until, untilHolds } from '../support/until.js';
 

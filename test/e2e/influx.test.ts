@@ -7,6 +7,7 @@ import type { TraceEvent } from '../../src/event/event.js';
 import { filterOf } from '../../src/filter/index.js';
 import type { HistoryPlace, StoredPage } from '../../src/storage/store.js';
 import {
+  BASE,
   aggregate,
   catalog,
   ended,
@@ -19,7 +20,7 @@ import {
   timeAt,
   type Database,
 } from '../support/influx.js';
-import { BASE, count, influxStores, readBeyondOff, storedQuery } from '../support/influx-stores.js';
+import { count, influxStores, readBeyondOff, storedQuery } from '../support/influx-stores.js';
 import { firstOf } from '../support/store.js';
 import { until } from '../support/until.js';
 

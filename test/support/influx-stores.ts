@@ -2,6 +2,7 @@ import { afterAll, afterEach, expect } from 'vitest';
 import { filterOf } from '../../src/filter/index.js';
 import type { EventQuery } from '../../src/storage/store.js';
 import {
+  BASE,
   ended,
   execEvent,
   fields,
@@ -12,9 +13,6 @@ import {
   type Database,
   type TestStore,
 } from './influx.js';
-
-/** The times of tests' events begin here: an hour ago. */
-export const BASE = Date.now() - 3_600_000;
 
 export interface InfluxStores {
   /** As `openStore`; it is closed after the test. */

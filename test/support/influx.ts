@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import https from 'node:https';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { contractSchema } from '../../src/api/graphql/schema.js';
@@ -15,6 +14,7 @@ import {
   type AggregateRow,
 } from '../../src/analysis/aggregate/index.js';
 import { ConnectingClient, InfluxStore, Sender, Spool, type InfluxOptions } from '../../src/storage/influx/index.js';
+import type { SenderStats } from '../../src/storage/influx/sender.js';
 import type { InfluxClient } from '../../src/storage/influx/client.js';
 import { nanosecondsOf } from '../../src/storage/influx/point.js';
 import type { EventQuery, SessionRecord } from '../../src/storage/store.js';
@@ -25,6 +25,8 @@ import type { Slice } from '../../src/record/batch-buffer.js';
 import { RowBatch } from '../../src/record/row.js';
 import { Catalog } from '../../src/catalog/catalog.js';
 import { loadTrackers } from '../../src/catalog/load.js';
+import { freePort } from './port.js';
+import { untilHolds } from './until.js';
 import { scratch, start } from './workload.js';
 import { eventWith } from './event.js';
 
@@ -71,15 +73,6 @@ function answers(url: string): Promise<boolean> {
       : http.get(url, { agent: false }, done);
     request.on('error', () => resolve(false));
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  return typeof address === 'object' && address ? address.port : 0;
 }
 
 /** InfluxDB 1.x of Debian. */
@@ -187,6 +180,19 @@ export async function storeOn(
         accept: (event) => event.tracker === tracker,
       }),
   });
+  // Of what a busy database has not taken within half a second, `finish` leaves the rest to the spool. A test reads all of it next.
+  const record = store.record.bind(store);
+  store.record = async (session) => {
+    const sink = await record(session);
+    const finish = sink.finish.bind(sink);
+    sink.finish = async (end) => {
+      await finish(end);
+      const isOver = ({ state, queued }: SenderStats): boolean =>
+        queued === 0 || state === 'AWAY' || state === 'REFUSED';
+      await untilHolds('the database has all', () => sender.stats, isOver);
+    };
+    return sink;
+  };
   return { store, sender };
 }
 
@@ -204,6 +210,9 @@ export async function aggregate(
   return aggregator.rows();
 }
 
+/** The times of tests' events begin here: an hour ago. */
+export const BASE = Date.now() - 3_600_000;
+
 let sessions = 0;
 
 export function sessionOf(
@@ -211,7 +220,8 @@ export function sessionOf(
   trackers: readonly string[] = ['exec'],
   id = `session-${process.pid}-${sessions++}`,
 ): SessionRecord {
-  const now = timeAt(Date.now() - 3_600_000);
+  // Not before its test: what is more than a minute before its beginning is not asked for, and a file may take that long.
+  const now = timeAt(BASE);
   return {
     id,
     name: 'a test',

@@ -72,7 +72,7 @@ it('reads a folder again that has become what it was before rules were sent', as
   expect(runner.names).toEqual(['second', 'third']);
   put('first', 3);
   await host.start();
-  await expect.poll(() => runner.names, { timeout: 10_000 }).toEqual(['first', 'third']);
+  await expect.poll(() => runner.names).toEqual(['first', 'third']);
   await host.close();
 });
 
@@ -89,8 +89,8 @@ it('reads a folder again after the thread has died, though nothing has changed s
   await host.open();
   put('second', 2);
   await host.start();
-  await expect.poll(() => host.problem, { timeout: 10_000 }).toBe('it has ended');
-  await expect.poll(() => runner.names, { timeout: 10_000 }).toEqual(['second']);
+  await expect.poll(() => host.problem).toBe('it has ended');
+  await expect.poll(() => runner.names).toEqual(['second']);
   expect(host.problem).toBeNull();
   await host.close();
 });
@@ -108,7 +108,7 @@ it('ends without waiting for a file that is being parsed, and tells of no proble
   await host.open();
   put('second', 2);
   await host.start();
-  await expect.poll(() => asked, { timeout: 10_000 }).toBe(1);
+  await expect.poll(() => asked).toBe(1);
   const loading = host.load('x', rule('third')).catch((error: unknown) => error);
   await host.close();
   expect(await loading).toMatchObject({ code: 'SHUTTING_DOWN' });

@@ -38,7 +38,7 @@ afterAll(() => {
 });
 
 describe('what a database is', () => {
-  const signal = AbortSignal.timeout(5000);
+  const { signal } = new AbortController();
   const versions: readonly (readonly [string, string])[] = [
     ['3.4.1', '/api/v3/write_lp'],
     ['v2.7.1', '/api/v2/write'],

@@ -69,8 +69,8 @@ export const plainLineage: Lineage = {
   problem: null,
   sinceNs: 0n,
 };
-const event = (fields: FilterFields): fc.Arbitrary<Plain> =>
-  fc.constantFrom(...fields.trackers).chain((tracker) =>
+const event = (fields: FilterFields, trackers: readonly string[]): fc.Arbitrary<Plain> =>
+  fc.constantFrom(...trackers).chain((tracker) =>
     fc
       .record({
         own: record([...(fields.own(tracker)?.values() ?? [])], 0),
@@ -83,6 +83,9 @@ const event = (fields: FilterFields): fc.Arbitrary<Plain> =>
       .map(({ own, ...common }) => ({ tracker, ...common, ...own })),
   );
 
-/** Four random events of any trackers, with nulls where fields can be null. */
-export const someEvents = (fields: FilterFields): fc.Arbitrary<Plain[]> =>
-  fc.array(event(fields), { minLength: 4, maxLength: 4 });
+/** Random events of any trackers, or of these, with nulls where fields can be null. */
+export const someEvents = (
+  fields: FilterFields,
+  count: number,
+  trackers: readonly string[] = fields.trackers,
+): fc.Arbitrary<Plain[]> => fc.array(event(fields, trackers), { minLength: count, maxLength: count });

@@ -161,6 +161,23 @@ const pairs = (fields: FilterFields): fc.Arbitrary<Tree> => {
   );
 };
 
+/** The trackers that a tree names: most events of any others match it, or do not, by that alone. */
+export function trackersOf(tree: Tree): string[] {
+  switch (tree.kind) {
+    case 'and':
+    case 'or':
+      return tree.trees.flatMap(trackersOf);
+    case 'not':
+      return trackersOf(tree.tree);
+    case 'pair':
+      return [tree.left, tree.right].flatMap(({ tracker }) => tracker ?? []);
+    case 'leaf':
+      return tree.tracker === null ? [] : [tree.tracker];
+    case 'ancestor':
+      return [];
+  }
+}
+
 /** Random trees over all fields. */
 export function randomTree(fields: FilterFields): fc.Arbitrary<Tree> {
   const { tree } = fc.letrec<{ tree: Tree }>((tie) => ({
