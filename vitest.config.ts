@@ -56,6 +56,7 @@ const beside = [
   'sessions-cli',
   'setup',
   'terminal',
+  'tmux',
   'token-file',
 ].map((name) => `test/e2e/${name}.test.ts`);
 

@@ -63,6 +63,7 @@ const toTest = [
   program('mandoc', 'mandoc'),
   program('zsh', 'zsh'),
   program('fish', 'fish'),
+  program('tmux', 'tmux'),
   { what: 'a static busybox', apt: 'busybox-static', there: () => isStatic(which('busybox')) },
 ];
 

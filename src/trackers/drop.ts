@@ -8,7 +8,7 @@ export default defineTracker({
   name: 'drop',
   minimumKernel: '5.17',
   details:
-    '{dropReason} in {location} [{protocol}] [{sourceAddress@sourcePort} > {targetAddress@targetPort}] [on {device}]',
+    '{dropReason} [{protocol}] [{sourceAddress@sourcePort} > {targetAddress@targetPort}] [on {device}] in {location}',
   blindSpots: [
     'Packets that are dropped before the kernel makes a socket buffer of them: by network cards, drivers and XDP.',
     'Packets that the kernel drops as if they had been consumed. Without the option `unspecified`, also those for which it gives no ' +

@@ -98,7 +98,7 @@ const ifKnown = (known: boolean, bits: number) => (known ? flagNames(bits, attri
 export default defineTracker({
   name: 'mount',
   minimumKernel: '5.17',
-  details: '{mountOperation} [{fsType}] [{source} on] {resolved|target} [{flags}] [= {errno}]',
+  details: '{mountOperation} {resolved|target} [{fsType}] [from {source}] [{flags}] [= {errno}]',
   blindSpots: [
     'What is not attached is not mounted: fsopen, fsconfig, fsmount, fspick, open_tree and open_tree_attr have no event. ' +
       'move_mount, which attaches it, has one; the options that fsconfig set are not in it.',
