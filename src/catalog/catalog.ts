@@ -64,6 +64,8 @@ export interface CatalogTracker {
   readonly columns: readonly string[];
   /** Own fields with few different values. */
   readonly indexed: readonly string[];
+  /** What sets fields that are null otherwise. */
+  readonly optionFor: NonNullable<TrackerDefinition['optionFor']>;
   /** What of its kind it does not see on any kernel. */
   readonly blindSpots: readonly string[];
   /** Of a filter, what its object evaluates. */
@@ -122,6 +124,7 @@ export class Catalog {
         details: definition.details ?? columns.map((path) => `[{${path}}]`).join(' '),
         columns,
         indexed: definition.indexed ?? [],
+        optionFor: definition.optionFor ?? {},
         blindSpots: definition.blindSpots,
         pushed: definition.pushed,
         names: definition.names ?? {},

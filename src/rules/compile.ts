@@ -1,4 +1,5 @@
 import type { TraceEvent } from '../event/event.js';
+import type { TrackerOptions } from '../tracker/define.js';
 import { EunomiaError, suggest } from '../base/errors.js';
 import { finish, type Work } from '../base/turn.js';
 import { compileField, type Catalog, type FieldReader } from '../catalog/catalog.js';
@@ -63,6 +64,8 @@ export interface CompiledRule {
   readonly problem: string | null;
   /** What it reads of events, by tracker. */
   readonly demand: Demand;
+  /** Options without which something that it reads is null, by tracker. */
+  readonly options: ReadonlyMap<string, TrackerOptions>;
   /** Equal for rules that are evaluated in the same way: what one has counted holds for the other. */
   readonly fingerprint: string;
 }
@@ -183,6 +186,7 @@ class Compiler {
       ...compiled,
       problem: this.#problemOf(all, read),
       demand: this.#demandOf(all, [...read, ...message.fields]),
+      options: this.#optionsOf(all, [...read, ...message.fields]),
       fingerprint: fingerprintOf(definition, all),
     };
   }
@@ -256,6 +260,17 @@ class Compiler {
         demand.set(tracker, new Set([...(demand.get(tracker) ?? []), ...filtered, ...own.map(firstOf)]));
       }
     return demand;
+  }
+
+  #optionsOf(steps: readonly CompiledStep[], read: readonly string[]): ReadonlyMap<string, TrackerOptions> {
+    const options = new Map<string, TrackerOptions>();
+    for (const { filter } of steps)
+      for (const [tracker, filtered] of filter.demand) {
+        const { optionFor } = this.#context.catalog.need(tracker);
+        const needed = [...filtered, ...read].map((path) => optionFor[path]);
+        options.set(tracker, Object.assign({}, options.get(tracker), ...needed) as TrackerOptions);
+      }
+    return options;
   }
 }
 

@@ -124,6 +124,11 @@ export interface TrackerDefinition {
    * a boolean or a number.
    */
   readonly constants?: (options: TrackerOptions) => Readonly<Record<string, Constant>>;
+  /**
+   * Fields that are null unless an option is set → that option, for readers who choose no options: rules that read the field. Default:
+   * none.
+   */
+  readonly optionFor?: Readonly<Record<string, TrackerOptions>>;
   /** Programs of the object that these options do not need; they are not loaded. Default: none. */
   readonly unneeded?: (options: TrackerOptions) => readonly string[];
   /** Program of the object → the field that it alone serves: it is attached only while that field is captured. Default: none. */

@@ -30,6 +30,7 @@ export default defineTracker({
     latency: options.latency !== false,
     arguments: options.arguments === true,
   }),
+  optionFor: { argument: { arguments: true } },
   unneeded: (options) => (options.latency === false ? ['syscount_enter'] : []),
   pushed: {
     nr: { kind: 'number', stem: 'nr' },

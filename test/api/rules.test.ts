@@ -448,6 +448,23 @@ describe('a change of rules', () => {
     expect(await server.ask('{ rules { problem } }')).toEqual({ data: { rules: { problem: null } } });
   });
 
+  it('which read what an option sets have it set, in a session beside the one before', async () => {
+    const server = await RuleServer.open();
+    const counted = (condition: string): string =>
+      ended('x').replace('exit', 'syscount').replace("'true'", `'${condition}'`);
+    const options = () =>
+      server.fixture.services.rules.runner.sessions.map(({ spec }) => spec.trackers[0]?.options['arguments']);
+    await server.load('mine', counted('count > 1'));
+    expect(options()).toEqual([false]);
+    await server.load('mine', counted('argument == 16'));
+    expect(options()).toEqual([true]);
+    // What is counted apart serves those, too, who do not ask.
+    const before = server.fixture.services.rules.runner.sessions;
+    await server.load('mine', counted('count > 2'));
+    expect(server.fixture.services.rules.runner.sessions).toEqual(before);
+    expect(await server.ask('{ rules { problem } }')).toEqual({ data: { rules: { problem: null } } });
+  });
+
   it('is refused to others in their session, which is made again when it ends', async () => {
     const server = await RuleServer.open();
     await server.load('mine', ended('x'));

@@ -8,6 +8,7 @@ import { root } from '../../src/base/paths.js';
 import type { Advice, Rights, SeccompProfile } from '../../src/event/advice.js';
 import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { startServer, startSession, stopSession, type TestServer } from '../support/server.js';
+import { until } from '../support/until.js';
 import { isInPath, straced } from '../support/strace.js';
 
 const exec = promisify(execFile);
@@ -187,6 +188,29 @@ describe('advice for a container', () => {
     );
     expect(sessions.nodes.filter(({ name }) => name?.startsWith('eunomia advise'))).toEqual([]);
     await docker.docker('rm', '-f', 'waits');
+  });
+
+  it('becomes rules, which raise an alert for what is outside of it', async () => {
+    const connects = 'while :; do nc -w 1 127.0.0.1 9 < /dev/null; sleep 0.1; done';
+    await docker.run('-d', '--name', 'families', TEST_IMAGE, 'sh', '-c', connects);
+    const made = join(folder, 'families');
+    await cli('advise', 'families', '--for', '3s', '--server', server.url, '--out', made);
+    const content = await readFile(join(made, 'rules.yaml'), 'utf8');
+    expect(content).toContain('families_socket_arguments:\n    - 2\n');
+    await server.query('mutation ($input: LoadRulesInput!) { loadRules(input: $input) { name } }', {
+      input: { name: 'families', source: content },
+    });
+    const alerts = async (): Promise<string[]> => {
+      const { alerts: all } = await server.query<{ alerts: { nodes: { message: string }[] } }>(
+        '{ alerts(first: 100) { nodes { message } } }',
+      );
+      return all.nodes.map(({ message }) => message);
+    };
+    await docker.docker('exec', 'families', 'ip', 'link');
+    await until('the alert', async () => (await alerts()).includes('ip called socket with 16'));
+    expect((await alerts()).filter((message) => message.startsWith('nc '))).toEqual([]);
+    await server.query('mutation { unloadRules(name: "families") }');
+    await docker.docker('rm', '-f', 'families');
   });
 
   it('tries what it recommends with copies, and writes what they ran under', async () => {

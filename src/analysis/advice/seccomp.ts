@@ -134,17 +134,26 @@ export function profileOf(
   };
 }
 
-/** With which values of its argument (linux/call-arguments.ts) a profile allows a call: "with 2 and 10 only". Null for all. */
-export function argumentsIn({ syscalls }: SeccompProfile, name: string): string | null {
+/**
+ * With which values of its argument (linux/call-arguments.ts) a profile allows a call. Null for all, and a null among them where it
+ * compares in another way.
+ */
+export function valuesIn({ syscalls }: SeccompProfile, name: string): readonly (number | null)[] | null {
   const index = callArguments[name];
   const rules = syscalls.filter(({ names, action }) => action === 'SCMP_ACT_ALLOW' && names.includes(name));
   if (index === undefined || rules.length === 0 || rules.some(({ args }) => !args?.length)) return null;
-  const values = rules.map(({ args = [] }) => {
+  return rules.map(({ args = [] }) => {
     const [arg] = args;
     if (!arg || args.length > 1 || arg.index !== index) return null;
     if (arg.op === 'SCMP_CMP_EQ') return arg.value;
     return arg.value === LOWER_32 ? (arg.valueTwo ?? 0) : null;
   });
+}
+
+/** The same for people: "with 2 and 10 only". Null for all. */
+export function argumentsIn(profile: SeccompProfile, name: string): string | null {
+  const values = valuesIn(profile, name);
+  if (values === null) return null;
   if (values.includes(null)) return 'with some arguments only';
   return `with ${listed(values.map((value) => shownArgument(name, value ?? 0)))} only`;
 }

@@ -10,6 +10,7 @@ import { RuleEngine, type FirstStart, type RuleSink } from '../../rules/engine.j
 import type { SessionManager } from '../../session/manager.js';
 import type { Session } from '../../session/session.js';
 import type { SessionSpec } from '../../session/spec.js';
+import type { TrackerOptions } from '../../tracker/define.js';
 import type { TrackerStatus } from '../parts.js';
 import type { EventsAfterAlerts } from './after.js';
 import { learnFromHistory, type HistoryScan } from './baseline.js';
@@ -197,7 +198,12 @@ export class RuleRunner {
   async #change(rules: readonly CompiledRule[], engine: RuleEngine): Promise<void> {
     const { catalog } = this.#options.context;
     const available = await this.#available(engine.trackers);
-    const unused = this.#readers.filter(({ trackers }) => !trackers.some((name) => available.includes(name)));
+    const unused = this.#readers.filter(
+      ({ session, trackers }) =>
+        !trackers.some((name) => available.includes(name)) ||
+        // Options cannot change while a session runs: one with others is started beside it.
+        session.spec.trackers.some(({ name, options }) => !hasAll(options, optionsOf(rules, name))),
+    );
     const used = this.#readers.filter((reader) => !unused.includes(reader));
     const covered = new Set(used.flatMap(({ trackers }) => trackers));
     const uncovered = available.filter((name) => !covered.has(name));
@@ -241,7 +247,10 @@ export class RuleRunner {
     if (!manager) throw new RangeError('a rule runs where there is no kernel');
     const isAggregated = trackers.some((name) => context.catalog.need(name).kernelAggregate !== null);
     const spec: SessionSpec = {
-      trackers: trackers.map((name) => ({ name, options: context.catalog.checkOptions(name, {}) })),
+      trackers: trackers.map((name) => ({
+        name,
+        options: context.catalog.checkOptions(name, optionsOf(rules, name)),
+      })),
       target: null,
       where: isAggregated ? null : await this.#filterFor(rules, trackers),
       capture: 'DEMANDED',
@@ -346,6 +355,15 @@ export class RuleRunner {
   #bootMs({ bootMs, at }: { readonly bootMs: number; readonly at: number }): number {
     return bootMs + performance.now() - at;
   }
+}
+
+/** What rules need to be set of a tracker. */
+function optionsOf(rules: readonly CompiledRule[], tracker: string): TrackerOptions {
+  return Object.assign({}, ...rules.map(({ options }) => options.get(tracker))) as TrackerOptions;
+}
+
+function hasAll(options: TrackerOptions, needed: TrackerOptions): boolean {
+  return Object.entries(needed).every(([name, value]) => options[name] === value);
 }
 
 function demandOf(rules: readonly CompiledRule[], trackers: readonly string[]): Demand {

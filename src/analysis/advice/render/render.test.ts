@@ -9,6 +9,9 @@ import type { Observation } from '../../../event/advice.js';
 import { emptyObservation } from '../observation.js';
 import { recommend } from '../recommend.js';
 import { renderAdvice } from './index.js';
+import { rules as rulesYaml } from './rules.js';
+import { eventWith } from '../../../../test/support/event.js';
+import { engineOf, rulesOf } from '../../../../test/support/rules.js';
 
 const exec = promisify(execFile);
 const seen = { comms: ['we|b'], first: '2026-01-01T00:00:00Z', last: '2026-01-01T00:00:01Z', count: 2 };
@@ -140,4 +143,32 @@ it('writes rules of which each name is known', () => {
   expect(yamlOf('rules.yaml')).toMatchObject([
     { lists: { it_s_web_capabilities: ['CAP_CHOWN'], it_s_web_ports: [443] }, rules: { length: 4 } },
   ]);
+  rulesOf(files.get('rules.yaml') ?? '');
+});
+
+it('writes rules that can be loaded where there is no right, and for arguments of calls', () => {
+  const call = { ...own, abi: 'X86_64', errors: 0 };
+  const calls = [
+    { ...call, name: 'syscall_999', argument: null },
+    ...[2, 10].map((argument) => ({ ...call, name: 'socket', argument })),
+    { ...call, name: 'ioctl', argument: 0x80045430 },
+  ];
+  const none = { capabilities: [], ports: [], programs: [] };
+  const few = { ...observation, ...none, calls };
+  const { rights } = recommend(few, { current: null, runtimeCalls: ['capset'], action: 'SCMP_ACT_ERRNO' });
+  expect(rights).toMatchObject({ capabilities: [], ports: [] });
+  const content = rulesYaml({ ...advice, observation: few, rights });
+  const { alerts, engine } = engineOf(rulesOf(content));
+  const made = (name: string, argument: number): void =>
+    engine.evaluate(
+      eventWith('syscount', { name, argument, process: { comm: 'web' }, container: { name: "it's web" } }),
+    );
+  for (const [name, argument] of [
+    ['socket', 2],
+    ['socket', 16],
+    ['ioctl', 0x80045430],
+    ['ioctl', 1],
+  ] as const)
+    made(name, argument);
+  expect(alerts.map(({ message }) => message)).toEqual(['web called socket with 16', 'web called ioctl with 1']);
 });

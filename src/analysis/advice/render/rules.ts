@@ -1,6 +1,7 @@
 import { stringify } from 'yaml';
 import type { Advice } from '../../../event/advice.js';
-import { allowedBy } from '../seccomp.js';
+import { callArguments } from '../../../linux/call-arguments.js';
+import { allowedBy, valuesIn } from '../seccomp.js';
 import { profileName } from './name.js';
 
 /** Rules that raise an alert when the container does what the recommendation has not, for `--rules`. */
@@ -13,7 +14,14 @@ export function rules(advice: Advice): string {
       ? `container.name == ${JSON.stringify(container.name)}`
       : `container.image == ${JSON.stringify(image ?? '')}`;
   const programs = [...new Set(observation.programs.filter(({ runtime }) => !runtime).map(({ path }) => path))];
+  const filtered = Object.keys(callArguments).flatMap((call) => {
+    const values = valuesIn(rights.seccomp, call);
+    return values === null || values.includes(null) ? [] : [{ call, values }];
+  });
   const list = (what: string): string => `${name.replaceAll('-', '_')}_${what}`;
+  // What there is none of has no list: one has values that there are.
+  const unlessIn = (field: string, what: string, values: readonly unknown[]): string =>
+    values.length ? ` && !(${field} in ${list(what)})` : '';
   const rule = (what: string, severity: string, trackers: string, condition: string, message: string): object => ({
     name: `${name}-${what}`,
     description: `The container does what its recommendation does not have: ${what.replaceAll('-', ' ')}.`,
@@ -28,9 +36,10 @@ export function rules(advice: Advice): string {
   return stringify({
     lists: {
       [list('calls')]: allowedBy(rights.seccomp),
-      [list('capabilities')]: rights.capabilities.length ? rights.capabilities : ['none'],
+      ...(rights.capabilities.length ? { [list('capabilities')]: rights.capabilities } : {}),
+      ...Object.fromEntries(filtered.map(({ call, values }) => [list(`${call}_arguments`), values])),
       ...(programs.length ? { [list('programs')]: programs } : {}),
-      [list('ports')]: rights.ports.length ? rights.ports.map(({ port }) => port) : [0],
+      ...(rights.ports.length ? { [list('ports')]: rights.ports.map(({ port }) => port) } : {}),
     },
     rules: [
       rule(
@@ -40,11 +49,20 @@ export function rules(advice: Advice): string {
         `${ofRuntime} && !(name in ${list('calls')})`,
         '{process.comm} called {name}',
       ),
+      ...filtered.map(({ call }) =>
+        rule(
+          `other-argument-of-${call}`,
+          'MEDIUM',
+          'syscount',
+          `${ofRuntime} && name == "${call}" && argument != null && !(argument in ${list(`${call}_arguments`)})`,
+          `{process.comm} called ${call} with {argument}`,
+        ),
+      ),
       rule(
         'other-capability',
         'MEDIUM',
         'capability',
-        `${ofRuntime} && granted && !(capability in ${list('capabilities')})`,
+        `${ofRuntime} && granted${unlessIn('capability', 'capabilities', rights.capabilities)}`,
         '{process.comm} used {capability}',
       ),
       ...(programs.length
@@ -62,7 +80,7 @@ export function rules(advice: Advice): string {
         'other-port',
         'HIGH',
         'bind',
-        `bindOperation == "LISTEN" && errno == null && !(localPort in ${list('ports')})`,
+        `bindOperation == "LISTEN" && errno == null${unlessIn('localPort', 'ports', rights.ports)}`,
         '{process.comm} listens on port {localPort}',
       ),
     ],
