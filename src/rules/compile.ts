@@ -1,8 +1,7 @@
 import type { TraceEvent } from '../event/event.js';
-import type { TrackerOptions } from '../tracker/define.js';
 import { EunomiaError, suggest } from '../base/errors.js';
 import { finish, type Work } from '../base/turn.js';
-import { compileField, type Catalog, type FieldReader } from '../catalog/catalog.js';
+import { compileField, type Catalog, type CatalogTracker, type FieldReader } from '../catalog/catalog.js';
 import { DetailsTemplate } from '../event/details.js';
 import type { Demand } from '../event/event.js';
 import { lineagePath } from '../event/lineage.js';
@@ -51,6 +50,9 @@ export interface CompiledStep {
   readonly trackers: readonly string[];
 }
 
+/** Options of a tracker, as its type in the schema has them. */
+export type OptionsOfTracker = CatalogTracker['optionFor'][string];
+
 /** A rule that can be evaluated. */
 export interface CompiledRule {
   readonly definition: RuleDefinition;
@@ -65,7 +67,7 @@ export interface CompiledRule {
   /** What it reads of events, by tracker. */
   readonly demand: Demand;
   /** Options without which something that it reads is null, by tracker. */
-  readonly options: ReadonlyMap<string, TrackerOptions>;
+  readonly options: ReadonlyMap<string, OptionsOfTracker>;
   /** Equal for rules that are evaluated in the same way: what one has counted holds for the other. */
   readonly fingerprint: string;
 }
@@ -262,13 +264,13 @@ class Compiler {
     return demand;
   }
 
-  #optionsOf(steps: readonly CompiledStep[], read: readonly string[]): ReadonlyMap<string, TrackerOptions> {
-    const options = new Map<string, TrackerOptions>();
+  #optionsOf(steps: readonly CompiledStep[], read: readonly string[]): ReadonlyMap<string, OptionsOfTracker> {
+    const options = new Map<string, OptionsOfTracker>();
     for (const { filter } of steps)
       for (const [tracker, filtered] of filter.demand) {
         const { optionFor } = this.#context.catalog.need(tracker);
         const needed = [...filtered, ...read].map((path) => optionFor[path]);
-        options.set(tracker, Object.assign({}, options.get(tracker), ...needed) as TrackerOptions);
+        options.set(tracker, Object.assign({}, options.get(tracker), ...needed) as OptionsOfTracker);
       }
     return options;
   }

@@ -3,14 +3,13 @@ import { inTurns, turns } from '../../base/turn.js';
 import type { Log } from '../../base/log.js';
 import type { Demand } from '../../event/event.js';
 import { KernelFilter } from '../../filter/index.js';
-import type { CompiledRule, RuleContext } from '../../rules/compile.js';
+import type { CompiledRule, OptionsOfTracker, RuleContext } from '../../rules/compile.js';
 import type { RuleAlert } from '../../rules/alert.js';
 import { Plan } from '../../rules/plan.js';
 import { RuleEngine, type FirstStart, type RuleSink } from '../../rules/engine.js';
 import type { SessionManager } from '../../session/manager.js';
 import type { Session } from '../../session/session.js';
 import type { SessionSpec } from '../../session/spec.js';
-import type { TrackerOptions } from '../../tracker/define.js';
 import type { TrackerStatus } from '../parts.js';
 import type { EventsAfterAlerts } from './after.js';
 import { learnFromHistory, type HistoryScan } from './baseline.js';
@@ -358,11 +357,11 @@ export class RuleRunner {
 }
 
 /** What rules need to be set of a tracker. */
-function optionsOf(rules: readonly CompiledRule[], tracker: string): TrackerOptions {
-  return Object.assign({}, ...rules.map(({ options }) => options.get(tracker))) as TrackerOptions;
+function optionsOf(rules: readonly CompiledRule[], tracker: string): OptionsOfTracker {
+  return Object.assign({}, ...rules.map(({ options }) => options.get(tracker))) as OptionsOfTracker;
 }
 
-function hasAll(options: TrackerOptions, needed: TrackerOptions): boolean {
+function hasAll(options: OptionsOfTracker, needed: OptionsOfTracker): boolean {
   return Object.entries(needed).every(([name, value]) => options[name] === value);
 }
 
