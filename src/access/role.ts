@@ -26,13 +26,14 @@ const needed = {
   loadRules: 'admin',
   unloadRules: 'admin',
   checkRules: 'operator',
+  testRules: 'operator',
   verifyAdvice: 'admin',
 } as const satisfies Readonly<Record<string, Role>>;
 
 export type GuardedOperation = keyof typeof needed;
 
 /** No mutations: a viewer is told which of the queries needs more. */
-const others: ReadonlySet<string> = new Set<GuardedOperation>(['backup', 'checkRules']);
+const others: ReadonlySet<string> = new Set<GuardedOperation>(['backup', 'checkRules', 'testRules']);
 
 export function isAtLeast(role: Role, least: Role): boolean {
   return roles.indexOf(role) >= roles.indexOf(least);

@@ -42,22 +42,34 @@ export class AskThread<P extends Protocol> {
 
   /**
    * Rejects with what the thread refuses, with INTERNAL_SERVER_ERROR when it dies, with SHUTTING_DOWN after `end`, and with the signal's
-   * reason where the client has gone before its turn: then nothing is computed.
+   * reason where the client has gone before its turn: then nothing is computed. `mostMs`: where it takes longer, the thread ends, and it
+   * rejects with LIMIT_EXCEEDED.
    */
   async ask<Kind extends keyof P['asks'] & string>(
     kind: Kind,
     ask: P['asks'][Kind]['ask'],
-    { signal, transfer = [] }: { readonly signal?: AbortSignal; readonly transfer?: readonly ArrayBuffer[] } = {},
+    {
+      signal,
+      transfer = [],
+      mostMs,
+    }: {
+      readonly signal?: AbortSignal;
+      readonly transfer?: readonly ArrayBuffer[];
+      readonly mostMs?: number;
+    } = {},
   ): Promise<P['asks'][Kind]['reply']> {
     const leave = await this.#gate.enter(signal);
     if (this.#idle) clearTimeout(this.#idle);
+    let late: NodeJS.Timeout | null = null;
     try {
       if (this.#ended) throw this.#ended;
       const reply = this.#open().ask(kind, ask, transfer);
       // A process in which nothing else is open waits for the reply, not for the thread.
       this.#worker?.ref();
+      if (mostMs !== undefined) late = setTimeout(() => void this.#stop(this.#tooLong(mostMs)), mostMs);
       return await reply;
     } finally {
+      if (late) clearTimeout(late);
       this.#worker?.unref();
       this.#idle = setTimeout(() => void this.#stop(), this.#options.idleMs ?? IDLE_MS).unref();
       leave();
@@ -75,6 +87,16 @@ export class AskThread<P extends Protocol> {
     const channel = this.#channel;
     this.#channel = null;
     await channel?.end(error);
+  }
+
+  #tooLong(mostMs: number): EunomiaError {
+    return new EunomiaError(
+      'LIMIT_EXCEEDED',
+      `the thread that ${this.#options.does} was ended after ${mostMs / 1000} s; ask for less`,
+      {
+        details: { limit: 'time', maximum: mostMs },
+      },
+    );
   }
 
   #open(): Channel<P> {

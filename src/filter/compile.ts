@@ -55,6 +55,14 @@ export function fieldsOf(filter: Filter, fields: FilterFields, trackers: readonl
   return demand;
 }
 
+/** All fields that it reads, by their whole paths. */
+export function pathsIn(filter: Filter): readonly string[] {
+  if (filter.kind === 'not') return pathsIn(filter.filter);
+  if (filter.kind === 'and' || filter.kind === 'or') return filter.filters.flatMap(pathsIn);
+  if (filter.kind === 'pair') return [filter.left, filter.right];
+  return filter.kind === 'comparison' || filter.kind === 'any' ? [filter.path] : [];
+}
+
 function collect(filter: Filter, paths: Set<string>): void {
   if (filter.kind === 'not') collect(filter.filter, paths);
   else if (filter.kind === 'and' || filter.kind === 'or') for (const inner of filter.filters) collect(inner, paths);

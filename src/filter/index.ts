@@ -1,7 +1,7 @@
 /** Filters for events: validates and compiles what clients write. Pure. */
 export type { Filter } from './ast.js';
 export { parseCel } from './cel.js';
-export { compileContainerFilter, compileFilter, fieldsOf, type Predicate } from './compile.js';
+export { compileContainerFilter, compileFilter, fieldsOf, pathsIn, type Predicate } from './compile.js';
 export { Budget as FilterBudget } from './budget.js';
 export { namesIn, type Definitions, type Macro } from './definitions.js';
 export { and, or, type Scalar } from './ast.js';

@@ -138,6 +138,12 @@ export class ContainerRegistry {
     return this.#sources.hopeful || this.#sources.misses(runtime);
   }
 
+  /** Whether an engine may yet describe a container, of which the name may be known: what it may do comes with that alone. */
+  awaitsDescription({ id, privileged, state }: Container): boolean {
+    if (privileged !== null || state === 'REMOVED' || this.#absent.has(id) || this.#closed) return false;
+    return this.#sources.hopeful;
+  }
+
   get identity(): Identity {
     return this.#identity;
   }

@@ -12,6 +12,7 @@ import {
   namesIn,
   or,
   parseCel,
+  pathsIn,
   type Definitions,
   type Filter,
   type FilterFields,
@@ -64,6 +65,8 @@ export interface CompiledRule {
   readonly message: DetailsTemplate;
   /** Why it cannot be evaluated here; null when it can. */
   readonly problem: string | null;
+  /** Whether it reads what only an engine tells of a container, which may come a moment after the container's first events. */
+  readonly readsEngine: boolean;
   /** What it reads of events, by tracker. */
   readonly demand: Demand;
   /** Options without which something that it reads is null, by tracker. */
@@ -187,6 +190,7 @@ class Compiler {
     return {
       ...compiled,
       problem: this.#problemOf(all, read),
+      readsEngine: [...all.flatMap(({ filter }) => pathsIn(filter.filter)), ...read].some(isOfEngine),
       demand: this.#demandOf(all, [...read, ...message.fields]),
       options: this.#optionsOf(all, [...read, ...message.fields]),
       fingerprint: fingerprintOf(definition, all),
@@ -280,6 +284,15 @@ class Compiler {
 function takenBy(name: string, { fields, catalog }: RuleContext): string | null {
   if (catalog.get(name)) return 'a tracker';
   return fields.among(fields.trackers, name) || ['process', 'container'].includes(name) ? 'a field of events' : null;
+}
+
+/** What is known of a container without its engine. */
+const KNOWN: ReadonlySet<string> = new Set(
+  ['id', 'runtime', 'cgroupId', 'mountNs', 'podUid'].map((name) => `container.${name}`),
+);
+
+function isOfEngine(path: string): boolean {
+  return path.startsWith('container.') && !KNOWN.has(path);
 }
 
 /** What messages call the expression itself. */

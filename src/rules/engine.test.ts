@@ -346,6 +346,44 @@ rules:
   });
 });
 
+describe('rules that read what an engine tells of containers', () => {
+  const rule = (name: string, condition: string, more = ''): string =>
+    `  - { name: ${name}, description: d, severity: LOW, trackers: exec, message: m, condition: '${condition}'${more} }\n`;
+  const set = rulesOf(
+    `macros: { inside: container != null }\nrules:\n` +
+      rule('privileged', 'inside && container.privileged') +
+      rule('by-id', 'inside && container.id != "x"') +
+      rule('excepted', 'inside', `, exceptions: [{ name: e, condition: container.name == "ci" }]`) +
+      rule('by-key', 'inside', ', key: [container.image]'),
+  );
+
+  it('are told apart from others', () => {
+    expect(set.rules.map(({ definition, readsEngine }) => [definition.name, readsEngine])).toEqual([
+      ['privileged', true],
+      ['by-id', false],
+      ['excepted', true],
+      ['by-key', true],
+    ]);
+  });
+
+  it('wait with an event while it is held, and see it once', () => {
+    const { engine, names } = engineOf(set);
+    const container = {
+      id: 'c',
+      name: null as string | null,
+      image: null as string | null,
+      privileged: null as boolean | null,
+    };
+    const event = at(0, 'exec', { container });
+    engine.evaluate(event, undefined, () => true);
+    expect(names()).toEqual(['by-id']);
+    Object.assign(container, { name: 'web', image: 'nginx', privileged: true });
+    engine.evaluateHeld(event);
+    expect(names()).toEqual(['by-id', 'privileged', 'excepted', 'by-key']);
+    expect(engine.events).toBe(1);
+  });
+});
+
 describe('the plan', () => {
   const conditions = [
     'process.comm == "sh"',

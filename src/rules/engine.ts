@@ -47,6 +47,9 @@ export interface FirstStart {
 
 const MAX_RECENT = 10_000;
 const noEvents: Before = () => () => [];
+/** Whether rules that read what an engine tells are to wait with an event. */
+export type Hold = () => boolean;
+const never: Hold = () => false;
 
 /**
  * Evaluates rules on events, whatever their source. Time is that of the events: nothing here reads a clock. What the rules have counted
@@ -116,12 +119,26 @@ export class RuleEngine {
     return this.#rules.get(rule)?.evicted ?? 0;
   }
 
-  /** Reads the event, and keeps nothing of it. `before` is called at once, or not at all. */
-  evaluate(event: TraceEvent, before: Before = noEvents): void {
+  /**
+   * Reads the event, and keeps nothing of it. `before` is called at once, or not at all. `hold` is called once, or not at all: where it
+   * returns true, rules that read what an engine tells of the container are left out, for `evaluateHeld`.
+   */
+  evaluate(event: TraceEvent, before: Before = noEvents, hold: Hold = never): void {
     this.events++;
+    let isHeld: boolean | null = null;
+    this.#evaluate(event, before, ({ rule: { readsEngine } }) => !readsEngine || !(isHeld ??= hold()));
+  }
+
+  /** The rules that `evaluate` has left out. */
+  evaluateHeld(event: TraceEvent, before: Before = noEvents): void {
+    this.#evaluate(event, before, ({ rule }) => rule.readsEngine);
+  }
+
+  #evaluate(event: TraceEvent, before: Before, isMeant: (candidate: Candidate) => boolean): void {
     const atMs = bootMs(event);
     const matched: Candidate[] = [];
     this.plan.visit(event, (candidate) => {
+      if (!isMeant(candidate)) return;
       this.comparisons++;
       const { step, rule } = candidate;
       if (this.#safely(rule.definition.name, () => step.filter.matches(event))) matched.push(candidate);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
+import { ABLE_RUNTIME, startDocker, TEST_IMAGE, type TestDocker } from '../support/docker.js';
 import { startServer, type TestServer } from '../support/server.js';
 import { temporaryDirectory } from '../support/store.js';
 import { until } from '../support/until.js';
@@ -190,4 +190,27 @@ it('change while a container works, and each of its processes is told once', asy
   expect(found).toHaveLength(count);
   expect(new Set(found).size).toBe(count);
   expect(await server.query('{ rules { missed } }')).toEqual({ rules: { missed: '0' } });
+});
+
+it('tell of each privileged container, however short it lives', async () => {
+  await write(`rules:
+  - name: privileged
+    description: A program runs in a privileged container.
+    severity: MEDIUM
+    trackers: exec
+    condition: container.privileged && errno == null && process.comm == "true"
+    message: '{container.name} of {container.image}'
+    key: [container.id]`);
+  const server = await start();
+  const brief = (name: string, ...more: string[]) =>
+    docker.run('--rm', '--network', 'none', '--name', name, ...more, TEST_IMAGE, 'true');
+  for (let i = 0; i < 5; i++) await brief(`privileged-${i}`, '--privileged', '--runtime', ABLE_RUNTIME);
+  await brief('ordinary');
+  await until('all are told', async () => (await alertsOf(server)).length >= 5);
+  expect((await alertsOf(server)).map(({ message }) => message).sort()).toEqual(
+    Array.from({ length: 5 }, (_, i) => `privileged-${i} of ${TEST_IMAGE}`),
+  );
+  expect(await server.query('{ rules { missed withoutFacts } }')).toEqual({
+    rules: { missed: '0', withoutFacts: '0' },
+  });
 });

@@ -216,6 +216,11 @@ const roots: Readonly<Record<string, readonly (() => string)[]>> = {
   compareReports: [() => `(before: { session: "${stored}" }, after: { session: "${live}", container: "typed" })`],
   rule: [() => '(name: "typed")'],
   checkRules: ['rules: [x]', 'rules: []'].map((source) => () => `(input: { name: "other", source: "${source}" })`),
+  testRules: [
+    () =>
+      '(input: { name: "other", tests: "tests: [{ name: t, rules: [typed], events: [{ tracker: exit }], alerts: [] }]" })',
+    () => '(input: { name: "other", tests: "x" })',
+  ],
   savedQuery: [() => '(name: "typed")', () => '(name: "typed rows")', () => '(name: "typed board")'],
 };
 

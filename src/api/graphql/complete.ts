@@ -18,7 +18,14 @@ import type { ContainerChange } from '../../service/container-feed.js';
 import type { Facts, ServerView, TrackerView } from '../../service/facts.js';
 import type { Histories, History } from '../../service/history.js';
 import type { AttachmentView, PluginView, ResultBatch, ResultView } from '../../service/plugins.js';
-import type { Rules, RulesView, RuleUploadView, RuleView } from '../../service/rules/rules.js';
+import type {
+  Rules,
+  RulesView,
+  RuleTestView,
+  RuleTrialView,
+  RuleUploadView,
+  RuleView,
+} from '../../service/rules/rules.js';
 import type { SavedQueryView } from '../../service/saved-queries/queries.js';
 import type { DeliveryStream, SessionHandle } from '../../service/session/handle.js';
 import type { SocketOwner } from '../../service/snapshots.js';
@@ -128,6 +135,9 @@ export interface ResolverSources {
   ReportComparison: ReportComparison;
   Rule: RuleView;
   RuleCheck: Awaited<ReturnType<Rules['check']>>;
+  RuleTest: RuleTestView;
+  RuleTestAlert: Of<RuleTestView['alerts']>;
+  RuleTestRun: RuleTrialView;
   RulePushdown: Of<Awaited<Of<RuleView['steps']>['pushdowns']>>;
   RuleAction: Of<RuleView['actions']>;
   RuleActionStatus: RulesView['actions'];

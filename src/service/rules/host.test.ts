@@ -44,6 +44,7 @@ function hostWith(thread?: ConstructorParameters<typeof RuleHost>[1]) {
     trackerStatus: () => Promise.reject(new Error('nothing runs')),
     raise: () => undefined,
     after,
+    facts: { awaits: () => false, watch: () => () => undefined },
     learned: new LearnedFile(null, log),
     history: () => null,
     log,

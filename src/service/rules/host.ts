@@ -166,11 +166,19 @@ export class RuleHost {
   }
 
   /** Compiles rules beside those that are in force, as if they were sent under a name. Throws BAD_RULES. */
-  async check(name: string | null, text: string): Promise<RuleSet> {
-    const own = { name: name ?? 'rules', text, loadedAt: nowText() };
-    const others = [...this.#sent].filter(([sent]) => sent !== name);
-    const sources = [...(await this.#readFolders()), ...sourcesOf(new Map([...others, [own.name, own]]))];
-    return this.#compile(sources);
+  async check(name: string, text: string): Promise<RuleSet> {
+    return this.#compile(await this.filesWith(name, text));
+  }
+
+  /** All files as they would be if rules were sent under a name; null: as they are. Throws BAD_RULES. */
+  async filesWith(name: string, text: string | null): Promise<readonly RuleSource[]> {
+    const own = text === null ? [] : [[name, { name, text, loadedAt: nowText() }] as const];
+    return [...(await this.#readFolders()), ...sourcesOf(new Map([...this.#sent, ...own]))];
+  }
+
+  /** Names of the webhooks that rules may name. */
+  get webhooks(): readonly string[] {
+    return this.#options.context.webhooks ?? [];
   }
 
   async close(): Promise<void> {
@@ -274,14 +282,18 @@ export class RuleHost {
 export function checkSent(name: string, text: string): void {
   if (!NAME.test(name))
     throw invalid('input.name', `"${name.slice(0, 64)}" is no name; give up to 64 lower-case letters, digits and "-"`);
+  checkText('input.source', text);
+}
+
+/** Throws BAD_USER_INPUT for a text that is too long. */
+export function checkText(path: string, text: string): void {
   const bytes = Buffer.byteLength(text);
-  if (bytes > MAX_SENT_BYTES)
-    throw invalid('input.source', `has ${bytes} bytes; at most ${MAX_SENT_BYTES} are allowed`);
+  if (bytes > MAX_SENT_BYTES) throw invalid(path, `has ${bytes} bytes; at most ${MAX_SENT_BYTES} are allowed`);
 }
 
 const SENT = ' (sent)';
 
-function nameOfSent(file: string): string | null {
+export function nameOfSent(file: string): string | null {
   return file.endsWith(SENT) ? file.slice(0, -SENT.length) : null;
 }
 

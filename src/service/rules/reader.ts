@@ -1,8 +1,9 @@
 import { turns } from '../../base/turn.js';
-import type { Demand } from '../../event/event.js';
+import type { Demand, TraceEvent } from '../../event/event.js';
 import type { Slice } from '../../record/batch-buffer.js';
 import type { RuleEngine } from '../../rules/engine.js';
 import type { EventsAfterAlerts } from './after.js';
+import { HeldEvents, type EngineFacts } from './held.js';
 import { eventsBefore } from './around.js';
 import { cursorOf } from '../../session/cursor.js';
 import type { Session } from '../../session/session.js';
@@ -16,6 +17,7 @@ export interface ReaderOptions {
   readonly engine: RuleEngine;
   readonly demand: Demand;
   readonly after: Pick<EventsAfterAlerts, 'see'>;
+  readonly facts: EngineFacts;
   /** Called after some events were evaluated, with the time of the last one in ms since boot. */
   readonly onEvaluated: (bootMs: number) => void;
   /** Called once, when its session has ended, with what went wrong; null when it was stopped. */
@@ -39,12 +41,17 @@ export class RuleReader {
   /** Whether it has events that it is evaluating. */
   #isReading = false;
   #isClosed = false;
+  readonly #held: HeldEvents;
+  /** The event that is being evaluated, and whether some rules have to wait with it. */
+  #event: TraceEvent | null = null;
+  #isHeld = false;
 
   constructor(options: ReaderOptions) {
     const { session, engine, demand } = options;
     this.#options = options;
     this.session = session;
     this.#engine = engine;
+    this.#held = new HeldEvents(options.facts);
     this.#place = session.oldestSeq;
     this.#stream = this.#subscribe(demand);
     void this.#read();
@@ -84,11 +91,17 @@ export class RuleReader {
 
   /** Whether events that have happened may not be evaluated yet. */
   get isBehind(): boolean {
-    return this.#isReading || this.#paused !== null || this.#stream.stats.queued > 0;
+    return this.#isReading || this.#paused !== null || this.#stream.stats.queued > 0 || !this.#held.isEmpty;
+  }
+
+  /** Events that rules evaluated without what an engine would have told of their container. */
+  get withoutFacts(): number {
+    return this.#held.givenUp;
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#held.close();
     await this.#stream.return();
   }
 
@@ -123,17 +136,32 @@ export class RuleReader {
               const engine = this.#engineAt(place);
               const { written } = engine;
               after.see(event);
-              engine.evaluate(event, () => eventsBefore(event, place, this.#before));
+              const before = (): (() => readonly TraceEvent[]) => eventsBefore(event, place, this.#before);
+              this.#event = event;
+              this.#isHeld = false;
+              engine.evaluate(event, before, this.#hold);
+              if (this.#isHeld) {
+                batch.lease?.keep();
+                this.#held.add(event, () => this.#evaluateHeld(engine, event, before));
+              }
               this.#place = place + 1;
               if (engine.written > written) left = 0;
             }
             this.#options.onEvaluated(batch.bootNsAt(i - 1) / 1e6);
           }
       }
+      this.#held.close();
       onEnd(null);
     } catch (error) {
       onEnd(error);
     }
+  }
+
+  readonly #hold = (): boolean => (this.#isHeld = this.#event !== null && this.#held.waits(this.#event));
+
+  #evaluateHeld(engine: RuleEngine, event: TraceEvent, before: () => () => readonly TraceEvent[]): void {
+    engine.evaluateHeld(event, before);
+    this.#options.onEvaluated(Number(event.bootNs) / 1e6);
   }
 
   readonly #before = (place: number, count: number): readonly Slice[] => this.session.held({ place, count });

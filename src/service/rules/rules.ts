@@ -8,9 +8,10 @@ import type { Parts } from '../parts.js';
 import type { SessionHandle } from '../session/handle.js';
 import type { Sessions } from '../sessions.js';
 import type { RuleActions } from './actions.js';
-import { checkSent, type LoadedRule, type SentRules } from './host.js';
+import { checkSent, checkText, nameOfSent, type LoadedRule, type SentRules } from './host.js';
+import type { RuleTrialAlert } from './trial-protocol.js';
 
-type RuleParts = Pick<Parts, 'rules' | 'catalog' | 'fields' | 'server'>;
+type RuleParts = Pick<Parts, 'rules' | 'ruleTrials' | 'catalog' | 'fields' | 'server'>;
 
 /** What the kernel evaluates of steps, by tracker: the same for as long as the rules are. */
 const inKernel = new WeakMap<CompiledStep, Promise<ReadonlyMap<string, string | null>>>();
@@ -169,6 +170,36 @@ export interface RulesView {
   readonly evaluated: string;
   readonly comparisons: string;
   readonly missed: string;
+  readonly withoutFacts: string;
+}
+
+/** Tests to run, as the schema's `TestRulesInput`. */
+export interface RuleTrialInput {
+  readonly name: string;
+  readonly source?: string | null | undefined;
+  readonly tests: string;
+  readonly rule?: string | null | undefined;
+}
+
+/** What became of one test, as the schema's `RuleTest`. */
+export interface RuleTestView {
+  readonly name: string;
+  readonly line: number;
+  readonly passed: boolean;
+  readonly rules: readonly string[];
+  readonly events: number;
+  readonly alerts: readonly RuleTrialAlert[];
+  readonly problems: readonly string[];
+}
+
+/** What became of tests, as the schema's `RuleTestRun`. */
+export interface RuleTrialView {
+  readonly valid: boolean;
+  readonly problem: string | null;
+  readonly passed: number;
+  readonly failed: number;
+  readonly tests: readonly RuleTestView[];
+  readonly untested: readonly string[];
 }
 
 /** The rules of the server: asking for them, sending and taking them back. */
@@ -196,6 +227,7 @@ export class Rules {
       evaluated: String(runner.engine.events),
       comparisons: String(runner.engine.comparisons),
       missed: String(runner.missed),
+      withoutFacts: String(runner.withoutFacts),
     };
   }
 
@@ -230,6 +262,39 @@ export class Rules {
     const checked = this.#checking.then(() => this.#check(name, source));
     this.#checking = checked.catch(() => undefined);
     return checked;
+  }
+
+  /**
+   * Runs tests of rules beside those that there are, in a thread that does nothing else. Rejects with FORBIDDEN, BAD_USER_INPUT,
+   * LIMIT_EXCEEDED or SHUTTING_DOWN.
+   */
+  async test(caller: Caller, { name, source = null, tests, rule = null }: RuleTrialInput): Promise<RuleTrialView> {
+    authorize(caller, 'testRules');
+    checkSent(name, source ?? '');
+    checkText('input.tests', tests);
+    const { rules: host, ruleTrials } = this.#parts;
+    try {
+      const ask = {
+        rules: await host.filesWith(name, source),
+        tests: { name: `${name}.test.yaml`, text: tests },
+        rule,
+        webhooks: host.webhooks,
+      };
+      const { tests: outcomes, untested } = await ruleTrials.test(ask, caller.signal);
+      const views = outcomes.map((outcome) => ({ ...outcome, passed: outcome.problems.length === 0 }));
+      const passed = views.filter((view) => view.passed).length;
+      return {
+        valid: true,
+        problem: null,
+        passed,
+        failed: views.length - passed,
+        tests: views,
+        untested: untested.flatMap((one) => (nameOfSent(one.file) === name ? [one.name] : [])),
+      };
+    } catch (error) {
+      if (!(error instanceof EunomiaError) || error.code !== 'BAD_RULES') throw error;
+      return { valid: false, problem: error.message, passed: 0, failed: 0, tests: [], untested: [] };
+    }
   }
 
   async #check(name: string, source: string) {

@@ -13,6 +13,7 @@ import type { SessionSpec } from '../../session/spec.js';
 import type { TrackerStatus } from '../parts.js';
 import type { EventsAfterAlerts } from './after.js';
 import { learnFromHistory, type HistoryScan } from './baseline.js';
+import type { EngineFacts } from './held.js';
 import type { LearnedFile } from './learned.js';
 import { RuleReader } from './reader.js';
 
@@ -38,6 +39,7 @@ export interface RunnerOptions {
    */
   readonly raise: (alert: RuleAlert, session: string | null, renew?: () => RuleAlert) => void;
   readonly after: EventsAfterAlerts;
+  readonly facts: EngineFacts;
   /** Where what rules have learned is kept over restarts. */
   readonly learned: LearnedFile;
   /** Stored events, for rules that begin with them. */
@@ -60,6 +62,7 @@ export class RuleRunner {
   #problems: ReadonlyMap<string, string> = new Map();
   /** By readers whose sessions have ended. */
   #missedBefore = 0;
+  #withoutFactsBefore = 0;
   /** Why no rule is evaluated, though there are some; null otherwise. */
   problem: string | null = null;
   #changing: Promise<unknown> = Promise.resolve();
@@ -105,6 +108,11 @@ export class RuleRunner {
   /** Events that no rule saw: lost in the kernel, or dropped since the server was busy. */
   get missed(): number {
     return this.#readers.reduce((sum, { missed }) => sum + missed, this.#missedBefore);
+  }
+
+  /** Events that rules evaluated without what an engine would have told of their container. */
+  get withoutFacts(): number {
+    return this.#readers.reduce((sum, { withoutFacts }) => sum + withoutFacts, this.#withoutFactsBefore);
   }
 
   /** Puts rules in force. Resolves when they hold; never rejects: what is wrong is in `problem`, and tried again. */
@@ -271,6 +279,7 @@ export class RuleRunner {
       engine,
       demand: demandOf(rules, trackers),
       after: this.#options.after,
+      facts: this.#options.facts,
       onEvaluated: (bootMs) => this.#evaluated(bootMs),
       onEnd: (error) => this.#ended(reader, error),
     });
@@ -292,6 +301,7 @@ export class RuleRunner {
     this.#readers = this.#readers.filter((one) => one !== reader);
     this.#missedBefore += reader.missed;
     await reader.close();
+    this.#withoutFactsBefore += reader.withoutFacts;
     await manager
       ?.remove(reader.session.id)
       .catch((error: unknown) => log.warn({ err: error, session: reader.session.id }, 'ending a session of rules'));

@@ -3,6 +3,7 @@ import type {
   MutationUnloadRulesArgs,
   QueryCheckRulesArgs,
   QueryRuleArgs,
+  QueryTestRulesArgs,
 } from '../../../generated/schema.js';
 import { typed, type ResolverMap } from './types.js';
 
@@ -13,6 +14,9 @@ export const ruleResolvers = {
     rule: typed<unknown, QueryRuleArgs>((_root, { name }, { service, caller }) => service.rules.find(caller, name)),
     checkRules: typed<unknown, QueryCheckRulesArgs>((_root, { input }, { service, caller }) =>
       service.rules.check(caller, input),
+    ),
+    testRules: typed<unknown, QueryTestRulesArgs>((_root, { input }, { service, caller }) =>
+      service.rules.test(caller, input),
     ),
   },
   Alert: {

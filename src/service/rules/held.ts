@@ -1,0 +1,123 @@
+import { turns } from '../../base/turn.js';
+import type { TraceEvent } from '../../event/event.js';
+import type { Container } from '../../inventory/container.js';
+
+/** What is known of whether engines have described containers. */
+export interface EngineFacts {
+  /** Whether an engine may yet describe this container. */
+  awaits(container: Container): boolean;
+  /** Calls the listener when an engine has told something; returns what ends that. */
+  watch(listener: () => void): () => void;
+}
+
+interface Held {
+  readonly container: Container | null;
+  readonly untilMs: number;
+  readonly evaluate: () => void;
+}
+
+const MOST = 1000;
+const MOST_MS = 2000;
+/** Events between two looks at the clock. */
+const PART = 32;
+
+/**
+ * Events of containers that their engine has not described yet, for the rules that read what it tells. They wait in their order, and what
+ * comes after them waits behind them, so that a rule sees all events of a session in order. None waits longer than 2 s, and no more than
+ * 1,000 wait: beyond that they are evaluated with what is known, and counted.
+ */
+export class HeldEvents {
+  readonly #facts: EngineFacts;
+  readonly #mostMs: number;
+  readonly #queue: Held[] = [];
+  /** Containers that were waited for without success: nobody waits for them again. */
+  readonly #given = new WeakSet<Container>();
+  readonly #unwatch: () => void;
+  #timer: NodeJS.Timeout | null = null;
+  #isReleasing = false;
+  #isClosed = false;
+  /** Events that were evaluated without what an engine would have told. */
+  givenUp = 0;
+
+  constructor(facts: EngineFacts, mostMs = MOST_MS) {
+    this.#facts = facts;
+    this.#mostMs = mostMs;
+    this.#unwatch = facts.watch(() => {
+      if (this.#queue.length > 0) void this.#release();
+    });
+  }
+
+  get isEmpty(): boolean {
+    return this.#queue.length === 0;
+  }
+
+  /** Whether an event has to wait: it is of such a container, or comes after one that waits. */
+  waits({ container }: TraceEvent): boolean {
+    return this.#queue.length > 0 || this.#isUnknown(container as Container | null);
+  }
+
+  /** Keeps an event that has to wait. `evaluate` is called once. */
+  add({ container }: TraceEvent, evaluate: () => void): void {
+    this.#queue.push({
+      container: container as Container | null,
+      untilMs: performance.now() + this.#mostMs,
+      evaluate,
+    });
+    if (this.#queue.length > MOST) this.#giveUp();
+    this.#watchTime();
+  }
+
+  /** Evaluates what waits now: nothing comes any more. */
+  close(): void {
+    this.#isClosed = true;
+    this.#unwatch();
+    if (this.#timer) clearTimeout(this.#timer);
+    while (this.#queue.length > 0) this.#giveUp();
+  }
+
+  #isUnknown(container: Container | null): boolean {
+    return container !== null && !this.#given.has(container) && this.#facts.awaits(container);
+  }
+
+  /** The first one, with what is known. */
+  #giveUp(): void {
+    const first = this.#queue.shift();
+    if (!first) return;
+    if (this.#isUnknown(first.container)) this.givenUp++;
+    first.evaluate();
+  }
+
+  /** Those at the front that need not wait any more. */
+  async #release(): Promise<void> {
+    if (this.#isReleasing) return;
+    this.#isReleasing = true;
+    for (let left = PART, [first] = this.#queue; first && !this.#isClosed; [first] = this.#queue) {
+      if (this.#isUnknown(first.container)) {
+        if (performance.now() < first.untilMs) break;
+        if (first.container) {
+          this.givenUp++;
+          this.#given.add(first.container);
+        }
+      }
+      this.#queue.shift();
+      first.evaluate();
+      if (--left > 0) continue;
+      left = PART;
+      if (!turns.isOpen) await turns.next('FLOW');
+    }
+    this.#isReleasing = false;
+    this.#watchTime();
+  }
+
+  #watchTime(): void {
+    const [first] = this.#queue;
+    if (!first || this.#timer || this.#isClosed) return;
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = null;
+        void this.#release();
+      },
+      Math.max(1, first.untilMs - performance.now() + 1),
+    ).unref();
+  }
+}
