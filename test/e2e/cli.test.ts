@@ -157,8 +157,8 @@ describe('eunomia run', () => {
   });
 
   it('ends by itself after --for', async () => {
-    const command = run('exec', ...self, '--for', '1s');
-    await command.says(/tracing for 1s/);
+    const command = run('exec', ...self, '--for', '3s');
+    await command.says(/tracing for 3s/);
     const since = Date.now();
     echo('timed');
     expect(await command.ends()).toBe(0);
@@ -173,8 +173,8 @@ describe('eunomia run', () => {
     ['top', '--by', 'process.comm,filename'],
     ['run', '--count-by', 'comm,filename'],
   ])('%s counts by fields, and prints the groups at the end into a pipe', async (name, flag, fields) => {
-    const counting = command(name, 'exec', ...self, flag, fields, '--for', '3s');
-    await counting.says(/counting for 3s/);
+    const counting = command(name, 'exec', ...self, flag, fields, '--for', '5s');
+    await counting.says(/counting for 5s/);
     for (let i = 0; i < 3; i++) echo('counted');
     expect(await counting.ends()).toBe(0);
     expect(counting.out).toMatch(/^count +per second +process\.comm +filename\n3 +(?:<1|\d+) +echo +\/bin\/echo\n$/);
@@ -187,7 +187,7 @@ describe('eunomia run', () => {
     await counting.says(/counting/);
     counting.child.stdout.destroy();
     let code: number | string = 'still running';
-    for (let i = 0; i < 50 && code === 'still running'; i++) {
+    for (let i = 0; i < 600 && code === 'still running'; i++) {
       echo('unread');
       code = await counting.ends(100);
     }
@@ -213,7 +213,7 @@ describe('eunomia run', () => {
     const counting = command('top', 'exec', ...self, '--by', 'filename', '--every', '100ms', '--server', url);
     await counting.says(/counting/);
     for (let i = 0; i < 3; i++) echo('counted');
-    await sleep(1500);
+    await sleep(3000);
     server.child.kill('SIGKILL');
     expect(await counting.ends()).toBe(1);
     expect(counting.out).toMatch(/^count +per second +filename\n3 +\d+ +\/bin\/echo\n$/);
@@ -280,7 +280,7 @@ describe('eunomia run', () => {
     await command.says(/tracing/);
     command.child.stdout.destroy();
     let code: number | string = 'still running';
-    for (let i = 0; i < 50 && code === 'still running'; i++) {
+    for (let i = 0; i < 600 && code === 'still running'; i++) {
       echo('unread');
       code = await command.ends(100);
     }

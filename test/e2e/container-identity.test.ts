@@ -125,9 +125,9 @@ describe('a cgroup’s name', () => {
   });
 
   it('is not believed of a running process either', async () => {
-    const id = await docker.run('-d', '--name', 'witness', TEST_IMAGE, 'sleep', '60');
+    const id = await docker.run('-d', '--name', 'witness', TEST_IMAGE, 'sleep', '600');
     const parent = delegate();
-    const child = runInside(parent, `docker-${id}.scope`, 'exec /bin/sleep 60');
+    const child = runInside(parent, `docker-${id}.scope`, 'exec /bin/sleep 600');
     await new Promise((resolve) => child.stdout?.once('data', resolve));
     expect(await harness.registry.resolvePid(child.pid ?? 0)).toBeNull();
     const pid = Number(await docker.docker('inspect', '--format', '{{.State.Pid}}', id));
@@ -191,7 +191,7 @@ describe('a name in the path of a cgroup that no engine tells', () => {
 
 describe('a container below another one’s cgroup', () => {
   it('is itself: its events carry its name, and a session that targets it has them', async () => {
-    const outer = await docker.run('-d', '--name', 'outer', TEST_IMAGE, 'sleep', '60');
+    const outer = await docker.run('-d', '--name', 'outer', TEST_IMAGE, 'sleep', '600');
     const inner = await track('exec', { containers: [{ name: 'inner' }], waitForContainers: true });
     const around = await track('exec', { containers: [{ name: 'outer' }] });
     const id = await docker.run(
@@ -232,7 +232,7 @@ describe('a container below another one’s cgroup', () => {
   });
 
   it('that no engine here knows belongs to the one around it', async () => {
-    const outer = await docker.run('-d', '--name', 'around', TEST_IMAGE, 'sleep', '60');
+    const outer = await docker.run('-d', '--name', 'around', TEST_IMAGE, 'sleep', '600');
     const stranger = join(root, 'docker', outer, 'docker', 'e'.repeat(64));
     mkdirSync(join(stranger, '..'));
     mkdirSync(stranger);

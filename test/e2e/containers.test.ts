@@ -69,7 +69,7 @@ describe('a container of a real engine', () => {
       ...labels.flatMap((label) => ['--label', label]),
       TEST_IMAGE,
       'sleep',
-      '60',
+      '600',
     );
     const container = await until('running', () => {
       const found = registry.find('facts-1');
@@ -115,7 +115,7 @@ describe('a container of a real engine', () => {
   it('is followed through pause, rename, exit, restart and removal, and stays findable as a tombstone', async () => {
     const registry = await startRegistry();
     const kinds: string[] = [];
-    const id = await docker.run('-d', '--name', 'states-1', TEST_IMAGE, 'sleep', '60');
+    const id = await docker.run('-d', '--name', 'states-1', TEST_IMAGE, 'sleep', '600');
     const container = await until('running', () => registry.byCgroup(registry.find(id)?.cgroupId ?? -1));
     registry.on('change', (changed, kind) => changed === container && kinds.push(kind));
     const firstCgroup = container.cgroupId ?? -1;
@@ -140,7 +140,7 @@ describe('a container of a real engine', () => {
     for (const key of [id, 'states-2', id.slice(0, 12)]) expect(registry.find(key)).toBe(container);
     expect(registry.byCgroup(firstCgroup)).toBe(container);
     expect(kinds).toContain('removed');
-    const successor = await docker.run('-d', '--name', 'states-2', TEST_IMAGE, 'sleep', '60');
+    const successor = await docker.run('-d', '--name', 'states-2', TEST_IMAGE, 'sleep', '600');
     await until('the name belongs to the newest holder', () => registry.find('states-2')?.id === successor);
   });
 
@@ -149,10 +149,10 @@ describe('a container of a real engine', () => {
     await docker.docker('wait', exited);
     const registry = await startRegistry();
     expect(registry.find('early-1')).toMatchObject({ id: exited, state: 'EXITED', image: TEST_IMAGE });
-    const id = await docker.run('-d', '--name', 'late-1', TEST_IMAGE, 'sleep', '60');
+    const id = await docker.run('-d', '--name', 'late-1', TEST_IMAGE, 'sleep', '600');
     await registry.close(); // no event reaches it any more: only the file system can tell
     const blind = await startRegistry({ sources: [] });
-    const second = await docker.run('-d', TEST_IMAGE, 'sleep', '60');
+    const second = await docker.run('-d', TEST_IMAGE, 'sleep', '600');
     const { ino } = await stat(join(root, 'docker', second));
     expect(blind.byCgroup(ino)).toBeUndefined();
     const found = await Promise.all([blind.resolve(ino), blind.resolve(ino), blind.resolve(2 ** 40)]);
@@ -184,7 +184,7 @@ describe('a container of a real engine', () => {
       await Promise.all(
         names
           .slice(at, at + 5)
-          .map(async (name) => docker.run('--rm', '--network', 'none', '--name', name, TEST_IMAGE, 'true')),
+          .map(async (name) => docker.run('--rm', '--network', 'host', '--name', name, TEST_IMAGE, 'true')),
       );
     }
     await until('all removed', () => names.every((name) => registry.find(name)?.state === 'REMOVED'));
@@ -200,7 +200,7 @@ describe('a container of a real engine', () => {
   it('is found by mount namespace and pid on a host without the v2 hierarchy', async () => {
     const registry = await startRegistry({ cgroups: null });
     expect(registry.identity).toBe('MOUNT_NS');
-    const id = await docker.run('-d', '--name', 'legacy-1', TEST_IMAGE, 'sleep', '60');
+    const id = await docker.run('-d', '--name', 'legacy-1', TEST_IMAGE, 'sleep', '600');
     const container = await until(
       'its mount namespace',
       () => registry.find('legacy-1')?.mountNs != null && registry.find('legacy-1'),
@@ -216,7 +216,7 @@ describe('a container of a real engine', () => {
 
   it('is found by a later process of its mount namespace when the first one seen there has ended', async () => {
     const registry = await startRegistry({ cgroups: null, sources: [] });
-    const id = await docker.run('-d', TEST_IMAGE, 'sleep', '60');
+    const id = await docker.run('-d', TEST_IMAGE, 'sleep', '600');
     const pid = Number(await docker.docker('inspect', '--format', '{{.State.Pid}}', id));
     const mountNs = Number(/\d+/.exec(await readlink(`/proc/${pid}/ns/mnt`))?.[0]);
     const matcher = new CgroupMatcher(
@@ -242,7 +242,7 @@ describe('a container of a real engine', () => {
 
 describe('without an engine', () => {
   it('a container whose cgroup has gone is taken for removed', async () => {
-    const id = await docker.run('-d', TEST_IMAGE, 'sleep', '60');
+    const id = await docker.run('-d', TEST_IMAGE, 'sleep', '600');
     const registry = await startRegistry({ sources: [], sweepMs: 50 });
     const container = registry.find(id);
     expect(container).toMatchObject({ state: 'UNKNOWN', removedAt: null });
@@ -260,7 +260,7 @@ describe('an engine in trouble', () => {
     const registry = await startRegistry();
     const statuses: boolean[] = [];
     registry.on('engine', ({ connected }) => statuses.push(connected));
-    const id = await docker.run('-d', '--name', 'survivor', TEST_IMAGE, 'sleep', '60');
+    const id = await docker.run('-d', '--name', 'survivor', TEST_IMAGE, 'sleep', '600');
     const gone = await docker.run('-d', '--name', 'gone-meanwhile', TEST_IMAGE, 'true');
     const container = await until('named', () => registry.find('survivor'));
     await docker.kill();
@@ -282,7 +282,7 @@ describe('an engine in trouble', () => {
     await until('the name is there', () => late.find('survivor')?.id === id);
     await docker.docker('rm', gone);
     expect(registry.find('survivor')).toBe(container);
-    const fresh = await docker.run('-d', '--name', 'after-restart', TEST_IMAGE, 'sleep', '60');
+    const fresh = await docker.run('-d', '--name', 'after-restart', TEST_IMAGE, 'sleep', '600');
     await until('events flow again', () => registry.find('after-restart')?.id === fresh);
     await until('the removal is noticed', () => registry.find(gone)?.state === 'REMOVED');
     // The reason may change while it is down (connection lost, then refused); the change to and fro is told once each.
@@ -293,7 +293,7 @@ describe('an engine in trouble', () => {
     const registry = await startRegistry({
       sources: dockerSources({ log, hosts: [docker.host], requestMs: 500, pingMs: 300, backoffMs: 1000 }),
     });
-    const id = await docker.run('-d', '--name', 'frozen-witness', TEST_IMAGE, 'sleep', '60');
+    const id = await docker.run('-d', '--name', 'frozen-witness', TEST_IMAGE, 'sleep', '600');
     await until('named', () => registry.find('frozen-witness'));
     process.kill(docker.pid(), 'SIGSTOP');
     try {

@@ -21,7 +21,7 @@ afterAll(() => docker.stop());
 
 /** A server and a client in the container, over a loopback device of its own. */
 async function talk(): Promise<void> {
-  const client = 'for i in 1 2 3 4 5 6 7 8 9; do nc 127.0.0.1 4711 </dev/null && break; sleep 0.1; done';
+  const client = 'for i in $(seq 300); do nc 127.0.0.1 4711 </dev/null && break; sleep 0.1; done';
   await docker.docker('exec', 'talker', 'sh', '-c', `echo hello | nc -l -p 4711 & ${client}; wait`);
 }
 

@@ -10,6 +10,7 @@ import { atTerminal, ordinary, privileged, scriptOf, unusual, type Behaviour } f
 import type { RuleAlert } from '../../src/rules/alert.js';
 import { ABLE_RUNTIME, startDocker, type TestDocker } from '../support/docker.js';
 import { watchRules, type RuleWatch } from '../support/rule-watch.js';
+import { untilHolds } from '../support/until.js';
 import { run, scratch, start } from '../support/workload.js';
 
 /** As `--privileged`, which grants capabilities that this machine may not have. */
@@ -101,8 +102,13 @@ async function perform(
   const before = watch.alerts.length;
   await writeFile(join(shared, 'script.sh'), scriptOf(behaviours, { terminal: flags.includes('-t') }));
   await docker.docker('exec', ...flags, container, 'bash', '/shared/script.sh');
-  await sleep(1500); // the tracker capability tells each second
-  return wrongOf(told().slice(before), container, behaviours);
+  const wrong = (): string[] => wrongOf(told().slice(before), container, behaviours);
+  const seen = await untilHolds('each is told', wrong, (found) => found.length === 0).then(
+    () => true,
+    () => false,
+  );
+  if (seen) await sleep(1500); // the tracker capability tells each second: nothing more comes
+  return wrong();
 }
 
 it('tells of each behaviour exactly once, with its process, container and message', async () => {
@@ -138,6 +144,7 @@ it('tells of a container that was created with all privileges, once', async () =
   const flags = ['--privileged', '--runtime', ABLE_RUNTIME, '--network', 'none'];
   await docker.run('-d', '--name', 'able', ...flags, ACTING_IMAGE, 'sleep', '600');
   for (let i = 0; i < 3; i++) await docker.docker('exec', 'able', 'id');
+  await untilHolds('it is told', told, (all) => all.slice(before).some(({ container }) => container === 'able'));
   await sleep(1500);
   const own = told().slice(before);
   // Of its first program, where the engine has told of the container by then.
@@ -157,6 +164,7 @@ it('tells of a container that was created with all privileges, once', async () =
 it('tells of a kernel module that a program of the host loads', async () => {
   const before = watch.alerts.length;
   await run(program, ['module']);
+  await untilHolds('it is told', told, (all) => all.length > before);
   await sleep(500);
   expect(told().slice(before)).toEqual([
     expect.objectContaining({ rule: 'kernel-module-loaded-on-host', container: null, comm: 'behaviour' }),
