@@ -37,6 +37,7 @@ const beside = [
   'cli',
   'clients',
   'configuration',
+  'data-directory',
   'engine-hostile',
   'graphiql',
   'image',

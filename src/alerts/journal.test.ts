@@ -160,7 +160,9 @@ describe('alerts', () => {
     await first.close();
     await writeFile(join(directory, 'alerts.ndjson'), '{"kind":"head","format":2,"seq":0,"revision":0}\n');
     const third = await open();
-    expect(third.problem).toContain('a newer version of Eunomia (format 2)');
+    expect(third.problem).toContain(
+      'alerts.ndjson: it was written by a newer version of Eunomia (format 2, and this one knows 1); use that version',
+    );
     expect(await readFile(join(directory, 'alerts.ndjson'), 'utf8')).toContain('"format":2');
   });
 

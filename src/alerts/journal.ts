@@ -281,10 +281,7 @@ async function readAll(file: FileHandle, onRecord: (record: AlertRecord) => void
     end += line.length + 1;
     const record = readRecord(line.toString());
     if (record === null) damaged++;
-    else if ('newer' in record)
-      throw new Error(
-        `the file was written by a newer version of Eunomia (format ${record.newer}); use that version, or move it away`,
-      );
+    else if ('newer' in record) throw new Error(`${FILE}: ${record.newer}`);
     else if (record.kind === 'whole') whole = end;
     else onRecord(record);
   }

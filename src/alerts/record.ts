@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { newerFormat } from '../base/format.js';
 import { severities, type Alert } from './alert.js';
 
 /** What the journal has, a line of JSON each. Each record may be read twice: what it tells is known then. */
@@ -111,8 +112,8 @@ export function alertRecord({ missedBefore: _missed, ...stored }: Alert): AlertR
   };
 }
 
-/** Null for what is no record; `newer` for the first line of a newer version's file. */
-export function readRecord(line: string): AlertRecord | { readonly newer: number } | null {
+/** Null for what is no record; `newer` for the first line of a newer version's file: why it is not read. */
+export function readRecord(line: string): AlertRecord | { readonly newer: string } | null {
   let value: unknown;
   try {
     value = JSON.parse(line);
@@ -122,5 +123,6 @@ export function readRecord(line: string): AlertRecord | { readonly newer: number
   const read = v.safeParse(record, value);
   if (read.success) return read.output;
   const head = v.safeParse(v.object({ kind: v.literal('head'), format: v.number() }), value);
-  return head.success && head.output.format > FORMAT ? { newer: head.output.format } : null;
+  const newer = head.success ? newerFormat(head.output, FORMAT) : null;
+  return newer === null ? null : { newer };
 }

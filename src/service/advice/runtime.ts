@@ -4,6 +4,7 @@ import type { Caller } from '../../access/caller.js';
 import { runtimeCallsOf } from '../../analysis/advice/runtime-calls.js';
 import { messageOf } from '../../base/errors.js';
 import { readPrivate, replacePrivate } from '../../base/file.js';
+import { newerFormat } from '../../base/format.js';
 import type { TraceEvent } from '../../event/event.js';
 import type { Copy } from '../../inventory/docker/copy.js';
 import { HELPER } from '../../inventory/docker/helper.js';
@@ -13,6 +14,7 @@ import type { Sessions } from '../sessions.js';
 import { Watch } from './watch.js';
 
 const FILE = 'advice-runtimes.json';
+const FORMAT = 1;
 const MAX_BYTES = 1 << 20;
 
 /** A filter that refuses nothing that a runtime does, so that the runtime loads one. */
@@ -25,7 +27,7 @@ const EXECS = 4;
 const EXEC_MS = 10_000;
 
 const calls = v.object({ plain: v.array(v.string()), noNewPrivileges: v.array(v.string()) });
-const file = v.object({ format: v.literal(1), runtimes: v.record(v.string(), calls) });
+const file = v.object({ format: v.literal(FORMAT), runtimes: v.record(v.string(), calls) });
 
 /** What a runtime needs until it executes the container's program, sorted. With `no-new-privileges` it loads the filter later. */
 export interface RuntimeCalls extends v.InferOutput<typeof calls> {
@@ -38,6 +40,8 @@ export class Runtimes {
   readonly #parts: Pick<Parts, 'catalog' | 'config' | 'log'>;
   readonly #sessions: Sessions;
   #known: Map<string, v.InferOutput<typeof calls>> | null = null;
+  /** The file is of a newer version, and stays as it is. */
+  #isOfOthers = false;
 
   constructor(parts: Pick<Parts, 'catalog' | 'config' | 'log'>, sessions: Sessions) {
     this.#parts = parts;
@@ -101,7 +105,12 @@ export class Runtimes {
     const path = this.#path();
     try {
       const read = path === null ? null : readPrivate(path, { most: MAX_BYTES });
-      return new Map(read === null ? [] : Object.entries(v.parse(file, JSON.parse(read.text)).runtimes));
+      if (read === null) return new Map();
+      const content: unknown = JSON.parse(read.text);
+      const newer = newerFormat(content, FORMAT);
+      this.#isOfOthers = newer !== null;
+      if (newer !== null) throw new Error(newer);
+      return new Map(Object.entries(v.parse(file, content).runtimes));
     } catch (error) {
       this.#parts.log.warn({ path, error: messageOf(error) }, 'cannot read what runtimes need: it is found again');
       return new Map();
@@ -110,8 +119,8 @@ export class Runtimes {
 
   async #write(): Promise<void> {
     const path = this.#path();
-    if (path === null) return;
-    const content = JSON.stringify({ format: 1, runtimes: Object.fromEntries(this.#known ?? []) });
+    if (path === null || this.#isOfOthers) return;
+    const content = JSON.stringify({ format: FORMAT, runtimes: Object.fromEntries(this.#known ?? []) });
     try {
       await replacePrivate(path, content);
     } catch (error) {

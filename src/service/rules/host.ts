@@ -82,7 +82,9 @@ export class RuleHost {
       if (this.#sent.size === 0) throw error;
       // Nobody could take back what was sent of a server that does not start.
       this.#set = await inTurns(compilingRules(sources, context));
-      this.problem = messageOf(error);
+      const { dataDirectory } = this.#options;
+      const place = dataDirectory === null ? '' : `${join(dataDirectory, FOLDER)}: `;
+      this.problem = `${place}${messageOf(error)}; send them anew, take them back (unloadRules), or start the version that took them`;
       log.error({ problem: this.problem }, 'rules that were sent are not in force');
     }
   }

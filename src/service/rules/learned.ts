@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import { messageOf } from '../../base/errors.js';
 import { readPrivate, replacePrivate } from '../../base/file.js';
+import { newerFormat } from '../../base/format.js';
 import type { Log } from '../../base/log.js';
 import { turns } from '../../base/turn.js';
 import type { RuleEngine } from '../../rules/engine.js';
@@ -27,10 +28,12 @@ const line = v.object({
 
 /**
  * What rules have learned (`firstSeen`), in a file of the data directory: it outlives the server, and rules that are away for a while. A
- * file that cannot be read or written is told in the log, and rules learn anew. It is read and written in turns of the event loop.
+ * file that cannot be read or written is told in the log, and rules learn anew; one of a newer version is left as it is. It is read and
+ * written in turns of the event loop.
  */
 export class LearnedFile {
-  readonly #path: string | null;
+  /** Null where nothing is kept. */
+  #path: string | null;
   readonly #log: Log;
   readonly #mostBytes: number;
   /** By rule: of those that are away before those that are in force. Null until it was read. */
@@ -119,6 +122,16 @@ export class LearnedFile {
     if (this.#path === null) return new Map();
     try {
       const read = readPrivate(this.#path, { most: this.#mostBytes });
+      const [first = ''] = read?.text.split('\n', 1) ?? [];
+      const newer = read ? newerFormat(JSON.parse(first), FORMAT) : null;
+      if (newer !== null) {
+        this.#log.error(
+          { path: this.#path, problem: newer },
+          'what rules had learned cannot be read: they learn anew, and what they learn ends with the server',
+        );
+        this.#path = null;
+        return new Map();
+      }
       return read ? await learnedOf(read.text) : new Map();
     } catch (error) {
       this.#log.error(

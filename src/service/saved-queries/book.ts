@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import * as v from 'valibot';
 import { EunomiaError, messageOf } from '../../base/errors.js';
 import { readPrivate, replacePrivate } from '../../base/file.js';
+import { newerFormat } from '../../base/format.js';
 
 /** What is saved, as the JSON of the schema's `SavedContentInput`: one of these. */
 export interface SavedContent {
@@ -137,14 +138,10 @@ export class QueryBook {
     if (text === null) return new Map();
     const read = v.safeParse(file, parsed(text));
     if (!read.success) {
-      const format = v.safeParse(v.object({ format: v.number() }), parsed(text));
-      const isNewer = format.success && format.output.format > FORMAT;
       throw unavailable(
         this.#path,
-        isNewer
-          ? `it was written by a newer version of Eunomia (format ${format.output.format}, and this one knows ${FORMAT}); ` +
-              'use that version, or move the file away'
-          : 'it is damaged; move it away, or put a copy in its place, and start the server again',
+        newerFormat(parsed(text), FORMAT) ??
+          'it is damaged; move it away, or put a copy in its place, and start the server again',
       );
     }
     const { queries, lastVersion } = read.output;

@@ -6,6 +6,7 @@ import { crc32 } from 'node:zlib';
 import { EunomiaError, messageOf } from '../../base/errors.js';
 import { refuse, type Shares } from './lot.js';
 import { openPrivate, privateDirectory } from '../../base/file.js';
+import { newerFormat } from '../../base/format.js';
 import { FileLock } from '../../lock/lock.js';
 
 export interface SpoolOptions {
@@ -32,6 +33,8 @@ interface Segment {
 
 // A record: magic, length of the payload, points in it, CRC-32 of these two and the payload; all little endian, then the payload.
 const MAGIC = 0x50535545;
+/** Of the directory: what its files are, and what is in them. */
+const FORMAT = 1;
 const HEADER = 16;
 const MAX_SEGMENT = 8 << 20;
 
@@ -73,6 +76,7 @@ export class Spool {
     try {
       privateDirectory(directory);
       spool.#lock = await lockOf(join(directory, 'lock'));
+      await checkFormat(join(directory, 'format'));
       spool.id = await keptId(join(directory, 'id'));
       await spool.#load();
     } catch (error) {
@@ -293,6 +297,14 @@ async function readPlace(path: string): Promise<{ readonly segment: number; read
 
 function isPlace(value: unknown): value is number {
   return Number.isSafeInteger(value) && Number(value) >= -1;
+}
+
+/** Throws for a directory that a newer version has written. Older ones have no such file. */
+async function checkFormat(path: string): Promise<void> {
+  const kept = await readPrivate(path);
+  const newer = newerFormat(Number(kept), FORMAT);
+  if (newer !== null) throw new Error(newer);
+  if (kept === null) await writePrivate(path, `${FORMAT}\n`);
 }
 
 /** Made at the first start; anew where it is damaged. */
