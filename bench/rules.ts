@@ -20,6 +20,9 @@ const RATE = 300_000;
 const MORE = 1.2;
 /** Of the events of the rules' trackers, what may reach the server. */
 const SHARE = 0.5;
+/** Firings a second of one rule, and how long others may wait for a response meanwhile. */
+const STORM = 100_000;
+const OTHERS_P99_MS = 50;
 const TRACKERS_OF_A_SESSION = 16;
 const PROBE = '/no/such/eunomia-rule';
 
@@ -40,6 +43,7 @@ export async function rules(report: Report, { quick }: { readonly quick: boolean
   try {
     await measureDelay(report, folder, quick ? 100 : 1000);
     await measureMany(report, folder, quick ? 3000 : 10_000);
+    await measureStorm(report, folder, quick ? 3000 : 10_000);
     await measureBuiltin(report, quick ? 1 : 5);
   } finally {
     await rm(folder, { recursive: true, force: true });
@@ -147,6 +151,59 @@ async function measureMany(report: Report, folder: string, ms: number): Promise<
   try {
     const [ten, hundred] = [await cost(10), await cost(100)];
     report.add('100 rules to 10, CPU an event', hundred / ten, 'ratio', { goal: MORE, better: 'lower' });
+  } finally {
+    await workload.close();
+  }
+}
+
+/** A rule that fires on each event of a flood, and another client that asks all the time. */
+async function measureStorm(report: Report, folder: string, ms: number): Promise<void> {
+  const workload = await Workload.start();
+  const storm = `rules:
+  - name: storm
+    description: Each event fires.
+    severity: LOW
+    trackers: open
+    condition: process.pid == ${workload.pid}
+    message: '{path}'
+    key: [process.pid]
+    interval: 1h`;
+  await writeFile(join(folder, 'rules.yaml'), storm, { mode: 0o600 });
+  try {
+    await withRules(folder, async (server) => {
+      const delays: number[] = [];
+      let isOver = false;
+      const asking = (async () => {
+        while (!isOver) {
+          const begun = performance.now();
+          await server.ask('{ server { version } }', {});
+          delays.push(performance.now() - begun);
+          await sleep(10);
+        }
+      })();
+      const { calls } = await workload.paced('refused', STORM, ms);
+      const storms = async () => {
+        const { rule } = await server.ask<{ rule: { stats: Record<'matched' | 'alerts' | 'repeated', string> } }>(
+          '{ rule(name: "storm") { stats { matched alerts repeated } } }',
+          {},
+        );
+        return { alerts: Number(rule.stats.alerts), repeated: Number(rule.stats.repeated) };
+      };
+      let counted = await storms();
+      for (let tries = 0; counted.alerts + counted.repeated < calls && tries < 100; tries++) {
+        await sleep(100);
+        counted = await storms();
+      }
+      isOver = true;
+      await asking;
+      const { missed } = await stateOf(server);
+      const note = `${calls} calls in ${ms / 1000} s: ${counted.alerts} alert, ${counted.repeated} repetitions, ${missed} events missed`;
+      const uncounted = Math.max(0, calls - counted.alerts - counted.repeated);
+      report.add('100,000 firings/s, not counted', uncounted, 'events', { goal: 0, better: 'lower' }, note);
+      const worst = `${delays.length} requests, worst ${Math.round(Math.max(...delays))} ms`;
+      const goal = { goal: OTHERS_P99_MS, better: 'lower' } as const;
+      report.add('100,000 firings/s, response to another client, p99', percentile(delays, 0.99), 'ms', goal, worst);
+    });
   } finally {
     await workload.close();
   }

@@ -86,3 +86,9 @@ describe('the built-in rules', () => {
     expect(readFileSync(join(root, 'docs/built-in-rules.md'), 'utf8')).toBe(rulesPage());
   });
 });
+
+it('the table of what the built-in rules cover names each of them, and no other', () => {
+  const table = readFileSync(join(root, 'docs/rules-coverage.md'), 'utf8');
+  const named = new Set([...table.matchAll(/`([a-z0-9]+(?:-[a-z0-9]+)+)`/g)].map(([, name]) => name));
+  expect([...named].sort()).toEqual(set.definition.rules.map(({ name }) => name).sort());
+});

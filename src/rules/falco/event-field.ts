@@ -21,7 +21,7 @@ import {
 } from './compare.js';
 import { pathOf, ofFile } from './descriptor-field.js';
 import { and, cel, constant, FALSE, lost, not, noted, or, TRUE, type Expression } from './expression.js';
-import { own, comm, workingDirectory } from './process-field.js';
+import { own, comm, userIds, workingDirectory } from './process-field.js';
 import { compareText, names, oneOf, passed, plain, type Text } from './text.js';
 
 /** The outcome of the call. */
@@ -160,12 +160,26 @@ const argumentKinds: Readonly<Record<string, Compare>> = {
   args: text((variant) => laterArguments(own(variant).arguments)),
   comm,
   cwd: text((variant) => workingDirectory(own(variant).cwd)),
-  named: (check) => {
-    const numbers = integersOf(check);
-    const { name } = check.field;
-    const wanted = name.replace('evt.arg.', '');
-    if (!numbers || !['=', '==', '!=', 'in'].includes(check.op))
-      return lost(check.text, 'the argument is compared with whole numbers, and not ordered');
+  named: (check, _variant, facts) => {
+    const wanted = check.field.name.replace('evt.arg.', '');
+    if (!['=', '==', '!=', 'in'].includes(check.op))
+      return lost(check.text, 'the argument is compared with whole values, and not ordered');
+    const ids = wanted.endsWith('uid')
+      ? userIds(facts)
+      : (name: string) => (wanted.endsWith('gid') && name === 'root' ? [0] : null);
+    const numbers: number[] = [];
+    for (const { text: value } of check.values) {
+      const number = asNumber(value);
+      const found = Number.isNaN(number) ? ids(value) : [number];
+      if (!found)
+        return lost(
+          check.text,
+          wanted.endsWith('uid')
+            ? `the id of the user ${value} is not known; give a file of users with --passwd`
+            : `the argument is a number, and ${value} is none`,
+        );
+      numbers.push(...found);
+    }
     const some = or(numbers.map((each) => cel(`${JSON.stringify(`${wanted}=${each}`)} in arguments`)));
     return check.op === '!=' ? not(some) : some;
   },

@@ -1,3 +1,4 @@
+import { suggest } from '../../base/errors.js';
 import { containerRows } from './container-field.js';
 import { descriptorRows } from './descriptor-field.js';
 import { eventRows } from './event-field.js';
@@ -45,7 +46,11 @@ export function translateCheck(check: ResolvedCheck, variant: Variant, facts: Fa
   if (other) return lost(check.text, 'compares two fields');
   const found = rowOf(field.name);
   if (!found)
-    return lost(check.text, MISSING.find(([pattern]) => pattern.test(field.name))?.[1] ?? 'no field of ours has it');
+    return lost(
+      check.text,
+      MISSING.find(([pattern]) => pattern.test(field.name))?.[1] ??
+        `no field of ours has it${suggest(field.name, byName.keys())}`,
+    );
   const [row, argumentOfName] = found;
   const named = argumentOfName === null ? check : { ...check, field: { ...field, argument: argumentOfName } };
   const made = row.compare(named, variant, facts);

@@ -22,9 +22,12 @@ export interface FalcoRule {
 export interface FalcoException {
   readonly name: string;
   readonly fields: readonly string[];
+  /** Whether it is of one field that is written without a list: its values are a list of values of that. */
+  readonly single: boolean;
+  /** Empty where they are the usual ones. */
   readonly comparisons: readonly string[];
-  /** Of each tuple a value for each field; a value for `in` is a list. */
-  readonly values: readonly (readonly (string | readonly string[])[])[];
+  /** As they are written: a value, or of each tuple a value for each field; a value for `in` is a list. */
+  readonly values: readonly (string | readonly (string | readonly string[])[])[];
 }
 
 export interface FalcoMacro {
@@ -213,22 +216,17 @@ class Reader {
     if (list === undefined || (isScalar(list) && list.value === null)) return [];
     if (!isSeq(list)) throw invalid(this.#place(item), 'exceptions is to be a list');
     return list.items.filter(isMap).map((one) => {
-      const fields = this.#texts(one, 'fields');
-      const single = !isSeq(one.get('fields', true));
-      const comparisons = this.#texts(one, 'comps');
+      const fields = one.get('fields', true);
       const values = one.get('values', true);
+      const nested = (value: unknown): string | readonly string[] =>
+        isSeq(value) ? value.items.map((inner) => this.#plain(inner)) : this.#plain(value);
       return {
         name: this.#text(one, 'name') ?? '',
-        fields,
-        comparisons: comparisons.length ? comparisons : fields.map(() => (single ? 'in' : '=')),
+        fields: this.#texts(one, 'fields'),
+        single: fields !== undefined && !isSeq(fields),
+        comparisons: this.#texts(one, 'comps'),
         values: isSeq(values)
-          ? single
-            ? [[values.items.map((value) => this.#plain(value))]]
-            : values.items.map((tuple) =>
-                (isSeq(tuple) ? tuple.items : [tuple]).map((value) =>
-                  isSeq(value) ? value.items.map((inner) => this.#plain(inner)) : this.#plain(value),
-                ),
-              )
+          ? values.items.map((tuple) => (isSeq(tuple) ? tuple.items.map(nested) : this.#plain(tuple)))
           : [],
       };
     });

@@ -287,9 +287,13 @@ function idOf(path: string, idsOf: (name: string) => readonly number[] | null, w
   };
 }
 
+/** The ids of a user's name; null where no file of users tells them. */
+export function userIds({ users }: Pick<Facts, 'users'>): (name: string) => readonly number[] | null {
+  return (name) => (name === 'root' ? [0] : users ? (users.ids.get(name) ?? []) : null);
+}
+
 function userName({ users }: Facts): Text {
-  const ids = (name: string): readonly number[] | null =>
-    name === 'root' ? [0] : users ? (users.ids.get(name) ?? []) : null;
+  const ids = userIds({ users });
   const of = idOf(
     'process.uid',
     ids,

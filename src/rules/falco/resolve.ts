@@ -43,9 +43,13 @@ export class Resolver {
 
   /** What one of its exceptions leaves out; null where it has no values. */
   exception(rule: FalcoRule, exception: FalcoException): Resolved | null {
-    const { name, fields, comparisons, values } = exception;
+    const { name, fields, single } = exception;
     const where = `${rule.place}: exception "${name}"`;
-    if (!values.length) return null;
+    if (!exception.values.length) return null;
+    const comparisons = exception.comparisons.length ? exception.comparisons : fields.map(() => (single ? 'in' : '='));
+    const values = single
+      ? [[exception.values.flatMap((value) => (typeof value === 'string' ? value : value.flat()))]]
+      : exception.values.map((tuple) => (typeof tuple === 'string' ? [tuple] : tuple));
     if (!fields.length || comparisons.length !== fields.length)
       throw invalid(where, `has ${fields.length} fields and ${comparisons.length} comparisons; they are to be as many`);
     const tuples = values.map((tuple) => {

@@ -163,7 +163,7 @@ export function plain(path: string, { value: mapped, forms, always = false }: Pl
     prefix: (value) => any(known(value), 'startsWith'),
     suffix: (value) => any([mapped ? mapped(value) : value], 'endsWith'),
     contains: (value) => any([mapped ? mapped(value) : value], 'contains'),
-    glob: (pattern) => cel(`${path}.glob(${constantOf(pattern)})`),
+    glob: (pattern) => any(known(pattern), 'glob'),
     matches: (pattern) => cel(`${path}.matches(${constantOf(pattern)})`),
   };
 }
