@@ -3,6 +3,7 @@ import { dirname, join, normalize } from 'node:path';
 import type { Command } from 'commander';
 import {
   buildSchema,
+  getNamedType,
   GraphQLError,
   isInputObjectType,
   isInterfaceType,
@@ -11,9 +12,11 @@ import {
   parse,
   validate,
   type DocumentNode,
+  type GraphQLNamedType,
 } from 'graphql';
 import { describe, expect, it } from 'vitest';
 import { errorTable } from '../../src/base/error-code.js';
+import { eventTypeName } from '../../src/base/names.js';
 import { root } from '../../src/base/paths.js';
 import { programOfNobody } from '../support/program.js';
 import { variableOf } from '../../src/options/setting.js';
@@ -66,12 +69,57 @@ describe('GraphQL in the documentation', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('names fields of events, options, processes and containers that exist', () => {
+    const trackers = schema.getType('TrackerInput');
+    const known = isInputObjectType(trackers) ? Object.keys(trackers.getFields()) : [];
+    const typesOf = (first: string): readonly string[] =>
+      known.includes(first)
+        ? [eventTypeName(first), eventTypeName(first).replace(/Event$/, 'Options')]
+        : [capital(first)];
+    // These two tell of the names that others have.
+    const ofOthers = ['docs/otlp.md', 'docs/rules-falco.md'];
+    const wrong = findings((text, path) =>
+      inline(text).filter((code) => {
+        const [, first = '', rest = ''] = /^([a-z]\w*)\.([a-z]\w*(?:\.[a-z]\w*)*)$/.exec(code) ?? [];
+        const isNamed = known.includes(first) || ['process', 'container'].includes(first);
+        if (!isNamed || ofOthers.includes(path) || /\.(?:json|labels\..*)$/.test(code)) return false;
+        return !typesOf(first).some((type) => leads(schema.getType(type), rest.split('.')));
+      }),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('names in camelCase what the schema or the sources have', () => {
+    const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
+      .filter((name) => /\.tsx?$/.test(name) && !name.endsWith('.test.ts'))
+      .map((name) => readFileSync(join(root, 'src', name), 'utf8'));
+    const words = new Set(
+      [readFileSync(join(root, 'schema.graphql'), 'utf8'), ...sources].flatMap((text) => text.match(/\w+/g) ?? []),
+    );
+    /** Kubernetes; clients of GraphQL; how names are written; a template of this page. */
+    const ofOthers = ['fsGroup', 'persistedExchange', 'persistConfig', 'persistedDocuments', 'camelCase', 'netFlow'];
+    const wrong = findings((text) =>
+      inline(text).filter((code) => /^[a-z]+[A-Z]\w*$/.test(code) && !words.has(code) && !ofOthers.includes(code)),
+    );
+    expect(wrong).toEqual([]);
+  });
+
   it('links codes of errors that exist', () => {
     const codes = findings((text) => [...text.matchAll(/\[`([A-Z_]+)`\]\(errors\.md\)/g)].map(([, code = '']) => code));
     expect(codes.filter((code) => !Object.keys(errorTable).some((known) => code.endsWith(`: ${known}`)))).toEqual([]);
     expect(codes.length).toBeGreaterThan(0);
   });
 });
+
+const capital = (name: string): string => `${name.charAt(0).toUpperCase()}${name.slice(1)}`;
+
+/** Whether fields of these names lead on from a type. */
+function leads(type: GraphQLNamedType | undefined, [name, ...rest]: readonly string[]): boolean {
+  if (name === undefined) return true;
+  if (!(isObjectType(type) || isInterfaceType(type) || isInputObjectType(type))) return false;
+  const field = type.getFields()[name];
+  return field !== undefined && leads(getNamedType(field.type), rest);
+}
 
 /** The documents that shell examples send. */
 function requested(text: string): readonly string[] {
