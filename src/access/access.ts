@@ -195,7 +195,7 @@ export class Access {
     }
     if (origin !== undefined && !isSameOrigin(origin, host)) {
       return forbidden(
-        `a page from ${origin} may not use a server without tokens; start it with --token and --allow-origin ${origin.slice(0, 100)}, ` +
+        `a page from ${origin.slice(0, 100)} may not use a server without tokens; ${howToAllow(origin)}, ` +
           'or use the page at /graphql of this server',
       );
     }
@@ -242,6 +242,13 @@ function forbidden(message: string): EunomiaError {
 
 function digest(secret: string): Buffer {
   return createHash('sha256').update(secret).digest();
+}
+
+/** What would let pages of an origin in. */
+export function howToAllow(origin: string): string {
+  return origin === 'null'
+    ? 'a page of a file or in a sandbox has no origin that can be allowed: serve it by HTTP'
+    : `start it with --token and --allow-origin ${origin.slice(0, 100)}`;
 }
 
 function isSameOrigin(origin: string, host: string | undefined): boolean {

@@ -81,6 +81,8 @@ describe('what messages and documentation name', () => {
       'backups',
       'verifications',
       'rules',
+      'time',
+      'ruleTests',
     ];
     const text = sources.map(textIn).join('\n');
     const named = [

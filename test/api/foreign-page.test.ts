@@ -1,5 +1,6 @@
 import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { howToAllow } from '../../src/access/access.js';
 import type { ApiServer } from '../../src/api/http/server.js';
 import { createFixture, createServer, type Fixture } from './support.js';
 
@@ -47,6 +48,14 @@ describe('against a foreign page', () => {
     });
     expect(await raw('/graphql', { ...json, host: 'localhost:4000' }, 'POST', body)).toMatchObject({ status: 200 });
     expect(await raw('/graphql', { ...json, host: '[::1]:4000' }, 'POST', body)).toMatchObject({ status: 200 });
+  });
+
+  it('advises an option that takes the origin, where there is one', async () => {
+    const advice = async (origin: string) =>
+      (await raw('/graphql', { ...json, host: 'localhost:4000', origin }, 'POST', body)).text;
+    expect(await advice('http://app.example')).toContain('start it with --token and --allow-origin http://app.example');
+    expect(await advice('null')).toContain('no origin that can be allowed: serve it by HTTP');
+    expect(await advice('null')).not.toContain('--allow-origin');
   });
 
   it('refuses another origin', async () => {
@@ -137,7 +146,7 @@ describe('a page of another origin, at a server with tokens', () => {
     '*',
   ])('is told nothing when it is another: %s', async (other) => {
     const asked = await raw('/graphql', { ...asks, origin: other }, 'OPTIONS');
-    expect(asked).toMatchObject({ status: 403, text: expect.stringContaining(`--allow-origin ${other}`) });
+    expect(asked).toMatchObject({ status: 403, text: expect.stringContaining(howToAllow(other)) });
     const sent = await raw('/graphql', { ...withToken, origin: other }, 'POST', body);
     for (const { headers } of [asked, sent]) expect(headers['access-control-allow-origin']).toBeUndefined();
   });

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { howToAllow } from '../../access/access.js';
 import { EunomiaError } from '../../base/errors.js';
 import { refuse } from './refuse.js';
 import { parseTarget, routesOf } from './routes.js';
@@ -68,10 +69,7 @@ export class CrossOrigin {
     }
     const page = origin.slice(0, 100);
     refuse(response, {
-      error: new EunomiaError(
-        'FORBIDDEN',
-        `pages of ${page} may not use this server: start it with --allow-origin ${page} and tokens`,
-      ),
+      error: new EunomiaError('FORBIDDEN', `pages of ${page} may not use this server: ${howToAllow(origin)}`),
     });
     return true;
   }

@@ -101,7 +101,8 @@ export class HeldEvents {
       }
       this.#queue.shift();
       first.evaluate();
-      if (--left > 0) continue;
+      left -= 1;
+      if (left > 0) continue;
       left = PART;
       if (!turns.isOpen) await turns.next('FLOW');
     }
