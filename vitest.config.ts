@@ -53,6 +53,7 @@ const beside = [
   'pages',
   'plugin-cli',
   'replay',
+  'rules-benign',
   'rules-lasting',
   'sessions-cli',
   'setup',

@@ -9,7 +9,7 @@ import type { RuleAlert } from '../../src/rules/alert.js';
 import { compileRules, type RuleSet } from '../../src/rules/compile.js';
 import { RuleEngine } from '../../src/rules/engine.js';
 import type { RuleSource } from '../../src/rules/format.js';
-import type { SessionStats } from '../../src/session/spec.js';
+import type { SessionStats, TargetSpec } from '../../src/session/spec.js';
 import type { TrackerOptions } from '../../src/tracker/define.js';
 import { createHarness } from './session.js';
 import { specOf } from './spec.js';
@@ -29,7 +29,12 @@ const OPTIONS: Readonly<Record<string, TrackerOptions>> = {
   capability: { capabilities: ['CAP_NET_RAW'] },
 };
 
-export async function watchRules(sources: readonly RuleSource[], docker: string): Promise<RuleWatch> {
+/** `target`: what is watched; by default the whole machine. */
+export async function watchRules(
+  sources: readonly RuleSource[],
+  docker: string,
+  target: Partial<TargetSpec> = {},
+): Promise<RuleWatch> {
   const { kernel, registry, trackers, manager, close } = await createHarness({ engine: docker });
   const schema = contractSchema();
   const catalog = new Catalog(
@@ -65,6 +70,7 @@ export async function watchRules(sources: readonly RuleSource[], docker: string)
     specOf(
       engine.trackers.map((name) => ({ name, options: OPTIONS[name] ?? {} })),
       { bufferBytes: 64 << 20, ringBytes: 64 << 20 },
+      target,
     ),
   );
   const stream = session.subscribe({ demand });
