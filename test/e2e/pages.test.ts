@@ -57,6 +57,11 @@ const FALCO = `
   priority: WARNING
 `;
 
+const RULE = `rules:
+  - { name: tried, description: d, severity: LOW, trackers: exec, condition: 'process.comm == "x"', message: m }`;
+const RULE_TEST = `tests:
+  - { name: t, rules: [tried], events: [{ tracker: exec, process: { comm: x } }], alerts: [{ rule: tried }] }`;
+
 beforeAll(async () => {
   for (const path of [bin, join(prepared, 'a'), join(prepared, 'b'), join(folder, 'plugins'), join(folder, 'rules')])
     mkdirSync(path, { recursive: true });
@@ -289,6 +294,8 @@ describe('GraphQL', () => {
           id: session,
           after: null,
           fields: ['process.comm'],
+          rules: RULE,
+          tests: RULE_TEST,
         };
         const variables = Object.fromEntries(
           (operation.variableDefinitions ?? []).map(({ variable: { name } }) => [name.value, known[name.value]]),
