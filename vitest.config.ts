@@ -79,11 +79,11 @@ export default defineConfig({
     fileParallelism: false,
     sequence: { sequencer: LongFirst },
     projects: [
-      project('unit', 1, 120, ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'test/unit/**/*.test.ts']),
-      project('api', 1, 120),
-      project('e2e-beside', 1, 300, beside),
-      project('kernel', 2, 180),
-      project('e2e', 3, 300, undefined, beside),
+      project('unit', 1, 300, ['src/**/*.test.ts', 'scripts/**/*.test.ts', 'test/unit/**/*.test.ts']),
+      project('api', 1, 300),
+      project('e2e-beside', 1, 600, beside),
+      project('kernel', 2, 300),
+      project('e2e', 3, 600, undefined, beside),
     ],
   },
 });
