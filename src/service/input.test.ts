@@ -24,6 +24,7 @@ import type {
   SavedContentInput,
   SilenceInput,
   StartSessionInput,
+  TestRulesInput,
   UpdateSessionInput,
   AdviseInput,
   VerifyAdviceInput,
@@ -150,6 +151,7 @@ const readers: Readonly<Record<string, (value: unknown) => unknown>> = {
   SilenceInput: (value) => service.alerts.silence(caller, value as SilenceInput),
   LoadPluginInput: (value) => resolver(pluginResolvers, 'Mutation', 'loadPlugin')(null, { input: value }, context),
   LoadRulesInput: (value) => service.rules.load(caller, value as LoadRulesInput),
+  TestRulesInput: (value) => service.rules.test(caller, value as TestRulesInput),
   AdviseInput: (value) => service.advices.advise(caller, value as AdviseInput),
   VerifyAdviceInput: (value) => service.verifications.request(caller, value as VerifyAdviceInput),
 };
