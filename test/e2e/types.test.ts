@@ -187,6 +187,9 @@ const rootField = (name: string) => {
   return field;
 };
 
+const TRIED_RULE = `rules:
+  - { name: t, description: d, severity: LOW, trackers: exec, condition: 'process.pid == 7', message: m }`;
+
 const session = () => `(id: "${live}")`;
 const advice = () => `(input: { session: "${live}", container: "typed" })`;
 /** JSON as GraphQL writes values. */
@@ -219,6 +222,9 @@ const roots: Readonly<Record<string, readonly (() => string)[]>> = {
   testRules: [
     () =>
       '(input: { name: "other", tests: "tests: [{ name: t, rules: [typed], events: [{ tracker: exit }], alerts: [] }]" })',
+    () =>
+      `(input: { name: "other", source: """${TRIED_RULE}"""
+        tests: "tests: [{ name: t, rules: [t], events: [{ tracker: exec, process: { pid: 7 } }], alerts: [{ rule: t }] }]" })`,
     () => '(input: { name: "other", tests: "x" })',
   ],
   savedQuery: [() => '(name: "typed")', () => '(name: "typed rows")', () => '(name: "typed board")'],
