@@ -85,4 +85,6 @@ it('what waits at the end is evaluated', () => {
   see('web', web);
   held.close();
   expect([evaluated, held.givenUp, listeners.size]).toEqual([['web'], 1, 0]);
+  see('web, read meanwhile', web);
+  expect([evaluated.at(-1), held.isEmpty]).toEqual(['web, read meanwhile', true]);
 });

@@ -51,8 +51,9 @@ export class HeldEvents {
     return this.#queue.length === 0;
   }
 
-  /** Whether an event has to wait: it is of such a container, or comes after one that waits. */
+  /** Whether an event has to wait: it is of such a container, or comes after one that waits. None does after `close`. */
   waits({ container }: TraceEvent): boolean {
+    if (this.#isClosed) return false;
     return this.#queue.length > 0 || this.#isUnknown(container as Container | null);
   }
 

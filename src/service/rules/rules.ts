@@ -9,7 +9,7 @@ import type { SessionHandle } from '../session/handle.js';
 import type { Sessions } from '../sessions.js';
 import type { RuleActions } from './actions.js';
 import { checkSent, checkText, nameOfSent, type LoadedRule, type SentRules } from './host.js';
-import type { RuleTrialAlert } from './trial-protocol.js';
+import type { RuleTrialOutcome } from './trial-protocol.js';
 
 type RuleParts = Pick<Parts, 'rules' | 'ruleTrials' | 'catalog' | 'fields' | 'server'>;
 
@@ -182,14 +182,8 @@ export interface RuleTrialInput {
 }
 
 /** What became of one test, as the schema's `RuleTest`. */
-export interface RuleTestView {
-  readonly name: string;
-  readonly line: number;
+export interface RuleTestView extends RuleTrialOutcome {
   readonly passed: boolean;
-  readonly rules: readonly string[];
-  readonly events: number;
-  readonly alerts: readonly RuleTrialAlert[];
-  readonly problems: readonly string[];
 }
 
 /** What became of tests, as the schema's `RuleTestRun`. */
