@@ -43,7 +43,7 @@ export class AskThread<P extends Protocol> {
   /**
    * Rejects with what the thread refuses, with INTERNAL_SERVER_ERROR when it dies, with SHUTTING_DOWN after `end`, and with the signal's
    * reason where the client has gone before its turn: then nothing is computed. `mostMs`: where it takes longer, the thread ends, and it
-   * rejects with LIMIT_EXCEEDED.
+   * rejects with LIMIT_EXCEEDED; it ends as well when the client goes meanwhile, so that nobody waits behind what nobody asks for.
    */
   async ask<Kind extends keyof P['asks'] & string>(
     kind: Kind,
@@ -61,15 +61,20 @@ export class AskThread<P extends Protocol> {
     const leave = await this.#gate.enter(signal);
     if (this.#idle) clearTimeout(this.#idle);
     let late: NodeJS.Timeout | null = null;
+    const abandon = (): void => void this.#stop(new Error('the client that asked has gone'));
     try {
       if (this.#ended) throw this.#ended;
       const reply = this.#open().ask(kind, ask, transfer);
       // A process in which nothing else is open waits for the reply, not for the thread.
       this.#worker?.ref();
-      if (mostMs !== undefined) late = setTimeout(() => void this.#stop(this.#tooLong(mostMs)), mostMs);
+      if (mostMs !== undefined) {
+        late = setTimeout(() => void this.#stop(this.#tooLong(mostMs)), mostMs);
+        signal?.addEventListener('abort', abandon, { once: true });
+      }
       return await reply;
     } finally {
       if (late) clearTimeout(late);
+      signal?.removeEventListener('abort', abandon);
       this.#worker?.unref();
       this.#idle = setTimeout(() => void this.#stop(), this.#options.idleMs ?? IDLE_MS).unref();
       leave();

@@ -127,6 +127,14 @@ it.each([
     'has 5 placeholders that are objects; at most 4',
   ],
   [`- { name: a, url: "http://h", body: ["${'x'.repeat(70_000)}"] }`, 'bytes; at most 65536'],
+  [
+    '- { name: a, url: "http://h", body: { chat: 1234567890123456789 } }',
+    'body.chat: is a number that JSON’s readers round',
+  ],
+  [
+    '- { name: a, url: "http://h", body: [], words: { event: { raised: "{{alert.id}}" } } }',
+    'words.event.raised: is taken as it is',
+  ],
   ['- { name: a, url: "http://h", words: { event: { raised: x } } }', 'webhooks[0].words: is for `body` or `bodyFile`'],
   [
     '- { name: a, url: "http://h", body: [], words: { alert.severty: { LOW: x } } }',

@@ -79,6 +79,8 @@ export function readWords(file: ConfigFile, value: unknown, path: Path): Words {
       for (const [word, other] of to)
         if (!['string', 'number', 'boolean'].includes(typeof other))
           throw file.fail([...at, word], 'is to be a text, a number, true or false');
+        else if (String(other).includes('{{'))
+          throw file.fail([...at, word], 'is taken as it is: it has no placeholders');
       return [field, new Map(to)] as const;
     }),
   );
@@ -97,6 +99,8 @@ class Compiler {
 
   document(value: unknown, path: Path): BodyTemplate {
     if (typeof value === 'string') return this.#text(value, path);
+    if (typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value))
+      throw this.#file.fail(path, 'is a number that JSON’s readers round: write it as a text, in quotes');
     if (typeof value !== 'object' || value === null) return () => value;
     if (Array.isArray(value)) {
       const items = this.#file.each(value, (item: unknown, i) => this.document(item, [...path, i]));

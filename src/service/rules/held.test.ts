@@ -88,3 +88,14 @@ it('what waits at the end is evaluated', () => {
   see('web, read meanwhile', web);
   expect([evaluated.at(-1), held.isEmpty]).toEqual(['web, read meanwhile', true]);
 });
+
+it('a container that nobody describes is given up also where more events come than may wait', async () => {
+  const { held, evaluated, see } = heldWith(100);
+  await until('it is given up', () => {
+    for (let i = 0; i < 600; i++) see(`${i}`, web);
+    return held.isEmpty;
+  });
+  const { givenUp } = held;
+  see('web later', web);
+  expect([evaluated.at(-1), held.isEmpty, held.givenUp]).toEqual(['web later', true, givenUp]);
+});

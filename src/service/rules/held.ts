@@ -12,7 +12,6 @@ export interface EngineFacts {
 
 interface Held {
   readonly container: Container | null;
-  readonly untilMs: number;
   readonly evaluate: () => void;
 }
 
@@ -23,15 +22,15 @@ const PART = 32;
 
 /**
  * Events of containers that their engine has not described yet, for the rules that read what it tells. They wait in their order, and what
- * comes after them waits behind them, so that a rule sees all events of a session in order. None waits longer than 2 s, and no more than
- * 1,000 wait: beyond that they are evaluated with what is known, and counted.
+ * comes after them waits behind them, so that a rule sees all events of a session in order. A container is waited for once, for 2 s, and no
+ * more than 1,000 events wait: beyond that they are evaluated with what is known, and counted.
  */
 export class HeldEvents {
   readonly #facts: EngineFacts;
   readonly #mostMs: number;
   readonly #queue: Held[] = [];
-  /** Containers that were waited for without success: nobody waits for them again. */
-  readonly #given = new WeakSet<Container>();
+  /** Until when a container is waited for, from its first event on. */
+  readonly #until = new WeakMap<Container, number>();
   readonly #unwatch: () => void;
   #timer: NodeJS.Timeout | null = null;
   #isReleasing = false;
@@ -57,14 +56,10 @@ export class HeldEvents {
     return this.#queue.length > 0 || this.#isUnknown(container as Container | null);
   }
 
-  /** Keeps an event that has to wait. `evaluate` is called once. */
+  /** Keeps an event that has to wait. `evaluate` is called once, and does not throw. */
   add({ container }: TraceEvent, evaluate: () => void): void {
-    this.#queue.push({
-      container: container as Container | null,
-      untilMs: performance.now() + this.#mostMs,
-      evaluate,
-    });
-    if (this.#queue.length > MOST) this.#giveUp();
+    this.#queue.push({ container: container as Container | null, evaluate });
+    if (this.#queue.length > MOST) this.#evaluateFirst();
     this.#watchTime();
   }
 
@@ -73,18 +68,31 @@ export class HeldEvents {
     this.#isClosed = true;
     this.#unwatch();
     if (this.#timer) clearTimeout(this.#timer);
-    while (this.#queue.length > 0) this.#giveUp();
+    while (this.#queue.length > 0) this.#evaluateFirst();
   }
 
+  /** Whether an engine may yet tell of it, and it is waited for. */
   #isUnknown(container: Container | null): boolean {
-    return container !== null && !this.#given.has(container) && this.#facts.awaits(container);
+    return this.#awaits(container) && performance.now() < this.#untilMs(container);
+  }
+
+  #awaits(container: Container | null): container is Container {
+    return container !== null && this.#facts.awaits(container);
+  }
+
+  #untilMs(container: Container): number {
+    const known = this.#until.get(container);
+    if (known !== undefined) return known;
+    const until = performance.now() + this.#mostMs;
+    this.#until.set(container, until);
+    return until;
   }
 
   /** The first one, with what is known. */
-  #giveUp(): void {
+  #evaluateFirst(): void {
     const first = this.#queue.shift();
     if (!first) return;
-    if (this.#isUnknown(first.container)) this.givenUp++;
+    if (this.#awaits(first.container)) this.givenUp++;
     first.evaluate();
   }
 
@@ -93,15 +101,8 @@ export class HeldEvents {
     if (this.#isReleasing) return;
     this.#isReleasing = true;
     for (let left = PART, [first] = this.#queue; first && !this.#isClosed; [first] = this.#queue) {
-      if (this.#isUnknown(first.container)) {
-        if (performance.now() < first.untilMs) break;
-        if (first.container) {
-          this.givenUp++;
-          this.#given.add(first.container);
-        }
-      }
-      this.#queue.shift();
-      first.evaluate();
+      if (this.#isUnknown(first.container)) break;
+      this.#evaluateFirst();
       left -= 1;
       if (left > 0) continue;
       left = PART;
@@ -119,7 +120,7 @@ export class HeldEvents {
         this.#timer = null;
         void this.#release();
       },
-      Math.max(1, first.untilMs - performance.now() + 1),
+      Math.max(1, (first.container ? this.#untilMs(first.container) : 0) - performance.now() + 1),
     ).unref();
   }
 }

@@ -20,7 +20,7 @@ export interface ReaderOptions {
   readonly facts: EngineFacts;
   /** Called after some events were evaluated, with the time of the last one in ms since boot. */
   readonly onEvaluated: (bootMs: number) => void;
-  /** Called once, when its session has ended, with what went wrong; null when it was stopped. */
+  /** Called when its session has ended, with what went wrong; null when it was stopped. Calls after the first change nothing. */
   readonly onEnd: (error: unknown) => void;
 }
 
@@ -160,8 +160,12 @@ export class RuleReader {
   readonly #hold = (): boolean => (this.#isHeld = this.#event !== null && this.#held.waits(this.#event));
 
   #evaluateHeld(engine: RuleEngine, event: TraceEvent, before: () => () => readonly TraceEvent[]): void {
-    engine.evaluateHeld(event, before);
-    this.#options.onEvaluated(Number(event.bootNs) / 1e6);
+    try {
+      engine.evaluateHeld(event, before);
+      this.#options.onEvaluated(Number(event.bootNs) / 1e6);
+    } catch (error) {
+      this.#options.onEnd(error);
+    }
   }
 
   readonly #before = (place: number, count: number): readonly Slice[] => this.session.held({ place, count });

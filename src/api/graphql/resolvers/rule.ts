@@ -15,8 +15,8 @@ export const ruleResolvers = {
     checkRules: typed<unknown, QueryCheckRulesArgs>((_root, { input }, { service, caller }) =>
       service.rules.check(caller, input),
     ),
-    testRules: typed<unknown, QueryTestRulesArgs>((_root, { input }, { service, caller }) =>
-      service.rules.test(caller, input),
+    testRules: typed<unknown, QueryTestRulesArgs>((_root, { input }, { service, caller, share }) =>
+      share.long(() => service.rules.test(caller, input), caller),
     ),
   },
   Alert: {
