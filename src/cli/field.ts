@@ -131,7 +131,8 @@ export async function pathsOfSession(client: Client, id: string): Promise<Readon
  */
 export function wholePath(given: string, known: ReadonlySet<string>): string {
   const paths = [given, ...parents.map((parent) => `${parent}${given}`)];
-  const isLabel = `container.${given}`.startsWith(labels) && known.has('container.labels');
+  // No tracker lists the labels: any name may be one.
+  const isLabel = `container.${given}.`.startsWith(labels) && known.has('container.name');
   return paths.find((path) => known.has(path)) ?? (isLabel ? `container.${given}` : given);
 }
 

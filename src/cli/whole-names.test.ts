@@ -13,7 +13,7 @@ const known = new Set([
     'process.parent.comm',
     'process.ancestors',
   ],
-  ...['container.id', 'container.name', 'container.image', 'container.labels', 'container.path'],
+  ...['container.id', 'container.name', 'container.image', 'container.path'],
 ]);
 
 it.each([
@@ -38,4 +38,9 @@ it.each([
   ['', ''],
 ])('%s: whole names', (typed, whole) => {
   expect(wholeNames(typed, known)).toBe(whole);
+});
+
+it('an expression may be as long as a server takes', () => {
+  const typed = Array.from({ length: 1249 }, () => 'pid==1').join('||');
+  expect(wholeNames(typed, known)).toBe(typed.replaceAll('pid', 'process.pid'));
 });

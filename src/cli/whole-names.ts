@@ -13,35 +13,39 @@ export function wholeNames(expression: string, known: ReadonlySet<string>): stri
     return expression;
   }
   const objects = [...known].flatMap((path) => [...path.matchAll(/\./g)].map(({ index }) => path.slice(0, index)));
-  const missing = [...missingParents(ast, new Set([...known, ...objects]), new Set())];
-  return missing
+  return [...missingParents(ast, new Set([...known, ...objects]))]
     .sort((a, b) => b.at - a.at)
     .reduce((text, { at, parent }) => text.slice(0, at) + parent + text.slice(at), expression);
 }
 
-/** What is to be written where. `bound`: names of elements of lists. */
-function* missingParents(
-  part: unknown,
-  known: ReadonlySet<string>,
-  bound: ReadonlySet<string>,
-): Generator<{ readonly at: number; readonly parent: string }, void> {
-  if (Array.isArray(part)) for (const inner of part) yield* missingParents(inner, known, bound);
-  if (!isNode(part)) return;
-  const named = pathOf(part);
-  if (named !== null) {
-    const { at, names } = named;
-    const path = names.join('.');
-    const whole = bound.has(names[0] ?? '') ? path : wholePath(path, known);
-    if (whole !== path) yield { at, parent: whole.slice(0, whole.length - path.length) };
-    return;
+interface Missing {
+  readonly at: number;
+  readonly parent: string;
+}
+
+/** What is to be written where. Without recursion: an expression may be some thousands of parts deep. */
+function missingParents(ast: ASTNode, known: ReadonlySet<string>): readonly Missing[] {
+  const missing: Missing[] = [];
+  /** With the names of elements of lists that hold there. */
+  const waiting: { readonly part: unknown; readonly bound: ReadonlySet<string> }[] = [{ part: ast, bound: new Set() }];
+  for (let next = waiting.pop(); next; next = waiting.pop()) {
+    const { part, bound } = next;
+    const add = (inner: unknown, names = bound): void => void waiting.push({ part: inner, bound: names });
+    if (Array.isArray(part)) for (const inner of part) add(inner);
+    if (!isNode(part)) continue;
+    const named = pathOf(part);
+    if (named !== null) {
+      const { at, names } = named;
+      const path = names.join('.');
+      const whole = bound.has(names[0] ?? '') ? path : wholePath(path, known);
+      if (whole !== path) missing.push({ at, parent: whole.slice(0, whole.length - path.length) });
+    } else if (part.op === 'rcall' && part.args[0] === 'exists') {
+      const [, list, [variable, ...condition]] = part.args;
+      add(list);
+      add(condition, variable?.op === 'id' ? new Set([...bound, variable.args]) : bound);
+    } else add(part.args);
   }
-  if (part.op === 'rcall' && part.args[0] === 'exists') {
-    const [, list, [variable, ...condition]] = part.args;
-    yield* missingParents(list, known, bound);
-    yield* missingParents(condition, known, variable?.op === 'id' ? new Set([...bound, variable.args]) : bound);
-    return;
-  }
-  yield* missingParents(part.args, known, bound);
+  return missing;
 }
 
 /** `container.labels["a.b"]` and where it begins; null for what is no path. */

@@ -40,7 +40,7 @@ export class Runtimes {
   readonly #parts: Pick<Parts, 'catalog' | 'config' | 'log'>;
   readonly #sessions: Sessions;
   #known: Map<string, v.InferOutput<typeof calls>> | null = null;
-  /** The file is of a newer version, and stays as it is. */
+  /** The file is of a newer version, or nobody knows what is in it: it stays as it is. */
   #isOfOthers = false;
 
   constructor(parts: Pick<Parts, 'catalog' | 'config' | 'log'>, sessions: Sessions) {
@@ -104,7 +104,9 @@ export class Runtimes {
   #read(): Map<string, v.InferOutput<typeof calls>> {
     const path = this.#path();
     try {
+      this.#isOfOthers = true;
       const read = path === null ? null : readPrivate(path, { most: MAX_BYTES });
+      this.#isOfOthers = false;
       if (read === null) return new Map();
       const content: unknown = JSON.parse(read.text);
       const newer = newerFormat(content, FORMAT);

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
@@ -90,5 +90,20 @@ describe('what rules have learned', () => {
     file.follow(learningEngine('a'));
     await file.close();
     expect(await readFile(join(path, 'rules-learned.ndjson'), 'utf8')).toBe('{"format":1}\n');
+  });
+
+  it.each([
+    ['of a newer version', 0o600],
+    ['that others may write to, so that nobody reads it', 0o666],
+  ])('is not written to a file %s', async (_what, mode) => {
+    const path = await directory();
+    const name = join(path, 'rules-learned.ndjson');
+    await writeFile(name, '{"format":9}\n', { mode: 0o600 });
+    await chmod(name, mode);
+    const file = new LearnedFile(path, silent);
+    expect((await file.kept()).size).toBe(0);
+    file.follow(learningEngine('a'));
+    await file.close();
+    expect(await readFile(name, 'utf8')).toBe('{"format":9}\n');
   });
 });

@@ -120,19 +120,18 @@ export class LearnedFile {
 
   async #read(): Promise<Map<string, Learned>> {
     if (this.#path === null) return new Map();
+    let text: string;
     try {
       const read = readPrivate(this.#path, { most: this.#mostBytes });
-      const [first = ''] = read?.text.split('\n', 1) ?? [];
-      const newer = read ? newerFormat(JSON.parse(first), FORMAT) : null;
-      if (newer !== null) {
-        this.#log.error(
-          { path: this.#path, problem: newer },
-          'what rules had learned cannot be read: they learn anew, and what they learn ends with the server',
-        );
-        this.#path = null;
-        return new Map();
-      }
-      return read ? await learnedOf(read.text) : new Map();
+      if (read === null) return new Map();
+      ({ text } = read);
+    } catch (error) {
+      return this.#leave(messageOf(error)); // nobody knows what is in it
+    }
+    try {
+      const [first = ''] = text.split('\n', 1);
+      const newer = newerFormat(JSON.parse(first), FORMAT);
+      return newer === null ? await learnedOf(text) : this.#leave(newer);
     } catch (error) {
       this.#log.error(
         { path: this.#path, problem: messageOf(error) },
@@ -140,6 +139,16 @@ export class LearnedFile {
       );
       return new Map();
     }
+  }
+
+  /** The file stays as it is. */
+  #leave(problem: string): Map<string, Learned> {
+    this.#log.error(
+      { path: this.#path, problem },
+      'what rules had learned cannot be read: they learn anew, and what they learn ends with the server',
+    );
+    this.#path = null;
+    return new Map();
   }
 }
 
