@@ -1,7 +1,9 @@
+import { createHash } from 'node:crypto';
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { isOfCgroups } from '#eunomia/kernel/kernel-object.js';
 import { root } from '#eunomia/base/paths.js';
 
 const out = join(root, 'build/bench');
@@ -41,12 +43,15 @@ export async function buildPrograms(): Promise<void> {
   ]);
 }
 
-/** Compiles an object with a program that does nothing at each of these tracepoints. Resolves to its path. */
-export async function buildEmpty(tracepoints: readonly string[]): Promise<string> {
-  const name = `empty-${tracepoints.join('-')}`;
+/** Compiles an object with a program that does nothing on each of these hooks. Resolves to its path. */
+export async function buildEmpty(hooks: readonly string[]): Promise<string> {
+  const name = `empty-${createHash('sha256').update(hooks.join()).digest('hex').slice(0, 16)}`;
   const source = join(out, `${name}.bpf.c`);
   if (!existsSync(source)) {
-    const programsAt = tracepoints.map((at) => `SEC("tp_btf/${at}") int at_${at}(void *context) { return 0; }`);
+    // A program of a cgroup that returns 0 refuses.
+    const programsAt = hooks.map(
+      (hook, i) => `SEC("${hook}") int at_${i}(void *context) { return ${Number(isOfCgroups(hook))}; }`,
+    );
     const head = '#include "vmlinux.h"\n#include <bpf/bpf_helpers.h>\nchar LICENSE[] SEC("license") = "Dual BSD/GPL";';
     writeFileSync(source, [head, ...programsAt, ''].join('\n'));
   }

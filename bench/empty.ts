@@ -14,7 +14,7 @@ export async function startEmpty(path: string, unneeded: readonly string[] = [])
   return object;
 }
 
-/** The same at each of these tracepoints. */
-export async function startEmptyAt(tracepoints: readonly string[]): Promise<BpfObject> {
-  return startEmpty(await buildEmpty(tracepoints));
+/** The same on each of these hooks: "tp_btf/sys_exit". */
+export async function startEmptyAt(hooks: readonly string[]): Promise<BpfObject> {
+  return startEmpty(await buildEmpty(hooks));
 }

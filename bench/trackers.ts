@@ -71,16 +71,16 @@ const CPU = 1;
 const WATCHED = 'watched, default captures';
 const LEAN = 'watched, nothing on demand';
 const OTHER = 'another process is watched';
-const EMPTY = 'programs at its tracepoints that do nothing';
+const EMPTY = 'programs on its hooks that do nothing';
 const PEER = 'bpftrace prints time, pid and comm at its tracepoints';
 /** What a run of a program for a process that it does not watch may take longer than that of one that does nothing. */
 const UNMATCHED_NS = 100;
 
 /**
  * What each tracker adds to what a process does: where it is watched, with the fields that a session captures by default and with none on
- * demand, and where a session watches another process; and what programs at the same tracepoints add that do nothing, and bpftrace. All
- * take turns in each round. Also how long a session takes to start, and the bytes of an event. `only`: of these trackers; where it is
- * empty, of all, and `quick` is without bpftrace then, which takes seconds to start.
+ * demand, and where a session watches another process; and what programs on the same hooks add that do nothing, and bpftrace at its
+ * tracepoints. All take turns in each round. Also how long a session takes to start, and the bytes of an event. `only`: of these trackers;
+ * where it is empty, of all, and `quick` is without bpftrace then, which takes seconds to start.
  */
 export async function trackers(
   report: Report,
@@ -143,13 +143,14 @@ async function measure(
       close: () => eunomia.remove(made),
     };
   };
-  const tracepoints = await tracepointsOf(eunomia, tracker);
+  const hooks = await hooksOf(eunomia, tracker);
+  const tracepoints = hooks.filter((hook) => hook.startsWith(TRACEPOINT)).map((hook) => hook.slice(TRACEPOINT.length));
   const ways: readonly { readonly name: string; start(): Promise<Running> }[] = [
     { name: WATCHED, start: () => session(null, 'DEFAULT') },
     { name: LEAN, start: () => session(null, 'DEMANDED') },
     { name: OTHER, start: () => session(process.pid, 'DEFAULT') },
-    { name: EMPTY, start: () => startEmptyAt(tracepoints) },
-    ...(peer ? [{ name: PEER, start: () => startBpftraceAt(tracepoints, workload.pid) }] : []),
+    { name: EMPTY, start: () => startEmptyAt(hooks) },
+    ...(tracepoints.length && peer ? [{ name: PEER, start: () => startBpftraceAt(tracepoints, workload.pid) }] : []),
   ];
   const nsPerCall = async (): Promise<number> => {
     await workload.nsPerCall(kind, calls / 10);
@@ -177,7 +178,9 @@ async function measure(
     if (samples.length === 0) report.skip(`${tracker}: ${name}`, 'events were lost in each round');
     else report.add(`${tracker}: ${kind}, ${name}`, median(samples), 'ns added', null, note);
   }
-  const runs = await runsOf(tracepoints, async () => void (await workload.nsPerCall(kind, calls / 10)), calls / 10);
+  report.add(`${tracker}: start of a session`, median(loadMs), 'ms', null, 'its programs loaded and attached');
+  if (eventBytes.length) report.add(`${tracker}: an event of ${kind}`, median(eventBytes), 'bytes');
+  const runs = await runsOf(hooks, async () => void (await workload.nsPerCall(kind, calls / 10)), calls / 10);
   const [other = Number.NaN, empty = Number.NaN] = [OTHER, EMPTY].map((name) => median(added.get(name) ?? []));
   report.add(
     `${tracker}: a run for another process, beyond one that does nothing`,
@@ -186,24 +189,22 @@ async function measure(
     { goal: UNMATCHED_NS, better: 'lower' },
     `${runs.toFixed(1)} runs for ${kind}`,
   );
-  report.add(`${tracker}: start of a session`, median(loadMs), 'ms', null, 'its programs loaded and attached');
-  if (eventBytes.length) report.add(`${tracker}: an event of ${kind}`, median(eventBytes), 'bytes');
 }
 
-/** Where its programs are attached; what is attached to cgroups is not among them. */
-async function tracepointsOf(eunomia: LocalEunomia, tracker: string): Promise<readonly string[]> {
+/** What its programs are attached to; iterators run once, at the start. */
+async function hooksOf(eunomia: LocalEunomia, tracker: string): Promise<readonly string[]> {
   const session = await eunomia.session(tracker, null, 'DEFAULT');
   try {
     const hooks = session.explain().trackers.flatMap((one) => one.hooks);
-    return hooks.filter((hook) => hook.startsWith(TRACEPOINT)).map((hook) => hook.slice(TRACEPOINT.length));
+    return hooks.filter((hook) => !hook.startsWith('iter/'));
   } finally {
     await eunomia.remove(session);
   }
 }
 
-/** How often programs at these tracepoints run for each of the calls. */
-async function runsOf(tracepoints: readonly string[], work: () => Promise<void>, calls: number): Promise<number> {
-  const empty = await startEmptyAt(tracepoints);
+/** How often programs on these hooks run for each of the calls. */
+async function runsOf(hooks: readonly string[], work: () => Promise<void>, calls: number): Promise<number> {
+  const empty = await startEmptyAt(hooks);
   try {
     return await withProgramStats(async () => {
       const before = programRuns();
