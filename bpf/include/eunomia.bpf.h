@@ -112,14 +112,28 @@ static __always_inline bool eu_task_passes(struct task_struct *task, struct task
 	return eu_passes(cgroup_id, eu_far(task)->cgroups->dfl_cgrp->kn->id);
 }
 
-/* Does the session's target hold the task? Every kind in use must match. `named`: whose comm counts. */
-static __always_inline bool eu_target_holds(struct task_struct *task, struct task_struct *named)
+/* What of the target no call of the task's own changes: a task that it does not hold by its pid or cgroup, it never holds. */
+static __always_inline bool eu_target_may_hold(struct task_struct *task)
 {
 	if (eu_by_pid) {
 		__u32 pid = task->tgid;
 		if (!bpf_map_lookup_elem(&eu_pids, &pid))
 			return false;
 	}
+	if (eu_by_cgroup) {
+		__u64 id = eu_far(task)->cgroups->dfl_cgrp->kn->id;
+		__u8 *verdict = bpf_map_lookup_elem(&eu_cgroups, &id);
+		if (verdict && (*verdict == EU_SKIP || (*verdict == EU_SKIP_HOST && !eu_far(task)->thread_pid->level)))
+			return false;
+	}
+	return true;
+}
+
+/* Does the session's target hold the task? Every kind in use must match. `named`: whose comm counts. */
+static __always_inline bool eu_target_holds(struct task_struct *task, struct task_struct *named)
+{
+	if (!eu_target_may_hold(task))
+		return false;
 	if (eu_by_uid) {
 		__u32 uid = eu_far(task)->cred->uid.val;
 		if (!bpf_map_lookup_elem(&eu_uids, &uid))
@@ -130,12 +144,6 @@ static __always_inline bool eu_target_holds(struct task_struct *task, struct tas
 
 		bpf_probe_read_kernel_str(&comm, sizeof(comm), named->comm);
 		if (!bpf_map_lookup_elem(&eu_comms, &comm))
-			return false;
-	}
-	if (eu_by_cgroup) {
-		__u64 id = eu_far(task)->cgroups->dfl_cgrp->kn->id;
-		__u8 *verdict = bpf_map_lookup_elem(&eu_cgroups, &id);
-		if (verdict && (*verdict == EU_SKIP || (*verdict == EU_SKIP_HOST && !eu_far(task)->thread_pid->level)))
 			return false;
 	}
 	return true;

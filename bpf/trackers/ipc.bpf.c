@@ -322,6 +322,10 @@ __attribute__((noinline)) int report_call(const struct ipc_call *call, const str
 
 	if (!call || !began)
 		return 0;
+	attaches = call->operation == IPC_OPERATION_SHM_ATTACH || call->operation == IPC_OPERATION_SHM_GET;
+	/* Others have no peer whom the target could hold. */
+	if (!attaches && !eu_wanted())
+		return 0;
 	area = eu_scratch(ipc);
 	if (!area)
 		return 0;
@@ -331,7 +335,6 @@ __attribute__((noinline)) int report_call(const struct ipc_call *call, const str
 		eu_find_sysv(&object, sysv_kind(call->operation), id_of(call, ret));
 	eu_fill(&event->header);
 	clear(event);
-	attaches = call->operation == IPC_OPERATION_SHM_ATTACH || call->operation == IPC_OPERATION_SHM_GET;
 	if (attaches && object.creator)
 		eu_fill_at(&event->peer, eu_task_of((struct pid *)object.creator));
 	if (eu_where && (!eu_header_passes(&event->header) || !eu_passes(peer_pid, event->peer.pid) ||

@@ -80,6 +80,35 @@ const volatile __u32 eu_self = 0;
 #define NAME_MAX 256
 #define TEXT_MAX 4096
 
+/* ---- Whom it is done to ---- */
+
+/* The calls that are done to another process, as target_of. */
+static __always_inline bool has_target(__u32 call)
+{
+	return call == PRIVILEGE_CALL_PTRACE || call == PRIVILEGE_CALL_PROCESS_VM_READV ||
+	       call == PRIVILEGE_CALL_PROCESS_VM_WRITEV || call == PRIVILEGE_CALL_PERF_EVENT_OPEN ||
+	       call == PRIVILEGE_CALL_SETNS || call == PRIVILEGE_CALL_PIDFD_GETFD;
+}
+
+static __always_inline __u64 target_of(__u32 call, const unsigned long args[EU_CALL_ARGS])
+{
+	switch (call) {
+	case PRIVILEGE_CALL_PTRACE:
+		/* The caller becomes its parent's tracee. */
+		if ((__u32)args[0] == PTRACE_TRACEME)
+			return (__u64)BPF_CORE_READ(bpf_get_current_task_btf(), real_parent);
+		return eu_task_numbered(args[1]);
+	case PRIVILEGE_CALL_PROCESS_VM_READV:
+	case PRIVILEGE_CALL_PROCESS_VM_WRITEV: return eu_task_numbered(args[0]);
+	case PRIVILEGE_CALL_PERF_EVENT_OPEN:
+		/* With this flag the number is the descriptor of a cgroup. */
+		return (__s32)args[1] > 0 && !(args[4] & PERF_FLAG_PID_CGROUP) ? eu_task_numbered(args[1]) : 0;
+	case PRIVILEGE_CALL_SETNS:
+	case PRIVILEGE_CALL_PIDFD_GETFD: return eu_task_of_descriptor(args[0]);
+	default: return 0;
+	}
+}
+
 /* ---- Calls that change the caller: what it was at their entry ---- */
 
 struct privilege_entry {
@@ -109,6 +138,9 @@ int BPF_PROG(privilege_enter, struct pt_regs *regs, long nr)
 
 	if (!(call.value & CALL_CHANGES))
 		return 0;
+	task = bpf_get_current_task_btf();
+	if (!has_target(CALL(call.value)) && !eu_target_may_hold(task))
+		return 0;
 	set = set_of(CALL(call.value));
 	if (set) {
 		unsigned long args[EU_CALL_ARGS];
@@ -117,7 +149,6 @@ int BPF_PROG(privilege_enter, struct pt_regs *regs, long nr)
 		if (!(command_use(set, args[0]) & COMMAND_CHANGES))
 			return 0;
 	}
-	task = bpf_get_current_task_btf();
 	entry = bpf_task_storage_get(&privilege_entries, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!entry)
 		return 0;
@@ -264,27 +295,6 @@ static __always_inline const void *file_of(__u32 call, const unsigned long args[
 	return file ? &file->f_path : NULL;
 }
 
-/* ---- Whom it is done to ---- */
-
-static __always_inline __u64 target_of(__u32 call, const unsigned long args[EU_CALL_ARGS])
-{
-	switch (call) {
-	case PRIVILEGE_CALL_PTRACE:
-		/* The caller becomes its parent's tracee. */
-		if ((__u32)args[0] == PTRACE_TRACEME)
-			return (__u64)BPF_CORE_READ(bpf_get_current_task_btf(), real_parent);
-		return eu_task_numbered(args[1]);
-	case PRIVILEGE_CALL_PROCESS_VM_READV:
-	case PRIVILEGE_CALL_PROCESS_VM_WRITEV: return eu_task_numbered(args[0]);
-	case PRIVILEGE_CALL_PERF_EVENT_OPEN:
-		/* With this flag the number is the descriptor of a cgroup. */
-		return (__s32)args[1] > 0 && !(args[4] & PERF_FLAG_PID_CGROUP) ? eu_task_numbered(args[1]) : 0;
-	case PRIVILEGE_CALL_SETNS:
-	case PRIVILEGE_CALL_PIDFD_GETFD: return eu_task_of_descriptor(args[0]);
-	default: return 0;
-	}
-}
-
 /* ---- Events ---- */
 
 static __always_inline void clear(struct privilege_event *event, __u32 value, const unsigned long args[EU_CALL_ARGS])
@@ -329,6 +339,8 @@ int BPF_PROG(privilege_exit, struct pt_regs *regs, long ret)
 	if (eu_self && task->tgid == eu_self)
 		return 0;
 	call = CALL(matched.value);
+	if (!has_target(call) && !eu_target_may_hold(task))
+		return 0;
 	set = set_of(call);
 	changes = matched.value & CALL_CHANGES;
 	entry = entry_of(task, matched.value);
