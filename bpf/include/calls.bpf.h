@@ -8,9 +8,6 @@
 
 #include "compat.bpf.h"
 
-#define EU_NATIVE_CALLS 576 /* x32 has calls of its own up to 547 */
-#define EU_COMPAT_CALLS 512
-
 /* The tracker's values by number: first those of the architecture's own calls, then those of its 32-bit ABI. 0: not watched. */
 const volatile __u16 eu_calls[EU_NATIVE_CALLS + EU_COMPAT_CALLS] = {};
 

@@ -30,6 +30,10 @@ struct eu_call {
 
 #define EU_NR_none (-2)
 
+/* Numbers of calls are below these; src/tracker/watched-calls.ts has the same ones. */
+#define EU_NATIVE_CALLS 576 /* x32 has calls of its own up to 547 */
+#define EU_COMPAT_CALLS 512
+
 #if defined(__TARGET_ARCH_x86)
 
 #define EU_X32_BIT 0x40000000 /* arch/x86/include/uapi/asm/unistd.h: __X32_SYSCALL_BIT */

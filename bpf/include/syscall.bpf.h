@@ -10,7 +10,7 @@
 #ifndef EUNOMIA_SYSCALL_BPF_H
 #define EUNOMIA_SYSCALL_BPF_H
 
-#include "eunomia.bpf.h"
+#include "record.bpf.h"
 
 /*
  * One load of one register. Else the compiler merges the loads of branches into one through a pointer

@@ -238,6 +238,19 @@ describe.each(runtimes.map((runtime) => [runtime.definition.name, runtime] as co
       }
     });
 
+    it('says of each program on system calls which calls it looks at', () => {
+      const on = (hook: string) =>
+        [...objectFile(snakeCase(name)).programs].filter(([, section]) => section === hook).map(([program]) => program);
+      const { atCallEntry = {}, atCallExit = {} } = runtime.definition;
+      const looksAtAll = ['seccomp', 'syscall', 'syscount'].includes(name);
+      expect(Object.keys(atCallEntry).sort()).toEqual(looksAtAll ? [] : on('tp_btf/sys_enter').sort());
+      expect(Object.keys(atCallExit).sort()).toEqual(looksAtAll ? [] : on('tp_btf/sys_exit').sort());
+      for (const { slots } of Object.values(runtime.objectSpec({}).calls ?? {})) {
+        expect(slots.length).toBeGreaterThan(0);
+        expect(new Set(slots).size).toBe(slots.length);
+      }
+    });
+
     it('aggregates in maps of its record, if at all, and says so of its fields', () => {
       const { kernelAggregate } = runtime.definition;
       expect(objectFile(snakeCase(name)).types.some((t) => t.kind === 'struct' && t.name === 'eu_aggregate_key')).toBe(

@@ -10,6 +10,9 @@ import { tracepointArguments } from './tracepoints.js';
 /** EU_AREAS_PER_CPU of areas.bpf.h. */
 const AREAS_PER_CPU = 4;
 
+/** Makes a loaded program run otherwise than by attaching it to its hook. Null: it is to be attached. */
+export type PlaceProgram = (program: string, fd: number) => Link | null;
+
 /**
  * A BPF object: opened, then loaded, then attached. Loading and attaching run on threads of the pool. `close()` is idempotent, detaches all
  * its links and leaves nothing in the kernel.
@@ -22,6 +25,7 @@ export abstract class KernelObject {
   /** By program, in the order in which they were attached. */
   readonly #links = new Map<string, readonly Link[]>();
   readonly #mappings: Mapping[] = [];
+  #place: PlaceProgram = () => null;
   #unloaded: Unloaded;
   #closed = false;
 
@@ -70,6 +74,11 @@ export abstract class KernelObject {
     return mapping.memory;
   }
 
+  /** Programs that `place` takes are not attached; before any is. */
+  placeBy(place: PlaceProgram): void {
+    this.#place = place;
+  }
+
   /** Whether it has programs of cgroups, which are attached to the root of the v2 hierarchy. */
   get ofCgroups(): boolean {
     return [...this.sections].some(([name, section]) => !this.left.has(name) && isOfCgroups(section));
@@ -84,6 +93,11 @@ export abstract class KernelObject {
     const isIterator = (section: string) => section.startsWith('iter/');
     for (const [name, section] of wanted) {
       if (this.#links.has(name) || isIterator(section)) continue;
+      const placed = this.#place(name, this.programFd(name));
+      if (placed) {
+        this.#links.set(name, [placed]);
+        continue;
+      }
       const to = this.spec.attachments?.[name] ?? (isOfCgroups(section) ? { cgroup: cgroupRoot() } : null);
       this.#links.set(name, await this.link(`attaching ${this.name}'s program ${name} (${section})`, name, to));
     }

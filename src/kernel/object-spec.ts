@@ -13,6 +13,8 @@ export interface ObjectSpec {
   readonly attachments?: Readonly<Record<string, Attachment>>;
   /** Program → capture bits: it serves these alone, and is attached only while one of them is in the mask. */
   readonly demanded?: Readonly<Record<string, bigint>>;
+  /** Programs at the beginning or end of system calls → the calls that they look at. Default: all. */
+  readonly calls?: Readonly<Record<string, CallHook>>;
   /**
    * Programs that a kernel may be without: how many arguments their tracepoint has in the kernels that they know. They
    * are loaded where it is so, and a constant `eu_args_TRACEPOINT` of the object, where there is one, says how many it
@@ -22,6 +24,13 @@ export interface ObjectSpec {
   readonly optional?: Readonly<Record<string, readonly number[]>>;
   /** For an object that aggregates in maps (aggregate.bpf.h): how often they are read. */
   readonly aggregatesEveryMs?: number;
+}
+
+/** What a program that looks at some system calls alone is attached to, and the slots of its calls in bpf/dispatch.bpf.c. */
+export interface CallHook {
+  /** "tp_btf/sys_exit" */
+  readonly hook: string;
+  readonly slots: readonly number[];
 }
 
 /** A program that the kernel's verifier has refused: a fault of the program's. */

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { bytesOfText } from '../base/bytes.js';
 import { bootNow } from './clock.js';
 import { possibleCpus } from './cpus.js';
+import { Dispatch } from './dispatch.js';
 import { programsEnded } from './grace.js';
 import { failure, loadLibbpf } from './libbpf.js';
 import type { KernelObject } from './kernel-object.js';
@@ -47,6 +48,7 @@ export class Source {
   readonly ring: Ring;
   readonly #session: KernelObject;
   readonly #objects: readonly KernelObject[];
+  readonly #dispatch: Dispatch;
   readonly #controls: readonly BigUint64Array[];
   readonly #demanded: readonly (readonly (readonly [program: string, bits: bigint])[])[];
   /** What the objects aggregate in maps, by object; null for one that does not. */
@@ -60,11 +62,13 @@ export class Source {
   private constructor(
     session: KernelObject,
     objects: readonly KernelObject[],
+    dispatch: Dispatch,
     ring: Ring,
     specs: readonly SourceObject[],
   ) {
     this.#session = session;
     this.#objects = objects;
+    this.#dispatch = dispatch;
     this.#controls = objects.map((object) => new BigUint64Array(object.globals(CONTROL)));
     this.#demanded = specs.map(({ demanded, unneeded }) =>
       Object.entries(demanded ?? {}).filter(([program]) => !unneeded.includes(program)),
@@ -86,6 +90,7 @@ export class Source {
     const { filter, sets = NO_SETS } = spec;
     const opened: KernelObject[] = [];
     let ring: Ring | null = null;
+    let dispatch: Dispatch | null = null;
     try {
       const session = await loadOptional(sessionSpec, (object) => {
         object.setMaxEntries(RING, spec.ringBytes);
@@ -97,17 +102,23 @@ export class Source {
 
       // Side by side, and the ring is mapped meanwhile. All are waited for: what still loads cannot be closed.
       const loading = spec.objects.map((object, index) => loadTracker(session, filter, object, index, opened));
+      const dispatching = Dispatch.load(spec.objects);
       try {
         ring = new Ring(session.mapFd(RING), spec.ringBytes);
       } finally {
         await Promise.allSettled(loading);
+        dispatch = await dispatching;
       }
+      const dispatcher = await dispatching;
       const objects = await Promise.all(loading);
-      const source = new Source(session, objects, ring, spec.objects);
+      for (const [index, object] of objects.entries())
+        object.placeBy((program, fd) => dispatcher.place(index, program, fd));
+      const source = new Source(session, objects, dispatcher, ring, spec.objects);
       for (const [index, { capture }] of spec.objects.entries()) source.#store(index, CAPTURE, capture);
       // Forks are followed before the trackers see anything, exits after, so that a tracker of exits still finds the process.
       await objects[0]?.attach((program) => program === FOLLOW_FORK);
       if (filter.pids && filter.descendants) seedDescendants(session, filter.pids);
+      await dispatcher.attach();
       for (const [index, object] of objects.entries()) {
         const later = new Set([
           FOLLOW_FORK,
@@ -122,6 +133,7 @@ export class Source {
     } catch (error) {
       ring?.close();
       for (const object of opened.reverse()) await object.close();
+      await dispatch?.close();
       throw error;
     }
   }
@@ -179,7 +191,7 @@ export class Source {
     return {
       produced: this.#controls.map((c, i) => total(c, PRODUCED) + (this.#aggregates[i]?.made ?? 0)),
       lost: this.#controls.map((c) => total(c, LOST)),
-      skippedRuns: this.#objects.reduce((sum, object) => sum + object.skippedRuns, 0),
+      skippedRuns: this.#objects.reduce((sum, object) => sum + object.skippedRuns, this.#dispatch.skippedRuns),
       ringPeakBytes: this.ring.peak,
     };
   }
@@ -197,12 +209,14 @@ export class Source {
   async detach(): Promise<void> {
     this.#detached = true;
     await this.#hooking;
+    await this.#dispatch.detach();
     for (const object of this.#objects) await object.detach();
   }
 
   async close(): Promise<void> {
     await this.detach();
     this.ring.close();
+    await this.#dispatch.close();
     for (const object of this.#objects) await object.close();
     await this.#session.close();
   }

@@ -6,7 +6,8 @@ import { compileLayout, type RecordLayout } from '../btf/layout.js';
 import type { ObjectSpec } from '../kernel/object-spec.js';
 import { objectPath } from '../base/paths.js';
 import { snakeCase } from '../base/names.js';
-import type { Constant, TrackerDefinition, TrackerOptions } from '../tracker/define.js';
+import type { CallPrograms, Constant, TrackerDefinition, TrackerOptions } from '../tracker/define.js';
+import { callSlots, watchedSlots } from '../tracker/watched-calls.js';
 import { headerOffsets } from './batch.js';
 import { compileView, type EventView } from './view.js';
 
@@ -97,15 +98,26 @@ class ObjectRuntime implements TrackerRuntime {
   }
 
   objectSpec(options: TrackerOptions): ObjectSpec {
-    const { name, constants, unneeded, demanded = {}, optional, kernelAggregate } = this.definition;
+    const {
+      name,
+      constants: made,
+      unneeded,
+      demanded = {},
+      atCallEntry,
+      atCallExit,
+      optional,
+      kernelAggregate,
+    } = this.definition;
+    const constants = made?.(options) ?? plainConstants(options);
     return {
       name,
       path: this.#path,
-      constants: constants?.(options) ?? plainConstants(options),
+      constants,
       unneeded: unneeded?.(options) ?? [],
       demanded: Object.fromEntries(
         Object.entries(demanded).map(([program, field]) => [program, this.captureOf(field)]),
       ),
+      ...(atCallEntry || atCallExit ? { calls: callsOf({ atCallEntry, atCallExit }, constants) } : {}),
       ...(optional ? { optional } : {}),
       ...(kernelAggregate ? { aggregatesEveryMs: kernelAggregate.everyMs(options) } : {}),
     };
@@ -129,6 +141,22 @@ function bytesOf({ name }: TrackerDefinition, path: string): Uint8Array {
     throw new EunomiaError('BAD_OBJECT', `the tracker ${name} was not compiled (npm run build): ${messageOf(error)}`);
   }
 }
+
+function callsOf(
+  { atCallEntry = {}, atCallExit = {} }: Pick<TrackerDefinition, 'atCallEntry' | 'atCallExit'>,
+  constants: Readonly<Record<string, Constant>>,
+): NonNullable<ObjectSpec['calls']> {
+  const all = [...hooked('tp_btf/sys_enter', atCallEntry), ...hooked('tp_btf/sys_exit', atCallExit)];
+  return Object.fromEntries(
+    all.map(({ program, hook, names }) => [
+      program,
+      { hook, slots: names ? callSlots(names) : watchedSlots(constants) },
+    ]),
+  );
+}
+
+const hooked = (hook: string, programs: CallPrograms) =>
+  Object.entries(programs).map(([program, names]) => ({ program, hook, names }));
 
 /** Each option that was given is the constant of its name. */
 function plainConstants(options: TrackerOptions): Record<string, Constant> {

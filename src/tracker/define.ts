@@ -16,6 +16,9 @@ export interface FieldDefinition {
   readonly read: (...values: never[]) => FieldValue;
 }
 
+/** By program of the object: names of system calls. */
+export type CallPrograms = Readonly<Record<string, readonly string[] | null>>;
+
 /** Of a tracker that aggregates in the kernel (aggregate.bpf.h): each of its events stands for many happenings. */
 export interface KernelAggregate {
   /** How often the maps are read, in milliseconds, besides when someone asks and at the end. */
@@ -133,6 +136,13 @@ export interface TrackerDefinition {
   readonly unneeded?: (options: TrackerOptions) => readonly string[];
   /** Program of the object → the field that it alone serves: it is attached only while that field is captured. Default: none. */
   readonly demanded?: Readonly<Record<string, string>>;
+  /**
+   * Programs of the object at the end of system calls that look at some calls alone → these calls by name, or null for those of its
+   * `watchedCalls`: beside other trackers they run for these alone. Default: they run for each call of the machine.
+   */
+  readonly atCallExit?: CallPrograms;
+  /** The same at the beginning of system calls. */
+  readonly atCallEntry?: CallPrograms;
   /**
    * Programs of the object that a kernel may be without → how many arguments their tracepoint has in the kernels that
    * they know; empty for a program on another hook than a BTF tracepoint. Where it is otherwise they are not loaded,

@@ -1,6 +1,7 @@
 import { compatCalls, isSyscallElsewhere, nativeCalls } from '../linux/syscalls.js';
 import type { Constant } from './define.js';
 
+/** EU_NATIVE_CALLS and EU_COMPAT_CALLS of compat.bpf.h. */
 const NATIVE = 576;
 const COMPAT = 512;
 
@@ -21,6 +22,40 @@ export function watchedCalls(
   for (const [name, value] of Object.entries(compat))
     for (const nr of compatCalls(known(name))) values[NATIVE + nr] = value;
   return { eu_calls: values };
+}
+
+/** What i386's socketcall does, by the number of its first argument (include/uapi/linux/net.h). */
+const SUBCALLS: Readonly<Record<string, number>> = {
+  ...{ socket: 1, bind: 2, connect: 3, listen: 4, accept: 5, getsockname: 6, getpeername: 7, socketpair: 8, send: 9 },
+  ...{ recv: 10, sendto: 11, recvfrom: 12, shutdown: 13, setsockopt: 14, getsockopt: 15, sendmsg: 16, recvmsg: 17 },
+  ...{ accept4: 18, recvmmsg: 19, sendmmsg: 20 },
+};
+const SOCKETCALL = 'socketcall';
+
+/**
+ * The slots in bpf/dispatch.bpf.c of calls by name, in both ABIs; of "socketcall" those of what it does that is named too. Throws for a
+ * name that no architecture has.
+ */
+export function callSlots(names: readonly string[]): readonly number[] {
+  const whole = names.filter((name) => name !== SOCKETCALL);
+  const slots = whole.flatMap((name) => [...nativeCalls(known(name)), ...compatCalls(name).map((nr) => NATIVE + nr)]);
+  if (whole.length === names.length || compatCalls(SOCKETCALL).length === 0) return slots;
+  return [...slots, ...whole.flatMap((name) => subcallSlots(name))];
+}
+
+/** The same of the calls that `watchedCalls` has made a constant of. */
+export function watchedSlots({ eu_calls: values }: Readonly<Record<string, unknown>>): readonly number[] {
+  if (!(values instanceof Uint16Array)) throw new TypeError('the tracker has no calls of watchedCalls');
+  const slots = [...values.keys()].filter((slot) => values[slot]);
+  const multiplexers = compatCalls(SOCKETCALL).map((nr) => NATIVE + nr);
+  if (!multiplexers.some((slot) => values[slot])) return slots;
+  const within = Object.keys(SUBCALLS).filter((name) => nativeCalls(name).some((nr) => values[nr]));
+  return [...slots.filter((slot) => !multiplexers.includes(slot)), ...within.flatMap((name) => subcallSlots(name))];
+}
+
+function subcallSlots(name: string): readonly number[] {
+  const subcall = SUBCALLS[name];
+  return subcall === undefined ? [] : [NATIVE + COMPAT + subcall];
 }
 
 function known(name: string): string {

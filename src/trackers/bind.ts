@@ -31,6 +31,7 @@ export default defineTracker({
   indexed: ['protocol'],
   example: '{ failedOnly: true }',
   trigger: `node -e 'net.createServer().on("error", () => 0).listen(80, "192.0.2.1")'`,
+  atCallExit: { bind_exit: null },
   optional: uring('bind'),
   blindWithout: blindWithoutUring('bind', 'Sockets that are bound or listen through io_uring (Linux 6.11)'),
   constants: (options) => ({

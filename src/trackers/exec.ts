@@ -24,6 +24,7 @@ export default defineTracker({
       read: (args: readonly string[] | null, truncated: boolean) => (args === null ? null : truncated),
     },
   },
+  atCallExit: { exec_failed: ['execve', 'execveat'] },
   pushed: {
     executable: { kind: 'text', stem: 'executable', bytes: 64 },
     errno: pushedErrno,

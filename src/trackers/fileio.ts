@@ -47,6 +47,8 @@ export default defineTracker({
   columns: ['path', 'reads', 'readBytes', 'readNs', 'writes', 'writtenBytes', 'writeNs', 'slow'],
   example: '{ slowerThan: "10ms" }',
   trigger: 'head -c 100000 /bin/sh | cat > /tmp/example; rm /tmp/example',
+  atCallEntry: { fileio_enter: null },
+  atCallExit: { fileio_exit: null },
   optional: uring('fio'),
   blindWithout: blindWithoutUring('fio', 'Reads and writes through io_uring'),
   check,

@@ -174,6 +174,7 @@ export default defineTracker({
   columns: ['fsopOperation', 'errno', 'directory', 'path', 'newPath', 'resolved', 'modeText', 'flags'],
   example: '{ operations: [UNLINK, RENAME, CHMOD] }',
   trigger: 'f=$(mktemp) && chmod 600 "$f" && mv "$f" "$f.old" && rm "$f.old"',
+  atCallExit: { fsop_exit: null },
   optional: uring('fsop'),
   blindWithout: blindWithoutUring('fsop', 'Changes through io_uring'),
   constants: (options): Record<string, Constant> => ({

@@ -214,6 +214,8 @@ export default defineTracker({
     `node -e 'const s = net.createServer().listen(0, "127.0.0.1", () => child_process.spawn(process.execPath, ["-e", ` +
     `"process.on(\\"message\\", (_, s) => { s.close(); process.disconnect() })"], { stdio: ["ignore", "ignore", "ignore", "ipc"] })` +
     `.send("x", s, () => s.close()))'`,
+  atCallEntry: { ipc_enter: null },
+  atCallExit: { ipc_exit: null },
   optional: uring('ipc'),
   blindWithout: blindWithoutUring('ipc', 'Descriptors that are passed through io_uring'),
   unneeded: ({ operations: chosen }) =>

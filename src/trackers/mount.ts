@@ -116,6 +116,7 @@ export default defineTracker({
   indexed: ['fsType'],
   example: '{ operations: [MOUNT, BIND, ATTACH, UNMOUNT] }',
   trigger: 'd=$(mktemp -d); mount -t tmpfs -o size=1M tmpfs $d && umount $d; rmdir $d',
+  atCallExit: { mount_exit: null },
   constants: (options) => ({
     ...watchedCalls(calls, process.arch === 'x64' ? compat : {}),
     failed_only: options.failedOnly === true,

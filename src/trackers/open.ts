@@ -36,6 +36,7 @@ export default defineTracker({
   columns: ['errno', 'fd', 'flags', 'path'],
   example: '{ writesOnly: true }',
   trigger: 'echo hello > /dev/null',
+  atCallExit: { open_exit: ['open', 'creat', 'openat', 'openat2', 'open_by_handle_at'] },
   optional: uring('open'),
   blindWithout: blindWithoutUring('open', 'Files that are opened through io_uring'),
   pushed: {

@@ -345,6 +345,8 @@ export default defineTracker({
   indexed: ['command'],
   example: '{ operations: [SET_UID, SET_CAPABILITIES, UNSHARE, TRACE] }',
   trigger: 'unshare --user --map-root-user setpriv --no-new-privs true',
+  atCallEntry: { privilege_enter: null },
+  atCallExit: { privilege_exit: null },
   constants: (options): Record<string, Constant> => ({
     ...watched(chosenOf(options)),
     privilege_commands: commandUses(options['routine'] === true),

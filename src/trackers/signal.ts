@@ -73,6 +73,7 @@ export default defineTracker({
   indexed: ['signal', 'code'],
   example: '{ failed: false }',
   trigger: "sh -c 'kill -TERM $$'",
+  atCallExit: { signal_failed: null },
   constants: (options) => ({ noise: options.noise === true, ...watchedCalls(calls) }),
   unneeded: (options) => (options.failed === false ? ['signal_failed'] : []),
   pushed: {

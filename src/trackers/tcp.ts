@@ -42,6 +42,7 @@ export default defineTracker({
   columns: ['tcpOperation', 'errno', 'localAddress', 'localPort', 'remoteAddress', 'remotePort', 'durationNs'],
   example: '{ operations: [CONNECT, CONNECT_FAILED] }',
   trigger: `node -e 'net.connect(1, "127.0.0.1").on("error", () => 0)'`,
+  atCallExit: { tcp_syscall: ['connect', 'accept', 'accept4', 'socketcall'] },
   optional: uring('conn'),
   blindWithout: blindWithoutUring(
     'conn',

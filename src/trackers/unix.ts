@@ -30,6 +30,7 @@ export default defineTracker({
   trigger:
     `node -e 'const path = "/tmp/example.sock", s = net.createServer((c) => c.end()).listen(path, () => ` +
     `net.connect(path).on("close", () => s.close()).resume())'`,
+  atCallExit: { unix_exit: null },
   optional: uring('conn'),
   blindWithout: blindWithoutUring('conn', 'Connections through io_uring'),
   constants: (options) => ({

@@ -1,0 +1,201 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { copyOf, harness, startTracker, type Seen } from '../support/session.js';
+import { itNarrow } from '../support/narrow.js';
+import { specOf } from '../support/spec.js';
+import { compileC, run, scratch } from '../support/workload.js';
+
+/** Calls of each tracker that looks at some calls alone, some of which fail; of the 64-bit ABI, or of i386. */
+const source = `
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ipc.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/msg.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include "narrow.h"
+static void native(const char *file)
+{
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons(1) };
+	struct sockaddr_in any = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_un path = { .sun_family = AF_UNIX, .sun_path = "/no/socket" };
+	char *args[] = { "one", "two", NULL }, byte = 0;
+	int fd = open(file, O_RDWR | O_CREAT, 0600), tcp = socket(AF_INET, SOCK_STREAM, 0), local = socket(AF_UNIX, SOCK_STREAM, 0);
+	int server = socket(AF_INET, SOCK_STREAM, 0), queue;
+	open("/no/file", O_RDONLY);
+	for (int i = 0; i < 10; i++) if (write(fd, "1234", 4) != 4) exit(1);
+	lseek(fd, 0, SEEK_SET);
+	while (read(fd, &byte, 1) > 0);
+	execve("/no/program", args, NULL);
+	fchmod(fd, 0640);
+	unlink("/no/file");
+	mount("none", "/no/directory", "tmpfs", 0, NULL);
+	umount2("/no/directory", 0);
+	bind(server, (void *)&any, sizeof(any));
+	listen(server, 7);
+	connect(tcp, (void *)&to, sizeof(to));
+	connect(local, (void *)&path, sizeof(path));
+	kill(0x3fffffff, SIGTERM);
+	setuid(getuid());
+	chroot("/no/directory");
+	queue = msgget(IPC_PRIVATE, 0600);
+	msgctl(queue, IPC_RMID, NULL);
+	msgget(0x7e57, 0);
+	close(fd); close(tcp); close(local); close(server);
+	unlink(file);
+}
+static void i386(const char *file)
+{
+	char *low = mmap((void *)0x10000000, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	unsigned *words = (unsigned *)(low + 4096);
+	long path = (long)low, missing = (long)low + 512;
+	strcpy(low, file); strcpy(low + 512, "/no/file");
+	long fd = old(5, path, O_RDWR | O_CREAT, 0600, 0);                    /* open: the number of fstat */
+	old(5, missing, O_RDONLY, 0, 0);
+	old(8, path, 0600, 0, 0);                                            /* creat: the number of lseek */
+	old(4, fd, missing, 4, 0);                                           /* write: the number of stat */
+	words[0] = missing; words[1] = 0;
+	old(11, missing, (long)words, 0, 0);                                 /* execve: the number of munmap */
+	old(10, missing, 0, 0, 0);                                           /* unlink: the number of mprotect */
+	old(15, path, 0640, 0, 0);                                           /* chmod: the number of rt_sigreturn */
+	old(21, missing, missing, missing, 0);                               /* mount: the number of access */
+	old(37, 0x3fffffff, SIGTERM, 0, 0);                                  /* kill: the number of alarm */
+	old(23, getuid(), 0, 0, 0);                                          /* setuid of 16 bits: the number of select */
+	struct sockaddr_in *any = (void *)(low + 8192);
+	*any = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	words[0] = socket(AF_INET, SOCK_STREAM, 0); words[1] = (long)any; words[2] = sizeof(*any);
+	old(102, 2, (long)words, 0, 0);                                      /* socketcall: bind */
+	words[0] = socket(AF_INET, SOCK_STREAM, 0);
+	any->sin_port = htons(1);
+	old(102, 3, (long)words, 0, 0);                                      /* socketcall: connect */
+	old(10, path, 0, 0, 0);
+}
+int main(int argc, char **argv)
+{
+	for (int i = 0; i < 5; i++) strcmp(argv[1], "native") ? i386(argv[2]) : native(argv[2]);
+	return 0;
+}
+`;
+
+const program = join(scratch, 'dispatched');
+const comms = ['dispatched'];
+
+beforeAll(async () => {
+  await compileC('dispatched', source);
+});
+
+/** Trackers whose programs look at some calls alone, and one whose programs look at all. */
+async function trackerNames(): Promise<readonly string[]> {
+  const { trackers } = await harness();
+  const chosen = [...trackers.values()]
+    .filter(({ definition }) => definition.atCallExit)
+    .map((one) => one.definition.name);
+  return [...chosen, 'syscount'];
+}
+
+/** What of an event does not depend on when it was told. */
+function steady(event: Seen): string {
+  return JSON.stringify(
+    Object.entries(event).filter(
+      ([name]) => !/time$|ns$|^seq$|latency|histogram|^fsync/i.test(name) || name === 'mountNs',
+    ),
+    (_, value: unknown) => (typeof value === 'bigint' ? String(value) : value),
+  );
+}
+
+/** Counts of events that the kernel aggregates, which are told in parts; of others, what they are. */
+function told(events: readonly Seen[]): readonly string[] {
+  const [first] = events;
+  if (first?.tracker === 'syscount' || first?.tracker === 'fileio') {
+    const sums = new Map<string, number>();
+    for (const event of events) {
+      const key = JSON.stringify([event['name'], event['abi'], event['path'], event.process.pid]);
+      const count = Number(event['count'] ?? 0) + Number(event['reads'] ?? 0) + Number(event['writes'] ?? 0);
+      sums.set(key, (sums.get(key) ?? 0) + count);
+    }
+    return [...sums].map(([key, sum]) => `${key} ${sum}`).sort();
+  }
+  return events.map(steady).sort();
+}
+
+/** How many programs this process has on the end of system calls. */
+function programsAtExit(): number {
+  const told = readdirSync('/proc/self/fdinfo').map((fd) => {
+    try {
+      return readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8');
+    } catch {
+      return ''; // closed meanwhile
+    }
+  });
+  return told.filter((text) => text.includes('link_type') && /\bsys_exit\b/.test(text)).length;
+}
+
+async function compare(abi: 'native' | 'i386'): Promise<void> {
+  const names = await trackerNames();
+  const { manager, trackers } = await harness();
+  const together = await manager.start(
+    specOf(
+      names.map((name) => ({ name, options: {} })),
+      {},
+      { comms },
+    ),
+  );
+  const all: Seen[] = [];
+  const reading = (async () => {
+    for await (const { events } of together.subscribe({ demand: new Map() }))
+      for (const event of events) {
+        const runtime = trackers.get(event.tracker);
+        if (runtime) all.push(copyOf(event, runtime));
+      }
+  })();
+  const alone = new Map<string, Awaited<ReturnType<typeof startTracker>>>();
+  for (const name of names) alone.set(name, await startTracker(name, { comms }));
+  const { code, pid } = await run(program, [abi, join(scratch, `made-${abi}`)]);
+  expect(code).toBe(0);
+  await manager.stop(together.id);
+  await reading;
+  for (const [name, tracked] of alone) {
+    const own = (await tracked.stop()).filter((event) => event.process.pid === pid);
+    const beside = all.filter((event) => event.tracker === name && event.process.pid === pid);
+    expect([name, ...told(beside)]).toEqual([name, ...told(own)]);
+    const { lost } = await tracked.stats();
+    expect(lost).toBe(0);
+  }
+  const silent = names.filter((name) => !all.some((event) => event.tracker === name && event.process.pid === pid));
+  expect(silent).toEqual(abi === 'native' ? [] : expect.not.arrayContaining(['open', 'exec', 'fsop', 'tcp', 'bind']));
+}
+
+describe('trackers beside each other', () => {
+  it('attach few programs to system calls, and leave none', async () => {
+    const { manager } = await harness();
+    const before = programsAtExit();
+    const names = await trackerNames();
+    const session = await manager.start(
+      specOf(
+        names.map((name) => ({ name, options: {} })),
+        {},
+        { comms },
+      ),
+    );
+    const programs = programsAtExit() - before;
+    expect(names.length).toBeGreaterThan(10);
+    expect(programs).toBeLessThanOrEqual(3);
+    expect(programs).toBeGreaterThan(1);
+    await manager.remove(session.id);
+    expect(programsAtExit()).toBe(before);
+  });
+
+  it('see what each sees alone', () => compare('native'));
+
+  itNarrow('see what each sees alone of 32-bit calls', () => compare('i386'));
+});
